@@ -1,0 +1,49 @@
+"""scorekit: score-based generative modelling as pure JAX functions.
+
+Floors 0-3 (everything imported here) need jax and numpy only. ``scorekit.networks``, ``scorekit.training``,
+``scorekit.data`` and ``scorekit.metrics`` are imported by name and bring their own requirements.
+"""
+
+from scorekit import (
+    denoisers,
+    densities,
+    guidance,
+    likelihood,
+    losses,
+    predictions,
+    process,
+    schedules,
+    solvers,
+    times,
+    trees,
+    typing,
+    weightings,
+)
+from scorekit._version import __version__
+from scorekit.denoisers import denoiser_from_network
+from scorekit.losses import denoising_loss
+from scorekit.process import sample_prior
+from scorekit.solvers import sample
+from scorekit.typing import Prediction
+
+__all__ = [
+    "Prediction",
+    "__version__",
+    "denoiser_from_network",
+    "denoisers",
+    "denoising_loss",
+    "densities",
+    "guidance",
+    "likelihood",
+    "losses",
+    "predictions",
+    "process",
+    "sample",
+    "sample_prior",
+    "schedules",
+    "solvers",
+    "times",
+    "trees",
+    "typing",
+    "weightings",
+]

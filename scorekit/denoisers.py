@@ -1,0 +1,160 @@
+"""Adapters: from a network, a score, a log-density or an exact distribution to a denoiser.
+
+A denoiser is ``(x_t, t) -> Prediction(x0, eps)``. Those built here are ``jax.tree_util.Partial`` of module-level
+functions: they cross ``jit`` as arguments, and new parameters inside them do not retrace.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from scorekit.densities import Gaussian, Mixture
+from scorekit.predictions import Score, Target, TargetName, as_target, bounded_log_snr
+from scorekit.trees import as_pytree, check_positive, combine
+from scorekit.typing import Array, ArrayLike, Denoiser, Network, PyTree, Schedule
+
+
+def _typed_like(output, x_t):
+    """``output`` in the precision of the state, so that a bfloat16 network serves a float32 state and conversely."""
+    return jax.tree.map(lambda o, x: jnp.asarray(o, jnp.result_type(x)), output, x_t)
+
+
+def _from_network(network, schedule, target, x_t, t):
+    return target.to_prediction(_typed_like(network(x_t, t), x_t), x_t, t, schedule)
+
+
+def denoiser_from_network(network: Network, schedule: Schedule, target: TargetName | Target = "v") -> Denoiser:
+    """A denoiser from a network whose output is ``target``.
+
+    Args:
+      network: ``(x_t, t) -> output``, shaped like ``x_t``; bind parameters and conditions with
+        ``jax.tree_util.Partial(apply, params)`` to change them without retracing.
+      schedule: the schedule of ``x_t``.
+      target: what the output means: "x0", "eps", "score", "v", "velocity" or a
+        :class:`~scorekit.predictions.Target`.
+
+    Returns:
+      A denoiser that may be passed through ``jit``.
+
+    Raises:
+      ValueError: for an unknown target.
+
+    >>> from scorekit.schedules import cosine
+    >>> denoiser = denoiser_from_network(lambda x, t: 0.0 * x, cosine(), target="x0")
+    >>> denoiser(jnp.ones(2), 1.0).eps
+    Array([1., 1.], dtype=float32)
+    """
+    return Partial(_from_network, as_pytree(network), schedule, as_target(target))
+
+
+def _from_score(score, schedule, x_t, t):
+    return Score().to_prediction(_typed_like(score(x_t, t), x_t), x_t, t, schedule)
+
+
+def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
+    """A denoiser from a score function: ``eps = -sigma score``, ``x0 = (x_t + sigma^2 score) / alpha`` (Tweedie).
+
+    Args:
+      score: ``(x_t, t) -> grad_x log p_t(x_t)``.
+      schedule: the schedule of ``x_t``.
+
+    >>> from scorekit.schedules import cosine
+    >>> d = denoiser_from_score(lambda x, t: -x, cosine())  # the data are standard normal
+    >>> float(d(jnp.ones(1), 0.5).x0[0].round(4)) == float(cosine().alpha(0.5).round(4))
+    True
+
+    Source: Efron 2011, eq. 1.3-1.4 (Tweedie's formula).
+    """
+    return Partial(_from_score, as_pytree(score), schedule)
+
+
+def _score_of(log_density, x_t, t):
+    return jax.grad(lambda x: jnp.sum(log_density(x, t)))(x_t)
+
+
+def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], schedule: Schedule) -> Denoiser:
+    """A denoiser from any differentiable log-density of the noisy data (an energy need not be normalised).
+
+    Args:
+      log_density: ``(x_t, t) -> log p_t(x_t)``, ``(B,)`` or a scalar; no term may mix examples.
+      schedule: the schedule of ``x_t``.
+
+    >>> from scorekit.schedules import cosine
+    >>> d = denoiser_from_log_density(lambda x, t: -0.5 * jnp.sum(x**2, -1), cosine())
+    >>> float(d(jnp.ones((1, 1)), 1.0).eps[0, 0])
+    1.0
+    """
+    return Partial(_from_score, Partial(_score_of, as_pytree(log_density)), schedule)
+
+
+def _exact(density, schedule, x_t, t):
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    if jnp.ndim(alpha) == 0:
+        prediction = density.predict(x_t, alpha, sigma)
+    else:
+        prediction = jax.vmap(density.predict)(x_t, alpha, sigma)
+    return jax.tree.map(lambda leaf: leaf.astype(x_t.dtype), prediction)
+
+
+def exact_denoiser(density: Gaussian | Mixture, schedule: Schedule) -> Denoiser:
+    """The exact denoiser of a known data distribution: ``E[x0 | x_t]`` and ``E[eps | x_t]``.
+
+    Args:
+      density: a distribution of :mod:`scorekit.densities`; ``x_t`` is ``(..., D)``, or ``(B, D)`` with ``t`` ``(B,)``.
+      schedule: any schedule.
+
+    >>> from scorekit.densities import gaussian
+    >>> from scorekit.schedules import cosine
+    >>> d = exact_denoiser(gaussian(jnp.zeros(1), std=1.0), cosine())
+    >>> d(jnp.ones((4, 1)), 1.0).x0.sum()
+    Array(0., dtype=float32)
+    """
+    return Partial(_exact, density, schedule)
+
+
+def _log_snr_network(network, schedule, scale, x_t, t):
+    return network(x_t, scale * bounded_log_snr(t, schedule))
+
+
+def condition_on_log_snr(network: Network, schedule: Schedule, scale: ArrayLike = 0.25) -> Network:
+    """A network of ``(x_t, t)`` from one that wants the noise level: it is called with ``scale * log_snr(t)``.
+
+    The log-SNR is kept within +-60 nats. A network that knows the noise level and not the time may be trained with one
+    schedule and sampled with another.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> condition_on_log_snr(lambda x, level: level, rectified_flow())(jnp.zeros(2), 0.5)
+    Array(0., dtype=float32)
+    """
+    return Partial(_log_snr_network, as_pytree(network), schedule, scale)
+
+
+def _scaled_network(network, schedule, sigma_data, x_t, t):
+    scale = jnp.hypot(schedule.sigma(t), schedule.alpha(t) * sigma_data)
+    return network(combine((1.0 / scale, x_t)), t)
+
+
+def scale_input(network: Network, schedule: Schedule, sigma_data: ArrayLike = 0.5) -> Network:
+    """A network that is shown ``x_t / sqrt(sigma^2 + alpha^2 sigma_data^2)``, of unit variance at every t.
+
+    With :func:`scorekit.predictions.edm_target` and :func:`condition_on_log_snr` (``scale=-1/8`` is EDM's
+    ``log(sigma) / 4``) this is EDM preconditioning for any schedule.
+
+    Args:
+      network: ``(x, t) -> output``.
+      schedule: the schedule of ``x_t``.
+      sigma_data: standard deviation of the data, > 0.
+
+    Raises:
+      ValueError: if ``sigma_data`` is not positive.
+
+    >>> from scorekit.schedules import geometric_ve
+    >>> scale_input(lambda x, t: x, geometric_ve(0.01, 50.0), 0.5)(jnp.full(1, 50.0), 1.0).round(3)
+    Array([1.], dtype=float32)
+
+    Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
+    """
+    check_positive(sigma_data=sigma_data)
+    return Partial(_scaled_network, as_pytree(network), schedule, sigma_data)

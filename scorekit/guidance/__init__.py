@@ -1,0 +1,16 @@
+"""Guidance: pure functions from denoisers to denoisers, so that rules compose by nesting.
+
+``dynamic_threshold(interval(classifier_free(cond, uncond, 3.0), cond, schedule), schedule)``. Every number is a leaf:
+changing a scale, a bound or a percentile does not recompile.
+"""
+
+from scorekit.guidance.classifier_free import classifier_free, classifier_free_batched, interval
+from scorekit.guidance.thresholding import dynamic_threshold, static_threshold
+
+__all__ = [
+    "classifier_free",
+    "classifier_free_batched",
+    "dynamic_threshold",
+    "interval",
+    "static_threshold",
+]

@@ -1,0 +1,176 @@
+"""The denoising objective.
+
+``E_{t, eps} lambda(log_snr(t)) ||eps - eps_hat||^2 / D``, computed on the network's own target: every target's error is
+the eps error times a known function of the noise level, so one weighting gives the same number for eps, x0, v, score,
+velocity or a preconditioned network (:mod:`scorekit.predictions`).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from scorekit import weightings
+from scorekit.predictions import Target, TargetName, as_target, bounded_log_snr
+from scorekit.process import perturb
+from scorekit.times import Times, TimeSampler, draw, uniform
+from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
+from scorekit.typing import Array, Key, Network, Prediction, PyTree, Schedule, Weighting
+
+
+class Binned(NamedTuple):
+    """A quantity summed by noise level: ``mean = sum / count``; bin k is ``[edges[k], edges[k + 1])`` in log-SNR
+    (nats), the first and last also take what lies beyond."""
+
+    sum: Array
+    count: Array
+    edges: Array
+
+
+class LossAux(NamedTuple):
+    """What a loss knows besides its value; all per example ``(B,)`` but the last.
+
+    Attributes:
+      t: the times drawn.
+      log_snr: the log-SNR there, in nats, within +-60.
+      weight: the factor of ``eps_mse`` in the loss: weighting times importance weight.
+      eps_mse: ``||eps - eps_hat||^2 / D``.
+      target_mse: the same on the network's own target.
+      by_noise_level: ``eps_mse`` binned by log-SNR.
+    """
+
+    t: Array
+    log_snr: Array
+    weight: Array
+    eps_mse: Array
+    target_mse: Array
+    by_noise_level: Binned
+
+
+def denoising_loss(
+    key: Key,
+    network: Network,
+    schedule: Schedule,
+    x0: PyTree,
+    *,
+    target: TargetName | Target = "v",
+    weighting: Weighting = weightings.v,
+    times: TimeSampler | None = None,
+) -> tuple[Array, LossAux]:
+    """The per-example denoising loss at random times and noise.
+
+    ``loss_i = w_i lambda(log_snr(t_i)) ||eps_i - eps_hat(x_t, t_i)||^2 / D`` with ``w_i`` the importance weight.
+
+    Args:
+      key: PRNG key.
+      network: ``(x_t, t) -> output`` with ``t`` of shape ``(B,)``.
+      schedule: the noise schedule.
+      x0: clean data, a tree of ``(B, ...)`` arrays.
+      target: what the network's output means.
+      weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
+      times: the sampler of t (:mod:`scorekit.times`); default ``uniform()``.
+
+    Returns:
+      ``(loss, aux)``: losses ``(B,)`` and a :class:`LossAux`. Take the mean of the first to train.
+
+    Raises:
+      ValueError: for an unknown target or leaves without a shared batch axis.
+
+    >>> from scorekit.schedules import cosine
+    >>> loss, aux = denoising_loss(jax.random.key(0), lambda x, t: 0 * x, cosine(), jnp.ones((4, 2)))
+    >>> loss.shape, aux.t.shape
+    ((4,), (4,))
+
+    Source: Ho et al. 2020, eq. 12 (https://arxiv.org/abs/2006.11239); Kingma & Gao 2023 (https://arxiv.org/abs/2303.00848).
+    """
+    for_times, for_noise = jax.random.split(key)
+    drawn = draw(for_times, batch_size(x0), uniform() if times is None else times, schedule)
+    eps = normal_like(for_noise, x0)
+    return denoising_loss_at(network, schedule, x0, eps, drawn, target=target, weighting=weighting)
+
+
+def denoising_loss_at(
+    network: Network,
+    schedule: Schedule,
+    x0: PyTree,
+    eps: PyTree,
+    times: Times,
+    *,
+    target: TargetName | Target = "v",
+    weighting: Weighting = weightings.v,
+) -> tuple[Array, LossAux]:
+    """:func:`denoising_loss` with the randomness given: a deterministic function of its arguments.
+
+    Args:
+      network: ``(x_t, t) -> output``.
+      schedule: the noise schedule.
+      x0: clean data, a tree of ``(B, ...)`` arrays.
+      eps: noise shaped like ``x0``.
+      times: times and importance weights, ``(B,)`` each.
+      target: what the network's output means.
+      weighting: lambda, a function of log-SNR.
+
+    Returns:
+      ``(loss, aux)`` as :func:`denoising_loss`.
+
+    Raises:
+      ValueError: for an unknown target, or times that are not ``(B,)``.
+
+    >>> from scorekit.schedules import cosine
+    >>> x0, times = jnp.ones((2, 3)), Times(jnp.array([0.2, 0.9]), jnp.ones(2))
+    >>> loss, _ = denoising_loss_at(lambda x, t: 0 * x, cosine(), x0, 0 * x0, times, target="eps")
+    >>> loss
+    Array([0., 0.], dtype=float32)
+    """
+    target, b = as_target(target), batch_size(x0)
+    if jnp.shape(times.t) != (b,):
+        raise ValueError(f"times.t must have shape ({b},), one per example, got {jnp.shape(times.t)}")
+    output = network(perturb(x0, eps, times.t, schedule), times.t)
+    truth = target.from_prediction(Prediction(x0, eps), times.t, schedule)
+    error = jax.tree.map(lambda a, e: a.astype(jnp.promote_types(a.dtype, jnp.float32)) - e, output, truth)
+    target_mse = sum_per_example(jnp.square, error) / event_size(x0)
+    log_snr = bounded_log_snr(times.t, schedule)
+    scale = jnp.square(target.eps_scale(times.t, schedule))
+    weight = weighting(log_snr) * times.weight
+    eps_mse = scale * target_mse
+    aux = LossAux(times.t, log_snr, weight, eps_mse, target_mse, bin_by_noise_level(eps_mse, log_snr))
+    return (weight * scale) * target_mse, aux
+
+
+def bin_by_noise_level(values: Array, log_snr: Array, edges: Array | None = None) -> Binned:
+    """Sums ``values`` (B,) by noise level.
+
+    Args:
+      values: one number per example.
+      log_snr: its log-SNR, in nats.
+      edges: increasing bin edges ``(K + 1,)``; default twelve bins of 2 nats from -12 to 12.
+
+    Returns:
+      A :class:`Binned`; add the sums and counts of several batches before dividing.
+
+    >>> b = bin_by_noise_level(jnp.array([1.0, 3.0]), jnp.array([0.5, 0.7]))
+    >>> float(b.sum.sum()), float(b.count.max())
+    (4.0, 2.0)
+    """
+    edges = jnp.linspace(-12.0, 12.0, 13) if edges is None else jnp.asarray(edges)
+    bins = edges.shape[0] - 1
+    k = jnp.clip(jnp.searchsorted(edges, log_snr, side="right") - 1, 0, bins - 1)
+    ones = jnp.ones_like(values)
+    return Binned(jax.ops.segment_sum(values, k, bins), jax.ops.segment_sum(ones, k, bins), edges)
+
+
+def uncertainty_weighted(loss: Array, log_variance: Array) -> Array:
+    """``loss / exp(u) + u``: the loss under a learned log-variance u of the noise level.
+
+    At the optimum ``exp(u)`` is the expected loss at that noise level, so that all levels count alike.
+
+    Args:
+      loss: per-example losses ``(B,)``.
+      log_variance: u at each example's noise level ``(B,)``, from a small learned function of log-SNR.
+
+    >>> round(float(uncertainty_weighted(2.0, jnp.log(2.0))), 3)
+    1.693
+
+    Source: Karras et al. 2023, eq. 14 (https://arxiv.org/abs/2312.02696).
+    """
+    return loss * jnp.exp(-log_variance) + log_variance

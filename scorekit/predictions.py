@@ -1,0 +1,269 @@
+"""What a network predicts, and the hub through which every prediction is converted.
+
+A :class:`~scorekit.typing.Prediction` is the pair ``(x0, eps)`` with ``x_t = alpha x0 + sigma eps``. A *target* turns a
+network's output into that pair and back; any conversion is one step to the hub and one step from it.
+
+==========  =======================================  ==============================================
+target      definition                               to the hub
+==========  =======================================  ==============================================
+x0          the clean data                           ``eps = (x_t - alpha x0) / sigma``
+eps         the noise                                ``x0 = (x_t - sigma eps) / alpha``
+score       ``grad_x log p_t(x)`` = -eps / sigma      ``eps = -sigma score``
+v           ``alpha eps - sigma x0``                 ``x0 = (alpha x_t - sigma v) / (alpha^2 + sigma^2)``
+velocity    ``alpha' x0 + sigma' eps``               ``x0 = (sigma' x_t - sigma velocity) / det``
+edm         ``(sigma x0 - alpha s^2 eps) / (s R)``   ``x0 = (alpha s^2 x_t + sigma s R F) / R^2``
+==========  =======================================  ==============================================
+
+with ``det = alpha sigma' - sigma alpha'`` and ``R^2 = sigma^2 + alpha^2 s^2`` for data of standard deviation ``s``.
+``v``, ``velocity`` and ``edm`` divide by neither alpha nor sigma and so hold at both ends of every schedule; ``x0``
+needs ``sigma > 0`` and ``eps`` and ``score`` need ``alpha > 0`` at the times they are evaluated.
+"""
+
+from typing import Literal, Protocol, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.schedules import time_derivative
+from scorekit.schedules.closed_form import as_time
+from scorekit.trees import check_positive, combine, pytree_dataclass, where
+from scorekit.typing import Array, ArrayLike, Prediction, PyTree, Schedule
+
+_LOG_SNR_LIMIT = 60.0
+
+
+class Target(Protocol):
+    """The meaning of a network's output. All methods accept ``t`` as a scalar or ``(B,)``."""
+
+    def to_prediction(self, output: PyTree, x_t: PyTree, t: Array, schedule: Schedule) -> Prediction:
+        """The pair ``(x0, eps)`` that ``output`` implies at ``x_t``."""
+        ...
+
+    def from_prediction(self, prediction: Prediction, t: Array, schedule: Schedule) -> PyTree:
+        """The output that a network would give for this pair; with the true pair, what it is trained on."""
+        ...
+
+    def eps_scale(self, t: Array, schedule: Schedule) -> Array:
+        """``|eps error| / |output error|`` at fixed ``x_t``: what turns any loss into an eps-loss."""
+        ...
+
+
+def bounded_log_snr(t: Array, schedule: Schedule) -> Array:
+    """The log-SNR kept within +-60 nats, so that weights that cancel at the ends (0 times infinity) stay finite."""
+    return jnp.clip(schedule.log_snr(t), -_LOG_SNR_LIMIT, _LOG_SNR_LIMIT)
+
+
+def _radius(t, schedule):
+    return jnp.hypot(schedule.alpha(t), schedule.sigma(t))
+
+
+@pytree_dataclass
+class X0:
+    """The network predicts the clean data."""
+
+    def to_prediction(self, output, x_t, t, schedule):
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        return Prediction(output, combine((1 / sigma, x_t), (-alpha / sigma, output)))
+
+    def from_prediction(self, prediction, t, schedule):
+        return prediction.x0
+
+    def eps_scale(self, t, schedule):
+        return jnp.exp(0.5 * bounded_log_snr(t, schedule))
+
+
+@pytree_dataclass
+class Eps:
+    """The network predicts the noise."""
+
+    def to_prediction(self, output, x_t, t, schedule):
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        return Prediction(combine((1 / alpha, x_t), (-sigma / alpha, output)), output)
+
+    def from_prediction(self, prediction, t, schedule):
+        return prediction.eps
+
+    def eps_scale(self, t, schedule):
+        return jnp.ones_like(schedule.alpha(t))
+
+
+@pytree_dataclass
+class Score:
+    """The network predicts the score ``grad_x log p_t(x) = -eps / sigma``."""
+
+    def to_prediction(self, output, x_t, t, schedule):
+        eps = combine((-schedule.sigma(t), output))
+        return Eps().to_prediction(eps, x_t, t, schedule)
+
+    def from_prediction(self, prediction, t, schedule):
+        return combine((-1 / schedule.sigma(t), prediction.eps))
+
+    def eps_scale(self, t, schedule):
+        return _radius(t, schedule) * jnp.sqrt(jax.nn.sigmoid(-bounded_log_snr(t, schedule)))
+
+
+@pytree_dataclass
+class V:
+    """The network predicts ``v = alpha eps - sigma x0``."""
+
+    def to_prediction(self, output, x_t, t, schedule):
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        norm = jnp.square(alpha) + jnp.square(sigma)
+        return Prediction(
+            combine((alpha / norm, x_t), (-sigma / norm, output)),
+            combine((sigma / norm, x_t), (alpha / norm, output)),
+        )
+
+    def from_prediction(self, prediction, t, schedule):
+        return combine((schedule.alpha(t), prediction.eps), (-schedule.sigma(t), prediction.x0))
+
+    def eps_scale(self, t, schedule):
+        return jnp.sqrt(jax.nn.sigmoid(bounded_log_snr(t, schedule))) / _radius(t, schedule)
+
+
+@pytree_dataclass
+class Velocity:
+    """The network predicts ``dx/dt`` of the conditional flow, ``alpha' x0 + sigma' eps``."""
+
+    def _coefficients(self, t, schedule):
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        # A few rounding errors inside the interval: at its ends a rate may be infinite.
+        inside = jnp.clip(as_time(t), 1e-15, 1.0 - 32 * jnp.finfo(alpha.dtype).epsneg)
+        alpha_rate = time_derivative(schedule.alpha, inside)
+        sigma_rate = time_derivative(schedule.sigma, inside)
+        return alpha, sigma, alpha_rate, sigma_rate, alpha * sigma_rate - sigma * alpha_rate
+
+    def to_prediction(self, output, x_t, t, schedule):
+        alpha, sigma, alpha_rate, sigma_rate, det = self._coefficients(t, schedule)
+        return Prediction(
+            combine((sigma_rate / det, x_t), (-sigma / det, output)),
+            combine((-alpha_rate / det, x_t), (alpha / det, output)),
+        )
+
+    def from_prediction(self, prediction, t, schedule):
+        _, _, alpha_rate, sigma_rate, _ = self._coefficients(t, schedule)
+        return combine((alpha_rate, prediction.x0), (sigma_rate, prediction.eps))
+
+    def eps_scale(self, t, schedule):
+        det = self._coefficients(t, schedule)[-1]
+        alpha = _radius(t, schedule) * jnp.sqrt(jax.nn.sigmoid(bounded_log_snr(t, schedule)))
+        return alpha / det
+
+
+@pytree_dataclass
+class EDMTarget:
+    """The network inside EDM preconditioning; see :func:`edm_target`."""
+
+    sigma_data: ArrayLike = 0.5
+
+    def _coefficients(self, t, schedule):
+        alpha, sigma, s = schedule.alpha(t), schedule.sigma(t), self.sigma_data
+        return alpha, sigma, s, jnp.hypot(sigma, alpha * s)
+
+    def to_prediction(self, output, x_t, t, schedule):
+        alpha, sigma, s, r = self._coefficients(t, schedule)
+        return Prediction(
+            combine((alpha * s * s / r**2, x_t), (sigma * s / r, output)),
+            combine((sigma / r**2, x_t), (-alpha * s / r, output)),
+        )
+
+    def from_prediction(self, prediction, t, schedule):
+        alpha, sigma, s, r = self._coefficients(t, schedule)
+        return combine((sigma / (s * r), prediction.x0), (-alpha * s / r, prediction.eps))
+
+    def eps_scale(self, t, schedule):
+        _, _, s, r = self._coefficients(t, schedule)
+        radius = _radius(t, schedule)
+        return radius * jnp.sqrt(jax.nn.sigmoid(bounded_log_snr(t, schedule))) * s / r
+
+
+def edm_target(sigma_data: ArrayLike = 0.5) -> EDMTarget:
+    """The output F of a network inside EDM preconditioning, for any schedule.
+
+    ``D(x_t) = c_skip x_t / alpha + c_out F`` with ``c_skip = s^2 / (w^2 + s^2)``, ``c_out = w s / sqrt(w^2 + s^2)`` and
+    ``w = sigma / alpha``, rearranged so that nothing is divided by alpha or sigma. With ``s = 1`` and a
+    variance-preserving schedule, ``F = -v``.
+
+    Args:
+      sigma_data: standard deviation of the data, > 0.
+
+    Raises:
+      ValueError: if ``sigma_data`` is not positive.
+
+    >>> from scorekit.schedules import edm
+    >>> float(edm_target(0.5).to_prediction(jnp.zeros(1), jnp.ones(1), 0.0, edm(0.5, 80.0)).x0[0].round(4))
+    0.5
+
+    Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
+    """
+    check_positive(sigma_data=sigma_data)
+    return EDMTarget(sigma_data=sigma_data)
+
+
+TargetName: TypeAlias = Literal["x0", "eps", "score", "v", "velocity"]
+TARGETS: dict[str, Target] = {"x0": X0(), "eps": Eps(), "score": Score(), "v": V(), "velocity": Velocity()}
+
+
+def as_target(target: "TargetName | Target") -> Target:
+    """The target with this name, or the object itself.
+
+    Raises:
+      ValueError: for an unknown name.
+
+    >>> as_target("v")
+    V()
+    """
+    if not isinstance(target, str):
+        return target
+    if target not in TARGETS:
+        raise ValueError(f"target must be one of {sorted(TARGETS)} or a Target, got {target!r}")
+    return TARGETS[target]
+
+
+def convert(
+    output: PyTree,
+    x_t: PyTree,
+    t: ArrayLike,
+    schedule: Schedule,
+    *,
+    source: "TargetName | Target",
+    target: "TargetName | Target",
+) -> PyTree:
+    """Re-expresses a prediction of one kind as another, at fixed ``x_t``.
+
+    Args:
+      output: a network output, shaped like ``x_t``.
+      x_t: the noisy state.
+      t: time, scalar or ``(B,)``.
+      schedule: the schedule that ties the two.
+      source: what ``output`` is.
+      target: what is wanted.
+
+    Returns:
+      A tree shaped like ``x_t``.
+
+    Raises:
+      ValueError: for an unknown name.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> convert(jnp.zeros(2), jnp.ones(2), 0.5, rectified_flow(), source="eps", target="x0")
+    Array([2., 2.], dtype=float32)
+    """
+    t = jnp.asarray(t)
+    prediction = as_target(source).to_prediction(output, x_t, t, schedule)
+    return as_target(target).from_prediction(prediction, t, schedule)
+
+
+def with_x0(prediction: Prediction, x0: PyTree, t: ArrayLike, schedule: Schedule) -> Prediction:
+    """The prediction with another clean estimate and the noise that keeps ``alpha x0 + sigma eps`` unchanged.
+
+    ``eps' = eps - (alpha / sigma)(x0' - x0)``; where sigma is 0 the noise is left as it was.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> with_x0(Prediction(jnp.ones(2), jnp.ones(2)), jnp.zeros(2), 0.5, rectified_flow()).eps
+    Array([2., 2.], dtype=float32)
+    """
+    sigma = schedule.sigma(t)
+    ratio = jnp.where(sigma > 0, schedule.alpha(t) / jnp.where(sigma > 0, sigma, 1.0), 0.0)
+    eps = combine((1.0, prediction.eps), (-ratio, x0), (ratio, prediction.x0))
+    return Prediction(x0, where(sigma > 0, eps, prediction.eps))

@@ -1,0 +1,149 @@
+"""The forward process: perturbation, the SDE, its transition and posterior kernels, and the prior.
+
+Marginal ``q(x_t | x0) = N(alpha_t x0, sigma_t^2)`` of the SDE ``dx = f(t) x dt + g(t) dw`` with ``f = d log(alpha)/dt``
+and ``g^2 = d sigma^2/dt - 2 f sigma^2`` (Song et al. 2021, https://arxiv.org/abs/2011.13456; Kingma et al. 2021,
+app. A, https://arxiv.org/abs/2107.00630).
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from scorekit.schedules import time_derivative
+from scorekit.trees import combine, normal_like
+from scorekit.typing import Array, ArrayLike, Key, Prediction, PyTree, Schedule
+
+
+def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree:
+    """``x_t = alpha(t) x0 + sigma(t) eps``.
+
+    Args:
+      x0: clean data, leaves ``(B, ...)``.
+      eps: standard normal noise shaped like ``x0``.
+      t: time, scalar or ``(B,)``.
+      schedule: the noise schedule.
+
+    Returns:
+      The noisy data, shaped and typed like ``x0``.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> perturb(jnp.ones(2), jnp.zeros(2), 0.25, rectified_flow())
+    Array([0.75, 0.75], dtype=float32)
+    """
+    return combine((schedule.alpha(t), x0), (schedule.sigma(t), eps))
+
+
+def drift(schedule: Schedule, t: ArrayLike) -> Array:
+    """``f(t) = d log(alpha) / dt``: the schedule's own formula where it has one, else by differentiation.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> drift(rectified_flow(), 0.5)
+    Array(-2., dtype=float32)
+    """
+    exact = getattr(schedule, "drift", None)
+    return exact(t) if exact is not None else autodiff_drift(schedule, t)
+
+
+def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
+    """``g(t)^2 = d sigma^2/dt - 2 f sigma^2``: the schedule's own formula where it has one, else by differentiation.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> diffusion_squared(rectified_flow(), 0.5)
+    Array(2., dtype=float32)
+    """
+    exact = getattr(schedule, "diffusion_squared", None)
+    return exact(t) if exact is not None else autodiff_diffusion_squared(schedule, t)
+
+
+def autodiff_drift(schedule: Schedule, t: ArrayLike) -> Array:
+    """``f(t) = alpha'(t) / alpha(t)`` by forward-mode differentiation.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> autodiff_drift(rectified_flow(), 0.5)
+    Array(-2., dtype=float32)
+    """
+    return time_derivative(schedule.alpha, t) / schedule.alpha(t)
+
+
+def autodiff_diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
+    """``g(t)^2 = -sigma^2 d log_snr / dt`` by forward-mode differentiation.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> float(autodiff_diffusion_squared(rectified_flow(), 0.5).round(4))
+    2.0
+    """
+    return -jnp.square(schedule.sigma(t)) * time_derivative(schedule.log_snr, t)
+
+
+class Kernel(NamedTuple):
+    """A Gaussian conditional ``N(sum_i scale_i x_i, std^2)``: the scales of its conditions, in order, and its std."""
+
+    scales: tuple[Array, ...]
+    std: Array
+
+
+def snr_drop(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Array:
+    """``1 - SNR(t) / SNR(s)`` for ``s <= t``, in [0, 1]; exact where alpha(t) or sigma(s) vanishes.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> snr_drop(rectified_flow(), 1.0, 0.0)
+    Array(1., dtype=float32)
+    """
+    ratio = schedule.alpha(t) * schedule.sigma(s) / (schedule.alpha(s) * schedule.sigma(t))
+    return jnp.maximum((1.0 - ratio) * (1.0 + ratio), 0.0)
+
+
+def transition(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
+    """The forward kernel ``q(x_t | x_s)`` for ``s < t``: ``N((alpha_t / alpha_s) x_s, sigma_t^2 (1 - SNR_t / SNR_s))``.
+
+    >>> from scorekit.schedules import geometric_ve
+    >>> float(transition(geometric_ve(1.0, 2.0), 1.0, 0.0).std ** 2)
+    3.0
+    """
+    scale = schedule.alpha(t) / schedule.alpha(s)
+    return Kernel((scale,), schedule.sigma(t) * jnp.sqrt(snr_drop(schedule, t, s)))
+
+
+def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
+    """The reverse kernel ``q(x_s | x_t, x0)`` for ``s < t``; its scales multiply ``x_t`` and ``x0``.
+
+    ``mean = (alpha_t sigma_s^2 / (alpha_s sigma_t^2)) x_t + alpha_s (1 - SNR_t / SNR_s) x0``,
+    ``variance = sigma_s^2 (1 - SNR_t / SNR_s)``.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> posterior(rectified_flow(), 1.0, 0.0).std
+    Array(0., dtype=float32)
+
+    Source: Kingma et al. 2021, eq. 25-28 (https://arxiv.org/abs/2107.00630).
+    """
+    drop, sigma_s = snr_drop(schedule, t, s), schedule.sigma(s)
+    noise = schedule.alpha(t) * jnp.square(sigma_s / schedule.sigma(t)) / schedule.alpha(s)
+    return Kernel((noise, schedule.alpha(s) * drop), sigma_s * jnp.sqrt(drop))
+
+
+def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0) -> PyTree:
+    """Draws from the prior ``N(0, sigma(t)^2)``, the start of sampling.
+
+    Args:
+      key: PRNG key.
+      schedule: the noise schedule.
+      like: arrays or ``jax.ShapeDtypeStruct`` with the shapes and dtypes wanted.
+      t: the time at which sampling starts.
+
+    >>> import jax
+    >>> from scorekit.schedules import geometric_ve
+    >>> x = sample_prior(jax.random.key(0), geometric_ve(0.01, 50.0), jnp.zeros((10000, 1)))
+    >>> 49 < float(x.std()) < 51
+    True
+    """
+    return combine((schedule.sigma(t), normal_like(key, like)))
+
+
+def score(prediction: Prediction, t: ArrayLike, schedule: Schedule) -> PyTree:
+    """``grad_x log p_t(x_t) = -eps / sigma(t)``.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> score(Prediction(jnp.zeros(2), jnp.ones(2)), 0.5, rectified_flow())
+    Array([-2., -2.], dtype=float32)
+    """
+    return combine((-1.0 / schedule.sigma(t), prediction.eps))

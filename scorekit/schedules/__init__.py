@@ -1,0 +1,32 @@
+"""Noise schedules: ``alpha(t)``, ``sigma(t)``, ``log_snr(t)`` and its inverse ``time_at(log_snr)`` on t in [0, 1]."""
+
+from scorekit.schedules.closed_form import (
+    cosine,
+    edm,
+    geometric_ve,
+    laplace,
+    linear_vp,
+    rectified_flow,
+    sigmoid,
+    sub_vp,
+)
+from scorekit.schedules.derivatives import time_derivative
+from scorekit.schedules.tables import from_betas, learned
+from scorekit.schedules.transforms import schedule_from_functions, shifted, zero_terminal_snr
+
+__all__ = [
+    "cosine",
+    "edm",
+    "from_betas",
+    "geometric_ve",
+    "laplace",
+    "learned",
+    "linear_vp",
+    "rectified_flow",
+    "schedule_from_functions",
+    "shifted",
+    "sigmoid",
+    "sub_vp",
+    "time_derivative",
+    "zero_terminal_snr",
+]

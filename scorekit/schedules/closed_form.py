@@ -1,0 +1,463 @@
+"""Noise schedules in closed form.
+
+``x_t = alpha(t) x0 + sigma(t) eps``, ``lambda(t) = log_snr(t) = log(alpha^2 / sigma^2)``. Each schedule is a frozen
+pytree whose numbers are leaves, so changing a number does not recompile and gradients reach it. All formulas are
+written so that float32 keeps full relative precision over [0, 1] including both ends: variances come from ``expm1``
+and products of sines, never from ``1 - alpha^2``; ``log_snr`` is ``+inf`` (``-inf``) where sigma (alpha) is exactly 0.
+
+``drift`` is f and ``diffusion_squared`` is g^2 of the forward SDE ``dx = f x dt + g dw`` (Song et al. 2021,
+https://arxiv.org/abs/2011.13456): ``f = d log(alpha)/dt``, ``g^2 = d sigma^2/dt - 2 f sigma^2``.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.trees import check, check_positive, pytree_dataclass
+from scorekit.typing import Array, ArrayLike
+
+
+def as_time(t: ArrayLike) -> Array:
+    """``t`` as an array of at least float32, whatever the precision of the state."""
+    t = jnp.asarray(t)
+    return t.astype(jnp.promote_types(t.dtype, jnp.float32))
+
+
+def sqrt(x: Array) -> Array:
+    """Square root whose gradient at 0 is 0 instead of infinite, so that exact endpoints stay differentiable."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+
+
+def between_ends(log_snr: Callable[[Array], Array], t: Array) -> Array:
+    """``log_snr(t)`` of a schedule that is infinite at both ends, where its gradient is 0 instead of NaN."""
+    inside = (t > 0) & (t < 1)
+    return jnp.where(inside, log_snr(jnp.where(inside, t, 0.5)), jnp.where(t > 0, -jnp.inf, jnp.inf))
+
+
+class VariancePreserving:
+    """``alpha^2 = sigmoid(lambda)``, ``sigma^2 = sigmoid(-lambda)`` for a subclass that defines ``log_snr``."""
+
+    def log_snr(self, t: ArrayLike) -> Array:
+        raise NotImplementedError
+
+    def alpha(self, t: ArrayLike) -> Array:
+        return jnp.exp(0.5 * jax.nn.log_sigmoid(self.log_snr(t)))
+
+    def sigma(self, t: ArrayLike) -> Array:
+        return jnp.exp(0.5 * jax.nn.log_sigmoid(-self.log_snr(t)))
+
+
+def _integrated_beta(beta_min: ArrayLike, beta_max: ArrayLike, t: ArrayLike) -> Array:
+    t = as_time(t)
+    return t * (beta_min + 0.5 * t * (beta_max - beta_min))
+
+
+def _time_of_integrated_beta(beta_min: ArrayLike, beta_max: ArrayLike, total: Array) -> Array:
+    # The stable root of beta_min t + (beta_max - beta_min) t^2 / 2 = total.
+    root = jnp.sqrt(jnp.square(beta_min) + 2.0 * (beta_max - beta_min) * total)
+    return jnp.where(total < jnp.inf, 2.0 * total / (beta_min + root), jnp.inf)
+
+
+@pytree_dataclass
+class LinearVP:
+    """See :func:`linear_vp`."""
+
+    beta_min: ArrayLike = 0.1
+    beta_max: ArrayLike = 20.0
+
+    def alpha(self, t):
+        return jnp.exp(-0.5 * _integrated_beta(self.beta_min, self.beta_max, t))
+
+    def sigma(self, t):
+        return sqrt(-jnp.expm1(-_integrated_beta(self.beta_min, self.beta_max, t)))
+
+    def log_snr(self, t):
+        total = _integrated_beta(self.beta_min, self.beta_max, t)
+        return -total - jnp.log(-jnp.expm1(-total))
+
+    def time_at(self, log_snr):
+        total = jax.nn.softplus(-as_time(log_snr))
+        return _time_of_integrated_beta(self.beta_min, self.beta_max, total)
+
+    def drift(self, t):
+        return -0.5 * self.diffusion_squared(t)
+
+    def diffusion_squared(self, t):
+        return self.beta_min + as_time(t) * (self.beta_max - self.beta_min)
+
+
+@pytree_dataclass
+class SubVP:
+    """See :func:`sub_vp`."""
+
+    beta_min: ArrayLike = 0.1
+    beta_max: ArrayLike = 20.0
+
+    def alpha(self, t):
+        return jnp.exp(-0.5 * _integrated_beta(self.beta_min, self.beta_max, t))
+
+    def sigma(self, t):
+        return -jnp.expm1(-_integrated_beta(self.beta_min, self.beta_max, t))
+
+    def log_snr(self, t):
+        total = _integrated_beta(self.beta_min, self.beta_max, t)
+        return -total - 2.0 * jnp.log(-jnp.expm1(-total))
+
+    def time_at(self, log_snr):
+        total = 2.0 * jnp.arcsinh(0.5 * jnp.exp(-0.5 * as_time(log_snr)))
+        return _time_of_integrated_beta(self.beta_min, self.beta_max, total)
+
+    def drift(self, t):
+        return -0.5 * (self.beta_min + as_time(t) * (self.beta_max - self.beta_min))
+
+    def diffusion_squared(self, t):
+        total = _integrated_beta(self.beta_min, self.beta_max, t)
+        return 2.0 * self.drift(t) * jnp.expm1(-2.0 * total)
+
+
+@pytree_dataclass
+class Cosine:
+    """See :func:`cosine`."""
+
+    s: ArrayLike = 0.0
+
+    def _angles(self, t):
+        """``(start, gap, rest)``: the angle at t = 0, its growth since, and what remains to pi/2."""
+        t, quarter = as_time(t), 0.5 * math.pi / (1.0 + self.s)
+        return quarter * self.s, quarter * t, quarter * (1.0 - t)
+
+    def alpha(self, t):
+        start, _, rest = self._angles(t)
+        return jnp.sin(rest) / jnp.cos(start)
+
+    def sigma(self, t):
+        start, gap, _ = self._angles(t)  # cos^2 a - cos^2 b = sin(b - a) sin(b + a)
+        above_zero = jnp.maximum(gap, 1e-15)  # without an offset the slope at t = 0 is finite and must come out
+        ratio = jnp.sin(above_zero + 2.0 * start) / jnp.sin(above_zero)
+        return jnp.sin(gap) * jnp.sqrt(ratio) / jnp.cos(start)
+
+    def log_snr(self, t):
+        start, gap, rest = self._angles(t)
+        return 2.0 * jnp.log(jnp.sin(rest)) - jnp.log(jnp.sin(gap) * jnp.sin(gap + 2.0 * start))
+
+    def time_at(self, log_snr):
+        log_snr, start = as_time(log_snr), self._angles(0.0)[0]
+        noise = jax.nn.sigmoid(-log_snr) * jnp.square(jnp.cos(start))  # sin(gap) sin(gap + 2 start)
+        signal = jnp.sqrt(jax.nn.sigmoid(log_snr)) * jnp.cos(start)  # cos of the angle at t
+        angle = jnp.arctan2(jnp.sqrt(noise + jnp.square(jnp.sin(start))), signal)
+        total = jnp.sin(angle + start)
+        sine = noise / jnp.where(total > 0, total, 1.0)
+        gap = jnp.arctan2(sine, jnp.cos(angle - start))
+        return gap * (1.0 + self.s) / (0.5 * math.pi)
+
+    def drift(self, t):
+        _, _, rest = self._angles(t)
+        return -0.5 * math.pi / (1.0 + self.s) / jnp.tan(rest)
+
+    def diffusion_squared(self, t):
+        return -2.0 * self.drift(t)
+
+
+@pytree_dataclass
+class GeometricVE:
+    """See :func:`geometric_ve`."""
+
+    sigma_min: ArrayLike = 0.01
+    sigma_max: ArrayLike = 50.0
+
+    def _log_sigma(self, t):
+        low, high = jnp.log(self.sigma_min), jnp.log(self.sigma_max)
+        return low + as_time(t) * (high - low)
+
+    def alpha(self, t):
+        return jnp.ones_like(as_time(t))
+
+    def sigma(self, t):
+        return jnp.exp(self._log_sigma(t))
+
+    def log_snr(self, t):
+        return -2.0 * self._log_sigma(t)
+
+    def time_at(self, log_snr):
+        low, high = jnp.log(self.sigma_min), jnp.log(self.sigma_max)
+        return (-0.5 * as_time(log_snr) - low) / (high - low)
+
+    def drift(self, t):
+        return jnp.zeros_like(as_time(t))
+
+    def diffusion_squared(self, t):
+        rate = jnp.log(self.sigma_max) - jnp.log(self.sigma_min)
+        return 2.0 * rate * jnp.exp(2.0 * self._log_sigma(t))
+
+
+@pytree_dataclass
+class EDM:
+    """See :func:`edm`."""
+
+    sigma_min: ArrayLike = 0.002
+    sigma_max: ArrayLike = 80.0
+    rho: ArrayLike = 7.0
+
+    def _root(self, t):
+        positive = jnp.asarray(self.sigma_min) > 0  # at sigma_min = 0 the power has no derivative
+        low = jnp.where(positive, jnp.power(jnp.where(positive, self.sigma_min, 1.0), 1.0 / self.rho), 0.0)
+        high = jnp.power(self.sigma_max, 1.0 / self.rho)
+        return low + as_time(t) * (high - low), high - low
+
+    def alpha(self, t):
+        return jnp.ones_like(as_time(t))
+
+    def sigma(self, t):
+        return jnp.power(self._root(t)[0], self.rho)
+
+    def log_snr(self, t):
+        return -2.0 * self.rho * jnp.log(self._root(t)[0])
+
+    def time_at(self, log_snr):
+        low, width = self._root(0.0)
+        return (jnp.exp(-0.5 * as_time(log_snr) / self.rho) - low) / width
+
+    def drift(self, t):
+        return jnp.zeros_like(as_time(t))
+
+    def diffusion_squared(self, t):
+        root, width = self._root(t)
+        return 2.0 * self.rho * width * jnp.power(root, 2.0 * self.rho - 1.0)
+
+
+@pytree_dataclass
+class RectifiedFlow:
+    """See :func:`rectified_flow`."""
+
+    def alpha(self, t):
+        return 1.0 - as_time(t)
+
+    def sigma(self, t):
+        return as_time(t)
+
+    def log_snr(self, t):
+        t = as_time(t)
+        return 2.0 * (jnp.log1p(-t) - jnp.log(t))
+
+    def time_at(self, log_snr):
+        return jax.nn.sigmoid(-0.5 * as_time(log_snr))
+
+    def drift(self, t):
+        return -1.0 / (1.0 - as_time(t))
+
+    def diffusion_squared(self, t):
+        t = as_time(t)
+        return 2.0 * t / (1.0 - t)
+
+
+@pytree_dataclass
+class Sigmoid(VariancePreserving):
+    """See :func:`sigmoid`."""
+
+    start: ArrayLike = -3.0
+    end: ArrayLike = 3.0
+    tau: ArrayLike = 1.0
+
+    def _half_width(self):
+        return 0.5 * (jnp.asarray(self.end) - self.start) / self.tau
+
+    def _log_odds(self):
+        """``log(cosh(u(0)/2) / cosh(u(1)/2))`` with ``u = (start + t (end - start)) / tau``."""
+        first, last = 0.5 * jnp.asarray(self.start) / self.tau, 0.5 * jnp.asarray(self.end) / self.tau
+        return jnp.logaddexp(first, -first) - jnp.logaddexp(last, -last)
+
+    def log_snr(self, t):
+        half = self._half_width()
+
+        def inner(t):  # log(sinh((1 - t) half) / sinh(t half)), which does not overflow
+            past, rest = t * half, (1.0 - t) * half
+            return rest - past + jnp.log(jnp.expm1(-2.0 * rest) / jnp.expm1(-2.0 * past)) + self._log_odds()
+
+        return between_ends(inner, as_time(t))
+
+    def time_at(self, log_snr):
+        half = self._half_width()
+        log_odds = as_time(log_snr) - self._log_odds()
+        grown = half + jnp.log(-jnp.expm1(-2.0 * half)) - jnp.logaddexp(log_odds, -half)
+        return jnp.minimum(jax.nn.softplus(grown) / (2.0 * half), 1.0)
+
+
+@pytree_dataclass
+class Laplace(VariancePreserving):
+    """See :func:`laplace`."""
+
+    mean: ArrayLike = 0.0
+    scale: ArrayLike = 0.5
+
+    def log_snr(self, t):
+        def inner(t):
+            early = t < 0.5
+            tail = jnp.log(2.0 * jnp.where(early, t, 1.0 - t))
+            return self.mean + self.scale * jnp.where(early, -tail, tail)
+
+        return between_ends(inner, as_time(t))
+
+    def time_at(self, log_snr):
+        z = (as_time(log_snr) - self.mean) / self.scale
+        tail = 0.5 * jnp.exp(-jnp.abs(z))
+        return jnp.where(z > 0, tail, 1.0 - tail)
+
+
+def linear_vp(beta_min: ArrayLike = 0.1, beta_max: ArrayLike = 20.0) -> LinearVP:
+    """Variance-preserving schedule with a rate beta that grows linearly.
+
+    ``beta(t) = beta_min + t (beta_max - beta_min)``, ``B = int_0^t beta``, ``alpha = exp(-B/2)``,
+    ``sigma^2 = 1 - exp(-B)``.
+
+    Args:
+      beta_min: rate at t = 0, per unit time, > 0.
+      beta_max: rate at t = 1, > 0.
+
+    Raises:
+      ValueError: if a rate is not positive.
+
+    >>> linear_vp().alpha(0.0)
+    Array(1., dtype=float32)
+
+    Source: Song et al. 2021, eq. 32 (https://arxiv.org/abs/2011.13456).
+    """
+    check_positive(beta_min=beta_min, beta_max=beta_max)
+    return LinearVP(beta_min=beta_min, beta_max=beta_max)
+
+
+def sub_vp(beta_min: ArrayLike = 0.1, beta_max: ArrayLike = 20.0) -> SubVP:
+    """Sub-VP schedule: the signal of :func:`linear_vp` with the smaller noise ``sigma = 1 - exp(-B)``.
+
+    Args:
+      beta_min: rate at t = 0, > 0.
+      beta_max: rate at t = 1, > 0.
+
+    Raises:
+      ValueError: if a rate is not positive.
+
+    >>> float(sub_vp().sigma(1.0)) < float(linear_vp().sigma(1.0))
+    True
+
+    Source: Song et al. 2021, eq. 29 (https://arxiv.org/abs/2011.13456).
+    """
+    check_positive(beta_min=beta_min, beta_max=beta_max)
+    return SubVP(beta_min=beta_min, beta_max=beta_max)
+
+
+def cosine(s: ArrayLike = 0.0) -> Cosine:
+    """Cosine schedule, ``alpha = cos(pi/2 (t + s)/(1 + s)) / cos(pi/2 s/(1 + s))``, variance preserving.
+
+    Args:
+      s: offset that slows the start; 0 is the plain cosine, 0.008 the published value.
+
+    Raises:
+      ValueError: if ``s`` is negative.
+
+    >>> cosine().sigma(1.0)
+    Array(1., dtype=float32)
+
+    Source: Nichol & Dhariwal 2021, eq. 17 (https://arxiv.org/abs/2102.09672).
+    """
+    check(lambda x: np.isfinite(x) & (x >= 0), "finite and >= 0", s=s)
+    return Cosine(s=s)
+
+
+def geometric_ve(sigma_min: ArrayLike = 0.01, sigma_max: ArrayLike = 50.0) -> GeometricVE:
+    """Variance-exploding schedule, ``alpha = 1``, ``sigma = sigma_min (sigma_max / sigma_min)^t``.
+
+    Args:
+      sigma_min: noise at t = 0, in units of the data.
+      sigma_max: noise at t = 1, > ``sigma_min``.
+
+    Raises:
+      ValueError: unless ``0 < sigma_min < sigma_max``.
+
+    >>> geometric_ve(0.1, 10.0).time_at(0.0)
+    Array(0.5, dtype=float32)
+
+    Source: Song et al. 2021, eq. 30 (https://arxiv.org/abs/2011.13456).
+    """
+    check_positive(sigma_min=sigma_min)
+    check(lambda x: np.isfinite(x) & (x > sigma_min), f"finite and > sigma_min = {sigma_min}", sigma_max=sigma_max)
+    return GeometricVE(sigma_min=sigma_min, sigma_max=sigma_max)
+
+
+def edm(sigma_min: ArrayLike = 0.002, sigma_max: ArrayLike = 80.0, rho: ArrayLike = 7.0) -> EDM:
+    """EDM schedule: ``alpha = 1`` and ``sigma^(1/rho)`` linear in t, so that uniform times are the Karras grid.
+
+    Args:
+      sigma_min: noise at t = 0 (0 is allowed), in units of the data.
+      sigma_max: noise at t = 1.
+      rho: 1 spaces sigma evenly, larger values spend more of the time at low noise.
+
+    Raises:
+      ValueError: unless ``0 <= sigma_min < sigma_max`` and ``rho > 0``.
+
+    >>> edm().sigma(1.0).round(3)
+    Array(80., dtype=float32)
+
+    Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
+    """
+    check_positive(rho=rho)
+    check(lambda x: x >= 0, ">= 0", sigma_min=sigma_min)
+    check(lambda x: np.isfinite(x) & (x > sigma_min), f"finite and > sigma_min = {sigma_min}", sigma_max=sigma_max)
+    return EDM(sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
+
+
+def rectified_flow() -> RectifiedFlow:
+    """Linear interpolant, ``alpha = 1 - t``, ``sigma = t``.
+
+    >>> rectified_flow().log_snr(0.5)
+    Array(0., dtype=float32)
+
+    Source: Liu et al. 2022 (https://arxiv.org/abs/2209.03003), Lipman et al. 2022 (https://arxiv.org/abs/2210.02747).
+    """
+    return RectifiedFlow()
+
+
+def sigmoid(start: ArrayLike = -3.0, end: ArrayLike = 3.0, tau: ArrayLike = 1.0) -> Sigmoid:
+    """Sigmoid schedule: ``alpha^2`` is a sigmoid of ``-(start + t (end - start)) / tau``, rescaled to fall from 1 to 0.
+
+    Args:
+      start: argument at t = 0.
+      end: argument at t = 1, > ``start``.
+      tau: temperature; smaller is steeper.
+
+    Raises:
+      ValueError: unless ``start < end`` and ``tau > 0``.
+
+    >>> sigmoid().log_snr(0.5)
+    Array(0., dtype=float32)
+
+    Source: Jabri et al. 2022, alg. 5 (https://arxiv.org/abs/2212.11972).
+    """
+    check_positive(tau=tau)
+    check(np.isfinite, "finite", start=start)
+    check(lambda x: np.isfinite(x) & (x > start), f"finite and > start = {start}", end=end)
+    return Sigmoid(start=start, end=end, tau=tau)
+
+
+def laplace(mean: ArrayLike = 0.0, scale: ArrayLike = 0.5) -> Laplace:
+    """Laplace schedule: uniform times give a Laplace-distributed log-SNR; variance preserving.
+
+    ``lambda(t) = mean - scale sign(1/2 - t) log(1 - 2 |t - 1/2|)``.
+
+    Args:
+      mean: log-SNR at t = 1/2, in nats.
+      scale: width of the distribution, in nats.
+
+    Raises:
+      ValueError: if ``scale`` is not positive or ``mean`` not finite.
+
+    >>> laplace(mean=1.0).log_snr(0.5)
+    Array(1., dtype=float32)
+
+    Source: Hang et al. 2024, table 1 (https://arxiv.org/abs/2407.03297).
+    """
+    check(np.isfinite, "finite", mean=mean)
+    check_positive(scale=scale)
+    return Laplace(mean=mean, scale=scale)

@@ -1,0 +1,19 @@
+"""Time derivatives of elementwise functions of t, by forward-mode differentiation."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.schedules.closed_form import as_time
+from scorekit.typing import Array, ArrayLike
+
+
+def time_derivative(fn: Callable[[Array], Array], t: ArrayLike) -> Array:
+    """``d fn / dt`` for an elementwise ``fn``, shaped like ``t``.
+
+    >>> time_derivative(lambda t: t**2, 3.0)
+    Array(6., dtype=float32)
+    """
+    t = as_time(t)
+    return jax.jvp(fn, (t,), (jnp.ones_like(t),))[1]

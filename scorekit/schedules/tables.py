@@ -1,0 +1,138 @@
+"""Schedules given by numbers at knots: discrete beta tables and a learnable monotone log-SNR."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.schedules.closed_form import VariancePreserving, as_time
+from scorekit.trees import check, pytree_dataclass
+from scorekit.typing import ArrayLike
+
+
+@pytree_dataclass
+class Tabulated(VariancePreserving):
+    """See :func:`from_betas`. ``table`` holds the log-SNR at ``linspace(0, 1, N)``, decreasing, in nats."""
+
+    table: ArrayLike
+
+    def log_snr(self, t):
+        table = jnp.asarray(self.table)
+        position = as_time(t) * (table.shape[0] - 1)
+        index = jnp.clip(jnp.floor(position).astype(jnp.int32), 0, table.shape[0] - 2)
+        return table[index] + (position - index) * (table[index + 1] - table[index])
+
+    def time_at(self, log_snr):
+        table, log_snr = jnp.asarray(self.table), as_time(log_snr)
+        index = jnp.clip(jnp.searchsorted(-table, -log_snr, side="right") - 1, 0, table.shape[0] - 2)
+        fraction = (log_snr - table[index]) / (table[index + 1] - table[index])
+        return (index + fraction) / (table.shape[0] - 1)
+
+
+def from_betas(betas: ArrayLike) -> Tabulated:
+    """The continuous schedule of a discrete table of betas, linear in log-SNR between its entries.
+
+    ``alpha_i^2 = prod_{j<=i} (1 - beta_j)`` at ``t_i = i / (N - 1)``; outside [0, 1] the end slopes go on. The sums are
+    taken in float64 on the host. Entry 0 already carries noise, so ``sigma(0) > 0``, as in DDPM.
+
+    Args:
+      betas: ``(N,)``, each in (0, 1), N >= 2: e.g. ``linspace(1e-4, 0.02, 1000)`` (DDPM) or
+        ``linspace(0.00085**0.5, 0.012**0.5, 1000)**2`` (Stable Diffusion).
+
+    Raises:
+      ValueError: for fewer than two betas or betas outside (0, 1).
+
+    >>> ddpm = from_betas(np.linspace(1e-4, 0.02, 1000))
+    >>> float(ddpm.alpha(1.0) ** 2)  # doctest: +ELLIPSIS
+    4.03...e-05
+
+    Source: Ho et al. 2020, eq. 4 (https://arxiv.org/abs/2006.11239).
+    """
+    betas = np.asarray(betas, np.float64)
+    if betas.ndim != 1 or betas.size < 2:
+        raise ValueError(f"betas must have shape (N,) with N >= 2, got shape {betas.shape}")
+    check(lambda x: (x > 0) & (x < 1), "in (0, 1)", betas=betas)
+    log_alpha_squared = np.cumsum(np.log1p(-betas))
+    table = log_alpha_squared - np.log(-np.expm1(log_alpha_squared))
+    return Tabulated(table=jnp.asarray(table, float))
+
+
+_FLOOR = 1e-3  # the least relative drop and slope of a piece, so that no value of the leaves makes it flat
+
+
+@pytree_dataclass
+class Learned(VariancePreserving):
+    """See :func:`learned`. ``heights`` (K,): logits of the K drops; ``slopes`` (K + 1,): raw slopes at the knots."""
+
+    heights: ArrayLike
+    slopes: ArrayLike
+    log_snr_max: ArrayLike = 13.3
+    log_snr_min: ArrayLike = -5.0
+
+    def _knots(self):
+        """Rational-quadratic spline on [0, 1]: ``(y at the knots, slope at the knots, chord slopes)``."""
+        heights = jax.nn.softmax(jnp.asarray(self.heights))
+        heights = _FLOOR / heights.shape[0] + (1.0 - _FLOOR) * heights
+        knots = jnp.concatenate([jnp.zeros(1, heights.dtype), jnp.cumsum(heights)])
+        knots = knots.at[-1].set(1.0)
+        chords = jnp.diff(knots) * heights.shape[0]
+        slopes = _FLOOR + (1.0 - _FLOOR) * jax.nn.softplus(jnp.asarray(self.slopes)) / jnp.log(2.0)
+        return knots, slopes, chords
+
+    def log_snr(self, t):
+        knots, slopes, chords = self._knots()
+        position = as_time(t) * chords.shape[0]
+        k = jnp.clip(jnp.floor(position).astype(jnp.int32), 0, chords.shape[0] - 1)
+        u = position - k
+        a, b, chord = slopes[k], slopes[k + 1], chords[k]
+        rise = (chord * u * u + a * u * (1 - u)) / (chord + (a + b - 2 * chord) * u * (1 - u))
+        y = knots[k] + (knots[k + 1] - knots[k]) * rise
+        return self.log_snr_max * (1.0 - y) + self.log_snr_min * y
+
+    def time_at(self, log_snr):
+        knots, slopes, chords = self._knots()
+        y = (as_time(log_snr) - self.log_snr_max) / (jnp.asarray(self.log_snr_min) - self.log_snr_max)
+        y = jnp.where(y < 0, 0.0, jnp.where(y > 1, 1.0, y))  # what lies beyond falls on the ends
+        k = jnp.clip(jnp.searchsorted(knots, y, side="right") - 1, 0, chords.shape[0] - 1)
+        a, b, chord = slopes[k], slopes[k + 1], chords[k]
+        rise = (y - knots[k]) / (knots[k + 1] - knots[k])
+        # rise = (chord u^2 + a u (1-u)) / (chord + (a+b-2 chord) u (1-u)), a quadratic in u; its stable root.
+        excess = rise * (a + b - 2 * chord)
+        qa, qb, qc = chord - a + excess, a - excess, -rise * chord
+        root = jnp.sqrt(jnp.maximum(qb * qb - 4 * qa * qc, 0.0))
+        return (k + 2 * qc / (-qb - root)) / chords.shape[0]
+
+
+def learned(num_knots: int = 8, log_snr_max: ArrayLike = 13.3, log_snr_min: ArrayLike = -5.0) -> Learned:
+    """A learnable, strictly decreasing, once differentiable log-SNR whose endpoints stay where they were set.
+
+    A monotone rational-quadratic spline from ``(0, log_snr_max)`` to ``(1, log_snr_min)``; any values of its leaves
+    give a valid schedule, and its inverse is exact. It starts as a straight line. To learn the shape but not the
+    endpoints, leave ``log_snr_max`` and ``log_snr_min`` out of the gradient.
+
+    Args:
+      num_knots: number of spline pieces K, >= 1.
+      log_snr_max: log-SNR at t = 0, in nats.
+      log_snr_min: log-SNR at t = 1, in nats, < ``log_snr_max``.
+
+    Raises:
+      ValueError: for no pieces or endpoints in the wrong order.
+
+    >>> float(learned(log_snr_max=10.0, log_snr_min=-10.0).log_snr(0.5))
+    0.0
+
+    Source: Kingma et al. 2021, sec. 3.2 (https://arxiv.org/abs/2107.00630); Gregory & Delbourgo 1982 (the spline).
+    """
+    if num_knots < 1:
+        raise ValueError(f"num_knots must be >= 1, got {num_knots}")
+    check(np.isfinite, "finite", log_snr_min=log_snr_min)
+    check(
+        lambda x: np.isfinite(x) & (x > log_snr_min),
+        f"finite and > log_snr_min = {log_snr_min}",
+        log_snr_max=log_snr_max,
+    )
+    return Learned(
+        heights=jnp.zeros(num_knots),
+        slopes=jnp.zeros(num_knots + 1),
+        log_snr_max=log_snr_max,
+        log_snr_min=log_snr_min,
+    )

@@ -1,0 +1,200 @@
+"""Schedules made from other schedules or from plain functions."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.schedules.closed_form import VariancePreserving, as_time, sqrt
+from scorekit.schedules.derivatives import time_derivative
+from scorekit.trees import check_positive, pytree_dataclass, static
+from scorekit.typing import Array, ArrayLike, Schedule
+
+
+@pytree_dataclass
+class Shifted:
+    """See :func:`shifted`."""
+
+    base: Schedule
+    shift: ArrayLike
+
+    def _base_time(self, t):
+        t = as_time(t)
+        moves = jnp.isfinite(self.base.log_snr(t))  # where it is infinite the shift changes nothing
+        return jnp.where(moves, self.base.time_at(self.base.log_snr(jnp.where(moves, t, 0.5)) + self.shift), t)
+
+    def alpha(self, t):
+        return self.base.alpha(self._base_time(t))
+
+    def sigma(self, t):
+        return self.base.sigma(self._base_time(t))
+
+    def log_snr(self, t):
+        return self.base.log_snr(t) + self.shift
+
+    def time_at(self, log_snr):
+        return self.base.time_at(as_time(log_snr) - self.shift)
+
+
+def shifted(base: Schedule, noise_factor: ArrayLike) -> Shifted:
+    """The schedule whose noise-to-signal ratio is ``noise_factor`` times that of ``base`` at every t.
+
+    ``log_snr(t) = base.log_snr(t) - 2 log(noise_factor)``; alpha and sigma stay on the path of ``base`` (variance
+    preserving, straight, ...). An image k times larger per side needs about ``noise_factor = k`` to hide the same
+    features; ``shifted(rectified_flow(), f)`` is the "flow shift" ``t -> f t / (1 + (f - 1) t)``.
+
+    Args:
+      base: any schedule whose ``time_at`` covers the shifted range.
+      noise_factor: > 0; more noise when > 1.
+
+    Raises:
+      ValueError: if ``noise_factor`` is not positive.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> float(shifted(rectified_flow(), 3.0).sigma(0.5).round(4))
+    0.75
+
+    Source: Hoogeboom et al. 2023, sec. 3.1 (https://arxiv.org/abs/2301.11093); Esser et al. 2024, eq. 23
+    (https://arxiv.org/abs/2403.03206).
+    """
+    check_positive(noise_factor=noise_factor)
+    return Shifted(base=base, shift=-2.0 * jnp.log(noise_factor))
+
+
+@pytree_dataclass
+class ZeroTerminalSNR(VariancePreserving):
+    """See :func:`zero_terminal_snr`."""
+
+    base: Schedule
+
+    def _ends(self):
+        """``(alpha(0), alpha(1), 1 - alpha(0))`` of the base, the last without cancellation."""
+        start = self.base.alpha(0.0)
+        return start, self.base.alpha(1.0), jnp.square(self.base.sigma(0.0)) / (1.0 + start)
+
+    def alpha(self, t):
+        start, end, _ = self._ends()
+        return (self.base.alpha(t) - end) * start / (start - end)
+
+    def _one_minus_alpha(self, t):
+        start, end, gap = self._ends()
+        base_gap = jnp.square(self.base.sigma(t)) / (1.0 + self.base.alpha(t))
+        return (start * base_gap - end * gap) / (start - end)
+
+    def sigma(self, t):
+        return sqrt(self._one_minus_alpha(t) * (1.0 + self.alpha(t)))
+
+    def log_snr(self, t):
+        variance = self._one_minus_alpha(t) * (1.0 + self.alpha(t))
+        return 2.0 * jnp.log(self.alpha(t)) - jnp.log(variance)
+
+    def time_at(self, log_snr):
+        start, end, gap = self._ends()
+        log_snr = as_time(log_snr)
+        alpha = jnp.sqrt(jax.nn.sigmoid(log_snr))
+        one_minus_alpha = jax.nn.sigmoid(-log_snr) / (1.0 + alpha)
+        base_alpha = alpha * (start - end) / start + end
+        base_gap = (one_minus_alpha * (start - end) + end * gap) / start
+        base_log_snr = 2.0 * jnp.log(base_alpha) - jnp.log(base_gap * (1.0 + base_alpha))
+        return self.base.time_at(base_log_snr)
+
+
+def zero_terminal_snr(base: Schedule) -> ZeroTerminalSNR:
+    """Shifts and scales alpha of a variance-preserving schedule so that ``alpha(1) = 0`` and ``alpha(0)`` is kept.
+
+    ``alpha'(t) = (alpha(t) - alpha(1)) alpha(0) / (alpha(0) - alpha(1))``, ``sigma'^2 = 1 - alpha'^2``.
+
+    Args:
+      base: a variance-preserving schedule.
+
+    Raises:
+      ValueError: if ``base`` is not variance preserving at t = 0, 1/2 and 1.
+
+    >>> from scorekit.schedules import linear_vp
+    >>> zero_terminal_snr(linear_vp()).alpha(1.0)
+    Array(0., dtype=float32)
+
+    Source: Lin et al. 2023, alg. 1 (https://arxiv.org/abs/2305.08891).
+    """
+    t = jnp.array([0.0, 0.5, 1.0])
+    norm = jnp.square(base.alpha(t)) + jnp.square(base.sigma(t))
+    if not isinstance(norm, jax.core.Tracer) and not bool(jnp.allclose(norm, 1.0, atol=1e-3)):
+        raise ValueError(f"base must be variance preserving (alpha^2 + sigma^2 = 1), got {norm} at t = 0, 1/2, 1")
+    return ZeroTerminalSNR(base=base)
+
+
+@pytree_dataclass
+class FromFunctions:
+    """See :func:`schedule_from_functions`."""
+
+    alpha_fn: Callable[[Array], Array] = static()
+    sigma_fn: Callable[[Array], Array] = static()
+    log_snr_fn: Callable[[Array], Array] | None = static(default=None)
+    time_at_fn: Callable[[Array], Array] | None = static(default=None)
+
+    def alpha(self, t):
+        return self.alpha_fn(as_time(t))
+
+    def sigma(self, t):
+        return self.sigma_fn(as_time(t))
+
+    def log_snr(self, t):
+        if self.log_snr_fn is not None:
+            return self.log_snr_fn(as_time(t))
+        return 2.0 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
+
+    def time_at(self, log_snr):
+        log_snr = as_time(log_snr)
+        return self.time_at_fn(log_snr) if self.time_at_fn is not None else _bisect(self.log_snr, log_snr)
+
+
+def _bisect(decreasing: Callable[[Array], Array], value: Array) -> Array:
+    """Solves ``decreasing(t) = value`` on [0, 1] to the last bit, elementwise; values beyond the ends give 0 or 1."""
+    bits = jnp.finfo(value.dtype).nmant
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = 0.5 * (low + high)
+        above = decreasing(middle) > value
+        return jnp.where(above, middle, low), jnp.where(above, high, middle)
+
+    # 2 * bits halvings resolve times down to 2^-2bits near 0, where log-SNR changes fastest.
+    low, high = jnp.zeros_like(value), jnp.ones_like(value)
+    low, high = jax.lax.fori_loop(0, 2 * bits, halve, (low, high))
+    t = jnp.where(decreasing(jnp.ones_like(value)) >= value, 1.0, 0.5 * (low + high))
+    t = jnp.where(decreasing(jnp.zeros_like(value)) <= value, 0.0, t)
+    # The derivative of the inverse: 1 / log_snr'(t).
+    t, rate = jax.lax.stop_gradient((t, time_derivative(decreasing, t)))
+    steep = rate < 0
+    finite = jnp.where(jnp.isfinite(value), value, 0.0)
+    change = finite - jax.lax.stop_gradient(finite)
+    return t + jnp.where(steep, change / jnp.where(steep, rate, 1.0), 0.0)
+
+
+def schedule_from_functions(
+    alpha: Callable[[Array], Array],
+    sigma: Callable[[Array], Array],
+    *,
+    log_snr: Callable[[Array], Array] | None = None,
+    time_at: Callable[[Array], Array] | None = None,
+) -> FromFunctions:
+    """A schedule from plain functions of t.
+
+    Args:
+      alpha: signal scale, elementwise on an array of times.
+      sigma: noise scale, elementwise.
+      log_snr: ``log(alpha^2 / sigma^2)``; the default computes it from the two, which is as precise as they are.
+      time_at: its inverse; the default bisects on [0, 1] and differentiates the inverse once.
+
+    Raises:
+      ValueError: if the log-SNR does not decrease over [0, 1].
+
+    >>> straight = schedule_from_functions(lambda t: 1.0 - t, lambda t: t)
+    >>> float(straight.time_at(straight.log_snr(0.25)).round(4))
+    0.25
+    """
+    schedule = FromFunctions(alpha_fn=alpha, sigma_fn=sigma, log_snr_fn=log_snr, time_at_fn=time_at)
+    values = schedule.log_snr(jnp.linspace(0.01, 0.99, 33))
+    if not isinstance(values, jax.core.Tracer) and not bool(jnp.all(jnp.diff(values) < 0)):
+        raise ValueError(f"log_snr must decrease strictly in t, got {values} on linspace(0.01, 0.99, 33)")
+    return schedule

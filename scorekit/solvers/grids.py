@@ -1,0 +1,106 @@
+"""Time grids: decreasing times ``(n + 1,)`` for ``n`` steps. Any such array will do; these are the usual ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.trees import check_positive
+from scorekit.typing import Array, ArrayLike, Schedule
+
+
+def uniform(n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0) -> Array:
+    """``n`` equal steps in t from ``t_max`` to ``t_min``.
+
+    Raises:
+      ValueError: for ``n < 1``.
+
+    >>> uniform(2)
+    Array([1. , 0.5, 0. ], dtype=float32)
+    """
+    _check_steps(n)
+    return jnp.linspace(t_max, t_min, n + 1)
+
+
+def uniform_log_snr(
+    schedule: Schedule,
+    n: int,
+    t_max: ArrayLike = 1.0 - 1e-3,
+    t_min: ArrayLike = 1e-3,
+    *,
+    to_zero: bool = True,
+) -> Array:
+    """Equal steps in log-SNR from ``t_max`` to ``t_min``; with ``to_zero`` the last of the ``n`` goes on to t = 0.
+
+    Args:
+      schedule: its log-SNR must be finite at both times.
+      n: number of steps.
+      t_max: the first time.
+      t_min: the last time with its own level.
+      to_zero: end at t = 0 instead of ``t_min``.
+
+    Raises:
+      ValueError: for ``n < 1`` or an infinite log-SNR.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> uniform_log_snr(rectified_flow(), 3, t_max=0.75, t_min=0.25)
+    Array([0.75, 0.5 , 0.25, 0.  ], dtype=float32)
+
+    Source: Lu et al. 2022, sec. 3.4 (https://arxiv.org/abs/2206.00927).
+    """
+    first, last = _finite_ends(schedule, n, t_max, t_min)
+    return _between(schedule, n, t_max, t_min, to_zero, lambda k: jnp.linspace(first, last, k + 1))
+
+
+def karras(
+    schedule: Schedule,
+    n: int,
+    t_max: ArrayLike = 1.0 - 1e-3,
+    t_min: ArrayLike = 1e-3,
+    *,
+    rho: ArrayLike = 7.0,
+    to_zero: bool = True,
+) -> Array:
+    """Equal steps in ``(sigma / alpha)^(1/rho)``; with ``to_zero`` the last of the ``n`` steps goes on to t = 0.
+
+    Args:
+      schedule: its log-SNR must be finite at both times.
+      n: number of steps.
+      t_max: the first time.
+      t_min: the last time with its own level.
+      rho: larger spends more steps at low noise.
+      to_zero: end at t = 0 instead of ``t_min``.
+
+    Raises:
+      ValueError: for ``n < 1``, an infinite log-SNR, or ``rho <= 0``.
+
+    >>> from scorekit.schedules import edm
+    >>> karras(edm(), 2, 1.0, 0.0, to_zero=False).round(4)
+    Array([1. , 0.5, 0. ], dtype=float32)
+
+    Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
+    """
+    check_positive(rho=rho)
+    first, last = (jnp.exp(-0.5 * end / rho) for end in _finite_ends(schedule, n, t_max, t_min))
+    log_snrs = lambda k: -2.0 * rho * jnp.log(jnp.linspace(first, last, k + 1))
+    return _between(schedule, n, t_max, t_min, to_zero, log_snrs)
+
+
+def _between(schedule, n, t_max, t_min, to_zero, log_snrs):
+    """The times of ``log_snrs(number of steps)``, with ends that are exactly the ones asked for."""
+    times = schedule.time_at(log_snrs(n - 1 if to_zero else n))
+    times = times.at[-1].set(t_min).at[0].set(t_max)
+    return jnp.concatenate([times, jnp.zeros_like(times[:1])]) if to_zero else times
+
+
+def _check_steps(n: int) -> None:
+    if n < 1:
+        raise ValueError(f"n must be at least 1 step, got {n}")
+
+
+def _finite_ends(schedule: Schedule, n: int, t_max: ArrayLike, t_min: ArrayLike) -> tuple[Array, Array]:
+    _check_steps(n)
+    ends = schedule.log_snr(t_max), schedule.log_snr(t_min)
+    for name, t, end in zip(("t_max", "t_min"), (t_max, t_min), ends, strict=True):
+        if not isinstance(end, jax.core.Tracer) and not np.isfinite(end):
+            raise ValueError(f"{name} must be a time with finite log-SNR, got {t} where log_snr = {end}")
+    return ends

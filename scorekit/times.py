@@ -1,0 +1,308 @@
+"""Samplers of training times.
+
+Each sampler is a quantile function ``u in [0, 1) -> t``; drawing is ``t = quantile(u)`` with ``u`` stratified (one
+point in each of n equal strata, permuted: the same marginal, far less variance) or independent. :class:`Times` carries
+an importance weight: samplers that only choose where to look (:func:`uniform_log_snr`, :func:`adaptive`) return the
+density of :func:`uniform` on the same range over their own, and leave the objective as it was; samplers that *are*
+the objective (:func:`log_normal_sigma`, :func:`logit_normal`) return 1.
+"""
+
+import dataclasses
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import ndtri
+
+from scorekit.schedules import time_derivative
+from scorekit.trees import check, check_positive, pytree_dataclass, static
+from scorekit.typing import Array, ArrayLike, Key, Schedule
+
+
+class Times(NamedTuple):
+    """Times ``t`` (B,) in [0, 1] and the importance ``weight`` (B,) of each."""
+
+    t: Array
+    weight: Array
+
+
+class TimeSampler(Protocol):
+    """A distribution of training times."""
+
+    stratified: bool
+
+    def quantile(self, u: Array, schedule: Schedule) -> Times:
+        """The times at the quantiles ``u`` (B,) in [0, 1), elementwise."""
+        ...
+
+
+def stratified_uniform(key: Key, n: int) -> Array:
+    """``(arange(n) + u) / n`` with one uniform u per stratum, in random order: ``(n,)`` in [0, 1).
+
+    >>> import numpy as np
+    >>> np.sort(np.asarray(stratified_uniform(jax.random.key(0), 4)) * 4).astype(int)
+    array([0, 1, 2, 3])
+
+    Source: Kingma et al. 2021, app. I.1 (https://arxiv.org/abs/2107.00630), with an independent u per stratum.
+    """
+    place, order = jax.random.split(key)
+    u = (jnp.arange(n) + jax.random.uniform(place, (n,))) / n
+    return jax.random.permutation(order, jnp.minimum(u, 1.0 - jnp.finfo(u.dtype).epsneg))
+
+
+def draw(key: Key, n: int, sampler: TimeSampler, schedule: Schedule) -> Times:
+    """Draws ``n`` training times.
+
+    Args:
+      key: PRNG key.
+      n: number of times, normally the global batch size.
+      sampler: one of this module's.
+      schedule: the schedule that ties t to the noise level.
+
+    >>> from scorekit.schedules import cosine
+    >>> draw(jax.random.key(0), 8, uniform(), cosine()).t.shape
+    (8,)
+    """
+    u = stratified_uniform(key, n) if sampler.stratified else jax.random.uniform(key, (n,))
+    return sampler.quantile(u, schedule)
+
+
+@pytree_dataclass
+class Uniform:
+    """See :func:`uniform`."""
+
+    t_min: ArrayLike = 1e-4
+    t_max: ArrayLike = 1.0
+    stratified: bool = static(default=True)
+
+    def quantile(self, u, schedule):
+        del schedule
+        return Times(self.t_min + (self.t_max - self.t_min) * u, jnp.ones_like(u))
+
+
+@pytree_dataclass
+class LogNormalSigma:
+    """See :func:`log_normal_sigma`."""
+
+    mean: ArrayLike = -1.2
+    std: ArrayLike = 1.2
+    stratified: bool = static(default=True)
+
+    def quantile(self, u, schedule):
+        log_sigma = self.mean + self.std * _normal_quantile(u)
+        return Times(jnp.clip(schedule.time_at(-2.0 * log_sigma), 0.0, 1.0), jnp.ones_like(u))
+
+
+@pytree_dataclass
+class LogitNormal:
+    """See :func:`logit_normal`."""
+
+    mean: ArrayLike = 0.0
+    std: ArrayLike = 1.0
+    stratified: bool = static(default=True)
+
+    def quantile(self, u, schedule):
+        del schedule
+        return Times(jax.nn.sigmoid(self.mean + self.std * _normal_quantile(u)), jnp.ones_like(u))
+
+
+@pytree_dataclass
+class UniformLogSNR:
+    """See :func:`uniform_log_snr`."""
+
+    t_min: ArrayLike = 1e-4
+    t_max: ArrayLike = 1.0 - 1e-4
+    stratified: bool = static(default=True)
+
+    def quantile(self, u, schedule):
+        first, last = schedule.log_snr(self.t_min), schedule.log_snr(self.t_max)
+        t = schedule.time_at(first + (last - first) * u)
+        density = time_derivative(schedule.log_snr, t) / (last - first)
+        return Times(t, 1.0 / (density * (self.t_max - self.t_min)))
+
+
+@pytree_dataclass
+class Adaptive:
+    """See :func:`adaptive`. ``second_moment`` (K,): running mean of loss^2 in K equal bins of [t_min, t_max]."""
+
+    second_moment: ArrayLike
+    decay: ArrayLike = 0.99
+    floor: ArrayLike = 0.1
+    t_min: ArrayLike = 1e-4
+    t_max: ArrayLike = 1.0
+    stratified: bool = static(default=True)
+
+    def probabilities(self) -> Array:
+        """The probability of each bin, ``(K,)``."""
+        root = jnp.sqrt(jnp.asarray(self.second_moment))
+        return (1.0 - self.floor) * root / jnp.sum(root) + self.floor / root.shape[0]
+
+    def quantile(self, u, schedule):
+        del schedule
+        p = self.probabilities()
+        ends = jnp.cumsum(p)
+        k = jnp.minimum(jnp.searchsorted(ends, u, side="right"), p.shape[0] - 1)
+        within = jnp.clip((u - (ends[k] - p[k])) / p[k], 0.0, 1.0)
+        t = self.t_min + (self.t_max - self.t_min) * (k + within) / p.shape[0]
+        return Times(t, 1.0 / (p[k] * p.shape[0]))
+
+
+def _normal_quantile(u: Array) -> Array:
+    tiny = jnp.finfo(u.dtype).tiny
+    return ndtri(jnp.clip(u, tiny, 1.0 - jnp.finfo(u.dtype).epsneg))
+
+
+def _check_range(t_min: ArrayLike, t_max: ArrayLike) -> None:
+    check(lambda x: (x >= 0) & (x < 1), "in [0, 1)", t_min=t_min)
+    check(lambda x: (x > t_min) & (x <= 1), f"in (t_min = {t_min}, 1]", t_max=t_max)
+
+
+def uniform(t_min: ArrayLike = 1e-4, t_max: ArrayLike = 1.0, *, stratified: bool = True) -> Uniform:
+    """Uniform times on ``[t_min, t_max]``.
+
+    Args:
+      t_min: smallest time, >= 0.
+      t_max: largest time, <= 1.
+      stratified: one draw per stratum instead of independent draws.
+
+    Raises:
+      ValueError: unless ``0 <= t_min < t_max <= 1``.
+
+    >>> uniform(0.0, 0.5).quantile(jnp.array([0.5]), None).t
+    Array([0.25], dtype=float32)
+    """
+    _check_range(t_min, t_max)
+    return Uniform(t_min=t_min, t_max=t_max, stratified=stratified)
+
+
+def log_normal_sigma(mean: ArrayLike = -1.2, std: ArrayLike = 1.2, *, stratified: bool = True) -> LogNormalSigma:
+    """Times at which ``log(sigma / alpha)`` is normal; levels outside the schedule's range fall on its ends.
+
+    Args:
+      mean: mean of the natural log of the noise-to-signal ratio.
+      std: its standard deviation, > 0.
+      stratified: one draw per stratum instead of independent draws.
+
+    Raises:
+      ValueError: if ``std`` is not positive.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> log_normal_sigma(mean=0.0).quantile(jnp.array([0.5]), rectified_flow()).t
+    Array([0.5], dtype=float32)
+
+    Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
+    """
+    check_positive(std=std)
+    return LogNormalSigma(mean=mean, std=std, stratified=stratified)
+
+
+def logit_normal(mean: ArrayLike = 0.0, std: ArrayLike = 1.0, *, stratified: bool = True) -> LogitNormal:
+    """Times whose logit is normal: ``t = sigmoid(mean + std n)``.
+
+    Args:
+      mean: larger values favour noise.
+      std: > 0.
+      stratified: one draw per stratum instead of independent draws.
+
+    Raises:
+      ValueError: if ``std`` is not positive.
+
+    >>> logit_normal().quantile(jnp.array([0.5]), None).t
+    Array([0.5], dtype=float32)
+
+    Source: Esser et al. 2024, eq. 19 (https://arxiv.org/abs/2403.03206).
+    """
+    check_positive(std=std)
+    return LogitNormal(mean=mean, std=std, stratified=stratified)
+
+
+def uniform_log_snr(
+    t_min: ArrayLike = 1e-4, t_max: ArrayLike = 1.0 - 1e-4, *, stratified: bool = True
+) -> UniformLogSNR:
+    """Importance sampling for the likelihood weighting: uniform in log-SNR, with the objective of :func:`uniform`.
+
+    ``p(t) = |dlog_snr/dt| / (log_snr(t_min) - log_snr(t_max))`` and ``weight = 1 / (p (t_max - t_min))``, so that
+    ``lambda / p`` is constant for :func:`scorekit.weightings.likelihood`: the same objective with less variance.
+
+    Args:
+      t_min: smallest time; the log-SNR there must be finite.
+      t_max: largest time; the log-SNR there must be finite.
+      stratified: one draw per stratum instead of independent draws.
+
+    Raises:
+      ValueError: unless ``0 <= t_min < t_max <= 1``.
+
+    >>> from scorekit.schedules import geometric_ve
+    >>> uniform_log_snr(0.0, 1.0).quantile(jnp.array([0.25]), geometric_ve()).t.round(4)
+    Array([0.25], dtype=float32)
+
+    Source: Song et al. 2021, sec. 5 (https://arxiv.org/abs/2101.09258).
+    """
+    _check_range(t_min, t_max)
+    return UniformLogSNR(t_min=t_min, t_max=t_max, stratified=stratified)
+
+
+def adaptive(
+    num_bins: int = 20,
+    *,
+    decay: ArrayLike = 0.99,
+    floor: ArrayLike = 0.1,
+    t_min: ArrayLike = 1e-4,
+    t_max: ArrayLike = 1.0,
+    stratified: bool = True,
+) -> Adaptive:
+    """Loss-aware importance sampling: bins of t are drawn in proportion to the root-mean-square of their loss.
+
+    Starts uniform; :func:`update_adaptive` folds in the losses of a step. The objective is unchanged.
+
+    Args:
+      num_bins: number K of equal bins of ``[t_min, t_max]``.
+      decay: memory of the running second moment, in [0, 1).
+      floor: share of the draws that stays uniform, in (0, 1].
+      t_min: smallest time.
+      t_max: largest time.
+      stratified: one draw per stratum instead of independent draws.
+
+    Raises:
+      ValueError: for a value outside its range.
+
+    >>> adaptive(num_bins=4).probabilities()
+    Array([0.25, 0.25, 0.25, 0.25], dtype=float32)
+
+    Source: Nichol & Dhariwal 2021, eq. 18 (https://arxiv.org/abs/2102.09672).
+    """
+    _check_range(t_min, t_max)
+    if num_bins < 1:
+        raise ValueError(f"num_bins must be >= 1, got {num_bins}")
+    check(lambda x: (x >= 0) & (x < 1), "in [0, 1)", decay=decay)
+    check(lambda x: (x > 0) & (x <= 1), "in (0, 1]", floor=floor)
+    return Adaptive(
+        second_moment=jnp.ones(num_bins),
+        decay=decay,
+        floor=floor,
+        t_min=t_min,
+        t_max=t_max,
+        stratified=stratified,
+    )
+
+
+def update_adaptive(sampler: Adaptive, t: Array, loss: Array) -> Adaptive:
+    """Folds the losses of one step into an :func:`adaptive` sampler; bins without a draw keep their memory.
+
+    Args:
+      sampler: the sampler that drew ``t``.
+      t: times ``(B,)``.
+      loss: per-example losses ``(B,)`` *without* the importance weight.
+
+    >>> s = update_adaptive(adaptive(num_bins=2, decay=0.0), jnp.array([0.2, 0.8]), jnp.array([3.0, 1.0]))
+    >>> s.second_moment
+    Array([9., 1.], dtype=float32)
+    """
+    moment = jnp.asarray(sampler.second_moment)
+    bins = moment.shape[0]
+    k = jnp.floor((t - sampler.t_min) / (sampler.t_max - sampler.t_min) * bins).astype(jnp.int32)
+    k = jnp.clip(k, 0, bins - 1)
+    count = jax.ops.segment_sum(jnp.ones_like(loss), k, bins)
+    mean = jax.ops.segment_sum(jnp.square(loss), k, bins) / jnp.maximum(count, 1.0)
+    mixed = sampler.decay * moment + (1.0 - sampler.decay) * mean
+    return dataclasses.replace(sampler, second_moment=jnp.where(count > 0, mixed, moment))

@@ -1,0 +1,138 @@
+"""Pytree helpers: dataclasses as pytrees, broadcasting over the batch, and linear algebra on trees."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.typing import Array, ArrayLike, Key, PyTree
+
+T = TypeVar("T")
+
+
+def as_pytree(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` as something that may cross ``jit``: callable pytrees as they are, plain functions wrapped.
+
+    >>> isinstance(as_pytree(lambda x, t: x), jax.tree_util.Partial)
+    True
+    """
+    is_leaf = jax.tree_util.treedef_is_leaf(jax.tree.structure(function))
+    return jax.tree_util.Partial(function) if is_leaf else function
+
+
+def static(**kwargs):
+    """A dataclass field that is part of the tree's structure (changing it recompiles) rather than a leaf."""
+    return dataclasses.field(metadata={"static": True}, **kwargs)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(static,))
+def pytree_dataclass(cls: type[T]) -> type[T]:
+    """Makes ``cls`` a frozen keyword-only dataclass and registers it as a pytree.
+
+    Every field is a leaf unless it was declared with :func:`static`.
+
+    >>> @pytree_dataclass
+    ... class Line:
+    ...     slope: float = 2.0
+    ...     name: str = static(default="line")
+    >>> jax.tree.leaves(Line(slope=3.0))
+    [3.0]
+    """
+    cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    meta = [f.name for f in fields if f.metadata.get("static")]
+    jax.tree_util.register_dataclass(cls, data_fields=[f.name for f in fields if f.name not in meta], meta_fields=meta)
+    return cls
+
+
+def expand(coefficient: ArrayLike, leaf: Array) -> Array:
+    """Appends axes to a scalar or ``(B,)`` coefficient so that it multiplies ``leaf`` per example.
+
+    >>> expand(jnp.ones(4), jnp.zeros((4, 8, 8))).shape
+    (4, 1, 1)
+    """
+    coefficient = jnp.asarray(coefficient)
+    return coefficient.reshape(coefficient.shape + (1,) * (jnp.ndim(leaf) - coefficient.ndim))
+
+
+def combine(*terms: tuple[ArrayLike, PyTree]) -> PyTree:
+    """The linear combination ``sum_i c_i x_i`` of trees; a ``c_i`` is a scalar or ``(B,)``.
+
+    The sum is taken in the wider of the coefficient's and the leaf's precision and returned in the dtype of the
+    first tree, so that a bfloat16 state keeps its dtype and its coefficients keep theirs.
+
+    >>> combine((2.0, jnp.ones(3)), (-1.0, jnp.ones(3)))
+    Array([1., 1., 1.], dtype=float32)
+    """
+    coefficients, trees = zip(*terms, strict=True)
+
+    def leaf(*xs):
+        total = sum(expand(c, x) * x for c, x in zip(coefficients, xs, strict=True))
+        return jnp.asarray(total, xs[0].dtype)
+
+    return jax.tree.map(leaf, *trees)
+
+
+def where(condition: ArrayLike, on_true: PyTree, on_false: PyTree) -> PyTree:
+    """Selects per example between two trees; ``condition`` is a scalar or ``(B,)``."""
+    return jax.tree.map(lambda a, b: jnp.where(expand(condition, a), a, b), on_true, on_false)
+
+
+def normal_like(key: Key, tree: PyTree) -> PyTree:
+    """Standard normal noise with the shapes and dtypes of ``tree``, one independent key per leaf.
+
+    A tree that is a single array uses ``key`` itself, as ``jax.random.normal`` would.
+    """
+    leaves, treedef = jax.tree.flatten(tree)
+    keys = [key] if len(leaves) == 1 else jax.random.split(key, len(leaves))
+    noise = [jax.random.normal(k, jnp.shape(x), x.dtype) for k, x in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(treedef, noise)
+
+
+def batch_size(tree: PyTree) -> int:
+    """The length of the leading axis that all leaves share.
+
+    Raises:
+      ValueError: if the tree is empty, a leaf has no axes, or the leaves disagree.
+    """
+    shapes = [jnp.shape(x) for x in jax.tree.leaves(tree)]
+    if not shapes or any(not s for s in shapes) or len({s[0] for s in shapes}) > 1:
+        raise ValueError(f"x must be arrays that share a leading batch axis, got shapes {shapes}")
+    return shapes[0][0]
+
+
+def event_size(tree: PyTree) -> int:
+    """The number of values in one example: the product of all axes but the first, summed over leaves."""
+    return sum(math.prod(jnp.shape(x)[1:]) for x in jax.tree.leaves(tree))
+
+
+def sum_per_example(fn: Callable[[Array], Array], tree: PyTree) -> Array:
+    """``sum fn(leaf)`` over everything but the batch axis, in at least float32; returns ``(B,)``."""
+
+    def leaf(x):
+        value = fn(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
+        return jnp.sum(value.reshape(value.shape[0], -1), axis=1)
+
+    return sum(leaf(x) for x in jax.tree.leaves(tree))  # type: ignore[return-value]
+
+
+def check_positive(**named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument that is not finite and > 0. Tracers are passed over."""
+    check(lambda x: np.isfinite(x) & (x > 0), "finite and > 0", **named)
+
+
+def check(rule: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> None:
+    """Raises a ``ValueError`` naming the argument, its value and what is allowed.
+
+    Only concrete values are checked, with numpy, so that a factory may be called inside ``jit``.
+    """
+    for name, value in named.items():
+        if isinstance(value, jax.core.Tracer):
+            continue
+        holds = rule(np.asarray(value))
+        if not isinstance(holds, jax.core.Tracer) and not np.all(holds):
+            raise ValueError(f"{name} must be {allowed}, got {value}")

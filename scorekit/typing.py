@@ -1,0 +1,92 @@
+"""The words and contracts that every module shares.
+
+``x_t = alpha(t) x0 + sigma(t) eps`` with t in [0, 1]; t = 0 is clean data and t = 1 is noise. A step goes from
+``t`` to ``s < t``. ``log_snr(t) = log(alpha^2 / sigma^2)`` decreases strictly in t.
+
+Shapes: ``x`` is any pytree of floating arrays whose leaves have a leading batch axis ``B`` (or none, under
+``vmap``); ``t`` is a scalar or a batch ``(B,)``.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import jax
+
+Array: TypeAlias = jax.Array
+ArrayLike: TypeAlias = jax.typing.ArrayLike
+PyTree: TypeAlias = Any
+Key: TypeAlias = jax.Array
+"""A typed PRNG key, ``jax.random.key(seed)``."""
+
+
+class Prediction(NamedTuple):
+    """The hub: ``x_t`` split into its signal and its noise, ``x_t = alpha x0 + sigma eps``.
+
+    Attributes:
+      x0: the estimate of the clean data, shaped like ``x_t``.
+      eps: the estimate of the noise, shaped like ``x_t``.
+    """
+
+    x0: PyTree
+    eps: PyTree
+
+
+Network: TypeAlias = Callable[[PyTree, Array], PyTree]
+"""``(x_t, t) -> output``: what a neural network computes; the meaning of the output is the *target*."""
+
+Denoiser: TypeAlias = Callable[[PyTree, Array], Prediction]
+"""``(x_t, t) -> Prediction``: what solvers, guidance and likelihoods consume."""
+
+Weighting: TypeAlias = Callable[[Array], Array]
+"""``log_snr -> lambda``: the weight of the eps-MSE."""
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """Noise schedule. A schedule may also define ``drift(t)`` and ``diffusion_squared(t)`` in closed form
+    (see :mod:`scorekit.process`); otherwise they are found by automatic differentiation."""
+
+    def alpha(self, t: ArrayLike) -> Array:
+        """Signal scale at time ``t``."""
+        ...
+
+    def sigma(self, t: ArrayLike) -> Array:
+        """Noise scale (standard deviation) at time ``t``."""
+        ...
+
+    def log_snr(self, t: ArrayLike) -> Array:
+        """``log(alpha^2 / sigma^2)`` at time ``t``; infinite where alpha or sigma vanishes."""
+        ...
+
+    def time_at(self, log_snr: ArrayLike) -> Array:
+        """The time with this ``log_snr``: the inverse of :meth:`log_snr`."""
+        ...
+
+
+class Solver(Protocol):
+    """One step of a sampler; a frozen pytree whose numbers (eta, churn, ...) are leaves.
+
+    ``order`` is the convergence order; ``evals_per_step`` counts network evaluations; ``stochastic`` says whether
+    ``step`` consumes its key (a deterministic solver is given ``None``).
+    """
+
+    order: ClassVar[int]
+    evals_per_step: ClassVar[int]
+    stochastic: ClassVar[bool]
+
+    def init(self, x: PyTree) -> PyTree:
+        """What the solver carries between steps, before the first one."""
+        ...
+
+    def step(
+        self,
+        key: Key | None,
+        state: PyTree,
+        x_t: PyTree,
+        t: Array,
+        s: Array,
+        denoiser: Denoiser,
+        schedule: Schedule,
+    ) -> tuple[PyTree, PyTree]:
+        """``(x_s, state)`` from ``x_t``, for ``s < t``."""
+        ...

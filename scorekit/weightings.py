@@ -1,0 +1,185 @@
+"""Weightings lambda(log_snr) of the eps-MSE.
+
+The objective is ``E_t lambda(log_snr(t)) ||eps - eps_hat||^2``. Because every target's error is the eps error times a
+function of the noise level, a plain loss on another target *is* a weighting; the table gives the published losses.
+
+==================  ========================================================  ==============================
+name                the loss that it is                                       lambda
+==================  ========================================================  ==============================
+eps, snr            plain eps-MSE = SNR-weighted x0-MSE                       1
+x0                  plain x0-MSE                                              exp(-l)
+v                   plain v-MSE (variance preserving)                         1 + exp(-l)
+score               plain score-MSE (variance preserving)                     1 + exp(l)
+truncated_snr       max(SNR, 1)-weighted x0-MSE                               max(1, exp(-l))
+min_snr             min(SNR, gamma)-weighted x0-MSE                           min(1, gamma exp(-l))
+p2                  (k + SNR)^-gamma eps-MSE                                  (k + exp(l))^-gamma
+edm                 (w^2 + s^2) / (w s)^2 x0-MSE, w = sigma / alpha           1 + exp(-l) / s^2
+flow                plain velocity-MSE of the rectified flow                  (1 + exp(-l/2))^2
+logit_normal        flow, with a logit-normal density of flow times           flow(l) N(-l/2; m, s) / (t (1 - t))
+sigmoid             sigmoid-weighted ELBO, per unit of log-SNR                sigmoid(bias - l)
+likelihood          the ELBO itself (needs the schedule)                      -1/2 dl/dt
+==================  ========================================================  ==============================
+
+Parameters are set with ``functools.partial`` or ``jax.tree_util.Partial``, e.g. ``Partial(min_snr, gamma=5.0)``.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.schedules import time_derivative
+from scorekit.trees import as_pytree
+from scorekit.typing import Array, ArrayLike, Schedule, Weighting
+
+
+def eps(log_snr: Array) -> Array:
+    """``lambda = 1``: the plain eps-MSE ("L_simple"; Ho et al. 2020, eq. 14, https://arxiv.org/abs/2006.11239).
+
+    >>> eps(jnp.array([-3.0, 3.0]))
+    Array([1., 1.], dtype=float32)
+    """
+    return jnp.ones_like(log_snr)
+
+
+def snr(log_snr: Array) -> Array:
+    """SNR-weighted x0-MSE, which is :func:`eps` (Salimans & Ho 2022, sec. 4, https://arxiv.org/abs/2202.00512).
+
+    >>> float(snr(3.0))
+    1.0
+    """
+    return eps(log_snr)
+
+
+def x0(log_snr: Array) -> Array:
+    """``lambda = 1 / SNR``: the plain x0-MSE.
+
+    >>> float(x0(0.0))
+    1.0
+    """
+    return jnp.exp(-log_snr)
+
+
+def v(log_snr: Array) -> Array:
+    """``lambda = 1 + 1/SNR``: the plain v-MSE, or "SNR + 1" on x0 (Salimans & Ho 2022, sec. 4).
+
+    >>> float(v(0.0))
+    2.0
+    """
+    return 1.0 + jnp.exp(-log_snr)
+
+
+def score(log_snr: Array) -> Array:
+    """``lambda = 1 + SNR = 1 / sigma^2``: the plain score-MSE of a variance-preserving schedule.
+
+    >>> float(score(0.0))
+    2.0
+    """
+    return 1.0 + jnp.exp(log_snr)
+
+
+def truncated_snr(log_snr: Array) -> Array:
+    """``lambda = max(SNR, 1) / SNR`` (Salimans & Ho 2022, sec. 4, https://arxiv.org/abs/2202.00512).
+
+    >>> float(truncated_snr(5.0))
+    1.0
+    """
+    return jnp.maximum(1.0, jnp.exp(-log_snr))
+
+
+def min_snr(log_snr: Array, gamma: ArrayLike = 5.0) -> Array:
+    """``lambda = min(SNR, gamma) / SNR`` (Hang et al. 2023, eq. 8, https://arxiv.org/abs/2303.09556).
+
+    >>> float(min_snr(-5.0))
+    1.0
+    """
+    return jnp.minimum(1.0, gamma * jnp.exp(-log_snr))
+
+
+def p2(log_snr: Array, gamma: ArrayLike = 1.0, k: ArrayLike = 1.0) -> Array:
+    """``lambda = 1 / (k + SNR)^gamma`` (Choi et al. 2022, eq. 8, https://arxiv.org/abs/2204.00227).
+
+    >>> float(p2(0.0))
+    0.5
+    """
+    return jnp.power(k + jnp.exp(log_snr), -gamma)
+
+
+def edm(log_snr: Array, sigma_data: ArrayLike = 0.5) -> Array:
+    """EDM's weight: unit weight on the preconditioned network (Karras et al. 2022, table 1,
+    https://arxiv.org/abs/2206.00364).
+
+    >>> float(edm(0.0))
+    5.0
+    """
+    return 1.0 + jnp.exp(-log_snr) / jnp.square(sigma_data)
+
+
+def flow(log_snr: Array) -> Array:
+    """Plain velocity-MSE of the rectified flow, ``1 / (1 - t)^2`` at flow time ``t = sigmoid(-log_snr / 2)``.
+
+    >>> float(flow(0.0))
+    4.0
+
+    Source: Lipman et al. 2022 (https://arxiv.org/abs/2210.02747); Kingma & Gao 2023, app. D (https://arxiv.org/abs/2303.00848).
+    """
+    return jnp.square(1.0 + jnp.exp(-0.5 * log_snr))
+
+
+def logit_normal(log_snr: Array, mean: ArrayLike = 0.0, std: ArrayLike = 1.0) -> Array:
+    """:func:`flow` times the logit-normal density of flow time: with uniform times of a rectified flow it is the same
+    objective as logit-normal times without it (Esser et al. 2024, eq. 19, https://arxiv.org/abs/2403.03206).
+
+    >>> round(float(logit_normal(jnp.float32(0.0))), 3)
+    6.383
+    """
+    logit = -0.5 * log_snr
+    log_density = -0.5 * jnp.square((logit - mean) / std) - jnp.log(std) - 0.5 * math.log(2 * math.pi)
+    # 1 / (t (1 - t)) = (1 + e^logit)(1 + e^-logit); flow = (1 + e^logit)^2.
+    return jnp.exp(log_density + 3.0 * jax.nn.softplus(logit) + jax.nn.softplus(-logit))
+
+
+def sigmoid(log_snr: Array, bias: ArrayLike = 0.0) -> Array:
+    """``lambda = sigmoid(bias - log_snr)``, meant per unit of log-SNR: wrap it in :func:`per_log_snr` to train with
+    uniform times of any schedule (Kingma & Gao 2023, https://arxiv.org/abs/2303.00848; Hoogeboom et al. 2024, eq. 4,
+    https://arxiv.org/abs/2410.19324).
+
+    >>> float(sigmoid(0.0))
+    0.5
+    """
+    return jax.nn.sigmoid(bias - log_snr)
+
+
+def _times_rate(weighting: Weighting, schedule: Schedule, log_snr: Array) -> Array:
+    return -time_derivative(schedule.log_snr, schedule.time_at(log_snr)) * weighting(log_snr)
+
+
+def per_log_snr(weighting: Weighting, schedule: Schedule) -> Weighting:
+    """``lambda(log_snr) = -weighting(log_snr) dlog_snr/dt``: from per unit of log-SNR to uniform t.
+
+    With it the objective ``int weighting ||eps - eps_hat||^2 dlog_snr`` no longer depends on the schedule between
+    the end points.
+
+    >>> from scorekit.schedules import geometric_ve
+    >>> round(float(per_log_snr(eps, geometric_ve(0.1, 10.0))(jnp.float32(0.0))), 3)
+    9.21
+
+    Source: Kingma & Gao 2023, eq. 8 (https://arxiv.org/abs/2303.00848).
+    """
+    return jax.tree_util.Partial(_times_rate, as_pytree(weighting), schedule)
+
+
+def _half(log_snr: Array) -> Array:
+    return jnp.full_like(log_snr, 0.5)
+
+
+def likelihood(schedule: Schedule) -> Weighting:
+    """``lambda = -1/2 dlog_snr/dt = g^2 / (2 sigma^2)``: the negative ELBO in nats (diffusion part).
+
+    >>> from scorekit.schedules import geometric_ve
+    >>> round(float(likelihood(geometric_ve(0.1, 10.0))(jnp.float32(0.0))), 3)
+    4.605
+
+    Source: Song et al. 2021, thm. 1 (https://arxiv.org/abs/2101.09258); Kingma et al. 2021, eq. 17 (https://arxiv.org/abs/2107.00630).
+    """
+    return per_log_snr(_half, schedule)
