@@ -1,0 +1,149 @@
+"""A labelled image set, read once from TensorFlow Datasets into memory. No TensorFlow."""
+
+import dataclasses
+import difflib
+import os
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ImageSet:
+    """Labelled images in memory.
+
+    Attributes:
+      x: the images ``(N, H, W, C)``, uint8 in ``0..levels-1``.
+      label: the classes ``(N,)``, int32 in ``0..num_classes-1``.
+      num_classes: the number of classes.
+      levels: the number of values that a pixel can take: 256, or 17 for ``sklearn_digits``.
+      name: the TFDS name.
+    """
+
+    x: np.ndarray
+    label: np.ndarray
+    num_classes: int
+    levels: int
+    name: str
+
+
+def load(name: str, split: str, data_dir: str | os.PathLike | None = None) -> ImageSet:
+    """Reads one split of a TFDS image set into memory, preparing the set on first use.
+
+    The set is written as array_record files under ``data_dir``; a preparation that is interrupted leaves nothing
+    that a later call would take for the set. Preparing ``sklearn_digits`` downloads nothing; ``mnist``,
+    ``fashion_mnist``, ``cifar10`` and ``svhn_cropped`` are downloaded by TFDS from their publishers.
+
+    Args:
+      name: a TFDS name with the features ``image`` (fixed shape, uint8) and ``label``: ``"sklearn_digits"``,
+        ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, ``"svhn_cropped"``, ...
+      split: a TFDS split, such as ``"train"``, ``"test"``, ``"train[:80%]"`` or ``"train+test"``.
+      data_dir: the folder of prepared sets, made if need be; ``None`` is TFDS's own (``$TFDS_DATA_DIR`` or
+        ``~/tensorflow_datasets``).
+
+    Returns:
+      The images, in TFDS's fixed order.
+
+    Raises:
+      ValueError: if the name or split is unknown, the set is not of labelled uint8 images of one shape, or it cannot
+        be downloaded, written or read; the message says what to do.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     digits = load("sklearn_digits", "train[:50%]", folder)  # doctest: +ELLIPSIS
+    Downloading and preparing...
+    >>> digits.x.shape, digits.x.dtype, digits.levels
+    ((750, 8, 8, 1), dtype('uint8'), 17)
+    """
+    builder = _builder(name, data_dir)
+    num_classes = _check_features(name, builder.info.features)
+    builder = _prepare(builder, name, data_dir)
+    try:
+        source = builder.as_data_source(split)  # type: ignore[call-arg]  (hidden by a decorator)
+    except Exception as error:
+        if not builder.info.splits:
+            raise ValueError(f"data_dir={data_dir!s}: {_unusable(builder)}") from error
+        raise ValueError(
+            f"split must select examples of {sorted(builder.info.splits)}, as in 'train[:80%]', got {split!r}: {error}"
+        ) from error
+    try:
+        examples = source.__getitems__(list(range(len(source))))
+    except Exception as error:
+        raise ValueError(f"data_dir={data_dir!s}: {_unusable(builder)} ({error})") from error
+    return ImageSet(
+        x=np.stack([example["image"] for example in examples]),
+        label=np.asarray([example["label"] for example in examples], np.int32),
+        num_classes=num_classes,
+        levels=(builder.info.metadata or {}).get("levels", 256),
+        name=builder.name,
+    )
+
+
+def _builder(name: str, data_dir: str | os.PathLike | None):
+    """The TFDS builder of this name, writing array_record files."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.registered import DatasetNotFoundError
+
+    import scorekit.data.digits  # noqa: F401  (registers sklearn_digits)
+
+    folder = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
+    try:
+        return tfds.builder(name, data_dir=folder, file_format="array_record")
+    except DatasetNotFoundError as error:
+        known = tfds.list_builders(with_community_datasets=False)
+        close = difflib.get_close_matches(name, known) or ["sklearn_digits", "mnist", "cifar10"]
+        raise ValueError(f"name must be a TFDS data set, got {name!r}; did you mean {' or '.join(close)}?") from error
+    except (AssertionError, ImportError, OSError, ValueError) as error:
+        raise ValueError(
+            f"name={name!r} cannot be opened as array_record files in data_dir={data_dir!s}: {error}"
+        ) from error
+
+
+def _prepare(builder, name: str, data_dir: str | os.PathLike | None):
+    """The builder, its set prepared; another process may prepare it at the same time."""
+    from scorekit.data.without_tensorflow import tensorflow_stand_in
+
+    try:
+        with tensorflow_stand_in():
+            builder.download_and_prepare()
+    except Exception as error:
+        if not builder.data_path.exists():  # nobody else has finished it meanwhile
+            raise ValueError(_advice(name, data_dir, error)) from error
+        builder = _builder(name, data_dir)
+    return builder
+
+
+def _advice(name: str, data_dir: str | os.PathLike | None, error: Exception) -> str:
+    """What went wrong in a preparation, and what to do about it."""
+    import requests
+
+    if isinstance(error, requests.RequestException):
+        remedy = (
+            "it has to be downloaded and its publisher cannot be reached; connect to the internet, or copy a prepared"
+            " set into data_dir from another machine, or use name='sklearn_digits', which needs no download"
+        )
+    elif isinstance(error, OSError):
+        remedy = "data_dir must be a folder that can be written, with enough space"
+    elif isinstance(error, ImportError):
+        remedy = "this set needs TensorFlow to be prepared: pip install tensorflow-cpu"
+    else:
+        remedy = "remove its files from data_dir/downloads and try again"
+    return f"name={name!r} could not be prepared in data_dir={data_dir!s}: {remedy} ({error!r})"
+
+
+def _unusable(builder) -> str:
+    return f"{builder.data_path} is damaged or incomplete; delete it to have it prepared again"
+
+
+def _check_features(name: str, features) -> int:
+    """Refuses anything but labelled uint8 images of one shape; returns the number of classes."""
+    named = dict(features.items())
+    image, label = named.get("image"), named.get("label")
+    shape = getattr(image, "shape", ())
+    if len(shape) != 3 or None in shape or getattr(image, "np_dtype", None) != np.uint8:
+        raise ValueError(
+            f"name must be a set with the feature 'image', uint8 (H, W, C) of one shape; {name!r} has {features}"
+        )
+    num_classes = getattr(label, "num_classes", None)
+    if num_classes is None:
+        raise ValueError(f"name must be a set with the class feature 'label'; {name!r} has {features}")
+    return num_classes

@@ -1,0 +1,50 @@
+"""Batches as a pure function of ``(seed, step)``: a run resumes from its step number alone."""
+
+import functools
+import operator
+from collections.abc import Mapping
+
+import numpy as np
+
+
+def batch_at(arrays: Mapping[str, np.ndarray], *, seed: int, step: int, batch_size: int) -> dict[str, np.ndarray]:
+    """The batch of one step.
+
+    The examples form one endless sequence, epoch after epoch, each epoch in an order of its own drawn from
+    ``(seed, epoch)``; batch ``step`` is places ``step * batch_size`` to ``(step + 1) * batch_size`` of it. Nothing is
+    dropped at an epoch's end, and a batch may be larger than the set.
+
+    Args:
+      arrays: arrays that share their leading axis ``N``.
+      seed: non-negative; fixes the orders.
+      step: non-negative; the first step is 0.
+      batch_size: positive, over all devices and hosts.
+
+    Returns:
+      The rows of each array, ``(batch_size, ...)``.
+
+    Raises:
+      ValueError: if an argument is out of range, or the arrays are empty or of unequal length.
+
+    >>> data = {"x": np.arange(5)}
+    >>> first, second = (batch_at(data, seed=0, step=s, batch_size=5)["x"] for s in (0, 1))
+    >>> sorted(first.tolist()), sorted(second.tolist())
+    ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])
+    """
+    seed, step, batch_size = (operator.index(i) for i in (seed, step, batch_size))
+    for name, value, least in (("seed", seed, 0), ("step", step, 0), ("batch_size", batch_size, 1)):
+        if value < least:
+            raise ValueError(f"{name} must be an integer >= {least}, got {value}")
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise ValueError(f"arrays must be non-empty and of equal length, got lengths {lengths}")
+    n = next(iter(lengths.values()))
+    epochs, places = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), n)
+    rows = np.concatenate([_order(seed, int(e), n)[places[epochs == e]] for e in np.unique(epochs)])
+    return {name: array[rows] for name, array in arrays.items()}
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, n: int) -> np.ndarray:
+    """The order of one epoch. Fixed for one release of NumPy, which may change its generators."""
+    return np.random.default_rng((seed, epoch)).permutation(n)

@@ -1,0 +1,78 @@
+"""Lets the official TFDS builders of small image sets prepare themselves where TensorFlow is not installed.
+
+TFDS 4.9.10 writes and reads array_record files without TensorFlow, yet its archive extractor and some builders
+open files through ``tf.io.gfile``, and its image feature encodes arrays through ``tf.image``. While the context
+below is open, a stand-in with the handful of functions they call takes TensorFlow's place. It reaches into private
+names of that version; where they are missing, nothing is replaced and TFDS asks for TensorFlow as usual.
+
+Known to suffice for mnist, fashion_mnist, cifar10 and svhn_cropped.
+"""
+
+import contextlib
+import importlib.util
+import os
+import types
+from collections.abc import Iterator
+from unittest import mock
+
+import numpy as np
+
+
+class _StandIn(types.ModuleType):
+    """The part of TensorFlow that the builders use; anything else is refused with advice."""
+
+    __version__ = "0"
+
+    def __init__(self):
+        super().__init__("tensorflow")
+        self.io = types.SimpleNamespace(
+            gfile=types.SimpleNamespace(
+                GFile=open,
+                exists=os.path.exists,
+                isdir=os.path.isdir,
+                listdir=os.listdir,
+                makedirs=lambda path: os.makedirs(path, exist_ok=True),
+            )
+        )
+        self.compat = types.SimpleNamespace(as_text=_as_text)
+
+    def __getattr__(self, name: str):
+        raise ImportError(f"tf.{name} needs TensorFlow: pip install tensorflow-cpu")
+
+
+@contextlib.contextmanager
+def tensorflow_stand_in() -> Iterator[None]:
+    """A context in which TFDS can prepare image data sets without TensorFlow.
+
+    It does nothing where TensorFlow is installed.
+
+    >>> with tensorflow_stand_in():
+    ...     pass  # builder.download_and_prepare()
+    """
+    from tensorflow_datasets.core.features import image_feature
+    from tensorflow_datasets.core.utils import lazy_imports_utils
+
+    module = getattr(lazy_imports_utils, "tensorflow", None)
+    encoder = getattr(image_feature, "_ImageEncoder", None)
+    hooks_exist = hasattr(encoder, "_encode_image") and hasattr(encoder, "_encode_pil_image")
+    if importlib.util.find_spec("tensorflow") or module is None or not hooks_exist:
+        yield
+        return
+    with (
+        mock.patch.dict(module.__dict__, _module=_StandIn()),
+        mock.patch.object(encoder, "_encode_image", _encode_image),
+    ):
+        yield
+
+
+def _encode_image(encoder, image: np.ndarray) -> bytes:
+    """PNG or JPEG bytes of an image array ``(H, W, C)``, by Pillow."""
+    from PIL import Image
+
+    if image.dtype != np.uint8 or image.ndim != 3:
+        raise ValueError(f"image must be uint8 (H, W, C), got {image.dtype} {image.shape}")
+    return encoder._encode_pil_image(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image))
+
+
+def _as_text(text: str | bytes) -> str:
+    return text.decode() if isinstance(text, bytes) else text

@@ -1,0 +1,38 @@
+"""The energy distance."""
+
+import jax.numpy as jnp
+
+from scorekit.metrics.distances import check_features, map_distances
+from scorekit.typing import Array, ArrayLike
+
+
+def energy_distance(x: ArrayLike, y: ArrayLike) -> Array:
+    """``2 E|X - Y| - E|X - X'| - E|Y - Y'|``, estimated without bias.
+
+    The last two means leave out the distance of a point to itself (a U-statistic), so that sets of different
+    sizes compare fairly: two sets from one distribution give 0 on average, whatever their sizes, and single values
+    may be slightly negative. No root is taken.
+
+    Székely and Rizzo, "Energy statistics", 2013.
+
+    Args:
+      x: features ``(N, D)``, N >= 2.
+      y: features ``(M, D)``, M >= 2.
+
+    Returns:
+      A scalar, in the units of the features.
+
+    Raises:
+      ValueError: if a shape is not allowed.
+
+    >>> print(energy_distance(jnp.array([[0.0], [1.0]]), jnp.array([[3.0], [4.0]])))
+    4.0
+    """
+    x, y = check_features(2, x=x, y=y)
+    across = jnp.mean(map_distances(lambda i, d: jnp.mean(d), x, y))
+    return 2.0 * across - _spread(x) - _spread(y)
+
+
+def _spread(x: Array) -> Array:
+    """The mean distance between two different points of ``x``."""
+    return jnp.sum(map_distances(lambda i, d: jnp.sum(d.at[i].set(0.0)), x, x)) / (x.shape[0] * (x.shape[0] - 1))

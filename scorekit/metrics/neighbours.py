@@ -1,0 +1,102 @@
+"""How much of the real data the samples resemble, and how much they reach, by k nearest neighbours.
+
+A real point's ball reaches to its k-th nearest other real point; a closed ball, so that a copy counts as inside.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.metrics.distances import check_features, map_distances
+from scorekit.typing import Array, ArrayLike
+
+
+class PrecisionRecall(NamedTuple):
+    """Attributes:
+    precision: the share of fake points inside some real point's ball.
+    recall: the share of real points inside some fake point's ball.
+    """
+
+    precision: Array
+    recall: Array
+
+
+class DensityCoverage(NamedTuple):
+    """Attributes:
+    density: the number of real balls around a fake point, over k; about 1 when the distributions agree, may exceed 1.
+    coverage: the share of real balls that hold a fake point.
+    """
+
+    density: Array
+    coverage: Array
+
+
+def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionRecall:
+    """Improved precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991).
+
+    Args:
+      real: features ``(N, D)``, N > k.
+      fake: features ``(M, D)``, M > k; take M = N to compare with published values.
+      k: the neighbour that sets a ball's radius.
+
+    Returns:
+      Two shares in [0, 1].
+
+    Raises:
+      ValueError: if a shape or ``k`` is not allowed.
+
+    >>> x = jnp.arange(8.0)[:, None]
+    >>> precision_recall(x, x[:5] + 0.5, k=1)
+    PrecisionRecall(precision=Array(1., dtype=float32), recall=Array(0.75, dtype=float32))
+    """
+    real, fake = _check(k, real=real, fake=fake)
+    real_radii, fake_radii = _radii(real, k), _radii(fake, k)
+    in_real = map_distances(lambda j, d: jnp.any(d <= real_radii), fake, real)
+    in_fake = map_distances(lambda i, d: jnp.any(d <= fake_radii), real, fake)
+    return PrecisionRecall(jnp.mean(in_real), jnp.mean(in_fake))
+
+
+def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCoverage:
+    """Density and coverage (Naeem et al. 2020, arXiv:2002.09797).
+
+    Unlike precision and recall they rely on balls around real points only, so that outliers among the samples
+    do not inflate them.
+
+    Args:
+      real: features ``(N, D)``, N > k.
+      fake: features ``(M, D)``, M >= 1.
+      k: the neighbour that sets a ball's radius.
+
+    Returns:
+      A density >= 0 and a coverage in [0, 1].
+
+    Raises:
+      ValueError: if a shape or ``k`` is not allowed.
+
+    >>> x = jnp.arange(8.0)[:, None]
+    >>> density_coverage(x, x[:4], k=1)
+    DensityCoverage(density=Array(2.75, dtype=float32), coverage=Array(0.625, dtype=float32))
+    """
+    real, fake = check_features(1, real=real, fake=fake)
+    _check(k, real=real)
+    radii = _radii(real, k)
+    counts = map_distances(lambda j, d: jnp.sum(d <= radii), fake, real)
+    covered = map_distances(lambda i, d: jnp.min(d) <= radii[i], real, fake)
+    return DensityCoverage(jnp.mean(counts) / k, jnp.mean(covered))
+
+
+def _check(k: int, **named: ArrayLike) -> list[Array]:
+    if k < 1:
+        raise ValueError(f"k must be an integer >= 1, got {k}")
+    return check_features(k + 1, **named)
+
+
+def _radii(x: Array, k: int) -> Array:
+    """The distance of each point to its k-th nearest other point."""
+
+    def kth(i, distances):
+        others = distances.at[i].set(jnp.inf)
+        return -jax.lax.top_k(-others, k)[0][-1]
+
+    return map_distances(kth, x, x)

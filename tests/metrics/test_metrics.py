@@ -1,0 +1,192 @@
+"""Distances between sets against NumPy in float64, SciPy, scikit-learn and closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import linalg, optimize, stats
+from sklearn.neighbors import NearestNeighbors
+
+from scorekit import metrics
+from scorekit.metrics.distances import CHUNK, map_distances
+
+energy = jax.jit(metrics.energy_distance)
+frechet = jax.jit(metrics.frechet_distance)
+precision_recall = jax.jit(metrics.precision_recall, static_argnames="k")
+density_coverage = jax.jit(metrics.density_coverage, static_argnames="k")
+sliced = jax.jit(metrics.sliced_wasserstein, static_argnames="num_projections")
+
+
+def normal(n, d, seed, shift=0.0, scale=1.0):
+    return (shift + scale * np.random.default_rng(seed).standard_normal((n, d))).astype(np.float32)
+
+
+def pairwise(x, y):
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    return np.sqrt(((x[:, None] - y[None]) ** 2).sum(-1))
+
+
+# ---- distances
+
+
+def test_distances_are_exact_across_chunks_and_far_from_the_origin():
+    x, y = normal(CHUNK + 7, 3, 0, shift=1000.0), normal(5, 3, 1, shift=1000.0)
+    found = map_distances(lambda i, d: (i, d), jnp.asarray(x), jnp.asarray(y))
+    np.testing.assert_array_equal(found[0], np.arange(len(x)))
+    np.testing.assert_allclose(found[1], pairwise(x, y), rtol=1e-4)
+
+
+# ---- energy distance
+
+
+def test_energy_distance_against_numpy_and_scipy():
+    x, y = normal(9, 1, 0), normal(14, 1, 1, shift=1.0)
+    within_x, within_y = pairwise(x, x).sum() / (9 * 8), pairwise(y, y).sum() / (14 * 13)
+    np.testing.assert_allclose(energy(x, y), 2 * pairwise(x, y).mean() - within_x - within_y, rtol=1e-5)
+    # SciPy takes the root, and counts the distance of a point to itself.
+    with_self = stats.energy_distance(x[:, 0], y[:, 0]) ** 2
+    np.testing.assert_allclose(energy(x, y), with_self - within_x / 9 - within_y / 14, rtol=1e-4)
+
+
+def test_energy_distance_has_no_bias_for_sets_of_unequal_size():
+    # X ~ N(0, 1), Y ~ N(1, 1): E|X - Y| of N(1, 2) by the folded normal, E|X - X'| = 2 / sqrt(pi).
+    across = np.sqrt(2) * stats.foldnorm(1 / np.sqrt(2)).mean()
+    exact = 2 * across - 4 / np.sqrt(np.pi)
+    x, y = jax.random.normal(jax.random.key(0), (2, 4000, 20, 1))
+    found = np.asarray(jax.jit(jax.vmap(metrics.energy_distance))(x[:, :5], y + 1.0))
+    assert abs(found.mean() - exact) < 4 * found.std() / np.sqrt(len(found))
+    same = np.asarray(jax.jit(jax.vmap(metrics.energy_distance))(x[:, :5], y))
+    assert abs(same.mean()) < 4 * same.std() / np.sqrt(len(same))
+
+
+def test_energy_distance_has_a_finite_gradient_at_coinciding_points():
+    x = jnp.asarray([[0.0, 1.0], [0.0, 1.0], [2.0, 2.0]])
+    gradient = jax.grad(lambda x: metrics.energy_distance(x, x[::-1] + 1.0))(x)
+    assert np.isfinite(gradient).all()
+
+
+# ---- Fréchet distance
+
+
+def test_frechet_distance_of_gaussians_with_a_common_basis():
+    # Sample moments set exactly: sum |m|^2 + sum (sqrt(a) - sqrt(b))^2.
+    q = np.linalg.qr(normal(4, 4, 0))[0]
+    a, b, shift = np.array([4.0, 1.0, 0.25, 0.0]), np.array([1.0, 1.0, 9.0, 0.0]), np.array([1.0, 0, 0, 2])
+
+    def with_moments(z, variances, mean):
+        z = z - z.mean(0)
+        z = z @ np.linalg.inv(np.linalg.cholesky(np.cov(z.T))).T
+        return (z * np.sqrt(variances)) @ q.T + mean
+
+    x = with_moments(normal(50, 4, 1).astype(np.float64), a, 0.0)
+    y = with_moments(normal(70, 4, 2).astype(np.float64), b, shift)
+    exact = (shift**2).sum() + ((np.sqrt(a) - np.sqrt(b)) ** 2).sum()
+    np.testing.assert_allclose(frechet(x, y), exact, rtol=1e-5)
+
+
+def test_frechet_distance_against_scipy_sqrtm():
+    mix = normal(6, 6, 5)
+    x, y = normal(40, 6, 0), normal(30, 6, 1) @ mix + 0.5
+    a, b = np.cov(x.T.astype(np.float64)), np.cov(y.T.astype(np.float64))
+    cross = np.trace(linalg.sqrtm(a @ b).real)
+    exact = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(a) + np.trace(b) - 2 * cross
+    np.testing.assert_allclose(frechet(x, y), exact, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n", [5, 100])  # fewer points than dimensions, and more
+def test_frechet_distance_of_a_set_to_itself_is_zero_in_float32(n):
+    x = normal(n, 32, 0)
+    assert abs(frechet(x, x)) < 1e-5 * np.trace(np.cov(x.T))
+    np.testing.assert_allclose(frechet(x, x + 2.0), 32 * 4.0, rtol=1e-5)
+
+
+# ---- neighbours
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_precision_recall_density_coverage_against_scikit_learn(k):
+    real, fake = normal(60, 3, 0), normal(45, 3, 1, shift=0.8, scale=0.6)
+
+    def radii(x):
+        return NearestNeighbors(n_neighbors=k).fit(x).kneighbors()[0][:, -1]  # leaves the point itself out
+
+    across = pairwise(real, fake)
+    in_real, in_fake = across <= radii(real)[:, None], across <= radii(fake)[None]
+    found = precision_recall(real, fake, k=k)
+    np.testing.assert_allclose(found.precision, in_real.any(0).mean(), atol=1e-6)
+    np.testing.assert_allclose(found.recall, in_fake.any(1).mean(), atol=1e-6)
+    found = density_coverage(real, fake, k=k)
+    np.testing.assert_allclose(found.density, in_real.sum(0).mean() / k, atol=1e-6)
+    np.testing.assert_allclose(found.coverage, in_real.any(1).mean(), atol=1e-6)
+
+
+def test_copies_score_one_and_strangers_zero():
+    x = normal(40, 4, 0)
+    assert precision_recall(x, x, k=3) == (1.0, 1.0)
+    assert density_coverage(x, x, k=3).coverage == 1.0
+    assert precision_recall(x, x + 100.0, k=3) == (0.0, 0.0)
+    assert density_coverage(x, x + 100.0, k=3) == (0.0, 0.0)
+
+
+def test_one_mode_of_two_is_precise_but_covers_half():
+    mode = normal(40, 2, 0)
+    real, fake = np.concatenate([mode, mode + 100.0]), normal(80, 2, 1, scale=0.3)
+    found, spread = precision_recall(real, fake, k=3), density_coverage(real, fake, k=3)
+    assert found.precision == 1.0
+    assert found.recall <= 0.5
+    assert spread.coverage <= 0.5
+    assert spread.density > 1.0
+
+
+def test_duplicates_have_empty_balls_that_hold_their_copies():
+    x = np.zeros((5, 2), np.float32)
+    assert precision_recall(x, x[:3], k=2) == (1.0, 1.0)
+    assert density_coverage(x, x + 1.0, k=2) == (0.0, 0.0)
+
+
+# ---- sliced Wasserstein
+
+
+def test_sliced_wasserstein_against_optimal_assignment():
+    x, y = normal(6, 1, 0), normal(9, 1, 1, shift=2.0)
+    copies_x, copies_y = np.repeat(x, 3, axis=0), np.repeat(y, 2, axis=0)  # 18 points each
+    cost = pairwise(copies_x, copies_y) ** 2
+    exact = np.sqrt(cost[optimize.linear_sum_assignment(cost)].mean())
+    np.testing.assert_allclose(sliced(jax.random.key(0), x, y, num_projections=2), exact, rtol=1e-5)
+
+
+def test_sliced_wasserstein_of_a_shift():
+    # W_2 along w is |w.shift|, and E (w.shift)^2 = |shift|^2 / D.
+    x, shift = normal(30, 5, 0), np.array([3.0, 0, 0, 4.0, 0], np.float32)
+    found = sliced(jax.random.key(1), x, x + shift, num_projections=4000)
+    np.testing.assert_allclose(found, 5.0 / np.sqrt(5), rtol=0.05)
+    assert sliced(jax.random.key(1), x, x[::-1], num_projections=8) < 1e-6
+
+
+# ---- contracts
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: metrics.energy_distance(x[:1], x), r"x must be \(N, D\) with N >= 2"),
+        (lambda x: metrics.frechet_distance(x, x[..., None]), r"y must be \(N, D\).*got \(8, 2, 1\)"),
+        (lambda x: metrics.energy_distance(x, x[:, :1]), r"same D, got \{'x': \(8, 2\), 'y': \(8, 1\)\}"),
+        (lambda x: metrics.precision_recall(x, x[:3], k=3), r"fake must be \(N, D\) with N >= 4"),
+        (lambda x: metrics.precision_recall(x, x, k=0), "k must be an integer >= 1, got 0"),
+        (lambda x: metrics.density_coverage(x[:5], x, k=5), r"real must be \(N, D\) with N >= 6"),
+        (lambda x: metrics.density_coverage(x, x[:0], k=1), r"fake must be \(N, D\) with N >= 1"),
+        (lambda x: metrics.sliced_wasserstein(jax.random.key(0), x, x, 0), "num_projections must .*got 0"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(normal(8, 2, 0))
+
+
+def test_bfloat16_features_are_measured_in_float32():
+    x, y = (jnp.asarray(normal(20, 3, seed), jnp.bfloat16) for seed in (0, 1))
+    for metric in (energy, frechet):
+        found = metric(x, y)
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(found, metric(x.astype(jnp.float32), y.astype(jnp.float32)), rtol=1e-6)
