@@ -1,0 +1,1 @@
+"""The programs: train, sample, evaluate, and what they show. Only here are absl and ml_collections used."""

@@ -1,0 +1,14 @@
+"""Class-conditional handwritten digits from the 1,500 real training scans of scikit-learn; the main job.
+
+python -m experiments.train --config=experiments/configs/digits.py --workdir=runs/digits
+"""
+
+from experiments.configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.data.name = "sklearn_digits"
+    config.network.channels = 32
+    config.training.steps = 2000
+    return config

@@ -1,0 +1,48 @@
+"""Evaluates a trained model again, from any checkpoint.
+
+    python -m experiments.evaluate --workdir=runs/digits --config.evaluation.guidance_scales=1,1.5,3
+    python -m experiments.evaluate --workdir=runs/digits --step=1000 --config.sampling.solver.name=heun
+
+Prints the tables and writes ``evaluation_<step>.json`` and ``evaluation_<step>.html`` into ``workdir``.
+"""
+
+import json
+import time
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from experiments import command_line, evaluation, pictures, progress
+from experiments.checkpoint import config_path, open_experiment
+from experiments.config import save_resolved
+from experiments.files import write_atomic
+from experiments.report import Config, Figure, Heading, write_report
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train.")
+_STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the newest by default.")
+
+
+def main(config: ConfigDict) -> None:
+    start = time.monotonic()
+    workdir = Path(_WORKDIR.value).expanduser().absolute()
+    run = open_experiment(config, workdir, _STEP.value)
+    print(f"evaluating step {run.step:,} …", flush=True)
+    found = evaluation.evaluate(config, run.model, run.dataset, run.params, run.generate)
+    stem = workdir / f"evaluation_{run.step}"
+    write_atomic(f"{stem}.json", json.dumps(found.numbers, indent=2) + "\n")
+    used = save_resolved(config, f"{stem}.config.json")
+    sections = [
+        *found.tables,
+        Heading("Loss by noise level"),
+        Figure(pictures.loss_picture(Path(f"{stem}.png"), found)),
+        Config(used.read_text()),
+    ]
+    facts = {"data": run.dataset.name, "checkpoint": f"step {run.step:,}"}
+    report = write_report(f"{stem}.html", f"scorekit: {run.dataset.name}, evaluation", facts, sections)
+    print(evaluation.as_text(found))
+    print(progress.final_line(str(report), time.monotonic() - start))
+
+
+if __name__ == "__main__":
+    command_line.run(main, lambda: config_path(_WORKDIR.value))

@@ -1,0 +1,181 @@
+"""What a person sees while a program runs: a summary, a progress bar or plain lines, and where the results are."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
+
+import tqdm
+
+_BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+
+
+def human(number: float) -> str:
+    """A count for reading.
+
+    >>> [human(n) for n in (950, 312_400, 1_250_000, 3.2e9)]
+    ['950', '312 k', '1.25 M', '3.2 G']
+    """
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """A time for reading.
+
+    >>> [duration(s) for s in (0.25, 8, 95, 7500)]
+    ['0.2 s', '8 s', '1 min 35 s', '2 h 05 min']
+    """
+    if seconds < 5:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def summary_lines(
+    devices: Sequence[Any],
+    *,
+    jax_version: str,
+    data: str,
+    examples: int | None,
+    parameters: int,
+    batch_size: int,
+    steps: int,
+    workdir: str,
+    first_step: int = 0,
+) -> list[str]:
+    """What is about to run, one fact a line.
+
+    Args:
+      devices: ``jax.devices()``.
+      jax_version: ``jax.__version__``.
+      data: the name of the data set.
+      examples: its number of training examples; None when they are drawn anew for every step.
+      parameters: trainable numbers of the network.
+      batch_size: the global batch.
+      steps: where training ends.
+      workdir: where results go.
+      first_step: where training starts; not 0 when a run is resumed.
+    """
+    device = devices[0]
+    kind = "" if device.device_kind == device.platform else f" ({device.device_kind})"
+    size = "drawn anew for every step" if examples is None else f"{examples:,} examples"
+    epochs = "" if examples is None else f" ({steps * batch_size / examples:.3g} epochs)"
+    lines = [
+        f"devices   {len(devices)} × {device.platform}{kind}, jax {jax_version}",
+        f"data      {data}, {size}",
+        f"network   {human(parameters)} parameters",
+        f"training  {steps:,} steps of {batch_size:,} examples{epochs}",
+        f"workdir   {workdir}",
+    ]
+    if first_step:
+        lines.insert(4, f"resuming  from step {first_step:,}")
+    return lines
+
+
+def final_line(results: str, seconds: float) -> str:
+    """The last words of a program."""
+    return f"done in {duration(seconds)}; see {results}"
+
+
+class Progress:
+    """A bar with ETA, loss and images/s on a terminal; elsewhere a plain line every ``every`` seconds.
+
+    The loss is turned into a float only when it is shown, so that steps are not waited for.
+
+    Args:
+      total: the step at which the work ends.
+      first_step: the step at which it starts.
+      batch_size: examples in a step.
+      label: what is going on.
+      every: seconds between plain lines.
+      stream: where to write.
+      clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        *,
+        batch_size: int,
+        first_step: int = 0,
+        label: str = "training",
+        every: float = 10.0,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._stream = sys.stderr if stream is None else stream
+        self._total, self._batch_size, self._label, self._clock = total, batch_size, label, clock
+        self._shown_at, self._shown_step = clock(), first_step
+        self._warm: tuple[float, int] | None = None  # when the first step, with its compilation, was done
+        terminal = self._stream.isatty()
+        self._every = 0.3 if terminal else every
+        self._bar = None
+        if terminal:
+            columns, rows = shutil.get_terminal_size()  # 80 x 24 where the terminal does not know
+            self._bar = tqdm.tqdm(
+                total=total,
+                initial=first_step,
+                desc=label,
+                file=self._stream,
+                ncols=columns,
+                nrows=rows,
+                bar_format=_BAR,
+            )
+
+    def update(self, step: int, loss: Any = None) -> None:
+        """Call after every step; ``step`` counts the steps that are done, ``loss`` is anything ``float`` takes."""
+        now = self._clock()
+        if self._warm is None:
+            self._show_first(step, now, loss)
+        elif now - self._shown_at >= self._every or step == self._total:
+            self._show(step, now, loss)
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _show_first(self, step: int, now: float, loss: Any) -> None:
+        value = _loss(loss)  # waits for the step, so that the time includes it
+        now = max(now, self._clock())
+        waited = now - self._shown_at
+        self._warm = self._shown_at, self._shown_step = now, step
+        if self._bar is None:
+            self._line(step, f"{value}first step after {duration(waited)}, compilation included")
+        else:
+            self._bar.update(step - self._bar.n)
+            self._bar.unpause()  # the ETA leaves the compilation out
+
+    def _show(self, step: int, now: float, loss: Any) -> None:
+        assert self._warm is not None
+        value = _loss(loss)
+        rate = (step - self._shown_step) / max(now - self._shown_at, 1e-9)
+        self._shown_at, self._shown_step = now, step
+        images = f"{rate * self._batch_size:,.0f} images/s"
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{value}{images}", refresh=False)
+            self._bar.update(step - self._bar.n)
+        else:
+            start, first = self._warm
+            left = (self._total - step) * (now - start) / max(step - first, 1)
+            self._line(step, f"{value}{images}" + (f", ETA {duration(left)}" if step < self._total else ""))
+
+    def _line(self, step: int, facts: str) -> None:
+        done = f"{self._label} {step:,}/{self._total:,} ({step / self._total:.0%})"
+        print(f"{done}  {facts}", file=self._stream, flush=True)
+
+
+def _loss(loss: Any) -> str:
+    return "" if loss is None else f"loss {float(loss):.4g}, "

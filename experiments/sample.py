@@ -1,0 +1,59 @@
+"""Draws samples from a trained model.
+
+    python -m experiments.sample --workdir=runs/digits --config.sampling.guidance_scale=3
+    python -m experiments.sample --workdir=runs/digits --labels=7,7,3 --num=60 --seed=5 --step=1000
+
+Writes a picture and the samples as ``.npz`` (``x``, ``label``) into ``workdir/samples``. Everything about sampling
+(solver, grid, steps, guidance, threshold) is overridden as ``--config.sampling.…``.
+"""
+
+import io
+import time
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from experiments import command_line, plots, progress
+from experiments.checkpoint import config_path, open_experiment
+from experiments.config import ConfigError
+from experiments.files import write_atomic
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train.")
+_STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the newest by default.")
+_LABELS = flags.DEFINE_list("labels", None, "Classes to draw, repeated in turn; all of them by default.")
+_NUM = flags.DEFINE_integer("num", 100, "Number of samples.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the noise.")
+_OUT = flags.DEFINE_string("out", None, "Path of the results without ending; workdir/samples/sample by default.")
+
+
+def main(config: ConfigDict) -> None:
+    start = time.monotonic()
+    workdir = Path(_WORKDIR.value).expanduser().absolute()
+    run = open_experiment(config, workdir, _STEP.value)
+    classes = run.dataset.num_classes
+    try:
+        chosen = list(range(classes)) if _LABELS.value is None else [int(label) for label in _LABELS.value]
+    except ValueError:
+        chosen = [-1]
+    if not chosen or not all(0 <= label < classes for label in chosen):
+        raise ConfigError(f"--labels={','.join(_LABELS.value)}: must be classes from 0 to {classes - 1}, as in 3,1,4")
+    labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)
+    scale = config.sampling.guidance_scale
+    print(f"drawing {_NUM.value} samples from step {run.step:,} at γ = {scale:g} …", flush=True)
+    samples = run.generate(run.params, _SEED.value, labels, scale)
+    out = Path(_OUT.value).expanduser().absolute() if _OUT.value else workdir / "samples" / "sample"
+    archive = io.BytesIO()
+    np.savez(archive, x=samples, label=labels)
+    write_atomic(f"{out}.npz", archive.getvalue())
+    title = f"{run.dataset.name}, step {run.step:,}, γ = {scale:g}"
+    if len(run.dataset.shape) == 3:
+        picture = plots.image_grid(f"{out}.png", samples, columns=min(len(labels), max(len(chosen), 10)), title=title)
+    else:
+        picture = plots.points_2d(f"{out}.png", {"samples": samples}, title=title)
+    print(progress.final_line(f"{picture} and {out}.npz", time.monotonic() - start))
+
+
+if __name__ == "__main__":
+    command_line.run(main, lambda: config_path(_WORKDIR.value))

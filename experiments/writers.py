@@ -1,0 +1,115 @@
+"""Metrics on disk: ``metrics.jsonl`` for programs and TensorBoard events for people.
+
+One line of ``metrics.jsonl`` is one JSON object: ``step``, ``time`` (seconds since 1970), then the metrics by name.
+A number that JSON lacks is the string ``"nan"``, ``"inf"`` or ``"-inf"``, so that any JSON reader accepts the file
+and a diverged run stays visible; :func:`read_metrics` gives floats back.
+
+A run that resumes at step k drops what was written after k, so that its file ends up equal, times apart, to that of a
+run that was never stopped. For that, write the line of step k before saving the checkpoint of step k.
+"""
+
+import json
+import math
+import numbers
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.image import imread
+
+from experiments.files import write_atomic
+
+_NOT_IN_JSON = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+class MetricWriter:
+    """Writes scalars and pictures to ``workdir/metrics.jsonl`` and ``workdir/tensorboard/``.
+
+    Args:
+      workdir: the folder of the run; made if missing.
+      resume_step: the step that the run continues from; lines of later steps, and a last line that was cut short,
+        are dropped. ``None`` starts afresh: nothing written before is kept.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with MetricWriter(folder) as writer:
+    ...         writer.scalars(10, {"train/loss": 0.5})
+    ...     [(row["step"], row["train/loss"]) for row in read_metrics(f"{folder}/metrics.jsonl")]
+    [(10, 0.5)]
+    """
+
+    def __init__(self, workdir: str | os.PathLike[str], *, resume_step: int | None = None):
+        from tensorboardX import SummaryWriter  # late: readers of metrics.jsonl do not need it
+
+        self.path = Path(workdir) / "metrics.jsonl"
+        kept = [] if resume_step is None else [x for x in _rows(self.path, repair=True) if x["step"] <= resume_step]
+        write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        self._file = self.path.open("a", buffering=1)  # a whole line reaches the system at each write
+        self._board = SummaryWriter(
+            str(self.path.parent / "tensorboard"),
+            purge_step=0 if resume_step is None else resume_step + 1,
+            flush_secs=10,
+            filename_suffix=f".{time.time_ns()}",  # a resume within the same second gets its own file
+        )
+
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """Writes one line. ``values`` are numbers or arrays of one number; ``step`` and ``time`` are taken names."""
+        for name in ("step", "time"):
+            if name in values:
+                raise ValueError(f"values must not use the name {name!r}")
+        plain = {name: _number(name, value) for name, value in values.items()}
+        row = {"step": int(step), "time": round(time.time(), 3)}
+        row.update({name: x if math.isfinite(x) else str(x) for name, x in plain.items()})
+        self._file.write(json.dumps(row, allow_nan=False) + "\n")
+        for name, x in plain.items():
+            self._board.add_scalar(name, x, step)
+
+    def picture(self, step: int, name: str, png: str | os.PathLike[str]) -> None:
+        """Shows a PNG file in TensorBoard."""
+        self._board.add_image(name, imread(Path(png))[..., :3], step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Writes everything out; the writer is of no use afterwards."""
+        self._file.close()
+        self._board.close()
+
+    def __enter__(self) -> "MetricWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The rows of a ``metrics.jsonl``, oldest first; a last line that was cut short is left out.
+
+    Raises:
+      ValueError: naming a line, other than the last, that is not JSON.
+    """
+    rows = _rows(Path(path), repair=False)
+    return [{name: _NOT_IN_JSON.get(x, x) if isinstance(x, str) else x for name, x in row.items()} for row in rows]
+
+
+def _rows(path: Path, *, repair: bool) -> list[dict[str, Any]]:
+    """The rows as they stand in the file. Lines that are not JSON are dropped if ``repair``."""
+    if repair and not path.exists():
+        return []
+    *lines, _ = path.read_bytes().split(b"\n")  # what follows the last newline was cut short, or is empty
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            if not repair:
+                raise ValueError(f"{path}, line {number}, must be JSON, got {line!r}") from error
+    return rows
+
+
+def _number(name: str, value: Any) -> int | float:
+    if np.size(value) != 1 or not np.issubdtype((array := np.asarray(value)).dtype, np.number):
+        raise ValueError(f"{name} must be one number, got {value!r}")
+    number = array.item()
+    return int(number) if isinstance(number, numbers.Integral) else float(number)

@@ -1,0 +1,14 @@
+"""Networks (Flax Linen) for images and vectors, and what conditions them."""
+
+from scorekit.networks.conditioning import drop_labels
+from scorekit.networks.embeddings import Conditioning, fourier_features
+from scorekit.networks.mlp import MLP
+from scorekit.networks.unet import UNet
+
+__all__ = [
+    "MLP",
+    "Conditioning",
+    "UNet",
+    "drop_labels",
+    "fourier_features",
+]

@@ -1,0 +1,184 @@
+"""A U-Net for images, sized by its arguments."""
+
+import math
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from scorekit.networks.embeddings import Conditioning
+from scorekit.typing import Array, ArrayLike
+
+DType = jnp.dtype | type
+
+
+class UNet(nn.Module):
+    """U-Net with residual blocks, adaptive group norm and self-attention at chosen resolutions.
+
+    Each residual block sees the noise level and the class as scale and shift of its second norm. The resolution
+    halves between levels by a strided 3 x 3 convolution and doubles by a 1 x 1 convolution followed by
+    nearest-neighbour repetition, which costs a quarter of a convolution at the higher resolution (Hoogeboom et al.
+    2023, arXiv:2301.11093). Every residual branch ends in a convolution that starts at zero, and so does the
+    network: at initialisation the output is exactly zero.
+
+    Parameters, norms, softmax and output are float32; ``dtype`` is that of the convolutions and of attention.
+
+    Attributes:
+      channels: channels of the first level.
+      multipliers: channels of each level as multiples of ``channels``; level i has size / 2^i.
+      blocks: residual blocks per level, on the way down and on the way up.
+      attention_resolutions: heights at which attention follows each residual block, for example ``(4,)``.
+      heads: number of attention heads.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: unconditional.
+      dtype: dtype of the computation.
+
+    >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
+    >>> x = jnp.ones((2, 8, 8, 1))
+    >>> params = network.init(jax.random.key(0), x, jnp.zeros(2))
+    >>> network.apply(params, x, jnp.zeros(2), jnp.array([3, 10])).shape
+    (2, 8, 8, 1)
+    """
+
+    channels: int = 32
+    multipliers: Sequence[int] = (1, 2)
+    blocks: int = 1
+    attention_resolutions: Sequence[int] = ()
+    heads: int = 1
+    num_classes: int | None = None
+    dtype: DType = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None) -> Array:
+        """Evaluates the network.
+
+        Args:
+          x: images, ``(B, H, W, C)``; H and W divisible by ``2 ** (len(multipliers) - 1)``.
+          noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
+          labels: integer labels, scalar or ``(B,)``, or None.
+
+        Returns:
+          float32 ``(B, H, W, C)``.
+        """
+        self._check(x)
+        vector = Conditioning(4 * self.channels, self.num_classes, name="conditioning")(noise, labels, x.shape[0])
+        widths = [self.channels * m for m in self.multipliers]
+
+        def stage(h, width, name):
+            h = ResidualBlock(width, self.dtype, name=f"{name}_block")(h, vector)
+            if h.shape[1] in self.attention_resolutions:
+                h = Attention(self.heads, self.dtype, name=f"{name}_attention")(h)
+            return h
+
+        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="input")(x)
+        skips = []
+        for level, width in enumerate(widths):
+            if level:
+                h = nn.Conv(width, (3, 3), 2, dtype=self.dtype, name=f"down{level}_halve")(h)
+            for i in range(self.blocks):
+                h = stage(h, width, f"down{level}_{i}")
+                skips.append(h)
+        h = stage(h, widths[-1], "middle")
+        for level, width in reversed(list(enumerate(widths))):
+            for i in range(self.blocks):
+                h = stage(jnp.concatenate([h, skips.pop()], -1), width, f"up{level}_{i}")
+            if level:
+                h = nn.Conv(widths[level - 1], (1, 1), dtype=self.dtype, name=f"up{level}_double")(h)
+                h = h.repeat(2, axis=1).repeat(2, axis=2)
+        h = nn.silu(GroupNorm(name="norm")(h))
+        zeros = nn.initializers.zeros
+        return nn.Conv(x.shape[-1], (3, 3), kernel_init=zeros, name="output")(h)
+
+    def _check(self, x):
+        if x.ndim != 4:
+            raise ValueError(f"x must have shape (B, H, W, C), got {x.shape}")
+        factor = 2 ** (len(self.multipliers) - 1)
+        if x.shape[1] % factor or x.shape[2] % factor:
+            raise ValueError(
+                f"x must have a height and width divisible by {factor} for {len(self.multipliers)} levels, "
+                f"got {x.shape[1]} x {x.shape[2]}"
+            )
+        heights = [x.shape[1] // 2**i for i in range(len(self.multipliers))]
+        if not set(self.attention_resolutions) <= set(heights):
+            raise ValueError(
+                f"attention_resolutions must be among the heights {heights} of the levels, "
+                f"got {tuple(self.attention_resolutions)}"
+            )
+
+
+class ResidualBlock(nn.Module):
+    """``shortcut(x) + conv0(silu(norm(conv(silu(norm(x)))) (1 + scale) + shift))``."""
+
+    features: int
+    dtype: DType = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, vector: Array) -> Array:
+        scale, shift = jnp.split(nn.Dense(2 * self.features, name="film")(vector), 2, axis=-1)
+        h = nn.silu(GroupNorm(name="norm_1")(x))
+        h = nn.Conv(self.features, (3, 3), dtype=self.dtype, name="conv_1")(h)
+        h = nn.silu(group_norm(h, 1 + scale, shift))
+        zeros = nn.initializers.zeros
+        h = nn.Conv(self.features, (3, 3), dtype=self.dtype, kernel_init=zeros, name="conv_2")(h)
+        if x.shape[-1] != self.features:
+            x = nn.Conv(self.features, (1, 1), dtype=self.dtype, name="shortcut")(x)
+        return x.astype(h.dtype) + h
+
+
+class Attention(nn.Module):
+    """Self-attention over all pixels: ``x + dense0(softmax(q k / sqrt(d)) v)``, softmax in float32."""
+
+    heads: int = 1
+    dtype: DType = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        batch, height, width, channels = x.shape
+        if channels % self.heads:
+            raise ValueError(f"heads must divide the {channels} channels, got {self.heads}")
+        h = GroupNorm(name="norm")(x).reshape(batch, height * width, channels)
+        h = nn.Dense(3 * channels, dtype=self.dtype, name="qkv")(h)
+        h = h.reshape(batch, height * width, 3, self.heads, channels // self.heads)
+        h = jax.nn.dot_product_attention(h[:, :, 0], h[:, :, 1], h[:, :, 2]).reshape(batch, height, width, channels)
+        zeros = nn.initializers.zeros
+        h = nn.Dense(channels, dtype=self.dtype, kernel_init=zeros, name="close")(h)
+        return x.astype(h.dtype) + h
+
+
+class GroupNorm(nn.Module):
+    """:func:`group_norm` with a learned scale and shift per channel."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        features = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, features)
+        shift = self.param("shift", nn.initializers.zeros, features)
+        return group_norm(x, scale[None], shift[None])
+
+
+def group_norm(x: Array, scale: Array, shift: Array) -> Array:
+    """Group norm in float32 whose scale and shift may differ per example.
+
+    The moments of a group fold with scale and shift into one factor and one offset per channel, so that the image
+    is read twice and written once.
+
+    Args:
+      x: ``(B, H, W, C)``; the groups are of 8 channels where C allows it, otherwise of gcd(C, 8).
+      scale: ``(B or 1, C)``.
+      shift: ``(B or 1, C)``.
+
+    Returns:
+      float32 ``(B, H, W, C)``.
+    """
+    x = x.astype(jnp.float32)
+    batch, _, _, channels = x.shape
+    size = math.gcd(channels, 8)
+
+    def group_mean(value):
+        grouped = value.mean((1, 2)).reshape(batch, channels // size, size).mean(-1)
+        return jnp.repeat(grouped, size, axis=-1)
+
+    mean = group_mean(x)
+    variance = jnp.maximum(group_mean(jnp.square(x)) - jnp.square(mean), 0)
+    factor = jax.lax.rsqrt(variance + 1e-5) * scale
+    return x * factor[:, None, None] + (shift - mean * factor)[:, None, None]

@@ -1,0 +1,99 @@
+"""Train states as nested dictionaries, which any later version of the code can read, and their checksums."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.typing import Array, PyTree
+
+Nested = dict[str, Any]
+
+
+def to_nested(tree: PyTree) -> Nested:
+    """The leaves under the names on their paths; PRNG keys as their words.
+
+    >>> to_nested({"a": [jnp.ones(2)], "key": jax.random.key(3)})
+    {'a': {'0': Array([1., 1.], dtype=float32)}, 'key': Array([0, 3], dtype=uint32)}
+    """
+    return _nest({names: _words(leaf) for names, leaf in _named_leaves(tree)})
+
+
+def from_nested(nested: Nested, like: PyTree) -> PyTree:
+    """Undoes :func:`to_nested`, given a tree (or its shapes) of the wanted structure."""
+
+    def pick(names, leaf):
+        value: Any = nested
+        for name in names:
+            value = value[name]
+        if not _is_key(leaf):
+            return value
+        implementation = jax.random.key_impl(jnp.empty(leaf.shape, leaf.dtype))
+        return jax.random.wrap_key_data(value, impl=implementation)
+
+    leaves = [pick(names, leaf) for names, leaf in _named_leaves(like)]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def nested_shapes(tree: PyTree) -> Nested:
+    """Shape, dtype and place of every leaf, nested; leaves without a place go to the first local device."""
+    first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def leaf(x):
+        words = jax.eval_shape(_words, jax.ShapeDtypeStruct(x.shape, x.dtype))
+        sharding = getattr(x, "sharding", None)  # in a checkpoint's description it is not one of jax's
+        placed = isinstance(sharding, jax.sharding.Sharding)
+        return jax.ShapeDtypeStruct(words.shape, words.dtype, sharding=sharding if placed else first)
+
+    return _nest({names: leaf(x) for names, x in _named_leaves(tree)})
+
+
+def differences(saved: Nested, wanted: Nested) -> list[str]:
+    """What keeps ``saved`` from being restored as ``wanted``, a sentence each; empty when nothing does."""
+    there = {"/".join(names): x for names, x in _named_leaves(saved)}
+    here = {"/".join(names): x for names, x in _named_leaves(wanted)}
+    found = [f"{name} is not in the checkpoint" for name in here if name not in there]
+    found += [f"{name} is only in the checkpoint" for name in there if name not in here]
+    for name in here.keys() & there.keys():
+        a, b = ((tuple(x.shape), jnp.dtype(x.dtype).name) for x in (there[name], here[name]))
+        if a != b:
+            found.append(f"{name} is {a[1]}{list(a[0])} in the checkpoint and {b[1]}{list(b[0])} here")
+    return sorted(found)
+
+
+@jax.jit
+def checksums(nested: Nested) -> Nested:
+    """One 32-bit number per array that changes with any of its bits; the same for every layout on devices."""
+
+    def leaf(x: Array) -> Array:
+        x = x.astype(jnp.uint8) if x.dtype == jnp.bool_ else x
+        unsigned = {1: jnp.uint8, 2: jnp.uint16}.get(x.dtype.itemsize, jnp.uint32)
+        words = jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32).ravel()
+        odd = 2 * jax.lax.iota(jnp.uint32, words.size) + 1
+        return jnp.sum(words * odd, dtype=jnp.uint32)
+
+    return jax.tree.map(leaf, nested)
+
+
+def _named_leaves(tree):
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return [(tuple(jax.tree_util.keystr((k,), simple=True) for k in path), x) for path, x in leaves]
+
+
+def _nest(flat):
+    nested = {}
+    for names, leaf in flat.items():
+        node = nested
+        for name in names[:-1]:
+            node = node.setdefault(name, {})
+        node[names[-1]] = leaf
+    return nested
+
+
+def _is_key(x):
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _words(x):
+    x = jnp.asarray(x)
+    return jax.random.key_data(x) if _is_key(x) else x

@@ -1,0 +1,62 @@
+"""Exponential moving averages of the parameters, several decays at once."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.typing import Array, ArrayLike, PyTree
+
+
+def init_ema(params: PyTree, decays: Sequence[float]) -> dict[str, PyTree]:
+    """Float32 copies of the parameters, one per decay, keyed by the decay as a string.
+
+    Args:
+      params: pytree of floating arrays.
+      decays: decays in [0, 1); empty for no average.
+
+    Returns:
+      ``{str(decay): tree}``; the keys are all that :func:`update_ema` needs to know.
+
+    Raises:
+      ValueError: if a decay is outside [0, 1).
+
+    >>> init_ema(jnp.ones(2), (0.99, 0.999))
+    {'0.99': Array([1., 1.], dtype=float32), '0.999': Array([1., 1.], dtype=float32)}
+    """
+    for decay in decays:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decays must be in [0, 1), got {decay}")
+    copy = lambda x: jnp.array(x, jnp.float32, copy=True)  # the step donates params and averages
+    return {str(float(decay)): jax.tree.map(copy, params) for decay in decays}
+
+
+def ema_decay(decay: ArrayLike, updates: ArrayLike) -> Array:
+    """The decay with warm-up: ``min(decay, (1 + n) / (10 + n))`` after ``n`` updates.
+
+    Early averages forget the initial parameters quickly instead of carrying them for ``1 / (1 - decay)`` updates.
+
+    >>> ema_decay(0.999, jnp.array([0, 90, 100_000]))
+    Array([0.1  , 0.91 , 0.999], dtype=float32)
+    """
+    updates = jnp.asarray(updates, jnp.float32)
+    return jnp.minimum(decay, (1 + updates) / (10 + updates))
+
+
+def update_ema(ema: dict[str, PyTree], params: PyTree, updates: ArrayLike) -> dict[str, PyTree]:
+    """Moves every average towards the parameters: ``e <- d e + (1 - d) params``, d from :func:`ema_decay`.
+
+    Args:
+      ema: averages made by :func:`init_ema`.
+      params: the new parameters.
+      updates: number of updates before this one.
+
+    Returns:
+      The new averages, float32.
+    """
+
+    def average(decay, tree):
+        d = ema_decay(float(decay), updates)
+        return jax.tree.map(lambda e, p: e + (1 - d) * (p.astype(jnp.float32) - e), tree, params)
+
+    return {decay: average(decay, tree) for decay, tree in ema.items()}

@@ -1,0 +1,90 @@
+"""Everything that a training run carries from step to step."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import optax
+
+from scorekit.training.ema import init_ema
+from scorekit.trees import pytree_dataclass
+from scorekit.typing import Array, Key, PyTree
+
+
+@pytree_dataclass
+class TrainState:
+    """The state of a run.
+
+    Attributes:
+      step: steps taken, int32 scalar; skipped ones count.
+      params: the parameters.
+      opt_state: the optimiser's state.
+      ema: averages of the parameters, ``{decay: tree}``.
+      key: the run's PRNG key; it never changes, step n draws from ``fold_in(key, n)``.
+      skipped: steps skipped because loss or gradient was not finite, int32 scalar.
+      skipped_in_a_row: how many of the latest steps were skipped, int32 scalar.
+    """
+
+    step: Array
+    params: PyTree
+    opt_state: optax.OptState
+    ema: dict[str, PyTree]
+    key: Key
+    skipped: Array
+    skipped_in_a_row: Array
+
+
+def init_state(
+    key: Key,
+    params: PyTree,
+    optimizer: optax.GradientTransformation,
+    ema_decays: Sequence[float] = (0.999,),
+) -> TrainState:
+    """The state before the first step.
+
+    Args:
+      key: PRNG key of the run.
+      params: initial parameters; the train step gives their buffers up.
+      optimizer: an optax transformation.
+      ema_decays: decays of the averages to keep.
+
+    Returns:
+      The state.
+
+    >>> import jax
+    >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (0.99,))
+    >>> int(state.step), list(state.ema)
+    (0, ['0.99'])
+    """
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=optimizer.init(params),
+        ema=init_ema(params, ema_decays),
+        key=jnp.array(key, copy=True),
+        skipped=jnp.zeros((), jnp.int32),
+        skipped_in_a_row=jnp.zeros((), jnp.int32),
+    )
+
+
+def check_finite(state: TrainState, limit: int) -> None:
+    """Stops a run whose latest ``limit`` steps all had a loss or gradient that is not finite.
+
+    Waits for the state; call it where the host waits anyway, for example when metrics are written.
+
+    Args:
+      state: the state after a step.
+      limit: number of skipped steps in a row that is too many, at least 1.
+
+    Raises:
+      FloatingPointError: if at least ``limit`` steps in a row were skipped.
+      ValueError: if ``limit`` is below 1.
+    """
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1, got {limit}")
+    in_a_row = int(state.skipped_in_a_row)
+    if in_a_row >= limit:
+        raise FloatingPointError(
+            f"the loss or its gradient was not finite in {in_a_row} steps in a row, up to step "
+            f"{int(state.step)} ({int(state.skipped)} skipped in total, limit {limit}); the parameters are those "
+            f"of the last finite step: lower the learning rate or look at the data"
+        )

@@ -1,0 +1,215 @@
+"""The command line: overrides, and every mistake in one line with exit code 2 and without a traceback."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from absl import flags
+
+from experiments import command_line as lib
+from experiments.config import ConfigError, save_resolved
+
+CONFIG = """
+    from ml_collections import ConfigDict, config_dict
+
+    def get_config():
+        config = ConfigDict()
+        config.seed = 0
+        config.training = ConfigDict(
+            dict(steps=10, rate=1e-3, ema=True, decays=(0.9, 0.99), widths=(8, 16), tags=("a",))
+        )
+        config.model = ConfigDict(dict(name="unet", note=None, empty=()))
+        config.model.limit = config_dict.placeholder(int)
+        return config
+"""
+
+
+@pytest.fixture
+def parse(tmp_path):
+    """Parses ``arguments`` after ``--config=FILE --workdir=d``, as a program does."""
+    path = tmp_path / "digits.py"
+    path.write_text(textwrap.dedent(CONFIG))
+
+    def parse(*arguments, first=(f"--config={path}", "--workdir=d")):
+        values = flags.FlagValues()
+        flags.DEFINE_string("config", None, "", flag_values=values)
+        flags.DEFINE_string("workdir", None, "", flag_values=values)
+        config = lib.parse(["prog", *first, *arguments], lambda: values["config"].value, values)
+        return config, values["workdir"].value
+
+    return parse
+
+
+@pytest.fixture
+def refused(parse):
+    def refused(*arguments, **kwargs):
+        with pytest.raises(ConfigError) as caught:
+            parse(*arguments, **kwargs)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return refused
+
+
+@pytest.mark.parametrize(
+    ("argument", "field", "value"),
+    [
+        ("--config.seed=7", "seed", 7),
+        ("-config.seed=-7", "seed", -7),
+        ("--config.training.steps=1_000", "training.steps", 1000),
+        ("--config.training.rate=5", "training.rate", 5.0),
+        ("--config.training.rate=1e-4", "training.rate", 1e-4),
+        ("--config.training.ema=false", "training.ema", False),
+        ("--noconfig.training.ema", "training.ema", False),
+        ("--config.training.ema", "training.ema", True),
+        ("--config.training.decays=0.5", "training.decays", (0.5,)),
+        ("--config.training.decays=0.5,1", "training.decays", (0.5, 1.0)),
+        ("--config.training.decays=(0.5, 0.6)", "training.decays", (0.5, 0.6)),
+        ("--config.training.decays=()", "training.decays", ()),
+        ("--config.training.widths=[4]", "training.widths", (4,)),
+        ("--config.training.tags=x,y", "training.tags", ("x", "y")),
+        ("--config.model.empty=1,2", "model.empty", (1, 2)),
+        ("--config.model.name=a=b", "model.name", "a=b"),
+        ("--config.model.note=0.5", "model.note", 0.5),
+        ("--config.model.note=words", "model.note", "words"),
+        ("--config.model.limit=3", "model.limit", 3),
+    ],
+)
+def test_an_override_is_read_as_the_type_of_its_field(parse, argument, field, value):
+    config, workdir = parse(argument)
+    for name in field.split("."):
+        config = config[name]
+    assert config == value
+    assert type(config) is type(value)
+    assert workdir == "d"
+
+
+def test_an_override_takes_the_next_argument_and_the_last_one_wins(parse):
+    config, workdir = parse("--config.seed", "3", "--config.training.ema", "--workdir=e", "--config.seed", "-4")
+    assert (config.seed, config.training.ema, workdir) == (-4, True, "e")
+
+
+def test_the_config_stays_locked(parse):
+    config, _ = parse()
+    assert config.is_locked
+    assert config.training.is_locked
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--config.training.stepz=5", ["config.training has no field stepz", "did you mean steps?"]),
+        ("--config.training.stepz=5", ["it has", "ema"]),
+        ("--config.trainin.steps=5", ["config has no field trainin", "did you mean training?"]),
+        ("--config.steps=5", ["config has no field steps", "did you mean config.training.steps?"]),
+        ("--config.training.qqqq=5", ["config.training has no field qqqq;"]),
+        ("--config.training.steps.x=5", ["config.training.steps is a single value, 10"]),
+        ("--config.training=5", ["config.training is a section; set one of"]),
+        ("--config.=5", ["config has no field"]),
+        ("--config.training.steps=abc", ["must be an integer", "now 10"]),
+        ("--config.training.steps=5.0", ["must be an integer"]),
+        ("--config.training.steps=", ["must be an integer"]),
+        ("--config.training.steps", ["must be an integer"]),
+        ("--noconfig.training.steps", ["must be an integer"]),
+        ("--config.training.rate=fast", ["must be a number"]),
+        ("--config.training.rate=nan", ["must be a number"]),
+        ("--config.training.ema=maybe", ["must be true or false", "now True"]),
+        ("--config.training.decays=abc", ["must be a list"]),
+        ("--config.training.widths=0.5", ["must be a list"]),
+        ("--config.model.limit=many", ["must be an integer"]),
+    ],
+)
+def test_a_wrong_override_is_refused(refused, argument, words):
+    message = refused(argument)
+    assert message.startswith("--config.")  # the argument itself comes first
+    for word in words:
+        assert word in message
+
+
+def test_absl_mistakes_and_stray_words_are_refused(refused):
+    assert "workdri" in refused("--workdri=x")
+    assert "did you mean" in refused("--workdri=x").lower()
+    assert "stray" in refused("stray")
+
+
+def test_a_missing_config_is_refused(refused, tmp_path):
+    assert "--config=FILE must be given" in refused("--config.seed=1", first=())
+    near = refused(first=(f"--config={tmp_path}/digit.py",))
+    assert "no such config file" in near
+    assert f"did you mean {tmp_path}/digits.py?" in near
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("def get_config():\n    return 1", ["must return a ConfigDict"]),
+        ("x = 1\ny = x / 0", ["bad.py:2", "ZeroDivisionError"]),
+        ("import missing_package_xyz", ["bad.py:1", "missing_package_xyz"]),
+        ("def other(): pass", ["get_config"]),
+    ],
+)
+def test_an_error_inside_a_config_file_is_told_with_its_line(refused, tmp_path, body, words):
+    path = tmp_path / "bad.py"
+    path.write_text(body)
+    message = refused(first=(f"--config={path}",))
+    for word in words:
+        assert word in message
+
+
+def test_overrides_apply_to_a_saved_config_too(parse, refused, tmp_path):
+    config, _ = parse("--config.training.steps=77")
+    saved = f"--config={save_resolved(config, tmp_path / 'config.json')}"
+    again, _ = parse("--config.seed=1", first=(saved,))
+    assert (again.training.steps, again.seed) == (77, 1)
+    assert "has no field sed" in refused("--config.sed=1", first=(saved,))
+
+
+def test_a_flagfile_may_hold_overrides(parse, tmp_path):
+    (tmp_path / "flags.txt").write_text("--config.seed=9\n--workdir=f\n")
+    config, workdir = parse(f"--flagfile={tmp_path}/flags.txt")
+    assert (config.seed, workdir) == (9, "f")
+
+
+PROGRAM = """
+    import sys
+    from absl import flags
+    from experiments.command_line import run
+    from experiments.config import require
+
+    CONFIG = flags.DEFINE_string("config", None, "", required=True)
+
+    def main(config):
+        require(config.training.steps > 0, "training.steps", config.training.steps, "at least 1")
+        print("ran", config.training.steps, "jax" in sys.modules)
+        if config.seed == 13:
+            raise ValueError("a bug")
+
+    if __name__ == "__main__":
+        run(main, config_file=lambda: CONFIG.value)
+"""
+
+
+def test_a_program_prints_one_line_and_exits_with_2(tmp_path):
+    (tmp_path / "digits.py").write_text(textwrap.dedent(CONFIG))
+    (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
+    environment = {**os.environ, "PYTHONPATH": str(Path(lib.__file__).parents[1])}
+
+    def run(*arguments):
+        command = [sys.executable, tmp_path / "program.py", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        return done.returncode, done.stdout, done.stderr
+
+    config = f"--config={tmp_path}/digits.py"
+    assert run(config, "--config.training.steps=3") == (0, "ran 3 False\n", "")
+    for argument in ["--config.training.stepz=3", "--config.training.steps=0", "--confg=1"]:
+        code, out, err = run(config, argument)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+    assert run() == (2, "", "error: --config=... must be given\n")
+    code, out, err = run(config, "--config.seed=13")  # a bug keeps its traceback
+    assert code == 1
+    assert "Traceback" in err

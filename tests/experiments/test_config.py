@@ -1,0 +1,171 @@
+"""What a config may hold: refusals in one line, names resolved to factories, and the saved file."""
+
+import functools
+import json
+
+import pytest
+from ml_collections import ConfigDict
+
+from experiments import config as lib
+
+
+def refusal(call, *args, **kwargs) -> str:
+    with pytest.raises(lib.ConfigError) as caught:
+        call(*args, **kwargs)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def line(slope: float = 1.0, offset=0.0):
+    return ("line", slope, offset)
+
+
+def power(exponent: int, *, slope: float = 1.0):
+    if exponent < 0:
+        raise ValueError(f"exponent must be >= 0, got {exponent}")
+    return ("power", exponent, slope)
+
+
+def along(schedule, gamma=5.0):
+    return (schedule, gamma)
+
+
+TABLE = {"line": line, "power": power}
+
+
+def shape(name="line", **numbers):
+    config = ConfigDict({"shape": lib.section(TABLE, name)}).lock()
+    config.shape.update(numbers)
+    return config
+
+
+def test_choice_returns_the_value_and_suggests_the_nearest():
+    assert lib.choice("a.b", "heun", ["euler", "heun"]) == "heun"
+    message = refusal(lib.choice, "sampling.solver.name", "huen", ["euler", "heun"])
+    assert message == ("config.sampling.solver.name=huen: must be one of euler, heun (did you mean heun?)")
+    assert "did you mean" not in refusal(lib.choice, "solver", "zzz", ["euler", "heun"])
+
+
+def test_require_names_field_value_and_what_is_allowed():
+    lib.require(True, "training.steps", 5, "whatever")
+    message = refusal(lib.require, False, "training.steps", 0, "at least 1")
+    assert message == "config.training.steps=0: must be at least 1"
+
+
+def test_section_has_every_argument_of_every_factory_typed():
+    section = shape().shape
+    assert set(section) == {"name", "slope", "offset", "exponent"}
+    assert section.slope is None
+    assert section.get_type("slope") is float
+    assert section.get_type("exponent") is int
+    with pytest.raises(TypeError):
+        section.slope = "steep"
+    with pytest.raises(AttributeError):
+        section.sloop = 1.0
+
+
+def test_resolve_calls_the_factory_with_the_numbers_that_are_set():
+    assert lib.resolve(shape(), "shape", TABLE) == ("line", 1.0, 0.0)
+    assert lib.resolve(shape(slope=3), "shape", TABLE) == ("line", 3.0, 0.0)
+    assert lib.resolve(shape("power", exponent=2), "shape", TABLE) == ("power", 2, 1.0)
+
+
+def test_resolve_passes_what_is_offered_only_to_factories_that_take_it():
+    table = {**TABLE, "along": along}
+    config = ConfigDict({"loss": {"weighting": lib.section(table, "along", offered=("schedule",))}})
+    assert "schedule" not in config.loss.weighting
+    assert lib.resolve(config, "loss.weighting", table, schedule="vp") == ("vp", 5.0)
+    config.loss.weighting.name = "line"
+    assert lib.resolve(config, "loss.weighting", table, schedule="vp") == ("line", 1.0, 0.0)
+
+
+def test_resolve_understands_dataclasses_and_partials():
+    table = {"half": functools.partial(line, slope=0.5)}
+    config = ConfigDict({"shape": lib.section(table, "half")})
+    assert lib.resolve(config, "shape", table) == ("line", 0.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (shape(name="lime"), ["config.shape.name=lime", "line, power", "did you mean line?"]),
+        (shape("line", exponent=2), ["config.shape.exponent=2", "line takes slope, offset"]),
+        (shape("power"), ["config.shape.exponent=None", "must be set for shape.name=power"]),
+        (shape("power", exponent=-1), ["config.shape (power)", "exponent must be >= 0, got -1"]),
+    ],
+)
+def test_resolve_refuses(config, words):
+    message = refusal(lib.resolve, config, "shape", TABLE)
+    for word in words:
+        assert word in message
+
+
+DEFAULTS = ConfigDict({"training": {"steps": 10, "rate": 0.1, "ema": True, "decays": (0.9,), "note": None}})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"stepz": 1}, ["config.training.stepz", "did you mean steps?"]),
+        ({"steps": "5"}, ["config.training.steps=5", "an integer"]),
+        ({"steps": True}, ["config.training.steps=True", "an integer"]),
+        ({"steps": 5.0}, ["config.training.steps=5.0", "an integer"]),
+        ({"rate": "fast"}, ["config.training.rate=fast", "a number"]),
+        ({"ema": 1}, ["config.training.ema=1", "true or false"]),
+        ({"decays": 0.9}, ["config.training.decays=0.9", "a list"]),
+    ],
+)
+def test_check_config_refuses_unknown_fields_and_other_types(change, words):
+    config = ConfigDict({"training": {**DEFAULTS.training.to_dict(), **change}})
+    message = refusal(lib.check_config, config, DEFAULTS)
+    for word in words:
+        assert word in message
+
+
+def test_check_config_refuses_a_missing_field_and_a_flattened_section():
+    short = DEFAULTS.training.to_dict()
+    del short["rate"]
+    message = refusal(lib.check_config, ConfigDict({"training": short}), DEFAULTS)
+    assert "config.training.rate: this field is missing" in message
+    assert "config.training=3" in refusal(lib.check_config, ConfigDict({"training": 3}), DEFAULTS)
+
+
+def test_check_config_accepts_what_fits():
+    fits = {"steps": 3, "rate": 1, "ema": False, "decays": (), "note": "anything"}
+    lib.check_config(ConfigDict({"training": fits}), DEFAULTS)
+    lib.check_config(ConfigDict({"training": {**fits, "steps": None}}), DEFAULTS)
+
+
+def test_a_saved_config_is_readable_and_loads_equal_and_locked(tmp_path):
+    config = shape("power", exponent=2)
+    with config.unlocked():
+        config.training = ConfigDict(
+            {"steps": 5, "rate": 1.0, "ema": True, "decays": (0.9, (1, 2)), "note": "é", "cap": 1e-9}
+        )
+    path = lib.save_resolved(config, tmp_path / "run" / "config.json")
+    fields = json.loads(path.read_text())
+    assert fields["training"]["steps"] == 5
+    assert path.read_text().count("\n") > 10  # one field a line
+    loaded = lib.load_resolved(path)
+    assert loaded.to_dict() == config.to_dict()
+    assert isinstance(loaded.training.rate, float)
+    assert isinstance(loaded.training.decays[1], tuple)
+    lib.check_config(loaded, config)
+    with pytest.raises(AttributeError):
+        loaded.training.stepz = 1
+    with pytest.raises(TypeError):
+        loaded.training.steps = "many"
+
+
+def test_save_refuses_what_a_file_cannot_hold_and_names_the_field(tmp_path):
+    config = ConfigDict({"model": {"activation": len}})
+    message = refusal(lib.save_resolved, config, tmp_path / "config.json")
+    assert message.startswith("config.model.activation=")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_load_refuses_a_broken_file(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"training": ')
+    assert str(path) in refusal(lib.load_resolved, path)

@@ -1,0 +1,162 @@
+"""Pictures: the pixels that must be there, the labels, and refusals."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from experiments import plots
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures as they are saved, to look at axes and labels."""
+    seen = []
+    savefig = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (seen.append(self), savefig(self, *a, **k))[1])
+    return seen
+
+
+def levels(*values):
+    """2x2 images of one grey level each."""
+    return np.stack([np.full((2, 2, 1), v, np.float32) for v in values])
+
+
+def cells_of(figure):
+    return figure.axes[0].images[0].get_array()
+
+
+def test_tile_enlarges_every_pixel_and_leaves_white_gaps():
+    cells = np.arange(8, dtype=float).reshape(1, 2, 2, 2, 1) / 7 * 2 - 1
+    picture = plots.tile(cells, zoom=3, gap=1)
+    assert picture.shape == (6, 13, 3)
+    np.testing.assert_array_equal(picture[:, 6], 1.0)
+    for i in range(2):
+        for j in range(2):
+            block = picture[3 * i : 3 * i + 3, 3 * j : 3 * j + 3]
+            np.testing.assert_allclose(block, (2 * i + j) / 7, rtol=1e-6)
+
+
+def test_tile_clips_what_is_out_of_range():
+    picture = plots.tile(np.array([-7.0, 7.0]).reshape(1, 2, 1, 1, 1), zoom=1, gap=0)
+    np.testing.assert_array_equal(picture[..., 0], [[0, 1]])
+
+
+def test_image_grid_writes_the_pixels_one_to_one(tmp_path):
+    path = plots.image_grid(tmp_path / "new" / "grid.png", levels(-1, 0, 1, 5, -5))
+    assert path == tmp_path / "new" / "grid.png"
+    picture = imread(path)[..., 0]
+    # 3 columns and 2 rows of 56 pixels with gaps of 4, inside a white margin.
+    top, left = np.argwhere(picture < 0.9).min(0)
+    for i, grey in enumerate([0.0, 0.5, 1.0, 1.0, 0.0, 1.0]):
+        y, x = top + 60 * (i // 3), left + 60 * (i % 3)
+        np.testing.assert_allclose(picture[y + 2 : y + 54, x + 2 : x + 54], grey, atol=0.01)
+
+
+@pytest.mark.parametrize("side", [8, 28, 32, 64])
+def test_small_images_are_enlarged_to_at_least_56_pixels(tmp_path, figures, side):
+    plots.image_grid(tmp_path / "a.png", np.zeros((1, side, side, 3)))
+    high = cells_of(figures[0]).shape[0]
+    assert high >= 56
+    assert high % side == 0
+
+
+def test_image_grid_labels_rows(tmp_path, figures):
+    plots.image_grid(tmp_path / "a.png", levels(0, 0, 0, 0, 0, 0), row_labels=["a", "b"], title="T")
+    axes = figures[0].axes[0]
+    assert [x.get_text() for x in axes.get_yticklabels()] == ["a", "b"]
+    assert axes.get_title() == "T"
+    assert cells_of(figures[0]).shape[1] == 3 * 60 - 4
+
+
+def test_guidance_strip_has_a_row_per_scale_and_a_column_per_class(tmp_path, figures):
+    plots.guidance_strip(tmp_path / "a.png", {0: levels(-1, 1, 1), 2.5: levels(1, -1, 1)})
+    axes = figures[0].axes[0]
+    assert [x.get_text() for x in axes.get_yticklabels()] == ["γ = 0", "γ = 2.5"]
+    assert [x.get_text() for x in axes.get_xticklabels()] == ["0", "1", "2"]
+    middles = cells_of(figures[0])[30::60, 30::60, 0]
+    np.testing.assert_array_equal(middles, [[0, 1, 1], [1, 0, 1]])
+
+
+def test_trajectory_runs_from_left_to_right_and_keeps_both_ends(tmp_path, figures):
+    greys = np.linspace(-1, 1, 21)
+    states = np.stack([levels(g, -g) for g in greys])
+    plots.trajectory_strip(tmp_path / "a.png", states, np.linspace(-10, 10, 21), max_columns=5)
+    axes = figures[0].axes[0]
+    assert [x.get_text() for x in axes.get_xticklabels()] == ["-10", "-5", "0", "5", "10"]
+    assert axes.get_xlabel() == "log-SNR (nats)"
+    middles = cells_of(figures[0])[30::60, 30::60, 0]
+    np.testing.assert_allclose(middles, [[0, 0.25, 0.5, 0.75, 1], [1, 0.75, 0.5, 0.25, 0]], atol=1e-6)
+
+
+def test_trajectory_shows_each_estimate_below_its_state(tmp_path, figures):
+    states = np.stack([levels(-1, 0), levels(-1, 0)])
+    plots.trajectory_strip(tmp_path / "a.png", states, ["t=1", "t=0"], estimates=np.ones_like(states))
+    middles = cells_of(figures[0])[30::60, 30::60, 0]
+    np.testing.assert_array_equal(middles, [[0, 0], [1, 1], [0.5, 0.5], [1, 1]])
+
+
+def test_loss_by_noise_level_leaves_empty_bins_out_and_has_units(tmp_path, figures):
+    plots.loss_by_noise_level(tmp_path / "a.png", [-2, -1, 0, 1], [5.0, 0.1, 2.0], [0, 3, 4], ylabel="eps-MSE")
+    front, behind = figures[0].axes
+    assert "log-SNR (nats)" in front.get_xlabel()
+    assert front.get_ylabel() == "eps-MSE"
+    np.testing.assert_array_equal(front.patches[0].get_data().values, [np.nan, 0.1, 2.0])
+    np.testing.assert_array_equal(behind.patches[0].get_data().values, [0, 3, 4])
+    assert front.get_legend() is None
+
+
+def test_loss_by_noise_level_names_several_curves(tmp_path, figures):
+    plots.loss_by_noise_level(tmp_path / "a.png", [0, 1, 2], {"ema": [1, 1], "raw": [2, np.nan]})
+    (axes,) = figures[0].axes
+    assert [x.get_text() for x in axes.get_legend().get_texts()] == ["ema", "raw"]
+
+
+def test_training_curve_smooths_and_counts_what_is_not_finite(tmp_path, figures):
+    loss = np.tile([1.0, 3.0], 50)
+    loss[10], loss[51] = np.nan, -np.inf
+    plots.training_curve(tmp_path / "a.png", np.arange(100), loss, held_out=([0, 99], [2, 2]), window=20)
+    logged, mean, held_out = figures[0].axes[0].lines
+    assert len(logged.get_xdata()) == 98
+    assert "2 not finite" in logged.get_label()
+    np.testing.assert_allclose(mean.get_ydata()[20:-20], 2.0, atol=0.15)  # about 21 points of 1 and 3
+    np.testing.assert_allclose(mean.get_ydata()[0], np.mean([*loss[:10], 3.0]))
+    assert held_out.get_ydata().tolist() == [2, 2]
+
+
+def test_points_2d_puts_clouds_on_the_same_axes(tmp_path, figures):
+    points = {"data": [[0, 0], [1, 1]], "samples": [[0, 9], [np.inf, 0], [1, np.nan]]}
+    plots.points_2d(tmp_path / "a.png", points)
+    first, second = figures[0].axes
+    assert first.get_ylim() == second.get_ylim()
+    assert first.get_ylim()[1] > 9
+    assert second.get_title() == "samples (3 points, 2 not finite)"
+    assert len(second.collections[0].get_offsets()) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda p: plots.image_grid(p, np.zeros((8, 8, 1))), ["images", "(N, H, W, C)", "(8, 8, 1)"]),
+        (lambda p: plots.image_grid(p, np.zeros((2, 8, 8, 4))), ["images", "C = 1 or 3"]),
+        (lambda p: plots.image_grid(p, np.zeros((0, 8, 8, 1))), ["images", "not empty"]),
+        (lambda p: plots.image_grid(p, levels(0, 0), columns=1, row_labels="abc"), ["row_labels", "2", "3"]),
+        (lambda p: plots.guidance_strip(p, {1: levels(0), 2: levels(0, 0)}), ["images_by_scale", "one shape"]),
+        (lambda p: plots.trajectory_strip(p, levels(0)[None], [1, 2]), ["labels", "1 steps", "got 2"]),
+        (
+            lambda p: plots.trajectory_strip(p, levels(0)[None], [1], estimates=levels(0, 0)[None]),
+            ["estimates", "(1, 1, 2, 2, 1)"],
+        ),
+        (lambda p: plots.loss_by_noise_level(p, [0, 1, 2], [1.0]), ["mean_loss", "(2,)", "(1,)"]),
+        (lambda p: plots.loss_by_noise_level(p, [0, 1, np.inf], [1.0, 1.0]), ["log_snr_edges", "finite"]),
+        (lambda p: plots.loss_by_noise_level(p, [0, 1], [1.0], [1, 2]), ["count", "(1,)", "(2,)"]),
+        (lambda p: plots.training_curve(p, [0, 1], [1.0]), ["steps and loss", "(2,)", "(1,)"]),
+        (lambda p: plots.points_2d(p, {"data": np.zeros((3, 3))}), ["points['data']", "(N, 2)", "(3, 3)"]),
+    ],
+)
+def test_bad_shapes_are_refused_and_nothing_is_written(tmp_path, call, words):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  (the words are checked below)
+        call(tmp_path / "a.png")
+    for word in words:
+        assert word in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

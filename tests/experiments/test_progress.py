@@ -1,0 +1,123 @@
+"""Progress: plain lines away from a terminal, a bar on one, and the lines around them."""
+
+import io
+import re
+from types import SimpleNamespace
+
+from experiments.progress import Progress, final_line, summary_lines
+
+
+class Clock:
+    """Time that passes only when told to."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Loss:
+    """A loss that counts how often it is waited for."""
+
+    def __init__(self, value):
+        self.value, self.read = value, 0
+
+    def __float__(self):
+        self.read += 1
+        return self.value
+
+
+def run(stream, steps, seconds=1.0, first_step=0, total=100, compile_seconds=30.0):
+    clock, loss = Clock(), Loss(0.12345)
+    with Progress(total, batch_size=64, first_step=first_step, stream=stream, clock=clock) as progress:
+        clock.now += compile_seconds - seconds
+        for step in range(first_step + 1, first_step + steps + 1):
+            clock.now += seconds
+            progress.update(step, loss)
+    return loss
+
+
+def test_plain_lines_come_every_ten_seconds_and_at_the_end():
+    stream = io.StringIO()
+    loss = run(stream, 95, total=95)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "training 1/95 (1%)  loss 0.1235, first step after 30 s, compilation included"
+    assert lines[1] == "training 11/95 (12%)  loss 0.1235, 64 images/s, ETA 1 min 24 s"
+    assert lines[-1] == "training 95/95 (100%)  loss 0.1235, 64 images/s"
+    assert len(lines) == 11
+    assert loss.read == len(lines)  # a loss that is not shown is not waited for
+
+
+def test_the_rate_is_that_of_the_last_lines_and_the_eta_that_of_the_run():
+    stream, clock = io.StringIO(), Clock()
+    progress = Progress(100, batch_size=10, stream=stream, clock=clock)
+    progress.update(1)
+    for step, seconds in ((21, 10), (31, 20)):
+        clock.now += seconds
+        progress.update(step)
+    first, second, third = stream.getvalue().splitlines()
+    assert first.endswith("first step after 0.0 s, compilation included")
+    assert second == "training 21/100 (21%)  20 images/s, ETA 40 s"  # 79 steps at 20 in 10 s
+    assert third == "training 31/100 (31%)  5 images/s, ETA 1 min 09 s"  # 69 steps at 30 in 30 s
+
+
+def test_a_resumed_run_counts_from_its_first_step():
+    stream = io.StringIO()
+    run(stream, 20, first_step=80)
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("training 81/100 (81%)")
+    assert lines[1] == "training 91/100 (91%)  loss 0.1235, 64 images/s, ETA 9 s"
+    assert lines[-1].startswith("training 100/100 (100%)")
+
+
+def test_a_terminal_gets_a_bar_with_loss_rate_and_eta(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "90")
+    stream = Terminal()
+    run(stream, 20, first_step=80)
+    states = [x for x in stream.getvalue().split("\r") if x.strip()]
+    assert "80/100" in states[0]
+    assert "100/100" in states[-1]
+    assert "loss 0.1235, 64 images/s" in states[-1]
+    assert re.search(r"\[\d\d:\d\d<", states[-1])  # elapsed and remaining time
+
+
+def test_the_summary_says_what_runs_where():
+    devices = [SimpleNamespace(platform="gpu", device_kind="NVIDIA H100")] * 4
+    lines = summary_lines(
+        devices,
+        jax_version="0.12.0",
+        data="digits",
+        examples=1437,
+        parameters=312_345,
+        batch_size=128,
+        steps=6000,
+        first_step=200,
+        workdir="runs/a",
+    )
+    assert lines == [
+        "devices   4 × gpu (NVIDIA H100), jax 0.12.0",
+        "data      digits, 1,437 examples",
+        "network   312 k parameters",
+        "training  6,000 steps of 128 examples (534 epochs)",
+        "resuming  from step 200",
+        "workdir   runs/a",
+    ]
+
+
+def test_the_summary_of_a_density_on_a_cpu():
+    devices = [SimpleNamespace(platform="cpu", device_kind="cpu")]
+    facts = dict(jax_version="0.12.0", parameters=950, batch_size=8, steps=10, workdir="d")
+    lines = summary_lines(devices, data="mixture", examples=None, **facts)
+    assert lines[0] == "devices   1 × cpu, jax 0.12.0"
+    assert lines[1] == "data      mixture, drawn anew for every step"
+    assert lines[3] == "training  10 steps of 8 examples"
+
+
+def test_the_last_line_says_where_the_results_are():
+    assert final_line("runs/a/report.html", 190) == "done in 3 min 10 s; see runs/a/report.html"

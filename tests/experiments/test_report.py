@@ -1,0 +1,116 @@
+"""The report: one file that holds everything, escaped, and read back by an HTML parser."""
+
+import base64
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from experiments import plots, report
+from experiments.report import Config, Figure, Heading, Table, Text
+
+
+class Reader(HTMLParser):
+    """Collects tags, checks that they nest, and keeps the text."""
+
+    void = ("meta", "img", "br")
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append((self.open[-1] if self.open else "", data))
+
+    def texts(self, tag):
+        return [data for where, data in self.text if where == tag]
+
+
+@pytest.fixture
+def page(tmp_path):
+    def page(sections, title="digits", summary=None):
+        path = report.write_report(tmp_path / "run" / "report.html", title, summary or {}, sections)
+        return Reader(path.read_text())
+
+    return page
+
+
+def test_a_report_holds_everything_in_one_file(page, tmp_path):
+    png = plots.image_grid(tmp_path / "a.png", np.zeros((1, 8, 8, 1)))
+    sections = [
+        Heading("Samples"),
+        Text("First.\n\nSecond."),
+        Figure(png, "one row a class"),
+        Table(["γ", "accuracy"], [[1, 0.98765]], "judged"),
+        Config('{"steps": 5}'),
+    ]
+    read = page(sections, summary={"device": "1 × cpu", "bits/dim": 2.345678})
+    assert read.texts("h1") == ["digits"]
+    assert read.texts("dt") == ["device", "bits/dim"]
+    assert read.texts("dd") == ["1 × cpu", "2.346"]
+    assert read.texts("h2") == ["Samples"]
+    assert read.texts("p") == ["First.", "Second."]
+    assert read.texts("figcaption") == ["one row a class"]
+    assert read.texts("caption") == ["judged"]
+    assert read.texts("td") == ["1", "0.9877"]
+    assert read.texts("pre") == ['{"steps": 5}']
+    assert read.texts("summary") == ["Configuration"]
+    (image,) = [attrs for tag, attrs in read.tags if tag == "img"]
+    prefix = "data:image/png;base64,"
+    assert image["src"].startswith(prefix)
+    assert base64.b64decode(image["src"].removeprefix(prefix)) == png.read_bytes()
+    assert image["alt"] == "one row a class"
+
+
+def test_nothing_is_fetched_or_run(page):
+    read = page([Text("x")])
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in read.tags}
+    assert not any("url(" in style or "@import" in style for style in read.texts("style"))
+    assert any("prefers-color-scheme: dark" in style for style in read.texts("style"))
+
+
+def test_all_text_is_escaped(page, tmp_path):
+    evil = '<script>"&'
+    png = plots.image_grid(tmp_path / "a.png", np.zeros((1, 8, 8, 1)))
+    sections = [
+        Heading(evil),
+        Text(evil),
+        Table([evil], [[evil]], evil),
+        Config(evil, evil),
+        Figure(png, evil),
+    ]
+    read = page(sections, title=evil, summary={evil: evil})
+    assert "script" not in {tag for tag, _ in read.tags}
+    for tag in ("title", "h1", "dt", "dd", "h2", "p", "th", "td", "caption", "pre", "summary", "figcaption"):
+        assert read.texts(tag) == [evil]
+    assert next(attrs["alt"] for tag, attrs in read.tags if tag == "img") == evil
+
+
+def test_columns_of_numbers_are_aligned_to_the_right(page):
+    rows = [["a", 1, 0.5, None], ["b", None, np.float32(2), None], ["c", 3, float("nan"), True]]
+    read = page([Table(["name", "n", "x", "flag"], rows)])
+    kinds = [attrs.get("class") for tag, attrs in read.tags if tag in ("th", "td")]
+    assert kinds == [None, "number", "number", None] * 4
+    assert read.texts("td") == ["a", "1", "0.5", "–", "b", "–", "2", "–", "c", "3", "nan", "yes"]
+
+
+def test_mistakes_are_refused_and_the_old_report_stays(page, tmp_path):
+    page([Text("old")])
+    with pytest.raises(ValueError, match=r"2 cells .* \[1\]"):
+        page([Table(["a", "b"], [[1]])])
+    with pytest.raises(FileNotFoundError, match=r"missing\.png"):
+        page([Figure(tmp_path / "missing.png")])
+    with pytest.raises(ValueError, match="section must be"):
+        page(["text"])
+    assert "old" in (tmp_path / "run" / "report.html").read_text()
+    assert [x.name for x in (tmp_path / "run").iterdir()] == ["report.html"]

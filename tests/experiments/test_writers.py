@@ -1,0 +1,149 @@
+"""Metric files: what is written is read back, and a resumed run leaves the file of an uninterrupted one."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from experiments import plots, writers
+from experiments.writers import MetricWriter, read_metrics
+
+
+def write(workdir, steps, resume_step=None):
+    with MetricWriter(workdir, resume_step=resume_step) as writer:
+        for step in steps:
+            writer.scalars(step, {"train/loss": 1 / (1 + step), "seen": 8 * step})
+
+
+def timeless(workdir):
+    return [{k: v for k, v in row.items() if k != "time"} for row in read_metrics(workdir / "metrics.jsonl")]
+
+
+def board(workdir):
+    events = EventAccumulator(str(workdir / "tensorboard"))
+    events.Reload()
+    return events
+
+
+def test_numbers_of_every_kind_come_back(tmp_path):
+    values = {"a": 1, "b": 0.1, "c": np.float32(0.5), "d": jnp.asarray(2.5), "e": np.int64(7), "f": jnp.ones((1,))}
+    with MetricWriter(tmp_path / "run") as writer:
+        writer.scalars(3, values)
+        (row,) = read_metrics(tmp_path / "run" / "metrics.jsonl")  # readable while the run goes on
+    assert row.pop("time") > 1.6e9
+    assert row == {"step": 3, "a": 1, "b": 0.1, "c": 0.5, "d": 2.5, "e": 7, "f": 1.0}
+    assert isinstance(row["e"], int)
+
+
+def test_what_json_lacks_is_a_string_in_the_file_and_a_float_when_read(tmp_path):
+    with MetricWriter(tmp_path) as writer:
+        writer.scalars(1, {"x": math.nan, "y": jnp.inf, "z": -np.inf})
+
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    row = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=refuse)
+    assert (row["x"], row["y"], row["z"]) == ("nan", "inf", "-inf")
+    (row,) = read_metrics(tmp_path / "metrics.jsonl")
+    assert math.isnan(row["x"])
+    assert (row["y"], row["z"]) == (math.inf, -math.inf)
+
+
+def test_a_resumed_run_leaves_the_same_rows(tmp_path):
+    write(tmp_path / "whole", range(0, 60, 10))
+    write(tmp_path / "cut", range(0, 50, 10))
+    with (tmp_path / "cut" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 20, "tra')  # the last line was cut short
+    assert len(read_metrics(tmp_path / "cut" / "metrics.jsonl")) == 5
+    write(tmp_path / "cut", range(30, 60, 10), resume_step=20)
+    assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
+    assert [row["step"] for row in timeless(tmp_path / "cut")] == [0, 10, 20, 30, 40, 50]
+
+
+def test_resuming_keeps_old_lines_byte_for_byte(tmp_path):
+    with MetricWriter(tmp_path) as writer:
+        writer.scalars(1, {"x": math.nan, "y": 0.1, "é": 1})
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    MetricWriter(tmp_path, resume_step=1).close()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_starting_afresh_keeps_nothing(tmp_path):
+    write(tmp_path, [0, 10])
+    write(tmp_path, [0])
+    assert [row["step"] for row in timeless(tmp_path)] == [0]
+    assert [e.step for e in board(tmp_path).Scalars("train/loss")] == [0]
+
+
+def test_tensorboard_shows_each_step_once_after_a_resume(tmp_path):
+    write(tmp_path, [0, 10, 20, 30])
+    write(tmp_path, [20, 30, 40], resume_step=10)
+    events = board(tmp_path).Scalars("train/loss")
+    assert [e.step for e in events] == [0, 10, 20, 30, 40]
+    np.testing.assert_allclose([e.value for e in events], [1 / (1 + e.step) for e in events], rtol=1e-6)
+
+
+def test_tensorboard_shows_the_picture_file(tmp_path):
+    png = plots.image_grid(tmp_path / "a.png", np.zeros((1, 8, 8, 1)))
+    with MetricWriter(tmp_path) as writer:
+        writer.picture(7, "samples", png)
+    (event,) = board(tmp_path).Images("samples")
+    height, width = imread(png).shape[:2]
+    assert (event.step, event.height, event.width) == (7, height, width)
+
+
+PROGRAM = """
+import sys
+from experiments.writers import MetricWriter
+writer = MetricWriter(sys.argv[1])
+for step in range(1, 10**9):
+    writer.scalars(step, {"x": step})
+    if step == 20:
+        print("ready", flush=True)
+"""
+
+
+def test_sigkill_loses_no_line_that_was_written(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(writers.__file__).parents[1])}
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    steps = [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")]
+    assert len(steps) >= 20
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_broken_line_inside_is_reported_when_read_and_dropped_when_resumed(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"st\n{"step": 2}\n')
+    with pytest.raises(ValueError, match=r"line 2, must be JSON"):
+        read_metrics(path)
+    MetricWriter(tmp_path, resume_step=9).close()
+    assert [row["step"] for row in read_metrics(path)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"loss": np.zeros(2)}, "loss must be one number"),
+        ({"loss": "0.5"}, "loss must be one number"),
+        ({"loss": None}, "loss must be one number"),
+        ({"step": 1}, "must not use the name 'step'"),
+    ],
+)
+def test_what_is_not_a_scalar_is_refused_and_writes_nothing(tmp_path, values, words):
+    with MetricWriter(tmp_path) as writer:
+        with pytest.raises(ValueError, match=words):
+            writer.scalars(1, values)
+        assert read_metrics(writer.path) == []

@@ -1,0 +1,324 @@
+"""Every schedule against its paper, its inverse, its ends and its gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import DDPM, HEIGHTS, SCHEDULES, SLOPES, STABLE_DIFFUSION, in_float64, learned_with, table_log_snr
+
+from scorekit import schedules
+from scorekit.schedules import time_derivative
+
+every_schedule = pytest.mark.parametrize("name", SCHEDULES)
+ENDS = [0.0, 1.0]
+INNER = [1e-6, 1e-4, 0.01, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.99, 1 - 1e-4, 1 - 1e-6]
+TIMES = np.float32([0.0, *INNER, 1.0])
+
+
+@jax.jit
+def evaluate(schedule, t):
+    return schedule.alpha(t), schedule.sigma(t), schedule.log_snr(t)
+
+
+@jax.jit
+def inverse(schedule, t, levels):
+    back = schedule.time_at(levels)
+    return schedule.time_at(schedule.log_snr(t)), back, schedule.log_snr(back), rate(schedule, t), rate(schedule, back)
+
+
+def rate(schedule, t):
+    return time_derivative(schedule.log_snr, jnp.clip(t, 1e-9, 1 - 1e-7))
+
+
+def reference(name, t):
+    """(alpha, sigma, log_snr, relative error of alpha that float32 cannot avoid) at exactly these times."""
+    case = SCHEDULES[name]
+    with np.errstate(divide="ignore"):
+        alpha, sigma = case.reference(np.asarray(t, np.longdouble))
+        return alpha, sigma, 2 * (np.log(alpha) - np.log(sigma)), case.alpha_error / alpha
+
+
+@every_schedule
+def test_float32_keeps_relative_precision_to_both_ends(name):
+    alpha, sigma, log_snr = (np.asarray(x) for x in evaluate(SCHEDULES[name].make(), TIMES))
+    true_alpha, true_sigma, true_log_snr, unavoidable = reference(name, TIMES)
+    assert alpha.dtype == sigma.dtype == log_snr.dtype == np.float32
+    exact_zero = true_alpha == 0
+    np.testing.assert_array_equal(alpha[exact_zero], 0.0)
+    error = np.abs(alpha / np.where(exact_zero, 1, true_alpha) - 1)[~exact_zero]
+    assert np.all(error <= 3e-6 + unavoidable[~exact_zero])
+    np.testing.assert_allclose(sigma, np.float64(true_sigma), rtol=4e-6)
+    finite = np.isfinite(true_log_snr)
+    np.testing.assert_array_equal(log_snr[~finite], np.float64(true_log_snr[~finite]))
+    error = np.abs(log_snr - true_log_snr)[finite]
+    assert np.all(error <= 5e-6 * np.maximum(1, np.abs(true_log_snr[finite])) + 2 * unavoidable[finite])
+
+
+@every_schedule
+@in_float64
+def test_float64_agrees_with_the_papers(name):
+    t = np.float64(INNER)
+    out = evaluate(SCHEDULES[name].make(), t)
+    for value, truth, tolerance in zip(out, reference(name, t), (1e-9, 1e-9, 1e-8), strict=False):
+        np.testing.assert_allclose(value, np.float64(truth), rtol=tolerance, atol=tolerance * 0.01)
+
+
+@every_schedule
+@in_float64
+def test_log_snr_is_the_ratio_and_decreases_strictly(name):
+    t = np.concatenate([np.geomspace(1e-9, 0.1, 200), np.linspace(0.1001, 0.9999, 500), 1 - np.geomspace(9e-5, 1e-9, 200)])
+    alpha, sigma, log_snr = evaluate(SCHEDULES[name].make(), t)
+    assert np.all(np.diff(log_snr) < 0)
+    np.testing.assert_allclose(log_snr, 2 * np.log(alpha) - 2 * np.log(sigma), rtol=1e-6, atol=1e-6)
+
+
+def backward_error(log_snr, t, rate, eps):
+    """What rounding t and log_snr once each can change in log_snr."""
+    return 40 * eps * (1 + np.abs(log_snr) + np.abs(rate) * t)
+
+
+@every_schedule
+@pytest.mark.parametrize("bits", [32, 64])
+def test_time_at_is_the_exact_inverse(name, bits):
+    dtype = np.dtype(f"float{bits}").type
+    eps = np.finfo(dtype).eps
+    with jax.enable_x64(bits == 64):
+        schedule = SCHEDULES[name].make()
+        t, levels = np.asarray(INNER, dtype), np.linspace(-20, 20, 81).astype(dtype)
+        first, last = (float(schedule.log_snr(end)) for end in ENDS)
+        levels = levels[(levels < first) & (levels > last)]
+        t_back, _, log_snr_back, slope, back_slope = (np.float64(x) for x in inverse(schedule, t, levels))
+        back = np.asarray(schedule.time_at(levels))
+        log_snr = np.float64(schedule.log_snr(t))
+    # Relative to t near 0 and absolute near 1, as far as one rounding of log_snr allows.
+    error = 40 * eps * (t + (1 + np.abs(log_snr)) / np.abs(slope))
+    alpha_error = 2 * np.float64(reference(name, t)[3]) / np.abs(slope) if bits == 32 else 0.0
+    assert np.all(np.abs(t_back - t) <= error + alpha_error)
+    allowed = backward_error(levels, back, back_slope, eps)
+    if bits == 32:
+        allowed = allowed + 4 * np.float64(reference(name, back)[3])
+    assert np.all(np.abs(log_snr_back - levels) <= allowed)
+    assert len(levels) > 5
+    if np.isinf(first):  # then sigma ~ a power of t and its time is known to relative precision
+        assert np.all(np.abs(t_back - t)[t < 0.3] <= 100 * eps * t[t < 0.3] * (1 + np.abs(log_snr)[t < 0.3]))
+    assert np.all(np.abs(t_back - t)[t > 0.5] < (2e-6 if bits == 32 else 1e-13) * 20)
+
+
+@every_schedule
+def test_infinite_levels_map_to_the_ends(name):
+    schedule = SCHEDULES[name].make()
+    _, _, log_snr = evaluate(schedule, np.float32(ENDS))
+    t = np.asarray(schedule.time_at(jnp.array([jnp.inf, -jnp.inf])))
+    assert not np.any(np.isnan(t))
+    assert t[0] == 0.0 if np.isinf(log_snr[0]) else t[0] <= 0.0
+    assert t[1] == 1.0 if np.isinf(log_snr[1]) else t[1] >= 1.0
+
+
+@jax.jit
+def gradients(schedule, t):
+    inner = jax.jacrev(lambda s: [f(t[1:-1]) for f in (s.alpha, s.sigma, s.log_snr)])(schedule)
+    return inner, jax.jacrev(lambda s: [f(t) for f in (s.alpha, s.sigma)])(schedule)
+
+
+@every_schedule
+def test_gradients_with_respect_to_the_numbers_are_finite(name):
+    for leaf in jax.tree.leaves(gradients(SCHEDULES[name].make(), TIMES)):
+        assert np.all(np.isfinite(leaf))
+
+
+@every_schedule
+@in_float64
+def test_gradients_agree_with_finite_differences(name):
+    """Both with respect to the schedule's numbers and to t."""
+    schedule, t, h = SCHEDULES[name].make(), np.float64([0.01, 0.2, 0.437, 0.7, 0.98]), 1e-6
+    outputs = jax.jit(lambda s, t: [f(t) for f in (s.alpha, s.sigma, s.log_snr)])
+    along = jax.tree.map(lambda x: np.cos(np.arange(np.size(x), dtype=float) + 1).reshape(np.shape(x)), schedule)
+    if name == "edm_from_zero":  # sigma_min = 0 is a boundary
+        along = jax.tree.map(lambda x: x, along, is_leaf=lambda x: x is along)
+        object.__setattr__(along, "sigma_min", 0.0)
+    moved = lambda c: outputs(jax.tree.map(lambda x, d: x + c * h * d * (1 + np.abs(x)), schedule, along), t)
+    scaled = jax.tree.map(lambda x, d: jnp.asarray(d * (1 + np.abs(x)), float), schedule, along)
+    floats = jax.tree.map(lambda x: jnp.asarray(x, float), schedule)
+    by_leaves = jax.jvp(lambda s: outputs(s, t), (floats,), (scaled,))[1]
+    by_time = jax.jvp(lambda t: outputs(schedule, t), (t,), (np.ones_like(t),))[1]
+    for exact, up, down in zip(by_leaves, moved(1), moved(-1), strict=True):
+        np.testing.assert_allclose(exact, (up - down) / (2 * h), rtol=2e-5, atol=1e-6)
+    for exact, up, down in zip(by_time, outputs(schedule, t + h), outputs(schedule, t - h), strict=True):
+        np.testing.assert_allclose(exact, (up - down) / (2 * h), rtol=2e-5, atol=1e-6)
+
+
+@every_schedule
+def test_numbers_are_leaves_no_retrace_and_vmap(name):
+    schedule, traces = SCHEDULES[name].make(), []
+
+    @jax.jit
+    def run(schedule, t):
+        traces.append(name)
+        return schedule.alpha(t), schedule.sigma(t), schedule.log_snr(t)
+
+    other = jax.tree.map(lambda x: x * 1.01, schedule)
+    one, two = run(schedule, 0.3), run(other, 0.3)
+    assert len(traces) == 1
+    if not jax.tree.leaves(schedule):
+        return
+    assert not np.allclose(one, two, rtol=1e-6)
+    stacked = jax.tree.map(lambda *xs: jnp.stack([jnp.asarray(x, float) for x in xs]), schedule, other)
+    batched = jax.vmap(lambda s: (s.alpha(0.3), s.sigma(0.3), s.log_snr(0.3)))(stacked)
+    np.testing.assert_allclose(np.asarray(batched).T, [one, two], rtol=1e-5, atol=1e-5)
+
+
+def test_numbers_and_times_of_low_precision_are_computed_in_float32():
+    t = jnp.asarray(0.5, jnp.bfloat16)
+    assert schedules.cosine().alpha(t).dtype == jnp.float32
+    assert time_derivative(lambda t: t**2, t).dtype == jnp.float32
+
+
+def test_laplace_has_its_slope_at_the_kink():
+    assert time_derivative(schedules.laplace(scale=0.5).log_snr, 0.5) == pytest.approx(-1.0)
+
+
+def test_cosine_noise_has_its_slope_at_zero():
+    assert time_derivative(schedules.cosine().sigma, 0.0) == pytest.approx(np.pi / 2)
+
+
+def test_steep_sigmoid_does_not_overflow():
+    steep = schedules.sigmoid(tau=0.02)
+    t = np.float32([0.01, 0.25, 0.5, 0.75, 0.99])
+    np.testing.assert_allclose(steep.log_snr(t), (0.5 - t) * 300, rtol=1e-5, atol=2e-5)
+    np.testing.assert_allclose(steep.time_at(steep.log_snr(t)), t, rtol=1e-5)
+
+
+def test_edm_uniform_times_are_the_karras_grid():
+    i = np.arange(18)
+    sigma = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    np.testing.assert_allclose(schedules.edm().sigma(jnp.linspace(1, 0, 18)), sigma, rtol=4e-6)
+
+
+@pytest.mark.parametrize("betas", [DDPM, STABLE_DIFFUSION], ids=["ddpm", "stable_diffusion"])
+def test_from_betas_is_the_cumulative_product_at_its_knots(betas):
+    schedule, t = schedules.from_betas(betas), jnp.linspace(0, 1, len(betas))
+    product = np.cumprod(1 - betas)
+    np.testing.assert_allclose(schedule.alpha(t) ** 2, product, rtol=1e-5)
+    np.testing.assert_allclose(schedule.sigma(t) ** 2, 1 - product, rtol=1e-5)
+    # Halfway between knots the log-SNR is the mean of its neighbours.
+    middle = np.float32((t[:-1] + t[1:]) / 2)[::100]
+    table = np.float64(table_log_snr(betas))
+    np.testing.assert_allclose(schedule.log_snr(middle), ((table[:-1] + table[1:]) / 2)[::100], atol=1e-5)
+
+
+def test_shift_moves_log_snr_and_is_the_flow_shift():
+    t = np.linspace(0, 1, 51)
+    for factor in (0.5, 1.0, 3.0, 12.0):
+        flow = schedules.shifted(schedules.rectified_flow(), factor)
+        np.testing.assert_allclose(flow.sigma(t), factor * t / (1 + (factor - 1) * t), rtol=2e-6)
+        base = schedules.cosine()
+        ratio = schedules.shifted(base, factor).sigma(t[1:-1]) / schedules.shifted(base, factor).alpha(t[1:-1])
+        np.testing.assert_allclose(ratio, factor * base.sigma(t[1:-1]) / base.alpha(t[1:-1]), rtol=1e-5)
+        np.testing.assert_allclose(
+            schedules.shifted(base, factor).log_snr(t[1:-1]), base.log_snr(t[1:-1]) - 2 * np.log(factor), atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("betas", [DDPM, STABLE_DIFFUSION], ids=["ddpm", "stable_diffusion"])
+def test_zero_terminal_snr_is_the_published_table_algorithm(betas):
+    alphas = np.sqrt(np.cumprod(1 - betas))  # Lin et al. 2023, algorithm 1
+    shifted = alphas - alphas[-1]
+    rescaled = shifted * alphas[0] / (alphas[0] - alphas[-1])
+    schedule = schedules.zero_terminal_snr(schedules.from_betas(betas))
+    t = jnp.linspace(0, 1, len(betas))
+    np.testing.assert_allclose(schedule.alpha(t), rescaled, rtol=1e-5, atol=3e-7)
+    np.testing.assert_allclose(schedule.sigma(t), np.sqrt(1 - rescaled**2), rtol=1e-5)
+    assert schedule.alpha(1.0) == 0.0
+    assert schedule.alpha(0.0) == pytest.approx(alphas[0], rel=1e-7)
+
+
+def test_learned_keeps_its_endpoints_through_training_and_stays_monotone():
+    rng, t = np.random.default_rng(2), jnp.linspace(0, 1, 401)
+    gradient = jax.jit(jax.grad(lambda s, w: jnp.sum(w * s.log_snr(t)) + jnp.sum(s.alpha(t) * w**2)))
+    for top, bottom in ((13.3, -5.0), (9.21, -10.07), (0.1, -0.3)):
+        schedule = learned_with(HEIGHTS, SLOPES, log_snr_max=top, log_snr_min=bottom)
+        for _ in range(4):
+            step = gradient(schedule, np.float32(rng.normal(size=401)))
+            schedule = learned_with(
+                schedule.heights - 0.05 * step.heights,
+                schedule.slopes - 0.05 * step.slopes,
+                log_snr_max=top,
+                log_snr_min=bottom,
+            )
+            ends = schedule.log_snr(jnp.array([0.0, 1.0]))
+            assert (float(ends[0]), float(ends[1])) == (float(np.float32(top)), float(np.float32(bottom)))
+        assert not np.allclose(schedule.heights, HEIGHTS, atol=0.05)
+
+
+@in_float64
+def test_learned_is_valid_for_any_leaves_and_once_differentiable():
+    rng, t = np.random.default_rng(3), np.linspace(0, 1, 2001)
+    log_snr = jax.jit(lambda s, t: s.log_snr(t))
+    back = jax.jit(lambda s, t: s.time_at(s.log_snr(t)))
+    slope = jax.jit(lambda s, t: time_derivative(s.log_snr, t))
+    for scale in (0.5, 3.0, 30.0, 300.0):
+        schedule = learned_with(scale * rng.normal(size=6), scale * rng.normal(size=7))
+        assert np.all(np.diff(log_snr(schedule, t)) < 0)
+        np.testing.assert_allclose(back(schedule, t), t, atol=1e-7)
+        knots = np.arange(1, 6) / 6
+        np.testing.assert_allclose(slope(schedule, knots - 1e-12), slope(schedule, knots + 1e-12), rtol=1e-4)
+    np.testing.assert_allclose(log_snr(schedules.learned(5), t), 13.3 - 18.3 * t, atol=1e-12)
+
+
+def test_bisected_time_is_differentiable_so_a_shift_keeps_its_drift():
+    plain = schedules.schedule_from_functions(lambda t: 1.0 - t, lambda t: t)
+    exact = schedules.rectified_flow()
+    grad = lambda s: jax.vmap(jax.grad(s.time_at))(jnp.array([-3.0, 0.5, 4.0]))
+    np.testing.assert_allclose(grad(plain), grad(exact), rtol=1e-5)
+    np.testing.assert_allclose(
+        time_derivative(schedules.shifted(plain, 3.0).alpha, 0.3),
+        time_derivative(schedules.shifted(exact, 3.0).alpha, 0.3),
+        rtol=1e-5,
+    )
+
+
+REFUSALS = {
+    "beta_min must be": lambda: schedules.linear_vp(beta_min=0.0),
+    "beta_max must be": lambda: schedules.sub_vp(beta_max=-1.0),
+    "s must be": lambda: schedules.cosine(-0.1),
+    "sigma_min must be finite and > 0": lambda: schedules.geometric_ve(0.0, 1.0),
+    "sigma_max must be finite and > sigma_min = 2.0": lambda: schedules.geometric_ve(2.0, 1.0),
+    "sigma_max must be finite and > sigma_min = 0.1": lambda: schedules.edm(0.1, np.inf),
+    "sigma_min must be >= 0": lambda: schedules.edm(-1.0),
+    "rho must be": lambda: schedules.edm(rho=0.0),
+    "end must be finite and > start = 3.0": lambda: schedules.sigmoid(3.0, -3.0),
+    "start must be finite": lambda: schedules.sigmoid(-np.inf),
+    "tau must be": lambda: schedules.sigmoid(tau=0.0),
+    "scale must be": lambda: schedules.laplace(scale=-1.0),
+    "mean must be finite": lambda: schedules.laplace(mean=np.nan),
+    "betas must be in": lambda: schedules.from_betas([0.1, 1.0]),
+    "betas must have shape": lambda: schedules.from_betas([0.1]),
+    "num_knots must be >= 1, got 0": lambda: schedules.learned(0),
+    "log_snr_max must be finite and > log_snr_min = 5": lambda: schedules.learned(log_snr_max=4.0, log_snr_min=5.0),
+    "log_snr_min must be finite": lambda: schedules.learned(log_snr_min=-np.inf),
+    "noise_factor must be": lambda: schedules.shifted(schedules.cosine(), 0.0),
+    "base must be variance preserving": lambda: schedules.zero_terminal_snr(schedules.rectified_flow()),
+    "log_snr must decrease": lambda: schedules.schedule_from_functions(lambda t: t, lambda t: 1.0 - t),
+}
+
+
+@pytest.mark.parametrize("message", REFUSALS)
+def test_refuses_naming_the_argument(message):
+    with pytest.raises(ValueError, match=message):
+        REFUSALS[message]()
+
+
+def test_factories_may_be_called_with_traced_numbers():
+    def alpha(x):
+        parts = [
+            schedules.linear_vp(x, 20.0),
+            schedules.edm(x, 80.0),
+            schedules.geometric_ve(x, 2 * x),
+            schedules.sigmoid(-x, x),
+            schedules.shifted(schedules.cosine(x), x),
+            schedules.learned(3, x, -x),
+            schedules.zero_terminal_snr(schedules.linear_vp(x)),
+        ]
+        return sum(p.alpha(0.5) + p.sigma(0.5) for p in parts)
+
+    np.testing.assert_allclose(jax.jit(alpha)(2.0), alpha(2.0), rtol=1e-6)
