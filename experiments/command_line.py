@@ -198,7 +198,7 @@ def run(
             return parse(argv, config_file, flags.FLAGS)
 
     def guarded(config: Any) -> Any:
-        if flags.FLAGS["verbosity"].using_default_value:
+        if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # libraries' chatter; --verbosity=0 brings it back
         with refusals():
             return main(config)

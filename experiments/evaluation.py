@@ -109,8 +109,8 @@ def _score_images(dataset: Dataset) -> _Scorer:
         caption=(
             "Class accuracy: a support vector machine trained on real training scans judges the samples. "
             "Classification accuracy score: one trained on the samples judges the real test scans. Precision, recall, "
-            "density and coverage compare pixels with the training scans (k = 3 and 5), energy distance with the test scans; "
-            "for the real data it is that between training and test scans."
+            "density and coverage compare pixels with the training scans (k = 3 and 5), energy distance with the test "
+            "scans; for the real data it is that between training and test scans."
         ),
     )
 

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit.process import perturb
 from scorekit.times import stratified_uniform
-from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
+from scorekit.trees import batch_size, check, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
 
@@ -59,7 +60,8 @@ def variational_bound(
       A :class:`VariationalBound`.
 
     Raises:
-      ValueError: if ``num_times`` is below 1 or ``levels`` below 2.
+      ValueError: if ``num_times`` is below 1 or ``levels`` below 2, if ``t_min >= t_max``, or if the log-SNR is
+        infinite at either.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.denoisers import exact_denoiser
@@ -78,6 +80,8 @@ def variational_bound(
         raise ValueError(f"levels must be >= 2, got {levels}")
     b, d = batch_size(x0), event_size(x0)
     first, last = schedule.log_snr(t_min), schedule.log_snr(t_max)
+    check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
+    check(np.isfinite, "finite", **{"log_snr(t_min)": first, "log_snr(t_max)": last})
 
     def squared_error(key, u):
         t = schedule.time_at(first + (last - first) * u)

@@ -9,6 +9,8 @@ from experiments.configs import base
 def get_config():
     config = base.get_config()
     config.data.name = "sklearn_digits"
-    config.network.channels = 32
-    config.training.steps = 2000
+    config.network.channels = 24
+    config.training.steps = 2500
+    config.training.batch_size = 128
+    config.training.learning_rate = 3e-3
     return config

@@ -18,16 +18,24 @@ class Shifted:
     base: Schedule
     shift: ArrayLike
 
-    def _base_time(self, t):
+    def _polar(self, t):
+        """``(moves, log_snr, radius)``: the new log-SNR fixes alpha / sigma, the path of the base their length.
+
+        Alpha at the base's time alone would lose its last digits near t = 1, where times are coarse.
+        """
         t = as_time(t)
         moves = jnp.isfinite(self.base.log_snr(t))  # where it is infinite the shift changes nothing
-        return jnp.where(moves, self.base.time_at(self.base.log_snr(jnp.where(moves, t, 0.5)) + self.shift), t)
+        log_snr = self.log_snr(jnp.where(moves, t, 0.5))
+        time = self.base.time_at(log_snr)
+        return moves, log_snr, jnp.hypot(self.base.alpha(time), self.base.sigma(time))
 
     def alpha(self, t):
-        return self.base.alpha(self._base_time(t))
+        moves, log_snr, radius = self._polar(t)
+        return jnp.where(moves, radius * jnp.sqrt(jax.nn.sigmoid(log_snr)), self.base.alpha(t))
 
     def sigma(self, t):
-        return self.base.sigma(self._base_time(t))
+        moves, log_snr, radius = self._polar(t)
+        return jnp.where(moves, radius * jnp.sqrt(jax.nn.sigmoid(-log_snr)), self.base.sigma(t))
 
     def log_snr(self, t):
         return self.base.log_snr(t) + self.shift

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.trees import check_positive
+from scorekit.trees import check, check_positive
 from scorekit.typing import Array, ArrayLike, Schedule
 
 
@@ -39,7 +39,7 @@ def uniform_log_snr(
       to_zero: end at t = 0 instead of ``t_min``.
 
     Raises:
-      ValueError: for ``n < 1`` or an infinite log-SNR.
+      ValueError: for ``n < 1``, times in the wrong order, or an infinite log-SNR.
 
     >>> from scorekit.schedules import rectified_flow
     >>> uniform_log_snr(rectified_flow(), 3, t_max=0.75, t_min=0.25)
@@ -71,7 +71,7 @@ def karras(
       to_zero: end at t = 0 instead of ``t_min``.
 
     Raises:
-      ValueError: for ``n < 1``, an infinite log-SNR, or ``rho <= 0``.
+      ValueError: for ``n < 1``, times in the wrong order, an infinite log-SNR, or ``rho <= 0``.
 
     >>> from scorekit.schedules import edm
     >>> karras(edm(), 2, 1.0, 0.0, to_zero=False).round(4)
@@ -87,6 +87,9 @@ def karras(
 
 def _between(schedule, n, t_max, t_min, to_zero, log_snrs):
     """The times of ``log_snrs(number of steps)``, with ends that are exactly the ones asked for."""
+    check(lambda t: t < t_max, f"< t_max = {t_max}", t_min=t_min)
+    if to_zero:
+        check(lambda t: t > 0, "> 0 unless to_zero is False", t_min=t_min)
     times = schedule.time_at(log_snrs(n - 1 if to_zero else n))
     times = times.at[-1].set(t_min).at[0].set(t_max)
     return jnp.concatenate([times, jnp.zeros_like(times[:1])]) if to_zero else times

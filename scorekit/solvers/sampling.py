@@ -72,12 +72,12 @@ def nfe(solver: Solver, ts: ArrayLike) -> int:
     >>> nfe(Heun(), jnp.linspace(1.0, 0.0, 11))
     20
     """
-    return solver.evals_per_step * (jnp.shape(ts)[0] - 1)
+    return solver.evals_per_step * (np.shape(ts)[0] - 1)
 
 
 def _check(key: Key | None, solver: Solver, x_init: PyTree, ts: ArrayLike | Array) -> None:
-    if jnp.ndim(ts) != 1 or jnp.shape(ts)[0] < 2:
-        raise ValueError(f"ts must have shape (n + 1,) with n >= 1 steps, got shape {jnp.shape(ts)}")
+    if np.ndim(ts) != 1 or np.shape(ts)[0] < 2:
+        raise ValueError(f"ts must have shape (n + 1,) with n >= 1 steps, got shape {np.shape(ts)}")
     if not isinstance(ts, jax.core.Tracer):
         times = np.asarray(ts)
         if not (np.all(np.diff(times) < 0) and times[0] <= 1 and times[-1] >= 0):
