@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 from jax.tree_util import Partial
-from ml_collections import ConfigDict
 
-from experiments.config import choice, require, resolve
+from experiments.config import Config, choice, require, resolve
 from scorekit import guidance, predictions, schedules, solvers, times, weightings
 from scorekit.networks import MLP, UNet
 from scorekit.predictions import Target
@@ -106,36 +105,36 @@ THRESHOLDS: Mapping[str, Callable] = {
 }
 
 
-def build_schedule(config: ConfigDict) -> Schedule:
+def build_schedule(config: Config) -> Schedule:
     """The schedule, shifted by ``config.noise_factor``."""
     schedule = resolve(config, "schedule", SCHEDULES)
     require(config.noise_factor > 0, "noise_factor", config.noise_factor, "> 0")
     return schedule if config.noise_factor == 1 else schedules.shifted(schedule, config.noise_factor)
 
 
-def build_target(config: ConfigDict) -> Target:
+def build_target(config: Config) -> Target:
     """What the network predicts."""
     return resolve(config, "loss.target", TARGETS)
 
 
-def build_weighting(config: ConfigDict, schedule: Schedule) -> Weighting:
+def build_weighting(config: Config, schedule: Schedule) -> Weighting:
     """The weighting of the loss."""
     return resolve(config, "loss.weighting", WEIGHTINGS, schedule=schedule)
 
 
-def build_times(config: ConfigDict) -> TimeSampler:
+def build_times(config: Config) -> TimeSampler:
     """The sampler of training times."""
     return resolve(config, "loss.times", TIMES)
 
 
-def build_network(config: ConfigDict, num_classes: int | None):
+def build_network(config: Config, num_classes: int | None):
     """The Flax module."""
     dtypes = ("float32", "bfloat16", None)
     require(config.network.dtype in dtypes, "network.dtype", config.network.dtype, "float32 or bfloat16")
     return resolve(config, "network", NETWORKS, num_classes=num_classes)
 
 
-def build_sampler(config: ConfigDict, schedule: Schedule) -> tuple[Solver, Array]:
+def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
     """The solver and its time grid, checked against schedule and target."""
     require(config.sampling.steps >= 1, "sampling.steps", config.sampling.steps, "at least 1")
     solver = resolve(config, "sampling.solver", SOLVERS)
@@ -149,12 +148,12 @@ def build_sampler(config: ConfigDict, schedule: Schedule) -> tuple[Solver, Array
     return solver, ts
 
 
-def apply_threshold(config: ConfigDict, denoiser: Denoiser, schedule: Schedule) -> Denoiser:
+def apply_threshold(config: Config, denoiser: Denoiser, schedule: Schedule) -> Denoiser:
     """The denoiser behind the chosen thresholding."""
     return resolve(config, "sampling.threshold", THRESHOLDS, denoiser=denoiser, schedule=schedule)
 
 
-def check_choices(config: ConfigDict) -> None:
+def check_choices(config: Config) -> None:
     """Refuses unknown names and impossible combinations; compiles nothing."""
     schedule = build_schedule(config)
     build_target(config)

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from ml_collections import ConfigDict
-
 from experiments import build, evaluation, model
-from experiments.config import ConfigError, check_config
+from experiments.config import Config, ConfigError, check_config
 from experiments.configs import base
 from experiments.datasets import Dataset, load_dataset
 from scorekit import training
@@ -39,7 +37,7 @@ def config_path(workdir: str | None) -> str:
     return str(path)
 
 
-def open_experiment(config: ConfigDict, workdir: Path, step: int | None) -> Experiment:
+def open_experiment(config: Config, workdir: Path, step: int | None) -> Experiment:
     """Loads the averaged parameters of a checkpoint (the newest, or that of ``step``).
 
     Raises:

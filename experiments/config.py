@@ -10,11 +10,14 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict, config_dict
 
 from experiments.files import write_atomic
+
+Config: TypeAlias = Any
+"""A :class:`ConfigDict` to read fields from, whose types a type checker cannot know."""
 
 
 class ConfigError(ValueError):

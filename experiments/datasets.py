@@ -5,11 +5,10 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
-from experiments.config import ConfigError
+from experiments.config import Config, ConfigError
 from scorekit import data, densities
-from scorekit.typing import Array
+from scorekit.typing import Array, ArrayLike
 
 Batch = dict[str, np.ndarray]
 
@@ -39,7 +38,7 @@ class Dataset(Protocol):
         """The batch of one step, a pure function of its arguments."""
         ...
 
-    def to_model(self, x: Array) -> Array:
+    def to_model(self, x: ArrayLike) -> Array:
         """Stored examples as the floats that the network sees."""
         ...
 
@@ -48,30 +47,30 @@ class Dataset(Protocol):
         ...
 
 
-class Images:
+class Images(Dataset):
     """A TFDS image set, held in memory as uint8."""
 
-    def __init__(self, config: ConfigDict):
+    def __init__(self, config: Config):
         try:
             train = data.load(config.name, config.train_split, config.data_dir)
             test = data.load(config.name, config.test_split, config.data_dir)
         except ValueError as error:
             raise ConfigError(f"config.data: {error}") from error
         self.name, self.shape, self.num_classes = train.name, train.x.shape[1:], train.num_classes
-        self.examples, self.levels = len(train.x), train.levels
+        self.examples, self.levels, self._levels = len(train.x), train.levels, train.levels
         self.train, self.test = ({"x": part.x, "label": part.label} for part in (train, test))
 
     def batch(self, seed, step, size):
         return data.batch_at(self.train, seed=seed, step=step, batch_size=size)
 
     def to_model(self, x):
-        return data.to_unit(x, self.levels)
+        return data.to_unit(x, self._levels)
 
     def from_model(self, x):
-        return data.to_unit(data.from_unit(x, self.levels), self.levels)
+        return data.to_unit(data.from_unit(x, self._levels), self._levels)
 
 
-class Ring:
+class Ring(Dataset):
     """Eight Gaussians on a circle; the class is the mode. The density is known: see ``density``."""
 
     def __init__(self):
@@ -95,6 +94,6 @@ class Ring:
         return x
 
 
-def load_dataset(config: ConfigDict) -> Dataset:
+def load_dataset(config: Config) -> Dataset:
     """The data set that ``config.data`` names."""
     return Ring() if config.data.name == "ring" else Images(config.data)

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments import command_line, evaluation, pictures, progress
 from experiments.checkpoint import config_path, open_experiment
+from experiments.config import Config as ConfigFields
 from experiments.config import save_resolved
 from experiments.files import write_atomic
 from experiments.report import Config, Figure, Heading, write_report
@@ -23,9 +23,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.
 _STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the newest by default.")
 
 
-def main(config: ConfigDict) -> None:
+def main(config: ConfigFields) -> None:
     start = time.monotonic()
-    workdir = Path(_WORKDIR.value).expanduser().absolute()
+    workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
     run = open_experiment(config, workdir, _STEP.value)
     print(f"evaluating step {run.step:,} …", flush=True)
     found = evaluation.evaluate(config, run.model, run.dataset, run.params, run.generate)

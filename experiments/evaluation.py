@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from experiments import judge, model
+from experiments.config import Config
 from experiments.datasets import Dataset, Ring
 from experiments.report import Table, show
 from scorekit import likelihood, losses, metrics
@@ -27,9 +27,7 @@ class Evaluation(NamedTuple):
     loss_by_noise_level: dict[str, losses.Binned]
 
 
-def evaluate(
-    config: ConfigDict, built: model.Model, dataset: Dataset, params: PyTree, generate: Generate
-) -> Evaluation:
+def evaluate(config: Config, built: model.Model, dataset: Dataset, params: PyTree, generate: Generate) -> Evaluation:
     """Evaluates samples at every guidance scale, the variational bound and the loss by noise level.
 
     Args:
@@ -138,7 +136,7 @@ def _score_points(dataset: Dataset) -> _Scorer:
     )
 
 
-def _bound(config: ConfigDict, built: model.Model, dataset: Dataset, params: PyTree):
+def _bound(config: Config, built: model.Model, dataset: Dataset, params: PyTree):
     """The variational bound on the test set given its labels, and the exact value where it is known."""
     dim, levels = math.prod(built.shape), dataset.levels
     # Discrete data: start where one level is four standard deviations wide; below that, rounding beats any network.

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from ml_collections import ConfigDict
 
 from experiments import build
+from experiments.config import Config
 from experiments.datasets import Dataset
 from scorekit import denoisers, guidance, losses, process, solvers
 from scorekit import times as time_samplers
@@ -32,7 +32,7 @@ class Model(NamedTuple):
     shape: tuple[int, ...]
 
 
-def build_model(config: ConfigDict, dataset: Dataset) -> Model:
+def build_model(config: Config, dataset: Dataset) -> Model:
     """Puts the pieces of the config together."""
     schedule = build.build_schedule(config)
     return Model(
@@ -99,7 +99,7 @@ def make_loss(model: Model):
     return loss
 
 
-def make_sampler(config: ConfigDict, model: Model, dataset: Dataset):
+def make_sampler(config: Config, model: Model, dataset: Dataset):
     """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size."""
     solver, ts = build.build_sampler(config, model.schedule)
     options = config.sampling

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from experiments import plots
+from experiments.config import Config as ConfigFields
 from experiments.datasets import Dataset, Ring
 from experiments.evaluation import Evaluation, Generate
 from experiments.model import Model
@@ -17,7 +17,7 @@ from scorekit.typing import PyTree
 
 
 def sample_picture(
-    path: Path, config: ConfigDict, dataset: Dataset, generate: Generate, params: PyTree, title: str
+    path: Path, config: ConfigFields, dataset: Dataset, generate: Generate, params: PyTree, title: str
 ) -> Path:
     """Samples at the config's guidance scale: ten of each class, or a cloud of points beside the true one."""
     scale = config.sampling.guidance_scale
@@ -33,7 +33,7 @@ def sample_picture(
 
 
 def final_pictures(
-    workdir: Path, config: ConfigDict, built: Model, dataset: Dataset, generate: Generate, params: PyTree
+    workdir: Path, config: ConfigFields, built: Model, dataset: Dataset, generate: Generate, params: PyTree
 ) -> list[Section]:
     """Draws the samples, the guidance strip and the reverse trajectory; returns them as report sections."""
     title = f"Samples at guidance scale γ = {config.sampling.guidance_scale:g}"
@@ -82,7 +82,7 @@ def training_picture(path: Path, metrics_path: Path) -> Path | None:
 
 def final_report(
     workdir: Path,
-    config: ConfigDict,
+    config: ConfigFields,
     dataset: Dataset,
     evaluation: Evaluation,
     drawn: list[Section],

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments import command_line, plots, progress
 from experiments.checkpoint import config_path, open_experiment
-from experiments.config import ConfigError
+from experiments.config import Config, ConfigError
 from experiments.files import write_atomic
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train.")
@@ -28,9 +27,9 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the noise.")
 _OUT = flags.DEFINE_string("out", None, "Path of the results without ending; workdir/samples/sample by default.")
 
 
-def main(config: ConfigDict) -> None:
+def main(config: Config) -> None:
     start = time.monotonic()
-    workdir = Path(_WORKDIR.value).expanduser().absolute()
+    workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
     run = open_experiment(config, workdir, _STEP.value)
     classes = run.dataset.num_classes
     try:
@@ -38,7 +37,9 @@ def main(config: ConfigDict) -> None:
     except ValueError:
         chosen = [-1]
     if not chosen or not all(0 <= label < classes for label in chosen):
-        raise ConfigError(f"--labels={','.join(_LABELS.value)}: must be classes from 0 to {classes - 1}, as in 3,1,4")
+        raise ConfigError(
+            f"--labels={','.join(_LABELS.value or ())}: must be classes from 0 to {classes - 1}, as in 3,1,4"
+        )
     labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)
     scale = config.sampling.guidance_scale
     print(f"drawing {_NUM.value} samples from step {run.step:,} at γ = {scale:g} …", flush=True)

@@ -17,10 +17,9 @@ from pathlib import Path
 import jax
 import numpy as np
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments import build, command_line, evaluation, model, pictures, progress
-from experiments.config import ConfigError, check_config, leaves, load_resolved, save_resolved
+from experiments.config import Config, ConfigError, check_config, leaves, load_resolved, save_resolved
 from experiments.configs import base
 from experiments.datasets import Dataset, load_dataset
 from experiments.files import write_atomic
@@ -39,7 +38,7 @@ _FREE = ("sampling.", "evaluation.", "training.steps", "training.log_every", "tr
 """Fields that may change when a run continues."""
 
 
-def check(config: ConfigDict) -> None:
+def check(config: Config) -> None:
     """Refuses a config that cannot be run, before anything is compiled."""
     check_config(config, base.get_config())
     points = config.data.name == "ring"
@@ -62,7 +61,7 @@ def check(config: ConfigDict) -> None:
         raise ConfigError("config.training.parallel=pmap: needs model_axis=1 and shard_params=false")
 
 
-def check_same_run(config: ConfigDict, workdir: Path) -> None:
+def check_same_run(config: Config, workdir: Path) -> None:
     """Refuses to continue a run with a config that would not have led to it."""
     path = workdir / "config.json"
     if not path.exists():
@@ -87,13 +86,13 @@ def stop_requests() -> Iterator[list[int]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def sampling_params(config: ConfigDict, state: TrainState) -> PyTree:
+def sampling_params(config: Config, state: TrainState) -> PyTree:
     """The parameters that samples are drawn from."""
     return state.params if config.sampling.ema == "none" else state.ema[config.sampling.ema]
 
 
 def train(
-    config: ConfigDict, workdir: Path, dataset: Dataset, built: model.Model, generate: evaluation.Generate
+    config: Config, workdir: Path, dataset: Dataset, built: model.Model, generate: evaluation.Generate
 ) -> TrainState:
     """Trains to ``config.training.steps``, from the newest checkpoint if there is one."""
     options = config.training
@@ -165,7 +164,7 @@ def train(
     return state
 
 
-def main(config: ConfigDict) -> None:
+def main(config: Config) -> None:
     start = time.monotonic()
     if _DISTRIBUTED.value:
         jax.distributed.initialize()

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.trees import check_positive, pytree_dataclass
-from scorekit.typing import Array, ArrayLike, Key, Prediction
+from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
 
 @pytree_dataclass
@@ -33,13 +33,13 @@ class Gaussian:
     mean: Array
     basis: Array
     variances: Array
-    residual: ArrayLike
+    residual: Number
 
     @property
     def dim(self) -> int:
         return self.basis.shape[0]
 
-    def _map(self, x: Array, along: ArrayLike, across: ArrayLike) -> Array:
+    def _map(self, x: Array, along: Number, across: Number) -> Array:
         """Multiplies the components along the basis by ``along`` (R,) and the rest by ``across``."""
         inner = x @ self.basis
         if self.variances.shape[-1] == self.dim:  # full rank: there is no rest to cancel
@@ -74,7 +74,7 @@ class Gaussian:
         """The dense covariance, ``(D, D)``."""
         return self._map(jnp.eye(self.dim, dtype=self.mean.dtype), self.variances, self.residual)
 
-    def marginal(self, alpha: ArrayLike, sigma: ArrayLike) -> "Gaussian":
+    def marginal(self, alpha: Number, sigma: Number) -> "Gaussian":
         """The density of ``alpha x0 + sigma eps``."""
         a, b = jnp.square(alpha), jnp.square(sigma)
         return Gaussian(
@@ -84,7 +84,7 @@ class Gaussian:
             residual=a * self.residual + b,
         )
 
-    def predict(self, x_t: Array, alpha: ArrayLike, sigma: ArrayLike) -> Prediction:
+    def predict(self, x_t: Array, alpha: Number, sigma: Number) -> Prediction:
         """The exact ``E[x0 | x_t]`` and ``E[eps | x_t]``; alpha and sigma are scalars."""
         noisy = self.marginal(alpha, sigma)
         centred = x_t - noisy.mean
@@ -92,7 +92,7 @@ class Gaussian:
         eps = self._map(centred, sigma / noisy.variances, sigma / noisy.residual)
         return Prediction(self.mean + x0, eps)
 
-    def flow(self, x: Array, start: tuple[ArrayLike, ArrayLike], end: tuple[ArrayLike, ArrayLike]) -> Array:
+    def flow(self, x: Array, start: tuple[Number, Number], end: tuple[Number, Number]) -> Array:
         """The exact probability-flow map from ``(alpha, sigma) = start`` to ``end``: what an ODE solver must reach.
 
         ``x -> alpha' m + sqrt(K' / K) (x - alpha m)``.
@@ -144,16 +144,16 @@ class Mixture:
         """``p(component | x)``; ``(..., D) -> (..., K)``."""
         return jnp.moveaxis(jax.nn.softmax(self._log_joint(x), axis=0), 0, -1)
 
-    def component(self, k: ArrayLike) -> Gaussian:
+    def component(self, k: Number) -> Gaussian:
         """The k-th Gaussian."""
         return jax.tree.map(lambda leaf: leaf[k], self.components)
 
-    def marginal(self, alpha: ArrayLike, sigma: ArrayLike) -> "Mixture":
+    def marginal(self, alpha: Number, sigma: Number) -> "Mixture":
         """The density of ``alpha x0 + sigma eps``."""
         components = jax.vmap(lambda c: c.marginal(alpha, sigma))(self.components)
         return Mixture(log_weights=self.log_weights, components=components)
 
-    def predict(self, x_t: Array, alpha: ArrayLike, sigma: ArrayLike) -> Prediction:
+    def predict(self, x_t: Array, alpha: Number, sigma: Number) -> Prediction:
         """The exact ``E[x0 | x_t]`` and ``E[eps | x_t]``; alpha and sigma are scalars."""
         weights = jax.nn.softmax(self.marginal(alpha, sigma)._log_joint(x_t), axis=0)[..., None]
         each = jax.vmap(lambda c: c.predict(x_t, alpha, sigma))(self.components)
@@ -163,7 +163,7 @@ class Mixture:
 def gaussian(
     mean: ArrayLike,
     *,
-    std: ArrayLike | None = None,
+    std: Number | None = None,
     covariance: ArrayLike | None = None,
     factor: ArrayLike | None = None,
 ) -> Gaussian:
@@ -198,6 +198,7 @@ def gaussian(
         variances, basis = jnp.linalg.eigh(covariance)
         check_positive(covariance_eigenvalues=variances)
         return Gaussian(mean=mean, basis=basis, variances=variances, residual=jnp.ones((), mean.dtype))
+    assert std is not None
     check_positive(std=std)
     residual = jnp.square(jnp.asarray(std, mean.dtype))
     if factor is None:

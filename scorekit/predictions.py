@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from scorekit.schedules import time_derivative
 from scorekit.schedules.closed_form import as_time
 from scorekit.trees import check_positive, combine, pytree_dataclass, where
-from scorekit.typing import Array, ArrayLike, Prediction, PyTree, Schedule
+from scorekit.typing import Array, ArrayLike, Number, Prediction, PyTree, Schedule
 
 _LOG_SNR_LIMIT = 60.0
 
@@ -154,7 +154,7 @@ class Velocity:
 class EDMTarget:
     """The network inside EDM preconditioning; see :func:`edm_target`."""
 
-    sigma_data: ArrayLike = 0.5
+    sigma_data: Number = 0.5
 
     def _coefficients(self, t, schedule):
         alpha, sigma, s = schedule.alpha(t), schedule.sigma(t), self.sigma_data
@@ -177,7 +177,7 @@ class EDMTarget:
         return radius * jnp.sqrt(jax.nn.sigmoid(bounded_log_snr(t, schedule))) * s / r
 
 
-def edm_target(sigma_data: ArrayLike = 0.5) -> EDMTarget:
+def edm_target(sigma_data: Number = 0.5) -> EDMTarget:
     """The output F of a network inside EDM preconditioning, for any schedule.
 
     ``D(x_t) = c_skip x_t / alpha + c_out F`` with ``c_skip = s^2 / (w^2 + s^2)``, ``c_out = w s / sqrt(w^2 + s^2)`` and

@@ -16,7 +16,7 @@ from jax.scipy.special import ndtri
 
 from scorekit.schedules import time_derivative
 from scorekit.trees import check, check_positive, pytree_dataclass, static
-from scorekit.typing import Array, ArrayLike, Key, Schedule
+from scorekit.typing import Array, ArrayLike, Key, Number, Schedule
 
 
 class Times(NamedTuple):
@@ -29,7 +29,10 @@ class Times(NamedTuple):
 class TimeSampler(Protocol):
     """A distribution of training times."""
 
-    stratified: bool
+    @property
+    def stratified(self) -> bool:
+        """One draw per stratum instead of independent draws."""
+        ...
 
     def quantile(self, u: Array, schedule: Schedule) -> Times:
         """The times at the quantiles ``u`` (B,) in [0, 1), elementwise."""
@@ -71,8 +74,8 @@ def draw(key: Key, n: int, sampler: TimeSampler, schedule: Schedule) -> Times:
 class Uniform:
     """See :func:`uniform`."""
 
-    t_min: ArrayLike = 1e-4
-    t_max: ArrayLike = 1.0
+    t_min: Number = 1e-4
+    t_max: Number = 1.0
     stratified: bool = static(default=True)
 
     def quantile(self, u, schedule):
@@ -84,8 +87,8 @@ class Uniform:
 class LogNormalSigma:
     """See :func:`log_normal_sigma`."""
 
-    mean: ArrayLike = -1.2
-    std: ArrayLike = 1.2
+    mean: Number = -1.2
+    std: Number = 1.2
     stratified: bool = static(default=True)
 
     def quantile(self, u, schedule):
@@ -97,8 +100,8 @@ class LogNormalSigma:
 class LogitNormal:
     """See :func:`logit_normal`."""
 
-    mean: ArrayLike = 0.0
-    std: ArrayLike = 1.0
+    mean: Number = 0.0
+    std: Number = 1.0
     stratified: bool = static(default=True)
 
     def quantile(self, u, schedule):
@@ -110,8 +113,8 @@ class LogitNormal:
 class UniformLogSNR:
     """See :func:`uniform_log_snr`."""
 
-    t_min: ArrayLike = 1e-4
-    t_max: ArrayLike = 1.0 - 1e-4
+    t_min: Number = 1e-4
+    t_max: Number = 1.0 - 1e-4
     stratified: bool = static(default=True)
 
     def quantile(self, u, schedule):
@@ -126,10 +129,10 @@ class Adaptive:
     """See :func:`adaptive`. ``second_moment`` (K,): running mean of loss^2 in K equal bins of [t_min, t_max]."""
 
     second_moment: ArrayLike
-    decay: ArrayLike = 0.99
-    floor: ArrayLike = 0.1
-    t_min: ArrayLike = 1e-4
-    t_max: ArrayLike = 1.0
+    decay: Number = 0.99
+    floor: Number = 0.1
+    t_min: Number = 1e-4
+    t_max: Number = 1.0
     stratified: bool = static(default=True)
 
     def probabilities(self) -> Array:
@@ -152,12 +155,12 @@ def _normal_quantile(u: Array) -> Array:
     return ndtri(jnp.clip(u, tiny, 1.0 - jnp.finfo(u.dtype).epsneg))
 
 
-def _check_range(t_min: ArrayLike, t_max: ArrayLike) -> None:
+def _check_range(t_min: Number, t_max: Number) -> None:
     check(lambda x: (x >= 0) & (x < 1), "in [0, 1)", t_min=t_min)
     check(lambda x: (x > t_min) & (x <= 1), f"in (t_min = {t_min}, 1]", t_max=t_max)
 
 
-def uniform(t_min: ArrayLike = 1e-4, t_max: ArrayLike = 1.0, *, stratified: bool = True) -> Uniform:
+def uniform(t_min: Number = 1e-4, t_max: Number = 1.0, *, stratified: bool = True) -> Uniform:
     """Uniform times on ``[t_min, t_max]``.
 
     Args:
@@ -175,7 +178,7 @@ def uniform(t_min: ArrayLike = 1e-4, t_max: ArrayLike = 1.0, *, stratified: bool
     return Uniform(t_min=t_min, t_max=t_max, stratified=stratified)
 
 
-def log_normal_sigma(mean: ArrayLike = -1.2, std: ArrayLike = 1.2, *, stratified: bool = True) -> LogNormalSigma:
+def log_normal_sigma(mean: Number = -1.2, std: Number = 1.2, *, stratified: bool = True) -> LogNormalSigma:
     """Times at which ``log(sigma / alpha)`` is normal; levels outside the schedule's range fall on its ends.
 
     Args:
@@ -196,7 +199,7 @@ def log_normal_sigma(mean: ArrayLike = -1.2, std: ArrayLike = 1.2, *, stratified
     return LogNormalSigma(mean=mean, std=std, stratified=stratified)
 
 
-def logit_normal(mean: ArrayLike = 0.0, std: ArrayLike = 1.0, *, stratified: bool = True) -> LogitNormal:
+def logit_normal(mean: Number = 0.0, std: Number = 1.0, *, stratified: bool = True) -> LogitNormal:
     """Times whose logit is normal: ``t = sigmoid(mean + std n)``.
 
     Args:
@@ -216,9 +219,7 @@ def logit_normal(mean: ArrayLike = 0.0, std: ArrayLike = 1.0, *, stratified: boo
     return LogitNormal(mean=mean, std=std, stratified=stratified)
 
 
-def uniform_log_snr(
-    t_min: ArrayLike = 1e-4, t_max: ArrayLike = 1.0 - 1e-4, *, stratified: bool = True
-) -> UniformLogSNR:
+def uniform_log_snr(t_min: Number = 1e-4, t_max: Number = 1.0 - 1e-4, *, stratified: bool = True) -> UniformLogSNR:
     """Importance sampling for the likelihood weighting: uniform in log-SNR, with the objective of :func:`uniform`.
 
     ``p(t) = |dlog_snr/dt| / (log_snr(t_min) - log_snr(t_max))`` and ``weight = 1 / (p (t_max - t_min))``, so that
@@ -245,10 +246,10 @@ def uniform_log_snr(
 def adaptive(
     num_bins: int = 20,
     *,
-    decay: ArrayLike = 0.99,
-    floor: ArrayLike = 0.1,
-    t_min: ArrayLike = 1e-4,
-    t_max: ArrayLike = 1.0,
+    decay: Number = 0.99,
+    floor: Number = 0.1,
+    t_min: Number = 1e-4,
+    t_max: Number = 1.0,
     stratified: bool = True,
 ) -> Adaptive:
     """Loss-aware importance sampling: bins of t are drawn in proportion to the root-mean-square of their loss.

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, dataclass_transform
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
@@ -120,6 +121,15 @@ def sum_per_example(fn: Callable[[Array], Array], tree: PyTree) -> Array:
     return sum(leaf(x) for x in jax.tree.leaves(tree))  # type: ignore[return-value]
 
 
+def is_traced(value: Any) -> bool:
+    """Whether ``value`` is being traced, so that Python cannot look at it.
+
+    >>> is_traced(1.0)
+    False
+    """
+    return isinstance(value, Tracer)
+
+
 def check_positive(**named: ArrayLike) -> None:
     """Raises a ``ValueError`` that names the first argument that is not finite and > 0. Tracers are passed over."""
     check(lambda x: np.isfinite(x) & (x > 0), "finite and > 0", **named)
@@ -131,8 +141,8 @@ def check(rule: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> None:
     Only concrete values are checked, with numpy, so that a factory may be called inside ``jit``.
     """
     for name, value in named.items():
-        if isinstance(value, jax.core.Tracer):
+        if is_traced(value):
             continue
         holds = rule(np.asarray(value))
-        if not isinstance(holds, jax.core.Tracer) and not np.all(holds):
+        if not is_traced(holds) and not np.all(holds):
             raise ValueError(f"{name} must be {allowed}, got {value}")

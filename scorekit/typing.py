@@ -14,6 +14,8 @@ import jax
 
 Array: TypeAlias = jax.Array
 ArrayLike: TypeAlias = jax.typing.ArrayLike
+Number: TypeAlias = float | jax.Array
+"""A hyper-parameter: a number or an array, concrete or traced."""
 PyTree: TypeAlias = Any
 Key: TypeAlias = jax.Array
 """A typed PRNG key, ``jax.random.key(seed)``."""

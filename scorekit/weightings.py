@@ -30,7 +30,7 @@ import jax.numpy as jnp
 
 from scorekit.schedules import time_derivative
 from scorekit.trees import as_pytree
-from scorekit.typing import Array, ArrayLike, Schedule, Weighting
+from scorekit.typing import Array, Number, Schedule, Weighting
 
 
 def eps(log_snr: Array) -> Array:
@@ -87,7 +87,7 @@ def truncated_snr(log_snr: Array) -> Array:
     return jnp.maximum(1.0, jnp.exp(-log_snr))
 
 
-def min_snr(log_snr: Array, gamma: ArrayLike = 5.0) -> Array:
+def min_snr(log_snr: Array, gamma: Number = 5.0) -> Array:
     """``lambda = min(SNR, gamma) / SNR`` (Hang et al. 2023, eq. 8, https://arxiv.org/abs/2303.09556).
 
     >>> float(min_snr(-5.0))
@@ -96,7 +96,7 @@ def min_snr(log_snr: Array, gamma: ArrayLike = 5.0) -> Array:
     return jnp.minimum(1.0, gamma * jnp.exp(-log_snr))
 
 
-def p2(log_snr: Array, gamma: ArrayLike = 1.0, k: ArrayLike = 1.0) -> Array:
+def p2(log_snr: Array, gamma: Number = 1.0, k: Number = 1.0) -> Array:
     """``lambda = 1 / (k + SNR)^gamma`` (Choi et al. 2022, eq. 8, https://arxiv.org/abs/2204.00227).
 
     >>> float(p2(0.0))
@@ -105,7 +105,7 @@ def p2(log_snr: Array, gamma: ArrayLike = 1.0, k: ArrayLike = 1.0) -> Array:
     return jnp.power(k + jnp.exp(log_snr), -gamma)
 
 
-def edm(log_snr: Array, sigma_data: ArrayLike = 0.5) -> Array:
+def edm(log_snr: Array, sigma_data: Number = 0.5) -> Array:
     """EDM's weight: unit weight on the preconditioned network (Karras et al. 2022, table 1,
     https://arxiv.org/abs/2206.00364).
 
@@ -126,7 +126,7 @@ def flow(log_snr: Array) -> Array:
     return jnp.square(1.0 + jnp.exp(-0.5 * log_snr))
 
 
-def logit_normal(log_snr: Array, mean: ArrayLike = 0.0, std: ArrayLike = 1.0) -> Array:
+def logit_normal(log_snr: Array, mean: Number = 0.0, std: Number = 1.0) -> Array:
     """:func:`flow` times the logit-normal density of flow time: with uniform times of a rectified flow it is the same
     objective as logit-normal times without it (Esser et al. 2024, eq. 19, https://arxiv.org/abs/2403.03206).
 
@@ -139,7 +139,7 @@ def logit_normal(log_snr: Array, mean: ArrayLike = 0.0, std: ArrayLike = 1.0) ->
     return jnp.exp(log_density + 3.0 * jax.nn.softplus(logit) + jax.nn.softplus(-logit))
 
 
-def sigmoid(log_snr: Array, bias: ArrayLike = 0.0) -> Array:
+def sigmoid(log_snr: Array, bias: Number = 0.0) -> Array:
     """``lambda = sigmoid(bias - log_snr)``, meant per unit of log-SNR: wrap it in :func:`per_log_snr` to train with
     uniform times of any schedule (Kingma & Gao 2023, https://arxiv.org/abs/2303.00848; Hoogeboom et al. 2024, eq. 4,
     https://arxiv.org/abs/2410.19324).

@@ -246,3 +246,9 @@ def in_float64(test):
             return test(*args, **kwargs)
 
     return wrapped
+
+
+quick_jit = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+)
+"""``jit`` that compiles fast and runs slowly."""

@@ -1,7 +1,7 @@
 """Every solver under every guidance rule keeps the contracts: transformations, trace counts, dtypes, pytrees.
 
-Each case is one function ``run(numbers, key, x)`` of hyper-parameters, a key and a block of examples. The jitted
-function on single blocks is the reference for everything that runs many blocks or many hyper-parameters at once.
+A case is a function ``run(numbers, key, x)`` of hyper-parameters, a key and a block of examples. The jitted function
+on single blocks is the reference for everything that runs many blocks or many hyper-parameters at once.
 """
 
 import functools
@@ -26,84 +26,81 @@ SOLVERS = {
     "ancestral": lambda eta: solvers.Ancestral(eta=eta),
     "euler_maruyama": lambda eta: solvers.EulerMaruyama(),
 }
-STOCHASTIC = {"ancestral", "euler_maruyama"}
-# A schedule and the leaf of it that varies.
+STOCHASTIC = ("ancestral", "euler_maruyama")
+# Schedules as functions of one of their leaves.
 SCHEDULES = {
     "linear_vp": lambda number: schedules.linear_vp(beta_max=number),
     "edm": lambda number: schedules.edm(0.01, number),
-    "rectified_flow": lambda number: schedules.shifted(schedules.rectified_flow(), number),
+    "shifted_flow": lambda number: schedules.shifted(schedules.rectified_flow(), number),
     "cosine": lambda number: schedules.cosine(0.001 * number),
 }
-GUIDANCE = ("none", "classifier_free", "classifier_free_batched", "interval", "static_threshold", "dynamic_threshold")
-PAIRS = [(solver, rule) for solver in SOLVERS for rule in GUIDANCE]
+RULES = ("none", "classifier_free", "classifier_free_batched", "interval", "static_threshold", "dynamic_threshold")
 NUMBERS = {"gamma": 2.5, "eta": 0.6, "schedule": 9.0, "limit": 0.8}
 OTHERS = {"gamma": 0.5, "eta": 0.3, "schedule": 5.0, "limit": 1.1}
+TS = np.array([0.97, 0.7, 0.4, 0.0], np.float32)
 
 traces = []
 
 
 def network(params, condition, x, t):
-    """A small network with the condition on each row, which counts how often it is traced."""
+    """A small network, conditioned row by row, that counts how often it is traced."""
     traces.append(t)
-    return jnp.tanh(x @ params + jnp.cos(3.0 * t) + condition)
+    return jnp.tanh(x @ params.astype(x.dtype) + (jnp.cos(3.0 * t) + condition)[..., None].astype(x.dtype))
 
 
 PARAMS = 0.5 * jax.random.normal(jax.random.key(7), (DIM, DIM))
 
 
 def guided(rule, schedule, numbers, n):
-    """The denoiser of a rule for ``n`` examples."""
+    """The denoiser of a rule for ``n`` examples; "all" nests every rule."""
+    gamma, limit = numbers["gamma"], numbers["limit"]
 
-    def conditional(condition, x, t):
-        bound = Partial(network, PARAMS, condition[:, None])
-        return denoiser_from_network(bound, schedule, "v")(x, t)
+    def conditional(x, t, condition):
+        return denoiser_from_network(Partial(network, PARAMS, condition), schedule, "v")(x, t)
 
-    ones, zeros = jnp.ones(n), jnp.zeros(n)
-    cond, uncond = Partial(conditional, ones), Partial(conditional, zeros)
-    if rule == "classifier_free":
-        return guidance.classifier_free(cond, uncond, numbers["gamma"])
-    if rule == "classifier_free_batched":
-        by_condition = lambda x, t, condition: conditional(condition, x, t)
-        return guidance.classifier_free_batched(by_condition, ones, 0.0, numbers["gamma"])
-    if rule == "interval":
-        both = guidance.classifier_free(cond, uncond, numbers["gamma"])
-        return guidance.interval(both, cond, schedule, 0.4, 2.0)
-    if rule == "static_threshold":
-        return guidance.static_threshold(cond, schedule, numbers["limit"])
-    if rule == "dynamic_threshold":
-        return guidance.dynamic_threshold(cond, schedule, 0.7, numbers["limit"])
-    return cond
+    def given(value):
+        return lambda x, t: conditional(x, t, jnp.full(n, value))
+
+    match rule:
+        case "classifier_free":
+            return guidance.classifier_free(given(1.0), given(0.0), gamma)
+        case "classifier_free_batched":
+            return guidance.classifier_free_batched(conditional, jnp.ones(n), 0.0, gamma)
+        case "interval":
+            return guidance.interval(given(1.0), given(0.0), schedule, 0.4, 2.0)
+        case "static_threshold":
+            return guidance.static_threshold(given(1.0), schedule, limit)
+        case "dynamic_threshold":
+            return guidance.dynamic_threshold(given(1.0), schedule, 0.7, limit)
+        case "all":
+            one_call, two_calls = (guided(f"classifier_free{kind}", schedule, numbers, n) for kind in ("_batched", ""))
+            bounded = guidance.static_threshold(
+                guidance.interval(one_call, two_calls, schedule, 0.4, 2.0), schedule, 3.0 * limit
+            )
+            return guidance.dynamic_threshold(bounded, schedule, 0.7, limit)
+    return given(1.0)
 
 
-CALLS = {"classifier_free": 2, "interval": 3}  # network calls in one evaluation of a rule; 1 otherwise
+CALLS = {"classifier_free": 2, "interval": 2, "all": 3}  # network calls in one evaluation of a rule; 1 otherwise
 
 
-def schedule_of(solver, rule):
-    """A schedule for each pair, so that each solver and each rule meet several."""
+def run(solver, rule, numbers, key, x, ts=TS):
+    """One sample call; the schedule goes round, so that each solver and each rule meet several."""
     names = list(SCHEDULES)
-    return names[(list(SOLVERS).index(solver) + list(GUIDANCE).index(rule)) % len(names)]
+    turn = list(SOLVERS).index(solver) + (*RULES, "all").index(rule)
+    schedule = SCHEDULES[names[turn % len(names)]](numbers["schedule"])
+    denoiser = guided(rule, schedule, numbers, x.shape[0])
+    return sample(key, denoiser, schedule, SOLVERS[solver](numbers["eta"]), x, ts)
 
 
-TS = np.array([0.97, 0.7, 0.4, 0.0], np.float32)
+def run_each(solver, numbers, key, x, ts=TS):
+    """One solver under each rule, so that one compilation serves them all."""
+    return {rule: run(solver, rule, numbers, key, x, ts) for rule in RULES}
 
 
-def make_run(solver, rule):
-    def run(numbers, key, x, ts=TS):
-        schedule = SCHEDULES[schedule_of(solver, rule)](numbers["schedule"])
-        denoiser = guided(rule, schedule, numbers, x.shape[0])
-        return sample(key, denoiser, schedule, SOLVERS[solver](numbers["eta"]), x, ts)
-
-    return run
-
-
-def run_all(solver, numbers, key, x, ts=TS):
-    """One solver under every rule, so that one compilation serves them all."""
-    return {rule: make_run(solver, rule)(numbers, key, x, ts) for rule in GUIDANCE}
-
-
-@functools.cache
-def compiled(solver):
-    return jax.jit(functools.partial(run_all, solver))
+def run_nested(solver, numbers, key, x, ts=TS):
+    """One solver under all rules at once."""
+    return run(solver, "all", numbers, key, x, ts)
 
 
 KEYS = jax.random.split(jax.random.key(1), BLOCKS)
@@ -111,144 +108,183 @@ X = jax.random.normal(jax.random.key(2), (BLOCKS, BLOCK, DIM))
 
 
 @functools.cache
-def reference(solver):
+def compiled(case, solver):
+    return jax.jit(functools.partial(case, solver))
+
+
+@functools.cache
+def reference(case, solver):
     """Each block on its own."""
-    parts = [compiled(solver)(NUMBERS, KEYS[i], X[i]) for i in range(BLOCKS)]
+    parts = [compiled(case, solver)(NUMBERS, KEYS[i], X[i]) for i in range(BLOCKS)]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
 
 
-def assert_same(a, b, atol=2e-5):
-    for rule in GUIDANCE:
-        np.testing.assert_allclose(a[rule], b[rule], rtol=2e-5, atol=atol, err_msg=rule)
+def assert_same(a, b):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-5, atol=2e-5), a, b)
 
 
 each_solver = pytest.mark.parametrize("solver", SOLVERS)
 
 
 @each_solver
-def test_rules_change_the_result(solver):
-    out = reference(solver)
-    for i, a in enumerate(GUIDANCE):
-        assert np.isfinite(out[a]).all()
-        assert out[a].shape == X.shape
-        for b in GUIDANCE[:i]:
-            same = {a, b} == {"classifier_free", "classifier_free_batched"} and schedule_of(solver, a) == schedule_of(
-                solver, b
-            )
-            assert same or np.abs(out[a] - out[b]).max() > 1e-4, (a, b)
-
-
-@each_solver
-def test_eager_equals_jit(solver):
-    for rule in ("none", "interval"):
-        out = make_run(solver, rule)(NUMBERS, KEYS[0], X[0])
-        np.testing.assert_allclose(out, reference(solver)[rule][0], rtol=2e-5, atol=2e-5)
-
-
-@each_solver
 def test_vmap_over_data(solver):
-    run = functools.partial(run_all, solver, NUMBERS)
-    assert_same(jax.jit(jax.vmap(run))(KEYS, X), reference(solver))
+    out = jax.jit(jax.vmap(functools.partial(run_each, solver, NUMBERS)))(KEYS, X)
+    assert_same(out, reference(run_each, solver))
+    for value in out.values():
+        assert np.isfinite(value).all()
 
 
 @each_solver
 def test_vmap_over_hyperparameters(solver):
     both = jax.tree.map(lambda a, b: jnp.array([a, b]), NUMBERS, OTHERS)
-    out = jax.jit(jax.vmap(functools.partial(run_all, solver), (0, None, None)))(both, KEYS[0], X[0])
-    one = jax.tree.map(lambda leaf: leaf[0], reference(solver))
-    two = compiled(solver)(OTHERS, KEYS[0], X[0])
-    assert_same(out, jax.tree.map(lambda a, b: np.stack([a, b]), one, two))
+    out = jax.jit(jax.vmap(functools.partial(run_nested, solver), (0, None, None)))(both, KEYS[0], X[0])
+    other = compiled(run_nested, solver)(OTHERS, KEYS[0], X[0])
+    assert_same(out, np.stack([reference(run_nested, solver)[0], other]))
 
 
 @each_solver
 def test_pmap(solver):
-    run = functools.partial(run_all, solver, NUMBERS)
-    assert_same(jax.pmap(run)(KEYS, X), reference(solver))
+    out = jax.pmap(functools.partial(run_nested, solver, NUMBERS))(KEYS, X)
+    assert_same(out, reference(run_nested, solver))
 
 
-@functools.cache
-def mesh():
+def over_devices():
     return Mesh(np.array(jax.devices()[:BLOCKS]), ("data",))
 
 
 @each_solver
 def test_shard_map(solver):
-    def local(keys, x):
-        out = run_all(solver, NUMBERS, keys[0], x[0])
-        return jax.tree.map(lambda leaf: leaf[None], out)
-
-    spec = PartitionSpec("data")
-    run = jax.jit(jax.shard_map(local, mesh=mesh(), in_specs=(spec, spec), out_specs=spec))
-    assert_same(run(KEYS, X), reference(solver))
+    data = PartitionSpec("data")
+    local = lambda keys, x: run_nested(solver, NUMBERS, keys[0], x[0])[None]
+    out = jax.jit(jax.shard_map(local, mesh=over_devices(), in_specs=(data, data), out_specs=data))(KEYS, X)
+    assert_same(out, reference(run_nested, solver))
 
 
 @each_solver
 def test_jit_over_a_mesh(solver):
     everything = X.reshape(-1, DIM)
-    sharding = NamedSharding(mesh(), PartitionSpec("data"))
-    out = compiled(solver)(NUMBERS, KEYS[0], jax.device_put(everything, sharding))
-    assert len(out["none"].sharding.device_set) == BLOCKS
-    if solver in STOCHASTIC:  # its noise belongs to the whole batch
-        assert_same(out, compiled(solver)(NUMBERS, KEYS[0], everything))
+    split = jax.device_put(everything, NamedSharding(over_devices(), PartitionSpec("data")))
+    out = compiled(run_nested, solver)(NUMBERS, KEYS[0], split)
+    assert len(out.sharding.device_set) == BLOCKS
+    if solver in STOCHASTIC:  # the noise belongs to the whole batch
+        assert_same(out, compiled(run_nested, solver)(NUMBERS, KEYS[0], everything))
     else:
-        blocks = jax.tree.map(lambda leaf: np.reshape(leaf, X.shape), out)
-        assert_same(blocks, reference(solver))
+        assert_same(out.reshape(X.shape), reference(run_nested, solver))
+
+
+@each_solver
+def test_eager_equals_jit(solver):
+    out = run(solver, "none", NUMBERS, KEYS[0], X[0])
+    assert_same(out, reference(run_each, solver)["none"][0])
 
 
 @each_solver
 def test_results_do_not_depend_on_batch_mates(solver):
-    changed = X[0].at[1].set(50.0)
-    out = compiled(solver)(NUMBERS, KEYS[0], changed)
-    for rule in GUIDANCE:
-        np.testing.assert_array_equal(out[rule][0], reference(solver)[rule][0, 0])
-        assert np.abs(out[rule][1] - reference(solver)[rule][0, 1]).max() > 1e-3
+    expected = jax.tree.map(lambda leaf: leaf[0], reference(run_each, solver))
+    out = compiled(run_each, solver)(NUMBERS, KEYS[0], X[0].at[1].set(50.0))
+    for rule in RULES:
+        np.testing.assert_array_equal(out[rule][0], expected[rule][0], err_msg=rule)
+        assert np.abs(out[rule][1] - expected[rule][1]).max() > 1e-3
 
 
 @each_solver
-def test_gradients_by_every_number_and_by_the_start(solver):
-    """Finite, and equal to the slope along one direction through all arguments."""
-
-    def loss(step, arguments):
-        numbers, x = jax.tree.map(lambda a, d: a + step * d, arguments, direction)
-        out = run_all(solver, numbers, KEYS[0], x)
-        return jnp.stack([jnp.mean(out[rule] * weights) for rule in GUIDANCE])
-
-    with jax.enable_x64(True):
-        weights = jnp.linspace(0.5, 1.5, BLOCK * DIM).reshape(BLOCK, DIM)
-        arguments = ({name: jnp.float64(value) for name, value in NUMBERS.items()}, jnp.asarray(X[0], float))
-        direction = ({name: jnp.float64(0.3) for name in NUMBERS}, jnp.ones((BLOCK, DIM)))
-
-        @jax.jit
-        def slopes(arguments):
-            grads = jax.jacrev(lambda a: loss(0.0, a))(arguments)
-            along = jax.tree.map(lambda g, d: jnp.sum((g * d).reshape(len(GUIDANCE), -1), 1), grads, direction)
-            values = jax.lax.map(lambda step: loss(step, arguments), jnp.array([1e-5, -1e-5]))
-            return grads, sum(jax.tree.leaves(along)), (values[0] - values[1]) / 2e-5
-
-        grads, along, difference = slopes(arguments)
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
-        assert np.abs(np.asarray(along)).min() > 1e-4
-        np.testing.assert_allclose(along, difference, rtol=1e-5, atol=1e-8)
+def test_gradients_reach_every_number_and_the_start(solver):
+    """Finite, not zero, and the slope of the function along a direction through all arguments."""
+    weights = jnp.linspace(0.5, 1.5, BLOCK * DIM).reshape(BLOCK, DIM)
+    loss = lambda numbers, x: jnp.sum(weights * run_nested(solver, numbers, KEYS[0], x))
+    grads = jax.jit(jax.grad(loss, argnums=(0, 1)))(NUMBERS, X[0])
+    for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
+        unused = "eta" in jax.tree_util.keystr(path) and solver != "ancestral"
+        assert np.isfinite(leaf).all(), path
+        assert np.any(leaf != 0) != unused, path
+    step = 2e-3
+    shifted = [jax.tree.map(lambda a: a + sign * step, (NUMBERS, X[0])) for sign in (1, -1)]  # noqa: B023
+    up, down = (jnp.sum(weights * compiled(run_nested, solver)(n, KEYS[0], x)) for n, x in shifted)
+    total = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(grads))
+    np.testing.assert_allclose(total, (up - down) / (2 * step), rtol=2e-2, atol=2e-2)
 
 
-@pytest.mark.parametrize(("solver", "rule"), PAIRS)
-def test_the_network_is_traced_once_and_never_again(solver, rule):
-    fresh = jax.jit(make_run(solver, rule))
+@each_solver
+@pytest.mark.parametrize("rule", [*RULES, "all"])
+def test_the_network_is_traced_once_per_call(solver, rule):
+    """However many steps and evaluations there are, it appears once, with a scalar float32 time."""
     traces.clear()
-    for numbers, ts in ((NUMBERS, TS), (OTHERS, TS), (NUMBERS, np.float32([0.9, 0.5, 0.2, 0.1]))):
-        jax.make_jaxpr(make_run(solver, rule))(numbers, KEYS[0], X[0], ts)
-    assert len(traces) == 3 * CALLS.get(rule, 1)
-    assert all(t.ndim == 0 and t.dtype == jnp.float32 for t in traces)
-    del fresh
+    jax.make_jaxpr(functools.partial(run, solver, rule))(NUMBERS, KEYS[0], X[0])
+    assert len(traces) == CALLS.get(rule, 1)
+    assert all(t.shape == () and t.dtype == jnp.float32 for t in traces)
 
 
 @each_solver
 def test_new_values_do_not_recompile(solver):
-    reference(solver)
+    before = reference(run_each, solver)
+    function = compiled(run_each, solver)
+    function(NUMBERS, KEYS[0], X[0], TS)  # the times as an argument
     traces.clear()
-    run = compiled(solver)
-    before = run(NUMBERS, KEYS[0], X[0], TS)
-    first = len(traces)
-    after = run(OTHERS, KEYS[1], X[1], np.float32([0.9, 0.5, 0.2, 0.1]))
-    assert len(traces) == first
-    assert np.abs(before["none"] - after["none"]).max() > 1e-3
+    after = function(OTHERS, KEYS[1], X[1], np.float32([0.9, 0.5, 0.2, 0.1]))
+    assert not traces
+    for rule in RULES:
+        assert np.abs(before[rule][1] - after[rule]).max() > 1e-3
+
+
+def small_leaves(jaxpr):
+    """The float dtypes of every value with at most one axis in a program and its parts: times, coefficients, norms."""
+    for eqn in jaxpr.eqns:
+        for var in eqn.outvars:
+            if len(getattr(var.aval, "shape", (1, 1))) <= 1 and jnp.issubdtype(var.aval.dtype, jnp.floating):
+                yield var.aval.dtype
+        for part in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda p: hasattr(p, "eqns")):
+            inner = getattr(part, "jaxpr", part)
+            if hasattr(inner, "eqns"):
+                yield from small_leaves(inner)
+
+
+@each_solver
+def test_a_bfloat16_state_keeps_its_dtype_and_float32_coefficients(solver):
+    x = X[0].astype(jnp.bfloat16)
+    case = functools.partial(run_nested, solver)
+    closed, shape = jax.make_jaxpr(case, return_shape=True)(NUMBERS, KEYS[0], x)
+    assert shape.dtype == jnp.bfloat16
+    dtypes = set(small_leaves(closed.jaxpr))
+    assert dtypes == {jnp.dtype(jnp.float32)}, dtypes
+
+
+def test_a_bfloat16_state_is_sampled_to_its_precision():
+    x = X[0].astype(jnp.bfloat16)
+    for solver in ("heun", "dpmpp_2m"):
+        out = compiled(run_each, solver)(NUMBERS, KEYS[0], x)
+        wide = compiled(run_each, solver)(NUMBERS, KEYS[0], x.astype(jnp.float32))
+        for rule in RULES:
+            np.testing.assert_allclose(out[rule].astype(jnp.float32), wide[rule], rtol=0.05, atol=0.05, err_msg=rule)
+
+
+@each_solver
+def test_a_tree_of_arrays_is_its_arrays(solver):
+    """Each leaf is stepped as it would be alone, with its own key."""
+    schedule = schedules.cosine()
+    gain = {"a": 0.5, "b": -1.0}
+    network = lambda gain: denoiser_from_network(
+        lambda x, t: jax.tree.map(lambda g, leaf: jnp.tanh(g * leaf + t), gain, x), schedule, "x0"
+    )
+
+    def rule(gain):
+        bounded = guidance.static_threshold(network(gain), schedule, 0.9)
+        strong = guidance.classifier_free(bounded, network(gain), 2.0)
+        return guidance.dynamic_threshold(guidance.interval(strong, bounded, schedule, 0.5), schedule, 0.6, 0.7)
+
+    chosen = SOLVERS[solver](0.6)
+
+    @jax.jit
+    def both(x):
+        tree, state = x, chosen.init(x)
+        leaves = {k: (x[k], chosen.init(x[k])) for k in x}
+        for i in range(2):
+            t, s, key = TS[i + 1], TS[i + 2], KEYS[i]
+            tree, state = chosen.step(key, state, tree, t, s, rule(gain), schedule)
+            for k, leaf_key in zip(x, jax.random.split(key, 2), strict=True):
+                leaves[k] = chosen.step(leaf_key, leaves[k][1], leaves[k][0], t, s, rule(gain[k]), schedule)
+        return tree, {k: leaf for k, (leaf, _) in leaves.items()}
+
+    tree, leaves = both({"a": X[0], "b": jnp.reshape(X[:2], (BLOCK, 2, DIM))})
+    assert_same(tree, leaves)
+    shape = {k: leaf.shape for k, leaf in tree.items()}
+    assert shape == {"a": (BLOCK, DIM), "b": (BLOCK, 2, DIM)}

@@ -1,178 +1,213 @@
 """Every schedule against its paper, its inverse, its ends and its gradients."""
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import DDPM, HEIGHTS, SCHEDULES, SLOPES, STABLE_DIFFUSION, in_float64, learned_with, table_log_snr
+from tables import DDPM, HEIGHTS, SCHEDULES, SLOPES, STABLE_DIFFUSION, in_float64, learned_with, quick_jit, table_log_snr
 
 from scorekit import schedules
 from scorekit.schedules import time_derivative
 
 every_schedule = pytest.mark.parametrize("name", SCHEDULES)
-ENDS = [0.0, 1.0]
 INNER = [1e-6, 1e-4, 0.01, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.99, 1 - 1e-4, 1 - 1e-6]
 TIMES = np.float32([0.0, *INNER, 1.0])
 
 
-@jax.jit
-def evaluate(schedule, t):
-    return schedule.alpha(t), schedule.sigma(t), schedule.log_snr(t)
+TRACES = []
 
 
 @jax.jit
-def inverse(schedule, t, levels):
+def evaluate(schedule, t, levels):
+    """Everything the float32 tests need, compiled once per kind of schedule."""
+    TRACES.append(schedule)
     back = schedule.time_at(levels)
-    return schedule.time_at(schedule.log_snr(t)), back, schedule.log_snr(back), rate(schedule, t), rate(schedule, back)
+    values = schedule.alpha(t), schedule.sigma(t), schedule.log_snr(t)
+    return values, schedule.time_at(values[2]), back, schedule.log_snr(back), rate(schedule, t), rate(schedule, back)
+
+
+@quick_jit
+def gradient(schedule, t):
+    """The sum over t of the gradients: finite only if all are."""
+    inner = t[1:-1]
+    outputs, pull = jax.vjp(lambda s: [s.alpha(t), s.sigma(t), s.log_snr(inner)], schedule)
+    return pull([jnp.ones_like(o) for o in outputs])
+
+
+@quick_jit
+def evaluate_batch(batch, schedule, direction, t, inner, levels):
+    """Everything the float64 tests need: values of a batch of schedules, and of one its derivatives and inverse."""
+    outputs = lambda s, t: (s.alpha(t), s.sigma(t), s.log_snr(t))
+    values = jax.vmap(lambda s, _: outputs(s, t))(batch, jnp.arange(3))
+    by_leaves = jax.jvp(lambda s: outputs(s, inner), (schedule,), (direction,))[1]
+    by_time = jax.jvp(lambda t: outputs(schedule, t), (inner,), (jnp.ones_like(inner),))[1]
+    back = schedule.time_at(levels)
+    inverses = schedule.time_at(schedule.log_snr(t)), back, schedule.log_snr(back), rate(schedule, t)
+    return values, by_leaves, by_time, (*inverses, rate(schedule, back))
 
 
 def rate(schedule, t):
-    return time_derivative(schedule.log_snr, jnp.clip(t, 1e-9, 1 - 1e-7))
+    return time_derivative(schedule.log_snr, jnp.clip(t, 1e-20, 1 - jnp.finfo(t.dtype).epsneg))
+
+
+def levels_of(schedule, dtype):
+    levels = np.linspace(-20, 20, 81).astype(dtype)
+    first, last = (float(schedule.log_snr(end)) for end in (0.0, 1.0))
+    inside = (levels < first) & (levels > last)
+    return np.where(inside, levels, levels[inside][0])  # one shape for all, so that little is compiled
+
+
+@functools.cache
+def float32_report(name):
+    schedule = SCHEDULES[name].make()
+    levels = levels_of(schedule, np.float32)
+    return schedule, levels, jax.tree.map(np.asarray, evaluate(schedule, TIMES, levels))
+
+
+H = 1e-6
+PROBES = np.array([0.01, 0.2, 0.437, 0.7, 0.98])
+DENSE = np.concatenate([np.geomspace(1e-9, 0.1, 100), np.linspace(0.1001, 0.9999, 300), 1 - np.geomspace(9e-5, 1e-9, 100)])
+
+
+@functools.cache
+def float64_report(name):
+    """The schedule and the ones a step H along and against a direction, at INNER, PROBES and their neighbours."""
+    with jax.enable_x64(True):
+        schedule = jax.tree.map(lambda x: jnp.asarray(x, float), SCHEDULES[name].make())
+        direction = jax.tree.map(lambda x: np.cos(1.0 + np.arange(x.size)).reshape(x.shape) * (1 + abs(x)), schedule)
+        if name == "edm_from_zero":  # sigma_min = 0 is a boundary
+            direction = dataclasses.replace(direction, sigma_min=jnp.zeros(()))
+        batch = jax.tree.map(lambda x, d: jnp.stack([x, x + H * d, x - H * d]), schedule, direction)
+        t = np.concatenate([np.float64(INNER), PROBES, PROBES + H, PROBES - H, DENSE])
+        levels = levels_of(schedule, np.float64)
+        out = evaluate_batch(batch, schedule, direction, t, PROBES, levels)
+        return t, levels, jax.tree.map(np.asarray, out)
 
 
 def reference(name, t):
     """(alpha, sigma, log_snr, relative error of alpha that float32 cannot avoid) at exactly these times."""
     case = SCHEDULES[name]
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         alpha, sigma = case.reference(np.asarray(t, np.longdouble))
-        return alpha, sigma, 2 * (np.log(alpha) - np.log(sigma)), case.alpha_error / alpha
+        return alpha, sigma, 2 * (np.log(alpha) - np.log(sigma)), np.nan_to_num(case.alpha_error / alpha, posinf=0.0)
 
 
 @every_schedule
 def test_float32_keeps_relative_precision_to_both_ends(name):
-    alpha, sigma, log_snr = (np.asarray(x) for x in evaluate(SCHEDULES[name].make(), TIMES))
+    alpha, sigma, log_snr = float32_report(name)[2][0]
     true_alpha, true_sigma, true_log_snr, unavoidable = reference(name, TIMES)
     assert alpha.dtype == sigma.dtype == log_snr.dtype == np.float32
-    exact_zero = true_alpha == 0
-    np.testing.assert_array_equal(alpha[exact_zero], 0.0)
-    error = np.abs(alpha / np.where(exact_zero, 1, true_alpha) - 1)[~exact_zero]
-    assert np.all(error <= 3e-6 + unavoidable[~exact_zero])
+    zero, finite = true_alpha == 0, np.isfinite(true_log_snr)
+    np.testing.assert_array_equal(alpha[zero], 0.0)
+    error = np.abs(alpha[~zero] / true_alpha[~zero] - 1)
+    assert np.all(error <= 3e-6 + unavoidable[~zero])
     np.testing.assert_allclose(sigma, np.float64(true_sigma), rtol=4e-6)
-    finite = np.isfinite(true_log_snr)
     np.testing.assert_array_equal(log_snr[~finite], np.float64(true_log_snr[~finite]))
-    error = np.abs(log_snr - true_log_snr)[finite]
+    error = np.abs(log_snr[finite] - true_log_snr[finite])
     assert np.all(error <= 5e-6 * np.maximum(1, np.abs(true_log_snr[finite])) + 2 * unavoidable[finite])
 
 
 @every_schedule
-@in_float64
 def test_float64_agrees_with_the_papers(name):
-    t = np.float64(INNER)
-    out = evaluate(SCHEDULES[name].make(), t)
-    for value, truth, tolerance in zip(out, reference(name, t), (1e-9, 1e-9, 1e-8), strict=False):
-        np.testing.assert_allclose(value, np.float64(truth), rtol=tolerance, atol=tolerance * 0.01)
+    t, _, (values, *_) = float64_report(name)
+    n = len(INNER)
+    for value, truth, tolerance in zip(values, reference(name, t[:n]), (1e-9, 1e-9, 1e-8), strict=False):
+        np.testing.assert_allclose(value[0, :n], np.float64(truth), rtol=tolerance, atol=tolerance * 0.01)
 
 
 @every_schedule
-@in_float64
 def test_log_snr_is_the_ratio_and_decreases_strictly(name):
-    t = np.concatenate([np.geomspace(1e-9, 0.1, 200), np.linspace(0.1001, 0.9999, 500), 1 - np.geomspace(9e-5, 1e-9, 200)])
-    alpha, sigma, log_snr = evaluate(SCHEDULES[name].make(), t)
+    _, _, (values, *_) = float64_report(name)
+    alpha, sigma, log_snr = (v[0, -len(DENSE) :] for v in values)
     assert np.all(np.diff(log_snr) < 0)
     np.testing.assert_allclose(log_snr, 2 * np.log(alpha) - 2 * np.log(sigma), rtol=1e-6, atol=1e-6)
 
 
-def backward_error(log_snr, t, rate, eps):
-    """What rounding t and log_snr once each can change in log_snr."""
-    return 40 * eps * (1 + np.abs(log_snr) + np.abs(rate) * t)
+def check_inverse(eps, t, log_snr, levels, inverses, alpha_error):
+    """``alpha_error(t)`` is the relative error of alpha that this precision cannot avoid."""
+    t_back, back, level_back, slope, back_slope = (np.float64(x) for x in inverses)
+    # Relative to t near 0 and absolute near 1, as far as rounding t and log_snr once each allows.
+    allowed = 40 * eps * (t + (1 + np.abs(log_snr)) / np.abs(slope)) + 2 * alpha_error(t) / np.abs(slope)
+    assert np.all(np.abs(t_back - t) <= allowed)
+    assert np.all(np.abs(t_back - t)[t > 0.5] < 400 * eps)
+    last = back == 1.0  # levels beyond the last time before 1
+    allowed = 40 * eps * (1 + np.abs(levels) + np.abs(back_slope) * back) + 4 * alpha_error(back)
+    assert np.all(np.abs(level_back - levels)[~last] <= allowed[~last])
+    return levels[last]
 
 
 @every_schedule
-@pytest.mark.parametrize("bits", [32, 64])
-def test_time_at_is_the_exact_inverse(name, bits):
-    dtype = np.dtype(f"float{bits}").type
-    eps = np.finfo(dtype).eps
-    with jax.enable_x64(bits == 64):
-        schedule = SCHEDULES[name].make()
-        t, levels = np.asarray(INNER, dtype), np.linspace(-20, 20, 81).astype(dtype)
-        first, last = (float(schedule.log_snr(end)) for end in ENDS)
-        levels = levels[(levels < first) & (levels > last)]
-        t_back, _, log_snr_back, slope, back_slope = (np.float64(x) for x in inverse(schedule, t, levels))
-        back = np.asarray(schedule.time_at(levels))
-        if 1.0 in back:  # these lie beyond the last time before 1
-            assert np.all(levels[back == 1.0] < 1e-3 + schedule.log_snr(1 - eps))
-        log_snr = np.float64(schedule.log_snr(t))
-    # Relative to t near 0 and absolute near 1, as far as one rounding of log_snr allows.
-    error = 40 * eps * (t + (1 + np.abs(log_snr)) / np.abs(slope))
-    alpha_error = 2 * np.float64(reference(name, t)[3]) / np.abs(slope) if bits == 32 else 0.0
-    assert np.all(np.abs(t_back - t) <= error + alpha_error)
-    allowed = backward_error(levels, back, back_slope, eps)
-    if bits == 32:
-        allowed = allowed + 4 * np.float64(reference(name, back)[3])
-    kept = back < 1.0
-    assert np.all(np.abs(log_snr_back - levels)[kept] <= allowed[kept])
-    assert len(levels) > 5
-    if np.isinf(first):  # then sigma ~ a power of t and its time is known to relative precision
-        assert np.all(np.abs(t_back - t)[t < 0.3] <= 100 * eps * t[t < 0.3] * (1 + np.abs(log_snr)[t < 0.3]))
-    assert np.all(np.abs(t_back - t)[t > 0.5] < (2e-6 if bits == 32 else 1e-13) * 20)
+def test_time_at_inverts_log_snr_in_float32(name):
+    schedule, levels, (values, t_back, *inverses) = float32_report(name)
+    eps, inner = np.finfo(np.float32).eps, slice(1, -1)
+    inverses = (t_back[inner], *inverses[:2], inverses[2][inner], inverses[3])
+    error = lambda t: np.float64(reference(name, t)[3])
+    t, log_snr = np.float64(TIMES[inner]), np.float64(values[2][inner])
+    beyond = check_inverse(eps, t, log_snr, levels, inverses, error)
+    assert np.all(beyond < 1e-3 + schedule.log_snr(np.float32(1 - eps)))
+    np.testing.assert_allclose(t_back[[0, -1]], [0, 1], atol=1e-6)
+    if np.isinf(values[2][0]):  # then sigma falls like a power of t, and t keeps its relative precision
+        small = t < 0.3
+        np.testing.assert_array_less(np.abs(t_back[inner] / t - 1)[small], 100 * eps * (1 + np.abs(log_snr[small])))
+
+
+@every_schedule
+def test_time_at_inverts_log_snr_in_float64(name):
+    t, levels, (values, _, _, inverses) = float64_report(name)
+    check_inverse(np.finfo(np.float64).eps, t, values[2][0], levels, inverses, np.zeros_like)
 
 
 @every_schedule
 def test_infinite_levels_map_to_the_ends(name):
-    schedule = SCHEDULES[name].make()
-    _, _, log_snr = evaluate(schedule, np.float32(ENDS))
-    t = np.asarray(schedule.time_at(jnp.array([jnp.inf, -jnp.inf])))
+    schedule, _, (values, *_) = float32_report(name)
+    log_snr = values[2]
+    t = np.asarray(evaluate(schedule, TIMES, np.float32([np.inf] + [-np.inf] * 80))[2])
     assert not np.any(np.isnan(t))
     assert t[0] == 0.0 if np.isinf(log_snr[0]) else t[0] <= 0.0
-    assert t[1] == 1.0 if np.isinf(log_snr[1]) else t[1] >= 1.0
-
-
-@jax.jit
-def gradients(schedule, t):
-    inner = jax.jacrev(lambda s: [f(t[1:-1]) for f in (s.alpha, s.sigma, s.log_snr)])(schedule)
-    return inner, jax.jacrev(lambda s: [f(t) for f in (s.alpha, s.sigma)])(schedule)
+    assert t[1] == 1.0 if np.isinf(log_snr[-1]) else t[1] >= 1.0
 
 
 @every_schedule
 def test_gradients_with_respect_to_the_numbers_are_finite(name):
-    if not jax.tree.leaves(SCHEDULES[name].make()):
-        pytest.skip("has no numbers")
-    for leaf in jax.tree.leaves(gradients(SCHEDULES[name].make(), TIMES)):
-        assert np.all(np.isfinite(leaf))
-
-
-@every_schedule
-@in_float64
-def test_gradients_agree_with_finite_differences(name):
-    """Both with respect to the schedule's numbers and to t."""
-    schedule, t, h = SCHEDULES[name].make(), np.float64([0.01, 0.2, 0.437, 0.7, 0.98]), 1e-6
-    outputs = jax.jit(lambda s, t: [f(t) for f in (s.alpha, s.sigma, s.log_snr)])
-    along = jax.tree.map(lambda x: np.cos(np.arange(np.size(x), dtype=float) + 1).reshape(np.shape(x)), schedule)
-    if name == "edm_from_zero":  # sigma_min = 0 is a boundary
-        along = jax.tree.map(lambda x: x, along, is_leaf=lambda x: x is along)
-        object.__setattr__(along, "sigma_min", 0.0)
-    moved = lambda c: outputs(jax.tree.map(lambda x, d: x + c * h * d * (1 + np.abs(x)), schedule, along), t)
-    scaled = jax.tree.map(lambda x, d: jnp.asarray(d * (1 + np.abs(x)), float), schedule, along)
-    floats = jax.tree.map(lambda x: jnp.asarray(x, float), schedule)
-    by_leaves = jax.jvp(lambda s: outputs(s, t), (floats,), (scaled,))[1]
-    by_time = jax.jvp(lambda t: outputs(schedule, t), (t,), (np.ones_like(t),))[1]
-    for exact, up, down in zip(by_leaves, moved(1), moved(-1), strict=True):
-        np.testing.assert_allclose(exact, (up - down) / (2 * h), rtol=2e-5, atol=1e-6)
-    for exact, up, down in zip(by_time, outputs(schedule, t + h), outputs(schedule, t - h), strict=True):
-        np.testing.assert_allclose(exact, (up - down) / (2 * h), rtol=2e-5, atol=1e-6)
-
-
-@every_schedule
-def test_numbers_are_leaves_no_retrace_and_vmap(name):
-    schedule, traces = SCHEDULES[name].make(), []
-
-    @jax.jit
-    def run(schedule, t):
-        traces.append(name)
-        return schedule.alpha(t), schedule.sigma(t), schedule.log_snr(t)
-
-    other = jax.tree.map(lambda x: x * 1.01 + 0.01, schedule)
-    one, two = run(schedule, 0.3), run(other, 0.3)
-    assert len(traces) == 1
+    """Of alpha and sigma at both ends too, and of log_snr between them."""
+    schedule = SCHEDULES[name].make()
     if not jax.tree.leaves(schedule):
-        return
-    assert not np.allclose(one, two, rtol=1e-6)
-    stacked = jax.tree.map(lambda *xs: jnp.stack([jnp.asarray(x, float) for x in xs]), schedule, other)
-    batched = jax.vmap(lambda s: (s.alpha(0.3), s.sigma(0.3), s.log_snr(0.3)))(stacked)
-    np.testing.assert_allclose(np.asarray(batched).T, [one, two], rtol=1e-5, atol=1e-5)
+        pytest.skip("has no numbers")
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient(schedule, TIMES)))
 
 
-def test_numbers_and_times_of_low_precision_are_computed_in_float32():
+@every_schedule
+def test_derivatives_agree_with_finite_differences(name):
+    """Both with respect to the schedule's numbers and to t."""
+    _, _, (values, by_leaves, by_time, _) = float64_report(name)
+    n, p = len(INNER), len(PROBES)
+    at, up, down = (slice(n + i * p, n + (i + 1) * p) for i in range(3))
+    for value, exact in zip(values, by_leaves, strict=True):
+        np.testing.assert_allclose(exact, (value[1, at] - value[2, at]) / (2 * H), rtol=2e-5, atol=1e-6)
+    for value, exact in zip(values, by_time, strict=True):
+        np.testing.assert_allclose(exact, (value[0, up] - value[0, down]) / (2 * H), rtol=2e-5, atol=1e-6)
+
+
+@every_schedule
+def test_changing_a_number_does_not_retrace(name):
+    schedule, levels, (values, *_) = float32_report(name)
+    other, before = jax.tree.map(lambda x: x * 1.01 + 0.01, schedule), len(TRACES)
+    changed = evaluate(other, TIMES, levels)[0]
+    assert len(TRACES) == before
+    assert not jax.tree.leaves(schedule) or not np.allclose(changed, values, rtol=1e-6)
+
+
+def test_vmap_over_a_number():
+    rates = jnp.array([5.0, 10.0, 20.0])
+    batched = jax.vmap(lambda b: schedules.shifted(schedules.linear_vp(beta_max=b), 2.0).sigma(0.5))(rates)
+    one_by_one = [schedules.shifted(schedules.linear_vp(beta_max=b), 2.0).sigma(0.5) for b in (5.0, 10.0, 20.0)]
+    np.testing.assert_allclose(batched, one_by_one, rtol=1e-6)
+
+
+def test_numbers_and_times_of_low_precision_are_computed_float32_report():
     t = jnp.asarray(0.5, jnp.bfloat16)
     assert schedules.cosine().alpha(t).dtype == jnp.float32
     assert time_derivative(lambda t: t**2, t).dtype == jnp.float32

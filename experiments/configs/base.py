@@ -6,12 +6,12 @@ import math
 from ml_collections import ConfigDict
 
 from experiments import build
-from experiments.config import section
+from experiments.config import Config, section
 
 
-def get_config() -> ConfigDict:
+def get_config() -> Config:
     """The common defaults; a config file overwrites what it needs."""
-    config = ConfigDict()
+    config: Config = ConfigDict()
     config.seed = 0
     config.noise_factor = 1.0
     """Multiplies sigma / alpha at every t: above 1 for images larger than the schedule was made for."""

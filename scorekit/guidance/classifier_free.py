@@ -14,10 +14,10 @@ from scorekit import trees
 from scorekit.denoisers import as_pytree
 from scorekit.schedules.closed_form import as_time
 from scorekit.trees import check, combine
-from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule
+from scorekit.typing import Array, Denoiser, Number, Prediction, PyTree, Schedule
 
 
-def _mix(cond: Prediction, uncond: Prediction, scale: ArrayLike) -> Prediction:
+def _mix(cond: Prediction, uncond: Prediction, scale: Number) -> Prediction:
     scale = as_time(scale)  # at least float32, whatever the precision of the state
     x0, eps = (combine((1.0 - scale, u), (scale, c)) for u, c in zip(uncond, cond, strict=True))
     return Prediction(x0, eps)
@@ -27,7 +27,7 @@ def _two_calls(cond, uncond, scale, x_t, t):
     return _mix(cond(x_t, t), uncond(x_t, t), scale)
 
 
-def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: ArrayLike) -> Denoiser:
+def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Number) -> Denoiser:
     """Classifier-free guidance with two network calls.
 
     ``D = uncond + gamma (cond - uncond)``. Costs 2 evaluations.
@@ -63,7 +63,7 @@ def classifier_free_batched(
     conditional: Callable[[PyTree, Array, PyTree], Prediction],
     condition: PyTree,
     null: PyTree,
-    guidance_scale: ArrayLike,
+    guidance_scale: Number,
 ) -> Denoiser:
     """Classifier-free guidance with one network call on a doubled batch: 1 evaluation of twice the size.
 
@@ -93,8 +93,8 @@ def interval(
     guided: Denoiser,
     plain: Denoiser,
     schedule: Schedule,
-    noise_min: ArrayLike = 0.0,
-    noise_max: ArrayLike = jnp.inf,
+    noise_min: Number = 0.0,
+    noise_max: Number = jnp.inf,
 ) -> Denoiser:
     """Guides only while ``noise_min < sigma / alpha <= noise_max`` and really skips the guided call elsewhere.
 

@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 from scorekit.denoisers import as_pytree
 from scorekit.predictions import with_x0
 from scorekit.trees import check, check_positive, expand
-from scorekit.typing import ArrayLike, Denoiser, Schedule
+from scorekit.typing import Denoiser, Number, Schedule
 
 
 def _static(denoiser, schedule, limit, x_t, t):
@@ -20,7 +20,7 @@ def _static(denoiser, schedule, limit, x_t, t):
     return with_x0(prediction, x0, t, schedule)
 
 
-def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: ArrayLike = 1.0) -> Denoiser:
+def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Number = 1.0) -> Denoiser:
     """Clips x0 to ``[-limit, limit]``.
 
     Args:
@@ -55,8 +55,8 @@ def _dynamic(denoiser, schedule, percentile, limit, x_t, t):
 def dynamic_threshold(
     denoiser: Denoiser,
     schedule: Schedule,
-    percentile: ArrayLike = 0.995,
-    limit: ArrayLike = 1.0,
+    percentile: Number = 0.995,
+    limit: Number = 1.0,
 ) -> Denoiser:
     """Per example, clips x0 at a percentile q of its magnitudes, if that exceeds ``limit``, and rescales by limit / q.
 

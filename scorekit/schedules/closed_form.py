@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.trees import check, check_positive, pytree_dataclass
-from scorekit.typing import Array, ArrayLike
+from scorekit.typing import Array, ArrayLike, Number
 
 
 def as_time(t: ArrayLike) -> Array:
@@ -51,12 +51,12 @@ class VariancePreserving:
         return jnp.exp(0.5 * jax.nn.log_sigmoid(-self.log_snr(t)))
 
 
-def _integrated_beta(beta_min: ArrayLike, beta_max: ArrayLike, t: ArrayLike) -> Array:
+def _integrated_beta(beta_min: Number, beta_max: Number, t: ArrayLike) -> Array:
     t = as_time(t)
     return t * (beta_min + 0.5 * t * (beta_max - beta_min))
 
 
-def _time_of_integrated_beta(beta_min: ArrayLike, beta_max: ArrayLike, total: Array) -> Array:
+def _time_of_integrated_beta(beta_min: Number, beta_max: Number, total: Array) -> Array:
     # The stable root of beta_min t + (beta_max - beta_min) t^2 / 2 = total.
     root = jnp.sqrt(jnp.square(beta_min) + 2.0 * (beta_max - beta_min) * total)
     return jnp.where(total < jnp.inf, 2.0 * total / (beta_min + root), jnp.inf)
@@ -66,8 +66,8 @@ def _time_of_integrated_beta(beta_min: ArrayLike, beta_max: ArrayLike, total: Ar
 class LinearVP:
     """See :func:`linear_vp`."""
 
-    beta_min: ArrayLike = 0.1
-    beta_max: ArrayLike = 20.0
+    beta_min: Number = 0.1
+    beta_max: Number = 20.0
 
     def alpha(self, t):
         return jnp.exp(-0.5 * _integrated_beta(self.beta_min, self.beta_max, t))
@@ -94,8 +94,8 @@ class LinearVP:
 class SubVP:
     """See :func:`sub_vp`."""
 
-    beta_min: ArrayLike = 0.1
-    beta_max: ArrayLike = 20.0
+    beta_min: Number = 0.1
+    beta_max: Number = 20.0
 
     def alpha(self, t):
         return jnp.exp(-0.5 * _integrated_beta(self.beta_min, self.beta_max, t))
@@ -123,7 +123,7 @@ class SubVP:
 class Cosine:
     """See :func:`cosine`."""
 
-    s: ArrayLike = 0.0
+    s: Number = 0.0
 
     def _angles(self, t):
         """``(start, gap, rest)``: the angle at t = 0, its growth since, and what remains to pi/2."""
@@ -166,8 +166,8 @@ class Cosine:
 class GeometricVE:
     """See :func:`geometric_ve`."""
 
-    sigma_min: ArrayLike = 0.01
-    sigma_max: ArrayLike = 50.0
+    sigma_min: Number = 0.01
+    sigma_max: Number = 50.0
 
     def _log_sigma(self, t):
         low, high = jnp.log(self.sigma_min), jnp.log(self.sigma_max)
@@ -198,9 +198,9 @@ class GeometricVE:
 class EDM:
     """See :func:`edm`."""
 
-    sigma_min: ArrayLike = 0.002
-    sigma_max: ArrayLike = 80.0
-    rho: ArrayLike = 7.0
+    sigma_min: Number = 0.002
+    sigma_max: Number = 80.0
+    rho: Number = 7.0
 
     def _root(self, t):
         positive = jnp.asarray(self.sigma_min) > 0  # at sigma_min = 0 the power has no derivative
@@ -258,9 +258,9 @@ class RectifiedFlow:
 class Sigmoid(VariancePreserving):
     """See :func:`sigmoid`."""
 
-    start: ArrayLike = -3.0
-    end: ArrayLike = 3.0
-    tau: ArrayLike = 1.0
+    start: Number = -3.0
+    end: Number = 3.0
+    tau: Number = 1.0
 
     def _half_width(self):
         return 0.5 * (jnp.asarray(self.end) - self.start) / self.tau
@@ -290,8 +290,8 @@ class Sigmoid(VariancePreserving):
 class Laplace(VariancePreserving):
     """See :func:`laplace`."""
 
-    mean: ArrayLike = 0.0
-    scale: ArrayLike = 0.5
+    mean: Number = 0.0
+    scale: Number = 0.5
 
     def log_snr(self, t):
         def inner(t):
@@ -307,7 +307,7 @@ class Laplace(VariancePreserving):
         return jnp.where(z > 0, tail, 1.0 - tail)
 
 
-def linear_vp(beta_min: ArrayLike = 0.1, beta_max: ArrayLike = 20.0) -> LinearVP:
+def linear_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> LinearVP:
     """Variance-preserving schedule with a rate beta that grows linearly.
 
     ``beta(t) = beta_min + t (beta_max - beta_min)``, ``B = int_0^t beta``, ``alpha = exp(-B/2)``,
@@ -329,7 +329,7 @@ def linear_vp(beta_min: ArrayLike = 0.1, beta_max: ArrayLike = 20.0) -> LinearVP
     return LinearVP(beta_min=beta_min, beta_max=beta_max)
 
 
-def sub_vp(beta_min: ArrayLike = 0.1, beta_max: ArrayLike = 20.0) -> SubVP:
+def sub_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> SubVP:
     """Sub-VP schedule: the signal of :func:`linear_vp` with the smaller noise ``sigma = 1 - exp(-B)``.
 
     Args:
@@ -348,7 +348,7 @@ def sub_vp(beta_min: ArrayLike = 0.1, beta_max: ArrayLike = 20.0) -> SubVP:
     return SubVP(beta_min=beta_min, beta_max=beta_max)
 
 
-def cosine(s: ArrayLike = 0.0) -> Cosine:
+def cosine(s: Number = 0.0) -> Cosine:
     """Cosine schedule, ``alpha = cos(pi/2 (t + s)/(1 + s)) / cos(pi/2 s/(1 + s))``, variance preserving.
 
     Args:
@@ -366,7 +366,7 @@ def cosine(s: ArrayLike = 0.0) -> Cosine:
     return Cosine(s=s)
 
 
-def geometric_ve(sigma_min: ArrayLike = 0.01, sigma_max: ArrayLike = 50.0) -> GeometricVE:
+def geometric_ve(sigma_min: Number = 0.01, sigma_max: Number = 50.0) -> GeometricVE:
     """Variance-exploding schedule, ``alpha = 1``, ``sigma = sigma_min (sigma_max / sigma_min)^t``.
 
     Args:
@@ -386,7 +386,7 @@ def geometric_ve(sigma_min: ArrayLike = 0.01, sigma_max: ArrayLike = 50.0) -> Ge
     return GeometricVE(sigma_min=sigma_min, sigma_max=sigma_max)
 
 
-def edm(sigma_min: ArrayLike = 0.002, sigma_max: ArrayLike = 80.0, rho: ArrayLike = 7.0) -> EDM:
+def edm(sigma_min: Number = 0.002, sigma_max: Number = 80.0, rho: Number = 7.0) -> EDM:
     """EDM schedule: ``alpha = 1`` and ``sigma^(1/rho)`` linear in t, so that uniform times are the Karras grid.
 
     Args:
@@ -419,7 +419,7 @@ def rectified_flow() -> RectifiedFlow:
     return RectifiedFlow()
 
 
-def sigmoid(start: ArrayLike = -3.0, end: ArrayLike = 3.0, tau: ArrayLike = 1.0) -> Sigmoid:
+def sigmoid(start: Number = -3.0, end: Number = 3.0, tau: Number = 1.0) -> Sigmoid:
     """Sigmoid schedule: ``alpha^2`` is a sigmoid of ``-(start + t (end - start)) / tau``, rescaled to fall from 1 to 0.
 
     Args:
@@ -441,7 +441,7 @@ def sigmoid(start: ArrayLike = -3.0, end: ArrayLike = 3.0, tau: ArrayLike = 1.0)
     return Sigmoid(start=start, end=end, tau=tau)
 
 
-def laplace(mean: ArrayLike = 0.0, scale: ArrayLike = 0.5) -> Laplace:
+def laplace(mean: Number = 0.0, scale: Number = 0.5) -> Laplace:
     """Laplace schedule: uniform times give a Laplace-distributed log-SNR; variance preserving.
 
     ``lambda(t) = mean - scale sign(1/2 - t) log(1 - 2 |t - 1/2|)``.

@@ -6,7 +6,7 @@ import numpy as np
 
 from scorekit.schedules.closed_form import VariancePreserving, as_time
 from scorekit.trees import check, pytree_dataclass
-from scorekit.typing import ArrayLike
+from scorekit.typing import ArrayLike, Number
 
 
 @pytree_dataclass
@@ -65,8 +65,8 @@ class Learned(VariancePreserving):
 
     heights: ArrayLike
     slopes: ArrayLike
-    log_snr_max: ArrayLike = 13.3
-    log_snr_min: ArrayLike = -5.0
+    log_snr_max: Number = 13.3
+    log_snr_min: Number = -5.0
 
     def _knots(self):
         """Rational-quadratic spline on [0, 1]: ``(y at the knots, slope at the knots, chord slopes)``."""
@@ -102,7 +102,7 @@ class Learned(VariancePreserving):
         return (k + 2 * qc / (-qb - root)) / chords.shape[0]
 
 
-def learned(num_knots: int = 8, log_snr_max: ArrayLike = 13.3, log_snr_min: ArrayLike = -5.0) -> Learned:
+def learned(num_knots: int = 8, log_snr_max: Number = 13.3, log_snr_min: Number = -5.0) -> Learned:
     """A learnable, strictly decreasing, once differentiable log-SNR whose endpoints stay where they were set.
 
     A monotone rational-quadratic spline from ``(0, log_snr_max)`` to ``(1, log_snr_min)``; any values of its leaves

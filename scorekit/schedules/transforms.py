@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from scorekit.schedules.closed_form import VariancePreserving, as_time, sqrt
 from scorekit.schedules.derivatives import time_derivative
-from scorekit.trees import check_positive, pytree_dataclass, static
+from scorekit.trees import check_positive, is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Schedule
 
 
@@ -126,7 +126,7 @@ def zero_terminal_snr(base: Schedule) -> ZeroTerminalSNR:
     """
     t = jnp.array([0.0, 0.5, 1.0])
     norm = jnp.square(base.alpha(t)) + jnp.square(base.sigma(t))
-    if not isinstance(norm, jax.core.Tracer) and not bool(jnp.allclose(norm, 1.0, atol=1e-3)):
+    if not is_traced(norm) and not bool(jnp.allclose(norm, 1.0, atol=1e-3)):
         raise ValueError(f"base must be variance preserving (alpha^2 + sigma^2 = 1), got {norm} at t = 0, 1/2, 1")
     return ZeroTerminalSNR(base=base)
 
@@ -203,6 +203,6 @@ def schedule_from_functions(
     """
     schedule = FromFunctions(alpha_fn=alpha, sigma_fn=sigma, log_snr_fn=log_snr, time_at_fn=time_at)
     values = schedule.log_snr(jnp.linspace(0.01, 0.99, 33))
-    if not isinstance(values, jax.core.Tracer) and not bool(jnp.all(jnp.diff(values) < 0)):
+    if not is_traced(values) and not bool(jnp.all(jnp.diff(values) < 0)):
         raise ValueError(f"log_snr must decrease strictly in t, got {values} on linspace(0.01, 0.99, 33)")
     return schedule

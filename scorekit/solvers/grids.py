@@ -1,10 +1,9 @@
 """Time grids: decreasing times ``(n + 1,)`` for ``n`` steps. Any such array will do; these are the usual ones."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.trees import check, check_positive
+from scorekit.trees import check, check_positive, is_traced
 from scorekit.typing import Array, ArrayLike, Schedule
 
 
@@ -104,6 +103,6 @@ def _finite_ends(schedule: Schedule, n: int, t_max: ArrayLike, t_min: ArrayLike)
     _check_steps(n)
     ends = schedule.log_snr(t_max), schedule.log_snr(t_min)
     for name, t, end in zip(("t_max", "t_min"), (t_max, t_min), ends, strict=True):
-        if not isinstance(end, jax.core.Tracer) and not np.isfinite(end):
+        if not is_traced(end) and not np.isfinite(end):
             raise ValueError(f"{name} must be a time with finite log-SNR, got {t} where log_snr = {end}")
     return ends

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.schedules.closed_form import as_time
+from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 
@@ -53,7 +54,7 @@ def sample(
     ts = as_time(ts)
     # Traced once, however often a step calls it; a lambda because a callable pytree need not be hashable.
     once = jax.jit(lambda x, t: denoiser(x, t))
-    keys = jax.random.split(key, ts.shape[0] - 1) if solver.stochastic else None
+    keys = None if key is None or not solver.stochastic else jax.random.split(key, ts.shape[0] - 1)
 
     def body(carry, inputs):
         x, state = carry
@@ -78,7 +79,7 @@ def nfe(solver: Solver, ts: ArrayLike) -> int:
 def _check(key: Key | None, solver: Solver, x_init: PyTree, ts: ArrayLike | Array) -> None:
     if np.ndim(ts) != 1 or np.shape(ts)[0] < 2:
         raise ValueError(f"ts must have shape (n + 1,) with n >= 1 steps, got shape {np.shape(ts)}")
-    if not isinstance(ts, jax.core.Tracer):
+    if not is_traced(ts):
         times = np.asarray(ts)
         if not (np.all(np.diff(times) < 0) and times[0] <= 1 and times[-1] >= 0):
             raise ValueError(f"ts must decrease strictly within [0, 1], got {times}")

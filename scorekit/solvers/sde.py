@@ -2,14 +2,13 @@
 
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scorekit.process import diffusion_squared, drift, snr_drop
 from scorekit.schedules.closed_form import sqrt
 from scorekit.solvers.ode import Euler
-from scorekit.trees import check, combine, normal_like, pytree_dataclass
+from scorekit.trees import check, combine, is_traced, normal_like, pytree_dataclass
 from scorekit.typing import ArrayLike
 
 
@@ -62,7 +61,7 @@ def ddim(eta: ArrayLike = 0.0) -> Euler | Ancestral:
     Source: Song et al. 2020, eq. 16 (https://arxiv.org/abs/2010.02502).
     """
     check(lambda x: (x >= 0) & (x <= 1), "in [0, 1]", eta=eta)
-    if not isinstance(eta, jax.core.Tracer) and np.all(np.asarray(eta) == 0):
+    if not is_traced(eta) and np.all(np.asarray(eta) == 0):
         return Euler()
     return Ancestral(eta=eta)
 

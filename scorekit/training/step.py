@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from scorekit.training.devices import check_global_batch, make_mesh, state_sharding
+from scorekit.training.devices import check_global_batch, make_mesh, place_state, state_sharding
 from scorekit.training.ema import update_ema
 from scorekit.training.state import TrainState
 from scorekit.trees import batch_size, where
@@ -41,8 +41,8 @@ def make_train_step(
     micro-batches change it by rounding. A step whose loss or gradient norm is not finite leaves parameters,
     optimiser and averages as they were and is counted (see :func:`~scorekit.training.state.check_finite`).
 
-    The state's buffers are donated: use the returned state only. On more than one device, or after restoring,
-    pass the state through :func:`~scorekit.training.devices.place_state` once.
+    The state's buffers are donated: use the returned state only. A state that is not on the mesh yet, fresh or
+    restored, is placed there first.
 
     Args:
       prepare: ``(key, batch) -> batch``; every leaf of both batches has a leading axis of the global batch.
@@ -94,11 +94,15 @@ def make_train_step(
         run = _pmap_step(prepare, loss, optimizer, mesh, accumulate)
     else:
         raise ValueError(f"parallel must be 'jit' or 'pmap', got {parallel!r}")
-    data = NamedSharding(mesh, PartitionSpec("data"))
+    data, everywhere = NamedSharding(mesh, PartitionSpec("data")), NamedSharding(mesh, PartitionSpec())
 
     def step(state, batch):
         check_global_batch(batch_size(batch), mesh.shape["data"], accumulate)
-        return run(state, jax.device_put(batch, data))
+        if getattr(state.step, "sharding", None) != everywhere:
+            state = place_state(state, mesh, shard_params)
+        if jax.process_count() > 1:  # jit places the batch itself, and faster, but in one process only
+            batch = jax.device_put(batch, data)
+        return run(state, batch)
 
     return step
 
@@ -115,7 +119,7 @@ def _jit_step(prepare, loss, optimizer, mesh, shard_params, accumulate):
         state = constrain(state, state_sharding(state, mesh, shard_params))
         return state, constrain(_metrics(value, norm, per_example, aux), everywhere)
 
-    return jax.jit(run, donate_argnums=0)
+    return jax.jit(run, in_shardings=(None, data), donate_argnums=0)
 
 
 def _pmap_step(prepare, loss, optimizer, mesh, accumulate):
@@ -133,7 +137,7 @@ def _pmap_step(prepare, loss, optimizer, mesh, accumulate):
         state, norm = _advance(optimizer, state, value, grads)
         return state, (value, norm), (per_example, aux)
 
-    split = jax.jit(split, out_shardings=data)
+    split = jax.jit(split, in_shardings=(None, None, data), out_shardings=data)
     # State and scalars cross as one value for all devices, so that a checkpoint sees no device axis.
     local = jax.pmap(
         local,

@@ -11,7 +11,8 @@ from tables import SCHEDULES, in_float64
 
 from scorekit import densities, schedules
 from scorekit.denoisers import denoiser_from_network, exact_denoiser
-from scorekit.guidance import classifier_free
+from scorekit.guidance import classifier_free_batched
+from scorekit.predictions import X0
 from scorekit.solvers import Ancestral, DPMSolverPP2M, Euler, Heun, grids, sample
 from scorekit.typing import Prediction
 
@@ -216,62 +217,70 @@ def test_two_steps_derived_by_hand(solver, final):
     np.testing.assert_allclose(got, [[final]], rtol=2e-6)
 
 
+def guided_x0_network(schedule, scale):
+    """A guided network that predicts x0, so that its eps does not exist at sigma = 0."""
+    to_pair = lambda x, t, gain: X0().to_prediction(gain[:, None] * jnp.sin(x), x, t, schedule)
+    return classifier_free_batched(to_pair, jnp.full(1, 0.5), 0.2, scale)
+
+
 def to_the_end(solver, schedule, scale, x):
-    """Two steps, 1 -> 0.5 -> 0, of a guided x0-network (without eps at sigma = 0) on the bare init/step contract."""
-    network = lambda gain: denoiser_from_network(lambda x, t: gain * jnp.sin(x), schedule, "x0")
-    denoiser = classifier_free(network(0.5), network(0.2), scale)
-    state = solver.init(x)
-    times = jnp.array([1.0, 0.5, 0.0])
-    for i, key in enumerate(jax.random.split(jax.random.key(3), 2)):
-        before, (x, state) = x, solver.step(key, state, x, times[i], times[i + 1], denoiser, schedule)
-    return x, denoiser(before, times[1]).x0
+    """Two steps, 1 -> 0.5 -> 0: the state after each."""
+    ts = jnp.array([1.0, 0.5, 0.0])
+    return sample(jax.random.key(3), guided_x0_network(schedule, scale), schedule, solver, x, ts, trajectory=True)[1]
 
 
-ENDS = {**SOLVERS, "ddpm": Ancestral(), "eta_0": Ancestral(eta=0.0), "eta_half": Ancestral(eta=0.5)}
+ENDS = {"heun_flow": Heun(), "heun_sigma": Heun(coordinate="sigma"), "dpmpp_2m": DPMSolverPP2M(), "ddpm": Ancestral()}
 
 
 @jax.jit
 def ends(solvers, schedule, scale, x):
-    """Per solver: the loss, its gradients, the final state and the last clean estimate."""
+    """Per solver: the loss, its states, and its gradients."""
 
     def loss(solver, schedule, scale, x):
-        final, last_x0 = to_the_end(solver, schedule, scale, x)
-        return jnp.sum(jnp.square(final)), (final, last_x0)
+        states = to_the_end(solver, schedule, scale, x)
+        return jnp.sum(jnp.square(states[-1])), states
 
     run = jax.value_and_grad(loss, argnums=(0, 1, 2, 3), has_aux=True)
     return {name: run(solver, schedule, scale, x) for name, solver in solvers.items()}
 
 
-@pytest.mark.parametrize("name", [*ORDER_SCHEDULES, "edm_from_zero", "shifted_cosine", "zero_terminal_linear_vp"])
-def test_steps_from_exactly_1_and_to_exactly_0_are_finite_with_their_gradients(name):
-    solvers, schedule = jax.tree.map(jnp.asarray, (ENDS, SCHEDULES[name].make()))
-    results = ends(solvers, schedule, jnp.array(2.0), jnp.array([[0.3, -1.2]]))
-    for solver, ((value, (final, last_x0)), gradient) in results.items():
+def check_ends(solvers, name):
+    solvers, schedule = jax.tree.map(jnp.asarray, (solvers, SCHEDULES[name].make()))
+    for solver, ((value, states), gradient) in ends(
+        solvers, schedule, jnp.array(2.0), jnp.array([[0.3, -1.2]])
+    ).items():
         assert np.isfinite(value), solver
         if name != "edm_from_zero":  # sigma_min^(1/rho) has an infinite slope at 0
             for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
                 assert np.all(np.isfinite(leaf)), (solver, jax.tree_util.keystr(path))
         if schedule.sigma(0.0) == 0:  # nothing is left of the state but its clean estimate
-            np.testing.assert_allclose(final, schedule.alpha(0.0) * last_x0, rtol=1e-6)
+            np.testing.assert_allclose(states[1], schedule.alpha(0.0) * 0.8 * jnp.sin(states[0]), rtol=1e-5)
 
 
-@pytest.mark.parametrize("solver", ["euler", "heun_flow", "dpmpp_2m", "ddpm", "eta_half"])
+@pytest.mark.parametrize(
+    "name", ["linear_vp", "cosine", "rectified_flow", "sigmoid", "laplace", "edm_from_zero", "shifted_cosine"]
+)
+def test_steps_from_exactly_1_and_to_exactly_0_are_finite_with_their_gradients(name):
+    check_ends(ENDS, name)
+
+
+@pytest.mark.parametrize("name", ["linear_vp", "geometric_ve"])
+def test_gradients_at_every_eta_are_finite(name):
+    check_ends({"euler": Euler(), "eta_0": Ancestral(eta=0.0), "eta_half": Ancestral(eta=0.5)}, name)
+
+
+@pytest.mark.parametrize("solver", ["heun_flow", "dpmpp_2m", "eta_half"])
 @in_float64
 def test_gradients_are_those_of_finite_differences(solver):
-    def loss(eta_or_nothing, beta_max, scale, x):
-        chosen = Ancestral(eta=eta_or_nothing) if solver == "eta_half" else ENDS[solver]
-        return jnp.sum(jnp.square(to_the_end(chosen, schedules.linear_vp(0.1, beta_max), scale, x)[0]))
+    @jax.jit
+    def loss(values, x):
+        scale, beta_max, eta = values
+        chosen = Ancestral(eta=eta) if solver == "eta_half" else ENDS[solver]
+        return jnp.sum(jnp.square(to_the_end(chosen, schedules.linear_vp(0.1, beta_max), scale, x)[-1]))
 
-    at = (jnp.array(0.5), jnp.array(8.0), jnp.array(2.0), jnp.array([[0.3, -1.2]]))
-    gradient = jax.grad(loss, argnums=(0, 1, 2, 3))(*at)
-    h = 1e-6
-    for i in range(4):
-        step = [h * (i == j) for j in range(4)]
-        numeric = (
-            loss(*(a + d for a, d in zip(at, step, strict=True)))
-            - loss(*(a - d for a, d in zip(at, step, strict=True)))
-        ) / (2 * h)
-        np.testing.assert_allclose(jnp.sum(gradient[i]), numeric, rtol=1e-6, atol=1e-9)
+    values, x, h = jnp.array([2.0, 8.0, 0.5]), jnp.array([[0.3, -1.2]]), 1e-6
+    numeric = [(loss(values + h * d, x) - loss(values - h * d, x)) / (2 * h) for d in jnp.eye(3)]
+    np.testing.assert_allclose(jax.grad(loss)(values, x), numeric, rtol=1e-6, atol=1e-9)
 
 
 def test_steps_with_a_time_per_example():

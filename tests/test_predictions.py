@@ -1,0 +1,165 @@
+"""The hub: round trips between all pairs of targets, definitions, and both ends."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import PRESERVING, SCHEDULES, in_float64, quick_jit
+
+from scorekit.predictions import TARGETS, as_target, bounded_log_snr, convert, edm_target, with_x0
+from scorekit.process import perturb
+from scorekit.schedules import cosine, geometric_ve, linear_vp, rectified_flow, sigmoid, sub_vp
+from scorekit.typing import Prediction
+
+FORMS = {**TARGETS, "edm": edm_target(0.5)}
+ROUND_TRIPS = {
+    "cosine": cosine,
+    "rectified_flow": rectified_flow,
+    "sigmoid": sigmoid,
+    "geometric_ve": lambda: geometric_ve(1e-3, 1e3),
+}
+RNG = np.random.default_rng(0)
+X0, EPS = RNG.normal(size=(13, 4)), RNG.normal(size=(13, 4))
+
+
+@quick_jit
+def all_pairs(schedule, levels, x0, eps):
+    t = schedule.time_at(levels)
+    x_t, truth = perturb(x0, eps, t, schedule), Prediction(x0, eps)
+    outputs = {name: form.from_prediction(truth, t, schedule) for name, form in FORMS.items()}
+    converted = {
+        (a, b): convert(outputs[a], x_t, t, schedule, source=FORMS[a], target=FORMS[b]) for a in FORMS for b in FORMS
+    }
+    return outputs, converted
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+def test_every_ordered_pair_round_trips(name, bits):
+    with jax.enable_x64(bits == 64):
+        dtype = np.dtype(f"float{bits}")
+        levels = np.linspace(-12, 12, 13).astype(dtype)
+        outputs, converted = all_pairs(ROUND_TRIPS[name](), levels, X0.astype(dtype), EPS.astype(dtype))
+    # Going from the noise to the signal (or back) multiplies a rounding error by sigma / alpha (or its inverse).
+    amplification = np.exp(np.abs(np.float64(levels)) / 2)[:, None]
+    for (a, b), value in converted.items():
+        size = np.abs(outputs[b]).max(axis=1, keepdims=True)
+        error = np.abs(np.float64(value) - np.float64(outputs[b])) / size
+        assert np.all(error < 100 * np.finfo(dtype).eps * amplification), (a, b)
+
+
+@pytest.mark.parametrize("schedule", [cosine(0.008), sub_vp(), geometric_ve()], ids=["cosine", "sub_vp", "ve"])
+@in_float64
+def test_targets_are_what_they_say(schedule):
+    t, h = np.linspace(0.1, 0.9, 13), 1e-6
+    alpha, sigma = (np.asarray(f(t))[:, None] for f in (schedule.alpha, schedule.sigma))
+    form = lambda name: FORMS[name].from_prediction(Prediction(X0, EPS), t, schedule)
+    np.testing.assert_array_equal(form("x0"), X0)
+    np.testing.assert_array_equal(form("eps"), EPS)
+    np.testing.assert_allclose(form("score"), -EPS / sigma, rtol=1e-12)
+    np.testing.assert_allclose(form("v"), alpha * EPS - sigma * X0, rtol=1e-12)
+    path = lambda t: perturb(X0, EPS, t, schedule)
+    np.testing.assert_allclose(form("velocity"), (path(t + h) - path(t - h)) / (2 * h), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", [geometric_ve(), cosine(), rectified_flow()], ids=["ve", "cosine", "flow"])
+@pytest.mark.parametrize("s", [0.5, 1.7])
+@in_float64
+def test_edm_target_is_karras_preconditioning(schedule, s):
+    t = np.linspace(0.1, 0.9, 13)
+    alpha, sigma = (np.asarray(f(t))[:, None] for f in (schedule.alpha, schedule.sigma))
+    w = sigma / alpha  # EDM's sigma, for its x = x_t / alpha
+    c_skip, c_out = s**2 / (w**2 + s**2), w * s / np.sqrt(s**2 + w**2)
+    x_t, network = X0, EPS  # any values
+    prediction = edm_target(s).to_prediction(network, x_t, t, schedule)
+    np.testing.assert_allclose(prediction.x0, c_skip * x_t / alpha + c_out * network, rtol=1e-10)
+    np.testing.assert_allclose(alpha * prediction.x0 + sigma * prediction.eps, x_t, rtol=1e-10, atol=1e-12)
+    truth = edm_target(s).from_prediction(Prediction(X0, EPS), t, schedule)
+    np.testing.assert_allclose(truth, (X0 - c_skip * (X0 + w * EPS)) / c_out, rtol=1e-9, atol=1e-10)
+
+
+@in_float64
+def test_edm_target_of_unit_data_is_minus_v():
+    t = np.linspace(0, 1, 13)
+    for schedule in (cosine(), linear_vp()):
+        v = FORMS["v"].from_prediction(Prediction(X0, EPS), t, schedule)
+        np.testing.assert_allclose(edm_target(1.0).from_prediction(Prediction(X0, EPS), t, schedule), -v, rtol=1e-12)
+
+
+@quick_jit
+def measured_scales(schedule, t, x_t, output, change):
+    pairs = {}
+    for name, form in FORMS.items():
+        before, after = (form.to_prediction(o, x_t, t, schedule).eps for o in (output, output + change))
+        measured = jnp.linalg.norm(after - before, axis=1) / jnp.linalg.norm(change, axis=1)
+        pairs[name] = measured, form.eps_scale(t, schedule)
+    return pairs
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear_vp", "sub_vp", "edm", "rectified_flow", "laplace", "learned"])
+@in_float64
+def test_eps_scale_is_the_error_ratio(name):
+    t = np.linspace(0.02, 0.98, 13)
+    pairs = measured_scales(SCHEDULES[name].make(), t, X0, EPS, np.cos(EPS))
+    for form, (measured, stated) in pairs.items():
+        np.testing.assert_allclose(stated, measured, rtol=1e-6, err_msg=form)
+
+
+@pytest.mark.parametrize("schedule", [cosine(), cosine(0.008), rectified_flow()], ids=["cosine", "offset", "flow"])
+@pytest.mark.parametrize("form", ["v", "velocity", "edm"])
+def test_ratio_free_targets_are_exact_at_both_ends(schedule, form):
+    t, x0, eps = jnp.array([0.0, 1.0]), X0[:2].astype(np.float32), EPS[:2].astype(np.float32)
+    x_t = perturb(x0, eps, t, schedule)
+    output = FORMS[form].from_prediction(Prediction(x0, eps), t, schedule)
+    back = FORMS[form].to_prediction(output, x_t, t, schedule)
+    np.testing.assert_allclose(back.x0, x0, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(back.eps, eps, rtol=1e-4, atol=1e-5)
+    assert np.all(np.isfinite(FORMS[form].eps_scale(t, schedule)))
+
+
+@pytest.mark.parametrize("name", [n for n in SCHEDULES if n != "edm_from_zero"])
+@pytest.mark.parametrize("form", ["v", "velocity", "edm"])
+def test_ratio_free_targets_are_finite_at_both_ends_of_every_schedule(name, form):
+    t, x = jnp.array([0.0, 1.0]), jnp.ones((2, 4))
+    schedule = SCHEDULES[name].make()
+    prediction = FORMS[form].to_prediction(x, x, t, schedule)
+    again = FORMS[form].from_prediction(prediction, t, schedule)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((prediction, again)))
+    np.testing.assert_allclose(prediction.x0[0] * schedule.alpha(0.0), x[0], atol=0.02 + schedule.sigma(0.0))
+
+
+def test_v_keeps_x_t_for_schedules_that_preserve_no_variance():
+    assert "sub_vp" not in PRESERVING
+    schedule, t = sub_vp(), jnp.linspace(0, 1, 13)
+    prediction = FORMS["v"].to_prediction(X0.astype(np.float32), EPS.astype(np.float32), t, schedule)
+    np.testing.assert_allclose(perturb(prediction.x0, prediction.eps, t, schedule), EPS, rtol=1e-5, atol=1e-5)
+
+
+def test_with_x0_keeps_x_t_and_leaves_the_noise_where_there_is_none():
+    schedule, t = rectified_flow(), jnp.linspace(0.0, 1.0, 13)
+    old, new = Prediction(jnp.float32(X0), jnp.float32(EPS)), jnp.float32(EPS + X0**2)
+    out = with_x0(old, new, t, schedule)
+    np.testing.assert_array_equal(out.x0, new)
+    kept = perturb(out.x0, out.eps, t, schedule)
+    np.testing.assert_allclose(kept[1:], perturb(old.x0, old.eps, t, schedule)[1:], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(out.eps[0], old.eps[0])
+
+
+def test_bounded_log_snr():
+    np.testing.assert_array_equal(bounded_log_snr(jnp.array([0.0, 0.5, 1.0]), rectified_flow()), [60.0, 0.0, -60.0])
+
+
+def test_targets_are_trees_by_name_or_object():
+    assert as_target("v") is TARGETS["v"]
+    assert as_target(edm_target(2.0)) == edm_target(2.0)
+    assert jax.tree.leaves(edm_target(2.0)) == [2.0]
+    x = {"a": jnp.ones((2, 3), jnp.bfloat16)}
+    out = convert(x, x, jnp.array([0.2, 0.3]), cosine(), source="v", target="velocity")
+    assert out["a"].dtype == jnp.bfloat16
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match=r"target must be one of \['eps', 'score', 'v', 'velocity', 'x0'\].*'noise'"):
+        as_target("noise")
+    with pytest.raises(ValueError, match="sigma_data must be finite and > 0"):
+        edm_target(0.0)

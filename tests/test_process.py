@@ -1,0 +1,111 @@
+"""The forward process against differentiation, dense Gaussian algebra and Bayes' rule."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import SCHEDULES, in_float64, quick_jit
+
+from scorekit import process
+from scorekit.schedules import cosine, geometric_ve, linear_vp, rectified_flow
+from scorekit.typing import Prediction
+
+T = np.array([0.03, 0.2, 0.437, 0.7, 0.97])  # off the knots of every table
+H = 1e-6
+
+
+@quick_jit
+def rates(schedule, t):
+    own = process.drift(schedule, t), process.diffusion_squared(schedule, t)
+    found = process.autodiff_drift(schedule, t), process.autodiff_diffusion_squared(schedule, t)
+    variance = lambda t: jnp.square(schedule.sigma(t))
+    numeric = (variance(t + H) - variance(t - H)) / (2 * H), (jnp.log(schedule.alpha(t + H) / schedule.alpha(t - H))) / (2 * H)
+    return own, found, numeric, variance(t)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@in_float64
+def test_drift_and_diffusion_agree_with_autodiff_and_their_definition(name):
+    (f, g2), (f_auto, g2_auto), (variance_rate, log_alpha_rate), variance = rates(SCHEDULES[name].make(), T)
+    np.testing.assert_allclose(f, f_auto, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(g2, g2_auto, rtol=1e-9)
+    np.testing.assert_allclose(f, log_alpha_rate, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(g2, variance_rate - 2 * f * variance, rtol=1e-5, atol=1e-8)
+
+
+@quick_jit
+def kernels(schedule, r, s, t):
+    marginals = [(schedule.alpha(x), schedule.sigma(x)) for x in (r, s, t)]
+    pairs = process.transition(schedule, s, r), process.transition(schedule, t, s), process.transition(schedule, t, r)
+    return marginals, pairs, process.posterior(schedule, t, s)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@in_float64
+def test_transitions_compose_and_the_posterior_is_bayes(name):
+    marginals, pairs, posterior = kernels(SCHEDULES[name].make(), T[:-2], T[1:-1], T[2:])
+    (_, _), (alpha_s, sigma_s), (alpha_t, sigma_t) = marginals
+    first, second, both = ((k.scales[0], k.std**2) for k in pairs)
+    # Chapman-Kolmogorov.
+    np.testing.assert_allclose(second[0] * first[0], both[0], rtol=1e-10)
+    np.testing.assert_allclose(second[0] ** 2 * first[1] + second[1], both[1], rtol=1e-8)
+    # The marginal goes to the marginal.
+    np.testing.assert_allclose(second[0] * alpha_s, alpha_t, rtol=1e-10)
+    np.testing.assert_allclose(second[0] ** 2 * sigma_s**2 + second[1], sigma_t**2, rtol=1e-10)
+    # q(x_s | x0) times q(x_t | x_s), by adding precisions.
+    scale, variance = second
+    precision = 1 / sigma_s**2 + scale**2 / variance
+    np.testing.assert_allclose(posterior.std**2, 1 / precision, rtol=1e-8)
+    np.testing.assert_allclose(posterior.scales[0], scale / variance / precision, rtol=1e-8)
+    np.testing.assert_allclose(posterior.scales[1], alpha_s / sigma_s**2 / precision, rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["cosine", "rectified_flow", "sigmoid", "laplace", "shifted_flow"])
+def test_kernels_are_exact_where_alpha_or_sigma_vanishes(name):
+    schedule = SCHEDULES[name].make()
+    to_noise, from_data = process.transition(schedule, 1.0, 0.5), process.transition(schedule, 0.5, 0.0)
+    assert (to_noise.scales[0], to_noise.std) == (0.0, 1.0)
+    np.testing.assert_allclose([from_data.scales[0], from_data.std], [schedule.alpha(0.5), schedule.sigma(0.5)], rtol=1e-6)
+    to_data = process.posterior(schedule, 0.5, 0.0)
+    assert (*to_data.scales, to_data.std) == (0.0, 1.0, 0.0)
+    whole = process.posterior(schedule, 1.0, 0.0)
+    assert (*whole.scales, whole.std) == (0.0, 1.0, 0.0)
+    first = process.posterior(schedule, 1.0, 0.5)
+    np.testing.assert_allclose(
+        [*first.scales, first.std], [0.0, schedule.alpha(0.5), schedule.sigma(0.5)], rtol=1e-6, atol=0
+    )
+
+
+def test_snr_drop_is_one_minus_the_ratio():
+    schedule = linear_vp()
+    expected = -np.expm1(np.float64(schedule.log_snr(0.6)) - np.float64(schedule.log_snr(0.59)))
+    assert process.snr_drop(schedule, 0.6, 0.59) == pytest.approx(expected, rel=1e-4)
+    assert process.snr_drop(schedule, 0.6, 0.6) == 0.0
+
+
+def test_perturb_mixes_per_example_and_keeps_tree_and_dtype():
+    x0 = {"a": jnp.ones((2, 3)), "b": jnp.full((2,), 2.0, jnp.bfloat16)}
+    eps = jax.tree.map(lambda x: -jnp.ones_like(x), x0)
+    out = process.perturb(x0, eps, jnp.array([0.0, 0.75]), rectified_flow())
+    np.testing.assert_array_equal(out["a"], [[1, 1, 1], [-0.5, -0.5, -0.5]])
+    np.testing.assert_array_equal(out["b"].astype(jnp.float32), [2.0, -0.25])
+    assert out["b"].dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(("schedule", "std"), [(geometric_ve(0.01, 50.0), 50.0), (cosine(), 1.0), (linear_vp(), 0.99998)])
+def test_prior_has_the_noise_of_the_last_time(schedule, std):
+    like = {"a": jax.ShapeDtypeStruct((400, 50), jnp.float32), "b": jax.ShapeDtypeStruct((3,), jnp.bfloat16)}
+    x = process.sample_prior(jax.random.key(0), schedule, like)
+    assert float(x["a"].std()) == pytest.approx(std, rel=0.02)
+    assert x["b"].dtype == jnp.bfloat16
+    half = process.sample_prior(jax.random.key(0), schedule, like["a"], t=0.5)
+    np.testing.assert_allclose(
+        half, schedule.sigma(0.5) * jax.random.normal(jax.random.key(0), (400, 50)), rtol=1e-6
+    )
+
+
+def test_score_is_the_gradient_of_the_conditional_log_density():
+    schedule, x0, eps, t = cosine(), jnp.array([1.0, -2.0]), jnp.array([0.3, 0.4]), 0.3
+    x_t = process.perturb(x0, eps, t, schedule)
+    log_density = lambda x: -0.5 * jnp.sum(jnp.square((x - schedule.alpha(t) * x0) / schedule.sigma(t)))
+    np.testing.assert_allclose(process.score(Prediction(x0, eps), t, schedule), jax.grad(log_density)(x_t), rtol=1e-5)

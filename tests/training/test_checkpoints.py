@@ -1,0 +1,334 @@
+"""Checkpoints: exact, pruned, and readable after accidents."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from scorekit.training import Checkpoints, init_state, make_optimizer, make_train_step, restore_params
+
+OPTIMIZER = make_optimizer(0.1, warmup_steps=2, total_steps=50)
+SHAPES = {"w": (64, 33), "b": (5,)}
+
+
+def make_state(seed=0, optimizer=OPTIMIZER, shapes=SHAPES, decays=(0.9, 0.999)):
+    rng = np.random.default_rng(seed)
+    params = {k: jnp.asarray(rng.normal(size=s), jnp.float32) for k, s in shapes.items()}
+    return init_state(jax.random.key(seed), params, optimizer, decays)
+
+
+STEP = make_train_step(
+    lambda key, batch: batch,
+    lambda p, b: (jnp.sum((b["x"] - p["w"]) ** 2, axis=(1, 2)) + jnp.sum(p["b"] ** 2), {}),
+    OPTIMIZER,
+)
+BATCH = {"x": np.ones((8, 64, 33), np.float32)}
+
+
+def words(state):
+    """Every leaf on the host; PRNG keys as their words."""
+    leaf = lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+    return jax.tree.map(lambda x: np.array(leaf(x)), state)
+
+
+def assert_same(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(words(a)), jax.tree.leaves(words(b)), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A directory with checkpoints 1, 2 and 3 (copy it before harming it) and their states."""
+    directory = tmp_path_factory.mktemp("saved")
+    states = {}
+    state = make_state()
+    with Checkpoints(directory, keep_best=1, metric="loss") as checkpoints:
+        for step in (1, 2, 3):
+            state, metrics = STEP(state, BATCH)
+            states[step] = words(state)
+            assert checkpoints.save(step, state, {"loss": float(metrics["loss"])}, {"position": 10 * step})
+    return directory, states
+
+
+@pytest.fixture
+def copy(saved, tmp_path):
+    shutil.copytree(saved[0], tmp_path, dirs_exist_ok=True)
+    return tmp_path, saved[1]
+
+
+@pytest.fixture
+def no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_round_trip_is_exact(saved, no_warnings):
+    directory, states = saved
+    with Checkpoints(directory) as checkpoints:
+        restored = checkpoints.restore_latest(jax.eval_shape(make_state))
+    assert restored is not None
+    assert (restored.step, restored.extra) == (3, {"position": 30})
+    assert jax.tree.structure(restored.state) == jax.tree.structure(make_state())
+    assert jax.random.key_impl(restored.state.key) == jax.random.key_impl(jax.random.key(0))
+    assert_same(words(restored.state), states[3])
+
+
+def test_restored_run_goes_on_exactly(saved):
+    directory, states = saved
+    with Checkpoints(directory) as checkpoints:
+        state = checkpoints.restore_latest(make_state(seed=9)).state
+    fresh = make_state()
+    for _ in range(5):
+        fresh, _ = STEP(fresh, BATCH)
+    for _ in range(2):
+        state, _ = STEP(state, BATCH)
+    assert_same(state, fresh)
+
+
+def test_saving_does_not_race_with_donation(tmp_path):
+    shapes = {"w": (1000, 1000)}
+    step = make_train_step(lambda k, b: b, lambda p, b: (b["x"] * jnp.mean(p["w"] ** 2), {}), optax.sgd(100.0))
+    state = make_state(optimizer=optax.sgd(100.0), shapes=shapes, decays=())
+    batch = {"x": np.ones(8, np.float32)}
+    state, _ = step(state, batch)
+    before = words(state)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state)
+        for _ in range(5):
+            state, _ = step(state, batch)
+        restored = checkpoints.restore_latest(state)
+    assert_same(words(restored.state), before)
+
+
+def test_keys_of_another_kind_and_small_types(tmp_path):
+    tree = {
+        "key": jax.random.split(jax.random.key(1, impl="rbg"), 2),
+        "half": jnp.arange(5, dtype=jnp.bfloat16),
+        "flag": jnp.array([True, False]),
+        "list": [jnp.zeros(()), (jnp.ones(3, jnp.int8),)],
+    }
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(0, tree)
+        assert_same(checkpoints.restore_latest(jax.eval_shape(lambda: tree)).state, tree)
+
+
+def test_empty_directory(tmp_path):
+    with Checkpoints(tmp_path / "new") as checkpoints:
+        assert checkpoints.restore_latest(make_state()) is None
+        assert checkpoints.steps() == []
+    with pytest.raises(FileNotFoundError, match="no readable checkpoint in"):
+        restore_params(tmp_path / "new")
+    with pytest.raises(FileNotFoundError, match="no checkpoint in"):
+        restore_params(tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()
+
+
+def test_saving_a_step_again_writes_nothing(copy):
+    directory, states = copy
+    with Checkpoints(directory) as checkpoints:
+        assert checkpoints.save(3, make_state(seed=5)) is False
+        assert checkpoints.save(2, make_state(seed=5)) is False
+        assert_same(words(checkpoints.restore_latest(make_state()).state), states[3])
+
+
+def tiny(value):
+    return {"w": jnp.full(2, value, jnp.float32)}
+
+
+@pytest.mark.parametrize("reopen", [False, True])
+def test_keeps_the_newest_and_the_best(tmp_path, reopen):
+    losses = {1: 0.5, 2: 0.1, 3: 0.4, 4: float("nan"), 5: 0.3, 6: 0.35}
+    checkpoints = Checkpoints(tmp_path, keep=2, keep_best=2, metric="loss")
+    for step, loss in losses.items():
+        checkpoints.save(step, tiny(step), {"loss": loss, "other": 1.0})
+        if reopen:
+            checkpoints.close()
+            checkpoints = Checkpoints(tmp_path, keep=2, keep_best=2, metric="loss")
+    assert checkpoints.steps() == [2, 5, 6]
+    checkpoints.save(7, tiny(7))  # no metrics: kept as one of the newest only
+    checkpoints.save(8, tiny(8), {"loss": 0.9})
+    assert checkpoints.steps() == [2, 5, 7, 8]
+    checkpoints.save(9, tiny(9), {"loss": 0.05})
+    assert checkpoints.steps() == [2, 8, 9]
+    checkpoints.close()
+
+
+def test_largest_can_be_best(tmp_path):
+    with Checkpoints(tmp_path, keep=1, keep_best=1, metric="accuracy", mode="max") as checkpoints:
+        for step, accuracy in enumerate((0.2, 0.9, 0.4)):
+            checkpoints.save(step, tiny(step), {"accuracy": accuracy})
+        assert checkpoints.steps() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"keep": 0}, "keep must be at least 1"),
+        ({"keep_best": -1}, "keep_best at least 0, got 3 and -1"),
+        ({"keep_best": 1}, "metric must be the name of a metric when keep_best=1, got None"),
+        ({"mode": "least"}, "mode must be 'min' or 'max', got 'least'"),
+    ],
+)
+def test_refusals(tmp_path, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        Checkpoints(tmp_path, **kwargs)
+
+
+def test_another_structure_is_refused_by_name(saved):
+    directory, _ = saved
+    others = {
+        "params/extra is not in the checkpoint": make_state(shapes={**SHAPES, "extra": (2,)}),
+        "params/b is only in the checkpoint": make_state(shapes={"w": (64, 33)}),
+        r"params/w is float32\[64, 33\] in the checkpoint and float32\[3\] here": make_state(
+            shapes={"w": (3,), "b": (5,)}
+        ),
+        "ema/0.5/w is not in the checkpoint": make_state(decays=(0.5, 0.9, 0.999)),
+        r"opt_state/.*mu.* is only in the checkpoint": make_state(optimizer=optax.sgd(0.1)),
+    }
+    with Checkpoints(directory) as checkpoints:
+        for message, other in others.items():
+            with pytest.raises(ValueError, match=message):
+                checkpoints.restore_latest(other)
+        assert checkpoints.steps() == [1, 2, 3]  # nothing was set aside
+
+
+def array_file(directory):
+    """The largest file under a checkpoint: the arrays."""
+    return max(directory.rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else -1)
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+
+
+ACCIDENTS = {
+    "arrays truncated": lambda d: truncate(array_file(d)),
+    "arrays deleted": lambda d: array_file(d).unlink(),
+    "one bit flipped": lambda d: flip(array_file(d)),
+    "manifest truncated": lambda d: truncate(d / "state" / "manifest.ocdbt"),
+    "array description deleted": lambda d: (d / "state" / "_METADATA").unlink(),
+    "array description truncated": lambda d: truncate(d / "state" / "_METADATA"),
+    "json truncated": lambda d: truncate(d / "extra" / "metadata"),
+    "json deleted": lambda d: (d / "extra" / "metadata").unlink(),
+    "arrays absent": lambda d: shutil.rmtree(d / "state"),
+    "metrics truncated": lambda d: truncate(d / "metrics" / "metrics"),
+    "everything deleted": lambda d: [shutil.rmtree(p) if p.is_dir() else p.unlink() for p in d.iterdir()],
+}
+
+
+@pytest.mark.parametrize("accident", ACCIDENTS)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_broken_newest_checkpoint_falls_back(copy, accident):
+    directory, states = copy
+    ACCIDENTS[accident](directory / "3")
+    if accident != "metrics truncated":
+        with pytest.warns(UserWarning, match=r"checkpoint .*/3 is broken \(.+\); it is passed over"):
+            step, params = restore_params(directory)
+        assert step == 2
+        assert_same(params, words(states[2]).params)
+        assert (directory / "3").exists()
+    with pytest.warns(UserWarning, match=r"checkpoint .*/3 is broken \(.+\); it is renamed to broken-3"):  # noqa: SIM117
+        with Checkpoints(directory, keep_best=1, metric="loss") as checkpoints:
+            restored = checkpoints.restore_latest(make_state())
+            assert (restored.step, restored.extra) == (2, {"position": 20})
+            assert_same(words(restored.state), states[2])
+            assert checkpoints.save(3, restored.state)  # its name is free again
+            assert checkpoints.steps() == [1, 2, 3]
+            assert checkpoints.restore_latest(make_state()).step == 3
+    assert (directory / "broken-3").exists()
+
+
+def test_all_broken(copy):
+    directory, _ = copy
+    for step in "123":
+        truncate(array_file(directory / step))
+    with Checkpoints(directory) as checkpoints:
+        with pytest.warns(UserWarning, match="broken") as caught:
+            assert checkpoints.restore_latest(make_state()) is None
+        assert len([w for w in caught if "broken" in str(w.message)]) == 3
+        assert checkpoints.save(1, make_state())
+
+
+def test_what_a_killed_save_left_is_not_a_checkpoint(copy, no_warnings):
+    directory, states = copy
+    half = directory / "4.orbax-checkpoint-tmp-1234"
+    shutil.copytree(directory / "3", half)
+    assert restore_params(directory)[0] == 3
+    assert half.exists()  # a reader touches nothing: the save may be in progress
+    with Checkpoints(directory) as checkpoints:
+        assert not half.exists()
+        assert_same(words(checkpoints.restore_latest(make_state()).state), states[3])
+        assert checkpoints.save(4, make_state())
+
+
+def test_reads_parameters_alone(saved, no_warnings):
+    directory, states = saved
+    step, params = restore_params(directory)
+    assert step == 3
+    assert_same(params, words(states[3]).params)
+    for decay in (0.9, "0.999"):
+        assert_same(restore_params(directory, decay=decay, step=2)[1], states[2].ema[str(decay)])
+    with pytest.raises(ValueError, match=r"decay must be one of \['0.9', '0.999'\], got 0.5"):
+        restore_params(directory, decay=0.5)
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint 7 in .*, only \[1, 2, 3\]"):
+        restore_params(directory, step=7)
+    with pytest.raises(ValueError, match="w is float32"):
+        restore_params(directory, like={"w": jnp.zeros(3), "b": jnp.zeros(5)})
+
+
+def test_reads_parameters_that_are_no_dictionary(tmp_path):
+    params = [jnp.ones(2), (jnp.zeros(3), jnp.arange(4.0))]
+    state = init_state(jax.random.key(0), params, optax.sgd(0.1), (0.9,))
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state)
+    assert_same(restore_params(tmp_path, decay=0.9, like=params)[1], params)
+
+
+def test_the_json_is_readable_without_orbax(saved):
+    directory, _ = saved
+    assert json.loads((directory / "3" / "extra" / "metadata").read_text())["extra"] == {"position": 30}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3])
+def test_killed_while_saving(tmp_path, delay):
+    program = textwrap.dedent(f"""
+        import jax.numpy as jnp
+        from scorekit.training import Checkpoints
+        checkpoints = Checkpoints({str(tmp_path)!r}, keep=2)
+        for step in range(1, 10_000):
+            checkpoints.save(step, {{"w": jnp.full((1500, 1000), step, jnp.float32)}})
+            print(step, flush=True)
+    """)
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    for _ in range(4):
+        process.stdout.readline()
+    try:
+        process.wait(delay)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+    process.communicate()
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore_latest({"w": jnp.zeros((1500, 1000))})
+        assert restored.step >= 2
+        np.testing.assert_array_equal(restored.state["w"], restored.step)
+        assert checkpoints.save(restored.step + 1, restored.state)

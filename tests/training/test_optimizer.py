@@ -1,0 +1,72 @@
+"""The learning rate by its formula, and the order of clipping, Adam and decay."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from scorekit.training import learning_rate_schedule, make_optimizer
+
+
+def test_schedule_values():
+    schedule = learning_rate_schedule(2.0, 10, 110, 0.25)
+    n = np.arange(130)
+    warmup = np.minimum(1, (n + 1) / 10)
+    progress = np.clip((n - 10) / 100, 0, 1)
+    expected = 2.0 * warmup * (0.25 + 0.75 * (1 + np.cos(np.pi * progress)) / 2)
+    np.testing.assert_allclose(schedule(n), expected, rtol=1e-5)
+    assert schedule(0) == pytest.approx(0.2)  # the first step is not lost
+    assert schedule(9) == schedule(10) == pytest.approx(2.0)
+    assert schedule(60) == pytest.approx(2.0 * (0.25 + 0.75 / 2))
+    assert schedule(110) == schedule(10_000) == pytest.approx(0.5)
+
+
+def test_schedule_agrees_with_optax_after_the_warmup():
+    ours = learning_rate_schedule(1.0, 5, 55, 0.1)
+    theirs = optax.cosine_decay_schedule(1.0, 50, alpha=0.1)
+    n = np.arange(60)
+    np.testing.assert_allclose(ours(n + 5), theirs(n), rtol=1e-5)
+
+
+def test_constant_rate_without_warmup():
+    np.testing.assert_allclose(learning_rate_schedule(0.3, 0, 10, 1.0)(np.arange(20)), 0.3, rtol=1e-6)
+
+
+def test_clips_by_the_global_norm_before_adam():
+    rate, (b1, b2) = 0.1, (0.9, 0.999)
+    optimizer = make_optimizer(rate, 0, 10, final_fraction=1.0, clip_norm=1.0)
+    params = {"a": jnp.zeros(1), "b": jnp.zeros(1)}
+    state = optimizer.init(params)
+    update = jax.jit(optimizer.update)
+    m, v = np.zeros(2), np.zeros(2)
+    for n, g in enumerate([np.array([3.0, 4.0]), np.array([0.3, -0.4])], start=1):
+        updates, state = update({"a": jnp.array(g[:1]), "b": jnp.array(g[1:])}, state, params)
+        g = g / max(1.0, np.linalg.norm(g))
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        expected = -rate * (m / (1 - b1**n)) / (np.sqrt(v / (1 - b2**n)) + 1e-8)
+        np.testing.assert_allclose([updates["a"][0], updates["b"][0]], expected, rtol=1e-4)
+
+
+def test_weight_decay_acts_on_kernels_only():
+    optimizer = make_optimizer(0.1, 0, 10, final_fraction=1.0, weight_decay=0.5)
+    params = {"kernel": 2 * jnp.ones((2, 2)), "bias": 2 * jnp.ones(2)}
+    updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params)
+    np.testing.assert_allclose(updates["kernel"], -0.1 * 0.5 * 2, rtol=1e-6)
+    np.testing.assert_array_equal(updates["bias"], 0)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate must be finite and > 0, got 0.0"),
+        ({"warmup_steps": 100}, "warmup_steps must be at least 0 and below total_steps=100, got 100"),
+        ({"warmup_steps": -1}, "warmup_steps must be at least 0"),
+        ({"final_fraction": 1.5}, r"final_fraction must be in \[0, 1\], got 1.5"),
+        ({"clip_norm": -1.0}, "clip_norm must be finite and > 0, got -1.0"),
+        ({"weight_decay": -0.1}, "weight_decay must be >= 0, got -0.1"),
+    ],
+)
+def test_refusals(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        make_optimizer(**{"learning_rate": 1e-3, "warmup_steps": 10, "total_steps": 100, **kwargs})

@@ -1,0 +1,138 @@
+"""The result of a run depends on the seed and the global batch, not on the devices."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from scorekit.networks import MLP
+from scorekit.training import (
+    Checkpoints,
+    init_state,
+    make_mesh,
+    make_optimizer,
+    make_train_step,
+    place_state,
+    restore_params,
+    state_sharding,
+)
+
+pytestmark = pytest.mark.skipif(len(jax.devices()) < 4, reason="needs 4 (simulated) devices")
+
+NETWORK = MLP(features=8, blocks=1, num_classes=3)
+OPTIMIZER = make_optimizer(1e-2, warmup_steps=1, total_steps=20)
+RNG = np.random.default_rng(0)
+BATCHES = [{"x": RNG.normal(size=(16, 4)).astype(np.float32), "y": RNG.integers(0, 3, 16)} for _ in range(4)]
+
+
+def prepare(key, batch):
+    draws = jax.random.normal(key, (len(batch["x"]), 5))
+    t, eps = jax.nn.sigmoid(draws[:, 0]), draws[:, 1:]
+    return {"x_t": (1 - t)[:, None] * batch["x"] + t[:, None] * eps, "t": t, "eps": eps, "y": batch["y"]}
+
+
+def loss(params, batch):
+    error = NETWORK.apply(params, batch["x_t"], batch["t"], batch["y"]) - batch["eps"]
+    return jnp.mean(error**2, axis=1), {"t": batch["t"]}
+
+
+@functools.cache
+def params():
+    init = jax.jit(NETWORK.init)
+    return jax.device_get(init(jax.random.key(0, impl="rbg"), jnp.ones((1, 4)), 0.0, jnp.zeros(1, int)))
+
+
+def start(seed=5):
+    return init_state(jax.random.key(seed), jax.tree.map(jnp.array, params()), OPTIMIZER, (0.9,))
+
+
+@functools.cache
+def train(devices, model=1, seed=5, **kwargs):
+    mesh = make_mesh(model=model, devices=jax.devices()[:devices])
+    step = make_train_step(prepare, loss, OPTIMIZER, mesh=mesh, **kwargs)
+    state, metrics = start(seed), []
+    for batch in BATCHES:
+        state, m = step(state, batch)
+        metrics.append(m)
+    return state, metrics
+
+
+LAYOUTS = [
+    {"devices": 2},
+    {"devices": 4},
+    {"devices": 4, "model": 2, "shard_params": True},
+    {"devices": 4, "model": 4, "shard_params": True, "accumulate": 2},
+    {"devices": 1, "parallel": "pmap"},
+    {"devices": 2, "parallel": "pmap"},
+    {"devices": 4, "parallel": "pmap", "accumulate": 2},
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_devices_change_only_the_rounding(layout):
+    state, metrics = train(**layout)
+    one_device = jax.device_get(train(1))
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(one_device[0]), strict=True):
+        if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            np.testing.assert_allclose(jax.device_get(a), b, rtol=1e-4, atol=2e-5)
+    for a, b in zip(jax.tree.leaves(metrics), jax.tree.leaves(one_device[1]), strict=True):
+        np.testing.assert_allclose(jax.device_get(a), b, rtol=1e-4, atol=1e-5)
+
+
+def test_the_tolerance_would_see_another_seed():
+    state, _ = train(1, seed=6)
+    gaps = jax.tree.map(lambda a, b: np.max(np.abs(a - b)), *jax.device_get((state.params, train(1)[0].params)))
+    assert max(jax.tree.leaves(gaps)) > 1e-3
+
+
+def test_sharded_parameters_lie_on_the_model_axis():
+    state, _ = train(4, model=2, shard_params=True)
+    kernel = lambda tree: tree["params"]["dense_0"]["kernel"]
+    moments = next(s for s in state.opt_state[1] if hasattr(s, "mu"))
+    for tree in (state.params, state.ema["0.9"], moments.mu):
+        assert kernel(tree).sharding.spec in (PartitionSpec("model"), PartitionSpec("model", None))
+        assert kernel(tree).addressable_shards[0].data.shape == (4, 8)
+    assert state.step.is_fully_replicated
+
+
+def test_layout_rule():
+    mesh = make_mesh(model=2, devices=jax.devices()[:4])
+    tree = {"long": jnp.ones((3, 8, 4)), "odd": jnp.ones((3, 5)), "scalar": jnp.ones(()), "empty": jnp.ones((0,))}
+    spec = {k: s.spec for k, s in state_sharding(tree, mesh, True).items()}
+    assert spec == {
+        "long": PartitionSpec(None, "model"),
+        "odd": PartitionSpec(),
+        "scalar": PartitionSpec(),
+        "empty": PartitionSpec(),
+    }
+    assert all(s.spec == PartitionSpec() for s in state_sharding(tree, mesh).values())
+
+
+def test_pmap_refuses_a_model_axis():
+    with pytest.raises(ValueError, match="model axis 1, got shard_params=False and model=2"):
+        make_train_step(prepare, loss, OPTIMIZER, mesh=make_mesh(2, jax.devices()[:4]), parallel="pmap")
+
+
+@pytest.mark.parametrize(
+    "layout", [{"devices": 4, "model": 2, "shard_params": True}, {"devices": 2, "parallel": "pmap"}], ids=str
+)
+def test_checkpoints_hold_no_trace_of_the_devices(tmp_path, layout):
+    state, _ = train(**layout)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(4, state)
+        plain = checkpoints.restore_latest(jax.eval_shape(lambda: start()))
+        mesh = make_mesh(model=4, devices=jax.devices()[:4])
+        placed = checkpoints.restore_latest(place_state(start(), mesh, True))
+    assert plain is not None
+    assert placed is not None
+    _, read = restore_params(tmp_path)
+    for a, b, c, d in zip(
+        *map(jax.tree.leaves, (state.params, plain.state.params, placed.state.params, read)), strict=True
+    ):
+        for x in (b, c, d):
+            np.testing.assert_array_equal(jax.device_get(a), jax.device_get(x))
+    kernel = placed.state.params["params"]["dense_0"]["kernel"]
+    assert kernel.addressable_shards[0].data.shape == (2, 8)

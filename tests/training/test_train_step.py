@@ -1,0 +1,190 @@
+"""The training step against a loop written by hand, and what it does with numbers that are not finite."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from scorekit.training import check_finite, init_state, make_mesh, make_optimizer, make_train_step
+
+SEED = 3
+BATCH = {"x": np.random.default_rng(0).normal(size=(48, 3)).astype(np.float32)}
+OPTIMIZER = make_optimizer(0.1, warmup_steps=2, total_steps=50, clip_norm=0.5)
+
+
+def params():
+    return {"w": jnp.array([[0.5, -1.0, 2.0], [0.1, 0.2, 0.3]]), "b": jnp.zeros(2)}
+
+
+def prepare(key, batch):
+    return {"x": batch["x"], "noise": jax.random.normal(key, (len(batch["x"]), 2))}
+
+
+def loss(params, batch):
+    error = batch["x"] @ params["w"].T + params["b"] - batch["noise"]
+    return jnp.sum(error**2, axis=1), {"error": error}
+
+
+@pytest.fixture(scope="module")
+def step():
+    return make_train_step(prepare, loss, OPTIMIZER)
+
+
+def start(decays=(0.9, 0.99)):
+    return init_state(jax.random.key(SEED), params(), OPTIMIZER, decays)
+
+
+def run(step, state, batches):
+    metrics = []
+    for batch in batches:
+        state, m = step(state, batch)
+        metrics.append(m)
+    return state, metrics
+
+
+def assert_trees_close(a, b, **tolerance):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, **tolerance)
+
+
+@pytest.fixture(scope="module")
+def three_steps(step):
+    return run(step, start(), [BATCH] * 3)
+
+
+def test_against_a_loop_by_hand(three_steps):
+    p, ema = params(), {"0.9": params(), "0.99": params()}
+    opt_state = OPTIMIZER.init(p)
+
+    @jax.jit
+    def gradient(p, n):
+        batch = prepare(jax.random.fold_in(jax.random.key(SEED), n), BATCH)
+        return jax.value_and_grad(lambda p: jnp.mean(loss(p, batch)[0]))(p), loss(p, batch)
+
+    state, metrics = three_steps
+    for n in range(3):
+        (value, grads), (per_example, aux) = gradient(p, n)
+        np.testing.assert_allclose(metrics[n]["loss"], value, rtol=1e-5)
+        np.testing.assert_allclose(metrics[n]["grad_norm"], optax.tree.norm(grads), rtol=1e-5)
+        np.testing.assert_allclose(metrics[n]["per_example_loss"], per_example, rtol=1e-5)
+        np.testing.assert_allclose(metrics[n]["aux"]["error"], aux["error"], rtol=1e-4, atol=1e-5)
+        updates, opt_state = jax.jit(OPTIMIZER.update)(grads, opt_state, p)
+        p = optax.apply_updates(p, updates)
+        for decay in ema:
+            d = min(float(decay), (1 + n) / (10 + n))
+            ema[decay] = jax.tree.map(lambda e, q, d=d: d * e + (1 - d) * q, ema[decay], p)
+    assert_trees_close(state.params, p, rtol=1e-5, atol=1e-6)
+    assert_trees_close(state.ema, ema, rtol=1e-5, atol=1e-6)
+    assert (int(state.step), int(state.skipped), int(state.skipped_in_a_row)) == (3, 0, 0)
+
+
+@pytest.mark.parametrize("parallel", ["jit", "pmap"])
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_accumulation_changes_nothing(three_steps, parallel, accumulate):
+    step = make_train_step(prepare, loss, OPTIMIZER, parallel=parallel, accumulate=accumulate)
+    state, metrics = run(step, start(), [BATCH] * 3)
+    assert_trees_close(state.params, three_steps[0].params, rtol=1e-5, atol=1e-6)
+    assert_trees_close(state.ema, three_steps[0].ema, rtol=1e-5, atol=1e-6)
+    assert_trees_close(metrics, three_steps[1], rtol=1e-4, atol=1e-5)  # and rows stay in the batch's order
+
+
+def test_resuming_is_exact(step, three_steps):
+    state, _ = run(step, start(), [BATCH])
+    state = jax.tree.map(jnp.array, jax.device_get(state))
+    state, _ = run(step, state, [BATCH] * 2)
+    for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(three_steps[0].params), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_a_step_that_is_not_finite_is_skipped_and_counted(step, bad):
+    broken = {"x": BATCH["x"].copy()}
+    broken["x"][2, 1] = bad  # 1e30: the loss of one example overflows
+    state, _ = run(step, start(), [BATCH] * 2)
+    before = jax.device_get((state.params, state.opt_state, state.ema))
+    state, metrics = run(step, state, [broken])
+    assert not np.isfinite(metrics[0]["loss"])
+    for a, b in zip(jax.tree.leaves(before), jax.tree.leaves((state.params, state.opt_state, state.ema)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (int(state.step), int(state.skipped), int(state.skipped_in_a_row)) == (3, 1, 1)
+    state, _ = run(step, state, [broken])
+    assert (int(state.skipped), int(state.skipped_in_a_row)) == (2, 2)
+    check_finite(state, 3)
+    with pytest.raises(FloatingPointError, match="not finite in 2 steps in a row, up to step 4"):
+        check_finite(state, 2)
+    state, _ = run(step, state, [BATCH])
+    assert (int(state.step), int(state.skipped), int(state.skipped_in_a_row)) == (5, 2, 0)
+    assert not np.array_equal(before[0]["w"], state.params["w"])
+    check_finite(state, 1)
+
+
+def test_a_finite_loss_with_an_infinite_gradient_is_skipped():
+    step = make_train_step(
+        lambda key, batch: batch, lambda p, b: (jnp.sqrt(jnp.sum(p["w"] * b["x"], 1)), {}), optax.sgd(0.1)
+    )
+    state = init_state(jax.random.key(0), {"w": jnp.zeros(3)}, optax.sgd(0.1))
+    state, metrics = step(state, BATCH)
+    assert np.isfinite(metrics["loss"])
+    assert int(state.skipped) == 1
+    np.testing.assert_array_equal(state.params["w"], 0)
+
+
+def test_the_state_is_donated_and_the_step_traced_once():
+    traces = []
+
+    def counting(p, batch):
+        traces.append(1)
+        return loss(p, batch)
+
+    step = make_train_step(prepare, counting, OPTIMIZER)
+    state, _ = step(start(), BATCH)
+    first = state.params["w"]
+    for _ in range(2):
+        state, _ = step(state, BATCH)
+    assert first.is_deleted()
+    assert len(traces) == 1
+
+
+def test_bfloat16_loss_keeps_float32_parameters():
+    low = lambda p, b: (loss(p, b)[0].astype(jnp.bfloat16), {})
+    state, metrics = make_train_step(prepare, low, OPTIMIZER)(start(), BATCH)
+    assert metrics["loss"].dtype == jnp.float32
+    assert {x.dtype for x in jax.tree.leaves((state.params, state.ema))} == {jnp.dtype(jnp.float32)}
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"parallel": "xmap"}, "parallel must be 'jit' or 'pmap', got 'xmap'"),
+        ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
+        ({"parallel": "pmap", "shard_params": True}, "shard_params must be False"),
+        ({"mesh": jax.make_mesh((1,), ("batch",))}, r"mesh must have axes \('data', 'model'\), got \('batch',\)"),
+    ],
+)
+def test_impossible_layouts(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        make_train_step(prepare, loss, OPTIMIZER, **kwargs)
+
+
+def test_batches_that_do_not_divide():
+    step = make_train_step(prepare, loss, OPTIMIZER, accumulate=5, mesh=make_mesh(devices=jax.devices()[:1]))
+    with pytest.raises(ValueError, match=r"devices x accumulate = 1 x 5 = 5, got 48"):
+        step(start(), BATCH)
+
+
+def test_loss_must_be_per_example():
+    step = make_train_step(prepare, lambda p, b: (jnp.mean(loss(p, b)[0]), {}), OPTIMIZER)
+    with pytest.raises(ValueError, match=r"one value per example, shape \(48,\), got \(\)"):
+        step(start(), BATCH)
+
+
+def test_mesh_refuses_a_model_axis_that_does_not_divide():
+    with pytest.raises(ValueError, match="model must divide the number of devices, 1, got 2"):
+        make_mesh(model=2, devices=jax.devices()[:1])
+
+
+def test_limit_must_be_positive():
+    with pytest.raises(ValueError, match="limit must be at least 1, got 0"):
+        check_finite(start(), 0)
