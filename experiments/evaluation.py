@@ -80,15 +80,15 @@ def _score_images(dataset: Dataset) -> _Scorer:
     expert = judge.fit_judge(train, dataset.train["label"])
     real, held_out = _flat(train)[:5000], _flat(test)[:5000]
 
-    @jax.jit
-    def compare(x):
+    @jax.jit  # the real data are arguments: as constants XLA would compute with them while compiling
+    def compare(x, real, held_out):
         precision, recall = metrics.precision_recall(real, x)
         density, coverage = metrics.density_coverage(real, x)
         return precision, recall, density, coverage, metrics.energy_distance(held_out, x)
 
     def distances(x):
         names = ("precision", "recall", "density", "coverage", "energy distance")
-        return dict(zip(names, map(float, compare(x)), strict=True))
+        return dict(zip(names, map(float, compare(x, real, held_out)), strict=True))
 
     def samples(x, labels):
         return {
@@ -120,11 +120,11 @@ def _score_points(dataset: Dataset) -> _Scorer:
     key = jax.random.key(0)
 
     @jax.jit
-    def compare(x):
+    def compare(x, test):
         return metrics.energy_distance(test, x), metrics.sliced_wasserstein(key, test, x)
 
     def distances(x):
-        return dict(zip(("energy distance", "sliced Wasserstein"), map(float, compare(x)), strict=True))
+        return dict(zip(("energy distance", "sliced Wasserstein"), map(float, compare(x, test)), strict=True))
 
     def accuracy(x, labels):
         return float(np.mean(np.asarray(dataset.density.responsibilities(jnp.asarray(x)).argmax(-1)) == labels))

@@ -77,7 +77,8 @@ def training_picture(path: Path, metrics_path: Path) -> Path | None:
     if not train:
         return None
     steps, loss = zip(*train, strict=True)
-    return plots.training_curve(path, steps, loss, held_out=tuple(zip(*held_out, strict=True)) if held_out else None)  # type: ignore[arg-type]
+    measured = tuple(zip(*held_out, strict=True)) if held_out else None
+    return plots.training_curve(path, steps, loss, window=5, held_out=measured)  # type: ignore[arg-type]
 
 
 def final_report(

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.trees import check_positive, pytree_dataclass
+from scorekit.trees import check, check_positive, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
 
@@ -182,7 +182,7 @@ def gaussian(
     >>> bool(jnp.allclose(g.covariance(), 4 * jnp.eye(3)))
     True
     """
-    mean = jnp.asarray(mean, float) if not isinstance(mean, jax.Array) else mean
+    mean = jnp.asarray(mean, jnp.result_type(mean, float) if isinstance(mean, jax.Array) else float)
     if mean.ndim != 1:
         raise ValueError(f"mean must have shape (D,), got {mean.shape}")
     if (covariance is None) == (std is None) or (factor is not None and std is None):
@@ -195,11 +195,14 @@ def gaussian(
         covariance = jnp.asarray(covariance, mean.dtype)
         if covariance.shape != (d, d):
             raise ValueError(f"covariance must have shape {(d, d)}, got {covariance.shape}")
+        check(lambda c: np.abs(c - c.T) <= 1e-4 * np.abs(c).max(), "symmetric", covariance=covariance)
         variances, basis = jnp.linalg.eigh(covariance)
         check_positive(covariance_eigenvalues=variances)
         return Gaussian(mean=mean, basis=basis, variances=variances, residual=jnp.ones((), mean.dtype))
     assert std is not None
     check_positive(std=std)
+    if jnp.ndim(std) != 0:
+        raise ValueError(f"std must be a scalar, got shape {jnp.shape(std)}")
     residual = jnp.square(jnp.asarray(std, mean.dtype))
     if factor is None:
         return Gaussian(

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.schedules import time_derivative
-from scorekit.schedules.closed_form import as_time
+from scorekit.schedules.derivatives import inside
 from scorekit.trees import check_positive, combine, pytree_dataclass, where
 from scorekit.typing import Array, ArrayLike, Number, Prediction, PyTree, Schedule
 
@@ -127,10 +127,8 @@ class Velocity:
 
     def _coefficients(self, t, schedule):
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-        # A few rounding errors inside the interval: at its ends a rate may be infinite.
-        inside = jnp.clip(as_time(t), 1e-15, 1.0 - 32 * jnp.finfo(alpha.dtype).epsneg)
-        alpha_rate = time_derivative(schedule.alpha, inside)
-        sigma_rate = time_derivative(schedule.sigma, inside)
+        alpha_rate = time_derivative(schedule.alpha, inside(t))
+        sigma_rate = time_derivative(schedule.sigma, inside(t))
         return alpha, sigma, alpha_rate, sigma_rate, alpha * sigma_rate - sigma * alpha_rate
 
     def to_prediction(self, output, x_t, t, schedule):

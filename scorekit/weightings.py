@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.schedules import time_derivative
+from scorekit.schedules.derivatives import inside
 from scorekit.trees import as_pytree
 from scorekit.typing import Array, Number, Schedule, Weighting
 
@@ -151,7 +152,7 @@ def sigmoid(log_snr: Array, bias: Number = 0.0) -> Array:
 
 
 def _times_rate(weighting: Weighting, schedule: Schedule, log_snr: Array) -> Array:
-    return -time_derivative(schedule.log_snr, schedule.time_at(log_snr)) * weighting(log_snr)
+    return -time_derivative(schedule.log_snr, inside(schedule.time_at(log_snr))) * weighting(log_snr)
 
 
 def per_log_snr(weighting: Weighting, schedule: Schedule) -> Weighting:

@@ -252,3 +252,9 @@ quick_jit = functools.partial(
     jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 )
 """``jit`` that compiles fast and runs slowly."""
+
+B, D = 13, 4
+"""One shape for all small arrays of the exactness tests: eager operations compile once per shape."""
+
+U = (np.arange(20_000) + 0.5) / 20_000
+"""Midpoints, to integrate over [0, 1]."""

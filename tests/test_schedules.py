@@ -7,7 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import DDPM, HEIGHTS, SCHEDULES, SLOPES, STABLE_DIFFUSION, in_float64, learned_with, quick_jit, table_log_snr
+from tables import (
+    DDPM,
+    HEIGHTS,
+    SCHEDULES,
+    SLOPES,
+    STABLE_DIFFUSION,
+    in_float64,
+    learned_with,
+    quick_jit,
+    table_log_snr,
+)
 
 from scorekit import schedules
 from scorekit.schedules import time_derivative
@@ -69,7 +79,9 @@ def float32_report(name):
 
 H = 1e-6
 PROBES = np.array([0.01, 0.2, 0.437, 0.7, 0.98])
-DENSE = np.concatenate([np.geomspace(1e-9, 0.1, 100), np.linspace(0.1001, 0.9999, 300), 1 - np.geomspace(9e-5, 1e-9, 100)])
+DENSE = np.concatenate(
+    [np.geomspace(1e-9, 0.1, 100), np.linspace(0.1001, 0.9999, 300), 1 - np.geomspace(9e-5, 1e-9, 100)]
+)
 
 
 @functools.cache

@@ -9,6 +9,16 @@ from scorekit.schedules.closed_form import as_time
 from scorekit.typing import Array, ArrayLike
 
 
+def inside(t: ArrayLike) -> Array:
+    """``t`` moved a few rounding errors inside (0, 1): at the ends themselves a rate may be infinite.
+
+    >>> float(inside(1.0)) < 1.0
+    True
+    """
+    t = as_time(t)
+    return jnp.clip(t, 1e-15, 1.0 - 32 * jnp.finfo(t.dtype).epsneg)
+
+
 def time_derivative(fn: Callable[[Array], Array], t: ArrayLike) -> Array:
     """``d fn / dt`` for an elementwise ``fn``, shaped like ``t``.
 

@@ -229,7 +229,7 @@ def to_the_end(solver, schedule, scale, x):
     return sample(jax.random.key(3), guided_x0_network(schedule, scale), schedule, solver, x, ts, trajectory=True)[1]
 
 
-ENDS = {"heun_flow": Heun(), "heun_sigma": Heun(coordinate="sigma"), "dpmpp_2m": DPMSolverPP2M(), "ddpm": Ancestral()}
+ENDS = {**SOLVERS, "ddpm": Ancestral(), "eta_0": Ancestral(eta=0.0), "eta_half": Ancestral(eta=0.5)}
 
 
 @jax.jit
@@ -244,29 +244,33 @@ def ends(solvers, schedule, scale, x):
     return {name: run(solver, schedule, scale, x) for name, solver in solvers.items()}
 
 
-def check_ends(solvers, name):
-    solvers, schedule = jax.tree.map(jnp.asarray, (solvers, SCHEDULES[name].make()))
-    for solver, ((value, states), gradient) in ends(
-        solvers, schedule, jnp.array(2.0), jnp.array([[0.3, -1.2]])
-    ).items():
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("rectified_flow", list(ENDS)),
+        ("cosine", ["heun_flow", "heun_sigma", "dpmpp_2m"]),
+        ("linear_vp", ["ddpm", "eta_0", "eta_half"]),
+        ("geometric_ve", ["dpmpp_2m", "eta_0"]),
+        ("laplace", ["dpmpp_2m"]),
+        ("sigmoid", ["dpmpp_2m"]),
+    ],
+)
+def test_steps_from_exactly_1_and_to_exactly_0_are_finite_with_their_gradients(name, names):
+    solvers, schedule = jax.tree.map(jnp.asarray, ({k: ENDS[k] for k in names}, SCHEDULES[name].make()))
+    results = ends(solvers, schedule, jnp.array(2.0), jnp.array([[0.3, -1.2]]))
+    for solver, ((value, states), gradient) in results.items():
         assert np.isfinite(value), solver
-        if name != "edm_from_zero":  # sigma_min^(1/rho) has an infinite slope at 0
-            for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
-                assert np.all(np.isfinite(leaf)), (solver, jax.tree_util.keystr(path))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+            assert np.all(np.isfinite(leaf)), (solver, jax.tree_util.keystr(path))
         if schedule.sigma(0.0) == 0:  # nothing is left of the state but its clean estimate
             np.testing.assert_allclose(states[1], schedule.alpha(0.0) * 0.8 * jnp.sin(states[0]), rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", ["linear_vp", "cosine", "rectified_flow", "sigmoid", "laplace", "edm_from_zero", "shifted_cosine"]
-)
-def test_steps_from_exactly_1_and_to_exactly_0_are_finite_with_their_gradients(name):
-    check_ends(ENDS, name)
-
-
-@pytest.mark.parametrize("name", ["linear_vp", "geometric_ve"])
-def test_gradients_at_every_eta_are_finite(name):
-    check_ends({"euler": Euler(), "eta_0": Ancestral(eta=0.0), "eta_half": Ancestral(eta=0.5)}, name)
+@pytest.mark.parametrize("name", ["edm_from_zero", "shifted_cosine", "zero_terminal_linear_vp", "sub_vp", "learned"])
+def test_more_schedules_reach_both_ends(name):
+    schedule, x = SCHEDULES[name].make(), jnp.array([[0.3, -1.2]])
+    run = lambda solvers: [to_the_end(solver, schedule, 2.0, x) for solver in solvers]
+    assert np.all(np.isfinite(jax.jit(run)([Heun(), DPMSolverPP2M(), Ancestral()])))
 
 
 @pytest.mark.parametrize("solver", ["heun_flow", "dpmpp_2m", "eta_half"])

@@ -1,0 +1,221 @@
+"""What the library costs over code written by hand: sampling, a training step, and its import.
+
+    python -m experiments.benchmarks.overhead
+
+Each pair runs in turn in one process; a figure is the median over the repetitions of the ratio within a turn, so that
+a shared machine slows both sides alike.
+"""
+
+import functools
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.tree_util import Partial
+
+from experiments.report import show
+from scorekit import denoisers, losses, schedules, solvers, times, training
+from scorekit.networks import UNet
+
+STEPS = 50
+SCHEDULE = schedules.cosine()
+
+
+def ratio(ours: Callable[[], Any], theirs: Callable[[], Any], turns: int) -> tuple[float, float]:
+    """The median of ours / theirs, and the median of theirs in milliseconds."""
+    ratios, base = [], []
+    for turn in range(turns):
+        seconds = {}
+        for name, run in (("ours", ours), ("theirs", theirs)) if turn % 2 else (("theirs", theirs), ("ours", ours)):
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            seconds[name] = time.perf_counter() - start
+        ratios.append(seconds["ours"] / seconds["theirs"])
+        base.append(1e3 * seconds["theirs"])
+    return statistics.median(ratios), statistics.median(base)
+
+
+def first_call(make: Callable[[], Callable[[], Any]]) -> float:
+    """Seconds to trace, compile and run once."""
+    start = time.perf_counter()
+    jax.block_until_ready(make()())
+    return time.perf_counter() - start
+
+
+# ---- sampling ----------------------------------------------------------------------------------------------------
+
+
+def mlp(params, x, t):
+    """Three hidden layers of 128, told the time."""
+    h = jnp.concatenate([x, jnp.broadcast_to(t, (x.shape[0], 1))], axis=1)
+    for weight in params[:-1]:
+        h = jax.nn.silu(h @ weight)
+    return h @ params[-1]
+
+
+def minimal_euler(network, params, x, ts):
+    """DDIM on a network that predicts v, by hand."""
+
+    def body(x, pair):
+        t, s = pair
+        a, b = jnp.sin(0.5 * jnp.pi * (1 - t)), jnp.sin(0.5 * jnp.pi * t)
+        a_s, b_s = jnp.sin(0.5 * jnp.pi * (1 - s)), jnp.sin(0.5 * jnp.pi * s)
+        v = network(params, x, t)
+        return a_s * (a * x - b * v) + b_s * (b * x + a * v), None
+
+    return jax.lax.scan(body, x, (ts[:-1], ts[1:]))[0]
+
+
+def minimal_dpmpp_2m(network, params, x, ts):
+    """DPM-Solver++(2M) on a network that predicts v, by hand."""
+
+    def body(carry, pair):
+        x, previous, h_previous = carry
+        t, s = pair
+        a, b = jnp.sin(0.5 * jnp.pi * (1 - t)), jnp.sin(0.5 * jnp.pi * t)
+        a_s, b_s = jnp.sin(0.5 * jnp.pi * (1 - s)), jnp.sin(0.5 * jnp.pi * s)
+        x0 = a * x - b * network(params, x, t)
+        h = jnp.log(a_s / b_s) - jnp.log(a / b)
+        extra = jnp.where(jnp.isfinite(h), 0.5 * h / h_previous, 0.0)
+        d = x0 + extra * (x0 - previous)
+        x = b_s / b * x + (a_s - a * b_s / b) * d
+        return (x, x0, h), None
+
+    carry = (x, jnp.zeros_like(x), jnp.float32(jnp.inf))
+    return jax.lax.scan(body, carry, (ts[:-1], ts[1:]))[0][0]
+
+
+def sampling_rows(name: str, network, params, shape, turns: int) -> list[list[Any]]:
+    """Both solvers on one network."""
+    x, ts, rows = jax.random.normal(jax.random.key(1), shape), solvers.grids.uniform(STEPS), []
+    for solver, minimal in ((solvers.Euler(), minimal_euler), (solvers.DPMSolverPP2M(), minimal_dpmpp_2m)):
+
+        def ours(solver=solver):
+            denoiser = denoisers.denoiser_from_network(Partial(network, params), SCHEDULE)
+            run = jax.jit(solvers.sample)
+            return lambda: run(None, denoiser, SCHEDULE, solver, x, ts)
+
+        def theirs(minimal=minimal):
+            run = jax.jit(functools.partial(minimal, network))
+            return lambda: run(params, x, ts)
+
+        cold = first_call(ours) / first_call(theirs)
+        one, other = ours(), theirs()
+        np.testing.assert_allclose(one(), other(), rtol=1e-3, atol=1e-3)
+        value, base = ratio(one, other, turns)
+        rows.append([f"{STEPS} steps of {type(solver).__name__}, {name}", value, cold, base])
+    return rows
+
+
+# ---- training ----------------------------------------------------------------------------------------------------
+
+
+def training_row(batch: int, turns: int) -> list[Any]:
+    """One step of the digits U-Net: loss, gradient, clipping, Adam, average."""
+    module = UNet(channels=24, num_classes=10)
+    data = {
+        "x": np.random.default_rng(0).normal(size=(batch, 8, 8, 1)).astype(np.float32),
+        "label": np.zeros(batch, np.int32),
+    }
+    params = jax.jit(module.init)(jax.random.key(0), data["x"][:1], jnp.zeros(1), data["label"][:1])
+    optimizer = training.make_optimizer(1e-3, 10, 1000)
+
+    def prepare(key, batch):
+        for_times, for_noise = jax.random.split(key)
+        drawn = times.draw(for_times, batch["x"].shape[0], times.uniform(), SCHEDULE)
+        eps = jax.random.normal(for_noise, batch["x"].shape)
+        return {**batch, "eps": eps, "t": drawn.t, "weight": drawn.weight}
+
+    def loss(params, batch):
+        network = denoisers.condition_on_log_snr(Partial(module.apply, params, labels=batch["label"]), SCHEDULE)
+        drawn = times.Times(batch["t"], batch["weight"])
+        value, aux = losses.denoising_loss_at(network, SCHEDULE, batch["x"], batch["eps"], drawn)
+        return value, {"log_snr": aux.log_snr, "eps_mse": aux.eps_mse}
+
+    step = training.make_train_step(prepare, loss, optimizer, mesh=training.make_mesh(devices=jax.devices()[:1]))
+    copy = functools.partial(jax.tree.map, jnp.copy)
+    ours_state = [training.init_state(jax.random.key(0), copy(params), optimizer)]
+
+    def ours():
+        ours_state[0], metrics = step(ours_state[0], data)
+        return metrics["loss"]
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def minimal(carry, key, x, label):
+        params, opt_state, average = carry
+        for_times, for_noise = jax.random.split(key)
+        t = jax.random.uniform(for_times, (batch,))
+        eps = jax.random.normal(for_noise, x.shape)
+        a, b = jnp.cos(0.5 * jnp.pi * t)[:, None, None, None], jnp.sin(0.5 * jnp.pi * t)[:, None, None, None]
+
+        def objective(params):
+            output = module.apply(params, a * x + b * eps, 0.5 * jnp.log(a / b)[:, 0, 0, 0], label)
+            return jnp.mean(jnp.square(output - (a * eps - b * x)))
+
+        value, gradient = jax.value_and_grad(objective)(params)
+        updates, opt_state = optimizer.update(gradient, opt_state, params)
+        params = optax.apply_updates(params, updates)
+        average = jax.tree.map(lambda e, p: 0.999 * e + 0.001 * p, average, params)
+        return (params, opt_state, average), value
+
+    theirs_state = [(copy(params), optimizer.init(params), copy(params))]
+    count = [0]
+
+    def theirs():
+        count[0] += 1
+        key = jax.random.fold_in(jax.random.key(0), count[0])
+        theirs_state[0], value = minimal(theirs_state[0], key, data["x"], data["label"])
+        return value
+
+    cold = first_call(lambda: ours) / first_call(lambda: theirs)
+    value, base = ratio(ours, theirs, turns)
+    return [f"training step of the digits U-Net, batch {batch}", value, cold, base]
+
+
+# ---- import ------------------------------------------------------------------------------------------------------
+
+
+def import_seconds(turns: int = 7) -> tuple[float, float]:
+    """What ``import scorekit`` adds to ``import jax``, and the latter, in seconds (medians)."""
+    code = (
+        "import time; a = time.perf_counter(); import jax, jax.numpy; b = time.perf_counter(); import scorekit; "
+        "c = time.perf_counter(); print(c - b, b - a)"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+        for _ in range(turns)
+    ]
+    added, jax_alone = zip(*(map(float, run.stdout.split()) for run in runs), strict=True)
+    return statistics.median(added), statistics.median(jax_alone)
+
+
+def main() -> None:
+    keys = jax.random.split(jax.random.key(0), 4)
+    sizes = [(65, 128), (128, 128), (128, 128), (128, 64)]
+    weights = [jax.random.normal(k, size) / size[0] ** 0.5 for k, size in zip(keys, sizes, strict=True)]
+    module = UNet(channels=24, num_classes=10)
+    unet_params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1))
+    unet = lambda params, x, t: module.apply(params, x, t)
+    rows = [
+        *sampling_rows("MLP, batch 256", mlp, weights, (256, 64), 41),
+        *sampling_rows("MLP, batch 8", mlp, weights, (8, 64), 101),
+        *sampling_rows("digits U-Net, batch 64", unet, unet_params, (64, 8, 8, 1), 11),
+        training_row(128, 31),
+    ]
+    print(f"{'':58}{'ratio':>8}{'first call':>12}{'by hand, ms':>13}")
+    for name, value, cold, base in rows:
+        print(f"{name:58}{value:8.3f}{cold:12.2f}{base:13.2f}")
+    added, jax_alone = import_seconds()
+    print(f"import scorekit adds {show(added)} s to the {show(jax_alone)} s of import jax")
+
+
+if __name__ == "__main__":
+    main()

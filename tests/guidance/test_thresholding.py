@@ -1,0 +1,83 @@
+"""Static and dynamic thresholding."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit import denoisers, schedules
+from scorekit.guidance import dynamic_threshold, static_threshold
+
+SCHEDULE = schedules.cosine()
+X = 1.5 * jax.random.normal(jax.random.key(0), (4, 6, 5))
+T = jnp.float32(0.6)
+WIDE = denoisers.denoiser_from_network(lambda x, t: jax.tree.map(lambda leaf: 2 * leaf, x), SCHEDULE, "x0")
+NARROW = denoisers.denoiser_from_network(lambda x, t: 0.1 * jnp.tanh(x), SCHEDULE, "x0")
+
+RULES = {"static": static_threshold, "dynamic": dynamic_threshold}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_x0_stays_within_the_limit_and_x_t_is_kept(rule):
+    x0, eps = rule(WIDE, SCHEDULE, limit=0.7)(X, T)
+    assert float(jnp.abs(x0).max()) <= 0.7 + 1e-6
+    np.testing.assert_allclose(SCHEDULE.alpha(T) * x0 + SCHEDULE.sigma(T) * eps, X, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_an_estimate_inside_is_left_alone(rule):
+    for one, other in zip(rule(NARROW, SCHEDULE)(X, T), NARROW(X, T), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_twice_is_once(rule):
+    once = rule(WIDE, SCHEDULE)
+    np.testing.assert_allclose(rule(once, SCHEDULE)(X, T).x0, once(X, T).x0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("percentile", [0.5, 0.9, 0.995, 1.0])
+def test_dynamic_against_numpy(percentile):
+    raw = np.asarray(2 * X, np.float64)
+    expected = np.empty_like(raw)
+    for i, example in enumerate(raw):
+        q = max(1.0, np.quantile(np.abs(example), percentile))
+        expected[i] = np.clip(example, -q, q) / q
+    found = dynamic_threshold(WIDE, SCHEDULE, percentile=percentile)(X, T).x0
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_examples_do_not_mix():
+    rule = dynamic_threshold(WIDE, SCHEDULE, percentile=0.9)
+    together, alone = rule(X, T).x0, rule(X[2:3], T).x0
+    np.testing.assert_allclose(together[2:3], alone, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_at_no_noise_the_noise_is_left_as_it_was(rule):
+    network = denoisers.denoiser_from_network(lambda x, t: 2 * x, SCHEDULE, "v")
+    guarded, plain = rule(network, SCHEDULE)(X, jnp.float32(0.0)), network(X, jnp.float32(0.0))
+    np.testing.assert_array_equal(guarded.eps, plain.eps)
+    assert float(jnp.abs(guarded.x0).max()) <= 1.0 + 1e-6
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_bfloat16_and_trees(rule):
+    tree = {"a": X.astype(jnp.bfloat16), "b": X[:, 0]}
+    x0, eps = rule(WIDE, SCHEDULE)(tree, T)
+    assert x0["a"].dtype == eps["a"].dtype == jnp.bfloat16
+    assert x0["b"].dtype == jnp.float32
+    np.testing.assert_allclose(x0["b"], rule(WIDE, SCHEDULE)(tree["b"], T).x0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: static_threshold(WIDE, SCHEDULE, limit=0.0), "limit must be finite and > 0, got 0.0"),
+        (lambda: dynamic_threshold(WIDE, SCHEDULE, percentile=1.5), r"percentile must be in \(0, 1\], got 1.5"),
+        (lambda: dynamic_threshold(WIDE, SCHEDULE, limit=-1.0), "limit must be finite and > 0, got -1.0"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,71 @@
+"""Time grids: their length, their ends and their spacing."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit import schedules
+from scorekit.solvers import grids
+
+SCHEDULES = {"vp": schedules.linear_vp(), "flow": schedules.rectified_flow(), "ve": schedules.geometric_ve()}
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 100])
+def test_uniform(n):
+    ts = np.asarray(grids.uniform(n, 0.9, 0.1))
+    assert ts.shape == (n + 1,)
+    np.testing.assert_allclose(ts, 0.9 - 0.8 * np.arange(n + 1) / n, rtol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_uniform_log_snr_has_equal_steps_and_exact_ends(schedule):
+    ts = np.asarray(grids.uniform_log_snr(schedule, 10, 0.95, 0.05))
+    assert ts.shape == (11,)
+    assert (ts[0], ts[-2], ts[-1]) == (np.float32(0.95), np.float32(0.05), 0.0)
+    steps = np.diff(np.asarray(schedule.log_snr(ts[:-1])))
+    np.testing.assert_allclose(steps, steps.mean(), rtol=2e-3)
+    assert steps.mean() > 0
+    without = np.asarray(grids.uniform_log_snr(schedule, 10, 0.95, 0.05, to_zero=False))
+    assert without.shape == (11,)
+    assert without[-1] == np.float32(0.05)
+
+
+@pytest.mark.parametrize("rho", [1.0, 3.0, 7.0])
+def test_karras_has_equal_steps_in_the_root_of_the_noise(rho):
+    schedule = schedules.linear_vp()
+    ts = grids.karras(schedule, 9, 0.95, 0.05, rho=rho, to_zero=False)
+    noise = np.exp(-0.5 * np.asarray(schedule.log_snr(ts), np.float64)) ** (1 / rho)
+    np.testing.assert_allclose(np.diff(noise), np.diff(noise).mean(), rtol=1e-2)
+
+
+def test_uniform_times_of_edm_are_the_karras_grid_of_the_paper():
+    sigma = np.asarray(schedules.edm().sigma(grids.uniform(17)), np.float64)
+    i = np.arange(18)
+    paper = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    np.testing.assert_allclose(sigma, paper, rtol=1e-4)
+    again = grids.karras(schedules.edm(), 17, 1.0, 0.0, to_zero=False)
+    np.testing.assert_allclose(again, grids.uniform(17), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: grids.uniform(0), "n must be at least 1 step, got 0"),
+        (lambda: grids.uniform_log_snr(schedules.cosine(), 0), "n must be"),
+        (lambda: grids.uniform_log_snr(schedules.cosine(), 5, t_max=1.0), "t_max must be a time with finite log-SNR"),
+        (lambda: grids.karras(schedules.linear_vp(), 5, 1.0, 0.0), "t_min must be"),
+        (lambda: grids.karras(schedules.linear_vp(), 5, rho=0.0), "rho must be finite and > 0, got 0.0"),
+        (lambda: grids.uniform_log_snr(schedules.linear_vp(), 5, 0.1, 0.9), "t_min must be < t_max"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_grids_follow_a_traced_schedule():
+    import jax
+
+    traced = jax.jit(lambda s: grids.uniform_log_snr(s, 5))(schedules.linear_vp())
+    np.testing.assert_allclose(traced, grids.uniform_log_snr(schedules.linear_vp(), 5), rtol=1e-5)
+    assert bool(jnp.all(jnp.diff(traced) < 0))

@@ -1,0 +1,86 @@
+"""The sampling loop."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit import denoisers, densities, schedules, solvers
+
+SCHEDULE = schedules.cosine()
+DATA = densities.gaussian(jnp.array([1.0, -0.5]), std=0.5)
+DENOISER = denoisers.exact_denoiser(DATA, SCHEDULE)
+X = jax.random.normal(jax.random.key(0), (3, 2))
+TS = solvers.grids.uniform(5)
+
+
+class Midpoint:
+    """A solver as a user would write it: any object with these names."""
+
+    order, evals_per_step, stochastic = 1, 1, False
+
+    def init(self, x):
+        return jnp.zeros((), jnp.int32)
+
+    def step(self, key, state, x_t, t, s, denoiser, schedule):
+        assert key is None
+        x0, eps = denoiser(x_t, t)
+        return schedule.alpha(s) * x0 + schedule.sigma(s) * eps, state + 1
+
+
+def test_trajectory_holds_the_state_after_every_step():
+    final, states = solvers.sample(None, DENOISER, SCHEDULE, solvers.Euler(), X, TS, trajectory=True)
+    assert states.shape == (5, 3, 2)
+    np.testing.assert_array_equal(states[-1], final)
+    x = X
+    for t, s, expected in zip(TS[:-1], TS[1:], states, strict=True):
+        x0, eps = DENOISER(x, t)
+        x = SCHEDULE.alpha(s) * x0 + SCHEDULE.sigma(s) * eps
+        np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_without_trajectory_nothing_is_stacked():
+    def shapes(trajectory):
+        run = lambda x: solvers.sample(None, DENOISER, SCHEDULE, solvers.Euler(), x, TS, trajectory=trajectory)
+        (scan,) = [e for e in jax.make_jaxpr(run)(X).eqns if e.primitive.name == "scan"]
+        return [v.aval.shape for v in scan.outvars]
+
+    assert (5, 3, 2) not in shapes(False)
+    assert (5, 3, 2) in shapes(True)
+
+
+def test_a_users_solver_works():
+    ours = solvers.sample(None, DENOISER, SCHEDULE, solvers.Euler(), X, TS)
+    theirs = jax.jit(lambda x: solvers.sample(None, DENOISER, SCHEDULE, Midpoint(), x, TS))(X)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_same_key_same_sample_and_another_key_another():
+    run = jax.jit(lambda key: solvers.sample(key, DENOISER, SCHEDULE, solvers.Ancestral(), X, TS))
+    one, again, other = run(jax.random.key(1)), run(jax.random.key(1)), run(jax.random.key(2))
+    np.testing.assert_array_equal(one, again)
+    assert not np.allclose(one, other)
+
+
+def test_nfe():
+    assert solvers.nfe(solvers.Euler(), TS) == 5
+    assert solvers.nfe(solvers.Heun(), TS) == 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ts": TS[::-1]}, "ts must decrease strictly within"),
+        ({"ts": jnp.array([1.5, 0.5])}, "ts must decrease strictly within"),
+        ({"ts": jnp.array([0.5, -0.1])}, "ts must decrease strictly within"),
+        ({"ts": jnp.array([0.5, jnp.nan])}, "ts must decrease strictly within"),
+        ({"ts": jnp.array([0.5])}, r"ts must have shape \(n \+ 1,\)"),
+        ({"ts": TS[None]}, r"ts must have shape \(n \+ 1,\)"),
+        ({"x_init": jnp.zeros((3, 2), jnp.int32)}, "x_init must hold floating arrays, got dtype int32"),
+        ({"solver": solvers.Ancestral()}, "key must be a PRNG key for the stochastic solver Ancestral"),
+    ],
+)
+def test_refusals(changes, message):
+    arguments = {"denoiser": DENOISER, "schedule": SCHEDULE, "solver": solvers.Euler(), "x_init": X, "ts": TS}
+    with pytest.raises(ValueError, match=message):
+        solvers.sample(None, **{**arguments, **changes})

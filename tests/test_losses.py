@@ -1,0 +1,217 @@
+"""One objective in every form, at every noise level and both ends."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import B, D, in_float64
+
+from scorekit import densities, losses, times, weightings
+from scorekit.denoisers import exact_denoiser
+from scorekit.predictions import TARGETS, edm_target
+from scorekit.schedules import cosine, geometric_ve, learned, linear_vp, rectified_flow, shifted, sub_vp
+from scorekit.typing import Prediction
+
+FORMS = {**TARGETS, "edm": edm_target(0.5)}
+SCHEDULES = {
+    "cosine": cosine,
+    "linear_vp": linear_vp,
+    "sub_vp": sub_vp,
+    "geometric_ve": geometric_ve,
+    "rectified_flow": rectified_flow,
+    "learned": learned,
+    "shifted": lambda: shifted(cosine(0.008), 2.0),
+}
+WEIGHTINGS = {
+    "eps": weightings.eps,
+    "x0": weightings.x0,
+    "v": weightings.v,
+    "score": weightings.score,
+    "truncated_snr": weightings.truncated_snr,
+    "min_snr": weightings.min_snr,
+    "p2": weightings.p2,
+    "edm": weightings.edm,
+    "flow": weightings.flow,
+    "logit_normal": weightings.logit_normal,
+    "sigmoid": partial(weightings.sigmoid, bias=-1.0),
+}
+DATA = lambda: densities.gaussian(jnp.arange(D) - 1.0, covariance=jnp.eye(D) + 0.6)
+UNIFORM = times.uniform(0.02, 0.98)
+
+
+def imperfect(form, schedule):
+    """A network for this target whose noise estimate is the exact one plus an error."""
+    exact = exact_denoiser(DATA(), schedule)
+
+    def network(x_t, t):
+        alpha, sigma = schedule.alpha(t)[:, None], schedule.sigma(t)[:, None]
+        eps = exact(x_t, t).eps + 0.1 * jnp.sin(3 * x_t + t[:, None])
+        return form.from_prediction(Prediction((x_t - sigma * eps) / alpha, eps), t, schedule)
+
+    return network
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    [*((name, 64) for name in SCHEDULES), ("cosine", 32), ("geometric_ve", 32), ("rectified_flow", 32)],
+)
+def test_every_form_gives_the_same_number(name, bits):
+    """The same key, network and weighting, spoken in six targets."""
+    with jax.enable_x64(bits == 64):
+        schedule, key = SCHEDULES[name](), jax.random.key(0)
+        x0 = DATA().sample(jax.random.key(1), (B,)).astype(f"float{bits}")
+
+        def loss(form):
+            network = imperfect(form, schedule)
+            return losses.denoising_loss(key, network, schedule, x0, target=form, weighting=weightings.v, times=UNIFORM)
+
+        by_form = {form: loss(FORMS[form]) for form in FORMS}
+        levels = by_form["eps"][1].log_snr
+        weights = {**WEIGHTINGS, "likelihood": weightings.likelihood(schedule)}
+        tolerance = 1e-9 if bits == 64 else 3e-3
+        for form, (value, aux) in by_form.items():
+            np.testing.assert_allclose(value, by_form["eps"][0], rtol=tolerance, err_msg=form)
+            np.testing.assert_allclose(aux.eps_mse, by_form["eps"][1].eps_mse, rtol=tolerance, err_msg=form)
+        # The weighting only multiplies: loss = lambda * eps_mse, for all of them.
+        t, eps_mse = by_form["eps"][1].t, by_form["eps"][1].eps_mse
+        drawn, eps = times.Times(t, jnp.ones_like(t)), jax.random.normal(jax.random.split(key)[1], x0.shape, x0.dtype)
+        for weight in weights.values():
+            out, aux = losses.denoising_loss_at(
+                imperfect(FORMS["v"], schedule), schedule, x0, eps, drawn, weighting=weight
+            )
+            np.testing.assert_allclose(out, weight(levels) * eps_mse, rtol=tolerance)
+            np.testing.assert_allclose(aux.weight, weight(levels), rtol=tolerance)
+
+
+@pytest.mark.parametrize("target", ["x0", "v", "velocity", "edm"])
+@pytest.mark.parametrize("factory", [cosine, rectified_flow, linear_vp])
+def test_both_ends_are_finite_for_every_weighting(target, factory):
+    schedule, rng = factory(), np.random.default_rng(0)
+    x0, eps = (jnp.asarray(rng.normal(size=(B, D)), jnp.float32) for _ in range(2))
+    drawn = times.Times(jnp.linspace(0.0, 1.0, B), jnp.ones(B))
+    for name, weight in WEIGHTINGS.items():
+        if (target, name) == ("x0", "score"):
+            continue  # SNR^2 is infinite at t = 0
+        run = lambda scale: losses.denoising_loss_at(
+            lambda x, t: scale * x, schedule, x0, eps, drawn, target=FORMS[target], weighting=weight
+        )
+        loss, aux = run(0.5)
+        assert np.all(np.isfinite(loss))
+        assert np.all(np.isfinite(aux.eps_mse))
+    assert np.isfinite(jax.grad(lambda s: run(s)[0].mean())(0.5))
+
+
+def test_plain_losses_are_exact_at_both_ends():
+    schedule, x0, eps = rectified_flow(), jnp.float32([[1.0, -2.0], [0.5, 0.3]]), jnp.float32([[0.4, 1.0], [-1.0, 2.0]])
+    drawn = times.Times(jnp.array([0.0, 1.0]), jnp.ones(2))
+    at = partial(losses.denoising_loss_at, lambda x, t: 0.5 * x, schedule, x0, eps, drawn)
+    expected = np.mean((np.array([[0.5, -1.0], [-0.5, 1.0]]) - (eps - x0)) ** 2, axis=1)
+    np.testing.assert_allclose(at(target="velocity", weighting=weightings.flow)[0], expected, rtol=1e-5)
+    clean = np.mean((np.array([[0.5, -1.0], [-0.5, 1.0]]) - x0) ** 2, axis=1)
+    np.testing.assert_allclose(at(target="x0", weighting=weightings.x0)[0], clean, rtol=1e-5)
+    v = np.mean((np.array([[0.5, -1.0], [-0.5, 1.0]]) - np.array([eps[0], -x0[1]])) ** 2, axis=1)
+    np.testing.assert_allclose(at(target="v", weighting=weightings.v)[0], v, rtol=1e-5)
+
+
+def test_importance_weights_multiply_and_times_reach_the_network():
+    schedule, seen = cosine(), []
+    drawn = times.Times(jnp.array([0.3, 0.6]), jnp.array([1.0, 3.0]))
+    at = lambda drawn: losses.denoising_loss_at(
+        lambda x, t: (seen.append(t), 0 * x)[1], schedule, jnp.ones((2, 3)), jnp.ones((2, 3)), drawn, target="eps"
+    )
+    one, three = at(drawn._replace(weight=jnp.ones(2)))[0], at(drawn)[0]
+    np.testing.assert_allclose(three, one * np.array([1, 3]), rtol=1e-6)
+    np.testing.assert_array_equal(seen[0], drawn.t)
+
+
+def test_an_example_does_not_depend_on_its_batch_mates():
+    schedule, rng = cosine(), np.random.default_rng(0)
+    x0, eps = (jnp.asarray(rng.normal(size=(B, D)), jnp.float32) for _ in range(2))
+    drawn = times.Times(jnp.linspace(0.1, 0.9, B), jnp.ones(B))
+    at = lambda x0, eps, drawn: losses.denoising_loss_at(lambda x, t: jnp.tanh(x), schedule, x0, eps, drawn)[0]
+    whole = at(x0, eps, drawn)
+    part = at(x0[1:3], eps[1:3], jax.tree.map(lambda x: x[1:3], drawn))
+    np.testing.assert_allclose(part, whole[1:3], rtol=1e-6)
+    np.testing.assert_array_equal(at(x0.at[0].set(100.0), eps, drawn)[1:], whole[1:])
+
+
+@pytest.mark.parametrize("target", list(FORMS))
+def test_trees_and_bfloat16_data(target):
+    x0 = {"a": jnp.ones((4, 8, 2)), "b": jnp.ones((4,), jnp.bfloat16)}
+    dtypes = []
+
+    def network(x, t):
+        dtypes.append((x["a"].dtype, x["b"].dtype, t.dtype))
+        return jax.tree.map(lambda leaf: 0.1 * leaf, x)
+
+    loss, aux = losses.denoising_loss(jax.random.key(0), network, cosine(), x0, target=FORMS[target], times=UNIFORM)
+    assert dtypes[0] == (jnp.float32, jnp.bfloat16, jnp.float32)
+    assert loss.shape == (4,)
+    assert loss.dtype == aux.eps_mse.dtype == jnp.float32
+    # The flattened vector has the same loss, up to the rounding of the bfloat16 leaf.
+    flat = lambda x: jnp.concatenate([x["a"].reshape(4, -1), x["b"].astype(jnp.float32)[:, None]], axis=1)
+    eps = jax.tree.map(
+        lambda k, x: jax.random.normal(k, x.shape, x.dtype),
+        dict(zip("ab", jax.random.split(jax.random.split(jax.random.key(0))[1]), strict=True)),
+        x0,
+    )
+    drawn = times.Times(aux.t, jnp.ones(4))
+    same = losses.denoising_loss_at(lambda x, t: 0.1 * x, cosine(), flat(x0), flat(eps), drawn, target=FORMS[target])[0]
+    np.testing.assert_allclose(loss, same, rtol=2e-2)
+
+
+def test_default_times_are_stratified_over_nearly_all_of_the_interval():
+    aux = losses.denoising_loss(jax.random.key(0), lambda x, t: x, cosine(), jnp.ones((128, 1)))[1]
+    np.testing.assert_array_equal(np.sort(np.floor((np.asarray(aux.t) - 1e-4) / (1 - 1e-4) * 128)), np.arange(128))
+
+
+@in_float64
+def test_the_exact_denoiser_minimises_the_loss():
+    """A finite-difference gradient of the expected loss at the exact answer is zero: x0 is one of two points."""
+    schedule, t = cosine(), 0.4
+    x0 = jnp.array([[1.0], [-1.0]]).repeat(4001, axis=1).reshape(-1, 1)
+    eps = jnp.tile(jnp.linspace(-7, 7, 4001), 2)[:, None]
+    density = jnp.exp(-0.5 * eps[:, 0] ** 2)
+    drawn = times.Times(jnp.full(len(eps), t), jnp.ones(len(eps)))
+    exact = lambda x: jnp.tanh(schedule.alpha(t) * x / schedule.sigma(t) ** 2)
+
+    def expected_loss(c):
+        network = lambda x, t: exact(x) + c * jnp.cos(x)
+        loss = losses.denoising_loss_at(network, schedule, x0, eps, drawn, target="x0", weighting=weightings.x0)[0]
+        return jnp.sum(loss * density) / jnp.sum(density)
+
+    assert jax.grad(expected_loss)(0.0) == pytest.approx(0.0, abs=1e-10)
+    assert jax.grad(expected_loss)(0.1) > 0.01
+
+
+def test_binning_sums_and_counts():
+    rng = np.random.default_rng(0)
+    values, level = rng.normal(size=200).astype(np.float32), rng.normal(scale=9, size=200).astype(np.float32)
+    binned = losses.bin_by_noise_level(jnp.asarray(values), jnp.asarray(level))
+    inside = np.clip(level, -12, 11.999)
+    np.testing.assert_allclose(binned.sum, np.histogram(inside, 12, (-12, 12), weights=values)[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(binned.count, np.histogram(inside, 12, (-12, 12))[0])
+    own = losses.bin_by_noise_level(jnp.ones(3), jnp.array([-60.0, 0.0, 60.0]), jnp.array([-1.0, 0.0, 1.0]))
+    np.testing.assert_array_equal(own.sum, [1, 2])
+
+
+@in_float64
+def test_uncertainty_weighting_is_least_at_the_log_of_the_expected_loss():
+    loss = jnp.array([0.5, 1.5, 4.0])
+    mean = lambda u: jnp.mean(losses.uncertainty_weighted(loss, u))
+    best = jnp.log(jnp.mean(loss))
+    assert jax.grad(mean)(best) == pytest.approx(0.0, abs=1e-12)
+    assert mean(best) == pytest.approx(1.0 + np.log(2.0))
+    assert min(mean(best + 0.1), mean(best - 0.1)) > mean(best)
+
+
+def test_refusals():
+    x0, drawn = jnp.ones((2, 3)), times.Times(jnp.ones(3), jnp.ones(3))
+    with pytest.raises(ValueError, match=r"times.t must have shape \(2,\), one per example, got \(3,\)"):
+        losses.denoising_loss_at(lambda x, t: x, cosine(), x0, x0, drawn)
+    with pytest.raises(ValueError, match="target must be one of"):
+        losses.denoising_loss(jax.random.key(0), lambda x, t: x, cosine(), x0, target="noise")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="share a leading batch axis"):
+        losses.denoising_loss(jax.random.key(0), lambda x, t: x, cosine(), [x0, jnp.ones(3)])

@@ -1,0 +1,170 @@
+"""Time samplers, by quadrature over the quantile and not by Monte Carlo."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate, stats
+from tables import U, in_float64
+
+from scorekit import times
+from scorekit.schedules import cosine, geometric_ve, laplace, linear_vp, rectified_flow
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 49, 98, 103, 107, 161, 196, 1000])
+def test_stratified_has_one_point_per_stratum(n):
+    for seed in range(3):
+        u = np.sort(np.float64(times.stratified_uniform(jax.random.key(seed), n)))
+        assert u.shape == (n,)
+        # Up to the rounding of (k + u) / n.
+        assert np.all(u >= np.arange(n) / n - 1e-7)
+        assert np.all(u <= (np.arange(n) + 1) / n + 1e-7)
+        assert u[0] >= 0
+        assert u[-1] < 1
+
+
+def test_stratified_is_permuted_with_a_uniform_marginal_and_less_variance():
+    u = np.asarray(jax.vmap(lambda k: times.stratified_uniform(k, 8))(jax.random.split(jax.random.key(0), 4000)))
+    assert stats.kstest(u[:, 0], "uniform").pvalue > 1e-4  # every position is uniform
+    assert stats.kstest(u[:, 5], "uniform").pvalue > 1e-4
+    assert abs(np.corrcoef(u[:, 0], u[:, 1])[0, 1] + 1 / 7) < 0.1  # not sorted: only slightly repelled
+    f = np.exp(u)
+    plain = np.exp(np.random.default_rng(0).uniform(size=(4000, 8)))
+    assert f.mean(axis=1).var() < plain.mean(axis=1).var() / 20
+    assert f.mean() == pytest.approx(np.e - 1, rel=5e-3)
+
+
+@pytest.mark.parametrize("stratified", [True, False])
+def test_draw_uses_the_sampler(stratified):
+    sampler = times.uniform(0.25, 0.75, stratified=stratified)
+    drawn = times.draw(jax.random.key(0), 64, sampler, cosine())
+    assert drawn.t.shape == drawn.weight.shape == (64,)
+    assert 0.25 <= float(drawn.t.min()) < float(drawn.t.max()) <= 0.75
+    occupied = len(np.unique(np.floor((np.asarray(drawn.t) - 0.25) * 128)))
+    assert (occupied == 64) if stratified else (occupied < 60)
+
+
+@in_float64
+def test_log_normal_sigma_is_normal_in_log_sigma():
+    for schedule in (cosine(), rectified_flow(), linear_vp()):
+        t = times.log_normal_sigma(-1.2, 1.2).quantile(jnp.asarray(U), schedule).t
+        log_sigma = -0.5 * np.asarray(schedule.log_snr(t))
+        inside = (U > 1e-3) & (U < 0.999)
+        np.testing.assert_allclose(log_sigma[inside], stats.norm.ppf(U, -1.2, 1.2)[inside], atol=1e-7)
+
+
+def test_log_normal_sigma_beyond_the_schedule_falls_on_its_ends():
+    u = jnp.array([0.0, 0.5, 1.0 - 2**-24])
+    for schedule in (geometric_ve(0.1, 1.0), linear_vp()):
+        t = times.log_normal_sigma(0.0, 40.0).quantile(u, schedule).t
+        assert (t[0], t[2]) == (0.0, 1.0)
+
+
+@in_float64
+def test_logit_normal_is_normal_in_the_logit():
+    t = np.asarray(times.logit_normal(0.3, 0.8).quantile(jnp.asarray(U), cosine()).t)
+    np.testing.assert_allclose(np.log(t / (1 - t)), stats.norm.ppf(U, 0.3, 0.8), atol=1e-9)
+
+
+@pytest.mark.parametrize("sampler", [times.log_normal_sigma(), times.logit_normal(), times.uniform_log_snr()])
+def test_quantiles_are_finite_increasing_and_in_range_for_every_u(sampler):
+    u = jnp.concatenate([jnp.array([0.0, 1e-30, 1e-7]), jnp.linspace(0.01, 0.99, 50), jnp.array([1.0 - 2**-24])])
+    drawn = sampler.quantile(u, cosine())
+    assert np.all(np.isfinite(drawn.t))
+    assert np.all(np.isfinite(drawn.weight))
+    assert np.all(np.diff(drawn.t) >= 0)
+    assert 0 <= drawn.t[0] <= drawn.t[-1] <= 1
+
+
+def some_moments(bins):
+    return jnp.asarray(np.geomspace(100.0, 0.01, bins), float)
+
+
+SAMPLERS = {
+    "uniform": lambda low, high: times.uniform(low, high),
+    "uniform_log_snr": lambda low, high: times.uniform_log_snr(low, high),
+    "adaptive": lambda low, high: times.Adaptive(second_moment=some_moments(7), floor=0.1, t_min=low, t_max=high),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("bounds", [(1e-3, 1 - 1e-3), (0.2, 0.7)])
+@in_float64
+def test_importance_samplers_leave_the_objective_as_it_is(name, bounds):
+    f = lambda t: np.exp(-t) * (2 + np.sin(9 * t))
+    expected = integrate.quad(f, *bounds)[0] / (bounds[1] - bounds[0])
+    for schedule in (cosine(), linear_vp(), laplace()):
+        drawn = SAMPLERS[name](*bounds).quantile(jnp.asarray(U), schedule)
+        t, weight = np.asarray(drawn.t), np.asarray(drawn.weight)
+        assert np.mean(weight * f(t)) == pytest.approx(expected, rel=1e-4)
+        assert np.mean(weight) == pytest.approx(1.0, rel=1e-4)
+        assert bounds[0] - 1e-9 <= t.min() < t.max() <= bounds[1] + 1e-9
+
+
+@in_float64
+def test_uniform_log_snr_makes_the_likelihood_weighting_constant():
+    from scorekit.weightings import likelihood
+
+    schedule = linear_vp()
+    drawn = times.uniform_log_snr(0.01, 0.99).quantile(jnp.asarray(U[::1600]), schedule)
+    constant = np.asarray(likelihood(schedule)(schedule.log_snr(drawn.t)) * drawn.weight)
+    expected = 0.5 * (schedule.log_snr(0.01) - schedule.log_snr(0.99)) / 0.98
+    np.testing.assert_allclose(constant, expected, rtol=1e-9)
+
+
+@in_float64
+def test_adaptive_draws_bins_by_the_root_of_their_moment():
+    sampler = times.Adaptive(second_moment=jnp.array([1.0, 4.0, 0.0, 9.0]), floor=0.2, t_min=0.0, t_max=1.0)
+    p = 0.8 * np.array([1, 2, 0, 3]) / 6 + 0.2 / 4
+    np.testing.assert_allclose(sampler.probabilities(), p, rtol=1e-12)
+    drawn = sampler.quantile(jnp.asarray(U), None)
+    share = np.bincount((np.asarray(drawn.t) * 4).astype(int), minlength=4) / len(U)
+    np.testing.assert_allclose(share, p, atol=2e-4)
+    np.testing.assert_allclose(drawn.weight, (1 / (4 * p))[(np.asarray(drawn.t) * 4).astype(int)], rtol=1e-9)
+
+
+@in_float64
+def test_update_adaptive_is_a_running_mean_per_bin():
+    sampler = times.adaptive(num_bins=4, decay=0.9, t_min=0.0, t_max=1.0)
+    t, loss = jnp.array([0.1, 0.2, 0.6, 1.0, 0.0]), jnp.array([1.0, 3.0, 2.0, 5.0, 2.0])
+    once = times.update_adaptive(sampler, t, loss)
+    expected = np.array([0.9 + 0.1 * (1 + 9 + 4) / 3, 1.0, 0.9 + 0.1 * 4, 0.9 + 0.1 * 25])
+    np.testing.assert_allclose(once.second_moment, expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        times.update_adaptive(once, t[2:3], loss[2:3]).second_moment[2], 0.9 * expected[2] + 0.1 * 4, rtol=1e-12
+    )
+    assert (once.decay, once.floor, once.stratified) == (0.9, 0.1, True)
+
+
+def test_samplers_are_trees_that_do_not_retrace():
+    traces = []
+
+    @jax.jit
+    def run(sampler, u):
+        traces.append(1)
+        return sampler.quantile(u, cosine()).t
+
+    u = jnp.array([0.3])
+    assert run(times.logit_normal(0.0), u) != run(times.logit_normal(1.0), u)
+    assert len(traces) == 1
+    sampler = times.adaptive(4)
+    run(sampler, u), run(times.update_adaptive(sampler, jnp.array([0.3]), jnp.array([9.0])), u)
+    assert len(traces) == 2
+
+
+REFUSALS = {
+    "t_min must be in": lambda: times.uniform(-0.1),
+    r"t_max must be in \(t_min = 0.5, 1\], got 0.5": lambda: times.uniform(0.5, 0.5),
+    r"t_max must be in \(t_min = 0.0001, 1\], got 1.5": lambda: times.uniform_log_snr(t_max=1.5),
+    "std must be": lambda: times.logit_normal(std=0.0),
+    "std must be finite": lambda: times.log_normal_sigma(std=-1.0),
+    "num_bins must be >= 1, got 0": lambda: times.adaptive(0),
+    "decay must be in": lambda: times.adaptive(decay=1.0),
+    "floor must be in": lambda: times.adaptive(floor=0.0),
+}
+
+
+@pytest.mark.parametrize("message", REFUSALS)
+def test_refuses_naming_the_argument(message):
+    with pytest.raises(ValueError, match=message):
+        REFUSALS[message]()

@@ -1,0 +1,137 @@
+"""Each weighting is a published loss, computed here the long way on its own target."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import B, D, U, in_float64
+
+from scorekit import process, weightings
+from scorekit.schedules import cosine, geometric_ve, laplace, linear_vp, rectified_flow, sub_vp
+
+T = np.linspace(0.02, 0.98, B)
+RNG = np.random.default_rng(0)
+X0, EPS, EPS_HAT = (RNG.normal(size=(B, D)) for _ in range(3))
+
+mse = lambda a, b: np.mean((a - b) ** 2, axis=1)
+
+
+def setting(schedule):
+    """alpha, sigma, SNR at T, x_t and the clean estimate that belongs to EPS_HAT."""
+    alpha, sigma = np.asarray(schedule.alpha(T)), np.asarray(schedule.sigma(T))
+    a, s = alpha[:, None], sigma[:, None]
+    x_t = a * X0 + s * EPS
+    return alpha, sigma, (alpha / sigma) ** 2, x_t, (x_t - s * EPS_HAT) / a
+
+
+def v_mse(alpha, sigma, snr, x_t, x0_hat):
+    a, s = alpha[:, None], sigma[:, None]
+    return mse(a * EPS - s * X0, a * EPS_HAT - s * x0_hat)
+
+
+def karras_loss(alpha, sigma, snr, x_t, x0_hat, s=0.5):
+    w = sigma / alpha
+    return (w**2 + s**2) / (w * s) ** 2 * mse(x0_hat, X0)
+
+
+def score_mse(alpha, sigma, snr, x_t, x0_hat):
+    return mse(-EPS / sigma[:, None], -EPS_HAT / sigma[:, None])
+
+
+PUBLISHED = {
+    "eps": (weightings.eps, cosine, lambda a, s, snr, x_t, d: mse(EPS, EPS_HAT)),
+    "snr": (weightings.snr, cosine, lambda a, s, snr, x_t, d: snr * mse(X0, d)),
+    "x0": (weightings.x0, cosine, lambda a, s, snr, x_t, d: mse(X0, d)),
+    "x0_ve": (weightings.x0, geometric_ve, lambda a, s, snr, x_t, d: mse(X0, d)),
+    "v": (weightings.v, linear_vp, v_mse),
+    "snr_plus_one": (weightings.v, cosine, lambda a, s, snr, x_t, d: (snr + 1) * mse(X0, d)),
+    "score": (weightings.score, cosine, score_mse),
+    "truncated_snr": (weightings.truncated_snr, cosine, lambda a, s, snr, x_t, d: np.maximum(snr, 1) * mse(X0, d)),
+    "min_snr": (weightings.min_snr, cosine, lambda a, s, snr, x_t, d: np.minimum(snr, 5) * mse(X0, d)),
+    "min_snr_1": (
+        partial(weightings.min_snr, gamma=1.0), linear_vp, lambda a, s, snr, x_t, d: np.minimum(snr, 1) * mse(X0, d)
+    ),
+    "p2": (
+        partial(weightings.p2, gamma=0.5, k=2.0), cosine, lambda a, s, snr, x_t, d: mse(EPS, EPS_HAT) / (2 + snr) ** 0.5
+    ),
+    "edm": (weightings.edm, geometric_ve, karras_loss),
+    "edm_vp": (partial(weightings.edm, sigma_data=1.5), cosine, partial(karras_loss, s=1.5)),
+    "flow": (weightings.flow, rectified_flow, lambda a, s, snr, x_t, d: mse(EPS - X0, EPS_HAT - d)),
+    "sigmoid": (
+        partial(weightings.sigmoid, bias=2.0),
+        cosine,
+        lambda a, s, snr, x_t, d: mse(EPS, EPS_HAT) / (1 + np.exp(np.log(snr) - 2)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@in_float64
+def test_weighting_is_the_published_loss(name):
+    weighting, factory, loss = PUBLISHED[name]
+    schedule = factory()
+    weighted = weighting(schedule.log_snr(T)) * mse(EPS, EPS_HAT)
+    np.testing.assert_allclose(weighted, loss(*setting(schedule)), rtol=1e-8)
+
+
+@pytest.mark.parametrize("factory", [linear_vp, sub_vp, cosine, geometric_ve, rectified_flow])
+@in_float64
+def test_likelihood_is_the_g_squared_weighted_score_loss(factory):
+    schedule = factory()
+    g_squared = np.asarray(process.diffusion_squared(schedule, T))
+    weighted = weightings.likelihood(schedule)(schedule.log_snr(T)) * mse(EPS, EPS_HAT)
+    np.testing.assert_allclose(weighted, 0.5 * g_squared * score_mse(*setting(schedule)), rtol=1e-8)
+
+
+@in_float64
+def test_logit_normal_weighting_is_logit_normal_times_with_the_flow_weighting():
+    from scorekit.times import logit_normal
+
+    schedule, error = rectified_flow(), lambda t: (1 - t) ** 2 * (1 + np.sin(3 * t))
+    for mean, std in ((0.0, 1.0), (-0.7, 0.6)):
+        weight = weightings.logit_normal(schedule.log_snr(U), mean=mean, std=std)
+        by_weight = float(np.mean(weight * error(U)))
+        t = np.asarray(logit_normal(mean, std).quantile(jnp.asarray(U), schedule).t)
+        by_times = float(np.mean(weightings.flow(schedule.log_snr(t)) * error(t)))
+        assert by_weight == pytest.approx(by_times, rel=3e-5)
+
+
+@in_float64
+def test_per_log_snr_objective_does_not_depend_on_the_schedule():
+    weighting, error = partial(weightings.sigmoid, bias=1.0), lambda level: 1 + np.cos(level)
+    expected = 12 * float(np.mean(weighting(12 * U - 6) * error(12 * U - 6)))
+    for schedule in (cosine(), linear_vp(), geometric_ve(), rectified_flow(), laplace(0.5, 4.0), sub_vp()):
+        first, last = (float(schedule.time_at(x)) for x in (6.0, -6.0))
+        t = first + (last - first) * U
+        log_snr = np.asarray(schedule.log_snr(t))
+        weight = weightings.per_log_snr(weighting, schedule)(log_snr)
+        assert float(np.mean(weight * error(log_snr))) * (last - first) == pytest.approx(expected, rel=1e-5)
+
+
+def test_numbers_inside_per_log_snr_do_not_retrace():
+    traces = []
+
+    @jax.jit
+    def run(weighting):
+        traces.append(1)
+        return weighting(jnp.float32(0.5))
+
+    make = lambda bias, s: weightings.per_log_snr(jax.tree_util.Partial(weightings.sigmoid, bias=bias), cosine(s))
+    one, two = run(make(jnp.float32(0.0), 0.1)), run(make(jnp.float32(1.0), 0.2))
+    assert len(traces) == 1
+    assert one != two
+
+
+def test_every_weighting_is_finite_and_positive_within_60_nats():
+    level = jnp.linspace(-60.0, 60.0, B)
+    schedule = cosine()
+    for w in (*(row[0] for row in PUBLISHED.values()), weightings.likelihood(schedule)):
+        values = np.asarray(w(level))
+        assert np.all(np.isfinite(values))
+        assert np.all(values >= 0)
+        assert np.all(np.asarray(w(jnp.linspace(-12.0, 12.0, B))) > 0)
+    assert np.all(np.isfinite(weightings.logit_normal(level)))
+    ends = jax.vmap(jax.grad(weightings.logit_normal))(level)
+    assert np.all(np.isfinite(ends))
