@@ -95,7 +95,7 @@ def _exact(density, schedule, x_t, t):
         prediction = density.predict(x_t, alpha, sigma)
     else:
         prediction = jax.vmap(density.predict)(x_t, alpha, sigma)
-    return jax.tree.map(lambda leaf: leaf.astype(x_t.dtype), prediction)
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.result_type(x_t)), prediction)
 
 
 def exact_denoiser(density: Gaussian | Mixture, schedule: Schedule) -> Denoiser:

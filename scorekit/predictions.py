@@ -49,7 +49,12 @@ class Target(Protocol):
 
 
 def bounded_log_snr(t: Array, schedule: Schedule) -> Array:
-    """The log-SNR kept within +-60 nats, so that weights that cancel at the ends (0 times infinity) stay finite."""
+    """The log-SNR kept within +-60 nats, so that weights that cancel at the ends (0 times infinity) stay finite.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> bounded_log_snr(0.0, rectified_flow())
+    Array(60., dtype=float32)
+    """
     return jnp.clip(schedule.log_snr(t), -_LOG_SNR_LIMIT, _LOG_SNR_LIMIT)
 
 

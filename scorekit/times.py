@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import ndtri
 
 from scorekit.schedules import time_derivative
@@ -119,6 +120,7 @@ class UniformLogSNR:
 
     def quantile(self, u, schedule):
         first, last = schedule.log_snr(self.t_min), schedule.log_snr(self.t_max)
+        check(np.isfinite, "finite", **{"log_snr(t_min)": first, "log_snr(t_max)": last})
         t = schedule.time_at(first + (last - first) * u)
         density = time_derivative(schedule.log_snr, t) / (last - first)
         return Times(t, 1.0 / (density * (self.t_max - self.t_min)))
@@ -137,7 +139,7 @@ class Adaptive:
 
     def probabilities(self) -> Array:
         """The probability of each bin, ``(K,)``."""
-        root = jnp.sqrt(jnp.asarray(self.second_moment))
+        root = jnp.sqrt(jnp.maximum(jnp.asarray(self.second_moment), jnp.finfo(float).tiny))  # all may be 0
         return (1.0 - self.floor) * root / jnp.sum(root) + self.floor / root.shape[0]
 
     def quantile(self, u, schedule):
@@ -231,7 +233,7 @@ def uniform_log_snr(t_min: Number = 1e-4, t_max: Number = 1.0 - 1e-4, *, stratif
       stratified: one draw per stratum instead of independent draws.
 
     Raises:
-      ValueError: unless ``0 <= t_min < t_max <= 1``.
+      ValueError: unless ``0 <= t_min < t_max <= 1``; when drawing, if the log-SNR is infinite at either.
 
     >>> from scorekit.schedules import geometric_ve
     >>> uniform_log_snr(0.0, 1.0).quantile(jnp.array([0.25]), geometric_ve()).t.round(4)
@@ -290,6 +292,8 @@ def adaptive(
 def update_adaptive(sampler: Adaptive, t: Array, loss: Array) -> Adaptive:
     """Folds the losses of one step into an :func:`adaptive` sampler; bins without a draw keep their memory.
 
+    A loss that is not finite, or whose square is not, is left out: one bad step does not spoil the sampler.
+
     Args:
       sampler: the sampler that drew ``t``.
       t: times ``(B,)``.
@@ -303,7 +307,9 @@ def update_adaptive(sampler: Adaptive, t: Array, loss: Array) -> Adaptive:
     bins = moment.shape[0]
     k = jnp.floor((t - sampler.t_min) / (sampler.t_max - sampler.t_min) * bins).astype(jnp.int32)
     k = jnp.clip(k, 0, bins - 1)
-    count = jax.ops.segment_sum(jnp.ones_like(loss), k, bins)
-    mean = jax.ops.segment_sum(jnp.square(loss), k, bins) / jnp.maximum(count, 1.0)
+    squared = jnp.square(loss)
+    counts = jnp.isfinite(squared)
+    count = jax.ops.segment_sum(counts.astype(squared.dtype), k, bins)
+    mean = jax.ops.segment_sum(jnp.where(counts, squared, 0.0), k, bins) / jnp.maximum(count, 1.0)
     mixed = sampler.decay * moment + (1.0 - sampler.decay) * mean
     return dataclasses.replace(sampler, second_moment=jnp.where(count > 0, mixed, moment))

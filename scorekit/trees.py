@@ -26,7 +26,11 @@ def as_pytree(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def static(**kwargs):
-    """A dataclass field that is part of the tree's structure (changing it recompiles) rather than a leaf."""
+    """A dataclass field that is part of the tree's structure (changing it recompiles) rather than a leaf.
+
+    >>> static(default="line").metadata["static"]
+    True
+    """
     return dataclasses.field(metadata={"static": True}, **kwargs)
 
 
@@ -73,13 +77,17 @@ def combine(*terms: tuple[ArrayLike, PyTree]) -> PyTree:
 
     def leaf(*xs):
         total = sum(expand(c, x) * x for c, x in zip(coefficients, xs, strict=True))
-        return jnp.asarray(total, xs[0].dtype)
+        return jnp.asarray(total, jnp.result_type(xs[0]))
 
     return jax.tree.map(leaf, *trees)
 
 
 def where(condition: ArrayLike, on_true: PyTree, on_false: PyTree) -> PyTree:
-    """Selects per example between two trees; ``condition`` is a scalar or ``(B,)``."""
+    """Selects per example between two trees; ``condition`` is a scalar or ``(B,)``.
+
+    >>> where(jnp.array([True, False]), jnp.ones((2, 1)), jnp.zeros((2, 1))).ravel()
+    Array([1., 0.], dtype=float32)
+    """
     return jax.tree.map(lambda a, b: jnp.where(expand(condition, a), a, b), on_true, on_false)
 
 
@@ -87,10 +95,13 @@ def normal_like(key: Key, tree: PyTree) -> PyTree:
     """Standard normal noise with the shapes and dtypes of ``tree``, one independent key per leaf.
 
     A tree that is a single array uses ``key`` itself, as ``jax.random.normal`` would.
+
+    >>> normal_like(jax.random.key(0), {"a": jnp.zeros((2, 3))})["a"].shape
+    (2, 3)
     """
     leaves, treedef = jax.tree.flatten(tree)
     keys = [key] if len(leaves) == 1 else jax.random.split(key, len(leaves))
-    noise = [jax.random.normal(k, jnp.shape(x), x.dtype) for k, x in zip(keys, leaves, strict=True)]
+    noise = [jax.random.normal(k, jnp.shape(x), jnp.result_type(x.dtype)) for k, x in zip(keys, leaves, strict=True)]
     return jax.tree.unflatten(treedef, noise)
 
 
@@ -99,6 +110,9 @@ def batch_size(tree: PyTree) -> int:
 
     Raises:
       ValueError: if the tree is empty, a leaf has no axes, or the leaves disagree.
+
+    >>> batch_size({"a": jnp.ones((4, 2)), "b": jnp.ones(4)})
+    4
     """
     shapes = [jnp.shape(x) for x in jax.tree.leaves(tree)]
     if not shapes or any(not s for s in shapes) or len({s[0] for s in shapes}) > 1:
@@ -107,12 +121,20 @@ def batch_size(tree: PyTree) -> int:
 
 
 def event_size(tree: PyTree) -> int:
-    """The number of values in one example: the product of all axes but the first, summed over leaves."""
+    """The number of values in one example: the product of all axes but the first, summed over leaves.
+
+    >>> event_size({"a": jnp.ones((4, 2)), "b": jnp.ones(4)})
+    3
+    """
     return sum(math.prod(jnp.shape(x)[1:]) for x in jax.tree.leaves(tree))
 
 
 def sum_per_example(fn: Callable[[Array], Array], tree: PyTree) -> Array:
-    """``sum fn(leaf)`` over everything but the batch axis, in at least float32; returns ``(B,)``."""
+    """``sum fn(leaf)`` over everything but the batch axis, in at least float32; returns ``(B,)``.
+
+    >>> sum_per_example(jnp.square, jnp.array([[1.0, 2.0], [3.0, 0.0]]))
+    Array([5., 9.], dtype=float32)
+    """
 
     def leaf(x):
         value = fn(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
@@ -131,7 +153,12 @@ def is_traced(value: Any) -> bool:
 
 
 def check_positive(**named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not finite and > 0. Tracers are passed over."""
+    """Raises a ``ValueError`` that names the first argument that is not finite and > 0. Tracers are passed over.
+
+    >>> check_positive(std=-1.0)
+    Traceback (most recent call last):
+    ValueError: std must be finite and > 0, got -1.0
+    """
     check(lambda x: np.isfinite(x) & (x > 0), "finite and > 0", **named)
 
 
@@ -139,6 +166,10 @@ def check(rule: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> None:
     """Raises a ``ValueError`` naming the argument, its value and what is allowed.
 
     Only concrete values are checked, with numpy, so that a factory may be called inside ``jit``.
+
+    >>> check(lambda x: x < 1, "< 1", decay=2.0)
+    Traceback (most recent call last):
+    ValueError: decay must be < 1, got 2.0
     """
     for name, value in named.items():
         if is_traced(value):

@@ -1,37 +1,42 @@
-"""What ``import scorekit`` offers."""
+"""What ``import scorekit`` loads, seen from a fresh interpreter."""
 
-import importlib
-import pkgutil
+import json
+import subprocess
+import sys
 
-import pytest
-
+HEAVY = [
+    "flax",
+    "optax",
+    "orbax",
+    "tensorflow_datasets",
+    "tensorflow",
+    "absl",
+    "ml_collections",
+    "matplotlib",
+    "sklearn",
+]
+PROGRAM = """
+import json, sys, time
+import jax, jax.numpy, numpy
+before, start = set(sys.modules), time.perf_counter()
 import scorekit
-
-PACKAGES = ["scorekit", *(f"scorekit.{m.name}" for m in pkgutil.iter_modules(scorekit.__path__))]
-
-
-@pytest.mark.parametrize("name", PACKAGES)
-def test_all_names_exist_once(name):
-    module = importlib.import_module(name)
-    names = getattr(module, "__all__", [])
-    assert len(set(names)) == len(names)
-    assert all(hasattr(module, n) for n in names)
+seconds = time.perf_counter() - start
+new = {name.split(".")[0] for name in set(sys.modules) - before}
+backend = getattr(jax.live_arrays(), "__len__")()
+print(json.dumps({"seconds": seconds, "new": sorted(new), "all": sorted({m.split(".")[0] for m in sys.modules}),
+                  "arrays": backend}))
+"""
 
 
-def test_the_package_offers_floors_0_to_3():
-    modules = {n for n in scorekit.__all__ if isinstance(getattr(scorekit, n), type(scorekit))}
-    light = {m.name for m in pkgutil.iter_modules(scorekit.__path__)} - {"_version", "networks", "audio"}
-    assert modules == light - {"metrics", "training", "data"}
-    assert scorekit.sample is scorekit.solvers.sample
-    assert scorekit.denoising_loss is scorekit.losses.denoising_loss
-    assert scorekit.Prediction is scorekit.typing.Prediction
+def run(program):
+    return json.loads(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
+    )
 
 
-def test_version_is_the_packaged_one():
-    from importlib import metadata
-
-    try:
-        packaged = metadata.version("scorekit")
-    except metadata.PackageNotFoundError:
-        pytest.skip("scorekit is not installed")
-    assert scorekit.__version__ == packaged
+def test_import_loads_jax_and_numpy_only():
+    report = run(PROGRAM)
+    print(f"\nimport scorekit adds {report['seconds']:.3f} s to import jax")
+    assert not set(HEAVY) & set(report["all"])
+    assert {name for name in report["new"] if name not in sys.stdlib_module_names} <= {"scorekit", "jax", "jaxlib"}
+    assert report["arrays"] == 0  # nothing is computed at import

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import B, D, PRESERVING, SCHEDULES, in_float64
+from tables import PRESERVING, SCHEDULES, B, D, in_float64
 
 from scorekit.predictions import TARGETS, as_target, bounded_log_snr, convert, edm_target, with_x0
 from scorekit.process import perturb

@@ -136,6 +136,14 @@ def test_update_adaptive_is_a_running_mean_per_bin():
     assert (once.decay, once.floor, once.stratified) == (0.9, 0.1, True)
 
 
+def test_adaptive_survives_bad_and_vanishing_losses():
+    sampler, t = times.adaptive(num_bins=3, decay=0.0, t_min=0.0), jnp.array([0.1, 0.2, 0.5, 0.9])
+    bad = times.update_adaptive(sampler, t, jnp.array([2.0, jnp.nan, jnp.inf, 1e30]))
+    np.testing.assert_array_equal(bad.second_moment, [4.0, 1.0, 1.0])
+    still = times.update_adaptive(sampler, t, jnp.zeros(4))
+    np.testing.assert_allclose(still.probabilities(), 1 / 3, rtol=1e-6)
+
+
 def test_samplers_are_trees_that_do_not_retrace():
     traces = []
 
@@ -156,6 +164,8 @@ REFUSALS = {
     "t_min must be in": lambda: times.uniform(-0.1),
     r"t_max must be in \(t_min = 0.5, 1\], got 0.5": lambda: times.uniform(0.5, 0.5),
     r"t_max must be in \(t_min = 0.0001, 1\], got 1.5": lambda: times.uniform_log_snr(t_max=1.5),
+    r"log_snr\(t_min\) must be finite": lambda: times.uniform_log_snr(0.0).quantile(jnp.array([0.5]), cosine()),
+    r"log_snr\(t_max\) must be finite": lambda: times.uniform_log_snr(t_max=1.0).quantile(jnp.array([0.5]), cosine()),
     "std must be": lambda: times.logit_normal(std=0.0),
     "std must be finite": lambda: times.log_normal_sigma(std=-1.0),
     "num_bins must be >= 1, got 0": lambda: times.adaptive(0),

@@ -1,9 +1,10 @@
 """Training: state, averages, optimiser, the step for any number of devices, and checkpoints (optax, orbax)."""
 
-from scorekit.training.checkpoints import Checkpoints, Restored, restore_params
+from scorekit.training.checkpoints import Checkpoints, Restored
 from scorekit.training.devices import make_mesh, place_state, state_sharding
 from scorekit.training.ema import ema_decay, init_ema, update_ema
 from scorekit.training.optimizer import learning_rate_schedule, make_optimizer
+from scorekit.training.restoring import restore_params
 from scorekit.training.state import TrainState, check_finite, init_state
 from scorekit.training.step import make_train_step
 

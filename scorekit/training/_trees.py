@@ -41,17 +41,16 @@ def nested_shapes(tree: PyTree) -> Nested:
 
     def leaf(x):
         words = jax.eval_shape(_words, jax.ShapeDtypeStruct(x.shape, x.dtype))
-        sharding = getattr(x, "sharding", None)  # in a checkpoint's description it is not one of jax's
-        placed = isinstance(sharding, jax.sharding.Sharding)
-        return jax.ShapeDtypeStruct(words.shape, words.dtype, sharding=sharding if placed else first)
+        sharding = getattr(x, "sharding", None) or first
+        return jax.ShapeDtypeStruct(words.shape, words.dtype, sharding=sharding)
 
     return _nest({names: leaf(x) for names, x in _named_leaves(tree)})
 
 
 def differences(saved: Nested, wanted: Nested) -> list[str]:
     """What keeps ``saved`` from being restored as ``wanted``, a sentence each; empty when nothing does."""
-    there = {"/".join(names): x for names, x in _named_leaves(saved)}
-    here = {"/".join(names): x for names, x in _named_leaves(wanted)}
+    there = {"/".join(names) or "(one array)": x for names, x in _named_leaves(saved)}
+    here = {"/".join(names) or "(one array)": x for names, x in _named_leaves(wanted)}
     found = [f"{name} is not in the checkpoint" for name in here if name not in there]
     found += [f"{name} is only in the checkpoint" for name in there if name not in here]
     for name in here.keys() & there.keys():
@@ -80,9 +79,11 @@ def _named_leaves(tree):
     return [(tuple(jax.tree_util.keystr((k,), simple=True) for k in path), x) for path, x in leaves]
 
 
-def _nest(flat):
+def _nest(flat) -> Any:
     nested = {}
     for names, leaf in flat.items():
+        if not names:  # the tree is one array
+            return leaf
         node = nested
         for name in names[:-1]:
             node = node.setdefault(name, {})

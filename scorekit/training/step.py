@@ -100,7 +100,8 @@ def make_train_step(
         check_global_batch(batch_size(batch), mesh.shape["data"], accumulate)
         if getattr(state.step, "sharding", None) != everywhere:
             state = place_state(state, mesh, shard_params)
-        if jax.process_count() > 1:  # jit places the batch itself, and faster, but in one process only
+        # jit places NumPy arrays itself, and faster, but in one process only; arrays of jax may lie elsewhere
+        if jax.process_count() > 1 or any(isinstance(x, jax.Array) for x in jax.tree.leaves(batch)):
             batch = jax.device_put(batch, data)
         return run(state, batch)
 

@@ -83,6 +83,19 @@ def test_batched_takes_trees():
     same(out.x0["b"], 2 * X + jnp.arange(5)[:, None] * 1.4)
 
 
+def test_batched_takes_a_null_for_each_leaf_of_the_condition():
+    condition = {"label": jnp.arange(5), "text": jnp.linspace(0.0, 1.0, 10).reshape(5, 2)}
+    null = {"label": 9, "text": jnp.array([0.5, -0.5])}
+
+    def conditional(x, t, c):
+        assert c["label"].dtype == jnp.int32
+        return Prediction(x + t + (0.1 * c["label"] + c["text"] @ jnp.array([1.0, 2.0]))[:, None], x)
+
+    nulls = {"label": jnp.full(5, 9), "text": jnp.tile(null["text"], (5, 1))}
+    branches = (lambda x, t, c=c: conditional(x, t, c) for c in (condition, nulls))
+    same(classifier_free_batched(conditional, condition, null, 3.0)(X, T), classifier_free(*branches, 3.0)(X, T))
+
+
 def counted(name, calls, value):
     def denoiser(x, t):
         jax.debug.callback(lambda: calls.append(name))
@@ -112,6 +125,27 @@ def test_the_interval_saves_calls_inside_a_sampler():
     assert 0 < inside < 10
     assert calls.count("guided") == inside
     assert calls.count("plain") == 10 - inside
+
+
+def constant(value, x, t):
+    return Prediction(jnp.full_like(x, value), x)
+
+
+GUIDED, PLAIN = Partial(constant, 1.0), Partial(constant, 0.0)
+
+
+def test_the_lower_bound_is_out_and_the_upper_one_is_in():
+    half = jnp.array([0.5, 0.5])  # where the noise of the rectified flow is exactly its signal
+    for t in (half[0], half):
+        for bounds, expected in (((0.5, 1.0), 1.0), ((1.0, 2.0), 0.0)):
+            rule = interval(GUIDED, PLAIN, schedules.rectified_flow(), *bounds)
+            assert np.all(rule(X[:2], t).x0 == expected)
+
+
+@pytest.mark.parametrize("schedule", [SCHEDULE, schedules.rectified_flow(), schedules.edm(), schedules.sigmoid()])
+def test_without_bounds_it_always_guides(schedule):
+    for t in (1e-4, 0.5, 1.0):
+        assert np.all(interval(GUIDED, PLAIN, schedule)(X, t).x0 == 1.0)
 
 
 def test_a_batch_of_times_agrees_with_scalars():

@@ -17,11 +17,15 @@ NARROW = denoisers.denoiser_from_network(lambda x, t: 0.1 * jnp.tanh(x), SCHEDUL
 RULES = {"static": static_threshold, "dynamic": dynamic_threshold}
 
 
+@pytest.mark.parametrize("t", [T, 1.0, np.float32([0.1, 0.5, 0.9, 1.0])], ids=["inside", "end", "per_example"])
+@pytest.mark.parametrize("schedule", [SCHEDULE, schedules.rectified_flow(), schedules.edm(), schedules.sub_vp()])
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_x0_stays_within_the_limit_and_x_t_is_kept(rule):
-    x0, eps = rule(WIDE, SCHEDULE, limit=0.7)(X, T)
+def test_x0_stays_within_the_limit_and_x_t_is_kept(rule, schedule, t):
+    wide = denoisers.denoiser_from_network(lambda x, t: 2 * x, schedule, "x0")
+    x0, eps = rule(wide, schedule, limit=0.7)(X, t)
     assert float(jnp.abs(x0).max()) <= 0.7 + 1e-6
-    np.testing.assert_allclose(SCHEDULE.alpha(T) * x0 + SCHEDULE.sigma(T) * eps, X, rtol=1e-4, atol=1e-5)
+    alpha, sigma = (np.reshape(f(t), (-1, 1, 1)) for f in (schedule.alpha, schedule.sigma))
+    np.testing.assert_allclose(alpha * x0 + sigma * eps, X, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
@@ -36,14 +40,15 @@ def test_twice_is_once(rule):
     np.testing.assert_allclose(rule(once, SCHEDULE)(X, T).x0, once(X, T).x0, rtol=1e-5)
 
 
-@pytest.mark.parametrize("percentile", [0.5, 0.9, 0.995, 1.0])
-def test_dynamic_against_numpy(percentile):
-    raw = np.asarray(2 * X, np.float64)
+@pytest.mark.parametrize(("percentile", "limit"), [(0.5, 1.0), (0.9, 0.3), (0.995, 1.0), (1.0, 2.0), (0.01, 1e-3)])
+def test_dynamic_against_numpy(percentile, limit):
+    x = X * jnp.array([0.1, 1.0, 3.0, 10.0])[:, None, None]
+    raw = np.asarray(2 * x, np.float64)
     expected = np.empty_like(raw)
     for i, example in enumerate(raw):
-        q = max(1.0, np.quantile(np.abs(example), percentile))
-        expected[i] = np.clip(example, -q, q) / q
-    found = dynamic_threshold(WIDE, SCHEDULE, percentile=percentile)(X, T).x0
+        q = max(limit, np.quantile(np.abs(example), percentile))
+        expected[i] = np.clip(example, -q, q) / q * limit
+    found = dynamic_threshold(WIDE, SCHEDULE, percentile, limit)(x, T).x0
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -68,6 +73,23 @@ def test_bfloat16_and_trees(rule):
     assert x0["a"].dtype == eps["a"].dtype == jnp.bfloat16
     assert x0["b"].dtype == jnp.float32
     np.testing.assert_allclose(x0["b"], rule(WIDE, SCHEDULE)(tree["b"], T).x0, rtol=1e-6)
+    wide = rule(WIDE, SCHEDULE)(tree["a"].astype(jnp.float32), T)
+    np.testing.assert_allclose(x0["a"].astype(jnp.float32), wide.x0, rtol=0.02, atol=0.02)
+    np.testing.assert_allclose(eps["a"].astype(jnp.float32), wide.eps, rtol=0.02, atol=0.05)
+
+
+def test_numbers_do_not_recompile():
+    traces = []
+
+    @jax.jit
+    def run(rule):
+        traces.append(1)
+        return rule(X, T).x0
+
+    nested = lambda limit, percentile: dynamic_threshold(static_threshold(WIDE, SCHEDULE, limit), SCHEDULE, percentile)
+    one, other = run(nested(2.0, 0.8)), run(nested(1.5, 0.6))
+    assert len(traces) == 1
+    assert float(jnp.abs(one - other).max()) > 0.01
 
 
 @pytest.mark.parametrize(

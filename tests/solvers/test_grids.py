@@ -1,5 +1,6 @@
 """Time grids: their length, their ends and their spacing."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -38,6 +39,35 @@ def test_karras_has_equal_steps_in_the_root_of_the_noise(rho):
     np.testing.assert_allclose(np.diff(noise), np.diff(noise).mean(), rtol=1e-2)
 
 
+def test_karras_with_rho_one_has_equal_steps_of_noise():
+    schedule = schedules.rectified_flow()
+    t = np.asarray(grids.karras(schedule, 8, 0.9, 0.1, rho=1.0, to_zero=False), np.float64)
+    np.testing.assert_allclose(t / (1 - t), np.linspace(9.0, 1 / 9, 9), rtol=1e-5)
+
+
+EVERY = {
+    **SCHEDULES,
+    "cosine": schedules.cosine(),
+    "sub_vp": schedules.sub_vp(),
+    "edm": schedules.edm(),
+    "sigmoid": schedules.sigmoid(),
+    "laplace": schedules.laplace(),
+}
+
+
+@pytest.mark.parametrize("grid", [grids.uniform_log_snr, grids.karras])
+@pytest.mark.parametrize("n", [1, 2, 1000])
+def test_every_schedule_has_decreasing_times_with_exact_ends(grid, n):
+    """In float32 too, where neighbouring times come close."""
+    for name, schedule in EVERY.items():
+        ts = np.asarray(grid(schedule, n))
+        assert ts.shape == (n + 1,), name
+        assert np.all(np.diff(ts) < 0), name
+        assert (ts[0], ts[-1]) == (np.float32(1 - 1e-3), 0.0), name
+        if n > 1:
+            assert ts[-2] == np.float32(1e-3), name
+
+
 def test_uniform_times_of_edm_are_the_karras_grid_of_the_paper():
     sigma = np.asarray(schedules.edm().sigma(grids.uniform(17)), np.float64)
     i = np.arange(18)
@@ -54,6 +84,7 @@ def test_uniform_times_of_edm_are_the_karras_grid_of_the_paper():
         (lambda: grids.uniform_log_snr(schedules.cosine(), 0), "n must be"),
         (lambda: grids.uniform_log_snr(schedules.cosine(), 5, t_max=1.0), "t_max must be a time with finite log-SNR"),
         (lambda: grids.karras(schedules.linear_vp(), 5, 1.0, 0.0), "t_min must be"),
+        (lambda: grids.karras(schedules.edm(), 5, 1.0, 0.0), "t_min must be > 0 unless to_zero is False, got 0.0"),
         (lambda: grids.karras(schedules.linear_vp(), 5, rho=0.0), "rho must be finite and > 0, got 0.0"),
         (lambda: grids.uniform_log_snr(schedules.linear_vp(), 5, 0.1, 0.9), "t_min must be < t_max"),
     ],
@@ -64,8 +95,6 @@ def test_refusals(call, message):
 
 
 def test_grids_follow_a_traced_schedule():
-    import jax
-
     traced = jax.jit(lambda s: grids.uniform_log_snr(s, 5))(schedules.linear_vp())
     np.testing.assert_allclose(traced, grids.uniform_log_snr(schedules.linear_vp(), 5), rtol=1e-5)
     assert bool(jnp.all(jnp.diff(traced) < 0))

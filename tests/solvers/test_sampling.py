@@ -62,6 +62,24 @@ def test_same_key_same_sample_and_another_key_another():
     assert not np.allclose(one, other)
 
 
+@pytest.mark.parametrize("solver", [solvers.Ancestral(eta=0.7), solvers.DPMSolverPP2M()], ids=["keys", "state"])
+def test_the_loop_is_init_and_step_with_one_key_per_step(solver):
+    key = jax.random.key(4) if solver.stochastic else None
+    keys = jax.random.split(key, 5) if solver.stochastic else [None] * 5
+    x, state = X, solver.init(X)
+    for k, t, s in zip(keys, TS[:-1], TS[1:], strict=True):
+        x, state = solver.step(k, state, x, t, s, DENOISER, SCHEDULE)
+    np.testing.assert_allclose(solvers.sample(key, DENOISER, SCHEDULE, solver, X, TS), x, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("ts", [[1.0, 0.5, 0.0], (1, 0), np.array([1.0, 0.25]), jnp.array([0.9, 0.2], jnp.bfloat16)])
+def test_times_of_any_kind_leave_the_state_as_it_is(ts):
+    out = solvers.sample(None, DENOISER, SCHEDULE, solvers.DPMSolverPP2M(), X, ts)
+    assert (out.shape, out.dtype) == (X.shape, X.dtype)
+    exact = solvers.sample(None, DENOISER, SCHEDULE, solvers.DPMSolverPP2M(), X, np.asarray(ts, np.float32))
+    np.testing.assert_array_equal(out, exact)
+
+
 def test_nfe():
     assert solvers.nfe(solvers.Euler(), TS) == 5
     assert solvers.nfe(solvers.Heun(), TS) == 10

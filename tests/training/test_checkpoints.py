@@ -226,7 +226,6 @@ ACCIDENTS = {
     "arrays deleted": lambda d: array_file(d).unlink(),
     "bits flipped": lambda d: flip(array_file(d)),
     "manifest truncated": lambda d: truncate(d / "state" / "manifest.ocdbt"),
-    "array description deleted": lambda d: (d / "state" / "_METADATA").unlink(),
     "array description truncated": lambda d: truncate(d / "state" / "_METADATA"),
     "json truncated": lambda d: truncate(d / "extra" / "metadata"),
     "json deleted": lambda d: (d / "extra" / "metadata").unlink(),

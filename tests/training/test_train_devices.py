@@ -5,8 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from scorekit.networks import MLP
 from scorekit.training import (
@@ -80,6 +81,18 @@ def test_devices_change_only_the_rounding(layout):
             np.testing.assert_allclose(jax.device_get(a), b, rtol=1e-4, atol=2e-5)
     for a, b in zip(jax.tree.leaves(metrics), jax.tree.leaves(one_device[1]), strict=True):
         np.testing.assert_allclose(jax.device_get(a), b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("parallel", ["jit", "pmap"])
+def test_a_batch_may_lie_anywhere(parallel):
+    mesh = make_mesh(devices=jax.devices()[:2])
+    plain = lambda p, b: (jnp.mean((b["x"] - p["w"]) ** 2, axis=1), {})
+    step = make_train_step(lambda key, batch: batch, plain, optax.sgd(0.1), mesh=mesh, parallel=parallel)
+    state = lambda: init_state(jax.random.key(0), {"w": jnp.zeros(4)}, optax.sgd(0.1), ())
+    expected = jax.device_get(step(state(), BATCHES[0])[1]["loss"])
+    for place in (None, jax.devices()[3], NamedSharding(mesh, PartitionSpec())):
+        batch = jax.device_put(BATCHES[0], place)
+        np.testing.assert_array_equal(step(state(), batch)[1]["loss"], expected)
 
 
 def test_the_tolerance_would_see_another_seed():

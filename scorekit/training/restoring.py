@@ -1,0 +1,162 @@
+"""Reading checkpoints: nothing is trusted that its checksum does not confirm."""
+
+import json
+import warnings
+import zlib
+from collections.abc import Callable
+from os import PathLike
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from etils import epath
+
+from scorekit.training._trees import Nested, checksums, differences, from_nested, nested_shapes
+from scorekit.typing import PyTree
+
+
+def restore_params(
+    directory: str | PathLike,
+    *,
+    decay: float | str | None = None,
+    step: int | None = None,
+    like: PyTree | None = None,
+) -> tuple[int, PyTree]:
+    """Reads the parameters, or an average of them, and nothing else; changes nothing in the directory.
+
+    Args:
+      directory: the directory of a :class:`~scorekit.training.checkpoints.Checkpoints`.
+      decay: the average to read, for example 0.999; None for the parameters themselves.
+      step: the checkpoint; the newest readable one by default.
+      like: parameters, or their shapes, whose structure and place the result has; nested dictionaries on the first
+        device by default.
+
+    Returns:
+      The step of the checkpoint and the parameters.
+
+    Raises:
+      FileNotFoundError: if there is no such checkpoint, or none that can be read.
+      ValueError: if the checkpoint has no such average or its parameters are not like ``like``.
+    """
+    folder = epath.Path(directory).resolve()
+    branch = ["params"]
+    if decay is not None:
+        branch = ["ema", decay if isinstance(decay, str) else str(float(decay))]
+
+    def choose(saved):
+        if decay is not None and branch[-1] not in saved.get("ema", {}):
+            raise DoesNotFit(f"decay must be one of {sorted(saved.get('ema', {}))}, got {decay}")
+        there = descend(saved, branch)
+        tree = there if like is None else fitting(there, like)
+        for name in reversed(branch):
+            tree = {name: tree}
+        return tree
+
+    if not folder.exists():
+        raise FileNotFoundError(f"no checkpoint in {folder}")
+    steps = complete_steps(folder)
+    if step is not None:
+        if step not in steps:
+            raise FileNotFoundError(f"no checkpoint {step} in {folder}, only {steps}")
+        steps = [step]
+    for found in reversed(steps):
+        try:
+            nested, _ = read(folder / str(found), choose)
+        except Broken as error:
+            warn_broken(folder / str(found), error, "it is passed over", stacklevel=3)
+        else:
+            params = descend(nested, branch)
+            return found, params if like is None else from_nested(params, like)
+    raise FileNotFoundError(f"no readable checkpoint in {folder}" + ("" if step is None else f" at step {step}"))
+
+
+class Broken(Exception):
+    """The checkpoint cannot be read; the message is the reason."""
+
+
+class DoesNotFit(Exception):
+    """The checkpoint is sound but holds something else."""
+
+
+def complete_steps(directory: epath.Path) -> list[int]:
+    """The steps whose saving was completed, ascending."""
+    return sorted(ocp.utils.checkpoint_steps(directory))
+
+
+def record(nested: Nested, extra: dict[str, Any]) -> dict[str, Any]:
+    """The JSON beside the arrays: ``extra``; dtype, shape and checksum of every array; and its own checksum."""
+    try:
+        extra = json.loads(json.dumps(extra))  # a copy: it is written later
+    except TypeError as error:
+        raise ValueError(f"extra must be what JSON can hold, got {extra}: {error}") from error
+    sums = jax.device_get(checksums(nested))
+    arrays = jax.tree.map(lambda x, checksum: [x.dtype.name, list(x.shape), int(checksum)], nested, sums)
+    return {"extra": extra, "arrays": arrays, "checksum": _checksum(extra, arrays)}
+
+
+def read(path: epath.Path, choose: Callable[[Nested], Nested]) -> tuple[Nested, dict[str, Any]]:
+    """The part of a checkpoint given by ``choose(shapes of everything)``, verified, and ``extra``.
+
+    Raises:
+      Broken: if the files are damaged.
+      ValueError: if ``choose`` finds that the checkpoint does not fit.
+    """
+    try:
+        return _read(path, choose)
+    except DoesNotFit as error:
+        raise ValueError(f"checkpoint {path} does not fit: {error}") from None
+    except (MemoryError, PermissionError, jax.errors.JaxRuntimeError):
+        raise  # the machine failed, not the checkpoint
+    except Exception as error:
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        raise Broken(f"{type(root).__name__}: {root}".split("\n")[0][:300]) from error
+
+
+def fitting(saved: Nested, like: PyTree) -> Nested:
+    """The shapes of ``like``, nested; raises :class:`DoesNotFit` if they are not those of ``saved``."""
+    wanted = nested_shapes(like)
+    found = differences(saved, wanted)
+    if found:
+        more = f" and {len(found) - 6} more" if len(found) > 6 else ""
+        raise DoesNotFit("; ".join(found[:6]) + more)
+    return wanted
+
+
+def warn_broken(path: epath.Path, reason: Exception, consequence: str, stacklevel: int) -> None:
+    """Warns in one line, on behalf of the caller ``stacklevel`` frames up."""
+    warnings.warn(f"checkpoint {path} is broken ({reason}); {consequence}", stacklevel=stacklevel)
+
+
+def _read(path, choose):
+    found = json.loads((path / "extra" / "metadata").read_text())
+    if found["checksum"] != _checksum(found["extra"], found["arrays"]):
+        raise OSError("the checksum of extra/metadata is wrong")
+    is_array = lambda x: isinstance(x, list)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x[1], jnp.dtype(x[0])), found["arrays"], is_leaf=is_array)
+    target = nested_shapes(choose(shapes))
+    restored = ocp.PyTreeCheckpointHandler().restore(
+        path / "state",
+        args=ocp.args.PyTreeRestore(  # type: ignore[call-arg]
+            item=target,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(target),
+            partial_restore=True,
+        ),
+    )
+    for keys, checksum in jax.tree_util.tree_leaves_with_path(jax.device_get(checksums(restored))):
+        names = [key.key for key in keys]
+        if checksum != descend(found["arrays"], names)[2]:
+            raise OSError(f"the checksum of {'/'.join(names)} is wrong")
+    return restored, found["extra"]
+
+
+def _checksum(extra, arrays):
+    return zlib.crc32(json.dumps([extra, arrays]).encode())
+
+
+def descend(tree, names):
+    for name in names:
+        tree = tree[name]
+    return tree

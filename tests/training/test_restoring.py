@@ -1,0 +1,211 @@
+"""What reading a checkpoint trusts, what it refuses, and whom it blames."""
+
+import json
+import random
+import shutil
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+import pytest
+from jax.sharding import PartitionSpec
+
+from scorekit.training import Checkpoints, init_state, make_mesh, place_state, restore_params
+
+OPTIMIZER = optax.adam(1e-3)
+
+
+def make_state(seed=0):
+    w = np.random.default_rng(seed).normal(size=(16, 8)).astype(np.float32)
+    return init_state(jax.random.key(seed), {"w": jnp.asarray(w), "b": jnp.full(3, float(seed))}, OPTIMIZER, (0.9,))
+
+
+STATES = {1: make_state(1), 2: make_state(2)}
+
+
+def same(a, b):
+    words = lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+    return all(np.array_equal(words(x), words(y)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def open_directory(directory):
+    return Checkpoints(directory, keep_best=1, metric="loss")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("saved")
+    with open_directory(directory) as checkpoints:
+        for step, state in STATES.items():
+            checkpoints.save(step, state, {"loss": 1 / step}, {"position": step, "rate": 0.1, "shards": [3, 4]})
+    return directory
+
+
+@pytest.fixture
+def copy(saved, tmp_path):
+    shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def test_parameters_are_readable_when_the_metrics_are_not(copy):
+    (copy / "2" / "metrics" / "metrics").write_text('{"lo')
+    step, params = restore_params(copy)
+    assert step == 2
+    assert same(params, STATES[2].params)
+
+
+@pytest.mark.parametrize(("before", "after"), [('"position": 2', '"position": 3'), ('"b": [', '"c": [')])
+def test_a_record_that_was_changed_is_broken_and_not_another_structure(copy, before, after):
+    metadata = copy / "2" / "extra" / "metadata"
+    text = metadata.read_text()
+    metadata.write_text(text.replace(before, after))
+    assert metadata.read_text() != text
+    wrong = r"/2 is broken \(OSError: the checksum of extra/metadata is wrong\)"
+    with open_directory(copy) as checkpoints, pytest.warns(UserWarning, match=wrong):
+        restored = checkpoints.restore_latest(make_state())
+    assert restored is not None
+    assert restored.extra == {"position": 1, "rate": 0.1, "shards": [3, 4]}
+
+
+def test_arrays_of_another_run_are_recognised(copy, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    with Checkpoints(other) as checkpoints:
+        checkpoints.save(2, make_state(7))
+    shutil.rmtree(copy / "2" / "state")
+    shutil.copytree(other / "2" / "state", copy / "2" / "state")
+    with pytest.warns(UserWarning, match=r"/2 is broken \(OSError: the checksum of params/[bw] is wrong\)"):
+        assert restore_params(copy)[0] == 1
+
+
+def test_the_warning_is_one_line_from_the_caller(copy):
+    shutil.rmtree(copy / "2" / "state")
+    with pytest.warns(UserWarning, match="broken") as reading:
+        restore_params(copy)
+    with open_directory(copy) as checkpoints, pytest.warns(UserWarning, match="broken") as opening:
+        checkpoints.restore_latest(make_state())
+    for caught in (reading, opening):
+        assert [w.filename for w in caught] == [__file__]
+        assert "\n" not in str(caught[0].message)
+
+
+@pytest.mark.parametrize("error", [MemoryError("no memory"), PermissionError("not yours")])
+def test_a_failing_machine_is_not_blamed_on_the_checkpoint(copy, monkeypatch, error):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(ocp.PyTreeCheckpointHandler, "restore", fail)
+    with open_directory(copy) as checkpoints:
+        with pytest.raises(type(error)):
+            checkpoints.restore_latest(make_state())
+        assert checkpoints.steps() == [1, 2]
+    with pytest.raises(type(error)):
+        restore_params(copy)
+
+
+def test_extra_is_what_it_was_when_save_was_called(tmp_path):
+    extra = {"shards": [1]}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, make_state(), extra=extra)
+        extra["shards"].append(2)
+        assert checkpoints.restore_latest(make_state()).extra == {"shards": [1]}
+
+
+def test_extra_that_is_not_json_is_refused_at_once(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        with pytest.raises(ValueError, match=r"extra must be what JSON can hold, got \{'a': array"):
+            checkpoints.save(1, make_state(), extra={"a": np.ones(2)})
+        assert checkpoints.steps() == []
+        assert checkpoints.save(1, make_state())
+
+
+def test_parameters_that_are_one_array(tmp_path):
+    state = init_state(jax.random.key(0), jnp.arange(3.0), OPTIMIZER, (0.9,))
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(0, state)
+    for kwargs in ({}, {"decay": 0.9}, {"like": jnp.zeros(3)}):
+        np.testing.assert_array_equal(restore_params(tmp_path, **kwargs)[1], [0, 1, 2])
+    with pytest.raises(ValueError, match=r"float32\[3\] in the checkpoint and float32\[4\] here"):
+        restore_params(tmp_path, like=jnp.zeros(4))
+
+
+def test_like_must_have_all_parameters_and_no_others(saved):
+    with pytest.raises(ValueError, match="b is only in the checkpoint"):
+        restore_params(saved, like={"w": jnp.zeros((16, 8))})
+    with pytest.raises(ValueError, match="c is not in the checkpoint"):
+        restore_params(saved, like={**STATES[1].params, "c": jnp.zeros(1)})
+    with pytest.raises(ValueError, match=r"decay must be one of \['0.9'\], got half"):
+        restore_params(saved, decay="half")
+
+
+def test_like_gives_the_place(saved):
+    mesh = make_mesh(model=2, devices=jax.devices()[:2])
+    like = place_state(STATES[1].params, mesh, shard_params=True)
+    _, params = restore_params(saved, decay=0.9, like=like)
+    assert params["w"].sharding.spec == PartitionSpec("model")
+    assert params["b"].sharding == like["b"].sharding
+    assert same(params, STATES[2].ema["0.9"])
+    assert restore_params(saved)[1]["w"].devices() == {jax.devices()[0]}
+
+
+def test_a_step_that_is_asked_for_and_broken_is_not_replaced(copy):
+    shutil.rmtree(copy / "1" / "state")
+    with (
+        pytest.warns(UserWarning, match="/1 is broken"),
+        pytest.raises(FileNotFoundError, match=r"no readable checkpoint in .* at step 1"),
+    ):
+        restore_params(copy, step=1)
+
+
+def test_the_record_describes_every_array(saved):
+    record = json.loads((saved / "2" / "extra" / "metadata").read_text())
+    dtype, shape, checksum = record["arrays"]["params"]["w"]
+    assert (dtype, shape) == ("float32", [16, 8])
+    words = np.asarray(STATES[2].params["w"]).view(np.uint32).ravel().astype(object)
+    assert checksum == sum(int(x) * (2 * i + 1) for i, x in enumerate(words)) % 2**32
+
+
+def damages(path, draw):
+    """What may happen to a file: functions of its path."""
+    size = path.stat().st_size
+    yield lambda p: p.unlink()
+    yield lambda p: p.write_bytes(p.read_bytes()[: size // 2])
+
+    def flip(p, at, bit):
+        data = bytearray(p.read_bytes())
+        data[at] ^= 1 << bit
+        p.write_bytes(data)
+
+    for _ in range(6 if size else 0):
+        at, bit = draw.randrange(size), draw.randrange(8)
+        yield lambda p, at=at, bit=bit: flip(p, at, bit)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_whatever_happens_to_a_file_no_wrong_state_is_read(saved, tmp_path):
+    draw = random.Random(0)
+    names = [path.relative_to(saved) for path in sorted((saved / "2").rglob("*")) if path.is_file()]
+    fallbacks = 0
+    for name in names:
+        for damage in damages(saved / name, draw):
+            shutil.rmtree(tmp_path)
+            shutil.copytree(saved, tmp_path)
+            damage(tmp_path / name)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                step, params = restore_params(tmp_path)
+                assert same(params, STATES[step].params)
+                with open_directory(tmp_path) as checkpoints:
+                    restored = checkpoints.restore_latest(make_state())
+                    assert restored is not None
+                    assert same(restored.state, STATES[restored.step])
+                    assert restored.extra["position"] == restored.step
+                    if restored.step == 1:
+                        fallbacks += 1
+                        assert checkpoints.save(2, STATES[2])
+            assert (restored.step == 1) == any("renamed to broken-2" in str(w.message) for w in caught)
+    assert len(names) > 10
+    assert fallbacks > 20
