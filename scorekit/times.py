@@ -139,7 +139,8 @@ class Adaptive:
 
     def probabilities(self) -> Array:
         """The probability of each bin, ``(K,)``."""
-        root = jnp.sqrt(jnp.maximum(jnp.asarray(self.second_moment), jnp.finfo(float).tiny))  # all may be 0
+        moment = jnp.asarray(self.second_moment)
+        root = jnp.sqrt(jnp.maximum(moment, jnp.finfo(moment.dtype).tiny))  # all of them may be 0
         return (1.0 - self.floor) * root / jnp.sum(root) + self.floor / root.shape[0]
 
     def quantile(self, u, schedule):

@@ -101,7 +101,8 @@ def normal_like(key: Key, tree: PyTree) -> PyTree:
     """
     leaves, treedef = jax.tree.flatten(tree)
     keys = [key] if len(leaves) == 1 else jax.random.split(key, len(leaves))
-    noise = [jax.random.normal(k, jnp.shape(x), jnp.result_type(x.dtype)) for k, x in zip(keys, leaves, strict=True)]
+    dtype = lambda x: jax.dtypes.canonicalize_dtype(x.dtype)  # float64 numpy arrays are float32 here, as everywhere
+    noise = [jax.random.normal(k, jnp.shape(x), dtype(x)) for k, x in zip(keys, leaves, strict=True)]
     return jax.tree.unflatten(treedef, noise)
 
 

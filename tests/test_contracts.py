@@ -221,7 +221,7 @@ def test_new_values_do_not_recompile(solver):
 
 
 def small_leaves(jaxpr):
-    """The float dtypes of every value with at most one axis in a program and its parts: times, coefficients, norms.
+    """The float dtypes of every single number and every row in a program and its parts: times, coefficients, norms.
 
     All but the bounds of a clip, which are compared with the state in the precision of the state.
     """
@@ -229,7 +229,8 @@ def small_leaves(jaxpr):
         if eqn.params.get("name") == "clip":
             continue
         for var in eqn.outvars:
-            if len(getattr(var.aval, "shape", (1, 1))) <= 1 and jnp.issubdtype(var.aval.dtype, jnp.floating):
+            small = len(var.aval.shape) <= 1 or var.aval.size == 1
+            if small and jnp.issubdtype(var.aval.dtype, jnp.floating):
                 yield var.aval.dtype
         for part in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda p: hasattr(p, "eqns")):
             inner = getattr(part, "jaxpr", part)

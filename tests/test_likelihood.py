@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit import denoisers, densities, schedules
+from scorekit import Prediction, denoisers, densities, schedules
 from scorekit.likelihood import variational_bound
 
 SCHEDULES = {"cosine": schedules.cosine(), "linear_vp": schedules.linear_vp(), "flow": schedules.rectified_flow()}
@@ -43,6 +43,24 @@ def test_each_part_with_the_exact_denoiser_of_a_gaussian(name):
     gap = bound.prior.mean() - 0.5 * np.log1p(np.exp(last) * variances).sum()
     gap += 0.5 * np.log1p(np.exp(-first) / variances).sum()
     assert float(bound.total.mean()) == pytest.approx(entropy + float(gap), abs=5 * spread + 1e-3)
+
+
+def test_a_known_error_is_integrated_over_stratified_times_of_each_example():
+    """At x0 = 0 the noise is known, so a denoiser can be wrong by ``sqrt(log_snr - last)``: the integral is W^2 / 2."""
+    schedule, n, dim = schedules.cosine(), 16, 3
+    first, last = (float(schedule.log_snr(t)) for t in (T_MIN, T_MAX))
+
+    def denoiser(x, t):
+        error = jnp.sqrt(jnp.maximum(schedule.log_snr(t) - last, 0.0))
+        return Prediction(x, x / schedule.sigma(t)[:, None] + error[:, None])
+
+    diffusion = variational_bound(
+        jax.random.key(0), denoiser, schedule, jnp.zeros((50, dim)), num_times=n, t_min=T_MIN, t_max=T_MAX
+    ).diffusion
+    exact = 0.5 * dim * (first - last) ** 2 / 2
+    assert np.abs(diffusion / exact - 1).max() < 1.01 / n  # independent times would be off by 0.58 / sqrt(n)
+    assert float(diffusion.mean()) == pytest.approx(exact, rel=0.01)
+    assert float(diffusion.std()) > 1e-3 * exact
 
 
 def discrete_denoiser(schedule, levels):

@@ -94,7 +94,7 @@ def test_both_ends_are_finite_for_every_weighting(target, factory):
     for name, weight in WEIGHTINGS.items():
         if (target, name) == ("x0", "score"):
             continue  # SNR^2 is infinite at t = 0
-        run = lambda scale: losses.denoising_loss_at(
+        run = lambda scale, weight=weight: losses.denoising_loss_at(
             lambda x, t: scale * x, schedule, x0, eps, drawn, target=FORMS[target], weighting=weight
         )
         loss, aux = run(0.5)

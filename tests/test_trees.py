@@ -1,5 +1,7 @@
 """Floor 0: pytree dataclasses, broadcasting and the checks."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +69,15 @@ def test_normal_like_follows_shapes_and_dtypes_with_independent_leaves():
     assert jax.tree.map(lambda x: (x.shape, x.dtype), noise) == jax.tree.map(lambda x: (x.shape, x.dtype), tree)
     assert not np.allclose(noise["a"], noise["b"])
     np.testing.assert_array_equal(trees.normal_like(key, tree["a"]), jax.random.normal(key, (4, 2)))
+
+
+def test_numpy_float64_is_float32_without_a_warning():
+    x = np.ones((4, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        noise, total = trees.normal_like(jax.random.key(0), x), trees.combine((jnp.ones(4), x), (2.0, x))
+    np.testing.assert_array_equal(noise, jax.random.normal(jax.random.key(0), (4, 2)))
+    assert total.dtype == jnp.float32
 
 
 def test_sizes_and_sums_per_example():

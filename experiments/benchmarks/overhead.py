@@ -3,7 +3,8 @@
     python -m experiments.benchmarks.overhead
 
 Each pair runs in turn in one process; a figure is the median over the repetitions of the ratio within a turn, so that
-a shared machine slows both sides alike.
+a shared machine slows both sides alike. Both sides take parameters, state and times as arguments and hold the schedule's
+numbers as constants; the latter as arguments too cost about 0.05 ms a call on a CPU, whatever the number of steps.
 """
 
 import functools
@@ -99,9 +100,12 @@ def sampling_rows(name: str, network, params, shape, turns: int) -> list[list[An
     for solver, minimal in ((solvers.Euler(), minimal_euler), (solvers.DPMSolverPP2M(), minimal_dpmpp_2m)):
 
         def ours(solver=solver):
-            denoiser = denoisers.denoiser_from_network(Partial(network, params), SCHEDULE)
-            run = jax.jit(solvers.sample)
-            return lambda: run(None, denoiser, SCHEDULE, solver, x, ts)
+            @jax.jit
+            def run(params, x, ts):
+                denoiser = denoisers.denoiser_from_network(Partial(network, params), SCHEDULE)
+                return solvers.sample(None, denoiser, SCHEDULE, solver, x, ts)
+
+            return lambda: run(params, x, ts)
 
         def theirs(minimal=minimal):
             run = jax.jit(functools.partial(minimal, network))

@@ -113,10 +113,11 @@ class DPMSolverPP2M:
         x0_prev, h_prev = state
         x0 = denoiser(x_t, t).x0
         alpha_s, sigma_s = schedule.alpha(s), schedule.sigma(s)
-        ratio = sigma_s / schedule.sigma(t)
-        finite = (sigma_s > 0) & (schedule.alpha(t) > 0)  # else h is infinite: the step is first order
-        h = 0.5 * (schedule.log_snr(jnp.where(finite, s, 0.25)) - schedule.log_snr(jnp.where(finite, t, 0.75)))
+        alpha_t, ratio = schedule.alpha(t), sigma_s / schedule.sigma(t)
+        decay = alpha_t * ratio / alpha_s  # e^-h
+        finite = decay > 0  # else h is infinite: the step is first order
+        h = -jnp.log(jnp.where(finite, decay, 1.0))
         extra = jnp.where(finite, 0.5 * h / h_prev, 0.0)
-        gain = alpha_s - schedule.alpha(t) * ratio  # alpha_s (1 - e^-h)
+        gain = alpha_s - alpha_t * ratio  # alpha_s (1 - e^-h)
         x_s = combine((ratio, x_t), (gain * (1.0 + extra), x0), (-gain * extra, x0_prev))
         return x_s, (x0, jnp.where(finite, h, jnp.inf).astype(h_prev.dtype))

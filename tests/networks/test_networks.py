@@ -95,7 +95,7 @@ def test_every_parameter_learns(case):
         updates, opt_state = optimizer.update(gradient, opt_state)
         return optax.apply_updates(params, updates), opt_state, gradient
 
-    trained, opt_state, _ = step(params, optimizer.init(params))
+    trained, opt_state, _ = step(params, jax.jit(optimizer.init)(params))
     for _ in range(3):  # zeros open one after the other: output, residual branch, what feeds it
         trained, opt_state, gradient = step(trained, opt_state)
     still = [jax.tree_util.keystr(k) for k, g in jax.tree_util.tree_leaves_with_path(gradient) if not jnp.any(g)]

@@ -73,10 +73,14 @@ def test_the_loop_is_init_and_step_with_one_key_per_step(solver):
 
 
 @pytest.mark.parametrize("ts", [[1.0, 0.5, 0.0], (1, 0), np.array([1.0, 0.25]), jnp.array([0.9, 0.2], jnp.bfloat16)])
-def test_times_of_any_kind_leave_the_state_as_it_is(ts):
-    out = solvers.sample(None, DENOISER, SCHEDULE, solvers.DPMSolverPP2M(), X, ts)
+def test_times_of_any_kind_reach_the_denoiser_as_float32_scalars(ts):
+    def denoiser(x, t):
+        assert (t.shape, t.dtype) == ((), jnp.float32)
+        return DENOISER(x, t)
+
+    out = solvers.sample(None, denoiser, SCHEDULE, solvers.DPMSolverPP2M(), X, ts)
     assert (out.shape, out.dtype) == (X.shape, X.dtype)
-    exact = solvers.sample(None, DENOISER, SCHEDULE, solvers.DPMSolverPP2M(), X, np.asarray(ts, np.float32))
+    exact = solvers.sample(None, denoiser, SCHEDULE, solvers.DPMSolverPP2M(), X, np.asarray(ts, np.float32))
     np.testing.assert_array_equal(out, exact)
 
 
