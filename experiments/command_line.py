@@ -20,6 +20,7 @@ import math
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -198,8 +199,9 @@ def run(
             return parse(argv, config_file, flags.FLAGS)
 
     def guarded(config: Any) -> Any:
-        if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)  # libraries' chatter; --verbosity=0 brings it back
+        if not flags.FLAGS["verbosity"].present:  # libraries' chatter; --verbosity=0 brings it back
+            logging.set_verbosity(logging.WARNING)
+            warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # without the line of code
         with refusals():
             return main(config)
 

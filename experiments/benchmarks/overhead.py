@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.overhead
 
 Each pair runs in turn in one process; a figure is the median over the repetitions of the ratio within a turn, so that
-a shared machine slows both sides alike. Both sides take parameters, state and times as arguments and hold the schedule's
-numbers as constants; the latter as arguments too cost about 0.05 ms a call on a CPU, whatever the number of steps.
+a shared machine slows both sides alike. Both sides take parameters, state and times as arguments and hold the schedule
+as constants; its numbers as arguments too cost about 0.05 ms a call on a CPU, whatever the number of steps.
 """
 
 import functools
