@@ -220,32 +220,30 @@ def test_new_values_do_not_recompile(solver):
         assert np.abs(before[rule][1] - after[rule]).max() > 1e-3
 
 
-def small_leaves(jaxpr):
-    """The float dtypes of every single number and every row in a program and its parts: times, coefficients, norms.
+def roundings(jaxpr):
+    """The single numbers and rows (times, coefficients, norms) that a program or its parts turn into bfloat16.
 
-    All but the bounds of a clip, which are compared with the state in the precision of the state.
+    Weakly typed numbers are literals: they follow the state.
     """
     for eqn in jaxpr.eqns:
-        if eqn.params.get("name") == "clip":
-            continue
-        for var in eqn.outvars:
-            small = len(var.aval.shape) <= 1 or var.aval.size == 1
-            if small and jnp.issubdtype(var.aval.dtype, jnp.floating):
-                yield var.aval.dtype
+        if eqn.primitive.name == "convert_element_type" and eqn.params["new_dtype"] == jnp.bfloat16:
+            aval = eqn.invars[0].aval
+            if not aval.weak_type and (len(aval.shape) <= 1 or aval.size == 1):
+                yield str(aval)
         for part in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda p: hasattr(p, "eqns")):
             inner = getattr(part, "jaxpr", part)
             if hasattr(inner, "eqns"):
-                yield from small_leaves(inner)
+                yield from roundings(inner)
 
 
 @each_solver
 def test_a_bfloat16_state_keeps_its_dtype_and_float32_coefficients(solver):
-    x = X[0].astype(jnp.bfloat16)
     case = functools.partial(run_nested, solver)
-    closed, shape = jax.make_jaxpr(case, return_shape=True)(NUMBERS, KEYS[0], x, TS)
-    assert shape.dtype == jnp.bfloat16
-    dtypes = set(small_leaves(closed.jaxpr))
-    assert dtypes == {jnp.dtype(jnp.float32)}, dtypes
+    numbers = jax.tree.map(jnp.float32, NUMBERS)
+    program, out = jax.make_jaxpr(case, return_shape=True)(numbers, KEYS[0], X[0].astype(jnp.bfloat16), TS)
+    assert out.dtype == jnp.bfloat16
+    assert "bf16[2,3] = convert_element_type" in str(program)
+    assert list(roundings(program.jaxpr)) == []
 
 
 def test_a_bfloat16_state_is_sampled_to_its_precision():
