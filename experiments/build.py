@@ -1,6 +1,5 @@
 """From names and numbers in a config to the functions of the library: the only place where strings are resolved."""
 
-import inspect
 from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
@@ -24,27 +23,31 @@ SCHEDULES: Mapping[str, Callable] = {
     "sub_vp": schedules.sub_vp,
 }
 
+
+def _constant(value):
+    """A factory without fields."""
+    return lambda: value
+
+
 TARGETS: Mapping[str, Callable] = {
-    **{name: (lambda target=target: target) for name, target in predictions.TARGETS.items()},
+    **{name: _constant(target) for name, target in predictions.TARGETS.items()},
     "edm": predictions.edm_target,
 }
-for _name in predictions.TARGETS:  # a target by name takes no fields
-    TARGETS[_name].__signature__ = inspect.Signature()  # type: ignore[attr-defined]
 
 WEIGHTINGS: Mapping[str, Callable] = {
     "edm": lambda sigma_data=0.5: Partial(weightings.edm, sigma_data=sigma_data),
-    "eps": lambda: weightings.eps,
-    "flow": lambda: weightings.flow,
-    "likelihood": lambda schedule: weightings.likelihood(schedule),
+    "eps": _constant(weightings.eps),
+    "flow": _constant(weightings.flow),
+    "likelihood": weightings.likelihood,
     "logit_normal": lambda mean=0.0, std=1.0: Partial(weightings.logit_normal, mean=mean, std=std),
     "min_snr": lambda gamma=5.0: Partial(weightings.min_snr, gamma=gamma),
     "p2": lambda gamma=1.0, k=1.0: Partial(weightings.p2, gamma=gamma, k=k),
-    "score": lambda: weightings.score,
+    "score": _constant(weightings.score),
     "sigmoid": lambda schedule, bias=0.0: weightings.per_log_snr(Partial(weightings.sigmoid, bias=bias), schedule),
-    "snr": lambda: weightings.snr,
-    "truncated_snr": lambda: weightings.truncated_snr,
-    "v": lambda: weightings.v,
-    "x0": lambda: weightings.x0,
+    "snr": _constant(weightings.snr),
+    "truncated_snr": _constant(weightings.truncated_snr),
+    "v": _constant(weightings.v),
+    "x0": _constant(weightings.x0),
 }
 
 TIMES: Mapping[str, Callable] = {
@@ -82,12 +85,12 @@ def _mlp(num_classes: int | None, features: int = 128, blocks: int = 3, dtype: s
 NETWORKS: Mapping[str, Callable] = {"mlp": _mlp, "unet": _unet}
 
 SOLVERS: Mapping[str, Callable] = {
-    "ancestral": lambda: solvers.Ancestral(),
+    "ancestral": _constant(solvers.Ancestral()),
     "ddim": solvers.ddim,
-    "dpmpp_2m": lambda: solvers.DPMSolverPP2M(),
-    "euler": lambda: solvers.Euler(),
-    "euler_maruyama": lambda: solvers.EulerMaruyama(),
-    "heun": lambda coordinate="flow": solvers.Heun(coordinate=coordinate),
+    "dpmpp_2m": solvers.DPMSolverPP2M,
+    "euler": solvers.Euler,
+    "euler_maruyama": solvers.EulerMaruyama,
+    "heun": solvers.Heun,
 }
 
 GRIDS: Mapping[str, Callable] = {

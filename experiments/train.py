@@ -141,7 +141,8 @@ def train(
                 state, metrics = step_fn(state, batch)
                 if chief:
                     bar.update(done, metrics["loss"])
-                last = done == options.steps or bool(stop)
+                stopping = bool(stop)  # looked at once: a signal later in this step waits for the next
+                last = done == options.steps or stopping
                 if done % options.log_every == 0 or last:
                     training.check_finite(state, options.skip_limit)
                     values = {"train/loss": metrics["loss"], "train/grad_norm": metrics["grad_norm"],
@@ -156,7 +157,7 @@ def train(
                     title = f"Samples after {done:,} steps"
                     pictures.sample_picture(path, config, dataset, generate, sampling_params(config, state), title)
                     writer.picture(done, "samples", path)
-                if stop:
+                if stopping:
                     checkpoints.wait()
                     print(f"stopped at step {done:,} and saved; the same command continues", flush=True)
                     raise SystemExit(143)

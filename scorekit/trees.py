@@ -68,7 +68,8 @@ def combine(*terms: tuple[ArrayLike, PyTree]) -> PyTree:
     """The linear combination ``sum_i c_i x_i`` of trees; a ``c_i`` is a scalar or ``(B,)``.
 
     The sum is taken in the wider of the coefficient's and the leaf's precision and returned in the dtype of the
-    first tree, so that a bfloat16 state keeps its dtype and its coefficients keep theirs.
+    first tree, so that a bfloat16 state keeps its dtype and its coefficients keep theirs. A bare Python number has no
+    precision of its own and takes the leaf's.
 
     >>> combine((2.0, jnp.ones(3)), (-1.0, jnp.ones(3)))
     Array([1., 1., 1.], dtype=float32)

@@ -2,24 +2,13 @@
 
     python -m experiments.train --config=experiments/configs/fashion_mnist.py --workdir=runs/fashion_mnist
 
-Meant for one GPU. Not run to its end here: no accelerator was at hand.
+The settings of mnist. Meant for one GPU. Not run to its end here: no accelerator was at hand.
 """
 
-from experiments.configs import base
+from experiments.configs import mnist
 
 
 def get_config():
-    config = base.get_config()
+    config = mnist.get_config()
     config.data.name = "fashion_mnist"
-    config.network.channels = 64
-    config.network.blocks = 2
-    config.network.multipliers = (1, 2, 2)
-    config.network.attention_resolutions = (7,)
-    config.network.heads = 4
-    config.training.steps = 20_000
-    config.training.learning_rate = 5e-4
-    config.training.warmup_steps = 1000
-    config.training.sample_every = 2000
-    config.training.checkpoint_every = 2000
-    config.evaluation.num_samples = 5000
     return config

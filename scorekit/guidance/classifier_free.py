@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 
 from scorekit import trees
 from scorekit.denoisers import as_pytree
-from scorekit.schedules.closed_form import as_time
+from scorekit.schedules.numerics import as_time
 from scorekit.trees import check, combine
 from scorekit.typing import Array, Denoiser, Number, Prediction, PyTree, Schedule
 

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.schedules.closed_form import VariancePreserving, as_time
+from scorekit.schedules.numerics import as_time
+from scorekit.schedules.variance_preserving import VariancePreserving
 from scorekit.trees import check, pytree_dataclass
 from scorekit.typing import ArrayLike, Number
 

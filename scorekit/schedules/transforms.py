@@ -5,8 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit.schedules.closed_form import VariancePreserving, as_time, sqrt
 from scorekit.schedules.derivatives import time_derivative
+from scorekit.schedules.numerics import as_time, sqrt
+from scorekit.schedules.variance_preserving import VariancePreserving
 from scorekit.trees import check_positive, is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Schedule
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.schedules.closed_form import as_time
+from scorekit.schedules.numerics import as_time
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.process import diffusion_squared, drift, snr_drop
-from scorekit.schedules.closed_form import sqrt
+from scorekit.schedules.numerics import sqrt
 from scorekit.solvers.ode import Euler
 from scorekit.trees import check, combine, is_traced, normal_like, pytree_dataclass
 from scorekit.typing import ArrayLike

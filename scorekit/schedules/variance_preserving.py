@@ -1,4 +1,4 @@
-"""Noise schedules in closed form.
+"""Variance-preserving schedules in closed form: ``alpha^2 + sigma^2 = 1``.
 
 ``x_t = alpha(t) x0 + sigma(t) eps``, ``lambda(t) = log_snr(t) = log(alpha^2 / sigma^2)``. Each schedule is a frozen
 pytree whose numbers are leaves, so changing a number does not recompile and gradients reach it. All formulas are
@@ -10,32 +10,14 @@ https://arxiv.org/abs/2011.13456): ``f = d log(alpha)/dt``, ``g^2 = d sigma^2/dt
 """
 
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.schedules.numerics import as_time, between_ends, sqrt
 from scorekit.trees import check, check_positive, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number
-
-
-def as_time(t: ArrayLike) -> Array:
-    """``t`` as an array of at least float32, whatever the precision of the state."""
-    t = jnp.asarray(t)
-    return t.astype(jnp.promote_types(t.dtype, jnp.float32))
-
-
-def sqrt(x: Array) -> Array:
-    """Square root whose gradient at 0 is 0 instead of infinite, so that exact endpoints stay differentiable."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
-
-
-def between_ends(log_snr: Callable[[Array], Array], t: Array) -> Array:
-    """``log_snr(t)`` of a schedule that is infinite at both ends, where its gradient is 0 instead of NaN."""
-    inside = (t > 0) & (t < 1)
-    return jnp.where(inside, log_snr(jnp.where(inside, t, 0.5)), jnp.where(t > 0, -jnp.inf, jnp.inf))
 
 
 class VariancePreserving:
@@ -51,12 +33,12 @@ class VariancePreserving:
         return jnp.exp(0.5 * jax.nn.log_sigmoid(-self.log_snr(t)))
 
 
-def _integrated_beta(beta_min: Number, beta_max: Number, t: ArrayLike) -> Array:
+def integrated_beta(beta_min: Number, beta_max: Number, t: ArrayLike) -> Array:
     t = as_time(t)
     return t * (beta_min + 0.5 * t * (beta_max - beta_min))
 
 
-def _time_of_integrated_beta(beta_min: Number, beta_max: Number, total: Array) -> Array:
+def time_of_integrated_beta(beta_min: Number, beta_max: Number, total: Array) -> Array:
     # The stable root of beta_min t + (beta_max - beta_min) t^2 / 2 = total.
     root = jnp.sqrt(jnp.square(beta_min) + 2.0 * (beta_max - beta_min) * total)
     return jnp.where(total < jnp.inf, 2.0 * total / (beta_min + root), jnp.inf)
@@ -70,53 +52,24 @@ class LinearVP:
     beta_max: Number = 20.0
 
     def alpha(self, t):
-        return jnp.exp(-0.5 * _integrated_beta(self.beta_min, self.beta_max, t))
+        return jnp.exp(-0.5 * integrated_beta(self.beta_min, self.beta_max, t))
 
     def sigma(self, t):
-        return sqrt(-jnp.expm1(-_integrated_beta(self.beta_min, self.beta_max, t)))
+        return sqrt(-jnp.expm1(-integrated_beta(self.beta_min, self.beta_max, t)))
 
     def log_snr(self, t):
-        total = _integrated_beta(self.beta_min, self.beta_max, t)
+        total = integrated_beta(self.beta_min, self.beta_max, t)
         return -total - jnp.log(-jnp.expm1(-total))
 
     def time_at(self, log_snr):
         total = jax.nn.softplus(-as_time(log_snr))
-        return _time_of_integrated_beta(self.beta_min, self.beta_max, total)
+        return time_of_integrated_beta(self.beta_min, self.beta_max, total)
 
     def drift(self, t):
         return -0.5 * self.diffusion_squared(t)
 
     def diffusion_squared(self, t):
         return self.beta_min + as_time(t) * (self.beta_max - self.beta_min)
-
-
-@pytree_dataclass
-class SubVP:
-    """See :func:`sub_vp`."""
-
-    beta_min: Number = 0.1
-    beta_max: Number = 20.0
-
-    def alpha(self, t):
-        return jnp.exp(-0.5 * _integrated_beta(self.beta_min, self.beta_max, t))
-
-    def sigma(self, t):
-        return -jnp.expm1(-_integrated_beta(self.beta_min, self.beta_max, t))
-
-    def log_snr(self, t):
-        total = _integrated_beta(self.beta_min, self.beta_max, t)
-        return -total - 2.0 * jnp.log(-jnp.expm1(-total))
-
-    def time_at(self, log_snr):
-        total = 2.0 * jnp.arcsinh(0.5 * jnp.exp(-0.5 * as_time(log_snr)))
-        return _time_of_integrated_beta(self.beta_min, self.beta_max, total)
-
-    def drift(self, t):
-        return -0.5 * (self.beta_min + as_time(t) * (self.beta_max - self.beta_min))
-
-    def diffusion_squared(self, t):
-        total = _integrated_beta(self.beta_min, self.beta_max, t)
-        return 2.0 * self.drift(t) * jnp.expm1(-2.0 * total)
 
 
 @pytree_dataclass
@@ -160,98 +113,6 @@ class Cosine:
 
     def diffusion_squared(self, t):
         return -2.0 * self.drift(t)
-
-
-@pytree_dataclass
-class GeometricVE:
-    """See :func:`geometric_ve`."""
-
-    sigma_min: Number = 0.01
-    sigma_max: Number = 50.0
-
-    def _log_sigma(self, t):
-        low, high = jnp.log(self.sigma_min), jnp.log(self.sigma_max)
-        return low + as_time(t) * (high - low)
-
-    def alpha(self, t):
-        return jnp.ones_like(as_time(t))
-
-    def sigma(self, t):
-        return jnp.exp(self._log_sigma(t))
-
-    def log_snr(self, t):
-        return -2.0 * self._log_sigma(t)
-
-    def time_at(self, log_snr):
-        low, high = jnp.log(self.sigma_min), jnp.log(self.sigma_max)
-        return (-0.5 * as_time(log_snr) - low) / (high - low)
-
-    def drift(self, t):
-        return jnp.zeros_like(as_time(t))
-
-    def diffusion_squared(self, t):
-        rate = jnp.log(self.sigma_max) - jnp.log(self.sigma_min)
-        return 2.0 * rate * jnp.exp(2.0 * self._log_sigma(t))
-
-
-@pytree_dataclass
-class EDM:
-    """See :func:`edm`."""
-
-    sigma_min: Number = 0.002
-    sigma_max: Number = 80.0
-    rho: Number = 7.0
-
-    def _root(self, t):
-        positive = jnp.asarray(self.sigma_min) > 0  # at sigma_min = 0 the power has no derivative
-        low = jnp.where(positive, jnp.power(jnp.where(positive, self.sigma_min, 1.0), 1.0 / self.rho), 0.0)
-        high = jnp.power(self.sigma_max, 1.0 / self.rho)
-        return low + as_time(t) * (high - low), high - low
-
-    def alpha(self, t):
-        return jnp.ones_like(as_time(t))
-
-    def sigma(self, t):
-        return jnp.power(self._root(t)[0], self.rho)
-
-    def log_snr(self, t):
-        return -2.0 * self.rho * jnp.log(self._root(t)[0])
-
-    def time_at(self, log_snr):
-        low, width = self._root(0.0)
-        return (jnp.exp(-0.5 * as_time(log_snr) / self.rho) - low) / width
-
-    def drift(self, t):
-        return jnp.zeros_like(as_time(t))
-
-    def diffusion_squared(self, t):
-        root, width = self._root(t)
-        return 2.0 * self.rho * width * jnp.power(root, 2.0 * self.rho - 1.0)
-
-
-@pytree_dataclass
-class RectifiedFlow:
-    """See :func:`rectified_flow`."""
-
-    def alpha(self, t):
-        return 1.0 - as_time(t)
-
-    def sigma(self, t):
-        return as_time(t)
-
-    def log_snr(self, t):
-        t = as_time(t)
-        return 2.0 * (jnp.log1p(-t) - jnp.log(t))
-
-    def time_at(self, log_snr):
-        return jax.nn.sigmoid(-0.5 * as_time(log_snr))
-
-    def drift(self, t):
-        return -1.0 / (1.0 - as_time(t))
-
-    def diffusion_squared(self, t):
-        t = as_time(t)
-        return 2.0 * t / (1.0 - t)
 
 
 @pytree_dataclass
@@ -329,25 +190,6 @@ def linear_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> LinearVP:
     return LinearVP(beta_min=beta_min, beta_max=beta_max)
 
 
-def sub_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> SubVP:
-    """Sub-VP schedule: the signal of :func:`linear_vp` with the smaller noise ``sigma = 1 - exp(-B)``.
-
-    Args:
-      beta_min: rate at t = 0, > 0.
-      beta_max: rate at t = 1, > 0.
-
-    Raises:
-      ValueError: if a rate is not positive.
-
-    >>> float(sub_vp().sigma(1.0)) < float(linear_vp().sigma(1.0))
-    True
-
-    Source: Song et al. 2021, eq. 29 (https://arxiv.org/abs/2011.13456).
-    """
-    check_positive(beta_min=beta_min, beta_max=beta_max)
-    return SubVP(beta_min=beta_min, beta_max=beta_max)
-
-
 def cosine(s: Number = 0.0) -> Cosine:
     """Cosine schedule, ``alpha = cos(pi/2 (t + s)/(1 + s)) / cos(pi/2 s/(1 + s))``, variance preserving.
 
@@ -364,59 +206,6 @@ def cosine(s: Number = 0.0) -> Cosine:
     """
     check(lambda x: np.isfinite(x) & (x >= 0), "finite and >= 0", s=s)
     return Cosine(s=s)
-
-
-def geometric_ve(sigma_min: Number = 0.01, sigma_max: Number = 50.0) -> GeometricVE:
-    """Variance-exploding schedule, ``alpha = 1``, ``sigma = sigma_min (sigma_max / sigma_min)^t``.
-
-    Args:
-      sigma_min: noise at t = 0, in units of the data.
-      sigma_max: noise at t = 1, > ``sigma_min``.
-
-    Raises:
-      ValueError: unless ``0 < sigma_min < sigma_max``.
-
-    >>> geometric_ve(0.1, 10.0).time_at(0.0)
-    Array(0.5, dtype=float32)
-
-    Source: Song et al. 2021, eq. 30 (https://arxiv.org/abs/2011.13456).
-    """
-    check_positive(sigma_min=sigma_min)
-    check(lambda x: np.isfinite(x) & (x > sigma_min), f"finite and > sigma_min = {sigma_min}", sigma_max=sigma_max)
-    return GeometricVE(sigma_min=sigma_min, sigma_max=sigma_max)
-
-
-def edm(sigma_min: Number = 0.002, sigma_max: Number = 80.0, rho: Number = 7.0) -> EDM:
-    """EDM schedule: ``alpha = 1`` and ``sigma^(1/rho)`` linear in t, so that uniform times are the Karras grid.
-
-    Args:
-      sigma_min: noise at t = 0 (0 is allowed), in units of the data.
-      sigma_max: noise at t = 1.
-      rho: 1 spaces sigma evenly, larger values spend more of the time at low noise.
-
-    Raises:
-      ValueError: unless ``0 <= sigma_min < sigma_max`` and ``rho > 0``.
-
-    >>> edm().sigma(1.0).round(3)
-    Array(80., dtype=float32)
-
-    Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
-    """
-    check_positive(rho=rho)
-    check(lambda x: x >= 0, ">= 0", sigma_min=sigma_min)
-    check(lambda x: np.isfinite(x) & (x > sigma_min), f"finite and > sigma_min = {sigma_min}", sigma_max=sigma_max)
-    return EDM(sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
-
-
-def rectified_flow() -> RectifiedFlow:
-    """Linear interpolant, ``alpha = 1 - t``, ``sigma = t``.
-
-    >>> rectified_flow().log_snr(0.5)
-    Array(0., dtype=float32)
-
-    Source: Liu et al. 2022 (https://arxiv.org/abs/2209.03003), Lipman et al. 2022 (https://arxiv.org/abs/2210.02747).
-    """
-    return RectifiedFlow()
 
 
 def sigmoid(start: Number = -3.0, end: Number = 3.0, tau: Number = 1.0) -> Sigmoid:
