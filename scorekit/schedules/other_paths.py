@@ -144,7 +144,8 @@ def sub_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> SubVP:
     Raises:
       ValueError: if a rate is not positive.
 
-    >>> float(sub_vp().sigma(1.0)) < float(linear_vp().sigma(1.0))
+    >>> schedule = sub_vp()
+    >>> bool(schedule.alpha(0.5) ** 2 + schedule.sigma(0.5) ** 2 < 1.0)
     True
 
     Source: Song et al. 2021, eq. 29 (https://arxiv.org/abs/2011.13456).
