@@ -1,23 +1,36 @@
-"""Stochastic solvers of the reverse process."""
+"""Stochastic solvers of the reverse process whose step is one evaluation and one Gaussian."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.process import diffusion_squared, drift, snr_drop
+from scorekit.process import diffusion_squared, drift, snr_drop, transition
 from scorekit.schedules.numerics import sqrt
+from scorekit.solvers.coordinates import CoordinateName
+from scorekit.solvers.multistep import Multistep, check_order, published_third_order, steps_of_log_snr
 from scorekit.solvers.ode import Euler
-from scorekit.trees import check, combine, is_traced, normal_like, pytree_dataclass
+from scorekit.solvers.planned import Linear, Row
+from scorekit.solvers.weights import (
+    corrected,
+    decay_of,
+    exponential_nodes,
+    newton_integrals,
+    newton_weights,
+    noise_share,
+    power,
+    validity,
+)
+from scorekit.trees import check, is_traced, pytree_dataclass, static
 from scorekit.typing import ArrayLike
 
 
 @pytree_dataclass
-class Ancestral:
+class Ancestral(Linear):
     """Samples the posterior ``q(x_s | x_t, x0)`` at the estimated x0: DDPM for eta = 1, DDIM(eta) in between.
 
     ``x_s = alpha_s x0 + sigma_s sqrt(1 - eta^2 d) eps + eta sigma_s sqrt(d) z`` with ``d = 1 - SNR_t / SNR_s``. No
-    noise is added by a step to ``sigma = 0``.
+    noise is added by a step to ``sigma = 0``. For a variance-exploding schedule this is SMLD's ancestral sampler.
 
     Attributes:
       eta: share of fresh noise in [0, 1].
@@ -34,19 +47,14 @@ class Ancestral:
     evals_per_step: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
 
-    def init(self, x):
-        del x
-        return ()
-
-    def step(self, key, state, x_t, t, s, denoiser, schedule):
-        x0, eps = denoiser(x_t, t)
+    def row(self, schedule, t, s, earlier, known):
         drop, sigma = snr_drop(schedule, t, s), schedule.sigma(s)
-        x_s = combine(
-            (schedule.alpha(s), x0),
-            (sigma * sqrt(1.0 - jnp.square(self.eta) * drop), eps),
-            (sigma * self.eta * sqrt(drop), normal_like(key, x_t)),
+        return Row(
+            t,
+            x0=schedule.alpha(s),
+            eps=sigma * sqrt(1.0 - jnp.square(self.eta) * drop),
+            std=sigma * self.eta * sqrt(drop),
         )
-        return x_s, state
 
 
 def ddim(eta: ArrayLike = 0.0) -> Euler | Ancestral:
@@ -67,12 +75,19 @@ def ddim(eta: ArrayLike = 0.0) -> Euler | Ancestral:
 
 
 @pytree_dataclass
-class EulerMaruyama:
-    """Euler-Maruyama on the plain reverse SDE ``dx = (f x - g^2 score) dt + g dw``, in t.
+class EulerMaruyama(Linear):
+    """Euler-Maruyama on the plain reverse SDE ``dx = (f x - g^2 score) dt + g dw``, with t or log-SNR as the clock.
 
-    ``x_s = x_t - (t - s) (f x_t + (g^2 / sigma_t) eps) + g sqrt(t - s) z``, f and g at t. It needs f and g finite on
-    the grid but for its last time: start below t = 1 where alpha(1) = 0 (cosine, rectified flow); :class:`Ancestral`
-    has no such limit.
+    ``x_s = x_t - f dt x_t - (g^2 dt / sigma_t) eps + sqrt(g^2 dt) z`` with f and g at t; in log-SNR, ``g^2 dt`` is
+    ``sigma_t^2`` times the growth of log-SNR. In t it needs f and g finite on the grid but for its last time: start
+    below t = 1 where alpha(1) = 0 (cosine, rectified flow). In log-SNR both times need a finite log-SNR; a step to
+    ``sigma = 0`` returns the clean estimate. :class:`Ancestral` has no such limits.
+
+    Attributes:
+      clock: "t" or "log_snr".
+
+    Raises:
+      ValueError: for another clock.
 
     >>> EulerMaruyama().order
     1
@@ -80,20 +95,163 @@ class EulerMaruyama:
     Source: Song et al. 2021, eq. 6 (https://arxiv.org/abs/2011.13456).
     """
 
+    clock: Literal["t", "log_snr"] = static(default="t")
     order: ClassVar[int] = 1
     evals_per_step: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
 
-    def init(self, x):
-        del x
-        return ()
+    def __post_init__(self):
+        if self.clock not in ("t", "log_snr"):
+            raise ValueError(f"clock must be 't' or 'log_snr', got {self.clock!r}")
 
-    def step(self, key, state, x_t, t, s, denoiser, schedule):
-        eps = denoiser(x_t, t).eps
-        f, g2, dt = drift(schedule, t), diffusion_squared(schedule, t), t - s
-        x_s = combine(
-            (1.0 - dt * f, x_t),
-            (-dt * g2 / schedule.sigma(t), eps),
-            (jnp.sqrt(g2 * dt), normal_like(key, x_t)),
+    def row(self, schedule, t, s, earlier, known):
+        f, g2, sigma = drift(schedule, t), diffusion_squared(schedule, t), schedule.sigma(t)
+        if self.clock == "t":
+            return Row(t, x=1.0 - (t - s) * f, eps=-(t - s) * g2 / sigma, std=jnp.sqrt(g2 * (t - s)))
+        h, _, _, ends = steps_of_log_snr(schedule, t, s, ())
+        dt = 2.0 * jnp.square(sigma) * h / g2
+        return Row(
+            t,
+            x=jnp.where(ends, 1.0 - dt * f, 0.0),
+            x0=jnp.where(ends, 0.0, schedule.alpha(s)),
+            eps=jnp.where(ends, -2.0 * sigma * h, schedule.sigma(s)),
+            std=sigma * sqrt(2.0 * h),
         )
-        return x_s, state
+
+
+@pytree_dataclass
+class ReverseDiffusion(Linear):
+    """The reverse-diffusion predictor: the forward transition, mirrored.
+
+    With ``x_t = a x_s + b z`` forwards, ``x_s = (2 - a) x_t - (b^2 / sigma_t) eps + b z`` backwards. A step to
+    ``sigma = 0`` returns the clean estimate, since what the predictor adds last is noise.
+
+    >>> ReverseDiffusion().evals_per_step
+    1
+
+    Source: Song et al. 2021, eq. 46 and app. E (https://arxiv.org/abs/2011.13456).
+    """
+
+    order: ClassVar[int] = 1
+    evals_per_step: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+
+    def row(self, schedule, t, s, earlier, known):
+        (a,), b = transition(schedule, t, s)
+        noisy = schedule.sigma(s) > 0
+        return Row(
+            t,
+            x=jnp.where(noisy, 2.0 - a, 0.0),
+            x0=jnp.where(noisy, 0.0, schedule.alpha(s)),
+            eps=jnp.where(noisy, -jnp.square(b) / schedule.sigma(t), 0.0),
+            std=jnp.where(noisy, b, 0.0),
+        )
+
+
+class ExponentialSDE(Multistep):
+    """What the exponential SDE solvers share: x0 as a polynomial in log-SNR, the rest exactly.
+
+    ``x_s = (sigma_s / sigma_t) e^(-eta h) x_t + (1 + eta) alpha_s int e^(-(1 + eta) u) x0 du
+    + sigma_s sqrt(1 - e^(-2 eta h)) z``, u the half log-SNR still to go.
+    """
+
+    stochastic: ClassVar[bool] = True
+    coordinate: ClassVar[CoordinateName] = "signal"
+    eta: ArrayLike
+
+    def integrals(self, h, z, gain, amplitude, rate):
+        raise NotImplementedError
+
+    def row(self, schedule, t, s, earlier, known):
+        alpha, sigma = schedule.alpha(s), schedule.sigma(s)
+        decay = decay_of(schedule, t, s)
+        fade = power(decay, self.eta)
+        gain = alpha * (1.0 - decay * fade)
+        row = Row(t, x=sigma / schedule.sigma(t) * fade, x0=gain, std=sigma * noise_share(fade))
+        if not earlier:
+            return row
+        h, z, finite, ends = steps_of_log_snr(schedule, t, s, earlier)
+        rate = 1.0 + jnp.asarray(self.eta)
+        weights = newton_weights(z, self.integrals(h, z, gain, rate * alpha, rate), validity(known, finite, ends))
+        return corrected(row, "signal", weights)
+
+
+@pytree_dataclass
+class DPMSolverPP2MSDE(ExponentialSDE):
+    """SDE-DPM-Solver++(2M), as published: two values of x0, combined as in (2M).
+
+    ``x0 + (h / 2 h_prev)(x0 - x0_prev)`` in place of x0; second order for eta = 0, where it is
+    :class:`~scorekit.solvers.DPMSolverPP2M`, weak order 1 otherwise with a small constant.
+
+    Attributes:
+      eta: 0 is the ODE, 1 the reverse SDE.
+
+    >>> DPMSolverPP2MSDE().stochastic
+    True
+
+    Source: Lu et al. 2022, sec. 5 (https://arxiv.org/abs/2211.01095).
+    """
+
+    eta: ArrayLike = 1.0
+    order: ClassVar[int] = 1
+    memory: ClassVar[int] = 1
+
+    def integrals(self, h, z, gain, amplitude, rate):
+        return (0.5 * h * gain,)
+
+
+@pytree_dataclass
+class DPMSolverPP3MSDE(ExponentialSDE):
+    """DPM-Solver++(3M) SDE as other packages have it, with half the square term; see :class:`SASolver` for the exact.
+
+    Attributes:
+      eta: 0 is the ODE, 1 the reverse SDE.
+
+    >>> DPMSolverPP3MSDE().evals_per_step
+    1
+
+    Source: k-diffusion, ``sample_dpmpp_3m_sde``.
+    """
+
+    eta: ArrayLike = 1.0
+    order: ClassVar[int] = 1
+    memory: ClassVar[int] = 2
+
+    def integrals(self, h, z, gain, amplitude, rate):
+        return published_third_order(h, z, amplitude, rate)
+
+
+@pytree_dataclass
+class SASolver(ExponentialSDE):
+    """Stochastic Adams, predictor form: an exponential solver of order ``steps`` in the noise scale.
+
+    The error is ``O(h^steps) + O(eta h)``: the mean of a linear problem has order ``steps`` for every eta, and the
+    law has weak order 1 for eta > 0. With eta = 0 it is ``ExponentialAdamsBashforth(order=steps, prediction="x0")``.
+
+    Attributes:
+      eta: 0 is the ODE, 1 the reverse SDE (``tau^2`` of the paper).
+      steps: 1 to 4 values of x0 in the polynomial.
+
+    Raises:
+      ValueError: for another number of steps.
+
+    >>> SASolver(steps=3).memory
+    2
+
+    Source: Xue et al. 2023, alg. 1, eq. 14 (https://arxiv.org/abs/2305.14267).
+    """
+
+    eta: ArrayLike = 1.0
+    steps: int = static(default=2)
+    order: ClassVar[int] = 1
+
+    def __post_init__(self):
+        check_order(self.steps, (1, 2, 3, 4))
+
+    @property
+    def memory(self) -> int:
+        return self.steps - 1
+
+    def integrals(self, h, z, gain, amplitude, rate):
+        nodes, kernel = exponential_nodes(z[0], h, amplitude, rate)
+        return newton_integrals(kernel, nodes, z)

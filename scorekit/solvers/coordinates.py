@@ -1,0 +1,82 @@
+"""Coordinates in which the probability-flow ODE is easy to integrate: ``d(x / scale) = slope d(clock)``.
+
+The exact halves ``x_t = alpha x0 + sigma eps`` turn the ODE of every schedule into the same few forms:
+
+==========  ================  =====================  ==============================  ===============================
+name        scale             clock                  slope                           known as
+==========  ================  =====================  ==============================  ===============================
+"flow"      alpha + sigma     sigma/(alpha + sigma)  ``eps - x0``                    rectified flow; finite at both ends
+"angle"     hypot             atan2(sigma, alpha)    ``(alpha eps - sigma x0)/hypot``  v; finite at both ends
+"sigma"     alpha             sigma/alpha            ``eps``                         EDM, DPM-Solver; needs alpha > 0
+"signal"    sigma             alpha/sigma            ``x0``                          DPM-Solver++; needs sigma > 0
+==========  ================  =====================  ==============================  ===============================
+"""
+
+from typing import Literal, NamedTuple, TypeAlias
+
+import jax.numpy as jnp
+
+from scorekit.typing import Array, ArrayLike
+
+CoordinateName: TypeAlias = Literal["flow", "angle", "sigma", "signal"]
+COORDINATES: tuple[CoordinateName, ...] = ("flow", "angle", "sigma", "signal")
+
+
+class Frame(NamedTuple):
+    """A coordinate at one noise level: ``slope = signal x0 + noise eps``."""
+
+    scale: Array
+    clock: Array
+    signal: Array
+    noise: Array
+
+
+def check_coordinate(name: str, allowed: tuple[str, ...] = COORDINATES) -> None:
+    """Raises a ``ValueError`` for a name that is not allowed.
+
+    >>> check_coordinate("log")
+    Traceback (most recent call last):
+    ValueError: coordinate must be one of ('flow', 'angle', 'sigma', 'signal'), got 'log'
+    """
+    if name not in allowed:
+        raise ValueError(f"coordinate must be one of {allowed}, got {name!r}")
+
+
+def frame(name: CoordinateName, alpha: ArrayLike, sigma: ArrayLike) -> Frame:
+    """The coordinate at the noise level ``(alpha, sigma)``.
+
+    >>> frame("flow", 0.75, 0.25).clock
+    Array(0.25, dtype=float32, weak_type=True)
+    """
+    alpha, sigma = jnp.asarray(alpha), jnp.asarray(sigma)
+    zero, one = jnp.zeros_like(alpha), jnp.ones_like(alpha)
+    match name:
+        case "flow":
+            return Frame(alpha + sigma, sigma / (alpha + sigma), -one, one)
+        case "angle":
+            radius = jnp.hypot(alpha, sigma)
+            return Frame(radius, jnp.arctan2(sigma, alpha), -sigma / radius, alpha / radius)
+        case "sigma":
+            return Frame(alpha, sigma / alpha, zero, one)
+        case "signal":
+            return Frame(sigma, alpha / sigma, one, zero)
+    raise ValueError(f"coordinate must be one of {COORDINATES}, got {name!r}")
+
+
+def log_snr_at(name: CoordinateName, clock: ArrayLike) -> Array:
+    """The log-SNR at which the clock of a coordinate shows this value.
+
+    >>> log_snr_at("flow", 0.5)
+    Array(0., dtype=float32, weak_type=True)
+    """
+    clock = jnp.asarray(clock)
+    match name:
+        case "flow":
+            return 2.0 * (jnp.log1p(-clock) - jnp.log(clock))
+        case "angle":
+            return -2.0 * jnp.log(jnp.tan(clock))
+        case "sigma":
+            return -2.0 * jnp.log(clock)
+        case "signal":
+            return 2.0 * jnp.log(clock)
+    raise ValueError(f"coordinate must be one of {COORDINATES}, got {name!r}")

@@ -1,0 +1,96 @@
+"""UniPC: a multistep predictor and a corrector that costs no evaluation."""
+
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.solvers.coordinates import CoordinateName, check_coordinate, frame
+from scorekit.solvers.multistep import check_order
+from scorekit.solvers.planned import Planned, Row, slope
+from scorekit.solvers.weights import newton_weights, polynomial, validity
+from scorekit.trees import combine, pytree_dataclass, static, where
+from scorekit.typing import Array
+
+
+class Move(NamedTuple):
+    """A polynomial step on a state and its slopes: ``ratio x + sum_j weights_j slope_j``."""
+
+    ratio: Array
+    weights: list[Array]
+
+    def __call__(self, x, slopes):
+        return combine((self.ratio, x), *zip(self.weights, slopes, strict=True))
+
+
+@pytree_dataclass
+class UniPC(Planned):
+    """Predictor and corrector through the same slopes, one evaluation a step: order ``predictor + 1``.
+
+    A step evaluates the network at the predicted ``x_t``, repeats the previous step with a polynomial that also passes
+    through the new slope (the corrector), and predicts ``x_s`` from the corrected ``x_t``. The integrals are exact, as
+    in the variant with varying coefficients. In "signal" (x0, exponential in log-SNR) this is UniPC; in "flow" it is
+    Adams-Bashforth-Moulton on the velocity.
+
+    Attributes:
+      predictor: 1, 2 or 3 slopes in the predictor, what other packages call the order.
+      coordinate: "signal" or "flow".
+
+    Raises:
+      ValueError: for another number or coordinate.
+
+    >>> UniPC(predictor=2).order
+    3
+
+    Source: Zhao et al. 2023, alg. 1-2 and app. C (https://arxiv.org/abs/2302.04867).
+    """
+
+    predictor: int = static(default=2)
+    coordinate: CoordinateName = static(default="signal")
+    evals_per_step: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = False
+
+    def __post_init__(self):
+        check_order(self.predictor, (1, 2, 3))
+        check_coordinate(self.coordinate, ("signal", "flow"))
+
+    @property
+    def order(self) -> int:
+        return self.predictor + 1
+
+    @property
+    def memory(self) -> int:
+        return self.predictor
+
+    def start(self, x):
+        zeros = jax.tree.map(jnp.zeros_like, x)
+        return zeros, (zeros,) * self.memory
+
+    def row(self, schedule, t, s, earlier, known):
+        ahead = self._move(schedule, t, s, earlier[: self.predictor - 1], known)
+        again = self._move(schedule, earlier[0], t, (t, *earlier[1:]), known)
+        old, new, *older = again.weights
+        return Row(t), ahead, again._replace(weights=[new, old, *older]), jnp.asarray(known) > 0
+
+    def _move(self, schedule, t, s, others, known):
+        """From t to s with the slopes at t and at ``others``."""
+        name = self.coordinate
+        before = frame(name, schedule.alpha(t), schedule.sigma(t))
+        after = frame(name, schedule.alpha(s), schedule.sigma(s))
+        ratio = after.scale / before.scale
+        if name == "signal":  # without its clock, which may be infinite at both ends
+            gain = schedule.alpha(s) - schedule.alpha(t) * ratio
+        else:
+            gain = after.scale * (after.clock - before.clock)
+        variable = "log_snr" if name == "signal" else "clock"
+        z, integrals, finite, ends = polynomial(name, variable, schedule, t, s, others)
+        newest, *rest = newton_weights(z, integrals, validity(known, finite, ends))
+        return Move(ratio, [newest + gain, *rest])
+
+    def advance(self, key, carry, x_t, row, denoiser):
+        del key
+        at, ahead, again, exists = row
+        before, slopes = carry
+        slopes = (slope(self.coordinate, denoiser(x_t, at.t), at, x_t), *slopes)
+        x = where(exists, again(before, slopes), x_t)
+        return ahead(x, slopes[: self.predictor]), (x, slopes[: self.memory])
