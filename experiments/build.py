@@ -1,12 +1,13 @@
 """From names and numbers in a config to the functions of the library: the only place where strings are resolved."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from experiments.config import Config, choice, require, resolve
-from scorekit import guidance, predictions, schedules, solvers, times, weightings
+from experiments.config import Config, ConfigError, choice, require, resolve
+from scorekit import guidance, predictions, schedules, solvers, times, training, weightings
 from scorekit.networks import MLP, UNet
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
@@ -85,18 +86,37 @@ def _mlp(num_classes: int | None, features: int = 128, blocks: int = 3, dtype: s
 NETWORKS: Mapping[str, Callable] = {"mlp": _mlp, "unet": _unet}
 
 SOLVERS: Mapping[str, Callable] = {
+    "adams_bashforth": solvers.AdamsBashforth,
     "ancestral": _constant(solvers.Ancestral()),
     "ddim": solvers.ddim,
     "dpmpp_2m": solvers.DPMSolverPP2M,
+    "dpmpp_2m_sde": solvers.DPMSolverPP2MSDE,
+    "dpm_solver": solvers.DPMSolver,
     "euler": solvers.Euler,
     "euler_maruyama": solvers.EulerMaruyama,
+    "exponential_adams_bashforth": solvers.ExponentialAdamsBashforth,
     "heun": solvers.Heun,
+    "predictor_corrector": lambda corrector_steps=1, snr=0.16: solvers.PredictorCorrector(
+        corrector_steps=corrector_steps, snr=snr
+    ),
+    "sa_solver": solvers.SASolver,
+    "unipc": solvers.UniPC,
 }
 
+
+def _saved_grid(n: int, path: str) -> Array:
+    saved = training.load_grid(Path(path).expanduser())
+    if saved.steps != n:
+        raise ValueError(f"sampling.steps must be {saved.steps}, as tuned in {path}, got {n}")
+    return saved.ts
+
+
 GRIDS: Mapping[str, Callable] = {
+    "file": _saved_grid,
     "karras": lambda schedule, n, t_max=0.999, t_min=0.001, rho=7.0: solvers.grids.karras(
         schedule, n, t_max, t_min, rho=rho
     ),
+    "quadratic": lambda n, t_max=1.0, t_min=0.0, power=2.0: solvers.grids.quadratic(n, t_max, t_min, power=power),
     "log_snr": lambda schedule, n, t_max=0.999, t_min=0.001: solvers.grids.uniform_log_snr(schedule, n, t_max, t_min),
     "uniform": lambda n, t_max=1.0, t_min=0.0: solvers.grids.uniform(n, t_max, t_min),
 }
@@ -138,10 +158,16 @@ def build_network(config: Config, num_classes: int | None):
 
 
 def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
-    """The solver and its time grid, checked against schedule and target."""
+    """The solver and its time grid, checked against schedule and target; the grid of a file may bring its numbers."""
     require(config.sampling.steps >= 1, "sampling.steps", config.sampling.steps, "at least 1")
     solver = resolve(config, "sampling.solver", SOLVERS)
     ts = resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=config.sampling.steps)
+    if config.sampling.grid.name == "file":
+        try:
+            saved = training.load_grid(Path(config.sampling.grid.path).expanduser())
+            solver = training.restore_solver(saved, solver, schedule)
+        except ValueError as error:
+            raise ConfigError(f"config.sampling.grid.path={config.sampling.grid.path}: {error}") from error
     no_signal = float(schedule.alpha(ts[0])) == 0
     target = config.loss.target.name
     if no_signal and (target in ("eps", "score") or isinstance(solver, solvers.EulerMaruyama)):

@@ -99,15 +99,14 @@ def make_loss(model: Model):
     return loss
 
 
-def make_sampler(config: Config, model: Model, dataset: Dataset):
-    """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size."""
-    solver, ts = build.build_sampler(config, model.schedule)
+def make_guided(config: Config, model: Model):
+    """``(params, labels, guidance_scale) -> Denoiser``, behind guidance and thresholding; a scale of None is 1."""
     options = config.sampling
 
     def conditional(params, x_t, t, labels) -> Prediction:
         return denoiser(model, params, labels)(x_t, t)
 
-    def guided(params, labels, scale):
+    def guided(params, labels, scale) -> Denoiser:
         plain = denoiser(model, params, labels)
         result = plain
         if scale is not None:
@@ -117,6 +116,14 @@ def make_sampler(config: Config, model: Model, dataset: Dataset):
             if (low, high) != (0.0, float("inf")):
                 result = guidance.interval(result, plain, model.schedule, low, high)
         return build.apply_threshold(config, result, model.schedule)
+
+    return guided
+
+
+def make_sampler(config: Config, model: Model, dataset: Dataset):
+    """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size."""
+    solver, ts = build.build_sampler(config, model.schedule)
+    options, guided = config.sampling, make_guided(config, model)
 
     @functools.partial(jax.jit, static_argnames="trajectory")
     def run(params, key, labels, scale, ts, trajectory=False):

@@ -8,7 +8,7 @@ Shapes: ``x`` is any pytree of floating arrays whose leaves have a leading batch
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
 
@@ -72,9 +72,14 @@ class Solver(Protocol):
     ``step`` consumes its key (a deterministic solver is given ``None``).
     """
 
-    order: ClassVar[int]
-    evals_per_step: ClassVar[int]
-    stochastic: ClassVar[bool]
+    @property
+    def order(self) -> int: ...
+
+    @property
+    def evals_per_step(self) -> int: ...
+
+    @property
+    def stochastic(self) -> bool: ...
 
     def init(self, x: PyTree) -> PyTree:
         """What the solver carries between steps, before the first one."""

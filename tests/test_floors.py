@@ -14,7 +14,7 @@ FLOORS = {
     1: ("schedules", "predictions", "weightings", "times", "densities"),
     2: ("process", "denoisers", "losses", "guidance"),
     3: ("solvers", "likelihood"),
-    4: ("networks", "audio", "metrics", "training", "data"),
+    4: ("networks", "audio", "metrics", "training", "data", "bridges"),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
 CORE = {"jax", "numpy"}

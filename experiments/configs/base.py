@@ -59,6 +59,7 @@ def get_config() -> Config:
     config.sampling = sampling = ConfigDict()
     sampling.solver = section(build.SOLVERS, "dpmpp_2m")
     sampling.grid = section(build.GRIDS, "uniform", offered=("schedule", "n"))
+    """"file" takes the grid at ``path``, which experiments.tune wrote for this solver and number of steps."""
     sampling.steps = 25
     sampling.guidance_scale = 2.0
     sampling.guidance_noise_min = 0.0

@@ -1,18 +1,39 @@
-"""Solvers of the reverse process: one ``init/step`` contract, one ``lax.scan``.
+"""Solvers of the reverse process: one ``init/step`` contract, one ``lax.scan``. ``docs/solvers.md``: which, and when.
 
-==================  =====  =========  ==========  ====================================================
-solver              order  NFE/step   stochastic  when
-==================  =====  =========  ==========  ====================================================
-``Euler``           1      1          no          the baseline; the same as DDIM
-``Heun``            2      2          no          few assumptions, smooth
-``DPMSolverPP2M``   2      1          no          the default: most accurate per evaluation here
-``Ancestral``       1      1          yes         DDPM, and DDIM with eta > 0
-``EulerMaruyama``   1      1          yes         the plain reverse SDE
-==================  =====  =========  ==========  ====================================================
+=============================  =======  =========  ==========  =====================================================
+solver                         order    NFE/step   stochastic  known as
+=============================  =======  =========  ==========  =====================================================
+``Euler``                      1        1          no          DDIM
+``AdamsBashforth``             1-4      1          no          on the velocity; linear multistep for "sigma"
+``ExponentialAdamsBashforth``  1-4      1          no          DEIS (eps), the true multistep DPM-Solver++ (x0)
+``DPMSolverPP2M``              2        1          no          DPM-Solver++(2M)
+``DPMSolverPP3M``              2        1          no          DPM-Solver++(3M) as published
+``IPNDM``                      1-4      1          no          Adams-Bashforth with the coefficients of equal steps
+``UniPC``                      2-4      1          no          predictor 1-3 and corrector
+``Heun``, ``Midpoint``         2        2          no          EDM; the midpoint rule
+``DPMSolver``                  1-3      order      no          DPM-Solver-1, 2, 3 and DPM-Solver++(1S, 2S, 3S)
+``RK4``                        4        4          no          Runge-Kutta
+``Ancestral``                  1        1          yes         DDPM, SMLD, DDIM(eta)
+``EulerMaruyama``              1        1          yes         the plain reverse SDE, in t or log-SNR
+``ReverseDiffusion``           1        1          yes         the predictor of score SDEs
+``DPMSolverPP2MSDE``           2        1          yes         SDE-DPM-Solver++(2M)
+``DPMSolverPP3MSDE``           2        1          yes         DPM-Solver++(3M) SDE as published
+``SASolver``                   1-2      1          yes         stochastic Adams, 1-4 steps
+``StochasticHeun``             1        2          yes         EDM with churn
+``PredictorCorrector``         1        2 or more  yes         Langevin correctors
+``AnnealedLangevin``           -        steps      yes         NCSN
+=============================  =======  =========  ==========  =====================================================
+
+The order of a stochastic solver is its weak order on Gaussian data.
 """
 
 from scorekit.solvers import grids
+from scorekit.solvers.adaptive import AdaptiveResult, adaptive_ode
+from scorekit.solvers.adaptive_stochastic import adaptive_sde
+from scorekit.solvers.chains import MetropolisResult, corrupt_denoise, langevin, metropolis_langevin, sgld
 from scorekit.solvers.corrected import AnnealedLangevin, PredictorCorrector, StochasticHeun, edm_stochastic
+from scorekit.solvers.inversion import invert
+from scorekit.solvers.log_prob import LoggedSample, sample_with_log_probs, trajectory_log_probs
 from scorekit.solvers.multistep import (
     IPNDM,
     AdamsBashforth,
@@ -23,6 +44,7 @@ from scorekit.solvers.multistep import (
     linear_multistep,
 )
 from scorekit.solvers.ode import RK4, DPMSolver, Euler, Heun, Midpoint
+from scorekit.solvers.parallel import ParallelResult, parallel_sample
 from scorekit.solvers.sampling import nfe, sample
 from scorekit.solvers.sde import (
     Ancestral,
@@ -33,12 +55,14 @@ from scorekit.solvers.sde import (
     SASolver,
     ddim,
 )
+from scorekit.solvers.tabled import TabledSolver, tabled
 from scorekit.solvers.unipc import UniPC
 
 __all__ = [
     "IPNDM",
     "RK4",
     "AdamsBashforth",
+    "AdaptiveResult",
     "Ancestral",
     "AnnealedLangevin",
     "DPMSolver",
@@ -50,17 +74,32 @@ __all__ = [
     "EulerMaruyama",
     "ExponentialAdamsBashforth",
     "Heun",
+    "LoggedSample",
+    "MetropolisResult",
     "Midpoint",
+    "ParallelResult",
     "PredictorCorrector",
     "ReverseDiffusion",
     "SASolver",
     "StochasticHeun",
+    "TabledSolver",
     "UniPC",
+    "adaptive_ode",
+    "adaptive_sde",
+    "corrupt_denoise",
     "ddim",
     "deis",
     "edm_stochastic",
     "grids",
+    "invert",
+    "langevin",
     "linear_multistep",
+    "metropolis_langevin",
     "nfe",
+    "parallel_sample",
     "sample",
+    "sample_with_log_probs",
+    "sgld",
+    "tabled",
+    "trajectory_log_probs",
 ]

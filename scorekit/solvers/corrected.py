@@ -1,7 +1,6 @@
 """Stochastic solvers that evaluate more than once a step: EDM's churn, Langevin correctors, annealed Langevin."""
 
 import math
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -52,9 +51,9 @@ class StochasticHeun(Planned):
     noise_max: Number = math.inf
     noise: Number = 1.0
     coordinate: CoordinateName = static(default="sigma")
-    order: ClassVar[int] = 1
-    evals_per_step: ClassVar[int] = 2
-    stochastic: ClassVar[bool] = True
+    order = 1
+    evals_per_step = 2
+    stochastic = True
 
     def __post_init__(self):
         check_coordinate(self.coordinate, ("flow", "angle", "sigma"))
@@ -92,8 +91,8 @@ def edm_stochastic(
     Raises:
       ValueError: if ``num_steps < 1``, ``churn < 0`` or ``noise <= 0``.
 
-    >>> float(edm_stochastic(100).gamma)
-    0.4
+    >>> edm_stochastic(100).gamma
+    Array(0.4, dtype=float32)
 
     Source: Karras et al. 2022, alg. 2 and table 5 (https://arxiv.org/abs/2206.00364).
     """
@@ -130,8 +129,8 @@ class PredictorCorrector(Planned):
     predictor: Planned = ReverseDiffusion()
     corrector_steps: int = static(default=1)
     snr: Number = 0.16
-    order: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = True
+    order = 1
+    stochastic = True
 
     def __post_init__(self):
         check(lambda n: n >= 1, "at least 1", corrector_steps=self.corrector_steps)
@@ -188,8 +187,8 @@ class AnnealedLangevin(Planned):
 
     steps: int = static(default=5)
     step_size: Number = 0.1
-    order: ClassVar[int] = 0
-    stochastic: ClassVar[bool] = True
+    order = 0
+    stochastic = True
 
     def __post_init__(self):
         check(lambda n: n >= 1, "at least 1", steps=self.steps)

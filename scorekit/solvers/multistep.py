@@ -4,7 +4,7 @@ All are order 1 on their first step and gain one order a step; a step to ``sigma
 not exist, is first order (without it they are 10-30 times worse at 20 evaluations).
 """
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 
@@ -38,8 +38,8 @@ def check_order(order: int, allowed: tuple[int, ...]) -> None:
 class Multistep(Linear):
     """What the multistep solvers share: a polynomial of degree ``memory`` through the slopes."""
 
-    evals_per_step: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = False
+    evals_per_step = 1
+    stochastic = False
     order: int
     variable: Variable = "clock"
 
@@ -157,8 +157,8 @@ class DPMSolverPP2M(Multistep):
     Source: Lu et al. 2022, alg. 2 (https://arxiv.org/abs/2211.01095).
     """
 
-    order: ClassVar[int] = 2
-    coordinate: ClassVar[CoordinateName] = "signal"
+    order = 2
+    coordinate = "signal"
 
     def row(self, schedule, t, s, earlier, known):
         row = first_order("signal", schedule, t, s)
@@ -180,9 +180,12 @@ class DPMSolverPP3M(Multistep):
     Source: k-diffusion and diffusers, ``dpmsolver++`` with ``solver_order=3``.
     """
 
-    order: ClassVar[int] = 2
-    memory: ClassVar[int] = 2
-    coordinate: ClassVar[CoordinateName] = "signal"
+    order = 2
+    coordinate = "signal"
+
+    @property
+    def memory(self) -> int:
+        return 2
 
     def row(self, schedule, t, s, earlier, known):
         row = first_order("signal", schedule, t, s)
@@ -230,7 +233,7 @@ class IPNDM(Multistep):
     """
 
     order: int = static(default=4)
-    coordinate: ClassVar[CoordinateName] = "sigma"
+    coordinate = "sigma"
 
     def __post_init__(self):
         check_order(self.order, (1, 2, 3, 4))

@@ -21,9 +21,9 @@ class Euler(Linear):
     Source: Song et al. 2020, eq. 12 (https://arxiv.org/abs/2010.02502).
     """
 
-    order: ClassVar[int] = 1
-    evals_per_step: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = False
+    order = 1
+    evals_per_step = 1
+    stochastic = False
 
     def row(self, schedule, t, s, earlier, known):
         del earlier, known
@@ -33,7 +33,7 @@ class Euler(Linear):
 class Stages(Planned):
     """One-step solvers of several evaluations: every stage is a row on the state and the slopes so far."""
 
-    stochastic: ClassVar[bool] = False
+    stochastic = False
     coordinate: CoordinateName = "flow"
 
     @property
@@ -117,8 +117,8 @@ class Heun(RungeKutta):
     """
 
     coordinate: CoordinateName = static(default="flow")
-    order: ClassVar[int] = 2
-    tableau: ClassVar[str] = "heun"
+    order = 2
+    tableau = "heun"
 
 
 @pytree_dataclass
@@ -133,8 +133,8 @@ class Midpoint(RungeKutta):
     """
 
     coordinate: CoordinateName = static(default="flow")
-    order: ClassVar[int] = 2
-    tableau: ClassVar[str] = "midpoint"
+    order = 2
+    tableau = "midpoint"
 
 
 @pytree_dataclass
@@ -149,8 +149,8 @@ class RK4(RungeKutta):
     """
 
     coordinate: CoordinateName = static(default="flow")
-    order: ClassVar[int] = 4
-    tableau: ClassVar[str] = "rk4"
+    order = 4
+    tableau = "rk4"
 
 
 @pytree_dataclass

@@ -15,7 +15,6 @@ from scorekit.solvers.coordinates import CoordinateName
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, Prediction, PyTree
 
-
 Coefficient: TypeAlias = Any
 """An array, or None for a term that is never there."""
 

@@ -1,6 +1,6 @@
 """Stochastic solvers of the reverse process whose step is one evaluation and one Gaussian."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -43,9 +43,9 @@ class Ancestral(Linear):
     """
 
     eta: ArrayLike = 1.0
-    order: ClassVar[int] = 1
-    evals_per_step: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = True
+    order = 1
+    evals_per_step = 1
+    stochastic = True
 
     def row(self, schedule, t, s, earlier, known):
         drop, sigma = snr_drop(schedule, t, s), schedule.sigma(s)
@@ -96,9 +96,9 @@ class EulerMaruyama(Linear):
     """
 
     clock: Literal["t", "log_snr"] = static(default="t")
-    order: ClassVar[int] = 1
-    evals_per_step: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = True
+    order = 1
+    evals_per_step = 1
+    stochastic = True
 
     def __post_init__(self):
         if self.clock not in ("t", "log_snr"):
@@ -132,9 +132,9 @@ class ReverseDiffusion(Linear):
     Source: Song et al. 2021, eq. 46 and app. E (https://arxiv.org/abs/2011.13456).
     """
 
-    order: ClassVar[int] = 1
-    evals_per_step: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = True
+    order = 1
+    evals_per_step = 1
+    stochastic = True
 
     def row(self, schedule, t, s, earlier, known):
         (a,), b = transition(schedule, t, s)
@@ -155,8 +155,8 @@ class ExponentialSDE(Multistep):
     + sigma_s sqrt(1 - e^(-2 eta h)) z``, u the half log-SNR still to go.
     """
 
-    stochastic: ClassVar[bool] = True
-    coordinate: ClassVar[CoordinateName] = "signal"
+    stochastic = True
+    coordinate: CoordinateName = "signal"
     eta: ArrayLike
 
     def integrals(self, h, z, gain, amplitude, rate):
@@ -180,8 +180,8 @@ class ExponentialSDE(Multistep):
 class DPMSolverPP2MSDE(ExponentialSDE):
     """SDE-DPM-Solver++(2M), as published: two values of x0, combined as in (2M).
 
-    ``x0 + (h / 2 h_prev)(x0 - x0_prev)`` in place of x0; second order for eta = 0, where it is
-    :class:`~scorekit.solvers.DPMSolverPP2M`, weak order 1 otherwise with a small constant.
+    ``x0 + (h / 2 h_prev)(x0 - x0_prev)`` in place of x0; for eta = 0 it is :class:`~scorekit.solvers.DPMSolverPP2M`.
+    The order is the weak order on Gaussian data.
 
     Attributes:
       eta: 0 is the ODE, 1 the reverse SDE.
@@ -193,8 +193,11 @@ class DPMSolverPP2MSDE(ExponentialSDE):
     """
 
     eta: ArrayLike = 1.0
-    order: ClassVar[int] = 1
-    memory: ClassVar[int] = 1
+    order = 2
+
+    @property
+    def memory(self) -> int:
+        return 1
 
     def integrals(self, h, z, gain, amplitude, rate):
         return (0.5 * h * gain,)
@@ -203,6 +206,8 @@ class DPMSolverPP2MSDE(ExponentialSDE):
 @pytree_dataclass
 class DPMSolverPP3MSDE(ExponentialSDE):
     """DPM-Solver++(3M) SDE as other packages have it, with half the square term; see :class:`SASolver` for the exact.
+
+    The order is the weak order on Gaussian data.
 
     Attributes:
       eta: 0 is the ODE, 1 the reverse SDE.
@@ -214,8 +219,11 @@ class DPMSolverPP3MSDE(ExponentialSDE):
     """
 
     eta: ArrayLike = 1.0
-    order: ClassVar[int] = 1
-    memory: ClassVar[int] = 2
+    order = 2
+
+    @property
+    def memory(self) -> int:
+        return 2
 
     def integrals(self, h, z, gain, amplitude, rate):
         return published_third_order(h, z, amplitude, rate)
@@ -225,8 +233,9 @@ class DPMSolverPP3MSDE(ExponentialSDE):
 class SASolver(ExponentialSDE):
     """Stochastic Adams, predictor form: an exponential solver of order ``steps`` in the noise scale.
 
-    The error is ``O(h^steps) + O(eta h)``: the mean of a linear problem has order ``steps`` for every eta, and the
-    law has weak order 1 for eta > 0. With eta = 0 it is ``ExponentialAdamsBashforth(order=steps, prediction="x0")``.
+    For small noise the error is ``O(h^steps)``, as is that of the mean of a linear problem for every eta; the order is
+    the weak order on Gaussian data, at most 2. With eta = 0 it is
+    ``ExponentialAdamsBashforth(order=steps, prediction="x0")``.
 
     Attributes:
       eta: 0 is the ODE, 1 the reverse SDE (``tau^2`` of the paper).
@@ -243,10 +252,13 @@ class SASolver(ExponentialSDE):
 
     eta: ArrayLike = 1.0
     steps: int = static(default=2)
-    order: ClassVar[int] = 1
 
     def __post_init__(self):
         check_order(self.steps, (1, 2, 3, 4))
+
+    @property
+    def order(self) -> int:
+        return min(self.steps, 2)
 
     @property
     def memory(self) -> int:

@@ -1,6 +1,6 @@
 """UniPC: a multistep predictor and a corrector that costs no evaluation."""
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,8 +47,8 @@ class UniPC(Planned):
 
     predictor: int = static(default=2)
     coordinate: CoordinateName = static(default="signal")
-    evals_per_step: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = False
+    evals_per_step = 1
+    stochastic = False
 
     def __post_init__(self):
         check_order(self.predictor, (1, 2, 3))

@@ -18,6 +18,21 @@ def test_uniform(n):
     np.testing.assert_allclose(ts, 0.9 - 0.8 * np.arange(n + 1) / n, rtol=1e-6)
 
 
+@pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
+def test_quadratic_has_equal_steps_in_the_root(power):
+    ts = np.asarray(grids.quadratic(10, 0.9, 0.1, power=power), np.float64)
+    steps = np.diff(ts ** (1 / power))
+    np.testing.assert_allclose(steps, steps.mean(), rtol=1e-4)
+    assert (np.float32(ts[0]), np.float32(ts[-1])) == (np.float32(0.9), np.float32(0.1))
+
+
+@pytest.mark.parametrize("name", ["cosine", "edm", "rectified_flow", "geometric_ve"])
+def test_matching_has_the_levels_of_the_other_schedule(name):
+    schedule, other = getattr(schedules, name)(), schedules.linear_vp()
+    ts = grids.quadratic(8, t_max=0.85, t_min=0.05)
+    np.testing.assert_allclose(schedule.log_snr(grids.matching(schedule, other, ts)), other.log_snr(ts), atol=5e-3)
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_uniform_log_snr_has_equal_steps_and_exact_ends(schedule):
     ts = np.asarray(grids.uniform_log_snr(schedule, 10, 0.95, 0.05))
@@ -81,6 +96,11 @@ def test_uniform_times_of_edm_are_the_karras_grid_of_the_paper():
     ("call", "message"),
     [
         (lambda: grids.uniform(0), "n must be at least 1 step, got 0"),
+        (lambda: grids.quadratic(5, power=0.0), "power must be finite and > 0, got 0.0"),
+        (
+            lambda: grids.matching(schedules.edm(1.0, 2.0), schedules.linear_vp(), [0.9, 0.5, 0.1]),
+            "ts must have levels",
+        ),
         (lambda: grids.uniform_log_snr(schedules.cosine(), 0), "n must be"),
         (lambda: grids.uniform_log_snr(schedules.cosine(), 5, t_max=1.0), "t_max must be a time with finite log-SNR"),
         (lambda: grids.karras(schedules.linear_vp(), 5, 1.0, 0.0), "t_min must be"),

@@ -62,7 +62,10 @@ def rms(x):
     return float(np.sqrt(np.mean(np.square(x))))
 
 
-@pytest.mark.parametrize("name", ORDER_SCHEDULES)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ("cosine", "sub_vp", "laplace") else pytest.param(n, marks=pytest.mark.slow) for n in ORDER_SCHEDULES],
+)
 @in_float64
 def test_measured_order_on_gaussians_is_the_declared_order(name):
     schedule = SCHEDULES[name].make()
@@ -99,6 +102,7 @@ def runge_kutta(data, schedule, x, n=600):
     return alpha_0 * jax.lax.scan(body, x / alpha_1, jnp.arange(n))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cosine", "geometric_ve"])
 @in_float64
 def test_measured_order_on_a_mixture_is_the_declared_order(name):

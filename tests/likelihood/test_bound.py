@@ -1,4 +1,4 @@
-"""The variational bound against exact entropies."""
+"""The variational bounds against exact entropies and integrals."""
 
 import math
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scorekit import Prediction, denoisers, densities, schedules
-from scorekit.likelihood import variational_bound
+from scorekit.likelihood import discrete_variational_bound, variational_bound
 
 SCHEDULES = {"cosine": schedules.cosine(), "linear_vp": schedules.linear_vp(), "flow": schedules.rectified_flow()}
 COVARIANCE = np.array([[0.5, 0.3], [0.3, 0.8]])
@@ -118,6 +118,70 @@ def test_trees():
     np.testing.assert_allclose(tree.reconstruction, plain.reconstruction, rtol=1e-5)
 
 
+def exact_terms(levels):
+    """The KL terms of DATA between descending noise: ``1/2 (SNR(s) - SNR(t)) tr Cov[x0 | x_t]``."""
+    snr, variances = np.exp(levels), np.linalg.eigvalsh(COVARIANCE)
+    return 0.5 * np.diff(snr) * (variances / (snr[:-1, None] * variances + 1)).sum(1)
+
+
+@pytest.mark.parametrize("steps", [3, 40])
+def test_the_discrete_bound_is_the_sum_of_the_kl_terms(steps):
+    """From alpha = 0 on, so that both forms of a term are used."""
+    schedule = schedules.cosine()
+    ts = jnp.linspace(1.0, 0.1, steps + 1)
+    x0 = DATA.sample(jax.random.key(0), (4000,))
+    bound = jax.jit(
+        lambda key: discrete_variational_bound(key, denoisers.exact_denoiser(DATA, schedule), schedule, x0, ts)
+    )(jax.random.key(1))
+    levels = np.asarray(schedule.log_snr(ts), float)
+    levels[0] = -np.inf
+    spread = float(bound.diffusion.std()) / math.sqrt(4000)
+    assert float(bound.diffusion.mean()) == pytest.approx(exact_terms(levels).sum(), abs=5 * spread)
+    np.testing.assert_allclose(bound.prior, 0.0, atol=1e-9)
+    np.testing.assert_allclose(bound.reconstruction, math.log(2 * math.pi) + 1 - levels[-1], rtol=1e-4)
+    assert float(bound.total.mean()) > float(DATA.entropy())
+
+
+def test_the_discrete_bound_tends_to_the_continuous_one():
+    """With one key for all: the same x0, so the difference of the means is that of the diffusion terms."""
+    schedule = schedules.rectified_flow()
+    x0 = DATA.sample(jax.random.key(0), (1000,))
+    denoiser = denoisers.exact_denoiser(DATA, schedule)
+    first, last = (float(schedule.log_snr(t)) for t in (T_MIN, T_MAX))
+
+    @jax.jit
+    def discrete(ts):
+        return discrete_variational_bound(jax.random.key(1), denoiser, schedule, x0, ts)
+
+    continuous = jax.jit(
+        lambda: variational_bound(jax.random.key(2), denoiser, schedule, x0, num_times=64, t_min=T_MIN, t_max=T_MAX)
+    )()
+    gaps = []
+    for steps in (16, 256):
+        found = discrete(schedule.time_at(jnp.linspace(last, first, steps + 1)))
+        gaps.append(float(found.total.mean() - continuous.total.mean()))
+        np.testing.assert_allclose(found.prior, continuous.prior, rtol=1e-4)
+        np.testing.assert_allclose(found.reconstruction, continuous.reconstruction, rtol=1e-4)
+    spread = float(continuous.total.std()) / math.sqrt(1000)
+    assert gaps[0] > 10 * spread  # few steps cost a lot
+    assert abs(gaps[1]) < gaps[0] / 12 + 3 * spread
+
+
+@pytest.mark.parametrize("levels", [2, 5])
+def test_discrete_steps_on_discrete_data_cost_at_least_their_entropy(levels):
+    schedule = schedules.cosine()
+    x0 = jnp.asarray(np.random.default_rng(0).choice(np.linspace(-1, 1, levels), (4000, 2)), jnp.float32)
+    ts = schedule.time_at(jnp.linspace(-9.0, 6.0, 200))
+    bound = jax.jit(
+        lambda key: discrete_variational_bound(
+            key, discrete_denoiser(schedule, levels), schedule, x0, ts, levels=levels
+        )
+    )(jax.random.key(0))
+    spread = float(bound.total.std()) / math.sqrt(4000)
+    excess = float(bound.total.mean()) - 2 * math.log(levels)
+    assert -5 * spread < excess < 0.1 * levels
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -131,3 +195,19 @@ def test_refusals(changes, message):
     schedule = schedules.cosine()
     with pytest.raises(ValueError, match=message):
         variational_bound(jax.random.key(0), lambda x, t: (x, x), schedule, jnp.zeros((2, 1)), **changes)
+
+
+@pytest.mark.parametrize(
+    ("ts", "levels", "message"),
+    [
+        ([0.5], None, r"ts must have shape \(T \+ 1,\)"),
+        ([0.1, 0.5], None, "ts must be strictly decreasing"),
+        ([0.5, 0.0], None, r"log_snr\(ts\[-1\]\) must be finite"),
+        ([0.5, 0.1], 1, "levels must be >= 2, got 1"),
+    ],
+)
+def test_refusals_of_the_discrete_bound(ts, levels, message):
+    with pytest.raises(ValueError, match=message):
+        discrete_variational_bound(
+            jax.random.key(0), lambda x, t: (x, x), schedules.cosine(), jnp.zeros((2, 1)), ts, levels=levels
+        )

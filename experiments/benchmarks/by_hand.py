@@ -1,0 +1,191 @@
+"""Samplers as one would write them by hand for one schedule, grid and solver: what :mod:`.cost` compares with.
+
+Each is a single ``lax.scan`` over a table of constants that numpy holds, and writes its linear combinations out,
+without the terms whose coefficients are 0 throughout. The network predicts v.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.solvers import (
+    AnnealedLangevin,
+    PredictorCorrector,
+    StochasticHeun,
+    UniPC,
+)
+from scorekit.solvers.ode import Stages
+from scorekit.solvers.planned import Linear, Planned
+from scorekit.typing import Schedule
+
+
+def sampler(solver: Planned, schedule: Schedule, ts: np.ndarray, network, trajectory: bool = False):
+    """``(params, x, key) -> x_0`` for this solver, schedule and grid."""
+    rows = jax.tree.map(np.asarray, solver.plan(schedule, ts))
+    n = len(ts) - 1
+
+    def levels(t):
+        return np.asarray(schedule.alpha(t)), np.asarray(schedule.sigma(t))
+
+    step, start, tables = _kind(solver)(solver, rows, levels)
+
+    def run(params, x, key):
+        def body(carry, inputs):
+            x, state = carry
+            table, key = inputs
+            x, state = step(lambda x, t: network(params, x, t), x, state, table, key)
+            return (x, state), (x if trajectory else None)
+
+        keys = jax.random.split(key, n) if solver.stochastic else None
+        (x, _), states = jax.lax.scan(body, (x, start(x)), (tables, keys))
+        return (x, states) if trajectory else x
+
+    return run
+
+
+def _kind(solver):
+    for kind, make in _KINDS.items():
+        if isinstance(solver, kind):
+            return make
+    raise ValueError(f"solver must be one of a known kind, got {type(solver).__name__}")
+
+
+def _sum(table, **trees):
+    """``sum_i table[i] trees[i]`` over the terms that the table has."""
+    terms = [table[name] * tree for name, tree in trees.items() if name in table]
+    return sum(terms[1:], terms[0])
+
+
+def _terms(row, steps: bool = True):
+    """The columns of a row that are anywhere other than 0."""
+    named = {"x": row.x, "x0": row.x0, "eps": row.eps, "std": row.std}
+    named |= {f"h{j}": column for j, column in enumerate(row.history)}
+    return {name: column for name, column in named.items() if column is not None and np.any(column)}
+
+
+def _slope(coordinate, table, x0, eps):
+    match coordinate:
+        case "signal":
+            return x0
+        case "sigma":
+            return eps
+        case "flow":
+            return eps - x0
+        case _:
+            return table["noise"] * eps + table["signal"] * x0
+
+
+def _at(row, levels):
+    a, b = levels(row.t)
+    extra = {} if row.signal is None else {"signal": row.signal, "noise": row.noise}
+    return {"t": row.t, "a": a, "b": b, **extra}
+
+
+def _linear(solver, row, levels):
+    tables = {**_terms(row), **_at(row, levels)}
+
+    def step(network, x, slopes, table, key):
+        v = network(x, table["t"])
+        x0, eps = table["a"] * x - table["b"] * v, table["b"] * x + table["a"] * v
+        noise = {"std": jax.random.normal(key, x.shape)} if "std" in table else {}
+        new = _sum(table, x=x, x0=x0, eps=eps, **{f"h{j}": h for j, h in enumerate(slopes)}, **noise)
+        return new, (_slope(solver.coordinate, table, x0, eps), *slopes)[: solver.memory]
+
+    return step, lambda x: (jnp.zeros_like(x),) * solver.memory, tables
+
+
+def _stages(solver, rows, levels):
+    tables = [{**_terms(row), **_at(row, levels)} for row in rows]
+
+    def step(network, x, state, tables, key):
+        del key
+        table, y, slopes = tables[0], x, []
+        for i, table in enumerate(tables):
+            v = network(y, table["t"])
+            x0_i, eps_i = table["a"] * y - table["b"] * v, table["b"] * y + table["a"] * v
+            if i:
+                slopes.append(_slope(solver.coordinate, table, x0_i, eps_i))
+            else:
+                x0, eps = x0_i, eps_i
+            y = _sum(table, x=x, x0=x0, eps=eps, **{f"h{j}": h for j, h in enumerate(slopes)})
+        return y, state
+
+    return step, lambda x: (), tables
+
+
+def _churned_heun(solver, rows, levels):
+    scale, std, stages = rows
+    step_of_heun, start, tables = _stages(solver, stages, levels)
+
+    def step(network, x, state, table, key):
+        scale, std, tables = table
+        return step_of_heun(network, scale * x + std * jax.random.normal(key, x.shape), state, tables, None)
+
+    return step, start, (scale, std, tables)
+
+
+def _unipc(solver, rows, levels):
+    at, ahead, again, exists = rows
+    tables = {**_at(at, levels), "exists": exists, "ahead": ahead, "again": again}
+
+    def step(network, x, carry, table, key):
+        del key
+        before, slopes = carry
+        v = network(x, table["t"])
+        x0, eps = table["a"] * x - table["b"] * v, table["b"] * x + table["a"] * v
+        slopes = (_slope(solver.coordinate, table, x0, eps), *slopes)
+        ratio, weights = table["again"]
+        corrected = ratio * before + sum(w * h for w, h in zip(weights, slopes, strict=True))
+        x = jnp.where(table["exists"], corrected, x)
+        ratio, weights = table["ahead"]
+        new = ratio * x + sum(w * h for w, h in zip(weights, slopes, strict=False))
+        return new, (x, slopes[: solver.memory])
+
+    return step, lambda x: (jnp.zeros_like(x), (jnp.zeros_like(x),) * solver.memory), tables
+
+
+def _corrected(solver, rows, levels):
+    row, (at, sigma, strength) = rows
+    predict, start, tables = _linear(solver.predictor, row, levels)
+    a, b = levels(at)
+    tables = tables, {"t": at, "a": a, "b": b, "sigma": sigma, "strength": strength}
+
+    def step(network, x, state, tables, key):
+        table, after = tables
+        key, *keys = jax.random.split(key, 1 + solver.corrector_steps)
+        x, state = predict(network, x, state, table, key)
+        for k in keys:
+            z = jax.random.normal(k, x.shape)
+            eps = after["b"] * x + after["a"] * network(x, after["t"])
+            squares = jnp.sum(jnp.square(eps.reshape(len(x), -1)), 1).reshape(-1, *[1] * (x.ndim - 1))
+            d = jnp.minimum(after["strength"] * x[0].size / jnp.maximum(squares, 1e-30), 1.0)
+            new = x - d * after["sigma"] * eps + after["sigma"] * jnp.sqrt(2.0 * d) * z
+            x = jnp.where(after["sigma"] > 0, new, x)
+        return x, state
+
+    return step, start, tables
+
+
+def _langevin(solver, rows, levels):
+    t, sigma, alpha, noisy, spread = rows
+    a, b = levels(t)
+    tables = {"t": t, "a": a, "b": b, "sigma": sigma, "alpha": alpha, "noisy": noisy, "std": spread * sigma}
+
+    def step(network, x, state, table, key):
+        for k in jax.random.split(key, solver.steps):
+            v = network(x, table["t"])
+            x0, eps = table["a"] * x - table["b"] * v, table["b"] * x + table["a"] * v
+            x = x - solver.step_size * table["sigma"] * eps + table["std"] * jax.random.normal(k, x.shape)
+        return jnp.where(table["noisy"], x, table["alpha"] * x0), state
+
+    return step, lambda x: (), tables
+
+
+_KINDS = {
+    Linear: _linear,
+    Stages: _stages,
+    UniPC: _unipc,
+    StochasticHeun: _churned_heun,
+    PredictorCorrector: _corrected,
+    AnnealedLangevin: _langevin,
+}

@@ -1,0 +1,157 @@
+"""What :mod:`experiments.benchmarks.quality` samples: exact denoisers and a trained model, their references, time grids.
+
+Every run starts at ``sigma / alpha = 80``, the same state whatever the grid, and ends at clean data. On an exact
+denoiser all arithmetic is float64.
+"""
+
+import dataclasses
+import functools
+import math
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import checkpoint, command_line, model
+from scorekit import denoisers, densities, process, schedules, solvers
+from scorekit.solvers import grids
+from scorekit.typing import Array, Denoiser, Key, Schedule, Solver
+
+EDM = schedules.edm(0.0, 80.0)  # its t = 0 is clean data
+LONGEST = 300  # steps; of the reference solve
+
+SCHEDULES = {
+    "edm": EDM,
+    "linear_vp": schedules.linear_vp(),
+    "cosine": schedules.cosine(),
+    "rectified_flow": schedules.rectified_flow(),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Problem:
+    """A denoiser, where its runs start, and (unless it is a trained network) the law of its data."""
+
+    name: str
+    schedule: Schedule
+    denoiser: Denoiser
+    x_init: Array
+    data: densities.Mixture | None = None
+
+    @property
+    def float64(self) -> bool:
+        return self.data is not None
+
+    def times(self, grid: str, n: int) -> Array:
+        """The grid on the schedule of the problem."""
+        return grids.matching(self.schedule, EDM, GRIDS[grid](n))
+
+    def predict(self, x: Array, ratio: Array) -> Array:
+        """x0 at the noise level ``sigma / alpha = ratio``, of ``x = x0 + ratio eps``: what other packages call."""
+        t = self.schedule.time_at(-2.0 * jnp.log(ratio))
+        return self.denoiser(self.schedule.alpha(t) * x, t).x0
+
+    @functools.cached_property
+    def reference(self) -> np.ndarray:
+        """The probability-flow map of ``x_init``, by a fine grid."""
+        times = self.times("VP t^3", LONGEST)
+        return np.asarray(run(None, self.denoiser, self.schedule, solvers.RK4(), self.x_init, times))
+
+
+@jax.jit
+def _run(key, denoiser, schedule, solver, x, ts, n):
+    once = jax.jit(lambda x, t: denoiser(x, t))
+
+    def body(k, carry):
+        x, state = carry
+        this = None if key is None else jax.random.fold_in(key, k)
+        return solver.step(this, state, x, ts[k], ts[k + 1], once, schedule)
+
+    return jax.lax.fori_loop(0, n, body, (x, solver.init(x)))[0]
+
+
+def run(key: Key | None, denoiser: Denoiser, schedule: Schedule, solver: Solver, x: Array, ts: Array) -> Array:
+    """What :func:`scorekit.solvers.sample` does, compiled once for grids of all lengths."""
+    n = len(ts) - 1
+    return _run(key, denoiser, schedule, solver, x, jnp.pad(ts, (0, LONGEST - n)), n)
+
+
+# ---- grids: times of EDM, by the number of steps ------------------------------------------------------------------
+
+
+def _at(ratio: float) -> Array:
+    return EDM.time_at(jnp.asarray(-2.0 * math.log(ratio)))
+
+
+def _moved(schedule: Schedule, make, n: int, **kwargs) -> Array:
+    """A grid of another schedule from its level of 80 to its t = 0."""
+    top = schedule.time_at(jnp.asarray(-2.0 * math.log(80.0)))
+    return grids.matching(EDM, schedule, make(n, top, **kwargs)).at[0].set(1.0).at[-1].set(0.0)
+
+
+GRIDS = {
+    "karras7 .002": lambda n: grids.karras(EDM, n, 1.0, _at(0.002)),
+    "logsnr .002": lambda n: grids.uniform_log_snr(EDM, n, 1.0, _at(0.002)),
+    "logsnr .03": lambda n: grids.uniform_log_snr(EDM, n, 1.0, _at(0.03)),
+    "VP t": lambda n: _moved(schedules.linear_vp(), grids.uniform, n),
+    "VP t^2": lambda n: _moved(schedules.linear_vp(), grids.quadratic, n),
+    "VP t^3": lambda n: _moved(schedules.linear_vp(), grids.quadratic, n, power=3.0),
+    "flow t": lambda n: _moved(schedules.rectified_flow(), grids.uniform, n),
+    "cosine t": lambda n: _moved(schedules.cosine(), grids.uniform, n),
+}
+
+
+# ---- problems -----------------------------------------------------------------------------------------------------
+
+
+def low_rank_mixture(dim: int = 64, modes: int = 10, rank: int = 8, std: float = 0.059) -> densities.Mixture:
+    """Ten modes of unequal weight, each spread .36 to 3.5 along eight directions and .059 along the others."""
+    rng = np.random.default_rng(0)
+    weights = np.linspace(1.0, 3.0, modes) / np.linspace(1.0, 3.0, modes).sum()
+    bases = [np.linalg.qr(rng.normal(size=(dim, rank)))[0] for _ in range(modes)]
+    factors = [basis * np.exp(rng.uniform(np.log(0.36), np.log(3.5), rank)) for basis in bases]
+    within = std**2 + sum(w * np.sum(f**2) for w, f in zip(weights, factors, strict=True)) / dim
+    means = rng.normal(size=(modes, dim))
+    means -= weights @ means
+    means *= math.sqrt((1.0 - within) / (weights @ np.square(means).mean(1)))  # so that a coordinate's variance is 1
+    parts = [densities.gaussian(jnp.asarray(m), std=std, factor=f) for m, f in zip(means, factors, strict=True)]
+    return densities.mixture(weights, parts)
+
+
+def ring() -> densities.Mixture:
+    """Eight modes of standard deviation .1 on a circle; each coordinate has variance 1."""
+    return densities.ring(8, math.sqrt(2.0 * (1.0 - 0.1**2)), 0.1)
+
+
+DATA = {"ring": ring, "low_rank": low_rank_mixture}
+
+
+def exact_problem(name: str, schedule: str, samples: int) -> Problem:
+    """One of ``DATA``; to be called, and used, with float64 enabled."""
+    data, chosen = DATA[name](), SCHEDULES[schedule]
+    # By way of x0 alone, as from a network: the exact x0 and eps side by side would be computed twice.
+    network = jax.tree_util.Partial(_exact_x0, data, chosen)
+    denoiser = denoisers.denoiser_from_network(network, chosen, "x0")
+    top = chosen.time_at(EDM.log_snr(1.0))
+    x = chosen.sigma(top) * jax.random.normal(jax.random.key(0), (samples, data.dim))
+    return Problem(name, chosen, denoiser, x, data)
+
+
+def _exact_x0(data, schedule, x, t):
+    return data.predict(x, schedule.alpha(t), schedule.sigma(t)).x0
+
+
+def trained_problem(workdir: str, samples: int) -> Problem:
+    """The network of a finished run, without guidance, with the labels in turn.
+
+    Raises:
+      ConfigError: if there is no run in ``workdir``.
+    """
+    config = command_line.load_config(checkpoint.config_path(workdir))
+    opened = checkpoint.open_experiment(config, Path(workdir).expanduser(), None)
+    labels = jnp.arange(samples) % opened.dataset.num_classes
+    schedule = opened.model.schedule
+    like = jax.ShapeDtypeStruct((samples, *opened.model.shape), jnp.float32)
+    x = process.sample_prior(jax.random.key(0), schedule, like, schedule.time_at(EDM.log_snr(1.0)))
+    return Problem("digits", schedule, model.denoiser(opened.model, opened.params, labels), x)

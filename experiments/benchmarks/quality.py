@@ -1,0 +1,270 @@
+"""Quality per network evaluation: every solver on every grid, beside other packages.
+
+    python -m experiments.benchmarks.quality --workdir=runs/quality
+    python -m experiments.benchmarks.quality --problems= --digits=runs/digits      # a trained network
+
+Deterministic solvers: the error against the exact probability-flow map from the same noise, as RMSE over everything
+and as the median over samples of a sample's RMSE (in 64 dimensions a few samples that end in another mode make up the
+RMSE). Stochastic ones: the sliced Wasserstein distance to exact samples, above the noise floor of two exact sets.
+The rank of a pair (solver, grid) is the geometric mean, over the problems and both errors, of its error over that of
+the best pair at the same number of evaluations.
+"""
+
+import functools
+import math
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+from matplotlib.figure import Figure
+
+from experiments.benchmarks import peers
+from experiments.benchmarks.problems import (
+    DATA,
+    GRIDS,
+    LONGEST,
+    SCHEDULES,
+    Problem,
+    exact_problem,
+    run,
+    trained_problem,
+)
+from experiments.command_line import refusals
+from scorekit import solvers
+from scorekit.metrics import sliced_wasserstein
+
+DETERMINISTIC = {
+    "DDIM": solvers.Euler(),
+    "Heun flow": solvers.Heun(),
+    "Heun sigma": solvers.Heun(coordinate="sigma"),
+    "midpoint flow": solvers.Midpoint(),
+    "RK4 flow": solvers.RK4(),
+    "DPM++2S": solvers.DPMSolver(order=2),
+    "DPM++3S": solvers.DPMSolver(order=3),
+    "DPM++2M": solvers.DPMSolverPP2M(),
+    "DPM++3M": solvers.DPMSolverPP3M(),
+    "EAB3 x0": solvers.ExponentialAdamsBashforth(order=3, prediction="x0"),
+    "EAB2 eps": solvers.ExponentialAdamsBashforth(order=2),
+    "EAB3 eps": solvers.ExponentialAdamsBashforth(order=3),
+    "EAB4 eps": solvers.ExponentialAdamsBashforth(order=4),
+    "tAB-DEIS3": solvers.deis(3),
+    "AB2 flow": solvers.AdamsBashforth(order=2),
+    "AB3 flow": solvers.AdamsBashforth(order=3),
+    "AB4 flow": solvers.AdamsBashforth(order=4),
+    "AB3 angle": solvers.AdamsBashforth(order=3, coordinate="angle"),
+    "LMS4": solvers.linear_multistep(4),
+    "iPNDM4": solvers.IPNDM(),
+    "UniPC1": solvers.UniPC(predictor=1),
+    "UniPC2": solvers.UniPC(predictor=2),
+    "UniPC3": solvers.UniPC(predictor=3),
+    "UniPC2 flow": solvers.UniPC(predictor=2, coordinate="flow"),
+}
+STOCHASTIC = {
+    "DDPM": lambda n: solvers.Ancestral(),
+    "Euler-Maruyama": lambda n: solvers.EulerMaruyama(clock="log_snr"),
+    "reverse diffusion": lambda n: solvers.ReverseDiffusion(),
+    "DPM++2M SDE": lambda n: solvers.DPMSolverPP2MSDE(),
+    "DPM++3M SDE": lambda n: solvers.DPMSolverPP3MSDE(),
+    "SA3": lambda n: solvers.SASolver(steps=3),
+    "EDM churn": solvers.edm_stochastic,
+    "AB3 flow, no noise": lambda n: solvers.AdamsBashforth(),
+}
+PUBLISHED = {("DPM++2M", "karras7 .002"): "k-diffusion DPM++2M"}
+
+_PROBLEMS = flags.DEFINE_list("problems", list(DATA), f"which of {', '.join(DATA)}")
+_SOLVERS = flags.DEFINE_list(
+    "solvers",
+    ["DDIM", "Heun flow", "DPM++2M", "EAB3 eps", "AB2 flow", "AB3 flow", "AB3 angle", "UniPC2", "UniPC3", "UniPC2 flow"]
+    + ["DDPM", "DPM++2M SDE", "SA3", "EDM churn", "AB3 flow, no noise"],
+    f"which of {'; '.join([*DETERMINISTIC, *STOCHASTIC])}; or all",
+)
+_GRIDS = flags.DEFINE_list(
+    "grids", ["karras7 .002", "logsnr .03", "VP t^2", "VP t^3", "flow t"], f"which of {', '.join(GRIDS)}; or all"
+)
+_NFE = flags.DEFINE_list("nfe", ["5", "8", "10", "20", "50", "100"], "network evaluations")
+_SAMPLES = flags.DEFINE_integer("samples", 1024, "samples; four times as many for the stochastic solvers")
+_SCHEDULE = flags.DEFINE_enum("schedule", "edm", list(SCHEDULES), "of the exact denoisers; the levels are the same")
+_DIGITS = flags.DEFINE_string("digits", None, "folder of a trained run, to measure its network too")
+_PEERS = flags.DEFINE_bool("peers", True, "measure other packages as well, where they are installed")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/quality", "where the plot goes")
+
+
+class Errors(NamedTuple):
+    """Of one cell: over everything, and the median over samples."""
+
+    rmse: float
+    median: float
+
+
+Cells = dict[tuple[str, str, int], Errors]
+"""By solver, grid and evaluations."""
+
+
+def errors(x, reference: np.ndarray) -> Errors:
+    """Not finite, or without bound, is inf."""
+    with np.errstate(all="ignore"):
+        each = np.mean(np.square(np.asarray(x, float) - reference).reshape(len(reference), -1), axis=1)
+    each = np.where(np.isfinite(each), each, np.inf)
+    return Errors(math.sqrt(each.mean()), math.sqrt(np.median(each)))
+
+
+def deterministic_cells(problem: Problem, names: list[str], grids: list[str], nfes: list[int], others) -> Cells:
+    """Every solver and peer on every grid."""
+    cells: Cells = {}
+    for name in names:
+        solver = DETERMINISTIC[name]
+        for grid in grids:
+            for nfe in nfes:
+                times = problem.times(grid, max(1, nfe // solver.evals_per_step))
+                x = run(None, problem.denoiser, problem.schedule, solver, problem.x_init, times)
+                cells[name, grid, nfe] = errors(x, problem.reference)
+    for name, peer in others.items():
+        for grid in peer.grids or grids:
+            for nfe in nfes:
+                times = problem.times(grid, peer.steps(nfe))
+                alpha, sigma = problem.schedule.alpha(times), problem.schedule.sigma(times)
+                x = peer.solve(problem, np.asarray(problem.x_init / alpha[0]), np.asarray(sigma / alpha))
+                cells[name, grid, nfe] = errors(x, problem.reference)
+    return cells
+
+
+def distances(problem: Problem, names: list[str], grids: list[str], nfes: list[int], samples: int):
+    """The sliced Wasserstein distance of the stochastic solvers, and the floor."""
+    assert problem.data is not None
+    keys = jax.random.split(jax.random.key(1), 5)
+    exact, other = (problem.data.sample(key, (samples,)) for key in keys[:2])
+    distance = jax.jit(lambda x: sliced_wasserstein(keys[2], x, exact))
+    x_init = jnp.max(problem.schedule.sigma(problem.times("VP t^2", 2))) * jax.random.normal(keys[3], exact.shape)
+    found = {}
+    for name in names:
+        for grid in grids:
+            for nfe in nfes:
+                n = max(1, nfe // STOCHASTIC[name](1).evals_per_step)
+                times = problem.times(grid, n)
+                x = run(keys[4], problem.denoiser, problem.schedule, STOCHASTIC[name](n), x_init, times)
+                found[name, grid, nfe] = float(distance(x))
+    return found, float(distance(other))
+
+
+def rank(tables: Sequence[Cells], nfes: Sequence[int]) -> dict[tuple[str, str], float]:
+    """The geometric mean of error over the best error, for pairs that all tables have; best first."""
+    pairs = {(s, g) for s, g, _ in tables[0] if all((s, g, n) in cells for cells in tables for n in nfes)}
+    logs: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
+    for cells in tables:
+        for nfe in nfes:
+            for kind in range(2):
+                values = {pair: cells[*pair, nfe][kind] for pair in pairs}
+                best = min(values.values())
+                for pair, value in values.items():
+                    logs[pair].append(math.log(value / best) if value > 0 else 0.0)
+    factors = {pair: math.exp(np.mean(log)) for pair, log in logs.items()}
+    return dict(sorted(factors.items(), key=lambda item: item[1]))
+
+
+# ---- output --------------------------------------------------------------------------------------------------------
+
+
+def short(value: float) -> str:
+    """Two digits; one character for what is out of all bounds.
+
+    >>> [short(v) for v in (0.1234, 0.00123, 12.3, math.inf)]
+    ['0.12', '1.2e-3', '12', '-']
+    """
+    if not math.isfinite(value) or value > 1e3:
+        return "-"
+    return f"{value:.2g}" if value >= 0.1 else re.sub("e-0", "e-", f"{value:.1e}")
+
+
+def print_table(title: str, nfes: list[int], rows: dict[tuple[str, str], list[list[float]]]) -> None:
+    """Blocks of columns by NFE, one row a solver and grid."""
+    blocks = len(next(iter(rows.values())))
+    print(f"\n{title}\n{'NFE':38}" + " |".join("".join(f"{n:>8}" for n in nfes) for _ in range(blocks)))
+    for (solver, grid), values in rows.items():
+        note = f"{solver} [{grid}]" + (" *" if (solver, grid) in PUBLISHED else "")
+        print(f"{note:38}" + " |".join("".join(f"{short(v):>8}" for v in block) for block in values))
+
+
+def draw(path: Path, tables: dict[str, Cells], swd: dict[str, tuple[dict, float]], nfes: list[int]) -> None:
+    """Error against evaluations, each solver on its best grid."""
+    panels = len(tables) + len(swd)
+    figure = Figure(figsize=(5.5 * panels, 5.5), layout="constrained")
+    axes = iter(figure.subplots(1, panels, squeeze=False)[0])
+    lines = [(f"{name}: error to the exact flow", "RMSE (data std = 1)", cells, None) for name, cells in tables.items()]
+    lines += [
+        (f"{name}: distance to exact samples", "sliced Wasserstein distance (data std = 1)", found, floor)
+        for name, (found, floor) in swd.items()
+    ]
+    for title, label, cells, floor in lines:
+        ax = next(axes)
+        value = lambda cell: cell.rmse if isinstance(cell, Errors) else cell
+        for i, solver in enumerate(dict.fromkeys(name for name, _, _ in cells)):
+            best = [min(value(c) for (s, _, n), c in cells.items() if s == solver and n == nfe) for nfe in nfes]
+            ax.loglog(nfes, best, "os^vD"[i % 5] + ("--" if i >= 10 else "-"), markersize=4, label=solver)
+        if floor is not None:
+            ax.axhline(floor, color="grey", linestyle=":", label="two exact sets")
+        ax.set(title=f"{title} (best grid)", xlabel="network evaluations", ylabel=label)
+        ax.set_xticks(nfes, [str(n) for n in nfes], minor=False)
+        ax.grid(alpha=0.25)
+        ax.legend(fontsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+
+
+def chosen(flag, *allowed: dict) -> list[list[str]]:
+    """The names of a flag, by the table that has them."""
+    known = [name for table in allowed for name in table]
+    names = known if flag.value == ["all"] else flag.value
+    for name in names:
+        if name not in known:
+            raise app.UsageError(f"--{flag.name}: {name!r} is not one of {', '.join(known)}")
+    return [[name for name in table if name in names] for table in allowed]
+
+
+def main(_) -> None:
+    deterministic, stochastic = chosen(_SOLVERS, DETERMINISTIC, STOCHASTIC)
+    (grids,), (names,) = chosen(_GRIDS, GRIDS), chosen(_PROBLEMS, DATA)
+    nfes = sorted(map(int, _NFE.value))
+    if not nfes or nfes[0] < 1 or nfes[-1] > LONGEST:
+        raise app.UsageError(f"--nfe: must lie in 1 to {LONGEST}, got {_NFE.value}")
+    others = peers.load() if _PEERS.value else {}
+    makers = {name: functools.partial(exact_problem, name, _SCHEDULE.value, _SAMPLES.value) for name in names}
+    if _DIGITS.value:
+        makers["digits"] = functools.partial(trained_problem, _DIGITS.value, min(_SAMPLES.value, 128))
+    tables: dict[str, Cells] = {}
+    swd: dict[str, tuple[dict, float]] = {}
+    for name, make in makers.items():
+        with jax.enable_x64(name != "digits"), refusals():
+            problem = make()
+            cells = tables[name] = deterministic_cells(problem, deterministic, grids, nfes, others if problem.data else {})
+            rows = {
+                (s, g): [[cells[s, g, n][kind] for n in nfes] for kind in range(2)]
+                for s, g in dict.fromkeys(key[:2] for key in cells)
+            }
+            title = f"{name}, schedule {_SCHEDULE.value if problem.data else 'of the run'}"
+            print_table(f"{title}: RMSE | median of a sample's RMSE", nfes, rows)
+            if problem.data is not None and stochastic:
+                found, floor = swd[name] = distances(problem, stochastic, grids, nfes, 4 * _SAMPLES.value)
+                rows = {pair: [[found[*pair, n] for n in nfes]] for pair in dict.fromkeys(key[:2] for key in found)}
+                print_table(f"{title}: sliced Wasserstein distance (two exact sets: {short(floor)})", nfes, rows)
+    for (solver, grid), package in PUBLISHED.items():
+        if solver in deterministic and grid in grids:
+            print(f"\n* {solver} [{grid}] is {package}")
+    bands = {f"NFE {n}": [n] for n in nfes}
+    bands |= {"below 20 NFE": [n for n in nfes if n < 20], "from 20 NFE": [n for n in nfes if n >= 20]}
+    for band, members in bands.items():
+        if members and deterministic:
+            best = [f"{s} [{g}] {factor:.2f}" for (s, g), factor in list(rank(list(tables.values()), members).items())[:8]]
+            print(f"\nrank at {band} (factor over the best cell): " + ", ".join(best))
+    path = Path(os.path.expanduser(_WORKDIR.value)) / "quality.png"
+    draw(path, tables, swd, nfes)
+    print(f"\nplot: {path}")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,27 @@
+"""Likelihood: the exact log-density by the probability-flow ODE, variational bounds, and bits per dimension.
+
+===============================  ===================================================================================
+function                         gives
+===============================  ===================================================================================
+``log_likelihood``               ``log p(x0)`` in nats, exactly or by Hutchinson's estimator with its standard error
+``variational_bound``            a bound in continuous time, split in prior, reconstruction and diffusion
+``discrete_variational_bound``   the same for the T steps of a grid
+``dequantised_bits_per_dim``     code lengths of integers under a density: uniform or variational dequantisation
+``bits_per_dim``                 nats to bits, with the offset and the dequantisation named in the result
+===============================  ===================================================================================
+"""
+
+from scorekit.likelihood.bits import BitsPerDim, bits_per_dim, dequantised_bits_per_dim
+from scorekit.likelihood.bound import VariationalBound, discrete_variational_bound, variational_bound
+from scorekit.likelihood.exact import LogLikelihood, log_likelihood
+
+__all__ = [
+    "BitsPerDim",
+    "LogLikelihood",
+    "VariationalBound",
+    "bits_per_dim",
+    "dequantised_bits_per_dim",
+    "discrete_variational_bound",
+    "log_likelihood",
+    "variational_bound",
+]

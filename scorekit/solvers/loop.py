@@ -1,0 +1,74 @@
+"""What :func:`scorekit.solvers.sample` and its relatives share: the loop, in either direction of time, and checks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.solvers.planned import Planned
+from scorekit.trees import is_traced
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+
+def walk(
+    key: Key | None,
+    denoiser: Denoiser,
+    schedule: Schedule,
+    solver: Solver,
+    x: PyTree,
+    ts: Array,
+    trajectory: bool = False,
+) -> PyTree:
+    """One ``lax.scan`` along ``ts``, which may decrease or increase; see :func:`scorekit.solvers.sample`.
+
+    >>> from scorekit import schedules, solvers
+    >>> from scorekit.typing import Prediction
+    >>> ts = jnp.array([0.5, 0.75])
+    >>> walk(None, lambda x, t: Prediction(x, 3 * x), schedules.rectified_flow(), solvers.Euler(), jnp.ones(1), ts)
+    Array([2.5], dtype=float32)
+    """
+    # Traced once, however often a step calls it; a lambda because a callable pytree need not be hashable.
+    once = jax.jit(lambda x, t: denoiser(x, t))
+    keys = None if key is None or not solver.stochastic else jax.random.split(key, ts.shape[0] - 1)
+
+    if isinstance(solver, Planned):  # its numbers for all steps first, so that the loop holds little but the network
+        rows, start = solver.plan(schedule, ts), solver.start(x)
+        step = lambda key, state, x, row: solver.advance(key, state, x, row, once)
+    else:
+        rows, start = (ts[:-1], ts[1:]), solver.init(x)
+        step = lambda key, state, x, row: solver.step(key, state, x, row[0], row[1], once, schedule)
+
+    def body(carry, inputs):
+        (x, state), (row, key) = carry, inputs
+        x, state = step(key, state, x, row)
+        return (x, state), (x if trajectory else None)
+
+    (x, _), states = jax.lax.scan(body, (x, start), (rows, keys))
+    return (x, states) if trajectory else x
+
+
+def check_grid(ts: ArrayLike) -> None:
+    """Raises a ``ValueError`` unless ``ts`` is a decreasing grid in [0, 1]; of traced times only the shape is checked.
+
+    >>> check_grid([0.0, 1.0])
+    Traceback (most recent call last):
+    ValueError: ts must decrease strictly within [0, 1], got [0. 1.]
+    """
+    if np.ndim(ts) != 1 or np.shape(ts)[0] < 2:
+        raise ValueError(f"ts must have shape (n + 1,) with n >= 1 steps, got shape {np.shape(ts)}")
+    if not is_traced(ts):
+        times = np.asarray(ts)
+        if not (np.all(np.diff(times) < 0) and times[0] <= 1 and times[-1] >= 0):
+            raise ValueError(f"ts must decrease strictly within [0, 1], got {times}")
+
+
+def check_floating(**named: PyTree) -> None:
+    """Raises a ``ValueError`` that names the first tree with an array that is not floating.
+
+    >>> check_floating(x=jnp.arange(2))
+    Traceback (most recent call last):
+    ValueError: x must hold floating arrays, got dtype int32
+    """
+    for name, tree in named.items():
+        for leaf in jax.tree.leaves(tree):
+            if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+                raise ValueError(f"{name} must hold floating arrays, got dtype {jnp.result_type(leaf)}")

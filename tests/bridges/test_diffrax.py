@@ -1,0 +1,195 @@
+"""The terms for diffrax against the exact flow, our own solvers and the closed form of a Gaussian."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import SCHEDULES, in_float64, quick_jit
+
+from scorekit import densities, process, schedules
+from scorekit.bridges.diffrax import ode_term, reverse_sde, reversed_time
+from scorekit.denoisers import denoiser_from_network, exact_denoiser
+from scorekit.solvers import EulerMaruyama, Heun, grids, sample
+from scorekit.typing import Prediction
+
+diffrax = pytest.importorskip("diffrax")
+
+
+def data():
+    """Two independent parts of different size, one with correlations: the leaves of a pytree state."""
+    covariance = jnp.array([[0.5, 0.3], [0.3, 0.8]])
+    return {
+        "pair": densities.gaussian(jnp.array([0.5, -1.0]), covariance=covariance),
+        "single": densities.gaussian(jnp.array([2.0]), std=0.3),
+    }
+
+
+def tree_denoiser(parts, schedule):
+    """The exact denoiser of independent parts, for a dict of arrays."""
+
+    def denoiser(x, t):
+        each = {name: exact_denoiser(part, schedule)(x[name], t) for name, part in parts.items()}
+        return Prediction({k: v.x0 for k, v in each.items()}, {k: v.eps for k, v in each.items()})
+
+    return denoiser
+
+
+def level(schedule, t):
+    return schedule.alpha(t), schedule.sigma(t)
+
+
+def draws(parts, schedule, t, n):
+    keys = dict(zip(parts, jax.random.split(jax.random.key(0), len(parts)), strict=True))
+    return {k: v.marginal(*level(schedule, t)).sample(keys[k], (n,)) for k, v in parts.items()}
+
+
+# ---- the probability-flow ODE --------------------------------------------------------------------------------------
+
+ENDS = {"linear_vp": 1e-3, "sub_vp": 0.02, "cosine": 0.0, "edm": 0.0, "rectified_flow": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "solver"),
+    [(name, "Tsit5") for name in ENDS] + [("linear_vp", "Dopri5"), ("cosine", "Dopri5")],
+)
+@in_float64
+def test_ode_reaches_the_exact_flow_and_agrees_with_heun(name, solver):
+    schedule, parts, end = SCHEDULES[name].make(), data(), ENDS[name]
+    x = draws(parts, schedule, 1.0, 3)
+
+    @quick_jit
+    def solve(x):
+        denoiser = tree_denoiser(parts, schedule)
+        controller = diffrax.PIDController(rtol=1e-8, atol=1e-8)
+        term = ode_term(denoiser, schedule)
+        theirs = diffrax.diffeqsolve(
+            term, getattr(diffrax, solver)(), 1.0, end, None, x, stepsize_controller=controller
+        )
+        ours = sample(None, denoiser, schedule, Heun(), x, grids.uniform(500, 1.0, end))
+        return jax.tree.map(lambda leaf: leaf[-1], theirs.ys), ours
+
+    theirs, ours = solve(x)
+    for part in parts:
+        exact = parts[part].flow(x[part], level(schedule, 1.0), level(schedule, end))
+        np.testing.assert_allclose(theirs[part], exact, atol=1e-7)
+        np.testing.assert_allclose(theirs[part], ours[part], atol=1e-4)
+
+
+def test_gradients_through_the_ode_are_those_of_the_exact_flow():
+    schedule, x = schedules.rectified_flow(), jnp.array([[0.7], [-1.3]])
+
+    def solved(mean):
+        denoiser = exact_denoiser(densities.gaussian(mean, std=0.5), schedule)
+        solution = diffrax.diffeqsolve(ode_term(denoiser, schedule), diffrax.Tsit5(), 1.0, 0.0, -0.02, x)
+        return jnp.sum(solution.ys[-1] ** 2)
+
+    value, gradient = quick_jit(jax.value_and_grad(solved))(jnp.array([1.5]))
+    x0 = 1.5 + 0.5 * x  # the exact flow from N(0, 1) to N(1.5, 0.5^2)
+    np.testing.assert_allclose(value, jnp.sum(x0**2), rtol=1e-4)
+    np.testing.assert_allclose(gradient, [2 * jnp.sum(x0)], rtol=1e-4)
+
+
+def test_terms_cross_jit_and_new_parameters_do_not_retrace():
+    schedule, traces = schedules.cosine(), []
+
+    def apply(params, x, t):
+        del t
+        traces.append(params)
+        return params * x
+
+    @jax.jit
+    def solve(ode, sde, x):
+        x = diffrax.diffeqsolve(ode, diffrax.Euler(), 0.9, 0.1, -0.1, x).ys[-1]
+        return diffrax.diffeqsolve(sde, diffrax.Euler(), 0.1, 0.9, 0.1, x).ys[-1]
+
+    def solved(scale, key):
+        denoiser = denoiser_from_network(jax.tree_util.Partial(apply, jnp.array(scale)), schedule)
+        path = diffrax.VirtualBrownianTree(0.0, 1.0, 0.05, (2, 1), jax.random.key(key))
+        return solve(ode_term(denoiser, schedule), reverse_sde(denoiser, schedule, path), jnp.ones((2, 1)))
+
+    one, before = solved(0.3, 0), len(traces)
+    other = solved(0.4, 1)
+    assert len(traces) == before
+    assert not np.allclose(one, other)
+
+
+def test_low_precision_states_are_kept_in_float32():
+    schedule = schedules.cosine()
+    denoiser = exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.5), schedule)
+    x = jnp.ones((2, 1), jnp.bfloat16)
+    path = diffrax.VirtualBrownianTree(0.0, 1.0, 0.05, jax.eval_shape(lambda: x), jax.random.key(0))
+    terms = reverse_sde(denoiser, schedule, path)
+    solution = diffrax.diffeqsolve(terms, diffrax.Euler(), 0.2, 0.9, 0.1, x)
+    assert solution.ys.dtype == jnp.float32
+
+
+# ---- the reverse SDE -----------------------------------------------------------------------------------------------
+
+
+def test_reversed_time_is_its_own_inverse():
+    t = np.array([1.0, 0.75, 0.0])
+    np.testing.assert_array_equal(reversed_time(t), [0.0, 0.25, 1.0])
+    np.testing.assert_array_equal(reversed_time(reversed_time(t)), t)
+
+
+@pytest.mark.parametrize("name", ["linear_vp", "sub_vp", "cosine", "edm", "rectified_flow"])
+@in_float64
+def test_one_step_of_euler_is_our_euler_maruyama(name):
+    schedule, parts, key = SCHEDULES[name].make(), data(), jax.random.key(2)
+    denoiser, x, t, s = tree_denoiser(parts, schedule), draws(parts, schedule, 0.6, 3), 0.6, 0.5
+    noise = process.normal_like(key, x)
+    path = lambda r0, r1: jax.tree.map(lambda z: jnp.sqrt(r1 - r0) * z, noise)
+    terms = reverse_sde(denoiser, schedule, path)
+    solution = diffrax.diffeqsolve(
+        terms,
+        diffrax.Euler(),
+        reversed_time(t),
+        reversed_time(s),
+        None,
+        x,
+        stepsize_controller=diffrax.StepTo(reversed_time(jnp.array([t, s]))),
+    )
+    ours, _ = EulerMaruyama().step(key, (), x, jnp.array(t), jnp.array(s), denoiser, schedule)
+    for part in parts:
+        np.testing.assert_allclose(solution.ys[part][-1], ours[part], rtol=1e-9)
+
+
+N = 2000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["linear_vp", "edm"])
+def test_samples_of_the_sde_have_the_mean_and_covariance_of_the_data(name):
+    """ShARK, strong order 1.5 for additive noise, so that its bias at 100 steps is far below the margins.
+
+    Those are four standard errors: ``sqrt(C_ii / n)`` of a mean, ``sqrt((C_ii C_jj + C_ij^2) / n)`` of a covariance.
+    """
+    schedule, parts = {"linear_vp": schedules.linear_vp(), "edm": schedules.edm(0.01, 20.0)}[name], data()
+    x, t_min = draws(parts, schedule, 1.0, N), 0.01
+
+    @quick_jit
+    def solve(key, x):
+        shape, levy_area = jax.eval_shape(lambda: x), diffrax.SpaceTimeLevyArea
+        path = diffrax.VirtualBrownianTree(0.0, 1.0, 2**-8, shape, key, levy_area=levy_area)
+        terms = reverse_sde(tree_denoiser(parts, schedule), schedule, path)
+        start, end = reversed_time(1.0), reversed_time(t_min)
+        return diffrax.diffeqsolve(terms, diffrax.ShARK(), start, end, 1 / 100, x).ys
+
+    y = {k: np.asarray(v[-1]) for k, v in solve(jax.random.key(1), x).items()}
+    for part, exact in parts.items():
+        noisy = exact.marginal(*level(schedule, t_min))
+        covariance = np.asarray(noisy.covariance())
+        variance = np.diag(covariance)
+        margin = 4 * np.sqrt((np.outer(variance, variance) + covariance**2) / N)
+        assert np.all(np.abs(y[part].mean(0) - noisy.mean) < 4 * np.sqrt(variance / N))
+        assert np.all(np.abs(np.atleast_2d(np.cov(y[part].T)) - covariance) < margin)
+    across = np.corrcoef(y["pair"][:, 0], y["single"][:, 0])[0, 1]
+    assert abs(across) < 4 / np.sqrt(N)  # the leaves have independent noise
+
+
+def test_without_diffrax_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffrax", None)
+    with pytest.raises(ImportError, match=r"scorekit\[diffrax\]"):
+        ode_term(lambda x, t: Prediction(x, x), schedules.cosine())

@@ -1,0 +1,235 @@
+"""Every deterministic solver has its declared order as a measured slope, on a mixture, for four kinds of schedule."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import SCHEDULES, in_float64, quick_jit
+
+from scorekit import densities
+from scorekit import solvers as S
+from scorekit.solvers import grids, sample
+from scorekit.solvers.planned import Row
+from scorekit.typing import Prediction
+
+SOLVERS = {
+    "euler": S.Euler(),
+    "ab_1_flow": S.AdamsBashforth(order=1),
+    "dpmpp_2m": S.DPMSolverPP2M(),
+    "dpmpp_3m_published": S.DPMSolverPP3M(),
+    "deis_3": S.deis(3),
+    "lms_4": S.linear_multistep(4),
+    **{f"{c.__name__}_{n}": c(coordinate=n) for c in (S.Heun, S.Midpoint, S.RK4) for n in ("flow", "angle", "sigma")},
+    **{f"dpm_{k}_{p}": S.DPMSolver(order=k, prediction=p) for k in (1, 2, 3) for p in ("x0", "eps")},
+    **{
+        f"ab_{k}_{c}": S.AdamsBashforth(order=k, coordinate=c) for k in (1, 2, 3, 4) for c in ("flow", "angle", "sigma")
+    },
+    **{
+        f"exp_{k}_{p}_{v}": S.ExponentialAdamsBashforth(order=k, prediction=p, variable=v)
+        for k in (2, 3, 4)
+        for p in ("x0", "eps")
+        for v in ("log_snr", "t")
+        if (k, p, v) != (3, "eps", "t")
+    },
+    **{f"unipc_{k}_{c}": S.UniPC(predictor=k, coordinate=c) for k in (1, 2, 3) for c in ("signal", "flow")},
+}
+NEEDED = ["linear_vp", "geometric_ve", "edm", "rectified_flow"]
+START, END = -3.0, 3.0
+STEPS = (80, 160)
+DATA = functools.partial(densities.ring, 6, std=0.3)
+
+
+def from_small_steps(n):
+    """Log-SNR in steps of one nth, after a few that double from the square of that: a high order must not be lost in
+    the first, low-order steps."""
+    h = (END - START) / n
+    steps = [h]
+    while steps[-1] > 0.5 * h**2:
+        steps.append(steps[-1] / 2)
+    first = START + np.cumsum(steps[::-1])
+    return np.concatenate([[START], first, np.linspace(first[-1], END, round((END - first[-1]) / h) + 1)[1:]])
+
+
+def at_level(x, level):
+    return Prediction(*DATA().predict(x, *level))
+
+
+@quick_jit
+def walk(solver, rows, levels, x):
+    """The steps of a plan whose times have been replaced by noise levels, so that all schedules share one program."""
+    step = lambda carry, row: (solver.advance(None, carry[1], carry[0], row, at_level), None)
+    (x, _), _ = jax.lax.scan(step, (x, solver.start(x)), with_levels(rows, levels))
+    return x
+
+
+def with_levels(rows, levels):
+    """Rows whose times are the pairs ``(alpha, sigma)``."""
+    is_row = lambda node: isinstance(node, Row)
+    leaves, tree = jax.tree.flatten(rows, is_leaf=is_row)
+    pairs = iter(levels)
+    return jax.tree.unflatten(tree, [leaf._replace(t=next(pairs)) if is_row(leaf) else leaf for leaf in leaves])
+
+
+def times_of(rows):
+    return [r.t for r in jax.tree.leaves(rows, is_leaf=lambda n: isinstance(n, Row)) if isinstance(r, Row)]
+
+
+@functools.cache
+def exact(alpha, sigma, alpha_end, sigma_end):
+    """Start and end of the exact flow, by classical Runge-Kutta in ``log(sigma / alpha)``."""
+    x = DATA().marginal(alpha, sigma).sample(jax.random.key(0), (32,))
+    n = 800
+    first, last = np.log(sigma / alpha), np.log(sigma_end / alpha_end)
+    h = (last - first) / n
+
+    def slope(y, u):
+        return jnp.exp(u) * DATA().predict(y, 1.0, jnp.exp(u)).eps
+
+    def body(y, k):
+        u = first + h * k
+        a = slope(y, u)
+        b = slope(y + 0.5 * h * a, u + 0.5 * h)
+        c = slope(y + 0.5 * h * b, u + 0.5 * h)
+        return y + h / 6 * (a + 2 * b + 2 * c + slope(y + h * c, u + h)), None
+
+    return x, alpha_end * quick_jit(lambda y: jax.lax.scan(body, y, jnp.arange(n))[0])(x / alpha)
+
+
+def error(solver, schedule, times):
+    level = lambda t: (schedule.alpha(t), schedule.sigma(t))
+    x, end = exact(*(float(v) for t in (times[0], times[-1]) for v in level(t)))
+    rows = solver.plan(schedule, times)
+    got = walk(solver, rows, [level(t) for t in times_of(rows)], x)
+    return float(jnp.sqrt(jnp.mean(jnp.square(got - end))))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@in_float64
+def test_measured_order_is_the_declared_order(name):
+    solver = SOLVERS[name]
+    for label in NEEDED:
+        schedule = SCHEDULES[label].make()
+        coarse, fine = (error(solver, schedule, jnp.asarray(schedule.time_at(from_small_steps(n)))) for n in STEPS)
+        slope = np.log2(coarse / fine)
+        assert abs(slope - solver.order) < 0.15, (name, label, slope, fine)
+        assert fine < {1: 1e-2, 2: 2e-4, 3: 1e-5, 4: 1e-6}[solver.order], (name, label, fine)
+
+
+@pytest.mark.parametrize(("order", "expected"), [(1, 1), (2, 2), (3, 3), (4, 4)])
+@in_float64
+def test_ipndm_has_its_order_on_a_grid_uniform_in_sigma(order, expected):
+    """Started by exact values, since a uniform grid has no small first steps: the local error of one step."""
+    solver, schedule = S.IPNDM(order=order), SCHEDULES["geometric_ve"].make()
+    data = densities.gaussian(jnp.array([0.5]), std=0.7)
+    errors = []
+    for h in (0.025, 0.0125):
+        sigma = 2.0 - h * np.arange(order + 1)
+        times = [schedule.time_at(-2.0 * np.log(v)) for v in sigma]
+        x = [data.flow(jnp.array([[1.3]]), (1.0, 2.0), (1.0, v)) for v in sigma]
+        slopes = tuple(data.predict(x[j], 1.0, sigma[j]).eps for j in range(order - 2, -1, -1))
+        row = solver.row(schedule, times[-2], times[-1], tuple(times[-3::-1]), order - 1)
+        got, _ = solver.advance(None, slopes, x[-2], row, lambda x, t, s=sigma[-2]: data.predict(x, 1.0, s))
+        errors.append(abs(float((got - x[-1])[0, 0])))
+    assert abs(np.log2(errors[0] / errors[1]) - (expected + 1)) < 0.2
+
+
+@in_float64
+def test_ipndm_is_second_order_on_other_grids():
+    schedule = SCHEDULES["geometric_ve"].make()
+    for order in (3, 4):
+        coarse, fine = (error(S.IPNDM(order=order), schedule, schedule.time_at(from_small_steps(n))) for n in STEPS)
+        assert abs(np.log2(coarse / fine) - 2) < 0.15
+
+
+@in_float64
+def test_plan_and_step_are_the_same_numbers():
+    """Sampling by hand, step by step, is the loop of the library, for every solver."""
+    schedule, x = SCHEDULES["linear_vp"].make(), jnp.array([[0.3, -1.2], [1.0, 0.4]])
+    denoiser = lambda x, t: at_level(x, (schedule.alpha(t), schedule.sigma(t)))
+    ts = jnp.array([0.9, 0.7, 0.6, 0.35, 0.2])
+    key = jax.random.key(5)
+    chosen = {k: SOLVERS[k] for k in ("deis_3", "dpm_3_x0", "ab_4_angle", "unipc_3_signal")}
+    chosen |= {
+        "sa": S.SASolver(steps=3),
+        "churn": S.edm_stochastic(4),
+        "pc": S.PredictorCorrector(predictor=S.SASolver(steps=2)),
+        "langevin": S.AnnealedLangevin(steps=2),
+    }
+    for name, solver in chosen.items():
+        keys = jax.random.split(key, len(ts) - 1)
+        state, by_hand = solver.init(x), x
+        for k, t, s in zip(keys, ts[:-1], ts[1:], strict=True):
+            by_hand, state = solver.step(k if solver.stochastic else None, state, by_hand, t, s, denoiser, schedule)
+        looped = sample(key, denoiser, schedule, solver, x, ts)
+        np.testing.assert_allclose(by_hand, looped, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+ONE_OF_EACH = [
+    *("euler", "dpmpp_2m", "dpmpp_3m_published", "deis_3", "lms_4", "ab_4_flow", "exp_4_x0_log_snr", "exp_3_x0_t"),
+    *(
+        "Heun_sigma",
+        "Midpoint_flow",
+        "RK4_flow",
+        "RK4_sigma",
+        "dpm_3_x0",
+        "dpm_2_eps",
+        "unipc_3_signal",
+        "unipc_2_flow",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["rectified_flow", "linear_vp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("cosine", "edm_from_zero"))],
+)
+def test_every_solver_goes_from_exactly_1_to_exactly_0(name):
+    """Without NaN, in float32, and to the clean estimate of a denoiser that always answers the same."""
+    schedule, answer = SCHEDULES[name].make(), jnp.array([[0.4, -0.9]])
+    alpha_sigma = lambda t: (schedule.alpha(t), schedule.sigma(t))
+
+    def constant(x, t):
+        alpha, sigma = alpha_sigma(t)
+        return Prediction(jnp.broadcast_to(answer, x.shape), (x - alpha * answer) / sigma)  # 0 / 0 at sigma = 0
+
+    stochastic = {
+        "ddpm": S.Ancestral(),
+        "2m_sde": S.DPMSolverPP2MSDE(),
+        "3m_sde": S.DPMSolverPP3MSDE(eta=0.5),
+        "sa": S.SASolver(steps=3),
+        "churn": S.edm_stochastic(6),
+        "pc": S.PredictorCorrector(),
+        "langevin": S.AnnealedLangevin(steps=2),
+        "reverse": S.ReverseDiffusion(),
+        **({"em": S.EulerMaruyama(clock="log_snr")} if name == "edm_from_zero" else {}),
+    }
+    everything = {**{k: SOLVERS[k] for k in ONE_OF_EACH}, "ipndm": S.IPNDM(), **stochastic}
+    run = lambda x, ts: {k: sample(jax.random.key(0), constant, schedule, v, x, ts) for k, v in everything.items()}
+    start = schedule.sigma(1.0) * jnp.array([[0.7, 1.1]])
+    for k, x in quick_jit(run)(start, grids.uniform(4)).items():
+        np.testing.assert_allclose(x, schedule.alpha(0.0) * answer, atol=2e-5 * float(schedule.sigma(1.0)), err_msg=k)
+
+
+def test_refusals():
+    for call, message in (
+        (lambda: S.AdamsBashforth(order=5), r"order must be one of \(1, 2, 3, 4\), got 5"),
+        (lambda: S.AdamsBashforth(coordinate="signal"), "coordinate must be one of .*, got 'signal'"),
+        (lambda: S.ExponentialAdamsBashforth(prediction="v"), "prediction must be 'x0' or 'eps', got 'v'"),  # type: ignore
+        (lambda: S.ExponentialAdamsBashforth(variable="clock"), "variable must be 'log_snr' or 't', got 'clock'"),
+        (lambda: S.DPMSolver(order=4), r"order must be one of \(1, 2, 3\), got 4"),
+        (lambda: S.DPMSolver(prediction="v"), "prediction must be"),  # type: ignore[arg-type]
+        (lambda: S.UniPC(predictor=4), r"order must be one of \(1, 2, 3\), got 4"),
+        (lambda: S.UniPC(coordinate="angle"), "coordinate must be one of"),
+        (lambda: S.IPNDM(order=0), "order must be"),
+        (lambda: S.SASolver(steps=5), "order must be"),
+        (lambda: S.EulerMaruyama(clock="sigma"), "clock must be 't' or 'log_snr', got 'sigma'"),  # type: ignore
+        (lambda: S.PredictorCorrector(corrector_steps=0), "corrector_steps must be at least 1, got 0"),
+        (lambda: S.AnnealedLangevin(steps=0), "steps must be at least 1, got 0"),
+        (lambda: S.edm_stochastic(0), "num_steps must be at least 1, got 0"),
+        (lambda: S.edm_stochastic(10, churn=-1.0), "churn must be >= 0, got -1.0"),
+        (lambda: S.edm_stochastic(10, noise=0.0), "noise must be finite and > 0, got 0.0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()

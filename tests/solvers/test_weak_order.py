@@ -1,0 +1,166 @@
+"""The law that a stochastic solver reaches on Gaussian data, exactly: its steps are affine in the state, what it
+remembers and the noise, so that mean and covariance follow from one Jacobian a step, without sampling."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+from tables import SCHEDULES, in_float64, quick_jit
+
+from scorekit import densities
+from scorekit import solvers as S
+from scorekit.solvers import sample
+from scorekit.solvers.planned import Row
+from scorekit.typing import Prediction
+
+MEAN, STD, OFFSET = 0.7, 0.4, 1.5
+START, END = -3.0, 3.0
+STEPS = (100, 200)
+# The order of the error in the mean, which for linear problems knows nothing of the noise; and how much noise the
+# process has, 0 for the ODE and 1 for the reverse SDE. There the expectation of x0 is constant along the way, so that
+# an exponential solver has no error in the mean at all (None).
+SOLVERS = {
+    "ancestral": (S.Ancestral(), None, 1.0),
+    "ddim_half": (S.Ancestral(eta=0.5**0.5), 1, 0.5),
+    "reverse_diffusion": (S.ReverseDiffusion(), 1, 1.0),
+    "euler_maruyama": (S.EulerMaruyama(), 1, 1.0),
+    "euler_maruyama_log_snr": (S.EulerMaruyama(clock="log_snr"), 1, 1.0),
+    "2m_sde": (S.DPMSolverPP2MSDE(), None, 1.0),
+    "2m_sde_half": (S.DPMSolverPP2MSDE(eta=0.5), 2, 0.5),
+    "3m_sde_half": (S.DPMSolverPP3MSDE(eta=0.5), 2, 0.5),
+    "sa_1_half": (S.SASolver(steps=1, eta=0.5), 1, 0.5),
+    "sa_2_half": (S.SASolver(steps=2, eta=0.5), 2, 0.5),
+    "sa_3": (S.SASolver(steps=3), None, 1.0),
+    "sa_3_half": (S.SASolver(steps=3, eta=0.5), 3, 0.5),
+    "sa_4_half": (S.SASolver(steps=4, eta=0.5), 4, 0.5),
+    "churn": (S.StochasticHeun(gamma=0.0), 1, 0.5),  # gamma is set below, in proportion to the step
+}
+
+
+def exact_moments(schedule, start, end, eta):
+    """Mean and variance at the end of the process with noise ``eta`` that starts at one point, ``OFFSET`` off the mean.
+
+    A deviation decays by ``r = sqrt(K' / K) ((alpha / alpha') sqrt(K' / K))^eta``, K the variance of ``x_t``; for
+    eta = 1 that is the regression of ``x_s`` on ``x_t``, for eta = 0 the flow of the ODE.
+    """
+    alpha, alpha_end = (float(schedule.alpha(t)) for t in (start, end))
+    variance, variance_end = (float((schedule.alpha(t) * STD) ** 2 + schedule.sigma(t) ** 2) for t in (start, end))
+    flow = np.sqrt(variance_end / variance)
+    r = flow * (alpha / alpha_end * flow) ** eta
+    return alpha_end * MEAN + r * OFFSET, variance_end - r**2 * variance
+
+
+def grid(schedule, n):
+    """Log-SNR in equal steps after a few that double, so that the first, low-order steps cost nothing."""
+    h = (END - START) / n
+    steps = [h]
+    while steps[-1] > 0.5 * h**2:
+        steps.append(steps[-1] / 2)
+    first = START + np.cumsum(steps[::-1])
+    rest = np.linspace(first[-1], END, round((END - first[-1]) / h) + 1)[1:]
+    return jnp.asarray(schedule.time_at(np.concatenate([[START], first, rest])))
+
+
+def propagate(solver, schedule, ts):
+    """Mean and variance at the end, from one point at the start, by the recursion of the affine steps."""
+    data = densities.gaussian(jnp.array([MEAN]), std=STD)
+    level = lambda t: (schedule.alpha(t), schedule.sigma(t))
+    denoiser = lambda x, t: Prediction(*data.predict(x, *level(t)))
+    x = jnp.zeros((1, 1))
+    flat, unflatten = ravel_pytree((x, solver.start(x)))
+    key = jax.random.key(0)
+    z = jax.random.normal(key, (1, 1))[0, 0]
+
+    def body(moments, row):
+        mean, covariance = moments
+
+        def step(flat, row):
+            x, carry = unflatten(flat)
+            return ravel_pytree(solver.advance(key, carry, x, row, denoiser))[0]
+
+        quiet, loud = silenced(row, 0.0), silenced(row, 1.0)
+        jacobian = jax.jacfwd(step)(mean, quiet)
+        push = (step(mean, loud) - step(mean, quiet)) / z
+        return (step(mean, quiet), jacobian @ covariance @ jacobian.T + jnp.outer(push, push)), None
+
+    moments = flat.at[0].set(schedule.alpha(ts[0]) * MEAN + OFFSET), jnp.zeros((flat.size, flat.size))
+    (mean, covariance), _ = jax.lax.scan(body, moments, solver.plan(schedule, ts))
+    return mean[0], covariance[0, 0]
+
+
+def silenced(row, factor):
+    """The row with its noise multiplied by ``factor``."""
+    if isinstance(row, Row):
+        return row._replace(std=factor * row.std)
+    scale, std, rows = row  # of StochasticHeun
+    return scale, factor * std, rows
+
+
+@quick_jit
+def errors(solvers, schedule, grids, exact):
+    """Errors of mean and variance of each solver on its grid."""
+    moments = [propagate(solver, schedule, ts) for solver, ts in zip(solvers, grids, strict=True)]
+    return [[jnp.abs(a - b) for a, b in zip(each, exact, strict=True)] for each in moments]
+
+
+QUICK = [
+    ("2m_sde_half", "linear_vp"),
+    ("sa_3", "geometric_ve"),
+    ("reverse_diffusion", "rectified_flow"),
+    ("churn", "edm"),
+]
+EVERY = [(name, label) for name in SOLVERS for label in ("linear_vp", "geometric_ve", "rectified_flow", "edm")]
+MARKED = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in EVERY]
+
+
+@pytest.mark.parametrize(("name", "label"), MARKED)
+@in_float64
+def test_weak_order(name, label):
+    """Variance: the declared order, with the small error that a good solver has. Mean: as declared above."""
+    solver, order_of_mean, eta = SOLVERS[name]
+    schedule = SCHEDULES[label].make()
+    grids = [grid(schedule, n) for n in STEPS]
+    chosen = [solver, solver]
+    if name == "churn":  # equal steps h of log-SNR, each of which adds the noise of eta h
+        grids = [schedule.time_at(jnp.linspace(START, END, n + 1)) for n in STEPS]
+        chosen = [S.StochasticHeun(gamma=jnp.sqrt(1 + eta * (END - START) / n) - 1) for n in STEPS]
+    exact = exact_moments(schedule, grids[0][0], grids[0][-1], eta)
+    coarse, fine = np.asarray(errors(chosen, schedule, grids, exact))
+    slope = np.log2(coarse[1] / fine[1])
+    assert solver.order - 0.2 < slope < solver.order + 0.4, (name, label, coarse, fine)
+    assert fine[1] < 0.15 * STD**2, (name, label, fine)
+    if order_of_mean is None:
+        assert fine[0] < 1e-12, (name, label, fine)
+    elif fine[0] > 1e-12:  # reverse diffusion has an exact mean where alpha stays 1
+        assert abs(np.log2(coarse[0] / fine[0]) - order_of_mean) < 0.15, (name, label, coarse, fine)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sa_3", "2m_sde", "ancestral", "reverse_diffusion"])
+def test_samples_follow_the_recursion(name):
+    """Mean and variance of many samples, within four standard errors of the recursion."""
+    solver, schedule, n = SOLVERS[name][0], SCHEDULES["linear_vp"].make(), 200_000
+    ts = schedule.time_at(jnp.linspace(START, END, 11))
+    data = densities.gaussian(jnp.array([MEAN]), std=STD)
+    denoiser = lambda x, t: Prediction(*data.predict(x, schedule.alpha(t), schedule.sigma(t)))
+    x = jnp.full((n, 1), schedule.alpha(ts[0]) * MEAN + OFFSET)
+    got = np.asarray(jax.jit(lambda x: sample(jax.random.key(2), denoiser, schedule, solver, x, ts))(x), np.float64)
+    mean, variance = map(float, propagate(solver, schedule, ts))
+    assert abs(got.mean() - mean) < 4 * np.sqrt(variance / n)
+    assert abs(got.var() - variance) < 4 * variance * np.sqrt(2 / n)
+
+
+@pytest.mark.parametrize("name", ["linear_vp", "geometric_ve", "sub_vp", "rectified_flow"])
+def test_a_langevin_corrector_improves_its_predictor(name):
+    """Twenty steps in 48 dimensions: the variance of predictor-corrector is nearer the truth than the predictor's."""
+    schedule, d = SCHEDULES[name].make(), 48
+    data = densities.gaussian(jnp.full(d, MEAN), std=STD)
+    denoiser = lambda x, t: Prediction(*data.predict(x, schedule.alpha(t), schedule.sigma(t)))
+    ts = schedule.time_at(jnp.linspace(START, END, 21))
+    x = data.marginal(schedule.alpha(ts[0]), schedule.sigma(ts[0])).sample(jax.random.key(1), (200,))
+    truth = (schedule.alpha(ts[-1]) * STD) ** 2 + schedule.sigma(ts[-1]) ** 2
+    solvers = {"alone": S.ReverseDiffusion(), "corrected": S.PredictorCorrector(corrector_steps=2)}
+    run = quick_jit(lambda x: {k: sample(jax.random.key(2), denoiser, schedule, v, x, ts) for k, v in solvers.items()})
+    error = {k: abs(float(jnp.mean(jnp.var(v, axis=0)) - truth)) for k, v in run(x).items()}
+    assert error["corrected"] < 0.75 * error["alone"], error

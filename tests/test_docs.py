@@ -1,0 +1,58 @@
+"""The code of the pages runs, and the table of solvers says what the solvers say."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from scorekit import solvers
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+SOLVERS = (ROOT / "docs" / "solvers.md").read_text()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_the_code_of_a_page_runs(path):
+    """In order and in one namespace; an error shows the line of the page."""
+    text = path.read_text()
+    blocks = list(re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    assert blocks, f"{path.name} shows no code"
+    namespace = {"__name__": path.stem}
+    for block in blocks:
+        lines = text.count("\n", 0, block.start(1))
+        exec(compile("\n" * lines + block[1], str(path), "exec"), namespace)
+
+
+def rows():
+    lines = re.findall(r"^\| (`[A-Za-z]\w*\(.*?\)`) \|(.*)\|$", SOLVERS, re.MULTILINE)
+    return [(name.strip("`"), *(cell.strip() for cell in rest.split("|"))) for name, rest in lines]
+
+
+@pytest.mark.parametrize("row", [row for row in rows() if "grids" not in row[0]], ids=lambda row: row[0])
+def test_the_table_says_what_the_solvers_say(row):
+    call, order, nfe, noise, memory, *_ = row
+    solver = eval(call, dict(vars(solvers)))
+    assert int(re.match(r"\d+", order)[0]) == solver.order
+    assert int(nfe) == solver.evals_per_step
+    assert (noise == "yes") == solver.stochastic
+    assert int(memory) == len(jax.tree.leaves(solver.start(jnp.zeros(3))))
+
+
+def test_every_solver_is_on_the_page():
+    assert len(rows()) > 20
+    for name in (name for name in solvers.__all__ if not name.endswith(("Result", "LoggedSample"))):
+        assert re.search(rf"`(?:[\w.]+\.)?{name}\b", SOLVERS), name
+
+
+def test_what_the_pages_name_exists():
+    for path in PAGES:
+        text = path.read_text()
+        for name in re.findall(r"`(scorekit(?:\.\w+)+)", text):
+            parts = name.split(".")
+            stems = [ROOT.joinpath(*parts[:k]) for k in range(2, len(parts) + 1)]
+            assert any(stem.with_suffix(".py").exists() or stem.is_dir() for stem in stems), name
+        for file in re.findall(r"\b(?:experiments|colabs|docs|tests)/[\w/]+\.(?:py|ipynb|md)", text):
+            assert (ROOT / file).exists(), file
