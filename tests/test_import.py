@@ -38,5 +38,6 @@ def test_import_loads_jax_and_numpy_only():
     report = run(PROGRAM)
     print(f"\nimport scorekit adds {report['seconds']:.3f} s to import jax")
     assert not set(HEAVY) & set(report["all"])
-    assert {name for name in report["new"] if name not in sys.stdlib_module_names} <= {"scorekit", "jax", "jaxlib", "numpy"}
+    new = {name for name in report["new"] if name not in sys.stdlib_module_names}
+    assert new <= {"scorekit", "jax", "jaxlib", "numpy"}
     assert report["arrays"] == 0  # nothing is computed at import
