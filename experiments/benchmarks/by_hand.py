@@ -4,6 +4,8 @@ Each is a single ``lax.scan`` over a table of constants that numpy holds, and wr
 without the terms whose coefficients are 0 throughout. The network predicts v.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,13 +17,13 @@ from scorekit.solvers import (
     UniPC,
 )
 from scorekit.solvers.ode import Stages
-from scorekit.solvers.planned import Linear, Planned
+from scorekit.solvers.planned import Linear
 from scorekit.typing import Schedule
 
 
-def sampler(solver: Planned, schedule: Schedule, ts: np.ndarray, network, trajectory: bool = False):
+def sampler(solver: Any, schedule: Schedule, ts: np.ndarray, network, trajectory: bool = False):
     """``(params, x, key) -> x_0`` for this solver, schedule and grid."""
-    rows = jax.tree.map(np.asarray, solver.plan(schedule, ts))
+    rows: Any = jax.tree.map(np.asarray, solver.plan(schedule, ts))
     n = len(ts) - 1
 
     def levels(t):
@@ -56,7 +58,7 @@ def _sum(table, **trees):
     return sum(terms[1:], terms[0])
 
 
-def _terms(row, steps: bool = True):
+def _terms(row):
     """The columns of a row that are anywhere other than 0."""
     named = {"x": row.x, "x0": row.x0, "eps": row.eps, "std": row.std}
     named |= {f"h{j}": column for j, column in enumerate(row.history)}
@@ -99,14 +101,15 @@ def _stages(solver, rows, levels):
 
     def step(network, x, state, tables, key):
         del key
-        table, y, slopes = tables[0], x, []
+        y, slopes = x, []
+        x0 = eps = None
         for i, table in enumerate(tables):
             v = network(y, table["t"])
-            x0_i, eps_i = table["a"] * y - table["b"] * v, table["b"] * y + table["a"] * v
+            at_y = table["a"] * y - table["b"] * v, table["b"] * y + table["a"] * v
             if i:
-                slopes.append(_slope(solver.coordinate, table, x0_i, eps_i))
+                slopes.append(_slope(solver.coordinate, table, *at_y))
             else:
-                x0, eps = x0_i, eps_i
+                x0, eps = at_y
             y = _sum(table, x=x, x0=x0, eps=eps, **{f"h{j}": h for j, h in enumerate(slopes)})
         return y, state
 
@@ -158,7 +161,7 @@ def _corrected(solver, rows, levels):
             z = jax.random.normal(k, x.shape)
             eps = after["b"] * x + after["a"] * network(x, after["t"])
             squares = jnp.sum(jnp.square(eps.reshape(len(x), -1)), 1).reshape(-1, *[1] * (x.ndim - 1))
-            d = jnp.minimum(after["strength"] * x[0].size / jnp.maximum(squares, 1e-30), 1.0)
+            d = jnp.minimum(after["strength"] * (x.size // len(x)) / jnp.maximum(squares, 1e-30), 1.0)
             new = x - d * after["sigma"] * eps + after["sigma"] * jnp.sqrt(2.0 * d) * z
             x = jnp.where(after["sigma"] > 0, new, x)
         return x, state

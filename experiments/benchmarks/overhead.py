@@ -1,10 +1,9 @@
-"""What the library costs over code written by hand: sampling, a training step, and its import.
+"""What the library costs over code written by hand: a training step, and its import. :mod:`.cost` measures sampling.
 
     python -m experiments.benchmarks.overhead
 
 Each pair runs in turn in one process; a figure is the median over the repetitions of the ratio within a turn, so that
-a shared machine slows both sides alike. Both sides take parameters, state and times as arguments and hold the schedule
-as constants; its numbers as arguments too cost about 0.05 ms a call on a CPU, whatever the number of steps.
+a shared machine slows both sides alike.
 """
 
 import functools
@@ -20,13 +19,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from absl import app, flags
 from jax.tree_util import Partial
 
 from experiments.report import show
-from scorekit import denoisers, losses, schedules, solvers, times, training
+from scorekit import denoisers, losses, schedules, times, training
 from scorekit.networks import UNet
 
-STEPS = 50
+_BATCH = flags.DEFINE_integer("batch", 128, "batch size of the training step")
+_TURNS = flags.DEFINE_integer("turns", 31, "repetitions of the training step")
+_IMPORTS = flags.DEFINE_integer("imports", 7, "repetitions of the import")
+
 SCHEDULE = schedules.cosine()
 
 
@@ -49,74 +52,6 @@ def first_call(make: Callable[[], Callable[[], Any]]) -> float:
     start = time.perf_counter()
     jax.block_until_ready(make()())
     return time.perf_counter() - start
-
-
-# ---- sampling ----------------------------------------------------------------------------------------------------
-
-
-def mlp(params, x, t):
-    """Three hidden layers of 128, told the time."""
-    h = jnp.concatenate([x, jnp.broadcast_to(t, (x.shape[0], 1))], axis=1)
-    for weight in params[:-1]:
-        h = jax.nn.silu(h @ weight)
-    return h @ params[-1]
-
-
-def minimal_euler(network, params, x, ts):
-    """DDIM on a network that predicts v, by hand."""
-
-    def body(x, pair):
-        t, s = pair
-        a, b = jnp.sin(0.5 * jnp.pi * (1 - t)), jnp.sin(0.5 * jnp.pi * t)
-        a_s, b_s = jnp.sin(0.5 * jnp.pi * (1 - s)), jnp.sin(0.5 * jnp.pi * s)
-        v = network(params, x, t)
-        return a_s * (a * x - b * v) + b_s * (b * x + a * v), None
-
-    return jax.lax.scan(body, x, (ts[:-1], ts[1:]))[0]
-
-
-def minimal_dpmpp_2m(network, params, x, ts):
-    """DPM-Solver++(2M) on a network that predicts v, by hand."""
-
-    def body(carry, pair):
-        x, previous, h_previous = carry
-        t, s = pair
-        a, b = jnp.sin(0.5 * jnp.pi * (1 - t)), jnp.sin(0.5 * jnp.pi * t)
-        a_s, b_s = jnp.sin(0.5 * jnp.pi * (1 - s)), jnp.sin(0.5 * jnp.pi * s)
-        x0 = a * x - b * network(params, x, t)
-        h = jnp.log(a_s / b_s) - jnp.log(a / b)
-        extra = jnp.where(jnp.isfinite(h), 0.5 * h / h_previous, 0.0)
-        d = x0 + extra * (x0 - previous)
-        x = b_s / b * x + (a_s - a * b_s / b) * d
-        return (x, x0, h), None
-
-    carry = (x, jnp.zeros_like(x), jnp.float32(jnp.inf))
-    return jax.lax.scan(body, carry, (ts[:-1], ts[1:]))[0][0]
-
-
-def sampling_rows(name: str, network, params, shape, turns: int) -> list[list[Any]]:
-    """Both solvers on one network."""
-    x, ts, rows = jax.random.normal(jax.random.key(1), shape), solvers.grids.uniform(STEPS), []
-    for solver, minimal in ((solvers.Euler(), minimal_euler), (solvers.DPMSolverPP2M(), minimal_dpmpp_2m)):
-
-        def ours(solver=solver):
-            @jax.jit
-            def run(params, x, ts):
-                denoiser = denoisers.denoiser_from_network(Partial(network, params), SCHEDULE)
-                return solvers.sample(None, denoiser, SCHEDULE, solver, x, ts)
-
-            return lambda: run(params, x, ts)
-
-        def theirs(minimal=minimal):
-            run = jax.jit(functools.partial(minimal, network))
-            return lambda: run(params, x, ts)
-
-        cold = first_call(ours) / first_call(theirs)
-        one, other = ours(), theirs()
-        np.testing.assert_allclose(one(), other(), rtol=1e-3, atol=1e-3)
-        value, base = ratio(one, other, turns)
-        rows.append([f"{STEPS} steps of {type(solver).__name__}, {name}", value, cold, base])
-    return rows
 
 
 # ---- training ----------------------------------------------------------------------------------------------------
@@ -187,7 +122,7 @@ def training_row(batch: int, turns: int) -> list[Any]:
 # ---- import ------------------------------------------------------------------------------------------------------
 
 
-def import_seconds(turns: int = 7) -> tuple[float, float]:
+def import_seconds(turns: int) -> tuple[float, float]:
     """What ``import scorekit`` adds to ``import jax``, and the latter, in seconds (medians)."""
     code = (
         "import time; a = time.perf_counter(); import jax, jax.numpy; b = time.perf_counter(); import scorekit; "
@@ -201,25 +136,13 @@ def import_seconds(turns: int = 7) -> tuple[float, float]:
     return statistics.median(added), statistics.median(jax_alone)
 
 
-def main() -> None:
-    keys = jax.random.split(jax.random.key(0), 4)
-    sizes = [(65, 128), (128, 128), (128, 128), (128, 64)]
-    weights = [jax.random.normal(k, size) / size[0] ** 0.5 for k, size in zip(keys, sizes, strict=True)]
-    module = UNet(channels=24, num_classes=10)
-    unet_params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1))
-    unet = lambda params, x, t: module.apply(params, x, t)
-    rows = [
-        *sampling_rows("MLP, batch 256", mlp, weights, (256, 64), 41),
-        *sampling_rows("MLP, batch 8", mlp, weights, (8, 64), 101),
-        *sampling_rows("digits U-Net, batch 64", unet, unet_params, (64, 8, 8, 1), 11),
-        training_row(128, 31),
-    ]
-    print(f"{'':58}{'ratio':>8}{'first call':>12}{'by hand, ms':>13}")
-    for name, value, cold, base in rows:
-        print(f"{name:58}{value:8.3f}{cold:12.2f}{base:13.2f}")
-    added, jax_alone = import_seconds()
+def main(_) -> None:
+    name, value, cold, base = training_row(_BATCH.value, _TURNS.value)
+    print(f"{'':50}{'ratio':>8}{'first call':>12}{'by hand, ms':>13}")
+    print(f"{name:50}{value:8.3f}{cold:12.2f}{base:13.2f}")
+    added, jax_alone = import_seconds(_IMPORTS.value)
     print(f"import scorekit adds {show(added)} s to the {show(jax_alone)} s of import jax")
 
 
 if __name__ == "__main__":
-    main()
+    app.run(main)

@@ -1,4 +1,4 @@
-"""What :mod:`experiments.benchmarks.quality` samples: exact denoisers and a trained model, their references, time grids.
+"""What :mod:`.quality` samples: exact denoisers and a trained model, their references, and time grids.
 
 Every run starts at ``sigma / alpha = 80``, the same state whatever the grid, and ends at clean data. On an exact
 denoiser all arithmetic is float64.
@@ -38,10 +38,6 @@ class Problem:
     denoiser: Denoiser
     x_init: Array
     data: densities.Mixture | None = None
-
-    @property
-    def float64(self) -> bool:
-        return self.data is not None
 
     def times(self, grid: str, n: int) -> Array:
         """The grid on the schedule of the problem."""

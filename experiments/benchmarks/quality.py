@@ -1,6 +1,7 @@
 """Quality per network evaluation: every solver on every grid, beside other packages.
 
     python -m experiments.benchmarks.quality --workdir=runs/quality
+    python -m experiments.benchmarks.quality --solvers=all --grids=all              # 15 minutes on 2 cores
     python -m experiments.benchmarks.quality --problems= --digits=runs/digits      # a trained network
 
 Deterministic solvers: the error against the exact probability-flow map from the same noise, as RMSE over everything
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from matplotlib.figure import Figure
@@ -73,22 +73,22 @@ STOCHASTIC = {
     "DPM++3M SDE": lambda n: solvers.DPMSolverPP3MSDE(),
     "SA3": lambda n: solvers.SASolver(steps=3),
     "EDM churn": solvers.edm_stochastic,
-    "AB3 flow, no noise": lambda n: solvers.AdamsBashforth(),
+    "AB3 flow (ODE)": lambda n: solvers.AdamsBashforth(),
 }
 PUBLISHED = {("DPM++2M", "karras7 .002"): "k-diffusion DPM++2M"}
 
 _PROBLEMS = flags.DEFINE_list("problems", list(DATA), f"which of {', '.join(DATA)}")
 _SOLVERS = flags.DEFINE_list(
     "solvers",
-    ["DDIM", "Heun flow", "DPM++2M", "EAB3 eps", "AB2 flow", "AB3 flow", "AB3 angle", "UniPC2", "UniPC3", "UniPC2 flow"]
-    + ["DDPM", "DPM++2M SDE", "SA3", "EDM churn", "AB3 flow, no noise"],
+    "DDIM,Heun flow,DPM++2M,EAB3 eps,AB2 flow,AB3 flow,AB4 flow,AB3 angle,UniPC2,UniPC3,UniPC2 flow,"
+    "DDPM,DPM++2M SDE,SA3,EDM churn",
     f"which of {'; '.join([*DETERMINISTIC, *STOCHASTIC])}; or all",
 )
 _GRIDS = flags.DEFINE_list(
     "grids", ["karras7 .002", "logsnr .03", "VP t^2", "VP t^3", "flow t"], f"which of {', '.join(GRIDS)}; or all"
 )
 _NFE = flags.DEFINE_list("nfe", ["5", "8", "10", "20", "50", "100"], "network evaluations")
-_SAMPLES = flags.DEFINE_integer("samples", 1024, "samples; four times as many for the stochastic solvers")
+_SAMPLES = flags.DEFINE_integer("samples", 512, "samples; in two dimensions 16 times as many for the distances")
 _SCHEDULE = flags.DEFINE_enum("schedule", "edm", list(SCHEDULES), "of the exact denoisers; the levels are the same")
 _DIGITS = flags.DEFINE_string("digits", None, "folder of a trained run, to measure its network too")
 _PEERS = flags.DEFINE_bool("peers", True, "measure other packages as well, where they are installed")
@@ -136,11 +136,12 @@ def deterministic_cells(problem: Problem, names: list[str], grids: list[str], nf
 
 def distances(problem: Problem, names: list[str], grids: list[str], nfes: list[int], samples: int):
     """The sliced Wasserstein distance of the stochastic solvers, and the floor."""
-    assert problem.data is not None
+    if problem.data is None:
+        raise ValueError("problem must have exact data")
     keys = jax.random.split(jax.random.key(1), 5)
     exact, other = (problem.data.sample(key, (samples,)) for key in keys[:2])
     distance = jax.jit(lambda x: sliced_wasserstein(keys[2], x, exact))
-    x_init = jnp.max(problem.schedule.sigma(problem.times("VP t^2", 2))) * jax.random.normal(keys[3], exact.shape)
+    x_init = problem.schedule.sigma(problem.times(grids[0], 2)[0]) * jax.random.normal(keys[3], exact.shape)
     found = {}
     for name in names:
         for grid in grids:
@@ -195,7 +196,10 @@ def draw(path: Path, tables: dict[str, Cells], swd: dict[str, tuple[dict, float]
     panels = len(tables) + len(swd)
     figure = Figure(figsize=(5.5 * panels, 5.5), layout="constrained")
     axes = iter(figure.subplots(1, panels, squeeze=False)[0])
-    lines = [(f"{name}: error to the exact flow", "RMSE (data std = 1)", cells, None) for name, cells in tables.items()]
+    unit = {name: "data std = 1" if name in DATA else "pixels in [-1, 1]" for name in tables}
+    lines = [
+        (f"{name}: error to the exact flow", f"RMSE ({unit[name]})", cells, None) for name, cells in tables.items()
+    ]
     lines += [
         (f"{name}: distance to exact samples", "sliced Wasserstein distance (data std = 1)", found, floor)
         for name, (found, floor) in swd.items()
@@ -236,12 +240,16 @@ def main(_) -> None:
     makers = {name: functools.partial(exact_problem, name, _SCHEDULE.value, _SAMPLES.value) for name in names}
     if _DIGITS.value:
         makers["digits"] = functools.partial(trained_problem, _DIGITS.value, min(_SAMPLES.value, 128))
+    if not makers:
+        raise app.UsageError("--problems or --digits must name something to measure")
     tables: dict[str, Cells] = {}
     swd: dict[str, tuple[dict, float]] = {}
     for name, make in makers.items():
         with jax.enable_x64(name != "digits"), refusals():
             problem = make()
-            cells = tables[name] = deterministic_cells(problem, deterministic, grids, nfes, others if problem.data else {})
+            cells = tables[name] = deterministic_cells(
+                problem, deterministic, grids, nfes, others if problem.data else {}
+            )
             rows = {
                 (s, g): [[cells[s, g, n][kind] for n in nfes] for kind in range(2)]
                 for s, g in dict.fromkeys(key[:2] for key in cells)
@@ -249,7 +257,8 @@ def main(_) -> None:
             title = f"{name}, schedule {_SCHEDULE.value if problem.data else 'of the run'}"
             print_table(f"{title}: RMSE | median of a sample's RMSE", nfes, rows)
             if problem.data is not None and stochastic:
-                found, floor = swd[name] = distances(problem, stochastic, grids, nfes, 4 * _SAMPLES.value)
+                draws = _SAMPLES.value * max(1, 32 // problem.data.dim)
+                found, floor = swd[name] = distances(problem, stochastic, grids, nfes, draws)
                 rows = {pair: [[found[*pair, n] for n in nfes]] for pair in dict.fromkeys(key[:2] for key in found)}
                 print_table(f"{title}: sliced Wasserstein distance (two exact sets: {short(floor)})", nfes, rows)
     for (solver, grid), package in PUBLISHED.items():
@@ -259,7 +268,9 @@ def main(_) -> None:
     bands |= {"below 20 NFE": [n for n in nfes if n < 20], "from 20 NFE": [n for n in nfes if n >= 20]}
     for band, members in bands.items():
         if members and deterministic:
-            best = [f"{s} [{g}] {factor:.2f}" for (s, g), factor in list(rank(list(tables.values()), members).items())[:8]]
+            best = [
+                f"{s} [{g}] {factor:.2f}" for (s, g), factor in list(rank(list(tables.values()), members).items())[:8]
+            ]
             print(f"\nrank at {band} (factor over the best cell): " + ", ".join(best))
     path = Path(os.path.expanduser(_WORKDIR.value)) / "quality.png"
     draw(path, tables, swd, nfes)

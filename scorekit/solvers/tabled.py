@@ -1,5 +1,7 @@
 """A solver whose numbers are given: the rows of another solver's plan, tuned or not."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -17,11 +19,11 @@ class TabledSolver(Planned):
 
     Attributes:
       rows: what ``base.plan(schedule, ts)`` returns, leaves ``(n, ...)``; all of them are leaves of the solver.
-      base: the solver that made them.
+      base: the planned solver that made them.
     """
 
     rows: PyTree
-    base: Planned
+    base: Any
 
     @property
     def steps(self) -> int:
@@ -30,15 +32,15 @@ class TabledSolver(Planned):
 
     @property
     def order(self) -> int:
-        return self.base.order  # type: ignore[attr-defined]
+        return self.base.order
 
     @property
     def evals_per_step(self) -> int:
-        return self.base.evals_per_step  # type: ignore[attr-defined]
+        return self.base.evals_per_step
 
     @property
     def stochastic(self) -> bool:
-        return self.base.stochastic  # type: ignore[attr-defined]
+        return self.base.stochastic
 
     def plan(self, schedule, ts):
         del schedule
