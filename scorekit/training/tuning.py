@@ -232,7 +232,7 @@ def tune(
 
     def objective(params, ts, denoiser, batch):
         ts, made = built(params, ts)
-        return _log_power_mean(distances(denoiser, schedule, made, ts, *batch), power)
+        return log_power_mean(distances(denoiser, schedule, made, ts, *batch), power)
 
     @jax.jit
     def update(params, state, ts, denoiser, pairs, k):
@@ -246,7 +246,7 @@ def tune(
     @jax.jit
     def error(ts, solver, denoiser, pairs):
         each = jax.lax.map(lambda batch: distances(denoiser, schedule, solver, ts, *batch), pairs)
-        value = jnp.exp(_log_power_mean(each.ravel(), power))
+        value = jnp.exp(log_power_mean(each.ravel(), power))
         return jnp.where(jnp.isnan(value), jnp.inf, value)
 
     plain = lambda ts: tabled(solver, schedule, ts) if coefficients else solver  # type: ignore[arg-type]
@@ -275,8 +275,12 @@ def tune(
     return Tuned(ts, better, before, after, trials)
 
 
-def _log_power_mean(distance: Array, power: float) -> Array:
-    """``log M_p`` of positive numbers."""
+def log_power_mean(distance: Array, power: float) -> Array:
+    """``log M_p = log(mean(distance^p)) / p`` of positive numbers; ``p = 0`` is its limit, the geometric mean.
+
+    >>> [round(float(jnp.exp(log_power_mean(jnp.array([1.0, 2.0, 4.0]), p))), 3) for p in (2.0, 1.0, 0.0)]
+    [2.646, 2.333, 2.0]
+    """
     logs = jnp.log(distance)
     if power == 0:
         return jnp.mean(logs)

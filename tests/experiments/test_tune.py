@@ -1,0 +1,129 @@
+"""``experiments.tune`` on a checkpoint, and configs that name the file it writes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments import build, model, tune
+from experiments.config import ConfigError, save_resolved
+from experiments.configs import mixture_2d
+from experiments.datasets import load_dataset
+from scorekit import schedules, solvers, training
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--batch_size=8", "--draws=16", "--updates=4", "--starts=1", "--fine_steps=16", "--config.sampling.steps=3"]
+
+
+def config_with(path, steps=2, solver="euler"):
+    config = mixture_2d.get_config()
+    config.sampling.update(steps=steps)
+    config.sampling.solver.name = solver
+    config.sampling.grid.update(name="file", path=str(path))
+    return config
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A grid for Euler on the config's schedule."""
+    found = training.Tuned(jnp.array([0.9, 0.4, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
+    return training.save_grid(tmp_path / "grid.json", found, schedules.cosine())
+
+
+def test_a_config_may_name_a_saved_grid(saved):
+    config = config_with(saved)
+    solver, ts = build.build_sampler(config, build.build_schedule(config))
+    assert solver == solvers.Euler()
+    np.testing.assert_array_equal(ts, jnp.array([0.9, 0.4, 0.0]))
+    build.check_choices(config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 3}, r"config.sampling.grid \(file\): sampling.steps must be 2, as tuned in .*, got 3"),
+        ({"solver": "heun"}, r"config.sampling.grid.path=.*: solver must be the one that .* Euler\(\), got Heun"),
+        ({"path": "nowhere.json"}, r"config.sampling.grid \(file\): path must be a file .* nowhere.json: no such file"),
+    ],
+)
+def test_a_saved_grid_that_does_not_fit_is_refused(saved, change, message):
+    config = config_with(**{"path": saved, **change})
+    with pytest.raises(ConfigError, match=message):
+        build.build_sampler(config, build.build_schedule(config))
+
+
+def test_the_file_must_be_named(saved):
+    config = config_with(saved)
+    config.sampling.grid.path = None
+    with pytest.raises(ConfigError, match=r"config.sampling.grid.path=None: must be set for sampling.grid.name=file"):
+        build.build_sampler(config, build.build_schedule(config))
+
+
+@pytest.mark.parametrize("schedule", [schedules.cosine(), schedules.edm(), schedules.linear_vp()], ids=str)
+def test_starting_grids_share_length_and_ends(schedule):
+    configured = jnp.linspace(0.999, 0.0, 7)
+    found = tune.starting_grids(schedule, configured)
+    assert {"configured", "VP t^2", "VP t^3", "Karras"} <= set(found)
+    assert "uniform" not in found  # it is the configured one
+    for name, ts in found.items():
+        assert ts.shape == (7,), name
+        assert (np.diff(ts) < 0).all(), name
+        assert (ts[0], ts[-1]) == (configured[0], 0.0), name
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A run whose network has not learned anything."""
+    folder = tmp_path_factory.mktemp("runs") / "new"
+    config = mixture_2d.get_config()
+    config.network.update(features=8, blocks=1)
+    config.sampling.update(guidance_scale=1.5)
+    config.sampling.grid.update(t_max=0.99)
+    save_resolved(config, folder / "config.json")
+    built = model.build_model(config, load_dataset(config))
+    params = model.init_params(built, jax.random.key(0))
+    state = training.init_state(jax.random.key(0), params, optax.sgd(0.1), config.training.ema_decays)
+    with training.Checkpoints(folder / "checkpoints") as checkpoints:
+        checkpoints.save(1, state)
+        checkpoints.wait()
+    return folder
+
+
+def run(program, workdir, *arguments):
+    command = [sys.executable, "-m", f"experiments.{program}", f"--workdir={workdir}", *arguments]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_program_writes_a_grid_that_sampling_takes(workdir):
+    code, out, err = run("tune", workdir, *SMALL, "--config.sampling.solver.name=adams_bashforth", "--numbers")
+    assert code == 0, err
+    path = workdir / "grid.json"
+    assert str(path) in out.splitlines()[-1]
+    assert len(re.findall(r"^\S.* {3,}\S+ +(?:not tuned|\d\S*)$", out, re.MULTILINE)) >= 4, out
+    assert "tuning 4/4 (100%)" in err
+    fields = json.loads(path.read_text())
+    assert fields["error_after"] <= fields["error_before"]
+    assert fields["solver"].startswith("AdamsBashforth(order=3")
+    use = ["--config.sampling.solver.name=adams_bashforth", "--config.sampling.grid.name=file",
+           f"--config.sampling.grid.path={path}", "--num=8"]  # fmt: skip
+    code, out, err = run("sample", workdir, *use, "--config.sampling.steps=3")
+    assert code == 0, err
+    with np.load(workdir / "samples" / "sample.npz") as archive:
+        assert np.isfinite(archive["x"]).all()
+
+
+def test_the_program_refuses_a_stochastic_solver_in_one_line(workdir):
+    code, _, err = run("tune", workdir, *SMALL, "--config.sampling.solver.name=ancestral")
+    assert code == 2
+    assert "solver must be deterministic" in err.splitlines()[-1]
+    assert "Traceback" not in err
