@@ -19,7 +19,7 @@ from absl import flags
 
 from experiments import build, command_line, model, progress
 from experiments.checkpoint import config_path, open_experiment
-from experiments.config import Config, ConfigError
+from experiments.config import Config, require
 from experiments.report import show
 from scorekit import schedules, training
 from scorekit.solvers import grids
@@ -75,6 +75,8 @@ def main(config: Config) -> None:
     run = open_experiment(config, workdir, _STEP.value)
     schedule, scale = run.model.schedule, config.sampling.guidance_scale
     solver, ts = build.build_sampler(config, schedule)
+    name = config.sampling.solver.name
+    require(not solver.stochastic, "sampling.solver.name", name, "deterministic: tuning follows the reference's paths")
     if isinstance(solver, TabledSolver):  # the grid is a file's that has tuned numbers: they are tuned anew
         solver = solver.base
     labels = jnp.asarray(np.resize(np.arange(run.dataset.num_classes, dtype=np.int32), _BATCH.value))
@@ -98,23 +100,20 @@ def main(config: Config) -> None:
     pairs, held_out = (jax.tree.map(lambda x, s=s: x[s], both) for s in (slice(batches), slice(batches, None)))
     starts = starting_grids(schedule, ts)
     tuned_starts = min(_STARTS.value, len(starts))
-    try:
-        with progress.Progress(tuned_starts * _UPDATES.value, batch_size=_BATCH.value, label="tuning") as bar:
-            tuned = training.tune(
-                denoiser,
-                schedule,
-                solver,
-                starts,
-                pairs,
-                held_out,
-                coefficients=_NUMBERS.value,
-                starts=tuned_starts,
-                power=_POWER.value,
-                steps=_UPDATES.value,
-                progress=lambda done, total, error: bar.update(done, error),
-            )
-    except ValueError as error:
-        raise ConfigError(f"config.sampling.solver.name={config.sampling.solver.name}: {error}") from error
+    with progress.Progress(tuned_starts * _UPDATES.value, batch_size=_BATCH.value, label="tuning") as bar:
+        tuned = training.tune(
+            denoiser,
+            schedule,
+            solver,
+            starts,
+            pairs,
+            held_out,
+            coefficients=_NUMBERS.value,
+            starts=tuned_starts,
+            power=_POWER.value,
+            steps=_UPDATES.value,
+            progress=lambda done, total, error: bar.update(done, error),
+        )
     training.save_grid(out, tuned, schedule)
     show_trials(tuned.trials, tuned_starts)
     print(f"use it with --config.sampling.grid.name=file --config.sampling.grid.path={out}")
