@@ -49,8 +49,28 @@ def pytree_dataclass(cls: type[T]) -> type[T]:
     """
     cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    meta = [f.name for f in fields if f.metadata.get("static")]
-    jax.tree_util.register_dataclass(cls, data_fields=[f.name for f in fields if f.name not in meta], meta_fields=meta)
+    meta = tuple(f.name for f in fields if f.metadata.get("static"))
+    data = tuple(f.name for f in fields if f.name not in meta)
+    keys = tuple(jax.tree_util.GetAttrKey(name) for name in data)
+
+    # The class is part of the structure: structures made by jax.tree_util.register_dataclass are equal whatever the
+    # class, and jit then runs, when their hashes happen to fall together, a program compiled for another one.
+    def structure(tree):
+        return cls, tuple(getattr(tree, name) for name in meta)
+
+    def flatten(tree):
+        return tuple(getattr(tree, name) for name in data), structure(tree)
+
+    def flatten_with_keys(tree):
+        return tuple(zip(keys, flatten(tree)[0], strict=True)), structure(tree)
+
+    def unflatten(aux, leaves):
+        tree = object.__new__(cls)
+        for name, value in zip((*data, *meta), (*leaves, *aux[1]), strict=True):
+            object.__setattr__(tree, name, value)
+        return tree
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls
 
 

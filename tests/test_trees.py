@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit import trees
+from scorekit import schedules, solvers, trees
 from scorekit.typing import Schedule
 
 
@@ -116,3 +116,12 @@ def test_schedule_protocol_is_checkable():
     from tables import SCHEDULES
 
     assert all(isinstance(case.make(), Schedule) for case in SCHEDULES.values())
+
+
+def test_dataclasses_of_two_classes_have_different_structures():
+    """Else jit may run a program that was compiled for another class."""
+    first, second = schedules.linear_vp(), schedules.laplace()
+    assert len(jax.tree.leaves(first)) == len(jax.tree.leaves(second))
+    assert jax.tree.structure(first) != jax.tree.structure(second)
+    assert jax.tree.structure(first) == jax.tree.structure(schedules.linear_vp(1.0, 2.0))
+    assert jax.tree.structure(solvers.Heun()) != jax.tree.structure(solvers.Heun(coordinate="sigma"))
