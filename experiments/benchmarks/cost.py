@@ -252,7 +252,8 @@ def draw(path: Path, panels: list[tuple[str, float, dict[str, float]]]) -> None:
     for ax, (title, target, values) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         ax.barh(list(values), list(values.values()), color="#2166ac")
         ax.axvline(target, color="#d6604d", linestyle="--", label=f"target {target}")
-        ax.set(title=title, xlabel="ratio (1 is no cost)", xlim=(0.5, None))
+        ax.set_title(title, fontsize=9)
+        ax.set(xlabel="ratio (1 is no cost)", xlim=(0.5, None))
         ax.tick_params(labelsize=8)
         ax.legend(fontsize=7)
         ax.invert_yaxis()

@@ -45,12 +45,12 @@ def program(monkeypatch, capsys):
 
 def test_quality_ranks_the_solvers_and_draws(program, tmp_path):
     out = program(
-        "quality", problems="ring", solvers="DDIM,AB3 flow,DDPM", grids="VP t^2", nfe="5,20", samples="16", peers="0",
+        "quality", problems="ring", solvers="DDIM,AB3 flow,DDPM", grids="VP t^2", nfe="20", samples="16", peers="0",
         workdir=str(tmp_path),
     )  # fmt: skip
     rows = re.findall(r"^(.*) \[VP t\^2\] +(.*) \|", out, re.MULTILINE)
     errors = {solver: [float(cell) for cell in cells.split()] for solver, cells in rows}
-    assert errors["AB3 flow"][1] < 0.5 * errors["DDIM"][1] < 0.5 * errors["DDIM"][0]
+    assert errors["AB3 flow"][0] < 0.5 * errors["DDIM"][0]
     assert "rank at NFE 20 (factor over the best cell): AB3 flow [VP t^2] 1.00, DDIM [VP t^2]" in out
     assert "sliced Wasserstein distance" in out
     assert out.splitlines()[-1] == f"plot: {tmp_path / 'quality.png'}"
@@ -59,9 +59,9 @@ def test_quality_ranks_the_solvers_and_draws(program, tmp_path):
 
 def test_cost_agrees_with_the_samplers_by_hand_and_draws(program, tmp_path):
     out = program(
-        "cost", solvers="AB3 flow,DDPM", closely="", steps="2", batches="4", large="4", turns="1", first="1", unet="0",
+        "cost", solvers="AB3 flow", closely="", steps="2", batches="4", large="4", turns="1", first="1", unet="0",
         workdir=str(tmp_path),
     )  # fmt: skip
-    assert re.findall(r"^(\S+(?: \S+)*)  .* s\) ", out, re.MULTILINE) == ["AB3 flow", "DDPM"]
+    assert re.findall(r"^(\S+(?: \S+)*)  .* s\) ", out, re.MULTILINE) == ["AB3 flow"]
     assert out.splitlines()[-1] == f"plot: {tmp_path / 'cost.png'}"
     assert (tmp_path / "cost.png").stat().st_size > 1000
