@@ -104,11 +104,11 @@ SOLVERS: Mapping[str, Callable] = {
 }
 
 
-def _saved_grid(n: int, path: str) -> Array:
+def _saved_grid(n: int, path: str) -> training.SavedGrid:
     saved = training.load_grid(Path(path).expanduser())
     if saved.steps != n:
         raise ValueError(f"sampling.steps must be {saved.steps}, as tuned in {path}, got {n}")
-    return saved.ts
+    return saved
 
 
 GRIDS: Mapping[str, Callable] = {
@@ -162,12 +162,12 @@ def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
     require(config.sampling.steps >= 1, "sampling.steps", config.sampling.steps, "at least 1")
     solver = resolve(config, "sampling.solver", SOLVERS)
     ts = resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=config.sampling.steps)
-    if config.sampling.grid.name == "file":
+    if isinstance(ts, training.SavedGrid):
         try:
-            saved = training.load_grid(Path(config.sampling.grid.path).expanduser())
-            solver = training.restore_solver(saved, solver, schedule)
+            solver = training.restore_solver(ts, solver, schedule)
         except ValueError as error:
             raise ConfigError(f"config.sampling.grid.path={config.sampling.grid.path}: {error}") from error
+        ts = ts.ts
     no_signal = float(schedule.alpha(ts[0])) == 0
     target = config.loss.target.name
     if no_signal and (target in ("eps", "score") or isinstance(solver, solvers.EulerMaruyama)):

@@ -5,19 +5,11 @@ Importing this package is cheap: TensorFlow Datasets is imported by :func:`load`
 
 from scorekit.data.arrays import ImageSet, load
 from scorekit.data.batches import batch_at
-from scorekit.data.quantisation import (
-    BitsPerDim,
-    bits_per_dim,
-    dequantise,
-    from_unit,
-    to_unit,
-)
+from scorekit.data.quantisation import dequantise, from_unit, to_unit
 
 __all__ = [
-    "BitsPerDim",
     "ImageSet",
     "batch_at",
-    "bits_per_dim",
     "dequantise",
     "from_unit",
     "load",

@@ -1,33 +1,15 @@
-"""Pixels between integers ``0..levels-1`` and floats in [-1, 1], and likelihoods in bits per dimension.
+"""Pixels between integers ``0..levels-1`` and floats in [-1, 1].
 
 Two scalings are in use. :func:`to_unit` puts the lowest level at -1 and the highest at +1: what samples are drawn
 in. :func:`dequantise` gives each level a bin of width ``2 / levels`` and spreads its values evenly over it, so that a
-density on [-1, 1] bounds the probability of the integers: what likelihoods are measured in. The bin of level ``x`` is
-centred at ``to_unit(x) * (levels - 1) / levels``.
+density on [-1, 1] bounds the probability of the integers (:func:`scorekit.likelihood.bits_per_dim`). The bin of level
+``x`` is centred at ``to_unit(x) * (levels - 1) / levels``.
 """
-
-import math
 
 import jax
 import jax.numpy as jnp
 
-from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key
-
-
-@pytree_dataclass
-class BitsPerDim:
-    """A code length, and what it takes to compare it with others.
-
-    Attributes:
-      bits_per_dim: the code length of the integers, in bits per dimension.
-      offset: the part of it that comes from the scale of the data, ``log2(levels / 2)``.
-      dequantisation: how the integers were made continuous.
-    """
-
-    bits_per_dim: Array
-    offset: Array
-    dequantisation: str = static()
 
 
 def to_unit(x: ArrayLike, levels: int) -> Array:
@@ -89,36 +71,6 @@ def dequantise(key: Key, x: ArrayLike, levels: int) -> Array:
     """
     x = _check_integers(x, levels)
     return 2.0 * (x + jax.random.uniform(key, x.shape, jnp.float32)) / levels - 1.0
-
-
-def bits_per_dim(log_prob: ArrayLike, event_size: int, levels: int) -> BitsPerDim:
-    """Bits per dimension of integers whose uniform dequantisation on [-1, 1] has this log-density.
-
-    ``-log_prob / (D ln 2) + log2(levels / 2)``: a bin has volume ``(2 / levels)^D``, so by Jensen's inequality the mean
-    of this over ``u`` is an upper bound on ``-log2 P(x) / D`` (Theis et al. 2016, arXiv:1511.01844).
-
-    Args:
-      log_prob: the natural log-density of :func:`dequantise`'s output, any shape.
-      event_size: D, the number of values in one example.
-      levels: the number of values that one of them can take.
-
-    Returns:
-      The code length, its offset and the dequantisation.
-
-    Raises:
-      ValueError: if ``event_size < 1`` or ``levels < 2``.
-
-    >>> uniform = -64 * jnp.log(2.0)  # the uniform density on [-1, 1]^64
-    >>> print(bits_per_dim(uniform, 64, 256).bits_per_dim)
-    8.0
-    """
-    _check_levels(levels)
-    if event_size < 1:
-        raise ValueError(f"event_size must be an integer >= 1, got {event_size}")
-    log_prob = jnp.asarray(log_prob)
-    offset = jnp.asarray(math.log2(levels / 2), log_prob.dtype)
-    bits = -log_prob / (event_size * math.log(2.0)) + offset
-    return BitsPerDim(bits_per_dim=bits, offset=offset, dequantisation="uniform")
 
 
 def _check_levels(levels: int) -> None:

@@ -16,13 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.solvers.coordinates import CoordinateName, check_coordinate, frame, log_snr_at
+from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame, log_snr_at
 from scorekit.solvers.dormand_prince import dormand_prince
 from scorekit.solvers.embedded_pair import Slope
+from scorekit.solvers.loop import check_floating
 from scorekit.trees import check, check_positive, combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
-
-FINITE_AT_ZERO_NOISE: tuple[CoordinateName, ...] = ("flow", "angle", "sigma")
 
 _ADVICE = (
     "raise rtol or atol, raise max_steps, keep away from the ends (t below 1 or above 0), or use float64; slopes that "
@@ -208,9 +207,7 @@ def check_tolerances(dtype, rtol: ArrayLike, atol: ArrayLike, max_steps: int) ->
 
 def _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at, coordinate) -> None:
     check_coordinate(coordinate, FINITE_AT_ZERO_NOISE)
-    for leaf in jax.tree.leaves(x_init):
-        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-            raise ValueError(f"x_init must hold floating arrays, got dtype {jnp.result_type(leaf)}")
+    check_floating(x_init=x_init)
     check_tolerances(wide, rtol, atol, max_steps)
     check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", t_start=t_start, t_end=t_end)
     if save_at is None:

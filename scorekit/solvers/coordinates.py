@@ -20,6 +20,7 @@ from scorekit.typing import Array, ArrayLike
 
 CoordinateName: TypeAlias = Literal["flow", "angle", "sigma", "signal"]
 COORDINATES: tuple[CoordinateName, ...] = ("flow", "angle", "sigma", "signal")
+FINITE_AT_ZERO_NOISE: tuple[CoordinateName, ...] = ("flow", "angle", "sigma")
 
 
 class Frame(NamedTuple):

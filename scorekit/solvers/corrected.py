@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from scorekit.process import snr_drop
 from scorekit.schedules.numerics import sqrt
-from scorekit.solvers.coordinates import CoordinateName, check_coordinate
+from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
 from scorekit.solvers.ode import Heun
 from scorekit.solvers.planned import Planned
 from scorekit.solvers.sde import ReverseDiffusion
@@ -56,7 +56,7 @@ class StochasticHeun(Planned):
     stochastic = True
 
     def __post_init__(self):
-        check_coordinate(self.coordinate, ("flow", "angle", "sigma"))
+        check_coordinate(self.coordinate, FINITE_AT_ZERO_NOISE)
 
     def row(self, schedule, t, s, earlier, known):
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)

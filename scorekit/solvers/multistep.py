@@ -8,31 +8,20 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from scorekit.solvers.coordinates import CoordinateName, check_coordinate
-from scorekit.solvers.planned import Linear
+from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
+from scorekit.solvers.planned import Linear, check_order
 from scorekit.solvers.weights import (
     Variable,
     corrected,
-    exponential_nodes,
     first_order,
-    half_log_snr,
-    newton_integrals,
+    gain,
     newton_weights,
     polynomial,
+    published_third_order,
+    steps_of_log_snr,
     validity,
 )
 from scorekit.trees import pytree_dataclass, static
-
-
-def check_order(order: int, allowed: tuple[int, ...]) -> None:
-    """Raises a ``ValueError`` for an order that a solver does not have.
-
-    >>> check_order(5, (1, 2, 3))
-    Traceback (most recent call last):
-    ValueError: order must be one of (1, 2, 3), got 5
-    """
-    if order not in allowed:
-        raise ValueError(f"order must be one of {allowed}, got {order!r}")
 
 
 class Multistep(Linear):
@@ -82,7 +71,7 @@ class AdamsBashforth(Multistep):
 
     def __post_init__(self):
         check_order(self.order, (1, 2, 3, 4))
-        check_coordinate(self.coordinate, ("flow", "angle", "sigma"))
+        check_coordinate(self.coordinate, FINITE_AT_ZERO_NOISE)
 
 
 def linear_multistep(order: int = 4) -> AdamsBashforth:
@@ -194,21 +183,6 @@ class DPMSolverPP3M(Multistep):
         return corrected(row, "signal", newton_weights(z, integrals, validity(known, finite, ends)))
 
 
-def steps_of_log_snr(schedule, t, s, earlier):
-    """``(h, positions, whether each is finite, whether the step is)`` in half the log-SNR."""
-    levels, finite = zip(*(half_log_snr(schedule.alpha(u), schedule.sigma(u)) for u in (t, *earlier)), strict=True)
-    last, ends = half_log_snr(schedule.alpha(s), schedule.sigma(s))
-    h = jnp.where(ends & finite[0], last - levels[0], 0.0)
-    return h, levels, finite, ends & finite[0]
-
-
-def published_third_order(h, z, amplitude, decay):
-    """The integrals of (3M) as published: the square of the step enters with half its weight."""
-    nodes, kernel = exponential_nodes(z[0], h, amplitude, decay)
-    first, second = newton_integrals(kernel, nodes, z)
-    return first, 0.5 * (second + first * (z[0] - z[1]))
-
-
 _ADAMS = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
 
 
@@ -243,7 +217,5 @@ class IPNDM(Multistep):
         _, _, finite, ends = steps_of_log_snr(schedule, t, s, earlier)
         known = sum((valid.astype(int) for valid in validity(known, finite, ends)), jnp.zeros((), int))
         table = jnp.array([[*b, *[0.0] * (4 - len(b))] for b in _ADAMS])[: self.order, : self.order]
-        ratio = schedule.alpha(s) / jnp.where(schedule.alpha(t) > 0, schedule.alpha(t), 1.0)
-        gain = schedule.sigma(s) - ratio * schedule.sigma(t)
-        b = gain[..., None] * (table[known] - jnp.eye(1, self.order)[0])
+        b = gain("sigma", schedule, t, s)[..., None] * (table[known] - jnp.eye(1, self.order)[0])
         return corrected(row, "sigma", [b[..., j] for j in range(self.order)])

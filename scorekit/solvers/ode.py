@@ -4,10 +4,9 @@ from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 
-from scorekit.solvers.coordinates import CoordinateName, check_coordinate, frame, log_snr_at
-from scorekit.solvers.multistep import check_order
-from scorekit.solvers.planned import Linear, Planned, Row, slope, weighted
-from scorekit.solvers.weights import corrected, exponential_nodes, first_order, half_log_snr, newton_integrals
+from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame, log_snr_at
+from scorekit.solvers.planned import Linear, Planned, Row, check_order, slope, weighted
+from scorekit.solvers.weights import corrected, exponential_nodes, first_order, gain, half_log_snr, newton_integrals
 from scorekit.trees import pytree_dataclass, static
 
 
@@ -63,7 +62,7 @@ class RungeKutta(Stages):
     tableau: ClassVar[str]
 
     def __post_init__(self):
-        check_coordinate(self.coordinate, ("flow", "angle", "sigma"))
+        check_coordinate(self.coordinate, FINITE_AT_ZERO_NOISE)
 
     @property
     def evals_per_step(self) -> int:
@@ -201,18 +200,15 @@ class DPMSolver(Stages):
             row = first_order(self.coordinate, schedule, t, goal)
             if i:
                 full = self.order == 2  # the published midpoint takes the whole gain along its slope
-                weight = self._gain(schedule, t, goal) if full else self._linear(schedule, goal, start, h, nodes, i)
+                weight = (
+                    gain(self.coordinate, schedule, t, goal)
+                    if full
+                    else self._linear(schedule, goal, start, h, nodes, i)
+                )
                 weight = jnp.where(smooth, weight, 0.0)
                 row = corrected(row, self.coordinate, [-weight, *[jnp.zeros_like(weight)] * (i - 1), weight])
             rows.append(row._replace(t=time))
         return tuple(rows)
-
-    def _gain(self, schedule, t, goal):
-        """The weight of a constant slope."""
-        if self.prediction == "x0":
-            return schedule.alpha(goal) - schedule.alpha(t) * schedule.sigma(goal) / schedule.sigma(t)
-        alpha = jnp.where(schedule.alpha(t) > 0, schedule.alpha(t), 1.0)
-        return schedule.sigma(goal) - schedule.sigma(t) * schedule.alpha(goal) / alpha
 
     def _linear(self, schedule, goal, start, h, nodes, i):
         """The weight of ``slope_i - slope_0`` on the way to ``goal`` with a slope linear in log-SNR."""

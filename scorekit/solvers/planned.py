@@ -88,6 +88,17 @@ class Planned:
         return x_s, Past((t, *state.times[:-1]), jnp.minimum(state.known + 1, self.memory), carry)
 
 
+def check_order(order: int, allowed: tuple[int, ...]) -> None:
+    """Raises a ``ValueError`` for an order that a solver does not have.
+
+    >>> check_order(5, (1, 2, 3))
+    Traceback (most recent call last):
+    ValueError: order must be one of (1, 2, 3), got 5
+    """
+    if order not in allowed:
+        raise ValueError(f"order must be one of {allowed}, got {order!r}")
+
+
 class Linear(Planned):
     """One evaluation a step, combined linearly with ``memory`` remembered slopes, plus noise if the row has any."""
 

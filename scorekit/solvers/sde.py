@@ -8,9 +8,9 @@ import numpy as np
 from scorekit.process import diffusion_squared, drift, snr_drop, transition
 from scorekit.schedules.numerics import sqrt
 from scorekit.solvers.coordinates import CoordinateName
-from scorekit.solvers.multistep import Multistep, check_order, published_third_order, steps_of_log_snr
+from scorekit.solvers.multistep import Multistep
 from scorekit.solvers.ode import Euler
-from scorekit.solvers.planned import Linear, Row
+from scorekit.solvers.planned import Linear, Row, check_order
 from scorekit.solvers.weights import (
     corrected,
     decay_of,
@@ -19,6 +19,8 @@ from scorekit.solvers.weights import (
     newton_weights,
     noise_share,
     power,
+    published_third_order,
+    steps_of_log_snr,
     validity,
 )
 from scorekit.trees import check, is_traced, pytree_dataclass, static

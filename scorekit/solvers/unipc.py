@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.solvers.coordinates import CoordinateName, check_coordinate, frame
-from scorekit.solvers.multistep import check_order
-from scorekit.solvers.planned import Planned, Row, slope
-from scorekit.solvers.weights import newton_weights, polynomial, validity
+from scorekit.solvers.planned import Planned, Row, check_order, slope
+from scorekit.solvers.weights import gain, newton_weights, polynomial, validity
 from scorekit.trees import combine, pytree_dataclass, static, where
 from scorekit.typing import Array
 
@@ -77,15 +76,10 @@ class UniPC(Planned):
         name = self.coordinate
         before = frame(name, schedule.alpha(t), schedule.sigma(t))
         after = frame(name, schedule.alpha(s), schedule.sigma(s))
-        ratio = after.scale / before.scale
-        if name == "signal":  # without its clock, which may be infinite at both ends
-            gain = schedule.alpha(s) - schedule.alpha(t) * ratio
-        else:
-            gain = after.scale * (after.clock - before.clock)
         variable = "log_snr" if name == "signal" else "clock"
         z, integrals, finite, ends = polynomial(name, variable, schedule, t, s, others)
         newest, *rest = newton_weights(z, integrals, validity(known, finite, ends))
-        return Move(ratio, [newest + gain, *rest])
+        return Move(after.scale / before.scale, [newest + gain(name, schedule, t, s), *rest])
 
     def advance(self, key, carry, x_t, row, denoiser):
         del key

@@ -80,8 +80,7 @@ def first_order(coordinate: CoordinateName, schedule: Schedule, t: Array, s: Arr
     alpha_t, sigma_t, alpha, sigma = schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s)
     match coordinate:
         case "signal":
-            ratio = sigma / sigma_t
-            return Row(t, x=ratio, x0=alpha - alpha_t * ratio)
+            return Row(t, x=sigma / sigma_t, x0=gain("signal", schedule, t, s))
         case "angle":
             old, new = frame("angle", alpha_t, sigma_t), frame("angle", alpha, sigma)
             turn = new.clock - old.clock
@@ -146,6 +145,33 @@ def corrected(row: Row, coordinate: CoordinateName, weights: list[Array]) -> Row
         case _:
             row = row._replace(x0=row.x0 + own * row.signal, eps=row.eps + own * row.noise)
     return row._replace(history=history)
+
+
+def steps_of_log_snr(schedule: Schedule, t: Array, s: Array, earlier: tuple[Array, ...]):
+    """``(h, positions, whether each is finite, whether the step is)`` in half the log-SNR."""
+    levels, finite = zip(*(half_log_snr(schedule.alpha(u), schedule.sigma(u)) for u in (t, *earlier)), strict=True)
+    last, ends = half_log_snr(schedule.alpha(s), schedule.sigma(s))
+    h = jnp.where(ends & finite[0], last - levels[0], 0.0)
+    return h, levels, finite, ends & finite[0]
+
+
+def published_third_order(h, z, amplitude, decay):
+    """The integrals of (3M) as published: the square of the step enters with half its weight."""
+    nodes, kernel = exponential_nodes(z[0], h, amplitude, decay)
+    first, second = newton_integrals(kernel, nodes, z)
+    return first, 0.5 * (second + first * (z[0] - z[1]))
+
+
+def gain(coordinate: CoordinateName, schedule: Schedule, t: Array, s: Array) -> Array:
+    """The weight of a constant slope, ``scale_s (clock_s - clock_t)``, without clocks that may be infinite."""
+    alpha_t, sigma_t, alpha, sigma = schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s)
+    match coordinate:
+        case "signal":
+            return alpha - alpha_t * sigma / sigma_t
+        case "sigma":
+            return sigma - sigma_t * alpha / jnp.where(alpha_t > 0, alpha_t, 1.0)
+    old, new = frame(coordinate, alpha_t, sigma_t), frame(coordinate, alpha, sigma)
+    return new.scale * (new.clock - old.clock)
 
 
 def decay_of(schedule: Schedule, t: Array, s: Array) -> Array:

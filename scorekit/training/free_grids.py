@@ -43,12 +43,11 @@ def grid_of(schedule: Schedule, gaps: Array, t_max: ArrayLike, t_min: ArrayLike,
     >>> grid_of(rectified_flow(), jnp.zeros(2), 1.0, 0.0)
     Array([1. , 0.5, 0. ], dtype=float32)
     """
-    (top, noise_max), (signal_max, bottom) = _clocks(schedule, t_max), _clocks(schedule, t_min)
-    del noise_max, signal_max
+    top, _ = _clocks(schedule, t_max)
+    end, bottom = _clocks(schedule, t_min)
     share = _LEAST + (1.0 - _LEAST * gaps.shape[0]) * jax.nn.softmax(gaps)
-    width = _clocks(schedule, t_min)[0] - top
-    signal = top + width * jnp.cumsum(share)[:-1]
-    noise = bottom + width * jnp.cumsum(share[::-1])[::-1][1:]
+    signal = top + (end - top) * jnp.cumsum(share)[:-1]
+    noise = bottom + (end - top) * jnp.cumsum(share[::-1])[::-1][1:]
     inner = schedule.time_at(2.0 * (jnp.log(signal) - jnp.log(noise)))
     ends = as_time(t_max)[None], as_time(t_min)[None]
     return jnp.concatenate([inner, ends[1]] if free_start else [ends[0], inner, ends[1]])

@@ -53,12 +53,28 @@ def test_uniform_dequantisation_costs_more_on_average():
     assert (excess > -0.01).all()
 
 
-def test_uniform_is_that_of_the_data_floor():
-    log_p = jnp.array([-3.0, 2.0])
-    ours = bits_per_dim(log_p, DIM, levels=LEVELS, dequantisation="uniform")
-    theirs = quantisation.bits_per_dim(log_p, DIM, LEVELS)
-    np.testing.assert_allclose(ours.bits_per_dim, theirs.bits_per_dim)
-    assert (float(ours.offset), ours.dequantisation) == (float(theirs.offset), theirs.dequantisation)
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_bits_per_dim_of_a_uniform_source_is_log2_levels(levels):
+    result = bits_per_dim(jnp.full(3, -5 * np.log(2.0)), 5, levels=levels, dequantisation="uniform")
+    np.testing.assert_allclose(result.bits_per_dim, np.full(3, np.log2(levels)), rtol=1e-6)
+    np.testing.assert_allclose(result.offset, np.log2(levels / 2), rtol=1e-6)
+    assert result.dequantisation == "uniform"
+
+
+def test_bits_per_dim_of_a_histogram_density_is_the_entropy_of_the_integers():
+    p = np.array([0.5, 0.25, 0.125, 0.125])  # entropy 1.75 bits
+    x = np.random.default_rng(0).choice(4, (6, 8), p=p)
+    y = np.asarray(quantisation.dequantise(jax.random.key(1), x, 4))
+    density = p[np.clip(((y + 1) * 2).astype(int), 0, 3)] / 0.5  # constant on bins of width 2 / 4
+    result = bits_per_dim(np.log(density).sum(axis=1), 8, levels=4, dequantisation="uniform")
+    np.testing.assert_allclose(result.bits_per_dim, -np.log2(p[x]).mean(axis=1), rtol=1e-5)
+
+
+def test_under_jit_and_vmap_the_result_may_be_returned():
+    uniform = lambda log_p: bits_per_dim(log_p, 3, levels=16, dequantisation="uniform")
+    result = jax.jit(jax.vmap(uniform))(jnp.zeros(2))
+    np.testing.assert_allclose(result.bits_per_dim, [3.0, 3.0])
+    assert result.dequantisation == "uniform"
 
 
 def test_no_dequantisation_has_no_offset():
