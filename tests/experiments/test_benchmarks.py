@@ -1,30 +1,17 @@
 """The benchmarks run: at their tiniest setting, in this process."""
 
-import importlib
 import re
-import sys
 
 import pytest
 from absl import flags
 
-PACKAGE = "experiments.benchmarks"
-
 
 @pytest.fixture
-def program(monkeypatch, capsys):
-    """Runs a benchmark with some flags and returns what it printed.
-
-    Each is a program of its own and two may name a flag alike, so those of the others are put aside meanwhile.
-    """
-    before = {name: list(found) for name, found in flags.FLAGS.flags_by_module_dict().items() if PACKAGE in name}
-    for flag in (flag for found in before.values() for flag in found):
-        delattr(flags.FLAGS, flag.name)
-    loaded = []
+def program(load_program, capsys):
+    """Runs a benchmark with some flags and returns what it printed."""
 
     def run(name, **given):
-        monkeypatch.delitem(sys.modules, f"{PACKAGE}.{name}", raising=False)
-        module = importlib.import_module(f"{PACKAGE}.{name}")
-        loaded.append(module.__name__)
+        module = load_program(f"experiments.benchmarks.{name}")
         for flag, value in given.items():
             flags.FLAGS[flag].parse(value)
         if not flags.FLAGS.is_parsed():
@@ -32,15 +19,7 @@ def program(monkeypatch, capsys):
         module.main(None)
         return capsys.readouterr().out
 
-    yield run
-    for name in loaded:
-        sys.modules.pop(name, None)
-        for flag in list(flags.FLAGS.flags_by_module_dict().get(name, ())):
-            delattr(flags.FLAGS, flag.name)
-    for name, found in before.items():
-        for flag in found:
-            flags.FLAGS[flag.name] = flag
-            flags.FLAGS.register_flag_by_module(name, flag)
+    return run
 
 
 def test_quality_ranks_the_solvers_and_draws(program, tmp_path):

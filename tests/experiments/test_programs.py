@@ -212,11 +212,12 @@ def test_a_corrupted_newest_checkpoint_is_named_and_passed_over(finished, enviro
         (["--config.sampling.guidance_noise_min=3", "--config.sampling.guidance_noise_max=2"], ["noise_min=3.0"]),
     ],
 )
-def test_refusals_come_before_anything_is_compiled(arguments, words, tmp_path, capsys, monkeypatch):
+def test_refusals_come_before_anything_is_compiled(arguments, words, tmp_path, capsys, monkeypatch, load_program):
     from absl import flags
 
-    from experiments import command_line, train
+    from experiments import command_line
 
+    train = load_program("experiments.train")
     values = ["train", "--config=experiments/configs/smoke.py", f"--workdir={tmp_path}/run", *arguments]
     monkeypatch.chdir(ROOT)
 

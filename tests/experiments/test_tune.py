@@ -13,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import build, model, tune
+from experiments import build, model
 from experiments.config import ConfigError, save_resolved
 from experiments.configs import mixture_2d
 from experiments.datasets import load_dataset
@@ -68,9 +68,9 @@ def test_the_file_must_be_named(saved):
 
 
 @pytest.mark.parametrize("schedule", [schedules.cosine(), schedules.edm(), schedules.linear_vp()], ids=str)
-def test_starting_grids_share_length_and_ends(schedule):
+def test_starting_grids_share_length_and_ends(schedule, load_program):
     configured = jnp.linspace(0.999, 0.0, 7)
-    found = tune.starting_grids(schedule, configured)
+    found = load_program("experiments.tune").starting_grids(schedule, configured)
     assert {"configured", "VP t^2", "VP t^3", "Karras"} <= set(found)
     assert "uniform" not in found  # it is the configured one
     for name, ts in found.items():

@@ -1,0 +1,34 @@
+"""Programs in this process: each defines its flags for a process of its own."""
+
+import importlib
+import sys
+
+import pytest
+from absl import flags
+
+
+@pytest.fixture
+def load_program(monkeypatch):
+    """Imports a program of ``experiments`` anew, with the flags of all others put aside: two may name one alike."""
+    values, loaded = flags.FLAGS, []
+    ours = {k: list(v) for k, v in values.flags_by_module_dict().items() if k.startswith("experiments.")}
+
+    def forget(found):
+        for flag in found:
+            delattr(values, flag.name)
+
+    def load(name):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        loaded.append(name)
+        return importlib.import_module(name)
+
+    for found in ours.values():
+        forget(found)
+    yield load
+    for name in loaded:
+        sys.modules.pop(name, None)
+        forget(list(values.flags_by_module_dict().get(name, ())))
+    for name, found in ours.items():
+        for flag in found:
+            values[flag.name] = flag
+            values.register_flag_by_module(name, flag)
