@@ -9,6 +9,7 @@ from nbclient import NotebookClient
 COLABS = sorted((Path(__file__).parent.parent / "colabs").glob("*.ipynb"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", COLABS, ids=lambda path: path.stem)
 def test_notebook_runs(path, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "")  # one device, as a reader has

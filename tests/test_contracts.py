@@ -128,7 +128,9 @@ def assert_same(a, b):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-5, atol=2e-5), a, b)
 
 
-each_solver = pytest.mark.parametrize("solver", SOLVERS)
+SLOW = ("unipc", "sa_solver")  # like adams_bashforth and ancestral, with more to compile
+CASES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SOLVERS]
+each_solver = pytest.mark.parametrize("solver", CASES)
 
 
 @each_solver
@@ -259,7 +261,7 @@ def test_a_bfloat16_state_is_sampled_to_its_precision():
         np.testing.assert_allclose(out[rule].astype(jnp.float32), wide[rule], rtol=0.05, atol=0.05, err_msg=rule)
 
 
-@pytest.mark.parametrize("solver", [name for name in SOLVERS if name != "predictor_corrector"])
+@pytest.mark.parametrize("solver", [case for case in CASES if case != "predictor_corrector"])
 def test_a_tree_of_arrays_is_its_arrays(solver):
     """Each leaf is stepped as it would be alone, with its own key (a corrector takes the norm of the whole example)."""
     schedule = schedules.cosine()

@@ -22,6 +22,7 @@ def program(load_program, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_quality_ranks_the_solvers_and_draws(program, tmp_path):
     out = program(
         "quality", problems="ring", solvers="DDIM,AB3 flow,DDPM", grids="VP t^2", nfe="20", samples="16", peers="0",
@@ -36,6 +37,7 @@ def test_quality_ranks_the_solvers_and_draws(program, tmp_path):
     assert (tmp_path / "quality.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_cost_agrees_with_the_samplers_by_hand_and_draws(program, tmp_path):
     out = program(
         "cost", solvers="AB3 flow", closely="", steps="2", batches="4", large="4", turns="1", first="1", unet="0",

@@ -103,6 +103,7 @@ def run(program, workdir, *arguments):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_the_program_writes_a_grid_that_sampling_takes(workdir):
     code, out, err = run("tune", workdir, *SMALL, "--config.sampling.solver.name=adams_bashforth", "--numbers")
     assert code == 0, err

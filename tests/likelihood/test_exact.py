@@ -84,6 +84,7 @@ def test_float64_agrees_to_a_millionth(data, schedule):
     assert error.max() < 1e-7
 
 
+@pytest.mark.slow
 @in_float64
 def test_float64_in_64_dimensions():
     _, error = evaluate("low_rank", "rectified_flow", 2, rtol=1e-8, atol=1e-8)
@@ -176,7 +177,7 @@ def test_signs_are_exact_where_the_jacobian_is_diagonal():
     np.testing.assert_allclose(found.standard_error, 0.0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["rademacher", "gaussian"])
+@pytest.mark.parametrize("name", ["rademacher", pytest.param("gaussian", marks=pytest.mark.slow)])
 def test_the_standard_error_is_that_of_the_estimate(name):
     """400 estimates with 16 probes each: unbiased, and spread as they say."""
     data, schedule = DATA["gaussian"](), schedules.cosine()

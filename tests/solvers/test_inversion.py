@@ -62,7 +62,10 @@ def round_trips(solver, schedule, data, x, grids):
     return jnp.stack([jax.vmap(error, (0, 0, None))(data, x, ts) for ts in grids])
 
 
-@pytest.mark.parametrize("name", ORDERS)
+QUICK = ("euler", "heun_flow", "dpmpp_2m", "ab_3_flow", "exp_3_x0", "unipc_2_flow")
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in ORDERS])
 @in_float64
 def test_the_round_trip_converges_at_the_order_of_the_solver(name):
     (solver, order), schedule, data = ORDERS[name], schedules.cosine(), pair()
