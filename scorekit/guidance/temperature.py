@@ -19,7 +19,8 @@ def temperature(denoiser: Denoiser, schedule: Schedule, tau: Scale) -> Denoiser:
     variance ``tau v``. From noise of variance ``V = v + sigma^2`` (variance-exploding; in the limit of small steps)
 
     - the probability-flow ODE ends at ``v (V / v)^(1 - 1 / tau)``, which depends on where it started,
-    - the reverse SDE ends at ``v tau / (2 - tau)`` for ``tau < 2`` and forgets where it started,
+    - the reverse SDE ends at ``v (c + (1 - c) (v / V)^(2 / tau - 1))``, ``c = tau / (2 - tau)``: ``c v`` for large V
+      if ``tau < 2``,
     - Langevin dynamics at one noise level does sample ``p_t(x)^(1 / tau)``.
 
     The reason is that ``p_t(x)^(1 / tau)`` is not ``p(x)^(1 / tau)`` diffused. On a mixture it moves the weights
