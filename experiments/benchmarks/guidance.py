@@ -48,7 +48,7 @@ RULES: dict[str, Callable[..., Denoiser]] = {
     "frequency": lambda c, u, s, g: guidance.frequency_decoupled(c, u, [g, 0.5 * (1.0 + g)]),
 }
 EULER = ("CFG++",)
-IMAGES = ("frequency", "threshold")  # rules that a point of the plane has no use for
+IMAGES = ("frequency", "threshold", "rescale")  # rules that a point of the plane has no use for
 
 _DIGITS = flags.DEFINE_string("digits", None, "folder of a trained run, to measure its network too")
 _SCALES = flags.DEFINE_list("scales", ["0", "1", "2", "3", "5", "10"], "guidance scales")
@@ -117,20 +117,21 @@ def quality(problem: Problem, scales: list[float], steps: int) -> tuple[Found, d
 
 
 def real_row(problem: Problem) -> np.ndarray:
-    """The real data beside themselves: two halves, by class in turn."""
+    """The real data beside themselves, in two halves."""
     order = np.random.default_rng(0).permutation(len(problem.real))
     one, other = np.array_split(problem.real[order], 2)
     precision, recall = metrics.precision_recall(one, other)
     coverage = metrics.density_coverage(one, other).coverage
     distances = metrics.energy_distance(one, other), metrics.frechet_distance(one, other)
-    return np.array([np.nan, precision, recall, coverage, np.nan, *distances], float)
+    vendi = np.mean([metrics.vendi_score(x, problem.bandwidth) for x in problem.by_class])
+    return np.array([problem.real_accuracy, precision, recall, coverage, vendi, *distances], float)
 
 
 def print_quality(problem: Problem, found: Found, steps: int) -> None:
     n = len(problem.labels)
     print(f"\n{problem.name}: {n} samples, {steps} steps; Vendi score of {n // problem.null} samples of a class")
     print(f"{'rule':16}{'γ':>5}" + "".join(f"{name:>15}" for name in METRICS))
-    print(f"{'real, halves':21}" + "".join(f"{'' if np.isnan(v) else f'{v:.3f}':>15}" for v in real_row(problem)))
+    print(f"{'real, halves':21}" + "".join(f"{v:15.3f}" for v in real_row(problem)))
     for name, rows in found.items():
         for scale, numbers in rows.items():
             print(f"{name:16}{scale:5g}" + "".join(f"{v:15.3f}" for v in numbers))
@@ -157,10 +158,11 @@ def draw_quality(path: Path, problem: Problem, found: Found) -> None:
             across, up = (values[:, METRICS.index(kind)] for kind in pair)
             ax.plot(across, up, label=name, **style)
             ax.annotate(f"{list(rows)[-1]:g}", (across[-1], up[-1]), fontsize=7, color=style["color"])
-        axes[-1].semilogy(list(rows), np.maximum(values[:, METRICS.index("energy")], 1e-5), label=name, **style)
+        axes[-1].plot(list(rows), values[:, METRICS.index("energy")], label=name, **style)
     for ax, (across, up) in zip(axes, PANELS, strict=False):
-        ax.set(xlabel=UNITS[across], ylabel=UNITS[up], title=f"{problem.name}: the last γ is marked")
+        ax.set(xlabel=UNITS[across], ylabel=UNITS[up], title=f"{problem.name} (the number is the last γ)")
     axes[-1].set(xlabel="guidance scale γ", ylabel=UNITS["energy"], title="distance to the real data")
+    axes[-1].set_yscale("symlog", linthresh=0.02)  # an estimate without bias may be negative
     for ax in axes:
         ax.grid(alpha=0.25)
     axes[0].legend(fontsize=8)

@@ -10,8 +10,8 @@ import numpy as np
 from jax.tree_util import Partial
 
 from experiments import checkpoint, command_line, judge, model
-from scorekit import densities, guidance, schedules, training
-from scorekit.typing import Array, Denoiser, Prediction, Schedule
+from scorekit import densities, guidance, schedules
+from scorekit.typing import Array, Prediction, Schedule
 
 
 class Problem(NamedTuple):
@@ -24,9 +24,11 @@ class Problem(NamedTuple):
     null: int
     shape: tuple[int, ...]
     accuracy: Callable[[np.ndarray], float]
+    real_accuracy: float  # of the judge on real data
     real: np.ndarray  # (N, D)
+    by_class: np.ndarray  # (classes, samples / classes, D), of the real data
     bandwidth: float  # of the Vendi score
-    extra: dict[str, Denoiser]  # other denoisers that rules may take
+    extra: dict[str, Callable]  # what some rules need: a weaker model, a classifier
 
 
 CLASSES, MODES = 4, 3
@@ -62,7 +64,7 @@ def mixture_problem(samples: int) -> Problem:
     drawn, modes = data.sample_with_labels(jax.random.key(9), (12 * samples,))
     of_class = [np.asarray(drawn)[np.asarray(modes) % CLASSES == k][: samples // CLASSES] for k in range(CLASSES)]
 
-    def accuracy(x):
+    def accuracy(x, labels=labels):
         each = np.asarray(data.responsibilities(jnp.asarray(x))).reshape(len(x), MODES, CLASSES).sum(axis=1)
         return float(np.mean(each.argmax(axis=1) == labels))
 
@@ -74,7 +76,9 @@ def mixture_problem(samples: int) -> Problem:
         null=CLASSES,
         shape=(2,),
         accuracy=accuracy,
+        real_accuracy=accuracy(np.asarray(drawn), np.asarray(modes) % CLASSES),
         real=np.concatenate(of_class),
+        by_class=np.stack(of_class),
         bandwidth=0.3,
         extra={"log posterior": Partial(_log_posterior, data, schedule, labels)},
     )
@@ -96,7 +100,7 @@ def digits_problem(workdir: str, samples: int) -> Problem:
     extra = {}
     oldest = min(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
     if oldest < opened.step:
-        _, weak = training.restore_params(folder / "checkpoints", step=oldest, decay=config.sampling.ema)
+        weak = checkpoint.open_experiment(config, folder, oldest).params
         extra["weak"] = guidance.branches(Partial(network, weak), labels)[0]
     return Problem(
         name="digits",
@@ -106,7 +110,11 @@ def digits_problem(workdir: str, samples: int) -> Problem:
         null=dataset.num_classes,
         shape=built.shape,
         accuracy=lambda x: judge.class_accuracy(expert, x, labels),
+        real_accuracy=judge.real_accuracy(
+            expert, np.asarray(dataset.to_model(dataset.test["x"])), dataset.test["label"]
+        ),
         real=flat,
+        by_class=np.stack([x[: samples // dataset.num_classes] for x in near]),
         bandwidth=0.5 * float(np.median(np.concatenate([d[d > 0] for d in distances]))),
         extra=extra,
     )

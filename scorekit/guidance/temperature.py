@@ -23,8 +23,9 @@ def temperature(denoiser: Denoiser, schedule: Schedule, tau: Scale) -> Denoiser:
       if ``tau < 2``,
     - Langevin dynamics at one noise level does sample ``p_t(x)^(1 / tau)``.
 
-    The reason is that ``p_t(x)^(1 / tau)`` is not ``p(x)^(1 / tau)`` diffused. On a mixture it moves the weights
-    wrongly too. To sample a power of p, correct by particles; to trade diversity for fidelity, guide.
+    The reason is that ``p_t(x)^(1 / tau)`` is not ``p(x)^(1 / tau)`` diffused. On a mixture it gets the weights
+    wrong too: of two far modes with 0.7 and 0.3 the flow at ``tau = 1/2`` ends in the heavier always, where ``p^2`` has
+    0.84 and 0.16. To sample a power of p, correct by particles; to trade diversity for fidelity, guide.
 
     Args:
       denoiser: the denoiser to wrap.

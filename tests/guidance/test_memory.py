@@ -14,7 +14,7 @@ from scorekit.guidance import StatefulDenoiser, apg, init_memory, remember
 from scorekit.trees import pytree_dataclass
 
 X = jax.random.normal(jax.random.key(0), (5, 2))
-TS = jnp.array([0.9, 0.7, 0.5, 0.3, 0.1])
+TS = jnp.array([0.9, 0.6, 0.4, 0.1])
 KEY = jax.random.key(3)
 APG = apg(COND, UNCOND, SCHEDULE, 3.0, parallel=0.2, momentum=0.6, norm_threshold=2.0)
 WRAPPED = guidance.dynamic_threshold(
@@ -42,7 +42,7 @@ class ByHand:
         return guidance.dynamic_threshold(fixed(rescaled), SCHEDULE, 0.9, 1.5)(x, t)
 
 
-SOLVERS = {"heun": solvers.Heun(), "ancestral": solvers.Ancestral(), "corrected": solvers.PredictorCorrector()}
+SOLVERS = {"2m": solvers.DPMSolverPP2M(), "corrected": solvers.PredictorCorrector()}
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -52,7 +52,7 @@ def test_the_loop_carries_what_a_loop_by_hand_would(name):
     @quick_jit
     def by_hand(x):
         hand, state, states = ByHand(), solver.init(x), []
-        for key, t, s in zip(jax.random.split(KEY, 4), TS[:-1], TS[1:], strict=True):
+        for key, t, s in zip(jax.random.split(KEY, 3), TS[:-1], TS[1:], strict=True):
             x, state = solver.step(key if solver.stochastic else None, state, x, t, s, hand, SCHEDULE)
             states.append(x)
         return jnp.stack(states)
