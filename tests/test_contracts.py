@@ -87,7 +87,7 @@ def guided(rule, schedule, numbers, n):
                 cond, uncond, schedule, gamma, parallel=share, momentum=0.5 * share, norm_threshold=2.0 * limit
             )
             rescaled = guidance.rescale(projected, cond, schedule, share)
-            bounded = guidance.interval(rescaled, cond, schedule, 0.5 * share, 2.0 + share)
+            bounded = guidance.interval(rescaled, cond, schedule, 0.5 * share, 10.0 + share)
             return guidance.dynamic_threshold(bounded, schedule, 0.7, limit)
         case "arithmetic":
             towards = guidance.negative(cond, uncond, other, gamma, share)

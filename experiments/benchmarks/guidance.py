@@ -10,6 +10,7 @@ energy and Fréchet distances see both. All rules start from the same noise.
 """
 
 import functools
+import itertools
 import os
 import statistics
 import time
@@ -135,10 +136,23 @@ def print_quality(problem: Problem, found: Found, steps: int) -> None:
     for name, rows in found.items():
         for scale, numbers in rows.items():
             print(f"{name:16}{scale:5g}" + "".join(f"{v:15.3f}" for v in numbers))
-    energy = METRICS.index("energy")
-    best = {name: min((row[energy], scale) for scale, row in rows.items()) for name, rows in found.items()}
-    order = sorted(best.items(), key=lambda item: item[1])
-    print("least energy distance: " + ", ".join(f"{name} {value:.4f} (γ = {g:g})" for name, (value, g) in order))
+    print(f"at class accuracy {TARGET:g}, between the scales above: rule, γ, coverage, Vendi score, energy distance")
+    at = {name: crossing(rows) for name, rows in found.items()}
+    columns = [METRICS.index(name) for name in ("coverage", "Vendi", "energy")]
+    for name, numbers in sorted(at.items(), key=lambda item: -item[1][1 + columns[0]]):
+        print(f"  {name:16}{numbers[0]:6.2f}" + "".join(f"{numbers[1 + k]:9.3f}" for k in columns))
+
+
+TARGET = 0.95
+
+
+def crossing(rows: dict[float, np.ndarray]) -> np.ndarray:
+    """The scale and the numbers where the class accuracy first reaches ``TARGET``, by straight lines; NaN if never."""
+    table = np.array([[scale, *numbers] for scale, numbers in rows.items()])
+    for low, high in itertools.pairwise(table):
+        if low[1] < TARGET <= high[1]:
+            return low + (high - low) * (TARGET - low[1]) / (high[1] - low[1])
+    return table[0] if table[0, 1] >= TARGET else np.full(table.shape[1], np.nan)
 
 
 PANELS = (("Vendi", "class accuracy"), ("recall", "precision"), ("coverage", "class accuracy"))
@@ -165,7 +179,7 @@ def draw_quality(path: Path, problem: Problem, found: Found) -> None:
     axes[-1].set_yscale("symlog", linthresh=0.02)  # an estimate without bias may be negative
     for ax in axes:
         ax.grid(alpha=0.25)
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7, fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
 
@@ -261,7 +275,7 @@ def recompilation() -> None:
     }
     print("\nrecompilation: traces of the network at the first call, and new ones when every number changes")
     for name, build in cases.items():
-        draw = jax.jit(solvers.sample)
+        draw = jax.jit(lambda *args: solvers.sample(*args))  # a function of its own: traces are shared by structure
         counts = []
         for factor in (1.0, 1.3):
             traces.clear()

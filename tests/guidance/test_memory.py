@@ -68,16 +68,15 @@ def manual(denoiser, x):
     """The loop of the documentation."""
     solver = solvers.Heun()
     state, memory = solver.init(x), init_memory(denoiser, x)
-    for t, s in itertools.pairwise(TS):
+    for t, s in itertools.pairwise(TS[:3]):
         step = lambda d: solver.step(None, state, x, t, s, d, SCHEDULE)  # noqa: B023
         (x, state), memory = remember(denoiser, memory, step)
     return x
 
 
 def test_the_manual_loop_is_that_of_the_library():
-    for denoiser in (WRAPPED, COND):
-        end = quick_jit(solvers.sample)(None, denoiser, SCHEDULE, solvers.Heun(), X, TS)
-        np.testing.assert_allclose(manual(denoiser, X), end, rtol=1e-4, atol=1e-4)
+    end = quick_jit(solvers.sample)(None, WRAPPED, SCHEDULE, solvers.Heun(), X, TS[:3])
+    np.testing.assert_allclose(manual(WRAPPED, X), end, rtol=1e-4, atol=1e-4)
 
 
 def test_momentum_matters_and_memory_is_the_size_of_the_state():
