@@ -52,6 +52,7 @@ EULER = ("CFG++",)
 IMAGES = ("frequency", "threshold", "rescale")  # rules that a point of the plane has no use for
 
 _DIGITS = flags.DEFINE_string("digits", None, "folder of a trained run, to measure its network too")
+_MIXTURE = flags.DEFINE_bool("mixture", True, "whether to measure the mixture")
 _SCALES = flags.DEFINE_list("scales", ["0", "1", "2", "3", "5", "10"], "guidance scales")
 _SAMPLES = flags.DEFINE_integer("samples", 300, "samples of the network; the mixture has four times as many")
 _STEPS = flags.DEFINE_integer("steps", 16, "steps of the sampler")
@@ -136,19 +137,22 @@ def print_quality(problem: Problem, found: Found, steps: int) -> None:
     for name, rows in found.items():
         for scale, numbers in rows.items():
             print(f"{name:16}{scale:5g}" + "".join(f"{v:15.3f}" for v in numbers))
-    print(f"at class accuracy {TARGET:g}, between the scales above: rule, γ, coverage, Vendi score, energy distance")
-    at = {name: crossing(rows) for name, rows in found.items()}
-    columns = [METRICS.index(name) for name in ("coverage", "Vendi", "energy")]
-    for name, numbers in sorted(at.items(), key=lambda item: -item[1][1 + columns[0]]):
-        print(f"  {name:16}{numbers[0]:6.2f}" + "".join(f"{numbers[1 + k]:9.3f}" for k in columns))
+    print(f"{'':16}{f'at class accuracy {TARGET:g} (interpolated)':>40}{'at the highest coverage':>33}")
+    print(f"{'':16}" + "".join(f"{name:>10}" for name in ("γ", *AT)) + "".join(f"{name:>11}" for name in ("γ", *BEST)))
+    coverage = 1 + METRICS.index("coverage")
+    tables = {name: np.array([[scale, *numbers] for scale, numbers in rows.items()]) for name, rows in found.items()}
+    for name, table in sorted(tables.items(), key=lambda item: -crossing(item[1])[coverage]):
+        best = table[table[:, coverage].argmax()]
+        pick = lambda row, names: [row[0], *(row[1 + METRICS.index(n)] for n in names)]
+        cells = [f"{v:10.3f}" for v in pick(crossing(table), AT)] + [f"{v:11.3f}" for v in pick(best, BEST)]
+        print(f"{name:16}" + "".join(cells))
 
 
-TARGET = 0.95
+TARGET, AT, BEST = 0.95, ("coverage", "Vendi", "energy"), ("coverage", "precision")
 
 
-def crossing(rows: dict[float, np.ndarray]) -> np.ndarray:
+def crossing(table: np.ndarray) -> np.ndarray:
     """The scale and the numbers where the class accuracy first reaches ``TARGET``, by straight lines; NaN if never."""
-    table = np.array([[scale, *numbers] for scale, numbers in rows.items()])
     for low, high in itertools.pairwise(table):
         if low[1] < TARGET <= high[1]:
             return low + (high - low) * (TARGET - low[1]) / (high[1] - low[1])
@@ -291,7 +295,7 @@ def main(_) -> None:
     if not scales or scales[0] < 0 or scales[-1] > 10:
         raise app.UsageError(f"--scales: must lie in 0 to 10, got {_SCALES.value}")
     folder = Path(os.path.expanduser(_WORKDIR.value))
-    makers = [functools.partial(mixture_problem, 4 * samples)]
+    makers = [functools.partial(mixture_problem, 4 * samples)] if _MIXTURE.value else []
     if _DIGITS.value:
         makers.append(functools.partial(digits_problem, _DIGITS.value, samples))
     for make in makers:
