@@ -24,8 +24,8 @@ class Masked(NamedTuple):
       present: booleans ``(B,)``, or one for all.
     """
 
-    value: ArrayLike
-    present: ArrayLike = True
+    value: Any
+    present: Any = True
 
 
 ABSENT = Masked(0.0, False)
