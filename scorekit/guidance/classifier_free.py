@@ -1,44 +1,47 @@
-"""Classifier-free guidance: ``uncond + gamma (cond - uncond)`` on both halves of the prediction.
+"""Classifier-free guidance and its arithmetic: affine combinations of predictions.
 
-``gamma = 0`` is unconditional, 1 plain conditional, above 1 guided (Ho & Salimans 2022,
-https://arxiv.org/abs/2207.12598, whose w is ``gamma - 1``).
+``uncond + gamma (cond - uncond)``: ``gamma = 0`` is unconditional, 1 plain conditional, above 1 guided (Ho & Salimans
+2022, https://arxiv.org/abs/2207.12598, whose w is ``gamma - 1``). A scale is a number, one per example ``(B,)``, or a
+function of the time (:func:`scorekit.guidance.weight_schedule`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import jax
-import jax.numpy as jnp
-from jax.tree_util import Partial
-
-from scorekit import trees
-from scorekit.denoisers import as_pytree
-from scorekit.schedules.numerics import as_time
-from scorekit.trees import check, combine
-from scorekit.typing import Array, Denoiser, Number, Prediction, PyTree, Schedule
+from scorekit.guidance.rules import Scale, branches, check_number, number_at, rule
+from scorekit.trees import combine
+from scorekit.typing import Array, Denoiser, Prediction, PyTree
 
 
-def _mix(cond: Prediction, uncond: Prediction, scale: Number) -> Prediction:
-    scale = as_time(scale)  # at least float32, whatever the precision of the state
-    x0, eps = (combine((1.0 - scale, u), (scale, c)) for u, c in zip(uncond, cond, strict=True))
-    return Prediction(x0, eps)
+def mix(base: Prediction, others: Sequence[Prediction], weights: Sequence[Array]) -> Prediction:
+    """``base + sum_i w_i (other_i - base)`` on both halves.
+
+    >>> mix(Prediction(0.0, 0.0), [Prediction(1.0, -1.0)], [2.0]).x0
+    Array(2., dtype=float32)
+    """
+    rest = 1.0 - sum(weights)
+    halves = zip(base, *others, strict=True)
+    return Prediction(*(combine((rest, b), *zip(weights, each, strict=True)) for b, *each in halves))
 
 
-def _two_calls(cond, uncond, scale, x_t, t):
-    return _mix(cond(x_t, t), uncond(x_t, t), scale)
+def _affine(predictions, x_t, t, *weights):
+    base, *others = predictions
+    return mix(base, others, [number_at(w, t) for w in weights])
 
 
-def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Number) -> Denoiser:
-    """Classifier-free guidance with two network calls.
+def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> Denoiser:
+    """Classifier-free guidance, ``uncond + gamma (cond - uncond)``.
 
-    ``D = uncond + gamma (cond - uncond)``. Costs 2 evaluations.
+    Costs 2 evaluations, or 1 of twice the size if both come from :func:`scorekit.guidance.branches`. A *negative
+    prompt*, as most interfaces have it, is a second condition in the place of ``uncond``.
 
     Args:
       cond: the conditional denoiser.
-      uncond: the unconditional one (or a negative prompt, or a weaker model: autoguidance).
-      guidance_scale: gamma, scalar or one per example ``(B,)``.
+      uncond: the unconditional one.
+      guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
 
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import rectified_flow
+    >>> import jax.numpy as jnp
     >>> one = denoiser_from_network(lambda x, t: 0 * x + 1, rectified_flow(), "x0")
     >>> nil = denoiser_from_network(lambda x, t: 0 * x, rectified_flow(), "x0")
     >>> classifier_free(one, nil, 3.0)(jnp.ones(1), 0.5).x0
@@ -46,77 +49,140 @@ def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Number) ->
 
     Source: Ho & Salimans 2022, eq. 6 (https://arxiv.org/abs/2207.12598).
     """
-    return Partial(_two_calls, as_pytree(cond), as_pytree(uncond), guidance_scale)
-
-
-def _one_call(conditional, condition, null, scale, x_t, t):
-    n = trees.batch_size(x_t)
-    both = jax.tree.map(lambda x: jnp.concatenate([x, x]), x_t)
-    conditions = jax.tree.map(lambda c, u: jnp.concatenate([c, jnp.broadcast_to(u, c.shape)]), condition, null)
-    prediction = conditional(both, jnp.concatenate([t, t]) if jnp.ndim(t) else t, conditions)
-    cond = jax.tree.map(lambda x: x[:n], prediction)
-    uncond = jax.tree.map(lambda x: x[n:], prediction)
-    return _mix(cond, uncond, scale)
+    return rule(_affine, (uncond, cond), guidance_scale)
 
 
 def classifier_free_batched(
     conditional: Callable[[PyTree, Array, PyTree], Prediction],
     condition: PyTree,
     null: PyTree,
-    guidance_scale: Number,
+    guidance_scale: Scale,
 ) -> Denoiser:
     """Classifier-free guidance with one network call on a doubled batch: 1 evaluation of twice the size.
+
+    ``classifier_free(*branches(conditional, condition, null), guidance_scale)``.
 
     Args:
       conditional: ``(x_t, t, condition) -> Prediction``.
       condition: the conditions, a tree of ``(B, ...)`` arrays.
       null: the null condition, broadcast to the shape of ``condition``.
-      guidance_scale: gamma, scalar or ``(B,)``.
+      guidance_scale: gamma, as in :func:`classifier_free`.
 
+    >>> import jax.numpy as jnp
     >>> conditional = lambda x, t, c: Prediction(c + 0 * x, x)
     >>> classifier_free_batched(conditional, jnp.ones(2), 0.0, 3.0)(jnp.ones(2), 0.5).x0
     Array([3., 3.], dtype=float32)
     """
-    return Partial(_one_call, as_pytree(conditional), condition, null, guidance_scale)
+    cond, uncond = branches(conditional, condition, null)
+    return classifier_free(cond, uncond, guidance_scale)
 
 
-def _interval(guided, plain, schedule, noise_min, noise_max, x_t, t):
-    log_snr = schedule.log_snr(t)
-    low, high = -2.0 * jnp.log(noise_max), -2.0 * jnp.log(noise_min)
-    inside = (log_snr >= low) & (log_snr < high)
-    if jnp.ndim(t) == 0:
-        return jax.lax.cond(inside, guided, plain, x_t, t)
-    return trees.where(inside, guided(x_t, t), plain(x_t, t))
+def autoguidance(strong: Denoiser, weak: Denoiser, guidance_scale: Scale) -> Denoiser:
+    """Away from a weaker model of the same data, ``weak + gamma (strong - weak)``: fidelity for less diversity lost.
 
-
-def interval(
-    guided: Denoiser,
-    plain: Denoiser,
-    schedule: Schedule,
-    noise_min: Number = 0.0,
-    noise_max: Number = jnp.inf,
-) -> Denoiser:
-    """Guides only while ``noise_min < sigma / alpha <= noise_max`` and really skips the guided call elsewhere.
-
-    With a scalar ``t`` (as in :func:`scorekit.solvers.sample`) one branch runs; with ``t`` ``(B,)`` both do.
+    The formula of :func:`classifier_free`; the weak model has the *same* condition and less training, capacity or a
+    shorter average of its parameters.
 
     Args:
-      guided: the denoiser inside the interval.
-      plain: the denoiser outside it, normally the conditional one.
-      schedule: gives the noise level at t.
-      noise_min: lower bound of the noise-to-signal ratio.
-      noise_max: upper bound, > ``noise_min``.
+      strong: the model.
+      weak: the weaker one.
+      guidance_scale: gamma; 1 is the model alone. Published values are 1.5 to 3.
+
+    >>> import jax.numpy as jnp
+    >>> strong, weak = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.8))
+    >>> autoguidance(strong, weak, 2.0)(jnp.ones(1), 0.5).x0.round(3)
+    Array([1.2], dtype=float32)
+
+    Source: Karras et al. 2024, sec. 3 (https://arxiv.org/abs/2406.02507).
+    """
+    return classifier_free(strong, weak, guidance_scale)
+
+
+def compose(base: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[Scale]) -> Denoiser:
+    """Arithmetic on conditions, ``base + sum_i w_i (condition_i - base)``; a negative weight takes a condition away.
+
+    The score is that of ``p_t(x) prod_i p_t(y_i | x)^w_i``, as if the conditions were independent given the noisy
+    state.
+
+    Args:
+      base: the unconditional denoiser.
+      conditions: the conditional ones; with ``base`` they may be :func:`scorekit.guidance.branches` of one call.
+      weights: one scale for each.
 
     Raises:
-      ValueError: unless ``0 <= noise_min < noise_max``.
+      ValueError: unless there is one weight for each condition, and at least one.
 
-    >>> from scorekit.schedules import rectified_flow
-    >>> guided, plain = (Partial(lambda c, x, t: Prediction(x + c, x), c) for c in (1.0, 0.0))
-    >>> interval(guided, plain, rectified_flow(), 0.5, 2.0)(jnp.zeros(1), jnp.array(0.9)).x0
-    Array([0.], dtype=float32)
+    >>> import jax.numpy as jnp
+    >>> base, a, b = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (0.0, 1.0, 10.0))
+    >>> compose(base, [a, b], [2.0, -0.1])(jnp.ones(1), 0.5).x0
+    Array([1.], dtype=float32)
 
-    Source: Kynkaanniemi et al. 2024, eq. 4 (https://arxiv.org/abs/2404.07724).
+    Source: Liu et al. 2022, eq. 11 and 13 (https://arxiv.org/abs/2206.01714).
     """
-    check(lambda x: x >= 0, ">= 0", noise_min=noise_min)
-    check(lambda x: x > noise_min, f"> noise_min = {noise_min}", noise_max=noise_max)
-    return Partial(_interval, as_pytree(guided), as_pytree(plain), schedule, noise_min, noise_max)
+    if len(conditions) != len(weights) or not conditions:
+        raise ValueError(
+            f"weights must be one for each condition, at least one, got {len(weights)} for {len(conditions)} conditions"
+        )
+    return rule(_affine, (base, *conditions), *weights)
+
+
+def _negative(predictions, x_t, t, scale, negative_scale):
+    uncond, cond, unwanted = predictions
+    return mix(uncond, [cond, unwanted], [number_at(scale, t), -number_at(negative_scale, t)])
+
+
+def negative(
+    cond: Denoiser, uncond: Denoiser, unwanted: Denoiser, guidance_scale: Scale, negative_scale: Scale
+) -> Denoiser:
+    """Towards one condition and away from another: ``uncond + gamma (cond - uncond) - nu (unwanted - uncond)``.
+
+    With ``nu = gamma - 1`` the unconditional branch cancels and this is what most interfaces call a negative prompt,
+    ``classifier_free(cond, unwanted, gamma)``, for an evaluation less; with ``nu = 0`` nothing is unwanted.
+
+    Args:
+      cond: the wanted condition.
+      uncond: no condition.
+      unwanted: the negative condition.
+      guidance_scale: gamma.
+      negative_scale: nu.
+
+    >>> import jax.numpy as jnp
+    >>> cond, uncond, unwanted = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.0, 0.5))
+    >>> negative(cond, uncond, unwanted, 3.0, 1.0)(jnp.ones(1), 0.5).x0
+    Array([2.5], dtype=float32)
+
+    Source: Liu et al. 2022, eq. 13 (https://arxiv.org/abs/2206.01714).
+    """
+    return rule(_negative, (uncond, cond, unwanted), guidance_scale, negative_scale)
+
+
+def _plus_plus(predictions, x_t, t, scale):
+    uncond, cond = predictions
+    return Prediction(mix(uncond, [cond], [number_at(scale, t)]).x0, uncond.eps)
+
+
+def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> Denoiser:
+    """CFG++: the guided clean estimate, noised again with the unconditional noise.
+
+    ``x0 = x0_uncond + gamma (x0_cond - x0_uncond)``, ``eps = eps_uncond``, so that a DDIM step is ``x_s = alpha_s x0 +
+    sigma_s eps_uncond``. The only rule after which ``alpha x0 + sigma eps`` is *not* ``x_t``: take a solver that reads
+    both halves (``Euler``, ``Ancestral``), and put rules that recompute the noise (thresholds, rescale) on what is
+    inside.
+
+    Args:
+      cond: the conditional denoiser.
+      uncond: the unconditional one.
+      guidance_scale: lambda of the paper, in [0, 1]; 0 is unconditional, and 1 is *not* plain conditional sampling.
+
+    Raises:
+      ValueError: for a scale outside [0, 1].
+
+    >>> import jax.numpy as jnp
+    >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x - c) for c in (1.0, 0.0))
+    >>> cfg_plus_plus(cond, uncond, 0.5)(jnp.ones(1), 0.5)
+    Prediction(x0=Array([0.5], dtype=float32), eps=Array([1.], dtype=float32))
+
+    Source: Chung et al. 2024, alg. 2 (https://arxiv.org/abs/2406.08070).
+    """
+    check_number(lambda x: (x >= 0) & (x <= 1), "in [0, 1]", guidance_scale=guidance_scale)
+    return rule(_plus_plus, (uncond, cond), guidance_scale)

@@ -1,4 +1,4 @@
-"""Thresholding: keeps the clean estimate in the range of the data under strong guidance.
+"""Thresholding and rescaling: keep the clean estimate in the range, or at the contrast, of the data.
 
 The noise half is recomputed so that ``alpha x0 + sigma eps`` still is ``x_t`` (Saharia et al. 2022, sec. 2.3,
 https://arxiv.org/abs/2205.11487).
@@ -6,16 +6,16 @@ https://arxiv.org/abs/2205.11487).
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 
-from scorekit.denoisers import as_pytree
+from scorekit.guidance.rules import rule
 from scorekit.predictions import with_x0
-from scorekit.trees import check, check_positive, expand
+from scorekit.schedules.numerics import sqrt
+from scorekit.trees import check, check_positive, combine, expand
 from scorekit.typing import Denoiser, Number, Schedule
 
 
-def _static(denoiser, schedule, limit, x_t, t):
-    prediction = denoiser(x_t, t)
+def _static(predictions, x_t, t, schedule, limit):
+    (prediction,) = predictions
     x0 = jax.tree.map(lambda x: jnp.clip(x, -limit, limit).astype(x.dtype), prediction.x0)
     return with_x0(prediction, x0, t, schedule)
 
@@ -38,11 +38,11 @@ def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Number = 1.0
     Array([1.], dtype=float32)
     """
     check_positive(limit=limit)
-    return Partial(_static, as_pytree(denoiser), schedule, limit)
+    return rule(_static, (denoiser,), schedule, limit)
 
 
-def _dynamic(denoiser, schedule, percentile, limit, x_t, t):
-    prediction = denoiser(x_t, t)
+def _dynamic(predictions, x_t, t, schedule, percentile, limit):
+    (prediction,) = predictions
 
     def clip(x):
         magnitude = jnp.abs(x.reshape(x.shape[0], -1)).astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -79,4 +79,45 @@ def dynamic_threshold(
     """
     check(lambda x: (x > 0) & (x <= 1), "in (0, 1]", percentile=percentile)
     check_positive(limit=limit)
-    return Partial(_dynamic, as_pytree(denoiser), schedule, percentile, limit)
+    return rule(_dynamic, (denoiser,), schedule, percentile, limit)
+
+
+def _rescaled(predictions, x_t, t, schedule, factor):
+    guided, cond = predictions
+
+    def spread(x):
+        wide = x.reshape(x.shape[0], -1).astype(jnp.promote_types(x.dtype, jnp.float32))
+        return sqrt(jnp.var(wide, axis=1))
+
+    def half(g, c):
+        gain = jnp.where(spread(g) > 0, spread(c) / jnp.where(spread(g) > 0, spread(g), 1.0), 1.0)
+        return combine((1.0 + factor * (gain - 1.0), g))
+
+    return with_x0(guided, jax.tree.map(half, guided.x0, cond.x0), t, schedule)
+
+
+def rescale(guided: Denoiser, cond: Denoiser, schedule: Schedule, factor: Number = 0.7) -> Denoiser:
+    """Rescales x0 towards the standard deviation of the conditional estimate: strong guidance without overexposure.
+
+    ``x0 <- phi x0 std(x0_cond) / std(x0) + (1 - phi) x0``, the deviation of each example and array over all its values.
+    It scales the mean too, about 0: data should be centred.
+
+    Args:
+      guided: the denoiser to rescale.
+      cond: the conditional one. If ``guided`` was built from it, it is not evaluated again.
+      schedule: their schedule.
+      factor: phi in [0, 1]; 0 changes nothing.
+
+    Raises:
+      ValueError: for a factor outside [0, 1].
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> from scorekit.typing import Prediction
+    >>> guided, cond = (lambda x, t, c=c: Prediction(c * x, x) for c in (3.0, 1.0))
+    >>> rescale(guided, cond, rectified_flow(), 1.0)(jnp.array([[-1.0, 1.0]]), 0.5).x0.round(4)
+    Array([[-1.,  1.]], dtype=float32)
+
+    Source: Lin et al. 2023, eq. 15-16 (https://arxiv.org/abs/2305.08891), here on x0.
+    """
+    check(lambda x: (x >= 0) & (x <= 1), "in [0, 1]", factor=factor)
+    return rule(_rescaled, (guided, cond), schedule, factor)

@@ -81,7 +81,8 @@ def invert(
         raise ValueError("solver must compute its numbers, got a TabledSolver, whose table is of the other direction")
     signal = isinstance(solver, Planned) and getattr(solver, "coordinate", None) == "signal"
     backwards = _FromClean(inner=solver) if signal else solver
-    return walk(None, denoiser, schedule, backwards, x, as_time(ts)[::-1], trajectory)
+    plain = lambda x, t: denoiser(x, t)  # refuses a denoiser with memory: a momentum cannot be run backwards
+    return walk(None, plain, schedule, backwards, x, as_time(ts)[::-1], trajectory)
 
 
 @pytree_dataclass

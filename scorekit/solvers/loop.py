@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.guidance.memory import StatefulDenoiser, init_memory, predict, remember
 from scorekit.solvers.planned import Planned
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
@@ -26,24 +27,32 @@ def walk(
     >>> walk(None, lambda x, t: Prediction(x, 3 * x), schedules.rectified_flow(), solvers.Euler(), jnp.ones(1), ts)
     Array([2.5], dtype=float32)
     """
-    # Traced once, however often a step calls it; a lambda because a callable pytree need not be hashable.
-    once = jax.jit(lambda x, t: denoiser(x, t))
+    once = _Once(denoiser)
     keys = None if key is None or not solver.stochastic else jax.random.split(key, ts.shape[0] - 1)
 
     if isinstance(solver, Planned):  # its numbers for all steps first, so that the loop holds little but the network
         rows, start = solver.plan(schedule, ts), solver.start(x)
-        step = lambda key, state, x, row: solver.advance(key, state, x, row, once)
+        step = lambda key, state, x, row, d: solver.advance(key, state, x, row, d)
     else:
         rows, start = (ts[:-1], ts[1:]), solver.init(x)
-        step = lambda key, state, x, row: solver.step(key, state, x, row[0], row[1], once, schedule)
+        step = lambda key, state, x, row, d: solver.step(key, state, x, row[0], row[1], d, schedule)
 
     def body(carry, inputs):
-        (x, state), (row, key) = carry, inputs
-        x, state = step(key, state, x, row)
-        return (x, state), (x if trajectory else None)
+        (x, state, memory), (row, key) = carry, inputs
+        (x, state), memory = remember(once, memory, lambda d: step(key, state, x, row, d))
+        return (x, state, memory), (x if trajectory else None)
 
-    (x, _), states = jax.lax.scan(body, (x, start), (rows, keys))
+    (x, _, _), states = jax.lax.scan(body, (x, start, once.init(x)), (rows, keys))
     return (x, states) if trajectory else x
+
+
+class _Once(StatefulDenoiser):
+    """A denoiser, with or without memory, that is traced once, however often a step calls it."""
+
+    def __init__(self, denoiser: Denoiser):
+        self.init = lambda x: init_memory(denoiser, x)
+        # a lambda because a callable pytree need not be hashable
+        self.predict = jax.jit(lambda memory, x, t: predict(denoiser, memory, x, t))
 
 
 def check_grid(ts: ArrayLike) -> None:

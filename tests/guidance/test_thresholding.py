@@ -1,4 +1,4 @@
-"""Static and dynamic thresholding."""
+"""Static and dynamic thresholding, and rescaling."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scorekit import denoisers, schedules
-from scorekit.guidance import dynamic_threshold, static_threshold
+from scorekit.guidance import classifier_free, dynamic_threshold, rescale, static_threshold
 
 SCHEDULE = schedules.cosine()
 X = 1.5 * jax.random.normal(jax.random.key(0), (4, 6, 5))
@@ -92,9 +92,30 @@ def test_numbers_do_not_recompile():
     assert float(jnp.abs(one - other).max()) > 0.01
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.7, 1.0])
+def test_rescaling_against_numpy(factor):
+    """With the published formula; 0 changes nothing and 1 has the deviation of the conditional estimate."""
+    guided = classifier_free(WIDE, NARROW, 1.5)
+    found = rescale(guided, NARROW, SCHEDULE, factor)(X, T)
+    raw, cond = (np.asarray(d(X, T).x0, np.float64) for d in (guided, NARROW))
+    std = lambda x: x.std(axis=(1, 2), keepdims=True)
+    expected = factor * (raw * std(cond) / std(raw)) + (1 - factor) * raw
+    np.testing.assert_allclose(found.x0, expected, rtol=1e-4, atol=1e-5)
+    if factor == 1.0:
+        np.testing.assert_allclose(std(found.x0), std(cond), rtol=1e-4)
+    np.testing.assert_allclose(SCHEDULE.alpha(T) * found.x0 + SCHEDULE.sigma(T) * found.eps, X, rtol=1e-4, atol=1e-4)
+
+
+def test_rescaling_a_constant_changes_nothing():
+    flat = lambda x, t: denoisers.denoiser_from_network(lambda x, t: jnp.ones_like(x), SCHEDULE, "x0")(x, t)
+    np.testing.assert_allclose(rescale(flat, NARROW, SCHEDULE)(X, T).x0, 1.0)
+    assert np.isfinite(jax.grad(lambda x: rescale(flat, NARROW, SCHEDULE)(x, T).x0.sum())(X)).all()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: rescale(WIDE, NARROW, SCHEDULE, factor=1.2), r"factor must be in \[0, 1\], got 1.2"),
         (lambda: static_threshold(WIDE, SCHEDULE, limit=0.0), "limit must be finite and > 0, got 0.0"),
         (lambda: dynamic_threshold(WIDE, SCHEDULE, percentile=1.5), r"percentile must be in \(0, 1\], got 1.5"),
         (lambda: dynamic_threshold(WIDE, SCHEDULE, limit=-1.0), "limit must be finite and > 0, got -1.0"),

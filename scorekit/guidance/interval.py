@@ -1,0 +1,76 @@
+"""Guidance in an interval of noise levels, which really saves the second evaluation outside it."""
+
+import jax
+import jax.numpy as jnp
+
+from scorekit import trees
+from scorekit.guidance.memory import StatefulDenoiser, init_memory, predict
+from scorekit.trees import as_pytree, check, pytree_dataclass
+from scorekit.typing import Denoiser, Number, Schedule
+
+
+@pytree_dataclass
+class Interval(StatefulDenoiser):
+    """One denoiser inside an interval and another outside; built by :func:`interval`."""
+
+    guided: Denoiser
+    plain: Denoiser
+    schedule: Schedule
+    noise_min: Number
+    noise_max: Number
+
+    def init(self, x):
+        return init_memory(self.guided, x), init_memory(self.plain, x)
+
+    def predict(self, memory, x_t, t):
+        log_snr = self.schedule.log_snr(t)
+        inside = (log_snr >= -2.0 * jnp.log(self.noise_max)) & (log_snr < -2.0 * jnp.log(self.noise_min))
+        if jnp.ndim(t) == 0:
+            return jax.lax.cond(inside, self._guided, self._plain, memory, x_t, t)
+        return trees.where(inside, self._guided(memory, x_t, t), self._plain(memory, x_t, t))
+
+    def _guided(self, memory, x_t, t):
+        prediction, guided = predict(self.guided, memory[0], x_t, t)
+        return prediction, (guided, memory[1])
+
+    def _plain(self, memory, x_t, t):
+        prediction, plain = predict(self.plain, memory[1], x_t, t)
+        return prediction, (memory[0], plain)
+
+
+def interval(
+    guided: Denoiser,
+    plain: Denoiser,
+    schedule: Schedule,
+    noise_min: Number = 0.0,
+    noise_max: Number = jnp.inf,
+) -> Denoiser:
+    """Guides only while ``noise_min < sigma / alpha <= noise_max`` and really skips the guided call elsewhere.
+
+    With a scalar ``t`` (as in :func:`scorekit.solvers.sample`) one branch runs; with ``t`` ``(B,)`` both do. The memory
+    of the branch that does not run stands still. Put the rules that need the network (rescale, APG) inside: the two
+    branches are separate programs, and a call inside is not merged with the same call outside.
+
+    Args:
+      guided: the denoiser inside the interval.
+      plain: the denoiser outside it, normally the conditional one.
+      schedule: gives the noise level at t.
+      noise_min: lower bound of the noise-to-signal ratio.
+      noise_max: upper bound, > ``noise_min``.
+
+    Raises:
+      ValueError: unless ``0 <= noise_min < noise_max``.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> from scorekit.typing import Prediction
+    >>> guided, plain = (lambda x, t, c=c: Prediction(x + c, x) for c in (1.0, 0.0))
+    >>> interval(guided, plain, rectified_flow(), 0.5, 2.0)(jnp.zeros(1), jnp.array(0.9)).x0
+    Array([0.], dtype=float32)
+
+    Source: Kynkaanniemi et al. 2024, eq. 4 (https://arxiv.org/abs/2404.07724).
+    """
+    check(lambda x: x >= 0, ">= 0", noise_min=noise_min)
+    check(lambda x: x > noise_min, f"> noise_min = {noise_min}", noise_max=noise_max)
+    return Interval(
+        guided=as_pytree(guided), plain=as_pytree(plain), schedule=schedule, noise_min=noise_min, noise_max=noise_max
+    )

@@ -1,0 +1,44 @@
+"""Temperature: scaling the score, and what that does not do."""
+
+from scorekit.guidance.rules import Scale, check_number, number_at, rule
+from scorekit.predictions import Eps
+from scorekit.trees import combine
+from scorekit.typing import Denoiser, Schedule
+
+
+def _scaled_score(predictions, x_t, t, schedule, tau):
+    (prediction,) = predictions
+    eps = combine((1.0 / number_at(tau, t), prediction.eps))
+    return Eps().to_prediction(eps, x_t, t, schedule)
+
+
+def temperature(denoiser: Denoiser, schedule: Schedule, tau: Scale) -> Denoiser:
+    """Divides the score by ``tau`` at every time: ``eps / tau``, and the x0 that goes with it.
+
+    This does *not* sample ``p(x)^(1 / tau)``, not even for Gaussian data of variance v, of which that is one of
+    variance ``tau v``. From noise of variance ``V = v + sigma^2`` (variance-exploding; in the limit of small steps)
+
+    - the probability-flow ODE ends at ``v (V / v)^(1 - 1 / tau)``, which depends on where it started,
+    - the reverse SDE ends at ``v tau / (2 - tau)`` for ``tau < 2`` and forgets where it started,
+    - Langevin dynamics at one noise level does sample ``p_t(x)^(1 / tau)``.
+
+    The reason is that ``p_t(x)^(1 / tau)`` is not ``p(x)^(1 / tau)`` diffused. On a mixture it moves the weights
+    wrongly too. To sample a power of p, correct by particles; to trade diversity for fidelity, guide.
+
+    Args:
+      denoiser: the denoiser to wrap.
+      schedule: its schedule. The x0 of a scaled score is infinite where alpha = 0: begin below t = 1 there.
+      tau: the temperature, > 0; below 1 narrows.
+
+    Raises:
+      ValueError: if ``tau`` is not positive.
+
+    >>> import jax.numpy as jnp
+    >>> from scorekit.denoisers import denoiser_from_network
+    >>> from scorekit.schedules import rectified_flow
+    >>> d = denoiser_from_network(lambda x, t: x, rectified_flow(), "eps")
+    >>> temperature(d, rectified_flow(), 0.5)(jnp.ones(1), 0.5).eps
+    Array([2.], dtype=float32)
+    """
+    check_number(lambda x: x > 0, "> 0", tau=tau)
+    return rule(_scaled_score, (denoiser,), schedule, tau)

@@ -1,0 +1,56 @@
+"""Guidance scales that change with the time."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from scorekit.guidance.rules import Scale
+from scorekit.schedules.numerics import as_time
+from scorekit.trees import check_positive
+from scorekit.typing import Number
+
+_SHAPES = ("linear", "cosine", "power")
+
+
+def _linear(noise, data, t):
+    return noise + (data - noise) * (1.0 - t)
+
+
+def _cosine(noise, data, t):
+    return _linear(noise, data, 0.5 * (1.0 - jnp.cos(jnp.pi * t)))
+
+
+def _power(noise, data, power, t):
+    return noise + (data - noise) * (1.0 - as_time(t)) ** power
+
+
+def weight_schedule(
+    noise: Number, data: Number, shape: Literal["linear", "cosine", "power"] = "linear", power: Number = 2.0
+) -> Scale:
+    """A guidance scale that goes from ``noise`` at t = 1 to ``data`` at t = 0.
+
+    Any rule takes it in the place of gamma: ``gamma(t) = noise + (data - noise) f(1 - t)`` with ``f(u) = u``, ``(1 -
+    cos pi u) / 2`` or ``u^power``. Scales that rise towards the data keep more diversity than constant ones. Any
+    function of t will do: ``lambda t: ...``, and one of the noise level is ``lambda t: f(schedule.log_snr(t))``.
+
+    Args:
+      noise: gamma at t = 1, a scalar or ``(B,)``.
+      data: gamma at t = 0.
+      shape: "linear", "cosine" or "power".
+      power: the exponent of "power", > 0.
+
+    Raises:
+      ValueError: for another shape, or a power that is not positive.
+
+    >>> weight_schedule(1.0, 5.0)(0.25)
+    4.0
+
+    Source: Wang et al. 2024, sec. 3 (https://arxiv.org/abs/2404.13040).
+    """
+    if shape not in _SHAPES:
+        raise ValueError(f"shape must be one of {_SHAPES}, got {shape!r}")
+    check_positive(power=power)
+    if shape == "power":
+        return Partial(_power, noise, data, power)
+    return Partial(_linear if shape == "linear" else _cosine, noise, data)

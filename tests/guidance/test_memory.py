@@ -1,0 +1,172 @@
+"""Memory: carried by the loop, by hand, through every wrapper; refused where it makes no sense."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rule_cases import COND, SCHEDULE, UNCOND, same
+
+from scorekit import Prediction, guidance, likelihood, solvers
+from scorekit.guidance import StatefulDenoiser, apg, init_memory, remember
+from scorekit.trees import pytree_dataclass
+
+X = jax.random.normal(jax.random.key(0), (5, 2))
+TS = jnp.array([0.9, 0.7, 0.5, 0.3, 0.1])
+KEY = jax.random.key(3)
+APG = apg(COND, UNCOND, SCHEDULE, 3.0, parallel=0.2, momentum=0.6, norm_threshold=2.0)
+WRAPPED = guidance.dynamic_threshold(
+    guidance.rescale(guidance.interval(APG, COND, SCHEDULE, 0.3, 3.0), COND, SCHEDULE, 0.3), SCHEDULE, 0.9, 1.5
+)
+
+
+class ByHand:
+    """The momentum of ``WRAPPED`` kept in a Python variable, its rules applied one by one to predictions."""
+
+    def __init__(self):
+        self.before, self.evaluations = jnp.zeros_like(X), 0
+
+    def __call__(self, x, t):
+        fixed = lambda prediction: lambda x, t: prediction
+        cond, uncond = COND(x, t), UNCOND(x, t)
+        guided, noise = cond, np.exp(-0.5 * SCHEDULE.log_snr(t))
+        if 0.3 < noise <= 3.0:
+            self.evaluations += 1
+            self.before = cond.x0 - uncond.x0 + 0.6 * self.before
+            as_uncond = fixed(Prediction(cond.x0 - self.before, cond.eps))
+            plain = apg(fixed(cond), as_uncond, SCHEDULE, 3.0, parallel=0.2, norm_threshold=2.0)
+            guided = plain(x, t)
+        rescaled = guidance.rescale(fixed(guided), fixed(cond), SCHEDULE, 0.3)(x, t)
+        return guidance.dynamic_threshold(fixed(rescaled), SCHEDULE, 0.9, 1.5)(x, t)
+
+
+SOLVERS = {
+    "euler": solvers.Euler(),
+    "heun": solvers.Heun(),
+    "2m": solvers.DPMSolverPP2M(),
+    "ancestral": solvers.Ancestral(),
+    "corrected": solvers.PredictorCorrector(),
+}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_the_loop_carries_what_a_loop_by_hand_would(name):
+    solver = SOLVERS[name]
+    found, states = jax.jit(solvers.sample, static_argnames="trajectory")(
+        KEY, WRAPPED, SCHEDULE, solver, X, TS, trajectory=True
+    )
+    hand, x, state = ByHand(), X, solver.init(X)
+    keys = jax.random.split(KEY, 4)
+    for i in range(4):
+        x, state = solver.step(keys[i] if solver.stochastic else None, state, x, TS[i], TS[i + 1], hand, SCHEDULE)
+        np.testing.assert_allclose(states[i], x, rtol=1e-3, atol=1e-3)
+    assert 0 < hand.evaluations < 4 * solver.evals_per_step
+    np.testing.assert_array_equal(states[-1], found)
+
+
+@jax.jit
+def manual(denoiser, x):
+    """The loop of the documentation."""
+    solver = solvers.Heun()
+    state, memory = solver.init(x), init_memory(denoiser, x)
+    for t, s in itertools.pairwise(TS):
+        step = lambda d: solver.step(None, state, x, t, s, d, SCHEDULE)  # noqa: B023
+        (x, state), memory = remember(denoiser, memory, step)
+    return x
+
+
+def test_the_manual_loop_is_that_of_the_library():
+    for denoiser in (WRAPPED, COND):
+        end = jax.jit(solvers.sample)(None, denoiser, SCHEDULE, solvers.Heun(), X, TS)
+        np.testing.assert_allclose(manual(denoiser, X), end, rtol=1e-4, atol=1e-4)
+
+
+def test_momentum_matters_and_memory_is_the_size_of_the_state():
+    assert [leaf.shape for leaf in jax.tree.leaves(init_memory(WRAPPED, X))] == [(5, 2)]
+    half = X.astype(jnp.bfloat16)
+    assert [leaf.dtype for leaf in jax.tree.leaves(init_memory(WRAPPED, half))] == [jnp.bfloat16]
+    without = apg(COND, UNCOND, SCHEDULE, 3.0, parallel=0.2, norm_threshold=2.0)
+    ends = [jax.jit(solvers.sample)(None, d, SCHEDULE, solvers.Euler(), X, TS) for d in (APG, without)]
+    assert np.abs(ends[0] - ends[1]).max() > 0.01
+
+
+def test_nothing_changes_for_a_denoiser_without_memory():
+    """The program of ``sample`` is that of a scan that knows nothing of memory."""
+    rule, solver = guidance.classifier_free(COND, UNCOND, 2.0), solvers.DPMSolverPP2M()
+
+    def plain(denoiser, x, ts):
+        rows, once = solver.plan(SCHEDULE, ts), jax.jit(lambda x, t: denoiser(x, t))
+
+        def body(carry, row):
+            x, state = solver.advance(None, carry[1], carry[0], row, once)
+            return (x, state), None
+
+        return jax.lax.scan(body, (x, solver.start(x)), rows)[0][0]
+
+    with_memory = lambda denoiser, x, ts: solvers.sample(None, denoiser, SCHEDULE, solver, x, ts)
+    for denoiser in (rule, COND):
+        programs = [str(jax.make_jaxpr(f)(denoiser, X, TS)) for f in (plain, with_memory)]
+        assert programs[0] == programs[1]
+
+
+@pytree_dataclass
+class Averaged(StatefulDenoiser):
+    """The mean of all the conditional predictions so far, as somebody else might write it."""
+
+    denoiser: object
+
+    def init(self, x):
+        return {"sum": jnp.zeros_like(x), "count": jnp.zeros(x.shape[0])}
+
+    def predict(self, memory, x_t, t):
+        x0, eps = self.denoiser(x_t, t)
+        memory = {"sum": memory["sum"] + x0, "count": memory["count"] + 1.0}
+        return Prediction(memory["sum"] / memory["count"][:, None], eps), memory
+
+
+def test_every_rule_hands_on_the_memory_of_a_denoiser_of_yours():
+    mine = Averaged(denoiser=COND)
+
+    def last(denoiser):
+        memory = init_memory(denoiser, X)
+        for t in (0.8, 0.6, 0.4):
+            prediction, memory = guidance.predict(denoiser, memory, X, jnp.float32(t))
+        return prediction
+
+    mean = jnp.mean(jnp.stack([COND(X, t).x0 for t in (0.8, 0.6, 0.4)]), axis=0)
+    fixed = lambda x, t: Prediction(mean, COND(x, t).eps)
+    same(last(mine), fixed(X, 0.4))
+    rules = {
+        "classifier_free": lambda d: guidance.classifier_free(d, UNCOND, 3.0),
+        "compose": lambda d: guidance.compose(UNCOND, [COND, d], [1.0, 0.5]),
+        "cfg_plus_plus": lambda d: guidance.cfg_plus_plus(COND, d, 0.5),
+        "interval": lambda d: guidance.interval(d, COND, SCHEDULE),
+        "static": lambda d: guidance.static_threshold(d, SCHEDULE),
+        "classifier": lambda d: guidance.classifier_guidance(d, lambda x, t: x[:, 0], SCHEDULE, 1.0),
+        "temperature": lambda d: guidance.temperature(d, SCHEDULE, 2.0),
+        "tangential": lambda d: guidance.tangential(d, UNCOND, SCHEDULE, 2.0),
+    }
+    for rule in rules.values():
+        same(last(rule(mine)), rule(fixed)(X, jnp.float32(0.4)), rtol=1e-4, atol=1e-4)
+
+
+CONSUMERS = {
+    "a plain call": lambda d: d(X, 0.5),
+    "log_likelihood": lambda d: likelihood.log_likelihood(None, d, SCHEDULE, X),
+    "adaptive_ode": lambda d: solvers.adaptive_ode(d, SCHEDULE, X),
+    "adaptive_sde": lambda d: solvers.adaptive_sde(KEY, d, SCHEDULE, X),
+    "invert": lambda d: solvers.invert(d, SCHEDULE, solvers.Heun(), X, TS),
+    "parallel_sample": lambda d: solvers.parallel_sample(d, SCHEDULE, solvers.Euler(), X, TS),
+    "log_probs": lambda d: solvers.sample_with_log_probs(KEY, d, SCHEDULE, solvers.Ancestral(), X, TS),
+    "bound": lambda d: likelihood.variational_bound(KEY, d, SCHEDULE, X),
+}
+
+
+@pytest.mark.parametrize("name", CONSUMERS)
+def test_what_cannot_carry_memory_refuses_it(name):
+    for denoiser in (APG, WRAPPED):
+        with pytest.raises(
+            ValueError, match=r"denoiser must be without memory here, .* set momentum=None, or carry it"
+        ):
+            CONSUMERS[name](denoiser)

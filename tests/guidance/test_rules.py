@@ -1,0 +1,170 @@
+"""Shared network calls: how many there are, with how many rows, and what XLA merges."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+from rule_cases import PAIRS, SCHEDULE, same
+
+from scorekit import Prediction, guidance, predictions, solvers
+from scorekit.guidance import apg, branches, classifier_free, classifier_free_batched, compose, rescale, rule
+
+X = jax.random.normal(jax.random.key(0), (5, 2))
+T = jnp.float32(0.4)
+
+
+class Labelled:
+    """A conditional denoiser that counts its calls and the rows of each."""
+
+    def __init__(self):
+        self.rows = []
+
+    def __call__(self, x_t, t, label):
+        self.rows.append(jax.tree.leaves(x_t)[0].shape[0])
+        shift = label[:, None].astype(jnp.float32) * (1.0 + jnp.reshape(t, (-1, 1)))
+        return Prediction(jax.tree.map(lambda x: x + shift, x_t), jax.tree.map(lambda x: x - shift, x_t))
+
+
+@pytest.mark.parametrize("t", [T, jnp.linspace(0.1, 0.9, 5)])
+def test_one_batched_call_equals_two(t):
+    labels, null, conditional = jnp.arange(5), jnp.int32(9), Labelled()
+    batched = classifier_free_batched(conditional, labels, null, 3.0)(X, t)
+    assert conditional.rows == [10]
+    at = lambda label: lambda x, t: conditional(x, t, jnp.broadcast_to(label, (5,)))
+    two = classifier_free(at(labels), at(null), 3.0)(X, t)
+    assert conditional.rows == [10, 5, 5]
+    same(batched, two)
+
+
+def test_batched_takes_trees():
+    x = {"a": X, "b": 2 * X}
+    out = classifier_free_batched(Labelled(), jnp.arange(5), jnp.int32(9), 1.0)(x, T)
+    same(out.x0["b"], 2 * X + jnp.arange(5)[:, None] * 1.4)
+
+
+def test_batched_takes_a_null_for_each_leaf_of_the_condition():
+    condition = {"label": jnp.arange(5), "text": jnp.linspace(0.0, 1.0, 10).reshape(5, 2)}
+    null = {"label": 9, "text": jnp.array([0.5, -0.5])}
+
+    def conditional(x, t, c):
+        assert c["label"].dtype == jnp.int32
+        return Prediction(x + t + (0.1 * c["label"] + c["text"] @ jnp.array([1.0, 2.0]))[:, None], x)
+
+    nulls = {"label": jnp.full(5, 9), "text": jnp.tile(null["text"], (5, 1))}
+    branches = (lambda x, t, c=c: conditional(x, t, c) for c in (condition, nulls))
+    same(classifier_free_batched(conditional, condition, null, 3.0)(X, T), classifier_free(*branches, 3.0)(X, T))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_every_rule_of_two_branches_makes_one_call(name):
+    """Of twice the rows; a rule of two unrelated denoisers makes one for each, even if it names one of them twice."""
+    x, network = jnp.ones((5, 4, 2)), Labelled()
+    conditional = lambda x, t, label: network(x[..., 0], t, label).x0[..., None] * jnp.ones(2)
+    conditional = Partial(_as_v, conditional)
+    cond, uncond = branches(conditional, jnp.arange(5), 9)
+    of_branches = PAIRS[name](cond, uncond, SCHEDULE, 3.0)
+    apart = [Partial(conditional, **{"label": jnp.full(5, k)}) for k in (1, 9)]
+    of_two = PAIRS[name](*apart, SCHEDULE, 3.0)
+    # Inside a lax.cond a call is a program of its own: the guided one, the plain one, and a plain one around it.
+    expected = {"interval": ([10, 5], [5, 5, 5]), "nested": ([10, 5, 5], [5, 5, 5, 5])}.get(name, ([10], [5, 5]))
+    for built, rows in zip((of_branches, of_two), expected, strict=True):
+        network.rows.clear()
+        jax.make_jaxpr(lambda x, built=built: _once(built, x))(x)
+        assert sorted(network.rows) == sorted(rows)
+
+
+def _as_v(network, x, t, label):
+    return predictions.V().to_prediction(network(x, t, label), x, t, SCHEDULE)
+
+
+def _once(built, x):
+    return guidance.predict(built, guidance.init_memory(built, x), x, T)[0]
+
+
+def test_a_rule_asks_only_for_the_branches_that_it_uses():
+    network = Labelled()
+    a, b, c, null = branches(network, 1, 2, 3, jnp.int32(9))
+    compose(null, [a, c], [2.0, -1.0])(X, T)
+    b(X, T)
+    classifier_free(b, compose(null, [a, b], [1.0, 1.0]), 2.0)(X, T)
+    assert network.rows == [15, 5, 15]
+
+
+def test_composition_of_branches_is_that_of_denoisers():
+    network = Labelled()
+    a, b, null = branches(network, 1, jnp.arange(5), 9)
+    expected = [3.0 * x - (1.5 - 0.5) * y for x, y in zip(a(X, T), null(X, T), strict=True)]
+    expected = [e - 1.0 * y for e, y in zip(expected, b(X, T), strict=True)]
+    same(compose(null, [a, b], [3.0, -1.0])(X, T), Prediction(*expected), atol=1e-4)
+
+
+def test_calls_stay_shared_through_jit_and_nesting():
+    network = Labelled()
+    cond, uncond = branches(Partial(_as_v, Partial(lambda x, t, label: network(x, t, label).x0)), jnp.arange(5), 9)
+    built = rescale(apg(cond, uncond, SCHEDULE, 3.0, norm_threshold=0.5), cond, SCHEDULE)
+    same(jax.jit(lambda d, x: d(x, T))(built, X), built(X, T))
+    ts = solvers.grids.uniform(3)
+    jax.jit(solvers.sample)(None, built, SCHEDULE, solvers.Heun(), X, ts)
+    assert network.rows == [10, 10, 10]
+
+
+def dense(weights, x, t, label):
+    out = jnp.tanh((x + jnp.reshape(label, (-1, 1)) + t) @ weights) @ weights
+    return predictions.V().to_prediction(out, x, t, SCHEDULE)
+
+
+def test_xla_merges_the_same_call_in_one_program():
+    """Even where identity was lost, because the parts crossed ``jit`` one by one; not out of the branch of a cond."""
+    weights, x = 0.1 * jnp.ones((96, 96)), jnp.ones((8, 96))
+    conditional = Partial(dense, weights)
+    cond, uncond = branches(conditional, jnp.ones(8), 0.0)
+    network = 2 * 2 * 8 * 96 * 96  # of one branch
+
+    def calls(build, *parts):
+        program = jax.jit(lambda x, *parts: build(*parts)(x, T)).lower(x, *parts).compile()
+        return program.cost_analysis()["flops"] / network
+
+    guided = lambda c, u: apg(c, u, SCHEDULE, 2.0)
+    assert calls(lambda: cond) == pytest.approx(1.0, abs=0.15)
+    assert calls(lambda: classifier_free(cond, uncond, 2.0)) == pytest.approx(2.0, abs=0.15)
+    assert calls(lambda: rescale(guided(cond, uncond), cond, SCHEDULE)) == pytest.approx(2.0, abs=0.25)
+    assert calls(lambda c, u: rescale(guided(c, u), c, SCHEDULE), cond, uncond) == pytest.approx(2.0, abs=0.25)
+    inside = lambda c, u: guidance.interval(guided(c, u), c, SCHEDULE)
+    assert calls(lambda: rescale(inside(cond, uncond), cond, SCHEDULE)) > 2.9
+
+
+def test_rows_of_an_example_are_neighbours():
+    """So that a batch that is split over devices needs no communication."""
+    seen = []
+
+    def conditional(x, t, label):
+        seen.append((x[:, 0], t, label))
+        return Prediction(x, x)
+
+    times = jnp.linspace(0.1, 0.5, 5)
+    classifier_free_batched(conditional, jnp.arange(5), 9, 2.0)(X, times)
+    x, t, label = seen[0]
+    np.testing.assert_array_equal(x, np.repeat(X[:, 0], 2))
+    np.testing.assert_array_equal(t, np.repeat(times, 2))
+    np.testing.assert_array_equal(label, [0, 9, 1, 9, 2, 9, 3, 9, 4, 9])
+
+
+def test_conditions_of_another_batch_are_refused():
+    with pytest.raises(
+        ValueError, match=r"conditions must have a leading axis of 5, one for each example, got shape \(4"
+    ):
+        classifier_free_batched(Labelled(), jnp.arange(4), 9, 2.0)(X, T)
+
+
+def warmer(predictions, x_t, t, amount):
+    (prediction,) = predictions
+    return Prediction(prediction.x0 + amount, prediction.eps)
+
+
+def test_your_own_rule_nests_like_the_others():
+    network = Labelled()
+    cond, uncond = branches(network, jnp.arange(5), 9)
+    built = rescale(rule(warmer, (classifier_free(cond, uncond, 2.0),), 0.5), cond, SCHEDULE, 0.0)
+    same(built(X, T).x0, classifier_free(cond, uncond, 2.0)(X, T).x0 + 0.5)
+    assert network.rows == [10, 10]
