@@ -10,6 +10,7 @@ from experiments import build, classifier, evaluation, model
 from experiments.config import Config, ConfigError, check_config, filled, load_resolved
 from experiments.configs import base
 from experiments.datasets import Dataset, load_dataset
+from experiments.model import NO_EXTRAS, Extras
 from scorekit import training
 from scorekit.typing import PyTree
 
@@ -22,7 +23,7 @@ class Experiment(NamedTuple):
     generate: evaluation.Generate
     params: PyTree
     step: int
-    extras: model.Extras
+    extras: Extras
 
 
 def config_path(workdir: str | None) -> str:
@@ -93,9 +94,9 @@ def _restore(given: str, workdir: Path, step: int | None, average: str | None) -
         raise ConfigError(f"{given}: {error}") from error
 
 
-def _extras(config: Config, workdir: Path, step: int) -> model.Extras:
+def _extras(config: Config, workdir: Path, step: int) -> Extras:
     """What the rules of ``config.guidance`` read from other checkpoints."""
-    extras = model.NO_EXTRAS
+    extras = NO_EXTRAS
     if "autoguidance" in config.guidance:
         weaker = config.rules.autoguidance
         if weaker.step >= step:

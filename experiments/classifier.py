@@ -25,10 +25,13 @@ from experiments.config import (
 )
 from experiments.configs import base_classifier
 from experiments.datasets import Dataset
-from scorekit import denoisers, losses, training
+from scorekit import losses, training
 from scorekit import times as time_samplers
 from scorekit.predictions import bounded_log_snr
 from scorekit.typing import Array, Key, PyTree, Schedule
+
+_CLEAN = 12.0
+"""The log-SNR, in nats, above which a pixel of 256 levels is not changed by the noise: sigma is a third of a level."""
 
 
 class Classifier(NamedTuple):
@@ -77,17 +80,20 @@ def init_params(built: Classifier, shape: tuple[int, ...], key: Key) -> PyTree:
     return jax.jit(built.module.init)(key, jnp.zeros((1, *shape)), jnp.zeros(1))
 
 
-def _at_clean(apply, params, level, x_t, t):
+def _told(apply, params, schedule, x_t, t):
+    return apply(params, x_t, 0.25 * jnp.clip(bounded_log_snr(t, schedule), -_CLEAN, _CLEAN))
+
+
+def _told_clean(apply, params, x_t, t):
     del t
-    return apply(params, x_t, level)
+    return apply(params, x_t, 0.25 * _CLEAN)
 
 
 def logits(built: Classifier, params: PyTree) -> Callable[[Array, Array], Array]:
-    """``(x_t, t) -> logits``; it is told the log-SNR, not t, and a clean one that of t = 0 at any time."""
+    """``(x_t, t) -> logits``; it is told the log-SNR within +-12, not t, and a clean one that of clean data always."""
     if built.clean:
-        level = 0.25 * bounded_log_snr(0.0, built.schedule)
-        return Partial(_at_clean, built.module.apply, params, level)
-    return denoisers.condition_on_log_snr(Partial(built.module.apply, params), built.schedule)
+        return Partial(_told_clean, built.module.apply, params)
+    return Partial(_told, built.module.apply, params, built.schedule)
 
 
 def make_prepare(built: Classifier, dataset: Dataset):
@@ -168,7 +174,7 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
         raise ConfigError(
             f"{given}: there is no run here (no config.json); train one with experiments.train_classifier"
         )
-    own = load_resolved(path)
+    own: Config = load_resolved(path)
     if "classifier" not in own:
         raise ConfigError(f"{given}: this run is no classifier; train one with experiments.train_classifier")
     own = filled(own, base_classifier.get_config())

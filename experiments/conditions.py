@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +77,7 @@ def shape_of(extract: Extract | None, shape: tuple[int, ...]) -> tuple[int, ...]
         raise ConfigError(f"config.data.map: {error}") from error
 
 
-def sizes(found: Mapping[str, Extract], shape: tuple[int, ...]) -> dict[str, tuple[int, ...] | int | None]:
+def sizes(found: Mapping[str, Extract], shape: tuple[int, ...]) -> dict[str, Any]:
     """``vector_size`` and ``map_shape`` of a network for examples of this shape."""
     vector = shape_of(found.get("vector"), shape)
     return {"vector_size": vector and math.prod(vector), "map_shape": shape_of(found.get("dense_map"), shape)}

@@ -208,7 +208,7 @@ def descend(config: ConfigDict, path: str) -> Any:
     return found
 
 
-def filled(config: ConfigDict, defaults: ConfigDict) -> ConfigDict:
+def filled(config: Config, defaults: ConfigDict) -> Config:
     """``config``, read from a file, with the fields at None that ``defaults`` has at None, of their types.
 
     A number at None is the default of whatever is named, and a config that was saved before the number existed meant

@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from experiments.conditions import dropout_rates
 from experiments.config import Config, ConfigError, call, choice, leaves, numbers_of, require, resolve, shown
 from scorekit import guidance
+from scorekit.guidance.rules import number_at
 from scorekit.typing import Denoiser, Schedule
 
 OFFERED = (
@@ -68,8 +69,7 @@ def _compose(cond, uncond, labelled, guidance_scale, labels: tuple, weights: tup
 
 
 def _scale_of_band(guidance_scale, factor, t):
-    scale = guidance_scale(t) if callable(guidance_scale) else guidance_scale
-    return 1.0 + factor * (scale - 1.0)
+    return 1.0 + factor * (number_at(guidance_scale, t) - 1.0)
 
 
 def _frequency_decoupled(cond, uncond, guidance_scale, factors: tuple = (1.0, 0.5)):

@@ -56,7 +56,7 @@ def train(config: Config, workdir: Path, dataset: Dataset) -> classifier.Curve:
 
 def plain_config(config: Config) -> Config:
     """The config of the same classifier on clean data alone."""
-    plain = ConfigDict(config.to_dict())
+    plain: Config = ConfigDict(config.to_dict())
     plain.loss.clean, plain.evaluation.plain = True, False
     return plain.lock()
 

@@ -101,9 +101,13 @@ def test_nothing_but_progress_on_stderr(finished):
 
 def test_sample_and_evaluate_work_from_any_checkpoint(finished, environment):
     workdir = finished[0]
-    code, out, err = run(environment, "sample", f"--workdir={workdir}", "--num=7", "--labels=1,2", "--step=40")
+    guidance = ["--config.guidance=autoguidance,interval", "--config.rules.autoguidance.step=20",
+                "--config.rules.interval.noise_max=5", "--config.sampling.guidance_scale=2"]  # fmt: skip
+    code, out, err = run(
+        environment, "sample", f"--workdir={workdir}", "--num=7", "--labels=1,2", "--step=40", *guidance
+    )
     assert code == 0, err
-    assert "step 40" in out
+    assert "step 40 at γ = 2, autoguidance + interval" in out
     with np.load(workdir / "samples" / "sample.npz") as archive:
         assert archive["x"].shape == (7, 2)
         assert archive["label"].tolist() == [1, 2, 1, 2, 1, 2, 1]
@@ -209,7 +213,8 @@ def test_a_corrupted_newest_checkpoint_is_named_and_passed_over(finished, enviro
         (["--config.network.name=mlp"], ["network.name=mlp", "must be unet"]),
         (["--config.loss.label_dropout=0"], ["label_dropout=0.0", "null token"]),
         (["--config.schedule.beta_min=0.1"], ["schedule.beta_min=0.1", "cosine takes s"]),
-        (["--config.sampling.guidance_noise_min=3", "--config.sampling.guidance_noise_max=2"], ["noise_min=3.0"]),
+        (["--config.guidance=interval,classifier_free"], ["interval has nothing to wrap"]),
+        (["--config.guidance=autoguidance", "--config.rules.autoguidance.step=2"], ["train with another rule"]),
     ],
 )
 def test_refusals_come_before_anything_is_compiled(arguments, words, tmp_path, capsys, monkeypatch, load_program):
