@@ -1,9 +1,11 @@
 """Opening a finished or running experiment from its folder."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 from ml_collections import ConfigDict
 
 from experiments import build, classifier, evaluation, model
@@ -79,22 +81,23 @@ def open_experiment(
     config = filled(config, base.get_config())
     check_config(config, base.get_config())
     build.check_choices(config, scales)
-    average = None if config.sampling.ema == "none" else config.sampling.ema
-    found, params = _restore(f"--workdir={workdir}", workdir, step, average)
     dataset = load_dataset(config)
     built = model.build_model(config, dataset)
-    extras = _extras(config, workdir, found)
+    like = jax.eval_shape(functools.partial(model.init_params, built), jax.random.key(0))
+    found, params = _restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
+    extras = _extras(config, workdir, found, like)
     return Experiment(dataset, built, model.make_sampler(config, built, dataset, extras), params, found, extras)
 
 
-def _restore(given: str, workdir: Path, step: int | None, average: str | None) -> tuple[int, PyTree]:
+def _restore(given: str, workdir: Path, step: int | None, ema: str, like: PyTree) -> tuple[int, PyTree]:
+    decay = None if ema == "none" else ema
     try:
-        return training.restore_params(workdir / "checkpoints", step=step, decay=average)
+        return training.restore_params(workdir / "checkpoints", step=step, decay=decay, like=like)
     except (ValueError, FileNotFoundError) as error:
         raise ConfigError(f"{given}: {error}") from error
 
 
-def _extras(config: Config, workdir: Path, step: int) -> Extras:
+def _extras(config: Config, workdir: Path, step: int, like: PyTree) -> Extras:
     """What the rules of ``config.guidance`` read from other checkpoints."""
     extras = NO_EXTRAS
     if "autoguidance" in config.guidance:
@@ -103,9 +106,8 @@ def _extras(config: Config, workdir: Path, step: int) -> Extras:
             raise ConfigError(
                 f"config.rules.autoguidance.step={weaker.step}: must be a step before that of the model, {step}"
             )
-        average = config.sampling.ema if weaker.ema is None else weaker.ema
-        given = f"config.rules.autoguidance.step={weaker.step}"
-        _, weak = _restore(given, workdir, weaker.step, None if average == "none" else average)
+        ema = config.sampling.ema if weaker.ema is None else weaker.ema
+        _, weak = _restore(f"config.rules.autoguidance.step={weaker.step}", workdir, weaker.step, ema, like)
         extras = extras._replace(weak=weak)
     if "classifier" in config.guidance:
         extras = extras._replace(classifier=classifier.open_logits(config, config.rules.classifier))

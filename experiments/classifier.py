@@ -22,6 +22,7 @@ from experiments.config import (
     leaves,
     load_resolved,
     require,
+    shown,
 )
 from experiments.configs import base_classifier
 from experiments.datasets import Dataset
@@ -53,6 +54,8 @@ class Curve(NamedTuple):
 
 def check(config: Config) -> None:
     """Refuses a config that cannot be run, before anything is compiled."""
+    if "network" in config:
+        raise ConfigError("config.network: this is the config of a model; train it with experiments.train")
     check_config(config, base_classifier.get_config())
     if config.data.name == "ring":
         raise ConfigError("config.data.name=ring: must be a data set of images")
@@ -80,20 +83,19 @@ def init_params(built: Classifier, shape: tuple[int, ...], key: Key) -> PyTree:
     return jax.jit(built.module.init)(key, jnp.zeros((1, *shape)), jnp.zeros(1))
 
 
-def _told(apply, params, schedule, x_t, t):
-    return apply(params, x_t, 0.25 * jnp.clip(bounded_log_snr(t, schedule), -_CLEAN, _CLEAN))
+def _told(network, schedule, x_t, t):
+    return network(x_t, 0.25 * jnp.clip(bounded_log_snr(t, schedule), -_CLEAN, _CLEAN))
 
 
-def _told_clean(apply, params, x_t, t):
+def _told_clean(network, x_t, t):
     del t
-    return apply(params, x_t, 0.25 * _CLEAN)
+    return network(x_t, 0.25 * _CLEAN)
 
 
 def logits(built: Classifier, params: PyTree) -> Callable[[Array, Array], Array]:
     """``(x_t, t) -> logits``; it is told the log-SNR within +-12, not t, and a clean one that of clean data always."""
-    if built.clean:
-        return Partial(_told_clean, built.module.apply, params)
-    return Partial(_told, built.module.apply, params, built.schedule)
+    network = Partial(built.module.apply, params)
+    return Partial(_told_clean, network) if built.clean else Partial(_told, network, built.schedule)
 
 
 def make_prepare(built: Classifier, dataset: Dataset):
@@ -180,7 +182,7 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
     own = filled(own, base_classifier.get_config())
     check(own)
     for field in ("noise_factor", "schedule", "data.name"):
-        theirs, ours = (_plain(descend(c, field)) for c in (own, config))
+        theirs, ours = (_in_short(descend(c, field)) for c in (own, config))
         if theirs != ours:
             raise ConfigError(
                 f"{given}: was trained with config.{field}={theirs}, the model with {ours}; train another"
@@ -194,5 +196,9 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
     return logits(build_classifier(own, num_classes), params)
 
 
-def _plain(value: Any) -> Any:
-    return dict(leaves(value)) if isinstance(value, ConfigDict) else value
+def _in_short(value: Any) -> str:
+    """A value, or what a section names with the numbers that are set."""
+    if not isinstance(value, ConfigDict):
+        return shown(value)
+    numbers = [f"{name}={shown(number)}" for name, number in leaves(value) if name != "name" and number is not None]
+    return " ".join([value.name, *numbers])

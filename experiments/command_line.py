@@ -122,7 +122,7 @@ def _literal(text: str) -> Any:
     try:
         return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
     except (ValueError, SyntaxError):
-        return tuple(text.split(",")) if "," in text else text
+        return tuple(part.strip() for part in text.split(",")) if "," in text else text
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:

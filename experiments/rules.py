@@ -83,9 +83,13 @@ def _autoguidance(cond, weak, guidance_scale, step: int, ema: str | None = None)
     return guidance.autoguidance(cond, weak, guidance_scale)
 
 
-def _classifier(uncond, log_likelihood, schedule, guidance_scale, workdir: str, step: int | None = None):
+def _classifier(
+    uncond, log_likelihood, schedule, guidance_scale, workdir: str, step: int | None = None, noise_max: float = 20.0
+):
+    """Above ``noise_max`` it is not asked: alpha -> 0 magnifies what is left of a learned gradient there."""
     del workdir, step
-    return guidance.classifier_guidance(uncond, log_likelihood, schedule, guidance_scale)
+    guided = guidance.classifier_guidance(uncond, log_likelihood, schedule, guidance_scale)
+    return guidance.interval(guided, uncond, schedule, 0.0, noise_max)
 
 
 RULES: Mapping[str, Rule] = {

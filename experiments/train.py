@@ -30,6 +30,8 @@ _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Call jax.distributed.ini
 
 def check(config: Config) -> None:
     """Refuses a config that cannot be run, before anything is compiled."""
+    if "classifier" in config:
+        raise ConfigError("config.classifier: this is the config of a classifier; train it with train_classifier")
     check_config(config, base.get_config())
     points = config.data.name == "ring"
     if points != (config.network.name == "mlp"):

@@ -13,5 +13,6 @@ def get_config():
     config.loss.label_dropout = 0.1
     config.loss.map_dropout = 0.1
     config.loss.joint_dropout = 0.1
+    config.evaluation.num_samples = 297  # one for each held-out scan
     config.evaluation.guidance_scales = (0.0, 1.0, 2.0)
     return config

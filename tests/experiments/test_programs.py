@@ -251,3 +251,52 @@ def test_an_empty_folder_is_told_apart(environment, tmp_path):
     code, _, err = run(environment, "sample", f"--workdir={tmp_path}")
     assert code == 2
     assert "there is no run here" in err
+
+
+@pytest.mark.slow
+def test_a_classifier_is_trained_beside_a_plain_one_and_guides_a_model(environment, tmp_path):
+    tiny = ["--config=experiments/configs/digits_classifier.py", f"--workdir={tmp_path}/classifier",
+            "--config.classifier.channels=8", "--config.training.batch_size=8", "--config.training.warmup_steps=2",
+            "--config.training.checkpoint_every=2", "--config.evaluation.levels=3",
+            "--config.evaluation.draws=1"]  # fmt: skip
+    code, out, err = run(environment, "train_classifier", *tiny, "--config.training.steps=4")
+    assert code == 0, err
+    assert "accuracy, noisy  accuracy, clean" in out
+    found = json.loads((tmp_path / "classifier" / "evaluation.json").read_text())
+    assert set(found) == {"noisy", "clean"}
+    assert len(found["noisy"]["accuracy"]) == 4
+    assert (tmp_path / "classifier" / "accuracy.png").stat().st_size > 0
+    code, out, err = run(environment, "train_classifier", *tiny, "--config.training.steps=6")
+    assert code == 0, err
+    assert out.count("resuming  from step 4") == 2
+    smoke = f"--workdir={tmp_path}/smoke"
+    code, _, err = run(environment, "train", "--config=experiments/configs/smoke.py", smoke)
+    assert code == 0, err
+    drawn = []
+    for folder in ("classifier", "classifier/plain"):
+        code, out, err = run(
+            environment, "sample", smoke, "--num=4", "--config.guidance=classifier,dynamic_threshold",
+            f"--config.rules.classifier.workdir={tmp_path}/{folder}",
+        )  # fmt: skip
+        assert code == 0, err
+        assert "classifier + dynamic_threshold" in out
+        with np.load(tmp_path / "smoke" / "samples" / "sample.npz") as archive:
+            drawn.append(archive["x"])
+    assert not np.array_equal(*drawn)
+
+
+@pytest.mark.slow
+def test_a_model_told_a_map_and_a_vector_is_trained_sampled_and_evaluated(environment, tmp_path):
+    workdir = f"--workdir={tmp_path}"
+    given = ["--config.data.map.name=average_pool", "--config.data.vector.name=moments"]
+    code, out, err = run(environment, "train", "--config=experiments/configs/smoke.py", workdir, *given)
+    assert code == 0, err
+    assert "RMSE of the dense map" in out
+    assert "RMSE of the vector" in out
+    assert (tmp_path / "maps.png").stat().st_size > 0
+    code, out, err = run(environment, "sample", workdir, "--num=3", "--labels=5")
+    assert code == 0, err
+    assert (tmp_path / "samples" / "sample_maps.png").stat().st_size > 0
+    code, _, err = run(environment, "sample", workdir, "--config.data.map.name=none")  # which it was trained with
+    assert code == 2
+    assert "does not fit" in err

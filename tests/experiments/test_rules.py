@@ -149,7 +149,7 @@ def by_hand(cond, uncond, other, weak, log_likelihood, schedule):
         ("compose", {"rules.compose.labels": "5,", "rules.compose.weights": "0.7,"},
          g.compose(uncond, [cond, other], [3.0, 0.7])),
         ("autoguidance", {"rules.autoguidance.step": "1"}, g.autoguidance(cond, weak, 3.0)),
-        ("classifier", {"rules.classifier.workdir": "somewhere"},
+        ("classifier", {"rules.classifier.workdir": "somewhere", "rules.classifier.noise_max": "50"},
          g.classifier_guidance(uncond, log_likelihood, schedule, 3.0)),
         ("classifier,interval", {"rules.classifier.workdir": "somewhere", **inside},
          g.interval(g.classifier_guidance(uncond, log_likelihood, schedule, 3.0), uncond, schedule, 0.5, 5.0)),
@@ -234,7 +234,7 @@ def test_a_classifier_must_be_one_and_of_the_same_data_and_schedule(tmp_path):
         at()
     own.schedule.name = "linear_vp"
     save_resolved(own, tmp_path / "config.json")
-    with pytest.raises(ConfigError, match=r"was trained with config\.schedule="):
+    with pytest.raises(ConfigError, match=r"was trained with config\.schedule=linear_vp, the model with cosine"):
         at()
     own.schedule.name = "cosine"
     save_resolved(own, tmp_path / "config.json")
@@ -243,6 +243,24 @@ def test_a_classifier_must_be_one_and_of_the_same_data_and_schedule(tmp_path):
     with pytest.raises(ConfigError, match="this run is a classifier"):
         checkpoint.saved_config(str(tmp_path))
     check_config(load_resolved(tmp_path / "config.json"), own)
+
+
+def test_a_classifier_crosses_jit_and_a_clean_one_is_told_nothing_of_the_noise():
+    config = digits_classifier.get_config()
+
+    class Told:
+        """Its logits are what it is told."""
+
+        def apply(self, params, x, noise):
+            return params * x + jnp.broadcast_to(noise, x.shape[:1])[:, None]
+
+    built = classifier.build_classifier(config, 10)._replace(module=Told())  # type: ignore[arg-type]
+    run = jax.jit(lambda logits, t: logits(jnp.zeros((2, 1)), t))
+    at = lambda b, t: np.asarray(run(classifier.logits(b, jnp.float32(2.0)), t))[:, 0]
+    levels = 0.25 * np.asarray(built.schedule.log_snr(jnp.array([0.3, 0.9])))
+    np.testing.assert_allclose(at(built, jnp.array([0.3, 0.9])), levels, rtol=1e-5)
+    np.testing.assert_array_equal(at(built, jnp.array([0.0, 1.0])), [3.0, -3.0])
+    np.testing.assert_array_equal(at(built._replace(clean=True), jnp.array([0.3, 1.0])), [3.0, 3.0])
 
 
 # ---- conditions -----------------------------------------------------------------------------------------------------
