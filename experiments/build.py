@@ -1,17 +1,19 @@
 """From names and numbers in a config to the functions of the library: the only place where strings are resolved."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from experiments import rules
+from experiments.conditions import check_dropout
 from experiments.config import Config, ConfigError, choice, require, resolve
-from scorekit import guidance, predictions, schedules, solvers, times, training, weightings
-from scorekit.networks import MLP, UNet
+from scorekit import predictions, schedules, solvers, times, training, weightings
+from scorekit.networks import MLP, Classifier, UNet
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
-from scorekit.typing import Array, Denoiser, Schedule, Solver, Weighting
+from scorekit.typing import Array, Schedule, Solver, Weighting
 
 SCHEDULES: Mapping[str, Callable] = {
     "cosine": schedules.cosine,
@@ -61,6 +63,8 @@ TIMES: Mapping[str, Callable] = {
 
 def _unet(
     num_classes: int | None,
+    vector_size: int | None,
+    map_shape: tuple | None,
     channels: int = 32,
     multipliers: tuple = (1, 2),
     blocks: int = 1,
@@ -75,15 +79,54 @@ def _unet(
         attention_resolutions=attention_resolutions,
         heads=heads,
         num_classes=num_classes,
+        vector_size=vector_size,
+        map_shape=map_shape,
         dtype=jnp.dtype(dtype),
     )
 
 
-def _mlp(num_classes: int | None, features: int = 128, blocks: int = 3, dtype: str = "float32") -> MLP:
-    return MLP(features=features, blocks=blocks, num_classes=num_classes, dtype=jnp.dtype(dtype))
+def _mlp(
+    num_classes: int | None,
+    vector_size: int | None,
+    map_shape: tuple | None,
+    features: int = 128,
+    blocks: int = 3,
+    dtype: str = "float32",
+) -> MLP:
+    return MLP(
+        features=features,
+        blocks=blocks,
+        num_classes=num_classes,
+        vector_size=vector_size,
+        map_shape=map_shape,
+        dtype=jnp.dtype(dtype),
+    )
 
 
 NETWORKS: Mapping[str, Callable] = {"mlp": _mlp, "unet": _unet}
+
+
+def _classifier(
+    num_classes: int,
+    channels: int = 32,
+    multipliers: tuple = (1, 2),
+    blocks: int = 1,
+    attention_resolutions: tuple = (),
+    heads: int = 1,
+    dtype: str = "float32",
+) -> Classifier:
+    return Classifier(
+        num_classes=num_classes,
+        channels=channels,
+        multipliers=multipliers,
+        blocks=blocks,
+        attention_resolutions=attention_resolutions,
+        heads=heads,
+        dtype=jnp.dtype(dtype),
+    )
+
+
+CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _classifier}
 
 SOLVERS: Mapping[str, Callable] = {
     "adams_bashforth": solvers.AdamsBashforth,
@@ -121,12 +164,6 @@ GRIDS: Mapping[str, Callable] = {
     "uniform": lambda n, t_max=1.0, t_min=0.0: solvers.grids.uniform(n, t_max, t_min),
 }
 
-THRESHOLDS: Mapping[str, Callable] = {
-    "dynamic": guidance.dynamic_threshold,
-    "none": lambda denoiser: denoiser,
-    "static": guidance.static_threshold,
-}
-
 
 def build_schedule(config: Config) -> Schedule:
     """The schedule, shifted by ``config.noise_factor``."""
@@ -150,11 +187,29 @@ def build_times(config: Config) -> TimeSampler:
     return resolve(config, "loss.times", TIMES)
 
 
-def build_network(config: Config, num_classes: int | None):
-    """The Flax module."""
+def build_network(
+    config: Config,
+    num_classes: int | None,
+    *,
+    vector_size: int | None = None,
+    map_shape: tuple[int, ...] | None = None,
+):
+    """The Flax module for these conditions."""
+    return _build_module(
+        config, "network", NETWORKS, num_classes=num_classes, vector_size=vector_size, map_shape=map_shape
+    )
+
+
+def build_classifier(config: Config, num_classes: int) -> Classifier:
+    """The Flax module of a classifier's config."""
+    return _build_module(config, "classifier", CLASSIFIERS, num_classes=num_classes)
+
+
+def _build_module(config, section, table, **offered):
     dtypes = ("float32", "bfloat16", None)
-    require(config.network.dtype in dtypes, "network.dtype", config.network.dtype, "float32 or bfloat16")
-    return resolve(config, "network", NETWORKS, num_classes=num_classes)
+    dtype = config[section].dtype
+    require(dtype in dtypes, f"{section}.dtype", dtype, "float32 or bfloat16")
+    return resolve(config, section, table, **offered)
 
 
 def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
@@ -177,42 +232,39 @@ def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
     return solver, ts
 
 
-def apply_threshold(config: Config, denoiser: Denoiser, schedule: Schedule) -> Denoiser:
-    """The denoiser behind the chosen thresholding."""
-    return resolve(config, "sampling.threshold", THRESHOLDS, denoiser=denoiser, schedule=schedule)
+def check_choices(config: Config, scales: Sequence[float] | None = None) -> None:
+    """Refuses unknown names and impossible combinations; compiles nothing.
 
-
-def check_choices(config: Config) -> None:
-    """Refuses unknown names and impossible combinations; compiles nothing."""
+    Args:
+      config: the whole config.
+      scales: the guidance scales that are to be sampled at; by default all that the config names.
+    """
     schedule = build_schedule(config)
     build_target(config)
     build_weighting(config, schedule)
     build_times(config)
     build_network(config, 10)
     build_sampler(config, schedule)
-    apply_threshold(config, lambda x, t: None, schedule)  # type: ignore[arg-type, return-value]
-    choice("training.parallel", config.training.parallel, ("jit", "pmap"))
-    training = config.training
-    for field in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "sample_every", "skip_limit"):
-        require(training[field] >= 1, f"training.{field}", training[field], "at least 1")
-    require(
-        0 <= training.warmup_steps < training.steps,
-        "training.warmup_steps",
-        training.warmup_steps,
-        f"at least 0 and below training.steps={training.steps}",
-    )
-    for decay in training.ema_decays:
-        require(0 <= decay < 1, "training.ema_decays", training.ema_decays, "decays in [0, 1)")
-    decays = tuple(map(str, training.ema_decays)) or ("none",)
+    check_training(config)
+    decays = tuple(map(str, config.training.ema_decays)) or ("none",)
     choice("sampling.ema", config.sampling.ema, (*decays, "none"))
-    require(0 <= config.loss.label_dropout <= 1, "loss.label_dropout", config.loss.label_dropout, "in [0, 1]")
-    scales = (config.sampling.guidance_scale, *config.evaluation.guidance_scales)
-    guided = any(scale != 1 for scale in scales)
+    check_dropout(config)
+    if scales is None:
+        scales = (config.sampling.guidance_scale, *config.evaluation.guidance_scales)
+    rules.check(config, schedule, scales)
+
+
+def check_training(config: Config) -> None:
+    """Refuses a ``training`` section that no run could have."""
+    options = config.training
+    choice("training.parallel", options.parallel, ("jit", "pmap"))
+    for field in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "sample_every", "skip_limit"):
+        require(options[field] >= 1, f"training.{field}", options[field], "at least 1")
     require(
-        not guided or config.loss.label_dropout > 0,
-        "loss.label_dropout",
-        config.loss.label_dropout,
-        f"> 0: guidance scales {scales} need a trained null token",
+        0 <= options.warmup_steps < options.steps,
+        "training.warmup_steps",
+        options.warmup_steps,
+        f"at least 0 and below training.steps={options.steps}",
     )
-    low, high = config.sampling.guidance_noise_min, config.sampling.guidance_noise_max
-    require(0 <= low < high, "sampling.guidance_noise_min", low, f"in [0, sampling.guidance_noise_max={high})")
+    for decay in options.ema_decays:
+        require(0 <= decay < 1, "training.ema_decays", options.ema_decays, "decays in [0, 1)")

@@ -122,7 +122,7 @@ def _literal(text: str) -> Any:
     try:
         return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
     except (ValueError, SyntaxError):
-        return tuple(text.split(",")) if "," in text else text
+        return tuple(part.strip() for part in text.split(",")) if "," in text else text
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -147,7 +147,9 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str
     return rest, overrides
 
 
-def parse(argv: Sequence[str], config_file: Callable[[], str | None], flag_values: flags.FlagValues) -> ConfigDict:
+def parse(
+    argv: Sequence[str], config_file: Callable[[], ConfigDict | str | None], flag_values: flags.FlagValues
+) -> ConfigDict:
     """Parses a whole command line: absl's flags into ``flag_values``, then the config with its overrides.
 
     Raises:
@@ -162,10 +164,10 @@ def parse(argv: Sequence[str], config_file: Callable[[], str | None], flag_value
         raise ConfigError("; ".join(told.splitlines())) from error
     if positional:
         raise ConfigError(f"{positional[0]}: flags are given as --name=value")
-    path = config_file()
-    if path is None:
+    found = config_file()
+    if found is None:
         raise ConfigError("--config=FILE must be given before --config.field=value can be")
-    config = load_config(path)
+    config = found if isinstance(found, ConfigDict) else load_config(found)
     for field, text in overrides:
         override(config, field, text)
     return config
@@ -183,14 +185,14 @@ def refusals() -> Iterator[None]:
 
 def run(
     main: Callable[[ConfigDict], Any],
-    config_file: Callable[[], str | None],
+    config_file: Callable[[], ConfigDict | str | None],
     argv: list[str] | None = None,
 ) -> None:
     """``absl.app.run`` for ``main(config)``: parses the command line and tells a ``ConfigError`` in one line.
 
     Args:
       main: receives the locked config, overrides included.
-      config_file: called once absl's flags are parsed; returns the path of the config (``.py`` or ``.json``).
+      config_file: called once absl's flags are parsed; returns the config or its path (``.py`` or ``.json``).
       argv: the command line; ``sys.argv`` by default.
     """
 

@@ -129,21 +129,28 @@ def section(table: Mapping[str, Callable], name: str, /, *, offered: Sequence[st
     >>> section({"line": lambda slope=1.0: slope, "flat": lambda level=0.0: level}, "line", slope=2.0).to_dict()
     {'level': None, 'name': 'line', 'slope': 2.0}
     """
-    kinds = {"name": str}
-    for factory in table.values():
+    config = numbers_of(*table.values(), offered=offered)
+    with config.unlocked():
+        config.name = name
+    config.update(**numbers)
+    return config
+
+
+def numbers_of(*factories: Callable, offered: Sequence[str] = ()) -> ConfigDict:
+    """A section with a field, at None, for every argument of the factories but those that are ``offered``."""
+    kinds: dict[str, type] = {}
+    for factory in factories:
         for key, parameter in inspect.signature(factory).parameters.items():
             if key not in offered and parameter.kind is not parameter.VAR_KEYWORD:
                 kinds.setdefault(key, _field_type(parameter))
-    config = ConfigDict({key: config_dict.placeholder(kind) for key, kind in kinds.items()}).lock()
-    config.update(name=name, **numbers)
-    return config
+    return ConfigDict({key: config_dict.placeholder(kind) for key, kind in kinds.items()}).lock()
 
 
 def _field_type(parameter: inspect.Parameter) -> type:
     named = {"int": int, "bool": bool, "str": str, "tuple": tuple}
-    annotation = getattr(parameter.annotation, "__name__", parameter.annotation)
+    annotation = getattr(parameter.annotation, "__name__", str(parameter.annotation))
     default = type(parameter.default)
-    return named.get(str(annotation), default if default in (bool, str, tuple) else float)
+    return named.get(annotation.removesuffix(" | None"), default if default in (bool, str, tuple) else float)
 
 
 def resolve(config: ConfigDict, path: str, table: Mapping[str, Callable], **offered: Any) -> Any:
@@ -167,23 +174,61 @@ def resolve(config: ConfigDict, path: str, table: Mapping[str, Callable], **offe
     >>> resolve(ConfigDict({"shape": section(table, "line", slope=2.0)}), "shape", table)
     2.0
     """
-    fields: Any = config
-    for name in path.split("."):
-        fields = fields[name]
-    name = choice(f"{path}.name", fields.name, table)
-    parameters = inspect.signature(table[name]).parameters
-    numbers = {k: v for k, v in fields.items() if k != "name" and v is not None}
+    name = choice(f"{path}.name", descend(config, path).name, table)
+    return call(config, path, f"{path}.name={name}", table[name], **offered)
+
+
+def call(config: ConfigDict, path: str, chosen: str, factory: Callable, **offered: Any) -> Any:
+    """Calls ``factory`` with the numbers of the section ``config.<path>``; ``chosen`` is what chose it in a refusal.
+
+    The rest is as :func:`resolve`, which see.
+    """
+    parameters = inspect.signature(factory).parameters
+    numbers = {k: v for k, v in descend(config, path).items() if k != "name" and v is not None}
     takes = [key for key in parameters if key not in offered]
     for key, value in numbers.items():
-        of = f"left out, because {path}.name={name} takes {', '.join(takes) or 'no fields'}"
+        of = f"left out, because {chosen} takes {', '.join(takes) or 'no fields'}"
         require(key in takes, f"{path}.{key}", value, of + hint(key, takes))
     for key in takes:
         needed = parameters[key].default is inspect.Parameter.empty
-        require(not needed or key in numbers, f"{path}.{key}", None, f"set for {path}.name={name}")
+        require(not needed or key in numbers, f"{path}.{key}", None, f"set for {chosen}")
     try:
-        return table[name](**numbers, **{key: value for key, value in offered.items() if key in parameters})
+        return factory(**numbers, **{key: value for key, value in offered.items() if key in parameters})
+    except ConfigError:
+        raise
     except ValueError as error:
-        raise ConfigError(f"config.{path} ({name}): {error}") from error
+        raise ConfigError(f"config.{path} ({chosen.rpartition('=')[2]}): {error}") from error
+
+
+def descend(config: ConfigDict, path: str) -> Any:
+    """What ``config.<path>`` is."""
+    found: Any = config
+    for name in path.split("."):
+        found = found[name]
+    return found
+
+
+def filled(config: Config, defaults: ConfigDict) -> Config:
+    """``config``, read from a file, with the fields at None that ``defaults`` has at None, of their types.
+
+    A number at None is the default of whatever is named, and a config that was saved before the number existed meant
+    that; a file does not tell what type such a field has.
+
+    >>> defaults = ConfigDict({"rule": {"scale": None, "limit": None}, "steps": 5})
+    >>> filled(ConfigDict({"rule": {"scale": 2.0}}), defaults).to_dict()
+    {'rule': {'limit': None, 'scale': 2.0}}
+    """
+    unset = lambda value: all(v is None for _, v in leaves(value)) if isinstance(value, ConfigDict) else value is None
+    with config.unlocked():
+        for name, default in defaults.items():
+            if config.get(name) is None and unset(default):
+                if name in config:
+                    del config[name]  # with its type
+                is_section = isinstance(default, ConfigDict)
+                config[name] = default if is_section else config_dict.placeholder(defaults.get_type(name))
+            elif isinstance(default, ConfigDict) and isinstance(config.get(name), ConfigDict):
+                filled(config[name], default)
+    return config
 
 
 # ---- files -------------------------------------------------------------------------------------------------------

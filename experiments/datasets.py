@@ -97,3 +97,14 @@ class Ring(Dataset):
 def load_dataset(config: Config) -> Dataset:
     """The data set that ``config.data`` names."""
     return Ring() if config.data.name == "ring" else Images(config.data)
+
+
+def held_out_of(dataset: Dataset, labels: np.ndarray) -> np.ndarray:
+    """A test example for each label, those of a class in their order and from the first again when they run out."""
+    found = {k: np.flatnonzero(dataset.test["label"] == k) for k in np.unique(labels)}
+    seen = dict.fromkeys(found, 0)
+    rows = []
+    for label in labels:
+        rows.append(found[label][seen[label] % len(found[label])])
+        seen[label] += 1
+    return dataset.test["x"][rows]

@@ -2,6 +2,7 @@
 
     python -m experiments.evaluate --workdir=runs/digits --config.evaluation.guidance_scales=1,1.5,3
     python -m experiments.evaluate --workdir=runs/digits --step=1000 --config.sampling.solver.name=heun
+    python -m experiments.evaluate --workdir=runs/digits --config.guidance=apg,rescale --out=runs/digits/apg
 
 Prints the tables and writes ``evaluation_<step>.json`` and ``evaluation_<step>.html`` into ``workdir``.
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import command_line, evaluation, pictures, progress
-from experiments.checkpoint import config_path, open_experiment
+from experiments.checkpoint import open_experiment, saved_config
 from experiments.config import Config as ConfigFields
 from experiments.config import save_resolved
 from experiments.files import write_atomic
@@ -21,15 +22,16 @@ from experiments.report import Config, Figure, Heading, write_report
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train.")
 _STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the newest by default.")
+_OUT = flags.DEFINE_string("out", None, "Path of the results without ending; workdir/evaluation_<step> by default.")
 
 
 def main(config: ConfigFields) -> None:
     start = time.monotonic()
     workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
-    run = open_experiment(config, workdir, _STEP.value)
-    print(f"evaluating step {run.step:,} …", flush=True)
+    run = open_experiment(config, workdir, _STEP.value, config.evaluation.guidance_scales)
+    print(f"evaluating step {run.step:,} with {' + '.join(config.guidance)} …", flush=True)
     found = evaluation.evaluate(config, run.model, run.dataset, run.params, run.generate)
-    stem = workdir / f"evaluation_{run.step}"
+    stem = Path(_OUT.value).expanduser().absolute() if _OUT.value else workdir / f"evaluation_{run.step}"
     write_atomic(f"{stem}.json", json.dumps(found.numbers, indent=2) + "\n")
     used = save_resolved(config, f"{stem}.config.json")
     sections = [
@@ -38,11 +40,12 @@ def main(config: ConfigFields) -> None:
         Figure(pictures.loss_picture(Path(f"{stem}.png"), found)),
         Config(used.read_text()),
     ]
-    facts = {"data": run.dataset.name, "checkpoint": f"step {run.step:,}"}
+    guided = " + ".join(config.guidance)
+    facts = {"data": run.dataset.name, "checkpoint": f"step {run.step:,}", "guidance": guided}
     report = write_report(f"{stem}.html", f"scorekit: {run.dataset.name}, evaluation", facts, sections)
     print(evaluation.as_text(found))
     print(progress.final_line(str(report), time.monotonic() - start))
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: config_path(_WORKDIR.value))
+    command_line.run(main, lambda: saved_config(_WORKDIR.value))

@@ -46,7 +46,7 @@ def evaluate(config: Config, built: model.Model, dataset: Dataset, params: PyTre
     rows: dict[str, dict[str, float]] = {"real test data": scorer.real}
     for scale in config.evaluation.guidance_scales:
         samples = generate(params, config.seed + 1, labels, scale)
-        rows[f"γ = {scale:g}"] = scorer.samples(samples, labels)
+        rows[f"γ = {scale:g}"] = {**scorer.samples(samples, labels), **_heard(built, dataset, samples, labels)}
     bound, bound_table = _bound(config, built, dataset, params)
     numbers = {f"{row}/{name}": value for row, values in rows.items() for name, value in values.items()}
     columns = list(dict.fromkeys(name for values in rows.values() for name in values))
@@ -61,6 +61,17 @@ def evaluate(config: Config, built: model.Model, dataset: Dataset, params: PyTre
             for name, part in (("training data", dataset.train), ("held-out data", dataset.test))
         },
     )
+
+
+def _heard(built: model.Model, dataset: Dataset, samples: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """How far the vector or map of the samples is from the one that was asked for, root mean square."""
+    asked = model.conditions_for(built, dataset, labels)
+    return {
+        f"RMSE of the {name.replace('_', ' ')}": float(
+            np.sqrt(np.mean(np.square(np.asarray(extract(jnp.asarray(samples))) - asked[name].value)))
+        )
+        for name, extract in built.extracts.items()
+    }
 
 
 class _Scorer(NamedTuple):
@@ -147,7 +158,7 @@ def _bound(config: Config, built: model.Model, dataset: Dataset, params: PyTree)
     def run(params, key, x, labels):
         bound = likelihood.variational_bound(
             key,
-            model.denoiser(built, params, labels),
+            model.denoiser(built, params, model.conditions(built, dataset.to_model(x), labels)),
             built.schedule,
             dataset.to_model(x),
             num_times=config.evaluation.bound_times,
@@ -176,7 +187,7 @@ def _bound(config: Config, built: model.Model, dataset: Dataset, params: PyTree)
         header.insert(1, "exact")
         row.insert(1, float(exact))
     caption = (
-        f"Monte-Carlo variational bound on {values.shape[1]} test examples given their class, "
+        f"Monte-Carlo variational bound on {values.shape[1]} test examples given their conditions, "
         f"{config.evaluation.bound_times} noise levels each, t from {t_min:.3g} to {t_max:g}."
     )
     return {"bound/bits per dim": float(total)}, Table(header, [row], caption)
@@ -184,21 +195,21 @@ def _bound(config: Config, built: model.Model, dataset: Dataset, params: PyTree)
 
 def as_text(found: Evaluation) -> str:
     """The tables for a terminal."""
-    lines = []
-    for table in found.tables:
-        cells = [[str(name) for name in table.header], *([show(cell) for cell in row] for row in table.rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines += [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-        ]
-        lines.append("")
-    return "\n".join(lines)
+    return "\n".join(map(table_text, found.tables))
+
+
+def table_text(table: Table) -> str:
+    """A table for a terminal."""
+    cells = [[str(name) for name in table.header], *([show(cell) for cell in row] for row in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join([*lines, ""])
 
 
 def loss_curve(built: model.Model, dataset: Dataset, params: PyTree, part: dict[str, np.ndarray]) -> losses.Binned:
     """The eps-MSE by noise level on up to 2,000 examples at uniform log-SNR."""
     spread = built._replace(times=time_samplers.uniform_log_snr(1e-3, 1.0 - 1e-3))
-    prepare, loss = model.make_prepare(spread, dataset, 0.0), model.make_loss(spread)
+    prepare, loss = model.make_prepare(spread, dataset), model.make_loss(spread)
 
     @jax.jit
     def run(params, batch):
@@ -210,7 +221,7 @@ def loss_curve(built: model.Model, dataset: Dataset, params: PyTree, part: dict[
 
 def held_out_loss(built: model.Model, dataset: Dataset):
     """``params -> loss`` on up to 1,000 test examples, always at the same noise and times."""
-    prepare, loss = model.make_prepare(built, dataset, 0.0), model.make_loss(built)
+    prepare, loss = model.make_prepare(built, dataset), model.make_loss(built)
     batch = {"x": dataset.test["x"][:1000], "label": dataset.test["label"][:1000]}
     prepared = jax.jit(prepare)(jax.random.key(0), batch)
     run = jax.jit(lambda params: loss(params, prepared)[0].mean())

@@ -1,7 +1,8 @@
 """The network, its loss and its samplers, put together from a config; everything here is a pure function underneath."""
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -9,19 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from experiments import build
+from experiments import build, rules
+from experiments import conditions as conditioning
 from experiments.config import Config
-from experiments.datasets import Dataset
+from experiments.datasets import Dataset, held_out_of
 from scorekit import denoisers, guidance, losses, process, solvers
 from scorekit import times as time_samplers
-from scorekit.networks import drop_labels
+from scorekit.networks import ABSENT, Masked, drop_conditions
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.typing import Array, Denoiser, Key, Network, Prediction, PyTree, Schedule, Weighting
 
 
 class Model(NamedTuple):
-    """What a config means, ready to use."""
+    """What a config means, ready to use; ``extracts`` gives the conditions beside the class."""
 
     module: nn.Module
     schedule: Schedule
@@ -30,19 +32,32 @@ class Model(NamedTuple):
     times: TimeSampler
     num_classes: int
     shape: tuple[int, ...]
+    extracts: Mapping[str, conditioning.Extract]
+
+
+class Extras(NamedTuple):
+    """What rules are given from other checkpoints: parameters of a weaker model; ``(x_t, t) -> logits``."""
+
+    weak: PyTree = None
+    classifier: Callable | None = None
+
+
+NO_EXTRAS = Extras()
 
 
 def build_model(config: Config, dataset: Dataset) -> Model:
     """Puts the pieces of the config together."""
-    schedule = build.build_schedule(config)
+    schedule, extracts = build.build_schedule(config), conditioning.build_conditions(config)
+    sizes = conditioning.sizes(extracts, dataset.shape)
     return Model(
-        module=build.build_network(config, dataset.num_classes),
+        module=build.build_network(config, dataset.num_classes, **sizes),
         schedule=schedule,
         target=build.build_target(config),
         weighting=build.build_weighting(config, schedule),
         times=build.build_times(config),
         num_classes=dataset.num_classes,
         shape=dataset.shape,
+        extracts=extracts,
     )
 
 
@@ -52,27 +67,58 @@ def init_params(model: Model, key: Key) -> PyTree:
     return jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))
 
 
-def network(model: Model, params: PyTree, labels: Array) -> Network:
-    """``(x_t, t) -> output`` of the network at these parameters and labels; it is told the log-SNR, not t."""
-    bound = Partial(model.module.apply, params, labels=labels)
+def conditions(model: Model, x: Array, labels: Array) -> dict[str, Any]:
+    """What the network is told about clean examples, by its own names for it."""
+    present = jnp.ones(x.shape[:1], bool)
+    return {"labels": labels, **{name: Masked(extract(x), present) for name, extract in model.extracts.items()}}
+
+
+def nulls(model: Model) -> dict[str, Any]:
+    """What stands for the absence of each condition."""
+    return {"labels": jnp.int32(model.num_classes), **dict.fromkeys(model.extracts, ABSENT)}
+
+
+def conditions_for(model: Model, dataset: Dataset, labels) -> dict[str, Any]:
+    """Conditions to sample at: the labels, and what else there is of held-out examples of these classes."""
+    labels = np.asarray(labels, np.int32)
+    if not model.extracts:
+        return {"labels": labels}
+    x = dataset.to_model(held_out_of(dataset, labels))
+    return jax.tree.map(np.asarray, conditions(model, x, jnp.asarray(labels)))
+
+
+def network(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Network:
+    """``(x_t, t) -> output`` of the network at these parameters and conditions (labels, or all of them by name); it is
+    told the log-SNR, not t."""
+    named = given if isinstance(given, Mapping) else {"labels": given}
+    bound = Partial(model.module.apply, params, **named)
     return denoisers.condition_on_log_snr(bound, model.schedule)
 
 
-def denoiser(model: Model, params: PyTree, labels: Array) -> Denoiser:
+def denoiser(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Denoiser:
     """The conditional denoiser; label ``num_classes`` is the null token."""
-    return denoisers.denoiser_from_network(network(model, params, labels), model.schedule, model.target)
+    return denoisers.denoiser_from_network(network(model, params, given), model.schedule, model.target)
 
 
-def make_prepare(model: Model, dataset: Dataset, label_dropout: float):
-    """``(key, batch) -> batch``: all the randomness of a training step, at the global batch."""
+def make_prepare(model: Model, dataset: Dataset, rates: Mapping[str, float] | None = None, joint_rate: float = 0.0):
+    """``(key, batch) -> batch``: all the randomness of a training step, at the global batch.
+
+    Args:
+      model: the model.
+      dataset: its data.
+      rates: the probability of dropping each condition; none by default.
+      joint_rate: that of dropping all of them.
+    """
+    rates = rates or dict.fromkeys(nulls(model), 0.0)
 
     def prepare(key, batch):
-        for_labels, for_times, for_noise = jax.random.split(key, 3)
+        for_dropout, for_times, for_noise = jax.random.split(key, 3)
         x = dataset.to_model(batch["x"])
         drawn = time_samplers.draw(for_times, x.shape[0], model.times, model.schedule)
+        given = conditions(model, x, jnp.asarray(batch["label"]))
         return {
             "x": x,
-            "label": drop_labels(for_labels, batch["label"], label_dropout, model.num_classes),
+            "conditions": drop_conditions(for_dropout, given, nulls(model), rates, joint_rate),
             "eps": jax.random.normal(for_noise, x.shape, x.dtype),
             "t": drawn.t,
             "weight": drawn.weight,
@@ -86,7 +132,7 @@ def make_loss(model: Model):
 
     def loss(params, batch):
         value, aux = losses.denoising_loss_at(
-            network(model, params, batch["label"]),
+            network(model, params, batch["conditions"]),
             model.schedule,
             batch["x"],
             batch["eps"],
@@ -99,40 +145,52 @@ def make_loss(model: Model):
     return loss
 
 
+def _conditional(model: Model, params, x_t, t, given) -> Prediction:
+    return denoiser(model, params, given)(x_t, t)
+
+
+def _log_likelihood(classifier, labels, x_t, t):
+    log_p = jax.nn.log_softmax(classifier(x_t, t))
+    return jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
+
+
 def make_guided(config: Config, model: Model):
-    """``(params, labels, guidance_scale) -> Denoiser``, behind guidance and thresholding; a scale of None is 1."""
-    options = config.sampling
+    """``(params, conditions, guidance_scale, extras) -> Denoiser`` behind the rules of ``config.guidance``.
 
-    def conditional(params, x_t, t, labels) -> Prediction:
-        return denoiser(model, params, labels)(x_t, t)
+    The conditions are labels, or all of them by name; a scale of None is no guidance.
+    """
+    further = rules.labels_of(config)
+    rules.check_labels(config, model.num_classes)
 
-    def guided(params, labels, scale) -> Denoiser:
-        plain = denoiser(model, params, labels)
-        result = plain
-        if scale is not None:
-            null = jnp.int32(model.num_classes)
-            result = guidance.classifier_free_batched(Partial(conditional, params), labels, null, scale)
-            low, high = options.guidance_noise_min, options.guidance_noise_max
-            if (low, high) != (0.0, float("inf")):
-                result = guidance.interval(result, plain, model.schedule, low, high)
-        return build.apply_threshold(config, result, model.schedule)
+    def guided(params, given, scale, extras: Extras = NO_EXTRAS) -> Denoiser:
+        given = dict(given) if isinstance(given, Mapping) else {"labels": given}
+        conditional = Partial(functools.partial(_conditional, model), params)
+        others = [{**given, "labels": jnp.full_like(given["labels"], label)} for label in further]
+        cond, uncond, *rest = guidance.branches(conditional, given, nulls(model), *others)
+        labelled = dict(zip(further, rest, strict=True))
+        parts = rules.Parts(model.schedule, cond, uncond, labelled.__getitem__)
+        if extras.weak is not None:
+            parts = parts._replace(weak=denoiser(model, extras.weak, given))
+        if extras.classifier is not None:
+            parts = parts._replace(log_likelihood=Partial(_log_likelihood, extras.classifier, given["labels"]))
+        return rules.compose(config, parts, scale)
 
     return guided
 
 
-def make_sampler(config: Config, model: Model, dataset: Dataset):
+def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras = NO_EXTRAS):
     """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size."""
     solver, ts = build.build_sampler(config, model.schedule)
     options, guided = config.sampling, make_guided(config, model)
 
     @functools.partial(jax.jit, static_argnames="trajectory")
-    def run(params, key, labels, scale, ts, trajectory=False):
+    def run(params, key, given, scale, ts, extras, trajectory=False):
         for_prior, for_steps = jax.random.split(key)
-        like = jax.ShapeDtypeStruct((labels.shape[0], *model.shape), jnp.float32)
+        like = jax.ShapeDtypeStruct((given["labels"].shape[0], *model.shape), jnp.float32)
         x = process.sample_prior(for_prior, model.schedule, like, ts[0])
         out = solvers.sample(
             for_steps if solver.stochastic else None,
-            guided(params, labels, scale),
+            guided(params, given, scale, extras),
             model.schedule,
             solver,
             x,
@@ -145,18 +203,20 @@ def make_sampler(config: Config, model: Model, dataset: Dataset):
         return states, model.schedule.log_snr(ts)
 
     def generate(params, seed: int, labels, guidance_scale: float, *, trajectory: bool = False):
-        labels = np.asarray(labels, np.int32)
-        scale = None if guidance_scale == 1 else jnp.float32(guidance_scale)
+        given = conditions_for(model, dataset, labels)
+        scale = None if rules.is_plain(config, guidance_scale) else jnp.float32(guidance_scale)
         key = jax.random.key(seed)
         if trajectory:
-            return jax.tree.map(np.asarray, run(params, key, labels, scale, ts, trajectory=True))
-        size = min(options.batch_size, len(labels))
+            return jax.tree.map(np.asarray, run(params, key, given, scale, ts, extras, trajectory=True))
+        total = len(given["labels"])
+        size = min(options.batch_size, total)
         parts = []
-        for i, start in enumerate(range(0, len(labels), size)):
-            part = labels[start : start + size]
-            padded = np.pad(part, (0, size - len(part)))
-            samples = run(params, jax.random.fold_in(key, i), padded, scale, ts)
-            parts.append(np.asarray(samples)[: len(part)])
+        for i, start in enumerate(range(0, total, size)):
+            part = jax.tree.map(lambda leaf, s=start: leaf[s : s + size], given)
+            kept = len(part["labels"])
+            padded = jax.tree.map(lambda leaf, n=kept: np.pad(leaf, [(0, size - n), *[(0, 0)] * (leaf.ndim - 1)]), part)
+            samples = run(params, jax.random.fold_in(key, i), padded, scale, ts, extras)
+            parts.append(np.asarray(samples)[:kept])
         return np.concatenate(parts)
 
     return generate

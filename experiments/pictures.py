@@ -7,10 +7,11 @@ import jax
 import numpy as np
 
 from experiments import plots
+from experiments.conditions import dropout_rates
 from experiments.config import Config as ConfigFields
-from experiments.datasets import Dataset, Ring
+from experiments.datasets import Dataset, Ring, held_out_of
 from experiments.evaluation import Evaluation, Generate
-from experiments.model import Model
+from experiments.model import Model, conditions_for
 from experiments.report import Config, Figure, Heading, Section, Text, write_report
 from experiments.writers import read_metrics
 from scorekit.typing import PyTree
@@ -32,6 +33,32 @@ def sample_picture(
     return plots.image_grid(path, images, columns=10, row_labels=list(range(classes)), title=title)
 
 
+def shown_scales(config: ConfigFields) -> tuple[float, ...]:
+    """Guidance scales worth a row beside those that are evaluated."""
+    untrained = min(dropout_rates(config).values()) == 0 and config.loss.joint_dropout == 0
+    return () if untrained or config.guidance[0] != "classifier_free" else (0.0, 1.0)
+
+
+def map_picture(
+    path: Path,
+    built: Model,
+    dataset: Dataset,
+    samples: np.ndarray,
+    labels: np.ndarray,
+    *,
+    title: str,
+    columns: int = 10,
+) -> Path:
+    """The map that was given, what was drawn from it, and the held-out scan it comes from, for the first samples."""
+    n = min(len(samples), columns)
+    maps = np.asarray(conditions_for(built, dataset, labels)["dense_map"].value)[:n]
+    height, width = samples.shape[1:3]
+    enlarged = maps.repeat(height // maps.shape[1], axis=1).repeat(width // maps.shape[2], axis=2)
+    scans = np.asarray(dataset.to_model(held_out_of(dataset, labels)))[:n]
+    rows = np.concatenate([enlarged, samples[:n], scans])
+    return plots.image_grid(path, rows, columns=n, row_labels=["map", "sample", "scan"], title=title)
+
+
 def final_pictures(
     workdir: Path, config: ConfigFields, built: Model, dataset: Dataset, generate: Generate, params: PyTree
 ) -> list[Section]:
@@ -41,7 +68,7 @@ def final_pictures(
         Heading("Samples"),
         Figure(sample_picture(workdir / "samples.png", config, dataset, generate, params, title), title),
     ]
-    scales = sorted({0.0, 1.0, *config.evaluation.guidance_scales} if config.loss.label_dropout > 0 else {1.0})
+    scales = sorted({*config.evaluation.guidance_scales, *shown_scales(config)})
     if isinstance(dataset, Ring):
         labels = np.arange(1000) % dataset.num_classes
         clouds = {f"γ = {scale:g}": generate(params, config.seed, labels, scale) for scale in scales}
@@ -51,6 +78,10 @@ def final_pictures(
     strip = {scale: generate(params, config.seed, labels, scale) for scale in scales}
     figure = plots.guidance_strip(workdir / "guidance.png", strip)
     sections.append(Figure(figure, "One class a column, each from the same noise at every guidance scale."))
+    if "dense_map" in built.extracts:
+        samples = generate(params, config.seed, labels, config.sampling.guidance_scale)
+        figure = map_picture(workdir / "maps.png", built, dataset, samples, labels, title="Samples from a map")
+        sections.append(Figure(figure, "Top: the map that was given. Middle: a sample. Bottom: the held-out scan."))
     states, log_snr = generate(params, config.seed, labels[:5], config.sampling.guidance_scale, trajectory=True)
     times = np.asarray(built.schedule.time_at(log_snr))
     scale = np.hypot(built.schedule.alpha(times), built.schedule.sigma(times))

@@ -155,6 +155,35 @@ def loss_by_noise_level(
     return _save(figure, path)
 
 
+def accuracy_by_noise_level(
+    path: PathLike,
+    log_snr: ArrayLike,
+    accuracy: Mapping[str, ArrayLike],
+    *,
+    chance: float,
+    title: str | None = "Accuracy by noise level",
+) -> Path:
+    """The accuracy of classifiers of noisy examples, and that of guessing.
+
+    Args:
+      path: the PNG file to write.
+      log_snr: ``(levels,)`` in nats.
+      accuracy: name -> ``(levels,)`` in [0, 1].
+      chance: the accuracy of guessing.
+      title: printed above.
+    """
+    levels = np.asarray(log_snr, float)
+    figure, axes = _axes(title, "log-SNR (nats):  noise ←  → data", "share of test examples classified rightly")
+    for (name, values), colour in zip(accuracy.items(), _cycle(len(accuracy)), strict=True):
+        if np.shape(values) != levels.shape:
+            raise ValueError(f"{name} must have shape {levels.shape} as log_snr, got {np.shape(values)}")
+        axes.plot(levels, np.asarray(values, float), "o-", color=colour, markersize=4, linewidth=2, label=name)
+    axes.axhline(chance, color="#666666", linestyle="--", linewidth=1, label=f"guessing, {chance:.2g}")
+    axes.set_ylim(0, 1.03)
+    axes.legend(frameon=False)
+    return _save(figure, path)
+
+
 def training_curve(
     path: PathLike,
     steps: ArrayLike,

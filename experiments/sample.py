@@ -2,9 +2,12 @@
 
     python -m experiments.sample --workdir=runs/digits --config.sampling.guidance_scale=3
     python -m experiments.sample --workdir=runs/digits --labels=7,7,3 --num=60 --seed=5 --step=1000
+    python -m experiments.sample --workdir=runs/digits --config.guidance=apg,interval,dynamic_threshold \
+        --config.rules.apg.momentum=-0.5 --config.rules.interval.noise_max=5
 
 Writes a picture and the samples as ``.npz`` (``x``, ``label``) into ``workdir/samples``. Everything about sampling
-(solver, grid, steps, guidance, threshold) is overridden as ``--config.sampling.…``.
+(solver, grid, steps, γ) is overridden as ``--config.sampling.…``. ``--config.guidance`` names rules, innermost first
+(:mod:`experiments.rules` lists them), ``--config.rules.<rule>.…`` sets their numbers.
 """
 
 import io
@@ -14,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments import command_line, plots, progress
-from experiments.checkpoint import config_path, open_experiment
+from experiments import command_line, pictures, plots, progress
+from experiments.checkpoint import open_experiment, saved_config
 from experiments.config import Config, ConfigError
 from experiments.files import write_atomic
 
@@ -30,7 +33,8 @@ _OUT = flags.DEFINE_string("out", None, "Path of the results without ending; wor
 def main(config: Config) -> None:
     start = time.monotonic()
     workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
-    run = open_experiment(config, workdir, _STEP.value)
+    scale = config.sampling.guidance_scale
+    run = open_experiment(config, workdir, _STEP.value, (scale,))
     classes = run.dataset.num_classes
     try:
         chosen = list(range(classes)) if _LABELS.value is None else [int(label) for label in _LABELS.value]
@@ -41,14 +45,16 @@ def main(config: Config) -> None:
             f"--labels={','.join(_LABELS.value or ())}: must be classes from 0 to {classes - 1}, as in 3,1,4"
         )
     labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)
-    scale = config.sampling.guidance_scale
-    print(f"drawing {_NUM.value} samples from step {run.step:,} at γ = {scale:g} …", flush=True)
+    by = f"γ = {scale:g}, {' + '.join(config.guidance)}"
+    print(f"drawing {_NUM.value} samples from step {run.step:,} at {by} …", flush=True)
     samples = run.generate(run.params, _SEED.value, labels, scale)
     out = Path(_OUT.value).expanduser().absolute() if _OUT.value else workdir / "samples" / "sample"
     archive = io.BytesIO()
     np.savez(archive, x=samples, label=labels)
     write_atomic(f"{out}.npz", archive.getvalue())
-    title = f"{run.dataset.name}, step {run.step:,}, γ = {scale:g}"
+    title = f"{run.dataset.name}, step {run.step:,}, {by}"
+    if "dense_map" in run.model.extracts:
+        pictures.map_picture(Path(f"{out}_maps.png"), run.model, run.dataset, samples, labels, title=title)
     if len(run.dataset.shape) == 3:
         picture = plots.image_grid(f"{out}.png", samples, columns=min(len(labels), max(len(chosen), 10)), title=title)
     else:
@@ -57,4 +63,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: config_path(_WORKDIR.value))
+    command_line.run(main, lambda: saved_config(_WORKDIR.value))

@@ -8,23 +8,18 @@ The folder ``workdir`` then holds ``report.html``, ``config.json``, ``metrics.js
 """
 
 import json
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import jax
-import numpy as np
 from absl import flags
 
-from experiments import build, command_line, evaluation, model, pictures, progress
-from experiments.config import Config, ConfigError, check_config, leaves, load_resolved, save_resolved
+from experiments import build, command_line, evaluation, loop, model, pictures, progress, rules
+from experiments.conditions import dropout_rates
+from experiments.config import Config, ConfigError, check_config
 from experiments.configs import base
 from experiments.datasets import Dataset, load_dataset
 from experiments.files import write_atomic
-from experiments.writers import MetricWriter
-from scorekit import training
 from scorekit.training import TrainState
 from scorekit.typing import PyTree
 
@@ -32,14 +27,11 @@ _CONFIG = flags.DEFINE_string("config", None, "Config file, such as experiments/
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything that the run leaves behind.", required=True)
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Call jax.distributed.initialize() (clusters, TPU pods).")
 
-_FREE = ("sampling.", "evaluation.", "training.steps", "training.log_every", "training.sample_every",
-         "training.checkpoint_every", "training.keep", "training.parallel", "training.model_axis",
-         "training.shard_params")  # fmt: skip
-"""Fields that may change when a run continues."""
-
 
 def check(config: Config) -> None:
     """Refuses a config that cannot be run, before anything is compiled."""
+    if "classifier" in config:
+        raise ConfigError("config.classifier: this is the config of a classifier; train it with train_classifier")
     check_config(config, base.get_config())
     points = config.data.name == "ring"
     if points != (config.network.name == "mlp"):
@@ -47,43 +39,15 @@ def check(config: Config) -> None:
             f"config.network.name={config.network.name}: must be {'mlp' if points else 'unet'} "
             f"for config.data.name={config.data.name}"
         )
+    if points and config.data.map.name != "none":
+        raise ConfigError(f"config.data.map.name={config.data.map.name}: must be none for config.data.name=ring")
     build.check_choices(config)
-    devices, training_ = jax.device_count(), config.training
-    if devices % training_.model_axis:
-        raise ConfigError(f"config.training.model_axis={training_.model_axis}: must divide the {devices} devices")
-    parts = devices // training_.model_axis * training_.accumulate
-    if training_.batch_size % parts:
+    if rules.needs_files(config):
         raise ConfigError(
-            f"config.training.batch_size={training_.batch_size}: must be a multiple of {parts} "
-            f"(data devices × config.training.accumulate)"
+            f"config.guidance={','.join(config.guidance)}: {config.guidance[0]} reads what another run or checkpoint "
+            f"left; train with another rule, and name it when sampling"
         )
-    if training_.parallel == "pmap" and (training_.model_axis > 1 or training_.shard_params):
-        raise ConfigError("config.training.parallel=pmap: needs model_axis=1 and shard_params=false")
-
-
-def check_same_run(config: Config, workdir: Path) -> None:
-    """Refuses to continue a run with a config that would not have led to it."""
-    path = workdir / "config.json"
-    if not path.exists():
-        return
-    old, new = dict(leaves(load_resolved(path))), dict(leaves(config))
-    for field in new:
-        if old.get(field) != new[field] and not field.startswith(_FREE):
-            raise ConfigError(
-                f"config.{field}={new[field]}: the run in {workdir} has {old.get(field)}; use another --workdir, "
-                f"or the old value to continue it"
-            )
-
-
-@contextmanager
-def stop_requests() -> Iterator[list[int]]:
-    """Collects SIGTERM instead of dying of it."""
-    received: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    loop.check_devices(config)
 
 
 def sampling_params(config: Config, state: TrainState) -> PyTree:
@@ -95,74 +59,21 @@ def train(
     config: Config, workdir: Path, dataset: Dataset, built: model.Model, generate: evaluation.Generate
 ) -> TrainState:
     """Trains to ``config.training.steps``, from the newest checkpoint if there is one."""
-    options = config.training
-    key = jax.random.key(config.seed)
-    optimizer = training.make_optimizer(
-        options.learning_rate, options.warmup_steps, options.steps, options.final_fraction, options.clip_norm,
-        options.weight_decay,
-    )  # fmt: skip
-    mesh = training.make_mesh(options.model_axis)
-    params = model.init_params(built, key)
-    state = training.init_state(key, params, optimizer, options.ema_decays)
-    state = training.place_state(state, mesh, options.shard_params)
-    step_fn = training.make_train_step(
-        model.make_prepare(built, dataset, config.loss.label_dropout),
-        model.make_loss(built),
-        optimizer,
-        mesh=mesh,
-        parallel=options.parallel,
-        shard_params=options.shard_params,
-        accumulate=options.accumulate,
+
+    def draw(path, params, step):
+        return pictures.sample_picture(path, config, dataset, generate, params, f"Samples after {step:,} steps")
+
+    return loop.fit(
+        config,
+        workdir,
+        dataset,
+        params=model.init_params(built, jax.random.key(config.seed)),
+        prepare=model.make_prepare(built, dataset, dropout_rates(config), config.loss.joint_dropout),
+        loss=model.make_loss(built),
+        averaged=lambda state: sampling_params(config, state),
+        held_out=evaluation.held_out_loss(built, dataset),
+        draw=draw,
     )
-    held_out = evaluation.held_out_loss(built, dataset)
-    chief = jax.process_index() == 0
-    with (
-        training.Checkpoints(workdir / "checkpoints", options.keep, keep_best=1, metric="held_out") as checkpoints,
-        stop_requests() as stop,
-    ):
-        restored = checkpoints.restore_latest(state)
-        first = 0
-        if restored is not None:
-            first, state = restored.step, training.place_state(restored.state, mesh, options.shard_params)
-        if chief:
-            save_resolved(config, workdir / "config.json")
-            summary = progress.summary_lines(
-                jax.devices(), jax_version=jax.__version__, data=dataset.name, examples=dataset.examples,
-                parameters=sum(x.size for x in jax.tree.leaves(state.params)), batch_size=options.batch_size,
-                steps=options.steps, workdir=str(workdir), first_step=first,
-            )  # fmt: skip
-            print("\n".join(summary), flush=True)
-        with (
-            MetricWriter(workdir, resume_step=first if restored else None) as writer,
-            progress.Progress(options.steps, batch_size=options.batch_size, first_step=first) as bar,
-        ):
-            for done in range(first + 1, options.steps + 1):
-                batch = dataset.batch(config.seed, done - 1, options.batch_size)
-                state, metrics = step_fn(state, batch)
-                if chief:
-                    bar.update(done, metrics["loss"])
-                stopping = bool(stop)  # looked at once: a signal later in this step waits for the next
-                last = done == options.steps or stopping
-                if done % options.log_every == 0 or last:
-                    training.check_finite(state, options.skip_limit)
-                    values = {"train/loss": metrics["loss"], "train/grad_norm": metrics["grad_norm"],
-                              "train/skipped": state.skipped}  # fmt: skip
-                    writer.scalars(done, {name: np.asarray(value) for name, value in values.items()})
-                if done % options.checkpoint_every == 0 or last:
-                    score = held_out(sampling_params(config, state))
-                    writer.scalars(done, {"held_out/loss": score})
-                    checkpoints.save(done, state, {"held_out": score}, {"seed": config.seed, "next_batch": done})
-                if done % options.sample_every == 0 and done < options.steps and chief:
-                    path = workdir / "samples" / f"step_{done:07d}.png"
-                    title = f"Samples after {done:,} steps"
-                    pictures.sample_picture(path, config, dataset, generate, sampling_params(config, state), title)
-                    writer.picture(done, "samples", path)
-                if stopping:
-                    checkpoints.wait()
-                    print(f"stopped at step {done:,} and saved; the same command continues", flush=True)
-                    raise SystemExit(143)
-        checkpoints.wait()
-    return state
 
 
 def main(config: Config) -> None:
@@ -171,7 +82,7 @@ def main(config: Config) -> None:
         jax.distributed.initialize()
     workdir = Path(_WORKDIR.value).expanduser().absolute()
     check(config)
-    check_same_run(config, workdir)
+    loop.check_same_run(config, workdir)
     dataset = load_dataset(config)
     built = model.build_model(config, dataset)
     generate = model.make_sampler(config, built, dataset)

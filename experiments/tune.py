@@ -3,7 +3,7 @@
     python -m experiments.tune --workdir=runs/digits --config.sampling.steps=8 --config.sampling.solver.name=unipc
     python -m experiments.tune --workdir=runs/digits --config.sampling.steps=6 --numbers --out=runs/digits/six.json
 
-Solver, steps, guidance and threshold are those of ``--config.sampling.…``; the configured grid gives the first and last
+Solver, steps and guidance are those of the config; the configured grid gives the first and last
 time and is one of the starts. Writes ``workdir/grid.json``, which any program takes as
 ``--config.sampling.grid.name=file --config.sampling.grid.path=…`` with the same solver, steps and schedule.
 """
@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import build, command_line, model, progress
-from experiments.checkpoint import config_path, open_experiment
+from experiments import build, command_line, model, progress, rules
+from experiments.checkpoint import open_experiment, saved_config
 from experiments.config import Config, require
 from experiments.report import show
 from scorekit import schedules, training
@@ -72,15 +72,18 @@ def main(config: Config) -> None:
     start = time.monotonic()
     workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
     out = Path(_OUT.value).expanduser().absolute() if _OUT.value else workdir / "grid.json"
-    run = open_experiment(config, workdir, _STEP.value)
-    schedule, scale = run.model.schedule, config.sampling.guidance_scale
+    scale = config.sampling.guidance_scale
+    run = open_experiment(config, workdir, _STEP.value, (scale,))
+    schedule = run.model.schedule
     solver, ts = build.build_sampler(config, schedule)
     name = config.sampling.solver.name
     require(not solver.stochastic, "sampling.solver.name", name, "deterministic: tuning follows the reference's paths")
     if isinstance(solver, TabledSolver):  # the grid is a file's that has tuned numbers: they are tuned anew
         solver = solver.base
-    labels = jnp.asarray(np.resize(np.arange(run.dataset.num_classes, dtype=np.int32), _BATCH.value))
-    denoiser = model.make_guided(config, run.model)(run.params, labels, None if scale == 1 else jnp.float32(scale))
+    labels = np.resize(np.arange(run.dataset.num_classes, dtype=np.int32), _BATCH.value)
+    given = jax.tree.map(jnp.asarray, model.conditions_for(run.model, run.dataset, labels))
+    gamma = None if rules.is_plain(config, scale) else jnp.float32(scale)
+    denoiser = model.make_guided(config, run.model)(run.params, given, gamma, run.extras)
     like = jax.ShapeDtypeStruct((_BATCH.value, *run.model.shape), jnp.float32)
     batches = -(-_DRAWS.value // _BATCH.value)
     kept = -(-batches // 2)
@@ -121,4 +124,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: config_path(_WORKDIR.value))
+    command_line.run(main, lambda: saved_config(_WORKDIR.value))

@@ -1,10 +1,11 @@
-"""The denoising objective.
+"""The denoising objective, and that of a classifier of noisy data.
 
 ``E_{t, eps} lambda(log_snr(t)) ||eps - eps_hat||^2 / D``, computed on the network's own target: every target's error is
 the eps error times a known function of the noise level, so one weighting gives the same number for eps, x0, v, score,
 velocity or a preconditioned network (:mod:`scorekit.predictions`).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -122,9 +123,8 @@ def denoising_loss_at(
     >>> loss
     Array([0., 0.], dtype=float32)
     """
-    target, b = as_target(target), batch_size(x0)
-    if jnp.shape(times.t) != (b,):
-        raise ValueError(f"times.t must have shape ({b},), one per example, got {jnp.shape(times.t)}")
+    target = as_target(target)
+    _check_times(times, batch_size(x0))
     output = network(perturb(x0, eps, times.t, schedule), times.t)
     truth = target.from_prediction(Prediction(x0, eps), times.t, schedule)
     error = jax.tree.map(lambda a, e: a.astype(jnp.promote_types(a.dtype, jnp.float32)) - e, output, truth)
@@ -135,6 +135,110 @@ def denoising_loss_at(
     eps_mse = scale * target_mse
     aux = LossAux(times.t, log_snr, weight, eps_mse, target_mse, bin_by_noise_level(eps_mse, log_snr))
     return (weight * scale) * target_mse, aux
+
+
+class ClassificationAux(NamedTuple):
+    """What :func:`classification_loss` knows besides its value; all per example ``(B,)``.
+
+    Attributes:
+      t: the times drawn.
+      log_snr: the log-SNR there, in nats, within +-60.
+      cross_entropy: ``-log p(y | x_t)``, in nats.
+      correct: whether the most probable class is y.
+    """
+
+    t: Array
+    log_snr: Array
+    cross_entropy: Array
+    correct: Array
+
+
+def classification_loss(
+    key: Key,
+    classifier: Callable[[PyTree, Array], Array],
+    schedule: Schedule,
+    x0: PyTree,
+    labels: Array,
+    *,
+    times: TimeSampler | None = None,
+) -> tuple[Array, ClassificationAux]:
+    """The per-example cross-entropy of a classifier of noisy data, at random times and noise.
+
+    ``loss_i = -w_i log p(y_i | x_t, t_i)`` with ``w_i`` the importance weight; its minimum is the true posterior of the
+    class at every noise level, which is what classifier guidance differentiates.
+
+    Args:
+      key: PRNG key.
+      classifier: ``(x_t, t) -> logits`` ``(B, K)``, with ``t`` of shape ``(B,)``.
+      schedule: the noise schedule.
+      x0: clean data, a tree of ``(B, ...)`` arrays.
+      labels: classes in 0..K-1, integers ``(B,)``.
+      times: the sampler of t (:mod:`scorekit.times`); default ``uniform()``.
+
+    Returns:
+      ``(loss, aux)``: losses ``(B,)`` in nats and a :class:`ClassificationAux`.
+
+    Raises:
+      ValueError: for leaves without a shared batch axis, or labels or logits of another shape.
+
+    >>> from scorekit.schedules import cosine
+    >>> x0, labels = jnp.ones((4, 2)), jnp.array([0, 1, 1, 0])
+    >>> loss, aux = classification_loss(jax.random.key(0), lambda x, t: 0 * x, cosine(), x0, labels)
+    >>> loss.round(3)
+    Array([0.693, 0.693, 0.693, 0.693], dtype=float32)
+
+    Source: Dhariwal & Nichol 2021, sec. 4 (https://arxiv.org/abs/2105.05233).
+    """
+    for_times, for_noise = jax.random.split(key)
+    drawn = draw(for_times, batch_size(x0), uniform() if times is None else times, schedule)
+    return classification_loss_at(classifier, schedule, x0, normal_like(for_noise, x0), drawn, labels)
+
+
+def classification_loss_at(
+    classifier: Callable[[PyTree, Array], Array],
+    schedule: Schedule,
+    x0: PyTree,
+    eps: PyTree,
+    times: Times,
+    labels: Array,
+) -> tuple[Array, ClassificationAux]:
+    """:func:`classification_loss` with the randomness given: a deterministic function of its arguments.
+
+    Args:
+      classifier: ``(x_t, t) -> logits`` ``(B, K)``.
+      schedule: the noise schedule.
+      x0: clean data, a tree of ``(B, ...)`` arrays.
+      eps: noise shaped like ``x0``.
+      times: times and importance weights, ``(B,)`` each; t = 0 is the clean data.
+      labels: classes in 0..K-1, integers ``(B,)``; another one gives NaN.
+
+    Returns:
+      ``(loss, aux)`` as :func:`classification_loss`.
+
+    Raises:
+      ValueError: for times, labels or logits of another shape, or labels that are not integers.
+
+    >>> from scorekit.schedules import cosine
+    >>> x0, times = jnp.ones((2, 3)), Times(jnp.array([0.2, 0.9]), jnp.array([1.0, 2.0]))
+    >>> classification_loss_at(lambda x, t: 0 * x, cosine(), x0, 0 * x0, times, jnp.array([0, 2]))[0].round(2)
+    Array([1.1, 2.2], dtype=float32)
+    """
+    b, labels = batch_size(x0), jnp.asarray(labels)
+    if labels.shape != (b,) or not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(f"labels must be integers of shape ({b},), got {labels.dtype} of shape {labels.shape}")
+    _check_times(times, b)
+    logits = classifier(perturb(x0, eps, times.t, schedule), times.t)
+    if logits.ndim != 2 or logits.shape[0] != b:
+        raise ValueError(f"classifier must return logits of shape ({b}, K), got {logits.shape}")
+    log_p = jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
+    chosen = jnp.take_along_axis(log_p, labels[:, None], axis=1, mode="fill", fill_value=jnp.nan)[:, 0]
+    log_snr = bounded_log_snr(times.t, schedule)
+    return -times.weight * chosen, ClassificationAux(times.t, log_snr, -chosen, jnp.argmax(log_p, axis=1) == labels)
+
+
+def _check_times(times: Times, b: int) -> None:
+    if jnp.shape(times.t) != (b,):
+        raise ValueError(f"times.t must have shape ({b},), one per example, got {jnp.shape(times.t)}")
 
 
 def bin_by_noise_level(values: Array, log_snr: Array, edges: Array | None = None) -> Binned:

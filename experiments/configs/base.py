@@ -1,11 +1,9 @@
 """The fields that every config has, with defaults. A name may be changed without clearing the numbers of another: a
 number left at None is the default of whatever is named."""
 
-import math
-
 from ml_collections import ConfigDict
 
-from experiments import build
+from experiments import build, conditions, rules
 from experiments.config import Config, section
 
 
@@ -22,15 +20,24 @@ def get_config() -> Config:
     data.data_dir = "~/tensorflow_datasets"
     data.train_split = "train"
     data.test_split = "test"
+    data.map = section(conditions.MAPS, "none")
+    """A dense map that the network is told beside the class, computed from the example."""
+    data.vector = section(conditions.VECTORS, "none")
+    """Likewise a vector."""
 
     config.schedule = section(build.SCHEDULES, "cosine")
-    config.network = section(build.NETWORKS, "unet", offered=("num_classes",))
+    config.network = section(build.NETWORKS, "unet", offered=("num_classes", "vector_size", "map_shape"))
 
     config.loss = loss = ConfigDict()
     loss.target = section(build.TARGETS, "v")
     loss.weighting = section(build.WEIGHTINGS, "v", offered=("schedule",))
     loss.times = section(build.TIMES, "uniform")
     loss.label_dropout = 0.1
+    loss.vector_dropout = 0.1
+    loss.map_dropout = 0.1
+    """Each condition is replaced by its null token in this share of the examples, independently of the others."""
+    loss.joint_dropout = 0.0
+    """In this share of the examples all conditions are dropped together."""
 
     config.training = training = ConfigDict()
     training.steps = 1000
@@ -62,13 +69,17 @@ def get_config() -> Config:
     """"file" takes the grid at ``path``, which experiments.tune wrote for this solver and number of steps."""
     sampling.steps = 25
     sampling.guidance_scale = 2.0
-    sampling.guidance_noise_min = 0.0
-    sampling.guidance_noise_max = math.inf
-    """Guide only where noise_min < sigma / alpha <= noise_max."""
-    sampling.threshold = section(build.THRESHOLDS, "none", offered=("denoiser", "schedule"))
+    """γ: 0 unconditional, 1 conditional, above 1 guided."""
+    sampling.guidance_shape = section(rules.SCALES, "constant", offered=("guidance_scale",))
+    """Of γ over time: constant, or from ``noise`` at t = 1 to ``guidance_scale`` at t = 0."""
     sampling.ema = "0.999"
     """Which average to sample from: one of training.ema_decays, or "none"."""
     sampling.batch_size = 500
+
+    config.guidance = ("classifier_free",)
+    """Rules, innermost first: one that chooses the base, then any that wrap it (experiments.rules.RULES)."""
+    config.rules = rules.section()
+    """The numbers of the rules that config.guidance names."""
 
     config.evaluation = evaluation = ConfigDict()
     evaluation.num_samples = 1500

@@ -1,14 +1,19 @@
 """Networks (Flax Linen) for images and vectors, and what conditions them."""
 
-from scorekit.networks.conditioning import drop_labels
+from scorekit.networks.classifier import Classifier
+from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels
 from scorekit.networks.embeddings import Conditioning, fourier_features
 from scorekit.networks.mlp import MLP
 from scorekit.networks.unet import UNet
 
 __all__ = [
+    "ABSENT",
     "MLP",
+    "Classifier",
     "Conditioning",
+    "Masked",
     "UNet",
+    "drop_conditions",
     "drop_labels",
     "fourier_features",
 ]

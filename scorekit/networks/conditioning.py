@@ -1,17 +1,71 @@
-"""Conditioning dropout: training one network with and without its label."""
+"""Conditions of a network, each of which an example may lack, and conditioning dropout.
+
+One network trained with and without its conditions gives both branches of classifier-free guidance (Ho & Salimans
+2022, arXiv:2207.12598). A class says that it is absent by the null label; a vector or a dense map by a flag beside it,
+:class:`Masked`. The networks put a learned null token in the place of what is absent.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from scorekit.trees import check
+from scorekit import trees
+from scorekit.trees import check, expand
 from scorekit.typing import Array, ArrayLike, Key
+
+
+class Masked(NamedTuple):
+    """A vector or map as a condition, and which examples have it.
+
+    Attributes:
+      value: ``(B, ...)``, or one for all; it does not matter where absent.
+      present: booleans ``(B,)``, or one for all.
+    """
+
+    value: Any
+    present: Any = True
+
+
+ABSENT = Masked(0.0, False)
+"""The null of every vector and map: ``drop_conditions`` and guidance broadcast it."""
+
+
+def as_masked(name: str, condition: Any, shape: tuple[int, ...] | None, batch: int) -> Masked | None:
+    """A condition as ``value`` ``(B, *shape)``, zero where absent, and ``present`` ``(B,)``.
+
+    Args:
+      name: what a refusal calls it.
+      condition: an array (present for all), a :class:`Masked`, or None (absent for all).
+      shape: the shape of one example; None for a network without this condition.
+      batch: B.
+
+    Raises:
+      ValueError: if it is given to a network without it, or is of another shape.
+
+    >>> as_masked("vector", Masked(jnp.ones((2, 3)), jnp.array([True, False])), (3,), 2).value.sum()
+    Array(3., dtype=float32)
+    """
+    if shape is None:
+        if condition is not None:
+            raise ValueError(f"{name} must be None for a network that was built without it")
+        return None
+    condition = ABSENT if condition is None else condition
+    value, present = condition if isinstance(condition, Masked) else Masked(condition)
+    value, present = jnp.asarray(value), jnp.asarray(present)
+    if present.dtype != bool or present.shape not in ((), (batch,)):
+        raise ValueError(
+            f"{name}.present must be a boolean or ({batch},) booleans, got {present.shape} {present.dtype}"
+        )
+    if value.shape not in ((), shape, (batch, *shape)):
+        raise ValueError(f"{name} must have shape {(batch, *shape)}, got {value.shape}")
+    value, present = jnp.broadcast_to(value, (batch, *shape)), jnp.broadcast_to(present, (batch,))
+    return Masked(trees.where(present, value, jnp.zeros_like(value)), present)
 
 
 def drop_labels(key: Key, labels: ArrayLike, rate: ArrayLike, null_label: ArrayLike) -> Array:
     """Replaces each label, independently with probability ``rate``, by ``null_label``.
-
-    A network trained on such labels gives both branches of classifier-free guidance (Ho & Salimans 2022,
-    arXiv:2207.12598).
 
     Args:
       key: PRNG key.
@@ -32,3 +86,53 @@ def drop_labels(key: Key, labels: ArrayLike, rate: ArrayLike, null_label: ArrayL
     labels = jnp.asarray(labels)
     dropped = jax.random.bernoulli(key, rate, labels.shape)
     return jnp.where(dropped, jnp.asarray(null_label, labels.dtype), labels)
+
+
+def drop_conditions(
+    key: Key,
+    conditions: Mapping[str, Any],
+    nulls: Mapping[str, Any],
+    rates: Mapping[str, ArrayLike],
+    joint_rate: ArrayLike = 0.0,
+) -> dict[str, Any]:
+    """Drops the conditions of each example, every one by itself and all of them together.
+
+    An example loses everything with probability ``joint_rate`` and, independently, condition k with probability
+    ``rates[k]``: ``P(k dropped) = 1 - (1 - joint_rate) (1 - rates[k])``.
+
+    Args:
+      key: PRNG key.
+      conditions: by name, a tree of ``(B, ...)`` arrays each: labels, or a :class:`Masked`.
+      nulls: by the same names, what stands for absent, broadcast to the condition: the null label, :data:`ABSENT`.
+      rates: by the same names, the probability of dropping this one, in [0, 1].
+      joint_rate: the probability of dropping all, in [0, 1].
+
+    Returns:
+      The conditions, shapes and dtypes unchanged.
+
+    Raises:
+      ValueError: if the names differ, a rate is outside [0, 1], or arrays do not share their batch axis.
+
+    >>> conditions = {"labels": jnp.arange(2), "vector": Masked(jnp.ones((2, 3)), jnp.array([True, True]))}
+    >>> out = drop_conditions(
+    ...     jax.random.key(0), conditions, {"labels": 10, "vector": ABSENT}, {"labels": 0.0, "vector": 1.0}
+    ... )
+    >>> out["labels"], out["vector"].present
+    (Array([0, 1], dtype=int32), Array([False, False], dtype=bool))
+    """
+    for given, names in (("nulls", nulls), ("rates", rates)):
+        if set(names) != set(conditions):
+            raise ValueError(f"{given} must have the names {sorted(conditions)} of conditions, got {sorted(names)}")
+    check(lambda r: (r >= 0) & (r <= 1), "in [0, 1]", joint_rate=joint_rate, **{f"rates[{k}]": rates[k] for k in rates})
+    if not conditions:
+        return {}
+    shape = (trees.batch_size(dict(conditions)),)
+    for_all, *for_one = jax.random.split(key, 1 + len(conditions))
+    all_dropped = jax.random.bernoulli(for_all, joint_rate, shape)
+
+    def drop(key, name):
+        dropped = all_dropped | jax.random.bernoulli(key, rates[name], shape)
+        replace = lambda x, null: jnp.where(expand(dropped, x), jnp.asarray(null, jnp.result_type(x)), x)
+        return jax.tree.map(replace, conditions[name], nulls[name])
+
+    return {name: drop(k, name) for name, k in zip(sorted(conditions), for_one, strict=True)}

@@ -1,8 +1,12 @@
-"""Embeddings of the noise level and of the class label."""
+"""Embeddings of the noise level and of the conditions."""
+
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from scorekit import trees
+from scorekit.networks.conditioning import as_masked
 from scorekit.typing import Array, ArrayLike
 
 
@@ -35,26 +39,31 @@ def fourier_features(noise: ArrayLike, features: int, *, lowest: float = 0.25, h
 
 
 class Conditioning(nn.Module):
-    """One vector for the noise level and the class: ``silu(dense(silu(dense(fourier(c)))) + table[label])``.
+    """One vector for the noise level and what is global about the conditions:
+    ``silu(dense(silu(dense(fourier(c)))) + table[label] + dense(vector))``.
 
     The label table has ``num_classes + 1`` rows; the last is the learned null token, used where ``label ==
     num_classes`` and for all examples when ``labels`` is None. A label above that gives NaN, never another class.
+    Where the vector is absent, a learned null token stands for ``dense(vector)``.
 
     Attributes:
       features: width of the vector.
-      num_classes: number of classes; None for an unconditional network.
+      num_classes: number of classes; None for a network without classes.
+      vector_size: length of the conditioning vector; None for a network without one.
     """
 
     features: int
     num_classes: int | None = None
+    vector_size: int | None = None
 
     @nn.compact
-    def __call__(self, noise: ArrayLike, labels: ArrayLike | None, batch: int) -> Array:
-        """Embeds a scalar or ``(B,)`` level and a scalar, ``(B,)`` or absent label; float32 ``(B, features)``."""
+    def __call__(self, noise: ArrayLike, labels: ArrayLike | None, batch: int, vector: Any = None) -> Array:
+        """Embeds a scalar or ``(B,)`` level, a scalar, ``(B,)`` or absent label, and a vector (an array, a
+        :class:`~scorekit.networks.conditioning.Masked` or None); float32 ``(B, features)``."""
         noise = _per_example("noise", noise, batch)
-        vector = fourier_features(noise, self.features)
-        vector = nn.Dense(self.features, name="noise_in")(vector)
-        vector = nn.Dense(self.features, name="noise_out")(nn.silu(vector))
+        total = fourier_features(noise, self.features)
+        total = nn.Dense(self.features, name="noise_in")(total)
+        total = nn.Dense(self.features, name="noise_out")(nn.silu(total))
         if self.num_classes is None:
             if labels is not None:
                 raise ValueError("labels must be None for a network with num_classes=None")
@@ -63,8 +72,23 @@ class Conditioning(nn.Module):
             labels = _per_example("labels", labels, batch)
             if not jnp.issubdtype(labels.dtype, jnp.integer):
                 raise ValueError(f"labels must be integers, got dtype {labels.dtype}")
-            vector += nn.Embed(self.num_classes + 1, self.features, name="labels")(labels)
-        return nn.silu(vector)
+            total += nn.Embed(self.num_classes + 1, self.features, name="labels")(labels)
+        shape = None if self.vector_size is None else (self.vector_size,)
+        given = as_masked("vector", vector, shape, batch)
+        if given is not None:
+            embedded = nn.Dense(self.features, name="vector")(given.value)
+            total += OrNull(name="vector_or_null")(embedded, given.present)
+        return nn.silu(total)
+
+
+class OrNull(nn.Module):
+    """An embedding ``(B, ..., features)`` where it is present ``(B,)``, a learned null token elsewhere."""
+
+    @nn.compact
+    def __call__(self, embedded: Array, present: Array) -> Array:
+        features = embedded.shape[-1]
+        null = self.param("null", nn.initializers.normal(features**-0.5), (features,))
+        return trees.where(present, embedded, jnp.broadcast_to(null.astype(embedded.dtype), embedded.shape))
 
 
 def _per_example(name: str, value: ArrayLike, batch: int) -> Array:

@@ -1,9 +1,12 @@
 """A residual multilayer perceptron for vectors."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.networks.embeddings import Conditioning
+from scorekit.networks.conditioning import as_masked
+from scorekit.networks.embeddings import Conditioning, OrNull
 from scorekit.typing import Array, ArrayLike
 
 
@@ -16,7 +19,9 @@ class MLP(nn.Module):
     Attributes:
       features: width, even and at least 4.
       blocks: number of residual blocks.
-      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: unconditional.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      map_shape: shape (H, W, C) of a conditioning image or dense map, which is flattened; None: no map.
       dtype: dtype of the computation.
 
     >>> import jax
@@ -30,26 +35,38 @@ class MLP(nn.Module):
     features: int = 128
     blocks: int = 3
     num_classes: int | None = None
+    vector_size: int | None = None
+    map_shape: tuple[int, ...] | None = None
     dtype: jnp.dtype | type = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None) -> Array:
-        """Evaluates the network.
+    def __call__(
+        self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
+    ) -> Array:
+        """Evaluates the network. None for a condition means that it is absent for all examples.
 
         Args:
           x: vectors, ``(B, D)``.
           noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
           labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+          dense_map: ``(B, H, W, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
 
         Returns:
           float32 ``(B, D)``.
         """
         if x.ndim != 2:
             raise ValueError(f"x must have shape (B, D), got {x.shape}")
-        vector = Conditioning(self.features, self.num_classes, name="conditioning")(noise, labels, x.shape[0])
+        batch = x.shape[0]
+        conditioning = Conditioning(self.features, self.num_classes, self.vector_size, name="conditioning")
+        given = as_masked("dense_map", dense_map, self.map_shape, batch)
+        total = conditioning(noise, labels, batch, vector)
         h = nn.Dense(self.features, dtype=self.dtype, name="input")(x)
+        if given is not None:
+            embedded = nn.Dense(self.features, dtype=self.dtype, name="map")(given.value.reshape(batch, -1))
+            h = h + OrNull(name="map_or_null")(embedded, given.present)
         for i in range(self.blocks):
-            scale, shift = jnp.split(nn.Dense(2 * self.features, name=f"film_{i}")(vector), 2, -1)
+            scale, shift = jnp.split(nn.Dense(2 * self.features, name=f"film_{i}")(total), 2, -1)
             norm = nn.LayerNorm(use_scale=False, use_bias=False, dtype=jnp.float32, name=f"norm_{i}")
             y = norm(h) * (1 + scale) + shift
             y = nn.Dense(self.features, dtype=self.dtype, name=f"dense_{i}")(y)

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorekit.networks.embeddings import Conditioning
+from scorekit.networks.conditioning import as_masked
+from scorekit.networks.embeddings import Conditioning, OrNull
 from scorekit.typing import Array, ArrayLike
 
 DType = jnp.dtype | type
@@ -22,6 +24,9 @@ class UNet(nn.Module):
     2023, arXiv:2301.11093). Every residual branch ends in a convolution that starts at zero, and so does the
     network: at initialisation the output is exactly zero.
 
+    A dense map is resized to the image and concatenated to it: the first convolution of the map is added to that of the
+    image, and where the map is absent a learned null token takes its place.
+
     Parameters, norms, softmax and output are float32; ``dtype`` is that of the convolutions and of attention.
 
     Attributes:
@@ -30,7 +35,9 @@ class UNet(nn.Module):
       blocks: residual blocks per level, on the way down and on the way up.
       attention_resolutions: heights at which attention follows each residual block, for example ``(4,)``.
       heads: number of attention heads.
-      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: unconditional.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      map_shape: shape (H, W, C) of a conditioning image or dense map, of any height and width; None: no map.
       dtype: dtype of the computation.
 
     >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
@@ -46,42 +53,41 @@ class UNet(nn.Module):
     attention_resolutions: Sequence[int] = ()
     heads: int = 1
     num_classes: int | None = None
+    vector_size: int | None = None
+    map_shape: tuple[int, ...] | None = None
     dtype: DType = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None) -> Array:
-        """Evaluates the network.
+    def __call__(
+        self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
+    ) -> Array:
+        """Evaluates the network. None for a condition means that it is absent for all examples.
 
         Args:
           x: images, ``(B, H, W, C)``; H and W divisible by ``2 ** (len(multipliers) - 1)``.
           noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
           labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+          dense_map: ``(B, H, W, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
 
         Returns:
           float32 ``(B, H, W, C)``.
         """
-        self._check(x)
-        vector = Conditioning(4 * self.channels, self.num_classes, name="conditioning")(noise, labels, x.shape[0])
-        widths = [self.channels * m for m in self.multipliers]
-
-        def stage(h, width, name):
-            h = ResidualBlock(width, self.dtype, name=f"{name}_block")(h, vector)
-            if h.shape[1] in self.attention_resolutions:
-                h = Attention(self.heads, self.dtype, name=f"{name}_attention")(h)
-            return h
-
+        check_image(self, x)
+        batch = x.shape[0]
+        conditioning = Conditioning(4 * self.channels, self.num_classes, self.vector_size, name="conditioning")
+        given = as_masked("dense_map", dense_map, self.map_shape, batch)
+        total = conditioning(noise, labels, batch, vector)
         h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="input")(x)
-        skips = []
-        for level, width in enumerate(widths):
-            if level:
-                h = nn.Conv(width, (3, 3), 2, dtype=self.dtype, name=f"down{level}_halve")(h)
-            for i in range(self.blocks):
-                h = stage(h, width, f"down{level}_{i}")
-                skips.append(h)
-        h = stage(h, widths[-1], "middle")
+        if given is not None:
+            resized = jax.image.resize(given.value, (*x.shape[:3], given.value.shape[-1]), "linear")
+            embedded = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="map")(resized)
+            h = h + OrNull(name="map_or_null")(embedded, given.present)
+        h, skips = way_down(self, h, total)
+        widths = [self.channels * m for m in self.multipliers]
         for level, width in reversed(list(enumerate(widths))):
             for i in range(self.blocks):
-                h = stage(jnp.concatenate([h, skips.pop()], -1), width, f"up{level}_{i}")
+                h = stage(self, jnp.concatenate([h, skips.pop()], -1), total, width, f"up{level}_{i}")
             if level:
                 h = nn.Conv(widths[level - 1], (1, 1), dtype=self.dtype, name=f"up{level}_double")(h)
                 h = h.repeat(2, axis=1).repeat(2, axis=2)
@@ -89,21 +95,55 @@ class UNet(nn.Module):
         zeros = nn.initializers.zeros
         return nn.Conv(x.shape[-1], (3, 3), kernel_init=zeros, name="output")(h)
 
-    def _check(self, x):
-        if x.ndim != 4:
-            raise ValueError(f"x must have shape (B, H, W, C), got {x.shape}")
-        factor = 2 ** (len(self.multipliers) - 1)
-        if x.shape[1] % factor or x.shape[2] % factor:
-            raise ValueError(
-                f"x must have a height and width divisible by {factor} for {len(self.multipliers)} levels, "
-                f"got {x.shape[1]} x {x.shape[2]}"
-            )
-        heights = [x.shape[1] // 2**i for i in range(len(self.multipliers))]
-        if not set(self.attention_resolutions) <= set(heights):
-            raise ValueError(
-                f"attention_resolutions must be among the heights {heights} of the levels, "
-                f"got {tuple(self.attention_resolutions)}"
-            )
+
+class Sizes(Protocol):
+    """What the networks of this module and the classifier have in common."""
+
+    channels: int
+    multipliers: Sequence[int]
+    blocks: int
+    attention_resolutions: Sequence[int]
+    heads: int
+    dtype: DType
+
+
+def stage(sizes: Sizes, h: Array, vector: Array, width: int, name: str) -> Array:
+    """A residual block, and attention where the resolution has it; to be called inside a compact method."""
+    h = ResidualBlock(width, sizes.dtype, name=f"{name}_block")(h, vector)
+    if h.shape[1] in sizes.attention_resolutions:
+        h = Attention(sizes.heads, sizes.dtype, name=f"{name}_attention")(h)
+    return h
+
+
+def way_down(sizes: Sizes, h: Array, vector: Array) -> tuple[Array, list[Array]]:
+    """From the full resolution to the lowest, the middle stage included; returns the skips too."""
+    skips = []
+    for level, multiplier in enumerate(sizes.multipliers):
+        width = sizes.channels * multiplier
+        if level:
+            h = nn.Conv(width, (3, 3), 2, dtype=sizes.dtype, name=f"down{level}_halve")(h)
+        for i in range(sizes.blocks):
+            h = stage(sizes, h, vector, width, f"down{level}_{i}")
+            skips.append(h)
+    return stage(sizes, h, vector, sizes.channels * sizes.multipliers[-1], "middle"), skips
+
+
+def check_image(sizes: Sizes, x: Array) -> None:
+    """Refuses an image that the levels do not divide, and attention at a resolution that no level has."""
+    if x.ndim != 4:
+        raise ValueError(f"x must have shape (B, H, W, C), got {x.shape}")
+    factor = 2 ** (len(sizes.multipliers) - 1)
+    if x.shape[1] % factor or x.shape[2] % factor:
+        raise ValueError(
+            f"x must have a height and width divisible by {factor} for {len(sizes.multipliers)} levels, "
+            f"got {x.shape[1]} x {x.shape[2]}"
+        )
+    heights = [x.shape[1] // 2**i for i in range(len(sizes.multipliers))]
+    if not set(sizes.attention_resolutions) <= set(heights):
+        raise ValueError(
+            f"attention_resolutions must be among the heights {heights} of the levels, "
+            f"got {tuple(sizes.attention_resolutions)}"
+        )
 
 
 class ResidualBlock(nn.Module):

@@ -70,7 +70,7 @@ def refused(parse):
         ("--config.training.decays=(0.5, 0.6)", "training.decays", (0.5, 0.6)),
         ("--config.training.decays=()", "training.decays", ()),
         ("--config.training.widths=[4]", "training.widths", (4,)),
-        ("--config.training.tags=x,y", "training.tags", ("x", "y")),
+        ("--config.training.tags=x, y", "training.tags", ("x", "y")),
         ("--config.model.empty=1,2", "model.empty", (1, 2)),
         ("--config.model.name=a=b", "model.name", "a=b"),
         ("--config.model.note=0.5", "model.note", 0.5),

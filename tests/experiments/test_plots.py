@@ -160,3 +160,17 @@ def test_bad_shapes_are_refused_and_nothing_is_written(tmp_path, call, words):
     for word in words:
         assert word in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_accuracy_by_noise_level_has_a_curve_for_each_classifier_and_the_line_of_guessing(tmp_path, figures):
+    curves = {"noisy": [0.1, 0.6, 0.9], "clean": [0.1, 0.3, 0.95]}
+    plots.accuracy_by_noise_level(tmp_path / "a.png", [-4.0, 0.0, 4.0], curves, chance=0.1)
+    axes = figures[0].axes[0]
+    noisy, clean, guess = axes.lines
+    np.testing.assert_array_equal(noisy.get_ydata(), curves["noisy"])
+    np.testing.assert_array_equal(clean.get_xdata(), [-4, 0, 4])
+    assert set(guess.get_ydata()) == {0.1}
+    assert "log-SNR (nats)" in axes.get_xlabel()
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["noisy", "clean", "guessing, 0.1"]
+    with pytest.raises(ValueError, match="clean must have shape"):
+        plots.accuracy_by_noise_level(tmp_path / "a.png", [-4.0, 0.0, 4.0], {"clean": [0.1, 0.3]}, chance=0.1)

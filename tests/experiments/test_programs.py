@@ -101,9 +101,13 @@ def test_nothing_but_progress_on_stderr(finished):
 
 def test_sample_and_evaluate_work_from_any_checkpoint(finished, environment):
     workdir = finished[0]
-    code, out, err = run(environment, "sample", f"--workdir={workdir}", "--num=7", "--labels=1,2", "--step=40")
+    guidance = ["--config.guidance=autoguidance,interval", "--config.rules.autoguidance.step=20",
+                "--config.rules.interval.noise_max=5", "--config.sampling.guidance_scale=2"]  # fmt: skip
+    code, out, err = run(
+        environment, "sample", f"--workdir={workdir}", "--num=7", "--labels=1,2", "--step=40", *guidance
+    )
     assert code == 0, err
-    assert "step 40" in out
+    assert "step 40 at γ = 2, autoguidance + interval" in out
     with np.load(workdir / "samples" / "sample.npz") as archive:
         assert archive["x"].shape == (7, 2)
         assert archive["label"].tolist() == [1, 2, 1, 2, 1, 2, 1]
@@ -209,7 +213,8 @@ def test_a_corrupted_newest_checkpoint_is_named_and_passed_over(finished, enviro
         (["--config.network.name=mlp"], ["network.name=mlp", "must be unet"]),
         (["--config.loss.label_dropout=0"], ["label_dropout=0.0", "null token"]),
         (["--config.schedule.beta_min=0.1"], ["schedule.beta_min=0.1", "cosine takes s"]),
-        (["--config.sampling.guidance_noise_min=3", "--config.sampling.guidance_noise_max=2"], ["noise_min=3.0"]),
+        (["--config.guidance=interval,classifier_free"], ["interval has nothing to wrap"]),
+        (["--config.guidance=autoguidance", "--config.rules.autoguidance.step=2"], ["train with another rule"]),
     ],
 )
 def test_refusals_come_before_anything_is_compiled(arguments, words, tmp_path, capsys, monkeypatch, load_program):
@@ -246,3 +251,52 @@ def test_an_empty_folder_is_told_apart(environment, tmp_path):
     code, _, err = run(environment, "sample", f"--workdir={tmp_path}")
     assert code == 2
     assert "there is no run here" in err
+
+
+@pytest.mark.slow
+def test_a_classifier_is_trained_beside_a_plain_one_and_guides_a_model(environment, tmp_path):
+    tiny = ["--config=experiments/configs/digits_classifier.py", f"--workdir={tmp_path}/classifier",
+            "--config.classifier.channels=8", "--config.training.batch_size=8", "--config.training.warmup_steps=2",
+            "--config.training.checkpoint_every=2", "--config.evaluation.levels=3",
+            "--config.evaluation.draws=1"]  # fmt: skip
+    code, out, err = run(environment, "train_classifier", *tiny, "--config.training.steps=4")
+    assert code == 0, err
+    assert "accuracy, noisy  accuracy, clean" in out
+    found = json.loads((tmp_path / "classifier" / "evaluation.json").read_text())
+    assert set(found) == {"noisy", "clean"}
+    assert len(found["noisy"]["accuracy"]) == 4
+    assert (tmp_path / "classifier" / "accuracy.png").stat().st_size > 0
+    code, out, err = run(environment, "train_classifier", *tiny, "--config.training.steps=6")
+    assert code == 0, err
+    assert out.count("resuming  from step 4") == 2
+    smoke = f"--workdir={tmp_path}/smoke"
+    code, _, err = run(environment, "train", "--config=experiments/configs/smoke.py", smoke)
+    assert code == 0, err
+    drawn = []
+    for folder in ("classifier", "classifier/plain"):
+        code, out, err = run(
+            environment, "sample", smoke, "--num=4", "--config.guidance=classifier,dynamic_threshold",
+            f"--config.rules.classifier.workdir={tmp_path}/{folder}",
+        )  # fmt: skip
+        assert code == 0, err
+        assert "classifier + dynamic_threshold" in out
+        with np.load(tmp_path / "smoke" / "samples" / "sample.npz") as archive:
+            drawn.append(archive["x"])
+    assert not np.array_equal(*drawn)
+
+
+@pytest.mark.slow
+def test_a_model_told_a_map_and_a_vector_is_trained_sampled_and_evaluated(environment, tmp_path):
+    workdir = f"--workdir={tmp_path}"
+    given = ["--config.data.map.name=average_pool", "--config.data.vector.name=moments"]
+    code, out, err = run(environment, "train", "--config=experiments/configs/smoke.py", workdir, *given)
+    assert code == 0, err
+    assert "RMSE of the dense map" in out
+    assert "RMSE of the vector" in out
+    assert (tmp_path / "maps.png").stat().st_size > 0
+    code, out, err = run(environment, "sample", workdir, "--num=3", "--labels=5")
+    assert code == 0, err
+    assert (tmp_path / "samples" / "sample_maps.png").stat().st_size > 0
+    code, _, err = run(environment, "sample", workdir, "--config.data.map.name=none")  # which it was trained with
+    assert code == 2
+    assert "does not fit" in err

@@ -1,0 +1,148 @@
+"""The loss of a classifier of noisy data, against numpy and the exact posterior of a mixture."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import in_float64
+
+from scorekit import densities, losses, times
+from scorekit.schedules import cosine, rectified_flow
+
+K = 4
+MEANS = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+RING = lambda: densities.ring(K, 1.0, 0.5)  # whose modes these are
+
+
+def posterior(schedule, scale=1.0, tilt=0.0):
+    """``log p(y | x_t)`` of the ring up to a constant, times ``scale``; a mode is N(alpha m, alpha^2 s^2 + sigma^2)."""
+
+    def logits(x, t):
+        alpha, sigma = schedule.alpha(t)[:, None], schedule.sigma(t)[:, None]
+        variance = alpha**2 * 0.5**2 + sigma**2
+        squares = jnp.sum((x[:, None] - alpha[..., None] * MEANS) ** 2, -1)
+        return scale * (-0.5 * squares / variance) + tilt * jnp.arange(K)
+
+    return logits
+
+
+def test_against_numpy():
+    rng = np.random.default_rng(0)
+    x0, eps, weights = rng.normal(size=(5, 3)), rng.normal(size=(5, 3)), rng.normal(size=(3, K))
+    t, importance, labels = np.linspace(0.1, 0.9, 5), rng.uniform(0.5, 2, 5), np.array([0, 3, 1, 2, 3])
+    x_t = (1 - t)[:, None] * x0 + t[:, None] * eps
+    logits = x_t @ weights + t[:, None]
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    with jax.enable_x64(True):
+        drawn = times.Times(jnp.asarray(t), jnp.asarray(importance))
+        loss, aux = losses.classification_loss_at(
+            lambda x, t: x @ weights + t[:, None], rectified_flow(), x0, eps, drawn, labels
+        )
+        np.testing.assert_allclose(aux.cross_entropy, -log_p[np.arange(5), labels], rtol=1e-12)
+        np.testing.assert_allclose(loss, -importance * log_p[np.arange(5), labels], rtol=1e-12)
+        np.testing.assert_array_equal(aux.correct, log_p.argmax(1) == labels)
+        np.testing.assert_allclose(aux.log_snr, 2 * np.log((1 - t) / t), rtol=1e-9)
+
+
+@in_float64
+def test_the_exact_posterior_is_the_minimum_at_every_noise_level():
+    """The gradient of the expected loss vanishes there, in temperature and in bias; the expectation is a grid's."""
+    schedule, side = cosine(), jnp.linspace(-8, 8, 161)
+    grid = jnp.stack(jnp.meshgrid(side, side, indexing="ij"), -1).reshape(-1, 2)
+    for level in (0.2, 0.6, 0.9):
+        t = jnp.full(len(grid), level)
+        alpha, sigma = schedule.alpha(level), schedule.sigma(level)
+        variance = alpha**2 * 0.25 + sigma**2
+
+        def expected_loss(scale, tilt, t=t, alpha=alpha, sigma=sigma, variance=variance):
+            total = 0.0
+            for k in range(K):  # x0 = 0, so that eps = x_t / sigma puts the state on the grid
+                density = jnp.exp(-0.5 * jnp.sum((grid - alpha * MEANS[k]) ** 2, -1) / variance)
+                labels, drawn = jnp.full(len(grid), k), times.Times(t, jnp.ones(len(grid)))
+                loss, _ = losses.classification_loss_at(
+                    posterior(schedule, scale, tilt), schedule, 0 * grid, grid / sigma, drawn, labels
+                )
+                total += jnp.sum(loss * density) / jnp.sum(density) / K
+            return total
+
+        gradient = jax.jit(jax.grad(expected_loss, (0, 1)))
+        np.testing.assert_allclose(gradient(1.0, 0.0), 0.0, atol=1e-9)
+        assert gradient(1.5, 0.0)[0] > 1e-5
+        assert gradient(1.0, 0.2)[1] > 1e-2
+
+
+def test_draws_as_the_denoising_loss_does_and_reports_chance_at_pure_noise():
+    """The same key gives the same times and noise as the denoising loss: a classifier sees what the denoiser sees."""
+    schedule, data = cosine(), RING()
+    x0, labels = data.sample_with_labels(jax.random.key(1), (4000,))
+
+    @jax.jit
+    def run(key):
+        other = losses.denoising_loss(key, lambda x, t: x, schedule, x0)[1]
+        return losses.classification_loss(key, posterior(schedule), schedule, x0, labels), other
+
+    (loss, aux), other = run(jax.random.key(0))
+    np.testing.assert_array_equal(aux.t, other.t)
+    np.testing.assert_array_equal(loss, aux.cross_entropy)
+    accuracy = [float(aux.correct[(aux.t >= low) & (aux.t < low + 0.25)].mean()) for low in (0, 0.25, 0.5, 0.75)]
+    assert accuracy == sorted(accuracy, reverse=True)
+    assert accuracy[0] > 0.75
+    at_noise = aux.cross_entropy[aux.t > 0.999]
+    np.testing.assert_allclose(at_noise, np.log(K), atol=0.02)
+
+
+def test_bfloat16_logits_and_trees_and_the_ends_of_time():
+    x0 = {"a": jnp.ones((3, 2), jnp.bfloat16), "b": jnp.ones((3,), jnp.bfloat16)}
+    drawn = times.Times(jnp.array([0.0, 0.5, 1.0]), jnp.ones(3))
+    run = lambda w: losses.classification_loss_at(
+        lambda x, t: w * x["a"], cosine(), x0, x0, drawn, jnp.array([0, 1, 1])
+    )
+    loss, aux = run(jnp.bfloat16(1.0))
+    assert loss.dtype == aux.cross_entropy.dtype == jnp.float32
+    np.testing.assert_allclose(loss, np.log(2), rtol=1e-3)
+    assert np.isfinite(jax.grad(lambda w: run(w)[0].mean())(jnp.bfloat16(1.0)))
+
+
+def test_examples_do_not_mix_and_weights_multiply():
+    x0, eps = jnp.arange(8.0).reshape(4, 2), jnp.ones((4, 2))
+    drawn = times.Times(jnp.linspace(0.1, 0.9, 4), jnp.array([1.0, 2.0, 0.0, 3.0]))
+    at = lambda x0: losses.classification_loss_at(
+        lambda x, t: jnp.tanh(x), cosine(), x0, eps, drawn, jnp.array([0, 1, 0, 1])
+    )
+    loss, aux = at(x0)
+    np.testing.assert_allclose(loss, drawn.weight * aux.cross_entropy, rtol=1e-6)
+    np.testing.assert_array_equal(at(x0.at[0].set(100.0))[0][1:], loss[1:])
+
+
+def test_the_gradient_of_the_state_is_that_of_the_log_likelihood():
+    """What classifier guidance needs: the score of p(y | x_t), exact for two Gaussians."""
+    schedule = cosine()
+    level = 0.5
+    logits = posterior(schedule)
+    x = jnp.array([[0.3, -0.2]])
+    t = jnp.array([level])
+    score = jax.grad(lambda x: jax.nn.log_softmax(logits(x, t))[0, 2])(x)
+    alpha, sigma = float(schedule.alpha(level)), float(schedule.sigma(level))
+    variance = alpha**2 * 0.25 + sigma**2
+    pull = (alpha * MEANS - np.asarray(x)) / variance
+    p = np.exp(-0.5 * np.sum(pull**2, 1) * variance)
+    p /= p.sum()
+    np.testing.assert_allclose(score[0], pull[2] - p @ pull, rtol=1e-4)
+
+
+def test_refusals():
+    x0, drawn = jnp.ones((2, 3)), times.Times(jnp.ones(2), jnp.ones(2))
+    at = lambda classifier, labels, drawn=drawn: losses.classification_loss_at(
+        classifier, cosine(), x0, x0, drawn, labels
+    )
+    with pytest.raises(ValueError, match=r"labels must be integers of shape \(2,\), got float32"):
+        at(lambda x, t: x, jnp.ones(2))
+    with pytest.raises(ValueError, match=r"labels must be integers of shape \(2,\), got int32 of shape \(3,\)"):
+        at(lambda x, t: x, jnp.ones(3, int))
+    with pytest.raises(ValueError, match=r"classifier must return logits of shape \(2, K\), got \(2,\)"):
+        at(lambda x, t: x[:, 0], jnp.ones(2, int))
+    with pytest.raises(ValueError, match=r"times.t must have shape \(2,\)"):
+        at(lambda x, t: x, jnp.ones(2, int), times.Times(jnp.ones(3), jnp.ones(3)))
+    loss, _ = at(lambda x, t: x, jnp.array([0, 3]))
+    assert np.isfinite(loss[0])
+    assert np.isnan(loss[1])
