@@ -112,7 +112,8 @@ class PredictorCorrector(Planned):
     ``x <- x + d score + sqrt(2 d) z`` with ``d = 2 a (snr |z| / |score|)^2``, the norm of the score over each example,
     that of the noise its expectation, and ``a = (alpha_t / alpha_s)^2`` (1 for variance-exploding schedules, 1 - beta
     for DDPM). A step is at most ``sigma^2``, where the dynamics would overshoot: in few dimensions a score may vanish.
-    Nothing is corrected at ``sigma = 0``.
+    Nothing is corrected at ``sigma = 0``. The order is that of the variance on Gaussian data for ``snr^2`` in
+    proportion to the step; a fixed snr leaves the bias of its Langevin steps, of the size of ``snr^2``.
 
     Attributes:
       predictor: any solver of this package.
