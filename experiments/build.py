@@ -128,6 +128,11 @@ def _classifier(
 
 CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _classifier}
 
+
+def _unipc(predictor: int = 2, coordinate: str = "flow") -> solvers.UniPC:
+    return solvers.UniPC(predictor=predictor, coordinate=coordinate)  # type: ignore[arg-type]
+
+
 SOLVERS: Mapping[str, Callable] = {
     "adams_bashforth": solvers.AdamsBashforth,
     "ancestral": _constant(solvers.Ancestral()),
@@ -143,11 +148,20 @@ SOLVERS: Mapping[str, Callable] = {
         corrector_steps=corrector_steps, snr=snr
     ),
     "sa_solver": solvers.SASolver,
-    "unipc": solvers.UniPC,
+    "unipc": _unipc,
 }
 
 
-def _saved_grid(n: int, path: str) -> training.SavedGrid:
+def _vp_quadratic(schedule: Schedule, n: int, t_max=1.0, t_min=0.0, power=3.0) -> Array:
+    """``t^(1 / power)`` in equal steps on linear VP, at its noise levels, as far as both schedules have them."""
+    vp = schedules.linear_vp()
+    levels = jnp.clip(schedule.log_snr(jnp.array([t_max, t_min])), vp.log_snr(1.0), vp.log_snr(0.0))
+    ts = schedule.time_at(vp.log_snr(solvers.grids.quadratic(n, *vp.time_at(levels), power=power)))
+    return jnp.clip(ts, t_min, t_max).at[-1].set(t_min)
+
+
+def _saved_grid(n: int, path: str, t_max=1.0, t_min=0.0, rho=7.0, power=2.0) -> training.SavedGrid:
+    del t_max, t_min, rho, power  # of the run's own grid: the file has its times
     saved = training.load_grid(Path(path).expanduser())
     if saved.steps != n:
         raise ValueError(f"sampling.steps must be {saved.steps}, as tuned in {path}, got {n}")
@@ -162,6 +176,7 @@ GRIDS: Mapping[str, Callable] = {
     "quadratic": lambda n, t_max=1.0, t_min=0.0, power=2.0: solvers.grids.quadratic(n, t_max, t_min, power=power),
     "log_snr": lambda schedule, n, t_max=0.999, t_min=0.001: solvers.grids.uniform_log_snr(schedule, n, t_max, t_min),
     "uniform": lambda n, t_max=1.0, t_min=0.0: solvers.grids.uniform(n, t_max, t_min),
+    "vp_quadratic": _vp_quadratic,
 }
 
 

@@ -21,7 +21,7 @@ from experiments import build, command_line, model, progress, rules
 from experiments.checkpoint import open_experiment, saved_config
 from experiments.config import Config, require
 from experiments.report import show
-from scorekit import schedules, training
+from scorekit import training
 from scorekit.solvers import grids
 from scorekit.solvers.tabled import TabledSolver
 from scorekit.typing import Array, Schedule
@@ -42,11 +42,6 @@ _OUT = flags.DEFINE_string("out", None, "The file to write; workdir/grid.json by
 def starting_grids(schedule: Schedule, configured: Array) -> dict[str, Array]:
     """The configured grid and the usual ones, between its ends; those that do not fit there are left out."""
     n, ends = len(configured) - 1, [configured[0], configured[-1]]
-    vp = schedules.linear_vp()
-    levels = [
-        vp.time_at(jnp.maximum(vp.log_snr(1.0), schedule.log_snr(ends[0]))),
-        vp.time_at(jnp.minimum(vp.log_snr(0.0), schedule.log_snr(ends[1]))),
-    ]
     found = {"configured": configured}
     if not np.allclose(configured, grids.uniform(n, *ends)):
         found["uniform"] = grids.uniform(n, *ends)
@@ -54,7 +49,7 @@ def starting_grids(schedule: Schedule, configured: Array) -> dict[str, Array]:
         found["log-SNR"] = build.GRIDS["log_snr"](schedule, n)
         found["Karras"] = build.GRIDS["karras"](schedule, n)
     for power in (2, 3):
-        found[f"VP t^{power}"] = schedule.time_at(vp.log_snr(grids.quadratic(n, *levels, power=power)))
+        found[f"VP t^{power}"] = build.GRIDS["vp_quadratic"](schedule, n, *ends, power=power)
     found = {name: ts.at[0].set(ends[0]).at[-1].set(ends[1]) for name, ts in found.items()}
     return {name: ts for name, ts in found.items() if np.all(np.diff(ts) < 0)}
 

@@ -2,13 +2,16 @@
 
     python -m experiments.benchmarks.tuning --out=/tmp/tuning.png
     python -m experiments.benchmarks.tuning --nfe=8 --problems=ring --solvers=AB3,UniPC2
+    python -m experiments.benchmarks.tuning --nfe=6,8,10 --problems= --digits=runs/digits --solvers=AB3,UniPC2
 
-The denoisers are exact and everything is float32. Errors are distances to the end of a fine solve from ``sigma = 80``
-to clean data, over draws that were neither tuned on nor chosen by; a few of them land in another mode and dominate the
-RMSE, so the median stands beside it. An untuned figure is that of the best of the grids, chosen on those very draws.
-Tuning starts from the best two of them on the draws that it chooses by; the numbers, from the tuned grid too.
+The denoisers are exact, or with ``--digits`` the network of a finished run, and everything is float32. Errors are
+distances to the end of a fine solve from ``sigma / alpha = 80`` to clean data, over draws that were neither tuned on
+nor chosen by; a few of them land in another mode and dominate the RMSE, so the median stands beside it. An untuned
+figure is that of the best of the grids, chosen on those very draws. Tuning starts from the best two of them on the
+draws that it chooses by; the numbers, from the tuned grid too.
 """
 
+import functools
 import sys
 import time
 from collections.abc import Mapping
@@ -19,7 +22,8 @@ import jax.numpy as jnp
 from absl import app, flags
 from matplotlib.figure import Figure
 
-from experiments.benchmarks.problems import DATA, EDM, GRIDS
+from experiments.benchmarks.problems import DATA, EDM, GRIDS, trained_problem
+from experiments.command_line import refusals
 from experiments.progress import duration, final_line
 from scorekit import denoisers
 from scorekit.solvers import (
@@ -28,9 +32,10 @@ from scorekit.solvers import (
     Euler,
     ExponentialAdamsBashforth,
     UniPC,
+    grids,
 )
 from scorekit.training.tuning import Pairs, distances, fine_pairs, tune
-from scorekit.typing import Array, Denoiser, Solver
+from scorekit.typing import Array, Denoiser, Schedule, Solver
 
 SOLVERS: Mapping[str, Solver] = {
     "Euler": Euler(),
@@ -39,9 +44,12 @@ SOLVERS: Mapping[str, Solver] = {
     "AB3": AdamsBashforth(order=3),
     "EAB3": ExponentialAdamsBashforth(order=3),
     "UniPC2": UniPC(predictor=2),
+    "UniPC2 flow": UniPC(predictor=2, coordinate="flow"),
 }
 
 _PROBLEMS = flags.DEFINE_list("problems", ["ring", "low_rank"], "ring (2-d), low_rank (64-d)")
+_DIGITS = flags.DEFINE_string("digits", None, "folder of a trained run, to tune for its network too")
+_DRAWS = flags.DEFINE_integer("draws", 4096, "to tune on, and to test on; a quarter to choose by", lower_bound=256)
 _SOLVERS = flags.DEFINE_list("solvers", list(SOLVERS), "of " + ", ".join(SOLVERS))
 _NFE = flags.DEFINE_list("nfe", ["5", "6", "8", "10"], "evaluations")
 _STEPS = flags.DEFINE_integer("steps", 250, "updates per starting grid", lower_bound=1)
@@ -60,30 +68,28 @@ class Cell(NamedTuple):
 
 
 class Problem:
-    """A density, its exact denoiser, and pairs to tune on, choose by and test on."""
+    """A denoiser, its schedule, and pairs to tune on, choose by and test on."""
 
-    def __init__(self, name: str):
-        self.name = {"ring": "ring of 8 modes, 2-d", "low_rank": "low-rank mixture, 64-d"}[name]
-        data = DATA[name]()
-        network = lambda x, t: data.predict(x, EDM.alpha(t), EDM.sigma(t)).x0
-        self.denoiser: Denoiser = denoisers.denoiser_from_network(network, EDM, "x0")
-        like = jnp.zeros((256 if name == "ring" else 128, data.dim))
-        draw = lambda i, n: fine_pairs(jax.random.key(i), self.denoiser, EDM, like, n // like.shape[0])
-        self.train, self.held_out, self.test = draw(0, 4096), draw(1, 1024), draw(2, 4096)
+    def __init__(self, name: str, denoiser: Denoiser, schedule: Schedule, like: Array):
+        self.name, self.denoiser, self.schedule = name, denoiser, schedule
+        self.starts = lambda n: {grid: grids.matching(schedule, EDM, make(n)) for grid, make in GRIDS.items()}
+        batches, t_max = _DRAWS.value // like.shape[0], schedule.time_at(EDM.log_snr(1.0))
+        draw = lambda i, n: fine_pairs(jax.random.key(i), denoiser, schedule, like, n, t_max=t_max)
+        self.train, self.held_out, self.test = draw(0, batches), draw(1, max(1, batches // 4)), draw(2, batches)
 
     def errors(self):
         """A compiled ``(solver, ts, pairs) -> distances``."""
 
         @jax.jit
         def all_of(solver, ts, pairs: Pairs):
-            each = jax.lax.map(lambda pair: distances(self.denoiser, EDM, solver, ts, *pair), pairs)
+            each = jax.lax.map(lambda pair: distances(self.denoiser, self.schedule, solver, ts, *pair), pairs)
             return each.ravel()
 
         return all_of
 
     def cells(self, solver: Solver, n: int) -> tuple[dict[str, Cell], list[str]]:
         """The cell of each kind, and the untuned grids that were best by RMSE and by median."""
-        measure, starts = self.errors(), {name: make(n) for name, make in GRIDS.items()}
+        measure, starts = self.errors(), self.starts(n)
         test = {name: measure(solver, ts, self.test) for name, ts in starts.items()}
         rmse, median = ({k: float(f(v)) for k, v in test.items()} for f in (_rmse, jnp.median))
         names = [min(found, key=found.__getitem__) for found in (rmse, median)]
@@ -91,7 +97,7 @@ class Problem:
         for kind in KINDS[1:]:
             tuned = tune(
                 self.denoiser,
-                EDM,
+                self.schedule,
                 solver,
                 starts,
                 self.train,
@@ -105,6 +111,22 @@ class Problem:
             each = measure(tuned.solver, tuned.ts, self.test)
             found[kind] = Cell(float(_rmse(each)), float(jnp.median(each)))
         return found, names
+
+
+def exact(name: str) -> Problem:
+    """One of the mixtures, on the EDM schedule."""
+    data = DATA[name]()
+    network = lambda x, t: data.predict(x, EDM.alpha(t), EDM.sigma(t)).x0
+    title = {"ring": "ring of 8 modes, 2-d", "low_rank": "low-rank mixture, 64-d"}[name]
+    like = jnp.zeros((256 if name == "ring" else 128, data.dim))
+    return Problem(title, denoisers.denoiser_from_network(network, EDM, "x0"), EDM, like)
+
+
+def trained(workdir: str) -> Problem:
+    """The network of a run, with the labels in turn."""
+    with refusals():
+        found = trained_problem(workdir, 64)
+    return Problem("trained digits", found.denoiser, found.schedule, found.x_init)
 
 
 def _rmse(each: Array) -> Array:
@@ -140,11 +162,16 @@ def show_plot(axes, problem: Problem, nfes: list[int], cells: Mapping[tuple[str,
 
 def main(_) -> None:
     begin, nfes = time.monotonic(), [int(n) for n in _NFE.value]
-    figure = Figure(figsize=(5.2 * len(_PROBLEMS.value), 4.4), layout="constrained")
-    axes = figure.subplots(1, len(_PROBLEMS.value), squeeze=False)[0]
+    makers = [functools.partial(exact, name) for name in _PROBLEMS.value]
+    if _DIGITS.value:
+        makers.append(functools.partial(trained, _DIGITS.value))
+    if not makers:
+        raise app.UsageError("--problems or --digits must name something to tune for")
+    figure = Figure(figsize=(5.2 * len(makers), 4.4), layout="constrained")
+    axes = figure.subplots(1, len(makers), squeeze=False)[0]
     jobs = [(solver, n) for solver in _SOLVERS.value for n in nfes]
-    for i, (name, panel) in enumerate(zip(_PROBLEMS.value, axes, strict=True)):
-        problem, cells = Problem(name), {}
+    for i, (make, panel) in enumerate(zip(makers, axes, strict=True)):
+        problem, cells = make(), {}
         start = time.monotonic()
         for j, (solver, n) in enumerate(jobs, start=1):
             cells[solver, n], (by_rmse, by_median) = problem.cells(SOLVERS[solver], n)

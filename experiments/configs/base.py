@@ -64,9 +64,10 @@ def get_config() -> Config:
     """Newest checkpoints kept, beside the best by held-out loss."""
 
     config.sampling = sampling = ConfigDict()
-    sampling.solver = section(build.SOLVERS, "dpmpp_2m")
-    sampling.grid = section(build.GRIDS, "uniform", offered=("schedule", "n"))
-    """"file" takes the grid at ``path``, which experiments.tune wrote for this solver and number of steps."""
+    sampling.solver = section(build.SOLVERS, "unipc")
+    sampling.grid = section(build.GRIDS, "vp_quadratic", offered=("schedule", "n"))
+    """Solver and grid lead experiments.benchmarks.quality --digits at 10 to 25 steps. "file" takes the grid at
+    ``path``, which experiments.tune wrote for this solver and number of steps."""
     sampling.steps = 25
     sampling.guidance_scale = 2.0
     """γ: 0 unconditional, 1 conditional, above 1 guided."""

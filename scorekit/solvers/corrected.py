@@ -5,12 +5,12 @@ import math
 import jax
 import jax.numpy as jnp
 
-from scorekit.process import snr_drop
 from scorekit.schedules.numerics import sqrt
 from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
 from scorekit.solvers.ode import Heun
-from scorekit.solvers.planned import Planned
+from scorekit.solvers.planned import Planned, levels_at
 from scorekit.solvers.sde import ReverseDiffusion
+from scorekit.solvers.weights import decay_of, noise_share
 from scorekit.trees import (
     check,
     check_positive,
@@ -58,16 +58,18 @@ class StochasticHeun(Planned):
     def __post_init__(self):
         check_coordinate(self.coordinate, FINITE_AT_ZERO_NOISE)
 
-    def row(self, schedule, t, s, earlier, known):
-        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-        some = (alpha > 0) & (sigma > 0)
-        level = sigma / jnp.where(some, alpha, 1.0)
+    def row(self, schedule, levels, known):
+        s, t = levels.at(0), levels.at(1)
+        some = (t.alpha > 0) & (t.sigma > 0)
+        level = t.sigma / jnp.where(some, t.alpha, 1.0)
         churned = some & (level >= self.noise_min) & (level <= self.noise_max) & (jnp.asarray(self.gamma) > 0)
         raised = (1.0 + self.gamma) * jnp.where(churned, level, 1.0)
-        up = jnp.where(churned, jnp.clip(schedule.time_at(-2.0 * jnp.log(raised)), t, 1.0), t)
-        scale = schedule.alpha(up) / jnp.where(some, alpha, 1.0)
-        std = self.noise * schedule.sigma(up) * sqrt(snr_drop(schedule, up, t))
-        rows = Heun(coordinate=self.coordinate).row(schedule, up, s, (), 0)
+        time = jnp.where(churned, jnp.clip(schedule.time_at(-2.0 * jnp.log(raised)), t.t, 1.0), t.t)
+        up = levels_at(schedule, time)
+        scale = up.alpha / jnp.where(some, t.alpha, 1.0)
+        std = self.noise * up.sigma * noise_share(decay_of(up, t))
+        window = jax.tree.map(lambda *values: jnp.stack(values, axis=-1), s, up)
+        rows = Heun(coordinate=self.coordinate).row(schedule, window, 0)
         return jnp.where(churned, scale, 1.0), jnp.where(churned, std, 0.0), rows
 
     def advance(self, key, carry, x_t, row, denoiser):
@@ -110,7 +112,8 @@ class PredictorCorrector(Planned):
     ``x <- x + d score + sqrt(2 d) z`` with ``d = 2 a (snr |z| / |score|)^2``, the norm of the score over each example,
     that of the noise its expectation, and ``a = (alpha_t / alpha_s)^2`` (1 for variance-exploding schedules, 1 - beta
     for DDPM). A step is at most ``sigma^2``, where the dynamics would overshoot: in few dimensions a score may vanish.
-    Nothing is corrected at ``sigma = 0``.
+    Nothing is corrected at ``sigma = 0``. The order is that of the variance on Gaussian data for ``snr^2`` in
+    proportion to the step; a fixed snr leaves the bias of its Langevin steps, of the size of ``snr^2``.
 
     Attributes:
       predictor: any solver of this package.
@@ -146,11 +149,11 @@ class PredictorCorrector(Planned):
     def start(self, x):
         return self.predictor.start(x)
 
-    def row(self, schedule, t, s, earlier, known):
-        sigma = schedule.sigma(s)
-        at = jnp.where(sigma > 0, s, t)  # where nothing is left to correct, eps need not exist
-        strength = 2.0 * jnp.square(schedule.alpha(t) / schedule.alpha(s) * self.snr)
-        return self.predictor.row(schedule, t, s, earlier, known), (at, sigma, strength)
+    def row(self, schedule, levels, known):
+        s, t = levels.at(0), levels.at(1)
+        at = jnp.where(s.sigma > 0, s.t, t.t)  # where nothing is left to correct, eps need not exist
+        strength = 2.0 * jnp.square(t.alpha / s.alpha * self.snr)
+        return self.predictor.row(schedule, levels, known), (at, s.sigma, strength)
 
     def advance(self, key, carry, x_t, row, denoiser):
         predictor_row, (at, sigma, strength) = row
@@ -197,8 +200,9 @@ class AnnealedLangevin(Planned):
     def evals_per_step(self) -> int:
         return self.steps
 
-    def row(self, schedule, t, s, earlier, known):
-        return t, schedule.sigma(t), schedule.alpha(s), schedule.sigma(s) > 0, sqrt(2.0 * jnp.asarray(self.step_size))
+    def row(self, schedule, levels, known):
+        s, t = levels.at(0), levels.at(1)
+        return t.t, t.sigma, s.alpha, s.sigma > 0, sqrt(2.0 * jnp.asarray(self.step_size))
 
     def advance(self, key, carry, x_t, row, denoiser):
         t, sigma, alpha, noisy, spread = row

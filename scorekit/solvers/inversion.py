@@ -1,13 +1,13 @@
 """Inversion: from data to the noise from which a deterministic solver would have made them."""
 
-import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from scorekit.schedules.numerics import as_time
 from scorekit.solvers.loop import check_floating, check_grid, walk
-from scorekit.solvers.planned import Planned
+from scorekit.solvers.planned import Planned, levels_at
 from scorekit.solvers.tabled import TabledSolver
 from scorekit.trees import combine, pytree_dataclass, where
 from scorekit.typing import ArrayLike, Denoiser, PyTree, Schedule, Solver
@@ -98,13 +98,13 @@ class _FromClean(Planned):
     def memory(self) -> int:
         return self.inner.memory
 
-    def row(self, schedule, t, s, earlier, known):
-        clean = schedule.sigma(t) == 0
-        gone = [schedule.sigma(u) == 0 for u in earlier]
-        begin = jnp.where(clean, 0.5 * (t + s), t)  # its row is finite, and not used
-        earlier = tuple(jnp.where(g, begin, u) for g, u in zip(gone, earlier, strict=True))
-        known = jnp.maximum(known - functools.reduce(jnp.logical_or, gone, jnp.zeros_like(clean)), 0)
-        return self.inner.row(schedule, begin, s, earlier, known), clean, t, schedule.alpha(s), schedule.sigma(s)
+    def row(self, schedule, levels, known):
+        s, t = levels.at(0), levels.at(1)
+        gone = levels.sigma == 0
+        begin = levels_at(schedule, jnp.where(gone[..., 1], 0.5 * (t.t + s.t), t.t))  # its row is finite, and not used
+        moved = jax.tree.map(lambda value, start: jnp.where(gone, start[..., None], value), levels, begin)
+        known = jnp.maximum(known - jnp.any(gone[..., 2:], axis=-1), 0)
+        return self.inner.row(schedule, moved, known), gone[..., 1], t.t, s.alpha, s.sigma
 
     def start(self, x):
         return self.inner.start(x)

@@ -1,5 +1,7 @@
 """What :func:`scorekit.solvers.sample` and its relatives share: the loop, in either direction of time, and checks."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,8 +33,8 @@ def walk(
     keys = None if key is None or not solver.stochastic else jax.random.split(key, ts.shape[0] - 1)
 
     if isinstance(solver, Planned):  # its numbers for all steps first, so that the loop holds little but the network
-        rows, start = solver.plan(schedule, ts), solver.start(x)
-        step = lambda key, state, x, row, d: solver.advance(key, state, x, row, d)
+        rows, row_of = _packed(solver.plan(schedule, ts))
+        start, step = solver.start(x), lambda key, state, x, row, d: solver.advance(key, state, x, row_of(row), d)
     else:
         rows, start = (ts[:-1], ts[1:]), solver.init(x)
         step = lambda key, state, x, row, d: solver.step(key, state, x, row[0], row[1], d, schedule)
@@ -53,6 +55,23 @@ class _Once(StatefulDenoiser):
         self.init = lambda x: init_memory(denoiser, x)
         # a lambda because a callable pytree need not be hashable
         self.predict = jax.jit(lambda memory, x, t: predict(denoiser, memory, x, t))
+
+
+def _packed(rows: PyTree) -> tuple[PyTree, Callable[[PyTree], PyTree]]:
+    """Numbers of one kind as one table, which compiles faster than many columns, and how to read a row of it."""
+    leaves, tree = jax.tree.flatten(rows)
+    wide = jnp.result_type(jnp.float32, *(leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)))
+    plain = [leaf.ndim == 1 and leaf.dtype == wide for leaf in leaves]
+    if not any(plain):
+        return rows, lambda row: row
+    table = jnp.stack([leaf for leaf, p in zip(leaves, plain, strict=True) if p], axis=-1)
+    rest = [leaf for leaf, p in zip(leaves, plain, strict=True) if not p]
+
+    def row_of(row):
+        numbers, others = iter(jnp.unstack(row[0])), iter(row[1])
+        return jax.tree.unflatten(tree, [next(numbers if p else others) for p in plain])
+
+    return (table, rest), row_of
 
 
 def check_grid(ts: ArrayLike) -> None:

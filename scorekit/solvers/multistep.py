@@ -7,19 +7,21 @@ not exist, is first order (without it they are 10-30 times worse at 20 evaluatio
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
 from scorekit.solvers.planned import Linear, check_order
 from scorekit.solvers.weights import (
     Variable,
     corrected,
+    exists,
     first_order,
     gain,
-    newton_weights,
-    polynomial,
+    of_log_snr,
+    published_second_order,
     published_third_order,
-    steps_of_log_snr,
-    validity,
+    slope_weights,
+    with_past,
 )
 from scorekit.trees import pytree_dataclass, static
 
@@ -36,13 +38,13 @@ class Multistep(Linear):
     def memory(self) -> int:
         return self.order - 1
 
-    def row(self, schedule, t, s, earlier, known):
-        row = first_order(self.coordinate, schedule, t, s)
-        if not earlier:
+    def row(self, schedule, levels, known):
+        row = first_order(self.coordinate, levels.at(1), levels.at(0))
+        if not self.memory:
             return row
-        z, integrals, finite, ends = polynomial(self.coordinate, self.variable, schedule, t, s, earlier)
-        weights = newton_weights(z, integrals, validity(known, finite, ends))
-        return corrected(row, self.coordinate, weights)
+        known = exists(known, self.order)[..., None, :]
+        weights = slope_weights(self.coordinate, self.variable, schedule, levels, known)
+        return with_past(row, self.coordinate, weights[..., 0, 1:])
 
 
 @pytree_dataclass
@@ -149,11 +151,9 @@ class DPMSolverPP2M(Multistep):
     order = 2
     coordinate = "signal"
 
-    def row(self, schedule, t, s, earlier, known):
-        row = first_order("signal", schedule, t, s)
-        h, z, finite, ends = steps_of_log_snr(schedule, t, s, earlier)
-        weights = newton_weights(z, (0.5 * h * row.x0,), validity(known, finite, ends))
-        return corrected(row, "signal", weights)
+    def row(self, schedule, levels, known):
+        row = first_order("signal", levels.at(1), levels.at(0))
+        return with_past(row, "signal", published_second_order(*of_log_snr(levels, known), row.x0))
 
 
 @pytree_dataclass
@@ -176,14 +176,16 @@ class DPMSolverPP3M(Multistep):
     def memory(self) -> int:
         return 2
 
-    def row(self, schedule, t, s, earlier, known):
-        row = first_order("signal", schedule, t, s)
-        h, z, finite, ends = steps_of_log_snr(schedule, t, s, earlier)
-        integrals = published_third_order(h, z, schedule.alpha(s), 1.0)
-        return corrected(row, "signal", newton_weights(z, integrals, validity(known, finite, ends)))
+    def row(self, schedule, levels, known):
+        s = levels.at(0)
+        weights = published_third_order(*of_log_snr(levels, known), s.alpha, 1.0)
+        return with_past(first_order("signal", levels.at(1), s), "signal", weights)
 
 
-_ADAMS = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
+# The weights of one to four slopes, and less the first-order step's.
+_ADAMS = np.array(
+    [[0, 0, 0, 0], [1 / 2, -1 / 2, 0, 0], [11 / 12, -16 / 12, 5 / 12, 0], [31 / 24, -59 / 24, 37 / 24, -9 / 24]]
+)
 
 
 @pytree_dataclass
@@ -212,10 +214,9 @@ class IPNDM(Multistep):
     def __post_init__(self):
         check_order(self.order, (1, 2, 3, 4))
 
-    def row(self, schedule, t, s, earlier, known):
-        row = first_order("sigma", schedule, t, s)
-        _, _, finite, ends = steps_of_log_snr(schedule, t, s, earlier)
-        known = sum((valid.astype(int) for valid in validity(known, finite, ends)), jnp.zeros((), int))
-        table = jnp.array([[*b, *[0.0] * (4 - len(b))] for b in _ADAMS])[: self.order, : self.order]
-        b = gain("sigma", schedule, t, s)[..., None] * (table[known] - jnp.eye(1, self.order)[0])
-        return corrected(row, "sigma", [b[..., j] for j in range(self.order)])
+    def row(self, schedule, levels, known):
+        s, t = levels.at(0), levels.at(1)
+        usable = exists(known, self.order) & (levels.alpha[..., 1:] > 0)
+        table = jnp.asarray(_ADAMS[: self.order, : self.order], s.alpha.dtype)
+        own, *history = jnp.unstack(gain("sigma", t, s)[..., None] * table[jnp.sum(usable, -1) - 1], axis=-1)
+        return corrected(first_order("sigma", t, s), "sigma", own, tuple(history))

@@ -3,10 +3,11 @@
 from typing import ClassVar, Literal
 
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame, log_snr_at
-from scorekit.solvers.planned import Linear, Planned, Row, check_order, slope, weighted
-from scorekit.solvers.weights import corrected, exponential_nodes, first_order, gain, half_log_snr, newton_integrals
+from scorekit.solvers.planned import Levels, Linear, Planned, Row, check_order, levels_at, slope, weighted
+from scorekit.solvers.weights import corrected, exponential, first_order, gain, half_log_snr
 from scorekit.trees import pytree_dataclass, static
 
 
@@ -24,9 +25,10 @@ class Euler(Linear):
     evals_per_step = 1
     stochastic = False
 
-    def row(self, schedule, t, s, earlier, known):
-        del earlier, known
-        return Row(t, x0=schedule.alpha(s), eps=schedule.sigma(s))
+    def row(self, schedule, levels, known):
+        del schedule, known
+        s = levels.at(0)
+        return Row(levels.t[..., 1], x0=s.alpha, eps=s.sigma)
 
 
 class Stages(Planned):
@@ -68,35 +70,31 @@ class RungeKutta(Stages):
     def evals_per_step(self) -> int:
         return len(_TABLEAUS[self.tableau][0])
 
-    def row(self, schedule, t, s, earlier, known):
+    def row(self, schedule, levels, known):
         nodes, weights = _TABLEAUS[self.tableau]
-        start, alpha, sigma = (schedule.alpha(t), schedule.sigma(t)), schedule.alpha(s), schedule.sigma(s)
-        smooth = (alpha > 0) & ((sigma > 0) | (1.0 not in nodes))  # else there is no slope at s
+        s, t = levels.at(0), levels.at(1)
+        smooth = (s.alpha > 0) & ((s.sigma > 0) | (1.0 not in nodes))  # else there is no slope at s
         if self.coordinate == "sigma":
-            smooth &= start[0] > 0
-        safe = lambda *level: frame(self.coordinate, *(jnp.where(smooth, v, 1.0) for v in level))
-        begin, end = safe(*start), safe(alpha, sigma)
-        width = end.clock - begin.clock
-        rows, here, time = [], begin, t
+            smooth &= t.alpha > 0
+        safe = lambda level: frame(self.coordinate, *(jnp.where(smooth, v, 1.0) for v in (level.alpha, level.sigma)))
+        begin, end = safe(t), safe(s)
+        ways = {1.0: (s, end)}  # where each stage goes, and the coordinate there
+        if 0.5 in nodes:
+            middle = schedule.time_at(log_snr_at(self.coordinate, 0.5 * (begin.clock + end.clock)))
+            middle = jnp.clip(middle, jnp.minimum(s.t, t.t), jnp.maximum(s.t, t.t))
+            level = levels_at(schedule, jnp.where(smooth, middle, s.t))
+            ways[0.5] = level, safe(level)
+        straight = {node: first_order(self.coordinate, t, level) for node, (level, _) in ways.items()}
+        rows, here, time, width = [], begin, t.t, end.clock - begin.clock
         for i, w in enumerate(weights):
-            goal = (
-                s
-                if i + 1 == len(nodes) or nodes[i + 1] == 1.0
-                else self._time(schedule, t, s, begin, end, nodes[i + 1])
-            )
-            goal = jnp.where(smooth, goal, s)
-            row = first_order(self.coordinate, schedule, t, goal)
-            there = safe(schedule.alpha(goal), schedule.sigma(goal))
+            node = nodes[i + 1] if i + 1 < len(nodes) else 1.0
+            goal, there = ways[node]
             pull, step = there.scale * width, there.scale * (there.clock - begin.clock)
             # the first-order row already holds the full step along the first slope
-            row = corrected(row, self.coordinate, [pull * w[0] - step, *(pull * a for a in w[1:])])
+            row = corrected(straight[node], self.coordinate, pull * w[0] - step, tuple(pull * a for a in w[1:]))
             rows.append(row._replace(t=time, signal=here.signal, noise=here.noise))
-            time, here = jnp.where(smooth, goal, t), there
+            time, here = jnp.where(smooth, goal.t, t.t), there
         return tuple(rows)
-
-    def _time(self, schedule, t, s, begin, end, node):
-        clock = begin.clock + node * (end.clock - begin.clock)
-        return jnp.clip(schedule.time_at(log_snr_at(self.coordinate, clock)), jnp.minimum(s, t), jnp.maximum(s, t))
 
 
 @pytree_dataclass
@@ -188,33 +186,31 @@ class DPMSolver(Stages):
     def evals_per_step(self) -> int:
         return self.order
 
-    def row(self, schedule, t, s, earlier, known):
-        nodes = ((), (0.5,), (1 / 3, 2 / 3))[self.order - 1]
-        start, finite = half_log_snr(schedule.alpha(t), schedule.sigma(t))
-        last, ends = half_log_snr(schedule.alpha(s), schedule.sigma(s))
-        smooth = finite & ends
-        h = jnp.where(smooth, last - start, 0.0)
-        middle = [jnp.where(smooth, schedule.time_at(2.0 * (start + r * h)), t) for r in nodes]
-        rows = []
-        for i, (time, goal) in enumerate(zip([t, *middle], [*middle, s], strict=True)):
-            row = first_order(self.coordinate, schedule, t, goal)
-            if i:
-                full = self.order == 2  # the published midpoint takes the whole gain along its slope
-                weight = (
-                    gain(self.coordinate, schedule, t, goal)
-                    if full
-                    else self._linear(schedule, goal, start, h, nodes, i)
-                )
-                weight = jnp.where(smooth, weight, 0.0)
-                row = corrected(row, self.coordinate, [-weight, *[jnp.zeros_like(weight)] * (i - 1), weight])
-            rows.append(row._replace(t=time))
-        return tuple(rows)
+    def row(self, schedule, levels, known):
+        nodes = np.array(((), (0.5,), (1 / 3, 2 / 3))[self.order - 1])
+        s, t = levels.at(0), levels.at(1)
+        half, finite = half_log_snr(levels)
+        smooth, start = finite[..., 0] & finite[..., 1], half[..., 1]
+        h = jnp.where(smooth, half[..., 0] - start, 0.0)
+        middle = start[..., None] + h[..., None] * nodes.astype(h.dtype)
+        middle = levels_at(schedule, jnp.where(smooth[..., None], schedule.time_at(2.0 * middle), t.t[..., None]))
+        stages = [middle.at(i) for i in range(self.order - 1)]
+        weights = self._weights(stages, t, s, start, h)
+        rows = [first_order(self.coordinate, t, goal) for goal in (*stages, s)]
+        for i, weight in enumerate(weights, start=1):
+            weight = jnp.where(smooth, weight, 0.0)
+            rows[i] = corrected(rows[i], self.coordinate, -weight, (jnp.zeros_like(weight),) * (i - 1) + (weight,))
+        return tuple(row._replace(t=at.t) for row, at in zip(rows, (t, *stages), strict=True))
 
-    def _linear(self, schedule, goal, start, h, nodes, i):
-        """The weight of ``slope_i - slope_0`` on the way to ``goal`` with a slope linear in log-SNR."""
-        x0 = self.prediction == "x0"
-        amplitude = schedule.alpha(goal) if x0 else -schedule.sigma(goal)
-        width = h * (nodes[i] if i < len(nodes) else 1.0)
-        points, kernel = exponential_nodes(start, width, amplitude, 1.0 if x0 else -1.0)
-        apart = jnp.where(h != 0, nodes[i - 1] * h, 1.0)
-        return newton_integrals(kernel, points, (start, start))[0] / apart
+    def _weights(self, stages: list[Levels], t: Levels, s: Levels, start, h):
+        """What each later stage and the end give to the slope of the stage before, and take from the first."""
+        if self.order < 3:  # the published midpoint takes the whole gain along its slope
+            return [gain(self.coordinate, t, s)][: self.order - 1]
+        # a slope linear in log-SNR through that of t and of the stage before
+        goals, x0 = (stages[1], s), self.prediction == "x0"
+        amplitude = jnp.stack([goal.alpha if x0 else -goal.sigma for goal in goals], axis=-1)
+        width = h[..., None] * np.array([2 / 3, 1.0], h.dtype)
+        nodes, kernel = exponential(start[..., None], width, amplitude, 1.0 if x0 else -1.0)
+        linear = jnp.sum(kernel * (nodes - start[..., None, None]), axis=-1)
+        apart = jnp.where(h != 0, h, 1.0)[..., None] * np.array([1 / 3, 2 / 3], h.dtype)
+        return jnp.unstack(linear / apart, axis=-1)

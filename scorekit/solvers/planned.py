@@ -2,18 +2,19 @@
 
 A solver of this library computes all its numbers for a whole grid at once, before the loop (:meth:`Planned.plan`), so
 that the loop holds nothing but the network and one linear combination. Taken by hand, one step at a time, the same
-numbers come from the same function (:meth:`Planned.row`).
+numbers come from the same function (:meth:`Planned.row`). The schedule is evaluated once, on the whole grid.
 """
 
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit.schedules.numerics import as_time
 from scorekit.solvers.coordinates import CoordinateName
 from scorekit.trees import combine, normal_like
-from scorekit.typing import Array, Prediction, PyTree
+from scorekit.typing import Array, ArrayLike, Prediction, PyTree, Schedule
 
 Coefficient: TypeAlias = Any
 """An array, or None for a term that is never there."""
@@ -36,6 +37,32 @@ class Row(NamedTuple):
     noise: Coefficient = None
 
 
+class Levels(NamedTuple):
+    """Times and the schedule there: what the numbers of a step are made of.
+
+    For a step from t to s the last axis holds s, t, and the times before t that a solver looks back at, newest first.
+    """
+
+    t: Array
+    alpha: Array
+    sigma: Array
+
+    def at(self, index) -> "Levels":
+        """A part of the last axis: 0 is where the step ends, 1 where it starts, 2 the time before."""
+        return Levels(*(value[..., index] for value in self))
+
+
+def levels_at(schedule: Schedule, t: ArrayLike) -> Levels:
+    """The schedule at these times.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> levels_at(rectified_flow(), 0.25).alpha
+    Array(0.75, dtype=float32)
+    """
+    t = as_time(t)
+    return Levels(t, *(jnp.broadcast_to(value(t), t.shape) for value in (schedule.alpha, schedule.sigma)))
+
+
 class Past(NamedTuple):
     """What a solver that looks back carries from step to step: earlier times (newest first), how many, and the rest."""
 
@@ -47,13 +74,14 @@ class Past(NamedTuple):
 class Planned:
     """A solver in two halves; a subclass gives ``row``, ``start`` and ``advance`` and gets the contract from here.
 
-    ``memory`` is the number of earlier times that ``row`` looks back at; ``known`` of them exist, the others repeat t.
+    ``memory`` is the number of earlier times that ``row`` looks back at; ``known`` of them exist, the others repeat the
+    first one.
     """
 
     memory: int = 0
 
-    def row(self, schedule, t, s, earlier, known) -> PyTree:
-        """Everything about the step from t to s that does not depend on x; elementwise in the times."""
+    def row(self, schedule: Schedule, levels: Levels, known) -> PyTree:
+        """Everything about a step that does not depend on x; ``levels`` has a last axis, of ``2 + memory``."""
         raise NotImplementedError
 
     def start(self, x) -> PyTree:
@@ -65,12 +93,12 @@ class Planned:
         """``(x_s, carry)`` from ``x_t`` and the numbers of the step."""
         raise NotImplementedError
 
-    def plan(self, schedule, ts) -> PyTree:
+    def plan(self, schedule: Schedule, ts: ArrayLike) -> PyTree:
         """The rows of every step of a grid, stacked."""
-        ts = as_time(ts)
-        k = jnp.arange(ts.shape[0] - 1)
-        earlier = tuple(ts[jnp.maximum(k - j, 0)] for j in range(1, self.memory + 1))
-        rows = self.row(schedule, ts[:-1], ts[1:], earlier, k)
+        grid = levels_at(schedule, ts)
+        k = np.arange(grid.t.shape[0] - 1)
+        window = np.stack([k + 1, *(np.maximum(k - j, 0) for j in range(1 + self.memory))], axis=-1)
+        rows = self.row(schedule, Levels(*(values.at[window].get(mode="promise_in_bounds") for values in grid)), k)
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*k.shape, *jnp.shape(leaf)[1:])), rows)
 
     def init(self, x) -> PyTree:
@@ -79,11 +107,12 @@ class Planned:
         return Past((as_time(0.0),) * self.memory, jnp.array(0), self.start(x))
 
     def step(self, key, state, x_t, t, s, denoiser, schedule) -> tuple[PyTree, PyTree]:
+        t, s = as_time(t), as_time(s)
         if not self.memory:
-            return self.advance(key, state, x_t, self.row(schedule, t, s, (), 0), denoiser)
-        t = as_time(t)
-        earlier = tuple(jnp.where(j < state.known, time, t) for j, time in enumerate(state.times))
-        row = self.row(schedule, t, s, earlier, state.known)
+            row = self.row(schedule, levels_at(schedule, jnp.stack([s, t], axis=-1)), 0)
+            return self.advance(key, state, x_t, row, denoiser)
+        earlier = [jnp.where(j < state.known, time, t) for j, time in enumerate(state.times)]
+        row = self.row(schedule, levels_at(schedule, jnp.stack([s, t, *earlier], axis=-1)), state.known)
         x_s, carry = self.advance(key, state.carry, x_t, row, denoiser)
         return x_s, Past((t, *state.times[:-1]), jnp.minimum(state.known + 1, self.memory), carry)
 

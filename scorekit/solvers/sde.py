@@ -5,23 +5,23 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.process import diffusion_squared, drift, snr_drop, transition
+from scorekit.process import diffusion_squared, drift
 from scorekit.schedules.numerics import sqrt
 from scorekit.solvers.coordinates import CoordinateName
 from scorekit.solvers.multistep import Multistep
 from scorekit.solvers.ode import Euler
 from scorekit.solvers.planned import Linear, Row, check_order
 from scorekit.solvers.weights import (
-    corrected,
     decay_of,
-    exponential_nodes,
-    newton_integrals,
-    newton_weights,
+    exponential,
+    half_log_snr,
+    lagrange_weights,
     noise_share,
+    of_log_snr,
     power,
+    published_second_order,
     published_third_order,
-    steps_of_log_snr,
-    validity,
+    with_past,
 )
 from scorekit.trees import check, is_traced, pytree_dataclass, static
 from scorekit.typing import ArrayLike
@@ -49,14 +49,10 @@ class Ancestral(Linear):
     evals_per_step = 1
     stochastic = True
 
-    def row(self, schedule, t, s, earlier, known):
-        drop, sigma = snr_drop(schedule, t, s), schedule.sigma(s)
-        return Row(
-            t,
-            x0=schedule.alpha(s),
-            eps=sigma * sqrt(1.0 - jnp.square(self.eta) * drop),
-            std=sigma * self.eta * sqrt(drop),
-        )
+    def row(self, schedule, levels, known):
+        s, t = levels.at(0), levels.at(1)
+        share = self.eta * noise_share(decay_of(t, s))
+        return Row(t.t, x0=s.alpha, eps=s.sigma * noise_share(share), std=s.sigma * share)
 
 
 def ddim(eta: ArrayLike = 0.0) -> Euler | Ancestral:
@@ -106,18 +102,21 @@ class EulerMaruyama(Linear):
         if self.clock not in ("t", "log_snr"):
             raise ValueError(f"clock must be 't' or 'log_snr', got {self.clock!r}")
 
-    def row(self, schedule, t, s, earlier, known):
-        f, g2, sigma = drift(schedule, t), diffusion_squared(schedule, t), schedule.sigma(t)
+    def row(self, schedule, levels, known):
+        s, t = levels.at(0), levels.at(1)
+        f, g2 = drift(schedule, t.t), diffusion_squared(schedule, t.t)
         if self.clock == "t":
-            return Row(t, x=1.0 - (t - s) * f, eps=-(t - s) * g2 / sigma, std=jnp.sqrt(g2 * (t - s)))
-        h, _, _, ends = steps_of_log_snr(schedule, t, s, ())
-        dt = 2.0 * jnp.square(sigma) * h / g2
+            dt = t.t - s.t
+            return Row(t.t, x=1.0 - dt * f, eps=-dt * g2 / t.sigma, std=jnp.sqrt(g2 * dt))
+        half, finite = half_log_snr(levels)
+        ends = finite[..., 0] & finite[..., 1]
+        h = jnp.where(ends, half[..., 0] - half[..., 1], 0.0)
         return Row(
-            t,
-            x=jnp.where(ends, 1.0 - dt * f, 0.0),
-            x0=jnp.where(ends, 0.0, schedule.alpha(s)),
-            eps=jnp.where(ends, -2.0 * sigma * h, schedule.sigma(s)),
-            std=sigma * sqrt(2.0 * h),
+            t.t,
+            x=jnp.where(ends, 1.0 - 2.0 * jnp.square(t.sigma) * h / g2 * f, 0.0),
+            x0=jnp.where(ends, 0.0, s.alpha),
+            eps=jnp.where(ends, -2.0 * t.sigma * h, s.sigma),
+            std=t.sigma * sqrt(2.0 * h),
         )
 
 
@@ -138,15 +137,15 @@ class ReverseDiffusion(Linear):
     evals_per_step = 1
     stochastic = True
 
-    def row(self, schedule, t, s, earlier, known):
-        (a,), b = transition(schedule, t, s)
-        noisy = schedule.sigma(s) > 0
+    def row(self, schedule, levels, known):
+        s, t = levels.at(0), levels.at(1)
+        noisy, share = s.sigma > 0, noise_share(decay_of(t, s))  # b is sigma_t share
         return Row(
-            t,
-            x=jnp.where(noisy, 2.0 - a, 0.0),
-            x0=jnp.where(noisy, 0.0, schedule.alpha(s)),
-            eps=jnp.where(noisy, -jnp.square(b) / schedule.sigma(t), 0.0),
-            std=jnp.where(noisy, b, 0.0),
+            t.t,
+            x=jnp.where(noisy, 2.0 - t.alpha / s.alpha, 0.0),
+            x0=jnp.where(noisy, 0.0, s.alpha),
+            eps=jnp.where(noisy, -t.sigma * jnp.square(share), 0.0),
+            std=jnp.where(noisy, t.sigma * share, 0.0),
         )
 
 
@@ -161,21 +160,21 @@ class ExponentialSDE(Multistep):
     coordinate: CoordinateName = "signal"
     eta: ArrayLike
 
-    def integrals(self, h, z, gain, amplitude, rate):
+    def past(self, h, z, valid, gain, amplitude, rate):
+        """The weights of the earlier values of x0, ``(..., m)``."""
         raise NotImplementedError
 
-    def row(self, schedule, t, s, earlier, known):
-        alpha, sigma = schedule.alpha(s), schedule.sigma(s)
-        decay = decay_of(schedule, t, s)
+    def row(self, schedule, levels, known):
+        s, t = levels.at(0), levels.at(1)
+        decay = decay_of(t, s)
         fade = power(decay, self.eta)
-        gain = alpha * (1.0 - decay * fade)
-        row = Row(t, x=sigma / schedule.sigma(t) * fade, x0=gain, std=sigma * noise_share(fade))
-        if not earlier:
+        gain = s.alpha * (1.0 - decay * fade)
+        row = Row(t.t, x=s.sigma / t.sigma * fade, x0=gain, std=s.sigma * noise_share(fade))
+        if not self.memory:
             return row
-        h, z, finite, ends = steps_of_log_snr(schedule, t, s, earlier)
         rate = 1.0 + jnp.asarray(self.eta)
-        weights = newton_weights(z, self.integrals(h, z, gain, rate * alpha, rate), validity(known, finite, ends))
-        return corrected(row, "signal", weights)
+        weights = self.past(*of_log_snr(levels, known), gain, rate * s.alpha, rate)
+        return with_past(row, "signal", weights)
 
 
 @pytree_dataclass
@@ -201,8 +200,8 @@ class DPMSolverPP2MSDE(ExponentialSDE):
     def memory(self) -> int:
         return 1
 
-    def integrals(self, h, z, gain, amplitude, rate):
-        return (0.5 * h * gain,)
+    def past(self, h, z, valid, gain, amplitude, rate):
+        return published_second_order(h, z, valid, gain)
 
 
 @pytree_dataclass
@@ -227,8 +226,8 @@ class DPMSolverPP3MSDE(ExponentialSDE):
     def memory(self) -> int:
         return 2
 
-    def integrals(self, h, z, gain, amplitude, rate):
-        return published_third_order(h, z, amplitude, rate)
+    def past(self, h, z, valid, gain, amplitude, rate):
+        return published_third_order(h, z, valid, amplitude, rate)
 
 
 @pytree_dataclass
@@ -266,6 +265,6 @@ class SASolver(ExponentialSDE):
     def memory(self) -> int:
         return self.steps - 1
 
-    def integrals(self, h, z, gain, amplitude, rate):
-        nodes, kernel = exponential_nodes(z[0], h, amplitude, rate)
-        return newton_integrals(kernel, nodes, z)
+    def past(self, h, z, valid, gain, amplitude, rate):
+        nodes, kernel = exponential(z[..., 0], h, amplitude, rate)
+        return lagrange_weights(kernel, nodes, z, jnp.insert(valid, 0, True, axis=-1))[..., 1:]

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit.solvers.coordinates import CoordinateName, check_coordinate, frame
 from scorekit.solvers.planned import Planned, Row, check_order, slope
-from scorekit.solvers.weights import gain, newton_weights, polynomial, validity
+from scorekit.solvers.weights import exists, gain, slope_weights
 from scorekit.trees import combine, pytree_dataclass, static, where
 from scorekit.typing import Array
 
@@ -16,7 +17,7 @@ class Move(NamedTuple):
     """A polynomial step on a state and its slopes: ``ratio x + sum_j weights_j slope_j``."""
 
     ratio: Array
-    weights: list[Array]
+    weights: tuple[Array, ...]
 
     def __call__(self, x, slopes):
         return combine((self.ratio, x), *zip(self.weights, slopes, strict=True))
@@ -65,21 +66,21 @@ class UniPC(Planned):
         zeros = jax.tree.map(jnp.zeros_like, x)
         return zeros, (zeros,) * self.memory
 
-    def row(self, schedule, t, s, earlier, known):
-        ahead = self._move(schedule, t, s, earlier[: self.predictor - 1], known)
-        again = self._move(schedule, earlier[0], t, (t, *earlier[1:]), known)
-        old, new, *older = again.weights
-        return Row(t), ahead, again._replace(weights=[new, old, *older]), jnp.asarray(known) > 0
-
-    def _move(self, schedule, t, s, others, known):
-        """From t to s with the slopes at t and at ``others``."""
-        name = self.coordinate
-        before = frame(name, schedule.alpha(t), schedule.sigma(t))
-        after = frame(name, schedule.alpha(s), schedule.sigma(s))
-        variable = "log_snr" if name == "signal" else "clock"
-        z, integrals, finite, ends = polynomial(name, variable, schedule, t, s, others)
-        newest, *rest = newton_weights(z, integrals, validity(known, finite, ends))
-        return Move(after.scale / before.scale, [newest + gain(name, schedule, t, s), *rest])
+    def row(self, schedule, levels, known):
+        starts, ends = levels.at(slice(1, 3)), levels.at(slice(2))  # of the prediction, and of the correction
+        old, new = (frame(self.coordinate, level.alpha, level.sigma).scale for level in (starts, ends))
+        counts = self.predictor, self.predictor + 1  # of slopes
+        usable = exists(known, self.memory + 1)[..., None, :] & (np.arange(self.memory + 1) < np.array(counts)[:, None])
+        variable = "log_snr" if self.coordinate == "signal" else "clock"
+        weights = slope_weights(self.coordinate, variable, schedule, levels, usable, moves=2)
+        own = np.eye(2, self.memory + 1, dtype=bool)  # the slope at the start makes up the first-order step
+        others = jnp.where(own, 0.0, weights)
+        rest = gain(self.coordinate, starts, ends) - jnp.sum(others, axis=-1)
+        weights = jnp.where(own, rest[..., None], others)
+        ahead, again = (
+            Move((new / old)[..., i], jnp.unstack(weights[..., i, :count], axis=-1)) for i, count in enumerate(counts)
+        )
+        return Row(levels.t[..., 1]), ahead, again, jnp.asarray(known) > 0
 
     def advance(self, key, carry, x_t, row, denoiser):
         del key

@@ -1,13 +1,12 @@
 """The weights of polynomial (Adams and exponential Adams) steps, for any spacing of the times.
 
 A step integrates ``x_s = (scale_s / scale_t) x_t + scale_s int slope d(clock)`` with the slope replaced by the
-polynomial through its values at the times z_0 = t, z_1, ... In Newton's form the constant term is the first-order
-step, and each further term is a divided difference times one integral, which vanishes where its times do not exist.
-The integrals are Gauss-Legendre sums of positive exponentials: no phi-functions, and nothing that cancels for small
-steps.
+polynomial through its values at the times ``z_0 = t, z_1, ...``. The weight of an earlier slope is the integral of its
+Lagrange polynomial; that of the newest is what they leave of the first-order step, so that a step without a past is
+exactly that one. The integrals are Gauss-Legendre sums of positive exponentials: no phi-functions, and nothing that
+cancels for small steps. All weights of all steps are one small array.
 """
 
-import math
 from typing import Literal, TypeAlias
 
 import jax.numpy as jnp
@@ -15,126 +14,141 @@ import numpy as np
 
 from scorekit.schedules.numerics import sqrt
 from scorekit.solvers.coordinates import CoordinateName, frame
-from scorekit.solvers.planned import Row
+from scorekit.solvers.planned import Levels, Row
 from scorekit.typing import Array, ArrayLike, Schedule
 
 Variable: TypeAlias = Literal["clock", "log_snr", "t"]
 """In what the slope is a polynomial: the coordinate's own clock, half the log-SNR, or the time."""
 
-_X, _W = np.polynomial.legendre.leggauss(12)
-_NODES, _GAUSS = 0.5 * (_X + 1.0), 0.5 * _W
+
+def _quadrature(count: int) -> tuple[np.ndarray, np.ndarray]:
+    x, w = np.polynomial.legendre.leggauss(count)
+    return 0.5 * (x + 1.0), 0.5 * w
 
 
-def half_log_snr(alpha: Array, sigma: Array) -> tuple[Array, Array]:
+_NODES, _GAUSS = _quadrature(12)
+_FEW_NODES, _FEW_GAUSS = _quadrature(2)  # exact for cubic polynomials
+
+
+def half_log_snr(levels: Levels) -> tuple[Array, Array]:
     """``log(alpha / sigma)`` and whether it is finite; 0 where it is not.
 
-    >>> half_log_snr(jnp.ones(2), jnp.array([1.0, 0.0]))[1]
+    >>> half_log_snr(Levels(jnp.zeros(2), jnp.ones(2), jnp.array([1.0, 0.0])))[1]
     Array([ True, False], dtype=bool)
     """
-    finite = (alpha > 0) & (sigma > 0)
-    return jnp.log(jnp.where(finite, alpha, 1.0)) - jnp.log(jnp.where(finite, sigma, 1.0)), finite
+    finite = (levels.alpha > 0) & (levels.sigma > 0)
+    return jnp.log(jnp.where(finite, levels.alpha, 1.0) / jnp.where(finite, levels.sigma, 1.0)), finite
 
 
-def newton_integrals(kernel: Array, nodes: Array, z: tuple[Array, ...]) -> tuple[Array, ...]:
-    """``int kernel prod_{i<k} (q - z_i)`` for k = 1, 2, ...; quadrature nodes lie on a last axis.
+def lagrange_weights(kernel: Array, nodes: Array, z: Array, valid: Array | np.ndarray) -> Array:
+    """``int kernel L_j`` for the polynomials through the positions ``z_0, z_1, ...`` that are valid; 0 for the others.
 
-    >>> [round(float(c), 4) for c in newton_integrals(jnp.ones(12), jnp.asarray(_NODES), (jnp.zeros(()), jnp.ones(())))]
-    [0.5]
+    Args:
+      kernel: with the weights of the quadrature, ``(..., Q)``.
+      nodes: ``(..., Q)``.
+      z: positions ``(..., m)``.
+      valid: which of them exist, ``(..., m)``.
+
+    >>> weights = lagrange_weights(jnp.ones(1), jnp.ones(1), jnp.array([0.0, -2.0, 9.0]), np.array([True, True, False]))
+    >>> weights.tolist()
+    [1.5, -0.5, 0.0]
     """
-    out, product = [], jnp.asarray(kernel * _GAUSS.astype(kernel.dtype))
-    for z_i in z[:-1]:
-        product = product * (nodes - z_i[..., None])
-        out.append(jnp.sum(product, axis=-1))
-    return tuple(out)
+    others = valid[..., :, None] & valid[..., None, :] & ~np.eye(z.shape[-1], dtype=bool)
+    apart = jnp.where(others, z[..., :, None] - z[..., None, :], 1.0)
+    ratios = (nodes[..., None, None] - z[..., None, None, :]) / apart[..., None, :, :]
+    basis = jnp.prod(jnp.where(others[..., None, :, :], ratios, 1.0), axis=-1)
+    return jnp.where(valid, jnp.sum(kernel[..., None] * basis, axis=-2), 0.0)
 
 
-def newton_weights(z: tuple[Array, ...], integrals: tuple[Array, ...], valid: tuple[Array, ...]) -> list[Array]:
-    """The weights of ``f(z_0), f(z_1), ...`` in ``sum_k integrals_k f[z_0, ..., z_k]`` over the valid k >= 1.
+def exists(known: ArrayLike, count: int) -> Array | np.ndarray:
+    """Whether t and each of the ``count - 1`` times before exists, ``(..., count)``; a constant where ``known`` is.
 
-    >>> [float(w) for w in newton_weights((jnp.array(0.0), jnp.array(-2.0)), (jnp.array(3.0),), (jnp.array(True),))]
-    [1.5, -1.5]
+    >>> exists(np.arange(2), 3).tolist()
+    [[True, False, False], [True, True, False]]
     """
-    weights = [jnp.zeros_like(z[0]) for _ in z]
-    for k, (c, ok) in enumerate(zip(integrals, valid, strict=True), start=1):
-        for j in range(k + 1):
-            apart = math.prod(z[j] - z[i] for i in range(k + 1) if i != j)
-            weights[j] = weights[j] + jnp.where(ok, c / jnp.where(ok, apart, 1.0), 0.0)
-    return weights
+    known = known if isinstance(known, np.ndarray) else jnp.asarray(known)
+    return np.arange(count) <= known[..., None]
 
 
-def validity(known: ArrayLike, finite: tuple[Array, ...], ends: Array) -> tuple[Array, ...]:
-    """Whether the k-th divided difference exists: its times are known, and finite where the slope is a polynomial.
-
-    >>> [bool(v) for v in validity(1, (True, True, True), jnp.array(True))]
-    [True, False]
-    """
-    out, ok = [], ends & finite[0]
-    for k, f in enumerate(finite[1:], start=1):
-        ok = ok & f & (k <= jnp.asarray(known))
-        out.append(ok)
-    return tuple(out)
-
-
-def first_order(coordinate: CoordinateName, schedule: Schedule, t: Array, s: Array) -> Row:
+def first_order(coordinate: CoordinateName, t: Levels, s: Levels) -> Row:
     """The step with a constant slope: DDIM in every coordinate but "angle"."""
-    alpha_t, sigma_t, alpha, sigma = schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s)
     match coordinate:
         case "signal":
-            return Row(t, x=sigma / sigma_t, x0=gain("signal", schedule, t, s))
+            return Row(t.t, x=s.sigma / t.sigma, x0=gain("signal", t, s))
         case "angle":
-            old, new = frame("angle", alpha_t, sigma_t), frame("angle", alpha, sigma)
+            old, new = (frame("angle", level.alpha, level.sigma) for level in (t, s))
             turn = new.clock - old.clock
             # x_t / scale is (alpha x0 + sigma eps) / scale = noise x0 - signal eps
             x0 = new.scale * (old.noise + turn * old.signal)
             eps = new.scale * (turn * old.noise - old.signal)
-            return Row(t, x0=x0, eps=eps, signal=old.signal, noise=old.noise)
-    return Row(t, x0=alpha, eps=sigma)
+            return Row(t.t, x0=x0, eps=eps, signal=old.signal, noise=old.noise)
+    return Row(t.t, x0=s.alpha, eps=s.sigma)
 
 
-def polynomial(
-    coordinate: CoordinateName, variable: Variable, schedule: Schedule, t: Array, s: Array, others: tuple[Array, ...]
-) -> tuple[tuple[Array, ...], tuple[Array, ...], tuple[Array, ...], Array]:
-    """What Newton's form needs for a step from t to s with the slope known at t and at ``others``.
+def gain(coordinate: CoordinateName, t: Levels, s: Levels) -> Array:
+    """The weight of a constant slope, ``scale_s (clock_s - clock_t)``, without clocks that may be infinite."""
+    match coordinate:
+        case "signal":
+            return s.alpha - t.alpha * s.sigma / t.sigma
+        case "sigma":
+            return s.sigma - t.sigma * s.alpha / jnp.where(t.alpha > 0, t.alpha, 1.0)
+    old, new = (frame(coordinate, level.alpha, level.sigma) for level in (t, s))
+    return new.scale * (new.clock - old.clock)
 
-    Returns the positions ``z`` of the times, the integrals for k >= 1 (scaled to multiply into ``x_s``), whether each
-    position is finite, and whether the step is.
+
+def slope_weights(
+    coordinate: CoordinateName,
+    variable: Variable,
+    schedule: Schedule,
+    levels: Levels,
+    known: Array | np.ndarray,
+    moves: int = 1,
+) -> Array:
+    """The weights of the slopes at t and before in the step to s and, for two ``moves``, in the step before, to t.
+
+    They are 0 where a step or a point has no finite position, or the point is not ``known``.
+
+    Args:
+      coordinate: of the slopes.
+      variable: in what they are a polynomial.
+      schedule: the noise schedule.
+      levels: of s, t and the m - 1 times before.
+      known: which points each step may use, ``(..., moves, m)``.
+      moves: 1 or 2 steps.
+
+    Returns:
+      ``(..., moves, m)``.
     """
-    times = (t, *others)
-    levels = [(schedule.alpha(u), schedule.sigma(u)) for u in times]
-    alpha, sigma = schedule.alpha(s), schedule.sigma(s)
+    starts, ends, points = slice(1, moves + 1), slice(moves), slice(1, None)
     if variable == "clock":
-        finite = tuple((a > 0) | (coordinate != "sigma") for a, _ in levels)
-        z = tuple(frame(coordinate, jnp.where(f, a, 1.0), b).clock for f, (a, b) in zip(finite, levels, strict=True))
-        ends = finite[0] & ((alpha > 0) | (coordinate != "sigma"))
-        end = frame(coordinate, jnp.where(ends, alpha, 1.0), sigma)
-        width = end.clock - z[0]
-        nodes = z[0][..., None] + width[..., None] * _NODES.astype(width.dtype)
-        kernel = (end.scale * width)[..., None] * jnp.ones_like(nodes)
+        finite = levels.alpha > 0 if coordinate == "sigma" else np.ones(levels.t.shape[-1], bool)
+        scale, z, *_ = frame(coordinate, jnp.where(finite, levels.alpha, 1.0), levels.sigma)
     else:
-        lambdas, finite = zip(*(half_log_snr(*level) for level in levels), strict=True)
-        last, ends = half_log_snr(alpha, sigma)
-        ends = ends & finite[0]
-        width = jnp.where(ends, last - lambdas[0], 0.0)
-        decay = 1.0 if coordinate == "signal" else -1.0
-        amplitude = alpha if coordinate == "signal" else -sigma
-        nodes, kernel = exponential_nodes(lambdas[0], width, amplitude, decay)
-        z = tuple(lambdas)
+        z, finite = half_log_snr(levels)
+    smooth = finite[..., starts] & finite[..., ends]
+    width = jnp.where(smooth, z[..., ends] - z[..., starts], 0.0)
+    if variable == "clock":
+        u, gauss = (values.astype(width.dtype) for values in (_FEW_NODES, _FEW_GAUSS))
+        nodes = z[..., starts, None] + width[..., None] * u
+        kernel = (scale[..., ends] * width)[..., None] * gauss
+    else:
+        decay, amplitude = (1.0, levels.alpha) if coordinate == "signal" else (-1.0, -levels.sigma)
+        nodes, kernel = exponential(z[..., starts], width, amplitude[..., ends], decay)
         if variable == "t":
-            z, nodes = times, schedule.time_at(2.0 * nodes)
-    z = tuple(jnp.where(f, p, 0.0) for f, p in zip(finite, z, strict=True))
-    return z, newton_integrals(kernel, nodes, z), finite, ends
+            z, nodes = levels.t, schedule.time_at(2.0 * nodes)
+    valid = known & finite[..., None, points] & smooth[..., None]
+    return lagrange_weights(kernel, nodes, z[..., None, points], valid)
 
 
-def exponential_nodes(start: Array, width: Array, amplitude: Array, decay: ArrayLike) -> tuple[Array, Array]:
+def exponential(start: Array, width: Array, amplitude: Array, decay: ArrayLike) -> tuple[Array, Array]:
     """Nodes in half log-SNR over a step, and the kernel ``amplitude width exp(-decay (end - node))`` at them."""
-    u = _NODES.astype(width.dtype)
+    u, weights = (values.astype(width.dtype) for values in (_NODES, _GAUSS))
     start, width, amplitude, decay = (jnp.asarray(a)[..., None] for a in (start, width, amplitude, decay))
-    return start + width * u, amplitude * width * jnp.exp(-decay * width * (1.0 - u))
+    return start + width * u, amplitude * width * jnp.exp(-decay * width * (1.0 - u)) * weights
 
 
-def corrected(row: Row, coordinate: CoordinateName, weights: list[Array]) -> Row:
-    """The row with ``weights[0]`` folded into the terms of the newest slope and the others as its history."""
-    own, history = weights[0], tuple(weights[1:])
+def corrected(row: Row, coordinate: CoordinateName, own: Array, history: tuple[Array, ...]) -> Row:
+    """The row with ``own`` added to the weight of the newest slope, and its history."""
     match coordinate:
         case "signal":
             row = row._replace(x0=row.x0 + own)
@@ -147,36 +161,44 @@ def corrected(row: Row, coordinate: CoordinateName, weights: list[Array]) -> Row
     return row._replace(history=history)
 
 
-def steps_of_log_snr(schedule: Schedule, t: Array, s: Array, earlier: tuple[Array, ...]):
-    """``(h, positions, whether each is finite, whether the step is)`` in half the log-SNR."""
-    levels, finite = zip(*(half_log_snr(schedule.alpha(u), schedule.sigma(u)) for u in (t, *earlier)), strict=True)
-    last, ends = half_log_snr(schedule.alpha(s), schedule.sigma(s))
-    h = jnp.where(ends & finite[0], last - levels[0], 0.0)
-    return h, levels, finite, ends & finite[0]
+def with_past(row: Row, coordinate: CoordinateName, weights: Array) -> Row:
+    """The row with weights for the slopes of earlier times ``(..., m)``, which the newest slope gives up."""
+    return corrected(row, coordinate, -jnp.sum(weights, axis=-1), tuple(jnp.unstack(weights, axis=-1)))
 
 
-def published_third_order(h, z, amplitude, decay):
-    """The integrals of (3M) as published: the square of the step enters with half its weight."""
-    nodes, kernel = exponential_nodes(z[0], h, amplitude, decay)
-    first, second = newton_integrals(kernel, nodes, z)
-    return first, 0.5 * (second + first * (z[0] - z[1]))
+def of_log_snr(levels: Levels, known: ArrayLike) -> tuple[Array, Array, Array]:
+    """In half the log-SNR: the step h, the positions of t and the times before, and which of these are valid."""
+    z, finite = half_log_snr(levels)
+    h = jnp.where(finite[..., 0] & finite[..., 1], z[..., 0] - z[..., 1], 0.0)
+    valid = exists(known, z.shape[-1] - 1)[..., 1:] & finite[..., 2:] & finite[..., :1]
+    return h, z[..., 1:], valid
 
 
-def gain(coordinate: CoordinateName, schedule: Schedule, t: Array, s: Array) -> Array:
-    """The weight of a constant slope, ``scale_s (clock_s - clock_t)``, without clocks that may be infinite."""
-    alpha_t, sigma_t, alpha, sigma = schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s)
-    match coordinate:
-        case "signal":
-            return alpha - alpha_t * sigma / sigma_t
-        case "sigma":
-            return sigma - sigma_t * alpha / jnp.where(alpha_t > 0, alpha_t, 1.0)
-    old, new = frame(coordinate, alpha_t, sigma_t), frame(coordinate, alpha, sigma)
-    return new.scale * (new.clock - old.clock)
+def published_second_order(h: Array, z: Array, valid: Array, gain: Array) -> Array:
+    """The weight of the earlier slope in (2M) as published, ``gain h / (2 (z_1 - z_0))``, ``(..., 1)``."""
+    apart = jnp.where(valid, z[..., 1:] - z[..., :1], 1.0)
+    return jnp.where(valid, 0.5 * (gain * h)[..., None] / apart, 0.0)
 
 
-def decay_of(schedule: Schedule, t: Array, s: Array) -> Array:
+def published_third_order(h: Array, z: Array, valid: Array, amplitude: Array, decay: ArrayLike) -> Array:
+    """The weights of the two earlier slopes in (3M) as published: the square of the step has half its weight."""
+    nodes, kernel = exponential(z[..., 0], h, amplitude, decay)
+    moved = nodes - z[..., :1]
+    one = jnp.sum(kernel * moved, axis=-1)
+    two = 0.5 * jnp.sum(kernel * moved * (moved + 2.0 * (z[..., :1] - z[..., 1:2])), axis=-1)
+    has_one, has_two = valid[..., 0], valid[..., 1]
+    first, second, between = (z[..., i] - z[..., j] for i, j in ((1, 0), (2, 0), (2, 1)))
+    first, second, between = (
+        jnp.where(ok, gap, 1.0) for ok, gap in ((has_one, first), (has_two, second), (has_two, between))
+    )
+    one = jnp.where(has_one, one, 0.0)
+    two = jnp.where(has_two, two / between, 0.0)
+    return jnp.stack([(one - two) / first, two / second], axis=-1)
+
+
+def decay_of(t: Levels, s: Levels) -> Array:
     """``e^-h``, h the growth of half the log-SNR from t to s: ``alpha_t sigma_s / (sigma_t alpha_s)``."""
-    return schedule.alpha(t) * schedule.sigma(s) / (schedule.sigma(t) * schedule.alpha(s))
+    return t.alpha * s.sigma / (t.sigma * s.alpha)
 
 
 def power(base: Array, exponent: ArrayLike) -> Array:

@@ -208,7 +208,10 @@ def test_a_corrupted_newest_checkpoint_is_named_and_passed_over(finished, enviro
     [
         (["--config.training.stepz=5"], ["stepz", "did you mean steps?"]),
         (["--config.training.steps=abc"], ["training.steps=abc", "integer"]),
-        (["--config.loss.target.name=eps"], ["grid.t_max=1.0", "target eps", "cosine"]),
+        (
+            ["--config.loss.target.name=eps", "--config.sampling.grid.name=uniform"],
+            ["grid.t_max=1.0", "target eps", "cosine"],
+        ),
         (["--config.training.batch_size=7", "--config.training.accumulate=2"], ["batch_size=7", "multiple of"]),
         (["--config.network.name=mlp"], ["network.name=mlp", "must be unet"]),
         (["--config.loss.label_dropout=0"], ["label_dropout=0.0", "null token"]),

@@ -40,6 +40,7 @@ def saved(tmp_path):
 
 def test_a_config_may_name_a_saved_grid(saved):
     config = config_with(saved)
+    config.sampling.grid.t_max = 0.999  # of the run's own grid; the file has its times
     solver, ts = build.build_sampler(config, build.build_schedule(config))
     assert solver == solvers.Euler()
     np.testing.assert_array_equal(ts, jnp.array([0.9, 0.4, 0.0]))
@@ -65,6 +66,22 @@ def test_the_file_must_be_named(saved):
     config.sampling.grid.path = None
     with pytest.raises(ConfigError, match=r"config.sampling.grid.path=None: must be set for sampling.grid.name=file"):
         build.build_sampler(config, build.build_schedule(config))
+
+
+@pytest.mark.parametrize("name", ["cosine", "edm", "geometric_ve", "linear_vp", "rectified_flow", "sub_vp"])
+def test_the_default_sampler_goes_with_every_schedule(name):
+    config = mixture_2d.get_config()
+    config.schedule.name = name
+    schedule = build.build_schedule(config)
+    solver, ts = build.build_sampler(config, schedule)
+    assert solver == solvers.UniPC(coordinate="flow")
+    assert ts.shape == (config.sampling.steps + 1,)
+    assert (np.diff(ts) < 0).all()
+    assert ts[-1] == 0.0
+    vp = schedules.linear_vp()
+    expected = np.clip(vp.log_snr(solvers.grids.quadratic(25, power=3.0)), *schedule.log_snr(np.array([1.0, 0.0])))
+    if name in ("cosine", "linear_vp", "rectified_flow"):  # those that have all its levels
+        np.testing.assert_allclose(schedule.log_snr(ts)[:-1], expected[:-1], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("schedule", [schedules.cosine(), schedules.edm(), schedules.linear_vp()], ids=str)

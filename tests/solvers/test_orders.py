@@ -11,7 +11,7 @@ from tables import SCHEDULES, in_float64, quick_jit
 from scorekit import densities
 from scorekit import solvers as S
 from scorekit.solvers import grids, sample
-from scorekit.solvers.planned import Row
+from scorekit.solvers.planned import Row, levels_at
 from scorekit.typing import Prediction
 
 SOLVERS = {
@@ -129,7 +129,8 @@ def test_ipndm_has_its_order_on_a_grid_uniform_in_sigma(order, expected):
         times = [schedule.time_at(-2.0 * np.log(v)) for v in sigma]
         x = [data.flow(jnp.array([[1.3]]), (1.0, 2.0), (1.0, v)) for v in sigma]
         slopes = tuple(data.predict(x[j], 1.0, sigma[j]).eps for j in range(order - 2, -1, -1))
-        row = solver.row(schedule, times[-2], times[-1], tuple(times[-3::-1]), order - 1)
+        levels = levels_at(schedule, jnp.stack(times[::-1]))
+        row = solver.row(schedule, levels, order - 1)
         got, _ = solver.advance(None, slopes, x[-2], row, lambda x, t, s=sigma[-2]: data.predict(x, 1.0, s))
         errors.append(abs(float((got - x[-1])[0, 0])))
     assert abs(np.log2(errors[0] / errors[1]) - (expected + 1)) < 0.2

@@ -1,6 +1,8 @@
 """The law that a stochastic solver reaches on Gaussian data, exactly: its steps are affine in the state, what it
 remembers and the noise, so that mean and covariance follow from one Jacobian a step, without sampling."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from tables import SCHEDULES, in_float64, quick_jit
 
 from scorekit import densities
 from scorekit import solvers as S
-from scorekit.solvers import sample
+from scorekit.solvers import corrected, planned, sample
 from scorekit.solvers.planned import Row
 from scorekit.typing import Prediction
 
@@ -164,3 +166,70 @@ def test_a_langevin_corrector_improves_its_predictor(name):
     run = quick_jit(lambda x: {k: sample(jax.random.key(2), denoiser, schedule, v, x, ts) for k, v in solvers.items()})
     error = {k: abs(float(jnp.mean(jnp.var(v, axis=0)) - truth)) for k, v in run(x).items()}
     assert error["corrected"] < 0.75 * error["alone"], error
+
+
+STATE, FOR_PREDICTOR, FOR_CORRECTOR = jnp.array(np.stack(np.meshgrid(*[(-1.0, 1.0)] * 3)).reshape(3, 1, 8))
+
+
+def at_level(x, level):
+    return Prediction(*densities.gaussian(jnp.full(8, MEAN), std=STD).predict(x, *level))
+
+
+@functools.cache
+def step_of_moments(kind):
+    """``(mean, variance, snr, row) -> (mean, variance)``, in the limit of many dimensions, where the norm of the score
+    is its expectation: state and noises are the corners of a cube, whose mean and covariance are those of normals."""
+
+    def step(mean, variance, snr, row):
+        noises = iter((FOR_PREDICTOR, FOR_CORRECTOR))
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (planned, corrected):
+                patch.setattr(module, "normal_like", lambda key, x: next(noises).astype(float))
+            x = mean + jnp.sqrt(variance) * STATE.astype(float)
+            solver = kind(snr=snr) if kind is S.PredictorCorrector else kind()
+            x, _ = solver.advance(jax.random.key(0), (), x, row, at_level)
+        return jnp.mean(x), jnp.var(x)
+
+    return quick_jit(step)
+
+
+def error_of_variance(schedule, n, snr=None):
+    """Of ReverseDiffusion, or with a corrector, at the end of n steps from the exact law; relative."""
+    level = lambda t: (schedule.alpha(t), schedule.sigma(t))
+    law = lambda t: np.asarray((schedule.alpha(t) * STD) ** 2 + schedule.sigma(t) ** 2)
+    ts = schedule.time_at(jnp.linspace(START, END, n + 1))
+    if snr is None:
+        kind, rows = S.ReverseDiffusion, S.ReverseDiffusion().plan(schedule, ts)
+        rows = rows._replace(t=level(rows.t))
+    else:
+        kind, (row, (at, *rest)) = S.PredictorCorrector, S.PredictorCorrector(snr=snr).plan(schedule, ts)
+        rows = row._replace(t=level(row.t)), (level(at), *rest)
+    rows, moments = jax.tree.map(np.asarray, rows), (np.asarray(schedule.alpha(ts[0]) * MEAN), law(ts[0]))
+    for k in range(n):
+        moments = step_of_moments(kind)(*moments, snr, jax.tree.map(lambda leaf, k=k: leaf[k], rows))
+    return abs(float(moments[1] / law(ts[-1])) - 1.0)
+
+
+@pytest.mark.parametrize(
+    "name", ["geometric_ve", *(pytest.param(n, marks=pytest.mark.slow) for n in ("linear_vp", "sub_vp"))]
+)
+@in_float64
+def test_predictor_corrector_is_first_order_where_its_snr_falls_with_the_step(name):
+    """Variance: slope 1 for ``snr^2`` in proportion to the step; for a fixed snr a bias of the size of ``snr^2``."""
+    schedule = SCHEDULES[name].make()
+    coarse, fine = (error_of_variance(schedule, n, n**-0.5) for n in (100, 200))
+    assert abs(np.log2(coarse / fine) - 1.0) < 0.15, (coarse, fine)
+    assert fine < 0.1
+    biased, less = (error_of_variance(schedule, 200, snr) for snr in (0.32, 0.16))
+    assert biased > 0.7 * error_of_variance(schedule, 100, 0.32)
+    assert 0.2 < less / biased < 0.4, (less, biased)
+
+
+@pytest.mark.parametrize("name", ["linear_vp", "geometric_ve", "sub_vp"])
+@in_float64
+def test_predictor_corrector_takes_any_number_of_steps(name):
+    """The corrector's step knows the step it follows, not a table of them: it helps after 1 step as after 50."""
+    schedule = SCHEDULES[name].make()
+    for n in (1, 2, 5, 50):
+        alone, both = error_of_variance(schedule, n), error_of_variance(schedule, n, 0.16)
+        assert both < alone, (n, both, alone)
