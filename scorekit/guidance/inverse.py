@@ -52,7 +52,8 @@ def conjugate_gradients(matvec, b: PyTree, iterations: int) -> PyTree:
 
     u, r, p = jax.tree.map(jnp.zeros_like, b), b, b
     rr = _dot(b, b)
-    going = rr > 0
+    solved = jnp.square(jnp.finfo(rr.dtype).eps) * rr
+    going = rr > solved
     for _ in range(iterations):  # not a loop in the graph, where XLA on CPUs runs transposed convolutions 50x slower
         sp = matvec(p)
         curvature = _dot(p, sp)
@@ -60,7 +61,7 @@ def conjugate_gradients(matvec, b: PyTree, iterations: int) -> PyTree:
         step = jnp.where(going, rr / jnp.where(going, curvature, 1.0), 0.0)
         u, r = combine((1.0, u), (step, p)), combine((1.0, r), (-step, sp))
         rr, last = _dot(r, r), rr
-        going = going & (rr > 0)
+        going = going & (rr > solved)
         p = combine((1.0, r), (jnp.where(going, rr / jnp.where(going, last, 1.0), 0.0), p))
     return u
 
@@ -162,7 +163,7 @@ def replacement(
     noise_std: Number = 0.0,
     *,
     data_std: Number = 1.0,
-    iterations: int = 20,
+    iterations: int = 10,
 ) -> Denoiser:
     """Puts what was observed into the clean estimate; no gradient, one evaluation.
 
@@ -213,7 +214,7 @@ def pigdm(
     noise_std: Number = 0.0,
     *,
     data_std: Number = 1.0,
-    iterations: int = 20,
+    iterations: int = 10,
 ) -> Denoiser:
     """Pseudo-inverse guidance: one evaluation and one vector-Jacobian product.
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.schedules.numerics import as_time, sqrt
-from scorekit.trees import combine, pytree_dataclass, sum_per_example
+from scorekit.trees import as_pytree, combine, pytree_dataclass, sum_per_example
 from scorekit.typing import Number, PyTree
 
 
@@ -15,9 +15,9 @@ from scorekit.typing import Number, PyTree
 class DPS:
     """``x_s = step(x_t) - step_size grad_{x_t} |y - A(x0(x_t))|``: for any differentiable operator.
 
-    The gradient of the norm, and not of its square, is the paper's step size ``zeta' / |y - A(x0)|`` (up to a factor of
-    2); the norm is that of each example alone. The step size does not know the length of the step: with fewer steps it must
-    be larger. :func:`scorekit.guidance.dps` is the same idea as a likelihood, without the normalisation.
+    The gradient of the norm, and not of its square, is the paper's step size ``zeta' / |y - A(x0)|`` (but for a factor
+    of 2); the norm is that of each example alone. The step size does not know the length of the step: with fewer steps
+    it must be larger. :func:`scorekit.guidance.dps` is the same idea as a likelihood, without the normalisation.
 
     Costs the evaluations of ``inner`` and one vector-Jacobian product a step.
 
@@ -43,6 +43,9 @@ class DPS:
     observation: PyTree
     inner: Any
     step_size: Number = 1.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "operator", as_pytree(self.operator))  # so that plain functions cross jit
 
     @property
     def order(self) -> int:

@@ -14,8 +14,8 @@ from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 def repaint_path(steps: int, jump_length: int, resamples: int) -> list[int]:
     """The indices of the time grid in the order in which RePaint visits them.
 
-    After every ``jump_length`` steps (the end excepted) it goes back by as many, in one move, until these steps have been
-    made ``resamples`` times.
+    After every ``jump_length`` steps (the end excepted) it goes back by as many, in one move, until these steps have
+    been made ``resamples`` times.
 
     >>> repaint_path(4, 2, 2)
     [0, 1, 2, 0, 1, 2, 3, 4]
