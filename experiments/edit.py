@@ -128,11 +128,11 @@ def _restore(config: Config, run: Experiment, seen, x: Array, label: Array) -> t
     prior = model.denoiser(run.model, run.params, label if _CONDITION.value == "class" else null)
     picture = task.picture(np.asarray(y))
     columns: Columns = {"original": np.asarray(x), "observation": picture}
-    truth = [judge.class_accuracy(seen, image, np.asarray(label)) for image in (np.asarray(x), np.clip(picture, -1, 1))]
-    rows: list[list] = [["original", None, restoration.consistency(task, np.asarray(x), y), truth[0], None, None, None]]
-    rows.append(
-        ["observation", restoration.psnr(np.clip(picture, -1, 1), np.asarray(x)), None, truth[1], None, None, None]
-    )
+    looks = np.clip(picture, -1, 1)
+    truth = [judge.class_accuracy(seen, image, np.asarray(label)) for image in (np.asarray(x), looks)]
+    fit = restoration.consistency(task, np.asarray(x), y)
+    rows: list[list] = [["original", None, fit, truth[0], None, None, None]]
+    rows.append(["observation", restoration.psnr(looks, np.asarray(x)), None, truth[1], None, None, None])
     for method in methods:
         begin = time.monotonic()
         found = restoration.restore(method, key, prior, run.model.schedule, task, y, x.shape, options)

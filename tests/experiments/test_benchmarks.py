@@ -46,3 +46,11 @@ def test_cost_agrees_with_the_samplers_by_hand_and_draws(program, tmp_path):
     assert re.findall(r"^(\S+(?: \S+)*)  .* s\) ", out, re.MULTILINE) == ["AB3 flow"]
     assert out.splitlines()[-1] == f"plot: {tmp_path / 'cost.png'}"
     assert (tmp_path / "cost.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_inverse_finds_the_exact_method_exact(program):
+    out = program("inverse", samples="64", steps="64", workdir="")
+    found = {name: float(error) for name, error in re.findall(r"^(\S.*?)  +([\d.e-]+)  .*", out, re.MULTILINE)}
+    assert found["mmps, 16 iterations"] < 0.02 < found["pigdm"]
+    assert found["repaint, 10 resamples"] < found["repaint, 1 resamples"]

@@ -1,5 +1,7 @@
 """SDEdit, translation by inversion, and the normalised steps of DPS, against closed forms and numpy."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,7 +91,7 @@ def test_dps_is_the_algorithm_of_the_paper():
     denoiser = denoisers.exact_denoiser(exact(mean, covariance), SCHEDULE)
     found = quick_jit(solvers.sample)(None, denoiser, SCHEDULE, solver, jnp.asarray(X), ts)
     x = X
-    for t, s in zip(ts[:-1], ts[1:], strict=True):
+    for t, s in itertools.pairwise(ts):
         (a, b), (a_, b_) = (tuple(float(f(u)) for f in (SCHEDULE.alpha, SCHEDULE.sigma)) for u in (t, s))
         jacobian = a * covariance @ np.linalg.inv(a**2 * covariance + b**2 * np.eye(D))
         x0 = mean + (x - a * mean) @ jacobian.T
@@ -104,15 +106,11 @@ def test_dps_takes_any_operator_solver_and_a_perfect_fit():
     x, y = jnp.asarray(X, jnp.float32), jnp.tanh(jnp.asarray(X, jnp.float32)[:, :1])
     ts, key = grids.uniform(40), jax.random.key(0)
     run = quick_jit(solvers.sample)
-    make = lambda inner, size: DPS(
-        operator=jax.tree_util.Partial(_squashed), observation=y, inner=inner, step_size=size
-    )
+    make = lambda inner, size: DPS(operator=_squashed, observation=y, inner=inner, step_size=size)
     for inner in (solvers.Ancestral(), solvers.DPMSolverPP2M()):
         given = key if inner.stochastic else None
-        plain, zero = (
-            run(given, denoiser, SCHEDULE, inner, x, ts),
-            run(given, denoiser, SCHEDULE, make(inner, 0.0), x, ts),
-        )
+        plain = run(given, denoiser, SCHEDULE, inner, x, ts)
+        zero = run(given, denoiser, SCHEDULE, make(inner, 0.0), x, ts)
         np.testing.assert_allclose(zero, plain, rtol=1e-4, atol=1e-5)
         guided = run(given, denoiser, SCHEDULE, make(inner, 0.1), x, ts)
         miss = lambda x: float(jnp.abs(_squashed(x) - y).mean())

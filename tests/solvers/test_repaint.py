@@ -63,9 +63,8 @@ def test_trees():
         return type(a)({"a": a.x0, "b": b.x0}, {"a": a.eps, "b": b.eps})
 
     mask = {"a": KNOWN, "b": ~KNOWN}
-    x = quick_jit(
-        lambda: repaint(jax.random.key(1), both, SCHEDULE, solvers.Ancestral(), tree(NOISE), TS, mask, tree(Y))
-    )()
+    start, known = tree(NOISE), tree(Y)
+    x = quick_jit(lambda: repaint(jax.random.key(1), both, SCHEDULE, solvers.Ancestral(), start, TS, mask, known))()
     assert x["b"].dtype == jnp.bfloat16
     np.testing.assert_array_equal(x["a"][:, 0], Y[:, 0])
     np.testing.assert_array_equal(x["b"][:, 1], Y[:, 1].astype(jnp.bfloat16))
