@@ -199,7 +199,7 @@ def as_text(found: Evaluation) -> str:
 
 
 def table_text(table: Table) -> str:
-    """A table for a terminal."""
+    """A table for a terminal, with an empty line after it."""
     cells = [[str(name) for name in table.header], *([show(cell) for cell in row] for row in table.rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

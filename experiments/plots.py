@@ -71,6 +71,27 @@ def guidance_strip(
     return _picture(path, np.stack(rows), [f"γ = {s:g}" for s in images_by_scale], names, title)
 
 
+def comparison(
+    path: PathLike,
+    images_by_column: Mapping[str, ArrayLike],
+    *,
+    row_labels: Sequence[object] | None = None,
+    title: str | None = None,
+) -> Path:
+    """One row for each example, one column for each version of it: original, observation, reconstructions.
+
+    Args:
+      path: the PNG file to write.
+      images_by_column: title of the column -> ``(N, H, W, C)``.
+      row_labels: one label a row, for instance the classes.
+      title: printed above.
+    """
+    columns = [_images(f"images_by_column[{name}]", x, 4) for name, x in images_by_column.items()]
+    if len({x.shape for x in columns}) != 1:
+        raise ValueError(f"images_by_column must hold arrays of one shape, got {[x.shape for x in columns]}")
+    return _picture(path, np.stack(columns, 1), row_labels, list(images_by_column), title, least=84)
+
+
 def trajectory_strip(
     path: PathLike,
     states: ArrayLike,
@@ -287,12 +308,13 @@ def _picture(
     column_labels: Sequence[object] | None,
     title: str | None,
     axis_label: str | None = None,
+    least: int = 56,
 ) -> Path:
     rows, columns, height, width, _ = cells.shape
     for name, labels, n in (("row_labels", row_labels, rows), ("column_labels", column_labels, columns)):
         if labels is not None and len(labels) != n:
             raise ValueError(f"{name} must have {n} entries, got {len(labels)}")
-    zoom, gap = max(1, -(-56 // max(height, width))), 4
+    zoom, gap = max(1, -(-least // max(height, width))), 4
     picture = tile(cells, zoom, gap)
     high, wide = picture.shape[:2]
     figure = Figure(figsize=(wide / _DPI, high / _DPI))

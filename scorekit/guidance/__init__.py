@@ -21,6 +21,7 @@ rule                       what it does to ``(x0, eps)``                        
 =========================  ===========================================================================  ======
 """
 
+from scorekit.guidance import operators
 from scorekit.guidance.classifier import classifier_guidance
 from scorekit.guidance.classifier_free import (
     autoguidance,
@@ -32,6 +33,7 @@ from scorekit.guidance.classifier_free import (
 )
 from scorekit.guidance.frequency import frequency_decoupled
 from scorekit.guidance.interval import interval
+from scorekit.guidance.inverse import dps, mmps, pigdm, replacement
 from scorekit.guidance.memory import StatefulDenoiser, init_memory, predict, remember
 from scorekit.guidance.projections import apg, cfg_zero_star, tangential
 from scorekit.guidance.rules import branches, rule
@@ -50,13 +52,18 @@ __all__ = [
     "classifier_free_batched",
     "classifier_guidance",
     "compose",
+    "dps",
     "dynamic_threshold",
     "frequency_decoupled",
     "init_memory",
     "interval",
+    "mmps",
     "negative",
+    "operators",
+    "pigdm",
     "predict",
     "remember",
+    "replacement",
     "rescale",
     "rule",
     "static_threshold",

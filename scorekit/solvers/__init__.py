@@ -32,6 +32,8 @@ from scorekit.solvers.adaptive import AdaptiveResult, adaptive_ode
 from scorekit.solvers.adaptive_stochastic import adaptive_sde
 from scorekit.solvers.chains import MetropolisResult, corrupt_denoise, langevin, metropolis_langevin, sgld
 from scorekit.solvers.corrected import AnnealedLangevin, PredictorCorrector, StochasticHeun, edm_stochastic
+from scorekit.solvers.dps import DPS
+from scorekit.solvers.editing import sdedit, translate
 from scorekit.solvers.inversion import invert
 from scorekit.solvers.log_prob import LoggedSample, sample_with_log_probs, trajectory_log_probs
 from scorekit.solvers.multistep import (
@@ -45,6 +47,7 @@ from scorekit.solvers.multistep import (
 )
 from scorekit.solvers.ode import RK4, DPMSolver, Euler, Heun, Midpoint
 from scorekit.solvers.parallel import ParallelResult, parallel_sample
+from scorekit.solvers.repaint import repaint, repaint_path
 from scorekit.solvers.sampling import nfe, sample
 from scorekit.solvers.sde import (
     Ancestral,
@@ -59,6 +62,7 @@ from scorekit.solvers.tabled import TabledSolver, tabled
 from scorekit.solvers.unipc import UniPC
 
 __all__ = [
+    "DPS",
     "IPNDM",
     "RK4",
     "AdamsBashforth",
@@ -97,9 +101,13 @@ __all__ = [
     "metropolis_langevin",
     "nfe",
     "parallel_sample",
+    "repaint",
+    "repaint_path",
     "sample",
     "sample_with_log_probs",
+    "sdedit",
     "sgld",
     "tabled",
     "trajectory_log_probs",
+    "translate",
 ]

@@ -59,3 +59,10 @@ def test_guidance_compares_the_rules_and_recompiles_nothing(program, tmp_path):
     assert len(counts) > 10
     assert all(new == "0" for _, _, new in counts)
     assert (tmp_path / "mixture.png").stat().st_size > 1000
+
+
+def test_inverse_finds_the_exact_method_exact(program):
+    out = program("inverse", samples="64", steps="64", workdir="")
+    found = {name: float(error) for name, error in re.findall(r"^(\S.*?)  +([\d.e-]+)  .*", out, re.MULTILINE)}
+    assert found["mmps, 16 iterations"] < 0.02 < found["pigdm"]
+    assert found["repaint, 10 resamples"] < found["repaint, 1 resamples"]

@@ -78,6 +78,14 @@ def test_guidance_strip_has_a_row_per_scale_and_a_column_per_class(tmp_path, fig
     np.testing.assert_array_equal(middles, [[0, 1, 1], [1, 0, 1]])
 
 
+def test_comparison_has_a_row_per_example_and_a_column_per_version(tmp_path, figures):
+    plots.comparison(tmp_path / "a.png", {"before": levels(-1, 1), "after": levels(1, 0)}, row_labels=[3, 7])
+    axes = figures[0].axes[0]
+    assert [x.get_text() for x in axes.get_yticklabels()] == ["3", "7"]
+    assert [x.get_text() for x in axes.get_xticklabels()] == ["before", "after"]
+    np.testing.assert_array_equal(cells_of(figures[0])[44::88, 44::88, 0], [[0, 1], [1, 0.5]])
+
+
 def test_trajectory_runs_from_left_to_right_and_keeps_both_ends(tmp_path, figures):
     greys = np.linspace(-1, 1, 21)
     states = np.stack([levels(g, -g) for g in greys])
@@ -142,6 +150,7 @@ def test_points_2d_puts_clouds_on_the_same_axes(tmp_path, figures):
         (lambda p: plots.image_grid(p, np.zeros((0, 8, 8, 1))), ["images", "not empty"]),
         (lambda p: plots.image_grid(p, levels(0, 0), columns=1, row_labels="abc"), ["row_labels", "2", "3"]),
         (lambda p: plots.guidance_strip(p, {1: levels(0), 2: levels(0, 0)}), ["images_by_scale", "one shape"]),
+        (lambda p: plots.comparison(p, {"a": levels(0), "b": levels(0, 0)}), ["images_by_column", "one shape"]),
         (lambda p: plots.trajectory_strip(p, levels(0)[None], [1, 2]), ["labels", "1 steps", "got 2"]),
         (
             lambda p: plots.trajectory_strip(p, levels(0)[None], [1], estimates=levels(0, 0)[None]),

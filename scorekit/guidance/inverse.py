@@ -1,0 +1,359 @@
+r"""Inverse problems: denoisers of ``p(x0 | y)`` for an observation ``y = A(x0) + noise_std z``.
+
+All methods move the clean estimate by one formula, where ``P`` stands for the covariance of x0 given x_t:
+
+    ``x0' = x0 + M A' (A P A' + noise_std^2)^-1 (y - A(x0))``,
+
+and keep ``alpha x0' + sigma eps' = x_t``. The posterior score follows with ``M = Cov[x0 | x_t] = (sigma^2 / alpha) J``,
+where ``J = d x0 / d x_t``, and ``P`` the same; the methods differ in what they put in their place:
+
+==================  ====================  ====================  ======================================
+method              M                     P                     exact for
+==================  ====================  ====================  ======================================
+``replacement``     ``r_t^2``             ``r_t^2``             data ``N(m, data_std^2)``
+``pigdm``           ``(sigma^2/alpha) J`` ``r_t^2``             data ``N(m, data_std^2)``
+``mmps``            ``(sigma^2/alpha) J`` ``(sigma^2/alpha) J`` Gaussian data
+``dps``             ``(sigma^2/alpha) J`` 0                     data of one point
+==================  ====================  ====================  ======================================
+
+``r_t^2 = data_std^2 sigma^2 / (alpha^2 data_std^2 + sigma^2)`` is the variance of x0 for such data. An operator that
+is not linear is linearised at the current estimate (a Gauss-Newton step); for ``dps`` that is no approximation.
+
+Where ``alpha / sigma`` is below the root of the machine epsilon, ``(sigma^2 / alpha) J`` is 0 / 0 in floating point:
+methods with J look at the state from there, which changes x0 by that much. At ``sigma = 0`` all formulas are finite.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.guidance.operators import Operator
+from scorekit.predictions import with_x0
+from scorekit.schedules.numerics import as_time
+from scorekit.trees import as_pytree, check, check_positive, combine, pytree_dataclass, static, sum_per_example
+from scorekit.typing import Array, Denoiser, Number, Prediction, PyTree, Schedule
+
+
+def conjugate_gradients(matvec, b: PyTree, iterations: int) -> PyTree:
+    """An approximate solution of ``S u = b`` for each example, S symmetric and positive semidefinite.
+
+    An example whose search direction has no positive curvature stays as it is (a network's Jacobian need not be
+    positive), and so does one that is solved.
+
+    Args:
+      matvec: ``u -> S u``; must not mix examples.
+      b: leaves ``(B, ...)``.
+      iterations: of them; the residual of a matrix with k distinct eigenvalues vanishes after k.
+
+    >>> conjugate_gradients(lambda u: u * jnp.array([2.0, 4.0]), jnp.ones((1, 2)), iterations=2).round(3)
+    Array([[0.5 , 0.25]], dtype=float32)
+
+    Source: Hestenes & Stiefel 1952, eq. 3:1; the stop is Steihaug's (1983, SIAM J. Numer. Anal. 20, sec. 2).
+    """
+
+    u, r, p = jax.tree.map(jnp.zeros_like, b), b, b
+    rr = _dot(b, b)
+    solved = jnp.square(jnp.finfo(rr.dtype).eps) * rr
+    going = rr > solved
+    for _ in range(iterations):  # not a loop in the graph, where XLA on CPUs runs transposed convolutions 50x slower
+        sp = matvec(p)
+        curvature = _dot(p, sp)
+        going = going & (curvature > 0)
+        step = jnp.where(going, rr / jnp.where(going, curvature, 1.0), 0.0)
+        u, r = combine((1.0, u), (step, p)), combine((1.0, r), (-step, sp))
+        rr, last = _dot(r, r), rr
+        going = going & (rr > solved)
+        p = combine((1.0, r), (jnp.where(going, rr / jnp.where(going, last, 1.0), 0.0), p))
+    return u
+
+
+def _dot(a: PyTree, b: PyTree) -> Array:
+    products = jax.tree.map(lambda x, y: x.astype(jnp.promote_types(x.dtype, jnp.float32)) * y, a, b)
+    return sum_per_example(lambda x: x, products)
+
+
+def _linearised(operator, x0, observation):
+    """``A``, ``A'`` at x0 and the residual ``y - A(x0)``."""
+    predicted, forward = jax.linearize(operator, x0)
+    transposed = jax.linear_transpose(forward, x0)
+    return forward, lambda u: transposed(u)[0], combine((1.0, observation), (-1.0, predicted))
+
+
+def _shares(variance, noise_std):
+    """``variance`` and ``noise_std^2`` over their sum; (1, 0) where both vanish."""
+    noise = jnp.square(as_time(noise_std))
+    total = variance + noise
+    safe = jnp.where(total > 0, total, 1.0)
+    return jnp.where(total > 0, variance / safe, 1.0), noise / safe
+
+
+def _isotropic(schedule, t, data_std):
+    """``r_t^2 / sigma^2``, finite at both ends."""
+    variance = jnp.square(as_time(data_std))
+    return variance / (jnp.square(schedule.alpha(t)) * variance + jnp.square(schedule.sigma(t)))
+
+
+@pytree_dataclass
+class _Replacement:
+    denoiser: Denoiser
+    schedule: Schedule
+    operator: Operator
+    observation: PyTree
+    noise_std: Number
+    data_std: Number
+    iterations: int = static()
+
+    def __call__(self, x_t, t):
+        prediction = self.denoiser(x_t, t)
+        forward, back, residual = _linearised(self.operator, prediction.x0, self.observation)
+        variance = jnp.square(self.schedule.sigma(t)) * _isotropic(self.schedule, t, self.data_std)
+        share, rest = _shares(variance, self.noise_std)
+        system = lambda u: combine((rest, u), (share, forward(back(u))))
+        u = conjugate_gradients(system, residual, self.iterations)
+        return with_x0(prediction, combine((1.0, prediction.x0), (share, back(u))), t, self.schedule)
+
+
+@pytree_dataclass
+class _Guided:
+    """The methods with ``M = (sigma^2 / alpha) J``; ``inner`` is what P is."""
+
+    denoiser: Denoiser
+    schedule: Schedule
+    operator: Operator
+    observation: PyTree
+    noise_std: Number
+    data_std: Number = 1.0
+    iterations: int = static(default=0)
+    inner: str = static()
+
+    def __call__(self, x_t, t):
+        schedule, level, x = self.schedule, *_look(self.schedule, t, x_t)
+        x0, jacobian, eps = jax.vjp(lambda x: tuple(self.denoiser(x, level)), x, has_aux=True)
+        forward, back, residual = _linearised(self.operator, x0, self.observation)
+        alpha, variance = schedule.alpha(level), jnp.square(schedule.sigma(level))
+        share, rest = _shares(variance / alpha, self.noise_std)  # of (sigma^2 / alpha) J and the noise
+        pull = lambda u: jacobian(back(u))[0]
+        if self.inner == "none":
+            move = combine((variance / alpha / jnp.square(as_time(self.noise_std)), pull(residual)))
+        else:
+            if self.inner == "jacobian":
+                system = lambda u: combine((rest, u), (share, forward(pull(u))))
+            else:
+                shrink = share * alpha * _isotropic(schedule, level, self.data_std)  # J of such data
+                system = lambda u: combine((rest, u), (shrink, forward(back(u))))
+            move = combine((share, pull(conjugate_gradients(system, residual, self.iterations))))
+        gap = jnp.where(level < t, alpha / schedule.sigma(level) - schedule.alpha(t) / schedule.sigma(t), 0.0)
+        seen = Prediction(x0, combine((1.0, eps), (gap, x0)))  # so that alpha x0 + sigma eps is x_t at t too
+        return with_x0(seen, combine((1.0, x0), (1.0, move)), t, schedule)
+
+
+def _look(schedule, t, x_t):
+    """The time and the state at which J is taken: those given, unless alpha / sigma is too small there."""
+    t = as_time(t)
+    tiny = jnp.finfo(t.dtype).eps
+    level = jnp.minimum(t, jnp.minimum(schedule.time_at(jnp.log(tiny)), 1.0 - tiny))
+    scale = jnp.where(level < t, schedule.sigma(level) / schedule.sigma(t), 1.0)
+    return level, combine((scale, x_t))
+
+
+def replacement(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    operator: Operator,
+    observation: PyTree,
+    noise_std: Number = 0.0,
+    *,
+    data_std: Number = 1.0,
+    iterations: int = 10,
+) -> Denoiser:
+    """Puts what was observed into the clean estimate; no gradient, one evaluation.
+
+    ``x0' = x0 + r_t^2 A' (r_t^2 A A' + noise_std^2)^-1 (y - A(x0))``, which without noise is the nearest x0' to x0 with
+    ``A x0' = y`` (for a mask: known pixels are replaced). This projects x0; :func:`scorekit.solvers.repaint` replaces
+    the known part of the noisy state instead. Exact for data ``N(m, data_std^2)``; for other data it ignores that what
+    was observed says something about the rest, which only the network can put right at the next step.
+
+    Args:
+      denoiser: the prior, of ``p(x0)`` or of a class.
+      schedule: its schedule.
+      operator: from :mod:`scorekit.guidance.operators`, or any differentiable function ``x0 -> y``.
+      observation: y, leaves ``(B, ...)``. Where a mask hides the data it must be 0 if ``noise_std`` is.
+      noise_std: standard deviation of the noise of y, >= 0, scalar or ``(B,)``.
+      data_std: standard deviation of the data, > 0; of no consequence without noise.
+      iterations: of conjugate gradients on ``A A'``: 1 is exact for masks and pools, blurs need more.
+
+    Raises:
+      ValueError: for a number outside its range.
+
+    >>> from scorekit import densities, denoisers, schedules
+    >>> from scorekit.guidance import operators
+    >>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=1.0), schedules.cosine())
+    >>> keep = operators.mask(jnp.array([True, False]))
+    >>> replacement(prior, schedules.cosine(), keep, jnp.array([[3.0, 0.0]]))(jnp.zeros((1, 2)), 0.5).x0
+    Array([[3., 0.]], dtype=float32)
+
+    Source: Wang et al. 2022, eq. 13 (DDNM, https://arxiv.org/abs/2212.00490); with noise Zhu et al. 2023, eq. 13
+    (DiffPIR, https://arxiv.org/abs/2305.08995).
+    """
+    check(lambda x: x >= 0, ">= 0", noise_std=noise_std)
+    return _Replacement(
+        denoiser=as_pytree(denoiser),
+        schedule=schedule,
+        operator=as_pytree(operator),
+        observation=observation,
+        noise_std=noise_std,
+        data_std=_checked(data_std, iterations),
+        iterations=iterations,
+    )
+
+
+def pigdm(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    operator: Operator,
+    observation: PyTree,
+    noise_std: Number = 0.0,
+    *,
+    data_std: Number = 1.0,
+    iterations: int = 10,
+) -> Denoiser:
+    """Pseudo-inverse guidance: one evaluation and one vector-Jacobian product.
+
+    ``x0' = x0 + (sigma^2 / alpha) J' A' (r_t^2 A A' + noise_std^2)^-1 (y - A(x0))`` with
+    ``r_t^2 = data_std^2 sigma^2 / (alpha^2 data_std^2 + sigma^2)``: Bayes' rule with ``N(x0, r_t^2)`` for x0 given x_t,
+    which is right for data ``N(m, data_std^2)``.
+
+    Args:
+      denoiser: the prior; differentiable.
+      schedule: its schedule.
+      operator: from :mod:`scorekit.guidance.operators`, or any differentiable function ``x0 -> y``.
+      observation: y, leaves ``(B, ...)``. Where a mask hides the data it must be 0 if ``noise_std`` is.
+      noise_std: standard deviation of the noise of y, >= 0, scalar or ``(B,)``.
+      data_std: standard deviation of the data, > 0.
+      iterations: of conjugate gradients on ``A A'``: 1 is exact for masks and pools, blurs need more.
+
+    Raises:
+      ValueError: for a number outside its range.
+
+    >>> from scorekit import densities, denoisers, schedules
+    >>> from scorekit.guidance import operators
+    >>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=1.0), schedules.cosine())
+    >>> keep = operators.mask(jnp.array([True, False]))
+    >>> pigdm(prior, schedules.cosine(), keep, jnp.array([[3.0, 0.0]]))(jnp.zeros((1, 2)), 0.5).x0.round(4)
+    Array([[3., 0.]], dtype=float32)
+
+    Source: Song et al. 2023, eq. 7 and 8 (https://openreview.net/forum?id=9_gsMA8MRKQ), as a score, without the extra
+    weight of its algorithm 1.
+    """
+    check(lambda x: x >= 0, ">= 0", noise_std=noise_std)
+    return _Guided(
+        denoiser=as_pytree(denoiser),
+        schedule=schedule,
+        operator=as_pytree(operator),
+        observation=observation,
+        noise_std=noise_std,
+        data_std=_checked(data_std, iterations),
+        iterations=iterations,
+        inner="isotropic",
+    )
+
+
+def mmps(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    operator: Operator,
+    observation: PyTree,
+    noise_std: Number = 0.0,
+    *,
+    iterations: int = 3,
+) -> Denoiser:
+    """Moment matching: both moments of x0 given x_t from the denoiser; exact for Gaussian data.
+
+    ``x0' = x0 + C A' (A C A' + noise_std^2)^-1 (y - A(x0))`` with ``C = Cov[x0 | x_t] = (sigma^2 / alpha) J``, the
+    identity that gives the second moment from the first. The system is solved by conjugate gradients; each iteration
+    costs one vector-Jacobian product, and one more makes the move: ``iterations + 1`` in all and one evaluation.
+
+    The Jacobian of a trained network is neither quite symmetric nor, where ``sigma^2 / alpha`` multiplies its errors by
+    thousands, of any use. With trained networks start at ``alpha / sigma = 0.05`` or so, and take few iterations.
+
+    Args:
+      denoiser: the prior; differentiable.
+      schedule: its schedule.
+      operator: from :mod:`scorekit.guidance.operators`, or any differentiable function ``x0 -> y``.
+      observation: y, leaves ``(B, ...)``. Where a mask hides the data it must be 0 if ``noise_std`` is.
+      noise_std: standard deviation of the noise of y, >= 0, scalar or ``(B,)``.
+      iterations: of conjugate gradients: as many as y has values for the exact solution; a few regularise.
+
+    Raises:
+      ValueError: for a number outside its range.
+
+    >>> from scorekit import densities, denoisers, process, schedules
+    >>> from scorekit.guidance import operators
+    >>> covariance, schedule = jnp.array([[1.0, 0.8], [0.8, 1.0]]), schedules.cosine()
+    >>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), covariance=covariance), schedule)
+    >>> keep = operators.mask(jnp.array([True, False]))
+    >>> mmps(prior, schedule, keep, jnp.array([[3.0, 0.0]]))(jnp.zeros((1, 2)), 1.0).x0.round(1)  # the other: 0.8 * 3
+    Array([[3. , 2.4]], dtype=float32)
+
+    Source: Rozet et al. 2024, eq. 9-12 (https://arxiv.org/abs/2405.13712); Boys et al. 2023 (TMPD, with the whole
+    matrix, https://arxiv.org/abs/2310.06721).
+    """
+    check(lambda x: x >= 0, ">= 0", noise_std=noise_std)
+    return _Guided(
+        denoiser=as_pytree(denoiser),
+        schedule=schedule,
+        operator=as_pytree(operator),
+        observation=observation,
+        noise_std=noise_std,
+        data_std=_checked(1.0, iterations),
+        iterations=iterations,
+        inner="jacobian",
+    )
+
+
+def dps(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    operator: Operator,
+    observation: PyTree,
+    noise_std: Number,
+) -> Denoiser:
+    """The likelihood of the clean estimate as guidance: one evaluation and one vector-Jacobian product.
+
+    ``x0' = x0 + (sigma^2 / alpha) grad_{x_t} log N(y; A(x0(x_t)), noise_std^2)``, for any differentiable operator. It
+    takes x0 for certain at every noise level and so pulls too hard, by ``(var + noise_std^2) / noise_std^2`` where var
+    is the variance of ``A x0`` given x_t: solvers diverge unless ``noise_std`` is near the spread of the data. Give a
+    larger one than the truth, or use the normalised steps of :class:`scorekit.solvers.DPS`, as the paper does.
+
+    Args:
+      denoiser: the prior; differentiable.
+      schedule: its schedule.
+      operator: any differentiable function ``x0 -> y``.
+      observation: y, leaves ``(B, ...)``.
+      noise_std: standard deviation that the noise of y is taken to have, > 0, scalar or ``(B,)``.
+
+    Raises:
+      ValueError: if ``noise_std`` is not positive.
+
+    >>> from scorekit import denoisers, schedules
+    >>> prior = denoisers.denoiser_from_network(lambda x, t: x, schedules.cosine(), "x0")
+    >>> dps(prior, schedules.cosine(), lambda x: x, jnp.ones((1, 1)), 1.0)(jnp.zeros((1, 1)), 0.5).x0.round(3)
+    Array([[0.707]], dtype=float32)
+
+    Source: Chung et al. 2022, eq. 11 and 14 (https://arxiv.org/abs/2209.14687).
+    """
+    check_positive(noise_std=noise_std)
+    return _Guided(
+        denoiser=as_pytree(denoiser),
+        schedule=schedule,
+        operator=as_pytree(operator),
+        observation=observation,
+        noise_std=noise_std,
+        inner="none",
+    )
+
+
+def _checked(data_std, iterations):
+    check_positive(data_std=data_std)
+    if not isinstance(iterations, int) or iterations < 1:
+        raise ValueError(f"iterations must be an integer >= 1, got {iterations!r}")
+    return data_std

@@ -1,0 +1,183 @@
+"""What was measured: ``y = A(x0) + noise_std z``, with A as a plain function.
+
+An operator is any function from a batch of data to a batch of observations, trees of arrays with a leading batch
+axis. It is never a matrix: methods use ``A v`` and ``A' u``, and the latter comes from transposing the function. Those
+built here are linear and apply to every leaf of a tree. Any differentiable function of your own will do:
+:mod:`scorekit.guidance.inverse` linearises what is not linear.
+"""
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from scorekit.trees import check, check_positive, pytree_dataclass, static
+from scorekit.typing import Array, ArrayLike, Number, PyTree
+
+Operator: TypeAlias = Callable[[PyTree], PyTree]
+"""``x0 -> y``: what an observation keeps of the data, before its noise."""
+
+
+def adjoint(operator: Operator, like: PyTree) -> Operator:
+    """``A'``, with ``<A x, y> = <x, A' y>``, by transposing the function.
+
+    Args:
+      operator: a linear function.
+      like: arrays or ``jax.ShapeDtypeStruct`` with the shapes and dtypes of its argument.
+
+    Raises:
+      ValueError: for a function that is not linear. (An added constant goes unnoticed.)
+
+    >>> adjoint(average_pool(2), jnp.zeros((1, 4, 1)))(jnp.ones((1, 2, 1))).ravel()
+    Array([0.5, 0.5, 0.5, 0.5], dtype=float32)
+    """
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), like)
+    transposed = jax.linear_transpose(operator, shapes)
+
+    def apply(y):
+        try:
+            return transposed(y)[0]
+        except (NotImplementedError, AssertionError) as error:
+            raise ValueError(f"operator must be linear to have an adjoint, got {operator}") from error
+
+    return apply
+
+
+def _masked(keep, x):
+    return jax.tree.map(lambda leaf, k: leaf * jnp.asarray(k, leaf.dtype), x, keep)
+
+
+def mask(keep: PyTree) -> Operator:
+    """Inpainting: ``A x = keep x``; what is not observed is 0 in the observation.
+
+    Args:
+      keep: True or 1 where the data are known, a tree like one example (or like the batch).
+
+    >>> mask(jnp.array([True, False]))(jnp.full((1, 2), 3.0))
+    Array([[3., 0.]], dtype=float32)
+    """
+    return Partial(_masked, keep)
+
+
+@pytree_dataclass
+class _AveragePool:
+    factor: int = static()
+
+    def __call__(self, x):
+        return jax.tree.map(self._leaf, x)
+
+    def _leaf(self, x):
+        _check_spatial(x)
+        sizes = x.shape[1:-1]
+        if any(size % self.factor for size in sizes):
+            raise ValueError(f"x must have spatial sizes that are multiples of factor = {self.factor}, got {sizes}")
+        split = [part for size in sizes for part in (size // self.factor, self.factor)]
+        blocks = x.reshape(x.shape[0], *split, x.shape[-1])
+        return jnp.mean(blocks, axis=tuple(range(2, 2 * len(sizes) + 1, 2)))
+
+
+def average_pool(factor: int) -> Operator:
+    """Super-resolution: the mean over blocks of ``factor`` pixels along each spatial axis of ``(B, ..., C)``.
+
+    Raises:
+      ValueError: if ``factor`` is not an integer >= 1 or, when applied, does not divide the sizes.
+
+    >>> average_pool(2)(jnp.arange(4.0).reshape(1, 4, 1)).ravel()
+    Array([0.5, 2.5], dtype=float32)
+    """
+    if not isinstance(factor, int) or factor < 1:
+        raise ValueError(f"factor must be an integer >= 1, got {factor!r}")
+    return _AveragePool(factor=factor)
+
+
+@pytree_dataclass
+class _Blur:
+    kernel: ArrayLike
+    edge: str = static()
+
+    def __call__(self, x):
+        return jax.tree.map(self._leaf, x)
+
+    def _leaf(self, x):
+        _check_spatial(x)
+        kernel, spatial = jnp.asarray(self.kernel, x.dtype), x.ndim - 2
+        if kernel.ndim != spatial:
+            raise ValueError(f"kernel must have the {spatial} spatial axes of x, got shape {kernel.shape}")
+        before_after = [((size - 1) // 2, size // 2) for size in kernel.shape]
+        padded = jnp.pad(x, [(0, 0), *before_after, (0, 0)], mode="constant" if self.edge == "zero" else self.edge)
+        rows = jnp.moveaxis(padded, -1, 1)  # every channel is an image of its own
+        flipped = jnp.flip(kernel)[None, None]  # a convolution, where lax correlates
+        out = jax.lax.conv_general_dilated(
+            rows.reshape(-1, 1, *rows.shape[2:]),
+            flipped,
+            (1,) * spatial,
+            "VALID",
+            precision=jax.lax.Precision.HIGHEST,
+        )
+        return jnp.moveaxis(out.reshape(*rows.shape[:2], *out.shape[2:]), 1, -1)
+
+
+def blur(kernel: ArrayLike, edge: Literal["edge", "reflect", "wrap", "zero"] = "edge") -> Operator:
+    """Deblurring: convolution of every channel with ``kernel``, of the size of the data.
+
+    Args:
+      kernel: ``(k, k)`` for images ``(B, H, W, C)``, ``(k,)`` for signals ``(B, L, C)``; its middle, or for an even k
+        the entry after it, falls on the pixel.
+      edge: what lies beyond the data: the outermost pixel, a reflection, the other side, or zeros.
+
+    Raises:
+      ValueError: for another ``edge`` or, when applied, a kernel that does not fit.
+
+    >>> blur(jnp.ones(3) / 3)(jnp.arange(4.0).reshape(1, 4, 1)).ravel().round(1)
+    Array([0.3, 1. , 2. , 2.7], dtype=float32)
+    """
+    if edge not in ("edge", "reflect", "wrap", "zero"):
+        raise ValueError(f"edge must be edge, reflect, wrap or zero, got {edge!r}")
+    return _Blur(kernel=kernel, edge=edge)
+
+
+def gaussian_kernel(std: Number, radius: int, axes: int = 2) -> Array:
+    """``exp(-|i|^2 / (2 std^2))`` for ``|i| <= radius`` along each axis, with sum 1; for :func:`blur`.
+
+    Args:
+      std: in pixels, > 0.
+      radius: the kernel has ``2 radius + 1`` entries along an axis.
+      axes: 2 for images, 1 for signals.
+
+    Raises:
+      ValueError: if ``std`` is not positive or ``radius`` is negative.
+
+    >>> gaussian_kernel(1.0, 1, axes=1).round(1)
+    Array([0.3, 0.5, 0.3], dtype=float32)
+    """
+    check_positive(std=std)
+    check(lambda r: r >= 0, ">= 0", radius=radius)
+    line = jnp.exp(-0.5 * jnp.square(jnp.arange(-radius, radius + 1) / std))
+    kernel = line
+    for _ in range(axes - 1):
+        kernel = kernel[..., None] * line
+    return kernel / kernel.sum()
+
+
+def _weighted_channels(weights, x):
+    return jax.tree.map(lambda leaf: jnp.sum(leaf * jnp.asarray(weights, leaf.dtype), axis=-1), x)
+
+
+def grayscale(weights: ArrayLike = (0.299, 0.587, 0.114)) -> Operator:
+    """Colourisation: the luminance of ``(B, ..., C)`` data, ``(B, ...)``.
+
+    Args:
+      weights: of the C channels; by default the luma of ITU-R BT.601.
+
+    >>> grayscale()(jnp.ones((1, 2, 2, 3))).shape
+    (1, 2, 2)
+    """
+    return Partial(_weighted_channels, np.asarray(weights) if isinstance(weights, tuple | list) else weights)
+
+
+def _check_spatial(x: Array) -> None:
+    if jnp.ndim(x) < 3:
+        raise ValueError(f"x must be (B, ..., C) with spatial axes between, got shape {jnp.shape(x)}")

@@ -1,0 +1,254 @@
+"""Inverse problems: exact posteriors of Gaussian data, and the contracts."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+from tables import SCHEDULES, in_float64, quick_jit
+
+from scorekit import denoisers, densities, process, schedules, solvers
+from scorekit.guidance import classifier_free, dps, mmps, operators, pigdm, replacement
+from scorekit.guidance.inverse import conjugate_gradients
+
+RNG = np.random.default_rng(0)
+D, M, B = 6, 3, 4
+FACTOR, MEAN, MATRIX = RNG.normal(size=(D, D)), RNG.normal(size=D), RNG.normal(size=(M, D))
+COVARIANCE = FACTOR @ FACTOR.T / D + 0.1 * np.eye(D)
+Y, X = RNG.normal(size=(B, M)), RNG.normal(size=(B, D))
+KINDS = ("linear_vp", "cosine", "sub_vp", "edm", "geometric_ve", "rectified_flow", "laplace", "ddpm_table", "functions")
+RULES = {
+    "replacement": partial(replacement, iterations=M),
+    "pigdm": partial(pigdm, iterations=M),
+    "mmps": partial(mmps, iterations=M),
+    "dps": dps,
+}
+COSINE = schedules.cosine()
+
+
+def project(x):
+    return x @ MATRIX.T
+
+
+def full(schedule):
+    prior = densities.gaussian(jnp.asarray(MEAN), covariance=jnp.asarray(COVARIANCE))
+    return denoisers.exact_denoiser(prior, schedule)
+
+
+def posterior(noise_std, covariance=COVARIANCE):
+    """Mean ``(B, D)`` and covariance of x0 given y."""
+    gain = covariance @ MATRIX.T @ np.linalg.inv(MATRIX @ covariance @ MATRIX.T + noise_std**2 * np.eye(M))
+    return MEAN + (Y - MEAN @ MATRIX.T) @ gain.T, covariance - gain @ MATRIX @ covariance
+
+
+def moments_at(schedule, t, noise_std, x_t, covariance=COVARIANCE):
+    """``E[x0 | x_t, y]`` and ``E[eps | x_t, y]`` by Gaussian elimination."""
+    mean, rest = posterior(noise_std, covariance)
+    alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
+    whitened = np.linalg.solve(alpha**2 * rest + sigma**2 * np.eye(D), (x_t - alpha * mean).T).T
+    return mean + alpha * whitened @ rest, sigma * whitened
+
+
+def state(schedule, t):
+    return float(schedule.alpha(t)) * MEAN + float(schedule.sigma(t)) * X
+
+
+@pytest.mark.parametrize("name", KINDS)
+@in_float64
+def test_mmps_is_exact_for_gaussian_data(name):
+    """To machine precision at every t; at t = 1, where alpha may be 0, x0 to its root."""
+    schedule = SCHEDULES[name].make()
+    for noise_std, times in ((0.4, (0.02, 0.3, 0.8)), (0.0, (0.3, 0.8))):
+        rule = mmps(full(schedule), schedule, project, jnp.asarray(Y), noise_std, iterations=M + 2)
+        for t in times:
+            x_t = state(schedule, t)
+            x0, eps = moments_at(schedule, t, noise_std, x_t)
+            found = rule(jnp.asarray(x_t), t)
+            np.testing.assert_allclose(found.x0, x0, rtol=1e-8, atol=1e-9)
+            np.testing.assert_allclose(found.eps, eps, rtol=1e-6, atol=1e-6)
+        x_t = state(schedule, 1.0)
+        x0, eps = moments_at(schedule, 1.0, noise_std, x_t)
+        found = rule(jnp.asarray(x_t), 1.0)
+        np.testing.assert_allclose(found.eps, eps, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(found.x0, x0, rtol=1e-6, atol=1e-6 if name != "laplace" else 2e-3)
+
+
+@pytest.mark.parametrize("rule", [replacement, pigdm])
+@pytest.mark.parametrize("noise_std", [0.0, 0.4])
+@in_float64
+def test_pigdm_and_replacement_are_exact_for_round_data_of_matched_std(rule, noise_std):
+    std = 0.7
+    for schedule in (COSINE, schedules.edm(), schedules.sub_vp()):
+        prior = denoisers.exact_denoiser(densities.gaussian(jnp.asarray(MEAN), std=std), schedule)
+        guided = rule(prior, schedule, project, jnp.asarray(Y), noise_std, data_std=std, iterations=M)
+        for t in (0.1, 0.5, 0.97):
+            x_t = state(schedule, t)
+            x0, eps = moments_at(schedule, t, noise_std, x_t, std**2 * np.eye(D))
+            found = guided(jnp.asarray(x_t), t)
+            np.testing.assert_allclose(found.x0, x0, rtol=1e-8, atol=1e-8)
+            np.testing.assert_allclose(found.eps, eps, rtol=1e-7, atol=1e-7)
+        other = rule(prior, schedule, project, jnp.asarray(Y), 0.4, data_std=2 * std, iterations=M)
+        right, _ = moments_at(schedule, t, 0.4, x_t, std**2 * np.eye(D))
+        assert np.abs(other(jnp.asarray(x_t), t).x0 - right).max() > 0.01  # the match matters
+
+
+@in_float64
+def test_dps_is_the_gradient_of_its_likelihood():
+    t, noise_std = 0.4, 0.8
+    denoiser, nonlinear = full(COSINE), lambda x: jnp.tanh(project(x))
+
+    def log_likelihood(x):
+        return -0.5 * jnp.sum((Y - nonlinear(denoiser(x, t).x0)) ** 2) / noise_std**2
+
+    x_t = jnp.asarray(state(COSINE, t))
+    guided = process.score(dps(denoiser, COSINE, nonlinear, jnp.asarray(Y), noise_std)(x_t, t), t, COSINE)
+    expected = process.score(denoiser(x_t, t), t, COSINE) + jax.grad(log_likelihood)(x_t)
+    np.testing.assert_allclose(guided, expected, rtol=1e-10)
+
+
+@in_float64
+def test_an_affine_operator_is_as_good_as_a_linear_one():
+    shifted = mmps(full(COSINE), COSINE, lambda x: project(x) + 5.0, jnp.asarray(Y) + 5.0, 0.4, iterations=M + 2)
+    x_t = state(COSINE, 0.5)
+    np.testing.assert_allclose(shifted(jnp.asarray(x_t), 0.5).x0, moments_at(COSINE, 0.5, 0.4, x_t)[0], rtol=1e-9)
+
+
+@in_float64
+def test_colours_of_a_patch_are_exact():
+    """Colourisation on a Gaussian over RGB patches."""
+    pixels, noise_std, t = (2, 2, 3), 0.1, 0.6
+    factor = RNG.normal(size=(12, 12))
+    prior = densities.gaussian(jnp.zeros(12), covariance=jnp.asarray(factor @ factor.T / 12 + 0.05 * np.eye(12)))
+    flat = denoisers.exact_denoiser(prior, COSINE)
+
+    def denoiser(x, t):
+        return jax.tree.map(lambda leaf: leaf.reshape(x.shape), flat(x.reshape(-1, 12), t))
+
+    gray = operators.grayscale()
+    matrix = np.asarray(jax.vmap(lambda row: gray(row.reshape(1, *pixels)).ravel())(jnp.eye(12))).T
+    y, x_t = RNG.normal(size=(B, 2, 2)), RNG.normal(size=(B, *pixels))
+    alpha, sigma = float(COSINE.alpha(t)), float(COSINE.sigma(t))
+    c = np.asarray(prior.covariance())
+    rows = np.concatenate([alpha * np.eye(12), matrix])  # x_t and y together observe x0
+    seen = rows @ c @ rows.T + np.diag([sigma**2] * 12 + [noise_std**2] * 4)
+    both = np.concatenate([x_t.reshape(B, 12), y.reshape(B, 4)], 1)
+    expected = both @ np.linalg.solve(seen, rows @ c)
+    found = mmps(denoiser, COSINE, gray, jnp.asarray(y), noise_std, iterations=6)(jnp.asarray(x_t), t).x0
+    np.testing.assert_allclose(found.reshape(B, 12), expected, rtol=1e-8, atol=1e-9)
+
+
+def test_without_noise_the_observation_is_met():
+    keep = operators.mask(jnp.arange(D) % 2 == 0)
+    y = keep(jnp.asarray(X, jnp.float32))
+    x = jnp.asarray(state(COSINE, 0.5), jnp.float32)
+    prior = full(COSINE)
+    for rule in (replacement(prior, COSINE, keep, y), mmps(prior, COSINE, keep, y, iterations=8)):
+        np.testing.assert_allclose(keep(rule(x, 0.5).x0), y, atol=2e-4)
+    x0 = replacement(prior, COSINE, keep, y)(x, 0.5).x0
+    np.testing.assert_allclose((x0 - y)[:, 1::2], prior(x, 0.5).x0[:, 1::2], rtol=1e-5)  # the rest is left alone
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("t", [0.0, 1.0, "each"])
+def test_ends_are_legal_and_both_halves_make_up_x_t(name, t):
+    times = jnp.linspace(0.0, 1.0, B) if t == "each" else t
+    x = jnp.asarray(X, jnp.float32)
+    for schedule in (COSINE, schedules.rectified_flow(), schedules.edm(0.0, 80.0), schedules.linear_vp()):
+        for noise_std in (0.5, 0.0)[: 1 if name == "dps" else 2]:
+            found = RULES[name](full(schedule), schedule, project, jnp.asarray(Y, jnp.float32), noise_std)(x, times)
+            assert all(bool(jnp.isfinite(leaf).all()) for leaf in found)
+            alpha, sigma = (np.reshape(f(times), (-1, 1)) for f in (schedule.alpha, schedule.sigma))
+            clean = np.broadcast_to(sigma == 0, x.shape)
+            rebuilt = np.where(clean, x, alpha * found.x0 + sigma * found.eps)
+            np.testing.assert_allclose(rebuilt, x, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_examples_do_not_mix_and_numbers_may_differ(name):
+    x, y, stds = jnp.asarray(X, jnp.float32), jnp.asarray(Y, jnp.float32), jnp.linspace(0.3, 0.9, B)
+    y = y * jnp.array([[100.0], [1.0], [0.01], [1.0]])
+    times = jnp.linspace(0.3, 0.8, B)
+    together = RULES[name](full(COSINE), COSINE, project, y, stds)(x, times).x0
+    alone = RULES[name](full(COSINE), COSINE, project, y[2:3], stds[2])(x[2:3], times[2]).x0
+    np.testing.assert_allclose(together[2:3], alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_jit_vmap_grad_and_no_recompilation(name):
+    x, traces = jnp.asarray(X, jnp.float32), []
+
+    @quick_jit
+    def run(rule):
+        traces.append(1)
+        return rule(x, 0.5).x0
+
+    make = lambda noise_std, y: RULES[name](full(COSINE), COSINE, Partial(project), y, noise_std)
+    y = jnp.asarray(Y, jnp.float32)
+    one, other = run(make(0.5, y)), run(make(0.7, 2 * y))
+    assert len(traces) == 1
+    assert float(jnp.abs(one - other).max()) > 0.01
+    several = jax.vmap(lambda noise_std: make(noise_std, y)(x, 0.5).x0)(jnp.array([0.5, 0.9]))
+    np.testing.assert_allclose(several[0], one, rtol=1e-4, atol=1e-5)
+    loss = lambda noise_std: jnp.sum(make(noise_std, y)(x, 0.5).x0 ** 2)
+    slope = (loss(0.51) - loss(0.49)) / 0.02
+    assert float(jax.grad(loss)(0.5)) == pytest.approx(float(slope), rel=0.02)
+
+
+def test_trees_and_bfloat16():
+    """A tree of two independent halves is two problems; a bfloat16 state keeps its dtype."""
+    prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(D), std=0.7), COSINE)
+
+    def both(x, t):
+        a, b = prior(x["a"], t), prior(x["b"], t)
+        return type(a)({"a": a.x0, "b": b.x0}, {"a": a.eps, "b": b.eps})
+
+    x, y = jnp.asarray(X, jnp.float32), jnp.asarray(Y, jnp.float32)
+    tree = {"a": x, "b": x.astype(jnp.bfloat16)}
+    observed = {"a": y, "b": y.astype(jnp.bfloat16)}
+    matrix = jnp.asarray(MATRIX, jnp.bfloat16)
+    operator = lambda x: {"a": project(x["a"]), "b": x["b"] @ matrix.T}
+    for name, rule in RULES.items():
+        found = rule(both, COSINE, operator, observed, 0.5)(tree, 0.5)
+        assert found.x0["b"].dtype == found.eps["b"].dtype == jnp.bfloat16
+        assert found.x0["a"].dtype == jnp.float32
+        if name == "dps":
+            alone = rule(prior, COSINE, project, y, 0.5)(x, 0.5)
+            np.testing.assert_allclose(found.x0["a"], alone.x0, rtol=1e-4, atol=1e-4)
+        assert bool(jnp.isfinite(found.x0["b"]).all())
+
+
+def test_composes_with_guidance_and_a_solver_reaches_the_posterior():
+    """mmps on classifier-free guidance at scale 1 is mmps on the conditional; a fine ODE gives the closed form."""
+    guided = classifier_free(full(COSINE), full(COSINE), 3.0)
+    rule = mmps(guided, COSINE, Partial(project), jnp.asarray(Y, jnp.float32), 0.4, iterations=5)
+    sample = quick_jit(solvers.sample)
+    mean, _ = posterior(0.4)
+    start = jnp.zeros((B, D))  # the mean of the prior at t = 1 goes to the mean of the posterior
+    found = sample(None, rule, COSINE, solvers.AdamsBashforth(), start, solvers.grids.uniform(60))
+    np.testing.assert_allclose(found, mean, atol=5e-3)
+
+
+@in_float64
+def test_conjugate_gradients_against_numpy():
+    spd = FACTOR @ FACTOR.T + 0.5 * np.eye(D)
+    b = jnp.asarray(X) * jnp.array([[1.0], [0.0], [1e-6], [1e6]])
+    found = conjugate_gradients(lambda u: u @ spd, b, iterations=D + 2)
+    np.testing.assert_allclose(found, np.linalg.solve(spd, b.T).T, rtol=1e-7, atol=1e-15)
+    negative = conjugate_gradients(lambda u: -u, b, iterations=3)
+    np.testing.assert_array_equal(negative, np.zeros_like(b))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: replacement(full(COSINE), COSINE, project, Y, -1.0), "noise_std must be >= 0, got -1.0"),
+        (lambda: pigdm(full(COSINE), COSINE, project, Y, data_std=0.0), "data_std must be finite and > 0, got 0.0"),
+        (lambda: mmps(full(COSINE), COSINE, project, Y, iterations=0), "iterations must be an integer >= 1, got 0"),
+        (lambda: dps(full(COSINE), COSINE, project, Y, 0.0), "noise_std must be finite and > 0, got 0.0"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
