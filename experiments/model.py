@@ -69,7 +69,8 @@ def make_prepare(model: Model, dataset: Dataset, label_dropout: float):
     def prepare(key, batch):
         for_labels, for_times, for_noise = jax.random.split(key, 3)
         x = dataset.to_model(batch["x"])
-        drawn = time_samplers.draw(for_times, x.shape[0], model.times, model.schedule)
+        sampler = time_samplers.at_progress(model.times, batch.get("progress", 1.0))
+        drawn = time_samplers.draw(for_times, x.shape[0], sampler, model.schedule)
         return {
             "x": x,
             "label": drop_labels(for_labels, batch["label"], label_dropout, model.num_classes),

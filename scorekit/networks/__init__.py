@@ -2,6 +2,7 @@
 
 from scorekit.networks.conditioning import drop_labels
 from scorekit.networks.embeddings import Conditioning, fourier_features
+from scorekit.networks.features import features, layer_names, pool
 from scorekit.networks.mlp import MLP
 from scorekit.networks.unet import UNet
 
@@ -10,5 +11,8 @@ __all__ = [
     "Conditioning",
     "UNet",
     "drop_labels",
+    "features",
     "fourier_features",
+    "layer_names",
+    "pool",
 ]
