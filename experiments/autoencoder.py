@@ -11,8 +11,7 @@ at every other level; ``--compare=`` leaves them out. Tables and figures are in 
 """
 
 import functools
-import subprocess
-import sys
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,10 +24,11 @@ from absl import flags
 
 from experiments import command_line, curves, model, probe, progress
 from experiments.checkpoint import config_path, open_experiment
-from experiments.config import Config, ConfigError, save_resolved
+from experiments.config import Config, ConfigError, load_resolved, save_resolved
 from experiments.configs import base
 from experiments.datasets import Dataset
 from experiments.report import Figure, Heading, Section, Table, Text, tables_as_text, write_report
+from experiments.short_runs import averaged, fit
 from scorekit import denoisers, process, training
 from scorekit.networks import features, layer_names, pool
 from scorekit.typing import PyTree
@@ -117,23 +117,24 @@ def compared(config: Config, name: str) -> Config:
     full.loss.times.update(TIMES[name])
     full.training.steps = _STEPS.value or config.training.steps
     full.training.warmup_steps = min(config.training.warmup_steps, full.training.steps - 1)
-    full.training.sample_every = full.training.steps
-    full.evaluation.update(num_samples=100, guidance_scales=(1.0,), bound_times=1)
     return full
 
 
-def trained(config: Config, folder: Path, name: str) -> PyTree:
-    """The averaged parameters of this config's model, from ``folder`` if it has been trained before."""
-    average = None if config.sampling.ema == "none" else config.sampling.ema
-    checkpoints = folder / "checkpoints"
-    done = checkpoints.exists() and training.restore_params(checkpoints, decay=average)[0] == config.training.steps
-    if not done:
-        print(f"training {name}, {config.training.steps:,} steps …", flush=True)
-        path = save_resolved(config, folder.with_suffix(".json"))
-        command = [sys.executable, "-m", "experiments.train", f"--config={path}", f"--workdir={folder}"]
-        if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
-            raise ConfigError(f"--compare={name}: its training did not end well; see above, or remove {folder}")
-    return training.restore_params(checkpoints, decay=average)[1]
+def trained(config: Config, dataset: Dataset, folder: Path, name: str) -> tuple[model.Model, PyTree]:
+    """The model of this config with its averaged parameters, from ``folder`` if it has been trained before."""
+    built, saved = model.build_model(config, dataset), folder / "config.json"
+    if saved.exists():
+        if load_resolved(saved) != config:
+            raise ConfigError(f"--compare={name}: {folder} holds the model of another config or --steps; remove it")
+        average = None if config.sampling.ema == "none" else config.sampling.ema
+        return built, training.restore_params(folder / "checkpoints", decay=average)[1]
+    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
+    (state,) = fit(config, built, dataset, [config.seed], name)
+    with training.Checkpoints(folder / "checkpoints") as checkpoints:
+        checkpoints.save(config.training.steps, state)
+        checkpoints.wait()
+    save_resolved(config, saved)  # last: an unfinished folder is not taken for a finished one
+    return built, averaged(config, state)
 
 
 def layer_table(names: Sequence[str], reading: Reading) -> Table:
@@ -213,9 +214,9 @@ def main(config: Config) -> None:
     found["untrained network"] = read(run.model, untrained, run.dataset, layers, fewer)
     for name in _COMPARE.value:
         other = compared(config, name)
-        params = trained(other, folder / name.replace(" ", "_"), name)
+        built, params = trained(other, run.dataset, folder / name.replace(" ", "_"), name)
         print(f"probing {name} …", flush=True)
-        found[name] = read(model.build_model(other, run.dataset), params, run.dataset, layers, fewer)
+        found[name] = read(built, params, run.dataset, layers, fewer)
 
     names = ["noisy pixels", *layers]
     tables = [layer_table(names, found["this run"]), model_table(names, found, len(run.dataset.test["label"]))]

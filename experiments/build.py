@@ -40,6 +40,10 @@ def _band(schedule: Schedule, power: tuple, count: tuple = ()) -> Weighting:
     return weightings.per_log_snr(weightings.band(power, count or None), schedule)
 
 
+def _band_times(power: tuple, count: tuple = ()) -> TimeSampler:
+    return times.band(power, count or None)
+
+
 def _levels(ts: tuple, weights: tuple = ()) -> TimeSampler:
     return times.levels(ts, weights or None)
 
@@ -63,6 +67,7 @@ WEIGHTINGS: Mapping[str, Callable] = {
 
 TIMES: Mapping[str, Callable] = {
     "annealed": times.annealed,
+    "band": _band_times,
     "levels": _levels,
     "log_normal_sigma": times.log_normal_sigma,
     "logit_normal": times.logit_normal,

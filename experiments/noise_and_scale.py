@@ -140,8 +140,8 @@ def main(config: Config) -> None:
     upper = slice(len(power) // 2, None)
     flags_of = ",".join(f"{p:.4g}" for p in power[upper]), ",".join(map(str, bands.count[upper]))
     advice = (
-        f"to train for the frequencies from {bands.frequency[upper][0]:.2f} on: --config.loss.weighting.name=band "
-        f"--config.loss.weighting.power={flags_of[0]} --config.loss.weighting.count={flags_of[1]}"
+        f"to train for the frequencies from {bands.frequency[upper][0]:.2f} on: --config.loss.weighting.name=eps "
+        f"--config.loss.times.name=band --config.loss.times.power={flags_of[0]} --config.loss.times.count={flags_of[1]}"
     )
     images = min(_LIMIT.value, len(run.dataset.test["x"]))
     facts = {"data": run.dataset.name, "checkpoint": f"step {run.step:,}", "test images": images}

@@ -31,7 +31,8 @@ import jax.numpy as jnp
 
 from scorekit.schedules import time_derivative
 from scorekit.schedules.derivatives import inside
-from scorekit.trees import as_pytree, check_positive
+from scorekit.times.bands import band_shares
+from scorekit.trees import as_pytree
 from scorekit.typing import Array, ArrayLike, Number, Schedule, Weighting
 
 
@@ -168,7 +169,8 @@ def band(power: ArrayLike, count: ArrayLike | None = None) -> Weighting:
     is a bump of height 1/4 at ``-log P`` that falls off as ``e^-|l + log P|`` and has the integral 1. (Its x0-error
     ``P (1 - g)`` falls at the rate ``P g (1 - g)``.) The weighting is the mean of these bumps over the coefficients of
     the band, so that it, too, integrates to 1 over log-SNR whatever the band. Wrap it in :func:`per_log_snr` to train
-    with uniform times.
+    with uniform times, or train with λ = 1 and the times :func:`scorekit.times.band`: the same objective with less
+    variance.
 
     Args:
       power: the powers P_k of the band, ``(K,)`` or a single one, > 0: the part of
@@ -181,15 +183,7 @@ def band(power: ArrayLike, count: ArrayLike | None = None) -> Weighting:
     >>> band(4.0)(-jnp.log(4.0))
     Array(0.25, dtype=float32)
     """
-    check_positive(power=power)
-    power = jnp.atleast_1d(jnp.asarray(power, float))
-    if count is None:
-        count = jnp.ones(power.shape)
-    check_positive(count=count)
-    count = jnp.atleast_1d(jnp.asarray(count, float))
-    if power.ndim != 1 or count.shape != power.shape:
-        raise ValueError(f"power and count must share a shape (K,), got {power.shape} and {count.shape}")
-    return jax.tree_util.Partial(_band, jnp.log(power), count / jnp.sum(count))
+    return jax.tree_util.Partial(_band, *band_shares(power, count))
 
 
 def _times_rate(weighting: Weighting, schedule: Schedule, log_snr: Array) -> Array:

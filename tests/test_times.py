@@ -66,7 +66,9 @@ def test_logit_normal_is_normal_in_the_logit():
     np.testing.assert_allclose(np.log(t / (1 - t)), stats.norm.ppf(U, 0.3, 0.8), atol=1e-9)
 
 
-@pytest.mark.parametrize("sampler", [times.log_normal_sigma(), times.logit_normal(), times.uniform_log_snr()])
+@pytest.mark.parametrize(
+    "sampler", [times.log_normal_sigma(), times.logit_normal(), times.uniform_log_snr(), times.band(0.3)]
+)
 def test_quantiles_are_finite_increasing_and_in_range_for_every_u(sampler):
     u = jnp.concatenate([jnp.array([0.0, 1e-30, 1e-7]), jnp.linspace(0.01, 0.99, 50), jnp.array([1.0 - 2**-24])])
     drawn = sampler.quantile(u, cosine())
@@ -154,6 +156,22 @@ def test_levels_have_their_shares():
     batch = times.draw(jax.random.key(0), 64, sampler, cosine()).t
     assert sorted(np.asarray(batch).tolist()) == [0.2] * 16 + [0.4] * 40 + [0.7] * 8
     np.testing.assert_array_equal(times.levels(0.3).quantile(jnp.array([0.0, 1.0]), None).t, 0.3)
+
+
+@in_float64
+def test_band_times_are_the_band_weighting_over_log_snr():
+    from scorekit.weightings import band
+
+    power, count, f = np.array([3.0, 0.2, 0.01]), np.array([1.0, 5.0, 2.0]), lambda level: np.tanh(level) + 2
+    level, sampler = 80 * U - 40, times.band(power, count)
+    expected = 80 * np.mean(np.asarray(band(power, count)(level)) * f(level))
+    for schedule in (cosine(), geometric_ve(1e-6, 1e6)):
+        drawn = sampler.quantile(jnp.asarray(U), schedule)
+        assert np.mean(f(np.asarray(schedule.log_snr(drawn.t)))) == pytest.approx(expected, rel=1e-4)
+        np.testing.assert_array_equal(drawn.weight, 1.0)
+    single = times.band(0.2).quantile(jnp.asarray(U), cosine()).t
+    spread = -0.5 * np.asarray(cosine().log_snr(single))
+    assert (np.mean(spread), np.std(spread)) == pytest.approx((np.log(0.2) / 2, np.pi / np.sqrt(12)), rel=1e-3)
 
 
 def test_annealed_moves_with_the_progress_and_others_do_not():

@@ -3,16 +3,16 @@
     python -m experiments.benchmarks.band_weighting --config=experiments/configs/digits_band.py
     python -m experiments.benchmarks.band_weighting --config=experiments/configs/digits_band.py --edges=0.3 --seeds=5
 
-The spectrum of the training images is cut at ``--edges``; for each band a network is trained with
-``weightings.band`` of its powers, and one with λ = 1; everything else, batches and initialisation included, is that of
-the config. The error of x0 in each band is then measured on the test images at many noise levels, with the same noise
-for all networks, as a share of the band's power, in two means over the log-SNR: with the weight of the band itself (the
-levels at which it is decided) and with equal weight from -8 to 8 nats. Figures are ratios to λ = 1 with the same seed.
+The spectrum of the training images is cut at ``--edges``; for each band a network is trained with ``weightings.band``
+of its powers (by way of ``times.band``: the same objective with less variance), and one with λ = 1 and uniform times;
+everything else, batches and initialisation included, is that of the config. The error in each band is then measured on
+the test images at many noise levels, with the same noise for all networks, and told in three means over the log-SNR: of
+eps with the weight of the band (its part of the loss), of x0 with that weight, and of x0 with equal weight from -8 to 8
+nats. Figures are ratios to λ = 1 with the same seed.
 """
 
 import itertools
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,8 +25,8 @@ from experiments import build, command_line, curves, model, progress
 from experiments.config import Config, ConfigError, check_config
 from experiments.configs import base
 from experiments.datasets import Dataset, load_dataset
-from scorekit import spectra, training, weightings
-from scorekit.typing import PyTree
+from experiments.short_runs import averaged, fit
+from scorekit import spectra, times, weightings
 
 _CONFIG = flags.DEFINE_string("config", None, "Config file, such as experiments/configs/digits_band.py.", required=True)
 _EDGES = flags.DEFINE_list("edges", ["0.2", "0.4"], "Frequencies at which the bands meet, cycles per pixel.")
@@ -34,6 +34,11 @@ _SEEDS = flags.DEFINE_integer("seeds", 3, "Networks for each weighting.", lower_
 _OUT = flags.DEFINE_string("out", "band_weighting.png", "Where to save the plot of error against noise level.")
 
 LEVELS = np.linspace(-8.0, 8.0, 33)
+MEANS = (
+    "error of eps where the band is decided",
+    "error of x0 where the band is decided, share of power",
+    "error of x0 with equal weight from -8 to 8 nats, share of power",
+)
 
 
 class Part(NamedTuple):
@@ -59,25 +64,6 @@ def cut(x: np.ndarray, edges: list[float]) -> list[Part]:
     return parts
 
 
-def fit(config: Config, built: model.Model, dataset: Dataset, seeds: int, label: str) -> Iterator[PyTree]:
-    """Trains the network of a config from each seed; yields its averaged parameters and leaves nothing behind."""
-    options = config.training
-    optimizer = training.make_optimizer(
-        options.learning_rate, options.warmup_steps, options.steps, options.final_fraction, options.clip_norm,
-        options.weight_decay,
-    )  # fmt: skip
-    prepare = model.make_prepare(built, dataset, config.loss.label_dropout)
-    step = training.make_train_step(prepare, model.make_loss(built), optimizer)
-    for seed in range(seeds):
-        key = jax.random.key(seed)
-        state = training.init_state(key, model.init_params(built, key), optimizer, options.ema_decays)
-        with progress.Progress(options.steps, batch_size=options.batch_size, label=f"{label}, seed {seed}") as bar:
-            for i in range(options.steps):
-                state, metrics = step(state, dataset.batch(seed, i, options.batch_size))
-                bar.update(i + 1, metrics["loss"])
-        yield state.ema[config.sampling.ema] if config.sampling.ema != "none" else state.params
-
-
 def make_measure(dataset: Dataset, edges: list[float]):
     """``(model, params) -> (T, bands)``: the error of x0 as a share of the band's power, on the test images."""
     x = dataset.to_model(dataset.test["x"])
@@ -97,20 +83,23 @@ def make_measure(dataset: Dataset, edges: list[float]):
 
 
 def means(relative: np.ndarray, parts: list[Part]) -> np.ndarray:
-    """Errors ``(T, bands)`` to ``(2, bands)``: weighted by the band itself, and with equal weight."""
+    """Relative errors ``(T, bands)`` to the means of :data:`MEANS`, ``(3, bands)``."""
     weights = np.stack([np.asarray(weightings.band(p.power, p.count)(jnp.asarray(LEVELS))) for p in parts], 1)
-    return np.stack([(weights * relative).sum(axis=0) / weights.sum(axis=0), relative.mean(axis=0)])
+    mean = lambda w, error: (w * error).sum(axis=0) / w.sum(axis=0)
+    power = [np.average(p.power, weights=p.count) for p in parts]
+    eps = relative * power * np.exp(LEVELS)[:, None]
+    return np.stack([mean(weights, eps), mean(weights, relative), relative.mean(axis=0)])
 
 
 def show_table(parts: list[Part], found: dict[str, np.ndarray]) -> None:
     """Ratios to λ = 1 of the same seed: the mean over seeds and their range."""
     width = max(len(p.name) for p in parts) + 2
-    for i, kind in enumerate(("where the band is decided", "equal weight from -8 to 8 nats")):
-        print(f"\nerror of x0, {kind}: ratio to λ = 1, mean over {_SEEDS.value} seeds (lowest to highest)")
+    for i, kind in enumerate(MEANS):
+        print(f"\n{kind}: ratio to λ = 1, mean over {_SEEDS.value} seeds (lowest to highest)")
         print(f"{'trained with':24}" + "".join(f"{'in ' + p.name:>{width + 16}}" for p in parts))
         level = found["λ = 1"][:, i]
         cells = (f"{m:.4f} ± {s:.4f}" for m, s in zip(level.mean(axis=0), level.std(axis=0), strict=True))
-        print(f"{'λ = 1 (share of power)':24}" + "".join(f"{cell:>{width + 16}}" for cell in cells))
+        print(f"{'λ = 1 (the error)':24}" + "".join(f"{cell:>{width + 16}}" for cell in cells))
         for name in [p.name for p in parts]:
             ratio = found[name][:, i] / level
             stats = zip(ratio.mean(axis=0), ratio.min(axis=0), ratio.max(axis=0), strict=True)
@@ -135,10 +124,10 @@ def main(config: Config) -> None:
     measure, relative = make_measure(dataset, edges), {}
     for part in (None, *parts):
         name, built = "λ = 1" if part is None else part.name, model.build_model(config, dataset)
-        band = None if part is None else weightings.band(part.power, part.count)
-        weighting = weightings.eps if band is None else weightings.per_log_snr(band, built.schedule)
-        built = built._replace(weighting=weighting)
-        relative[name] = [measure(built, params) for params in fit(config, built, dataset, _SEEDS.value, name)]
+        looked_at = times.uniform() if part is None else times.band(part.power, part.count)
+        built = built._replace(weighting=weightings.eps, times=looked_at)
+        states = fit(config, built, dataset, range(_SEEDS.value), name)
+        relative[name] = [measure(built, averaged(config, state)) for state in states]
     show_table(parts, {name: np.stack([means(one, parts) for one in each]) for name, each in relative.items()})
     panels = {}
     for i, part in enumerate(parts):

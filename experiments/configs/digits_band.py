@@ -1,4 +1,4 @@
-"""Short unconditional runs on the digits, weighted for the fine band of frequencies from 0.4 cycles per pixel on.
+"""Short unconditional runs on the digits, looking at the levels that decide the frequencies from 0.38 cycles/pixel on.
 
 python -m experiments.benchmarks.band_weighting --config=experiments/configs/digits_band.py
 """
@@ -14,7 +14,8 @@ def get_config():
     config.training.ema_decays = (0.99,)
     config.sampling.ema = "0.99"
     config.loss.label_dropout = 1.0
-    config.loss.weighting.name = "band"
-    config.loss.weighting.power = (0.1, 0.05)
-    config.loss.weighting.count = (1, 1)
+    config.loss.weighting.name = "eps"
+    config.loss.times.name = "band"
+    config.loss.times.power = (0.246, 0.0958, 0.0334, 0.0214)
+    config.loss.times.count = (16, 22, 4, 1)
     return config

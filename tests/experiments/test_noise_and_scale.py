@@ -35,6 +35,8 @@ def test_a_config_names_a_band_and_the_times_of_an_autoencoder():
     np.testing.assert_allclose(build.build_weighting(config, schedule)(level), expected(level), rtol=1e-6)
     several = build.build_times(config_with(times={"name": "levels", "ts": (0.2, 0.4)}))
     np.testing.assert_allclose(several.quantile(np.float32([0.1, 0.9]), schedule).t, [0.2, 0.4], rtol=1e-6)
+    band = build.build_times(config_with(times={"name": "band", "power": (0.5,)}))
+    np.testing.assert_allclose(schedule.log_snr(band.quantile(np.float32([0.5]), schedule).t), -np.log(0.5), rtol=1e-5)
     annealed = build.build_times(config_with(times={"name": "annealed", "first": 0.8, "last": 0.1}))
     assert (annealed.first, annealed.last) == (0.8, 0.1)
     for make in (digits_band.get_config, digits_autoencoder.get_config):
@@ -106,7 +108,7 @@ def test_noise_and_scale_writes_its_report(workdir):
     report = workdir / "noise_and_scale" / "report.html"
     assert str(report) in out.splitlines()[-1]
     assert report.read_text().count("<img") == 4
-    assert "--config.loss.weighting.power=" in out
+    assert "--config.loss.times.power=" in out
     rows = [line.split() for line in out.splitlines() if line.startswith(("-8 ", "8 "))]
     assert len(rows) == 2
     assert float(rows[0][2]) == 0.0  # at the highest noise no band is recovered by the Wiener filter
@@ -126,7 +128,10 @@ def test_autoencoder_trains_probes_and_keeps(workdir):
     assert saved["loss"]["times"]["first"] == 0.8
     code, out, err = run("autoencoder", *flags, "--compare=annealed")
     assert code == 0, err
-    assert "training annealed" not in out  # it was kept
+    assert "annealed, seed" not in err  # it was kept
+    code, out, err = run("autoencoder", *flags, "--compare=annealed", "--config.training.batch_size=9")
+    assert code == 2
+    assert "--compare=annealed:" in err
 
 
 @pytest.mark.slow
@@ -136,7 +141,7 @@ def test_band_weighting_compares(tmp_path):
     config = "--config=experiments/configs/digits_band.py"
     code, out, err = run("benchmarks.band_weighting", config, *flags)
     assert code == 0, err
-    assert len([line for line in out.splitlines() if line.startswith("band f")]) == 4
+    assert len([line for line in out.splitlines() if line.startswith("band f")]) == 6
     assert (tmp_path / "b.png").stat().st_size > 1000
 
 
