@@ -11,6 +11,7 @@ at every other level; ``--compare=`` leaves them out. Tables and figures are in 
 """
 
 import functools
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -35,7 +36,9 @@ from scorekit.typing import PyTree
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train.")
 _STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the newest by default.")
-_LEVELS = flags.DEFINE_list("levels", ["-4", "-2", "-1", "0", "1", "2", "3", "4", "6", "8", "10"], "Log-SNRs, in nats.")
+_LEVELS = flags.DEFINE_list(
+    "levels", ["-4", "-2", "-1", "0", "1", "2", "3", "4", "6", "8", "10"], "Log-SNRs in nats, rising."
+)
 _LAYERS = flags.DEFINE_list("layers", None, "Layers to probe; by default the residual blocks.")
 _COMPARE = flags.DEFINE_list(
     "compare", ["class-free", "one level", "one high level", "annealed", "several levels"], "Models to compare with."
@@ -179,21 +182,10 @@ def figures(folder: Path, names: Sequence[str], found: Mapping[str, Reading], le
     ]
 
 
-def numbers_of(given: Sequence[str]) -> list[float]:
-    """The log-SNRs of ``--levels``, from noise to data."""
-    try:
-        levels = sorted(float(level) for level in given)
-    except ValueError:
-        levels = []
-    if not levels or not np.isfinite(levels).all():
-        raise ConfigError(f"--levels={','.join(given)}: must be numbers, as in -2,0,2")
-    return levels
-
-
 def main(config: Config) -> None:
     start = time.monotonic()
     workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
-    levels = numbers_of(_LEVELS.value)
+    levels = command_line.rising("levels", _LEVELS.value, -math.inf)
     for name in _COMPARE.value:
         if name not in TIMES:
             raise ConfigError(f"--compare={name}: must be of {', '.join(TIMES)}")

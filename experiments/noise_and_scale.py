@@ -8,7 +8,6 @@ Measures the power spectrum of the images, and for each band of frequencies and 
 writes them with the figures to ``workdir/noise_and_scale/report.html``.
 """
 
-import itertools
 import time
 from pathlib import Path
 
@@ -31,17 +30,6 @@ _LIMIT = flags.DEFINE_integer("examples", 1000, "Test images to measure on, at m
 
 NOISE = "log-SNR (nats):  noise ←  → data"
 FREQUENCY = "frequency (cycles per pixel)"
-
-
-def read_edges(given: list[str] | None) -> list[float] | None:
-    """The frequencies of ``--edges``."""
-    try:
-        edges = None if given is None else [float(edge) for edge in given]
-    except ValueError:
-        edges = [np.nan]
-    if edges is not None and not all(a < b for a, b in itertools.pairwise([0.0, *edges])):
-        raise ConfigError(f"--edges={','.join(given or ())}: must be positive numbers that increase, as in 0.2,0.4")
-    return edges
 
 
 def measure(run: Experiment, levels: np.ndarray, bands: spectra.Bands, limit: int):
@@ -78,7 +66,7 @@ def named(values: np.ndarray, bands: spectra.Bands, every: int = 1) -> dict[str,
 def main(config: Config) -> None:
     start = time.monotonic()
     workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
-    edges = read_edges(_EDGES.value)
+    edges = command_line.rising("edges", _EDGES.value or ()) or None
     run = open_experiment(config, workdir, _STEP.value)
     if len(run.dataset.shape) != 3:
         raise ConfigError(f"--workdir={_WORKDIR.value}: its data must be images, they are {run.dataset.name}")

@@ -111,12 +111,7 @@ def main(config: Config) -> None:
     start = time.monotonic()
     check_config(config, base.get_config())
     build.check_choices(config)
-    try:
-        edges = [float(edge) for edge in _EDGES.value]
-    except ValueError as error:
-        raise ConfigError(f"--edges={','.join(_EDGES.value)}: must be numbers, as in 0.2,0.4") from error
-    if any(a >= b for a, b in zip([0.0, *edges[:-1]], edges, strict=True)):
-        raise ConfigError(f"--edges={','.join(_EDGES.value)}: must be positive and increase")
+    edges = command_line.rising("edges", _EDGES.value)
     dataset = load_dataset(config)
     if len(dataset.shape) != 3:
         raise ConfigError(f"config.data.name={config.data.name}: must be images")

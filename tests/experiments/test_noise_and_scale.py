@@ -149,9 +149,9 @@ def test_band_weighting_compares(tmp_path):
 @pytest.mark.parametrize(
     ("program", "arguments", "message"),
     [
-        ("noise_and_scale", ["--edges=0.4,0.2"], "--edges=0.4,0.2: must be positive numbers that increase, as in"),
+        ("noise_and_scale", ["--edges=0.4,0.2"], "--edges=0.4,0.2: must be rising numbers above 0, as in 1,2"),
         ("autoencoder", ["--compare=anealed"], "--compare=anealed: must be of class-free, one level,"),
-        ("autoencoder", ["--levels=x"], "--levels=x: must be numbers, as in -2,0,2"),
+        ("autoencoder", ["--levels=x"], "--levels=x: must be rising numbers, as in 1,2"),
         ("autoencoder", ["--layers=middle"], "--layers=middle: must be of down0_0_block/film,"),
     ],
 )
