@@ -37,7 +37,21 @@ TARGETS: Mapping[str, Callable] = {
     "edm": predictions.edm_target,
 }
 
+
+def _band(schedule: Schedule, power: tuple, count: tuple = ()) -> Weighting:
+    return weightings.per_log_snr(weightings.band(power, count or None), schedule)
+
+
+def _band_times(power: tuple, count: tuple = ()) -> TimeSampler:
+    return times.band(power, count or None)
+
+
+def _levels(ts: tuple, weights: tuple = ()) -> TimeSampler:
+    return times.levels(ts, weights or None)
+
+
 WEIGHTINGS: Mapping[str, Callable] = {
+    "band": _band,
     "edm": lambda sigma_data=0.5: Partial(weightings.edm, sigma_data=sigma_data),
     "eps": _constant(weightings.eps),
     "flow": _constant(weightings.flow),
@@ -54,6 +68,9 @@ WEIGHTINGS: Mapping[str, Callable] = {
 }
 
 TIMES: Mapping[str, Callable] = {
+    "annealed": times.annealed,
+    "band": _band_times,
+    "levels": _levels,
     "log_normal_sigma": times.log_normal_sigma,
     "logit_normal": times.logit_normal,
     "uniform": times.uniform,

@@ -16,6 +16,7 @@ lets ``decays=abc`` into a tuple of numbers, and cannot override a saved config.
 import ast
 import contextlib
 import importlib.util
+import itertools
 import math
 import re
 import sys
@@ -171,6 +172,24 @@ def parse(
     for field, text in overrides:
         override(config, field, text)
     return config
+
+
+def rising(flag: str, given: Sequence[str], above: float = 0.0) -> list[float]:
+    """The numbers of a list flag, each above the one before and the first above ``above``; refuses anything else.
+
+    >>> rising("edges", ["0.4", "0.2"])
+    Traceback (most recent call last):
+    ...
+    experiments.config.ConfigError: --edges=0.4,0.2: must be rising numbers above 0, as in 1,2
+    """
+    try:
+        values = [float(item) for item in given]
+    except ValueError:
+        values = [math.nan]
+    if not all(low < high < math.inf for low, high in itertools.pairwise([above, *values])):
+        below = "" if above == -math.inf else f" above {above:g}"
+        raise ConfigError(f"--{flag}={','.join(given)}: must be rising numbers{below}, as in 1,2")
+    return values
 
 
 @contextlib.contextmanager

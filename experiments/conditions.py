@@ -8,26 +8,15 @@ import jax
 import jax.numpy as jnp
 
 from experiments.config import Config, ConfigError, require, resolve
+from scorekit.guidance import operators
 from scorekit.typing import Array
 
 Extract = Callable[[Array], Array]
 
 
 def average_pool(factor: int = 2) -> Extract:
-    """``(B, H, W, C)`` images to their means over squares of ``factor`` pixels: a low-resolution copy.
-
-    >>> average_pool(2)(jnp.arange(4.0).reshape(1, 2, 2, 1)).ravel()
-    Array([1.5], dtype=float32)
-    """
-    if factor < 1:
-        raise ValueError(f"factor must be at least 1, got {factor}")
-
-    def pool(x):
-        if x.ndim != 4 or x.shape[1] % factor or x.shape[2] % factor:
-            raise ValueError(f"factor must divide the height and width of images, got {factor} for {x.shape[1:]}")
-        return x.reshape(x.shape[0], x.shape[1] // factor, factor, x.shape[2] // factor, factor, -1).mean((2, 4))
-
-    return pool
+    """Images to their means over squares of ``factor`` pixels: a low-resolution copy."""
+    return operators.average_pool(factor)
 
 
 def moments() -> Extract:

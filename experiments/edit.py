@@ -21,11 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import build, command_line, evaluation, judge, model, plots, progress, restoration
+from experiments import build, command_line, judge, model, plots, progress, restoration
 from experiments.checkpoint import Experiment, config_path, open_experiment
 from experiments.config import Config, ConfigError, hint
 from experiments.files import write_atomic
-from experiments.report import Table, show
+from experiments.report import Table, show, tables_as_text
 from scorekit import guidance, solvers
 from scorekit.typing import Array, Denoiser
 
@@ -73,7 +73,7 @@ def main(config: Config) -> None:
     shown = {name: value[: _SHOWN.value] for name, value in columns.items()}
     title = f"{run.dataset.name}: {_TASK.value}, {table.caption}"
     picture = plots.comparison(f"{out}.png", shown, row_labels=label[: _SHOWN.value].tolist(), title=title)
-    print(f"{evaluation.table_text(table)}({table.caption})")
+    print(f"{tables_as_text([table])}({table.caption})")
     print(progress.final_line(f"{picture} and {out}.npz", time.monotonic() - start))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from experiments import judge, model
 from experiments.config import Config
 from experiments.datasets import Dataset, Ring
-from experiments.report import Table, show
+from experiments.report import Table, tables_as_text
 from scorekit import likelihood, losses, metrics
 from scorekit import times as time_samplers
 from scorekit.typing import PyTree
@@ -195,15 +195,7 @@ def _bound(config: Config, built: model.Model, dataset: Dataset, params: PyTree)
 
 def as_text(found: Evaluation) -> str:
     """The tables for a terminal."""
-    return "\n".join(map(table_text, found.tables))
-
-
-def table_text(table: Table) -> str:
-    """A table for a terminal, with an empty line after it."""
-    cells = [[str(name) for name in table.header], *([show(cell) for cell in row] for row in table.rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join([*lines, ""])
+    return tables_as_text(found.tables)
 
 
 def loss_curve(built: model.Model, dataset: Dataset, params: PyTree, part: dict[str, np.ndarray]) -> losses.Binned:

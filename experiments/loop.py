@@ -128,6 +128,8 @@ def fit(
         ):
             for done in range(first + 1, options.steps + 1):
                 batch = dataset.batch(config.seed, done - 1, options.batch_size)
+                progress_now = (done - 1) / max(options.steps - 1, 1)
+                batch["progress"] = np.full(options.batch_size, progress_now, np.float32)
                 state, metrics = step_fn(state, batch)
                 if chief:
                     bar.update(done, metrics["loss"])

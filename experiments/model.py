@@ -114,7 +114,8 @@ def make_prepare(model: Model, dataset: Dataset, rates: Mapping[str, float] | No
     def prepare(key, batch):
         for_dropout, for_times, for_noise = jax.random.split(key, 3)
         x = dataset.to_model(batch["x"])
-        drawn = time_samplers.draw(for_times, x.shape[0], model.times, model.schedule)
+        sampler = time_samplers.at_progress(model.times, batch.get("progress", 1.0))
+        drawn = time_samplers.draw(for_times, x.shape[0], sampler, model.schedule)
         given = conditions(model, x, jnp.asarray(batch["label"]))
         return {
             "x": x,

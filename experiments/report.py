@@ -99,6 +99,25 @@ def show(cell: Cell) -> str:
     return str(cell)
 
 
+def tables_as_text(tables: Sequence[Table]) -> str:
+    """Tables for a terminal, without their captions.
+
+    >>> print(tables_as_text([Table(["model", "accuracy"], [["small", 0.5]])]))
+    model  accuracy
+    small  0.5
+    <BLANKLINE>
+    """
+    lines = []
+    for table in tables:
+        cells = [[str(name) for name in table.header], *([show(cell) for cell in row] for row in table.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
 def _escape(text: str) -> str:
     return html.escape(str(text))
 

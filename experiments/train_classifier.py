@@ -18,12 +18,12 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments import classifier, command_line, evaluation, loop, pictures, plots, progress
+from experiments import classifier, command_line, loop, pictures, plots, progress
 from experiments.config import Config
 from experiments.datasets import Dataset, load_dataset
 from experiments.files import write_atomic
 from experiments.report import Config as ConfigText
-from experiments.report import Figure, Heading, Section, Table, write_report
+from experiments.report import Figure, Heading, Section, Table, tables_as_text, write_report
 
 _CONFIG = flags.DEFINE_string("config", None, "Config file of a classifier.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything that the run leaves behind.", required=True)
@@ -109,7 +109,7 @@ def main(config: Config) -> None:
     sections.append(ConfigText((workdir / "config.json").read_text()))
     facts = {"data": dataset.name, "steps": config.training.steps, "training time": progress.duration(trained)}
     report = write_report(workdir / "report.html", f"scorekit: {dataset.name}, classifier", facts, sections)
-    print(evaluation.table_text(table))
+    print(tables_as_text([table]))
     print(progress.final_line(str(report), time.monotonic() - start))
 
 

@@ -12,6 +12,7 @@ from jax.tree_util import Partial
 
 from scorekit.densities import Gaussian, Mixture
 from scorekit.predictions import Score, Target, TargetName, as_target, bounded_log_snr
+from scorekit.random_fields import RandomField
 from scorekit.trees import as_pytree, check_positive, combine
 from scorekit.typing import Array, ArrayLike, Denoiser, Network, PyTree, Schedule
 
@@ -98,11 +99,12 @@ def _exact(density, schedule, x_t, t):
     return jax.tree.map(lambda leaf: leaf.astype(jnp.result_type(x_t)), prediction)
 
 
-def exact_denoiser(density: Gaussian | Mixture, schedule: Schedule) -> Denoiser:
+def exact_denoiser(density: Gaussian | Mixture | RandomField, schedule: Schedule) -> Denoiser:
     """The exact denoiser of a known data distribution: ``E[x0 | x_t]`` and ``E[eps | x_t]``.
 
     Args:
       density: a distribution of :mod:`scorekit.densities`; ``x_t`` is ``(..., D)``, or ``(B, D)`` with ``t`` ``(B,)``.
+        Or a field of :mod:`scorekit.random_fields`, with ``(*grid, C)`` in the place of ``D``.
       schedule: any schedule.
 
     >>> from scorekit.densities import gaussian

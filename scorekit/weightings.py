@@ -17,6 +17,7 @@ edm                 (w^2 + s^2) / (w s)^2 x0-MSE, w = sigma / alpha           1 
 flow                plain velocity-MSE of the rectified flow                  (1 + exp(-l/2))^2
 logit_normal        flow, with a logit-normal density of flow times           flow(l) N(-l/2; m, s) / (t (1 - t))
 sigmoid             sigmoid-weighted ELBO, per unit of log-SNR                sigmoid(bias - l)
+band                what decides frequencies of power P, per unit of log-SNR  g (1 - g), g = P e^l / (1 + P e^l)
 likelihood          the ELBO itself (needs the schedule)                      -1/2 dl/dt
 ==================  ========================================================  ==============================
 
@@ -30,8 +31,9 @@ import jax.numpy as jnp
 
 from scorekit.schedules import time_derivative
 from scorekit.schedules.derivatives import inside
+from scorekit.times.bands import band_shares
 from scorekit.trees import as_pytree
-from scorekit.typing import Array, Number, Schedule, Weighting
+from scorekit.typing import Array, ArrayLike, Number, Schedule, Weighting
 
 
 def eps(log_snr: Array) -> Array:
@@ -149,6 +151,39 @@ def sigmoid(log_snr: Array, bias: Number = 0.0) -> Array:
     0.5
     """
     return jax.nn.sigmoid(bias - log_snr)
+
+
+def _band(log_power: Array, share: Array, log_snr: Array) -> Array:
+    log_odds = jnp.asarray(log_snr)[..., None] + log_power
+    return jnp.sum(share * jax.nn.sigmoid(log_odds) * jax.nn.sigmoid(-log_odds), axis=-1)
+
+
+def band(power: ArrayLike, count: ArrayLike | None = None) -> Weighting:
+    """Concentrates on the noise levels at which a band of feature scales is decided; meant per unit of log-SNR.
+
+    At log-SNR l a Fourier coefficient of power P can be recovered to the fraction ``g = P e^l / (1 + P e^l)`` (the gain
+    of the Wiener filter): nothing below its noise level ``l = -log P``, all above. The rate at which it is recovered,
+
+        ``dg/dl = g (1 - g)``,
+
+    is a bump of height 1/4 at ``-log P`` that falls off as ``e^-|l + log P|`` and has the integral 1. (Its x0-error
+    ``P (1 - g)`` falls at the rate ``P g (1 - g)``.) The weighting is the mean of these bumps over the coefficients of
+    the band, so that it, too, integrates to 1 over log-SNR whatever the band. Wrap it in :func:`per_log_snr` to train
+    with uniform times, or train with λ = 1 and the times :func:`scorekit.times.band`: the same objective with less
+    variance.
+
+    Args:
+      power: the powers P_k of the band, ``(K,)`` or a single one, > 0: the part of
+        :func:`scorekit.spectra.power_spectrum` that is wanted.
+      count: how many coefficients have each power, ``(K,)``, > 0; equal by default.
+
+    Raises:
+      ValueError: if a power or count is not positive or their numbers differ.
+
+    >>> band(4.0)(-jnp.log(4.0))
+    Array(0.25, dtype=float32)
+    """
+    return jax.tree_util.Partial(_band, *band_shares(power, count))
 
 
 def _times_rate(weighting: Weighting, schedule: Schedule, log_snr: Array) -> Array:

@@ -66,7 +66,9 @@ def test_logit_normal_is_normal_in_the_logit():
     np.testing.assert_allclose(np.log(t / (1 - t)), stats.norm.ppf(U, 0.3, 0.8), atol=1e-9)
 
 
-@pytest.mark.parametrize("sampler", [times.log_normal_sigma(), times.logit_normal(), times.uniform_log_snr()])
+@pytest.mark.parametrize(
+    "sampler", [times.log_normal_sigma(), times.logit_normal(), times.uniform_log_snr(), times.band(0.3)]
+)
 def test_quantiles_are_finite_increasing_and_in_range_for_every_u(sampler):
     u = jnp.concatenate([jnp.array([0.0, 1e-30, 1e-7]), jnp.linspace(0.01, 0.99, 50), jnp.array([1.0 - 2**-24])])
     drawn = sampler.quantile(u, cosine())
@@ -144,6 +146,50 @@ def test_adaptive_survives_bad_and_vanishing_losses():
     np.testing.assert_allclose(still.probabilities(), 1 / 3, rtol=1e-6)
 
 
+@in_float64
+def test_levels_have_their_shares():
+    sampler = times.levels([0.7, 0.2, 0.4], [1, 2, 5])
+    drawn = sampler.quantile(jnp.asarray(U), None)
+    for t, share in ((0.7, 1 / 8), (0.2, 2 / 8), (0.4, 5 / 8)):
+        assert np.mean(np.asarray(drawn.t) == t) == pytest.approx(share, abs=2e-5)
+    np.testing.assert_array_equal(drawn.weight, 1.0)
+    batch = times.draw(jax.random.key(0), 64, sampler, cosine()).t
+    assert sorted(np.asarray(batch).tolist()) == [0.2] * 16 + [0.4] * 40 + [0.7] * 8
+    np.testing.assert_array_equal(times.levels(0.3).quantile(jnp.array([0.0, 1.0]), None).t, 0.3)
+
+
+@in_float64
+def test_band_times_are_the_band_weighting_over_log_snr():
+    from scorekit.weightings import band
+
+    power, count, f = np.array([3.0, 0.2, 0.01]), np.array([1.0, 5.0, 2.0]), lambda level: np.tanh(level) + 2
+    level, sampler = 80 * U - 40, times.band(power, count)
+    expected = 80 * np.mean(np.asarray(band(power, count)(level)) * f(level))
+    for schedule in (cosine(), geometric_ve(1e-6, 1e6)):
+        drawn = sampler.quantile(jnp.asarray(U), schedule)
+        assert np.mean(f(np.asarray(schedule.log_snr(drawn.t)))) == pytest.approx(expected, rel=1e-4)
+        np.testing.assert_array_equal(drawn.weight, 1.0)
+    single = times.band(0.2).quantile(jnp.asarray(U), cosine()).t
+    spread = -0.5 * np.asarray(cosine().log_snr(single))
+    assert (np.mean(spread), np.std(spread)) == pytest.approx((np.log(0.2) / 2, np.pi / np.sqrt(12)), rel=1e-3)
+
+
+def test_annealed_moves_with_the_progress_and_others_do_not():
+    sampler, u = times.annealed(0.9, 0.1), jnp.linspace(0.0, 0.9, 4)
+    for progress, t in ((0.0, 0.9), (0.25, 0.7), (1.0, 0.1)):
+        drawn = times.at_progress(sampler, progress).quantile(u, cosine())
+        np.testing.assert_allclose(drawn.t, np.full(4, t), rtol=1e-6)
+        np.testing.assert_array_equal(drawn.weight, 1.0)
+    each = times.at_progress(sampler, jnp.array([0.0, 0.5, 0.5, 1.0])).quantile(u, cosine()).t
+    np.testing.assert_allclose(each, [0.9, 0.5, 0.5, 0.1], rtol=1e-6)
+    np.testing.assert_allclose(sampler.quantile(u, cosine()).t, 0.1, rtol=1e-6)  # without a progress: the end
+    assert times.at_progress(times.levels(0.3), 0.5).quantile(u, None).t[0] == jnp.float32(0.3)
+    traces = []
+    run = jax.jit(lambda s: (traces.append(1), s.quantile(u, cosine()).t)[1])
+    run(times.at_progress(sampler, 0.2)), run(times.at_progress(times.annealed(0.5, 0.2), 0.3))
+    assert len(traces) == 1
+
+
 def test_samplers_are_trees_that_do_not_retrace():
     traces = []
 
@@ -171,6 +217,10 @@ REFUSALS = {
     "num_bins must be >= 1, got 0": lambda: times.adaptive(0),
     "decay must be in": lambda: times.adaptive(decay=1.0),
     "floor must be in": lambda: times.adaptive(floor=0.0),
+    r"ts must be in \[0, 1\], got": lambda: times.levels([0.5, 1.5]),
+    r"ts and weights must share a shape \(K,\)": lambda: times.levels([0.5], [1.0, 2.0]),
+    "weights must be finite and > 0": lambda: times.levels([0.5, 0.6], [1.0, 0.0]),
+    r"last must be in \[0, 1\], got -0.5": lambda: times.annealed(0.5, -0.5),
 }
 
 

@@ -110,6 +110,38 @@ def test_per_log_snr_objective_does_not_depend_on_the_schedule():
         assert float(np.mean(weight * error(log_snr))) * (last - first) == pytest.approx(expected, rel=1e-5)
 
 
+@in_float64
+def test_band_is_the_rate_at_which_the_wiener_filter_recovers_the_band():
+    from scorekit import spectra
+
+    power, count = np.array([4.0, 0.5, 0.01]), np.array([1.0, 4.0, 2.0])
+    weighting = weightings.band(power, count)
+    recovered = lambda level: jnp.sum(count / 7 * spectra.wiener_gain(power, level))
+    level = np.linspace(-12.0, 12.0, 25)
+    np.testing.assert_allclose(weighting(level), jax.vmap(jax.grad(recovered))(level), rtol=1e-10)
+    wide = 160 * U - 80
+    assert 160 * float(np.mean(weighting(wide))) == pytest.approx(1.0, rel=1e-6)
+    single = weightings.band(0.01)
+    assert wide[np.argmax(single(wide))] == pytest.approx(-np.log(0.01), abs=0.01)
+    np.testing.assert_allclose(single(-np.log(0.01) + 3.0), single(-np.log(0.01) - 3.0), rtol=1e-12)
+    np.testing.assert_allclose(weightings.band(power)(0.3), np.mean([weightings.band(p)(0.3) for p in power]))
+    assert weighting(0.3).shape == ()
+    np.testing.assert_allclose(weighting(level.reshape(5, 5)).ravel(), weighting(level))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([1.0, 0.0],), "power must be finite and > 0"),
+        ((1.0, -1.0), "count must be finite and > 0, got -1.0"),
+        (([1.0, 2.0], [1.0]), r"power and count must share a shape \(K,\), got \(2,\) and \(1,\)"),
+    ],
+)
+def test_band_refuses_naming_the_argument(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        weightings.band(*arguments)
+
+
 def test_numbers_inside_per_log_snr_do_not_retrace():
     traces = []
 
@@ -122,12 +154,14 @@ def test_numbers_inside_per_log_snr_do_not_retrace():
     one, two = run(make(jnp.float32(0.0), 0.1)), run(make(jnp.float32(1.0), 0.2))
     assert len(traces) == 1
     assert one != two
+    assert run(weightings.band([1.0, 2.0])) != run(weightings.band([3.0, 2.0]))
+    assert len(traces) == 2
 
 
 def test_every_weighting_is_finite_and_positive_within_60_nats():
     level = jnp.linspace(-60.0, 60.0, B)
     schedule = cosine()
-    for w in (*(row[0] for row in PUBLISHED.values()), weightings.likelihood(schedule)):
+    for w in (*(row[0] for row in PUBLISHED.values()), weightings.likelihood(schedule), weightings.band(0.2)):
         values = np.asarray(w(level))
         assert np.all(np.isfinite(values))
         assert np.all(values >= 0)

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from experiments import checkpoint, command_line, evaluation, judge, model, restoration
-from experiments.report import Table
+from experiments import checkpoint, command_line, judge, model, restoration
+from experiments.report import Table, tables_as_text
 from scorekit import denoisers, densities, guidance, metrics, schedules, solvers
 from scorekit.guidance import operators
 from scorekit.typing import Array
@@ -132,7 +132,7 @@ def methods(problem: Posterior, n: int, steps: int) -> dict[str, Callable]:
 
 
 def standardised(noise: Array) -> Array:
-    """Noise whose sample mean is exactly 0 and covariance I: then so are the figures of a method whose map is affine."""
+    """Noise of sample mean 0 and covariance I exactly: so are then the figures of a method whose map is affine."""
     centred = noise - noise.mean(0)
     return jnp.linalg.solve(jnp.linalg.cholesky(jnp.cov(centred.T)), centred.T).T
 
@@ -195,7 +195,7 @@ def main(_) -> None:
     if _WORKDIR.value:
         tables.append(digits_table(_WORKDIR.value, _IMAGES.value))
     for table in tables:
-        print(f"\n{evaluation.table_text(table)}({table.caption})")
+        print(f"\n{tables_as_text([table])}({table.caption})")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from scorekit.networks.classifier import Classifier
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels
 from scorekit.networks.embeddings import Conditioning, fourier_features
+from scorekit.networks.features import features, layer_names, pool
 from scorekit.networks.mlp import MLP
 from scorekit.networks.unet import UNet
 
@@ -15,5 +16,8 @@ __all__ = [
     "UNet",
     "drop_conditions",
     "drop_labels",
+    "features",
     "fourier_features",
+    "layer_names",
+    "pool",
 ]

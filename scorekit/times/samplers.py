@@ -1,11 +1,4 @@
-"""Samplers of training times.
-
-Each sampler is a quantile function ``u in [0, 1) -> t``; drawing is ``t = quantile(u)`` with ``u`` stratified (one
-point in each of n equal strata, permuted: the same marginal, far less variance) or independent. :class:`Times` carries
-an importance weight: samplers that only choose where to look (:func:`uniform_log_snr`, :func:`adaptive`) return the
-density of :func:`uniform` on the same range over their own, and leave the objective as it was; samplers that *are*
-the objective (:func:`log_normal_sigma`, :func:`logit_normal`) return 1.
-"""
+"""Continuous samplers of training times, and the drawing itself."""
 
 import dataclasses
 from typing import NamedTuple, Protocol

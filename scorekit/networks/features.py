@@ -1,0 +1,127 @@
+"""Features of a network: what its layers compute, at any noise level.
+
+A denoiser is an autoencoder whose layers hold features of its noisy input, and the noise level decides of which scale
+(:mod:`scorekit.spectra`). Any Flax Linen module can be looked into, as it is.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+
+from scorekit.typing import Array, ArrayLike, PyTree
+
+
+def _apply(module, variables, x, noise, labels, layers):
+    """The outputs of the layers named, and the names of all layers in the order in which they finish."""
+    names = []
+
+    def wanted(layer, method):
+        name = "/".join(layer.path)
+        if method != "__call__" or not name:
+            return False
+        if name not in names:
+            names.append(name)
+        return name in layers
+
+    _, state = module.apply(variables, x, noise, labels, capture_intermediates=wanted, mutable=["intermediates"])
+    found = {}
+    for name in layers:
+        node = state.get("intermediates", {})
+        for part in (*name.split("/"), "__call__"):
+            node = node.get(part, {})
+        found[name] = node[-1] if node else None
+    return found, tuple(names)
+
+
+def layer_names(
+    module: nn.Module, variables: PyTree, x: Array, noise: ArrayLike, labels: ArrayLike | None = None
+) -> tuple[str, ...]:
+    """The names of all layers of a network, those inside a layer as ``layer/inner``; nothing is computed.
+
+    Args:
+      module: a network that is called as ``(x, noise, labels)``.
+      variables: its parameters.
+      x: an input, or its ``jax.ShapeDtypeStruct``.
+      noise: a noise level.
+      labels: labels, or None.
+
+    Returns:
+      Names, in the order in which the layers finish.
+
+    >>> import jax.numpy as jnp
+    >>> from scorekit.networks import MLP
+    >>> network, x = MLP(features=8, blocks=1), jnp.ones((1, 2))
+    >>> variables = jax.eval_shape(network.init, jax.random.key(0), x, 0.0)
+    >>> layer_names(network, variables, x, 0.0)[-3:]
+    ('close_0', 'norm_out', 'output')
+    """
+    names = []
+
+    def run(variables, x, noise, labels):
+        names.extend(_apply(module, variables, x, noise, labels, ())[1])
+
+    jax.eval_shape(run, variables, x, noise, labels)
+    return tuple(names)
+
+
+def features(
+    module: nn.Module,
+    variables: PyTree,
+    x: Array,
+    noise: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    layers: Sequence[str],
+) -> dict[str, Array]:
+    """What some layers of a network compute from its input; the rest of the network is not run under ``jit``.
+
+    Args:
+      module: a network that is called as ``(x, noise, labels)``.
+      variables: its parameters.
+      x: noisy inputs ``(B, ...)``.
+      noise: their noise level, as the network was trained to be told it.
+      labels: labels, or None for the null token.
+      layers: names as given by :func:`layer_names`.
+
+    Returns:
+      ``{name: output}``, each with a leading axis B. Of a layer that is called several times, the last output.
+
+    Raises:
+      ValueError: for a name that no layer has.
+
+    >>> import jax.numpy as jnp
+    >>> from scorekit.networks import MLP
+    >>> network, x = MLP(features=8, blocks=2), jnp.ones((3, 2))
+    >>> variables = network.init(jax.random.key(0), x, 0.0)
+    >>> jax.tree.map(jnp.shape, features(network, variables, x, 0.0, layers=["dense_0", "dense_1"]))
+    {'dense_0': (3, 8), 'dense_1': (3, 8)}
+    """
+    found, names = _apply(module, variables, x, noise, labels, tuple(layers))
+    unknown = [name for name in layers if name not in names]
+    if unknown:
+        raise ValueError(f"layers must be among {', '.join(names)}, got {', '.join(unknown)}")
+    return found
+
+
+def pool(feature: Array, cells: int) -> Array:
+    """Averages an image of features over ``cells x cells`` equal cells.
+
+    Args:
+      feature: ``(B, H, W, C)``; H and W divisible by ``cells``.
+      cells: cells along each side, >= 1.
+
+    Returns:
+      ``(B, cells, cells, C)``.
+
+    Raises:
+      ValueError: if ``feature`` is not an image, or cannot be divided so.
+
+    >>> import jax.numpy as jnp
+    >>> pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).ravel()
+    Array([ 2.5,  4.5, 10.5, 12.5], dtype=float32)
+    """
+    if feature.ndim != 4 or cells < 1 or feature.shape[1] % cells or feature.shape[2] % cells:
+        raise ValueError(f"feature must be (B, H, W, C) with H and W divisible by cells = {cells}, got {feature.shape}")
+    batch, height, width, channels = feature.shape
+    return feature.reshape(batch, cells, height // cells, cells, width // cells, channels).mean(axis=(2, 4))

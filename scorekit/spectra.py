@@ -1,0 +1,280 @@
+"""Noise level and feature scale: power spectra, and what a noise level leaves of each band of frequencies.
+
+White noise spreads evenly over all frequencies, while the power of natural data falls with frequency: at each noise
+level the low frequencies stand above the noise and the high ones drown. The spectrum here is the mean square of the
+*orthonormal* Fourier coefficients in rings of equal frequency, so that
+
+- white noise of variance 1 has the spectrum 1 at every frequency, and
+- ``sum_k count_k P_k / (number of pixels)`` is the mean square of a pixel (Parseval), exactly.
+
+At log-SNR l (:meth:`Schedule.log_snr`) a band of power P has the signal-to-noise ratio ``P e^l``. The best *linear*
+estimate of it multiplies ``x_t / alpha`` by ``g = P e^l / (1 + P e^l)`` (Wiener) and errs by ``P (1 - g)`` in x0 and by
+``g`` in eps. For Gaussian fields (:mod:`scorekit.random_fields`) nothing does better; a network on real data may.
+
+``x`` is ``(N, H, W, C)`` or ``(N, L, C)`` of any even or odd size; frequencies are in cycles per sample, 0.5 is the
+finest that an axis holds. A spectrum counts the mean of the data as frequency 0: subtract ``x.mean(0)`` first where the
+average example is known in advance, as a denoiser knows it.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.process import perturb
+from scorekit.trees import combine, normal_like, pytree_dataclass
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, Schedule
+
+
+@pytree_dataclass
+class Bands:
+    """A partition of the Fourier coefficients of a grid; build it with :func:`radial_bands`.
+
+    Attributes:
+      index: the band of each coefficient, shaped as the grid, ordered as by ``fftfreq``.
+      frequency: mean radial frequency of each band, ``(K,)``, in cycles per sample, increasing.
+      count: number of coefficients in each band, ``(K,)``.
+    """
+
+    index: ArrayLike
+    frequency: ArrayLike
+    count: ArrayLike
+
+
+def radial_bands(grid: tuple[int, ...], edges: Sequence[float] | None = None) -> Bands:
+    """Rings of equal frequency ``|f|``, every coefficient of the grid in exactly one.
+
+    Args:
+      grid: the shape of the grid, ``(H, W)`` or ``(L,)``, all sizes >= 1.
+      edges: increasing frequencies, in cycles per sample, at which one band ends and the next begins. By default band k
+        holds the frequencies that round to ``k / max(grid)``; band 0 is then the mean of the image alone.
+
+    Returns:
+      The bands that are not empty, as numpy arrays.
+
+    Raises:
+      ValueError: for a grid without axes or points, or edges that do not increase.
+
+    >>> bands = radial_bands((8, 8))
+    >>> bands.count.tolist(), bands.frequency.round(2).tolist()
+    ([1, 8, 12, 16, 22, 4, 1], [0.0, 0.15, 0.27, 0.38, 0.5, 0.62, 0.71])
+    """
+    if not grid or min(grid) < 1:
+        raise ValueError(f"grid must have at least one axis and one point on each, got {grid}")
+    radius = np.sqrt(sum(np.square(f) for f in np.meshgrid(*map(np.fft.fftfreq, grid), indexing="ij")))
+    if edges is None:
+        index = np.rint(radius * max(grid))
+    else:
+        if np.ndim(edges) != 1 or np.any(np.diff(edges) <= 0):
+            raise ValueError(f"edges must increase, got {edges}")
+        index = np.searchsorted(np.asarray(edges), radius, side="right")
+    _, index = np.unique(index, return_inverse=True)
+    index = index.reshape(grid)
+    count = np.bincount(index.ravel())
+    return Bands(index=index, frequency=np.bincount(index.ravel(), radius.ravel()) / count, count=count)
+
+
+def band_power(x: Array, bands: Bands) -> Array:
+    """The power of each example in each band: the mean of ``|x(f)|^2`` over its coefficients and the channels.
+
+    Args:
+      x: ``(N, *grid, C)``.
+      bands: a partition of that grid.
+
+    Returns:
+      ``(N, K)``, at least float32.
+
+    Raises:
+      ValueError: if ``x`` is not on the grid of ``bands``.
+
+    >>> band_power(jnp.ones((2, 8, 8, 1)), radial_bands((8, 8)))[0, :2]
+    Array([64.,  0.], dtype=float32)
+    """
+    grid = jnp.shape(bands.index)
+    if jnp.ndim(x) < 3 or jnp.shape(x)[1:-1] != grid:
+        raise ValueError(
+            f"x must have shape (N, {', '.join(map(str, grid))}, C), the grid of bands, got {jnp.shape(x)}"
+        )
+    x = jnp.asarray(x)
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    coefficients = jnp.fft.fftn(x, axes=range(1, x.ndim - 1), norm="ortho")
+    squares = jnp.mean(jnp.square(coefficients.real) + jnp.square(coefficients.imag), axis=-1)
+    rows = squares.reshape(x.shape[0], -1).T
+    total = jax.ops.segment_sum(rows, jnp.ravel(bands.index), jnp.shape(bands.frequency)[0])
+    return total.T / jnp.asarray(bands.count, total.dtype)
+
+
+def power_spectrum(x: Array, bands: Bands | None = None) -> Array:
+    """The radially averaged power spectrum of a data set.
+
+    Args:
+      x: the data ``(N, *grid, C)``.
+      bands: which coefficients to average; :func:`radial_bands` of the grid by default.
+
+    Returns:
+      ``(K,)``: the mean square of an orthonormal Fourier coefficient in each band.
+
+    Raises:
+      ValueError: if ``x`` is not on the grid of ``bands``.
+
+    >>> noise = jax.random.normal(jax.random.key(0), (2000, 8, 8, 1))
+    >>> power_spectrum(noise)[1:].round(1)
+    Array([1., 1., 1., 1., 1., 1.], dtype=float32)
+    """
+    return jnp.mean(band_power(x, radial_bands(jnp.shape(x)[1:-1]) if bands is None else bands), axis=0)
+
+
+def _log_band_snr(power: ArrayLike, log_snr: ArrayLike) -> Array:
+    """``log(P e^l)``; a band without power stays without at every noise level."""
+    power = jnp.asarray(power, float) if not isinstance(power, jax.Array) else power
+    log_power = jnp.log(jnp.where(power > 0, power, 1.0))
+    return jnp.where(power > 0, jnp.asarray(log_snr)[..., None] + log_power, -jnp.inf)
+
+
+def band_snr(power: ArrayLike, log_snr: ArrayLike) -> Array:
+    """The signal-to-noise ratio of each band, ``alpha^2 P / sigma^2 = P e^l``.
+
+    Args:
+      power: the spectrum ``(K,)``.
+      log_snr: ``schedule.log_snr(t)``, any shape ``S``, in nats.
+
+    Returns:
+      ``S + (K,)``.
+
+    >>> band_snr(jnp.array([4.0, 1.0]), 0.0)
+    Array([4., 1.], dtype=float32)
+    """
+    return jnp.exp(_log_band_snr(power, log_snr))
+
+
+def wiener_gain(power: ArrayLike, log_snr: ArrayLike) -> Array:
+    """The recoverable fraction of each band, ``g = alpha^2 P / (alpha^2 P + sigma^2)``: the gain of the Wiener filter.
+
+    It is one half where the band's SNR is 1. It is also the error of the best linear estimate of eps in that band.
+
+    Args:
+      power: the spectrum ``(K,)``.
+      log_snr: ``schedule.log_snr(t)``, any shape ``S``, in nats; may be infinite.
+
+    Returns:
+      ``S + (K,)`` in [0, 1].
+
+    >>> wiener_gain(jnp.array([4.0, 1.0]), jnp.array([0.0, -jnp.inf]))
+    Array([[0.8, 0.5],
+           [0. , 0. ]], dtype=float32)
+    """
+    return jax.nn.sigmoid(_log_band_snr(power, log_snr))
+
+
+def wiener_error(power: ArrayLike, log_snr: ArrayLike) -> Array:
+    """The expected error of the best linear estimate of x0 in each band, ``P sigma^2 / (alpha^2 P + sigma^2)``.
+
+    No denoiser does better on a Gaussian field with this spectrum; in general a denoiser may.
+
+    Args:
+      power: the spectrum ``(K,)``.
+      log_snr: ``schedule.log_snr(t)``, any shape ``S``, in nats; may be infinite.
+
+    Returns:
+      ``S + (K,)``: mean square per coefficient, like ``power``.
+
+    >>> wiener_error(jnp.array([4.0, 1.0]), 0.0)
+    Array([0.8, 0.5], dtype=float32)
+
+    Source: Wiener 1949, "Extrapolation, interpolation, and smoothing of stationary time series".
+    """
+    return power * jax.nn.sigmoid(-_log_band_snr(power, log_snr))
+
+
+def deciding_log_snr(power: ArrayLike) -> Array:
+    """The log-SNR at which each band's own SNR is 1 and half of it is recoverable, ``-log P``.
+
+    ``schedule.time_at`` of it is the time at which the band emerges from the noise.
+
+    Args:
+      power: the spectrum ``(K,)``, > 0.
+
+    >>> deciding_log_snr(jnp.array([1.0, jnp.e])).round(3)
+    Array([-0., -1.], dtype=float32)
+    """
+    return -jnp.log(jnp.asarray(power))
+
+
+def band_edge(gain: ArrayLike, bands: Bands) -> Array:
+    """The highest frequency of which at least half is recovered.
+
+    Between the last band with a gain of at least one half and the next one, the log-odds of the gain are interpolated
+    linearly in frequency; exact for a spectrum ``P = exp(-a f)``.
+
+    Args:
+      gain: ``(..., K)``: :func:`wiener_gain`, or ``1 - error / power`` of errors that were measured.
+      bands: the bands.
+
+    Returns:
+      ``(...)``: a frequency in cycles per sample; 0 where no band reaches one half, the last one where all do.
+
+    >>> bands = radial_bands((8,))
+    >>> band_edge(wiener_gain(jnp.exp(-8.0 * bands.frequency), 2.0), bands).round(4)
+    Array(0.25, dtype=float32)
+    """
+    gain = jnp.asarray(gain)
+    frequency = jnp.asarray(bands.frequency, gain.dtype)
+    last = frequency.shape[0] - 1
+    enough = gain >= 0.5
+    k = last - jnp.argmax(enough[..., ::-1], axis=-1)  # the last band that is recovered, where there is one
+    near = jnp.finfo(gain.dtype).eps
+    log_odds = jnp.log(jnp.clip(gain, near, 1 - near)) - jnp.log1p(-jnp.clip(gain, near, 1 - near))
+    after = jnp.minimum(k + 1, last)
+    here, there = (jnp.take_along_axis(log_odds, i[..., None], -1)[..., 0] for i in (k, after))
+    share = jnp.where(after > k, here / jnp.maximum(here - there, near), 0.0)
+    edge = frequency[k] + share * (frequency[after] - frequency[k])
+    return jnp.where(jnp.any(enough, axis=-1), edge, 0.0)
+
+
+class BandErrors(NamedTuple):
+    """Errors of a denoiser by noise level and band, ``(T, K)`` each: the mean over examples and its standard error."""
+
+    mean: Array
+    standard_error: Array
+
+
+def error_by_band(
+    key: Key, denoiser: Denoiser, schedule: Schedule, x0: Array, ts: ArrayLike, bands: Bands
+) -> BandErrors:
+    """The error of a denoiser's x0 in each band at each noise level, measured on data.
+
+    ``E |(x0 - x0_hat)(f)|^2`` averaged over the coefficients of the band: what :func:`wiener_error` predicts for the
+    best linear denoiser. The network is traced once; each time has its own noise.
+
+    Args:
+      key: PRNG key.
+      denoiser: any denoiser.
+      schedule: its schedule.
+      x0: clean data ``(N, *grid, C)``.
+      ts: times ``(T,)``.
+      bands: a partition of the grid.
+
+    Returns:
+      :class:`BandErrors`.
+
+    Raises:
+      ValueError: if ``x0`` is not on the grid of ``bands``.
+
+    >>> from scorekit import denoisers, random_fields, schedules
+    >>> field, schedule = random_fields.power_law((8,)), schedules.cosine()
+    >>> denoiser = denoisers.exact_denoiser(field, schedule)
+    >>> x0 = field.sample(jax.random.key(0), (100,))
+    >>> error_by_band(jax.random.key(1), denoiser, schedule, x0, jnp.array([0.3, 0.6]), radial_bands((8,))).mean.shape
+    (2, 5)
+    """
+
+    def at(time):
+        key, t = time
+        prediction = denoiser(perturb(x0, normal_like(key, x0), t, schedule), t)
+        error = band_power(combine((1.0, x0), (-1.0, prediction.x0)), bands)
+        return jnp.mean(error, axis=0), jnp.std(error, axis=0, ddof=1) / jnp.sqrt(x0.shape[0])
+
+    ts = jnp.asarray(ts)
+    return BandErrors(*jax.lax.map(at, (jax.random.split(key, ts.shape[0]), ts)))

@@ -1,0 +1,54 @@
+"""Samplers of training times.
+
+Each sampler is a quantile function ``u in [0, 1) -> t``; drawing is ``t = quantile(u)`` with ``u`` stratified (one
+point in each of n equal strata, permuted: the same marginal, far less variance) or independent. :class:`Times` carries
+an importance weight: samplers that only choose where to look (:func:`uniform_log_snr`, :func:`adaptive`) return the
+density of :func:`uniform` on the same range over their own, and leave the objective as it was; samplers that *are*
+the objective (:func:`log_normal_sigma`, :func:`logit_normal`, :func:`band`, :func:`levels`,
+:func:`annealed`) return 1.
+"""
+
+from scorekit.times.autoencoders import Annealed, Levels, annealed, at_progress, levels
+from scorekit.times.bands import Band, band
+from scorekit.times.samplers import (
+    Adaptive,
+    LogitNormal,
+    LogNormalSigma,
+    Times,
+    TimeSampler,
+    Uniform,
+    UniformLogSNR,
+    adaptive,
+    draw,
+    log_normal_sigma,
+    logit_normal,
+    stratified_uniform,
+    uniform,
+    uniform_log_snr,
+    update_adaptive,
+)
+
+__all__ = [
+    "Adaptive",
+    "Annealed",
+    "Band",
+    "Levels",
+    "LogNormalSigma",
+    "LogitNormal",
+    "TimeSampler",
+    "Times",
+    "Uniform",
+    "UniformLogSNR",
+    "adaptive",
+    "annealed",
+    "at_progress",
+    "band",
+    "draw",
+    "levels",
+    "log_normal_sigma",
+    "logit_normal",
+    "stratified_uniform",
+    "uniform",
+    "uniform_log_snr",
+    "update_adaptive",
+]

@@ -1,0 +1,111 @@
+"""The few noise levels of denoising autoencoders: one, several, or one that falls while the network trains.
+
+A denoising autoencoder is the denoising loss with another distribution of times. One level is the plain one (Vincent
+et al. 2008); a level that is lowered as training goes on is the scheduled one; several levels, of which the network is
+told the one it sees, stand for the composite one.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from scorekit.times.samplers import Times, TimeSampler
+from scorekit.trees import check, check_positive, pytree_dataclass, static
+from scorekit.typing import Array, ArrayLike, Number
+
+
+@pytree_dataclass
+class Levels:
+    """See :func:`levels`."""
+
+    ts: Array
+    weights: Array
+    stratified: bool = static(default=True)
+
+    def quantile(self, u, schedule):
+        del schedule
+        ends = jnp.cumsum(self.weights)
+        k = jnp.minimum(jnp.searchsorted(ends / ends[-1], u, side="right"), ends.shape[0] - 1)
+        return Times(self.ts[k], jnp.ones_like(u))
+
+
+@pytree_dataclass
+class Annealed:
+    """See :func:`annealed`."""
+
+    first: Number
+    last: Number
+    progress: ArrayLike = 1.0
+    stratified: bool = static(default=False)
+
+    def quantile(self, u, schedule):
+        del schedule
+        t = self.first + (self.last - self.first) * jnp.asarray(self.progress, u.dtype)
+        return Times(jnp.broadcast_to(t, u.shape), jnp.ones_like(u))
+
+
+def levels(ts: ArrayLike, weights: ArrayLike | None = None, *, stratified: bool = True) -> Levels:
+    """A few times, each drawn with its own probability: ``P(t = ts[k]) = weights[k] / sum(weights)``.
+
+    One time is the plain denoising autoencoder; several are the composite one, with the difference that all levels
+    share the whole network instead of having hidden units of their own.
+
+    Args:
+      ts: the times ``(K,)`` or a single one, in [0, 1].
+      weights: ``(K,)``, positive; equal by default.
+      stratified: each time gets its exact share of the batch, up to one example.
+
+    Raises:
+      ValueError: for a time outside [0, 1], a weight that is not positive, or another number of weights.
+
+    >>> levels([0.2, 0.8], [3, 1]).quantile(jnp.array([0.1, 0.7, 0.9]), None).t
+    Array([0.2, 0.2, 0.8], dtype=float32)
+
+    Source: Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders"; Geras & Sutton
+    2016, "Composite denoising autoencoders".
+    """
+    ts = jnp.atleast_1d(jnp.asarray(ts, float))
+    weights = jnp.ones(ts.shape) if weights is None else jnp.asarray(weights, float)
+    if ts.ndim != 1 or ts.shape[0] == 0 or weights.shape != ts.shape:
+        raise ValueError(f"ts and weights must share a shape (K,), K >= 1, got {ts.shape} and {weights.shape}")
+    check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", ts=ts)
+    check_positive(weights=weights)
+    return Levels(ts=ts, weights=weights, stratified=stratified)
+
+
+def annealed(first: Number, last: Number) -> Annealed:
+    """One time for all examples, moving from ``first`` to ``last`` as training goes on.
+
+    ``t = first + (last - first) progress``; set the progress with :func:`at_progress` at every step. Without it the
+    sampler is at its end. With ``first > last`` the noise falls: coarse features are learned before fine ones.
+
+    Args:
+      first: the time at the start of training, in [0, 1].
+      last: the time at the end of training, in [0, 1].
+
+    Raises:
+      ValueError: for a time outside [0, 1].
+
+    >>> at_progress(annealed(0.8, 0.2), 0.5).quantile(jnp.zeros(2), None).t
+    Array([0.5, 0.5], dtype=float32)
+
+    Source: Geras & Sutton 2015, "Scheduled denoising autoencoders" (https://arxiv.org/abs/1406.3269).
+    """
+    check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", first=first, last=last)
+    return Annealed(first=first, last=last)
+
+
+def at_progress(sampler: TimeSampler, progress: ArrayLike) -> TimeSampler:
+    """The sampler at this share of training; one that does not change with it is returned as it is.
+
+    Args:
+      sampler: any sampler of times.
+      progress: 0 at the first step, 1 at the last; a scalar, or one value per example.
+
+    >>> from scorekit.times.samplers import uniform
+    >>> at_progress(uniform(), 0.3) == uniform()
+    True
+    """
+    if not isinstance(sampler, Annealed):
+        return sampler
+    return dataclasses.replace(sampler, progress=progress)

@@ -1,0 +1,59 @@
+"""Times at which a band of feature scales is decided."""
+
+import jax.numpy as jnp
+
+from scorekit.times.samplers import Times
+from scorekit.trees import check_positive, pytree_dataclass, static
+from scorekit.typing import Array, ArrayLike
+
+
+@pytree_dataclass
+class Band:
+    """See :func:`band`."""
+
+    log_power: Array
+    share: Array
+    stratified: bool = static(default=True)
+
+    def quantile(self, u, schedule):
+        ends = jnp.cumsum(self.share)
+        k = jnp.minimum(jnp.searchsorted(ends, u, side="right"), ends.shape[0] - 1)
+        within = (u - (ends[k] - self.share[k])) / self.share[k]
+        within = jnp.clip(within, jnp.finfo(u.dtype).tiny, 1.0 - jnp.finfo(u.dtype).epsneg)
+        log_snr = -self.log_power[k] - (jnp.log(within) - jnp.log1p(-within))
+        return Times(jnp.clip(schedule.time_at(log_snr), 0.0, 1.0), jnp.ones_like(u))
+
+
+def band(power: ArrayLike, count: ArrayLike | None = None, *, stratified: bool = True) -> Band:
+    """Times whose log-SNR has the density :func:`scorekit.weightings.band`: a logistic around ``-log P_k``.
+
+    With a constant weight they are the same objective as that weighting with uniform log-SNR, and no draw is wasted on
+    noise levels without weight. For a single power P, ``log(sigma / alpha)`` is logistic with mean ``log(P) / 2`` and
+    standard deviation 0.91, much like :func:`log_normal_sigma`: EDM's -1.2 and 1.2 look at powers around 0.09.
+
+    Args:
+      power: the powers P_k of the band, ``(K,)`` or a single one, > 0.
+      count: how many coefficients have each power, ``(K,)``, > 0; equal by default.
+      stratified: one draw per stratum instead of independent draws.
+
+    Raises:
+      ValueError: if a power or count is not positive or their numbers differ.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> band(1.0).quantile(jnp.array([0.5]), rectified_flow()).t
+    Array([0.5], dtype=float32)
+    """
+    log_power, share = band_shares(power, count)
+    return Band(log_power=log_power, share=share, stratified=stratified)
+
+
+def band_shares(power: ArrayLike, count: ArrayLike | None) -> tuple[Array, Array]:
+    """The log-powers of a band and the share of its coefficients that has each, checked; ``(K,)`` both."""
+    check_positive(power=power)
+    power = jnp.atleast_1d(jnp.asarray(power, float))
+    if count is not None:
+        check_positive(count=count)
+    count = jnp.ones(power.shape) if count is None else jnp.atleast_1d(jnp.asarray(count, float))
+    if power.ndim != 1 or count.shape != power.shape:
+        raise ValueError(f"power and count must share a shape (K,), got {power.shape} and {count.shape}")
+    return jnp.log(power), count / jnp.sum(count)

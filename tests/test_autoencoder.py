@@ -1,0 +1,68 @@
+"""A denoiser is an autoencoder: predicting noise is predicting data around a residual connection."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import in_float64
+
+from scorekit import weightings
+from scorekit.denoisers import denoiser_from_network
+from scorekit.losses import denoising_loss_at
+from scorekit.schedules import cosine, geometric_ve, rectified_flow
+from scorekit.times import Times, levels
+
+RNG = np.random.default_rng(0)
+X0, EPS = RNG.normal(size=(2, 5, 3))
+T = np.array([0.1, 0.3, 0.5, 0.7, 0.95])
+
+
+def network(params, x, t):
+    return jnp.tanh(x @ params["a"] + t[:, None]) @ params["b"]
+
+
+@pytest.mark.parametrize("schedule", [cosine(), rectified_flow(), geometric_ve()], ids=["vp", "flow", "ve"])
+@in_float64
+def test_a_network_of_the_noise_is_an_autoencoder_with_a_residual_connection(schedule):
+    """``x0_hat = (x_t - sigma F(x_t)) / alpha``: the same denoiser, loss and gradient, whatever the weighting."""
+    params = {name: jnp.asarray(RNG.normal(size=(3, 3))) for name in "ab"}
+
+    def both(params):
+        noise = lambda x, t: network(params, x, t)
+
+        def autoencoder(x, t):
+            alpha, sigma = schedule.alpha(t)[:, None], schedule.sigma(t)[:, None]
+            return x / alpha - (sigma / alpha) * noise(x, t)  # skip connection + network
+
+        def loss(of, target):
+            value = lambda weighting: denoising_loss_at(
+                of, schedule, X0, EPS, Times(T, jnp.ones(5)), target=target, weighting=weighting
+            )[0]
+            return jnp.stack([value(weightings.eps), value(weightings.x0)])
+
+        x_t = schedule.alpha(T)[:, None] * X0 + schedule.sigma(T)[:, None] * EPS
+        one, two = denoiser_from_network(noise, schedule, "eps"), denoiser_from_network(autoencoder, schedule, "x0")
+        return (loss(noise, "eps"), one(x_t, T)), (loss(autoencoder, "x0"), two(x_t, T))
+
+    values = jax.jit(both)(params)
+    slopes = jax.jit(jax.jacrev(lambda p: [side[0].sum(axis=1) for side in both(p)]))(params)
+    for pair in (values, slopes):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10), *pair)
+    # and the two plain losses differ by the factor SNR alone: E|eps - eps_hat|^2 = SNR E|x0 - x0_hat|^2
+    eps_mse, x0_mse = values[0][0]
+    np.testing.assert_allclose(eps_mse, np.exp(schedule.log_snr(T)) * x0_mse, rtol=1e-9)
+
+
+def test_one_noise_level_is_the_plain_denoising_autoencoder():
+    """The loss at a single time is the reconstruction error of the corrupted input, up to a constant."""
+    from scorekit.losses import denoising_loss
+
+    key, schedule = jax.random.key(0), cosine()
+    reconstruct = lambda x, t: 0.5 * x
+    options = {"target": "x0", "weighting": weightings.x0, "times": levels(0.3)}
+    loss, aux = jax.jit(lambda key: denoising_loss(key, reconstruct, schedule, X0, **options))(key)
+    np.testing.assert_array_equal(aux.t, np.float32(0.3))
+    alpha, sigma = float(schedule.alpha(0.3)), float(schedule.sigma(0.3))
+    eps = jax.random.normal(jax.random.split(key)[1], X0.shape)
+    corrupted = alpha * X0 + sigma * eps
+    np.testing.assert_allclose(loss, np.mean((0.5 * corrupted - X0) ** 2, axis=1), rtol=1e-5)
