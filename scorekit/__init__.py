@@ -16,6 +16,7 @@ from scorekit import (
     solvers,
     times,
     trees,
+    typicality,
     typing,
     weightings,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "solvers",
     "times",
     "trees",
+    "typicality",
     "typing",
     "weightings",
 ]
