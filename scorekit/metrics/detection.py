@@ -43,7 +43,7 @@ def auroc(inside: ArrayLike, outside: ArrayLike) -> Array:
     ordered = jnp.sort(inside)
     below = jnp.searchsorted(ordered, outside, side="left")
     not_above = jnp.searchsorted(ordered, outside, side="right")
-    return jnp.mean(0.5 * (below + not_above)) / inside.shape[0]
+    return jnp.sum(0.5 * (below + not_above)) / (inside.shape[0] * outside.shape[0])
 
 
 def aupr(inside: ArrayLike, outside: ArrayLike) -> Array:

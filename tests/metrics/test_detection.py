@@ -1,5 +1,7 @@
 """Separation of scores against scikit-learn, ties included."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,10 +39,11 @@ def test_against_scikit_learn(case):
 def test_sets_that_change_places():
     """AUROC is 1/2 for a set against itself and turns into its complement when the sets change places."""
     inside, outside = CASES["ties"]
-    assert metrics.auroc(inside, inside) == 0.5
-    np.testing.assert_allclose(metrics.auroc(inside, outside) + metrics.auroc(outside, inside), 1.0, rtol=1e-6)
+    assert all_three(inside, inside)[0] == 0.5
+    np.testing.assert_allclose(all_three(inside, outside)[0] + all_three(outside, inside)[0], 1.0, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth():
     """In 95 of 100 sets of two shifted Gaussians, whose area is Phi(1 / sqrt 2); here at least 85 of 100."""
     draws = RNG.normal(size=(100, 2, 80)).astype(np.float32)
@@ -50,6 +53,18 @@ def test_the_interval_covers_the_truth():
     assert 85 <= covered.sum() <= 100
     # Hanley and McNeil's standard error at this area and size is 0.038; the interval is 3.92 of them wide.
     np.testing.assert_allclose(np.mean(found.high - found.low), 3.92 * 0.038, rtol=0.15)
+
+
+def test_the_interval_is_as_wide_as_it_must_be():
+    """3.92 standard errors of the area (Hanley and McNeil 1982), at 80 scores a side."""
+    inside, outside = RNG.normal(size=(2, 80)).astype(np.float32)
+    run = functools.partial(metrics.bootstrap_interval, metric=metrics.auroc, resamples=200)
+    found = jax.jit(run)(jax.random.key(0), inside=inside, outside=outside + 1.0)
+    a = float(found.value)
+    pairs = (a / (2 - a) - a**2) + (2 * a**2 / (1 + a) - a**2)
+    error = np.sqrt((a * (1 - a) + 79 * pairs) / 80**2)
+    np.testing.assert_allclose(found.high - found.low, 3.92 * error, rtol=0.3)
+    assert found.low < found.value < found.high
 
 
 def test_refusals():
