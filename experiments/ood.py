@@ -86,16 +86,19 @@ def gather(config: Config, dataset: Inside) -> tuple[dict[str, np.ndarray], list
 
 
 def ascend(config: Config, scored: Scored, dataset: Inside, sets: dict[str, np.ndarray], known: Statistics) -> Ascent:
-    """Climbs the density from held-out images and asks how typical the tops are."""
+    """Climbs the density of noisy images from held-out ones, first at a larger noise level, and asks how typical the
+    tops are."""
     x = dataset.to_model(sets["inside"][:8])
-    t = scored.schedule.time_at(jnp.float32(config.ascent_log_snr))
+    schedule, t_min = scored.schedule, scored.t_min
 
     @jax.jit
     def climb(key, x):
-        top = typicality.seek_mode(scored.denoiser, scored.schedule, x, t, steps=config.ascent_steps)
         for_noise, for_probes = jax.random.split(key)
-        log_p = lambda x: scored.log_density(for_probes, noisy(for_noise, scored.schedule, x, scored.t_min))
-        return top, log_p(x), log_p(top)
+        start = noisy(for_noise, schedule, x, t_min)
+        top = x
+        for t in (schedule.time_at(jnp.float32(config.ascent_log_snr)), t_min):
+            top = typicality.seek_mode(scored.denoiser, schedule, top, t, steps=config.ascent_steps)
+        return top, scored.log_density(for_probes, start), scored.log_density(for_probes, schedule.alpha(t_min) * top)
 
     top, before, after = jax.tree.map(np.asarray, climb(jax.random.key(config.seed), x))
     log_p = known["log p"][:, 0]

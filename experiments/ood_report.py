@@ -147,8 +147,9 @@ def _ascent(workdir: Path, ascent) -> list[Section]:
         workdir / "ascent.png", cells, columns=len(ascent.before), row_labels=["held-out image", "top of the ascent"]
     )
     text = (
-        "From each held-out image, gradient ascent on the density, in the steps that the denoiser proposes at one "
-        "noise level. The tops are far more likely than the images, and not typical. p is two-sided: twice the share "
-        "of calibration images whose log-density is at least as high, or as low if that is less."
+        "From each held-out image, gradient ascent on the density, in the steps that the denoiser proposes, first at a "
+        "larger noise level. Densities are those of images with the noise of the smallest level. The tops are far more "
+        "likely than the images, and not typical: no image of that likelihood is ever drawn. p is two-sided: twice the "
+        "share of calibration images whose log-density is at least as high, or as low if that is less."
     )
     return [Text(text), Figure(path, "Above: images. Below: what the ascent made of them."), _ascent_table(ascent)]
