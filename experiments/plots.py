@@ -274,7 +274,8 @@ def curves(
     """
     figure, axes = _axes(title, xlabel, ylabel)
     for (name, y), colour in zip(values.items(), _cycle(len(values)), strict=True):
-        axes.plot(np.asarray(x, float), np.asarray(y, float), "o-", color=colour, markersize=4, label=name)
+        marker = "o-" if np.size(x) <= 20 else "-"
+        axes.plot(np.asarray(x, float), np.asarray(y, float), marker, color=colour, markersize=4, label=name)
     for name, where in (lines or {}).items():
         axes.axhline(where, color="#222222", linestyle="--", linewidth=1, label=name)
     if log_x:

@@ -120,9 +120,8 @@ def test_no_example_depends_on_another_and_trees_are_allowed():
         )
 
     plain = lambda x, t: DENOISER(x, t)
-    for whole, of_tree, alone in zip(
-        all_of(plain, X), all_of(on_trees, tree), jax.vmap(lambda x: all_of(plain, x[None]))(X), strict=True
-    ):
+    each = jax.vmap(lambda x: all_of(plain, x[None]))(X)
+    for whole, of_tree, alone in zip(all_of(plain, X), all_of(on_trees, tree), each, strict=True):
         np.testing.assert_allclose(of_tree, whole, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(alone[:, 0], whole, rtol=1e-4, atol=1e-4)
 
