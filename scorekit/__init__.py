@@ -18,6 +18,7 @@ from scorekit import (
     spectra,
     times,
     trees,
+    typicality,
     typing,
     weightings,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "spectra",
     "times",
     "trees",
+    "typicality",
     "typing",
     "weightings",
 ]

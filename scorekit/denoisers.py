@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.densities import Gaussian, Mixture
+from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.predictions import Score, Target, TargetName, as_target, bounded_log_snr
 from scorekit.random_fields import RandomField
 from scorekit.trees import as_pytree, check_positive, combine
@@ -99,7 +99,7 @@ def _exact(density, schedule, x_t, t):
     return jax.tree.map(lambda leaf: leaf.astype(jnp.result_type(x_t)), prediction)
 
 
-def exact_denoiser(density: Gaussian | Mixture | RandomField, schedule: Schedule) -> Denoiser:
+def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, schedule: Schedule) -> Denoiser:
     """The exact denoiser of a known data distribution: ``E[x0 | x_t]`` and ``E[eps | x_t]``.
 
     Args:

@@ -1,5 +1,6 @@
-"""Distances between two sets of feature vectors ``(N, D)``: real and generated."""
+"""Distances between two sets of feature vectors ``(N, D)``, real and generated; separation of two sets of scores."""
 
+from scorekit.metrics.detection import Interval, aupr, auroc, bootstrap_interval, fpr_at_tpr
 from scorekit.metrics.energy import energy_distance
 from scorekit.metrics.frechet import frechet_distance
 from scorekit.metrics.neighbours import (
@@ -13,9 +14,14 @@ from scorekit.metrics.vendi import vendi_score
 
 __all__ = [
     "DensityCoverage",
+    "Interval",
     "PrecisionRecall",
+    "aupr",
+    "auroc",
+    "bootstrap_interval",
     "density_coverage",
     "energy_distance",
+    "fpr_at_tpr",
     "frechet_distance",
     "precision_recall",
     "sliced_wasserstein",

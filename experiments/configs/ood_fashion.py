@@ -1,0 +1,29 @@
+"""Fashion-MNIST against MNIST, 28x28, where likelihood prefers the foreign set. Trains a small U-Net.
+
+python -m experiments.ood_data
+python -m experiments.ood --config=experiments/configs/ood_fashion.py --workdir=runs/ood_fashion
+"""
+
+from experiments.configs import ood_digits
+
+
+def get_config():
+    config = ood_digits.get_config()
+    config.inside = "fashion_mnist"
+    config.near = ("mirrored", "shifted")
+    config.far = ("mnist", "photos")
+    config.side = 28
+    config.levels = 256
+    config.examples = 500
+    config.likelihood_steps = 20
+    config.probes = 1
+    config.rank = 60
+    network = config.train
+    network.loss.label_dropout = 1.0  # the scores use no labels
+    network.network.channels = 16
+    network.training.steps = 1500
+    network.training.batch_size = 64
+    network.training.learning_rate = 2e-3
+    network.training.sample_every = 10_000
+    network.evaluation.num_samples = 100
+    return config

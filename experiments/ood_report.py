@@ -1,0 +1,155 @@
+"""What a run of :mod:`experiments.ood` prints, draws and writes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from experiments import plots, progress
+from experiments.config import Config
+from experiments.ood_scores import Separation
+from experiments.report import Config as Folded
+from experiments.report import Figure, Heading, Section, Table, Text, show, write_report
+from scorekit.data import to_unit
+
+HEADER = ("score", "AUROC", "from", "to", "AUPR", "FPR95")
+READ = (
+    "AUROC: the probability that a foreign image scores above a held-out in-distribution one, with a 95 % bootstrap "
+    "interval (both sets drawn anew); 0.5 is chance, and below it the score prefers what is foreign. AUPR counts "
+    "foreign images as positive. FPR95: the share of foreign images that pass when 95 % of the others do. "
+    "All scores are calibrated on another half of the held-out in-distribution images, and on nothing else."
+)
+
+
+def tables(rows: Sequence[Separation]) -> dict[str, Table]:
+    """One table for each foreign set, the best score first."""
+    found = {}
+    for outside in dict.fromkeys(row.outside for row in rows):
+        mine = sorted((row for row in rows if row.outside == outside), key=lambda row: -row.auroc)
+        found[outside] = Table(HEADER, [[r.score, r.auroc, r.low, r.high, r.aupr, r.fpr95] for r in mine])
+    return found
+
+
+def batches_table(rejected: dict[str, list[float]], sizes: Sequence[int]) -> Table:
+    """The power of Nalisnick's test by the size of the batch."""
+    caption = (
+        "The share of 200 batches of M images that the typicality test rejects at the 5 % level. The row of the "
+        "in-distribution set should stay at 0.05; those of foreign sets should rise with M."
+    )
+    return Table(["set", *(f"M = {m}" for m in sizes)], [[name, *shares] for name, shares in rejected.items()], caption)
+
+
+def _lines(table: Table) -> list[str]:
+    cells = [[str(name) for name in table.header], *([show(cell) for cell in row] for row in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def as_text(config: Config, rows: Sequence[Separation], rejected: dict[str, list[float]]) -> str:
+    """All tables for a terminal."""
+    lines = []
+    for outside, table in tables(rows).items():
+        lines += [f"\n{config.inside} (in) against {outside} (out), {config.side} x {config.side}", *_lines(table)]
+    lines += ["\nshare of batches of M images that the typicality test rejects at 5 %"]
+    lines += _lines(batches_table(rejected, config.batches))
+    return "\n".join(lines)
+
+
+def _ascent_table(ascent) -> Table:
+    rows = [
+        [f"{before:.0f}", f"{after:.0f}", f"{after - before:+.0f}", p, q]
+        for before, after, p, q in zip(
+            ascent.log_p_before, ascent.log_p_after, ascent.p_before, ascent.p_after, strict=True
+        )
+    ]
+    header = ["log p, image", "log p, top", "gain (nats)", "typicality p, image", "typicality p, top"]
+    return Table(header, rows)
+
+
+def ascent_as_text(ascent) -> str:
+    """The pairs of images and tops for a terminal."""
+    return "\n".join(["\ngradient ascent on the density from held-out images", *_lines(_ascent_table(ascent)), ""])
+
+
+def write(workdir: Path, config: Config, outcome, seconds: float) -> Path:
+    """Draws the pictures and writes ``ood.html``; ``outcome`` is an :class:`experiments.ood.Outcome`."""
+    separate, best = tables(outcome.rows), outcome.best
+    sections: list[Section] = []
+    for outside, table in separate.items():
+        sections += [Heading(f"{config.inside} against {outside}"), table]
+    sections += [Text(READ), Heading("Likelihood and typicality"), *_histograms(workdir, outcome)]
+    sections += [Heading("Batches"), batches_table(outcome.rejected, config.batches)]
+    curve = plots.curves(
+        workdir / "batches.png",
+        config.batches,
+        outcome.rejected,
+        xlabel="images in a batch, M",
+        ylabel="share rejected",
+        log_x=True,
+        lines={"level of the test": 0.05},
+        title="Power of the typicality test",
+    )
+    sections += [Figure(curve, "The typicality test on batches: two-sided in the mean of -log p.")]
+    sections += [Heading("Most and least typical images"), *_extremes(workdir, config, outcome)]
+    sections += [Heading("The mode is not typical"), *_ascent(workdir, outcome.ascent)]
+    if outcome.left_out:
+        sections += [Heading("Left out"), Text("\n\n".join(outcome.left_out))]
+    sections += [Folded((workdir / "config.json").read_text())]
+    likelihood = {r.outside: r.auroc for r in outcome.rows if r.score == "likelihood"}
+    summary = {
+        "in distribution": f"{config.inside}, {config.side} × {config.side}, {config.levels} grey values",
+        "model": outcome.model,
+        "images in each half": len(outcome.images["inside"]),
+        "best score on average": best,
+        **{f"AUROC, {name}: best / likelihood": f"{table.rows[0][1]:.3f} / {likelihood[name]:.3f}"
+           for name, table in separate.items()},
+        "time": progress.duration(seconds),
+    }  # fmt: skip
+    return write_report(workdir / "ood.html", f"scorekit: what {config.inside} is not", summary, sections)
+
+
+def _histograms(workdir: Path, outcome) -> list[Section]:
+    shown = [name for name in outcome.statistics if name != "calibration"]
+    log_p = {name: outcome.statistics[name]["log p"][:, 0] for name in shown}
+    quantity = f"score: {outcome.best}"
+    typical = float(outcome.statistics["calibration"]["log p"][:, 0].mean())
+    panels = {"log p": log_p, quantity: {name: outcome.scores[name] for name in shown}}
+    path = plots.histograms(
+        workdir / "histograms.png",
+        panels,
+        xlabels={"log p": "log p of the image with the noise of the smallest level (nats)"},
+        lines={"log p": {"-H, the typical value": typical}},
+    )
+    caption = (
+        "Above: the log-density. A set to the right of the in-distribution one is more likely to the model than its "
+        f"own data. Below: the score that separates best on average, {outcome.best}."
+    )
+    return [Figure(path, caption)]
+
+
+def _extremes(workdir: Path, config: Config, outcome) -> list[Section]:
+    rows, labels = [], []
+    for name in (n for n in outcome.images if n != "calibration"):
+        order = np.argsort(outcome.scores[name])
+        for which, chosen in (("most", order[:10]), ("least", order[::-1][:10])):
+            rows.append(np.resize(outcome.images[name][chosen], (10, *outcome.images[name].shape[1:])))
+            labels.append(f"{name}: {which}")
+    images = np.asarray(to_unit(np.concatenate(rows), config.levels))
+    path = plots.image_grid(workdir / "extremes.png", images, columns=10, row_labels=labels)
+    return [
+        Figure(path, f"The most and least typical images of each set, by {outcome.best}; the extreme ones on the left.")
+    ]
+
+
+def _ascent(workdir: Path, ascent) -> list[Section]:
+    cells = np.concatenate([ascent.before, ascent.after])
+    path = plots.image_grid(
+        workdir / "ascent.png", cells, columns=len(ascent.before), row_labels=["held-out image", "top of the ascent"]
+    )
+    text = (
+        "From each held-out image, gradient ascent on the density, in the steps that the denoiser proposes, first at a "
+        "larger noise level. Densities are those of images with the noise of the smallest level. The tops are far more "
+        "likely than the images, and not typical: no image of that likelihood is ever drawn. p is two-sided: twice the "
+        "share of calibration images whose log-density is at least as high, or as low if that is less."
+    )
+    return [Text(text), Figure(path, "Above: images. Below: what the ascent made of them."), _ascent_table(ascent)]

@@ -1,0 +1,62 @@
+"""Typicality: where the mass of a distribution is, and whether an example belongs to it.
+
+Exact: ``coin_table``, ``log_sphere_area``, ``shell_mass``, ``typical_radii``, ``typical_mass``,
+``mirage_typical_radius`` and ``lambert_w_exp``. For any density: ``typical_set``, ``excess_information``,
+``monte_carlo_entropy``, ``local_typicality`` and ``seek_mode``. For a diffusion model: the statistics ``score_norms``,
+``reconstruction_errors``, ``path_statistics``, ``score_curvature`` and the host functions ``code_length`` and
+``complexity_corrected``; from them, with in-distribution data only, scores and p-values by ``density_of_states``,
+``gaussian_of_states``, ``p_values`` and ``typicality_test``. How well scores separate is for
+``scorekit.metrics.detection``.
+"""
+
+from scorekit.typicality.calibration import (
+    DensityOfStates,
+    TypicalityTest,
+    density_of_states,
+    gaussian_of_states,
+    p_values,
+    typicality_test,
+)
+from scorekit.typicality.complexity import code_length, complexity_corrected
+from scorekit.typicality.exact import (
+    CoinTable,
+    coin_table,
+    lambert_w_exp,
+    log_sphere_area,
+    mirage_typical_radius,
+    shell_mass,
+    typical_mass,
+    typical_radii,
+)
+from scorekit.typicality.modes import seek_mode
+from scorekit.typicality.sets import Entropy, excess_information, local_typicality, monte_carlo_entropy, typical_set
+from scorekit.typicality.statistics import path_statistics, reconstruction_errors, score_curvature, score_norms
+
+__all__ = [
+    "CoinTable",
+    "DensityOfStates",
+    "Entropy",
+    "TypicalityTest",
+    "code_length",
+    "coin_table",
+    "complexity_corrected",
+    "density_of_states",
+    "excess_information",
+    "gaussian_of_states",
+    "lambert_w_exp",
+    "local_typicality",
+    "log_sphere_area",
+    "mirage_typical_radius",
+    "monte_carlo_entropy",
+    "p_values",
+    "path_statistics",
+    "reconstruction_errors",
+    "score_curvature",
+    "score_norms",
+    "seek_mode",
+    "shell_mass",
+    "typical_mass",
+    "typical_radii",
+    "typical_set",
+    "typicality_test",
+]

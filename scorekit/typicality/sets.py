@@ -1,0 +1,150 @@
+"""Typical sets of any density: membership, entropy from samples, and the surprise of each step of a trajectory."""
+
+import math
+from typing import Literal, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.solvers.loop import check_grid
+from scorekit.trees import check_positive, combine, event_size, sum_per_example
+from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
+
+Unit: TypeAlias = Literal["nats", "bits"]
+
+
+def in_nats(amount: ArrayLike, unit: Unit) -> Array:
+    """An amount of information in nats.
+
+    Raises:
+      ValueError: for an unknown unit.
+
+    >>> print(f"{in_nats(1.0, 'bits'):.4f}")
+    0.6931
+    """
+    if unit not in ("nats", "bits"):
+        raise ValueError(f"unit must be 'nats' or 'bits', got {unit!r}")
+    return jnp.asarray(amount, float) * (math.log(2.0) if unit == "bits" else 1.0)
+
+
+def excess_information(log_density: ArrayLike, entropy: ArrayLike) -> Array:
+    """``-log p(x) - H`` in nats: below 0 for what is more likely than typical, above 0 for what is less.
+
+    Args:
+      log_density: ``log p(x)`` in nats, any shape.
+      entropy: H in nats, a scalar.
+
+    >>> print(excess_information(jnp.array([-1.0, -3.0]), 2.0))
+    [-1.  1.]
+    """
+    return -jnp.asarray(log_density) - entropy
+
+
+def typical_set(log_density: ArrayLike, entropy: ArrayLike, epsilon: ArrayLike, unit: Unit = "nats") -> Array:
+    """Membership in the typical set, ``|-log p(x) - H| <= epsilon``.
+
+    Args:
+      log_density: ``log p(x)`` in nats, any shape.
+      entropy: H in nats: of a known density, or ``monte_carlo_entropy(...).value``.
+      epsilon: half the width of the set, > 0, in ``unit``, for whole examples (not per dimension).
+      unit: "nats" or "bits".
+
+    Returns:
+      Booleans, shaped like ``log_density``.
+
+    Raises:
+      ValueError: if ``epsilon`` is not positive or for an unknown unit.
+
+    >>> from scorekit.densities import gaussian
+    >>> g = gaussian(jnp.zeros(100), std=1.0)
+    >>> x = jnp.stack([jnp.zeros(100), jnp.ones(100)])  # the mode, and a point at radius 10
+    >>> typical_set(g.log_density(x), g.entropy(), epsilon=20.0)
+    Array([False,  True], dtype=bool)
+
+    Source: Cover and Thomas 2006, sec. 3.1 and 8.2.
+    """
+    check_positive(epsilon=epsilon)
+    return jnp.abs(excess_information(log_density, entropy)) <= in_nats(epsilon, unit)
+
+
+class Entropy(NamedTuple):
+    """An entropy in nats and its standard error."""
+
+    value: Array
+    standard_error: Array
+
+
+def monte_carlo_entropy(log_density: ArrayLike) -> Entropy:
+    """``H = -E log p(x)`` from log-densities of the model at samples.
+
+    At samples of the model itself this estimates its entropy without bias; at data it is the cross-entropy, which is
+    what the typicality test of Nalisnick et al. compares with.
+
+    Args:
+      log_density: ``log p(x_i)`` in nats, ``(N,)`` with N >= 2.
+
+    Returns:
+      An :class:`Entropy`: the mean, and the standard deviation over ``sqrt(N)``.
+
+    Raises:
+      ValueError: for another shape.
+
+    >>> found = monte_carlo_entropy(jnp.array([-1.0, -2.0, -3.0]))
+    >>> print(f"{found.value:.1f} +- {found.standard_error:.2f}")
+    2.0 +- 0.58
+
+    Source: Nalisnick et al. 2019, sec. 3.1 (https://arxiv.org/abs/1906.02994).
+    """
+    log_density = jnp.asarray(log_density)
+    if log_density.ndim != 1 or log_density.shape[0] < 2:
+        raise ValueError(f"log_density must have shape (N,) with N >= 2, got {log_density.shape}")
+    n = log_density.shape[0]
+    return Entropy(-jnp.mean(log_density), jnp.std(log_density, ddof=1) / math.sqrt(n))
+
+
+def local_typicality(denoiser: Denoiser, schedule: Schedule, states: PyTree, ts: ArrayLike) -> Array:
+    """How surprising each step of a trajectory is, beyond what the step is expected to be; nats.
+
+    ``-log p(x_s | x_t) - H[p(. | x_t)] = (|x_s - m|^2 / v - D) / 2``, where ``p(x_s | x_t) = N(m, v)`` is the ancestral
+    step of the denoiser, ``m = alpha_s (1 - r) x0 + (sigma_s / sigma_t)^2 (alpha_t / alpha_s) x_t``,
+    ``v = sigma_s^2 (1 - r)`` and ``r = SNR_t / SNR_s``. Along trajectories of the ancestral sampler it has mean 0 and
+    standard deviation ``sqrt(D / 2)`` at every step, whatever the network. A sampler that always takes the most likely
+    step is at ``-D / 2`` throughout: too likely to be typical, as greedy decoding is.
+
+    Args:
+      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
+      schedule: its noise schedule.
+      states: the states at ``ts``, leaves ``(n + 1, B, ...)``.
+      ts: decreasing times ``(n + 1,)``; sigma must not be 0 at the last.
+
+    Returns:
+      ``(n, B)``.
+
+    Raises:
+      ValueError: if ``ts`` does not decrease in [0, 1].
+
+    >>> from scorekit import densities, denoisers, schedules
+    >>> schedule = schedules.cosine()
+    >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(4), std=1.0), schedule)
+    >>> local_typicality(denoiser, schedule, jnp.zeros((3, 1, 4)), jnp.array([0.9, 0.5, 0.1]))
+    Array([[-2.],
+           [-2.]], dtype=float32)
+
+    Source: Meister et al. 2023, def. 4.1 (https://arxiv.org/abs/2202.00666), for words; Ho et al. 2020, eq. 7, for the
+    step.
+    """
+    check_grid(ts)
+    ts = jnp.asarray(ts, float)
+    last, d = np.shape(ts)[0] - 1, event_size(jax.tree.map(lambda x: x[0], states))
+
+    def one(inputs):
+        x_t, x_s, t, s = inputs
+        alpha_s, sigma_s = schedule.alpha(s), schedule.sigma(s)
+        fresh = -jnp.expm1(schedule.log_snr(t) - schedule.log_snr(s))
+        kept = jnp.square(sigma_s / schedule.sigma(t)) * schedule.alpha(t) / alpha_s
+        off = combine((1.0, x_s), (-alpha_s * fresh, denoiser(x_t, t).x0), (-kept, x_t))
+        return 0.5 * (sum_per_example(jnp.square, off) / (jnp.square(sigma_s) * fresh) - d)
+
+    before, after = (jax.tree.map(lambda x, a=a: x[a : a + last], states) for a in (0, 1))
+    return jax.lax.map(one, (before, after, ts[:-1], ts[1:]))

@@ -1,0 +1,220 @@
+"""Statistics of single examples under a diffusion model, each a pure function of ``(denoiser, schedule, x)``.
+
+==========================  ======================================  ====================================================
+function                    gives                                   published as
+==========================  ======================================  ====================================================
+``score_norms``             ``|eps(alpha x, t)|`` at each time      multi-scale score norms, MSMA
+``reconstruction_errors``   mean squared error at each time         DDPM-OOD (many steps), DDOS
+``path_statistics``         six sums along DDIM's path to noise     DiffPath-6D; its fifth, DiffPath-1D
+``score_curvature``         ``|score|^2 / -div score``              SCOPED
+==========================  ======================================  ====================================================
+
+None says by itself what is in distribution: :mod:`scorekit.typicality.calibration` compares them with their values on
+data that are. Likelihoods come from :mod:`scorekit.likelihood`.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.likelihood.divergence import draw_probes, with_divergence
+from scorekit.process import perturb
+from scorekit.schedules.numerics import as_time
+from scorekit.solvers.loop import check_grid, walk
+from scorekit.trees import batch_size, check, combine, event_size, normal_like, sum_per_example
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+
+def _check_times(ts: ArrayLike) -> Array:
+    if np.ndim(ts) != 1 or np.shape(ts)[0] < 1:
+        raise ValueError(f"ts must have shape (n,) with n >= 1 times, got shape {np.shape(ts)}")
+    check(lambda t: (t > 0) & (t <= 1), "in (0, 1]", ts=ts)
+    return as_time(ts)
+
+
+def _at_levels(schedule: Schedule, x: PyTree, t: Array, key: Key | None) -> PyTree:
+    """``alpha x``, with the noise of time ``t`` if there is a key."""
+    return combine((schedule.alpha(t), x)) if key is None else perturb(x, normal_like(key, x), t, schedule)
+
+
+def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: ArrayLike) -> Array:
+    """The norm of the score at several noise levels, ``sigma |score(alpha x, t)| = |eps(alpha x, t)|``.
+
+    Args:
+      key: None evaluates the network at the clean ``alpha x``, as published; a key adds the noise of each level.
+      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
+      schedule: its noise schedule.
+      x: data, a tree of ``(B, ...)`` arrays.
+      ts: times ``(n,)`` in (0, 1].
+
+    Returns:
+      ``(B, n)``.
+
+    Raises:
+      ValueError: if a time is out of range.
+
+    >>> from scorekit import densities, denoisers, schedules
+    >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
+    >>> denoiser = denoisers.exact_denoiser(data, schedule)  # eps = sigma x_t
+    >>> norms = score_norms(None, denoiser, schedule, jnp.ones((1, 4)), jnp.array([0.5]))
+    >>> print(f"{norms[0, 0]:.3f}")  # 2 alpha sigma
+    1.000
+
+    Source: Mahmood et al. 2021 (https://arxiv.org/abs/2010.13132).
+    """
+    ts = _check_times(ts)
+    keys = None if key is None else jax.random.split(key, ts.shape[0])
+
+    def one(inputs):
+        t, key = inputs
+        return jnp.sqrt(sum_per_example(jnp.square, denoiser(_at_levels(schedule, x, t, key), t).eps))
+
+    return jax.lax.map(one, (ts, keys)).T
+
+
+def reconstruction_errors(
+    key: Key,
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x: PyTree,
+    ts: ArrayLike,
+    *,
+    solver: Solver | None = None,
+    steps: int = 10,
+) -> Array:
+    """The mean squared error of reconstructing data from several noise levels.
+
+    ``|x_hat(alpha x + sigma eps) - x|^2 / D``, with one draw of noise per level. Without a solver ``x_hat`` is the
+    denoiser's estimate, one step; with one it is a sample, ``steps`` equal steps of t from the noise level to 0.
+
+    Args:
+      key: PRNG key.
+      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
+      schedule: its noise schedule.
+      x: data, a tree of ``(B, ...)`` arrays.
+      ts: times ``(n,)`` in (0, 1].
+      solver: one of :mod:`scorekit.solvers`, or None.
+      steps: how many it takes from each level.
+
+    Returns:
+      ``(B, n)``, in squared units of the data.
+
+    Raises:
+      ValueError: if a time is out of range or ``steps < 1``.
+
+    >>> from scorekit import densities, denoisers, schedules
+    >>> data, schedule = densities.gaussian(jnp.zeros(64), std=1.0), schedules.cosine()
+    >>> denoiser, x = denoisers.exact_denoiser(data, schedule), data.sample(jax.random.key(0), (100,))
+    >>> errors = reconstruction_errors(jax.random.key(1), denoiser, schedule, x, jnp.array([0.5]))
+    >>> print(f"{errors.mean():.1f}")  # sigma^2
+    0.5
+
+    Source: Graham et al. 2023 (https://arxiv.org/abs/2211.07740), with PLMS and 100 steps in all; Raya et al. 2022.
+    """
+    ts = _check_times(ts)
+    if steps < 1:
+        raise ValueError(f"steps must be >= 1, got {steps}")
+    d = event_size(x)
+
+    def one(inputs):
+        t, key = inputs
+        for_noise, for_steps = jax.random.split(key)
+        x_t = _at_levels(schedule, x, t, for_noise)
+        if solver is None:
+            found = denoiser(x_t, t).x0
+        else:
+            found = walk(for_steps, denoiser, schedule, solver, x_t, t * jnp.linspace(1.0, 0.0, steps + 1))
+        return sum_per_example(jnp.square, combine((1.0, found), (-1.0, x))) / d
+
+    return jax.lax.map(one, (ts, jax.random.split(key, ts.shape[0]))).T
+
+
+def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: ArrayLike) -> Array:
+    """Six sums along the path that DDIM takes from the data to the noise.
+
+    With ``x_s = alpha_s x0 + sigma_s eps`` from each time to the next, ``eps_i`` the prediction at the i-th and
+    ``d_i = (eps_{i+1} - eps_i) / (t_{i+1} - t_i)``, summed over the times and all values of an example:
+
+    ``sum eps``, ``sum eps^2``, ``sum eps^3``, ``sum d``, ``sqrt(sum d^2)``, ``sum d^3``.
+
+    Args:
+      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
+      schedule: its noise schedule.
+      x: data, a tree of ``(B, ...)`` arrays; the path starts at ``alpha x`` at the last time.
+      ts: decreasing times ``(n,)``, n >= 2, one evaluation each; the path runs from the last to the first.
+
+    Returns:
+      ``(B, 6)``; column 4 alone is DiffPath-1D.
+
+    Raises:
+      ValueError: if ``ts`` does not decrease in [0, 1].
+
+    >>> from scorekit import densities, denoisers, schedules
+    >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
+    >>> denoiser = denoisers.exact_denoiser(data, schedule)
+    >>> path_statistics(denoiser, schedule, jnp.ones((2, 4)), jnp.linspace(1, 0, 11)).shape
+    (2, 6)
+
+    Source: Heng et al. 2024, sec. 4 (https://arxiv.org/abs/2405.11881), whose 6D has the square of column 4.
+    """
+    check_grid(ts)
+    ts = as_time(ts)[::-1]
+
+    def step(carry, times):
+        x_t, before, sums = carry
+        t, since, after = times
+        x0, eps = denoiser(x_t, t)
+        slope = combine((1.0 / (t - since), eps), (-1.0 / (t - since), before))
+        powers = [sum_per_example(lambda v, p=p: v**p, tree) for tree in (eps, slope) for p in (1, 2, 3)]
+        x_s = combine((schedule.alpha(after), x0), (schedule.sigma(after), eps))
+        return (x_s, eps, sums + jnp.stack(powers, axis=1)), None
+
+    start = combine((schedule.alpha(ts[0]), x))
+    first = denoiser(start, ts[0]).eps
+    # The first slope is between the same two predictions: 0, whatever the time between them.
+    times = ts, jnp.concatenate([ts[:1] - 1.0, ts[:-1]]), jnp.concatenate([ts[1:], ts[-1:]])
+    (_, _, sums), _ = jax.lax.scan(step, (start, first, jnp.zeros((batch_size(x), 6))), times)
+    return sums.at[:, 4].set(jnp.sqrt(sums[:, 4]))
+
+
+def score_curvature(
+    key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: ArrayLike, *, probes: int = 1
+) -> Array:
+    """The squared norm of the score over its negative divergence, at several noise levels.
+
+    ``|s|^2 / -div s = |eps|^2 / (sigma div eps)`` at ``alpha x``. Both have the same mean under the density at time t
+    (integrate by parts), so that the ratio is near 1 on the typical set of high-dimensional noisy data.
+
+    Args:
+      key: of the Rademacher probes of Hutchinson's estimator; None computes the divergence exactly, which costs D
+        tangents.
+      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
+      schedule: its noise schedule.
+      x: data, a tree of ``(B, ...)`` arrays.
+      ts: times ``(n,)`` in (0, 1].
+      probes: directions per example.
+
+    Returns:
+      ``(B, n)``.
+
+    Raises:
+      ValueError: if a time is out of range or ``probes < 1``.
+
+    >>> from scorekit import densities, denoisers, schedules
+    >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
+    >>> ratio = score_curvature(None, denoisers.exact_denoiser(data, schedule), schedule, jnp.ones((1, 4)), [0.5])
+    >>> print(f"{ratio[0, 0]:.3f}")  # alpha^2 |x|^2 / D
+    0.500
+
+    Source: Barkley et al. 2025, eq. 5 (https://arxiv.org/abs/2510.01456).
+    """
+    ts = _check_times(ts)
+    if probes < 1:
+        raise ValueError(f"probes must be >= 1, got {probes}")
+    vectors = None if key is None else draw_probes(key, "rademacher", x, probes)
+
+    def one(t):
+        eps, traces = with_divergence(lambda x_t: denoiser(x_t, t).eps, _at_levels(schedule, x, t, None), vectors, 8)
+        return sum_per_example(jnp.square, eps) / (schedule.sigma(t) * jnp.mean(traces, axis=1))
+
+    return jax.lax.map(one, ts).T

@@ -1,0 +1,129 @@
+"""Out-of-distribution scores from end to end, on real images, with a model whose denoiser is exact."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import ood_data
+from experiments.command_line import override
+from experiments.config import ConfigError
+from experiments.configs import ood_digits_gaussian
+
+
+@pytest.fixture
+def program(load_program, monkeypatch, tmp_path):
+    """``experiments.ood`` and a small config, without what would have to be fetched."""
+    monkeypatch.setenv("SCOREKIT_CACHE", str(tmp_path / "empty"))
+    load_program("experiments.train")
+    module = load_program("experiments.ood")
+    config = ood_digits_gaussian.get_config()
+    for field, text in {
+        "near": "mirrored", "far": "photos,mnist", "examples": "120", "bound_times": "4", "path_steps": "6",
+        "reconstruction_steps": "3", "batch_size": "120", "ascent_steps": "50", "batches": "1,8",
+    }.items():  # fmt: skip
+        override(config, field, text)
+    return module, config
+
+
+def test_digits_against_photographs(program, tmp_path, capsys):
+    """Every score that is two-sided finds the photographs; the near set is harder; what is missing is said."""
+    module, config = program
+    module.flags.FLAGS.workdir = str(tmp_path)
+    if not module.flags.FLAGS.is_parsed():
+        module.flags.FLAGS.mark_as_parsed()
+    module.main(config)
+    printed = capsys.readouterr().out
+    assert "sklearn_digits (in) against mirrored (near) (out), 8 x 8" in printed
+    assert "left out: mnist is not in" in printed
+    assert "python -m experiments.ood_data mnist" in printed
+    numbers = json.loads((tmp_path / "ood.json").read_text())
+    assert numbers["photos/score norms, Gaussian (MSMA)"] > 0.97
+    assert numbers["photos/density of states (DoSE)"] > 0.97
+    near = [value for name, value in numbers.items() if name.startswith("mirrored (near)/")]
+    far = [value for name, value in numbers.items() if name.startswith("photos/")]
+    assert len(near) == len(far) == 12
+    assert 0.6 < np.mean(near) < np.mean(far)
+    page = (tmp_path / "ood.html").read_text()
+    assert page.count("<img") == 4
+    assert "AUROC, photos: best / likelihood" in page
+
+
+def test_the_mode_is_likelier_and_less_typical(program):
+    module, config = program
+    dataset = ood_data.Inside("sklearn_digits", 8, 17)
+    scored = module.open_model(config, dataset, None)
+    sets, _ = module.gather(config, dataset)
+    known = {"log p": np.asarray(scored.log_density(None, dataset.to_model(sets["calibration"])))[:, None]}
+    found = module.ascend(config, scored, dataset, sets, known)
+    assert np.all(found.log_p_after > found.log_p_before + 10)
+    assert np.all(found.log_p_after > known["log p"].max())
+    assert np.all(found.p_after < 0.02)
+    assert np.median(found.p_before) > 0.1
+
+
+def test_halves_do_not_overlap_and_the_near_set_is_made_of_the_second(program):
+    module, config = program
+    dataset = ood_data.Inside("sklearn_digits", 8, 17)
+    sets, left_out = module.gather(config, dataset)
+    rows = {name: {image.tobytes() for image in images} for name, images in sets.items()}
+    assert not rows["calibration"] & rows["inside"]
+    np.testing.assert_array_equal(sets["mirrored (near)"][:, :, ::-1], sets["inside"])
+    assert all(images.shape[1:] == (8, 8, 1) and images.max() <= 16 for images in sets.values())
+    assert len(left_out) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "message"),
+    [
+        ("near", "()", r"config.near=\(\): must be at least one set"),
+        ("near", "upside_down", r"config.near=\('upside_down',\): must be of mirrored, shifted"),
+        ("path_steps", "1", "config.path_steps=1: must be >= 2"),
+        ("curvature_levels", "9", "config.curvature_levels=9: must be from 1 to the 5"),
+        ("probes", "0", "config.probes=0: must be >= 1"),
+    ],
+)
+def test_refusals(program, field, text, message):
+    module, config = program
+    override(config, field, text)
+    with pytest.raises(ConfigError, match=message):
+        module.check(config)
+
+
+def test_an_unknown_kind_or_set_is_told(program):
+    module, config = program
+    dataset = ood_data.Inside("sklearn_digits", 8, 17)
+    override(config, "kind", "gausian")
+    with pytest.raises(ConfigError, match=r"must be one of network, gaussian, mixture \(did you mean gaussian\?\)"):
+        module.open_model(config, dataset, None)
+    with pytest.raises(ConfigError, match="photo: must be one of photos, sklearn_digits, mnist, fashion_mnist"):
+        ood_data.load_images("photo", "test", 8, 17)
+    with pytest.raises(ConfigError, match=r"config\.side=16: must be at most 8"):
+        ood_data.load_images("sklearn_digits", "test", 16, 17)
+
+
+def test_resizing_is_the_mean_over_areas():
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1))
+    exact = images.reshape(3, 7, 4, 7, 4, 1).mean(axis=(2, 4))
+    np.testing.assert_allclose(ood_data.resize(images, 7), exact)
+    fine = images.repeat(2, axis=1).repeat(2, axis=2).astype(float)  # 56 = 8 x 7: the same areas
+    np.testing.assert_allclose(ood_data.resize(images, 8), fine.reshape(3, 8, 7, 8, 7, 1).mean(axis=(2, 4)))
+    np.testing.assert_array_equal(ood_data.requantise(np.array([0.0, 127.4, 255.0]), 256, 17), [0, 8, 16])
+    with pytest.raises(ValueError, match="side must be <= 28"):
+        ood_data.resize(images, 32)
+
+
+def test_idx_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCOREKIT_CACHE", str(tmp_path))
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    images = np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28)
+    (folder / "t10k-images-idx3-ubyte").write_bytes(
+        bytes([0, 0, 8, 3]) + np.array([2, 28, 28], ">i4").tobytes() + images.tobytes()
+    )
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(
+        bytes([0, 0, 8, 1]) + np.array([2], ">i4").tobytes() + bytes([7, 3])
+    )
+    x, label = ood_data.read_fetched("mnist", "test")
+    np.testing.assert_array_equal(x[..., 0], images)
+    assert label.tolist() == [7, 3]

@@ -1,0 +1,143 @@
+"""Scores and p-values: uniform under the null, with power against what is foreign."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+import scorekit as sk
+from scorekit import typicality
+
+D = 16
+SCHEDULE = sk.schedules.cosine()
+DATA = sk.densities.gaussian(jnp.linspace(-1.0, 1.0, D), factor=jnp.eye(D)[:, :3] * 2.0, std=0.5)
+TS = jnp.array([0.2, 0.6])
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def sample(key, n):
+    return DATA.sample(key, (n,))
+
+
+log_density = jax.jit(DATA.log_density)
+
+
+def test_the_kernel_estimate():
+    """Each statistic by scipy, with the same bandwidth."""
+    rng = np.random.default_rng(0)
+    known, asked = rng.normal(size=(300, 2)) * [1.0, 7.0] + [0.0, 3.0], rng.normal(size=(50, 2)) * 5
+    found = typicality.density_of_states(known)
+    spread = np.subtract(*np.quantile(known, [0.75, 0.25], axis=0)) / 1.34
+    width = 0.9 * np.minimum(known.std(axis=0, ddof=1), spread) * 300**-0.2
+    np.testing.assert_allclose(found.bandwidth, width, rtol=1e-5)
+    expected = 0.0
+    for f in range(2):
+        kde = scipy.stats.gaussian_kde(known[:, f], bw_method=width[f] / known[:, f].std(ddof=1))
+        expected = expected + kde.logpdf(asked[:, f])
+    np.testing.assert_allclose(jax.jit(found.log_density)(asked), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_gaussian_estimate():
+    """It orders by the Mahalanobis distance, and takes statistics that determine each other."""
+    rng = np.random.default_rng(0)
+    known = rng.normal(size=(500, 2)) @ np.array([[2.0, 1.0], [0.0, 0.1]])
+    asked = rng.normal(size=(20, 2))
+    centred = asked - known.mean(axis=0)
+    distance = np.sum(centred * np.linalg.solve(np.cov(known.T), centred.T).T, axis=1)
+    found = typicality.gaussian_of_states(known).log_density(asked)
+    order = lambda values: np.argsort(np.asarray(values)).tolist()
+    assert order(-found) == order(distance)
+    twice = np.concatenate([known, known[:, :1]], axis=1)
+    assert np.all(np.isfinite(typicality.gaussian_of_states(twice).log_density(twice)))
+
+
+def test_a_statistic_that_is_constant_is_allowed_by_the_kernel_estimate():
+    known = np.concatenate([np.full((50, 1), 3.0), np.random.default_rng(0).normal(size=(50, 1))], axis=1)
+    found = typicality.density_of_states(known).log_density(np.array([[3.0, 0.0], [4.0, 0.0]]))
+    assert found[0] > found[1]
+
+
+def test_p_values_by_counting():
+    rng = np.random.default_rng(0)
+    known, asked = np.round(rng.normal(size=99), 1), np.round(rng.normal(size=(4, 5)), 1)  # with ties
+    expected = (1 + np.sum(known[:, None, None] >= asked, axis=0)) / 100
+    np.testing.assert_allclose(typicality.p_values(known, asked), expected, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_p_values_are_uniform_under_the_null():
+    """Of statistics of an exact denoiser, fitted on one set, calibrated on another and asked on a third."""
+    x = sample(jax.random.key(0), 3000)
+    denoiser = sk.denoisers.exact_denoiser(DATA, SCHEDULE)
+    grid = jnp.linspace(0.99, 0.01, 6)
+    statistics = {
+        "norms": jax.jit(typicality.score_norms)(None, denoiser, SCHEDULE, x, TS),
+        "curvature": jax.jit(typicality.score_curvature)(None, denoiser, SCHEDULE, x, TS),
+        "path": jax.jit(typicality.path_statistics)(denoiser, SCHEDULE, x, grid),
+        "likelihood": log_density(x)[:, None],
+    }
+    for name, values in statistics.items():
+        for fit in (typicality.density_of_states, typicality.gaussian_of_states):
+            scores = -fit(values[:1000]).log_density(values[1000:])
+            p = np.asarray(typicality.p_values(scores[:1000], scores[1000:]), float)
+            assert scipy.stats.kstest(p, "uniform").pvalue > 1e-3, (name, fit.__name__)
+            assert abs(np.mean(p < 0.1) - 0.1) < 0.04
+
+
+def test_p_values_of_a_statistic_of_the_exact_denoiser_are_uniform_under_the_null():
+    """Norms of the score, as density of states, fitted on one set, calibrated on another and asked on a third."""
+    denoiser = sk.denoisers.exact_denoiser(DATA, SCHEDULE)
+    values = jax.jit(typicality.score_norms)(None, denoiser, SCHEDULE, sample(jax.random.key(0), 3000), TS)
+    scores = -jax.jit(typicality.density_of_states(values[:1000]).log_density)(values[1000:])
+    p = np.asarray(typicality.p_values(scores[:1000], scores[1000:]), float)
+    assert scipy.stats.kstest(p, "uniform").pvalue > 1e-3
+    assert abs(np.mean(p < 0.1) - 0.1) < 0.04
+
+
+def test_batches_that_are_in_distribution_pass_and_p_is_uniform():
+    calibration, entropy = log_density(sample(jax.random.key(1), 2000)), DATA.entropy()
+    batches = log_density(sample(jax.random.key(2), 5000)).reshape(500, 10)
+    found = jax.jit(functools.partial(typicality.typicality_test, resamples=2000))(
+        jax.random.key(3), entropy, calibration, batches
+    )
+    assert scipy.stats.kstest(np.asarray(found.p_value, float), "uniform").pvalue > 1e-3
+    assert abs(float(found.rejected.mean()) - 0.05) < 0.03
+    np.testing.assert_array_equal(found.rejected, found.statistic > found.threshold)
+    # the information is (chi^2_D - D) / 2 above the entropy: its mean over 10 has a known 95 % quantile
+    grid = np.linspace(0, 5, 5001)
+    total = scipy.stats.chi2(10 * D)
+    mass = total.cdf(10 * (D + 2 * grid)) - total.cdf(10 * (D - 2 * grid))
+    np.testing.assert_allclose(found.threshold, grid[np.searchsorted(mass, 0.95)], rtol=0.08)
+
+
+def test_power_grows_with_the_size_of_the_batch():
+    """Against data a little too near to the mode, which likelihood prefers: power rises from the level to 1."""
+    calibration = log_density(sample(jax.random.key(1), 2000))
+    mean = jnp.linspace(-1.0, 1.0, D)
+    foreign = log_density(mean + 0.9 * (sample(jax.random.key(4), 6400) - mean))
+    assert foreign.mean() > calibration.mean()
+    power = []
+    for m in (1, 8, 64):
+        found = jax.jit(functools.partial(typicality.typicality_test, resamples=1000))(
+            jax.random.key(5), DATA.entropy(), calibration, foreign[: 100 * m].reshape(100, m)
+        )
+        power.append(float(found.rejected.mean()))
+    assert np.all(np.diff(power) > 0)
+    assert power[0] < 0.2
+    assert power[-1] > 0.95
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match=r"statistics must have shape \(N, F\) with N >= 2 and F >= 1, got \(3,\)"):
+        typicality.density_of_states(jnp.zeros(3))
+    with pytest.raises(ValueError, match=r"calibration must have shape \(N,\) with N >= 1, got \(0,\)"):
+        typicality.p_values(jnp.zeros(0), 1.0)
+    with pytest.raises(ValueError, match=r"log_density must have shape \(\.\.\., M\) with M >= 1, got \(\)"):
+        typicality.typicality_test(jax.random.key(0), 0.0, jnp.zeros(3), 1.0)
+    with pytest.raises(ValueError, match=r"level must be in \(0, 1\), got 1.0"):
+        typicality.typicality_test(jax.random.key(0), 0.0, jnp.zeros(3), jnp.zeros(3), level=1.0)
+    with pytest.raises(ValueError, match="resamples must be >= 1, got 0"):
+        typicality.typicality_test(jax.random.key(0), 0.0, jnp.zeros(3), jnp.zeros(3), resamples=0)

@@ -1,0 +1,164 @@
+"""Every statistic on Gaussians, where it has a closed form, and under jit, vmap and other trees."""
+
+import functools
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import scorekit as sk
+from scorekit import typicality
+
+D, B = 5, 4
+SCHEDULE = sk.schedules.cosine()
+RNG = np.random.default_rng(0)
+FACTOR = RNG.normal(size=(D, D)) / 2
+COVARIANCE, MEAN = FACTOR @ FACTOR.T + 0.2 * np.eye(D), RNG.normal(size=D)
+DATA = sk.densities.gaussian(jnp.asarray(MEAN, jnp.float32), covariance=jnp.asarray(COVARIANCE, jnp.float32))
+DENOISER = sk.denoisers.exact_denoiser(DATA, SCHEDULE)
+X = RNG.normal(size=(B, D)).astype(np.float32)
+TS = jnp.array([0.2, 0.5, 0.9])
+
+
+def at(t):
+    """alpha, sigma and the covariance of the noisy data in float64."""
+    alpha, sigma = float(SCHEDULE.alpha(t)), float(SCHEDULE.sigma(t))
+    return alpha, sigma, alpha**2 * COVARIANCE + sigma**2 * np.eye(D)
+
+
+def test_score_norms():
+    found = jax.jit(typicality.score_norms)(None, DENOISER, SCHEDULE, X, TS)
+    for column, t in zip(found.T, TS, strict=True):
+        alpha, sigma, k = at(t)
+        score = -np.linalg.solve(k, alpha * (X - MEAN).T).T
+        np.testing.assert_allclose(column, sigma * np.linalg.norm(score, axis=1), rtol=1e-4)
+
+
+def test_score_norms_of_noisy_data():
+    """E|eps|^2 = sigma^2 tr(K^-1) when x is data and noise is added."""
+    x = DATA.sample(jax.random.key(0), (5000,))
+    found = jax.jit(typicality.score_norms)(jax.random.key(1), DENOISER, SCHEDULE, x, TS)
+    expected = [at(t)[1] ** 2 * np.trace(np.linalg.inv(at(t)[2])) for t in TS]
+    np.testing.assert_allclose(np.mean(np.square(found), axis=0), expected, rtol=0.06)
+
+
+def test_reconstruction_in_one_step():
+    """The mean squared error of the posterior mean is tr(sigma^2 C K^-1) / D."""
+    x = DATA.sample(jax.random.key(0), (5000,))
+    found = jax.jit(typicality.reconstruction_errors)(jax.random.key(1), DENOISER, SCHEDULE, x, TS)
+    expected = [at(t)[1] ** 2 * np.trace(COVARIANCE @ np.linalg.inv(at(t)[2])) / D for t in TS]
+    np.testing.assert_allclose(np.mean(found, axis=0), expected, rtol=0.06)
+
+
+def test_reconstruction_in_many_steps():
+    """The ODE maps the noisy point back by sqrt(C / K); the noise is that of the one-step version."""
+    key = jax.random.key(1)
+    run = functools.partial(typicality.reconstruction_errors, solver=sk.solvers.AdamsBashforth(), steps=40)
+    found = jax.jit(run)(key, DENOISER, SCHEDULE, X, TS)
+    for column, t, k in zip(found.T, TS, jax.random.split(key, 3), strict=True):
+        alpha, sigma, _ = at(t)
+        noisy = alpha * X + sigma * jax.random.normal(jax.random.split(k)[0], X.shape)
+        back = DATA.flow(noisy, (alpha, sigma), (1.0, 0.0))
+        np.testing.assert_allclose(column, np.mean((back - X) ** 2, axis=1), rtol=1e-2)
+
+
+def test_path_statistics():
+    """By a naive loop over the exact eps; the powers of sums of signed values keep their signs."""
+    ts = np.linspace(1.0, 0.0, 9)
+    below = X - 3.0
+    found = jax.jit(typicality.path_statistics)(DENOISER, SCHEDULE, below, ts)
+    x, path = below.astype(float), []
+    for t, s in zip(ts[::-1], [*ts[::-1][1:], None], strict=True):
+        alpha, sigma, k = at(t)
+        centred = np.linalg.solve(k, (x - alpha * MEAN).T).T
+        eps, x0 = sigma * centred, MEAN + alpha * centred @ COVARIANCE
+        path.append(eps)
+        if s is not None:
+            x = at(s)[0] * x0 + at(s)[1] * eps
+    path = np.stack(path, axis=1)  # (B, n, D)
+    slope = np.diff(path, axis=1) / np.diff(ts[::-1])[:, None]
+    total = lambda v, p: np.sum(v**p, axis=(1, 2))
+    expected = [*(total(path, p) for p in (1, 2, 3)), total(slope, 1), np.sqrt(total(slope, 2)), total(slope, 3)]
+    np.testing.assert_allclose(found, np.stack(expected, axis=1), rtol=1e-3, atol=1e-3)
+    assert np.all(expected[2] < 0)  # and a negative sum stays negative
+
+
+def test_score_curvature_exact_and_by_probes():
+    exact = jax.jit(typicality.score_curvature)(None, DENOISER, SCHEDULE, X, TS)
+    for column, t in zip(exact.T, TS, strict=True):
+        alpha, _, k = at(t)
+        score = np.linalg.solve(k, alpha * (X - MEAN).T).T
+        np.testing.assert_allclose(column, np.sum(score**2, 1) / np.trace(np.linalg.inv(k)), rtol=1e-4)
+    estimate = functools.partial(typicality.score_curvature, probes=1000)
+    found = jax.jit(estimate)(jax.random.key(0), DENOISER, SCHEDULE, X, TS)
+    np.testing.assert_allclose(found, exact, rtol=0.1)
+    # On noisy data both halves of the ratio have one mean: near 1 in high dimension.
+    wide = sk.densities.gaussian(jnp.zeros(400), std=1.5)
+    x = wide.sample(jax.random.key(1), (100,))
+    level = jnp.array([0.001])
+    one = sk.denoisers.exact_denoiser(wide, SCHEDULE)
+    ratio = jax.jit(typicality.score_curvature)(jax.random.key(0), one, SCHEDULE, x, level)  # one probe: C is isotropic
+    assert abs(float(ratio.mean()) - 1.0) < 0.03
+    assert float(ratio.std()) < 0.1
+
+
+def test_no_example_depends_on_another_and_trees_are_allowed():
+    tree = {"a": X[:, :2], "b": X[:, 2:].reshape(B, 3, 1)}
+    as_row = lambda x: jnp.concatenate([x["a"], x["b"].reshape(-1, 3)], axis=1)
+    as_tree = lambda x: {"a": x[:, :2], "b": x[:, 2:].reshape(-1, 3, 1)}
+    on_trees = lambda x, t: sk.Prediction(*map(as_tree, DENOISER(as_row(x), t)))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def all_of(denoiser, x):
+        grid = jnp.linspace(1.0, 0.0, 5)
+        return (
+            typicality.score_norms(None, denoiser, SCHEDULE, x, TS),
+            typicality.path_statistics(denoiser, SCHEDULE, x, grid),
+            typicality.score_curvature(None, denoiser, SCHEDULE, x, TS),
+        )
+
+    plain = lambda x, t: DENOISER(x, t)
+    each = jax.vmap(lambda x: all_of(plain, x[None]))(X)
+    for whole, of_tree, alone in zip(all_of(plain, X), all_of(on_trees, tree), each, strict=True):
+        np.testing.assert_allclose(of_tree, whole, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(alone[:, 0], whole, rtol=1e-4, atol=1e-4)
+
+
+def test_code_length():
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (2, 28, 28, 1), dtype=np.uint8)
+    slope = np.broadcast_to(np.arange(28, dtype=np.uint8)[:, None, None] * 5, (2, 28, 28, 1))
+    flat = np.zeros((2, 28, 28, 1), np.uint8)
+    bits = [typicality.code_length(x)[0] for x in (noise, slope, flat)]
+    assert bits[0] > 8 * 28 * 28 > 10 * bits[1] > bits[1] >= bits[2]
+    plain = 8 * len(zlib.compress(slope[0].tobytes(), 9))
+    assert bits[1] < plain  # the filters find the slope
+    # PNG's own decoder undoes Paeth: here the encoder is checked against the definition, pixel by pixel
+    image = rng.integers(0, 256, (1, 4, 5, 2), dtype=np.uint8)
+    wide = np.pad(image[0].astype(int), ((1, 0), (1, 0), (0, 0)))
+    expected = np.zeros_like(image[0])
+    for i, j, c in np.ndindex(4, 5, 2):
+        a, b, d = wide[i + 1, j, c], wide[i, j + 1, c], wide[i, j, c]
+        nearest = min((abs(a + b - d - a), 0, a), (abs(a + b - d - b), 1, b), (abs(a + b - d - d), 2, d))[2]
+        expected[i, j, c] = (int(image[0, i, j, c]) - nearest) % 256
+    from scorekit.typicality.complexity import _paeth
+
+    left, above, corner = wide[1:, :-1], wide[:-1, 1:], wide[:-1, :-1]
+    np.testing.assert_array_equal((image[0] - _paeth(left, above, corner)).astype(np.uint8), expected)
+    corrected = typicality.complexity_corrected(np.log(2.0) * np.array([-3000.0, -100.0]), flat)
+    np.testing.assert_allclose(corrected, np.array([3000.0, 100.0]) - bits[2])
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match=r"ts must be in \(0, 1\], got \[0\. +0\.5\]"):
+        typicality.score_norms(None, DENOISER, SCHEDULE, X, np.array([0.0, 0.5]))
+    with pytest.raises(ValueError, match="steps must be >= 1, got 0"):
+        typicality.reconstruction_errors(jax.random.key(0), DENOISER, SCHEDULE, X, TS, steps=0)
+    with pytest.raises(ValueError, match="ts must decrease strictly"):
+        typicality.path_statistics(DENOISER, SCHEDULE, X, np.array([0.1, 0.5]))
+    with pytest.raises(ValueError, match="probes must be >= 1, got 0"):
+        typicality.score_curvature(None, DENOISER, SCHEDULE, X, TS, probes=0)
+    with pytest.raises(ValueError, match=r"x must be uint8 with shape \(B, H, W, C\), got float32"):
+        typicality.code_length(np.zeros((1, 2, 2, 1), np.float32))
