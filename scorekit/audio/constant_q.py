@@ -1,19 +1,18 @@
 """A constant-Q transform that is exactly invertible: a painless, tight, non-stationary Gabor frame.
 
-Band ``k`` is centred on ``f_k = f_min 2^((k - 1) / bins_per_octave)`` and reaches from ``f_{k-1}`` to ``f_{k+1}``, so that
-the ratio of centre to width is the same for all. Its filter is a window over the Fourier transform of the whole signal,
+Band ``k`` is centred on ``f_k = f_min 2^((k - 1) / bins_per_octave)`` and reaches from ``f_{k-1}`` to ``f_{k+1}``, so
+that centre over width is the same for all. Its filter is a window over the Fourier transform of the whole signal,
 
     g_k(f) = sin(pi/2 cos^2(pi/2 d)),    d = |log2(f / f_k)| bins_per_octave < 1,
 
 and two more, band 0 below ``f_min`` and the last one above ``f_max``, complete ``sum_k g_k^2 = 1``. The part of the
-transform in a band has at most ``M`` bins and is turned back by an inverse transform of length ``M``, which loses nothing
-(the frame is "painless"). With one ``M`` for all bands the frame is tight, hence its own dual: the inverse is the
-transpose, and energies are the same on both sides.
+transform in a band has at most ``M`` bins and is turned back by an inverse transform of length ``M``, which loses
+nothing (the frame is "painless"). With one ``M`` for all bands the frame is tight, hence its own dual: the inverse is
+the transpose, and energies are the same on both sides.
 
 The transform is of a whole clip and wraps around its ends.
 """
 
-import dataclasses
 import math
 
 import jax.numpy as jnp

@@ -16,7 +16,7 @@ FLOOR_DB = -100.0
 LSD_WINDOW = 0.064
 """The Hann window of the log-spectral distance, in seconds; the hop is a quarter of it."""
 WINDOWS = (0.010, 0.025, 0.050)
-"""The Hann windows of the multi-resolution loss, in seconds; the hop is a fifth, the transform 1.5 to 3 times as long."""
+"""The Hann windows of the multi-resolution loss, in seconds; hops are a fifth, transforms 1.5 to 3 times as long."""
 
 
 def spectral_convergence(estimate: ArrayLike, reference: ArrayLike) -> Array:

@@ -70,7 +70,7 @@ def griffin_lim(
     check(lambda m: (m >= 0) & (m < 2), "in [0, 2)", momentum=momentum)
     magnitudes = jnp.asarray(magnitudes)
     if not jnp.issubdtype(magnitudes.dtype, jnp.floating):
-        raise ValueError(f"magnitudes must be magnitudes of a floating type, got {magnitudes.dtype}")
+        raise ValueError(f"magnitudes must be of a floating type, got {magnitudes.dtype}")
     magnitudes = magnitudes.astype(jnp.promote_types(magnitudes.dtype, jnp.float32))
     norm = lambda spectrum: jnp.sqrt(jnp.sum(_both_halves(spectrum**2, jnp.size(window)), axis=(-2, -1)))
     total = norm(magnitudes)

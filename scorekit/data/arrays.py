@@ -105,8 +105,8 @@ def _builder(name: str, data_dir: str | os.PathLike | None):
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.registered import DatasetNotFoundError
 
-    import scorekit.data.digits  # noqa: F401  (registers sklearn_digits)
-    import scorekit.data.notes  # noqa: F401  (registers soundfont_notes)
+    import scorekit.data.digits
+    import scorekit.data.notes
     import scorekit.data.phrases  # noqa: F401  (registers soundfont_phrases)
 
     folder = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))

@@ -1,7 +1,7 @@
 """Short polyphonic phrases with their piano roll, drawn from a seed and rendered from General MIDI instruments.
 
-Importing this module registers the TFDS builder ``soundfont_phrases`` with the configs ``4khz``, ``8khz`` and ``16khz``.
-About the font and its licence see :mod:`scorekit.data.notes`.
+Importing this module registers the TFDS builder ``soundfont_phrases`` with the configs ``4khz``, ``8khz`` and
+``16khz``. About the font and its licence see :mod:`scorekit.data.notes`.
 """
 
 import dataclasses
@@ -21,15 +21,15 @@ FRAME_RATE = 62.5
 RELEASE = 1.0
 """How long a note may ring on after its key is released, in seconds."""
 PROGRAMS = (0, 4, 11, 16, 24, 40, 48, 56, 71, 73)
-"""Instruments of clear pitch: piano, electric piano, vibraphone, organ, guitar, violin, strings, trumpet, clarinet, flute."""
+"""Piano, electric piano, vibraphone, organ, guitar, violin, strings, trumpet, clarinet and flute."""
 
 _SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10))
 _CHORDS = ((0, 4, 5, 3), (0, 5, 3, 4), (0, 3, 4, 0), (5, 3, 0, 4), (0, 1, 4, 0))
 
 _DESCRIPTION = """\
-Phrases of 4.096 s for one instrument, drawn from a seed: a progression of four chords in a major or minor key, a bass and
-a melody over it, at 70 to 130 beats a minute, rendered from the sampled instruments of the SoundFont TimGM6mb. ``roll``
-holds, for each frame of 16 ms and each MIDI pitch, the velocity of the key that is down, or 0.
+Phrases of 4.096 s for one instrument, drawn from a seed: a progression of four chords in a major or minor key, a bass
+and a melody over it, at 70 to 130 beats a minute, rendered from the sampled instruments of the SoundFont TimGM6mb.
+``roll`` holds, for each frame of 16 ms and each MIDI pitch, the velocity of the key that is down, or 0.
 """
 
 

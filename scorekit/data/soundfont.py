@@ -1,8 +1,9 @@
 """Reads SoundFont 2 files: which recordings an instrument plays at a pitch and velocity, and how.
 
-The font by default is TimGM6mb (Tim Brechbill), the General MIDI font that the package pretty_midi carries: 520 recordings, most of
-real instruments. It is under the GNU GPL, version 2; scorekit does not ship it. It is read where pip has put it, and sounds are
-rendered from it on the user's machine. Any other SoundFont 2 file of uncompressed 16-bit samples will do (.sf2, not .sf3).
+The font by default is TimGM6mb (Tim Brechbill), the General MIDI font that the package pretty_midi carries: 520
+recordings, most of real instruments. It is under the GNU GPL, version 2; scorekit does not ship it. It is read where
+pip has put it, and sounds are rendered from it on the user's machine. Any other SoundFont 2 file of uncompressed 16-bit
+samples will do (.sf2, not .sf3).
 
 Source: Creative Technology 2001, "SoundFont technical specification 2.04".
 """
@@ -58,8 +59,8 @@ GENERATORS = {
     56: "scale_tuning",
     58: "root_key",
 }
-"""The parameters that are read, by their number in the file. Vibrato, tremolo, pitch envelopes, chorus, reverb and modulators
-are not."""
+"""The parameters that are read, by their number in the file. Vibrato, tremolo, pitch envelopes, chorus, reverb and
+modulators are not."""
 DEFAULTS = {
     **dict.fromkeys(GENERATORS.values(), 0),
     **dict.fromkeys(("delay", "attack", "hold", "decay", "release"), -12000),
@@ -83,8 +84,11 @@ _RECORDS = {
     b"pgen": _GENERATOR,
     b"igen": _GENERATOR,
     b"shdr": np.dtype(
-        [*_NAMED, *((field, "<u4") for field in ("start", "end", "loop_start", "loop_end", "rate"))]
-        + [("key", "u1"), ("correction", "i1"), ("link", "<u2"), ("type", "<u2")]
+        [
+            *_NAMED,
+            *((field, "<u4") for field in ("start", "end", "loop_start", "loop_end", "rate")),
+            *(("key", "u1"), ("correction", "i1"), ("link", "<u2"), ("type", "<u2")),
+        ]
     ),
 }
 
@@ -143,7 +147,9 @@ def default_path() -> str:
     spec = importlib.util.find_spec("pretty_midi")
     path = os.path.join(os.path.dirname(spec.origin), "TimGM6mb.sf2") if spec and spec.origin else ""
     if not os.path.exists(path):
-        raise ValueError("path must name a SoundFont, or pretty_midi, which carries one, be installed: pip install pretty_midi")
+        raise ValueError(
+            "path must name a SoundFont, or pretty_midi, which carries one, be installed: pip install pretty_midi"
+        )
     return path
 
 
@@ -215,7 +221,11 @@ def _bags(tables, owners: bytes, bags: bytes, generators: bytes, index: int) -> 
     shared: dict[str, int] = {}
     for place in range(first, last):
         a, b = (int(tables[bags][i]["generator"]) for i in (place, place + 1))
-        read = {GENERATORS[int(g["kind"])]: int(g["amount"]) for g in tables[generators][a:b] if int(g["kind"]) in GENERATORS}
+        read = {
+            GENERATORS[int(g["kind"])]: int(g["amount"])
+            for g in tables[generators][a:b]
+            if int(g["kind"]) in GENERATORS
+        }
         if place == first and not {"instrument", "sample"} & set(read):
             shared = read
         yield {**shared, **read}

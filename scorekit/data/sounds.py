@@ -60,7 +60,7 @@ class PhraseSet:
 def load_notes(name: str, split: str, data_dir: str | os.PathLike | None = None) -> NoteSet:
     """Reads a split of a set of single notes into memory.
 
-    ``soundfont_notes/4khz``, ``/8khz`` and ``/16khz`` are rendered on first use, from recordings that pip has installed.
+    ``soundfont_notes/4khz``, ``/8khz`` and ``/16khz`` are rendered on first use from recordings that pip has installed.
     The official ``nsynth`` (``nsynth/full``, ``nsynth/gansynth_subset``) is read where it lies prepared in
     ``data_dir``: only TensorFlow and apache-beam can prepare it.
 

@@ -1,9 +1,10 @@
 """Renders notes of a SoundFont at any sample rate, on the host.
 
-The recording of a zone, its loop repeated for as long as the note lasts, is resampled once, from its own rate times the shift in pitch to
-the rate that is wanted: transposed and band-limited in one step, so that low sample rates do not alias. A low-pass filter that follows the
-zone's modulation envelope and a volume envelope follow. Left out are vibrato, tremolo and pitch envelopes (pitches are steady), panning
-(the sum of both ears is returned) and effects; loudness is ``(velocity / 127)^2`` as the specification has it.
+The recording of a zone, its loop repeated for as long as the note lasts, is resampled once, from its own rate times the
+shift in pitch to the rate that is wanted: transposed and band-limited in one step, so that low rates do not alias. Then
+come a low-pass filter, its corner moved by the modulation envelope of the zone, and the volume envelope. Left out
+are vibrato, tremolo and pitch envelopes (pitches are steady), panning (the sum of both ears is returned) and effects.
+Loudness is ``(velocity / 127)^2``, as the specification has it.
 """
 
 import functools

@@ -1,8 +1,8 @@
 """Mel scales, filter banks and spectrograms against numbers that librosa computed once.
 
-All golden numbers: librosa 0.11.0, ``librosa.filters.mel(sr=8000, n_fft=256, n_mels=20, fmin=60, fmax=3800, htk=, norm=,
-dtype=float64)`` and ``librosa.feature.melspectrogram(..., hop_length=80, pad_mode="constant", power=)`` of the float64 signal below.
-librosa is no dependency, not even of the tests.
+All golden numbers: librosa 0.11.0, ``librosa.filters.mel(sr=8000, n_fft=256, n_mels=20, fmin=60, fmax=3800, htk=,
+norm=)`` and ``librosa.feature.melspectrogram(..., hop_length=80, pad_mode="constant", power=)`` of the float64 signal
+below. librosa is no dependency, not even of the tests.
 """
 
 import jax

@@ -67,8 +67,10 @@ def test_it_is_librosas():
 
 @pytest.mark.parametrize(
     ("length", "size", "hop", "window_length"),
-    [(1000, 256, 64, 256), (997, 256, 100, 256), (64, 256, 90, 256), (1, 8, 3, 8), (501, 255, 85, 255)]
-    + [(1000, 256, 230, 256), (1003, 512, 60, 240), (300, 16, 16, 16), (40, 8, 1, 8)],
+    [
+        *((1000, 256, 64, 256), (997, 256, 100, 256), (64, 256, 90, 256), (1, 8, 3, 8), (501, 255, 85, 255)),
+        *((1000, 256, 230, 256), (1003, 512, 60, 240), (300, 16, 16, 16), (40, 8, 1, 8)),
+    ],
 )
 def test_the_inverse_is_exact_and_as_long(length, size, hop, window_length):
     window = hann(window_length, size) if hop < window_length else np.ones(size)
