@@ -57,18 +57,7 @@ def load(name: str, split: str, data_dir: str | os.PathLike | None = None) -> Im
     builder = _builder(name, data_dir)
     num_classes = _check_features(name, builder.info.features)
     builder = _prepare(builder, name, data_dir)
-    try:
-        source = builder.as_data_source(split)  # type: ignore[call-arg]  (hidden by a decorator)
-    except Exception as error:
-        if not builder.info.splits:
-            raise ValueError(f"data_dir={data_dir!s}: {_unusable(builder)}") from error
-        raise ValueError(
-            f"split must select examples of {sorted(builder.info.splits)}, as in 'train[:80%]', got {split!r}: {error}"
-        ) from error
-    try:
-        examples = source.__getitems__(list(range(len(source))))
-    except Exception as error:
-        raise ValueError(f"data_dir={data_dir!s}: {_unusable(builder)} ({error})") from error
+    examples = read_split(builder, split)
     return ImageSet(
         x=np.stack([example["image"] for example in examples]),
         label=np.asarray([example["label"] for example in examples], np.int32),
@@ -78,12 +67,47 @@ def load(name: str, split: str, data_dir: str | os.PathLike | None = None) -> Im
     )
 
 
+def prepared(name: str, data_dir: str | os.PathLike | None = None):
+    """The TFDS builder of this name, its set prepared in ``data_dir`` if it was not.
+
+    Raises:
+      ValueError: if the name is unknown, or the set cannot be downloaded, written or read; the message says what to do.
+    """
+    return _prepare(_builder(name, data_dir), name, data_dir)
+
+
+def read_split(builder, split: str) -> list[dict]:
+    """All examples of a split of a prepared set, in TFDS's fixed order.
+
+    Args:
+      builder: of TFDS, its set prepared.
+      split: such as ``"train"``, ``"train[:80%]"`` or ``"train+test"``.
+
+    Raises:
+      ValueError: if the split is unknown or its files are damaged.
+    """
+    try:
+        source = builder.as_data_source(split)  # type: ignore[call-arg]  (hidden by a decorator)
+    except Exception as error:
+        if not builder.info.splits:
+            raise ValueError(_unusable(builder)) from error
+        raise ValueError(
+            f"split must select examples of {sorted(builder.info.splits)}, as in 'train[:80%]', got {split!r}: {error}"
+        ) from error
+    try:
+        return source.__getitems__(list(range(len(source))))
+    except Exception as error:
+        raise ValueError(f"{_unusable(builder)} ({error})") from error
+
+
 def _builder(name: str, data_dir: str | os.PathLike | None):
     """The TFDS builder of this name, writing array_record files."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.registered import DatasetNotFoundError
 
-    import scorekit.data.digits  # noqa: F401  (registers sklearn_digits)
+    import scorekit.data.digits
+    import scorekit.data.notes
+    import scorekit.data.phrases  # noqa: F401  (registers soundfont_phrases)
 
     folder = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
     try:
@@ -123,6 +147,8 @@ def _advice(name: str, data_dir: str | os.PathLike | None, error: Exception) -> 
         )
     elif isinstance(error, OSError):
         remedy = "data_dir must be a folder that can be written, with enough space"
+    elif isinstance(error, ImportError) and "scorekit[audio]" in str(error):
+        remedy = "a package is missing"
     elif isinstance(error, ImportError):
         remedy = "this set needs TensorFlow to be prepared: pip install tensorflow-cpu"
     else:
@@ -131,7 +157,7 @@ def _advice(name: str, data_dir: str | os.PathLike | None, error: Exception) -> 
 
 
 def _unusable(builder) -> str:
-    return f"{builder.data_path} is damaged or incomplete; delete it to have it prepared again"
+    return f"data_dir: {builder.data_path} is damaged or incomplete; delete it to have it prepared again"
 
 
 def _check_features(name: str, features) -> int:

@@ -1,11 +1,12 @@
-"""Lets the official TFDS builders of small image sets prepare themselves where TensorFlow is not installed.
+"""Lets official TFDS builders of small image sets prepare themselves, and sets of sounds be read, without TensorFlow.
 
 TFDS 4.9.10 writes and reads array_record files without TensorFlow, yet its archive extractor and some builders
-open files through ``tf.io.gfile``, and its image feature encodes arrays through ``tf.image``. While the context
-below is open, a stand-in with the handful of functions they call takes TensorFlow's place. It reaches into private
-names of that version; where they are missing, nothing is replaced and TFDS asks for TensorFlow as usual.
+open files through ``tf.io.gfile``, its image feature encodes arrays through ``tf.image``, and its audio feature asks
+``tf.dtypes`` for a type. While the context below is open, a stand-in with the handful of functions they call takes
+TensorFlow's place. It reaches into private names of that version; where they are missing, nothing is replaced and TFDS
+asks for TensorFlow as usual.
 
-Known to suffice for mnist, fashion_mnist, cifar10 and svhn_cropped.
+Known to suffice for mnist, fashion_mnist, cifar10 and svhn_cropped, and for reading nsynth.
 """
 
 import contextlib
@@ -35,6 +36,7 @@ class _StandIn(types.ModuleType):
             )
         )
         self.compat = types.SimpleNamespace(as_text=_as_text)
+        self.dtypes = types.SimpleNamespace(as_dtype=np.dtype)
 
     def __getattr__(self, name: str):
         raise ImportError(f"tf.{name} needs TensorFlow: pip install tensorflow-cpu")

@@ -1,0 +1,82 @@
+"""Audio: signals as arrays ``(..., length)``, their representations, and files.
+
+Everything but :mod:`scorekit.audio.files` needs jax and numpy only; that one reads, writes and resamples on the host
+(``pip install 'scorekit[audio]'``).
+"""
+
+from scorekit.audio.constant_q import ConstantQ, constant_q, constant_q_frame, inverse_constant_q
+from scorekit.audio.distances import log_spectral_distance, multi_resolution_stft_loss, spectral_convergence
+from scorekit.audio.files import Sound, read, resample, write
+from scorekit.audio.frequency import (
+    decode_spectrum,
+    encode_spectrum,
+    frequency_to_hz,
+    instantaneous_frequency,
+    phase_from_frequency,
+)
+from scorekit.audio.griffin_lim import GriffinLim, griffin_lim
+from scorekit.audio.mel import hz_to_mel, log_mel, mel_filter_bank, mel_spectrogram, mel_to_hz
+from scorekit.audio.pcm import (
+    float_to_pcm,
+    mu_law_compress,
+    mu_law_decode,
+    mu_law_encode,
+    mu_law_expand,
+    pcm_to_float,
+)
+from scorekit.audio.stft import (
+    frame,
+    from_polar,
+    hann,
+    istft,
+    magnitude,
+    num_frames,
+    overlap_add,
+    phase,
+    random_phase,
+    randomise_phase,
+    stft,
+)
+
+__all__ = [
+    "ConstantQ",
+    "GriffinLim",
+    "Sound",
+    "constant_q",
+    "constant_q_frame",
+    "decode_spectrum",
+    "encode_spectrum",
+    "float_to_pcm",
+    "frame",
+    "frequency_to_hz",
+    "from_polar",
+    "griffin_lim",
+    "hann",
+    "hz_to_mel",
+    "instantaneous_frequency",
+    "inverse_constant_q",
+    "istft",
+    "log_mel",
+    "log_spectral_distance",
+    "magnitude",
+    "mel_filter_bank",
+    "mel_spectrogram",
+    "mel_to_hz",
+    "mu_law_compress",
+    "mu_law_decode",
+    "mu_law_encode",
+    "mu_law_expand",
+    "multi_resolution_stft_loss",
+    "num_frames",
+    "overlap_add",
+    "pcm_to_float",
+    "phase",
+    "phase_from_frequency",
+    "random_phase",
+    "randomise_phase",
+    "read",
+    "resample",
+    "spectral_convergence",
+    "stft",
+    "write",
+]

@@ -1,0 +1,185 @@
+"""A constant-Q transform that is exactly invertible: a painless, tight, non-stationary Gabor frame.
+
+Band ``k`` is centred on ``f_k = f_min 2^((k - 1) / bins_per_octave)`` and reaches from ``f_{k-1}`` to ``f_{k+1}``, so
+that centre over width is the same for all. Its filter is a window over the Fourier transform of the whole signal,
+
+    g_k(f) = sin(pi/2 cos^2(pi/2 d)),    d = |log2(f / f_k)| bins_per_octave < 1,
+
+and two more, band 0 below ``f_min`` and the last one above ``f_max``, complete ``sum_k g_k^2 = 1``. The part of the
+transform in a band has at most ``M`` bins and is turned back by an inverse transform of length ``M``, which loses
+nothing (the frame is "painless"). With one ``M`` for all bands the frame is tight, hence its own dual: the inverse is
+the transpose, and energies are the same on both sides.
+
+The transform is of a whole clip and wraps around its ends.
+"""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.trees import pytree_dataclass, static
+from scorekit.typing import Array, ArrayLike
+
+
+@pytree_dataclass
+class ConstantQ:
+    """A frame for real signals of one length, made by :func:`constant_q_frame`.
+
+    Attributes:
+      frequencies: the centres of the bands in Hz, ``(bands,)``; 0 and half the sample rate at the ends.
+      bins: the bins of the signal's transform that a band's own transform holds, ``(bands, M)``; the band's centre is
+        at place 0, the bins above it follow, and those below it end the row.
+      weights: the filters at these bins, ``(bands, M)``; 0 at places that a narrow band leaves empty.
+      length: of the signal, in samples.
+    """
+
+    frequencies: ArrayLike
+    bins: ArrayLike
+    weights: ArrayLike
+    length: int = static()
+
+
+def constant_q_frame(
+    length: int,
+    sample_rate: float,
+    *,
+    f_min: float,
+    f_max: float | None = None,
+    bins_per_octave: int = 12,
+    columns: int | None = None,
+) -> ConstantQ:
+    """The frame for signals of a given length, computed on the host in float64.
+
+    Args:
+      length: of the signal, in samples.
+      sample_rate: in Hz.
+      f_min: the centre of band 1, in Hz.
+      f_max: no band is centred above it, in Hz, and the highest band ends below half the sample rate; ``None`` is as
+        high as that allows.
+      bins_per_octave: bands to an octave, >= 1.
+      columns: ``M``, the number of coefficients in a band; ``None`` is what the widest band needs, and may be prime.
+
+    Returns:
+      The frame. Its coefficients are ``sample_rate M / length`` a second in every band.
+
+    Raises:
+      ValueError: if a value is out of range, or the clip is too short for the narrowest band to hold a bin.
+
+    Source: Balazs et al. 2011, "Theory, implementation and applications of nonstationary Gabor frames"; Velasco et al.
+    2011, "Constructing an invertible constant-Q transform with non-stationary Gabor frames".
+
+    >>> frame = constant_q_frame(8000, 8000, f_min=110.0)
+    >>> frame.frequencies[:4].round(2).tolist(), frame.bins.shape
+    ([0.0, 110.0, 116.54, 123.47], (64, 432))
+    """
+    nyquist = sample_rate / 2.0
+    if bins_per_octave < 1:
+        raise ValueError(f"bins_per_octave must be an integer >= 1, got {bins_per_octave}")
+    step = 2.0 ** (1.0 / bins_per_octave)
+    highest = nyquist / step if f_max is None else f_max
+    if not 0.0 < f_min <= highest <= nyquist / step:
+        raise ValueError(
+            f"f_min, f_max must satisfy 0 < f_min <= f_max <= {nyquist / step:.6g} Hz, got f_min={f_min}, f_max={f_max}"
+        )
+    octaves = np.arange(1 + math.floor(bins_per_octave * math.log2(highest / f_min) + 1e-9)) / bins_per_octave
+    centres = np.array([0.0, *(f_min * 2.0**octaves), nyquist])
+    filters = _filters(np.arange(length // 2 + 1) * (sample_rate / length), centres, bins_per_octave)
+    if not np.all(np.any(filters, axis=1)):
+        raise ValueError(
+            f"length must leave a bin of the transform to every band, got {length} samples;"
+            f" {math.ceil(sample_rate / (f_min * (step - 1.0 / step)))} are enough for f_min={f_min} Hz"
+        )
+    widest = max(int(np.ptp(np.flatnonzero(row))) + 1 for row in filters)
+    if columns is not None and columns < widest:
+        raise ValueError(f"columns must be at least {widest}, the bins of the widest band, got {columns}")
+    middles = np.round(centres * (length / sample_rate)).astype(int)
+    rows = [_row(row, middle, columns or widest) for row, middle in zip(filters, middles, strict=True)]
+    bins, weights = (np.stack(part) for part in zip(*rows, strict=True))
+    return ConstantQ(frequencies=centres, bins=bins, weights=weights, length=length)
+
+
+def _filters(f: np.ndarray, centres: np.ndarray, bins_per_octave: int) -> np.ndarray:
+    """The filters ``(bands, bins)`` at the frequencies ``f``; the squares of a column sum to 1."""
+    log_f = np.log2(np.maximum(f, 1e-9 * centres[1]))
+    distance = np.abs(log_f - np.log2(centres[1:-1, None])) * bins_per_octave
+    inner = np.where(distance < 1.0, np.sin(np.pi / 2.0 * np.cos(np.pi / 2.0 * distance) ** 2), 0.0)
+    rest = np.sqrt(np.maximum(1.0 - np.sum(inner**2, axis=0), 0.0))
+    return np.stack([np.where(f < centres[1], rest, 0.0), *inner, np.where(f > centres[-2], rest, 0.0)])
+
+
+def _row(weights: np.ndarray, middle: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """The bins of a band and its weights there, in the order of the band's own transform."""
+    bins = np.flatnonzero(weights)[0] + np.arange(columns)
+    place = (bins - middle) % columns
+    row_bins, row_weights = np.empty(columns, np.int32), np.empty(columns)
+    row_bins[place] = np.minimum(bins, len(weights) - 1)
+    row_weights[place] = np.where(bins < len(weights), weights[row_bins[place]], 0.0)
+    return row_bins, row_weights
+
+
+def _scale(length: int, dtype) -> np.ndarray:
+    """What makes the squares of half a spectrum sum to the energy of the signal."""
+    bins = np.arange(length // 2 + 1)
+    return np.sqrt(np.where((bins == 0) | (2 * bins == length), 1.0, 2.0) / length).astype(dtype)
+
+
+def constant_q(x: ArrayLike, frame: ConstantQ) -> Array:
+    """The coefficients of a real signal, with the energy of the signal.
+
+    Row ``k`` is the signal's part in band ``k``, analytic and moved down by the band's centre so that a steady partial
+    turns slowly; column ``m`` is the time ``m length / M`` in samples.
+
+    Args:
+      x: ``(..., length)``.
+      frame: from :func:`constant_q_frame`.
+
+    Returns:
+      Complex ``(..., bands, M)``.
+
+    Raises:
+      ValueError: if the length is not the frame's.
+
+    >>> frame = constant_q_frame(4000, 8000, f_min=110.0)
+    >>> a = jnp.sin(2 * jnp.pi * 440.0 / 8000.0 * jnp.arange(4000))
+    >>> loudest = jnp.argmax(jnp.abs(constant_q(a, frame)).sum(axis=-1))
+    >>> round(float(frame.frequencies[loudest]), 2)
+    440.0
+    """
+    x = jnp.asarray(x)
+    if x.shape[-1:] != (frame.length,):
+        raise ValueError(f"x must be (..., {frame.length}), the length of the frame, got {x.shape}")
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    spectrum = jnp.fft.rfft(x) * _scale(frame.length, x.dtype)
+    return jnp.fft.ifft(spectrum[..., frame.bins] * jnp.asarray(frame.weights, x.dtype), norm="ortho")
+
+
+def inverse_constant_q(coefficients: ArrayLike, frame: ConstantQ) -> Array:
+    """The signal of these coefficients: the inverse of :func:`constant_q`, and its transpose.
+
+    Of coefficients that no signal has it gives the signal whose own are nearest.
+
+    Args:
+      coefficients: complex ``(..., bands, M)``.
+      frame: the one they were made with.
+
+    Returns:
+      Real ``(..., length)``.
+
+    Raises:
+      ValueError: if the shape is not the frame's.
+
+    >>> import jax
+    >>> frame = constant_q_frame(4001, 8000, f_min=110.0, f_max=2000.0)
+    >>> x = jax.random.normal(jax.random.key(0), (2, 4001))
+    >>> bool(jnp.abs(inverse_constant_q(constant_q(x, frame), frame) - x).max() < 1e-5)
+    True
+    """
+    coefficients = jnp.asarray(coefficients)
+    if coefficients.shape[-2:] != jnp.shape(frame.bins):
+        raise ValueError(f"coefficients must be (..., {jnp.shape(frame.bins)}), got {coefficients.shape}")
+    parts = jnp.fft.fft(coefficients, norm="ortho")
+    dtype = jnp.finfo(parts.dtype).dtype
+    parts = parts * jnp.asarray(frame.weights, dtype)
+    total = jnp.zeros((*parts.shape[:-2], frame.length // 2 + 1), parts.dtype).at[..., frame.bins].add(parts)
+    return jnp.fft.irfft(total / _scale(frame.length, dtype), frame.length)

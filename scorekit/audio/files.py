@@ -1,0 +1,121 @@
+"""Sound files and changes of sample rate, on the host: libsndfile through soundfile, and the SoX resampler.
+
+Arrays here put time last, ``(length,)`` or ``(channels, length)``, as everywhere in this package; the libraries put it
+first.
+"""
+
+import os
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from scorekit.typing import ArrayLike
+
+Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
+
+
+class Sound(NamedTuple):
+    """A recording.
+
+    Attributes:
+      x: float32 ``(length,)``, or ``(channels, length)`` if there are several.
+      sample_rate: in Hz.
+    """
+
+    x: np.ndarray
+    sample_rate: int
+
+
+def read(path: str | os.PathLike, *, sample_rate: int | None = None, mono: bool = False) -> Sound:
+    """Reads a WAV, FLAC, Ogg, MP3 or other file that libsndfile knows.
+
+    Args:
+      path: of the file.
+      sample_rate: resample to this rate, in Hz; ``None`` keeps the file's.
+      mono: whether to average the channels.
+
+    Returns:
+      The sound; full scale of integer formats is [-1, 1).
+
+    Raises:
+      ValueError: if the file cannot be read as sound.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(folder + "/a.flac", np.array([0.0, 0.5, -0.5]), 8000)
+    ...     sound = read(folder + "/a.flac")
+    >>> sound.x.tolist(), sound.sample_rate
+    ([0.0, 0.5, -0.5], 8000)
+    """
+    import soundfile
+
+    try:
+        x, rate = soundfile.read(os.fspath(path), dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise ValueError(f"path must be a sound file that can be read, got {os.fspath(path)!r}: {error}") from error
+    x = x.mean(axis=1) if mono or x.shape[1] == 1 else x.T
+    x = np.ascontiguousarray(x)
+    return Sound(x, rate) if sample_rate is None else Sound(resample(x, rate, sample_rate), sample_rate)
+
+
+def write(path: str | os.PathLike, x: ArrayLike, sample_rate: int, *, subtype: Subtype = "PCM_16") -> None:
+    """Writes a sound file; the suffix names the format: ``.wav``, ``.flac``, ...
+
+    Integer formats round, without dither, and clip what exceeds full scale; for dither see
+    :func:`scorekit.audio.pcm.float_to_pcm`, whose codes over full scale are written without further loss.
+
+    Args:
+      path: of the file; its folder must exist.
+      x: floats ``(length,)`` or ``(channels, length)``, full scale [-1, 1).
+      sample_rate: in Hz.
+      subtype: ``"PCM_16"``, ``"PCM_24"`` or, in WAV only, ``"FLOAT"``.
+
+    Raises:
+      ValueError: if the shape or a value is not allowed or the file cannot be written.
+
+    >>> write("/nowhere/a.wav", np.zeros(8), 8000)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: path must be a file that can be written as PCM_16, got '/nowhere/a.wav': ...
+    """
+    import soundfile
+
+    x = np.asarray(x, np.float32)
+    if x.ndim not in (1, 2):
+        raise ValueError(f"x must be (length,) or (channels, length), got {x.shape}")
+    if not np.all(np.isfinite(x)):
+        raise ValueError(f"x must be finite, got {np.sum(~np.isfinite(x))} values that are not")
+    if subtype != "FLOAT":
+        x = np.clip(x, -1.0, 1.0)
+    try:
+        soundfile.write(os.fspath(path), x.T, sample_rate, subtype=subtype)
+    except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"path must be a file that can be written as {subtype}, got {os.fspath(path)!r}: {error}"
+        ) from error
+
+
+def resample(x: ArrayLike, rate_from: float, rate_to: float) -> np.ndarray:
+    """Changes the sample rate, band-limited and without delay (SoX, high quality).
+
+    Args:
+      x: floats ``(..., length)``.
+      rate_from: in Hz.
+      rate_to: in Hz.
+
+    Returns:
+      float32 ``(..., about length rate_to / rate_from)``.
+
+    Raises:
+      ValueError: if a rate is not positive.
+
+    >>> resample(np.zeros((2, 16000)), 16000, 4000).shape
+    (2, 4000)
+    """
+    import soxr
+
+    if not (rate_from > 0 and rate_to > 0):
+        raise ValueError(f"rate_from, rate_to must be > 0 Hz, got {rate_from}, {rate_to}")
+    x = np.asarray(x, np.float32)
+    columns = x.reshape(-1, x.shape[-1]).T
+    y = soxr.resample(np.ascontiguousarray(columns), rate_from, rate_to)
+    return np.ascontiguousarray(y.T).reshape(*x.shape[:-1], -1)

@@ -1,0 +1,114 @@
+"""Spectrograms as GANSynth sees them: log-magnitude and instantaneous frequency, and back without loss.
+
+The phase of a steady partial turns by the same angle from each frame to the next. Its rate of turning, the phase
+unwrapped along time and differenced, is then constant where the phase itself looks like noise.
+
+Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis", section 2 (arXiv:1902.08710).
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.audio.stft import from_polar, magnitude, phase
+from scorekit.typing import Array, ArrayLike
+
+
+def instantaneous_frequency(phase: ArrayLike) -> Array:
+    """The turn of the phase from frame to frame, in half turns: ``diff(unwrap(phase)) / pi``.
+
+    Args:
+      phase: in radians, ``(..., frames, bins)``.
+
+    Returns:
+      Values in [-1, 1], shaped like ``phase``; the first frame holds its phase itself, over pi.
+
+    >>> f = instantaneous_frequency(jnp.array([[0.5], [2.5], [-1.783]]))  # 2 radians a frame, wrapped
+    >>> [round(float(x) * math.pi, 3) for x in f[:, 0]]
+    [0.5, 2.0, 2.0]
+    """
+    phase = jnp.asarray(phase)
+    turns = jnp.diff(phase, axis=-2, prepend=jnp.zeros_like(phase[..., :1, :])) / math.pi
+    return _wrap(turns)
+
+
+def phase_from_frequency(frequency: ArrayLike) -> Array:
+    """The inverse of :func:`instantaneous_frequency`: the cumulative sum over frames, in radians.
+
+    The sum is kept within a turn all along, so that rounding does not grow with the phase.
+
+    Args:
+      frequency: in half turns a frame, ``(..., frames, bins)``.
+
+    Returns:
+      Phases in [-pi, pi], shaped like ``frequency``.
+
+    >>> [round(float(x) / math.pi, 3) for x in phase_from_frequency(jnp.array([[0.5], [0.75], [0.0]]))[:, 0]]
+    [0.5, -0.75, -0.75]
+    """
+    frequency = jnp.asarray(frequency)
+    add = lambda a, b: _wrap(a + b)
+    return math.pi * _wrap(jax.lax.associative_scan(add, frequency, axis=frequency.ndim - 2))
+
+
+def encode_spectrum(spectrum: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
+    """A spectrum as two real channels: ``log(|X| + floor)`` and the instantaneous frequency.
+
+    Args:
+      spectrum: complex ``(..., frames, bins)``, from :func:`scorekit.audio.stft`.
+      floor: > 0, in the units of ``|X|``; keeps the logarithm finite.
+
+    Returns:
+      ``(..., frames, bins, 2)``: nepers, and half turns a frame in [-1, 1].
+
+    >>> encode_spectrum(jnp.ones((7, 5), jnp.complex64)).shape
+    (7, 5, 2)
+    """
+    channels = jnp.log(magnitude(spectrum) + floor), instantaneous_frequency(phase(spectrum))
+    return jnp.stack(channels, axis=-1)
+
+
+def decode_spectrum(channels: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
+    """The inverse of :func:`encode_spectrum`, exact but for rounding; magnitudes below 0 are taken for 0.
+
+    Args:
+      channels: ``(..., frames, bins, 2)``.
+      floor: the one that was encoded with.
+
+    Returns:
+      Complex ``(..., frames, bins)``.
+
+    >>> x = jax.random.normal(jax.random.key(0), (7, 5), jnp.complex64)
+    >>> bool(jnp.abs(decode_spectrum(encode_spectrum(x)) - x).max() < 1e-5)
+    True
+    """
+    channels = jnp.asarray(channels)
+    loudness = jnp.maximum(jnp.exp(channels[..., 0]) - floor, 0.0)
+    return from_polar(loudness, phase_from_frequency(channels[..., 1]))
+
+
+def frequency_to_hz(frequency: ArrayLike, sample_rate: ArrayLike, hop: int) -> Array:
+    """Half turns a frame in hertz: of all frequencies that turn so, the one nearest to the centre of its bin.
+
+    Args:
+      frequency: in half turns a frame, ``(..., bins)`` with ``bins = N // 2 + 1`` for an even ``N``.
+      sample_rate: in Hz.
+      hop: samples from one frame to the next.
+
+    Returns:
+      Hz, shaped like ``frequency``; within half of ``sample_rate / hop`` of the bin's centre.
+
+    >>> jnp.round(frequency_to_hz(jnp.zeros(3), 8000.0, 4), 1)  # any multiple of 2000 Hz
+    Array([   0., 2000., 4000.], dtype=float32)
+    """
+    frequency = jnp.asarray(frequency)
+    bins = frequency.shape[-1]
+    centre = jnp.arange(bins) / (2.0 * (bins - 1))  # cycles a sample
+    cycles = frequency / (2.0 * hop)
+    return sample_rate * (cycles + jnp.round((centre - cycles) * hop) / hop)
+
+
+def _wrap(half_turns: Array) -> Array:
+    """The same angle in [-1, 1]; the slope is 1."""
+    return half_turns - 2.0 * jnp.round(half_turns / 2.0)

@@ -1,0 +1,179 @@
+"""The mel scales of Slaney and of HTK, banks of triangular filters, mel and log-mel spectrograms.
+
+HTK's mel is logarithmic: ``mel = 2595 log10(1 + f / 700)``. Slaney's is linear below 1000 Hz, 200/3 Hz to a mel, and
+logarithmic above, with 27 mels from 1000 to 6400 Hz. A bank has to be told which one a trained vocoder expects: mel
+spectrograms of different scales, norms, powers or floors are different data.
+"""
+
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.audio.stft import magnitude, stft
+from scorekit.typing import Array, ArrayLike
+
+Scale = Literal["slaney", "htk"]
+
+HZ_PER_MEL = 200.0 / 3.0
+CORNER_HZ = 1000.0
+MELS_PER_NEPER = 27.0 / np.log(6.4)
+
+
+def hz_to_mel(frequency, scale: Scale = "slaney") -> np.ndarray:
+    """Hertz to mels, on the host in float64.
+
+    Args:
+      frequency: in Hz, >= 0, any shape.
+      scale: ``"slaney"`` or ``"htk"``.
+
+    Returns:
+      Mels, float64.
+
+    Raises:
+      ValueError: if ``scale`` is not one of the two.
+
+    Source: Slaney 1998, "Auditory Toolbox" (1998-010); Young et al., "The HTK Book", section 5.4.
+
+    >>> round(float(hz_to_mel(1000.0)), 2), round(float(hz_to_mel(1000.0, "htk")), 2)
+    (15.0, 999.99)
+    """
+    _check_scale(scale)
+    frequency = np.asarray(frequency, np.float64)
+    if scale == "htk":
+        return 2595.0 * np.log10(1.0 + frequency / 700.0)
+    above = CORNER_HZ / HZ_PER_MEL + MELS_PER_NEPER * np.log(np.maximum(frequency, CORNER_HZ) / CORNER_HZ)
+    return np.where(frequency < CORNER_HZ, frequency / HZ_PER_MEL, above)
+
+
+def mel_to_hz(mel, scale: Scale = "slaney") -> np.ndarray:
+    """Mels to hertz: the inverse of :func:`hz_to_mel`.
+
+    Args:
+      mel: any shape.
+      scale: ``"slaney"`` or ``"htk"``.
+
+    Returns:
+      Hz, float64.
+
+    Raises:
+      ValueError: if ``scale`` is not one of the two.
+
+    >>> round(float(mel_to_hz(42.0)), 6)
+    6400.0
+    """
+    _check_scale(scale)
+    mel = np.asarray(mel, np.float64)
+    if scale == "htk":
+        return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    corner = CORNER_HZ / HZ_PER_MEL
+    above = CORNER_HZ * np.exp(np.maximum(mel - corner, 0.0) / MELS_PER_NEPER)
+    return np.where(mel < corner, HZ_PER_MEL * mel, above)
+
+
+def mel_filter_bank(
+    sample_rate: float,
+    fft_size: int,
+    num_mels: int,
+    *,
+    f_min: float = 0.0,
+    f_max: float | None = None,
+    scale: Scale = "slaney",
+    norm: Literal["slaney"] | None = "slaney",
+) -> np.ndarray:
+    """Triangular filters whose corners lie at equal distances in mels, on the host in float64.
+
+    Filter ``i`` rises from 0 at corner ``i`` to its peak at corner ``i + 1`` and falls to 0 at corner ``i + 2``.
+
+    Args:
+      sample_rate: in Hz.
+      fft_size: of the short-time Fourier transform, in samples.
+      num_mels: the number of filters.
+      f_min: the lowest corner, in Hz.
+      f_max: the highest corner, in Hz; ``None`` is half the sample rate.
+      scale: ``"slaney"`` or ``"htk"``.
+      norm: ``"slaney"`` gives each filter unit area over Hz, ``None`` unit height.
+
+    Returns:
+      float32 ``(fft_size // 2 + 1, num_mels)``.
+
+    Raises:
+      ValueError: if a value is out of range, or a filter is so narrow that it holds no bin of the transform.
+
+    >>> bank = mel_filter_bank(8000, 512, 40)
+    >>> bank.shape, bool((bank.sum(axis=0) > 0).all())
+    ((257, 40), True)
+    """
+    f_max = sample_rate / 2.0 if f_max is None else f_max
+    if not 0.0 <= f_min < f_max <= sample_rate / 2.0:
+        raise ValueError(f"f_min, f_max must satisfy 0 <= f_min < f_max <= {sample_rate / 2.0}, got {f_min}, {f_max}")
+    if norm not in ("slaney", None):
+        raise ValueError(f"norm must be 'slaney' or None, got {norm!r}")
+    bins = np.arange(fft_size // 2 + 1) * (sample_rate / fft_size)
+    corners = mel_to_hz(np.linspace(hz_to_mel(f_min, scale), hz_to_mel(f_max, scale), num_mels + 2), scale)
+    rising = (bins[:, None] - corners[:-2]) / np.diff(corners)[:-1]
+    falling = (corners[2:] - bins[:, None]) / np.diff(corners)[1:]
+    bank = np.maximum(np.minimum(rising, falling), 0.0)
+    empty = np.flatnonzero(bank.sum(axis=0) == 0.0)
+    if len(empty):
+        raise ValueError(
+            f"num_mels must leave a bin of the transform to every filter, got {num_mels} with fft_size={fft_size} at"
+            f" {sample_rate} Hz: filters {empty.tolist()} are empty"
+        )
+    return (bank * (2.0 / (corners[2:] - corners[:-2])) if norm else bank).astype(np.float32)
+
+
+def mel_spectrogram(x: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: int, *, power: float = 1.0) -> Array:
+    """``|stft(x)|^power`` summed by each filter of a bank.
+
+    Args:
+      x: the signal ``(..., length)``.
+      bank: ``(N // 2 + 1, num_mels)``, from :func:`mel_filter_bank` with ``fft_size=N``.
+      window: ``(N,)``.
+      hop: samples from one frame to the next.
+      power: 1 for magnitudes (usual for vocoders), 2 for energies (usual for recognition).
+
+    Returns:
+      ``(..., frames, num_mels)``, in units of the signal to this power.
+
+    >>> from scorekit.audio.stft import hann
+    >>> mel_spectrogram(jnp.zeros((2, 800)), mel_filter_bank(8000, 256, 20), hann(256), 80).shape
+    (2, 11, 20)
+    """
+    loudness = magnitude(stft(x, window, hop)) ** power
+    return jnp.matmul(loudness, jnp.asarray(bank, loudness.dtype), precision="highest")
+
+
+def log_mel(
+    x: ArrayLike,
+    bank: ArrayLike,
+    window: ArrayLike,
+    hop: int,
+    *,
+    power: float = 1.0,
+    floor: ArrayLike = 1e-5,
+) -> Array:
+    """``log(max(mel, floor))``, in nepers: the conditioning of vocoders.
+
+    Args:
+      x: the signal ``(..., length)``.
+      bank: ``(N // 2 + 1, num_mels)``.
+      window: ``(N,)``.
+      hop: samples from one frame to the next.
+      power: of the magnitudes.
+      floor: the least value of the mel spectrogram; 20 / log(10) = 8.69 dB to a neper if ``power=1``.
+
+    Returns:
+      ``(..., frames, num_mels)``; gradients are 0 below the floor.
+
+    >>> from scorekit.audio.stft import hann
+    >>> silence = log_mel(jnp.zeros(800), mel_filter_bank(8000, 256, 20), hann(256), 80)
+    >>> round(float(silence.max()), 3)
+    -11.513
+    """
+    return jnp.log(jnp.maximum(mel_spectrogram(x, bank, window, hop, power=power), floor))
+
+
+def _check_scale(scale: str) -> None:
+    if scale not in ("slaney", "htk"):
+        raise ValueError(f"scale must be 'slaney' or 'htk', got {scale!r}")

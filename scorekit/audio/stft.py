@@ -1,0 +1,240 @@
+"""The short-time Fourier transform, centred, and its exact inverse; leading axes are free.
+
+Frame ``m`` is centred on sample ``m hop`` of the signal, which counts as zero outside; there are
+``1 + ceil(length / hop)`` frames, so the last one is centred on the end or beyond it. Frame ``m`` and bin ``k`` hold
+
+    X[m, k] = sum_n window[n] x[m hop - N // 2 + n] exp(-2 pi i k n / N),    k = 0 .. N // 2,
+
+without any scaling. Bin ``k`` is the frequency ``k sample_rate / N`` Hz. The window is an array of ``N`` values, the
+length of the Fourier transform; a shorter window is padded with zeros on both sides (``hann(600, fft_size=1024)``).
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.typing import Array, ArrayLike, Key
+
+LEAST_COVER = 1e-5
+"""The least share of the largest ``sum of window^2`` over a sample with which a signal can be rebuilt."""
+
+
+def hann(window_length: int, fft_size: int | None = None) -> np.ndarray:
+    """The periodic Hann window, ``sin^2(pi n / window_length)``.
+
+    Args:
+      window_length: in samples, >= 1.
+      fft_size: the length of the result in samples, with zeros on both sides; ``None`` is ``window_length``.
+
+    Returns:
+      float64 ``(fft_size,)``.
+
+    Raises:
+      ValueError: if a length is out of range.
+
+    >>> hann(4).round(2).tolist(), hann(2, 4).tolist()
+    ([0.0, 0.5, 1.0, 0.5], [0.0, 0.0, 1.0, 0.0])
+    """
+    fft_size = window_length if fft_size is None else fft_size
+    if not 1 <= window_length <= fft_size:
+        raise ValueError(f"window_length must be from 1 to fft_size={fft_size}, got {window_length}")
+    before = fft_size // 2 - window_length // 2
+    window = np.sin(np.pi * np.arange(window_length) / window_length) ** 2
+    return np.pad(window, (before, fft_size - window_length - before))
+
+
+def num_frames(length: int, hop: int) -> int:
+    """The number of frames of a signal: ``1 + ceil(length / hop)``.
+
+    >>> num_frames(16000, 256)
+    64
+    """
+    return 1 + -(-length // hop)
+
+
+def stft(x: ArrayLike, window: ArrayLike, hop: int) -> Array:
+    """The centred short-time Fourier transform of a real signal.
+
+    Args:
+      x: the signal ``(..., length)``.
+      window: ``(N,)``.
+      hop: samples from one frame to the next, >= 1.
+
+    Returns:
+      Complex ``(..., frames, N // 2 + 1)``, complex64 unless ``x`` is float64.
+
+    Raises:
+      ValueError: if ``x`` has no axes, ``window`` is not ``(N,)`` or ``hop < 1``.
+
+    Source: Allen and Rabiner 1977, "A unified approach to short-time Fourier analysis and synthesis".
+
+    >>> stft(jnp.zeros((2, 1000)), hann(256), 64).shape
+    (2, 17, 129)
+    """
+    x = jnp.asarray(x)
+    if x.ndim < 1 or jnp.iscomplexobj(x):
+        raise ValueError(f"x must be real (..., length), got {x.dtype} {x.shape}")
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    size = _check_window(window, hop)
+    frames = num_frames(x.shape[-1], hop)
+    before = size // 2
+    after = (frames - 1) * hop + size - before - x.shape[-1]
+    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, max(after, 0))])
+    return jnp.fft.rfft(frame(padded, size, hop) * jnp.asarray(window, x.dtype))
+
+
+def istft(spectrum: ArrayLike, window: ArrayLike, hop: int, length: int) -> Array:
+    """The signal whose :func:`stft` is nearest to ``spectrum``: the exact inverse of it where there is one.
+
+    ``x[n] = sum_m window[n - m hop] y_m[n - m hop] / sum_m window[n - m hop]^2`` with ``y_m`` the inverse transform of
+    frame ``m``. It minimises ``sum |stft(x) - spectrum|^2`` over both halves of the spectrum.
+
+    Args:
+      spectrum: complex ``(..., frames, N // 2 + 1)`` with ``frames = num_frames(length, hop)``.
+      window: ``(N,)``, concrete: frames must overlap enough to reach every sample.
+      hop: samples from one frame to the next.
+      length: of the signal, in samples.
+
+    Returns:
+      Real ``(..., length)``.
+
+    Raises:
+      ValueError: if the shapes do not fit, or some sample lies where the windows nearly vanish.
+
+    Source: Griffin and Lim 1984, "Signal estimation from modified short-time Fourier transform", eq. 6.
+
+    >>> x = jax.random.normal(jax.random.key(0), (3, 1000))
+    >>> again = istft(stft(x, hann(256), 100), hann(256), 100, 1000)
+    >>> bool(jnp.abs(again - x).max() < 1e-5)
+    True
+    """
+    spectrum = jnp.asarray(spectrum)
+    size = _check_window(window, hop)
+    frames = num_frames(length, hop)
+    if spectrum.ndim < 2 or spectrum.shape[-2:] != (frames, size // 2 + 1):
+        raise ValueError(
+            f"spectrum must be (..., {frames}, {size // 2 + 1}) for length={length}, hop={hop} and a window of {size},"
+            f" got {spectrum.shape}"
+        )
+    window = np.asarray(window, np.float64)
+    cover = overlap_add(np.broadcast_to(window**2, (frames, size)), hop)[size // 2 :][:length]
+    if length and cover.min() < LEAST_COVER * cover.max():
+        raise ValueError(f"hop must leave no sample where all windows nearly vanish, got {hop} for a window of {size}")
+    y = jnp.fft.irfft(spectrum, size)
+    total = overlap_add(y * jnp.asarray(window, y.dtype), hop)[..., size // 2 : size // 2 + length]
+    return total / jnp.asarray(cover, y.dtype)
+
+
+def frame(x: Array, size: int, hop: int) -> Array:
+    """Cuts a signal into overlapping frames; what does not fill a frame is left out.
+
+    Args:
+      x: ``(..., length)``.
+      size: of a frame, in samples, <= ``length``.
+      hop: samples from one frame to the next.
+
+    Returns:
+      ``(..., 1 + (length - size) // hop, size)``.
+
+    >>> frame(jnp.arange(6), 4, 2).tolist()
+    [[0, 1, 2, 3], [2, 3, 4, 5]]
+    """
+    frames = 1 + (x.shape[-1] - size) // hop
+    parts = -(-size // hop)
+    total = (frames + parts - 1) * hop
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, max(total - x.shape[-1], 0))])[..., :total]
+    pieces = x.reshape(*x.shape[:-1], frames + parts - 1, hop)
+    return jnp.concatenate([pieces[..., i : i + frames, :] for i in range(parts)], axis=-1)[..., :size]
+
+
+def overlap_add(frames, hop: int):
+    """Adds frames, each ``hop`` samples after the one before: the transpose of :func:`frame`.
+
+    Args:
+      frames: ``(..., frames, size)``, of jax or of numpy.
+      hop: samples from one frame to the next.
+
+    Returns:
+      ``(..., L)`` with ``L >= (frames - 1) hop + size``, of the same kind; what exceeds that is zero.
+
+    >>> overlap_add(jnp.ones((2, 4)), 2).tolist()
+    [1.0, 1.0, 2.0, 2.0, 1.0, 1.0]
+    """
+    module = np if isinstance(frames, np.ndarray) else jnp
+    *batch, count, size = frames.shape
+    parts = -(-size // hop)  # a frame is made of this many pieces of ``hop`` samples
+    none = [(0, 0)] * len(batch)
+    frames = module.pad(frames, [*none, (0, 0), (0, parts * hop - size)]).reshape(*batch, count, parts, hop)
+    shifted = (module.pad(frames[..., i, :], [*none, (i, parts - 1 - i), (0, 0)]) for i in range(parts))
+    return sum(shifted).reshape(*batch, (count + parts - 1) * hop)
+
+
+def magnitude(spectrum: ArrayLike) -> Array:
+    """``|X|``, with gradient 0 where ``X = 0``.
+
+    >>> magnitude(jnp.array([3.0 + 4.0j, 0.0j]))
+    Array([5., 0.], dtype=float32)
+    """
+    return jnp.abs(jnp.asarray(spectrum))
+
+
+def phase(spectrum: ArrayLike) -> Array:
+    """The angle of ``X`` in radians, in [-pi, pi]; 0, with gradient 0, where ``X = 0``.
+
+    >>> jnp.round(phase(jnp.array([1.0j, 0.0j])), 4)
+    Array([1.5708, 0.    ], dtype=float32)
+    """
+    spectrum = jnp.asarray(spectrum)
+    return jnp.angle(jnp.where(spectrum == 0, 1.0, spectrum))
+
+
+def from_polar(magnitude: ArrayLike, phase: ArrayLike) -> Array:
+    """``magnitude exp(i phase)``: the inverse of :func:`magnitude` and :func:`phase`.
+
+    >>> jnp.round(from_polar(jnp.float32(2.0), jnp.float32(0.0)), 4)
+    Array(2.+0.j, dtype=complex64)
+    """
+    return jax.lax.complex(magnitude * jnp.cos(phase), magnitude * jnp.sin(phase))
+
+
+def randomise_phase(key: Key, x: ArrayLike, window: ArrayLike, hop: int) -> Array:
+    """A signal from the magnitudes of ``x`` and phases drawn at random: what is lost when phases are thrown away.
+
+    Args:
+      key: PRNG key.
+      x: the signal ``(..., length)``.
+      window: ``(N,)``, concrete.
+      hop: samples from one frame to the next.
+
+    Returns:
+      A signal shaped like ``x``.
+
+    >>> x = jnp.sin(0.3 * jnp.arange(1000.0))
+    >>> noisy = randomise_phase(jax.random.key(0), x, hann(256), 64)
+    >>> noisy.shape, bool(jnp.std(noisy) < 0.8 * jnp.std(x))  # frames that disagree cancel
+    ((1000,), True)
+    """
+    x = jnp.asarray(x)
+    loudness = magnitude(stft(x, window, hop))
+    return istft(from_polar(loudness, random_phase(key, loudness)), window, hop, x.shape[-1])
+
+
+def random_phase(key: Key, like: Array) -> Array:
+    """Phases drawn evenly from [-pi, pi), shaped like ``like``.
+
+    >>> random_phase(jax.random.key(0), jnp.zeros((3, 2))).shape
+    (3, 2)
+    """
+    return jax.random.uniform(key, like.shape, like.dtype, -math.pi, math.pi)
+
+
+def _check_window(window: ArrayLike, hop: int) -> int:
+    """The length of the window."""
+    shape = jnp.shape(window)
+    if len(shape) != 1 or not shape[0]:
+        raise ValueError(f"window must be an array (N,), got shape {shape}")
+    if hop < 1:
+        raise ValueError(f"hop must be an integer >= 1, got {hop}")
+    return shape[0]

@@ -1,0 +1,260 @@
+"""Reads SoundFont 2 files: which recordings an instrument plays at a pitch and velocity, and how.
+
+The font by default is TimGM6mb (Tim Brechbill), the General MIDI font that the package pretty_midi carries: 520
+recordings, most of real instruments. It is under the GNU GPL, version 2; scorekit does not ship it. It is read where
+pip has put it, and sounds are rendered from it on the user's machine. Any other SoundFont 2 file of uncompressed 16-bit
+samples will do (.sf2, not .sf3).
+
+Source: Creative Technology 2001, "SoundFont technical specification 2.04".
+"""
+
+import dataclasses
+import functools
+import importlib.util
+import os
+import struct
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+GENERATORS = {
+    0: "start",
+    1: "end",
+    2: "loop_start",
+    3: "loop_end",
+    4: "start_coarse",
+    8: "filter_cents",
+    9: "filter_resonance",
+    11: "mod_to_filter",
+    12: "end_coarse",
+    17: "pan",
+    25: "mod_delay",
+    26: "mod_attack",
+    27: "mod_hold",
+    28: "mod_decay",
+    29: "mod_sustain",
+    30: "mod_release",
+    31: "mod_hold_by_key",
+    32: "mod_decay_by_key",
+    33: "delay",
+    34: "attack",
+    35: "hold",
+    36: "decay",
+    37: "sustain",
+    38: "release",
+    39: "hold_by_key",
+    40: "decay_by_key",
+    41: "instrument",
+    43: "key_range",
+    44: "velocity_range",
+    45: "loop_start_coarse",
+    46: "key",
+    47: "velocity",
+    48: "attenuation",
+    50: "loop_end_coarse",
+    51: "coarse_tune",
+    52: "fine_tune",
+    53: "sample",
+    54: "loop_mode",
+    56: "scale_tuning",
+    58: "root_key",
+}
+"""The parameters that are read, by their number in the file. Vibrato, tremolo, pitch envelopes, chorus, reverb and
+modulators are not."""
+DEFAULTS = {
+    **dict.fromkeys(GENERATORS.values(), 0),
+    **dict.fromkeys(("delay", "attack", "hold", "decay", "release"), -12000),
+    **dict.fromkeys(("mod_delay", "mod_attack", "mod_hold", "mod_decay", "mod_release"), -12000),
+    "filter_cents": 13500,
+    "scale_tuning": 100,
+    "root_key": -1,
+    "key": -1,
+    "velocity": -1,
+}
+_NOT_ADDED = {"key_range", "velocity_range", "instrument", "sample", "loop_mode", "root_key", "key", "velocity"}
+
+_NAMED = [("name", "S20")]
+_BAG = np.dtype([("generator", "<u2"), ("modulator", "<u2")])
+_GENERATOR = np.dtype([("kind", "<u2"), ("amount", "<i2")])
+_RECORDS = {
+    b"phdr": np.dtype([*_NAMED, ("program", "<u2"), ("bank", "<u2"), ("bag", "<u2"), ("rest", "<u4", 3)]),
+    b"inst": np.dtype([*_NAMED, ("bag", "<u2")]),
+    b"pbag": _BAG,
+    b"ibag": _BAG,
+    b"pgen": _GENERATOR,
+    b"igen": _GENERATOR,
+    b"shdr": np.dtype(
+        [
+            *_NAMED,
+            *((field, "<u4") for field in ("start", "end", "loop_start", "loop_end", "rate")),
+            *(("key", "u1"), ("correction", "i1"), ("link", "<u2"), ("type", "<u2")),
+        ]
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Zone:
+    """A recording, and how it is played in a range of pitches and velocities.
+
+    Attributes:
+      pitches: the least and the greatest MIDI pitch.
+      velocities: the least and the greatest velocity.
+      sound: the recording from its start to its end, float32 in [-1, 1), a view into the font.
+      loop: the part ``[start, end)`` that is repeated while the note lasts, in samples; ``None`` if none is.
+      rate: of the recording, in Hz.
+      root: the pitch in semitones at which it is played at its own rate, its correction in cents included.
+      parameters: the values of ``GENERATORS``, in the units of the file (timecents, centibels, cents, 0.1 %).
+    """
+
+    pitches: tuple[int, int]
+    velocities: tuple[int, int]
+    sound: np.ndarray
+    loop: tuple[int, int] | None
+    rate: float
+    root: float
+    parameters: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class SoundFont:
+    """The instruments of a file.
+
+    Attributes:
+      presets: the zones of each ``(bank, program)``; bank 0 is melodic, bank 128 percussion.
+      names: the name of each preset.
+    """
+
+    presets: Mapping[tuple[int, int], tuple[Zone, ...]]
+    names: Mapping[tuple[int, int], str]
+
+    def zones(self, program: int, pitch: int, velocity: int, bank: int = 0) -> list[Zone]:
+        """The zones that sound together when a key is struck."""
+        inside = lambda bounds, value: bounds[0] <= value <= bounds[1]
+        zones = self.presets.get((bank, program), ())
+        return [zone for zone in zones if inside(zone.pitches, pitch) and inside(zone.velocities, velocity)]
+
+
+def default_path() -> str:
+    """Where the General MIDI font of pretty_midi lies; the package itself is not imported.
+
+    Raises:
+      ValueError: if it is not installed.
+
+    >>> os.path.basename(default_path())
+    'TimGM6mb.sf2'
+    """
+    spec = importlib.util.find_spec("pretty_midi")
+    path = os.path.join(os.path.dirname(spec.origin), "TimGM6mb.sf2") if spec and spec.origin else ""
+    if not os.path.exists(path):
+        raise ValueError(
+            "path must name a SoundFont, or pretty_midi, which carries one, be installed: pip install pretty_midi"
+        )
+    return path
+
+
+@functools.lru_cache(maxsize=2)
+def read_soundfont(path: str | None = None) -> SoundFont:
+    """Reads a font; the last two are kept in memory.
+
+    Args:
+      path: of an ``.sf2`` file; ``None`` is the General MIDI font of pretty_midi.
+
+    Returns:
+      The font.
+
+    Raises:
+      ValueError: if the file cannot be read, or is not a SoundFont 2 of uncompressed 16-bit samples.
+
+    >>> font = read_soundfont()
+    >>> font.names[0, 0], len(font.zones(0, 60, 100))
+    ('Piano 1', 1)
+    """
+    path = default_path() if path is None else path
+    try:
+        with open(path, "rb") as file:
+            return _parse(file.read())
+    except (OSError, struct.error, KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"path must be a SoundFont 2 file of 16-bit samples, got {path!r}: {error!r}") from error
+
+
+def _parse(raw: bytes) -> SoundFont:
+    if raw[:4] != b"RIFF" or raw[8:12] != b"sfbk":
+        raise ValueError("no RIFF file of type sfbk")
+    chunks = {}
+    for name, start, size in _chunks(raw, 12, len(raw)):
+        if name == b"LIST":
+            chunks.update((inner, (at, length)) for inner, at, length in _chunks(raw, start + 4, start + size))
+    tables = {
+        name: np.frombuffer(raw, dtype, chunks[name][1] // dtype.itemsize, chunks[name][0])
+        for name, dtype in _RECORDS.items()
+    }
+    start, size = chunks[b"smpl"]
+    recorded = np.frombuffer(raw, "<i2", size // 2, start).astype(np.float32) / 32768.0
+    instruments = [list(_bags(tables, b"inst", b"ibag", b"igen", i)) for i in range(len(tables[b"inst"]) - 1)]
+    presets, names = {}, {}
+    for i, header in enumerate(tables[b"phdr"][:-1]):
+        slot = int(header["bank"]), int(header["program"])
+        names.setdefault(slot, header["name"].split(b"\0")[0].decode("latin-1").strip())
+        zones = (
+            _zone(tables[b"shdr"][inner["sample"]], recorded, inner, outer)
+            for outer in _bags(tables, b"phdr", b"pbag", b"pgen", i)
+            if "instrument" in outer
+            for inner in instruments[outer["instrument"]]
+            if "sample" in inner
+        )
+        presets.setdefault(slot, tuple(zone for zone in zones if len(zone.sound) > 1))
+    return SoundFont(presets=presets, names=names)
+
+
+def _chunks(raw: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """The name, first byte and size of each chunk."""
+    while start + 8 <= end:
+        (size,) = struct.unpack_from("<I", raw, start + 4)
+        yield raw[start : start + 4], start + 8, size
+        start += 8 + size + size % 2
+
+
+def _bags(tables, owners: bytes, bags: bytes, generators: bytes, index: int) -> Iterator[dict[str, int]]:
+    """The parameters of each zone of a preset or instrument, over those of its global zone."""
+    first, last = (int(tables[owners][i]["bag"]) for i in (index, index + 1))
+    shared: dict[str, int] = {}
+    for place in range(first, last):
+        a, b = (int(tables[bags][i]["generator"]) for i in (place, place + 1))
+        read = {
+            GENERATORS[int(g["kind"])]: int(g["amount"])
+            for g in tables[generators][a:b]
+            if int(g["kind"]) in GENERATORS
+        }
+        if place == first and not {"instrument", "sample"} & set(read):
+            shared = read
+        yield {**shared, **read}
+
+
+def _zone(header, recorded: np.ndarray, inner: Mapping[str, int], outer: Mapping[str, int]) -> Zone:
+    """A zone of an instrument as a zone of a preset plays it: parameters add, ranges intersect."""
+    added = {name: value for name, value in outer.items() if name not in _NOT_ADDED}
+    own = {**DEFAULTS, **inner}
+    p = {name: value + added.get(name, 0) for name, value in own.items()}
+    address = lambda name: p[name] + 32768 * p[f"{name}_coarse"]
+    start = int(header["start"]) + address("start")
+    end = int(header["end"]) + address("end")
+    loop = [int(header[name]) + address(name) - start for name in ("loop_start", "loop_end")]
+    sound = recorded[start:end]
+    looped = p["loop_mode"] in (1, 3) and 0 <= loop[0] < loop[1] <= len(sound)
+    key = p["root_key"] if p["root_key"] >= 0 else int(header["key"])
+    return Zone(
+        pitches=_intersection(inner.get("key_range"), outer.get("key_range")),
+        velocities=_intersection(inner.get("velocity_range"), outer.get("velocity_range")),
+        sound=sound,
+        loop=(loop[0], loop[1]) if looped else None,
+        rate=float(header["rate"]),
+        root=(60 if key > 127 else key) - int(header["correction"]) / 100.0,
+        parameters=p,
+    )
+
+
+def _intersection(*ranges: int | None) -> tuple[int, int]:
+    """The range that all allow; a range is two bytes, the least value in the lower one."""
+    bounds = [(0, 127) if r is None else (r & 0xFF, r >> 8 & 0xFF) for r in ranges]
+    return max(low for low, _ in bounds), min(high for _, high in bounds)

@@ -1,0 +1,178 @@
+"""Labelled notes and phrases, read once from TensorFlow Datasets into memory. No TensorFlow."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+
+from scorekit.data.arrays import prepared, read_split
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class NoteSet:
+    """Single notes in memory. :func:`scorekit.audio.pcm.pcm_to_float` makes floats of ``x``.
+
+    Attributes:
+      x: the sounds ``(N, length)``, int16.
+      pitch: MIDI pitches ``(N,)``, int32.
+      velocity: MIDI velocities ``(N,)``, int32.
+      instrument: places in ``instruments``, ``(N,)``, int32.
+      family: places in ``families``, ``(N,)``, int32.
+      instruments: the names of the instruments.
+      families: the names of the families.
+      sample_rate: in Hz.
+      name: the TFDS name, config included.
+    """
+
+    x: np.ndarray
+    pitch: np.ndarray
+    velocity: np.ndarray
+    instrument: np.ndarray
+    family: np.ndarray
+    instruments: tuple[str, ...]
+    families: tuple[str, ...]
+    sample_rate: int
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PhraseSet:
+    """Phrases in memory.
+
+    Attributes:
+      x: the sounds ``(N, length)``, int16.
+      roll: the velocities of the keys that are down, ``(N, T, 128)``, uint8.
+      instrument: programs of General MIDI ``(N,)``, int32.
+      sample_rate: in Hz.
+      frame_rate: rows of the roll to a second.
+      name: the TFDS name, config included.
+    """
+
+    x: np.ndarray
+    roll: np.ndarray
+    instrument: np.ndarray
+    sample_rate: int
+    frame_rate: float
+    name: str
+
+
+def load_notes(name: str, split: str, data_dir: str | os.PathLike | None = None) -> NoteSet:
+    """Reads a split of a set of single notes into memory.
+
+    ``soundfont_notes/4khz``, ``/8khz`` and ``/16khz`` are rendered on first use from recordings that pip has installed.
+    The official ``nsynth`` (``nsynth/full``, ``nsynth/gansynth_subset``) is read where it lies prepared in
+    ``data_dir``: only TensorFlow and apache-beam can prepare it.
+
+    Args:
+      name: a TFDS name, with its config after a slash.
+      split: a TFDS split, such as ``"train"``, ``"test"`` or ``"train[:1%]"``.
+      data_dir: the folder of prepared sets; ``None`` is TFDS's own (``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``).
+
+    Returns:
+      The notes, in TFDS's fixed order.
+
+    Raises:
+      ValueError: if the name or split is unknown, the set is not one of notes, or it is neither there nor can be
+        prepared; the message says what to do.
+
+    >>> load_notes("nsynth", "train", "/nowhere")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: name='nsynth/full' must lie prepared in data_dir=/nowhere ...
+    """
+    builder, features = _open(name, data_dir, ("audio", "pitch", "velocity", "instrument"))
+    kinds = features["instrument"]
+    examples = _read(builder, split)
+    labels = lambda values: np.asarray(list(values), np.int32)
+    return NoteSet(
+        x=_int16([example["audio"] for example in examples]),
+        pitch=labels(example["pitch"] for example in examples),
+        velocity=labels(example["velocity"] for example in examples),
+        instrument=labels(example["instrument"]["label"] for example in examples),
+        family=labels(example["instrument"]["family"] for example in examples),
+        instruments=tuple(kinds["label"].names),
+        families=tuple(kinds["family"].names),
+        sample_rate=_sample_rate(builder),
+        name=f"{builder.name}/{builder.builder_config.name}",
+    )
+
+
+def load_phrases(name: str, split: str, data_dir: str | os.PathLike | None = None) -> PhraseSet:
+    """Reads a split of ``soundfont_phrases/4khz``, ``/8khz`` or ``/16khz`` into memory, rendering the set on first use.
+
+    Args:
+      name: a TFDS name, with its config after a slash.
+      split: a TFDS split.
+      data_dir: the folder of prepared sets; ``None`` is TFDS's own.
+
+    Returns:
+      The phrases, in TFDS's fixed order.
+
+    Raises:
+      ValueError: as :func:`load_notes`.
+    """
+    builder, _ = _open(name, data_dir, ("audio", "roll", "instrument"))
+    examples = _read(builder, split)
+    return PhraseSet(
+        x=_int16([example["audio"] for example in examples]),
+        roll=np.stack([example["roll"] for example in examples]),
+        instrument=np.asarray([example["instrument"] for example in examples], np.int32),
+        sample_rate=_sample_rate(builder),
+        frame_rate=builder.info.metadata["frame_rate"],
+        name=f"{builder.name}/{builder.builder_config.name}",
+    )
+
+
+def _open(name: str, data_dir: str | os.PathLike | None, required: tuple[str, ...]):
+    """The builder of a prepared set, and its features by their names."""
+    builder = _nsynth(name, data_dir) if name.split("/")[0] == "nsynth" else prepared(name, data_dir)
+    features = dict(builder.info.features.items())
+    missing = sorted(set(required) - set(features))
+    if missing:
+        raise ValueError(f"name must be a set with the features {sorted(required)}; {name!r} lacks {missing}")
+    return builder, features
+
+
+def _nsynth(name: str, data_dir: str | os.PathLike | None):
+    """The newest version of the official set that lies in ``data_dir``."""
+    import tensorflow_datasets as tfds
+
+    from scorekit.data.without_tensorflow import tensorflow_stand_in
+
+    name = name if "/" in name else f"{name}/full"
+    home = tfds.core.constants.DATA_DIR if data_dir is None else os.fspath(data_dir)
+    versions = sorted(Path(home).expanduser().joinpath(name).glob("*/dataset_info.json"))
+    if not versions:
+        raise ValueError(
+            f"name={name!r} must lie prepared in data_dir={home}: where TensorFlow and apache-beam are installed, run"
+            f" `tfds build {name} --file_format=array_record` and copy the folder here; or use 'soundfont_notes/16khz',"
+            " which needs no download"
+        )
+    with tensorflow_stand_in():
+        return tfds.builder_from_directory(versions[-1].parent)
+
+
+def _read(builder, split: str) -> list[dict]:
+    from scorekit.data.without_tensorflow import tensorflow_stand_in
+
+    file_format = builder.info.file_format.value
+    if file_format == "tfrecord":
+        raise ValueError(
+            f"data_dir: {builder.data_path} holds tfrecord files, which only TensorFlow reads; convert them with"
+            f" `tfds convert_format --dataset_dir={builder.data_path} --out_file_format=array_record --out_dir=...`"
+        )
+    with tensorflow_stand_in():
+        return read_split(builder, split)
+
+
+def _int16(sounds: list[np.ndarray]) -> np.ndarray:
+    """Sounds of one length, floats in [-1, 1] rounded to 16 bits."""
+    from scorekit.data.notes import to_int16
+
+    x = np.stack(sounds)
+    return to_int16(x) if np.issubdtype(x.dtype, np.floating) else x
+
+
+def _sample_rate(builder) -> int:
+    given = (builder.info.metadata or {}).get("sample_rate")
+    return int(given or builder.info.features["audio"].sample_rate)

@@ -1,0 +1,113 @@
+"""The constant-Q transform: its defining sum, exact inversion, its transpose, energies, and where tones fall."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit.audio import constant_q, constant_q_frame, inverse_constant_q
+
+FRAMES = {
+    "even": constant_q_frame(2000, 8000, f_min=220.0),
+    "odd": constant_q_frame(1601, 8000, f_min=150.0, f_max=1500.0, bins_per_octave=6, columns=600),
+    "one band": constant_q_frame(101, 8000, f_min=1000.0, f_max=1000.0, bins_per_octave=1),
+}
+
+
+@pytest.fixture(scope="module", params=FRAMES)
+def case(request):
+    frame = FRAMES[request.param]
+    x = jax.random.normal(jax.random.key(0), (2, frame.length))
+    spare = jax.random.normal(jax.random.key(1), (2, *frame.bins.shape), jnp.complex64)
+
+    @jax.jit
+    def everything(x, spare, frame):
+        c, pullback = jax.vjp(lambda x: constant_q(x, frame), x)
+        (transposed,) = pullback(jnp.conj(spare))  # jax's convention: the pullback of conj(c) is the real transpose
+        return c, inverse_constant_q(c, frame), transposed, inverse_constant_q(spare, frame)
+
+    return frame, x, everything(x, spare, frame)
+
+
+def test_the_inverse_is_exact(case):
+    _, x, (_, back, _, _) = case
+    assert back.shape == x.shape
+    np.testing.assert_allclose(back, x, atol=3e-6)
+
+
+def test_the_inverse_is_the_transpose(case):
+    _, _, (_, _, transposed, inverse) = case
+    np.testing.assert_allclose(inverse, transposed, atol=3e-5)
+
+
+def test_energies_agree(case):
+    _, x, (c, _, _, _) = case
+    np.testing.assert_allclose(np.sum(np.abs(c) ** 2, axis=(1, 2)), np.sum(x**2, axis=1), rtol=1e-5)
+
+
+def test_it_is_the_defining_sum(case):
+    """The transform times the filter as the module writes it, moved down by the centre, summed at the times m L / M."""
+    frame, x, (c, _, _, _) = case
+    length, columns = frame.length, frame.bins.shape[1]
+    spectrum = np.fft.rfft(np.asarray(x[0], np.float64))
+    j = np.arange(len(spectrum))
+    f = j * 8000 / length
+    bands = np.asarray(frame.frequencies)[1:-1]
+    per_octave = 1 / np.log2(bands[1] / bands[0]) if len(bands) > 1 else 1
+    energy = np.where((j == 0) | (2 * j == length), 1.0, 2.0) / length
+    m = np.arange(columns)
+    for k in (0, len(bands) // 2, len(bands) - 1):
+        d = np.abs(np.log2(np.maximum(f, 1e-9) / bands[k])) * per_octave
+        g = np.where(d < 1, np.sin(np.pi / 2 * np.cos(np.pi / 2 * np.minimum(d, 1)) ** 2), 0)
+        shift = j - round(bands[k] * length / 8000)
+        turns = np.exp(2j * np.pi * np.outer(m, shift) / columns)
+        naive = turns @ (g * np.sqrt(energy) * spectrum) / np.sqrt(columns)
+        np.testing.assert_allclose(c[0, k + 1], naive, atol=1e-5)
+
+
+def test_the_squares_of_the_filters_sum_to_one():
+    for frame in FRAMES.values():
+        total = np.zeros(frame.length // 2 + 1)
+        np.add.at(total, np.asarray(frame.bins), np.asarray(frame.weights) ** 2)
+        np.testing.assert_allclose(total, 1.0, atol=1e-12)
+
+
+def test_float64_is_exact_to_1e_13():
+    with jax.enable_x64(True):
+        x = jax.random.normal(jax.random.key(0), (2000,), jnp.float64)
+        back = inverse_constant_q(constant_q(x, FRAMES["even"]), FRAMES["even"])
+        np.testing.assert_allclose(back, x, atol=1e-13)
+
+
+def test_tones_fall_into_their_bands_and_stand_still():
+    """Every band's own tone is loudest there at every time, and turns by less than a bin of the transform."""
+    frame = FRAMES["even"]
+    bands = np.asarray(frame.frequencies)[1:-1]
+    whole = np.round(bands / 4.0) * 4.0  # a whole number of turns in the clip
+    c = np.asarray(constant_q(np.sin(2 * np.pi * whole[:, None] / 8000 * np.arange(2000)), frame))
+    for k in range(len(bands)):
+        assert np.argmax(np.abs(c[k]).sum(axis=1)) == k + 1
+        row = c[k, k + 1]
+        np.testing.assert_allclose(row, row[0], rtol=1e-3, atol=1e-3 * np.abs(row[0]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"f_min": 0.0}, "f_min, f_max must satisfy 0 < f_min"),
+        ({"f_min": 100.0, "f_max": 3900.0}, "f_min, f_max must satisfy .* <= 3775.5 Hz, got f_min=100.0, f_max=3900.0"),
+        ({"f_min": 20.0}, "length must leave a bin of the transform to every band, got 1000 samples; 3461 are enough"),
+        ({"f_min": 200.0, "bins_per_octave": 0}, "bins_per_octave must be an integer >= 1, got 0"),
+        ({"f_min": 200.0, "columns": 8}, "columns must be at least 55, the bins of the widest band, got 8"),
+    ],
+)
+def test_refusals(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        constant_q_frame(1000, 8000, **arguments)
+
+
+def test_lengths_must_fit():
+    with pytest.raises(ValueError, match=r"x must be \(..., 2000\)"):
+        constant_q(np.zeros(1999), FRAMES["even"])
+    with pytest.raises(ValueError, match=r"coefficients must be \(..., "):
+        inverse_constant_q(np.zeros((3, 4), complex), FRAMES["even"])

@@ -1,0 +1,59 @@
+"""Sound files come back sample by sample; resampling keeps tones, removes what does not fit, and does not delay."""
+
+import numpy as np
+import pytest
+
+from scorekit.audio import float_to_pcm, pcm_to_float, read, resample, write
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(("suffix", "subtype", "bits"), [("wav", "PCM_16", 16), ("flac", "PCM_24", 24)])
+@pytest.mark.parametrize("shape", [(500,), (2, 300)])
+def test_integer_formats_keep_every_code(tmp_path, suffix, subtype, bits, shape):
+    x = np.asarray(pcm_to_float(float_to_pcm(RNG.uniform(-1, 1, shape), bits), bits))
+    write(tmp_path / f"a.{suffix}", x, 8000, subtype=subtype)
+    sound = read(tmp_path / f"a.{suffix}")
+    assert sound.sample_rate == 8000
+    np.testing.assert_array_equal(sound.x, x)
+
+
+def test_floats_and_clipping(tmp_path):
+    x = np.float32([0.1, -1.5, 1.5])
+    write(tmp_path / "a.wav", x, 8000, subtype="FLOAT")
+    np.testing.assert_array_equal(read(tmp_path / "a.wav").x, x)
+    write(tmp_path / "a.wav", x, 8000)
+    np.testing.assert_allclose(read(tmp_path / "a.wav").x, [0.1, -1.0, 1.0], atol=2.0**-15)
+
+
+def test_reading_mixes_and_resamples(tmp_path):
+    write(tmp_path / "a.wav", [[0.5] * 800, [0.25] * 800], 8000)
+    sound = read(tmp_path / "a.wav", mono=True, sample_rate=4000)
+    assert sound.x.shape == (400,)
+    np.testing.assert_allclose(sound.x[100:300], 0.375, atol=1e-4)
+
+
+def test_resampling():
+    t = np.arange(16000) / 16000
+    low, high = (np.sin(2 * np.pi * f * t) for f in (441.0, 3000.0))
+    ours = resample(np.stack([low, high]), 16000, 4000)
+    assert ours.shape == (2, 4000)
+    np.testing.assert_allclose(ours[0, 100:-100], low[::4][100:-100], atol=1e-3)
+    assert np.abs(ours[1, 100:-100]).max() < 1e-3  # above half the new rate: gone, not folded back
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda folder: read(folder / "none.wav"), "path must be a sound file that can be read, got '.*none.wav'"),
+        (lambda folder: read(__file__), "path must be a sound file that can be read"),
+        (lambda folder: write(folder / "a.wav", np.zeros((1, 2, 3)), 8000), r"x must be \(length,\) or \(channels, le"),
+        (lambda folder: write(folder / "a.wav", [np.nan, 0.0], 8000), "x must be finite, got 1 values that are not"),
+        (lambda folder: write(folder / "a.flac", [0.0], 8000, subtype="FLOAT"), "can be written as FLOAT, got"),
+        (lambda folder: write(folder / "a.unknown", [0.0], 8000), "path must be a file that can be written"),
+        (lambda folder: resample([0.0], 8000, 0), "rate_from, rate_to must be > 0 Hz, got 8000, 0"),
+    ],
+)
+def test_refusals(tmp_path, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(tmp_path)

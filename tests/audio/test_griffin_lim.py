@@ -1,0 +1,71 @@
+"""Griffin-Lim: the misfit of the plain form never rises, the fast one ends lower, and both find a signal."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit.audio import griffin_lim, hann, magnitude, stft
+
+WINDOW, HOP, LENGTH = hann(128), 32, 2000
+
+
+def tones():
+    n = jnp.arange(LENGTH)
+    steady = jnp.sin(2 * jnp.pi * 0.05 * n) + 0.5 * jnp.sin(2 * jnp.pi * 0.083 * n)
+    return jnp.stack([steady, jnp.exp(-n / 600) * jnp.sin(4e-5 * n**2), 0.0 * n])
+
+
+MAGNITUDES = magnitude(stft(tones(), WINDOW, HOP))
+
+
+@functools.partial(jax.jit, static_argnames="iterations")
+def run(key, magnitudes, momentum, iterations=40):
+    return griffin_lim(key, magnitudes, WINDOW, HOP, LENGTH, iterations=iterations, momentum=momentum)
+
+
+@pytest.fixture(scope="module")
+def results():
+    return {momentum: run(jax.random.key(0), MAGNITUDES, momentum) for momentum in (0.0, 0.99)}
+
+
+def test_plain_never_gets_worse_and_fast_ends_lower(results):
+    plain, fast = (np.asarray(results[m].convergence)[:, :2] for m in (0.0, 0.99))
+    assert plain.shape == (41, 2)
+    assert np.all(np.diff(plain, axis=0) <= 1e-6)
+    assert np.all(plain[-1] < 0.5 * plain[0])
+    assert np.all(fast[-1] < 0.6 * plain[-1])
+
+
+def test_the_misfit_is_that_of_the_signal_that_is_returned(results):
+    weights = np.where(np.isin(np.arange(65), [0, 64]), 1.0, 2.0)
+    norm = lambda s: np.sqrt(np.sum(weights * s**2, axis=(1, 2)))
+    wanted = np.asarray(MAGNITUDES)[:2]
+    for found in results.values():
+        spectrum = np.abs(np.asarray(stft(found.x, WINDOW, HOP)))[:2]
+        np.testing.assert_allclose(found.convergence[-1][:2], norm(spectrum - wanted) / norm(wanted), rtol=1e-3)
+
+
+def test_silence_stays_silent(results):
+    assert not np.any(results[0.99].x[2])
+    assert not np.any(results[0.99].convergence[:, 2])
+
+
+def test_the_start_is_drawn_from_the_key(results):
+    again, other = (run(jax.random.key(i), MAGNITUDES, 0.99) for i in (0, 1))
+    np.testing.assert_array_equal(again.x, results[0.99].x)
+    assert np.abs(other.x - again.x)[:2].max() > 0.1
+    assert run._cache_size() == 1  # another momentum or key compiles nothing
+
+
+def test_refusals():
+    for arguments, message in (
+        ({"iterations": -1}, "iterations must be an integer >= 0, got -1"),
+        ({"momentum": 2.5}, r"momentum must be in \[0, 2\), got 2.5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            griffin_lim(jax.random.key(0), MAGNITUDES, WINDOW, HOP, LENGTH, **arguments)
+    with pytest.raises(ValueError, match="magnitudes must be of a floating type, got complex64"):
+        griffin_lim(jax.random.key(0), MAGNITUDES.astype(complex), WINDOW, HOP, LENGTH)

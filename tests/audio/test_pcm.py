@@ -1,0 +1,84 @@
+"""PCM and mu-law codes: exact round trips, the statistics of the dither, the law itself."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit.audio import (
+    float_to_pcm,
+    mu_law_compress,
+    mu_law_decode,
+    mu_law_encode,
+    mu_law_expand,
+    pcm_to_float,
+)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24])
+def test_every_pcm_code_comes_back(bits):
+    codes = np.arange(-(2 ** (bits - 1)), 2 ** (bits - 1), 1 if bits < 24 else 1009)
+    x = np.asarray(pcm_to_float(codes, bits))
+    np.testing.assert_array_equal(x, codes / 2.0 ** (bits - 1))
+    np.testing.assert_array_equal(float_to_pcm(x, bits), codes)
+
+
+def test_pcm_rounds_to_the_nearest_code_and_clips():
+    x = np.array([-np.inf, -1e30, -1.1, -0.4 / 128, 0.6 / 128, 0.999, 1.0, 7.0, np.inf])
+    np.testing.assert_array_equal(float_to_pcm(x, 8), [-128, -128, -128, 0, 1, 127, 127, 127, 127])
+
+
+@pytest.mark.parametrize("bits", [16, 24])
+def test_the_error_of_dithered_samples_does_not_depend_on_the_signal(bits):
+    """Mean 0 and variance 1/4 of a squared step wherever between two steps the signal lies, loud or quiet."""
+    step = 2.0 ** (1 - bits)
+    offsets = np.array([0.0, 0.25, 0.5, 0.75]) if bits == 16 else np.zeros(4)  # 24 bits fill a float32 up
+    levels = np.array([0.0, 1000.0, -30000.0, 2.0 ** (bits - 2)]) + offsets
+    x = jnp.broadcast_to(jnp.asarray(levels * step, jnp.float32), (20_000, 4))
+    error = np.asarray(float_to_pcm(x, bits, dither=jax.random.key(0))) - levels
+    np.testing.assert_allclose(error.mean(axis=0), 0.0, atol=0.015)
+    np.testing.assert_allclose((error**2).mean(axis=0), 0.25, atol=0.01)
+    plain = np.asarray(float_to_pcm(x, bits)) - levels
+    np.testing.assert_allclose(plain.std(axis=0), 0.0, atol=1e-6)  # without dither the error follows the signal
+
+
+def test_mu_law_is_the_law():
+    x = np.linspace(-1, 1, 101)
+    law = np.sign(x) * np.log(1 + 255 * np.abs(x)) / np.log(256)
+    np.testing.assert_allclose(mu_law_compress(x), law, atol=1e-6)
+    np.testing.assert_allclose(mu_law_expand(law), x, atol=1e-6)
+    slope = jax.vmap(jax.grad(mu_law_compress))(jnp.array([-0.5, 0.0, 0.5]))
+    np.testing.assert_allclose(slope, 255 / np.log(256) / (1 + 255 * np.array([0.5, 0.0, 0.5])), rtol=1e-5)
+    np.testing.assert_allclose(jax.grad(mu_law_expand)(0.0), np.log(256) / 255, rtol=1e-5)
+
+
+@pytest.mark.parametrize("levels", [2, 16, 256, 1024])
+def test_every_mu_law_code_comes_back_and_order_is_kept(levels):
+    codes = np.arange(levels)
+    samples = np.asarray(mu_law_decode(codes, levels))
+    assert np.all(np.diff(samples) > 0)
+    np.testing.assert_array_equal(mu_law_encode(samples, levels), codes)
+    encoded = np.asarray(mu_law_encode(np.linspace(-1.2, 1.2, 5001), levels))
+    assert np.all(np.diff(encoded) >= 0)
+
+
+def test_mu_law_error_is_relative():
+    """Half a step of the compressed scale: 1.1 % of the sample, and 8.6e-5 near silence."""
+    x = np.linspace(-1, 1, 20001)
+    error = np.abs(np.asarray(mu_law_decode(mu_law_encode(x))) - x)
+    assert np.all(error <= 1.05 * (np.abs(x) + 1 / 255) * np.log(256) / 255)
+    np.testing.assert_array_equal(mu_law_encode(np.zeros(1)), 128)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: pcm_to_float(np.zeros(3)), "codes must be of an integer type"),
+        (lambda: float_to_pcm(np.zeros(3), 32), "bits must be an integer from 2 to 24, got 32"),
+        (lambda: mu_law_encode(np.zeros(3), 1), "levels must be an integer >= 2, got 1"),
+        (lambda: mu_law_decode(np.zeros(3)), "x must be of an integer type"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,172 @@
+"""The short-time Fourier transform against its defining sum, librosa's numbers, and its own inverse."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit.audio import (
+    frame,
+    from_polar,
+    hann,
+    istft,
+    magnitude,
+    num_frames,
+    overlap_add,
+    phase,
+    randomise_phase,
+    stft,
+)
+
+KEY = jax.random.key(0)
+
+
+def signal(*shape):
+    return jax.random.normal(KEY, shape)
+
+
+def test_it_is_the_defining_sum():
+    length, size, hop = 23, 8, 3
+    x, window = np.asarray(signal(length)), np.arange(1.0, 9.0)
+    at = lambda i: x[i] if 0 <= i < length else 0.0
+    n = np.arange(size)
+    naive = [
+        [np.sum([window[i] * at(m * hop - 4 + i) * np.exp(-2j * np.pi * i * k / size) for i in n]) for k in range(5)]
+        for m in range(1 + -(-length // hop))
+    ]
+    np.testing.assert_allclose(stft(x, window, hop), naive, atol=2e-5)
+
+
+def golden_signal():
+    n = np.arange(2000)
+    return 0.5 * np.sin(2 * np.pi * 440 / 8000 * n) + 0.3 * np.cos(0.001 * n * n)
+
+
+def test_it_is_librosas():
+    """Computed once by librosa 0.11.0: ``librosa.stft(x, n_fft=256, hop_length=80, pad_mode="constant")``."""
+    golden = np.array(
+        [
+            [7.9494907941889075 + 0j, 0.00157250603172987 + 0j, -1.2832636560336321 + 0j],
+            [
+                -7.142173674289697 + 7.527758656010146j,
+                0.0021020085830474183 + 0.0004315812584549428j,
+                1.3449302934760534 - 0.004199462416384275j,
+            ],
+            [
+                1.7008318595490093 - 16.7612696723549j,
+                -30.30865824624272 - 9.847746289858978j,
+                -1.3833970550077157 - 15.910979642667844j,
+            ],
+            [0.1063604275125769 + 0j, 1.784810131066905e-05 + 0j, -0.07070312022116543 + 0j],
+        ]
+    )
+    ours = np.asarray(stft(golden_signal(), hann(256), 80))
+    assert ours.shape == (26, 129)
+    np.testing.assert_allclose(ours[[0, 7, 25]][:, [0, 3, 14, 128]].T, golden, atol=3e-5)
+
+
+@pytest.mark.parametrize(
+    ("length", "size", "hop", "window_length"),
+    [
+        *((1000, 256, 64, 256), (997, 256, 100, 256), (64, 256, 90, 256), (1, 8, 3, 8), (501, 255, 85, 255)),
+        *((1000, 256, 230, 256), (1003, 512, 60, 240), (300, 16, 16, 16), (40, 8, 1, 8)),
+    ],
+)
+def test_the_inverse_is_exact_and_as_long(length, size, hop, window_length):
+    window = hann(window_length, size) if hop < window_length else np.ones(size)
+    x = signal(2, length)
+
+    @jax.jit
+    def there_and_back(x):
+        spectrum = stft(x, window, hop)
+        return spectrum, istft(spectrum, window, hop, length)
+
+    spectrum, back = there_and_back(x)
+    assert spectrum.shape == (2, num_frames(length, hop), size // 2 + 1)
+    assert back.shape == x.shape
+    largest_gain = 1.0 if hop <= window_length / 2 else 20.0  # rounding grows where windows barely meet
+    np.testing.assert_allclose(back, x, atol=2e-6 * largest_gain)
+
+
+def test_float64_is_exact_to_1e_14():
+    with jax.enable_x64(True):
+        x = jax.random.normal(KEY, (1000,), jnp.float64)
+        back = istft(stft(x, hann(256), 100), hann(256), 100, 1000)
+        assert back.dtype == jnp.float64
+        np.testing.assert_allclose(back, x, atol=1e-14)
+
+
+def test_the_inverse_of_any_spectrum_is_the_nearest_signal():
+    """Least squares over both halves of the spectrum, solved naively for a short signal."""
+    length, size, hop = 11, 6, 2
+    window = hann(size) + 0.1
+    frames = num_frames(length, hop)
+    real, imaginary = np.asarray(signal(2, frames, 4))
+    spectrum = real + 1j * imaginary
+    spectrum[:, [0, 3]] = spectrum[:, [0, 3]].real  # as the ends of a real signal's spectrum are
+    columns = np.stack([np.asarray(stft(unit, window, hop)) for unit in np.eye(length)])
+    weights = np.sqrt([1.0, 2.0, 2.0, 1.0])  # inner bins occur twice in the whole spectrum
+    parts = lambda s: np.concatenate([(s * weights).real.ravel(), (s * weights).imag.ravel()])
+    nearest = np.linalg.lstsq(np.stack([parts(c) for c in columns], axis=1), parts(spectrum), rcond=None)[0]
+    np.testing.assert_allclose(istft(spectrum, window, hop, length), nearest, atol=1e-5)
+
+
+def test_bfloat16_and_batches():
+    x = signal(3, 2, 400)
+    batched = stft(x, hann(64), 16)
+    np.testing.assert_allclose(batched[1, 1], stft(x[1, 1], hann(64), 16), atol=1e-5)
+    assert stft(x.astype(jnp.bfloat16), hann(64), 16).dtype == jnp.complex64
+
+
+def test_framing_and_its_transpose():
+    x = np.arange(11)
+    for size, hop in ((4, 2), (5, 2), (3, 4), (4, 4), (11, 3)):
+        naive = [x[i : i + size] for i in range(0, 11 - size + 1, hop)]
+        np.testing.assert_array_equal(frame(jnp.asarray(x), size, hop), naive)
+        frames = np.random.default_rng(0).normal(size=(len(naive), size))
+        summed = np.zeros(20)
+        for i, part in enumerate(frames):
+            summed[i * hop : i * hop + size] += part
+        for module in (np, jnp):
+            ours = np.asarray(overlap_add(module.asarray(frames), hop))
+            np.testing.assert_allclose(ours, summed[: len(ours)], atol=1e-6)
+            assert not np.any(summed[len(ours) :])
+
+
+def test_polar_form_and_its_gradients_at_silence():
+    spectrum = stft(signal(300), hann(64), 16)
+    np.testing.assert_allclose(from_polar(magnitude(spectrum), phase(spectrum)), spectrum, atol=1e-5)
+    np.testing.assert_allclose(phase(spectrum), np.angle(spectrum), atol=1e-6)
+
+    def loss(x):
+        spectrum = stft(x, hann(64), 16)
+        return jnp.sum(magnitude(spectrum)) + jnp.sum(phase(spectrum))
+
+    assert np.all(np.isfinite(jax.grad(loss)(jnp.zeros(200))))
+    assert np.all(np.isfinite(jax.grad(loss)(signal(200))))
+
+
+def test_random_phases_keep_magnitudes_only_in_part():
+    """A steady tone: its frames no longer add up in step, so that most of its energy is lost, and it is seedable."""
+    x = jnp.sin(2 * jnp.pi * 440 / 8000 * jnp.arange(4000))
+    one, again, other = (randomise_phase(jax.random.key(i), x, hann(256), 64) for i in (0, 0, 1))
+    np.testing.assert_array_equal(one, again)
+    assert np.abs(one - other).max() > 0.1
+    assert 0.1 < float(jnp.mean(one**2) / jnp.mean(x**2)) < 0.6
+    assert abs(float(jnp.corrcoef(one, x)[0, 1])) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: stft(np.zeros(9), np.ones((2, 2)), 1), r"window must be an array \(N,\), got shape \(2, 2\)"),
+        (lambda: stft(np.zeros(9), hann(4), 0), "hop must be an integer >= 1, got 0"),
+        (lambda: stft(np.zeros(9, complex), hann(4), 1), "x must be real"),
+        (lambda: istft(np.zeros((3, 9)), hann(16), 4, 16), r"spectrum must be \(..., 5, 9\) for length=16"),
+        (lambda: istft(np.zeros((2, 9)), hann(16), 16, 16), "hop must leave no sample .* got 16 for a window of 16"),
+        (lambda: hann(9, 8), "window_length must be from 1 to fft_size=8, got 9"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
