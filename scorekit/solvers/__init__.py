@@ -45,6 +45,8 @@ from scorekit.solvers.multistep import (
 )
 from scorekit.solvers.ode import RK4, DPMSolver, Euler, Heun, Midpoint
 from scorekit.solvers.parallel import ParallelResult, parallel_sample
+from scorekit.solvers.particles import ParticleResult, product_sample, twisted_sample
+from scorekit.solvers.resampling import effective_sample_size, systematic_resample
 from scorekit.solvers.sampling import nfe, sample
 from scorekit.solvers.sde import (
     Ancestral,
@@ -78,6 +80,7 @@ __all__ = [
     "MetropolisResult",
     "Midpoint",
     "ParallelResult",
+    "ParticleResult",
     "PredictorCorrector",
     "ReverseDiffusion",
     "SASolver",
@@ -90,6 +93,7 @@ __all__ = [
     "ddim",
     "deis",
     "edm_stochastic",
+    "effective_sample_size",
     "grids",
     "invert",
     "langevin",
@@ -97,9 +101,12 @@ __all__ = [
     "metropolis_langevin",
     "nfe",
     "parallel_sample",
+    "product_sample",
     "sample",
     "sample_with_log_probs",
     "sgld",
+    "systematic_resample",
     "tabled",
     "trajectory_log_probs",
+    "twisted_sample",
 ]
