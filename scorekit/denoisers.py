@@ -71,8 +71,24 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
     return Partial(_from_score, as_pytree(score), schedule)
 
 
-def _score_of(log_density, x_t, t):
-    return jax.grad(lambda x: jnp.sum(log_density(x, t)))(x_t)
+def _score_of(log_density, x, *t):
+    return jax.grad(lambda x: jnp.sum(log_density(x, *t)))(x)
+
+
+def score_from_log_density(log_density: Callable[..., Array]) -> Callable[..., PyTree]:
+    """The score ``grad_x log p`` of any differentiable log-density, by automatic differentiation.
+
+    Args:
+      log_density: ``x -> log p(x)``, for the chains of :mod:`scorekit.solvers`, or ``(x_t, t) -> log p_t(x_t)``, up to
+        a constant; ``(B,)`` or a scalar. No term may mix examples.
+
+    Returns:
+      A function of the same arguments, which may be passed through ``jit``.
+
+    >>> score_from_log_density(lambda x: -0.5 * jnp.sum(x**2, -1))(jnp.array([[3.0, -1.0]])).tolist()
+    [[-3.0, 1.0]]
+    """
+    return Partial(_score_of, as_pytree(log_density))
 
 
 def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], schedule: Schedule) -> Denoiser:
@@ -87,7 +103,7 @@ def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], sch
     >>> float(d(jnp.ones((1, 1)), 1.0).eps[0, 0])
     1.0
     """
-    return Partial(_from_score, Partial(_score_of, as_pytree(log_density)), schedule)
+    return denoiser_from_score(score_from_log_density(log_density), schedule)
 
 
 def _exact(density, schedule, x_t, t):

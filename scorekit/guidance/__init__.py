@@ -18,10 +18,14 @@ rule                       what it does to ``(x0, eps)``                        
 ``rescale``                back to the standard deviation of c
 ``static_threshold``       clips x0; ``dynamic_threshold`` at a percentile
 ``temperature``            divides the score
+``replacement``            what was observed, in x0; also ``dps``, ``pigdm``, ``mmps``: inverse problems
 =========================  ===========================================================================  ======
+
+Models with an explicit density are guided on the joint, by functions from log-densities to a log-density
+(``classifier_free_log_density``, ...); ``scorekit.guidance.sequences`` counts out discrete sequences.
 """
 
-from scorekit.guidance import operators
+from scorekit.guidance import operators, sequences
 from scorekit.guidance.classifier import classifier_guidance
 from scorekit.guidance.classifier_free import (
     autoguidance,
@@ -31,6 +35,7 @@ from scorekit.guidance.classifier_free import (
     compose,
     negative,
 )
+from scorekit.guidance.explicit import classifier_free_log_density, classifier_guided_log_density, log_product
 from scorekit.guidance.frequency import frequency_decoupled
 from scorekit.guidance.interval import interval
 from scorekit.guidance.inverse import dps, mmps, pigdm, replacement
@@ -50,13 +55,16 @@ __all__ = [
     "cfg_zero_star",
     "classifier_free",
     "classifier_free_batched",
+    "classifier_free_log_density",
     "classifier_guidance",
+    "classifier_guided_log_density",
     "compose",
     "dps",
     "dynamic_threshold",
     "frequency_decoupled",
     "init_memory",
     "interval",
+    "log_product",
     "mmps",
     "negative",
     "operators",
@@ -66,6 +74,7 @@ __all__ = [
     "replacement",
     "rescale",
     "rule",
+    "sequences",
     "static_threshold",
     "tangential",
     "temperature",

@@ -47,7 +47,9 @@ from scorekit.solvers.multistep import (
 )
 from scorekit.solvers.ode import RK4, DPMSolver, Euler, Heun, Midpoint
 from scorekit.solvers.parallel import ParallelResult, parallel_sample
+from scorekit.solvers.particles import ParticleResult, product_sample, twisted_sample
 from scorekit.solvers.repaint import repaint, repaint_path
+from scorekit.solvers.resampling import effective_sample_size, systematic_resample
 from scorekit.solvers.sampling import nfe, sample
 from scorekit.solvers.sde import (
     Ancestral,
@@ -82,6 +84,7 @@ __all__ = [
     "MetropolisResult",
     "Midpoint",
     "ParallelResult",
+    "ParticleResult",
     "PredictorCorrector",
     "ReverseDiffusion",
     "SASolver",
@@ -94,6 +97,7 @@ __all__ = [
     "ddim",
     "deis",
     "edm_stochastic",
+    "effective_sample_size",
     "grids",
     "invert",
     "langevin",
@@ -101,13 +105,16 @@ __all__ = [
     "metropolis_langevin",
     "nfe",
     "parallel_sample",
+    "product_sample",
     "repaint",
     "repaint_path",
     "sample",
     "sample_with_log_probs",
     "sdedit",
     "sgld",
+    "systematic_resample",
     "tabled",
     "trajectory_log_probs",
     "translate",
+    "twisted_sample",
 ]

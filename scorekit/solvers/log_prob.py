@@ -70,7 +70,7 @@ def sample_with_log_probs(
     """
     check_grid(ts)
     check_floating(x_init=x_init)
-    policy = _gaussian(solver)
+    policy = one_gaussian(solver)
     ts = as_time(ts)
 
     def body(carry, inputs):
@@ -124,7 +124,7 @@ def trajectory_log_probs(
     """
     check_grid(ts)
     check_floating(trajectory=trajectory)
-    policy = _gaussian(solver)
+    policy = one_gaussian(solver)
     times = as_time(ts)
     n = times.shape[0] - 1
     lengths = {jnp.shape(leaf)[0] for leaf in jax.tree.leaves(trajectory)}
@@ -151,7 +151,13 @@ def _log_normal(x: PyTree, mean: PyTree, std: Array) -> Array:
     return jnp.where(noisy, value, 0.0)
 
 
-def _gaussian(solver: Solver) -> Linear:
+def one_gaussian(solver: Solver) -> Linear:
+    """The solver itself, if each of its steps is one Gaussian; else raises a ``ValueError``.
+
+    >>> from scorekit import solvers
+    >>> one_gaussian(solvers.Ancestral())
+    Ancestral(eta=1.0)
+    """
     if not solver.stochastic:
         raise ValueError(f"solver must draw noise, got the deterministic {type(solver).__name__}")
     if not isinstance(solver, Linear):

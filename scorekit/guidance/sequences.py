@@ -1,0 +1,156 @@
+"""Guidance of discrete sequences, exactly: every sequence is counted, in log space.
+
+An autoregressive model gives ``p(x_k | x_<k, y)``. Guiding each of these conditionals is not guiding the joint: both
+multiply ``p(x)`` by a factor that depends on the sequence,
+
+    ``s(x)  = p(y | x)^gamma / E_p(x)[p(y | x)^gamma]``   (the joint),
+    ``s'(x) = prod_k p(y | x_<=k)^gamma / E_p(x_k | x_<k)[p(y | x_<=k)^gamma]``   (one symbol after the other),
+
+and the second one renormalises after every symbol, without a look at what can still follow. They agree for gamma 0 and
+1, for sequences of one symbol, and where the symbols are independent (given y, and without).
+
+A distribution over sequences of n symbols is an array of log-probabilities with n axes, one for each symbol, as long as
+its vocabulary. With an ``uncond`` that is uniform, guidance is temperature: ``p(x | y)^gamma``, of the joint or of the
+conditionals.
+
+Source: Dieleman 2022, "Guidance: a cheat code for diffusion models", on autoregressive models
+(https://sander.ai/2022/05/26/guidance.html).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.schedules.numerics import as_time
+from scorekit.typing import Array, Number
+
+
+class GuidedSequences(NamedTuple):
+    """A guided distribution over sequences.
+
+    Attributes:
+      log_prob: of every sequence, ``(V_1, ..., V_n)``, normalised.
+      log_factor: ``log_prob - log p(x)``, the logarithm of ``s`` or ``s'``; NaN where ``p(x) = 0``.
+    """
+
+    log_prob: Array
+    log_factor: Array
+
+
+def joint_log_prob(logits: Sequence[Array]) -> Array:
+    """All sequences of an autoregressive model: ``log p(x) = sum_k log p(x_k | x_<k)``.
+
+    Args:
+      logits: for each k, the logits of ``p(x_k | x_<k)``, ``(V_1, ..., V_k)``: the axes of what came before, and that
+        of the symbol.
+
+    Returns:
+      ``(V_1, ..., V_n)``.
+
+    Raises:
+      ValueError: if the k-th array does not have k axes, the first k - 1 as long as those of the array before it.
+
+    >>> first, then = jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([[0.5, 0.5], [1.0, 3.0]]))
+    >>> jnp.exp(joint_log_prob([first, then])).tolist()
+    [[0.25, 0.25], [0.125, 0.375]]
+    """
+    shapes = [jnp.shape(table) for table in logits]
+    if not shapes or any(shape[:-1] != before for before, shape in zip([(), *shapes], shapes, strict=False)):
+        raise ValueError(f"logits must have shapes (V_1,), (V_1, V_2), (V_1, V_2, V_3), ..., got {shapes}")
+    total = jnp.zeros(())
+    for table in logits:
+        total = total[..., None] + jax.nn.log_softmax(as_time(table))
+    return total
+
+
+def conditional_log_probs(log_prob: Array) -> tuple[Array, ...]:
+    """The autoregressive factors of a distribution over sequences: ``log p(x_k | x_<k)`` for every k.
+
+    Args:
+      log_prob: ``(V_1, ..., V_n)``, not necessarily normalised.
+
+    Returns:
+      n arrays, the k-th of shape ``(V_1, ..., V_k)``; NaN after a beginning that has no probability.
+
+    >>> joint = jnp.log(jnp.array([[0.25, 0.25], [0.125, 0.375]]))
+    >>> jnp.exp(conditional_log_probs(joint)[1]).tolist()
+    [[0.5, 0.5], [0.25, 0.75]]
+    """
+    marginals = [log_prob]  # of x_<=k, for k = n down to 1
+    while marginals[-1].ndim > 1:
+        marginals.append(jax.nn.logsumexp(marginals[-1], axis=-1))
+    return tuple(jax.nn.log_softmax(marginal) for marginal in reversed(marginals))
+
+
+def guide_joint(cond: Array, uncond: Array, guidance_scale: Number) -> GuidedSequences:
+    """The guided joint: ``p(x)^(1 - gamma) p(x | y)^gamma`` over all sequences, normalised once.
+
+    Args:
+      cond: ``log p(x | y)``, ``(V_1, ..., V_n)``.
+      uncond: ``log p(x)``, of the same shape.
+      guidance_scale: gamma.
+
+    Raises:
+      ValueError: if the shapes differ.
+
+    >>> cond, uncond = jnp.log(jnp.array([0.2, 0.8])), jnp.log(jnp.array([0.5, 0.5]))
+    >>> jnp.exp(guide_joint(cond, uncond, 2.0).log_prob).round(4).tolist()  # 0.04 to 0.64
+    [0.0588, 0.9412]
+    """
+    _check_shapes(cond, uncond)
+    tilted = _tilt(cond, uncond, guidance_scale)
+    guided = tilted - jax.nn.logsumexp(tilted)
+    return GuidedSequences(guided, guided - uncond)
+
+
+def guide_sequentially(cond: Array, uncond: Array, guidance_scale: Number) -> GuidedSequences:
+    """What guided autoregressive sampling draws from: each ``p(x_k | x_<k)`` guided and normalised by itself.
+
+    Args:
+      cond: ``log p(x | y)``, ``(V_1, ..., V_n)``.
+      uncond: ``log p(x)``, of the same shape.
+      guidance_scale: gamma.
+
+    Raises:
+      ValueError: if the shapes differ.
+
+    >>> even = jnp.log(jnp.full((2, 2), 0.25))
+    >>> cond = jnp.log(jnp.array([[0.4, 0.1], [0.25, 0.25]]))  # the first symbol is as likely as the other one
+    >>> [jnp.exp(rule(cond, even, 2.0).log_prob).sum(1).round(3).tolist() for rule in (guide_joint, guide_sequentially)]
+    [[0.576, 0.424], [0.5, 0.5]]
+    """
+    _check_shapes(cond, uncond)
+    log_prob = jnp.zeros(())
+    for c, u in zip(conditional_log_probs(cond), conditional_log_probs(uncond), strict=True):
+        possible = jnp.isfinite(log_prob)[..., None]  # what follows the impossible does not matter, but must not be NaN
+        factor = jax.nn.log_softmax(jnp.where(possible, _tilt(c, u, guidance_scale), 0.0))
+        log_prob = log_prob[..., None] + factor
+    return GuidedSequences(log_prob, log_prob - uncond)
+
+
+def total_variation(log_p: Array, log_q: Array) -> Array:
+    """``sum |p - q| / 2``, in [0, 1]: the largest difference in probability that two laws give any event.
+
+    Args:
+      log_p: normalised log-probabilities, of any shape.
+      log_q: the same for the other law.
+
+    >>> total_variation(jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([0.25, 0.75])))
+    Array(0.25, dtype=float32)
+    """
+    return 0.5 * jnp.sum(jnp.abs(jnp.exp(log_p) - jnp.exp(log_q)))
+
+
+def _tilt(cond, uncond, scale):
+    """``uncond + scale (cond - uncond)``; ``p(x) = 0`` stays 0, and a scale of 0 forgets ``cond`` altogether."""
+    scale = as_time(scale)
+    known = jnp.isfinite(uncond)
+    difference = jnp.where(known & (scale != 0), cond - jnp.where(known, uncond, 0.0), 0.0)
+    return jnp.where(known, uncond + jnp.where(scale != 0, scale * difference, 0.0), -jnp.inf)
+
+
+def _check_shapes(cond, uncond):
+    if jnp.shape(cond) != jnp.shape(uncond):
+        raise ValueError(f"cond and uncond must have the same shape, got {jnp.shape(cond)} and {jnp.shape(uncond)}")
