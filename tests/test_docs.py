@@ -1,4 +1,4 @@
-"""The code of the pages runs, and the table of solvers says what the solvers say."""
+"""The code of the pages runs, and their tables say what the code says."""
 
 import pkgutil
 import re
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from scorekit import solvers
+from scorekit import guidance, solvers
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -46,6 +46,15 @@ def test_every_solver_is_on_the_page():
     assert len(rows()) > 20
     for name in (name for name in solvers.__all__ if not name.endswith(("Result", "LoggedSample"))):
         assert re.search(rf"`(?:[\w.]+\.)?{name}\b", SOLVERS), name
+
+
+def test_every_rule_is_on_the_page_of_guidance():
+    page = (ROOT / "docs" / "guidance.md").read_text()
+    for name in guidance.__all__:
+        assert re.search(rf"`(?:[\w.]+\.)?{name}\b", page), name
+    formulas = re.findall(r"^\| `(\w+)\(.*?\)` \|", page, re.MULTILINE)
+    assert len(formulas) > 15
+    assert set(formulas) <= set(guidance.__all__)
 
 
 def test_what_the_pages_name_exists():

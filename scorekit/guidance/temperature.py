@@ -19,11 +19,13 @@ def temperature(denoiser: Denoiser, schedule: Schedule, tau: Scale) -> Denoiser:
     variance ``tau v``. From noise of variance ``V = v + sigma^2`` (variance-exploding; in the limit of small steps)
 
     - the probability-flow ODE ends at ``v (V / v)^(1 - 1 / tau)``, which depends on where it started,
-    - the reverse SDE ends at ``v tau / (2 - tau)`` for ``tau < 2`` and forgets where it started,
+    - the reverse SDE ends at ``v (c + (1 - c) (v / V)^(2 / tau - 1))``, ``c = tau / (2 - tau)``: ``c v`` for large V
+      if ``tau < 2``,
     - Langevin dynamics at one noise level does sample ``p_t(x)^(1 / tau)``.
 
-    The reason is that ``p_t(x)^(1 / tau)`` is not ``p(x)^(1 / tau)`` diffused. On a mixture it moves the weights
-    wrongly too. To sample a power of p, correct by particles; to trade diversity for fidelity, guide.
+    The reason is that ``p_t(x)^(1 / tau)`` is not ``p(x)^(1 / tau)`` diffused. On a mixture it gets the weights
+    wrong too: of two far modes with 0.7 and 0.3 the flow at ``tau = 1/2`` ends in the heavier always, where ``p^2`` has
+    0.84 and 0.16. To sample a power of p, correct by particles; to trade diversity for fidelity, guide.
 
     Args:
       denoiser: the denoiser to wrap.

@@ -9,6 +9,7 @@ from scorekit.metrics.neighbours import (
     precision_recall,
 )
 from scorekit.metrics.sliced import sliced_wasserstein
+from scorekit.metrics.vendi import vendi_score
 
 __all__ = [
     "DensityCoverage",
@@ -18,4 +19,5 @@ __all__ = [
     "frechet_distance",
     "precision_recall",
     "sliced_wasserstein",
+    "vendi_score",
 ]

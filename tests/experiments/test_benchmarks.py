@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from absl import flags
 
@@ -46,3 +47,15 @@ def test_cost_agrees_with_the_samplers_by_hand_and_draws(program, tmp_path):
     assert re.findall(r"^(\S+(?: \S+)*)  .* s\) ", out, re.MULTILINE) == ["AB3 flow"]
     assert out.splitlines()[-1] == f"plot: {tmp_path / 'cost.png'}"
     assert (tmp_path / "cost.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_guidance_compares_the_rules_and_recompiles_nothing(program, tmp_path):
+    out = program("guidance", fast="1", workdir=str(tmp_path))
+    rows = re.findall(r"^(\S.*?) +(\d+)((?: +-?[\d.]+){7})$", out, re.MULTILINE)
+    numbers = {(rule, int(scale)): [float(cell) for cell in cells.split()] for rule, scale, cells in rows}
+    np.testing.assert_allclose(numbers["CFG", 4], numbers["classifier", 4], rtol=0.1, atol=0.05)  # both exact
+    counts = re.findall(r"^(\S.*?) +([1-9]) +(\d)$", out[out.index("recompilation") :], re.MULTILINE)
+    assert len(counts) > 10
+    assert all(new == "0" for _, _, new in counts)
+    assert (tmp_path / "mixture.png").stat().st_size > 1000

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 from rule_cases import COND, DATA, SCHEDULE, UNCOND, same
+from tables import quick_jit
 
 from scorekit import denoisers, densities, process, solvers
 from scorekit.guidance import cfg_plus_plus, classifier_free, compose, negative, weight_schedule
@@ -123,8 +125,12 @@ def test_weight_schedules(shape, share):
 def test_a_scale_may_be_any_function_of_the_time():
     noise_level = lambda t: jnp.exp(-0.5 * SCHEDULE.log_snr(t))
     times = jnp.linspace(0.1, 0.9, 5)
-    same(classifier_free(COND, UNCOND, noise_level)(X, T), classifier_free(COND, UNCOND, noise_level(T))(X, T))
-    for scale in (noise_level, weight_schedule(0.0, 3.0)):
-        expected = classifier_free(COND, UNCOND, jnp.asarray(scale(times)))(X, times)
-        same(classifier_free(COND, UNCOND, scale)(X, times), expected)
-        same(compose(UNCOND, [COND], [scale])(X, times), expected)
+
+    @quick_jit
+    def both(scale):
+        found = [classifier_free(COND, UNCOND, scale)(X, t) for t in (T, times)]
+        expected = [classifier_free(COND, UNCOND, scale(t))(X, t) for t in (T, times)]
+        return [*found, compose(UNCOND, [COND], [scale])(X, T)], [*expected, expected[0]]
+
+    for scale in (Partial(noise_level), weight_schedule(0.0, 3.0)):
+        same(*both(scale))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rule_cases import COND, UNCOND, T, X, same
+from tables import quick_jit
 
 from scorekit import Prediction
 from scorekit.guidance import classifier_free, frequency_decoupled
@@ -43,27 +44,29 @@ def numpy_pyramid(x, levels):
     return [*bands, x]
 
 
-SHAPES = [(2, 8, 8, 3), (1, 7, 5, 1), (2, 9, 2), (1, 1, 6, 1), (2, 3, 4, 5, 1)]
+SHAPES = [(2, 8, 7, 3), (2, 9, 2), (1, 1, 2, 3, 1)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_pyramid_is_numpys_and_adds_up(shape):
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    bands = laplacian_pyramid(jnp.asarray(x), 3)
+    bands = quick_jit(lambda x: laplacian_pyramid(x, 3))(x)
     for band, expected in zip(bands, numpy_pyramid(np.float64(x), 3), strict=True):
         np.testing.assert_allclose(band, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(from_pyramid(bands), x, rtol=0, atol=5e-7)
+    np.testing.assert_allclose(quick_jit(from_pyramid)(bands), x, rtol=0, atol=5e-7)
 
 
 def test_equal_scales_are_classifier_free():
-    for scales in ([3.0], [3.0, 3.0], [3.0] * 4):
-        rule = frequency_decoupled(COND, UNCOND, scales)
-        same(rule(X, T), classifier_free(COND, UNCOND, 3.0)(X, T), rtol=1e-4, atol=1e-5)
+    rules = [frequency_decoupled(COND, UNCOND, scales) for scales in ([3.0], [3.0, 3.0], [3.0] * 4)]
+    plain, *found = quick_jit(lambda: [rule(X, T) for rule in (classifier_free(COND, UNCOND, 3.0), *rules)])()
+    for one in found:
+        same(one, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_each_band_has_its_scale():
     scales = [5.0, 2.0, -1.0]
-    found, cond, uncond = (d(X, T) for d in (frequency_decoupled(COND, UNCOND, scales), COND, UNCOND))
+    rule = frequency_decoupled(COND, UNCOND, scales)
+    found, cond, uncond = quick_jit(lambda: [d(X, T) for d in (rule, COND, UNCOND)])()
     for half, c, u in zip(found, cond, uncond, strict=True):
         bands = numpy_pyramid(np.float64(c) - np.float64(u), 3)
         total = bands[2] * scales[2]
@@ -79,7 +82,7 @@ def test_half_precision_and_trees():
         return lambda x, t: Prediction(*[jax.tree.map(lambda leaf: gain * leaf, x)] * 2)
 
     cond, uncond = times(0.5), times(0.2)
-    found = frequency_decoupled(cond, uncond, [3.0, 3.0])(x, T)
+    found = quick_jit(frequency_decoupled(cond, uncond, [3.0, 3.0]))(x, T)
     assert found.x0["a"].dtype == jnp.bfloat16
     np.testing.assert_allclose(np.float32(found.x0["a"]), 1.1 * np.float32(x["a"]), rtol=0.02, atol=0.02)
     np.testing.assert_allclose(found.eps["b"], 1.1 * x["b"], rtol=1e-4, atol=1e-5)

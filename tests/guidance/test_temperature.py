@@ -46,7 +46,8 @@ def test_the_flow_ends_at_a_variance_that_remembers_the_start():
 
 
 def test_the_reverse_sde_ends_at_a_variance_of_its_own():
-    """``v tau / (2 - tau)``; the map is linear with independent noise, so that the variance is followed exactly."""
+    """``v (c + (1 - c) (v / V)^(2 / tau - 1))``, ``c = tau / (2 - tau)``; the steps are linear with independent noise,
+    so that the variance is followed without drawing any."""
 
     @jax.jit
     def end(tau):
@@ -61,20 +62,20 @@ def test_the_reverse_sde_ends_at_a_variance_of_its_own():
         return jax.lax.scan(step, jnp.float32(START), rows)[0]
 
     for tau in TAUS:
-        assert float(end(tau)) == pytest.approx(VARIANCE * tau / (2 - tau), rel=0.03)
+        c = tau / (2 - tau)
+        expected = VARIANCE * (c + (1 - c) * (VARIANCE / START) ** (2 / tau - 1))
+        assert float(end(tau)) == pytest.approx(expected, rel=0.03)
 
 
 def test_the_weights_of_a_mixture_are_not_those_of_its_power():
-    """Two narrow modes of weights 0.7 and 0.3: the square has 0.845 and 0.155, and the flow stays near 0.7."""
+    """Two narrow modes of weights 0.7 and 0.3: the square has 0.845 and 0.155, the flow ends in the heavier always."""
     modes = [densities.gaussian(jnp.array([m]), std=0.2) for m in (-1.0, 1.0)]
     data, tau = densities.mixture([0.7, 0.3], modes), 0.5
-    exact = 0.7**2 / (0.7**2 + 0.3**2)
     rule = temperature(denoisers.exact_denoiser(data, SCHEDULE), SCHEDULE, tau)
     level = jnp.sqrt(0.2**2 + 1.0 + SCHEDULE.sigma(1.0) ** 2)
     x = level * jax.scipy.stats.norm.ppf((jnp.arange(400) + 0.5) / 400)[:, None]
     end = jax.jit(solvers.sample)(None, rule, SCHEDULE, solvers.Euler(), x, solvers.grids.uniform(200))
-    found = float(jnp.mean(end < 0))
-    assert abs(found - exact) > 0.05, found
+    assert float(jnp.mean(end < 0)) > 0.99 > 0.1 + 0.7**2 / (0.7**2 + 0.3**2)
 
 
 def test_a_temperature_that_is_not_positive_is_refused():

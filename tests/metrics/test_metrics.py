@@ -163,6 +163,24 @@ def test_sliced_wasserstein_of_a_shift():
     assert sliced(jax.random.key(1), x, x[::-1], num_projections=8) < 1e-6
 
 
+# ---- Vendi score
+
+
+def test_vendi_score_of_copies_and_of_strangers():
+    """Identical points are one, n orthogonal ones n, groups of copies exp(entropy) of their shares."""
+    for bandwidth in (None, 0.01):
+        vendi = jax.jit(lambda x, bandwidth=bandwidth: metrics.vendi_score(x, bandwidth))
+        assert float(vendi(np.ones((8, 8)))) == pytest.approx(1.0, abs=1e-4)
+        assert float(vendi(np.eye(8))) == pytest.approx(8.0, rel=1e-4)
+        groups = np.repeat(3.0 * np.eye(8)[:3], [1, 2, 5], axis=0)
+        shares = np.array([1, 2, 5]) / 8
+        assert float(vendi(groups)) == pytest.approx(np.exp(stats.entropy(shares)), rel=1e-4)
+    x = np.random.default_rng(0).normal(size=(30, 4))
+    kernel = np.exp(-0.5 * pairwise(x, x) ** 2 / 0.7**2) / 30
+    expected = np.exp(stats.entropy(np.clip(np.linalg.eigvalsh(kernel), 0, None)))
+    assert float(jax.jit(metrics.vendi_score)(x, 0.7)) == pytest.approx(expected, rel=1e-3)
+
+
 # ---- contracts
 
 
@@ -176,6 +194,8 @@ def test_sliced_wasserstein_of_a_shift():
         (lambda x: metrics.precision_recall(x, x, k=0), "k must be an integer >= 1, got 0"),
         (lambda x: metrics.density_coverage(x[:5], x, k=5), r"real must be \(N, D\) with N >= 6"),
         (lambda x: metrics.density_coverage(x, x[:0], k=1), r"fake must be \(N, D\) with N >= 1"),
+        (lambda x: metrics.vendi_score(x, 0.0), "bandwidth must be finite and > 0, got 0.0"),
+        (lambda x: metrics.vendi_score(x[:0]), r"x must be \(N, D\) with N >= 1"),
         (lambda x: metrics.sliced_wasserstein(jax.random.key(0), x, x, 0), "num_projections must .*got 0"),
     ],
 )

@@ -1,0 +1,40 @@
+"""The Vendi score: how many different things a set holds, without a reference."""
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.metrics.distances import check_features, map_distances
+from scorekit.trees import check_positive
+from scorekit.typing import Array, ArrayLike, Number
+
+
+def vendi_score(x: ArrayLike, bandwidth: Number | None = None) -> Array:
+    """The effective number of dissimilar points, ``exp(-sum_i l_i log l_i)`` of the eigenvalues of ``K / N``.
+
+    ``K`` holds similarities with ones on its diagonal: cosines, or ``exp(-|x - y|^2 / 2 h^2)``. N points that have
+    nothing in common give N, copies of one point give 1. Compare sets of the same size only.
+
+    Args:
+      x: features ``(N, D)``; a few thousand at most, for the eigenvalues of an N by N matrix.
+      bandwidth: h > 0 of the Gaussian similarity, in units of the features; None for cosines (no row may be 0).
+
+    Returns:
+      A score in [1, N].
+
+    Raises:
+      ValueError: if a shape is not allowed or the bandwidth is not positive.
+
+    >>> f"{vendi_score(jnp.eye(3)):.3f} {vendi_score(jnp.ones((3, 2))):.3f}"
+    '3.000 1.000'
+
+    Source: Friedman & Dieng 2023, def. 3.1 (https://arxiv.org/abs/2210.02410).
+    """
+    (x,) = check_features(1, x=x)
+    if bandwidth is None:
+        unit = x / jnp.linalg.norm(x, axis=1, keepdims=True)
+        similarity = jnp.matmul(unit, unit.T, precision=jax.lax.Precision.HIGHEST)
+    else:
+        check_positive(bandwidth=bandwidth)
+        similarity = map_distances(lambda i, d: jnp.exp(-0.5 * jnp.square(d.at[i].set(0.0) / bandwidth)), x, x)
+    shares = jnp.clip(jnp.linalg.eigvalsh(similarity / x.shape[0]), 0.0, 1.0)
+    return jnp.exp(jnp.sum(jax.scipy.special.entr(shares)))
