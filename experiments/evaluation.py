@@ -195,11 +195,11 @@ def _bound(config: Config, built: model.Model, dataset: Dataset, params: PyTree)
 
 def as_text(found: Evaluation) -> str:
     """The tables for a terminal."""
-    return "\n".join(map(table_text, found.tables))
+    return "\n".join(map(table_as_text, found.tables))
 
 
-def table_text(table: Table) -> str:
-    """A table for a terminal."""
+def table_as_text(table: Table) -> str:
+    """A table for a terminal, with an empty line after it."""
     cells = [[str(name) for name in table.header], *([show(cell) for cell in row] for row in table.rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

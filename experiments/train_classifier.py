@@ -109,7 +109,7 @@ def main(config: Config) -> None:
     sections.append(ConfigText((workdir / "config.json").read_text()))
     facts = {"data": dataset.name, "steps": config.training.steps, "training time": progress.duration(trained)}
     report = write_report(workdir / "report.html", f"scorekit: {dataset.name}, classifier", facts, sections)
-    print(evaluation.table_text(table))
+    print(evaluation.table_as_text(table))
     print(progress.final_line(str(report), time.monotonic() - start))
 
 
