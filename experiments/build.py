@@ -283,7 +283,7 @@ def check_choices(config: Config, scales: Sequence[float] | None = None) -> None
     check_dropout(config)
     if scales is None:
         scales = (config.sampling.guidance_scale, *config.evaluation.guidance_scales)
-    rules.check(config, schedule, scales)
+    rules.check_rules(config, schedule, scales)
 
 
 def check_training(config: Config) -> None:

@@ -201,4 +201,4 @@ def _in_short(value: Any) -> str:
     if not isinstance(value, ConfigDict):
         return shown(value)
     numbers = [f"{name}={shown(number)}" for name, number in leaves(value) if name != "name" and number is not None]
-    return " ".join([value.name, *numbers])
+    return " ".join([str(value.name), *numbers])

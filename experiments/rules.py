@@ -65,7 +65,13 @@ def _negative(cond, uncond, labelled, guidance_scale, label: int, scale: float |
 def _compose(cond, uncond, labelled, guidance_scale, labels: tuple, weights: tuple):
     if len(labels) != len(weights):
         raise ValueError(f"weights must be one for each of the {len(labels)} labels, got {len(weights)}")
+    _check_numbers("weights", weights)
     return guidance.compose(uncond, [cond, *map(labelled, labels)], [guidance_scale, *weights])
+
+
+def _check_numbers(name, values):
+    if not all(isinstance(value, int | float) for value in values):
+        raise ValueError(f"{name} must be numbers, got {values}")
 
 
 def _scale_of_band(guidance_scale, factor, t):
@@ -74,6 +80,7 @@ def _scale_of_band(guidance_scale, factor, t):
 
 def _frequency_decoupled(cond, uncond, guidance_scale, factors: tuple = (1.0, 0.5)):
     """``factors`` of γ - 1 for each band, the finest first."""
+    _check_numbers("factors", factors)
     scales = [Partial(_scale_of_band, guidance_scale, factor) for factor in factors]
     return guidance.frequency_decoupled(cond, uncond, scales)
 
@@ -192,7 +199,7 @@ def _build(config, name, offered):
     return call(config, f"rules.{name}", f"guidance={name}", RULES[name].build, **known)
 
 
-def check(config: Config, schedule: Schedule, scales: Sequence[float]) -> None:
+def check_rules(config: Config, schedule: Schedule, scales: Sequence[float]) -> None:
     """Refuses rules that cannot be applied, in one sentence that says what to change; compiles nothing.
 
     Args:

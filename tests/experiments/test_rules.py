@@ -45,6 +45,10 @@ def config_of(*overrides, start=smoke):
             ["guidance=compose", "rules.compose.labels=1,2", "rules.compose.weights=0.5,"],
             ["weights must be one for each of the 2 labels, got 1"],
         ),
+        (
+            ["guidance=frequency_decoupled", "rules.frequency_decoupled.factors=a"],
+            ["factors must be numbers, got ('a',)"],
+        ),
         (["guidance=cfg_plus_plus"], ["solver.name=dpmpp_2m", "ancestral, ddim, euler", "reads x0 and eps"]),
         (["guidance=cfg_plus_plus", "sampling.solver.name=euler"], ["guidance_scale must be in [0, 1], got 2.0"]),
         (["guidance=cfg_plus_plus,rescale", "sampling.solver.name=euler"], ["only interval may wrap cfg_plus_plus"]),
