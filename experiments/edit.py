@@ -68,7 +68,7 @@ def main(config: Config) -> None:
     columns, table = work(config, run, seen, x, label)
     out = workdir / "edits" / _TASK.value
     archive = io.BytesIO()
-    np.savez(archive, label=label, **{name.split("\n")[0]: value for name, value in columns.items()})
+    np.savez(archive, label=label, **{name.split("\n")[0]: value for name, value in columns.items()})  # type: ignore[arg-type]
     write_atomic(f"{out}.npz", archive.getvalue())
     shown = {name: value[: _SHOWN.value] for name, value in columns.items()}
     title = f"{run.dataset.name}: {_TASK.value}, {table.caption}"

@@ -132,7 +132,7 @@ def methods(problem: Posterior, n: int, steps: int) -> dict[str, Callable]:
 
 
 def standardised(noise: Array) -> Array:
-    """Noise of sample mean 0 and covariance I exactly: so are then the figures of a method whose map is affine."""
+    """Noise whose sample mean is 0 and covariance I, so that an affine map has no sampling error."""
     centred = noise - noise.mean(0)
     return jnp.linalg.solve(jnp.linalg.cholesky(jnp.cov(centred.T)), centred.T).T
 
@@ -141,9 +141,9 @@ def exact_table(name: str, problem: Posterior, n: int, steps: int) -> Table:
     """Every method on one problem."""
     noise = standardised(jax.random.normal(jax.random.key(0), (n, DIM)))
     draws = np.asarray(problem.answer.sample(jax.random.key(1), (50_000,)))
-    mixed = isinstance(problem.answer, densities.Mixture)
-    mean = draws.mean(0) if mixed else np.asarray(problem.answer.mean)
-    covariance = np.cov(draws.T) if mixed else np.asarray(problem.answer.covariance())
+    mean, covariance = draws.mean(0), np.cov(draws.T)
+    if isinstance(problem.answer, densities.Gaussian):
+        mean, covariance = np.asarray(problem.answer.mean), np.asarray(problem.answer.covariance())
     scale = np.sqrt(np.trace(covariance) / DIM)
 
     def row(label, x):
@@ -187,15 +187,17 @@ def digits_table(workdir: str, images: int) -> Table:
     return Table(header, rows, f"{len(x)} held-out images of {run.dataset.name}, noise {options.noise_std}")
 
 
+def tell(table: Table) -> None:
+    """Prints a table."""
+    print(f"\n{tables_as_text([table])}({table.caption})", flush=True)
+
+
 def main(_) -> None:
-    tables = []
     with jax.enable_x64(True):
         for name, problem in problems().items():
-            tables.append(exact_table(name, problem, _SAMPLES.value, _STEPS.value))
+            tell(exact_table(name, problem, _SAMPLES.value, _STEPS.value))
     if _WORKDIR.value:
-        tables.append(digits_table(_WORKDIR.value, _IMAGES.value))
-    for table in tables:
-        print(f"\n{tables_as_text([table])}({table.caption})")
+        tell(digits_table(_WORKDIR.value, _IMAGES.value))
 
 
 if __name__ == "__main__":

@@ -26,49 +26,12 @@ methods with J look at the state from there, which changes x0 by that much. At `
 import jax
 import jax.numpy as jnp
 
+from scorekit.guidance.linear_systems import conjugate_gradients
 from scorekit.guidance.operators import Operator
 from scorekit.predictions import with_x0
 from scorekit.schedules.numerics import as_time
-from scorekit.trees import as_pytree, check, check_positive, combine, pytree_dataclass, static, sum_per_example
-from scorekit.typing import Array, Denoiser, Number, Prediction, PyTree, Schedule
-
-
-def conjugate_gradients(matvec, b: PyTree, iterations: int) -> PyTree:
-    """An approximate solution of ``S u = b`` for each example, S symmetric and positive semidefinite.
-
-    An example whose search direction has no positive curvature stays as it is (a network's Jacobian need not be
-    positive), and so does one that is solved.
-
-    Args:
-      matvec: ``u -> S u``; must not mix examples.
-      b: leaves ``(B, ...)``.
-      iterations: of them; the residual of a matrix with k distinct eigenvalues vanishes after k.
-
-    >>> conjugate_gradients(lambda u: u * jnp.array([2.0, 4.0]), jnp.ones((1, 2)), iterations=2).round(3)
-    Array([[0.5 , 0.25]], dtype=float32)
-
-    Source: Hestenes & Stiefel 1952, eq. 3:1; the stop is Steihaug's (1983, SIAM J. Numer. Anal. 20, sec. 2).
-    """
-
-    u, r, p = jax.tree.map(jnp.zeros_like, b), b, b
-    rr = _dot(b, b)
-    solved = jnp.square(jnp.finfo(rr.dtype).eps) * rr
-    going = rr > solved
-    for _ in range(iterations):  # not a loop in the graph, where XLA on CPUs runs transposed convolutions 50x slower
-        sp = matvec(p)
-        curvature = _dot(p, sp)
-        going = going & (curvature > 0)
-        step = jnp.where(going, rr / jnp.where(going, curvature, 1.0), 0.0)
-        u, r = combine((1.0, u), (step, p)), combine((1.0, r), (-step, sp))
-        rr, last = _dot(r, r), rr
-        going = going & (rr > solved)
-        p = combine((1.0, r), (jnp.where(going, rr / jnp.where(going, last, 1.0), 0.0), p))
-    return u
-
-
-def _dot(a: PyTree, b: PyTree) -> Array:
-    products = jax.tree.map(lambda x, y: x.astype(jnp.promote_types(x.dtype, jnp.float32)) * y, a, b)
-    return sum_per_example(lambda x: x, products)
+from scorekit.trees import as_pytree, check, check_positive, combine, pytree_dataclass, static
+from scorekit.typing import Denoiser, Number, Prediction, PyTree, Schedule
 
 
 def _linearised(operator, x0, observation):
@@ -122,7 +85,7 @@ class _Guided:
     observation: PyTree
     noise_std: Number
     data_std: Number = 1.0
-    iterations: int = static(default=0)
+    iterations: int = static()
     inner: str = static()
 
     def __call__(self, x_t, t):
@@ -194,16 +157,8 @@ def replacement(
     Source: Wang et al. 2022, eq. 13 (DDNM, https://arxiv.org/abs/2212.00490); with noise Zhu et al. 2023, eq. 13
     (DiffPIR, https://arxiv.org/abs/2305.08995).
     """
-    check(lambda x: x >= 0, ">= 0", noise_std=noise_std)
-    return _Replacement(
-        denoiser=as_pytree(denoiser),
-        schedule=schedule,
-        operator=as_pytree(operator),
-        observation=observation,
-        noise_std=noise_std,
-        data_std=_checked(data_std, iterations),
-        iterations=iterations,
-    )
+    problem = (denoiser, schedule, operator, observation, noise_std)
+    return _built(_Replacement, problem, data_std=data_std, iterations=iterations)
 
 
 def pigdm(
@@ -244,17 +199,8 @@ def pigdm(
     Source: Song et al. 2023, eq. 7 and 8 (https://openreview.net/forum?id=9_gsMA8MRKQ), as a score, without the extra
     weight of its algorithm 1.
     """
-    check(lambda x: x >= 0, ">= 0", noise_std=noise_std)
-    return _Guided(
-        denoiser=as_pytree(denoiser),
-        schedule=schedule,
-        operator=as_pytree(operator),
-        observation=observation,
-        noise_std=noise_std,
-        data_std=_checked(data_std, iterations),
-        iterations=iterations,
-        inner="isotropic",
-    )
+    problem = (denoiser, schedule, operator, observation, noise_std)
+    return _built(_Guided, problem, data_std=data_std, iterations=iterations, inner="isotropic")
 
 
 def mmps(
@@ -297,17 +243,8 @@ def mmps(
     Source: Rozet et al. 2024, eq. 9-12 (https://arxiv.org/abs/2405.13712); Boys et al. 2023 (TMPD, with the whole
     matrix, https://arxiv.org/abs/2310.06721).
     """
-    check(lambda x: x >= 0, ">= 0", noise_std=noise_std)
-    return _Guided(
-        denoiser=as_pytree(denoiser),
-        schedule=schedule,
-        operator=as_pytree(operator),
-        observation=observation,
-        noise_std=noise_std,
-        data_std=_checked(1.0, iterations),
-        iterations=iterations,
-        inner="jacobian",
-    )
+    problem = (denoiser, schedule, operator, observation, noise_std)
+    return _built(_Guided, problem, iterations=iterations, inner="jacobian")
 
 
 def dps(
@@ -342,18 +279,22 @@ def dps(
     Source: Chung et al. 2022, eq. 11 and 14 (https://arxiv.org/abs/2209.14687).
     """
     check_positive(noise_std=noise_std)
-    return _Guided(
+    problem = (denoiser, schedule, operator, observation, noise_std)
+    return _built(_Guided, problem, inner="none")
+
+
+def _built(kind, problem, iterations=1, **fields) -> Denoiser:
+    denoiser, schedule, operator, observation, noise_std = problem
+    check(lambda x: x >= 0, ">= 0", noise_std=noise_std)
+    check_positive(data_std=fields.get("data_std", 1.0))
+    if not isinstance(iterations, int) or iterations < 1:
+        raise ValueError(f"iterations must be an integer >= 1, got {iterations!r}")
+    return kind(
         denoiser=as_pytree(denoiser),
         schedule=schedule,
         operator=as_pytree(operator),
         observation=observation,
         noise_std=noise_std,
-        inner="none",
+        iterations=iterations,
+        **fields,
     )
-
-
-def _checked(data_std, iterations):
-    check_positive(data_std=data_std)
-    if not isinstance(iterations, int) or iterations < 1:
-        raise ValueError(f"iterations must be an integer >= 1, got {iterations!r}")
-    return data_std

@@ -6,7 +6,7 @@ built here are linear and apply to every leaf of a tree. Any differentiable func
 :mod:`scorekit.guidance.inverse` linearises what is not linear.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 import jax
@@ -166,7 +166,7 @@ def _weighted_channels(weights, x):
     return jax.tree.map(lambda leaf: jnp.sum(leaf * jnp.asarray(weights, leaf.dtype), axis=-1), x)
 
 
-def grayscale(weights: ArrayLike = (0.299, 0.587, 0.114)) -> Operator:
+def grayscale(weights: ArrayLike | Sequence[float] = (0.299, 0.587, 0.114)) -> Operator:
     """Colourisation: the luminance of ``(B, ..., C)`` data, ``(B, ...)``.
 
     Args:
@@ -175,7 +175,7 @@ def grayscale(weights: ArrayLike = (0.299, 0.587, 0.114)) -> Operator:
     >>> grayscale()(jnp.ones((1, 2, 2, 3))).shape
     (1, 2, 2)
     """
-    return Partial(_weighted_channels, np.asarray(weights) if isinstance(weights, tuple | list) else weights)
+    return Partial(_weighted_channels, np.asarray(weights) if isinstance(weights, Sequence) else weights)
 
 
 def _check_spatial(x: Array) -> None:

@@ -79,11 +79,11 @@ def test_guidance_strip_has_a_row_per_scale_and_a_column_per_class(tmp_path, fig
 
 
 def test_comparison_has_a_row_per_example_and_a_column_per_version(tmp_path, figures):
-    plots.comparison(tmp_path / "a.png", {"before": levels(-1, 1), "after": levels(1, 0)}, row_labels=[3, 7])
+    plots.comparison(tmp_path / "a.png", {"before": levels(-1, 1), "after": levels(0, -1)}, row_labels=[3, 7])
     axes = figures[0].axes[0]
     assert [x.get_text() for x in axes.get_yticklabels()] == ["3", "7"]
     assert [x.get_text() for x in axes.get_xticklabels()] == ["before", "after"]
-    np.testing.assert_array_equal(cells_of(figures[0])[44::88, 44::88, 0], [[0, 1], [1, 0.5]])
+    np.testing.assert_array_equal(cells_of(figures[0])[44::88, 44::88, 0], [[0, 0.5], [1, 0]])
 
 
 def test_trajectory_runs_from_left_to_right_and_keeps_both_ends(tmp_path, figures):
