@@ -78,7 +78,7 @@ def log_likelihood(
 
     Args:
       key: PRNG key of the probes; None if the divergence is exact.
-      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar; traced twice. No example may depend on another.
+      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar; traced once or twice. No example may depend on another.
       schedule: its noise schedule.
       x0: data, a tree of ``(B, ...)`` arrays; discrete data need to be dequantised first.
       divergence: "exact", which costs D tangents an evaluation, or Hutchinson's unbiased estimate with "rademacher"

@@ -51,7 +51,7 @@ class Ancestral(Linear):
 
     def row(self, schedule, levels, known):
         s, t = levels.at(0), levels.at(1)
-        share = self.eta * noise_share(decay_of(t, s))
+        share = jnp.asarray(self.eta) * noise_share(decay_of(t, s))
         return Row(t.t, x0=s.alpha, eps=s.sigma * noise_share(share), std=s.sigma * share)
 
 

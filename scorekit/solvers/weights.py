@@ -166,7 +166,7 @@ def with_past(row: Row, coordinate: CoordinateName, weights: Array) -> Row:
     return corrected(row, coordinate, -jnp.sum(weights, axis=-1), tuple(jnp.unstack(weights, axis=-1)))
 
 
-def of_log_snr(levels: Levels, known: ArrayLike) -> tuple[Array, Array, Array]:
+def of_log_snr(levels: Levels, known: ArrayLike) -> tuple[Array, Array, Array | np.ndarray]:
     """In half the log-SNR: the step h, the positions of t and the times before, and which of these are valid."""
     z, finite = half_log_snr(levels)
     h = jnp.where(finite[..., 0] & finite[..., 1], z[..., 0] - z[..., 1], 0.0)
@@ -174,13 +174,13 @@ def of_log_snr(levels: Levels, known: ArrayLike) -> tuple[Array, Array, Array]:
     return h, z[..., 1:], valid
 
 
-def published_second_order(h: Array, z: Array, valid: Array, gain: Array) -> Array:
+def published_second_order(h: Array, z: Array, valid: Array | np.ndarray, gain: Array) -> Array:
     """The weight of the earlier slope in (2M) as published, ``gain h / (2 (z_1 - z_0))``, ``(..., 1)``."""
     apart = jnp.where(valid, z[..., 1:] - z[..., :1], 1.0)
     return jnp.where(valid, 0.5 * (gain * h)[..., None] / apart, 0.0)
 
 
-def published_third_order(h: Array, z: Array, valid: Array, amplitude: Array, decay: ArrayLike) -> Array:
+def published_third_order(h: Array, z: Array, valid: Array | np.ndarray, amplitude: Array, decay: ArrayLike) -> Array:
     """The weights of the two earlier slopes in (3M) as published: the square of the step has half its weight."""
     nodes, kernel = exponential(z[..., 0], h, amplitude, decay)
     moved = nodes - z[..., :1]
