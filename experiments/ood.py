@@ -61,6 +61,7 @@ def check(config: Config) -> None:
     require(len(config.near) > 0, "near", config.near, "at least one set: a near one is always shown")
     for field in ("examples", "batch_size", "probes", "likelihood_steps", "reconstruction_steps", "ascent_steps"):
         require(config[field] >= 1, field, config[field], ">= 1")
+    require(config.train.data.name == config.inside, "train.data.name", config.train.data.name, config.inside)
     require(config.path_steps >= 2, "path_steps", config.path_steps, ">= 2")
     require(1 <= config.curvature_levels <= len(config.log_snrs), "curvature_levels", config.curvature_levels,
             f"from 1 to the {len(config.log_snrs)} of config.log_snrs")  # fmt: skip

@@ -92,7 +92,7 @@ def _fitted(config: Config, dataset: Dataset) -> Scored:
     label = dataset.train["label"]
     groups = [x] if config.kind == "gaussian" else [x[label == k] for k in np.unique(label)]
     parts = [_low_rank(group, config.rank, config.floor) for group in groups]
-    density = parts[0] if len(parts) == 1 else densities.mixture([len(g) for g in groups], parts)
+    density = parts[0] if len(parts) == 1 else densities.mixture(np.array([len(g) for g in groups]), parts)
     schedule = schedules.cosine()
     assert dataset.levels is not None
     t_min = first_time(schedule, dataset.levels)

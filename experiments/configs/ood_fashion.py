@@ -19,6 +19,7 @@ def get_config():
     config.probes = 1
     config.rank = 60
     network = config.train
+    network.data.name = "fashion_mnist"
     network.loss.label_dropout = 1.0  # the scores use no labels
     network.network.channels = 16
     network.training.steps = 1500

@@ -10,5 +10,6 @@ from experiments.configs import ood_fashion
 def get_config():
     config = ood_fashion.get_config()
     config.inside = "mnist"
+    config.train.data.name = "mnist"
     config.far = ("fashion_mnist", "photos")
     return config

@@ -73,6 +73,29 @@ def test_halves_do_not_overlap_and_the_near_set_is_made_of_the_second(program):
     assert len(left_out) == 1
 
 
+@pytest.mark.slow
+def test_a_network_is_trained_once_and_then_loaded(program, tmp_path):
+    module, config = program
+    for field, text in {
+        "kind": "network", "train.network.channels": "8", "train.training.steps": "2", "train.training.batch_size": "8",
+        "train.training.warmup_steps": "1", "train.training.log_every": "1", "train.training.checkpoint_every": "2",
+        "train.sampling.steps": "2",
+    }.items():  # fmt: skip
+        override(config, field, text)
+    dataset = ood_data.Inside("sklearn_digits", 8, 17)
+    x, t = dataset.to_model(dataset.test["x"][:4]), 0.5
+    first = module.open_model(config, dataset, tmp_path).denoiser(x, t)
+    assert first.x0.shape == (4, 8, 8, 1)
+    assert (tmp_path / "model" / "checkpoints").is_dir()
+    again = module.open_model(config, dataset, tmp_path).denoiser(x, t)
+    np.testing.assert_array_equal(first.eps, again.eps)
+    # the same folder as a run of experiments.train
+    override(config, "run", str(tmp_path / "model"))
+    loaded = module.open_model(config, dataset, tmp_path / "elsewhere")
+    np.testing.assert_allclose(loaded.denoiser(x, t).eps, first.eps, atol=1e-5)
+    assert "step 2" in loaded.name
+
+
 @pytest.mark.parametrize(
     ("field", "text", "message"),
     [
@@ -81,6 +104,7 @@ def test_halves_do_not_overlap_and_the_near_set_is_made_of_the_second(program):
         ("path_steps", "1", "config.path_steps=1: must be >= 2"),
         ("curvature_levels", "9", "config.curvature_levels=9: must be from 1 to the 5"),
         ("probes", "0", "config.probes=0: must be >= 1"),
+        ("inside", "mnist", "config.train.data.name=sklearn_digits: must be mnist"),
     ],
 )
 def test_refusals(program, field, text, message):
