@@ -1,7 +1,7 @@
 """scorekit: score-based generative modelling as pure JAX functions.
 
 Floors 0-3 (everything imported here) need jax and numpy only. ``scorekit.networks``, ``scorekit.training``,
-``scorekit.data`` and ``scorekit.metrics`` are imported by name and bring their own requirements.
+``scorekit.data``, ``scorekit.audio`` and ``scorekit.metrics`` are imported by name and bring their own requirements.
 """
 
 from scorekit import (

@@ -61,8 +61,8 @@ def read(path: str | os.PathLike, *, sample_rate: int | None = None, mono: bool 
 def write(path: str | os.PathLike, x: ArrayLike, sample_rate: int, *, subtype: Subtype = "PCM_16") -> None:
     """Writes a sound file; the suffix names the format: ``.wav``, ``.flac``, ...
 
-    Integer formats round, without dither, and clip what exceeds full scale; for dither see
-    :func:`scorekit.audio.pcm.float_to_pcm`, whose codes over full scale are written without further loss.
+    Integer formats round to the nearest code, without dither, and clip what exceeds full scale; for dither, pass
+    ``pcm_to_float(float_to_pcm(x, dither=key))``, which is written without further loss.
 
     Args:
       path: of the file; its folder must exist.
@@ -84,14 +84,32 @@ def write(path: str | os.PathLike, x: ArrayLike, sample_rate: int, *, subtype: S
         raise ValueError(f"x must be (length,) or (channels, length), got {x.shape}")
     if not np.all(np.isfinite(x)):
         raise ValueError(f"x must be finite, got {np.sum(~np.isfinite(x))} values that are not")
-    if subtype != "FLOAT":
-        x = np.clip(x, -1.0, 1.0)
+    if subtype in ("PCM_16", "PCM_24"):  # libsndfile would round down
+        bits = int(subtype[-2:])
+        x = to_codes(x, bits) << (32 - bits)
     try:
         soundfile.write(os.fspath(path), x.T, sample_rate, subtype=subtype)
     except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
         raise ValueError(
             f"path must be a file that can be written as {subtype}, got {os.fspath(path)!r}: {error}"
         ) from error
+
+
+def to_codes(x: np.ndarray, bits: int = 16) -> np.ndarray:
+    """Floats to linear PCM on the host, rounded and clipped: :func:`scorekit.audio.pcm.float_to_pcm` for numpy.
+
+    Args:
+      x: floats, any shape; full scale is [-1, 1).
+      bits: 2 to 24.
+
+    Returns:
+      int32 codes.
+
+    >>> to_codes(np.array([-2.0, 0.5, 1.0])).tolist()
+    [-32768, 16384, 32767]
+    """
+    full_scale = 2.0 ** (bits - 1)
+    return np.clip(np.round(np.asarray(x, np.float32) * full_scale), -full_scale, full_scale - 1.0).astype(np.int32)
 
 
 def resample(x: ArrayLike, rate_from: float, rate_to: float) -> np.ndarray:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 
+from scorekit.audio.files import to_codes
 from scorekit.data.soundfont import read_soundfont
 from scorekit.data.synthesis import render_note
 
@@ -143,7 +144,7 @@ def audio_feature(seconds: float, sample_rate: int):
 
 def to_int16(x: np.ndarray) -> np.ndarray:
     """Floats in [-1, 1) to 16-bit codes, rounded."""
-    return np.clip(np.round(x * 32768.0), -32768, 32767).astype(np.int16)
+    return to_codes(x, 16).astype(np.int16)
 
 
 def instrument_names() -> tuple[list[str], list[str]]:

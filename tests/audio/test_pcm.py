@@ -1,18 +1,14 @@
 """PCM and mu-law codes: exact round trips, the statistics of the dither, the law itself."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit.audio import (
-    float_to_pcm,
-    mu_law_compress,
-    mu_law_decode,
-    mu_law_encode,
-    mu_law_expand,
-    pcm_to_float,
-)
+from scorekit.audio import pcm
+
+pcm_to_float, float_to_pcm = (jax.jit(f, static_argnames="bits") for f in (pcm.pcm_to_float, pcm.float_to_pcm))
+mu_law_encode, mu_law_decode = (jax.jit(f, static_argnames="levels") for f in (pcm.mu_law_encode, pcm.mu_law_decode))
+mu_law_compress, mu_law_expand = jax.jit(pcm.mu_law_compress), jax.jit(pcm.mu_law_expand)
 
 
 @pytest.mark.parametrize("bits", [8, 16, 24])
@@ -34,7 +30,7 @@ def test_the_error_of_dithered_samples_does_not_depend_on_the_signal(bits):
     step = 2.0 ** (1 - bits)
     offsets = np.array([0.0, 0.25, 0.5, 0.75]) if bits == 16 else np.zeros(4)  # 24 bits fill a float32 up
     levels = np.array([0.0, 1000.0, -30000.0, 2.0 ** (bits - 2)]) + offsets
-    x = jnp.broadcast_to(jnp.asarray(levels * step, jnp.float32), (20_000, 4))
+    x = np.broadcast_to(np.float32(levels * step), (20_000, 4))
     error = np.asarray(float_to_pcm(x, bits, dither=jax.random.key(0))) - levels
     np.testing.assert_allclose(error.mean(axis=0), 0.0, atol=0.015)
     np.testing.assert_allclose((error**2).mean(axis=0), 0.25, atol=0.01)
@@ -47,12 +43,13 @@ def test_mu_law_is_the_law():
     law = np.sign(x) * np.log(1 + 255 * np.abs(x)) / np.log(256)
     np.testing.assert_allclose(mu_law_compress(x), law, atol=1e-6)
     np.testing.assert_allclose(mu_law_expand(law), x, atol=1e-6)
-    slope = jax.vmap(jax.grad(mu_law_compress))(jnp.array([-0.5, 0.0, 0.5]))
-    np.testing.assert_allclose(slope, 255 / np.log(256) / (1 + 255 * np.array([0.5, 0.0, 0.5])), rtol=1e-5)
-    np.testing.assert_allclose(jax.grad(mu_law_expand)(0.0), np.log(256) / 255, rtol=1e-5)
+    slopes = jax.jit(lambda x: [jax.vmap(jax.grad(f))(x) for f in (mu_law_compress, mu_law_expand)])
+    compress, expand = slopes(np.float32([-0.5, 0.0, 0.5]))
+    np.testing.assert_allclose(compress, 255 / np.log(256) / (1 + 255 * np.array([0.5, 0.0, 0.5])), rtol=1e-5)
+    np.testing.assert_allclose(expand[1], np.log(256) / 255, rtol=1e-5)
 
 
-@pytest.mark.parametrize("levels", [2, 16, 256, 1024])
+@pytest.mark.parametrize("levels", [2, 256, 1024])
 def test_every_mu_law_code_comes_back_and_order_is_kept(levels):
     codes = np.arange(levels)
     samples = np.asarray(mu_law_decode(codes, levels))
