@@ -143,9 +143,9 @@ def twisted_sample(
 
 def product_sample(
     key: Key,
-    uncond: Denoiser,
-    conds: Sequence[Denoiser],
-    guidance_scales: Sequence[Number],
+    base: Denoiser,
+    conditions: Sequence[Denoiser],
+    weights: Sequence[Number],
     schedule: Schedule,
     solver: Solver,
     x_init: PyTree,
@@ -153,23 +153,23 @@ def product_sample(
     *,
     threshold: Number = 0.5,
 ) -> ParticleResult:
-    """Samples of ``p(x) prod_i (p(x | y_i) / p(x))^gamma_i``: classifier-free guidance, with the right density.
+    """Samples of ``p(x) prod_i (p(x | y_i) / p(x))^w_i``: classifier-free guidance, with the right density.
 
-    Particles follow the guided denoiser ``uncond + sum_i gamma_i (cond_i - uncond)``, and a step multiplies their
+    Particles follow the guided denoiser ``base + sum_i w_i (condition_i - base)``, and a step multiplies their own
     weight by
 
-        ``exp(-(sum_i gamma_i |m_i - m|^2 - |sum_i gamma_i (m_i - m)|^2) / (2 v))``,
+        ``exp(-(sum_i w_i |m_i - m|^2 - |sum_i w_i (m_i - m)|^2) / (2 v))``,
 
-    where ``N(m, v)`` and ``N(m_i, v)`` are the steps of the unguided denoisers. For one condition this is the step of
-    ``d log w = gamma (gamma - 1) / 2 g^2 |score_y - score|^2 dt``. A last step without noise leaves the weights alone,
+    where ``N(m, v)`` and ``N(m_i, v)`` are the steps of the unguided denoisers. For one condition it is the exponential
+    of ``gamma (gamma - 1) / 2 g^2 |score_y - score|^2 dt``. A last step without noise leaves the weights alone,
     an error of the order of the last time before it. At every time the weighted particles have the tilted density of
     that noise level. A grid that does not start in the common prior of all denoisers has an error of its own.
 
     Args:
       key: PRNG key.
-      uncond: the unconditional denoiser.
-      conds: the conditional ones.
-      guidance_scales: gamma_i, one for each of them, of either sign; their tilted density must have a finite integral.
+      base: the unconditional denoiser.
+      conditions: the conditional ones.
+      weights: w_i, one guidance scale for each condition, of either sign; the product must have a finite integral.
       schedule: the noise schedule of the denoisers.
       solver: a stochastic solver whose step is one Gaussian: ``Ancestral``, ``DPMSolverPP2MSDE``, ...
       x_init: the particles at the first time, from :func:`scorekit.process.sample_prior`, leaves ``(B, ...)``.
@@ -180,7 +180,8 @@ def product_sample(
       A :class:`ParticleResult`. It costs n evaluations of every denoiser.
 
     Raises:
-      ValueError: if there is not one scale for each condition, or for what :func:`twisted_sample` refuses.
+      ValueError: unless there is one weight for each condition, and at least one, or for what :func:`twisted_sample`
+        refuses.
 
     >>> from scorekit import denoisers, densities, process, schedules, solvers
     >>> schedule, data = schedules.cosine(), [densities.gaussian(jnp.full(1, m), std=1.0) for m in (0.0, 1.0)]
@@ -193,16 +194,16 @@ def product_sample(
 
     Source: Skreta et al. 2025, sec. 3 (https://arxiv.org/abs/2503.02819), as a product of path measures.
     """
-    if len(conds) != len(guidance_scales) or not conds:
+    if len(conditions) != len(weights) or not conditions:
         raise ValueError(
-            f"guidance_scales must hold one number for each of conds, got {len(guidance_scales)} for {len(conds)}"
+            f"weights must be one for each condition, at least one, got {len(weights)} for {len(conditions)} conditions"
         )
     policy, times = _checked(solver, x_init, ts, threshold)
-    scales = [as_time(scale) for scale in guidance_scales]
+    scales = [as_time(weight) for weight in weights]
 
     def inspect(x, past, row):
         means, memory = zip(
-            *(policy.mean(m, x, row, d) for d, m in zip((uncond, *conds), past, strict=True)), strict=True
+            *(policy.mean(m, x, row, d) for d, m in zip((base, *conditions), past, strict=True)), strict=True
         )
         apart = [combine((1.0, mean), (-1.0, means[0])) for mean in means[1:]]
         pull = combine(*zip(scales, apart, strict=True))
@@ -212,7 +213,7 @@ def product_sample(
         log_factor = -0.5 * precision * (squares - sum_per_example(jnp.square, pull))
         return log_factor, _Move(combine((1.0, means[0]), (1.0, pull)), None, memory)
 
-    start = (policy.start(x_init),) * (1 + len(conds))
+    start = (policy.start(x_init),) * (1 + len(conditions))
     return _run(key, policy.plan(schedule, times), x_init, start, inspect, lambda x, past: 0.0, threshold)
 
 

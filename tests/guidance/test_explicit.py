@@ -52,7 +52,7 @@ def chains(scale, step, start):
 
 @pytest.mark.parametrize(("scale", "step"), [(0.0, 0.25), (1.0, 0.12), (2.5, 0.07)])
 def test_metropolis_langevin_reaches_the_guided_joint_of_an_autoregressive_model(scale, step):
-    n = 8000
+    n = 4000
     start = jax.random.normal(jax.random.key(1), (n, D))
     end, free, with_classifier, by_score = chains(scale, step, start)
     mean, covariance = guided_gaussian(scale)
@@ -82,7 +82,7 @@ def label(x):
 
 @pytest.mark.parametrize("model", [flow, energy])
 def test_classifier_guidance_of_a_flow_and_an_energy(model):
-    n, scale = 8000, 2.0
+    n, scale = 4000, 2.0
     guided = classifier_guided_log_density(model, label, scale)
     start = jnp.full((n, 1), 0.5)
     x = np.asarray(quick_jit(lambda x: metropolis_langevin(KEY, guided, x, 0.4, 100).x)(start), np.float64)

@@ -19,7 +19,7 @@ POWER = 1.7
 TS = np.float32([1.0, 0.8, 0.6, 0.35, 0.15, 0.0])
 THRESHOLDS = jnp.array([0.0, 0.8, 1.0])
 KEY = jax.random.key(0)
-GRID = np.linspace(-12, 12, 1601)
+GRID = np.linspace(-12, 12, 801)
 
 
 def log_likelihood(x):
@@ -38,15 +38,11 @@ def integrals(denoisers, weights, solver, ts, final=np.ones_like):
     """
     width = GRID[1] - GRID[0]
     density = np.exp(-0.5 * GRID**2) / np.sqrt(2 * np.pi)
-    rows = solver.plan(SCHEDULE, jnp.asarray(ts))
+    rows, predictions = plan_and_predictions(solver, jnp.asarray(ts), denoisers)
     for k in range(len(ts) - 1):
         terms = {name: float(leaf[k]) for name, leaf in rows._asdict().items() if isinstance(leaf, jax.Array)}
-        means = []
-        for denoiser in denoisers:
-            x0, eps = (
-                np.asarray(half, np.float64)[:, 0] for half in denoiser(jnp.asarray(GRID[:, None], float), ts[k])
-            )
-            means.append(terms.get("x", 0.0) * GRID + terms["x0"] * x0 + terms["eps"] * eps)
+        halves = [(np.asarray(x0[k], np.float64), np.asarray(eps[k], np.float64)) for x0, eps in predictions]
+        means = [terms.get("x", 0.0) * GRID + terms["x0"] * x0 + terms["eps"] * eps for x0, eps in halves]
         if k == len(ts) - 2:
             assert terms["std"] == 0
             end = sum(w * mean for w, mean in zip(weights, means, strict=True))
@@ -54,6 +50,15 @@ def integrals(denoisers, weights, solver, ts, final=np.ones_like):
         log_normal = lambda mean, std: -0.5 * ((GRID[:, None] - mean) / std) ** 2 - np.log(std * np.sqrt(2 * np.pi))
         steps = sum(w * log_normal(mean, terms["std"]) for w, mean in zip(weights, means, strict=True))
         density = np.exp(steps) @ density * width
+
+
+@quick_jit
+def plan_and_predictions(solver, ts, denoisers):
+    """The numbers of every step, and what each denoiser says at every time and place of the grid."""
+    at = lambda denoiser: lambda t: jax.tree.map(
+        lambda leaf: leaf[:, 0], denoiser(jnp.asarray(GRID[:, None], float), t)
+    )
+    return solver.plan(SCHEDULE, ts), [jax.vmap(at(denoiser))(ts[:-1]) for denoiser in denoisers]
 
 
 def repeated(run, particles, repeats, ts):
@@ -74,7 +79,7 @@ def agree(estimates, expected, sigmas=4.5):
     estimates = np.asarray(estimates, np.float64)
     error = estimates.std(1) / np.sqrt(estimates.shape[1])
     np.testing.assert_array_less(np.abs(estimates.mean(1) - expected), sigmas * error)
-    np.testing.assert_array_less(error[:, 0], 0.015 * expected[0])  # and the test is sharp
+    np.testing.assert_array_less(error[:, 0], 0.02 * expected[0])  # and the test is sharp
 
 
 @pytest.mark.parametrize("twist", [None, classifier], ids=["clean_estimate", "noisy_classifier"])
@@ -86,7 +91,7 @@ def test_twisted_estimates_are_unbiased_with_a_few_particles(twist):
         options = {"twist": twist, "softening": 1.0, "threshold": threshold}
         return twisted_sample(key, UNCOND, SCHEDULE, Ancestral(), x, ts, *rest, **options)
 
-    estimates, resampled = repeated(run, 8, 10_000, TS)
+    estimates, resampled = repeated(run, 8, 6000, TS)
     agree(estimates, integrals([UNCOND], [1.0], Ancestral(), TS, lambda x: np.exp(POWER * -2.0 * (x - 0.2) ** 2)))
     rate = np.asarray(resampled).mean(1)
     assert np.all(rate[0] == 0)
@@ -100,7 +105,7 @@ def test_product_estimates_are_unbiased_with_a_few_particles():
     def run(key, x, ts, threshold):
         return product_sample(key, UNCOND, [COND, OTHER], scales, SCHEDULE, solver, x, ts, threshold=threshold)
 
-    estimates, resampled = repeated(run, 8, 10_000, ts)
+    estimates, resampled = repeated(run, 8, 6000, ts)
     weights = [1.0 - sum(scales), *scales]
     agree(estimates, integrals([UNCOND, COND, OTHER], weights, solver, ts))
     assert 0.02 < np.asarray(resampled)[1].mean(0).max() < 0.98
@@ -113,7 +118,7 @@ MULTISTEP = DPMSolverPP2MSDE()
 traces = []
 
 
-def tilted(power, slope, constant, threshold=0.5):
+def tilted(power, slope, constant, threshold):
     traces.append(power)
     likelihood = lambda x: slope * log_likelihood(x) + constant
     options = {"softening": 0.0, "threshold": threshold}
@@ -140,8 +145,8 @@ def same(one, other, shift=0.0):
 
 
 CASES = {
-    "constant": (lambda: twisted(POWER, 0.0, 3.0), UNCOND, Ancestral(), 3.0 * POWER),
-    "power_0": (lambda: twisted(0.0, 1.0, 0.0), UNCOND, Ancestral(), 0.0),
+    "constant": (lambda: twisted(POWER, 0.0, 3.0, 0.5), UNCOND, Ancestral(), 3.0 * POWER),
+    "power_0": (lambda: twisted(0.0, 1.0, 0.0, 0.5), UNCOND, Ancestral(), 0.0),
     "scale_0": (lambda: product((0.0, 0.0, 0.0)), UNCOND, MULTISTEP, 0.0),
     "scale_1": (lambda: product((1.0, 0.0, 0.0)), COND, MULTISTEP, 0.0),
 }
@@ -157,8 +162,8 @@ def test_where_there_is_nothing_to_correct_it_is_the_plain_sampler(run, denoiser
 
 
 def test_a_power_is_a_factor_of_the_log_likelihood():
-    result = twisted(POWER, 1.0, 0.0)
-    same(result, twisted(1.0, POWER, 2.0), shift=2.0)
+    result = twisted(POWER, 1.0, 0.0, 0.5)
+    same(result, twisted(1.0, POWER, 2.0, 0.5), shift=2.0)
     assert result.ess.shape == (6,)
     assert float(result.ess.min()) < 45
     assert float(jax.nn.logsumexp(result.log_weights)) == pytest.approx(0.0, abs=1e-5)
@@ -169,17 +174,18 @@ def test_a_condition_named_twice_has_the_sum_of_its_scales():
 
 
 def test_particles_are_redrawn_below_the_threshold_and_numbers_do_not_recompile():
+    twisted(2.0, 1.0, 0.0, 0.5)
     before = len(traces)
     for threshold in (0.0, 0.7, 0.9):
         result = twisted(2.5, 1.0, 0.0, threshold)
         np.testing.assert_array_equal(result.resampled, result.ess[:-1] < 64 * threshold)
     assert np.any(result.resampled)
-    assert len(traces) == before + 1  # one for the new argument
+    assert len(traces) == before
 
 
 def test_the_gradient_in_the_power_without_redrawing():
-    value = quick_jit(jax.value_and_grad(lambda power: tilted(power, 1.0, 0.0, 0.0).log_normalizer))
-    (_, slope), (above, _), (below, _) = (value(power) for power in (1.5, 1.51, 1.49))
+    slope = quick_jit(jax.grad(lambda power: tilted(power, 1.0, 0.0, 0.0).log_normalizer))(1.5)
+    above, below = (twisted(power, 1.0, 0.0, 0.0).log_normalizer for power in (1.51, 1.49))
     assert float(slope) == pytest.approx(float(above - below) / 0.02, rel=2e-2)
 
 
@@ -220,7 +226,7 @@ REFUSALS = {
     "twist": (lambda: call(twist=lambda x, t: x.sum()), r"must return shape \(B,\), got \(\)"),
     "scales": (
         lambda: product_sample(KEY, UNCOND, [COND], [1.0, 2.0], SCHEDULE, Ancestral(), X, TS),
-        "guidance_scales must hold one number for each of conds, got 2 for 1",
+        "weights must be one for each condition, at least one, got 2 for 1 conditions",
     ),
 }
 
