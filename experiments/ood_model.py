@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from experiments import model, train
+from experiments import loop, model, train
 from experiments.checkpoint import config_path, open_experiment
 from experiments.config import Config, ConfigError, choice, load_resolved
 from experiments.datasets import Dataset
@@ -61,7 +61,7 @@ def open_model(config: Config, dataset: Dataset, workdir: Path) -> Scored:
         return _network(config, run.model, run.params, dataset, f"{folder.name}, step {run.step:,}")
     options = config.train
     train.check(options)
-    train.check_same_run(options, workdir / "model")
+    loop.check_same_run(options, workdir / "model")
     built = model.build_model(options, dataset)
     generate = model.make_sampler(options, built, dataset)
     state = train.train(options, workdir / "model", dataset, built, generate)

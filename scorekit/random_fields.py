@@ -52,7 +52,7 @@ class RandomField:
     def sample(self, key: Key, shape: tuple[int, ...] = ()) -> Array:
         """Draws ``shape + (*grid, C)``."""
         noise = jax.random.normal(key, (*shape, *self.shape), self.power.dtype)
-        return self.mean + self._filter(noise, jnp.sqrt(self.power))
+        return jnp.asarray(self.mean) + self._filter(noise, jnp.sqrt(self.power))
 
     def log_density(self, x: Array) -> Array:
         """``log p(x)`` in nats; ``(..., *grid, C) -> (...)``."""
@@ -83,7 +83,7 @@ class RandomField:
     def flow(self, x: Array, start: tuple[Number, Number], end: tuple[Number, Number]) -> Array:
         """The exact probability-flow map from ``(alpha, sigma) = start`` to ``end``."""
         before, after = self.marginal(*start), self.marginal(*end)
-        return after.mean + self._filter(x - before.mean, jnp.sqrt(after.power / before.power))
+        return jnp.asarray(after.mean) + self._filter(x - before.mean, jnp.sqrt(after.power / before.power))
 
 
 def random_field(power: ArrayLike, mean: ArrayLike = 0.0, channels: int = 1) -> RandomField:

@@ -25,6 +25,7 @@ Parameters are set with ``functools.partial`` or ``jax.tree_util.Partial``, e.g.
 """
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -158,7 +159,7 @@ def _band(log_power: Array, share: Array, log_snr: Array) -> Array:
     return jnp.sum(share * jax.nn.sigmoid(log_odds) * jax.nn.sigmoid(-log_odds), axis=-1)
 
 
-def band(power: ArrayLike, count: ArrayLike | None = None) -> Weighting:
+def band(power: ArrayLike | Sequence[float], count: ArrayLike | Sequence[float] | None = None) -> Weighting:
     """Concentrates on the noise levels at which a band of feature scales is decided; meant per unit of log-SNR.
 
     At log-SNR l a Fourier coefficient of power P can be recovered to the fraction ``g = P e^l / (1 + P e^l)`` (the gain

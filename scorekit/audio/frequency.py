@@ -106,7 +106,7 @@ def frequency_to_hz(frequency: ArrayLike, sample_rate: ArrayLike, hop: int) -> A
     bins = frequency.shape[-1]
     centre = jnp.arange(bins) / (2.0 * (bins - 1))  # cycles a sample
     cycles = frequency / (2.0 * hop)
-    return sample_rate * (cycles + jnp.round((centre - cycles) * hop) / hop)
+    return jnp.asarray(sample_rate * (cycles + jnp.round((centre - cycles) * hop) / hop))
 
 
 def _wrap(half_turns: Array) -> Array:

@@ -9,7 +9,9 @@ without any scaling. Bin ``k`` is the frequency ``k sample_rate / N`` Hz. The wi
 length of the Fourier transform; a shorter window is padded with zeros on both sides (``hann(600, fft_size=1024)``).
 """
 
+import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -149,7 +151,7 @@ def frame(x: Array, size: int, hop: int) -> Array:
     return jnp.concatenate([pieces[..., i : i + frames, :] for i in range(parts)], axis=-1)[..., :size]
 
 
-def overlap_add(frames, hop: int):
+def overlap_add(frames: Any, hop: int) -> Any:
     """Adds frames, each ``hop`` samples after the one before: the transpose of :func:`frame`.
 
     Args:
@@ -168,7 +170,7 @@ def overlap_add(frames, hop: int):
     none = [(0, 0)] * len(batch)
     frames = module.pad(frames, [*none, (0, 0), (0, parts * hop - size)]).reshape(*batch, count, parts, hop)
     shifted = (module.pad(frames[..., i, :], [*none, (i, parts - 1 - i), (0, 0)]) for i in range(parts))
-    return sum(shifted).reshape(*batch, (count + parts - 1) * hop)
+    return functools.reduce(module.add, shifted).reshape(*batch, (count + parts - 1) * hop)
 
 
 def magnitude(spectrum: ArrayLike) -> Array:

@@ -9,6 +9,7 @@ it on the user's machine; neither the font nor the set is part of scorekit.
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -70,7 +71,7 @@ class SoundfontNotes(tfds.core.GeneratorBasedBuilder):
     ]
 
     def _info(self):
-        config = self.builder_config
+        config: Any = self.builder_config
         instruments, families = instrument_names()
         return tfds.core.DatasetInfo(
             builder=self,
@@ -94,7 +95,7 @@ class SoundfontNotes(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        config = self.builder_config
+        config: Any = self.builder_config
         pairs = [(program, pitch) for program in config.programs for pitch in config.pitches]
         return {
             "train": self._generate_examples([pair for pair in pairs if not is_test(*pair)]),
@@ -102,7 +103,7 @@ class SoundfontNotes(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, pairs) -> Iterator[tuple[str, dict]]:
-        config = self.builder_config
+        config: Any = self.builder_config
         font = read_soundfont(config.soundfont)
         for program, pitch in pairs:
             sounds = {

@@ -6,7 +6,7 @@ Importing this module registers the TFDS builder ``soundfont_phrases`` with the 
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -192,7 +192,7 @@ class SoundfontPhrases(tfds.core.GeneratorBasedBuilder):
     ]
 
     def _info(self):
-        config = self.builder_config
+        config: Any = self.builder_config
         note = {"pitch": np.int32, "velocity": np.int32, "start": np.float32, "end": np.float32}
         return tfds.core.DatasetInfo(
             builder=self,
@@ -211,14 +211,14 @@ class SoundfontPhrases(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        config = self.builder_config
+        config: Any = self.builder_config
         return {
             "train": self._generate_examples(range(config.train)),
             "test": self._generate_examples(range(_FIRST_TEST_SEED, _FIRST_TEST_SEED + config.test)),
         }
 
     def _generate_examples(self, seeds):
-        config = self.builder_config
+        config: Any = self.builder_config
         font = read_soundfont(config.soundfont)
         for seed in seeds:
             notes, program = random_phrase(seed), config.programs[seed % len(config.programs)]

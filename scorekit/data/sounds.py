@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -123,9 +124,9 @@ def load_phrases(name: str, split: str, data_dir: str | os.PathLike | None = Non
     )
 
 
-def _open(name: str, data_dir: str | os.PathLike | None, required: tuple[str, ...]):
+def _open(name: str, data_dir: str | os.PathLike | None, required: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
     """The builder of a prepared set, and its features by their names."""
-    builder = _nsynth(name, data_dir) if name.split("/")[0] == "nsynth" else prepared(name, data_dir)
+    builder: Any = _nsynth(name, data_dir) if name.split("/")[0] == "nsynth" else prepared(name, data_dir)
     features = dict(builder.info.features.items())
     missing = sorted(set(required) - set(features))
     if missing:
@@ -140,7 +141,8 @@ def _nsynth(name: str, data_dir: str | os.PathLike | None):
     from scorekit.data.without_tensorflow import tensorflow_stand_in
 
     name = name if "/" in name else f"{name}/full"
-    home = tfds.core.constants.DATA_DIR if data_dir is None else os.fspath(data_dir)
+    default = tfds.core.constants.DATA_DIR  # type: ignore[reportAttributeAccessIssue]
+    home = default if data_dir is None else os.fspath(data_dir)
     versions = sorted(Path(home).expanduser().joinpath(name).glob("*/dataset_info.json"))
     if not versions:
         raise ValueError(
@@ -173,6 +175,6 @@ def _int16(sounds: list[np.ndarray]) -> np.ndarray:
     return to_int16(x) if np.issubdtype(x.dtype, np.floating) else x
 
 
-def _sample_rate(builder) -> int:
+def _sample_rate(builder: Any) -> int:
     given = (builder.info.metadata or {}).get("sample_rate")
     return int(given or builder.info.features["audio"].sample_rate)

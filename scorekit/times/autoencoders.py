@@ -6,6 +6,7 @@ told the one it sees, stand for the composite one.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 
@@ -44,7 +45,9 @@ class Annealed:
         return Times(jnp.broadcast_to(t, u.shape), jnp.ones_like(u))
 
 
-def levels(ts: ArrayLike, weights: ArrayLike | None = None, *, stratified: bool = True) -> Levels:
+def levels(
+    ts: ArrayLike | Sequence[float], weights: ArrayLike | Sequence[float] | None = None, *, stratified: bool = True
+) -> Levels:
     """A few times, each drawn with its own probability: ``P(t = ts[k]) = weights[k] / sum(weights)``.
 
     One time is the plain denoising autoencoder; several are the composite one, with the difference that all levels
