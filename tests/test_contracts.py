@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import Partial
+from tables import quick_jit
 
 from scorekit import guidance, schedules, solvers
 from scorekit.denoisers import denoiser_from_network
@@ -137,7 +138,7 @@ X = jax.random.normal(jax.random.key(2), (BLOCKS, BLOCK, DIM))
 
 @functools.cache
 def compiled(case, solver):
-    return jax.jit(functools.partial(case, solver))
+    return quick_jit(functools.partial(case, solver))
 
 
 @functools.cache

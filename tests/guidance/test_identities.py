@@ -6,7 +6,7 @@ import pytest
 from rule_cases import COND, DATA, PAIRS, SCHEDULE, UNCOND, T, X, once, same
 from tables import quick_jit
 
-from scorekit import denoisers, schedules
+from scorekit import denoisers
 from scorekit.guidance import branches
 
 TIMES = jnp.linspace(0.1, 1.0, 5)
@@ -23,11 +23,11 @@ def evaluated(gamma, x, t):  # gamma (5,) throughout, so that it compiles once f
 @pytest.mark.parametrize("t", [T, TIMES], ids=["scalar", "per_example"])
 def test_scale_one_and_equal_branches_change_nothing(t):
     plain = COND(X, t)
-    apart, equal = evaluated(jnp.full(5, 1.0), X, t)
+    apart, equal = evaluated(jnp.full(5, 1.0, jnp.float32), X, t)
     for name in PAIRS:
         if name != "negative":
             same(apart[name], plain, rtol=1e-4, atol=1e-4)
-    guided, equal = evaluated(jnp.full(5, 7.0), X, t)
+    guided, equal = evaluated(jnp.full(5, 7.0, jnp.float32), X, t)
     for name in PAIRS:
         same(equal[name], plain, rtol=1e-4, atol=2e-4)
         assert max(float(jnp.abs(a - b).max()) for a, b in zip(guided[name], plain, strict=True)) > 0.05, name
@@ -37,7 +37,7 @@ def test_scale_one_and_equal_branches_change_nothing(t):
 def test_both_halves_still_make_up_x_t(t):
     """For all of them; not for CFG++ (see its test)."""
     alpha, sigma = (jnp.reshape(f(t), (-1, 1, 1)) for f in (SCHEDULE.alpha, SCHEDULE.sigma))
-    for name, (x0, eps) in evaluated(jnp.full(5, 4.0), X, t)[0].items():
+    for name, (x0, eps) in evaluated(jnp.full(5, 4.0, jnp.float32), X, t)[0].items():
         np.testing.assert_allclose(alpha * x0 + sigma * eps, X, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
@@ -50,13 +50,10 @@ def test_batch_mates_do_not_mix():
             assert np.abs(a[1] - b[1]).max() > 0.1
 
 
-@pytest.mark.parametrize("schedule", [SCHEDULE, schedules.edm()], ids=["cosine", "edm"])
-def test_both_ends_of_time_are_finite(schedule):
-    cond, uncond = (denoisers.exact_denoiser(d, schedule) for d in (DATA.component(1), DATA))
-
+def test_both_ends_of_time_are_finite():
     @quick_jit
     def ends(t):
-        return {name: once(pair(cond, uncond, schedule, 3.0), X, t) for name, pair in PAIRS.items()}
+        return {name: once(pair(COND, UNCOND, SCHEDULE, 3.0), X, t) for name, pair in PAIRS.items()}
 
     for t in (0.0, 1.0):
         for name, leaves in ends(t).items():
