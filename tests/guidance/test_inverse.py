@@ -18,7 +18,7 @@ D, M, B = 6, 3, 4
 FACTOR, MEAN, MATRIX = RNG.normal(size=(D, D)), RNG.normal(size=D), RNG.normal(size=(M, D))
 COVARIANCE = FACTOR @ FACTOR.T / D + 0.1 * np.eye(D)
 Y, X = RNG.normal(size=(B, M)), RNG.normal(size=(B, D))
-KINDS = ("linear_vp", "cosine", "sub_vp", "edm", "geometric_ve", "rectified_flow", "laplace", "ddpm_table", "functions")
+KINDS = ("cosine", "edm", "rectified_flow", "sub_vp", "laplace", "ddpm_table")
 RULES = {
     "replacement": partial(replacement, iterations=M),
     "pigdm": partial(pigdm, iterations=M),
@@ -151,7 +151,7 @@ def test_without_noise_the_observation_is_met():
 
 
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("t", [0.0, 1.0, "each"])
+@pytest.mark.parametrize("t", [0.0, "each"])
 def test_ends_are_legal_and_both_halves_make_up_x_t(name, t):
     times = jnp.linspace(0.0, 1.0, B) if t == "each" else t
     x = jnp.asarray(X, jnp.float32)
@@ -189,11 +189,12 @@ def test_jit_vmap_grad_and_no_recompilation(name):
     one, other = run(make(0.5, y)), run(make(0.7, 2 * y))
     assert len(traces) == 1
     assert float(jnp.abs(one - other).max()) > 0.01
-    several = jax.vmap(lambda noise_std: make(noise_std, y)(x, 0.5).x0)(jnp.array([0.5, 0.9]))
+    several = quick_jit(jax.vmap(lambda noise_std: make(noise_std, y)(x, 0.5).x0))(jnp.array([0.5, 0.9]))
     np.testing.assert_allclose(several[0], one, rtol=1e-4, atol=1e-5)
     loss = lambda noise_std: jnp.sum(make(noise_std, y)(x, 0.5).x0 ** 2)
-    slope = (loss(0.51) - loss(0.49)) / 0.02
-    assert float(jax.grad(loss)(0.5)) == pytest.approx(float(slope), rel=0.02)
+    measure = quick_jit(jax.value_and_grad(loss))
+    slope = (measure(0.51)[0] - measure(0.49)[0]) / 0.02
+    assert float(measure(0.5)[1]) == pytest.approx(float(slope), rel=0.02)
 
 
 def test_trees_and_bfloat16():

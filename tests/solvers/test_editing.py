@@ -56,6 +56,7 @@ def test_a_bridge_that_turns_back_early_is_known_too():
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
+@pytest.mark.slow
 @in_float64
 def test_sdedit_has_the_moments_of_its_gaussian():
     """The flow from t0 is affine, so that the result is normal around the image of alpha x."""
