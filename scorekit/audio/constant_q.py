@@ -59,6 +59,7 @@ def constant_q_frame(
         high as that allows.
       bins_per_octave: bands to an octave, >= 1.
       columns: ``M``, the number of coefficients in a band; ``None`` is what the widest band needs, and may be prime.
+        The one above ``f_max`` counts: an ``f_max`` far below half the sample rate makes all rows longer.
 
     Returns:
       The frame. Its coefficients are ``sample_rate M / length`` a second in every band.

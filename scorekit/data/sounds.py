@@ -137,12 +137,12 @@ def _open(name: str, data_dir: str | os.PathLike | None, required: tuple[str, ..
 def _nsynth(name: str, data_dir: str | os.PathLike | None):
     """The newest version of the official set that lies in ``data_dir``."""
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import constants
 
     from scorekit.data.without_tensorflow import tensorflow_stand_in
 
     name = name if "/" in name else f"{name}/full"
-    default = tfds.core.constants.DATA_DIR  # type: ignore[reportAttributeAccessIssue]
-    home = default if data_dir is None else os.fspath(data_dir)
+    home = constants.DATA_DIR if data_dir is None else os.fspath(data_dir)
     versions = sorted(Path(home).expanduser().joinpath(name).glob("*/dataset_info.json"))
     if not versions:
         raise ValueError(

@@ -117,6 +117,13 @@ def test_the_filter():
     assert level(4000, **moved | {"mod_sustain": 1000}) == pytest.approx(-24.1, abs=0.5)
 
 
+def test_the_filter_does_not_delay():
+    """A tone below the corner comes out sample by sample, lower by the response there."""
+    x = render(font_of(filter_cents=1200 * np.log2(1000 / 8.176)))
+    exact = np.sqrt(2) / np.sqrt(1 + 0.441**4) * np.sin(2 * np.pi * 441 * np.arange(len(x)) / RATE)
+    np.testing.assert_allclose(x[500:7000], exact[500:7000], atol=0.02)
+
+
 def test_rendering_is_deterministic_and_silent_without_a_zone():
     font = read_soundfont()
     one, two = (render_note(font, 40, 60, 90, sample_rate=8000, held=0.3, seconds=0.5) for _ in range(2))
