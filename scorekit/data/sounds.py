@@ -79,7 +79,7 @@ def load_notes(name: str, split: str, data_dir: str | os.PathLike | None = None)
 
     >>> load_notes("nsynth", "train", "/nowhere")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: name='nsynth/full' must lie prepared in data_dir=/nowhere ...
+    ValueError: name='nsynth/full' must lie prepared in data_dir=/nowhere: ...
     """
     builder, features = _open(name, data_dir, ("audio", "pitch", "velocity", "instrument"))
     kinds = features["instrument"]
