@@ -106,7 +106,8 @@ def twisted_sample(
     >>> noise = process.sample_prior(jax.random.key(0), schedule, jnp.zeros((1000, 1)))
     >>> denoiser, ts = denoisers.exact_denoiser(data, schedule), jnp.linspace(1, 0, 33)
     >>> y = lambda x: -0.5 * jnp.sum((x - 2.0) ** 2, -1)  # N(0, 1) times N(2, 1): the mean is half-way between
-    >>> result = twisted_sample(jax.random.key(1), denoiser, schedule, solvers.Ancestral(), noise, ts, y)
+    >>> run = jax.jit(twisted_sample, static_argnums=6)
+    >>> result = run(jax.random.key(1), denoiser, schedule, solvers.Ancestral(), noise, ts, y)
     >>> abs(float(jnp.sum(jnp.exp(result.log_weights) * result.x[:, 0])) - 1.0) < 0.1
     True
 
@@ -188,7 +189,8 @@ def product_sample(
     >>> uncond, cond = (denoisers.exact_denoiser(density, schedule) for density in data)
     >>> noise = process.sample_prior(jax.random.key(0), schedule, jnp.zeros((1000, 1)))
     >>> arguments = schedule, solvers.Ancestral(), noise, jnp.linspace(1, 0, 33)
-    >>> result = product_sample(jax.random.key(1), uncond, [cond], [2.0], *arguments)  # N(0, 1)^-1 N(1, 1)^2 = N(2, 1)
+    >>> run = jax.jit(product_sample)
+    >>> result = run(jax.random.key(1), uncond, [cond], [2.0], *arguments)  # N(0, 1)^-1 N(1, 1)^2 = N(2, 1)
     >>> abs(float(jnp.sum(jnp.exp(result.log_weights) * result.x[:, 0])) - 2.0) < 0.15
     True
 

@@ -82,7 +82,10 @@ def agree(estimates, expected, sigmas=4.5):
     np.testing.assert_array_less(error[:, 0], 0.02 * expected[0])  # and the test is sharp
 
 
-@pytest.mark.parametrize("twist", [None, classifier], ids=["clean_estimate", "noisy_classifier"])
+@pytest.mark.parametrize(
+    "twist",
+    [pytest.param(None, id="clean_estimate"), pytest.param(classifier, id="noisy_classifier", marks=pytest.mark.slow)],
+)
 def test_twisted_estimates_are_unbiased_with_a_few_particles(twist):
     """Of the integral, and of the mean and square under the tilted density, however often they are redrawn."""
 
@@ -183,6 +186,7 @@ def test_particles_are_redrawn_below_the_threshold_and_numbers_do_not_recompile(
     assert len(traces) == before
 
 
+@pytest.mark.slow
 def test_the_gradient_in_the_power_without_redrawing():
     slope = quick_jit(jax.grad(lambda power: tilted(power, 1.0, 0.0, 0.0).log_normalizer))(1.5)
     above, below = (twisted(power, 1.0, 0.0, 0.0).log_normalizer for power in (1.51, 1.49))
