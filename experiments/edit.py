@@ -8,7 +8,7 @@
 Tasks with an observation: inpaint (the middle is hidden), half (the lower half is), super_resolution, deblur, denoise,
 colourise, saturate (not linear). They are solved by every method that can, or those of ``--method``: replacement,
 repaint, dps, pigdm, mmps. ``sdedit`` noises an image and denoises it as another class; ``invert`` encodes it as its own
-class and decodes it as another, with the solver of ``--config.sampling``. Writes a picture and the arrays into
+class and decodes it as another, with the solver of ``--config.sampling`` and the rules of ``--config.guidance``. Writes a picture and the arrays into
 ``workdir/edits``, and prints a table.
 """
 
@@ -26,7 +26,7 @@ from experiments.checkpoint import Experiment, config_path, open_experiment
 from experiments.config import Config, ConfigError, hint
 from experiments.files import write_atomic
 from experiments.report import Table, show, tables_as_text
-from scorekit import guidance, solvers
+from scorekit import solvers
 from scorekit.typing import Array, Denoiser
 
 _DEFAULTS = restoration.Options()
@@ -152,13 +152,9 @@ def _wanted(run: Experiment, label: Array) -> Array:
 
 
 def _guided(config: Config, run: Experiment, label: Array) -> Denoiser:
-    """The prior of a class at the guidance scale of the config."""
-    own = model.denoiser(run.model, run.params, label)
+    """The prior of a class behind the rules of ``config.guidance``."""
     scale = config.sampling.guidance_scale
-    if scale == 1:
-        return own
-    null = model.denoiser(run.model, run.params, jnp.full_like(label, run.dataset.num_classes))
-    return guidance.classifier_free(own, null, scale)
+    return model.make_guided(config, run.model)(run.params, label, None if scale == 1 else scale, run.extras)
 
 
 def _sdedit(config: Config, run: Experiment, seen, x: Array, label: Array) -> tuple[Columns, Table]:
@@ -173,7 +169,7 @@ def _sdedit(config: Config, run: Experiment, seen, x: Array, label: Array) -> tu
             grid = jnp.concatenate([jnp.array([t]), ts[ts < t]])
             out = walk(key, _guided(config, run, wanted), run.model.schedule, solver, x, grid)
             image = np.asarray(run.dataset.from_model(out))
-            evaluations = solvers.nfe(solver, grid) * (1 if config.sampling.guidance_scale == 1 else 2)
+            evaluations = solvers.nfe(solver, grid)
             columns[f"from t = {t:g}"] = image
             rows.append(_row(seen, image, x, label, wanted, f"from t = {t:g}", evaluations, time.monotonic() - begin))
             shown.update(i + 1)
@@ -198,12 +194,11 @@ def _invert(config: Config, run: Experiment, seen, x: Array, label: Array) -> tu
         edited = np.asarray(run.dataset.from_model(walk(None, target, schedule, solver, noise, ts)))
         shown.update(3)
     seconds, evaluations = time.monotonic() - begin, solvers.nfe(solver, ts)
-    guided = evaluations * (1 if config.sampling.guidance_scale == 1 else 2)
     columns = {"original": np.asarray(x), "noise": np.asarray(noise) / 2, "back": back, "edited": edited}
     rows = [
         _row(seen, x, x, label, wanted, "original", 0, 0.0),
         _row(seen, back, x, label, wanted, "back", 2 * evaluations, None),
-        _row(seen, edited, x, label, wanted, "edited", evaluations + guided, seconds),
+        _row(seen, edited, x, label, wanted, "edited", 2 * evaluations, seconds),
     ]
     return columns, Table(EDIT_HEADER, rows, _towards(config))
 
@@ -219,7 +214,8 @@ def _row(seen, image, x, label, wanted, name: str, evaluations: int, seconds: fl
 
 def _towards(config: Config) -> str:
     to = "the next class" if _TO.value is None else f"class {_TO.value}"
-    return f"to {to} at γ = {show(config.sampling.guidance_scale)}"
+    rules = ", ".join(config.guidance)
+    return f"to {to} by {rules} at γ = {show(config.sampling.guidance_scale)}; an evaluation is all that the rules need"
 
 
 if __name__ == "__main__":
