@@ -38,9 +38,9 @@ class Bands:
       count: number of coefficients in each band, ``(K,)``.
     """
 
-    index: ArrayLike
-    frequency: ArrayLike
-    count: ArrayLike
+    index: np.ndarray
+    frequency: np.ndarray
+    count: np.ndarray
 
 
 def radial_bands(grid: tuple[int, ...], edges: Sequence[float] | None = None) -> Bands:
@@ -185,7 +185,7 @@ def wiener_error(power: ArrayLike, log_snr: ArrayLike) -> Array:
 
     Source: Wiener 1949, "Extrapolation, interpolation, and smoothing of stationary time series".
     """
-    return power * jax.nn.sigmoid(-_log_band_snr(power, log_snr))
+    return jnp.asarray(power) * jax.nn.sigmoid(-_log_band_snr(power, log_snr))
 
 
 def deciding_log_snr(power: ArrayLike) -> Array:

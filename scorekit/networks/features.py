@@ -35,7 +35,11 @@ def _apply(module, variables, x, noise, labels, layers):
 
 
 def layer_names(
-    module: nn.Module, variables: PyTree, x: Array, noise: ArrayLike, labels: ArrayLike | None = None
+    module: nn.Module,
+    variables: PyTree,
+    x: Array | jax.ShapeDtypeStruct,
+    noise: ArrayLike,
+    labels: ArrayLike | None = None,
 ) -> tuple[str, ...]:
     """The names of all layers of a network, those inside a layer as ``layer/inner``; nothing is computed.
 

@@ -1,10 +1,15 @@
 """Times at which a band of feature scales is decided."""
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import jax.numpy as jnp
 
 from scorekit.times.samplers import Times
 from scorekit.trees import check_positive, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike
+
+Values: TypeAlias = ArrayLike | Sequence[float]
 
 
 @pytree_dataclass
@@ -24,7 +29,7 @@ class Band:
         return Times(jnp.clip(schedule.time_at(log_snr), 0.0, 1.0), jnp.ones_like(u))
 
 
-def band(power: ArrayLike, count: ArrayLike | None = None, *, stratified: bool = True) -> Band:
+def band(power: Values, count: Values | None = None, *, stratified: bool = True) -> Band:
     """Times whose log-SNR has the density :func:`scorekit.weightings.band`: a logistic around ``-log P_k``.
 
     With a constant weight they are the same objective as that weighting with uniform log-SNR, and no draw is wasted on
@@ -47,13 +52,11 @@ def band(power: ArrayLike, count: ArrayLike | None = None, *, stratified: bool =
     return Band(log_power=log_power, share=share, stratified=stratified)
 
 
-def band_shares(power: ArrayLike, count: ArrayLike | None) -> tuple[Array, Array]:
+def band_shares(power: Values, count: Values | None) -> tuple[Array, Array]:
     """The log-powers of a band and the share of its coefficients that has each, checked; ``(K,)`` both."""
-    check_positive(power=power)
-    power = jnp.atleast_1d(jnp.asarray(power, float))
-    if count is not None:
-        check_positive(count=count)
-    count = jnp.ones(power.shape) if count is None else jnp.atleast_1d(jnp.asarray(count, float))
-    if power.ndim != 1 or count.shape != power.shape:
-        raise ValueError(f"power and count must share a shape (K,), got {power.shape} and {count.shape}")
-    return jnp.log(power), count / jnp.sum(count)
+    powers = jnp.atleast_1d(jnp.asarray(power, float))
+    counts = jnp.ones(powers.shape) if count is None else jnp.atleast_1d(jnp.asarray(count, float))
+    check_positive(power=powers, count=counts)
+    if powers.ndim != 1 or counts.shape != powers.shape:
+        raise ValueError(f"power and count must share a shape (K,), got {powers.shape} and {counts.shape}")
+    return jnp.log(powers), counts / jnp.sum(counts)
