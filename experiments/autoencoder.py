@@ -151,8 +151,8 @@ def layer_table(names: Sequence[str], reading: Reading) -> Table:
 
 def model_table(names: Sequence[str], found: Mapping[str, Reading], tests: int) -> Table:
     """Each model at its best layer and level, and the pixels alone."""
-    own = found["this run"]
-    pixels = own._replace(left_out=own.left_out[:1], test=own.test[:1])
+    run = found["this run"]
+    pixels = Reading(run.levels, run.left_out[:1], run.test[:1])
     rows = []
     for name, reading in [*found.items(), ("pixels alone", pixels)]:
         layer, level = reading.best()

@@ -31,7 +31,7 @@ class RandomField:
     """
 
     power: Array
-    mean: ArrayLike = 0.0
+    mean: Number = 0.0
     channels: int = static(default=1)
 
     @property
@@ -110,7 +110,7 @@ def random_field(power: ArrayLike, mean: ArrayLike = 0.0, channels: int = 1) -> 
         raise ValueError(f"channels must be >= 1, got {channels}")
     check_positive(power=power)
     check(lambda p: np.abs(p - _reflected(p)) <= 1e-5 * p, "the same at f and -f", power=power)
-    return RandomField(power=power, mean=mean, channels=channels)
+    return RandomField(power=power, mean=jnp.asarray(mean, power.dtype), channels=channels)
 
 
 def _reflected(power: np.ndarray) -> np.ndarray:

@@ -38,9 +38,9 @@ class Bands:
       count: number of coefficients in each band, ``(K,)``.
     """
 
-    index: Array | np.ndarray
-    frequency: Array | np.ndarray
-    count: Array | np.ndarray
+    index: np.ndarray
+    frequency: np.ndarray
+    count: np.ndarray
 
 
 def radial_bands(grid: tuple[int, ...], edges: Sequence[float] | None = None) -> Bands:

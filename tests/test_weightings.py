@@ -133,7 +133,7 @@ def test_band_is_the_rate_at_which_the_wiener_filter_recovers_the_band():
     ("arguments", "message"),
     [
         (([1.0, 0.0],), "power must be finite and > 0"),
-        ((1.0, -1.0), "count must be finite and > 0, got -1.0"),
+        ((1.0, -1.0), "count must be finite and > 0"),
         (([1.0, 2.0], [1.0]), r"power and count must share a shape \(K,\), got \(2,\) and \(1,\)"),
     ],
 )

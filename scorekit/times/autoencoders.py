@@ -6,10 +6,10 @@ told the one it sees, stand for the composite one.
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 import jax.numpy as jnp
 
+from scorekit.times.bands import Values
 from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import check, check_positive, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number
@@ -45,9 +45,7 @@ class Annealed:
         return Times(jnp.broadcast_to(t, u.shape), jnp.ones_like(u))
 
 
-def levels(
-    ts: ArrayLike | Sequence[float], weights: ArrayLike | Sequence[float] | None = None, *, stratified: bool = True
-) -> Levels:
+def levels(ts: Values, weights: Values | None = None, *, stratified: bool = True) -> Levels:
     """A few times, each drawn with its own probability: ``P(t = ts[k]) = weights[k] / sum(weights)``.
 
     One time is the plain denoising autoencoder; several are the composite one, with the difference that all levels
@@ -67,13 +65,13 @@ def levels(
     Source: Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders"; Geras & Sutton
     2016, "Composite denoising autoencoders".
     """
-    ts = jnp.atleast_1d(jnp.asarray(ts, float))
-    weights = jnp.ones(ts.shape) if weights is None else jnp.asarray(weights, float)
-    if ts.ndim != 1 or ts.shape[0] == 0 or weights.shape != ts.shape:
-        raise ValueError(f"ts and weights must share a shape (K,), K >= 1, got {ts.shape} and {weights.shape}")
-    check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", ts=ts)
-    check_positive(weights=weights)
-    return Levels(ts=ts, weights=weights, stratified=stratified)
+    points = jnp.atleast_1d(jnp.asarray(ts, float))
+    shares = jnp.ones(points.shape) if weights is None else jnp.asarray(weights, float)
+    if points.ndim != 1 or points.shape[0] == 0 or shares.shape != points.shape:
+        raise ValueError(f"ts and weights must share a shape (K,), K >= 1, got {points.shape} and {shares.shape}")
+    check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", ts=points)
+    check_positive(weights=shares)
+    return Levels(ts=points, weights=shares, stratified=stratified)
 
 
 def annealed(first: Number, last: Number) -> Annealed:
@@ -101,13 +99,14 @@ def annealed(first: Number, last: Number) -> Annealed:
 def at_progress(sampler: TimeSampler, progress: ArrayLike) -> TimeSampler:
     """The sampler at this share of training; one that does not change with it is returned as it is.
 
-    Args:
-      sampler: any sampler of times.
-      progress: 0 at the first step, 1 at the last; a scalar, or one value per example.
+        Args:
+          sampler: any sampler of times.
+          progress: 0 at the first step, 1 at the last; a scalar, or one value per example.
 
-    >>> from scorekit.times.samplers import uniform
-    >>> at_progress(uniform(), 0.3) == uniform()
-    True
+        >>> from scorekit.times.bands import Values
+    from scorekit.times.samplers import uniform
+        >>> at_progress(uniform(), 0.3) == uniform()
+        True
     """
     if not isinstance(sampler, Annealed):
         return sampler

@@ -1,12 +1,15 @@
 """Times at which a band of feature scales is decided."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import jax.numpy as jnp
 
 from scorekit.times.samplers import Times
 from scorekit.trees import check_positive, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike
+
+Values: TypeAlias = ArrayLike | Sequence[float]
 
 
 @pytree_dataclass
@@ -26,9 +29,7 @@ class Band:
         return Times(jnp.clip(schedule.time_at(log_snr), 0.0, 1.0), jnp.ones_like(u))
 
 
-def band(
-    power: ArrayLike | Sequence[float], count: ArrayLike | Sequence[float] | None = None, *, stratified: bool = True
-) -> Band:
+def band(power: Values, count: Values | None = None, *, stratified: bool = True) -> Band:
     """Times whose log-SNR has the density :func:`scorekit.weightings.band`: a logistic around ``-log P_k``.
 
     With a constant weight they are the same objective as that weighting with uniform log-SNR, and no draw is wasted on
@@ -51,7 +52,7 @@ def band(
     return Band(log_power=log_power, share=share, stratified=stratified)
 
 
-def band_shares(power: ArrayLike | Sequence[float], count: ArrayLike | Sequence[float] | None) -> tuple[Array, Array]:
+def band_shares(power: Values, count: Values | None) -> tuple[Array, Array]:
     """The log-powers of a band and the share of its coefficients that has each, checked; ``(K,)`` both."""
     powers = jnp.atleast_1d(jnp.asarray(power, float))
     counts = jnp.ones(powers.shape) if count is None else jnp.atleast_1d(jnp.asarray(count, float))

@@ -80,11 +80,8 @@ def test_curves_draw_panels_and_refuse_lengths_that_differ(tmp_path):
         curves.panels(path, x, {"": {"a": np.ones(2)}}, xlabel="x", ylabel="y")
 
 
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    """A run on the digits whose network has not learned anything."""
-    folder = tmp_path_factory.mktemp("runs") / "new"
-    config = smoke.get_config()
+def untrained(config, folder):
+    """A run whose network has not learned anything."""
     save_resolved(config, folder / "config.json")
     built = model.build_model(config, load_dataset(config))
     state = training.init_state(jax.random.key(0), model.init_params(built, jax.random.key(0)), optax.sgd(0.1))
@@ -92,6 +89,12 @@ def workdir(tmp_path_factory):
         checkpoints.save(6, state)
         checkpoints.wait()
     return folder
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """The digits."""
+    return untrained(smoke.get_config(), tmp_path_factory.mktemp("runs") / "new")
 
 
 def run(program, *arguments):
@@ -164,13 +167,7 @@ def test_mistakes_are_told_in_one_line(workdir, program, arguments, message):
 
 @pytest.mark.slow
 def test_points_have_no_spectrum(tmp_path):
-    config = mixture_2d.get_config()
-    save_resolved(config, tmp_path / "config.json")
-    built = model.build_model(config, load_dataset(config))
-    state = training.init_state(jax.random.key(0), model.init_params(built, jax.random.key(0)), optax.sgd(0.1))
-    with training.Checkpoints(tmp_path / "checkpoints") as checkpoints:
-        checkpoints.save(1, state)
-        checkpoints.wait()
+    untrained(mixture_2d.get_config(), tmp_path)
     for program in ("noise_and_scale", "autoencoder"):
         code, _, err = run(program, f"--workdir={tmp_path}")
         assert code == 2
