@@ -16,7 +16,7 @@ MODULES = sorted(
 )
 
 
-SLOW = ("scorekit.networks.unet",)
+SLOW = ("scorekit.networks.classifier", "scorekit.networks.unet")
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def test_guidance_compares_the_rules_and_recompiles_nothing(program, tmp_path):
     assert (tmp_path / "mixture.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_inverse_finds_the_exact_method_exact(program):
     out = program("inverse", samples="64", steps="64", workdir="")
     found = {name: float(error) for name, error in re.findall(r"^(\S.*?)  +([\d.e-]+)  .*", out, re.MULTILINE)}

@@ -148,7 +148,7 @@ def test_ipndm_is_second_order_on_other_grids():
 def test_plan_and_step_are_the_same_numbers():
     """Sampling by hand, step by step, is the loop of the library, for every solver."""
     schedule, x = SCHEDULES["linear_vp"].make(), jnp.array([[0.3, -1.2], [1.0, 0.4]])
-    denoiser = lambda x, t: at_level(x, (schedule.alpha(t), schedule.sigma(t)))
+    denoiser = jax.tree_util.Partial(lambda x, t: at_level(x, (schedule.alpha(t), schedule.sigma(t))))
     ts = jnp.array([0.9, 0.7, 0.6, 0.35, 0.2])
     key = jax.random.key(5)
     chosen = {k: SOLVERS[k] for k in ("deis_3", "dpm_3_x0", "ab_4_angle", "unipc_3_signal")}
@@ -161,9 +161,10 @@ def test_plan_and_step_are_the_same_numbers():
     for name, solver in chosen.items():
         keys = jax.random.split(key, len(ts) - 1)
         state, by_hand = solver.init(x), x
+        step = jax.jit(lambda k, state, x, t, s, solver=solver: solver.step(k, state, x, t, s, denoiser, schedule))
         for k, t, s in zip(keys, ts[:-1], ts[1:], strict=True):
-            by_hand, state = solver.step(k if solver.stochastic else None, state, by_hand, t, s, denoiser, schedule)
-        looped = sample(key, denoiser, schedule, solver, x, ts)
+            by_hand, state = step(k if solver.stochastic else None, state, by_hand, t, s)
+        looped = jax.jit(sample)(key, denoiser, schedule, solver, x, ts)
         np.testing.assert_allclose(by_hand, looped, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
