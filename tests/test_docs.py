@@ -15,11 +15,8 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 SOLVERS = (ROOT / "docs" / "solvers.md").read_text()
 
 
-FAST = ("solvers", "guidance")  # the others run with the slow tests
-EACH_PAGE = [pytest.param(p, id=p.stem, marks=() if p.stem in FAST else pytest.mark.slow) for p in PAGES]
-
-
-@pytest.mark.parametrize("path", EACH_PAGE)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_the_code_of_a_page_runs(path):
     """In order and in one namespace; an error shows the line of the page."""
     text = path.read_text()

@@ -16,7 +16,10 @@ MODULES = sorted(
 )
 
 
-SLOW = ("scorekit.networks.classifier", "scorekit.networks.unet")
+SLOW = (
+    "scorekit.likelihood.bound", "scorekit.networks.classifier", "scorekit.networks.unet", "scorekit.solvers.chains",
+    "scorekit.spectra", "scorekit.training.tuning", "scorekit.typicality.calibration",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

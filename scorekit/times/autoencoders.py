@@ -99,14 +99,13 @@ def annealed(first: Number, last: Number) -> Annealed:
 def at_progress(sampler: TimeSampler, progress: ArrayLike) -> TimeSampler:
     """The sampler at this share of training; one that does not change with it is returned as it is.
 
-        Args:
-          sampler: any sampler of times.
-          progress: 0 at the first step, 1 at the last; a scalar, or one value per example.
+    Args:
+      sampler: any sampler of times.
+      progress: 0 at the first step, 1 at the last; a scalar, or one value per example.
 
-        >>> from scorekit.times.bands import Values
-    from scorekit.times.samplers import uniform
-        >>> at_progress(uniform(), 0.3) == uniform()
-        True
+    >>> from scorekit.times.samplers import uniform
+    >>> at_progress(uniform(), 0.3) == uniform()
+    True
     """
     if not isinstance(sampler, Annealed):
         return sampler

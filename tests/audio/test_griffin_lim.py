@@ -21,8 +21,12 @@ def tones():
 MAGNITUDES = magnitude(stft(tones(), WINDOW, HOP))
 
 
+traces = []
+
+
 @functools.partial(jax.jit, static_argnames="iterations")
 def run(key, magnitudes, momentum, iterations=40):
+    traces.append(iterations)
     return griffin_lim(key, magnitudes, WINDOW, HOP, LENGTH, iterations=iterations, momentum=momentum)
 
 
@@ -57,7 +61,7 @@ def test_the_start_is_drawn_from_the_key(results):
     again, other = (run(jax.random.key(i), MAGNITUDES, 0.99) for i in (0, 1))
     np.testing.assert_array_equal(again.x, results[0.99].x)
     assert np.abs(other.x - again.x)[:2].max() > 0.1
-    assert run._cache_size() == 1  # another momentum or key compiles nothing
+    assert traces.count(40) == 1  # another momentum or key compiles nothing
 
 
 def test_refusals():

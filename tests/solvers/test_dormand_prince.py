@@ -177,6 +177,7 @@ def test_an_integral_along_the_path_and_its_gradient():
         np.testing.assert_allclose(gradient, jax.grad(exact, argnums=(0, 1, 2))(1.3, 0.7, end), rtol=1e-6)
 
 
+@pytest.mark.slow
 @in_float64
 def test_gradients_under_jit_and_vmap():
     """Traced integers (labels) in the closure must not leak from an inner ``jit``."""

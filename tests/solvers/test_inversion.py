@@ -120,7 +120,9 @@ def test_clean_starts_are_differentiable():
         assert np.any(leaf != 0), path
 
 
-@pytest.mark.parametrize("name", ["dpmpp_2m", "exp_3_x0", "unipc_2_signal"])
+@pytest.mark.parametrize(
+    "name", ["dpmpp_2m", *(pytest.param(n, marks=pytest.mark.slow) for n in ("exp_3_x0", "unipc_2_signal"))]
+)
 @in_float64
 def test_solvers_in_x0_take_a_step_of_euler_from_clean_data_and_start_afresh(name):
     solver, schedule = ORDERS[name][0], SCHEDULES["rectified_flow"].make()
@@ -148,7 +150,9 @@ class Implicit:
         return schedule.alpha(s) * x0 + schedule.sigma(s) * eps, state
 
 
-@pytest.mark.parametrize("solver", [solvers.UniPC(), Implicit()], ids=["unipc", "user"])
+@pytest.mark.parametrize(
+    "solver", [pytest.param(solvers.UniPC(), id="unipc", marks=pytest.mark.slow), pytest.param(Implicit(), id="user")]
+)
 def test_it_is_the_solver_stepped_backwards(solver):
     schedule = schedules.cosine()
     denoiser = denoisers.exact_denoiser(densities.ring(), schedule)

@@ -113,6 +113,7 @@ def test_batches_that_are_in_distribution_pass_and_p_is_uniform():
     np.testing.assert_allclose(found.threshold, grid[np.searchsorted(mass, 0.95)], rtol=0.08)
 
 
+@pytest.mark.slow
 def test_power_grows_with_the_size_of_the_batch():
     """Against data a little too near to the mode, which likelihood prefers: power rises from the level to 1."""
     calibration = log_density(sample(jax.random.key(1), 2000))
