@@ -113,7 +113,7 @@ def read(
 def compared(config: Config, name: str) -> Config:
     """The config of a model to compare with: that of the run, class-free, with other times."""
     full = base.get_config()
-    full.update(config)
+    full.update(config.copy_and_resolve_references())
     full.loss.label_dropout = 1.0
     for field in full.loss.times:
         full.loss.times[field] = None if field != "name" else "uniform"

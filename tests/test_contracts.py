@@ -152,7 +152,7 @@ def assert_same(a, b):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-5, atol=2e-5), a, b)
 
 
-SLOW = ("unipc", "sa_solver", "heun_sigma", "predictor_corrector")  # like others, with more to compile
+SLOW = ("unipc", "sa_solver", "heun_sigma")  # like others, with more to compile
 CASES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SOLVERS]
 each_solver = pytest.mark.parametrize("solver", CASES)
 
