@@ -1,4 +1,4 @@
-"""Curves of noise level and feature scale: numpy arrays in, one PNG file out, as in :mod:`experiments.plots`."""
+"""Curves and histograms: numpy arrays in, one PNG file out, as in :mod:`experiments.plots`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from experiments.plots import _COLOURS, PathLike, _cycle, _log_if_wide, _save
+from experiments.plots import _COLOURS, PathLike, _axes, _cycle, _log_if_wide, _save
 
 _STYLES = ("-", "--", ":", "-.")
 
@@ -65,4 +65,92 @@ def panels(
     figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=8, loc="outside right upper")
     if title:
         figure.suptitle(title, fontsize=12)
+    return _save(figure, path)
+
+
+def histograms(
+    path: PathLike,
+    panels: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    xlabels: Mapping[str, str] | None = None,
+    lines: Mapping[str, Mapping[str, float]] | None = None,
+    title: str | None = None,
+    bins: int = 50,
+) -> Path:
+    """Densities of several sets of values on the same axis, a panel for each quantity.
+
+    The axis reaches five times the range of the first set (between its 0.5 % and 99.5 % quantiles) to either side, or
+    as far as there is anything; what lies beyond is put in the outermost bins.
+
+    Args:
+      path: the PNG file to write.
+      panels: quantity -> name of a set -> ``(N,)`` values, all finite.
+      xlabels: quantity -> the label of its axis, with its unit; the quantity itself by default.
+      lines: quantity -> name -> where to draw a vertical line.
+      title: printed above.
+      bins: per panel.
+    """
+    figure = Figure(figsize=(7.2, 2.9 * len(panels) + 0.3), layout="constrained")
+    names = list(dict.fromkeys(name for sets in panels.values() for name in sets))
+    colours = dict(zip(names, _cycle(len(names)), strict=True))
+    for axes, (quantity, sets) in zip(
+        figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels.items(), strict=True
+    ):
+        values = {name: np.ravel(np.asarray(v, float)) for name, v in sets.items()}
+        for name, v in values.items():
+            if v.size == 0 or not np.all(np.isfinite(v)):
+                raise ValueError(f"panels[{quantity!r}][{name!r}] must be finite values, at least one, got {v}")
+        ends = np.array([np.quantile(v, (0.005, 0.995)) for v in values.values()])
+        reach = 5 * (ends[0, 1] - ends[0, 0])
+        low, high = max(ends[:, 0].min(), ends[0, 0] - reach), min(ends[:, 1].max(), ends[0, 1] + reach)
+        edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
+        for name, v in values.items():
+            heights, _ = np.histogram(np.clip(v, edges[0], edges[-1]), edges, density=True)
+            axes.stairs(heights, edges, color=colours[name], linewidth=1.8, label=f"{name} ({v.size:,})")
+            axes.stairs(heights, edges, color=colours[name], fill=True, alpha=0.12)
+        for i, (name, where) in enumerate(((lines or {}).get(quantity) or {}).items()):
+            axes.axvline(where, color="#222222", linestyle=("--", ":", "-.")[i % 3], linewidth=1.2, label=name)
+        axes.set_xlabel((xlabels or {}).get(quantity, quantity))
+        axes.set_ylabel("density")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=12)
+    return _save(figure, path)
+
+
+def curve(
+    path: PathLike,
+    x: ArrayLike,
+    values: Mapping[str, ArrayLike],
+    *,
+    xlabel: str,
+    ylabel: str,
+    log_x: bool = False,
+    lines: Mapping[str, float] | None = None,
+    title: str | None = None,
+) -> Path:
+    """Named curves over one axis.
+
+    Args:
+      path: the PNG file to write.
+      x: ``(n,)``.
+      values: name -> ``(n,)``.
+      xlabel: with its unit.
+      ylabel: with its unit.
+      log_x: a logarithmic x axis, to base 2.
+      lines: name -> where to draw a horizontal line.
+      title: printed above.
+    """
+    figure, axes = _axes(title, xlabel, ylabel)
+    for (name, y), colour in zip(values.items(), _cycle(len(values)), strict=True):
+        marker = "o-" if np.size(x) <= 20 else "-"
+        axes.plot(np.asarray(x, float), np.asarray(y, float), marker, color=colour, markersize=4, label=name)
+    for name, where in (lines or {}).items():
+        axes.axhline(where, color="#222222", linestyle="--", linewidth=1, label=name)
+    if log_x:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(np.asarray(x, float), [f"{v:g}" for v in np.asarray(x, float)])
+    axes.legend(frameon=False)
     return _save(figure, path)

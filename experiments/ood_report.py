@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import plots, progress
+from experiments import curves, plots, progress
 from experiments.config import Config
 from experiments.ood_scores import Separation
 from experiments.report import Config as Folded
@@ -79,7 +79,7 @@ def write(workdir: Path, config: Config, outcome, seconds: float) -> Path:
         sections += [Heading(f"{config.inside} against {outside}"), table]
     sections += [Text(READ), Heading("Likelihood and typicality"), *_histograms(workdir, outcome)]
     sections += [Heading("Batches"), batches_table(outcome.rejected, config.batches)]
-    curve = plots.curves(
+    curve = curves.curve(
         workdir / "batches.png",
         config.batches,
         outcome.rejected,
@@ -114,7 +114,7 @@ def _histograms(workdir: Path, outcome) -> list[Section]:
     quantity = f"score: {outcome.best}"
     typical = float(outcome.statistics["calibration"]["log p"][:, 0].mean())
     panels = {"log p": log_p, quantity: {name: outcome.scores[name] for name in shown}}
-    path = plots.histograms(
+    path = curves.histograms(
         workdir / "histograms.png",
         panels,
         xlabels={"log p": "log p of the image with the noise of the smallest level (nats)"},

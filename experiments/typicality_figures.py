@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from experiments import plots
+from experiments import curves
 from scorekit import typicality
 
 _OUT = flags.DEFINE_string("out", "docs/typicality", "folder for the pictures")
@@ -25,15 +25,15 @@ def main(_) -> None:
     kept = {f"K = {k:,}": mass(float(k), share * k) for k in (1, 10, 100, 1000, 10_000)}
     several = np.unique(np.round(np.logspace(0, 6, 80)))
     figures = [
-        plots.curves(
+        curves.curve(
             out / "bubble.png", middle, density, xlabel="radius / √K", ylabel="density",
             title="Where the mass of a standard Gaussian in K dimensions is",
         ),
-        plots.curves(
+        curves.curve(
             out / "equipartition.png", np.log10(share), kept, xlabel="log10 of ε / K (nats per dimension)",
             ylabel="mass of the typical set", title="The typical set of a Gaussian",
         ),
-        plots.curves(
+        curves.curve(
             out / "mirage.png", np.log10(several), {"mirage": radius(several) / np.sqrt(several)},
             xlabel="log10 of K", ylabel="typical radius / √K", lines={"Gaussian: 1": 1.0},
             title="The radius at which -log p = H",

@@ -31,8 +31,8 @@ class LogLikelihood(NamedTuple):
       prior: the log-density of the latent under the prior, ``(B,)``.
       log_det: the log-determinant of the map from data to latent, ``(B,)``.
       x_1: the latent, shaped and typed like ``x0``.
-      nfe: evaluations of the network. On a fixed grid, and where these are 3 or fewer, each also pushes D tangents
-        (exact) or one per probe through it; else, of the 9 in an adaptive step 3 do so, and the others push one.
+      nfe: evaluations of the network. On a fixed grid each also pushes D tangents (exact) or one per probe through it;
+        of the 9 in an adaptive step 3 do so, and the others push one.
       success: whether the ODE was solved to the end.
     """
 
@@ -78,7 +78,7 @@ def log_likelihood(
 
     Args:
       key: PRNG key of the probes; None if the divergence is exact.
-      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar; traced once or twice. No example may depend on another.
+      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar; traced twice. No example may depend on another.
       schedule: its noise schedule.
       x0: data, a tree of ``(B, ...)`` arrays; discrete data need to be dequantised first.
       divergence: "exact", which costs D tangents an evaluation, or Hutchinson's unbiased estimate with "rademacher"
@@ -87,7 +87,7 @@ def log_likelihood(
       chunk: directions that are pushed through the network at once.
       t_min: the data end.
       t_max: the noise end.
-      rtol: error allowed in a step, of the state and the log-determinant (a one-probe estimate of it) together; see
+      rtol: error allowed in a step, of the state and a one-probe estimate of the log-determinant together; see
         :func:`scorekit.solvers.adaptive.adaptive_ode`.
       atol: the same where they are small.
       max_steps: steps to try before giving up.
@@ -128,21 +128,19 @@ def log_likelihood(
     along = lambda clock, y, vectors: with_divergence(lambda y: flow(clock, y), y, vectors, chunk)
     zeros = lambda count: jnp.zeros((batch_size(y), count), dtype)
     if ts is None:
-        # Few directions are part of the state. Of more, one, always the same, is, and sets the steps; the rest is a
-        # matter of quadrature, in half as many evaluations.
-        few = (event_size(y) if vectors is None else probes) <= 3
-        inside = vectors if few else draw_probes(jax.random.key(0), "rademacher", y, 1)
+        # One direction, always the same, is part of the state and sets the steps; the rest is a matter of quadrature.
+        signs = draw_probes(jax.random.key(0), "rademacher", y, 1)
         solved = dormand_prince(
-            lambda clock, state: along(clock, state[0], inside),
-            (y, zeros(1 if vectors is None or not few else probes)),
+            lambda clock, state: along(clock, state[0], signs),
+            (y, zeros(1)),
             first.clock,
             last.clock,
             rtol=rtol,
             atol=atol,
             max_steps=max_steps,
-            integrand=None if few else lambda clock, state: along(clock, state[0], vectors)[1],
+            integrand=lambda clock, state: along(clock, state[0], vectors)[1],
         )
-        y, integral, nfe, success = solved.y[0], solved.y[1] if few else solved.quadrature, solved.nfe, solved.success
+        y, integral, nfe, success = solved.y[0], solved.quadrature, solved.nfe, solved.success
     else:
         clocks = frame("flow", schedule.alpha(times), schedule.sigma(times)).clock
         slope = lambda clock, state: along(clock, state[0], vectors)

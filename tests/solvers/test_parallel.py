@@ -118,7 +118,7 @@ def test_four_devices_share_the_steps(window):
     def run(x, sharding):
         denoiser = RING if sharding is None else watched
         return parallel_sample(
-            denoiser, SCHEDULE, solvers.AdamsBashforth(), x, ts, window=window, tolerance=1e-5, sharding=sharding
+            denoiser, SCHEDULE, solvers.AdamsBashforth(), x, ts, window=window, tolerance=1e-4, sharding=sharding
         )
 
     one = jax.jit(run, static_argnums=1)(X[:1], None)
@@ -126,7 +126,7 @@ def test_four_devices_share_the_steps(window):
     assert seen
     assert all(s.is_equivalent_to(layout, 2) for s in seen)
     np.testing.assert_allclose(four.x, one.x, atol=1e-5)
-    assert abs(int(four.iterations) - int(one.iterations)) <= 1  # rounding may decide the last one
+    assert int(four.iterations) == int(one.iterations)
 
 
 def test_pytrees_and_bfloat16():
