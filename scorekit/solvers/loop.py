@@ -20,8 +20,11 @@ def walk(
     x: PyTree,
     ts: Array,
     trajectory: bool = False,
+    unroll: bool = False,
 ) -> PyTree:
     """One ``lax.scan`` along ``ts``, which may decrease or increase; see :func:`scorekit.solvers.sample`.
+
+    ``unroll`` repeats the program of a step instead of looping over it.
 
     >>> from scorekit import schedules, solvers
     >>> from scorekit.typing import Prediction
@@ -44,7 +47,7 @@ def walk(
         (x, state), memory = remember(once, memory, lambda d: step(key, state, x, row, d))
         return (x, state, memory), (x if trajectory else None)
 
-    (x, _, _), states = jax.lax.scan(body, (x, start, once.init(x)), (rows, keys))
+    (x, _, _), states = jax.lax.scan(body, (x, start, once.init(x)), (rows, keys), unroll=unroll)
     return (x, states) if trajectory else x
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import optax
 
 from scorekit.schedules.numerics import as_time
+from scorekit.solvers.loop import check_grid, walk
 from scorekit.solvers.multistep import AdamsBashforth
 from scorekit.solvers.planned import Planned
 from scorekit.solvers.sampling import sample
@@ -156,7 +157,12 @@ def distances(
     Array([1., 1.], dtype=float32)
     """
     ts = as_time(ts)
-    x = sample(None, denoiser, schedule, solver, combine((schedule.sigma(ts[0]), noise)), ts)
+    check_grid(ts)
+    return _distances(denoiser, schedule, solver, ts, noise, end)
+
+
+def _distances(denoiser, schedule, solver, ts, noise, end, unroll=False) -> Array:
+    x = walk(None, denoiser, schedule, solver, combine((schedule.sigma(ts[0]), noise)), ts, unroll=unroll)
     squares = sum_per_example(jnp.square, jax.tree.map(jnp.subtract, x, end))
     return jnp.sqrt(squares / event_size(end) + _TINY)
 
@@ -220,6 +226,8 @@ def tune(
     grids = {name: as_time(ts) for name, ts in grids.items()}
     batches = _check(schedule, solver, grids, pairs, held_out, coefficients, starts, power, steps, learning_rate)
     denoiser, t_max = as_pytree(denoiser), jnp.max(jnp.stack([ts[0] for ts in grids.values()]))
+    # XLA on CPU differentiates a convolution many times slower inside a loop than outside.
+    unroll = jax.default_backend() == "cpu"
     optimizer = optax.chain(
         optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
     )
@@ -232,7 +240,7 @@ def tune(
 
     def objective(params, ts, denoiser, batch):
         ts, made = built(params, ts)
-        return log_power_mean(distances(denoiser, schedule, made, ts, *batch), power)
+        return log_power_mean(_distances(denoiser, schedule, made, ts, *batch, unroll=unroll), power)
 
     @jax.jit
     def update(params, state, ts, denoiser, pairs, k):
