@@ -1,4 +1,4 @@
-"""The places of images ``(B, H, W, C)`` and signals ``(B, L, C)``: folding them into channels, and maps brought to them."""
+"""The places of images ``(B, H, W, C)`` and signals ``(B, L, C)``: folded into channels, and maps brought to them."""
 
 import math
 from collections.abc import Sequence
