@@ -10,7 +10,7 @@ from experiments import rules
 from experiments.conditions import check_dropout
 from experiments.config import Config, ConfigError, choice, require, resolve
 from scorekit import predictions, schedules, solvers, times, training, weightings
-from scorekit.networks import MLP, Classifier, UNet
+from scorekit.networks import MLP, Classifier, UNet, WaveNet
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.typing import Array, Schedule, Solver, Weighting
@@ -88,6 +88,8 @@ def _unet(
     attention_resolutions: tuple = (),
     heads: int = 1,
     dtype: str = "float32",
+    patch: int = 1,
+    factors: tuple = (),
 ) -> UNet:
     return UNet(
         channels=channels,
@@ -99,6 +101,32 @@ def _unet(
         vector_size=vector_size,
         map_shape=map_shape,
         dtype=jnp.dtype(dtype),
+        patch=patch,
+        factors=factors,
+    )
+
+
+def _wavenet(
+    num_classes: int | None,
+    vector_size: int | None,
+    map_shape: tuple | None,
+    channels: int = 64,
+    layers: int = 20,
+    cycle: int = 10,
+    dilation_base: int = 2,
+    dtype: str = "float32",
+    patch: int = 1,
+) -> WaveNet:
+    return WaveNet(
+        channels=channels,
+        layers=layers,
+        cycle=cycle,
+        dilation_base=dilation_base,
+        num_classes=num_classes,
+        vector_size=vector_size,
+        map_shape=map_shape,
+        dtype=jnp.dtype(dtype),
+        patch=patch,
     )
 
 
@@ -120,7 +148,7 @@ def _mlp(
     )
 
 
-NETWORKS: Mapping[str, Callable] = {"mlp": _mlp, "unet": _unet}
+NETWORKS: Mapping[str, Callable] = {"mlp": _mlp, "unet": _unet, "wavenet": _wavenet}
 
 
 def _classifier(
@@ -131,6 +159,8 @@ def _classifier(
     attention_resolutions: tuple = (),
     heads: int = 1,
     dtype: str = "float32",
+    patch: int = 1,
+    factors: tuple = (),
 ) -> Classifier:
     return Classifier(
         num_classes=num_classes,
@@ -140,6 +170,8 @@ def _classifier(
         attention_resolutions=attention_resolutions,
         heads=heads,
         dtype=jnp.dtype(dtype),
+        patch=patch,
+        factors=factors,
     )
 
 

@@ -128,7 +128,8 @@ def make_loss(built: Classifier):
 
 def held_out_loss(built: Classifier, dataset: Dataset):
     """``params -> loss`` on up to 1,000 test examples, always at the same noise and times."""
-    batch = {"x": dataset.test["x"][:1000], "label": dataset.test["label"][:1000]}
+    few = 1000 if dataset.sample_rate is None else 256
+    batch = {"x": dataset.test["x"][:few], "label": dataset.test["label"][:few]}
     prepared = jax.jit(make_prepare(built, dataset))(jax.random.key(0), batch)
     loss = make_loss(built)
     run = jax.jit(lambda params: loss(params, prepared)[0].mean())

@@ -1,4 +1,4 @@
-"""Conditions beside the class, each computed from a clean example: what a network may be told about it."""
+"""Conditions beside the class, each computed from a batch of clean examples: what a network may be told about them."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -8,42 +8,97 @@ import jax
 import jax.numpy as jnp
 
 from experiments.config import Config, ConfigError, require, resolve
+from experiments.datasets import Dataset, as_seen
+from scorekit import audio
 from scorekit.guidance import operators
 from scorekit.typing import Array
 
-Extract = Callable[[Array], Array]
+Extract = Callable[[Mapping[str, Any]], Array]
+"""From a batch whose ``x`` is in the form that the network sees, its other fields as they are stored."""
 
 
 def average_pool(factor: int = 2) -> Extract:
     """Images to their means over squares of ``factor`` pixels: a low-resolution copy."""
-    return operators.average_pool(factor)
+    pool = operators.average_pool(factor)
+    return lambda batch: pool(batch["x"])
 
 
 def moments() -> Extract:
     """Any examples to their mean and standard deviation over all values, ``(B, 2)``: brightness and contrast."""
 
-    def both(x):
-        flat = x.reshape(x.shape[0], -1)
+    def both(batch):
+        flat = batch["x"].reshape(batch["x"].shape[0], -1)
         return jnp.stack([flat.mean(1), flat.std(1)], axis=1)
 
     return both
 
 
-MAPS: Mapping[str, Callable] = {"average_pool": average_pool, "none": lambda: None}
-VECTORS: Mapping[str, Callable] = {"moments": moments, "none": lambda: None}
+def pitch_velocity(lowest: int = 36, highest: int = 84) -> Extract:
+    """Notes to their pitch, one-hot from ``lowest`` to ``highest``, and ``log2(velocity / 127)``: ``(B, pitches + 1)``.
+
+    A pitch outside the range is no pitch at all.
+    """
+
+    def vector(batch):
+        one_hot = jax.nn.one_hot(jnp.asarray(batch["pitch"]) - lowest, highest - lowest + 1)
+        loudness = jnp.log2(jnp.maximum(jnp.asarray(batch["velocity"], jnp.float32), 1.0) / 127.0)
+        return jnp.concatenate([one_hot, loudness[:, None]], axis=1)
+
+    return vector
 
 
-def build_conditions(config: Config) -> dict[str, Extract]:
+def log_mel(
+    sample_rate: int | None,
+    to_sound: Callable[[Array], Array],
+    num_mels: int = 40,
+    fft_size: int = 256,
+    hop: int = 64,
+    f_min: float = 40.0,
+) -> Extract:
+    """Sounds to their log-mel spectrogram in nepers, ``(B, 1 + ceil(L / hop), num_mels)``, brought to unit order.
+
+    Windows of ``fft_size`` samples, Slaney's filters up to half the sample rate, of the sound at full scale 1;
+    ``(log max(mel, 1e-5) + 6) / 3`` is what the network is told.
+    """
+    if sample_rate is None:
+        raise ValueError("name must be that of a map of this data set, which has no sound, got log_mel")
+    bank, window = audio.mel_filter_bank(sample_rate, fft_size, num_mels=num_mels, f_min=f_min), audio.hann(fft_size)
+    return lambda batch: (audio.log_mel(to_sound(batch["x"]), bank, window, hop) + 6.0) / 3.0
+
+
+def piano_roll(lowest: int = 36, highest: int = 84) -> Extract:
+    """Phrases to the keys that are down in each frame, ``velocity / 127`` of each: ``(B, T, pitches)``."""
+    return lambda batch: jnp.asarray(batch["roll"], jnp.float32)[..., lowest : highest + 1] / 127.0
+
+
+MAPS: Mapping[str, Callable] = {
+    "average_pool": average_pool,
+    "log_mel": log_mel,
+    "none": lambda: None,
+    "piano_roll": piano_roll,
+}
+VECTORS: Mapping[str, Callable] = {"moments": moments, "none": lambda: None, "pitch_velocity": pitch_velocity}
+
+
+SECTIONS = {"vector": "vector", "dense_map": "map"}
+"""The sections of ``config.data`` by the network's names for what they describe."""
+
+
+def build_conditions(config: Config, dataset: Dataset) -> dict[str, Extract]:
     """What the network is told beside the class, by the network's name for it."""
-    found = {"vector": resolve(config, "data.vector", VECTORS), "dense_map": resolve(config, "data.map", MAPS)}
+    offered = {"sample_rate": dataset.sample_rate, "to_sound": dataset.to_sound}
+    found = {
+        "vector": resolve(config, "data.vector", VECTORS),
+        "dense_map": resolve(config, "data.map", MAPS, **offered),
+    }
     return {name: extract for name, extract in found.items() if extract is not None}
 
 
 def dropout_rates(config: Config) -> dict[str, float]:
     """The probability of dropping each condition by itself."""
-    loss, names = config.loss, build_conditions(config)
-    extra = {"vector": loss.vector_dropout, "dense_map": loss.map_dropout}
-    return {"labels": loss.label_dropout, **{name: extra[name] for name in names}}
+    given = {name: section for name, section in SECTIONS.items() if config.data[section].name != "none"}
+    extra = {name: config.loss[f"{section}_dropout"] for name, section in given.items()}
+    return {"labels": config.loss.label_dropout, **extra}
 
 
 def check_dropout(config: Config) -> None:
@@ -52,21 +107,19 @@ def check_dropout(config: Config) -> None:
         require(0 <= config.loss[field] <= 1, f"loss.{field}", config.loss[field], "in [0, 1]")
 
 
-def shape_of(extract: Extract | None, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The shape of one example's condition.
+def sizes(found: Mapping[str, Extract], dataset: Dataset) -> dict[str, Any]:
+    """``vector_size`` and ``map_shape`` of a network for the examples of this set.
 
     Raises:
-      ConfigError: for examples that do not have it.
+      ConfigError: for examples that do not have what is extracted from them.
     """
-    if extract is None:
-        return None
-    try:
-        return jax.eval_shape(extract, jax.ShapeDtypeStruct((1, *shape), jnp.float32)).shape[1:]
-    except ValueError as error:
-        raise ConfigError(f"config.data.map: {error}") from error
-
-
-def sizes(found: Mapping[str, Extract], shape: tuple[int, ...]) -> dict[str, Any]:
-    """``vector_size`` and ``map_shape`` of a network for examples of this shape."""
-    vector = shape_of(found.get("vector"), shape)
-    return {"vector_size": vector and math.prod(vector), "map_shape": shape_of(found.get("dense_map"), shape)}
+    one = as_seen(dataset, {name: value[:1] for name, value in dataset.test.items()})
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, extract in found.items():
+        try:
+            shapes[name] = jax.eval_shape(extract, one).shape[1:]
+        except (KeyError, ValueError) as error:
+            why = f"{dataset.name} has no field {error}" if isinstance(error, KeyError) else error
+            raise ConfigError(f"config.data.{SECTIONS[name]}: {why}") from error
+    vector = shapes.get("vector")
+    return {"vector_size": vector and math.prod(vector), "map_shape": shapes.get("dense_map")}

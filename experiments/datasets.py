@@ -1,13 +1,14 @@
-"""The data of an experiment behind one small interface, whether images from TFDS or points of a known density."""
+"""The data of an experiment behind one small interface: images and sounds from TFDS, or points of a known density."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.config import Config, ConfigError
-from scorekit import data, densities
+from experiments.config import Config, ConfigError, choice, require
+from experiments.forms import build_form
+from scorekit import audio, data, densities
 from scorekit.typing import Array, ArrayLike
 
 Batch = dict[str, np.ndarray]
@@ -22,8 +23,9 @@ class Dataset(Protocol):
       num_classes: number of classes; the null label is ``num_classes``.
       examples: number of training examples, None when they are drawn anew for every step.
       levels: number of values of discrete data, None for continuous data.
-      test: the test set, ``{"x": (N, ...), "label": (N,)}``.
+      test: the test set, ``{"x": (N, ...), "label": (N,)}``, and for sounds what else is known of them.
       train: training examples to compare with, likewise.
+      sample_rate: of sounds, in Hz; None for anything else.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Dataset(Protocol):
     levels: int | None
     test: Batch
     train: Batch
+    sample_rate: int | None = None
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of one step, a pure function of its arguments."""
@@ -43,8 +46,12 @@ class Dataset(Protocol):
         ...
 
     def from_model(self, x: Array) -> Array:
-        """Samples brought to values that the data can take, as floats."""
+        """Samples brought to values that the data can take, as floats; sounds as ``(B, L)`` at full scale 1."""
         ...
+
+    def to_sound(self, x: Array) -> Array:
+        """What the network sees as sounds ``(B, L)`` at full scale 1."""
+        raise ValueError(f"{self.name} has no sounds")
 
 
 class Images(Dataset):
@@ -94,17 +101,94 @@ class Ring(Dataset):
         return x
 
 
+class Sounds(Dataset):
+    """Notes or phrases from TFDS, held in memory as 16-bit codes.
+
+    Batches hold ``x`` ``(B, L)``, ``label`` (the instrument, or of notes the family), of notes ``pitch`` and
+    ``velocity``, of phrases their ``roll``. With ``config.data.crop`` an example is a random piece of a sound, drawn
+    from ``(seed, step)``, and of the test set its beginning; the roll is cut with it.
+    """
+
+    def __init__(self, config: Config):
+        options = config.data
+        is_phrase = kind_of(options.name) == "phrases"
+        choices = ("instrument",) if is_phrase else ("instrument", "family")
+        label = choice("data.label", options.label or "instrument", choices)
+        load: Any = data.load_phrases if is_phrase else data.load_notes
+        try:
+            splits = options.train_split, options.test_split
+            train, test = (load(options.name, split, options.data_dir) for split in splits)
+        except ValueError as error:
+            raise ConfigError(f"config.data: {error}") from error
+        names = ("roll",) if is_phrase else ("pitch", "velocity")
+        whole = [{"x": s.x, "label": getattr(s, label), **{n: getattr(s, n) for n in names}} for s in (train, test)]
+        self.name, self.sample_rate, self.levels = train.name, train.sample_rate, None
+        self.examples, self.num_classes = len(train.x), 1 + max(int(part["label"].max()) for part in whole)
+        self._frame = round(train.sample_rate / train.frame_rate) if is_phrase else 1
+        length = train.x.shape[1]
+        self._crop = options.crop or length
+        fits = 0 < self._crop <= length and self._crop % self._frame == 0
+        require(fits, "data.crop", options.crop, f"a multiple of {self._frame} up to {length}")
+        self._form = build_form(config, self._crop)
+        self._whole = whole[0]
+        self.train, self.test = (self._cut(part, np.zeros(len(part["x"]), int)) for part in whole)
+        self.shape = jax.eval_shape(self.to_model, self.test["x"][:1]).shape[1:]
+
+    def _cut(self, part: Batch, first: np.ndarray) -> Batch:
+        """The piece of each sound that begins at a frame of the roll (of notes: a sample)."""
+        if self._crop == part["x"].shape[1]:
+            return part
+        rows = first[:, None]
+        found = {**part, "x": np.take_along_axis(part["x"], self._frame * rows + np.arange(self._crop), axis=1)}
+        if "roll" in part:
+            frames = rows + np.arange(1 + self._crop // self._frame)
+            found["roll"] = np.take_along_axis(part["roll"], frames[..., None], axis=1)
+        return found
+
+    def batch(self, seed, step, size):
+        part = data.batch_at(self._whole, seed=seed, step=step, batch_size=size)
+        places = (part["x"].shape[1] - self._crop) // self._frame + 1
+        return self._cut(part, np.random.default_rng((seed, step)).integers(places, size=size))
+
+    def to_model(self, x):
+        return self._form.to_model(audio.pcm_to_float(x))
+
+    def to_sound(self, x):
+        return self._form.to_sound(x)
+
+    def from_model(self, x):
+        return audio.pcm_to_float(audio.float_to_pcm(self.to_sound(x)))
+
+
+def kind_of(name: str) -> str:
+    """What a data set of this name holds: points, notes, phrases or images."""
+    kinds = {"ring": "points", "soundfont_notes": "notes", "nsynth": "notes", "soundfont_phrases": "phrases"}
+    return kinds.get(name.split("/")[0], "images")
+
+
 def load_dataset(config: Config) -> Dataset:
     """The data set that ``config.data`` names."""
-    return Ring() if config.data.name == "ring" else Images(config.data)
+    kind = kind_of(config.data.name)
+    return Ring() if kind == "points" else Images(config.data) if kind == "images" else Sounds(config)
 
 
-def held_out_of(dataset: Dataset, labels: np.ndarray) -> np.ndarray:
-    """A test example for each label, those of a class in their order and from the first again when they run out."""
+def as_seen(dataset: Dataset, batch: Batch) -> dict[str, Any]:
+    """A batch with ``x`` in the form that the network sees."""
+    return {**batch, "x": dataset.to_model(batch["x"])}
+
+
+def held_out_of(dataset: Dataset, labels: np.ndarray) -> Batch:
+    """A test example for each label, those of a class in their order and from the first again when they run out.
+
+    Raises:
+      ConfigError: for a class without test examples.
+    """
     found = {k: np.flatnonzero(dataset.test["label"] == k) for k in np.unique(labels)}
+    for label, places in found.items():
+        require(len(places) > 0, "data.test_split", dataset.name, f"one with examples of class {label}")
     seen = dict.fromkeys(found, 0)
     rows = []
     for label in labels:
         rows.append(found[label][seen[label] % len(found[label])])
         seen[label] += 1
-    return dataset.test["x"][rows]
+    return {name: value[rows] for name, value in dataset.test.items()}

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments import judge, model
 from experiments.config import Config
-from experiments.datasets import Dataset, Ring
+from experiments.datasets import Batch, Dataset, Ring, as_seen
 from experiments.report import Table, tables_as_text
 from scorekit import likelihood, losses, metrics
 from scorekit import times as time_samplers
@@ -40,6 +40,9 @@ def evaluate(config: Config, built: model.Model, dataset: Dataset, params: PyTre
     Returns:
       The evaluation.
     """
+    if dataset.sample_rate is not None:
+        bound, bound_table = _bound(config, built, dataset, params)
+        return Evaluation(bound, [bound_table], _loss_curves(built, dataset, params))
     labels = np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
     score = _score_points if isinstance(dataset, Ring) else _score_images
     scorer = score(dataset)
@@ -56,10 +59,7 @@ def evaluate(config: Config, built: model.Model, dataset: Dataset, params: PyTre
     return Evaluation(
         numbers={**numbers, **bound},
         tables=[table, bound_table],
-        loss_by_noise_level={
-            name: loss_curve(built, dataset, params, part)
-            for name, part in (("training data", dataset.train), ("held-out data", dataset.test))
-        },
+        loss_by_noise_level=_loss_curves(built, dataset, params),
     )
 
 
@@ -68,7 +68,7 @@ def _heard(built: model.Model, dataset: Dataset, samples: np.ndarray, labels: np
     asked = model.conditions_for(built, dataset, labels)
     return {
         f"RMSE of the {name.replace('_', ' ')}": float(
-            np.sqrt(np.mean(np.square(np.asarray(extract(jnp.asarray(samples))) - asked[name].value)))
+            np.sqrt(np.mean(np.square(np.asarray(extract({"x": jnp.asarray(samples)})) - asked[name].value)))
         )
         for name, extract in built.extracts.items()
     }
@@ -155,12 +155,13 @@ def _bound(config: Config, built: model.Model, dataset: Dataset, params: PyTree)
     t_max = 1.0 - 1e-3
 
     @jax.jit
-    def run(params, key, x, labels):
+    def run(params, key, batch):
+        seen = as_seen(dataset, batch)
         bound = likelihood.variational_bound(
             key,
-            model.denoiser(built, params, model.conditions(built, dataset.to_model(x), labels)),
+            model.denoiser(built, params, model.conditions(built, seen)),
             built.schedule,
-            dataset.to_model(x),
+            seen["x"],
             num_times=config.evaluation.bound_times,
             t_min=t_min,
             t_max=t_max,
@@ -168,13 +169,11 @@ def _bound(config: Config, built: model.Model, dataset: Dataset, params: PyTree)
         )
         return jnp.stack([bound.prior, bound.reconstruction, bound.diffusion, bound.total])
 
-    x, labels = dataset.test["x"][:2000], dataset.test["label"][:2000]
-    size = min(500, len(x))
+    some = _some(dataset, dataset.test, 2000)
+    size = min(500 if dataset.sample_rate is None else 64, len(some["x"]))
     parts = [
-        np.asarray(
-            run(params, jax.random.key(config.seed + start), x[start : start + size], labels[start : start + size])
-        )
-        for start in range(0, len(x) - size + 1, size)
+        np.asarray(run(params, jax.random.key(config.seed + start), _rows(some, slice(start, start + size))))
+        for start in range(0, len(some["x"]) - size + 1, size)
     ]
     values = np.concatenate(parts, axis=1) / (dim * math.log(2))
     prior, reconstruction, diffusion, total = values.mean(axis=1)
@@ -198,6 +197,20 @@ def as_text(found: Evaluation) -> str:
     return tables_as_text(found.tables)
 
 
+def _rows(part: Batch, rows: slice) -> Batch:
+    return {name: value[rows] for name, value in part.items()}
+
+
+def _some(dataset: Dataset, part: Batch, most: int) -> Batch:
+    """The first examples of a set; of sounds, which are long, at most 256."""
+    return _rows(part, slice(most if dataset.sample_rate is None else min(most, 256)))
+
+
+def _loss_curves(built: model.Model, dataset: Dataset, params: PyTree) -> dict[str, losses.Binned]:
+    parts = {"training data": dataset.train, "held-out data": dataset.test}
+    return {name: loss_curve(built, dataset, params, part) for name, part in parts.items()}
+
+
 def loss_curve(built: model.Model, dataset: Dataset, params: PyTree, part: dict[str, np.ndarray]) -> losses.Binned:
     """The eps-MSE by noise level on up to 2,000 examples at uniform log-SNR."""
     spread = built._replace(times=time_samplers.uniform_log_snr(1e-3, 1.0 - 1e-3))
@@ -208,13 +221,12 @@ def loss_curve(built: model.Model, dataset: Dataset, params: PyTree, part: dict[
         _, aux = loss(params, prepare(jax.random.key(0), batch))
         return losses.bin_by_noise_level(aux["eps_mse"], aux["log_snr"])
 
-    return jax.tree.map(np.asarray, run(params, {name: value[:2000] for name, value in part.items()}))
+    return jax.tree.map(np.asarray, run(params, _some(dataset, part, 2000)))
 
 
 def held_out_loss(built: model.Model, dataset: Dataset):
     """``params -> loss`` on up to 1,000 test examples, always at the same noise and times."""
     prepare, loss = model.make_prepare(built, dataset), model.make_loss(built)
-    batch = {"x": dataset.test["x"][:1000], "label": dataset.test["label"][:1000]}
-    prepared = jax.jit(prepare)(jax.random.key(0), batch)
+    prepared = jax.jit(prepare)(jax.random.key(0), _some(dataset, dataset.test, 1000))
     run = jax.jit(lambda params: loss(params, prepared)[0].mean())
     return lambda params: float(run(params))

@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 from experiments import build, rules
 from experiments import conditions as conditioning
 from experiments.config import Config
-from experiments.datasets import Dataset, held_out_of
+from experiments.datasets import Dataset, as_seen, held_out_of
 from scorekit import denoisers, guidance, losses, process, solvers
 from scorekit import times as time_samplers
 from scorekit.networks import ABSENT, Masked, drop_conditions
@@ -47,8 +47,8 @@ NO_EXTRAS = Extras()
 
 def build_model(config: Config, dataset: Dataset) -> Model:
     """Puts the pieces of the config together."""
-    schedule, extracts = build.build_schedule(config), conditioning.build_conditions(config)
-    sizes = conditioning.sizes(extracts, dataset.shape)
+    schedule, extracts = build.build_schedule(config), conditioning.build_conditions(config, dataset)
+    sizes = conditioning.sizes(extracts, dataset)
     return Model(
         module=build.build_network(config, dataset.num_classes, **sizes),
         schedule=schedule,
@@ -67,10 +67,11 @@ def init_params(model: Model, key: Key) -> PyTree:
     return jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))
 
 
-def conditions(model: Model, x: Array, labels: Array) -> dict[str, Any]:
-    """What the network is told about clean examples, by its own names for it."""
-    present = jnp.ones(x.shape[:1], bool)
-    return {"labels": labels, **{name: Masked(extract(x), present) for name, extract in model.extracts.items()}}
+def conditions(model: Model, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """What the network is told about clean examples, ``x`` in the form that it sees, by its own names for it."""
+    present = jnp.ones(batch["x"].shape[:1], bool)
+    named = {name: Masked(extract(batch), present) for name, extract in model.extracts.items()}
+    return {"labels": jnp.asarray(batch["label"]), **named}
 
 
 def nulls(model: Model) -> dict[str, Any]:
@@ -83,8 +84,7 @@ def conditions_for(model: Model, dataset: Dataset, labels) -> dict[str, Any]:
     labels = np.asarray(labels, np.int32)
     if not model.extracts:
         return {"labels": labels}
-    x = dataset.to_model(held_out_of(dataset, labels))
-    return jax.tree.map(np.asarray, conditions(model, x, jnp.asarray(labels)))
+    return jax.tree.map(np.asarray, conditions(model, as_seen(dataset, held_out_of(dataset, labels))))
 
 
 def network(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Network:
@@ -113,10 +113,11 @@ def make_prepare(model: Model, dataset: Dataset, rates: Mapping[str, float] | No
 
     def prepare(key, batch):
         for_dropout, for_times, for_noise = jax.random.split(key, 3)
-        x = dataset.to_model(batch["x"])
+        seen = as_seen(dataset, batch)
+        x = seen["x"]
         sampler = time_samplers.at_progress(model.times, batch.get("progress", 1.0))
         drawn = time_samplers.draw(for_times, x.shape[0], sampler, model.schedule)
-        given = conditions(model, x, jnp.asarray(batch["label"]))
+        given = conditions(model, seen)
         return {
             "x": x,
             "conditions": drop_conditions(for_dropout, given, nulls(model), rates, joint_rate),

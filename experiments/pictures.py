@@ -11,6 +11,7 @@ from experiments.conditions import dropout_rates
 from experiments.config import Config as ConfigFields
 from experiments.datasets import Dataset, Ring, held_out_of
 from experiments.evaluation import Evaluation, Generate
+from experiments.forms import spectrogram_images
 from experiments.model import Model, conditions_for
 from experiments.report import Config, Figure, Heading, Section, Text, write_report
 from experiments.writers import read_metrics
@@ -20,13 +21,22 @@ from scorekit.typing import PyTree
 def sample_picture(
     path: Path, config: ConfigFields, dataset: Dataset, generate: Generate, params: PyTree, title: str
 ) -> Path:
-    """Samples at the config's guidance scale: ten of each class, or a cloud of points beside the true one."""
+    """Samples at the config's guidance scale: ten of each class, sounds like the first held-out ones as spectrograms, or
+    a cloud of points beside the true one."""
     scale = config.sampling.guidance_scale
     if isinstance(dataset, Ring):
         labels = np.arange(2000) % dataset.num_classes
         return plots.points_2d(
             path, {"samples": generate(params, config.seed, labels, scale), "data": dataset.test["x"]}, title=title
         )
+    if dataset.sample_rate is not None:
+        labels = dataset.test["label"][:10]
+        sounds = [
+            generate(params, config.seed, labels, scale),
+            dataset.from_model(dataset.to_model(dataset.test["x"][:10])),
+        ]
+        images = spectrogram_images(np.concatenate(sounds))
+        return plots.image_grid(path, images, columns=len(labels), row_labels=["sample", "held out"], title=title)
     classes = min(dataset.num_classes, 10)
     labels = np.repeat(np.arange(classes), 10)
     images = generate(params, config.seed, labels, scale)
@@ -54,7 +64,7 @@ def map_picture(
     maps = np.asarray(conditions_for(built, dataset, labels)["dense_map"].value)[:n]
     height, width = samples.shape[1:3]
     enlarged = maps.repeat(height // maps.shape[1], axis=1).repeat(width // maps.shape[2], axis=2)
-    scans = np.asarray(dataset.to_model(held_out_of(dataset, labels)))[:n]
+    scans = np.asarray(dataset.to_model(held_out_of(dataset, labels)["x"]))[:n]
     rows = np.concatenate([enlarged, samples[:n], scans])
     return plots.image_grid(path, rows, columns=n, row_labels=["map", "sample", "scan"], title=title)
 
@@ -68,6 +78,8 @@ def final_pictures(
         Heading("Samples"),
         Figure(sample_picture(workdir / "samples.png", config, dataset, generate, params, title), title),
     ]
+    if dataset.sample_rate is not None:
+        return sections
     scales = sorted({*config.evaluation.guidance_scales, *shown_scales(config)})
     if isinstance(dataset, Ring):
         labels = np.arange(1000) % dataset.num_classes

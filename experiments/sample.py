@@ -5,7 +5,8 @@
     python -m experiments.sample --workdir=runs/digits --config.guidance=apg,interval,dynamic_threshold \
         --config.rules.apg.momentum=-0.5 --config.rules.interval.noise_max=5
 
-Writes a picture and the samples as ``.npz`` (``x``, ``label``) into ``workdir/samples``. Everything about sampling
+Writes a picture and the samples as ``.npz`` (``x``, ``label``; of sounds also the pitches and so on that were asked
+for, those of held-out examples) into ``workdir/samples``. Everything about sampling
 (solver, grid, steps, γ) is overridden as ``--config.sampling.…``. ``--config.guidance`` names rules, innermost first
 (:mod:`experiments.rules` lists them), ``--config.rules.<rule>.…`` sets their numbers.
 """
@@ -17,9 +18,10 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments import command_line, pictures, plots, progress
+from experiments import command_line, forms, pictures, plots, progress
 from experiments.checkpoint import open_experiment, saved_config
 from experiments.config import Config, ConfigError
+from experiments.datasets import held_out_of
 from experiments.files import write_atomic
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train.")
@@ -50,12 +52,16 @@ def main(config: Config) -> None:
     samples = run.generate(run.params, _SEED.value, labels, scale)
     out = Path(_OUT.value).expanduser().absolute() if _OUT.value else workdir / "samples" / "sample"
     archive = io.BytesIO()
-    np.savez(archive, x=samples, label=labels)
+    sounds = run.dataset.sample_rate is not None
+    asked = held_out_of(run.dataset, labels) if sounds else {}
+    np.savez(archive, **{**asked, "x": samples, "label": labels})
     write_atomic(f"{out}.npz", archive.getvalue())
     title = f"{run.dataset.name}, step {run.step:,}, {by}"
-    if "dense_map" in run.model.extracts:
+    if "dense_map" in run.model.extracts and not sounds:
         pictures.map_picture(Path(f"{out}_maps.png"), run.model, run.dataset, samples, labels, title=title)
-    if len(run.dataset.shape) == 3:
+    if sounds:
+        picture = plots.image_grid(f"{out}.png", forms.spectrogram_images(samples), columns=10, title=title)
+    elif len(run.dataset.shape) == 3:
         picture = plots.image_grid(f"{out}.png", samples, columns=min(len(labels), max(len(chosen), 10)), title=title)
     else:
         picture = plots.points_2d(f"{out}.png", {"samples": samples}, title=title)

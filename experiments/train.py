@@ -18,7 +18,7 @@ from experiments import build, command_line, evaluation, loop, model, pictures, 
 from experiments.conditions import dropout_rates
 from experiments.config import Config, ConfigError, check_config
 from experiments.configs import base
-from experiments.datasets import Dataset, load_dataset
+from experiments.datasets import Dataset, kind_of, load_dataset
 from experiments.files import write_atomic
 from scorekit.training import TrainState
 from scorekit.typing import PyTree
@@ -33,13 +33,15 @@ def check(config: Config) -> None:
     if "classifier" in config:
         raise ConfigError("config.classifier: this is the config of a classifier; train it with train_classifier")
     check_config(config, base.get_config())
-    points = config.data.name == "ring"
-    if points != (config.network.name == "mlp"):
+    kind = kind_of(config.data.name)
+    waveforms = kind in ("notes", "phrases") and config.data.form.name in (None, "waveform")
+    allowed = ("mlp",) if kind == "points" else ("unet", "wavenet") if waveforms else ("unet",)
+    if config.network.name not in allowed:
         raise ConfigError(
-            f"config.network.name={config.network.name}: must be {'mlp' if points else 'unet'} "
+            f"config.network.name={config.network.name}: must be {' or '.join(allowed)} "
             f"for config.data.name={config.data.name}"
         )
-    if points and config.data.map.name != "none":
+    if kind == "points" and config.data.map.name != "none":
         raise ConfigError(f"config.data.map.name={config.data.map.name}: must be none for config.data.name=ring")
     build.check_choices(config)
     if rules.needs_files(config):

@@ -1,9 +1,9 @@
 """The fields that every config has, with defaults. A name may be changed without clearing the numbers of another: a
 number left at None is the default of whatever is named."""
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
-from experiments import build, conditions, rules
+from experiments import build, conditions, forms, rules
 from experiments.config import Config, section
 
 
@@ -16,11 +16,17 @@ def get_config() -> Config:
 
     config.data = data = ConfigDict()
     data.name = "sklearn_digits"
-    """A TFDS name, or "ring" for the 2-D mixture."""
+    """A TFDS name of images, notes or phrases, or "ring" for the 2-D mixture."""
     data.data_dir = "~/tensorflow_datasets"
     data.train_split = "train"
     data.test_split = "test"
-    data.map = section(conditions.MAPS, "none")
+    data.label = config_dict.placeholder(str)
+    """Of notes, what the class is: "instrument" (the default) or "family"."""
+    data.crop = config_dict.placeholder(int)
+    """Of sounds, the samples of one example: a random piece of a longer sound. None is the whole."""
+    data.form = forms.section()
+    """Of sounds, how the network sees them: as the waveform (the default), or as a spectrogram."""
+    data.map = section(conditions.MAPS, "none", offered=("sample_rate", "to_sound"))
     """A dense map that the network is told beside the class, computed from the example."""
     data.vector = section(conditions.VECTORS, "none")
     """Likewise a vector."""

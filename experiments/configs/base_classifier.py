@@ -13,7 +13,10 @@ def get_config() -> Config:
     config: Config = ConfigDict()
     for name in ("seed", "noise_factor", "schedule", "training"):
         config[name] = model[name]
-    config.data = ConfigDict({name: model.data[name] for name in ("name", "data_dir", "train_split", "test_split")})
+    fields = ("name", "data_dir", "train_split", "test_split", "label", "crop", "form")
+    config.data = ConfigDict()
+    for name in fields:
+        config.data[name] = model.data.get_ref(name) if model.data[name] is None else model.data[name]
     config.classifier = section(build.CLASSIFIERS, "unet_encoder", offered=("num_classes",))
 
     config.loss = loss = ConfigDict()

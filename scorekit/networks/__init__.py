@@ -1,4 +1,4 @@
-"""Networks (Flax Linen) for images and vectors, and what conditions them."""
+"""Networks (Flax Linen) for images, signals and vectors, and what conditions them."""
 
 from scorekit.networks.classifier import Classifier
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels
@@ -6,6 +6,7 @@ from scorekit.networks.embeddings import Conditioning, fourier_features
 from scorekit.networks.features import features, layer_names, pool
 from scorekit.networks.mlp import MLP
 from scorekit.networks.unet import UNet
+from scorekit.networks.wavenet import WaveNet
 
 __all__ = [
     "ABSENT",
@@ -14,6 +15,7 @@ __all__ = [
     "Conditioning",
     "Masked",
     "UNet",
+    "WaveNet",
     "drop_conditions",
     "drop_labels",
     "features",

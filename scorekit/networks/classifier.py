@@ -1,4 +1,4 @@
-"""A classifier of noisy images: the downward half of the U-Net."""
+"""A classifier of noisy images or signals: the downward half of the U-Net."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,15 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit.networks.embeddings import Conditioning
-from scorekit.networks.unet import DType, GroupNorm, check_image, way_down
+from scorekit.networks.places import DType, space_to_depth
+from scorekit.networks.unet import GroupNorm, check_places, way_down
 from scorekit.typing import Array, ArrayLike
 
 
 class Classifier(nn.Module):
     """``(x_t, noise) -> logits`` of ``p(y | x_t)`` at every noise level.
 
-    The way down of :class:`~scorekit.networks.unet.UNet`, a norm, the mean over all pixels, and a dense layer that
+    The way down of :class:`~scorekit.networks.unet.UNet`, a norm, the mean over all places, and a dense layer that
     starts at zero: at initialisation every class is equally likely.
 
     Attributes:
@@ -21,9 +22,11 @@ class Classifier(nn.Module):
       channels: channels of the first level.
       multipliers: channels of each level as multiples of ``channels``.
       blocks: residual blocks per level.
-      attention_resolutions: heights at which attention follows each residual block.
+      attention_resolutions: heights (of signals: lengths) at which attention follows each residual block; in patches.
       heads: number of attention heads.
       dtype: dtype of the convolutions and of attention.
+      patch: side of the patches that are the places of the first level.
+      factors: by how much the resolution falls from each level to the next; empty for 2 everywhere.
 
     >>> import jax
     >>> network = Classifier(num_classes=10, channels=8)
@@ -42,21 +45,25 @@ class Classifier(nn.Module):
     attention_resolutions: Sequence[int] = ()
     heads: int = 1
     dtype: DType = jnp.float32
+    patch: int = 1
+    factors: Sequence[int] = ()
 
     @nn.compact
     def __call__(self, x: Array, noise: ArrayLike) -> Array:
         """Evaluates the network.
 
         Args:
-          x: images, ``(B, H, W, C)``; H and W divisible by ``2 ** (len(multipliers) - 1)``.
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; their sides divisible by the patch and all factors.
           noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
 
         Returns:
           float32 logits ``(B, K)``.
         """
-        check_image(self, x)
+        check_places(self, x)
+        rank = x.ndim - 2
         vector = Conditioning(4 * self.channels, name="conditioning")(noise, None, x.shape[0])
-        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="input")(x)
+        x = space_to_depth(x, (self.patch,) * rank)
+        h = nn.Conv(self.channels, (3,) * rank, dtype=self.dtype, name="input")(x)
         h, _ = way_down(self, h, vector)
-        h = nn.silu(GroupNorm(name="norm")(h)).mean((1, 2))
+        h = nn.silu(GroupNorm(name="norm")(h)).mean(range(1, 1 + rank))
         return nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, name="output")(h)

@@ -1,4 +1,4 @@
-"""A U-Net for images, sized by its arguments."""
+"""A U-Net for images and signals, sized by its arguments."""
 
 import math
 from collections.abc import Sequence
@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.networks.conditioning import as_masked
-from scorekit.networks.embeddings import Conditioning, OrNull
+from scorekit.networks.embeddings import Conditioning
+from scorekit.networks.places import DType, check_signal_or_image, depth_to_space, embed_map, space_to_depth
 from scorekit.typing import Array, ArrayLike
-
-DType = jnp.dtype | type
 
 
 class UNet(nn.Module):
@@ -24,21 +23,27 @@ class UNet(nn.Module):
     2023, arXiv:2301.11093). Every residual branch ends in a convolution that starts at zero, and so does the
     network: at initialisation the output is exactly zero.
 
-    A dense map is resized to the image and concatenated to it: the first convolution of the map is added to that of the
-    image, and where the map is absent a learned null token takes its place.
+    Signals ``(B, L, C)`` are treated as images are, with 3 for 3 x 3. Raw audio is long: ``patch`` samples at a time
+    become the channels of one place, and ``factors`` above 2 shorten the way to the lowest resolution.
+
+    A dense map is resized to the places and concatenated: the first convolution of the map is added to that of ``x``,
+    and where the map is absent a learned null token takes its place. A map that is much coarser is convolved at its own
+    resolution, and one that is finer is folded into channels (:func:`scorekit.networks.places.embed_map`).
 
     Parameters, norms, softmax and output are float32; ``dtype`` is that of the convolutions and of attention.
 
     Attributes:
       channels: channels of the first level.
-      multipliers: channels of each level as multiples of ``channels``; level i has size / 2^i.
+      multipliers: channels of each level as multiples of ``channels``; with factors of 2, level i has size / 2^i.
       blocks: residual blocks per level, on the way down and on the way up.
-      attention_resolutions: heights at which attention follows each residual block, for example ``(4,)``.
+      attention_resolutions: heights (of signals: lengths) at which attention follows each residual block; in patches.
       heads: number of attention heads.
       num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
       vector_size: length C of a conditioning vector; None: no vector.
-      map_shape: shape (H, W, C) of a conditioning image or dense map, of any height and width; None: no map.
+      map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
       dtype: dtype of the computation.
+      patch: side of the patches that are the places of the first level.
+      factors: by how much the resolution falls from each level to the next; empty for 2 everywhere.
 
     >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
     >>> x = jnp.ones((2, 8, 8, 1))
@@ -56,6 +61,8 @@ class UNet(nn.Module):
     vector_size: int | None = None
     map_shape: tuple[int, ...] | None = None
     dtype: DType = jnp.float32
+    patch: int = 1
+    factors: Sequence[int] = ()
 
     @nn.compact
     def __call__(
@@ -64,36 +71,36 @@ class UNet(nn.Module):
         """Evaluates the network. None for a condition means that it is absent for all examples.
 
         Args:
-          x: images, ``(B, H, W, C)``; H and W divisible by ``2 ** (len(multipliers) - 1)``.
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; their sides divisible by the patch and all factors.
           noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
           labels: integer labels, scalar or ``(B,)``, or None.
           vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-          dense_map: ``(B, H, W, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+          dense_map: ``(B, *map_shape)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
 
         Returns:
-          float32 ``(B, H, W, C)``.
+          float32, shaped like ``x``.
         """
-        check_image(self, x)
-        batch = x.shape[0]
+        check_places(self, x)
+        batch, rank = x.shape[0], x.ndim - 2
         conditioning = Conditioning(4 * self.channels, self.num_classes, self.vector_size, name="conditioning")
         given = as_masked("dense_map", dense_map, self.map_shape, batch)
         total = conditioning(noise, labels, batch, vector)
-        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="input")(x)
+        x = space_to_depth(x, (self.patch,) * rank)
+        h = nn.Conv(self.channels, (3,) * rank, dtype=self.dtype, name="input")(x)
         if given is not None:
-            resized = jax.image.resize(given.value, (*x.shape[:3], given.value.shape[-1]), "linear")
-            embedded = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="map")(resized)
-            h = h + OrNull(name="map_or_null")(embedded, given.present)
+            h = h + embed_map(self.channels, self.dtype, given, x.shape[1:-1])
         h, skips = way_down(self, h, total)
         widths = [self.channels * m for m in self.multipliers]
         for level, width in reversed(list(enumerate(widths))):
             for i in range(self.blocks):
                 h = stage(self, jnp.concatenate([h, skips.pop()], -1), total, width, f"up{level}_{i}")
             if level:
-                h = nn.Conv(widths[level - 1], (1, 1), dtype=self.dtype, name=f"up{level}_double")(h)
-                h = h.repeat(2, axis=1).repeat(2, axis=2)
+                h = nn.Conv(widths[level - 1], (1,) * rank, dtype=self.dtype, name=f"up{level}_double")(h)
+                for axis in range(1, rank + 1):
+                    h = h.repeat(factors(self)[level - 1], axis=axis)
         h = nn.silu(GroupNorm(name="norm")(h))
-        zeros = nn.initializers.zeros
-        return nn.Conv(x.shape[-1], (3, 3), kernel_init=zeros, name="output")(h)
+        h = nn.Conv(x.shape[-1], (3,) * rank, kernel_init=nn.initializers.zeros, name="output")(h)
+        return depth_to_space(h, (self.patch,) * rank)
 
 
 class Sizes(Protocol):
@@ -105,6 +112,13 @@ class Sizes(Protocol):
     attention_resolutions: Sequence[int]
     heads: int
     dtype: DType
+    patch: int
+    factors: Sequence[int]
+
+
+def factors(sizes: Sizes) -> tuple[int, ...]:
+    """By how much the resolution falls from each level to the next."""
+    return tuple(sizes.factors) or (2,) * (len(sizes.multipliers) - 1)
 
 
 def stage(sizes: Sizes, h: Array, vector: Array, width: int, name: str) -> Array:
@@ -121,24 +135,31 @@ def way_down(sizes: Sizes, h: Array, vector: Array) -> tuple[Array, list[Array]]
     for level, multiplier in enumerate(sizes.multipliers):
         width = sizes.channels * multiplier
         if level:
-            h = nn.Conv(width, (3, 3), 2, dtype=sizes.dtype, name=f"down{level}_halve")(h)
+            factor = factors(sizes)[level - 1]
+            side = (2 * factor - 1,) * (h.ndim - 2)
+            h = nn.Conv(width, side, factor, dtype=sizes.dtype, name=f"down{level}_halve")(h)
         for i in range(sizes.blocks):
             h = stage(sizes, h, vector, width, f"down{level}_{i}")
             skips.append(h)
     return stage(sizes, h, vector, sizes.channels * sizes.multipliers[-1], "middle"), skips
 
 
-def check_image(sizes: Sizes, x: Array) -> None:
-    """Refuses an image that the levels do not divide, and attention at a resolution that no level has."""
-    if x.ndim != 4:
-        raise ValueError(f"x must have shape (B, H, W, C), got {x.shape}")
-    factor = 2 ** (len(sizes.multipliers) - 1)
-    if x.shape[1] % factor or x.shape[2] % factor:
+def check_places(sizes: Sizes, x: Array) -> None:
+    """Refuses an ``x`` that patch and factors do not divide, and attention at a resolution that no level has."""
+    check_signal_or_image(x)
+    steps = factors(sizes)
+    if len(steps) != len(sizes.multipliers) - 1 or min((sizes.patch, *steps)) < 1:
         raise ValueError(
-            f"x must have a height and width divisible by {factor} for {len(sizes.multipliers)} levels, "
-            f"got {x.shape[1]} x {x.shape[2]}"
+            f"patch must be at least 1 and factors {len(sizes.multipliers) - 1} integers from 1, one between each two "
+            f"of the {len(sizes.multipliers)} levels, got {sizes.patch} and {tuple(sizes.factors)}"
         )
-    heights = [x.shape[1] // 2**i for i in range(len(sizes.multipliers))]
+    whole = sizes.patch * math.prod(steps)
+    if any(place % whole for place in x.shape[1:-1]):
+        raise ValueError(
+            f"x must have a {'height and width' if x.ndim == 4 else 'length'} divisible by {whole} for "
+            f"{len(sizes.multipliers)} levels, got {' x '.join(map(str, x.shape[1:-1]))}"
+        )
+    heights = [x.shape[1] // sizes.patch // math.prod(steps[:i]) for i in range(len(sizes.multipliers))]
     if not set(sizes.attention_resolutions) <= set(heights):
         raise ValueError(
             f"attention_resolutions must be among the heights {heights} of the levels, "
@@ -156,30 +177,31 @@ class ResidualBlock(nn.Module):
     def __call__(self, x: Array, vector: Array) -> Array:
         scale, shift = jnp.split(nn.Dense(2 * self.features, name="film")(vector), 2, axis=-1)
         h = nn.silu(GroupNorm(name="norm_1")(x))
-        h = nn.Conv(self.features, (3, 3), dtype=self.dtype, name="conv_1")(h)
+        side = (3,) * (x.ndim - 2)
+        h = nn.Conv(self.features, side, dtype=self.dtype, name="conv_1")(h)
         h = nn.silu(group_norm(h, 1 + scale, shift))
         zeros = nn.initializers.zeros
-        h = nn.Conv(self.features, (3, 3), dtype=self.dtype, kernel_init=zeros, name="conv_2")(h)
+        h = nn.Conv(self.features, side, dtype=self.dtype, kernel_init=zeros, name="conv_2")(h)
         if x.shape[-1] != self.features:
-            x = nn.Conv(self.features, (1, 1), dtype=self.dtype, name="shortcut")(x)
+            x = nn.Conv(self.features, (1,) * len(side), dtype=self.dtype, name="shortcut")(x)
         return x.astype(h.dtype) + h
 
 
 class Attention(nn.Module):
-    """Self-attention over all pixels: ``x + dense0(softmax(q k / sqrt(d)) v)``, softmax in float32."""
+    """Self-attention over all places: ``x + dense0(softmax(q k / sqrt(d)) v)``, softmax in float32."""
 
     heads: int = 1
     dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        batch, height, width, channels = x.shape
+        batch, channels = x.shape[0], x.shape[-1]
         if channels % self.heads:
             raise ValueError(f"heads must divide the {channels} channels, got {self.heads}")
-        h = GroupNorm(name="norm")(x).reshape(batch, height * width, channels)
+        h = GroupNorm(name="norm")(x).reshape(batch, -1, channels)
         h = nn.Dense(3 * channels, dtype=self.dtype, name="qkv")(h)
-        h = h.reshape(batch, height * width, 3, self.heads, channels // self.heads)
-        h = jax.nn.dot_product_attention(h[:, :, 0], h[:, :, 1], h[:, :, 2]).reshape(batch, height, width, channels)
+        h = h.reshape(batch, -1, 3, self.heads, channels // self.heads)
+        h = jax.nn.dot_product_attention(h[:, :, 0], h[:, :, 1], h[:, :, 2]).reshape(x.shape)
         zeros = nn.initializers.zeros
         h = nn.Dense(channels, dtype=self.dtype, kernel_init=zeros, name="close")(h)
         return x.astype(h.dtype) + h
@@ -199,26 +221,27 @@ class GroupNorm(nn.Module):
 def group_norm(x: Array, scale: Array, shift: Array) -> Array:
     """Group norm in float32 whose scale and shift may differ per example.
 
-    The moments of a group fold with scale and shift into one factor and one offset per channel, so that the image
+    The moments of a group fold with scale and shift into one factor and one offset per channel, so that ``x``
     is read twice and written once.
 
     Args:
-      x: ``(B, H, W, C)``; the groups are of 8 channels where C allows it, otherwise of gcd(C, 8).
+      x: ``(B, ..., C)``; the groups are of 8 channels where C allows it, otherwise of gcd(C, 8).
       scale: ``(B or 1, C)``.
       shift: ``(B or 1, C)``.
 
     Returns:
-      float32 ``(B, H, W, C)``.
+      float32, shaped like ``x``.
     """
     x = x.astype(jnp.float32)
-    batch, _, _, channels = x.shape
+    batch, channels = x.shape[0], x.shape[-1]
+    places = tuple(range(1, x.ndim - 1))
     size = math.gcd(channels, 8)
 
     def group_mean(value):
-        grouped = value.mean((1, 2)).reshape(batch, channels // size, size).mean(-1)
+        grouped = value.mean(places).reshape(batch, channels // size, size).mean(-1)
         return jnp.repeat(grouped, size, axis=-1)
 
     mean = group_mean(x)
     variance = jnp.maximum(group_mean(jnp.square(x)) - jnp.square(mean), 0)
     factor = jax.lax.rsqrt(variance + 1e-5) * scale
-    return x * factor[:, None, None] + (shift - mean * factor)[:, None, None]
+    return x * jnp.expand_dims(factor, places) + jnp.expand_dims(shift - mean * factor, places)

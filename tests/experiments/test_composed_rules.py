@@ -275,14 +275,19 @@ def test_conditions_of_an_example_against_numpy():
     pooled = np.array(
         [[[x[b, i : i + 2, j : j + 2].mean((0, 1)) for j in (0, 2, 4)] for i in (0, 2)] for b in range(3)]
     )
-    np.testing.assert_allclose(conditions.average_pool(2)(jnp.asarray(x)), pooled, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(conditions.average_pool(2)({"x": jnp.asarray(x)}), pooled, rtol=1e-5, atol=1e-6)
     expected = np.stack([x.reshape(3, -1).mean(1), x.reshape(3, -1).std(1)], 1)
-    np.testing.assert_allclose(conditions.moments()(jnp.asarray(x)), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(conditions.moments()({"x": jnp.asarray(x)}), expected, rtol=1e-5, atol=1e-6)
+    dataset = load_dataset(config_of())
     extracts = {"dense_map": conditions.average_pool(2), "vector": conditions.moments()}
-    assert conditions.sizes(extracts, (4, 6, 2)) == {"map_shape": (2, 3, 2), "vector_size": 2}
-    assert conditions.sizes({}, (4, 6, 2)) == {"map_shape": None, "vector_size": None}
-    with pytest.raises(ConfigError, match=r"multiples of factor = 2, got \(3, 4\)"):
-        conditions.sizes({"dense_map": conditions.average_pool(2)}, (3, 4, 1))
+    assert conditions.sizes(extracts, dataset) == {"map_shape": (4, 4, 1), "vector_size": 2}
+    assert conditions.sizes({}, dataset) == {"map_shape": None, "vector_size": None}
+    with pytest.raises(ConfigError, match=r"config.data.map: .*multiples of factor = 3, got \(8, 8\)"):
+        conditions.sizes({"dense_map": conditions.average_pool(3)}, dataset)
+    with pytest.raises(ConfigError, match="config.data.vector: sklearn_digits has no field 'pitch'"):
+        conditions.sizes({"vector": conditions.pitch_velocity()}, dataset)
+    with pytest.raises(ConfigError, match="which has no sound, got log_mel"):
+        conditions.build_conditions(config_of("data.map.name=log_mel"), dataset)
 
 
 def test_a_batch_is_prepared_with_all_its_conditions_and_some_dropped():

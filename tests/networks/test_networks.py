@@ -133,7 +133,7 @@ def test_unconditional_network_refuses_labels():
     ("network", "x", "noise", "labels", "message"),
     [
         (unet(), (2, 5, 4, 1), 0.0, None, r"divisible by 2 for 2 levels, got 5 x 4"),
-        (unet(), (2, 4), 0.0, None, r"x must have shape \(B, H, W, C\), got \(2, 4\)"),
+        (unet(), (2, 4), 0.0, None, r"x must have shape \(B, H, W, C\) or \(B, L, C\), got \(2, 4\)"),
         (unet(), (2, 8, 8, 1), 0.0, None, r"attention_resolutions must be among the heights \[8, 4\].*got \(2,\)"),
         (UNet(channels=8, attention_resolutions=(4,), heads=3), (2, 4, 4, 1), 0.0, None, r"heads must divide.*got 3"),
         (mlp(), (2, 4, 4, 1), 0.0, None, r"x must have shape \(B, D\), got"),

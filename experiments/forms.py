@@ -1,0 +1,79 @@
+"""In what form a network sees a sound: as the waveform, or as a spectrogram that can be inverted."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict, config_dict
+
+from experiments.config import Config, numbers_of, resolve
+from scorekit import audio
+from scorekit.typing import Array
+
+
+class Form(NamedTuple):
+    """Two functions, ``(B, L)`` at full scale 1 to what the network sees and back."""
+
+    to_model: Callable[[Array], Array]
+    to_sound: Callable[[Array], Array]
+
+
+def waveform(scale: float = 1.0) -> Form:
+    """Samples times ``scale``, ``(B, L, 1)``. Music is quiet: RMS 0.2 at full scale 1."""
+    return Form(lambda sound: scale * sound[..., None], lambda x: x[..., 0] / scale)
+
+
+def spectrogram(
+    length: int, fft_size: int = 256, hop: int = 64, floor: float = 1e-3, centre: float = -3.0, spread: float = 3.0
+) -> Form:
+    """Log-magnitude and instantaneous frequency as an image of two channels, ``(B, L / hop, fft_size / 2, 2)``.
+
+    The last frame, whose window is half outside the sound, and the bin of half the sample rate are left out and read as
+    silence; ``(log(|X| + floor) - centre) / spread`` is of unit order.
+
+    Args:
+      length: L, a multiple of ``hop``.
+      fft_size: even.
+      hop: samples from one frame to the next.
+      floor: of the magnitudes of the transform, which are those of a sine of amplitude 1 times ``fft_size / 4``.
+      centre: of the logarithms.
+      spread: of the logarithms.
+    """
+    if length % hop or fft_size % 2:
+        raise ValueError(f"hop must divide the {length} samples and fft_size be even, got {hop} and {fft_size}")
+    window = audio.hann(fft_size)
+
+    def to_model(sound):
+        channels = audio.encode_spectrum(audio.stft(sound, window, hop)[..., :-1, :-1], floor)
+        return jnp.stack([(channels[..., 0] - centre) / spread, channels[..., 1]], axis=-1)
+
+    def to_sound(x):
+        channels = jnp.stack([x[..., 0] * spread + centre, x[..., 1]], axis=-1)
+        spectrum = jnp.pad(audio.decode_spectrum(channels, floor), [(0, 0), (0, 1), (0, 1)])
+        return audio.istft(spectrum, window, hop, length)
+
+    return Form(to_model, to_sound)
+
+
+FORMS: Mapping[str, Callable] = {"spectrogram": spectrogram, "waveform": waveform}
+
+
+def section() -> ConfigDict:
+    """The fields of ``config.data.form``, all unset: a config that was saved before they existed is read as before."""
+    found = numbers_of(*FORMS.values(), offered=("length",))
+    with found.unlocked():
+        found.name = config_dict.placeholder(str)
+    return found
+
+
+def build_form(config: Config, length: int) -> Form:
+    """The form that the whole ``config`` names, the waveform by default, for sounds of this length."""
+    return waveform() if config.data.form.name is None else resolve(config, "data.form", FORMS, length=length)
+
+
+def spectrogram_images(sounds: np.ndarray) -> np.ndarray:
+    """Sounds ``(N, L)`` as pictures ``(N, bins, frames, 1)`` in [-1, 1]: 80 dB, low frequencies at the bottom."""
+    size = max(64, 2 ** round(np.log2(sounds.shape[1] / 16)))
+    level = 20 * jnp.log10(audio.magnitude(audio.stft(jnp.asarray(sounds), audio.hann(size), size // 4)) + 1e-9)
+    return np.asarray(jnp.clip((level - 20 * np.log10(size / 4)) / 40 + 1, -1, 1)).transpose(0, 2, 1)[:, ::-1, :, None]

@@ -1,0 +1,118 @@
+"""A network of dilated convolutions for signals, sized by its arguments."""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from scorekit.networks.conditioning import as_masked
+from scorekit.networks.embeddings import Conditioning
+from scorekit.networks.places import DType, depth_to_space, embed_map, space_to_depth
+from scorekit.typing import Array, ArrayLike
+
+
+class WaveNet(nn.Module):
+    """Gated dilated convolutions with residual and skip connections: WaveNet without its causality.
+
+    With ``h`` of ``channels`` channels, layer i of n computes::
+
+        a, b = conv_i(h) + noise_i(c) + map_i(m)      3 taps, ``dilation_base ** (i mod cycle)`` places apart
+        r, s = close_i(tanh(a) sigmoid(b))
+        h    = (h + r) / sqrt(2)
+
+    and the output is ``conv0(silu(conv(sum of all s / sqrt(n))))``, where ``conv0`` starts at zero: at initialisation
+    the output is exactly zero. ``c`` embeds the noise level, the class and the vector; ``m`` is the dense map, brought
+    to the places (:func:`scorekit.networks.places.embed_map`), or a learned null token where it is absent.
+
+    The receptive field is ``patch * (1 + 2 * sum of the dilations)`` samples, see :attr:`receptive_field`. Every layer
+    works at the full resolution, so that a shift of signal and map by a patch shifts the output, away from the ends.
+
+    Parameters and output are float32; ``dtype`` is that of the convolutions.
+
+    Attributes:
+      channels: channels of the residual stream, and of the skip connections.
+      layers: number of layers n.
+      cycle: layers after which the dilations start again from 1.
+      dilation_base: by how much the dilation grows from layer to layer.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      map_shape: shape (T, C) of a dense map, of any length; None: no map.
+      dtype: dtype of the computation.
+      patch: samples that become the channels of one place.
+
+    >>> network = WaveNet(channels=8, layers=4, cycle=2, num_classes=10, map_shape=(5, 3))
+    >>> x = jnp.ones((2, 16, 1))
+    >>> params = network.init(jax.random.key(0), x, jnp.zeros(2))
+    >>> network.apply(params, x, jnp.zeros(2), jnp.array([3, 10]), dense_map=jnp.ones((2, 5, 3))).shape
+    (2, 16, 1)
+
+    Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499); Kong et al. 2021, "DiffWave"
+    (https://arxiv.org/abs/2009.09761).
+    """
+
+    channels: int = 64
+    layers: int = 20
+    cycle: int = 10
+    dilation_base: int = 2
+    num_classes: int | None = None
+    vector_size: int | None = None
+    map_shape: tuple[int, ...] | None = None
+    dtype: DType = jnp.float32
+    patch: int = 1
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """Places between the taps of each layer."""
+        return tuple(self.dilation_base ** (i % self.cycle) for i in range(self.layers))
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples of the input that one patch of the output depends on."""
+        return self.patch * (1 + 2 * sum(self.dilations))
+
+    @nn.compact
+    def __call__(
+        self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
+    ) -> Array:
+        """Evaluates the network. None for a condition means that it is absent for all examples.
+
+        Args:
+          x: signals ``(B, L, C)``, L divisible by the patch.
+          noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+          dense_map: ``(B, T, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+
+        Returns:
+          float32 ``(B, L, C)``.
+        """
+        if x.ndim != 3 or self.patch < 1 or x.shape[1] % self.patch:
+            raise ValueError(f"x must have shape (B, L, C) with L divisible by patch = {self.patch}, got {x.shape}")
+        if min(self.layers, self.cycle, self.dilation_base) < 1:
+            given = (self.layers, self.cycle, self.dilation_base)
+            raise ValueError(f"layers, cycle and dilation_base must be at least 1, got {given}")
+        batch = x.shape[0]
+        conditioning = Conditioning(4 * self.channels, self.num_classes, self.vector_size, name="conditioning")
+        local = as_masked("dense_map", dense_map, self.map_shape, batch)
+        total = conditioning(noise, labels, batch, vector)
+        conv = lambda features, name, taps=1, dilation=1, **options: nn.Conv(
+            features, (taps,), kernel_dilation=dilation, dtype=self.dtype, name=name, **options
+        )
+        x = space_to_depth(x, (self.patch,))
+        h = conv(self.channels, "input")(x)
+        if local is not None:
+            local = nn.silu(embed_map(self.channels, self.dtype, local, x.shape[1:-1]))
+        skips = jnp.zeros_like(h)
+        for i, dilation in enumerate(self.dilations):
+            z = conv(2 * self.channels, f"conv_{i}", 3, dilation)(h)
+            z = z + nn.Dense(2 * self.channels, dtype=self.dtype, name=f"noise_{i}")(total)[:, None]
+            if local is not None:
+                z = z + conv(2 * self.channels, f"map_{i}", use_bias=False)(local)
+            a, b = jnp.split(z, 2, axis=-1)
+            r, s = jnp.split(conv(2 * self.channels, f"close_{i}")(jnp.tanh(a) * jax.nn.sigmoid(b)), 2, axis=-1)
+            h, skips = (h + r) * math.sqrt(0.5), skips + s
+        h = nn.silu(conv(self.channels, "skips")(skips / math.sqrt(self.layers)))
+        h = nn.Conv(x.shape[-1], (1,), kernel_init=nn.initializers.zeros, name="output")(h)
+        return depth_to_space(h.astype(jnp.float32), (self.patch,))

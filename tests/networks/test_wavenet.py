@@ -1,0 +1,131 @@
+"""The WaveNet against a loop in numpy, its receptive field, its shifts, and its null tokens."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit.networks import Conditioning, Masked, WaveNet
+
+KEY = jax.random.key(0, impl="rbg")
+RNG = np.random.default_rng(0)
+BATCH, LENGTH, CLASSES = 2, 48, 3
+SIZES = {"num_classes": CLASSES, "vector_size": 2, "map_shape": (5, 3)}
+NETWORK = WaveNet(channels=4, layers=3, cycle=2, dilation_base=3, patch=2, **SIZES)
+CONDITIONS = {
+    "labels": jnp.array([1, CLASSES]),
+    "vector": Masked(jnp.asarray(RNG.normal(size=(BATCH, 2)), jnp.float32), jnp.array([True, False])),
+    "dense_map": Masked(jnp.asarray(RNG.normal(size=(BATCH, 5, 3)), jnp.float32), jnp.array([True, False])),
+}
+
+
+def randomised(network, x, scale=0.5, **conditions):
+    """Parameters away from the zeros of the initialisation."""
+    shapes = jax.eval_shape(network.init, KEY, x, 0.0, **conditions)
+    return jax.tree.map(lambda s: jnp.asarray(scale * RNG.normal(size=s.shape), s.dtype), shapes)
+
+
+@pytest.fixture(scope="module")
+def case():
+    x = jnp.asarray(RNG.normal(size=(BATCH, LENGTH, 2)), jnp.float32)
+    return randomised(NETWORK, x), jax.jit(NETWORK.apply), x
+
+
+def conv_by_loops(x, p, dilation=1):
+    """One place, one tap at a time; zeros outside."""
+    kernel = p["kernel"]
+    out = np.tile(p.get("bias", np.zeros(kernel.shape[2])), (len(x), 1))
+    for i in range(len(x)):
+        for k in range(len(kernel)):
+            j = i + (k - len(kernel) // 2) * dilation
+            if 0 <= j < len(x):
+                out[i] += x[j] @ kernel[k]
+    return out
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def test_against_numpy(case):
+    params, apply, x = case
+    found = apply(params, x, 0.3, **CONDITIONS)
+    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["params"])
+    conditioning = Conditioning(16, CLASSES, 2)
+    vector = conditioning.apply({"params": p["conditioning"]}, 0.3, CONDITIONS["labels"], BATCH, CONDITIONS["vector"])
+    places = np.asarray(x, np.float64).reshape(BATCH, LENGTH // 2, 4)  # patches: both channels of a sample together
+    for b in range(BATCH):
+        h = conv_by_loops(places[b], p["input"])
+        # Five frames lie at 0, 6, .. 24 of 24 places, whose centres are at 0.5, 1.5, ..
+        frames = conv_by_loops(np.asarray(CONDITIONS["dense_map"].value[b], np.float64), p["map"])
+        share = lambda i: (i % 6 + 0.5) / 6
+        local = [(1 - share(i)) * frames[i // 6] + share(i) * frames[i // 6 + 1] for i in range(24)]
+        local = np.stack(local) if b == 0 else np.tile(p["map_or_null"]["null"], (24, 1))
+        local, skips = local * sigmoid(local), np.zeros_like(h)
+        for i, dilation in enumerate([1, 3, 1]):
+            z = conv_by_loops(h, p[f"conv_{i}"], dilation) + conv_by_loops(local, p[f"map_{i}"])
+            z += vector[b] @ p[f"noise_{i}"]["kernel"] + p[f"noise_{i}"]["bias"]
+            out = conv_by_loops(np.tanh(z[:, :4]) * sigmoid(z[:, 4:]), p[f"close_{i}"])
+            h, skips = (h + out[:, :4]) / np.sqrt(2), skips + out[:, 4:]
+        top = conv_by_loops(skips / np.sqrt(3), p["skips"])
+        expected = conv_by_loops(top * sigmoid(top), p["output"]).reshape(LENGTH, 2)
+        np.testing.assert_allclose(found[b], expected, rtol=2e-4, atol=2e-4)
+
+
+def test_zero_at_initialisation_and_null_tokens(case):
+    params, apply, x = case
+    fresh = jax.jit(NETWORK.init)(KEY, x, jnp.zeros(BATCH))
+    assert not jnp.any(apply(fresh, x, jnp.zeros(BATCH)))
+    full = apply(params, x, 0.3, **CONDITIONS)
+    np.testing.assert_allclose(full[1], apply(params, x, 0.3)[1], rtol=1e-5, atol=1e-5)
+    for name in CONDITIONS:
+        other = apply(params, x, 0.3, **{**CONDITIONS, name: None})
+        assert float(jnp.abs(other[0] - full[0]).max()) > 1e-3, name
+
+
+def test_the_receptive_field_is_what_a_gradient_sees():
+    network = WaveNet(channels=4, layers=5, cycle=3, patch=2)
+    assert network.dilations == (1, 2, 4, 1, 2)
+    assert network.receptive_field == 2 * (1 + 2 * 10)
+    x = jnp.asarray(RNG.normal(size=(1, 64, 1)), jnp.float32)
+    params = randomised(network, x)
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(network.apply(params, x, 0.0)[0, 32:34] ** 2)))(x)
+    seen = np.flatnonzero(np.any(np.asarray(gradient[0]) != 0, axis=-1))
+    assert (seen.min(), seen.max()) == (32 - 20, 33 + 20)
+    assert seen.max() - seen.min() + 1 == network.receptive_field
+
+
+def test_a_shift_of_signal_and_map_shifts_the_output():
+    network = WaveNet(channels=4, layers=3, cycle=3, patch=2, map_shape=(17, 2))
+    x = jnp.asarray(RNG.normal(size=(1, 64, 1)), jnp.float32)
+    value = jnp.asarray(RNG.normal(size=(1, 17, 2)), jnp.float32)  # a frame every 4 samples
+    params = randomised(network, x)
+    apply = jax.jit(lambda x, value: network.apply(params, x, 0.2, dense_map=value)[0])
+    plain, shifted = apply(x, value), apply(jnp.roll(x, 4, axis=1), jnp.roll(value, 1, axis=1))
+    margin = network.receptive_field // 2 + 4 + 4  # and a frame that is convolved, then read by the next place
+    np.testing.assert_allclose(shifted[margin + 4 : -margin], plain[margin : -margin - 4], rtol=1e-4, atol=1e-5)
+    assert float(jnp.abs(shifted[: margin // 2] - plain[: margin // 2]).max()) > 1e-3
+
+
+def test_bfloat16_keeps_parameters_and_output_in_float32(case):
+    params, apply, x = case
+    network = NETWORK.clone(dtype=jnp.bfloat16)
+    shapes = jax.eval_shape(network.init, KEY, x, 0.0)
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype(jnp.float32)}
+    low = jax.jit(network.apply)(params, x.astype(jnp.bfloat16), 0.3, **CONDITIONS)
+    full = apply(params, x, 0.3, **CONDITIONS)
+    assert low.dtype == jnp.float32
+    assert 1e-5 < jnp.linalg.norm(low - full) / jnp.linalg.norm(full) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "message"),
+    [
+        (WaveNet(patch=4), (2, 6, 1), r"L divisible by patch = 4, got \(2, 6, 1\)"),
+        (WaveNet(), (2, 6), r"x must have shape \(B, L, C\)"),
+        (WaveNet(layers=0), (2, 6, 1), r"layers, cycle and dilation_base must be at least 1, got \(0, 10, 2\)"),
+    ],
+)
+def test_refusals(network, shape, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda: network.init(KEY, np.ones(shape), 0.0))
