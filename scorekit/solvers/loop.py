@@ -36,7 +36,9 @@ def walk(
     keys = None if key is None or not solver.stochastic else jax.random.split(key, ts.shape[0] - 1)
 
     if isinstance(solver, Planned):  # its numbers for all steps first, so that the loop holds little but the network
-        rows, row_of = _packed(solver.plan(schedule, ts))
+        rows, row_of = solver.plan(schedule, ts), lambda row: row
+        if getattr(solver, "evals_per_step", 1) == 1:  # what several evaluations read from a table runs slower
+            rows, row_of = _packed(rows)
         start, step = solver.start(x), lambda key, state, x, row, d: solver.advance(key, state, x, row_of(row), d)
     else:
         rows, start = (ts[:-1], ts[1:]), solver.init(x)
