@@ -15,6 +15,7 @@ from experiments.forms import spectrogram_images
 from experiments.model import Model, conditions_for
 from experiments.report import Config, Figure, Heading, Section, Text, write_report
 from experiments.writers import read_metrics
+from scorekit import audio
 from scorekit.typing import PyTree
 
 
@@ -33,7 +34,7 @@ def sample_picture(
         labels = dataset.test["label"][:10]
         sounds = [
             generate(params, config.seed, labels, scale),
-            dataset.from_model(dataset.to_model(dataset.test["x"][:10])),
+            audio.pcm_to_float(dataset.test["x"][:10]),
         ]
         images = spectrogram_images(np.concatenate(sounds))
         return plots.image_grid(path, images, columns=len(labels), row_labels=["sample", "held out"], title=title)
