@@ -57,6 +57,15 @@ def log_mel(
     return lambda batch: spectrogram.told(audio.pcm_to_float(jnp.asarray(batch["stored"])))
 
 
+def mel_magnitudes(
+    sample_rate: int | None, num_mels: int = 40, fft_size: int = 256, hop: int = 64, f_min: float = 40.0
+) -> Extract:
+    """The same as two images ``(B, L / hop, fft_size / 2, 2)``: its envelope, and the magnitudes nearest to it."""
+    spectrogram = mels.log_mel(sample_rate, num_mels, fft_size, hop, f_min)
+    sound = lambda batch: audio.pcm_to_float(jnp.asarray(batch["stored"]))
+    return lambda batch: spectrogram.images(spectrogram.told(sound(batch)))
+
+
 def piano_roll(lowest: int = 36, highest: int = 84) -> Extract:
     """Phrases to the keys that are down in each frame, ``velocity / 127`` of each: ``(B, T, pitches)``."""
     return lambda batch: jnp.asarray(batch["roll"], jnp.float32)[..., lowest : highest + 1] / 127.0
@@ -89,6 +98,7 @@ def tones(sample_rate: int | None, count: int = 3, lowest: int = 36, highest: in
 MAPS: Mapping[str, Callable] = {
     "average_pool": average_pool,
     "log_mel": log_mel,
+    "mel_magnitudes": mel_magnitudes,
     "none": lambda: None,
     "piano_roll": piano_roll,
     "tones": tones,

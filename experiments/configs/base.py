@@ -25,8 +25,8 @@ def get_config() -> Config:
     data.crop = config_dict.placeholder(int)
     """Of sounds, the samples of one example: a random piece of a longer sound. None is the whole."""
     data.form = forms.section()
-    """Of sounds, how the network sees them: as the waveform (the default), as a spectrogram, or equalised by the mel
-    spectrogram that ``map`` tells."""
+    """Of sounds, how the network sees them: as the waveform (the default), as a spectrogram, or as the magnitudes
+    beside the mel spectrogram that ``map`` tells."""
     data.map = section(conditions.MAPS, "none", offered=("sample_rate",))
     """A dense map that the network is told beside the class, computed from the example."""
     data.vector = section(conditions.VECTORS, "none")
