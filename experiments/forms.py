@@ -56,7 +56,20 @@ def spectrogram(
     return Form(to_model, to_sound)
 
 
-FORMS: Mapping[str, Callable] = {"spectrogram": spectrogram, "waveform": waveform}
+def low_rate(length: int, factor: int = 4, scale: float = 1.0) -> Form:
+    """Samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``: the first of a cascade.
+
+    Back at the full rate nothing is left above half the low one.
+    """
+    if factor < 1 or length % factor:
+        raise ValueError(f"factor must divide the {length} samples, got {factor}")
+    return Form(
+        lambda sound: scale * audio.low_rate(sound, factor)[..., None],
+        lambda x: audio.high_rate(x[..., 0], factor) / scale,
+    )
+
+
+FORMS: Mapping[str, Callable] = {"low_rate": low_rate, "spectrogram": spectrogram, "waveform": waveform}
 
 
 def section() -> ConfigDict:

@@ -2,7 +2,7 @@
 
 from scorekit.networks.autoencoder import Autoencoder, fixed_noise_kl
 from scorekit.networks.classifier import Classifier
-from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels
+from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
 from scorekit.networks.embeddings import Conditioning, fourier_features
 from scorekit.networks.features import features, layer_names, pool
 from scorekit.networks.mlp import MLP
@@ -28,6 +28,7 @@ __all__ = [
     "fourier_features",
     "layer_names",
     "nearest_code",
+    "noise_augmented",
     "perplexity",
     "pool",
     "quantise",

@@ -138,8 +138,8 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         rank = x.ndim - 2
-        conv = lambda features, side, name, **rest: nn.Conv(
-            features, (side,) * rank, dtype=self.dtype, name=name, **rest
+        conv = lambda features, side, name, strides=1: nn.Conv(
+            features, (side,) * rank, strides, dtype=self.dtype, name=name
         )
         h = conv(self.widths[0], 3, "input")(space_to_depth(x, (self.patch,) * rank))
         for level, width in enumerate(self.widths):
