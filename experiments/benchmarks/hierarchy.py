@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from experiments import curves, evaluation, latent_model, loop, model, players, progress
 from experiments.checkpoint import Experiment
@@ -80,7 +80,7 @@ def config_of(part: str, folder: Path) -> Config:
         "upsampler": phrases_4khz.get_config,
     }
     config = made[part]()
-    config.training.update(ema_decays=(0.99,), sample_every=10**9, log_every=20, keep=1)
+    config.training.update(batch_size=8, ema_decays=(0.99,), sample_every=10**9, keep=1)
     if part == "autoencoder":
         config.evaluation.ema = "0.99"
     else:
@@ -226,6 +226,7 @@ def figures(path: Path, found: dict[str, dict[str, np.ndarray]]) -> list[Section
 
 
 def main(_) -> None:
+    logging.set_verbosity(logging.WARNING)
     start, folder, flops = time.monotonic(), Path(_OUT.value).expanduser().absolute(), _FLOPS.value
     for method in _METHODS.value:
         if method not in PARTS:

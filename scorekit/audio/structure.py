@@ -67,8 +67,7 @@ def chroma(x: ArrayLike, sample_rate: float, f_min: float = 55.0) -> Array:
     window = hann(max(round(CHROMA_WINDOW * sample_rate), 4))
     energy = magnitude(stft(x, window, max(round(4 * HOP * sample_rate), 1))) ** 2
     folded = energy @ jnp.asarray(_pitch_classes(len(window), sample_rate, f_min), energy.dtype)
-    length = jnp.sqrt(jnp.sum(folded**2, axis=-1, keepdims=True))
-    return jnp.where(length > 0, folded / jnp.where(length > 0, length, 1.0), 0.0)
+    return _over_root(folded, jnp.sum(folded**2, axis=-1, keepdims=True))
 
 
 def _pitch_classes(fft_size: int, sample_rate: float, f_min: float) -> np.ndarray:
@@ -105,8 +104,7 @@ def autocorrelation(x: ArrayLike, lags: tuple[int, ...]) -> Array:
     for lag in lags:
         a, b = x[..., : x.shape[-1] - lag], x[..., lag:]
         a, b = (part - jnp.mean(part, axis=-1, keepdims=True) for part in (a, b))
-        scale = jnp.sqrt(jnp.sum(a**2, axis=-1) * jnp.sum(b**2, axis=-1))
-        found.append(jnp.where(scale > 0, jnp.sum(a * b, axis=-1) / jnp.where(scale > 0, scale, 1.0), 0.0))
+        found.append(_over_root(jnp.sum(a * b, axis=-1), jnp.sum(a**2, axis=-1) * jnp.sum(b**2, axis=-1)))
     return jnp.stack(found, axis=-1)
 
 
@@ -158,6 +156,11 @@ def harmony_statistics(x: ArrayLike, sample_rate: float) -> Array:
     (3, 12)
     """
     return self_similarity(chroma(x, sample_rate), tuple(round(lag / (4 * HOP)) for lag in CHROMA_LAGS))
+
+
+def _over_root(x: Array, square: Array) -> Array:
+    """``x / sqrt(square)``, 0 with gradient 0 where ``square`` is 0."""
+    return jnp.where(square > 0, x / jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
 def _check_lags(lags: tuple[int, ...], steps: int, least: int) -> None:
