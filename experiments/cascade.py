@@ -16,6 +16,7 @@ others, ``label``) into the folder ``cascade`` of the last stage.
 import io
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -56,14 +57,15 @@ def main(config: Config) -> None:
     try:
         chosen = dataset.test["label"][:8] if _LABELS.value is None else np.array([int(k) for k in _LABELS.value])
     except ValueError:
-        raise ConfigError(f"--labels={','.join(_LABELS.value)}: must be classes, as in 0,40") from None
+        raise ConfigError(f"--labels={','.join(_LABELS.value or ())}: must be classes, as in 0,40") from None
     labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)
     print(f"drawing {len(labels)} sounds through {len(stages)} stages …", flush=True)
     sounds, seconds = draw(stages, _SEED.value, labels)
 
     out = folders[-1] / "cascade"
     archive = io.BytesIO()
-    np.savez(archive, x=sounds[-1], label=labels, **{f"stage_{i}": x for i, x in enumerate(sounds[:-1])})
+    before: dict[str, Any] = {f"stage_{i}": x for i, x in enumerate(sounds[:-1])}
+    np.savez(archive, x=sounds[-1], label=labels, **before)
     write_atomic(out / "cascade.npz", archive.getvalue())
     length = sounds[-1].shape[1] / dataset.sample_rate
     rows = [

@@ -73,6 +73,11 @@ def init_params(built: Latent, dataset: Dataset, seed: int) -> PyTree:
     return {"params": {**params["params"], "codebook": jnp.asarray(vectors[chosen])}}
 
 
+def apply(module: Autoencoder, params: PyTree, x: Any, method: str) -> Any:
+    """``encode``, ``decode`` or ``snap``."""
+    return module.apply(params, x, method=method)
+
+
 def make_prepare(built: Latent, dataset: Dataset):
     """``(key, batch) -> batch``: all the randomness of a training step, at the global batch."""
 
@@ -89,7 +94,7 @@ def make_loss(built: Latent):
 
     def loss(params: PyTree, batch: dict[str, Array]):
         x = batch["x"]
-        z = module.apply(params, x, method="encode")
+        z = apply(module, params, x, method="encode")
         if module.codes is None:
             read = z + weights.noise * batch["eps"]
             rest = weights.kl * fixed_noise_kl(z, weights.noise)
@@ -100,7 +105,7 @@ def make_loss(built: Latent):
             places = tuple(range(1, found.index.ndim))
             rest = jnp.mean(found.codebook + weights.commitment * found.commitment, axis=places)
             rest += weights.revival * revival_loss(z, codebook, found.index)
-        y = module.apply(params, read, method="decode")
+        y = apply(module, params, read, method="decode")
         squared = jnp.mean((y - x) ** 2, axis=tuple(range(1, x.ndim)))
         parts = {"squared error": squared}
         value = weights.sample * squared + rest
@@ -130,7 +135,7 @@ def held_out_loss(built: Latent, dataset: Dataset):
     return lambda params: float(run(params))
 
 
-def in_batches(run: Callable[[Array], Any], x: np.ndarray, size: int) -> Any:
+def in_batches(run: Callable[[Any], Any], x: np.ndarray, size: int) -> Any:
     """``run`` on rows of ``x``, ``size`` at a time and always so many; trees of numpy arrays, joined."""
     parts = []
     for start in range(0, len(x), size):
@@ -147,8 +152,8 @@ def make_encode(built: Latent, dataset: Dataset, params: PyTree):
 
     @jax.jit
     def encode(x):
-        z = module.apply(params, dataset.to_model(x), method="encode")
-        return module.apply(params, z, method="snap")
+        z = apply(module, params, dataset.to_model(x), method="encode")
+        return apply(module, params, z, method="snap")
 
     return encode
 
@@ -185,9 +190,9 @@ def measure(built: Latent, dataset: Dataset, params: PyTree, part: Batch, batch_
     @jax.jit
     def run(x):
         x = dataset.to_model(x)
-        z = module.apply(params, x, method="encode")
-        snapped = module.apply(params, z, method="snap")
-        y = module.apply(params, snapped, method="decode")
+        z = apply(module, params, x, method="encode")
+        snapped = apply(module, params, z, method="snap")
+        y = apply(module, params, snapped, method="decode")
         axes = tuple(range(1, x.ndim))
         found = {"error": jnp.mean((y - x) ** 2, axes), "power": jnp.mean(x**2, axes)}
         if built.to_sound is not None and built.sample_rate is not None:
@@ -203,7 +208,7 @@ def measure(built: Latent, dataset: Dataset, params: PyTree, part: Batch, batch_
     numbers = {"RMSE": float(np.sqrt(error.mean())), "error, share of power": float(error.mean() / power.mean())}
     numbers.update({name: float(values.mean()) for name, values in found.items()})
     numbers.update({"latent mean": float(z.mean()), "latent standard deviation": float(z.std())})
-    if index is not None:
+    if index is not None and module.codes is not None:
         counts = code_counts(jnp.asarray(index), module.codes)
         numbers["perplexity of the codes"] = float(perplexity(counts))
         numbers["codes in use"] = float((counts > 0).sum())

@@ -61,13 +61,13 @@ class Latents(Dataset):
 
     def snap(self, x: Array) -> Array:
         """Standardised latents with each vector at its nearest code; unchanged without codes."""
-        z = self._built.module.apply(self._params, x * self._spread + self._mean, method="snap")
+        z = latent_model.apply(self._built.module, self._params, x * self._spread + self._mean, method="snap")
         return (z - self._mean) / self._spread
 
     def decode(self, x: Array) -> Array:
         """Standardised latents as what the network of the autoencoder saw."""
-        z = self._built.module.apply(self._params, x * self._spread + self._mean, method="snap")
-        return self._built.module.apply(self._params, z, method="decode")
+        z = latent_model.apply(self._built.module, self._params, x * self._spread + self._mean, method="snap")
+        return latent_model.apply(self._built.module, self._params, z, method="decode")
 
     def to_sound(self, x):
         return self._inner.to_sound(self.decode(x))
@@ -86,8 +86,15 @@ class Latents(Dataset):
         return (self._params["params"]["codebook"] - self._mean) / self._spread
 
     def index(self, x: Array) -> Array:
-        """The nearest code of each vector."""
-        return nearest_code(x, self.codes)
+        """The nearest code of each vector.
+
+        Raises:
+          ValueError: if there are no codes.
+        """
+        codes = self.codes
+        if codes is None:
+            raise ValueError(f"{self.name} must have codes, they are continuous")
+        return nearest_code(x, codes)
 
 
 def margin(dataset: Latents, x: Array) -> dict[str, float]:

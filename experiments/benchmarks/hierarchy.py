@@ -246,7 +246,10 @@ def main(_) -> None:
         rows[method] = {"training operations": total, "seconds a phrase": seconds}
         if method == "latent":
             latents = stages[0].run.dataset
-            back = [np.asarray(latents.from_model(latents.test["x"][i : i + 25])) for i in range(0, len(labels), 25)]
+            back = [
+                np.asarray(latents.from_model(latents.to_model(latents.test["x"][i : i + 25])))
+                for i in range(0, len(labels), 25)
+            ]
             sounds["test phrases, autoencoded"] = np.concatenate(back)[: len(whole.test["x"])]
             rows["test phrases, autoencoded"] = {}
         measured = {name: statistics(x, rate) for name, x in sounds.items()}
