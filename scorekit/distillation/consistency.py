@@ -169,12 +169,15 @@ def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: Coor
     return 1.0 / (clock(t) - clock(s))
 
 
-def _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight):
-    t, s = jnp.asarray(t), jnp.asarray(s)
-    b = batch_size(x_t)
+def _checked(x0, t, s):
+    t, s, b = jnp.asarray(t), jnp.asarray(s), batch_size(x0)
     for name, time in (("t", t), ("s", s)):
         if time.shape != (b,):
             raise ValueError(f"{name} must have shape ({b},), one per example, got {time.shape}")
+    return t, s
+
+
+def _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight):
     end = consistency_function(target, schedule, t_min)(x_s, s)
     return weight * distance(consistency_function(student, schedule, t_min)(x_t, t), jax.lax.stop_gradient(end))
 
@@ -231,8 +234,9 @@ def consistency_distillation_loss(
     solver = Euler() if solver is None else solver
     if solver.stochastic:
         raise ValueError(f"solver must be deterministic, got {type(solver).__name__}")
+    t, s = _checked(x0, t, s)
     x_t = perturb(x0, eps, t, schedule)
-    x_s, _ = solver.step(None, solver.init(x_t), x_t, jnp.asarray(t), jnp.asarray(s), teacher, schedule)
+    x_s, _ = solver.step(None, solver.init(x_t), x_t, t, s, teacher, schedule)
     return _loss(student, target, schedule, x_t, jax.lax.stop_gradient(x_s), t, s, t_min, distance, weight)
 
 
@@ -281,5 +285,6 @@ def consistency_training_loss(
 
     Source: Song et al. 2023, alg. 3 (https://arxiv.org/abs/2303.01469).
     """
+    t, s = _checked(x0, t, s)
     x_t, x_s = perturb(x0, eps, t, schedule), perturb(x0, eps, s, schedule)
     return _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight)

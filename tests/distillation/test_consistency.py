@@ -80,7 +80,11 @@ def test_the_exact_function_is_a_fixed_point_to_the_order_of_the_teachers_steps(
         coarse, fine = error(2e-2, solver), error(1e-2, solver)
         assert abs(np.log2(coarse / fine) - order) < 0.35, (solver, coarse, fine)
     assert fine < 1e-4
-    wrong = lambda x, t: Prediction(1.01 * student(x, t).x0, student(x, t).eps)
+
+    def wrong(x, t):
+        x0_hat, eps_hat = student(x, t)
+        return Prediction((1.0 + 0.1 * t[:, None]) * x0_hat, eps_hat)
+
     loss = distillation.consistency_distillation_loss(
         wrong, wrong, teacher, schedule, x0, eps, t, t - 1e-2, solver=solvers.Heun(), t_min=t_min,
         distance=squared_error,
