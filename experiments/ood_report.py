@@ -149,12 +149,16 @@ def _histograms(workdir: Path, outcome) -> list[Section]:
     path = curves.histograms(
         workdir / "histograms.png",
         panels,
-        xlabels={"log p": "log p of the image with the noise of the smallest level (nats)"},
+        xlabels={
+            "log p": "log p of the image with the noise of the smallest level (nats)",
+            quantity: f"{quantity} (larger is more foreign)",
+        },
         lines={"log p": {"-H, the typical value": typical}},
     )
     caption = (
         "Above: the log-density. A set to the right of the in-distribution one is more likely to the model than its "
-        f"own data. Below: the score that separates best on average, {outcome.best}."
+        f"own data. Below: the score that separates best on average, {outcome.best}. The outermost bars "
+        "hold what lies beyond."
     )
     return [Figure(path, caption)]
 
