@@ -181,7 +181,11 @@ def make_guided(config: Config, model: Model):
 
 
 def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras = NO_EXTRAS):
-    """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size."""
+    """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size.
+
+    In place of labels it takes all conditions by name, as :func:`conditions` gives them; beside labels the others are
+    those of held-out examples of these classes.
+    """
     solver, ts = build.build_sampler(config, model.schedule)
     options, guided = config.sampling, make_guided(config, model)
 
@@ -200,12 +204,12 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             trajectory=trajectory,
         )
         if not trajectory:
-            return dataset.from_model(out)
+            return dataset.from_model(out, given)
         states = jnp.concatenate([x[None], out[1]])
         return states, model.schedule.log_snr(ts)
 
     def generate(params, seed: int, labels, guidance_scale: float, *, trajectory: bool = False):
-        given = conditions_for(model, dataset, labels)
+        given = dict(labels) if isinstance(labels, Mapping) else conditions_for(model, dataset, labels)
         scale = None if rules.is_plain(config, guidance_scale) else jnp.float32(guidance_scale)
         key = jax.random.key(seed)
         if trajectory:

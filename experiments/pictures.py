@@ -15,13 +15,14 @@ from experiments.forms import spectrogram_images
 from experiments.model import Model, conditions_for
 from experiments.report import Config, Figure, Heading, Section, Text, write_report
 from experiments.writers import read_metrics
+from scorekit import audio
 from scorekit.typing import PyTree
 
 
 def sample_picture(
     path: Path, config: ConfigFields, dataset: Dataset, generate: Generate, params: PyTree, title: str
 ) -> Path:
-    """Samples at the config's guidance scale: ten of each class, sounds like the first held-out ones as spectrograms, or
+    """Samples at the guidance scale: ten of each class, sounds like the first held-out ones as spectrograms, or
     a cloud of points beside the true one."""
     scale = config.sampling.guidance_scale
     if isinstance(dataset, Ring):
@@ -33,7 +34,7 @@ def sample_picture(
         labels = dataset.test["label"][:10]
         sounds = [
             generate(params, config.seed, labels, scale),
-            dataset.from_model(dataset.to_model(dataset.test["x"][:10])),
+            audio.pcm_to_float(dataset.test["x"][:10]),
         ]
         images = spectrogram_images(np.concatenate(sounds))
         return plots.image_grid(path, images, columns=len(labels), row_labels=["sample", "held out"], title=title)
