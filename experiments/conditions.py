@@ -6,7 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from experiments import mels
 from experiments.config import Config, ConfigError, require, resolve
 from experiments.datasets import Dataset, as_seen
 from scorekit import audio
@@ -14,7 +16,7 @@ from scorekit.guidance import operators
 from scorekit.typing import Array
 
 Extract = Callable[[Mapping[str, Any]], Array]
-"""From a batch whose ``x`` is in the form that the network sees, its other fields as they are stored."""
+"""From a batch whose ``x`` is in the form that the network sees, ``stored`` and its other fields as they are stored."""
 
 
 def average_pool(factor: int = 2) -> Extract:
@@ -48,36 +50,47 @@ def pitch_velocity(lowest: int = 36, highest: int = 84) -> Extract:
 
 
 def log_mel(
-    sample_rate: int | None,
-    to_sound: Callable[[Array], Array],
-    num_mels: int = 40,
-    fft_size: int = 256,
-    hop: int = 64,
-    f_min: float = 40.0,
+    sample_rate: int | None, num_mels: int = 40, fft_size: int = 256, hop: int = 64, f_min: float = 40.0
 ) -> Extract:
-    """Sounds to their log-mel spectrogram in nepers, ``(B, 1 + ceil(L / hop), num_mels)``, brought to unit order.
-
-    Windows of ``fft_size`` samples, Slaney's filters up to half the sample rate, of the sound at full scale 1;
-    ``(log max(mel, 1e-5) + 6) / 3`` is what the network is told.
-    """
-    if sample_rate is None:
-        raise ValueError("name must be that of a map of this data set, which has no sound, got log_mel")
-    bank, window = audio.mel_filter_bank(sample_rate, fft_size, num_mels=num_mels, f_min=f_min), audio.hann(fft_size)
-    return lambda batch: (audio.log_mel(to_sound(batch["x"]), bank, window, hop) + 6.0) / 3.0
+    """Sounds to their log-mel spectrogram, brought to unit order; see :mod:`experiments.mels`."""
+    spectrogram = mels.log_mel(sample_rate, num_mels, fft_size, hop, f_min)
+    return lambda batch: spectrogram.told(audio.pcm_to_float(jnp.asarray(batch["stored"])))
 
 
-def low_rate(
-    sample_rate: int | None, to_sound: Callable[[Array], Array], factor: int = 4, scale: float = 1.0
-) -> Extract:
+def low_rate(sample_rate: int | None, factor: int = 4, scale: float = 1.0) -> Extract:
     """Sounds to their samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``."""
     if sample_rate is None:
         raise ValueError("name must be that of a map of this data set, which has no sound, got low_rate")
-    return lambda batch: scale * audio.low_rate(to_sound(batch["x"]), factor)[..., None]
+    return lambda batch: scale * audio.low_rate(audio.pcm_to_float(jnp.asarray(batch["stored"])), factor)[..., None]
 
 
 def piano_roll(lowest: int = 36, highest: int = 84) -> Extract:
     """Phrases to the keys that are down in each frame, ``velocity / 127`` of each: ``(B, T, pitches)``."""
     return lambda batch: jnp.asarray(batch["roll"], jnp.float32)[..., lowest : highest + 1] / 127.0
+
+
+def tones(sample_rate: int | None, count: int = 3, lowest: int = 36, highest: int = 84) -> Extract:
+    """Phrases as a tone generator plays their roll: the first partials of every key that is down, ``(B, L, 2 count)``.
+
+    Channels ``2 k`` and ``2 k + 1`` are the sums of ``velocity / 127 sin`` and ``cos(2 pi (k + 1) f n / sample_rate)``
+    over the keys from ``lowest`` to ``highest``, ``f = 440 2^((pitch - 69) / 12)`` Hz, without partials above half the
+    sample rate. What is left to the network is how an instrument sounds. ``L`` is a multiple of the frames' number - 1.
+    """
+    if sample_rate is None:
+        raise ValueError("name must be that of a map of this data set, which has no sound, got tones")
+    pitch = np.arange(lowest, highest + 1)
+    turns = np.arange(1, count + 1)[:, None] * 440.0 / sample_rate * 2.0 ** ((pitch - 69.0) / 12.0)
+
+    def played(batch):
+        roll = jnp.asarray(batch["roll"], jnp.float32)[:, :-1, lowest : highest + 1] / 127.0
+        hop = np.shape(batch["stored"])[1] // roll.shape[1]
+        angle = 2 * np.pi * (turns * np.arange(hop * roll.shape[1])[:, None, None] % 1.0)
+        sines = np.stack([np.sin(angle), np.cos(angle)], axis=2) * (turns < 0.5)[:, None]
+        sines = jnp.asarray(sines.reshape(roll.shape[1], hop, 2 * count, len(pitch)), jnp.float32)
+        sums = jnp.einsum("btp,thcp->bthc", roll, sines)
+        return sums.reshape(len(roll), -1, 2 * count)
+
+    return played
 
 
 MAPS: Mapping[str, Callable] = {
@@ -86,6 +99,7 @@ MAPS: Mapping[str, Callable] = {
     "low_rate": low_rate,
     "none": lambda: None,
     "piano_roll": piano_roll,
+    "tones": tones,
 }
 VECTORS: Mapping[str, Callable] = {"moments": moments, "none": lambda: None, "pitch_velocity": pitch_velocity}
 
@@ -96,10 +110,9 @@ SECTIONS = {"vector": "vector", "dense_map": "map"}
 
 def build_conditions(config: Config, dataset: Dataset) -> dict[str, Extract]:
     """What the network is told beside the class, by the network's name for it."""
-    offered = {"sample_rate": dataset.sample_rate, "to_sound": dataset.to_sound}
     found = {
         "vector": resolve(config, "data.vector", VECTORS),
-        "dense_map": resolve(config, "data.map", MAPS, **offered),
+        "dense_map": resolve(config, "data.map", MAPS, sample_rate=dataset.sample_rate),
     }
     return {name: extract for name, extract in found.items() if extract is not None}
 

@@ -69,10 +69,10 @@ class Latents(Dataset):
         z = latent_model.apply(self._built.module, self._params, x * self._spread + self._mean, method="snap")
         return latent_model.apply(self._built.module, self._params, z, method="decode")
 
-    def to_sound(self, x):
+    def to_sound(self, x, given=None):
         return self._inner.to_sound(self.decode(x))
 
-    def from_model(self, x):
+    def from_model(self, x, given=None):
         return self._inner.from_model(self.decode(x))
 
     def real(self, part):

@@ -225,7 +225,8 @@ def make_guided(config: Config, model: Model):
 def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras = NO_EXTRAS):
     """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size.
 
-    Maps and vectors are those of held-out examples; ``dense_map=`` gives other maps.
+    In place of labels it takes all conditions by name, as :func:`conditions` gives them; beside labels the others are
+    those of held-out examples of these classes.
     """
     solver, ts = build.build_sampler(config, model.schedule)
     options, guided = config.sampling, make_guided(config, model)
@@ -245,15 +246,16 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             trajectory=trajectory,
         )
         if not trajectory:
-            return dataset.from_model(out)
+            return dataset.from_model(out, given)
         states = jnp.concatenate([x[None], out[1]])
         return states, model.schedule.log_snr(ts)
 
-    def generate(params, seed: int, labels, guidance_scale: float, *, trajectory: bool = False, dense_map=None):
+    def generate(params, seed: int, labels, guidance_scale: float, *, trajectory: bool = False):
         key = jax.random.key(seed)
-        level = options.map_noise or 0.0
-        for_map = jax.random.fold_in(key, 2**31 - 1) if level else None
-        given = conditions_for(model, dataset, labels, for_map, level, dense_map)
+        noise = options.map_noise or 0.0
+        for_map = jax.random.fold_in(key, 2**31 - 1) if noise else None
+        named = isinstance(labels, Mapping)
+        given = dict(labels) if named else conditions_for(model, dataset, labels, for_map, noise)
         scale = None if rules.is_plain(config, guidance_scale) else jnp.float32(guidance_scale)
         if trajectory:
             return jax.tree.map(np.asarray, run(params, key, given, scale, ts, extras, trajectory=True))

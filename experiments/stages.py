@@ -4,8 +4,10 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
+from experiments import model
 from experiments.checkpoint import Experiment
 from experiments.config import Config, ConfigError
 from scorekit import audio
@@ -48,11 +50,12 @@ def draw(stages: Sequence[Stage], seed: int, labels: np.ndarray) -> tuple[list[n
     sounds, seconds = [], []
     for i, (config, run) in enumerate(stages):
         start = time.monotonic()
-        given = None
+        scale, given = config.sampling.guidance_scale, labels
         if i:
-            seen = run.dataset.to_model(audio.float_to_pcm(sounds[-1]))
-            given = np.asarray(run.model.extracts["dense_map"]({"x": seen}))
-        scale = config.sampling.guidance_scale
-        sounds.append(run.generate(run.params, seed + i, labels, scale, dense_map=given))
+            level = config.sampling.map_noise or 0.0
+            told = run.model.extracts["dense_map"]({"stored": audio.float_to_pcm(sounds[-1])})
+            key = jax.random.fold_in(jax.random.key(seed), i)
+            given = model.conditions_for(run.model, run.dataset, labels, key, level, told)
+        sounds.append(run.generate(run.params, seed + i, given, scale))
         seconds.append(time.monotonic() - start)
     return sounds, seconds

@@ -21,14 +21,15 @@ def get_config() -> Config:
     data.train_split = "train"
     data.test_split = "test"
     data.label = config_dict.placeholder(str)
-    """Of notes, what the class is: "instrument" (the default) or "family"."""
+    """Of sounds, what the class is: "instrument" (the default), of notes "family", or "none": one class for all."""
     data.crop = config_dict.placeholder(int)
     """Of sounds, the samples of one example: a random piece of a longer sound. None is the whole."""
     data.latents = config_dict.placeholder(str)
     """Folder of a run of experiments.train_latent whose latents the network sees; None is the data themselves."""
     data.form = forms.section()
-    """Of sounds, how the network sees them: as the waveform (the default), or as a spectrogram."""
-    data.map = section(conditions.MAPS, "none", offered=("sample_rate", "to_sound"))
+    """Of sounds, how the network sees them: as the waveform (the default), as a spectrogram, or equalised by the mel
+    spectrogram that ``map`` tells."""
+    data.map = section(conditions.MAPS, "none", offered=("sample_rate",))
     """A dense map that the network is told beside the class, computed from the example."""
     data.vector = section(conditions.VECTORS, "none")
     """Likewise a vector."""

@@ -15,6 +15,7 @@ from scorekit.audio.frequency import (
     phase_from_frequency,
 )
 from scorekit.audio.griffin_lim import GriffinLim, griffin_lim
+from scorekit.audio.inverse_mel import apply_gains, magnitude_from_mel, match_mel, mel_envelope
 from scorekit.audio.mel import hz_to_mel, log_mel, mel_filter_bank, mel_spectrogram, mel_to_hz
 from scorekit.audio.pcm import (
     float_to_pcm,
@@ -43,6 +44,7 @@ __all__ = [
     "ConstantQ",
     "GriffinLim",
     "Sound",
+    "apply_gains",
     "constant_q",
     "constant_q_frame",
     "decode_spectrum",
@@ -62,6 +64,9 @@ __all__ = [
     "log_spectral_distance",
     "low_rate",
     "magnitude",
+    "magnitude_from_mel",
+    "match_mel",
+    "mel_envelope",
     "mel_filter_bank",
     "mel_spectrogram",
     "mel_to_hz",

@@ -31,11 +31,11 @@ class Tones(Dataset):
     def to_model(self, x):
         return self._form.to_model(audio.pcm_to_float(x))
 
-    def to_sound(self, x):
-        return self._form.to_sound(x)
+    def to_sound(self, x, given=None):
+        return self._form.to_sound(x, given)
 
-    def from_model(self, x):
-        return self._form.to_sound(x)
+    def from_model(self, x, given=None):
+        return self._form.to_sound(x, given)
 
 
 def told_config(most: float | None = 0.5, level: float | None = None):
@@ -62,8 +62,8 @@ def test_the_low_rate_form_is_a_quarter_and_comes_back_band_limited():
     sound = rng.normal(size=(2, 64)).astype(np.float32)
     seen = form.to_model(sound)
     assert seen.shape == (2, 16, 1)
-    np.testing.assert_allclose(form.to_sound(seen), audio.high_rate(audio.low_rate(sound, 4), 4), atol=1e-5)
-    np.testing.assert_allclose(form.to_model(form.to_sound(seen)), seen, atol=1e-5)
+    np.testing.assert_allclose(form.to_sound(seen, None), audio.high_rate(audio.low_rate(sound, 4), 4), atol=1e-5)
+    np.testing.assert_allclose(form.to_model(form.to_sound(seen, None)), seen, atol=1e-5)
     with pytest.raises(ValueError, match="factor must divide the 64 samples, got 3"):
         forms.low_rate(64, 3)
 
@@ -77,7 +77,7 @@ def test_in_training_every_map_has_noise_of_a_level_of_its_own_that_is_told(tone
     assert jnp.all((told >= 0) & (told <= 0.5))
     assert len(np.unique(told)) == 8
     clean = model.asked_of(built, tones, tones.test["label"])["dense_map"]
-    whole = conditions.low_rate(4000, tones.to_sound)({"x": tones.to_model(tones.test["x"])})
+    whole = conditions.low_rate(4000)({"stored": tones.test["x"]})
     rest = given[..., 0] - jnp.sqrt(1 - told[:, None] ** 2) * whole[..., 0]
     np.testing.assert_allclose(rest.std(1), told, rtol=0.3)
     assert clean.shape == (8, 128, 1)
@@ -98,7 +98,12 @@ def test_sampling_reads_the_level_of_the_config_and_takes_other_maps(tones):
             params = jax.tree.map(lambda p, rng=rng: p + 0.1 * rng.normal(size=p.shape).astype(np.float32), params)
         generate = model.make_sampler(config, built, tones)
         for name, given in (("own", None), ("other", maps)):
-            drawn[level, name] = generate(params, 0, tones.test["label"], 1.0, dense_map=given)
+            key = jax.random.key(3) if level else None
+            asked = model.conditions_for(built, tones, tones.test["label"], key, level or 0.0, given)
+            drawn[level, name] = generate(params, 0, asked, 1.0)
+            if given is None:
+                by_labels = generate(params, 0, tones.test["label"], 1.0)
+                assert np.array_equal(by_labels, drawn[level, name]) == (level is None)  # the noise has another key
     assert drawn[None, "own"].shape == (8, 512)
     values = list(drawn.values())
     for i in range(4):
@@ -148,9 +153,9 @@ def test_a_chain_tells_each_stage_what_the_one_before_has_drawn(tones):
         params = model.init_params(built, jax.random.key(0))
         inner = model.make_sampler(config, built, dataset)
 
-        def generate(params, seed, labels, scale, dense_map=None):
-            told.append((seed, dense_map))
-            return inner(params, seed, labels, scale, dense_map=dense_map)
+        def generate(params, seed, given, scale):
+            told.append((seed, given))
+            return inner(params, seed, given, scale)
 
         return stages.Stage(config, Experiment(dataset, built, generate, params, 0, model.NO_EXTRAS))
 
@@ -160,6 +165,8 @@ def test_a_chain_tells_each_stage_what_the_one_before_has_drawn(tones):
     assert [x.shape for x in sounds] == [(3, 512), (3, 512)]
     assert len(seconds) == 2
     assert [seed for seed, _ in told] == [5, 6]
-    assert told[0][1] is None
+    np.testing.assert_array_equal(told[0][1], [0, 1, 1])
     heard = audio.pcm_to_float(audio.float_to_pcm(sounds[0]))
-    np.testing.assert_allclose(told[1][1][..., 0], audio.low_rate(heard, 4), atol=1e-5)
+    dense_map = told[1][1]["dense_map"].value
+    np.testing.assert_allclose(dense_map[..., 0], audio.low_rate(heard, 4), atol=1e-5)
+    np.testing.assert_array_equal(dense_map[..., 1], 0)

@@ -29,7 +29,7 @@ class Noise(Dataset):
 
     def __init__(self, config, rate):
         length = config.data.crop or round(SECONDS * rate)
-        self._form = forms.build_form(config, length)
+        self._form = forms.build_form(config, length, rate)
         self.name, self.num_classes, self.examples, self.levels, self.sample_rate = "noise", 74, 2, None, rate
         x = 0.1 * np.random.default_rng(0).normal(size=(2, length)).astype(np.float32)
         self.train = self.test = {"x": np.asarray(audio.float_to_pcm(x)), "label": np.array([0, 73], np.int32)}
@@ -41,11 +41,11 @@ class Noise(Dataset):
     def to_model(self, x):
         return self._form.to_model(audio.pcm_to_float(x))
 
-    def to_sound(self, x):
-        return self._form.to_sound(x)
+    def to_sound(self, x, given=None):
+        return self._form.to_sound(x, given)
 
-    def from_model(self, x):
-        return self._form.to_sound(x)
+    def from_model(self, x, given=None):
+        return self._form.to_sound(x, given)
 
 
 def gradient_is_finite(prepare, loss, params, batch):
