@@ -57,6 +57,7 @@ def gradient_is_finite(prepare, loss, params, batch):
     return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in found) and any(bool(jnp.any(leaf)) for leaf in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AUTOENCODERS)
 def test_autoencoders(name):
     made, rate = AUTOENCODERS[name]
@@ -88,6 +89,7 @@ def test_priors(name):
     assert out.shape == z.shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STAGES)
 def test_stages_of_a_cascade(name):
     made, rate = STAGES[name]
