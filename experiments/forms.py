@@ -64,6 +64,19 @@ def spectrogram(
     return Form(to_model, to_sound)
 
 
+def low_rate(length: int, factor: int = 4, scale: float = 1.0) -> Form:
+    """Samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``: the first of a cascade.
+
+    Back at the full rate nothing is left above half the low one.
+    """
+    if factor < 1 or length % factor:
+        raise ValueError(f"factor must divide the {length} samples, got {factor}")
+    return Form(
+        lambda sound: scale * audio.low_rate(sound, factor)[..., None],
+        lambda x, _: audio.high_rate(x[..., 0], factor) / scale,
+    )
+
+
 def magnitudes(mel: LogMel | None, iterations: int = 60) -> Form:
     """What the magnitudes have that the mel spectrogram does not tell, an image of ``(B, L / hop, fft_size / 2, 1)``.
 
@@ -94,7 +107,12 @@ def magnitudes(mel: LogMel | None, iterations: int = 60) -> Form:
     return Form(to_model, to_sound)
 
 
-FORMS: Mapping[str, Callable] = {"magnitudes": magnitudes, "spectrogram": spectrogram, "waveform": waveform}
+FORMS: Mapping[str, Callable] = {
+    "low_rate": low_rate,
+    "magnitudes": magnitudes,
+    "spectrogram": spectrogram,
+    "waveform": waveform,
+}
 
 
 def section() -> ConfigDict:
@@ -109,7 +127,7 @@ def build_form(config: Config, length: int, sample_rate: int) -> Form:
     """The form that the whole ``config`` names, the waveform by default, for sounds of this length."""
     if config.data.form.name is None:
         return waveform()
-    told = config.data.map.name == "mel_magnitudes"
+    told = "map" in config.data and config.data.map.name == "mel_magnitudes"
     mel = call(config, "data.map", "data.map.name=mel_magnitudes", log_mel, sample_rate=sample_rate) if told else None
     return resolve(config, "data.form", FORMS, length=length, mel=mel)
 
