@@ -57,6 +57,13 @@ def log_mel(
     return lambda batch: spectrogram.told(audio.pcm_to_float(jnp.asarray(batch["stored"])))
 
 
+def low_rate(sample_rate: int | None, factor: int = 4, scale: float = 1.0) -> Extract:
+    """Sounds to their samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``."""
+    if sample_rate is None:
+        raise ValueError("name must be that of a map of this data set, which has no sound, got low_rate")
+    return lambda batch: scale * audio.low_rate(audio.pcm_to_float(jnp.asarray(batch["stored"])), factor)[..., None]
+
+
 def piano_roll(lowest: int = 36, highest: int = 84) -> Extract:
     """Phrases to the keys that are down in each frame, ``velocity / 127`` of each: ``(B, T, pitches)``."""
     return lambda batch: jnp.asarray(batch["roll"], jnp.float32)[..., lowest : highest + 1] / 127.0
@@ -89,6 +96,7 @@ def tones(sample_rate: int | None, count: int = 3, lowest: int = 36, highest: in
 MAPS: Mapping[str, Callable] = {
     "average_pool": average_pool,
     "log_mel": log_mel,
+    "low_rate": low_rate,
     "none": lambda: None,
     "piano_roll": piano_roll,
     "tones": tones,
@@ -120,6 +128,11 @@ def check_dropout(config: Config) -> None:
     """Refuses rates that are no probabilities, and rates for conditions that the config does not have."""
     for field in ("label_dropout", "vector_dropout", "map_dropout", "joint_dropout"):
         require(0 <= config.loss[field] <= 1, f"loss.{field}", config.loss[field], "in [0, 1]")
+    most, level = config.loss.map_noise, config.sampling.map_noise
+    require(most is None or 0 < most <= 1, "loss.map_noise", most, "above 0 and at most 1, or None")
+    require(most is None or config.data.map.name != "none", "loss.map_noise", most, "None without config.data.map")
+    allowed = f"from 0 to config.loss.map_noise={most or 0:g}"
+    require(level is None or 0 <= level <= (most or 0), "sampling.map_noise", level, allowed)
 
 
 def sizes(found: Mapping[str, Extract], dataset: Dataset) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Dataset(Protocol):
       test: the test set, ``{"x": (N, ...), "label": (N,)}``, and for sounds what else is known of them.
       train: training examples to compare with, likewise.
       sample_rate: of sounds, in Hz; None for anything else.
+      latent: whether ``shape`` is that of a latent, and not of the pictures or sounds that samples become.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Dataset(Protocol):
     test: Batch
     train: Batch
     sample_rate: int | None = None
+    latent: bool = False
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of one step, a pure function of its arguments."""
@@ -51,6 +53,10 @@ class Dataset(Protocol):
         ``given`` is what the network was told, by its names for it: some forms of sounds need it.
         """
         ...
+
+    def real(self, part: Batch) -> np.ndarray:
+        """The stored examples of ``part`` as samples are."""
+        return np.asarray(self.from_model(self.to_model(part["x"])))
 
     def to_sound(self, x: Array, given: Conditions | None = None) -> Array:
         """What the network sees as sounds ``(B, L)`` at full scale 1."""
@@ -163,6 +169,9 @@ class Sounds(Dataset):
     def from_model(self, x, given=None):
         return audio.pcm_to_float(audio.float_to_pcm(self.to_sound(x, given)))
 
+    def real(self, part):
+        return np.asarray(audio.pcm_to_float(part["x"]))
+
 
 def kind_of(name: str) -> str:
     """What a data set of this name holds: points, notes, phrases or images."""
@@ -171,9 +180,16 @@ def kind_of(name: str) -> str:
 
 
 def load_dataset(config: Config) -> Dataset:
-    """The data set that ``config.data`` names."""
+    """The data set that ``config.data`` names, as latents where it names an autoencoder."""
     kind = kind_of(config.data.name)
-    return Ring() if kind == "points" else Images(config.data) if kind == "images" else Sounds(config)
+    found = Ring() if kind == "points" else Images(config.data) if kind == "images" else Sounds(config)
+    if not config.data.get("latents"):
+        return found
+    from experiments.latents import open_latents  # which is built on data sets
+
+    require(kind != "points", "data.latents", config.data.latents, "None for points")
+    require(config.data.crop is None, "data.crop", config.data.crop, "None: latents are of whole sounds")
+    return open_latents(config, found)
 
 
 def as_seen(dataset: Dataset, batch: Batch) -> dict[str, Any]:

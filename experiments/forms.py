@@ -63,6 +63,19 @@ def spectrogram(
     return Form(to_model, to_sound)
 
 
+def low_rate(length: int, factor: int = 4, scale: float = 1.0) -> Form:
+    """Samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``: the first of a cascade.
+
+    Back at the full rate nothing is left above half the low one.
+    """
+    if factor < 1 or length % factor:
+        raise ValueError(f"factor must divide the {length} samples, got {factor}")
+    return Form(
+        lambda sound: scale * audio.low_rate(sound, factor)[..., None],
+        lambda x, _: audio.high_rate(x[..., 0], factor) / scale,
+    )
+
+
 def equalised(mel: LogMel | None, scale: float = 16.0, raised: float = 0.1) -> Form:
     """The waveform with its loudness evened out over time and frequency, ``(B, L, 1)``, for networks told the mel.
 
@@ -93,7 +106,12 @@ def equalised(mel: LogMel | None, scale: float = 16.0, raised: float = 0.1) -> F
     return Form(to_model, to_sound)
 
 
-FORMS: Mapping[str, Callable] = {"equalised": equalised, "spectrogram": spectrogram, "waveform": waveform}
+FORMS: Mapping[str, Callable] = {
+    "equalised": equalised,
+    "low_rate": low_rate,
+    "spectrogram": spectrogram,
+    "waveform": waveform,
+}
 
 
 def section() -> ConfigDict:
@@ -108,7 +126,7 @@ def build_form(config: Config, length: int, sample_rate: int) -> Form:
     """The form that the whole ``config`` names, the waveform by default, for sounds of this length."""
     if config.data.form.name is None:
         return waveform()
-    told = config.data.map.name == "log_mel"
+    told = "map" in config.data and config.data.map.name == "log_mel"
     mel = call(config, "data.map", "data.map.name=log_mel", log_mel, sample_rate=sample_rate) if told else None
     return resolve(config, "data.form", FORMS, length=length, mel=mel)
 

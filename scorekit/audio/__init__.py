@@ -25,6 +25,7 @@ from scorekit.audio.pcm import (
     mu_law_expand,
     pcm_to_float,
 )
+from scorekit.audio.rates import high_rate, low_rate
 from scorekit.audio.stft import (
     frame,
     from_polar,
@@ -54,12 +55,14 @@ __all__ = [
     "from_polar",
     "griffin_lim",
     "hann",
+    "high_rate",
     "hz_to_mel",
     "instantaneous_frequency",
     "inverse_constant_q",
     "istft",
     "log_mel",
     "log_spectral_distance",
+    "low_rate",
     "magnitude",
     "magnitude_from_mel",
     "match_mel",
