@@ -71,10 +71,35 @@ def piano_roll(lowest: int = 36, highest: int = 84) -> Extract:
     return lambda batch: jnp.asarray(batch["roll"], jnp.float32)[..., lowest : highest + 1] / 127.0
 
 
+def partials(sample_rate: int | None, to_sound: Callable[[Array], Array], count: int = 4) -> Extract:
+    """Notes to sinusoids at the first partials of their pitch, ``(B, L, 2 count)``: what a tone generator would play.
+
+    Channels ``2 k`` and ``2 k + 1`` are ``sin`` and ``cos(2 pi (k + 1) f n / sample_rate)``, ``f = 440 2^((pitch - 69) /
+    12)`` Hz, or zero where the partial is not below half the sample rate. A pitch told so is exact, and what is left to
+    the network is how loud each partial is, and when.
+    """
+    if sample_rate is None:
+        raise ValueError("name must be that of a map of this data set, which has no sound, got partials")
+
+    def sinusoids(batch):
+        length = jax.eval_shape(to_sound, batch["x"]).shape[-1]
+        pitch = jnp.asarray(batch["pitch"], jnp.float32)
+        turns = 440.0 / sample_rate * 2.0 ** ((pitch - 69.0) / 12.0)  # of the fundamental in a sample
+        phase = 2.0 * jnp.pi * (turns[:, None] * jnp.arange(length) % 1.0)
+        order = 1 + jnp.arange(count)
+        heard = (order * turns[:, None] < 0.5)[:, None]
+        angle = phase[..., None] * order
+        both = jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=-1) * heard[..., None]
+        return both.reshape(*phase.shape, 2 * count)
+
+    return sinusoids
+
+
 MAPS: Mapping[str, Callable] = {
     "average_pool": average_pool,
     "log_mel": log_mel,
     "none": lambda: None,
+    "partials": partials,
     "piano_roll": piano_roll,
 }
 VECTORS: Mapping[str, Callable] = {"moments": moments, "none": lambda: None, "pitch_velocity": pitch_velocity}
