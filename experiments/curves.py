@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from experiments.plots import _COLOURS, PathLike, _axes, _cycle, _log_if_wide, _save
+from experiments.plots import _COLOURS, PathLike, _axes, _cycle, _log_if_wide, save
 
 _STYLES = ("-", "--", ":", "-.")
 
@@ -65,7 +65,7 @@ def panels(
     figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=8, loc="outside right upper")
     if title:
         figure.suptitle(title, fontsize=12)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def histograms(
@@ -117,7 +117,7 @@ def histograms(
         axes.legend(frameon=False, fontsize=8)
     if title:
         figure.suptitle(title, fontsize=12)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def curve(
@@ -153,4 +153,4 @@ def curve(
         axes.set_xscale("log", base=2)
         axes.set_xticks(np.asarray(x, float), [f"{v:g}" for v in np.asarray(x, float)])
     axes.legend(frameon=False)
-    return _save(figure, path)
+    return save(figure, path)

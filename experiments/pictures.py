@@ -21,7 +21,7 @@ from scorekit.typing import PyTree
 def sample_picture(
     path: Path, config: ConfigFields, dataset: Dataset, generate: Generate, params: PyTree, title: str
 ) -> Path:
-    """Samples at the config's guidance scale: ten of each class, sounds like the first held-out ones as spectrograms, or
+    """Samples at the guidance scale: ten of each class, sounds like the first held-out ones as spectrograms, or
     a cloud of points beside the true one."""
     scale = config.sampling.guidance_scale
     if isinstance(dataset, Ring):

@@ -173,7 +173,7 @@ def loss_by_noise_level(
         axes.patch.set_visible(False)
     if "" not in curves:
         axes.legend(frameon=False)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def accuracy_by_noise_level(
@@ -202,7 +202,7 @@ def accuracy_by_noise_level(
     axes.axhline(chance, color="#666666", linestyle="--", linewidth=1, label=f"guessing, {chance:.2g}")
     axes.set_ylim(0, 1.03)
     axes.legend(frameon=False)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def training_curve(
@@ -244,7 +244,7 @@ def training_curve(
         axes.plot(*map(np.asarray, held_out), "o-", color=_COLOURS[1], markersize=4, label="held out")
     _log_if_wide(axes, values)
     axes.legend(frameon=False)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def points_2d(path: PathLike, points: Mapping[str, ArrayLike], *, title: str | None = None) -> Path:
@@ -273,7 +273,7 @@ def points_2d(path: PathLike, points: Mapping[str, ArrayLike], *, title: str | N
     panels[0].set_ylabel("$x_2$")
     if title:
         figure.suptitle(title, fontsize=12)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 # ---- images as one picture ---------------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ def _picture(
         axes.set_xlabel(axis_label, fontsize=9)
     if title:
         axes.set_title(title, fontsize=11, pad=10)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 # ---- curves ------------------------------------------------------------------------------------------------------
@@ -362,7 +362,8 @@ def _log_if_wide(axes: Axes, *values: ArrayLike) -> None:
         axes.set_yscale("log")
 
 
-def _save(figure: Figure, path: PathLike) -> Path:
+def save(figure: Figure, path: PathLike) -> Path:
+    """Writes a figure as PNG, on white, cut to what is drawn."""
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.12, facecolor="white")
     return write_atomic(path, png.getvalue())

@@ -50,6 +50,21 @@ class Figure(NamedTuple):
     caption: str = ""
 
 
+class Sound(NamedTuple):
+    """A WAV file to play and a PNG file of it."""
+
+    wav: str | os.PathLike[str]
+    picture: str | os.PathLike[str]
+
+
+class Sounds(NamedTuple):
+    """Players: a row for each sound under its label, a column for each version of it (:mod:`experiments.players`)."""
+
+    header: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Sound]]]
+    caption: str = ""
+
+
 class Config(NamedTuple):
     """Preformatted text, folded away under ``label``."""
 
@@ -57,7 +72,7 @@ class Config(NamedTuple):
     label: str = "Configuration"
 
 
-Section = Heading | Text | Table | Figure | Config
+Section = Heading | Text | Table | Figure | Sounds | Config
 
 
 def write_report(
@@ -72,8 +87,8 @@ def write_report(
       sections: in reading order. Text is escaped.
 
     Raises:
-      ValueError: a table row with another number of cells than its header.
-      FileNotFoundError: a figure that is not there.
+      ValueError: a row with another number of cells than its header.
+      FileNotFoundError: a figure or sound that is not there.
     """
     facts = "".join(f"<div><dt>{_escape(k)}</dt><dd>{_escape(show(v))}</dd></div>" for k, v in summary.items())
     body = "\n".join(_render(section) for section in sections)
@@ -131,13 +146,38 @@ def _render(section: Section) -> str:
         case Table(header, rows, caption):
             return _table(header, rows, caption)
         case Figure(path, caption):
-            png = base64.b64encode(Path(path).read_bytes()).decode()
-            alt = _escape(caption)
-            shown = f"<figcaption>{alt}</figcaption>" if caption else ""
-            return f'<figure><img alt="{alt}" src="data:image/png;base64,{png}">{shown}</figure>'
+            shown = f"<figcaption>{_escape(caption)}</figcaption>" if caption else ""
+            return f"<figure>{_image(path, caption)}{shown}</figure>"
+        case Sounds(header, rows, caption):
+            return _sounds(header, rows, caption)
         case Config(text, label):
             return f"<details><summary>{_escape(label)}</summary><pre>{_escape(text)}</pre></details>"
-    raise ValueError(f"section must be a Heading, Text, Table, Figure or Config, got {section!r}")
+    raise ValueError(f"section must be a Heading, Text, Table, Figure, Sounds or Config, got {section!r}")
+
+
+def _image(path: str | os.PathLike[str], alt: str) -> str:
+    return f'<img alt="{_escape(alt)}" src="data:image/png;base64,{_base64(path)}">'
+
+
+def _sounds(header: Sequence[str], rows: Sequence[tuple[str, Sequence[Sound]]], caption: str) -> str:
+    lines = []
+    for label, sounds in rows:
+        if len(sounds) != len(header):
+            raise ValueError(f"{label} must have {len(header)} sounds as the header has, got {len(sounds)}")
+        cells = "".join(
+            f'<td><audio controls preload="none" src="data:audio/wav;base64,{_base64(sound.wav)}"></audio>'
+            f"{_image(sound.picture, f'{label}, {name}')}</td>"
+            for name, sound in zip(header, sounds, strict=True)
+        )
+        lines.append(f"<tr><th>{_escape(label)}</th>{cells}</tr>")
+    head = "".join(f"<th>{_escape(name)}</th>" for name in ("", *header))
+    title = f"<caption>{_escape(caption)}</caption>" if caption else ""
+    inside = f"{title}<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
+    return f'<div class="wide"><table class="sounds">{inside}</table></div>'
+
+
+def _base64(path: str | os.PathLike[str]) -> str:
+    return base64.b64encode(Path(path).read_bytes()).decode()
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) -> str:
@@ -195,6 +235,9 @@ table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular
 caption { caption-side: bottom; text-align: left; color: var(--quiet); font-size: .9rem; padding-top: .4rem; }
 th, td { text-align: left; padding: .35rem .75rem; border-bottom: 1px solid var(--line); }
 .number { text-align: right; }
+.sounds audio { display: block; width: 15rem; height: 2rem; margin-bottom: .4rem; }
+.sounds img { width: 15rem; }
+.sounds td { vertical-align: top; }
 figure { margin: 1rem 0 1.5rem; }
 img { max-width: 100%; height: auto; background: white; border-radius: .5rem; border: 1px solid var(--line); }
 figcaption { color: var(--quiet); font-size: .9rem; max-width: 45rem; }

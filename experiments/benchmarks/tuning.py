@@ -42,6 +42,7 @@ SOLVERS: Mapping[str, Solver] = {
     "DPM++2M": DPMSolverPP2M(),
     "AB2": AdamsBashforth(order=2),
     "AB3": AdamsBashforth(order=3),
+    "AB4": AdamsBashforth(order=4),
     "EAB3": ExponentialAdamsBashforth(order=3),
     "UniPC2": UniPC(predictor=2),
     "UniPC2 flow": UniPC(predictor=2, coordinate="flow"),

@@ -50,6 +50,33 @@ def test_cost_agrees_with_the_samplers_by_hand_and_draws(program, tmp_path):
 
 
 @pytest.mark.slow
+def test_likelihood_finds_the_density_and_draws(program, tmp_path):
+    out = program(
+        "likelihood", points="20", block="10", turns="1", tolerances="1e-3,1e-5", out=str(tmp_path / "likelihood.png")
+    )
+    rows = re.findall(r"^(\S.*?) +(1e-0\d) +\d+ +([\d.e-]+) +(-?[\d.e-]+) +\S", out, re.MULTILINE)
+    solvers = {"scorekit", "scorekit, blocks", "diffrax", "diffrax, blocks"}
+    assert {solver for solver, *_ in rows} == solvers
+    assert len(rows) == 2 * 2 * len(solvers)
+    for solver, tolerance, error, bias in rows:
+        assert float(error) < {"1e-03": 0.5, "1e-05": 0.01}[tolerance], (solver, tolerance)
+        assert abs(float(bias)) <= 1.1 * float(error)
+    assert out.splitlines()[-1] == f"saved {tmp_path / 'likelihood.png'}"
+    assert (tmp_path / "likelihood.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_tuning_gains_on_draws_that_it_has_not_seen(program, tmp_path):
+    out = program(
+        "tuning", problems="ring", solvers="AB2", nfe="6", draws="1024", steps="40", starts="1",
+        out=str(tmp_path / "tuning.png"),
+    )  # fmt: skip
+    untuned, grid, numbers = map(float, re.search(r"^AB2 +(\S+) +(\S+) +(\S+)", out, re.MULTILINE).groups())
+    assert numbers < grid < untuned
+    assert (tmp_path / "tuning.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
 def test_guidance_compares_the_rules_and_recompiles_nothing(program, tmp_path):
     out = program("guidance", fast="1", workdir=str(tmp_path))
     rows = re.findall(r"^(\S.*?) +(\d+)((?: +-?[\d.]+){7})$", out, re.MULTILINE)

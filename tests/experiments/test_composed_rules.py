@@ -284,7 +284,7 @@ def test_conditions_of_an_example_against_numpy():
     assert conditions.sizes({}, dataset) == {"map_shape": None, "vector_size": None}
     with pytest.raises(ConfigError, match=r"config.data.map: .*multiples of factor = 3, got \(8, 8\)"):
         conditions.sizes({"dense_map": conditions.average_pool(3)}, dataset)
-    with pytest.raises(ConfigError, match="config.data.vector: sklearn_digits has no field 'pitch'"):
+    with pytest.raises(ConfigError, match=r"config.data\.vector: sklearn_digits has no field 'pitch'"):
         conditions.sizes({"vector": conditions.pitch_velocity()}, dataset)
     with pytest.raises(ConfigError, match="which has no sound, got log_mel"):
         conditions.build_conditions(config_of("data.map.name=log_mel"), dataset)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from scorekit import denoisers, densities, schedules, solvers
+from scorekit.solvers.loop import walk
 
 SCHEDULE = schedules.cosine()
 DATA = densities.gaussian(jnp.array([1.0, -0.5]), std=0.5)
@@ -37,6 +38,15 @@ def test_trajectory_holds_the_state_after_every_step():
         x0, eps = DENOISER(x, t)
         x = SCHEDULE.alpha(s) * x0 + SCHEDULE.sigma(s) * eps
         np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_walk_may_be_unrolled():
+    draw = jax.jit(
+        lambda x, ts, unroll: walk(None, DENOISER, SCHEDULE, solvers.UniPC(), x, ts, unroll=unroll), static_argnums=2
+    )
+    for unroll in (False, True):
+        assert ("while" in draw.lower(X, TS, unroll).as_text()) != unroll
+    np.testing.assert_allclose(draw(X, TS, True), draw(X, TS, False), rtol=1e-6)
 
 
 def test_without_trajectory_nothing_is_stacked():
