@@ -14,7 +14,7 @@ from scorekit.guidance import operators
 from scorekit.typing import Array
 
 Extract = Callable[[Mapping[str, Any]], Array]
-"""From a batch whose ``x`` is in the form that the network sees, its other fields as they are stored."""
+"""From a batch whose ``x`` is in the form that the network sees, ``stored`` and its other fields as they are stored."""
 
 
 def average_pool(factor: int = 2) -> Extract:
@@ -71,36 +71,81 @@ def piano_roll(lowest: int = 36, highest: int = 84) -> Extract:
     return lambda batch: jnp.asarray(batch["roll"], jnp.float32)[..., lowest : highest + 1] / 127.0
 
 
-def partials(sample_rate: int | None, to_sound: Callable[[Array], Array], count: int = 4) -> Extract:
-    """Notes to sinusoids at the first partials of their pitch, ``(B, L, 2 count)``: what a tone generator would play.
+def partials(sample_rate: int | None, count: int = 4) -> Extract:
+    """Notes to sinusoids at the first partials of their pitch, ``(B, L, 2 count)``, for networks of waveforms.
 
-    Channels ``2 k`` and ``2 k + 1`` are ``sin`` and ``cos(2 pi (k + 1) f n / sample_rate)``, ``f = 440 2^((pitch - 69) /
-    12)`` Hz, or zero where the partial is not below half the sample rate. A pitch told so is exact, and what is left to
-    the network is how loud each partial is, and when.
+    Channels ``2 k`` and ``2 k + 1`` are ``sin`` and ``cos(2 pi (k + 1) f n / sample_rate)`` of the fundamental ``f``,
+    or zero where the partial is not below half the sample rate. A pitch told so is exact, and what is left to the
+    network is how loud each partial is, and when.
     """
     if sample_rate is None:
         raise ValueError("name must be that of a map of this data set, which has no sound, got partials")
 
     def sinusoids(batch):
-        length = jax.eval_shape(to_sound, batch["x"]).shape[-1]
-        pitch = jnp.asarray(batch["pitch"], jnp.float32)
-        turns = 440.0 / sample_rate * 2.0 ** ((pitch - 69.0) / 12.0)  # of the fundamental in a sample
-        phase = 2.0 * jnp.pi * (turns[:, None] * jnp.arange(length) % 1.0)
-        order = 1 + jnp.arange(count)
-        heard = (order * turns[:, None] < 0.5)[:, None]
-        angle = phase[..., None] * order
-        both = jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=-1) * heard[..., None]
-        return both.reshape(*phase.shape, 2 * count)
+        n = jnp.arange(jnp.shape(batch["stored"])[1])
+        turns = _turns(batch["pitch"], sample_rate)[:, None]
+        angle = 2.0 * jnp.pi * (turns * n % 1.0)[..., None] * jnp.arange(1, count + 1)
+        heard = (jnp.arange(1, count + 1) * turns < 0.5)[:, None, :, None]
+        both = jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=-1) * heard
+        return both.reshape(*angle.shape[:2], 2 * count)
 
     return sinusoids
 
 
+def comb(sample_rate: int | None) -> Extract:
+    """Notes to where the partials of their pitch lie, ``(B, 1, bins, 2)``, for networks of spectrograms.
+
+    Of each bin, for the partial nearest to it: ``exp(-d^2 / 2)`` at ``d`` bins from it, and its instantaneous frequency
+    as the form ``spectrogram`` has it, half turns from frame to frame in [-1, 1).
+    """
+    if sample_rate is None:
+        raise ValueError("name must be that of a map of this data set, which has no sound, got comb")
+
+    def teeth(batch):
+        frames, bins = batch["x"].shape[1:3]
+        turns = _turns(batch["pitch"], sample_rate)[:, None]
+        places = jnp.arange(bins) / (2.0 * bins)  # turns in a sample
+        nearest = turns * jnp.maximum(jnp.round(places / turns), 1.0)
+        close = jnp.exp(-0.5 * (2.0 * bins * (places - nearest)) ** 2)
+        half_turns = 2.0 * nearest * (jnp.shape(batch["stored"])[1] // frames)
+        return jnp.stack([close, (half_turns + 1.0) % 2.0 - 1.0], axis=-1)[:, None]
+
+    return teeth
+
+
+def pulses(sample_rate: int | None, to_model: Callable[[Array], Array]) -> Extract:
+    """Notes to a train of pulses at their pitch, in the form that the network sees.
+
+    ``1 / 32 sum_k cos(2 pi k f n / sample_rate)`` over all partials below half the sample rate: a sound of this pitch
+    and of no timbre.
+    """
+    if sample_rate is None:
+        raise ValueError("name must be that of a map of this data set, which has no sound, got pulses")
+
+    def train(batch):
+        turns = _turns(batch["pitch"], sample_rate)[:, None]
+        half = jnp.pi * (turns * jnp.arange(jnp.shape(batch["stored"])[1]) % 1.0)
+        count = jnp.ceil(0.5 / turns) - 1.0
+        low = jnp.where(jnp.sin(half) < 1e-4, 1.0, jnp.sin(half))  # the limit there is the number of partials
+        sums = jnp.where(jnp.sin(half) < 1e-4, count, 0.5 * (jnp.sin((2.0 * count + 1.0) * half) / low - 1.0))
+        return to_model(audio.float_to_pcm(sums / 32.0))
+
+    return train
+
+
+def _turns(pitch, sample_rate: int) -> Array:
+    """The frequency of MIDI pitches in turns to a sample."""
+    return 440.0 / sample_rate * 2.0 ** ((jnp.asarray(pitch, jnp.float32) - 69.0) / 12.0)
+
+
 MAPS: Mapping[str, Callable] = {
     "average_pool": average_pool,
+    "comb": comb,
     "log_mel": log_mel,
     "none": lambda: None,
     "partials": partials,
     "piano_roll": piano_roll,
+    "pulses": pulses,
 }
 VECTORS: Mapping[str, Callable] = {"moments": moments, "none": lambda: None, "pitch_velocity": pitch_velocity}
 
@@ -111,7 +156,7 @@ SECTIONS = {"vector": "vector", "dense_map": "map"}
 
 def build_conditions(config: Config, dataset: Dataset) -> dict[str, Extract]:
     """What the network is told beside the class, by the network's name for it."""
-    offered = {"sample_rate": dataset.sample_rate, "to_sound": dataset.to_sound}
+    offered = {"sample_rate": dataset.sample_rate, "to_model": dataset.to_model, "to_sound": dataset.to_sound}
     found = {
         "vector": resolve(config, "data.vector", VECTORS),
         "dense_map": resolve(config, "data.map", MAPS, **offered),

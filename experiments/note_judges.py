@@ -121,7 +121,7 @@ def family_features(x: np.ndarray, sample_rate: float) -> np.ndarray:
     Of :func:`scorekit.audio.log_mel_frames` of each sound brought to a peak of 1, down to -60 dB: the mean and the
     standard deviation over time, the mean of the first 64 ms, and the mean absolute change from frame to frame.
     """
-    run = jax.jit(_family_features, static_argnums=1)
+    run = jax.jit(lambda a, r: _family_features(a, r), static_argnums=1)
     x = np.asarray(x, np.float32)
     parts = [np.asarray(run(jnp.asarray(x[i : i + 500]), sample_rate)) for i in range(0, len(x), 500)]
     return np.concatenate(parts)

@@ -26,7 +26,7 @@ def get_config() -> Config:
     """Of sounds, the samples of one example: a random piece of a longer sound. None is the whole."""
     data.form = forms.section()
     """Of sounds, how the network sees them: as the waveform (the default), or as a spectrogram."""
-    data.map = section(conditions.MAPS, "none", offered=("sample_rate", "to_sound"))
+    data.map = section(conditions.MAPS, "none", offered=("sample_rate", "to_model", "to_sound"))
     """A dense map that the network is told beside the class, computed from the example."""
     data.vector = section(conditions.VECTORS, "none")
     """Likewise a vector."""

@@ -23,8 +23,8 @@ FLOOR_DB = -80.0
 def log_mel_frames(x: ArrayLike, sample_rate: float, *, floor_db: float = FLOOR_DB) -> Array:
     """The amplitude in 48 bands of Slaney's mel scale, from 40 Hz to half the sample rate, in nepers.
 
-    ``log max(sum_k w_bk |X[m, k]|, floor)`` with triangles ``w`` of height 1 and magnitudes of which a sine that reaches
-    +-1 has 1 in its bin; windows of 64 ms, hops of 16 ms.
+    ``log max(sum_k w_bk |X[m, k]|, floor)`` with triangles ``w`` of height 1 and magnitudes of which a sine that
+    reaches +-1 has 1 in its bin; windows of 64 ms, hops of 16 ms.
 
     Args:
       x: signals ``(..., length)``, full scale [-1, 1].
