@@ -10,7 +10,7 @@ from experiments import rules
 from experiments.conditions import check_dropout
 from experiments.config import Config, ConfigError, choice, require, resolve
 from scorekit import predictions, schedules, solvers, times, training, weightings
-from scorekit.networks import MLP, Classifier, UNet, WaveNet
+from scorekit.networks import MLP, Autoencoder, Classifier, UNet, WaveNet
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.typing import Array, Schedule, Solver, Weighting
@@ -178,6 +178,33 @@ def _classifier(
 CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _classifier}
 
 
+def _autoencoder(
+    data_channels: int,
+    latent_channels: int = 4,
+    channels: int = 32,
+    multipliers: tuple = (1, 2),
+    blocks: int = 1,
+    patch: int = 1,
+    factors: tuple = (),
+    codes: int | None = None,
+    dtype: str = "float32",
+) -> Autoencoder:
+    return Autoencoder(
+        data_channels=data_channels,
+        latent_channels=latent_channels,
+        channels=channels,
+        multipliers=multipliers,
+        blocks=blocks,
+        patch=patch,
+        factors=factors,
+        codes=codes,
+        dtype=jnp.dtype(dtype),
+    )
+
+
+AUTOENCODERS: Mapping[str, Callable] = {"convolutional": _autoencoder}
+
+
 def _unipc(predictor: int = 2, coordinate: str = "flow") -> solvers.UniPC:
     return solvers.UniPC(predictor=predictor, coordinate=coordinate)  # type: ignore[arg-type]
 
@@ -267,6 +294,11 @@ def build_network(
 def build_classifier(config: Config, num_classes: int) -> Classifier:
     """The Flax module of a classifier's config."""
     return _build_module(config, "classifier", CLASSIFIERS, num_classes=num_classes)
+
+
+def build_autoencoder(config: Config, data_channels: int) -> Autoencoder:
+    """The Flax module of an autoencoder's config, for data of so many channels."""
+    return _build_module(config, "autoencoder", AUTOENCODERS, data_channels=data_channels)
 
 
 def _build_module(config, section, table, **offered):

@@ -6,7 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from experiments import mels
 from experiments.config import Config, ConfigError, require, resolve
 from experiments.datasets import Dataset, as_seen
 from scorekit import audio
@@ -48,22 +50,18 @@ def pitch_velocity(lowest: int = 36, highest: int = 84) -> Extract:
 
 
 def log_mel(
-    sample_rate: int | None,
-    to_sound: Callable[[Array], Array],
-    num_mels: int = 40,
-    fft_size: int = 256,
-    hop: int = 64,
-    f_min: float = 40.0,
+    sample_rate: int | None, num_mels: int = 40, fft_size: int = 256, hop: int = 64, f_min: float = 40.0
 ) -> Extract:
-    """Sounds to their log-mel spectrogram in nepers, ``(B, 1 + ceil(L / hop), num_mels)``, brought to unit order.
+    """Sounds to their log-mel spectrogram, brought to unit order; see :mod:`experiments.mels`."""
+    spectrogram = mels.log_mel(sample_rate, num_mels, fft_size, hop, f_min)
+    return lambda batch: spectrogram.told(audio.pcm_to_float(jnp.asarray(batch["stored"])))
 
-    Windows of ``fft_size`` samples, Slaney's filters up to half the sample rate, of the sound at full scale 1;
-    ``(log max(mel, 1e-5) + 6) / 3`` is what the network is told.
-    """
+
+def low_rate(sample_rate: int | None, factor: int = 4, scale: float = 1.0) -> Extract:
+    """Sounds to their samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``."""
     if sample_rate is None:
-        raise ValueError("name must be that of a map of this data set, which has no sound, got log_mel")
-    bank, window = audio.mel_filter_bank(sample_rate, fft_size, num_mels=num_mels, f_min=f_min), audio.hann(fft_size)
-    return lambda batch: (audio.log_mel(to_sound(batch["x"]), bank, window, hop) + 6.0) / 3.0
+        raise ValueError("name must be that of a map of this data set, which has no sound, got low_rate")
+    return lambda batch: scale * audio.low_rate(audio.pcm_to_float(jnp.asarray(batch["stored"])), factor)[..., None]
 
 
 def piano_roll(lowest: int = 36, highest: int = 84) -> Extract:
@@ -71,81 +69,59 @@ def piano_roll(lowest: int = 36, highest: int = 84) -> Extract:
     return lambda batch: jnp.asarray(batch["roll"], jnp.float32)[..., lowest : highest + 1] / 127.0
 
 
-def partials(sample_rate: int | None, count: int = 4) -> Extract:
-    """Notes to sinusoids at the first partials of their pitch, ``(B, L, 2 count)``, for networks of waveforms.
-
-    Channels ``2 k`` and ``2 k + 1`` are ``sin`` and ``cos(2 pi (k + 1) f n / sample_rate)`` of the fundamental ``f``,
-    or zero where the partial is not below half the sample rate. A pitch told so is exact, and what is left to the
-    network is how loud each partial is, and when.
-    """
-    if sample_rate is None:
-        raise ValueError("name must be that of a map of this data set, which has no sound, got partials")
-
-    def sinusoids(batch):
-        n = jnp.arange(jnp.shape(batch["stored"])[1])
-        turns = _turns(batch["pitch"], sample_rate)[:, None]
-        angle = 2.0 * jnp.pi * (turns * n % 1.0)[..., None] * jnp.arange(1, count + 1)
-        heard = (jnp.arange(1, count + 1) * turns < 0.5)[:, None, :, None]
-        both = jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=-1) * heard
-        return both.reshape(*angle.shape[:2], 2 * count)
-
-    return sinusoids
-
-
-def comb(sample_rate: int | None) -> Extract:
-    """Notes to where the partials of their pitch lie, ``(B, 1, bins, 2)``, for networks of spectrograms.
-
-    Of each bin, for the partial nearest to it: ``exp(-d^2 / 2)`` at ``d`` bins from it, and its instantaneous frequency
-    as the form ``spectrogram`` has it, half turns from frame to frame in [-1, 1).
-    """
-    if sample_rate is None:
-        raise ValueError("name must be that of a map of this data set, which has no sound, got comb")
-
-    def teeth(batch):
-        frames, bins = batch["x"].shape[1:3]
-        turns = _turns(batch["pitch"], sample_rate)[:, None]
-        places = jnp.arange(bins) / (2.0 * bins)  # turns in a sample
-        nearest = turns * jnp.maximum(jnp.round(places / turns), 1.0)
-        close = jnp.exp(-0.5 * (2.0 * bins * (places - nearest)) ** 2)
-        half_turns = 2.0 * nearest * (jnp.shape(batch["stored"])[1] // frames)
-        return jnp.stack([close, (half_turns + 1.0) % 2.0 - 1.0], axis=-1)[:, None]
-
-    return teeth
-
-
 def pulses(sample_rate: int | None, to_model: Callable[[Array], Array]) -> Extract:
     """Notes to a train of pulses at their pitch, in the form that the network sees.
 
-    ``1 / 32 sum_k cos(2 pi k f n / sample_rate)`` over all partials below half the sample rate: a sound of this pitch
-    and of no timbre.
+    ``1 / 32 sum_k cos(2 pi k f n / sample_rate)`` over all partials of ``f = 440 2^((pitch - 69) / 12)`` Hz below half
+    the sample rate: a sound of this pitch and of no timbre.
     """
     if sample_rate is None:
         raise ValueError("name must be that of a map of this data set, which has no sound, got pulses")
 
     def train(batch):
-        turns = _turns(batch["pitch"], sample_rate)[:, None]
+        pitch = jnp.asarray(batch["pitch"], jnp.float32)[:, None]
+        turns = 440.0 / sample_rate * 2.0 ** ((pitch - 69.0) / 12.0)  # in a sample
         half = jnp.pi * (turns * jnp.arange(jnp.shape(batch["stored"])[1]) % 1.0)
         count = jnp.ceil(0.5 / turns) - 1.0
-        low = jnp.where(jnp.sin(half) < 1e-4, 1.0, jnp.sin(half))  # the limit there is the number of partials
-        sums = jnp.where(jnp.sin(half) < 1e-4, count, 0.5 * (jnp.sin((2.0 * count + 1.0) * half) / low - 1.0))
-        return to_model(audio.float_to_pcm(sums / 32.0))
+        peak = jnp.sin(half) < 1e-4
+        sums = 0.5 * (jnp.sin((2.0 * count + 1.0) * half) / jnp.where(peak, 1.0, jnp.sin(half)) - 1.0)
+        return to_model(audio.float_to_pcm(jnp.where(peak, count, sums) / 32.0))
 
     return train
 
 
-def _turns(pitch, sample_rate: int) -> Array:
-    """The frequency of MIDI pitches in turns to a sample."""
-    return 440.0 / sample_rate * 2.0 ** ((jnp.asarray(pitch, jnp.float32) - 69.0) / 12.0)
+def tones(sample_rate: int | None, count: int = 3, lowest: int = 36, highest: int = 84) -> Extract:
+    """Phrases as a tone generator plays their roll: the first partials of every key that is down, ``(B, L, 2 count)``.
+
+    Channels ``2 k`` and ``2 k + 1`` are the sums of ``velocity / 127 sin`` and ``cos(2 pi (k + 1) f n / sample_rate)``
+    over the keys from ``lowest`` to ``highest``, ``f = 440 2^((pitch - 69) / 12)`` Hz, without partials above half the
+    sample rate. What is left to the network is how an instrument sounds. ``L`` is a multiple of the frames' number - 1.
+    """
+    if sample_rate is None:
+        raise ValueError("name must be that of a map of this data set, which has no sound, got tones")
+    pitch = np.arange(lowest, highest + 1)
+    turns = np.arange(1, count + 1)[:, None] * 440.0 / sample_rate * 2.0 ** ((pitch - 69.0) / 12.0)
+
+    def played(batch):
+        roll = jnp.asarray(batch["roll"], jnp.float32)[:, :-1, lowest : highest + 1] / 127.0
+        hop = np.shape(batch["stored"])[1] // roll.shape[1]
+        angle = 2 * np.pi * (turns * np.arange(hop * roll.shape[1])[:, None, None] % 1.0)
+        sines = np.stack([np.sin(angle), np.cos(angle)], axis=2) * (turns < 0.5)[:, None]
+        sines = jnp.asarray(sines.reshape(roll.shape[1], hop, 2 * count, len(pitch)), jnp.float32)
+        sums = jnp.einsum("btp,thcp->bthc", roll, sines)
+        return sums.reshape(len(roll), -1, 2 * count)
+
+    return played
 
 
 MAPS: Mapping[str, Callable] = {
     "average_pool": average_pool,
-    "comb": comb,
     "log_mel": log_mel,
+    "low_rate": low_rate,
     "none": lambda: None,
-    "partials": partials,
     "piano_roll": piano_roll,
     "pulses": pulses,
+    "tones": tones,
 }
 VECTORS: Mapping[str, Callable] = {"moments": moments, "none": lambda: None, "pitch_velocity": pitch_velocity}
 
@@ -156,7 +132,7 @@ SECTIONS = {"vector": "vector", "dense_map": "map"}
 
 def build_conditions(config: Config, dataset: Dataset) -> dict[str, Extract]:
     """What the network is told beside the class, by the network's name for it."""
-    offered = {"sample_rate": dataset.sample_rate, "to_model": dataset.to_model, "to_sound": dataset.to_sound}
+    offered = {"sample_rate": dataset.sample_rate, "to_model": dataset.to_model}
     found = {
         "vector": resolve(config, "data.vector", VECTORS),
         "dense_map": resolve(config, "data.map", MAPS, **offered),
@@ -175,6 +151,11 @@ def check_dropout(config: Config) -> None:
     """Refuses rates that are no probabilities, and rates for conditions that the config does not have."""
     for field in ("label_dropout", "vector_dropout", "map_dropout", "joint_dropout"):
         require(0 <= config.loss[field] <= 1, f"loss.{field}", config.loss[field], "in [0, 1]")
+    most, level = config.loss.map_noise, config.sampling.map_noise
+    require(most is None or 0 < most <= 1, "loss.map_noise", most, "above 0 and at most 1, or None")
+    require(most is None or config.data.map.name != "none", "loss.map_noise", most, "None without config.data.map")
+    allowed = f"from 0 to config.loss.map_noise={most or 0:g}"
+    require(level is None or 0 <= level <= (most or 0), "sampling.map_noise", level, allowed)
 
 
 def sizes(found: Mapping[str, Extract], dataset: Dataset) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """The judges of notes, from outside the toolkit: Praat hears the pitch, a support vector machine the family.
 
 Neither sees the model. The pitch is that of Praat's autocorrelation (Boersma 1993) through praat-parselmouth; the
-family is told by an SVC of log-mel statistics of real training notes, which does not know the pitch. What they say of
-real held-out notes is what they have to be read beside.
+family is told by an SVC of log-mel statistics of real training notes, which does not know the pitch. It learns every
+note with and without white noise, so that hiss alone does not change the family: how clean a sound is, is what Fréchet
+distances tell. What the judges say of real held-out notes is what they have to be read beside.
 """
 
+import functools
 import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -29,7 +31,9 @@ CLEAR = 0.9
 """An instrument is of clear pitch when Praat agrees with the label of this share of its real training notes."""
 FAMILY_FLOOR_DB = -60.0
 """What is quieter than this below the peak of a note is not looked at by the judge of families."""
-FIT_LIMIT = 6000
+HISS_DB = (-70.0, -25.0)
+"""Of the white noise that it also learns the notes with: its standard deviation against the peak of the note."""
+FIT_LIMIT = 5000
 """The most notes that a judge is fitted to."""
 ATTACK = 4
 """Frames (of 16 ms) of the beginning of a note, which the judge of families is told apart."""
@@ -121,12 +125,12 @@ def family_features(x: np.ndarray, sample_rate: float) -> np.ndarray:
     Of :func:`scorekit.audio.log_mel_frames` of each sound brought to a peak of 1, down to -60 dB: the mean and the
     standard deviation over time, the mean of the first 64 ms, and the mean absolute change from frame to frame.
     """
-    run = jax.jit(lambda a, r: _family_features(a, r), static_argnums=1)
     x = np.asarray(x, np.float32)
-    parts = [np.asarray(run(jnp.asarray(x[i : i + 500]), sample_rate)) for i in range(0, len(x), 500)]
-    return np.concatenate(parts)
+    parts = [_family_features(jnp.asarray(x[i : i + 500]), sample_rate) for i in range(0, len(x), 500)]
+    return np.concatenate([np.asarray(part) for part in parts])
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def _family_features(x, sample_rate: float):
     peak = jnp.max(jnp.abs(x), axis=-1, keepdims=True)
     frames = audio.log_mel_frames(x / jnp.maximum(peak, 1e-6), sample_rate, floor_db=FAMILY_FLOOR_DB)
@@ -135,18 +139,23 @@ def _family_features(x, sample_rate: float):
     return jnp.concatenate(means, axis=-1)
 
 
-def fit_family_judge(features: np.ndarray, family: np.ndarray) -> Pipeline:
+def fit_family_judge(x: np.ndarray, family: np.ndarray, sample_rate: float) -> Pipeline:
     """A support vector machine of 80 principal components of :func:`family_features`.
 
     Args:
-      features: of real training notes ``(N, 192)``.
+      x: real training notes ``(N, length)``, full scale [-1, 1]; the judge learns them as they are and with noise.
       family: their families ``(N,)``, at least two of them.
+      sample_rate: in Hz.
 
     Raises:
       ValueError: if there are fewer than two families.
     """
     if len(np.unique(family)) < 2:
         raise ValueError(f"family must hold at least two families, got {np.unique(family)}")
+    rng, peak = np.random.default_rng(0), np.abs(x).max(axis=1, keepdims=True)
+    hiss = peak * 10.0 ** (rng.uniform(*HISS_DB, size=peak.shape) / 20.0) * rng.standard_normal(x.shape)
+    features = np.concatenate([family_features(x, sample_rate), family_features(x + hiss, sample_rate)])
+    family = np.concatenate([family, family])
     components = min(80, *features.shape)
     judge = make_pipeline(StandardScaler(), PCA(components, random_state=0), SVC(C=30.0, gamma=1.0 / features.shape[1]))
     return judge.fit(features, family)
@@ -170,7 +179,7 @@ class Judges(NamedTuple):
 
 
 def fit_judges(x: np.ndarray, labels: Mapping[str, np.ndarray], sample_rate: float) -> Judges:
-    """Judges of notes from real training notes; of more than 6,000, a fixed random subset is used.
+    """Judges of notes from real training notes; of more than 5,000, a fixed random subset is used.
 
     Args:
       x: sounds ``(N, length)``, full scale [-1, 1].
@@ -186,7 +195,7 @@ def fit_judges(x: np.ndarray, labels: Mapping[str, np.ndarray], sample_rate: flo
     chosen = np.random.default_rng(0).permutation(len(x))[:FIT_LIMIT]
     pitch, instrument, family = (np.asarray(labels[name])[chosen] for name in ("pitch", "instrument", "family"))
     clear = clear_classes(track_pitch(x[chosen], sample_rate), pitch, instrument)
-    return Judges(sample_rate, clear, fit_family_judge(family_features(x[chosen], sample_rate), family))
+    return Judges(sample_rate, clear, fit_family_judge(x[chosen], family, sample_rate))
 
 
 def judge_notes(judges: Judges, x: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict[str, float]:

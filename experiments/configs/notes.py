@@ -1,4 +1,4 @@
-"""Single notes at 4 kHz, told their instrument, pitch and velocity: the waveform, by a U-Net of signals.
+"""Single notes at 4 kHz, told their instrument, pitch and velocity: compressed spectra, by a U-Net of their frames.
 
 python -m experiments.train --config=experiments/configs/notes.py --workdir=runs/notes
 """
@@ -9,18 +9,18 @@ from experiments.configs import base
 def get_config():
     config = base.get_config()
     config.data.name = "soundfont_notes/4khz"
-    config.data.form.name = "waveform"
-    config.data.form.scale = 3.0
+    config.data.form.name = "compressed"
     config.data.vector.name = "pitch_velocity"
-    config.data.map.name = "partials"
+    config.data.map.name = "pulses"
 
     config.noise_factor = 2.0
 
-    config.network.channels = 64
-    config.network.multipliers = (1, 2, 2)
-    config.network.patch = 16
-    config.network.factors = (4, 4)
+    config.network.channels = 128
+    config.network.multipliers = (1, 2)
+    config.network.factors = (4,)
 
+    config.loss.target.name = "x0"
+    config.loss.weighting.name = "min_snr"
     config.loss.label_dropout = 0.0
     config.loss.vector_dropout = 0.0
     config.loss.map_dropout = 0.0

@@ -9,10 +9,9 @@ from experiments.configs import notes
 def get_config():
     config = notes.get_config()
     config.data.form.name = "spectrogram"
-    config.data.form.scale = None
-    config.data.map.name = "comb"
     config.noise_factor = 1.0
     config.network.channels = 48
+    config.network.multipliers = (1, 2, 2)
     config.network.patch = 4
     config.network.factors = (2, 2)
     config.training.steps = 1500

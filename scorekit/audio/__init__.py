@@ -16,6 +16,7 @@ from scorekit.audio.frequency import (
     phase_from_frequency,
 )
 from scorekit.audio.griffin_lim import GriffinLim, griffin_lim
+from scorekit.audio.inverse_mel import apply_gains, magnitude_from_mel, match_mel, mel_envelope
 from scorekit.audio.mel import hz_to_mel, log_mel, mel_filter_bank, mel_spectrogram, mel_to_hz
 from scorekit.audio.pcm import (
     float_to_pcm,
@@ -25,6 +26,7 @@ from scorekit.audio.pcm import (
     mu_law_expand,
     pcm_to_float,
 )
+from scorekit.audio.rates import high_rate, low_rate
 from scorekit.audio.stft import (
     frame,
     from_polar,
@@ -43,6 +45,7 @@ __all__ = [
     "ConstantQ",
     "GriffinLim",
     "Sound",
+    "apply_gains",
     "constant_q",
     "constant_q_frame",
     "decode_spectrum",
@@ -53,6 +56,7 @@ __all__ = [
     "from_polar",
     "griffin_lim",
     "hann",
+    "high_rate",
     "hz_to_mel",
     "instantaneous_frequency",
     "inverse_constant_q",
@@ -61,7 +65,11 @@ __all__ = [
     "log_mel_frames",
     "log_mel_statistics",
     "log_spectral_distance",
+    "low_rate",
     "magnitude",
+    "magnitude_from_mel",
+    "match_mel",
+    "mel_envelope",
     "mel_filter_bank",
     "mel_spectrogram",
     "mel_to_hz",

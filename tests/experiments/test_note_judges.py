@@ -86,6 +86,12 @@ def test_loudness_does_not_change_the_family(notes, fitted):
     assert judges.judge_notes(fitted, 0.05 * sounds, labels)["family"] == 1.0
 
 
+def test_hiss_does_not_change_the_family(notes, fitted):
+    sounds, labels = notes
+    hiss = 0.01 * np.abs(sounds).max(axis=1, keepdims=True) * np.random.default_rng(1).standard_normal(sounds.shape)
+    assert judges.judge_notes(fitted, sounds + hiss, labels)["family"] >= 0.95
+
+
 def test_only_instruments_of_clear_pitch_count(notes):
     sounds, labels = notes
     pitch = labels["pitch"] + 7 * (labels["instrument"] == 3)  # one instrument is never at its label

@@ -1,0 +1,130 @@
+"""Sounds as data sets: what networks see of them and are told, and the way back to sound."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import conditions, mels, model
+from experiments.command_line import override
+from experiments.config import ConfigError
+from experiments.configs import base, phrases, smoke, vocoder
+from experiments.datasets import as_seen, load_dataset
+from scorekit import audio, data
+from scorekit.data.sounds import NoteSet, PhraseSet
+from scorekit.networks import Masked
+
+RATE = 4000
+
+
+@pytest.fixture(autouse=True)
+def small_sets(monkeypatch):
+    """Decaying harmonic notes and random phrases in place of rendered ones."""
+    rng = np.random.default_rng(0)
+    t = np.arange(2048) / RATE
+    pitch, velocity = np.array([50, 60, 72, 80], np.int32), np.array([127, 90, 50, 127], np.int32)
+    f = 440 * 2 ** ((pitch[:, None] - 69) / 12)
+    x = sum(0.5**k * np.sin(2 * np.pi * k * f * t) for k in (1, 2)) * np.exp(-3 * t) * (velocity[:, None] / 127) ** 2
+    codes = np.round(0.4 * x * 32768).astype(np.int16)
+    place = np.arange(4, dtype=np.int32)
+    notes = NoteSet(x=codes, pitch=pitch, velocity=velocity, instrument=place, family=place // 2, sample_rate=RATE,
+                    instruments=tuple("abcd"), families=("e", "f"), name="notes")  # fmt: skip
+    roll = np.zeros((4, 33, 128), np.uint8)
+    roll[0, 4:9, 69], roll[0, 6:12, 60], roll[1, :, 84] = 127, 64, 100
+    songs = PhraseSet(x=rng.integers(-9000, 9000, (4, 2048)).astype(np.int16), roll=roll, instrument=place,
+                      sample_rate=RATE, frame_rate=62.5, name="phrases")  # fmt: skip
+    monkeypatch.setattr(data, "load_notes", lambda *_: notes)
+    monkeypatch.setattr(data, "load_phrases", lambda *_: songs)
+    return notes, songs
+
+
+def config_of(start, **fields):
+    config = start.get_config()
+    for field, text in fields.items():
+        override(config, field.replace("__", "."), text)
+    return config
+
+
+def test_a_network_is_told_the_log_mel_of_what_is_stored(small_sets):
+    config = config_of(base, data__name="soundfont_notes/4khz", data__map__name="log_mel", data__map__num_mels="20")
+    dataset = load_dataset(config)
+    told = conditions.build_conditions(config, dataset)["dense_map"](as_seen(dataset, dataset.test))
+    bank = audio.mel_filter_bank(RATE, 256, num_mels=20, f_min=40.0)
+    expected = audio.log_mel(small_sets[0].x / np.float32(32768), bank, audio.hann(256), 64, floor=1e-5)
+    np.testing.assert_allclose(3 * told - 6, expected, atol=1e-4)
+    np.testing.assert_allclose(mels.log_mel(RATE, num_mels=20).mel(told), np.exp(expected), rtol=1e-3)
+
+
+def test_the_equalised_form_comes_back_and_evens_the_loudness_out():
+    config = config_of(vocoder, data__crop="2048")
+    dataset = load_dataset(config)
+    built = model.build_model(config, dataset)
+    seen = as_seen(dataset, dataset.test)
+    given = model.conditions(built, seen)
+    truth = audio.pcm_to_float(jnp.asarray(dataset.test["x"]))
+    back = dataset.from_model(seen["x"], given)
+    inside = slice(256, -256)
+    error = np.linalg.norm((back - truth)[:, inside], axis=1) / np.linalg.norm(truth[:, inside], axis=1)
+    assert error.max() < 0.05
+    spread = lambda x: np.ptp(np.log(np.std(np.asarray(x)[:, inside], axis=1)))
+    assert spread(seen["x"][..., 0]) < 0.5 * spread(truth)
+    louder = dataset.to_sound(3.0 * seen["x"], given)  # is brought to the mel that was told
+    np.testing.assert_allclose(louder[:, inside], back[:, inside], atol=0.02)
+    with pytest.raises(ValueError, match="given must hold the dense_map"):
+        dataset.from_model(seen["x"])
+
+
+def test_the_equalised_form_needs_the_mel():
+    with pytest.raises(ConfigError, match=r"data.form .*data.map.name log_mel, got equalised"):
+        load_dataset(config_of(vocoder, data__map__name="none", data__crop="2048"))
+
+
+def test_one_class_for_all():
+    dataset = load_dataset(config_of(vocoder, data__crop="2048"))
+    assert dataset.num_classes == 1
+    assert set(dataset.test["label"]) == {0}
+    with pytest.raises(ConfigError, match="must be one of instrument, none"):
+        load_dataset(config_of(phrases, data__label="family", data__crop="2048"))
+
+
+def test_tones_are_the_partials_of_the_keys_that_are_down(small_sets):
+    dataset = load_dataset(config_of(phrases, data__crop="2048"))
+    found = np.asarray(conditions.tones(RATE, count=3)(as_seen(dataset, dataset.test)))
+    assert found.shape == (4, 2048, 6)
+    t = np.arange(2048) / RATE
+    frame = np.arange(2048) // 64
+    for pitch, level, first, last in ((69, 1.0, 4, 6), (60, 64 / 127, 9, 12)):  # alone in these frames
+        f, at = 440 * 2 ** ((pitch - 69) / 12), (frame >= first) & (frame < last)
+        for k in range(3):
+            np.testing.assert_allclose(found[0, at, 2 * k], level * np.sin(2 * np.pi * (k + 1) * f * t[at]), atol=1e-3)
+            cosine = level * np.cos(2 * np.pi * (k + 1) * f * t[at])
+            np.testing.assert_allclose(found[0, at, 2 * k + 1], cosine, atol=1e-3)
+    both, f = (frame >= 6) & (frame < 9), 440 * 2 ** (-9 / 12)
+    expected = np.sin(2 * np.pi * 440 * t[both]) + 64 / 127 * np.sin(2 * np.pi * f * t[both])
+    np.testing.assert_allclose(found[0, both, 0], expected, atol=1e-3)
+    assert np.all(found[0, frame >= 12] == 0)
+    assert np.all(found[1, :, 2:] == 0)  # 1046 Hz: its second partial is above 2 kHz
+    assert np.abs(found[1, :, 0]).max() > 0.7
+
+
+def test_tones_are_refused_for_what_has_no_sound():
+    with pytest.raises(ValueError, match="which has no sound, got tones"):
+        conditions.tones(None)
+
+
+def test_samples_of_conditions_by_name_are_those_of_held_out_examples():
+    config = config_of(smoke, data__name="soundfont_notes/4khz", data__map__name="log_mel", data__label="none")
+    override(config, "network.patch", "16")
+    override(config, "network.factors", "(4,)")
+    override(config, "sampling.steps", "2")
+    dataset = load_dataset(config)
+    built = model.build_model(config, dataset)
+    generate = model.make_sampler(config, built, dataset)
+    params = jax.tree.map(lambda leaf: leaf + 0.01, model.init_params(built, jax.random.key(0)))
+    labels = np.zeros(3, np.int32)
+    named = model.conditions_for(built, dataset, labels)
+    drawn = generate(params, 0, labels, 1.0)
+    assert drawn.shape == (3, 2048)
+    np.testing.assert_array_equal(drawn, generate(params, 0, named, 1.0))
+    other = {**named, "dense_map": Masked(named["dense_map"].value[::-1], named["dense_map"].present)}
+    assert np.abs(drawn - generate(params, 0, other, 1.0)).max() > 1e-3
