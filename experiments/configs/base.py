@@ -79,7 +79,7 @@ def get_config() -> Config:
     sampling.solver = section(build.SOLVERS, "unipc")
     sampling.grid = section(build.GRIDS, "vp_quadratic", offered=("schedule", "n"))
     """Solver and grid lead experiments.benchmarks.quality --digits at 10 to 25 steps. "file" takes the grid at
-    ``path``, which experiments.tune wrote for this solver and number of steps."""
+    ``path``, which experiments.tune wrote for this solver and number of steps; "times" takes ``times`` as they are."""
     sampling.steps = 25
     sampling.guidance_scale = 2.0
     """γ: 0 unconditional, 1 conditional, above 1 guided."""
