@@ -57,6 +57,15 @@ def log_mel(
     return lambda batch: spectrogram.told(audio.pcm_to_float(jnp.asarray(batch["stored"])))
 
 
+def mel_magnitudes(
+    sample_rate: int | None, num_mels: int = 40, fft_size: int = 256, hop: int = 64, f_min: float = 40.0
+) -> Extract:
+    """The same as two images ``(B, L / hop, fft_size / 2, 2)``: its envelope, and the magnitudes nearest to it."""
+    spectrogram = mels.log_mel(sample_rate, num_mels, fft_size, hop, f_min)
+    sound = lambda batch: audio.pcm_to_float(jnp.asarray(batch["stored"]))
+    return lambda batch: spectrogram.images(spectrogram.told(sound(batch)))
+
+
 def low_rate(sample_rate: int | None, factor: int = 4, scale: float = 1.0) -> Extract:
     """Sounds to their samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``."""
     if sample_rate is None:
@@ -117,6 +126,7 @@ def tones(sample_rate: int | None, count: int = 3, lowest: int = 36, highest: in
 MAPS: Mapping[str, Callable] = {
     "average_pool": average_pool,
     "log_mel": log_mel,
+    "mel_magnitudes": mel_magnitudes,
     "low_rate": low_rate,
     "none": lambda: None,
     "piano_roll": piano_roll,

@@ -199,6 +199,15 @@ def as_seen(dataset: Dataset, batch: Batch) -> dict[str, Any]:
     return {**batch, "x": dataset.to_model(batch["x"]), "stored": batch["x"]}
 
 
+def evenly(total: int, count: int) -> np.ndarray:
+    """``count`` places of ``total``, evenly from the first to the last; all of them if there are not more.
+
+    >>> evenly(9, 3).tolist(), evenly(2, 5).tolist()
+    ([0, 4, 8], [0, 1])
+    """
+    return np.linspace(0, total - 1, min(count, total)).round().astype(int)
+
+
 def held_out_of(dataset: Dataset, labels: np.ndarray) -> Batch:
     """A test example for each label, those of a class in their order and from the first again when they run out.
 

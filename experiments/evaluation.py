@@ -45,8 +45,7 @@ def evaluate(config: Config, built: model.Model, dataset: Dataset, params: PyTre
         snapped, tables = snapping.snapping(config, built, dataset, params, generate)
         return Evaluation({**bound, **snapped}, [bound_table, *tables], _loss_curves(built, dataset, params))
     labels = np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
-    score = _score_points if isinstance(dataset, Ring) else _score_images
-    scorer = score(dataset)
+    scorer = scorer_of(dataset)
     rows: dict[str, dict[str, float]] = {"real test data": scorer.real}
     for scale in config.evaluation.guidance_scales:
         samples = generate(params, config.seed + 1, labels, scale)
@@ -77,10 +76,17 @@ def _heard(built: model.Model, dataset: Dataset, samples: np.ndarray, labels: np
     }
 
 
-class _Scorer(NamedTuple):
+class Scorer(NamedTuple):
+    """The numbers of real test data, those of ``(samples, labels)``, and what they mean."""
+
     real: dict[str, float]
     samples: Callable[[np.ndarray, np.ndarray], dict[str, float]]
     caption: str
+
+
+def scorer_of(dataset: Dataset) -> Scorer:
+    """What samples of images or points are scored by."""
+    return (_score_points if isinstance(dataset, Ring) else _score_images)(dataset)
 
 
 def _flat(x) -> np.ndarray:
@@ -88,7 +94,7 @@ def _flat(x) -> np.ndarray:
     return x.reshape(len(x), -1)
 
 
-def _score_images(dataset: Dataset) -> _Scorer:
+def _score_images(dataset: Dataset) -> Scorer:
     """Scores by a support vector machine trained on real scans, and distances in pixel space."""
     train, test = (dataset.real(part) for part in (dataset.train, dataset.test))
     expert = judge.fit_judge(train, dataset.train["label"])
@@ -115,7 +121,7 @@ def _score_images(dataset: Dataset) -> _Scorer:
 
     accuracy = judge.real_accuracy(expert, test, dataset.test["label"])
     baseline = {**distances(held_out), "energy distance": float(jax.jit(metrics.energy_distance)(held_out, real))}
-    return _Scorer(
+    return Scorer(
         real={"class accuracy": accuracy, "classification accuracy score": accuracy, **baseline},
         samples=samples,
         caption=(
@@ -127,7 +133,7 @@ def _score_images(dataset: Dataset) -> _Scorer:
     )
 
 
-def _score_points(dataset: Dataset) -> _Scorer:
+def _score_points(dataset: Dataset) -> Scorer:
     """Scores by the exact posterior of the class, and distances to fresh points."""
     assert isinstance(dataset, Ring)
     test, train = dataset.test["x"], dataset.train["x"]
@@ -143,7 +149,7 @@ def _score_points(dataset: Dataset) -> _Scorer:
     def accuracy(x, labels):
         return float(np.mean(np.asarray(dataset.density.responsibilities(jnp.asarray(x)).argmax(-1)) == labels))
 
-    return _Scorer(
+    return Scorer(
         real={"class accuracy": accuracy(test, dataset.test["label"]), **distances(train)},
         samples=lambda x, labels: {"class accuracy": accuracy(x, labels), **distances(x[: len(test)])},
         caption="Class accuracy by the exact posterior; distances to 2,000 fresh points of the true density.",

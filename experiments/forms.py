@@ -1,4 +1,4 @@
-"""In what form a network sees a sound: as the waveform, as a spectrogram that can be inverted, or evened out."""
+"""In what form a network sees a sound: as the waveform, as a spectrum that can be inverted, or beside its mel."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict, config_dict
 
 from experiments.config import Config, call, numbers_of, resolve
-from experiments.mels import LogMel, log_mel
+from experiments.mels import SOFT, LogMel, log_mel
 from scorekit import audio
 from scorekit.typing import Array
 
@@ -20,7 +20,7 @@ class Form(NamedTuple):
     """Two functions: ``(B, L)`` at full scale 1 to what the network sees, and back by what the network was told.
 
     The latter are conditions by their names, as :func:`experiments.model.conditions` gives them; None where none are
-    known, which all forms but ``equalised`` can do with.
+    known, which all forms but ``magnitudes`` can do with.
     """
 
     to_model: Callable[[Array], Array]
@@ -116,40 +116,40 @@ def low_rate(length: int, factor: int = 4, scale: float = 1.0) -> Form:
     )
 
 
-def equalised(mel: LogMel | None, scale: float = 16.0, raised: float = 0.1) -> Form:
-    """The waveform with its loudness evened out over time and frequency, ``(B, L, 1)``, for networks told the mel.
+def magnitudes(mel: LogMel | None, iterations: int = 60) -> Form:
+    """What the magnitudes have that the mel spectrogram does not tell, an image of ``(B, L / hop, fft_size / 2, 1)``.
 
-    Gains ``scale / (E + raised)`` by frames, where ``E`` is the envelope that the mel spectrogram tells
-    (:func:`scorekit.audio.mel_envelope`); on the way back their inverse, and gains that bring the sound to this mel
-    spectrogram. An error of the network is then as far below the sound in a quiet place as in a loud one.
+    ``log((|X| + f) / (E + f))`` with ``f = 3e-4`` and ``E`` the envelope that the mel spectrogram tells
+    (:func:`scorekit.audio.mel_envelope`), by frames and bins without the last of each. On the way back, phases by
+    Griffin and Lim.
 
     Args:
-      mel: what the network is told; ``data.map`` must be ``log_mel``.
-      scale: that brings music to unit order.
-      raised: added to the envelope, in magnitudes of the transform: a sine of amplitude 1 has ``fft_size / 4``.
+      mel: what the network is told; ``data.map`` must be ``mel_magnitudes``.
+      iterations: of Griffin and Lim.
     """
     if mel is None:
-        raise ValueError("name must be another, or data.map.name log_mel, got equalised")
-    bank, window, hop = mel
+        raise ValueError("name must be another, or data.map.name mel_magnitudes, got magnitudes")
 
     def to_model(sound):
-        level = audio.mel_envelope(mel.mel(mel.told(sound)), bank) + raised
-        return audio.apply_gains(sound, scale / level, window, hop)[..., None]
+        size = audio.magnitude(audio.stft(sound, mel.window, mel.hop))[..., :-1, :-1]
+        return (jnp.log(size + SOFT) - jnp.log(mel.envelope(mel.told(sound)) + SOFT))[..., None]
 
     def to_sound(x, given):
         if given is None:
             raise ValueError("given must hold the dense_map that the network was told, got None")
-        told = mel.mel(jnp.asarray(given["dense_map"].value))
-        back = audio.apply_gains(x[..., 0], (audio.mel_envelope(told, bank) + raised) / scale, window, hop)
-        return audio.match_mel(back, told, bank, window, hop)
+        level = mel.log_envelope(jnp.asarray(given["dense_map"].value))
+        size = jnp.maximum(jnp.exp(x[..., 0] + level) - SOFT, 0.0)
+        size = jnp.pad(jnp.pad(size, [(0, 0), (0, 1), (0, 0)], mode="edge"), [(0, 0), (0, 0), (0, 1)])
+        length = x.shape[1] * mel.hop
+        return audio.griffin_lim(jax.random.key(0), size, mel.window, mel.hop, length, iterations=iterations).x
 
     return Form(to_model, to_sound)
 
 
 FORMS: Mapping[str, Callable] = {
     "compressed": compressed,
-    "equalised": equalised,
     "low_rate": low_rate,
+    "magnitudes": magnitudes,
     "spectrogram": spectrogram,
     "waveform": waveform,
 }
@@ -167,8 +167,8 @@ def build_form(config: Config, length: int, sample_rate: int) -> Form:
     """The form that the whole ``config`` names, the waveform by default, for sounds of this length."""
     if config.data.form.name is None:
         return waveform()
-    told = "map" in config.data and config.data.map.name == "log_mel"
-    mel = call(config, "data.map", "data.map.name=log_mel", log_mel, sample_rate=sample_rate) if told else None
+    told = "map" in config.data and config.data.map.name == "mel_magnitudes"
+    mel = call(config, "data.map", "data.map.name=mel_magnitudes", log_mel, sample_rate=sample_rate) if told else None
     return resolve(config, "data.form", FORMS, length=length, mel=mel)
 
 

@@ -34,7 +34,7 @@ def check(config: Config) -> None:
         raise ConfigError("config.classifier: this is the config of a classifier; train it with train_classifier")
     check_config(config, base.get_config())
     kind = kind_of(config.data.name)
-    waveforms = kind in ("notes", "phrases") and config.data.form.name in (None, "waveform", "equalised", "low_rate")
+    waveforms = kind in ("notes", "phrases") and config.data.form.name in (None, "waveform", "low_rate")
     allowed = ("mlp",) if kind == "points" else ("unet", "wavenet") if waveforms else ("unet",)
     if config.network.name not in allowed:
         raise ConfigError(

@@ -3,11 +3,11 @@
     python -m experiments.benchmarks.hierarchy --flops=1e13 --out=runs/hierarchy
     python -m experiments.benchmarks.hierarchy --flops=1e13 --out=runs/hierarchy --methods=latent
 
-Every method gets ``--flops`` floating-point operations of training on phrases of 4.096 s at 4 kHz, as XLA counts them
-in the compiled gradient of one batch (``cost_analysis``); that makes a number of steps for each of its networks. The
+Every method gets ``--flops`` floating-point operations of training on phrases of 4.096 s at 4 kHz, as XLA's
+``cost_analysis`` counts them in the gradient of one batch; that makes a number of steps for each of its networks. The
 flat model takes all of them; the autoencoder and the prior, and the low-rate model and the upsampler, share them by
 ``SHARES``. The prior pays for encoding the training set. Networks are trained with :func:`experiments.loop.fit`;
-stopped at any moment, the same command continues.
+stopped at any moment, the same command continues, and what a method has drawn is kept in ``--out`` and not drawn again.
 
 Then ``--clips`` phrases of each, of the instruments of the test phrases, are compared with the test phrases: Fréchet
 distances of the autocorrelation of onsets and of the self-similarity of the chroma at lags up to 2 and 3 s
@@ -16,6 +16,7 @@ phrases, and the test phrases through the autoencoder, are measured likewise. Se
 call.
 """
 
+import io
 import json
 import time
 from collections.abc import Callable
@@ -45,6 +46,7 @@ from scorekit.typing import PyTree
 _FLOPS = flags.DEFINE_float("flops", 1e13, "Floating-point operations of training for each method.", lower_bound=1.0)
 _METHODS = flags.DEFINE_list("methods", ["flat", "latent", "cascade"], "What to train and to measure.")
 _CLIPS = flags.DEFINE_integer("clips", 100, "Phrases to draw of each method.", lower_bound=2)
+_CHANNELS = flags.DEFINE_integer("channels", 48, "Channels of the first level of every network.", lower_bound=8)
 _OUT = flags.DEFINE_string("out", "runs/hierarchy", "Folder for everything that is left behind.")
 _SMOKE = flags.DEFINE_bool("smoke", False, "Tiny networks on a few phrases, for tests: the sounds are noise.")
 
@@ -81,6 +83,7 @@ def config_of(part: str, folder: Path) -> Config:
     }
     config = made[part]()
     config.training.update(batch_size=8, ema_decays=(0.99,), sample_every=10**9, keep=1)
+    config["autoencoder" if part == "autoencoder" else "network"].channels = _CHANNELS.value
     if part == "autoencoder":
         config.evaluation.ema = "0.99"
     else:
@@ -91,7 +94,6 @@ def config_of(part: str, folder: Path) -> Config:
         config.sampling.steps = 10  # the low band is given
     if _SMOKE.value:
         config.data.update(train_split="test[:8]", test_split="test[:8]")
-        config[("autoencoder" if part == "autoencoder" else "network")].channels = 8
         config.training.batch_size = 2
         if part != "autoencoder":
             config.sampling.steps = 2
@@ -99,8 +101,8 @@ def config_of(part: str, folder: Path) -> Config:
 
 
 def operations(function: Callable, *arguments: Any) -> float:
-    """Floating-point operations of a function as compiled for these arguments, by XLA's count."""
-    found: Any = jax.jit(function).lower(*arguments).compile().cost_analysis()
+    """Floating-point operations of a function for these arguments, by XLA's count before it optimises."""
+    found: Any = jax.jit(function).lower(*arguments).cost_analysis()
     return float((found[0] if isinstance(found, list) else found)["flops"])
 
 
@@ -129,9 +131,7 @@ def fitted(part: str, folder: Path, flops: float, prepaid: float = 0.0) -> tuple
     batch = dataset.batch(config.seed, 0, config.training.batch_size)
     per_step = step_operations(prepare, loss, params, batch)
     steps = max(round((flops - prepaid) / per_step), 2)
-    config.training.update(
-        steps=steps, warmup_steps=min(100, steps // 5), checkpoint_every=max(steps // 3, 1), log_every=20
-    )
+    config.training.update(steps=steps, warmup_steps=min(100, steps // 5), checkpoint_every=steps, log_every=20)
     start = time.monotonic()
     print(f"{part}: {steps:,} steps of {progress.human(per_step)} operations", flush=True)
     workdir = folder / part.replace(" ", "_")
@@ -200,11 +200,40 @@ def distances(found: dict[str, np.ndarray], real: dict[str, np.ndarray]) -> dict
     return {name: float(metrics.frechet_distance(values, real[name])) for name, values in found.items()}
 
 
-def timed(stages: list[Stage], labels: np.ndarray) -> tuple[np.ndarray, float]:
-    """Phrases drawn by a method, and the seconds that one takes once everything is compiled."""
+class Drawn(NamedTuple):
+    """What a method has drawn, the seconds that a phrase takes once everything is compiled, and what training cost."""
+
+    sounds: dict[str, np.ndarray]
+    seconds: float
+    costs: dict[str, Cost]
+
+
+def drawn(method: str, folder: Path, flops: float, labels: np.ndarray) -> Drawn:
+    """Trains a method and draws phrases of it, or reads what it has drawn before."""
+    path = folder / f"{method}.npz"
+    if path.exists():
+        with np.load(path) as archive:
+            facts = json.loads(str(archive["facts"]))
+            sounds = {name: archive[name] for name in archive.files if name != "facts"}
+        if facts["flops"] != flops:
+            raise ConfigError(f"--flops={flops:g}: {path} was drawn after {facts['flops']:g}; use another --out")
+        return Drawn(sounds, facts["seconds"], {part: Cost(*cost) for part, cost in facts["costs"].items()})
+    stages, costs = trained(method, folder, flops)
+    print(f"{method}: drawing {len(labels)} phrases …", flush=True)
     draw(stages, 1, labels[:25])
-    sounds, seconds = draw(stages, 0, labels)
-    return sounds[-1], sum(seconds) / len(labels)
+    found, seconds = draw(stages, 0, labels)
+    sounds = {method: found[-1]}
+    if method == "latent":
+        latents = stages[0].run.dataset
+        parts = [latents.test["x"][i : i + 25] for i in range(0, len(latents.test["x"]), 25)]
+        back = [np.asarray(latents.from_model(latents.to_model(part))) for part in parts]
+        sounds["test phrases, autoencoded"] = np.concatenate(back)
+    each = sum(seconds) / len(labels)
+    facts = {"flops": flops, "seconds": each, "costs": {part: list(cost) for part, cost in costs.items()}}
+    archive = io.BytesIO()
+    np.savez(archive, facts=json.dumps(facts), **sounds)
+    write_atomic(path, archive.getvalue())
+    return Drawn(sounds, each, costs)
 
 
 def figures(path: Path, found: dict[str, dict[str, np.ndarray]]) -> list[Section]:
@@ -238,21 +267,13 @@ def main(_) -> None:
     real = {"test phrases": whole.real(whole.test), "training phrases": whole.real({"x": whole.train["x"][:clips]})}
     sounds, rows, costs = dict(real), {name: {} for name in real}, {}
     for method in _METHODS.value:
-        stages, spent = trained(method, folder, flops)
-        costs.update(spent)
-        print(f"{method}: drawing {clips} phrases …", flush=True)
-        sounds[method], seconds = timed(stages, labels)
-        total = sum(cost.total for cost in spent.values())
-        rows[method] = {"training operations": total, "seconds a phrase": seconds}
-        if method == "latent":
-            latents = stages[0].run.dataset
-            back = [
-                np.asarray(latents.from_model(latents.to_model(latents.test["x"][i : i + 25])))
-                for i in range(0, len(labels), 25)
-            ]
-            sounds["test phrases, autoencoded"] = np.concatenate(back)[: len(whole.test["x"])]
-            rows["test phrases, autoencoded"] = {}
-        measured = {name: statistics(x, rate) for name, x in sounds.items()}
+        found = drawn(method, folder, flops, labels)
+        sounds.update(found.sounds)
+        costs.update(found.costs)
+        rows.update({name: {} for name in found.sounds})
+        total = sum(cost.total for cost in found.costs.values())
+        rows[method] = {"training operations": total, "seconds a phrase": found.seconds}
+    measured = {name: statistics(x, rate) for name, x in sounds.items()}
     for name, values in measured.items():
         if name != "test phrases":
             rows[name].update(distances(values, measured["test phrases"]))
@@ -266,7 +287,7 @@ def main(_) -> None:
     networks = Table(
         ["network", "operations a step", "steps", "operations"],
         [[part, cost.per_step, cost.steps, cost.total] for part, cost in costs.items()],
-        "Operations as XLA counts them in the compiled gradient of a batch.",
+        "Operations as XLA counts them in the gradient of a batch.",
     )
     write_atomic(folder / "hierarchy.json", json.dumps(rows, indent=2) + "\n")
     heard = {name: x[:6] for name, x in sounds.items() if name != "training phrases"}

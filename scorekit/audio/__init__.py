@@ -18,6 +18,7 @@ from scorekit.audio.frequency import (
 from scorekit.audio.griffin_lim import GriffinLim, griffin_lim
 from scorekit.audio.inverse_mel import apply_gains, magnitude_from_mel, match_mel, mel_envelope
 from scorekit.audio.mel import hz_to_mel, log_mel, mel_filter_bank, mel_spectrogram, mel_to_hz
+from scorekit.audio.music import chroma, correlation, seam_roughness, spectral_flux
 from scorekit.audio.pcm import (
     float_to_pcm,
     mu_law_compress,
@@ -46,8 +47,10 @@ __all__ = [
     "GriffinLim",
     "Sound",
     "apply_gains",
+    "chroma",
     "constant_q",
     "constant_q_frame",
+    "correlation",
     "decode_spectrum",
     "encode_spectrum",
     "float_to_pcm",
@@ -87,7 +90,9 @@ __all__ = [
     "randomise_phase",
     "read",
     "resample",
+    "seam_roughness",
     "spectral_convergence",
+    "spectral_flux",
     "stft",
     "write",
 ]

@@ -57,6 +57,7 @@ def reverse_kl_gradient(
     >>> reverse_kl_gradient(fake, real, rectified_flow(), jnp.ones((1, 1)), 0.5).round(4)
     Array([[1.]], dtype=float32)
     """
+    t = jnp.asarray(t)
     factor = _factor(weighting, t, schedule)
     return combine((factor, fake(x_t, t).x0), (-factor, real(x_t, t).x0))
 
@@ -158,7 +159,7 @@ def fake_score_loss(
 
 
 def _factor(weighting, t, schedule):
-    log_snr = bounded_log_snr(jnp.asarray(t), schedule)
+    log_snr = bounded_log_snr(t, schedule)
     return weighting(log_snr) * jnp.exp(log_snr)
 
 
