@@ -224,7 +224,7 @@ SOLVERS: Mapping[str, Callable] = {
     "predictor_corrector": lambda corrector_steps=1, snr=0.16: solvers.PredictorCorrector(
         corrector_steps=corrector_steps, snr=snr
     ),
-    "renoise": _constant(solvers.Renoise()),
+    "renoise": lambda t_min=0.0: solvers.Renoise(t_min=t_min),
     "sa_solver": solvers.SASolver,
     "unipc": _unipc,
 }

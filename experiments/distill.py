@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from experiments import command_line, loop, model, pictures, progress, rules, students
+from experiments import build, command_line, loop, model, pictures, progress, rules, students
 from experiments.checkpoint import Experiment, open_experiment, saved_config
 from experiments.config import Config, ConfigError, require, save_resolved
 from experiments.files import write_atomic
@@ -129,7 +129,8 @@ def distil(config: Config, numbers: Config, run: Experiment, method: str, steps:
             params = fit(run, found, folder, lesson, folder if count == steps else folder / "rounds" / str(count))
             teacher = functools.partial(model.denoiser, run.model, params)
         return found
-    found = begin(students.flow_grid(schedule, steps))
+    ends = build.build_sampler(config, schedule)[1]
+    found = begin(students.flow_grid(schedule, steps, ends[0], ends[-1]))
     if method == "consistency":
         path = students.configured_grid(config, schedule, numbers.last)
         lesson = students.consistency(run.model, run.dataset, run.params, teacher, path, numbers)

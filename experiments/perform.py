@@ -77,7 +77,7 @@ def main(config: Config) -> None:
             sounds[name] = perform(config, run, rolls, np.asarray(programs, np.int32), step, _SEED.value)[:, :length]
             shown.update(2 + i)
     out = workdir / "perform"
-    tables = [] if _MIDI.value else [compare(sounds, rate, {"blended windows": hop, "separate windows": size}, size)]
+    tables = [] if _MIDI.value else [compare(sounds, rate, size)]
     labels = [f"{i}: program {program}" for i, program in enumerate(programs[: _SHOWN.value])]
     heard = players.players(out, {k: x[: _SHOWN.value] for k, x in sounds.items()}, rate, row_labels=labels)
     rows = [dict(zip(table.header, row, strict=True)) for table in tables for row in table.rows]
@@ -135,7 +135,7 @@ def cut_map(told: np.ndarray, length: int, size: int, hop: int) -> np.ndarray:
     return np.asarray(windows.cut_windows(told, size // step + 1, hop // step))
 
 
-def compare(sounds: dict[str, np.ndarray], rate: int, hops: dict[str, int], size: int) -> Table:
+def compare(sounds: dict[str, np.ndarray], rate: int, size: int) -> Table:
     """How each version follows what was asked for, and what is to be heard where windows meet.
 
     Chroma and onsets are correlated with the rendered phrase, and with that of another roll.

@@ -16,10 +16,11 @@ from experiments.datasets import Dataset, as_seen
 from scorekit import distillation, training, weightings
 from scorekit import times as time_samplers
 from scorekit.metrics import energy_distance
+from scorekit.predictions import X0, Score
 from scorekit.solvers.coordinates import frame, log_snr_at
 from scorekit.times import Times
 from scorekit.trees import event_size
-from scorekit.typing import Array, Denoiser, PyTree, Schedule
+from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
 Teacher = Callable[[Mapping[str, Any]], Denoiser]
 """Conditions to the denoiser that the student is to follow."""
@@ -80,6 +81,8 @@ def config_of_student(config: Config, method: str, ts: Array) -> Config:
     with config.unlocked():
         config.rules = rules.section()
     config.sampling.solver.name = "euler" if method == "progressive" else "renoise"
+    if method != "progressive" and ts[-1] > 0:
+        config.sampling.solver.t_min = float(ts[-1])
     config.sampling.grid.update(name="times", times=tuple(float(t) for t in np.asarray(ts)))
     config.sampling.guidance_shape.name = "constant"
     config.sampling.update(steps=len(ts) - 1, guidance_scale=1.0, ema=str(config.training.ema_decays[0]))
@@ -88,11 +91,11 @@ def config_of_student(config: Config, method: str, ts: Array) -> Config:
     return config
 
 
-def flow_grid(schedule: Schedule, n: int) -> Array:
-    """``n`` steps from t = 1 to t = 0 that are equal in ``sigma / (alpha + sigma)``, whatever the schedule."""
-    first, last = (frame("flow", schedule.alpha(t), schedule.sigma(t)).clock for t in (1.0, 0.0))
+def flow_grid(schedule: Schedule, n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0) -> Array:
+    """``n`` steps from ``t_max`` to ``t_min`` that are equal in ``sigma / (alpha + sigma)``, whatever the schedule."""
+    first, last = (frame("flow", schedule.alpha(t), schedule.sigma(t)).clock for t in (t_max, t_min))
     ts = schedule.time_at(log_snr_at("flow", jnp.linspace(first, last, n + 1)))
-    return ts.at[0].set(1.0).at[-1].set(0.0)
+    return ts.at[0].set(t_max).at[-1].set(t_min)
 
 
 def configured_grid(config: Config, schedule: Schedule, n: int) -> Array:
@@ -139,6 +142,14 @@ def consistency(
     built: model.Model, dataset: Dataset, start: PyTree, teacher: Teacher, ts: Array, numbers: Config
 ) -> Lesson:
     """The end of the teacher's path from anywhere on it; ``ts`` are the times that say how a path is divided."""
+    target, end = built.target, float(built.schedule.sigma(ts[-1]))
+    needs_noise = isinstance(target, X0 | Score) and end == 0
+    require(
+        not needs_noise,
+        "sampling.grid.t_min",
+        float(ts[-1]),
+        "above 0 (say 0.001): its target is undefined without noise",
+    )
 
     def prepare(key, batch):
         for_times, for_noise = jax.random.split(key)
@@ -154,7 +165,7 @@ def consistency(
         student = model.denoiser(built, params, given)
         value = distillation.consistency_distillation_loss(
             student, student, teacher(given), built.schedule, batch["x"], batch["eps"], t, s,
-            distance=lambda a, b: distillation.pseudo_huber(a, b, numbers.scale),
+            t_min=ts[-1], distance=lambda a, b: distillation.pseudo_huber(a, b, numbers.scale),
             weight=distillation.step_weight(t, s, built.schedule),
         )  # fmt: skip
         return value, {}
@@ -181,7 +192,7 @@ def matching(
         x, b = seen["x"], seen["x"].shape[0]
         return {
             **seen,
-            "steps": jax.random.normal(keys[0], (b, n, *x.shape[1:])),
+            "noise": jax.random.normal(keys[0], (b, n, *x.shape[1:])),
             "turn": jnp.floor(n * time_samplers.stratified_uniform(keys[1], b)).astype(jnp.int32),
             "eps": jax.random.normal(keys[2], x.shape),
             "times": time_samplers.draw(keys[3], b, sampler, schedule),
@@ -192,7 +203,7 @@ def matching(
     def generated(params, batch):
         """What the student draws at the step whose turn it is, from its own earlier ones, which get no gradient."""
         student = model.denoiser(built, params, batch["conditions"])
-        noise, x, states = batch["steps"], None, []
+        noise, x, states = batch["noise"], None, []
         for k in range(n):
             x_t = schedule.sigma(ts[k]) * noise[:, k]
             x_t = x_t if x is None else x_t + schedule.alpha(ts[k]) * x

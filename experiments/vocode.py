@@ -21,7 +21,7 @@ from absl import flags
 from experiments import command_line, mels, model, players, progress
 from experiments.checkpoint import Experiment, config_path, open_experiment
 from experiments.config import Config, ConfigError, call
-from experiments.datasets import as_seen
+from experiments.datasets import as_seen, evenly
 from experiments.files import write_atomic
 from experiments.report import Heading, Table, tables_as_text, write_report
 from scorekit import audio
@@ -134,15 +134,6 @@ def _steps() -> list[int]:
     if not steps or min(steps) < 1:
         raise ConfigError(f"--steps={','.join(_STEPS.value)}: must be numbers of steps, as in 6,100")
     return steps
-
-
-def evenly(total: int, count: int) -> np.ndarray:
-    """``count`` places of ``total``, evenly from the first to the last; all of them if there are not more.
-
-    >>> evenly(9, 3).tolist(), evenly(2, 5).tolist()
-    ([0, 4, 8], [0, 1])
-    """
-    return np.linspace(0, total - 1, min(count, total)).round().astype(int)
 
 
 def _write(

@@ -96,7 +96,8 @@ def students_at(folder: Path, steps: list[int]) -> Iterator[tuple[int, Config, s
     for n in steps if method == "consistency" else [config.sampling.steps]:
         changed = config.copy_and_resolve_references()
         if n != config.sampling.steps:
-            changed.sampling.grid.times = tuple(map(float, students.flow_grid(schedule, n)))
+            first, *_, last = config.sampling.grid.times
+            changed.sampling.grid.times = tuple(map(float, students.flow_grid(schedule, n, first, last)))
             changed.sampling.steps = n
         yield n, changed, method
 

@@ -88,6 +88,25 @@ def test_a_grid_of_one_length_is_refused():
         students.configured_grid(config, schedules.cosine(), 4)
 
 
+def no_teacher(given):
+    raise AssertionError("nothing is computed")
+
+
+def test_a_path_ends_above_zero_where_the_network_needs_noise():
+    config = teacher_config()
+    config.loss.target.name = "x0"
+    dataset = load_dataset(config)
+    built = model.build_model(config, dataset)
+    numbers = students.with_fields(teacher_config(), "consistency").distillation
+    with pytest.raises(ConfigError, match=r"config.sampling.grid.t_min=0.0: must be above 0 \(say 0.001\)"):
+        students.consistency(built, dataset, {}, no_teacher, solvers.grids.uniform(8), numbers)
+    students.consistency(built, dataset, {}, no_teacher, solvers.grids.uniform(8, 1.0, 0.01), numbers)
+    found = students.config_of_student(config, "consistency", students.flow_grid(built.schedule, 2, 0.99, 0.01))
+    solver, ts = build.build_sampler(found, built.schedule)
+    assert isinstance(solver, solvers.Renoise)
+    np.testing.assert_allclose(jnp.array([solver.t_min, ts[0], ts[-1]]), [0.01, 0.99, 0.01], rtol=1e-6)
+
+
 def lessons(built, dataset, params, teacher, config):
     ts = students.flow_grid(built.schedule, 2)
     numbers = {name: students.with_fields(teacher_config(), name).distillation for name in students.SECTIONS}
