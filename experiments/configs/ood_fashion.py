@@ -15,8 +15,6 @@ def get_config():
     config.side = 28
     config.levels = 256
     config.examples = 500
-    config.log_snrs = (4.0, 2.0, 0.0, -2.0, -4.0, -6.0)
-    """Lower than at 8 x 8 by about 2 log(28 / 8) nats: where 28 x 28 pixels leave the same features to be decided."""
     config.batch_size = 100
     config.probes = 1
     config.rank = 60
