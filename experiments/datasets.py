@@ -26,6 +26,7 @@ class Dataset(Protocol):
       test: the test set, ``{"x": (N, ...), "label": (N,)}``, and for sounds what else is known of them.
       train: training examples to compare with, likewise.
       sample_rate: of sounds, in Hz; None for anything else.
+      latent: whether ``shape`` is that of a latent, and not of the pictures or sounds that samples become.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Dataset(Protocol):
     test: Batch
     train: Batch
     sample_rate: int | None = None
+    latent: bool = False
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of one step, a pure function of its arguments."""
@@ -51,6 +53,10 @@ class Dataset(Protocol):
         ``given`` is what the network was told, by its names for it: some forms of sounds need it.
         """
         ...
+
+    def real(self, part: Batch) -> np.ndarray:
+        """The stored examples of ``part`` as samples are."""
+        return np.asarray(self.from_model(self.to_model(part["x"])))
 
     def to_sound(self, x: Array, given: Conditions | None = None) -> Array:
         """What the network sees as sounds ``(B, L)`` at full scale 1."""
@@ -107,9 +113,10 @@ class Ring(Dataset):
 class Sounds(Dataset):
     """Notes or phrases from TFDS, held in memory as 16-bit codes.
 
-    Batches hold ``x`` ``(B, L)``, ``label`` (the instrument, of notes the family, or one class), of notes ``pitch`` and
-    ``velocity``, of phrases their ``roll``. With ``config.data.crop`` an example is a random piece of a sound, drawn
-    from ``(seed, step)``, and of the test set its beginning; the roll is cut with it.
+    Batches hold ``x`` ``(B, L)``, ``label`` (the instrument, of notes the family, or one class), of notes ``pitch``,
+    ``velocity``, ``instrument`` and ``family``, of phrases their ``roll``. With ``config.data.crop`` an example is a
+    random piece of a sound, drawn from ``(seed, step)``, and of the test set its beginning; the roll is cut with it.
+    ``instruments`` are their names, where the set has them.
     """
 
     def __init__(self, config: Config):
@@ -123,10 +130,11 @@ class Sounds(Dataset):
             train, test = (load(options.name, split, options.data_dir) for split in splits)
         except ValueError as error:
             raise ConfigError(f"config.data: {error}") from error
-        names = ("roll",) if is_phrase else ("pitch", "velocity")
+        names = ("roll",) if is_phrase else ("pitch", "velocity", "instrument", "family")
         classes = lambda s: np.zeros(len(s.x), np.int32) if label == "none" else getattr(s, label)
         whole = [{"x": s.x, "label": classes(s), **{n: getattr(s, n) for n in names}} for s in (train, test)]
         self.name, self.sample_rate, self.levels = train.name, train.sample_rate, None
+        self.instruments = () if is_phrase else train.instruments
         self.examples, self.num_classes = len(train.x), 1 + max(int(part["label"].max()) for part in whole)
         self._frame = round(train.sample_rate / train.frame_rate) if is_phrase else 1
         length = train.x.shape[1]
@@ -163,6 +171,9 @@ class Sounds(Dataset):
     def from_model(self, x, given=None):
         return audio.pcm_to_float(audio.float_to_pcm(self.to_sound(x, given)))
 
+    def real(self, part):
+        return np.asarray(audio.pcm_to_float(part["x"]))
+
 
 def kind_of(name: str) -> str:
     """What a data set of this name holds: points, notes, phrases or images."""
@@ -171,14 +182,30 @@ def kind_of(name: str) -> str:
 
 
 def load_dataset(config: Config) -> Dataset:
-    """The data set that ``config.data`` names."""
+    """The data set that ``config.data`` names, as latents where it names an autoencoder."""
     kind = kind_of(config.data.name)
-    return Ring() if kind == "points" else Images(config.data) if kind == "images" else Sounds(config)
+    found = Ring() if kind == "points" else Images(config.data) if kind == "images" else Sounds(config)
+    if not config.data.get("latents"):
+        return found
+    from experiments.latents import open_latents  # which is built on data sets
+
+    require(kind != "points", "data.latents", config.data.latents, "None for points")
+    require(config.data.crop is None, "data.crop", config.data.crop, "None: latents are of whole sounds")
+    return open_latents(config, found)
 
 
 def as_seen(dataset: Dataset, batch: Batch) -> dict[str, Any]:
     """A batch with ``x`` in the form that the network sees, and ``stored`` as it was."""
     return {**batch, "x": dataset.to_model(batch["x"]), "stored": batch["x"]}
+
+
+def evenly(total: int, count: int) -> np.ndarray:
+    """``count`` places of ``total``, evenly from the first to the last; all of them if there are not more.
+
+    >>> evenly(9, 3).tolist(), evenly(2, 5).tolist()
+    ([0, 4, 8], [0, 1])
+    """
+    return np.linspace(0, total - 1, min(count, total)).round().astype(int)
 
 
 def held_out_of(dataset: Dataset, labels: np.ndarray) -> Batch:

@@ -9,6 +9,8 @@ from scorekit import audio
 from scorekit.typing import Array
 
 FLOOR = 1e-5
+SOFT = 3e-4
+"""Added to magnitudes of the transform before logarithms are taken; a sine of amplitude 1 has ``fft_size / 4``."""
 _CENTRE, _SPREAD = -6.0, 3.0
 """``(log(mel) - centre) / spread`` is of unit order for music."""
 
@@ -27,6 +29,20 @@ class LogMel(NamedTuple):
     def mel(self, told: Array) -> Array:
         """The mel spectrogram, no less than 1e-5, from what is told."""
         return jnp.exp(_SPREAD * told + _CENTRE)
+
+    def envelope(self, told: Array) -> Array:
+        """The envelope that it tells, ``(B, L / hop, fft_size / 2)``: by frames and bins without the last of each."""
+        return audio.mel_envelope(self.mel(told), self.bank)[..., :-1, :-1]
+
+    def images(self, told: Array) -> Array:
+        """The envelope and the non-negative magnitudes nearest to the mel, as two images of unit order."""
+        nearest = audio.magnitude_from_mel(self.mel(told), self.bank, iterations=50)[..., :-1, :-1]
+        both = jnp.stack([self.envelope(told), nearest], axis=-1)
+        return (jnp.log(both + SOFT) + 3.0) / 3.0
+
+    def log_envelope(self, images: Array) -> Array:
+        """``log(envelope + 3e-4)`` from the images."""
+        return 3.0 * images[..., 0] - 3.0
 
 
 def log_mel(

@@ -21,7 +21,7 @@ from absl import flags
 from experiments import command_line, mels, model, players, progress
 from experiments.checkpoint import Experiment, config_path, open_experiment
 from experiments.config import Config, ConfigError, call
-from experiments.datasets import as_seen
+from experiments.datasets import as_seen, evenly
 from experiments.files import write_atomic
 from experiments.report import Heading, Table, tables_as_text, write_report
 from scorekit import audio
@@ -40,8 +40,8 @@ def main(config: Config) -> None:
     start = time.monotonic()
     steps = _steps()
     workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
-    if config.data.map.name != "log_mel":
-        raise ConfigError(f"--workdir={workdir}: must hold a vocoder (config.data.map.name=log_mel)")
+    if config.data.map.name not in ("log_mel", "mel_magnitudes"):
+        raise ConfigError(f"--workdir={workdir}: must hold a vocoder (config.data.map.name=mel_magnitudes)")
     with config.ignore_type():
         config.data.crop = None
     run = open_experiment(config, workdir, _STEP.value)
@@ -52,14 +52,14 @@ def main(config: Config) -> None:
     given = jax.tree.map(np.asarray, model.conditions(run.model, batch))
     truth, rate = np.asarray(audio.pcm_to_float(jnp.asarray(batch["stored"]))), run.dataset.sample_rate
     assert rate is not None
-    spectrogram = call(config, "data.map", "data.map.name=log_mel", mels.log_mel, sample_rate=rate)
+    spectrogram = call(config, "data.map", f"data.map.name={config.data.map.name}", mels.log_mel, sample_rate=rate)
     print(f"{len(truth)} held-out sounds of {truth.shape[1] / rate:.3f} s with step {run.step:,} …", flush=True)
 
     lim = f"Griffin-Lim, {_ITERATIONS.value} iterations"
     sounds: dict[str, np.ndarray] = {}
     factors: dict[str, float] = {}
     with progress.Progress(1 + len(steps), batch_size=len(truth), label="vocode") as shown:
-        told = jnp.asarray(given["dense_map"].value)
+        told = spectrogram.told(jnp.asarray(truth))
         key = jax.random.key(_SEED.value)
         phases = jax.jit(lambda told: _griffin_lim(key, spectrogram, told, truth.shape[1]))
         sounds[lim] = np.asarray(phases(told))
@@ -134,15 +134,6 @@ def _steps() -> list[int]:
     if not steps or min(steps) < 1:
         raise ConfigError(f"--steps={','.join(_STEPS.value)}: must be numbers of steps, as in 6,100")
     return steps
-
-
-def evenly(total: int, count: int) -> np.ndarray:
-    """``count`` places of ``total``, evenly from the first to the last; all of them if there are not more.
-
-    >>> evenly(9, 3).tolist(), evenly(2, 5).tolist()
-    ([0, 4, 8], [0, 1])
-    """
-    return np.linspace(0, total - 1, min(count, total)).round().astype(int)
 
 
 def _write(

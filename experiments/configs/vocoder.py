@@ -1,4 +1,4 @@
-"""A vocoder at 8 kHz: from the log-mel spectrogram of a note to its waveform, evened out by what the mel tells.
+"""A vocoder at 8 kHz: the magnitudes of a note from its mel spectrogram, by an image U-Net; phases by Griffin and Lim.
 
 python -m experiments.train --config=experiments/configs/vocoder.py --workdir=runs/vocoder
 python -m experiments.vocode --workdir=runs/vocoder
@@ -12,25 +12,24 @@ def get_config():
     config.data.name = "soundfont_notes/8khz"
     config.data.label = "none"
     config.data.crop = 2048
-    config.data.form.name = "equalised"
-    config.data.map.name = "log_mel"
+    config.data.form.name = "magnitudes"
+    config.data.map.name = "mel_magnitudes"
 
-    config.network.name = "wavenet"
-    config.network.channels = 64
-    config.network.layers = 12
-    config.network.cycle = 6
-    config.network.patch = 8
+    config.network.channels = 32
+    config.network.multipliers = (1, 2, 2)
+    config.network.patch = 2
 
     config.loss.label_dropout = 0.0
     config.loss.map_dropout = 0.0
 
-    config.training.steps = 5000
-    config.training.batch_size = 16
-    config.training.learning_rate = 1e-3
-    config.training.warmup_steps = 200
-    config.training.sample_every = 2500
-    config.training.checkpoint_every = 1000
+    config.training.steps = 1200
+    config.training.batch_size = 32
+    config.training.learning_rate = 2e-3
+    config.training.ema_decays = (0.99,)
+    config.training.sample_every = 5000
+    config.training.checkpoint_every = 300
 
+    config.sampling.ema = "0.99"
     config.sampling.steps = 6
     config.sampling.guidance_scale = 1.0
     config.sampling.batch_size = 16

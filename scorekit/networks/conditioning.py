@@ -156,9 +156,9 @@ def noise_augmented(condition: Masked, level: ArrayLike, eps: ArrayLike = 0.0) -
     Source: Ho et al. 2022, "Cascaded diffusion models for high fidelity image generation", sec. 4
     (https://arxiv.org/abs/2106.15282).
 
-    >>> noise_augmented(Masked(jnp.ones((1, 2, 1))), 0.6, jnp.ones((1, 2, 1))).value[0]
-    Array([[1.4, 0.6],
-           [1.4, 0.6]], dtype=float32)
+    >>> found = noise_augmented(Masked(jnp.ones((1, 2, 1))), 0.6, jnp.ones((1, 2, 1))).value
+    >>> found.shape, bool(jnp.allclose(found[0, 0], jnp.array([1.4, 0.6])))
+    ((1, 2, 2), True)
     """
     value = jnp.asarray(condition.value)
     level = jnp.broadcast_to(jnp.asarray(level, value.dtype), value.shape[:1])
