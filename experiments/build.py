@@ -10,8 +10,9 @@ from experiments import rules
 from experiments.conditions import check_dropout
 from experiments.config import Config, ConfigError, choice, require, resolve
 from scorekit import predictions, schedules, solvers, times, training, weightings
-from scorekit.networks import MLP, Classifier, UNet, WaveNet
+from scorekit.networks import MLP, Autoencoder, Classifier, UNet, WaveNet
 from scorekit.predictions import Target
+from scorekit.solvers.loop import check_grid
 from scorekit.times import TimeSampler
 from scorekit.typing import Array, Schedule, Solver, Weighting
 
@@ -178,6 +179,33 @@ def _classifier(
 CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _classifier}
 
 
+def _autoencoder(
+    data_channels: int,
+    latent_channels: int = 4,
+    channels: int = 32,
+    multipliers: tuple = (1, 2),
+    blocks: int = 1,
+    patch: int = 1,
+    factors: tuple = (),
+    codes: int | None = None,
+    dtype: str = "float32",
+) -> Autoencoder:
+    return Autoencoder(
+        data_channels=data_channels,
+        latent_channels=latent_channels,
+        channels=channels,
+        multipliers=multipliers,
+        blocks=blocks,
+        patch=patch,
+        factors=factors,
+        codes=codes,
+        dtype=jnp.dtype(dtype),
+    )
+
+
+AUTOENCODERS: Mapping[str, Callable] = {"convolutional": _autoencoder}
+
+
 def _unipc(predictor: int = 2, coordinate: str = "flow") -> solvers.UniPC:
     return solvers.UniPC(predictor=predictor, coordinate=coordinate)  # type: ignore[arg-type]
 
@@ -196,6 +224,7 @@ SOLVERS: Mapping[str, Callable] = {
     "predictor_corrector": lambda corrector_steps=1, snr=0.16: solvers.PredictorCorrector(
         corrector_steps=corrector_steps, snr=snr
     ),
+    "renoise": lambda t_min=0.0: solvers.Renoise(t_min=t_min),
     "sa_solver": solvers.SASolver,
     "unipc": _unipc,
 }
@@ -217,6 +246,14 @@ def _saved_grid(n: int, path: str, t_max=1.0, t_min=0.0, rho=7.0, power=2.0) -> 
     return saved
 
 
+def _given_times(n: int, times: tuple) -> Array:
+    if len(times) != n + 1:
+        raise ValueError(f"times must be {n + 1} for sampling.steps = {n}, got {len(times)}")
+    ts = jnp.asarray(times, jnp.float32)
+    check_grid(ts)
+    return ts
+
+
 GRIDS: Mapping[str, Callable] = {
     "file": _saved_grid,
     "karras": lambda schedule, n, t_max=0.999, t_min=0.001, rho=7.0: solvers.grids.karras(
@@ -224,6 +261,7 @@ GRIDS: Mapping[str, Callable] = {
     ),
     "quadratic": lambda n, t_max=1.0, t_min=0.0, power=2.0: solvers.grids.quadratic(n, t_max, t_min, power=power),
     "log_snr": lambda schedule, n, t_max=0.999, t_min=0.001: solvers.grids.uniform_log_snr(schedule, n, t_max, t_min),
+    "times": _given_times,
     "uniform": lambda n, t_max=1.0, t_min=0.0: solvers.grids.uniform(n, t_max, t_min),
     "vp_quadratic": _vp_quadratic,
 }
@@ -267,6 +305,11 @@ def build_network(
 def build_classifier(config: Config, num_classes: int) -> Classifier:
     """The Flax module of a classifier's config."""
     return _build_module(config, "classifier", CLASSIFIERS, num_classes=num_classes)
+
+
+def build_autoencoder(config: Config, data_channels: int) -> Autoencoder:
+    """The Flax module of an autoencoder's config, for data of so many channels."""
+    return _build_module(config, "autoencoder", AUTOENCODERS, data_channels=data_channels)
 
 
 def _build_module(config, section, table, **offered):

@@ -65,7 +65,7 @@ def saved_config(workdir: str | None) -> ConfigDict:
 
 
 def open_experiment(
-    config: Config, workdir: Path, step: int | None, scales: Sequence[float] | None = None
+    config: Config, workdir: Path, step: int | None, scales: Sequence[float] | None = None, latents: bool = False
 ) -> Experiment:
     """Loads the averaged parameters of a checkpoint (the newest, or that of ``step``).
 
@@ -74,6 +74,7 @@ def open_experiment(
       workdir: the folder of the run.
       step: the checkpoint, the newest by default.
       scales: the guidance scales that are to be sampled at; by default all that the config names.
+      latents: whether the caller can do with a model of latents, whose network does not see the data themselves.
 
     Raises:
       ConfigError: for a bad config or a checkpoint that is not there.
@@ -81,6 +82,10 @@ def open_experiment(
     config = filled(config, base.get_config())
     check_config(config, base.get_config())
     build.check_choices(config, scales)
+    if config.data.latents and not latents:
+        raise ConfigError(
+            f"--workdir={workdir}: this is a model of latents; sample and evaluate take it, this does not"
+        )
     dataset = load_dataset(config)
     built = model.build_model(config, dataset)
     like = jax.eval_shape(functools.partial(model.init_params, built), jax.random.key(0))

@@ -6,7 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from experiments import mels
 from experiments.config import Config, ConfigError, require, resolve
 from experiments.datasets import Dataset, as_seen
 from scorekit import audio
@@ -14,7 +16,7 @@ from scorekit.guidance import operators
 from scorekit.typing import Array
 
 Extract = Callable[[Mapping[str, Any]], Array]
-"""From a batch whose ``x`` is in the form that the network sees, its other fields as they are stored."""
+"""From a batch whose ``x`` is in the form that the network sees, ``stored`` and its other fields as they are stored."""
 
 
 def average_pool(factor: int = 2) -> Extract:
@@ -48,22 +50,27 @@ def pitch_velocity(lowest: int = 36, highest: int = 84) -> Extract:
 
 
 def log_mel(
-    sample_rate: int | None,
-    to_sound: Callable[[Array], Array],
-    num_mels: int = 40,
-    fft_size: int = 256,
-    hop: int = 64,
-    f_min: float = 40.0,
+    sample_rate: int | None, num_mels: int = 40, fft_size: int = 256, hop: int = 64, f_min: float = 40.0
 ) -> Extract:
-    """Sounds to their log-mel spectrogram in nepers, ``(B, 1 + ceil(L / hop), num_mels)``, brought to unit order.
+    """Sounds to their log-mel spectrogram, brought to unit order; see :mod:`experiments.mels`."""
+    spectrogram = mels.log_mel(sample_rate, num_mels, fft_size, hop, f_min)
+    return lambda batch: spectrogram.told(audio.pcm_to_float(jnp.asarray(batch["stored"])))
 
-    Windows of ``fft_size`` samples, Slaney's filters up to half the sample rate, of the sound at full scale 1;
-    ``(log max(mel, 1e-5) + 6) / 3`` is what the network is told.
-    """
+
+def mel_magnitudes(
+    sample_rate: int | None, num_mels: int = 40, fft_size: int = 256, hop: int = 64, f_min: float = 40.0
+) -> Extract:
+    """The same as two images ``(B, L / hop, fft_size / 2, 2)``: its envelope, and the magnitudes nearest to it."""
+    spectrogram = mels.log_mel(sample_rate, num_mels, fft_size, hop, f_min)
+    sound = lambda batch: audio.pcm_to_float(jnp.asarray(batch["stored"]))
+    return lambda batch: spectrogram.images(spectrogram.told(sound(batch)))
+
+
+def low_rate(sample_rate: int | None, factor: int = 4, scale: float = 1.0) -> Extract:
+    """Sounds to their samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``."""
     if sample_rate is None:
-        raise ValueError("name must be that of a map of this data set, which has no sound, got log_mel")
-    bank, window = audio.mel_filter_bank(sample_rate, fft_size, num_mels=num_mels, f_min=f_min), audio.hann(fft_size)
-    return lambda batch: (audio.log_mel(to_sound(batch["x"]), bank, window, hop) + 6.0) / 3.0
+        raise ValueError("name must be that of a map of this data set, which has no sound, got low_rate")
+    return lambda batch: scale * audio.low_rate(audio.pcm_to_float(jnp.asarray(batch["stored"])), factor)[..., None]
 
 
 def piano_roll(lowest: int = 36, highest: int = 84) -> Extract:
@@ -71,11 +78,60 @@ def piano_roll(lowest: int = 36, highest: int = 84) -> Extract:
     return lambda batch: jnp.asarray(batch["roll"], jnp.float32)[..., lowest : highest + 1] / 127.0
 
 
+def pulses(sample_rate: int | None, to_model: Callable[[Array], Array]) -> Extract:
+    """Notes to a train of pulses at their pitch, in the form that the network sees.
+
+    ``1 / 32 sum_k cos(2 pi k f n / sample_rate)`` over all partials of ``f = 440 2^((pitch - 69) / 12)`` Hz below half
+    the sample rate: a sound of this pitch and of no timbre.
+    """
+    if sample_rate is None:
+        raise ValueError("name must be that of a map of this data set, which has no sound, got pulses")
+
+    def train(batch):
+        pitch = jnp.asarray(batch["pitch"], jnp.float32)[:, None]
+        turns = 440.0 / sample_rate * 2.0 ** ((pitch - 69.0) / 12.0)  # in a sample
+        half = jnp.pi * (turns * jnp.arange(jnp.shape(batch["stored"])[1]) % 1.0)
+        count = jnp.ceil(0.5 / turns) - 1.0
+        peak = jnp.sin(half) < 1e-4
+        sums = 0.5 * (jnp.sin((2.0 * count + 1.0) * half) / jnp.where(peak, 1.0, jnp.sin(half)) - 1.0)
+        return to_model(audio.float_to_pcm(jnp.where(peak, count, sums) / 32.0))
+
+    return train
+
+
+def tones(sample_rate: int | None, count: int = 3, lowest: int = 36, highest: int = 84) -> Extract:
+    """Phrases as a tone generator plays their roll: the first partials of every key that is down, ``(B, L, 2 count)``.
+
+    Channels ``2 k`` and ``2 k + 1`` are the sums of ``velocity / 127 sin`` and ``cos(2 pi (k + 1) f n / sample_rate)``
+    over the keys from ``lowest`` to ``highest``, ``f = 440 2^((pitch - 69) / 12)`` Hz, without partials above half the
+    sample rate. What is left to the network is how an instrument sounds. ``L`` is a multiple of the frames' number - 1.
+    """
+    if sample_rate is None:
+        raise ValueError("name must be that of a map of this data set, which has no sound, got tones")
+    pitch = np.arange(lowest, highest + 1)
+    turns = np.arange(1, count + 1)[:, None] * 440.0 / sample_rate * 2.0 ** ((pitch - 69.0) / 12.0)
+
+    def played(batch):
+        roll = jnp.asarray(batch["roll"], jnp.float32)[:, :-1, lowest : highest + 1] / 127.0
+        hop = np.shape(batch["stored"])[1] // roll.shape[1]
+        angle = 2 * np.pi * (turns * np.arange(hop * roll.shape[1])[:, None, None] % 1.0)
+        sines = np.stack([np.sin(angle), np.cos(angle)], axis=2) * (turns < 0.5)[:, None]
+        sines = jnp.asarray(sines.reshape(roll.shape[1], hop, 2 * count, len(pitch)), jnp.float32)
+        sums = jnp.einsum("btp,thcp->bthc", roll, sines)
+        return sums.reshape(len(roll), -1, 2 * count)
+
+    return played
+
+
 MAPS: Mapping[str, Callable] = {
     "average_pool": average_pool,
     "log_mel": log_mel,
+    "mel_magnitudes": mel_magnitudes,
+    "low_rate": low_rate,
     "none": lambda: None,
     "piano_roll": piano_roll,
+    "pulses": pulses,
+    "tones": tones,
 }
 VECTORS: Mapping[str, Callable] = {"moments": moments, "none": lambda: None, "pitch_velocity": pitch_velocity}
 
@@ -86,7 +142,7 @@ SECTIONS = {"vector": "vector", "dense_map": "map"}
 
 def build_conditions(config: Config, dataset: Dataset) -> dict[str, Extract]:
     """What the network is told beside the class, by the network's name for it."""
-    offered = {"sample_rate": dataset.sample_rate, "to_sound": dataset.to_sound}
+    offered = {"sample_rate": dataset.sample_rate, "to_model": dataset.to_model}
     found = {
         "vector": resolve(config, "data.vector", VECTORS),
         "dense_map": resolve(config, "data.map", MAPS, **offered),
@@ -105,6 +161,11 @@ def check_dropout(config: Config) -> None:
     """Refuses rates that are no probabilities, and rates for conditions that the config does not have."""
     for field in ("label_dropout", "vector_dropout", "map_dropout", "joint_dropout"):
         require(0 <= config.loss[field] <= 1, f"loss.{field}", config.loss[field], "in [0, 1]")
+    most, level = config.loss.map_noise, config.sampling.map_noise
+    require(most is None or 0 < most <= 1, "loss.map_noise", most, "above 0 and at most 1, or None")
+    require(most is None or config.data.map.name != "none", "loss.map_noise", most, "None without config.data.map")
+    allowed = f"from 0 to config.loss.map_noise={most or 0:g}"
+    require(level is None or 0 <= level <= (most or 0), "sampling.map_noise", level, allowed)
 
 
 def sizes(found: Mapping[str, Extract], dataset: Dataset) -> dict[str, Any]:

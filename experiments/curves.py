@@ -21,6 +21,7 @@ def panels(
     ylabel: str,
     title: str | None = None,
     logarithmic: bool = True,
+    log_x: bool = False,
     shades: Mapping[str, Mapping[str, ArrayLike]] | None = None,
 ) -> Path:
     """Curves over one axis, in one panel or several side by side that share their axes.
@@ -34,6 +35,7 @@ def panels(
       ylabel: what the curves are, with their unit.
       title: printed above.
       logarithmic: a logarithmic y axis where the values are positive and span more than a factor of 10.
+      log_x: a logarithmic x axis.
       shades: title of a panel -> name -> half the width of a shade around that curve.
     """
     x = np.asarray(x, float)
@@ -58,6 +60,8 @@ def panels(
         ax.set_xlabel(xlabel)
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
+    if log_x:
+        axes[0].set_xscale("log")
     if logarithmic:
         _log_if_wide(axes[0], *(values for panel in curves.values() for values in panel.values()))
     axes[0].set_ylabel(ylabel)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.config import Config, ConfigError, choice, require
-from experiments.forms import build_form
+from experiments.forms import Conditions, build_form
 from scorekit import audio, data, densities
 from scorekit.typing import Array, ArrayLike
 
@@ -26,6 +26,7 @@ class Dataset(Protocol):
       test: the test set, ``{"x": (N, ...), "label": (N,)}``, and for sounds what else is known of them.
       train: training examples to compare with, likewise.
       sample_rate: of sounds, in Hz; None for anything else.
+      latent: whether ``shape`` is that of a latent, and not of the pictures or sounds that samples become.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Dataset(Protocol):
     test: Batch
     train: Batch
     sample_rate: int | None = None
+    latent: bool = False
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of one step, a pure function of its arguments."""
@@ -45,11 +47,18 @@ class Dataset(Protocol):
         """Stored examples as the floats that the network sees."""
         ...
 
-    def from_model(self, x: Array) -> Array:
-        """Samples brought to values that the data can take, as floats; sounds as ``(B, L)`` at full scale 1."""
+    def from_model(self, x: Array, given: Conditions | None = None) -> Array:
+        """Samples brought to values that the data can take, as floats; sounds as ``(B, L)`` at full scale 1.
+
+        ``given`` is what the network was told, by its names for it: some forms of sounds need it.
+        """
         ...
 
-    def to_sound(self, x: Array) -> Array:
+    def real(self, part: Batch) -> np.ndarray:
+        """The stored examples of ``part`` as samples are."""
+        return np.asarray(self.from_model(self.to_model(part["x"])))
+
+    def to_sound(self, x: Array, given: Conditions | None = None) -> Array:
         """What the network sees as sounds ``(B, L)`` at full scale 1."""
         raise ValueError(f"{self.name} has no sounds")
 
@@ -73,7 +82,7 @@ class Images(Dataset):
     def to_model(self, x):
         return data.to_unit(x, self._levels)
 
-    def from_model(self, x):
+    def from_model(self, x, given=None):
         return data.to_unit(data.from_unit(x, self._levels), self._levels)
 
 
@@ -97,22 +106,23 @@ class Ring(Dataset):
     def to_model(self, x):
         return jnp.asarray(x)
 
-    def from_model(self, x):
+    def from_model(self, x, given=None):
         return x
 
 
 class Sounds(Dataset):
     """Notes or phrases from TFDS, held in memory as 16-bit codes.
 
-    Batches hold ``x`` ``(B, L)``, ``label`` (the instrument, or of notes the family), of notes ``pitch`` and
-    ``velocity``, of phrases their ``roll``. With ``config.data.crop`` an example is a random piece of a sound, drawn
-    from ``(seed, step)``, and of the test set its beginning; the roll is cut with it.
+    Batches hold ``x`` ``(B, L)``, ``label`` (the instrument, of notes the family, or one class), of notes ``pitch``,
+    ``velocity``, ``instrument`` and ``family``, of phrases their ``roll``. With ``config.data.crop`` an example is a
+    random piece of a sound, drawn from ``(seed, step)``, and of the test set its beginning; the roll is cut with it.
+    ``instruments`` are their names, where the set has them.
     """
 
     def __init__(self, config: Config):
         options = config.data
         is_phrase = kind_of(options.name) == "phrases"
-        choices = ("instrument",) if is_phrase else ("instrument", "family")
+        choices = ("instrument", "none") if is_phrase else ("instrument", "family", "none")
         label = choice("data.label", options.label or "instrument", choices)
         load: Any = data.load_phrases if is_phrase else data.load_notes
         try:
@@ -120,16 +130,18 @@ class Sounds(Dataset):
             train, test = (load(options.name, split, options.data_dir) for split in splits)
         except ValueError as error:
             raise ConfigError(f"config.data: {error}") from error
-        names = ("roll",) if is_phrase else ("pitch", "velocity")
-        whole = [{"x": s.x, "label": getattr(s, label), **{n: getattr(s, n) for n in names}} for s in (train, test)]
+        names = ("roll",) if is_phrase else ("pitch", "velocity", "instrument", "family")
+        classes = lambda s: np.zeros(len(s.x), np.int32) if label == "none" else getattr(s, label)
+        whole = [{"x": s.x, "label": classes(s), **{n: getattr(s, n) for n in names}} for s in (train, test)]
         self.name, self.sample_rate, self.levels = train.name, train.sample_rate, None
+        self.instruments = () if is_phrase else train.instruments
         self.examples, self.num_classes = len(train.x), 1 + max(int(part["label"].max()) for part in whole)
         self._frame = round(train.sample_rate / train.frame_rate) if is_phrase else 1
         length = train.x.shape[1]
         self._crop = options.crop or length
         fits = 0 < self._crop <= length and self._crop % self._frame == 0
         require(fits, "data.crop", options.crop, f"a multiple of {self._frame} up to {length}")
-        self._form = build_form(config, self._crop)
+        self._form = build_form(config, self._crop, train.sample_rate)
         self._whole = whole[0]
         self.train, self.test = (self._cut(part, np.zeros(len(part["x"]), int)) for part in whole)
         self.shape = jax.eval_shape(self.to_model, self.test["x"][:1]).shape[1:]
@@ -153,11 +165,14 @@ class Sounds(Dataset):
     def to_model(self, x):
         return self._form.to_model(audio.pcm_to_float(x))
 
-    def to_sound(self, x):
-        return self._form.to_sound(x)
+    def to_sound(self, x, given=None):
+        return self._form.to_sound(x, given)
 
-    def from_model(self, x):
-        return audio.pcm_to_float(audio.float_to_pcm(self.to_sound(x)))
+    def from_model(self, x, given=None):
+        return audio.pcm_to_float(audio.float_to_pcm(self.to_sound(x, given)))
+
+    def real(self, part):
+        return np.asarray(audio.pcm_to_float(part["x"]))
 
 
 def kind_of(name: str) -> str:
@@ -167,14 +182,30 @@ def kind_of(name: str) -> str:
 
 
 def load_dataset(config: Config) -> Dataset:
-    """The data set that ``config.data`` names."""
+    """The data set that ``config.data`` names, as latents where it names an autoencoder."""
     kind = kind_of(config.data.name)
-    return Ring() if kind == "points" else Images(config.data) if kind == "images" else Sounds(config)
+    found = Ring() if kind == "points" else Images(config.data) if kind == "images" else Sounds(config)
+    if not config.data.get("latents"):
+        return found
+    from experiments.latents import open_latents  # which is built on data sets
+
+    require(kind != "points", "data.latents", config.data.latents, "None for points")
+    require(config.data.crop is None, "data.crop", config.data.crop, "None: latents are of whole sounds")
+    return open_latents(config, found)
 
 
 def as_seen(dataset: Dataset, batch: Batch) -> dict[str, Any]:
-    """A batch with ``x`` in the form that the network sees."""
-    return {**batch, "x": dataset.to_model(batch["x"])}
+    """A batch with ``x`` in the form that the network sees, and ``stored`` as it was."""
+    return {**batch, "x": dataset.to_model(batch["x"]), "stored": batch["x"]}
+
+
+def evenly(total: int, count: int) -> np.ndarray:
+    """``count`` places of ``total``, evenly from the first to the last; all of them if there are not more.
+
+    >>> evenly(9, 3).tolist(), evenly(2, 5).tolist()
+    ([0, 4, 8], [0, 1])
+    """
+    return np.linspace(0, total - 1, min(count, total)).round().astype(int)
 
 
 def held_out_of(dataset: Dataset, labels: np.ndarray) -> Batch:

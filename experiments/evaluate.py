@@ -28,7 +28,7 @@ _OUT = flags.DEFINE_string("out", None, "Path of the results without ending; wor
 def main(config: ConfigFields) -> None:
     start = time.monotonic()
     workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
-    run = open_experiment(config, workdir, _STEP.value, config.evaluation.guidance_scales)
+    run = open_experiment(config, workdir, _STEP.value, config.evaluation.guidance_scales, latents=True)
     print(f"evaluating step {run.step:,} with {' + '.join(config.guidance)} …", flush=True)
     found = evaluation.evaluate(config, run.model, run.dataset, run.params, run.generate)
     stem = Path(_OUT.value).expanduser().absolute() if _OUT.value else workdir / f"evaluation_{run.step}"

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import judge, model
+from experiments import judge, model, snapping
 from experiments.config import Config
 from experiments.datasets import Batch, Dataset, Ring, as_seen
 from experiments.report import Table, tables_as_text
@@ -42,42 +42,51 @@ def evaluate(config: Config, built: model.Model, dataset: Dataset, params: PyTre
     """
     if dataset.sample_rate is not None:
         bound, bound_table = _bound(config, built, dataset, params)
-        return Evaluation(bound, [bound_table], _loss_curves(built, dataset, params))
+        snapped, tables = snapping.snapping(config, built, dataset, params, generate)
+        return Evaluation({**bound, **snapped}, [bound_table, *tables], _loss_curves(built, dataset, params))
     labels = np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
-    score = _score_points if isinstance(dataset, Ring) else _score_images
-    scorer = score(dataset)
+    scorer = scorer_of(dataset)
     rows: dict[str, dict[str, float]] = {"real test data": scorer.real}
     for scale in config.evaluation.guidance_scales:
         samples = generate(params, config.seed + 1, labels, scale)
-        rows[f"γ = {scale:g}"] = {**scorer.samples(samples, labels), **_heard(built, dataset, samples, labels)}
+        heard = {} if dataset.latent else _heard(built, dataset, samples, labels)
+        rows[f"γ = {scale:g}"] = {**scorer.samples(samples, labels), **heard}
     bound, bound_table = _bound(config, built, dataset, params)
+    snapped, snapping_tables = snapping.snapping(config, built, dataset, params, generate)
     numbers = {f"{row}/{name}": value for row, values in rows.items() for name, value in values.items()}
     columns = list(dict.fromkeys(name for values in rows.values() for name in values))
     table = Table(
         ["", *columns], [[row, *(values.get(c) for c in columns)] for row, values in rows.items()], scorer.caption
     )
     return Evaluation(
-        numbers={**numbers, **bound},
-        tables=[table, bound_table],
+        numbers={**numbers, **bound, **snapped},
+        tables=[table, bound_table, *snapping_tables],
         loss_by_noise_level=_loss_curves(built, dataset, params),
     )
 
 
 def _heard(built: model.Model, dataset: Dataset, samples: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """How far the vector or map of the samples is from the one that was asked for, root mean square."""
-    asked = model.conditions_for(built, dataset, labels)
+    asked = model.asked_of(built, dataset, labels)
     return {
         f"RMSE of the {name.replace('_', ' ')}": float(
-            np.sqrt(np.mean(np.square(np.asarray(extract({"x": jnp.asarray(samples)})) - asked[name].value)))
+            np.sqrt(np.mean(np.square(np.asarray(extract({"x": jnp.asarray(samples)})) - asked[name])))
         )
         for name, extract in built.extracts.items()
     }
 
 
-class _Scorer(NamedTuple):
+class Scorer(NamedTuple):
+    """The numbers of real test data, those of ``(samples, labels)``, and what they mean."""
+
     real: dict[str, float]
     samples: Callable[[np.ndarray, np.ndarray], dict[str, float]]
     caption: str
+
+
+def scorer_of(dataset: Dataset) -> Scorer:
+    """What samples of images or points are scored by."""
+    return (_score_points if isinstance(dataset, Ring) else _score_images)(dataset)
 
 
 def _flat(x) -> np.ndarray:
@@ -85,9 +94,9 @@ def _flat(x) -> np.ndarray:
     return x.reshape(len(x), -1)
 
 
-def _score_images(dataset: Dataset) -> _Scorer:
+def _score_images(dataset: Dataset) -> Scorer:
     """Scores by a support vector machine trained on real scans, and distances in pixel space."""
-    train, test = (np.asarray(dataset.to_model(part["x"])) for part in (dataset.train, dataset.test))
+    train, test = (dataset.real(part) for part in (dataset.train, dataset.test))
     expert = judge.fit_judge(train, dataset.train["label"])
     real, held_out = _flat(train)[:5000], _flat(test)[:5000]
 
@@ -112,7 +121,7 @@ def _score_images(dataset: Dataset) -> _Scorer:
 
     accuracy = judge.real_accuracy(expert, test, dataset.test["label"])
     baseline = {**distances(held_out), "energy distance": float(jax.jit(metrics.energy_distance)(held_out, real))}
-    return _Scorer(
+    return Scorer(
         real={"class accuracy": accuracy, "classification accuracy score": accuracy, **baseline},
         samples=samples,
         caption=(
@@ -124,7 +133,7 @@ def _score_images(dataset: Dataset) -> _Scorer:
     )
 
 
-def _score_points(dataset: Dataset) -> _Scorer:
+def _score_points(dataset: Dataset) -> Scorer:
     """Scores by the exact posterior of the class, and distances to fresh points."""
     assert isinstance(dataset, Ring)
     test, train = dataset.test["x"], dataset.train["x"]
@@ -140,7 +149,7 @@ def _score_points(dataset: Dataset) -> _Scorer:
     def accuracy(x, labels):
         return float(np.mean(np.asarray(dataset.density.responsibilities(jnp.asarray(x)).argmax(-1)) == labels))
 
-    return _Scorer(
+    return Scorer(
         real={"class accuracy": accuracy(test, dataset.test["label"]), **distances(train)},
         samples=lambda x, labels: {"class accuracy": accuracy(x, labels), **distances(x[: len(test)])},
         caption="Class accuracy by the exact posterior; distances to 2,000 fresh points of the true density.",

@@ -1,27 +1,35 @@
-"""In what form a network sees a sound: as the waveform, or as a spectrogram that can be inverted."""
+"""In what form a network sees a sound: as the waveform, as a spectrum that can be inverted, or beside its mel."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict, config_dict
 
-from experiments.config import Config, numbers_of, resolve
+from experiments.config import Config, call, numbers_of, resolve
+from experiments.mels import SOFT, LogMel, log_mel
 from scorekit import audio
 from scorekit.typing import Array
 
+Conditions = Mapping[str, Any]
+
 
 class Form(NamedTuple):
-    """Two functions, ``(B, L)`` at full scale 1 to what the network sees and back."""
+    """Two functions: ``(B, L)`` at full scale 1 to what the network sees, and back by what the network was told.
+
+    The latter are conditions by their names, as :func:`experiments.model.conditions` gives them; None where none are
+    known, which all forms but ``magnitudes`` can do with.
+    """
 
     to_model: Callable[[Array], Array]
-    to_sound: Callable[[Array], Array]
+    to_sound: Callable[[Array, Conditions | None], Array]
 
 
 def waveform(scale: float = 1.0) -> Form:
     """Samples times ``scale``, ``(B, L, 1)``. Music is quiet: RMS 0.2 at full scale 1."""
-    return Form(lambda sound: scale * sound[..., None], lambda x: x[..., 0] / scale)
+    return Form(lambda sound: scale * sound[..., None], lambda x, _: x[..., 0] / scale)
 
 
 def spectrogram(
@@ -48,7 +56,7 @@ def spectrogram(
         channels = audio.encode_spectrum(audio.stft(sound, window, hop)[..., :-1, :-1], floor)
         return jnp.stack([(channels[..., 0] - centre) / spread, channels[..., 1]], axis=-1)
 
-    def to_sound(x):
+    def to_sound(x, _):
         channels = jnp.stack([x[..., 0] * spread + centre, x[..., 1]], axis=-1)
         spectrum = jnp.pad(audio.decode_spectrum(channels, floor), [(0, 0), (0, 1), (0, 1)])
         return audio.istft(spectrum, window, hop, length)
@@ -56,20 +64,112 @@ def spectrogram(
     return Form(to_model, to_sound)
 
 
-FORMS: Mapping[str, Callable] = {"spectrogram": spectrogram, "waveform": waveform}
+def compressed(length: int, fft_size: int = 256, hop: int = 64, power: float = 0.5, scale: float = 1.2) -> Form:
+    """The short-time Fourier transform with its magnitudes compressed, ``(B, L / hop, fft_size)``: a signal of frames.
+
+    ``scale |X|^power exp(i arg X)``, real parts of the bins and then imaginary ones, with the phase of each bin counted
+    from that of its centre frequency, so that steady partials turn slowly from frame to frame. A residue of noise at
+    ``-d`` dB in what the network sees is at ``-d / power`` dB in the sound. The last frame, half outside the sound, and
+    the bin of half the sample rate are left out and read as silence.
+
+    Args:
+      length: L, a multiple of ``hop``.
+      fft_size: even.
+      hop: samples from one frame to the next.
+      power: of the magnitudes; 1 is the transform itself.
+      scale: that brings music to unit order.
+
+    Source: Richter et al. 2023, "Speech enhancement and dereverberation with diffusion-based generative models", eq. 20
+    (https://arxiv.org/abs/2208.05830).
+    """
+    if length % hop or fft_size % 2:
+        raise ValueError(f"hop must divide the {length} samples and fft_size be even, got {hop} and {fft_size}")
+    if not 0 < power <= 1:
+        raise ValueError(f"power must be in (0, 1], got {power}")
+    window = audio.hann(fft_size)
+    turns = np.arange(length // hop)[:, None] * hop * np.arange(fft_size // 2) / fft_size % 1.0
+    centres = np.exp(2j * np.pi * turns).astype(np.complex64)
+
+    def to_model(sound):
+        spectrum = audio.stft(sound, window, hop)[..., :-1, :-1] / centres
+        small = scale * spectrum * (audio.magnitude(spectrum) + 1e-9) ** (power - 1.0)
+        return jnp.concatenate([small.real, small.imag], axis=-1)
+
+    def to_sound(x, _):
+        small = jax.lax.complex(*jnp.split(x / scale, 2, axis=-1))
+        spectrum = small * audio.magnitude(small) ** (1.0 / power - 1.0) * centres
+        return audio.istft(jnp.pad(spectrum, [(0, 0), (0, 1), (0, 1)]), window, hop, length)
+
+    return Form(to_model, to_sound)
+
+
+def low_rate(length: int, factor: int = 4, scale: float = 1.0) -> Form:
+    """Samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``: the first of a cascade.
+
+    Back at the full rate nothing is left above half the low one.
+    """
+    if factor < 1 or length % factor:
+        raise ValueError(f"factor must divide the {length} samples, got {factor}")
+    return Form(
+        lambda sound: scale * audio.low_rate(sound, factor)[..., None],
+        lambda x, _: audio.high_rate(x[..., 0], factor) / scale,
+    )
+
+
+def magnitudes(mel: LogMel | None, iterations: int = 60) -> Form:
+    """What the magnitudes have that the mel spectrogram does not tell, an image of ``(B, L / hop, fft_size / 2, 1)``.
+
+    ``log((|X| + f) / (E + f))`` with ``f = 3e-4`` and ``E`` the envelope that the mel spectrogram tells
+    (:func:`scorekit.audio.mel_envelope`), by frames and bins without the last of each. On the way back, phases by
+    Griffin and Lim.
+
+    Args:
+      mel: what the network is told; ``data.map`` must be ``mel_magnitudes``.
+      iterations: of Griffin and Lim.
+    """
+    if mel is None:
+        raise ValueError("name must be another, or data.map.name mel_magnitudes, got magnitudes")
+
+    def to_model(sound):
+        size = audio.magnitude(audio.stft(sound, mel.window, mel.hop))[..., :-1, :-1]
+        return (jnp.log(size + SOFT) - jnp.log(mel.envelope(mel.told(sound)) + SOFT))[..., None]
+
+    def to_sound(x, given):
+        if given is None:
+            raise ValueError("given must hold the dense_map that the network was told, got None")
+        level = mel.log_envelope(jnp.asarray(given["dense_map"].value))
+        size = jnp.maximum(jnp.exp(x[..., 0] + level) - SOFT, 0.0)
+        size = jnp.pad(jnp.pad(size, [(0, 0), (0, 1), (0, 0)], mode="edge"), [(0, 0), (0, 0), (0, 1)])
+        length = x.shape[1] * mel.hop
+        return audio.griffin_lim(jax.random.key(0), size, mel.window, mel.hop, length, iterations=iterations).x
+
+    return Form(to_model, to_sound)
+
+
+FORMS: Mapping[str, Callable] = {
+    "compressed": compressed,
+    "low_rate": low_rate,
+    "magnitudes": magnitudes,
+    "spectrogram": spectrogram,
+    "waveform": waveform,
+}
 
 
 def section() -> ConfigDict:
     """The fields of ``config.data.form``, all unset: a config that was saved before they existed is read as before."""
-    found = numbers_of(*FORMS.values(), offered=("length",))
+    found = numbers_of(*FORMS.values(), offered=("length", "mel"))
     with found.unlocked():
         found.name = config_dict.placeholder(str)
     return found
 
 
-def build_form(config: Config, length: int) -> Form:
+def build_form(config: Config, length: int, sample_rate: int) -> Form:
     """The form that the whole ``config`` names, the waveform by default, for sounds of this length."""
-    return waveform() if config.data.form.name is None else resolve(config, "data.form", FORMS, length=length)
+    if config.data.form.name is None:
+        return waveform()
+    told = "map" in config.data and config.data.map.name == "mel_magnitudes"
+    mel = call(config, "data.map", "data.map.name=mel_magnitudes", log_mel, sample_rate=sample_rate) if told else None
+    return resolve(config, "data.form", FORMS, length=length, mel=mel)
 
 
 def spectrogram_images(sounds: np.ndarray) -> np.ndarray:

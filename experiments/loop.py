@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 
 from experiments import progress
 from experiments.config import Config, ConfigError, leaves, load_resolved, save_resolved
@@ -73,6 +74,7 @@ def fit(
     averaged: Callable[[TrainState], PyTree],
     held_out: Callable[[PyTree], float],
     draw: Callable[[Path, PyTree, int], Path] | None = None,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> TrainState:
     """Trains to ``config.training.steps``, from the newest checkpoint in ``workdir`` if there is one.
 
@@ -86,13 +88,15 @@ def fit(
       averaged: which parameters of a state are scored and drawn from.
       held_out: ``params -> score``, smaller is better.
       draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps.
+      optimizer: by default the one that ``training`` describes.
     """
     options = config.training
     key = jax.random.key(config.seed)
-    optimizer = training.make_optimizer(
-        options.learning_rate, options.warmup_steps, options.steps, options.final_fraction, options.clip_norm,
-        options.weight_decay,
-    )  # fmt: skip
+    if optimizer is None:
+        optimizer = training.make_optimizer(
+            options.learning_rate, options.warmup_steps, options.steps, options.final_fraction, options.clip_norm,
+            options.weight_decay,
+        )  # fmt: skip
     mesh = training.make_mesh(options.model_axis)
     state = training.init_state(key, params, optimizer, options.ema_decays)
     state = training.place_state(state, mesh, options.shard_params)

@@ -16,7 +16,7 @@ from experiments.config import Config
 from experiments.datasets import Dataset, as_seen, held_out_of
 from scorekit import denoisers, guidance, losses, process, solvers
 from scorekit import times as time_samplers
-from scorekit.networks import ABSENT, Masked, drop_conditions
+from scorekit.networks import ABSENT, Masked, drop_conditions, noise_augmented
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.typing import Array, Denoiser, Key, Network, Prediction, PyTree, Schedule, Weighting
@@ -33,6 +33,8 @@ class Model(NamedTuple):
     num_classes: int
     shape: tuple[int, ...]
     extracts: Mapping[str, conditioning.Extract]
+    map_noise: float | None = None
+    """The highest level of noise-conditioning augmentation; None for a network that is not told one."""
 
 
 class Extras(NamedTuple):
@@ -49,6 +51,9 @@ def build_model(config: Config, dataset: Dataset) -> Model:
     """Puts the pieces of the config together."""
     schedule, extracts = build.build_schedule(config), conditioning.build_conditions(config, dataset)
     sizes = conditioning.sizes(extracts, dataset)
+    if config.loss.map_noise is not None:
+        *places, channels = sizes["map_shape"]
+        sizes["map_shape"] = (*places, channels + 1)  # the last tells the level
     return Model(
         module=build.build_network(config, dataset.num_classes, **sizes),
         schedule=schedule,
@@ -58,6 +63,7 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         num_classes=dataset.num_classes,
         shape=dataset.shape,
         extracts=extracts,
+        map_noise=config.loss.map_noise,
     )
 
 
@@ -67,10 +73,22 @@ def init_params(model: Model, key: Key) -> PyTree:
     return jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))
 
 
-def conditions(model: Model, batch: Mapping[str, Any]) -> dict[str, Any]:
-    """What the network is told about clean examples, ``x`` in the form that it sees, by its own names for it."""
+def conditions(model: Model, batch: Mapping[str, Any], key: Key | None = None, level: Any = 0.0) -> dict[str, Any]:
+    """What the network is told about clean examples, by its own names for it.
+
+    Args:
+      model: the model.
+      batch: examples with ``x`` in the form that the network sees; a field ``dense_map`` stands for that of ``x``.
+      key: PRNG key of the noise on the map; None for none.
+      level: of that noise, scalar or ``(B,)``, for a network that is told it.
+    """
     present = jnp.ones(batch["x"].shape[:1], bool)
-    named = {name: Masked(extract(batch), present) for name, extract in model.extracts.items()}
+    read = lambda name, extract: jnp.asarray(batch[name]) if name in batch else extract(batch)
+    named = {name: Masked(read(name, extract), present) for name, extract in model.extracts.items()}
+    if model.map_noise is not None:
+        value = named["dense_map"].value
+        eps = 0.0 if key is None else jax.random.normal(key, value.shape, value.dtype)
+        named["dense_map"] = noise_augmented(named["dense_map"], 0.0 if key is None else level, eps)
     return {"labels": jnp.asarray(batch["label"]), **named}
 
 
@@ -79,12 +97,34 @@ def nulls(model: Model) -> dict[str, Any]:
     return {"labels": jnp.int32(model.num_classes), **dict.fromkeys(model.extracts, ABSENT)}
 
 
-def conditions_for(model: Model, dataset: Dataset, labels) -> dict[str, Any]:
-    """Conditions to sample at: the labels, and what else there is of held-out examples of these classes."""
+def asked_of(model: Model, dataset: Dataset, labels) -> dict[str, np.ndarray]:
+    """What is asked for beside the class, as it is: the vector and map of held-out examples of these classes."""
+    if not model.extracts:
+        return {}
+    seen = as_seen(dataset, held_out_of(dataset, np.asarray(labels, np.int32)))
+    return {name: np.asarray(extract(seen)) for name, extract in model.extracts.items()}
+
+
+def conditions_for(
+    model: Model, dataset: Dataset, labels, key: Key | None = None, level: float = 0.0, dense_map: Any = None
+) -> dict[str, Any]:
+    """Conditions to sample at: the labels, and what else there is of held-out examples of these classes.
+
+    Args:
+      model: the model.
+      dataset: its data.
+      labels: ``(B,)``.
+      key: PRNG key of the noise on the map; None for none.
+      level: of that noise.
+      dense_map: maps ``(B, ...)`` in place of those of held-out examples.
+    """
     labels = np.asarray(labels, np.int32)
     if not model.extracts:
         return {"labels": labels}
-    return jax.tree.map(np.asarray, conditions(model, as_seen(dataset, held_out_of(dataset, labels))))
+    seen = as_seen(dataset, held_out_of(dataset, labels))
+    if dense_map is not None:
+        seen["dense_map"] = dense_map
+    return jax.tree.map(np.asarray, conditions(model, seen, key, level))
 
 
 def network(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Network:
@@ -117,7 +157,9 @@ def make_prepare(model: Model, dataset: Dataset, rates: Mapping[str, float] | No
         x = seen["x"]
         sampler = time_samplers.at_progress(model.times, batch.get("progress", 1.0))
         drawn = time_samplers.draw(for_times, x.shape[0], sampler, model.schedule)
-        given = conditions(model, seen)
+        for_level, for_map = jax.random.split(jax.random.fold_in(key, 3))
+        level = (model.map_noise or 0.0) * jax.random.uniform(for_level, x.shape[:1])
+        given = conditions(model, seen, for_map, level)
         return {
             "x": x,
             "conditions": drop_conditions(for_dropout, given, nulls(model), rates, joint_rate),
@@ -181,7 +223,11 @@ def make_guided(config: Config, model: Model):
 
 
 def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras = NO_EXTRAS):
-    """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size."""
+    """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size.
+
+    In place of labels it takes all conditions by name, as :func:`conditions` gives them; beside labels the others are
+    those of held-out examples of these classes.
+    """
     solver, ts = build.build_sampler(config, model.schedule)
     options, guided = config.sampling, make_guided(config, model)
 
@@ -200,14 +246,17 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             trajectory=trajectory,
         )
         if not trajectory:
-            return dataset.from_model(out)
+            return dataset.from_model(out, given)
         states = jnp.concatenate([x[None], out[1]])
         return states, model.schedule.log_snr(ts)
 
     def generate(params, seed: int, labels, guidance_scale: float, *, trajectory: bool = False):
-        given = conditions_for(model, dataset, labels)
-        scale = None if rules.is_plain(config, guidance_scale) else jnp.float32(guidance_scale)
         key = jax.random.key(seed)
+        noise = options.map_noise or 0.0
+        for_map = jax.random.fold_in(key, 2**31 - 1) if noise else None
+        named = isinstance(labels, Mapping)
+        given = dict(labels) if named else conditions_for(model, dataset, labels, for_map, noise)
+        scale = None if rules.is_plain(config, guidance_scale) else jnp.float32(guidance_scale)
         if trajectory:
             return jax.tree.map(np.asarray, run(params, key, given, scale, ts, extras, trajectory=True))
         total = len(given["labels"])

@@ -5,7 +5,7 @@
 
 fits, trains or loads the model (``config.kind``, ``config.run``), prints one table for each foreign set and writes
 ``ood.html``, ``ood.json`` and pictures into ``workdir``. Half of the held-out in-distribution images calibrate the
-scores; the other half is what they are tried on. The same command continues a training that was stopped.
+scores; the other half is what they are tried on. The same command continues a training or scoring that was stopped.
 """
 
 import json
@@ -24,7 +24,8 @@ from experiments.configs import ood_digits
 from experiments.files import write_atomic
 from experiments.ood_data import NEAR, Inside, load_images
 from experiments.ood_model import Scored, noisy, open_model
-from experiments.ood_scores import Separation, Statistics, make_measure, make_scores, rejected_by_batch, separate
+from experiments.ood_scores import Separation, make_scores, rejected_by_batch, separate
+from experiments.ood_statistics import Statistics, measure
 from scorekit import typicality
 
 
@@ -113,12 +114,7 @@ def investigate(config: Config, workdir: Path) -> Outcome:
     dataset = Inside(config.inside, config.side, config.levels)
     scored = open_model(config, dataset, workdir)
     sets, left_out = gather(config, dataset)
-    found: dict[str, Statistics] = {}
-    measure = make_measure(config, scored, dataset.to_model, config.levels)
-    for i, (name, images) in enumerate(sets.items()):
-        start = time.monotonic()
-        found[name] = measure(images, config.seed + i)
-        print(f"measured {name}: {len(images)} images, {time.monotonic() - start:.1f} s", flush=True)
+    found = measure(config, scored, dataset, sets, workdir / "statistics")
     scores = make_scores(found["calibration"])
     outside = {name: s for name, s in found.items() if name not in ("calibration", "inside")}
     rows = separate(scores, found["inside"], outside, config.seed)
@@ -138,7 +134,7 @@ def main(config: Config) -> None:
     outcome = investigate(config, workdir)
     for message in outcome.left_out:
         print(f"left out: {message}")
-    print(ood_report.as_text(config, outcome.rows, outcome.rejected))
+    print(ood_report.as_text(config, outcome))
     print(ood_report.ascent_as_text(outcome.ascent))
     numbers = {f"{row.outside}/{row.score}": row.auroc for row in outcome.rows}
     write_atomic(workdir / "ood.json", json.dumps(numbers, indent=2) + "\n")

@@ -9,7 +9,7 @@ from experiments import curves, plots, progress
 from experiments.config import Config
 from experiments.ood_scores import Separation
 from experiments.report import Config as Folded
-from experiments.report import Figure, Heading, Section, Table, Text, show, write_report
+from experiments.report import Figure, Heading, Section, Table, Text, tables_as_text, write_report
 from scorekit.data import to_unit
 
 HEADER = ("score", "AUROC", "from", "to", "AUPR", "FPR95")
@@ -39,19 +39,50 @@ def batches_table(rejected: dict[str, list[float]], sizes: Sequence[int]) -> Tab
     return Table(["set", *(f"M = {m}" for m in sizes)], [[name, *shares] for name, shares in rejected.items()], caption)
 
 
-def _lines(table: Table) -> list[str]:
-    cells = [[str(name) for name in table.header], *([show(cell) for cell in row] for row in table.rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+EFFECT = (
+    "The simplest set first, by the bits that PNG needs. More likely: the share of a set that is more likely than the "
+    "median in-distribution image. Where the likelihood prefers a foreign set, it is above 0.5 and the AUROC of the "
+    "likelihood is below 0.5. Typical: the share whose -log p is no further from H than that of 95 % of the "
+    "calibration images. Best: {best}."
+)
 
 
-def as_text(config: Config, rows: Sequence[Separation], rejected: dict[str, list[float]]) -> str:
-    """All tables for a terminal."""
+def effect_table(outcome) -> Table:
+    """Whether the likelihood prefers simple images to the data that the model was made for, and what else does not."""
+    auroc = {(row.outside, row.score): row.auroc for row in outcome.rows}
+    log_p = {name: found["log p"][:, 0] for name, found in outcome.statistics.items()}
+    known, own = log_p["calibration"], "inside"
+    width = np.quantile(np.abs(known - known.mean()), 0.95)
+    rows = []
+    for name in (n for n in outcome.images if n != "calibration"):
+        values = outcome.images[name][0].size
+        scores = ("likelihood", "typicality |-log p - H|", outcome.best)
+        rows.append([
+            "in distribution" if name == own else name,
+            float(outcome.statistics[name]["code length"].mean()) / values,
+            float(log_p[name].mean()) / values,
+            float(np.mean(log_p[name] > np.median(log_p[own]))),
+            float(np.mean(np.abs(log_p[name] - known.mean()) <= width)),
+            *(None if name == own else auroc[name, score] for score in scores),
+        ])  # fmt: skip
+    header = ["set", "PNG bits/value", "log p, nats/value", "more likely", "typical",
+              "AUROC likelihood", "AUROC typicality", "AUROC best"]  # fmt: skip
+    return Table(header, sorted(rows, key=lambda row: row[1]), EFFECT.format(best=outcome.best))
+
+
+def _text(table: Table) -> str:
+    return tables_as_text([table]).rstrip()
+
+
+def as_text(config: Config, outcome) -> str:
+    """All tables for a terminal; ``outcome`` is an :class:`experiments.ood.Outcome`."""
     lines = []
-    for outside, table in tables(rows).items():
-        lines += [f"\n{config.inside} (in) against {outside} (out), {config.side} x {config.side}", *_lines(table)]
+    for outside, table in tables(outcome.rows).items():
+        lines += [f"\n{config.inside} (in) against {outside} (out), {config.side} x {config.side}", _text(table)]
+    effect = effect_table(outcome)
+    lines += ["\nlikelihood and typicality of each set", _text(effect), effect.caption]
     lines += ["\nshare of batches of M images that the typicality test rejects at 5 %"]
-    lines += _lines(batches_table(rejected, config.batches))
+    lines += [_text(batches_table(outcome.rejected, config.batches))]
     return "\n".join(lines)
 
 
@@ -68,7 +99,7 @@ def _ascent_table(ascent) -> Table:
 
 def ascent_as_text(ascent) -> str:
     """The pairs of images and tops for a terminal."""
-    return "\n".join(["\ngradient ascent on the density from held-out images", *_lines(_ascent_table(ascent)), ""])
+    return "\n".join(["\ngradient ascent on the density from held-out images", _text(_ascent_table(ascent)), ""])
 
 
 def write(workdir: Path, config: Config, outcome, seconds: float) -> Path:
@@ -77,7 +108,8 @@ def write(workdir: Path, config: Config, outcome, seconds: float) -> Path:
     sections: list[Section] = []
     for outside, table in separate.items():
         sections += [Heading(f"{config.inside} against {outside}"), table]
-    sections += [Text(READ), Heading("Likelihood and typicality"), *_histograms(workdir, outcome)]
+    sections += [Text(READ), Heading("Likelihood and typicality"), effect_table(outcome)]
+    sections += _histograms(workdir, outcome)
     sections += [Heading("Batches"), batches_table(outcome.rejected, config.batches)]
     curve = curves.curve(
         workdir / "batches.png",
@@ -117,12 +149,16 @@ def _histograms(workdir: Path, outcome) -> list[Section]:
     path = curves.histograms(
         workdir / "histograms.png",
         panels,
-        xlabels={"log p": "log p of the image with the noise of the smallest level (nats)"},
+        xlabels={
+            "log p": "log p of the image with the noise of the smallest level (nats)",
+            quantity: f"{quantity} (larger is more foreign)",
+        },
         lines={"log p": {"-H, the typical value": typical}},
     )
     caption = (
         "Above: the log-density. A set to the right of the in-distribution one is more likely to the model than its "
-        f"own data. Below: the score that separates best on average, {outcome.best}."
+        f"own data. Below: the score that separates best on average, {outcome.best}. The outermost bars "
+        "hold what lies beyond."
     )
     return [Figure(path, caption)]
 

@@ -1,80 +1,14 @@
-"""From images to a table: statistics, scores calibrated on in-distribution data only, and how well they separate."""
+"""From statistics to a table: scores calibrated on in-distribution data only, and how well they separate."""
 
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.config import Config
-from experiments.ood_model import Scored, noisy
-from scorekit import metrics, solvers, typicality
-from scorekit.likelihood import variational_bound
-
-Statistics = dict[str, np.ndarray]
-"""By name ``(N, F)``."""
-
-
-def make_measure(config: Config, scored: Scored, to_model: Callable, levels: int) -> Callable[..., Statistics]:
-    """``(images, seed) -> statistics`` of uint8 images ``(N, H, W, C)``, in batches of one compiled size.
-
-    Args:
-      config: the whole config.
-      scored: the model.
-      to_model: integers to floats in [-1, 1].
-      levels: number of grey values.
-
-    Returns:
-      A function that gives "log p", "bound", "norms", "one step", "many steps", "path", "curvature", "code length" and
-      the "images" themselves; ``seed`` is that of the noise that statistics draw.
-    """
-    run, size = _compiled(config, scored, levels), config.batch_size
-
-    def measure(images: np.ndarray, seed: int) -> Statistics:
-        parts = []
-        for i, start in enumerate(range(0, len(images), size)):
-            block = images[start : start + size]
-            padded = np.concatenate([block, np.zeros((size - len(block), *block.shape[1:]), block.dtype)])
-            found = run(jax.random.fold_in(jax.random.key(seed), i), to_model(padded))
-            parts.append({name: np.asarray(values)[: len(block)] for name, values in found.items()})
-        statistics = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return {**statistics, "code length": typicality.code_length(images)[:, None], "images": images}
-
-    return measure
-
-
-def _compiled(config: Config, scored: Scored, levels: int):
-    denoiser, schedule = scored.denoiser, scored.schedule
-    ts = schedule.time_at(jnp.asarray(config.log_snrs, jnp.float32))
-    path = jnp.linspace(0.999, scored.t_min, config.path_steps)
-
-    @jax.jit
-    def run(key, x):
-        for_noise, for_probes, for_bound, for_one, for_many, for_trace = jax.random.split(key, 6)
-        bound = variational_bound(
-            for_bound, denoiser, schedule, x, num_times=config.bound_times, t_min=scored.t_min, levels=levels
-        )
-        many = typicality.reconstruction_errors(
-            for_many, denoiser, schedule, x, ts, solver=solvers.AdamsBashforth(), steps=config.reconstruction_steps
-        )
-        return {
-            "log p": scored.log_density(for_probes, noisy(for_noise, schedule, x, scored.t_min))[:, None],
-            "bound": bound.total[:, None],
-            "norms": typicality.score_norms(None, denoiser, schedule, x, ts),
-            "one step": typicality.reconstruction_errors(for_one, denoiser, schedule, x, ts),
-            "many steps": many,
-            "path": typicality.path_statistics(denoiser, schedule, x, path),
-            "curvature": typicality.score_curvature(
-                for_trace, denoiser, schedule, x, ts[: config.curvature_levels], probes=config.probes
-            ),
-        }
-
-    return run
-
-
-# ---- scores ------------------------------------------------------------------------------------------------------
+from experiments.ood_statistics import Statistics
+from scorekit import metrics, typicality
 
 Score = Callable[[Statistics], np.ndarray]
 """Statistics of N images to ``(N,)``, larger for what is more foreign."""
@@ -96,6 +30,16 @@ def _z_mean(name: str, calibration: Statistics) -> Score:
     """The mean over noise levels of the error in standard deviations of in-distribution errors, as in DDPM-OOD."""
     mean, std = calibration[name].mean(axis=0), calibration[name].std(axis=0)
     return lambda found: np.mean((found[name] - mean) / std, axis=1)
+
+
+def _decorrelated(select: Callable[[Statistics], np.ndarray], calibration: Statistics):
+    """Principal components of the statistics at unit variance: a sum of marginal log-densities takes them as
+    independent, and errors and norms at neighbouring noise levels are far from it."""
+    known = select(calibration)
+    mean, std = known.mean(axis=0), known.std(axis=0)
+    variances, directions = np.linalg.eigh(np.cov((known - mean) / std, rowvar=False))
+    kept = directions / np.sqrt(variances + 1e-3)
+    return lambda found: (select(found) - mean) / std @ kept
 
 
 def _all(found: Statistics) -> np.ndarray:
@@ -120,6 +64,7 @@ def make_scores(calibration: Statistics) -> dict[str, Score]:
         "path, 6D (DiffPath)": _gaussian(lambda found: np.cbrt(found["path"]), calibration),
         "score over curvature (SCOPED)": _kernel(lambda found: found["curvature"], calibration),
         "density of states (DoSE)": _kernel(_all, calibration),
+        "density of states, decorrelated": _kernel(_decorrelated(_all, calibration), calibration),
         "states, Gaussian": _gaussian(_all, calibration),
     }
 

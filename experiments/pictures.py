@@ -12,7 +12,7 @@ from experiments.config import Config as ConfigFields
 from experiments.datasets import Dataset, Ring, held_out_of
 from experiments.evaluation import Evaluation, Generate
 from experiments.forms import spectrogram_images
-from experiments.model import Model, conditions_for
+from experiments.model import Model, asked_of
 from experiments.report import Config, Figure, Heading, Section, Text, write_report
 from experiments.writers import read_metrics
 from scorekit.typing import PyTree
@@ -33,7 +33,7 @@ def sample_picture(
         labels = dataset.test["label"][:10]
         sounds = [
             generate(params, config.seed, labels, scale),
-            dataset.from_model(dataset.to_model(dataset.test["x"][:10])),
+            dataset.real({name: value[:10] for name, value in dataset.test.items()}),
         ]
         images = spectrogram_images(np.concatenate(sounds))
         return plots.image_grid(path, images, columns=len(labels), row_labels=["sample", "held out"], title=title)
@@ -61,10 +61,10 @@ def map_picture(
 ) -> Path:
     """The map that was given, what was drawn from it, and the held-out scan it comes from, for the first samples."""
     n = min(len(samples), columns)
-    maps = np.asarray(conditions_for(built, dataset, labels)["dense_map"].value)[:n]
+    maps = asked_of(built, dataset, labels)["dense_map"][:n]
     height, width = samples.shape[1:3]
     enlarged = maps.repeat(height // maps.shape[1], axis=1).repeat(width // maps.shape[2], axis=2)
-    scans = np.asarray(dataset.to_model(held_out_of(dataset, labels)["x"]))[:n]
+    scans = dataset.real(held_out_of(dataset, labels))[:n]
     rows = np.concatenate([enlarged, samples[:n], scans])
     return plots.image_grid(path, rows, columns=n, row_labels=["map", "sample", "scan"], title=title)
 
@@ -94,6 +94,8 @@ def final_pictures(
         samples = generate(params, config.seed, labels, config.sampling.guidance_scale)
         figure = map_picture(workdir / "maps.png", built, dataset, samples, labels, title="Samples from a map")
         sections.append(Figure(figure, "Top: the map that was given. Middle: a sample. Bottom: the held-out scan."))
+    if dataset.latent:
+        return sections
     states, log_snr = generate(params, config.seed, labels[:5], config.sampling.guidance_scale, trajectory=True)
     times = np.asarray(built.schedule.time_at(log_snr))
     scale = np.hypot(built.schedule.alpha(times), built.schedule.sigma(times))

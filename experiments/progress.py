@@ -93,6 +93,7 @@ class Progress:
       first_step: the step at which it starts.
       batch_size: examples in a step.
       label: what is going on.
+      unit: what a batch is made of.
       every: seconds between plain lines.
       stream: where to write.
       clock: seconds, monotonic.
@@ -105,12 +106,14 @@ class Progress:
         batch_size: int,
         first_step: int = 0,
         label: str = "training",
+        unit: str = "images",
         every: float = 10.0,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._stream = sys.stderr if stream is None else stream
         self._total, self._batch_size, self._label, self._clock = total, batch_size, label, clock
+        self._unit = unit
         self._shown_at, self._shown_step = clock(), first_step
         self._warm: tuple[float, int] | None = None  # when the first step, with its compilation, was done
         terminal = self._stream.isatty()
@@ -163,7 +166,7 @@ class Progress:
         value = _loss(loss)
         rate = (step - self._shown_step) / max(now - self._shown_at, 1e-9)
         self._shown_at, self._shown_step = now, step
-        images = f"{rate * self._batch_size:,.0f} images/s"
+        images = f"{rate * self._batch_size:,.0f} {self._unit}/s"
         if self._bar is not None:
             self._bar.set_postfix_str(f"{value}{images}", refresh=False)
             self._bar.update(step - self._bar.n)

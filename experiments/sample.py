@@ -36,7 +36,7 @@ def main(config: Config) -> None:
     start = time.monotonic()
     workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
     scale = config.sampling.guidance_scale
-    run = open_experiment(config, workdir, _STEP.value, (scale,))
+    run = open_experiment(config, workdir, _STEP.value, (scale,), latents=True)
     classes = run.dataset.num_classes
     try:
         chosen = list(range(classes)) if _LABELS.value is None else [int(label) for label in _LABELS.value]

@@ -15,8 +15,8 @@ import jax
 from absl import flags
 
 from experiments import build, command_line, evaluation, loop, model, pictures, progress, rules
-from experiments.conditions import dropout_rates
-from experiments.config import Config, ConfigError, check_config
+from experiments.conditions import MAPS, dropout_rates
+from experiments.config import Config, ConfigError, check_config, descend, require
 from experiments.configs import base
 from experiments.datasets import Dataset, kind_of, load_dataset
 from experiments.files import write_atomic
@@ -34,7 +34,7 @@ def check(config: Config) -> None:
         raise ConfigError("config.classifier: this is the config of a classifier; train it with train_classifier")
     check_config(config, base.get_config())
     kind = kind_of(config.data.name)
-    waveforms = kind in ("notes", "phrases") and config.data.form.name in (None, "waveform")
+    waveforms = kind in ("notes", "phrases") and config.data.form.name in (None, "waveform", "low_rate")
     allowed = ("mlp",) if kind == "points" else ("unet", "wavenet") if waveforms else ("unet",)
     if config.network.name not in allowed:
         raise ConfigError(
@@ -43,6 +43,10 @@ def check(config: Config) -> None:
         )
     if kind == "points" and config.data.map.name != "none":
         raise ConfigError(f"config.data.map.name={config.data.map.name}: must be none for config.data.name=ring")
+    if config.data.latents:
+        for field, refused in {"data.map": set(MAPS) - {"none", "piano_roll"}, "data.vector": {"moments"}}.items():
+            name = descend(config, field).name
+            require(name not in refused, f"{field}.name", name, "one that does not read what the latents are of")
     build.check_choices(config)
     if rules.needs_files(config):
         raise ConfigError(

@@ -7,6 +7,7 @@ Floors 0-3 (everything imported here) need jax and numpy only. ``scorekit.networ
 from scorekit import (
     denoisers,
     densities,
+    distillation,
     guidance,
     likelihood,
     losses,
@@ -36,6 +37,7 @@ __all__ = [
     "denoisers",
     "denoising_loss",
     "densities",
+    "distillation",
     "guidance",
     "likelihood",
     "losses",

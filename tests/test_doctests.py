@@ -10,7 +10,7 @@ import pytest
 import scorekit
 
 CORE = ("typing", "trees", "schedules", "predictions", "weightings", "times", "densities", "process", "denoisers")
-CORE += ("losses", "guidance", "solvers", "likelihood", "random_fields", "spectra", "typicality")
+CORE += ("losses", "guidance", "solvers", "likelihood", "random_fields", "spectra", "typicality", "distillation")
 MODULES = sorted(
     m.name for m in pkgutil.walk_packages(scorekit.__path__, "scorekit.") if not m.name.split(".")[-1].startswith("_")
 )

@@ -13,7 +13,7 @@ FLOORS = {
     0: ("typing", "trees", "_version"),
     1: ("schedules", "predictions", "weightings", "times", "densities", "random_fields"),
     2: ("process", "denoisers", "losses", "guidance"),
-    3: ("solvers", "likelihood", "spectra", "typicality"),
+    3: ("solvers", "likelihood", "spectra", "typicality", "distillation"),
     4: ("networks", "audio", "metrics", "training", "data", "bridges"),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

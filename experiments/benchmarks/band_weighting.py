@@ -8,7 +8,7 @@ of its powers (by way of ``times.band``: the same objective with less variance),
 everything else, batches and initialisation included, is that of the config. The error in each band is then measured on
 the test images at many noise levels, with the same noise for all networks, and told in three means over the log-SNR: of
 eps with the weight of the band (its part of the loss), of x0 with that weight, and of x0 with equal weight from -8 to 8
-nats. Figures are ratios to λ = 1 with the same seed.
+nats. Each is compared with λ = 1 of the same seed: the mean of the differences and its standard error over seeds.
 """
 
 import itertools
@@ -30,7 +30,7 @@ from scorekit import spectra, times, weightings
 
 _CONFIG = flags.DEFINE_string("config", None, "Config file, such as experiments/configs/digits_band.py.", required=True)
 _EDGES = flags.DEFINE_list("edges", ["0.2", "0.4"], "Frequencies at which the bands meet, cycles per pixel.")
-_SEEDS = flags.DEFINE_integer("seeds", 3, "Networks for each weighting.", lower_bound=1)
+_SEEDS = flags.DEFINE_integer("seeds", 5, "Networks for each weighting.", lower_bound=1)
 _OUT = flags.DEFINE_string("out", "band_weighting.png", "Where to save the plot of error against noise level.")
 
 LEVELS = np.linspace(-8.0, 8.0, 33)
@@ -91,20 +91,33 @@ def means(relative: np.ndarray, parts: list[Part]) -> np.ndarray:
     return np.stack([mean(weights, eps), mean(weights, relative), relative.mean(axis=0)])
 
 
+def paired(errors: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How much lower or higher errors ``(seeds, ...)`` are than those of ``base`` with the same seeds, in per cent, and
+    the standard error of that over seeds (NaN for a single one).
+
+    >>> change, error = paired(np.array([0.9, 1.6]), np.array([1.0, 2.0]))
+    >>> print(f"{change:.1f} ± {error:.1f}")
+    -15.0 ± 5.0
+    """
+    change = 100.0 * (errors / base - 1.0)
+    n = len(change)
+    spread = np.std(change, axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(change.shape[1:], np.nan)
+    return change.mean(axis=0), spread
+
+
 def show_table(parts: list[Part], found: dict[str, np.ndarray]) -> None:
-    """Ratios to λ = 1 of the same seed: the mean over seeds and their range."""
-    width = max(len(p.name) for p in parts) + 2
+    """Differences to λ = 1 with the same seed."""
+    width = max(max(len(p.name) for p in parts) + 5, 20)
     for i, kind in enumerate(MEANS):
-        print(f"\n{kind}: ratio to λ = 1, mean over {_SEEDS.value} seeds (lowest to highest)")
-        print(f"{'trained with':24}" + "".join(f"{'in ' + p.name:>{width + 16}}" for p in parts))
-        level = found["λ = 1"][:, i]
-        cells = (f"{m:.4f} ± {s:.4f}" for m, s in zip(level.mean(axis=0), level.std(axis=0), strict=True))
-        print(f"{'λ = 1 (the error)':24}" + "".join(f"{cell:>{width + 16}}" for cell in cells))
+        print(f"\n{kind}: change against λ = 1 of the same seed, mean ± standard error of {_SEEDS.value} seeds")
+        print(f"{'trained with':24}" + "".join(f"{'in ' + p.name:>{width}}" for p in parts))
+        base = found["λ = 1"][:, i]
+        print(f"{'λ = 1 (the error)':24}" + "".join(f"{error:>{width}.4f}" for error in base.mean(axis=0)))
         for name in [p.name for p in parts]:
-            ratio = found[name][:, i] / level
-            stats = zip(ratio.mean(axis=0), ratio.min(axis=0), ratio.max(axis=0), strict=True)
-            cells = (f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in stats)
-            print(f"{'band ' + name:24}" + "".join(f"{cell:>{width + 16}}" for cell in cells))
+            cells = (
+                f"{change:+.2f} ± {error:.2f} %" for change, error in zip(*paired(found[name][:, i], base), strict=True)
+            )
+            print(f"{'band ' + name:24}" + "".join(f"{cell:>{width}}" for cell in cells))
 
 
 def main(config: Config) -> None:

@@ -21,12 +21,15 @@ def get_config() -> Config:
     data.train_split = "train"
     data.test_split = "test"
     data.label = config_dict.placeholder(str)
-    """Of notes, what the class is: "instrument" (the default) or "family"."""
+    """Of sounds, what the class is: "instrument" (the default), of notes "family", or "none": one class for all."""
     data.crop = config_dict.placeholder(int)
     """Of sounds, the samples of one example: a random piece of a longer sound. None is the whole."""
+    data.latents = config_dict.placeholder(str)
+    """Folder of a run of experiments.train_latent whose latents the network sees; None is the data themselves."""
     data.form = forms.section()
-    """Of sounds, how the network sees them: as the waveform (the default), or as a spectrogram."""
-    data.map = section(conditions.MAPS, "none", offered=("sample_rate", "to_sound"))
+    """Of sounds, how the network sees them: as the waveform (the default), as a spectrogram that can be inverted, or as
+    the magnitudes beside the mel spectrogram that ``map`` tells."""
+    data.map = section(conditions.MAPS, "none", offered=("sample_rate", "to_model"))
     """A dense map that the network is told beside the class, computed from the example."""
     data.vector = section(conditions.VECTORS, "none")
     """Likewise a vector."""
@@ -42,6 +45,9 @@ def get_config() -> Config:
     loss.vector_dropout = 0.1
     loss.map_dropout = 0.1
     """Each condition is replaced by its null token in this share of the examples, independently of the others."""
+    loss.map_noise = config_dict.placeholder(float)
+    """Noise-conditioning augmentation: the map is corrupted at a level drawn from 0 to this (at most 1), which the
+    network is told; None is a map as it is."""
     loss.joint_dropout = 0.0
     """In this share of the examples all conditions are dropped together."""
 
@@ -73,12 +79,14 @@ def get_config() -> Config:
     sampling.solver = section(build.SOLVERS, "unipc")
     sampling.grid = section(build.GRIDS, "vp_quadratic", offered=("schedule", "n"))
     """Solver and grid lead experiments.benchmarks.quality --digits at 10 to 25 steps. "file" takes the grid at
-    ``path``, which experiments.tune wrote for this solver and number of steps."""
+    ``path``, which experiments.tune wrote for this solver and number of steps; "times" takes ``times`` as they are."""
     sampling.steps = 25
     sampling.guidance_scale = 2.0
     """γ: 0 unconditional, 1 conditional, above 1 guided."""
     sampling.guidance_shape = section(rules.SCALES, "constant", offered=("guidance_scale",))
     """Of γ over time: constant, or from ``noise`` at t = 1 to ``guidance_scale`` at t = 0."""
+    sampling.map_noise = config_dict.placeholder(float)
+    """Level at which the map is corrupted when sampling, up to loss.map_noise; None is 0."""
     sampling.ema = "0.999"
     """Which average to sample from: one of training.ema_decays, or "none"."""
     sampling.batch_size = 500

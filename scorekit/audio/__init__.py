@@ -6,6 +6,7 @@ Everything but :mod:`scorekit.audio.files` needs jax and numpy only; that one re
 
 from scorekit.audio.constant_q import ConstantQ, constant_q, constant_q_frame, inverse_constant_q
 from scorekit.audio.distances import log_spectral_distance, multi_resolution_stft_loss, spectral_convergence
+from scorekit.audio.features import log_mel_frames, log_mel_statistics
 from scorekit.audio.files import Sound, read, resample, write
 from scorekit.audio.frequency import (
     decode_spectrum,
@@ -15,7 +16,9 @@ from scorekit.audio.frequency import (
     phase_from_frequency,
 )
 from scorekit.audio.griffin_lim import GriffinLim, griffin_lim
+from scorekit.audio.inverse_mel import apply_gains, magnitude_from_mel, match_mel, mel_envelope
 from scorekit.audio.mel import hz_to_mel, log_mel, mel_filter_bank, mel_spectrogram, mel_to_hz
+from scorekit.audio.music import chroma, correlation, seam_roughness, spectral_flux
 from scorekit.audio.pcm import (
     float_to_pcm,
     mu_law_compress,
@@ -24,6 +27,7 @@ from scorekit.audio.pcm import (
     mu_law_expand,
     pcm_to_float,
 )
+from scorekit.audio.rates import high_rate, low_rate
 from scorekit.audio.stft import (
     frame,
     from_polar,
@@ -42,8 +46,11 @@ __all__ = [
     "ConstantQ",
     "GriffinLim",
     "Sound",
+    "apply_gains",
+    "chroma",
     "constant_q",
     "constant_q_frame",
+    "correlation",
     "decode_spectrum",
     "encode_spectrum",
     "float_to_pcm",
@@ -52,13 +59,20 @@ __all__ = [
     "from_polar",
     "griffin_lim",
     "hann",
+    "high_rate",
     "hz_to_mel",
     "instantaneous_frequency",
     "inverse_constant_q",
     "istft",
     "log_mel",
+    "log_mel_frames",
+    "log_mel_statistics",
     "log_spectral_distance",
+    "low_rate",
     "magnitude",
+    "magnitude_from_mel",
+    "match_mel",
+    "mel_envelope",
     "mel_filter_bank",
     "mel_spectrogram",
     "mel_to_hz",
@@ -76,7 +90,9 @@ __all__ = [
     "randomise_phase",
     "read",
     "resample",
+    "seam_roughness",
     "spectral_convergence",
+    "spectral_flux",
     "stft",
     "write",
 ]

@@ -18,6 +18,7 @@ rule                       what it does to ``(x0, eps)``                        
 ``rescale``                back to the standard deviation of c
 ``static_threshold``       clips x0; ``dynamic_threshold`` at a percentile
 ``temperature``            divides the score
+``windowed``               blends those of overlapping windows of a longer signal
 ``replacement``            what was observed, in x0; also ``dps``, ``pigdm``, ``mmps``: inverse problems
 =========================  ===========================================================================  ======
 
@@ -25,7 +26,7 @@ Models with an explicit density are guided on the joint, by functions from log-d
 (``classifier_free_log_density``, ...); ``scorekit.guidance.sequences`` counts out discrete sequences.
 """
 
-from scorekit.guidance import operators, sequences
+from scorekit.guidance import operators, sequences, windows
 from scorekit.guidance.classifier import classifier_guidance
 from scorekit.guidance.classifier_free import (
     autoguidance,
@@ -45,6 +46,7 @@ from scorekit.guidance.rules import branches, rule
 from scorekit.guidance.temperature import temperature
 from scorekit.guidance.thresholding import dynamic_threshold, rescale, static_threshold
 from scorekit.guidance.weights import weight_schedule
+from scorekit.guidance.windows import windowed
 
 __all__ = [
     "StatefulDenoiser",
@@ -79,4 +81,6 @@ __all__ = [
     "tangential",
     "temperature",
     "weight_schedule",
+    "windowed",
+    "windows",
 ]

@@ -162,6 +162,49 @@ def gaussian_kernel(std: Number, radius: int, axes: int = 2) -> Array:
     return kernel / kernel.sum()
 
 
+def low_pass_kernel(cutoff: float, radius: int) -> np.ndarray:
+    """A sinc under a Hann window, with sum 1; :func:`blur` with it keeps what is below ``cutoff``: bandwidth extension.
+
+    ``sin(2 pi cutoff i) / (pi i) cos^2(pi i / (2 radius + 2))`` for ``|i| <= radius``, over its sum.
+
+    Args:
+      cutoff: in cycles per sample, from 0 to 1/2: the frequency over the sample rate. There the gain is 1/2.
+      radius: the kernel has ``2 radius + 1`` entries; the gain falls from 1 to 0 over about ``2 / radius``.
+
+    Raises:
+      ValueError: if ``cutoff`` is not in (0, 1/2) or ``radius < 1``.
+
+    >>> low_pass_kernel(0.25, 2).round(2).tolist()
+    [0.0, 0.24, 0.51, 0.24, 0.0]
+    """
+    if not 0 < cutoff < 0.5:
+        raise ValueError(f"cutoff must be in (0, 0.5), got {cutoff}")
+    if radius < 1:
+        raise ValueError(f"radius must be an integer >= 1, got {radius}")
+    i = np.arange(-radius, radius + 1)
+    kernel = 2 * cutoff * np.sinc(2 * cutoff * i) * np.cos(np.pi * i / (2 * radius + 2)) ** 2
+    return kernel / kernel.sum()
+
+
+def _clipped(level, x):
+    return jax.tree.map(lambda leaf: jnp.clip(leaf, -jnp.asarray(level, leaf.dtype), jnp.asarray(level, leaf.dtype)), x)
+
+
+def clip(level: ArrayLike) -> Operator:
+    """Declipping: ``min(max(x, -level), level)``; not linear. Beyond the level its gradient is 0.
+
+    An estimate that lies below the level where the observation was clipped is drawn up to it; one that lies beyond
+    agrees with the observation and stays.
+
+    Args:
+      level: > 0, a number or an array that broadcasts with the data.
+
+    >>> clip(1.0)(jnp.array([[-3.0, 0.5, 2.0]]))
+    Array([[-1. ,  0.5,  1. ]], dtype=float32)
+    """
+    return Partial(_clipped, level)
+
+
 def _weighted_channels(weights, x):
     return jax.tree.map(lambda leaf: jnp.sum(leaf * jnp.asarray(weights, leaf.dtype), axis=-1), x)
 

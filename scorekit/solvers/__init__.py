@@ -22,6 +22,7 @@ solver                         order    NFE/step   stochastic  known as
 ``StochasticHeun``             1        2          yes         EDM with churn
 ``PredictorCorrector``         1        2 or more  yes         Langevin correctors
 ``AnnealedLangevin``           -        steps      yes         NCSN
+``Renoise``                    -        1          yes         multistep sampling of consistency models
 =============================  =======  =========  ==========  =====================================================
 
 The order of a stochastic solver is its weak order on Gaussian data.
@@ -48,6 +49,7 @@ from scorekit.solvers.multistep import (
 from scorekit.solvers.ode import RK4, DPMSolver, Euler, Heun, Midpoint
 from scorekit.solvers.parallel import ParallelResult, parallel_sample
 from scorekit.solvers.particles import ParticleResult, product_sample, twisted_sample
+from scorekit.solvers.renoise import Renoise
 from scorekit.solvers.repaint import repaint, repaint_path
 from scorekit.solvers.resampling import effective_sample_size, systematic_resample
 from scorekit.solvers.sampling import nfe, sample
@@ -86,6 +88,7 @@ __all__ = [
     "ParallelResult",
     "ParticleResult",
     "PredictorCorrector",
+    "Renoise",
     "ReverseDiffusion",
     "SASolver",
     "StochasticHeun",

@@ -12,10 +12,11 @@ import optax
 import pytest
 
 from experiments import build, curves, model
+from experiments.checkpoint import Experiment
 from experiments.config import ConfigError, save_resolved
 from experiments.configs import base, digits_autoencoder, digits_band, mixture_2d, smoke
-from experiments.datasets import load_dataset
-from scorekit import training, weightings
+from experiments.datasets import Dataset, load_dataset
+from scorekit import random_fields, spectra, training, weightings
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,6 +98,64 @@ def workdir(tmp_path_factory):
     return untrained(smoke.get_config(), tmp_path_factory.mktemp("runs") / "new")
 
 
+class Signals(Dataset):
+    """Fields with a power-law spectrum, sampled at 8 kHz."""
+
+    def __init__(self, n=600):
+        self.field = random_fields.power_law((128,), exponent=1.0)
+        self.name, self.shape, self.num_classes, self.sample_rate = "fields", (128, 1), 2, 8000
+        self.examples, self.levels = n, None
+        self.train, self.test = (
+            {"x": np.asarray(self.field.sample(jax.random.key(i), (n,))), "label": np.zeros(n, int)} for i in (1, 2)
+        )
+
+    def to_model(self, x):
+        return x
+
+
+def test_noise_and_scale_of_signals(load_program, monkeypatch, tmp_path, capsys):
+    """A network that answers v = 0 estimates x0 as alpha x_t, whose error in each octave is known."""
+    module = load_program("experiments.noise_and_scale")
+    config, dataset = smoke.get_config(), Signals()
+    built = model.build_model(config, dataset)
+    opened = Experiment(dataset, built, None, model.init_params(built, jax.random.key(0)), 6, model.NO_EXTRAS)
+    monkeypatch.setattr(module, "open_experiment", lambda *_: opened)
+    monkeypatch.setattr(module, "AT_ONCE", 128 * 200)  # three blocks
+    module.flags.FLAGS.workdir, module.flags.FLAGS.levels = str(tmp_path), 3
+    if not module.flags.FLAGS.is_parsed():
+        module.flags.FLAGS.mark_as_parsed()
+    module.main(config)
+    printed = capsys.readouterr().out
+    assert "Hz on: --config.loss.weighting.name=eps" in printed
+    assert (tmp_path / "noise_and_scale" / "report.html").read_text().count("<img") == 4
+
+    bands = module.make_bands((128, 1), ())
+    assert bands.count.tolist() == [1, 2, 4, 8, 16, 32, 65]  # the mean and six octaves, the last with its end
+    levels = np.array([-2.0, 0.0, 2.0])
+    power, errors, ts = module.measure(opened, levels, bands, 600)
+    expected = np.bincount(np.ravel(bands.index), np.ravel(dataset.field.power)) / bands.count
+    np.testing.assert_allclose(power[1:], expected[1:], rtol=0.15)
+    alpha, sigma = np.asarray(built.schedule.alpha(ts))[:, None], np.asarray(built.schedule.sigma(ts))[:, None]
+    np.testing.assert_allclose(np.log(alpha**2 / sigma**2)[:, 0], levels, atol=1e-4)
+    off = (errors.mean - (sigma**4 * expected + (alpha * sigma) ** 2)) / errors.standard_error
+    assert np.abs(off).max() < 4.5
+    assert 0.4 < np.std(off) < 1.7
+
+    # in one block the noise is another, and the sizes of the errors are the same
+    monkeypatch.setattr(module, "AT_ONCE", 2**20)
+    _, whole, _ = module.measure(opened, levels, bands, 600)
+    np.testing.assert_allclose(whole.standard_error, errors.standard_error, rtol=0.25)
+
+
+def test_errors_of_parts_are_pooled_as_one(load_program):
+    module = load_program("experiments.noise_and_scale")
+    each = np.random.default_rng(0).exponential(size=(9, 2, 3)) + np.arange(9.0)[:, None, None]
+    of = lambda x: spectra.BandErrors(x.mean(axis=0), x.std(axis=0, ddof=1) / np.sqrt(len(x)))
+    found, whole = module.pooled([of(each[:4]), of(each[4:7]), of(each[7:])], [4, 3, 2]), of(each)
+    np.testing.assert_allclose(found.mean, whole.mean, rtol=1e-12)
+    np.testing.assert_allclose(found.standard_error, whole.standard_error, rtol=1e-12)
+
+
 def run(program, *arguments):
     command = [sys.executable, "-m", f"experiments.{program}", *arguments]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
@@ -171,4 +230,5 @@ def test_points_have_no_spectrum(tmp_path):
     for program in ("noise_and_scale", "autoencoder"):
         code, _, err = run(program, f"--workdir={tmp_path}")
         assert code == 2
-        assert "its data must be images, they are ring of 8 Gaussians" in err
+        kinds = "images or sounds" if program == "noise_and_scale" else "images"
+        assert f"its data must be {kinds}, they are ring of 8 Gaussians" in err

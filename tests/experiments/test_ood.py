@@ -2,13 +2,16 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import ood_data
+from experiments import ood_data, ood_model, ood_report, ood_scores, ood_statistics
 from experiments.command_line import override
 from experiments.config import ConfigError
 from experiments.configs import ood_digits_gaussian
+from scorekit import denoisers, densities, schedules, typicality
 
 
 @pytest.fixture
@@ -33,7 +36,10 @@ def test_digits_against_photographs(program, tmp_path, capsys):
     if not module.flags.FLAGS.is_parsed():
         module.flags.FLAGS.mark_as_parsed()
     module.main(config)
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
+    assert "scoring 184/184 (100%)" in told  # 1 + 4 + 5 + 5 + 15 + 6 + 10 evaluations of each of four batches
+    assert "log p: 480 images, " in printed
+    assert "\nlikelihood and typicality of each set\n" in printed
     assert "sklearn_digits (in) against mirrored (near) (out), 8 x 8" in printed
     assert "left out: mnist is not in" in printed
     assert "python -m experiments.ood_data mnist" in printed
@@ -42,7 +48,8 @@ def test_digits_against_photographs(program, tmp_path, capsys):
     assert numbers["photos/density of states (DoSE)"] > 0.97
     near = [value for name, value in numbers.items() if name.startswith("mirrored (near)/")]
     far = [value for name, value in numbers.items() if name.startswith("photos/")]
-    assert len(near) == len(far) == 12
+    assert len(near) == len(far) == 13
+    assert numbers["photos/density of states, decorrelated"] > 0.97
     assert 0.6 < np.mean(near) < np.mean(far)
     page = (tmp_path / "ood.html").read_text()
     assert page.count("<img") == 4
@@ -71,6 +78,91 @@ def test_halves_do_not_overlap_and_the_near_set_is_made_of_the_second(program):
     np.testing.assert_array_equal(sets["mirrored (near)"][:, :, ::-1], sets["inside"])
     assert all(images.shape[1:] == (8, 8, 1) and images.max() <= 16 for images in sets.values())
     assert len(left_out) == 1
+
+
+def test_scoring_goes_on_where_it_was_stopped(program, tmp_path, monkeypatch):
+    """What a stopped run has saved is not measured again, unless anything that matters has changed."""
+    module, config = program
+    override(config, "batch_size", "4")
+    dataset = ood_data.Inside("sklearn_digits", 8, 17)
+    scored = module.open_model(config, dataset, None)
+    sets = {"calibration": dataset.test["x"][:6], "photos": dataset.test["x"][6:9]}
+    computed, make = [], ood_statistics.make_statistics
+
+    def counted(*arguments):
+        def watched(name, statistic):
+            return statistic._replace(compute=lambda *inputs: computed.append(name) or statistic.compute(*inputs))
+
+        return {name: watched(name, statistic) for name, statistic in make(*arguments).items()}
+
+    monkeypatch.setattr(ood_statistics, "make_statistics", counted)
+    first = module.measure(config, scored, dataset, sets, tmp_path)
+    assert computed.count("norms") == 3  # batches of 4 and 2, and of 3
+    assert first["photos"]["norms"].shape == (3, 5)
+    assert first["photos"].keys() == {"log p", "bound", "norms", "one step", "many steps", "path", "curvature",
+                                      "code length"}  # fmt: skip
+    ts = scored.schedule.time_at(jnp.asarray(config.log_snrs, jnp.float32))
+    x = dataset.to_model(sets["calibration"])
+    expected = typicality.score_norms(None, scored.denoiser, scored.schedule, x, ts)
+    np.testing.assert_allclose(first["calibration"]["norms"], expected, rtol=1e-4)  # however they were cut in batches
+
+    (tmp_path / "one_step.npz").unlink()
+    computed.clear()
+    again = module.measure(config, scored, dataset, sets, tmp_path)
+    assert set(computed) == {"one step"}
+    jax.tree.map(np.testing.assert_array_equal, again, first)
+    for change in (lambda: override(config, "path_steps", "7"), lambda: sets.update(photos=sets["photos"][::-1])):
+        computed.clear()
+        change()
+        module.measure(config, scored, dataset, sets, tmp_path)
+        assert len(set(computed)) == 7
+
+
+def test_the_density_of_flat_regions_along_the_flow():
+    """Half of the values vary less than the noise of the smallest level, as black parts of images do."""
+    schedule, d = schedules.cosine(), 64
+    t_min = ood_model.first_time(schedule, 256)
+    factor = jnp.diag(jnp.geomspace(0.01, 1.0, d))[:, d // 2 :]
+    density = densities.gaussian(jnp.zeros(d), factor=factor, std=1e-4)
+    x = density.marginal(schedule.alpha(t_min), schedule.sigma(t_min)).sample(jax.random.key(0), (10,))
+    along = ood_model.along_flow(denoisers.exact_denoiser(density, schedule), schedule, t_min, steps=10, probes=1)
+    exact = density.marginal(schedule.alpha(t_min), schedule.sigma(t_min)).log_density(x)
+    np.testing.assert_allclose(jax.jit(along)(jax.random.key(1), x), exact, atol=0.05 * d)
+
+
+def test_the_table_says_when_likelihood_prefers_what_is_foreign(program):
+    """Simple images that are likelier than the data and noise that is less likely, both foreign to typicality."""
+    module, config = program
+    rng = np.random.default_rng(0)
+    log_p = {"calibration": 0.0, "inside": 0.0, "noise": -9.0, "flat": 9.0}
+    images = {name: np.zeros((200, 8, 8, 1), np.uint8) for name in log_p}
+    found = {
+        name: {"log p": mean + rng.normal(size=(200, 1)), "code length": np.full((200, 1), 100.0 - mean)}
+        for name, mean in log_p.items()
+    }
+    rows = [
+        ood_scores.Separation(score, name, area, area, area, area, area)
+        for name in ("noise", "flat")
+        for score, area in (("likelihood", float(name == "noise")), ("typicality |-log p - H|", 1.0), ("best", 0.9))
+    ]
+    outcome = module.Outcome("", images, found, "best", {}, rows, {}, None, [])
+    table = ood_report.effect_table(outcome)
+    names, _, _, likelier, typical, *areas = zip(*table.rows, strict=True)
+    assert names == ("flat", "in distribution", "noise")
+    np.testing.assert_allclose(likelier, [1.0, 0.5, 0.0], atol=0.01)
+    np.testing.assert_allclose(typical, [0.0, 0.95, 0.0], atol=0.04)
+    assert areas == [(0.0, None, 1.0), (1.0, None, 1.0), (0.9, None, 0.9)]
+    assert "flat" in ood_report.as_text(config, outcome)
+
+
+def test_statistics_that_determine_each_other_are_decorrelated():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(300, 2)) @ np.array([[3.0, 1.0], [0.0, 0.2]]) + 5.0
+    known = {"a": np.concatenate([a, a[:, :1]], axis=1)}
+    components = ood_scores._decorrelated(lambda found: found["a"], known)
+    deviation = np.cov(components(known), rowvar=False)
+    np.testing.assert_allclose(deviation, np.diag([0.0, 1.0, 1.0]), atol=0.05)
+    np.testing.assert_allclose(components(known).mean(axis=0), 0.0, atol=1e-9)
 
 
 @pytest.mark.slow

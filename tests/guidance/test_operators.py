@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, signal
 
+from scorekit import denoisers, densities, guidance, schedules
 from scorekit.guidance import operators
 
 RNG = np.random.default_rng(0)
@@ -20,6 +21,7 @@ CASES = {
     "average_pool": (operators.average_pool(2), {"a": IMAGES, "b": SIGNALS}),
     **{f"blur_{edge}": (operators.blur(KERNEL, edge), IMAGES) for edge in ("edge", "reflect", "wrap", "zero")},
     "blur_signals": (operators.blur(KERNEL[:, 0]), SIGNALS),
+    "low_pass": (operators.blur(operators.low_pass_kernel(0.2, 3), "zero"), SIGNALS),
     "grayscale": (operators.grayscale(), IMAGES),
     "your_own": (lambda x: x["a"][:, 1:, 0] * 2.0 - x["a"][:, :-1, 0], {"a": IMAGES}),
 }
@@ -90,3 +92,48 @@ def test_gaussian_kernel():
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("cutoff", "radius"), [(0.1, 20), (0.25, 7), (0.4, 32)])
+def test_the_low_pass_kernel_is_that_of_scipy(cutoff, radius):
+    ours = operators.low_pass_kernel(cutoff, radius)
+    window = signal.windows.hann(2 * radius + 3)[1:-1]
+    np.testing.assert_allclose(ours, signal.firwin(2 * radius + 1, 2 * cutoff, window="boxcar") * window
+                               / np.sum(signal.firwin(2 * radius + 1, 2 * cutoff, window="boxcar") * window),
+                               atol=1e-12)  # fmt: skip
+    response = lambda f: abs(np.sum(ours * np.exp(-2j * np.pi * f * np.arange(2 * radius + 1))))
+    assert response(0.0) == pytest.approx(1)
+    assert response(cutoff) == pytest.approx(0.5, abs=0.02)
+
+
+def test_clipping_draws_up_to_the_level_and_leaves_what_is_beyond():
+    operator = operators.clip(np.array([[1.0], [2.0]]))
+    x = jnp.array([[-3.0, 0.5, 1.5], [-3.0, 0.5, 1.5]])
+    np.testing.assert_array_equal(operator(x), [[-1, 0.5, 1], [-2, 0.5, 1.5]])
+    slope = jax.grad(lambda x: operator(x).sum())(x)
+    np.testing.assert_array_equal(slope, [[0, 1, 0], [0, 1, 1]])
+
+
+@pytest.mark.parametrize("kind", ["gap", "bandwidth"])
+def test_sounds_of_a_gaussian_process_are_restored_to_their_posterior_mean(kind):
+    """A gap and a lost band: mmps with enough iterations against the formula with matrices, at t = 1."""
+    size, noise_std, schedule = 24, 0.1, schedules.cosine()
+    lag = jnp.abs(jnp.arange(size)[:, None] - jnp.arange(size))
+    covariance = 0.97**lag * jnp.cos(0.4 * lag) + 1e-3 * jnp.eye(size)
+    flat = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(size), covariance=covariance), schedule)
+    prior = lambda x, t: jax.tree.map(lambda leaf: leaf[..., None], flat(x[..., 0], t))
+    if kind == "gap":
+        keep = (np.arange(size) < 9) | (np.arange(size) >= 14)
+        operator = operators.mask(keep[:, None])
+    else:
+        operator = operators.blur(operators.low_pass_kernel(0.15, 8), "zero")
+    matrix = np.float64(jax.vmap(lambda e: operator(e[None, :, None])[0, :, 0], out_axes=1)(jnp.eye(size)))
+    truth = RNG.multivariate_normal(np.zeros(size), np.float64(covariance))
+    y = matrix @ truth + noise_std * RNG.normal(size=size) * (keep if kind == "gap" else 1)
+    gram = matrix @ np.float64(covariance) @ matrix.T + noise_std**2 * np.eye(size)
+    expected = np.float64(covariance) @ matrix.T @ np.linalg.solve(gram, y)
+    rule = guidance.mmps(prior, schedule, operator, jnp.asarray(y, jnp.float32)[None, :, None], noise_std,
+                         iterations=size)  # fmt: skip
+    found = rule(jnp.zeros((1, size, 1)), 1.0).x0[0, :, 0]
+    np.testing.assert_allclose(found, expected, atol=0.03)
+    assert np.abs(expected).max() > 0.5

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit.networks import ABSENT, MLP, Masked, UNet, drop_conditions
+from scorekit.networks import ABSENT, MLP, Masked, UNet, drop_conditions, noise_augmented
 from scorekit.networks.conditioning import as_masked
 
 CLASSES, BATCH = 3, 4
@@ -206,3 +206,21 @@ def test_dropout_refuses_other_names_and_rates_that_are_none():
     with pytest.raises(ValueError, match=r"joint_rate must be in \[0, 1\], got 2"):
         drop_conditions(jax.random.key(0), labels, {"labels": 3}, {"labels": 0.1}, 2)
     assert drop_conditions(jax.random.key(0), {}, {}, {}) == {}
+
+
+def test_noise_augmentation_keeps_the_variance_and_tells_the_level():
+    value = jax.random.normal(jax.random.key(1), (3, 2000, 2))
+    eps = jax.random.normal(jax.random.key(2), value.shape)
+    levels = jnp.array([0.0, 0.6, 1.0])
+    present = jnp.array([True, False, True])
+    found = noise_augmented(Masked(value, present), levels, eps)
+    assert found.value.shape == (3, 2000, 3)
+    np.testing.assert_array_equal(found.present, present)
+    np.testing.assert_array_equal(found.value[..., 2], jnp.broadcast_to(levels[:, None], (3, 2000)))
+    np.testing.assert_array_equal(found.value[0, :, :2], value[0])
+    np.testing.assert_allclose(found.value[1, :, :2], 0.8 * value[1] + 0.6 * eps[1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found.value[2, :, :2], eps[2])
+    np.testing.assert_allclose(found.value[..., :2].std((1, 2)), 1, atol=0.05)
+    whole = noise_augmented(Masked(value), 0.0)
+    np.testing.assert_array_equal(whole.value[..., :2], value)
+    assert whole.present is True

@@ -1,0 +1,143 @@
+"""Before and after distillation: the teacher with its best solver of few steps, and students, at equal steps.
+
+    python -m experiments.benchmarks.distillation --workdir=runs/digits --students=runs/digits_fast,runs/digits_1
+    python -m experiments.benchmarks.distillation --workdir=runs/digits --students=runs/c --steps=1,4 --num=500
+
+For images and points. The teacher is guided as its config says, and at every number of steps takes the solver of
+``--solvers`` and the grid of ``--grids`` that come nearest to the held-out data by energy distance; a student is drawn
+from as its config says, one of consistency distillation at every number of steps. *calls*: evaluations of the network
+for a sample, a guided pair counting 2. *ms*: milliseconds a sample in batches of the config's size, the best of three,
+compiled.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from experiments import build, command_line, evaluation, model, progress, rules, students
+from experiments.checkpoint import Experiment, open_experiment, saved_config
+from experiments.config import Config, ConfigError, load_resolved
+from experiments.report import Table, tables_as_text
+from scorekit import metrics
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the teacher's run.")
+_STUDENTS = flags.DEFINE_list("students", [], "Folders of students.")
+_STEPS = flags.DEFINE_list("steps", ["1", "2", "4"], "Numbers of steps.")
+_SOLVERS = flags.DEFINE_list("solvers", ["euler", "dpmpp_2m", "unipc"], "Solvers that the teacher may take.")
+_GRIDS = flags.DEFINE_list("grids", ["vp_quadratic", "uniform"], "Grids that the teacher may take.")
+_NUM = flags.DEFINE_integer("num", 1500, "Samples of each.", lower_bound=10)
+_SEED = flags.DEFINE_integer("seed", 1, "Seed of the noise.")
+
+
+class Drawn(NamedTuple):
+    """Samples, what they cost, and how they were drawn."""
+
+    samples: np.ndarray
+    calls: int
+    milliseconds: float
+    how: str
+
+
+def draw(run: Experiment, config: Config, labels: np.ndarray, seed: int, timed: bool = True) -> Drawn:
+    """Draws from a run as ``config`` says."""
+    scale = config.sampling.guidance_scale
+    generate = model.make_sampler(config, run.model, run.dataset, run.extras)
+    samples = generate(run.params, seed, labels, scale)
+    seconds = []
+    for _ in range(3 * timed):
+        start = time.monotonic()
+        generate(run.params, seed, labels, scale)
+        seconds.append(time.monotonic() - start)
+    solver, ts = build.build_sampler(config, run.model.schedule)
+    pair = not rules.is_plain(config, scale) and config.guidance[0] != "conditional"
+    calls = solver.evals_per_step * (len(ts) - 1) * (1 + pair)
+    return Drawn(samples, calls, 1e3 * min(seconds, default=np.nan) / len(labels), config.sampling.solver.name)
+
+
+def with_sampling(config: Config, solver: str, grid: str, steps: int) -> Config:
+    """The config with another solver and grid at their own defaults."""
+    config = config.copy_and_resolve_references()
+    for section, name in ((config.sampling.solver, solver), (config.sampling.grid, grid)):
+        for field in section:
+            if field != "name":
+                section[field] = None
+        section.name = name
+    config.sampling.steps = steps
+    return config
+
+
+def best_of_teacher(run: Experiment, config: Config, labels: np.ndarray, seed: int, steps: int) -> Drawn:
+    """The teacher with the solver and grid that come nearest to the held-out data."""
+    flat = lambda x: jnp.asarray(x).reshape(len(x), -1)
+    held_out = flat(run.dataset.to_model(run.dataset.test["x"]))
+    distance = jax.jit(metrics.energy_distance)
+    found = []
+    for solver in _SOLVERS.value if steps > 1 else _SOLVERS.value[:1]:  # the first step is Euler's
+        for grid in _GRIDS.value if steps > 1 else _GRIDS.value[:1]:
+            chosen = with_sampling(config, solver, grid, steps)
+            samples = draw(run, chosen, labels, seed, timed=False).samples
+            found.append((float(distance(held_out, flat(samples))), f"{solver}, {grid}", chosen))
+    _, how, chosen = min(found, key=lambda item: item[0])
+    return draw(run, chosen, labels, seed)._replace(how=how)
+
+
+def students_at(folder: Path, steps: list[int]) -> Iterator[tuple[int, Config, str]]:
+    """The numbers of steps that a student is drawn at, with its config and its method."""
+    config: Config = load_resolved(folder / "config.json")
+    schedule = build.build_schedule(config)
+    method = json.loads((folder / "distillation.json").read_text())["--method"]
+    for n in steps if method == "consistency" else [config.sampling.steps]:
+        changed = config.copy_and_resolve_references()
+        if n != config.sampling.steps:
+            first, *_, last = config.sampling.grid.times
+            changed.sampling.grid.times = tuple(map(float, students.flow_grid(schedule, n, first, last)))
+            changed.sampling.steps = n
+        yield n, changed, method
+
+
+def main(config: Config) -> None:
+    start = time.monotonic()
+    try:
+        steps = [int(n) for n in _STEPS.value]
+    except ValueError as error:
+        raise ConfigError(f"--steps={','.join(_STEPS.value)}: must be numbers of steps, as in 1,2,4") from error
+    folders = [Path(folder).expanduser().absolute() for folder in _STUDENTS.value]
+    for folder in folders:
+        if not (folder / "distillation.json").exists():
+            raise ConfigError(f"--students={folder}: there is no student of experiments.distill here")
+    run = open_experiment(
+        config, Path(str(_WORKDIR.value)).expanduser().absolute(), None, (config.sampling.guidance_scale,)
+    )
+    labels = np.arange(_NUM.value, dtype=np.int32) % run.dataset.num_classes
+    scorer = evaluation.scorer_of(run.dataset)
+    flat = lambda x: np.asarray(x, np.float32).reshape(len(x), -1)
+    train = jnp.asarray(flat(run.dataset.to_model(run.dataset.train["x"])))
+    frechet = jax.jit(metrics.frechet_distance)
+    rows = []
+
+    def add(name, n, drawn):
+        scores = {**scorer.samples(drawn.samples, labels), "Fréchet": float(frechet(train, flat(drawn.samples)))}
+        rows.append({"": name, "steps": n, "calls": drawn.calls, **scores, "ms": drawn.milliseconds, "how": drawn.how})
+        print(f"{name}, {n} steps", flush=True)
+
+    add("teacher", config.sampling.steps, draw(run, config, labels, _SEED.value))
+    for n in steps:
+        add("teacher", n, best_of_teacher(run, config, labels, _SEED.value, n))
+    for folder in folders:
+        for n, chosen, method in students_at(folder, steps):
+            add(method, n, draw(open_experiment(chosen, folder, None), chosen, labels, _SEED.value))
+    rows = sorted(rows, key=lambda row: (-(row["steps"] not in steps), row["steps"]))
+    table = Table(list(rows[0]), [list(row.values()) for row in rows], scorer.caption)
+    print(tables_as_text([table]))
+    print(progress.final_line("the table", time.monotonic() - start))
+
+
+if __name__ == "__main__":
+    command_line.run(main, lambda: saved_config(_WORKDIR.value))

@@ -1,0 +1,290 @@
+"""Consistency models: a function that takes every point of a path of the probability-flow ODE to its end.
+
+``f(x_t, t) = alpha_e x0 + sigma_e eps`` with e the end, t_min, and ``(x0, eps)`` the network's prediction: at t = t_min
+it is ``x_t`` for every target, because ``alpha x0 + sigma eps = x_t``. That is the boundary condition ``c_skip = 1``,
+``c_out = 0`` of Song et al. 2023 (https://arxiv.org/abs/2303.01469). Training asks that f be the same at two neighbours
+of one path.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from scorekit.predictions import Target, TargetName, as_target
+from scorekit.process import perturb
+from scorekit.solvers.coordinates import CoordinateName, frame
+from scorekit.solvers.ode import Euler
+from scorekit.trees import as_pytree, batch_size, check, combine, event_size, sum_per_example
+from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule, Solver
+
+Distance: TypeAlias = Callable[[PyTree, PyTree], Array]
+"""``(a, b) -> (B,)``: how far two batches are apart, example by example."""
+
+
+def _to_end(denoiser, schedule, t_min, x_t, t):
+    prediction = denoiser(x_t, t)
+    return combine((schedule.alpha(t_min), prediction.x0), (schedule.sigma(t_min), prediction.eps))
+
+
+def consistency_function(
+    denoiser: Denoiser, schedule: Schedule, t_min: ArrayLike = 0.0
+) -> Callable[[PyTree, Array], PyTree]:
+    """``f(x_t, t) = alpha(t_min) x0 + sigma(t_min) eps``: the end of the path that a consistency model predicts.
+
+    ``f(x, t_min) = x`` whatever the network; with no noise at ``t_min`` it is the x0 of the prediction.
+
+    Args:
+      denoiser: the consistency model.
+      schedule: its schedule.
+      t_min: the end of the paths; above 0 where the network's target needs noise (x0, score) to be defined.
+
+    >>> from scorekit.denoisers import denoiser_from_network
+    >>> from scorekit.schedules import edm
+    >>> f = consistency_function(denoiser_from_network(lambda x, t: 7 * x, edm()), edm())
+    >>> f(jnp.ones(1), 0.0).round(5)
+    Array([1.], dtype=float32)
+    """
+    return Partial(_to_end, as_pytree(denoiser), schedule, t_min)
+
+
+def boundary_coefficients(
+    target: TargetName | Target, t: ArrayLike, schedule: Schedule, t_min: ArrayLike = 0.0
+) -> tuple[Array, Array]:
+    """``(c_skip, c_out)`` of ``f(x_t, t) = c_skip x_t + c_out output``, for a network of any target.
+
+    (1, 0) at ``t_min``. For :func:`scorekit.predictions.edm_target` without noise at ``t_min`` they are those of Song
+    et al. for their eps = 0.
+
+    Args:
+      target: what the network's output means.
+      t: time, scalar or ``(B,)``.
+      schedule: the schedule.
+      t_min: the end of the paths.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> [float(c) for c in boundary_coefficients("velocity", 0.25, rectified_flow())]
+    [1.0, -0.25]
+
+    Source: Song et al. 2023, eq. 5 and app. C (https://arxiv.org/abs/2303.01469).
+    """
+    t, kind = jnp.asarray(t), as_target(target)
+    one, zero = jnp.ones_like(schedule.alpha(t)), jnp.zeros_like(schedule.alpha(t))
+    ends = (schedule.alpha(t_min), schedule.sigma(t_min))
+    parts = (kind.to_prediction(zero, one, t, schedule), kind.to_prediction(one, zero, t, schedule))
+    skip, out = (ends[0] * part.x0 + ends[1] * part.eps for part in parts)
+    return skip, out
+
+
+def squared_error(a: PyTree, b: PyTree) -> Array:
+    """``||a - b||^2 / D`` of each example.
+
+    >>> squared_error(jnp.zeros((1, 2)), jnp.array([[1.0, 3.0]]))
+    Array([5.], dtype=float32)
+    """
+    return sum_per_example(jnp.square, jax.tree.map(jnp.subtract, a, b)) / event_size(a)
+
+
+def pseudo_huber(a: PyTree, b: PyTree, scale: ArrayLike = 0.03) -> Array:
+    """``sqrt(||a - b||^2 / D + c^2) - c``: squared for small errors, linear for large ones, which weigh less.
+
+    Args:
+      a: a batch, leaves ``(B, ...)``.
+      b: another like it.
+      scale: c, the root mean square error at which one turns into the other, > 0. iCT's choice, 0.00054 sqrt(D) on the
+        norm, is 0.00054 here.
+
+    >>> pseudo_huber(jnp.zeros((1, 2)), jnp.array([[4.0, 4.0]]), 3.0)
+    Array([2.], dtype=float32)
+
+    Source: Song & Dhariwal 2023, eq. 7 (https://arxiv.org/abs/2310.14189), with the norm as a root mean square.
+    """
+    check(lambda c: c > 0, "> 0", scale=scale)
+    squared = squared_error(a, b)
+    return squared / (jnp.sqrt(squared + jnp.square(scale)) + scale)  # the difference, without cancellation
+
+
+def earlier_time(t: ArrayLike, ts: ArrayLike, steps: ArrayLike) -> Array:
+    """The neighbour of t on a path: one of ``steps`` equal steps further along ``ts``, but not beyond its end.
+
+    Neighbours are taken in the number of the time, between whose values one interpolates, so that any grid can be made
+    finer or coarser; ``steps`` may be traced, and a curriculum does not recompile.
+
+    Args:
+      t: times ``(B,)``, from any sampler of :mod:`scorekit.times`.
+      ts: decreasing times of a grid, the finer the better.
+      steps: the number of steps that the path is divided into.
+
+    >>> [round(float(s), 3) for s in earlier_time(jnp.array([1.0, 0.3, 0.1]), jnp.array([1.0, 0.5, 0.0]), 4)]
+    [0.75, 0.05, 0.0]
+    """
+    ts = jnp.asarray(ts)
+    place = jnp.linspace(0.0, 1.0, ts.shape[0])
+    here = jnp.interp(-jnp.asarray(t), -ts, place)
+    return jnp.interp(jnp.minimum(here + 1.0 / jnp.asarray(steps), 1.0), place, ts)
+
+
+def curriculum(progress: ArrayLike, first: int, last: int) -> Array:
+    """The number of steps at this point of training: from ``first``, doubled at equal intervals, to ``last``.
+
+    Args:
+      progress: the share of training that is done, in [0, 1].
+      first: steps at the beginning; coarse, with little variance.
+      last: steps at the end; fine, with little bias.
+
+    Raises:
+      ValueError: unless ``1 <= first <= last``.
+
+    >>> curriculum(jnp.array([0.0, 0.3, 0.5, 1.0]), 10, 40)
+    Array([10., 10., 20., 40.], dtype=float32)
+
+    Source: Song & Dhariwal 2023, eq. 8 (https://arxiv.org/abs/2310.14189).
+    """
+    if not 1 <= first <= last:
+        raise ValueError(f"first must be in 1..last = {last}, got {first}")
+    doublings = jnp.floor(jnp.log2(last / first) + 1e-4)
+    stage = jnp.minimum(jnp.floor(jnp.asarray(progress, float) * (doublings + 1.0)), doublings)
+    return jnp.where(stage == doublings, float(last), first * 2.0**stage)
+
+
+def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: CoordinateName = "flow") -> Array:
+    """``1 / (clock(t) - clock(s))``: what turns the distance of neighbours into a rate along the path.
+
+    Args:
+      t: times ``(B,)``.
+      s: their neighbours, below t.
+      schedule: the schedule.
+      coordinate: whose clock. "sigma" is iCT's ``1 / (sigma_t - sigma_s)``, which is 0 where alpha is; "flow" and
+        "angle" are finite at both ends.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> step_weight(jnp.array([0.75]), jnp.array([0.5]), rectified_flow())
+    Array([4.], dtype=float32)
+
+    Source: Song & Dhariwal 2023, sec. 3.1 (https://arxiv.org/abs/2310.14189).
+    """
+    clock = lambda u: frame(coordinate, schedule.alpha(u), schedule.sigma(u)).clock
+    return 1.0 / (clock(t) - clock(s))
+
+
+def _checked(x0, t, s):
+    t, s, b = jnp.asarray(t), jnp.asarray(s), batch_size(x0)
+    for name, time in (("t", t), ("s", s)):
+        if time.shape != (b,):
+            raise ValueError(f"{name} must have shape ({b},), one per example, got {time.shape}")
+    return t, s
+
+
+def _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight):
+    end = consistency_function(target, schedule, t_min)(x_s, s)
+    return weight * distance(consistency_function(student, schedule, t_min)(x_t, t), jax.lax.stop_gradient(end))
+
+
+def consistency_distillation_loss(
+    student: Denoiser,
+    target: Denoiser,
+    teacher: Denoiser,
+    schedule: Schedule,
+    x0: PyTree,
+    eps: PyTree,
+    t: Array,
+    s: Array,
+    *,
+    solver: Solver | None = None,
+    t_min: ArrayLike = 0.0,
+    distance: Distance = pseudo_huber,
+    weight: ArrayLike = 1.0,
+) -> Array:
+    """The per-example loss of a student that shall be constant along the teacher's paths.
+
+    ``loss_i = w_i d(f(x_t, t_i), f_target(x_s, s_i))`` with ``x_t = alpha x0 + sigma eps`` and ``x_s`` where one step
+    of the teacher leads. No gradient reaches ``f_target`` or the teacher.
+
+    Args:
+      student: the consistency model.
+      target: the same model, or one with averaged parameters: more stable, slower.
+      teacher: the trained denoiser, guided or not.
+      schedule: the schedule of all.
+      x0: data, leaves ``(B, ...)``.
+      eps: noise shaped like ``x0``.
+      t: times ``(B,)``.
+      s: their neighbours, ``t_min <= s < t``, for instance from :func:`earlier_time`.
+      solver: of the teacher's step, deterministic; by default ``Euler()``; ``Heun()`` errs less at twice the cost.
+      t_min: the end of the paths.
+      distance: :func:`pseudo_huber`, :func:`squared_error`, or one of yours.
+      weight: w, scalar or ``(B,)``, for instance :func:`step_weight`.
+
+    Returns:
+      Losses ``(B,)``.
+
+    Raises:
+      ValueError: for times that are not ``(B,)`` or a stochastic solver.
+
+    >>> from scorekit.denoisers import exact_denoiser
+    >>> from scorekit.densities import gaussian
+    >>> from scorekit.schedules import cosine
+    >>> d, x, t = exact_denoiser(gaussian(jnp.zeros(1), std=1.0), cosine()), jnp.ones((2, 1)), jnp.array([0.5, 1.0])
+    >>> consistency_distillation_loss(d, d, d, cosine(), x, x, t, t - 0.25).shape
+    (2,)
+
+    Source: Song et al. 2023, alg. 2 (https://arxiv.org/abs/2303.01469).
+    """
+    solver = Euler() if solver is None else solver
+    if solver.stochastic:
+        raise ValueError(f"solver must be deterministic, got {type(solver).__name__}")
+    t, s = _checked(x0, t, s)
+    x_t = perturb(x0, eps, t, schedule)
+    x_s, _ = solver.step(None, solver.init(x_t), x_t, t, s, teacher, schedule)
+    return _loss(student, target, schedule, x_t, jax.lax.stop_gradient(x_s), t, s, t_min, distance, weight)
+
+
+def consistency_training_loss(
+    student: Denoiser,
+    target: Denoiser,
+    schedule: Schedule,
+    x0: PyTree,
+    eps: PyTree,
+    t: Array,
+    s: Array,
+    *,
+    t_min: ArrayLike = 0.0,
+    distance: Distance = pseudo_huber,
+    weight: ArrayLike = 1.0,
+) -> Array:
+    """:func:`consistency_distillation_loss` without a teacher: ``x_s = alpha_s x0 + sigma_s eps`` with the same noise.
+
+    One draw of ``(x0, eps)`` in the place of the teacher's mean over them: the same gradient as the steps become
+    short, with more variance; its bias at long steps is what the curriculum is for.
+
+    Args:
+      student: the consistency model.
+      target: the same model (no average of it: Song & Dhariwal 2023, sec. 3.2).
+      schedule: its schedule.
+      x0: data, leaves ``(B, ...)``.
+      eps: noise shaped like ``x0``.
+      t: times ``(B,)``.
+      s: their neighbours, ``t_min <= s < t``.
+      t_min: the end of the paths.
+      distance: as above.
+      weight: as above.
+
+    Returns:
+      Losses ``(B,)``.
+
+    Raises:
+      ValueError: for times that are not ``(B,)``.
+
+    >>> from scorekit.denoisers import denoiser_from_network
+    >>> from scorekit.schedules import rectified_flow
+    >>> d = denoiser_from_network(lambda x, t: 0 * x, rectified_flow(), "v")
+    >>> t, x = jnp.array([0.5]), jnp.ones((1, 1))
+    >>> consistency_training_loss(d, d, rectified_flow(), x, 0 * x, t, 0 * t, distance=squared_error)  # f = 1/2, then 1
+    Array([0.25], dtype=float32)
+
+    Source: Song et al. 2023, alg. 3 (https://arxiv.org/abs/2303.01469).
+    """
+    t, s = _checked(x0, t, s)
+    x_t, x_s = perturb(x0, eps, t, schedule), perturb(x0, eps, s, schedule)
+    return _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight)

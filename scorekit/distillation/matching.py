@@ -1,0 +1,168 @@
+"""Distribution matching: the reverse KL divergence of a generator to the teacher, at every noise level.
+
+``KL(q_t || p_t)`` of the noised samples of a generator ``x0 = G(z)`` to the noised data has the gradient
+
+    ``d KL / d theta = E alpha (score_q(x_t) - score_p(x_t)) dx0 / d theta``,   ``x_t = alpha x0 + sigma eps``,
+
+because the score of q has mean 0 under q: no density is needed, only two denoisers, the teacher's and that of the
+*fake* samples, which is trained beside the generator. Reverse KL avoids what the data do not have and drops what it
+cannot reach (it seeks modes). For an autoregressive teacher and a generator with a density of its own, the same
+objective is probability-density distillation, Parallel WaveNet.
+
+Sources: van den Oord et al. 2017, sec. 4 (https://arxiv.org/abs/1711.10433); Luo et al. 2023, thm. 3.1
+(https://arxiv.org/abs/2305.18455); Yin et al. 2023, eq. 3-8 (https://arxiv.org/abs/2311.18828).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from scorekit import weightings
+from scorekit.losses import LossAux, denoising_loss_at
+from scorekit.predictions import Target, TargetName, bounded_log_snr
+from scorekit.process import perturb
+from scorekit.times import Times
+from scorekit.trees import batch_size, combine, event_size, sum_per_example
+from scorekit.typing import Array, ArrayLike, Denoiser, Network, PyTree, Schedule, Weighting
+
+
+def reverse_kl_gradient(
+    fake: Denoiser,
+    real: Denoiser,
+    schedule: Schedule,
+    x_t: PyTree,
+    t: ArrayLike,
+    *,
+    weighting: Weighting = weightings.eps,
+) -> PyTree:
+    """The gradient of the reverse KL divergence at one noise level with respect to the sample x0 inside ``x_t``.
+
+    ``lambda alpha (score_fake - score_real) = lambda SNR (x0_fake - x0_real)``, both at ``x_t``.
+
+    Args:
+      fake: the denoiser of the generator's samples.
+      real: the teacher's.
+      schedule: the schedule of both.
+      x_t: noised samples, leaves ``(B, ...)``.
+      t: time, scalar or ``(B,)``.
+      weighting: lambda, a function of log-SNR. 1 (``weightings.eps``) is the divergence itself; ``weightings.x0`` gives
+        ``x0_fake - x0_real``, of the same size at every level.
+
+    Returns:
+      A tree shaped like ``x_t``; the log-SNR is kept within +-60 nats.
+
+    >>> from scorekit.denoisers import exact_denoiser
+    >>> from scorekit.densities import gaussian
+    >>> from scorekit.schedules import rectified_flow
+    >>> fake, real = (exact_denoiser(gaussian(jnp.full(1, m), std=1.0), rectified_flow()) for m in (2.0, 0.0))
+    >>> reverse_kl_gradient(fake, real, rectified_flow(), jnp.ones((1, 1)), 0.5).round(4)
+    Array([[1.]], dtype=float32)
+    """
+    t = jnp.asarray(t)
+    factor = _factor(weighting, t, schedule)
+    return combine((factor, fake(x_t, t).x0), (-factor, real(x_t, t).x0))
+
+
+def matching_loss(
+    samples: PyTree,
+    fake: Denoiser,
+    real: Denoiser,
+    schedule: Schedule,
+    eps: PyTree,
+    times: Times,
+    *,
+    weighting: Weighting = weightings.x0,
+    normalise: bool = True,
+) -> Array:
+    """The per-example loss whose gradient moves a generator down the reverse KL divergence.
+
+    ``loss_i = w_i ||x - stop(x - g)||^2 / 2`` with g from :func:`reverse_kl_gradient` at ``x_t = alpha x + sigma eps``:
+    its gradient with respect to the sample x is ``w g``. With ``normalise`` g is divided by the mean of
+    ``|x - x0_real|``, so that a step is as large far from the data as near. The value says nothing: it is no
+    divergence and need not fall.
+
+    Args:
+      samples: x, what the generator drew, leaves ``(B, ...)``, differentiable.
+      fake: the denoiser of such samples, trained by :func:`fake_score_loss`.
+      real: the teacher's, guided or not.
+      schedule: the schedule of both.
+      eps: noise shaped like ``samples``.
+      times: times and importance weights, ``(B,)`` each. DMD draws t between 0.02 and 0.98 uniformly.
+      weighting: lambda, of log-SNR. ``weightings.x0`` with ``normalise`` is DMD; ``weightings.eps`` without is the
+        divergence, whose sum over levels is Diff-Instruct's.
+      normalise: as above.
+
+    Returns:
+      Losses ``(B,)``: sums over the example, not means, so that the gradient is g.
+
+    Raises:
+      ValueError: for times that are not ``(B,)``.
+
+    >>> from scorekit.denoisers import exact_denoiser
+    >>> from scorekit.densities import gaussian
+    >>> from scorekit.schedules import rectified_flow
+    >>> fake, real = (exact_denoiser(gaussian(jnp.full(1, m), std=1.0), rectified_flow()) for m in (2.0, 0.0))
+    >>> at = Times(jnp.array([0.5]), jnp.ones(1))
+    >>> loss = lambda x: matching_loss(x, fake, real, rectified_flow(), 0 * x, at).sum()
+    >>> jax.grad(loss)(jnp.array([[2.0]])).round(3)  # (x0_fake - x0_real) / |2 - x0_real|, 1 / 1
+    Array([[1.]], dtype=float32)
+
+    Source: Yin et al. 2023, eq. 7-8 and alg. 2 (https://arxiv.org/abs/2311.18828).
+    """
+    _check(times, batch_size(samples))
+    fixed = jax.lax.stop_gradient(samples)
+    x_t = perturb(fixed, eps, times.t, schedule)
+    fake_x0, real_x0 = fake(x_t, times.t).x0, real(x_t, times.t).x0
+    factor = _factor(weighting, times.t, schedule)
+    if normalise:
+        distance = sum_per_example(jnp.abs, jax.tree.map(jnp.subtract, fixed, real_x0)) / event_size(samples)
+        factor = factor / jnp.maximum(distance, 1e-8)
+    towards = jax.lax.stop_gradient(combine((1.0, fixed), (-factor, fake_x0), (factor, real_x0)))
+    return 0.5 * times.weight * sum_per_example(jnp.square, jax.tree.map(jnp.subtract, samples, towards))
+
+
+def fake_score_loss(
+    network: Network,
+    samples: PyTree,
+    schedule: Schedule,
+    eps: PyTree,
+    times: Times,
+    *,
+    target: TargetName | Target = "v",
+    weighting: Weighting = weightings.v,
+) -> tuple[Array, LossAux]:
+    """The denoising loss on what the generator draws, which no gradient reaches: the fake denoiser follows it.
+
+    Args:
+      network: the fake network, ``(x_t, t) -> output``, started as a copy of the teacher.
+      samples: what the generator drew, leaves ``(B, ...)``.
+      schedule: the schedule.
+      eps: noise shaped like ``samples``; other noise than that of the generator's loss.
+      times: times and importance weights, ``(B,)`` each.
+      target: what the network's output means.
+      weighting: lambda, a function of log-SNR.
+
+    Returns:
+      ``(loss, aux)`` as :func:`scorekit.denoising_loss`.
+
+    Raises:
+      ValueError: as :func:`scorekit.losses.denoising_loss_at`.
+
+    >>> from scorekit.schedules import cosine
+    >>> x, at = jnp.ones((2, 3)), Times(jnp.array([0.2, 0.9]), jnp.ones(2))
+    >>> fake_score_loss(lambda x, t: 0 * x, x, cosine(), 0 * x, at, target="eps")[0]
+    Array([0., 0.], dtype=float32)
+
+    Source: Yin et al. 2023, eq. 6 (https://arxiv.org/abs/2311.18828).
+    """
+    fixed = jax.lax.stop_gradient(samples)
+    return denoising_loss_at(network, schedule, fixed, eps, times, target=target, weighting=weighting)
+
+
+def _factor(weighting, t, schedule):
+    log_snr = bounded_log_snr(t, schedule)
+    return weighting(log_snr) * jnp.exp(log_snr)
+
+
+def _check(times, b):
+    if jnp.shape(times.t) != (b,):
+        raise ValueError(f"times.t must have shape ({b},), one per example, got {jnp.shape(times.t)}")

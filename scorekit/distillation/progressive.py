@@ -1,0 +1,186 @@
+"""Progressive distillation: one step of the student goes where two steps of the teacher end.
+
+A deterministic step from t to s that ends in ``x_s`` says that ``x_t`` is made of the ``(x0, eps)`` that solve
+
+    ``alpha_t x0 + sigma_t eps = x_t``  and  ``alpha_s x0 + sigma_s eps = x_s``,
+
+the chord of the path. The student is trained with the ordinary denoising loss on these pairs in the place of data and
+noise (Salimans & Ho 2022, https://arxiv.org/abs/2202.00512).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from scorekit import weightings
+from scorekit.losses import LossAux, denoising_loss_at
+from scorekit.predictions import Target, TargetName
+from scorekit.process import perturb
+from scorekit.times import Times, stratified_uniform
+from scorekit.trees import combine
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, Network, Prediction, PyTree, Schedule, Weighting
+
+
+class Steps(NamedTuple):
+    """Steps of a student, ``(B,)`` each: from ``t`` over the teacher's ``middle`` to ``s``."""
+
+    t: Array
+    middle: Array
+    s: Array
+
+
+def student_steps(key: Key, n: int, ts: ArrayLike) -> Steps:
+    """Draws steps of the student whose grid is every other time of the teacher's, all of them equally often.
+
+    Args:
+      key: PRNG key.
+      n: number of steps, normally the batch size; stratified, so that each step is drawn ``n / steps`` times up to 1.
+      ts: the teacher's decreasing times ``(2 k + 1,)``; the student's are ``ts[::2]``.
+
+    Raises:
+      ValueError: unless the teacher has an even number of steps.
+
+    >>> student_steps(jax.random.key(0), 2, jnp.array([1.0, 0.5, 0.0])).middle
+    Array([0.5, 0.5], dtype=float32)
+    """
+    ts = jnp.asarray(ts)
+    if ts.ndim != 1 or ts.shape[0] < 3 or ts.shape[0] % 2 == 0:
+        raise ValueError(f"ts must have shape (2 k + 1,) with k >= 1, got {ts.shape}")
+    first = 2 * jnp.floor(stratified_uniform(key, n) * (ts.shape[0] // 2)).astype(int)
+    return Steps(ts[first], ts[first + 1], ts[first + 2])
+
+
+def _decay(t, s, schedule):
+    """``expm1`` of the change of half the log-SNR from s to t: ``SNR_t^1/2 / SNR_s^1/2 - 1``."""
+    return jnp.expm1(0.5 * (schedule.log_snr(t) - schedule.log_snr(s)))
+
+
+def chord(x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike, schedule: Schedule) -> Prediction:
+    """The prediction at ``x_t`` whose Euler (DDIM) step from t to s ends in ``x_s``.
+
+    ``x0 = (sigma_t x_s - sigma_s x_t) / det``, ``eps = (alpha_s x_t - alpha_t x_s) / det`` with
+    ``det = sigma_t alpha_s - sigma_s alpha_t``. For any deterministic rule that led from ``x_t`` to ``x_s``. Of a short
+    step the difference keeps few digits: for two Euler steps :func:`two_step_prediction` has none.
+
+    Args:
+      x_t: where the step starts, leaves ``(B, ...)``.
+      x_s: where it ends.
+      t: time of the start, scalar or ``(B,)``.
+      s: time of the end, below t.
+      schedule: any; either end may be pure signal or noise.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> chord(jnp.array([1.0]), jnp.array([3.0]), 1.0, 0.5, rectified_flow())
+    Prediction(x0=Array([5.], dtype=float32), eps=Array([1.], dtype=float32))
+
+    Source: Salimans & Ho 2022, app. G (https://arxiv.org/abs/2202.00512).
+    """
+    alpha_t, sigma_t, alpha_s, sigma_s = (f(u) for u in (t, s) for f in (schedule.alpha, schedule.sigma))
+    det = -alpha_s * sigma_t * _decay(t, s, schedule)
+    return Prediction(
+        combine((sigma_t / det, x_s), (-sigma_s / det, x_t)),
+        combine((alpha_s / det, x_t), (-alpha_t / det, x_s)),
+    )
+
+
+def two_step_prediction(
+    teacher: Denoiser, x_t: PyTree, t: ArrayLike, middle: ArrayLike, s: ArrayLike, schedule: Schedule
+) -> Prediction:
+    """The prediction whose one Euler (DDIM) step ends where two of the teacher do, over ``middle``.
+
+    ``eps = (1 - u) eps' + u eps''`` and ``x0 = (1 - v) x0' + v x0''`` of the teacher's predictions at ``x_t`` and at
+    ``x_middle``, with u and v the share of the second step in ``sigma / alpha`` and in ``alpha / sigma``: no
+    difference of states, and finite where t is pure noise or s pure signal.
+
+    Args:
+      teacher: ``(x_t, t) -> Prediction`` with ``alpha x0 + sigma eps = x_t``, guided or not.
+      x_t: where the steps start, leaves ``(B, ...)``.
+      t: time of the start, scalar or ``(B,)``.
+      middle: where the teacher is asked again, ``s < middle < t``.
+      s: time of the end.
+      schedule: the schedule of all.
+
+    >>> from scorekit.denoisers import exact_denoiser
+    >>> from scorekit.densities import gaussian
+    >>> from scorekit.schedules import cosine
+    >>> teacher = exact_denoiser(gaussian(jnp.zeros(1), std=0.5), cosine())
+    >>> two_step_prediction(teacher, jnp.ones((1, 1)), 1.0, 0.5, 0.0, cosine()).x0.round(3)
+    Array([[0.2]], dtype=float32)
+
+    Source: Salimans & Ho 2022, alg. 2 (https://arxiv.org/abs/2202.00512).
+    """
+    t, middle, s = jnp.asarray(t), jnp.asarray(middle), jnp.asarray(s)
+    one = teacher(x_t, t)
+    two = teacher(combine((schedule.alpha(middle), one.x0), (schedule.sigma(middle), one.eps)), middle)
+    first = _decay(t, middle, schedule) / _decay(t, s, schedule)  # of the way in sigma / alpha
+    signal = first * jnp.exp(0.5 * (schedule.log_snr(middle) - schedule.log_snr(s)))  # and in alpha / sigma
+    return Prediction(
+        combine((signal, one.x0), (1.0 - signal, two.x0)),
+        combine((first, one.eps), (1.0 - first, two.eps)),
+    )
+
+
+def progressive_loss(
+    network: Network,
+    teacher: Denoiser,
+    schedule: Schedule,
+    x0: PyTree,
+    eps: PyTree,
+    steps: Steps,
+    *,
+    target: TargetName | Target = "v",
+    weighting: Weighting = weightings.v,
+) -> tuple[Array, LossAux]:
+    """The per-example loss of a student that shall make two steps of its teacher in one.
+
+    ``loss_i = lambda(log_snr(t_i)) ||eps'_i - eps_hat(x_t, t_i)||^2 / D`` at ``x_t = alpha x0 + sigma eps``, with the
+    noise ``eps'`` of :func:`two_step_prediction`. No gradient reaches the teacher.
+
+    Args:
+      network: the student, ``(x_t, t) -> output``, usually started as a copy of the teacher.
+      teacher: its denoiser; in later rounds the student of the round before.
+      schedule: the schedule of both.
+      x0: data, leaves ``(B, ...)``.
+      eps: noise shaped like ``x0``.
+      steps: the student's steps, from :func:`student_steps`.
+      target: what the student's output means.
+      weighting: lambda, a function of log-SNR; those that vanish with the SNR (``eps``) teach nothing at pure noise.
+
+    Returns:
+      ``(loss, aux)`` as :func:`scorekit.denoising_loss`.
+
+    Raises:
+      ValueError: as :func:`scorekit.losses.denoising_loss_at`.
+
+    >>> from scorekit.denoisers import exact_denoiser
+    >>> from scorekit.densities import gaussian
+    >>> from scorekit.schedules import cosine
+    >>> teacher, x0 = exact_denoiser(gaussian(jnp.zeros(2), std=0.5), cosine()), jnp.ones((4, 2))
+    >>> steps = student_steps(jax.random.key(0), 4, jnp.linspace(1.0, 0.0, 9))
+    >>> progressive_loss(lambda x, t: 0 * x, teacher, cosine(), x0, -x0, steps)[0].shape
+    (4,)
+
+    Source: Salimans & Ho 2022, alg. 2 (https://arxiv.org/abs/2202.00512).
+    """
+    x_t = perturb(x0, eps, steps.t, schedule)
+    pair = jax.lax.stop_gradient(two_step_prediction(teacher, x_t, *steps, schedule))
+    times = Times(steps.t, jnp.ones_like(steps.t))
+    return denoising_loss_at(network, schedule, pair.x0, pair.eps, times, target=target, weighting=weighting)
+
+
+def halvings(first: int, last: int) -> tuple[int, ...]:
+    """The steps of the student of each round, when the teacher of the first round takes ``first``.
+
+    Raises:
+      ValueError: unless ``first`` is ``last`` doubled once or more.
+
+    >>> halvings(16, 2)
+    (8, 4, 2)
+    """
+    rounds = [last]
+    while 0 < rounds[0] < first:
+        rounds.insert(0, 2 * rounds[0])
+    if len(rounds) == 1 or rounds[0] != first:
+        raise ValueError(f"first must be last = {last} doubled once or more, got {first}")
+    return tuple(rounds[1:])

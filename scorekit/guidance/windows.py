@@ -1,0 +1,130 @@
+"""Long signals with a denoiser of short ones: windows that overlap, evaluated together and blended at every step.
+
+A signal ``(B, L, ...)`` is cut into W windows of ``size`` places, each ``hop`` after the one before, so that
+``L = size + (W - 1) hop``. All windows are one batch, those of an example together: ``(B W, size, ...)``. What comes
+out is blended by weights that add up to 1 in every place,
+
+    ``x0[n] = sum_i w_i[n] x0_i[n - i hop]``,   ``w_i[n]`` proportional to ``sin^2(pi (n - i hop + 1/2) / size)``,
+
+and eps likewise, so that ``alpha x0 + sigma eps = x_t`` still holds. Windows agree on what they share because they see
+the same ``x_t`` there; with ``hop = size`` they share nothing and are independent.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.trees import as_pytree, pytree_dataclass, static
+from scorekit.typing import Array, Denoiser, PyTree
+
+
+def num_windows(length: int, size: int, hop: int) -> int:
+    """The number W of windows of a signal of ``length`` places.
+
+    Raises:
+      ValueError: unless ``1 <= hop <= size`` and ``length = size + (W - 1) hop``.
+
+    >>> num_windows(10, 4, 2), num_windows(4, 4, 2)
+    (4, 1)
+    """
+    if not 1 <= hop <= size:
+        raise ValueError(f"hop must be from 1 to size = {size}, got {hop}")
+    if length < size or (length - size) % hop:
+        raise ValueError(f"the length must be size + a multiple of hop = {size} + n {hop}, got {length}")
+    return 1 + (length - size) // hop
+
+
+def cut_windows(x: PyTree, size: int, hop: int) -> PyTree:
+    """Leaves ``(B, L, ...)`` to their windows ``(B W, size, ...)``, those of an example together.
+
+    Args:
+      x: signals, or maps that go with them.
+      size: of a window.
+      hop: places from one window to the next.
+
+    Raises:
+      ValueError: as :func:`num_windows`.
+
+    >>> cut_windows(jnp.arange(6)[None], 4, 2).tolist()
+    [[0, 1, 2, 3], [2, 3, 4, 5]]
+    """
+
+    def cut(leaf: Array) -> Array:
+        count = num_windows(leaf.shape[1], size, hop)
+        parts = jnp.stack([leaf[:, i * hop : i * hop + size] for i in range(count)], axis=1)
+        return parts.reshape(-1, *parts.shape[2:])
+
+    return jax.tree.map(cut, x)
+
+
+def blend_windows(parts: PyTree, count: int, hop: int) -> PyTree:
+    """The inverse of :func:`cut_windows`: means over the windows of a place, by the weights above.
+
+    Args:
+      parts: leaves ``(B count, size, ...)``.
+      count: windows of an example.
+      hop: places from one window to the next.
+
+    Returns:
+      Leaves ``(B, size + (count - 1) hop, ...)``.
+
+    >>> parts = jnp.array([[0.0, 0.0], [1.0, 1.0]])
+    >>> blend_windows(parts, 2, 1).tolist(), blend_windows(parts, 2, 2).tolist()
+    ([[0.0, 0.5, 1.0]], [[0.0, 0.0, 1.0, 1.0]])
+    """
+
+    def blend(leaf: Array) -> Array:
+        size = leaf.shape[1]
+        weights = _weights(size, hop, count)
+        parts = leaf.reshape(-1, count, *leaf.shape[1:])
+        total = jnp.zeros((parts.shape[0], size + (count - 1) * hop, *leaf.shape[2:]), leaf.dtype)
+        for i in range(count):
+            weight = jnp.asarray(weights[i], leaf.dtype).reshape(-1, *[1] * (leaf.ndim - 2))
+            total = total.at[:, i * hop : i * hop + size].add(weight * parts[:, i])
+        return total
+
+    return jax.tree.map(blend, parts)
+
+
+def _weights(size: int, hop: int, count: int) -> np.ndarray:
+    """``(count, size)``, on the host in float64; they add up to 1 over the windows of a place."""
+    shape = np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
+    total = np.zeros(size + (count - 1) * hop)
+    for i in range(count):
+        total[i * hop : i * hop + size] += shape
+    return np.stack([shape / total[i * hop : i * hop + size] for i in range(count)])
+
+
+@pytree_dataclass
+class _Windowed:
+    denoiser: Denoiser
+    size: int = static()
+    hop: int = static()
+
+    def __call__(self, x_t, t):
+        count = num_windows(jax.tree.leaves(x_t)[0].shape[1], self.size, self.hop)
+        t = jnp.repeat(t, count) if jnp.ndim(t) else t
+        return blend_windows(self.denoiser(cut_windows(x_t, self.size, self.hop), t), count, self.hop)
+
+
+def windowed(denoiser: Denoiser, size: int, hop: int) -> Denoiser:
+    """A denoiser of signals longer than those that the model has seen.
+
+    Args:
+      denoiser: of windows; conditions that it is bound to are those of all windows in the order of
+        :func:`cut_windows` (``jnp.repeat(labels, W)``, and maps cut as the signal is).
+      size: places of a window.
+      hop: places from one window to the next, up to ``size``; half of it is usual.
+
+    Raises:
+      ValueError: unless ``1 <= hop <= size`` and, when applied, the windows cover the signal exactly.
+
+    >>> from scorekit.typing import Prediction
+    >>> mean = lambda x, t: Prediction(jnp.broadcast_to(x.mean(1, keepdims=True), x.shape), x)
+    >>> windowed(mean, 2, 1)(jnp.array([[0.0, 2.0, 4.0]]), 0.5).x0
+    Array([[1., 2., 3.]], dtype=float32)
+
+    Source: Bar-Tal et al. 2023, "MultiDiffusion", eq. 5 (https://arxiv.org/abs/2302.08113).
+    """
+    num_windows(size, size, hop)
+    return _Windowed(denoiser=as_pytree(denoiser), size=size, hop=hop)

@@ -1,0 +1,220 @@
+"""An autoencoder of images and signals with a compact latent: the space in which a latent diffusion model works."""
+
+import math
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from scorekit.networks.places import DType, check_signal_or_image, depth_to_space, space_to_depth
+from scorekit.networks.quantise import nearest_code
+from scorekit.typing import Array
+
+
+class Autoencoder(nn.Module):
+    """Convolutions down to a few channels at a fraction of the resolution, and back up; a deterministic pair.
+
+    Signals ``(B, L, C)`` become ``(B, L / stride, latent_channels)`` and images likewise along both sides, with
+    ``stride = patch * product of factors``. Patches are folded into channels; each level has residual blocks,
+    ``x + conv(silu(conv(silu(norm(x)))))``; between levels the resolution falls by a strided convolution, and rises by
+    a convolution whose channels are unfolded into places.
+
+    The norms are taken over the channels of one place, so that everything is local: a shift by ``stride`` shifts the
+    latent, away from the ends, and an autoencoder that was trained on short pieces encodes and decodes long ones.
+
+    With ``codes``, there is a codebook beside it, ``params["params"]["codebook"]``; :meth:`snap` rounds a latent to it.
+    What brings the latent to unit scale is the loss: :func:`fixed_noise_kl`, or that of the codes
+    (:mod:`scorekit.networks.quantise`).
+
+    Parameters, norms, latent and output are float32; ``dtype`` is that of the convolutions.
+
+    Attributes:
+      data_channels: channels C of the data.
+      latent_channels: channels of the latent.
+      channels: channels of the first level.
+      multipliers: channels of each level as multiples of ``channels``.
+      blocks: residual blocks per level, in the encoder and in the decoder.
+      patch: side of the patches that are the places of the first level.
+      factors: by how much the resolution falls from each level to the next; empty for 2 everywhere.
+      codes: number of codes; None: no codebook.
+      dtype: dtype of the computation.
+
+    >>> import jax
+    >>> network = Autoencoder(latent_channels=3, channels=8, multipliers=(1, 2), patch=4)
+    >>> params = network.init(jax.random.key(0), jnp.ones((1, 32, 1)))
+    >>> z = network.apply(params, jnp.ones((2, 64, 1)), method="encode")
+    >>> z.shape, network.apply(params, z, method="decode").shape
+    ((2, 8, 3), (2, 64, 1))
+
+    Source: Rombach et al. 2022, "High-resolution image synthesis with latent diffusion models" (arXiv:2112.10752), for
+    the use of it; there the norms are over the whole image and the latent's noise is learned.
+    """
+
+    data_channels: int = 1
+    latent_channels: int = 4
+    channels: int = 32
+    multipliers: Sequence[int] = (1, 2)
+    blocks: int = 1
+    patch: int = 1
+    factors: Sequence[int] = ()
+    codes: int | None = None
+    dtype: DType = jnp.float32
+
+    def setup(self):
+        sizes = (tuple(self.channels * m for m in self.multipliers), self.blocks, self.patch, self.steps, self.dtype)
+        self.encoder = Encoder(*sizes, features=self.latent_channels)
+        self.decoder = Decoder(*sizes, features=self.data_channels)
+        if self.codes is not None:
+            shape = (self.codes, self.latent_channels)
+            self.codebook = self.param("codebook", nn.initializers.normal(1.0), shape)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """By how much the resolution falls from each level to the next."""
+        return tuple(self.factors) or (2,) * (len(self.multipliers) - 1)
+
+    @property
+    def stride(self) -> int:
+        """Samples, or pixels along each side, to one place of the latent."""
+        return self.patch * math.prod(self.steps)
+
+    def latent_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape of the latent of one example of this shape.
+
+        Raises:
+          ValueError: if the stride does not divide the sides.
+        """
+        sides = tuple(shape)[:-1]
+        if any(side % self.stride for side in sides):
+            raise ValueError(f"x must have sides divisible by the stride {self.stride}, got {sides}")
+        return (*(side // self.stride for side in sides), self.latent_channels)
+
+    def __call__(self, x: Array) -> Array:
+        """``decode(encode(x))``, without rounding."""
+        return self.decode(self.encode(x))
+
+    def encode(self, x: Array) -> Array:
+        """The latent of images ``(B, H, W, C)`` or signals ``(B, L, C)``.
+
+        Raises:
+          ValueError: if ``x`` is neither, has another number of channels, or sides that the stride does not divide.
+        """
+        check_signal_or_image(x)
+        if len(self.steps) != len(self.multipliers) - 1 or min((self.patch, *self.steps)) < 1:
+            raise ValueError(
+                f"patch must be at least 1 and factors {len(self.multipliers) - 1} integers from 1, "
+                f"got {self.patch} and {tuple(self.factors)}"
+            )
+        if x.shape[-1] != self.data_channels:
+            raise ValueError(f"x must have {self.data_channels} channels, got shape {x.shape}")
+        self.latent_shape(x.shape[1:])
+        return self.encoder(x)
+
+    def decode(self, z: Array) -> Array:
+        """The data of a latent, float32.
+
+        Raises:
+          ValueError: if ``z`` is not a latent of this network.
+        """
+        if z.ndim not in (3, 4) or z.shape[-1] != self.latent_channels:
+            raise ValueError(f"z must have shape (B, ..., {self.latent_channels}) with 1 or 2 sides, got {z.shape}")
+        return self.decoder(z)
+
+    def snap(self, z: Array) -> Array:
+        """A latent with each of its vectors at the nearest code; without a codebook as it is."""
+        return z if self.codes is None else self.codebook[nearest_code(z, self.codebook)]
+
+
+class Encoder(nn.Module):
+    """From data to latent; ``widths`` are the channels of the levels, ``steps`` lie between them."""
+
+    widths: Sequence[int]
+    blocks: int
+    patch: int
+    steps: Sequence[int]
+    dtype: DType
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        rank = x.ndim - 2
+        conv = lambda features, side, name, strides=1: nn.Conv(
+            features, (side,) * rank, strides, dtype=self.dtype, name=name
+        )
+        h = conv(self.widths[0], 3, "input")(space_to_depth(x, (self.patch,) * rank))
+        for level, width in enumerate(self.widths):
+            if level:
+                step = self.steps[level - 1]
+                h = conv(width, 2 * step - 1, f"down_{level}", step)(h)
+            for i in range(self.blocks):
+                h = Block(self.dtype, name=f"level_{level}_{i}")(h)
+        return close(h, self.features, "latent")
+
+
+class Decoder(nn.Module):
+    """From latent to data: the mirror image of :class:`Encoder`."""
+
+    widths: Sequence[int]
+    blocks: int
+    patch: int
+    steps: Sequence[int]
+    dtype: DType
+    features: int
+
+    @nn.compact
+    def __call__(self, z: Array) -> Array:
+        rank = z.ndim - 2
+        conv = lambda features, side, name: nn.Conv(features, (side,) * rank, dtype=self.dtype, name=name)
+        h = conv(self.widths[-1], 3, "input")(z)
+        for level in reversed(range(len(self.widths))):
+            for i in range(self.blocks):
+                h = Block(self.dtype, name=f"level_{level}_{i}")(h)
+            if level:
+                step, below = self.steps[level - 1], self.widths[level - 1]
+                h = conv(below * step**rank, 3, f"up_{level}")(h)
+                h = depth_to_space(h, (step,) * rank)
+        return depth_to_space(close(h, self.features * self.patch**rank, "data"), (self.patch,) * rank)
+
+
+class Block(nn.Module):
+    """``x + conv(silu(conv(silu(norm(x)))))``, the norm over the channels of each place."""
+
+    dtype: DType
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        side, features = (3,) * (x.ndim - 2), x.shape[-1]
+        h = nn.silu(nn.RMSNorm(name="norm")(x.astype(jnp.float32)))
+        h = nn.silu(nn.Conv(features, side, dtype=self.dtype, name="conv_1")(h))
+        return x + nn.Conv(features, side, dtype=self.dtype, name="conv_2")(h)
+
+
+def close(h: Array, features: int, name: str) -> Array:
+    """The last norm and convolution, in float32; for use in a compact method."""
+    h = nn.silu(nn.RMSNorm(name="norm")(h.astype(jnp.float32)))
+    return nn.Conv(features, (3,) * (h.ndim - 2), name=name)(h)
+
+
+def fixed_noise_kl(z: Array, noise: float) -> Array:
+    """``KL(N(z, noise^2) | N(0, 1))`` in nats per latent number, averaged over each example: ``(B,)``.
+
+    ``(z^2 + noise^2 - 1) / 2 - log(noise)``. A decoder that is trained on ``z + noise * eps`` and an encoder that pays
+    for this divergence are a variational autoencoder whose posterior has one fixed width: the latent is drawn to unit
+    scale and made smooth at the scale of the noise, and encoding stays deterministic.
+
+    Args:
+      z: latents ``(B, ...)``.
+      noise: standard deviation, > 0.
+
+    Returns:
+      ``(B,)``.
+
+    Raises:
+      ValueError: if ``noise`` is not positive.
+
+    >>> round(float(fixed_noise_kl(jnp.zeros((1, 4)), 1.0)[0]), 4)
+    0.0
+    """
+    if not noise > 0:
+        raise ValueError(f"noise must be > 0, got {noise}")
+    return 0.5 * jnp.mean(z**2, axis=tuple(range(1, z.ndim))) + 0.5 * (noise**2 - 1.0) - math.log(noise)

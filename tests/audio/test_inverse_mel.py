@@ -1,0 +1,98 @@
+"""From mel spectrograms back: against scipy's non-negative least squares, and by identities that must hold exactly."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+
+from scorekit import audio
+
+RATE, SIZE, HOP = 8000, 256, 64
+WINDOW = audio.hann(SIZE)
+BANK = audio.mel_filter_bank(RATE, SIZE, 40, f_min=40.0)
+
+
+def noise(*shape):
+    return jax.random.normal(jax.random.key(0), shape)
+
+
+def misfit(h, mel):
+    return np.linalg.norm(np.asarray(h, np.float64) @ BANK - mel, axis=-1)
+
+
+def test_magnitudes_reach_the_least_misfit_of_scipy():
+    """Mels that no magnitudes have, so that the least misfit is not zero."""
+    rng = np.random.default_rng(0)
+    mel = np.abs(rng.normal(size=(6, 40))) ** 3
+    best = np.array([scipy.optimize.nnls(BANK.T.astype(np.float64), row)[1] for row in mel])
+    assert best.min() > 0.01
+    with jax.enable_x64(True):
+        found = np.asarray(audio.magnitude_from_mel(mel, BANK.astype(np.float64), iterations=5000))
+    assert found.min() >= 0
+    assert np.all(misfit(found, mel) >= best - 1e-9)
+    np.testing.assert_allclose(misfit(found, mel), best, rtol=1e-3)
+
+
+def test_no_step_makes_the_misfit_larger():
+    mel = np.abs(np.random.default_rng(1).normal(size=(4, 40)))
+    steps = np.stack([misfit(audio.magnitude_from_mel(mel, BANK, iterations=n), mel) for n in (1, 2, 3, 5, 10, 50)])
+    assert np.all(np.diff(steps, axis=0) <= 1e-6)
+    assert np.all(steps[-1] < 0.5 * steps[0])
+
+
+def test_magnitudes_of_a_real_mel_have_it():
+    x = jnp.sin(2 * jnp.pi * 440 / RATE * jnp.arange(2000.0)) + 0.01 * noise(2000)
+    mel = audio.mel_spectrogram(x, BANK, WINDOW, HOP)
+    found = audio.magnitude_from_mel(mel, BANK, iterations=300)
+    assert float(audio.spectral_convergence(found @ BANK, mel)) < 0.01
+    silent = audio.magnitude_from_mel(jnp.zeros(40), BANK)
+    np.testing.assert_array_equal(silent, 0.0)
+
+
+def test_the_envelope_lies_within_the_levels_of_the_filters_of_a_bin():
+    level = jnp.exp(noise(40))
+    found = np.asarray(audio.mel_envelope(level * BANK.sum(0), BANK))
+    for k in np.flatnonzero(BANK.sum(1) > 0):
+        over = np.asarray(level)[BANK[k] > 0]
+        assert over.min() * (1 - 1e-5) <= found[k] <= over.max() * (1 + 1e-5)
+    mean = BANK[20] @ np.asarray(level) / BANK[20].sum()
+    assert found[20] == pytest.approx(mean, rel=1e-5)
+    assert found[0] == found[np.flatnonzero(BANK.sum(1) > 0)[0]]
+
+
+def test_gains_of_one_bin_are_a_filter_and_smooth_gains_can_be_undone():
+    t = jnp.arange(2000.0) / RATE
+    low, high = jnp.sin(2 * jnp.pi * 500 * t), jnp.sin(2 * jnp.pi * 2500 * t)
+    gains = jnp.where(jnp.arange(129) < 48, 2.0, 0.0)
+    inside = slice(SIZE, -SIZE)
+    np.testing.assert_allclose(audio.apply_gains(low + high, gains, WINDOW, HOP)[inside], 2 * low[inside], atol=1e-3)
+    smooth = jnp.exp(jnp.cos(jnp.pi * jnp.arange(129) / 128) + 0.5 * jnp.sin(jnp.arange(33.0) / 8)[:, None])
+    x = noise(3, 2000)
+    back = audio.apply_gains(audio.apply_gains(x, smooth, WINDOW, HOP), 1 / smooth, WINDOW, HOP)
+    np.testing.assert_allclose(back[:, inside], x[:, inside], atol=0.02)  # what spreads beyond the ends is lost
+
+
+def test_matching_brings_the_mel_nearer_and_keeps_a_signal_that_has_it():
+    x = noise(1, 4000) * jnp.exp(-jnp.arange(4000.0) / 1000)
+    mel = audio.mel_spectrogram(x, BANK, WINDOW, HOP)
+    np.testing.assert_allclose(audio.match_mel(x, mel, BANK, WINDOW, HOP), x, atol=1e-5)
+    other = jax.random.normal(jax.random.key(1), (1, 4000))
+    far = lambda y: float(jnp.abs(jnp.log(audio.mel_spectrogram(y, BANK, WINDOW, HOP) / mel)).mean())
+    matched = audio.match_mel(other, mel, BANK, WINDOW, HOP)
+    assert far(matched) < 0.15 * far(other)
+    quiet = audio.match_mel(other, jnp.zeros_like(mel), BANK, WINDOW, HOP, floor=1e-5)
+    assert float(jnp.abs(quiet).max()) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: audio.magnitude_from_mel(jnp.ones(39), BANK), r"mel must be \(\.\.\., num_mels\) for a bank"),
+        (lambda: audio.magnitude_from_mel(jnp.ones(40), BANK, iterations=0), "iterations must be an integer >= 1"),
+        (lambda: audio.mel_envelope(jnp.ones((2, 41)), BANK), "mel must be"),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,86 @@
+"""Onsets, pitch classes and what repeats: against numpy, on clicks at a known beat and on chords that come back."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit.audio import structure
+
+RATE = 4000
+RNG = np.random.default_rng(0)
+
+
+def sine(hertz, seconds):
+    return 0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)
+
+
+def test_autocorrelation_against_numpy():
+    x = RNG.normal(size=(2, 50)).astype(np.float32)
+    found = structure.autocorrelation(x, (0, 1, 7))
+    for i in range(2):
+        expected = [np.corrcoef(x[i, : 50 - n], x[i, n:])[0, 1] for n in (0, 1, 7)]
+        np.testing.assert_allclose(found[i], expected, atol=1e-5)
+    np.testing.assert_array_equal(structure.autocorrelation(np.ones(9), (1, 2)), 0)
+
+
+def test_self_similarity_against_numpy():
+    x = RNG.normal(size=(2, 9, 3)).astype(np.float32)
+    expected = [(x[:, : 9 - n] * x[:, n:]).sum(-1).mean(-1) for n in (0, 2, 8)]
+    np.testing.assert_allclose(structure.self_similarity(x, (0, 2, 8)), np.stack(expected, -1), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("hertz", "name"), [(261.63, 0), (440.0, 9), (880.0, 9), (110.0, 9), (987.77, 11)])
+def test_a_sine_is_of_its_pitch_class_in_every_octave(hertz, name):
+    found = np.asarray(structure.chroma(sine(hertz, 1.0), RATE))[4:-4]
+    assert (found.argmax(-1) == name).all()
+    np.testing.assert_allclose((found**2).sum(-1), 1, rtol=1e-5)
+
+
+def test_pitch_classes_share_all_energy_above_the_lowest_frequency():
+    weights = structure._pitch_classes(1024, RATE, 55.0)
+    np.testing.assert_allclose(weights.sum(1), np.arange(513) * RATE / 1024 >= 55.0)
+    assert (weights >= 0).all()
+
+
+def test_onsets_are_where_notes_begin_and_not_where_they_end():
+    note = sine(440, 0.5) * np.minimum(1.0, np.arange(2000)[::-1] / 800)  # an end without a click
+    x = np.concatenate([np.zeros(2000), note, np.zeros(2000)])
+    envelope = np.asarray(structure.onset_envelope(x, RATE))
+    middle = np.abs(np.arange(len(envelope)) + 0.5 - 0.5 / 0.016)
+    assert middle[envelope.argmax()] < 3
+    assert envelope[round(0.6 / 0.016) :].max() < 0.1 * envelope.max()
+    assert envelope[round(0.83 / 0.016) : round(0.94 / 0.016)].max() < 0.005 * envelope.max()  # it becomes softer
+
+
+def test_a_beat_of_half_a_second_shows_at_its_lags():
+    """0.512 s is a multiple of the 0.128 s between lags: the fourth lag and its multiples."""
+    x = np.zeros(16384)
+    x[100::2048] = 0.9
+    found = np.asarray(structure.rhythm_statistics(x, RATE))
+    beats = np.isin(np.arange(16), [3, 7, 11, 15])
+    assert found[beats].min() > 0.9
+    assert found[~beats].max() < 0.2
+
+
+def test_chords_that_come_back_show_at_their_lag():
+    """Two notes in turn, 0.512 s each: alike after 1.024 s, unlike after 0.512 s."""
+    x = np.concatenate([sine(261.63, 0.512), sine(370.0, 0.512)] * 4)
+    found = np.asarray(structure.harmony_statistics(x, RATE))
+    assert found[3] > 0.9  # 1.024 s
+    assert found[1] < 0.4  # 0.512 s
+    assert np.asarray(structure.harmony_statistics(sine(261.63, 4.096), RATE)).min() > 0.99
+
+
+def test_silence_has_finite_statistics_and_gradients():
+    total = lambda x: structure.harmony_statistics(x, RATE).sum() + structure.rhythm_statistics(x, RATE).sum()
+    value, gradient = jax.jit(jax.value_and_grad(total))(jnp.zeros(16384))
+    assert value == 0
+    assert jnp.all(jnp.isfinite(gradient))
+
+
+def test_lags_out_of_range_are_refused():
+    with pytest.raises(ValueError, match=r"lags must be from 0 to 3 for a series of 5 steps, got \(1, 4\)"):
+        structure.autocorrelation(np.zeros(5), (1, 4))
+    with pytest.raises(ValueError, match=r"lags must be from 0 to 4 for a series of 5 steps, got \(-1,\)"):
+        structure.self_similarity(np.zeros((5, 2)), (-1,))

@@ -1,0 +1,248 @@
+"""Consistency models against Gaussian data, whose paths end where a linear map says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import SCHEDULES, in_float64
+
+from scorekit import denoisers, densities, distillation, predictions, schedules, solvers
+from scorekit.distillation import pseudo_huber, squared_error
+from scorekit.typing import Prediction
+
+DATA = lambda: densities.gaussian(jnp.array([0.3, -1.0]), covariance=jnp.array([[0.5, 0.2], [0.2, 0.3]]))
+TARGETS = ("x0", "eps", "score", "v", "velocity", predictions.edm_target(0.7))
+
+
+def exact_student(schedule, t_min):
+    """The denoiser whose consistency function is the exact map of the ODE of Gaussian data."""
+    data = DATA()
+
+    def student(x, t):
+        levels = lambda u: (schedule.alpha(u), schedule.sigma(u))
+        end = jax.vmap(lambda x, t: data.flow(x, levels(t), levels(t_min)))(x, jnp.broadcast_to(t, x.shape[:1]))
+        return distillation.chord(x, end, t, t_min, schedule)
+
+    return student
+
+
+def draws(n, seed=0):
+    rng = np.random.default_rng(seed)
+    x0 = rng.multivariate_normal([0.3, -1.0], [[0.5, 0.2], [0.2, 0.3]], n)
+    return jnp.asarray(x0), jnp.asarray(rng.normal(size=(n, 2)))
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=str)
+@pytest.mark.parametrize("name", ["cosine", "edm", "sub_vp"])
+@in_float64
+def test_the_boundary_condition_holds_for_every_target_and_schedule(name, target):
+    schedule, t_min = SCHEDULES[name].make(), 0.01
+    skip, out = distillation.boundary_coefficients(target, t_min, schedule, t_min)
+    np.testing.assert_allclose([skip, out], [1.0, 0.0], atol=1e-9)
+    network = lambda x, t: jnp.tanh(3.0 * x) - t.reshape(-1, 1)
+    f = distillation.consistency_function(denoisers.denoiser_from_network(network, schedule, target), schedule, t_min)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(3, 2)))
+    t = jnp.array([t_min, 0.3, 0.9])
+    skip, out = distillation.boundary_coefficients(target, t, schedule, t_min)
+    expected = skip[:, None] * x + out[:, None] * network(x, t)
+    np.testing.assert_allclose(f(x, t), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(f(x, t)[0], x[0], rtol=1e-9)
+
+
+@in_float64
+def test_the_coefficients_are_those_of_the_paper():
+    """For the EDM network and no noise at the end: c_skip = s^2 / (w^2 + s^2), c_out = w s / sqrt(w^2 + s^2)."""
+    schedule, s = schedules.edm(0.0, 80.0), 0.5
+    t = jnp.linspace(0.0, 1.0, 9)
+    w = schedule.sigma(t)
+    skip, out = distillation.boundary_coefficients(predictions.edm_target(s), t, schedule)
+    np.testing.assert_allclose(skip, s**2 / (w**2 + s**2), rtol=1e-12)
+    np.testing.assert_allclose(out, w * s / np.sqrt(w**2 + s**2), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["cosine", "edm"])
+@in_float64
+def test_the_exact_function_is_a_fixed_point_to_the_order_of_the_teachers_steps(name):
+    schedule, t_min = SCHEDULES[name].make(), 0.02
+    student, teacher = exact_student(schedule, t_min), denoisers.exact_denoiser(DATA(), schedule)
+    x0, eps = draws(32)
+    t = jnp.linspace(0.1, 0.9, 32)
+
+    def error(width, solver):
+        return float(
+            distillation.consistency_distillation_loss(
+                student, student, teacher, schedule, x0, eps, t, t - width, solver=solver, t_min=t_min,
+                distance=squared_error,
+            ).mean()
+        ) ** 0.5  # fmt: skip
+
+    for solver, order in ((solvers.Euler(), 2), (solvers.Heun(), 3)):  # of one step, one more than of the path
+        coarse, fine = error(2e-2, solver), error(1e-2, solver)
+        assert abs(np.log2(coarse / fine) - order) < 0.35, (solver, coarse, fine)
+    assert fine < 1e-4
+
+    def wrong(x, t):
+        x0_hat, eps_hat = student(x, t)
+        return Prediction((1.0 + 0.1 * t[:, None]) * x0_hat, eps_hat)
+
+    loss = distillation.consistency_distillation_loss(
+        wrong, wrong, teacher, schedule, x0, eps, t, t - 1e-2, solver=solvers.Heun(), t_min=t_min,
+        distance=squared_error,
+    )  # fmt: skip
+    assert loss.mean() ** 0.5 > 3 * fine
+
+
+@in_float64
+def test_what_distillation_learns_is_where_the_teachers_own_steps_end():
+    """On a grid, the fixed point is the sampler itself, to rounding, whatever its error."""
+    schedule, ts = schedules.cosine(), solvers.grids.uniform(6)
+    teacher = denoisers.exact_denoiser(DATA(), schedule)
+    x0, eps = draws(8)
+
+    def student(x, t):
+        """Follows the teacher from the time of the grid that t is, each example from its own."""
+        ends = jnp.stack([solvers.sample(None, teacher, schedule, solvers.Euler(), x, ts[k:]) for k in range(6)] + [x])
+        k = jnp.argmin(jnp.abs(ts[None] - jnp.broadcast_to(t, x.shape[:1])[:, None]), axis=1)
+        return distillation.chord(x, ends[k, jnp.arange(len(x))], t, 0.0, schedule)
+
+    k = jnp.arange(8) % 6
+    loss = distillation.consistency_distillation_loss(student, student, teacher, schedule, x0, eps, ts[k], ts[k + 1])
+    np.testing.assert_allclose(loss[k < 5], 0.0, atol=1e-20)
+    out = solvers.sample(None, student, schedule, solvers.Euler(), eps, ts[jnp.array([0, 6])])
+    np.testing.assert_allclose(
+        out, solvers.sample(None, teacher, schedule, solvers.Euler(), eps, ts), rtol=1e-9, atol=1e-9
+    )
+
+
+@in_float64
+def test_training_without_a_teacher_has_the_gradient_of_distillation():
+    """In the mean over data and noise, as the steps become short; both see the same error of a wrong student."""
+    schedule, std, t, width = schedules.rectified_flow(), 0.5, 0.6, 1e-3
+    teacher = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=std), schedule)
+    nodes, mass = np.polynomial.hermite_e.hermegauss(8)  # exact: everything is a polynomial in x0 and eps
+    x0, eps = (jnp.asarray(a).reshape(-1, 1) for a in np.meshgrid(std * nodes, nodes))
+    mass = jnp.asarray(np.outer(mass, mass).ravel() / mass.sum() ** 2)
+    times = jnp.full(64, t)
+
+    def student(slope):
+        return denoisers.denoiser_from_network(lambda x, t: slope * t.reshape(-1, 1) * x, schedule, "velocity")
+
+    def gradient(loss):
+        return jax.grad(lambda slope: jnp.sum(mass * loss(student(slope))))(0.4)
+
+    common = {"distance": squared_error}
+    taught = gradient(
+        lambda d: distillation.consistency_distillation_loss(
+            d, d, teacher, schedule, x0, eps, times, times - width, solver=solvers.Heun(), **common
+        )
+    )
+    alone = gradient(
+        lambda d: distillation.consistency_training_loss(d, d, schedule, x0, eps, times, times - width, **common)
+    )
+    assert abs(taught) > 1e-5
+    assert abs(alone / taught - 1.0) < 0.02
+    half = gradient(
+        lambda d: distillation.consistency_training_loss(d, d, schedule, x0, eps, times, times - width / 2, **common)
+    )
+    assert abs(half / alone - 0.5) < 0.02  # it is proportional to the step, which step_weight undoes
+
+
+def test_the_target_gives_no_gradient_and_may_be_an_average():
+    schedule, (x0, eps) = schedules.cosine(), draws(4)
+    t, s = jnp.array([0.3, 0.5, 0.8, 1.0]), jnp.array([0.2, 0.4, 0.7, 0.9])
+    model = lambda a: denoisers.denoiser_from_network(lambda x, t: jnp.tanh(a * x), schedule)
+
+    def loss(a, b, c):
+        return distillation.consistency_distillation_loss(
+            model(a), model(b), model(c), schedule, x0, eps, t, s, weight=jnp.array([1.0, 2.0, 3.0, 4.0])
+        ).sum()
+
+    gradient = jax.grad(loss, argnums=(0, 1, 2))(0.5, 0.7, 0.9)
+    assert gradient[0] != 0
+    assert gradient[1] == gradient[2] == 0
+    assert len({float(loss(0.5, b, c)) for b, c in ((0.7, 0.9), (0.8, 0.9), (0.7, 0.8))}) == 3
+    alone = lambda a, b: distillation.consistency_training_loss(model(a), model(b), schedule, x0, eps, t, s).sum()
+    gradient = jax.grad(alone, argnums=(0, 1))(0.5, 0.7)
+    assert gradient[0] != 0
+    assert gradient[1] == 0
+
+
+def test_weights_multiply_examples():
+    schedule, (x0, eps) = schedules.cosine(), draws(3)
+    t, s, w = jnp.array([0.3, 0.5, 1.0]), jnp.array([0.2, 0.4, 0.9]), jnp.array([0.0, 1.0, 2.0])
+    d = denoisers.denoiser_from_network(lambda x, t: jnp.tanh(x), schedule)
+    plain = distillation.consistency_training_loss(d, d, schedule, x0, eps, t, s)
+    weighted = distillation.consistency_training_loss(d, d, schedule, x0, eps, t, s, weight=w)
+    assert (plain > 0).all()
+    np.testing.assert_allclose(weighted, w * plain, rtol=1e-6)
+
+
+@in_float64
+def test_pseudo_huber():
+    a, b = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 7)))
+    norm = np.linalg.norm(a - b, axis=1)
+    scale = 0.2
+    c = scale * np.sqrt(7)  # the paper's, on the norm
+    np.testing.assert_allclose(pseudo_huber(a, b, scale), (np.sqrt(norm**2 + c**2) - c) / np.sqrt(7), rtol=1e-12)
+    near = pseudo_huber(a, a + 1e-9, scale)
+    np.testing.assert_allclose(near, 1e-18 / (2 * scale), rtol=1e-6)
+    assert np.isfinite(jax.grad(lambda a: pseudo_huber(a, b).sum())(b)).all()
+    tree = lambda x: {"p": x[:, :3], "q": x[:, 3:]}
+    np.testing.assert_allclose(pseudo_huber(tree(a), tree(b)), pseudo_huber(a, b), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"scale must be > 0, got 0\.0"):
+        pseudo_huber(a, b, 0.0)
+
+
+def test_neighbours_lie_on_the_path_and_a_curriculum_does_not_recompile():
+    ts = solvers.grids.quadratic(64, power=3)
+    grid = np.asarray(ts)
+    np.testing.assert_allclose(distillation.earlier_time(grid[:-1], ts, 64), grid[1:], atol=1e-6)
+    np.testing.assert_allclose(distillation.earlier_time(grid[:-8], ts, 8), grid[8:], atol=1e-6)
+    traces = []
+
+    @jax.jit
+    def earlier(t, progress):
+        traces.append(t)
+        return distillation.earlier_time(t, ts, distillation.curriculum(progress, 4, 64))
+
+    t = jnp.array([1.0, 0.4, 1e-3])
+    early, late = earlier(t, 0.0), earlier(t, 1.0)
+    assert len(traces) == 1
+    assert (early < late).all()
+    assert (late < t).all()
+    assert (early >= 0).all()
+    np.testing.assert_allclose([early[0], late[0]], grid[[16, 1]], rtol=1e-5)
+
+
+def test_the_curriculum_doubles_at_equal_intervals():
+    progress = np.linspace(0.0, 1.0, 700, endpoint=False)
+    steps = np.asarray(distillation.curriculum(progress, 10, 640))
+    values, counts = np.unique(steps, return_counts=True)
+    assert values.tolist() == [10, 20, 40, 80, 160, 320, 640]
+    assert counts.tolist() == [100] * 7
+    assert distillation.curriculum(1.0, 10, 50) == 50
+    assert distillation.curriculum(0.5, 8, 8) == 8
+    for first, last in ((0, 4), (8, 4)):
+        with pytest.raises(ValueError, match=rf"first must be in 1..last = {last}, got {first}"):
+            distillation.curriculum(0.5, first, last)
+
+
+def test_step_weights():
+    schedule, t, s = schedules.edm(), jnp.array([0.5, 1.0]), jnp.array([0.4, 0.9])
+    got = distillation.step_weight(t, s, schedule, "sigma")
+    np.testing.assert_allclose(got, 1 / (schedule.sigma(t) - schedule.sigma(s)), rtol=1e-5)
+    flow = distillation.step_weight(t, s, schedules.cosine())
+    assert np.isfinite(flow).all()
+    assert distillation.step_weight(t, s, schedules.cosine(), "sigma")[1] == 0
+
+
+def test_refusals():
+    schedule, (x0, eps) = schedules.cosine(), draws(2)
+    d, t = denoisers.exact_denoiser(DATA(), schedule), jnp.array([0.5, 0.6])
+    run = distillation.consistency_distillation_loss
+    with pytest.raises(ValueError, match="solver must be deterministic, got Ancestral"):
+        run(d, d, d, schedule, x0, eps, t, t / 2, solver=solvers.Ancestral())
+    with pytest.raises(ValueError, match=r"t must have shape \(2,\), one per example, got \(\)"):
+        run(d, d, d, schedule, x0, eps, 0.5, t / 2)
+    with pytest.raises(ValueError, match=r"s must have shape \(2,\), one per example, got \(\)"):
+        distillation.consistency_training_loss(d, d, schedule, x0, eps, t, 0.1)

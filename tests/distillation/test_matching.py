@@ -1,0 +1,145 @@
+"""Distribution matching: the gradient of reverse KL between Gaussians in closed form, and its taste for modes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import optimize, stats
+from tables import SCHEDULES, in_float64
+
+from scorekit import denoisers, densities, distillation, losses, schedules, weightings
+from scorekit.times import Times
+
+NODES, MASS = np.polynomial.hermite_e.hermegauss(16)
+MASS = MASS / MASS.sum()
+
+
+def quadrature():
+    """Nodes of ``(z, eps)``, exact for polynomials, and their weights."""
+    z, eps = (jnp.asarray(a).reshape(-1, 1) for a in np.meshgrid(NODES, NODES, indexing="ij"))
+    return z, eps, jnp.asarray(np.outer(MASS, MASS).ravel())
+
+
+def normal(mean, std, schedule):
+    return denoisers.exact_denoiser(densities.Gaussian(
+        mean=jnp.reshape(mean, 1), basis=jnp.zeros((1, 0)), variances=jnp.zeros(0), residual=jnp.reshape(std, ()) ** 2
+    ), schedule)  # fmt: skip
+
+
+def gradient(mean, std, real, schedule, t, **options):
+    """``d / d(mean, std)`` of the loss for the generator ``mean + std z``, whose own denoiser is exact."""
+    z, eps, mass = quadrature()
+    fake = normal(mean, std, schedule)
+    times = Times(jnp.full(len(z), t), jnp.ones(len(z)))
+
+    def loss(numbers):
+        return jnp.sum(
+            mass * distillation.matching_loss(numbers[0] + numbers[1] * z, fake, real, schedule, eps, times, **options)
+        )
+
+    return jax.grad(loss)(jnp.array([mean, std]))
+
+
+KL = {"weighting": weightings.eps, "normalise": False}
+
+
+@pytest.mark.parametrize("name", ["linear_vp", "geometric_ve", "rectified_flow", "sub_vp"])
+@in_float64
+def test_the_gradient_between_gaussians_is_that_of_the_divergence(name):
+    schedule = SCHEDULES[name].make()
+    (m, s), (a, b) = (0.4, 0.7), (-0.9, 1.3)
+
+    def divergence(numbers, t):
+        p, q = ((schedule.alpha(t) * x[0], jnp.hypot(schedule.alpha(t) * x[1], schedule.sigma(t)))
+                for x in ((m, s), numbers))  # fmt: skip
+        return jnp.log(p[1] / q[1]) + (q[1] ** 2 + (q[0] - p[0]) ** 2) / (2 * p[1] ** 2) - 0.5
+
+    for t in (0.1, 0.5, 0.9):
+        got = gradient(a, b, normal(m, s, schedule), schedule, t, **KL)
+        np.testing.assert_allclose(got, jax.grad(divergence)(jnp.array([a, b]), t), rtol=1e-6, atol=1e-12)
+
+
+@in_float64
+def test_the_pieces_agree():
+    """The loss is the gradient times the importance weight; scores instead of denoisers give the same."""
+    schedule, rng = schedules.cosine(), np.random.default_rng(0)
+    fake, real = normal(1.0, 0.5, schedule), normal(-1.0, 0.8, schedule)
+    x, eps = (jnp.asarray(rng.normal(size=(4, 1))) for _ in range(2))
+    t, w = jnp.array([0.1, 0.4, 0.6, 0.95]), jnp.array([1.0, 2.0, 0.5, 0.0])
+    x_t = schedule.alpha(t)[:, None] * x + schedule.sigma(t)[:, None] * eps
+    one = distillation.reverse_kl_gradient(fake, real, schedule, x_t, t)
+    scores = [-d(x_t, t).eps / schedule.sigma(t)[:, None] for d in (fake, real)]
+    np.testing.assert_allclose(one, schedule.alpha(t)[:, None] * (scores[0] - scores[1]), rtol=1e-9)
+    loss = lambda x, **o: distillation.matching_loss(x, fake, real, schedule, eps, Times(t, w), **o).sum()
+    np.testing.assert_allclose(jax.grad(loss)(x, **KL), w[:, None] * one, rtol=1e-9)
+    dmd = jax.grad(loss)(x)
+    towards = real(x_t, t).x0
+    np.testing.assert_allclose(dmd, w[:, None] * (fake(x_t, t).x0 - towards) / np.abs(x - towards), rtol=1e-9)
+
+
+@in_float64
+def test_a_perfect_generator_is_not_moved():
+    schedule = schedules.cosine()
+    for options in (KL, {}):
+        got = gradient(0.3, 0.8, normal(0.3, 0.8, schedule), schedule, 0.5, **options)
+        np.testing.assert_allclose(got, 0.0, atol=1e-12)
+
+
+@in_float64
+def test_it_seeks_modes():
+    """A generator of one Gaussian, data of two modes: covers one, as numerical minimisation of reverse KL does; the
+    fit by maximum likelihood (forward KL) covers both."""
+    schedule, t = schedules.rectified_flow(), 0.3
+    modes = [densities.gaussian(jnp.array([m]), std=0.4) for m in (-1.5, 1.5)]
+    real = denoisers.exact_denoiser(densities.mixture([0.5, 0.5], modes), schedule)
+    alpha, sigma = 1 - t, t
+    grid = np.linspace(-9, 9, 4001)
+    log_p = np.logaddexp(*(stats.norm.logpdf(grid, alpha * m, np.hypot(alpha * 0.4, sigma)) for m in (-1.5, 1.5)))
+
+    def divergence(numbers):
+        log_q = stats.norm.logpdf(grid, alpha * numbers[0], np.hypot(alpha * numbers[1], sigma))
+        return np.trapezoid(np.exp(log_q) * (log_q - log_p + np.log(2)), grid)
+
+    expected = optimize.minimize(divergence, [1.2, 0.4], method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-12})
+    step = jax.jit(lambda x: x - 0.1 * gradient(x[0], x[1], real, schedule, t, **KL))
+    x = jnp.array([1.2, 0.4])
+    for _ in range(400):
+        x = step(x)
+    np.testing.assert_allclose(x, expected.x, atol=2e-3)
+    assert abs(x[0] - 1.5) < 0.1
+    assert x[1] < 0.5  # forward KL would take the mean 0 and the std of the data, 1.55
+
+
+def test_the_fake_loss_is_the_denoising_loss_without_a_way_back():
+    schedule, x = schedules.cosine(), jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
+    times, eps = Times(jnp.linspace(0.1, 0.9, 4), jnp.arange(4.0)), x[::-1]
+    network = lambda a: lambda x, t: jnp.tanh(a * x)
+    run = lambda a, x: distillation.fake_score_loss(network(a), x, schedule, eps, times)[0].sum()
+    expected, _ = losses.denoising_loss_at(network(0.7), schedule, x, eps, times)
+    np.testing.assert_allclose(run(0.7, x), expected.sum(), rtol=1e-6)
+    gradient_of_network, gradient_of_samples = jax.grad(run, argnums=(0, 1))(0.7, x)
+    assert gradient_of_network != 0
+    assert (gradient_of_samples == 0).all()
+
+
+def test_only_the_samples_get_a_gradient():
+    schedule, x, times = schedules.cosine(), jnp.ones((2, 1)), Times(jnp.array([0.3, 0.6]), jnp.ones(2))
+    model = lambda a: denoisers.denoiser_from_network(lambda x, t: jnp.tanh(a * x), schedule)
+
+    def loss(a, b, x):
+        return distillation.matching_loss(x, model(a), model(b), schedule, x, times).sum()
+
+    of_fake, of_real, of_x = jax.grad(loss, argnums=(0, 1, 2))(0.3, 0.9, x)
+    assert of_fake == of_real == 0
+    assert (of_x != 0).all()
+
+
+def test_trees_and_refusals():
+    schedule, times = schedules.cosine(), Times(jnp.array([0.3, 0.6]), jnp.ones(2))
+    d = lambda scale: denoisers.denoiser_from_network(lambda x, t: jax.tree.map(lambda a: scale * a, x), schedule)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5)), jnp.float32)
+    tree = lambda x: {"p": x[:, :2], "q": x[:, 2:].reshape(2, 3, 1)}
+    run = lambda x: distillation.matching_loss(x, d(0.1), d(0.6), schedule, x, times)
+    np.testing.assert_allclose(run(tree(x)), run(x), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"times.t must have shape \(2,\), one per example, got \(\)"):
+        distillation.matching_loss(x, d(0.1), d(0.6), schedule, x, Times(jnp.array(0.5), jnp.ones(2)))

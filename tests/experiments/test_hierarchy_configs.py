@@ -1,0 +1,121 @@
+"""The configs of hierarchies at their full size, as shapes only, and shrunk through a step of training."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import build, conditions, forms, latent_model, model
+from experiments.configs import (
+    phrases_1khz,
+    phrases_4khz,
+    phrases_16khz,
+    phrases_latent,
+    phrases_latent_16khz,
+    phrases_of_latents,
+    phrases_of_latents_16khz,
+)
+from experiments.datasets import Dataset
+from scorekit import audio
+
+SECONDS = 4.096
+AUTOENCODERS = {"4 kHz": (phrases_latent, 4000), "16 kHz": (phrases_latent_16khz, 16000)}
+PRIORS = {"4 kHz": (phrases_of_latents, phrases_latent), "16 kHz": (phrases_of_latents_16khz, phrases_latent_16khz)}
+STAGES = {"1 kHz": (phrases_1khz, 4000), "4 kHz": (phrases_4khz, 4000), "16 kHz": (phrases_16khz, 16000)}
+
+
+class Noise(Dataset):
+    """Noise in the form of a config, as if it were phrases."""
+
+    def __init__(self, config, rate):
+        length = config.data.crop or round(SECONDS * rate)
+        self._form = forms.build_form(config, length, rate)
+        self.name, self.num_classes, self.examples, self.levels, self.sample_rate = "noise", 74, 2, None, rate
+        x = 0.1 * np.random.default_rng(0).normal(size=(2, length)).astype(np.float32)
+        self.train = self.test = {"x": np.asarray(audio.float_to_pcm(x)), "label": np.array([0, 73], np.int32)}
+        self.shape = jax.eval_shape(self.to_model, self.test["x"][:1]).shape[1:]
+
+    def batch(self, seed, step, size):
+        return {name: value[np.resize(np.arange(2), size)] for name, value in self.train.items()}
+
+    def to_model(self, x):
+        return self._form.to_model(audio.pcm_to_float(x))
+
+    def to_sound(self, x, given=None):
+        return self._form.to_sound(x, given)
+
+    def from_model(self, x, given=None):
+        return self._form.to_sound(x, given)
+
+
+def gradient_is_finite(prepare, loss, params, batch):
+    @jax.jit
+    def gradient(params, batch):
+        return jax.grad(lambda p: loss(p, prepare(jax.random.key(0), batch))[0].mean())(params)
+
+    found = jax.tree.leaves(gradient(params, batch))
+    return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in found) and any(bool(jnp.any(leaf)) for leaf in found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", AUTOENCODERS)
+def test_autoencoders(name):
+    made, rate = AUTOENCODERS[name]
+    config = made.get_config()
+    latent_model.check(config)
+    module = build.build_autoencoder(config, 1)
+    x = jax.ShapeDtypeStruct((1, round(SECONDS * rate), 1), jnp.float32)
+    z, _ = jax.eval_shape(lambda x: module.init_with_output(jax.random.key(0), x, method="encode"), x)
+    assert z.shape == (1, 256, config.autoencoder.latent_channels)
+    assert rate / module.stride == 62.5
+    config.autoencoder.channels, config.autoencoder.blocks, config.data.crop = 4, 1, 2048
+    dataset = Noise(config, rate)
+    built = latent_model.build_latent(config, dataset)
+    params = latent_model.init_params(built, dataset, 0)
+    prepare, loss = latent_model.make_prepare(built, dataset), latent_model.make_loss(built)
+    assert gradient_is_finite(prepare, loss, params, {"x": dataset.train["x"]})
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_priors(name):
+    made, latent = PRIORS[name]
+    config, own = made.get_config(), latent.get_config()
+    build.check_choices(config)
+    assert config.data.name == own.data.name
+    assert config.data.form.to_dict() == own.data.form.to_dict()
+    network = build.build_network(config, 74)
+    z = jax.ShapeDtypeStruct((1, 256, own.autoencoder.latent_channels), jnp.float32)
+    out, _ = jax.eval_shape(lambda z: network.init_with_output(jax.random.key(0), z, 0.0), z)
+    assert out.shape == z.shape
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STAGES)
+def test_stages_of_a_cascade(name):
+    made, rate = STAGES[name]
+    config = made.get_config()
+    build.check_choices(config)
+    config.data.crop, whole = None, config.data.crop
+    dataset = Noise(config, rate)
+    extracts = conditions.build_conditions(config, dataset)
+    sizes = conditions.sizes(extracts, dataset)
+    if name == "1 kHz":
+        assert dataset.shape == (4096, 1)
+    else:
+        assert sizes["map_shape"] == (dataset.shape[0] // 4, 1)
+        sizes["map_shape"] = (dataset.shape[0] // 4, 2)
+        config.data.crop = 2048
+        assert whole % 2048 == 0
+        config.network.update(layers=2, cycle=2)
+    network = build.build_network(config, 74, **sizes)
+    x = jax.ShapeDtypeStruct((1, *dataset.shape), jnp.float32)
+    out, _ = jax.eval_shape(lambda x: network.init_with_output(jax.random.key(0), x, 0.0), x)
+    assert out.shape == x.shape
+    config.network.channels = 4
+    if name == "1 kHz":
+        config.network.update(heads=1, attention_resolutions=())
+        config.data.crop = 2048
+    small = Noise(config, rate)
+    built = model.build_model(config, small)
+    params = model.init_params(built, jax.random.key(0))
+    assert gradient_is_finite(model.make_prepare(built, small), model.make_loss(built), params, small.batch(0, 0, 2))

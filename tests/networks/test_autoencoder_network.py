@@ -1,0 +1,130 @@
+"""The convolutional autoencoder: shapes, locality, its codebook, and the divergence that scales its latent."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy import integrate, stats
+
+from scorekit.networks import Autoencoder, fixed_noise_kl, nearest_code
+
+KEY = jax.random.key(0, impl="rbg")
+RNG = np.random.default_rng(0)
+SIGNALS = Autoencoder(
+    data_channels=2, latent_channels=3, channels=4, multipliers=(1, 2), factors=(3,), patch=2, codes=9
+)
+IMAGES = Autoencoder(latent_channels=5, channels=4, multipliers=(1, 2, 2), blocks=2)
+CASES = {"signals": (SIGNALS, (4, 36, 2), (4, 6, 3)), "images": (IMAGES, (3, 8, 12, 1), (3, 2, 3, 5))}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    network, shape, latent = CASES[request.param]
+    x = jnp.asarray(RNG.normal(size=shape), jnp.float32)
+    params = jax.jit(network.init)(KEY, x)
+    apply = jax.jit(network.apply, static_argnames="method")
+    return network, params, apply, x, latent
+
+
+def test_shapes(case):
+    network, params, apply, x, latent = case
+    z = apply(params, x, method="encode")
+    assert z.shape == latent == (len(x), *network.latent_shape(x.shape[1:]))
+    y = apply(params, z, method="decode")
+    assert y.shape == x.shape
+    assert z.dtype == y.dtype == jnp.float32
+    np.testing.assert_allclose(apply(params, x), y, rtol=1e-5, atol=1e-6)
+    assert jnp.std(z) > 1e-2
+
+
+def test_examples_do_not_mix(case):
+    _, params, apply, x, _ = case
+    np.testing.assert_allclose(apply(params, x.at[1:].set(7.0))[0], apply(params, x)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_every_parameter_learns(case):
+    network, params, _, x, _ = case
+    optimizer = optax.adam(1e-2)
+    weights = {name: value for name, value in params["params"].items() if name != "codebook"}
+
+    @jax.jit
+    def step(weights, state):
+        loss = lambda w: jnp.mean((network.apply({"params": {**params["params"], **w}}, x) - x) ** 2)
+        value, gradient = jax.value_and_grad(loss)(weights)
+        updates, state = optimizer.update(gradient, state)
+        return optax.apply_updates(weights, updates), state, value, gradient
+
+    state, values = optimizer.init(weights), []
+    for _ in range(30):
+        weights, state, value, gradient = step(weights, state)
+        values.append(float(value))
+    assert all(np.any(g) for g in jax.tree.leaves(gradient))
+    assert values[-1] < 0.5 * values[0]
+
+
+def test_the_latent_shifts_with_the_signal_away_from_the_ends():
+    network = Autoencoder(latent_channels=3, channels=4, multipliers=(1, 2), factors=(2,), patch=2)
+    x = jnp.asarray(RNG.normal(size=(1, 160, 1)), jnp.float32)
+    params = network.init(KEY, x)
+    encode = jax.jit(lambda x: network.apply(params, x, method="encode"))
+    z, later = encode(x), encode(jnp.roll(x, 8, axis=1))
+    np.testing.assert_allclose(later[:, 12:-10], z[:, 10:-12], rtol=1e-4, atol=1e-5)
+    decode = jax.jit(lambda z: network.apply(params, z, method="decode"))
+    y, later = decode(z), decode(jnp.roll(z, 2, axis=1))
+    np.testing.assert_allclose(later[:, 56:-48], y[:, 48:-56], rtol=1e-4, atol=1e-5)
+
+
+def test_a_piece_is_encoded_as_it_is_within_a_longer_signal():
+    network, x = SIGNALS, jnp.asarray(RNG.normal(size=(1, 240, 2)), jnp.float32)
+    params = network.init(KEY, x)
+    encode = jax.jit(lambda x: network.apply(params, x, method="encode"))
+    np.testing.assert_allclose(encode(x[:, 60:180])[:, 6:-6], encode(x)[:, 16:24], rtol=1e-4, atol=1e-5)
+
+
+def test_snapping_gives_codes():
+    x = jnp.asarray(RNG.normal(size=(2, 36, 2)), jnp.float32)
+    params = SIGNALS.init(KEY, x)
+    z = SIGNALS.apply(params, x, method="encode")
+    codebook = params["params"]["codebook"]
+    snapped = SIGNALS.apply(params, z, method="snap")
+    np.testing.assert_array_equal(snapped, codebook[nearest_code(z, codebook)])
+    plain = Autoencoder(latent_channels=3, channels=4)
+    z = jnp.ones((1, 4, 3))
+    assert plain.apply(plain.init(KEY, jnp.ones((1, 8, 1))), z, method="snap") is z
+
+
+def test_bfloat16_keeps_parameters_latent_and_output_in_float32():
+    x = jnp.asarray(RNG.normal(size=(2, 16, 1)), jnp.float32)
+    low, full = (Autoencoder(latent_channels=3, channels=4, dtype=dtype) for dtype in (jnp.bfloat16, jnp.float32))
+    params = full.init(KEY, x)
+    assert {p.dtype for p in jax.tree.leaves(jax.eval_shape(low.init, KEY, x))} == {jnp.dtype(jnp.float32)}
+    z, y = low.apply(params, x, method="encode"), low.apply(params, x)
+    assert z.dtype == y.dtype == jnp.float32
+    error = jnp.linalg.norm(y - full.apply(params, x)) / jnp.linalg.norm(y)
+    assert 1e-5 < error < 0.1
+
+
+def test_the_divergence_is_that_of_two_gaussians():
+    z, noise = 0.7, 0.3
+    posterior, prior = stats.norm(z, noise), stats.norm()
+    exact, _ = integrate.quad(lambda u: posterior.pdf(u) * (posterior.logpdf(u) - prior.logpdf(u)), -4, 5)
+    found = fixed_noise_kl(jnp.full((2, 3, 4), z), noise)
+    np.testing.assert_allclose(found, [exact, exact], rtol=1e-5)
+    with pytest.raises(ValueError, match="noise must be > 0, got 0"):
+        fixed_noise_kl(jnp.zeros((1, 1)), 0)
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "method", "message"),
+    [
+        (SIGNALS, (2, 34, 2), "encode", r"x must have sides divisible by the stride 6, got \(34,\)"),
+        (SIGNALS, (2, 36, 1), "encode", r"x must have 2 channels, got shape \(2, 36, 1\)"),
+        (SIGNALS, (2, 36), "encode", r"x must have shape \(B, H, W, C\) or \(B, L, C\), got \(2, 36\)"),
+        (SIGNALS, (2, 6, 2), "decode", r"z must have shape \(B, ..., 3\)"),
+        (Autoencoder(multipliers=(1, 2), factors=(2, 2)), (2, 8, 1), "encode", r"factors 1 integers from 1, got 1"),
+    ],
+)
+def test_refusals(network, shape, method, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda: network.init(KEY, jnp.ones(shape), method=method))
