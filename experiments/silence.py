@@ -76,7 +76,7 @@ def measure(log_density: Callable[[Key, Array], Array], key: Key, x: np.ndarray,
     for i, start in enumerate(range(0, len(x), size)):
         block = x[start : start + size]
         padded = np.concatenate([block, np.zeros((size - len(block), *block.shape[1:]), block.dtype)])
-        parts.append(np.asarray(log_density(jax.random.fold_in(key, i), padded))[: len(block)])
+        parts.append(np.asarray(log_density(jax.random.fold_in(key, i), jnp.asarray(padded)))[: len(block)])
     return np.concatenate(parts)
 
 

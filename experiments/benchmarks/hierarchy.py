@@ -228,7 +228,7 @@ def drawn(method: str, folder: Path, flops: float, labels: np.ndarray) -> Drawn:
     each = sum(seconds) / len(labels)
     facts = {"flops": flops, "seconds": each, "costs": {part: list(cost) for part, cost in costs.items()}}
     archive = io.BytesIO()
-    np.savez(archive, facts=json.dumps(facts), **sounds)
+    np.savez(archive, facts=json.dumps(facts), **sounds)  # type: ignore[arg-type]
     write_atomic(path, archive.getvalue())
     return Drawn(sounds, each, costs)
 
