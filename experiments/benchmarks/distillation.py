@@ -23,7 +23,7 @@ from absl import flags
 
 from experiments import build, command_line, evaluation, model, progress, rules, students
 from experiments.checkpoint import Experiment, open_experiment, saved_config
-from experiments.config import Config, ConfigError, load_resolved
+from experiments.config import Config, ConfigError
 from experiments.report import Table, tables_as_text
 from scorekit import metrics
 
@@ -90,7 +90,7 @@ def best_of_teacher(run: Experiment, config: Config, labels: np.ndarray, seed: i
 
 def students_at(folder: Path, steps: list[int]) -> Iterator[tuple[int, Config, str]]:
     """The numbers of steps that a student is drawn at, with its config and its method."""
-    config: Config = load_resolved(folder / "config.json")
+    config: Config = saved_config(str(folder))
     schedule = build.build_schedule(config)
     method = json.loads((folder / "distillation.json").read_text())["--method"]
     for n in steps if method == "consistency" else [config.sampling.steps]:
