@@ -78,6 +78,27 @@ def piano_roll(lowest: int = 36, highest: int = 84) -> Extract:
     return lambda batch: jnp.asarray(batch["roll"], jnp.float32)[..., lowest : highest + 1] / 127.0
 
 
+def pulses(sample_rate: int | None, to_model: Callable[[Array], Array]) -> Extract:
+    """Notes to a train of pulses at their pitch, in the form that the network sees.
+
+    ``1 / 32 sum_k cos(2 pi k f n / sample_rate)`` over all partials of ``f = 440 2^((pitch - 69) / 12)`` Hz below half
+    the sample rate: a sound of this pitch and of no timbre.
+    """
+    if sample_rate is None:
+        raise ValueError("name must be that of a map of this data set, which has no sound, got pulses")
+
+    def train(batch):
+        pitch = jnp.asarray(batch["pitch"], jnp.float32)[:, None]
+        turns = 440.0 / sample_rate * 2.0 ** ((pitch - 69.0) / 12.0)  # in a sample
+        half = jnp.pi * (turns * jnp.arange(jnp.shape(batch["stored"])[1]) % 1.0)
+        count = jnp.ceil(0.5 / turns) - 1.0
+        peak = jnp.sin(half) < 1e-4
+        sums = 0.5 * (jnp.sin((2.0 * count + 1.0) * half) / jnp.where(peak, 1.0, jnp.sin(half)) - 1.0)
+        return to_model(audio.float_to_pcm(jnp.where(peak, count, sums) / 32.0))
+
+    return train
+
+
 def tones(sample_rate: int | None, count: int = 3, lowest: int = 36, highest: int = 84) -> Extract:
     """Phrases as a tone generator plays their roll: the first partials of every key that is down, ``(B, L, 2 count)``.
 
@@ -109,6 +130,7 @@ MAPS: Mapping[str, Callable] = {
     "low_rate": low_rate,
     "none": lambda: None,
     "piano_roll": piano_roll,
+    "pulses": pulses,
     "tones": tones,
 }
 VECTORS: Mapping[str, Callable] = {"moments": moments, "none": lambda: None, "pitch_velocity": pitch_velocity}
@@ -120,9 +142,10 @@ SECTIONS = {"vector": "vector", "dense_map": "map"}
 
 def build_conditions(config: Config, dataset: Dataset) -> dict[str, Extract]:
     """What the network is told beside the class, by the network's name for it."""
+    offered = {"sample_rate": dataset.sample_rate, "to_model": dataset.to_model}
     found = {
         "vector": resolve(config, "data.vector", VECTORS),
-        "dense_map": resolve(config, "data.map", MAPS, sample_rate=dataset.sample_rate),
+        "dense_map": resolve(config, "data.map", MAPS, **offered),
     }
     return {name: extract for name, extract in found.items() if extract is not None}
 

@@ -113,9 +113,10 @@ class Ring(Dataset):
 class Sounds(Dataset):
     """Notes or phrases from TFDS, held in memory as 16-bit codes.
 
-    Batches hold ``x`` ``(B, L)``, ``label`` (the instrument, of notes the family, or one class), of notes ``pitch`` and
-    ``velocity``, of phrases their ``roll``. With ``config.data.crop`` an example is a random piece of a sound, drawn
-    from ``(seed, step)``, and of the test set its beginning; the roll is cut with it.
+    Batches hold ``x`` ``(B, L)``, ``label`` (the instrument, of notes the family, or one class), of notes ``pitch``,
+    ``velocity``, ``instrument`` and ``family``, of phrases their ``roll``. With ``config.data.crop`` an example is a
+    random piece of a sound, drawn from ``(seed, step)``, and of the test set its beginning; the roll is cut with it.
+    ``instruments`` are their names, where the set has them.
     """
 
     def __init__(self, config: Config):
@@ -129,10 +130,11 @@ class Sounds(Dataset):
             train, test = (load(options.name, split, options.data_dir) for split in splits)
         except ValueError as error:
             raise ConfigError(f"config.data: {error}") from error
-        names = ("roll",) if is_phrase else ("pitch", "velocity")
+        names = ("roll",) if is_phrase else ("pitch", "velocity", "instrument", "family")
         classes = lambda s: np.zeros(len(s.x), np.int32) if label == "none" else getattr(s, label)
         whole = [{"x": s.x, "label": classes(s), **{n: getattr(s, n) for n in names}} for s in (train, test)]
         self.name, self.sample_rate, self.levels = train.name, train.sample_rate, None
+        self.instruments = () if is_phrase else train.instruments
         self.examples, self.num_classes = len(train.x), 1 + max(int(part["label"].max()) for part in whole)
         self._frame = round(train.sample_rate / train.frame_rate) if is_phrase else 1
         length = train.x.shape[1]

@@ -1,4 +1,4 @@
-"""In what form a network sees a sound: as the waveform, as a spectrogram that can be inverted, or beside its mel."""
+"""In what form a network sees a sound: as the waveform, as a spectrum that can be inverted, or beside its mel."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -64,6 +64,45 @@ def spectrogram(
     return Form(to_model, to_sound)
 
 
+def compressed(length: int, fft_size: int = 256, hop: int = 64, power: float = 0.5, scale: float = 1.2) -> Form:
+    """The short-time Fourier transform with its magnitudes compressed, ``(B, L / hop, fft_size)``: a signal of frames.
+
+    ``scale |X|^power exp(i arg X)``, real parts of the bins and then imaginary ones, with the phase of each bin counted
+    from that of its centre frequency, so that steady partials turn slowly from frame to frame. A residue of noise at
+    ``-d`` dB in what the network sees is at ``-d / power`` dB in the sound. The last frame, half outside the sound, and
+    the bin of half the sample rate are left out and read as silence.
+
+    Args:
+      length: L, a multiple of ``hop``.
+      fft_size: even.
+      hop: samples from one frame to the next.
+      power: of the magnitudes; 1 is the transform itself.
+      scale: that brings music to unit order.
+
+    Source: Richter et al. 2023, "Speech enhancement and dereverberation with diffusion-based generative models", eq. 20
+    (https://arxiv.org/abs/2208.05830).
+    """
+    if length % hop or fft_size % 2:
+        raise ValueError(f"hop must divide the {length} samples and fft_size be even, got {hop} and {fft_size}")
+    if not 0 < power <= 1:
+        raise ValueError(f"power must be in (0, 1], got {power}")
+    window = audio.hann(fft_size)
+    turns = np.arange(length // hop)[:, None] * hop * np.arange(fft_size // 2) / fft_size % 1.0
+    centres = np.exp(2j * np.pi * turns).astype(np.complex64)
+
+    def to_model(sound):
+        spectrum = audio.stft(sound, window, hop)[..., :-1, :-1] / centres
+        small = scale * spectrum * (audio.magnitude(spectrum) + 1e-9) ** (power - 1.0)
+        return jnp.concatenate([small.real, small.imag], axis=-1)
+
+    def to_sound(x, _):
+        small = jax.lax.complex(*jnp.split(x / scale, 2, axis=-1))
+        spectrum = small * audio.magnitude(small) ** (1.0 / power - 1.0) * centres
+        return audio.istft(jnp.pad(spectrum, [(0, 0), (0, 1), (0, 1)]), window, hop, length)
+
+    return Form(to_model, to_sound)
+
+
 def low_rate(length: int, factor: int = 4, scale: float = 1.0) -> Form:
     """Samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``: the first of a cascade.
 
@@ -108,6 +147,7 @@ def magnitudes(mel: LogMel | None, iterations: int = 60) -> Form:
 
 
 FORMS: Mapping[str, Callable] = {
+    "compressed": compressed,
     "low_rate": low_rate,
     "magnitudes": magnitudes,
     "spectrogram": spectrogram,

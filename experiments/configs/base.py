@@ -27,9 +27,9 @@ def get_config() -> Config:
     data.latents = config_dict.placeholder(str)
     """Folder of a run of experiments.train_latent whose latents the network sees; None is the data themselves."""
     data.form = forms.section()
-    """Of sounds, how the network sees them: as the waveform (the default), as a spectrogram, or as the magnitudes
-    beside the mel spectrogram that ``map`` tells."""
-    data.map = section(conditions.MAPS, "none", offered=("sample_rate",))
+    """Of sounds, how the network sees them: as the waveform (the default), as a spectrogram that can be inverted, or as
+    the magnitudes beside the mel spectrogram that ``map`` tells."""
+    data.map = section(conditions.MAPS, "none", offered=("sample_rate", "to_model"))
     """A dense map that the network is told beside the class, computed from the example."""
     data.vector = section(conditions.VECTORS, "none")
     """Likewise a vector."""

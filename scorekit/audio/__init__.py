@@ -6,6 +6,7 @@ Everything but :mod:`scorekit.audio.files` needs jax and numpy only; that one re
 
 from scorekit.audio.constant_q import ConstantQ, constant_q, constant_q_frame, inverse_constant_q
 from scorekit.audio.distances import log_spectral_distance, multi_resolution_stft_loss, spectral_convergence
+from scorekit.audio.features import log_mel_frames, log_mel_statistics
 from scorekit.audio.files import Sound, read, resample, write
 from scorekit.audio.frequency import (
     decode_spectrum,
@@ -64,6 +65,8 @@ __all__ = [
     "inverse_constant_q",
     "istft",
     "log_mel",
+    "log_mel_frames",
+    "log_mel_statistics",
     "log_spectral_distance",
     "low_rate",
     "magnitude",

@@ -1,0 +1,220 @@
+"""The judges of notes, from outside the toolkit: Praat hears the pitch, a support vector machine the family.
+
+Neither sees the model. The pitch is that of Praat's autocorrelation (Boersma 1993) through praat-parselmouth; the
+family is told by an SVC of log-mel statistics of real training notes, which does not know the pitch. It learns every
+note with and without white noise, so that hiss alone does not change the family: how clean a sound is, is what Fréchet
+distances tell. What the judges say of real held-out notes is what they have to be read beside.
+"""
+
+import functools
+import warnings
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from scorekit import audio
+
+PITCH_RANGE_HZ = (50.0, 1200.0)
+"""Where Praat looks for the fundamental: MIDI 32 to 86. The lower end fixes its window, three periods or 60 ms."""
+PITCH_STEP = 0.01
+"""Seconds from one estimate to the next."""
+CENTS = 50.0
+"""A pitch is right when it is this near to the label."""
+CLEAR = 0.9
+"""An instrument is of clear pitch when Praat agrees with the label of this share of its real training notes."""
+FAMILY_FLOOR_DB = -60.0
+"""What is quieter than this below the peak of a note is not looked at by the judge of families."""
+HISS_DB = (-70.0, -25.0)
+"""Of the white noise that it also learns the notes with: its standard deviation against the peak of the note."""
+FIT_LIMIT = 5000
+"""The most notes that a judge is fitted to."""
+ATTACK = 4
+"""Frames (of 16 ms) of the beginning of a note, which the judge of families is told apart."""
+
+
+# ---- pitch -------------------------------------------------------------------------------------------------------
+
+
+def track_pitch(x: np.ndarray, sample_rate: float) -> np.ndarray:
+    """The median pitch of each sound over the frames that Praat finds voiced.
+
+    Args:
+      x: sounds ``(N, length)``, full scale [-1, 1].
+      sample_rate: in Hz.
+
+    Returns:
+      MIDI pitches ``(N,)``, fractions of semitones included; NaN where no frame is voiced.
+
+    Raises:
+      ValueError: if ``x`` is of another shape or not finite.
+
+    >>> n = np.arange(4000)
+    >>> a = 0.3 * np.sin(2 * np.pi * 440 / 4000 * n) + 0.2 * np.sin(2 * np.pi * 880 / 4000 * n)
+    >>> track_pitch(np.stack([a, 0 * a]), 4000).round(2)
+    array([69., nan])
+    """
+    try:
+        import parselmouth
+    except ImportError as error:
+        raise ImportError("the judge of pitch needs praat-parselmouth: pip install 'scorekit[audio]'") from error
+    x = np.asarray(x, np.float64)
+    if x.ndim != 2 or not np.all(np.isfinite(x)):
+        raise ValueError(f"x must be finite and (N, length), got {x.shape}, {np.sum(~np.isfinite(x))} not finite")
+    low, high = PITCH_RANGE_HZ
+    found = np.full(len(x), np.nan)
+    for i, sound in enumerate(x):
+        if not np.any(sound):
+            continue  # Praat refuses silence
+        track = parselmouth.Sound(sound, sample_rate).to_pitch_ac(PITCH_STEP, low, pitch_ceiling=high)
+        voiced = track.selected_array["frequency"]
+        voiced = voiced[voiced > 0]
+        if len(voiced):
+            found[i] = 69.0 + 12.0 * np.log2(np.median(voiced) / 440.0)
+    return found
+
+
+def right_pitch(tracked: np.ndarray, pitch: np.ndarray, *, any_octave: bool = False) -> np.ndarray:
+    """Whether each tracked pitch is within 50 cents of the label.
+
+    Args:
+      tracked: from :func:`track_pitch`; NaN is wrong.
+      pitch: MIDI pitches of the same shape.
+      any_octave: forgive errors of whole octaves.
+
+    >>> right_pitch(np.array([60.4, 60.6, 72.0, np.nan]), 60).tolist()
+    [True, False, False, False]
+    >>> right_pitch(np.array([60.4, 72.0]), 60, any_octave=True).tolist()
+    [True, True]
+    """
+    away = np.asarray(tracked, np.float64) - pitch
+    away = away - 12.0 * np.round(away / 12.0) if any_octave else away
+    return np.abs(away) <= CENTS / 100.0
+
+
+def clear_classes(tracked: np.ndarray, pitch: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The classes (instruments) of whose notes at least nine in ten are tracked within 50 cents of their label.
+
+    Args:
+      tracked: pitches of real training notes, from :func:`track_pitch`.
+      pitch: their labels.
+      label: their classes.
+
+    Returns:
+      Classes, ascending.
+
+    >>> clear_classes(np.array([60.0, 61.0, 50.0, 73.0]), np.array([60, 61, 62, 61]), np.array([3, 3, 7, 7]))
+    array([3])
+    """
+    right = right_pitch(tracked, pitch)
+    return np.array([k for k in np.unique(label) if np.mean(right[label == k]) >= CLEAR], int)
+
+
+# ---- family ------------------------------------------------------------------------------------------------------
+
+
+def family_features(x: np.ndarray, sample_rate: float) -> np.ndarray:
+    """What the judge of families hears, whatever the loudness: ``(N, 192)``.
+
+    Of :func:`scorekit.audio.log_mel_frames` of each sound brought to a peak of 1, down to -60 dB: the mean and the
+    standard deviation over time, the mean of the first 64 ms, and the mean absolute change from frame to frame.
+    """
+    x = np.asarray(x, np.float32)
+    parts = [_family_features(jnp.asarray(x[i : i + 500]), sample_rate) for i in range(0, len(x), 500)]
+    return np.concatenate([np.asarray(part) for part in parts])
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _family_features(x, sample_rate: float):
+    peak = jnp.max(jnp.abs(x), axis=-1, keepdims=True)
+    frames = audio.log_mel_frames(x / jnp.maximum(peak, 1e-6), sample_rate, floor_db=FAMILY_FLOOR_DB)
+    change = jnp.abs(jnp.diff(frames, axis=-2))
+    means = frames.mean(-2), frames.std(-2), frames[..., :ATTACK, :].mean(-2), change.mean(-2)
+    return jnp.concatenate(means, axis=-1)
+
+
+def fit_family_judge(x: np.ndarray, family: np.ndarray, sample_rate: float) -> Pipeline:
+    """A support vector machine of 80 principal components of :func:`family_features`.
+
+    Args:
+      x: real training notes ``(N, length)``, full scale [-1, 1]; the judge learns them as they are and with noise.
+      family: their families ``(N,)``, at least two of them.
+      sample_rate: in Hz.
+
+    Raises:
+      ValueError: if there are fewer than two families.
+    """
+    if len(np.unique(family)) < 2:
+        raise ValueError(f"family must hold at least two families, got {np.unique(family)}")
+    rng, peak = np.random.default_rng(0), np.abs(x).max(axis=1, keepdims=True)
+    hiss = peak * 10.0 ** (rng.uniform(*HISS_DB, size=peak.shape) / 20.0) * rng.standard_normal(x.shape)
+    features = np.concatenate([family_features(x, sample_rate), family_features(x + hiss, sample_rate)])
+    family = np.concatenate([family, family])
+    components = min(80, *features.shape)
+    judge = make_pipeline(StandardScaler(), PCA(components, random_state=0), SVC(C=30.0, gamma=1.0 / features.shape[1]))
+    return judge.fit(features, family)
+
+
+# ---- both --------------------------------------------------------------------------------------------------------
+
+
+class Judges(NamedTuple):
+    """The judges of a set of notes; build them with :func:`fit_judges`.
+
+    Attributes:
+      sample_rate: in Hz.
+      clear: instruments of clear pitch; only notes of these count for the pitch.
+      family: the judge of families.
+    """
+
+    sample_rate: float
+    clear: np.ndarray
+    family: Pipeline
+
+
+def fit_judges(x: np.ndarray, labels: Mapping[str, np.ndarray], sample_rate: float) -> Judges:
+    """Judges of notes from real training notes; of more than 5,000, a fixed random subset is used.
+
+    Args:
+      x: sounds ``(N, length)``, full scale [-1, 1].
+      labels: ``pitch``, ``instrument`` and ``family`` ``(N,)`` each.
+      sample_rate: in Hz.
+
+    Raises:
+      ValueError: for other shapes, or a single family.
+    """
+    lengths = {name: len(labels[name]) for name in ("pitch", "instrument", "family")}
+    if set(lengths.values()) != {len(x)}:
+        raise ValueError(f"labels must be of the {len(x)} sounds of x, got {lengths}")
+    chosen = np.random.default_rng(0).permutation(len(x))[:FIT_LIMIT]
+    pitch, instrument, family = (np.asarray(labels[name])[chosen] for name in ("pitch", "instrument", "family"))
+    clear = clear_classes(track_pitch(x[chosen], sample_rate), pitch, instrument)
+    return Judges(sample_rate, clear, fit_family_judge(x[chosen], family, sample_rate))
+
+
+def judge_notes(judges: Judges, x: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """How well sounds are what was asked for.
+
+    Args:
+      judges: from :func:`fit_judges`.
+      x: sounds ``(N, length)``, full scale [-1, 1].
+      labels: the ``pitch``, ``instrument`` and ``family`` that were asked for, ``(N,)`` each.
+
+    Returns:
+      ``pitch``: the share within 50 cents, an octave off being wrong; ``pitch in any octave``: the same, octaves
+      forgiven; both of the instruments of clear pitch (NaN if there are none). ``family``: the share in whose sound the
+      judge hears the family.
+    """
+    clear = np.isin(labels["instrument"], judges.clear)
+    tracked, pitch = track_pitch(x[clear], judges.sample_rate), np.asarray(labels["pitch"])[clear]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing
+        right = [float(np.mean(right_pitch(tracked, pitch, any_octave=any_octave))) for any_octave in (False, True)]
+    heard = judges.family.predict(family_features(x, judges.sample_rate))
+    return {"pitch": right[0], "pitch in any octave": right[1], "family": float(np.mean(heard == labels["family"]))}
