@@ -131,8 +131,8 @@ def held_out_loss(built: Latent, dataset: Dataset):
     few = 1000 if dataset.sample_rate is None else 64
     prepared = jax.jit(make_prepare(built, dataset))(jax.random.key(0), {"x": dataset.test["x"][:few]})
     loss = make_loss(built)
-    run = jax.jit(lambda params: loss(params, prepared)[0].mean())
-    return lambda params: float(run(params))
+    run = jax.jit(lambda params, prepared: loss(params, prepared)[0].mean())  # as a constant XLA would compute with it
+    return lambda params: float(run(params, prepared))
 
 
 def in_batches(run: Callable[[Any], Any], x: np.ndarray, size: int) -> Any:

@@ -91,8 +91,9 @@ def measure(run: Experiment, levels: np.ndarray, bands: spectra.Bands, limit: in
     parts = []
     with progress.Progress(len(blocks), batch_size=len(blocks[0]), label="measuring", unit="examples") as bar:
         for i, block in enumerate(blocks):
-            parts.append(errors(run.params, jax.random.fold_in(jax.random.key(0), i), block))
-            bar.update(i + 1, parts[-1].mean.mean())
+            found = errors(run.params, jax.random.fold_in(jax.random.key(0), i), block)
+            parts.append(jax.tree.map(np.asarray, found))
+            bar.update(i + 1)
     power = jax.jit(spectra.power_spectrum)(x - np.mean(to_model(run.dataset.train["x"]), axis=0), bands)
     return np.asarray(power), pooled(parts, [len(block) for block in blocks]), np.asarray(ts)
 
@@ -101,7 +102,7 @@ def spectrum_figure(path: Path, power: np.ndarray, bands: spectra.Bands, axis: A
     """The spectrum, and the floors of the noise at some levels: a band is recoverable where it stands above."""
     octaves = len(power) > 2 and bool(bands.frequency[-1] > 50 * bands.frequency[1])
     shown = slice(1 if octaves else 0, None)  # the mean has no place on a logarithmic axis
-    floors = {f"noise at log-SNR {level}": np.full(len(power), np.exp(-level)) for level in (-4, -2, 0, 2, 4, 6)}
+    floors = {f"noise at log-SNR {level}": np.full(len(power), np.exp(-level)) for level in (-2, 0, 2, 4, 6)}
     panel = {name: values[shown] for name, values in {"data (centred)": power, **floors}.items()}
     title = "Power spectrum and the floors of white noise"
     ylabel = "power per coefficient (white noise of variance 1 is 1)"

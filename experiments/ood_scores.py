@@ -32,6 +32,16 @@ def _z_mean(name: str, calibration: Statistics) -> Score:
     return lambda found: np.mean((found[name] - mean) / std, axis=1)
 
 
+def _decorrelated(select: Callable[[Statistics], np.ndarray], calibration: Statistics):
+    """Principal components of the statistics at unit variance: a sum of marginal log-densities takes them as
+    independent, and errors and norms at neighbouring noise levels are far from it."""
+    known = select(calibration)
+    mean, std = known.mean(axis=0), known.std(axis=0)
+    variances, directions = np.linalg.eigh(np.cov((known - mean) / std, rowvar=False))
+    kept = directions / np.sqrt(variances + 1e-3)
+    return lambda found: (select(found) - mean) / std @ kept
+
+
 def _all(found: Statistics) -> np.ndarray:
     """What the density of states is taken over: likelihood, bound, norms, errors, curvature and DiffPath-1D."""
     logs = [np.log(found[name] + 1e-6) for name in ("norms", "one step", "many steps")]
@@ -54,6 +64,7 @@ def make_scores(calibration: Statistics) -> dict[str, Score]:
         "path, 6D (DiffPath)": _gaussian(lambda found: np.cbrt(found["path"]), calibration),
         "score over curvature (SCOPED)": _kernel(lambda found: found["curvature"], calibration),
         "density of states (DoSE)": _kernel(_all, calibration),
+        "density of states, decorrelated": _kernel(_decorrelated(_all, calibration), calibration),
         "states, Gaussian": _gaussian(_all, calibration),
     }
 

@@ -50,6 +50,7 @@ def test_onsets_are_where_notes_begin_and_not_where_they_end():
     middle = np.abs(np.arange(len(envelope)) + 0.5 - 0.5 / 0.016)
     assert middle[envelope.argmax()] < 3
     assert envelope[round(0.6 / 0.016) :].max() < 0.1 * envelope.max()
+    assert envelope[round(0.83 / 0.016) : round(0.94 / 0.016)].max() < 0.005 * envelope.max()  # it becomes softer
 
 
 def test_a_beat_of_half_a_second_shows_at_its_lags():

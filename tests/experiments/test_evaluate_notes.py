@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from experiments import model
+from experiments import loop, model
 from experiments.config import ConfigError
 from experiments.configs import notes_smoke, smoke
 from experiments.datasets import load_dataset
@@ -53,12 +53,20 @@ def give(program, values):
 
 @pytest.mark.slow
 def test_a_run_is_judged_and_everything_is_written(tones, load_program, tmp_path, capsys):
-    train = load_program("experiments.train")
+    workdir, other = tmp_path / "one", tmp_path / "two"
     config = tiny()
     dataset = load_dataset(config)
     built = model.build_model(config, dataset)
-    workdir, other = tmp_path / "one", tmp_path / "two"
-    train.train(config, workdir, dataset, built, model.make_sampler(config, built, dataset))
+    loop.fit(
+        config,
+        workdir,
+        dataset,
+        params=model.init_params(built, jax.random.key(0)),
+        prepare=model.make_prepare(built, dataset),
+        loss=model.make_loss(built),
+        averaged=lambda state: state.params,
+        held_out=lambda params: 0.0,
+    )
     shutil.copytree(workdir, other)
     program = load_program("experiments.evaluate_notes")
     asked = {"workdir": workdir, "scales": "1,2", "steps": "1,2", "num": "8", "shown": "2", "beside": other}

@@ -46,7 +46,7 @@ def test_a_set_is_at_no_distance_from_itself_and_noise_is_far(hierarchy):
     found = hierarchy.statistics(beat, 4000)
     noise = hierarchy.statistics(0.1 * rng.normal(size=beat.shape).astype(np.float32), 4000)
     assert {name: values.shape for name, values in found.items()} == {
-        "rhythm": (12, 16), "harmony": (12, 12), "timbre": (12, 40)
+        "rhythm": (12, 16), "harmony": (12, 12), "timbre": (12, 96)
     }  # fmt: skip
     near, far = hierarchy.distances(found, found), hierarchy.distances(noise, found)
     for name in near:
@@ -68,7 +68,7 @@ def test_what_was_drawn_is_not_drawn_again(hierarchy, tmp_path):
 
 
 def test_the_mean_statistics_are_drawn_by_lag(hierarchy, tmp_path):
-    rows = {"a": {"rhythm": np.ones((3, 16)), "harmony": np.ones((3, 12)), "timbre": np.ones((3, 40))}}
+    rows = {"a": {"rhythm": np.ones((3, 16)), "harmony": np.ones((3, 12)), "timbre": np.ones((3, 96))}}
     first, second = hierarchy.figures(tmp_path / "structure.png", rows)
     assert first.path != second.path
     assert all(jax.tree.map(lambda f: f.path.stat().st_size > 0, [first, second], is_leaf=lambda f: hasattr(f, "path")))

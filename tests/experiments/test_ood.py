@@ -48,7 +48,8 @@ def test_digits_against_photographs(program, tmp_path, capsys):
     assert numbers["photos/density of states (DoSE)"] > 0.97
     near = [value for name, value in numbers.items() if name.startswith("mirrored (near)/")]
     far = [value for name, value in numbers.items() if name.startswith("photos/")]
-    assert len(near) == len(far) == 12
+    assert len(near) == len(far) == 13
+    assert numbers["photos/density of states, decorrelated"] > 0.97
     assert 0.6 < np.mean(near) < np.mean(far)
     page = (tmp_path / "ood.html").read_text()
     assert page.count("<img") == 4
@@ -152,6 +153,16 @@ def test_the_table_says_when_likelihood_prefers_what_is_foreign(program):
     np.testing.assert_allclose(typical, [0.0, 0.95, 0.0], atol=0.04)
     assert areas == [(0.0, None, 1.0), (1.0, None, 1.0), (0.9, None, 0.9)]
     assert "flat" in ood_report.as_text(config, outcome)
+
+
+def test_statistics_that_determine_each_other_are_decorrelated():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(300, 2)) @ np.array([[3.0, 1.0], [0.0, 0.2]]) + 5.0
+    known = {"a": np.concatenate([a, a[:, :1]], axis=1)}
+    components = ood_scores._decorrelated(lambda found: found["a"], known)
+    deviation = np.cov(components(known), rowvar=False)
+    np.testing.assert_allclose(deviation, np.diag([0.0, 1.0, 1.0]), atol=0.05)
+    np.testing.assert_allclose(components(known).mean(axis=0), 0.0, atol=1e-9)
 
 
 @pytest.mark.slow

@@ -67,6 +67,19 @@ def test_the_interval_is_as_wide_as_it_must_be():
     assert found.low < found.value < found.high
 
 
+def test_the_level_of_the_interval():
+    """Of a difference of means, whose bootstrap is nearly normal with a known deviation and centre."""
+    inside, outside = RNG.normal(size=(2, 200)).astype(np.float32)
+    run = functools.partial(metrics.bootstrap_interval, metric=lambda a, b: b.mean() - a.mean(), resamples=4000)
+    deviation = np.sqrt((inside.var() + outside.var()) / 200)
+    jitted = jax.jit(run)
+    for level, reach in ((0.5, 0.6745), (0.95, 1.96)):
+        found = jitted(jax.random.key(0), inside=inside, outside=outside, level=level)
+        np.testing.assert_allclose(found.value, outside.mean() - inside.mean(), rtol=1e-5)
+        ends = np.array([found.low - found.value, found.high - found.value])
+        np.testing.assert_allclose(ends, np.array([-reach, reach]) * deviation, rtol=0.1)
+
+
 def test_refusals():
     with pytest.raises(ValueError, match=r"outside must have shape \(N,\) with N >= 1, got \(0,\)"):
         metrics.auroc(jnp.ones(2), jnp.ones(0))
