@@ -177,7 +177,7 @@ def read_midi(path: str) -> list[Note]:
     return sorted(notes, key=lambda note: note.start)
 
 
-def _played(rate: int) -> tuple[list[Sequence[Note]], list[int]]:
+def _played(rate: int) -> tuple[Sequence[Sequence[Note]], list[int]]:
     """What is asked for, and by which instruments."""
     if _MIDI.value is not None:
         return [read_midi(_MIDI.value)], [_PROGRAM.value]

@@ -22,7 +22,7 @@ def get_config():
     config.loss.label_dropout = 0.0
     config.loss.map_dropout = 0.0
 
-    config.training.steps = 1200
+    config.training.steps = 900
     config.training.batch_size = 32
     config.training.learning_rate = 2e-3
     config.training.ema_decays = (0.99,)

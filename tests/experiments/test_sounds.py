@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import conditions, mels, model
+from experiments.checkpoint import Experiment
 from experiments.command_line import override
 from experiments.config import ConfigError
 from experiments.configs import base, phrases, smoke, vocoder
@@ -135,3 +136,26 @@ def test_samples_of_conditions_by_name_are_those_of_held_out_examples():
     np.testing.assert_array_equal(drawn, generate(params, 0, named, 1.0))
     other = {**named, "dense_map": Masked(named["dense_map"].value[::-1], named["dense_map"].present)}
     assert np.abs(drawn - generate(params, 0, other, 1.0)).max() > 1e-3
+
+
+def test_a_performance_is_as_long_as_its_roll_and_windows_hear_each_other(load_program):
+    """The roll after a second decides what separate windows play there, and with overlap what comes before it too."""
+    perform = load_program("experiments.perform").perform
+    config = config_of(phrases, data__crop="1024", network__channels="8", network__multipliers="(1, 2)")
+    override(config, "network.factors", "(4,)")
+    override(config, "sampling.steps", "2")
+    dataset = load_dataset(config)
+    built = model.build_model(config, dataset)
+    params = jax.tree.map(lambda leaf: leaf + 0.02, model.init_params(built, jax.random.key(0)))
+    run = Experiment(dataset, built, model.make_sampler(config, built, dataset), params, 0, model.NO_EXTRAS)
+    rolls = np.zeros((2, 41, 128), np.uint8)  # 2,560 samples: a window and a half more
+    rolls[1, 32:, 60] = 127
+    programs = np.array([1, 1], np.int32)
+    apart, blended = (perform(config, run, rolls, programs, hop, seed=0) for hop in (1024, 512))
+    assert apart.shape == blended.shape == (2, 2560)
+    same = np.stack([perform(config, run, rolls[[i, i]], programs, 1024, seed=0)[0] for i in (0, 1)])
+    np.testing.assert_array_equal(same[0, :2048], same[1, :2048])
+    assert np.any(same[0, 2048:] != same[1, 2048:])
+    heard = np.stack([perform(config, run, rolls[[i, i]], programs, 512, seed=0)[0] for i in (0, 1)])
+    np.testing.assert_array_equal(heard[0, :1024], heard[1, :1024])  # no window with the note reaches so far
+    assert np.any(heard[0, 1536:2048] != heard[1, 1536:2048])
