@@ -132,7 +132,7 @@ def distil(config: Config, numbers: Config, run: Experiment, method: str, steps:
     ends = build.build_sampler(config, schedule)[1]
     found = begin(students.flow_grid(schedule, steps, ends[0], ends[-1]))
     if method == "consistency":
-        path = students.configured_grid(config, schedule, numbers.last)
+        path = students.flow_grid(schedule, numbers.last, ends[0], ends[-1])
         lesson = students.consistency(run.model, run.dataset, run.params, teacher, path, numbers)
         fit(run, found, folder, lesson, folder)
     else:

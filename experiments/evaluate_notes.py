@@ -143,6 +143,8 @@ def main(config: Config) -> None:
         saved: Config = saved_config(other)
         beside = open_notes(saved, Path(other).expanduser().absolute(), None, None)
         _check_same_notes(other, beside.dataset, run.dataset)
+        if Path(other).name in [name for name, *_ in runs]:
+            raise ConfigError(f"--beside={other}: the name of its folder is that of another run, and names the rows")
         runs.append((Path(other).name, beside, saved, [(saved.sampling.guidance_scale, saved.sampling.steps)]))
     for name, each, its_config, points in runs:
         for scale, n in points:

@@ -24,7 +24,7 @@ class Task(NamedTuple):
       operator: ``x0 -> y``.
       picture: ``y -> image`` of the shape of x0, to look at.
       keep: the mask, where the operator is one.
-      linear: whether it is linear.
+      linear: whether it is linear, or at least in pieces.
     """
 
     operator: operators.Operator

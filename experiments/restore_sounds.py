@@ -4,13 +4,14 @@
     python -m experiments.restore_sounds --workdir=runs/notes --task=declip --method=dps --condition=null --num=16
 
 Tasks: ``gap`` (64 ms in the middle are missing), ``bandwidth`` (what is above an eighth of the sample rate is lost),
-``declip`` (cut off at 0.3 of each peak), ``phase`` (magnitudes only; not linear, as declip). They are solved by the
+``declip`` (cut off at 0.3 of each peak), ``phase`` (magnitudes only; not linear). They are solved by the
 methods of :mod:`experiments.restoration` that can, or those of ``--method``. The prior is that of the sound's own
 conditions (instrument, pitch, ...), or of none with ``--condition=null``. Prints both spectral distances and the error
 before and after (of a gap around it), and writes ``<task>.html`` with players and ``<task>.json`` into
 ``workdir/restored``.
 """
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -34,7 +35,7 @@ from scorekit.guidance import operators
 from scorekit.networks import ABSENT
 from scorekit.typing import Array, Denoiser
 
-_DEFAULTS = restoration.Options(steps=50, noise_std=0.01, data_std=0.5, step_size=0.3)
+_DEFAULTS = restoration.Options(steps=50, noise_std=0.001, data_std=0.5, step_size=15.0)
 GAP, AROUND = 0.064, 0.064
 """Seconds that are missing, and that are looked at on either side."""
 CLIPPED_AT = 0.3
@@ -85,17 +86,17 @@ def _bandwidth(x: Array, rate: int) -> Problem:
 def _declip(x: Array, rate: int) -> Problem:
     del rate
     level = jnp.maximum(CLIPPED_AT * jnp.abs(x).max(axis=1, keepdims=True), 1e-3)
-    return Problem(Task(operators.clip(level), lambda y: y, linear=False), slice(None))
+    return Problem(Task(operators.clip(level, jnp.abs(x) < level), lambda y: y), slice(None))
 
 
-def _magnitudes(x: Array, window: Array, hop: int) -> Array:
+def _magnitudes(hop: int, window: Array, x: Array) -> Array:
     return audio.magnitude(audio.stft(x[..., 0], window, hop))
 
 
 def _phase(x: Array, rate: int) -> Problem:
     """Before restoration: Griffin and Lim's phases."""
     window, hop, length = audio.hann(max(round(0.032 * rate), 4)), max(round(0.008 * rate), 1), x.shape[1]
-    operator = jax.tree_util.Partial(_magnitudes, window=jnp.asarray(window, jnp.float32), hop=hop)
+    operator = jax.tree_util.Partial(functools.partial(_magnitudes, hop), jnp.asarray(window, jnp.float32))
 
     def picture(y):
         return np.asarray(audio.griffin_lim(jax.random.key(0), jnp.asarray(y), window, hop, length).x)[..., None]

@@ -1,7 +1,7 @@
 """Before and after distillation: the teacher with its best solver of few steps, and students, at equal steps.
 
     python -m experiments.benchmarks.distillation --workdir=runs/digits --students=runs/digits_fast,runs/digits_1
-    python -m experiments.benchmarks.distillation --workdir=runs/digits --students=runs/c --steps=1,4 --num=500
+    python -m experiments.benchmarks.distillation --workdir=runs/digits --students=runs/a,runs/a/rounds/4 --num=500
 
 For images and points. The teacher is guided as its config says, and at every number of steps takes the solver of
 ``--solvers`` and the grid of ``--grids`` that come nearest to the held-out data by energy distance; a student is drawn
@@ -23,7 +23,7 @@ from absl import flags
 
 from experiments import build, command_line, evaluation, model, progress, rules, students
 from experiments.checkpoint import Experiment, open_experiment, saved_config
-from experiments.config import Config, ConfigError, load_resolved
+from experiments.config import Config, ConfigError
 from experiments.report import Table, tables_as_text
 from scorekit import metrics
 
@@ -88,11 +88,17 @@ def best_of_teacher(run: Experiment, config: Config, labels: np.ndarray, seed: i
     return draw(run, chosen, labels, seed)._replace(how=how)
 
 
+def facts_of(folder: Path) -> Path:
+    """What a student was made of, in its folder or, of a student of an earlier round, in that of the last."""
+    of_round = folder.parent.parent / "distillation.json"
+    return of_round if folder.parent.name == "rounds" else folder / "distillation.json"
+
+
 def students_at(folder: Path, steps: list[int]) -> Iterator[tuple[int, Config, str]]:
     """The numbers of steps that a student is drawn at, with its config and its method."""
-    config: Config = load_resolved(folder / "config.json")
+    config: Config = saved_config(str(folder))
     schedule = build.build_schedule(config)
-    method = json.loads((folder / "distillation.json").read_text())["--method"]
+    method = json.loads(facts_of(folder).read_text())["--method"]
     for n in steps if method == "consistency" else [config.sampling.steps]:
         changed = config.copy_and_resolve_references()
         if n != config.sampling.steps:
@@ -110,7 +116,7 @@ def main(config: Config) -> None:
         raise ConfigError(f"--steps={','.join(_STEPS.value)}: must be numbers of steps, as in 1,2,4") from error
     folders = [Path(folder).expanduser().absolute() for folder in _STUDENTS.value]
     for folder in folders:
-        if not (folder / "distillation.json").exists():
+        if not facts_of(folder).exists():
             raise ConfigError(f"--students={folder}: there is no student of experiments.distill here")
     run = open_experiment(
         config, Path(str(_WORKDIR.value)).expanduser().absolute(), None, (config.sampling.guidance_scale,)

@@ -12,8 +12,8 @@ stopped at any moment, the same command continues, and what a method has drawn i
 Then ``--clips`` phrases of each, of the instruments of the test phrases, are compared with the test phrases: Fréchet
 distances of the autocorrelation of onsets and of the self-similarity of the chroma at lags up to 2 and 3 s
 (:mod:`scorekit.audio.structure`), and of log-mel statistics (:func:`scorekit.audio.features.log_mel_statistics`), which
-do not see structure. Training phrases, and the test phrases through the autoencoder, are measured likewise. Seconds are
-of sampling after a first call.
+do not see structure. Training phrases, white noise, and the test phrases through the autoencoder, are measured
+likewise. Seconds are of sampling after a first call.
 """
 
 import io
@@ -262,6 +262,8 @@ def main(_) -> None:
     rate, clips = whole.sample_rate, _CLIPS.value
     labels = np.resize(whole.test["label"], clips)
     real = {"test phrases": whole.real(whole.test), "training phrases": whole.real({"x": whole.train["x"][:clips]})}
+    level = float(np.sqrt(np.mean(real["test phrases"] ** 2)))
+    real["white noise"] = level * np.random.default_rng(0).normal(size=(clips, *real["test phrases"].shape[1:]))
     sounds, rows, costs = dict(real), {name: {} for name in real}, {}
     for method in _METHODS.value:
         found = drawn(method, folder, flops, labels)
@@ -287,7 +289,7 @@ def main(_) -> None:
         "Operations as XLA counts them in the gradient of a batch.",
     )
     write_atomic(folder / "hierarchy.json", json.dumps(rows, indent=2) + "\n")
-    heard = {name: x[:6] for name, x in sounds.items() if name != "training phrases"}
+    heard = {name: x[:6] for name, x in sounds.items() if name not in ("training phrases", "white noise")}
     playing = players.players(folder / "sounds", heard, rate, row_labels=labels[:6].tolist())
     sections = [table, networks, *figures(folder / "structure.png", measured), Heading("Sounds"), playing]
     report = write_report(

@@ -13,20 +13,18 @@ def get_config():
     config.data.vector.name = "pitch_velocity"
     config.data.map.name = "pulses"
 
-    config.noise_factor = 2.0
-
     config.network.channels = 128
     config.network.multipliers = (1, 2)
     config.network.factors = (4,)
 
     config.loss.target.name = "x0"
-    config.loss.weighting.name = "min_snr"
+    config.loss.weighting.name = "x0"
     config.loss.label_dropout = 0.0
     config.loss.vector_dropout = 0.0
     config.loss.map_dropout = 0.0
     config.loss.joint_dropout = 0.1
 
-    config.training.steps = 4000
+    config.training.steps = 3600
     config.training.batch_size = 32
     config.training.learning_rate = 1e-3
     config.training.warmup_steps = 200

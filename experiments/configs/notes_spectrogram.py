@@ -9,7 +9,6 @@ from experiments.configs import notes
 def get_config():
     config = notes.get_config()
     config.data.form.name = "spectrogram"
-    config.noise_factor = 1.0
     config.network.channels = 48
     config.network.multipliers = (1, 2, 2)
     config.network.patch = 4

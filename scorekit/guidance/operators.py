@@ -186,23 +186,30 @@ def low_pass_kernel(cutoff: float, radius: int) -> np.ndarray:
     return kernel / kernel.sum()
 
 
-def _clipped(level, x):
-    return jax.tree.map(lambda leaf: jnp.clip(leaf, -jnp.asarray(level, leaf.dtype), jnp.asarray(level, leaf.dtype)), x)
+def _clipped(level, intact, x):
+    def clipped(leaf, whole):
+        bound = jnp.asarray(level, leaf.dtype)
+        return jnp.where(whole, leaf, jnp.clip(leaf, -bound, bound))
+
+    return jax.tree.map(clipped, x, intact)
 
 
-def clip(level: ArrayLike) -> Operator:
-    """Declipping: ``min(max(x, -level), level)``; not linear. Beyond the level its gradient is 0.
+def clip(level: ArrayLike, intact: PyTree) -> Operator:
+    """Declipping: ``min(max(x, -level), level)``, and x itself where the observation was seen to be intact.
 
-    An estimate that lies below the level where the observation was clipped is drawn up to it; one that lies beyond
-    agrees with the observation and stays.
+    Linear in pieces. Where the data were clipped, an estimate that lies below the level is drawn up to it, and one that
+    lies beyond agrees with the observation and stays: the gradient there is 0. Without ``intact`` an estimate beyond
+    the level would stay where the observation is below it too.
 
     Args:
       level: > 0, a number or an array that broadcasts with the data.
+      intact: a tree like the observations: True where ``|y| < level``.
 
-    >>> clip(1.0)(jnp.array([[-3.0, 0.5, 2.0]]))
-    Array([[-1. ,  0.5,  1. ]], dtype=float32)
+    >>> y = jnp.array([[-1.0, 0.5, 1.0]])
+    >>> clip(1.0, jnp.abs(y) < 1)(jnp.array([[-3.0, 2.0, 0.7]]))
+    Array([[-1. ,  2. ,  0.7]], dtype=float32)
     """
-    return Partial(_clipped, level)
+    return Partial(_clipped, level, intact)
 
 
 def _weighted_channels(weights, x):

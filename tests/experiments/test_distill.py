@@ -178,6 +178,12 @@ def test_a_student_is_a_run_that_can_be_sampled_and_continued(workdir, tmp_path,
     assert code == 0, err
     with np.load(folder / "samples" / "sample.npz") as archive:
         assert np.isfinite(archive["x"]).all()
+    code, out, err = run(
+        "benchmarks.distillation", f"--workdir={workdir}", f"--students={folder}", "--steps=2", "--solvers=euler",
+        "--grids=uniform", "--num=16",
+    )  # fmt: skip
+    assert code == 0, err
+    assert sum(line.startswith((method, "teacher")) for line in out.split("steps  calls")[1].splitlines()) == 3
     code, out, err = run("distill", *command, "--config.training.steps=6")
     assert code == 0, err
     assert "resuming  from step 4" in out

@@ -107,11 +107,18 @@ def test_the_low_pass_kernel_is_that_of_scipy(cutoff, radius):
 
 
 def test_clipping_draws_up_to_the_level_and_leaves_what_is_beyond():
-    operator = operators.clip(np.array([[1.0], [2.0]]))
-    x = jnp.array([[-3.0, 0.5, 1.5], [-3.0, 0.5, 1.5]])
-    np.testing.assert_array_equal(operator(x), [[-1, 0.5, 1], [-2, 0.5, 1.5]])
-    slope = jax.grad(lambda x: operator(x).sum())(x)
-    np.testing.assert_array_equal(slope, [[0, 1, 0], [0, 1, 1]])
+    level = np.array([[1.0], [2.0]])
+    truth = np.array([[-3.0, 0.5, 1.5, 0.1], [-3.0, 0.5, 1.5, 0.1]], np.float32)
+    y = np.clip(truth, -level, level)
+    operator = operators.clip(level, np.abs(y) < level)
+    np.testing.assert_array_equal(operator(truth), y)
+    estimate = jnp.array([[-4.0, 0.2, 0.8, 1.7], [-1.0, 0.2, 0.8, 2.5]])
+    np.testing.assert_allclose(y - operator(estimate), [[0, 0.3, 0.2, -1.6], [-1, 0.3, 0.7, -2.4]], atol=1e-6)
+    slope = jax.grad(lambda x: operator(x).sum())(estimate)
+    np.testing.assert_array_equal(slope, [[0, 1, 1, 1], [1, 1, 1, 1]])
+    prior = denoisers.denoiser_from_network(lambda x, t: estimate, schedules.cosine(), "x0")
+    found = guidance.replacement(prior, schedules.cosine(), operator, jnp.asarray(y))(jnp.zeros((2, 4)), 0.5).x0
+    np.testing.assert_allclose(found, [[-4, 0.5, 1, 0.1], [-2, 0.5, 1.5, 0.1]], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["gap", "bandwidth"])
