@@ -50,6 +50,7 @@ RULES = {
 NOT_RULES = ("StatefulDenoiser", "init_memory", "operators", "predict", "remember", "rule", "sequences")
 LOG_DENSITIES = ("classifier_free_log_density", "classifier_guided_log_density", "log_product")
 INVERSE = ("dps", "mmps", "pigdm", "replacement")  # whose contracts are in tests/guidance/test_inverse.py
+WINDOWS = ("windowed", "windows")  # and in test_windows.py
 ALSO = ("classifier_free_batched", "weight_schedule")  # sugar, and the scale of "directions"
 NUMBERS = {"gamma": 2.5, "eta": 0.6, "schedule": 9.0, "limit": 0.8, "share": 0.7}
 OTHERS = {"gamma": 0.5, "eta": 0.3, "schedule": 5.0, "limit": 1.1, "share": 0.4}
@@ -159,7 +160,7 @@ each_solver = pytest.mark.parametrize("solver", CASES)
 
 def test_every_rule_is_in_the_table():
     nested = {name for rules in RULES.values() for name in rules}
-    assert nested.union(NOT_RULES, LOG_DENSITIES, INVERSE, ALSO) == set(guidance.__all__)
+    assert nested.union(NOT_RULES, LOG_DENSITIES, INVERSE, WINDOWS, ALSO) == set(guidance.__all__)
 
 
 @each_solver
