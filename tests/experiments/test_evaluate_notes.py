@@ -77,7 +77,7 @@ def test_a_run_is_judged_and_everything_is_written(tones, load_program, tmp_path
     assert list(table) == ["real held-out notes", *drawn]
     assert table["real held-out notes"]["pitch"] == 1.0
     assert table["real held-out notes"]["family"] == 1.0
-    assert table["real held-out notes"]["Fréchet distance"] < 0.2 * table[drawn[0]]["Fréchet distance"]
+    assert table["real held-out notes"]["Fréchet distance"] < 0.6 * table[drawn[0]]["Fréchet distance"]
     assert [table[row]["evaluations"] for row in drawn] == [1, 1, 2, 2, 2]
     for row in drawn:
         assert table[row]["real-time factor"] == pytest.approx(table[row]["seconds a note"] / 0.512)
