@@ -1,8 +1,10 @@
 """From names and numbers in a config to the functions of the library: the only place where strings are resolved."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import flax.linen as nn
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
@@ -79,131 +81,25 @@ TIMES: Mapping[str, Callable] = {
 }
 
 
-def _unet(
-    num_classes: int | None,
-    vector_size: int | None,
-    map_shape: tuple | None,
-    channels: int = 32,
-    multipliers: tuple = (1, 2),
-    blocks: int = 1,
-    attention_resolutions: tuple = (),
-    heads: int = 1,
-    dtype: str = "float32",
-    patch: int = 1,
-    factors: tuple = (),
-) -> UNet:
-    return UNet(
-        channels=channels,
-        multipliers=multipliers,
-        blocks=blocks,
-        attention_resolutions=attention_resolutions,
-        heads=heads,
-        num_classes=num_classes,
-        vector_size=vector_size,
-        map_shape=map_shape,
-        dtype=jnp.dtype(dtype),
-        patch=patch,
-        factors=factors,
-    )
+def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
+    """A factory that takes what the module takes, its dtype by name."""
+    fields = inspect.signature(kind).parameters.values()
+    taken = [
+        field.replace(default="float32", annotation=str) if field.name == "dtype" else field
+        for field in fields
+        if field.name not in ("parent", "name")
+    ]
+
+    def make(dtype: str = "float32", **sizes) -> nn.Module:
+        return kind(dtype=jnp.dtype(dtype), **sizes)  # type: ignore[call-arg]
+
+    make.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+    return make
 
 
-def _wavenet(
-    num_classes: int | None,
-    vector_size: int | None,
-    map_shape: tuple | None,
-    channels: int = 64,
-    layers: int = 20,
-    cycle: int = 10,
-    dilation_base: int = 2,
-    dtype: str = "float32",
-    patch: int = 1,
-) -> WaveNet:
-    return WaveNet(
-        channels=channels,
-        layers=layers,
-        cycle=cycle,
-        dilation_base=dilation_base,
-        num_classes=num_classes,
-        vector_size=vector_size,
-        map_shape=map_shape,
-        dtype=jnp.dtype(dtype),
-        patch=patch,
-    )
-
-
-def _mlp(
-    num_classes: int | None,
-    vector_size: int | None,
-    map_shape: tuple | None,
-    features: int = 128,
-    blocks: int = 3,
-    dtype: str = "float32",
-) -> MLP:
-    return MLP(
-        features=features,
-        blocks=blocks,
-        num_classes=num_classes,
-        vector_size=vector_size,
-        map_shape=map_shape,
-        dtype=jnp.dtype(dtype),
-    )
-
-
-NETWORKS: Mapping[str, Callable] = {"mlp": _mlp, "unet": _unet, "wavenet": _wavenet}
-
-
-def _classifier(
-    num_classes: int,
-    channels: int = 32,
-    multipliers: tuple = (1, 2),
-    blocks: int = 1,
-    attention_resolutions: tuple = (),
-    heads: int = 1,
-    dtype: str = "float32",
-    patch: int = 1,
-    factors: tuple = (),
-) -> Classifier:
-    return Classifier(
-        num_classes=num_classes,
-        channels=channels,
-        multipliers=multipliers,
-        blocks=blocks,
-        attention_resolutions=attention_resolutions,
-        heads=heads,
-        dtype=jnp.dtype(dtype),
-        patch=patch,
-        factors=factors,
-    )
-
-
-CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _classifier}
-
-
-def _autoencoder(
-    data_channels: int,
-    latent_channels: int = 4,
-    channels: int = 32,
-    multipliers: tuple = (1, 2),
-    blocks: int = 1,
-    patch: int = 1,
-    factors: tuple = (),
-    codes: int | None = None,
-    dtype: str = "float32",
-) -> Autoencoder:
-    return Autoencoder(
-        data_channels=data_channels,
-        latent_channels=latent_channels,
-        channels=channels,
-        multipliers=multipliers,
-        blocks=blocks,
-        patch=patch,
-        factors=factors,
-        codes=codes,
-        dtype=jnp.dtype(dtype),
-    )
-
-
-AUTOENCODERS: Mapping[str, Callable] = {"convolutional": _autoencoder}
+NETWORKS: Mapping[str, Callable] = {"mlp": _module(MLP), "unet": _module(UNet), "wavenet": _module(WaveNet)}
+CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _module(Classifier)}
+AUTOENCODERS: Mapping[str, Callable] = {"convolutional": _module(Autoencoder)}
 
 
 def _unipc(predictor: int = 2, coordinate: str = "flow") -> solvers.UniPC:

@@ -192,6 +192,23 @@ def rising(flag: str, given: Sequence[str], above: float = 0.0) -> list[float]:
     return values
 
 
+def steps(flag: str, given: Sequence[str], example: str) -> list[int]:
+    """The numbers of steps of a list flag, at least one of them and each at least 1; refuses anything else.
+
+    >>> steps("steps", ["6", "0"], "6,100")
+    Traceback (most recent call last):
+    ...
+    experiments.config.ConfigError: --steps=6,0: must be numbers of steps, as in 6,100
+    """
+    try:
+        values = [int(item) for item in given]
+    except ValueError:
+        values = []
+    if not values or min(values) < 1:
+        raise ConfigError(f"--{flag}={','.join(given)}: must be numbers of steps, as in {example}")
+    return values
+
+
 @contextlib.contextmanager
 def refusals() -> Iterator[None]:
     """Turns a :class:`ConfigError` into one line on stderr and exit code 2."""

@@ -84,20 +84,18 @@ def _check_flags() -> None:
     for method in _METHOD.value or ():
         if _TASK.value in EDITS:
             raise ConfigError(f"--method={method}: must be left out, --task={_TASK.value} is a method itself")
-        if method not in restoration.METHODS:
-            allowed = f"one of {', '.join(restoration.METHODS)}{hint(method, restoration.METHODS)}"
-            raise ConfigError(f"--method={method}: must be {allowed}")
+    restoration.check_options(_METHOD.value or (), _options())
     if _CONDITION.value not in ("null", "class"):
         raise ConfigError(f"--condition={_CONDITION.value}: must be null or class")
-    for flag, allowed, good in (
-        (_NOISE, "a finite number >= 0", 0 <= _NOISE.value < float("inf")),
-        (_DATA_STD, "a finite number > 0", 0 < _DATA_STD.value < float("inf")),
-        (_SIZE, "a finite number >= 0", 0 <= _SIZE.value < float("inf")),
-        (_TO, "a class, 0 or more", _TO.value is None or _TO.value >= 0),
-    ):
-        if not good:
-            raise ConfigError(f"--{flag.name}={flag.value}: must be {allowed}")
+    if _TO.value is not None and _TO.value < 0:
+        raise ConfigError(f"--to={_TO.value}: must be a class, 0 or more")
     _strengths()
+
+
+def _options() -> restoration.Options:
+    return restoration.Options(
+        _STEPS.value, _NOISE.value, _DATA_STD.value, _SIZE.value, _ITERATIONS.value, _JUMP.value, _RESAMPLES.value
+    )
 
 
 def _strengths() -> list[float]:
@@ -119,9 +117,7 @@ def _restore(config: Config, run: Experiment, seen, x: Array, label: Array) -> t
     for method in _METHOD.value or ():
         restoration.refuse_misapplied(_TASK.value, task, method)
     methods = _METHOD.value or [name for name in restoration.METHODS if restoration.fits(task, name)]
-    options = restoration.Options(
-        _STEPS.value, _NOISE.value, _DATA_STD.value, _SIZE.value, _ITERATIONS.value, _JUMP.value, _RESAMPLES.value
-    )
+    options = _options()
     for_noise, key = jax.random.split(jax.random.key(_SEED.value))
     y = restoration.observe(for_noise, task, x, options.noise_std)
     null = jnp.full_like(label, run.dataset.num_classes)

@@ -27,7 +27,7 @@ from absl import flags
 from experiments import build, command_line, model, note_judges, players, progress
 from experiments.checkpoint import Experiment, open_experiment, saved_config
 from experiments.config import Config, ConfigError
-from experiments.datasets import Batch, Dataset, kind_of
+from experiments.datasets import Batch, Dataset, evenly, kind_of
 from experiments.files import write_atomic
 from experiments.report import Config as ConfigSection
 from experiments.report import Heading, Table, tables_as_text, write_report
@@ -59,16 +59,12 @@ class Drawn(NamedTuple):
     evaluations: int
 
 
-def train_ear(train: Batch, sample_rate: int) -> Ear:
-    """Fits the judges to real training notes, as they are stored."""
-    sounds = as_floats(train["x"])
-    judges = note_judges.fit_judges(sounds, train, sample_rate)
-    return Ear(judges, features_of(sounds, sample_rate))
-
-
-def as_floats(codes: np.ndarray) -> np.ndarray:
-    """16-bit codes at full scale 1."""
-    return np.asarray(codes, np.float32) / np.float32(32768)
+def train_ear(dataset: Dataset) -> Ear:
+    """Fits the judges to the real training notes."""
+    assert dataset.sample_rate is not None
+    sounds = dataset.real(dataset.train)
+    judges = note_judges.fit_judges(sounds, dataset.train, dataset.sample_rate)
+    return Ear(judges, features_of(sounds, dataset.sample_rate))
 
 
 def features_of(sounds: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -131,12 +127,13 @@ def main(config: Config) -> None:
     test, rate = run.dataset.test, run.dataset.sample_rate
     assert rate is not None
     num = min(_NUM.value, len(test["x"]))
-    asked, real = {name: value[:num] for name, value in test.items()}, as_floats(test["x"][:num])
+    asked = {name: value[:num] for name, value in test.items()}
+    real = run.dataset.real(asked)
 
     print("the judges listen to real training notes …", flush=True)
-    ear = train_ear(run.dataset.train, rate)
+    ear = train_ear(run.dataset)
     found: dict[str, dict[str, float | None]] = {REAL: dict(listen(ear, real, asked))}
-    shown = np.linspace(0, num - 1, min(_SHOWN.value, num)).round().astype(int)
+    shown = evenly(num, _SHOWN.value)
     heard = {"held out": real[shown]}
     runs = [(workdir.name, run, config, [(scale, n) for n in steps for scale in scales])]
     for other in _BESIDE.value:

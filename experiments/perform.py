@@ -80,7 +80,7 @@ def main(config: Config) -> None:
     tables = [] if _MIDI.value else [compare(sounds, rate, size)]
     labels = [f"{i}: program {program}" for i, program in enumerate(programs[: _SHOWN.value])]
     heard = players.players(out, {k: x[: _SHOWN.value] for k, x in sounds.items()}, rate, row_labels=labels)
-    rows = [dict(zip(table.header, row, strict=True)) for table in tables for row in table.rows]
+    rows = [row for table in tables for row in table.records()]
     write_atomic(out / "perform.json", json.dumps(rows, indent=2) + "\n")
     facts = {"data": run.dataset.name, "checkpoint": f"step {run.step:,}", "guidance scale": scale}
     write_report(out / "perform.html", "scorekit: phrases from piano rolls", facts, [*tables, Heading("Sounds"), heard])
@@ -141,12 +141,12 @@ def compare(sounds: dict[str, np.ndarray], rate: int, size: int) -> Table:
     Chroma and onsets are correlated with the rendered phrase, and with that of another roll.
     """
     chroma = jax.jit(lambda x: audio.chroma(x, rate))
-    flux = jax.jit(lambda x: audio.spectral_flux(x, rate))
+    onsets = jax.jit(lambda x: audio.onset_envelope(x, rate))
     real = sounds["rendered"]
     rows = []
     for name, x in sounds.items():
         values: list[float | None] = []
-        for measure in (chroma, flux):
+        for measure in (chroma, onsets):
             mine, true = measure(x), measure(real)
             own = None if name == "rendered" else float(audio.correlation(mine, true).mean())
             values += [own, float(audio.correlation(mine, np.roll(true, 1, axis=0)).mean())]

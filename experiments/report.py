@@ -42,6 +42,14 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[Cell]]
     caption: str = ""
 
+    def records(self) -> list[dict[str, Cell]]:
+        """Each row by the names of its columns, as for JSON.
+
+        >>> Table(["", "error"], [["before", 0.5]]).records()
+        [{'': 'before', 'error': 0.5}]
+        """
+        return [dict(zip(self.header, row, strict=True)) for row in self.rows]
+
 
 class Figure(NamedTuple):
     """A PNG file and what it shows."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.config import ConfigError
+from experiments.config import ConfigError, hint
 from experiments.progress import Progress
 from scorekit import guidance, process, solvers
 from scorekit.guidance import operators
@@ -113,6 +113,20 @@ class Options(NamedTuple):
     iterations: int = 3
     jump_length: int = 5
     resamples: int = 4
+
+
+def check_options(methods: Sequence[str], options: Options) -> None:
+    """Refuses unknown methods and numbers out of range, named as the flags that they come from."""
+    for method in methods:
+        if method not in METHODS:
+            raise ConfigError(f"--method={method}: must be one of {', '.join(METHODS)}{hint(method, METHODS)}")
+    for name, allowed, good in (
+        ("noise_std", "a finite number >= 0", 0 <= options.noise_std < float("inf")),
+        ("data_std", "a finite number > 0", 0 < options.data_std < float("inf")),
+        ("step_size", "a finite number >= 0", 0 <= options.step_size < float("inf")),
+    ):
+        if not good:
+            raise ConfigError(f"--{name}={getattr(options, name)}: must be {allowed}")
 
 
 class Restored(NamedTuple):

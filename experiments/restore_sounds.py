@@ -129,8 +129,7 @@ def main(config: Config) -> None:
     print(f"{_TASK.value} of {len(x)} held-out sounds with step {run.step:,} …", flush=True)
     sounds, table = restore(run, prior(run, batch), problem, x)
     out = workdir / "restored"
-    rows = [dict(zip(table.header, row, strict=True)) for row in table.rows]
-    write_atomic(out / f"{_TASK.value}.json", json.dumps(rows, indent=2) + "\n")
+    write_atomic(out / f"{_TASK.value}.json", json.dumps(table.records(), indent=2) + "\n")
     heard = players.players(out / _TASK.value, {k: s[: _SHOWN.value] for k, s in sounds.items()}, rate)
     facts = {"data": run.dataset.name, "checkpoint": f"step {run.step:,}", "task": _TASK.value}
     write_report(out / f"{_TASK.value}.html", f"scorekit: {_TASK.value}", facts, [table, Heading("Sounds"), heard])
@@ -150,8 +149,7 @@ def restore(run: Experiment, denoiser: Denoiser, problem: Problem, x: Array) -> 
     """Every method's sounds, and how far each is from the truth."""
     task, rate = problem.task, run.dataset.sample_rate
     assert rate is not None
-    options = _DEFAULTS._replace(steps=_STEPS.value, noise_std=_NOISE.value, data_std=_DATA_STD.value,
-                                 step_size=_SIZE.value, iterations=_ITERATIONS.value)  # fmt: skip
+    options = _options()
     for_noise, key = jax.random.split(jax.random.key(_SEED.value))
     y = restoration.observe(for_noise, task, x, options.noise_std)
     as_sound = lambda x: np.asarray(run.dataset.from_model(jnp.nan_to_num(jnp.asarray(x))))
@@ -189,12 +187,14 @@ def _distances(x: np.ndarray, truth: np.ndarray, part: slice, rate: int) -> tupl
 def _check_flags() -> None:
     if _TASK.value not in PROBLEMS:
         raise ConfigError(f"--task={_TASK.value}: must be one of {', '.join(PROBLEMS)}{hint(_TASK.value, PROBLEMS)}")
-    for method in _METHOD.value or ():
-        if method not in restoration.METHODS:
-            allowed = f"one of {', '.join(restoration.METHODS)}{hint(method, restoration.METHODS)}"
-            raise ConfigError(f"--method={method}: must be {allowed}")
+    restoration.check_options(_METHOD.value or (), _options())
     if _CONDITION.value not in ("own", "null"):
         raise ConfigError(f"--condition={_CONDITION.value}: must be own or null")
+
+
+def _options() -> restoration.Options:
+    return _DEFAULTS._replace(steps=_STEPS.value, noise_std=_NOISE.value, data_std=_DATA_STD.value,
+                              step_size=_SIZE.value, iterations=_ITERATIONS.value)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -54,12 +54,11 @@ def main(config: Config) -> None:
     print(f"{len(rows)} held-out notes with step {run.step:,}; fitting the judges …", flush=True)
     train = run.dataset.train
     families = {"instrument": train["label"], "family": train["label"] // FAMILY, "pitch": train["pitch"]}
-    judges = note_judges.fit_judges(_floats(train["x"]), families, rate)
+    judges = note_judges.fit_judges(run.dataset.real(train), families, rate)
     sounds = transfer(config, run, batch, wanted)
     table = compare(judges, sounds, batch, wanted, rate)
     out = workdir / "timbre"
-    found = [dict(zip(table.header, row, strict=True)) for row in table.rows]
-    write_atomic(out / "timbre.json", json.dumps(found, indent=2) + "\n")
+    write_atomic(out / "timbre.json", json.dumps(table.records(), indent=2) + "\n")
     shown = evenly(len(rows), _SHOWN.value)
     labels = [f"{batch['label'][i]} as {wanted[i]}, pitch {batch['pitch'][i]}" for i in shown]
     heard = players.players(out, {name: x[shown] for name, x in sounds.items()}, rate, row_labels=labels)
@@ -112,10 +111,6 @@ def compare(
         f"{len(true)} notes; pitch of the {int(clear.sum())} whose instruments, own and wanted, are of clear pitch"
     )
     return Table(header, rows, caption)
-
-
-def _floats(codes: np.ndarray) -> np.ndarray:
-    return np.asarray(codes, np.float32) / np.float32(32768)
 
 
 if __name__ == "__main__":

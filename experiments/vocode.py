@@ -38,19 +38,18 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the noise, and of Griffin-Lim's
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    steps = _steps()
+    steps = command_line.steps("steps", _STEPS.value, "6,100")
     workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
     if config.data.map.name not in ("log_mel", "mel_magnitudes"):
         raise ConfigError(f"--workdir={workdir}: must hold a vocoder (config.data.map.name=mel_magnitudes)")
     with config.ignore_type():
         config.data.crop = None
     run = open_experiment(config, workdir, _STEP.value)
-    rows = (
-        np.linspace(0, len(run.dataset.test["x"]) - 1, min(_NUM.value, len(run.dataset.test["x"]))).round().astype(int)
-    )
-    batch = as_seen(run.dataset, {name: value[rows] for name, value in run.dataset.test.items()})
+    rows = evenly(len(run.dataset.test["x"]), _NUM.value)
+    part = {name: value[rows] for name, value in run.dataset.test.items()}
+    batch = as_seen(run.dataset, part)
     given = jax.tree.map(np.asarray, model.conditions(run.model, batch))
-    truth, rate = np.asarray(audio.pcm_to_float(jnp.asarray(batch["stored"]))), run.dataset.sample_rate
+    truth, rate = run.dataset.real(part), run.dataset.sample_rate
     assert rate is not None
     spectrogram = call(config, "data.map", f"data.map.name={config.data.map.name}", mels.log_mel, sample_rate=rate)
     print(f"{len(truth)} held-out sounds of {truth.shape[1] / rate:.3f} s with step {run.step:,} …", flush=True)
@@ -124,16 +123,6 @@ def _real_time(make, seconds: float) -> float:
 
 def _of(steps: int) -> str:
     return f"{steps} steps"
-
-
-def _steps() -> list[int]:
-    try:
-        steps = [int(text) for text in _STEPS.value]
-    except ValueError:
-        steps = []
-    if not steps or min(steps) < 1:
-        raise ConfigError(f"--steps={','.join(_STEPS.value)}: must be numbers of steps, as in 6,100")
-    return steps
 
 
 def _write(

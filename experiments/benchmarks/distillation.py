@@ -110,10 +110,7 @@ def students_at(folder: Path, steps: list[int]) -> Iterator[tuple[int, Config, s
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    try:
-        steps = [int(n) for n in _STEPS.value]
-    except ValueError as error:
-        raise ConfigError(f"--steps={','.join(_STEPS.value)}: must be numbers of steps, as in 1,2,4") from error
+    steps = command_line.steps("steps", _STEPS.value, "1,2,4")
     folders = [Path(folder).expanduser().absolute() for folder in _STUDENTS.value]
     for folder in folders:
         if not facts_of(folder).exists():

@@ -2,7 +2,8 @@ r"""A diffusion model of the latents of whole phrases at 16 kHz. Meant for one G
 
 python -m experiments.train_latent --config=experiments/configs/phrases_latent_16khz.py \
     --workdir=runs/phrases_latent_16khz
-python -m experiments.train --config=experiments/configs/phrases_of_latents_16khz.py --workdir=runs/phrases_16khz
+python -m experiments.train --config=experiments/configs/phrases_of_latents_16khz.py \
+    --workdir=runs/phrases_of_latents_16khz
 
 Only its smoke test has been run here: no accelerator was at hand.
 """

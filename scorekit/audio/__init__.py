@@ -18,7 +18,7 @@ from scorekit.audio.frequency import (
 from scorekit.audio.griffin_lim import GriffinLim, griffin_lim
 from scorekit.audio.inverse_mel import apply_gains, magnitude_from_mel, match_mel, mel_envelope
 from scorekit.audio.mel import hz_to_mel, log_mel, mel_filter_bank, mel_spectrogram, mel_to_hz
-from scorekit.audio.music import chroma, correlation, seam_roughness, spectral_flux
+from scorekit.audio.music import chroma, correlation, onset_envelope, seam_roughness
 from scorekit.audio.pcm import (
     float_to_pcm,
     mu_law_compress,
@@ -82,6 +82,7 @@ __all__ = [
     "mu_law_expand",
     "multi_resolution_stft_loss",
     "num_frames",
+    "onset_envelope",
     "overlap_add",
     "pcm_to_float",
     "phase",
@@ -92,7 +93,6 @@ __all__ = [
     "resample",
     "seam_roughness",
     "spectral_convergence",
-    "spectral_flux",
     "stft",
     "write",
 ]

@@ -1,8 +1,9 @@
-"""What is played and when, from the sound alone: chroma and spectral flux; and what is heard where pieces meet.
+"""What is played and when, from the sound alone: onsets and chroma; and what is heard where pieces meet.
 
 Windows are given in seconds and the sample rate is an argument, as in :mod:`scorekit.audio.distances`.
 """
 
+import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -11,57 +12,70 @@ import numpy as np
 from scorekit.audio.stft import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike
 
-CHROMA_WINDOW, FLUX_WINDOW, HOP = 0.128, 0.032, 0.016
-"""Hann windows and their hop, in seconds."""
-LOWEST_HZ = 60.0
-"""Chroma leaves out what is below: semitones are narrower than the window can tell."""
+HOP = 0.016
+"""From one frame of an onset envelope to the next, in seconds; frames of the chroma are four times as far apart."""
+ONSET_WINDOW, CHROMA_WINDOW = 0.064, 0.256
+"""Hann windows, in seconds."""
 
 
-def chroma(x: ArrayLike, sample_rate: float) -> Array:
-    """How much of each pitch class sounds: magnitudes from 60 Hz, each bin to the nearest semitone, octaves together.
+def onset_envelope(x: ArrayLike, sample_rate: float) -> Array:
+    """How much louder a sound becomes from frame to frame: ``mean_k max(0, L[m, k] - L[m - 1, k])``.
+
+    ``L = log(1 + 100 |X|)`` of the magnitude spectrogram, a sine of amplitude 1 at 1; windows of 64 ms, hops of 16 ms.
+
+    Args:
+      x: signals ``(..., length)``, full scale [-1, 1].
+      sample_rate: in Hz.
+
+    Returns:
+      ``(..., frames - 1)``.
+
+    Source: Böck and Widmer 2013, "Maximum filter vibrato suppression for onset detection", eq. 2 (the plain flux).
+
+    >>> n = jnp.arange(2000.0)
+    >>> x = jnp.concatenate([jnp.zeros(2000), jnp.exp(-n / 300) * jnp.sin(n)])  # at 0.5 s, frame 31.25
+    >>> abs(int(onset_envelope(x, 4000).argmax()) - 31) <= 2
+    True
+    """
+    window = hann(max(round(ONSET_WINDOW * sample_rate), 4))
+    size = magnitude(stft(x, window, max(round(HOP * sample_rate), 1))) * (2.0 / window.sum())
+    level = jnp.log1p(100.0 * size)
+    return jnp.mean(jnp.maximum(level[..., 1:, :] - level[..., :-1, :], 0.0), axis=-1)
+
+
+def chroma(x: ArrayLike, sample_rate: float, f_min: float = 55.0) -> Array:
+    """The energy in each of the twelve pitch classes, C first, of unit Euclidean length in every frame.
+
+    Windows of 256 ms, hops of 64 ms. A bin shares its energy between the two classes that it lies between.
 
     Args:
       x: signals ``(..., length)``.
       sample_rate: in Hz.
+      f_min: bins below are left out, in Hz.
 
     Returns:
-      ``(..., frames, 12)``, from C to B; frames of 16 ms.
+      ``(..., frames, 12)``; zero where the sound is silent.
 
-    Source: Fujishima 1999, "Realtime chord recognition of musical sound".
-
-    >>> a = jnp.sin(2 * jnp.pi * 440 / 4000 * jnp.arange(4000.0))
-    >>> int(jnp.argmax(chroma(a, 4000).mean(0)))  # A
+    >>> x = jnp.sin(2 * jnp.pi * 440 / 4000 * jnp.arange(4000.0))
+    >>> int(chroma(x, 4000)[5].argmax())  # A
     9
     """
-    size = _samples(CHROMA_WINDOW, sample_rate)
-    bins = np.arange(size // 2 + 1) * sample_rate / size
-    heard = bins >= LOWEST_HZ
-    classes = np.round(69 + 12 * np.log2(bins[heard] / 440.0)).astype(int) % 12
-    to_class = np.zeros((len(bins), 12))
-    to_class[np.flatnonzero(heard), classes] = 1.0
-    size_of = magnitude(stft(x, hann(size), _samples(HOP, sample_rate)))
-    return jnp.matmul(size_of, jnp.asarray(to_class, size_of.dtype), precision="highest")
+    window = hann(max(round(CHROMA_WINDOW * sample_rate), 4))
+    energy = magnitude(stft(x, window, max(round(4 * HOP * sample_rate), 1))) ** 2
+    folded = energy @ jnp.asarray(_pitch_classes(len(window), sample_rate, f_min), energy.dtype)
+    return over_root(folded, jnp.sum(folded**2, axis=-1, keepdims=True))
 
 
-def spectral_flux(x: ArrayLike, sample_rate: float) -> Array:
-    """How much the magnitudes rise from each frame to the next, summed over bins: large where something is struck.
-
-    Args:
-      x: signals ``(..., length)``.
-      sample_rate: in Hz.
-
-    Returns:
-      ``(..., frames - 1)``; frames of 16 ms.
-
-    Source: Dixon 2006, "Onset detection revisited", section 2.1.
-
-    >>> struck = jnp.where(jnp.arange(4000) < 2000, 0.0, jnp.sin(jnp.arange(4000.0)))
-    >>> 1 + int(jnp.argmax(spectral_flux(struck, 4000)))  # the frame around 0.496 s is the first to hear it
-    31
-    """
-    window = hann(_samples(FLUX_WINDOW, sample_rate))
-    size_of = magnitude(stft(x, window, _samples(HOP, sample_rate)))
-    return jnp.sum(jnp.maximum(size_of[..., 1:, :] - size_of[..., :-1, :], 0.0), axis=-1)
+def _pitch_classes(fft_size: int, sample_rate: float, f_min: float) -> np.ndarray:
+    """``(bins, 12)``: how the energy of a bin is shared."""
+    hertz = np.arange(fft_size // 2 + 1) * sample_rate / fft_size
+    weights = np.zeros((len(hertz), 12))
+    for k in np.flatnonzero(hertz >= f_min):
+        pitch = 69 + 12 * math.log2(hertz[k] / 440)
+        below = math.floor(pitch)
+        weights[k, below % 12] += below + 1 - pitch
+        weights[k, (below + 1) % 12] += pitch - below
+    return weights
 
 
 def correlation(a: ArrayLike, b: ArrayLike) -> Array:
@@ -72,8 +86,7 @@ def correlation(a: ArrayLike, b: ArrayLike) -> Array:
     """
     a, b = (jnp.reshape(y, (jnp.shape(y)[0], -1)) for y in (jnp.asarray(a), jnp.asarray(b)))
     a, b = (y - y.mean(1, keepdims=True) for y in (a, b))
-    norm = jnp.sqrt(jnp.sum(a**2, 1) * jnp.sum(b**2, 1))
-    return jnp.where(norm > 0, jnp.sum(a * b, 1) / jnp.where(norm > 0, norm, 1.0), 0.0)
+    return over_root(jnp.sum(a * b, 1), jnp.sum(a**2, 1) * jnp.sum(b**2, 1))
 
 
 def seam_roughness(x: ArrayLike, seams: Sequence[int]) -> Array:
@@ -99,5 +112,6 @@ def seam_roughness(x: ArrayLike, seams: Sequence[int]) -> Array:
     return jnp.mean(energy[..., at], axis=(-2, -1)) / jnp.mean(energy, axis=-1)
 
 
-def _samples(seconds: float, sample_rate: float) -> int:
-    return max(round(seconds * sample_rate), 4)
+def over_root(x: Array, square: Array) -> Array:
+    """``x / sqrt(square)``, 0 with gradient 0 where ``square`` is 0."""
+    return jnp.where(square > 0, x / jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit.audio import griffin_lim, hann, magnitude, stft
+from scorekit.audio import griffin_lim, hann, istft, magnitude, stft
 
 WINDOW, HOP, LENGTH = hann(128), 32, 2000
 
@@ -50,6 +50,21 @@ def test_the_misfit_is_that_of_the_signal_that_is_returned(results):
     for found in results.values():
         spectrum = np.abs(np.asarray(stft(found.x, WINDOW, HOP)))[:2]
         np.testing.assert_allclose(found.convergence[-1][:2], norm(spectrum - wanted) / norm(wanted), rtol=1e-3)
+
+
+def test_it_is_the_iteration_of_the_paper():
+    """Algorithm 2 of Perraudin et al. written out, from the start that the key draws."""
+    wanted = np.asarray(MAGNITUDES)
+    back = lambda spectrum: np.asarray(istft(spectrum, WINDOW, HOP, LENGTH))
+    project = lambda t: np.asarray(stft(back(wanted * np.exp(1j * np.angle(t))), WINDOW, HOP))
+    key, momentum = jax.random.key(5), 0.6
+    ahead = previous = np.asarray(stft(griffin_lim(key, wanted, WINDOW, HOP, LENGTH, iterations=0).x, WINDOW, HOP))
+    for _ in range(2):
+        found = project(ahead)
+        ahead, previous = found + momentum * (found - previous), found
+    expected = back(wanted * np.exp(1j * np.angle(ahead)))
+    ours = griffin_lim(key, wanted, WINDOW, HOP, LENGTH, iterations=3, momentum=momentum).x
+    np.testing.assert_allclose(ours[:2], expected[:2], atol=2e-3)
 
 
 def test_silence_stays_silent(results):

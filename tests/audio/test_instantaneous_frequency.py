@@ -50,6 +50,12 @@ def test_a_signal_comes_back_from_its_two_channels():
     assert not np.any(np.asarray(decode(encode(jnp.zeros(4000)))))  # silence, too
 
 
+def test_the_floor_is_added_to_the_magnitude():
+    channels = encode_spectrum(np.array([[0.0, 1e-3j, 2.0]], np.complex64), floor=1e-3)
+    np.testing.assert_allclose(channels[0, :, 0], np.log([1e-3, 2e-3, 2.001]), rtol=1e-6)
+    np.testing.assert_allclose(decode_spectrum(channels, floor=1e-3), [[0.0, 1e-3j, 2.0]], atol=1e-6)
+
+
 def test_a_tone_has_its_frequency_in_hertz():
     """Loud bins of every inner frame show 443.3 Hz, within a hundredth of a cent of the tone."""
     tone = 443.3

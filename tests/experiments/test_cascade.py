@@ -4,38 +4,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from programs import SoundsInMemory
 
 from experiments import build, conditions, forms, model, stages
 from experiments.checkpoint import Experiment
 from experiments.config import ConfigError
 from experiments.configs import phrases_1khz, phrases_4khz, smoke
-from experiments.datasets import Dataset
 from scorekit import audio
 
 
-class Tones(Dataset):
-    """Sines of 512 samples, as data in memory."""
-
-    def __init__(self, form):
-        self.name, self.num_classes, self.examples, self.levels = "tones", 2, 8, None
-        self.sample_rate, self._form = 4000, form
-        n, rng = np.arange(512), np.random.default_rng(0)
-        sounds = 0.5 * np.sin(2 * np.pi * rng.integers(5, 200, size=(8, 1)) * n / 512)
-        x = np.asarray(audio.float_to_pcm(sounds.astype(np.float32)))
-        self.train = self.test = {"x": x, "label": np.arange(8, dtype=np.int32) % 2}
-        self.shape = form.to_model(jnp.zeros((1, 512))).shape[1:]
-
-    def batch(self, seed, step, size):
-        return {name: value[np.resize(np.arange(8), size)] for name, value in self.train.items()}
-
-    def to_model(self, x):
-        return self._form.to_model(audio.pcm_to_float(x))
-
-    def to_sound(self, x, given=None):
-        return self._form.to_sound(x, given)
-
-    def from_model(self, x, given=None):
-        return self._form.to_sound(x, given)
+def tones_in(form):
+    """Sines of 512 samples."""
+    n, rng = np.arange(512), np.random.default_rng(0)
+    sounds = 0.5 * np.sin(2 * np.pi * rng.integers(5, 200, size=(8, 1)) * n / 512)
+    return SoundsInMemory("tones", sounds.astype(np.float32), np.arange(8) % 2, 2, 4000, form)
 
 
 def told_config(most: float | None = 0.5, level: float | None = None):
@@ -49,7 +31,7 @@ def told_config(most: float | None = 0.5, level: float | None = None):
 
 @pytest.fixture(scope="module")
 def tones():
-    return Tones(forms.waveform())
+    return tones_in(forms.waveform())
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +127,7 @@ def test_a_chain_must_fit():
 
 
 def test_a_chain_tells_each_stage_what_the_one_before_has_drawn(tones):
-    low = Tones(forms.low_rate(512, 4))
+    low = tones_in(forms.low_rate(512, 4))
     told = []
 
     def stage(config, dataset):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from programs import SoundsInMemory
 
 from experiments import build, conditions, forms, latent_model, model
 from experiments.configs import (
@@ -15,8 +16,6 @@ from experiments.configs import (
     phrases_of_latents,
     phrases_of_latents_16khz,
 )
-from experiments.datasets import Dataset
-from scorekit import audio
 
 SECONDS = 4.096
 AUTOENCODERS = {"4 kHz": (phrases_latent, 4000), "16 kHz": (phrases_latent_16khz, 16000)}
@@ -24,28 +23,11 @@ PRIORS = {"4 kHz": (phrases_of_latents, phrases_latent), "16 kHz": (phrases_of_l
 STAGES = {"1 kHz": (phrases_1khz, 4000), "4 kHz": (phrases_4khz, 4000), "16 kHz": (phrases_16khz, 16000)}
 
 
-class Noise(Dataset):
+def noise_like(config, rate):
     """Noise in the form of a config, as if it were phrases."""
-
-    def __init__(self, config, rate):
-        length = config.data.crop or round(SECONDS * rate)
-        self._form = forms.build_form(config, length, rate)
-        self.name, self.num_classes, self.examples, self.levels, self.sample_rate = "noise", 74, 2, None, rate
-        x = 0.1 * np.random.default_rng(0).normal(size=(2, length)).astype(np.float32)
-        self.train = self.test = {"x": np.asarray(audio.float_to_pcm(x)), "label": np.array([0, 73], np.int32)}
-        self.shape = jax.eval_shape(self.to_model, self.test["x"][:1]).shape[1:]
-
-    def batch(self, seed, step, size):
-        return {name: value[np.resize(np.arange(2), size)] for name, value in self.train.items()}
-
-    def to_model(self, x):
-        return self._form.to_model(audio.pcm_to_float(x))
-
-    def to_sound(self, x, given=None):
-        return self._form.to_sound(x, given)
-
-    def from_model(self, x, given=None):
-        return self._form.to_sound(x, given)
+    length = config.data.crop or round(SECONDS * rate)
+    x = 0.1 * np.random.default_rng(0).normal(size=(2, length)).astype(np.float32)
+    return SoundsInMemory("noise", x, [0, 73], 74, rate, forms.build_form(config, length, rate))
 
 
 def gradient_is_finite(prepare, loss, params, batch):
@@ -69,7 +51,7 @@ def test_autoencoders(name):
     assert z.shape == (1, 256, config.autoencoder.latent_channels)
     assert rate / module.stride == 62.5
     config.autoencoder.channels, config.autoencoder.blocks, config.data.crop = 4, 1, 2048
-    dataset = Noise(config, rate)
+    dataset = noise_like(config, rate)
     built = latent_model.build_latent(config, dataset)
     params = latent_model.init_params(built, dataset, 0)
     prepare, loss = latent_model.make_prepare(built, dataset), latent_model.make_loss(built)
@@ -96,7 +78,7 @@ def test_stages_of_a_cascade(name):
     config = made.get_config()
     build.check_choices(config)
     config.data.crop, whole = None, config.data.crop
-    dataset = Noise(config, rate)
+    dataset = noise_like(config, rate)
     extracts = conditions.build_conditions(config, dataset)
     sizes = conditions.sizes(extracts, dataset)
     if name == "1 kHz":
@@ -115,7 +97,7 @@ def test_stages_of_a_cascade(name):
     if name == "1 kHz":
         config.network.update(heads=1, attention_resolutions=())
         config.data.crop = 2048
-    small = Noise(config, rate)
+    small = noise_like(config, rate)
     built = model.build_model(config, small)
     params = model.init_params(built, jax.random.key(0))
     assert gradient_is_finite(model.make_prepare(built, small), model.make_loss(built), params, small.batch(0, 0, 2))

@@ -1,15 +1,12 @@
 """``noise_and_scale`` and ``autoencoder`` on a checkpoint, the pieces they are made of, and their refusals."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
 import optax
 import pytest
+from programs import run
 
 from experiments import build, curves, model
 from experiments.checkpoint import Experiment
@@ -17,8 +14,6 @@ from experiments.config import ConfigError, save_resolved
 from experiments.configs import base, digits_autoencoder, digits_band, mixture_2d, smoke
 from experiments.datasets import Dataset, load_dataset
 from scorekit import random_fields, spectra, training, weightings
-
-ROOT = Path(__file__).parents[2]
 
 
 def config_with(**sections):
@@ -154,13 +149,6 @@ def test_errors_of_parts_are_pooled_as_one(load_program):
     found, whole = module.pooled([of(each[:4]), of(each[4:7]), of(each[7:])], [4, 3, 2]), of(each)
     np.testing.assert_allclose(found.mean, whole.mean, rtol=1e-12)
     np.testing.assert_allclose(found.standard_error, whole.standard_error, rtol=1e-12)
-
-
-def run(program, *arguments):
-    command = [sys.executable, "-m", f"experiments.{program}", *arguments]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
-    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import re
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import flags
+from programs import give
 
 from experiments import restoration
 from experiments.config import ConfigError
@@ -18,13 +18,6 @@ T = np.arange(4096) / RATE
 SOUNDS = jnp.asarray(
     np.stack([np.sin(2 * np.pi * 220 * T), 0.5 * np.sin(2 * np.pi * 1500 * T)])[..., None], jnp.float32
 )
-
-
-def give(**given):
-    for name, value in given.items():
-        flags.FLAGS[name].parse(value)
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
 
 
 @pytest.fixture
@@ -72,6 +65,7 @@ def test_the_error_is_in_decibels_of_the_sound_and_silence_is_left_out(program):
     ("given", "message"),
     [
         ({"task": "gp"}, r"--task=gp: must be one of gap, .* \(did you mean gap\?\)"),
+        ({"noise_std": "-1"}, r"--noise_std=-1.0: must be a finite number >= 0"),
         ({"method": "mmsp"}, r"--method=mmsp: must be one of .* \(did you mean mmps\?\)"),
         ({"condition": "class"}, "--condition=class: must be own or null"),
     ],

@@ -1,25 +1,18 @@
 """``experiments.tune`` on a checkpoint, and configs that name the file it writes."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from programs import run, save_untrained
 
-from experiments import build, model
-from experiments.config import ConfigError, save_resolved
+from experiments import build
+from experiments.config import ConfigError
 from experiments.configs import mixture_2d
-from experiments.datasets import load_dataset
 from scorekit import schedules, solvers, training
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["--batch_size=8", "--draws=16", "--updates=4", "--starts=1", "--fine_steps=16", "--config.sampling.steps=3"]
 
 
@@ -99,30 +92,17 @@ def test_starting_grids_share_length_and_ends(schedule, load_program):
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     """A run whose network has not learned anything."""
-    folder = tmp_path_factory.mktemp("runs") / "new"
     config = mixture_2d.get_config()
     config.network.update(features=8, blocks=1)
     config.sampling.update(guidance_scale=1.5)
-    save_resolved(config, folder / "config.json")
-    built = model.build_model(config, load_dataset(config))
-    params = model.init_params(built, jax.random.key(0))
-    state = training.init_state(jax.random.key(0), params, optax.sgd(0.1), config.training.ema_decays)
-    with training.Checkpoints(folder / "checkpoints") as checkpoints:
-        checkpoints.save(1, state)
-        checkpoints.wait()
-    return folder
-
-
-def run(program, workdir, *arguments):
-    command = [sys.executable, "-m", f"experiments.{program}", f"--workdir={workdir}", *arguments]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    return done.returncode, done.stdout, done.stderr
+    return save_untrained(tmp_path_factory.mktemp("runs") / "new", config)
 
 
 @pytest.mark.slow
 def test_the_program_writes_a_grid_that_sampling_takes(workdir):
-    code, out, err = run("tune", workdir, *SMALL, "--config.sampling.solver.name=adams_bashforth", "--numbers")
+    code, out, err = run(
+        "tune", f"--workdir={workdir}", *SMALL, "--config.sampling.solver.name=adams_bashforth", "--numbers"
+    )
     assert code == 0, err
     path = workdir / "grid.json"
     assert str(path) in out.splitlines()[-1]
@@ -133,14 +113,14 @@ def test_the_program_writes_a_grid_that_sampling_takes(workdir):
     assert fields["solver"].startswith("AdamsBashforth(order=3")
     use = ["--config.sampling.solver.name=adams_bashforth", "--config.sampling.grid.name=file",
            f"--config.sampling.grid.path={path}", "--num=8"]  # fmt: skip
-    code, out, err = run("sample", workdir, *use, "--config.sampling.steps=3")
+    code, out, err = run("sample", f"--workdir={workdir}", *use, "--config.sampling.steps=3")
     assert code == 0, err
     with np.load(workdir / "samples" / "sample.npz") as archive:
         assert np.isfinite(archive["x"]).all()
 
 
 def test_the_program_refuses_a_stochastic_solver_in_one_line(workdir):
-    code, _, err = run("tune", workdir, *SMALL, "--config.sampling.solver.name=ancestral")
+    code, _, err = run("tune", f"--workdir={workdir}", *SMALL, "--config.sampling.solver.name=ancestral")
     assert code == 2
     assert err == (
         "error: config.sampling.solver.name=ancestral: must be deterministic: tuning follows the reference's paths\n"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from absl import flags
+from programs import give
 
 from experiments.config import ConfigError
 from experiments.configs import base
@@ -10,13 +10,6 @@ from experiments.datasets import evenly
 from scorekit import audio
 
 RATE = 4000
-
-
-def give(**given):
-    for name, value in given.items():
-        flags.FLAGS[name].parse(value)
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
 
 
 @pytest.fixture
