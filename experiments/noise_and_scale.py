@@ -89,7 +89,7 @@ def measure(run: Experiment, levels: np.ndarray, bands: spectra.Bands, limit: in
 
     blocks = np.array_split(x, min(-(-x.size // AT_ONCE), len(x) // 2))
     parts = []
-    with progress.Progress(len(blocks), batch_size=len(blocks[0]), label="measuring", unit="examples") as bar:
+    with progress.Progress(len(blocks), batch_size=len(blocks[0]), label="measuring") as bar:
         for i, block in enumerate(blocks):
             found = errors(run.params, jax.random.fold_in(jax.random.key(0), i), block)
             parts.append(jax.tree.map(np.asarray, found))

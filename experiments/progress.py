@@ -84,7 +84,7 @@ def final_line(results: str, seconds: float) -> str:
 
 
 class Progress:
-    """A bar with ETA, loss and images/s on a terminal; elsewhere a plain line every ``every`` seconds.
+    """A bar with ETA, loss and examples/s on a terminal; elsewhere a plain line every ``every`` seconds.
 
     The loss is turned into a float only when it is shown, so that steps are not waited for.
 
@@ -106,7 +106,7 @@ class Progress:
         batch_size: int,
         first_step: int = 0,
         label: str = "training",
-        unit: str = "images",
+        unit: str = "examples",
         every: float = 10.0,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -164,16 +164,17 @@ class Progress:
     def _show(self, step: int, now: float, loss: Any) -> None:
         assert self._warm is not None
         value = _loss(loss)
+        now = max(now, self._clock())  # steps run behind those that were asked for: their time counts
         rate = (step - self._shown_step) / max(now - self._shown_at, 1e-9)
         self._shown_at, self._shown_step = now, step
-        images = f"{rate * self._batch_size:,.0f} {self._unit}/s"
+        pace = f"{rate * self._batch_size:,.0f} {self._unit}/s"
         if self._bar is not None:
-            self._bar.set_postfix_str(f"{value}{images}", refresh=False)
+            self._bar.set_postfix_str(f"{value}{pace}", refresh=False)
             self._bar.update(step - self._bar.n)
         else:
             start, first = self._warm
             left = (self._total - step) * (now - start) / max(step - first, 1)
-            self._line(step, f"{value}{images}" + (f", ETA {duration(left)}" if step < self._total else ""))
+            self._line(step, f"{value}{pace}" + (f", ETA {duration(left)}" if step < self._total else ""))
 
     def _line(self, step: int, facts: str) -> None:
         done = f"{self._label} {step:,}/{self._total:,} ({step / self._total:.0%})"

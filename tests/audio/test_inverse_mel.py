@@ -83,6 +83,7 @@ def test_matching_brings_the_mel_nearer_and_keeps_a_signal_that_has_it():
     assert far(matched) < 0.15 * far(other)
     quiet = audio.match_mel(other, jnp.zeros_like(mel), BANK, WINDOW, HOP, floor=1e-5)
     assert float(jnp.abs(quiet).max()) < 1e-3
+    assert not np.any(audio.match_mel(jnp.zeros_like(x), mel, BANK, WINDOW, HOP))  # silence has nothing to amplify
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,27 @@ def test_octaves_fold_and_chords_add():
     assert audio.chroma(np.zeros((2, 800)), RATE).shape == (2, 5, 12)
 
 
+def test_the_a_of_440_hz_is_a_and_half_a_semitone_is_shared():
+    weights = music._pitch_classes(100, 4400, 55.0)  # bins of 44 Hz
+    assert weights[10, 9] == pytest.approx(1.0)
+    off = 12 * np.log2(484 / 440) - 1  # bin 11 lies above A sharp
+    np.testing.assert_allclose(weights[11, [10, 11]], [1 - off, off])
+
+
+def test_chroma_is_of_energies():
+    """Two tones whose levels are swapped: their ratio changes by (2^2)^2."""
+    ratio = lambda a, b: np.divide(*np.asarray(audio.chroma(a * tone(72) + b * tone(78), RATE))[8, [0, 6]])
+    assert ratio(1.0, 0.5) / ratio(0.5, 1.0) == pytest.approx(16, rel=0.05)
+
+
+def test_the_onset_envelope_is_its_formula():
+    x = 0.2 * np.random.default_rng(1).normal(size=2000)
+    size = np.abs(np.asarray(audio.stft(x, audio.hann(256), 64))) * 2 / np.asarray(audio.hann(256)).sum()
+    level = np.log1p(100 * size)
+    expected = np.maximum(level[1:] - level[:-1], 0).mean(-1)
+    np.testing.assert_allclose(audio.onset_envelope(x, RATE), expected, rtol=1e-4)
+
+
 def test_onsets_are_where_notes_begin_and_not_where_they_end():
     note = sine(440, 0.5) * np.minimum(1.0, np.arange(2000)[::-1] / 800)  # an end without a click
     x = np.concatenate([np.zeros(2000), note, np.zeros(2000)])

@@ -48,8 +48,8 @@ def test_plain_lines_come_every_ten_seconds_and_at_the_end():
     loss = run(stream, 95, total=95)
     lines = stream.getvalue().splitlines()
     assert lines[0] == "training 1/95 (1%)  loss 0.1235, first step after 30 s, compilation included"
-    assert lines[1] == "training 11/95 (12%)  loss 0.1235, 64 images/s, ETA 1 min 24 s"
-    assert lines[-1] == "training 95/95 (100%)  loss 0.1235, 64 images/s"
+    assert lines[1] == "training 11/95 (12%)  loss 0.1235, 64 examples/s, ETA 1 min 24 s"
+    assert lines[-1] == "training 95/95 (100%)  loss 0.1235, 64 examples/s"
     assert len(lines) == 11
     assert loss.read == len(lines)  # a loss that is not shown is not waited for
 
@@ -63,8 +63,26 @@ def test_the_rate_is_that_of_the_last_lines_and_the_eta_that_of_the_run():
         progress.update(step)
     first, second, third = stream.getvalue().splitlines()
     assert first.endswith("first step after 0.0 s, compilation included")
-    assert second == "training 21/100 (21%)  20 images/s, ETA 40 s"  # 79 steps at 20 in 10 s
-    assert third == "training 31/100 (31%)  5 images/s, ETA 1 min 09 s"  # 69 steps at 30 in 30 s
+    assert second == "training 21/100 (21%)  20 examples/s, ETA 40 s"  # 79 steps at 20 in 10 s
+    assert third == "training 31/100 (31%)  5 examples/s, ETA 1 min 09 s"  # 69 steps at 30 in 30 s
+
+
+def test_the_rate_counts_the_wait_for_steps_that_are_still_running():
+    class Behind:
+        def __float__(self):
+            clock.now += 10  # 20 steps were asked for in 10 s, and are done after 20 s
+            return 0.5
+
+    stream, clock = io.StringIO(), Clock()
+    progress = Progress(100, batch_size=10, stream=stream, clock=clock)
+    progress.update(1)
+    clock.now += 10
+    progress.update(21, Behind())
+    clock.now += 10
+    progress.update(31)
+    _, second, third = stream.getvalue().splitlines()
+    assert second == "training 21/100 (21%)  loss 0.5, 10 examples/s, ETA 1 min 19 s"
+    assert third == "training 31/100 (31%)  10 examples/s, ETA 1 min 09 s"
 
 
 def test_a_resumed_run_counts_from_its_first_step():
@@ -72,7 +90,7 @@ def test_a_resumed_run_counts_from_its_first_step():
     run(stream, 20, first_step=80)
     lines = stream.getvalue().splitlines()
     assert lines[0].startswith("training 81/100 (81%)")
-    assert lines[1] == "training 91/100 (91%)  loss 0.1235, 64 images/s, ETA 9 s"
+    assert lines[1] == "training 91/100 (91%)  loss 0.1235, 64 examples/s, ETA 9 s"
     assert lines[-1].startswith("training 100/100 (100%)")
 
 
@@ -83,7 +101,7 @@ def test_a_terminal_gets_a_bar_with_loss_rate_and_eta(monkeypatch):
     states = [x for x in stream.getvalue().split("\r") if x.strip()]
     assert "80/100" in states[0]
     assert "100/100" in states[-1]
-    assert "loss 0.1235, 64 images/s" in states[-1]
+    assert "loss 0.1235, 64 examples/s" in states[-1]
     assert re.search(r"\[\d\d:\d\d<", states[-1])  # elapsed and remaining time
 
 
