@@ -139,15 +139,59 @@ def magnitudes(mel: LogMel | None, iterations: int = 60) -> Form:
             raise ValueError("given must hold the dense_map that the network was told, got None")
         level = mel.log_envelope(jnp.asarray(given["dense_map"].value))
         size = jnp.maximum(jnp.exp(x[..., 0] + level) - SOFT, 0.0)
-        size = jnp.pad(jnp.pad(size, [(0, 0), (0, 1), (0, 0)], mode="edge"), [(0, 0), (0, 0), (0, 1)])
-        length = x.shape[1] * mel.hop
-        return audio.griffin_lim(jax.random.key(0), size, mel.window, mel.hop, length, iterations=iterations).x
+        return _from_magnitudes(size, mel.window, mel.hop, iterations)
 
     return Form(to_model, to_sound)
 
 
+def log_magnitudes(
+    length: int,
+    fft_size: int = 256,
+    hop: int = 64,
+    floor: float = 1e-3,
+    centre: float = -4.0,
+    spread: float = 2.0,
+    iterations: int = 60,
+) -> Form:
+    """Log-magnitudes of the short-time Fourier transform, an image of ``(B, L / hop, fft_size / 2, 1)``.
+
+    ``(log(|X| + floor) - centre) / spread``, without the last frame, half outside the sound, and the bin of half the
+    sample rate. Quiet partials weigh as much as loud ones. On the way back, phases by Griffin and Lim.
+
+    Args:
+      length: L, a multiple of ``hop``.
+      fft_size: even.
+      hop: samples from one frame to the next.
+      floor: of the magnitudes of the transform, which are those of a sine of amplitude 1 times ``fft_size / 4``.
+      centre: of the logarithms.
+      spread: of the logarithms.
+      iterations: of Griffin and Lim.
+    """
+    if length % hop or fft_size % 2:
+        raise ValueError(f"hop must divide the {length} samples and fft_size be even, got {hop} and {fft_size}")
+    window = audio.hann(fft_size)
+
+    def to_model(sound):
+        size = audio.magnitude(audio.stft(sound, window, hop))[..., :-1, :-1]
+        return ((jnp.log(size + floor) - centre) / spread)[..., None]
+
+    def to_sound(x, _):
+        size = jnp.maximum(jnp.exp(x[..., 0] * spread + centre) - floor, 0.0)
+        return _from_magnitudes(size, window, hop, iterations)
+
+    return Form(to_model, to_sound)
+
+
+def _from_magnitudes(size: Array, window: Array, hop: int, iterations: int) -> Array:
+    """The sound of magnitudes that lack the last frame, which is taken to be as the one before, and the last bin."""
+    length = size.shape[-2] * hop
+    size = jnp.pad(jnp.pad(size, [(0, 0), (0, 1), (0, 0)], mode="edge"), [(0, 0), (0, 0), (0, 1)])
+    return audio.griffin_lim(jax.random.key(0), size, window, hop, length, iterations=iterations).x
+
+
 FORMS: Mapping[str, Callable] = {
     "compressed": compressed,
+    "log_magnitudes": log_magnitudes,
     "low_rate": low_rate,
     "magnitudes": magnitudes,
     "spectrogram": spectrogram,

@@ -1,7 +1,7 @@
 """Restores held-out sounds with a trained model of waveforms: inverse problems of sound.
 
-    python -m experiments.restore_sounds --workdir=runs/notes --task=gap
-    python -m experiments.restore_sounds --workdir=runs/notes --task=declip --method=dps --condition=null --num=16
+    python -m experiments.restore_sounds --workdir=runs/phrases --task=gap
+    python -m experiments.restore_sounds --workdir=runs/phrases --task=declip --method=dps --condition=null --num=16
 
 Tasks: ``gap`` (64 ms in the middle are missing), ``bandwidth`` (what is above an eighth of the sample rate is lost),
 ``declip`` (cut off at 0.3 of each peak), ``phase`` (magnitudes only; not linear). They are solved by the

@@ -82,13 +82,14 @@ def transfer(config: Config, run: Experiment, batch: Batch, wanted: np.ndarray) 
     with progress.Progress(4, batch_size=len(x), label="timbre") as shown:
         noise = jax.jit(lambda x: solvers.invert(one, schedule, solver, x, ts))(x)
         shown.update(1)
-        found = {"held out": x, "back": walk(one, noise)}
+        found = {"back": walk(one, noise)}
         shown.update(2)
         found["transferred"] = walk(two, noise)
         shown.update(3)
         found["drawn anew"] = walk(two, jax.random.normal(jax.random.key(0), x.shape) * schedule.sigma(ts[0]))
         shown.update(4)
-    return {name: np.asarray(run.dataset.from_model(x)) for name, x in found.items()}
+    sounds = {name: np.asarray(run.dataset.from_model(x)) for name, x in found.items()}
+    return {"held out": run.dataset.real(batch), **sounds}
 
 
 def compare(

@@ -11,11 +11,11 @@ def get_config():
     config.data.name = "soundfont_notes/16khz"
     config.data.form.fft_size = 1024
     config.data.form.hop = 256
+    config.data.form.centre = -3.0
 
-    config.network.channels = 512
-    config.network.multipliers = (1, 2)
+    config.network.channels = 224
     config.network.blocks = 2
-    config.network.attention_resolutions = (16,)
+    config.network.attention_resolutions = (4,)
     config.network.heads = 8
     config.network.dtype = "bfloat16"
 

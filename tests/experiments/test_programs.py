@@ -169,10 +169,10 @@ def test_sigterm_saves_and_the_same_command_continues(environment, tmp_path):
 @pytest.mark.slow
 def test_sigkill_at_any_moment_changes_nothing(environment, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    steps, every = 2000, 100
+    steps, every = 1000, 50
     assert run(environment, "train", *train_arguments(whole, steps, every))[0] == 0
     rng, kills = random.Random(0), 0
-    for _ in range(30):
+    for _ in range(12):
         process = start(environment, killed, steps, every)
         try:
             process.communicate(timeout=rng.uniform(3.0, 9.0))

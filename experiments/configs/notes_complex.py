@@ -1,0 +1,23 @@
+"""The notes of ``notes.py`` with their phases: compressed complex spectra, by a U-Net of their frames.
+
+python -m experiments.train --config=experiments/configs/notes_complex.py --workdir=runs/notes_complex
+"""
+
+from experiments.configs import notes
+
+
+def get_config():
+    config = notes.get_config()
+    config.data.form.name = "compressed"
+    config.noise_factor = 1.0
+    config.network.channels = 128
+    config.network.multipliers = (1, 2)
+    config.network.patch = 1
+    config.network.factors = (4,)
+    config.loss.target.name = "x0"
+    config.loss.weighting.name = "x0"
+    config.training.steps = 3600
+    config.training.learning_rate = 1e-3
+    config.training.ema_decays = (0.999,)
+    config.sampling.ema = "0.999"
+    return config
