@@ -52,9 +52,9 @@ def test_log_magnitudes_come_back_but_for_the_phases():
     np.testing.assert_allclose(seen[..., 0], (np.log(size + 1e-3) + 4) / 2, atol=1e-4)
     again = np.asarray(form.to_model(jax.jit(form.to_sound)(seen, None)))
     assert np.abs(again - seen)[0, 4:-4, [28, 84]].max() < 0.05  # both partials, 40 dB apart, within a tenth of a neper
-    struck = np.asarray(form.to_model(x * (n >= 0.256)))
+    struck = np.asarray(form.to_model((x * np.exp(-3 * n) * (n >= 0.256)).astype(np.float32)))
     again = np.asarray(form.to_model(jax.jit(form.to_sound)(struck, None)))
-    assert np.abs(again - struck)[0, :, 28].max() < 0.5  # it begins in the frame where it began
+    assert np.abs(again - struck)[0, :, 28].max() < 1  # it begins in the frame where it began
     assert not np.any(form.to_sound(form.to_model(np.zeros((1, 2048), np.float32)), None))
 
 
