@@ -11,7 +11,7 @@ from ml_collections import ConfigDict, config_dict
 from experiments.config import Config, call, numbers_of, resolve
 from experiments.mels import SOFT, LogMel, log_mel
 from scorekit import audio
-from scorekit.typing import Array
+from scorekit.typing import Array, ArrayLike
 
 Conditions = Mapping[str, Any]
 
@@ -182,7 +182,7 @@ def log_magnitudes(
     return Form(to_model, to_sound)
 
 
-def _from_magnitudes(size: Array, window: Array, hop: int, iterations: int) -> Array:
+def _from_magnitudes(size: Array, window: ArrayLike, hop: int, iterations: int) -> Array:
     """The sound of magnitudes that lack the last frame, which is taken to be as the one before, and the last bin."""
     length = size.shape[-2] * hop
     size = jnp.pad(jnp.pad(size, [(0, 0), (0, 1), (0, 0)], mode="edge"), [(0, 0), (0, 0), (0, 1)])
