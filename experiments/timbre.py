@@ -80,7 +80,7 @@ def transfer(config: Config, run: Experiment, batch: Batch, wanted: np.ndarray) 
     x, schedule = jnp.asarray(seen["x"]), run.model.schedule
     walk = jax.jit(lambda denoiser, x: solvers.sample(None, denoiser, schedule, solver, x, ts))
     with progress.Progress(4, batch_size=len(x), label="timbre") as shown:
-        noise = jax.jit(lambda x: solvers.invert(one, schedule, solver, x, ts))(x)
+        noise = jax.jit(lambda denoiser, x: solvers.invert(denoiser, schedule, solver, x, ts))(one, x)
         shown.update(1)
         found = {"back": walk(one, noise)}
         shown.update(2)
