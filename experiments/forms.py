@@ -48,9 +48,7 @@ def spectrogram(
       centre: of the logarithms.
       spread: of the logarithms.
     """
-    if length % hop or fft_size % 2:
-        raise ValueError(f"hop must divide the {length} samples and fft_size be even, got {hop} and {fft_size}")
-    window = audio.hann(fft_size)
+    window = _window(length, fft_size, hop)
 
     def to_model(sound):
         channels = audio.encode_spectrum(audio.stft(sound, window, hop)[..., :-1, :-1], floor)
@@ -82,11 +80,9 @@ def compressed(length: int, fft_size: int = 256, hop: int = 64, power: float = 0
     Source: Richter et al. 2023, "Speech enhancement and dereverberation with diffusion-based generative models", eq. 20
     (https://arxiv.org/abs/2208.05830).
     """
-    if length % hop or fft_size % 2:
-        raise ValueError(f"hop must divide the {length} samples and fft_size be even, got {hop} and {fft_size}")
+    window = _window(length, fft_size, hop)
     if not 0 < power <= 1:
         raise ValueError(f"power must be in (0, 1], got {power}")
-    window = audio.hann(fft_size)
     turns = np.arange(length // hop)[:, None] * hop * np.arange(fft_size // 2) / fft_size % 1.0
     centres = np.exp(2j * np.pi * turns).astype(np.complex64)
 
@@ -167,9 +163,7 @@ def log_magnitudes(
       spread: of the logarithms.
       iterations: of Griffin and Lim.
     """
-    if length % hop or fft_size % 2:
-        raise ValueError(f"hop must divide the {length} samples and fft_size be even, got {hop} and {fft_size}")
-    window = audio.hann(fft_size)
+    window = _window(length, fft_size, hop)
 
     def to_model(sound):
         size = audio.magnitude(audio.stft(sound, window, hop))[..., :-1, :-1]
@@ -180,6 +174,13 @@ def log_magnitudes(
         return _from_magnitudes(size, window, hop, iterations)
 
     return Form(to_model, to_sound)
+
+
+def _window(length: int, fft_size: int, hop: int) -> np.ndarray:
+    """Hann's, of a transform whose frames are whole numbers of hops."""
+    if length % hop or fft_size % 2:
+        raise ValueError(f"hop must divide the {length} samples and fft_size be even, got {hop} and {fft_size}")
+    return audio.hann(fft_size)
 
 
 def _from_magnitudes(size: Array, window: ArrayLike, hop: int, iterations: int) -> Array:

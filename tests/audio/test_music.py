@@ -46,7 +46,7 @@ def test_octaves_fold_and_chords_add():
     assert audio.chroma(np.zeros((2, 800)), RATE).shape == (2, 5, 12)
 
 
-def test_the_a_of_440_hz_is_a_and_half_a_semitone_is_shared():
+def test_440_hz_is_an_a_and_what_lies_between_is_shared():
     weights = music._pitch_classes(100, 4400, 55.0)  # bins of 44 Hz
     assert weights[10, 9] == pytest.approx(1.0)
     off = 12 * np.log2(484 / 440) - 1  # bin 11 lies above A sharp

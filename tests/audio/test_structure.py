@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit.audio import structure
+from scorekit.audio import chroma, structure
 
 RATE = 4000
 RNG = np.random.default_rng(0)
@@ -47,8 +47,8 @@ def test_chords_that_come_back_show_at_their_lag():
     assert found[3] > 0.9  # 1.024 s
     assert found[1] < 0.4  # 0.512 s
     assert np.asarray(structure.harmony_statistics(sine(261.63, 4.096), RATE)).min() > 0.99
-    seconds = tuple(round(lag / 0.064) for lag in structure.CHROMA_LAGS)
-    np.testing.assert_allclose(found, structure.self_similarity(structure.chroma(x, RATE), seconds), rtol=1e-5)
+    steps = tuple(round(lag / 0.064) for lag in structure.CHROMA_LAGS)
+    np.testing.assert_allclose(found, structure.self_similarity(chroma(x, RATE), steps), rtol=1e-5)
 
 
 def test_silence_has_finite_statistics_and_gradients():
