@@ -3,9 +3,11 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import flax.linen as nn
 import jax.numpy as jnp
+import optax
 from jax.tree_util import Partial
 
 from experiments import rules
@@ -99,6 +101,7 @@ def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
 
 NETWORKS: Mapping[str, Callable] = {"mlp": _module(MLP), "unet": _module(UNet), "wavenet": _module(WaveNet)}
 CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _module(Classifier)}
+OPTIMIZERS = get_args(training.OptimizerName)
 AUTOENCODERS: Mapping[str, Callable] = {"convolutional": _module(Autoencoder)}
 
 
@@ -257,9 +260,23 @@ def check_choices(config: Config, scales: Sequence[float] | None = None) -> None
     rules.check_rules(config, schedule, scales)
 
 
+def build_optimizer(options: Config, learning_rate: float | None = None) -> optax.GradientTransformation:
+    """The optimiser that ``config.training`` describes, at another peak rate if one is given."""
+    return training.make_optimizer(
+        options.learning_rate if learning_rate is None else learning_rate,
+        options.warmup_steps,
+        options.steps,
+        options.final_fraction,
+        options.clip_norm,
+        options.weight_decay,
+        options.optimizer or OPTIMIZERS[0],
+    )
+
+
 def check_training(config: Config) -> None:
     """Refuses a ``training`` section that no run could have."""
     options = config.training
+    choice("training.optimizer", options.optimizer or OPTIMIZERS[0], OPTIMIZERS)
     choice("training.parallel", options.parallel, ("jit", "pmap"))
     for field in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "sample_every", "skip_limit"):
         require(options[field] >= 1, f"training.{field}", options[field], "at least 1")

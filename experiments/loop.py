@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import optax
 
-from experiments import progress
+from experiments import build, progress
 from experiments.config import Config, ConfigError, leaves, load_resolved, save_resolved
 from experiments.datasets import Dataset
 from experiments.writers import MetricWriter
@@ -93,10 +93,7 @@ def fit(
     options = config.training
     key = jax.random.key(config.seed)
     if optimizer is None:
-        optimizer = training.make_optimizer(
-            options.learning_rate, options.warmup_steps, options.steps, options.final_fraction, options.clip_norm,
-            options.weight_decay,
-        )  # fmt: skip
+        optimizer = build.build_optimizer(options)
     mesh = training.make_mesh(options.model_axis)
     state = training.init_state(key, params, optimizer, options.ema_decays)
     state = training.place_state(state, mesh, options.shard_params)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
-from experiments import model, progress
+from experiments import build, model, progress
 from experiments.conditions import dropout_rates
 from experiments.config import Config
 from experiments.datasets import Dataset
@@ -25,10 +25,7 @@ def fit(config: Config, built: model.Model, dataset: Dataset, seeds: Sequence[in
       label: what the bar of progress says.
     """
     options = config.training
-    optimizer = training.make_optimizer(
-        options.learning_rate, options.warmup_steps, options.steps, options.final_fraction, options.clip_norm,
-        options.weight_decay,
-    )  # fmt: skip
+    optimizer = build.build_optimizer(options)
     prepare = model.make_prepare(built, dataset, dropout_rates(config), config.loss.joint_dropout)
     step = training.make_train_step(prepare, model.make_loss(built), optimizer)
     for seed in seeds:

@@ -9,11 +9,10 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from experiments import model, rules
-from experiments.build import GRIDS
+from experiments import build, model, rules
 from experiments.config import Config, require, resolve
 from experiments.datasets import Dataset, as_seen
-from scorekit import distillation, training, weightings
+from scorekit import distillation, weightings
 from scorekit import times as time_samplers
 from scorekit.metrics import energy_distance
 from scorekit.predictions import X0, Score
@@ -58,6 +57,7 @@ def with_fields(config: Config, method: str) -> Config:
     """The config of a teacher's run with the fields of a distillation."""
     with config.unlocked():
         config.distillation = ConfigDict(dict(SECTIONS[method]))
+        config.training.optimizer = "adamw"  # whatever the teacher learned with: a student is nearly there
     config.training.update(warmup_steps=50, ema_decays=(0.99,), **TRAINING[method])
     return config.lock()
 
@@ -106,7 +106,7 @@ def configured_grid(config: Config, schedule: Schedule, n: int) -> Array:
         config.sampling.grid.name,
         "the name of a grid of any number of steps, say vp_quadratic",
     )
-    return resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=n)
+    return resolve(config, "sampling.grid", build.GRIDS, schedule=schedule, n=n)
 
 
 def _seen(built: model.Model, dataset: Dataset, batch) -> dict[str, Any]:
@@ -223,11 +223,9 @@ def matching(
         )  # fmt: skip
         return matched / event_size(x) + followed, {}
 
-    make = lambda rate: training.make_optimizer(
-        rate, options.warmup_steps, options.steps, options.final_fraction, options.clip_norm, options.weight_decay
-    )
+    rates = {"student": options.learning_rate * numbers.student_rate, "fake": options.learning_rate}
     optimizer = optax.multi_transform(
-        {"student": make(options.learning_rate * numbers.student_rate), "fake": make(options.learning_rate)},
+        {name: build.build_optimizer(options, rate) for name, rate in rates.items()},
         {"student": "student", "fake": "fake"},
     )
     some = {name: value[:256] for name, value in dataset.test.items()}

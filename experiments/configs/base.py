@@ -54,6 +54,8 @@ def get_config() -> Config:
     config.training = training = ConfigDict()
     training.steps = 1000
     training.batch_size = 128
+    training.optimizer = config_dict.placeholder(str)
+    """"adamw" (the default) or "muon", with which U-Nets learn fine detail in fewer steps."""
     training.learning_rate = 2e-3
     training.warmup_steps = 100
     training.final_fraction = 0.01

@@ -26,8 +26,9 @@ def get_config():
     config.loss.map_dropout = 0.0
     config.loss.joint_dropout = 0.1
 
-    config.training.steps = 1500
+    config.training.steps = 2000
     config.training.batch_size = 32
+    config.training.optimizer = "muon"
     config.training.learning_rate = 2e-3
     config.training.warmup_steps = 200
     config.training.ema_decays = (0.995,)
@@ -35,7 +36,8 @@ def get_config():
     config.training.checkpoint_every = 500
 
     config.sampling.ema = "0.995"
+    config.sampling.guidance_scale = 1.5
     config.sampling.batch_size = 64
     config.evaluation.num_samples = 512
-    config.evaluation.guidance_scales = (1.0, 2.0)
+    config.evaluation.guidance_scales = (1.0, 1.5)
     return config

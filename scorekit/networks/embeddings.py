@@ -72,7 +72,8 @@ class Conditioning(nn.Module):
             labels = _per_example("labels", labels, batch)
             if not jnp.issubdtype(labels.dtype, jnp.integer):
                 raise ValueError(f"labels must be integers, got dtype {labels.dtype}")
-            total += nn.Embed(self.num_classes + 1, self.features, name="labels")(labels)
+            unit = nn.initializers.normal(1.0)  # as large as the rest from the start: classes are told apart early
+            total += nn.Embed(self.num_classes + 1, self.features, embedding_init=unit, name="labels")(labels)
         shape = None if self.vector_size is None else (self.vector_size,)
         given = as_masked("vector", vector, shape, batch)
         if given is not None:

@@ -23,6 +23,10 @@ class UNet(nn.Module):
     2023, arXiv:2301.11093). Every residual branch ends in a convolution that starts at zero, and so does the
     network: at initialisation the output is exactly zero.
 
+    A linear way leads around all levels: the first convolution times a factor per channel, which depends on the noise
+    level and the class, is convolved to the output. What a linear filter tells of the noise in ``x`` need not pass the
+    norms and nonlinearities; with patches it is learned late otherwise.
+
     Signals ``(B, L, C)`` are treated as images are, with 3 for 3 x 3. Raw audio is long: ``patch`` samples at a time
     become the channels of one place, and ``factors`` above 2 shorten the way to the lowest resolution.
 
@@ -87,6 +91,9 @@ class UNet(nn.Module):
         total = conditioning(noise, labels, batch, vector)
         x = space_to_depth(x, (self.patch,) * rank)
         h = nn.Conv(self.channels, (3,) * rank, dtype=self.dtype, name="input")(x)
+        zeros = nn.initializers.zeros
+        scale = jnp.expand_dims(nn.Dense(self.channels, name="around_film")(total), range(1, 1 + rank))
+        around = nn.Conv(x.shape[-1], (1,) * rank, kernel_init=zeros, name="around")(h * (1 + scale))
         if given is not None:
             h = h + embed_map(self.channels, self.dtype, given, x.shape[1:-1])
         h, skips = way_down(self, h, total)
@@ -99,7 +106,7 @@ class UNet(nn.Module):
                 for axis in range(1, rank + 1):
                     h = h.repeat(factors(self)[level - 1], axis=axis)
         h = nn.silu(GroupNorm(name="norm")(h))
-        h = nn.Conv(x.shape[-1], (3,) * rank, kernel_init=nn.initializers.zeros, name="output")(h)
+        h = around + nn.Conv(x.shape[-1], (3,) * rank, kernel_init=zeros, name="output")(h)
         return depth_to_space(h, (self.patch,) * rank)
 
 

@@ -3,7 +3,7 @@
 from scorekit.training.checkpoints import Checkpoints, Restored
 from scorekit.training.devices import make_mesh, place_state, state_sharding
 from scorekit.training.ema import ema_decay, init_ema, update_ema
-from scorekit.training.optimizer import learning_rate_schedule, make_optimizer
+from scorekit.training.optimizer import OptimizerName, learning_rate_schedule, make_optimizer
 from scorekit.training.restoring import restore_params
 from scorekit.training.saved_grids import SavedGrid, load_grid, restore_solver, save_grid
 from scorekit.training.state import TrainState, check_finite, init_state
@@ -12,6 +12,7 @@ from scorekit.training.tuning import Pairs, Trial, Tuned, distances, fine_pairs,
 
 __all__ = [
     "Checkpoints",
+    "OptimizerName",
     "Pairs",
     "Restored",
     "SavedGrid",

@@ -203,6 +203,28 @@ def test_label_table_has_a_null_row():
     assert params["params"]["labels"]["embedding"].shape == (CLASSES + 1, 8)
 
 
+def test_labels_weigh_as_much_as_the_noise_level_from_the_start():
+    network = Conditioning(256, 100)
+    table = network.init(FAST, 0.0, None, 2)["params"]["labels"]["embedding"]
+    np.testing.assert_allclose([table.mean(), table.std()], [0, 1], atol=0.02)
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_a_linear_way_leads_around_the_levels(patch):
+    """With the output of the levels at zero, a U-Net is linear in ``x``, by a factor of noise level and class."""
+    network = unet(num_classes=CLASSES, patch=patch)
+    a, b = jax.random.normal(KEY, (2, 2, 4 * patch, 4 * patch, 2))
+    noise, labels = jnp.array([-1.0, 2.0]), jnp.array([0, 1])
+    params = randomised(jax.jit(network.init)(FAST, a, noise, labels))
+    params["params"]["output"] = jax.tree.map(jnp.zeros_like, params["params"]["output"])
+    apply = jax.jit(network.apply)
+    f = lambda x, *told: apply(params, x, *(told or (noise, labels)))
+    np.testing.assert_allclose(f(a + b) + f(0 * a), f(a) + f(b), atol=1e-4)
+    size = jnp.abs(f(a)).max()
+    for told in ((noise + 1.0, labels), (noise, 1 - labels)):
+        assert jnp.abs(f(a, *told) - f(a)).max() > 0.05 * size
+
+
 def test_drop_labels():
     labels = jnp.arange(10_000) % 10
     np.testing.assert_array_equal(drop_labels(KEY, labels, 0.0, 10), labels)

@@ -1,4 +1,4 @@
-"""The learning rate by its formula, and the order of clipping, Adam and decay."""
+"""The learning rate by its formula, the order of clipping, Adam and decay, and Muon by its algorithm."""
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,51 @@ def test_weight_decay_acts_on_kernels_only():
     np.testing.assert_array_equal(updates["bias"], 0)
 
 
+def newton_schulz(matrix):
+    """Five steps of the iteration, on the wide side, written out."""
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / np.linalg.norm(x)
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (3, 3, 2, 4), (1, 3, 8)])
+def test_muon_moves_kernels_along_their_orthogonal_momentum(shape):
+    rate, beta = 0.1, 0.95
+    optimizer = make_optimizer(rate, 0, 10, final_fraction=1.0, clip_norm=None, name="muon")
+    params = {"params": {"conv": {"kernel": jnp.ones(shape)}}}
+    state, update = optimizer.init(params), jax.jit(optimizer.update)
+    rng, momentum = np.random.default_rng(0), 0.0
+    for n in (1, 2, 3):
+        g = rng.normal(size=shape)
+        updates, state = update({"params": {"conv": {"kernel": jnp.asarray(g, jnp.float32)}}}, state, params)
+        momentum = beta * momentum + (1 - beta) * g
+        ahead = beta * momentum / (1 - beta ** (n + 1)) + (1 - beta) * g / (1 - beta**n)  # Nesterov
+        orthogonal = newton_schulz(ahead.reshape(-1, shape[-1]))
+        expected = -rate * orthogonal * np.sqrt(max(orthogonal.shape))
+        found = updates["params"]["conv"]["kernel"]
+        np.testing.assert_allclose(np.reshape(found, orthogonal.shape), expected, rtol=2e-3, atol=2e-4)
+        assert np.sqrt(np.mean(np.square(found))) == pytest.approx(rate, rel=0.3)  # whatever the shape
+
+
+def test_muon_leaves_the_rest_to_adam():
+    """Biases, embeddings and what noise level and conditions pass move as with AdamW, and the kernels do not."""
+    hidden = {"conv": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}, "labels": {"embedding": jnp.ones((2, 3))}}
+    told = {"conditioning": {"noise_in": {"kernel": jnp.ones((2, 3))}}, "film_0": {"kernel": jnp.ones((2, 3))}}
+    params = {"params": {**hidden, **told}}
+    keys = iter(jax.random.split(jax.random.key(0), 9))
+    gradient = jax.tree.map(lambda p: jax.random.normal(next(keys), p.shape), params)
+    moved = {}
+    for name in ("adamw", "muon"):
+        optimizer = make_optimizer(0.1, 0, 10, weight_decay=0.5, name=name)
+        moved[name], _ = optimizer.update(gradient, optimizer.init(params), params)
+    differ = jax.tree.map(lambda a, m: bool(jnp.any(a != m)), moved["adamw"], moved["muon"])
+    assert differ["params"].pop("conv") == {"kernel": True, "bias": False}
+    assert not any(jax.tree.leaves(differ))
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
@@ -65,6 +110,7 @@ def test_weight_decay_acts_on_kernels_only():
         ({"final_fraction": 1.5}, r"final_fraction must be in \[0, 1\], got 1.5"),
         ({"clip_norm": -1.0}, "clip_norm must be finite and > 0, got -1.0"),
         ({"weight_decay": -0.1}, "weight_decay must be >= 0, got -0.1"),
+        ({"name": "sgd"}, "name must be one of adamw, muon, got 'sgd'"),
     ],
 )
 def test_refusals(kwargs, message):
