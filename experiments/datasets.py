@@ -132,7 +132,10 @@ class Sounds(Dataset):
             raise ConfigError(f"config.data: {error}") from error
         names = ("roll",) if is_phrase else ("pitch", "velocity", "instrument", "family")
         classes = lambda s: np.zeros(len(s.x), np.int32) if label == "none" else getattr(s, label)
-        whole = [{"x": s.x, "label": classes(s), **{n: getattr(s, n) for n in names}} for s in (train, test)]
+        peak = options.peak
+        require(peak is None or 0 < peak <= 1, "data.peak", peak, "above 0 and at most 1")
+        sounds = lambda x: x if peak is None else brought_to_peak(x, peak)
+        whole = [{"x": sounds(s.x), "label": classes(s), **{n: getattr(s, n) for n in names}} for s in (train, test)]
         self.name, self.sample_rate, self.levels = train.name, train.sample_rate, None
         self.instruments = () if is_phrase else train.instruments
         self.examples, self.num_classes = len(train.x), 1 + max(int(part["label"].max()) for part in whole)
@@ -173,6 +176,20 @@ class Sounds(Dataset):
 
     def real(self, part):
         return np.asarray(audio.pcm_to_float(part["x"]))
+
+
+def brought_to_peak(x: np.ndarray, peak: float) -> np.ndarray:
+    """16-bit codes ``(N, L)`` times a factor each, so that the largest of each sound is ``peak`` of full scale.
+
+    >>> brought_to_peak(np.array([[0, 100, -50], [0, 0, 0]], np.int16), 0.5)
+    array([[    0, 16384, -8192],
+           [    0,     0,     0]], dtype=int16)
+    """
+    found = np.empty_like(x)
+    for row, sound in zip(found, x, strict=True):
+        largest = np.max(np.abs(sound.astype(np.float32)))
+        row[:] = np.clip(np.rint(sound * (peak * 2**15 / max(largest, 1.0))), -(2**15), 2**15 - 1)
+    return found
 
 
 def kind_of(name: str) -> str:

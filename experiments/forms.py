@@ -144,15 +144,16 @@ def log_magnitudes(
     length: int,
     fft_size: int = 256,
     hop: int = 64,
-    floor: float = 1e-3,
-    centre: float = -4.0,
-    spread: float = 2.0,
+    floor: float = 1e-2,
+    centre: float = -3.0,
+    spread: float = 1.8,
     iterations: int = 60,
 ) -> Form:
     """Log-magnitudes of the short-time Fourier transform, an image of ``(B, L / hop, fft_size / 2, 1)``.
 
     ``(log(|X| + floor) - centre) / spread``, without the last frame, half outside the sound, and the bin of half the
-    sample rate. Quiet partials weigh as much as loud ones. On the way back, phases by Griffin and Lim.
+    sample rate. Quiet partials weigh as much as loud ones down to the floor, 76 dB below a sine of amplitude 1. On the
+    way back, phases by Griffin and Lim.
 
     Args:
       length: L, a multiple of ``hop``.

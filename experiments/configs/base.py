@@ -24,6 +24,8 @@ def get_config() -> Config:
     """Of sounds, what the class is: "instrument" (the default), of notes "family", or "none": one class for all."""
     data.crop = config_dict.placeholder(int)
     """Of sounds, the samples of one example: a random piece of a longer sound. None is the whole."""
+    data.peak = config_dict.placeholder(float)
+    """Of sounds, the largest sample of each, of full scale: all are as loud. None leaves them as they are."""
     data.latents = config_dict.placeholder(str)
     """Folder of a run of experiments.train_latent whose latents the network sees; None is the data themselves."""
     data.form = forms.section()

@@ -10,6 +10,7 @@ from experiments.configs import base
 def get_config():
     config = base.get_config()
     config.data.name = "soundfont_notes/4khz"
+    config.data.peak = 0.9  # as the loudest are: velocity is nothing but loudness in this font
     config.data.form.name = "log_magnitudes"
     config.data.vector.name = "pitch_velocity"
     config.data.map.name = "pulses"

@@ -82,6 +82,20 @@ def test_magnitudes_beside_the_mel_come_back(small_sets):
         dataset.from_model(seen["x"])
 
 
+def test_sounds_of_one_peak(small_sets):
+    """Train, test and what counts as real are the sounds times a factor each; the stored set stays as it is."""
+    codes = small_sets[0].x.copy()
+    dataset = load_dataset(config_of(base, data__name="soundfont_notes/4khz", data__peak="0.9"))
+    factor = 0.9 / np.abs(codes / 32768).max(axis=1, keepdims=True)
+    for part in (dataset.train, dataset.test):
+        np.testing.assert_allclose(dataset.real(part), factor * codes / 32768, atol=1e-4)
+    np.testing.assert_allclose(np.abs(dataset.batch(0, 0, 4)["x"]).max(axis=1), 0.9 * 32768, atol=1)
+    np.testing.assert_array_equal(small_sets[0].x, codes)
+    for wrong in ("0", "1.5"):
+        with pytest.raises(ConfigError, match=r"config.data.peak=.*: must be above 0 and at most 1"):
+            load_dataset(config_of(base, data__name="soundfont_notes/4khz", data__peak=wrong))
+
+
 def test_magnitudes_need_the_mel():
     with pytest.raises(ConfigError, match=r"data.form .*data.map.name mel_magnitudes, got magnitudes"):
         load_dataset(config_of(vocoder, data__map__name="none", data__crop="2048"))
