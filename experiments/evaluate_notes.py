@@ -14,6 +14,7 @@ real-time factor is seconds of computing for a second of sound, below 1 faster t
 """
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,14 +94,14 @@ def draw(run: Experiment, config: Config, labels: np.ndarray, scale: float, step
     return Drawn(sounds, (time.monotonic() - start) / len(labels), solver.evals_per_step * (len(ts) - 1))
 
 
-def numbers(flag: str, given: Sequence[str], kind: type) -> list:
-    """The numbers of a list flag, each at least 0, and steps at least 1."""
+def guidance_scales(given: Sequence[str]) -> list[float]:
+    """The numbers of ``--scales``, each at least 0."""
     try:
-        found = [kind(item) for item in given]
+        found = [float(item) for item in given]
     except ValueError:
-        found = [-1]
-    if not found or min(found) < (kind is int):
-        raise ConfigError(f"--{flag}={','.join(given)}: must be numbers from {int(kind is int)}, as in 1,2")
+        found = []
+    if not found or not all(0 <= scale < math.inf for scale in found):
+        raise ConfigError(f"--scales={','.join(given)}: must be numbers from 0, as in 1,2")
     return found
 
 
@@ -121,8 +122,8 @@ def open_notes(config: Config, workdir: Path, step: int | None, scales: Sequence
 def main(config: Config) -> None:
     start = time.monotonic()
     workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
-    scales = numbers("scales", _SCALES.value, float) if _SCALES.value else list(config.evaluation.guidance_scales)
-    steps = numbers("steps", _STEPS.value, int) if _STEPS.value else [config.sampling.steps]
+    scales = guidance_scales(_SCALES.value) if _SCALES.value else list(config.evaluation.guidance_scales)
+    steps = command_line.steps("steps", _STEPS.value, "6,25") if _STEPS.value else [config.sampling.steps]
     run = open_notes(config, workdir, _STEP.value, scales)
     test, rate = run.dataset.test, run.dataset.sample_rate
     assert rate is not None

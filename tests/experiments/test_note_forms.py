@@ -91,12 +91,12 @@ def test_what_a_note_is_for_people(load_program):
     assert evaluate_notes.describe(1, test, ("Piano", "Flute")) == "Piano, C♯4, velocity 50"
 
 
-def test_lists_of_numbers(load_program):
+def test_scales_are_numbers_from_zero(load_program):
     evaluate_notes = load_program("experiments.evaluate_notes")
-    assert evaluate_notes.numbers("scales", ["0", "1.5"], float) == [0.0, 1.5]
-    for flag, given, kind in (("scales", ["-1"], float), ("steps", ["0"], int), ("steps", ["many"], int)):
-        with pytest.raises(ConfigError, match=f"--{flag}=.*: must be numbers from"):
-            evaluate_notes.numbers(flag, given, kind)
+    assert evaluate_notes.guidance_scales(["0", "1.5"]) == [0.0, 1.5]
+    for given in (["-1"], ["1", "nan"], ["many"], []):
+        with pytest.raises(ConfigError, match=r"--scales=.*: must be numbers from 0, as in 1,2"):
+            evaluate_notes.guidance_scales(given)
 
 
 @pytest.fixture
