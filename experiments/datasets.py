@@ -132,7 +132,7 @@ class Sounds(Dataset):
             raise ConfigError(f"config.data: {error}") from error
         names = ("roll",) if is_phrase else ("pitch", "velocity", "instrument", "family")
         classes = lambda s: np.zeros(len(s.x), np.int32) if label == "none" else getattr(s, label)
-        peak = options.peak
+        peak = self._peak = options.peak
         require(peak is None or 0 < peak <= 1, "data.peak", peak, "above 0 and at most 1")
         sounds = lambda x: x if peak is None else brought_to_peak(x, peak)
         whole = [{"x": sounds(s.x), "label": classes(s), **{n: getattr(s, n) for n in names}} for s in (train, test)]
@@ -172,7 +172,10 @@ class Sounds(Dataset):
         return self._form.to_sound(x, given)
 
     def from_model(self, x, given=None):
-        return audio.pcm_to_float(audio.float_to_pcm(self.to_sound(x, given)))
+        sound = self.to_sound(x, given)
+        if self._peak is not None:
+            sound = sound * self._peak / jnp.maximum(jnp.max(jnp.abs(sound), axis=-1, keepdims=True), 2.0**-15)
+        return audio.pcm_to_float(audio.float_to_pcm(sound))
 
     def real(self, part):
         return np.asarray(audio.pcm_to_float(part["x"]))

@@ -25,7 +25,7 @@ def get_config() -> Config:
     data.crop = config_dict.placeholder(int)
     """Of sounds, the samples of one example: a random piece of a longer sound. None is the whole."""
     data.peak = config_dict.placeholder(float)
-    """Of sounds, the largest sample of each, of full scale: all are as loud. None leaves them as they are."""
+    """Of sounds, the largest sample of each, of full scale, of data and of what is drawn. None leaves it as it is."""
     data.latents = config_dict.placeholder(str)
     """Folder of a run of experiments.train_latent whose latents the network sees; None is the data themselves."""
     data.form = forms.section()

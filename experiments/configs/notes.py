@@ -27,7 +27,7 @@ def get_config():
     config.loss.map_dropout = 0.0
     config.loss.joint_dropout = 0.1
 
-    config.training.steps = 2000
+    config.training.steps = 1800
     config.training.batch_size = 32
     config.training.optimizer = "muon"
     config.training.learning_rate = 2e-3

@@ -91,6 +91,11 @@ def test_sounds_of_one_peak(small_sets):
         np.testing.assert_allclose(dataset.real(part), factor * codes / 32768, atol=1e-4)
     np.testing.assert_allclose(np.abs(dataset.batch(0, 0, 4)["x"]).max(axis=1), 0.9 * 32768, atol=1)
     np.testing.assert_array_equal(small_sets[0].x, codes)
+    drawn = np.asarray(
+        dataset.from_model(dataset.to_model(dataset.test["x"]) * np.array([0.1, 1, 2, 0])[:, None, None])
+    )
+    np.testing.assert_allclose(drawn[:3], dataset.real(dataset.test)[:3], atol=1e-4)  # louder or softer: the same
+    assert not drawn[3].any()
     for wrong in ("0", "1.5"):
         with pytest.raises(ConfigError, match=r"config.data.peak=.*: must be above 0 and at most 1"):
             load_dataset(config_of(base, data__name="soundfont_notes/4khz", data__peak=wrong))
