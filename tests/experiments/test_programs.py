@@ -279,7 +279,7 @@ def test_a_classifier_is_trained_beside_a_plain_one_and_guides_a_model(environme
     for folder in ("classifier", "classifier/plain"):
         code, out, err = run(
             environment, "sample", smoke, "--num=4", "--config.guidance=classifier,dynamic_threshold",
-            f"--config.rules.classifier.workdir={tmp_path}/{folder}",
+            f"--config.rules.classifier.workdir={tmp_path}/{folder}", "--config.sampling.guidance_scale=300",
         )  # fmt: skip
         assert code == 0, err
         assert "classifier + dynamic_threshold" in out
