@@ -101,8 +101,8 @@ def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
 
 NETWORKS: Mapping[str, Callable] = {"mlp": _module(MLP), "unet": _module(UNet), "wavenet": _module(WaveNet)}
 CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _module(Classifier)}
-OPTIMIZERS = get_args(training.OptimizerName)
 AUTOENCODERS: Mapping[str, Callable] = {"convolutional": _module(Autoencoder)}
+OPTIMIZERS = get_args(training.OptimizerName)
 
 
 def _unipc(predictor: int = 2, coordinate: str = "flow") -> solvers.UniPC:
@@ -188,6 +188,19 @@ def build_times(config: Config) -> TimeSampler:
     return resolve(config, "loss.times", TIMES)
 
 
+def build_optimizer(options: Config, learning_rate: float | None = None) -> optax.GradientTransformation:
+    """The optimiser that ``config.training`` describes, at another peak rate if one is given."""
+    return training.make_optimizer(
+        options.learning_rate if learning_rate is None else learning_rate,
+        options.warmup_steps,
+        options.steps,
+        options.final_fraction,
+        options.clip_norm,
+        options.weight_decay,
+        options.optimizer or OPTIMIZERS[0],
+    )
+
+
 def build_network(
     config: Config,
     num_classes: int | None,
@@ -258,19 +271,6 @@ def check_choices(config: Config, scales: Sequence[float] | None = None) -> None
     if scales is None:
         scales = (config.sampling.guidance_scale, *config.evaluation.guidance_scales)
     rules.check_rules(config, schedule, scales)
-
-
-def build_optimizer(options: Config, learning_rate: float | None = None) -> optax.GradientTransformation:
-    """The optimiser that ``config.training`` describes, at another peak rate if one is given."""
-    return training.make_optimizer(
-        options.learning_rate if learning_rate is None else learning_rate,
-        options.warmup_steps,
-        options.steps,
-        options.final_fraction,
-        options.clip_norm,
-        options.weight_decay,
-        options.optimizer or OPTIMIZERS[0],
-    )
 
 
 def check_training(config: Config) -> None:

@@ -77,7 +77,8 @@ def assert_same_run(one, other):
 def finished(environment, tmp_path_factory):
     """An uninterrupted run, its output and its folder."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
-    code, out, err = run(environment, "train", *train_arguments(workdir, 60, 20))
+    kept = "--config.training.keep=3"  # all, whichever is best
+    code, out, err = run(environment, "train", *train_arguments(workdir, 60, 20), kept)
     assert code == 0, err
     return workdir, out, err
 
@@ -101,13 +102,13 @@ def test_nothing_but_progress_on_stderr(finished):
 
 def test_sample_and_evaluate_work_from_any_checkpoint(finished, environment):
     workdir = finished[0]
-    guidance = ["--config.guidance=autoguidance,interval", "--config.rules.autoguidance.step=40",
+    guidance = ["--config.guidance=autoguidance,interval", "--config.rules.autoguidance.step=20",
                 "--config.rules.interval.noise_max=5", "--config.sampling.guidance_scale=2"]  # fmt: skip
     code, out, err = run(
-        environment, "sample", f"--workdir={workdir}", "--num=7", "--labels=1,2", "--step=60", *guidance
+        environment, "sample", f"--workdir={workdir}", "--num=7", "--labels=1,2", "--step=40", *guidance
     )
     assert code == 0, err
-    assert "step 60 at γ = 2, autoguidance + interval" in out
+    assert "step 40 at γ = 2, autoguidance + interval" in out
     with np.load(workdir / "samples" / "sample.npz") as archive:
         assert archive["x"].shape == (7, 2)
         assert archive["label"].tolist() == [1, 2, 1, 2, 1, 2, 1]
