@@ -134,7 +134,7 @@ class Sounds(Dataset):
         classes = lambda s: np.zeros(len(s.x), np.int32) if label == "none" else getattr(s, label)
         peak = self._peak = options.peak
         require(peak is None or 0 < peak <= 1, "data.peak", peak, "above 0 and at most 1")
-        sounds = lambda x: x if peak is None else brought_to_peak(x, peak)
+        sounds = lambda x: x if peak is None else _codes_at_peak(x, peak)
         whole = [{"x": sounds(s.x), "label": classes(s), **{n: getattr(s, n) for n in names}} for s in (train, test)]
         self.name, self.sample_rate, self.levels = train.name, train.sample_rate, None
         self.instruments = () if is_phrase else train.instruments
@@ -173,26 +173,27 @@ class Sounds(Dataset):
 
     def from_model(self, x, given=None):
         sound = self.to_sound(x, given)
-        if self._peak is not None:
-            sound = sound * self._peak / jnp.maximum(jnp.max(jnp.abs(sound), axis=-1, keepdims=True), 2.0**-15)
+        sound = sound if self._peak is None else to_peak(sound, self._peak)
         return audio.pcm_to_float(audio.float_to_pcm(sound))
 
     def real(self, part):
         return np.asarray(audio.pcm_to_float(part["x"]))
 
 
-def brought_to_peak(x: np.ndarray, peak: float) -> np.ndarray:
-    """16-bit codes ``(N, L)`` times a factor each, so that the largest of each sound is ``peak`` of full scale.
+def to_peak(sound: ArrayLike, peak: float) -> Array:
+    """Sounds ``(..., L)`` times a factor each, so that the largest sample of each is ``peak``; silence stays silent.
 
-    >>> brought_to_peak(np.array([[0, 100, -50], [0, 0, 0]], np.int16), 0.5)
-    array([[    0, 16384, -8192],
-           [    0,     0,     0]], dtype=int16)
+    >>> to_peak(jnp.array([[0.0, 0.5, -0.25], [0.0, 0.0, 0.0]]), 0.75)
+    Array([[ 0.   ,  0.75 , -0.375],
+           [ 0.   ,  0.   ,  0.   ]], dtype=float32)
     """
-    found = np.empty_like(x)
-    for row, sound in zip(found, x, strict=True):
-        largest = np.max(np.abs(sound.astype(np.float32)))
-        row[:] = np.clip(np.rint(sound * (peak * 2**15 / max(largest, 1.0))), -(2**15), 2**15 - 1)
-    return found
+    return jnp.asarray(sound) * (peak / jnp.maximum(jnp.max(jnp.abs(sound), axis=-1, keepdims=True), 2.0**-15))
+
+
+def _codes_at_peak(x: np.ndarray, peak: float) -> np.ndarray:
+    """The same of 16-bit codes ``(N, L)``, a part at a time."""
+    parts = (to_peak(audio.pcm_to_float(x[i : i + 500]), peak) for i in range(0, len(x), 500))
+    return np.concatenate([np.asarray(audio.float_to_pcm(part), x.dtype) for part in parts])
 
 
 def kind_of(name: str) -> str:

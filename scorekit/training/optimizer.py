@@ -66,7 +66,7 @@ def make_optimizer(
 
     Muon moves the kernels ``(..., out)`` along their momentum made orthogonal, ``U V^T`` of its singular value
     decomposition ``U S V^T`` as a matrix of ``out`` columns, times what brings the root mean square of the change to
-    the rate. A U-Net learns the fine detail of its data several times as fast so. All other parameters (biases, norms,
+    the rate. A U-Net learns the fine detail of its data in fewer steps so. All other parameters (biases, norms,
     embeddings) and all that noise level and conditions pass move as with AdamW, at the same rate.
 
     Weight decay acts on arrays with two axes or more (kernels), not on biases, norms or scalars.
