@@ -148,6 +148,7 @@ def log_magnitudes(
     centre: float = -3.0,
     spread: float = 1.8,
     iterations: int = 60,
+    oversampling: int = 1,
 ) -> Form:
     """Log-magnitudes of the short-time Fourier transform, an image of ``(B, L / hop, fft_size / 2, 1)``.
 
@@ -163,18 +164,30 @@ def log_magnitudes(
       centre: of the logarithms.
       spread: of the logarithms.
       iterations: of Griffin and Lim.
+      oversampling: frames of the search for phases for each frame of x, a divisor of ``hop``. Logarithms between frames
+        are linear there: where windows overlap by half only, phases are not found without.
     """
     window = _window(length, fft_size, hop)
+    if oversampling < 1 or hop % oversampling:
+        raise ValueError(f"oversampling must divide the hop of {hop}, got {oversampling}")
 
     def to_model(sound):
         size = audio.magnitude(audio.stft(sound, window, hop))[..., :-1, :-1]
         return ((jnp.log(size + floor) - centre) / spread)[..., None]
 
     def to_sound(x, _):
-        size = jnp.maximum(jnp.exp(x[..., 0] * spread + centre) - floor, 0.0)
-        return _from_magnitudes(size, window, hop, iterations)
+        logarithms = _with_frames_between(x[..., 0] * spread + centre, oversampling)
+        size = jnp.maximum(jnp.exp(logarithms) - floor, 0.0)
+        return _from_magnitudes(size, window, hop // oversampling, iterations)
 
     return Form(to_model, to_sound)
+
+
+def _with_frames_between(x: Array, factor: int) -> Array:
+    """``factor`` frames for each frame of ``(..., frames, bins)``, linear between them and constant after the last."""
+    following = jnp.concatenate([x[..., 1:, :], x[..., -1:, :]], axis=-2)
+    between = [x + (n / factor) * (following - x) for n in range(factor)]
+    return jnp.stack(between, axis=-2).reshape(*x.shape[:-2], -1, x.shape[-1])
 
 
 def _window(length: int, fft_size: int, hop: int) -> np.ndarray:

@@ -12,6 +12,8 @@ def get_config():
     config.data.name = "soundfont_notes/4khz"
     config.data.peak = 0.9  # as the loudest are: velocity is nothing but loudness in this font
     config.data.form.name = "log_magnitudes"
+    config.data.form.hop = 128  # half the frames that the search for phases needs, and half the cost of each step
+    config.data.form.oversampling = 2
     config.data.vector.name = "pitch_velocity"
     config.data.map.name = "pulses"
 
@@ -21,22 +23,24 @@ def get_config():
     config.network.multipliers = (1, 2, 2)
     config.network.patch = 4
     config.network.factors = (2, 2)
+    config.network.grid = (8, 16)
+    config.network.conditioning_layers = 1
 
     config.loss.label_dropout = 0.0
     config.loss.vector_dropout = 0.0
     config.loss.map_dropout = 0.0
     config.loss.joint_dropout = 0.1
 
-    config.training.steps = 1800
-    config.training.batch_size = 32
+    config.training.steps = 6400
+    config.training.batch_size = 16
     config.training.optimizer = "muon"
     config.training.learning_rate = 2e-3
     config.training.warmup_steps = 200
-    config.training.ema_decays = (0.995,)
-    config.training.sample_every = 1000
-    config.training.checkpoint_every = 500
+    config.training.ema_decays = (0.998,)
+    config.training.sample_every = 3200
+    config.training.checkpoint_every = 1600
 
-    config.sampling.ema = "0.995"
+    config.sampling.ema = "0.998"
     config.sampling.guidance_scale = 1.5
     config.sampling.batch_size = 64
     config.evaluation.num_samples = 512

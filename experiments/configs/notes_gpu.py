@@ -11,6 +11,7 @@ def get_config():
     config.data.name = "soundfont_notes/16khz"
     config.data.form.fft_size = 1024
     config.data.form.hop = 256
+    config.data.form.oversampling = 1
     config.data.form.floor = 0.04  # windows of four times the length: four times the magnitudes
     config.data.form.centre = -1.6
 

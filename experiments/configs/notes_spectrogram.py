@@ -8,5 +8,6 @@ from experiments.configs import notes
 
 def get_config():
     config = notes.get_config()
-    config.data.form.name = "spectrogram"
+    config.data.form.update({"name": "spectrogram", "hop": 64, "oversampling": None})
+    config.training.steps = 3200  # of twice as many frames
     return config

@@ -28,6 +28,7 @@ def get_config():
 
     config.training.steps = 4000
     config.training.batch_size = 32
+    config.training.optimizer = "muon"
     config.training.learning_rate = 1e-3
     config.training.warmup_steps = 200
     config.training.sample_every = 2000

@@ -24,6 +24,7 @@ def get_config():
 
     config.training.steps = 900
     config.training.batch_size = 32
+    config.training.optimizer = "muon"
     config.training.learning_rate = 2e-3
     config.training.ema_decays = (0.99,)
     config.training.sample_every = 5000

@@ -44,17 +44,21 @@ class Conditioning(nn.Module):
 
     The label table has ``num_classes + 1`` rows; the last is the learned null token, used where ``label ==
     num_classes`` and for all examples when ``labels`` is None. A label above that gives NaN, never another class.
-    Where the vector is absent, a learned null token stands for ``dense(vector)``.
+    Where the vector is absent, a learned null token stands for ``dense(vector)``. Each hidden layer that follows is
+    ``silu(dense(.))``: what depends on class and vector together (of an instrument, how each of its pitches sounds)
+    needs one.
 
     Attributes:
       features: width of the vector.
       num_classes: number of classes; None for a network without classes.
       vector_size: length of the conditioning vector; None for a network without one.
+      layers: hidden layers that follow.
     """
 
     features: int
     num_classes: int | None = None
     vector_size: int | None = None
+    layers: int = 0
 
     @nn.compact
     def __call__(self, noise: ArrayLike, labels: ArrayLike | None, batch: int, vector: Any = None) -> Array:
@@ -79,7 +83,10 @@ class Conditioning(nn.Module):
         if given is not None:
             embedded = nn.Dense(self.features, name="vector")(given.value)
             total += OrNull(name="vector_or_null")(embedded, given.present)
-        return nn.silu(total)
+        total = nn.silu(total)
+        for i in range(self.layers):
+            total = nn.silu(nn.Dense(self.features, name=f"hidden_{i}")(total))
+        return total
 
 
 class OrNull(nn.Module):

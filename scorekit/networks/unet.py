@@ -10,8 +10,11 @@ import jax.numpy as jnp
 
 from scorekit.networks.conditioning import as_masked
 from scorekit.networks.embeddings import Conditioning
-from scorekit.networks.places import DType, check_signal_or_image, depth_to_space, embed_map, space_to_depth
+from scorekit.networks.places import DType, check_signal_or_image, depth_to_space, embed_map, resized, space_to_depth
 from scorekit.typing import Array, ArrayLike
+
+GRID_CHANNELS = 16
+"""Of the coarse grid at which conditions speak of places."""
 
 
 class UNet(nn.Module):
@@ -34,6 +37,10 @@ class UNet(nn.Module):
     and where the map is absent a learned null token takes its place. A map that is much coarser is convolved at its own
     resolution, and one that is finer is folded into channels (:func:`scorekit.networks.places.embed_map`).
 
+    Noise level, class and vector reach every block as one factor and one term per channel, the same at all places.
+    ``grid`` lets them speak of places too: factors and terms of the first features at a coarse grid, linear in between,
+    from which a spectrum that belongs to a class is learned early. ``conditioning_layers`` lets them combine.
+
     Parameters, norms, softmax and output are float32; ``dtype`` is that of the convolutions and of attention.
 
     Attributes:
@@ -48,6 +55,8 @@ class UNet(nn.Module):
       dtype: dtype of the computation.
       patch: side of the patches that are the places of the first level.
       factors: by how much the resolution falls from each level to the next; empty for 2 everywhere.
+      grid: (H, W) of the coarse grid, of signals (L,); it covers ``x`` whatever its size. Empty for none.
+      conditioning_layers: hidden layers after the sum of the embeddings of noise level, class and vector.
 
     >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
     >>> x = jnp.ones((2, 8, 8, 1))
@@ -67,6 +76,8 @@ class UNet(nn.Module):
     dtype: DType = jnp.float32
     patch: int = 1
     factors: Sequence[int] = ()
+    grid: Sequence[int] = ()
+    conditioning_layers: int = 0
 
     @nn.compact
     def __call__(
@@ -86,7 +97,8 @@ class UNet(nn.Module):
         """
         check_places(self, x)
         batch, rank = x.shape[0], x.ndim - 2
-        conditioning = Conditioning(4 * self.channels, self.num_classes, self.vector_size, name="conditioning")
+        told = self.num_classes, self.vector_size, self.conditioning_layers
+        conditioning = Conditioning(4 * self.channels, *told, name="conditioning")
         given = as_masked("dense_map", dense_map, self.map_shape, batch)
         total = conditioning(noise, labels, batch, vector)
         x = space_to_depth(x, (self.patch,) * rank)
@@ -96,6 +108,9 @@ class UNet(nn.Module):
         around = nn.Conv(x.shape[-1], (1,) * rank, kernel_init=zeros, name="around")(h * (1 + scale))
         if given is not None:
             h = h + embed_map(self.channels, self.dtype, given, x.shape[1:-1])
+        if self.grid:
+            scale, shift = jnp.split(self.by_places(total, x.shape[1:-1]), 2, axis=-1)
+            h = h * (1 + scale) + shift
         h, skips = way_down(self, h, total)
         widths = [self.channels * m for m in self.multipliers]
         for level, width in reversed(list(enumerate(widths))):
@@ -108,6 +123,16 @@ class UNet(nn.Module):
         h = nn.silu(GroupNorm(name="norm")(h))
         h = around + nn.Conv(x.shape[-1], (3,) * rank, kernel_init=zeros, name="output")(h)
         return depth_to_space(h, (self.patch,) * rank)
+
+    def by_places(self, total: Array, places: tuple[int, ...]) -> Array:
+        """Factors and terms ``(B, *places, 2 channels)`` of the conditions, of a few channels at the coarse grid."""
+        if len(self.grid) != len(places) or min(self.grid) < 1:
+            raise ValueError(
+                f"grid must be {len(places)} integers from 1, one for each side of x, got {tuple(self.grid)}"
+            )
+        coarse = nn.Dense(GRID_CHANNELS * math.prod(self.grid), name="grid_film")(total)
+        coarse = resized(coarse.reshape(-1, *self.grid, GRID_CHANNELS), places)
+        return nn.Conv(2 * self.channels, (1,) * len(places), dtype=self.dtype, name="grid")(coarse)
 
 
 class Sizes(Protocol):

@@ -1,14 +1,15 @@
 """The optimiser: AdamW or Muon behind global-norm clipping, with linear warm-up and cosine decay."""
 
+import functools
 import math
 from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import optax
-import optax.contrib
 
 from scorekit.trees import check, check_positive
+from scorekit.typing import Array
 
 OptimizerName = Literal["adamw", "muon"]
 
@@ -113,13 +114,32 @@ def make_optimizer(
 
 
 def _muon() -> optax.GradientTransformation:
-    """Orthogonal updates of root mean square 1, nearly: the iteration of Newton and Schulz is stopped after 5 steps."""
-    matrix = lambda p: optax.contrib.MuonDimensionNumbers(tuple(range(p.ndim - 1)), p.ndim - 1)
-    root = lambda p: math.sqrt(max(p.size // p.shape[-1], p.shape[-1]))
+    """Momentum of 0.95 with a look ahead (Nesterov), made orthogonal."""
     return optax.chain(
-        optax.contrib.scale_by_muon(weight_dimension_numbers=lambda params: jax.tree.map(matrix, params)),
-        optax.stateless_with_tree_map(lambda p, _: root(p) * p),
+        optax.trace(0.95, nesterov=True),
+        optax.stateless_with_tree_map(lambda momentum, _: _orthogonal(jnp.asarray(momentum))),
     )
+
+
+def _orthogonal(x: Array) -> Array:
+    """``(..., out)`` with all singular values near 1 as a matrix of ``out`` columns, times what makes the root mean
+    square 1, nearly: the iteration of Newton and Schulz is stopped after 5 steps.
+
+    A step is ``x <- x q(x^T x)``, so that ``x^T x <- q x^T x q``: the steps need the small square matrix alone, and the
+    large one is multiplied once, by the product of all ``q``.
+    """
+    matrix = x.reshape(-1, x.shape[-1])
+    wide = matrix.shape[0] < matrix.shape[1]
+    matrix = matrix.T if wide else matrix
+    matrix = matrix / (jnp.linalg.norm(matrix) + 1e-8)
+    multiply = functools.partial(jnp.matmul, precision="highest")
+    gram = multiply(matrix.T, matrix)
+    one = product = jnp.eye(len(gram), dtype=gram.dtype)
+    for _ in range(5):
+        q = 3.4445 * one - 4.7750 * gram + 2.0315 * multiply(gram, gram)
+        product, gram = multiply(product, q), multiply(multiply(q, gram), q)
+    matrix = math.sqrt(len(matrix)) * multiply(matrix, product)
+    return (matrix.T if wide else matrix).reshape(x.shape)
 
 
 def _by_name(params):

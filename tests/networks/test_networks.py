@@ -225,6 +225,45 @@ def test_a_linear_way_leads_around_the_levels(patch):
         assert jnp.abs(f(a, *told) - f(a)).max() > 0.05 * size
 
 
+@pytest.mark.parametrize(("grid", "size"), [((2, 4), (8, 8)), ((3,), (12,))])
+def test_conditions_speak_of_places_through_the_grid(grid, size):
+    """Factors and terms of the first features: their weights at the coarse grid, linear in between, by the class."""
+    network = UNet(channels=8, multipliers=(1, 2), num_classes=CLASSES, grid=grid)
+    x, labels = jax.random.normal(KEY, (2, *size, 2)), jnp.array([0, 1])
+    p = randomised(jax.jit(network.init)(FAST, x, 0.5, labels))["params"]
+    apply = jax.jit(lambda p, x: network.apply({"params": p}, x, 0.5, labels, capture_intermediates=True))
+    inside = apply(p, x)[1]["intermediates"]
+    (total,), (found,) = (inside[name]["__call__"] for name in ("conditioning", "grid"))
+    coarse = total @ p["grid_film"]["kernel"] + p["grid_film"]["bias"]
+    fine = jax.image.resize(coarse.reshape(2, *grid, 16), (2, *size, 16), "linear")
+    np.testing.assert_allclose(found, fine @ p["grid"]["kernel"].reshape(16, 16) + p["grid"]["bias"], atol=1e-4)
+    assert jnp.abs(found[0] - found[1]).max() > 0.1
+    # factors of -1 leave the levels nothing of x, and terms of the first features make up for it
+    p["around"], p["grid"]["kernel"] = jax.tree.map(jnp.zeros_like, (p["around"], p["grid"]["kernel"]))
+    p["grid"]["bias"] = jnp.repeat(jnp.array([-1.0, 0.3]), 8)
+    np.testing.assert_array_equal(apply(p, x)[0], apply(p, 0 * x)[0])
+    p["input"] = {"kernel": 0 * p["input"]["kernel"], "bias": jnp.full(8, 0.3)}
+    same = {**p, "grid": jax.tree.map(jnp.zeros_like, p["grid"])}
+    np.testing.assert_allclose(apply(p, x)[0], apply(same, x)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("grid", [(2,), (2, 2, 2), (0, 2)])
+def test_grids_of_other_axes_are_refused(grid):
+    with pytest.raises(ValueError, match="grid must be 2 integers from 1, one for each side of x, got"):
+        jax.eval_shape(lambda: unet(grid=grid).init(KEY, jnp.zeros((1, 4, 4, 2)), 0.0))
+
+
+def test_hidden_layers_after_the_sum_of_embeddings():
+    network = Conditioning(8, CLASSES, layers=2)
+    labels = jnp.array([0, 3])
+    params = network.init(KEY, 0.5, labels, 2)["params"]
+    h = Conditioning(8, CLASSES).apply({"params": params}, 0.5, labels, 2)
+    for i in range(2):
+        layer = params[f"hidden_{i}"]
+        h = jax.nn.silu(h @ layer["kernel"] + layer["bias"])
+    np.testing.assert_allclose(network.apply({"params": params}, 0.5, labels, 2), h, rtol=1e-5, atol=1e-6)
+
+
 def test_drop_labels():
     labels = jnp.arange(10_000) % 10
     np.testing.assert_array_equal(drop_labels(KEY, labels, 0.0, 10), labels)
