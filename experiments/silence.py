@@ -36,7 +36,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.
 _STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the newest by default.")
 _NUM = flags.DEFINE_integer("num", 64, "Training clips, and as many held-out ones.", lower_bound=2)
 _BATCH = flags.DEFINE_integer("batch", 16, "Clips in a batch that is tested.", lower_bound=1)
-_NOISE = flags.DEFINE_float("noise", 0.1, "Of what the network sees: standard deviation against the signal.")
+_NOISE = flags.DEFINE_float("noise", 0.03, "Of what the network sees: standard deviation against the signal.")
 _GRID = flags.DEFINE_integer("grid", 16, "Steps of the ODE, four evaluations each.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the noise, the probes and the bootstrap.")
 
