@@ -37,6 +37,7 @@ from experiments.config import (
     no_such_field,
     shown,
 )
+from experiments.memory import keep_freed_pages
 
 
 def load_config(path: str) -> ConfigDict:
@@ -237,6 +238,7 @@ def run(
             return parse(argv, config_file, flags.FLAGS)
 
     def guarded(config: Any) -> Any:
+        keep_freed_pages()
         if not flags.FLAGS["verbosity"].present:  # libraries' chatter; --verbosity=0 brings it back
             logging.set_verbosity(logging.WARNING)
             warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # without the line of code

@@ -1,5 +1,5 @@
-"""Single notes at 4 kHz, told their instrument, pitch and velocity: log-magnitudes by an image U-Net, phases by
-Griffin and Lim.
+"""Single notes at 4 kHz, told their instrument, pitch and velocity: log-magnitudes by a U-Net along the frequencies,
+phases by Griffin and Lim.
 
 python -m experiments.train --config=experiments/configs/notes.py --workdir=runs/notes
 """
@@ -12,18 +12,17 @@ def get_config():
     config.data.name = "soundfont_notes/4khz"
     config.data.peak = 0.9  # as the loudest are: velocity is nothing but loudness in this font
     config.data.form.name = "log_magnitudes"
-    config.data.form.hop = 128  # half the frames that the search for phases needs, and half the cost of each step
-    config.data.form.oversampling = 2
+    config.data.form.by_bins = True
     config.data.vector.name = "pitch_velocity"
     config.data.map.name = "pulses"
 
-    config.noise_factor = 2.0
+    config.noise_factor = 2.8
 
-    config.network.channels = 64
-    config.network.multipliers = (1, 2, 2)
-    config.network.patch = 4
+    config.network.channels = 96
+    config.network.multipliers = (1, 1, 1)
+    config.network.patch = 2
     config.network.factors = (2, 2)
-    config.network.grid = (8, 16)
+    config.network.grid = (16,)
     config.network.conditioning_layers = 1
 
     config.loss.label_dropout = 0.0
@@ -31,14 +30,14 @@ def get_config():
     config.loss.map_dropout = 0.0
     config.loss.joint_dropout = 0.1
 
-    config.training.steps = 6400
-    config.training.batch_size = 16
+    config.training.steps = 16_500
+    config.training.batch_size = 32
     config.training.optimizer = "muon"
     config.training.learning_rate = 2e-3
     config.training.warmup_steps = 200
     config.training.ema_decays = (0.998,)
-    config.training.sample_every = 3200
-    config.training.checkpoint_every = 1600
+    config.training.sample_every = 8250
+    config.training.checkpoint_every = 4125
 
     config.sampling.ema = "0.998"
     config.sampling.guidance_scale = 1.5

@@ -1,4 +1,4 @@
-"""The notes of ``notes.py`` at 16 kHz, by a network of 60 million parameters, for one GPU.
+"""The notes of ``notes.py`` at 16 kHz, by a network of 69 million parameters, for one GPU.
 
 python -m experiments.train --config=experiments/configs/notes_gpu.py --workdir=runs/notes_gpu
 """
@@ -11,13 +11,12 @@ def get_config():
     config.data.name = "soundfont_notes/16khz"
     config.data.form.fft_size = 1024
     config.data.form.hop = 256
-    config.data.form.oversampling = 1
     config.data.form.floor = 0.04  # windows of four times the length: four times the magnitudes
     config.data.form.centre = -1.6
 
-    config.network.channels = 224
+    config.network.channels = 320
     config.network.blocks = 2
-    config.network.attention_resolutions = (4,)
+    config.network.attention_resolutions = (64,)
     config.network.heads = 8
     config.network.dtype = "bfloat16"
 

@@ -8,6 +8,8 @@ from experiments.configs import notes
 
 def get_config():
     config = notes.get_config()
-    config.data.form.update({"name": "spectrogram", "hop": 64, "oversampling": None})
-    config.training.steps = 3200  # of twice as many frames
+    config.data.form.name = "spectrogram"
+    config.network.channels = 128  # as many as a bin has numbers
+    config.network.patch = 1
+    config.training.steps = 4000
     return config

@@ -28,7 +28,8 @@ class UNet(nn.Module):
 
     A linear way leads around all levels: the first convolution times a factor per channel, which depends on the noise
     level and the class, is convolved to the output. What a linear filter tells of the noise in ``x`` need not pass the
-    norms and nonlinearities; with patches it is learned late otherwise.
+    norms and nonlinearities; with patches it is learned late otherwise. Where the first level has fewer channels than a
+    patch has values, the way starts at the patches themselves: nothing of the noise is lost.
 
     Signals ``(B, L, C)`` are treated as images are, with 3 for 3 x 3. Raw audio is long: ``patch`` samples at a time
     become the channels of one place, and ``factors`` above 2 shorten the way to the lowest resolution.
@@ -104,8 +105,9 @@ class UNet(nn.Module):
         x = space_to_depth(x, (self.patch,) * rank)
         h = nn.Conv(self.channels, (3,) * rank, dtype=self.dtype, name="input")(x)
         zeros = nn.initializers.zeros
-        scale = jnp.expand_dims(nn.Dense(self.channels, name="around_film")(total), range(1, 1 + rank))
-        around = nn.Conv(x.shape[-1], (1,) * rank, kernel_init=zeros, name="around")(h * (1 + scale))
+        linear = h if self.channels >= x.shape[-1] else x
+        scale = jnp.expand_dims(nn.Dense(linear.shape[-1], name="around_film")(total), range(1, 1 + rank))
+        around = nn.Conv(x.shape[-1], (1,) * rank, kernel_init=zeros, name="around")(linear * (1 + scale))
         if given is not None:
             h = h + embed_map(self.channels, self.dtype, given, x.shape[1:-1])
         if self.grid:

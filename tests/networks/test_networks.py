@@ -225,6 +225,16 @@ def test_a_linear_way_leads_around_the_levels(patch):
         assert jnp.abs(f(a, *told) - f(a)).max() > 0.05 * size
 
 
+def test_the_linear_way_is_as_wide_as_a_patch():
+    """Patches of 8 values pass a first level of 4 channels whole: 16 values of a signal give 16 directions."""
+    network = UNet(channels=4, multipliers=(1,), patch=4)
+    x = jax.random.normal(KEY, (1, 8, 2))
+    params = randomised(jax.jit(network.init)(FAST, x, 0.5))
+    params["params"]["output"] = jax.tree.map(jnp.zeros_like, params["params"]["output"])
+    slope = jax.jit(jax.jacobian(lambda x: network.apply(params, x, 0.5)))(x).reshape(16, 16)
+    assert np.linalg.matrix_rank(slope, tol=1e-3) == 16
+
+
 @pytest.mark.parametrize(("grid", "size"), [((2, 4), (8, 8)), ((3,), (12,))])
 def test_conditions_speak_of_places_through_the_grid(grid, size):
     """Factors and terms of the first features: their weights at the coarse grid, linear in between, by the class."""
