@@ -3,16 +3,15 @@
 import ctypes
 import sys
 
-_MMAP_MAX, _TRIM_THRESHOLD, _TOP_PAD = -4, -1, -2  # of <malloc.h>
-_KEPT, _AHEAD = 2**31 - 1, 2**26  # bytes
+_MMAP_MAX, _TRIM_THRESHOLD = -4, -1  # of <malloc.h>
+_KEPT = 2**31 - 1  # bytes, the most that it takes
 
 
 def keep_freed_pages() -> bool:
     """Tells malloc of the GNU C library to keep what is freed; whether it could be told.
 
     On CPU XLA allocates what a step needs and frees it at its end. By default large blocks go back to the system then,
-    and the next step waits for as many pages to be cleared: a quarter of the time of small networks. The size of the
-    process at its largest is nearly the same.
+    and the next step waits for as many pages to be cleared: a quarter of the time of small networks.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -20,4 +19,4 @@ def keep_freed_pages() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # another C library
         return False
-    return all([mallopt(_MMAP_MAX, 0), mallopt(_TRIM_THRESHOLD, _KEPT), mallopt(_TOP_PAD, _AHEAD)])
+    return all([mallopt(_MMAP_MAX, 0), mallopt(_TRIM_THRESHOLD, _KEPT)])

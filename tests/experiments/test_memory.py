@@ -12,7 +12,7 @@ from experiments import memory
 assert sys.argv[1] == "as it is" or memory.keep_freed_pages()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
-size = 2**26
+size = 2**28
 for round in range(11):
     if round == 1:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
