@@ -13,10 +13,12 @@ def get_config():
     config.data.peak = 0.9  # as the loudest are: velocity is nothing but loudness in this font
     config.data.form.name = "log_magnitudes"
     config.data.form.by_bins = True
+    config.data.form.emphasis = 0.4
+    config.data.form.spread = 2.4
     config.data.vector.name = "pitch_velocity"
     config.data.map.name = "pulses"
 
-    config.noise_factor = 2.8
+    config.noise_factor = 4.0
 
     config.network.channels = 96
     config.network.multipliers = (1, 1, 1)
@@ -24,20 +26,21 @@ def get_config():
     config.network.factors = (2, 2)
     config.network.grid = (16,)
     config.network.conditioning_layers = 1
+    config.network.filters = 256
 
     config.loss.label_dropout = 0.0
     config.loss.vector_dropout = 0.0
     config.loss.map_dropout = 0.0
     config.loss.joint_dropout = 0.1
 
-    config.training.steps = 16_500
+    config.training.steps = 13_000
     config.training.batch_size = 32
     config.training.optimizer = "muon"
     config.training.learning_rate = 2e-3
     config.training.warmup_steps = 200
     config.training.ema_decays = (0.998,)
-    config.training.sample_every = 8250
-    config.training.checkpoint_every = 4125
+    config.training.sample_every = 6500
+    config.training.checkpoint_every = 3250
 
     config.sampling.ema = "0.998"
     config.sampling.guidance_scale = 1.5

@@ -8,7 +8,8 @@ from experiments.configs import notes
 
 def get_config():
     config = notes.get_config()
-    config.data.form.name = "spectrogram"
+    config.data.form.update({"name": "spectrogram", "emphasis": None, "spread": None})
+    config.noise_factor = 2.8
     config.network.channels = 128  # as many as a bin has numbers
     config.network.patch = 1
     config.training.steps = 4000

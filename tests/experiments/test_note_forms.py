@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.fft
 
 from experiments import conditions, forms, model
 from experiments.conditions import dropout_rates
@@ -70,7 +71,18 @@ def test_an_image_of_frames_and_bins_is_a_signal_of_bins(make, channels):
     np.testing.assert_allclose(signal.to_sound(seen, None), image.to_sound(by_hand, None), atol=1e-5)
 
 
+def test_emphasis_gives_the_cosines_of_the_course_of_each_bin():
+    x = np.random.default_rng(0).normal(scale=0.1, size=(2, 1024)).astype(np.float32)
+    plain, signal = forms.log_magnitudes(1024, by_bins=True), forms.log_magnitudes(1024, by_bins=True, emphasis=0.5)
+    course = np.asarray(plain.to_model(x))
+    seen = np.asarray(signal.to_model(x))
+    np.testing.assert_allclose(seen, scipy.fft.dct(course, norm="ortho") * np.sqrt(np.arange(1, 17)), atol=1e-4)
+    np.testing.assert_allclose(signal.to_sound(seen, None), plain.to_sound(course, None), atol=1e-4)
+
+
 def test_other_sizes_and_powers_are_refused():
+    with pytest.raises(ValueError, match=r"emphasis must be left out without by_bins, got 0\.5"):
+        forms.log_magnitudes(1024, emphasis=0.5)
     with pytest.raises(ValueError, match="hop must divide the 2047 samples"):
         forms.compressed(2047)
     with pytest.raises(ValueError, match="fft_size be even, got 64 and 255"):

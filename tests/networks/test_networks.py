@@ -225,14 +225,21 @@ def test_a_linear_way_leads_around_the_levels(patch):
         assert jnp.abs(f(a, *told) - f(a)).max() > 0.05 * size
 
 
-def test_the_linear_way_is_as_wide_as_a_patch():
-    """Patches of 8 values pass a first level of 4 channels whole: 16 values of a signal give 16 directions."""
-    network = UNet(channels=4, multipliers=(1,), patch=4)
-    x = jax.random.normal(KEY, (1, 8, 2))
-    params = randomised(jax.jit(network.init)(FAST, x, 0.5))
-    params["params"]["output"] = jax.tree.map(jnp.zeros_like, params["params"]["output"])
-    slope = jax.jit(jax.jacobian(lambda x: network.apply(params, x, 0.5)))(x).reshape(16, 16)
-    assert np.linalg.matrix_rank(slope, tol=1e-3) == 16
+def test_filters_are_weighed_by_the_features_of_the_last_level():
+    """With the output of the levels at zero: a convolution times factors of noise level, class and place, summed."""
+    network = UNet(channels=8, multipliers=(1,), num_classes=CLASSES, patch=2, filters=10)
+    x, labels = jax.random.normal(KEY, (2, 8, 3)), jnp.array([0, 1])
+    p = randomised(jax.jit(network.init)(FAST, x, 0.5, labels))["params"]
+    p["output"] = jax.tree.map(jnp.zeros_like, p["output"])
+    found, state = jax.jit(lambda: network.apply({"params": p}, x, 0.5, labels, capture_intermediates=True))()
+    (total,), (gains,) = (state["intermediates"][name]["__call__"] for name in ("conditioning", "gains"))
+    padded = np.pad(np.asarray(x).reshape(2, 4, 6), [(0, 0), (1, 1), (0, 0)])
+    filtered = sum(padded[:, i : i + 4] @ p["filters"]["kernel"][i] for i in range(3))
+    factor = 1 + (total @ p["around_film"]["kernel"] + p["around_film"]["bias"])[:, None] + gains
+    by_hand = (filtered * factor) @ p["around"]["kernel"][0] + p["around"]["bias"]
+    np.testing.assert_allclose(found, by_hand.reshape(2, 8, 3), atol=1e-4)
+    assert np.ptp(gains, axis=1).max() > 0.1
+    assert np.ptp(gains, axis=0).max() > 0.1
 
 
 @pytest.mark.parametrize(("grid", "size"), [((2, 4), (8, 8)), ((3,), (12,))])
