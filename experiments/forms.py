@@ -214,7 +214,7 @@ def _by_bins(form: Form, channels: int) -> Form:
 
 def _cosines(form: Form, channels: int, emphasis: float) -> Form:
     """The cosine transform of the channels of a form, coefficient k times ``(k + 1)**emphasis``."""
-    there = scipy.fft.dct(np.eye(channels), norm="ortho") * np.arange(1, channels + 1) ** emphasis
+    there = np.asarray(scipy.fft.dct(np.eye(channels), norm="ortho")) * np.arange(1, channels + 1) ** emphasis
     product = partial(jnp.matmul, precision="highest")
     there, back = (np.asarray(matrix, np.float32) for matrix in (there, np.linalg.inv(there)))
     return Form(

@@ -30,8 +30,7 @@ class UNet(nn.Module):
     level and the class, is convolved to the output. What a linear filter tells of the noise in ``x`` need not pass the
     norms and nonlinearities; with patches it is learned late otherwise. ``filters`` makes more of it, a Wiener filter
     that adapts: a convolution of its own to so many channels, each times a factor that the features of the last level
-    tell at every place. Of spectra with many channels it leaves less noise than the levels learn to in ten times the
-    steps.
+    tell at every place.
 
     Signals ``(B, L, C)`` are treated as images are, with 3 for 3 x 3. Raw audio is long: ``patch`` samples at a time
     become the channels of one place, and ``factors`` above 2 shorten the way to the lowest resolution.
