@@ -59,7 +59,8 @@ class UNet(nn.Module):
       factors: by how much the resolution falls from each level to the next; empty for 2 everywhere.
       grid: (H, W) of the coarse grid, of signals (L,); it covers ``x`` whatever its size. Empty for none.
       conditioning_layers: hidden layers after the sum of the embeddings of noise level, class and vector.
-      filters: channels of a linear way of its own, at least as many as a patch has values; 0: the first convolution.
+      filters: channels of a linear way of its own; as many as a patch has values or more lose nothing of the noise.
+        0: the way starts at the first convolution.
 
     >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
     >>> x = jnp.ones((2, 8, 8, 1))
@@ -100,6 +101,8 @@ class UNet(nn.Module):
           float32, shaped like ``x``.
         """
         check_places(self, x)
+        if self.filters < 0:
+            raise ValueError(f"filters must be at least 0, got {self.filters}")
         batch, rank = x.shape[0], x.ndim - 2
         told = self.num_classes, self.vector_size, self.conditioning_layers
         conditioning = Conditioning(4 * self.channels, *told, name="conditioning")

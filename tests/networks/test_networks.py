@@ -242,6 +242,11 @@ def test_filters_are_weighed_by_the_features_of_the_last_level():
     assert np.ptp(gains, axis=0).max() > 0.1
 
 
+def test_a_negative_number_of_filters_is_refused():
+    with pytest.raises(ValueError, match="filters must be at least 0, got -1"):
+        jax.eval_shape(lambda: unet(filters=-1).init(KEY, jnp.zeros((1, 4, 4, 2)), 0.0))
+
+
 @pytest.mark.parametrize(("grid", "size"), [((2, 4), (8, 8)), ((3,), (12,))])
 def test_conditions_speak_of_places_through_the_grid(grid, size):
     """Factors and terms of the first features: their weights at the coarse grid, linear in between, by the class."""
