@@ -1,4 +1,4 @@
-"""The notes of ``notes.py`` at 16 kHz, by a network of 69 million parameters, for one GPU.
+"""The notes of ``notes.py`` at 16 kHz, by a network of 31 million parameters, for one GPU.
 
 python -m experiments.train --config=experiments/configs/notes_gpu.py --workdir=runs/notes_gpu
 """
