@@ -13,10 +13,10 @@ from jax.tree_util import Partial
 from experiments import rules
 from experiments.conditions import check_dropout
 from experiments.config import Config, ConfigError, choice, require, resolve
-from scorekit import predictions, schedules, solvers, times, training, weightings
+from scorekit import predictions, schedules, solvers, times, training, tuning, weightings
 from scorekit.networks import MLP, Autoencoder, Classifier, UNet, WaveNet
 from scorekit.predictions import Target
-from scorekit.solvers.loop import check_grid
+from scorekit.samplers.loop import check_grid
 from scorekit.times import TimeSampler
 from scorekit.typing import Array, Schedule, Solver, Weighting
 
@@ -123,7 +123,7 @@ SOLVERS: Mapping[str, Callable] = {
     "predictor_corrector": lambda corrector_steps=1, snr=0.16: solvers.PredictorCorrector(
         corrector_steps=corrector_steps, snr=snr
     ),
-    "renoise": lambda t_min=0.0: solvers.Renoise(t_min=t_min),
+    "renoise": lambda t_min=0.0: solvers.MultistepConsistency(t_min=t_min),
     "sa_solver": solvers.SASolver,
     "unipc": _unipc,
 }
@@ -137,9 +137,9 @@ def _vp_quadratic(schedule: Schedule, n: int, t_max=1.0, t_min=0.0, power=3.0) -
     return jnp.clip(ts, t_min, t_max).at[-1].set(t_min)
 
 
-def _saved_grid(n: int, path: str, t_max=1.0, t_min=0.0, rho=7.0, power=2.0) -> training.SavedGrid:
+def _saved_grid(n: int, path: str, t_max=1.0, t_min=0.0, rho=7.0, power=2.0) -> tuning.SavedGrid:
     del t_max, t_min, rho, power  # of the run's own grid: the file has its times
-    saved = training.load_grid(Path(path).expanduser())
+    saved = tuning.load_grid(Path(path).expanduser())
     if saved.steps != n:
         raise ValueError(f"sampling.steps must be {saved.steps}, as tuned in {path}, got {n}")
     return saved
@@ -236,9 +236,9 @@ def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
     require(config.sampling.steps >= 1, "sampling.steps", config.sampling.steps, "at least 1")
     solver = resolve(config, "sampling.solver", SOLVERS)
     ts = resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=config.sampling.steps)
-    if isinstance(ts, training.SavedGrid):
+    if isinstance(ts, tuning.SavedGrid):
         try:
-            solver = training.restore_solver(ts, solver, schedule)
+            solver = tuning.restore_solver(ts, solver, schedule)
         except ValueError as error:
             raise ConfigError(f"config.sampling.grid.path={config.sampling.grid.path}: {error}") from error
         ts = ts.ts

@@ -24,9 +24,9 @@ from absl import flags
 from experiments import command_line, players, progress
 from experiments.checkpoint import open_experiment, saved_config
 from experiments.config import Config, ConfigError
-from experiments.files import write_atomic
 from experiments.report import Table, tables_as_text, write_report
 from experiments.stages import Stage, check, draw, whole
+from scorekit.io.files import write_atomic
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, lowest rate first.", required=True)
 _LABELS = flags.DEFINE_list("labels", None, "Classes to draw, repeated in turn; those of the first held-out sounds.")

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict, config_dict
 
-from experiments.files import write_atomic
+from scorekit.io.files import write_atomic
 
 Config: TypeAlias = Any
 """A :class:`ConfigDict` to read fields from, whose types a type checker cannot know."""

@@ -23,8 +23,8 @@ from absl import flags
 from experiments import build, command_line, loop, model, pictures, progress, rules, students
 from experiments.checkpoint import Experiment, open_experiment, saved_config
 from experiments.config import Config, ConfigError, require, save_resolved
-from experiments.files import write_atomic
 from scorekit import distillation, training
+from scorekit.io.files import write_atomic
 from scorekit.typing import PyTree
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the teacher's run.")

@@ -24,9 +24,9 @@ from absl import flags
 from experiments import build, command_line, judge, model, plots, progress, restoration
 from experiments.checkpoint import Experiment, config_path, open_experiment
 from experiments.config import Config, ConfigError, hint
-from experiments.files import write_atomic
 from experiments.report import Table, show, tables_as_text
-from scorekit import solvers
+from scorekit import samplers
+from scorekit.io.files import write_atomic
 from scorekit.typing import Array, Denoiser
 
 _DEFAULTS = restoration.Options()
@@ -158,14 +158,14 @@ def _sdedit(config: Config, run: Experiment, seen, x: Array, label: Array) -> tu
     solver, ts = build.build_sampler(config, run.model.schedule)
     wanted, key = _wanted(run, label), jax.random.key(_SEED.value)
     columns, rows, evaluations = {"original": np.asarray(x)}, [_row(seen, x, x, label, wanted, "original", 0, 0.0)], 0
-    walk = jax.jit(solvers.sdedit)
+    walk = jax.jit(samplers.sdedit)
     with progress.Progress(len(_strengths()), batch_size=len(x), label="sdedit") as shown:
         for i, t in enumerate(_strengths()):
             begin = time.monotonic()
             grid = jnp.concatenate([jnp.array([t]), ts[ts < t]])
             out = walk(key, _guided(config, run, wanted), run.model.schedule, solver, x, grid)
             image = np.asarray(run.dataset.from_model(out))
-            evaluations = solvers.nfe(solver, grid)
+            evaluations = samplers.nfe(solver, grid)
             columns[f"from t = {t:g}"] = image
             rows.append(_row(seen, image, x, label, wanted, f"from t = {t:g}", evaluations, time.monotonic() - begin))
             shown.update(i + 1)
@@ -182,14 +182,14 @@ def _invert(config: Config, run: Experiment, seen, x: Array, label: Array) -> tu
     source, target = model.denoiser(run.model, run.params, label), _guided(config, run, wanted)
     begin = time.monotonic()
     with progress.Progress(3, batch_size=len(x), label="invert") as shown:
-        noise = jax.jit(solvers.invert)(source, schedule, solver, x, ts)
+        noise = jax.jit(samplers.invert)(source, schedule, solver, x, ts)
         shown.update(1)
-        walk = jax.jit(solvers.sample)
+        walk = jax.jit(samplers.sample)
         back = np.asarray(run.dataset.from_model(walk(None, source, schedule, solver, noise, ts)))
         shown.update(2)
         edited = np.asarray(run.dataset.from_model(walk(None, target, schedule, solver, noise, ts)))
         shown.update(3)
-    seconds, evaluations = time.monotonic() - begin, solvers.nfe(solver, ts)
+    seconds, evaluations = time.monotonic() - begin, samplers.nfe(solver, ts)
     columns = {"original": np.asarray(x), "noise": np.asarray(noise) / 2, "back": back, "edited": edited}
     rows = [
         _row(seen, x, x, label, wanted, "original", 0, 0.0),

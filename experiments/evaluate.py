@@ -17,8 +17,8 @@ from experiments import command_line, evaluation, pictures, progress
 from experiments.checkpoint import open_experiment, saved_config
 from experiments.config import Config as ConfigFields
 from experiments.config import save_resolved
-from experiments.files import write_atomic
 from experiments.report import Config, Figure, Heading, write_report
+from scorekit.io.files import write_atomic
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train.")
 _STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the newest by default.")

@@ -29,10 +29,10 @@ from experiments import build, command_line, model, note_judges, players, progre
 from experiments.checkpoint import Experiment, open_experiment, saved_config
 from experiments.config import Config, ConfigError
 from experiments.datasets import Batch, Dataset, evenly, kind_of
-from experiments.files import write_atomic
 from experiments.report import Config as ConfigSection
 from experiments.report import Heading, Table, tables_as_text, write_report
 from scorekit import audio, metrics
+from scorekit.io.files import write_atomic
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train on notes.")
 _BESIDE = flags.DEFINE_list("beside", [], "Folders of further runs on the same notes.")

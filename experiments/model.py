@@ -14,7 +14,7 @@ from experiments import build, rules
 from experiments import conditions as conditioning
 from experiments.config import Config
 from experiments.datasets import Dataset, as_seen, held_out_of
-from scorekit import denoisers, guidance, losses, process, solvers
+from scorekit import denoisers, guidance, losses, process, samplers
 from scorekit import times as time_samplers
 from scorekit.networks import ABSENT, Masked, drop_conditions, noise_augmented
 from scorekit.predictions import Target
@@ -236,7 +236,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         for_prior, for_steps = jax.random.split(key)
         like = jax.ShapeDtypeStruct((given["labels"].shape[0], *model.shape), jnp.float32)
         x = process.sample_prior(for_prior, model.schedule, like, ts[0])
-        out = solvers.sample(
+        out = samplers.sample(
             for_steps if solver.stochastic else None,
             guided(params, given, scale, extras),
             model.schedule,

@@ -21,12 +21,12 @@ from absl import flags
 from experiments import command_line, ood_report, progress, train  # noqa: F401  (train defines --config and --workdir)
 from experiments.config import Config, ConfigError, check_config, require, save_resolved
 from experiments.configs import ood_digits
-from experiments.files import write_atomic
 from experiments.ood_data import NEAR, Inside, load_images
 from experiments.ood_model import Scored, noisy, open_model
 from experiments.ood_scores import Separation, make_scores, rejected_by_batch, separate
 from experiments.ood_statistics import Statistics, measure
 from scorekit import typicality
+from scorekit.io.files import write_atomic
 
 
 class Ascent(NamedTuple):

@@ -15,10 +15,10 @@ import numpy as np
 
 from experiments import progress
 from experiments.config import Config, leaves
-from experiments.files import write_atomic
 from experiments.ood_data import Inside
 from experiments.ood_model import Scored, noisy
 from scorekit import solvers, typicality
+from scorekit.io.files import write_atomic
 from scorekit.likelihood import variational_bound
 from scorekit.typing import Array, Key
 

@@ -25,12 +25,12 @@ from experiments import build, command_line, model, players, progress
 from experiments.checkpoint import Experiment, config_path, open_experiment
 from experiments.config import Config, ConfigError
 from experiments.datasets import kind_of
-from experiments.files import write_atomic
 from experiments.report import Heading, Table, tables_as_text, write_report
-from scorekit import audio, guidance, process, solvers
+from scorekit import audio, guidance, process, samplers
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS, Note, piano_roll, random_phrase, render_phrase
 from scorekit.data.soundfont import read_soundfont
 from scorekit.guidance import windows
+from scorekit.io.files import write_atomic
 from scorekit.networks import Masked
 
 FIRST_SEED = 2 * 10**9
@@ -121,7 +121,7 @@ def perform(
         like = jax.ShapeDtypeStruct((len(rolls), length, *run.model.shape[1:]), jnp.float32)
         x = process.sample_prior(for_prior, run.model.schedule, like, ts[0])
         key = for_steps if solver.stochastic else None
-        return run.dataset.from_model(solvers.sample(key, long, run.model.schedule, solver, x, ts))
+        return run.dataset.from_model(samplers.sample(key, long, run.model.schedule, solver, x, ts))
 
     return np.asarray(draw(run.params, jax.random.key(seed), given))[:, :needed]
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from experiments.files import write_atomic
+from scorekit.io.files import write_atomic
 
 PathLike = str | os.PathLike[str]
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.files import write_atomic
+from scorekit.io.files import write_atomic
 
 Cell = str | int | float | None
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.config import ConfigError, hint
 from experiments.progress import Progress
-from scorekit import guidance, process, solvers
+from scorekit import guidance, process, samplers, solvers
 from scorekit.guidance import operators
 from scorekit.typing import Array, Denoiser, Key, PyTree, Schedule, Solver
 
@@ -175,7 +175,7 @@ def restore(
             with Progress(1, batch_size=len(y), label=method) as shown:
                 x = _repaint(for_steps, denoiser, schedule, x, ts, task.keep, y, **walk)
                 shown.update(1, None)
-            evaluations = sum(np.diff(solvers.repaint_path(steps, **walk)) > 0)
+            evaluations = sum(np.diff(samplers.repaint_path(steps, **walk)) > 0)
             return Restored(np.asarray(x), int(evaluations), 0)
         case "dps":
             solver = solvers.DPS(operator=task.operator, observation=y, inner=solver, step_size=options.step_size)
@@ -190,7 +190,7 @@ def restore(
 
 
 def by_hand(key: Key, denoiser: Denoiser, schedule: Schedule, solver: Solver, x: Array, ts: Array, label: str) -> Array:
-    """``solvers.sample`` with one compiled step and a Python loop: on CPUs XLA runs the gradient of a convolution tens
+    """``samplers.sample`` with one compiled step and a Python loop: on CPUs XLA runs the gradient of a convolution tens
     of times slower inside a loop of its own."""
     state = solver.init(x)
     with Progress(len(ts) - 1, batch_size=len(x), label=label) as shown:
@@ -206,7 +206,7 @@ def _step(key: Key, state: Any, x: Array, t: Array, s: Array, denoiser: Any, sch
 
 
 _repaint = jax.jit(
-    lambda key, denoiser, schedule, x, ts, keep, y, jump_length, resamples: solvers.repaint(
+    lambda key, denoiser, schedule, x, ts, keep, y, jump_length, resamples: samplers.repaint(
         key, denoiser, schedule, solvers.Ancestral(), x, ts, jnp.broadcast_to(keep, x.shape[1:]), y,
         jump_length=jump_length, resamples=resamples,
     ),

@@ -27,11 +27,11 @@ from experiments import command_line, model, players, progress, restoration
 from experiments.checkpoint import Experiment, config_path, open_experiment
 from experiments.config import Config, ConfigError, hint
 from experiments.datasets import as_seen, evenly
-from experiments.files import write_atomic
 from experiments.report import Heading, Table, tables_as_text, write_report
 from experiments.restoration import Task
 from scorekit import audio
 from scorekit.guidance import operators
+from scorekit.io.files import write_atomic
 from scorekit.networks import ABSENT
 from scorekit.typing import Array, Denoiser
 

@@ -22,7 +22,7 @@ from experiments import command_line, forms, pictures, plots, progress
 from experiments.checkpoint import open_experiment, saved_config
 from experiments.config import Config, ConfigError
 from experiments.datasets import held_out_of
-from experiments.files import write_atomic
+from scorekit.io.files import write_atomic
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train.")
 _STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the newest by default.")

@@ -27,9 +27,9 @@ from jax.tree_util import Partial
 from experiments import command_line, model, progress
 from experiments.checkpoint import Experiment, open_experiment, saved_config
 from experiments.config import Config, ConfigError, require
-from experiments.files import write_atomic
 from experiments.report import Table, tables_as_text
 from scorekit import likelihood, process, typicality
+from scorekit.io.files import write_atomic
 from scorekit.typing import Array, Key
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train on sounds.")

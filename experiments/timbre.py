@@ -23,9 +23,9 @@ from experiments import build, command_line, model, note_judges, players, progre
 from experiments.checkpoint import Experiment, config_path, open_experiment
 from experiments.config import Config, ConfigError
 from experiments.datasets import Batch, as_seen, evenly, kind_of
-from experiments.files import write_atomic
 from experiments.report import Heading, Table, tables_as_text, write_report
-from scorekit import audio, solvers
+from scorekit import audio, samplers
+from scorekit.io.files import write_atomic
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train with a config of notes.")
 _STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the newest by default.")
@@ -78,9 +78,9 @@ def transfer(config: Config, run: Experiment, batch: Batch, wanted: np.ndarray) 
     other = {**own, "labels": jnp.asarray(wanted)}
     one, two = (model.denoiser(run.model, run.params, given) for given in (own, other))
     x, schedule = jnp.asarray(seen["x"]), run.model.schedule
-    walk = jax.jit(lambda denoiser, x: solvers.sample(None, denoiser, schedule, solver, x, ts))
+    walk = jax.jit(lambda denoiser, x: samplers.sample(None, denoiser, schedule, solver, x, ts))
     with progress.Progress(4, batch_size=len(x), label="timbre") as shown:
-        noise = jax.jit(lambda denoiser, x: solvers.invert(denoiser, schedule, solver, x, ts))(one, x)
+        noise = jax.jit(lambda denoiser, x: samplers.invert(denoiser, schedule, solver, x, ts))(one, x)
         shown.update(1)
         found = {"back": walk(one, noise)}
         shown.update(2)

@@ -19,7 +19,7 @@ from experiments.conditions import MAPS, dropout_rates
 from experiments.config import Config, ConfigError, check_config, descend, require
 from experiments.configs import base
 from experiments.datasets import Dataset, kind_of, load_dataset
-from experiments.files import write_atomic
+from scorekit.io.files import write_atomic
 from scorekit.training import TrainState
 from scorekit.typing import PyTree
 

@@ -21,9 +21,9 @@ from ml_collections import ConfigDict
 from experiments import classifier, command_line, loop, pictures, plots, progress
 from experiments.config import Config
 from experiments.datasets import Dataset, load_dataset
-from experiments.files import write_atomic
 from experiments.report import Config as ConfigText
 from experiments.report import Figure, Heading, Section, Table, tables_as_text, write_report
+from scorekit.io.files import write_atomic
 
 _CONFIG = flags.DEFINE_string("config", None, "Config file of a classifier.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything that the run leaves behind.", required=True)

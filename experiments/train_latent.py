@@ -21,10 +21,10 @@ from absl import flags
 from experiments import command_line, latent_model, loop, pictures, players, plots, progress
 from experiments.config import Config
 from experiments.datasets import Dataset, held_out_of, load_dataset
-from experiments.files import write_atomic
 from experiments.latents import STANDARD
 from experiments.report import Config as ConfigText
 from experiments.report import Figure, Heading, Section, Table, tables_as_text, write_report
+from scorekit.io.files import write_atomic
 from scorekit.training import TrainState
 from scorekit.typing import PyTree
 

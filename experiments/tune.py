@@ -21,9 +21,9 @@ from experiments import build, command_line, model, progress, rules
 from experiments.checkpoint import open_experiment, saved_config
 from experiments.config import Config, require
 from experiments.report import show
-from scorekit import training
+from scorekit import tuning
 from scorekit.solvers import grids
-from scorekit.solvers.tabled import TabledSolver
+from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.typing import Array, Schedule
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train.")
@@ -54,7 +54,7 @@ def starting_grids(schedule: Schedule, configured: Array) -> dict[str, Array]:
     return {name: ts for name, ts in found.items() if np.all(np.diff(ts) < 0)}
 
 
-def show_trials(trials: Mapping[str, training.Trial], tuned: int) -> None:
+def show_trials(trials: Mapping[str, tuning.Trial], tuned: int) -> None:
     """A line for every starting grid, the best first."""
     order = sorted(trials.items(), key=lambda item: float(item[1].before))
     print(f"{'starting grid':16}{'error before':>14}{'after':>14}")
@@ -73,7 +73,7 @@ def main(config: Config) -> None:
     solver, ts = build.build_sampler(config, schedule)
     name = config.sampling.solver.name
     require(not solver.stochastic, "sampling.solver.name", name, "deterministic: tuning follows the reference's paths")
-    if isinstance(solver, TabledSolver):  # the grid is a file's that has tuned numbers: they are tuned anew
+    if isinstance(solver, PrecomputedSolver):  # the grid is a file's that has tuned numbers: they are tuned anew
         solver = solver.base
     labels = np.resize(np.arange(run.dataset.num_classes, dtype=np.int32), _BATCH.value)
     given = jax.tree.map(jnp.asarray, model.conditions_for(run.model, run.dataset, labels))
@@ -84,7 +84,7 @@ def main(config: Config) -> None:
     kept = -(-batches // 2)
     print(f"tuning {config.sampling.steps} steps of {solver} at step {run.step:,}, γ = {scale:g} …", flush=True)
     with progress.Progress(batches + kept, batch_size=_BATCH.value, label="reference") as bar:
-        both = training.fine_pairs(
+        both = tuning.fine_pairs(
             jax.random.key(_SEED.value),
             denoiser,
             schedule,
@@ -99,7 +99,7 @@ def main(config: Config) -> None:
     starts = starting_grids(schedule, ts)
     tuned_starts = min(_STARTS.value, len(starts))
     with progress.Progress(tuned_starts * _UPDATES.value, batch_size=_BATCH.value, label="tuning") as bar:
-        tuned = training.tune(
+        tuned = tuning.tune(
             denoiser,
             schedule,
             solver,
@@ -112,7 +112,7 @@ def main(config: Config) -> None:
             steps=_UPDATES.value,
             progress=lambda done, total, error: bar.update(done, error),
         )
-    training.save_grid(out, tuned, schedule)
+    tuning.save_grid(out, tuned, schedule)
     show_trials(tuned.trials, tuned_starts)
     print(f"use it with --config.sampling.grid.name=file --config.sampling.grid.path={out}")
     print(progress.final_line(str(out), time.monotonic() - start))

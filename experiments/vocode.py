@@ -22,9 +22,9 @@ from experiments import command_line, mels, model, players, progress
 from experiments.checkpoint import Experiment, config_path, open_experiment
 from experiments.config import Config, ConfigError, call
 from experiments.datasets import as_seen, evenly
-from experiments.files import write_atomic
 from experiments.report import Heading, Table, tables_as_text, write_report
 from scorekit import audio
+from scorekit.io.files import write_atomic
 from scorekit.typing import Array
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train with a vocoder's config.")

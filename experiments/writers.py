@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from matplotlib.image import imread
 
-from experiments.files import write_atomic
+from scorekit.io.files import write_atomic
 
 _NOT_IN_JSON = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 

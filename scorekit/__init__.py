@@ -14,6 +14,7 @@ from scorekit import (
     predictions,
     process,
     random_fields,
+    samplers,
     schedules,
     solvers,
     spectra,
@@ -27,7 +28,7 @@ from scorekit._version import __version__
 from scorekit.denoisers import denoiser_from_network
 from scorekit.losses import denoising_loss
 from scorekit.process import sample_prior
-from scorekit.solvers import sample
+from scorekit.samplers import sample
 from scorekit.typing import Prediction
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "random_fields",
     "sample",
     "sample_prior",
+    "samplers",
     "schedules",
     "solvers",
     "spectra",

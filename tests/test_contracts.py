@@ -16,7 +16,7 @@ from tables import quick_jit
 
 from scorekit import guidance, schedules, solvers
 from scorekit.denoisers import denoiser_from_network
-from scorekit.solvers import sample
+from scorekit.samplers import sample
 
 BLOCKS, BLOCK, DIM = 4, 2, 3
 SOLVERS = {
@@ -47,7 +47,7 @@ RULES = {
     "arithmetic": ("compose", "negative", "autoguidance", "classifier_free", "classifier_guidance", "static_threshold"),
     "directions": ("cfg_plus_plus", "cfg_zero_star", "tangential", "frequency_decoupled", "temperature"),
 }
-NOT_RULES = ("StatefulDenoiser", "init_memory", "operators", "predict", "remember", "rule", "sequences")
+NOT_RULES = ("StatefulDenoiser", "init_denoiser_state", "operators", "predict", "remember", "rule", "sequences")
 LOG_DENSITIES = ("classifier_free_log_density", "classifier_guided_log_density", "log_product")
 INVERSE = ("dps", "mmps", "pigdm", "replacement")  # whose contracts are in tests/guidance/test_inverse.py
 WINDOWS = ("windowed", "windows")  # and in test_windows.py

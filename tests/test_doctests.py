@@ -17,8 +17,8 @@ MODULES = sorted(
 
 
 SLOW = (
-    "scorekit.likelihood.bound", "scorekit.networks.classifier", "scorekit.networks.unet", "scorekit.solvers.chains",
-    "scorekit.spectra", "scorekit.training.tuning", "scorekit.typicality.calibration",
+    "scorekit.likelihood.bound", "scorekit.networks.classifier", "scorekit.networks.unet", "scorekit.samplers.chains",
+    "scorekit.spectra", "scorekit.tuning.tune", "scorekit.typicality.calibration",
 )  # fmt: skip
 
 

@@ -10,14 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.solvers import (
-    AnnealedLangevin,
-    PredictorCorrector,
-    StochasticHeun,
-    UniPC,
-)
+from scorekit.solvers import AnnealedLangevin, PredictorCorrector, StochasticHeun, UniPC
+from scorekit.solvers.base import Linear
 from scorekit.solvers.ode import Stages
-from scorekit.solvers.planned import Linear
 from scorekit.typing import Schedule
 
 

@@ -24,7 +24,7 @@ from jax.tree_util import Partial
 from matplotlib.figure import Figure
 
 from experiments.benchmarks import by_hand
-from scorekit import denoisers, schedules, solvers
+from scorekit import denoisers, samplers, schedules, solvers
 from scorekit.networks import UNet
 from scorekit.typing import Array
 
@@ -131,7 +131,7 @@ def library(solver: Any, ts: Array, network, trajectory: bool = False) -> Run:
     def run(ts, params, x, key):
         denoiser = denoisers.denoiser_from_network(Partial(network, params), SCHEDULE)
         key = key if solver.stochastic else None
-        return solvers.sample(key, denoiser, SCHEDULE, solver, x, ts, trajectory=trajectory)
+        return samplers.sample(key, denoiser, SCHEDULE, solver, x, ts, trajectory=trajectory)
 
     return Partial(run, ts)
 

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from experiments import plots
 from experiments.benchmarks.guidance_problems import Problem, digits_problem, mixture_problem
 from experiments.command_line import refusals
-from scorekit import guidance, metrics, predictions, process, schedules, solvers, trees
+from scorekit import guidance, metrics, predictions, process, samplers, schedules, solvers, trees
 from scorekit.networks import UNet
 from scorekit.solvers import grids
 from scorekit.typing import Denoiser
@@ -108,7 +108,7 @@ def quality(problem: Problem, scales: list[float], steps: int) -> tuple[Found, d
     found: Found = {}
     pictures: dict[str, dict[float, np.ndarray]] = {}
     for name, rule in rules_of(problem).items():
-        draw = jax.jit(solvers.sample)
+        draw = jax.jit(samplers.sample)
         solver = solvers.Euler() if name in EULER else solvers.AdamsBashforth(order=2)
         for scale in scales:
             denoiser = rule(cond, uncond, problem.schedule, jnp.float32(scale))
@@ -224,7 +224,7 @@ def cost(batch: int, steps: int, turns: int) -> None:
         "nested": nested(cond, uncond, schedule, gamma),
     }
     ts, solver = grids.uniform(steps), solvers.Euler()
-    draw = jax.jit(solvers.sample)
+    draw = jax.jit(samplers.sample)
     for denoiser in rules.values():
         jax.block_until_ready(draw(None, denoiser, schedule, solver, x, ts))
     ratios: dict[str, list[float]] = {name: [] for name in rules}
@@ -279,7 +279,7 @@ def recompilation() -> None:
     }
     print("\nrecompilation: traces of the network at the first call, and new ones when every number changes")
     for name, build in cases.items():
-        draw = jax.jit(lambda *args: solvers.sample(*args))  # a function of its own: traces are shared by structure
+        draw = jax.jit(lambda *args: samplers.sample(*args))  # a function of its own: traces are shared by structure
         counts = []
         for factor in (1.0, 1.3):
             traces.clear()

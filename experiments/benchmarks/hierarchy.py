@@ -33,7 +33,6 @@ from experiments.conditions import dropout_rates
 from experiments.config import Config, ConfigError
 from experiments.configs import phrases_1khz, phrases_4khz, phrases_latent, phrases_of_latents
 from experiments.datasets import Dataset, load_dataset
-from experiments.files import write_atomic
 from experiments.latents import STANDARD
 from experiments.report import Figure, Heading, Section, Table, tables_as_text, write_report
 from experiments.stages import Stage, draw
@@ -41,6 +40,7 @@ from experiments.stages import whole as whole_sounds
 from scorekit import metrics
 from scorekit.audio import structure
 from scorekit.audio.features import log_mel_statistics
+from scorekit.io.files import write_atomic
 from scorekit.typing import PyTree
 
 _FLOPS = flags.DEFINE_float("flops", 1e13, "Floating-point operations of training for each method.", lower_bound=1.0)

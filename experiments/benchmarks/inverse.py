@@ -21,7 +21,7 @@ from absl import app, flags
 
 from experiments import checkpoint, command_line, judge, model, restoration
 from experiments.report import Table, tables_as_text
-from scorekit import denoisers, densities, guidance, metrics, schedules, solvers
+from scorekit import denoisers, densities, guidance, metrics, samplers, schedules, solvers
 from scorekit.guidance import operators
 from scorekit.typing import Array
 
@@ -104,10 +104,10 @@ def methods(problem: Posterior, n: int, steps: int) -> dict[str, Callable]:
     spread = float(jnp.sqrt(jnp.mean(jnp.var(problem.prior.sample(jax.random.key(7), (4000,)), axis=0))))
 
     def ode(rule):
-        return lambda key, x: solvers.sample(None, rule, SCHEDULE, solvers.Heun(), x, ts)
+        return lambda key, x: samplers.sample(None, rule, SCHEDULE, solvers.Heun(), x, ts)
 
     def ancestral(solver):
-        return lambda key, x: solvers.sample(key, prior, SCHEDULE, solver, x, ts)
+        return lambda key, x: samplers.sample(key, prior, SCHEDULE, solver, x, ts)
 
     normalised = lambda size: solvers.DPS(
         operator=problem.operator, observation=y, inner=solvers.Ancestral(), step_size=size
@@ -124,7 +124,7 @@ def methods(problem: Posterior, n: int, steps: int) -> dict[str, Callable]:
         **{f"DPS, step_size {size:g}": ancestral(normalised(size)) for size in (0.1, 0.3)},
     }
     if problem.keep is not None:
-        walk = lambda resamples: lambda key, x: solvers.repaint(
+        walk = lambda resamples: lambda key, x: samplers.repaint(
             key, prior, SCHEDULE, solvers.Ancestral(), x, ts, problem.keep, y, jump_length=1, resamples=resamples
         )
         rules |= {f"repaint, {r} resamples": walk(r) for r in (1, 10)}

@@ -68,7 +68,7 @@ def _run(key, denoiser, schedule, solver, x, ts, n):
 
 
 def run(key: Key | None, denoiser: Denoiser, schedule: Schedule, solver: Solver, x: Array, ts: Array) -> Array:
-    """What :func:`scorekit.solvers.sample` does, compiled once for grids of all lengths."""
+    """What :func:`scorekit.samplers.sample` does, compiled once for grids of all lengths."""
     n = len(ts) - 1
     return _run(key, denoiser, schedule, solver, x, jnp.pad(ts, (0, LONGEST - n)), n)
 

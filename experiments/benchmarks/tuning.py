@@ -26,15 +26,8 @@ from experiments.benchmarks.problems import DATA, EDM, GRIDS, trained_problem
 from experiments.command_line import refusals
 from experiments.progress import duration, final_line
 from scorekit import denoisers
-from scorekit.solvers import (
-    AdamsBashforth,
-    DPMSolverPP2M,
-    Euler,
-    ExponentialAdamsBashforth,
-    UniPC,
-    grids,
-)
-from scorekit.training.tuning import Pairs, distances, fine_pairs, tune
+from scorekit.solvers import AdamsBashforth, DPMSolverPP2M, Euler, ExponentialAdamsBashforth, UniPC, grids
+from scorekit.tuning.tune import Pairs, distances, fine_pairs, tune
 from scorekit.typing import Array, Denoiser, Schedule, Solver
 
 SOLVERS: Mapping[str, Solver] = {

@@ -40,9 +40,9 @@ from scorekit.guidance.explicit import classifier_free_log_density, classifier_g
 from scorekit.guidance.frequency import frequency_decoupled
 from scorekit.guidance.interval import interval
 from scorekit.guidance.inverse import dps, mmps, pigdm, replacement
-from scorekit.guidance.memory import StatefulDenoiser, init_memory, predict, remember
 from scorekit.guidance.projections import apg, cfg_zero_star, tangential
 from scorekit.guidance.rules import branches, rule
+from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict, with_state
 from scorekit.guidance.temperature import temperature
 from scorekit.guidance.thresholding import dynamic_threshold, rescale, static_threshold
 from scorekit.guidance.weights import weight_schedule
@@ -64,7 +64,7 @@ __all__ = [
     "dps",
     "dynamic_threshold",
     "frequency_decoupled",
-    "init_memory",
+    "init_denoiser_state",
     "interval",
     "log_product",
     "mmps",
@@ -72,7 +72,6 @@ __all__ = [
     "operators",
     "pigdm",
     "predict",
-    "remember",
     "replacement",
     "rescale",
     "rule",
@@ -83,4 +82,5 @@ __all__ = [
     "weight_schedule",
     "windowed",
     "windows",
+    "with_state",
 ]

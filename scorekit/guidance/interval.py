@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit.guidance.memory import StatefulDenoiser, init_memory, predict
+from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict
 from scorekit.trees import as_pytree, check, pytree_dataclass
 from scorekit.typing import Denoiser, Number, Schedule
 
@@ -20,7 +20,7 @@ class Interval(StatefulDenoiser):
     noise_max: Number
 
     def init(self, x):
-        return init_memory(self.guided, x), init_memory(self.plain, x)
+        return init_denoiser_state(self.guided, x), init_denoiser_state(self.plain, x)
 
     def predict(self, memory, x_t, t):
         log_snr = self.schedule.log_snr(t)
@@ -47,7 +47,7 @@ def interval(
 ) -> Denoiser:
     """Guides only while ``noise_min < sigma / alpha <= noise_max`` and really skips the guided call elsewhere.
 
-    With a scalar ``t`` (as in :func:`scorekit.solvers.sample`) one branch runs; with ``t`` ``(B,)`` both do. The memory
+    With a scalar ``t`` (as in :func:`scorekit.samplers.sample`) one branch runs; with ``t`` ``(B,)`` both do. The state
     of the branch that does not run stands still. Put the rules that need the network (rescale, APG) inside: the two
     branches are separate programs, and a call inside is not merged with the same call outside.
 

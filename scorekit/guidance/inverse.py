@@ -131,7 +131,7 @@ def replacement(
     """Puts what was observed into the clean estimate; no gradient, one evaluation.
 
     ``x0' = x0 + r_t^2 A' (r_t^2 A A' + noise_std^2)^-1 (y - A(x0))``, which without noise is the nearest x0' to x0 with
-    ``A x0' = y`` (for a mask: known pixels are replaced). This projects x0; :func:`scorekit.solvers.repaint` replaces
+    ``A x0' = y`` (for a mask: known pixels are replaced). This projects x0; :func:`scorekit.samplers.repaint` replaces
     the known part of the noisy state instead. Exact for data ``N(m, data_std^2)``; for other data it ignores that what
     was observed says something about the rest, which only the network can put right at the next step.
 

@@ -82,7 +82,7 @@ def apg(
       guidance_scale: gamma.
       parallel: eta, the share that is kept of the part along ``x0_cond``, which saturates.
       momentum: beta in (-1, 1), published values are -0.75 to -0.5. It is memory from one evaluation to the next
-        (:mod:`scorekit.guidance.memory`), as large as the state; None for none.
+        (:mod:`scorekit.guidance.stateful`), as large as the state; None for none.
       norm_threshold: r > 0, in units of the data times the root of the number of values; published values are 2.5 to
         15.
 

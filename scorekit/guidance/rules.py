@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.guidance import memory as memories
-from scorekit.guidance.memory import StatefulDenoiser
+from scorekit.guidance import stateful as memories
+from scorekit.guidance.stateful import StatefulDenoiser
 from scorekit.schedules.numerics import as_time
 from scorekit.trees import as_pytree, batch_size, check, pytree_dataclass, static
 from scorekit.typing import Array, Denoiser, Number, Prediction, PyTree
@@ -108,7 +108,7 @@ class Rule(StatefulDenoiser):
     root: Any
 
     def init(self, x):
-        return tuple(memories.init_memory(call, x) for call in self.calls), _start(self.root, x)
+        return tuple(memories.init_denoiser_state(call, x) for call in self.calls), _start(self.root, x)
 
     def predict(self, memory, x_t, t):
         of_calls, of_formulas = memory

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.likelihood.divergence import DIVERGENCES, DivergenceName, draw_probes, with_divergence
-from scorekit.solvers.adaptive import check_tolerances, probability_flow, raise_if_failed
+from scorekit.samplers.adaptive import check_tolerances, probability_flow, raise_if_failed
+from scorekit.samplers.dormand_prince import dormand_prince
+from scorekit.samplers.embedded_pair import Slope
 from scorekit.solvers.coordinates import frame
-from scorekit.solvers.dormand_prince import dormand_prince
-from scorekit.solvers.embedded_pair import Slope
 from scorekit.trees import batch_size, check, combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
@@ -88,7 +88,7 @@ def log_likelihood(
       t_min: the data end.
       t_max: the noise end.
       rtol: error allowed in a step, of the state and a one-probe estimate of the log-determinant together; see
-        :func:`scorekit.solvers.adaptive.adaptive_ode`.
+        :func:`scorekit.samplers.adaptive.adaptive_ode`.
       atol: the same where they are small.
       max_steps: steps to try before giving up.
       ts: decreasing times ``(n + 1,)``: a fixed grid for the classical Runge-Kutta method, four evaluations a step,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.networks.places import DType, check_signal_or_image, depth_to_space, space_to_depth
 from scorekit.networks.quantise import nearest_code
+from scorekit.networks.spatial import DType, check_signal_or_image, depth_to_space, space_to_depth
 from scorekit.typing import Array
 
 

@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit.networks.embeddings import Conditioning
-from scorekit.networks.places import DType, space_to_depth
-from scorekit.networks.unet import GroupNorm, check_places, way_down
+from scorekit.networks.spatial import DType, space_to_depth
+from scorekit.networks.unet import GroupNorm, check_places, encoder
 from scorekit.typing import Array, ArrayLike
 
 
@@ -64,6 +64,6 @@ class Classifier(nn.Module):
         vector = Conditioning(4 * self.channels, name="conditioning")(noise, None, x.shape[0])
         x = space_to_depth(x, (self.patch,) * rank)
         h = nn.Conv(self.channels, (3,) * rank, dtype=self.dtype, name="input")(x)
-        h, _ = way_down(self, h, vector)
+        h, _ = encoder(self, h, vector)
         h = nn.silu(GroupNorm(name="norm")(h)).mean(range(1, 1 + rank))
         return nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, name="output")(h)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from scorekit.networks.conditioning import as_masked
 from scorekit.networks.embeddings import Conditioning
-from scorekit.networks.places import DType, check_signal_or_image, depth_to_space, embed_map, resized, space_to_depth
+from scorekit.networks.spatial import DType, check_signal_or_image, depth_to_space, embed_map, resized, space_to_depth
 from scorekit.typing import Array, ArrayLike
 
 GRID_CHANNELS = 16
@@ -37,7 +37,7 @@ class UNet(nn.Module):
 
     A dense map is resized to the places and concatenated: the first convolution of the map is added to that of ``x``,
     and where the map is absent a learned null token takes its place. A map that is much coarser is convolved at its own
-    resolution, and one that is finer is folded into channels (:func:`scorekit.networks.places.embed_map`).
+    resolution, and one that is finer is folded into channels (:func:`scorekit.networks.spatial.embed_map`).
 
     Noise level, class and vector reach every block as one factor and one term per channel, the same at all places.
     ``grid`` lets them speak of places too: factors and terms of the first features at a coarse grid, linear in between,
@@ -118,7 +118,7 @@ class UNet(nn.Module):
         if self.grid:
             scale, shift = jnp.split(self.by_places(total, x.shape[1:-1]), 2, axis=-1)
             h = h * (1 + scale) + shift
-        h, skips = way_down(self, h, total)
+        h, skips = encoder(self, h, total)
         widths = [self.channels * m for m in self.multipliers]
         for level, width in reversed(list(enumerate(widths))):
             for i in range(self.blocks):
@@ -171,7 +171,7 @@ def stage(sizes: Sizes, h: Array, vector: Array, width: int, name: str) -> Array
     return h
 
 
-def way_down(sizes: Sizes, h: Array, vector: Array) -> tuple[Array, list[Array]]:
+def encoder(sizes: Sizes, h: Array, vector: Array) -> tuple[Array, list[Array]]:
     """From the full resolution to the lowest, the middle stage included; returns the skips too."""
     skips = []
     for level, multiplier in enumerate(sizes.multipliers):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from scorekit.networks.conditioning import as_masked
 from scorekit.networks.embeddings import Conditioning
-from scorekit.networks.places import DType, depth_to_space, embed_map, space_to_depth
+from scorekit.networks.spatial import DType, depth_to_space, embed_map, space_to_depth
 from scorekit.typing import Array, ArrayLike
 
 
@@ -24,7 +24,7 @@ class WaveNet(nn.Module):
 
     and the output is ``conv0(silu(conv(sum of all s / sqrt(n))))``, where ``conv0`` starts at zero: at initialisation
     the output is exactly zero. ``c`` embeds the noise level, the class and the vector; ``m`` is the dense map, brought
-    to the places (:func:`scorekit.networks.places.embed_map`), or a learned null token where it is absent.
+    to the places (:func:`scorekit.networks.spatial.embed_map`), or a learned null token where it is absent.
 
     The receptive field is ``patch * (1 + 2 * sum of the dilations)`` samples, see :attr:`receptive_field`. Every layer
     works at the full resolution, so that a shift of signal and map by a patch shifts the output, away from the ends.

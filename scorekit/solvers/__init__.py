@@ -29,14 +29,9 @@ The order of a stochastic solver is its weak order on Gaussian data.
 """
 
 from scorekit.solvers import grids
-from scorekit.solvers.adaptive import AdaptiveResult, adaptive_ode
-from scorekit.solvers.adaptive_stochastic import adaptive_sde
-from scorekit.solvers.chains import MetropolisResult, corrupt_denoise, langevin, metropolis_langevin, sgld
+from scorekit.solvers.consistency import MultistepConsistency
 from scorekit.solvers.corrected import AnnealedLangevin, PredictorCorrector, StochasticHeun, edm_stochastic
 from scorekit.solvers.dps import DPS
-from scorekit.solvers.editing import sdedit, translate
-from scorekit.solvers.inversion import invert
-from scorekit.solvers.log_prob import LoggedSample, sample_with_log_probs, trajectory_log_probs
 from scorekit.solvers.multistep import (
     IPNDM,
     AdamsBashforth,
@@ -47,12 +42,7 @@ from scorekit.solvers.multistep import (
     linear_multistep,
 )
 from scorekit.solvers.ode import RK4, DPMSolver, Euler, Heun, Midpoint
-from scorekit.solvers.parallel import ParallelResult, parallel_sample
-from scorekit.solvers.particles import ParticleResult, product_sample, twisted_sample
-from scorekit.solvers.renoise import Renoise
-from scorekit.solvers.repaint import repaint, repaint_path
-from scorekit.solvers.resampling import effective_sample_size, systematic_resample
-from scorekit.solvers.sampling import nfe, sample
+from scorekit.solvers.precomputed import PrecomputedSolver, precomputed
 from scorekit.solvers.sde import (
     Ancestral,
     DPMSolverPP2MSDE,
@@ -62,7 +52,6 @@ from scorekit.solvers.sde import (
     SASolver,
     ddim,
 )
-from scorekit.solvers.tabled import TabledSolver, tabled
 from scorekit.solvers.unipc import UniPC
 
 __all__ = [
@@ -70,7 +59,6 @@ __all__ = [
     "IPNDM",
     "RK4",
     "AdamsBashforth",
-    "AdaptiveResult",
     "Ancestral",
     "AnnealedLangevin",
     "DPMSolver",
@@ -82,42 +70,18 @@ __all__ = [
     "EulerMaruyama",
     "ExponentialAdamsBashforth",
     "Heun",
-    "LoggedSample",
-    "MetropolisResult",
     "Midpoint",
-    "ParallelResult",
-    "ParticleResult",
+    "MultistepConsistency",
+    "PrecomputedSolver",
     "PredictorCorrector",
-    "Renoise",
     "ReverseDiffusion",
     "SASolver",
     "StochasticHeun",
-    "TabledSolver",
     "UniPC",
-    "adaptive_ode",
-    "adaptive_sde",
-    "corrupt_denoise",
     "ddim",
     "deis",
     "edm_stochastic",
-    "effective_sample_size",
     "grids",
-    "invert",
-    "langevin",
     "linear_multistep",
-    "metropolis_langevin",
-    "nfe",
-    "parallel_sample",
-    "product_sample",
-    "repaint",
-    "repaint_path",
-    "sample",
-    "sample_with_log_probs",
-    "sdedit",
-    "sgld",
-    "systematic_resample",
-    "tabled",
-    "trajectory_log_probs",
-    "translate",
-    "twisted_sample",
+    "precomputed",
 ]

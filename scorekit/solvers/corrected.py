@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.schedules.numerics import sqrt
+from scorekit.solvers.base import Planned, levels_at
 from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
 from scorekit.solvers.ode import Heun
-from scorekit.solvers.planned import Planned, levels_at
 from scorekit.solvers.sde import ReverseDiffusion
 from scorekit.solvers.weights import decay_of, noise_share
 from scorekit.trees import (

@@ -28,11 +28,11 @@ class DPS:
         ``Ancestral()``.
       step_size: zeta', 0.1 to 1 in the paper for 1,000 steps; 0 is ``inner`` alone.
 
-    >>> from scorekit import densities, denoisers, schedules, solvers
+    >>> from scorekit import denoisers, densities, samplers, schedules, solvers
     >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(50)
     >>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=1.0), schedule)
     >>> solver = DPS(operator=lambda x: x[:, :1], observation=jnp.ones((1, 1)), inner=solvers.Euler(), step_size=0.1)
-    >>> x = solvers.sample(None, prior, schedule, solver, jnp.zeros((1, 2)), ts)
+    >>> x = samplers.sample(None, prior, schedule, solver, jnp.zeros((1, 2)), ts)
     >>> float(abs(x[0, 0] - 1)) < 0.1, float(x[0, 1])
     (True, 0.0)
 

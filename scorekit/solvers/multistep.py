@@ -9,8 +9,8 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.solvers.base import Linear, check_order
 from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
-from scorekit.solvers.planned import Linear, check_order
 from scorekit.solvers.weights import (
     Variable,
     corrected,

@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.solvers.base import Levels, Linear, Planned, Row, check_order, levels_at, slope, weighted
 from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame, log_snr_at
-from scorekit.solvers.planned import Levels, Linear, Planned, Row, check_order, levels_at, slope, weighted
 from scorekit.solvers.weights import corrected, exponential, first_order, gain, half_log_snr
 from scorekit.trees import pytree_dataclass, static
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from scorekit.process import diffusion_squared, drift
 from scorekit.schedules.numerics import sqrt
+from scorekit.solvers.base import Linear, Row, check_order
 from scorekit.solvers.coordinates import CoordinateName
 from scorekit.solvers.multistep import Multistep
 from scorekit.solvers.ode import Euler
-from scorekit.solvers.planned import Linear, Row, check_order
 from scorekit.solvers.weights import (
     decay_of,
     exponential,

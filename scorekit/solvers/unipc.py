@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.solvers.base import Planned, Row, check_order, slope
 from scorekit.solvers.coordinates import CoordinateName, check_coordinate, frame
-from scorekit.solvers.planned import Planned, Row, check_order, slope
 from scorekit.solvers.weights import exists, gain, slope_weights
 from scorekit.trees import combine, pytree_dataclass, static, where
 from scorekit.typing import Array

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.schedules.numerics import sqrt
+from scorekit.solvers.base import Levels, Row
 from scorekit.solvers.coordinates import CoordinateName, frame
-from scorekit.solvers.planned import Levels, Row
 from scorekit.typing import Array, ArrayLike, Schedule
 
 Variable: TypeAlias = Literal["clock", "log_snr", "t"]

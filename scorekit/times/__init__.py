@@ -8,8 +8,8 @@ the objective (:func:`log_normal_sigma`, :func:`logit_normal`, :func:`band`, :fu
 :func:`annealed`) return 1.
 """
 
-from scorekit.times.autoencoders import Annealed, Levels, annealed, at_progress, levels
 from scorekit.times.bands import Band, band
+from scorekit.times.discrete import Annealed, Levels, annealed, at_progress, levels
 from scorekit.times.samplers import (
     Adaptive,
     LogitNormal,

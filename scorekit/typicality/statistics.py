@@ -19,8 +19,8 @@ import numpy as np
 
 from scorekit.likelihood.divergence import draw_probes, with_divergence
 from scorekit.process import perturb
+from scorekit.samplers.loop import check_grid, walk
 from scorekit.schedules.numerics import as_time
-from scorekit.solvers.loop import check_grid, walk
 from scorekit.trees import batch_size, check, combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 

@@ -11,7 +11,8 @@ from tables import SCHEDULES, in_float64, quick_jit
 from scorekit import densities, process, schedules
 from scorekit.bridges.diffrax import ode_term, reverse_sde, reversed_time
 from scorekit.denoisers import denoiser_from_network, exact_denoiser
-from scorekit.solvers import EulerMaruyama, Heun, grids, sample
+from scorekit.samplers import sample
+from scorekit.solvers import EulerMaruyama, Heun, grids
 from scorekit.typing import Prediction
 
 diffrax = pytest.importorskip("diffrax")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tables import SCHEDULES, in_float64
 
-from scorekit import denoisers, densities, distillation, predictions, schedules, solvers
+from scorekit import denoisers, densities, distillation, predictions, samplers, schedules, solvers
 from scorekit.distillation import pseudo_huber, squared_error
 from scorekit.typing import Prediction
 
@@ -101,16 +101,16 @@ def test_what_distillation_learns_is_where_the_teachers_own_steps_end():
 
     def student(x, t):
         """Follows the teacher from the time of the grid that t is, each example from its own."""
-        ends = jnp.stack([solvers.sample(None, teacher, schedule, solvers.Euler(), x, ts[k:]) for k in range(6)] + [x])
+        ends = jnp.stack([samplers.sample(None, teacher, schedule, solvers.Euler(), x, ts[k:]) for k in range(6)] + [x])
         k = jnp.argmin(jnp.abs(ts[None] - jnp.broadcast_to(t, x.shape[:1])[:, None]), axis=1)
         return distillation.chord(x, ends[k, jnp.arange(len(x))], t, 0.0, schedule)
 
     k = jnp.arange(8) % 6
     loss = distillation.consistency_distillation_loss(student, student, teacher, schedule, x0, eps, ts[k], ts[k + 1])
     np.testing.assert_allclose(loss[k < 5], 0.0, atol=1e-20)
-    out = solvers.sample(None, student, schedule, solvers.Euler(), eps, ts[jnp.array([0, 6])])
+    out = samplers.sample(None, student, schedule, solvers.Euler(), eps, ts[jnp.array([0, 6])])
     np.testing.assert_allclose(
-        out, solvers.sample(None, teacher, schedule, solvers.Euler(), eps, ts), rtol=1e-9, atol=1e-9
+        out, samplers.sample(None, teacher, schedule, solvers.Euler(), eps, ts), rtol=1e-9, atol=1e-9
     )
 
 

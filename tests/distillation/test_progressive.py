@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tables import SCHEDULES, in_float64
 
-from scorekit import denoisers, densities, distillation, schedules, solvers, weightings
+from scorekit import denoisers, densities, distillation, samplers, schedules, solvers, weightings
 from scorekit.distillation.progressive import Steps
 from scorekit.predictions import as_target
 from scorekit.process import perturb
@@ -27,7 +27,7 @@ def test_one_step_of_the_target_is_two_of_the_teacher(name):
     teacher, x_t = denoisers.exact_denoiser(DATA(), schedule), jnp.asarray(X)
     for t, middle, s in ((0.9, 0.6, 0.2), (0.5, 0.49, 0.3), (0.4, 0.2, 0.0), (1.0, 0.7, 0.3), (1.0, 0.5, 0.0)):
         pair = distillation.two_step_prediction(teacher, x_t, t, middle, s, schedule)
-        x_s = solvers.sample(None, teacher, schedule, solvers.Euler(), x_t, jnp.array([t, middle, s]))
+        x_s = samplers.sample(None, teacher, schedule, solvers.Euler(), x_t, jnp.array([t, middle, s]))
         scale = np.abs(x_s).max()
         np.testing.assert_allclose(euler(pair, s, schedule) / scale, x_s / scale, atol=1e-9, err_msg=f"{t} {s}")
         again = schedule.alpha(t) * pair.x0 + schedule.sigma(t) * pair.eps
@@ -77,15 +77,15 @@ def test_students_that_meet_every_target_draw_as_the_teacher_does():
     ts = solvers.grids.uniform(16)
     first = denoisers.exact_denoiser(DATA(), schedule)
     x = jnp.asarray(X)
-    expected = solvers.sample(None, first, schedule, solvers.Euler(), x, ts)
+    expected = samplers.sample(None, first, schedule, solvers.Euler(), x, ts)
     student, grid = first, ts
     for steps in distillation.halvings(16, 2):
         student, grid = exact_student(student, grid, schedule), grid[::2]
         assert grid.shape == (steps + 1,)
-        got = solvers.sample(None, student, schedule, solvers.Euler(), x, grid)
+        got = samplers.sample(None, student, schedule, solvers.Euler(), x, grid)
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
     ideal = DATA().flow(x, (0.0, 1.0), (1.0, 0.0))
-    plain = solvers.sample(None, first, schedule, solvers.Euler(), x, grid)
+    plain = samplers.sample(None, first, schedule, solvers.Euler(), x, grid)
     assert np.abs(got - ideal).max() < 0.2 * np.abs(plain - ideal).max()
 
 

@@ -38,7 +38,7 @@ def test_the_config_of_a_student_is_that_of_any_run(method):
     check_config(found, base.get_config())
     build.check_choices(found)
     solver, ts = build.build_sampler(found, build.build_schedule(found))
-    assert solver == (solvers.Euler() if method == "progressive" else solvers.Renoise())
+    assert solver == (solvers.Euler() if method == "progressive" else solvers.MultistepConsistency())
     np.testing.assert_array_equal(ts, [1.0, 0.25, 0.0])
     assert found.guidance == ("conditional",)
     assert found.sampling.guidance_scale == 1.0
@@ -99,7 +99,7 @@ def test_a_path_ends_above_zero_where_the_network_needs_noise():
     students.consistency(built, dataset, {}, no_teacher, solvers.grids.uniform(8, 1.0, 0.01), numbers)
     found = students.config_of_student(config, "consistency", students.flow_grid(built.schedule, 2, 0.99, 0.01))
     solver, ts = build.build_sampler(found, built.schedule)
-    assert isinstance(solver, solvers.Renoise)
+    assert isinstance(solver, solvers.MultistepConsistency)
     np.testing.assert_allclose(jnp.array([solver.t_min, ts[0], ts[-1]]), [0.01, 0.99, 0.01], rtol=1e-6)
 
 

@@ -11,7 +11,7 @@ from programs import run, save_untrained
 from experiments import build
 from experiments.config import ConfigError
 from experiments.configs import mixture_2d
-from scorekit import schedules, solvers, training
+from scorekit import schedules, solvers, tuning
 
 SMALL = ["--batch_size=8", "--draws=16", "--updates=4", "--starts=1", "--fine_steps=16", "--config.sampling.steps=3"]
 
@@ -27,8 +27,8 @@ def config_with(path, steps=2, solver="euler"):
 @pytest.fixture
 def saved(tmp_path):
     """A grid for Euler on the config's schedule."""
-    found = training.Tuned(jnp.array([0.9, 0.4, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
-    return training.save_grid(tmp_path / "grid.json", found, schedules.cosine())
+    found = tuning.Tuned(jnp.array([0.9, 0.4, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
+    return tuning.save_grid(tmp_path / "grid.json", found, schedules.cosine())
 
 
 def test_a_config_may_name_a_saved_grid(saved):

@@ -35,4 +35,4 @@ def same(one, other, rtol=1e-5, atol=1e-6):
 
 def once(rule, x, t):
     """The first prediction of a rule, with memory or without."""
-    return guidance.predict(rule, guidance.init_memory(rule, x), x, t)[0]
+    return guidance.predict(rule, guidance.init_denoiser_state(rule, x), x, t)[0]

@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 from rule_cases import COND, DATA, SCHEDULE, UNCOND, same
 from tables import quick_jit
 
-from scorekit import denoisers, densities, process, solvers
+from scorekit import denoisers, densities, process, samplers, solvers
 from scorekit.guidance import cfg_plus_plus, classifier_free, compose, negative, weight_schedule
 
 X = jax.random.normal(jax.random.key(0), (5, 2))
@@ -43,7 +43,7 @@ def test_one_scale_per_example():
 def test_gradient_reaches_the_scale():
     def end(scale):
         rule = classifier_free(COND, UNCOND, scale)
-        return solvers.sample(None, rule, SCHEDULE, solvers.DPMSolverPP2M(), X, solvers.grids.uniform(4)).sum()
+        return samplers.sample(None, rule, SCHEDULE, solvers.DPMSolverPP2M(), X, solvers.grids.uniform(4)).sum()
 
     step = 1e-2
     slope = (end(2.0 + step) - end(2.0 - step)) / (2 * step)
@@ -78,7 +78,7 @@ def test_cfg_plus_plus_steps_as_published():
     """Algorithm 2 with DDIM steps, written out; and its pair is not a split of x_t."""
     ts, x = [0.9, 0.6, 0.3, 0.05], X
     rule = cfg_plus_plus(COND, UNCOND, 0.6)
-    found = solvers.sample(None, rule, SCHEDULE, solvers.Euler(), X, ts)
+    found = samplers.sample(None, rule, SCHEDULE, solvers.Euler(), X, ts)
     for t, s in itertools.pairwise(ts):
         eps_cond, eps_uncond = COND(x, t).eps, UNCOND(x, t).eps
         guided = eps_uncond + 0.6 * (eps_cond - eps_uncond)

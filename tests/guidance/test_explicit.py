@@ -8,7 +8,7 @@ from tables import quick_jit
 
 from scorekit import denoisers, densities, guidance, schedules
 from scorekit.guidance import classifier_free_log_density, classifier_guided_log_density, log_product
-from scorekit.solvers import langevin, metropolis_langevin
+from scorekit.samplers import langevin, metropolis_langevin
 
 KEY = jax.random.key(0)
 D = 3

@@ -7,7 +7,7 @@ import pytest
 from jax.tree_util import Partial
 from rule_cases import COND, SCHEDULE, UNCOND, same
 
-from scorekit import Prediction, schedules, solvers
+from scorekit import Prediction, samplers, schedules, solvers
 from scorekit.guidance import classifier_free, interval
 
 X = jax.random.normal(jax.random.key(0), (5, 2))
@@ -36,7 +36,7 @@ def test_outside_the_interval_the_guided_call_is_not_made(noise, expected):
 def test_the_interval_saves_calls_inside_a_sampler():
     calls, ts = [], solvers.grids.uniform(10)
     rule = interval(counted("guided", calls, 0.0), counted("plain", calls, 0.0), SCHEDULE, 0.3, 3.0)
-    jax.block_until_ready(jax.jit(solvers.sample)(None, rule, SCHEDULE, solvers.Euler(), X, ts))
+    jax.block_until_ready(jax.jit(samplers.sample)(None, rule, SCHEDULE, solvers.Euler(), X, ts))
     jax.effects_barrier()
     noise = np.exp(-0.5 * np.asarray(SCHEDULE.log_snr(ts[:-1])))
     inside = int(np.sum((noise > 0.3) & (noise <= 3.0)))

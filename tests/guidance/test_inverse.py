@@ -9,7 +9,7 @@ import pytest
 from jax.tree_util import Partial
 from tables import SCHEDULES, in_float64, quick_jit
 
-from scorekit import denoisers, densities, process, schedules, solvers
+from scorekit import denoisers, densities, process, samplers, schedules, solvers
 from scorekit.guidance import classifier_free, dps, mmps, operators, pigdm, replacement
 from scorekit.guidance.linear_systems import conjugate_gradients
 
@@ -224,7 +224,7 @@ def test_composes_with_guidance_and_a_solver_reaches_the_posterior():
     """mmps on classifier-free guidance at scale 1 is mmps on the conditional; a fine ODE gives the closed form."""
     guided = classifier_free(full(COSINE), full(COSINE), 3.0)
     rule = mmps(guided, COSINE, Partial(project), jnp.asarray(Y, jnp.float32), 0.4, iterations=5)
-    sample = quick_jit(solvers.sample)
+    sample = quick_jit(samplers.sample)
     mean, _ = posterior(0.4)
     start = jnp.zeros((B, D))  # the mean of the prior at t = 1 goes to the mean of the posterior
     found = sample(None, rule, COSINE, solvers.AdamsBashforth(), start, solvers.grids.uniform(60))

@@ -7,8 +7,8 @@ import pytest
 from rule_cases import COND, SCHEDULE, UNCOND, T, X, once, same
 from tables import quick_jit
 
-from scorekit import Prediction, predictions, schedules, solvers
-from scorekit.guidance import apg, cfg_zero_star, classifier_free, init_memory, tangential
+from scorekit import Prediction, predictions, samplers, schedules, solvers
+from scorekit.guidance import apg, cfg_zero_star, classifier_free, init_denoiser_state, tangential
 
 FLOW = schedules.rectified_flow()
 
@@ -45,7 +45,7 @@ def published_apg(cond, uncond, scale, buffer, eta, threshold):
 )
 def test_apg_is_the_published_one_over_several_calls(eta, momentum, threshold):
     rule = apg(COND, UNCOND, SCHEDULE, 4.0, parallel=eta, momentum=momentum, norm_threshold=threshold or jnp.inf)
-    memory, buffer = init_memory(rule, X), None if momentum is None else MomentumBuffer(momentum)
+    memory, buffer = init_denoiser_state(rule, X), None if momentum is None else MomentumBuffer(momentum)
     predict = quick_jit(lambda rule, memory, x, t: rule.predict(memory, x, t))
     for k, t in enumerate((0.8, 0.6, 0.3)):
         x = X + 0.3 * k
@@ -105,7 +105,7 @@ def test_cfg_zero_star_stands_still_above_its_noise():
     times = jnp.array([1.0, 0.97, 0.9601, 0.9599, 0.5])
     moved = jnp.abs((lambda p: p.eps - p.x0)(rule(X, times))).max(axis=(1, 2)) > 1e-3
     assert moved.tolist() == [False, False, False, True, True]
-    x = solvers.sample(None, rule, FLOW, solvers.Euler(), X, jnp.array([1.0, 0.98, 0.965]))
+    x = samplers.sample(None, rule, FLOW, solvers.Euler(), X, jnp.array([1.0, 0.98, 0.965]))
     same(x, X)
 
 

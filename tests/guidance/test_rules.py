@@ -7,7 +7,7 @@ import pytest
 from jax.tree_util import Partial
 from rule_cases import PAIRS, SCHEDULE, same
 
-from scorekit import Prediction, guidance, predictions, solvers
+from scorekit import Prediction, guidance, predictions, samplers, solvers
 from scorekit.guidance import apg, branches, classifier_free, classifier_free_batched, compose, rescale, rule
 
 X = jax.random.normal(jax.random.key(0), (5, 2))
@@ -79,7 +79,7 @@ def _as_v(network, x, t, label):
 
 
 def _once(built, x):
-    return guidance.predict(built, guidance.init_memory(built, x), x, T)[0]
+    return guidance.predict(built, guidance.init_denoiser_state(built, x), x, T)[0]
 
 
 def test_a_rule_asks_only_for_the_branches_that_it_uses():
@@ -104,7 +104,7 @@ def test_calls_stay_shared_through_jit_and_nesting():
     cond, uncond = branches(Partial(_as_v, Partial(lambda x, t, label: network(x, t, label).x0)), jnp.arange(5), 9)
     built = rescale(apg(cond, uncond, SCHEDULE, 3.0, norm_threshold=0.5), cond, SCHEDULE)
     assert len(jax.jit(lambda d, x: d(x, T))(built, X)) == 2
-    jax.make_jaxpr(solvers.sample)(None, built, SCHEDULE, solvers.Heun(), X, solvers.grids.uniform(3))
+    jax.make_jaxpr(samplers.sample)(None, built, SCHEDULE, solvers.Heun(), X, solvers.grids.uniform(3))
     assert network.rows == [10, 10]
 
 

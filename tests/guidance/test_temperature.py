@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rule_cases import DATA
 
-from scorekit import denoisers, densities, process, schedules, solvers
+from scorekit import denoisers, densities, process, samplers, schedules, solvers
 from scorekit.guidance import temperature
 
 SCHEDULE = schedules.geometric_ve(0.01, 10.0)
@@ -37,7 +37,7 @@ def test_the_flow_ends_at_a_variance_that_remembers_the_start():
     @jax.jit
     def gain(tau):  # the map is linear
         ts = solvers.grids.uniform(200)
-        return solvers.sample(None, gaussian(tau), SCHEDULE, solvers.Heun(coordinate="sigma"), jnp.ones((1, 1)), ts)
+        return samplers.sample(None, gaussian(tau), SCHEDULE, solvers.Heun(coordinate="sigma"), jnp.ones((1, 1)), ts)
 
     for tau in TAUS:
         found = START * float(gain(tau)[0, 0]) ** 2
@@ -74,7 +74,7 @@ def test_the_weights_of_a_mixture_are_not_those_of_its_power():
     rule = temperature(denoisers.exact_denoiser(data, SCHEDULE), SCHEDULE, tau)
     level = jnp.sqrt(0.2**2 + 1.0 + SCHEDULE.sigma(1.0) ** 2)
     x = level * jax.scipy.stats.norm.ppf((jnp.arange(400) + 0.5) / 400)[:, None]
-    end = jax.jit(solvers.sample)(None, rule, SCHEDULE, solvers.Euler(), x, solvers.grids.uniform(200))
+    end = jax.jit(samplers.sample)(None, rule, SCHEDULE, solvers.Euler(), x, solvers.grids.uniform(200))
     assert float(jnp.mean(end < 0)) > 0.99 > 0.1 + 0.7**2 / (0.7**2 + 0.3**2)
 
 

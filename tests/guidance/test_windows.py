@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit import denoisers, densities, guidance, schedules, solvers
+from scorekit import denoisers, densities, guidance, samplers, schedules, solvers
 from scorekit.guidance import windows
 from scorekit.typing import Prediction
 
@@ -70,7 +70,7 @@ def test_samples_of_a_process_have_its_covariance_across_seams():
         length = 16 + 2 * hop
         x = jax.random.normal(jax.random.key(3), (4000, length, 1))
         ts = solvers.grids.uniform(30)
-        sample = jax.jit(lambda x: solvers.sample(None, guidance.windowed(exact(16), 16, hop), SCHEDULE,
+        sample = jax.jit(lambda x: samplers.sample(None, guidance.windowed(exact(16), 16, hop), SCHEDULE,
                                                   solvers.DPMSolverPP2M(), x, ts))  # fmt: skip
         x = np.asarray(sample(x))[..., 0]
         return np.mean(x[:, 1:] * x[:, :-1], axis=0) / np.sqrt(np.mean(x[:, 1:] ** 2, 0) * np.mean(x[:, :-1] ** 2, 0))

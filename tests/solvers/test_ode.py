@@ -13,7 +13,8 @@ from scorekit import densities, schedules
 from scorekit.denoisers import denoiser_from_network, exact_denoiser
 from scorekit.guidance import classifier_free_batched
 from scorekit.predictions import X0
-from scorekit.solvers import Ancestral, DPMSolverPP2M, Euler, Heun, grids, sample
+from scorekit.samplers import sample
+from scorekit.solvers import Ancestral, DPMSolverPP2M, Euler, Heun, grids
 from scorekit.typing import Prediction
 
 SOLVERS = {

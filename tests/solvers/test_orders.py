@@ -10,8 +10,9 @@ from tables import SCHEDULES, in_float64, quick_jit
 
 from scorekit import densities
 from scorekit import solvers as S
-from scorekit.solvers import grids, sample
-from scorekit.solvers.planned import Row, levels_at
+from scorekit.samplers import sample
+from scorekit.solvers import grids
+from scorekit.solvers.base import Row, levels_at
 from scorekit.typing import Prediction
 
 SOLVERS = {

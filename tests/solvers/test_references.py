@@ -12,7 +12,7 @@ from tables import SCHEDULES, in_float64
 
 from scorekit import solvers as S
 from scorekit.denoisers import denoiser_from_network
-from scorekit.solvers import sample
+from scorekit.samplers import sample
 
 TS = np.array([0.9, 0.8, 0.55, 0.5, 0.2, 0.05])
 START = np.array([[0.3, -1.2, 2.0], [1.0, 0.0, -0.5]])

@@ -10,7 +10,7 @@ import pytest
 from tables import SCHEDULES as TABLE
 from tables import in_float64
 
-from scorekit import denoisers, densities, process, schedules, solvers
+from scorekit import denoisers, densities, process, samplers, schedules, solvers
 
 KEY = jax.random.key(3)
 MEAN, STD = 0.7, 0.4
@@ -136,8 +136,8 @@ def test_eta_zero_is_euler():
     schedule, x = schedules.cosine(), jnp.array([[0.3], [1.2]])
     denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.array([MEAN]), std=STD), schedule)
     ts = solvers.grids.uniform(6)
-    one = solvers.sample(KEY, denoiser, schedule, solvers.Ancestral(eta=0.0), x, ts)
-    other = solvers.sample(None, denoiser, schedule, solvers.Euler(), x, ts)
+    one = samplers.sample(KEY, denoiser, schedule, solvers.Ancestral(eta=0.0), x, ts)
+    other = samplers.sample(None, denoiser, schedule, solvers.Euler(), x, ts)
     np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
@@ -146,10 +146,10 @@ def test_ddim_with_eta_zero_draws_nothing():
     denoiser = lambda x, t: process.Prediction(x, x)
     assert solvers.ddim(0.0) == solvers.Euler()
     assert isinstance(solvers.ddim(0.5), solvers.Ancestral)
-    run = lambda x: solvers.sample(jax.random.key(0), denoiser, schedule, solvers.ddim(), x, ts)
+    run = lambda x: samplers.sample(jax.random.key(0), denoiser, schedule, solvers.ddim(), x, ts)
     assert "random_bits" not in str(jax.make_jaxpr(run)(jnp.ones((2, 1))))
-    assert solvers.sample(None, denoiser, schedule, solvers.ddim(0.0), jnp.ones((2, 1)), ts).shape == (2, 1)
-    run = lambda x: solvers.sample(jax.random.key(0), denoiser, schedule, solvers.ddim(1.0), x, ts)
+    assert samplers.sample(None, denoiser, schedule, solvers.ddim(0.0), jnp.ones((2, 1)), ts).shape == (2, 1)
+    run = lambda x: samplers.sample(jax.random.key(0), denoiser, schedule, solvers.ddim(1.0), x, ts)
     assert "random_bits" in str(jax.make_jaxpr(run)(jnp.ones((2, 1))))
 
 
@@ -229,7 +229,7 @@ def test_ancestral_takes_both_ends(name):
     denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.array([MEAN]), std=STD), schedule)
     x = process.sample_prior(KEY, schedule, jnp.zeros((4, 1)))
     ts = solvers.grids.uniform(4)
-    assert bool(jnp.isfinite(solvers.sample(KEY, denoiser, schedule, solvers.Ancestral(), x, ts)).all())
+    assert bool(jnp.isfinite(samplers.sample(KEY, denoiser, schedule, solvers.Ancestral(), x, ts)).all())
 
 
 @pytest.mark.slow
@@ -239,7 +239,7 @@ def test_samples_of_the_ring_have_its_modes_and_width(solver):
     denoiser = denoisers.exact_denoiser(data, schedule)
     ts = solvers.grids.uniform(400, 1.0, 1e-3)
     start = process.sample_prior(KEY, schedule, jnp.zeros((8000, 2)))
-    x = jax.jit(solvers.sample)(jax.random.key(5), denoiser, schedule, solver, start, ts)
+    x = jax.jit(samplers.sample)(jax.random.key(5), denoiser, schedule, solver, start, ts)
     share = np.bincount(np.asarray(data.responsibilities(x).argmax(-1)), minlength=8) / 8000
     np.testing.assert_allclose(share, 1 / 8, atol=4 * np.sqrt(1 / 8 * 7 / 8 / 8000))
     centres = np.asarray(data.components.mean)[np.asarray(data.responsibilities(x).argmax(-1))]

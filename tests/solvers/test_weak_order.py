@@ -12,8 +12,9 @@ from tables import SCHEDULES, in_float64, quick_jit
 
 from scorekit import densities
 from scorekit import solvers as S
-from scorekit.solvers import corrected, planned, sample
-from scorekit.solvers.planned import Row
+from scorekit.samplers import sample
+from scorekit.solvers import corrected, planned
+from scorekit.solvers.base import Row
 from scorekit.typing import Prediction
 
 MEAN, STD, OFFSET = 0.7, 0.4, 1.5

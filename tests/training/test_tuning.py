@@ -10,20 +10,11 @@ import numpy as np
 import pytest
 from tables import in_float64, quick_jit
 
-from scorekit import denoisers, densities, schedules, solvers
-from scorekit.solvers.tabled import TabledSolver, tabled
-from scorekit.training import (
-    Pairs,
-    Tuned,
-    distances,
-    fine_pairs,
-    load_grid,
-    restore_solver,
-    save_grid,
-    tune,
-)
-from scorekit.training.free_grids import changed, changes_of, gaps_of, grid_of
-from scorekit.training.tuning import log_power_mean
+from scorekit import denoisers, densities, samplers, schedules, solvers
+from scorekit.solvers.precomputed import PrecomputedSolver, precomputed
+from scorekit.tuning import Pairs, Tuned, distances, fine_pairs, load_grid, restore_solver, save_grid, tune
+from scorekit.tuning.tune import log_power_mean
+from scorekit.tuning.unconstrained import changed, grid_to_logits, logits_to_grid, zero_adjustments
 from scorekit.typing import Prediction
 
 FLOW = schedules.rectified_flow()
@@ -61,14 +52,14 @@ def test_gradient_with_respect_to_the_grid_is_that_of_finite_differences(solver)
     x, ts, h = jax.random.normal(jax.random.key(0), (4, 2)), jnp.array(UNEVEN), 1e-6
 
     def value(ts):
-        ends = solvers.sample(None, smooth, FLOW, solver, x, ts)
+        ends = samplers.sample(None, smooth, FLOW, solver, x, ts)
         return jnp.mean(jnp.sin(2.0 * ends))
 
     @quick_jit
     def both(ts):
         moved = ts + h * jnp.concatenate([jnp.eye(5)[1:-1], -jnp.eye(5)[1:-1]])
         up, down = jnp.split(jax.lax.map(value, moved), 2)
-        through = jax.grad(lambda gaps: value(grid_of(FLOW, gaps, 1.0, 0.0)))(gaps_of(FLOW, ts))
+        through = jax.grad(lambda gaps: value(logits_to_grid(FLOW, gaps, 1.0, 0.0)))(grid_to_logits(FLOW, ts))
         return jax.grad(value)(ts)[1:-1], (up - down) / (2 * h), through
 
     exact, numeric, through = both(ts)
@@ -99,9 +90,9 @@ def test_any_parameters_are_a_grid_and_every_grid_has_parameters(schedule, t_max
 
     @quick_jit
     def there_and_back(ts, lower, gaps):
-        one = grid_of(schedule, gaps_of(schedule, ts), t_max, t_min)
-        other = grid_of(schedule, gaps_of(schedule, lower, t_max), t_max, t_min, free_start=True)
-        return one, other, jax.vmap(lambda gaps: grid_of(schedule, gaps, t_max, t_min))(gaps)
+        one = logits_to_grid(schedule, grid_to_logits(schedule, ts), t_max, t_min)
+        other = logits_to_grid(schedule, grid_to_logits(schedule, lower, t_max), t_max, t_min, free_start=True)
+        return one, other, jax.vmap(lambda gaps: logits_to_grid(schedule, gaps, t_max, t_min))(gaps)
 
     one, other, wild = there_and_back(ts, lower, 8.0 * jax.random.normal(jax.random.key(0), (200, 6)))
     np.testing.assert_allclose(one, ts, atol=2e-3)  # the floor under each gap is a 1e-5th of the range
@@ -114,7 +105,7 @@ def test_any_parameters_are_a_grid_and_every_grid_has_parameters(schedule, t_max
 
 def test_no_change_gives_the_numbers_of_the_plan_and_a_change_leaves_the_times():
     solver, ts = solvers.UniPC(predictor=2), jnp.array(UNEVEN)
-    changes = changes_of(solver, FLOW, ts)
+    changes = zero_adjustments(solver, FLOW, ts)
     plain = solver.plan(FLOW, ts)
     jax.tree.map(np.testing.assert_array_equal, changed(solver, FLOW, ts, changes).rows, plain)
     ahead = changed(solver, FLOW, ts, jax.tree.map(jnp.ones_like, changes)).rows
@@ -131,8 +122,8 @@ def test_no_change_gives_the_numbers_of_the_plan_and_a_change_leaves_the_times()
 )
 def test_a_table_is_its_solver_in_the_loop_and_step_by_step(solver):
     ts, x = jnp.array(UNEVEN), jax.random.normal(jax.random.key(0), (3, 2))
-    draw = quick_jit(lambda solver, x: solvers.sample(None, RING_DENOISER, FLOW, solver, x, ts))
-    table = tabled(solver, FLOW, ts)
+    draw = quick_jit(lambda solver, x: samplers.sample(None, RING_DENOISER, FLOW, solver, x, ts))
+    table = precomputed(solver, FLOW, ts)
     assert (table.order, table.evals_per_step, table.stochastic, table.steps) == (
         solver.order, solver.evals_per_step, False, 4)  # fmt: skip
     expected = draw(solver, x)
@@ -145,11 +136,11 @@ def test_a_table_is_its_solver_in_the_loop_and_step_by_step(solver):
 
 
 def test_a_table_refuses_other_grids_and_solvers():
-    table = tabled(solvers.Euler(), FLOW, jnp.array(UNEVEN))
+    table = precomputed(solvers.Euler(), FLOW, jnp.array(UNEVEN))
     with pytest.raises(ValueError, match=r"ts must have 5 times, for the 4 steps of this table, got 4"):
-        solvers.sample(None, RING_DENOISER, FLOW, table, jnp.zeros((1, 2)), solvers.grids.uniform(3))
+        samplers.sample(None, RING_DENOISER, FLOW, table, jnp.zeros((1, 2)), solvers.grids.uniform(3))
     with pytest.raises(ValueError, match="solver must be a planned solver of this library, got object"):
-        tabled(object(), FLOW, jnp.array(UNEVEN))  # type: ignore[arg-type]
+        precomputed(object(), FLOW, jnp.array(UNEVEN))  # type: ignore[arg-type]
 
 
 # ---- tuning ------------------------------------------------------------------------------------------------------
@@ -213,7 +204,7 @@ def test_tuning_lowers_the_error_on_noise_that_it_never_saw(coefficients, factor
     untuned = min(mean_distance(solvers.AdamsBashforth(order=2), ts, test) for ts in GRIDS.values())
     assert mean_distance(found.solver, found.ts, test) < factor * untuned
     assert found.after < factor * found.before
-    assert isinstance(found.solver, TabledSolver) == coefficients
+    assert isinstance(found.solver, PrecomputedSolver) == coefficients
     assert (np.diff(found.ts) < 0).all()
     assert found.ts[-1] == 0
     np.testing.assert_allclose(mean_distance(found.solver, found.ts, pairs_of(1)), found.after, rtol=1e-4)

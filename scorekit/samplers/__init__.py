@@ -1,0 +1,41 @@
+"""What runs many steps of a solver: sampling, adaptive steps, parallel sweeps, particles, inversion, editing."""
+
+from scorekit.samplers.adaptive import AdaptiveResult, adaptive_ode
+from scorekit.samplers.adaptive_stochastic import adaptive_sde
+from scorekit.samplers.chains import MetropolisResult, corrupt_denoise, langevin, metropolis_langevin, sgld
+from scorekit.samplers.editing import sdedit, translate
+from scorekit.samplers.inversion import invert
+from scorekit.samplers.log_prob import LoggedSample, sample_with_log_probs, trajectory_log_probs
+from scorekit.samplers.parallel import ParallelResult, parallel_sample
+from scorekit.samplers.particles import ParticleResult, product_sample, twisted_sample
+from scorekit.samplers.repaint import repaint, repaint_path
+from scorekit.samplers.resampling import effective_sample_size, systematic_resample
+from scorekit.samplers.sampling import nfe, sample
+
+__all__ = [
+    "AdaptiveResult",
+    "LoggedSample",
+    "MetropolisResult",
+    "ParallelResult",
+    "ParticleResult",
+    "adaptive_ode",
+    "adaptive_sde",
+    "corrupt_denoise",
+    "effective_sample_size",
+    "invert",
+    "langevin",
+    "metropolis_langevin",
+    "nfe",
+    "parallel_sample",
+    "product_sample",
+    "repaint",
+    "repaint_path",
+    "sample",
+    "sample_with_log_probs",
+    "sdedit",
+    "sgld",
+    "systematic_resample",
+    "trajectory_log_probs",
+    "translate",
+    "twisted_sample",
+]

@@ -1,0 +1,223 @@
+"""The probability-flow ODE with steps that adapt inside the graph.
+
+In a coordinate of :mod:`scorekit.solvers.coordinates` the ODE is ``dy/dclock = signal x0 + noise eps`` with
+``y = x / scale``; "flow" (the default) and "angle" are finite at both ends of every schedule. A network that predicts
+x0 has no eps at sigma = 0, one that predicts eps no x0 at alpha = 0, and near such an end one of them is rounding error
+divided by a small number. The slope is therefore never asked closer to such an end than ``sqrt(machine
+epsilon) / 4`` of the clock (8.6e-5 in float32, 3.7e-9 in float64): beyond, the network sees the state as if it were
+there. That costs an error of the same order as the rounding it avoids, and the equation is the same both ways.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.samplers.dormand_prince import dormand_prince
+from scorekit.samplers.embedded_pair import Slope
+from scorekit.samplers.loop import check_floating
+from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame, log_snr_at
+from scorekit.trees import check, check_positive, combine, is_traced
+from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
+
+_ADVICE = (
+    "raise rtol or atol, raise max_steps, keep away from the ends (t below 1 or above 0), or use float64; slopes that "
+    "are not finite come from the network, or from asking it at a time that it does not know"
+)
+
+
+class AdaptiveResult(NamedTuple):
+    """What :func:`adaptive_ode` found.
+
+    Attributes:
+      x: the state at ``t_end``, shaped and typed like ``x_init``; NaN where ``success`` is False.
+      saved: the states at ``save_at``, leaves ``(n, B, ...)``, or None.
+      nfe: network evaluations: 2 for the first step size and 6 for every step tried.
+      accepted: steps taken.
+      rejected: steps tried and thrown away.
+      success: whether ``t_end`` was reached.
+    """
+
+    x: PyTree
+    saved: PyTree
+    nfe: Array
+    accepted: Array
+    rejected: Array
+    success: Array
+
+    def raise_if_failed(self) -> "AdaptiveResult":
+        """Itself, for use after ``jit``; a ``RuntimeError`` that says what to try where a solve has failed."""
+        raise_if_failed(self.success, self.nfe)
+        return self
+
+
+def raise_if_failed(success: ArrayLike, nfe: ArrayLike) -> None:
+    """Raises a ``RuntimeError`` that says what to try where ``success`` is False. Tracers are passed over.
+
+    >>> raise_if_failed(False, 62)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    RuntimeError: the ODE was not solved to its end in 62 network evaluations: raise rtol or atol, ...
+    """
+    if not is_traced(success) and not np.all(success):
+        raise RuntimeError(f"the ODE was not solved to its end in {nfe} network evaluations: {_ADVICE}")
+
+
+def probability_flow(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    t_first: ArrayLike,
+    t_last: ArrayLike,
+    like: PyTree,
+    coordinate: CoordinateName = "flow",
+) -> Slope:
+    """``(clock, y) -> signal x0 + noise eps`` for ``y = x / scale``: the right-hand side for any ODE solver.
+
+    Args:
+      denoiser: ``(x_t, t) -> Prediction``.
+      schedule: the noise schedule of the denoiser.
+      t_first: one end of the interval; the times asked for stay within.
+      t_last: the other.
+      like: has the dtypes that the denoiser wants; ``y`` itself is at least float32.
+      coordinate: "flow", "angle" or "sigma".
+
+    >>> from scorekit import densities, denoisers, schedules
+    >>> schedule = schedules.rectified_flow()
+    >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=1.0), schedule)
+    >>> probability_flow(denoiser, schedule, 1.0, 0.0, jnp.ones((1, 1)))(jnp.array(0.5), jnp.ones((1, 1)))
+    Array([[0.]], dtype=float32)
+    """
+    low, high = jnp.minimum(t_first, t_last), jnp.maximum(t_first, t_last)
+    dtypes = jax.tree.map(jnp.result_type, like)
+
+    def slope(clock: Array, y: PyTree) -> PyTree:
+        margin = 0.25 * math.sqrt(jnp.finfo(clock.dtype).eps)
+        top = {"flow": 1.0 - margin, "angle": 0.5 * math.pi - margin, "sigma": None}[coordinate]
+        time = schedule.time_at(log_snr_at(coordinate, jnp.clip(clock, margin, top)))
+        time = jnp.clip(time, low, high).astype(clock.dtype)
+        at = frame(coordinate, schedule.alpha(time), schedule.sigma(time))
+        x = jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), combine((at.scale, y)), dtypes)
+        wide = functools.partial(jax.tree.map, lambda leaf, y: leaf.astype(y.dtype))
+        x0, eps = denoiser(x, time)
+        return combine((at.signal, wide(x0, y)), (at.noise, wide(eps, y)))
+
+    return slope
+
+
+def adaptive_ode(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x_init: PyTree,
+    *,
+    t_start: ArrayLike = 1.0,
+    t_end: ArrayLike = 0.0,
+    rtol: ArrayLike = 1e-4,
+    atol: ArrayLike = 1e-5,
+    max_steps: int = 1000,
+    save_at: ArrayLike | None = None,
+    coordinate: CoordinateName = "flow",
+) -> AdaptiveResult:
+    """Solves the probability-flow ODE by Dormand and Prince's pair 5(4), with as many steps as the tolerance takes.
+
+    ``d(x / scale) = (signal x0 + noise eps) dclock``, from ``t_start`` to ``t_end``; ``t_end > t_start`` encodes data
+    as noise. The error of a step is the root mean square over the whole batch, so that all examples share their steps;
+    for steps of their own::
+
+        one = lambda x: adaptive_ode(denoiser, schedule, x[None]).x[0]
+        x = jax.vmap(one)(x_init)
+
+    Called eagerly it works but compiles anew each time; wrap it in ``jax.jit``. Reverse mode is exact for the steps
+    that were accepted, with respect to ``x_init``, the times and all that ``denoiser`` and ``schedule`` hold; it keeps
+    ``max_steps`` states. (XLA is slow at the gradients of convolutions inside loops on CPUs.)
+
+    Args:
+      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar. It is traced once.
+      schedule: its noise schedule.
+      x_init: the state at ``t_start``. It is integrated in at least float32, whatever its dtype.
+      t_start: where to start, in [0, 1].
+      t_end: where to stop, in [0, 1].
+      rtol: error allowed in a step relative to ``x / scale``, at least the machine epsilon of what is integrated.
+      atol: error allowed in a step where the state is small, in units of ``x / scale``, > 0.
+      max_steps: steps to try before giving up, rejected ones included.
+      save_at: times ``(n,)``, ordered from ``t_start`` to ``t_end``: where to interpolate the state.
+      coordinate: "flow", "angle" or, where alpha > 0, "sigma".
+
+    Returns:
+      An :class:`AdaptiveResult`.
+
+    Raises:
+      ValueError: for a time outside [0, 1], ``rtol`` or ``atol`` out of range, ``max_steps < 1``, ``save_at`` out of
+        order or outside the interval, an unknown coordinate, or "sigma" at a time where alpha is 0.
+      RuntimeError: if called eagerly and the end was not reached; it says what to try. After ``jit`` the state is NaN,
+        ``success`` False, and :meth:`AdaptiveResult.raise_if_failed` raises it.
+
+    >>> from scorekit import densities, denoisers, schedules
+    >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.cosine()
+    >>> solved = adaptive_ode(denoisers.exact_denoiser(data, schedule), schedule, jnp.ones((1, 1)))
+    >>> float(solved.x[0, 0].round(3))
+    0.5
+
+    Source: Song et al. 2021, sec. 4.3 (https://arxiv.org/abs/2011.13456); Dormand & Prince 1980.
+    """
+    wide = jnp.result_type(jnp.float32, *jax.tree.leaves(x_init))
+    _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at, coordinate)
+    t_start, t_end = jnp.asarray(t_start, wide), jnp.asarray(t_end, wide)
+    at = lambda t: frame(coordinate, schedule.alpha(t), schedule.sigma(t))
+    first, last = at(t_start), at(t_end)
+    check(np.isfinite, "finite; use the 'flow' coordinate", **{"clock at t_start": first.clock})
+    check(np.isfinite, "finite; use the 'flow' coordinate", **{"clock at t_end": last.clock})
+    middle = None if save_at is None else at(jnp.asarray(save_at, wide))
+    out = dormand_prince(
+        probability_flow(denoiser, schedule, t_start, t_end, x_init, coordinate),
+        combine((1.0 / first.scale, jax.tree.map(lambda x: jnp.asarray(x, wide), x_init))),
+        first.clock,
+        last.clock,
+        rtol=rtol,
+        atol=atol,
+        max_steps=max_steps,
+        save_at=None if middle is None else middle.clock,
+    )
+    back = lambda scale, y: jax.tree.map(lambda y, x: y.astype(jnp.result_type(x)), combine((scale, y)), x_init)
+    result = AdaptiveResult(
+        x=back(last.scale, out.y),
+        saved=None if middle is None else back(middle.scale, out.saved),
+        nfe=out.nfe,
+        accepted=out.accepted,
+        rejected=out.rejected,
+        success=out.success,
+    )
+    return result.raise_if_failed()
+
+
+def check_tolerances(dtype, rtol: ArrayLike, atol: ArrayLike, max_steps: int) -> None:
+    """Raises a ``ValueError`` for tolerances that a state of this dtype cannot meet, or no steps.
+
+    >>> check_tolerances(jnp.float32, 1e-9, 1e-5, 10)
+    Traceback (most recent call last):
+    ValueError: rtol must be in [1.19e-07, 1), the precision of float32, got 1e-09
+    """
+    eps = float(jnp.finfo(dtype).eps)
+    check(lambda r: (r >= eps) & (r < 1), f"in [{eps:.3g}, 1), the precision of {jnp.dtype(dtype)}", rtol=rtol)
+    check_positive(atol=atol)
+    if max_steps < 1:
+        raise ValueError(f"max_steps must be >= 1, got {max_steps}")
+
+
+def _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at, coordinate) -> None:
+    check_coordinate(coordinate, FINITE_AT_ZERO_NOISE)
+    check_floating(x_init=x_init)
+    check_tolerances(wide, rtol, atol, max_steps)
+    check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", t_start=t_start, t_end=t_end)
+    if save_at is None:
+        return
+    if np.ndim(save_at) != 1 or np.shape(save_at)[0] < 1:
+        raise ValueError(f"save_at must have shape (n,) with n >= 1, got shape {np.shape(save_at)}")
+    if not any(map(is_traced, (t_start, t_end, save_at))):
+        way = np.concatenate([np.ravel(t_start), np.asarray(save_at), np.ravel(t_end)])
+        check(
+            lambda t: np.all(np.diff(way) * np.sign(way[-1] - way[0]) >= 0) & (np.shape(t) != ()),
+            f"times in order from t_start = {t_start} to t_end = {t_end}",
+            save_at=save_at,
+        )

@@ -1,0 +1,267 @@
+"""Markov chains at one noise level: Langevin, with and without a Metropolis test, and corrupt-denoise rounds.
+
+Each is one ``lax.scan`` over any pytree; examples of a batch are independent chains. A chain of a diffusion model at
+time t has the score ``lambda x: scorekit.process.score(denoiser(x, t), t, schedule)``.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.process import perturb
+from scorekit.samplers.sampling import sample
+from scorekit.trees import batch_size, check_positive, combine, normal_like, sum_per_example, where
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+
+class MetropolisResult(NamedTuple):
+    """The end of a Metropolis-adjusted chain.
+
+    Attributes:
+      x: the last state.
+      acceptance: the share of proposals that each chain accepted, ``(B,)``.
+    """
+
+    x: PyTree
+    acceptance: Array
+
+
+def langevin(
+    key: Key,
+    score: Callable[[PyTree], PyTree],
+    x: PyTree,
+    step_size: ArrayLike,
+    num_steps: int,
+    *,
+    trajectory: bool = False,
+) -> PyTree:
+    """Unadjusted Langevin: ``x <- x + h score(x) + sqrt(2 h) z``.
+
+    Its law tends to a density that is within O(h) of the target: for ``N(m, s^2)`` it has the mean m and the variance
+    ``s^2 / (1 - h / (2 s^2))``, and it diverges for ``h >= 2 s^2``. :func:`metropolis_langevin` has no such bias.
+
+    Args:
+      key: PRNG key.
+      score: ``x -> grad log p(x)``, shaped like ``x``.
+      x: the start, leaves ``(B, ...)``.
+      step_size: h > 0, in squared units of ``x``: a number, or ``(num_steps,)``, one for each step.
+      num_steps: number of steps, each with one evaluation of ``score``.
+      trajectory: also return the state after every step.
+
+    Returns:
+      The last state; with ``trajectory`` the pair ``(last, states)`` where the leaves of ``states`` are
+      ``(num_steps, B, ...)``.
+
+    Raises:
+      ValueError: if ``num_steps < 1``, a step size is not positive, or its shape is neither () nor ``(num_steps,)``.
+
+    >>> x = langevin(jax.random.key(0), lambda x: -x, jnp.full((4000, 1), 5.0), 0.1, 100)
+    >>> abs(float(x.var()) - 1 / (1 - 0.05)) < 0.1
+    True
+
+    Source: Roberts & Tweedie 1996, sec. 1.4.1 (https://doi.org/10.2307/3318418).
+    """
+    steps = _step_sizes(step_size, num_steps)
+    return sgld(key, lambda key, x: score(x), x, steps, trajectory=trajectory)
+
+
+def sgld(
+    key: Key,
+    noisy_score: Callable[[Key, PyTree], PyTree],
+    x: PyTree,
+    step_sizes: ArrayLike,
+    *,
+    trajectory: bool = False,
+) -> PyTree:
+    """Stochastic-gradient Langevin: ``x <- x + h_k score_k(x) + sqrt(2 h_k) z`` with an unbiased random score.
+
+    With ``sum h_k = inf`` and ``sum h_k^2 < inf``, such as ``h_k = a (b + k)^-c`` with c in (1/2, 1], the noise of the
+    score and the error of the steps vanish in the limit. The paper's epsilon is ``2 h``.
+
+    Args:
+      key: PRNG key.
+      noisy_score: ``(key, x) -> estimate of grad log p(x)``, for instance from a random minibatch.
+      x: the start, leaves ``(B, ...)``.
+      step_sizes: ``(n,)``, > 0, in squared units of ``x``.
+      trajectory: also return the state after every step.
+
+    Returns:
+      The last state; with ``trajectory`` the pair ``(last, states)``, as :func:`langevin`.
+
+    Raises:
+      ValueError: if a step size is not positive or ``step_sizes`` is not a vector of at least one.
+
+    >>> noisy = lambda key, x: -x + jax.random.normal(key, x.shape)
+    >>> x = sgld(jax.random.key(0), noisy, jnp.zeros((4000, 1)), 0.5 / (1.0 + jnp.arange(50.0)))
+    >>> abs(float(x.var()) - 1.0) < 0.15
+    True
+
+    Source: Welling & Teh 2011, eq. 2 and 4 (https://dl.acm.org/doi/10.5555/3104482.3104568).
+    """
+    if np.ndim(step_sizes) != 1 or np.shape(step_sizes)[0] < 1:
+        raise ValueError(f"step_sizes must have shape (n,) with n >= 1, got shape {np.shape(step_sizes)}")
+    check_positive(step_sizes=step_sizes)
+
+    def body(x, inputs):
+        key, h = inputs
+        for_score, for_noise = jax.random.split(key)
+        x = combine((1.0, x), (h, noisy_score(for_score, x)), (jnp.sqrt(2.0 * h), normal_like(for_noise, x)))
+        return x, (x if trajectory else None)
+
+    x, states = _scan(body, key, x, jnp.asarray(step_sizes))
+    return (x, states) if trajectory else x
+
+
+def metropolis_langevin(
+    key: Key,
+    log_density: Callable[[PyTree], Array],
+    x: PyTree,
+    step_size: ArrayLike,
+    num_steps: int,
+    *,
+    trajectory: bool = False,
+) -> MetropolisResult | tuple[MetropolisResult, PyTree]:
+    """Metropolis-adjusted Langevin (MALA), which leaves ``p`` exactly invariant at any step size.
+
+    ``y = x + h score(x) + sqrt(2 h) z`` is accepted with probability ``min(1, p(y) q(x | y) / (p(x) q(y | x)))``;
+    with ``g = score(x) + score(y)``, ``log q(x | y) - log q(y | x) = -sqrt(h / 2) z . g - h |g|^2 / 4``. A proposal
+    where ``log p`` is ``-inf`` or NaN is refused. Tune h for an acceptance near 0.57.
+
+    Args:
+      key: PRNG key.
+      log_density: ``x -> log p(x)`` up to a constant, differentiable, ``(B,)``; no term may mix examples.
+      x: the start, leaves ``(B, ...)``, where ``p > 0``.
+      step_size: h > 0, in squared units of ``x``: a number, or ``(num_steps,)``, one for each step.
+      num_steps: number of steps, each with one value and gradient of ``log_density`` (and one before the first).
+      trajectory: also return the state after every step.
+
+    Returns:
+      A :class:`MetropolisResult`; with ``trajectory`` the pair ``(result, states)`` where the leaves of ``states``
+      are ``(num_steps, B, ...)``.
+
+    Raises:
+      ValueError: if ``num_steps < 1``, a step size is not positive, its shape is neither () nor ``(num_steps,)``, or
+        ``log_density`` does not return ``(B,)``.
+
+    >>> from scorekit.densities import ring
+    >>> p = ring()
+    >>> start = p.sample(jax.random.key(0), (100,))
+    >>> result = metropolis_langevin(jax.random.key(1), p.log_density, start, 0.005, 20)
+    >>> bool(result.acceptance.mean() > 0.5)
+    True
+
+    Source: Roberts & Tweedie 1996, sec. 1.4.2 (https://doi.org/10.2307/3318418); Roberts & Rosenthal 1998
+    (https://doi.org/10.1111/1467-9868.00123) for the tuning.
+    """
+    steps, b = _step_sizes(step_size, num_steps), batch_size(x)
+
+    def evaluate(x):
+        def total(x):
+            value = log_density(x)
+            if jnp.shape(value) != (b,):
+                raise ValueError(f"log_density must return shape ({b},), one value per chain, got {jnp.shape(value)}")
+            return jnp.sum(value), value
+
+        (_, value), slope = jax.value_and_grad(total, has_aux=True)(x)
+        return value, slope
+
+    def body(carry, inputs):
+        x, value, slope, accepted = carry
+        key, h = inputs
+        for_noise, for_test = jax.random.split(key)
+        z = normal_like(for_noise, x)
+        y = combine((1.0, x), (h, slope), (jnp.sqrt(2.0 * h), z))
+        value_y, slope_y = evaluate(y)
+        g = combine((1.0, slope), (1.0, slope_y))
+        dot = sum_per_example(lambda a: a, jax.tree.map(jnp.multiply, z, g))
+        back = -jnp.sqrt(0.5 * h) * dot - 0.25 * h * sum_per_example(jnp.square, g)
+        accept = jnp.log(jax.random.uniform(for_test, (b,))) < value_y - value + back  # NaN compares as False
+        x, slope = where(accept, y, x), where(accept, slope_y, slope)
+        value = jnp.where(accept, value_y, value)
+        return (x, value, slope, accepted + accept), (x if trajectory else None)
+
+    start = (x, *evaluate(x), jnp.zeros(b, jnp.int32))
+    (x, _, _, accepted), states = _scan(body, key, start, steps)
+    result = MetropolisResult(x, accepted / num_steps)
+    return (result, states) if trajectory else result
+
+
+def corrupt_denoise(
+    key: Key,
+    denoiser: Denoiser,
+    schedule: Schedule,
+    solver: Solver,
+    x: PyTree,
+    ts: ArrayLike,
+    num_rounds: int,
+    *,
+    trajectory: bool = False,
+) -> PyTree:
+    """The chain of a generative stochastic network: noise ``x`` to level ``ts[0]``, bring it back along ``ts``, repeat.
+
+    ``x_t = alpha x + sigma eps`` at ``t = ts[0]``, then ``x <- sample(x_t, ts)``.
+
+    If ``x`` has the law of the data, ``x_t`` has the law ``p_t``, which any exact solver carries back to the data: a
+    stochastic one by drawing from ``p(x | x_t)`` (the chain is then reversible), the deterministic flow by transport.
+    The data distribution is thus stationary for both, and unique since the noise reaches everywhere. For Gaussian data
+    of variance ``s^2`` the correlation between rounds is ``r^2`` with the stochastic solver and the larger r with
+    the flow, ``r = alpha s / sqrt(alpha^2 s^2 + sigma^2)``: the flow mixes half as fast. With finite steps the
+    chain settles where the errors of the solver balance, and a last time above 0 adds its noise in every round.
+
+    Args:
+      key: PRNG key.
+      denoiser: ``(x_t, t) -> Prediction``.
+      schedule: the noise schedule of the denoiser.
+      solver: one of :mod:`scorekit.solvers`; it is the one of a single ``sample``.
+      x: the start at level 0, leaves ``(B, ...)``.
+      ts: decreasing times ``(n + 1,)``; the first is the level of corruption, the last should be 0.
+      num_rounds: number of rounds.
+      trajectory: also return the state after every round.
+
+    Returns:
+      The last state; with ``trajectory`` the pair ``(last, states)`` where the leaves of ``states`` are
+      ``(num_rounds, B, ...)``.
+
+    Raises:
+      ValueError: if ``num_rounds < 1``, or for what :func:`~scorekit.samplers.sampling.sample` refuses.
+
+    >>> from scorekit import denoisers, densities, schedules, solvers
+    >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.cosine()
+    >>> denoiser, ts = denoisers.exact_denoiser(data, schedule), solvers.grids.uniform(8, 0.7)
+    >>> start = jnp.full((2000, 1), 3.0)
+    >>> x = corrupt_denoise(jax.random.key(0), denoiser, schedule, solvers.DPMSolverPP2M(), start, ts, 10)
+    >>> abs(float(x.std()) - 0.5) < 0.05
+    True
+
+    Source: Bengio et al. 2013, alg. 1 (https://arxiv.org/abs/1305.6663); Bengio et al. 2014
+    (https://arxiv.org/abs/1306.1091).
+    """
+    if num_rounds < 1:
+        raise ValueError(f"num_rounds must be >= 1, got {num_rounds}")
+
+    def body(x, inputs):
+        for_noise, for_solver = jax.random.split(inputs[0])
+        x_t = perturb(x, normal_like(for_noise, x), jnp.asarray(ts)[0], schedule)
+        x = sample(for_solver, denoiser, schedule, solver, x_t, ts)
+        return x, (x if trajectory else None)
+
+    x, states = _scan(body, key, x, jnp.zeros(num_rounds))
+    return (x, states) if trajectory else x
+
+
+def _scan(body, key, carry, per_step):
+    """``body(carry, (key_k, per_step[k]))`` over all k."""
+    keys = jax.random.split(key, per_step.shape[0])
+    return jax.lax.scan(body, carry, (keys, per_step))
+
+
+def _step_sizes(step_size: ArrayLike, num_steps: int) -> Array:
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be >= 1, got {num_steps}")
+    if np.shape(step_size) not in ((), (num_steps,)):
+        raise ValueError(f"step_size must be a number or have shape ({num_steps},), got shape {np.shape(step_size)}")
+    check_positive(step_size=step_size)
+    return jnp.broadcast_to(jnp.asarray(step_size, jnp.result_type(float, step_size)), (num_steps,))

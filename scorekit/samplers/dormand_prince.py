@@ -1,0 +1,307 @@
+"""Dormand and Prince's embedded Runge-Kutta pair 5(4), with steps that adapt inside the graph.
+
+One ``lax.while_loop`` solves ``dy/dclock = slope(clock, y)`` for any tree ``y``. A step makes six evaluations (the last
+slope of a step is the first of the next) and its error, the difference to the embedded fourth-order result, is the
+root mean square over the whole state of ``error / (atol + rtol max(|y|, |y'|))``: accepted when at most 1. The
+next step follows Hairer's PI rule ``h' = 0.9 h error^-0.17 previous_error^0.04``, within [0.2, 10] h.
+
+Reverse mode differentiates the accepted steps themselves, with their fractions of the interval held fixed: they are
+kept (one state each, in buffers of ``max_steps``) and walked back over, so that the gradient is exact for the numbers
+that came out, and nothing is solved again. It is taken with respect to the state, both ends, the times to save at and
+everything that ``slope`` holds.
+
+Source: Dormand & Prince 1980; Hairer, Norsett & Wanner, Solving Ordinary Differential Equations I, sec. II.4-II.6.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.samplers.closures import closure_convert
+from scorekit.samplers.embedded_pair import (
+    ERROR,
+    WEIGHTS,
+    Slope,
+    along,
+    first_step,
+    gauss,
+    interpolate,
+    norm,
+    slopes_of,
+)
+from scorekit.typing import Array, ArrayLike, PyTree
+
+
+class Integral(NamedTuple):
+    """What :func:`dormand_prince` found.
+
+    Attributes:
+      y: the state at the end; NaN where ``success`` is False.
+      saved: the states at ``save_at``, leaves ``(n, ...)``, or None.
+      quadrature: the integral of ``integrand`` along the path, or None; NaN where ``success`` is False.
+      nfe: evaluations of the slope, 2 for the first step size and 6 for every step tried, and of ``integrand``, 3 for
+        every step taken.
+      accepted: steps taken.
+      rejected: steps tried and thrown away.
+      success: whether the end was reached.
+    """
+
+    y: PyTree
+    saved: PyTree
+    quadrature: PyTree
+    nfe: Array
+    accepted: Array
+    rejected: Array
+    success: Array
+
+
+class _Loop(NamedTuple):
+    clock: Array
+    y: PyTree
+    slope: PyTree
+    h: Array  # signed
+    error: Array  # of the step before
+    may_grow: Array
+    alive: Array
+    accepted: Array
+    rejected: Array
+    saved: PyTree
+    num_saved: Array
+    total: PyTree  # of the quadrature
+    tape: Any  # the accepted (clock, h, y), or None
+
+
+def dormand_prince(
+    slope: Slope,
+    y: PyTree,
+    start: ArrayLike,
+    end: ArrayLike,
+    *,
+    rtol: ArrayLike = 1e-4,
+    atol: ArrayLike = 1e-5,
+    max_steps: int = 1000,
+    save_at: ArrayLike | None = None,
+    integrand: Slope | None = None,
+) -> Integral:
+    """Integrates ``dy/dclock = slope(clock, y)`` from ``start`` to ``end``, in either direction.
+
+    All leaves share their steps; ``vmap`` over single examples gives each its own. Forward mode (``jvp``) and second
+    derivatives are not defined.
+
+    Args:
+      slope: ``(clock, y) -> dy/dclock``; traced once, and may close over anything, traced or not.
+      y: the state at ``start``, a tree of float32 or float64 arrays.
+      start: where to start, a scalar.
+      end: where to stop, below or above ``start``.
+      rtol: error allowed in a step, as a part of the state.
+      atol: error allowed in a step where the state is small.
+      max_steps: steps to try before giving up, rejected ones included; reverse mode keeps as many states.
+      save_at: ``(n,)``, ordered from ``start`` to ``end``: where to interpolate the state, to fourth order.
+      integrand: ``(clock, y) -> tree`` to integrate along the path by three Gauss points in every step, for what is
+        too expensive to be part of the state (half the evaluations); it has no say in the size of the steps.
+
+    Returns:
+      An :class:`Integral`. It ends without success, and with NaN, when ``max_steps`` do not suffice, when the slope
+      is not finite, or when a step would vanish in the rounding of the clock.
+
+    >>> out = dormand_prince(lambda clock, y: -y, jnp.ones(1), 0.0, 1.0, rtol=1e-6, atol=1e-6)
+    >>> float(jnp.abs(out.y[0] - jnp.exp(-1.0))) < 1e-6, bool(out.success)
+    (True, True)
+    """
+    dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(y))
+    scalar = lambda x: jnp.asarray(x, dtype)
+    start, end = scalar(start), scalar(end)
+    saves = None if save_at is None else jnp.clip(scalar(save_at), jnp.minimum(start, end), jnp.maximum(start, end))
+    hoisted = closure_convert(slope, start, y)
+    _check_like(y, jax.eval_shape(*hoisted, start, y))
+    pure, held = zip(hoisted, (None, None) if integrand is None else closure_convert(integrand, start, y), strict=True)
+    run = functools.partial(_run, pure, max_steps)
+
+    @jax.custom_vjp
+    def solve(y, start, end, saves, tolerances, held):
+        return _outputs(run(False, y, start, end, saves, tolerances, held), end)
+
+    def forward(y, start, end, saves, tolerances, held):
+        last = run(True, y, start, end, saves, tolerances, held)
+        return _outputs(last, end), (last.tape, last.accepted, last.num_saved, start, end, saves, held)
+
+    solve.defvjp(forward, functools.partial(_backward, pure))
+    out = solve(y, start, end, saves, (scalar(rtol), scalar(atol)), held)
+    honest = jnp.where(out.success, 1.0, jnp.nan).astype(dtype)  # a factor, so that gradients become NaN as well
+    spoil = functools.partial(jax.tree.map, lambda leaf: leaf * honest.astype(leaf.dtype))
+    return out._replace(y=spoil(out.y), saved=spoil(out.saved), quadrature=spoil(out.quadrature))
+
+
+def _check_like(y: PyTree, found: PyTree) -> None:
+    describe = lambda tree: jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x))}", tree)
+    if describe(y) != describe(found):
+        raise ValueError(f"slope must return a tree like y, {describe(y)}, got {describe(found)}")
+
+
+def _run(pure, max_steps, record, y, start, end, saves, tolerances, held) -> _Loop:
+    rtol, atol = tolerances
+    direction, precision = jnp.sign(end - start), jnp.finfo(start.dtype).eps
+    dtype = start.dtype
+    slope, integrand = _bind(pure, held)
+
+    def unfinished(loop: _Loop):
+        return loop.alive & (loop.clock != end) & (loop.accepted + loop.rejected < max_steps)
+
+    def body(loop: _Loop) -> _Loop:
+        last = (loop.clock + 1.01 * loop.h - end) * direction >= 0
+        after = jnp.where(last, end, loop.clock + loop.h)
+        h = after - loop.clock  # what the clock really moves
+        slopes = slopes_of(slope, loop.clock, loop.y, h, loop.slope)
+        y = along(loop.y, h * jnp.asarray(WEIGHTS, dtype), slopes)
+        zero = jax.tree.map(jnp.zeros_like, y)
+        scale = jax.tree.map(lambda a, b: atol + rtol * jnp.maximum(jnp.abs(a), jnp.abs(b)), loop.y, y)
+        error = norm(along(zero, h * jnp.asarray(ERROR, dtype), slopes), scale)
+        accept = error <= 1.0  # not for NaN
+        least = jnp.maximum(error, 1e-10)
+        growth = 0.9 * least**-0.17 * jnp.where(accept, loop.error**0.04, 1.0)
+        growth = jnp.clip(growth, 0.2, jnp.where(accept & loop.may_grow, 10.0, 1.0))
+        new_h = h * jnp.where(jnp.isfinite(error), growth, 0.2)
+        too_small = jnp.abs(new_h) < precision * (8.0 * jnp.abs(loop.clock) + precision * jnp.abs(end - start))
+        saved, num_saved = loop.saved, loop.num_saved
+        if saves is not None:
+            limit = jnp.where(accept, after, loop.clock - direction)
+            within = functools.partial(interpolate, loop.clock, h, loop.y, slopes)
+            saved, num_saved = _save(saves, saved, num_saved, limit, direction, within)
+        total = loop.total
+        if integrand is not None:
+            part = functools.partial(gauss, integrand, loop.clock, h, loop.y, slopes)
+            total = jax.lax.cond(accept, lambda: jax.tree.map(jnp.add, loop.total, part()), lambda: loop.total)
+        tape = loop.tape
+        if record:  # a rejected step is written over by the next one
+            write = lambda buffer, value: buffer.at[loop.accepted].set(value)
+            tape = jax.tree.map(write, tape, (loop.clock, h, loop.y))
+        take = functools.partial(jax.tree.map, lambda new, old: jnp.where(accept, new, old))
+        return _Loop(
+            clock=jnp.where(accept, after, loop.clock),
+            y=take(y, loop.y),
+            slope=take(jax.tree.map(lambda k: k[6], slopes), loop.slope),
+            h=new_h,
+            error=jnp.where(accept, jnp.maximum(error, 1e-4), loop.error),
+            may_grow=accept,
+            alive=~too_small | (accept & last),
+            accepted=loop.accepted + accept,
+            rejected=loop.rejected + ~accept,
+            saved=saved,
+            num_saved=num_saved,
+            total=total,
+            tape=tape,
+        )
+
+    first, h, finite = first_step(slope, y, start, end, rtol, atol)
+    none, buffer = jnp.zeros((), jnp.int32), lambda leaf: jnp.zeros((max_steps, *jnp.shape(leaf)), leaf.dtype)
+    saved = None
+    if saves is not None:
+        saved = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*saves.shape, *jnp.shape(leaf))), y)
+    total = None
+    if integrand is not None:
+        total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(integrand, start, y))
+    return jax.lax.while_loop(
+        unfinished,
+        body,
+        _Loop(
+            clock=start,
+            y=y,
+            slope=first,
+            h=h,
+            error=jnp.full_like(start, 1e-4),
+            may_grow=jnp.array(True),
+            alive=finite,
+            accepted=none,
+            rejected=none,
+            saved=saved,
+            num_saved=none,
+            total=total,
+            tape=jax.tree.map(buffer, (start, h, y)) if record else None,
+        ),
+    )
+
+
+def _bind(pure, held) -> tuple[Slope, Slope | None]:
+    """The slope and the integrand with what they hold."""
+    integrand = None if pure[1] is None else functools.partial(pure[1], held[1])
+    return functools.partial(pure[0], held[0]), integrand
+
+
+def _save(saves, saved, num_saved, limit, direction, within):
+    """Fills in the states that are asked for up to ``limit``."""
+    total = saves.shape[0]
+    at = lambda i: saves[jnp.minimum(i, total - 1)]
+
+    def write(carry):
+        i, saved = carry
+        return i + 1, jax.tree.map(lambda buffer, leaf: buffer.at[i].set(leaf), saved, within(at(i)))
+
+    due = lambda carry: (carry[0] < total) & ((at(carry[0]) - limit) * direction <= 0)
+    num_saved, saved = jax.lax.while_loop(due, write, (num_saved, saved))
+    return saved, num_saved
+
+
+def _outputs(last: _Loop, end: Array) -> Integral:
+    nfe = 2 + 6 * (last.accepted + last.rejected) + (0 if last.total is None else 3 * last.accepted)
+    return Integral(last.y, last.saved, last.total, nfe, last.accepted, last.rejected, last.clock == end)
+
+
+def _backward(pure, residuals, cotangents):
+    """Walks back over the accepted steps. A fraction ``w`` of the interval is at ``(1 - w) start + w end``."""
+    (clocks, hs, ys), accepted, num_saved, start, end, saves, held = residuals
+    direction, width = jnp.sign(end - start), jnp.where(end == start, 1.0, end - start)
+    stages = 6 if saves is None and pure[1] is None else 7  # the last slope matters to the interpolant alone
+    held, treedef = jax.tree.flatten(held)
+    differentiable = [jnp.issubdtype(x.dtype, jnp.inexact) for x in held]
+    floats = [x for x, d in zip(held, differentiable, strict=True) if d]
+
+    def merge(floats):
+        queue = iter(floats)
+        return jax.tree.unflatten(treedef, [next(queue) if d else x for x, d in zip(held, differentiable, strict=True)])
+
+    def step(clock, h, y, floats):
+        slope, integrand = _bind(pure, merge(floats))
+        slopes = slopes_of(slope, clock, y, h, slope(clock, y), stages)
+        part = None if integrand is None else gauss(integrand, clock, h, y, slopes)
+        return along(y, h * jnp.asarray(WEIGHTS[:stages], h.dtype), slopes), slopes, part
+
+    add = functools.partial(jax.tree.map, jnp.add)
+    zeros = functools.partial(jax.tree.map, jnp.zeros_like)
+
+    def body(carry):
+        i, to_save, ct_y, ct_floats, ct_start, ct_end, ct_saves = carry
+        clock, h, y = clocks[i], hs[i], jax.tree.map(lambda buffer: buffer[i], ys)
+        (_, slopes, _), pull = jax.vjp(step, clock, h, y, floats)
+        direct = zeros((clock, h, y, slopes))
+        if saves is not None:
+
+            def inside(carry):
+                left, _, _ = carry
+                later = (saves[jnp.maximum(left - 1, 0)] - clock) * direction > 0
+                return (left > 0) & (later | (i == 0))
+
+            def collect(carry):
+                left, direct, ct_saves = carry
+                j = left - 1
+                _, pull_one = jax.vjp(interpolate, clock, h, y, slopes, saves[j])
+                *parts, ct_at = pull_one(jax.tree.map(lambda ct: ct[j], cotangents.saved))
+                return j, add(direct, tuple(parts)), ct_saves.at[j].set(ct_at)
+
+            to_save, direct, ct_saves = jax.lax.while_loop(inside, collect, (to_save, direct, ct_saves))
+        ct_clock, ct_h, ct_y, ct_held = pull((ct_y, direct[3], cotangents.quadrature))
+        ct_clock, ct_h, ct_y = add((ct_clock, ct_h, ct_y), direct[:3])
+        w = (clock - start) / width
+        ct_start += (1.0 - w) * ct_clock - ct_h * h / width
+        ct_end += w * ct_clock + ct_h * h / width
+        return i - 1, to_save, ct_y, add(ct_floats, ct_held), ct_start, ct_end, ct_saves
+
+    zero = jnp.zeros_like(start)
+    carry = (accepted - 1, num_saved, cotangents.y, zeros(floats), zero, zero, zeros(saves))
+    _, _, ct_y, ct_floats, ct_start, ct_end, ct_saves = jax.lax.while_loop(lambda c: c[0] >= 0, body, carry)
+    queue = iter(ct_floats)
+    none = lambda x: np.zeros(x.shape, jax.dtypes.float0)  # the tangent of an integer
+    ct_held = [next(queue) if d else none(x) for x, d in zip(held, differentiable, strict=True)]
+    return ct_y, ct_start, ct_end, ct_saves, None, jax.tree.unflatten(treedef, ct_held)

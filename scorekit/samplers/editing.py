@@ -1,0 +1,99 @@
+"""Editing without an operator: noise the input a little, or encode it with one model and decode it with another."""
+
+import jax
+
+from scorekit.process import perturb
+from scorekit.samplers.inversion import invert
+from scorekit.samplers.loop import check_floating, check_grid
+from scorekit.samplers.sampling import sample
+from scorekit.schedules.numerics import as_time
+from scorekit.trees import normal_like
+from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+
+def sdedit(
+    key: Key,
+    denoiser: Denoiser,
+    schedule: Schedule,
+    solver: Solver,
+    x: PyTree,
+    ts: ArrayLike,
+) -> PyTree:
+    """Noises ``x`` to ``ts[0]`` and samples from there: realism against faithfulness, by the choice of ``ts[0]``.
+
+    ``x_{ts[0]} = alpha x + sigma eps``, then :func:`scorekit.samplers.sample` along ``ts``. Where
+    alpha is 0 nothing of the input is left; a small ``ts[0]`` hardly changes it. To keep a part, wrap the denoiser in
+    :func:`scorekit.guidance.replacement`.
+
+    Args:
+      key: PRNG key.
+      denoiser: the model, for instance of the class that is wanted.
+      schedule: its schedule.
+      solver: any.
+      x: the input, a sketch or an image of another kind, leaves ``(B, ...)``.
+      ts: decreasing times ``(n + 1,)``; the first is how much noise, 0.4 to 0.6 of a variance-preserving process.
+
+    Returns:
+      The edited data, shaped and typed like ``x``.
+
+    Raises:
+      ValueError: for a bad grid or a state that is not floating.
+
+    >>> import jax.numpy as jnp
+    >>> from scorekit import densities, denoisers, schedules, solvers
+    >>> schedule = schedules.cosine()
+    >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.1), schedule)
+    >>> x = sdedit(jax.random.key(0), denoiser, schedule, solvers.Euler(), jnp.ones((1, 1)), jnp.linspace(0.1, 0.0, 5))
+    >>> 0.2 < float(x[0, 0]) < 0.8  # on its way to the data, at 0
+    True
+
+    Source: Meng et al. 2021, algorithm 1 (https://arxiv.org/abs/2108.01073).
+    """
+    check_grid(ts)
+    check_floating(x=x)
+    for_start, for_steps = jax.random.split(key)
+    start = perturb(x, normal_like(for_start, x), as_time(ts)[0], schedule)
+    return sample(for_steps if solver.stochastic else None, denoiser, schedule, solver, start, ts)
+
+
+def translate(
+    source: Denoiser,
+    target: Denoiser,
+    schedule: Schedule,
+    solver: Solver,
+    x: PyTree,
+    ts: ArrayLike,
+) -> PyTree:
+    """Encodes with one denoiser and decodes with another, deterministically: editing by inversion, dual bridges.
+
+    ``sample(target, invert(source, x))`` along ``ts`` and back. With two conditions of one model this edits by (DDIM)
+    inversion; with two models it is their dual diffusion implicit bridge, whose halves are two maps that meet in the
+    noise. With ``source`` as ``target`` it returns ``x`` up to the error of the steps, see
+    :func:`scorekit.samplers.invert`. For models with schedules of their own call the two halves.
+
+    Args:
+      source: the denoiser of the input's condition or domain.
+      target: that of the condition or domain that is wanted.
+      schedule: of both.
+      solver: any deterministic solver.
+      x: the input, leaves ``(B, ...)``.
+      ts: decreasing times ``(n + 1,)``; a first time below 1 keeps more of the input.
+
+    Returns:
+      The edited data, shaped and typed like ``x``.
+
+    Raises:
+      ValueError: as :func:`scorekit.samplers.invert`.
+
+    >>> import jax.numpy as jnp
+    >>> from scorekit import densities, denoisers, schedules, solvers
+    >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(64)
+    >>> one, other = (denoisers.exact_denoiser(densities.gaussian(jnp.full(1, m), std=s), schedule)
+    ...               for m, s in ((0.0, 1.0), (5.0, 0.5)))
+    >>> translate(one, other, schedule, solvers.Heun(), jnp.array([[1.0]]), ts).round(1)  # 5 + 0.5 * 1
+    Array([[5.5]], dtype=float32)
+
+    Source: Su et al. 2022, algorithm 1 (https://arxiv.org/abs/2203.08382).
+    """
+    noise = invert(source, schedule, solver, x, ts)
+    return sample(None, target, schedule, solver, noise, ts)

@@ -1,0 +1,168 @@
+"""Log-probabilities of the steps of stochastic samplers: what policy-gradient fine-tuning needs.
+
+A step with noise is a Gaussian ``x_{k+1} ~ N(mean_k, std_k^2)`` whose mean depends on the network and whose standard
+deviation depends on the times alone, so that a trajectory is a policy's episode and
+
+    ``log p(x_{k+1} | x_k, ...) = -|x_{k+1} - mean_k|^2 / (2 std_k^2) - D log std_k - D/2 log(2 pi)``.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.samplers.loop import check_floating, check_grid
+from scorekit.schedules.numerics import as_time
+from scorekit.solvers.base import Linear
+from scorekit.trees import combine, event_size, normal_like, sum_per_example
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+
+class LoggedSample(NamedTuple):
+    """What :func:`sample_with_log_probs` returns.
+
+    Attributes:
+      x: the final state, shaped and typed like ``x_init``.
+      trajectory: every state, ``x_init`` first, leaves ``(n + 1, B, ...)``.
+      log_probs: of each step, ``(n, B)``, in nats.
+    """
+
+    x: PyTree
+    trajectory: PyTree
+    log_probs: Array
+
+
+def sample_with_log_probs(
+    key: Key, denoiser: Denoiser, schedule: Schedule, solver: Solver, x_init: PyTree, ts: ArrayLike
+) -> LoggedSample:
+    """:func:`scorekit.samplers.sample` with the same key and samples, and the log-probability of each step it took.
+
+    A step without noise, such as the last one to ``sigma = 0``, is deterministic and counts 0: a policy gradient
+    leaves out what the parameters do in that step. To differentiate, give the trajectory to
+    :func:`trajectory_log_probs`: here it depends on the parameters too.
+
+    Args:
+      key: PRNG key.
+      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar in the loop.
+      schedule: the noise schedule of the denoiser.
+      solver: ``Ancestral``, ``EulerMaruyama``, ``ReverseDiffusion``, ``DPMSolverPP2MSDE``, ``DPMSolverPP3MSDE`` or
+        ``SASolver``.
+      x_init: the start, leaves ``(B, ...)``.
+      ts: decreasing times ``(n + 1,)`` in [0, 1].
+
+    Returns:
+      A :class:`LoggedSample`.
+
+    Raises:
+      ValueError: for a solver that draws no noise or whose step is not one Gaussian, or what
+        :func:`scorekit.samplers.sample` refuses.
+
+    >>> from scorekit import schedules, solvers
+    >>> from scorekit.denoisers import denoiser_from_network
+    >>> schedule, ts = schedules.cosine(), jnp.array([1.0, 0.5, 0.0])
+    >>> denoiser = denoiser_from_network(lambda x, t: 0.0 * x, schedule, "x0")
+    >>> out = sample_with_log_probs(jax.random.key(0), denoiser, schedule, solvers.Ancestral(), jnp.ones((3, 2)), ts)
+    >>> out.trajectory.shape, out.log_probs.shape, out.log_probs[-1].tolist()
+    ((3, 3, 2), (2, 3), [0.0, 0.0, 0.0])
+
+    Source: Black et al. 2023, sec. 4.3 (https://arxiv.org/abs/2305.13301).
+    """
+    check_grid(ts)
+    check_floating(x_init=x_init)
+    policy = one_gaussian(solver)
+    ts = as_time(ts)
+
+    def body(carry, inputs):
+        (x, state), (row, key) = carry, inputs
+        mean, state = policy.mean(state, x, row, denoiser)
+        x = combine((1.0, mean), (row.std, normal_like(key, x)))
+        return (x, state), (x, _log_normal(x, mean, row.std))
+
+    keys = jax.random.split(key, ts.shape[0] - 1)
+    start = (x_init, policy.start(x_init))
+    (x, _), (states, log_probs) = jax.lax.scan(body, start, (policy.plan(schedule, ts), keys))
+    trajectory = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), x_init, states)
+    return LoggedSample(x, trajectory, log_probs)
+
+
+def trajectory_log_probs(
+    denoiser: Denoiser, schedule: Schedule, solver: Solver, trajectory: PyTree, ts: ArrayLike
+) -> Array:
+    """The log-probability of each step of a given trajectory, under this denoiser.
+
+    With the denoiser that made the trajectory these are the numbers of :func:`sample_with_log_probs`, to rounding.
+    The gradient of their sum times a reward is the policy gradient, ``exp(new - old)`` the importance ratio. All n
+    evaluations are differentiated through: wrap the network in ``jax.checkpoint`` to keep memory at one of them. For a
+    solver without memory any piece ``trajectory[a : b + 1]``, ``ts[a : b + 1]`` may be given alone; a multistep solver
+    rebuilds its history from the start of the trajectory.
+
+    Args:
+      denoiser: ``(x_t, t) -> Prediction``, possibly with other parameters than when sampling.
+      schedule: the noise schedule.
+      solver: the solver that made the trajectory.
+      trajectory: every state, leaves ``(n + 1, B, ...)``.
+      ts: its times, ``(n + 1,)``.
+
+    Returns:
+      ``(n, B)`` in nats, summed over each example; 0 for a step without noise.
+
+    Raises:
+      ValueError: for a solver that draws no noise or whose step is not one Gaussian, or a trajectory whose length is
+        not that of ``ts``.
+
+    >>> from scorekit import schedules, solvers
+    >>> from scorekit.denoisers import denoiser_from_network
+    >>> schedule, ts = schedules.rectified_flow(), jnp.array([1.0, 0.5])
+    >>> network = lambda gain: denoiser_from_network(lambda x, t: gain * x, schedule, "x0")
+    >>> path, ddpm = jnp.ones((2, 1, 1)), solvers.Ancestral()
+    >>> loss = lambda gain: trajectory_log_probs(network(gain), schedule, ddpm, path, ts).sum()
+    >>> round(float(jax.grad(loss)(0.5)), 3)
+    1.5
+
+    Source: Black et al. 2023, sec. 4.3 (https://arxiv.org/abs/2305.13301).
+    """
+    check_grid(ts)
+    check_floating(trajectory=trajectory)
+    policy = one_gaussian(solver)
+    times = as_time(ts)
+    n = times.shape[0] - 1
+    lengths = {jnp.shape(leaf)[0] for leaf in jax.tree.leaves(trajectory)}
+    if lengths != {n + 1}:
+        raise ValueError(f"trajectory must hold the {n + 1} states at ts, got lengths {sorted(lengths)}")
+
+    def body(state, inputs):
+        x, x_next, row = inputs
+        mean, state = policy.mean(state, x, row, denoiser)
+        return state, _log_normal(x_next, mean, row.std)
+
+    before, after = (jax.tree.map(lambda leaf, k=k: leaf[k : k + n], trajectory) for k in (0, 1))
+    start = policy.start(jax.tree.map(lambda leaf: leaf[0], trajectory))
+    return jax.lax.scan(body, start, (before, after, policy.plan(schedule, times)))[1]
+
+
+def _log_normal(x: PyTree, mean: PyTree, std: Array) -> Array:
+    """``log N(x; mean, std^2)`` summed over each example, ``(B,)``; 0 for ``std = 0``."""
+    noisy = std > 0
+    std = jnp.where(noisy, std, 1.0)
+    wide = lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+    z = jax.tree.map(lambda a, b: (wide(a) - wide(b)) / std, x, mean)
+    value = -0.5 * sum_per_example(jnp.square, z) - event_size(x) * (jnp.log(std) + 0.5 * math.log(2 * math.pi))
+    return jnp.where(noisy, value, 0.0)
+
+
+def one_gaussian(solver: Solver) -> Linear:
+    """The solver itself, if each of its steps is one Gaussian; else raises a ``ValueError``.
+
+    >>> from scorekit import solvers
+    >>> one_gaussian(solvers.Ancestral())
+    Ancestral(eta=1.0)
+    """
+    if not solver.stochastic:
+        raise ValueError(f"solver must draw noise, got the deterministic {type(solver).__name__}")
+    if not isinstance(solver, Linear):
+        raise ValueError(
+            "solver must take steps of one Gaussian (Ancestral, EulerMaruyama, ReverseDiffusion, DPMSolverPP2MSDE, "
+            f"DPMSolverPP3MSDE or SASolver), got {type(solver).__name__}"
+        )
+    return solver

@@ -1,0 +1,282 @@
+"""Particles with weights: samples of the *tilted data*, where guiding the denoiser samples something else.
+
+Guidance tilts the noisy density at every level, ``p_t(x) p_t(y | x)^gamma``, and follows its score. Unless gamma is 0
+or 1 these densities are not noisy versions of one another, so that a sampler that follows them does not end in
+``p(x) p(y | x)^gamma``, with any number of steps. Here the guided steps are only proposals: each particle carries a
+weight for what they did wrong, and particles are redrawn when few weights dominate (sequential Monte Carlo).
+
+With ``p(x_s | x_t) = N(m(x_t), v)`` a step of the model, the two samplers weight paths towards
+
+    ``prior prod p(x_s | x_t) p(y | x_0)^gamma``           :func:`twisted_sample`, for a likelihood of clean data,
+    ``prior prod p(x_s | x_t)^(1 - gamma) p(x_s | x_t, y)^gamma``   :func:`product_sample`, for conditional denoisers.
+
+The first ends in the tilted samples of the model as it is, whatever its steps. So does the second in the limit of
+small steps: exact reverse processes share the kernel of the forward one, ``p(path) = p(x_0) q(path | x_0)``, hence
+``p(path)^(1 - gamma) p(path | y)^gamma = p(x_0)^(1 - gamma) p(x_0 | y)^gamma q(path | x_0)``.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.predictions import bounded_log_snr
+from scorekit.samplers.log_prob import one_gaussian
+from scorekit.samplers.loop import check_floating, check_grid
+from scorekit.samplers.resampling import effective_sample_size, systematic_resample
+from scorekit.schedules.numerics import as_time
+from scorekit.trees import batch_size, check, combine, normal_like, sum_per_example
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule, Solver
+
+
+class ParticleResult(NamedTuple):
+    """Weighted samples: ``sum_i exp(log_weights_i) f(x_i)`` estimates the mean of f.
+
+    Attributes:
+      x: the particles, leaves ``(B, ...)``; :func:`scorekit.samplers.systematic_resample` makes them equally weighted.
+      log_weights: ``(B,)``, normalised to sum to one.
+      log_normalizer: the logarithm of an unbiased estimate of the integral of the tilted density.
+      ess: effective sample size of the weights at every time of the grid, before resampling there, ``(n + 1,)``.
+      resampled: at which times but the last the particles were redrawn, ``(n,)``.
+    """
+
+    x: PyTree
+    log_weights: Array
+    log_normalizer: Array
+    ess: Array
+    resampled: Array
+
+
+def twisted_sample(
+    key: Key,
+    denoiser: Denoiser,
+    schedule: Schedule,
+    solver: Solver,
+    x_init: PyTree,
+    ts: ArrayLike,
+    log_likelihood: Callable[[PyTree], Array],
+    guidance_scale: Number = 1.0,
+    *,
+    softening: Number = 10.0,
+    twist: Callable[[PyTree, Array], Array] | None = None,
+    threshold: Number = 0.5,
+) -> ParticleResult:
+    """Samples of ``p(x) p(y | x)^gamma``, p the law of ``sample(key, denoiser, schedule, solver, x_init, ts)``.
+
+    The twisted diffusion sampler: with ``psi_t(x_t)`` a guess of what the likelihood will be, a step and the factor of
+    its weight are
+
+        ``x_s ~ N(m + v grad log psi_t(x_t), v)``,   ``p(x_s | x_t) psi_s(x_s) / (r(x_s | x_t) psi_t(x_t))``
+
+    with r the density of the proposal, and ``psi`` exact at the last time. For gamma = 1 this is posterior sampling
+    with any likelihood. Whatever the guess, ``E[exp(log_normalizer)]`` is the integral of ``p(x) p(y | x)^gamma`` with
+    any number of particles, and the estimates converge with that number. A good guess makes them converge soon; one
+    that is too sure of itself gives a few particles nearly all the weight once in many runs, which the effective
+    sample size of the other runs does not show, but the scatter of their ``log_normalizer`` does.
+
+    The guess is ``p(y | x0(x_t))^(gamma c)`` at the clean estimate, less sure with more noise: ``c = SNR / (SNR + k)``.
+    For data of variance 1 and a Gaussian likelihood of standard deviation d, ``k = gamma / d^2`` is about right, and
+    more is safer than less; with k = 0 it is that of the paper.
+
+    Args:
+      key: PRNG key.
+      denoiser: ``(x_t, t) -> Prediction``, unguided; differentiated in ``x_t`` unless ``twist`` is given.
+      schedule: the noise schedule of the denoiser.
+      solver: a stochastic solver whose step is one Gaussian: ``Ancestral``, ``DPMSolverPP2MSDE``, ...
+      x_init: the particles at the first time, from :func:`scorekit.process.sample_prior`, leaves ``(B, ...)``.
+      ts: decreasing times ``(n + 1,)`` in [0, 1].
+      log_likelihood: ``x -> log p(y | x)`` of the final state, up to a constant, ``(B,)``; no term may mix examples.
+      guidance_scale: gamma, the power of the likelihood.
+      softening: k >= 0.
+      twist: another guess, ``(x_t, t) -> log psi_t``, ``(B,)``, finite and differentiable. The best is the logarithm of
+        ``E[p(y | x0)^gamma | x_t]``; for gamma = 1 that is what a noise-conditional classifier learns.
+      threshold: particles are redrawn where the effective sample size is below this share of B: 0 never, 1 always.
+
+    Returns:
+      A :class:`ParticleResult`. It costs n evaluations of the denoiser, with their gradients (of ``twist`` if given).
+
+    Raises:
+      ValueError: for a solver that draws no noise or whose step is not one Gaussian, a likelihood or twist that does
+        not return ``(B,)``, a negative softening, a threshold outside [0, 1], or what
+        :func:`scorekit.samplers.sample` refuses.
+
+    >>> from scorekit import denoisers, densities, process, schedules, solvers
+    >>> schedule, data = schedules.cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
+    >>> noise = process.sample_prior(jax.random.key(0), schedule, jnp.zeros((1000, 1)))
+    >>> denoiser, ts = denoisers.exact_denoiser(data, schedule), jnp.linspace(1, 0, 33)
+    >>> y = lambda x: -0.5 * jnp.sum((x - 2.0) ** 2, -1)  # N(0, 1) times N(2, 1): the mean is half-way between
+    >>> run = jax.jit(twisted_sample, static_argnums=6)
+    >>> result = run(jax.random.key(1), denoiser, schedule, solvers.Ancestral(), noise, ts, y)
+    >>> abs(float(jnp.sum(jnp.exp(result.log_weights) * result.x[:, 0])) - 1.0) < 0.1
+    True
+
+    Source: Wu et al. 2023, alg. 1 (https://arxiv.org/abs/2306.17775).
+    """
+    policy, times = _checked(solver, x_init, ts, threshold)
+
+    check(lambda k: k >= 0, ">= 0", softening=softening)
+
+    def log_power(value, power):
+        if jnp.shape(value) != (batch_size(x_init),):
+            raise ValueError(f"log_likelihood and twist must return shape (B,), got {jnp.shape(value)}")
+        return jnp.asarray(as_time(power) * as_time(value), float)
+
+    def look_ahead(x, t):
+        prediction = denoiser(x, t)
+        if twist is None:
+            sure = jax.nn.sigmoid(bounded_log_snr(t, schedule) - jnp.log(softening))
+            guess = log_power(log_likelihood(prediction.x0), guidance_scale * sure)
+        else:
+            guess = log_power(twist(x, t), 1.0)
+        return jnp.sum(guess), (guess, prediction)
+
+    def inspect(x, past, row):
+        pull, (guess, prediction) = jax.grad(look_ahead, has_aux=True)(x, row.t)
+        memory, last_guess = past
+        mean, memory = policy.mean(memory, x, row, lambda x, t: prediction)
+        return guess - last_guess, _Move(mean, pull, (memory, guess))
+
+    start = policy.start(x_init), jnp.zeros(batch_size(x_init))
+    last_factor = lambda x, past: log_power(log_likelihood(x), guidance_scale) - past[1]
+    return _run(key, policy.plan(schedule, times), x_init, start, inspect, last_factor, threshold)
+
+
+def product_sample(
+    key: Key,
+    base: Denoiser,
+    conditions: Sequence[Denoiser],
+    weights: Sequence[Number],
+    schedule: Schedule,
+    solver: Solver,
+    x_init: PyTree,
+    ts: ArrayLike,
+    *,
+    threshold: Number = 0.5,
+) -> ParticleResult:
+    """Samples of ``p(x) prod_i (p(x | y_i) / p(x))^w_i``: classifier-free guidance, with the right density.
+
+    Particles follow the guided denoiser ``base + sum_i w_i (condition_i - base)``, and a step multiplies their own
+    weight by
+
+        ``exp(-(sum_i w_i |m_i - m|^2 - |sum_i w_i (m_i - m)|^2) / (2 v))``,
+
+    where ``N(m, v)`` and ``N(m_i, v)`` are the steps of the unguided denoisers. For one condition it is the exponential
+    of ``gamma (gamma - 1) / 2 g^2 |score_y - score|^2 dt``. A last step without noise leaves the weights alone,
+    an error of the order of the last time before it. At every time the weighted particles have the tilted density of
+    that noise level. A grid that does not start in the common prior of all denoisers has an error of its own.
+
+    Args:
+      key: PRNG key.
+      base: the unconditional denoiser.
+      conditions: the conditional ones.
+      weights: w_i, one guidance scale for each condition, of either sign; the product must have a finite integral.
+      schedule: the noise schedule of the denoisers.
+      solver: a stochastic solver whose step is one Gaussian: ``Ancestral``, ``DPMSolverPP2MSDE``, ...
+      x_init: the particles at the first time, from :func:`scorekit.process.sample_prior`, leaves ``(B, ...)``.
+      ts: decreasing times ``(n + 1,)`` in [0, 1].
+      threshold: particles are redrawn where the effective sample size is below this share of B: 0 never, 1 always.
+
+    Returns:
+      A :class:`ParticleResult`. It costs n evaluations of every denoiser.
+
+    Raises:
+      ValueError: unless there is one weight for each condition, and at least one, or for what :func:`twisted_sample`
+        refuses.
+
+    >>> from scorekit import denoisers, densities, process, schedules, solvers
+    >>> schedule, data = schedules.cosine(), [densities.gaussian(jnp.full(1, m), std=1.0) for m in (0.0, 1.0)]
+    >>> uncond, cond = (denoisers.exact_denoiser(density, schedule) for density in data)
+    >>> noise = process.sample_prior(jax.random.key(0), schedule, jnp.zeros((1000, 1)))
+    >>> arguments = schedule, solvers.Ancestral(), noise, jnp.linspace(1, 0, 33)
+    >>> run = jax.jit(product_sample)
+    >>> result = run(jax.random.key(1), uncond, [cond], [2.0], *arguments)  # N(0, 1)^-1 N(1, 1)^2 = N(2, 1)
+    >>> abs(float(jnp.sum(jnp.exp(result.log_weights) * result.x[:, 0])) - 2.0) < 0.15
+    True
+
+    Source: Skreta et al. 2025, sec. 3 (https://arxiv.org/abs/2503.02819), as a product of path measures.
+    """
+    if len(conditions) != len(weights) or not conditions:
+        raise ValueError(
+            f"weights must be one for each condition, at least one, got {len(weights)} for {len(conditions)} conditions"
+        )
+    policy, times = _checked(solver, x_init, ts, threshold)
+    scales = [as_time(weight) for weight in weights]
+
+    def inspect(x, past, row):
+        means, memory = zip(
+            *(policy.mean(m, x, row, d) for d, m in zip((base, *conditions), past, strict=True)), strict=True
+        )
+        apart = [combine((1.0, mean), (-1.0, means[0])) for mean in means[1:]]
+        pull = combine(*zip(scales, apart, strict=True))
+        squares = sum(c * sum_per_example(jnp.square, d) for c, d in zip(scales, apart, strict=True))
+        noisy = row.std > 0
+        precision = jnp.where(noisy, 1.0 / jnp.square(jnp.where(noisy, row.std, 1.0)), 0.0)
+        log_factor = -0.5 * precision * (squares - sum_per_example(jnp.square, pull))
+        return log_factor, _Move(combine((1.0, means[0]), (1.0, pull)), None, memory)
+
+    start = (policy.start(x_init),) * (1 + len(conditions))
+    return _run(key, policy.plan(schedule, times), x_init, start, inspect, lambda x, past: 0.0, threshold)
+
+
+class _Move(NamedTuple):
+    """The next step, from ``N(mean, v)`` to ``N(mean + v pull, v)`` if there is a pull, and what it carries."""
+
+    mean: PyTree
+    pull: PyTree | None
+    past: PyTree
+
+
+def _run(key, rows, x_init, start, inspect, last_factor, threshold) -> ParticleResult:
+    """Weigh, redraw, move, along ``rows``.
+
+    ``inspect(x, past, row)`` gives the logarithm of a factor of the weight and the :class:`_Move`.
+    """
+    b = batch_size(x_init)
+    log_mean = lambda log_weights: jax.nn.logsumexp(log_weights) - jnp.log(b)
+
+    def redraw(key, log_weights, move):
+        indices = systematic_resample(key, log_weights)
+        move = jax.tree.map(lambda leaf: leaf[indices], move)
+        return jnp.zeros_like(log_weights), log_mean(log_weights), move
+
+    def keep(key, log_weights, move):
+        return log_weights, jnp.zeros_like(log_mean(log_weights)), move
+
+    def body(carry, inputs):
+        x, past, log_weights, log_normalizer = carry
+        row, for_noise, for_redraw = inputs
+        log_factor, move = inspect(x, past, row)
+        log_weights = log_weights + log_factor
+        ess = effective_sample_size(log_weights)
+        few = ess < threshold * b
+        log_weights, gained, move = jax.lax.cond(few, redraw, keep, for_redraw, log_weights, move)
+        z = normal_like(for_noise, x)
+        x = combine((1.0, move.mean), (row.std, z))
+        if move.pull is not None:
+            x = combine((1.0, x), (jnp.square(row.std), move.pull))
+            along = sum_per_example(lambda a: a, jax.tree.map(jnp.multiply, z, move.pull))
+            squares = sum_per_example(jnp.square, move.pull)
+            log_weights = log_weights - row.std * along - 0.5 * jnp.square(row.std) * squares
+        return (x, move.past, log_weights, log_normalizer + gained), (ess, few)
+
+    n = rows.t.shape[0]
+    for_noise, for_redraw = jax.random.split(key)
+    keys = jax.random.split(for_noise, n), jax.random.split(for_redraw, n)
+    carry = x_init, start, jnp.zeros(b), jnp.zeros(())
+    (x, past, log_weights, log_normalizer), (ess, resampled) = jax.lax.scan(body, carry, (rows, *keys))
+    log_weights = log_weights + last_factor(x, past)
+    return ParticleResult(
+        x,
+        jax.nn.log_softmax(log_weights),
+        log_normalizer + log_mean(log_weights),
+        jnp.append(ess, effective_sample_size(log_weights)),
+        resampled,
+    )
+
+
+def _checked(solver, x_init, ts, threshold):
+    check_grid(ts)
+    check_floating(x_init=x_init)
+    check(lambda share: (share >= 0) & (share <= 1), "in [0, 1]", threshold=threshold)
+    return one_gaussian(solver), as_time(ts)

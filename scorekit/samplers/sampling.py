@@ -1,0 +1,67 @@
+"""Sampling: one ``lax.scan`` for every solver."""
+
+import numpy as np
+
+from scorekit.samplers.loop import check_floating, check_grid, walk
+from scorekit.schedules.numerics import as_time
+from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+
+def sample(
+    key: Key | None,
+    denoiser: Denoiser,
+    schedule: Schedule,
+    solver: Solver,
+    x_init: PyTree,
+    ts: ArrayLike,
+    *,
+    trajectory: bool = False,
+) -> PyTree:
+    """Integrates from ``ts[0]`` to ``ts[-1]``.
+
+    ``x_{k+1}, state = solver.step(key_k, state, x_k, ts[k], ts[k+1], denoiser, schedule)``.
+
+    Called eagerly it works but dispatches the network op by op; wrap it in ``jax.jit``. The network is traced once.
+    A last time above 0 leaves that much noise in the result; ``denoiser(x, ts[-1]).x0`` removes it for one evaluation.
+
+    Args:
+      key: PRNG key; may be ``None`` for a deterministic solver, which draws nothing.
+      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar in the loop. If it has a memory
+        (:class:`scorekit.guidance.StatefulDenoiser`), the loop carries it.
+      schedule: the noise schedule of the denoiser.
+      solver: one of :mod:`scorekit.solvers` or your own.
+      x_init: the start, from :func:`scorekit.process.sample_prior`.
+      ts: decreasing times ``(n + 1,)`` in [0, 1] for ``n`` steps, from :mod:`scorekit.solvers.grids`.
+      trajectory: also return the state after every step.
+
+    Returns:
+      The final state, shaped and typed like ``x_init``; with ``trajectory`` the pair ``(final, states)`` where the
+      leaves of ``states`` are ``(n, B, ...)``.
+
+    Raises:
+      ValueError: if ``ts`` is not decreasing in [0, 1], ``x_init`` is not floating, or a stochastic solver has no key.
+
+    >>> import jax.numpy as jnp
+    >>> from scorekit import densities, denoisers, schedules, solvers
+    >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.cosine()
+    >>> denoiser = denoisers.exact_denoiser(data, schedule)
+    >>> ts = solvers.grids.uniform(64)
+    >>> x = sample(None, denoiser, schedule, solvers.DPMSolverPP2M(), jnp.ones((1, 1)), ts)
+    >>> float(x[0, 0].round(2))
+    0.5
+    """
+    check_grid(ts)
+    check_floating(x_init=x_init)
+    if solver.stochastic and key is None:
+        raise ValueError(f"key must be a PRNG key for the stochastic solver {type(solver).__name__}, got None")
+    return walk(key, denoiser, schedule, solver, x_init, as_time(ts), trajectory)
+
+
+def nfe(solver: Solver, ts: ArrayLike) -> int:
+    """The number of network evaluations that :func:`sample` makes on this grid.
+
+    >>> from scorekit.solvers import Heun
+    >>> nfe(Heun(), np.linspace(1.0, 0.0, 11))
+    20
+    """
+    return solver.evals_per_step * (np.shape(ts)[0] - 1)

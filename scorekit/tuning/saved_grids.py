@@ -1,0 +1,171 @@
+"""A tuned grid as a small JSON file that a person can read and another run can use."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.solvers.base import Planned
+from scorekit.solvers.precomputed import PrecomputedSolver
+from scorekit.tuning.tune import Tuned
+from scorekit.typing import Array, Schedule, Solver
+
+_FORMAT = "scorekit tuned grid, version 1"
+
+
+class SavedGrid(NamedTuple):
+    """What a file of :func:`save_grid` says.
+
+    Attributes:
+      ts: the grid ``(n + 1,)``.
+      solver: the solver as Python shows it.
+      schedule: the schedule as Python shows it.
+      alpha: signal scale at ``ts``.
+      sigma: noise scale at ``ts``.
+      before: held-out error of the best grid before tuning, in units of the data.
+      after: held-out error of this one.
+      rows: the leaves of the solver's numbers if they were tuned, else ``None``.
+    """
+
+    ts: Array
+    solver: str
+    schedule: str
+    alpha: tuple[float, ...]
+    sigma: tuple[float, ...]
+    before: float
+    after: float
+    rows: tuple[Array, ...] | None
+
+    @property
+    def steps(self) -> int:
+        """The number of steps."""
+        return self.ts.shape[0] - 1
+
+
+def save_grid(path: str | os.PathLike[str], tuned: Tuned, schedule: Schedule) -> Path:
+    """Writes the grid, what it is for and how good it is; a reader never sees half a file.
+
+    Args:
+      path: the JSON file to write; its folder is made.
+      tuned: from :func:`~scorekit.tuning.tune`.
+      schedule: the schedule that it was tuned for.
+
+    >>> import tempfile
+    >>> from scorekit import schedules, solvers
+    >>> tuned = Tuned(jnp.array([1.0, 0.25, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     saved = load_grid(save_grid(f"{folder}/grid.json", tuned, schedules.rectified_flow()))
+    >>> saved.ts, saved.solver
+    (Array([1.  , 0.25, 0.  ], dtype=float32), 'Euler()')
+    """
+    table = tuned.solver if isinstance(tuned.solver, PrecomputedSolver) else None
+    fields = {
+        "format": _FORMAT,
+        "solver": repr(tuned.solver if table is None else table.base),
+        "schedule": repr(schedule),
+        "steps": tuned.ts.shape[0] - 1,
+        "error_before": float(tuned.before),
+        "error_after": float(tuned.after),
+        "ts": _numbers(tuned.ts),
+        "alpha": _numbers(schedule.alpha(tuned.ts)),
+        "sigma": _numbers(schedule.sigma(tuned.ts)),
+        "rows": None if table is None else [_numbers(leaf) for leaf in jax.tree.leaves(table.rows)],
+    }
+    lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in fields.items())
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def load_grid(path: str | os.PathLike[str]) -> SavedGrid:
+    """Reads a file of :func:`save_grid`.
+
+    Raises:
+      ValueError: if there is no such file, or it is damaged or something else.
+
+    >>> load_grid("nowhere.json")
+    Traceback (most recent call last):
+    ValueError: path must be a file of save_grid, got nowhere.json: no such file
+    """
+
+    def refuse(why: str) -> ValueError:
+        return ValueError(f"path must be a file of save_grid, got {path}: {why}")
+
+    try:
+        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise refuse("no such file" if isinstance(error, FileNotFoundError) else str(error)) from error
+    except ValueError as error:
+        raise refuse(f"damaged, not JSON ({error})") from error
+    if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
+        raise refuse(f'foreign, without "format": "{_FORMAT}"')
+    try:
+        return _parse(fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise refuse(f"damaged, {type(error).__name__}: {error}") from error
+
+
+def restore_solver(saved: SavedGrid, solver: Solver, schedule: Schedule) -> Solver:
+    """The solver to use on ``saved.ts``: ``solver`` itself, or with its tuned numbers.
+
+    Args:
+      saved: from :func:`load_grid`.
+      solver: the solver that the grid was tuned for, as before tuning.
+      schedule: its schedule; the noise levels at ``saved.ts`` must be those of the file.
+
+    Raises:
+      ValueError: for another solver or other noise levels.
+
+    >>> from scorekit import schedules, solvers
+    >>> saved = SavedGrid(jnp.array([1.0, 0.0]), "Euler()", "", (0.0, 1.0), (1.0, 0.0), 1.0, 1.0, None)
+    >>> restore_solver(saved, solvers.Heun(), schedules.rectified_flow())
+    Traceback (most recent call last):
+    ValueError: solver must be the one that the grid was tuned for, Euler(), got Heun(coordinate='flow')
+    """
+    if repr(solver) != saved.solver:
+        raise ValueError(f"solver must be the one that the grid was tuned for, {saved.solver}, got {solver!r}")
+    for name in ("alpha", "sigma"):
+        here = np.asarray(getattr(schedule, name)(saved.ts))
+        if not np.allclose(here, getattr(saved, name), rtol=1e-3, atol=1e-5):
+            raise ValueError(f"schedule must have the noise levels of the tuned one, {saved.schedule}, got {schedule}")
+    if saved.rows is None:
+        return solver
+    assert isinstance(solver, Planned)  # only these have rows to tune
+    likes, structure = jax.tree.flatten(jax.eval_shape(lambda: solver.plan(schedule, saved.ts)))
+    if [like.shape for like in likes] != [row.shape for row in saved.rows]:
+        raise ValueError(f"saved must hold numbers of {solver!r}, got {len(saved.rows)} arrays that do not fit it")
+    rows = [jnp.asarray(row, like.dtype) for row, like in zip(saved.rows, likes, strict=True)]
+    return PrecomputedSolver(rows=jax.tree.unflatten(structure, rows), base=solver)
+
+
+def _parse(fields: dict[str, Any]) -> SavedGrid:
+    ts = np.asarray(fields["ts"], float)
+    if ts.ndim != 1 or ts.shape != (fields["steps"] + 1,) or not np.all(np.diff(ts) < 0):
+        raise ValueError(f"ts must be {fields['steps']} + 1 decreasing times, got {fields['ts']}")
+    levels = {name: tuple(map(float, fields[name])) for name in ("alpha", "sigma")}
+    if any(len(level) != len(ts) for level in levels.values()):
+        raise ValueError("alpha and sigma must have a value for every time")
+    rows = None if fields["rows"] is None else tuple(np.asarray(row) for row in fields["rows"])
+    return SavedGrid(
+        ts=jnp.asarray(ts, float),
+        solver=str(fields["solver"]),
+        schedule=str(fields["schedule"]),
+        **levels,
+        before=float(fields["error_before"]),
+        after=float(fields["error_after"]),
+        rows=rows,  # type: ignore[arg-type]
+    )
+
+
+def _numbers(array: Array) -> list:
+    return np.asarray(array).tolist()

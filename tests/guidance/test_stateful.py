@@ -1,0 +1,189 @@
+"""Memory: carried by the loop, by hand, through every wrapper; refused where it makes no sense."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rule_cases import COND, SCHEDULE, UNCOND, same
+from tables import quick_jit
+
+from scorekit import Prediction, guidance, likelihood, samplers, solvers
+from scorekit.guidance import StatefulDenoiser, apg, init_denoiser_state, with_state
+from scorekit.trees import pytree_dataclass
+
+X = jax.random.normal(jax.random.key(0), (5, 2))
+TS = jnp.array([0.85, 0.6, 0.4, 0.2])
+KEY = jax.random.key(3)
+APG = apg(COND, UNCOND, SCHEDULE, 3.0, parallel=0.2, momentum=0.6, norm_threshold=2.0)
+WRAPPED = guidance.dynamic_threshold(
+    guidance.rescale(guidance.interval(APG, COND, SCHEDULE, 0.3, 3.0), COND, SCHEDULE, 0.3), SCHEDULE, 0.9, 1.5
+)
+
+
+class ByHand:
+    """The momentum of ``WRAPPED`` kept in a Python variable, its rules applied one by one to predictions."""
+
+    def __init__(self):
+        self.before = jnp.zeros_like(X)
+
+    def __call__(self, x, t):
+        fixed = lambda prediction: lambda x, t: prediction
+        cond, uncond = COND(x, t), UNCOND(x, t)
+        noise = jnp.exp(-0.5 * SCHEDULE.log_snr(t))
+        inside = (noise > 0.3) & (noise <= 3.0)
+        difference = cond.x0 - uncond.x0 + 0.6 * self.before
+        self.before = jnp.where(inside, difference, self.before)
+        as_uncond = fixed(Prediction(cond.x0 - difference, cond.eps))
+        guided = apg(fixed(cond), as_uncond, SCHEDULE, 3.0, parallel=0.2, norm_threshold=2.0)(x, t)
+        guided = jax.tree.map(lambda a, b: jnp.where(inside, a, b), guided, cond)
+        rescaled = guidance.rescale(fixed(guided), fixed(cond), SCHEDULE, 0.3)(x, t)
+        return guidance.dynamic_threshold(fixed(rescaled), SCHEDULE, 0.9, 1.5)(x, t)
+
+
+SOLVERS = {"2m": solvers.DPMSolverPP2M(), "corrected": solvers.PredictorCorrector()}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_the_loop_carries_what_a_loop_by_hand_would(name):
+    solver = SOLVERS[name]
+
+    @quick_jit
+    def by_hand(x):
+        hand, state, states = ByHand(), solver.init(x), []
+        for key, t, s in zip(jax.random.split(KEY, 3), TS[:-1], TS[1:], strict=True):
+            x, state = solver.step(key if solver.stochastic else None, state, x, t, s, hand, SCHEDULE)
+            states.append(x)
+        return jnp.stack(states)
+
+    sample = lambda x: samplers.sample(KEY, WRAPPED, SCHEDULE, solver, x, TS, trajectory=True)
+    end, states = quick_jit(sample)(X)
+    np.testing.assert_allclose(states, by_hand(X), rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(states[-1], end)
+
+
+@quick_jit
+def manual(denoiser, x):
+    """The loop of the documentation."""
+    solver = solvers.Heun()
+    state, memory = solver.init(x), init_denoiser_state(denoiser, x)
+    for t, s in itertools.pairwise(TS):
+        step = lambda d: solver.step(None, state, x, t, s, d, SCHEDULE)  # noqa: B023
+        (x, state), memory = with_state(denoiser, memory, step)
+    return x
+
+
+def test_the_manual_loop_is_that_of_the_library():
+    end = quick_jit(samplers.sample)(None, WRAPPED, SCHEDULE, solvers.Heun(), X, TS)
+    np.testing.assert_allclose(manual(WRAPPED, X), end, rtol=1e-4, atol=1e-4)
+
+
+def test_momentum_matters_and_memory_is_the_size_of_the_state():
+    assert [leaf.shape for leaf in jax.tree.leaves(init_denoiser_state(WRAPPED, X))] == [(5, 2)]
+    half = X.astype(jnp.bfloat16)
+    assert [leaf.dtype for leaf in jax.tree.leaves(init_denoiser_state(WRAPPED, half))] == [jnp.bfloat16]
+    without = apg(COND, UNCOND, SCHEDULE, 3.0, parallel=0.2, norm_threshold=2.0)
+    ends = [quick_jit(samplers.sample)(None, d, SCHEDULE, solvers.Euler(), X, TS) for d in (APG, without)]
+    assert np.abs(ends[0] - ends[1]).max() > 0.01
+
+
+@pytree_dataclass
+class Stepper:
+    """DDIM, as somebody else might write it: the loop hands it the two times and nothing else."""
+
+    order, evals_per_step, stochastic = 1, 1, False
+
+    def init(self, x):
+        return ()
+
+    def step(self, key, state, x_t, t, s, denoiser, schedule):
+        x0, eps = denoiser(x_t, t)
+        return schedule.alpha(s) * x0 + schedule.sigma(s) * eps, state
+
+
+def test_nothing_changes_for_a_denoiser_without_memory():
+    """The program of ``sample`` is that of a scan that knows nothing of memory."""
+    rule, solver = guidance.classifier_free(COND, UNCOND, 2.0), Stepper()
+
+    def plain(denoiser, x, ts):
+        once = jax.jit(lambda x, t: denoiser(x, t))
+
+        def body(carry, times):
+            x, state = solver.step(None, carry[1], carry[0], *times, once, SCHEDULE)
+            return (x, state), None
+
+        return jax.lax.scan(body, (x, solver.init(x)), (ts[:-1], ts[1:]))[0][0]
+
+    with_memory = lambda denoiser, x, ts: samplers.sample(None, denoiser, SCHEDULE, solver, x, ts)
+    for denoiser in (rule, COND):
+        programs = [str(jax.make_jaxpr(f)(denoiser, X, TS)) for f in (plain, with_memory)]
+        assert programs[0] == programs[1]
+    assert str(jax.make_jaxpr(with_memory)(APG, X, TS)) != str(jax.make_jaxpr(with_memory)(rule, X, TS))
+
+
+@pytree_dataclass
+class Averaged(StatefulDenoiser):
+    """The mean of all the conditional predictions so far, as somebody else might write it."""
+
+    denoiser: object
+
+    def init(self, x):
+        return {"sum": jnp.zeros_like(x), "count": jnp.zeros(x.shape[0])}
+
+    def predict(self, memory, x_t, t):
+        x0, eps = self.denoiser(x_t, t)
+        memory = {"sum": memory["sum"] + x0, "count": memory["count"] + 1.0}
+        return Prediction(memory["sum"] / memory["count"][:, None], eps), memory
+
+
+def test_every_rule_hands_on_the_memory_of_a_denoiser_of_yours():
+    mine = Averaged(denoiser=COND)
+
+    def last(denoiser):
+        memory = init_denoiser_state(denoiser, X)
+        for t in (0.8, 0.6, 0.4):
+            prediction, memory = guidance.predict(denoiser, memory, X, jnp.float32(t))
+        return prediction
+
+    def fixed(x, t):
+        return Prediction(jnp.mean(jnp.stack([COND(X, u).x0 for u in (0.8, 0.6, 0.4)]), axis=0), COND(x, t).eps)
+
+    rules = {
+        "classifier_free": lambda d: guidance.classifier_free(d, UNCOND, 3.0),
+        "compose": lambda d: guidance.compose(UNCOND, [COND, d], [1.0, 0.5]),
+        "cfg_plus_plus": lambda d: guidance.cfg_plus_plus(COND, d, 0.5),
+        "interval": lambda d: guidance.interval(d, COND, SCHEDULE),
+        "static": lambda d: guidance.static_threshold(d, SCHEDULE),
+        "classifier": lambda d: guidance.classifier_guidance(d, lambda x, t: x[:, 0], SCHEDULE, 1.0),
+        "temperature": lambda d: guidance.temperature(d, SCHEDULE, 2.0),
+        "tangential": lambda d: guidance.tangential(d, UNCOND, SCHEDULE, 2.0),
+    }
+
+    @quick_jit
+    def both():
+        return [(last(rule(mine)), rule(fixed)(X, jnp.float32(0.4))) for rule in (lambda d: d, *rules.values())]
+
+    for carried, expected in both():
+        same(carried, expected, rtol=1e-4, atol=1e-4)
+
+
+CONSUMERS = {
+    "a plain call": lambda d: d(X, 0.5),
+    "log_likelihood": lambda d: likelihood.log_likelihood(None, d, SCHEDULE, X),
+    "adaptive_ode": lambda d: samplers.adaptive_ode(d, SCHEDULE, X),
+    "adaptive_sde": lambda d: samplers.adaptive_sde(KEY, d, SCHEDULE, X),
+    "invert": lambda d: samplers.invert(d, SCHEDULE, solvers.Heun(), X, TS),
+    "parallel_sample": lambda d: samplers.parallel_sample(d, SCHEDULE, solvers.Euler(), X, TS),
+    "log_probs": lambda d: samplers.sample_with_log_probs(KEY, d, SCHEDULE, solvers.Ancestral(), X, TS),
+    "bound": lambda d: likelihood.variational_bound(KEY, d, SCHEDULE, X),
+}
+
+
+@pytest.mark.parametrize("name", CONSUMERS)
+def test_what_cannot_carry_memory_refuses_it(name):
+    for denoiser in (APG, WRAPPED):
+        with pytest.raises(
+            ValueError, match=r"denoiser must be stateless here, .* set momentum=None, or carry it"
+        ):
+            CONSUMERS[name](denoiser)

@@ -1,0 +1,232 @@
+"""The adaptive sampler against exact maps, in either direction, and its contracts."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import SCHEDULES, in_float64, quick_jit
+
+from scorekit import Prediction, denoisers, densities, schedules
+from scorekit.samplers.adaptive import adaptive_ode, probability_flow
+
+COVARIANCE = np.array([[0.5, 0.3], [0.3, 0.8]])
+
+
+SOME = ("linear_vp", "sub_vp", "cosine", "geometric_ve", "edm_from_zero", "rectified_flow", "ddpm_table", "learned")
+
+
+def data():
+    return densities.gaussian(jnp.array([0.3, -0.2]), covariance=COVARIANCE)
+
+
+def exact_map(schedule, x, t, s):
+    return data().flow(x, (schedule.alpha(t), schedule.sigma(t)), (schedule.alpha(s), schedule.sigma(s)))
+
+
+def start_of(schedule, n=6):
+    return schedule.sigma(1.0) * jax.random.normal(jax.random.key(0), (n, 2), schedule.sigma(1.0).dtype)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_the_exact_map_of_a_gaussian_from_end_to_end_in_float32(name):
+    schedule = SCHEDULES[name].make()
+    x = start_of(schedule)
+    solve = lambda x: adaptive_ode(denoisers.exact_denoiser(data(), schedule), schedule, x, rtol=1e-5)
+    out = quick_jit(solve)(x)
+    assert out.success
+    assert out.nfe == 2 + 6 * (out.accepted + out.rejected) < 60
+    assert out.x.dtype == jnp.float32
+    np.testing.assert_allclose(out.x, exact_map(schedule, x, 1.0, 0.0), atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "coordinate"),
+    [("zero_terminal_linear_vp", "flow"), ("edm_from_zero", "angle"), ("rectified_flow", "sigma")],
+)
+@in_float64
+def test_tolerances_and_inversion_in_float64(name, coordinate):
+    schedule = SCHEDULES[name].make()
+    t_start = 0.99 if coordinate == "sigma" else 1.0
+    x = start_of(schedule)
+    denoiser = denoisers.exact_denoiser(data(), schedule)
+
+    @quick_jit
+    def there_and_back(x, tolerance):
+        kwargs = {"rtol": tolerance, "atol": tolerance, "coordinate": coordinate}
+        out = adaptive_ode(denoiser, schedule, x, t_start=t_start, **kwargs)
+        return out, adaptive_ode(denoiser, schedule, out.x, t_start=0.0, t_end=t_start, **kwargs)
+
+    exact = exact_map(schedule, x, t_start, 0.0)
+    loose, _ = there_and_back(x, 1e-4)
+    tight, back = there_and_back(x, 1e-10)
+    assert 1e-7 < np.abs(loose.x - exact).max() < 1e-2
+    np.testing.assert_allclose(tight.x, exact, atol=2e-8)
+    np.testing.assert_allclose(back.x, x, rtol=1e-6, atol=1e-7 * float(schedule.sigma(t_start)))
+    assert tight.nfe > loose.nfe
+
+
+@pytest.mark.parametrize(
+    ("name", "target"), [("cosine", "x0"), ("edm_from_zero", "x0"), ("rectified_flow", "eps"), ("cosine", "eps")]
+)
+def test_networks_that_do_not_exist_at_an_end(name, target):
+    """eps of an x0-network is 0/0 at sigma = 0; x0 of an eps-network is at alpha = 0."""
+    schedule = SCHEDULES[name].make()
+    exact = denoisers.exact_denoiser(data(), schedule)
+    network = lambda x, t: getattr(exact(x, t), target)
+    denoiser = denoisers.denoiser_from_network(network, schedule, target)
+    x = start_of(schedule)
+    out = quick_jit(lambda x: adaptive_ode(denoiser, schedule, x, rtol=1e-5))(x)
+    assert out.success
+    np.testing.assert_allclose(out.x, exact_map(schedule, x, 1.0, 0.0), atol=2e-4)
+
+
+def test_saved_states_of_the_sampler():
+    schedule = schedules.cosine()
+    times = np.array([1.0, 0.7, 0.31, 0.3, 0.0])
+    x = {"a": start_of(schedule)}
+    pair = denoisers.exact_denoiser(data(), schedule)
+    denoiser = lambda x, t: Prediction(*({"a": half} for half in pair(x["a"], t)))
+    out = quick_jit(lambda x: adaptive_ode(denoiser, schedule, x, rtol=1e-5, save_at=times))(x)
+    for t, state in zip(times, out.saved["a"], strict=True):
+        np.testing.assert_allclose(state, exact_map(schedule, x["a"], 1.0, t), atol=2e-4)
+    back = quick_jit(
+        lambda x: adaptive_ode(denoiser, schedule, x, t_start=0.0, t_end=1.0, rtol=1e-5, save_at=times[::-1])
+    )(out.x)
+    np.testing.assert_allclose(back.saved["a"], out.saved["a"][::-1], atol=5e-4)
+
+
+@in_float64
+def test_gradients_of_the_sampler_reach_the_schedule_the_parameters_and_the_start():
+    """With an exact denoiser of a Gaussian the map is known in closed form, and so is its gradient."""
+
+    def solved(numbers, x):
+        schedule = schedules.shifted(schedules.linear_vp(beta_max=numbers["beta"]), numbers["shift"])
+        density = densities.gaussian(numbers["mean"], std=0.5)
+        denoiser = denoisers.exact_denoiser(density, schedule)
+        return adaptive_ode(denoiser, schedule, x, t_end=0.05, rtol=1e-10, atol=1e-10, max_steps=200).x
+
+    def exact(numbers, x):
+        schedule = schedules.shifted(schedules.linear_vp(beta_max=numbers["beta"]), numbers["shift"])
+        ends = [(schedule.alpha(t), schedule.sigma(t)) for t in (1.0, 0.05)]
+        return densities.gaussian(numbers["mean"], std=0.5).flow(x, *ends)
+
+    numbers = {"beta": 15.0, "shift": 1.3, "mean": jnp.array([0.4, -0.3])}
+    x = jnp.array([[0.5, -1.0], [2.0, 0.1]])
+    scalar = lambda f: quick_jit(jax.grad(lambda *a: jnp.sum(jnp.sin(f(*a))), argnums=(0, 1)))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9),
+        scalar(solved)(numbers, x),
+        scalar(exact)(numbers, x),
+    )
+
+
+def test_vmap_gives_each_example_its_own_steps():
+    schedule = schedules.rectified_flow()
+    ring = densities.ring()
+    denoiser = denoisers.exact_denoiser(ring, schedule)
+    x = jax.random.normal(jax.random.key(3), (16, 2))
+    one = lambda x: adaptive_ode(denoiser, schedule, x[None])
+    out = quick_jit(jax.vmap(one))(x)
+    assert out.success.all()
+    assert len(np.unique(out.nfe)) > 1
+    alone = quick_jit(one)(x[5])
+    assert int(alone.nfe) == int(out.nfe[5])
+    np.testing.assert_allclose(out.x[5], alone.x, atol=1e-5)
+
+
+def test_half_precision_states_keep_their_dtype():
+    schedule = schedules.cosine()
+    denoiser = denoisers.exact_denoiser(data(), schedule)
+    seen = []
+
+    def watch(x, t):
+        seen.append((x.dtype, t.dtype, t.shape))
+        return denoiser(x, t)
+
+    x = start_of(schedule)
+    out = quick_jit(lambda x: adaptive_ode(watch, schedule, x, rtol=1e-2, atol=1e-2))(x.astype(jnp.bfloat16))
+    assert out.x.dtype == jnp.bfloat16
+    assert seen == [(jnp.bfloat16, jnp.float32, ())]  # and traced once
+    np.testing.assert_allclose(out.x.astype(np.float32), exact_map(schedule, x, 1.0, 0.0), atol=0.05)
+
+
+def test_changing_a_number_does_not_recompile():
+    schedule, count = schedules.cosine(), []
+
+    @quick_jit
+    def run(x, rtol, t_end):
+        count.append(1)
+        denoiser = denoisers.exact_denoiser(data(), schedule)
+        return adaptive_ode(denoiser, schedule, x, rtol=rtol, t_end=t_end)
+
+    x = start_of(schedule)
+    few, many = run(x, 1e-2, 0.1), run(x, 1e-6, 0.0)
+    assert few.nfe < many.nfe
+    assert len(count) == 1
+
+
+def test_a_failure_is_told_and_never_returned():
+    schedule = schedules.rectified_flow()
+    denoiser = denoisers.exact_denoiser(densities.ring(), schedule)
+    x = start_of(schedule)
+    solve = functools.partial(adaptive_ode, denoiser, schedule, rtol=1e-6, max_steps=5)
+    advice = r"not solved to its end in 32 network evaluations: raise rtol or atol, raise max_steps, .* float64"
+    with pytest.raises(RuntimeError, match=advice):
+        solve(x)
+    out = quick_jit(lambda x: solve(x, save_at=jnp.array([1.0, 0.5])))(x)
+    assert not out.success
+    assert np.isnan(out.x).all()
+    assert np.isnan(out.saved).all()
+    assert out.accepted + out.rejected == 5
+    with pytest.raises(RuntimeError, match=advice):
+        out.raise_if_failed()
+    assert np.isnan(quick_jit(jax.grad(lambda x: solve(x).x.sum()))(x)).all()
+    good = quick_jit(lambda x: adaptive_ode(denoiser, schedule, x))(x)
+    assert good.raise_if_failed() is good
+
+
+def test_the_slope_is_a_function_of_the_clock_for_any_solver():
+    """In every coordinate Euler from the same point is DDIM."""
+    schedule = schedules.linear_vp()
+    denoiser = denoisers.exact_denoiser(data(), schedule)
+    t, s = 0.6, 0.5
+    alpha, sigma = (np.array([f(t), f(s)]) for f in (schedule.alpha, schedule.sigma))
+    x = start_of(schedule)
+    x0, eps = denoiser(x, t)
+    scales = {"flow": alpha + sigma, "sigma": alpha, "angle": np.hypot(alpha, sigma)}
+    clocks = {"flow": sigma / (alpha + sigma), "sigma": sigma / alpha, "angle": np.arctan2(sigma, alpha)}
+    for name in ("flow", "sigma"):
+        scale, clock = scales[name], clocks[name]
+        slope = probability_flow(denoiser, schedule, 1.0, 0.0, x, name)
+        y = x / scale[0] + (clock[1] - clock[0]) * slope(jnp.asarray(clock[0]), x / scale[0])
+        np.testing.assert_allclose(scale[1] * y, alpha[1] * x0 + sigma[1] * eps, rtol=1e-4, atol=1e-5)
+    slope = probability_flow(denoiser, schedule, 1.0, 0.0, x, "angle")
+    v = (alpha[0] * eps - sigma[0] * x0) / scales["angle"][0]
+    np.testing.assert_allclose(slope(jnp.asarray(clocks["angle"][0]), x / scales["angle"][0]), v, rtol=1e-4, atol=1e-5)
+
+
+COSINE = schedules.cosine()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rtol": 1e-8}, r"rtol must be in \[1.19e-07, 1\), the precision of float32, got 1e-08"),
+        ({"atol": 0.0}, "atol must be finite and > 0, got 0.0"),
+        ({"max_steps": 0}, "max_steps must be >= 1, got 0"),
+        ({"t_start": 1.5}, r"t_start must be in \[0, 1\], got 1.5"),
+        ({"t_end": -0.1}, r"t_end must be in \[0, 1\], got -0.1"),
+        ({"coordinate": "signal"}, r"coordinate must be one of \('flow', 'angle', 'sigma'\), got 'signal'"),
+        ({"coordinate": "sigma", "schedule": schedules.rectified_flow()}, "clock at t_start must be finite"),
+        ({"save_at": 0.5}, r"save_at must have shape \(n,\)"),
+        ({"save_at": [0.2, 0.5]}, "save_at must be times in order from t_start = 1.0 to t_end = 0.0"),
+        ({"save_at": [0.5, 0.2], "t_end": 0.3}, "save_at must be times in order"),
+        ({"x_init": jnp.zeros((2, 2), int)}, "x_init must hold floating arrays, got dtype int32"),
+    ],
+)
+def test_refusals(changes, message):
+    kwargs = {"schedule": COSINE, "x_init": jnp.zeros((2, 2)), **changes}
+    with pytest.raises(ValueError, match=message):
+        adaptive_ode(lambda x, t: Prediction(x, x), **kwargs)

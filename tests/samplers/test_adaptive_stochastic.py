@@ -1,0 +1,251 @@
+"""The adaptive SDE solver: exact noise whatever is rejected, exact laws on Gaussians, honest counts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+from tables import SCHEDULES, quick_jit
+
+from scorekit import denoisers, densities, process, schedules
+from scorekit.samplers.adaptive_stochastic import _increment, _Node, adaptive_sde
+from scorekit.typing import Prediction
+
+KEY = jax.random.key(6)
+N = 4000
+jitted = quick_jit(adaptive_sde, static_argnames=("max_steps", "denoise"))
+DATA = densities.gaussian(jnp.array([0.5, -1.0]), covariance=jnp.array([[0.8, 0.3], [0.3, 0.4]]))
+CASES = {
+    "vp": schedules.linear_vp(),
+    "ve": schedules.geometric_ve(0.02, 20.0),
+    "sub_vp": schedules.sub_vp(),
+    "flow": schedules.rectified_flow(),
+}
+
+
+def gauss(std):
+    """Shaped like ``DATA``, so that one compiled function serves both."""
+    return densities.gaussian(jnp.zeros(2), covariance=std**2 * jnp.eye(2))
+
+
+def solve(denoiser, schedule, x, tolerance, t_start=1.0, t_end=1e-3, atol=None, **options):
+    atol = tolerance if atol is None else atol
+    return jitted(KEY, denoiser, schedule, x, t_start=t_start, t_end=t_end, rtol=tolerance, atol=atol, **options)
+
+
+def start_of(data, schedule, t=1.0, n=N):
+    return data.marginal(schedule.alpha(t), schedule.sigma(t)).sample(jax.random.key(3), (n,))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_mean_and_covariance_of_a_gaussian(name):
+    schedule = CASES[name]
+    denoiser = denoisers.exact_denoiser(DATA, schedule)
+    solved = solve(denoiser, schedule, start_of(DATA, schedule), 0.02, denoise=False)
+    noisy = DATA.marginal(schedule.alpha(1e-3), schedule.sigma(1e-3))
+    assert bool(solved.success.all())
+    np.testing.assert_allclose(solved.x.mean(0), noisy.mean, atol=4.5 * np.sqrt(0.8 / N))
+    np.testing.assert_allclose(np.cov(solved.x.T), noisy.covariance(), atol=0.8 * 4.5 * np.sqrt(2 / N))
+
+
+@pytest.mark.parametrize("name", ["vp", "ve"])
+def test_the_error_shrinks_with_the_tolerance(name):
+    """Narrow data, for which neither the posterior step nor its correction is exact."""
+    schedule, data = CASES[name], gauss(0.2)
+    denoiser, start = denoisers.exact_denoiser(data, schedule), start_of(data, schedule)
+    solved = [solve(denoiser, schedule, start, tolerance, denoise=False) for tolerance in (0.9, 0.3, 0.03)]
+    expected = 0.2**2 * float(schedule.alpha(1e-3)) ** 2 + float(schedule.sigma(1e-3)) ** 2
+    errors = [abs(float(s.x.var()) / expected - 1) for s in solved]
+    assert errors[0] > 1.0
+    assert 0.2 < errors[1] < 0.5 * errors[0]
+    assert errors[2] < 4.5 * np.sqrt(2 / N)
+    nfe = [float(s.nfe.mean()) for s in solved]
+    assert nfe[0] < nfe[1] < nfe[2]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_long_steps_are_exact_in_law_for_standard_normal_data(name):
+    """With the halves' mean instead of the weight, six steps lose a third of the variance."""
+    schedule, data = CASES[name], gauss(1.0)
+    denoiser, x = denoisers.exact_denoiser(data, schedule), start_of(data, schedule)
+    solved = solve(denoiser, schedule, x, 0.9, atol=1e3, t_end=0.1, denoise=False)
+    assert int(solved.accepted.max()) <= 6
+    expected = float(schedule.alpha(0.1)) ** 2 + float(schedule.sigma(0.1)) ** 2
+    np.testing.assert_allclose(np.cov(solved.x.T), expected * np.eye(2), atol=4.5 * np.sqrt(2 / N) * expected)
+
+
+# ---- the Brownian path ---------------------------------------------------------------------------------------------
+
+
+def _noise_and_judge(x, t):
+    return Prediction({"noise": jnp.zeros_like(x["noise"]), "judge": 20.0 * x["noise"]}, x)
+
+
+def test_rejections_that_depend_on_the_noise_leave_its_law_alone():
+    """``noise`` has the estimate 0, so it ends as the sum of its accepted increments; ``judge`` decides by them.
+
+    Drawing anew after a rejection gives a variance of 1.24 and a fourth moment of 4.4.
+    """
+    schedule, n = CASES["vp"], 10_000
+    x = {"noise": jnp.zeros((n, 1)), "judge": jnp.zeros((n, 1))}
+    solved = solve(Partial(_noise_and_judge), schedule, x, 0.05, 0.8, 0.1, 0.6, denoise=False)
+    assert float(solved.rejected.mean()) > 5
+    variance = float(schedule.sigma(0.1) ** 2 * process.snr_drop(schedule, 0.8, 0.1))
+    z = np.asarray(solved.x["noise"])[:, 0] / np.sqrt(variance)
+    moments = np.array([z.mean(), np.mean(z**2), np.mean(z**3), np.mean(z**4)])
+    np.testing.assert_array_less(np.abs(moments - [0, 1, 0, 3]), 4.5 * np.sqrt(np.array([1, 2, 15, 96]) / n))
+
+
+def test_the_pieces_of_a_step_are_independent_and_add_up():
+    n, length = 20_000, 3.0
+    keys, like = jax.random.split(KEY, n), jnp.zeros((n, 1))
+
+    @jax.jit
+    def piece(depth, index):
+        full = lambda value: jnp.full(n, value)
+        node = _Node(full(0.7), full(length), full(depth), full(index), full(0))
+        return _increment(keys, node, like)[:, 0]
+
+    pieces = {d: np.stack([piece(d, i) for i in range(2**d)]) for d in (0, 1, 3)}
+    for depth, z in pieces.items():
+        np.testing.assert_allclose(z @ z.T / n, np.eye(2**depth), atol=4.5 * np.sqrt(2 / n))
+        std = np.sqrt(np.diff(np.exp(0.7 + np.linspace(0, length, 2**depth + 1))))  # Brownian in exp(u)
+        whole = pieces[0][0] * np.sqrt(np.exp(0.7 + length) - np.exp(0.7))
+        np.testing.assert_allclose(std @ z, whole, atol=1e-3)
+
+
+# ---- counts and failure --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("denoise", "max_steps"), [(True, 1000), (False, 7)])
+def test_nfe_is_the_number_of_calls(denoise, max_steps):
+    schedule, calls = CASES["flow"], []
+    exact = denoisers.exact_denoiser(DATA, schedule)
+
+    def counted(x, t):
+        jax.debug.callback(lambda _: calls.append(1), t)
+        return exact(x, t)
+
+    run = quick_jit(lambda key, x: adaptive_sde(key, counted, schedule, x, max_steps=max_steps, denoise=denoise))
+    rejected = 0
+    for seed, size in [(0, 1), (1, 1), (2, 1), (3, 1), (4, 5)]:
+        calls.clear()
+        solved = jax.block_until_ready(run(jax.random.key(seed), start_of(DATA, schedule, n=size)))
+        jax.effects_barrier()
+        assert int(solved.nfe.max()) == len(calls)
+        assert bool(solved.success.all()) == (max_steps == 1000)
+        if max_steps == 1000:
+            np.testing.assert_array_equal(solved.nfe, 2 * solved.accepted + solved.rejected + denoise)
+        else:
+            np.testing.assert_array_equal(solved.accepted + solved.rejected, 7)
+        rejected += int(solved.rejected.sum())
+    assert rejected > 0
+
+
+def test_too_few_steps_spoil_only_the_examples_that_need_more():
+    schedule = CASES["vp"]
+    denoiser, x = denoisers.exact_denoiser(DATA, schedule), start_of(DATA, schedule)
+    enough = solve(denoiser, schedule, x, 0.1, denoise=False)
+    tries = np.asarray(enough.accepted + enough.rejected)
+    limit = int(np.median(tries))
+    short = solve(denoiser, schedule, x, 0.1, denoise=False, max_steps=limit)
+    np.testing.assert_array_equal(short.success, tries <= limit)
+    np.testing.assert_array_equal(np.isnan(short.x).all(-1), tries > limit)
+    np.testing.assert_array_equal(short.x[short.success], enough.x[short.success])
+
+
+def _not_finite(x, t):
+    return Prediction(jnp.where(x > 0, jnp.nan, 0.0), x)
+
+
+def test_an_eager_failure_says_what_to_try():
+    """An estimate that is not finite fails its own example only."""
+    schedule, x = CASES["vp"], jnp.array([[2.0], [-2.0]])
+    solved = solve(Partial(_not_finite), schedule, x, 0.3, t_end=0.9, max_steps=30)
+    np.testing.assert_array_equal(solved.success, [False, True])
+    np.testing.assert_array_equal(solved.rejected, [30, 0])
+    np.testing.assert_array_equal(solved.nfe, [1 + 30 + 1, 2 * solved.accepted[1] + 1])
+    np.testing.assert_array_equal(jnp.isnan(solved.x[:, 0]), [True, False])
+    with pytest.raises(RuntimeError, match="1 of 2 examples did not reach t_end in max_steps = 30 steps; raise rtol"):
+        adaptive_sde(KEY, _not_finite, schedule, x, t_end=0.9, max_steps=30)
+
+
+# ---- contracts -----------------------------------------------------------------------------------------------------
+
+
+QUICK = ("cosine_offset", "edm", "zero_terminal_table")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in SCHEDULES])
+def test_every_schedule_from_its_end_to_near_zero(name):
+    schedule = SCHEDULES[name].make()
+    denoiser = denoisers.exact_denoiser(DATA, schedule)
+    solved = quick_jit(adaptive_sde)(KEY, denoiser, schedule, start_of(DATA, schedule, n=200), rtol=0.1, atol=0.05)
+    assert bool(solved.success.all())
+    np.testing.assert_allclose(solved.x.mean(0), DATA.mean, atol=5 * np.sqrt(0.8 / 200))
+    np.testing.assert_allclose(solved.x.std(0), np.sqrt([0.8, 0.4]), rtol=5 / np.sqrt(2 * 200) + 0.05)
+
+
+def test_examples_are_independent_and_new_numbers_do_not_retrace():
+    traces = []
+
+    @quick_jit
+    def run(key, x, schedule, rtol, t_end):
+        exact = denoisers.exact_denoiser(DATA, schedule)
+
+        def denoiser(x, t):
+            traces.append(t)
+            return exact(x, t)
+
+        return adaptive_sde(key, denoiser, schedule, x, rtol=rtol, t_end=t_end)
+
+    x = jnp.array([[0.5, 1.0], [0.3, -0.2], [2.0, 0.1]])
+    one = run(KEY, x, CASES["vp"], 0.1, 0.01)
+    other = run(KEY, x.at[1].set(9.0), CASES["vp"], 0.1, 0.01)
+    run(KEY, x, schedules.linear_vp(0.2, 15.0), 0.2, 0.02)
+    assert len(traces) == 1
+    for a, b in [(one.x, other.x), (one.nfe, other.nfe)]:
+        np.testing.assert_array_equal(a[np.array([0, 2])], b[np.array([0, 2])])
+    assert len(set(np.asarray(one.nfe).tolist())) > 1
+
+
+def test_vmap_trees_dtypes_and_forward_gradients():
+    schedule = CASES["flow"]
+    double = lambda tree: jax.tree.map(lambda leaf: 0.5 * leaf, tree)
+    denoiser = lambda x, t: Prediction(double(x), double(x))
+    x = {"a": jnp.ones((2, 3), jnp.bfloat16), "b": jnp.ones(2)}
+    solve = lambda scale, x: adaptive_sde(
+        KEY, denoiser, schedule, jax.tree.map(lambda leaf: (scale * leaf).astype(leaf.dtype), x), rtol=0.2, t_end=0.05
+    )
+
+    @quick_jit
+    def run(scales):
+        many = jax.vmap(lambda scale: solve(scale, x))(scales)
+        each = jax.lax.map(lambda scale: solve(scale, x), scales)
+        return many, each, jax.jvp(lambda scale: solve(scale, x).x["b"], (1.0,), (1.0,))
+
+    many, each, (_, slope) = run(jnp.array([1.0, 0.5]))
+    shapes = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), each.x)
+    assert shapes == {"a": ((2, 2, 3), "bfloat16"), "b": ((2, 2), "float32")}
+    np.testing.assert_allclose(many.x["b"], each.x["b"], rtol=1e-4)
+    np.testing.assert_array_equal(many.nfe, each.nfe)
+    assert bool(jnp.isfinite(slope).all())
+    assert float(jnp.abs(slope).min()) > 0
+
+
+REFUSALS = {
+    "order": ({"t_start": 0.2, "t_end": 0.3}, "t_end must be < t_start = 0.2, got 0.3"),
+    "range": ({"t_start": 1.2}, r"t_start must be in \[0, 1\], got 1.2"),
+    "infinite": ({"t_end": 0.0}, r"log_snr\(t_end\) must be finite: raise t_end = 0.0"),
+    "rtol": ({"rtol": 1e-9}, "rtol must be in"),
+    "atol": ({"atol": 0.0}, "atol must be finite and > 0, got 0.0"),
+    "max_steps": ({"max_steps": 0}, "max_steps must be >= 1, got 0"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSALS.values(), ids=REFUSALS)
+def test_refusals(options, message):
+    with pytest.raises(ValueError, match=message):
+        adaptive_sde(KEY, lambda x, t: Prediction(x, x), schedules.rectified_flow(), jnp.ones((2, 1)), **options)
+    with pytest.raises(ValueError, match="x_init must hold floating arrays"):
+        adaptive_sde(KEY, lambda x, t: Prediction(x, x), schedules.rectified_flow(), jnp.ones((2, 1), int))

@@ -1,0 +1,282 @@
+"""Markov chains: linear recursions on Gaussians in closed form, and the exact invariance of the Metropolis test."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import quick_jit
+
+from scorekit import denoisers, densities, schedules
+from scorekit.samplers.chains import corrupt_denoise, langevin, metropolis_langevin, sgld
+from scorekit.solvers import Ancestral, Heun, grids
+from scorekit.trees import sum_per_example
+
+KEY = jax.random.key(4)
+CHAINS = 40_000
+MEAN, VARIANCE = 0.7, 0.4
+score = lambda x: jax.tree.map(lambda leaf: (MEAN - leaf) / VARIANCE, x)
+
+
+def moments_agree(x, mean, variance, sigmas=4.5):
+    """The sample's mean and variance are within Monte-Carlo error of these, for normal samples along axis 0."""
+    n = len(x)
+    np.testing.assert_allclose(np.mean(x, 0), mean, atol=sigmas * np.sqrt(np.max(variance) / n))
+    np.testing.assert_allclose(np.var(x, 0), variance, rtol=sigmas * np.sqrt(2 / n))
+
+
+@quick_jit
+def chain(key, x, steps):
+    return langevin(key, score, x, steps, 6, trajectory=True)
+
+
+STEPS = {"constant": np.full(6, 0.3, np.float32), "decreasing": np.float32(0.5) / (1 + np.arange(6, dtype=np.float32))}
+
+
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
+def test_moments_follow_the_closed_form_recursion(steps):
+    last, states = chain(KEY, jnp.full((CHAINS, 1), -2.0), steps)
+    mean, variance = -2.0, 0.0
+    for h, x in zip(steps.astype(float), np.asarray(states), strict=True):
+        mean, variance = mean + h * (MEAN - mean) / VARIANCE, (1 - h / VARIANCE) ** 2 * variance + 2 * h
+        moments_agree(x[:, 0], mean, variance)
+    np.testing.assert_array_equal(last, states[-1])
+
+
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
+def test_two_starts_with_one_key_differ_by_the_linear_part(steps):
+    first, second = (chain(KEY, jnp.full((CHAINS, 1), x), steps)[0] for x in (0.0, 8.0))
+    expected = 8.0 * np.prod(1 - steps.astype(float) / VARIANCE)
+    np.testing.assert_allclose(second - first, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("h", [0.05, 0.3, 0.6])
+def test_the_stationary_variance_of_a_finite_step(h):
+    stationary = VARIANCE / (1 - h / (2 * VARIANCE))
+    exact = MEAN + np.sqrt(stationary) * jax.random.normal(jax.random.key(8), (CHAINS, 1))
+    last, _ = chain(KEY, exact, np.full(6, h, np.float32))
+    moments_agree(np.asarray(last)[:, 0], MEAN, stationary)
+    far = quick_jit(lambda x: langevin(KEY, score, x, h, 100))(jnp.full((4000, 1), 3.0))
+    moments_agree(np.asarray(far)[:, 0], MEAN, stationary)
+
+
+def test_the_chain_adds_independent_normals():
+    """Over time and chains: the increments less the drift are white."""
+    _, states = chain(KEY, jnp.full((CHAINS, 1), MEAN), STEPS["constant"])
+    x = np.concatenate([np.full((1, CHAINS), MEAN), np.asarray(states)[..., 0]])
+    z = (x[1:] - x[:-1] - 0.3 * (MEAN - x[:-1]) / VARIANCE) / np.sqrt(0.6)
+    np.testing.assert_allclose(z @ z.T / CHAINS, np.eye(6), atol=4.5 * np.sqrt(2 / CHAINS))
+
+
+def test_a_noisy_score_adds_its_own_variance():
+    """``h^2 tau^2 + 2 h``: the noise of the score is independent of the noise of the chain and of other steps."""
+    steps, tau = np.array([0.3, 0.2, 0.1]), 3.0
+
+    def noisy(key, x):
+        return score(x) + tau * jax.random.normal(key, x.shape)
+
+    run = quick_jit(lambda x: sgld(KEY, noisy, x, jnp.asarray(steps, jnp.float32), trajectory=True))
+    last, states = run(jnp.zeros((CHAINS, 1)))
+    mean, variance = 0.0, 0.0
+    for h, x in zip(steps, np.asarray(states), strict=True):
+        mean = mean + h * (MEAN - mean) / VARIANCE
+        variance = (1 - h / VARIANCE) ** 2 * variance + 2 * h + (h * tau) ** 2
+        moments_agree(x[:, 0], mean, variance)
+    np.testing.assert_array_equal(last, states[-1])
+
+
+def test_sgld_of_an_exact_score_is_langevin():
+    x, steps = jnp.zeros((3, 2)), jnp.array([0.2, 0.1])
+    one = sgld(KEY, lambda key, x: score(x), x, steps)
+    np.testing.assert_array_equal(one, langevin(KEY, score, x, steps, 2))
+
+
+# ---- Metropolis ----------------------------------------------------------------------------------------------------
+
+skewed = lambda x: -0.25 * x[..., 0] ** 4 + 0.8 * x[..., 0]  # neither symmetric nor Gaussian
+
+
+@quick_jit
+def one_proposal(key, x, h):
+    return metropolis_langevin(key, skewed, x, h, 1)
+
+
+@pytest.mark.parametrize("start", [-1.0, 0.3, 1.6])
+def test_where_one_proposal_goes_is_the_integral_of_the_kernel(start):
+    """Histogram of the accepted moves against ``q(y | x) min(1, p(y) q(x | y) / (p(x) q(y | x)))`` on a fine grid."""
+    h = 0.35
+    result = one_proposal(KEY, jnp.full((CHAINS, 1), start), h)
+    y = np.linspace(-8, 8, 200_001)
+    log_p, slope = lambda x: -0.25 * x**4 + 0.8 * x, lambda x: -(x**3) + 0.8
+    log_q = lambda to, of: -((to - of - h * slope(of)) ** 2) / (4 * h) - 0.5 * np.log(4 * np.pi * h)
+    ratio = log_p(y) + log_q(start, y) - log_p(start) - log_q(y, start)
+    kernel = np.exp(log_q(y, start) + np.minimum(ratio, 0)) * (y[1] - y[0])
+    edges = np.array([-8, -1, -0.5, 0, 0.4, 0.8, 1.2, 1.7, 8])
+    expected, _ = np.histogram(y, edges, weights=kernel)
+    x, accepted = np.asarray(result.x)[:, 0], np.asarray(result.acceptance) == 1
+    measured = np.histogram(x[accepted], edges)[0] / CHAINS
+    np.testing.assert_allclose(measured, expected, atol=4.5 * np.sqrt(0.25 / CHAINS))
+    np.testing.assert_allclose(accepted.mean(), kernel.sum(), atol=4.5 * np.sqrt(0.25 / CHAINS))
+    assert 0.1 < kernel.sum() < 0.95  # the ratio matters
+    np.testing.assert_array_equal(x[~accepted], np.float32(start))
+
+
+def test_exact_samples_of_a_mixture_stay_exact_and_unadjusted_ones_do_not():
+    data = densities.mixture(
+        [1.0, 2.0],
+        [
+            densities.gaussian(jnp.array([-1.0, 0.0]), covariance=jnp.array([[0.5, 0.2], [0.2, 0.3]])),
+            densities.gaussian(jnp.array([1.2, 0.5]), covariance=jnp.array([[0.2, 0.0], [0.0, 0.4]])),
+        ],
+    )
+    exact = data.sample(jax.random.key(1), (CHAINS,))
+
+    @quick_jit
+    def both(x):
+        mala = metropolis_langevin(KEY, data.log_density, x, 0.12, 25)
+        return mala, langevin(KEY, jax.vmap(jax.grad(data.log_density)), x, 0.12, 25)
+
+    def statistics(x):
+        log_p = np.asarray(data.log_density(x))[:, None]
+        return np.concatenate([x, np.square(x), x[:, :1] * x[:, 1:], log_p, np.square(log_p)], axis=1)
+
+    mala, ula = both(exact)
+    fresh = statistics(data.sample(jax.random.key(2), (CHAINS,)))
+    scale = fresh.std(0) * np.sqrt(2 / CHAINS)
+    deviation = lambda x: np.abs(statistics(x).mean(0) - fresh.mean(0)) / scale
+    assert deviation(mala.x).max() < 4.5
+    assert deviation(ula).max() > 20
+    assert 0.5 < float(mala.acceptance.mean()) < 0.95
+
+
+def test_acceptance_tends_to_one_under_vmap_over_the_step():
+    data = densities.ring()
+    x = data.sample(jax.random.key(1), (500,))
+    run = lambda h: metropolis_langevin(KEY, data.log_density, x, h, 20).acceptance.mean()
+    rates = np.asarray(quick_jit(jax.vmap(run))(jnp.array([1e-6, 1e-4, 1e-3, 1e-2, 1e-1])))
+    assert np.all(np.diff(rates) < 0)
+    assert rates[0] > 0.999
+    assert rates[2] > 0.9
+    assert rates[4] < 0.1
+
+
+def test_proposals_outside_the_support_are_refused():
+    """The exponential law, with ``-inf`` or NaN below 0, keeps its mean and stays inside."""
+    x = jax.random.exponential(jax.random.key(1), (CHAINS, 1))
+    for outside in (-jnp.inf, jnp.nan):
+        log_p = lambda x, outside=outside: jnp.where(x[:, 0] > 0, -x[:, 0], outside)
+        result = quick_jit(lambda x, p=log_p: metropolis_langevin(KEY, p, x, 0.5, 10))(x)
+        assert float(result.x.min()) > 0
+        assert float(result.x.mean()) == pytest.approx(1.0, abs=4.5 / np.sqrt(CHAINS))
+        assert float(jnp.square(result.x).mean()) == pytest.approx(2.0, abs=4.5 * np.sqrt(20 / CHAINS))
+
+
+# ---- corrupt and denoise -------------------------------------------------------------------------------------------
+
+GAUSSIAN = densities.gaussian(jnp.array([0.5, -1.0]), covariance=jnp.array([[0.8, 0.3], [0.3, 0.4]]))
+SCHEDULE = schedules.cosine()
+EXACT = denoisers.exact_denoiser(GAUSSIAN, SCHEDULE)
+
+
+@quick_jit
+def rounds(solver, x, ts):
+    return corrupt_denoise(KEY, EXACT, SCHEDULE, solver, x, ts, 8, trajectory=True)
+
+
+# The error of the stochastic solver is first order in the step, hence the fine grid and the allowance.
+CASES = {
+    "flow": (Heun(), grids.uniform(24, 0.7), 0.5, 0.005),
+    "stochastic": (Ancestral(), grids.uniform(100, 0.7), 1, 0.02),
+}
+
+
+@pytest.mark.parametrize(("solver", "ts", "power", "bias"), CASES.values(), ids=CASES)
+def test_rounds_of_corruption_and_denoising_reach_the_data(solver, ts, power, bias):
+    n = 4000
+    last, states = rounds(solver, jnp.full((n, 2), 4.0), ts)
+    np.testing.assert_array_equal(last, states[-1])
+    np.testing.assert_allclose(np.mean(last, 0), GAUSSIAN.mean, atol=4.5 * np.sqrt(0.8 / n) + bias)
+    covariance = np.asarray(GAUSSIAN.covariance())
+    np.testing.assert_allclose(np.cov(np.asarray(last).T), covariance, atol=(4.5 * np.sqrt(2 / n) + bias) * 0.8)
+    # Two starts with one key differ by the correlation between rounds: r for the flow, r^2 when the noise is redrawn.
+    other, _ = rounds(solver, jnp.full((n, 2), 3.0), ts)
+    variances, basis = np.linalg.eigh(covariance)
+    alpha, sigma = float(SCHEDULE.alpha(0.7)), float(SCHEDULE.sigma(0.7))
+    r = (alpha**2 * variances / (alpha**2 * variances + sigma**2)) ** power
+    expected = basis @ np.diag(r**8) @ basis.T @ np.ones(2)
+    np.testing.assert_allclose((last - other).mean(0), expected, atol=0.003)
+
+
+# ---- contracts -----------------------------------------------------------------------------------------------------
+
+
+def test_trees_dtypes_and_trajectories():
+    x = {"a": jnp.full((3, 2), 0.5), "b": jnp.ones(3, jnp.bfloat16)}
+    log_p = lambda x: -0.5 * sum_per_example(jnp.square, x)
+    shapes = {"a": ((5, 3, 2), jnp.float32), "b": ((5, 3), jnp.bfloat16)}
+    ts, identity = grids.uniform(2, 0.5), denoisers.denoiser_from_network(lambda x, t: x, SCHEDULE, "x0")
+    runs = {
+        "langevin": lambda: langevin(KEY, score, x, 0.1, 5, trajectory=True),
+        "sgld": lambda: sgld(KEY, lambda key, x: score(x), x, jnp.full(5, 0.1), trajectory=True),
+        "mala": lambda: metropolis_langevin(KEY, log_p, x, 0.1, 5, trajectory=True),
+        "rounds": lambda: corrupt_denoise(KEY, identity, SCHEDULE, Ancestral(), x, ts, 5, trajectory=True),
+    }
+    results = quick_jit(lambda: {name: run() for name, run in runs.items()})()
+    for name, (last, states) in results.items():
+        last = last.x if name == "mala" else last
+        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype.type), states) == {
+            k: (shape, dtype.dtype.type) for k, (shape, dtype) in shapes.items()
+        }
+        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[-1]), last, states)
+        assert not np.array_equal(states["a"][0], states["a"][1])
+
+
+def test_examples_of_a_batch_are_independent_chains():
+    log_p = lambda x: -0.5 * jnp.sum(jnp.square(x), -1)
+
+    @quick_jit
+    def all_of_them(x):
+        return langevin(KEY, score, x, 0.1, 3), metropolis_langevin(KEY, log_p, x, 0.8, 6)
+
+    x = jnp.array([[0.5, 1.0], [0.3, -0.2], [2.0, 0.1]])
+    one, other = all_of_them(x), all_of_them(x.at[1].set(30.0))
+    rows = lambda tree: jax.tree.map(lambda leaf: leaf[jnp.array([0, 2])], tree)
+    jax.tree.map(np.testing.assert_array_equal, rows(one), rows(other))
+    assert len(set(np.asarray(one[0]).ravel().tolist())) == 6
+
+
+def test_a_new_step_does_not_retrace_and_gradients_pass():
+    traces = []
+
+    def run(h, x):
+        traces.append(h)
+        return langevin(KEY, score, x, h, 3).sum()
+
+    gradient = quick_jit(jax.value_and_grad(run))
+    x = jnp.ones((2, 1))
+    (value, slope), (above, _), (below, _) = (gradient(h, x) for h in (0.1, 0.101, 0.099))
+    assert len(traces) == 1
+    assert float(slope) == pytest.approx(float(above - below) / 0.002, rel=1e-2)
+    assert np.isfinite(value)
+
+
+X, TS = jnp.ones((2, 2)), np.array([0.5, 0.0])
+REFUSALS = {
+    "num_steps": (lambda: langevin(KEY, score, X, 0.1, 0), "num_steps must be >= 1, got 0"),
+    "step": (lambda: langevin(KEY, score, X, -0.1, 2), "step_size must be finite and > 0, got -0.1"),
+    "steps": (lambda: langevin(KEY, score, X, jnp.array([0.1, 0.0]), 2), "step_size must be finite and > 0"),
+    "shape": (lambda: langevin(KEY, score, X, jnp.ones(3), 2), r"step_size must be a number or have shape \(2,\)"),
+    "mala_num_steps": (lambda: metropolis_langevin(KEY, skewed, X, 0.1, -1), "num_steps must be >= 1, got -1"),
+    "mala_step": (lambda: metropolis_langevin(KEY, skewed, X, 0.0, 2), "step_size must be finite and > 0, got 0.0"),
+    "mala_density": (lambda: metropolis_langevin(KEY, lambda x: x, X, 0.1, 2), r"log_density must return shape \(2,\)"),
+    "sgld_scalar": (lambda: sgld(KEY, lambda k, x: x, X, 0.1), r"step_sizes must have shape \(n,\) with n >= 1"),
+    "sgld_empty": (lambda: sgld(KEY, lambda k, x: x, X, jnp.ones(0)), r"step_sizes must have shape \(n,\)"),
+    "sgld_step": (lambda: sgld(KEY, lambda k, x: x, X, -jnp.ones(2)), "step_sizes must be finite and > 0"),
+    "rounds": (lambda: corrupt_denoise(KEY, EXACT, SCHEDULE, Heun(), X, TS, 0), "num_rounds must be >= 1, got 0"),
+    "ts": (lambda: corrupt_denoise(KEY, EXACT, SCHEDULE, Heun(), X, TS[::-1], 1), "ts must decrease"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), REFUSALS.values(), ids=REFUSALS)
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,185 @@
+"""Inversion: the round trip converges at the solver's order, also from exactly clean data."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import SCHEDULES, in_float64, quick_jit
+
+from scorekit import denoisers, densities, samplers, schedules, solvers
+from scorekit.samplers.inversion import invert
+from scorekit.solvers.precomputed import precomputed
+
+ORDERS = {  # of the round trip: the leading errors of solvers of even order cancel
+    "euler": (solvers.Euler(), 1),
+    "heun_flow": (solvers.Heun(), 3),
+    "heun_sigma": (solvers.Heun(coordinate="sigma"), 3),
+    "midpoint_angle": (solvers.Midpoint(coordinate="angle"), 3),
+    "rk4_flow": (solvers.RK4(), 5),
+    "dpm_2_eps": (solvers.DPMSolver(order=2, prediction="eps"), 3),
+    "dpm_3_x0": (solvers.DPMSolver(order=3), 3),
+    "dpmpp_2m": (solvers.DPMSolverPP2M(), 3),
+    "dpmpp_3m_published": (solvers.DPMSolverPP3M(), 3),
+    "ab_2_angle": (solvers.AdamsBashforth(order=2, coordinate="angle"), 3),
+    "ab_3_flow": (solvers.AdamsBashforth(), 3),
+    "lms_3": (solvers.linear_multistep(3), 3),
+    "exp_3_x0": (solvers.ExponentialAdamsBashforth(order=3, prediction="x0"), 3),
+    "deis_3": (solvers.deis(3), 3),
+    "ipndm": (solvers.IPNDM(), 2),
+    "unipc_2_signal": (solvers.UniPC(), 3),
+    "unipc_2_flow": (solvers.UniPC(coordinate="flow"), 3),
+}
+N = 96
+KEY = jax.random.key(0)
+
+
+def pair():
+    """A Gaussian, written as a mixture of six, and a ring: two densities of one shape, stacked."""
+    ring = densities.ring(6, std=0.3)
+    one = densities.gaussian(jnp.array([0.5, -0.3]), std=0.7)
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), densities.mixture(np.ones(6), [one] * 6), ring)
+
+
+def fine_at_both_ends(schedule, n):
+    """Log-SNRs from -3 to 3 in steps of 6 / n, after and before a few that double from the square of that: both
+    directions start by low-order steps, which must cost little."""
+    h = 6.0 / n
+    small = h * 0.5 ** np.arange(1, 2 + np.ceil(-np.log2(h)))
+    middle = 6.0 - 2 * small.sum()
+    steps = np.concatenate([small[::-1], np.full(n, middle / n), small])
+    return schedule.time_at(jnp.asarray(np.concatenate([[0.0], np.cumsum(steps)]) - 3.0))
+
+
+def round_trips(solver, schedule, data, x, grids):
+    """The RMS of ``sample(invert(x)) - x`` on both densities, ``(len(grids), 2)``."""
+
+    def error(data, x, ts):
+        denoiser = denoisers.exact_denoiser(data, schedule)
+        noise = invert(denoiser, schedule, solver, x, ts)
+        back = samplers.sample(None, denoiser, schedule, solver, noise, ts)
+        return jnp.sqrt(jnp.mean(jnp.square(back - x)))
+
+    return jnp.stack([jax.vmap(error, (0, 0, None))(data, x, ts) for ts in grids])
+
+
+QUICK = ("euler", "heun_flow", "dpmpp_2m", "ab_3_flow", "exp_3_x0", "unipc_2_flow")
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in ORDERS])
+@in_float64
+def test_the_round_trip_converges_at_the_order_of_the_solver(name):
+    (solver, order), schedule, data = ORDERS[name], schedules.cosine(), pair()
+    level = schedule.alpha(schedule.time_at(3.0)), schedule.sigma(schedule.time_at(3.0))
+    x = jax.vmap(lambda d, key: d.sample(key, (4,)))(
+        jax.vmap(lambda d: d.marginal(*level))(data), jax.random.split(KEY)
+    )
+    grids = [fine_at_both_ends(schedule, n) for n in (N, 2 * N)]
+    coarse, fine = np.asarray(quick_jit(round_trips)(solver, schedule, data, x, grids))
+    slopes = np.log2(coarse / fine)
+    assert np.all((np.abs(slopes - order) < 0.15) | (fine < 1e-12)), (coarse, fine, slopes)
+    assert np.all(fine < (0.01 if order == 1 else 1e-5)), fine
+
+
+FROM_CLEAN = ("euler", "rk4_flow", "dpm_3_x0", "dpmpp_2m", "exp_3_x0", "ab_3_flow", "unipc_2_signal", "unipc_2_flow")
+
+
+@in_float64
+def test_clean_data_become_the_noise_of_the_exact_flow():
+    """From exactly t = 0 to exactly t = 1."""
+    data, schedule = densities.gaussian(jnp.array([0.5, -0.3]), std=0.7), schedules.cosine()
+    x, ts = data.sample(jax.random.key(0), (3,)), solvers.grids.uniform(48)
+    exact = data.flow(x, (1.0, 0.0), (0.0, 1.0))
+
+    @quick_jit
+    def run(schedule, x):
+        denoiser = denoisers.exact_denoiser(data, schedule)
+        return {k: invert(denoiser, schedule, ORDERS[k][0], x, ts) for k in FROM_CLEAN}
+
+    for name, noise in run(schedule, x).items():
+        tolerance = 0.06 if name == "euler" else 0.02
+        assert float(jnp.abs(noise - exact).max()) < tolerance, (name, noise, exact)
+
+
+def test_clean_starts_are_differentiable():
+    ts, x = jnp.array([0.8, 0.5, 0.2, 0.0]), jnp.array([[0.3, -1.2]])
+    schedule = jax.tree.map(jnp.asarray, schedules.linear_vp())
+
+    @quick_jit
+    def gradients(schedule, x):
+        def loss(schedule, x, solver):
+            network = lambda x, t: jnp.sin(x) * (1.0 + t)
+            denoiser = denoisers.denoiser_from_network(network, schedule, "v")
+            return jnp.sum(jnp.square(invert(denoiser, schedule, solver, x, ts)))
+
+        return {
+            k: jax.grad(loss, (0, 1))(schedule, x, ORDERS[k][0]) for k in ("dpm_3_x0", "dpmpp_2m", "unipc_2_signal")
+        }
+
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients(schedule, x)):
+        assert np.all(np.isfinite(leaf)), path
+        assert np.any(leaf != 0), path
+
+
+@pytest.mark.parametrize(
+    "name", ["dpmpp_2m", *(pytest.param(n, marks=pytest.mark.slow) for n in ("exp_3_x0", "unipc_2_signal"))]
+)
+@in_float64
+def test_solvers_in_x0_take_a_step_of_euler_from_clean_data_and_start_afresh(name):
+    solver, schedule = ORDERS[name][0], SCHEDULES["rectified_flow"].make()
+    denoiser = denoisers.denoiser_from_network(lambda x, t: jnp.sin(x) * (1.0 + t), schedule, "velocity")
+    ts, x = jnp.array([0.9, 0.6, 0.4, 0.1, 0.0]), jnp.array([[0.3, -1.2]])
+    x0, eps = denoiser(x, jnp.array(0.0))
+    first = 0.9 * x0 + 0.1 * eps
+    _, states = invert(denoiser, schedule, solver, x, ts, trajectory=True)
+    _, rest = invert(denoiser, schedule, solver, first, ts[:-1], trajectory=True)
+    np.testing.assert_allclose(states[0], first, rtol=1e-12)
+    np.testing.assert_allclose(states[1:], rest, rtol=1e-10)
+
+
+class Implicit:
+    """A user's solver."""
+
+    order, evals_per_step, stochastic = 1, 1, False
+
+    def init(self, x):
+        return ()
+
+    def step(self, key, state, x_t, t, s, denoiser, schedule):
+        assert key is None
+        x0, eps = denoiser(x_t, 0.5 * (t + s))
+        return schedule.alpha(s) * x0 + schedule.sigma(s) * eps, state
+
+
+@pytest.mark.parametrize(
+    "solver", [pytest.param(solvers.UniPC(), id="unipc", marks=pytest.mark.slow), pytest.param(Implicit(), id="user")]
+)
+def test_it_is_the_solver_stepped_backwards(solver):
+    schedule = schedules.cosine()
+    denoiser = denoisers.exact_denoiser(densities.ring(), schedule)
+    ts, x = jnp.array([0.9, 0.6, 0.4, 0.1]), jnp.array([[0.3, -1.2], [0.0, 1.0]])
+    noise, states = invert(denoiser, schedule, solver, x, ts, trajectory=True)
+    state = solver.init(x)
+    for k, (t, s) in enumerate([(0.1, 0.4), (0.4, 0.6), (0.6, 0.9)]):
+        x, state = solver.step(None, state, x, jnp.array(t), jnp.array(s), denoiser, schedule)
+        np.testing.assert_allclose(states[k], x, rtol=2e-4, atol=1e-5)
+    np.testing.assert_array_equal(noise, states[-1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"solver": solvers.Ancestral()}, "solver must be deterministic, since noise .* got the stochastic Ancestral"),
+        (
+            {"solver": precomputed(solvers.Euler(), schedules.cosine(), [1.0, 0.0])},
+            "solver must .* got a PrecomputedSolver",
+        ),
+        ({"ts": [0.0, 1.0]}, "ts must decrease strictly"),
+        ({"x": jnp.ones((1, 1), int)}, "x must hold floating arrays"),
+    ],
+)
+def test_refusals(changes, message):
+    schedule = schedules.cosine()
+    denoiser = denoisers.exact_denoiser(densities.ring(), schedule)
+    arguments = {"schedule": schedule, "solver": solvers.Euler(), "x": jnp.ones((1, 2)), "ts": [1.0, 0.0]}
+    with pytest.raises(ValueError, match=message):
+        invert(denoiser, **{**arguments, **changes})

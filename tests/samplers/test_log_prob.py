@@ -1,0 +1,209 @@
+"""Log-probabilities of steps: closed forms, and the identities that policy gradients rest on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+from tables import in_float64, quick_jit
+
+from scorekit import denoisers, samplers, schedules, solvers
+from scorekit.samplers.log_prob import sample_with_log_probs, trajectory_log_probs
+from scorekit.typing import Prediction
+
+SOLVERS = {
+    "ancestral": solvers.Ancestral(),
+    "ancestral_half": solvers.Ancestral(eta=0.5),
+    "euler_maruyama": solvers.EulerMaruyama(),
+    "euler_maruyama_log_snr": solvers.EulerMaruyama(clock="log_snr"),
+    "reverse_diffusion": solvers.ReverseDiffusion(),
+    "2m_sde": solvers.DPMSolverPP2MSDE(),
+    "3m_sde": solvers.DPMSolverPP3MSDE(eta=0.7),
+    "sa": solvers.SASolver(steps=3),
+}
+SCHEDULE = schedules.linear_vp()
+TS = np.array([0.9, 0.7, 0.4, 0.3, 0.1])
+X = jax.random.normal(jax.random.key(1), (3, 2))
+
+
+def network(gain):
+    return denoisers.denoiser_from_network(lambda x, t: gain * jnp.tanh(x[..., ::-1]) + 0.1 * t, SCHEDULE, "x0")
+
+
+@quick_jit
+def everything(key, x, ts):
+    """Per solver: sampled with log-probabilities, sampled without, and evaluated again."""
+    out = {}
+    for name, solver in SOLVERS.items():
+        logged = sample_with_log_probs(key, network(0.8), SCHEDULE, solver, x, ts)
+        plain = samplers.sample(key, network(0.8), SCHEDULE, solver, x, ts)
+        out[name] = logged, plain, trajectory_log_probs(network(0.8), SCHEDULE, solver, logged.trajectory, ts)
+    return out
+
+
+@pytest.fixture(scope="module")
+def results():
+    return everything(jax.random.key(0), X, jnp.asarray(TS))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_samples_are_those_of_sample_and_evaluated_again_the_ratio_is_one(name, results):
+    logged, plain, again = results[name]
+    np.testing.assert_allclose(logged.x, plain, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(logged.trajectory[0], X)
+    np.testing.assert_array_equal(logged.trajectory[-1], logged.x)
+    np.testing.assert_allclose(again, logged.log_probs, rtol=1e-5, atol=1e-4)
+
+
+def kernels(name, path):
+    """``(mean, std)`` of every step on this trajectory in numpy, from the papers."""
+    b = 0.1 * TS + 9.95 * TS**2
+    alpha, sigma = np.exp(-0.5 * b), np.sqrt(-np.expm1(-b))
+    beta, lam = 0.1 + 19.9 * TS, np.log(alpha / sigma)
+    x0s = [0.8 * np.tanh(x[..., ::-1]) + 0.1 * t for x, t in zip(path, TS, strict=True)]
+    for k, (x, x0) in enumerate(zip(path[:-1], x0s[:-1], strict=True)):
+        eps, a = (x - alpha[k] * x0) / sigma[k], alpha[k] / alpha[k + 1]
+        variance = sigma[k] ** 2 - (a * sigma[k + 1]) ** 2  # of the forward transition
+        dt, h = TS[k] - TS[k + 1], lam[k + 1] - lam[k]
+        if name == "ancestral":  # Ho et al. 2020, eq. 6-7
+            mean = (a * sigma[k + 1] ** 2 * x + alpha[k + 1] * variance * x0) / sigma[k] ** 2
+            yield mean, sigma[k + 1] * np.sqrt(variance) / sigma[k]
+        elif name == "euler_maruyama":  # Song et al. 2021, eq. 6
+            yield x + dt * beta[k] * (0.5 * x - eps / sigma[k]), np.sqrt(beta[k] * dt)
+        elif name == "reverse_diffusion":  # Song et al. 2021, eq. 46
+            yield (2 - a) * x - variance * eps / sigma[k], np.sqrt(variance)
+        else:  # Lu et al. 2022, SDE-DPM-Solver++(2M)
+            d = x0 if k == 0 else x0 + 0.5 * h / (lam[k] - lam[k - 1]) * (x0 - x0s[k - 1])
+            fade = np.exp(-h)
+            yield (
+                sigma[k + 1] / sigma[k] * fade * x + alpha[k + 1] * (1 - fade**2) * d,
+                sigma[k + 1] * np.sqrt(1 - fade**2),
+            )
+
+
+@pytest.mark.parametrize("name", ["ancestral", "euler_maruyama", "reverse_diffusion", "2m_sde"])
+@in_float64
+def test_closed_forms(name):
+    path = np.random.default_rng(0).normal(size=(5, 3, 2))
+    got = trajectory_log_probs(network(0.8), SCHEDULE, SOLVERS[name], jnp.asarray(path), TS)
+    for k, (mean, std) in enumerate(kernels(name, path)):
+        np.testing.assert_allclose(got[k], stats.norm.logpdf(path[k + 1], mean, std).sum(-1), rtol=1e-9)
+
+
+def test_steps_without_noise_count_zero_and_have_gradients():
+    ts = jnp.array([1.0, 0.5, 0.0])
+    for solver in (solvers.Ancestral(), solvers.SASolver()):
+        out = sample_with_log_probs(jax.random.key(0), network(0.8), SCHEDULE, solver, X, ts)
+        np.testing.assert_array_equal(out.log_probs[-1], 0.0)
+        assert np.all(out.log_probs[0] != 0)
+
+        @quick_jit
+        def gradient(gain, path, solver=solver):
+            return jax.grad(lambda g: trajectory_log_probs(network(g), SCHEDULE, solver, path, ts).sum())(gain)
+
+        assert np.isfinite(gradient(0.8, out.trajectory))
+    still = sample_with_log_probs(jax.random.key(0), network(0.8), SCHEDULE, solvers.Ancestral(eta=0.0), X, ts)
+    np.testing.assert_array_equal(still.log_probs, 0.0)
+
+
+def linear(gain):
+    """A policy in one dimension: x0 as a multiple of the state."""
+    return denoisers.denoiser_from_network(lambda x, t: gain * x + 0.2, SCHEDULE, "x0")
+
+
+@quick_jit
+def episodes(solver, key, x):
+    """Of many episodes: the final states, their derivatives by the gain through the noise, the log-ratio to another
+    gain, and the derivatives of the log-probabilities."""
+    ts, gain = jnp.array([0.9, 0.7, 0.5, 0.35]), jnp.float32(0.5)
+    sampled = lambda g: sample_with_log_probs(key, linear(g), SCHEDULE, solver, x, ts)
+    (last, path, old), tangents = jax.jvp(sampled, (gain,), (jnp.ones_like(gain),))
+    evaluated = lambda g: trajectory_log_probs(linear(g), SCHEDULE, solver, path, ts)
+    new = evaluated(gain + 0.08)
+    _, scores = jax.jvp(evaluated, (gain,), (jnp.ones_like(gain),))
+    return last[:, 0], tangents[0][:, 0], jnp.sum(new - old, 0), scores
+
+
+@pytest.mark.parametrize("name", ["ancestral", "2m_sde", "sa"])
+def test_identities_of_importance_sampling_and_of_policy_gradients(name):
+    x = jax.random.normal(jax.random.key(2), (100_000, 1))
+    last, pathwise, log_ratio, scores = map(np.asarray, episodes(SOLVERS[name], jax.random.key(3), x))
+
+    def agrees(values, expected=0.0):
+        assert abs(values.mean() - expected) < 4 * values.std() / np.sqrt(len(values)), (values.mean(), expected)
+
+    ratio = np.exp(log_ratio)
+    assert ratio.std() > 0.05
+    agrees(ratio, 1.0)
+    for score in scores:
+        assert score.std() > 0.01
+        agrees(score)
+    episode = scores.sum(0)
+    assert pathwise.mean() > 10 * pathwise.std() / np.sqrt(len(pathwise))
+    agrees((last - last.mean()) * episode - pathwise)  # the gradient of the expected reward, two ways
+
+
+def test_pytrees_sum_over_their_leaves():
+    path = jax.random.normal(jax.random.key(5), (5, 3, 4))
+    split = {"a": path[..., :1], "b": path[..., 1:].reshape(5, 3, 3, 1)}
+    pull = lambda x, t: jax.tree.map(lambda leaf: 0.5 * leaf, x)
+    denoiser = denoisers.denoiser_from_network(pull, SCHEDULE, "x0")
+    one, both = (trajectory_log_probs(denoiser, SCHEDULE, SOLVERS["2m_sde"], p, TS) for p in (path, split))
+    np.testing.assert_allclose(one, both, rtol=1e-5)
+    start = jax.tree.map(lambda leaf: leaf[0], split)
+    out = sample_with_log_probs(jax.random.key(0), denoiser, SCHEDULE, SOLVERS["2m_sde"], start, TS)
+    assert jax.tree.map(jnp.shape, out.trajectory) == jax.tree.map(jnp.shape, split)
+    assert out.log_probs.shape == (4, 3)
+
+
+def test_any_piece_of_a_trajectory_will_do_without_memory(results):
+    logged, _, again = results["ancestral"]
+    piece = trajectory_log_probs(network(0.8), SCHEDULE, SOLVERS["ancestral"], logged.trajectory[1:4], TS[1:4])
+    np.testing.assert_allclose(piece, again[1:3], rtol=1e-4, atol=1e-4)
+
+
+def test_bfloat16_states_have_float32_log_probabilities():
+    x = X.astype(jnp.bfloat16)
+    out = sample_with_log_probs(jax.random.key(0), network(0.8), SCHEDULE, solvers.SASolver(), x, TS)
+    again = trajectory_log_probs(network(0.8), SCHEDULE, solvers.SASolver(), out.trajectory, TS)
+    assert (out.x.dtype, out.trajectory.dtype, out.log_probs.dtype) == (jnp.bfloat16, jnp.bfloat16, jnp.float32)
+    np.testing.assert_allclose(again, out.log_probs, rtol=1e-3, atol=1e-2)
+
+
+def test_memory_stays_at_one_network_when_checkpointed():
+    """The advice of the docstring: without it the scan keeps the network's activations of every step."""
+    path, ts = jnp.ones((41, 64, 2)), jnp.linspace(0.9, 0.1, 41)
+
+    def memory(wrap):
+        def loss(gain):
+            network = wrap(lambda x, t: jnp.sin(gain * jnp.repeat(x, 256, 1)).reshape(64, 2, 256).mean(2) + t)
+            denoiser = denoisers.denoiser_from_network(network, SCHEDULE, "x0")
+            return trajectory_log_probs(denoiser, SCHEDULE, solvers.Ancestral(), path, ts).sum()
+
+        analysis = jax.jit(jax.grad(loss)).lower(1.0).compile().memory_analysis()
+        assert analysis is not None
+        return analysis.temp_size_in_bytes
+
+    assert memory(jax.checkpoint) < 0.3 * memory(lambda f: f)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"solver": solvers.Euler()}, "solver must draw noise, got the deterministic Euler"),
+        ({"solver": solvers.edm_stochastic(4)}, "solver must take steps of one Gaussian .* got StochasticHeun"),
+        ({"ts": TS[::-1]}, "ts must decrease strictly"),
+        ({"trajectory": jnp.zeros((4, 3, 2))}, r"trajectory must hold the 5 states at ts, got lengths \[4\]"),
+        ({"trajectory": jnp.zeros((5, 3, 2), int)}, "trajectory must hold floating arrays"),
+    ],
+)
+def test_refusals(changes, message):
+    arguments = {"schedule": SCHEDULE, "solver": solvers.Ancestral(), "trajectory": jnp.zeros((5, 3, 2)), "ts": TS}
+    arguments = {**arguments, **changes}
+    identity = lambda x, t: Prediction(x, x)
+    with pytest.raises(ValueError, match=message):
+        trajectory_log_probs(identity, **arguments)
+    path = arguments.pop("trajectory")
+    if "trajectory" not in changes:
+        with pytest.raises(ValueError, match=message):
+            sample_with_log_probs(jax.random.key(0), identity, x_init=path[0], **arguments)

@@ -1,0 +1,330 @@
+"""Particles: unbiased whatever their number, against numerical integration over every step of a chain on the line."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import quick_jit
+
+from scorekit import densities, guidance, process, samplers, schedules, solvers
+from scorekit.denoisers import denoiser_from_network, exact_denoiser
+from scorekit.samplers import product_sample, twisted_sample
+from scorekit.solvers import Ancestral, DPMSolverPP2MSDE, EulerMaruyama, grids
+from scorekit.trees import sum_per_example
+
+SCHEDULE = schedules.cosine()
+MODES = [densities.gaussian(jnp.array([-1.2]), std=0.4), densities.gaussian(jnp.array([0.9]), std=0.6)]
+DATA = densities.mixture([1.0, 2.0], MODES)
+UNCOND, COND, OTHER = (exact_denoiser(d, SCHEDULE) for d in (DATA, MODES[1], densities.gaussian(jnp.zeros(1), std=1.0)))
+POWER = 1.7
+TS = np.float32([1.0, 0.8, 0.6, 0.35, 0.15, 0.0])
+THRESHOLDS = jnp.array([0.0, 0.8, 1.0])
+KEY = jax.random.key(0)
+GRID = np.linspace(-12, 12, 801)
+
+
+def log_likelihood(x):
+    return -2.0 * jnp.sum((x - 0.2) ** 2, -1)
+
+
+def classifier(x, t):
+    """``log p_t(y | x_t)`` up to a factor: not what :func:`log_likelihood` becomes, and it need not be."""
+    return -jnp.sum((x - 0.2) ** 2, -1) / (2.0 + 2.0 * t)
+
+
+def integrals(denoisers, weights, solver, ts, final=np.ones_like):
+    """``int f(x) dP(x)`` for f = 1, x, x^2, with P the law of the last state: ``N(0, 1) prod_k prod_i p_i^weights_i``.
+
+    Every step is an integral over a grid; the last, which adds no noise, is a map.
+    """
+    width = GRID[1] - GRID[0]
+    density = np.exp(-0.5 * GRID**2) / np.sqrt(2 * np.pi)
+    rows, predictions = plan_and_predictions(solver, jnp.asarray(ts), denoisers)
+    for k in range(len(ts) - 1):
+        terms = {name: float(leaf[k]) for name, leaf in rows._asdict().items() if isinstance(leaf, jax.Array)}
+        halves = [(np.asarray(x0[k], np.float64), np.asarray(eps[k], np.float64)) for x0, eps in predictions]
+        means = [terms.get("x", 0.0) * GRID + terms["x0"] * x0 + terms["eps"] * eps for x0, eps in halves]
+        if k == len(ts) - 2:
+            assert terms["std"] == 0
+            end = sum(w * mean for w, mean in zip(weights, means, strict=True))
+            return [float(np.sum(density * final(end) * end**p) * width) for p in range(3)]
+        log_normal = lambda mean, std: -0.5 * ((GRID[:, None] - mean) / std) ** 2 - np.log(std * np.sqrt(2 * np.pi))
+        steps = sum(w * log_normal(mean, terms["std"]) for w, mean in zip(weights, means, strict=True))
+        density = np.exp(steps) @ density * width
+
+
+@quick_jit
+def plan_and_predictions(solver, ts, denoisers):
+    """The numbers of every step, and what each denoiser says at every time and place of the grid."""
+    at = lambda denoiser: lambda t: jax.tree.map(
+        lambda leaf: leaf[:, 0], denoiser(jnp.asarray(GRID[:, None], float), t)
+    )
+    return solver.plan(SCHEDULE, ts), [jax.vmap(at(denoiser))(ts[:-1]) for denoiser in denoisers]
+
+
+def repeated(run, particles, repeats, ts):
+    """The unnormalised estimates of the three integrals, ``(thresholds, repeats, 3)``."""
+
+    def one(threshold, key):
+        for_prior, key = jax.random.split(key)
+        x = process.sample_prior(for_prior, SCHEDULE, jnp.zeros((particles, 1)))
+        result = run(key, x, ts, threshold)
+        weights = jnp.exp(result.log_weights + result.log_normalizer)
+        return jnp.stack([jnp.sum(weights * result.x[:, 0] ** p) for p in range(3)]), result.resampled
+
+    keys = jax.random.split(KEY, repeats)
+    return quick_jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))(THRESHOLDS, keys)
+
+
+def agree(estimates, expected, sigmas=4.5):
+    estimates = np.asarray(estimates, np.float64)
+    error = estimates.std(1) / np.sqrt(estimates.shape[1])
+    np.testing.assert_array_less(np.abs(estimates.mean(1) - expected), sigmas * error)
+    np.testing.assert_array_less(error[:, 0], 0.02 * expected[0])  # and the test is sharp
+
+
+@pytest.mark.parametrize(
+    "twist",
+    [pytest.param(None, id="clean_estimate"), pytest.param(classifier, id="noisy_classifier", marks=pytest.mark.slow)],
+)
+def test_twisted_estimates_are_unbiased_with_a_few_particles(twist):
+    """Of the integral, and of the mean and square under the tilted density, however often they are redrawn."""
+
+    def run(key, x, ts, threshold):
+        rest = (log_likelihood, POWER)
+        options = {"twist": twist, "softening": 1.0, "threshold": threshold}
+        return twisted_sample(key, UNCOND, SCHEDULE, Ancestral(), x, ts, *rest, **options)
+
+    estimates, resampled = repeated(run, 8, 6000, TS)
+    agree(estimates, integrals([UNCOND], [1.0], Ancestral(), TS, lambda x: np.exp(POWER * -2.0 * (x - 0.2) ** 2)))
+    rate = np.asarray(resampled).mean(1)
+    assert np.all(rate[0] == 0)
+    assert 0.02 < rate[1].max() < 0.98  # the two branches of the redrawing are both taken
+    assert np.all(rate[2, 1:] == 1)
+
+
+def test_product_estimates_are_unbiased_with_a_few_particles():
+    solver, ts, scales = EulerMaruyama(clock="log_snr"), np.float32([0.98, 0.8, 0.6, 0.4, 0.25, 0.1, 0.0]), (1.6, -0.4)
+
+    def run(key, x, ts, threshold):
+        return product_sample(key, UNCOND, [COND, OTHER], scales, SCHEDULE, solver, x, ts, threshold=threshold)
+
+    estimates, resampled = repeated(run, 8, 6000, ts)
+    weights = [1.0 - sum(scales), *scales]
+    agree(estimates, integrals([UNCOND, COND, OTHER], weights, solver, ts))
+    assert 0.02 < np.asarray(resampled)[1].mean(0).max() < 0.98
+
+
+# ---- identities ----------------------------------------------------------------------------------------------------
+
+X = process.sample_prior(jax.random.key(1), SCHEDULE, jnp.zeros((64, 1)))
+MULTISTEP = DPMSolverPP2MSDE()
+traces = []
+
+
+def tilted(power, slope, constant, threshold):
+    traces.append(power)
+    likelihood = lambda x: slope * log_likelihood(x) + constant
+    options = {"softening": 0.0, "threshold": threshold}
+    return twisted_sample(KEY, UNCOND, SCHEDULE, Ancestral(), X, TS, likelihood, power, **options)
+
+
+twisted = quick_jit(tilted)
+
+
+@quick_jit
+def product(scales):
+    return product_sample(KEY, UNCOND, [COND, OTHER, COND], scales, SCHEDULE, MULTISTEP, X, TS, threshold=1.0)
+
+
+@quick_jit
+def plain(denoiser, solver):
+    return samplers.sample(jax.random.split(KEY)[0], denoiser, SCHEDULE, solver, X, TS)
+
+
+def same(one, other, shift=0.0):
+    for name in ("x", "log_weights", "ess"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-3, atol=1e-3, err_msg=name)
+    np.testing.assert_allclose(one.log_normalizer + shift, other.log_normalizer, atol=1e-4)
+
+
+CASES = {
+    "constant": (lambda: twisted(POWER, 0.0, 3.0, 0.5), UNCOND, Ancestral(), 3.0 * POWER),
+    "power_0": (lambda: twisted(0.0, 1.0, 0.0, 0.5), UNCOND, Ancestral(), 0.0),
+    "scale_0": (lambda: product((0.0, 0.0, 0.0)), UNCOND, MULTISTEP, 0.0),
+    "scale_1": (lambda: product((1.0, 0.0, 0.0)), COND, MULTISTEP, 0.0),
+}
+
+
+@pytest.mark.parametrize(("run", "denoiser", "solver", "constant"), CASES.values(), ids=CASES)
+def test_where_there_is_nothing_to_correct_it_is_the_plain_sampler(run, denoiser, solver, constant):
+    result = run()
+    np.testing.assert_allclose(result.x, plain(denoiser, solver), atol=1e-4)
+    np.testing.assert_allclose(result.log_weights, -np.log(64), atol=1e-5)
+    np.testing.assert_allclose(result.log_normalizer, constant, atol=1e-4)
+    np.testing.assert_allclose(result.ess, 64, rtol=1e-4)
+
+
+def test_a_power_is_a_factor_of_the_log_likelihood():
+    result = twisted(POWER, 1.0, 0.0, 0.5)
+    same(result, twisted(1.0, POWER, 2.0, 0.5), shift=2.0)
+    assert result.ess.shape == (6,)
+    assert float(result.ess.min()) < 45
+    assert float(jax.nn.logsumexp(result.log_weights)) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_a_condition_named_twice_has_the_sum_of_its_scales():
+    same(product((1.4, 0.0, 0.0)), product((0.9, 0.0, 0.5)))
+
+
+def test_particles_are_redrawn_below_the_threshold_and_numbers_do_not_recompile():
+    twisted(2.0, 1.0, 0.0, 0.5)
+    before = len(traces)
+    for threshold in (0.0, 0.7, 0.9):
+        result = twisted(2.5, 1.0, 0.0, threshold)
+        np.testing.assert_array_equal(result.resampled, result.ess[:-1] < 64 * threshold)
+    assert np.any(result.resampled)
+    assert len(traces) == before
+
+
+@pytest.mark.slow
+def test_the_gradient_in_the_power_without_redrawing():
+    slope = quick_jit(jax.grad(lambda power: tilted(power, 1.0, 0.0, 0.0).log_normalizer))(1.5)
+    above, below = (twisted(power, 1.0, 0.0, 0.0).log_normalizer for power in (1.51, 1.49))
+    assert float(slope) == pytest.approx(float(above - below) / 0.02, rel=2e-2)
+
+
+# ---- contracts -----------------------------------------------------------------------------------------------------
+
+
+def test_trees_and_dtypes():
+    x = {"a": jnp.full((8, 2), 0.5), "b": jnp.ones(8, jnp.bfloat16)}
+    one, two = (denoiser_from_network(lambda x, t, c=c: jax.tree.map(lambda a: c * a, x), SCHEDULE) for c in (0.1, 0.2))
+    towards_1 = lambda x: -sum_per_example(lambda leaf: jnp.square(leaf - 1.0), x)
+    results = quick_jit(
+        lambda: (
+            twisted_sample(KEY, one, SCHEDULE, Ancestral(), x, TS, towards_1, threshold=1.0),
+            product_sample(KEY, one, [two], [2.0], SCHEDULE, Ancestral(), x, TS, threshold=1.0),
+        )
+    )()
+    for result in results:
+        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), result.x) == jax.tree.map(
+            lambda leaf: (leaf.shape, leaf.dtype), x
+        )
+        assert {leaf.dtype for leaf in result[1:4]} == {jnp.dtype("float32")}
+        assert all(np.all(np.isfinite(np.asarray(leaf, float))) for leaf in jax.tree.leaves(result))
+        assert len(np.unique(result.ess)) > 2
+
+
+def call(solver=Ancestral(), x=X, ts=TS, log_likelihood=log_likelihood, **options):  # noqa: B008
+    return twisted_sample(KEY, UNCOND, SCHEDULE, solver, x, ts, log_likelihood, **options)
+
+
+REFUSALS = {
+    "deterministic": (lambda: call(solver=solvers.Euler()), "solver must draw noise, got the deterministic Euler"),
+    "not_gaussian": (lambda: call(solver=solvers.edm_stochastic(5)), "solver must take steps of one Gaussian"),
+    "grid": (lambda: call(ts=TS[::-1]), "ts must decrease"),
+    "integers": (lambda: call(x=jnp.zeros((3, 1), int)), "x_init must hold floating arrays"),
+    "softening": (lambda: call(softening=-1.0), "softening must be >= 0, got -1.0"),
+    "threshold": (lambda: call(threshold=1.5), r"threshold must be in \[0, 1\], got 1.5"),
+    "likelihood": (lambda: call(log_likelihood=lambda x: x), r"must return shape \(B,\), got \(64, 1\)"),
+    "twist": (lambda: call(twist=lambda x, t: x.sum()), r"must return shape \(B,\), got \(\)"),
+    "scales": (
+        lambda: product_sample(KEY, UNCOND, [COND], [1.0, 2.0], SCHEDULE, Ancestral(), X, TS),
+        "weights must be one for each condition, at least one, got 2 for 1 conditions",
+    ),
+}
+
+
+@pytest.mark.parametrize(("run", "message"), REFUSALS.values(), ids=REFUSALS)
+def test_refusals(run, message):
+    with pytest.raises(ValueError, match=message):
+        run()
+
+
+# ---- the correction ------------------------------------------------------------------------------------------------
+
+
+def moments_of_guided_flow(scale, steps=200):
+    """Mean and variance at the end of the guided flow between Gaussians, which is an affine map of the noise."""
+    p, p_y = densities.gaussian(jnp.zeros(1), std=1.0), densities.gaussian(jnp.ones(1), std=0.7)
+    guided = guidance.classifier_free(exact_denoiser(p_y, SCHEDULE), exact_denoiser(p, SCHEDULE), scale)
+    ends = samplers.sample(None, guided, SCHEDULE, solvers.RK4(), jnp.array([[0.0], [1.0]]), grids.uniform(steps))
+    return ends[0, 0], jnp.square(ends[1, 0] - ends[0, 0])
+
+
+def tilted_gaussian(scale):
+    """Mean and variance of ``N(0, 1)^(1 - gamma) N(1, 0.7^2)^gamma``."""
+    precision = (1 - scale) + scale / 0.49
+    return scale / 0.49 / precision, 1 / precision
+
+
+def test_guiding_every_noise_level_does_not_tilt_the_data():
+    mean, variance = quick_jit(jax.vmap(moments_of_guided_flow))(jnp.array([0.0, 1.0, 3.0]))
+    expected = np.array([tilted_gaussian(scale) for scale in (0.0, 1.0, 3.0)])
+    np.testing.assert_allclose(np.stack([mean, variance], 1)[:2], expected[:2], atol=1e-3)
+    assert mean[2] > 1.3 * expected[2, 0]  # 1.98 instead of 1.49
+    assert variance[2] < 0.5 * expected[2, 1]  # 0.118 instead of 0.243
+
+
+def exact_moments(log_density):
+    """The logarithm of the integral, the mean and the variance of a density on the line."""
+    density = np.exp(np.asarray(log_density(jnp.asarray(GRID[:, None], float)), np.float64)) * (GRID[1] - GRID[0])
+    mean = np.sum(density * GRID) / density.sum()
+    return np.array([np.log(density.sum()), mean, np.sum(density * (GRID - mean) ** 2) / density.sum()])
+
+
+def moments(results):
+    """The same from a batch of runs: averages over the runs, and their standard errors."""
+    weights, x = np.exp(np.asarray(results.log_weights, np.float64)), np.asarray(results.x, np.float64)[..., 0]
+    mean = np.sum(weights * x, -1)
+    each = np.stack([results.log_normalizer, mean, np.sum(weights * (x - mean[:, None]) ** 2, -1)], 1)
+    return each.mean(0), each.std(0) / np.sqrt(len(each))
+
+
+def repeat(run, times=20):
+    def one(key):
+        for_prior, key = jax.random.split(key)
+        return run(key, process.sample_prior(for_prior, SCHEDULE, jnp.zeros((2000, 1))))
+
+    return jax.jit(jax.vmap(one))(jax.random.split(KEY, times))
+
+
+CLASSES = densities.mixture([1.0, 1.0], MODES)
+log_class = lambda x: jnp.log(CLASSES.responsibilities(x)[..., 1])
+
+
+def log_noisy_class(x, t):
+    return jnp.log(CLASSES.marginal(SCHEDULE.alpha(t), SCHEDULE.sigma(t)).responsibilities(x)[..., 1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["class", "noisy_class", "measurement"])
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_twisted_particles_have_the_tilted_density_and_guided_samples_another(scale, name):
+    """Fine steps, so that the law of the model is that of the data."""
+    log_p, denoiser, solver = CLASSES.log_density, exact_denoiser(CLASSES, SCHEDULE), DPMSolverPP2MSDE()
+    log_y = log_likelihood if name == "measurement" else log_class
+    twist = (lambda x, t: (1 + (scale - 1) * (1 - t)) * log_noisy_class(x, t)) if name == "noisy_class" else None
+    expected = exact_moments(lambda x: log_p(x) + scale * log_y(x))
+    run = lambda key, x: twisted_sample(
+        key, denoiser, SCHEDULE, solver, x, grids.uniform(100), log_y, scale, twist=twist
+    )
+    found, error = moments(repeat(run))
+    np.testing.assert_array_less(np.abs(found - expected), 4.5 * error + 1e-3)
+    if name != "measurement" and scale == 2.0:
+        guided = guidance.classifier_free(exact_denoiser(MODES[1], SCHEDULE), denoiser, scale)
+        ends = repeat(lambda key, x: samplers.sample(key, guided, SCHEDULE, solver, x, grids.uniform(100)))
+        off = np.array([np.mean(ends), np.var(ends)]) - expected[1:]
+        assert off[0] > 0.15 > 10 * error[1]  # a mean of 1.11 instead of 0.94
+        assert off[1] < -0.03  # a variance of 0.28 instead of 0.32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_products_have_the_tilted_density(scale):
+    expected = exact_moments(lambda x: (1 - scale) * DATA.log_density(x) + scale * MODES[1].log_density(x))
+    solver, ts = EulerMaruyama(clock="log_snr"), grids.uniform(100, 0.995)
+    run = lambda key, x: product_sample(key, UNCOND, [COND], [scale], SCHEDULE, solver, x, ts)
+    found, error = moments(repeat(run))
+    np.testing.assert_array_less(np.abs(found - expected), 4.5 * error + 0.02)

@@ -1,0 +1,105 @@
+"""RePaint: its path, what it keeps exactly, and the conditional it tends to."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import quick_jit
+
+from scorekit import denoisers, densities, samplers, schedules, solvers
+from scorekit.samplers import repaint, repaint_path
+from scorekit.solvers import grids
+
+SCHEDULE, TS = schedules.cosine(), grids.uniform(6)
+COVARIANCE = jnp.array([[1.0, 0.9], [0.9, 1.0]])
+PRIOR = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), covariance=COVARIANCE), SCHEDULE)
+NOISE = jax.random.normal(jax.random.key(0), (5, 2))
+KNOWN, Y = jnp.array([True, False]), jnp.full((5, 2), 2.0)
+
+
+def published(steps, jump_length, resamples):
+    """Algorithm of app. B with the times counted down, as in the paper; one forward move for each jump."""
+    jumps = dict.fromkeys(range(jump_length, steps - jump_length + 1, jump_length), resamples - 1)
+    t, times = steps, [steps]
+    while t >= 1:
+        t -= 1
+        times.append(t)
+        if jumps.get(t, 0) > 0:
+            jumps[t] -= 1
+            t += jump_length
+            times.append(t)
+    return [steps - t for t in times]
+
+
+@pytest.mark.parametrize("setting", [(10, 1, 4), (10, 3, 2), (12, 4, 3), (5, 5, 3), (5, 9, 3), (7, 2, 1)])
+def test_the_path_is_that_of_the_paper(setting):
+    assert repaint_path(*setting) == published(*setting)
+    assert repaint_path(*setting)[-1] == setting[0]
+
+
+def test_one_walk_with_nothing_known_is_sample():
+    found = repaint(jax.random.key(1), PRIOR, SCHEDULE, solvers.Euler(), NOISE, TS, jnp.zeros(2), Y, resamples=1)
+    np.testing.assert_allclose(found, samplers.sample(None, PRIOR, SCHEDULE, solvers.Euler(), NOISE, TS), atol=1e-5)
+
+
+def test_the_known_part_is_kept_exactly_and_nothing_recompiles():
+    traces = []
+
+    def prior(x, t):
+        traces.append(t)
+        return PRIOR(x, t)
+
+    @quick_jit
+    def run(key, solver, known, y):
+        return repaint(key, prior, SCHEDULE, solver, NOISE, TS, known, y, jump_length=2, resamples=2)
+
+    for solver in (solvers.Ancestral(), solvers.DPMSolverPP2M()):
+        x = run(jax.random.key(1), solver, KNOWN, Y)
+        np.testing.assert_array_equal(x[:, 0], Y[:, 0])
+        assert bool(jnp.isfinite(x).all())
+    count = len(traces)
+    other = run(jax.random.key(2), solver, ~KNOWN, 2 * Y)
+    np.testing.assert_array_equal(other[:, 1], 2 * Y[:, 1])
+    assert len(traces) == count > 0
+
+
+def test_trees():
+    tree = lambda x: {"a": x, "b": x.astype(jnp.bfloat16)}
+
+    def both(x, t):
+        a, b = PRIOR(x["a"], t), PRIOR(x["b"], t)
+        return type(a)({"a": a.x0, "b": b.x0}, {"a": a.eps, "b": b.eps})
+
+    mask = {"a": KNOWN, "b": ~KNOWN}
+    start, known = tree(NOISE), tree(Y)
+    x = quick_jit(lambda: repaint(jax.random.key(1), both, SCHEDULE, solvers.Ancestral(), start, TS, mask, known))()
+    assert x["b"].dtype == jnp.bfloat16
+    np.testing.assert_array_equal(x["a"][:, 0], Y[:, 0])
+    np.testing.assert_array_equal(x["b"][:, 1], Y[:, 1].astype(jnp.bfloat16))
+
+
+@pytest.mark.slow
+def test_resampling_approaches_the_conditional():
+    """p(x_2 | x_1 = 2) = N(1.8, 0.19); plain replacement is far from it, resampling near."""
+    noise, y, ts = jax.random.normal(jax.random.key(0), (20_000, 2)), jnp.full((20_000, 2), 2.0), grids.uniform(40)
+    run = jax.jit(repaint, static_argnames=("jump_length", "resamples"))
+    means, stds = {}, {}
+    for resamples in (1, 20):
+        x = run(jax.random.key(1), PRIOR, SCHEDULE, solvers.Ancestral(), noise, ts, KNOWN, y, jump_length=1,
+                resamples=resamples)  # fmt: skip
+        means[resamples], stds[resamples] = float(x[:, 1].mean()), float(x[:, 1].std())
+    assert abs(means[20] - 1.8) < 0.3 * abs(means[1] - 1.8)
+    assert abs(means[20] - 1.8) < 0.05
+    assert abs(stds[20] - 0.19**0.5) < 0.1  # 40 ancestral steps lose variance
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"jump_length": 0}, "jump_length must be an integer >= 1, got 0"),
+        ({"resamples": 1.5}, "resamples must be an integer >= 1, got 1.5"),
+    ],
+)
+def test_refusals(given, message):
+    with pytest.raises(ValueError, match=message):
+        repaint(jax.random.key(0), PRIOR, SCHEDULE, solvers.Ancestral(), NOISE, TS, KNOWN, Y, **given)
