@@ -5,7 +5,7 @@
         --config.sampling.guidance_scale=1 --config.training.steps=3000
 
 The teacher is guided as its config says: γ (``--config.sampling.guidance_scale``) and the rules (``--config.guidance``)
-are built into the student. ``--config.distillation.…`` has the numbers of the method (:mod:`experiments.students`),
+are built into the student. ``--config.distillation.…`` has the numbers of the method (:mod:`experiments.training.students`),
 ``--config.training.…`` those of its training. ``student_dir`` is a folder like any other of ``experiments.train``:
 sample and evaluate it with ``experiments.sample`` and ``experiments.evaluate``. The same command continues a run that
 was stopped.
@@ -20,9 +20,12 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from experiments import build, command_line, loop, model, pictures, progress, rules, students
-from experiments.checkpoint import Experiment, open_experiment, saved_config
-from experiments.config import Config, ConfigError, require, save_resolved
+from experiments.models import choices as build, model, rules
+from experiments.cli import command_line, progress
+from experiments.training import loop, students
+from experiments.reporting import pictures
+from experiments.models.runs import Experiment, open_experiment, saved_config
+from experiments.cli.config import Config, ConfigError, require, save_resolved
 from scorekit import distillation, training
 from scorekit.io.files import write_atomic
 from scorekit.typing import PyTree

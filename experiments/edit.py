@@ -21,10 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import build, command_line, judge, model, plots, progress, restoration
-from experiments.checkpoint import Experiment, config_path, open_experiment
-from experiments.config import Config, ConfigError, hint
-from experiments.report import Table, show, tables_as_text
+from experiments.models import choices as build, model
+from experiments.cli import command_line, progress
+from experiments import judge
+from experiments.reporting import plots
+from experiments.inverse import restoration
+from experiments.models.runs import Experiment, config_path, open_experiment
+from experiments.cli.config import Config, ConfigError, hint
+from experiments.reporting.report import Table, show, tables_as_text
 from scorekit import samplers
 from scorekit.io.files import write_atomic
 from scorekit.typing import Array, Denoiser

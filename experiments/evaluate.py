@@ -13,11 +13,13 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import command_line, evaluation, pictures, progress
-from experiments.checkpoint import open_experiment, saved_config
-from experiments.config import Config as ConfigFields
-from experiments.config import save_resolved
-from experiments.report import Config, Figure, Heading, write_report
+from experiments.cli import command_line, progress
+from experiments.evaluation.run_metrics import run_metrics as evaluation
+from experiments.reporting import pictures
+from experiments.models.runs import open_experiment, saved_config
+from experiments.cli.config import Config as ConfigFields
+from experiments.cli.config import save_resolved
+from experiments.reporting.report import Config, Figure, Heading, write_report
 from scorekit.io.files import write_atomic
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train.")

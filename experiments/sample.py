@@ -8,7 +8,7 @@
 Writes a picture and the samples as ``.npz`` (``x``, ``label``; of sounds also the pitches and so on that were asked
 for, those of held-out examples) into ``workdir/samples``. Everything about sampling
 (solver, grid, steps, γ) is overridden as ``--config.sampling.…``. ``--config.guidance`` names rules, innermost first
-(:mod:`experiments.rules` lists them), ``--config.rules.<rule>.…`` sets their numbers.
+(:mod:`experiments.models.rules` lists them), ``--config.rules.<rule>.…`` sets their numbers.
 """
 
 import io
@@ -18,10 +18,12 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments import command_line, forms, pictures, plots, progress
-from experiments.checkpoint import open_experiment, saved_config
-from experiments.config import Config, ConfigError
-from experiments.datasets import held_out_of
+from experiments.cli import command_line, progress
+from experiments.data import representation as forms
+from experiments.reporting import pictures, plots
+from experiments.models.runs import open_experiment, saved_config
+from experiments.cli.config import Config, ConfigError
+from experiments.data.dataset import held_out_of
 from scorekit.io.files import write_atomic
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train.")

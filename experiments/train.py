@@ -1,6 +1,6 @@
 """Trains, samples and evaluates a model; the same command continues a run that was stopped.
 
-    python -m experiments.train --config=experiments/configs/digits.py --workdir=runs/digits
+    python -m experiments.train --config=experiments/configs/images/digits.py --workdir=runs/digits
     python -m experiments.train --config=… --workdir=… --config.training.steps=5000 --config.loss.target.name=eps
 
 The folder ``workdir`` then holds ``report.html``, ``config.json``, ``metrics.jsonl``, TensorBoard events, pictures and
@@ -14,16 +14,20 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from experiments import build, command_line, evaluation, loop, model, pictures, progress, rules
-from experiments.conditions import MAPS, dropout_rates
-from experiments.config import Config, ConfigError, check_config, descend, require
+from experiments.models import choices as build, model, rules
+from experiments.cli import command_line, progress
+from experiments.evaluation.run_metrics import run_metrics as evaluation
+from experiments.training import loop
+from experiments.reporting import pictures
+from experiments.data.conditions import MAPS, dropout_rates
+from experiments.cli.config import Config, ConfigError, check_config, descend, require
 from experiments.configs import base
-from experiments.datasets import Dataset, kind_of, load_dataset
+from experiments.data.dataset import Dataset, kind_of, load_dataset
 from scorekit.io.files import write_atomic
 from scorekit.training import TrainState
 from scorekit.typing import PyTree
 
-_CONFIG = flags.DEFINE_string("config", None, "Config file, such as experiments/configs/digits.py.", required=True)
+_CONFIG = flags.DEFINE_string("config", None, "Config file, such as experiments/configs/images/digits.py.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything that the run leaves behind.", required=True)
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Call jax.distributed.initialize() (clusters, TPU pods).")
 

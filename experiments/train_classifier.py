@@ -1,6 +1,6 @@
 """Trains a classifier of noisy data for guidance, and a plain one of clean data to compare it with.
 
-    python -m experiments.train_classifier --config=experiments/configs/digits_classifier.py --workdir=runs/classifier
+    python -m experiments.train_classifier --config=experiments/configs/images/digits_classifier.py --workdir=runs/classifier
     python -m experiments.sample --workdir=runs/digits --config.guidance=classifier \\
         --config.rules.classifier.workdir=runs/classifier
 
@@ -18,11 +18,14 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments import classifier, command_line, loop, pictures, plots, progress
-from experiments.config import Config
-from experiments.datasets import Dataset, load_dataset
-from experiments.report import Config as ConfigText
-from experiments.report import Figure, Heading, Section, Table, tables_as_text, write_report
+from experiments.models import classifier
+from experiments.cli import command_line, progress
+from experiments.training import loop
+from experiments.reporting import pictures, plots
+from experiments.cli.config import Config
+from experiments.data.dataset import Dataset, load_dataset
+from experiments.reporting.report import Config as ConfigText
+from experiments.reporting.report import Figure, Heading, Section, Table, tables_as_text, write_report
 from scorekit.io.files import write_atomic
 
 _CONFIG = flags.DEFINE_string("config", None, "Config file of a classifier.", required=True)

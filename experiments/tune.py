@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import build, command_line, model, progress, rules
-from experiments.checkpoint import open_experiment, saved_config
-from experiments.config import Config, require
-from experiments.report import show
+from experiments.models import choices as build, model, rules
+from experiments.cli import command_line, progress
+from experiments.models.runs import open_experiment, saved_config
+from experiments.cli.config import Config, require
+from experiments.reporting.report import show
 from scorekit import tuning
 from scorekit.solvers import grids
 from scorekit.solvers.precomputed import PrecomputedSolver

@@ -1,7 +1,7 @@
 """What a weighting that concentrates on a band of feature scales gives, against λ = 1 at equal steps.
 
-    python -m experiments.benchmarks.band_weighting --config=experiments/configs/digits_band.py
-    python -m experiments.benchmarks.band_weighting --config=experiments/configs/digits_band.py --edges=0.3 --seeds=5
+    python -m experiments.benchmarks.band_weighting --config=experiments/configs/images/digits_band.py
+    python -m experiments.benchmarks.band_weighting --config=experiments/configs/images/digits_band.py --edges=0.3 --seeds=5
 
 The spectrum of the training images is cut at ``--edges``; for each band a network is trained with ``weightings.band``
 of its powers (by way of ``times.band``: the same objective with less variance), and one with λ = 1 and uniform times;
@@ -21,14 +21,16 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import build, command_line, curves, model, progress
-from experiments.config import Config, ConfigError, check_config
+from experiments.models import choices as build, model
+from experiments.cli import command_line, progress
+from experiments.reporting import curves
+from experiments.cli.config import Config, ConfigError, check_config
 from experiments.configs import base
-from experiments.datasets import Dataset, load_dataset
-from experiments.short_runs import averaged, fit
+from experiments.data.dataset import Dataset, load_dataset
+from experiments.training.quick_fit import averaged, fit
 from scorekit import spectra, times, weightings
 
-_CONFIG = flags.DEFINE_string("config", None, "Config file, such as experiments/configs/digits_band.py.", required=True)
+_CONFIG = flags.DEFINE_string("config", None, "Config file, such as experiments/configs/images/digits_band.py.", required=True)
 _EDGES = flags.DEFINE_list("edges", ["0.2", "0.4"], "Frequencies at which the bands meet, cycles per pixel.")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Networks for each weighting.", lower_bound=1)
 _OUT = flags.DEFINE_string("out", "band_weighting.png", "Where to save the plot of error against noise level.")

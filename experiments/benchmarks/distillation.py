@@ -21,10 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import build, command_line, evaluation, model, progress, rules, students
-from experiments.checkpoint import Experiment, open_experiment, saved_config
-from experiments.config import Config, ConfigError
-from experiments.report import Table, tables_as_text
+from experiments.models import choices as build, model, rules
+from experiments.cli import command_line, progress
+from experiments.evaluation.run_metrics import run_metrics as evaluation
+from experiments.training import students
+from experiments.models.runs import Experiment, open_experiment, saved_config
+from experiments.cli.config import Config, ConfigError
+from experiments.reporting.report import Table, tables_as_text
 from scorekit import metrics
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the teacher's run.")

@@ -24,9 +24,9 @@ from absl import app, flags
 from jax.tree_util import Partial
 from matplotlib.figure import Figure
 
-from experiments import plots
+from experiments.reporting import plots
 from experiments.benchmarks.guidance_problems import Problem, digits_problem, mixture_problem
-from experiments.command_line import refusals
+from experiments.cli.command_line import refusals
 from scorekit import guidance, metrics, predictions, process, samplers, schedules, solvers, trees
 from scorekit.networks import UNet
 from scorekit.solvers import grids

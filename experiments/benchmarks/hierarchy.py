@@ -6,7 +6,7 @@
 Every method gets ``--flops`` floating-point operations of training on phrases of 4.096 s at 4 kHz, as XLA's
 ``cost_analysis`` counts them in the gradient of one batch; that makes a number of steps for each of its networks. The
 flat model takes all of them; the autoencoder and the prior, and the low-rate model and the upsampler, share them by
-``SHARES``. The prior pays for encoding the training set. Networks are trained with :func:`experiments.loop.fit`;
+``SHARES``. The prior pays for encoding the training set. Networks are trained with :func:`experiments.training.loop.fit`;
 stopped at any moment, the same command continues, and what a method has drawn is kept in ``--out`` and not drawn again.
 
 Then ``--clips`` phrases of each, of the instruments of the test phrases, are compared with the test phrases: Fréchet
@@ -27,16 +27,21 @@ import jax
 import numpy as np
 from absl import app, flags, logging
 
-from experiments import curves, evaluation, latent_model, loop, model, players, progress
-from experiments.checkpoint import Experiment
-from experiments.conditions import dropout_rates
-from experiments.config import Config, ConfigError
-from experiments.configs import phrases_1khz, phrases_4khz, phrases_latent, phrases_of_latents
-from experiments.datasets import Dataset, load_dataset
-from experiments.latents import STANDARD
-from experiments.report import Figure, Heading, Section, Table, tables_as_text, write_report
-from experiments.stages import Stage, draw
-from experiments.stages import whole as whole_sounds
+from experiments.reporting import curves, audio_widgets as players
+from experiments.evaluation.run_metrics import run_metrics as evaluation
+from experiments.models import autoencoder as latent_model, model
+from experiments.training import loop
+from experiments.cli import progress
+from experiments.models.runs import Experiment
+from experiments.data.conditions import dropout_rates
+from experiments.cli.config import Config, ConfigError
+from experiments.configs.phrases import phrases_1khz, phrases_4khz
+from experiments.configs.latents import phrases_latent, phrases_of_latents
+from experiments.data.dataset import Dataset, load_dataset
+from experiments.models.latents import STANDARD
+from experiments.reporting.report import Figure, Heading, Section, Table, tables_as_text, write_report
+from experiments.latents.stages import Stage, draw
+from experiments.latents.stages import whole as whole_sounds
 from scorekit import metrics
 from scorekit.audio import structure
 from scorekit.audio.features import log_mel_statistics

@@ -22,7 +22,7 @@ from absl import app, flags
 from jax.scipy.stats import norm
 from matplotlib.figure import Figure
 
-from experiments.report import show
+from experiments.reporting.report import show
 from scorekit import denoisers, densities, process, schedules
 from scorekit.likelihood import log_likelihood
 from scorekit.typing import Array, Denoiser

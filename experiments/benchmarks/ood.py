@@ -1,9 +1,9 @@
 """Fashion-MNIST against MNIST and the reverse: our AUROCs beside published ones.
 
-    python -m experiments.ood_data
+    python -m experiments.ood.data
     python -m experiments.benchmarks.ood --workdir=runs/ood
 
-runs ``experiments.ood`` with the configs ``ood_fashion`` and ``ood_mnist`` (``--kind=mixture`` needs no training) in
+runs ``experiments.ood.detect`` with the configs ``ood_fashion`` and ``ood_mnist`` (``--kind=mixture`` needs no training) in
 ``WORKDIR/fashion_network`` and ``WORKDIR/mnist_network``, and reads what they wrote; a run that was stopped goes on.
 The published values are for Fashion-MNIST against MNIST. Their sources stand below the table; the models differ from
 ours and from each other.

@@ -22,7 +22,7 @@ import optax
 from absl import app, flags
 from jax.tree_util import Partial
 
-from experiments.report import show
+from experiments.reporting.report import show
 from scorekit import denoisers, losses, schedules, times, training
 from scorekit.networks import UNet
 

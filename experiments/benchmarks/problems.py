@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import checkpoint, command_line, model
+from experiments.models import runs as checkpoint, model
+from experiments.cli import command_line
 from scorekit import denoisers, densities, process, schedules, solvers
 from scorekit.solvers import grids
 from scorekit.typing import Array, Denoiser, Key, Schedule, Solver

@@ -35,7 +35,7 @@ from experiments.benchmarks.problems import (
     run,
     trained_problem,
 )
-from experiments.command_line import refusals
+from experiments.cli.command_line import refusals
 from scorekit import solvers
 from scorekit.metrics import sliced_wasserstein
 

@@ -23,8 +23,8 @@ from absl import app, flags
 from matplotlib.figure import Figure
 
 from experiments.benchmarks.problems import DATA, EDM, GRIDS, trained_problem
-from experiments.command_line import refusals
-from experiments.progress import duration, final_line
+from experiments.cli.command_line import refusals
+from experiments.cli.progress import duration, final_line
 from scorekit import denoisers
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2M, Euler, ExponentialAdamsBashforth, UniPC, grids
 from scorekit.tuning.tune import Pairs, distances, fine_pairs, tune

@@ -3,8 +3,9 @@ number left at None is the default of whatever is named."""
 
 from ml_collections import ConfigDict, config_dict
 
-from experiments import build, conditions, forms, rules
-from experiments.config import Config, section
+from experiments.models import choices as build, rules
+from experiments.data import conditions, representation as forms
+from experiments.cli.config import Config, section
 
 
 def get_config() -> Config:
@@ -27,7 +28,7 @@ def get_config() -> Config:
     data.peak = config_dict.placeholder(float)
     """Of sounds, the largest sample of each, of full scale, of data and of what is drawn. None leaves it as it is."""
     data.latents = config_dict.placeholder(str)
-    """Folder of a run of experiments.train_latent whose latents the network sees; None is the data themselves."""
+    """Folder of a run of experiments.latents.train whose latents the network sees; None is the data themselves."""
     data.form = forms.section()
     """Of sounds, how the network sees them: as the waveform (the default), as a spectrogram that can be inverted, or as
     the magnitudes beside the mel spectrogram that ``map`` tells."""
@@ -96,7 +97,7 @@ def get_config() -> Config:
     sampling.batch_size = 500
 
     config.guidance = ("classifier_free",)
-    """Rules, innermost first: one that chooses the base, then any that wrap it (experiments.rules.RULES)."""
+    """Rules, innermost first: one that chooses the base, then any that wrap it (experiments.models.rules.RULES)."""
     config.rules = rules.section()
     """The numbers of the rules that config.guidance names."""
 

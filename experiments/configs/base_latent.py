@@ -2,8 +2,8 @@
 
 from ml_collections import ConfigDict
 
-from experiments import build
-from experiments.config import Config, section
+from experiments.models import choices as build
+from experiments.cli.config import Config, section
 from experiments.configs import base
 
 

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from programs import SoundsInMemory
 
-from experiments import build, conditions, forms, model, stages
-from experiments.checkpoint import Experiment
-from experiments.config import ConfigError
-from experiments.configs import phrases_1khz, phrases_4khz, smoke
+from experiments.models import choices as build, model
+from experiments.data import conditions, representation as forms
+from experiments.models.latents import stages
+from experiments.models.runs import Experiment
+from experiments.cli.config import ConfigError
+from experiments.configs.phrases import phrases_1khz, phrases_4khz
+from experiments.configs.images import smoke
 from scorekit import audio
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from experiments import command_line as lib
-from experiments.config import ConfigError, save_resolved
+from experiments.cli import command_line as lib
+from experiments.cli.config import ConfigError, save_resolved
 
 CONFIG = """
     from ml_collections import ConfigDict, config_dict
@@ -176,8 +176,8 @@ def test_a_flagfile_may_hold_overrides(parse, tmp_path):
 PROGRAM = """
     import sys
     from absl import flags
-    from experiments.command_line import run
-    from experiments.config import require
+    from experiments.cli.command_line import run
+    from experiments.cli.config import require
 
     CONFIG = flags.DEFINE_string("config", None, "", required=True)
 

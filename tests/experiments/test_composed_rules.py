@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import build, checkpoint, classifier, command_line, conditions, model, rules
-from experiments.config import ConfigError, check_config, filled, load_resolved, save_resolved
-from experiments.configs import base, digits_classifier, mixture_2d, smoke
-from experiments.datasets import load_dataset
+from experiments.models import choices as build, runs as checkpoint, classifier, model, rules
+from experiments.cli import command_line
+from experiments.data import conditions
+from experiments.cli.config import ConfigError, check_config, filled, load_resolved, save_resolved
+from experiments.configs import base
+from experiments.configs.images import digits_classifier, smoke
+from experiments.configs.points import mixture_2d
+from experiments.data.dataset import load_dataset
 from scorekit import guidance
 
 

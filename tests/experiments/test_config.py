@@ -6,7 +6,7 @@ import json
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import config as lib
+from experiments.cli import config as lib
 
 
 def refusal(call, *args, **kwargs) -> str:

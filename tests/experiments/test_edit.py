@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from absl import flags
 
-from experiments import restoration
-from experiments.config import ConfigError
+from experiments.inverse import restoration
+from experiments.cli.config import ConfigError
 from experiments.configs import base
 from scorekit import denoisers, densities, schedules
 
@@ -120,7 +120,7 @@ def tiny(tmp_path_factory):
         command = [sys.executable, "-m", f"experiments.{program}", f"--workdir={folder / 'run'}", *arguments]
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
-    done = run("train", "--config=experiments/configs/smoke.py")
+    done = run("train", "--config=experiments/configs/images/smoke.py")
     assert done.returncode == 0, done.stderr
     return folder / "run", run
 

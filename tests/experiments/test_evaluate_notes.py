@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from programs import give
 
-from experiments import loop, model
-from experiments.config import ConfigError
-from experiments.configs import notes_smoke, smoke
-from experiments.datasets import load_dataset
+from experiments.training import loop
+from experiments.models import model
+from experiments.cli.config import ConfigError
+from experiments.configs.notes import notes_smoke
+from experiments.configs.images import smoke
+from experiments.data.dataset import load_dataset
 from scorekit import audio, data
 from scorekit.data.sounds import NoteSet
 
@@ -64,7 +66,7 @@ def test_a_run_is_judged_and_everything_is_written(tones, load_program, tmp_path
         held_out=lambda params: 0.0,
     )
     shutil.copytree(workdir, other)
-    program = load_program("experiments.evaluate_notes")
+    program = load_program("experiments.audio.evaluate_notes")
     asked = {"workdir": workdir, "scales": "1,2", "steps": "1,2", "num": "24", "shown": "2", "beside": other}
     give(**asked)
     program.main(program.saved_config(str(workdir)))
@@ -86,14 +88,14 @@ def test_a_run_is_judged_and_everything_is_written(tones, load_program, tmp_path
 
 
 def test_runs_on_images_are_refused(load_program, tmp_path):
-    program = load_program("experiments.evaluate_notes")
+    program = load_program("experiments.audio.evaluate_notes")
     give(workdir=tmp_path)
     with pytest.raises(ConfigError, match="must hold a run on notes, and its data are sklearn_digits"):
         program.main(smoke.get_config())
 
 
 def test_the_ear_prefers_what_was_asked_for(tones, load_program):
-    program = load_program("experiments.evaluate_notes")
+    program = load_program("experiments.audio.evaluate_notes")
     dataset = load_dataset(tiny())
     ear = program.train_ear(dataset)
     sounds = dataset.real(dataset.test)

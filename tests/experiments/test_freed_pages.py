@@ -7,7 +7,7 @@ import pytest
 
 FAULTS = """
 import ctypes, resource, sys
-from experiments import memory
+from experiments.cli import allocator as memory
 
 assert sys.argv[1] == "as it is" or memory.keep_freed_pages()
 libc = ctypes.CDLL(None)

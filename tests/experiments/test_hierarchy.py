@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from experiments.config import ConfigError
+from experiments.cli.config import ConfigError
 
 
 @pytest.fixture

@@ -11,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import evaluation, latent_model, model
-from experiments.config import ConfigError, save_resolved
-from experiments.configs import base_latent, smoke
-from experiments.datasets import load_dataset
-from experiments.latents import STANDARD, Latents, margin, open_latents
+from experiments.evaluation.run_metrics import run_metrics as evaluation
+from experiments.models import autoencoder as latent_model, model
+from experiments.cli.config import ConfigError, save_resolved
+from experiments.configs import base_latent
+from experiments.configs.images import smoke
+from experiments.data.dataset import load_dataset
+from experiments.models.latents import STANDARD, Latents, margin, open_latents
 from scorekit import training
 from scorekit.networks import fixed_noise_kl
 
@@ -216,7 +218,7 @@ def test_the_programs_train_sample_and_evaluate(tmp_path):
     small = ["--config.autoencoder.channels=8", "--config.autoencoder.codes=16", "--config.training.batch_size=8",
              "--config.training.warmup_steps=2", "--config.training.checkpoint_every=2",
              "--config.evaluation.ema=none"]  # fmt: skip
-    train = ["train_latent", "--config=experiments/configs/digits_latent.py", one, *small]
+    train = ["train_latent", "--config=experiments/configs/latents/digits_latent.py", one, *small]
     code, out, err = command(*train, "--config.training.steps=4")
     assert code == 0, err
     assert "perplexity of the codes" in out
@@ -225,7 +227,7 @@ def test_the_programs_train_sample_and_evaluate(tmp_path):
     assert code == 0, err
     assert "resuming  from step 4" in out
     latents = f"--config.data.latents={tmp_path}/one"
-    code, out, err = command("train", "--config=experiments/configs/smoke.py", two, latents)
+    code, out, err = command("train", "--config=experiments/configs/images/smoke.py", two, latents)
     assert code == 0, err
     assert "unambiguous" in out
     code, out, err = command("sample", two, "--num=4")

@@ -8,11 +8,15 @@ import optax
 import pytest
 from programs import run
 
-from experiments import build, curves, model
-from experiments.checkpoint import Experiment
-from experiments.config import ConfigError, save_resolved
-from experiments.configs import base, digits_autoencoder, digits_band, mixture_2d, smoke
-from experiments.datasets import Dataset, load_dataset
+from experiments.models import choices as build, model
+from experiments.reporting import curves
+from experiments.models.runs import Experiment
+from experiments.cli.config import ConfigError, save_resolved
+from experiments.configs import base
+from experiments.configs.latents import digits_autoencoder
+from experiments.configs.images import digits_band, smoke
+from experiments.configs.points import mixture_2d
+from experiments.data.dataset import Dataset, load_dataset
 from scorekit import random_fields, spectra, training, weightings
 
 
@@ -110,7 +114,7 @@ class Signals(Dataset):
 
 def test_noise_and_scale_of_signals(load_program, monkeypatch, tmp_path, capsys):
     """A network that answers v = 0 estimates x0 as alpha x_t, whose error in each octave is known."""
-    module = load_program("experiments.noise_and_scale")
+    module = load_program("experiments.analysis.noise_and_scale")
     config, dataset = smoke.get_config(), Signals()
     built = model.build_model(config, dataset)
     opened = Experiment(dataset, built, None, model.init_params(built, jax.random.key(0)), 6, model.NO_EXTRAS)
@@ -143,7 +147,7 @@ def test_noise_and_scale_of_signals(load_program, monkeypatch, tmp_path, capsys)
 
 
 def test_errors_of_parts_are_pooled_as_one(load_program):
-    module = load_program("experiments.noise_and_scale")
+    module = load_program("experiments.analysis.noise_and_scale")
     each = np.random.default_rng(0).exponential(size=(9, 2, 3)) + np.arange(9.0)[:, None, None]
     of = lambda x: spectra.BandErrors(x.mean(axis=0), x.std(axis=0, ddof=1) / np.sqrt(len(x)))
     found, whole = module.pooled([of(each[:4]), of(each[4:7]), of(each[7:])], [4, 3, 2]), of(each)
@@ -188,7 +192,7 @@ def test_autoencoder_trains_probes_and_keeps(workdir):
 def test_band_weighting_compares(tmp_path):
     flags = ["--seeds=1", "--edges=0.3", f"--out={tmp_path}/b.png", "--config.training.steps=2"]
     flags += ["--config.network.channels=8", "--config.training.warmup_steps=1"]
-    config = "--config=experiments/configs/digits_band.py"
+    config = "--config=experiments/configs/images/digits_band.py"
     code, out, err = run("benchmarks.band_weighting", config, *flags)
     assert code == 0, err
     assert len([line for line in out.splitlines() if line.startswith("band f")]) == 6

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from experiments import conditions, forms, model
-from experiments.conditions import dropout_rates
-from experiments.config import ConfigError
-from experiments.configs import notes, notes_complex, notes_gpu, notes_spectrogram
-from experiments.datasets import load_dataset
+from experiments.data import conditions, representation as forms
+from experiments.models import model
+from experiments.data.conditions import dropout_rates
+from experiments.cli.config import ConfigError
+from experiments.configs.notes import notes, notes_complex, notes_gpu, notes_spectrogram
+from experiments.data.dataset import load_dataset
 from scorekit import audio, data
 from scorekit.data.sounds import NoteSet
 
@@ -109,14 +110,14 @@ def test_pulses_are_refused_for_what_has_no_sound():
 
 
 def test_what_a_note_is_for_people(load_program):
-    evaluate_notes = load_program("experiments.evaluate_notes")
+    evaluate_notes = load_program("experiments.audio.evaluate_notes")
     test = {"pitch": np.array([60, 61]), "velocity": np.array([90, 50]), "instrument": np.array([1, 0])}
     assert evaluate_notes.describe(0, test, ("Piano", "Flute")) == "Flute, C4, velocity 90"
     assert evaluate_notes.describe(1, test, ("Piano", "Flute")) == "Piano, C♯4, velocity 50"
 
 
 def test_scales_are_numbers_from_zero(load_program):
-    evaluate_notes = load_program("experiments.evaluate_notes")
+    evaluate_notes = load_program("experiments.audio.evaluate_notes")
     assert evaluate_notes.guidance_scales(["0", "1.5"]) == [0.0, 1.5]
     for given in (["-1"], ["1", "nan"], ["many"], []):
         with pytest.raises(ConfigError, match=r"--scales=.*: must be numbers from 0, as in 1,2"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import note_judges as judges
+from experiments.evaluation.run_metrics import note_evaluators as judges
 
 RATE = 4000
 

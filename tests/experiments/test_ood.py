@@ -7,16 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import ood_data, ood_model, ood_report, ood_scores, ood_statistics
-from experiments.command_line import override
-from experiments.config import ConfigError
-from experiments.configs import ood_digits_gaussian
+from experiments.ood import data as ood_data, model as ood_model, report as ood_report, scores as ood_scores, statistics as ood_statistics
+from experiments.cli.command_line import override
+from experiments.cli.config import ConfigError
+from experiments.configs.ood import ood_digits_gaussian
 from scorekit import denoisers, densities, schedules, typicality
 
 
 @pytest.fixture
 def program(load_program, monkeypatch, tmp_path):
-    """``experiments.ood`` and a small config, without what would have to be fetched."""
+    """``experiments.ood.detect`` and a small config, without what would have to be fetched."""
     monkeypatch.setenv("SCOREKIT_CACHE", str(tmp_path / "empty"))
     load_program("experiments.train")
     module = load_program("experiments.ood")
@@ -42,7 +42,7 @@ def test_digits_against_photographs(program, tmp_path, capsys):
     assert "\nlikelihood and typicality of each set\n" in printed
     assert "sklearn_digits (in) against mirrored (near) (out), 8 x 8" in printed
     assert "left out: mnist is not in" in printed
-    assert "python -m experiments.ood_data mnist" in printed
+    assert "python -m experiments.ood.data mnist" in printed
     numbers = json.loads((tmp_path / "ood.json").read_text())
     assert numbers["photos/score norms, Gaussian (MSMA)"] > 0.97
     assert numbers["photos/density of states (DoSE)"] > 0.97

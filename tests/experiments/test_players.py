@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments import players, report
+from experiments.reporting import audio_widgets as players, report
 from scorekit import audio
 
 RATE = 4000

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from experiments import plots
+from experiments.reporting import plots
 
 
 @pytest.fixture

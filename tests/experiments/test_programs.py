@@ -13,13 +13,13 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.writers import read_metrics
+from experiments.training.writers import read_metrics
 from scorekit.training import restore_params
 
 ROOT = Path(__file__).parents[2]
 # A small point model: seconds to compile, and the same code path as images.
 TINY = [
-    "--config=experiments/configs/mixture_2d.py",
+    "--config=experiments/configs/points/mixture_2d.py",
     "--config.network.features=8",
     "--config.network.blocks=1",
     "--config.training.batch_size=16",
@@ -224,10 +224,10 @@ def test_a_corrupted_newest_checkpoint_is_named_and_passed_over(finished, enviro
 def test_refusals_come_before_anything_is_compiled(arguments, words, tmp_path, capsys, monkeypatch, load_program):
     from absl import flags
 
-    from experiments import command_line
+    from experiments.cli import command_line
 
     train = load_program("experiments.train")
-    values = ["train", "--config=experiments/configs/smoke.py", f"--workdir={tmp_path}/run", *arguments]
+    values = ["train", "--config=experiments/configs/images/smoke.py", f"--workdir={tmp_path}/run", *arguments]
     monkeypatch.chdir(ROOT)
 
     def main():
@@ -259,7 +259,7 @@ def test_an_empty_folder_is_told_apart(environment, tmp_path):
 
 @pytest.mark.slow
 def test_a_classifier_is_trained_beside_a_plain_one_and_guides_a_model(environment, tmp_path):
-    tiny = ["--config=experiments/configs/digits_classifier.py", f"--workdir={tmp_path}/classifier",
+    tiny = ["--config=experiments/configs/images/digits_classifier.py", f"--workdir={tmp_path}/classifier",
             "--config.classifier.channels=8", "--config.training.batch_size=8", "--config.training.warmup_steps=2",
             "--config.training.checkpoint_every=2", "--config.evaluation.levels=3",
             "--config.evaluation.draws=1"]  # fmt: skip
@@ -274,7 +274,7 @@ def test_a_classifier_is_trained_beside_a_plain_one_and_guides_a_model(environme
     assert code == 0, err
     assert out.count("resuming  from step 4") == 2
     smoke = f"--workdir={tmp_path}/smoke"
-    code, _, err = run(environment, "train", "--config=experiments/configs/smoke.py", smoke)
+    code, _, err = run(environment, "train", "--config=experiments/configs/images/smoke.py", smoke)
     assert code == 0, err
     drawn = []
     for folder in ("classifier", "classifier/plain"):
@@ -293,7 +293,7 @@ def test_a_classifier_is_trained_beside_a_plain_one_and_guides_a_model(environme
 def test_a_model_told_a_map_and_a_vector_is_trained_sampled_and_evaluated(environment, tmp_path):
     workdir = f"--workdir={tmp_path}"
     given = ["--config.data.map.name=average_pool", "--config.data.vector.name=moments"]
-    code, out, err = run(environment, "train", "--config=experiments/configs/smoke.py", workdir, *given)
+    code, out, err = run(environment, "train", "--config=experiments/configs/images/smoke.py", workdir, *given)
     assert code == 0, err
     assert "RMSE of the dense map" in out
     assert "RMSE of the vector" in out

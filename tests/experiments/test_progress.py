@@ -4,7 +4,7 @@ import io
 import re
 from types import SimpleNamespace
 
-from experiments.progress import Progress, final_line, summary_lines
+from experiments.cli.progress import Progress, final_line, summary_lines
 
 
 class Clock:

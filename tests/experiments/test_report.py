@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from experiments import plots, report
-from experiments.report import Config, Figure, Heading, Table, Text
+from experiments.reporting import plots, report
+from experiments.reporting.report import Config, Figure, Heading, Table, Text
 
 
 class Reader(HTMLParser):

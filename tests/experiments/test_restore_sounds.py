@@ -1,4 +1,4 @@
-"""``experiments.restore_sounds`` and ``experiments.perform``: what is observed, what is measured, what is refused."""
+"""``experiments.audio.restore_sounds`` and ``experiments.audio.perform``: what is observed, what is measured, what is refused."""
 
 import re
 
@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from programs import give
 
-from experiments import restoration
-from experiments.config import ConfigError
-from experiments.configs import base, phrases
+from experiments.inverse import restoration
+from experiments.cli.config import ConfigError
+from experiments.configs import base
+from experiments.configs.phrases import phrases
 from scorekit import audio
 from scorekit.data.phrases import Note
 
@@ -22,7 +23,7 @@ SOUNDS = jnp.asarray(
 
 @pytest.fixture
 def program(load_program):
-    found = load_program("experiments.restore_sounds")
+    found = load_program("experiments.audio.restore_sounds")
     give(workdir="nowhere")
     return found
 
@@ -81,7 +82,7 @@ def test_a_mistyped_command_is_refused(program, given, message):
 
 @pytest.fixture
 def perform(load_program):
-    found = load_program("experiments.perform")
+    found = load_program("experiments.audio.perform")
     give(workdir="nowhere")
     return found
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.checkpoint import Experiment
-from experiments.model import NO_EXTRAS, Model
+from experiments.models.runs import Experiment
+from experiments.models.model import NO_EXTRAS, Model
 from scorekit import densities, schedules
 
 DIM = 64
@@ -14,7 +14,7 @@ DIM = 64
 
 @pytest.fixture
 def silence(load_program):
-    return load_program("experiments.silence")
+    return load_program("experiments.audio.silence")
 
 
 @pytest.fixture(scope="module")

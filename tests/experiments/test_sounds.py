@@ -4,12 +4,17 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import conditions, mels, model
-from experiments.checkpoint import Experiment
-from experiments.command_line import override
-from experiments.config import ConfigError
-from experiments.configs import base, phrases, smoke, vocoder
-from experiments.datasets import as_seen, load_dataset
+from experiments.data import conditions
+from experiments import mels
+from experiments.models import model
+from experiments.models.runs import Experiment
+from experiments.cli.command_line import override
+from experiments.cli.config import ConfigError
+from experiments.configs import base
+from experiments.configs.phrases import phrases
+from experiments.configs.images import smoke
+from experiments.configs.notes import vocoder
+from experiments.data.dataset import as_seen, load_dataset
 from scorekit import audio, data
 from scorekit.data.sounds import NoteSet, PhraseSet
 from scorekit.networks import Masked
@@ -159,7 +164,7 @@ def test_samples_of_conditions_by_name_are_those_of_held_out_examples():
 
 def test_a_performance_is_as_long_as_its_roll_and_windows_hear_each_other(load_program):
     """The roll after a second decides what separate windows play there, and with overlap what comes before it too."""
-    perform = load_program("experiments.perform").perform
+    perform = load_program("experiments.audio.perform").perform
     config = config_of(phrases, data__crop="1024", network__channels="8", network__multipliers="(1, 2)")
     override(config, "network.factors", "(4,)")
     override(config, "sampling.steps", "2")

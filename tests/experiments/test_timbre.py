@@ -1,14 +1,15 @@
-"""``experiments.timbre``: there and back is the note, another instrument is another sound; what the table counts."""
+"""``experiments.audio.timbre``: there and back is the note, another instrument is another sound; what the table counts."""
 
 import jax
 import numpy as np
 import pytest
 from programs import give, save_untrained
 
-from experiments.checkpoint import open_experiment
-from experiments.config import ConfigError
-from experiments.configs import notes_smoke, smoke
-from experiments.note_judges import Judges
+from experiments.models.runs import open_experiment
+from experiments.cli.config import ConfigError
+from experiments.configs.notes import notes_smoke
+from experiments.configs.images import smoke
+from experiments.evaluation.note_evaluators import Judges
 from scorekit import data
 from scorekit.data.sounds import NoteSet
 
@@ -26,7 +27,7 @@ def program(load_program, monkeypatch):
                        sample_rate=RATE, name=name)  # fmt: skip
 
     monkeypatch.setattr(data, "load_notes", load)
-    return load_program("experiments.timbre")
+    return load_program("experiments.audio.timbre")
 
 
 @pytest.mark.slow

@@ -1,12 +1,12 @@
-"""``experiments.vocode``: what its table measures, and what it refuses."""
+"""``experiments.audio.vocode``: what its table measures, and what it refuses."""
 
 import numpy as np
 import pytest
 from programs import give
 
-from experiments.config import ConfigError
+from experiments.cli.config import ConfigError
 from experiments.configs import base
-from experiments.datasets import evenly
+from experiments.data.dataset import evenly
 from scorekit import audio
 
 RATE = 4000
@@ -14,7 +14,7 @@ RATE = 4000
 
 @pytest.fixture
 def program(load_program):
-    found = load_program("experiments.vocode")
+    found = load_program("experiments.audio.vocode")
     give(workdir="nowhere")
     return found
 

@@ -14,8 +14,9 @@ import pytest
 from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from experiments import plots, writers
-from experiments.writers import MetricWriter, read_metrics
+from experiments.reporting import plots
+from experiments.training import writers
+from experiments.training.writers import MetricWriter, read_metrics
 
 
 def write(workdir, steps, resume_step=None):
@@ -103,7 +104,7 @@ def test_tensorboard_shows_the_picture_file(tmp_path):
 
 PROGRAM = """
 import sys
-from experiments.writers import MetricWriter
+from experiments.training.writers import MetricWriter
 writer = MetricWriter(sys.argv[1])
 for step in range(1, 10**9):
     writer.scalars(step, {"x": step})

@@ -1,0 +1,1 @@
+"""The command line: flags, strict configs, and what a terminal shows."""

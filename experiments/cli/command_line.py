@@ -1,0 +1,248 @@
+"""The command line of every program: absl's flags, a config file, and its overrides.
+
+A config file is a Python file whose ``get_config()`` returns a ``ConfigDict``. A program runs as ::
+
+    def main(config): ...
+
+    run(main, config_file=lambda: FLAGS.config)
+
+and any field is overridden as ``--config.training.steps=5``. A misspelt field, a value of the wrong type, or any other
+:class:`~experiments.cli.config.ConfigError` ends the program with exit code 2 and one line on stderr.
+
+The overrides are read here and not by ``ml_collections.config_flags``, which shows a traceback for a misspelt field,
+lets ``decays=abc`` into a tuple of numbers, and cannot override a saved config. The syntax is the same.
+"""
+
+import ast
+import contextlib
+import importlib.util
+import itertools
+import math
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict
+
+from experiments.cli.config import (
+    ConfigError,
+    hint,
+    kind_name,
+    load_resolved,
+    no_such_field,
+    shown,
+)
+from experiments.cli.allocator import keep_freed_pages
+
+
+def load_config(path: str) -> ConfigDict:
+    """The locked config of a Python file with ``get_config()``, or of a JSON file from :func:`save_resolved`.
+
+    Raises:
+      ConfigError: no such file, or an error inside it (told with its line).
+    """
+    if not Path(path).is_file():
+        beside = Path(path).parent.glob(f"*{Path(path).suffix}")
+        raise ConfigError(f"no such config file: {path}{hint(path, map(str, beside))}")
+    if Path(path).suffix == ".json":
+        return load_resolved(path)
+    spec = importlib.util.spec_from_file_location("config_file", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"config file {path}: must end in .py or .json")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+    except Exception as error:
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+        at = f"{path}:{lines[-1]}" if lines else path
+        raise ConfigError(f"config file {at}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(f"config file {path}: get_config() must return a ConfigDict")
+    return config.lock()
+
+
+_OVERRIDE = re.compile(r"--?(no)?config\.([^=]*)(?:=(.*))?", re.DOTALL)
+
+
+def override(config: ConfigDict, field: str, text: str) -> None:
+    """Sets ``config.<field>`` from ``text``, read as the type that the field has.
+
+    >>> config = ConfigDict({"training": {"steps": 10, "decays": (0.9, 0.99)}})
+    >>> override(config, "training.steps", "5"); override(config, "training.decays", "0.999")
+    >>> config.training.steps, config.training.decays
+    (5, (0.999,))
+    """
+    given = f"--config.{field}={text}"
+    *sections, last = field.split(".")
+    holder: Any = config
+    for depth, name in enumerate([*sections, last]):
+        path = ".".join(sections[:depth])
+        if not isinstance(holder, ConfigDict):
+            raise ConfigError(f"{given}: config.{path} is a single value, {shown(holder)}")
+        if name not in holder:
+            raise ConfigError(f"{given}: {no_such_field(holder, path, name, config)}")
+        holder, parent = holder[name], holder
+    kind = parent.get_type(last)
+    if isinstance(holder, ConfigDict):
+        raise ConfigError(f"{given}: config.{field} is a section; set one of {', '.join(holder)}")
+    try:
+        parent[last] = _read(text, kind, holder)
+    except (ValueError, TypeError, SyntaxError):
+        now = f"now {shown(holder)}"
+        raise ConfigError(f"{given}: must be {kind_name(kind)} ({now})") from None
+
+
+def _read(text: str, kind: type, now: Any) -> Any:
+    if kind is bool:
+        return flags.BooleanParser().parse(text)
+    if kind is float:
+        value = float(text)
+        if math.isnan(value):
+            raise ValueError(text)
+        return value
+    if kind is int or kind is str:
+        return kind(text)
+    value = _literal(text)
+    if kind in (tuple, list):
+        value = kind(value) if isinstance(value, tuple | list) else kind([value])
+        kinds = {type(item) for item in now or ()}
+        if len(kinds) == 1:  # the new items must be what the old ones are; an int passes for a float
+            (item_kind,) = kinds
+            value = kind(float(v) if item_kind is float and type(v) is int else v for v in value)
+            if any(type(item) is not item_kind for item in value):
+                raise ValueError(text)
+    return value
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    except (ValueError, SyntaxError):
+        return tuple(part.strip() for part in text.split(",")) if "," in text else text
+
+
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Takes the ``--config.field=value`` arguments out of ``argv``: what is left, and the (field, value) pairs.
+
+    >>> split_overrides(["prog", "--config.a.b=5", "--workdir=d", "--noconfig.c", "--config.d", "7"])
+    (['prog', '--workdir=d'], [('a.b', '5'), ('c', 'false'), ('d', '7')])
+    """
+    rest, overrides, queue = [], [], list(argv)
+    while queue:
+        match = _OVERRIDE.fullmatch(queue[0])
+        argument = queue.pop(0)
+        if match is None:
+            rest.append(argument)
+            continue
+        negated, field, value = match.groups()
+        if negated:
+            value = "false"
+        elif value is None:
+            value = queue.pop(0) if queue and not queue[0].startswith("--") else "true"
+        overrides.append((field, value))
+    return rest, overrides
+
+
+def parse(
+    argv: Sequence[str], config_file: Callable[[], ConfigDict | str | None], flag_values: flags.FlagValues
+) -> ConfigDict:
+    """Parses a whole command line: absl's flags into ``flag_values``, then the config with its overrides.
+
+    Raises:
+      ConfigError: whatever is wrong with the command, the config file or an override.
+    """
+    try:
+        arguments = flag_values.read_flags_from_files(list(argv[1:]), force_gnu=False)
+        rest, overrides = split_overrides(arguments)
+        positional = flag_values([argv[0], *rest])[1:]
+    except flags.Error as error:
+        told = re.sub(r"flag --(\w+)=None: .*", r"--\1=... must be given", str(error))
+        raise ConfigError("; ".join(told.splitlines())) from error
+    if positional:
+        raise ConfigError(f"{positional[0]}: flags are given as --name=value")
+    found = config_file()
+    if found is None:
+        raise ConfigError("--config=FILE must be given before --config.field=value can be")
+    config = found if isinstance(found, ConfigDict) else load_config(found)
+    for field, text in overrides:
+        override(config, field, text)
+    return config
+
+
+def rising(flag: str, given: Sequence[str], above: float = 0.0) -> list[float]:
+    """The numbers of a list flag, each above the one before and the first above ``above``; refuses anything else.
+
+    >>> rising("edges", ["0.4", "0.2"])
+    Traceback (most recent call last):
+    ...
+    experiments.cli.config.ConfigError: --edges=0.4,0.2: must be rising numbers above 0, as in 1,2
+    """
+    try:
+        values = [float(item) for item in given]
+    except ValueError:
+        values = [math.nan]
+    if not all(low < high < math.inf for low, high in itertools.pairwise([above, *values])):
+        below = "" if above == -math.inf else f" above {above:g}"
+        raise ConfigError(f"--{flag}={','.join(given)}: must be rising numbers{below}, as in 1,2")
+    return values
+
+
+def steps(flag: str, given: Sequence[str], example: str) -> list[int]:
+    """The numbers of steps of a list flag, at least one of them and each at least 1; refuses anything else.
+
+    >>> steps("steps", ["6", "0"], "6,100")
+    Traceback (most recent call last):
+    ...
+    experiments.cli.config.ConfigError: --steps=6,0: must be numbers of steps, as in 6,100
+    """
+    try:
+        values = [int(item) for item in given]
+    except ValueError:
+        values = []
+    if not values or min(values) < 1:
+        raise ConfigError(f"--{flag}={','.join(given)}: must be numbers of steps, as in {example}")
+    return values
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Turns a :class:`ConfigError` into one line on stderr and exit code 2."""
+    try:
+        yield
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def run(
+    main: Callable[[ConfigDict], Any],
+    config_file: Callable[[], ConfigDict | str | None],
+    argv: list[str] | None = None,
+) -> None:
+    """``absl.app.run`` for ``main(config)``: parses the command line and tells a ``ConfigError`` in one line.
+
+    Args:
+      main: receives the locked config, overrides included.
+      config_file: called once absl's flags are parsed; returns the config or its path (``.py`` or ``.json``).
+      argv: the command line; ``sys.argv`` by default.
+    """
+
+    def flags_parser(argv: list[str]) -> Any:
+        with refusals():
+            return parse(argv, config_file, flags.FLAGS)
+
+    def guarded(config: Any) -> Any:
+        keep_freed_pages()
+        if not flags.FLAGS["verbosity"].present:  # libraries' chatter; --verbosity=0 brings it back
+            logging.set_verbosity(logging.WARNING)
+            warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # without the line of code
+        with refusals():
+            return main(config)
+
+    app.run(guarded, argv=argv, flags_parser=flags_parser)

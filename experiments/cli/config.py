@@ -1,0 +1,269 @@
+"""Strict configs: what a config may hold, what its names stand for, and the file it is kept in.
+
+Every mistake raises a :class:`ConfigError` of one line that names the field, the value given and what is allowed;
+:mod:`experiments.cli.command_line` shows it without a traceback.
+"""
+
+import difflib
+import inspect
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ml_collections import ConfigDict, config_dict
+
+from scorekit.io.files import write_atomic
+
+Config: TypeAlias = Any
+"""A :class:`ConfigDict` to read fields from, whose types a type checker cannot know."""
+
+
+class ConfigError(ValueError):
+    """A mistake of the person who wrote the config or the command, told in one line."""
+
+
+# ---- refusals ----------------------------------------------------------------------------------------------------
+
+
+def require(condition: bool, field: str, value: Any, allowed: str) -> None:
+    """Refuses ``config.<field>`` unless ``condition`` holds; ``allowed`` says what would have been right.
+
+    >>> require(3 % 2 == 0, "training.batch_size", 3, "a multiple of the 2 devices")
+    Traceback (most recent call last):
+    ...
+    experiments.cli.config.ConfigError: config.training.batch_size=3: must be a multiple of the 2 devices
+    """
+    if not condition:
+        raise ConfigError(f"config.{field}={shown(value)}: must be {allowed}")
+
+
+def choice(field: str, value: str, allowed: Iterable[str]) -> str:
+    """Returns ``value``, one of ``allowed``, or refuses it with the nearest name.
+
+    >>> choice("schedule.name", "cosin", ["cosine", "linear"])
+    Traceback (most recent call last):
+    ...
+    experiments.cli.config.ConfigError: config.schedule.name=cosin: must be one of cosine, linear (did you mean cosine?)
+    """
+    allowed = list(allowed)
+    require(value in allowed, field, value, f"one of {', '.join(allowed)}{hint(value, allowed)}")
+    return value
+
+
+def check_config(config: ConfigDict, defaults: ConfigDict, path: str = "") -> None:
+    """Refuses a config whose fields are not exactly those of ``defaults``, or are of another type.
+
+    An ``int`` may stand for a ``float``; a field that is ``None`` on either side fits any type.
+
+    Raises:
+      ConfigError: naming the first field that is unknown, missing or of the wrong type.
+    """
+    for name in config:
+        if name not in defaults:
+            raise ConfigError(f"config.{path}{name}: {no_such_field(defaults, path[:-1], name)}")
+    for name in defaults:
+        field, value, default = f"{path}{name}", config.get(name), defaults[name]
+        if name not in config:
+            raise ConfigError(f"config.{field}: this field is missing (its default is {default!r})")
+        if isinstance(default, ConfigDict) and isinstance(value, ConfigDict):
+            check_config(value, default, f"{field}.")
+        elif value is not None and (kind := defaults.get_type(name)) is not type(None):
+            fits = isinstance(value, (kind, int) if kind is float else kind)
+            exact = kind is bool or not isinstance(value, bool)
+            require(fits and exact, field, value, kind_name(kind))
+
+
+def kind_name(kind: type) -> str:
+    """How a type is called in a refusal."""
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
+    return names.get(kind, "a list such as 1,2,3" if kind in (tuple, list) else kind.__name__)
+
+
+def shown(value: Any) -> str:
+    """A value as one would type it."""
+    return value if isinstance(value, str) else repr(value)
+
+
+def hint(value: Any, allowed: Iterable[str]) -> str:
+    """`` (did you mean …?)`` when one of ``allowed`` is near ``value``, else nothing."""
+    close = difflib.get_close_matches(str(value), list(allowed), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def no_such_field(section: ConfigDict, path: str, name: str, root: ConfigDict | None = None) -> str:
+    """Why ``name`` is refused: the nearest name in ``section``, else the same name elsewhere in ``root``."""
+    where = f"config.{path}" if path else "config"
+    near = hint(name, section)
+    elsewhere = [leaf for leaf, _ in leaves(root or ConfigDict()) if leaf.split(".")[-1] == name]
+    if elsewhere and not near:
+        near = f" (did you mean config.{elsewhere[0]}?)"
+    return f"{where} has no field {name}{near}; it has {', '.join(section)}"
+
+
+def leaves(config: ConfigDict, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field that is not a section, as (dotted path, value)."""
+    for name in config:
+        value: Any = config[name]
+        if isinstance(value, ConfigDict):
+            yield from leaves(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
+
+
+# ---- strings to factories ----------------------------------------------------------------------------------------
+
+
+def section(table: Mapping[str, Callable], name: str, /, *, offered: Sequence[str] = (), **numbers):
+    """A config section that names one factory of ``table`` and has a field for every argument of all of them.
+
+    A field left at ``None`` means the factory's own default, so that another name can be chosen on the command line.
+
+    Args:
+      table: name -> factory, as given to :func:`resolve`.
+      name: the default choice.
+      offered: arguments that the program supplies itself (see :func:`resolve`); they get no field.
+      **numbers: the fields that are set.
+
+    >>> section({"line": lambda slope=1.0: slope, "flat": lambda level=0.0: level}, "line", slope=2.0).to_dict()
+    {'level': None, 'name': 'line', 'slope': 2.0}
+    """
+    config = numbers_of(*table.values(), offered=offered)
+    with config.unlocked():
+        config.name = name
+    config.update(**numbers)
+    return config
+
+
+def numbers_of(*factories: Callable, offered: Sequence[str] = ()) -> ConfigDict:
+    """A section with a field, at None, for every argument of the factories but those that are ``offered``."""
+    kinds: dict[str, type] = {}
+    for factory in factories:
+        for key, parameter in inspect.signature(factory).parameters.items():
+            if key not in offered and parameter.kind is not parameter.VAR_KEYWORD:
+                kinds.setdefault(key, _field_type(parameter))
+    return ConfigDict({key: config_dict.placeholder(kind) for key, kind in kinds.items()}).lock()
+
+
+def _field_type(parameter: inspect.Parameter) -> type:
+    named = {"int": int, "bool": bool, "str": str, "tuple": tuple}
+    annotation = getattr(parameter.annotation, "__name__", str(parameter.annotation))
+    default = type(parameter.default)
+    return named.get(annotation.removesuffix(" | None"), default if default in (bool, str, tuple) else float)
+
+
+def resolve(config: ConfigDict, path: str, table: Mapping[str, Callable], **offered: Any) -> Any:
+    """Calls the factory that ``config.<path>.name`` names in ``table`` with the section's other fields.
+
+    Fields that are ``None`` are left to the factory's defaults.
+
+    Args:
+      config: the whole config.
+      path: the section, for instance ``"loss.weighting"``.
+      table: name -> factory.
+      **offered: what the program supplies (``schedule=…``); passed on only to factories that take it.
+
+    Returns:
+      What the factory returns.
+
+    Raises:
+      ConfigError: an unknown name, a field that this factory does not take or lacks, or a value that it refuses.
+
+    >>> table = {"line": lambda slope: slope, "flat": lambda level=0.0: level}
+    >>> resolve(ConfigDict({"shape": section(table, "line", slope=2.0)}), "shape", table)
+    2.0
+    """
+    name = choice(f"{path}.name", descend(config, path).name, table)
+    return call(config, path, f"{path}.name={name}", table[name], **offered)
+
+
+def call(config: ConfigDict, path: str, chosen: str, factory: Callable, **offered: Any) -> Any:
+    """Calls ``factory`` with the numbers of the section ``config.<path>``; ``chosen`` is what chose it in a refusal.
+
+    The rest is as :func:`resolve`, which see.
+    """
+    parameters = inspect.signature(factory).parameters
+    numbers = {k: v for k, v in descend(config, path).items() if k != "name" and v is not None}
+    takes = [key for key in parameters if key not in offered]
+    for key, value in numbers.items():
+        of = f"left out, because {chosen} takes {', '.join(takes) or 'no fields'}"
+        require(key in takes, f"{path}.{key}", value, of + hint(key, takes))
+    for key in takes:
+        needed = parameters[key].default is inspect.Parameter.empty
+        require(not needed or key in numbers, f"{path}.{key}", None, f"set for {chosen}")
+    try:
+        return factory(**numbers, **{key: value for key, value in offered.items() if key in parameters})
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"config.{path} ({chosen.rpartition('=')[2]}): {error}") from error
+
+
+def descend(config: ConfigDict, path: str) -> Any:
+    """What ``config.<path>`` is."""
+    found: Any = config
+    for name in path.split("."):
+        found = found[name]
+    return found
+
+
+def filled(config: Config, defaults: ConfigDict) -> Config:
+    """``config``, read from a file, with the fields at None that ``defaults`` has at None, of their types.
+
+    A number at None is the default of whatever is named, and a config that was saved before the number existed meant
+    that; a file does not tell what type such a field has.
+
+    >>> defaults = ConfigDict({"rule": {"scale": None, "limit": None}, "steps": 5})
+    >>> filled(ConfigDict({"rule": {"scale": 2.0}}), defaults).to_dict()
+    {'rule': {'limit': None, 'scale': 2.0}}
+    """
+    unset = lambda value: all(v is None for _, v in leaves(value)) if isinstance(value, ConfigDict) else value is None
+    with config.unlocked():
+        for name, default in defaults.items():
+            if config.get(name) is None and unset(default):
+                if name in config:
+                    del config[name]  # with its type
+                is_section = isinstance(default, ConfigDict)
+                config[name] = default if is_section else config_dict.placeholder(defaults.get_type(name))
+            elif isinstance(default, ConfigDict) and isinstance(config.get(name), ConfigDict):
+                filled(config[name], default)
+    return config
+
+
+# ---- files -------------------------------------------------------------------------------------------------------
+
+
+def save_resolved(config: ConfigDict, path: str | os.PathLike[str]) -> Path:
+    """Writes every field as readable JSON, atomically; :func:`load_resolved` gives back an equal config.
+
+    Raises:
+      ConfigError: naming a field that is not made of numbers, strings, booleans, None, tuples and sections.
+    """
+    for field, value in leaves(config):
+        _plain(field, value)
+    return write_atomic(path, json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def _plain(field: str, value: Any) -> None:
+    if isinstance(value, tuple):
+        for item in value:
+            _plain(field, item)
+    else:
+        plain = value is None or type(value) in (bool, int, float, str)
+        require(plain, field, value, "a number, string, boolean, None, or a tuple of these")
+
+
+def load_resolved(path: str | os.PathLike[str]) -> ConfigDict:
+    """The locked config that :func:`save_resolved` wrote."""
+    try:
+        fields = json.loads(Path(path).read_text())
+    except ValueError as error:
+        raise ConfigError(f"{path} is not a saved config: {error}") from error
+    return ConfigDict(_tuples(fields)).lock()
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,0 +1,16 @@
+"""Class-conditional handwritten digits from the 1,500 real training scans of scikit-learn; the main job.
+
+python -m experiments.train --config=experiments/configs/images/digits.py --workdir=runs/digits
+"""
+
+from experiments.configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.data.name = "sklearn_digits"
+    config.network.channels = 24
+    config.training.steps = 2500
+    config.training.batch_size = 128
+    config.training.learning_rate = 3e-3
+    return config

@@ -1,0 +1,18 @@
+"""Handwritten digits from their 4 x 4 average-pooled copies and their class: a dense map as a condition.
+
+python -m experiments.train --config=experiments/configs/images/digits_superres.py --workdir=runs/digits_superres
+"""
+
+from experiments.configs.images import digits
+
+
+def get_config():
+    config = digits.get_config()
+    config.data.map.name = "average_pool"
+    config.data.map.factor = 2
+    config.loss.label_dropout = 0.1
+    config.loss.map_dropout = 0.1
+    config.loss.joint_dropout = 0.1
+    config.evaluation.num_samples = 297  # one for each held-out scan
+    config.evaluation.guidance_scales = (0.0, 1.0, 2.0)
+    return config

@@ -1,0 +1,23 @@
+"""An autoencoder of the handwritten digits: 8 x 8 pixels to a latent of 4 x 4 places with one channel.
+
+python -m experiments.latents.train --config=experiments/configs/latents/digits_latent.py --workdir=runs/digits_latent
+
+With a discrete latent, each place one of 64 vectors of 4 numbers:
+  --config.autoencoder.codes=64 --config.autoencoder.latent_channels=4
+"""
+
+from experiments.configs import base_latent
+
+
+def get_config():
+    config = base_latent.get_config()
+    config.data.name = "sklearn_digits"
+    config.autoencoder.channels = 32
+    config.autoencoder.multipliers = (1, 2)
+    config.autoencoder.latent_channels = 1
+    config.training.steps = 1500
+    config.training.batch_size = 128
+    config.training.learning_rate = 3e-3
+    config.loss.noise = 0.1
+    config.loss.kl = 1e-3
+    return config

@@ -1,0 +1,13 @@
+"""A diffusion model of the latents of the handwritten digits, decoded to pictures.
+
+python -m experiments.latents.train --config=experiments/configs/latents/digits_latent.py --workdir=runs/digits_latent
+python -m experiments.train --config=experiments/configs/latents/digits_of_latents.py --workdir=runs/digits_of_latents
+"""
+
+from experiments.configs.images import digits
+
+
+def get_config():
+    config = digits.get_config()
+    config.data.latents = "runs/digits_latent"
+    return config

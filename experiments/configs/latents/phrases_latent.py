@@ -1,0 +1,27 @@
+"""An autoencoder of phrases at 4 kHz: pieces of 1.024 s to a latent of 62.5 places a second with 16 channels.
+
+python -m experiments.latents.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_latent
+
+Trained on random pieces; whole phrases are encoded and decoded by the same convolutions. Discrete, each place one of
+1,024 vectors of 16 numbers: --config.autoencoder.codes=1024
+"""
+
+from experiments.configs import base_latent
+
+
+def get_config():
+    config = base_latent.get_config()
+    config.data.name = "soundfont_phrases/4khz"
+    config.data.form.name = "waveform"
+    config.data.form.scale = 4.0
+    config.data.crop = 4096
+    config.autoencoder.channels = 32
+    config.autoencoder.multipliers = (1, 2, 4)
+    config.autoencoder.patch = 4
+    config.autoencoder.factors = (4, 4)
+    config.autoencoder.latent_channels = 16
+    config.training.steps = 2000
+    config.training.batch_size = 16
+    config.training.learning_rate = 1e-3
+    config.loss.kl = 1e-3
+    return config

@@ -1,0 +1,25 @@
+"""The notes of ``notes.py`` with their phases: compressed complex spectra, by a U-Net of their frames.
+
+python -m experiments.train --config=experiments/configs/notes/notes_complex.py --workdir=runs/notes_complex
+"""
+
+from experiments.configs.notes import notes
+
+
+def get_config():
+    config = notes.get_config()
+    config.data.form.update({"name": "compressed", "by_bins": None, "emphasis": None, "spread": None})
+    config.noise_factor = 1.0
+    config.network.channels = 128
+    config.network.multipliers = (1, 2)
+    config.network.patch = 1
+    config.network.factors = (4,)
+    config.network.grid = (8,)
+    config.loss.target.name = "x0"
+    config.loss.weighting.name = "x0"
+    config.training.steps = 3600
+    config.training.batch_size = 32
+    config.training.learning_rate = 1e-3
+    config.training.ema_decays = (0.999,)
+    config.sampling.ema = "0.999"
+    return config

@@ -1,0 +1,19 @@
+"""The whole path for sounds in a few seconds, for tests: a tiny U-Net on a few notes. The sounds are noise.
+
+python -m experiments.train --config=experiments/configs/notes/notes_smoke.py --workdir=runs/notes_smoke
+"""
+
+from experiments.configs.images import smoke
+
+
+def get_config():
+    config = smoke.get_config()
+    config.data.name = "soundfont_notes/4khz"
+    config.data.train_split = "train[:64]"
+    config.data.test_split = "train[:64]"
+    config.data.vector.name = "pitch_velocity"
+    config.data.form.name = "waveform"
+    config.data.form.scale = 4.0
+    config.network.patch = 16
+    config.network.factors = (4,)
+    return config

@@ -1,0 +1,16 @@
+"""The notes of ``notes.py`` as log-magnitude and instantaneous frequency, which need no search for phases.
+
+python -m experiments.train --config=experiments/configs/notes/notes_spectrogram.py --workdir=runs/notes_spectrogram
+"""
+
+from experiments.configs.notes import notes
+
+
+def get_config():
+    config = notes.get_config()
+    config.data.form.update({"name": "spectrogram", "emphasis": None, "spread": None})
+    config.noise_factor = 2.8
+    config.network.channels = 128  # as many as a bin has numbers
+    config.network.patch = 1
+    config.training.steps = 4000
+    return config

@@ -1,0 +1,38 @@
+"""A vocoder at 8 kHz: the magnitudes of a note from its mel spectrogram, by an image U-Net; phases by Griffin and Lim.
+
+python -m experiments.train --config=experiments/configs/notes/vocoder.py --workdir=runs/vocoder
+python -m experiments.audio.vocode --workdir=runs/vocoder
+"""
+
+from experiments.configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.data.name = "soundfont_notes/8khz"
+    config.data.label = "none"
+    config.data.crop = 2048
+    config.data.form.name = "magnitudes"
+    config.data.map.name = "mel_magnitudes"
+
+    config.network.channels = 32
+    config.network.multipliers = (1, 2, 2)
+    config.network.patch = 2
+
+    config.loss.label_dropout = 0.0
+    config.loss.map_dropout = 0.0
+
+    config.training.steps = 900
+    config.training.batch_size = 32
+    config.training.optimizer = "muon"
+    config.training.learning_rate = 2e-3
+    config.training.ema_decays = (0.99,)
+    config.training.sample_every = 5000
+    config.training.checkpoint_every = 300
+
+    config.sampling.ema = "0.99"
+    config.sampling.steps = 6
+    config.sampling.guidance_scale = 1.0
+    config.sampling.batch_size = 16
+    config.evaluation.guidance_scales = (1.0,)
+    return config

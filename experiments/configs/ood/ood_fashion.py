@@ -1,0 +1,31 @@
+"""Fashion-MNIST against MNIST, 28x28, where likelihood prefers the foreign set. Trains a small U-Net.
+
+python -m experiments.ood.data
+python -m experiments.ood.detect --config=experiments/configs/ood/ood_fashion.py --workdir=runs/ood_fashion
+"""
+
+from experiments.configs.ood import ood_digits
+
+
+def get_config():
+    config = ood_digits.get_config()
+    config.inside = "fashion_mnist"
+    config.near = ("mirrored", "shifted")
+    config.far = ("mnist", "photos")
+    config.side = 28
+    config.levels = 256
+    config.examples = 500
+    config.batch_size = 100
+    config.probes = 1
+    config.rank = 60
+    network = config.train
+    network.data.name = "fashion_mnist"
+    network.loss.label_dropout = 1.0  # the scores use no labels
+    network.network.patch = 2
+    network.network.channels = 24
+    network.training.steps = 5000
+    network.training.batch_size = 64
+    network.training.learning_rate = 2e-3
+    network.training.sample_every = 10_000
+    network.evaluation.num_samples = 100
+    return config

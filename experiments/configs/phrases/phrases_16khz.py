@@ -1,0 +1,34 @@
+r"""The last model of a cascade: phrases at 16 kHz from their signal at 4 kHz, on pieces of 1.024 s. Meant for one GPU.
+
+The stages before are the same models as at 4 kHz, of the same set:
+
+python -m experiments.train --config=experiments/configs/phrases/phrases_1khz.py --workdir=runs/phrases_1khz \
+    --config.data.name=soundfont_phrases/16khz --config.data.form.factor=16
+python -m experiments.train --config=experiments/configs/phrases/phrases_4khz.py --workdir=runs/phrases_4khz \
+    --config.data.name=soundfont_phrases/16khz --config.data.crop=16384 \
+    --config.data.form.name=low_rate --config.data.form.factor=4 --config.data.map.factor=16
+python -m experiments.train --config=experiments/configs/phrases/phrases_16khz.py --workdir=runs/phrases_16khz
+python -m experiments.latents.cascade --stages=runs/phrases_1khz,runs/phrases_4khz,runs/phrases_16khz
+
+Only its smoke test has been run here: no accelerator was at hand.
+"""
+
+from experiments.configs.phrases import phrases_4khz
+
+
+def get_config():
+    config = phrases_4khz.get_config()
+    config.data.name = "soundfont_phrases/16khz"
+    config.data.crop = 16384
+    config.network.channels = 192
+    config.network.layers = 30
+    config.network.cycle = 10
+    config.network.patch = 8
+    config.network.dtype = "bfloat16"
+    config.training.steps = 200_000
+    config.training.batch_size = 32
+    config.training.learning_rate = 3e-4
+    config.training.warmup_steps = 5000
+    config.training.sample_every = 10_000
+    config.training.checkpoint_every = 10_000
+    return config

@@ -1,0 +1,1 @@
+"""Metrics of a run, and evaluators that never saw the model."""

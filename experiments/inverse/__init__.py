@@ -1,0 +1,1 @@
+"""Inverse problems: what is observed, and the methods that solve them."""

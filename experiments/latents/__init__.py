@@ -1,0 +1,1 @@
+"""Autoencoders, models of their latents, and cascades."""

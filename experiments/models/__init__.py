@@ -1,0 +1,1 @@
+"""A config's network, loss, sampler and guidance; opening what a run has trained."""

@@ -1,0 +1,158 @@
+"""Every statistic of every set of images: one at a time, in batches, kept on disk as soon as it is there."""
+
+import io
+import json
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli import progress
+from experiments.cli.config import Config, leaves
+from experiments.ood.data import Inside
+from experiments.ood.model import Scored, noisy
+from scorekit import solvers, typicality
+from scorekit.io.files import write_atomic
+from scorekit.likelihood import variational_bound
+from scorekit.typing import Array, Key
+
+Statistics = dict[str, np.ndarray]
+"""By name ``(N, F)``."""
+
+
+class Statistic(NamedTuple):
+    """One statistic: ``compute(key, x) -> (B, F)``, compiled, and how many evaluations and tangents it costs."""
+
+    compute: Callable[[Key, Array], Array]
+    cost: int
+
+
+def make_statistics(config: Config, scored: Scored, levels: int) -> dict[str, Statistic]:
+    """The statistics of a model by name: each is a program of its own, so that only one is in memory at a time.
+
+    Args:
+      config: the whole config.
+      scored: the model.
+      levels: number of grey values.
+    """
+    denoiser, schedule = scored.denoiser, scored.schedule
+    ts = schedule.time_at(jnp.asarray(config.log_snrs, jnp.float32))
+    path = jnp.linspace(0.999, scored.t_min, config.path_steps)
+    curved = ts[: config.curvature_levels]
+
+    def log_p(key, x):
+        for_noise, for_probes = jax.random.split(key)
+        return scored.log_density(for_probes, noisy(for_noise, schedule, x, scored.t_min))[:, None]
+
+    def bound(key, x):
+        options = {"num_times": config.bound_times, "t_min": scored.t_min, "levels": levels}
+        return variational_bound(key, denoiser, schedule, x, **options).total[:, None]
+
+    def norms(key, x):
+        del key
+        return typicality.score_norms(None, denoiser, schedule, x, ts)
+
+    def one_step(key, x):
+        return typicality.reconstruction_errors(key, denoiser, schedule, x, ts)
+
+    def many_steps(key, x):
+        options = {"solver": solvers.AdamsBashforth(), "steps": config.reconstruction_steps}
+        return typicality.reconstruction_errors(key, denoiser, schedule, x, ts, **options)
+
+    def along_path(key, x):
+        del key
+        return typicality.path_statistics(denoiser, schedule, x, path)
+
+    def curvature(key, x):
+        return typicality.score_curvature(key, denoiser, schedule, x, curved, probes=config.probes)
+
+    network = config.kind == "network"  # the density of a fitted one is a closed form
+    found = {
+        "log p": (log_p, 4 * config.likelihood_steps * (1 + config.probes) if network else 1),
+        "bound": (bound, config.bound_times),
+        "norms": (norms, len(ts)),
+        "one step": (one_step, len(ts)),
+        "many steps": (many_steps, len(ts) * config.reconstruction_steps),
+        "path": (along_path, config.path_steps),
+        "curvature": (curvature, len(curved) * (1 + config.probes)),
+    }
+    return {name: Statistic(jax.jit(compute), cost) for name, (compute, cost) in found.items()}
+
+
+def measure(
+    config: Config, scored: Scored, dataset: Inside, sets: Mapping[str, np.ndarray], folder: Path
+) -> dict[str, Statistics]:
+    """All statistics of all sets of uint8 images ``(N, H, W, C)``, one after the other, in batches of one size.
+
+    Each statistic is saved in ``folder`` once all sets have it, and read from there by the next run with the same
+    config, model and sets.
+
+    Returns:
+      By set: "log p", "bound", "norms", "one step", "many steps", "path", "curvature" and "code length".
+    """
+    assert dataset.levels is not None
+    statistics = make_statistics(config, scored, dataset.levels)
+    known = _saved(config, scored, sets, folder)
+    batches = sum(-(-len(images) // config.batch_size) for images in sets.values())
+    missing = {name: statistic for name, statistic in statistics.items() if name not in known}
+    total, done = batches * sum(statistic.cost for statistic in missing.values()), 0
+    keys = dict(zip(statistics, jax.random.split(jax.random.key(config.seed), len(statistics)), strict=True))
+    with progress.Progress(
+        max(total, 1), batch_size=config.batch_size, label="scoring", unit="network evaluations"
+    ) as bar:
+        for name, statistic in missing.items():
+            start, values = time.monotonic(), {}
+            for i, (set_name, images) in enumerate(sets.items()):
+                parts = []
+                for j, block in enumerate(_blocks(images, config.batch_size)):
+                    key = jax.random.fold_in(jax.random.fold_in(keys[name], i), j)
+                    parts.append(np.asarray(statistic.compute(key, dataset.to_model(block))))
+                    done += statistic.cost
+                    bar.update(done)
+                values[set_name] = np.concatenate(parts)[: len(images)]
+            known[name] = values
+            _save(folder, name, values)
+            print(f"{name}: {sum(map(len, sets.values())):,} images, {progress.duration(time.monotonic() - start)}")
+    lengths = {"code length": {name: typicality.code_length(images)[:, None] for name, images in sets.items()}}
+    return {
+        set_name: {name: known[name][set_name] for name in statistics} | {k: v[set_name] for k, v in lengths.items()}
+        for set_name in sets
+    }
+
+
+def _blocks(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Batches of exactly ``size``, the last filled up with black images."""
+    for start in range(0, len(images), size):
+        block = images[start : start + size]
+        yield np.concatenate([block, np.zeros((size - len(block), *block.shape[1:]), block.dtype)])
+
+
+NOT_MEASURED = ("batches", "ascent_log_snr", "ascent_steps")
+"""Fields of the config that no statistic depends on."""
+
+
+def _saved(config: Config, scored: Scored, sets: Mapping[str, np.ndarray], folder: Path) -> dict[str, Statistics]:
+    """What an earlier run of the same measurement left, by statistic; the traces of any other are removed."""
+    about = {"model": scored.name, "sets": {name: zlib.crc32(images.tobytes()) for name, images in sets.items()}}
+    about |= {name: value for name, value in leaves(config) if name not in NOT_MEASURED}
+    text, path = json.dumps(about, indent=1, default=str), folder / "about.json"
+    if not path.exists() or path.read_text() != text:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_atomic(path, text)
+    found = {}
+    for file in folder.glob("*.npz"):
+        with np.load(file) as arrays:
+            found[file.stem.replace("_", " ")] = dict(arrays)
+    return found
+
+
+def _save(folder: Path, name: str, values: Statistics) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **values)
+    write_atomic(folder / f"{name.replace(' ', '_')}.npz", buffer.getvalue())

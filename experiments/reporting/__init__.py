@@ -1,0 +1,1 @@
+"""Reports, tables, plots, pictures and audio widgets."""

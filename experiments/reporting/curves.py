@@ -1,0 +1,160 @@
+"""Curves and histograms: numpy arrays in, one PNG file out, as in :mod:`experiments.reporting.plots`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from experiments.reporting.plots import _COLOURS, PathLike, _axes, _cycle, _log_if_wide, save
+
+_STYLES = ("-", "--", ":", "-.")
+
+
+def panels(
+    path: PathLike,
+    x: ArrayLike,
+    curves: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str | None = None,
+    logarithmic: bool = True,
+    log_x: bool = False,
+    shades: Mapping[str, Mapping[str, ArrayLike]] | None = None,
+) -> Path:
+    """Curves over one axis, in one panel or several side by side that share their axes.
+
+    Args:
+      path: the PNG file to write.
+      x: ``(n,)``.
+      curves: title of the panel -> name -> ``(n,)``. A name has the same colour in every panel; values that are not
+        finite are left out.
+      xlabel: what ``x`` is, with its unit.
+      ylabel: what the curves are, with their unit.
+      title: printed above.
+      logarithmic: a logarithmic y axis where the values are positive and span more than a factor of 10.
+      log_x: a logarithmic x axis.
+      shades: title of a panel -> name -> half the width of a shade around that curve.
+    """
+    x = np.asarray(x, float)
+    names = list(dict.fromkeys(name for panel in curves.values() for name in panel))
+    for panel in curves.values():
+        for name, values in panel.items():
+            if np.shape(values) != x.shape:
+                raise ValueError(f"{name} must have the shape {x.shape} of x, got {np.shape(values)}")
+    n = len(curves)
+    figure = Figure(figsize=(8.4 if n == 1 else 4.2 * n + 1.6, 4.4), layout="constrained")
+    axes = figure.subplots(1, n, sharex=True, sharey=True, squeeze=False)[0]
+    colours = dict(zip(names, _cycle(len(names)), strict=True))
+    for ax, (heading, panel) in zip(axes, curves.items(), strict=True):
+        for name, values in panel.items():
+            style = _STYLES[names.index(name) // len(_COLOURS) % len(_STYLES)]
+            values = np.where(np.isfinite(values), values, np.nan)
+            ax.plot(x, values, style, color=colours[name], linewidth=1.8, marker=".", label=name)
+            if shades and name in shades.get(heading, {}):
+                width = np.asarray(shades[heading][name], float)
+                ax.fill_between(x, values - width, values + width, color=colours[name], alpha=0.2, linewidth=0)
+        ax.set_title(heading, fontsize=10)
+        ax.set_xlabel(xlabel)
+        ax.grid(alpha=0.25)
+        ax.spines[["top", "right"]].set_visible(False)
+    if log_x:
+        axes[0].set_xscale("log")
+    if logarithmic:
+        _log_if_wide(axes[0], *(values for panel in curves.values() for values in panel.values()))
+    axes[0].set_ylabel(ylabel)
+    handles = {line.get_label(): line for ax in axes for line in ax.get_lines()}
+    figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=8, loc="outside right upper")
+    if title:
+        figure.suptitle(title, fontsize=12)
+    return save(figure, path)
+
+
+def histograms(
+    path: PathLike,
+    panels: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    xlabels: Mapping[str, str] | None = None,
+    lines: Mapping[str, Mapping[str, float]] | None = None,
+    title: str | None = None,
+    bins: int = 50,
+) -> Path:
+    """Densities of several sets of values on the same axis, a panel for each quantity.
+
+    The axis reaches five times the range of the first set (between its 0.5 % and 99.5 % quantiles) to either side, or
+    as far as there is anything; what lies beyond is put in the outermost bins.
+
+    Args:
+      path: the PNG file to write.
+      panels: quantity -> name of a set -> ``(N,)`` values, all finite.
+      xlabels: quantity -> the label of its axis, with its unit; the quantity itself by default.
+      lines: quantity -> name -> where to draw a vertical line.
+      title: printed above.
+      bins: per panel.
+    """
+    figure = Figure(figsize=(7.2, 2.9 * len(panels) + 0.3), layout="constrained")
+    names = list(dict.fromkeys(name for sets in panels.values() for name in sets))
+    colours = dict(zip(names, _cycle(len(names)), strict=True))
+    for axes, (quantity, sets) in zip(
+        figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels.items(), strict=True
+    ):
+        values = {name: np.ravel(np.asarray(v, float)) for name, v in sets.items()}
+        for name, v in values.items():
+            if v.size == 0 or not np.all(np.isfinite(v)):
+                raise ValueError(f"panels[{quantity!r}][{name!r}] must be finite values, at least one, got {v}")
+        ends = np.array([np.quantile(v, (0.005, 0.995)) for v in values.values()])
+        reach = 5 * (ends[0, 1] - ends[0, 0])
+        low, high = max(ends[:, 0].min(), ends[0, 0] - reach), min(ends[:, 1].max(), ends[0, 1] + reach)
+        edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
+        for name, v in values.items():
+            heights, _ = np.histogram(np.clip(v, edges[0], edges[-1]), edges, density=True)
+            axes.stairs(heights, edges, color=colours[name], linewidth=1.8, label=f"{name} ({v.size:,})")
+            axes.stairs(heights, edges, color=colours[name], fill=True, alpha=0.12)
+        for i, (name, where) in enumerate(((lines or {}).get(quantity) or {}).items()):
+            axes.axvline(where, color="#222222", linestyle=("--", ":", "-.")[i % 3], linewidth=1.2, label=name)
+        axes.set_xlabel((xlabels or {}).get(quantity, quantity))
+        axes.set_ylabel("density")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=12)
+    return save(figure, path)
+
+
+def curve(
+    path: PathLike,
+    x: ArrayLike,
+    values: Mapping[str, ArrayLike],
+    *,
+    xlabel: str,
+    ylabel: str,
+    log_x: bool = False,
+    lines: Mapping[str, float] | None = None,
+    title: str | None = None,
+) -> Path:
+    """Named curves over one axis.
+
+    Args:
+      path: the PNG file to write.
+      x: ``(n,)``.
+      values: name -> ``(n,)``.
+      xlabel: with its unit.
+      ylabel: with its unit.
+      log_x: a logarithmic x axis, to base 2.
+      lines: name -> where to draw a horizontal line.
+      title: printed above.
+    """
+    figure, axes = _axes(title, xlabel, ylabel)
+    for (name, y), colour in zip(values.items(), _cycle(len(values)), strict=True):
+        marker = "o-" if np.size(x) <= 20 else "-"
+        axes.plot(np.asarray(x, float), np.asarray(y, float), marker, color=colour, markersize=4, label=name)
+    for name, where in (lines or {}).items():
+        axes.axhline(where, color="#222222", linestyle="--", linewidth=1, label=name)
+    if log_x:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(np.asarray(x, float), [f"{v:g}" for v in np.asarray(x, float)])
+    axes.legend(frameon=False)
+    return save(figure, path)

@@ -1,0 +1,255 @@
+"""One self-contained ``report.html``: pictures inside the file, no script, no network, light and dark.
+
+A report is a title, a summary of what was done, and a list of sections::
+
+    write_report(
+        "run/report.html",
+        "digits",
+        summary={"trained on": "cpu × 1", "time": "3 min 10 s"},
+        sections=[Heading("Samples"), Figure("run/samples.png", "one row a class"), Config(config_as_text)],
+    )
+"""
+
+import base64
+import html
+import numbers
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from scorekit.io.files import write_atomic
+
+Cell = str | int | float | None
+
+
+class Heading(NamedTuple):
+    """Starts a new part of the report."""
+
+    text: str
+
+
+class Text(NamedTuple):
+    """A paragraph; a blank line starts another one."""
+
+    text: str
+
+
+class Table(NamedTuple):
+    """Rows under a header; numbers are aligned to the right, floats shown with four digits."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+
+    def records(self) -> list[dict[str, Cell]]:
+        """Each row by the names of its columns, as for JSON.
+
+        >>> Table(["", "error"], [["before", 0.5]]).records()
+        [{'': 'before', 'error': 0.5}]
+        """
+        return [dict(zip(self.header, row, strict=True)) for row in self.rows]
+
+
+class Figure(NamedTuple):
+    """A PNG file and what it shows."""
+
+    path: str | os.PathLike[str]
+    caption: str = ""
+
+
+class Sound(NamedTuple):
+    """A WAV file to play and a PNG file of it."""
+
+    wav: str | os.PathLike[str]
+    picture: str | os.PathLike[str]
+
+
+class Sounds(NamedTuple):
+    """Players: a row for each sound under its label, a column for each version of it (:mod:`experiments.reporting.audio_widgets`)."""
+
+    header: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Sound]]]
+    caption: str = ""
+
+
+class Config(NamedTuple):
+    """Preformatted text, folded away under ``label``."""
+
+    text: str
+    label: str = "Configuration"
+
+
+Section = Heading | Text | Table | Figure | Sounds | Config
+
+
+def write_report(
+    path: str | os.PathLike[str], title: str, summary: Mapping[str, Cell], sections: Sequence[Section]
+) -> Path:
+    """Writes the report atomically and returns its path.
+
+    Args:
+      path: the HTML file to write.
+      title: of the page.
+      summary: shown first: what was trained, on what, for how long, the headline numbers.
+      sections: in reading order. Text is escaped.
+
+    Raises:
+      ValueError: a row with another number of cells than its header.
+      FileNotFoundError: a figure or sound that is not there.
+    """
+    facts = "".join(f"<div><dt>{_escape(k)}</dt><dd>{_escape(show(v))}</dd></div>" for k, v in summary.items())
+    body = "\n".join(_render(section) for section in sections)
+    page = _PAGE.format(title=_escape(title), style=_STYLE, facts=facts, body=body)
+    return write_atomic(path, page)
+
+
+def show(cell: Cell) -> str:
+    """A cell as text: floats with four digits, whole numbers and large ones with thousands apart.
+
+    >>> [show(x) for x in (0.98765, 1e-7, 12345, None, True, "a")]
+    ['0.9877', '1e-07', '12,345', '–', 'yes', 'a']
+    """
+    match cell:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if cell else "no"
+        case numbers.Integral():
+            return f"{cell:,}"
+        case numbers.Real():
+            return f"{cell:,.0f}" if 1e4 <= abs(cell) < 1e12 else f"{cell:.4g}"
+    return str(cell)
+
+
+def tables_as_text(tables: Sequence[Table]) -> str:
+    """Tables for a terminal, without their captions.
+
+    >>> print(tables_as_text([Table(["model", "accuracy"], [["small", 0.5]])]))
+    model  accuracy
+    small  0.5
+    <BLANKLINE>
+    """
+    lines = []
+    for table in tables:
+        cells = [[str(name) for name in table.header], *([show(cell) for cell in row] for row in table.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _escape(text: str) -> str:
+    return html.escape(str(text))
+
+
+def _render(section: Section) -> str:
+    match section:
+        case Heading(text):
+            return f"<h2>{_escape(text)}</h2>"
+        case Text(text):
+            return "\n".join(f"<p>{_escape(part)}</p>" for part in text.split("\n\n"))
+        case Table(header, rows, caption):
+            return _table(header, rows, caption)
+        case Figure(path, caption):
+            shown = f"<figcaption>{_escape(caption)}</figcaption>" if caption else ""
+            return f"<figure>{_image(path, caption)}{shown}</figure>"
+        case Sounds(header, rows, caption):
+            return _sounds(header, rows, caption)
+        case Config(text, label):
+            return f"<details><summary>{_escape(label)}</summary><pre>{_escape(text)}</pre></details>"
+    raise ValueError(f"section must be a Heading, Text, Table, Figure, Sounds or Config, got {section!r}")
+
+
+def _image(path: str | os.PathLike[str], alt: str) -> str:
+    return f'<img alt="{_escape(alt)}" src="data:image/png;base64,{_base64(path)}">'
+
+
+def _sounds(header: Sequence[str], rows: Sequence[tuple[str, Sequence[Sound]]], caption: str) -> str:
+    lines = []
+    for label, sounds in rows:
+        if len(sounds) != len(header):
+            raise ValueError(f"{label} must have {len(header)} sounds as the header has, got {len(sounds)}")
+        cells = "".join(
+            f'<td><audio controls preload="none" src="data:audio/wav;base64,{_base64(sound.wav)}"></audio>'
+            f"{_image(sound.picture, f'{label}, {name}')}</td>"
+            for name, sound in zip(header, sounds, strict=True)
+        )
+        lines.append(f"<tr><th>{_escape(label)}</th>{cells}</tr>")
+    head = "".join(f"<th>{_escape(name)}</th>" for name in ("", *header))
+    title = f"<caption>{_escape(caption)}</caption>" if caption else ""
+    inside = f"{title}<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
+    return f'<div class="wide"><table class="sounds">{inside}</table></div>'
+
+
+def _base64(path: str | os.PathLike[str]) -> str:
+    return base64.b64encode(Path(path).read_bytes()).decode()
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) -> str:
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"every row must have {len(header)} cells as the header has, got {list(row)}")
+    columns = [[row[i] for row in rows if row[i] is not None] for i in range(len(header))]
+    kinds = [' class="number"' if cells and all(map(_is_number, cells)) else "" for cells in columns]
+
+    def line(tag: str, cells: Sequence[Cell]) -> str:
+        marked = zip(kinds, cells, strict=True)
+        return "<tr>" + "".join(f"<{tag}{kind}>{_escape(show(x))}</{tag}>" for kind, x in marked) + "</tr>"
+
+    head, lines = line("th", header), "\n".join(line("td", row) for row in rows)
+    title = f"<caption>{_escape(caption)}</caption>" if caption else ""
+    return f'<div class="wide"><table>{title}<thead>{head}</thead><tbody>{lines}</tbody></table></div>'
+
+
+def _is_number(cell: Cell) -> bool:
+    return isinstance(cell, numbers.Real) and not isinstance(cell, bool)
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<dl>{facts}</dl>
+{body}
+</main>
+</body>
+</html>
+"""
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8885; --soft: #8881; --quiet: #666; }
+@media (prefers-color-scheme: dark) { :root { --quiet: #aaa; } }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0; }
+main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
+h1 { font-size: 1.6rem; margin: 0 0 1rem; }
+h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line); }
+p { max-width: 45rem; }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: .75rem 1.5rem;
+     margin: 0; padding: 1rem; border-radius: .5rem; background: var(--soft); }
+dt { font-size: .85rem; color: var(--quiet); }
+dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+caption { caption-side: bottom; text-align: left; color: var(--quiet); font-size: .9rem; padding-top: .4rem; }
+th, td { text-align: left; padding: .35rem .75rem; border-bottom: 1px solid var(--line); }
+.number { text-align: right; }
+.sounds audio { display: block; width: 15rem; height: 2rem; margin-bottom: .4rem; }
+.sounds img { width: 15rem; }
+.sounds td { vertical-align: top; }
+figure { margin: 1rem 0 1.5rem; }
+img { max-width: 100%; height: auto; background: white; border-radius: .5rem; border: 1px solid var(--line); }
+figcaption { color: var(--quiet); font-size: .9rem; max-width: 45rem; }
+details { margin: 1rem 0; }
+summary { cursor: pointer; }
+pre { overflow-x: auto; padding: 1rem; border-radius: .5rem; background: var(--soft); font-size: .85rem; }
+"""

@@ -1,0 +1,157 @@
+"""The training loop of every program: from the newest checkpoint to the last step, and safe to stop at any moment."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+
+from experiments.models import choices as build
+from experiments.cli import progress
+from experiments.cli.config import Config, ConfigError, leaves, load_resolved, save_resolved
+from experiments.data.dataset import Dataset
+from experiments.training.writers import MetricWriter
+from scorekit import training
+from scorekit.training import TrainState
+from scorekit.typing import PyTree
+
+FREE = ("sampling.", "evaluation.", "guidance", "rules.", "training.steps", "training.log_every",
+        "training.sample_every", "training.checkpoint_every", "training.keep", "training.parallel",
+        "training.model_axis", "training.shard_params")  # fmt: skip
+"""Fields that may change when a run continues."""
+
+
+def check_devices(config: Config) -> None:
+    """Refuses a batch or a mesh that the devices here cannot share."""
+    devices, training_ = jax.device_count(), config.training
+    if devices % training_.model_axis:
+        raise ConfigError(f"config.training.model_axis={training_.model_axis}: must divide the {devices} devices")
+    parts = devices // training_.model_axis * training_.accumulate
+    if training_.batch_size % parts:
+        raise ConfigError(
+            f"config.training.batch_size={training_.batch_size}: must be a multiple of {parts} "
+            f"(data devices × config.training.accumulate)"
+        )
+    if training_.parallel == "pmap" and (training_.model_axis > 1 or training_.shard_params):
+        raise ConfigError("config.training.parallel=pmap: needs model_axis=1 and shard_params=false")
+
+
+def check_same_run(config: Config, workdir: Path) -> None:
+    """Refuses to continue a run with a config that would not have led to it."""
+    path = workdir / "config.json"
+    if not path.exists():
+        return
+    old, new = dict(leaves(load_resolved(path))), dict(leaves(config))
+    for field in new:
+        if old.get(field) != new[field] and not field.startswith(FREE):
+            raise ConfigError(
+                f"config.{field}={new[field]}: the run in {workdir} has {old.get(field)}; use another --workdir, "
+                f"or the old value to continue it"
+            )
+
+
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """Collects SIGTERM instead of dying of it."""
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def fit(
+    config: Config,
+    workdir: Path,
+    dataset: Dataset,
+    *,
+    params: PyTree,
+    prepare: Callable,
+    loss: Callable,
+    averaged: Callable[[TrainState], PyTree],
+    held_out: Callable[[PyTree], float],
+    draw: Callable[[Path, PyTree, int], Path] | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+) -> TrainState:
+    """Trains to ``config.training.steps``, from the newest checkpoint in ``workdir`` if there is one.
+
+    Args:
+      config: the whole config; its fields ``seed`` and ``training`` are read, and it is saved.
+      workdir: the folder of the run.
+      dataset: where batches come from.
+      params: the parameters before training.
+      prepare: ``(key, batch) -> batch``, see :func:`scorekit.training.make_train_step`.
+      loss: ``(params, prepared batch) -> (per-example loss, aux)``.
+      averaged: which parameters of a state are scored and drawn from.
+      held_out: ``params -> score``, smaller is better.
+      draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps.
+      optimizer: by default the one that ``training`` describes.
+    """
+    options = config.training
+    key = jax.random.key(config.seed)
+    if optimizer is None:
+        optimizer = build.build_optimizer(options)
+    mesh = training.make_mesh(options.model_axis)
+    state = training.init_state(key, params, optimizer, options.ema_decays)
+    state = training.place_state(state, mesh, options.shard_params)
+    step_fn = training.make_train_step(
+        prepare,
+        loss,
+        optimizer,
+        mesh=mesh,
+        parallel=options.parallel,
+        shard_params=options.shard_params,
+        accumulate=options.accumulate,
+    )
+    chief = jax.process_index() == 0
+    with (
+        training.Checkpoints(workdir / "checkpoints", options.keep, keep_best=1, metric="held_out") as checkpoints,
+        stop_requests() as stop,
+    ):
+        restored = checkpoints.restore_latest(state)
+        first = 0
+        if restored is not None:
+            first, state = restored.step, training.place_state(restored.state, mesh, options.shard_params)
+        if chief:
+            save_resolved(config, workdir / "config.json")
+            summary = progress.summary_lines(
+                jax.devices(), jax_version=jax.__version__, data=dataset.name, examples=dataset.examples,
+                parameters=sum(x.size for x in jax.tree.leaves(state.params)), batch_size=options.batch_size,
+                steps=options.steps, workdir=str(workdir), first_step=first,
+            )  # fmt: skip
+            print("\n".join(summary), flush=True)
+        with (
+            MetricWriter(workdir, resume_step=first if restored else None) as writer,
+            progress.Progress(options.steps, batch_size=options.batch_size, first_step=first) as bar,
+        ):
+            for done in range(first + 1, options.steps + 1):
+                batch = dataset.batch(config.seed, done - 1, options.batch_size)
+                progress_now = (done - 1) / max(options.steps - 1, 1)
+                batch["progress"] = np.full(options.batch_size, progress_now, np.float32)
+                state, metrics = step_fn(state, batch)
+                if chief:
+                    bar.update(done, metrics["loss"])
+                stopping = bool(stop)  # looked at once: a signal later in this step waits for the next
+                last = done == options.steps or stopping
+                if done % options.log_every == 0 or last:
+                    training.check_finite(state, options.skip_limit)
+                    values = {"train/loss": metrics["loss"], "train/grad_norm": metrics["grad_norm"],
+                              "train/skipped": state.skipped}  # fmt: skip
+                    writer.scalars(done, {name: np.asarray(value) for name, value in values.items()})
+                if done % options.checkpoint_every == 0 or last:
+                    score = held_out(averaged(state))
+                    writer.scalars(done, {"held_out/loss": score})
+                    checkpoints.save(done, state, {"held_out": score}, {"seed": config.seed, "next_batch": done})
+                if draw is not None and done % options.sample_every == 0 and done < options.steps and chief:
+                    path = draw(workdir / "samples" / f"step_{done:07d}.png", averaged(state), done)
+                    writer.picture(done, "samples", path)
+                if stopping:
+                    checkpoints.wait()
+                    print(f"stopped at step {done:,} and saved; the same command continues", flush=True)
+                    raise SystemExit(143)
+        checkpoints.wait()
+    return state

@@ -1,0 +1,241 @@
+"""What a student learns from its teacher: one function for each method, in the form that the training loop takes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from experiments.models import choices as build, model, rules
+from experiments.cli.config import Config, require, resolve
+from experiments.data.dataset import Dataset, as_seen
+from scorekit import distillation, weightings
+from scorekit import times as time_samplers
+from scorekit.metrics import energy_distance
+from scorekit.predictions import X0, Score
+from scorekit.solvers.coordinates import frame, log_snr_at
+from scorekit.times import Times
+from scorekit.trees import event_size
+from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
+
+Teacher = Callable[[Mapping[str, Any]], Denoiser]
+"""Conditions to the denoiser that the student is to follow."""
+
+
+class Lesson(NamedTuple):
+    """What :func:`experiments.training.loop.fit` needs to train a student, and which of the parameters are the student."""
+
+    params: PyTree
+    prepare: Callable
+    loss: Callable
+    student: Callable[[PyTree], PyTree]
+    optimizer: Any = None
+    held_out: Callable[[PyTree], float] | None = None
+
+
+SECTIONS: Mapping[str, Mapping[str, Any]] = {
+    "progressive": {"teacher_steps": 16},
+    "consistency": {"first": 8, "last": 16, "scale": 0.1},
+    "matching": {"student_rate": 0.2, "t_min": 0.02, "t_max": 0.98},
+}
+"""The fields of ``config.distillation`` for each method. ``teacher_steps``: at least so many in the first round;
+``first`` and ``last``: pieces of a path, by doublings; ``scale``: of the pseudo-Huber distance; ``student_rate``: the
+learning rate of the student over that of the fake network; ``t_min`` and ``t_max``: noise levels that are matched."""
+
+TRAINING: Mapping[str, Mapping[str, Any]] = {
+    "progressive": {"steps": 800, "learning_rate": 1e-3},
+    "consistency": {"steps": 3000, "learning_rate": 2e-3},
+    "matching": {"steps": 1500, "learning_rate": 1e-3},
+}
+"""Of ``config.training``: the steps are those of a round."""
+
+
+def with_fields(config: Config, method: str) -> Config:
+    """The config of a teacher's run with the fields of a distillation."""
+    with config.unlocked():
+        config.distillation = ConfigDict(dict(SECTIONS[method]))
+        config.training.optimizer = "adamw"  # whatever the teacher learned with: a student is nearly there
+    config.training.update(warmup_steps=50, ema_decays=(0.99,), **TRAINING[method])
+    return config.lock()
+
+
+def split_fields(config: Config) -> tuple[Config, Config]:
+    """The config of the teacher and the section ``distillation``, apart again."""
+    numbers = config.distillation
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        del config["distillation"]
+    return config, numbers
+
+
+def config_of_student(config: Config, method: str, ts: Array) -> Config:
+    """The config of a run of the student: its own solver and times, and no guidance, which it has built in."""
+    config = config.copy_and_resolve_references()
+    for section in (config.sampling.solver, config.sampling.grid, config.sampling.guidance_shape):
+        for field in section:
+            if field != "name":
+                section[field] = None
+    with config.unlocked():
+        config.rules = rules.section()
+    config.sampling.solver.name = "euler" if method == "progressive" else "renoise"
+    if method != "progressive" and ts[-1] > 0:
+        config.sampling.solver.t_min = float(ts[-1])
+    config.sampling.grid.update(name="times", times=tuple(float(t) for t in np.asarray(ts)))
+    config.sampling.guidance_shape.name = "constant"
+    config.sampling.update(steps=len(ts) - 1, guidance_scale=1.0, ema=str(config.training.ema_decays[0]))
+    config.evaluation.guidance_scales = (1.0,)
+    config.guidance = ("conditional",)
+    return config
+
+
+def flow_grid(schedule: Schedule, n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0) -> Array:
+    """``n`` steps from ``t_max`` to ``t_min`` that are equal in ``sigma / (alpha + sigma)``, whatever the schedule."""
+    first, last = (frame("flow", schedule.alpha(t), schedule.sigma(t)).clock for t in (t_max, t_min))
+    ts = schedule.time_at(log_snr_at("flow", jnp.linspace(first, last, n + 1)))
+    return ts.at[0].set(t_max).at[-1].set(t_min)
+
+
+def configured_grid(config: Config, schedule: Schedule, n: int) -> Array:
+    """The grid of the config for another number of steps."""
+    require(
+        config.sampling.grid.name not in ("file", "times"),
+        "sampling.grid.name",
+        config.sampling.grid.name,
+        "the name of a grid of any number of steps, say vp_quadratic",
+    )
+    return resolve(config, "sampling.grid", build.GRIDS, schedule=schedule, n=n)
+
+
+def _seen(built: model.Model, dataset: Dataset, batch) -> dict[str, Any]:
+    seen = as_seen(dataset, batch)
+    return {"x": seen["x"], "conditions": model.conditions(built, seen)}
+
+
+def _copy(params: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params)  # the training step takes its buffers
+
+
+def progressive(built: model.Model, dataset: Dataset, start: PyTree, teacher: Teacher, ts: Array) -> Lesson:
+    """Two steps of the teacher, whose times are ``ts``, in one."""
+
+    def prepare(key, batch):
+        for_steps, for_noise = jax.random.split(key)
+        seen = _seen(built, dataset, batch)
+        steps = distillation.student_steps(for_steps, seen["x"].shape[0], ts)
+        return {**seen, "eps": jax.random.normal(for_noise, seen["x"].shape), "steps": steps}
+
+    def loss(params, batch):
+        network, given = model.network(built, params, batch["conditions"]), batch["conditions"]
+        value, aux = distillation.progressive_loss(
+            network, teacher(given), built.schedule, batch["x"], batch["eps"], batch["steps"],
+            target=built.target, weighting=weightings.v,
+        )  # fmt: skip
+        return value, {"log_snr": aux.log_snr, "eps_mse": aux.eps_mse}
+
+    return Lesson(_copy(start), prepare, loss, lambda params: params)
+
+
+def consistency(
+    built: model.Model, dataset: Dataset, start: PyTree, teacher: Teacher, ts: Array, numbers: Config
+) -> Lesson:
+    """The end of the teacher's path from anywhere on it; ``ts`` are the times that say how a path is divided."""
+    target, end = built.target, float(built.schedule.sigma(ts[-1]))
+    needs_noise = isinstance(target, X0 | Score) and end == 0
+    require(
+        not needs_noise,
+        "sampling.grid.t_min",
+        float(ts[-1]),
+        "above 0 (say 0.001): its target is undefined without noise",
+    )
+
+    def prepare(key, batch):
+        for_times, for_noise = jax.random.split(key)
+        seen = _seen(built, dataset, batch)
+        u = time_samplers.stratified_uniform(for_times, seen["x"].shape[0])
+        pieces = distillation.curriculum(batch.get("progress", jnp.ones_like(u)), numbers.first, numbers.last)
+        # where pieces begin, so that the first time, pure noise, is among them: one step starts there
+        t = jnp.interp(jnp.floor(u * pieces) / pieces, jnp.linspace(0.0, 1.0, len(ts)), ts)
+        s = distillation.earlier_time(t, ts, pieces)
+        return {**seen, "eps": jax.random.normal(for_noise, seen["x"].shape), "t": t, "s": s}
+
+    def loss(params, batch):
+        given, t, s = batch["conditions"], batch["t"], batch["s"]
+        student = model.denoiser(built, params, given)
+        value = distillation.consistency_distillation_loss(
+            student, student, teacher(given), built.schedule, batch["x"], batch["eps"], t, s,
+            t_min=ts[-1], distance=lambda a, b: distillation.pseudo_huber(a, b, numbers.scale),
+        )  # fmt: skip
+        return value, {}
+
+    return Lesson(_copy(start), prepare, loss, lambda params: params)
+
+
+def matching(
+    built: model.Model,
+    dataset: Dataset,
+    start: PyTree,
+    teacher: Teacher,
+    ts: Array,
+    numbers: Config,
+    options: Config,
+) -> Lesson:
+    """Samples along ``ts`` that the teacher takes for its own; a second network follows their score."""
+    schedule, n = built.schedule, len(ts) - 1
+    sampler = time_samplers.uniform(numbers.t_min, numbers.t_max)
+
+    def prepare(key, batch):
+        keys = jax.random.split(key, 6)
+        seen = _seen(built, dataset, batch)
+        x, b = seen["x"], seen["x"].shape[0]
+        return {
+            **seen,
+            "noise": jax.random.normal(keys[0], (b, n, *x.shape[1:])),
+            "turn": jnp.floor(n * time_samplers.stratified_uniform(keys[1], b)).astype(jnp.int32),
+            "eps": jax.random.normal(keys[2], x.shape),
+            "times": time_samplers.draw(keys[3], b, sampler, schedule),
+            "eps_fake": jax.random.normal(keys[4], x.shape),
+            "times_fake": time_samplers.draw(keys[5], b, time_samplers.uniform(), schedule),
+        }
+
+    def generated(params, batch):
+        """What the student draws at the step whose turn it is, from its own earlier ones, which get no gradient."""
+        student = model.denoiser(built, params, batch["conditions"])
+        noise, x, states = batch["noise"], None, []
+        for k in range(n):
+            x_t = schedule.sigma(ts[k]) * noise[:, k]
+            x_t = x_t if x is None else x_t + schedule.alpha(ts[k]) * x
+            states.append(x_t)
+            x = jax.lax.stop_gradient(student(x_t, ts[k]).x0) if k < n - 1 else None
+        rows = jnp.arange(noise.shape[0])
+        return student(jnp.stack(states)[batch["turn"], rows], ts[batch["turn"]]).x0
+
+    def loss(params, batch):
+        given = batch["conditions"]
+        x = generated(params["student"], batch)
+        fake = model.denoiser(built, params["fake"], given)
+        matched = distillation.matching_loss(x, fake, teacher(given), schedule, batch["eps"], Times(*batch["times"]))
+        followed, _ = distillation.fake_score_loss(
+            model.network(built, params["fake"], given), x, schedule, batch["eps_fake"], Times(*batch["times_fake"]),
+            target=built.target, weighting=weightings.v,
+        )  # fmt: skip
+        return matched / event_size(x) + followed, {}
+
+    rates = {"student": options.learning_rate * numbers.student_rate, "fake": options.learning_rate}
+    optimizer = optax.multi_transform(
+        {name: build.build_optimizer(options, rate) for name, rate in rates.items()},
+        {"student": "student", "fake": "fake"},
+    )
+    some = {name: value[:256] for name, value in dataset.test.items()}
+    fixed = jax.jit(prepare)(jax.random.key(0), some)
+
+    @jax.jit
+    def distance(params, fixed):
+        last = {**fixed, "turn": jnp.full_like(fixed["turn"], n - 1)}
+        flat = lambda x: x.reshape(x.shape[0], -1)
+        return energy_distance(flat(fixed["x"]), flat(generated(params["student"], last)))
+
+    params = {"student": _copy(start), "fake": _copy(start)}
+    return Lesson(params, prepare, loss, lambda p: p["student"], optimizer, lambda p: float(distance(p, fixed)))
