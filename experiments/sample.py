@@ -5,13 +5,12 @@
     python -m experiments.sample --workdir=runs/digits --config.guidance=apg,interval,dynamic_threshold \
         --config.rules.apg.momentum=-0.5 --config.rules.interval.noise_max=5
 
-Writes a picture and the samples as ``.npz`` (``x``, ``label``; of sounds also the pitches and so on that were asked
-for, those of held-out examples) into ``workdir/samples``. Everything about sampling
-(solver, grid, steps, γ) is overridden as ``--config.sampling.…``. ``--config.guidance`` names rules, innermost first
-(:mod:`experiments.models.rules` lists them), ``--config.rules.<rule>.…`` sets their numbers.
+Writes a picture and the samples as ``.npz`` (``x``, ``label``, and the conditions of sounds, those of held-out
+examples) into ``workdir/samples``. Everything about sampling (solver, grid, steps, γ) is overridden as
+``--config.sampling.…``. ``--config.guidance`` names rules, innermost first (:mod:`experiments.models.rules` lists
+them), ``--config.rules.<rule>.…`` sets their fields.
 """
 
-import io
 import time
 from pathlib import Path
 
@@ -19,56 +18,41 @@ import numpy as np
 from absl import flags
 
 from experiments.cli import command_line, progress
-from experiments.data import representation as forms
-from experiments.reporting import pictures, plots
-from experiments.models.runs import open_experiment, saved_config
-from experiments.cli.config import Config, ConfigError
+from experiments.cli import flags as shared
+from experiments.cli.config import Config
+from experiments.configs import base
 from experiments.data.dataset import held_out_of
-from scorekit.io.files import write_atomic
+from experiments.data.views import Sounds
+from experiments.models.runs import open_run, write_arrays
+from experiments.reporting import pictures
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train.")
-_STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the newest by default.")
+_WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()
 _LABELS = flags.DEFINE_list("labels", None, "Classes to draw, repeated in turn; all of them by default.")
-_NUM = flags.DEFINE_integer("num", 100, "Number of samples.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the noise.")
+_NUM = shared.count("num", 100, "Number of samples.")
 _OUT = flags.DEFINE_string("out", None, "Path of the results without ending; workdir/samples/sample by default.")
 
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
-    scale = config.sampling.guidance_scale
-    run = open_experiment(config, workdir, _STEP.value, (scale,), latents=True)
-    classes = run.dataset.num_classes
-    try:
-        chosen = list(range(classes)) if _LABELS.value is None else [int(label) for label in _LABELS.value]
-    except ValueError:
-        chosen = [-1]
-    if not chosen or not all(0 <= label < classes for label in chosen):
-        raise ConfigError(
-            f"--labels={','.join(_LABELS.value or ())}: must be classes from 0 to {classes - 1}, as in 3,1,4"
-        )
+    workdir, scale = shared.path(_WORKDIR), config.sampling.guidance_scale
+    run = open_run(config, workdir, _STEP.value, (scale,), on_latents=True)
+    num_classes = run.dataset.num_classes
+    chosen = range(num_classes) if _LABELS.value is None else shared.classes("labels", _LABELS.value, num_classes)
     labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)
     by = f"γ = {scale:g}, {' + '.join(config.guidance)}"
     print(f"drawing {_NUM.value} samples from step {run.step:,} at {by} …", flush=True)
     samples = run.generate(run.params, _SEED.value, labels, scale)
     out = Path(_OUT.value).expanduser().absolute() if _OUT.value else workdir / "samples" / "sample"
-    archive = io.BytesIO()
-    sounds = run.dataset.sample_rate is not None
-    asked = held_out_of(run.dataset, labels) if sounds else {}
-    np.savez(archive, **{**asked, "x": samples, "label": labels})
-    write_atomic(f"{out}.npz", archive.getvalue())
+    is_sound = isinstance(run.dataset.view(samples), Sounds)
+    conditions = held_out_of(run.dataset, labels) if is_sound else {}
+    write_arrays(f"{out}.npz", **{**conditions, "x": samples, "label": labels})
     title = f"{run.dataset.name}, step {run.step:,}, {by}"
-    if "dense_map" in run.model.extracts and not sounds:
+    if pictures.shows_maps(run.model, run.dataset):
         pictures.map_picture(Path(f"{out}_maps.png"), run.model, run.dataset, samples, labels, title=title)
-    if sounds:
-        picture = plots.image_grid(f"{out}.png", forms.spectrogram_images(samples), columns=10, title=title)
-    elif len(run.dataset.shape) == 3:
-        picture = plots.image_grid(f"{out}.png", samples, columns=min(len(labels), max(len(chosen), 10)), title=title)
-    else:
-        picture = plots.points_2d(f"{out}.png", {"samples": samples}, title=title)
+    columns = min(len(labels), max(len(chosen), 10))
+    picture = pictures.picture_of(Path(f"{out}.png"), run.dataset, samples, columns=columns, title=title)
     print(progress.final_line(f"{picture} and {out}.npz", time.monotonic() - start))
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: saved_config(_WORKDIR.value))
+    command_line.run(main, lambda: base.saved(_WORKDIR.value))

@@ -1,60 +1,66 @@
-"""Trains a classifier of noisy data for guidance, and a plain one of clean data to compare it with.
+"""Trains a classifier of noisy data for guidance, and one of clean data to compare it with.
 
-    python -m experiments.train_classifier --config=experiments/configs/images/digits_classifier.py --workdir=runs/classifier
-    python -m experiments.sample --workdir=runs/digits --config.guidance=classifier \\
+    python -m experiments.train_classifier --config=experiments/configs/images/digits_classifier.py \
+        --workdir=runs/classifier
+    python -m experiments.sample --workdir=runs/digits --config.guidance=classifier \
         --config.rules.classifier.workdir=runs/classifier
 
 The same command continues a run that was stopped. ``workdir`` then holds ``report.html``, ``config.json``,
-``accuracy.png``, ``evaluation.json``, metrics and ``checkpoints/``; ``workdir/plain`` is the run of the plain
-classifier, which guidance takes as well.
+``accuracy.png``, ``evaluation.json``, metrics and ``checkpoints/``; ``workdir/plain`` is the run of the classifier of
+clean data, which can also be used for guidance.
 """
 
-import json
-import math
 import time
 from pathlib import Path
 
 import jax
-from absl import flags
 from ml_collections import ConfigDict
 
-from experiments.models import classifier
+from experiments import data, training
 from experiments.cli import command_line, progress
-from experiments.training import loop
-from experiments.reporting import pictures, plots
+from experiments.cli import flags as shared
 from experiments.cli.config import Config
-from experiments.data.dataset import Dataset, load_dataset
-from experiments.reporting.report import Config as ConfigText
-from experiments.reporting.report import Figure, Heading, Section, Table, tables_as_text, write_report
-from scorekit.io.files import write_atomic
+from experiments.configs import base_classifier
+from experiments.data.dataset import Dataset
+from experiments.models import classifier
+from experiments.models.loss import held_out_loss
+from experiments.models.restoring import averaged
+from experiments.models.runs import write_results
+from experiments.reporting import plots
+from experiments.reporting.pictures import training_sections
+from experiments.reporting.report import ConfigSection, Figure, Heading, Section, tables_as_text, write_report
+from experiments.reporting.tables import classifier_table
+from experiments.training import loop
 
-_CONFIG = flags.DEFINE_string("config", None, "Config file of a classifier.", required=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything that the run leaves behind.", required=True)
+_CONFIG, _WORKDIR = shared.config("Config file of a classifier."), shared.new_workdir()
 
 
 def check(config: Config, workdir: Path) -> None:
-    """Refuses a config that cannot be run, before anything is compiled."""
+    """Validates a config before anything is loaded or compiled."""
+    base_classifier.check_fields(config)
+    data.check(config)
     classifier.check(config)
-    loop.check_devices(config)
+    training.check(config)
+    training.check_devices(config)
     loop.check_same_run(config, workdir)
 
 
 def train(config: Config, workdir: Path, dataset: Dataset) -> classifier.Curve:
-    """Trains one classifier to its last step and measures it."""
-    built, ema = classifier.build_classifier(config, dataset.num_classes), config.evaluation.ema
-    averaged = lambda state: state.params if ema == "none" else state.ema[ema]
+    """Trains one classifier to its last step and measures its accuracy by noise level."""
+    built = classifier.build_classifier(config, dataset.num_classes)
+    prepare, loss = classifier.make_prepare(built, dataset), classifier.make_loss(built)
     state = loop.fit(
         config,
         workdir,
         dataset,
         params=classifier.init_params(built, dataset.shape, jax.random.key(config.seed)),
-        prepare=classifier.make_prepare(built, dataset),
-        loss=classifier.make_loss(built),
-        averaged=averaged,
-        held_out=classifier.held_out_loss(built, dataset),
+        prepare=prepare,
+        loss=loss,
+        ema=config.evaluation.ema,
+        held_out=held_out_loss(prepare, loss, dataset),
     )
-    levels, draws = config.evaluation.levels, config.evaluation.draws
-    return classifier.accuracy_by_noise(built, dataset, averaged(state), levels, draws)
+    params, options = averaged(state, config.evaluation.ema), config.evaluation
+    return classifier.accuracy_by_noise(built, dataset, params, options.levels, options.draws)
 
 
 def plain_config(config: Config) -> Config:
@@ -64,52 +70,33 @@ def plain_config(config: Config) -> Config:
     return plain.lock()
 
 
-def table_of(curves: dict[str, classifier.Curve], draws: int) -> Table:
-    """Accuracy and cross-entropy by noise level, one column a classifier."""
-    first = next(iter(curves.values()))
-    header = ["log-SNR", "σ / α", *(f"accuracy, {n}" for n in curves), *(f"cross-entropy, {n}" for n in curves)]
-    rows = []
-    for i, level in enumerate(first.log_snr):
-        noise = [float(level), math.exp(-level / 2)] if math.isfinite(level) else ["no noise", 0.0]
-        accuracies = [float(c.accuracy[i]) for c in curves.values()]
-        rows.append([*noise, *accuracies, *(float(c.cross_entropy[i]) for c in curves.values())])
-    caption = (
-        f"By what a classifier was trained on, noisy examples or clean ones. On the held-out test set, {draws} draws "
-        "of the noise; cross-entropy in nats."
-    )
-    return Table(header, rows, caption)
-
-
 def main(config: Config) -> None:
     start = time.monotonic()
-    workdir = Path(_WORKDIR.value).expanduser().absolute()
+    workdir = shared.path(_WORKDIR)
     check(config, workdir)
     both = config.evaluation.plain and not config.loss.clean
     if both:
         loop.check_same_run(plain_config(config), workdir / "plain")
-    dataset = load_dataset(config)
+    dataset = data.load(config)
     curves = {"clean" if config.loss.clean else "noisy": train(config, workdir, dataset)}
     if both:
-        print("training the plain classifier …", flush=True)
+        print("training the classifier of clean data …", flush=True)
         curves["clean"] = train(plain_config(config), workdir / "plain", dataset)
     trained = time.monotonic() - start
-    table = table_of(curves, config.evaluation.draws)
-    numbers = {name: {field: value.tolist() for field, value in c._asdict().items()} for name, c in curves.items()}
-    for curve in numbers.values():
+    table = classifier_table(curves, config.evaluation.draws)
+    results = {name: {field: value.tolist() for field, value in c._asdict().items()} for name, c in curves.items()}
+    for curve in results.values():
         curve["log_snr"][-1] = None  # no noise: JSON has no infinity
-    write_atomic(workdir / "evaluation.json", json.dumps(numbers, indent=2) + "\n")
-    first = next(iter(curves.values()))
+    write_results(workdir / "evaluation.json", results)
     figure = plots.accuracy_by_noise_level(
         workdir / "accuracy.png",
-        first.log_snr[:-1],
+        next(iter(curves.values())).log_snr[:-1],
         {f"trained on {name} examples": c.accuracy[:-1] for name, c in curves.items()},
         chance=1 / dataset.num_classes,
     )
     sections: list[Section] = [Heading("Accuracy by noise level"), Figure(figure, "On the test set."), table]
-    loss = pictures.training_picture(workdir / "training.png", workdir / "metrics.jsonl")
-    if loss:
-        sections += [Heading("Training"), Figure(loss, "The cross-entropy as logged and its running mean.")]
-    sections.append(ConfigText((workdir / "config.json").read_text()))
+    sections += training_sections(workdir, "The cross-entropy as logged and its running mean.")
+    sections.append(ConfigSection((workdir / "config.json").read_text()))
     facts = {"data": dataset.name, "steps": config.training.steps, "training time": progress.duration(trained)}
     report = write_report(workdir / "report.html", f"scorekit: {dataset.name}, classifier", facts, sections)
     print(tables_as_text([table]))

@@ -4,10 +4,10 @@
     python -m experiments.analysis.autoencoder --workdir=runs/digits --compare= --levels=-4,0,4,8 --layers=middle_block
 
 Probes the layers of the class-free model (the null token) at every noise level: a ridge regression on the training
-images, tested on the test images. Then trains, at the steps of the run or ``--steps``, a model that never sees a class
-and the denoising autoencoders of :mod:`scorekit.times`, which are the same loss with other times: one noise level, a
-level that falls during training, and several levels. They are kept in ``workdir/autoencoder``, trained once, and probed
-at every other level; ``--compare=`` leaves them out. Tables and figures are in ``workdir/autoencoder/report.html``.
+images, tested on the test images. Then trains, for the steps of the run or ``--steps``, a model without classes and the denoising
+autoencoders of :mod:`scorekit.times`, which are the same loss with other times: one noise level, a level that decreases
+during training, and several levels. They are saved in ``workdir/autoencoder``, trained once, and probed at every second
+level; ``--compare=`` leaves them out. Tables and figures are in ``workdir/autoencoder/report.html``.
 """
 
 import functools
@@ -24,23 +24,25 @@ import numpy as np
 from absl import flags
 
 from experiments.cli import command_line, progress
-from experiments.reporting import curves
-from experiments.models import model
-from experiments import probe
-from experiments.models.runs import config_path, open_experiment
+from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, load_resolved, save_resolved
 from experiments.configs import base
 from experiments.data.dataset import Dataset
+from experiments.data.views import Pictures
+from experiments.models.model import Model, build_model, init_params
+from experiments.models.restoring import averaged, restore
+from experiments.models.runs import open_run
+from experiments.reporting import curves
 from experiments.reporting.report import Figure, Heading, Section, Table, Text, tables_as_text, write_report
-from experiments.training.quick_fit import averaged, fit
+from experiments.training.quick_fit import quick_fit
 from scorekit import denoisers, process, training
+from scorekit.metrics import fit_linear_probe, probe_accuracy
 from scorekit.networks import features, layer_names, pool
 from scorekit.typing import PyTree
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train.")
-_STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the newest by default.")
+_WORKDIR, _STEP = shared.workdir(), shared.step()
 _LEVELS = flags.DEFINE_list(
-    "levels", ["-4", "-2", "-1", "0", "1", "2", "3", "4", "6", "8", "10"], "Log-SNRs in nats, rising."
+    "levels", ["-4", "-2", "-1", "0", "1", "2", "3", "4", "6", "8", "10"], "Log-SNRs in nats, increasing."
 )
 _LAYERS = flags.DEFINE_list("layers", None, "Layers to probe; by default the residual blocks.")
 _COMPARE = flags.DEFINE_list(
@@ -51,12 +53,12 @@ _LIMIT = flags.DEFINE_integer("examples", 5000, "Training images that a probe is
 
 TIMES: Mapping[str, Mapping[str, object]] = {
     "class-free": {"name": "uniform"},
-    "one level": {"name": "levels", "ts": (0.15,)},
-    "one high level": {"name": "levels", "ts": (0.4,)},
+    "one level": {"name": "discrete", "ts": (0.15,)},
+    "one high level": {"name": "discrete", "ts": (0.4,)},
     "annealed": {"name": "annealed", "first": 0.8, "last": 0.1},
-    "several levels": {"name": "levels", "ts": (0.1, 0.3, 0.5, 0.7)},
+    "several levels": {"name": "discrete", "ts": (0.1, 0.3, 0.5, 0.7)},
 }
-"""The times that a model of this name is trained on."""
+"""Training times by the name of a model."""
 
 NOISE = "log-SNR (nats):  noise ←  → data"
 
@@ -80,23 +82,21 @@ class Reading(NamedTuple):
         return self.test[best, columns]
 
 
-def make_features(built: model.Model, layers: Sequence[str]):
+def make_features(built: Model, layers: Sequence[str]):
     """``(params, key, x, t) -> {layer: features}`` of noisy images and the null token, pooled to the coarsest layer."""
 
     @jax.jit
     def compute(params, key, x, t):
         x_t = process.perturb(x, jax.random.normal(key, x.shape, x.dtype), t, built.schedule)
-        look = lambda x, noise: features(built.module, params, x, noise, layers=layers)
-        found = denoisers.condition_on_log_snr(look, built.schedule)(x_t, t)
+        compute = lambda x, noise: features(built.module, params, x, noise, layers=layers)
+        found = denoisers.condition_on_log_snr(compute, built.schedule)(x_t, t)
         cells = min(value.shape[1] for value in found.values())
         return {"pixels": x_t, **{name: pool(value, cells) for name, value in found.items()}}
 
     return compute
 
 
-def read(
-    built: model.Model, params: PyTree, dataset: Dataset, layers: Sequence[str], levels: Sequence[float]
-) -> Reading:
+def read(built: Model, params: PyTree, dataset: Dataset, layers: Sequence[str], levels: Sequence[float]) -> Reading:
     """Probes the pixels, first, and the layers at all noise levels."""
     parts = {name: value[: _LIMIT.value] for name, value in dataset.train.items()}, dataset.test
     images, labels = [dataset.to_model(p["x"]) for p in parts], [p["label"] for p in parts]
@@ -107,9 +107,9 @@ def read(
         keys = jax.random.split(jax.random.key(j))
         train, held_out = (compute(params, key, x, t) for key, x in zip(keys, images, strict=True))
         for i, name in enumerate(("pixels", *layers)):
-            fitted = probe.fit_probe(np.asarray(train[name]), labels[0], dataset.num_classes)
+            fitted = fit_linear_probe(np.asarray(train[name]), labels[0], dataset.num_classes)
             left_out[i, j] = fitted.left_out
-            test[i, j] = probe.accuracy(fitted, np.asarray(held_out[name]), labels[1])
+            test[i, j] = probe_accuracy(fitted, np.asarray(held_out[name]), labels[1])
     return Reading(levels, left_out, test)
 
 
@@ -126,21 +126,20 @@ def compared(config: Config, name: str) -> Config:
     return full
 
 
-def trained(config: Config, dataset: Dataset, folder: Path, name: str) -> tuple[model.Model, PyTree]:
+def trained(config: Config, dataset: Dataset, folder: Path, name: str) -> tuple[Model, PyTree]:
     """The model of this config with its averaged parameters, from ``folder`` if it has been trained before."""
-    built, saved = model.build_model(config, dataset), folder / "config.json"
+    built, saved = build_model(config, dataset), folder / "config.json"
     if saved.exists():
         if load_resolved(saved) != config:
             raise ConfigError(f"--compare={name}: {folder} holds the model of another config or --steps; remove it")
-        average = None if config.sampling.ema == "none" else config.sampling.ema
-        return built, training.restore_params(folder / "checkpoints", decay=average)[1]
-    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
-    (state,) = fit(config, built, dataset, [config.seed], name)
+        return built, restore(f"--compare={name}", folder, None, config.sampling.ema)[1]
+    shutil.rmtree(folder, ignore_errors=True)  # an interrupted run
+    (state,) = quick_fit(config, built, dataset, [config.seed], name)
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
         checkpoints.save(config.training.steps, state)
         checkpoints.wait()
-    save_resolved(config, saved)  # last: an unfinished folder is not taken for a finished one
-    return built, averaged(config, state)
+    save_resolved(config, saved)  # last, as the mark of a finished folder
+    return built, averaged(state, config.sampling.ema)
 
 
 def layer_table(names: Sequence[str], reading: Reading) -> Table:
@@ -188,13 +187,13 @@ def figures(folder: Path, names: Sequence[str], found: Mapping[str, Reading], le
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
-    levels = command_line.rising("levels", _LEVELS.value, -math.inf)
+    workdir = shared.path(_WORKDIR)
+    levels = shared.increasing("levels", _LEVELS.value, -math.inf)
     for name in _COMPARE.value:
         if name not in TIMES:
             raise ConfigError(f"--compare={name}: must be of {', '.join(TIMES)}")
-    run = open_experiment(config, workdir, _STEP.value)
-    if len(run.dataset.shape) != 3:
+    run = open_run(config, workdir, _STEP.value)
+    if not isinstance(run.dataset.view(np.zeros((1, *run.model.shape))), Pictures):
         raise ConfigError(f"--workdir={_WORKDIR.value}: its data must be images, they are {run.dataset.name}")
     like = jax.ShapeDtypeStruct((1, *run.dataset.shape), jnp.float32)
     known = [n for n in layer_names(run.model.module, run.params, like, 0.0) if n.startswith(("down", "middle", "up"))]
@@ -206,7 +205,7 @@ def main(config: Config) -> None:
     print(f"probing step {run.step:,}: {len(layers)} layers at {len(levels)} noise levels …", flush=True)
     found["this run"] = read(run.model, run.params, run.dataset, layers, levels)
     fewer = levels[::-2][::-1]  # every other one, and the last
-    untrained = model.init_params(run.model, jax.random.key(config.seed))
+    untrained = init_params(run.model, jax.random.key(config.seed))
     found["untrained network"] = read(run.model, untrained, run.dataset, layers, fewer)
     for name in _COMPARE.value:
         other = compared(config, name)
@@ -230,4 +229,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: config_path(_WORKDIR.value))
+    command_line.run(main, lambda: base.saved(_WORKDIR.value))

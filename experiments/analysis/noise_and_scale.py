@@ -5,7 +5,7 @@
     python -m experiments.analysis.noise_and_scale --workdir=runs/notes --edges=250,500,1000
 
 Measures the power spectrum of the images or sounds, and for each band of frequencies and noise level the error of the
-denoiser (with the null token: the class-free model) beside that of the Wiener filter, the best linear one. Prints the
+denoiser (with the null token: the class-free model) and that of the Wiener filter, the best linear one. Prints the
 tables and writes them with the figures to ``workdir/noise_and_scale/report.html``. Frequencies of images are in cycles
 per pixel, in rings; those of sounds in Hz, in octaves.
 """
@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,42 +21,24 @@ import numpy as np
 from absl import flags
 
 from experiments.cli import command_line, progress
-from experiments.reporting import curves
-from experiments.models import model
-from experiments.models.runs import Experiment, config_path, open_experiment
+from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.data.dataset import Dataset
+from experiments.configs import base
+from experiments.data.dataset import FrequencyAxis
+from experiments.models.model import denoiser
+from experiments.models.runs import Run, facts, open_run
+from experiments.reporting import curves
 from experiments.reporting.report import Figure, Heading, Section, Table, Text, tables_as_text, write_report
 from scorekit import spectra, weightings
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train.")
-_STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the newest by default.")
+_WORKDIR, _STEP = shared.workdir(), shared.step()
 _EDGES = flags.DEFINE_list("edges", None, "Frequencies at which bands meet, in the unit of the report.")
 _LEVELS = flags.DEFINE_integer("levels", 17, "Noise levels, from log-SNR -8 to 8.", lower_bound=2)
 _LIMIT = flags.DEFINE_integer("examples", 1000, "Test examples to measure on, at most.", lower_bound=2)
 
 NOISE = "log-SNR (nats):  noise ←  → data"
-AT_ONCE = 2**18
+BLOCK_VALUES = 2**18
 """Values that go through the network at once."""
-
-
-class Axis(NamedTuple):
-    """How frequencies are shown: one of ``f`` cycles per sample as ``f * factor`` in ``unit``."""
-
-    unit: str
-    short: str
-    factor: float = 1.0
-
-    def show(self, frequency: float) -> str:
-        """For tables and legends."""
-        return f"{frequency * self.factor:.2f}" if self.factor == 1 else f"{frequency * self.factor:,.0f}"
-
-
-def axis_of(dataset: Dataset) -> Axis:
-    """Cycles per pixel of images, Hz of waveforms."""
-    if len(dataset.shape) == 3:
-        return Axis("cycles per pixel", "cycles/pixel")
-    return Axis("Hz", "Hz", dataset.sample_rate) if dataset.sample_rate else Axis("cycles per sample", "cycles/sample")
 
 
 def make_bands(shape: tuple[int, ...], edges: tuple[float, ...]) -> spectra.Bands:
@@ -78,7 +59,7 @@ def pooled(parts: Sequence[spectra.BandErrors], sizes: Sequence[int]) -> spectra
     return spectra.BandErrors(mean, np.sqrt(squares / (n.sum() - 1) / n.sum()))
 
 
-def measure(run: Experiment, levels: np.ndarray, bands: spectra.Bands, limit: int):
+def measure(run: Run, levels: np.ndarray, bands: spectra.Bands, limit: int):
     """The spectrum of the test examples about the average training example, and the errors of the denoiser in x0."""
     to_model, schedule = run.dataset.to_model, run.model.schedule
     x = np.asarray(to_model(run.dataset.test["x"][:limit]))
@@ -87,9 +68,9 @@ def measure(run: Experiment, levels: np.ndarray, bands: spectra.Bands, limit: in
     @jax.jit
     def errors(params, key, x):
         null = jnp.full(len(x), run.model.num_classes, jnp.int32)
-        return spectra.error_by_band(key, model.denoiser(run.model, params, null), schedule, x, ts, bands)
+        return spectra.error_by_band(key, denoiser(run.model, params, null), schedule, x, ts, bands)
 
-    blocks = np.array_split(x, min(-(-x.size // AT_ONCE), len(x) // 2))
+    blocks = np.array_split(x, min(-(-x.size // BLOCK_VALUES), len(x) // 2))
     parts = []
     with progress.Progress(len(blocks), batch_size=len(blocks[0]), label="measuring") as bar:
         for i, block in enumerate(blocks):
@@ -100,10 +81,10 @@ def measure(run: Experiment, levels: np.ndarray, bands: spectra.Bands, limit: in
     return np.asarray(power), pooled(parts, [len(block) for block in blocks]), np.asarray(ts)
 
 
-def spectrum_figure(path: Path, power: np.ndarray, bands: spectra.Bands, axis: Axis) -> Path:
+def spectrum_figure(path: Path, power: np.ndarray, bands: spectra.Bands, axis: FrequencyAxis) -> Path:
     """The spectrum, and the floors of the noise at some levels: a band is recoverable where it stands above."""
     octaves = len(power) > 2 and bool(bands.frequency[-1] > 50 * bands.frequency[1])
-    shown = slice(1 if octaves else 0, None)  # the mean has no place on a logarithmic axis
+    shown = slice(1 if octaves else 0, None)  # the mean, at 0, is not on a logarithmic axis
     floors = {f"noise at log-SNR {level}": np.full(len(power), np.exp(-level)) for level in (-2, 0, 2, 4, 6)}
     panel = {name: values[shown] for name, values in {"data (centred)": power, **floors}.items()}
     title = "Power spectrum and the floors of white noise"
@@ -112,7 +93,7 @@ def spectrum_figure(path: Path, power: np.ndarray, bands: spectra.Bands, axis: A
     return curves.panels(path, frequency, {"": panel}, xlabel=xlabel, ylabel=ylabel, title=title, log_x=octaves)
 
 
-def named(values: np.ndarray, bands: spectra.Bands, axis: Axis, every: int = 1) -> dict[str, np.ndarray]:
+def named(values: np.ndarray, bands: spectra.Bands, axis: FrequencyAxis, every: int = 1) -> dict[str, np.ndarray]:
     """Columns of ``values`` by the frequency of their band."""
     names = ["mean" if f == 0 else f"{axis.show(f)} {axis.short}" for f in bands.frequency]
     return {name: values[:, k] for k, name in list(enumerate(names))[::every]}
@@ -120,12 +101,12 @@ def named(values: np.ndarray, bands: spectra.Bands, axis: Axis, every: int = 1) 
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
-    edges = command_line.rising("edges", _EDGES.value or ())
-    run = open_experiment(config, workdir, _STEP.value)
+    workdir = shared.path(_WORKDIR)
+    edges = shared.increasing("edges", _EDGES.value or ())
+    run = open_run(config, workdir, _STEP.value)
     if len(run.dataset.shape) not in (2, 3):
         raise ConfigError(f"--workdir={_WORKDIR.value}: its data must be images or sounds, they are {run.dataset.name}")
-    axis = axis_of(run.dataset)
+    axis = run.dataset.frequency_axis()
     bands = make_bands(run.dataset.shape, tuple(edge / axis.factor for edge in edges))
     levels = np.linspace(-8.0, 8.0, _LEVELS.value)
     print(f"measuring step {run.step:,} at {len(levels)} noise levels …", flush=True)
@@ -155,7 +136,7 @@ def main(config: Config) -> None:
     fine = np.linspace(-8.0, 8.0, 65)
     weights = [np.asarray(weightings.band(p)(jnp.asarray(fine))) for p in power]
     figures = [
-        Figure(spectrum_figure(folder / "spectrum.png", power, bands, axis), "Where the data stand above the noise."),
+        Figure(spectrum_figure(folder / "spectrum.png", power, bands, axis), "Bands in which the data exceed the noise."),
         Figure(
             curves.panels(
                 folder / "edge.png", levels,
@@ -191,12 +172,12 @@ def main(config: Config) -> None:
         f"--config.loss.times.name=band --config.loss.times.power={flags_of[0]} --config.loss.times.count={flags_of[1]}"
     )
     examples = min(_LIMIT.value, len(run.dataset.test["x"]))
-    facts = {"data": run.dataset.name, "checkpoint": f"step {run.step:,}", "test examples": examples}
-    report = write_report(folder / "report.html", "Noise and scale", facts, [*sections, Text(advice)])
+    summary = {**facts(run), "test examples": examples}
+    report = write_report(folder / "report.html", "Noise and scale", summary, [*sections, Text(advice)])
     print(tables_as_text([by_band, by_level]))
     print(advice)
     print(progress.final_line(str(report), time.monotonic() - start))
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: config_path(_WORKDIR.value))
+    command_line.run(main, lambda: base.saved(_WORKDIR.value))

@@ -1,4 +1,7 @@
-"""The figures of docs/typicality.md, all exact: ``python -m experiments.analysis.typicality_figures --out=docs/typicality``."""
+"""The figures of docs/typicality.md, all exact.
+
+python -m experiments.analysis.typicality_figures --out=docs/typicality
+"""
 
 from pathlib import Path
 

@@ -4,37 +4,40 @@
     python -m experiments.audio.timbre --workdir=runs/notes --to=73 --num=48 --config.sampling.steps=50
 
 A note is encoded to noise by the probability-flow ODE with its own conditions, and decoded with the same pitch and
-velocity but another instrument, by the solver and the grid of ``--config.sampling``. Judges that never saw the model
-(:mod:`experiments.evaluation.run_metrics.note_evaluators`) say which family they hear, and Praat whether the pitch was kept. Decoding as itself
-shows what the way there and back loses. Prints a table, and writes ``timbre.html`` with players and ``timbre.json``
-into ``workdir/timbre``.
+velocity but another instrument, by the solver and the grid of ``--config.sampling``. Evaluators that are independent of
+the model (:mod:`experiments.audio.note_evaluators`) predict the family and track the pitch. Decoding with the own
+conditions shows the error of the round trip. Prints a table, and writes ``timbre.html`` with audio widgets and
+``timbre.json`` into ``workdir/timbre``.
 """
 
-import json
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments.models import choices as build, model
+from experiments.audio import note_evaluators
+from experiments.audio.drawing import open_kind
 from experiments.cli import command_line, progress
-from experiments.evaluation.run_metrics import note_evaluators as note_judges
-from experiments.reporting import audio_widgets as players
-from experiments.models.runs import Experiment, config_path, open_experiment
-from experiments.cli.config import Config, ConfigError
-from experiments.data.dataset import Batch, as_seen, evenly, kind_of
+from experiments.cli import flags as shared
+from experiments.cli.config import Config, ConfigError, require
+from experiments.configs import base
+from experiments.data.dataset import Batch, evenly, preprocess, rows_of
+from experiments.data.notes import Notes
+from experiments.models.conditioning import conditions
+from experiments.models.model import denoiser
+from experiments.models.runs import Run, facts, write_results
+from experiments.models.sampling import build_sampler
+from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, Table, tables_as_text, write_report
 from scorekit import audio, samplers
-from scorekit.io.files import write_atomic
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train with a config of notes.")
-_STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the newest by default.")
-_TO = flags.DEFINE_integer("to", None, "The instrument wanted; by default one three families on.")
-_NUM = flags.DEFINE_integer("num", 48, "Number of held-out notes, evenly from the test set.", lower_bound=1)
-_SHOWN = flags.DEFINE_integer("shown", 6, "Number of notes to listen to.", lower_bound=1)
+_WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of notes.")
+_STEP = shared.step()
+_TO = flags.DEFINE_integer("to", None, "The target instrument; by default one three families on.")
+_NUM = shared.count("num", 48, "Number of held-out notes, evenly from the test set.")
+_SHOWN = shared.count("shown", 6, "Number of notes with audio widgets.")
 
 FAMILY = 8
 """Instruments of a family of General MIDI."""
@@ -42,80 +45,82 @@ FAMILY = 8
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
-    if kind_of(config.data.name) != "notes" or config.data.label not in (None, "instrument"):
-        raise ConfigError(f"--workdir={workdir}: must hold a model of notes that is told their instrument")
-    run = open_experiment(config, workdir, _STEP.value)
-    if _TO.value is not None and not 0 <= _TO.value < run.dataset.num_classes:
-        raise ConfigError(f"--to={_TO.value}: must be an instrument from 0 to {run.dataset.num_classes - 1}")
-    test, rate = run.dataset.test, run.dataset.sample_rate
-    assert rate is not None
-    rows = evenly(len(test["x"]), _NUM.value)
-    batch = {name: value[rows] for name, value in test.items()}
-    wanted = (batch["label"] + 3 * FAMILY) % (run.dataset.num_classes // FAMILY * FAMILY)
-    wanted = np.full_like(wanted, _TO.value) if _TO.value is not None else wanted.astype(np.int32)
-    print(f"{len(rows)} held-out notes with step {run.step:,}; fitting the judges …", flush=True)
-    train = run.dataset.train
+    label = config.data.label
+    require(label in (None, "instrument"), "data.label", label, "instrument: the class must be the instrument")
+    run, workdir = open_kind(Notes, config, _WORKDIR.value, _STEP.value)
+    dataset, rate, num_classes = run.dataset, run.dataset.sample_rate, run.dataset.num_classes
+    if _TO.value is not None and not 0 <= _TO.value < num_classes:
+        raise ConfigError(f"--to={_TO.value}: must be an instrument from 0 to {num_classes - 1}")
+    batch = rows_of(dataset.test, evenly(len(dataset.test["x"]), _NUM.value))
+    targets = (batch["label"] + 3 * FAMILY) % (num_classes // FAMILY * FAMILY)
+    targets = np.full_like(targets, _TO.value) if _TO.value is not None else targets.astype(np.int32)
+    print(f"{len(targets)} held-out notes with step {run.step:,}; fitting the evaluators …", flush=True)
+    train = dataset.train
     families = {"instrument": train["label"], "family": train["label"] // FAMILY, "pitch": train["pitch"]}
-    judges = note_judges.fit_judges(run.dataset.real(train), families, rate)
-    sounds = transfer(config, run, batch, wanted)
-    table = compare(judges, sounds, batch, wanted, rate)
+    evaluators = note_evaluators.fit_note_evaluators(dataset.real(train), families, rate)
+    sounds = transfer(config, run, batch, targets)
+    table = compare(evaluators, sounds, batch, targets, rate)
     out = workdir / "timbre"
-    write_atomic(out / "timbre.json", json.dumps(table.records(), indent=2) + "\n")
-    shown = evenly(len(rows), _SHOWN.value)
-    labels = [f"{batch['label'][i]} as {wanted[i]}, pitch {batch['pitch'][i]}" for i in shown]
-    heard = players.players(out, {name: x[shown] for name, x in sounds.items()}, rate, row_labels=labels)
-    facts = {"data": run.dataset.name, "checkpoint": f"step {run.step:,}", "steps": config.sampling.steps}
-    write_report(out / "timbre.html", "scorekit: timbre transfer", facts, [table, Heading("Sounds"), heard])
+    write_results(out / "timbre.json", table.records())
+    shown = evenly(len(targets), _SHOWN.value)
+    labels = [f"{batch['label'][i]} as {targets[i]}, pitch {batch['pitch'][i]}" for i in shown]
+    widgets = audio_widgets(out, {name: x[shown] for name, x in sounds.items()}, rate, row_labels=labels)
+    summary = {**facts(run), "steps": config.sampling.steps}
+    sections = [table, Heading("Sounds"), widgets]
+    report = write_report(out / "timbre.html", "scorekit: timbre transfer", summary, sections)
     print(f"{tables_as_text([table])}({table.caption})")
-    print(progress.final_line(str(out / "timbre.html"), time.monotonic() - start))
+    print(progress.final_line(str(report), time.monotonic() - start))
 
 
-def transfer(config: Config, run: Experiment, batch: Batch, wanted: np.ndarray) -> dict[str, np.ndarray]:
-    """The notes themselves, decoded as themselves, decoded as ``wanted``, and notes drawn as wanted from new noise."""
-    solver, ts = build.build_sampler(config, run.model.schedule)
+def transfer(config: Config, run: Run, batch: Batch, targets: np.ndarray) -> dict[str, np.ndarray]:
+    """The notes, decoded with their own conditions, decoded as the target, and samples of the target from new noise."""
+    solver, ts = build_sampler(config, run.model.schedule)
     if solver.stochastic:
         raise ConfigError(f"config.sampling.solver.name={config.sampling.solver.name}: must be deterministic, as heun")
-    seen = as_seen(run.dataset, batch)
-    own = model.conditions(run.model, seen)
-    other = {**own, "labels": jnp.asarray(wanted)}
-    one, two = (model.denoiser(run.model, run.params, given) for given in (own, other))
-    x, schedule = jnp.asarray(seen["x"]), run.model.schedule
-    walk = jax.jit(lambda denoiser, x: samplers.sample(None, denoiser, schedule, solver, x, ts))
-    with progress.Progress(4, batch_size=len(x), label="timbre") as shown:
-        noise = jax.jit(lambda denoiser, x: samplers.invert(denoiser, schedule, solver, x, ts))(one, x)
-        shown.update(1)
-        found = {"back": walk(one, noise)}
-        shown.update(2)
-        found["transferred"] = walk(two, noise)
-        shown.update(3)
-        found["drawn anew"] = walk(two, jax.random.normal(jax.random.key(0), x.shape) * schedule.sigma(ts[0]))
-        shown.update(4)
+    inputs = preprocess(run.dataset, batch)
+    own = conditions(run.model, inputs)
+    other = {**own, "labels": jnp.asarray(targets)}
+    source, target = (denoiser(run.model, run.params, given) for given in (own, other))
+    x, schedule = jnp.asarray(inputs["x"]), run.model.schedule
+    sample = jax.jit(lambda denoiser, x: samplers.sample(None, denoiser, schedule, solver, x, ts))
+    with progress.Progress(4, batch_size=len(x), label="timbre") as bar:
+        noise = jax.jit(lambda denoiser, x: samplers.invert(denoiser, schedule, solver, x, ts))(source, x)
+        bar.update(1)
+        found = {"round trip": sample(source, noise)}
+        bar.update(2)
+        found["transferred"] = sample(target, noise)
+        bar.update(3)
+        found["new sample"] = sample(target, jax.random.normal(jax.random.key(0), x.shape) * schedule.sigma(ts[0]))
+        bar.update(4)
     sounds = {name: np.asarray(run.dataset.from_model(x)) for name, x in found.items()}
     return {"held out": run.dataset.real(batch), **sounds}
 
 
 def compare(
-    judges: note_judges.Judges, sounds: dict[str, np.ndarray], batch: Batch, wanted: np.ndarray, rate: int
+    evaluators: note_evaluators.NoteEvaluators,
+    sounds: dict[str, np.ndarray],
+    batch: Batch,
+    targets: np.ndarray,
+    rate: int,
 ) -> Table:
-    """Pitch kept and family heard, of the notes of instruments whose pitch is clear on both sides."""
-    clear = np.isin(batch["label"], judges.clear) & np.isin(wanted, judges.clear)
+    """Whether the pitch is kept, and the predicted family; of notes whose instruments have a clear pitch on both sides."""
+    clear = np.isin(batch["label"], evaluators.clear) & np.isin(targets, evaluators.clear)
     true = sounds["held out"]
     rows = []
     for name, x in sounds.items():
-        family = judges.family.predict(note_judges.family_features(x, rate))
-        pitch = note_judges.right_pitch(note_judges.track_pitch(x[clear], rate), batch["pitch"][clear])
+        family = evaluators.family.predict(note_evaluators.family_features(x, rate))
+        pitch = note_evaluators.right_pitch(note_evaluators.track_pitch(x[clear], rate), batch["pitch"][clear])
         same = None if name == "held out" else float(np.mean(audio.log_spectral_distance(x, true, rate)))
         rows.append(
             [name, float(np.mean(pitch)) if len(pitch) else None, float(np.mean(family == batch["label"] // FAMILY)),
-             float(np.mean(family == wanted // FAMILY)), same]
+             float(np.mean(family == targets // FAMILY)), same]
         )  # fmt: skip
-    header = ["", "pitch kept", "own family heard", "wanted family heard", "LSD to the note (dB)"]
+    header = ["", "pitch kept", "own family predicted", "target family predicted", "LSD to the note (dB)"]
     caption = (
-        f"{len(true)} notes; pitch of the {int(clear.sum())} whose instruments, own and wanted, are of clear pitch"
+        f"{len(true)} notes; pitch of the {int(clear.sum())} whose instruments, own and target, have a clear pitch"
     )
     return Table(header, rows, caption)
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: config_path(_WORKDIR.value))
+    command_line.run(main, lambda: base.saved(_WORKDIR.value))

@@ -3,13 +3,12 @@
     python -m experiments.audio.vocode --workdir=runs/vocoder
     python -m experiments.audio.vocode --workdir=runs/vocoder --steps=4,6,12,100 --num=100
 
-Whole sounds are told to the model by their log-mel spectrograms and nothing else. Both ways start from the same mel
+The model is conditioned on the log-mel spectrograms of full sounds and on nothing else. Both start from the same mel
 spectrograms: Griffin-Lim from the non-negative magnitudes nearest to them, the model from the same noise for every
 number of steps; the last of ``--steps`` is the full sampling that the others are compared with. Prints a table, and
-writes ``vocoder.html`` with players, ``vocoder.json`` and the sounds into ``workdir/vocoder``.
+writes ``vocoder.html`` with audio widgets, ``vocoder.json`` and the sounds into ``workdir/vocoder``.
 """
 
-import json
 import time
 from pathlib import Path
 
@@ -18,67 +17,69 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from experiments.audio.drawing import open_kind, with_steps
 from experiments.cli import command_line, progress
-from experiments import mels
-from experiments.models import model
-from experiments.reporting import audio_widgets as players
-from experiments.models.runs import Experiment, config_path, open_experiment
-from experiments.cli.config import Config, ConfigError, call
-from experiments.data.dataset import as_seen, evenly
+from experiments.cli import flags as shared
+from experiments.cli.config import Config, call, require
+from experiments.configs import base
+from experiments.data.dataset import evenly, preprocess, rows_of
+from experiments.data.sounds import Sounds
+from experiments.models.conditioning import conditions
+from experiments.models.runs import Run, facts, write_results
+from experiments.models.sampling import make_sampler
+from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, Table, tables_as_text, write_report
 from scorekit import audio
-from scorekit.io.files import write_atomic
 from scorekit.typing import Array
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of experiments.train with a vocoder's config.")
-_STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the newest by default.")
+_WORKDIR = shared.workdir("Folder of a run of experiments.train with a vocoder's config.")
+_STEP, _SEED = shared.step(), shared.seed("Seed of the noise, and of Griffin-Lim's phases.")
 _STEPS = flags.DEFINE_list("steps", "6,100", "Numbers of sampling steps; the last is the full sampling.")
-_NUM = flags.DEFINE_integer("num", 64, "Number of held-out sounds, evenly from the test set.", lower_bound=1)
-_SHOWN = flags.DEFINE_integer("shown", 6, "Number of sounds to listen to.", lower_bound=1)
-_ITERATIONS = flags.DEFINE_integer("iterations", 60, "Of Griffin and Lim.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the noise, and of Griffin-Lim's phases.")
+_NUM = shared.count("num", 64, "Number of held-out sounds, evenly from the test set.")
+_SHOWN = shared.count("shown", 6, "Number of sounds with audio widgets.")
+_ITERATIONS = shared.count("iterations", 60, "Of Griffin and Lim.")
 
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    steps = command_line.steps("steps", _STEPS.value, "6,100")
-    workdir = Path(str(_WORKDIR.value)).expanduser().absolute()
-    if config.data.map.name not in ("log_mel", "mel_magnitudes"):
-        raise ConfigError(f"--workdir={workdir}: must hold a vocoder (config.data.map.name=mel_magnitudes)")
+    steps = shared.step_counts("steps", _STEPS.value, "6,100")
+    vocoders = ("log_mel", "mel_magnitudes")
+    require(config.data.map.name in vocoders, "data.map.name", config.data.map.name, f"{' or '.join(vocoders)}")
     with config.ignore_type():
         config.data.crop = None
-    run = open_experiment(config, workdir, _STEP.value)
-    rows = evenly(len(run.dataset.test["x"]), _NUM.value)
-    part = {name: value[rows] for name, value in run.dataset.test.items()}
-    batch = as_seen(run.dataset, part)
-    given = jax.tree.map(np.asarray, model.conditions(run.model, batch))
-    truth, rate = run.dataset.real(part), run.dataset.sample_rate
-    assert rate is not None
-    spectrogram = call(config, "data.map", f"data.map.name={config.data.map.name}", mels.log_mel, sample_rate=rate)
+    run, workdir = open_kind(Sounds, config, _WORKDIR.value, _STEP.value)
+    dataset = run.dataset
+    part = rows_of(dataset.test, evenly(len(dataset.test["x"]), _NUM.value))
+    given = jax.tree.map(np.asarray, conditions(run.model, preprocess(dataset, part)))
+    truth, rate = dataset.real(part), dataset.sample_rate
+    features = call(config, "data.map", f"data.map.name={config.data.map.name}", audio.make_log_mel, sample_rate=rate)
     print(f"{len(truth)} held-out sounds of {truth.shape[1] / rate:.3f} s with step {run.step:,} …", flush=True)
 
     lim = f"Griffin-Lim, {_ITERATIONS.value} iterations"
     sounds: dict[str, np.ndarray] = {}
     factors: dict[str, float] = {}
-    with progress.Progress(1 + len(steps), batch_size=len(truth), label="vocode") as shown:
-        told = spectrogram.told(jnp.asarray(truth))
+    with progress.Progress(1 + len(steps), batch_size=len(truth), label="vocode") as bar:
+        encoded = features.encode(jnp.asarray(truth))
         key = jax.random.key(_SEED.value)
-        phases = jax.jit(lambda told: _griffin_lim(key, spectrogram, told, truth.shape[1]))
-        sounds[lim] = np.asarray(phases(told))
-        factors[lim] = _real_time(lambda: phases(told[:1]), truth.shape[1] / rate)
-        sounds[f"{lim}, matched"] = np.asarray(jax.jit(lambda x: _matched(spectrogram, x, told))(sounds[lim]))
-        shown.update(1)
+        phases = jax.jit(lambda encoded: griffin_lim(key, features, encoded, truth.shape[1]))
+        sounds[lim] = np.asarray(phases(encoded))
+        factors[lim] = real_time_factor(lambda: phases(encoded[:1]), truth.shape[1] / rate)
+        sounds[f"{lim}, matched"] = np.asarray(
+            jax.jit(lambda x: audio.match_mel(x, features.mel(encoded), *features))(sounds[lim])
+        )
+        bar.update(1)
         for i, count in enumerate(steps):
-            name, generate = _of(count), _sampler(config, run, count)
-            sounds[name] = generate(run.params, _SEED.value, given, 1.0)
+            generate = make_sampler(with_steps(config, count), run.model, dataset, run.extras)
+            sounds[row_name(count)] = generate(run.params, _SEED.value, given, 1.0)
             one = jax.tree.map(lambda leaf: leaf[:1], given)
-            factors[name] = _real_time(lambda g=generate, o=one: g(run.params, 0, o, 1.0), truth.shape[1] / rate)
-            shown.update(2 + i)
-        sounds[f"{_of(steps[-1])}, other noise"] = generate(run.params, _SEED.value + 1, given, 1.0)
-    table = compare(sounds, truth, rate, _of(steps[-1]), factors)
-    _write(workdir / "vocoder", config, run, table, {"held out": truth, **sounds}, rate)
+            draw_one = lambda g=generate, o=one: g(run.params, 0, o, 1.0)
+            factors[row_name(count)] = real_time_factor(draw_one, truth.shape[1] / rate)
+            bar.update(2 + i)
+        sounds[f"{row_name(steps[-1])}, other noise"] = generate(run.params, _SEED.value + 1, given, 1.0)
+    table = compare(sounds, truth, rate, row_name(steps[-1]), factors)
+    report = write(workdir / "vocoder", config, run, table, {"held out": truth, **sounds}, rate)
     print(f"{tables_as_text([table])}({table.caption})")
-    print(progress.final_line(str(workdir / "vocoder" / "vocoder.html"), time.monotonic() - start))
+    print(progress.final_line(str(report), time.monotonic() - start))
 
 
 def compare(sounds: dict[str, np.ndarray], truth: np.ndarray, rate: int, full: str, factors: dict[str, float]) -> Table:
@@ -97,24 +98,15 @@ def compare(sounds: dict[str, np.ndarray], truth: np.ndarray, rate: int, full: s
     return Table(header, rows, caption)
 
 
-def _griffin_lim(key, spectrogram: mels.LogMel, told: Array, length: int) -> Array:
-    bank, window, hop = spectrogram
-    magnitudes = audio.magnitude_from_mel(spectrogram.mel(told), bank)
+def griffin_lim(key, features: audio.LogMel, encoded: Array, length: int) -> Array:
+    """Sounds from log-mel spectrograms without a model."""
+    magnitudes = audio.magnitude_from_mel(features.mel(encoded), features.bank)
+    window, hop = features.window, features.hop
     return audio.griffin_lim(key, magnitudes, window, hop, length, iterations=_ITERATIONS.value).x
 
 
-def _matched(spectrogram: mels.LogMel, x: Array, told: Array) -> Array:
-    return audio.match_mel(x, spectrogram.mel(told), *spectrogram)
-
-
-def _sampler(config: Config, run: Experiment, steps: int):
-    with config.unlocked():
-        config.sampling.steps = steps
-    return model.make_sampler(config, run.model, run.dataset, run.extras)
-
-
-def _real_time(make, seconds: float) -> float:
-    """The least time of three runs after one that compiles, over the length of the sound."""
+def real_time_factor(make, seconds: float) -> float:
+    """The shortest time of three runs after one that compiles, over the length of the sound."""
     jax.block_until_ready(make())
     times = []
     for _ in range(3):
@@ -124,20 +116,22 @@ def _real_time(make, seconds: float) -> float:
     return min(times) / seconds
 
 
-def _of(steps: int) -> str:
+def row_name(steps: int) -> str:
+    """The row of a number of steps."""
     return f"{steps} steps"
 
 
-def _write(
-    folder: Path, config: Config, run: Experiment, table: Table, sounds: dict[str, np.ndarray], rate: int
-) -> None:
-    numbers = {row[0]: dict(zip(table.header[1:], row[1:], strict=True)) for row in table.rows}
-    write_atomic(folder / "vocoder.json", json.dumps(numbers, indent=2) + "\n")
+def write(folder: Path, config: Config, run: Run, table: Table, sounds: dict[str, np.ndarray], rate: int) -> Path:
+    """Writes the metrics, the sounds and the report."""
+    write_results(
+        folder / "vocoder.json", {row[0]: dict(zip(table.header[1:], row[1:], strict=True)) for row in table.rows}
+    )
     rows = evenly(len(sounds["held out"]), _SHOWN.value)
-    heard = players.players(folder, {name: x[rows] for name, x in sounds.items()}, rate, row_labels=[*map(str, rows)])
-    facts = {"data": run.dataset.name, "checkpoint": f"step {run.step:,}", "map": config.data.map.name}
-    write_report(folder / "vocoder.html", "scorekit: vocoder", facts, [table, Heading("Sounds"), heard])
+    shown = {name: x[rows] for name, x in sounds.items()}
+    widgets = audio_widgets(folder, shown, rate, row_labels=[*map(str, rows)])
+    summary = {**facts(run), "map": config.data.map.name}
+    return write_report(folder / "vocoder.html", "scorekit: vocoder", summary, [table, Heading("Sounds"), widgets])
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: config_path(_WORKDIR.value))
+    command_line.run(main, lambda: base.saved(_WORKDIR.value))

@@ -21,16 +21,19 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments.models import choices as build, model
 from experiments.cli import command_line, progress
-from experiments.reporting import curves
 from experiments.cli.config import Config, ConfigError, check_config
 from experiments.configs import base
 from experiments.data.dataset import Dataset, load_dataset
+from experiments.models import choices as build
+from experiments.models import model
+from experiments.reporting import curves
 from experiments.training.quick_fit import averaged, fit
 from scorekit import spectra, times, weightings
 
-_CONFIG = flags.DEFINE_string("config", None, "Config file, such as experiments/configs/images/digits_band.py.", required=True)
+_CONFIG = flags.DEFINE_string(
+    "config", None, "Config file, such as experiments/configs/images/digits_band.py.", required=True
+)
 _EDGES = flags.DEFINE_list("edges", ["0.2", "0.4"], "Frequencies at which the bands meet, cycles per pixel.")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Networks for each weighting.", lower_bound=1)
 _OUT = flags.DEFINE_string("out", "band_weighting.png", "Where to save the plot of error against noise level.")

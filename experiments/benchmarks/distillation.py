@@ -21,13 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments.models import choices as build, model, rules
 from experiments.cli import command_line, progress
-from experiments.evaluation.run_metrics import run_metrics as evaluation
-from experiments.training import students
-from experiments.models.runs import Experiment, open_experiment, saved_config
 from experiments.cli.config import Config, ConfigError
+from experiments.evaluation.run_metrics import run_metrics as evaluation
+from experiments.models import choices as build
+from experiments.models import model, rules
+from experiments.models.runs import Experiment, open_experiment, saved_config
 from experiments.reporting.report import Table, tables_as_text
+from experiments.training import students
 from scorekit import metrics
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the teacher's run.")

@@ -24,9 +24,9 @@ from absl import app, flags
 from jax.tree_util import Partial
 from matplotlib.figure import Figure
 
-from experiments.reporting import plots
 from experiments.benchmarks.guidance_problems import Problem, digits_problem, mixture_problem
-from experiments.cli.command_line import refusals
+from experiments.cli.command_line import exit_on_config_error
+from experiments.reporting import plots
 from scorekit import guidance, metrics, predictions, process, samplers, schedules, solvers, trees
 from scorekit.networks import UNet
 from scorekit.solvers import grids
@@ -299,7 +299,7 @@ def main(_) -> None:
     if _DIGITS.value:
         makers.append(functools.partial(digits_problem, _DIGITS.value, samples))
     for make in makers:
-        with refusals():
+        with exit_on_config_error():
             problem = make()
         found, pictures = quality(problem, scales, steps)
         print_quality(problem, found, steps)

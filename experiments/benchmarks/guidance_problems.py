@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from experiments.models import runs as checkpoint, model
-from experiments.cli import command_line
 from experiments import judge
+from experiments.cli import command_line
+from experiments.models import model
+from experiments.models import runs as checkpoint
 from scorekit import densities, guidance, schedules
 from scorekit.typing import Array, Prediction, Schedule
 

@@ -27,21 +27,23 @@ import jax
 import numpy as np
 from absl import app, flags, logging
 
-from experiments.reporting import curves, audio_widgets as players
-from experiments.evaluation.run_metrics import run_metrics as evaluation
-from experiments.models import autoencoder as latent_model, model
-from experiments.training import loop
 from experiments.cli import progress
-from experiments.models.runs import Experiment
-from experiments.data.conditions import dropout_rates
 from experiments.cli.config import Config, ConfigError
-from experiments.configs.phrases import phrases_1khz, phrases_4khz
 from experiments.configs.latents import phrases_latent, phrases_of_latents
+from experiments.configs.phrases import phrases_1khz, phrases_4khz
+from experiments.data.conditions import dropout_rates
 from experiments.data.dataset import Dataset, load_dataset
-from experiments.models.latents import STANDARD
-from experiments.reporting.report import Figure, Heading, Section, Table, tables_as_text, write_report
+from experiments.evaluation.run_metrics import run_metrics as evaluation
 from experiments.latents.stages import Stage, draw
 from experiments.latents.stages import whole as whole_sounds
+from experiments.models import autoencoder as latent_model
+from experiments.models import model
+from experiments.models.latents import STANDARD
+from experiments.models.runs import Experiment
+from experiments.reporting import audio_widgets as players
+from experiments.reporting import curves
+from experiments.reporting.report import Figure, Heading, Section, Table, tables_as_text, write_report
+from experiments.training import loop
 from scorekit import metrics
 from scorekit.audio import structure
 from scorekit.audio.features import log_mel_statistics

@@ -19,10 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from experiments.models import runs as checkpoint, model
-from experiments.cli import command_line
 from experiments import judge
+from experiments.cli import command_line
 from experiments.inverse import restoration
+from experiments.models import model
+from experiments.models import runs as checkpoint
 from experiments.reporting.report import Table, tables_as_text
 from scorekit import denoisers, densities, guidance, metrics, samplers, schedules, solvers
 from scorekit.guidance import operators

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.models import runs as checkpoint, model
 from experiments.cli import command_line
+from experiments.models import model
+from experiments.models import runs as checkpoint
 from scorekit import denoisers, densities, process, schedules, solvers
 from scorekit.solvers import grids
 from scorekit.typing import Array, Denoiser, Key, Schedule, Solver

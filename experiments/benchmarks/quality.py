@@ -35,7 +35,7 @@ from experiments.benchmarks.problems import (
     run,
     trained_problem,
 )
-from experiments.cli.command_line import refusals
+from experiments.cli.command_line import exit_on_config_error
 from scorekit import solvers
 from scorekit.metrics import sliced_wasserstein
 
@@ -254,7 +254,7 @@ def main(_) -> None:
     tables: dict[str, Cells] = {}
     swd: dict[str, tuple[dict, float]] = {}
     for name, make in makers.items():
-        with jax.enable_x64(name != "digits"), refusals():
+        with jax.enable_x64(name != "digits"), exit_on_config_error():
             problem = make()
             cells = tables[name] = deterministic_cells(
                 problem, deterministic, grids, nfes, others if problem.data else {}

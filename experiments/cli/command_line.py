@@ -9,14 +9,13 @@ A config file is a Python file whose ``get_config()`` returns a ``ConfigDict``. 
 and any field is overridden as ``--config.training.steps=5``. A misspelt field, a value of the wrong type, or any other
 :class:`~experiments.cli.config.ConfigError` ends the program with exit code 2 and one line on stderr.
 
-The overrides are read here and not by ``ml_collections.config_flags``, which shows a traceback for a misspelt field,
-lets ``decays=abc`` into a tuple of numbers, and cannot override a saved config. The syntax is the same.
+The overrides are parsed here and not by ``ml_collections.config_flags``, which prints a traceback for a misspelt field,
+accepts ``decays=abc`` for a tuple of numbers, and cannot override a saved config. The syntax is the same.
 """
 
 import ast
 import contextlib
 import importlib.util
-import itertools
 import math
 import re
 import sys
@@ -29,26 +28,28 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
+from experiments.cli import compilation_cache
+from experiments.cli.allocator import keep_freed_memory
 from experiments.cli.config import (
     ConfigError,
     hint,
     kind_name,
     load_resolved,
     no_such_field,
-    shown,
+    to_text,
 )
-from experiments.cli.allocator import keep_freed_pages
 
 
 def load_config(path: str) -> ConfigDict:
     """The locked config of a Python file with ``get_config()``, or of a JSON file from :func:`save_resolved`.
 
     Raises:
-      ConfigError: no such file, or an error inside it (told with its line).
+      ConfigError: no such file, or an error inside it (the message names its line).
     """
     if not Path(path).is_file():
-        beside = Path(path).parent.glob(f"*{Path(path).suffix}")
-        raise ConfigError(f"no such config file: {path}{hint(path, map(str, beside))}")
+        folder, suffix = Path(path).parent, Path(path).suffix
+        others = [*folder.glob(f"*{suffix}"), *folder.parent.glob(f"*/*{suffix}")]
+        raise ConfigError(f"no such config file: {path}{hint(path, map(str, others))}")
     if Path(path).suffix == ".json":
         return load_resolved(path)
     spec = importlib.util.spec_from_file_location("config_file", path)
@@ -84,7 +85,7 @@ def override(config: ConfigDict, field: str, text: str) -> None:
     for depth, name in enumerate([*sections, last]):
         path = ".".join(sections[:depth])
         if not isinstance(holder, ConfigDict):
-            raise ConfigError(f"{given}: config.{path} is a single value, {shown(holder)}")
+            raise ConfigError(f"{given}: config.{path} is a single value, {to_text(holder)}")
         if name not in holder:
             raise ConfigError(f"{given}: {no_such_field(holder, path, name, config)}")
         holder, parent = holder[name], holder
@@ -94,7 +95,7 @@ def override(config: ConfigDict, field: str, text: str) -> None:
     try:
         parent[last] = _read(text, kind, holder)
     except (ValueError, TypeError, SyntaxError):
-        now = f"now {shown(holder)}"
+        now = f"now {to_text(holder)}"
         raise ConfigError(f"{given}: must be {kind_name(kind)} ({now})") from None
 
 
@@ -162,8 +163,8 @@ def parse(
         rest, overrides = split_overrides(arguments)
         positional = flag_values([argv[0], *rest])[1:]
     except flags.Error as error:
-        told = re.sub(r"flag --(\w+)=None: .*", r"--\1=... must be given", str(error))
-        raise ConfigError("; ".join(told.splitlines())) from error
+        message = re.sub(r"flag --(\w+)=None: .*", r"--\1=... must be given", str(error))
+        raise ConfigError("; ".join(message.splitlines())) from error
     if positional:
         raise ConfigError(f"{positional[0]}: flags are given as --name=value")
     found = config_file()
@@ -175,43 +176,8 @@ def parse(
     return config
 
 
-def rising(flag: str, given: Sequence[str], above: float = 0.0) -> list[float]:
-    """The numbers of a list flag, each above the one before and the first above ``above``; refuses anything else.
-
-    >>> rising("edges", ["0.4", "0.2"])
-    Traceback (most recent call last):
-    ...
-    experiments.cli.config.ConfigError: --edges=0.4,0.2: must be rising numbers above 0, as in 1,2
-    """
-    try:
-        values = [float(item) for item in given]
-    except ValueError:
-        values = [math.nan]
-    if not all(low < high < math.inf for low, high in itertools.pairwise([above, *values])):
-        below = "" if above == -math.inf else f" above {above:g}"
-        raise ConfigError(f"--{flag}={','.join(given)}: must be rising numbers{below}, as in 1,2")
-    return values
-
-
-def steps(flag: str, given: Sequence[str], example: str) -> list[int]:
-    """The numbers of steps of a list flag, at least one of them and each at least 1; refuses anything else.
-
-    >>> steps("steps", ["6", "0"], "6,100")
-    Traceback (most recent call last):
-    ...
-    experiments.cli.config.ConfigError: --steps=6,0: must be numbers of steps, as in 6,100
-    """
-    try:
-        values = [int(item) for item in given]
-    except ValueError:
-        values = []
-    if not values or min(values) < 1:
-        raise ConfigError(f"--{flag}={','.join(given)}: must be numbers of steps, as in {example}")
-    return values
-
-
 @contextlib.contextmanager
-def refusals() -> Iterator[None]:
+def exit_on_config_error() -> Iterator[None]:
     """Turns a :class:`ConfigError` into one line on stderr and exit code 2."""
     try:
         yield
@@ -225,7 +191,7 @@ def run(
     config_file: Callable[[], ConfigDict | str | None],
     argv: list[str] | None = None,
 ) -> None:
-    """``absl.app.run`` for ``main(config)``: parses the command line and tells a ``ConfigError`` in one line.
+    """``absl.app.run`` for ``main(config)``: parses the command line and prints a ``ConfigError`` as one line.
 
     Args:
       main: receives the locked config, overrides included.
@@ -234,15 +200,17 @@ def run(
     """
 
     def flags_parser(argv: list[str]) -> Any:
-        with refusals():
+        with exit_on_config_error():
             return parse(argv, config_file, flags.FLAGS)
 
-    def guarded(config: Any) -> Any:
-        keep_freed_pages()
-        if not flags.FLAGS["verbosity"].present:  # libraries' chatter; --verbosity=0 brings it back
+    def start(config: Any) -> Any:
+        keep_freed_memory()
+        distributed = "distributed" in flags.FLAGS and bool(flags.FLAGS.distributed)
+        compilation_cache.enable(distributed)
+        if not flags.FLAGS["verbosity"].present:  # messages of libraries; --verbosity=0 shows them
             logging.set_verbosity(logging.WARNING)
             warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # without the line of code
-        with refusals():
+        with exit_on_config_error():
             return main(config)
 
-    app.run(guarded, argv=argv, flags_parser=flags_parser)
+    app.run(start, argv=argv, flags_parser=flags_parser)

@@ -1,7 +1,7 @@
-"""Strict configs: what a config may hold, what its names stand for, and the file it is kept in.
+"""Strict configs: their fields, the factories that their names stand for, and the file they are saved in.
 
-Every mistake raises a :class:`ConfigError` of one line that names the field, the value given and what is allowed;
-:mod:`experiments.cli.command_line` shows it without a traceback.
+Every mistake raises a one-line :class:`ConfigError` that names the field, the value and what is allowed;
+:mod:`experiments.cli.command_line` prints it without a traceback.
 """
 
 import difflib
@@ -21,14 +21,14 @@ Config: TypeAlias = Any
 
 
 class ConfigError(ValueError):
-    """A mistake of the person who wrote the config or the command, told in one line."""
+    """An invalid config or command line; the message is one line."""
 
 
-# ---- refusals ----------------------------------------------------------------------------------------------------
+# ---- validation ----------------------------------------------------------------------------------------------------
 
 
 def require(condition: bool, field: str, value: Any, allowed: str) -> None:
-    """Refuses ``config.<field>`` unless ``condition`` holds; ``allowed`` says what would have been right.
+    """Raises a :class:`ConfigError` that names ``config.<field>`` unless ``condition`` holds.
 
     >>> require(3 % 2 == 0, "training.batch_size", 3, "a multiple of the 2 devices")
     Traceback (most recent call last):
@@ -36,11 +36,11 @@ def require(condition: bool, field: str, value: Any, allowed: str) -> None:
     experiments.cli.config.ConfigError: config.training.batch_size=3: must be a multiple of the 2 devices
     """
     if not condition:
-        raise ConfigError(f"config.{field}={shown(value)}: must be {allowed}")
+        raise ConfigError(f"config.{field}={to_text(value)}: must be {allowed}")
 
 
 def choice(field: str, value: str, allowed: Iterable[str]) -> str:
-    """Returns ``value``, one of ``allowed``, or refuses it with the nearest name.
+    """Returns ``value`` if it is one of ``allowed``; the error suggests the nearest name.
 
     >>> choice("schedule.name", "cosin", ["cosine", "linear"])
     Traceback (most recent call last):
@@ -53,7 +53,7 @@ def choice(field: str, value: str, allowed: Iterable[str]) -> str:
 
 
 def check_config(config: ConfigDict, defaults: ConfigDict, path: str = "") -> None:
-    """Refuses a config whose fields are not exactly those of ``defaults``, or are of another type.
+    """Checks that the fields of a config are exactly those of ``defaults``, with the same types.
 
     An ``int`` may stand for a ``float``; a field that is ``None`` on either side fits any type.
 
@@ -76,13 +76,13 @@ def check_config(config: ConfigDict, defaults: ConfigDict, path: str = "") -> No
 
 
 def kind_name(kind: type) -> str:
-    """How a type is called in a refusal."""
+    """How an error message calls a type."""
     names = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
     return names.get(kind, "a list such as 1,2,3" if kind in (tuple, list) else kind.__name__)
 
 
-def shown(value: Any) -> str:
-    """A value as one would type it."""
+def to_text(value: Any) -> str:
+    """A value as it is typed on the command line."""
     return value if isinstance(value, str) else repr(value)
 
 
@@ -93,7 +93,7 @@ def hint(value: Any, allowed: Iterable[str]) -> str:
 
 
 def no_such_field(section: ConfigDict, path: str, name: str, root: ConfigDict | None = None) -> str:
-    """Why ``name`` is refused: the nearest name in ``section``, else the same name elsewhere in ``root``."""
+    """The message for an unknown field: the nearest name in ``section``, else the same name elsewhere in ``root``."""
     where = f"config.{path}" if path else "config"
     near = hint(name, section)
     elsewhere = [leaf for leaf, _ in leaves(root or ConfigDict()) if leaf.split(".")[-1] == name]
@@ -115,7 +115,7 @@ def leaves(config: ConfigDict, path: str = "") -> Iterator[tuple[str, Any]]:
 # ---- strings to factories ----------------------------------------------------------------------------------------
 
 
-def section(table: Mapping[str, Callable], name: str, /, *, offered: Sequence[str] = (), **numbers):
+def section(table: Mapping[str, Callable], name: str, /, *, supplied: Sequence[str] = (), **values):
     """A config section that names one factory of ``table`` and has a field for every argument of all of them.
 
     A field left at ``None`` means the factory's own default, so that another name can be chosen on the command line.
@@ -123,25 +123,25 @@ def section(table: Mapping[str, Callable], name: str, /, *, offered: Sequence[st
     Args:
       table: name -> factory, as given to :func:`resolve`.
       name: the default choice.
-      offered: arguments that the program supplies itself (see :func:`resolve`); they get no field.
-      **numbers: the fields that are set.
+      supplied: arguments that the program passes itself (see :func:`resolve`); they get no field.
+      **values: the fields that are set.
 
     >>> section({"line": lambda slope=1.0: slope, "flat": lambda level=0.0: level}, "line", slope=2.0).to_dict()
     {'level': None, 'name': 'line', 'slope': 2.0}
     """
-    config = numbers_of(*table.values(), offered=offered)
+    config = fields_of(*table.values(), supplied=supplied)
     with config.unlocked():
         config.name = name
-    config.update(**numbers)
+    config.update(**values)
     return config
 
 
-def numbers_of(*factories: Callable, offered: Sequence[str] = ()) -> ConfigDict:
-    """A section with a field, at None, for every argument of the factories but those that are ``offered``."""
+def fields_of(*factories: Callable, supplied: Sequence[str] = ()) -> ConfigDict:
+    """A section with one field, set to None, for every argument of the factories that is not ``supplied``."""
     kinds: dict[str, type] = {}
     for factory in factories:
         for key, parameter in inspect.signature(factory).parameters.items():
-            if key not in offered and parameter.kind is not parameter.VAR_KEYWORD:
+            if key not in supplied and parameter.kind is not parameter.VAR_KEYWORD:
                 kinds.setdefault(key, _field_type(parameter))
     return ConfigDict({key: config_dict.placeholder(kind) for key, kind in kinds.items()}).lock()
 
@@ -153,69 +153,69 @@ def _field_type(parameter: inspect.Parameter) -> type:
     return named.get(annotation.removesuffix(" | None"), default if default in (bool, str, tuple) else float)
 
 
-def resolve(config: ConfigDict, path: str, table: Mapping[str, Callable], **offered: Any) -> Any:
+def resolve(config: ConfigDict, path: str, table: Mapping[str, Callable], **supplied: Any) -> Any:
     """Calls the factory that ``config.<path>.name`` names in ``table`` with the section's other fields.
 
-    Fields that are ``None`` are left to the factory's defaults.
+    Fields that are ``None`` take the defaults of the factory.
 
     Args:
       config: the whole config.
       path: the section, for instance ``"loss.weighting"``.
       table: name -> factory.
-      **offered: what the program supplies (``schedule=…``); passed on only to factories that take it.
+      **supplied: arguments from the program (``schedule=…``); passed only to factories that take them.
 
     Returns:
-      What the factory returns.
+      The result of the factory.
 
     Raises:
-      ConfigError: an unknown name, a field that this factory does not take or lacks, or a value that it refuses.
+      ConfigError: for an unknown name, a field that this factory does not take or needs, or an invalid value.
 
     >>> table = {"line": lambda slope: slope, "flat": lambda level=0.0: level}
     >>> resolve(ConfigDict({"shape": section(table, "line", slope=2.0)}), "shape", table)
     2.0
     """
-    name = choice(f"{path}.name", descend(config, path).name, table)
-    return call(config, path, f"{path}.name={name}", table[name], **offered)
+    name = choice(f"{path}.name", lookup(config, path).name, table)
+    return call(config, path, f"{path}.name={name}", table[name], **supplied)
 
 
-def call(config: ConfigDict, path: str, chosen: str, factory: Callable, **offered: Any) -> Any:
-    """Calls ``factory`` with the numbers of the section ``config.<path>``; ``chosen`` is what chose it in a refusal.
+def call(config: ConfigDict, path: str, chosen: str, factory: Callable, **supplied: Any) -> Any:
+    """Calls ``factory`` with the fields of the section ``config.<path>``; errors name ``chosen`` as what selected it.
 
-    The rest is as :func:`resolve`, which see.
+    See :func:`resolve` for the rest.
     """
     parameters = inspect.signature(factory).parameters
-    numbers = {k: v for k, v in descend(config, path).items() if k != "name" and v is not None}
-    takes = [key for key in parameters if key not in offered]
-    for key, value in numbers.items():
+    values = {k: v for k, v in lookup(config, path).items() if k != "name" and v is not None}
+    takes = [key for key in parameters if key not in supplied]
+    for key, value in values.items():
         of = f"left out, because {chosen} takes {', '.join(takes) or 'no fields'}"
         require(key in takes, f"{path}.{key}", value, of + hint(key, takes))
     for key in takes:
         needed = parameters[key].default is inspect.Parameter.empty
-        require(not needed or key in numbers, f"{path}.{key}", None, f"set for {chosen}")
+        require(not needed or key in values, f"{path}.{key}", None, f"set for {chosen}")
     try:
-        return factory(**numbers, **{key: value for key, value in offered.items() if key in parameters})
+        return factory(**values, **{key: value for key, value in supplied.items() if key in parameters})
     except ConfigError:
         raise
     except ValueError as error:
         raise ConfigError(f"config.{path} ({chosen.rpartition('=')[2]}): {error}") from error
 
 
-def descend(config: ConfigDict, path: str) -> Any:
-    """What ``config.<path>`` is."""
+def lookup(config: ConfigDict, path: str) -> Any:
+    """The value of ``config.<path>``."""
     found: Any = config
     for name in path.split("."):
         found = found[name]
     return found
 
 
-def filled(config: Config, defaults: ConfigDict) -> Config:
-    """``config``, read from a file, with the fields at None that ``defaults`` has at None, of their types.
+def fill_missing(config: Config, defaults: ConfigDict) -> Config:
+    """Adds the fields that are None in ``defaults``, with their types, to a config that was read from a file.
 
-    A number at None is the default of whatever is named, and a config that was saved before the number existed meant
-    that; a file does not tell what type such a field has.
+    None means the default of the chosen factory, which is what a config that was saved before the field existed
+    meant; a JSON file does not hold the type of such a field.
 
     >>> defaults = ConfigDict({"rule": {"scale": None, "limit": None}, "steps": 5})
-    >>> filled(ConfigDict({"rule": {"scale": 2.0}}), defaults).to_dict()
+    >>> fill_missing(ConfigDict({"rule": {"scale": 2.0}}), defaults).to_dict()
     {'rule': {'limit': None, 'scale': 2.0}}
     """
     unset = lambda value: all(v is None for _, v in leaves(value)) if isinstance(value, ConfigDict) else value is None
@@ -227,7 +227,7 @@ def filled(config: Config, defaults: ConfigDict) -> Config:
                 is_section = isinstance(default, ConfigDict)
                 config[name] = default if is_section else config_dict.placeholder(defaults.get_type(name))
             elif isinstance(default, ConfigDict) and isinstance(config.get(name), ConfigDict):
-                filled(config[name], default)
+                fill_missing(config[name], default)
     return config
 
 

@@ -1,1 +1,72 @@
-"""Data sets, one file a kind, each answering for itself."""
+"""Data sets, one file a kind, each answering for itself. A new kind is a file and a line in :data:`KINDS`."""
+
+from collections.abc import Callable, Mapping
+
+from ml_collections import ConfigDict, config_dict
+
+from experiments.cli.config import Config, section
+from experiments.data import conditions, representation
+from experiments.data.dataset import Dataset
+from experiments.data.images import Images
+from experiments.data.notes import Notes
+from experiments.data.phrases import Phrases
+from experiments.data.points import Ring
+
+KINDS: Mapping[str, type[Dataset]] = {
+    "ring": Ring,
+    "soundfont_notes": Notes,
+    "nsynth": Notes,
+    "soundfont_phrases": Phrases,
+}
+"""Kinds by the first part of the name of a data set; every other name is a TFDS set of images."""
+
+_EVERY = (Images, *dict.fromkeys(KINDS.values()))
+
+
+def fields() -> ConfigDict:
+    """The section ``data`` of a config, with defaults."""
+    data = ConfigDict()
+    data.name = "sklearn_digits"
+    """A TFDS name of images, notes or phrases, or "ring" for the 2-D mixture."""
+    data.data_dir = "~/tensorflow_datasets"
+    data.train_split = "train"
+    data.test_split = "test"
+    data.label = config_dict.placeholder(str)
+    """Sounds: what the class is: "instrument" (the default), of notes "family", or "none" for a single class."""
+    data.crop = config_dict.placeholder(int)
+    """Sounds: samples of one example, a random crop of a longer sound; None is the full sound."""
+    data.peak = config_dict.placeholder(float)
+    """Sounds: the largest sample of each, of full scale, in the data and in samples; None leaves it unchanged."""
+    data.latents = config_dict.placeholder(str)
+    """Folder of a run of experiments.latents.train whose latents are the data; None is the data themselves."""
+    data.representation = representation.fields()
+    """Sounds: what the network receives: the waveform (the default), an invertible spectrogram, or the magnitudes given
+    the mel spectrogram in ``map``."""
+    data.map = section(_all("maps"), "none", supplied=("dataset",))
+    """A dense map as a condition, computed from the example."""
+    data.vector = section(_all("vectors"), "none", supplied=("dataset",))
+    """A vector as a condition, likewise."""
+    return data
+
+
+def kind_of(config: Config) -> type[Dataset]:
+    """The kind of the data set that ``config.data`` names."""
+    return KINDS.get(config.data.name.split("/")[0], Images)
+
+
+def check(config: Config) -> None:
+    """Validates the section ``data``; nothing is loaded."""
+    kind = kind_of(config)
+    kind.check(config)
+    if "map" in config.data:
+        conditions.check(config, kind)
+
+
+def load(config: Config) -> Dataset:
+    """The data set that ``config.data`` names; :func:`experiments.models.latents.load` wraps it as latents."""
+    return kind_of(config)(config)
+
+
+def _all(attribute: str) -> dict[str, Callable]:
+    every = {name: factory for kind in _EVERY for name, factory in getattr(kind, attribute).items()}
+    return {"none": conditions.none, **dict(sorted(every.items()))}

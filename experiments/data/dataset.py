@@ -1,227 +1,207 @@
-"""The data of an experiment behind one small interface: images and sounds from TFDS, or points of a known density."""
+"""What every data set answers: its batches, what the network receives, how samples are shown and scored."""
 
-from typing import Any, Protocol
+import math
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, choice, require
-from experiments.data.representation import Conditions, build_form
-from scorekit import audio, data, densities
+from experiments.cli.config import Config, require
+from experiments.data.views import View
+from scorekit.networks import DENOISING
 from scorekit.typing import Array, ArrayLike
 
 Batch = dict[str, np.ndarray]
+Conditions = Mapping[str, Any]
+"""Conditions of a network by its names for them (``labels``, ``vector``, ``dense_map``)."""
 
 
-class Dataset(Protocol):
-    """Training batches and a test set.
+class Scorer(NamedTuple):
+    """Metrics of real test data, metrics of ``(samples, labels)``, and what they mean."""
+
+    real: dict[str, float]
+    samples: Callable[[np.ndarray, np.ndarray], dict[str, float]]
+    caption: str
+
+
+class Preview(NamedTuple):
+    """Samples to draw for a picture of the run: their labels, and rows of the picture.
 
     Attributes:
-      name: what is shown to people.
-      shape: shape of one example.
+      labels: ``(N,)``.
+      rows: a label for each row of the picture, the samples first, then those of ``reference``.
+      reference: real examples to show with the samples, or None.
+    """
+
+    labels: np.ndarray
+    rows: list[Any] | None = None
+    reference: Batch | None = None
+
+
+class FrequencyAxis(NamedTuple):
+    """How frequencies are printed: ``f`` cycles per sample as ``f * factor`` in ``unit``."""
+
+    unit: str
+    short: str
+    factor: float = 1.0
+
+    def show(self, frequency: float) -> str:
+        """For tables and legends."""
+        return f"{frequency * self.factor:.2f}" if self.factor == 1 else f"{frequency * self.factor:,.0f}"
+
+
+def moments() -> Callable[[Mapping[str, Any]], Array]:
+    """A vector of any examples: the mean and standard deviation over all values, ``(B, 2)`` (brightness, contrast)."""
+
+    def both(batch):
+        flat = batch["x"].reshape(batch["x"].shape[0], -1)
+        return jnp.stack([flat.mean(1), flat.std(1)], axis=1)
+
+    return both
+
+
+class Dataset:
+    """A training set and a test set; a kind of data is a subclass, and a line in :mod:`experiments.data`.
+
+    Attributes:
+      name: for people.
+      shape: shape of one example as the network receives it.
       num_classes: number of classes; the null label is ``num_classes``.
       examples: number of training examples, None when they are drawn anew for every step.
-      levels: number of values of discrete data, None for continuous data.
-      test: the test set, ``{"x": (N, ...), "label": (N,)}``, and for sounds what else is known of them.
+      bins: number of values of discrete data, None for continuous data.
+      test: the test set, ``{"x": (N, ...), "label": (N,)}`` and further fields of the kind.
       train: training examples to compare with, likewise.
-      sample_rate: of sounds, in Hz; None for anything else.
-      latent: whether ``shape`` is that of a latent, and not of the pictures or sounds that samples become.
+      max_evaluated: most test examples that a loss or bound is measured on.
+      max_held_out: most test examples of the held-out loss of a network or classifier.
+      max_reconstructed: most test examples of the held-out loss of an autoencoder.
+      evaluation_batch: how many examples are evaluated at once.
+      maps: factories of dense maps computed from a batch, by name; they take the data set as ``dataset``.
+      vectors: the same of vectors.
+      from_fields: names of those that read other fields of a batch than the example itself.
     """
 
     name: str
     shape: tuple[int, ...]
     num_classes: int
     examples: int | None
-    levels: int | None
+    bins: int | None = None
     test: Batch
     train: Batch
-    sample_rate: int | None = None
-    latent: bool = False
+    max_evaluated: int = 2000
+    max_held_out: int = 1000
+    max_reconstructed: int = 1000
+    evaluation_batch: int = 500
+    maps: Mapping[str, Callable] = MappingProxyType({})
+    vectors: Mapping[str, Callable] = MappingProxyType({"moments": moments})
+    from_fields: Collection[str] = ()
+
+    # ---- before anything is loaded -----------------------------------------------------------------------------
+
+    @classmethod
+    def spatial_axes(cls, config: Config) -> int:
+        """The number of spatial axes of what the network receives: 0 of points, 1 of signals, 2 of images."""
+        raise NotImplementedError
+
+    @classmethod
+    def networks(cls, config: Config) -> list[str]:
+        """The names of the networks that fit."""
+        axes = cls.spatial_axes(config)
+        return [network.__name__.lower() for network in DENOISING if axes in network.spatial_axes]
+
+    @classmethod
+    def check(cls, config: Config) -> None:
+        """Validates the section ``data`` of a config, before anything is loaded."""
+
+    # ---- batches -----------------------------------------------------------------------------------------------
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of one step, a pure function of its arguments."""
-        ...
+        raise NotImplementedError
 
     def to_model(self, x: ArrayLike) -> Array:
-        """Stored examples as the floats that the network sees."""
-        ...
+        """Raw examples as the floats that the network receives."""
+        raise NotImplementedError
 
-    def from_model(self, x: Array, given: Conditions | None = None) -> Array:
-        """Samples brought to values that the data can take, as floats; sounds as ``(B, L)`` at full scale 1.
+    def from_model(self, x: Array, conditions: Conditions | None = None) -> Array:
+        """Samples as data: floats at values that the data can take; sounds ``(B, L)`` at full scale 1.
 
-        ``given`` is what the network was told, by its names for it: some forms of sounds need it.
+        ``conditions`` are those of the network; some representations of sounds need them.
         """
-        ...
+        raise NotImplementedError
 
     def real(self, part: Batch) -> np.ndarray:
-        """The stored examples of ``part`` as samples are."""
+        """The examples of ``part`` in the form of samples."""
         return np.asarray(self.from_model(self.to_model(part["x"])))
 
-    def to_sound(self, x: Array, given: Conditions | None = None) -> Array:
-        """What the network sees as sounds ``(B, L)`` at full scale 1."""
-        raise ValueError(f"{self.name} has no sounds")
+    def as_batch(self, samples: np.ndarray) -> Batch | None:
+        """Samples as a batch that conditions can be computed from; None if that is not possible."""
+        del samples
+        return None
+
+    # ---- how samples are drawn, shown and scored ---------------------------------------------------------------
+
+    def view(self, samples: np.ndarray) -> View:
+        """Samples as something to look at or to play."""
+        raise NotImplementedError
+
+    def state_view(self, states: np.ndarray) -> View | None:
+        """States of the sampler ``(N, ...)`` to look at; None if they show nothing."""
+        del states
+        return None
+
+    def preview(self) -> Preview:
+        """What to draw for a picture: ten samples of each of up to ten classes."""
+        classes = min(self.num_classes, 10)
+        return Preview(np.repeat(np.arange(classes), 10), list(range(classes)))
+
+    def guidance_labels(self) -> np.ndarray | None:
+        """Labels of a picture that compares guidance scales; None for no such picture."""
+        return np.arange(min(self.num_classes, 10))
+
+    def scorer(self) -> Scorer | None:
+        """Metrics of samples; None where a program of its own measures them."""
+        return None
+
+    def exact_bits(self) -> float | None:
+        """The exact entropy of a class in bits per dimension, where it is known."""
+        return None
+
+    def bits_per_value(self) -> float:
+        """The bits that one stored value takes."""
+        return math.log2(self.bins or 256)
+
+    def frequency_axis(self) -> FrequencyAxis:
+        """The unit of frequencies along the spatial axes."""
+        return FrequencyAxis("cycles per sample", "cycles/sample")
+
+    # ---- reconstructions ---------------------------------------------------------------------------------------
+
+    def perceptual_loss(self, y: Array, x: Array) -> Array | None:
+        """A further loss ``(B,)`` of reconstructions ``y`` of ``x`` as the network receives them; None for none."""
+        del y, x
+        return None
+
+    def distances(self, y: Array, x: Array) -> dict[str, Array]:
+        """Further distances of reconstructions, ``(B,)`` by name."""
+        del y, x
+        return {}
 
 
-class Images(Dataset):
-    """A TFDS image set, held in memory as uint8."""
-
-    def __init__(self, config: Config):
-        try:
-            train = data.load(config.name, config.train_split, config.data_dir)
-            test = data.load(config.name, config.test_split, config.data_dir)
-        except ValueError as error:
-            raise ConfigError(f"config.data: {error}") from error
-        self.name, self.shape, self.num_classes = train.name, train.x.shape[1:], train.num_classes
-        self.examples, self.levels, self._levels = len(train.x), train.levels, train.levels
-        self.train, self.test = ({"x": part.x, "label": part.label} for part in (train, test))
-
-    def batch(self, seed, step, size):
-        return data.batch_at(self.train, seed=seed, step=step, batch_size=size)
-
-    def to_model(self, x):
-        return data.to_unit(x, self._levels)
-
-    def from_model(self, x, given=None):
-        return data.to_unit(data.from_unit(x, self._levels), self._levels)
+def preprocess(dataset: Dataset, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """A batch with ``x`` as the network receives it, and the examples as they are stored under ``raw``."""
+    return {**batch, "x": dataset.to_model(batch["x"]), "raw": batch["x"]}
 
 
-class Ring(Dataset):
-    """Eight Gaussians on a circle; the class is the mode. The density is known: see ``density``."""
-
-    def __init__(self):
-        self.density = densities.ring()
-        self.name, self.shape, self.num_classes = "ring of 8 Gaussians", (2,), 8
-        self.examples, self.levels = None, None
-        self._draw = jax.jit(self.density.sample_with_labels, static_argnums=1)
-        self.train, self.test = (self._points(jax.random.key(i), 2000) for i in (1, 2))
-
-    def _points(self, key, n):
-        x, label = self._draw(key, (n,))
-        return {"x": np.asarray(x), "label": np.asarray(label, np.int32)}
-
-    def batch(self, seed, step, size):
-        return self._points(jax.random.fold_in(jax.random.key(seed), step), size)
-
-    def to_model(self, x):
-        return jnp.asarray(x)
-
-    def from_model(self, x, given=None):
-        return x
-
-
-class Sounds(Dataset):
-    """Notes or phrases from TFDS, held in memory as 16-bit codes.
-
-    Batches hold ``x`` ``(B, L)``, ``label`` (the instrument, of notes the family, or one class), of notes ``pitch``,
-    ``velocity``, ``instrument`` and ``family``, of phrases their ``roll``. With ``config.data.crop`` an example is a
-    random piece of a sound, drawn from ``(seed, step)``, and of the test set its beginning; the roll is cut with it.
-    ``instruments`` are their names, where the set has them.
-    """
-
-    def __init__(self, config: Config):
-        options = config.data
-        is_phrase = kind_of(options.name) == "phrases"
-        choices = ("instrument", "none") if is_phrase else ("instrument", "family", "none")
-        label = choice("data.label", options.label or "instrument", choices)
-        load: Any = data.load_phrases if is_phrase else data.load_notes
-        try:
-            splits = options.train_split, options.test_split
-            train, test = (load(options.name, split, options.data_dir) for split in splits)
-        except ValueError as error:
-            raise ConfigError(f"config.data: {error}") from error
-        names = ("roll",) if is_phrase else ("pitch", "velocity", "instrument", "family")
-        classes = lambda s: np.zeros(len(s.x), np.int32) if label == "none" else getattr(s, label)
-        peak = self._peak = options.peak
-        require(peak is None or 0 < peak <= 1, "data.peak", peak, "above 0 and at most 1")
-        sounds = lambda x: x if peak is None else _codes_at_peak(x, peak)
-        whole = [{"x": sounds(s.x), "label": classes(s), **{n: getattr(s, n) for n in names}} for s in (train, test)]
-        self.name, self.sample_rate, self.levels = train.name, train.sample_rate, None
-        self.instruments = () if is_phrase else train.instruments
-        self.examples, self.num_classes = len(train.x), 1 + max(int(part["label"].max()) for part in whole)
-        self._frame = round(train.sample_rate / train.frame_rate) if is_phrase else 1
-        length = train.x.shape[1]
-        self._crop = options.crop or length
-        fits = 0 < self._crop <= length and self._crop % self._frame == 0
-        require(fits, "data.crop", options.crop, f"a multiple of {self._frame} up to {length}")
-        self._form = build_form(config, self._crop, train.sample_rate)
-        self._whole = whole[0]
-        self.train, self.test = (self._cut(part, np.zeros(len(part["x"]), int)) for part in whole)
-        self.shape = jax.eval_shape(self.to_model, self.test["x"][:1]).shape[1:]
-
-    def _cut(self, part: Batch, first: np.ndarray) -> Batch:
-        """The piece of each sound that begins at a frame of the roll (of notes: a sample)."""
-        if self._crop == part["x"].shape[1]:
-            return part
-        rows = first[:, None]
-        found = {**part, "x": np.take_along_axis(part["x"], self._frame * rows + np.arange(self._crop), axis=1)}
-        if "roll" in part:
-            frames = rows + np.arange(1 + self._crop // self._frame)
-            found["roll"] = np.take_along_axis(part["roll"], frames[..., None], axis=1)
-        return found
-
-    def batch(self, seed, step, size):
-        part = data.batch_at(self._whole, seed=seed, step=step, batch_size=size)
-        places = (part["x"].shape[1] - self._crop) // self._frame + 1
-        return self._cut(part, np.random.default_rng((seed, step)).integers(places, size=size))
-
-    def to_model(self, x):
-        return self._form.to_model(audio.pcm_to_float(x))
-
-    def to_sound(self, x, given=None):
-        return self._form.to_sound(x, given)
-
-    def from_model(self, x, given=None):
-        sound = self.to_sound(x, given)
-        sound = sound if self._peak is None else to_peak(sound, self._peak)
-        return audio.pcm_to_float(audio.float_to_pcm(sound))
-
-    def real(self, part):
-        return np.asarray(audio.pcm_to_float(part["x"]))
-
-
-def to_peak(sound: ArrayLike, peak: float) -> Array:
-    """Sounds ``(..., L)`` times a factor each, so that the largest sample of each is ``peak``; silence stays silent.
-
-    >>> to_peak(jnp.array([[0.0, 0.5, -0.25], [0.0, 0.0, 0.0]]), 0.75)
-    Array([[ 0.   ,  0.75 , -0.375],
-           [ 0.   ,  0.   ,  0.   ]], dtype=float32)
-    """
-    return jnp.asarray(sound) * (peak / jnp.maximum(jnp.max(jnp.abs(sound), axis=-1, keepdims=True), 2.0**-15))
-
-
-def _codes_at_peak(x: np.ndarray, peak: float) -> np.ndarray:
-    """The same of 16-bit codes ``(N, L)``, a part at a time."""
-    parts = (to_peak(audio.pcm_to_float(x[i : i + 500]), peak) for i in range(0, len(x), 500))
-    return np.concatenate([np.asarray(audio.float_to_pcm(part), x.dtype) for part in parts])
-
-
-def kind_of(name: str) -> str:
-    """What a data set of this name holds: points, notes, phrases or images."""
-    kinds = {"ring": "points", "soundfont_notes": "notes", "nsynth": "notes", "soundfont_phrases": "phrases"}
-    return kinds.get(name.split("/")[0], "images")
-
-
-def load_dataset(config: Config) -> Dataset:
-    """The data set that ``config.data`` names, as latents where it names an autoencoder."""
-    kind = kind_of(config.data.name)
-    found = Ring() if kind == "points" else Images(config.data) if kind == "images" else Sounds(config)
-    if not config.data.get("latents"):
-        return found
-    from experiments.models.latents import open_latents  # which is built on data sets
-
-    require(kind != "points", "data.latents", config.data.latents, "None for points")
-    require(config.data.crop is None, "data.crop", config.data.crop, "None: latents are of whole sounds")
-    return open_latents(config, found)
-
-
-def as_seen(dataset: Dataset, batch: Batch) -> dict[str, Any]:
-    """A batch with ``x`` in the form that the network sees, and ``stored`` as it was."""
-    return {**batch, "x": dataset.to_model(batch["x"]), "stored": batch["x"]}
+def rows_of(part: Batch, rows: Any) -> Batch:
+    """Some examples of a set; ``rows`` is a slice or an array of indices."""
+    return {name: value[rows] for name, value in part.items()}
 
 
 def evenly(total: int, count: int) -> np.ndarray:
-    """``count`` places of ``total``, evenly from the first to the last; all of them if there are not more.
+    """``count`` indices below ``total``, evenly spaced from the first to the last; all if there are not more.
 
     >>> evenly(9, 3).tolist(), evenly(2, 5).tolist()
     ([0, 4, 8], [0, 1])
@@ -230,17 +210,28 @@ def evenly(total: int, count: int) -> np.ndarray:
 
 
 def held_out_of(dataset: Dataset, labels: np.ndarray) -> Batch:
-    """A test example for each label, those of a class in their order and from the first again when they run out.
+    """A test example for each label: those of a class in order, starting over when they run out.
 
     Raises:
       ConfigError: for a class without test examples.
     """
-    found = {k: np.flatnonzero(dataset.test["label"] == k) for k in np.unique(labels)}
-    for label, places in found.items():
-        require(len(places) > 0, "data.test_split", dataset.name, f"one with examples of class {label}")
-    seen = dict.fromkeys(found, 0)
+    indices = {k: np.flatnonzero(dataset.test["label"] == k) for k in np.unique(labels)}
+    for label, found in indices.items():
+        require(len(found) > 0, "data.test_split", dataset.name, f"one with examples of class {label}")
+    used = dict.fromkeys(indices, 0)
     rows = []
     for label in labels:
-        rows.append(found[label][seen[label] % len(found[label])])
-        seen[label] += 1
-    return {name: value[rows] for name, value in dataset.test.items()}
+        rows.append(indices[label][used[label] % len(indices[label])])
+        used[label] += 1
+    return rows_of(dataset.test, rows)
+
+
+def in_blocks(run: Callable[[Any], Any], x: np.ndarray, size: int) -> Any:
+    """``run`` on blocks of exactly ``size`` rows, the last one padded; trees of numpy arrays, joined."""
+    parts = []
+    for start in range(0, len(x), size):
+        part = x[start : start + size]
+        padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+        kept = len(part)
+        parts.append(jax.tree.map(lambda leaf, n=kept: np.asarray(leaf)[:n], run(padded)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

@@ -1,62 +1,64 @@
-"""A model of discrete latents draws code vectors, which are snapped to the nearest codes: how well that goes."""
+"""Latents with codes: a model of code vectors draws continuous vectors, which are rounded to the nearest codes."""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.models import model
 from experiments.cli.config import Config
-from experiments.data.dataset import Dataset, as_seen
-from experiments.models.latents import Latents, margin
-from experiments.reporting.report import Table
+from experiments.data.dataset import Dataset, preprocess
+from experiments.models.conditioning import conditions
+from experiments.models.latents import Latents, code_margin
+from experiments.models.model import Model, denoiser
 from scorekit import process
 from scorekit.typing import PyTree
 
-LEVELS = (-4.0, -2.0, 0.0, 2.0, 4.0, 6.0)
-"""Log-SNRs in nats."""
+LOG_SNRS = (-4.0, -2.0, 0.0, 2.0, 4.0, 6.0)
+"""In nats."""
 
 
-def snapping(
-    config: Config, built: model.Model, dataset: Dataset, params: PyTree, generate
-) -> tuple[dict[str, float], list[Table]]:
-    """Numbers and tables for latents with codes, and nothing for any other data.
+class Quantisation(NamedTuple):
+    """How well rounding to codes works.
 
-    Test latents are noised, denoised once and snapped: the share of vectors that come back to their own code. Samples
-    are told by how near they end to the codes they are snapped to (:func:`experiments.models.latents.margin`).
+    Attributes:
+      accuracy: rows ``(log-SNR, denoised, noisy)``: the share of code vectors of test examples that are quantised to
+        their own code after noise of that level, denoised once and only rescaled.
+      margin: see :func:`experiments.models.latents.code_margin`, of samples.
+      test_examples: number of test examples.
+      samples: number of samples.
     """
+
+    accuracy: list[tuple[float, float, float]]
+    margin: dict[str, float]
+    test_examples: int
+    samples: int
+
+    def values(self) -> dict[str, float]:
+        """The metrics by name."""
+        found = {f"quantisation/{name}": value for name, value in self.margin.items()}
+        return found | {f"quantisation/accuracy at log-SNR {level:g}": ours for level, ours, _ in self.accuracy}
+
+
+def quantisation(config: Config, model: Model, dataset: Dataset, params: PyTree, generate) -> Quantisation | None:
+    """The metrics of latents with codes; None for any other data."""
     if not isinstance(dataset, Latents) or dataset.codes is None:
-        return {}, []
+        return None
     few = {name: value[:256] for name, value in dataset.test.items() if name != "original"}
 
     @jax.jit
-    def right(params, few, key, t):
-        """The shares of vectors that are nearest to their own code: denoised, and scaled only."""
-        seen = as_seen(dataset, few)
-        x = seen["x"]
-        x_t = process.perturb(x, jax.random.normal(key, x.shape, x.dtype), t, built.schedule)
-        x0 = model.denoiser(built, params, model.conditions(built, seen))(x_t, t).x0
+    def accuracy(params, few, key, t):
+        batch = preprocess(dataset, few)
+        x = batch["x"]
+        x_t = process.perturb(x, jax.random.normal(key, x.shape, x.dtype), t, model.schedule)
+        x0 = denoiser(model, params, conditions(model, batch))(x_t, t).x0
         own = dataset.index(x)
-        return [jnp.mean(dataset.index(z) == own) for z in (x0, x_t / built.schedule.alpha(t))]
+        return [jnp.mean(dataset.index(z) == own) for z in (x0, x_t / model.schedule.alpha(t))]
 
     rows = []
-    for i, level in enumerate(LEVELS):
-        denoised, noisy = right(params, few, jax.random.key(i), built.schedule.time_at(jnp.float32(level)))
-        rows.append([level, float(denoised), float(noisy)])
+    for i, level in enumerate(LOG_SNRS):
+        denoised, noisy = accuracy(params, few, jax.random.key(i), model.schedule.time_at(jnp.float32(level)))
+        rows.append((level, float(denoised), float(noisy)))
     labels = np.resize(dataset.test["label"], 40)
     states, _ = generate(params, config.seed + 1, labels, config.sampling.guidance_scale, trajectory=True)
-    found = margin(dataset, jnp.asarray(states[-1]))
-    numbers = {f"snapping/{name}": value for name, value in found.items()}
-    numbers.update({f"snapping/accuracy at log-SNR {level:g}": ours for level, ours, _ in rows})
-    by_noise = Table(
-        ["log-SNR", "denoised once", "as it is"],
-        rows,
-        f"Share of the code vectors of {len(few['x'])} test examples that are snapped to their own code, by noise "
-        f"level (log-SNR in nats), given their conditions: denoised once, and without.",
-    )
-    ends = Table(
-        list(found),
-        [list(found.values())],
-        f"{len(labels)} samples before they are snapped: their distance to the nearest code over that between codes, "
-        "and the share of vectors within half the way to its nearest neighbour.",
-    )
-    return numbers, [by_noise, ends]
+    return Quantisation(rows, code_margin(dataset, jnp.asarray(states[-1])), len(few["x"]), len(labels))

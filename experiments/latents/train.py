@@ -1,120 +1,107 @@
-"""Trains an autoencoder with a compact latent, for a diffusion model that works on latents.
+"""Trains an autoencoder with a compact latent, for a diffusion model of latents.
 
-    python -m experiments.latents.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_latent
-    python -m experiments.train --config=experiments/configs/latents/phrases_of_latents.py --workdir=runs/phrases \\
+    python -m experiments.latents.train --config=experiments/configs/latents/phrases_latent.py \
+        --workdir=runs/phrases_latent
+    python -m experiments.train --config=experiments/configs/latents/phrases_of_latents.py --workdir=runs/phrases \
         --config.data.latents=runs/phrases_latent
 
 The same command continues a run that was stopped. ``workdir`` then holds ``report.html``, ``config.json``,
 ``evaluation.json``, reconstructions, metrics and ``checkpoints/``, and ``latents.json``: the mean and standard
-deviation of each channel of the training latents, by which the model's latents are standardised.
+deviation of each channel of the training latents, by which the latents of the model are standardised.
 """
 
-import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import jax
 import numpy as np
-from absl import flags
 
+from experiments import data, training
 from experiments.cli import command_line, progress
-from experiments.models import autoencoder as latent_model
-from experiments.training import loop
-from experiments.reporting import pictures, audio_widgets as players, plots
+from experiments.cli import flags as shared
 from experiments.cli.config import Config
-from experiments.data.dataset import Dataset, held_out_of, load_dataset
-from experiments.models.latents import STANDARD
-from experiments.reporting.report import Config as ConfigText
-from experiments.reporting.report import Figure, Heading, Section, Table, tables_as_text, write_report
-from scorekit.io.files import write_atomic
-from scorekit.training import TrainState
+from experiments.configs import base_latent
+from experiments.data.dataset import Dataset, held_out_of
+from experiments.data.views import Sounds
+from experiments.models import autoencoder
+from experiments.models.latents import STATISTICS
+from experiments.models.loss import held_out_loss
+from experiments.models.restoring import averaged
+from experiments.models.runs import write_results
+from experiments.reporting import plots
+from experiments.reporting.audio_widgets import audio_widgets
+from experiments.reporting.pictures import training_sections
+from experiments.reporting.report import ConfigSection, Figure, Heading, Section, Table, tables_as_text, write_report
+from experiments.reporting.tables import reconstruction_table
+from experiments.training import loop
 from scorekit.typing import PyTree
 
-_CONFIG = flags.DEFINE_string("config", None, "Config file of an autoencoder.", required=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything that the run leaves behind.", required=True)
+_CONFIG, _WORKDIR = shared.config("Config file of an autoencoder."), shared.new_workdir()
 
 
 def check(config: Config, workdir: Path) -> None:
-    """Refuses a config that cannot be run, before anything is compiled."""
-    latent_model.check(config)
-    loop.check_devices(config)
+    """Validates a config before anything is loaded or compiled."""
+    base_latent.check_fields(config)
+    data.check(config)
+    autoencoder.check(config)
+    training.check(config)
+    training.check_devices(config)
     loop.check_same_run(config, workdir)
 
 
-def train(config: Config, workdir: Path, dataset: Dataset, built: latent_model.Latent) -> PyTree:
+def train(config: Config, workdir: Path, built: autoencoder.Latent) -> PyTree:
     """Trains to the last step; returns the parameters that are used."""
-    ema = config.evaluation.ema
-
-    def averaged(state: TrainState) -> PyTree:
-        return state.params if ema == "none" else state.ema[ema]
-
+    prepare, loss = autoencoder.make_prepare(built), autoencoder.make_loss(built)
     state = loop.fit(
         config,
         workdir,
-        dataset,
-        params=latent_model.init_params(built, dataset, config.seed),
-        prepare=latent_model.make_prepare(built, dataset),
-        loss=latent_model.make_loss(built),
-        averaged=averaged,
-        held_out=latent_model.held_out_loss(built, dataset),
+        built.dataset,
+        params=autoencoder.init_params(built, config.seed),
+        prepare=prepare,
+        loss=loss,
+        ema=config.evaluation.ema,
+        held_out=held_out_loss(prepare, loss, built.dataset, built.dataset.max_reconstructed),
     )
-    return averaged(state)
+    return averaged(state, config.evaluation.ema)
 
 
-def reconstructions(
-    folder: Path, built: latent_model.Latent, dataset: Dataset, params: PyTree, encode, shown: int
-) -> Section:
-    """Held-out examples, of each class as far as they go, beside what comes back of them, written into ``folder``."""
+def reconstructions(folder: Path, built: autoencoder.Latent, params: PyTree, encode, shown: int) -> Section:
+    """Held-out examples, of each class as far as they go, with their reconstructions, written into ``folder``."""
+    dataset: Dataset = built.dataset
     classes = np.unique(dataset.test["label"])[:shown]
     part = held_out_of(dataset, np.resize(classes, min(shown, len(dataset.test["x"]))))
     decode = jax.jit(lambda z: built.module.apply(params, z, method="decode"))
     back = np.asarray(dataset.from_model(decode(encode(part["x"]))))
-    real = dataset.real(part)
-    caption = "Held-out examples and their reconstructions."
-    if dataset.sample_rate is not None:
-        versions = {"held out": real, "reconstruction": back}
-        return players.players(
-            folder, versions, dataset.sample_rate, row_labels=part["label"].tolist(), caption=caption
-        )
-    columns = {"held out": real, "reconstruction": back}
-    picture = plots.comparison(folder / "reconstructions.png", columns, row_labels=part["label"].tolist())
-    return Figure(picture, caption)
-
-
-def table_of(numbers: Mapping[str, Mapping[str, float]]) -> Table:
-    """Distances of reconstructions, by the part of the data."""
-    names = list(next(iter(numbers.values())))
-    rows = [[name, *(found[name] for found in numbers.values())] for name in names]
-    caption = "Means over examples. Root mean square errors in units of what the network sees."
-    return Table(["", *numbers], rows, caption)
+    versions = {"held out": dataset.real(part), "reconstruction": back}
+    caption, labels = "Held-out examples and their reconstructions.", part["label"].tolist()
+    view = dataset.view(back)
+    if isinstance(view, Sounds):
+        return audio_widgets(folder, versions, view.sample_rate, row_labels=labels, caption=caption)
+    return Figure(plots.comparison(folder / "reconstructions.png", versions, row_labels=labels), caption)
 
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    workdir = Path(_WORKDIR.value).expanduser().absolute()
+    workdir = shared.path(_WORKDIR)
     check(config, workdir)
-    dataset = load_dataset(config)
-    built = latent_model.build_latent(config, dataset)
-    params = train(config, workdir, dataset, built)
+    dataset = data.load(config)
+    built = autoencoder.build_latent(config, dataset)
+    params = train(config, workdir, built)
     trained = time.monotonic() - start
     print("measuring …", flush=True)
-    encode = latent_model.make_encode(built, dataset, params)
-    most = config.evaluation.num_samples
+    encode = autoencoder.make_encode(built, params)
     parts = {"training data": dataset.train, "held-out data": dataset.test}
-    few = {name: {"x": part["x"][:most]} for name, part in parts.items()}
-    numbers = {name: latent_model.measure(built, dataset, params, part) for name, part in few.items()}
-    size = latent_model.compression(built, dataset)
-    write_atomic(workdir / "evaluation.json", json.dumps({**numbers, "size": size}, indent=2) + "\n")
-    shown = reconstructions(workdir / "reconstructions", built, dataset, params, encode, config.evaluation.shown)
-    write_atomic(workdir / STANDARD, json.dumps(latent_model.standard(encode, dataset), indent=2) + "\n")
-    table = table_of(numbers)
+    few = {name: {"x": part["x"][: config.evaluation.num_samples]} for name, part in parts.items()}
+    metrics = {name: autoencoder.measure(built, params, part) for name, part in few.items()}
+    size = autoencoder.compression(built)
+    write_results(workdir / "evaluation.json", {**metrics, "size": size})
+    shown = reconstructions(workdir / "reconstructions", built, params, encode, config.evaluation.shown)
+    write_results(workdir / STATISTICS, autoencoder.statistics(encode, dataset))
+    table = reconstruction_table(metrics)
     sections: list[Section] = [Heading("Reconstructions"), shown, Heading("Distances"), table]
     sections.append(Table(list(size), [list(size.values())], "The size of one example and of its latent."))
-    loss = pictures.training_picture(workdir / "training.png", workdir / "metrics.jsonl")
-    if loss:
-        sections += [Heading("Training"), Figure(loss, "The loss as logged and its running mean.")]
-    sections.append(ConfigText((workdir / "config.json").read_text()))
+    sections += training_sections(workdir)
+    sections.append(ConfigSection((workdir / "config.json").read_text()))
     facts = {
         "data": dataset.name,
         "network": f"{progress.human(sum(x.size for x in jax.tree.leaves(params)))} parameters",

@@ -1,1 +1,53 @@
 """A config's network, loss, sampler and guidance; opening what a run has trained."""
+
+from ml_collections import ConfigDict, config_dict
+
+from experiments.cli.config import section
+from experiments.models import choices, rules
+from experiments.models.sampling import GRIDS
+from experiments.models.solver_choices import SOLVERS
+
+
+def fields() -> ConfigDict:
+    """The sections ``schedule``, ``network``, ``loss``, ``sampling``, ``guidance`` and ``rules``, with defaults."""
+    config = ConfigDict()
+    config.noise_factor = 1.0
+    """Multiplies sigma / alpha at every t: above 1 for images larger than the schedule was made for."""
+    config.schedule = section(choices.SCHEDULES, "cosine")
+    config.network = section(choices.NETWORKS, "unet", supplied=("num_classes", "vector_size", "map_shape"))
+
+    config.loss = loss = ConfigDict()
+    loss.target = section(choices.TARGETS, "v")
+    loss.weighting = section(choices.WEIGHTINGS, "v", supplied=("schedule",))
+    loss.times = section(choices.TIMES, "uniform")
+    loss.label_dropout = 0.1
+    loss.vector_dropout = 0.1
+    loss.map_dropout = 0.1
+    """Each condition is replaced by its null token in this share of the examples, independently of the others."""
+    loss.map_noise = config_dict.placeholder(float)
+    """Noise-conditioning augmentation: the map is corrupted at a level drawn from 0 to this (at most 1), which is a
+    condition of the network; None is no augmentation."""
+    loss.joint_dropout = 0.0
+    """In this share of the examples all conditions are dropped together."""
+
+    config.sampling = sampling = ConfigDict()
+    sampling.solver = section(SOLVERS, "unipc")
+    sampling.grid = section(GRIDS, "vp_quadratic", supplied=("schedule", "n"))
+    """"file" takes the grid at ``path``, which experiments.tune wrote for this solver and number of steps; "times" takes
+    ``times``."""
+    sampling.steps = 25
+    sampling.guidance_scale = 2.0
+    """γ: 0 unconditional, 1 conditional, above 1 guided."""
+    sampling.guidance_shape = section(rules.SCALES, "constant", supplied=("guidance_scale",))
+    """Of γ over time: constant, or from ``noise`` at t = 1 to ``guidance_scale`` at t = 0."""
+    sampling.map_noise = config_dict.placeholder(float)
+    """Level at which the map is corrupted when sampling, up to loss.map_noise; None is 0."""
+    sampling.ema = "0.999"
+    """Which average to sample from: one of training.ema_decays, or "none"."""
+    sampling.batch_size = 500
+
+    config.guidance = ("classifier_free",)
+    """Rules, innermost first: one that chooses the base, then any that wrap it (experiments.models.rules)."""
+    config.rules = rules.fields()
+    """The fields of the rules that config.guidance names."""
+    return config

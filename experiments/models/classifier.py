@@ -1,4 +1,4 @@
-"""A classifier of noisy data, its loss and its accuracy by noise level, put together from a config."""
+"""A classifier of noisy data from a config: its network, its loss, its accuracy by noise level."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,32 +11,32 @@ import numpy as np
 from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
-from experiments.models import choices as build
+from experiments import data
 from experiments.cli.config import (
     Config,
     ConfigError,
-    check_config,
-    choice,
-    descend,
-    filled,
+    fill_missing,
     leaves,
     load_resolved,
+    lookup,
     require,
-    shown,
+    section,
+    to_text,
 )
-from experiments.configs import base_classifier
 from experiments.data.dataset import Dataset
-from scorekit import losses, training
+from experiments.models import choices
+from experiments.models.restoring import check_average, restore
+from scorekit import losses
 from scorekit import times as time_samplers
 from scorekit.predictions import bounded_log_snr
 from scorekit.typing import Array, Key, PyTree, Schedule
 
 _CLEAN = 12.0
-"""The log-SNR, in nats, above which a pixel of 256 levels is not changed by the noise: sigma is a third of a level."""
+"""The log-SNR, in nats, above which noise does not change a pixel of 256 values: sigma is a third of a value."""
 
 
 class Classifier(NamedTuple):
-    """What a config means, ready to use; a ``clean`` one is trained at t = 0 and always told that level."""
+    """What a config describes; a ``clean`` one is trained at t = 0 and always conditioned on that noise level."""
 
     module: nn.Module
     schedule: Schedule
@@ -45,61 +45,85 @@ class Classifier(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """The accuracy on the test set by noise level, the last without noise; all ``(levels + 1,)``."""
+    """The accuracy on the test set by noise level, the last entry without noise; all ``(levels + 1,)``."""
 
     log_snr: np.ndarray
     accuracy: np.ndarray
     cross_entropy: np.ndarray
 
 
+def fields() -> ConfigDict:
+    """The sections of a classifier's config beside ``data`` and ``training``, with defaults."""
+    config = ConfigDict()
+    config.noise_factor = 1.0
+    config.schedule = section(choices.SCHEDULES, "cosine")
+    config.classifier = section(choices.CLASSIFIERS, "unet_encoder", supplied=("num_classes",))
+    config.loss = ConfigDict()
+    config.loss.times = section(choices.TIMES, "uniform")
+    config.loss.clean = False
+    """Train on clean data alone, without conditioning on the noise level."""
+    config.evaluation = evaluation = ConfigDict()
+    evaluation.levels = 21
+    """Noise levels at which the accuracy on the test set is measured, log-SNR from -10 to 10."""
+    evaluation.draws = 8
+    """Draws of the noise per test example and level."""
+    evaluation.plain = True
+    """Also train, in ``workdir/plain``, the same network on clean data alone, for comparison."""
+    evaluation.ema = "0.999"
+    """Which average is evaluated and used: one of training.ema_decays, or "none"."""
+    return config
+
+
 def check(config: Config) -> None:
-    """Refuses a config that cannot be run, before anything is compiled."""
-    if "network" in config:
-        raise ConfigError("config.network: this is the config of a model; train it with experiments.train")
-    check_config(config, base_classifier.get_config())
-    if config.data.name == "ring":
-        raise ConfigError("config.data.name=ring: must be a data set of images")
-    build.build_schedule(config)
-    build.build_times(config)
-    build.build_classifier(config, 10)
-    build.check_training(config)
-    choice("evaluation.ema", config.evaluation.ema, (*map(str, config.training.ema_decays), "none"))
+    """Validates the sections of :func:`fields`; compiles nothing."""
+    axes = data.kind_of(config).spatial_axes(config)
+    require(axes > 0, "data.name", config.data.name, "a data set of images or sounds")
+    choices.build_schedule(config)
+    choices.build_times(config)
+    _module(config, 10)
+    check_average(config, "evaluation.ema")
     for field in ("levels", "draws"):
         require(config.evaluation[field] >= 1, f"evaluation.{field}", config.evaluation[field], "at least 1")
 
 
+def _module(config: Config, num_classes: int) -> nn.Module:
+    return choices.build_module(config, "classifier", choices.CLASSIFIERS, num_classes=num_classes)
+
+
 def build_classifier(config: Config, num_classes: int) -> Classifier:
-    """Puts the pieces of the config together."""
+    """Puts the parts of the config together."""
     return Classifier(
-        module=build.build_classifier(config, num_classes),
-        schedule=build.build_schedule(config),
-        times=build.build_times(config),
+        module=_module(config, num_classes),
+        schedule=choices.build_schedule(config),
+        times=choices.build_times(config),
         clean=config.loss.clean,
     )
 
 
 def init_params(built: Classifier, shape: tuple[int, ...], key: Key) -> PyTree:
-    """The parameters before training, for examples of this shape."""
+    """The initial parameters, for examples of this shape."""
     return jax.jit(built.module.init)(key, jnp.zeros((1, *shape)), jnp.zeros(1))
 
 
-def _told(network, schedule, x_t, t):
+def _conditioned(network, schedule, x_t, t):
     return network(x_t, 0.25 * jnp.clip(bounded_log_snr(t, schedule), -_CLEAN, _CLEAN))
 
 
-def _told_clean(network, x_t, t):
+def _conditioned_on_clean(network, x_t, t):
     del t
     return network(x_t, 0.25 * _CLEAN)
 
 
 def logits(built: Classifier, params: PyTree) -> Callable[[Array, Array], Array]:
-    """``(x_t, t) -> logits``; it is told the log-SNR within +-12, not t, and a clean one that of clean data always."""
+    """``(x_t, t) -> logits``, conditioned on log-SNR within +-12; a clean one always on that of clean data."""
     network = Partial(built.module.apply, params)
-    return Partial(_told_clean, network) if built.clean else Partial(_told, network, built.schedule)
+    if built.clean:
+        return Partial(_conditioned_on_clean, network)
+    return Partial(_conditioned, network, built.schedule)
 
 
 def make_prepare(built: Classifier, dataset: Dataset):
-    """``(key, batch) -> batch``: all the randomness of a training step, at the global batch."""
+    """``(key, batch) -> batch``: all randomness of a training step, at the global batch."""
 
     def prepare(key, batch):
         for_times, for_noise = jax.random.split(key)
@@ -114,7 +138,7 @@ def make_prepare(built: Classifier, dataset: Dataset):
 
 
 def make_loss(built: Classifier):
-    """``(params, prepared batch) -> (per-example loss, per-example aux)``."""
+    """``(params, prepared batch) -> (loss of each example, auxiliary values of each example)``."""
 
     def loss(params, batch):
         drawn = time_samplers.Times(batch["t"], batch["weight"])
@@ -126,20 +150,10 @@ def make_loss(built: Classifier):
     return loss
 
 
-def held_out_loss(built: Classifier, dataset: Dataset):
-    """``params -> loss`` on up to 1,000 test examples, always at the same noise and times."""
-    few = 1000 if dataset.sample_rate is None else 256
-    batch = {"x": dataset.test["x"][:few], "label": dataset.test["label"][:few]}
-    prepared = jax.jit(make_prepare(built, dataset))(jax.random.key(0), batch)
-    loss = make_loss(built)
-    run = jax.jit(lambda params: loss(params, prepared)[0].mean())
-    return lambda params: float(run(params))
-
-
 def accuracy_by_noise(
     built: Classifier, dataset: Dataset, params: PyTree, levels: int, draws: int, batch_size: int = 500
 ) -> Curve:
-    """The accuracy and cross-entropy at ``levels`` log-SNRs from -10 to 10 and without noise, on the test set under
+    """Accuracy and cross-entropy at ``levels`` log-SNRs from -10 to 10 and without noise, on the test set with
     ``draws`` draws of the noise."""
 
     @jax.jit
@@ -166,10 +180,10 @@ def accuracy_by_noise(
 
 
 def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
-    """``(x_t, t) -> logits`` of the classifier whose folder ``chosen.workdir`` names, for the model of ``config``.
+    """``(x_t, t) -> logits`` of the classifier in ``chosen.workdir``, for the model of ``config``.
 
     Raises:
-      ConfigError: if there is no classifier there, or one of other data or another schedule.
+      ConfigError: if there is no classifier there, or it was trained on other data or with another schedule.
     """
     given, workdir = f"config.rules.classifier.workdir={chosen.workdir}", Path(chosen.workdir).expanduser()
     path = workdir / "config.json"
@@ -180,26 +194,23 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
     own: Config = load_resolved(path)
     if "classifier" not in own:
         raise ConfigError(f"{given}: this run is no classifier; train one with experiments.train_classifier")
-    own = filled(own, base_classifier.get_config())
+    own = fill_missing(own, ConfigDict({"data": data.fields(), **fields()}))
+    data.check(own)
     check(own)
     for field in ("noise_factor", "schedule", "data.name"):
-        theirs, ours = (_in_short(descend(c, field)) for c in (own, config))
+        theirs, ours = (_summary(lookup(c, field)) for c in (own, config))
         if theirs != ours:
             raise ConfigError(
                 f"{given}: was trained with config.{field}={theirs}, the model with {ours}; train another"
             )
-    average = None if own.evaluation.ema == "none" else own.evaluation.ema
-    try:
-        _, params = training.restore_params(workdir / "checkpoints", step=chosen.step, decay=average)
-    except (ValueError, FileNotFoundError) as error:
-        raise ConfigError(f"{given}: {error}") from error
+    _, params = restore(given, workdir, chosen.step, own.evaluation.ema)
     num_classes = params["params"]["output"]["bias"].shape[0]
     return logits(build_classifier(own, num_classes), params)
 
 
-def _in_short(value: Any) -> str:
-    """A value, or what a section names with the numbers that are set."""
+def _summary(value: Any) -> str:
+    """A value, or what a section names with the fields that are set."""
     if not isinstance(value, ConfigDict):
-        return shown(value)
-    numbers = [f"{name}={shown(number)}" for name, number in leaves(value) if name != "name" and number is not None]
-    return " ".join([str(value.name), *numbers])
+        return to_text(value)
+    values = [f"{name}={to_text(v)}" for name, v in leaves(value) if name != "name" and v is not None]
+    return " ".join([str(value.name), *values])

@@ -1,4 +1,4 @@
-"""Latents as a data set: a diffusion model sees what a trained autoencoder encodes, and its samples are decoded."""
+"""Latents as a data set: a diffusion model receives what a trained autoencoder encodes; its samples are decoded."""
 
 import functools
 import json
@@ -8,35 +8,37 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
-from experiments.models import autoencoder as latent_model
-from experiments.cli.config import Config, ConfigError, descend, filled, leaves, load_resolved, shown
-from experiments.configs import base_latent
-from experiments.data.dataset import Batch, Dataset
-from scorekit import training
+from experiments import data
+from experiments.cli.config import Config, ConfigError, fill_missing, leaves, load_resolved, lookup, to_text
+from experiments.data.dataset import Batch, Dataset, in_blocks
+from experiments.models import autoencoder
+from experiments.models.restoring import restore
+from scorekit.data import batch_at
 from scorekit.networks import nearest_code
 from scorekit.typing import Array
 
-STANDARD = "latents.json"
-"""The file of a finished run of experiments.latents.train that holds mean and standard deviation of its latents."""
+STATISTICS = "latents.json"
+"""The file of a finished run of experiments.latents.train with the mean and standard deviation of its latents."""
 
 
 class Latents(Dataset):
-    """The latents of a data set, standardised by channel; samples are pictures or sounds again.
+    """The latents of a data set, standardised by channel; samples are decoded to data.
 
-    Examples are encoded once, when they are first needed, and stored as floats; ``original`` beside them is what they
-    are of. With codes they are code vectors, and samples are snapped to the nearest code before they are decoded.
+    Examples are encoded once, when they are first needed, and stored as floats with the raw example under
+    ``original``. With codes they are code vectors, and samples are quantised to the nearest code before decoding.
     """
 
-    latent = True
-
-    def __init__(self, inner: Dataset, built: latent_model.Latent, params, mean: np.ndarray, spread: np.ndarray):
+    def __init__(self, inner: Dataset, built: autoencoder.Latent, params, mean: np.ndarray, std: np.ndarray):
         self._inner, self._built, self._params = inner, built, params
-        self._mean, self._spread = (np.asarray(value, np.float32) for value in (mean, spread))
+        self._mean, self._std = (np.asarray(value, np.float32) for value in (mean, std))
         self.name, self.num_classes, self.examples = f"latents of {inner.name}", inner.num_classes, inner.examples
-        self.levels, self.sample_rate = None, inner.sample_rate
         self.shape = built.module.latent_shape(inner.shape)
-        self._encode = latent_model.make_encode(built, inner, params)
+        self.max_evaluated, self.max_held_out = inner.max_evaluated, inner.max_held_out
+        self.evaluation_batch = inner.evaluation_batch
+        self.maps, self.vectors, self.from_fields = inner.maps, inner.vectors, inner.from_fields
+        self._encode = autoencoder.make_encode(built, params)
 
     @functools.cached_property
     def train(self) -> Batch:  # type: ignore[override]
@@ -47,43 +49,54 @@ class Latents(Dataset):
         return self._encoded(self._inner.test)
 
     def _encoded(self, part: Batch) -> Batch:
-        z = latent_model.in_batches(self._encode, part["x"], min(50, len(part["x"])))
-        return {**part, "x": (z - self._mean) / self._spread, "original": part["x"]}
+        z = in_blocks(self._encode, part["x"], min(50, len(part["x"])))
+        return {**part, "x": (z - self._mean) / self._std, "original": part["x"]}
 
     def batch(self, seed, step, size):
-        from scorekit.data import batch_at
-
         part = {name: value for name, value in self.train.items() if name != "original"}
         return batch_at(part, seed=seed, step=step, batch_size=size)
 
     def to_model(self, x):
         return jnp.asarray(x)
 
-    def snap(self, x: Array) -> Array:
+    def _method(self, x: Array, method: str) -> Array:
+        return autoencoder.apply(self._built.module, self._params, x, method=method)
+
+    def quantise(self, x: Array) -> Array:
         """Standardised latents with each vector at its nearest code; unchanged without codes."""
-        z = latent_model.apply(self._built.module, self._params, x * self._spread + self._mean, method="snap")
-        return (z - self._mean) / self._spread
+        return (self._method(x * self._std + self._mean, "quantise") - self._mean) / self._std
 
     def decode(self, x: Array) -> Array:
-        """Standardised latents as what the network of the autoencoder saw."""
-        z = latent_model.apply(self._built.module, self._params, x * self._spread + self._mean, method="snap")
-        return latent_model.apply(self._built.module, self._params, z, method="decode")
+        """Standardised latents as the input of the autoencoder."""
+        return self._method(self._method(x * self._std + self._mean, "quantise"), "decode")
 
-    def to_sound(self, x, given=None):
-        return self._inner.to_sound(self.decode(x))
-
-    def from_model(self, x, given=None):
+    def from_model(self, x, conditions=None):
         return self._inner.from_model(self.decode(x))
 
     def real(self, part):
         return self._inner.real({**part, "x": part["original"]})
+
+    def view(self, samples):
+        return self._inner.view(samples)
+
+    def preview(self):
+        preview = self._inner.preview()
+        if preview.reference is None:
+            return preview
+        return preview._replace(reference={**preview.reference, "original": preview.reference["x"]})
+
+    def guidance_labels(self):
+        return self._inner.guidance_labels()
+
+    def scorer(self):
+        return self._inner.scorer()
 
     @property
     def codes(self) -> Array | None:
         """The codes, standardised, ``(K, D)``; None for continuous latents."""
         if self._built.module.codes is None:
             return None
-        return (self._params["params"]["codebook"] - self._mean) / self._spread
+        return (self._params["params"]["codebook"] - self._mean) / self._std
 
     def index(self, x: Array) -> Array:
         """The nearest code of each vector.
@@ -97,12 +110,12 @@ class Latents(Dataset):
         return nearest_code(x, codes)
 
 
-def margin(dataset: Latents, x: Array) -> dict[str, float]:
-    """How near samples are to the codes that they are snapped to.
+def code_margin(dataset: Latents, x: Array) -> dict[str, float]:
+    """How close samples are to the codes that they are quantised to.
 
     ``distance`` is the root mean square distance to the nearest code over that between a code and its nearest
-    neighbour; ``unambiguous`` the share of vectors that are nearer to their code than half the way from it to its
-    nearest neighbour, so that no other code can be meant.
+    neighbour; ``unambiguous`` the share of vectors that are closer to their code than half the distance from it to its
+    nearest neighbour, so that no other code is as close.
     """
     codes = dataset.codes
     assert codes is not None
@@ -116,14 +129,23 @@ def margin(dataset: Latents, x: Array) -> dict[str, float]:
     }
 
 
+def load_data(config: Config) -> Dataset:
+    """The data set of a config, as latents where ``config.data.latents`` names an autoencoder."""
+    dataset = data.load(config)
+    return open_latents(config, dataset) if config.data.get("latents") else dataset
+
+
 def open_latents(config: Config, inner: Dataset) -> Latents:
-    """The latents of ``inner`` by the autoencoder whose run ``config.data.latents`` names.
+    """The latents of ``inner`` by the autoencoder in ``config.data.latents``.
 
     Raises:
       ConfigError: if there is no finished run there, or one of other data.
     """
+    crop = config.data.crop
+    if crop is not None:
+        raise ConfigError(f"config.data.crop={crop}: must be None: latents are of full sounds")
     given, workdir = f"config.data.latents={config.data.latents}", Path(config.data.latents).expanduser()
-    for name in ("config.json", STANDARD):
+    for name in ("config.json", STATISTICS):
         if not (workdir / name).exists():
             raise ConfigError(
                 f"{given}: there is no finished run here (no {name}); train with experiments.latents.train"
@@ -131,18 +153,15 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
     own: Config = load_resolved(workdir / "config.json")
     if "autoencoder" not in own:
         raise ConfigError(f"{given}: this run is no autoencoder; train one with experiments.latents.train")
-    own = filled(own, base_latent.get_config())
-    latent_model.check(own)
-    theirs, ours = ({name: value for name, value in leaves(descend(c, "data.form"))} for c in (own, config))
-    for field, a, b in (("data.name", own.data.name, config.data.name), ("data.form", theirs, ours)):
+    own = fill_missing(own, ConfigDict({"data": data.fields(), **autoencoder.fields()}))
+    data.check(own)
+    autoencoder.check(own)
+    theirs, ours = (dict(leaves(lookup(c, "data.representation"))) for c in (own, config))
+    for field, a, b in (("data.name", own.data.name, config.data.name), ("data.representation", theirs, ours)):
         if a != b:
-            raise ConfigError(f"{given}: was trained with config.{field}={shown(a)}, this config has {shown(b)}")
-    built = latent_model.build_latent(own, inner)
-    average = None if own.evaluation.ema == "none" else own.evaluation.ema
-    try:
-        _, params = training.restore_params(workdir / "checkpoints", decay=average)
-    except (ValueError, FileNotFoundError) as error:
-        raise ConfigError(f"{given}: {error}") from error
-    found = json.loads((workdir / STANDARD).read_text())
+            raise ConfigError(f"{given}: was trained with config.{field}={to_text(a)}, this config has {to_text(b)}")
+    built = autoencoder.build_latent(own, inner)
+    _, params = restore(given, workdir, None, own.evaluation.ema)
+    found = json.loads((workdir / STATISTICS).read_text())
     params = jax.tree.map(jnp.asarray, params)
     return Latents(inner, built, params, np.array(found["mean"]), np.array(found["standard deviation"]))

@@ -1,48 +1,32 @@
-"""Guidance from the command line: ``config.guidance`` names rules, innermost first, ``config.rules`` has their numbers.
+"""Guidance from the command line: ``config.guidance`` names rules, innermost first, ``config.rules`` has their fields.
 
-The first rule chooses the base (what the conditional and the unconditional branch become), each further one wraps what
-stands so far. A rule is one entry of :data:`RULES`; its function takes, by name,
+The first rule chooses the base (what the conditional and the unconditional branch become), each further one wraps the
+denoiser so far. The rules are those of :mod:`scorekit.guidance` that have traits, and the adapters below. A rule takes
+its parts by name:
 
 - ``cond``, ``uncond``: the branches of the model, one batched call for those that a rule needs;
-- ``denoiser``: what has been built so far (the rules that take it are the wrappers);
+- ``denoiser``: the denoiser so far (the rules that take it are the wrappers);
 - ``plain``: the base without guidance; ``guidance_scale``: γ; ``schedule``; ``labelled``: class -> branch;
 - ``weak``: the branch of a weaker checkpoint; ``log_likelihood``: of a classifier of noisy states;
 
-and its own numbers, which become fields of ``config.rules.<rule>``.
+and its other arguments are fields of ``config.rules.<rule>``.
 """
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
-from experiments.data.conditions import dropout_rates
-from experiments.cli.config import Config, ConfigError, call, choice, leaves, numbers_of, require, resolve, shown
+from experiments.cli.config import Config, ConfigError, call, choice, fields_of, leaves, require, resolve, to_text
+from experiments.models.conditioning import dropout_rates
 from scorekit import guidance
-from scorekit.guidance.rules import number_at
+from scorekit.guidance.rules import guidance_rule, number_at
 from scorekit.typing import Denoiser, Schedule
 
-OFFERED = (
-    "cond", "uncond", "denoiser", "plain", "guidance_scale", "schedule", "labelled", "weak", "log_likelihood"
-)  # fmt: skip
-
-
-class Rule(NamedTuple):
-    """One rule.
-
-    Attributes:
-      build: the function that gives the denoiser.
-      plain: which branch it is without guidance, "cond" or "uncond": what an interval falls back to.
-      one_is_plain: whether γ = 1 is that branch exactly, so that nothing else need be evaluated.
-      splits: whether x0 and eps no longer make up ``x_t`` afterwards, so that solver and wrappers must read both.
-    """
-
-    build: Callable[..., Denoiser]
-    plain: str = "cond"
-    one_is_plain: bool = True
-    splits: bool = False
+PARTS = ("cond", "uncond", "denoiser", "plain", "guidance_scale", "schedule", "labelled", "weak", "log_likelihood")
 
 
 class Parts(NamedTuple):
@@ -56,12 +40,14 @@ class Parts(NamedTuple):
     log_likelihood: Callable | None = None
 
 
+@guidance_rule(plain_at_one=False)
 def _negative(cond, uncond, labelled, guidance_scale, label: int, scale: float | None = None):
-    if scale is None:  # as most interfaces have it: in the place of the unconditional branch
+    if scale is None:  # as in most interfaces: in place of the unconditional branch
         return guidance.classifier_free(cond, labelled(label), guidance_scale)
     return guidance.negative(cond, uncond, labelled(label), guidance_scale, scale)
 
 
+@guidance_rule(plain_at_one=False)
 def _compose(cond, uncond, labelled, guidance_scale, labels: tuple, weights: tuple):
     if len(labels) != len(weights):
         raise ValueError(f"weights must be one for each of the {len(labels)} labels, got {len(weights)}")
@@ -78,6 +64,7 @@ def _scale_of_band(guidance_scale, factor, t):
     return 1.0 + factor * (number_at(guidance_scale, t) - 1.0)
 
 
+@guidance_rule()
 def _frequency_decoupled(cond, uncond, guidance_scale, factors: tuple = (1.0, 0.5)):
     """``factors`` of γ - 1 for each band, the finest first."""
     _check_numbers("factors", factors)
@@ -85,45 +72,50 @@ def _frequency_decoupled(cond, uncond, guidance_scale, factors: tuple = (1.0, 0.
     return guidance.frequency_decoupled(cond, uncond, scales)
 
 
+@guidance_rule()
 def _autoguidance(cond, weak, guidance_scale, step: int, ema: str | None = None):
     del step, ema  # of the weaker checkpoint, which has been read by now
     return guidance.autoguidance(cond, weak, guidance_scale)
 
 
+@guidance_rule(plain="uncond", plain_at_one=False)
 def _classifier(
     uncond, log_likelihood, schedule, guidance_scale, workdir: str, step: int | None = None, noise_max: float = 20.0
 ):
-    """Above ``noise_max`` it is not asked: alpha -> 0 magnifies what is left of a learned gradient there."""
+    """Only up to ``noise_max``: as alpha -> 0, a learned gradient is magnified without limit."""
     del workdir, step
     guided = guidance.classifier_guidance(uncond, log_likelihood, schedule, guidance_scale)
     return guidance.interval(guided, uncond, schedule, 0.0, noise_max)
 
 
-RULES: Mapping[str, Rule] = {
-    # The base.
-    "apg": Rule(guidance.apg),
-    "autoguidance": Rule(_autoguidance),
-    "cfg_plus_plus": Rule(guidance.cfg_plus_plus, one_is_plain=False, splits=True),
-    "cfg_zero_star": Rule(guidance.cfg_zero_star, one_is_plain=False),
-    "classifier": Rule(_classifier, plain="uncond", one_is_plain=False),
-    "classifier_free": Rule(guidance.classifier_free),
-    "compose": Rule(_compose, one_is_plain=False),
-    "conditional": Rule(lambda cond: cond),
-    "frequency_decoupled": Rule(_frequency_decoupled),
-    "negative": Rule(_negative, one_is_plain=False),
-    "tangential": Rule(guidance.tangential),
-    "unconditional": Rule(lambda uncond: uncond, plain="uncond", one_is_plain=False),
-    # Wrappers.
-    "dynamic_threshold": Rule(guidance.dynamic_threshold),
-    "interval": Rule(
-        lambda denoiser, plain, schedule, noise_min=0.0, noise_max=float("inf"): guidance.interval(
-            denoiser, plain, schedule, noise_min, noise_max
-        )
-    ),
-    "rescale": Rule(lambda denoiser, plain, schedule, factor=0.7: guidance.rescale(denoiser, plain, schedule, factor)),
-    "static_threshold": Rule(guidance.static_threshold),
-    "temperature": Rule(guidance.temperature),
+@guidance_rule()
+def _conditional(cond):
+    return cond
+
+
+@guidance_rule(plain="uncond", plain_at_one=False)
+def _unconditional(uncond):
+    return uncond
+
+
+_ADAPTERS: Mapping[str, Callable] = {
+    "autoguidance": _autoguidance,
+    "classifier": _classifier,
+    "compose": _compose,
+    "conditional": _conditional,
+    "frequency_decoupled": _frequency_decoupled,
+    "negative": _negative,
+    "unconditional": _unconditional,
 }
+_NOT_OFFERED = ("classifier_guidance",)  # "classifier" adapts it
+
+
+def _offered() -> dict[str, Callable]:
+    found = {name: getattr(guidance, name) for name in guidance.__all__ if name not in _NOT_OFFERED}
+    return {name: rule for name, rule in found.items() if hasattr(rule, "traits")}
+
+
+RULES: Mapping[str, Callable] = dict(sorted({**_offered(), **_ADAPTERS}.items()))
 
 
 def _bend(shape):
@@ -143,36 +135,42 @@ SCALES: Mapping[str, Callable] = {
 
 def takes(name: str, part: str) -> bool:
     """Whether the rule is built from this part."""
-    return part in inspect.signature(RULES[name].build).parameters
+    return part in inspect.signature(RULES[name]).parameters
 
 
 def is_wrapper(name: str) -> bool:
-    """Whether the rule wraps what stands so far; the others choose the base."""
+    """Whether the rule wraps a denoiser; the others choose the base."""
     return takes(name, "denoiser")
 
 
-def section() -> ConfigDict:
-    """``config.rules``: for every rule a section of its numbers, each at None, which is the default."""
-    return ConfigDict({name: numbers_of(rule.build, offered=OFFERED) for name, rule in RULES.items()}).lock()
+def fields() -> ConfigDict:
+    """``config.rules``: a section for every rule, each field at None, which is the default."""
+    return ConfigDict({name: fields_of(rule, supplied=PARTS) for name, rule in RULES.items()}).lock()
 
 
 def is_plain(config: Config, scale: float) -> bool:
-    """Whether the base at this γ is one branch alone, so that no second one is needed."""
-    return RULES[config.guidance[0]].one_is_plain and scale == 1 and config.sampling.guidance_shape.name == "constant"
+    """Whether the base at this γ is one branch alone, so that no other one is evaluated."""
+    plain_at_one = RULES[config.guidance[0]].traits.plain_at_one
+    return plain_at_one and scale == 1 and config.sampling.guidance_shape.name == "constant"
+
+
+def traced_scale(config: Config, scale: float):
+    """γ as an argument of a compiled function; None where no guidance is needed."""
+    return None if is_plain(config, scale) else jnp.float32(scale)
 
 
 def labels_of(config: Config) -> tuple[int, ...]:
-    """The further classes that rules ask for."""
+    """The further classes that rules use."""
     found = []
     for name in config.guidance:
         if takes(name, "labelled"):
-            numbers = config.rules[name]
-            found += numbers.labels if "labels" in numbers else [numbers.label]
+            values = config.rules[name]
+            found += values.labels if "labels" in values else [values.label]
     return tuple(found)
 
 
 def check_labels(config: Config, num_classes: int) -> None:
-    """Refuses further classes that the model does not have."""
+    """Validates the further classes."""
     for label in labels_of(config):
         given = f"config.guidance={','.join(config.guidance)}"
         if not (isinstance(label, int) and 0 <= label < num_classes):
@@ -182,32 +180,32 @@ def check_labels(config: Config, num_classes: int) -> None:
 def compose(config: Config, parts: Parts, guidance_scale: Any) -> Denoiser:
     """The denoiser of ``config.guidance``; ``guidance_scale`` is γ, or None for a base without guidance."""
     first, *wrappers = config.guidance
-    plain = getattr(parts, RULES[first].plain)
+    plain = getattr(parts, RULES[first].traits.plain)
     scale = 1.0 if guidance_scale is None else guidance_scale
     scale = resolve(config, "sampling.guidance_shape", SCALES, guidance_scale=scale)
-    offered = {**parts._asdict(), "plain": plain, "guidance_scale": scale}
-    result = _build(config, first, offered)
+    supplied = {**parts._asdict(), "plain": plain, "guidance_scale": scale}
+    result = _build(config, first, supplied)
     if guidance_scale is None:
         result = plain
     for name in wrappers:
-        result = _build(config, name, {**offered, "denoiser": result})
+        result = _build(config, name, {**supplied, "denoiser": result})
     return result
 
 
-def _build(config, name, offered):
-    known = {key: offered.get(key) for key in OFFERED}
-    return call(config, f"rules.{name}", f"guidance={name}", RULES[name].build, **known)
+def _build(config, name, supplied):
+    parts = {key: supplied.get(key) for key in PARTS}
+    return call(config, f"rules.{name}", f"guidance={name}", RULES[name], **parts)
 
 
-def check_rules(config: Config, schedule: Schedule, scales: Sequence[float]) -> None:
-    """Refuses rules that cannot be applied, in one sentence that says what to change; compiles nothing.
+def check(config: Config, schedule: Schedule, scales: Sequence[float]) -> None:
+    """Validates the rules, with one sentence that says what to change; compiles nothing.
 
     Args:
-      config: the whole config.
+      config: the full config.
       schedule: that it builds.
-      scales: every γ that is to be sampled at.
+      scales: every γ to sample at.
     """
-    names, given = config.guidance, f"config.guidance={','.join(map(shown, config.guidance))}"
+    names, given = config.guidance, f"config.guidance={','.join(map(to_text, config.guidance))}"
     if not names:
         raise ConfigError("config.guidance=(): must name at least one rule, say conditional or classifier_free")
     bases = [name for name in RULES if not is_wrapper(name)]
@@ -225,9 +223,9 @@ def check_rules(config: Config, schedule: Schedule, scales: Sequence[float]) -> 
             )
     for field, value in leaves(config.rules):
         name = field.split(".")[0]
-        idle = value is None or name in names
-        require(idle, f"rules.{field}", value, f"left out, because {given} does not name {name}")
-    if RULES[names[0]].splits:
+        unused = value is not None and name not in names
+        require(not unused, f"rules.{field}", value, f"left out, because {given} does not name {name}")
+    if RULES[names[0]].traits.splits:
         solver, allowed = config.sampling.solver.name, ("ancestral", "ddim", "euler")
         of = f"one of {', '.join(allowed)} for {names[0]}, which needs a solver that reads x0 and eps"
         require(solver in allowed, "sampling.solver.name", solver, of)
@@ -235,7 +233,7 @@ def check_rules(config: Config, schedule: Schedule, scales: Sequence[float]) -> 
             raise ConfigError(
                 f"{given}: only interval may wrap {names[0]}; the others would undo its choice of the noise"
             )
-    nothing = Partial(_nothing)
+    placeholder = Partial(_placeholder)
     missing = [name for name, rate in dropout_rates(config).items() if rate == 0]
     for scale in scales:
         untrained = takes(names[0], "uncond") and not is_plain(config, scale) and config.loss.joint_dropout == 0
@@ -245,14 +243,14 @@ def check_rules(config: Config, schedule: Schedule, scales: Sequence[float]) -> 
                 f"config.loss.{field}_dropout=0.0: {given} at γ = {scale:g} needs a trained null token: train with it "
                 f"> 0, or sample with --config.guidance=conditional"
             )
-        parts = Parts(schedule, nothing, nothing, lambda label: nothing, nothing, nothing)
+        parts = Parts(schedule, placeholder, placeholder, lambda label: placeholder, placeholder, placeholder)
         compose(config, parts, None if is_plain(config, scale) else scale)
 
 
-def _nothing(x, t):
-    raise AssertionError("only what rules are made of is looked at")
+def _placeholder(x, t):
+    raise AssertionError("a placeholder of a denoiser is not called")
 
 
 def needs_files(config: Config) -> bool:
-    """Whether a rule reads what another run or another checkpoint left behind."""
+    """Whether a rule reads another run or another checkpoint."""
     return any(takes(name, part) for name in config.guidance for part in ("weak", "log_likelihood"))

@@ -1,36 +1,37 @@
-"""The model whose idea of "in distribution" is put to the test: a density fitted in closed form, or a network."""
+"""The model that scores images: a density fitted in closed form, or a network."""
 
-import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import Partial
 
-from experiments.training import loop
-from experiments.models import model
-from experiments import train
-from experiments.models.runs import config_path, open_experiment
-from experiments.cli.config import Config, ConfigError, choice, load_resolved
+from experiments import data, training
+from experiments.cli.config import Config, ConfigError, choice
+from experiments.configs import base
 from experiments.data.dataset import Dataset
+from experiments.models import checks
+from experiments.models.model import Model, build_model, unconditional
+from experiments.models.restoring import averaged
+from experiments.models.runs import open_run
+from experiments.training import loop
+from experiments.training.model_run import fit_model
 from scorekit import denoisers, densities, likelihood, process, schedules, solvers
 from scorekit.typing import Array, Denoiser, Key, Schedule
 
 MODELS = ("network", "gaussian", "mixture")
 
 
-class Scored(NamedTuple):
+class ScoredModel(NamedTuple):
     """A model of the in-distribution set.
 
     Attributes:
-      denoiser: without labels; takes any batch of images in [-1, 1].
+      denoiser: without labels, of any batch of images in [-1, 1].
       schedule: its noise schedule.
       log_density: ``(key, x_t) -> log p`` of images with the noise of ``t_min``, nats.
-      t_min: where one grey value is four standard deviations of the noise wide.
+      t_min: the time at which a grey value is four standard deviations of the noise wide.
       name: for people.
     """
 
@@ -41,55 +42,58 @@ class Scored(NamedTuple):
     name: str
 
 
-def first_time(schedule: Schedule, levels: int) -> Array:
+def first_time(schedule: Schedule, bins: int) -> Array:
     """The time at which ``sigma / alpha`` is a quarter of the distance between two grey values."""
-    return schedule.time_at(2.0 * math.log(2.0 * (levels - 1)))
+    return schedule.time_at(2.0 * math.log(2.0 * (bins - 1)))
 
 
-def open_model(config: Config, dataset: Dataset, workdir: Path) -> Scored:
+def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
     """The model that ``config.kind`` names: fitted, loaded from ``config.run``, or trained into ``workdir/model``.
 
     Raises:
-      ConfigError: for an unknown kind, or a run that is not there or was trained on other data.
+      ConfigError: for an unknown kind, or a run that does not exist or was trained on other data.
     """
     if choice("kind", config.kind, MODELS) != "network":
         return _fitted(config, dataset)
     if config.run:
         folder = Path(config.run).expanduser().absolute()
-        run = open_experiment(load_resolved(config_path(config.run)), folder, None)
-        if run.dataset.shape != dataset.shape or run.dataset.levels != dataset.levels:
-            had = f"{run.dataset.name}, {run.dataset.shape} with {run.dataset.levels} grey values"
+        run = open_run(base.saved(config.run), folder)
+        if run.dataset.shape != dataset.shape or run.dataset.bins != dataset.bins:
+            had = f"{run.dataset.name}, {run.dataset.shape} with {run.dataset.bins} grey values"
             raise ConfigError(f"config.run={config.run}: was trained on {had}, and not on {dataset.name} as configured")
         return _network(config, run.model, run.params, dataset, f"{folder.name}, step {run.step:,}")
     options = config.train
-    train.check(options)
+    model = build_model(options, dataset)
+    state = fit_model(options, workdir / "model", dataset, model)
+    params = averaged(state, options.sampling.ema)
+    return _network(config, model, params, dataset, f"network after {options.training.steps:,} steps")
+
+
+def check_training(options: Config, workdir: Path) -> None:
+    """Validates the config of the network that is trained here."""
+    base.check_fields(options)
+    data.check(options)
+    checks.check(options)
+    checks.check_trainable(options)
+    training.check(options)
+    training.check_devices(options)
     loop.check_same_run(options, workdir / "model")
-    built = model.build_model(options, dataset)
-    generate = model.make_sampler(options, built, dataset)
-    state = train.train(options, workdir / "model", dataset, built, generate)
-    params = train.sampling_params(options, state)
-    return _network(config, built, params, dataset, f"network after {options.training.steps:,} steps")
 
 
-def _unlabelled(built, params, x_t, t):
-    labels = jnp.full(x_t.shape[0], built.num_classes, jnp.int32)  # the null token
-    return model.denoiser(built, params, labels)(x_t, t)
-
-
-def _network(config: Config, built: model.Model, params, dataset: Dataset, name: str) -> Scored:
-    denoiser = Partial(functools.partial(_unlabelled, built), params)
-    assert dataset.levels is not None
-    t_min = first_time(built.schedule, dataset.levels)
-    log_density = along_flow(denoiser, built.schedule, t_min, config.likelihood_steps, config.probes)
-    return Scored(denoiser, built.schedule, log_density, t_min, name)
+def _network(config: Config, model: Model, params, dataset: Dataset, name: str) -> ScoredModel:
+    denoiser = unconditional(model, params)
+    assert dataset.bins is not None
+    t_min = first_time(model.schedule, dataset.bins)
+    log_density = along_flow(denoiser, model.schedule, t_min, config.likelihood_steps, config.probes)
+    return ScoredModel(denoiser, model.schedule, log_density, t_min, name)
 
 
 def along_flow(denoiser: Denoiser, schedule: Schedule, t_min: Array, steps: int, probes: int):
     """``(key, x_t) -> log p`` by the probability-flow ODE from ``t_min``, with four evaluations a step and ``probes``
     tangents each.
 
-    The steps crowd at the data end: flat regions of images, whose variance is below that of the noise there, add half
-    a nat of log-density per value and nat of log-SNR, however small the noise already is.
+    The steps are dense at the data end: flat regions of images, whose variance is below that of the noise there, add
+    half a nat of log-density per value and nat of log-SNR, however small the noise already is.
     """
     ts = solvers.grids.quadratic(steps, 0.999, t_min, power=4.0)
 
@@ -100,15 +104,15 @@ def along_flow(denoiser: Denoiser, schedule: Schedule, t_min: Array, steps: int,
     return log_density
 
 
-def _fitted(config: Config, dataset: Dataset) -> Scored:
-    x = np.asarray(dataset.to_model(dataset.train["x"]), np.float64).reshape(len(dataset.train["x"]), -1)
+def _fitted(config: Config, dataset: Dataset) -> ScoredModel:
+    x = np.asarray(dataset.to_model(dataset.train["x"])).reshape(len(dataset.train["x"]), -1)
     label = dataset.train["label"]
     groups = [x] if config.kind == "gaussian" else [x[label == k] for k in np.unique(label)]
-    parts = [_low_rank(group, config.rank, config.floor) for group in groups]
+    parts = [densities.fit_gaussian(group, config.rank, config.floor) for group in groups]
     density = parts[0] if len(parts) == 1 else densities.mixture(np.array([len(g) for g in groups]), parts)
     schedule = schedules.cosine()
-    assert dataset.levels is not None
-    t_min = first_time(schedule, dataset.levels)
+    assert dataset.bins is not None
+    t_min = first_time(schedule, dataset.bins)
     exact = denoisers.exact_denoiser(density, schedule)
 
     def denoiser(x_t, t):
@@ -121,18 +125,7 @@ def _fitted(config: Config, dataset: Dataset) -> Scored:
         return noisy.log_density(x_t.reshape(x_t.shape[0], -1))
 
     kind = "one Gaussian" if len(parts) == 1 else f"mixture of {len(parts)} Gaussians, one a class"
-    return Scored(denoiser, schedule, log_density, t_min, f"{kind}, rank {config.rank}, exact denoiser")
-
-
-def _low_rank(x: np.ndarray, rank: int, floor: float) -> densities.Gaussian:
-    """The principal directions of the data, and the mean variance of the rest (or ``floor``^2 if that is more)."""
-    mean = x.mean(axis=0)
-    _, scales, directions = np.linalg.svd(x - mean, full_matrices=False)
-    variances = scales**2 / (len(x) - 1)
-    rest = max(variances[rank:].sum() / max(x.shape[1] - rank, 1), floor**2)
-    factor = directions[:rank].T * np.sqrt(np.maximum(variances[:rank] - rest, 0.0))
-    as_float = functools.partial(jnp.asarray, dtype=jnp.float32)
-    return densities.gaussian(as_float(mean), std=math.sqrt(rest), factor=as_float(factor))
+    return ScoredModel(denoiser, schedule, log_density, t_min, f"{kind}, rank {config.rank}, exact denoiser")
 
 
 def noisy(key: Key, schedule: Schedule, x: Array, t: Array) -> Array:

@@ -1,4 +1,4 @@
-"""From statistics to a table: scores calibrated on in-distribution data only, and how well they separate."""
+"""Scores calibrated on in-distribution data only, and how well they separate the sets."""
 
 import functools
 from collections.abc import Callable
@@ -11,39 +11,17 @@ from experiments.ood.statistics import Statistics
 from scorekit import metrics, typicality
 
 Score = Callable[[Statistics], np.ndarray]
-"""Statistics of N images to ``(N,)``, larger for what is more foreign."""
+"""Statistics of N images to ``(N,)``, larger for images that are further out of distribution."""
 
 
-def _kernel(select: Callable[[Statistics], np.ndarray], calibration: Statistics) -> Score:
-    log_density = jax.jit(jax.jit(typicality.density_of_states)(select(calibration)).log_density)
-    return lambda found: -np.asarray(log_density(select(found)))
-
-
-def _gaussian(select: Callable[[Statistics], np.ndarray], calibration: Statistics) -> Score:
-    known = select(calibration)
-    mean, std = known.mean(axis=0), known.std(axis=0)
-    log_density = jax.jit(typicality.gaussian_of_states((known - mean) / std).log_density)
-    return lambda found: -np.asarray(log_density((select(found) - mean) / std))
-
-
-def _z_mean(name: str, calibration: Statistics) -> Score:
-    """The mean over noise levels of the error in standard deviations of in-distribution errors, as in DDPM-OOD."""
-    mean, std = calibration[name].mean(axis=0), calibration[name].std(axis=0)
-    return lambda found: np.mean((found[name] - mean) / std, axis=1)
-
-
-def _decorrelated(select: Callable[[Statistics], np.ndarray], calibration: Statistics):
-    """Principal components of the statistics at unit variance: a sum of marginal log-densities takes them as
-    independent, and errors and norms at neighbouring noise levels are far from it."""
-    known = select(calibration)
-    mean, std = known.mean(axis=0), known.std(axis=0)
-    variances, directions = np.linalg.eigh(np.cov((known - mean) / std, rowvar=False))
-    kept = directions / np.sqrt(variances + 1e-3)
-    return lambda found: (select(found) - mean) / std @ kept
+def _fitted(factory: Callable, select: Callable[[Statistics], np.ndarray], calibration: Statistics) -> Score:
+    """A score of :mod:`scorekit.typicality.scores` on some of the statistics."""
+    score = jax.jit(factory(select(calibration)))
+    return lambda found: np.asarray(score(select(found)))
 
 
 def _all(found: Statistics) -> np.ndarray:
-    """What the density of states is taken over: likelihood, bound, norms, errors, curvature and DiffPath-1D."""
+    """The statistics of the density of states: likelihood, bound, norms, errors, curvature and DiffPath-1D."""
     logs = [np.log(found[name] + 1e-6) for name in ("norms", "one step", "many steps")]
     return np.concatenate([found["log p"], found["bound"], *logs, found["curvature"], found["path"][:, 4:5]], axis=1)
 
@@ -52,28 +30,31 @@ def make_scores(calibration: Statistics) -> dict[str, Score]:
     """The rows of the table, fitted to the statistics of the calibration set alone."""
     entropy = float(typicality.monte_carlo_entropy(calibration["log p"][:, 0]).value)
     bits = lambda found: found["bound"][:, 0] / np.log(2.0) - found["code length"][:, 0]
+    kernel, gaussian, z = typicality.kernel_density_score, typicality.gaussian_score, typicality.mean_z_score
+    decorrelated = typicality.decorrelate(_all(calibration))
+    select = lambda name: lambda found: found[name]
     return {
         "likelihood": lambda found: -found["log p"][:, 0],
         "variational bound": lambda found: found["bound"][:, 0],
         "typicality |-log p - H|": lambda found: np.abs(-found["log p"][:, 0] - entropy),
         "input complexity": bits,
-        "score norms, Gaussian (MSMA)": _gaussian(lambda found: np.log(found["norms"] + 1e-6), calibration),
-        "reconstruction, one step": _z_mean("one step", calibration),
-        "reconstruction, many steps (DDPM-OOD)": _z_mean("many steps", calibration),
-        "path, 1D (DiffPath)": _kernel(lambda found: found["path"][:, 4:5], calibration),
-        "path, 6D (DiffPath)": _gaussian(lambda found: np.cbrt(found["path"]), calibration),
-        "score over curvature (SCOPED)": _kernel(lambda found: found["curvature"], calibration),
-        "density of states (DoSE)": _kernel(_all, calibration),
-        "density of states, decorrelated": _kernel(_decorrelated(_all, calibration), calibration),
-        "states, Gaussian": _gaussian(_all, calibration),
+        "score norms, Gaussian (MSMA)": _fitted(gaussian, lambda found: np.log(found["norms"] + 1e-6), calibration),
+        "reconstruction, one step": _fitted(z, select("one step"), calibration),
+        "reconstruction, many steps (DDPM-OOD)": _fitted(z, select("many steps"), calibration),
+        "path, 1D (DiffPath)": _fitted(kernel, lambda found: found["path"][:, 4:5], calibration),
+        "path, 6D (DiffPath)": _fitted(gaussian, lambda found: np.cbrt(found["path"]), calibration),
+        "score over curvature (SCOPED)": _fitted(kernel, select("curvature"), calibration),
+        "density of states (DoSE)": _fitted(kernel, _all, calibration),
+        "density of states, decorrelated": _fitted(kernel, lambda found: decorrelated(_all(found)), calibration),
+        "states, Gaussian": _fitted(gaussian, _all, calibration),
     }
 
 
 class Separation(NamedTuple):
-    """How well one score tells one set from the in-distribution one."""
+    """How well one score separates one out-of-distribution set from the in-distribution set."""
 
     score: str
-    outside: str
+    dataset: str
     auroc: float
     low: float
     high: float
@@ -82,19 +63,19 @@ class Separation(NamedTuple):
 
 
 def separate(
-    scores: dict[str, Score], inside: Statistics, outside: dict[str, Statistics], seed: int
+    scores: dict[str, Score], in_distribution: Statistics, others: dict[str, Statistics], seed: int
 ) -> list[Separation]:
     """Every score on every set, with a bootstrap interval of the AUROC."""
 
     @jax.jit
     @functools.partial(jax.vmap, in_axes=(None, 0, 0))
-    def compare(key, inside, outside):
-        interval = metrics.bootstrap_interval(key, metrics.auroc, inside, outside, resamples=500)
-        return (*interval, metrics.aupr(inside, outside), metrics.fpr_at_tpr(inside, outside))
+    def compare(key, inliers, outliers):
+        interval = metrics.bootstrap_interval(key, metrics.auroc, inliers, outliers, resamples=500)
+        return (*interval, metrics.aupr(inliers, outliers), metrics.fpr_at_tpr(inliers, outliers))
 
-    rows, known = [], np.stack([score(inside) for score in scores.values()])
-    for set_name, found in outside.items():
-        values = compare(jax.random.key(seed), known, np.stack([score(found) for score in scores.values()]))
+    rows, inliers = [], np.stack([score(in_distribution) for score in scores.values()])
+    for set_name, found in others.items():
+        values = compare(jax.random.key(seed), inliers, np.stack([score(found) for score in scores.values()]))
         rows += [Separation(name, set_name, *map(float, row)) for name, *row in zip(scores, *values, strict=True)]
     return rows
 
@@ -103,15 +84,15 @@ def rejected_by_batch(
     calibration: Statistics, sets: dict[str, Statistics], sizes: tuple[int, ...], seed: int
 ) -> dict[str, list[float]]:
     """The share of batches of M that Nalisnick's test rejects at 5 %, for each set and size."""
-    known = calibration["log p"][:, 0]
-    entropy = typicality.monte_carlo_entropy(known).value
-    test = jax.jit(lambda key, log_p: typicality.typicality_test(key, entropy, known, log_p, resamples=2000).rejected)
+    values = calibration["log p"][:, 0]
+    entropy = typicality.monte_carlo_entropy(values).value
+    test = jax.jit(lambda key, log_p: typicality.typicality_test(key, entropy, values, log_p, resamples=2000).rejected)
     shares: dict[str, list[float]] = {}
     for name, found in sets.items():
-        values = found["log p"][:, 0]
+        log_p = found["log p"][:, 0]
         shares[name] = []
         for m in sizes:
             rng = np.random.default_rng(seed)
-            batches = np.stack([rng.choice(values, m, replace=m > len(values)) for _ in range(200)])
+            batches = np.stack([rng.choice(log_p, m, replace=m > len(log_p)) for _ in range(200)])
             shares[name].append(float(np.mean(test(jax.random.key(seed), batches))))
     return shares

@@ -1,4 +1,4 @@
-"""Every statistic of every set of images: one at a time, in batches, kept on disk as soon as it is there."""
+"""Every statistic of every set of images: one at a time, in batches, saved as soon as it is computed."""
 
 import io
 import json
@@ -15,8 +15,8 @@ import numpy as np
 
 from experiments.cli import progress
 from experiments.cli.config import Config, leaves
-from experiments.ood.data import Inside
-from experiments.ood.model import Scored, noisy
+from experiments.ood.data import InDistribution
+from experiments.ood.model import ScoredModel, noisy
 from scorekit import solvers, typicality
 from scorekit.io.files import write_atomic
 from scorekit.likelihood import variational_bound
@@ -33,13 +33,13 @@ class Statistic(NamedTuple):
     cost: int
 
 
-def make_statistics(config: Config, scored: Scored, levels: int) -> dict[str, Statistic]:
+def make_statistics(config: Config, scored: ScoredModel, bins: int) -> dict[str, Statistic]:
     """The statistics of a model by name: each is a program of its own, so that only one is in memory at a time.
 
     Args:
       config: the whole config.
       scored: the model.
-      levels: number of grey values.
+      bins: number of grey values.
     """
     denoiser, schedule = scored.denoiser, scored.schedule
     ts = schedule.time_at(jnp.asarray(config.log_snrs, jnp.float32))
@@ -51,7 +51,7 @@ def make_statistics(config: Config, scored: Scored, levels: int) -> dict[str, St
         return scored.log_density(for_probes, noisy(for_noise, schedule, x, scored.t_min))[:, None]
 
     def bound(key, x):
-        options = {"num_times": config.bound_times, "t_min": scored.t_min, "levels": levels}
+        options = {"num_times": config.bound_times, "t_min": scored.t_min, "bins": bins}
         return variational_bound(key, denoiser, schedule, x, **options).total[:, None]
 
     def norms(key, x):
@@ -72,7 +72,7 @@ def make_statistics(config: Config, scored: Scored, levels: int) -> dict[str, St
     def curvature(key, x):
         return typicality.score_curvature(key, denoiser, schedule, x, curved, probes=config.probes)
 
-    network = config.kind == "network"  # the density of a fitted one is a closed form
+    network = config.kind == "network"  # the density of a fitted one has a closed form
     found = {
         "log p": (log_p, 4 * config.likelihood_steps * (1 + config.probes) if network else 1),
         "bound": (bound, config.bound_times),
@@ -86,7 +86,7 @@ def make_statistics(config: Config, scored: Scored, levels: int) -> dict[str, St
 
 
 def measure(
-    config: Config, scored: Scored, dataset: Inside, sets: Mapping[str, np.ndarray], folder: Path
+    config: Config, scored: ScoredModel, dataset: InDistribution, sets: Mapping[str, np.ndarray], folder: Path
 ) -> dict[str, Statistics]:
     """All statistics of all sets of uint8 images ``(N, H, W, C)``, one after the other, in batches of one size.
 
@@ -96,11 +96,11 @@ def measure(
     Returns:
       By set: "log p", "bound", "norms", "one step", "many steps", "path", "curvature" and "code length".
     """
-    assert dataset.levels is not None
-    statistics = make_statistics(config, scored, dataset.levels)
-    known = _saved(config, scored, sets, folder)
+    assert dataset.bins is not None
+    statistics = make_statistics(config, scored, dataset.bins)
+    found = _saved(config, scored, sets, folder)
     batches = sum(-(-len(images) // config.batch_size) for images in sets.values())
-    missing = {name: statistic for name, statistic in statistics.items() if name not in known}
+    missing = {name: statistic for name, statistic in statistics.items() if name not in found}
     total, done = batches * sum(statistic.cost for statistic in missing.values()), 0
     keys = dict(zip(statistics, jax.random.split(jax.random.key(config.seed), len(statistics)), strict=True))
     with progress.Progress(
@@ -116,18 +116,18 @@ def measure(
                     done += statistic.cost
                     bar.update(done)
                 values[set_name] = np.concatenate(parts)[: len(images)]
-            known[name] = values
+            found[name] = values
             _save(folder, name, values)
             print(f"{name}: {sum(map(len, sets.values())):,} images, {progress.duration(time.monotonic() - start)}")
     lengths = {"code length": {name: typicality.code_length(images)[:, None] for name, images in sets.items()}}
     return {
-        set_name: {name: known[name][set_name] for name in statistics} | {k: v[set_name] for k, v in lengths.items()}
+        set_name: {name: found[name][set_name] for name in statistics} | {k: v[set_name] for k, v in lengths.items()}
         for set_name in sets
     }
 
 
 def _blocks(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Batches of exactly ``size``, the last filled up with black images."""
+    """Batches of exactly ``size``, the last fill_missing up with black images."""
     for start in range(0, len(images), size):
         block = images[start : start + size]
         yield np.concatenate([block, np.zeros((size - len(block), *block.shape[1:]), block.dtype)])
@@ -137,8 +137,8 @@ NOT_MEASURED = ("batches", "ascent_log_snr", "ascent_steps")
 """Fields of the config that no statistic depends on."""
 
 
-def _saved(config: Config, scored: Scored, sets: Mapping[str, np.ndarray], folder: Path) -> dict[str, Statistics]:
-    """What an earlier run of the same measurement left, by statistic; the traces of any other are removed."""
+def _saved(config: Config, scored: ScoredModel, sets: Mapping[str, np.ndarray], folder: Path) -> dict[str, Statistics]:
+    """The results of an earlier run of the same measurement, by statistic; those of any other are removed."""
     about = {"model": scored.name, "sets": {name: zlib.crc32(images.tobytes()) for name, images in sets.items()}}
     about |= {name: value for name, value in leaves(config) if name not in NOT_MEASURED}
     text, path = json.dumps(about, indent=1, default=str), folder / "about.json"

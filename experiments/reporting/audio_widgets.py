@@ -1,4 +1,4 @@
-"""Sounds for the eye and the ear: WAV files, a picture of each, and a table of players for the report.
+"""Sounds in a report: WAV files, a picture of each, and a table of audio widgets.
 
 Every picture has the waveform above, from -1 to 1, and the spectrogram below: a Hann window of 32 ms, hops of 4 ms,
 80 dB under a sine of amplitude 1. Pictures of one table may be compared.
@@ -21,7 +21,7 @@ WINDOW = 0.032
 RANGE_DB = 80.0
 
 
-def players(
+def audio_widgets(
     folder: str | os.PathLike[str],
     sounds: Mapping[str, ArrayLike],
     sample_rate: int,
@@ -29,7 +29,7 @@ def players(
     row_labels: Sequence[object] | None = None,
     caption: str = "",
 ) -> Sounds:
-    """Writes every sound as WAV and as a picture; returns the section of a report that plays them.
+    """Writes every sound as WAV and as a picture; returns the section of the report that plays them.
 
     Args:
       folder: for ``<row>_<version>.wav`` and ``.png``; made where it is not there.

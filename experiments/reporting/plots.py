@@ -30,7 +30,7 @@ def image_grid(
     row_labels: Sequence[object] | None = None,
     title: str | None = None,
 ) -> Path:
-    """Images in rows, filled left to right.
+    """Images in rows, fill_missing left to right.
 
     Args:
       path: the PNG file to write.

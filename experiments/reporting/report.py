@@ -6,7 +6,7 @@ A report is a title, a summary of what was done, and a list of sections::
         "run/report.html",
         "digits",
         summary={"trained on": "cpu × 1", "time": "3 min 10 s"},
-        sections=[Heading("Samples"), Figure("run/samples.png", "one row a class"), Config(config_as_text)],
+        sections=[Heading("Samples"), Figure("run/samples.png", "one row a class"), ConfigSection(config_as_text)],
     )
 """
 
@@ -66,21 +66,21 @@ class Sound(NamedTuple):
 
 
 class Sounds(NamedTuple):
-    """Players: a row for each sound under its label, a column for each version of it (:mod:`experiments.reporting.audio_widgets`)."""
+    """Audio widgets: a row for each sound with its label, a column for each version of it."""
 
     header: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Sound]]]
     caption: str = ""
 
 
-class Config(NamedTuple):
+class ConfigSection(NamedTuple):
     """Preformatted text, folded away under ``label``."""
 
     text: str
     label: str = "Configuration"
 
 
-Section = Heading | Text | Table | Figure | Sounds | Config
+Section = Heading | Text | Table | Figure | Sounds | ConfigSection
 
 
 def write_report(
@@ -158,9 +158,9 @@ def _render(section: Section) -> str:
             return f"<figure>{_image(path, caption)}{shown}</figure>"
         case Sounds(header, rows, caption):
             return _sounds(header, rows, caption)
-        case Config(text, label):
+        case ConfigSection(text, label):
             return f"<details><summary>{_escape(label)}</summary><pre>{_escape(text)}</pre></details>"
-    raise ValueError(f"section must be a Heading, Text, Table, Figure, Sounds or Config, got {section!r}")
+    raise ValueError(f"section must be a Heading, Text, Table, Figure, Sounds or ConfigSection, got {section!r}")
 
 
 def _image(path: str | os.PathLike[str], alt: str) -> str:

@@ -1,4 +1,4 @@
-"""The training loop of every program: from the newest checkpoint to the last step, and safe to stop at any moment."""
+"""The training loop of every program: from the newest checkpoint to the last step, safe to stop at any moment."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -9,10 +9,11 @@ import jax
 import numpy as np
 import optax
 
-from experiments.models import choices as build
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError, leaves, load_resolved, save_resolved
 from experiments.data.dataset import Dataset
+from experiments.models.restoring import averaged
+from experiments.training import build_optimizer
 from experiments.training.writers import MetricWriter
 from scorekit import training
 from scorekit.training import TrainState
@@ -24,23 +25,8 @@ FREE = ("sampling.", "evaluation.", "guidance", "rules.", "training.steps", "tra
 """Fields that may change when a run continues."""
 
 
-def check_devices(config: Config) -> None:
-    """Refuses a batch or a mesh that the devices here cannot share."""
-    devices, training_ = jax.device_count(), config.training
-    if devices % training_.model_axis:
-        raise ConfigError(f"config.training.model_axis={training_.model_axis}: must divide the {devices} devices")
-    parts = devices // training_.model_axis * training_.accumulate
-    if training_.batch_size % parts:
-        raise ConfigError(
-            f"config.training.batch_size={training_.batch_size}: must be a multiple of {parts} "
-            f"(data devices × config.training.accumulate)"
-        )
-    if training_.parallel == "pmap" and (training_.model_axis > 1 or training_.shard_params):
-        raise ConfigError("config.training.parallel=pmap: needs model_axis=1 and shard_params=false")
-
-
 def check_same_run(config: Config, workdir: Path) -> None:
-    """Refuses to continue a run with a config that would not have led to it."""
+    """Raises an error if the run in ``workdir`` was trained with other values of fields that matter to it."""
     path = workdir / "config.json"
     if not path.exists():
         return
@@ -55,7 +41,7 @@ def check_same_run(config: Config, workdir: Path) -> None:
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """Collects SIGTERM instead of dying of it."""
+    """Collects SIGTERM, which would end the process otherwise."""
     received: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     try:
@@ -72,7 +58,7 @@ def fit(
     params: PyTree,
     prepare: Callable,
     loss: Callable,
-    averaged: Callable[[TrainState], PyTree],
+    ema: str,
     held_out: Callable[[PyTree], float],
     draw: Callable[[Path, PyTree, int], Path] | None = None,
     optimizer: optax.GradientTransformation | None = None,
@@ -80,21 +66,21 @@ def fit(
     """Trains to ``config.training.steps``, from the newest checkpoint in ``workdir`` if there is one.
 
     Args:
-      config: the whole config; its fields ``seed`` and ``training`` are read, and it is saved.
+      config: the full config; its fields ``seed`` and ``training`` are read, and it is saved.
       workdir: the folder of the run.
-      dataset: where batches come from.
-      params: the parameters before training.
+      dataset: the source of batches.
+      params: the initial parameters.
       prepare: ``(key, batch) -> batch``, see :func:`scorekit.training.make_train_step`.
-      loss: ``(params, prepared batch) -> (per-example loss, aux)``.
-      averaged: which parameters of a state are scored and drawn from.
-      held_out: ``params -> score``, smaller is better.
+      loss: ``(params, prepared batch) -> (loss of each example, aux)``.
+      ema: which average is evaluated and sampled from, "none" for the parameters themselves.
+      held_out: ``params -> held-out loss``.
       draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps.
-      optimizer: by default the one that ``training`` describes.
+      optimizer: by default that of ``training``.
     """
     options = config.training
     key = jax.random.key(config.seed)
     if optimizer is None:
-        optimizer = build.build_optimizer(options)
+        optimizer = build_optimizer(options)
     mesh = training.make_mesh(options.model_axis)
     state = training.init_state(key, params, optimizer, options.ema_decays)
     state = training.place_state(state, mesh, options.shard_params)
@@ -130,12 +116,12 @@ def fit(
         ):
             for done in range(first + 1, options.steps + 1):
                 batch = dataset.batch(config.seed, done - 1, options.batch_size)
-                progress_now = (done - 1) / max(options.steps - 1, 1)
-                batch["progress"] = np.full(options.batch_size, progress_now, np.float32)
+                share = (done - 1) / max(options.steps - 1, 1)
+                batch["progress"] = np.full(options.batch_size, share, np.float32)
                 state, metrics = step_fn(state, batch)
                 if chief:
                     bar.update(done, metrics["loss"])
-                stopping = bool(stop)  # looked at once: a signal later in this step waits for the next
+                stopping = bool(stop)  # read once: a signal later in this step waits for the next
                 last = done == options.steps or stopping
                 if done % options.log_every == 0 or last:
                     training.check_finite(state, options.skip_limit)
@@ -143,11 +129,11 @@ def fit(
                               "train/skipped": state.skipped}  # fmt: skip
                     writer.scalars(done, {name: np.asarray(value) for name, value in values.items()})
                 if done % options.checkpoint_every == 0 or last:
-                    score = held_out(averaged(state))
+                    score = held_out(averaged(state, ema))
                     writer.scalars(done, {"held_out/loss": score})
                     checkpoints.save(done, state, {"held_out": score}, {"seed": config.seed, "next_batch": done})
                 if draw is not None and done % options.sample_every == 0 and done < options.steps and chief:
-                    path = draw(workdir / "samples" / f"step_{done:07d}.png", averaged(state), done)
+                    path = draw(workdir / "samples" / f"step_{done:07d}.png", averaged(state, ema), done)
                     writer.picture(done, "samples", path)
                 if stopping:
                     checkpoints.wait()

@@ -1,4 +1,4 @@
-"""What a student learns from its teacher: one function for each method, in the form that the training loop takes."""
+"""Training tasks of distillation: one function for each method, as the training loop takes them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -9,9 +9,13 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from experiments.models import choices as build, model, rules
 from experiments.cli.config import Config, require, resolve
-from experiments.data.dataset import Dataset, as_seen
+from experiments.data.dataset import Dataset, preprocess
+from experiments.models import rules
+from experiments.models.conditioning import conditions
+from experiments.models.model import Model, denoiser, network
+from experiments.models.sampling import GRIDS
+from experiments.training import build_optimizer
 from scorekit import distillation, weightings
 from scorekit import times as time_samplers
 from scorekit.metrics import energy_distance
@@ -25,8 +29,8 @@ Teacher = Callable[[Mapping[str, Any]], Denoiser]
 """Conditions to the denoiser that the student is to follow."""
 
 
-class Lesson(NamedTuple):
-    """What :func:`experiments.training.loop.fit` needs to train a student, and which of the parameters are the student."""
+class TrainingTask(NamedTuple):
+    """What :func:`experiments.training.loop.fit` needs to train a student; ``student`` picks its parameters out."""
 
     params: PyTree
     prepare: Callable
@@ -57,30 +61,30 @@ def with_fields(config: Config, method: str) -> Config:
     """The config of a teacher's run with the fields of a distillation."""
     with config.unlocked():
         config.distillation = ConfigDict(dict(SECTIONS[method]))
-        config.training.optimizer = "adamw"  # whatever the teacher learned with: a student is nearly there
+        config.training.optimizer = "adamw"  # whatever the teacher was trained with: the student starts close to it
     config.training.update(warmup_steps=50, ema_decays=(0.99,), **TRAINING[method])
     return config.lock()
 
 
 def split_fields(config: Config) -> tuple[Config, Config]:
-    """The config of the teacher and the section ``distillation``, apart again."""
-    numbers = config.distillation
+    """The config of the teacher and the section ``distillation``, separated."""
+    options = config.distillation
     config = config.copy_and_resolve_references()
     with config.unlocked():
         del config["distillation"]
-    return config, numbers
+    return config, options
 
 
 def config_of_student(config: Config, method: str, ts: Array) -> Config:
-    """The config of a run of the student: its own solver and times, and no guidance, which it has built in."""
+    """The config of the student's run: its own solver and times, and no guidance, which it has learned."""
     config = config.copy_and_resolve_references()
     for section in (config.sampling.solver, config.sampling.grid, config.sampling.guidance_shape):
         for field in section:
             if field != "name":
                 section[field] = None
     with config.unlocked():
-        config.rules = rules.section()
-    config.sampling.solver.name = "euler" if method == "progressive" else "renoise"
+        config.rules = rules.fields()
+    config.sampling.solver.name = "euler" if method == "progressive" else "multistep_consistency"
     if method != "progressive" and ts[-1] > 0:
         config.sampling.solver.t_min = float(ts[-1])
     config.sampling.grid.update(name="times", times=tuple(float(t) for t in np.asarray(ts)))
@@ -106,43 +110,43 @@ def configured_grid(config: Config, schedule: Schedule, n: int) -> Array:
         config.sampling.grid.name,
         "the name of a grid of any number of steps, say vp_quadratic",
     )
-    return resolve(config, "sampling.grid", build.GRIDS, schedule=schedule, n=n)
+    return resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=n)
 
 
-def _seen(built: model.Model, dataset: Dataset, batch) -> dict[str, Any]:
-    seen = as_seen(dataset, batch)
-    return {"x": seen["x"], "conditions": model.conditions(built, seen)}
+def _inputs(model: Model, dataset: Dataset, batch) -> dict[str, Any]:
+    batch = preprocess(dataset, batch)
+    return {"x": batch["x"], "conditions": conditions(model, batch)}
 
 
 def _copy(params: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params)  # the training step takes its buffers
 
 
-def progressive(built: model.Model, dataset: Dataset, start: PyTree, teacher: Teacher, ts: Array) -> Lesson:
-    """Two steps of the teacher, whose times are ``ts``, in one."""
+def progressive(model: Model, dataset: Dataset, start: PyTree, teacher: Teacher, ts: Array) -> TrainingTask:
+    """Progressive distillation: two steps of the teacher, whose times are ``ts``, in one."""
 
     def prepare(key, batch):
         for_steps, for_noise = jax.random.split(key)
-        seen = _seen(built, dataset, batch)
-        steps = distillation.student_steps(for_steps, seen["x"].shape[0], ts)
-        return {**seen, "eps": jax.random.normal(for_noise, seen["x"].shape), "steps": steps}
+        inputs = _inputs(model, dataset, batch)
+        steps = distillation.student_steps(for_steps, inputs["x"].shape[0], ts)
+        return {**inputs, "eps": jax.random.normal(for_noise, inputs["x"].shape), "steps": steps}
 
     def loss(params, batch):
-        network, given = model.network(built, params, batch["conditions"]), batch["conditions"]
+        given = batch["conditions"]
         value, aux = distillation.progressive_loss(
-            network, teacher(given), built.schedule, batch["x"], batch["eps"], batch["steps"],
-            target=built.target, weighting=weightings.v,
+            network(model, params, given), teacher(given), model.schedule, batch["x"], batch["eps"], batch["steps"],
+            target=model.target, weighting=weightings.v,
         )  # fmt: skip
         return value, {"log_snr": aux.log_snr, "eps_mse": aux.eps_mse}
 
-    return Lesson(_copy(start), prepare, loss, lambda params: params)
+    return TrainingTask(_copy(start), prepare, loss, lambda params: params)
 
 
 def consistency(
-    built: model.Model, dataset: Dataset, start: PyTree, teacher: Teacher, ts: Array, numbers: Config
-) -> Lesson:
-    """The end of the teacher's path from anywhere on it; ``ts`` are the times that say how a path is divided."""
-    target, end = built.target, float(built.schedule.sigma(ts[-1]))
+    model: Model, dataset: Dataset, start: PyTree, teacher: Teacher, ts: Array, hyper: Config
+) -> TrainingTask:
+    """Consistency distillation: the end of the teacher's path from any point; ``ts`` divide the path."""
+    target, end = model.target, float(model.schedule.sigma(ts[-1]))
     needs_noise = isinstance(target, X0 | Score) and end == 0
     require(
         not needs_noise,
@@ -153,47 +157,47 @@ def consistency(
 
     def prepare(key, batch):
         for_times, for_noise = jax.random.split(key)
-        seen = _seen(built, dataset, batch)
-        u = time_samplers.stratified_uniform(for_times, seen["x"].shape[0])
-        pieces = distillation.curriculum(batch.get("progress", jnp.ones_like(u)), numbers.first, numbers.last)
-        # where pieces begin, so that the first time, pure noise, is among them: one step starts there
+        inputs = _inputs(model, dataset, batch)
+        u = time_samplers.stratified_uniform(for_times, inputs["x"].shape[0])
+        pieces = distillation.curriculum(batch.get("progress", jnp.ones_like(u)), hyper.first, hyper.last)
+        # the start of each piece, so that the first time, pure noise, is among them: one step starts there
         t = jnp.interp(jnp.floor(u * pieces) / pieces, jnp.linspace(0.0, 1.0, len(ts)), ts)
         s = distillation.earlier_time(t, ts, pieces)
-        return {**seen, "eps": jax.random.normal(for_noise, seen["x"].shape), "t": t, "s": s}
+        return {**inputs, "eps": jax.random.normal(for_noise, inputs["x"].shape), "t": t, "s": s}
 
     def loss(params, batch):
         given, t, s = batch["conditions"], batch["t"], batch["s"]
-        student = model.denoiser(built, params, given)
+        student = denoiser(model, params, given)
         value = distillation.consistency_distillation_loss(
-            student, student, teacher(given), built.schedule, batch["x"], batch["eps"], t, s,
-            t_min=ts[-1], distance=lambda a, b: distillation.pseudo_huber(a, b, numbers.scale),
+            student, student, teacher(given), model.schedule, batch["x"], batch["eps"], t, s,
+            t_min=ts[-1], distance=lambda a, b: distillation.pseudo_huber(a, b, hyper.scale),
         )  # fmt: skip
         return value, {}
 
-    return Lesson(_copy(start), prepare, loss, lambda params: params)
+    return TrainingTask(_copy(start), prepare, loss, lambda params: params)
 
 
 def matching(
-    built: model.Model,
+    model: Model,
     dataset: Dataset,
     start: PyTree,
     teacher: Teacher,
     ts: Array,
-    numbers: Config,
+    hyper: Config,
     options: Config,
-) -> Lesson:
-    """Samples along ``ts`` that the teacher takes for its own; a second network follows their score."""
-    schedule, n = built.schedule, len(ts) - 1
-    sampler = time_samplers.uniform(numbers.t_min, numbers.t_max)
+) -> TrainingTask:
+    """Distribution matching: samples along ``ts`` follow the teacher's score; a second network learns their own."""
+    schedule, n = model.schedule, len(ts) - 1
+    sampler = time_samplers.uniform(hyper.t_min, hyper.t_max)
 
     def prepare(key, batch):
         keys = jax.random.split(key, 6)
-        seen = _seen(built, dataset, batch)
-        x, b = seen["x"], seen["x"].shape[0]
+        inputs = _inputs(model, dataset, batch)
+        x, b = inputs["x"], inputs["x"].shape[0]
         return {
-            **seen,
+            **inputs,
             "noise": jax.random.normal(keys[0], (b, n, *x.shape[1:])),
-            "turn": jnp.floor(n * time_samplers.stratified_uniform(keys[1], b)).astype(jnp.int32),
+            "index": jnp.floor(n * time_samplers.stratified_uniform(keys[1], b)).astype(jnp.int32),
             "eps": jax.random.normal(keys[2], x.shape),
             "times": time_samplers.draw(keys[3], b, sampler, schedule),
             "eps_fake": jax.random.normal(keys[4], x.shape),
@@ -201,8 +205,8 @@ def matching(
         }
 
     def generated(params, batch):
-        """What the student draws at the step whose turn it is, from its own earlier ones, which get no gradient."""
-        student = model.denoiser(built, params, batch["conditions"])
+        """The student's sample at one of its steps, from its own earlier steps, which get no gradient."""
+        student = denoiser(model, params, batch["conditions"])
         noise, x, states = batch["noise"], None, []
         for k in range(n):
             x_t = schedule.sigma(ts[k]) * noise[:, k]
@@ -210,22 +214,22 @@ def matching(
             states.append(x_t)
             x = jax.lax.stop_gradient(student(x_t, ts[k]).x0) if k < n - 1 else None
         rows = jnp.arange(noise.shape[0])
-        return student(jnp.stack(states)[batch["turn"], rows], ts[batch["turn"]]).x0
+        return student(jnp.stack(states)[batch["index"], rows], ts[batch["index"]]).x0
 
     def loss(params, batch):
         given = batch["conditions"]
         x = generated(params["student"], batch)
-        fake = model.denoiser(built, params["fake"], given)
+        fake = denoiser(model, params["fake"], given)
         matched = distillation.matching_loss(x, fake, teacher(given), schedule, batch["eps"], Times(*batch["times"]))
         followed, _ = distillation.fake_score_loss(
-            model.network(built, params["fake"], given), x, schedule, batch["eps_fake"], Times(*batch["times_fake"]),
-            target=built.target, weighting=weightings.v,
+            network(model, params["fake"], given), x, schedule, batch["eps_fake"], Times(*batch["times_fake"]),
+            target=model.target, weighting=weightings.v,
         )  # fmt: skip
         return matched / event_size(x) + followed, {}
 
-    rates = {"student": options.learning_rate * numbers.student_rate, "fake": options.learning_rate}
+    rates = {"student": options.learning_rate * hyper.student_rate, "fake": options.learning_rate}
     optimizer = optax.multi_transform(
-        {name: build.build_optimizer(options, rate) for name, rate in rates.items()},
+        {name: build_optimizer(options, rate) for name, rate in rates.items()},
         {"student": "student", "fake": "fake"},
     )
     some = {name: value[:256] for name, value in dataset.test.items()}
@@ -233,9 +237,9 @@ def matching(
 
     @jax.jit
     def distance(params, fixed):
-        last = {**fixed, "turn": jnp.full_like(fixed["turn"], n - 1)}
+        last = {**fixed, "index": jnp.full_like(fixed["index"], n - 1)}
         flat = lambda x: x.reshape(x.shape[0], -1)
         return energy_distance(flat(fixed["x"]), flat(generated(params["student"], last)))
 
     params = {"student": _copy(start), "fake": _copy(start)}
-    return Lesson(params, prepare, loss, lambda p: p["student"], optimizer, lambda p: float(distance(p, fixed)))
+    return TrainingTask(params, prepare, loss, lambda p: p["student"], optimizer, lambda p: float(distance(p, fixed)))

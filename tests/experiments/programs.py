@@ -10,9 +10,9 @@ import numpy as np
 import optax
 from absl import flags
 
-from experiments.models import model
 from experiments.cli.config import save_resolved
 from experiments.data.dataset import Dataset, load_dataset
+from experiments.models import model
 from scorekit import audio, training
 
 

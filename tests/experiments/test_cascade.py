@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from programs import SoundsInMemory
 
-from experiments.models import choices as build, model
-from experiments.data import conditions, representation as forms
+from experiments.cli.config import ConfigError
+from experiments.configs.images import smoke
+from experiments.configs.phrases import phrases_1khz, phrases_4khz
+from experiments.data import conditions
+from experiments.data import representation as forms
+from experiments.models import choices as build
+from experiments.models import model
 from experiments.models.latents import stages
 from experiments.models.runs import Experiment
-from experiments.cli.config import ConfigError
-from experiments.configs.phrases import phrases_1khz, phrases_4khz
-from experiments.configs.images import smoke
 from scorekit import audio
 
 

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments.models import choices as build, runs as checkpoint, classifier, model, rules
 from experiments.cli import command_line
-from experiments.data import conditions
-from experiments.cli.config import ConfigError, check_config, filled, load_resolved, save_resolved
+from experiments.cli.config import ConfigError, check_config, fill_missing, load_resolved, save_resolved
 from experiments.configs import base
 from experiments.configs.images import digits_classifier, smoke
 from experiments.configs.points import mixture_2d
+from experiments.data import conditions
 from experiments.data.dataset import load_dataset
+from experiments.models import choices as build
+from experiments.models import classifier, model, rules
+from experiments.models import runs as checkpoint
 from scorekit import guidance
 
 
@@ -228,7 +230,7 @@ def test_a_run_saved_before_a_rule_existed_is_opened_and_one_saved_before_rules_
 
 
 def test_a_field_with_a_default_of_its_own_is_not_filled():
-    found = filled(ConfigDict({"a": 1}), ConfigDict({"a": 2, "b": 3, "c": {"d": None, "e": 1}}))
+    found = fill_missing(ConfigDict({"a": 1}), ConfigDict({"a": 2, "b": 3, "c": {"d": None, "e": 1}}))
     assert found.to_dict() == {"a": 1}
 
 

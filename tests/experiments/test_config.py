@@ -1,4 +1,4 @@
-"""What a config may hold: refusals in one line, names resolved to factories, and the saved file."""
+"""What a config may hold: exit_on_config_error in one line, names resolved to factories, and the saved file."""
 
 import functools
 import json

@@ -9,12 +9,13 @@ import optax
 import pytest
 from programs import run, save_untrained
 
-from experiments.models import choices as build, model
-from experiments.training import students
 from experiments.cli.config import ConfigError, check_config
 from experiments.configs import base
 from experiments.configs.points import mixture_2d
 from experiments.data.dataset import load_dataset
+from experiments.models import choices as build
+from experiments.models import model
+from experiments.training import students
 from scorekit import schedules, solvers
 
 SMALL = ["--config.training.steps=4", "--config.training.warmup_steps=1", "--config.training.batch_size=16",

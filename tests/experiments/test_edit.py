@@ -1,4 +1,4 @@
-"""``experiments.edit``: its refusals, its tasks, and a whole run on a tiny model."""
+"""``experiments.edit``: its exit_on_config_error, its tasks, and a whole run on a tiny model."""
 
 import os
 import re
@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from absl import flags
 
-from experiments.inverse import restoration
 from experiments.cli.config import ConfigError
 from experiments.configs import base
+from experiments.inverse import restoration
 from scorekit import denoisers, densities, schedules
 
 ROOT = Path(__file__).parents[2]

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from programs import give
 
-from experiments.training import loop
-from experiments.models import model
 from experiments.cli.config import ConfigError
-from experiments.configs.notes import notes_smoke
 from experiments.configs.images import smoke
+from experiments.configs.notes import notes_smoke
 from experiments.data.dataset import load_dataset
+from experiments.models import model
+from experiments.training import loop
 from scorekit import audio, data
 from scorekit.data.sounds import NoteSet
 

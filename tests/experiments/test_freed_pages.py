@@ -9,7 +9,7 @@ FAULTS = """
 import ctypes, resource, sys
 from experiments.cli import allocator as memory
 
-assert sys.argv[1] == "as it is" or memory.keep_freed_pages()
+assert sys.argv[1] == "as it is" or memory.keep_freed_memory()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 size = 2**28

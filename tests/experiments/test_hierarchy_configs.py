@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 from programs import SoundsInMemory
 
-from experiments.models import choices as build, autoencoder as latent_model, model
-from experiments.data import conditions, representation as forms
+from experiments.configs.latents import (
+    phrases_latent,
+    phrases_latent_16khz,
+    phrases_of_latents,
+    phrases_of_latents_16khz,
+)
 from experiments.configs.phrases import phrases_1khz, phrases_4khz, phrases_16khz
-from experiments.configs.latents import phrases_latent, phrases_latent_16khz, phrases_of_latents, phrases_of_latents_16khz
+from experiments.data import conditions
+from experiments.data import representation as forms
+from experiments.models import autoencoder as latent_model
+from experiments.models import choices as build
+from experiments.models import model
 
 SECONDS = 4.096
 AUTOENCODERS = {"4 kHz": (phrases_latent, 4000), "16 kHz": (phrases_latent_16khz, 16000)}

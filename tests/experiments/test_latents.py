@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.evaluation.run_metrics import run_metrics as evaluation
-from experiments.models import autoencoder as latent_model, model
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs import base_latent
 from experiments.configs.images import smoke
 from experiments.data.dataset import load_dataset
+from experiments.evaluation.run_metrics import run_metrics as evaluation
+from experiments.models import autoencoder as latent_model
+from experiments.models import model
 from experiments.models.latents import STANDARD, Latents, margin, open_latents
 from scorekit import training
 from scorekit.networks import fixed_noise_kl

@@ -1,4 +1,4 @@
-"""``noise_and_scale`` and ``autoencoder`` on a checkpoint, the pieces they are made of, and their refusals."""
+"""``noise_and_scale`` and ``autoencoder`` on a checkpoint, the pieces they are made of, and their exit_on_config_error."""
 
 import json
 
@@ -8,15 +8,16 @@ import optax
 import pytest
 from programs import run
 
-from experiments.models import choices as build, model
-from experiments.reporting import curves
-from experiments.models.runs import Experiment
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs import base
-from experiments.configs.latents import digits_autoencoder
 from experiments.configs.images import digits_band, smoke
+from experiments.configs.latents import digits_autoencoder
 from experiments.configs.points import mixture_2d
 from experiments.data.dataset import Dataset, load_dataset
+from experiments.models import choices as build
+from experiments.models import model
+from experiments.models.runs import Experiment
+from experiments.reporting import curves
 from scorekit import random_fields, spectra, training, weightings
 
 

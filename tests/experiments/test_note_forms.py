@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from experiments.data import conditions, representation as forms
-from experiments.models import model
-from experiments.data.conditions import dropout_rates
 from experiments.cli.config import ConfigError
 from experiments.configs.notes import notes, notes_complex, notes_gpu, notes_spectrogram
+from experiments.data import conditions
+from experiments.data import representation as forms
+from experiments.data.conditions import dropout_rates
 from experiments.data.dataset import load_dataset
+from experiments.models import model
 from scorekit import audio, data
 from scorekit.data.sounds import NoteSet
 

@@ -7,10 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.ood import data as ood_data, model as ood_model, report as ood_report, scores as ood_scores, statistics as ood_statistics
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
 from experiments.configs.ood import ood_digits_gaussian
+from experiments.ood import data as ood_data
+from experiments.ood import model as ood_model
+from experiments.ood import report as ood_report
+from experiments.ood import scores as ood_scores
+from experiments.ood import statistics as ood_statistics
 from scorekit import denoisers, densities, schedules, typicality
 
 

@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from experiments.reporting import audio_widgets as players, report
+from experiments.reporting import audio_widgets as players
+from experiments.reporting import report
 from scorekit import audio
 
 RATE = 4000

@@ -1,4 +1,4 @@
-"""Pictures: the pixels that must be there, the labels, and refusals."""
+"""Pictures: the pixels that must be there, the labels, and exit_on_config_error."""
 
 import numpy as np
 import pytest

@@ -231,7 +231,7 @@ def test_refusals_come_before_anything_is_compiled(arguments, words, tmp_path, c
     monkeypatch.chdir(ROOT)
 
     def main():
-        with command_line.refusals():
+        with command_line.exit_on_config_error():
             train.check(command_line.parse(values, lambda: train._CONFIG.value, flags.FLAGS))
 
     with pytest.raises(SystemExit) as stop:

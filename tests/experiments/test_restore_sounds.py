@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from programs import give
 
-from experiments.inverse import restoration
 from experiments.cli.config import ConfigError
 from experiments.configs import base
 from experiments.configs.phrases import phrases
+from experiments.inverse import restoration
 from scorekit import audio
 from scorekit.data.phrases import Note
 

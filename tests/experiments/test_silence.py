@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.models.runs import Experiment
 from experiments.models.model import NO_EXTRAS, Model
+from experiments.models.runs import Experiment
 from scorekit import densities, schedules
 
 DIM = 64

@@ -4,17 +4,17 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.data import conditions
 from experiments import mels
-from experiments.models import model
-from experiments.models.runs import Experiment
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
 from experiments.configs import base
-from experiments.configs.phrases import phrases
 from experiments.configs.images import smoke
 from experiments.configs.notes import vocoder
-from experiments.data.dataset import as_seen, load_dataset
+from experiments.configs.phrases import phrases
+from experiments.data import conditions
+from experiments.data.dataset import load_dataset, preprocess
+from experiments.models import model
+from experiments.models.runs import Experiment
 from scorekit import audio, data
 from scorekit.data.sounds import NoteSet, PhraseSet
 from scorekit.networks import Masked
@@ -53,7 +53,7 @@ def config_of(start, **fields):
 def test_a_network_is_told_the_log_mel_of_what_is_stored(small_sets):
     config = config_of(base, data__name="soundfont_notes/4khz", data__map__name="log_mel", data__map__num_mels="20")
     dataset = load_dataset(config)
-    told = conditions.build_conditions(config, dataset)["dense_map"](as_seen(dataset, dataset.test))
+    told = conditions.build_conditions(config, dataset)["dense_map"](preprocess(dataset, dataset.test))
     bank = audio.mel_filter_bank(RATE, 256, num_mels=20, f_min=40.0)
     expected = audio.log_mel(small_sets[0].x / np.float32(32768), bank, audio.hann(256), 64, floor=1e-5)
     np.testing.assert_allclose(3 * told - 6, expected, atol=1e-4)
@@ -65,7 +65,7 @@ def test_magnitudes_beside_the_mel_come_back(small_sets):
     config = config_of(vocoder, data__crop="2048")
     dataset = load_dataset(config)
     assert dataset.shape == (32, 128, 1)
-    seen = as_seen(dataset, dataset.test)
+    seen = preprocess(dataset, dataset.test)
     given = model.conditions(model.build_model(config, dataset), seen)
     truth = small_sets[0].x / np.float32(32768)
     window, bank = audio.hann(256), audio.mel_filter_bank(RATE, 256, num_mels=40, f_min=40.0)
@@ -121,7 +121,7 @@ def test_one_class_for_all():
 
 def test_tones_are_the_partials_of_the_keys_that_are_down(small_sets):
     dataset = load_dataset(config_of(phrases, data__crop="2048"))
-    found = np.asarray(conditions.tones(RATE, count=3)(as_seen(dataset, dataset.test)))
+    found = np.asarray(conditions.tones(RATE, count=3)(preprocess(dataset, dataset.test)))
     assert found.shape == (4, 2048, 6)
     t = np.arange(2048) / RATE
     frame = np.arange(2048) // 64

@@ -3,13 +3,13 @@
 import jax
 import numpy as np
 import pytest
+from experiments.evaluation.note_evaluators import Judges
 from programs import give, save_untrained
 
-from experiments.models.runs import open_experiment
 from experiments.cli.config import ConfigError
-from experiments.configs.notes import notes_smoke
 from experiments.configs.images import smoke
-from experiments.evaluation.note_evaluators import Judges
+from experiments.configs.notes import notes_smoke
+from experiments.models.runs import open_experiment
 from scorekit import data
 from scorekit.data.sounds import NoteSet
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from programs import run, save_untrained
 
-from experiments.models import choices as build
 from experiments.cli.config import ConfigError
 from experiments.configs.points import mixture_2d
+from experiments.models import choices as build
 from scorekit import schedules, solvers, tuning
 
 SMALL = ["--batch_size=8", "--draws=16", "--updates=4", "--starts=1", "--fine_steps=16", "--config.sampling.steps=3"]

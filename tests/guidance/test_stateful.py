@@ -183,7 +183,5 @@ CONSUMERS = {
 @pytest.mark.parametrize("name", CONSUMERS)
 def test_what_cannot_carry_memory_refuses_it(name):
     for denoiser in (APG, WRAPPED):
-        with pytest.raises(
-            ValueError, match=r"denoiser must be stateless here, .* set momentum=None, or carry it"
-        ):
+        with pytest.raises(ValueError, match=r"denoiser must be stateless here, .* set momentum=None, or carry it"):
             CONSUMERS[name](denoiser)

@@ -2,7 +2,7 @@
 
     python -m experiments.ood.detect --config=experiments/configs/ood/ood_digits.py --workdir=runs/ood --config.run=runs/digits
 
-MNIST and Fashion-MNIST take part once they have been fetched: ``python -m experiments.ood.data``.
+MNIST and Fashion-MNIST take part once they have been fetched: ``python -m experiments.ood.fetch``.
 """
 
 from ml_collections import ConfigDict
@@ -14,13 +14,13 @@ from experiments.configs.images import digits
 def get_config() -> Config:
     config: Config = ConfigDict()
     config.seed = 0
-    config.inside = "sklearn_digits"
+    config.in_distribution = "sklearn_digits"
     config.near = ("mirrored", "shifted")
     """Held-out in-distribution images with a small change."""
     config.far = ("photos", "mnist", "fashion_mnist")
     config.side = 8
     """Every set is brought to this resolution and number of grey values first."""
-    config.levels = 17
+    config.bins = 17
     config.examples = 500
     """At most so many of each set."""
 

@@ -1,6 +1,6 @@
 """Fashion-MNIST against MNIST, 28x28, where likelihood prefers the foreign set. Trains a small U-Net.
 
-python -m experiments.ood.data
+python -m experiments.ood.fetch
 python -m experiments.ood.detect --config=experiments/configs/ood/ood_fashion.py --workdir=runs/ood_fashion
 """
 
@@ -9,11 +9,11 @@ from experiments.configs.ood import ood_digits
 
 def get_config():
     config = ood_digits.get_config()
-    config.inside = "fashion_mnist"
+    config.in_distribution = "fashion_mnist"
     config.near = ("mirrored", "shifted")
     config.far = ("mnist", "photos")
     config.side = 28
-    config.levels = 256
+    config.bins = 256
     config.examples = 500
     config.batch_size = 100
     config.probes = 1

@@ -1,6 +1,6 @@
 """The reverse of ood_fashion: MNIST against Fashion-MNIST.
 
-python -m experiments.ood.data
+python -m experiments.ood.fetch
 python -m experiments.ood.detect --config=experiments/configs/ood/ood_mnist.py --workdir=runs/ood_mnist
 """
 
@@ -9,7 +9,7 @@ from experiments.configs.ood import ood_fashion
 
 def get_config():
     config = ood_fashion.get_config()
-    config.inside = "mnist"
+    config.in_distribution = "mnist"
     config.train.data.name = "mnist"
     config.far = ("fashion_mnist", "photos")
     return config

@@ -1,9 +1,9 @@
-"""The judges of notes, from outside the toolkit: Praat hears the pitch, a support vector machine the family.
+"""Evaluators of notes, independent of the model: Praat tracks the pitch, a support vector machine predicts the family.
 
-Neither sees the model. The pitch is that of Praat's autocorrelation (Boersma 1993) through praat-parselmouth; the
-family is told by an SVC of log-mel statistics of real training notes, which does not know the pitch. It learns every
-note with and without white noise, so that hiss alone does not change the family: how clean a sound is, is what Fréchet
-distances tell. What the judges say of real held-out notes is what they have to be read beside.
+The pitch is that of Praat's autocorrelation (Boersma 1993) through praat-parselmouth; the family is predicted by an SVC
+from log-mel statistics of real training notes, without their pitch. It is fitted to every note with and without white
+noise, so that hiss alone does not change the family: Fréchet distances measure how clean a sound is. Compare with the
+metrics of real held-out notes.
 """
 
 import functools
@@ -22,21 +22,21 @@ from sklearn.svm import SVC
 from scorekit import audio
 
 PITCH_RANGE_HZ = (50.0, 1200.0)
-"""Where Praat looks for the fundamental: MIDI 32 to 86. The lower end fixes its window, three periods or 60 ms."""
+"""The range of the fundamental for Praat: MIDI 32 to 86. The lower end sets its window, three periods or 60 ms."""
 PITCH_STEP = 0.01
 """Seconds from one estimate to the next."""
 CENTS = 50.0
-"""A pitch is right when it is this near to the label."""
+"""A pitch is correct within this distance of the label."""
 CLEAR = 0.9
-"""An instrument is of clear pitch when Praat agrees with the label of this share of its real training notes."""
+"""An instrument has a clear pitch if Praat agrees with the label on this share of its real training notes."""
 FAMILY_FLOOR_DB = -60.0
-"""What is quieter than this below the peak of a note is not looked at by the judge of families."""
+"""Quieter parts, relative to the peak of a note, are ignored by the family classifier."""
 HISS_DB = (-70.0, -25.0)
-"""Of the white noise that it also learns the notes with: its standard deviation against the peak of the note."""
+"""Standard deviation of the white noise that notes are augmented with, relative to their peak."""
 FIT_LIMIT = 5000
-"""The most notes that a judge is fitted to."""
+"""Most notes that an evaluator is fitted to."""
 ATTACK = 4
-"""Frames (of 16 ms) of the beginning of a note, which the judge of families is told apart."""
+"""Frames (of 16 ms) at the beginning of a note that have features of their own."""
 
 
 # ---- pitch -------------------------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def track_pitch(x: np.ndarray, sample_rate: float) -> np.ndarray:
     try:
         import parselmouth
     except ImportError as error:
-        raise ImportError("the judge of pitch needs praat-parselmouth: pip install 'scorekit[audio]'") from error
+        raise ImportError("tracking pitch needs praat-parselmouth: pip install 'scorekit[audio]'") from error
     x = np.asarray(x, np.float64)
     if x.ndim != 2 or not np.all(np.isfinite(x)):
         raise ValueError(f"x must be finite and (N, length), got {x.shape}, {np.sum(~np.isfinite(x))} not finite")
@@ -71,7 +71,7 @@ def track_pitch(x: np.ndarray, sample_rate: float) -> np.ndarray:
     found = np.full(len(x), np.nan)
     for i, sound in enumerate(x):
         if not np.any(sound):
-            continue  # Praat refuses silence
+            continue  # Praat raises an error for silence
         track = parselmouth.Sound(sound, sample_rate).to_pitch_ac(PITCH_STEP, low, pitch_ceiling=high)
         voiced = track.selected_array["frequency"]
         voiced = voiced[voiced > 0]
@@ -120,7 +120,7 @@ def clear_classes(tracked: np.ndarray, pitch: np.ndarray, label: np.ndarray) -> 
 
 
 def family_features(x: np.ndarray, sample_rate: float) -> np.ndarray:
-    """What the judge of families hears, whatever the loudness: ``(N, 192)``.
+    """The features of the family classifier, independent of loudness: ``(N, 192)``.
 
     Of :func:`scorekit.audio.log_mel_frames` of each sound brought to a peak of 1, down to -60 dB: the mean and the
     standard deviation over time, the mean of the first 64 ms, and the mean absolute change from frame to frame.
@@ -139,11 +139,11 @@ def _family_features(x, sample_rate: float):
     return jnp.concatenate(means, axis=-1)
 
 
-def fit_family_judge(x: np.ndarray, family: np.ndarray, sample_rate: float) -> Pipeline:
+def fit_family_classifier(x: np.ndarray, family: np.ndarray, sample_rate: float) -> Pipeline:
     """A support vector machine of 80 principal components of :func:`family_features`.
 
     Args:
-      x: real training notes ``(N, length)``, full scale [-1, 1]; the judge learns them as they are and with noise.
+      x: real training notes ``(N, length)``, full scale [-1, 1]; the classifier is fitted to them with and without noise.
       family: their families ``(N,)``, at least two of them.
       sample_rate: in Hz.
 
@@ -157,20 +157,22 @@ def fit_family_judge(x: np.ndarray, family: np.ndarray, sample_rate: float) -> P
     features = np.concatenate([family_features(x, sample_rate), family_features(x + hiss, sample_rate)])
     family = np.concatenate([family, family])
     components = min(80, *features.shape)
-    judge = make_pipeline(StandardScaler(), PCA(components, random_state=0), SVC(C=30.0, gamma=1.0 / features.shape[1]))
-    return judge.fit(features, family)
+    classifier = make_pipeline(
+        StandardScaler(), PCA(components, random_state=0), SVC(C=30.0, gamma=1.0 / features.shape[1])
+    )
+    return classifier.fit(features, family)
 
 
 # ---- both --------------------------------------------------------------------------------------------------------
 
 
-class Judges(NamedTuple):
-    """The judges of a set of notes; build them with :func:`fit_judges`.
+class NoteEvaluators(NamedTuple):
+    """The evaluators of a set of notes; build them with :func:`fit_note_evaluators`.
 
     Attributes:
       sample_rate: in Hz.
       clear: instruments of clear pitch; only notes of these count for the pitch.
-      family: the judge of families.
+      family: the family classifier.
     """
 
     sample_rate: float
@@ -178,8 +180,8 @@ class Judges(NamedTuple):
     family: Pipeline
 
 
-def fit_judges(x: np.ndarray, labels: Mapping[str, np.ndarray], sample_rate: float) -> Judges:
-    """Judges of notes from real training notes; of more than 5,000, a fixed random subset is used.
+def fit_note_evaluators(x: np.ndarray, labels: Mapping[str, np.ndarray], sample_rate: float) -> NoteEvaluators:
+    """Evaluators fitted to real training notes; of more than 5,000, a fixed random subset is used.
 
     Args:
       x: sounds ``(N, length)``, full scale [-1, 1].
@@ -195,26 +197,26 @@ def fit_judges(x: np.ndarray, labels: Mapping[str, np.ndarray], sample_rate: flo
     chosen = np.random.default_rng(0).permutation(len(x))[:FIT_LIMIT]
     pitch, instrument, family = (np.asarray(labels[name])[chosen] for name in ("pitch", "instrument", "family"))
     clear = clear_classes(track_pitch(x[chosen], sample_rate), pitch, instrument)
-    return Judges(sample_rate, clear, fit_family_judge(x[chosen], family, sample_rate))
+    return NoteEvaluators(sample_rate, clear, fit_family_classifier(x[chosen], family, sample_rate))
 
 
-def judge_notes(judges: Judges, x: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """How well sounds are what was asked for.
+def evaluate_notes(evaluators: NoteEvaluators, x: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """How well sounds match their labels.
 
     Args:
-      judges: from :func:`fit_judges`.
+      evaluators: from :func:`fit_note_evaluators`.
       x: sounds ``(N, length)``, full scale [-1, 1].
-      labels: the ``pitch``, ``instrument`` and ``family`` that were asked for, ``(N,)`` each.
+      labels: the ``pitch``, ``instrument`` and ``family`` of the notes, ``(N,)`` each.
 
     Returns:
       ``pitch``: the share within 50 cents, an octave off being wrong; ``pitch in any octave``: the same, octaves
-      forgiven; both of the instruments of clear pitch (NaN if there are none). ``family``: the share in whose sound the
-      judge hears the family.
+      forgiven; both of the instruments of clear pitch (NaN if there are none). ``family``: the share whose
+      predicted family is right.
     """
-    clear = np.isin(labels["instrument"], judges.clear)
-    tracked, pitch = track_pitch(x[clear], judges.sample_rate), np.asarray(labels["pitch"])[clear]
+    clear = np.isin(labels["instrument"], evaluators.clear)
+    tracked, pitch = track_pitch(x[clear], evaluators.sample_rate), np.asarray(labels["pitch"])[clear]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing
         right = [float(np.mean(right_pitch(tracked, pitch, any_octave=any_octave))) for any_octave in (False, True)]
-    heard = judges.family.predict(family_features(x, judges.sample_rate))
-    return {"pitch": right[0], "pitch in any octave": right[1], "family": float(np.mean(heard == labels["family"]))}
+    predicted = evaluators.family.predict(family_features(x, evaluators.sample_rate))
+    return {"pitch": right[0], "pitch in any octave": right[1], "family": float(np.mean(predicted == labels["family"]))}

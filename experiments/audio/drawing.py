@@ -1,0 +1,102 @@
+"""What programs about sounds share: opening their runs, drawing with another number of steps, evaluating notes."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import data
+from experiments.audio import note_evaluators
+from experiments.cli.config import Config, ConfigError
+from experiments.data.dataset import Batch
+from experiments.data.notes import Notes
+from experiments.data.sounds import Sounds
+from experiments.models.runs import Run, open_run
+from experiments.models.sampling import build_sampler, make_sampler
+from scorekit import audio, metrics
+
+
+def open_kind(
+    kind: type[Sounds], config: Config, workdir: str | Path | None, step: int | None = None, scales=None
+) -> tuple[Any, Path]:
+    """The run in ``workdir`` and its folder.
+
+    Raises:
+      ConfigError: if it is not a run on this kind of data, or does not exist.
+    """
+    path = Path(str(workdir)).expanduser().absolute()
+    if not issubclass(data.kind_of(config), kind):
+        name = kind.__name__.lower()
+        raise ConfigError(f"--workdir={path}: must hold a run on {name}, and its data are {config.data.name}")
+    return open_run(config, path, step, scales), path
+
+
+class Drawn(NamedTuple):
+    """Sounds ``(N, length)``, the seconds that one took, and the evaluations of the network."""
+
+    sounds: np.ndarray
+    seconds: float
+    evaluations: int
+
+
+def with_steps(config: Config, steps: int) -> Config:
+    """The config with another number of solver steps."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.sampling.steps = steps
+    return config
+
+
+def draw(run: Run, config: Config, labels: np.ndarray, scale: float, steps: int, seed: int) -> Drawn:
+    """Sounds with these labels, and their cost without compilation."""
+    config = with_steps(config, steps)
+    solver, ts = build_sampler(config, run.model.schedule)
+    generate = make_sampler(config, run.model, run.dataset, run.extras)
+    generate(run.params, seed, labels[: config.sampling.batch_size], scale)
+    start = time.monotonic()
+    sounds = generate(run.params, seed, labels, scale)
+    return Drawn(sounds, (time.monotonic() - start) / len(labels), solver.evals_per_step * (len(ts) - 1))
+
+
+class NoteMetrics(NamedTuple):
+    """The evaluators of notes, and the features of the training notes; called on ``(sounds, target)``."""
+
+    evaluators: note_evaluators.NoteEvaluators
+    features: np.ndarray
+
+    def __call__(self, sounds: np.ndarray, target: Batch) -> dict[str, float]:
+        features = features_of(sounds, int(self.evaluators.sample_rate))
+        distance = float(jax.jit(metrics.frechet_distance)(features, self.features))
+        found = note_evaluators.evaluate_notes(self.evaluators, sounds, target)
+        return {**found, "Fréchet distance": distance}
+
+
+def note_metrics(dataset: Notes) -> NoteMetrics:
+    """Fits the evaluators to the real training notes."""
+    sounds = dataset.real(dataset.train)
+    evaluators = note_evaluators.fit_note_evaluators(sounds, dataset.train, dataset.sample_rate)
+    return NoteMetrics(evaluators, features_of(sounds, dataset.sample_rate))
+
+
+def features_of(sounds: np.ndarray, sample_rate: int) -> np.ndarray:
+    """:func:`scorekit.audio.log_mel_statistics` in blocks."""
+    run = jax.jit(audio.log_mel_statistics, static_argnums=1)
+    parts = [run(jnp.asarray(sounds[i : i + 500]), sample_rate) for i in range(0, len(sounds), 500)]
+    return np.concatenate([np.asarray(part) for part in parts])
+
+
+def note_name(row: int, test: Batch, instruments: Sequence[str]) -> str:
+    """A note for people: ``Flute, C5, velocity 90``."""
+    names = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
+    octave, tone = divmod(int(test["pitch"][row]), 12)
+    return f"{instruments[test['instrument'][row]]}, {names[tone]}{octave - 1}, velocity {test['velocity'][row]}"
+
+
+def instrument_names(dataset: Notes) -> Sequence[str]:
+    """The names of instruments, or their numbers where the set has no names."""
+    numbered = [f"instrument {i}" for i in range(1 + int(dataset.test["instrument"].max()))]
+    return dataset.instruments or numbered

@@ -1,0 +1,99 @@
+"""Sounds longer than what a model was trained on, from piano rolls, by overlapping windows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli.config import Config, ConfigError
+from experiments.models.guided import make_guided
+from experiments.models.runs import Run
+from experiments.models.sampling import build_sampler
+from experiments.reporting.report import Table
+from scorekit import audio, guidance, process, samplers
+from scorekit.data.phrases import FRAME_RATE, Note
+from scorekit.guidance import windows
+from scorekit.networks import Masked
+
+
+def perform(config: Config, run: Run, rolls: np.ndarray, programs: np.ndarray, hop: int, seed: int) -> np.ndarray:
+    """Sounds ``(N, L)`` of rolls ``(N, T, 128)`` by windows ``hop`` samples apart, ``L`` the shortest that fits them.
+
+    With the solver, the grid, the rules and the guidance scale of ``config``.
+    """
+    rate, size = run.dataset.sample_rate, run.model.shape[0]  # type: ignore[attr-defined]
+    frame = round(rate / FRAME_RATE)
+    needed = (rolls.shape[1] - 1) * frame
+    length = size + max(-(-(needed - size) // hop), 0) * hop
+    rolls = np.pad(rolls, [(0, 0), (0, 1 + length // frame - rolls.shape[1]), (0, 0)])
+    count = windows.num_windows(length, size, hop)
+    batch = {"roll": rolls, "raw": np.zeros((len(rolls), length), np.int16)}
+    dense_map = cut_map(np.asarray(run.model.extracts["dense_map"](batch)), length, size, hop)
+    given = {
+        "labels": np.repeat(programs, count),
+        "dense_map": Masked(dense_map, np.ones(len(dense_map), bool)),
+    }
+    solver, ts = build_sampler(config, run.model.schedule)
+    scale = config.sampling.guidance_scale
+    guided = make_guided(config, run.model)
+
+    @jax.jit
+    def draw(params, key, given):
+        for_prior, for_steps = jax.random.split(key)
+        long = guidance.windowed(guided(params, given, None if scale == 1 else scale, run.extras), size, hop)
+        like = jax.ShapeDtypeStruct((len(rolls), length, *run.model.shape[1:]), jnp.float32)
+        x = process.sample_prior(for_prior, run.model.schedule, like, ts[0])
+        key = for_steps if solver.stochastic else None
+        return run.dataset.from_model(samplers.sample(key, long, run.model.schedule, solver, x, ts))
+
+    return np.asarray(draw(run.params, jax.random.key(seed), given))[:, :needed]
+
+
+def cut_map(dense_map: np.ndarray, length: int, size: int, hop: int) -> np.ndarray:
+    """The map of each window: cut like the signal, or by centred frames, one more than the hops of a window."""
+    rows = dense_map.shape[1]
+    if rows == length:
+        return np.asarray(windows.cut_windows(dense_map, size, hop))
+    step = length // (rows - 1)
+    return np.asarray(windows.cut_windows(dense_map, size // step + 1, hop // step))
+
+
+def compare(sounds: dict[str, np.ndarray], rate: int, size: int) -> Table:
+    """How each version follows its roll, and the roughness where windows meet.
+
+    Chroma and onsets are correlated with the rendered phrase, and with that of another roll.
+    """
+    chroma = jax.jit(lambda x: audio.chroma(x, rate))
+    onsets = jax.jit(lambda x: audio.onset_envelope(x, rate))
+    real = sounds["rendered"]
+    rows = []
+    for name, x in sounds.items():
+        values: list[float | None] = []
+        for measure in (chroma, onsets):
+            mine, true = measure(x), measure(real)
+            own = None if name == "rendered" else float(audio.correlation(mine, true).mean())
+            values += [own, float(audio.correlation(mine, np.roll(true, 1, axis=0)).mean())]
+        seams = range(size, x.shape[1] - 2, size)
+        values += [float(np.median(audio.seam_roughness(x, list(seams)))) if len(seams) else None]
+        rows.append([name, *values])
+    header = ["", "chroma", "chroma, another roll", "onsets", "onsets, another roll", "roughness at seams"]
+    caption = (
+        f"correlations with the rendered phrases, means over {len(real)} of {real.shape[1] / rate:.3f} s; roughness: "
+        f"the median energy of the second difference at multiples of {size / rate:.3f} s, where separate windows "
+        f"meet, over that everywhere"
+    )
+    return Table(header, rows, caption)
+
+
+def read_midi(path: str) -> list[Note]:
+    """The notes of a MIDI file within the keys from 36 to 84, without its percussion."""
+    import pretty_midi
+
+    try:
+        song = pretty_midi.PrettyMIDI(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(f"--midi={path}: must be a MIDI file: {error}") from error
+    played = [note for part in song.instruments if not part.is_drum for note in part.notes]
+    notes = [Note(n.pitch, n.velocity, n.start, n.end) for n in played if 36 <= n.pitch <= 84]
+    if not notes:
+        raise ConfigError(f"--midi={path}: must have notes from 36 to 84")
+    return sorted(notes, key=lambda note: note.start)

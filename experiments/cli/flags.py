@@ -1,0 +1,136 @@
+"""Flags that several programs share, and the lists of numbers that flags hold.
+
+A program defines a shared flag by a call at its top (``_WORKDIR = flags.workdir()``) and reads it through the holder
+that the call returns.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from experiments.cli.config import ConfigError
+
+Flag = flags.FlagHolder
+
+
+def config(help: str = "Config file, such as experiments/configs/images/digits.py.") -> Flag:
+    """``--config``: the config file of a new run."""
+    return flags.DEFINE_string("config", None, help, required=True)
+
+
+def workdir(help: str = "Folder of a run of experiments.train.", *, required: bool = False) -> Flag:
+    """``--workdir``: the folder of a run."""
+    return flags.DEFINE_string("workdir", None, help, required=required)
+
+
+def new_workdir() -> Flag:
+    """``--workdir`` of a program that trains."""
+    return workdir("Folder for everything that the run writes.", required=True)
+
+
+def step(help: str = "Checkpoint to use; the newest by default.") -> Flag:
+    """``--step``: which checkpoint."""
+    return flags.DEFINE_integer("step", None, help)
+
+
+def seed(help: str = "Seed of the noise.") -> Flag:
+    """``--seed``."""
+    return flags.DEFINE_integer("seed", 0, help)
+
+
+def count(name: str, default: int, help: str, lower_bound: int = 1) -> Flag:
+    """An integer flag of at least ``lower_bound``."""
+    return flags.DEFINE_integer(name, default, help, lower_bound=lower_bound)
+
+
+def path(flag: Flag) -> Path:
+    """The absolute path that a flag holds.
+
+    Raises:
+      ConfigError: if the flag is not set.
+    """
+    if not flag.value:
+        raise ConfigError(f"--{flag.name}=… must be given")
+    return Path(str(flag.value)).expanduser().absolute()
+
+
+def increasing(name: str, items: Sequence[str], above: float = 0.0) -> list[float]:
+    """The values of a list flag, which must increase and start above ``above``.
+
+    >>> increasing("edges", ["0.4", "0.2"])
+    Traceback (most recent call last):
+    ...
+    experiments.cli.config.ConfigError: --edges=0.4,0.2: must be increasing numbers above 0, as in 1,2
+    """
+    values = _floats(items)
+    if not all(low < high < math.inf for low, high in itertools.pairwise([above, *values])):
+        bound = "" if above == -math.inf else f" above {above:g}"
+        raise ConfigError(f"--{name}={','.join(items)}: must be increasing numbers{bound}, as in 1,2")
+    return values
+
+
+def guidance_scales(name: str, items: Sequence[str]) -> list[float]:
+    """The guidance scales of a list flag, each finite and at least 0.
+
+    >>> guidance_scales("scales", ["1", "2.5"])
+    [1.0, 2.5]
+    """
+    values = _floats(items)
+    if not values or not all(0 <= scale < math.inf for scale in values):
+        raise ConfigError(f"--{name}={','.join(items)}: must be numbers >= 0, as in 1,2")
+    return values
+
+
+def times(name: str, items: Sequence[str]) -> list[float]:
+    """The times of a list flag, each in (0, 1].
+
+    >>> times("strength", ["0.4", "1"])
+    [0.4, 1.0]
+    """
+    values = _floats(items)
+    if not values or not all(0 < t <= 1 for t in values):
+        raise ConfigError(f"--{name}={','.join(items)}: must be times in (0, 1], as in 0.4,0.8")
+    return values
+
+
+def step_counts(name: str, items: Sequence[str], example: str) -> list[int]:
+    """The numbers of steps of a list flag, each at least 1.
+
+    >>> step_counts("steps", ["6", "0"], "6,100")
+    Traceback (most recent call last):
+    ...
+    experiments.cli.config.ConfigError: --steps=6,0: must be numbers of steps, as in 6,100
+    """
+    values = _integers(items)
+    if not values or min(values) < 1:
+        raise ConfigError(f"--{name}={','.join(items)}: must be numbers of steps, as in {example}")
+    return values
+
+
+def classes(name: str, items: Sequence[str], num_classes: int) -> list[int]:
+    """The classes of a list flag.
+
+    >>> classes("labels", ["3", "1"], 10)
+    [3, 1]
+    """
+    values = _integers(items)
+    if not values or not all(0 <= label < num_classes for label in values):
+        raise ConfigError(f"--{name}={','.join(items)}: must be classes from 0 to {num_classes - 1}, as in 3,1,4")
+    return values
+
+
+def _floats(items: Sequence[str]) -> list[float]:
+    try:
+        return [float(item) for item in items]
+    except ValueError:
+        return [math.nan]
+
+
+def _integers(items: Sequence[str]) -> list[int]:
+    try:
+        return [int(item) for item in items]
+    except ValueError:
+        return []

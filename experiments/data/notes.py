@@ -1,0 +1,57 @@
+"""Single notes of instruments."""
+
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+
+from experiments.data.dataset import moments
+from experiments.data.sounds import MAPS, Sounds
+from scorekit import audio, data
+
+
+def pitch_velocity(lowest: int = 36, highest: int = 84):
+    """A vector: the pitch, one-hot from ``lowest`` to ``highest``, and ``log2(velocity / 127)``.
+
+    A pitch outside the range is all zeros.
+    """
+
+    def vector(batch):
+        one_hot = jax.nn.one_hot(jnp.asarray(batch["pitch"]) - lowest, highest - lowest + 1)
+        loudness = jnp.log2(jnp.maximum(jnp.asarray(batch["velocity"], jnp.float32), 1.0) / 127.0)
+        return jnp.concatenate([one_hot, loudness[:, None]], axis=1)
+
+    return vector
+
+
+def pulses(dataset: Sounds):
+    """A dense map: a train of pulses at the pitch, a sound without timbre, as the network receives sounds."""
+
+    def train(batch):
+        sound = audio.pulse_train(jnp.asarray(batch["pitch"]), jnp.shape(batch["raw"])[1], dataset.sample_rate)
+        return dataset.to_model(audio.float_to_pcm(sound))
+
+    return train
+
+
+class Notes(Sounds):
+    """Notes with ``pitch``, ``velocity``, ``instrument`` and ``family``; the class is the instrument by default.
+
+    Attributes:
+      instruments: their names, where the set has them.
+    """
+
+    maps = MappingProxyType({**MAPS, "pulses": pulses})
+    vectors = MappingProxyType({"moments": moments, "pitch_velocity": pitch_velocity})
+    from_fields = ("pitch_velocity",)
+    fields = ("pitch", "velocity", "instrument", "family")
+    labels = ("instrument", "family", "none")
+    instruments: tuple[str, ...] = ()
+
+    @staticmethod
+    def load(*args):
+        return data.load_notes(*args)
+
+    def hop(self, loaded):
+        self.instruments = loaded.instruments
+        return 1

@@ -1,0 +1,42 @@
+"""Phrases of notes, with their piano roll."""
+
+from types import MappingProxyType
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.data.dataset import rows_of
+from experiments.data.sounds import MAPS, Sounds
+from scorekit import audio, data
+
+
+def piano_roll(lowest: int = 36, highest: int = 84):
+    """A dense map: the keys that are down in each frame, ``velocity / 127`` of each, ``(B, T, pitches)``."""
+    return lambda batch: jnp.asarray(batch["roll"], jnp.float32)[..., lowest : highest + 1] / 127.0
+
+
+def tones(dataset: Sounds, count: int = 3, lowest: int = 36, highest: int = 84):
+    """A dense map: the roll as partials, ``(B, L, 2 count)``; see :func:`scorekit.audio.harmonic_tones`."""
+    return lambda batch: audio.harmonic_tones(
+        jnp.asarray(batch["roll"]), np.shape(batch["raw"])[1], dataset.sample_rate, count, lowest, highest
+    )
+
+
+class Phrases(Sounds):
+    """Phrases with their piano roll; a crop begins at a frame of the roll, which is cropped with it."""
+
+    maps = MappingProxyType({**MAPS, "piano_roll": piano_roll, "tones": tones})
+    from_fields = ("piano_roll",)
+    fields = ("roll",)
+    labels = ("instrument", "none")
+
+    @staticmethod
+    def load(*args):
+        return data.load_phrases(*args)
+
+    def hop(self, loaded):
+        return round(loaded.sample_rate / loaded.frame_rate)
+
+    def cropped_fields(self, part, first, frames):
+        at = first[:, None] + np.arange(frames + 1)
+        return {**rows_of(part, slice(None)), "roll": np.take_along_axis(part["roll"], at[..., None], axis=1)}

@@ -1,0 +1,82 @@
+"""Points of a known density."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli.config import require
+from experiments.data.dataset import Dataset, Preview, Scorer
+from experiments.data.views import Points
+from scorekit import densities, metrics
+
+
+class Ring(Dataset):
+    """Eight Gaussians on a circle; the class is the component. ``density`` is the exact density."""
+
+    def __init__(self, config):
+        del config
+        self.density = densities.ring()
+        self.name, self.shape, self.num_classes, self.examples = "ring of 8 Gaussians", (2,), 8, None
+        self._sample = jax.jit(self.density.sample_with_labels, static_argnums=1)
+        self.train, self.test = (self._points(jax.random.key(i), 2000) for i in (1, 2))
+
+    def _points(self, key, n):
+        x, label = self._sample(key, (n,))
+        return {"x": np.asarray(x), "label": np.asarray(label, np.int32)}
+
+    @classmethod
+    def spatial_axes(cls, config):
+        return 0
+
+    @classmethod
+    def check(cls, config):
+        super().check(config)
+        latents = config.data.get("latents")
+        require(latents is None, "data.latents", latents, "None for points")
+
+    def batch(self, seed, step, size):
+        return self._points(jax.random.fold_in(jax.random.key(seed), step), size)
+
+    def to_model(self, x):
+        return jnp.asarray(x)
+
+    def from_model(self, x, conditions=None):
+        return x
+
+    def as_batch(self, samples):
+        return {"x": samples}
+
+    def view(self, samples):
+        return Points(samples)
+
+    def preview(self):
+        return Preview(np.arange(2000) % self.num_classes, ["samples", "data"], self.test)
+
+    def guidance_labels(self):
+        return np.arange(1000) % self.num_classes
+
+    def exact_bits(self):
+        return float(self.density.component(0).entropy()) / (2 * math.log(2))
+
+    def scorer(self):
+        """The exact posterior of the class, and distances to other points of the density."""
+        test, train = self.test["x"], self.train["x"]
+        key = jax.random.key(0)
+
+        @jax.jit
+        def compare(x, test):
+            return metrics.energy_distance(test, x), metrics.sliced_wasserstein(key, test, x)
+
+        def distances(x):
+            return dict(zip(("energy distance", "sliced Wasserstein"), map(float, compare(x, test)), strict=True))
+
+        def accuracy(x, labels):
+            return float(np.mean(np.asarray(self.density.responsibilities(jnp.asarray(x)).argmax(-1)) == labels))
+
+        return Scorer(
+            real={"class accuracy": accuracy(test, self.test["label"]), **distances(train)},
+            samples=lambda x, labels: {"class accuracy": accuracy(x, labels), **distances(x[: len(test)])},
+            caption="Class accuracy by the exact posterior; distances to 2,000 other points of the true density.",
+        )

@@ -1,0 +1,177 @@
+"""What all sounds share: 16-bit codes in memory, crops, a representation for the network, and maps of any sound."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli.config import Config, ConfigError, choice, require
+from experiments.data.dataset import Batch, Dataset, FrequencyAxis, Preview, rows_of
+from experiments.data.representation import build_representation, spatial_axes
+from experiments.data.views import Sounds as SoundsView
+from scorekit import audio, data
+
+SILENCE = 1e-3
+"""Sounds whose root mean square is below this have no spectral loss, which is a ratio to the reference."""
+
+
+def log_mel(
+    dataset: "Sounds", num_mels: int = 40, fft_size: int = 256, hop: int = 64, f_min: float = 40.0
+) -> Callable[[Mapping[str, Any]], Any]:
+    """A dense map: the log-mel spectrogram; see :class:`scorekit.audio.LogMel`."""
+    features = audio.make_log_mel(dataset.sample_rate, num_mels, fft_size, hop, f_min)
+    return lambda batch: features.encode(audio.pcm_to_float(jnp.asarray(batch["raw"])))
+
+
+def mel_magnitudes(
+    dataset: "Sounds", num_mels: int = 40, fft_size: int = 256, hop: int = 64, f_min: float = 40.0
+) -> Callable[[Mapping[str, Any]], Any]:
+    """The log-mel spectrogram as two images ``(B, L / hop, fft_size / 2, 2)``: envelope and nearest magnitudes."""
+    features = audio.make_log_mel(dataset.sample_rate, num_mels, fft_size, hop, f_min)
+    return lambda batch: features.images(features.encode(audio.pcm_to_float(jnp.asarray(batch["raw"]))))
+
+
+def low_rate(dataset: "Sounds", factor: int = 4, scale: float = 1.0) -> Callable[[Mapping[str, Any]], Any]:
+    """A dense map: the samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``."""
+    del dataset
+    return lambda batch: scale * audio.low_rate(audio.pcm_to_float(jnp.asarray(batch["raw"])), factor)[..., None]
+
+
+MAPS: Mapping[str, Callable] = {"log_mel": log_mel, "low_rate": low_rate, "mel_magnitudes": mel_magnitudes}
+
+
+class Sounds(Dataset):
+    """Sounds from TFDS, held in memory as 16-bit codes; a subclass says which.
+
+    Batches hold ``x`` ``(B, L)``, ``label`` and the ``fields`` of the kind. With ``config.data.crop`` an example is a
+    random crop of a sound, drawn from ``(seed, step)``, and of the test set its beginning.
+
+    Attributes:
+      sample_rate: in Hz.
+      fields: further fields of a batch.
+      labels: choices of ``config.data.label``.
+    """
+
+    maps = MAPS
+    max_evaluated, max_held_out, max_reconstructed, evaluation_batch = 256, 256, 64, 64
+    sample_rate: int
+    fields: tuple[str, ...]
+    labels: tuple[str, ...]
+    load: Callable[..., Any]
+
+    def __init__(self, config: Config):
+        options = config.data
+        label = options.label or self.labels[0]
+        try:
+            splits = options.train_split, options.test_split
+            train, test = (type(self).load(options.name, split, options.data_dir) for split in splits)
+        except ValueError as error:
+            raise ConfigError(f"config.data: {error}") from error
+        classes = lambda s: np.zeros(len(s.x), np.int32) if label == "none" else getattr(s, label)
+        peak = self._peak = options.get("peak")
+        sounds = lambda x: x if peak is None else _normalised(x, peak)
+        full = [
+            {"x": sounds(s.x), "label": classes(s), **{name: getattr(s, name) for name in self.fields}}
+            for s in (train, test)
+        ]
+        self.name, self.sample_rate = train.name, train.sample_rate
+        self.examples, self.num_classes = len(train.x), 1 + max(int(part["label"].max()) for part in full)
+        self._hop = self.hop(train)
+        length = train.x.shape[1]
+        self._crop = options.crop or length
+        fits = 0 < self._crop <= length and self._crop % self._hop == 0
+        require(fits, "data.crop", options.crop, f"a multiple of {self._hop} up to {length}")
+        self._representation = build_representation(config, self._crop, train.sample_rate)
+        self._full = full[0]
+        self.train, self.test = (self._cropped(part, np.zeros(len(part["x"]), int)) for part in full)
+        self.shape = jax.eval_shape(self.to_model, self.test["x"][:1]).shape[1:]
+
+    @classmethod
+    def spatial_axes(cls, config):
+        return spatial_axes(config)
+
+    @classmethod
+    def check(cls, config):
+        super().check(config)
+        choice("data.label", config.data.label or cls.labels[0], cls.labels)
+        peak = config.data.get("peak")
+        require(peak is None or 0 < peak <= 1, "data.peak", peak, "above 0 and at most 1")
+
+    def hop(self, loaded: Any) -> int:
+        """The samples between positions at which a crop may begin."""
+        del loaded
+        return 1
+
+    def cropped_fields(self, part: Batch, first: np.ndarray, frames: int) -> Batch:
+        """The fields of crops that begin at positions ``first`` and are ``frames`` positions long."""
+        del first, frames
+        return rows_of(part, slice(None))
+
+    def _cropped(self, part: Batch, first: np.ndarray) -> Batch:
+        if self._crop == part["x"].shape[1]:
+            return part
+        found = self.cropped_fields(part, first, self._crop // self._hop)
+        at = self._hop * first[:, None] + np.arange(self._crop)
+        return {**found, "x": np.take_along_axis(part["x"], at, axis=1)}
+
+    def batch(self, seed, step, size):
+        part = data.batch_at(self._full, seed=seed, step=step, batch_size=size)
+        positions = (part["x"].shape[1] - self._crop) // self._hop + 1
+        return self._cropped(part, np.random.default_rng((seed, step)).integers(positions, size=size))
+
+    def to_model(self, x):
+        return self._representation.encode(audio.pcm_to_float(x))
+
+    def to_sound(self, x, conditions=None):
+        """What the network receives as sounds ``(B, L)`` at full scale 1."""
+        dense_map = None if conditions is None else conditions.get("dense_map")
+        return self._representation.decode(x, None if dense_map is None else jnp.asarray(dense_map.value))
+
+    def from_model(self, x, conditions=None):
+        sound = self.to_sound(x, conditions)
+        sound = sound if self._peak is None else audio.normalise_peak(sound, self._peak)
+        return audio.pcm_to_float(audio.float_to_pcm(sound))
+
+    def real(self, part):
+        return np.asarray(audio.pcm_to_float(part["x"]))
+
+    def view(self, samples):
+        return SoundsView(samples, self.sample_rate)
+
+    def preview(self):
+        first = rows_of(self.test, slice(10))
+        return Preview(first["label"], ["sample", "held out"], first)
+
+    def guidance_labels(self):
+        return None
+
+    def bits_per_value(self):
+        return 16.0
+
+    def frequency_axis(self):
+        return FrequencyAxis("Hz", "Hz", self.sample_rate) if len(self.shape) == 2 else super().frequency_axis()
+
+    def perceptual_loss(self, y, x):
+        """The multi-resolution STFT loss of each sound, 0 for silent ones."""
+        return self._spectral_loss(self.to_sound(y), self.to_sound(x))
+
+    def distances(self, y, x):
+        ours, theirs = self.to_sound(y), self.to_sound(x)
+        return {
+            "log-spectral distance, dB": audio.log_spectral_distance(ours, theirs, self.sample_rate),
+            "multi-resolution STFT loss": self._spectral_loss(ours, theirs),
+        }
+
+    def _spectral_loss(self, y, x):
+        audible = jnp.sqrt(jnp.mean(x**2, axis=-1)) > SILENCE
+        tone = jnp.ones_like(x).at[:, ::2].set(-1.0)
+        reference = jnp.where(audible[:, None], x, tone)
+        return jnp.where(audible, audio.multi_resolution_stft_loss(y, reference, self.sample_rate), 0.0)
+
+
+def _normalised(x: np.ndarray, peak: float) -> np.ndarray:
+    """16-bit codes ``(N, L)`` with the largest sample of each sound at ``peak``, in blocks."""
+    parts = (audio.normalise_peak(audio.pcm_to_float(x[i : i + 500]), peak) for i in range(0, len(x), 500))
+    return np.concatenate([np.asarray(audio.float_to_pcm(part), x.dtype) for part in parts])

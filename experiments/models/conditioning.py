@@ -1,0 +1,87 @@
+"""The conditions of a model: from a batch, from held-out examples, dropped in training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli.config import Config, require
+from experiments.data.conditions import SECTIONS
+from experiments.data.dataset import Dataset, held_out_of, preprocess
+from experiments.models.model import Model
+from scorekit.networks import ABSENT, Masked, noise_augmented
+from scorekit.typing import Key
+
+
+def conditions(model: Model, batch: Mapping[str, Any], key: Key | None = None, level: Any = 0.0) -> dict[str, Any]:
+    """The conditions of clean examples, by the network's names.
+
+    Args:
+      model: the model.
+      batch: preprocessed examples; a field ``dense_map`` replaces the map computed from ``x``.
+      key: PRNG key of the noise on the map; None for no noise.
+      level: of that noise, scalar or ``(B,)``, for a network that is conditioned on it.
+    """
+    present = jnp.ones(batch["x"].shape[:1], bool)
+    read = lambda name, extract: jnp.asarray(batch[name]) if name in batch else extract(batch)
+    named = {name: Masked(read(name, extract), present) for name, extract in model.extracts.items()}
+    if model.map_noise is not None:
+        value = named["dense_map"].value
+        eps = 0.0 if key is None else jax.random.normal(key, value.shape, value.dtype)
+        named["dense_map"] = noise_augmented(named["dense_map"], 0.0 if key is None else level, eps)
+    return {"labels": jnp.asarray(batch["label"]), **named}
+
+
+def null_conditions(model: Model) -> dict[str, Any]:
+    """The null token of each condition."""
+    return {"labels": jnp.int32(model.num_classes), **dict.fromkeys(model.extracts, ABSENT)}
+
+
+def target_conditions(model: Model, dataset: Dataset, labels) -> dict[str, np.ndarray]:
+    """The vector and map of held-out examples of these classes, as plain arrays."""
+    if not model.extracts:
+        return {}
+    batch = preprocess(dataset, held_out_of(dataset, np.asarray(labels, np.int32)))
+    return {name: np.asarray(extract(batch)) for name, extract in model.extracts.items()}
+
+
+def conditions_for(
+    model: Model, dataset: Dataset, labels, key: Key | None = None, level: float = 0.0, dense_map: Any = None
+) -> dict[str, Any]:
+    """Conditions to sample at: the labels, and the vector and map of held-out examples of these classes.
+
+    Args:
+      model: the model.
+      dataset: its data.
+      labels: ``(B,)``.
+      key: PRNG key of the noise on the map; None for no noise.
+      level: of that noise.
+      dense_map: maps ``(B, ...)`` in place of those of held-out examples.
+    """
+    labels = np.asarray(labels, np.int32)
+    if not model.extracts:
+        return {"labels": labels}
+    batch = preprocess(dataset, held_out_of(dataset, labels))
+    if dense_map is not None:
+        batch["dense_map"] = dense_map
+    return jax.tree.map(np.asarray, conditions(model, batch, key, level))
+
+
+def dropout_rates(config: Config) -> dict[str, float]:
+    """The probability of dropping each condition by itself."""
+    used = {name: section for name, section in SECTIONS.items() if config.data[section].name != "none"}
+    extra = {name: config.loss[f"{section}_dropout"] for name, section in used.items()}
+    return {"labels": config.loss.label_dropout, **extra}
+
+
+def check(config: Config) -> None:
+    """Validates dropout rates and the noise on the map."""
+    for field in ("label_dropout", "vector_dropout", "map_dropout", "joint_dropout"):
+        require(0 <= config.loss[field] <= 1, f"loss.{field}", config.loss[field], "in [0, 1]")
+    most, level = config.loss.map_noise, config.sampling.map_noise
+    require(most is None or 0 < most <= 1, "loss.map_noise", most, "above 0 and at most 1, or None")
+    require(most is None or config.data.map.name != "none", "loss.map_noise", most, "None without config.data.map")
+    allowed = f"from 0 to config.loss.map_noise={most or 0:g}"
+    require(level is None or 0 <= level <= (most or 0), "sampling.map_noise", level, allowed)

@@ -1,0 +1,76 @@
+"""The loss of a model as the training step takes it: a prepared batch, and the loss of each example."""
+
+from collections.abc import Mapping
+
+import jax
+
+from experiments.data.dataset import Dataset, preprocess, rows_of
+from experiments.models.conditioning import conditions, null_conditions
+from experiments.models.model import Model, network
+from scorekit import losses
+from scorekit import times as time_samplers
+from scorekit.networks import drop_conditions
+
+
+def make_prepare(model: Model, dataset: Dataset, rates: Mapping[str, float] | None = None, joint_rate: float = 0.0):
+    """``(key, batch) -> batch``: all randomness of a training step, at the global batch.
+
+    Args:
+      model: the model.
+      dataset: its data.
+      rates: the probability of dropping each condition; none are dropped by default.
+      joint_rate: the probability of dropping all of them together.
+    """
+    rates = rates or dict.fromkeys(null_conditions(model), 0.0)
+
+    def prepare(key, batch):
+        for_dropout, for_times, for_noise = jax.random.split(key, 3)
+        batch = {"progress": 1.0, **preprocess(dataset, batch)}
+        x = batch["x"]
+        sampler = time_samplers.at_progress(model.times, batch["progress"])
+        drawn = time_samplers.draw(for_times, x.shape[0], sampler, model.schedule)
+        for_level, for_map = jax.random.split(jax.random.fold_in(key, 3))
+        level = (model.map_noise or 0.0) * jax.random.uniform(for_level, x.shape[:1])
+        given = conditions(model, batch, for_map, level)
+        return {
+            "x": x,
+            "conditions": drop_conditions(for_dropout, given, null_conditions(model), rates, joint_rate),
+            "eps": jax.random.normal(for_noise, x.shape, x.dtype),
+            "t": drawn.t,
+            "weight": drawn.weight,
+        }
+
+    return prepare
+
+
+def make_loss(model: Model):
+    """``(params, prepared batch) -> (loss of each example, auxiliary values of each example)``."""
+
+    def loss(params, batch):
+        value, aux = losses.denoising_loss_at(
+            network(model, params, batch["conditions"]),
+            model.schedule,
+            batch["x"],
+            batch["eps"],
+            time_samplers.Times(batch["t"], batch["weight"]),
+            target=model.target,
+            weighting=model.weighting,
+        )
+        return value, {"log_snr": aux.log_snr, "eps_mse": aux.eps_mse}
+
+    return loss
+
+
+def held_out_loss(prepare, loss, dataset: Dataset, limit: int | None = None):
+    """``params -> loss`` on up to ``limit`` test examples, always with the same noise and times.
+
+    Args:
+      prepare: ``(key, batch) -> batch``.
+      loss: ``(params, prepared batch) -> (loss of each example, aux)``.
+      dataset: its data.
+      limit: of examples; ``dataset.max_held_out`` by default.
+    """
+    few = rows_of(dataset.test, slice(dataset.max_held_out if limit is None else limit))
+    prepared = jax.jit(prepare)(jax.random.key(0), few)
+    run = jax.jit(lambda params, prepared: loss(params, prepared)[0].mean())  # as a constant XLA would compute with it
+    return lambda params: float(run(params, prepared))

@@ -1,0 +1,131 @@
+"""The solver and the time grid of a config, and the function that draws samples with them."""
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli.config import Config, ConfigError, require, resolve
+from experiments.data.dataset import Dataset
+from experiments.models import guided, rules
+from experiments.models.conditioning import conditions_for
+from experiments.models.guided import NO_EXTRAS, Extras
+from experiments.models.model import Model
+from experiments.models.solver_choices import SOLVERS
+from scorekit import process, samplers, schedules, solvers, tuning
+from scorekit.samplers.sampling import check_grid
+from scorekit.typing import Array, Schedule, Solver
+
+Generate = Callable[..., np.ndarray]
+"""``generate(params, seed, labels, guidance_scale) -> samples``."""
+
+
+def _vp_quadratic(schedule: Schedule, n: int, t_max=1.0, t_min=0.0, power=3.0) -> Array:
+    """Equal steps in ``t^(1 / power)`` on linear VP, at its noise levels, as far as both schedules have them."""
+    vp = schedules.linear_vp()
+    log_snr = jnp.clip(schedule.log_snr(jnp.array([t_max, t_min])), vp.log_snr(1.0), vp.log_snr(0.0))
+    ts = schedule.time_at(vp.log_snr(solvers.grids.quadratic(n, *vp.time_at(log_snr), power=power)))
+    return jnp.clip(ts, t_min, t_max).at[-1].set(t_min)
+
+
+def _saved_grid(n: int, path: str, t_max=1.0, t_min=0.0, rho=7.0, power=2.0) -> tuning.SavedGrid:
+    del t_max, t_min, rho, power  # of the run's own grid: the file has its times
+    saved = tuning.load_grid(Path(path).expanduser())
+    if saved.steps != n:
+        raise ValueError(f"sampling.steps must be {saved.steps}, as tuned in {path}, got {n}")
+    return saved
+
+
+def _given_times(n: int, times: tuple) -> Array:
+    if len(times) != n + 1:
+        raise ValueError(f"times must be {n + 1} for sampling.steps = {n}, got {len(times)}")
+    ts = jnp.asarray(times, jnp.float32)
+    check_grid(ts)
+    return ts
+
+
+GRIDS: Mapping[str, Callable] = {
+    "file": _saved_grid,
+    "karras": lambda schedule, n, t_max=0.999, t_min=0.001, rho=7.0: solvers.grids.karras(
+        schedule, n, t_max, t_min, rho=rho
+    ),
+    "quadratic": lambda n, t_max=1.0, t_min=0.0, power=2.0: solvers.grids.quadratic(n, t_max, t_min, power=power),
+    "log_snr": lambda schedule, n, t_max=0.999, t_min=0.001: solvers.grids.uniform_log_snr(schedule, n, t_max, t_min),
+    "times": _given_times,
+    "uniform": lambda n, t_max=1.0, t_min=0.0: solvers.grids.uniform(n, t_max, t_min),
+    "vp_quadratic": _vp_quadratic,
+}
+
+
+def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
+    """The solver and its time grid, validated against schedule and target; a file may bring the solver's coefficients."""
+    require(config.sampling.steps >= 1, "sampling.steps", config.sampling.steps, "at least 1")
+    solver = resolve(config, "sampling.solver", SOLVERS)
+    ts = resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=config.sampling.steps)
+    if isinstance(ts, tuning.SavedGrid):
+        try:
+            solver = tuning.restore_solver(ts, solver, schedule)
+        except ValueError as error:
+            raise ConfigError(f"config.sampling.grid.path={config.sampling.grid.path}: {error}") from error
+        ts = ts.ts
+    no_signal = float(schedule.alpha(ts[0])) == 0
+    target = config.loss.target.name
+    if no_signal and (target in ("eps", "score") or isinstance(solver, solvers.EulerMaruyama)):
+        blame = f"target {target}" if target in ("eps", "score") else "solver euler_maruyama"
+        allowed = f"below 1 (say 0.999): {blame} divides by alpha(t), which is 0 there for {config.schedule.name}"
+        require(False, "sampling.grid.t_max", float(ts[0]), allowed)
+    return solver, ts
+
+
+def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras = NO_EXTRAS) -> Generate:
+    """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size.
+
+    In place of labels it takes all conditions by name; with labels alone, the other conditions are those of held-out
+    examples of these classes.
+    """
+    solver, ts = build_sampler(config, model.schedule)
+    options, denoiser = config.sampling, guided.make_guided(config, model)
+
+    @functools.partial(jax.jit, static_argnames="trajectory")
+    def run(params, key, given, scale, ts, extras, trajectory=False):
+        for_prior, for_steps = jax.random.split(key)
+        like = jax.ShapeDtypeStruct((given["labels"].shape[0], *model.shape), jnp.float32)
+        x = process.sample_prior(for_prior, model.schedule, like, ts[0])
+        out = samplers.sample(
+            for_steps if solver.stochastic else None,
+            denoiser(params, given, scale, extras),
+            model.schedule,
+            solver,
+            x,
+            ts,
+            trajectory=trajectory,
+        )
+        if not trajectory:
+            return dataset.from_model(out, given)
+        states = jnp.concatenate([x[None], out[1]])
+        return states, model.schedule.log_snr(ts)
+
+    def generate(params, seed: int, labels, guidance_scale: float, *, trajectory: bool = False):
+        key = jax.random.key(seed)
+        noise = options.map_noise or 0.0
+        for_map = jax.random.fold_in(key, 2**31 - 1) if noise else None
+        named = isinstance(labels, Mapping)
+        given = dict(labels) if named else conditions_for(model, dataset, labels, for_map, noise)
+        scale = rules.traced_scale(config, guidance_scale)
+        if trajectory:
+            return jax.tree.map(np.asarray, run(params, key, given, scale, ts, extras, trajectory=True))
+        total = len(given["labels"])
+        size = min(options.batch_size, total)
+        parts = []
+        for i, start in enumerate(range(0, total, size)):
+            part = jax.tree.map(lambda leaf, s=start: leaf[s : s + size], given)
+            kept = len(part["labels"])
+            padded = jax.tree.map(lambda leaf, n=kept: np.pad(leaf, [(0, size - n), *[(0, 0)] * (leaf.ndim - 1)]), part)
+            samples = run(params, jax.random.fold_in(key, i), padded, scale, ts, extras)
+            parts.append(np.asarray(samples)[:kept])
+        return np.concatenate(parts)
+
+    return generate

@@ -1,0 +1,84 @@
+"""Tables of an evaluation: of a model, of a classifier, of an autoencoder."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.evaluation.quantisation import Quantisation
+from experiments.evaluation.run_metrics import Bound, Evaluation
+from experiments.models.classifier import Curve
+from experiments.reporting.report import Table, tables_as_text
+
+
+def evaluation_tables(found: Evaluation) -> list[Table]:
+    """Metrics of samples, the variational bound, and the quantisation of codes."""
+    tables = [metrics_table(found.rows, found.caption)] if found.rows else []
+    tables.append(bound_table(found.bound))
+    return tables + (quantisation_tables(found.quantisation) if found.quantisation else [])
+
+
+def as_text(found: Evaluation) -> str:
+    """The tables for a terminal."""
+    return tables_as_text(evaluation_tables(found))
+
+
+def metrics_table(rows: dict[str, dict[str, Any]], caption: str) -> Table:
+    """A column for every metric of any row."""
+    columns = list(dict.fromkeys(name for metrics in rows.values() for name in metrics))
+    return Table(["", *columns], [[row, *(metrics.get(c) for c in columns)] for row, metrics in rows.items()], caption)
+
+
+def bound_table(bound: Bound) -> Table:
+    """The variational bound, its terms and its dequantisation."""
+    kind = "none: a bound on the probability of the integers" if bound.bins else "none: a bound on a density"
+    cells: list[tuple[str, Any]] = [("bits/dim", bound.total)]
+    if bound.exact is not None:
+        cells.append(("exact", bound.exact))
+    cells += [("standard error", bound.error), ("prior", bound.prior), ("reconstruction", bound.reconstruction),
+              ("diffusion", bound.diffusion), ("dequantisation", kind)]  # fmt: skip
+    caption = (
+        f"Monte-Carlo variational bound on {bound.examples} test examples given their conditions, "
+        f"{bound.times} noise levels each, t from {bound.t_min:.3g} to {bound.t_max:g}."
+    )
+    header, row = zip(*cells, strict=True)
+    return Table(header, [row], caption)
+
+
+def quantisation_tables(found: Quantisation) -> list[Table]:
+    """Accuracy by noise level, and the margin of samples."""
+    by_noise = Table(
+        ["log-SNR", "denoised once", "noisy"],
+        found.accuracy,
+        f"Share of the code vectors of {found.test_examples} test examples that are quantised to their own code, by "
+        f"noise level (log-SNR in nats), given their conditions: denoised once, and only rescaled.",
+    )
+    margin = Table(
+        list(found.margin),
+        [list(found.margin.values())],
+        f"{found.samples} samples before quantisation: their distance to the nearest code over that between codes, "
+        "and the share of vectors within half the distance to its nearest neighbour.",
+    )
+    return [by_noise, margin]
+
+
+def classifier_table(curves: Mapping[str, Curve], draws: int) -> Table:
+    """Accuracy and cross-entropy by noise level, a column for each classifier."""
+    first = next(iter(curves.values()))
+    header = ["log-SNR", "σ / α", *(f"accuracy, {n}" for n in curves), *(f"cross-entropy, {n}" for n in curves)]
+    rows = []
+    for i, level in enumerate(first.log_snr):
+        noise = [float(level), math.exp(-level / 2)] if math.isfinite(level) else ["no noise", 0.0]
+        accuracies = [float(c.accuracy[i]) for c in curves.values()]
+        rows.append([*noise, *accuracies, *(float(c.cross_entropy[i]) for c in curves.values())])
+    caption = (
+        f"By the data that a classifier was trained on, noisy or clean. On the held-out test set, {draws} draws of the "
+        "noise; cross-entropy in nats."
+    )
+    return Table(header, rows, caption)
+
+
+def reconstruction_table(metrics: Mapping[str, Mapping[str, float]]) -> Table:
+    """Distances of reconstructions, by the part of the data."""
+    names = list(next(iter(metrics.values())))
+    rows = [[name, *(found[name] for found in metrics.values())] for name in names]
+    return Table(["", *metrics], rows, "Means over examples. Root mean square errors in units of the network's input.")

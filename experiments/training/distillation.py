@@ -1,0 +1,126 @@
+"""Distilling a run into a student: the teacher, the rounds, and the run that the student becomes."""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from experiments.cli.config import Config, ConfigError, save_resolved
+from experiments.models import rules
+from experiments.models.conditioning import conditions_for
+from experiments.models.guided import make_guided
+from experiments.models.loss import held_out_loss
+from experiments.models.model import denoiser
+from experiments.models.restoring import averaged
+from experiments.models.runs import Run
+from experiments.models.sampling import build_sampler, make_sampler
+from experiments.training import loop, students
+from scorekit import distillation, training
+from scorekit.io import write_atomic
+from scorekit.typing import PyTree
+
+Draw = Callable[[Path, Config, Run, Callable, PyTree, str], Path]
+"""``(path, config, run, generate, params, title) -> path`` of a picture."""
+
+
+def teacher_of(config: Config, run: Run) -> students.Teacher:
+    """The guided model."""
+    scale = rules.traced_scale(config, config.sampling.guidance_scale)
+    guided = make_guided(config, run.model)
+    return lambda given: guided(run.params, given, scale, run.extras)
+
+
+def check_teacher(config: Config, run: Run, method: str) -> None:
+    """Raises an error for guidance that no student can learn; compiles nothing."""
+    if method != "matching" and rules.RULES[config.guidance[0]].traits.splits:
+        raise ConfigError(
+            f"config.guidance={','.join(config.guidance)}: must keep alpha x0 + sigma eps = x_t for --method={method}, "
+            f"which {config.guidance[0]} does not"
+        )
+    given = conditions_for(run.model, run.dataset, run.dataset.test["label"][:1])
+    x = jnp.zeros((1, *run.model.shape))
+    try:
+        jax.eval_shape(lambda: teacher_of(config, run)(jax.tree.map(jnp.asarray, given))(x, jnp.full(1, 0.5)))
+    except ValueError as error:
+        raise ConfigError(f"config.guidance={','.join(config.guidance)}: {error}") from error
+
+
+def check_same_teacher(folder: Path, facts: dict) -> None:
+    """Raises an error if the student in ``folder`` has another teacher, method or setting; saves them the first time."""
+    path = folder / "distillation.json"
+    facts = json.loads(json.dumps(facts))
+    if not path.exists():
+        write_atomic(path, json.dumps(facts, indent=2) + "\n")
+        return
+    old = json.loads(path.read_text())
+    for name in {**old, **facts}:
+        if old.get(name) != facts.get(name):
+            raise ConfigError(
+                f"{name}={facts.get(name)}: the student in {folder} has {old.get(name)}; use another --student_dir, or "
+                f"the old value to continue it"
+            )
+
+
+def fit_student(run: Run, config: Config, folder: Path, task: students.TrainingTask, where: Path, draw: Draw) -> PyTree:
+    """Trains a student in ``where``; returns the averaged parameters. ``config`` is that of the student."""
+    loop.check_same_run(config, where)
+    generate = make_sampler(config, run.model, run.dataset)
+
+    def draw_student(path, params, step):
+        title = f"{config.sampling.steps} steps, after {step:,} of training"
+        return draw(path, config, run, generate, task.student(params), title)
+
+    held_out = task.held_out or held_out_loss(task.prepare, task.loss, run.dataset, 256)
+    state = loop.fit(
+        config, where, run.dataset, params=task.params, prepare=task.prepare, loss=task.loss, ema=config.sampling.ema,
+        held_out=held_out, draw=draw_student, optimizer=task.optimizer,
+    )  # fmt: skip
+    params = task.student(averaged(state, config.sampling.ema))
+    if where != folder and task.optimizer is not None:  # more was trained than the student
+        publish(config, folder, params, int(state.step))
+    return params
+
+
+def publish(config: Config, folder: Path, params: PyTree, step: int) -> None:
+    """Saves a student in ``folder`` as a run of ``experiments.train`` would be."""
+    optimizer = training.make_optimizer(config.training.learning_rate, 0, config.training.steps)
+    state = training.init_state(jax.random.key(config.seed), params, optimizer, config.training.ema_decays)
+    save_resolved(config, folder / "config.json")
+    with training.Checkpoints(folder / "checkpoints") as checkpoints:
+        checkpoints.save(step, state)
+        checkpoints.wait()
+
+
+def distil(config: Config, options: Config, run: Run, method: str, steps: int, folder: Path, draw: Draw) -> Config:
+    """Trains the student, in rounds if the method has them; returns its config."""
+    schedule, teacher = run.model.schedule, teacher_of(config, run)
+    begin = functools.partial(students.config_of_student, config, method)
+    if method == "progressive":
+        first = 2 * steps
+        while first < options.teacher_steps:
+            first *= 2
+        ts, params = students.configured_grid(config, schedule, first), run.params
+        rounds = distillation.halvings(first, steps)
+        for i, count in enumerate(rounds, start=1):
+            print(f"round {i} of {len(rounds)}: {2 * count} steps of the teacher in {count} …", flush=True)
+            task = students.progressive(run.model, run.dataset, params, teacher, ts)
+            ts = ts[::2]
+            found = begin(ts)
+            where = folder if count == steps else folder / "rounds" / str(count)
+            params = fit_student(run, found, folder, task, where, draw)
+            teacher = functools.partial(denoiser, run.model, params)
+        return found
+    ends = build_sampler(config, schedule)[1]
+    found = begin(students.flow_grid(schedule, steps, ends[0], ends[-1]))
+    if method == "consistency":
+        path = students.flow_grid(schedule, options.last, ends[0], ends[-1])
+        task = students.consistency(run.model, run.dataset, run.params, teacher, path, options)
+        fit_student(run, found, folder, task, folder, draw)
+    else:
+        ts = jnp.asarray(found.sampling.grid.times)
+        task = students.matching(run.model, run.dataset, run.params, teacher, ts, options, config.training)
+        fit_student(run, found, folder, task, folder / "training", draw)
+    return found

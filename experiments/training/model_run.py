@@ -1,0 +1,32 @@
+"""Training the model of a config."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+from experiments.cli.config import Config
+from experiments.data.dataset import Dataset
+from experiments.models.conditioning import dropout_rates
+from experiments.models.loss import held_out_loss, make_loss, make_prepare
+from experiments.models.model import Model, init_params
+from experiments.training import loop
+from scorekit.training import TrainState
+
+
+def fit_model(
+    config: Config, workdir: Path, dataset: Dataset, model: Model, draw: Callable | None = None
+) -> TrainState:
+    """Trains to ``config.training.steps``, from the newest checkpoint if there is one; see :func:`loop.fit`."""
+    loss = make_loss(model)
+    return loop.fit(
+        config,
+        workdir,
+        dataset,
+        params=init_params(model, jax.random.key(config.seed)),
+        prepare=make_prepare(model, dataset, dropout_rates(config), config.loss.joint_dropout),
+        loss=loss,
+        ema=config.sampling.ema,
+        held_out=held_out_loss(make_prepare(model, dataset), loss, dataset),
+        draw=draw,
+    )
