@@ -6,6 +6,7 @@ Everything but :mod:`scorekit.audio.files` needs jax and numpy only; that one re
 
 from scorekit.audio.constant_q import ConstantQ, constant_q, constant_q_frame, inverse_constant_q
 from scorekit.audio.distances import log_spectral_distance, multi_resolution_stft_loss, spectral_convergence
+from scorekit.audio.excitation import harmonic_tones, pitch_velocity_features, pulse_train
 from scorekit.audio.features import log_mel_frames, log_mel_statistics
 from scorekit.audio.files import Sound, read, resample, write
 from scorekit.audio.frequency import (
@@ -16,9 +17,12 @@ from scorekit.audio.frequency import (
     phase_from_frequency,
 )
 from scorekit.audio.griffin_lim import GriffinLim, griffin_lim
+from scorekit.audio.images import spectrogram_images
 from scorekit.audio.inverse_mel import apply_gains, magnitude_from_mel, match_mel, mel_envelope
+from scorekit.audio.log_mel_features import LogMel, make_log_mel
 from scorekit.audio.mel import hz_to_mel, log_mel, mel_filter_bank, mel_spectrogram, mel_to_hz
 from scorekit.audio.music import chroma, correlation, onset_envelope, seam_roughness
+from scorekit.audio.normalisation import normalise_peak
 from scorekit.audio.pcm import (
     float_to_pcm,
     mu_law_compress,
@@ -28,6 +32,7 @@ from scorekit.audio.pcm import (
     pcm_to_float,
 )
 from scorekit.audio.rates import high_rate, low_rate
+from scorekit.audio.representations import Representation
 from scorekit.audio.stft import (
     frame,
     from_polar,
@@ -45,6 +50,8 @@ from scorekit.audio.stft import (
 __all__ = [
     "ConstantQ",
     "GriffinLim",
+    "LogMel",
+    "Representation",
     "Sound",
     "apply_gains",
     "chroma",
@@ -59,6 +66,7 @@ __all__ = [
     "from_polar",
     "griffin_lim",
     "hann",
+    "harmonic_tones",
     "high_rate",
     "hz_to_mel",
     "instantaneous_frequency",
@@ -71,6 +79,7 @@ __all__ = [
     "low_rate",
     "magnitude",
     "magnitude_from_mel",
+    "make_log_mel",
     "match_mel",
     "mel_envelope",
     "mel_filter_bank",
@@ -81,18 +90,22 @@ __all__ = [
     "mu_law_encode",
     "mu_law_expand",
     "multi_resolution_stft_loss",
+    "normalise_peak",
     "num_frames",
     "onset_envelope",
     "overlap_add",
     "pcm_to_float",
     "phase",
     "phase_from_frequency",
+    "pitch_velocity_features",
+    "pulse_train",
     "random_phase",
     "randomise_phase",
     "read",
     "resample",
     "seam_roughness",
     "spectral_convergence",
+    "spectrogram_images",
     "stft",
     "write",
 ]

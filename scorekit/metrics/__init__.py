@@ -1,29 +1,39 @@
-"""Distances between two sets of feature vectors ``(N, D)``, real and generated; separation of two sets of scores."""
+"""Metrics of generated samples, of scores, of features and of reconstructions.
+
+Distances between two sets of feature vectors ``(N, D)``, real and generated; separation of two sets of scores; linear
+probes of features; the peak signal-to-noise ratio.
+"""
 
 from scorekit.metrics.detection import Interval, aupr, auroc, bootstrap_interval, fpr_at_tpr
 from scorekit.metrics.energy import energy_distance
 from scorekit.metrics.frechet import frechet_distance
+from scorekit.metrics.linear_probe import LinearProbe, fit_linear_probe, probe_accuracy
 from scorekit.metrics.neighbours import (
     DensityCoverage,
     PrecisionRecall,
     density_coverage,
     precision_recall,
 )
+from scorekit.metrics.psnr import psnr
 from scorekit.metrics.sliced import sliced_wasserstein
 from scorekit.metrics.vendi import vendi_score
 
 __all__ = [
     "DensityCoverage",
     "Interval",
+    "LinearProbe",
     "PrecisionRecall",
     "aupr",
     "auroc",
     "bootstrap_interval",
     "density_coverage",
     "energy_distance",
+    "fit_linear_probe",
     "fpr_at_tpr",
     "frechet_distance",
     "precision_recall",
+    "probe_accuracy",
+    "psnr",
     "sliced_wasserstein",
     "vendi_score",
 ]

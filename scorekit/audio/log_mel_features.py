@@ -1,0 +1,100 @@
+"""Log-mel features: the log-mel spectrogram scaled to unit variance, as a condition of a network, and its inverses."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.audio.inverse_mel import magnitude_from_mel, mel_envelope
+from scorekit.audio.mel import log_mel, mel_filter_bank
+from scorekit.audio.stft import hann
+from scorekit.typing import Array, ArrayLike
+
+MEL_FLOOR = 1e-5
+"""The smallest value of a mel spectrogram before its logarithm is taken."""
+MAGNITUDE_OFFSET = 3e-4
+"""Added to STFT magnitudes before their logarithm is taken; a sine of amplitude 1 has magnitude ``fft_size / 4``."""
+_MEL_LOG_MEAN, _MEL_LOG_STD = -6.0, 3.0
+_MAGNITUDE_LOG_MEAN, _MAGNITUDE_LOG_STD = -3.0, 3.0
+
+
+class LogMel(NamedTuple):
+    """Log-mel features of one filter bank, window and hop, made by :func:`make_log_mel`.
+
+    Attributes:
+      bank: mel filter bank ``(bins, num_mels)``.
+      window: ``(fft_size,)``.
+      hop: samples from one frame to the next.
+
+    >>> features = make_log_mel(8000)
+    >>> encoded = features.encode(jnp.zeros((2, 1024)))
+    >>> encoded.shape, features.images(encoded).shape
+    ((2, 17, 40), (2, 16, 128, 2))
+    """
+
+    bank: np.ndarray
+    window: np.ndarray
+    hop: int
+
+    def encode(self, sound: ArrayLike) -> Array:
+        """The features ``(log(max(mel, 1e-5)) + 6) / 3``.
+
+        Args:
+          sound: ``(B, L)``, full scale [-1, 1].
+
+        Returns:
+          ``(B, 1 + ceil(L / hop), num_mels)``, of unit order for music.
+        """
+        return (log_mel(sound, self.bank, self.window, self.hop, floor=MEL_FLOOR) - _MEL_LOG_MEAN) / _MEL_LOG_STD
+
+    def mel(self, encoded: Array) -> Array:
+        """The mel spectrogram of encoded features, raised to at least 1e-5."""
+        return jnp.exp(_MEL_LOG_STD * encoded + _MEL_LOG_MEAN)
+
+    def envelope(self, encoded: Array) -> Array:
+        """The spectral envelope of encoded features (:func:`scorekit.audio.mel_envelope`).
+
+        Returns:
+          ``(B, L / hop, fft_size / 2)``: the last frame and the Nyquist bin are dropped.
+        """
+        return mel_envelope(self.mel(encoded), self.bank)[..., :-1, :-1]
+
+    def images(self, encoded: Array) -> Array:
+        """The envelope and the least-squares magnitudes of the mel spectrogram, as an image of two channels.
+
+        ``(log(y + 3e-4) + 3) / 3`` of :meth:`envelope` and of :func:`scorekit.audio.magnitude_from_mel`.
+
+        Returns:
+          ``(B, L / hop, fft_size / 2, 2)``, of unit order.
+        """
+        nearest = magnitude_from_mel(self.mel(encoded), self.bank, iterations=50)[..., :-1, :-1]
+        both = jnp.stack([self.envelope(encoded), nearest], axis=-1)
+        return (jnp.log(both + MAGNITUDE_OFFSET) - _MAGNITUDE_LOG_MEAN) / _MAGNITUDE_LOG_STD
+
+    def log_envelope(self, images: Array) -> Array:
+        """``log(envelope + 3e-4)``, recovered from :meth:`images`."""
+        return _MAGNITUDE_LOG_STD * images[..., 0] + _MAGNITUDE_LOG_MEAN
+
+
+def make_log_mel(
+    sample_rate: float, num_mels: int = 40, fft_size: int = 256, hop: int = 64, f_min: float = 40.0
+) -> LogMel:
+    """Log-mel features with Slaney's filters up to half the sample rate and a Hann window.
+
+    Args:
+      sample_rate: in Hz.
+      num_mels: number of filters.
+      fft_size: length of the window and of the Fourier transform, in samples.
+      hop: samples from one frame to the next.
+      f_min: lowest corner of the filters, in Hz.
+
+    Returns:
+      The features, a :class:`LogMel`.
+
+    Raises:
+      ValueError: as :func:`scorekit.audio.mel_filter_bank`.
+
+    >>> make_log_mel(16000, num_mels=32).bank.shape
+    (129, 32)
+    """
+    return LogMel(mel_filter_bank(sample_rate, fft_size, num_mels=num_mels, f_min=f_min), hann(fft_size), hop)

@@ -1,0 +1,296 @@
+"""Representations of sounds for networks: the waveform, and invertible or magnitude-only spectra.
+
+Each factory returns a :class:`Representation`, a pair of pure functions from sounds ``(B, L)`` at full scale [-1, 1] to
+the array that a network models, scaled to unit order, and back. Spectra leave out the last frame, whose window lies
+half outside the sound, and the Nyquist bin, so that their sizes are powers of two; both count as silence on the way
+back. Where only magnitudes are modelled, phases are found by Griffin and Lim's iteration.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.audio import rates
+from scorekit.audio.frequency import decode_spectrum, encode_spectrum
+from scorekit.audio.griffin_lim import griffin_lim
+from scorekit.audio.log_mel_features import MAGNITUDE_OFFSET, LogMel
+from scorekit.audio.stft import hann, istft, magnitude, stft
+from scorekit.typing import Array, ArrayLike
+
+
+class Representation(NamedTuple):
+    """An encoder and a decoder of sounds.
+
+    Attributes:
+      encode: ``(B, L)`` at full scale 1 to the network's input.
+      decode: ``(x, dense_map=None)`` to ``(B, L)``. ``dense_map`` is the array that the network was conditioned on;
+        only :func:`magnitudes` needs it.
+
+    >>> representation = waveform(scale=2.0)
+    >>> x = representation.encode(jnp.array([[0.25, -0.25]]))
+    >>> x.shape, representation.decode(x).tolist()
+    ((1, 2, 1), [[0.25, -0.25]])
+    """
+
+    encode: Callable[[ArrayLike], Array]
+    decode: Callable[..., Array]
+
+
+def waveform(scale: float = 1.0) -> Representation:
+    """Samples times ``scale``, ``(B, L, 1)``. Music is quiet: its RMS is about 0.2 at full scale 1.
+
+    >>> waveform(5.0).encode(jnp.ones((2, 8))).shape
+    (2, 8, 1)
+    """
+    return Representation(
+        lambda sound: scale * jnp.asarray(sound)[..., None],
+        lambda x, dense_map=None: x[..., 0] / scale,
+    )
+
+
+def low_rate(length: int, factor: int = 4, scale: float = 1.0) -> Representation:
+    """Samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``: first stage of a cascade.
+
+    Decoded sounds have no energy above half the low sample rate.
+
+    Args:
+      length: L, a multiple of ``factor``.
+      factor: ratio of the sample rates, >= 1.
+      scale: brings sounds to unit order.
+
+    Raises:
+      ValueError: if ``factor`` does not divide ``length``.
+
+    >>> low_rate(64, 4).encode(jnp.ones((2, 64))).shape
+    (2, 16, 1)
+    """
+    if factor < 1 or length % factor:
+        raise ValueError(f"factor must divide the {length} samples, got {factor}")
+    return Representation(
+        lambda sound: scale * rates.low_rate(sound, factor)[..., None],
+        lambda x, dense_map=None: rates.high_rate(x[..., 0], factor) / scale,
+    )
+
+
+def spectrogram(
+    length: int,
+    fft_size: int = 256,
+    hop: int = 64,
+    floor: float = 1e-3,
+    log_mean: float = -3.0,
+    log_std: float = 3.0,
+    by_bins: bool = False,
+) -> Representation:
+    """Log-magnitude and instantaneous frequency as an image of two channels, ``(B, L / hop, fft_size / 2, 2)``.
+
+    ``(log(|X| + floor) - log_mean) / log_std`` and :func:`scorekit.audio.instantaneous_frequency`.
+
+    Args:
+      length: L, a multiple of ``hop``.
+      fft_size: even.
+      hop: samples from one frame to the next.
+      floor: added to STFT magnitudes; a sine of amplitude 1 has the magnitude ``fft_size / 4``.
+      log_mean: typical mean of the log-magnitudes.
+      log_std: typical standard deviation of the log-magnitudes.
+      by_bins: return a signal along frequency, ``(B, fft_size / 2, 2 L / hop)``, instead of the image: see
+        :func:`log_magnitudes`.
+
+    Raises:
+      ValueError: if ``hop`` does not divide ``length`` or ``fft_size`` is odd.
+
+    >>> spectrogram(1024).encode(jnp.zeros((2, 1024))).shape
+    (2, 16, 128, 2)
+    """
+    window = _window(length, fft_size, hop)
+
+    def encode(sound):
+        channels = encode_spectrum(stft(sound, window, hop)[..., :-1, :-1], floor)
+        return jnp.stack([(channels[..., 0] - log_mean) / log_std, channels[..., 1]], axis=-1)
+
+    def decode(x, dense_map=None):
+        channels = jnp.stack([x[..., 0] * log_std + log_mean, x[..., 1]], axis=-1)
+        spectrum = jnp.pad(decode_spectrum(channels, floor), [(0, 0), (0, 1), (0, 1)])
+        return istft(spectrum, window, hop, length)
+
+    image = Representation(encode, decode)
+    return _by_bins(image, 2) if by_bins else image
+
+
+def compressed(
+    length: int, fft_size: int = 256, hop: int = 64, power: float = 0.5, scale: float = 1.2
+) -> Representation:
+    """The complex spectrum with compressed magnitudes as a signal of frames, ``(B, L / hop, fft_size)``.
+
+    ``scale |X|^power exp(i arg X)``: the real parts of the bins, then the imaginary ones. The phase of a bin is
+    relative to that of its centre frequency, so that steady partials rotate slowly from frame to frame. A residual
+    noise of ``-d`` dB in the representation is one of ``-d / power`` dB in the sound.
+
+    Args:
+      length: L, a multiple of ``hop``.
+      fft_size: even.
+      hop: samples from one frame to the next.
+      power: exponent of the magnitudes, in (0, 1]; 1 is the plain spectrum.
+      scale: brings music to unit order.
+
+    Raises:
+      ValueError: if ``hop`` does not divide ``length``, ``fft_size`` is odd or ``power`` is out of range.
+
+    Source: Richter et al. 2023, "Speech enhancement and dereverberation with diffusion-based generative models", eq. 20
+    (https://arxiv.org/abs/2208.05830).
+
+    >>> compressed(1024).encode(jnp.zeros((2, 1024))).shape
+    (2, 16, 256)
+    """
+    window = _window(length, fft_size, hop)
+    if not 0 < power <= 1:
+        raise ValueError(f"power must be in (0, 1], got {power}")
+    turns = np.arange(length // hop)[:, None] * hop * np.arange(fft_size // 2) / fft_size % 1.0
+    carriers = np.exp(2j * np.pi * turns).astype(np.complex64)
+
+    def encode(sound):
+        spectrum = stft(sound, window, hop)[..., :-1, :-1] / carriers
+        small = scale * spectrum * (magnitude(spectrum) + 1e-9) ** (power - 1.0)
+        return jnp.concatenate([small.real, small.imag], axis=-1)
+
+    def decode(x, dense_map=None):
+        small = jax.lax.complex(*jnp.split(x / scale, 2, axis=-1))
+        spectrum = small * magnitude(small) ** (1.0 / power - 1.0) * carriers
+        return istft(jnp.pad(spectrum, [(0, 0), (0, 1), (0, 1)]), window, hop, length)
+
+    return Representation(encode, decode)
+
+
+def magnitudes(mel: LogMel, iterations: int = 60) -> Representation:
+    """Magnitudes relative to the envelope of the mel spectrogram, an image of ``(B, L / hop, fft_size / 2, 1)``.
+
+    ``log((|X| + f) / (E + f))`` with ``f = 3e-4`` and ``E`` the envelope :meth:`LogMel.envelope`: what the magnitudes
+    hold beyond the mel spectrogram that the network is conditioned on. ``decode`` needs that condition as its
+    ``dense_map``, the array of two images of :meth:`LogMel.images`.
+
+    Args:
+      mel: features that the network is conditioned on.
+      iterations: of Griffin and Lim's algorithm.
+
+    >>> from scorekit.audio.log_mel_features import make_log_mel
+    >>> mel = make_log_mel(8000)
+    >>> representation, sound = magnitudes(mel, iterations=2), jnp.zeros((2, 1024))
+    >>> x = representation.encode(sound)
+    >>> x.shape, representation.decode(x, mel.images(mel.encode(sound))).shape
+    ((2, 16, 128, 1), (2, 1024))
+    """
+
+    def encode(sound):
+        size = magnitude(stft(sound, mel.window, mel.hop))[..., :-1, :-1]
+        envelope = mel.envelope(mel.encode(sound))
+        return (jnp.log(size + MAGNITUDE_OFFSET) - jnp.log(envelope + MAGNITUDE_OFFSET))[..., None]
+
+    def decode(x, dense_map=None):
+        if dense_map is None:
+            raise ValueError("dense_map must be the images of the mel spectrogram (LogMel.images), got None")
+        size = jnp.maximum(jnp.exp(x[..., 0] + mel.log_envelope(jnp.asarray(dense_map))) - MAGNITUDE_OFFSET, 0.0)
+        return _from_magnitudes(size, mel.window, mel.hop, iterations)
+
+    return Representation(encode, decode)
+
+
+def log_magnitudes(
+    length: int,
+    fft_size: int = 256,
+    hop: int = 64,
+    floor: float = 1e-2,
+    log_mean: float = -3.0,
+    log_std: float = 1.8,
+    iterations: int = 60,
+    by_bins: bool = False,
+    dct_power: float | None = None,
+) -> Representation:
+    """Log-magnitudes of the short-time Fourier transform, an image of ``(B, L / hop, fft_size / 2, 1)``.
+
+    ``(log(|X| + floor) - log_mean) / log_std``. Quiet partials weigh as much as loud ones down to the floor, 76 dB
+    below a sine of amplitude 1.
+
+    Args:
+      length: L, a multiple of ``hop``.
+      fft_size: even.
+      hop: samples from one frame to the next.
+      floor: added to STFT magnitudes; a sine of amplitude 1 has the magnitude ``fft_size / 4``.
+      log_mean: typical mean of the log-magnitudes.
+      log_std: typical standard deviation of the log-magnitudes.
+      iterations: of Griffin and Lim's algorithm.
+      by_bins: return a signal along frequency, ``(B, fft_size / 2, L / hop)``, instead of the image: its positions are
+        frequency bins, and the channels of each are its temporal envelope. Sounds of one length that start together, as
+        notes do, are learned at a fraction of the cost.
+      dct_power: with ``by_bins``, replace each temporal envelope by its orthonormal DCT-II, coefficient k weighted by
+        ``(k + 1)**dct_power``: rapid changes have small coefficients, which positive powers amplify. None: no
+        transform.
+
+    Raises:
+      ValueError: if ``hop`` does not divide ``length``, ``fft_size`` is odd, or ``dct_power`` is given without
+        ``by_bins``.
+
+    >>> log_magnitudes(1024, by_bins=True, dct_power=0.5).encode(jnp.zeros((2, 1024))).shape
+    (2, 128, 16)
+    """
+    if dct_power is not None and not by_bins:
+        raise ValueError(f"dct_power must be None without by_bins, got {dct_power}")
+    window = _window(length, fft_size, hop)
+
+    def encode(sound):
+        size = magnitude(stft(sound, window, hop))[..., :-1, :-1]
+        return ((jnp.log(size + floor) - log_mean) / log_std)[..., None]
+
+    def decode(x, dense_map=None):
+        size = jnp.maximum(jnp.exp(x[..., 0] * log_std + log_mean) - floor, 0.0)
+        return _from_magnitudes(size, window, hop, iterations)
+
+    found = Representation(encode, decode)
+    found = _by_bins(found, 1) if by_bins else found
+    return found if dct_power is None else _weighted_dct(found, length // hop, dct_power)
+
+
+def _by_bins(image: Representation, channels: int) -> Representation:
+    """A representation by images ``(B, frames, bins, channels)`` as one by signals ``(B, bins, frames channels)``."""
+
+    def encode(sound):
+        x = image.encode(sound)
+        return jnp.swapaxes(x, -3, -2).reshape(*x.shape[:-3], x.shape[-2], -1)
+
+    def decode(x, dense_map=None):
+        return image.decode(jnp.swapaxes(x.reshape(*x.shape[:-1], -1, channels), -3, -2), dense_map)
+
+    return Representation(encode, decode)
+
+
+def _weighted_dct(signal: Representation, channels: int, power: float) -> Representation:
+    """A representation whose channels are replaced by their DCT, coefficient k times ``(k + 1)**power``."""
+    forward = _dct_matrix(channels) * np.arange(1, channels + 1) ** power
+    forward, inverse = (np.asarray(matrix, np.float32) for matrix in (forward, np.linalg.inv(forward)))
+    product = partial(jnp.matmul, precision="highest")
+    return Representation(
+        lambda sound: product(signal.encode(sound), forward),
+        lambda x, dense_map=None: signal.decode(product(x, inverse), dense_map),
+    )
+
+
+def _dct_matrix(size: int) -> np.ndarray:
+    """The orthonormal DCT-II as a matrix that multiplies rows: ``x @ matrix``."""
+    n, k = np.arange(size)[:, None], np.arange(size)
+    return np.where(k == 0, np.sqrt(1 / size), np.sqrt(2 / size)) * np.cos(np.pi * (2 * n + 1) * k / (2 * size))
+
+
+def _window(length: int, fft_size: int, hop: int) -> np.ndarray:
+    """A Hann window, of a sound that is an integer number of hops long."""
+    if length % hop or fft_size % 2:
+        raise ValueError(f"hop must divide the {length} samples and fft_size be even, got {hop} and {fft_size}")
+    return hann(fft_size)
+
+
+def _from_magnitudes(size: Array, window: ArrayLike, hop: int, iterations: int) -> Array:
+    """The sound of magnitudes without their last frame, which repeats the one before, and without the Nyquist bin."""
+    length = size.shape[-2] * hop
+    size = jnp.pad(jnp.pad(size, [(0, 0), (0, 1), (0, 0)], mode="edge"), [(0, 0), (0, 0), (0, 1)])
+    return griffin_lim(jax.random.key(0), size, window, hop, length, iterations=iterations).x
