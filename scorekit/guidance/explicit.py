@@ -82,9 +82,9 @@ def classifier_guided_log_density(
 def classifier_free_log_density(cond: LogDensity, uncond: LogDensity, guidance_scale: Number) -> LogDensity:
     """Classifier-free guidance of an explicit model: ``(1 - gamma) log p(x) + gamma log p(x | y)``.
 
-    By Bayes' rule this is :func:`classifier_guided_log_density` with the classifier that the two models imply. For gamma
-    outside [0, 1] the integral is finite if ``p(x | y) / p(x)`` is bounded, which holds if ``p(x) = sum_y p(y) p(x |
-    y)`` but has to be verified for two models that were fitted separately.
+    By Bayes' rule this is :func:`classifier_guided_log_density` with the classifier that the two models imply. For
+    gamma outside [0, 1] the integral is finite if ``p(x | y) / p(x)`` is bounded, which holds if ``p(x) = sum_y p(y)
+    p(x | y)`` but has to be verified for two models that were fitted separately.
 
     Args:
       cond: ``log p(x | y)``.

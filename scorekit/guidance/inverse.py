@@ -219,8 +219,8 @@ def mmps(
     identity that gives the second moment from the first. The system is solved by conjugate gradients; each iteration
     costs one vector-Jacobian product and the update one more: ``iterations + 1`` in total, and one evaluation.
 
-    The Jacobian of a trained network is not exactly symmetric, and it is useless where ``sigma^2 / alpha`` amplifies its
-    errors by a factor of thousands. With trained networks start at ``alpha / sigma`` of about 0.05 and use few
+    The Jacobian of a trained network is not exactly symmetric, and it is useless where ``sigma^2 / alpha`` amplifies
+    its errors by a factor of thousands. With trained networks start at ``alpha / sigma`` of about 0.05 and use few
     iterations.
 
     Args:
