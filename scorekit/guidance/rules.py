@@ -31,7 +31,8 @@ class Traits(NamedTuple):
 
     Attributes:
       plain: the branch that the rule reduces to without guidance, "cond" or "uncond".
-      plain_at_one: whether gamma = 1 gives exactly that branch, so that no other branch needs to be evaluated.
+      plain_at_one: whether gamma = 1 gives exactly that branch, so that no other branch needs to be evaluated; of a
+        wrapper, whether it leaves that branch unchanged.
       splits: whether the x0 and eps of the result no longer satisfy ``x_t = alpha x0 + sigma eps``. The solver must
         then read both, and a wrapper that recomputes the noise undoes the rule.
     """

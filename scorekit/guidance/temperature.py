@@ -12,7 +12,7 @@ def _scaled_score(predictions, x_t, t, schedule, tau):
     return Eps().to_prediction(eps, x_t, t, schedule)
 
 
-@guidance_rule()
+@guidance_rule(plain_at_one=False)
 def temperature(denoiser: Denoiser, schedule: Schedule, tau: Scale) -> Denoiser:
     """Divides the score by ``tau`` at every time: ``eps / tau``, and x0 accordingly.
 

@@ -20,7 +20,7 @@ def _static(predictions, x_t, t, schedule, limit):
     return with_x0(prediction, x0, t, schedule)
 
 
-@guidance_rule()
+@guidance_rule(plain_at_one=False)
 def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Number = 1.0) -> Denoiser:
     """Clips x0 to ``[-limit, limit]``.
 
@@ -53,7 +53,7 @@ def _dynamic(predictions, x_t, t, schedule, percentile, limit):
     return with_x0(prediction, jax.tree.map(clip, prediction.x0), t, schedule)
 
 
-@guidance_rule()
+@guidance_rule(plain_at_one=False)
 def dynamic_threshold(
     denoiser: Denoiser,
     schedule: Schedule,
