@@ -1,7 +1,7 @@
 """Adapters: from a network, a score, a log-density or an exact distribution to a denoiser.
 
-A denoiser is ``(x_t, t) -> Prediction(x0, eps)``. Those built here are ``jax.tree_util.Partial`` of module-level
-functions: they cross ``jit`` as arguments, and new parameters inside them do not retrace.
+A denoiser is ``(x_t, t) -> Prediction(x0, eps)``. Those of this module are ``jax.tree_util.Partial`` of module-level
+functions: they may be arguments of a jitted function, and new parameters inside them do not retrace.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from scorekit.typing import Array, ArrayLike, Denoiser, Network, PyTree, Schedul
 
 
 def _typed_like(output, x_t):
-    """``output`` in the precision of the state, so that a bfloat16 network serves a float32 state and conversely."""
+    """``output`` in the precision of the state, so that network and state may have different dtypes."""
     return jax.tree.map(lambda o, x: jnp.asarray(o, jnp.result_type(x)), output, x_t)
 
 
@@ -32,8 +32,8 @@ def denoiser_from_network(network: Network, schedule: Schedule, target: TargetNa
     Args:
       network: ``(x_t, t) -> output``, shaped like ``x_t``; bind parameters and conditions with
         ``jax.tree_util.Partial(apply, params)`` to change them without retracing.
-      schedule: the schedule of ``x_t``.
-      target: what the output means: "x0", "eps", "score", "v", "velocity" or a
+      schedule: the noise schedule.
+      target: the target of the network: "x0", "eps", "score", "v", "velocity" or a
         :class:`~scorekit.predictions.Target`.
 
     Returns:
@@ -59,7 +59,7 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
 
     Args:
       score: ``(x_t, t) -> grad_x log p_t(x_t)``.
-      schedule: the schedule of ``x_t``.
+      schedule: the noise schedule.
 
     >>> from scorekit.schedules import cosine
     >>> d = denoiser_from_score(lambda x, t: -x, cosine())  # the data are standard normal
@@ -79,7 +79,7 @@ def score_from_log_density(log_density: Callable[..., Array]) -> Callable[..., P
     """The score ``grad_x log p`` of any differentiable log-density, by automatic differentiation.
 
     Args:
-      log_density: ``x -> log p(x)``, for the chains of :mod:`scorekit.solvers`, or ``(x_t, t) -> log p_t(x_t)``, up to
+      log_density: ``x -> log p(x)``, for the chains of :mod:`scorekit.samplers`, or ``(x_t, t) -> log p_t(x_t)``, up to
         a constant; ``(B,)`` or a scalar. No term may mix examples.
 
     Returns:
@@ -92,11 +92,11 @@ def score_from_log_density(log_density: Callable[..., Array]) -> Callable[..., P
 
 
 def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], schedule: Schedule) -> Denoiser:
-    """A denoiser from any differentiable log-density of the noisy data (an energy need not be normalised).
+    """A denoiser from any differentiable log-density of the noisy data, normalised or not (an energy).
 
     Args:
       log_density: ``(x_t, t) -> log p_t(x_t)``, ``(B,)`` or a scalar; no term may mix examples.
-      schedule: the schedule of ``x_t``.
+      schedule: the noise schedule.
 
     >>> from scorekit.schedules import cosine
     >>> d = denoiser_from_log_density(lambda x, t: -0.5 * jnp.sum(x**2, -1), cosine())
@@ -116,11 +116,11 @@ def _exact(density, schedule, x_t, t):
 
 
 def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, schedule: Schedule) -> Denoiser:
-    """The exact denoiser of a known data distribution: ``E[x0 | x_t]`` and ``E[eps | x_t]``.
+    """The exact denoiser of an analytic data distribution: ``E[x0 | x_t]`` and ``E[eps | x_t]``.
 
     Args:
       density: a distribution of :mod:`scorekit.densities`; ``x_t`` is ``(..., D)``, or ``(B, D)`` with ``t`` ``(B,)``.
-        Or a field of :mod:`scorekit.random_fields`, with ``(*grid, C)`` in the place of ``D``.
+        Or a field of :mod:`scorekit.random_fields`, with ``(*grid, C)`` in place of ``D``.
       schedule: any schedule.
 
     >>> from scorekit.densities import gaussian
@@ -137,13 +137,18 @@ def _log_snr_network(network, schedule, scale, x_t, t):
 
 
 def condition_on_log_snr(network: Network, schedule: Schedule, scale: ArrayLike = 0.25) -> Network:
-    """A network of ``(x_t, t)`` from one that wants the noise level: it is called with ``scale * log_snr(t)``.
+    """A network of ``(x_t, t)`` from one conditioned on the noise level, which is called with ``scale * log_snr(t)``.
 
-    The log-SNR is kept within +-60 nats. A network that knows the noise level and not the time may be trained with one
-    schedule and sampled with another.
+    The log-SNR is clipped to +-60 nats. A network that is conditioned on the noise level instead of the time may be
+    trained with one schedule and sampled with another.
+
+    Args:
+      network: ``(x_t, noise_level) -> output``.
+      schedule: the noise schedule.
+      scale: factor of the log-SNR.
 
     >>> from scorekit.schedules import rectified_flow
-    >>> condition_on_log_snr(lambda x, level: level, rectified_flow())(jnp.zeros(2), 0.5)
+    >>> condition_on_log_snr(lambda x, noise_level: noise_level, rectified_flow())(jnp.zeros(2), 0.5)
     Array(0., dtype=float32)
     """
     return Partial(_log_snr_network, as_pytree(network), schedule, scale)
@@ -155,14 +160,14 @@ def _scaled_network(network, schedule, sigma_data, x_t, t):
 
 
 def scale_input(network: Network, schedule: Schedule, sigma_data: ArrayLike = 0.5) -> Network:
-    """A network that is shown ``x_t / sqrt(sigma^2 + alpha^2 sigma_data^2)``, of unit variance at every t.
+    """A network whose input is scaled to ``x_t / sqrt(sigma^2 + alpha^2 sigma_data^2)``, of unit variance at every t.
 
     With :func:`scorekit.predictions.edm_target` and :func:`condition_on_log_snr` (``scale=-1/8`` is EDM's
     ``log(sigma) / 4``) this is EDM preconditioning for any schedule.
 
     Args:
       network: ``(x, t) -> output``.
-      schedule: the schedule of ``x_t``.
+      schedule: the noise schedule.
       sigma_data: standard deviation of the data, > 0.
 
     Raises:

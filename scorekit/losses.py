@@ -1,7 +1,7 @@
-"""The denoising objective, and that of a classifier of noisy data.
+"""The denoising objective, and the objective of a classifier of noisy data.
 
 ``E_{t, eps} lambda(log_snr(t)) ||eps - eps_hat||^2 / D``, computed on the network's own target: every target's error is
-the eps error times a known function of the noise level, so one weighting gives the same number for eps, x0, v, score,
+the eps error times a function of the noise level, so that a weighting gives the same loss for eps, x0, v, score,
 velocity or a preconditioned network (:mod:`scorekit.predictions`).
 """
 
@@ -20,8 +20,14 @@ from scorekit.typing import Array, Key, Network, Prediction, PyTree, Schedule, W
 
 
 class Binned(NamedTuple):
-    """A quantity summed by noise level: ``mean = sum / count``; bin k is ``[edges[k], edges[k + 1])`` in log-SNR
-    (nats), the first and last also take what lies beyond."""
+    """A quantity summed over bins of the noise level: ``mean = sum / count``.
+
+    Attributes:
+      sum: the sum over the examples in each bin, ``(K,)``.
+      count: the number of examples in each bin, ``(K,)``.
+      edges: ``(K + 1,)``; bin k is ``[edges[k], edges[k + 1])`` in log-SNR (nats), and the first and last bins include
+        all values beyond.
+    """
 
     sum: Array
     count: Array
@@ -29,14 +35,14 @@ class Binned(NamedTuple):
 
 
 class LossAux(NamedTuple):
-    """What a loss knows besides its value; all per example ``(B,)`` but the last.
+    """Auxiliary outputs of :func:`denoising_loss`, per example ``(B,)`` except the last.
 
     Attributes:
-      t: the times drawn.
-      log_snr: the log-SNR there, in nats, within +-60.
+      t: the sampled times.
+      log_snr: the log-SNR at t, in nats, clipped to +-60.
       weight: the factor of ``eps_mse`` in the loss: weighting times importance weight.
       eps_mse: ``||eps - eps_hat||^2 / D``.
-      target_mse: the same on the network's own target.
+      target_mse: the mean squared error of the target of the network.
       by_noise_level: ``eps_mse`` binned by log-SNR.
     """
 
@@ -67,9 +73,9 @@ def denoising_loss(
       network: ``(x_t, t) -> output`` with ``t`` of shape ``(B,)``.
       schedule: the noise schedule.
       x0: clean data, a tree of ``(B, ...)`` arrays.
-      target: what the network's output means.
+      target: the target of the network.
       weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
-      times: the sampler of t (:mod:`scorekit.times`); default ``uniform()``.
+      times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
 
     Returns:
       ``(loss, aux)``: losses ``(B,)`` and a :class:`LossAux`. Take the mean of the first to train.
@@ -100,7 +106,7 @@ def denoising_loss_at(
     target: TargetName | Target = "v",
     weighting: Weighting = weightings.v,
 ) -> tuple[Array, LossAux]:
-    """:func:`denoising_loss` with the randomness given: a deterministic function of its arguments.
+    """:func:`denoising_loss` at given times and noise; deterministic.
 
     Args:
       network: ``(x_t, t) -> output``.
@@ -108,7 +114,7 @@ def denoising_loss_at(
       x0: clean data, a tree of ``(B, ...)`` arrays.
       eps: noise shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each.
-      target: what the network's output means.
+      target: the target of the network.
       weighting: lambda, a function of log-SNR.
 
     Returns:
@@ -138,13 +144,13 @@ def denoising_loss_at(
 
 
 class ClassificationAux(NamedTuple):
-    """What :func:`classification_loss` knows besides its value; all per example ``(B,)``.
+    """Auxiliary outputs of :func:`classification_loss`, per example ``(B,)``.
 
     Attributes:
-      t: the times drawn.
-      log_snr: the log-SNR there, in nats, within +-60.
+      t: the sampled times.
+      log_snr: the log-SNR at t, in nats, clipped to +-60.
       cross_entropy: ``-log p(y | x_t)``, in nats.
-      correct: whether the most probable class is y.
+      correct: whether y is the most probable class.
     """
 
     t: Array
@@ -164,8 +170,8 @@ def classification_loss(
 ) -> tuple[Array, ClassificationAux]:
     """The per-example cross-entropy of a classifier of noisy data, at random times and noise.
 
-    ``loss_i = -w_i log p(y_i | x_t, t_i)`` with ``w_i`` the importance weight; its minimum is the true posterior of the
-    class at every noise level, which is what classifier guidance differentiates.
+    ``loss_i = -w_i log p(y_i | x_t, t_i)`` with ``w_i`` the importance weight. The minimum is the true class posterior
+    at every noise level, as required for classifier guidance.
 
     Args:
       key: PRNG key.
@@ -173,13 +179,13 @@ def classification_loss(
       schedule: the noise schedule.
       x0: clean data, a tree of ``(B, ...)`` arrays.
       labels: classes in 0..K-1, integers ``(B,)``.
-      times: the sampler of t (:mod:`scorekit.times`); default ``uniform()``.
+      times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
 
     Returns:
       ``(loss, aux)``: losses ``(B,)`` in nats and a :class:`ClassificationAux`.
 
     Raises:
-      ValueError: for leaves without a shared batch axis, or labels or logits of another shape.
+      ValueError: for leaves without a shared batch axis, or labels or logits of the wrong shape.
 
     >>> from scorekit.schedules import cosine
     >>> x0, labels = jnp.ones((4, 2)), jnp.array([0, 1, 1, 0])
@@ -202,7 +208,7 @@ def classification_loss_at(
     times: Times,
     labels: Array,
 ) -> tuple[Array, ClassificationAux]:
-    """:func:`classification_loss` with the randomness given: a deterministic function of its arguments.
+    """:func:`classification_loss` at given times and noise; deterministic.
 
     Args:
       classifier: ``(x_t, t) -> logits`` ``(B, K)``.
@@ -210,13 +216,13 @@ def classification_loss_at(
       x0: clean data, a tree of ``(B, ...)`` arrays.
       eps: noise shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each; t = 0 is the clean data.
-      labels: classes in 0..K-1, integers ``(B,)``; another one gives NaN.
+      labels: classes in 0..K-1, integers ``(B,)``; a label out of range gives NaN.
 
     Returns:
       ``(loss, aux)`` as :func:`classification_loss`.
 
     Raises:
-      ValueError: for times, labels or logits of another shape, or labels that are not integers.
+      ValueError: for times, labels or logits of the wrong shape, or labels that are not integers.
 
     >>> from scorekit.schedules import cosine
     >>> x0, times = jnp.ones((2, 3)), Times(jnp.array([0.2, 0.9]), jnp.array([1.0, 2.0]))
@@ -242,11 +248,11 @@ def _check_times(times: Times, b: int) -> None:
 
 
 def bin_by_noise_level(values: Array, log_snr: Array, edges: Array | None = None) -> Binned:
-    """Sums ``values`` (B,) by noise level.
+    """Sums ``values`` (B,) over bins of the noise level.
 
     Args:
-      values: one number per example.
-      log_snr: its log-SNR, in nats.
+      values: one value per example.
+      log_snr: the log-SNR of each example, in nats.
       edges: increasing bin edges ``(K + 1,)``; default twelve bins of 2 nats from -12 to 12.
 
     Returns:
@@ -266,7 +272,7 @@ def bin_by_noise_level(values: Array, log_snr: Array, edges: Array | None = None
 def uncertainty_weighted(loss: Array, log_variance: Array) -> Array:
     """``loss / exp(u) + u``: the loss under a learned log-variance u of the noise level.
 
-    At the optimum ``exp(u)`` is the expected loss at that noise level, so that all levels count alike.
+    At the optimum ``exp(u)`` is the expected loss at that noise level, so that all noise levels contribute equally.
 
     Args:
       loss: per-example losses ``(B,)``.

@@ -1,10 +1,10 @@
-"""What a network predicts, and the hub through which every prediction is converted.
+"""Prediction targets, and the pair ``(x0, eps)`` through which all of them are converted.
 
-A :class:`~scorekit.typing.Prediction` is the pair ``(x0, eps)`` with ``x_t = alpha x0 + sigma eps``. A *target* turns a
-network's output into that pair and back; any conversion is one step to the hub and one step from it.
+A :class:`~scorekit.typing.Prediction` is the pair ``(x0, eps)`` with ``x_t = alpha x0 + sigma eps``. A *target*
+converts the output of a network to that pair and back; every conversion is one step to the pair and one step from it.
 
 ==========  =======================================  ==============================================
-target      definition                               to the hub
+target      definition                               conversion to ``(x0, eps)``
 ==========  =======================================  ==============================================
 x0          the clean data                           ``eps = (x_t - alpha x0) / sigma``
 eps         the noise                                ``x0 = (x_t - sigma eps) / alpha``
@@ -15,8 +15,8 @@ edm         ``(sigma x0 - alpha s^2 eps) / (s R)``   ``x0 = (alpha s^2 x_t + sig
 ==========  =======================================  ==============================================
 
 with ``det = alpha sigma' - sigma alpha'`` and ``R^2 = sigma^2 + alpha^2 s^2`` for data of standard deviation ``s``.
-``v``, ``velocity`` and ``edm`` divide by neither alpha nor sigma and so hold at both ends of every schedule; ``x0``
-needs ``sigma > 0`` and ``eps`` and ``score`` need ``alpha > 0`` at the times they are evaluated.
+``v``, ``velocity`` and ``edm`` divide by neither alpha nor sigma and are therefore defined at both ends of every
+schedule; ``x0`` requires ``sigma > 0``, and ``eps`` and ``score`` require ``alpha > 0`` where they are evaluated.
 """
 
 from typing import Literal, Protocol, TypeAlias
@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.schedules import time_derivative
-from scorekit.schedules.derivatives import inside
+from scorekit.schedules.derivatives import clip_to_interior
 from scorekit.trees import check_positive, combine, pytree_dataclass, where
 from scorekit.typing import Array, ArrayLike, Number, Prediction, PyTree, Schedule
 
@@ -40,16 +40,16 @@ class Target(Protocol):
         ...
 
     def from_prediction(self, prediction: Prediction, t: Array, schedule: Schedule) -> PyTree:
-        """The output that a network would give for this pair; with the true pair, what it is trained on."""
+        """The network output that corresponds to this pair; for the true pair, the training target."""
         ...
 
     def eps_scale(self, t: Array, schedule: Schedule) -> Array:
-        """``|eps error| / |output error|`` at fixed ``x_t``: what turns any loss into an eps-loss."""
+        """``|eps error| / |output error|`` at fixed ``x_t``, which converts any loss to an eps-loss."""
         ...
 
 
 def bounded_log_snr(t: Array, schedule: Schedule) -> Array:
-    """The log-SNR kept within +-60 nats, so that weights that cancel at the ends (0 times infinity) stay finite.
+    """The log-SNR clipped to +-60 nats, so that products of weights (0 times infinity) are finite at the ends.
 
     >>> from scorekit.schedules import rectified_flow
     >>> bounded_log_snr(0.0, rectified_flow())
@@ -132,8 +132,8 @@ class Velocity:
 
     def _coefficients(self, t, schedule):
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-        alpha_rate = time_derivative(schedule.alpha, inside(t))
-        sigma_rate = time_derivative(schedule.sigma, inside(t))
+        alpha_rate = time_derivative(schedule.alpha, clip_to_interior(t))
+        sigma_rate = time_derivative(schedule.sigma, clip_to_interior(t))
         return alpha, sigma, alpha_rate, sigma_rate, alpha * sigma_rate - sigma * alpha_rate
 
     def to_prediction(self, output, x_t, t, schedule):
@@ -232,21 +232,21 @@ def convert(
     source: "TargetName | Target",
     target: "TargetName | Target",
 ) -> PyTree:
-    """Re-expresses a prediction of one kind as another, at fixed ``x_t``.
+    """Converts a prediction of one target to another, at fixed ``x_t``.
 
     Args:
       output: a network output, shaped like ``x_t``.
       x_t: the noisy state.
       t: time, scalar or ``(B,)``.
-      schedule: the schedule that ties the two.
-      source: what ``output`` is.
-      target: what is wanted.
+      schedule: the noise schedule.
+      source: the target that ``output`` predicts.
+      target: the target to convert to.
 
     Returns:
       A tree shaped like ``x_t``.
 
     Raises:
-      ValueError: for an unknown name.
+      ValueError: for an unknown target.
 
     >>> from scorekit.schedules import rectified_flow
     >>> convert(jnp.zeros(2), jnp.ones(2), 0.5, rectified_flow(), source="eps", target="x0")
@@ -258,9 +258,9 @@ def convert(
 
 
 def with_x0(prediction: Prediction, x0: PyTree, t: ArrayLike, schedule: Schedule) -> Prediction:
-    """The prediction with another clean estimate and the noise that keeps ``alpha x0 + sigma eps`` unchanged.
+    """Replaces the clean estimate of a prediction, with the noise that keeps ``alpha x0 + sigma eps`` unchanged.
 
-    ``eps' = eps - (alpha / sigma)(x0' - x0)``; where sigma is 0 the noise is left as it was.
+    ``eps' = eps - (alpha / sigma)(x0' - x0)``; where sigma is 0 the noise is not changed.
 
     >>> from scorekit.schedules import rectified_flow
     >>> with_x0(Prediction(jnp.ones(2), jnp.ones(2)), jnp.zeros(2), 0.5, rectified_flow()).eps

@@ -34,7 +34,7 @@ def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree
 
 
 def drift(schedule: Schedule, t: ArrayLike) -> Array:
-    """``f(t) = d log(alpha) / dt``: the schedule's own formula where it has one, else by differentiation.
+    """``f(t) = d log(alpha) / dt``, by the formula of the schedule if it has one, else by differentiation.
 
     >>> from scorekit.schedules import rectified_flow
     >>> drift(rectified_flow(), 0.5)
@@ -45,7 +45,7 @@ def drift(schedule: Schedule, t: ArrayLike) -> Array:
 
 
 def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
-    """``g(t)^2 = d sigma^2/dt - 2 f sigma^2``: the schedule's own formula where it has one, else by differentiation.
+    """``g(t)^2 = d sigma^2/dt - 2 f sigma^2``, by the formula of the schedule if it has one, else by differentiation.
 
     >>> from scorekit.schedules import rectified_flow
     >>> diffusion_squared(rectified_flow(), 0.5)
@@ -76,7 +76,12 @@ def autodiff_diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
 
 
 class Kernel(NamedTuple):
-    """A Gaussian conditional ``N(sum_i scale_i x_i, std^2)``: the scales of its conditions, in order, and its std."""
+    """A Gaussian conditional ``N(sum_i scale_i x_i, std^2)``.
+
+    Attributes:
+      scales: the scales of the conditions x_i, in order.
+      std: the standard deviation.
+    """
 
     scales: tuple[Array, ...]
     std: Array
@@ -122,12 +127,12 @@ def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
 
 
 def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0) -> PyTree:
-    """Draws from the prior ``N(0, sigma(t)^2)``, the start of sampling.
+    """Draws from the prior ``N(0, sigma(t)^2)``, the initial state of sampling.
 
     Args:
       key: PRNG key.
       schedule: the noise schedule.
-      like: arrays or ``jax.ShapeDtypeStruct`` with the shapes and dtypes wanted.
+      like: arrays or ``jax.ShapeDtypeStruct`` with the shapes and dtypes of the result.
       t: the time at which sampling starts.
 
     >>> import jax

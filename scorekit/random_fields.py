@@ -1,7 +1,7 @@
 """Stationary Gaussian random fields on a periodic grid: exact distributions of images and signals of any size.
 
 A stationary covariance is diagonal in the Fourier basis: the orthonormal coefficient at frequency f has variance
-``P(f)``, the power spectrum, and everything a Gaussian offers is a filter. With ``x0 = m + field`` and
+``P(f)``, the power spectrum, and all operations of a Gaussian are filters. With ``x0 = m + field`` and
 ``x_t = alpha x0 + sigma eps`` the exact denoiser is the Wiener filter,
 
     ``E[x0 | x_t](f) = m(f) + alpha P / (alpha^2 P + sigma^2) (x_t - alpha m)(f)``.
@@ -26,7 +26,7 @@ class RandomField:
 
     Attributes:
       power: the variance of each orthonormal Fourier coefficient, shaped as the grid and ordered as by ``fftfreq``.
-      mean: anything that broadcasts to ``(*grid, C)``.
+      mean: broadcasts to ``(*grid, C)``.
       channels: C.
     """
 
@@ -87,13 +87,13 @@ class RandomField:
 
 
 def random_field(power: ArrayLike, mean: ArrayLike = 0.0, channels: int = 1) -> RandomField:
-    """A stationary Gaussian field with this power spectrum.
+    """A stationary Gaussian field with the given power spectrum.
 
     Args:
       power: variance of each orthonormal Fourier coefficient, shaped as the grid, ordered as by ``jnp.fft.fftfreq``;
         > 0, and the same at f and -f. White noise of variance v is ``v`` everywhere; the mean of ``power`` is the
         variance of a pixel.
-      mean: anything that broadcasts to ``(*grid, channels)``.
+      mean: broadcasts to ``(*grid, channels)``.
       channels: number of independent channels.
 
     Raises:
@@ -124,13 +124,13 @@ def power_law(
 ) -> RandomField:
     """A field whose power falls as ``|f|^-exponent``; 2 is typical of photographs, 0 is white noise.
 
-    The constant component has the power of the lowest frequency that the grid holds.
+    The constant component has the power of the lowest nonzero frequency of the grid.
 
     Args:
       grid: the shape of the grid, ``(H, W)`` or ``(L,)``.
-      exponent: any number.
-      variance: of a pixel, > 0.
-      mean: anything that broadcasts to ``(*grid, channels)``.
+      exponent: any real number.
+      variance: variance of a pixel, > 0.
+      mean: broadcasts to ``(*grid, channels)``.
       channels: number of independent channels.
 
     Raises:

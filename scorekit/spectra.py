@@ -1,7 +1,7 @@
-"""Noise level and feature scale: power spectra, and what a noise level leaves of each band of frequencies.
+"""Noise level and feature scale: power spectra, and the recoverable part of each frequency band at a noise level.
 
-White noise spreads evenly over all frequencies, while the power of natural data falls with frequency: at each noise
-level the low frequencies stand above the noise and the high ones drown. The spectrum here is the mean square of the
+The power of white noise is the same at all frequencies, while that of natural data falls with frequency: at each noise
+level the low frequencies are above the noise and the high ones below. The spectrum is the mean square of the
 *orthonormal* Fourier coefficients in rings of equal frequency, so that
 
 - white noise of variance 1 has the spectrum 1 at every frequency, and
@@ -9,11 +9,11 @@ level the low frequencies stand above the noise and the high ones drown. The spe
 
 At log-SNR l (:meth:`Schedule.log_snr`) a band of power P has the signal-to-noise ratio ``P e^l``. The best *linear*
 estimate of it multiplies ``x_t / alpha`` by ``g = P e^l / (1 + P e^l)`` (Wiener) and errs by ``P (1 - g)`` in x0 and by
-``g`` in eps. For Gaussian fields (:mod:`scorekit.random_fields`) nothing does better; a network on real data may.
+``g`` in eps. For Gaussian fields (:mod:`scorekit.random_fields`) this is optimal; on real data a network may do better.
 
-``x`` is ``(N, H, W, C)`` or ``(N, L, C)`` of any even or odd size; frequencies are in cycles per sample, 0.5 is the
-finest that an axis holds. A spectrum counts the mean of the data as frequency 0: subtract ``x.mean(0)`` first where the
-average example is known in advance, as a denoiser knows it.
+``x`` is ``(N, H, W, C)`` or ``(N, L, C)`` of any even or odd size; frequencies are in cycles per sample, with a maximum
+of 0.5 along an axis. The mean of the data contributes to the spectrum: subtract ``x.mean(0)`` first to exclude it, as
+a denoiser has learned it.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Bands:
 
 
 def radial_bands(grid: tuple[int, ...], edges: Sequence[float] | None = None) -> Bands:
-    """Rings of equal frequency ``|f|``, every coefficient of the grid in exactly one.
+    """Rings of equal frequency ``|f|`` that partition the coefficients of the grid.
 
     Args:
       grid: the shape of the grid, ``(H, W)`` or ``(L,)``, all sizes >= 1.
@@ -52,10 +52,10 @@ def radial_bands(grid: tuple[int, ...], edges: Sequence[float] | None = None) ->
         holds the frequencies that round to ``k / max(grid)``; band 0 is then the mean of the image alone.
 
     Returns:
-      The bands that are not empty, as numpy arrays.
+      The nonempty bands, as numpy arrays.
 
     Raises:
-      ValueError: for a grid without axes or points, or edges that do not increase.
+      ValueError: for an empty grid, or edges that are not increasing.
 
     >>> bands = radial_bands((8, 8))
     >>> bands.count.tolist(), bands.frequency.round(2).tolist()
@@ -68,7 +68,7 @@ def radial_bands(grid: tuple[int, ...], edges: Sequence[float] | None = None) ->
         index = np.rint(radius * max(grid))
     else:
         if np.ndim(edges) != 1 or np.any(np.diff(edges) <= 0):
-            raise ValueError(f"edges must increase, got {edges}")
+            raise ValueError(f"edges must be increasing, got {edges}")
         index = np.searchsorted(np.asarray(edges), radius, side="right")
     _, index = np.unique(index, return_inverse=True)
     index = index.reshape(grid)
@@ -119,15 +119,15 @@ def power_spectrum(x: Array, bands: Bands | None = None) -> Array:
     Raises:
       ValueError: if ``x`` is not on the grid of ``bands``.
 
-    >>> noise = jax.random.normal(jax.random.key(0), (2000, 8, 8, 1))
+    >>> noise = jax.random.normal(jax.random.key(0), (2000, 8, 1))
     >>> power_spectrum(noise)[1:].round(1)
-    Array([1., 1., 1., 1., 1., 1.], dtype=float32)
+    Array([1., 1., 1., 1.], dtype=float32)
     """
     return jnp.mean(band_power(x, radial_bands(jnp.shape(x)[1:-1]) if bands is None else bands), axis=0)
 
 
 def _log_band_snr(power: ArrayLike, log_snr: ArrayLike) -> Array:
-    """``log(P e^l)``; a band without power stays without at every noise level."""
+    """``log(P e^l)``; -inf for a band without power."""
     power = jnp.asarray(power, float) if not isinstance(power, jax.Array) else power
     log_power = jnp.log(jnp.where(power > 0, power, 1.0))
     return jnp.where(power > 0, jnp.asarray(log_snr)[..., None] + log_power, -jnp.inf)
@@ -152,7 +152,7 @@ def band_snr(power: ArrayLike, log_snr: ArrayLike) -> Array:
 def wiener_gain(power: ArrayLike, log_snr: ArrayLike) -> Array:
     """The recoverable fraction of each band, ``g = alpha^2 P / (alpha^2 P + sigma^2)``: the gain of the Wiener filter.
 
-    It is one half where the band's SNR is 1. It is also the error of the best linear estimate of eps in that band.
+    It is one half where the SNR of the band is 1. It is also the error of the best linear estimate of eps in that band.
 
     Args:
       power: the spectrum ``(K,)``.
@@ -171,7 +171,7 @@ def wiener_gain(power: ArrayLike, log_snr: ArrayLike) -> Array:
 def wiener_error(power: ArrayLike, log_snr: ArrayLike) -> Array:
     """The expected error of the best linear estimate of x0 in each band, ``P sigma^2 / (alpha^2 P + sigma^2)``.
 
-    No denoiser does better on a Gaussian field with this spectrum; in general a denoiser may.
+    This is the minimum for a Gaussian field with this spectrum; for other data a denoiser may do better.
 
     Args:
       power: the spectrum ``(K,)``.
@@ -188,42 +188,42 @@ def wiener_error(power: ArrayLike, log_snr: ArrayLike) -> Array:
     return jnp.asarray(power) * jax.nn.sigmoid(-_log_band_snr(power, log_snr))
 
 
-def deciding_log_snr(power: ArrayLike) -> Array:
-    """The log-SNR at which each band's own SNR is 1 and half of it is recoverable, ``-log P``.
+def transition_log_snr(power: ArrayLike) -> Array:
+    """The log-SNR at which the SNR of each band is 1 and half of it is recoverable, ``-log P``.
 
     ``schedule.time_at`` of it is the time at which the band emerges from the noise.
 
     Args:
       power: the spectrum ``(K,)``, > 0.
 
-    >>> deciding_log_snr(jnp.array([1.0, jnp.e])).round(3)
+    >>> transition_log_snr(jnp.array([1.0, jnp.e])).round(3)
     Array([-0., -1.], dtype=float32)
     """
     return -jnp.log(jnp.asarray(power))
 
 
-def band_edge(gain: ArrayLike, bands: Bands) -> Array:
-    """The highest frequency of which at least half is recovered.
+def cutoff_frequency(gain: ArrayLike, bands: Bands) -> Array:
+    """The highest frequency with a gain of at least one half.
 
     Between the last band with a gain of at least one half and the next one, the log-odds of the gain are interpolated
     linearly in frequency; exact for a spectrum ``P = exp(-a f)``.
 
     Args:
-      gain: ``(..., K)``: :func:`wiener_gain`, or ``1 - error / power`` of errors that were measured.
+      gain: ``(..., K)``: :func:`wiener_gain`, or ``1 - error / power`` of measured errors.
       bands: the bands.
 
     Returns:
-      ``(...)``: a frequency in cycles per sample; 0 where no band reaches one half, the last one where all do.
+      ``(...)``: a frequency in cycles per sample; 0 if no band reaches one half, the highest frequency if all do.
 
     >>> bands = radial_bands((8,))
-    >>> band_edge(wiener_gain(jnp.exp(-8.0 * bands.frequency), 2.0), bands).round(4)
+    >>> cutoff_frequency(wiener_gain(jnp.exp(-8.0 * bands.frequency), 2.0), bands).round(4)
     Array(0.25, dtype=float32)
     """
     gain = jnp.asarray(gain)
     frequency = jnp.asarray(bands.frequency, gain.dtype)
     last = frequency.shape[0] - 1
     enough = gain >= 0.5
-    k = last - jnp.argmax(enough[..., ::-1], axis=-1)  # the last band that is recovered, where there is one
+    k = last - jnp.argmax(enough[..., ::-1], axis=-1)  # the last band with enough gain, if any
     near = jnp.finfo(gain.dtype).eps
     log_odds = jnp.log(jnp.clip(gain, near, 1 - near)) - jnp.log1p(-jnp.clip(gain, near, 1 - near))
     after = jnp.minimum(k + 1, last)
@@ -243,15 +243,15 @@ class BandErrors(NamedTuple):
 def error_by_band(
     key: Key, denoiser: Denoiser, schedule: Schedule, x0: Array, ts: ArrayLike, bands: Bands
 ) -> BandErrors:
-    """The error of a denoiser's x0 in each band at each noise level, measured on data.
+    """The error of the x0 of a denoiser in each band at each noise level, measured on data.
 
-    ``E |(x0 - x0_hat)(f)|^2`` averaged over the coefficients of the band: what :func:`wiener_error` predicts for the
-    best linear denoiser. The network is traced once; each time has its own noise.
+    ``E |(x0 - x0_hat)(f)|^2`` averaged over the coefficients of the band, to compare with :func:`wiener_error`, that of
+    the best linear denoiser. The network is traced once; the noise is independent for each time.
 
     Args:
       key: PRNG key.
       denoiser: any denoiser.
-      schedule: its schedule.
+      schedule: the noise schedule.
       x0: clean data ``(N, *grid, C)``.
       ts: times ``(T,)``.
       bands: a partition of the grid.
@@ -266,7 +266,7 @@ def error_by_band(
     >>> field, schedule = random_fields.power_law((8,)), schedules.cosine()
     >>> denoiser = denoisers.exact_denoiser(field, schedule)
     >>> x0 = field.sample(jax.random.key(0), (100,))
-    >>> error_by_band(jax.random.key(1), denoiser, schedule, x0, jnp.array([0.3, 0.6]), radial_bands((8,))).mean.shape
+    >>> error_by_band(jax.random.key(1), denoiser, schedule, x0, [0.3, 0.6], radial_bands((8,))).mean.shape
     (2, 5)
     """
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def as_pytree(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` as something that may cross ``jit``: callable pytrees as they are, plain functions wrapped.
+    """``function`` as a pytree that may be passed through ``jit``: wraps plain functions, returns callable pytrees.
 
     >>> isinstance(as_pytree(lambda x, t: x), jax.tree_util.Partial)
     True
@@ -53,8 +53,8 @@ def pytree_dataclass(cls: type[T]) -> type[T]:
     data = tuple(f.name for f in fields if f.name not in meta)
     keys = tuple(jax.tree_util.GetAttrKey(name) for name in data)
 
-    # The class is part of the structure: structures made by jax.tree_util.register_dataclass are equal whatever the
-    # class, and jit then runs, when their hashes happen to fall together, a program compiled for another one.
+    # The class is part of the structure: structures made by jax.tree_util.register_dataclass compare equal for
+    # different classes, so that jit may run a program compiled for another class if their hashes collide.
     def structure(tree):
         return cls, tuple(getattr(tree, name) for name in meta)
 
@@ -88,8 +88,8 @@ def combine(*terms: tuple[ArrayLike, PyTree]) -> PyTree:
     """The linear combination ``sum_i c_i x_i`` of trees; a ``c_i`` is a scalar or ``(B,)``.
 
     The sum is taken in the wider of the coefficient's and the leaf's precision and returned in the dtype of the
-    first tree, so that a bfloat16 state keeps its dtype and its coefficients keep theirs. A bare Python number has no
-    precision of its own and takes the leaf's.
+    first tree, so that a bfloat16 state keeps its dtype and its coefficients keep theirs. A Python scalar has no
+    precision of its own and takes that of the leaf.
 
     >>> combine((2.0, jnp.ones(3)), (-1.0, jnp.ones(3)))
     Array([1., 1., 1.], dtype=float32)
@@ -113,7 +113,7 @@ def where(condition: ArrayLike, on_true: PyTree, on_false: PyTree) -> PyTree:
 
 
 def normal_like(key: Key, tree: PyTree) -> PyTree:
-    """Standard normal noise with the shapes and dtypes of ``tree``, one independent key per leaf.
+    """Standard normal noise with the shapes and dtypes of ``tree``, with one independent key per leaf.
 
     A tree that is a single array uses ``key`` itself, as ``jax.random.normal`` would.
 
@@ -122,13 +122,13 @@ def normal_like(key: Key, tree: PyTree) -> PyTree:
     """
     leaves, treedef = jax.tree.flatten(tree)
     keys = [key] if len(leaves) == 1 else jax.random.split(key, len(leaves))
-    dtype = lambda x: jax.dtypes.canonicalize_dtype(x.dtype)  # float64 numpy arrays are float32 here, as everywhere
+    dtype = lambda x: jax.dtypes.canonicalize_dtype(x.dtype)  # float64 numpy arrays become float32 by default
     noise = [jax.random.normal(k, jnp.shape(x), dtype(x)) for k, x in zip(keys, leaves, strict=True)]
     return jax.tree.unflatten(treedef, noise)
 
 
 def batch_size(tree: PyTree) -> int:
-    """The length of the leading axis that all leaves share.
+    """The length of the leading batch axis, which all leaves share.
 
     Raises:
       ValueError: if the tree is empty, a leaf has no axes, or the leaves disagree.
@@ -166,7 +166,7 @@ def sum_per_example(fn: Callable[[Array], Array], tree: PyTree) -> Array:
 
 
 def is_traced(value: Any) -> bool:
-    """Whether ``value`` is being traced, so that Python cannot look at it.
+    """Whether ``value`` is a tracer, so that Python control flow cannot depend on it.
 
     >>> is_traced(1.0)
     False
@@ -175,7 +175,7 @@ def is_traced(value: Any) -> bool:
 
 
 def check_positive(**named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not finite and > 0. Tracers are passed over.
+    """Raises a ``ValueError`` that names the first argument that is not finite and > 0. Tracers are not checked.
 
     >>> check_positive(std=-1.0)
     Traceback (most recent call last):
@@ -184,8 +184,8 @@ def check_positive(**named: ArrayLike) -> None:
     check(lambda x: np.isfinite(x) & (x > 0), "finite and > 0", **named)
 
 
-def check(rule: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> None:
-    """Raises a ``ValueError`` naming the argument, its value and what is allowed.
+def check(condition: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> None:
+    """Raises a ``ValueError`` naming the argument, its value and what is allowed, unless ``condition`` holds.
 
     Only concrete values are checked, with numpy, so that a factory may be called inside ``jit``.
 
@@ -196,6 +196,6 @@ def check(rule: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> None:
     for name, value in named.items():
         if is_traced(value):
             continue
-        holds = rule(np.asarray(value))
+        holds = condition(np.asarray(value))
         if not is_traced(holds) and not np.all(holds):
             raise ValueError(f"{name} must be {allowed}, got {value}")

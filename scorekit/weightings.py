@@ -1,10 +1,10 @@
 """Weightings lambda(log_snr) of the eps-MSE.
 
 The objective is ``E_t lambda(log_snr(t)) ||eps - eps_hat||^2``. Because every target's error is the eps error times a
-function of the noise level, a plain loss on another target *is* a weighting; the table gives the published losses.
+function of the noise level, a plain loss on another target *is* a weighting; the table lists the published losses.
 
 ==================  ========================================================  ==============================
-name                the loss that it is                                       lambda
+name                equivalent loss                                           lambda
 ==================  ========================================================  ==============================
 eps, snr            plain eps-MSE = SNR-weighted x0-MSE                       1
 x0                  plain x0-MSE                                              exp(-l)
@@ -17,7 +17,7 @@ edm                 (w^2 + s^2) / (w s)^2 x0-MSE, w = sigma / alpha           1 
 flow                plain velocity-MSE of the rectified flow                  (1 + exp(-l/2))^2
 logit_normal        flow, with a logit-normal density of flow times           flow(l) N(-l/2; m, s) / (t (1 - t))
 sigmoid             sigmoid-weighted ELBO, per unit of log-SNR                sigmoid(bias - l)
-band                what decides frequencies of power P, per unit of log-SNR  g (1 - g), g = P e^l / (1 + P e^l)
+band                recovery of frequencies of power P, per unit of log-SNR   g (1 - g), g = P e^l / (1 + P e^l)
 likelihood          the ELBO itself (needs the schedule)                      -1/2 dl/dt
 ==================  ========================================================  ==============================
 
@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.schedules import time_derivative
-from scorekit.schedules.derivatives import inside
+from scorekit.schedules.derivatives import clip_to_interior
 from scorekit.times.bands import Values, band_shares
 from scorekit.trees import as_pytree
 from scorekit.typing import Array, Number, Schedule, Weighting
@@ -143,7 +143,7 @@ def logit_normal(log_snr: Array, mean: Number = 0.0, std: Number = 1.0) -> Array
 
 
 def sigmoid(log_snr: Array, bias: Number = 0.0) -> Array:
-    """``lambda = sigmoid(bias - log_snr)``, meant per unit of log-SNR: wrap it in :func:`per_log_snr` to train with
+    """``lambda = sigmoid(bias - log_snr)``, defined per unit of log-SNR: wrap it in :func:`per_log_snr` to train with
     uniform times of any schedule (Kingma & Gao 2023, https://arxiv.org/abs/2303.00848; Hoogeboom et al. 2024, eq. 4,
     https://arxiv.org/abs/2410.19324).
 
@@ -159,26 +159,25 @@ def _band(log_power: Array, share: Array, log_snr: Array) -> Array:
 
 
 def band(power: Values, count: Values | None = None) -> Weighting:
-    """Concentrates on the noise levels at which a band of feature scales is decided; meant per unit of log-SNR.
+    """Concentrates on the noise levels at which a frequency band is recovered; defined per unit of log-SNR.
 
-    At log-SNR l a Fourier coefficient of power P can be recovered to the fraction ``g = P e^l / (1 + P e^l)`` (the gain
-    of the Wiener filter): nothing below its noise level ``l = -log P``, all above. The rate at which it is recovered,
+    At log-SNR l the recoverable fraction of a Fourier coefficient of power P is ``g = P e^l / (1 + P e^l)`` (the gain
+    of the Wiener filter), which rises from 0 to 1 around ``l = -log P``. Its rate,
 
         ``dg/dl = g (1 - g)``,
 
-    is a bump of height 1/4 at ``-log P`` that falls off as ``e^-|l + log P|`` and has the integral 1. (Its x0-error
-    ``P (1 - g)`` falls at the rate ``P g (1 - g)``.) The weighting is the mean of these bumps over the coefficients of
-    the band, so that it, too, integrates to 1 over log-SNR whatever the band. Wrap it in :func:`per_log_snr` to train
-    with uniform times, or train with λ = 1 and the times :func:`scorekit.times.band`: the same objective with less
-    variance.
+    is a peak of height 1/4 at ``-log P`` that decays as ``e^-|l + log P|`` and has the integral 1. (The x0-error ``P (1
+    - g)`` decreases at the rate ``P g (1 - g)``.) The weighting is the mean of these peaks over the coefficients of the
+    band, so that it also integrates to 1 over log-SNR for any band. Wrap it in :func:`per_log_snr` to train with
+    uniform times, or train with λ = 1 and the times :func:`scorekit.times.band`: the same objective with less variance.
 
     Args:
-      power: the powers P_k of the band, ``(K,)`` or a single one, > 0: the part of
-        :func:`scorekit.spectra.power_spectrum` that is wanted.
-      count: how many coefficients have each power, ``(K,)``, > 0; equal by default.
+      power: the powers P_k of the band, ``(K,)`` or a scalar, > 0: the selected part of
+        :func:`scorekit.spectra.power_spectrum`.
+      count: number of coefficients with each power, ``(K,)``, > 0; equal by default.
 
     Raises:
-      ValueError: if a power or count is not positive or their numbers differ.
+      ValueError: if a power or count is not positive or their shapes differ.
 
     >>> band(4.0)(-jnp.log(4.0))
     Array(0.25, dtype=float32)
@@ -187,14 +186,14 @@ def band(power: Values, count: Values | None = None) -> Weighting:
 
 
 def _times_rate(weighting: Weighting, schedule: Schedule, log_snr: Array) -> Array:
-    return -time_derivative(schedule.log_snr, inside(schedule.time_at(log_snr))) * weighting(log_snr)
+    return -time_derivative(schedule.log_snr, clip_to_interior(schedule.time_at(log_snr))) * weighting(log_snr)
 
 
 def per_log_snr(weighting: Weighting, schedule: Schedule) -> Weighting:
-    """``lambda(log_snr) = -weighting(log_snr) dlog_snr/dt``: from per unit of log-SNR to uniform t.
+    """``lambda(log_snr) = -weighting(log_snr) dlog_snr/dt``: a weighting per unit of log-SNR for uniform times.
 
-    With it the objective ``int weighting ||eps - eps_hat||^2 dlog_snr`` no longer depends on the schedule between
-    the end points.
+    The objective ``int weighting ||eps - eps_hat||^2 dlog_snr`` then depends on the schedule through its end points
+    only.
 
     >>> from scorekit.schedules import geometric_ve
     >>> round(float(per_log_snr(eps, geometric_ve(0.1, 10.0))(jnp.float32(0.0))), 3)

@@ -10,7 +10,7 @@ from scorekit import weightings
 from scorekit.denoisers import denoiser_from_network
 from scorekit.losses import denoising_loss_at
 from scorekit.schedules import cosine, geometric_ve, rectified_flow
-from scorekit.times import Times, levels
+from scorekit.times import Times, discrete
 
 RNG = np.random.default_rng(0)
 X0, EPS = RNG.normal(size=(2, 5, 3))
@@ -59,7 +59,7 @@ def test_one_noise_level_is_the_plain_denoising_autoencoder():
 
     key, schedule = jax.random.key(0), cosine()
     reconstruct = lambda x, t: 0.5 * x
-    options = {"target": "x0", "weighting": weightings.x0, "times": levels(0.3)}
+    options = {"target": "x0", "weighting": weightings.x0, "times": discrete(0.3)}
     loss, aux = jax.jit(lambda key: denoising_loss(key, reconstruct, schedule, X0, **options))(key)
     np.testing.assert_array_equal(aux.t, np.float32(0.3))
     alpha, sigma = float(schedule.alpha(0.3)), float(schedule.sigma(0.3))

@@ -26,7 +26,7 @@ def posterior(schedule, scale=1.0, tilt=0.0):
     return logits
 
 
-def test_against_numpy():
+def test_classification_loss_matches_numpy():
     rng = np.random.default_rng(0)
     x0, eps, weights = rng.normal(size=(5, 3)), rng.normal(size=(5, 3)), rng.normal(size=(3, K))
     t, importance, labels = np.linspace(0.1, 0.9, 5), rng.uniform(0.5, 2, 5), np.array([0, 3, 1, 2, 3])
@@ -71,7 +71,7 @@ def test_the_exact_posterior_is_the_minimum_at_every_noise_level():
         assert gradient(1.0, 0.2)[1] > 1e-2
 
 
-def test_draws_as_the_denoising_loss_does_and_reports_chance_at_pure_noise():
+def test_classification_loss_draws_like_the_denoising_loss_and_is_chance_at_pure_noise():
     """The same key gives the same times and noise as the denoising loss: a classifier sees what the denoiser sees."""
     schedule, data = cosine(), RING()
     x0, labels = data.sample_with_labels(jax.random.key(1), (4000,))
@@ -91,7 +91,7 @@ def test_draws_as_the_denoising_loss_does_and_reports_chance_at_pure_noise():
     np.testing.assert_allclose(at_noise, np.log(K), atol=0.02)
 
 
-def test_bfloat16_logits_and_trees_and_the_ends_of_time():
+def test_classification_loss_of_bfloat16_logits_and_trees_at_both_ends():
     x0 = {"a": jnp.ones((3, 2), jnp.bfloat16), "b": jnp.ones((3,), jnp.bfloat16)}
     drawn = times.Times(jnp.array([0.0, 0.5, 1.0]), jnp.ones(3))
     run = lambda w: losses.classification_loss_at(
@@ -103,7 +103,7 @@ def test_bfloat16_logits_and_trees_and_the_ends_of_time():
     assert np.isfinite(jax.grad(lambda w: run(w)[0].mean())(jnp.bfloat16(1.0)))
 
 
-def test_examples_do_not_mix_and_weights_multiply():
+def test_classification_loss_is_independent_across_examples_and_linear_in_weights():
     x0, eps = jnp.arange(8.0).reshape(4, 2), jnp.ones((4, 2))
     drawn = times.Times(jnp.linspace(0.1, 0.9, 4), jnp.array([1.0, 2.0, 0.0, 3.0]))
     at = lambda x0: losses.classification_loss_at(
@@ -114,7 +114,7 @@ def test_examples_do_not_mix_and_weights_multiply():
     np.testing.assert_array_equal(at(x0.at[0].set(100.0))[0][1:], loss[1:])
 
 
-def test_the_gradient_of_the_state_is_that_of_the_log_likelihood():
+def test_classification_loss_gradient_is_that_of_the_log_likelihood():
     """What classifier guidance needs: the score of p(y | x_t), exact for two Gaussians."""
     schedule = cosine()
     level = 0.5
@@ -130,7 +130,7 @@ def test_the_gradient_of_the_state_is_that_of_the_log_likelihood():
     np.testing.assert_allclose(score[0], pull[2] - p @ pull, rtol=1e-4)
 
 
-def test_refusals():
+def test_invalid_arguments_raise():
     x0, drawn = jnp.ones((2, 3)), times.Times(jnp.ones(2), jnp.ones(2))
     at = lambda classifier, labels, drawn=drawn: losses.classification_loss_at(
         classifier, cosine(), x0, x0, drawn, labels

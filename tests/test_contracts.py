@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import Partial
+from rule_table import build, log_likelihood, nests, takes
 from tables import quick_jit
 
 from scorekit import guidance, schedules, solvers
@@ -40,18 +41,8 @@ SCHEDULES = {
     "shifted_flow": lambda number: schedules.shifted(schedules.rectified_flow(), number),
     "cosine": lambda number: schedules.cosine(0.001 * number),
 }
-# Every rule is in one of these, nested: the cost of the tables is in their compilation.
-RULES = {
-    "none": (),
-    "interval": ("interval", "rescale", "apg", "dynamic_threshold", "branches"),
-    "arithmetic": ("compose", "negative", "autoguidance", "classifier_free", "classifier_guidance", "static_threshold"),
-    "directions": ("cfg_plus_plus", "cfg_zero_star", "tangential", "frequency_decoupled", "temperature"),
-}
-NOT_RULES = ("StatefulDenoiser", "init_denoiser_state", "operators", "predict", "remember", "rule", "sequences")
-LOG_DENSITIES = ("classifier_free_log_density", "classifier_guided_log_density", "log_product")
-INVERSE = ("dps", "mmps", "pigdm", "replacement")  # whose contracts are in tests/guidance/test_inverse.py
-WINDOWS = ("windowed", "windows")  # and in test_windows.py
-ALSO = ("classifier_free_batched", "weight_schedule")  # sugar, and the scale of "directions"
+# Every rule is in one of these chains: the cost of the tables is in their compilation.
+RULES = {"none": (), **nests(3)}
 NUMBERS = {"gamma": 2.5, "eta": 0.6, "schedule": 9.0, "limit": 0.8, "share": 0.7}
 OTHERS = {"gamma": 0.5, "eta": 0.3, "schedule": 5.0, "limit": 1.1, "share": 0.4}
 TS = np.array([0.97, 0.7, 0.4, 0.0], np.float32)
@@ -62,55 +53,48 @@ traces = []
 def network(params, condition, x, t):
     """A small network, conditioned row by row, that counts how often it is traced."""
     traces.append(t)
-    return jnp.tanh(x @ params.astype(x.dtype) + (jnp.cos(3.0 * t) + condition)[..., None].astype(x.dtype))
+    bias = (jnp.cos(3.0 * t) + condition)[..., None].astype(x.dtype)
+    return jnp.tanh(x[..., 0] @ params.astype(x.dtype) + bias)[..., None]
 
 
 PARAMS = 0.5 * jax.random.normal(jax.random.key(7), (DIM, DIM))
 
 
-def as_signal(denoiser):
-    """A denoiser of ``(n, DIM)`` as one of ``(n, DIM, 1)``."""
-    return lambda x, t: jax.tree.map(lambda half: half[..., None], denoiser(x[..., 0], t))
+def hyper_parameters(numbers):
+    """Values for the hyper-parameters of rules, by name; those that are not listed have their defaults."""
+    limit, share = numbers["limit"], numbers["share"]
+    return {
+        "factor": share, "factors": (1.0, share), "limit": 2.5 * limit, "momentum": 0.5 * share,
+        "negative_scale": share, "noise_max": 10.0 + share, "noise_min": 0.5 * share, "norm_threshold": 2.0 * limit,
+        "parallel": share, "percentile": 0.7, "tau": 1.0 + 0.1 * limit, "zero_above": 20.0 * share,
+    }  # fmt: skip
 
 
-def as_vector(denoiser):
-    return lambda x, t: jax.tree.map(lambda half: half[..., 0], denoiser(x[..., None], t))
-
-
-def guided(rule, schedule, numbers, n):
-    """The denoiser of a row of ``RULES`` for ``n`` examples."""
-    gamma, limit, share = numbers["gamma"], numbers["limit"], numbers["share"]
+def guided(nest, schedule, numbers, n):
+    """The denoiser of a chain of ``RULES`` for ``n`` examples, each rule around the one before."""
+    gamma, share = numbers["gamma"], numbers["share"]
 
     def conditional(x, t, condition):
         return denoiser_from_network(Partial(network, PARAMS, condition), schedule, "v")(x, t)
 
     cond, uncond, other = guidance.branches(conditional, jnp.ones(n), 0.0, 0.5)
-    match rule:
-        case "interval":
-            projected = guidance.apg(
-                cond, uncond, schedule, gamma, parallel=share, momentum=0.5 * share, norm_threshold=2.0 * limit
-            )
-            rescaled = guidance.rescale(projected, cond, schedule, share)
-            bounded = guidance.interval(rescaled, cond, schedule, 0.5 * share, 10.0 + share)
-            return guidance.dynamic_threshold(bounded, schedule, 0.7, limit)
-        case "arithmetic":
-            towards = guidance.negative(cond, uncond, other, gamma, share)
-            both = guidance.compose(uncond, [towards, guidance.autoguidance(cond, other, gamma)], [share, limit])
-            log_likelihood = lambda x, t: -0.5 * jnp.sum(jnp.square(jnp.float32(x) - 1.0), axis=-1)
-            classified = guidance.classifier_guidance(both, log_likelihood, schedule, 0.1 * gamma)
-            return guidance.static_threshold(classified, schedule, 2.5 * limit)
-        case "directions":
-            scale = guidance.weight_schedule(1.0, gamma, "power", power=1.0 + share)
-            damped = guidance.tangential(cond, other, schedule, scale)
-            starred = guidance.cfg_zero_star(damped, uncond, schedule, scale, zero_above=20.0 * share)
-            bands = guidance.frequency_decoupled(as_signal(starred), as_signal(uncond), [gamma, share])
-            warm = guidance.temperature(as_vector(bands), schedule, 1.0 + 0.1 * limit)
-            return guidance.cfg_plus_plus(warm, cond, share)
-    return cond
+    scale = guidance.weight_schedule(share, gamma, "power", power=numbers["limit"] + share)
+    parts = {"uncond": uncond, "weak": other, "unwanted": other, "plain": cond, "schedule": schedule}
+    parts |= {"guidance_scale": scale, "log_likelihood": log_likelihood}
+    special = {"cfg_plus_plus": {"guidance_scale": share}, "classifier_guidance": {"guidance_scale": 0.1 * gamma}}
+    denoiser = cond
+    for name in RULES[nest]:
+        inner = {"cond": denoiser, "denoiser": denoiser}
+        if name == "classifier_guidance":  # of one branch
+            inner = {"uncond": denoiser}
+        hyper = {key: value for key, value in hyper_parameters(numbers).items() if takes(name, key)}
+        denoiser = build(name, {**parts, **inner}, **hyper, **special.get(name, {}))
+    return denoiser
 
 
-# Network calls in one evaluation, 1 otherwise. "directions" reads its branches behind functions of the test as well.
-CALLS = {"interval": 2, "directions": 3}
+def calls(nest):
+    """Network calls in one evaluation: the branches of ``interval`` are separate programs."""
+    return 2 if "interval" in RULES[nest] else 1
 
 
 def run(solver, rule, numbers, key, x, ts):
@@ -134,7 +118,7 @@ def run_nested(solver, numbers, key, x, ts):
 
 
 KEYS = jax.random.split(jax.random.key(1), BLOCKS)
-X = jax.random.normal(jax.random.key(2), (BLOCKS, BLOCK, DIM))
+X = jax.random.normal(jax.random.key(2), (BLOCKS, BLOCK, DIM, 1))
 
 
 @functools.cache
@@ -156,11 +140,6 @@ def assert_same(a, b):
 SLOW = ("unipc", "sa_solver", "heun_sigma")  # like others, with more to compile
 CASES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SOLVERS]
 each_solver = pytest.mark.parametrize("solver", CASES)
-
-
-def test_every_rule_is_in_the_table():
-    nested = {name for rules in RULES.values() for name in rules}
-    assert nested.union(NOT_RULES, LOG_DENSITIES, INVERSE, WINDOWS, ALSO) == set(guidance.__all__)
 
 
 @each_solver
@@ -193,7 +172,7 @@ def test_shard_map(solver):
 
 @each_solver
 def test_jit_over_a_mesh(solver):
-    everything = X.reshape(-1, DIM)
+    everything = X.reshape(-1, DIM, 1)
     split = jax.device_put(everything, NamedSharding(over_devices(), PartitionSpec("data")))
     out = compiled(run_nested, solver)(NUMBERS, KEYS[0], split, TS)
     assert len(out.sharding.device_set) == BLOCKS
@@ -222,7 +201,7 @@ def test_results_do_not_depend_on_batch_mates(solver):
 @each_solver
 def test_gradients_reach_every_number_and_the_start(solver):
     """Finite, not zero, and the slope of the function along a direction through all arguments."""
-    weights = jnp.linspace(0.5, 1.5, BLOCK * DIM).reshape(BLOCK, DIM)
+    weights = jnp.linspace(0.5, 1.5, BLOCK * DIM).reshape(BLOCK, DIM, 1)
     loss = lambda numbers, x: jnp.sum(weights * run_nested(solver, numbers, KEYS[0], x, TS))
     grads = jax.jit(jax.grad(loss, argnums=(0, 1)))(NUMBERS, X[0])
     for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
@@ -242,7 +221,7 @@ def test_the_network_is_traced_once_per_call(solver, rule):
     """However many steps and evaluations there are, it appears once, with a scalar float32 time."""
     traces.clear()
     jax.make_jaxpr(functools.partial(run, solver, rule))(NUMBERS, KEYS[0], X[0], TS)
-    assert len(traces) == CALLS.get(rule, 1)
+    assert len(traces) == calls(rule)
     assert all(t.shape == () and t.dtype == jnp.float32 for t in traces)
 
 
@@ -279,7 +258,7 @@ def test_a_bfloat16_state_keeps_its_dtype_and_float32_coefficients(solver):
     numbers = jax.tree.map(jnp.float32, NUMBERS)
     program, out = jax.make_jaxpr(case, return_shape=True)(numbers, KEYS[0], X[0].astype(jnp.bfloat16), TS)
     assert out.dtype == jnp.bfloat16
-    assert "bf16[2,3] = convert_element_type" in str(program)
+    assert "bf16[2,3,1] = convert_element_type" in str(program)
     assert list(roundings(program.jaxpr)) == []
 
 
@@ -317,7 +296,7 @@ def test_a_tree_of_arrays_is_its_arrays(solver):
                 leaves[k] = chosen.step(leaf_key, leaves[k][1], leaves[k][0], t, s, rule(gain[k]), schedule)
         return tree, {k: leaf for k, (leaf, _) in leaves.items()}
 
-    tree, leaves = both({"a": X[0], "b": jnp.reshape(X[:2], (BLOCK, 2, DIM))})
+    tree, leaves = both({"a": X[0, ..., 0], "b": jnp.reshape(X[:2], (BLOCK, 2, DIM))})
     assert_same(tree, leaves)
     shape = {k: leaf.shape for k, leaf in tree.items()}
     assert shape == {"a": (BLOCK, DIM), "b": (BLOCK, 2, DIM)}

@@ -54,7 +54,7 @@ def test_every_adapter_agrees_with_the_exact_denoiser(factory):
     close(denoiser_from_log_density(log_density, schedule)(X, jnp.asarray(0.3)), exact(X, 0.3))
 
 
-def test_names_are_targets():
+def test_denoiser_from_network_accepts_target_names():
     network, schedule = lambda x, t: 0.3 * x, cosine()
     for name, form in TARGETS.items():
         close(
@@ -100,7 +100,7 @@ def quadratic(c, x, t):
 
 
 @pytest.mark.parametrize("name", builders())
-def test_denoisers_cross_jit_and_new_numbers_do_not_retrace(name):
+def test_denoisers_are_jit_arguments_and_new_values_do_not_retrace(name):
     traces, make = [], builders()[name]
 
     @jax.jit
@@ -115,7 +115,7 @@ def test_denoisers_cross_jit_and_new_numbers_do_not_retrace(name):
     close(one, make(0.5)(x, t), 1e-5)
 
 
-def test_as_pytree_accepts_whatever_can_be_called():
+def test_as_pytree_accepts_any_callable():
     class Bound:
         def network(self, x, t):
             return x
@@ -171,7 +171,7 @@ def test_edm_preconditioning_end_to_end_is_karras(schedule):
     np.testing.assert_allclose(denoised.eps, (x - karras) / sigma, rtol=1e-7, atol=1e-8)
 
 
-def test_state_dtype_and_tree_are_kept():
+def test_denoisers_preserve_dtype_and_tree_structure():
     network = lambda x, t: jax.tree.map(lambda leaf: 0.1 * leaf, x)
     x = {"a": jnp.ones((3, 2), jnp.bfloat16), "b": jnp.ones((3,))}
     prediction = denoiser_from_network(network, cosine())(x, jnp.array([0.1, 0.2, 0.3]))
@@ -182,7 +182,7 @@ def test_state_dtype_and_tree_are_kept():
 
 
 @pytest.mark.parametrize("target", ["v", "velocity", edm_target(0.5)], ids=["v", "velocity", "edm"])
-def test_a_network_serves_at_both_ends(target):
+def test_denoiser_from_network_is_finite_at_both_ends(target):
     x, t = jnp.float32(X[:2]), jnp.array([0.0, 1.0])
     prediction = denoiser_from_network(lambda x, t: jnp.full_like(x, 0.3), cosine(), target)(x, t)
     np.testing.assert_allclose(prediction.x0[0], x[0], rtol=1e-5)

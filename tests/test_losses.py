@@ -57,7 +57,7 @@ def imperfect(form, schedule):
     ("name", "bits"),
     [*((name, 64) for name in SCHEDULES), ("cosine", 32), ("geometric_ve", 32), ("rectified_flow", 32)],
 )
-def test_every_form_gives_the_same_number(name, bits):
+def test_denoising_loss_does_not_depend_on_the_target(name, bits):
     """The same key, network and weighting, spoken in six targets."""
     with jax.enable_x64(bits == 64):
         schedule, key = SCHEDULES[name](), jax.random.key(0)
@@ -126,7 +126,7 @@ def test_importance_weights_multiply_and_times_reach_the_network():
     np.testing.assert_array_equal(seen[0], drawn.t)
 
 
-def test_an_example_does_not_depend_on_its_batch_mates():
+def test_denoising_loss_is_independent_across_examples():
     schedule, rng = cosine(), np.random.default_rng(0)
     x0, eps = (jnp.asarray(rng.normal(size=(B, D)), jnp.float32) for _ in range(2))
     drawn = times.Times(jnp.linspace(0.1, 0.9, B), jnp.ones(B))
@@ -162,7 +162,7 @@ def test_trees_and_bfloat16_data(target):
     np.testing.assert_allclose(loss, same, rtol=2e-2)
 
 
-def test_default_times_are_stratified_over_nearly_all_of_the_interval():
+def test_default_times_are_stratified_over_the_interval():
     aux = losses.denoising_loss(jax.random.key(0), lambda x, t: x, cosine(), jnp.ones((128, 1)))[1]
     np.testing.assert_array_equal(np.sort(np.floor((np.asarray(aux.t) - 1e-4) / (1 - 1e-4) * 128)), np.arange(128))
 
@@ -198,7 +198,7 @@ def test_binning_sums_and_counts():
 
 
 @in_float64
-def test_uncertainty_weighting_is_least_at_the_log_of_the_expected_loss():
+def test_uncertainty_weighted_is_minimal_at_the_log_of_the_expected_loss():
     loss = jnp.array([0.5, 1.5, 4.0])
     mean = lambda u: jnp.mean(losses.uncertainty_weighted(loss, u))
     best = jnp.log(jnp.mean(loss))
@@ -207,7 +207,7 @@ def test_uncertainty_weighting_is_least_at_the_log_of_the_expected_loss():
     assert min(mean(best + 0.1), mean(best - 0.1)) > mean(best)
 
 
-def test_refusals():
+def test_invalid_arguments_raise():
     x0, drawn = jnp.ones((2, 3)), times.Times(jnp.ones(3), jnp.ones(3))
     with pytest.raises(ValueError, match=r"times.t must have shape \(2,\), one per example, got \(3,\)"):
         losses.denoising_loss_at(lambda x, t: x, cosine(), x0, x0, drawn)

@@ -49,7 +49,7 @@ def test_every_ordered_pair_round_trips(name, bits):
 
 @pytest.mark.parametrize("schedule", [cosine(0.008), sub_vp(), geometric_ve()], ids=["cosine", "sub_vp", "ve"])
 @in_float64
-def test_targets_are_what_they_say(schedule):
+def test_targets_match_their_definitions(schedule):
     t, h = np.linspace(0.1, 0.9, B), 1e-6
     alpha, sigma = (np.asarray(f(t))[:, None] for f in (schedule.alpha, schedule.sigma))
     form = lambda name: FORMS[name].from_prediction(Prediction(X0, EPS), t, schedule)
@@ -126,14 +126,14 @@ def test_ratio_free_targets_are_finite_at_both_ends_of_every_schedule(name, form
     np.testing.assert_allclose(perturb(*prediction, t, schedule), x, rtol=1e-3)
 
 
-def test_v_keeps_x_t_for_schedules_that_preserve_no_variance():
+def test_v_preserves_x_t_for_schedules_that_are_not_variance_preserving():
     assert "sub_vp" not in PRESERVING
     schedule, t = sub_vp(), jnp.linspace(0, 1, B)
     prediction = FORMS["v"].to_prediction(X0.astype(np.float32), EPS.astype(np.float32), t, schedule)
     np.testing.assert_allclose(perturb(prediction.x0, prediction.eps, t, schedule), EPS, rtol=1e-5, atol=1e-5)
 
 
-def test_with_x0_keeps_x_t_and_leaves_the_noise_where_there_is_none():
+def test_with_x0_preserves_x_t_and_does_not_change_eps_without_noise():
     schedule, t = rectified_flow(), jnp.linspace(0.0, 1.0, B)
     old, new = Prediction(jnp.float32(X0), jnp.float32(EPS)), jnp.float32(EPS + X0**2)
     out = with_x0(old, new, t, schedule)
@@ -156,7 +156,7 @@ def test_targets_are_trees_by_name_or_object():
     assert out["a"].dtype == jnp.bfloat16
 
 
-def test_refusals():
+def test_invalid_arguments_raise():
     with pytest.raises(ValueError, match=r"target must be one of \['eps', 'score', 'v', 'velocity', 'x0'\].*'noise'"):
         as_target("noise")
     with pytest.raises(ValueError, match="sigma_data must be finite and > 0"):

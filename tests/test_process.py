@@ -93,7 +93,7 @@ def test_snr_drop_is_one_minus_the_ratio():
     assert process.snr_drop(schedule, 0.6, 0.6) == 0.0
 
 
-def test_perturb_mixes_per_example_and_keeps_tree_and_dtype():
+def test_perturb_preserves_tree_and_dtype():
     x0 = {"a": jnp.ones((2, 3)), "b": jnp.full((2,), 2.0, jnp.bfloat16)}
     eps = jax.tree.map(lambda x: -jnp.ones_like(x), x0)
     out = process.perturb(x0, eps, jnp.array([0.0, 0.75]), rectified_flow())

@@ -95,7 +95,7 @@ def test_samples_have_the_mean_and_covariance():
 
 
 @in_float64
-def test_power_law_falls_as_it_says():
+def test_power_law_has_the_given_exponent():
     for grid in ((9,), (6, 10)):
         field = random_fields.power_law(grid, exponent=1.5, variance=2.0)
         radius = np.sqrt(sum(np.square(f) for f in np.meshgrid(*map(np.fft.fftfreq, grid), indexing="ij")))
@@ -108,7 +108,7 @@ def test_power_law_falls_as_it_says():
         assert power.mean() == pytest.approx(2.0)
 
 
-def test_a_field_makes_a_denoiser_that_crosses_jit():
+def test_exact_denoiser_of_a_field_is_a_jit_argument():
     traces = []
 
     @jax.jit
@@ -129,7 +129,7 @@ def test_a_field_makes_a_denoiser_that_crosses_jit():
         assert all(np.isfinite(leaf).all() for leaf in run(make(1.0), x, jnp.float32(end)))
 
 
-def test_numbers_vmap_and_differentiate():
+def test_parameters_vmap_and_differentiate():
     def loss(exponent):
         denoiser = exact_denoiser(random_fields.power_law((6,), exponent), rectified_flow())
         return denoiser(jnp.ones((1, 6, 1)).at[0, 2].set(3.0), jnp.float32(0.4)).x0.var()
@@ -141,7 +141,7 @@ def test_numbers_vmap_and_differentiate():
     assert float(slopes[1]) == pytest.approx(float(values[3] - values[2]) / (2 * step), rel=1e-2)
 
 
-REFUSALS = {
+INVALID = {
     "power must have the 1 to 3 axes": lambda: random_fields.random_field(1.0),
     "power must be finite and > 0": lambda: random_fields.random_field([1.0, 0.0]),
     "power must be the same at f and -f": lambda: random_fields.random_field([1.0, 2.0, 3.0]),
@@ -151,7 +151,7 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("message", REFUSALS)
-def test_refuses_naming_the_argument(message):
+@pytest.mark.parametrize("message", INVALID)
+def test_invalid_arguments_raise(message):
     with pytest.raises(ValueError, match=message):
-        REFUSALS[message]()
+        INVALID[message]()

@@ -173,7 +173,7 @@ def test_time_at_inverts_log_snr_in_float64(name):
 
 
 @every_schedule
-def test_infinite_levels_map_to_the_ends(name):
+def test_time_at_of_infinite_log_snr_is_an_end_point(name):
     schedule, _, (values, *_) = float32_report(name)
     log_snr = values[2]
     t = np.asarray(evaluate(schedule, TIMES, np.float32([np.inf] + [-np.inf] * 80))[2])
@@ -183,7 +183,7 @@ def test_infinite_levels_map_to_the_ends(name):
 
 
 @every_schedule
-def test_gradients_with_respect_to_the_numbers_are_finite(name):
+def test_gradients_with_respect_to_parameters_are_finite(name):
     """Of alpha and sigma at both ends too, and of log_snr between them."""
     schedule = SCHEDULES[name].make()
     if not jax.tree.leaves(schedule):
@@ -204,7 +204,7 @@ def test_derivatives_agree_with_finite_differences(name):
 
 
 @every_schedule
-def test_changing_a_number_does_not_retrace(name):
+def test_changing_a_parameter_does_not_retrace(name):
     schedule, levels, (values, *_) = float32_report(name)
     other, before = jax.tree.map(lambda x: x * 1.01 + 0.01, schedule), len(TRACES)
     changed = evaluate(other, TIMES, levels)[0]
@@ -212,24 +212,24 @@ def test_changing_a_number_does_not_retrace(name):
     assert not jax.tree.leaves(schedule) or not np.allclose(changed, values, rtol=1e-6)
 
 
-def test_vmap_over_a_number():
+def test_vmap_over_a_parameter():
     rates = jnp.array([5.0, 10.0, 20.0])
     batched = jax.vmap(lambda b: schedules.shifted(schedules.linear_vp(beta_max=b), 2.0).sigma(0.5))(rates)
     one_by_one = [schedules.shifted(schedules.linear_vp(beta_max=b), 2.0).sigma(0.5) for b in (5.0, 10.0, 20.0)]
     np.testing.assert_allclose(batched, one_by_one, rtol=1e-6)
 
 
-def test_numbers_and_times_of_low_precision_are_computed_float32_report():
+def test_low_precision_parameters_and_times_are_computed_in_float32():
     t = jnp.asarray(0.5, jnp.bfloat16)
     assert schedules.cosine().alpha(t).dtype == jnp.float32
     assert time_derivative(lambda t: t**2, t).dtype == jnp.float32
 
 
-def test_laplace_has_its_slope_at_the_kink():
+def test_laplace_derivative_at_the_kink():
     assert time_derivative(schedules.laplace(scale=0.5).log_snr, 0.5) == pytest.approx(-1.0)
 
 
-def test_cosine_noise_has_its_slope_at_zero():
+def test_cosine_sigma_derivative_at_zero():
     assert time_derivative(schedules.cosine().sigma, 0.0) == pytest.approx(np.pi / 2)
 
 
@@ -284,7 +284,7 @@ def test_zero_terminal_snr_is_the_published_table_algorithm(betas):
     assert schedule.alpha(0.0) == pytest.approx(alphas[0], rel=1e-7)
 
 
-def test_learned_keeps_its_endpoints_through_training_and_stays_monotone():
+def test_learned_keeps_its_endpoints_during_training_and_remains_monotone():
     rng, t = np.random.default_rng(2), jnp.linspace(0, 1, 401)
     gradient = jax.jit(jax.grad(lambda s, w: jnp.sum(w * s.log_snr(t)) + jnp.sum(s.alpha(t) * w**2)))
     for top, bottom in ((13.3, -5.0), (9.21, -10.07), (0.1, -0.3)):
@@ -329,7 +329,7 @@ def test_bisected_time_is_differentiable_so_a_shift_keeps_its_drift():
     )
 
 
-REFUSALS = {
+INVALID = {
     "beta_min must be": lambda: schedules.linear_vp(beta_min=0.0),
     "beta_max must be": lambda: schedules.sub_vp(beta_max=-1.0),
     "s must be": lambda: schedules.cosine(-0.1),
@@ -354,13 +354,13 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("message", REFUSALS)
-def test_refuses_naming_the_argument(message):
+@pytest.mark.parametrize("message", INVALID)
+def test_invalid_arguments_raise(message):
     with pytest.raises(ValueError, match=message):
-        REFUSALS[message]()
+        INVALID[message]()
 
 
-def test_factories_may_be_called_with_traced_numbers():
+def test_factories_accept_traced_parameters():
     def alpha(x):
         parts = [
             schedules.linear_vp(x, 20.0),

@@ -36,12 +36,12 @@ def test_bands_partition_the_grid_into_rings(grid):
     assert (bands.frequency[0], bands.count[0]) == (0.0, 1)
 
 
-def test_bands_may_have_edges_of_ones_own():
+def test_radial_bands_with_custom_edges():
     bands = spectra.radial_bands((8,), edges=(0.125, 0.3, 0.9))  # 0.125 begins a band; nothing lies beyond 0.9
     assert bands.index.tolist() == [0, 1, 1, 2, 2, 2, 1, 1]
     np.testing.assert_allclose(bands.frequency, [0.0, (0.125 + 0.25) / 2, (2 * 0.375 + 0.5) / 3])
     for edges in ((0.3, 0.3), ((0.1, 0.2),)):
-        with pytest.raises(ValueError, match="edges must increase"):
+        with pytest.raises(ValueError, match="edges must be increasing"):
             spectra.radial_bands((8,), edges)
     for grid in ((), (4, 0)):
         with pytest.raises(ValueError, match="grid must have at least one axis"):
@@ -86,7 +86,7 @@ def wiener(power, log_snr):
 
 
 @in_float64
-def test_wiener_is_the_textbook_filter_at_every_time():
+def test_wiener_gain_matches_the_textbook_filter_at_every_time():
     power = np.array([5.0, 1.0, 0.02, 0.0])
     for schedule in (cosine(), geometric_ve()):
         t = np.linspace(0.05, 0.95, 7)
@@ -103,17 +103,17 @@ def test_wiener_is_the_textbook_filter_at_every_time():
 
 
 @in_float64
-def test_a_band_is_decided_where_its_snr_is_one():
+def test_transition_log_snr_is_where_the_snr_of_a_band_is_one():
     power, schedule = np.array([5.0, 1.0, 0.02]), cosine()
-    t = schedule.time_at(spectra.deciding_log_snr(power))
+    t = schedule.time_at(spectra.transition_log_snr(power))
     snr = spectra.band_snr(power, schedule.log_snr(t))
     np.testing.assert_allclose(np.diag(snr), 1.0, rtol=1e-9)
 
 
 @in_float64
-def test_the_band_edge_is_where_snr_is_one():
+def test_cutoff_frequency_is_where_the_snr_is_one():
     bands = spectra.radial_bands((64,))
-    edges = jax.jit(lambda gain: spectra.band_edge(gain, bands))
+    edges = jax.jit(lambda gain: spectra.cutoff_frequency(gain, bands))
     gain = lambda power, log_snr: 1 / (1 + np.exp(-np.asarray(log_snr)[:, None] - np.log(power)))
     power = 7.0 * np.exp(-9.0 * bands.frequency)
     log_snr = np.linspace(-1.5, 2.0, 9)

@@ -53,7 +53,7 @@ def test_log_normal_sigma_is_normal_in_log_sigma():
         np.testing.assert_allclose(log_sigma[inside], stats.norm.ppf(U, -1.2, 1.2)[inside], atol=1e-7)
 
 
-def test_log_normal_sigma_beyond_the_schedule_falls_on_its_ends():
+def test_log_normal_sigma_is_clipped_to_the_range_of_the_schedule():
     u = jnp.array([0.0, 0.5, 1.0 - 2**-24])
     for schedule in (geometric_ve(0.1, 1.0), linear_vp()):
         t = times.log_normal_sigma(0.0, 40.0).quantile(u, schedule).t
@@ -92,7 +92,7 @@ SAMPLERS = {
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("bounds", [(1e-3, 1 - 1e-3), (0.2, 0.7)])
 @in_float64
-def test_importance_samplers_leave_the_objective_as_it_is(name, bounds):
+def test_importance_samplers_do_not_change_the_objective(name, bounds):
     f = lambda t: np.exp(-t) * (2 + np.sin(9 * t))
     expected = integrate.quad(f, *bounds)[0] / (bounds[1] - bounds[0])
     for schedule in (cosine(), linear_vp(), laplace()):
@@ -138,7 +138,7 @@ def test_update_adaptive_is_a_running_mean_per_bin():
     assert (once.decay, once.floor, once.stratified) == (0.9, 0.1, True)
 
 
-def test_adaptive_survives_bad_and_vanishing_losses():
+def test_adaptive_ignores_losses_that_are_not_finite():
     sampler, t = times.adaptive(num_bins=3, decay=0.0, t_min=0.0), jnp.array([0.1, 0.2, 0.5, 0.9])
     bad = times.update_adaptive(sampler, t, jnp.array([2.0, jnp.nan, jnp.inf, 1e30]))
     np.testing.assert_array_equal(bad.second_moment, [4.0, 1.0, 1.0])
@@ -147,15 +147,15 @@ def test_adaptive_survives_bad_and_vanishing_losses():
 
 
 @in_float64
-def test_levels_have_their_shares():
-    sampler = times.levels([0.7, 0.2, 0.4], [1, 2, 5])
+def test_discrete_draws_times_with_their_weights():
+    sampler = times.discrete([0.7, 0.2, 0.4], [1, 2, 5])
     drawn = sampler.quantile(jnp.asarray(U), None)
     for t, share in ((0.7, 1 / 8), (0.2, 2 / 8), (0.4, 5 / 8)):
         assert np.mean(np.asarray(drawn.t) == t) == pytest.approx(share, abs=2e-5)
     np.testing.assert_array_equal(drawn.weight, 1.0)
     batch = times.draw(jax.random.key(0), 64, sampler, cosine()).t
     assert sorted(np.asarray(batch).tolist()) == [0.2] * 16 + [0.4] * 40 + [0.7] * 8
-    np.testing.assert_array_equal(times.levels(0.3).quantile(jnp.array([0.0, 1.0]), None).t, 0.3)
+    np.testing.assert_array_equal(times.discrete(0.3).quantile(jnp.array([0.0, 1.0]), None).t, 0.3)
 
 
 @in_float64
@@ -174,7 +174,7 @@ def test_band_times_are_the_band_weighting_over_log_snr():
     assert (np.mean(spread), np.std(spread)) == pytest.approx((np.log(0.2) / 2, np.pi / np.sqrt(12)), rel=1e-3)
 
 
-def test_annealed_moves_with_the_progress_and_others_do_not():
+def test_at_progress_changes_annealed_samplers_only():
     sampler, u = times.annealed(0.9, 0.1), jnp.linspace(0.0, 0.9, 4)
     for progress, t in ((0.0, 0.9), (0.25, 0.7), (1.0, 0.1)):
         drawn = times.at_progress(sampler, progress).quantile(u, cosine())
@@ -183,14 +183,14 @@ def test_annealed_moves_with_the_progress_and_others_do_not():
     each = times.at_progress(sampler, jnp.array([0.0, 0.5, 0.5, 1.0])).quantile(u, cosine()).t
     np.testing.assert_allclose(each, [0.9, 0.5, 0.5, 0.1], rtol=1e-6)
     np.testing.assert_allclose(sampler.quantile(u, cosine()).t, 0.1, rtol=1e-6)  # without a progress: the end
-    assert times.at_progress(times.levels(0.3), 0.5).quantile(u, None).t[0] == jnp.float32(0.3)
+    assert times.at_progress(times.discrete(0.3), 0.5).quantile(u, None).t[0] == jnp.float32(0.3)
     traces = []
     run = jax.jit(lambda s: (traces.append(1), s.quantile(u, cosine()).t)[1])
     run(times.at_progress(sampler, 0.2)), run(times.at_progress(times.annealed(0.5, 0.2), 0.3))
     assert len(traces) == 1
 
 
-def test_samplers_are_trees_that_do_not_retrace():
+def test_samplers_are_pytrees_that_do_not_retrace():
     traces = []
 
     @jax.jit
@@ -206,7 +206,7 @@ def test_samplers_are_trees_that_do_not_retrace():
     assert len(traces) == 2
 
 
-REFUSALS = {
+INVALID = {
     "t_min must be in": lambda: times.uniform(-0.1),
     r"t_max must be in \(t_min = 0.5, 1\], got 0.5": lambda: times.uniform(0.5, 0.5),
     r"t_max must be in \(t_min = 0.0001, 1\], got 1.5": lambda: times.uniform_log_snr(t_max=1.5),
@@ -217,14 +217,14 @@ REFUSALS = {
     "num_bins must be >= 1, got 0": lambda: times.adaptive(0),
     "decay must be in": lambda: times.adaptive(decay=1.0),
     "floor must be in": lambda: times.adaptive(floor=0.0),
-    r"ts must be in \[0, 1\], got": lambda: times.levels([0.5, 1.5]),
-    r"ts and weights must share a shape \(K,\)": lambda: times.levels([0.5], [1.0, 2.0]),
-    "weights must be finite and > 0": lambda: times.levels([0.5, 0.6], [1.0, 0.0]),
+    r"ts must be in \[0, 1\], got": lambda: times.discrete([0.5, 1.5]),
+    r"ts and weights must share a shape \(K,\)": lambda: times.discrete([0.5], [1.0, 2.0]),
+    "weights must be finite and > 0": lambda: times.discrete([0.5, 0.6], [1.0, 0.0]),
     r"last must be in \[0, 1\], got -0.5": lambda: times.annealed(0.5, -0.5),
 }
 
 
-@pytest.mark.parametrize("message", REFUSALS)
-def test_refuses_naming_the_argument(message):
+@pytest.mark.parametrize("message", INVALID)
+def test_invalid_arguments_raise(message):
     with pytest.raises(ValueError, match=message):
-        REFUSALS[message]()
+        INVALID[message]()

@@ -30,7 +30,7 @@ def test_pytree_dataclass_splits_leaves_from_structure():
         Line(3.0)  # type: ignore[misc]
 
 
-def test_as_pytree_wraps_functions_and_leaves_callable_trees_alone():
+def test_as_pytree_wraps_functions_but_not_callable_pytrees():
     plain = lambda x: x + 1
     assert trees.as_pytree(plain)(1) == 2
     assert jax.tree.leaves(trees.as_pytree(plain)) == []
@@ -90,19 +90,19 @@ def test_sizes_and_sums_per_example():
 
 
 @pytest.mark.parametrize("tree", [{}, {"a": jnp.ones(()), "b": jnp.ones(2)}, [jnp.ones(2), jnp.ones(3)]])
-def test_batch_size_refuses(tree):
+def test_batch_size_invalid_trees_raise(tree):
     with pytest.raises(ValueError, match="share a leading batch axis"):
         trees.batch_size(tree)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf, np.array([1.0, 0.0])])
-def test_check_positive_names_argument_value_and_rule(value):
+def test_check_positive_names_argument_value_and_condition(value):
     with pytest.raises(ValueError, match="std must be finite and > 0, got") as error:
         trees.check_positive(std=value)
     assert str(value) in str(error.value)
 
 
-def test_check_passes_over_tracers():
+def test_check_ignores_tracers():
     @jax.jit
     def checked(x):
         trees.check_positive(x=x)

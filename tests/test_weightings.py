@@ -137,12 +137,12 @@ def test_band_is_the_rate_at_which_the_wiener_filter_recovers_the_band():
         (([1.0, 2.0], [1.0]), r"power and count must share a shape \(K,\), got \(2,\) and \(1,\)"),
     ],
 )
-def test_band_refuses_naming_the_argument(arguments, message):
+def test_band_invalid_arguments_raise(arguments, message):
     with pytest.raises(ValueError, match=message):
         weightings.band(*arguments)
 
 
-def test_numbers_inside_per_log_snr_do_not_retrace():
+def test_parameters_of_per_log_snr_do_not_retrace():
     traces = []
 
     @jax.jit

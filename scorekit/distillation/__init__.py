@@ -1,15 +1,15 @@
-"""Distillation: the losses that make a student draw in 1 to 4 evaluations what its teacher draws in many.
+"""Distillation: losses for students that sample in 1 to 4 evaluations where their teacher needs many.
 
-=============  ==================================================================  ===================================
-method         the student learns                                                  sampled with
-=============  ==================================================================  ===================================
-progressive    where two steps of the teacher end, then two of its own, and so on  ``Euler`` on its own grid
-consistency    where the teacher's path through ``x_t`` ends                       ``Renoise``, any grid
-matching       samples that the teacher cannot tell from its own (reverse KL)      ``Renoise`` on its own grid
-=============  ==================================================================  ===================================
+=============  ===========================================================  =====================================
+method         the student learns                                           sampled with
+=============  ===========================================================  =====================================
+progressive    two steps of the teacher in one, repeatedly                  ``Euler`` on its own grid
+consistency    the end point of the teacher's path through ``x_t``          ``MultistepConsistency`` on any grid
+matching       to match the teacher's distribution (reverse KL divergence)  ``MultistepConsistency``, its own grid
+=============  ===========================================================  =====================================
 
-Students and teachers are networks and denoisers as everywhere, of any target and schedule; a teacher may stand behind
-any guidance, which the student then has built in. ``docs/distillation.md``: which, and when.
+Students and teachers are ordinary networks and denoisers, of any target and schedule; the teacher may be guided by any
+rule, which is then distilled into the student. ``docs/distillation.md`` compares the methods.
 """
 
 from scorekit.distillation.consistency import (

@@ -1,9 +1,9 @@
-"""Consistency models: a function that takes every point of a path of the probability-flow ODE to its end.
+"""Consistency models: functions that map every point on a path of the probability-flow ODE to its end point.
 
-``f(x_t, t) = alpha_e x0 + sigma_e eps`` with e the end, t_min, and ``(x0, eps)`` the network's prediction: at t = t_min
-it is ``x_t`` for every target, because ``alpha x0 + sigma eps = x_t``. That is the boundary condition ``c_skip = 1``,
-``c_out = 0`` of Song et al. 2023 (https://arxiv.org/abs/2303.01469). Training asks that f be the same at two neighbours
-of one path.
+``f(x_t, t) = alpha(t_min) x0 + sigma(t_min) eps``, where ``(x0, eps)`` is the prediction of the network: at t = t_min
+it is ``x_t`` for every target, because ``alpha x0 + sigma eps = x_t``. This is the boundary condition ``c_skip = 1``,
+``c_out = 0`` of Song et al. 2023 (https://arxiv.org/abs/2303.01469). Training minimises the difference of f at two
+adjacent points of a path.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from scorekit.trees import as_pytree, batch_size, check, combine, event_size, su
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule, Solver
 
 Distance: TypeAlias = Callable[[PyTree, PyTree], Array]
-"""``(a, b) -> (B,)``: how far two batches are apart, example by example."""
+"""``(a, b) -> (B,)``: the distance between two batches, per example."""
 
 
 def _to_end(denoiser, schedule, t_min, x_t, t):
@@ -32,14 +32,14 @@ def _to_end(denoiser, schedule, t_min, x_t, t):
 def consistency_function(
     denoiser: Denoiser, schedule: Schedule, t_min: ArrayLike = 0.0
 ) -> Callable[[PyTree, Array], PyTree]:
-    """``f(x_t, t) = alpha(t_min) x0 + sigma(t_min) eps``: the end of the path that a consistency model predicts.
+    """``f(x_t, t) = alpha(t_min) x0 + sigma(t_min) eps``: the end point of a path, predicted by a consistency model.
 
-    ``f(x, t_min) = x`` whatever the network; with no noise at ``t_min`` it is the x0 of the prediction.
+    ``f(x, t_min) = x`` for any network; without noise at ``t_min`` it is the x0 of the prediction.
 
     Args:
       denoiser: the consistency model.
-      schedule: its schedule.
-      t_min: the end of the paths; above 0 where the network's target needs noise (x0, score) to be defined.
+      schedule: the noise schedule.
+      t_min: the end of the paths; > 0 if the target of the network (x0, score) is not defined without noise.
 
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import edm
@@ -55,13 +55,13 @@ def boundary_coefficients(
 ) -> tuple[Array, Array]:
     """``(c_skip, c_out)`` of ``f(x_t, t) = c_skip x_t + c_out output``, for a network of any target.
 
-    (1, 0) at ``t_min``. For :func:`scorekit.predictions.edm_target` without noise at ``t_min`` they are those of Song
-    et al. for their eps = 0.
+    They are (1, 0) at ``t_min``. For :func:`scorekit.predictions.edm_target` without noise at ``t_min`` they are those
+    of Song et al. for their eps = 0.
 
     Args:
-      target: what the network's output means.
+      target: the target of the network.
       t: time, scalar or ``(B,)``.
-      schedule: the schedule.
+      schedule: the noise schedule.
       t_min: the end of the paths.
 
     >>> from scorekit.schedules import rectified_flow
@@ -79,7 +79,7 @@ def boundary_coefficients(
 
 
 def squared_error(a: PyTree, b: PyTree) -> Array:
-    """``||a - b||^2 / D`` of each example.
+    """``||a - b||^2 / D`` per example.
 
     >>> squared_error(jnp.zeros((1, 2)), jnp.array([[1.0, 3.0]]))
     Array([5.], dtype=float32)
@@ -88,13 +88,13 @@ def squared_error(a: PyTree, b: PyTree) -> Array:
 
 
 def pseudo_huber(a: PyTree, b: PyTree, scale: ArrayLike = 0.03) -> Array:
-    """``sqrt(||a - b||^2 / D + c^2) - c``: squared for small errors, linear for large ones, which weigh less.
+    """``sqrt(||a - b||^2 / D + c^2) - c``: quadratic for small errors and linear for large ones.
 
     Args:
       a: a batch, leaves ``(B, ...)``.
-      b: another like it.
-      scale: c, the root mean square error at which one turns into the other, > 0. iCT's choice, 0.00054 sqrt(D) on the
-        norm, is 0.00054 here.
+      b: another batch of the same shapes.
+      scale: c, the root-mean-square error at the transition, > 0. The choice of iCT, 0.00054 sqrt(D) for the norm, is
+        0.00054 here.
 
     >>> pseudo_huber(jnp.zeros((1, 2)), jnp.array([[4.0, 4.0]]), 3.0)
     Array([2.], dtype=float32)
@@ -103,36 +103,36 @@ def pseudo_huber(a: PyTree, b: PyTree, scale: ArrayLike = 0.03) -> Array:
     """
     check(lambda c: c > 0, "> 0", scale=scale)
     squared = squared_error(a, b)
-    return squared / (jnp.sqrt(squared + jnp.square(scale)) + scale)  # the difference, without cancellation
+    return squared / (jnp.sqrt(squared + jnp.square(scale)) + scale)  # avoids cancellation
 
 
 def earlier_time(t: ArrayLike, ts: ArrayLike, steps: ArrayLike) -> Array:
-    """The neighbour of t on a path: one of ``steps`` equal steps further along ``ts``, but not beyond its end.
+    """The adjacent earlier time on a path that is divided into ``steps`` equal steps along ``ts``, at least ``ts[-1]``.
 
-    Neighbours are taken in the number of the time, between whose values one interpolates, so that any grid can be made
-    finer or coarser; ``steps`` may be traced, and a curriculum does not recompile.
+    Steps are equal in the index of ``ts``, with linear interpolation between its times, so that any grid can be refined
+    or coarsened; ``steps`` may be traced, so that a curriculum does not recompile.
 
     Args:
       t: times ``(B,)``, from any sampler of :mod:`scorekit.times`.
-      ts: decreasing times of a grid, the finer the better.
-      steps: the number of steps that the path is divided into.
+      ts: decreasing times of a grid; finer grids are more accurate.
+      steps: the number of steps of the path.
 
     >>> [round(float(s), 3) for s in earlier_time(jnp.array([1.0, 0.3, 0.1]), jnp.array([1.0, 0.5, 0.0]), 4)]
     [0.75, 0.05, 0.0]
     """
     ts = jnp.asarray(ts)
-    place = jnp.linspace(0.0, 1.0, ts.shape[0])
-    here = jnp.interp(-jnp.asarray(t), -ts, place)
-    return jnp.interp(jnp.minimum(here + 1.0 / jnp.asarray(steps), 1.0), place, ts)
+    positions = jnp.linspace(0.0, 1.0, ts.shape[0])
+    position = jnp.interp(-jnp.asarray(t), -ts, positions)
+    return jnp.interp(jnp.minimum(position + 1.0 / jnp.asarray(steps), 1.0), positions, ts)
 
 
 def curriculum(progress: ArrayLike, first: int, last: int) -> Array:
-    """The number of steps at this point of training: from ``first``, doubled at equal intervals, to ``last``.
+    """The number of steps during training: from ``first``, doubled at equal intervals, to ``last``.
 
     Args:
-      progress: the share of training that is done, in [0, 1].
-      first: steps at the beginning; coarse, with little variance.
-      last: steps at the end; fine, with little bias.
+      progress: the completed fraction of training, in [0, 1].
+      first: number of steps at the beginning: few, for a low variance.
+      last: number of steps at the end: many, for a low bias.
 
     Raises:
       ValueError: unless ``1 <= first <= last``.
@@ -150,14 +150,14 @@ def curriculum(progress: ArrayLike, first: int, last: int) -> Array:
 
 
 def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: CoordinateName = "flow") -> Array:
-    """``1 / (clock(t) - clock(s))``: what turns the distance of neighbours into a rate along the path.
+    """``1 / (clock(t) - clock(s))``: converts the distance of adjacent points into a rate along the path.
 
     Args:
       t: times ``(B,)``.
-      s: their neighbours, below t.
-      schedule: the schedule.
-      coordinate: whose clock. "sigma" is iCT's ``1 / (sigma_t - sigma_s)``, which is 0 where alpha is; "flow" and
-        "angle" are finite at both ends.
+      s: the adjacent earlier times.
+      schedule: the noise schedule.
+      coordinate: the coordinate that defines the clock. "sigma" gives iCT's ``1 / (sigma_t - sigma_s)``, which is 0
+        where alpha is; "flow" and "angle" are finite at both ends.
 
     >>> from scorekit.schedules import rectified_flow
     >>> step_weight(jnp.array([0.75]), jnp.array([0.5]), rectified_flow())
@@ -197,23 +197,24 @@ def consistency_distillation_loss(
     distance: Distance = pseudo_huber,
     weight: ArrayLike = 1.0,
 ) -> Array:
-    """The per-example loss of a student that shall be constant along the teacher's paths.
+    """The per-example loss of a student that is trained to be constant along the paths of a teacher.
 
-    ``loss_i = w_i d(f(x_t, t_i), f_target(x_s, s_i))`` with ``x_t = alpha x0 + sigma eps`` and ``x_s`` where one step
-    of the teacher leads. No gradient reaches ``f_target`` or the teacher.
+    ``loss_i = w_i d(f(x_t, t_i), f_target(x_s, s_i))`` with ``x_t = alpha x0 + sigma eps`` and ``x_s`` the result of
+    one step of the teacher. The loss has no gradient with respect to ``f_target`` and the teacher.
 
     Args:
       student: the consistency model.
-      target: the same model, or one with averaged parameters: more stable, slower.
+      target: the same model, or one with averaged parameters: more stable, but slower.
       teacher: the trained denoiser, guided or not.
-      schedule: the schedule of all.
+      schedule: the noise schedule.
       x0: data, leaves ``(B, ...)``.
       eps: noise shaped like ``x0``.
       t: times ``(B,)``.
-      s: their neighbours, ``t_min <= s < t``, for instance from :func:`earlier_time`.
-      solver: of the teacher's step, deterministic; by default ``Euler()``; ``Heun()`` errs less at twice the cost.
+      s: the adjacent earlier times, ``t_min <= s < t``, for instance from :func:`earlier_time`.
+      solver: deterministic solver of the teacher's step; default ``Euler()``. ``Heun()`` is more accurate at twice the
+        cost.
       t_min: the end of the paths.
-      distance: :func:`pseudo_huber`, :func:`squared_error`, or one of yours.
+      distance: :func:`pseudo_huber`, :func:`squared_error`, or any other :data:`Distance`.
       weight: w, scalar or ``(B,)``, for instance :func:`step_weight`.
 
     Returns:
@@ -255,20 +256,20 @@ def consistency_training_loss(
 ) -> Array:
     """:func:`consistency_distillation_loss` without a teacher: ``x_s = alpha_s x0 + sigma_s eps`` with the same noise.
 
-    One draw of ``(x0, eps)`` in the place of the teacher's mean over them: the same gradient as the steps become
-    short, with more variance; its bias at long steps is what the curriculum is for.
+    One draw of ``(x0, eps)`` replaces the teacher's mean over them: in the limit of short steps the gradient has the
+    same expectation and more variance; for long steps it is biased, which a :func:`curriculum` reduces.
 
     Args:
       student: the consistency model.
-      target: the same model (no average of it: Song & Dhariwal 2023, sec. 3.2).
-      schedule: its schedule.
+      target: the same model, without averaging (Song & Dhariwal 2023, sec. 3.2).
+      schedule: the noise schedule.
       x0: data, leaves ``(B, ...)``.
       eps: noise shaped like ``x0``.
       t: times ``(B,)``.
-      s: their neighbours, ``t_min <= s < t``.
+      s: the adjacent earlier times, ``t_min <= s < t``.
       t_min: the end of the paths.
-      distance: as above.
-      weight: as above.
+      distance: as in :func:`consistency_distillation_loss`.
+      weight: as in :func:`consistency_distillation_loss`.
 
     Returns:
       Losses ``(B,)``.

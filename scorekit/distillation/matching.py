@@ -4,10 +4,10 @@
 
     ``d KL / d theta = E alpha (score_q(x_t) - score_p(x_t)) dx0 / d theta``,   ``x_t = alpha x0 + sigma eps``,
 
-because the score of q has mean 0 under q: no density is needed, only two denoisers, the teacher's and that of the
-*fake* samples, which is trained beside the generator. Reverse KL avoids what the data do not have and drops what it
-cannot reach (it seeks modes). For an autoregressive teacher and a generator with a density of its own, the same
-objective is probability-density distillation, Parallel WaveNet.
+because the score of q has mean 0 under q: no density is needed, only two denoisers, that of the teacher and that of the
+*fake* samples, which is trained together with the generator. The reverse KL divergence is mode-seeking: it avoids
+regions without data and may drop modes. For an autoregressive teacher and a generator with an explicit density, the
+same objective is the probability-density distillation of Parallel WaveNet.
 
 Sources: van den Oord et al. 2017, sec. 4 (https://arxiv.org/abs/1711.10433); Luo et al. 2023, thm. 3.1
 (https://arxiv.org/abs/2305.18455); Yin et al. 2023, eq. 3-8 (https://arxiv.org/abs/2311.18828).
@@ -40,15 +40,15 @@ def reverse_kl_gradient(
 
     Args:
       fake: the denoiser of the generator's samples.
-      real: the teacher's.
-      schedule: the schedule of both.
+      real: the teacher.
+      schedule: the noise schedule.
       x_t: noised samples, leaves ``(B, ...)``.
       t: time, scalar or ``(B,)``.
       weighting: lambda, a function of log-SNR. 1 (``weightings.eps``) is the divergence itself; ``weightings.x0`` gives
-        ``x0_fake - x0_real``, of the same size at every level.
+        ``x0_fake - x0_real``, of the same magnitude at every noise level.
 
     Returns:
-      A tree shaped like ``x_t``; the log-SNR is kept within +-60 nats.
+      A tree shaped like ``x_t``; the log-SNR is clipped to +-60 nats.
 
     >>> from scorekit.denoisers import exact_denoiser
     >>> from scorekit.densities import gaussian
@@ -73,23 +73,23 @@ def matching_loss(
     weighting: Weighting = weightings.x0,
     normalise: bool = True,
 ) -> Array:
-    """The per-example loss whose gradient moves a generator down the reverse KL divergence.
+    """The per-example loss whose gradient is that of the reverse KL divergence of a generator.
 
     ``loss_i = w_i ||x - stop(x - g)||^2 / 2`` with g from :func:`reverse_kl_gradient` at ``x_t = alpha x + sigma eps``:
     its gradient with respect to the sample x is ``w g``. With ``normalise`` g is divided by the mean of
-    ``|x - x0_real|``, so that a step is as large far from the data as near. The value says nothing: it is no
-    divergence and need not fall.
+    ``|x - x0_real|``, so that the magnitude of a step does not depend on the distance from the data. The value of
+    the loss is meaningless: it is not a divergence and need not decrease.
 
     Args:
-      samples: x, what the generator drew, leaves ``(B, ...)``, differentiable.
+      samples: x, samples of the generator, leaves ``(B, ...)``, differentiable.
       fake: the denoiser of such samples, trained by :func:`fake_score_loss`.
-      real: the teacher's, guided or not.
-      schedule: the schedule of both.
+      real: the teacher, guided or not.
+      schedule: the noise schedule.
       eps: noise shaped like ``samples``.
-      times: times and importance weights, ``(B,)`` each. DMD draws t between 0.02 and 0.98 uniformly.
-      weighting: lambda, of log-SNR. ``weightings.x0`` with ``normalise`` is DMD; ``weightings.eps`` without is the
-        divergence, whose sum over levels is Diff-Instruct's.
-      normalise: as above.
+      times: times and importance weights, ``(B,)`` each. DMD uses uniform t between 0.02 and 0.98.
+      weighting: lambda, a function of log-SNR. ``weightings.x0`` with ``normalise`` is DMD; ``weightings.eps`` without
+        it is the divergence, whose sum over noise levels is that of Diff-Instruct.
+      normalise: whether to divide g by the mean of ``|x - x0_real|``.
 
     Returns:
       Losses ``(B,)``: sums over the example, not means, so that the gradient is g.
@@ -116,8 +116,8 @@ def matching_loss(
     if normalise:
         distance = sum_per_example(jnp.abs, jax.tree.map(jnp.subtract, fixed, real_x0)) / event_size(samples)
         factor = factor / jnp.maximum(distance, 1e-8)
-    towards = jax.lax.stop_gradient(combine((1.0, fixed), (-factor, fake_x0), (factor, real_x0)))
-    return 0.5 * times.weight * sum_per_example(jnp.square, jax.tree.map(jnp.subtract, samples, towards))
+    target = jax.lax.stop_gradient(combine((1.0, fixed), (-factor, fake_x0), (factor, real_x0)))
+    return 0.5 * times.weight * sum_per_example(jnp.square, jax.tree.map(jnp.subtract, samples, target))
 
 
 def fake_score_loss(
@@ -130,15 +130,15 @@ def fake_score_loss(
     target: TargetName | Target = "v",
     weighting: Weighting = weightings.v,
 ) -> tuple[Array, LossAux]:
-    """The denoising loss on what the generator draws, which no gradient reaches: the fake denoiser follows it.
+    """The denoising loss on samples of the generator, without a gradient to them; trains the fake denoiser.
 
     Args:
-      network: the fake network, ``(x_t, t) -> output``, started as a copy of the teacher.
-      samples: what the generator drew, leaves ``(B, ...)``.
-      schedule: the schedule.
-      eps: noise shaped like ``samples``; other noise than that of the generator's loss.
+      network: the fake network, ``(x_t, t) -> output``, initialised as a copy of the teacher.
+      samples: samples of the generator, leaves ``(B, ...)``.
+      schedule: the noise schedule.
+      eps: noise shaped like ``samples``, independent of the noise in :func:`matching_loss`.
       times: times and importance weights, ``(B,)`` each.
-      target: what the network's output means.
+      target: the target of the network.
       weighting: lambda, a function of log-SNR.
 
     Returns:

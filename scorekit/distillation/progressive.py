@@ -1,10 +1,10 @@
-"""Progressive distillation: one step of the student goes where two steps of the teacher end.
+"""Progressive distillation: one step of the student reproduces two steps of the teacher.
 
-A deterministic step from t to s that ends in ``x_s`` says that ``x_t`` is made of the ``(x0, eps)`` that solve
+A deterministic step from t to s that ends in ``x_s`` implies the pair ``(x0, eps)`` that solves
 
     ``alpha_t x0 + sigma_t eps = x_t``  and  ``alpha_s x0 + sigma_s eps = x_s``,
 
-the chord of the path. The student is trained with the ordinary denoising loss on these pairs in the place of data and
+the chord of the path. The student is trained with the ordinary denoising loss on these pairs in place of data and
 noise (Salimans & Ho 2022, https://arxiv.org/abs/2202.00512).
 """
 
@@ -23,7 +23,7 @@ from scorekit.typing import Array, ArrayLike, Denoiser, Key, Network, Prediction
 
 
 class Steps(NamedTuple):
-    """Steps of a student, ``(B,)`` each: from ``t`` over the teacher's ``middle`` to ``s``."""
+    """Steps of a student, ``(B,)`` each: from ``t`` to ``s``, with the teacher's intermediate time ``middle``."""
 
     t: Array
     middle: Array
@@ -31,11 +31,11 @@ class Steps(NamedTuple):
 
 
 def student_steps(key: Key, n: int, ts: ArrayLike) -> Steps:
-    """Draws steps of the student whose grid is every other time of the teacher's, all of them equally often.
+    """Draws steps of a student whose grid is every other time of the teacher's, with equal probabilities.
 
     Args:
       key: PRNG key.
-      n: number of steps, normally the batch size; stratified, so that each step is drawn ``n / steps`` times up to 1.
+      n: number of draws, normally the batch size; stratified, so that each step is drawn ``n / steps`` times up to 1.
       ts: the teacher's decreasing times ``(2 k + 1,)``; the student's are ``ts[::2]``.
 
     Raises:
@@ -52,7 +52,7 @@ def student_steps(key: Key, n: int, ts: ArrayLike) -> Steps:
 
 
 def _decay(t, s, schedule):
-    """``expm1`` of the change of half the log-SNR from s to t: ``SNR_t^1/2 / SNR_s^1/2 - 1``."""
+    """``(SNR_t / SNR_s)^(1/2) - 1``, without cancellation."""
     return jnp.expm1(0.5 * (schedule.log_snr(t) - schedule.log_snr(s)))
 
 
@@ -60,15 +60,15 @@ def chord(x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike, schedule: Schedu
     """The prediction at ``x_t`` whose Euler (DDIM) step from t to s ends in ``x_s``.
 
     ``x0 = (sigma_t x_s - sigma_s x_t) / det``, ``eps = (alpha_s x_t - alpha_t x_s) / det`` with
-    ``det = sigma_t alpha_s - sigma_s alpha_t``. For any deterministic rule that led from ``x_t`` to ``x_s``. Of a short
-    step the difference keeps few digits: for two Euler steps :func:`two_step_prediction` has none.
+    ``det = sigma_t alpha_s - sigma_s alpha_t``. It applies to any deterministic map from ``x_t`` to ``x_s``. For short
+    steps the difference loses digits: for two Euler steps use :func:`two_step_prediction`, which avoids it.
 
     Args:
-      x_t: where the step starts, leaves ``(B, ...)``.
-      x_s: where it ends.
+      x_t: start of the step, leaves ``(B, ...)``.
+      x_s: end of the step.
       t: time of the start, scalar or ``(B,)``.
       s: time of the end, below t.
-      schedule: any; either end may be pure signal or noise.
+      schedule: the noise schedule; either end may be pure signal or pure noise.
 
     >>> from scorekit.schedules import rectified_flow
     >>> chord(jnp.array([1.0]), jnp.array([3.0]), 1.0, 0.5, rectified_flow())
@@ -87,19 +87,19 @@ def chord(x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike, schedule: Schedu
 def two_step_prediction(
     teacher: Denoiser, x_t: PyTree, t: ArrayLike, middle: ArrayLike, s: ArrayLike, schedule: Schedule
 ) -> Prediction:
-    """The prediction whose one Euler (DDIM) step ends where two of the teacher do, over ``middle``.
+    """The prediction whose Euler (DDIM) step from t to s equals two Euler steps of the teacher, via ``middle``.
 
     ``eps = (1 - u) eps' + u eps''`` and ``x0 = (1 - v) x0' + v x0''`` of the teacher's predictions at ``x_t`` and at
-    ``x_middle``, with u and v the share of the second step in ``sigma / alpha`` and in ``alpha / sigma``: no
-    difference of states, and finite where t is pure noise or s pure signal.
+    ``x_middle``, with u and v the fraction of the second step in ``sigma / alpha`` and in ``alpha / sigma``. It does
+    not subtract states, and is finite where t is pure noise or s pure signal.
 
     Args:
       teacher: ``(x_t, t) -> Prediction`` with ``alpha x0 + sigma eps = x_t``, guided or not.
-      x_t: where the steps start, leaves ``(B, ...)``.
+      x_t: start of the steps, leaves ``(B, ...)``.
       t: time of the start, scalar or ``(B,)``.
-      middle: where the teacher is asked again, ``s < middle < t``.
+      middle: time of the teacher's second evaluation, ``s < middle < t``.
       s: time of the end.
-      schedule: the schedule of all.
+      schedule: the noise schedule.
 
     >>> from scorekit.denoisers import exact_denoiser
     >>> from scorekit.densities import gaussian
@@ -113,8 +113,8 @@ def two_step_prediction(
     t, middle, s = jnp.asarray(t), jnp.asarray(middle), jnp.asarray(s)
     one = teacher(x_t, t)
     two = teacher(combine((schedule.alpha(middle), one.x0), (schedule.sigma(middle), one.eps)), middle)
-    first = _decay(t, middle, schedule) / _decay(t, s, schedule)  # of the way in sigma / alpha
-    signal = first * jnp.exp(0.5 * (schedule.log_snr(middle) - schedule.log_snr(s)))  # and in alpha / sigma
+    first = _decay(t, middle, schedule) / _decay(t, s, schedule)  # fraction in sigma / alpha
+    signal = first * jnp.exp(0.5 * (schedule.log_snr(middle) - schedule.log_snr(s)))  # fraction in alpha / sigma
     return Prediction(
         combine((signal, one.x0), (1.0 - signal, two.x0)),
         combine((first, one.eps), (1.0 - first, two.eps)),
@@ -132,20 +132,21 @@ def progressive_loss(
     target: TargetName | Target = "v",
     weighting: Weighting = weightings.v,
 ) -> tuple[Array, LossAux]:
-    """The per-example loss of a student that shall make two steps of its teacher in one.
+    """The per-example loss of a student that is trained to take two steps of its teacher in one.
 
     ``loss_i = lambda(log_snr(t_i)) ||eps'_i - eps_hat(x_t, t_i)||^2 / D`` at ``x_t = alpha x0 + sigma eps``, with the
-    noise ``eps'`` of :func:`two_step_prediction`. No gradient reaches the teacher.
+    noise ``eps'`` of :func:`two_step_prediction`. The loss has no gradient with respect to the teacher.
 
     Args:
-      network: the student, ``(x_t, t) -> output``, usually started as a copy of the teacher.
-      teacher: its denoiser; in later rounds the student of the round before.
-      schedule: the schedule of both.
+      network: the student, ``(x_t, t) -> output``, usually initialised as a copy of the teacher.
+      teacher: the teacher's denoiser; in later rounds the student of the previous round.
+      schedule: the noise schedule.
       x0: data, leaves ``(B, ...)``.
       eps: noise shaped like ``x0``.
       steps: the student's steps, from :func:`student_steps`.
-      target: what the student's output means.
-      weighting: lambda, a function of log-SNR; those that vanish with the SNR (``eps``) teach nothing at pure noise.
+      target: the target of the student.
+      weighting: lambda, a function of log-SNR. With ``weightings.eps`` nothing is learned at pure noise, where the
+        weight of the error in x0 vanishes.
 
     Returns:
       ``(loss, aux)`` as :func:`scorekit.denoising_loss`.
@@ -170,10 +171,10 @@ def progressive_loss(
 
 
 def halvings(first: int, last: int) -> tuple[int, ...]:
-    """The steps of the student of each round, when the teacher of the first round takes ``first``.
+    """The number of steps of the student in each round, if the teacher of the first round takes ``first`` steps.
 
     Raises:
-      ValueError: unless ``first`` is ``last`` doubled once or more.
+      ValueError: unless ``first`` is ``last`` times a power of 2, at least 2.
 
     >>> halvings(16, 2)
     (8, 4, 2)
@@ -182,5 +183,5 @@ def halvings(first: int, last: int) -> tuple[int, ...]:
     while 0 < rounds[0] < first:
         rounds.insert(0, 2 * rounds[0])
     if len(rounds) == 1 or rounds[0] != first:
-        raise ValueError(f"first must be last = {last} doubled once or more, got {first}")
+        raise ValueError(f"first must be last = {last} times a power of 2, at least 2, got {first}")
     return tuple(rounds[1:])

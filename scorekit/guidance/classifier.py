@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit.guidance.rules import Scale, number_at, rule
+from scorekit.guidance.rules import Scale, guidance_rule, rule, value_at
 from scorekit.predictions import with_x0
 from scorekit.trees import as_pytree, batch_size, combine
 from scorekit.typing import Array, Denoiser, PyTree, Schedule
@@ -13,33 +13,34 @@ from scorekit.typing import Array, Denoiser, PyTree, Schedule
 _LOWEST = -16.0  # log-SNR; see the docstring
 
 
-def _batched(log_likelihood, x_t, t):
+def _gradient_of_batch(log_likelihood, x_t, t):
     return jax.grad(lambda x: jnp.sum(log_likelihood(x, t)))(x_t)
 
 
-def _one_by_one(log_likelihood, x_t, t):
+def _gradient_per_example(log_likelihood, x_t, t):
     times = jnp.broadcast_to(t, (batch_size(x_t),))
     return jax.vmap(jax.grad(lambda x, t: jnp.sum(log_likelihood(x, t))))(x_t, times)
 
 
-def _shifted(gradient, predictions, x_t, t, log_likelihood, schedule, scale):
+def _guided(gradient, predictions, x_t, t, log_likelihood, schedule, scale):
     (prediction,) = predictions
     at = jnp.minimum(t, schedule.time_at(_LOWEST))
-    strength = number_at(scale, t) * jnp.square(schedule.sigma(at)) / schedule.alpha(at)
+    strength = value_at(scale, t) * jnp.square(schedule.sigma(at)) / schedule.alpha(at)
     x0 = combine((1.0, prediction.x0), (strength, gradient(log_likelihood, x_t, at)))
     return with_x0(prediction, x0, t, schedule)
 
 
 def _of_batch(predictions, x_t, t, log_likelihood, schedule, scale):
-    return _shifted(_batched, predictions, x_t, t, log_likelihood, schedule, scale)
+    return _guided(_gradient_of_batch, predictions, x_t, t, log_likelihood, schedule, scale)
 
 
 def _of_examples(predictions, x_t, t, log_likelihood, schedule, scale):
-    return _shifted(_one_by_one, predictions, x_t, t, log_likelihood, schedule, scale)
+    return _guided(_gradient_per_example, predictions, x_t, t, log_likelihood, schedule, scale)
 
 
+@guidance_rule(plain="uncond", plain_at_one=False)
 def classifier_guidance(
-    denoiser: Denoiser,
+    uncond: Denoiser,
     log_likelihood: Callable[[PyTree, Array], Array],
     schedule: Schedule,
     guidance_scale: Scale,
@@ -48,20 +49,20 @@ def classifier_guidance(
 ) -> Denoiser:
     """Adds ``gamma grad_x log p(y | x_t)`` to the score.
 
-    ``x0 + gamma (sigma^2 / alpha) grad`` and ``eps - gamma sigma grad``.     With the classifier of the noisy states
-    themselves and ``gamma = 1`` this is the conditional score. One that was trained on clean data only is not that, and
-    misleads at high noise. Costs the denoiser, and the classifier with its gradient.
+    ``x0 + gamma (sigma^2 / alpha) grad`` and ``eps - gamma sigma grad``. With the classifier of the noisy states and
+    ``gamma = 1`` this is the conditional score. A classifier trained on clean data only does not give it and is
+    misleading at high noise. Each evaluation costs the denoiser, the classifier and the gradient of the classifier.
 
-    At ``alpha = 0`` the state says nothing about y and ``grad / alpha`` is 0/0. Below a log-SNR of -16 (``alpha <
-    3.4e-4 sigma``) its value there is used, which is right to 3.4e-4 of itself, so that t = 1 is legal. A *learned*
-    classifier must become flat there by itself (its gradient is magnified by up to 3000): guide within an
-    :func:`interval` if it does not.
+    At ``alpha = 0`` the state is independent of y and ``grad / alpha`` is 0/0. Below a log-SNR of -16 (``alpha <
+    3.4e-4 sigma``) the value at -16 is used, whose relative error is 3.4e-4, so that t = 1 is allowed. The gradient of
+    a *learned* classifier has to vanish there, because it is amplified by a factor of up to 3000; if it does not, guide
+    within an :func:`interval`.
 
     Args:
-      denoiser: the unconditional one.
+      uncond: the unconditional denoiser.
       log_likelihood: ``(x_t, t) -> log p(y | x_t)`` up to a constant; bind y and the parameters with
         ``jax.tree_util.Partial``. Shaped ``(B,)`` or a scalar that sums over the batch; no term may mix examples.
-      schedule: its schedule.
+      schedule: the noise schedule.
       guidance_scale: gamma.
       batched: False for a ``log_likelihood`` of *one* example (no batch axis) and its scalar time.
 
@@ -77,4 +78,4 @@ def classifier_guidance(
     Source: Dhariwal & Nichol 2021, alg. 1-2 (https://arxiv.org/abs/2105.05233).
     """
     formula = _of_batch if batched else _of_examples
-    return rule(formula, (denoiser,), as_pytree(log_likelihood), schedule, guidance_scale)
+    return rule(formula, (uncond,), as_pytree(log_likelihood), schedule, guidance_scale)

@@ -1,13 +1,13 @@
-"""Classifier-free guidance and its arithmetic: affine combinations of predictions.
+"""Classifier-free guidance and other affine combinations of predictions.
 
 ``uncond + gamma (cond - uncond)``: ``gamma = 0`` is unconditional, 1 plain conditional, above 1 guided (Ho & Salimans
-2022, https://arxiv.org/abs/2207.12598, whose w is ``gamma - 1``). A scale is a number, one per example ``(B,)``, or a
-function of the time (:func:`scorekit.guidance.weight_schedule`).
+2022, https://arxiv.org/abs/2207.12598, whose w is ``gamma - 1``). A scale is a scalar, one value per example ``(B,)``,
+or a function of the time (:func:`scorekit.guidance.weight_schedule`).
 """
 
 from collections.abc import Callable, Sequence
 
-from scorekit.guidance.rules import Scale, branches, check_number, number_at, rule
+from scorekit.guidance.rules import Scale, branches, check_value, guidance_rule, rule, value_at
 from scorekit.trees import combine
 from scorekit.typing import Array, Denoiser, Prediction, PyTree
 
@@ -25,26 +25,27 @@ def mix(base: Prediction, others: Sequence[Prediction], weights: Sequence[Array]
 
 def _affine(predictions, x_t, t, *weights):
     base, *others = predictions
-    return mix(base, others, [number_at(w, t) for w in weights])
+    return mix(base, others, [value_at(w, t) for w in weights])
 
 
+@guidance_rule()
 def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> Denoiser:
     """Classifier-free guidance, ``uncond + gamma (cond - uncond)``.
 
-    Costs 2 evaluations, or 1 of twice the size if both come from :func:`scorekit.guidance.branches`. A *negative
-    prompt*, as most interfaces have it, is a second condition in the place of ``uncond``.
+    Costs 2 evaluations, or 1 of twice the size if both come from :func:`scorekit.guidance.branches`. What most
+    interfaces call a *negative prompt* is a second condition in place of ``uncond``.
 
     Args:
       cond: the conditional denoiser.
-      uncond: the unconditional one.
+      uncond: the unconditional denoiser.
       guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
 
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import rectified_flow
     >>> import jax.numpy as jnp
-    >>> one = denoiser_from_network(lambda x, t: 0 * x + 1, rectified_flow(), "x0")
-    >>> nil = denoiser_from_network(lambda x, t: 0 * x, rectified_flow(), "x0")
-    >>> classifier_free(one, nil, 3.0)(jnp.ones(1), 0.5).x0
+    >>> cond = denoiser_from_network(lambda x, t: 0 * x + 1, rectified_flow(), "x0")
+    >>> uncond = denoiser_from_network(lambda x, t: 0 * x, rectified_flow(), "x0")
+    >>> classifier_free(cond, uncond, 3.0)(jnp.ones(1), 0.5).x0
     Array([3.], dtype=float32)
 
     Source: Ho & Salimans 2022, eq. 6 (https://arxiv.org/abs/2207.12598).
@@ -60,7 +61,7 @@ def classifier_free_batched(
 ) -> Denoiser:
     """Classifier-free guidance with one network call on a doubled batch: 1 evaluation of twice the size.
 
-    ``classifier_free(*branches(conditional, condition, null), guidance_scale)``.
+    A shorthand for ``classifier_free(*branches(conditional, condition, null), guidance_scale)``.
 
     Args:
       conditional: ``(x_t, t, condition) -> Prediction``.
@@ -77,44 +78,46 @@ def classifier_free_batched(
     return classifier_free(cond, uncond, guidance_scale)
 
 
-def autoguidance(strong: Denoiser, weak: Denoiser, guidance_scale: Scale) -> Denoiser:
-    """Away from a weaker model of the same data, ``weak + gamma (strong - weak)``: fidelity for less diversity lost.
+@guidance_rule()
+def autoguidance(cond: Denoiser, weak: Denoiser, guidance_scale: Scale) -> Denoiser:
+    """Autoguidance, away from a weaker model of the same data: ``weak + gamma (cond - weak)``.
 
-    The formula of :func:`classifier_free`; the weak model has the *same* condition and less training, capacity or a
-    shorter average of its parameters.
+    The formula of :func:`classifier_free` with a weak model in place of the unconditional one; it loses less diversity.
+    The weak model has the *same* condition and less training, less capacity or a shorter average of its parameters.
 
     Args:
-      strong: the model.
-      weak: the weaker one.
+      cond: the model.
+      weak: the weaker model.
       guidance_scale: gamma; 1 is the model alone. Published values are 1.5 to 3.
 
     >>> import jax.numpy as jnp
-    >>> strong, weak = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.8))
-    >>> autoguidance(strong, weak, 2.0)(jnp.ones(1), 0.5).x0.round(3)
+    >>> cond, weak = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.8))
+    >>> autoguidance(cond, weak, 2.0)(jnp.ones(1), 0.5).x0.round(3)
     Array([1.2], dtype=float32)
 
     Source: Karras et al. 2024, sec. 3 (https://arxiv.org/abs/2406.02507).
     """
-    return classifier_free(strong, weak, guidance_scale)
+    return classifier_free(cond, weak, guidance_scale)
 
 
-def compose(base: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[Scale]) -> Denoiser:
-    """Arithmetic on conditions, ``base + sum_i w_i (condition_i - base)``; a negative weight takes a condition away.
+@guidance_rule(plain_at_one=False)
+def compose(uncond: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[Scale]) -> Denoiser:
+    """Composition of conditions, ``uncond + sum_i w_i (condition_i - uncond)``; a negative weight negates a condition.
 
-    The score is that of ``p_t(x) prod_i p_t(y_i | x)^w_i``, as if the conditions were independent given the noisy
+    The score is that of ``p_t(x) prod_i p_t(y_i | x)^w_i``, which treats the conditions as independent given the noisy
     state.
 
     Args:
-      base: the unconditional denoiser.
-      conditions: the conditional ones; with ``base`` they may be :func:`scorekit.guidance.branches` of one call.
-      weights: one scale for each.
+      uncond: the unconditional denoiser.
+      conditions: the conditional denoisers; with ``uncond`` they may be :func:`scorekit.guidance.branches` of one call.
+      weights: one guidance scale per condition.
 
     Raises:
       ValueError: unless there is one weight for each condition, and at least one.
 
     >>> import jax.numpy as jnp
-    >>> base, a, b = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (0.0, 1.0, 10.0))
-    >>> compose(base, [a, b], [2.0, -0.1])(jnp.ones(1), 0.5).x0
+    >>> uncond, a, b = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (0.0, 1.0, 10.0))
+    >>> compose(uncond, [a, b], [2.0, -0.1])(jnp.ones(1), 0.5).x0
     Array([1.], dtype=float32)
 
     Source: Liu et al. 2022, eq. 11 and 13 (https://arxiv.org/abs/2206.01714).
@@ -123,26 +126,28 @@ def compose(base: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[Sc
         raise ValueError(
             f"weights must be one for each condition, at least one, got {len(weights)} for {len(conditions)} conditions"
         )
-    return rule(_affine, (base, *conditions), *weights)
+    return rule(_affine, (uncond, *conditions), *weights)
 
 
 def _negative(predictions, x_t, t, scale, negative_scale):
     uncond, cond, unwanted = predictions
-    return mix(uncond, [cond, unwanted], [number_at(scale, t), -number_at(negative_scale, t)])
+    return mix(uncond, [cond, unwanted], [value_at(scale, t), -value_at(negative_scale, t)])
 
 
+@guidance_rule(plain_at_one=False)
 def negative(
     cond: Denoiser, uncond: Denoiser, unwanted: Denoiser, guidance_scale: Scale, negative_scale: Scale
 ) -> Denoiser:
-    """Towards one condition and away from another: ``uncond + gamma (cond - uncond) - nu (unwanted - uncond)``.
+    """Guidance away from a second condition: ``uncond + gamma (cond - uncond) - nu (unwanted - uncond)``.
 
     With ``nu = gamma - 1`` the unconditional branch cancels and this is what most interfaces call a negative prompt,
-    ``classifier_free(cond, unwanted, gamma)``, for an evaluation less; with ``nu = 0`` nothing is unwanted.
+    ``classifier_free(cond, unwanted, gamma)``, which costs one evaluation less; with ``nu = 0`` it is
+    :func:`classifier_free`.
 
     Args:
-      cond: the wanted condition.
-      uncond: no condition.
-      unwanted: the negative condition.
+      cond: the denoiser of the wanted condition.
+      uncond: the unconditional denoiser.
+      unwanted: the denoiser of the negative condition.
       guidance_scale: gamma.
       negative_scale: nu.
 
@@ -158,20 +163,21 @@ def negative(
 
 def _plus_plus(predictions, x_t, t, scale):
     uncond, cond = predictions
-    return Prediction(mix(uncond, [cond], [number_at(scale, t)]).x0, uncond.eps)
+    return Prediction(mix(uncond, [cond], [value_at(scale, t)]).x0, uncond.eps)
 
 
+@guidance_rule(plain_at_one=False, splits=True)
 def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> Denoiser:
-    """CFG++: the guided clean estimate, noised again with the unconditional noise.
+    """CFG++: the guided clean estimate with the unconditional noise.
 
     ``x0 = x0_uncond + gamma (x0_cond - x0_uncond)``, ``eps = eps_uncond``, so that a DDIM step is ``x_s = alpha_s x0 +
-    sigma_s eps_uncond``. The only rule after which ``alpha x0 + sigma eps`` is *not* ``x_t``: take a solver that reads
-    both halves (``Euler``, ``Ancestral``), and put rules that recompute the noise (thresholds, rescale) on what is
-    inside.
+    sigma_s eps_uncond``. This is the only rule after which ``alpha x0 + sigma eps`` is *not* ``x_t``: use a solver that
+    reads both (``Euler``, ``Ancestral``), and apply rules that recompute the noise (thresholds, rescale) before this
+    one.
 
     Args:
       cond: the conditional denoiser.
-      uncond: the unconditional one.
+      uncond: the unconditional denoiser.
       guidance_scale: lambda of the paper, in [0, 1]; 0 is unconditional, and 1 is *not* plain conditional sampling.
 
     Raises:
@@ -184,5 +190,5 @@ def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> De
 
     Source: Chung et al. 2024, alg. 2 (https://arxiv.org/abs/2406.08070).
     """
-    check_number(lambda x: (x >= 0) & (x <= 1), "in [0, 1]", guidance_scale=guidance_scale)
+    check_value(lambda x: (x >= 0) & (x <= 1), "in [0, 1]", guidance_scale=guidance_scale)
     return rule(_plus_plus, (uncond, cond), guidance_scale)

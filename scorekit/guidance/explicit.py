@@ -1,10 +1,11 @@
-"""Guidance of explicit models: log-densities to a log-density of the *joint*, without any noise level.
+"""Guidance of explicit models: log-densities are combined into a log-density of the *joint*, without noise levels.
 
-Whoever has ``log p(x)`` itself (an autoregressive model of continuous data, a flow, an energy) can add up log-densities
-of whole examples, and sample the sum: it plugs into ``metropolis_langevin`` of :mod:`scorekit.solvers` as it is, into
-``langevin`` and ``sgld`` by :func:`scorekit.denoisers.score_from_log_density`, and into whatever else takes a density.
-Nothing here needs to be normalised. This tilts the data, as the equations say; guided diffusion tilts every noise level
-instead, and guided autoregressive sampling every conditional (:mod:`scorekit.guidance.sequences`).
+A model with an explicit ``log p(x)`` (an autoregressive model of continuous data, a flow, an energy) is guided by
+adding log-densities of complete examples and sampling the sum: directly with ``metropolis_langevin`` of
+:mod:`scorekit.samplers`, or with ``langevin`` and ``sgld`` through
+:func:`scorekit.denoisers.score_from_log_density`. No log-density has to be normalised. This tilts the distribution of
+the data; guided diffusion tilts every noise level instead, and guided autoregressive sampling every conditional
+(:mod:`scorekit.guidance.sequences`).
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from scorekit.trees import as_pytree
 from scorekit.typing import Array, Number
 
 LogDensity: TypeAlias = Callable[..., Array]
-"""``x -> log p(x)``, ``(B,)``, up to a constant; or of ``(x_t, t)``, or of whatever else the model takes."""
+"""``x -> log p(x)``, ``(B,)``, up to a constant; or a function of ``(x_t, t)`` or of any other arguments."""
 
 
 def _weighted_sum(weights, log_densities, *arguments: Any):
@@ -32,14 +33,14 @@ def _weighted_sum(weights, log_densities, *arguments: Any):
 def log_product(*terms: tuple[Number, LogDensity]) -> LogDensity:
     """A product of powers of densities: ``log p(x) = sum_i w_i log p_i(x) + constant``.
 
-    The product has a finite integral if the weights are positive; with negative ones that is for you to see to. A
-    weight of 0 leaves its term out, also where that is infinite.
+    With positive weights the product has a finite integral; with negative weights the caller has to ensure it. A weight
+    of 0 leaves its term out, even where the term is infinite.
 
     Args:
-      terms: pairs of a weight, of either sign, and a log-density; all take the same arguments.
+      terms: pairs of a weight, of either sign, and a log-density; all log-densities take the same arguments.
 
     Returns:
-      The log-density of the product, not normalised, which may be passed through ``jit``.
+      The unnormalised log-density of the product, which may be passed through ``jit``.
 
     Raises:
       ValueError: without any terms.
@@ -64,7 +65,7 @@ def classifier_guided_log_density(
 
     Args:
       log_density: ``log p(x)``.
-      log_likelihood: ``log p(y | x)`` of the y that is wanted, from any differentiable model.
+      log_likelihood: ``log p(y | x)`` of the wanted y, from any differentiable model.
       guidance_scale: gamma.
 
     >>> prior = lambda x: -0.5 * jnp.sum(x**2, -1)
@@ -81,9 +82,9 @@ def classifier_guided_log_density(
 def classifier_free_log_density(cond: LogDensity, uncond: LogDensity, guidance_scale: Number) -> LogDensity:
     """Classifier-free guidance of an explicit model: ``(1 - gamma) log p(x) + gamma log p(x | y)``.
 
-    By Bayes' rule this is :func:`classifier_guided_log_density` with the classifier that the two models are. For gamma
-    outside [0, 1] the integral is finite if ``p(x | y) / p(x)`` is bounded, as it is where
-    ``p(x) = sum_y p(y) p(x | y)``; of two models that were fitted apart that must be seen to.
+    By Bayes' rule this is :func:`classifier_guided_log_density` with the classifier that the two models imply. For
+    gamma outside [0, 1] the integral is finite if ``p(x | y) / p(x)`` is bounded, which holds if ``p(x) = sum_y p(y)
+    p(x | y)`` but has to be verified for two models that were fitted separately.
 
     Args:
       cond: ``log p(x | y)``.

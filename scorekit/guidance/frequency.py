@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from scorekit.guidance.rules import Scale, number_at, rule
+from scorekit.guidance.rules import Scale, guidance_rule, rule, value_at
+from scorekit.schedules.numerics import as_time
 from scorekit.trees import combine
-from scorekit.typing import Array, Denoiser, Prediction
+from scorekit.typing import Array, Denoiser, Number, Prediction
 
 
-def _shrink(x, axis):
+def _downsample(x, axis):
     """Every second value along an axis, after the binomial filter (1, 4, 6, 4, 1) / 16."""
     n = x.shape[axis]
     padded = jnp.pad(x, [(2, 2) if i == axis else (0, 0) for i in range(x.ndim)], mode="edge")
@@ -18,8 +19,8 @@ def _shrink(x, axis):
     return (a + 4 * b + 6 * c + 4 * d + e) / 16
 
 
-def _grow(x, n, axis):
-    """``n`` values from half as many: zeros between them, and twice the same filter."""
+def _upsample(x, n, axis):
+    """``n`` values from half as many: zeros in between, then twice the same filter."""
     m = x.shape[axis]
     padded = jnp.pad(x, [(1, 1) if i == axis else (0, 0) for i in range(x.ndim)], mode="edge")
     before, here, after = (jax.lax.slice_in_dim(padded, k, k + m, axis=axis) for k in range(3))
@@ -27,18 +28,18 @@ def _grow(x, n, axis):
     return jax.lax.slice_in_dim(pairs.reshape(*x.shape[:axis], 2 * m, *x.shape[axis + 1 :]), 0, n, axis=axis)
 
 
-def _grow_to(x, shape):
+def _upsample_to(x, shape):
     for axis in range(1, x.ndim - 1):
-        x = _grow(x, shape[axis], axis)
+        x = _upsample(x, shape[axis], axis)
     return x
 
 
-def laplacian_pyramid(x: Array, levels: int) -> list[Array]:
-    """Bands from fine to coarse, each half the size of the one before; the last is the rest.
+def laplacian_pyramid(x: Array, num_bands: int) -> list[Array]:
+    """A Laplacian pyramid: bands from fine to coarse, each half the size of the one before; the last is the residual.
 
     Args:
       x: ``(B, H, W, C)``, ``(B, L, C)``, or any number of axes between the batch and the channels.
-      levels: number of bands, at least 1.
+      num_bands: number of bands, at least 1.
 
     Raises:
       ValueError: if there is no axis between the batch and the channels.
@@ -51,30 +52,30 @@ def laplacian_pyramid(x: Array, levels: int) -> list[Array]:
     if x.ndim < 3:
         raise ValueError(f"x must be (B, ..., C) with axes between batch and channels, got shape {x.shape}")
     bands = []
-    for _ in range(levels - 1):
+    for _ in range(num_bands - 1):
         small = x
         for axis in range(1, x.ndim - 1):
-            small = _shrink(small, axis)
-        bands.append(x - _grow_to(small, x.shape))
+            small = _downsample(small, axis)
+        bands.append(x - _upsample_to(small, x.shape))
         x = small
     return [*bands, x]
 
 
 def from_pyramid(bands: Sequence[Array]) -> Array:
-    """The array with these bands: ``from_pyramid(laplacian_pyramid(x, n))`` is ``x``.
+    """Reconstructs an array from its bands: ``from_pyramid(laplacian_pyramid(x, n))`` is ``x``.
 
     >>> bool(jnp.allclose(from_pyramid(laplacian_pyramid(jnp.arange(7.0)[None, :, None], 3))[0, :, 0], jnp.arange(7.0)))
     True
     """
     *finer, x = bands
     for band in reversed(finer):
-        x = band + _grow_to(x, band.shape)
+        x = band + _upsample_to(x, band.shape)
     return x
 
 
-def _by_bands(predictions, x_t, t, *scales):
+def _by_bands(predictions, x_t, t, scale, *factors):
     cond, uncond = predictions
-    scales = [number_at(scale, t) for scale in scales]
+    scales = [1.0 + as_time(factor) * (value_at(scale, t) - 1.0) for factor in factors]
 
     def half(c, u):
         bands = laplacian_pyramid(c - u, len(scales))
@@ -84,27 +85,31 @@ def _by_bands(predictions, x_t, t, *scales):
     return Prediction(*(jax.tree.map(half, c, u) for c, u in zip(cond, uncond, strict=True)))
 
 
-def frequency_decoupled(cond: Denoiser, uncond: Denoiser, guidance_scales: Sequence[Scale]) -> Denoiser:
-    """Guides every frequency band by its own scale: ``uncond + sum_k gamma_k L_k (cond - uncond)``.
+@guidance_rule()
+def frequency_decoupled(
+    cond: Denoiser, uncond: Denoiser, guidance_scale: Scale, factors: Sequence[Number] = (1.0, 0.5)
+) -> Denoiser:
+    """Guidance with a scale for each frequency band: ``uncond + sum_k gamma_k L_k (cond - uncond)``.
 
-    ``L_k`` takes the k-th band of a Laplacian pyramid; the bands add up, so that equal scales are
-    :func:`classifier_free`. High scales in the fine bands sharpen; low ones in the coarse band keep diversity and
-    colour.
+    ``L_k`` extracts the k-th band of a Laplacian pyramid and ``gamma_k = 1 + f_k (gamma - 1)``. The bands add up, so
+    that with factors of 1 this is :func:`classifier_free`. High scales in the fine bands sharpen; low scales in the
+    coarse band preserve diversity and colour.
 
     Args:
       cond: the conditional denoiser of arrays ``(B, H, W, C)`` or ``(B, L, C)``.
-      uncond: the unconditional one.
-      guidance_scales: from the finest band to the coarsest; their number is that of the levels, at least 1.
+      uncond: the unconditional denoiser.
+      guidance_scale: gamma.
+      factors: f, the share of ``gamma - 1`` in each band, from the finest to the coarsest; one band per factor.
 
     Raises:
-      ValueError: without a scale; when called, for arrays that have no axes between batch and channels.
+      ValueError: if ``factors`` is empty; when called, for arrays without axes between batch and channels.
 
     >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.0))
-    >>> frequency_decoupled(cond, uncond, [8.0, 2.0])(jnp.ones((1, 4, 1)), 0.5).x0.ravel()  # it differs by a constant
+    >>> frequency_decoupled(cond, uncond, 3.0)(jnp.ones((1, 4, 1)), 0.5).x0.ravel()  # the difference is constant
     Array([2., 2., 2., 2.], dtype=float32)
 
     Source: Sadat et al. 2025, alg. 1 (https://arxiv.org/abs/2506.19713).
     """
-    if not guidance_scales:
-        raise ValueError("guidance_scales must hold at least one scale, got none")
-    return rule(_by_bands, (cond, uncond), *guidance_scales)
+    if len(factors) == 0 or any(isinstance(factor, str) for factor in factors):
+        raise ValueError(f"factors must be numbers, at least one, got {factors!r}")
+    return rule(_by_bands, (cond, uncond), guidance_scale, *factors)

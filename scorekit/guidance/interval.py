@@ -1,9 +1,10 @@
-"""Guidance in an interval of noise levels, which really saves the second evaluation outside it."""
+"""Guidance in an interval of noise levels, without the cost of the second evaluation outside it."""
 
 import jax
 import jax.numpy as jnp
 
 from scorekit import trees
+from scorekit.guidance.rules import guidance_rule
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict
 from scorekit.trees import as_pytree, check, pytree_dataclass
 from scorekit.typing import Denoiser, Number, Schedule
@@ -13,48 +14,50 @@ from scorekit.typing import Denoiser, Number, Schedule
 class Interval(StatefulDenoiser):
     """One denoiser inside an interval and another outside; built by :func:`interval`."""
 
-    guided: Denoiser
+    denoiser: Denoiser
     plain: Denoiser
     schedule: Schedule
     noise_min: Number
     noise_max: Number
 
     def init(self, x):
-        return init_denoiser_state(self.guided, x), init_denoiser_state(self.plain, x)
+        return init_denoiser_state(self.denoiser, x), init_denoiser_state(self.plain, x)
 
-    def predict(self, memory, x_t, t):
+    def predict(self, state, x_t, t):
         log_snr = self.schedule.log_snr(t)
         inside = (log_snr >= -2.0 * jnp.log(self.noise_max)) & (log_snr < -2.0 * jnp.log(self.noise_min))
         if jnp.ndim(t) == 0:
-            return jax.lax.cond(inside, self._guided, self._plain, memory, x_t, t)
-        return trees.where(inside, self._guided(memory, x_t, t), self._plain(memory, x_t, t))
+            return jax.lax.cond(inside, self._guided, self._plain, state, x_t, t)
+        return trees.where(inside, self._guided(state, x_t, t), self._plain(state, x_t, t))
 
-    def _guided(self, memory, x_t, t):
-        prediction, guided = predict(self.guided, memory[0], x_t, t)
-        return prediction, (guided, memory[1])
+    def _guided(self, state, x_t, t):
+        prediction, guided = predict(self.denoiser, state[0], x_t, t)
+        return prediction, (guided, state[1])
 
-    def _plain(self, memory, x_t, t):
-        prediction, plain = predict(self.plain, memory[1], x_t, t)
-        return prediction, (memory[0], plain)
+    def _plain(self, state, x_t, t):
+        prediction, plain = predict(self.plain, state[1], x_t, t)
+        return prediction, (state[0], plain)
 
 
+@guidance_rule()
 def interval(
-    guided: Denoiser,
+    denoiser: Denoiser,
     plain: Denoiser,
     schedule: Schedule,
     noise_min: Number = 0.0,
     noise_max: Number = jnp.inf,
 ) -> Denoiser:
-    """Guides only while ``noise_min < sigma / alpha <= noise_max`` and really skips the guided call elsewhere.
+    """Guides only while ``noise_min < sigma / alpha <= noise_max`` and skips the guided call elsewhere.
 
-    With a scalar ``t`` (as in :func:`scorekit.samplers.sample`) one branch runs; with ``t`` ``(B,)`` both do. The state
-    of the branch that does not run stands still. Put the rules that need the network (rescale, APG) inside: the two
-    branches are separate programs, and a call inside is not merged with the same call outside.
+    With a scalar ``t`` (as in :func:`scorekit.samplers.sample`) only one branch is executed; with ``t`` ``(B,)`` both
+    are. The state of the branch that is not executed does not change. Apply rules that need the network (rescale, APG)
+    inside the interval: the two branches are separate programs, and a call inside is not merged with the same call
+    outside.
 
     Args:
-      guided: the denoiser inside the interval.
+      denoiser: the guided denoiser, used inside the interval.
       plain: the denoiser outside it, normally the conditional one.
-      schedule: gives the noise level at t.
+      schedule: the noise schedule.
       noise_min: lower bound of the noise-to-signal ratio.
       noise_max: upper bound, > ``noise_min``.
 
@@ -72,5 +75,9 @@ def interval(
     check(lambda x: x >= 0, ">= 0", noise_min=noise_min)
     check(lambda x: x > noise_min, f"> noise_min = {noise_min}", noise_max=noise_max)
     return Interval(
-        guided=as_pytree(guided), plain=as_pytree(plain), schedule=schedule, noise_min=noise_min, noise_max=noise_max
+        denoiser=as_pytree(denoiser),
+        plain=as_pytree(plain),
+        schedule=schedule,
+        noise_min=noise_min,
+        noise_max=noise_max,
     )

@@ -1,11 +1,11 @@
 r"""Inverse problems: denoisers of ``p(x0 | y)`` for an observation ``y = A(x0) + noise_std z``.
 
-All methods move the clean estimate by one formula, where ``P`` stands for the covariance of x0 given x_t:
+All methods update the clean estimate by one formula, where ``P`` approximates the covariance of x0 given x_t:
 
     ``x0' = x0 + M A' (A P A' + noise_std^2)^-1 (y - A(x0))``,
 
-and keep ``alpha x0' + sigma eps' = x_t``. The posterior score follows with ``M = Cov[x0 | x_t] = (sigma^2 / alpha) J``,
-where ``J = d x0 / d x_t``, and ``P`` the same; the methods differ in what they put in their place:
+and keep ``alpha x0' + sigma eps' = x_t``. The exact posterior score of Gaussian data has ``M = P = Cov[x0 | x_t] =
+(sigma^2 / alpha) J`` with ``J = d x0 / d x_t``; the methods differ in their approximations of M and P:
 
 ==================  ====================  ====================  ======================================
 method              M                     P                     exact for
@@ -13,14 +13,15 @@ method              M                     P                     exact for
 ``replacement``     ``r_t^2``             ``r_t^2``             data ``N(m, data_std^2)``
 ``pigdm``           ``(sigma^2/alpha) J`` ``r_t^2``             data ``N(m, data_std^2)``
 ``mmps``            ``(sigma^2/alpha) J`` ``(sigma^2/alpha) J`` Gaussian data
-``dps``             ``(sigma^2/alpha) J`` 0                     data of one point
+``dps``             ``(sigma^2/alpha) J`` 0                     a single data point
 ==================  ====================  ====================  ======================================
 
 ``r_t^2 = data_std^2 sigma^2 / (alpha^2 data_std^2 + sigma^2)`` is the variance of x0 for such data. An operator that
 is not linear is linearised at the current estimate (a Gauss-Newton step); for ``dps`` that is no approximation.
 
-Where ``alpha / sigma`` is below the root of the machine epsilon, ``(sigma^2 / alpha) J`` is 0 / 0 in floating point:
-methods with J look at the state from there, which changes x0 by that much. At ``sigma = 0`` all formulas are finite.
+Where ``alpha / sigma`` is below the square root of the machine epsilon, ``(sigma^2 / alpha) J`` is 0 / 0 in floating
+point: methods with J evaluate the network at that noise level instead, which changes x0 by a relative error of that
+size. At ``sigma = 0`` all formulas are finite.
 """
 
 import jax
@@ -77,7 +78,7 @@ class _Replacement:
 
 @pytree_dataclass
 class _Guided:
-    """The methods with ``M = (sigma^2 / alpha) J``; ``inner`` is what P is."""
+    """The methods with ``M = (sigma^2 / alpha) J``; ``covariance`` names P."""
 
     denoiser: Denoiser
     schedule: Schedule
@@ -86,36 +87,36 @@ class _Guided:
     noise_std: Number
     data_std: Number = 1.0
     iterations: int = static()
-    inner: str = static()
+    covariance: str = static()
 
     def __call__(self, x_t, t):
-        schedule, level, x = self.schedule, *_look(self.schedule, t, x_t)
-        x0, jacobian, eps = jax.vjp(lambda x: tuple(self.denoiser(x, level)), x, has_aux=True)
+        schedule, at, x = self.schedule, *_evaluation_point(self.schedule, t, x_t)
+        x0, jacobian, eps = jax.vjp(lambda x: tuple(self.denoiser(x, at)), x, has_aux=True)
         forward, back, residual = _linearised(self.operator, x0, self.observation)
-        alpha, variance = schedule.alpha(level), jnp.square(schedule.sigma(level))
+        alpha, variance = schedule.alpha(at), jnp.square(schedule.sigma(at))
         share, rest = _shares(variance / alpha, self.noise_std)  # of (sigma^2 / alpha) J and the noise
         pull = lambda u: jacobian(back(u))[0]
-        if self.inner == "none":
+        if self.covariance == "none":
             move = combine((variance / alpha / jnp.square(as_time(self.noise_std)), pull(residual)))
         else:
-            if self.inner == "jacobian":
+            if self.covariance == "jacobian":
                 system = lambda u: combine((rest, u), (share, forward(pull(u))))
             else:
-                shrink = share * alpha * _isotropic(schedule, level, self.data_std)  # J of such data
+                shrink = share * alpha * _isotropic(schedule, at, self.data_std)  # J of such data
                 system = lambda u: combine((rest, u), (shrink, forward(back(u))))
             move = combine((share, pull(conjugate_gradients(system, residual, self.iterations))))
-        gap = jnp.where(level < t, alpha / schedule.sigma(level) - schedule.alpha(t) / schedule.sigma(t), 0.0)
-        seen = Prediction(x0, combine((1.0, eps), (gap, x0)))  # so that alpha x0 + sigma eps is x_t at t too
-        return with_x0(seen, combine((1.0, x0), (1.0, move)), t, schedule)
+        gap = jnp.where(at < t, alpha / schedule.sigma(at) - schedule.alpha(t) / schedule.sigma(t), 0.0)
+        prediction = Prediction(x0, combine((1.0, eps), (gap, x0)))  # so that alpha x0 + sigma eps is x_t at t as well
+        return with_x0(prediction, combine((1.0, x0), (1.0, move)), t, schedule)
 
 
-def _look(schedule, t, x_t):
-    """The time and the state at which J is taken: those given, unless alpha / sigma is too small there."""
+def _evaluation_point(schedule, t, x_t):
+    """The time and the state at which J is evaluated: the given ones, unless alpha / sigma is too small there."""
     t = as_time(t)
     tiny = jnp.finfo(t.dtype).eps
-    level = jnp.minimum(t, jnp.minimum(schedule.time_at(jnp.log(tiny)), 1.0 - tiny))
-    scale = jnp.where(level < t, schedule.sigma(level) / schedule.sigma(t), 1.0)
-    return level, combine((scale, x_t))
+    at = jnp.minimum(t, jnp.minimum(schedule.time_at(jnp.log(tiny)), 1.0 - tiny))
+    scale = jnp.where(at < t, schedule.sigma(at) / schedule.sigma(t), 1.0)
+    return at, combine((scale, x_t))
 
 
 def replacement(
@@ -128,24 +129,24 @@ def replacement(
     data_std: Number = 1.0,
     iterations: int = 10,
 ) -> Denoiser:
-    """Puts what was observed into the clean estimate; no gradient, one evaluation.
+    """Replaces the observed part of the clean estimate; one evaluation, no gradient.
 
-    ``x0' = x0 + r_t^2 A' (r_t^2 A A' + noise_std^2)^-1 (y - A(x0))``, which without noise is the nearest x0' to x0 with
-    ``A x0' = y`` (for a mask: known pixels are replaced). This projects x0; :func:`scorekit.samplers.repaint` replaces
-    the known part of the noisy state instead. Exact for data ``N(m, data_std^2)``; for other data it ignores that what
-    was observed says something about the rest, which only the network can put right at the next step.
+    ``x0' = x0 + r_t^2 A' (r_t^2 A A' + noise_std^2)^-1 (y - A(x0))``, which without noise is the projection of x0 onto
+    ``A x0' = y`` (for a mask: observed pixels are replaced). This modifies x0; :func:`scorekit.samplers.repaint`
+    replaces the observed part of the noisy state instead. Exact for data ``N(m, data_std^2)``; for other data it
+    neglects the correlation of observed and unobserved values, which only the network restores in later steps.
 
     Args:
-      denoiser: the prior, of ``p(x0)`` or of a class.
-      schedule: its schedule.
+      denoiser: the prior, unconditional or conditional.
+      schedule: the noise schedule.
       operator: from :mod:`scorekit.guidance.operators`, or any differentiable function ``x0 -> y``.
-      observation: y, leaves ``(B, ...)``. Where a mask hides the data it must be 0 if ``noise_std`` is.
+      observation: y, leaves ``(B, ...)``. Masked values must be 0 if ``noise_std`` is.
       noise_std: standard deviation of the noise of y, >= 0, scalar or ``(B,)``.
-      data_std: standard deviation of the data, > 0; of no consequence without noise.
-      iterations: of conjugate gradients on ``A A'``: 1 is exact for masks and pools, blurs need more.
+      data_std: standard deviation of the data, > 0; without noise it has no effect.
+      iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
 
     Raises:
-      ValueError: for a number outside its range.
+      ValueError: for an argument out of range.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> from scorekit.guidance import operators
@@ -175,19 +176,19 @@ def pigdm(
 
     ``x0' = x0 + (sigma^2 / alpha) J' A' (r_t^2 A A' + noise_std^2)^-1 (y - A(x0))`` with
     ``r_t^2 = data_std^2 sigma^2 / (alpha^2 data_std^2 + sigma^2)``: Bayes' rule with ``N(x0, r_t^2)`` for x0 given x_t,
-    which is right for data ``N(m, data_std^2)``.
+    which is exact for data ``N(m, data_std^2)``.
 
     Args:
       denoiser: the prior; differentiable.
-      schedule: its schedule.
+      schedule: the noise schedule.
       operator: from :mod:`scorekit.guidance.operators`, or any differentiable function ``x0 -> y``.
-      observation: y, leaves ``(B, ...)``. Where a mask hides the data it must be 0 if ``noise_std`` is.
+      observation: y, leaves ``(B, ...)``. Masked values must be 0 if ``noise_std`` is.
       noise_std: standard deviation of the noise of y, >= 0, scalar or ``(B,)``.
       data_std: standard deviation of the data, > 0.
-      iterations: of conjugate gradients on ``A A'``: 1 is exact for masks and pools, blurs need more.
+      iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
 
     Raises:
-      ValueError: for a number outside its range.
+      ValueError: for an argument out of range.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> from scorekit.guidance import operators
@@ -200,7 +201,7 @@ def pigdm(
     weight of its algorithm 1.
     """
     problem = (denoiser, schedule, operator, observation, noise_std)
-    return _built(_Guided, problem, data_std=data_std, iterations=iterations, inner="isotropic")
+    return _built(_Guided, problem, data_std=data_std, iterations=iterations, covariance="isotropic")
 
 
 def mmps(
@@ -212,25 +213,26 @@ def mmps(
     *,
     iterations: int = 3,
 ) -> Denoiser:
-    """Moment matching: both moments of x0 given x_t from the denoiser; exact for Gaussian data.
+    """Moment matching: the mean and the covariance of x0 given x_t from the denoiser; exact for Gaussian data.
 
     ``x0' = x0 + C A' (A C A' + noise_std^2)^-1 (y - A(x0))`` with ``C = Cov[x0 | x_t] = (sigma^2 / alpha) J``, the
     identity that gives the second moment from the first. The system is solved by conjugate gradients; each iteration
-    costs one vector-Jacobian product, and one more makes the move: ``iterations + 1`` in all and one evaluation.
+    costs one vector-Jacobian product and the update one more: ``iterations + 1`` in total, and one evaluation.
 
-    The Jacobian of a trained network is neither quite symmetric nor, where ``sigma^2 / alpha`` multiplies its errors by
-    thousands, of any use. With trained networks start at ``alpha / sigma = 0.05`` or so, and take few iterations.
+    The Jacobian of a trained network is not exactly symmetric, and it is useless where ``sigma^2 / alpha`` amplifies
+    its errors by a factor of thousands. With trained networks start at ``alpha / sigma`` of about 0.05 and use few
+    iterations.
 
     Args:
       denoiser: the prior; differentiable.
-      schedule: its schedule.
+      schedule: the noise schedule.
       operator: from :mod:`scorekit.guidance.operators`, or any differentiable function ``x0 -> y``.
-      observation: y, leaves ``(B, ...)``. Where a mask hides the data it must be 0 if ``noise_std`` is.
+      observation: y, leaves ``(B, ...)``. Masked values must be 0 if ``noise_std`` is.
       noise_std: standard deviation of the noise of y, >= 0, scalar or ``(B,)``.
-      iterations: of conjugate gradients: as many as y has values for the exact solution; a few regularise.
+      iterations: iterations of conjugate gradients: the number of values of y for the exact solution; fewer regularise.
 
     Raises:
-      ValueError: for a number outside its range.
+      ValueError: for an argument out of range.
 
     >>> from scorekit import densities, denoisers, process, schedules
     >>> from scorekit.guidance import operators
@@ -240,11 +242,11 @@ def mmps(
     >>> mmps(prior, schedule, keep, jnp.array([[3.0, 0.0]]))(jnp.zeros((1, 2)), 1.0).x0.round(1)  # the other: 0.8 * 3
     Array([[3. , 2.4]], dtype=float32)
 
-    Source: Rozet et al. 2024, eq. 9-12 (https://arxiv.org/abs/2405.13712); Boys et al. 2023 (TMPD, with the whole
+    Source: Rozet et al. 2024, eq. 9-12 (https://arxiv.org/abs/2405.13712); Boys et al. 2023 (TMPD, with the full
     matrix, https://arxiv.org/abs/2310.06721).
     """
     problem = (denoiser, schedule, operator, observation, noise_std)
-    return _built(_Guided, problem, iterations=iterations, inner="jacobian")
+    return _built(_Guided, problem, iterations=iterations, covariance="jacobian")
 
 
 def dps(
@@ -254,19 +256,20 @@ def dps(
     observation: PyTree,
     noise_std: Number,
 ) -> Denoiser:
-    """The likelihood of the clean estimate as guidance: one evaluation and one vector-Jacobian product.
+    """Diffusion posterior sampling (DPS): guidance by the likelihood of the clean estimate.
 
-    ``x0' = x0 + (sigma^2 / alpha) grad_{x_t} log N(y; A(x0(x_t)), noise_std^2)``, for any differentiable operator. It
-    takes x0 for certain at every noise level and so pulls too hard, by ``(var + noise_std^2) / noise_std^2`` where var
-    is the variance of ``A x0`` given x_t: solvers diverge unless ``noise_std`` is near the spread of the data. Give a
-    larger one than the truth, or use the normalised steps of :class:`scorekit.solvers.DPS`, as the paper does.
+    ``x0' = x0 + (sigma^2 / alpha) grad_{x_t} log N(y; A(x0(x_t)), noise_std^2)``, for any differentiable operator; one
+    evaluation and one vector-Jacobian product. It neglects the uncertainty of x0 given x_t, and therefore overestimates
+    the gradient by a factor of ``(var + noise_std^2) / noise_std^2`` where var is the variance of ``A x0`` given x_t:
+    solvers diverge unless ``noise_std`` is close to the standard deviation of the data. Pass a larger value than the
+    true one, or use the normalised steps of :class:`scorekit.solvers.DPS`, as the paper does.
 
     Args:
       denoiser: the prior; differentiable.
-      schedule: its schedule.
+      schedule: the noise schedule.
       operator: any differentiable function ``x0 -> y``.
       observation: y, leaves ``(B, ...)``.
-      noise_std: standard deviation that the noise of y is taken to have, > 0, scalar or ``(B,)``.
+      noise_std: assumed standard deviation of the noise of y, > 0, scalar or ``(B,)``.
 
     Raises:
       ValueError: if ``noise_std`` is not positive.
@@ -280,7 +283,7 @@ def dps(
     """
     check_positive(noise_std=noise_std)
     problem = (denoiser, schedule, operator, observation, noise_std)
-    return _built(_Guided, problem, inner="none")
+    return _built(_Guided, problem, covariance="none")
 
 
 def _built(kind, problem, iterations=1, **fields) -> Denoiser:

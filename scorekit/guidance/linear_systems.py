@@ -1,4 +1,4 @@
-"""Linear systems of every example in a batch, solved in the graph with products alone."""
+"""Batches of linear systems, solved with matrix-vector products only."""
 
 from collections.abc import Callable
 
@@ -12,13 +12,13 @@ from scorekit.typing import Array, PyTree
 def conjugate_gradients(matvec: Callable[[PyTree], PyTree], b: PyTree, iterations: int) -> PyTree:
     """An approximate solution of ``S u = b`` for each example, S symmetric and positive semidefinite.
 
-    An example whose search direction has no positive curvature stays as it is (a network's Jacobian need not be
-    positive), and so does one that is solved.
+    The iteration stops for an example that is solved or whose search direction has no positive curvature (the Jacobian
+    of a network need not be positive).
 
     Args:
       matvec: ``u -> S u``; must not mix examples.
       b: leaves ``(B, ...)``.
-      iterations: of them; the residual of a matrix with k distinct eigenvalues vanishes after k.
+      iterations: number of iterations; the residual of a matrix with k distinct eigenvalues vanishes after k.
 
     >>> conjugate_gradients(lambda u: u * jnp.array([2.0, 4.0]), jnp.ones((1, 2)), iterations=2).round(3)
     Array([[0.5 , 0.25]], dtype=float32)
@@ -29,16 +29,16 @@ def conjugate_gradients(matvec: Callable[[PyTree], PyTree], b: PyTree, iteration
     u, r, p = jax.tree.map(jnp.zeros_like, b), b, b
     rr = _dot(b, b)
     solved = jnp.square(jnp.finfo(rr.dtype).eps) * rr
-    going = rr > solved
-    for _ in range(iterations):  # not a loop in the graph, where XLA on CPUs runs transposed convolutions 50x slower
+    active = rr > solved
+    for _ in range(iterations):  # unrolled: XLA on CPUs runs transposed convolutions 50x slower in a loop
         sp = matvec(p)
         curvature = _dot(p, sp)
-        going = going & (curvature > 0)
-        step = jnp.where(going, rr / jnp.where(going, curvature, 1.0), 0.0)
+        active = active & (curvature > 0)
+        step = jnp.where(active, rr / jnp.where(active, curvature, 1.0), 0.0)
         u, r = combine((1.0, u), (step, p)), combine((1.0, r), (-step, sp))
         rr, last = _dot(r, r), rr
-        going = going & (rr > solved)
-        p = combine((1.0, r), (jnp.where(going, rr / jnp.where(going, last, 1.0), 0.0), p))
+        active = active & (rr > solved)
+        p = combine((1.0, r), (jnp.where(active, rr / jnp.where(active, last, 1.0), 0.0), p))
     return u
 
 

@@ -1,9 +1,9 @@
-"""What was measured: ``y = A(x0) + noise_std z``, with A as a plain function.
+"""Observation operators: ``y = A(x0) + noise_std z``, with A as a plain function.
 
-An operator is any function from a batch of data to a batch of observations, trees of arrays with a leading batch
-axis. It is never a matrix: methods use ``A v`` and ``A' u``, and the latter comes from transposing the function. Those
-built here are linear and apply to every leaf of a tree. Any differentiable function of your own will do:
-:mod:`scorekit.guidance.inverse` linearises what is not linear.
+An operator is any function from a batch of data to a batch of observations, trees of arrays with a leading batch axis.
+It is never a matrix: methods use ``A v`` and ``A' u``, and the latter is the transpose of the function. The operators
+of this module apply to every leaf of a tree, and all but :func:`clip` are linear. Any other differentiable function
+works as well: :mod:`scorekit.guidance.inverse` linearises nonlinear operators.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,18 +18,18 @@ from scorekit.trees import check, check_positive, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number, PyTree
 
 Operator: TypeAlias = Callable[[PyTree], PyTree]
-"""``x0 -> y``: what an observation keeps of the data, before its noise."""
+"""``x0 -> y``: the noiseless observation of the data."""
 
 
 def adjoint(operator: Operator, like: PyTree) -> Operator:
-    """``A'``, with ``<A x, y> = <x, A' y>``, by transposing the function.
+    """The adjoint ``A'``, with ``<A x, y> = <x, A' y>``, by transposing the function.
 
     Args:
       operator: a linear function.
       like: arrays or ``jax.ShapeDtypeStruct`` with the shapes and dtypes of its argument.
 
     Raises:
-      ValueError: for a function that is not linear. (An added constant goes unnoticed.)
+      ValueError: if the function is not linear. (An additive constant is not detected.)
 
     >>> adjoint(average_pool(2), jnp.zeros((1, 4, 1)))(jnp.ones((1, 2, 1))).ravel()
     Array([0.5, 0.5, 0.5, 0.5], dtype=float32)
@@ -51,10 +51,10 @@ def _masked(keep, x):
 
 
 def mask(keep: PyTree) -> Operator:
-    """Inpainting: ``A x = keep x``; what is not observed is 0 in the observation.
+    """Inpainting: ``A x = keep x``; unobserved values are 0 in the observation.
 
     Args:
-      keep: True or 1 where the data are known, a tree like one example (or like the batch).
+      keep: True or 1 where the data are observed, a tree like one example (or like the batch).
 
     >>> mask(jnp.array([True, False]))(jnp.full((1, 2), 3.0))
     Array([[3., 0.]], dtype=float32)
@@ -108,7 +108,7 @@ class _Blur:
             raise ValueError(f"kernel must have the {spatial} spatial axes of x, got shape {kernel.shape}")
         before_after = [((size - 1) // 2, size // 2) for size in kernel.shape]
         padded = jnp.pad(x, [(0, 0), *before_after, (0, 0)], mode="constant" if self.edge == "zero" else self.edge)
-        rows = jnp.moveaxis(padded, -1, 1)  # every channel is an image of its own
+        rows = jnp.moveaxis(padded, -1, 1)  # every channel is a separate image
         flipped = jnp.flip(kernel)[None, None]  # a convolution, where lax correlates
         out = jax.lax.conv_general_dilated(
             rows.reshape(-1, 1, *rows.shape[2:]),
@@ -121,15 +121,14 @@ class _Blur:
 
 
 def blur(kernel: ArrayLike, edge: Literal["edge", "reflect", "wrap", "zero"] = "edge") -> Operator:
-    """Deblurring: convolution of every channel with ``kernel``, of the size of the data.
+    """Deblurring: convolution of every channel with ``kernel``; the output has the size of the data.
 
     Args:
-      kernel: ``(k, k)`` for images ``(B, H, W, C)``, ``(k,)`` for signals ``(B, L, C)``; its middle, or for an even k
-        the entry after it, falls on the pixel.
-      edge: what lies beyond the data: the outermost pixel, a reflection, the other side, or zeros.
+      kernel: ``(k, k)`` for images ``(B, H, W, C)``, ``(k,)`` for signals ``(B, L, C)``, centred at index ``k // 2``.
+      edge: the padding: "edge" repeats the outermost value, "reflect" mirrors, "wrap" is periodic, "zero" is zeros.
 
     Raises:
-      ValueError: for another ``edge`` or, when applied, a kernel that does not fit.
+      ValueError: for an unknown ``edge`` or, when applied, a kernel with the wrong number of axes.
 
     >>> blur(jnp.ones(3) / 3)(jnp.arange(4.0).reshape(1, 4, 1)).ravel().round(1)
     Array([0.3, 1. , 2. , 2.7], dtype=float32)
@@ -163,12 +162,12 @@ def gaussian_kernel(std: Number, radius: int, axes: int = 2) -> Array:
 
 
 def low_pass_kernel(cutoff: float, radius: int) -> np.ndarray:
-    """A sinc under a Hann window, with sum 1; :func:`blur` with it keeps what is below ``cutoff``: bandwidth extension.
+    """A low-pass filter for bandwidth extension, for :func:`blur`: a sinc with a Hann window, with sum 1.
 
     ``sin(2 pi cutoff i) / (pi i) cos^2(pi i / (2 radius + 2))`` for ``|i| <= radius``, over its sum.
 
     Args:
-      cutoff: in cycles per sample, from 0 to 1/2: the frequency over the sample rate. There the gain is 1/2.
+      cutoff: frequency at which the gain is 1/2, in cycles per sample (frequency over sample rate), in (0, 1/2).
       radius: the kernel has ``2 radius + 1`` entries; the gain falls from 1 to 0 over about ``2 / radius``.
 
     Raises:
@@ -187,22 +186,22 @@ def low_pass_kernel(cutoff: float, radius: int) -> np.ndarray:
 
 
 def _clipped(level, intact, x):
-    def clipped(leaf, whole):
+    def clipped(leaf, keep):
         bound = jnp.asarray(level, leaf.dtype)
-        return jnp.where(whole, leaf, jnp.clip(leaf, -bound, bound))
+        return jnp.where(keep, leaf, jnp.clip(leaf, -bound, bound))
 
     return jax.tree.map(clipped, x, intact)
 
 
 def clip(level: ArrayLike, intact: PyTree) -> Operator:
-    """Declipping: ``min(max(x, -level), level)``, and x itself where the observation was seen to be intact.
+    """Declipping: ``min(max(x, -level), level)``, and x itself where the observation is not clipped.
 
-    Linear in pieces. Where the data were clipped, an estimate that lies below the level is drawn up to it, and one that
-    lies beyond agrees with the observation and stays: the gradient there is 0. Without ``intact`` an estimate beyond
-    the level would stay where the observation is below it too.
+    Piecewise linear. Where the data were clipped, an estimate below the level is moved up to it, and one beyond the
+    level agrees with the observation and is not changed: the gradient there is 0. Without ``intact`` an estimate beyond
+    the level would not be changed even where the observation is below it.
 
     Args:
-      level: > 0, a number or an array that broadcasts with the data.
+      level: > 0, a scalar or an array that broadcasts with the data.
       intact: a tree like the observations: True where ``|y| < level``.
 
     >>> y = jnp.array([[-1.0, 0.5, 1.0]])

@@ -1,13 +1,13 @@
-"""Rules that look at directions: the guidance is decomposed along and across a prediction.
+"""Rules that decompose the guidance into components parallel and orthogonal to a prediction.
 
-Inner products and norms run over one whole example, all arrays of a tree together.
+Inner products and norms are taken over one example, all arrays of a tree together.
 """
 
 import jax
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit.guidance.rules import Scale, number_at, rule
+from scorekit.guidance.rules import Scale, guidance_rule, rule, value_at
 from scorekit.predictions import Target, TargetName, Velocity, as_target, with_x0
 from scorekit.schedules.numerics import as_time, sqrt
 from scorekit.trees import check, combine, sum_per_example
@@ -15,7 +15,7 @@ from scorekit.typing import Array, Denoiser, Number, PyTree, Schedule
 
 
 def dot(a: PyTree, b: PyTree) -> Array:
-    """The inner product of each example, ``(B,)``, in at least float32.
+    """The inner product per example, ``(B,)``, in at least float32.
 
     >>> dot(jnp.ones((2, 3)), jnp.ones((2, 3)))
     Array([3., 3.], dtype=float32)
@@ -36,29 +36,30 @@ def ratio(a: Array, b: Array) -> Array:
 def _projected(predictions, x_t, t, schedule, scale, parallel, norm_threshold):
     cond, uncond = predictions
     difference = combine((1.0, cond.x0), (-1.0, uncond.x0))
-    return _along_and_across(cond, difference, t, schedule, number_at(scale, t), parallel, norm_threshold)
+    return _decomposed(cond, difference, t, schedule, value_at(scale, t), parallel, norm_threshold)
 
 
-def _projected_with_momentum(memory, predictions, x_t, t, schedule, scale, parallel, norm_threshold, momentum):
+def _projected_with_momentum(state, predictions, x_t, t, schedule, scale, parallel, norm_threshold, momentum):
     cond, uncond = predictions
-    difference = combine((as_time(momentum), memory), (1.0, cond.x0), (-1.0, uncond.x0))
-    return _along_and_across(cond, difference, t, schedule, number_at(scale, t), parallel, norm_threshold), difference
+    difference = combine((as_time(momentum), state), (1.0, cond.x0), (-1.0, uncond.x0))
+    return _decomposed(cond, difference, t, schedule, value_at(scale, t), parallel, norm_threshold), difference
 
 
-def _along_and_across(cond, difference, t, schedule, scale, parallel, norm_threshold):
+def _decomposed(cond, difference, t, schedule, scale, parallel, norm_threshold):
     norm = sqrt(dot(difference, difference))
     long = norm > norm_threshold
     shrink = jnp.where(long, jnp.where(long, norm_threshold, 1.0) / jnp.where(long, norm, 1.0), 1.0)
-    along = ratio(dot(difference, cond.x0), dot(cond.x0, cond.x0))  # its part along cond.x0 is this times cond.x0
+    along = ratio(dot(difference, cond.x0), dot(cond.x0, cond.x0))  # the parallel component is this times cond.x0
     strength = (scale - 1.0) * shrink
     x0 = combine((1.0 + strength * (as_time(parallel) - 1.0) * along, cond.x0), (strength, difference))
     return with_x0(cond, x0, t, schedule)
 
 
-def _no_difference(x):
+def _zero_difference(x):
     return jax.tree.map(jnp.zeros_like, x)
 
 
+@guidance_rule()
 def apg(
     cond: Denoiser,
     uncond: Denoiser,
@@ -69,20 +70,20 @@ def apg(
     momentum: Number | None = None,
     norm_threshold: Number = jnp.inf,
 ) -> Denoiser:
-    """Adaptive projected guidance: high scales without the colours that burn.
+    """Adaptive projected guidance (APG): high guidance scales without oversaturation.
 
-    ``d = x0_cond - x0_uncond + beta d_before``, shortened to norm r if it is longer, then
-    ``x0 = x0_cond + (gamma - 1) (d_across + eta d_along)``, where ``d_along`` is its part along ``x0_cond``. With ``eta
-    = 1``, no momentum and no threshold it is :func:`classifier_free`.
+    ``d = x0_cond - x0_uncond + beta d_previous``, rescaled to norm r if it is longer, then
+    ``x0 = x0_cond + (gamma - 1) (d_orthogonal + eta d_parallel)``, where ``d_parallel`` is the component of d parallel
+    to ``x0_cond``. With ``eta = 1``, no momentum and no threshold it is :func:`classifier_free`.
 
     Args:
       cond: the conditional denoiser.
-      uncond: the unconditional one.
-      schedule: their schedule.
+      uncond: the unconditional denoiser.
+      schedule: the noise schedule.
       guidance_scale: gamma.
-      parallel: eta, the share that is kept of the part along ``x0_cond``, which saturates.
-      momentum: beta in (-1, 1), published values are -0.75 to -0.5. It is memory from one evaluation to the next
-        (:mod:`scorekit.guidance.stateful`), as large as the state; None for none.
+      parallel: eta, the weight of the component parallel to ``x0_cond``, which causes oversaturation.
+      momentum: beta in (-1, 1); published values are -0.75 to -0.5. A momentum makes the rule stateful
+        (:mod:`scorekit.guidance.stateful`), with a state of the size of x; None for no momentum.
       norm_threshold: r > 0, in units of the data times the root of the number of values; published values are 2.5 to
         15.
 
@@ -99,39 +100,41 @@ def apg(
     Source: Sadat et al. 2024, alg. 1 (https://arxiv.org/abs/2410.02416).
     """
     check(lambda x: x > 0, "> 0", norm_threshold=norm_threshold)
-    numbers = (schedule, guidance_scale, parallel, norm_threshold)
+    parameters = (schedule, guidance_scale, parallel, norm_threshold)
     if momentum is None:
-        return rule(_projected, (cond, uncond), *numbers)
+        return rule(_projected, (cond, uncond), *parameters)
     check(lambda x: (x > -1) & (x < 1), "in (-1, 1)", momentum=momentum)
-    return rule(_projected_with_momentum, (cond, uncond), *numbers, momentum, start=_no_difference)
+    return rule(_projected_with_momentum, (cond, uncond), *parameters, momentum, init_state=_zero_difference)
 
 
 def _zero_star(predictions, x_t, t, schedule, scale, zero_above):
     velocity = Velocity()
     cond, uncond = (velocity.from_prediction(p, t, schedule) for p in predictions)
     optimal = ratio(dot(cond, uncond), dot(uncond, uncond))
-    scale = number_at(scale, t)
+    scale = value_at(scale, t)
     guided = combine((scale, cond), ((1.0 - scale) * optimal, uncond))
-    still = schedule.log_snr(t) < -2.0 * jnp.log(zero_above)
-    guided = trees.where(still, jax.tree.map(jnp.zeros_like, guided), guided)
+    skipped = schedule.log_snr(t) < -2.0 * jnp.log(zero_above)
+    guided = trees.where(skipped, jax.tree.map(jnp.zeros_like, guided), guided)
     return velocity.to_prediction(guided, x_t, t, schedule)
 
 
+@guidance_rule(plain_at_one=False)
 def cfg_zero_star(
     cond: Denoiser, uncond: Denoiser, schedule: Schedule, guidance_scale: Scale, zero_above: Number = jnp.inf
 ) -> Denoiser:
-    """CFG-Zero*: guides from the multiple of the unconditional velocity that is closest to the conditional one.
+    """CFG-Zero*: guidance with an optimally scaled unconditional velocity, and zero velocity at the highest noise.
 
-    ``v = s v_uncond + gamma (v_cond - s v_uncond)`` with ``s = <v_cond, v_uncond> / |v_uncond|^2`` for each example,
-    and ``v = 0`` where ``sigma / alpha > zero_above``, while the network knows less than nothing.
+    ``v = s v_uncond + gamma (v_cond - s v_uncond)`` with ``s = <v_cond, v_uncond> / |v_uncond|^2`` per example, the
+    least-squares fit of ``v_cond``, and ``v = 0`` where ``sigma / alpha > zero_above``, where a network's velocity may
+    be worse than none.
 
     Args:
       cond: the conditional denoiser.
-      uncond: the unconditional one.
-      schedule: their schedule; the velocity is ``alpha' x0 + sigma' eps``.
+      uncond: the unconditional denoiser.
+      schedule: the noise schedule; the velocity is ``alpha' x0 + sigma' eps``.
       guidance_scale: gamma.
-      zero_above: noise-to-signal ratio above which the state stands still, > 0. The 4 % of the steps that the paper
-        leaves out are 24 for a rectified flow.
+      zero_above: noise-to-signal ratio above which the velocity is 0, > 0. The paper skips 4 % of the steps, which is a
+        ratio of 24 for a rectified flow.
 
     Raises:
       ValueError: if ``zero_above`` is not positive.
@@ -154,28 +157,31 @@ def _tangential(predictions, x_t, t, schedule, scale, target):
     uu, cc, uc = dot(uncond, uncond), dot(cond, cond), dot(uncond, cond)
     gap = 0.5 * (uu - cc)
     radius = sqrt(jnp.square(gap) + jnp.square(uc))
-    # The first right-singular vector of the rows (u, c) is w_u u + w_c c over its length: u's part along it is
+    # The projection of u on the first right-singular vector of the rows (u, c)
     damped = combine((0.5 + 0.5 * ratio(gap, radius), uncond), (0.5 * ratio(uc, radius), cond))
-    scale = number_at(scale, t)
+    scale = value_at(scale, t)
     guided = combine((1.0 - scale, damped), (scale, cond))
     return target.to_prediction(guided, x_t, t, schedule)
 
 
+@guidance_rule()
 def tangential(
     cond: Denoiser, uncond: Denoiser, schedule: Schedule, guidance_scale: Scale, target: TargetName | Target = "v"
 ) -> Denoiser:
-    """Tangential damping: guides from the part of the unconditional prediction that the conditional one shares.
+    """Tangential damping: removes what the unconditional prediction does not share with the conditional one.
 
     ``u~ + gamma (c - u~)``, where ``u~`` is the projection of u on the first right-singular vector of the two rows (u,
     c): ``u~ = p_u u + p_c c`` with ``p_u = 1/2 + (|u|^2 - |c|^2) / 4r``, ``p_c = <u, c> / 2r`` and
-    ``r^2 = ((|u|^2 - |c|^2) / 2)^2 + <u, c>^2``. It is not affine in u and c, and so depends on what they are.
+    ``r^2 = ((|u|^2 - |c|^2) / 2)^2 + <u, c>^2``. It is not affine in u and c, and therefore depends on the
+    parameterisation.
 
     Args:
       cond: the conditional denoiser.
-      uncond: the unconditional one.
-      schedule: their schedule.
+      uncond: the unconditional denoiser.
+      schedule: the noise schedule.
       guidance_scale: gamma.
-      target: what u and c are. The paper takes the network's own output, "eps" or "velocity"; "v" holds at both ends.
+      target: the parameterisation of u and c. The paper uses the output of the network, "eps" or "velocity"; "v" is
+        defined at both ends of the schedule.
 
     Raises:
       ValueError: for an unknown target.

@@ -1,39 +1,93 @@
-"""What all rules are made of: a formula on the predictions of several denoisers, each network call made once.
+"""Building blocks of guidance rules: a formula on the predictions of several denoisers, each evaluated once.
 
-A rule is a tree: calls at its ends, formulas above them. Rules that are nested merge their trees, and a call that
-several of them need (the conditional branch of a rescaled guidance, the two branches of one batched call) is found by
-identity when the rule is built and stored once. Build a rule from the denoisers themselves, therefore, and pass the
-rule through ``jit``, not its parts: two arguments of a jitted function are two calls.
+A rule is a tree with network calls at its leaves and formulas above them. Nested rules merge their trees, and a call
+that several of them share (the conditional branch of a rescaled guidance, the two branches of one batched call) is
+identified by object identity when the rule is built and stored once. Build a rule from the denoisers themselves,
+therefore, and pass the rule through ``jit`` rather than its parts: two arguments of a jitted function are two calls.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.guidance import stateful as memories
-from scorekit.guidance.stateful import StatefulDenoiser
+from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state
+from scorekit.guidance.stateful import predict as predict_with_state
 from scorekit.schedules.numerics import as_time
 from scorekit.trees import as_pytree, batch_size, check, pytree_dataclass, static
 from scorekit.typing import Array, Denoiser, Number, Prediction, PyTree
 
 Scale: TypeAlias = Number | Callable[[Array], Array]
-"""A guidance scale: a number, one per example ``(B,)``, or a function of the time."""
+"""A guidance scale: a scalar, one value per example ``(B,)``, or a function of the time."""
+
+F = TypeVar("F", bound=Callable[..., Denoiser])
+
+
+class Traits(NamedTuple):
+    """What a caller has to know about a guidance rule; attached by :func:`guidance_rule`.
+
+    Attributes:
+      plain: the branch that the rule reduces to without guidance, "cond" or "uncond".
+      plain_at_one: whether gamma = 1 gives exactly that branch, so that no other branch needs to be evaluated; of a
+        wrapper, whether it leaves that branch unchanged.
+      splits: whether the x0 and eps of the result no longer satisfy ``x_t = alpha x0 + sigma eps``. The solver must
+        then read both, and a wrapper that recomputes the noise undoes the rule.
+    """
+
+    plain: str = "cond"
+    plain_at_one: bool = True
+    splits: bool = False
+
+
+def guidance_rule(*, plain: str = "cond", plain_at_one: bool = True, splits: bool = False) -> Callable[[F], F]:
+    """Marks a function as a guidance rule: attaches its :class:`Traits` as ``.traits`` and returns it unchanged.
+
+    A rule takes its parts by parameter name, so that generic code can build any rule from a dictionary of parts:
+
+    - ``cond``, ``uncond``, ``weak``, ``unwanted``: denoisers; ``conditions``: several of them;
+    - ``denoiser``: the denoiser to wrap; a rule with this parameter is a *wrapper*, and ``plain`` is the denoiser
+      without guidance;
+    - ``schedule``, ``log_likelihood``, ``guidance_scale``.
+
+    All other parameters are hyper-parameters of the rule.
+
+    Args:
+      plain: the branch that the rule reduces to without guidance, "cond" or "uncond".
+      plain_at_one: whether gamma = 1 gives exactly that branch.
+      splits: whether x0 and eps no longer make up ``x_t`` afterwards.
+
+    Raises:
+      ValueError: unless ``plain`` is "cond" or "uncond".
+
+    >>> @guidance_rule(plain_at_one=False)
+    ... def halfway(cond, uncond):
+    ...     return rule(lambda predictions, x_t, t: predictions[0], (cond, uncond))
+    >>> halfway.traits
+    Traits(plain='cond', plain_at_one=False, splits=False)
+    """
+    if plain not in ("cond", "uncond"):
+        raise ValueError(f"plain must be 'cond' or 'uncond', got {plain!r}")
+
+    def attach(function: F) -> F:
+        function.traits = Traits(plain, plain_at_one, splits)  # type: ignore[attr-defined]
+        return function
+
+    return attach
 
 
 @pytree_dataclass
 class Conditions:
-    """A conditional network and the conditions it may be asked for; several of them are one call on a longer batch."""
+    """A conditional network and its possible conditions; several are evaluated in one call on a longer batch."""
 
     conditional: Callable[[PyTree, Array, PyTree], Prediction]
     values: tuple[PyTree, ...]
 
     def evaluate(self, x_t, t, which: tuple[int, ...]) -> list[Prediction]:
-        """The predictions for some of the conditions. Rows that belong to one example are neighbours, so that a batch
-        that is split over devices stays where it is."""
+        """The predictions for some of the conditions. The rows of one example are adjacent, so that a batch sharded
+        over devices needs no communication."""
         n, k = batch_size(x_t), len(which)
 
         def rows(*values):
@@ -61,17 +115,17 @@ class Branch:
 
 
 def branches(conditional: Callable[[PyTree, Array, PyTree], Prediction], *conditions: PyTree) -> tuple[Denoiser, ...]:
-    """One denoiser for each condition; a rule that is built from several of them makes one network call for all.
+    """One denoiser per condition; a rule built from several of them evaluates all of them in one network call.
 
     The call has ``k B`` rows for the k branches that the rule uses: 1 evaluation of k times the size.
 
     Args:
       conditional: ``(x_t, t, condition) -> Prediction``, row by row.
       conditions: trees of the same structure whose leaves are ``(B, ...)``, or broadcast to the shape of those of the
-        other conditions (a null token); bare numbers hold for every example.
+        other conditions (a null token); scalars apply to every example.
 
     Raises:
-      ValueError: when called, for conditions that are not one for each example.
+      ValueError: when called, if the leading axis of the conditions is not the batch size.
 
     >>> from scorekit.guidance import classifier_free
     >>> conditional = lambda x, t, c: (print("rows:", x.shape[0]), Prediction(c + 0 * x, x))[1]
@@ -86,7 +140,7 @@ def branches(conditional: Callable[[PyTree, Array, PyTree], Prediction], *condit
 
 @pytree_dataclass
 class _Input:
-    """Where a formula finds a prediction: a call, and a branch of it."""
+    """A leaf of the tree: the index of a call and the index of one of its branches."""
 
     call: int = static()
     branch: int = static(default=0)
@@ -96,8 +150,8 @@ class _Input:
 class _Formula:
     function: Callable = static()
     inputs: tuple = ()
-    numbers: tuple = ()
-    start: Callable | None = static(default=None)
+    parameters: tuple = ()
+    init_state: Callable | None = static(default=None)
 
 
 @pytree_dataclass
@@ -108,34 +162,36 @@ class Rule(StatefulDenoiser):
     root: Any
 
     def init(self, x):
-        return tuple(memories.init_denoiser_state(call, x) for call in self.calls), _start(self.root, x)
+        return tuple(init_denoiser_state(call, x) for call in self.calls), _init_states(self.root, x)
 
-    def predict(self, memory, x_t, t):
-        of_calls, of_formulas = memory
-        predictions, kept = [], []
+    def predict(self, state, x_t, t):
+        of_calls, of_formulas = state
+        predictions, new_states = [], []
         for i, (call, carried) in enumerate(zip(self.calls, of_calls, strict=True)):
             if isinstance(call, Conditions):
                 which = tuple(sorted({leaf.branch for leaf in _inputs(self.root) if leaf.call == i}))
                 predictions.append(dict(zip(which, call.evaluate(x_t, t, which), strict=True)))
             else:
-                prediction, carried = memories.predict(call, carried, x_t, t)
+                prediction, carried = predict_with_state(call, carried, x_t, t)
                 predictions.append({0: prediction})
-            kept.append(carried)
+            new_states.append(carried)
         prediction, of_formulas = _evaluate(self.root, of_formulas, predictions, x_t, t)
-        return prediction, (tuple(kept), of_formulas)
+        return prediction, (tuple(new_states), of_formulas)
 
 
-def rule(function: Callable, denoisers: Sequence[Denoiser], *numbers: Any, start: Callable | None = None) -> Rule:
-    """The denoiser ``function(predictions, x_t, t, *numbers)``; how every rule of this package, or yours, is built.
+def rule(
+    function: Callable, denoisers: Sequence[Denoiser], *parameters: Any, init_state: Callable | None = None
+) -> Rule:
+    """The denoiser ``function(predictions, x_t, t, *parameters)``: how every rule, of the library or yours, is built.
 
-    With ``start``, which makes the memory from a state, it is ``function(memory, predictions, x_t, t, *numbers) ->
-    (Prediction, memory)``.
+    With ``init_state`` the rule is stateful and its formula is ``function(state, predictions, x_t, t, *parameters) ->
+    (Prediction, state)``.
 
     Args:
-      function: a module-level function; it is part of the structure, so that another one recompiles.
-      denoisers: whose predictions it is given, in this order.
-      numbers: what else it is given: numbers, schedules, functions, which are leaves.
-      start: ``x -> memory``, a module-level function, for a rule with memory.
+      function: a module-level function; it is part of the tree structure, so that another function recompiles.
+      denoisers: the denoisers whose predictions the formula receives, in this order.
+      parameters: further arguments of the formula (scalars, arrays, schedules, functions); they are leaves.
+      init_state: ``x -> state``, a module-level function that makes the initial state of a stateful rule.
 
     >>> from scorekit.guidance import classifier_free
     >>> def halfway(predictions, x_t, t, weight):
@@ -147,33 +203,33 @@ def rule(function: Callable, denoisers: Sequence[Denoiser], *numbers: Any, start
     """
     calls, inputs = [], []
     for denoiser in denoisers:
-        own, root = _opened(denoiser)
-        places = [_place(calls, call) for call in own]
-        inputs.append(_renumbered(root, places))
-    numbers = tuple(as_pytree(number) if callable(number) else number for number in numbers)
-    root = _Formula(function=function, inputs=tuple(inputs), numbers=numbers, start=start)
+        own, root = _as_tree(denoiser)
+        indices = [_index_of(calls, call) for call in own]
+        inputs.append(_reindex(root, indices))
+    parameters = tuple(as_pytree(value) if callable(value) else value for value in parameters)
+    root = _Formula(function=function, inputs=tuple(inputs), parameters=parameters, init_state=init_state)
     return Rule(calls=tuple(calls), root=root)
 
 
-def number_at(number: Scale, t: Array) -> Array:
+def value_at(parameter: Scale, t: Array) -> Array:
     """The value at time t of a hyper-parameter that may be a function of the time, in at least float32.
 
-    >>> number_at(lambda t: 1.0 + t, 0.5)
+    >>> value_at(lambda t: 1.0 + t, 0.5)
     Array(1.5, dtype=float32)
     """
-    return as_time(number(as_time(t)) if callable(number) else number)
+    return as_time(parameter(as_time(t)) if callable(parameter) else parameter)
 
 
-def check_number(rule: Callable[[Any], Any], allowed: str, **named: Any) -> None:
-    """:func:`scorekit.trees.check` for numbers that may be functions of the time, which are passed over.
+def check_value(rule: Callable[[Any], Any], allowed: str, **named: Any) -> None:
+    """:func:`scorekit.trees.check` for hyper-parameters that may be functions of the time; functions are not checked.
 
-    >>> check_number(lambda x: x > 0, "> 0", guidance_scale=lambda t: -t)
+    >>> check_value(lambda x: x > 0, "> 0", guidance_scale=lambda t: -t)
     """
     check(rule, allowed, **{name: value for name, value in named.items() if not callable(value)})
 
 
-def _opened(denoiser):
-    """Any denoiser as calls and a tree over them."""
+def _as_tree(denoiser):
+    """Any denoiser as a list of calls and a tree over them."""
     if isinstance(denoiser, Rule):
         return denoiser.calls, denoiser.root
     if isinstance(denoiser, Branch):
@@ -181,8 +237,8 @@ def _opened(denoiser):
     return (as_pytree(denoiser),), _Input(call=0)
 
 
-def _place(calls: list, call) -> int:
-    """The index of this very call, which is appended if it is not there."""
+def _index_of(calls: list, call) -> int:
+    """The index of this call object, which is appended to ``calls`` if it is missing."""
     for i, other in enumerate(calls):
         if other is call or (_wraps(other) and _wraps(call) and other.func is call.func):
             return i
@@ -195,10 +251,10 @@ def _wraps(call) -> bool:
     return isinstance(call, Partial) and not call.args and not call.keywords
 
 
-def _renumbered(node, places):
+def _reindex(node, indices):
     if isinstance(node, _Input):
-        return _Input(call=places[node.call], branch=node.branch)
-    return dataclasses.replace(node, inputs=tuple(_renumbered(child, places) for child in node.inputs))
+        return _Input(call=indices[node.call], branch=node.branch)
+    return dataclasses.replace(node, inputs=tuple(_reindex(child, indices) for child in node.inputs))
 
 
 def _inputs(node):
@@ -207,19 +263,19 @@ def _inputs(node):
     return [leaf for child in node.inputs for leaf in _inputs(child)]
 
 
-def _start(node, x):
+def _init_states(node, x):
     if isinstance(node, _Input):
         return ()
-    return node.start(x) if node.start else (), tuple(_start(child, x) for child in node.inputs)
+    return node.init_state(x) if node.init_state else (), tuple(_init_states(child, x) for child in node.inputs)
 
 
-def _evaluate(node, memory, predictions, x_t, t):
+def _evaluate(node, state, predictions, x_t, t):
     if isinstance(node, _Input):
-        return predictions[node.call][node.branch], memory
-    own, below = memory
-    pairs = [_evaluate(c, m, predictions, x_t, t) for c, m in zip(node.inputs, below, strict=True)]
+        return predictions[node.call][node.branch], state
+    own, below = state
+    pairs = [_evaluate(c, s, predictions, x_t, t) for c, s in zip(node.inputs, below, strict=True)]
     inputs, below = zip(*pairs, strict=True)
-    if node.start is None:
-        return node.function(inputs, x_t, t, *node.numbers), (own, below)
-    prediction, own = node.function(own, inputs, x_t, t, *node.numbers)
+    if node.init_state is None:
+        return node.function(inputs, x_t, t, *node.parameters), (own, below)
+    prediction, own = node.function(own, inputs, x_t, t, *node.parameters)
     return prediction, (own, below)

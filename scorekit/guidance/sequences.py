@@ -1,16 +1,16 @@
-"""Guidance of discrete sequences, exactly: every sequence is counted, in log space.
+"""Exact guidance of discrete sequences, by enumeration in log space.
 
-An autoregressive model gives ``p(x_k | x_<k, y)``. Guiding each of these conditionals is not guiding the joint: both
-multiply ``p(x)`` by a factor that depends on the sequence,
+An autoregressive model gives ``p(x_k | x_<k, y)``. Guidance of each of these conditionals differs from guidance of the
+joint. Both multiply ``p(x)`` by a factor that depends on the sequence,
 
     ``s(x)  = p(y | x)^gamma / E_p(x)[p(y | x)^gamma]``   (the joint),
-    ``s'(x) = prod_k p(y | x_<=k)^gamma / E_p(x_k | x_<k)[p(y | x_<=k)^gamma]``   (one symbol after the other),
+    ``s'(x) = prod_k p(y | x_<=k)^gamma / E_p(x_k | x_<k)[p(y | x_<=k)^gamma]``   (one symbol at a time),
 
-and the second one renormalises after every symbol, without a look at what can still follow. They agree for gamma 0 and
-1, for sequences of one symbol, and where the symbols are independent (given y, and without).
+and the second one is normalised after every symbol, regardless of the possible continuations. They agree for gamma 0
+and 1, for sequences of one symbol, and for independent symbols (both given y and marginally).
 
-A distribution over sequences of n symbols is an array of log-probabilities with n axes, one for each symbol, as long as
-its vocabulary. With an ``uncond`` that is uniform, guidance is temperature: ``p(x | y)^gamma``, of the joint or of the
+A distribution over sequences of n symbols is an array of log-probabilities with n axes, one per symbol, of the length
+of its vocabulary. If ``uncond`` is uniform, guidance is a temperature: ``p(x | y)^gamma``, of the joint or of the
 conditionals.
 
 Source: Dieleman 2022, "Guidance: a cheat code for diffusion models", on autoregressive models
@@ -31,7 +31,7 @@ class GuidedSequences(NamedTuple):
     """A guided distribution over sequences.
 
     Attributes:
-      log_prob: of every sequence, ``(V_1, ..., V_n)``, normalised.
+      log_prob: normalised log-probabilities of all sequences, ``(V_1, ..., V_n)``.
       log_factor: ``log_prob - log p(x)``, the logarithm of ``s`` or ``s'``; NaN where ``p(x) = 0``.
     """
 
@@ -40,17 +40,17 @@ class GuidedSequences(NamedTuple):
 
 
 def joint_log_prob(logits: Sequence[Array]) -> Array:
-    """All sequences of an autoregressive model: ``log p(x) = sum_k log p(x_k | x_<k)``.
+    """The log-probabilities of all sequences of an autoregressive model: ``log p(x) = sum_k log p(x_k | x_<k)``.
 
     Args:
-      logits: for each k, the logits of ``p(x_k | x_<k)``, ``(V_1, ..., V_k)``: the axes of what came before, and that
-        of the symbol.
+      logits: for each k, the logits of ``p(x_k | x_<k)``, ``(V_1, ..., V_k)``: one axis for each preceding symbol, and
+        a last axis for the symbol itself.
 
     Returns:
       ``(V_1, ..., V_n)``.
 
     Raises:
-      ValueError: if the k-th array does not have k axes, the first k - 1 as long as those of the array before it.
+      ValueError: if the k-th array does not have k axes, the first k - 1 of which match those of the array before.
 
     >>> first, then = jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([[0.5, 0.5], [1.0, 3.0]]))
     >>> jnp.exp(joint_log_prob([first, then])).tolist()
@@ -72,7 +72,7 @@ def conditional_log_probs(log_prob: Array) -> tuple[Array, ...]:
       log_prob: ``(V_1, ..., V_n)``, not necessarily normalised.
 
     Returns:
-      n arrays, the k-th of shape ``(V_1, ..., V_k)``; NaN after a beginning that has no probability.
+      n arrays, the k-th of shape ``(V_1, ..., V_k)``; NaN after a prefix of probability 0.
 
     >>> joint = jnp.log(jnp.array([[0.25, 0.25], [0.125, 0.375]]))
     >>> jnp.exp(conditional_log_probs(joint)[1]).tolist()
@@ -106,7 +106,7 @@ def guide_joint(cond: Array, uncond: Array, guidance_scale: Number) -> GuidedSeq
 
 
 def guide_sequentially(cond: Array, uncond: Array, guidance_scale: Number) -> GuidedSequences:
-    """What guided autoregressive sampling draws from: each ``p(x_k | x_<k)`` guided and normalised by itself.
+    """The distribution of guided autoregressive sampling: each ``p(x_k | x_<k)`` is guided and normalised separately.
 
     Args:
       cond: ``log p(x | y)``, ``(V_1, ..., V_n)``.
@@ -117,7 +117,7 @@ def guide_sequentially(cond: Array, uncond: Array, guidance_scale: Number) -> Gu
       ValueError: if the shapes differ.
 
     >>> even = jnp.log(jnp.full((2, 2), 0.25))
-    >>> cond = jnp.log(jnp.array([[0.4, 0.1], [0.25, 0.25]]))  # the first symbol is as likely as the other one
+    >>> cond = jnp.log(jnp.array([[0.4, 0.1], [0.25, 0.25]]))  # both first symbols are equally likely
     >>> first_symbol = lambda guided: [f"{p:.3f}" for p in jnp.exp(guided.log_prob).sum(1)]
     >>> first_symbol(guide_joint(cond, even, 2.0)), first_symbol(guide_sequentially(cond, even, 2.0))
     (['0.576', '0.424'], ['0.500', '0.500'])
@@ -125,18 +125,18 @@ def guide_sequentially(cond: Array, uncond: Array, guidance_scale: Number) -> Gu
     _check_shapes(cond, uncond)
     log_prob = jnp.zeros(())
     for c, u in zip(conditional_log_probs(cond), conditional_log_probs(uncond), strict=True):
-        possible = jnp.isfinite(log_prob)[..., None]  # what follows the impossible does not matter, but must not be NaN
+        possible = jnp.isfinite(log_prob)[..., None]  # avoids NaN after a prefix of probability 0
         factor = jax.nn.log_softmax(jnp.where(possible, _tilt(c, u, guidance_scale), 0.0))
         log_prob = log_prob[..., None] + factor
     return GuidedSequences(log_prob, log_prob - uncond)
 
 
 def total_variation(log_p: Array, log_q: Array) -> Array:
-    """``sum |p - q| / 2``, in [0, 1]: the largest difference in probability that two laws give any event.
+    """The total variation distance ``sum |p - q| / 2``, in [0, 1]: the largest difference in probability of any event.
 
     Args:
       log_p: normalised log-probabilities, of any shape.
-      log_q: the same for the other law.
+      log_q: the same for the other distribution.
 
     >>> total_variation(jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([0.25, 0.75])))
     Array(0.25, dtype=float32)
@@ -145,11 +145,11 @@ def total_variation(log_p: Array, log_q: Array) -> Array:
 
 
 def _tilt(cond, uncond, scale):
-    """``uncond + scale (cond - uncond)``; ``p(x) = 0`` stays 0, and a scale of 0 forgets ``cond`` altogether."""
+    """``uncond + scale (cond - uncond)``; ``p(x) = 0`` stays 0, and a scale of 0 ignores ``cond``."""
     scale = as_time(scale)
-    known = jnp.isfinite(uncond)
-    difference = jnp.where(known & (scale != 0), cond - jnp.where(known, uncond, 0.0), 0.0)
-    return jnp.where(known, uncond + jnp.where(scale != 0, scale * difference, 0.0), -jnp.inf)
+    possible = jnp.isfinite(uncond)
+    difference = jnp.where(possible & (scale != 0), cond - jnp.where(possible, uncond, 0.0), 0.0)
+    return jnp.where(possible, uncond + jnp.where(scale != 0, scale * difference, 0.0), -jnp.inf)
 
 
 def _check_shapes(cond, uncond):

@@ -1,9 +1,9 @@
-"""Memory: what a rule carries from one evaluation to the next, handed on as a value and never hidden.
+"""Stateful denoisers: explicit state that a rule carries from one evaluation to the next.
 
-A rule without memory is a plain function ``(x_t, t) -> Prediction``. One with memory (a momentum) starts it with
-``memory = rule.init(x)`` and takes ``prediction, memory = rule.predict(memory, x_t, t)``; rules hand on the memory of
-what they wrap. :func:`scorekit.samplers.sample` keeps it in the carry of its scan, as :func:`with_state` does for one
-step.
+A stateless rule is a plain function ``(x_t, t) -> Prediction``. A stateful one (a momentum) is initialised by
+``state = rule.init(x)`` and evaluated by ``prediction, state = rule.predict(state, x_t, t)``; wrappers carry the state
+of the denoiser that they wrap. :func:`scorekit.samplers.sample` keeps it in the carry of its scan; :func:`with_state`
+does the same for a single step.
 """
 
 from collections.abc import Callable
@@ -15,40 +15,42 @@ from scorekit.typing import Array, Denoiser, Prediction, PyTree
 
 
 class StatefulDenoiser:
-    """A denoiser whose prediction depends on earlier evaluations; subclass it, as a pytree, and write ``init`` and
-    ``predict``. If ``init`` gives nothing to carry (a rule around plain denoisers) it is a plain denoiser too.
+    """Base class of denoisers whose prediction depends on earlier evaluations.
+
+    A subclass is a pytree that implements ``init`` and ``predict``. If the state has no leaves (a rule around stateless
+    denoisers), it may be called like any other denoiser.
 
     >>> from scorekit.trees import pytree_dataclass
     >>> @pytree_dataclass
     ... class Running(StatefulDenoiser):  # x0 is the mean of the last two states
     ...     def init(self, x):
     ...         return x
-    ...     def predict(self, memory, x_t, t):
-    ...         return Prediction(0.5 * (x_t + memory), x_t), x_t
+    ...     def predict(self, state, x_t, t):
+    ...         return Prediction(0.5 * (x_t + state), x_t), x_t
     >>> Running().predict(1.0, 3.0, 0.5)[0].x0
     2.0
     """
 
     def init(self, x: PyTree) -> PyTree:
-        """The memory before the first evaluation at a state like ``x``; its arrays have a leading batch axis."""
+        """The state before the first evaluation, for data like ``x``; its arrays have a leading batch axis."""
         raise NotImplementedError
 
-    def predict(self, memory: PyTree, x_t: PyTree, t: Array) -> tuple[Prediction, PyTree]:
-        """The prediction, and the memory for the next evaluation."""
+    def predict(self, state: PyTree, x_t: PyTree, t: Array) -> tuple[Prediction, PyTree]:
+        """The prediction and the state for the next evaluation."""
         raise NotImplementedError
 
     def __call__(self, x_t: PyTree, t: Array) -> Prediction:
-        memory = self.init(x_t)
-        if jax.tree.leaves(memory):
+        state = self.init(x_t)
+        if jax.tree.leaves(state):
             raise ValueError(
-                "denoiser must be stateless here, got one that carries state from step to step (momentum), as only "
-                "scorekit.samplers.sample does: set momentum=None, or carry it with scorekit.guidance.with_state"
+                "denoiser must be stateless here, got one that carries state from step to step (momentum), which only "
+                "scorekit.samplers.sample supports: set momentum=None, or carry it with scorekit.guidance.with_state"
             )
-        return self.predict(memory, x_t, t)[0]
+        return self.predict(state, x_t, t)[0]
 
 
 def init_denoiser_state(denoiser: Denoiser, x: PyTree) -> PyTree:
-    """The memory of any denoiser before its first evaluation; ``()`` for a plain one.
+    """The initial state of any denoiser; ``()`` for a stateless one.
 
     >>> init_denoiser_state(lambda x, t: Prediction(x, x), 1.0)
     ()
@@ -56,32 +58,34 @@ def init_denoiser_state(denoiser: Denoiser, x: PyTree) -> PyTree:
     return denoiser.init(x) if isinstance(denoiser, StatefulDenoiser) else ()
 
 
-def predict(denoiser: Denoiser, memory: PyTree, x_t: PyTree, t: Array) -> tuple[Prediction, PyTree]:
-    """``(prediction, memory)`` of any denoiser.
+def predict(denoiser: Denoiser, state: PyTree, x_t: PyTree, t: Array) -> tuple[Prediction, PyTree]:
+    """Evaluates any denoiser, stateful or not: ``(prediction, state)``.
 
     >>> predict(lambda x, t: Prediction(x, x), (), 1.0, 0.5)
     (Prediction(x0=1.0, eps=1.0), ())
     """
     if isinstance(denoiser, StatefulDenoiser):
-        return denoiser.predict(memory, x_t, t)
-    return denoiser(x_t, t), memory
+        return denoiser.predict(state, x_t, t)
+    return denoiser(x_t, t), state
 
 
-def with_state(denoiser: Denoiser, memory: PyTree, use: Callable[[Denoiser], Any]) -> tuple[Any, PyTree]:
-    """``(use(d), memory)`` where ``d`` is a plain denoiser that hands the memory on from each evaluation to the next.
+def with_state(denoiser: Denoiser, state: PyTree, function: Callable[[Denoiser], Any]) -> tuple[Any, PyTree]:
+    """``(function(d), state)`` where ``d`` is a plain denoiser that updates the state at each evaluation.
 
-    This is how :func:`scorekit.samplers.sample` takes a step. By hand::
+    This is how :func:`scorekit.samplers.sample` takes a step. As an explicit loop::
 
-        state, memory = solver.init(x), init_denoiser_state(denoiser, x)
-        for t, s in zip(ts[:-1], ts[1:]):
-            step = lambda d: solver.step(key, state, x, t, s, d, schedule)
-            (x, state), memory = with_state(denoiser, memory, step)
+        solver_state, state = solver.init(x), init_denoiser_state(denoiser, x)
+        rows = solver.plan(schedule, ts)
+        for i in range(len(ts) - 1):
+            row = jax.tree.map(lambda leaf: leaf[i], rows)
+            step = lambda d: solver.step(key, solver_state, x, row, d)
+            (x, solver_state), state = with_state(denoiser, state, step)
 
     Args:
-      denoiser: any denoiser, with or without memory.
-      memory: what it carries so far.
-      use: a function of a plain denoiser; inside it, no evaluation may stand in a ``jit``, a scan or a ``cond`` of its
-        own.
+      denoiser: any denoiser, stateful or not.
+      state: its current state.
+      function: a function of a plain denoiser; it must not evaluate the denoiser inside a ``jit``, a scan or a
+        ``cond`` of its own.
 
     >>> from scorekit.guidance import apg
     >>> from scorekit.schedules import rectified_flow
@@ -92,12 +96,12 @@ def with_state(denoiser: Denoiser, memory: PyTree, use: Callable[[Denoiser], Any
     >>> with_state(rule, init_denoiser_state(rule, x), twice)[0]
     (2.0, 2.5)
     """
-    kept = memory
+    current = state
 
     def plain(x_t, t):
-        nonlocal kept
-        prediction, kept = predict(denoiser, kept, x_t, t)
+        nonlocal current
+        prediction, current = predict(denoiser, current, x_t, t)
         return prediction
 
-    result = use(plain)
-    return result, kept
+    result = function(plain)
+    return result, current

@@ -1,6 +1,6 @@
-"""Temperature: scaling the score, and what that does not do."""
+"""Temperature: scaling the score, and the distribution that results."""
 
-from scorekit.guidance.rules import Scale, check_number, number_at, rule
+from scorekit.guidance.rules import Scale, check_value, guidance_rule, rule, value_at
 from scorekit.predictions import Eps
 from scorekit.trees import combine
 from scorekit.typing import Denoiser, Schedule
@@ -8,29 +8,31 @@ from scorekit.typing import Denoiser, Schedule
 
 def _scaled_score(predictions, x_t, t, schedule, tau):
     (prediction,) = predictions
-    eps = combine((1.0 / number_at(tau, t), prediction.eps))
+    eps = combine((1.0 / value_at(tau, t), prediction.eps))
     return Eps().to_prediction(eps, x_t, t, schedule)
 
 
+@guidance_rule(plain_at_one=False)
 def temperature(denoiser: Denoiser, schedule: Schedule, tau: Scale) -> Denoiser:
-    """Divides the score by ``tau`` at every time: ``eps / tau``, and the x0 that goes with it.
+    """Divides the score by ``tau`` at every time: ``eps / tau``, and x0 accordingly.
 
-    This does *not* sample ``p(x)^(1 / tau)``, not even for Gaussian data of variance v, of which that is one of
+    This does *not* sample ``p(x)^(1 / tau)``, not even for Gaussian data of variance v, where that density has the
     variance ``tau v``. From noise of variance ``V = v + sigma^2`` (variance-exploding; in the limit of small steps)
 
-    - the probability-flow ODE ends at ``v (V / v)^(1 - 1 / tau)``, which depends on where it started,
+    - the probability-flow ODE ends at the variance ``v (V / v)^(1 - 1 / tau)``, which depends on where it started,
     - the reverse SDE ends at ``v (c + (1 - c) (v / V)^(2 / tau - 1))``, ``c = tau / (2 - tau)``: ``c v`` for large V
       if ``tau < 2``,
     - Langevin dynamics at one noise level does sample ``p_t(x)^(1 / tau)``.
 
-    The reason is that ``p_t(x)^(1 / tau)`` is not ``p(x)^(1 / tau)`` diffused. On a mixture it gets the weights
-    wrong too: of two far modes with 0.7 and 0.3 the flow at ``tau = 1/2`` ends in the heavier always, where ``p^2`` has
-    0.84 and 0.16. To sample a power of p, correct by particles; to trade diversity for fidelity, guide.
+    The reason is that ``p_t(x)^(1 / tau)`` is not the diffused ``p(x)^(1 / tau)``. On a mixture the weights are wrong
+    as well: for two distant modes with weights 0.7 and 0.3 the flow at ``tau = 1/2`` always ends in the heavier one,
+    where ``p^2`` has the weights 0.84 and 0.16. To sample a power of p, use particles; to trade diversity for fidelity,
+    use guidance.
 
     Args:
       denoiser: the denoiser to wrap.
-      schedule: its schedule. The x0 of a scaled score is infinite where alpha = 0: begin below t = 1 there.
-      tau: the temperature, > 0; below 1 narrows.
+      schedule: the noise schedule. The x0 of a scaled score is infinite where alpha = 0: start below t = 1 there.
+      tau: the temperature, > 0; values below 1 sharpen.
 
     Raises:
       ValueError: if ``tau`` is not positive.
@@ -42,5 +44,5 @@ def temperature(denoiser: Denoiser, schedule: Schedule, tau: Scale) -> Denoiser:
     >>> temperature(d, rectified_flow(), 0.5)(jnp.ones(1), 0.5).eps
     Array([2.], dtype=float32)
     """
-    check_number(lambda x: x > 0, "> 0", tau=tau)
+    check_value(lambda x: x > 0, "> 0", tau=tau)
     return rule(_scaled_score, (denoiser,), schedule, tau)

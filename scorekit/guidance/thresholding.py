@@ -1,13 +1,13 @@
-"""Thresholding and rescaling: keep the clean estimate in the range, or at the contrast, of the data.
+"""Thresholding and rescaling: keep the clean estimate within the range, or at the contrast, of the data.
 
-The noise half is recomputed so that ``alpha x0 + sigma eps`` still is ``x_t`` (Saharia et al. 2022, sec. 2.3,
+The noise is recomputed so that ``alpha x0 + sigma eps`` remains ``x_t`` (Saharia et al. 2022, sec. 2.3,
 https://arxiv.org/abs/2205.11487).
 """
 
 import jax
 import jax.numpy as jnp
 
-from scorekit.guidance.rules import rule
+from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import with_x0
 from scorekit.schedules.numerics import sqrt
 from scorekit.trees import check, check_positive, combine, expand
@@ -20,12 +20,13 @@ def _static(predictions, x_t, t, schedule, limit):
     return with_x0(prediction, x0, t, schedule)
 
 
+@guidance_rule(plain_at_one=False)
 def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Number = 1.0) -> Denoiser:
     """Clips x0 to ``[-limit, limit]``.
 
     Args:
       denoiser: the denoiser to wrap.
-      schedule: its schedule.
+      schedule: the noise schedule.
       limit: > 0, in units of the data.
 
     Raises:
@@ -52,17 +53,20 @@ def _dynamic(predictions, x_t, t, schedule, percentile, limit):
     return with_x0(prediction, jax.tree.map(clip, prediction.x0), t, schedule)
 
 
+@guidance_rule(plain_at_one=False)
 def dynamic_threshold(
     denoiser: Denoiser,
     schedule: Schedule,
     percentile: Number = 0.995,
     limit: Number = 1.0,
 ) -> Denoiser:
-    """Per example, clips x0 at a percentile q of its magnitudes, if that exceeds ``limit``, and rescales by limit / q.
+    """Dynamic thresholding: clips x0 at a percentile q of its magnitudes and rescales it by ``limit / q``.
+
+    Per example, and only where q exceeds ``limit``.
 
     Args:
       denoiser: the denoiser to wrap; its leaves have a leading batch axis, and each leaf has its own percentile.
-      schedule: its schedule.
+      schedule: the noise schedule.
       percentile: fraction in (0, 1].
       limit: the range of the data, > 0.
 
@@ -83,29 +87,31 @@ def dynamic_threshold(
 
 
 def _rescaled(predictions, x_t, t, schedule, factor):
-    guided, cond = predictions
+    guided, plain = predictions
 
-    def spread(x):
+    def std(x):
         wide = x.reshape(x.shape[0], -1).astype(jnp.promote_types(x.dtype, jnp.float32))
         return sqrt(jnp.var(wide, axis=1))
 
-    def half(g, c):
-        gain = jnp.where(spread(g) > 0, spread(c) / jnp.where(spread(g) > 0, spread(g), 1.0), 1.0)
+    def rescaled(g, p):
+        gain = jnp.where(std(g) > 0, std(p) / jnp.where(std(g) > 0, std(g), 1.0), 1.0)
         return combine((1.0 + factor * (gain - 1.0), g))
 
-    return with_x0(guided, jax.tree.map(half, guided.x0, cond.x0), t, schedule)
+    return with_x0(guided, jax.tree.map(rescaled, guided.x0, plain.x0), t, schedule)
 
 
-def rescale(guided: Denoiser, cond: Denoiser, schedule: Schedule, factor: Number = 0.7) -> Denoiser:
-    """Rescales x0 towards the standard deviation of the conditional estimate: strong guidance without overexposure.
+@guidance_rule()
+def rescale(denoiser: Denoiser, plain: Denoiser, schedule: Schedule, factor: Number = 0.7) -> Denoiser:
+    """Rescales x0 towards the standard deviation of the estimate without guidance, against overexposure.
 
-    ``x0 <- phi x0 std(x0_cond) / std(x0) + (1 - phi) x0``, the deviation of each example and array over all its values.
-    It scales the mean too, about 0: data should be centred.
+    ``x0 <- phi x0 std(x0_plain) / std(x0) + (1 - phi) x0``, with the standard deviation over all values of an example,
+    for each array of a tree. The mean is scaled as well: data should be centred at 0.
 
     Args:
-      guided: the denoiser to rescale.
-      cond: the conditional one. If ``guided`` was built from it, it is not evaluated again.
-      schedule: their schedule.
+      denoiser: the guided denoiser to rescale.
+      plain: the denoiser without guidance, normally the conditional one. If ``denoiser`` was built from it, it is not
+        evaluated again.
+      schedule: the noise schedule.
       factor: phi in [0, 1]; 0 changes nothing.
 
     Raises:
@@ -113,11 +119,11 @@ def rescale(guided: Denoiser, cond: Denoiser, schedule: Schedule, factor: Number
 
     >>> from scorekit.schedules import rectified_flow
     >>> from scorekit.typing import Prediction
-    >>> guided, cond = (lambda x, t, c=c: Prediction(c * x, x) for c in (3.0, 1.0))
-    >>> rescale(guided, cond, rectified_flow(), 1.0)(jnp.array([[-1.0, 1.0]]), 0.5).x0.round(4)
+    >>> guided, plain = (lambda x, t, c=c: Prediction(c * x, x) for c in (3.0, 1.0))
+    >>> rescale(guided, plain, rectified_flow(), 1.0)(jnp.array([[-1.0, 1.0]]), 0.5).x0.round(4)
     Array([[-1.,  1.]], dtype=float32)
 
     Source: Lin et al. 2023, eq. 15-16 (https://arxiv.org/abs/2305.08891), here on x0.
     """
     check(lambda x: (x >= 0) & (x <= 1), "in [0, 1]", factor=factor)
-    return rule(_rescaled, (guided, cond), schedule, factor)
+    return rule(_rescaled, (denoiser, plain), schedule, factor)

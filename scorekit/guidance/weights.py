@@ -30,9 +30,9 @@ def weight_schedule(
 ) -> Scale:
     """A guidance scale that goes from ``noise`` at t = 1 to ``data`` at t = 0.
 
-    Any rule takes it in the place of gamma: ``gamma(t) = noise + (data - noise) f(1 - t)`` with ``f(u) = u``, ``(1 -
-    cos pi u) / 2`` or ``u^power``. Scales that rise towards the data keep more diversity than constant ones. Any
-    function of t will do: ``lambda t: ...``, and one of the noise level is ``lambda t: f(schedule.log_snr(t))``.
+    It may be passed to any rule as gamma: ``gamma(t) = noise + (data - noise) f(1 - t)`` with ``f(u) = u``, ``(1 - cos
+    pi u) / 2`` or ``u^power``. Scales that rise towards the data preserve more diversity than constant ones. Any other
+    function of t works as well: ``lambda t: ...``, or ``lambda t: f(schedule.log_snr(t))`` for one of the noise level.
 
     Args:
       noise: gamma at t = 1, a scalar or ``(B,)``.

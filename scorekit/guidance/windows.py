@@ -1,13 +1,13 @@
-"""Long signals with a denoiser of short ones: windows that overlap, evaluated together and blended at every step.
+"""Long signals with a denoiser of short ones: overlapping windows, evaluated as one batch and blended at every step.
 
-A signal ``(B, L, ...)`` is cut into W windows of ``size`` places, each ``hop`` after the one before, so that
-``L = size + (W - 1) hop``. All windows are one batch, those of an example together: ``(B W, size, ...)``. What comes
-out is blended by weights that add up to 1 in every place,
+A signal ``(B, L, ...)`` is cut into W windows of ``size`` positions with a distance of ``hop``, so that
+``L = size + (W - 1) hop``. All windows form one batch, those of an example adjacent: ``(B W, size, ...)``. The
+predictions are blended with weights that add up to 1 at every position,
 
     ``x0[n] = sum_i w_i[n] x0_i[n - i hop]``,   ``w_i[n]`` proportional to ``sin^2(pi (n - i hop + 1/2) / size)``,
 
-and eps likewise, so that ``alpha x0 + sigma eps = x_t`` still holds. Windows agree on what they share because they see
-the same ``x_t`` there; with ``hop = size`` they share nothing and are independent.
+and eps likewise, so that ``alpha x0 + sigma eps = x_t`` still holds. Windows are consistent where they overlap because
+they share the ``x_t`` there; with ``hop = size`` they do not overlap and are independent.
 """
 
 import jax
@@ -19,7 +19,7 @@ from scorekit.typing import Array, Denoiser, PyTree
 
 
 def num_windows(length: int, size: int, hop: int) -> int:
-    """The number W of windows of a signal of ``length`` places.
+    """The number W of windows of a signal of ``length`` positions.
 
     Raises:
       ValueError: unless ``1 <= hop <= size`` and ``length = size + (W - 1) hop``.
@@ -30,17 +30,17 @@ def num_windows(length: int, size: int, hop: int) -> int:
     if not 1 <= hop <= size:
         raise ValueError(f"hop must be from 1 to size = {size}, got {hop}")
     if length < size or (length - size) % hop:
-        raise ValueError(f"the length must be size + a multiple of hop = {size} + n {hop}, got {length}")
+        raise ValueError(f"length must be size + a multiple of hop = {size} + n {hop}, got {length}")
     return 1 + (length - size) // hop
 
 
 def cut_windows(x: PyTree, size: int, hop: int) -> PyTree:
-    """Leaves ``(B, L, ...)`` to their windows ``(B W, size, ...)``, those of an example together.
+    """Cuts leaves ``(B, L, ...)`` into windows ``(B W, size, ...)``, those of an example adjacent.
 
     Args:
-      x: signals, or maps that go with them.
-      size: of a window.
-      hop: places from one window to the next.
+      x: signals, or maps aligned with them.
+      size: positions in a window.
+      hop: positions from one window to the next.
 
     Raises:
       ValueError: as :func:`num_windows`.
@@ -58,12 +58,12 @@ def cut_windows(x: PyTree, size: int, hop: int) -> PyTree:
 
 
 def blend_windows(parts: PyTree, count: int, hop: int) -> PyTree:
-    """The inverse of :func:`cut_windows`: means over the windows of a place, by the weights above.
+    """The inverse of :func:`cut_windows`: the weighted mean over the windows that contain a position.
 
     Args:
       parts: leaves ``(B count, size, ...)``.
       count: windows of an example.
-      hop: places from one window to the next.
+      hop: positions from one window to the next.
 
     Returns:
       Leaves ``(B, size + (count - 1) hop, ...)``.
@@ -87,7 +87,7 @@ def blend_windows(parts: PyTree, count: int, hop: int) -> PyTree:
 
 
 def _weights(size: int, hop: int, count: int) -> np.ndarray:
-    """``(count, size)``, on the host in float64; they add up to 1 over the windows of a place."""
+    """``(count, size)``, on the host in float64; they add up to 1 over the windows of a position."""
     shape = np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
     total = np.zeros(size + (count - 1) * hop)
     for i in range(count):
@@ -108,13 +108,13 @@ class _Windowed:
 
 
 def windowed(denoiser: Denoiser, size: int, hop: int) -> Denoiser:
-    """A denoiser of signals longer than those that the model has seen.
+    """A denoiser of signals that are longer than those the model was trained on.
 
     Args:
-      denoiser: of windows; conditions that it is bound to are those of all windows in the order of
-        :func:`cut_windows` (``jnp.repeat(labels, W)``, and maps cut as the signal is).
-      size: places of a window.
-      hop: places from one window to the next, up to ``size``; half of it is usual.
+      denoiser: a denoiser of windows; conditions bound to it are those of all windows in the order of
+        :func:`cut_windows` (``jnp.repeat(labels, W)``, and maps cut like the signal).
+      size: positions in a window.
+      hop: positions from one window to the next, up to ``size``; half of it is usual.
 
     Raises:
       ValueError: unless ``1 <= hop <= size`` and, when applied, the windows cover the signal exactly.

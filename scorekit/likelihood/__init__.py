@@ -1,13 +1,13 @@
 """Likelihood: the exact log-density by the probability-flow ODE, variational bounds, and bits per dimension.
 
 ===============================  ===================================================================================
-function                         gives
+function                         result
 ===============================  ===================================================================================
 ``log_likelihood``               ``log p(x0)`` in nats, exactly or by Hutchinson's estimator with its standard error
-``variational_bound``            a bound in continuous time, split in prior, reconstruction and diffusion
-``discrete_variational_bound``   the same for the T steps of a grid
+``variational_bound``            a bound in continuous time: prior, reconstruction and diffusion
+``discrete_variational_bound``   the same for the T steps of a time grid
 ``dequantised_bits_per_dim``     code lengths of integers under a density: uniform or variational dequantisation
-``bits_per_dim``                 nats to bits, with the offset and the dequantisation named in the result
+``bits_per_dim``                 nats to bits; the result includes the offset and the kind of dequantisation
 ===============================  ===================================================================================
 """
 

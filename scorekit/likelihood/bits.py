@@ -1,7 +1,7 @@
-"""Bits per dimension, with what it takes to compare them: the offset and the kind of dequantisation.
+"""Bits per dimension, together with the offset and the kind of dequantisation, without which they do not compare.
 
-Integers ``0..levels-1`` become continuous as ``z = 2 (x + u) / levels - 1`` in [-1, 1] with ``u`` in [0, 1): a bin has
-volume ``(2 / levels)^D``, which is the offset ``log2(levels / 2)`` bits per dimension.
+Integers ``0..bins-1`` become continuous as ``z = 2 (x + u) / bins - 1`` in [-1, 1] with ``u`` in [0, 1): a bin has
+volume ``(2 / bins)^D``, which is the offset ``log2(bins / 2)`` bits per dimension.
 """
 
 import math
@@ -26,7 +26,7 @@ class BitsPerDim:
 
     Attributes:
       bits_per_dim: ``-log2 p / D + offset``, ``(B,)``.
-      offset: the part that comes from the scale of the data: ``log2(levels / 2)``, or 0 without dequantisation.
+      offset: the contribution of the scale of the data: ``log2(bins / 2)``, or 0 without dequantisation.
       dequantisation: "none", "uniform" or "variational".
     """
 
@@ -36,22 +36,22 @@ class BitsPerDim:
 
 
 def bits_per_dim(
-    log_p: ArrayLike, event_size: int, *, levels: int | None = None, dequantisation: Dequantisation = "none"
+    log_p: ArrayLike, event_size: int, *, bins: int | None = None, dequantisation: Dequantisation = "none"
 ) -> BitsPerDim:
     """``-log_p / (D log 2) + offset``.
 
     Args:
       log_p: nats, any shape. With "none", a density in the units of the data or the probability of discrete values
-        (minus :func:`scorekit.likelihood.variational_bound` with ``levels``). With "uniform", the log-density of
+        (minus :func:`scorekit.likelihood.variational_bound` with ``bins``). With "uniform", the log-density of
         dequantised data on [-1, 1]; with "variational", that minus ``log q(u | x)``.
       event_size: D, the number of values in one example.
-      levels: the number of values that one of them can take; needed unless "none".
-      dequantisation: how the data were made continuous; it sets the offset and is part of the result.
+      bins: the number of values of discrete data; required unless "none".
+      dequantisation: the kind of dequantisation; it determines the offset and is part of the result.
 
     Raises:
-      ValueError: for an unknown dequantisation, ``event_size < 1``, or ``levels`` missing, below 2 or without use.
+      ValueError: for an unknown dequantisation, ``event_size < 1``, or ``bins`` missing, below 2 or unused.
 
-    >>> print(bits_per_dim(-64 * jnp.log(2.0), 64, levels=256, dequantisation="uniform").bits_per_dim)
+    >>> print(bits_per_dim(-64 * jnp.log(2.0), 64, bins=256, dequantisation="uniform").bits_per_dim)
     8.0
 
     Source: Theis et al. 2016, sec. 3.1 (https://arxiv.org/abs/1511.01844).
@@ -60,12 +60,12 @@ def bits_per_dim(
         raise ValueError(f"dequantisation must be 'none', 'uniform' or 'variational', got {dequantisation!r}")
     if event_size < 1:
         raise ValueError(f"event_size must be an integer >= 1, got {event_size}")
-    if dequantisation == "none" and levels is not None:
-        raise ValueError(f"levels must be None without dequantisation, got {levels}")
-    if dequantisation != "none" and (levels is None or levels < 2):
-        raise ValueError(f"levels must be an integer >= 2 with {dequantisation} dequantisation, got {levels}")
+    if dequantisation == "none" and bins is not None:
+        raise ValueError(f"bins must be None without dequantisation, got {bins}")
+    if dequantisation != "none" and (bins is None or bins < 2):
+        raise ValueError(f"bins must be an integer >= 2 with {dequantisation} dequantisation, got {bins}")
     log_p = jnp.asarray(log_p)
-    offset = jnp.asarray(math.log2(levels / 2) if levels else 0.0, log_p.dtype)
+    offset = jnp.asarray(math.log2(bins / 2) if bins else 0.0, log_p.dtype)
     bits = -log_p / (event_size * math.log(2.0)) + offset
     return BitsPerDim(bits_per_dim=bits, offset=offset, dequantisation=dequantisation)
 
@@ -74,29 +74,29 @@ def dequantised_bits_per_dim(
     key: Key,
     log_density: Callable[[Key, PyTree], Array],
     x: PyTree,
-    levels: int,
+    bins: int,
     dequantiser: Dequantiser | None = None,
 ) -> BitsPerDim:
-    """Bits per dimension of integers under a density on [-1, 1], a one-draw estimate of an upper bound.
+    """Bits per dimension of integers under a density on [-1, 1]: a single-sample estimate of an upper bound.
 
-    ``-log2 P(x) <= E_u[log2 q(u | x) - log2 p(z)] + D log2(levels / 2)`` with ``z = 2 (x + u) / levels - 1``.
+    ``-log2 P(x) <= E_u[log2 q(u | x) - log2 p(z)] + D log2(bins / 2)`` with ``z = 2 (x + u) / bins - 1``.
 
     Args:
       key: PRNG key.
       log_density: ``(key, z) -> log p(z)`` in nats ``(B,)``, for instance of
         :func:`scorekit.likelihood.log_likelihood`.
-      x: integers in ``0..levels-1``, leaves ``(B, ...)``.
-      levels: the number of values.
+      x: integers in ``0..bins-1``, leaves ``(B, ...)``.
+      bins: the number of values.
       dequantiser: ``(key, x) -> (u, log q(u | x))`` for variational dequantisation; by default ``u`` is uniform.
 
     Returns:
-      A :class:`BitsPerDim` that names its dequantisation.
+      A :class:`BitsPerDim`.
 
     Raises:
-      ValueError: if ``x`` is not of an integer type or ``levels < 2``.
+      ValueError: if ``x`` is not of an integer type or ``bins < 2``.
 
     >>> uniform = lambda key, z: jnp.full(z.shape[0], -4 * jnp.log(2.0))
-    >>> found = dequantised_bits_per_dim(jax.random.key(0), uniform, jnp.zeros((1, 4), int), levels=16)
+    >>> found = dequantised_bits_per_dim(jax.random.key(0), uniform, jnp.zeros((1, 4), int), bins=16)
     >>> print(found.bits_per_dim, found.dequantisation)
     [4.] uniform
 
@@ -105,9 +105,9 @@ def dequantised_bits_per_dim(
     """
     for leaf in jax.tree.leaves(x):
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.integer):
-            raise ValueError(f"x must be of an integer type, values 0..levels-1, got {jnp.result_type(leaf)}")
-    if levels < 2:
-        raise ValueError(f"levels must be an integer >= 2, got {levels}")
+            raise ValueError(f"x must be of an integer type, values 0..bins-1, got {jnp.result_type(leaf)}")
+    if bins < 2:
+        raise ValueError(f"bins must be an integer >= 2, got {bins}")
     for_noise, for_density = jax.random.split(key)
     if dequantiser is None:
         leaves, treedef = jax.tree.flatten(x)
@@ -116,10 +116,10 @@ def dequantised_bits_per_dim(
         u, log_q = jax.tree.unflatten(treedef, draws), jnp.zeros(batch_size(x))
     else:
         u, log_q = dequantiser(for_noise, x)
-    z = jax.tree.map(lambda x, u: 2.0 * (x + u) / levels - 1.0, x, u)
+    z = jax.tree.map(lambda x, u: 2.0 * (x + u) / bins - 1.0, x, u)
     return bits_per_dim(
         log_density(for_density, z) - log_q,
         event_size(x),
-        levels=levels,
+        bins=bins,
         dequantisation="uniform" if dequantiser is None else "variational",
     )

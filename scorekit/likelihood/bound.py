@@ -1,4 +1,4 @@
-"""The variational bound on ``-log p(x0)``, in continuous time and on a grid; nats per example."""
+"""Variational bounds on ``-log p(x0)``, in continuous time and on a time grid; nats per example."""
 
 import math
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
 
 class VariationalBound(NamedTuple):
-    """The parts of a bound on ``-log p(x0)``, nats per example ``(B,)``."""
+    """The terms of a bound on ``-log p(x0)``, nats per example ``(B,)``."""
 
     prior: Array
     reconstruction: Array
@@ -36,7 +36,7 @@ def variational_bound(
     num_times: int = 16,
     t_min: ArrayLike = 1e-3,
     t_max: ArrayLike = 1.0 - 1e-3,
-    levels: int | None = None,
+    bins: int | None = None,
 ) -> VariationalBound:
     """A Monte-Carlo estimate of the continuous-time variational bound on ``-log p(x0)``.
 
@@ -44,24 +44,24 @@ def variational_bound(
     ``reconstruction = -E log N(x0; x_tmin / alpha, sigma^2 / alpha^2)`` and
     ``diffusion = 1/2 int ||eps - eps_hat||^2 dlog_snr`` with times uniform in log-SNR, stratified per example.
 
-    With ``levels`` the data are discrete, ``linspace(-1, 1, levels)``, and the bound is on the log-probability of the
-    values themselves, without dequantisation: the decoder is the same Gaussian, normalised over the levels.
+    With ``bins`` the data are discrete, with values ``linspace(-1, 1, bins)``, and the bound is on their
+    log-probability, without dequantisation: the decoder is the same Gaussian, normalised over the values.
 
     Args:
       key: PRNG key.
       denoiser: ``(x_t, t) -> Prediction``, called with ``t`` ``(B,)``.
       schedule: the noise schedule, with finite log-SNR at ``t_min`` and ``t_max``.
-      x0: data, a tree of ``(B, ...)`` arrays; discrete data need ``levels`` or to be dequantised first.
-      num_times: noise levels per example.
+      x0: data, a tree of ``(B, ...)`` arrays; discrete data need ``bins`` or dequantisation.
+      num_times: noise bins per example.
       t_min: the data end; smaller is tighter.
       t_max: the noise end.
-      levels: number of values of discrete data, or None for a density.
+      bins: number of values of discrete data, or None for a density.
 
     Returns:
       A :class:`VariationalBound`.
 
     Raises:
-      ValueError: if ``num_times`` is below 1 or ``levels`` below 2, if ``t_min >= t_max``, or if the log-SNR is
+      ValueError: if ``num_times`` is below 1 or ``bins`` below 2, if ``t_min >= t_max``, or if the log-SNR is
         infinite at either.
 
     >>> from scorekit.densities import gaussian
@@ -77,7 +77,7 @@ def variational_bound(
     """
     if num_times < 1:
         raise ValueError(f"num_times must be >= 1, got {num_times}")
-    _check_levels(levels)
+    _check_bins(bins)
     b = batch_size(x0)
     first, last = schedule.log_snr(t_min), schedule.log_snr(t_max)
     check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
@@ -94,7 +94,7 @@ def variational_bound(
     errors = jax.lax.map(lambda args: squared_error(*args), (jax.random.split(for_noise, num_times), u))
     return VariationalBound(
         prior=_prior(schedule, x0, t_max),
-        reconstruction=_reconstruction(for_decoder, x0, first, levels),
+        reconstruction=_reconstruction(for_decoder, x0, first, bins),
         diffusion=0.5 * (first - last) * jnp.mean(errors, axis=0),
     )
 
@@ -106,14 +106,14 @@ def discrete_variational_bound(
     x0: PyTree,
     ts: ArrayLike,
     *,
-    levels: int | None = None,
+    bins: int | None = None,
 ) -> VariationalBound:
-    """A Monte-Carlo estimate of the bound of the T-step model: what an ancestral sampler on ``ts`` codes with.
+    """A Monte-Carlo estimate of the bound of the T-step model: the code length of an ancestral sampler on ``ts``.
 
     ``diffusion = sum_i KL(q(x_s | x_t, x0) || p(x_s | x_t)) = sum_i 1/2 (SNR(s) - SNR(t)) ||x0 - x0_hat(x_t, t)||^2``
     over the steps from ``t = ts[i]`` to ``s = ts[i + 1]``, each with one draw of ``x_t`` per example. With the exact
-    denoiser it is in expectation at least the continuous bound between the same ends; it tends to it as the grid is
-    refined.
+    denoiser its expectation is at least the continuous bound between the same ends, to which it converges as the grid
+    is refined.
 
     Args:
       key: PRNG key.
@@ -121,25 +121,25 @@ def discrete_variational_bound(
       schedule: the noise schedule.
       x0: data, a tree of ``(B, ...)`` arrays.
       ts: decreasing times ``(T + 1,)``, with finite log-SNR at the last; alpha may be 0 at the first.
-      levels: number of values of discrete data, or None for a density; see :func:`variational_bound`.
+      bins: number of values of discrete data, or None for a density; see :func:`variational_bound`.
 
     Returns:
       A :class:`VariationalBound`.
 
     Raises:
-      ValueError: if ``ts`` is not decreasing, ``levels`` below 2, or the log-SNR infinite at the last time.
+      ValueError: if ``ts`` is not decreasing, ``bins`` below 2, or the log-SNR infinite at the last time.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(2), std=1.0), schedules.cosine()
-    >>> x0, denoiser = data.sample(jax.random.key(0), (2000,)), denoisers.exact_denoiser(data, schedule)
-    >>> ts = schedule.time_at(jnp.linspace(-12.0, 12.0, 300))
+    >>> x0, denoiser = data.sample(jax.random.key(0), (500,)), denoisers.exact_denoiser(data, schedule)
+    >>> ts = schedule.time_at(jnp.linspace(-12.0, 12.0, 100))
     >>> bound = discrete_variational_bound(jax.random.key(1), denoiser, schedule, x0, ts)
     >>> 0.0 < float(bound.total.mean() - data.entropy()) < 1.0
     True
 
     Source: Kingma et al. 2021, eq. 11-14 (https://arxiv.org/abs/2107.00630); Ho et al. 2020, eq. 5.
     """
-    _check_levels(levels)
+    _check_bins(bins)
     if np.ndim(ts) != 1 or np.shape(ts)[0] < 2:
         raise ValueError(f"ts must have shape (T + 1,) with T >= 1 steps, got shape {np.shape(ts)}")
     check(lambda t: np.diff(t) < 0, "strictly decreasing", ts=ts)
@@ -153,7 +153,7 @@ def discrete_variational_bound(
         found = denoiser(perturb(x0, eps, t, schedule), t)
         error = lambda a, b: sum_per_example(jnp.square, jax.tree.map(jnp.subtract, a, b))
         here, after = schedule.log_snr(t), schedule.log_snr(s)
-        # The two forms are equal; each is taken where its error is not a small difference of large numbers.
+        # The two forms are equal; each is used where it does not suffer from cancellation.
         clean = here > 0
         noisy_form = (jnp.exp(after) - jnp.exp(here)) * error(x0, found.x0)
         clean_form = jnp.expm1(after - jnp.where(clean, here, after)) * error(eps, found.eps)
@@ -163,14 +163,14 @@ def discrete_variational_bound(
     terms = jax.lax.map(term, (jax.random.split(for_noise, ts.shape[0] - 1), ts[:-1], ts[1:]))
     return VariationalBound(
         prior=_prior(schedule, x0, ts[0]),
-        reconstruction=_reconstruction(for_decoder, x0, end, levels),
+        reconstruction=_reconstruction(for_decoder, x0, end, bins),
         diffusion=jnp.sum(terms, axis=0),
     )
 
 
-def _check_levels(levels: int | None) -> None:
-    if levels is not None and levels < 2:
-        raise ValueError(f"levels must be >= 2, got {levels}")
+def _check_bins(bins: int | None) -> None:
+    if bins is not None and bins < 2:
+        raise ValueError(f"bins must be >= 2, got {bins}")
 
 
 def _prior(schedule: Schedule, x0: PyTree, t: ArrayLike) -> Array:
@@ -178,22 +178,22 @@ def _prior(schedule: Schedule, x0: PyTree, t: ArrayLike) -> Array:
     return 0.5 * jnp.square(schedule.alpha(t) / schedule.sigma(t)) * sum_per_example(jnp.square, x0)
 
 
-def _reconstruction(key: Key, x0: PyTree, log_snr: Array, levels: int | None) -> Array:
+def _reconstruction(key: Key, x0: PyTree, log_snr: Array, bins: int | None) -> Array:
     """``-E log p(x0 | x_t)`` at the data end."""
-    if levels is not None:
-        return _discrete_reconstruction(key, x0, jnp.exp(-0.5 * log_snr), levels)
+    if bins is not None:
+        return _discrete_reconstruction(key, x0, jnp.exp(-0.5 * log_snr), bins)
     return jnp.full(batch_size(x0), 0.5 * event_size(x0) * (1.0 + math.log(2 * math.pi) - log_snr))
 
 
-def _discrete_reconstruction(key: Key, x0: PyTree, noise: Array, levels: int) -> Array:
-    """``-E log p(x0 | x0 + noise eps)`` with ``p`` proportional to the Gaussian likelihood over the levels."""
-    values = jnp.linspace(-1.0, 1.0, levels)
+def _discrete_reconstruction(key: Key, x0: PyTree, noise: Array, bins: int) -> Array:
+    """``-E log p(x0 | x0 + noise eps)`` with ``p`` proportional to the Gaussian likelihood of each value."""
+    values = jnp.linspace(-1.0, 1.0, bins)
 
     def leaf(x, eps):
         x = x.astype(jnp.float32)
         logits = -0.5 * jnp.square((x + noise * eps)[..., None] - values) / jnp.square(noise)
-        level = jnp.round((x + 1.0) * (levels - 1) / 2.0).astype(jnp.int32)
-        log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), level[..., None], axis=-1)[..., 0]
+        index = jnp.round((x + 1.0) * (bins - 1) / 2.0).astype(jnp.int32)
+        log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), index[..., None], axis=-1)[..., 0]
         return -log_p
 
     return sum_per_example(lambda x: x, jax.tree.map(leaf, x0, normal_like(key, x0)))

@@ -1,4 +1,4 @@
-"""The divergence of a slope: the trace of its Jacobian, exactly or by Hutchinson's estimator."""
+"""The divergence of a vector field: the trace of its Jacobian, exactly or by Hutchinson's estimator."""
 
 import functools
 import math
@@ -16,7 +16,7 @@ DIVERGENCES: tuple[DivergenceName, ...] = ("exact", "rademacher", "gaussian")
 
 
 def draw_probes(key: Key, name: DivergenceName, y: PyTree, count: int) -> PyTree:
-    """Vectors ``v`` with ``E[v v^T] = I``, leaves ``(count, B, ...)``: signs or normals.
+    """Probe vectors ``v`` with ``E[v v^T] = I``, leaves ``(count, B, ...)``: Rademacher or Gaussian.
 
     >>> draw_probes(jax.random.key(0), "rademacher", jnp.zeros((2, 3)), 5).shape
     (5, 2, 3)
@@ -33,16 +33,16 @@ def draw_probes(key: Key, name: DivergenceName, y: PyTree, count: int) -> PyTree
 def with_divergence(
     function: Callable[[PyTree], PyTree], y: PyTree, probes: PyTree | None, chunk: int
 ) -> tuple[PyTree, Array]:
-    """``function(y)`` and its divergence, by forward-mode products with ``chunk`` directions at a time.
+    """``function(y)`` and its divergence, by Jacobian-vector products with ``chunk`` directions at a time.
 
     Args:
-      function: maps ``y`` to a tree like it; no example may depend on another.
+      function: maps ``y`` to a tree like it; examples must not depend on each other.
       y: leaves ``(B, ...)``.
       probes: leaves ``(n, B, ...)`` for n estimates ``v . J v``, or None for the exact trace.
-      chunk: directions at once: more take more memory, and past the cache more time.
+      chunk: number of directions evaluated together: more need more memory, and beyond the cache size more time.
 
     Returns:
-      ``(function(y), divergence)``, the latter ``(B, n)``, or ``(B, 1)`` if exact.
+      ``(function(y), divergence)``; the divergence has shape ``(B, n)``, or ``(B, 1)`` if exact.
 
     >>> value, trace = with_divergence(lambda y: y**2, jnp.array([[1.0, 2.0]]), None, 1)
     >>> trace
@@ -59,7 +59,7 @@ def with_divergence(
         return value, sum_per_example(lambda x: x, jax.tree.map(jnp.multiply, direction, pushed))
 
     def some(value, block):
-        del value  # the same in every round; carried, so that the network is in the graph only once
+        del value  # the same in every round; carried so that the network is traced only once
         directions = block if probes is not None else jax.vmap(functools.partial(_basis, y))(block)
         return jax.vmap(one, out_axes=(None, 0))(directions)
 
@@ -67,7 +67,7 @@ def with_divergence(
         padded = jnp.concatenate([leaf, jnp.zeros((rounds * chunk - total, *leaf.shape[1:]), leaf.dtype)])
         return padded.reshape(rounds, chunk, *leaf.shape[1:])
 
-    # The last round is filled up: with zeros, or with directions past the last, which are zero.
+    # The last round is padded: with zeros, or with directions past the last, which are zero.
     blocks = jnp.arange(rounds * chunk).reshape(rounds, chunk)
     if probes is not None:
         blocks = jax.tree.map(in_rounds, probes)
@@ -81,7 +81,7 @@ def with_divergence(
 
 
 def _basis(y: PyTree, index: Array) -> PyTree:
-    """The unit vector along one value of every example, counted through the leaves."""
+    """The unit vector along one value of every example, indexed over all leaves."""
     leaves, treedef = jax.tree.flatten(y)
     units, start = [], 0
     for leaf in leaves:

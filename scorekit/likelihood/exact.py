@@ -1,4 +1,4 @@
-"""The exact log-density of a model, by the instantaneous change of variables along the probability-flow ODE.
+"""The exact log-density of a model: the instantaneous change of variables along the probability-flow ODE.
 
 In the "flow" coordinate ``y = x / (alpha + sigma)`` with ``dy/dclock = eps - x0 = u(clock, y)``, finite at both ends of
 every schedule, ``d log p(y) / dclock = -div u``. From the data at ``t_min`` to the prior at ``t_max``,
@@ -23,16 +23,16 @@ from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
 
 class LogLikelihood(NamedTuple):
-    """What :func:`log_likelihood` found, ``log_p = prior + log_det``.
+    """The result of :func:`log_likelihood`, ``log_p = prior + log_det``.
 
     Attributes:
       log_p: ``log p(x0)`` in nats, ``(B,)``; NaN where ``success`` is False.
-      standard_error: of ``log_p``, ``(B,)``: from the spread of the probes; 0 if exact, NaN for a single probe.
+      standard_error: of ``log_p``, ``(B,)``, from the variance over probes; 0 if exact, NaN for a single probe.
       prior: the log-density of the latent under the prior, ``(B,)``.
       log_det: the log-determinant of the map from data to latent, ``(B,)``.
       x_1: the latent, shaped and typed like ``x0``.
-      nfe: evaluations of the network. On a fixed grid each also pushes D tangents (exact) or one per probe through it;
-        of the 9 in an adaptive step 3 do so, and the others push one.
+      nfe: evaluations of the network. On a fixed grid each comes with D tangents (exact) or one per probe; of the 9 in
+        an adaptive step 3 do, and the others have one tangent.
       success: whether the ODE was solved to the end.
     """
 
@@ -45,7 +45,7 @@ class LogLikelihood(NamedTuple):
     success: Array
 
     def raise_if_failed(self) -> "LogLikelihood":
-        """Itself, for use after ``jit``; a ``RuntimeError`` that says what to try where the solve has failed."""
+        """Returns itself, or raises a ``RuntimeError`` if the ODE was not solved; for use after ``jit``."""
         raise_if_failed(self.success, self.nfe)
         return self
 
@@ -66,31 +66,30 @@ def log_likelihood(
     max_steps: int = 1000,
     ts: ArrayLike | None = None,
 ) -> LogLikelihood:
-    """The log-density ``log p(x0)`` that the probability-flow ODE of a denoiser gives to each example, in nats.
+    """The log-density ``log p(x0)`` of each example under the probability-flow ODE of a denoiser, in nats.
 
     ``log p(x0) = log N(x1; 0, sigma(t_max)^2) + log |det dx1/dx0|``, the latter an integral of the divergence along the
-    path. ``x0`` is taken as the state at ``t_min``: with a schedule that starts at some noise this is the density of
-    the data with that much noise.
+    path. ``x0`` is the state at ``t_min``: with ``sigma(t_min) > 0`` this is the density of the data with that noise.
 
-    Reverse mode reaches the parameters in ``denoiser`` and ``schedule`` and ``x0``. With ``jax.lax.map`` over blocks of
-    about a hundred examples, working sets stay in the cache and each block has its own steps: several times faster on
-    a CPU. (XLA is slow at the gradients of convolutions inside loops on CPUs.)
+    It is differentiable in reverse mode in the parameters of ``denoiser`` and ``schedule`` and in ``x0``. On a CPU it
+    is several times faster under ``jax.lax.map`` over blocks of about a hundred examples, whose working set fits the
+    cache and which have separate step sizes. (XLA is slow at gradients of convolutions inside loops on CPUs.)
 
     Args:
       key: PRNG key of the probes; None if the divergence is exact.
-      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar; traced twice. No example may depend on another.
-      schedule: its noise schedule.
-      x0: data, a tree of ``(B, ...)`` arrays; discrete data need to be dequantised first.
-      divergence: "exact", which costs D tangents an evaluation, or Hutchinson's unbiased estimate with "rademacher"
-        (less variance) or "gaussian" probes, drawn once and held along the path.
-      probes: number of probes of each example; at least 2 for a standard error.
-      chunk: directions that are pushed through the network at once.
-      t_min: the data end.
-      t_max: the noise end.
-      rtol: error allowed in a step, of the state and a one-probe estimate of the log-determinant together; see
+      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar; traced twice. Examples must not depend on each other.
+      schedule: the noise schedule.
+      x0: data, a tree of ``(B, ...)`` arrays; discrete data must be dequantised first.
+      divergence: "exact", with D tangents per evaluation, or Hutchinson's unbiased estimate with "rademacher" (less
+        variance) or "gaussian" probes, drawn once and fixed along the path.
+      probes: number of probes per example; at least 2 for a standard error.
+      chunk: number of tangents evaluated together.
+      t_min: smallest time.
+      t_max: largest time.
+      rtol: relative tolerance of a step, for the state and a single-probe estimate of the log-determinant; see
         :func:`scorekit.samplers.adaptive.adaptive_ode`.
-      atol: the same where they are small.
-      max_steps: steps to try before giving up.
+      atol: absolute tolerance of a step.
+      max_steps: maximum number of attempted steps.
       ts: decreasing times ``(n + 1,)``: a fixed grid for the classical Runge-Kutta method, four evaluations a step,
         instead of tolerances, ``t_min`` and ``t_max``.
 
@@ -99,8 +98,8 @@ def log_likelihood(
 
     Raises:
       ValueError: for an unknown divergence, a missing key, ``probes`` or ``chunk`` below 1, times or tolerances out of
-        range, or ``ts`` that does not decrease.
-      RuntimeError: if called eagerly and the ODE was not solved; it says what to try.
+        range, or ``ts`` that is not decreasing.
+      RuntimeError: if called eagerly and the ODE was not solved.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.ones(2), std=0.5), schedules.cosine()
@@ -128,7 +127,7 @@ def log_likelihood(
     along = lambda clock, y, vectors: with_divergence(lambda y: flow(clock, y), y, vectors, chunk)
     zeros = lambda count: jnp.zeros((batch_size(y), count), dtype)
     if ts is None:
-        # One direction, always the same, is part of the state and sets the steps; the rest is a matter of quadrature.
+        # The estimate of one fixed probe is part of the state, for step-size control; all others are quadratures.
         signs = draw_probes(jax.random.key(0), "rademacher", y, 1)
         solved = dormand_prince(
             lambda clock, state: along(clock, state[0], signs),
@@ -168,7 +167,7 @@ def log_likelihood(
 
 
 def _runge_kutta(slope: Slope, y: PyTree, clocks: Array) -> PyTree:
-    """The classical fourth-order method over a grid; what a step has computed is found again in reverse mode."""
+    """The classical fourth-order method over a grid; the steps are rematerialised in reverse mode."""
     shares, weights = jnp.asarray([0.0, 0.5, 0.5, 1.0], clocks.dtype), jnp.asarray([1, 2, 2, 1], clocks.dtype) / 6.0
 
     @jax.checkpoint

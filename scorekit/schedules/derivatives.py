@@ -9,10 +9,10 @@ from scorekit.schedules.numerics import as_time
 from scorekit.typing import Array, ArrayLike
 
 
-def inside(t: ArrayLike) -> Array:
-    """``t`` moved a few rounding errors inside (0, 1): at the ends themselves a rate may be infinite.
+def clip_to_interior(t: ArrayLike) -> Array:
+    """``t`` clipped to the interior of [0, 1] by a few rounding errors: at the ends a derivative may be infinite.
 
-    >>> float(inside(1.0)) < 1.0
+    >>> float(clip_to_interior(1.0)) < 1.0
     True
     """
     t = as_time(t)

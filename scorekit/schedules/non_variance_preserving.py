@@ -1,4 +1,4 @@
-"""Schedules in closed form off the unit circle: sub-VP, variance exploding, EDM and the straight path.
+"""Schedules in closed form with ``alpha^2 + sigma^2 != 1``: sub-VP, variance exploding, EDM and rectified flow.
 
 ``drift`` and ``diffusion_squared`` are f and g^2 of the forward SDE, as in the variance-preserving family.
 """
@@ -83,7 +83,7 @@ class EDM:
     rho: Number = 7.0
 
     def _root(self, t):
-        positive = jnp.asarray(self.sigma_min) > 0  # at sigma_min = 0 the power has no derivative
+        positive = jnp.asarray(self.sigma_min) > 0  # the power is not differentiable at sigma_min = 0
         low = jnp.where(positive, jnp.power(jnp.where(positive, self.sigma_min, 1.0), 1.0 / self.rho), 0.0)
         high = jnp.power(self.sigma_max, 1.0 / self.rho)
         return low + as_time(t) * (high - low), high - low
@@ -180,7 +180,7 @@ def edm(sigma_min: Number = 0.002, sigma_max: Number = 80.0, rho: Number = 7.0) 
     Args:
       sigma_min: noise at t = 0 (0 is allowed), in units of the data.
       sigma_max: noise at t = 1.
-      rho: 1 spaces sigma evenly, larger values spend more of the time at low noise.
+      rho: 1 gives a linear sigma; larger values spend more time at low noise.
 
     Raises:
       ValueError: unless ``0 <= sigma_min < sigma_max`` and ``rho > 0``.

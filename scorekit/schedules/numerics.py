@@ -1,4 +1,4 @@
-"""What every schedule needs to be exact and differentiable at both ends of [0, 1]."""
+"""Numerical helpers that keep schedules exact and differentiable at both ends of [0, 1]."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ def as_time(t: ArrayLike) -> Array:
 
 
 def sqrt(x: Array) -> Array:
-    """Square root whose gradient at 0 is 0 instead of infinite, so that exact endpoints stay differentiable."""
+    """Square root whose gradient at 0 is 0 instead of infinite, so that the end points are differentiable."""
     positive = x > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
 

@@ -1,4 +1,4 @@
-"""Schedules given by numbers at knots: discrete beta tables and a learnable monotone log-SNR."""
+"""Schedules given by values at knots: discrete beta tables and a learnable monotone log-SNR."""
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +32,8 @@ class Tabulated(VariancePreserving):
 def from_betas(betas: ArrayLike) -> Tabulated:
     """The continuous schedule of a discrete table of betas, linear in log-SNR between its entries.
 
-    ``alpha_i^2 = prod_{j<=i} (1 - beta_j)`` at ``t_i = i / (N - 1)``; outside [0, 1] the end slopes go on. The sums are
-    taken in float64 on the host. Entry 0 already carries noise, so ``sigma(0) > 0``, as in DDPM.
+    ``alpha_i^2 = prod_{j<=i} (1 - beta_j)`` at ``t_i = i / (N - 1)``; outside [0, 1] it is extrapolated linearly. The
+    sums are computed in float64 on the host. The first entry is already noisy, so ``sigma(0) > 0``, as in DDPM.
 
     Args:
       betas: ``(N,)``, each in (0, 1), N >= 2: e.g. ``linspace(1e-4, 0.02, 1000)`` (DDPM) or
@@ -57,12 +57,12 @@ def from_betas(betas: ArrayLike) -> Tabulated:
     return Tabulated(table=jnp.asarray(table, float))
 
 
-_FLOOR = 1e-3  # the least relative drop and slope of a piece, so that no value of the leaves makes it flat
+_FLOOR = 1e-3  # minimum relative decrease and slope of a piece, so that every piece decreases strictly
 
 
 @pytree_dataclass
 class Learned(VariancePreserving):
-    """See :func:`learned`. ``heights`` (K,): logits of the K drops; ``slopes`` (K + 1,): raw slopes at the knots."""
+    """See :func:`learned`. ``heights`` (K,): logits of K decreases; ``slopes`` (K + 1,): raw slopes at the knots."""
 
     heights: ArrayLike
     slopes: ArrayLike
@@ -92,7 +92,7 @@ class Learned(VariancePreserving):
     def time_at(self, log_snr):
         knots, slopes, chords = self._knots()
         y = (as_time(log_snr) - self.log_snr_max) / (jnp.asarray(self.log_snr_min) - self.log_snr_max)
-        y = jnp.where(y < 0, 0.0, jnp.where(y > 1, 1.0, y))  # what lies beyond falls on the ends
+        y = jnp.where(y < 0, 0.0, jnp.where(y > 1, 1.0, y))  # values beyond the ends are clipped
         k = jnp.clip(jnp.searchsorted(knots, y, side="right") - 1, 0, chords.shape[0] - 1)
         a, b, chord = slopes[k], slopes[k + 1], chords[k]
         rise = (y - knots[k]) / (knots[k + 1] - knots[k])
@@ -104,11 +104,11 @@ class Learned(VariancePreserving):
 
 
 def learned(num_knots: int = 8, log_snr_max: Number = 13.3, log_snr_min: Number = -5.0) -> Learned:
-    """A learnable, strictly decreasing, once differentiable log-SNR whose endpoints stay where they were set.
+    """A learnable, strictly decreasing, continuously differentiable log-SNR with given endpoints.
 
     A monotone rational-quadratic spline from ``(0, log_snr_max)`` to ``(1, log_snr_min)``; any values of its leaves
-    give a valid schedule, and its inverse is exact. It starts as a straight line. To learn the shape but not the
-    endpoints, leave ``log_snr_max`` and ``log_snr_min`` out of the gradient.
+    give a valid schedule, and its inverse is exact. It is initialised to a straight line. To learn the shape but not
+    the endpoints, exclude ``log_snr_max`` and ``log_snr_min`` from the gradient.
 
     Args:
       num_knots: number of spline pieces K, >= 1.
@@ -116,7 +116,7 @@ def learned(num_knots: int = 8, log_snr_max: Number = 13.3, log_snr_min: Number 
       log_snr_min: log-SNR at t = 1, in nats, < ``log_snr_max``.
 
     Raises:
-      ValueError: for no pieces or endpoints in the wrong order.
+      ValueError: if ``num_knots < 1`` or unless ``log_snr_min < log_snr_max`` are finite.
 
     >>> float(learned(log_snr_max=10.0, log_snr_min=-10.0).log_snr(0.5))
     0.0

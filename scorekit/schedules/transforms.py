@@ -1,4 +1,4 @@
-"""Schedules made from other schedules or from plain functions."""
+"""Schedules derived from other schedules or from plain functions."""
 
 from collections.abc import Callable
 
@@ -20,23 +20,23 @@ class Shifted:
     shift: ArrayLike
 
     def _polar(self, t):
-        """``(moves, log_snr, radius)``: the new log-SNR fixes alpha / sigma, the path of the base their length.
+        """``(finite, log_snr, radius)``: the new log-SNR gives alpha / sigma, the path of the base the radius.
 
-        Alpha at the base's time alone would lose its last digits near t = 1, where times are coarse.
+        Alpha of the base at the shifted time would lose digits near t = 1, where times are coarse.
         """
         t = as_time(t)
-        moves = jnp.isfinite(self.base.log_snr(t))  # where it is infinite the shift changes nothing
-        log_snr = self.log_snr(jnp.where(moves, t, 0.5))
+        finite = jnp.isfinite(self.base.log_snr(t))  # the shift does not change an infinite log-SNR
+        log_snr = self.log_snr(jnp.where(finite, t, 0.5))
         time = self.base.time_at(log_snr)
-        return moves, log_snr, jnp.hypot(self.base.alpha(time), self.base.sigma(time))
+        return finite, log_snr, jnp.hypot(self.base.alpha(time), self.base.sigma(time))
 
     def alpha(self, t):
-        moves, log_snr, radius = self._polar(t)
-        return jnp.where(moves, radius * jnp.sqrt(jax.nn.sigmoid(log_snr)), self.base.alpha(t))
+        finite, log_snr, radius = self._polar(t)
+        return jnp.where(finite, radius * jnp.sqrt(jax.nn.sigmoid(log_snr)), self.base.alpha(t))
 
     def sigma(self, t):
-        moves, log_snr, radius = self._polar(t)
-        return jnp.where(moves, radius * jnp.sqrt(jax.nn.sigmoid(-log_snr)), self.base.sigma(t))
+        finite, log_snr, radius = self._polar(t)
+        return jnp.where(finite, radius * jnp.sqrt(jax.nn.sigmoid(-log_snr)), self.base.sigma(t))
 
     def log_snr(self, t):
         return self.base.log_snr(t) + self.shift
@@ -48,13 +48,13 @@ class Shifted:
 def shifted(base: Schedule, noise_factor: ArrayLike) -> Shifted:
     """The schedule whose noise-to-signal ratio is ``noise_factor`` times that of ``base`` at every t.
 
-    ``log_snr(t) = base.log_snr(t) - 2 log(noise_factor)``; alpha and sigma stay on the path of ``base`` (variance
-    preserving, straight, ...). An image k times larger per side needs about ``noise_factor = k`` to hide the same
+    ``log_snr(t) = base.log_snr(t) - 2 log(noise_factor)``; alpha and sigma remain on the path of ``base`` (variance
+    preserving, straight, ...). An image k times larger per side needs ``noise_factor`` of about k to mask the same
     features; ``shifted(rectified_flow(), f)`` is the "flow shift" ``t -> f t / (1 + (f - 1) t)``.
 
     Args:
       base: any schedule whose ``time_at`` covers the shifted range.
-      noise_factor: > 0; more noise when > 1.
+      noise_factor: > 0; values above 1 add noise.
 
     Raises:
       ValueError: if ``noise_factor`` is not positive.
@@ -109,7 +109,7 @@ class ZeroTerminalSNR(VariancePreserving):
 
 
 def zero_terminal_snr(base: Schedule) -> ZeroTerminalSNR:
-    """Shifts and scales alpha of a variance-preserving schedule so that ``alpha(1) = 0`` and ``alpha(0)`` is kept.
+    """Shifts and scales alpha of a variance-preserving schedule so that ``alpha(1) = 0``; ``alpha(0)`` is unchanged.
 
     ``alpha'(t) = (alpha(t) - alpha(1)) alpha(0) / (alpha(0) - alpha(1))``, ``sigma'^2 = 1 - alpha'^2``.
 
@@ -158,7 +158,7 @@ class FromFunctions:
 
 
 def _bisect(decreasing: Callable[[Array], Array], value: Array) -> Array:
-    """Solves ``decreasing(t) = value`` on [0, 1] to the last bit, elementwise; values beyond the ends give 0 or 1."""
+    """Solves ``decreasing(t) = value`` on [0, 1] to machine precision, elementwise; beyond the ends it is 0 or 1."""
     bits = jnp.finfo(value.dtype).nmant
 
     def halve(_, bounds):
@@ -192,8 +192,8 @@ def schedule_from_functions(
     Args:
       alpha: signal scale, elementwise on an array of times.
       sigma: noise scale, elementwise.
-      log_snr: ``log(alpha^2 / sigma^2)``; the default computes it from the two, which is as precise as they are.
-      time_at: its inverse; the default bisects on [0, 1] and differentiates the inverse once.
+      log_snr: ``log(alpha^2 / sigma^2)``; by default computed from the two, with their precision.
+      time_at: its inverse; by default by bisection on [0, 1], differentiable once.
 
     Raises:
       ValueError: if the log-SNR does not decrease over [0, 1].

@@ -1,9 +1,10 @@
 """Variance-preserving schedules in closed form: ``alpha^2 + sigma^2 = 1``.
 
 ``x_t = alpha(t) x0 + sigma(t) eps``, ``lambda(t) = log_snr(t) = log(alpha^2 / sigma^2)``. Each schedule is a frozen
-pytree whose numbers are leaves, so changing a number does not recompile and gradients reach it. All formulas are
-written so that float32 keeps full relative precision over [0, 1] including both ends: variances come from ``expm1``
-and products of sines, never from ``1 - alpha^2``; ``log_snr`` is ``+inf`` (``-inf``) where sigma (alpha) is exactly 0.
+pytree whose hyper-parameters are leaves: changing a value does not recompile, and schedules are differentiable in them.
+All formulas have full relative precision in float32 over [0, 1] including both ends: variances are computed from
+``expm1`` and products of sines, never from ``1 - alpha^2``; ``log_snr`` is ``+inf`` (``-inf``) where sigma (alpha) is
+exactly 0.
 
 ``drift`` is f and ``diffusion_squared`` is g^2 of the forward SDE ``dx = f x dt + g dw`` (Song et al. 2021,
 https://arxiv.org/abs/2011.13456): ``f = d log(alpha)/dt``, ``g^2 = d sigma^2/dt - 2 f sigma^2``.
@@ -79,7 +80,7 @@ class Cosine:
     s: Number = 0.0
 
     def _angles(self, t):
-        """``(start, gap, rest)``: the angle at t = 0, its growth since, and what remains to pi/2."""
+        """``(start, gap, rest)``: the angle at t = 0, its increase up to t, and the remainder to pi/2."""
         t, quarter = as_time(t), 0.5 * math.pi / (1.0 + self.s)
         return quarter * self.s, quarter * t, quarter * (1.0 - t)
 
@@ -89,7 +90,7 @@ class Cosine:
 
     def sigma(self, t):
         start, gap, _ = self._angles(t)  # cos^2 a - cos^2 b = sin(b - a) sin(b + a)
-        above_zero = jnp.maximum(gap, 1e-15)  # without an offset the slope at t = 0 is finite and must come out
+        above_zero = jnp.maximum(gap, 1e-15)  # the derivative at t = 0 is finite without an offset
         ratio = jnp.sin(above_zero + 2.0 * start) / jnp.sin(above_zero)
         return jnp.sin(gap) * jnp.sqrt(ratio) / jnp.cos(start)
 
@@ -134,7 +135,7 @@ class Sigmoid(VariancePreserving):
     def log_snr(self, t):
         half = self._half_width()
 
-        def inner(t):  # log(sinh((1 - t) half) / sinh(t half)), which does not overflow
+        def inner(t):  # log(sinh((1 - t) half) / sinh(t half)), without overflow
             past, rest = t * half, (1.0 - t) * half
             return rest - past + jnp.log(jnp.expm1(-2.0 * rest) / jnp.expm1(-2.0 * past)) + self._log_odds()
 

@@ -2,14 +2,13 @@
 
 Each sampler is a quantile function ``u in [0, 1) -> t``; drawing is ``t = quantile(u)`` with ``u`` stratified (one
 point in each of n equal strata, permuted: the same marginal, far less variance) or independent. :class:`Times` carries
-an importance weight: samplers that only choose where to look (:func:`uniform_log_snr`, :func:`adaptive`) return the
-density of :func:`uniform` on the same range over their own, and leave the objective as it was; samplers that *are*
-the objective (:func:`log_normal_sigma`, :func:`logit_normal`, :func:`band`, :func:`levels`,
-:func:`annealed`) return 1.
+an importance weight. Importance samplers (:func:`uniform_log_snr`, :func:`adaptive`) return the density of
+:func:`uniform` on the same range over their own and do not change the objective; samplers that define the objective
+(:func:`log_normal_sigma`, :func:`logit_normal`, :func:`band`, :func:`discrete`, :func:`annealed`) return 1.
 """
 
 from scorekit.times.bands import Band, band
-from scorekit.times.discrete import Annealed, Levels, annealed, at_progress, levels
+from scorekit.times.discrete import Annealed, Discrete, annealed, at_progress, discrete
 from scorekit.times.samplers import (
     Adaptive,
     LogitNormal,
@@ -32,7 +31,7 @@ __all__ = [
     "Adaptive",
     "Annealed",
     "Band",
-    "Levels",
+    "Discrete",
     "LogNormalSigma",
     "LogitNormal",
     "TimeSampler",
@@ -43,8 +42,8 @@ __all__ = [
     "annealed",
     "at_progress",
     "band",
+    "discrete",
     "draw",
-    "levels",
     "log_normal_sigma",
     "logit_normal",
     "stratified_uniform",

@@ -1,4 +1,4 @@
-"""Times at which a band of feature scales is decided."""
+"""Times at the noise levels that matter for a frequency band."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -32,17 +32,18 @@ class Band:
 def band(power: Values, count: Values | None = None, *, stratified: bool = True) -> Band:
     """Times whose log-SNR has the density :func:`scorekit.weightings.band`: a logistic around ``-log P_k``.
 
-    With a constant weight they are the same objective as that weighting with uniform log-SNR, and no draw is wasted on
-    noise levels without weight. For a single power P, ``log(sigma / alpha)`` is logistic with mean ``log(P) / 2`` and
-    standard deviation 0.91, much like :func:`log_normal_sigma`: EDM's -1.2 and 1.2 look at powers around 0.09.
+    With a constant weight they give the same objective as that weighting with uniform log-SNR, without draws at noise
+    levels of no weight. For a single power P, ``log(sigma / alpha)`` is logistic with mean ``log(P) / 2`` and standard
+    deviation 0.91, similar to :func:`log_normal_sigma`: the values of EDM, -1.2 and 1.2, correspond to a power of about
+    0.09.
 
     Args:
-      power: the powers P_k of the band, ``(K,)`` or a single one, > 0.
-      count: how many coefficients have each power, ``(K,)``, > 0; equal by default.
+      power: the powers P_k of the band, ``(K,)`` or a scalar, > 0.
+      count: number of coefficients with each power, ``(K,)``, > 0; equal by default.
       stratified: one draw per stratum instead of independent draws.
 
     Raises:
-      ValueError: if a power or count is not positive or their numbers differ.
+      ValueError: if a power or count is not positive or their shapes differ.
 
     >>> from scorekit.schedules import rectified_flow
     >>> band(1.0).quantile(jnp.array([0.5]), rectified_flow()).t
@@ -53,7 +54,7 @@ def band(power: Values, count: Values | None = None, *, stratified: bool = True)
 
 
 def band_shares(power: Values, count: Values | None) -> tuple[Array, Array]:
-    """The log-powers of a band and the share of its coefficients that has each, checked; ``(K,)`` both."""
+    """The validated log-powers of a band and the fraction of its coefficients with each power; both ``(K,)``."""
     powers = jnp.atleast_1d(jnp.asarray(power, float))
     counts = jnp.ones(powers.shape) if count is None else jnp.atleast_1d(jnp.asarray(count, float))
     check_positive(power=powers, count=counts)

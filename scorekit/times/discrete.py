@@ -1,8 +1,8 @@
-"""The few noise levels of denoising autoencoders: one, several, or one that falls while the network trains.
+"""Discrete times, as in denoising autoencoders: a single noise level, several, or one that is annealed.
 
-A denoising autoencoder is the denoising loss with another distribution of times. One level is the plain one (Vincent
-et al. 2008); a level that is lowered as training goes on is the scheduled one; several levels, of which the network is
-told the one it sees, stand for the composite one.
+A denoising autoencoder minimises the denoising loss with another distribution of times: a single noise level (Vincent
+et al. 2008), a noise level that decreases during training (scheduled), or several noise levels, on which the network is
+conditioned (similar to the composite one).
 """
 
 import dataclasses
@@ -16,8 +16,8 @@ from scorekit.typing import Array, ArrayLike, Number
 
 
 @pytree_dataclass
-class Levels:
-    """See :func:`levels`."""
+class Discrete:
+    """See :func:`discrete`."""
 
     ts: Array
     weights: Array
@@ -45,21 +45,21 @@ class Annealed:
         return Times(jnp.broadcast_to(t, u.shape), jnp.ones_like(u))
 
 
-def levels(ts: Values, weights: Values | None = None, *, stratified: bool = True) -> Levels:
-    """A few times, each drawn with its own probability: ``P(t = ts[k]) = weights[k] / sum(weights)``.
+def discrete(ts: Values, weights: Values | None = None, *, stratified: bool = True) -> Discrete:
+    """A discrete distribution of times: ``P(t = ts[k]) = weights[k] / sum(weights)``.
 
-    One time is the plain denoising autoencoder; several are the composite one, with the difference that all levels
-    share the whole network instead of having hidden units of their own.
+    A single time gives the plain denoising autoencoder; several give the composite one, except that all noise levels
+    share the full network instead of having separate hidden units.
 
     Args:
-      ts: the times ``(K,)`` or a single one, in [0, 1].
+      ts: the times ``(K,)`` or a scalar, in [0, 1].
       weights: ``(K,)``, positive; equal by default.
-      stratified: each time gets its exact share of the batch, up to one example.
+      stratified: the number of draws of each time is its expectation, up to one example.
 
     Raises:
-      ValueError: for a time outside [0, 1], a weight that is not positive, or another number of weights.
+      ValueError: for a time outside [0, 1], a weight that is not positive, or a different number of weights.
 
-    >>> levels([0.2, 0.8], [3, 1]).quantile(jnp.array([0.1, 0.7, 0.9]), None).t
+    >>> discrete([0.2, 0.8], [3, 1]).quantile(jnp.array([0.1, 0.7, 0.9]), None).t
     Array([0.2, 0.2, 0.8], dtype=float32)
 
     Source: Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders"; Geras & Sutton
@@ -71,14 +71,14 @@ def levels(ts: Values, weights: Values | None = None, *, stratified: bool = True
         raise ValueError(f"ts and weights must share a shape (K,), K >= 1, got {points.shape} and {shares.shape}")
     check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", ts=points)
     check_positive(weights=shares)
-    return Levels(ts=points, weights=shares, stratified=stratified)
+    return Discrete(ts=points, weights=shares, stratified=stratified)
 
 
 def annealed(first: Number, last: Number) -> Annealed:
-    """One time for all examples, moving from ``first`` to ``last`` as training goes on.
+    """A single time for all examples, which moves from ``first`` to ``last`` during training.
 
-    ``t = first + (last - first) progress``; set the progress with :func:`at_progress` at every step. Without it the
-    sampler is at its end. With ``first > last`` the noise falls: coarse features are learned before fine ones.
+    ``t = first + (last - first) progress``; set the progress with :func:`at_progress` at every step. The default is the
+    end of training. With ``first > last`` the noise decreases: coarse features are learned before fine ones.
 
     Args:
       first: the time at the start of training, in [0, 1].
@@ -97,10 +97,10 @@ def annealed(first: Number, last: Number) -> Annealed:
 
 
 def at_progress(sampler: TimeSampler, progress: ArrayLike) -> TimeSampler:
-    """The sampler at this share of training; one that does not change with it is returned as it is.
+    """The sampler at the given progress of training; only :func:`annealed` samplers depend on it.
 
     Args:
-      sampler: any sampler of times.
+      sampler: any sampler of times; other samplers are returned unchanged.
       progress: 0 at the first step, 1 at the last; a scalar, or one value per example.
 
     >>> from scorekit.times.samplers import uniform

@@ -1,4 +1,4 @@
-"""Continuous samplers of training times, and the drawing itself."""
+"""Continuous samplers of training times, and stratified drawing."""
 
 import dataclasses
 from typing import NamedTuple, Protocol
@@ -42,9 +42,9 @@ def stratified_uniform(key: Key, n: int) -> Array:
 
     Source: Kingma et al. 2021, app. I.1 (https://arxiv.org/abs/2107.00630), with an independent u per stratum.
     """
-    place, order = jax.random.split(key)
-    u = (jnp.arange(n) + jax.random.uniform(place, (n,))) / n
-    return jax.random.permutation(order, jnp.minimum(u, 1.0 - jnp.finfo(u.dtype).epsneg))
+    for_offsets, for_order = jax.random.split(key)
+    u = (jnp.arange(n) + jax.random.uniform(for_offsets, (n,))) / n
+    return jax.random.permutation(for_order, jnp.minimum(u, 1.0 - jnp.finfo(u.dtype).epsneg))
 
 
 def draw(key: Key, n: int, sampler: TimeSampler, schedule: Schedule) -> Times:
@@ -53,8 +53,8 @@ def draw(key: Key, n: int, sampler: TimeSampler, schedule: Schedule) -> Times:
     Args:
       key: PRNG key.
       n: number of times, normally the global batch size.
-      sampler: one of this module's.
-      schedule: the schedule that ties t to the noise level.
+      sampler: a sampler of this package, or any :class:`TimeSampler`.
+      schedule: the noise schedule.
 
     >>> from scorekit.schedules import cosine
     >>> draw(jax.random.key(0), 8, uniform(), cosine()).t.shape
@@ -175,7 +175,7 @@ def uniform(t_min: Number = 1e-4, t_max: Number = 1.0, *, stratified: bool = Tru
 
 
 def log_normal_sigma(mean: Number = -1.2, std: Number = 1.2, *, stratified: bool = True) -> LogNormalSigma:
-    """Times at which ``log(sigma / alpha)`` is normal; levels outside the schedule's range fall on its ends.
+    """Times at which ``log(sigma / alpha)`` is normal; noise levels outside the range of the schedule are clipped.
 
     Args:
       mean: mean of the natural log of the noise-to-signal ratio.
@@ -250,12 +250,12 @@ def adaptive(
 ) -> Adaptive:
     """Loss-aware importance sampling: bins of t are drawn in proportion to the root-mean-square of their loss.
 
-    Starts uniform; :func:`update_adaptive` folds in the losses of a step. The objective is unchanged.
+    The initial distribution is uniform; :func:`update_adaptive` adds the losses of a step. The objective is unchanged.
 
     Args:
       num_bins: number K of equal bins of ``[t_min, t_max]``.
-      decay: memory of the running second moment, in [0, 1).
-      floor: share of the draws that stays uniform, in (0, 1].
+      decay: decay of the running second moment, in [0, 1).
+      floor: fraction of uniform draws, in (0, 1].
       t_min: smallest time.
       t_max: largest time.
       stratified: one draw per stratum instead of independent draws.
@@ -284,9 +284,9 @@ def adaptive(
 
 
 def update_adaptive(sampler: Adaptive, t: Array, loss: Array) -> Adaptive:
-    """Folds the losses of one step into an :func:`adaptive` sampler; bins without a draw keep their memory.
+    """Updates an :func:`adaptive` sampler with the losses of one step; bins without a draw are unchanged.
 
-    A loss that is not finite, or whose square is not, is left out: one bad step does not spoil the sampler.
+    Losses that are not finite, or whose square is not, are ignored.
 
     Args:
       sampler: the sampler that drew ``t``.

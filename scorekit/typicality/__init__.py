@@ -1,12 +1,12 @@
-"""Typicality: where the mass of a distribution is, and whether an example belongs to it.
+"""Typicality: where the mass of a distribution lies, and whether an example belongs to it.
 
 Exact: ``coin_table``, ``log_sphere_area``, ``shell_mass``, ``typical_radii``, ``typical_mass``,
 ``mirage_typical_radius`` and ``lambert_w_exp``. For any density: ``typical_set``, ``excess_information``,
 ``monte_carlo_entropy``, ``local_typicality`` and ``seek_mode``. For a diffusion model: the statistics ``score_norms``,
 ``reconstruction_errors``, ``path_statistics``, ``score_curvature`` and the host functions ``code_length`` and
-``complexity_corrected``; from them, with in-distribution data only, scores and p-values by ``density_of_states``,
-``gaussian_of_states``, ``p_values`` and ``typicality_test``. How well scores separate is for
-``scorekit.metrics.detection``.
+``complexity_corrected``. Calibrated on in-distribution data only: the densities ``density_of_states`` and
+``gaussian_of_states``, the scores ``kernel_density_score``, ``gaussian_score`` and ``mean_z_score``, the transformation
+``decorrelate``, and ``p_values`` and ``typicality_test``. ``scorekit.metrics`` measures how well scores separate.
 """
 
 from scorekit.typicality.calibration import (
@@ -29,6 +29,7 @@ from scorekit.typicality.exact import (
     typical_radii,
 )
 from scorekit.typicality.modes import seek_mode
+from scorekit.typicality.scores import decorrelate, gaussian_score, kernel_density_score, mean_z_score, standardise
 from scorekit.typicality.sets import Entropy, excess_information, local_typicality, monte_carlo_entropy, typical_set
 from scorekit.typicality.statistics import path_statistics, reconstruction_errors, score_curvature, score_norms
 
@@ -40,12 +41,16 @@ __all__ = [
     "code_length",
     "coin_table",
     "complexity_corrected",
+    "decorrelate",
     "density_of_states",
     "excess_information",
     "gaussian_of_states",
+    "gaussian_score",
+    "kernel_density_score",
     "lambert_w_exp",
     "local_typicality",
     "log_sphere_area",
+    "mean_z_score",
     "mirage_typical_radius",
     "monte_carlo_entropy",
     "p_values",
@@ -55,6 +60,7 @@ __all__ = [
     "score_norms",
     "seek_mode",
     "shell_mass",
+    "standardise",
     "typical_mass",
     "typical_radii",
     "typical_set",

@@ -1,7 +1,7 @@
-"""From statistics to scores and p-values, with nothing but in-distribution data.
+"""Densities of statistics, p-values and hypothesis tests, calibrated on in-distribution data only.
 
-A *score* is larger the more foreign an example is. Scores come from the density of the statistics themselves (DoSE):
-an example is foreign when its statistics are unusual, too high or too low.
+The density of the statistics themselves (DoSE) detects examples whose statistics are unusual, too high or too low;
+:mod:`scorekit.typicality.scores` turns it into scores, which are larger for out-of-distribution examples.
 """
 
 import math
@@ -15,7 +15,15 @@ from scorekit.trees import check, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key
 
 
-def _statistics(name: str, values: ArrayLike, least: int) -> Array:
+def check_statistics(name: str, values: ArrayLike, least: int) -> Array:
+    """Statistics as an array of floats ``(N, F)``.
+
+    Raises:
+      ValueError: unless the shape is ``(N, F)`` with ``N >= least`` and ``F >= 1``.
+
+    >>> check_statistics("statistics", [[1, 2]], 1)
+    Array([[1., 2.]], dtype=float32)
+    """
     values = jnp.asarray(values, float)
     if values.ndim != 2 or values.shape[0] < least or values.shape[1] < 1:
         raise ValueError(f"{name} must have shape (N, F) with N >= {least} and F >= 1, got {values.shape}")
@@ -24,7 +32,7 @@ def _statistics(name: str, values: ArrayLike, least: int) -> Array:
 
 @pytree_dataclass
 class DensityOfStates:
-    """Kernel density estimates of F statistics, each on its own; build it with :func:`density_of_states`.
+    """Independent kernel density estimates of F statistics; build it with :func:`density_of_states`.
 
     Attributes:
       points: the statistics of in-distribution data, ``(N, F)``.
@@ -35,8 +43,8 @@ class DensityOfStates:
     bandwidth: Array
 
     def log_density(self, statistics: ArrayLike) -> Array:
-        """``sum_f log p_f(statistics[:, f])``; ``(B, F) -> (B,)``. Its tails are those of a Gaussian."""
-        values = _statistics("statistics", statistics, 1)
+        """``sum_f log p_f(statistics[:, f])``; ``(B, F) -> (B,)``. The tails are Gaussian."""
+        values = check_statistics("statistics", statistics, 1)
 
         def one(row):
             z = (row - self.points) / self.bandwidth
@@ -47,7 +55,7 @@ class DensityOfStates:
 
 
 def density_of_states(statistics: ArrayLike) -> DensityOfStates:
-    """Fits the density of each statistic to in-distribution data, by Gaussian kernels.
+    """Fits the density of each statistic on in-distribution data, with Gaussian kernels.
 
     The bandwidth is Silverman's, ``0.9 min(std, IQR / 1.34) N^(-1/5)``.
 
@@ -66,10 +74,10 @@ def density_of_states(statistics: ArrayLike) -> DensityOfStates:
 
     Source: Morningstar et al. 2021, sec. 3 (https://arxiv.org/abs/2006.09273); Silverman 1986, eq. 3.31.
     """
-    points = _statistics("statistics", statistics, 2)
-    spread = jnp.subtract(*jnp.quantile(points, jnp.array([0.75, 0.25]), axis=0)) / 1.34
+    points = check_statistics("statistics", statistics, 2)
+    robust = jnp.subtract(*jnp.quantile(points, jnp.array([0.75, 0.25]), axis=0)) / 1.34
     std = jnp.std(points, axis=0, ddof=1)
-    width = jnp.where(spread > 0, jnp.minimum(std, spread), std)
+    width = jnp.where(robust > 0, jnp.minimum(std, robust), std)
     tiny = jnp.finfo(points.dtype).tiny
     return DensityOfStates(points=points, bandwidth=jnp.maximum(0.9 * width * points.shape[0] ** -0.2, tiny))
 
@@ -77,7 +85,7 @@ def density_of_states(statistics: ArrayLike) -> DensityOfStates:
 def gaussian_of_states(statistics: ArrayLike) -> Gaussian:
     """A Gaussian with full covariance fitted to several statistics of in-distribution data.
 
-    The covariance is shrunk by a thousandth towards its diagonal, so that statistics that determine each other are
+    The covariance is shrunk by a factor of 0.001 towards its diagonal, so that linearly dependent statistics are
     allowed. ``-log_density`` of the result orders examples by their Mahalanobis distance.
 
     Args:
@@ -89,7 +97,7 @@ def gaussian_of_states(statistics: ArrayLike) -> Gaussian:
     >>> gaussian_of_states(jax.random.normal(jax.random.key(0), (1000, 3))).dim
     3
     """
-    values = _statistics("statistics", statistics, 2)
+    values = check_statistics("statistics", statistics, 2)
     covariance = jnp.atleast_2d(jnp.cov(values, rowvar=False))
     shrunk = 0.999 * covariance + 0.001 * jnp.diag(jnp.diag(covariance))
     return gaussian(jnp.mean(values, axis=0), covariance=shrunk)
@@ -98,11 +106,11 @@ def gaussian_of_states(statistics: ArrayLike) -> Gaussian:
 def p_values(calibration: ArrayLike, scores: ArrayLike) -> Array:
     """Conformal p-values, ``(1 + #{i: calibration_i >= score}) / (N + 1)``.
 
-    If the example and the calibration data are exchangeable, ``P(p <= a) <= a`` for every ``a``, whatever the score is
-    and however bad the model.
+    If the example and the calibration data are exchangeable, ``P(p <= a) <= a`` for every ``a``, for any score and any
+    model.
 
     Args:
-      calibration: scores of in-distribution data ``(N,)`` that neither the model nor the score was fitted to.
+      calibration: scores of in-distribution data ``(N,)`` that were used to fit neither the model nor the score.
       scores: any shape.
 
     Returns:
@@ -125,13 +133,13 @@ def p_values(calibration: ArrayLike, scores: ArrayLike) -> Array:
 
 
 class TypicalityTest(NamedTuple):
-    """What :func:`typicality_test` found for each batch.
+    """The result of :func:`typicality_test` for each batch.
 
     Attributes:
       statistic: ``|mean(-log p) - H|`` in nats.
       threshold: the quantile of the bootstrap at the level of the test.
-      p_value: the share of bootstrap batches at least as far from H.
-      rejected: whether the statistic is above the threshold: the batch is called out of distribution.
+      p_value: the fraction of bootstrap batches at least as far from H.
+      rejected: whether the statistic is above the threshold, so that the batch is classified as out of distribution.
     """
 
     statistic: Array
@@ -149,28 +157,29 @@ def typicality_test(
     level: ArrayLike = 0.05,
     resamples: int = 10_000,
 ) -> TypicalityTest:
-    """Nalisnick's test of batches: is the mean information of M examples as far from the entropy as chance allows?
+    """Nalisnick's typicality test of batches: is the mean information of M examples compatible with the entropy?
 
-    ``|mean_m(-log p(x_m)) - H|`` is compared with the same for batches of M drawn with replacement from in-distribution
-    data. Its power grows with M, since the spread under the null falls as ``1 / sqrt(M)``.
+    ``|mean_m(-log p(x_m)) - H|`` is compared with its distribution for batches of M examples drawn with replacement
+    from in-distribution data. The power grows with M: the standard deviation under the null hypothesis falls as
+    ``1 / sqrt(M)``.
 
     Args:
       key: PRNG key of the bootstrap.
-      entropy: H in nats: the mean of ``-log p`` over training data (or the model's own, where it is known).
-      calibration: ``log p`` in nats of in-distribution data that was not trained on, ``(N,)``.
-      log_density: ``log p`` in nats of the batches in question, ``(..., M)``.
-      level: the share of in-distribution batches that may be rejected, in (0, 1).
-      resamples: bootstrap batches.
+      entropy: H in nats: the mean of ``-log p`` over training data (or the entropy of the model, if available).
+      calibration: ``log p`` in nats of in-distribution data that the model was not trained on, ``(N,)``.
+      log_density: ``log p`` in nats of the batches to test, ``(..., M)``.
+      level: significance level, the fraction of in-distribution batches that may be rejected, in (0, 1).
+      resamples: number of bootstrap batches.
 
     Returns:
       A :class:`TypicalityTest` of arrays ``(...)``; the threshold is a scalar.
 
     Raises:
-      ValueError: for shapes, ``resamples`` or a level that are not allowed.
+      ValueError: for invalid shapes, ``resamples`` or ``level``.
 
-    >>> inside = jax.random.normal(jax.random.key(0), (500,))
-    >>> found = typicality_test(jax.random.key(1), 0.0, inside, jnp.stack([inside[:20], jnp.full(20, 2.0)]))
-    >>> found.rejected
+    >>> calibration = jax.random.normal(jax.random.key(0), (500,))
+    >>> batches = jnp.stack([calibration[:20], jnp.full(20, 2.0)])
+    >>> typicality_test(jax.random.key(1), 0.0, calibration, batches, resamples=512).rejected
     Array([False,  True], dtype=bool)
 
     Source: Nalisnick et al. 2019, alg. 1 (https://arxiv.org/abs/1906.02994).
@@ -184,11 +193,11 @@ def typicality_test(
         raise ValueError(f"resamples must be >= 1, got {resamples}")
     check(lambda a: (a > 0) & (a < 1), "in (0, 1)", level=level)
     m = log_density.shape[-1]
-    far = lambda values: jnp.abs(-jnp.mean(values, axis=-1) - entropy)
+    deviation = lambda values: jnp.abs(-jnp.mean(values, axis=-1) - entropy)
 
     def resample(key):
-        return far(calibration[jax.random.randint(key, (m,), 0, calibration.shape[0])])
+        return deviation(calibration[jax.random.randint(key, (m,), 0, calibration.shape[0])])
 
     null = jax.lax.map(resample, jax.random.split(key, resamples), batch_size=256)
-    statistic, threshold = far(log_density), jnp.quantile(null, 1.0 - jnp.asarray(level, float))
+    statistic, threshold = deviation(log_density), jnp.quantile(null, 1.0 - jnp.asarray(level, float))
     return TypicalityTest(statistic, threshold, p_values(null, statistic), statistic > threshold)

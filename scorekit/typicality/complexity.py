@@ -1,4 +1,4 @@
-"""Input complexity: the bits that a general-purpose compressor needs. On the host, with numpy and zlib."""
+"""Input complexity: the code length of a general-purpose compressor; host functions, with numpy and zlib."""
 
 import zlib
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def code_length(x: np.ndarray) -> np.ndarray:
-    """The bits that PNG's row filters and zlib need for each image: an upper bound on its complexity.
+    """The code length of each image with the row filters of PNG and zlib: an upper bound on its complexity.
 
-    Each image is filtered as in PNG (the difference to the left, to the row above, to their mean, Paeth's choice, or
-    nothing), each filter on the whole image, and deflated at level 9; the shortest counts.
+    Each image is compressed with each of the five filters of PNG (none, left, above, average, Paeth), applied to all
+    rows, at level 9 of zlib; the shortest code length is returned.
 
     Args:
       x: images ``(B, H, W, C)``, uint8.
@@ -41,7 +41,7 @@ def code_length(x: np.ndarray) -> np.ndarray:
 
 
 def _paeth(left: np.ndarray, above: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    """Whichever of the three is nearest to ``left + above - corner``, the earlier one in a tie."""
+    """The one of the three that is nearest to ``left + above - corner``; the first one in a tie."""
     near_left, near_above = np.abs(above - corner), np.abs(left - corner)
     near_corner = np.abs(left + above - 2 * corner)
     use_left = (near_left <= near_above) & (near_left <= near_corner)
@@ -49,11 +49,11 @@ def _paeth(left: np.ndarray, above: np.ndarray, corner: np.ndarray) -> np.ndarra
 
 
 def complexity_corrected(log_probability: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """``-log2 p(x) - L(x)``, the code length of the model over that of the compressor; larger is more foreign.
+    """``-log2 p(x) - L(x)``, the code length of the model minus that of the compressor; larger for out-of-distribution.
 
     Args:
-      log_probability: ``log p(x)`` in nats, ``(B,)``: of the integers themselves (or a bound on it), so that both
-        lengths count the same thing.
+      log_probability: ``log p(x)`` in nats, ``(B,)``, of the integers themselves (or a bound on it), so that both code
+        lengths refer to the same data.
       x: the same images, uint8 ``(B, H, W, C)``.
 
     Returns:

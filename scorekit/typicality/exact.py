@@ -1,6 +1,6 @@
-"""Typical sets of distributions that can be written down: coin tosses, Gaussians, and the Gaussian mirage.
+"""Typical sets of distributions in closed form: coin tosses, Gaussians, and the Gaussian mirage.
 
-Everything is a closed form or a quadrature to machine precision, in float64 if it is enabled; nothing is sampled. In
+All functions are closed forms or quadratures to machine precision, in float64 if it is enabled, without sampling. In
 K dimensions the radius of a standard Gaussian is chi distributed, and ``-log p - H = (r^2 - K) / 2`` nats, so that its
 typical sets are shells.
 """
@@ -18,7 +18,7 @@ from scorekit.typing import Array, ArrayLike
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 _REACH = 9.0
-"""The chi distribution is cut this far from sqrt(K), or at 0: 13 of its standard deviations for large K."""
+"""The chi distribution is truncated at this distance from sqrt(K), or at 0: 13 standard deviations for large K."""
 
 
 class CoinTable(NamedTuple):
@@ -26,9 +26,9 @@ class CoinTable(NamedTuple):
 
     Attributes:
       heads: 0, ..., n.
-      log_sequence: the log-probability of one sequence with so many heads, nats.
+      log_sequence: the log-probability of one sequence with this number of heads, nats.
       log_count: the log of the number of such sequences.
-      log_mass: their sum: the log-probability of seeing so many heads.
+      log_mass: their sum, the log-probability of this number of heads.
     """
 
     heads: Array
@@ -38,16 +38,17 @@ class CoinTable(NamedTuple):
 
 
 def coin_table(p: ArrayLike, n: int) -> CoinTable:
-    """Probable sequences and probable numbers of heads are different things.
+    """The probabilities of single sequences of coin tosses and of their number of heads.
 
-    ``p(sequence) = p^h (1 - p)^(n - h)``, there are ``n! / (h! (n - h)!)`` of them.
+    ``p(sequence) = p^h (1 - p)^(n - h)`` for each of the ``n! / (h! (n - h)!)`` sequences with h heads. The most likely
+    sequence is not one with the most likely number of heads.
 
     Args:
       p: the probability of heads, in (0, 1).
       n: the number of tosses, >= 1.
 
     Returns:
-      A :class:`CoinTable`, one row for each number of heads.
+      A :class:`CoinTable`, one entry for each number of heads.
 
     Raises:
       ValueError: if ``p`` is not in (0, 1) or ``n < 1``.
@@ -89,7 +90,7 @@ def shell_mass(dim: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
     """The probability that a standard Gaussian in K dimensions has its radius in ``[low, high]``.
 
     ``int_low^high r^(K-1) exp(-r^2 / 2) dr / (2^(K/2-1) Gamma(K/2))``, by Gauss-Legendre quadrature of the density
-    written around ``sqrt(K)``, where no large terms cancel: good to 1e-12 in float64 for K from 1 to 1e6 and more.
+    expanded around ``sqrt(K)``, where no large terms cancel: accurate to 1e-12 in float64 for K from 1 to above 1e6.
 
     Args:
       dim: K >= 1.
@@ -105,7 +106,7 @@ def shell_mass(dim: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
     >>> print(f"{shell_mass(100, 9.0, 11.0):.4f}")
     0.8428
 
-    Source: Vershynin 2018, thm. 3.1.1, has the bound (the Gaussian annulus theorem).
+    Source: the Gaussian annulus theorem (Vershynin 2018, thm. 3.1.1) bounds it.
     """
     check(lambda k: k >= 1, ">= 1", dim=dim)
     check(lambda r: r >= np.asarray(low), f">= low = {low}", high=high)
@@ -132,7 +133,7 @@ def _stirling(z: Array) -> Array:
 
 
 def typical_radii(dim: ArrayLike, epsilon: ArrayLike, unit: Unit = "nats") -> tuple[Array, Array]:
-    """The radii between which a standard Gaussian in K dimensions is typical, ``sqrt(K -+ 2 epsilon)``.
+    """The radii of the typical set of a standard Gaussian in K dimensions, ``sqrt(K -+ 2 epsilon)``.
 
     Args:
       dim: K >= 1.
@@ -140,7 +141,7 @@ def typical_radii(dim: ArrayLike, epsilon: ArrayLike, unit: Unit = "nats") -> tu
       unit: "nats" or "bits".
 
     Returns:
-      The inner radius (0 once the set holds the mode) and the outer one.
+      The inner radius (0 if the set contains the mode) and the outer radius.
 
     Raises:
       ValueError: if ``dim < 1``, ``epsilon <= 0`` or for an unknown unit.
@@ -155,14 +156,14 @@ def typical_radii(dim: ArrayLike, epsilon: ArrayLike, unit: Unit = "nats") -> tu
 
 
 def typical_mass(dim: ArrayLike, epsilon: ArrayLike, unit: Unit = "nats") -> Array:
-    """The probability of the typical set of a Gaussian in K dimensions; any Gaussian, since it does not depend on it.
+    """The probability of the typical set of a Gaussian in K dimensions, the same for every mean and covariance.
 
-    ``P(|-log p - H| <= epsilon) = P(K - 2 epsilon <= r^2 <= K + 2 epsilon)``: the curve of asymptotic equipartition,
-    which tends to 1 as K grows for any ``epsilon`` proportional to K.
+    ``P(|-log p - H| <= epsilon) = P(K - 2 epsilon <= r^2 <= K + 2 epsilon)``, which tends to 1 as K grows for any
+    ``epsilon`` proportional to K (asymptotic equipartition).
 
     Args:
       dim: K >= 1.
-      epsilon: half the width of the typical set, > 0, in ``unit``, for the whole vector (not per dimension).
+      epsilon: half the width of the typical set, > 0, in ``unit``, for the full vector (not per dimension).
       unit: "nats" or "bits".
 
     Returns:
@@ -183,7 +184,7 @@ def typical_mass(dim: ArrayLike, epsilon: ArrayLike, unit: Unit = "nats") -> Arr
 def lambert_w_exp(y: ArrayLike) -> Array:
     """Lambert's ``W(exp(y))``, the ``w > 0`` with ``w + log w = y``, for any real ``y`` without overflow.
 
-    Newton's method in ``log w``, which converges from everywhere since ``exp(v) + v`` is convex.
+    Newton's method in ``log w``, which converges from any start because ``exp(v) + v`` is convex.
 
     Args:
       y: the logarithm of the argument of W, any shape.

@@ -1,4 +1,4 @@
-"""Towards the mode: points of far higher density than any sample, and not typical."""
+"""Mode seeking: points of far higher density than any sample, which are not typical."""
 
 import jax
 import jax.numpy as jnp
@@ -10,22 +10,23 @@ from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 def seek_mode(
     denoiser: Denoiser, schedule: Schedule, x: PyTree, t: ArrayLike, *, steps: int = 100, step_size: ArrayLike = 1.0
 ) -> PyTree:
-    """Gradient ascent on the density at noise level t, in steps that the denoiser itself proposes.
+    """Gradient ascent on the density at noise level t by mean shift, with steps given by the denoiser.
 
     ``x <- x + step_size (E[x0 | x_t = alpha x] - x)``, where by Tweedie's formula the bracket is ``sigma^2 / alpha``
     times the score at ``alpha x``. With step size 1 this is mean shift with the kernel of that noise level, which never
-    lowers the density of the noisy data; its fixed points are the stationary points of ``log p_t``.
+    decreases the density of the noisy data; its fixed points are the stationary points of ``log p_t``.
 
     Args:
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
-      schedule: its noise schedule.
-      x: where to start, a tree of ``(B, ...)`` arrays, for instance samples.
-      t: the noise level: small for the modes of the data, larger to climb over small ones. Alpha and sigma > 0.
-      steps: how many.
-      step_size: in (0, 1]; smaller follows the gradient more closely.
+      schedule: the noise schedule.
+      x: starting points, a tree of ``(B, ...)`` arrays, for instance samples.
+      t: time of the noise level, with alpha and sigma > 0: small for the modes of the data; a larger one smooths out
+        small modes.
+      steps: number of steps.
+      step_size: in (0, 1]; smaller values follow the gradient more closely.
 
     Returns:
-      The points reached, shaped and typed like ``x``.
+      The end points, with the shapes and dtypes of ``x``.
 
     Raises:
       ValueError: if ``t`` or ``step_size`` is out of range or ``steps < 1``.
@@ -46,7 +47,7 @@ def seek_mode(
     alpha: Array = schedule.alpha(t)
 
     def climb(x, _):
-        aim = denoiser(combine((alpha, x)), t).x0
-        return combine((1.0 - step_size, x), (step_size, aim)), None
+        target = denoiser(combine((alpha, x)), t).x0
+        return combine((1.0 - step_size, x), (step_size, target)), None
 
     return jax.lax.scan(climb, x, length=steps)[0]

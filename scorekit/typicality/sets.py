@@ -1,4 +1,4 @@
-"""Typical sets of any density: membership, entropy from samples, and the surprise of each step of a trajectory."""
+"""Typical sets of any density: membership, entropy from samples, and the typicality of each step of a trajectory."""
 
 import math
 from typing import Literal, NamedTuple, TypeAlias
@@ -29,7 +29,7 @@ def in_nats(amount: ArrayLike, unit: Unit) -> Array:
 
 
 def excess_information(log_density: ArrayLike, entropy: ArrayLike) -> Array:
-    """``-log p(x) - H`` in nats: below 0 for what is more likely than typical, above 0 for what is less.
+    """``-log p(x) - H`` in nats: negative for examples more likely than typical ones, positive for less likely ones.
 
     Args:
       log_density: ``log p(x)`` in nats, any shape.
@@ -46,8 +46,8 @@ def typical_set(log_density: ArrayLike, entropy: ArrayLike, epsilon: ArrayLike, 
 
     Args:
       log_density: ``log p(x)`` in nats, any shape.
-      entropy: H in nats: of a known density, or ``monte_carlo_entropy(...).value``.
-      epsilon: half the width of the set, > 0, in ``unit``, for whole examples (not per dimension).
+      entropy: H in nats: ``density.entropy()`` or ``monte_carlo_entropy(...).value``.
+      epsilon: half the width of the set, > 0, in ``unit``, for complete examples (not per dimension).
       unit: "nats" or "bits".
 
     Returns:
@@ -78,8 +78,8 @@ class Entropy(NamedTuple):
 def monte_carlo_entropy(log_density: ArrayLike) -> Entropy:
     """``H = -E log p(x)`` from log-densities of the model at samples.
 
-    At samples of the model itself this estimates its entropy without bias; at data it is the cross-entropy, which is
-    what the typicality test of Nalisnick et al. compares with.
+    At samples of the model this is an unbiased estimate of its entropy; at data it is the cross-entropy, which the
+    typicality test of Nalisnick et al. uses.
 
     Args:
       log_density: ``log p(x_i)`` in nats, ``(N,)`` with N >= 2.
@@ -104,17 +104,17 @@ def monte_carlo_entropy(log_density: ArrayLike) -> Entropy:
 
 
 def local_typicality(denoiser: Denoiser, schedule: Schedule, states: PyTree, ts: ArrayLike) -> Array:
-    """How surprising each step of a trajectory is, beyond what the step is expected to be; nats.
+    """The excess information of each step of a trajectory over its expectation; nats.
 
     ``-log p(x_s | x_t) - H[p(. | x_t)] = (|x_s - m|^2 / v - D) / 2``, where ``p(x_s | x_t) = N(m, v)`` is the ancestral
     step of the denoiser, ``m = alpha_s (1 - r) x0 + (sigma_s / sigma_t)^2 (alpha_t / alpha_s) x_t``,
     ``v = sigma_s^2 (1 - r)`` and ``r = SNR_t / SNR_s``. Along trajectories of the ancestral sampler it has mean 0 and
-    standard deviation ``sqrt(D / 2)`` at every step, whatever the network. A sampler that always takes the most likely
-    step is at ``-D / 2`` throughout: too likely to be typical, as greedy decoding is.
+    standard deviation ``sqrt(D / 2)`` at every step, for any network. A sampler that always takes the most likely step
+    has the value ``-D / 2`` throughout: its steps are too likely to be typical, as in greedy decoding.
 
     Args:
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
-      schedule: its noise schedule.
+      schedule: the noise schedule.
       states: the states at ``ts``, leaves ``(n + 1, B, ...)``.
       ts: decreasing times ``(n + 1,)``; sigma must not be 0 at the last.
 

@@ -1,16 +1,17 @@
-"""Statistics of single examples under a diffusion model, each a pure function of ``(denoiser, schedule, x)``.
+"""Statistics of single examples under a diffusion model: pure functions of ``(denoiser, schedule, x)``.
 
 ==========================  ======================================  ====================================================
 function                    gives                                   published as
 ==========================  ======================================  ====================================================
 ``score_norms``             ``|eps(alpha x, t)|`` at each time      multi-scale score norms, MSMA
 ``reconstruction_errors``   mean squared error at each time         DDPM-OOD (many steps), DDOS
-``path_statistics``         six sums along DDIM's path to noise     DiffPath-6D; its fifth, DiffPath-1D
+``path_statistics``         six sums along the DDIM path to noise   DiffPath-6D; the fifth alone, DiffPath-1D
 ``score_curvature``         ``|score|^2 / -div score``              SCOPED
 ==========================  ======================================  ====================================================
 
-None says by itself what is in distribution: :mod:`scorekit.typicality.calibration` compares them with their values on
-data that are. Likelihoods come from :mod:`scorekit.likelihood`.
+A statistic alone does not classify an example: :mod:`scorekit.typicality.scores` and
+:mod:`scorekit.typicality.calibration` compare it with its values on in-distribution data. Likelihoods come from
+:mod:`scorekit.likelihood`.
 """
 
 import jax
@@ -32,7 +33,7 @@ def _check_times(ts: ArrayLike) -> Array:
     return as_time(ts)
 
 
-def _at_levels(schedule: Schedule, x: PyTree, t: Array, key: Key | None) -> PyTree:
+def _noisy(schedule: Schedule, x: PyTree, t: Array, key: Key | None) -> PyTree:
     """``alpha x``, with the noise of time ``t`` if there is a key."""
     return combine((schedule.alpha(t), x)) if key is None else perturb(x, normal_like(key, x), t, schedule)
 
@@ -41,9 +42,9 @@ def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTr
     """The norm of the score at several noise levels, ``sigma |score(alpha x, t)| = |eps(alpha x, t)|``.
 
     Args:
-      key: None evaluates the network at the clean ``alpha x``, as published; a key adds the noise of each level.
+      key: None evaluates the network at the clean ``alpha x``, as published; a key adds noise of each noise level.
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
-      schedule: its noise schedule.
+      schedule: the noise schedule.
       x: data, a tree of ``(B, ...)`` arrays.
       ts: times ``(n,)`` in (0, 1].
 
@@ -67,7 +68,7 @@ def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTr
 
     def one(inputs):
         t, key = inputs
-        return jnp.sqrt(sum_per_example(jnp.square, denoiser(_at_levels(schedule, x, t, key), t).eps))
+        return jnp.sqrt(sum_per_example(jnp.square, denoiser(_noisy(schedule, x, t, key), t).eps))
 
     return jax.lax.map(one, (ts, keys)).T
 
@@ -84,17 +85,17 @@ def reconstruction_errors(
 ) -> Array:
     """The mean squared error of reconstructing data from several noise levels.
 
-    ``|x_hat(alpha x + sigma eps) - x|^2 / D``, with one draw of noise per level. Without a solver ``x_hat`` is the
-    denoiser's estimate, one step; with one it is a sample, ``steps`` equal steps of t from the noise level to 0.
+    ``|x_hat(alpha x + sigma eps) - x|^2 / D``, with one draw of noise per noise level. Without a solver ``x_hat`` is
+    the estimate of the denoiser (one step); with a solver it is a sample, with ``steps`` equal steps of t down to 0.
 
     Args:
       key: PRNG key.
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
-      schedule: its noise schedule.
+      schedule: the noise schedule.
       x: data, a tree of ``(B, ...)`` arrays.
       ts: times ``(n,)`` in (0, 1].
       solver: one of :mod:`scorekit.solvers`, or None.
-      steps: how many it takes from each level.
+      steps: number of steps of the solver from each noise level.
 
     Returns:
       ``(B, n)``, in squared units of the data.
@@ -109,7 +110,7 @@ def reconstruction_errors(
     >>> print(f"{errors.mean():.1f}")  # sigma^2
     0.5
 
-    Source: Graham et al. 2023 (https://arxiv.org/abs/2211.07740), with PLMS and 100 steps in all; Raya et al. 2022.
+    Source: Graham et al. 2023 (https://arxiv.org/abs/2211.07740), with PLMS and 100 steps in total; Raya et al. 2022.
     """
     ts = _check_times(ts)
     if steps < 1:
@@ -119,7 +120,7 @@ def reconstruction_errors(
     def one(inputs):
         t, key = inputs
         for_noise, for_steps = jax.random.split(key)
-        x_t = _at_levels(schedule, x, t, for_noise)
+        x_t = _noisy(schedule, x, t, for_noise)
         if solver is None:
             found = denoiser(x_t, t).x0
         else:
@@ -130,7 +131,7 @@ def reconstruction_errors(
 
 
 def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: ArrayLike) -> Array:
-    """Six sums along the path that DDIM takes from the data to the noise.
+    """Six sums along the DDIM path from the data to the noise.
 
     With ``x_s = alpha_s x0 + sigma_s eps`` from each time to the next, ``eps_i`` the prediction at the i-th and
     ``d_i = (eps_{i+1} - eps_i) / (t_{i+1} - t_i)``, summed over the times and all values of an example:
@@ -139,9 +140,9 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
 
     Args:
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
-      schedule: its noise schedule.
+      schedule: the noise schedule.
       x: data, a tree of ``(B, ...)`` arrays; the path starts at ``alpha x`` at the last time.
-      ts: decreasing times ``(n,)``, n >= 2, one evaluation each; the path runs from the last to the first.
+      ts: decreasing times ``(n,)``, n >= 2, one evaluation each; the path runs from the last time to the first.
 
     Returns:
       ``(B, 6)``; column 4 alone is DiffPath-1D.
@@ -155,7 +156,7 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
     >>> path_statistics(denoiser, schedule, jnp.ones((2, 4)), jnp.linspace(1, 0, 11)).shape
     (2, 6)
 
-    Source: Heng et al. 2024, sec. 4 (https://arxiv.org/abs/2405.11881), whose 6D has the square of column 4.
+    Source: Heng et al. 2024, sec. 4 (https://arxiv.org/abs/2405.11881), whose DiffPath-6D has the square of column 4.
     """
     check_grid(ts)
     ts = as_time(ts)[::-1]
@@ -171,7 +172,7 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
 
     start = combine((schedule.alpha(ts[0]), x))
     first = denoiser(start, ts[0]).eps
-    # The first slope is between the same two predictions: 0, whatever the time between them.
+    # The first slope is that of two equal predictions, 0 for any time difference.
     times = ts, jnp.concatenate([ts[:1] - 1.0, ts[:-1]]), jnp.concatenate([ts[1:], ts[-1:]])
     (_, _, sums), _ = jax.lax.scan(step, (start, first, jnp.zeros((batch_size(x), 6))), times)
     return sums.at[:, 4].set(jnp.sqrt(sums[:, 4]))
@@ -183,16 +184,16 @@ def score_curvature(
     """The squared norm of the score over its negative divergence, at several noise levels.
 
     ``|s|^2 / -div s = |eps|^2 / (sigma div eps)`` at ``alpha x``. Both have the same mean under the density at time t
-    (integrate by parts), so that the ratio is near 1 on the typical set of high-dimensional noisy data.
+    (integrate by parts), so that the ratio is close to 1 on the typical set of high-dimensional noisy data.
 
     Args:
-      key: of the Rademacher probes of Hutchinson's estimator; None computes the divergence exactly, which costs D
+      key: key of the Rademacher probes of Hutchinson's estimator; None computes the divergence exactly, with D
         tangents.
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
-      schedule: its noise schedule.
+      schedule: the noise schedule.
       x: data, a tree of ``(B, ...)`` arrays.
       ts: times ``(n,)`` in (0, 1].
-      probes: directions per example.
+      probes: number of probes per example.
 
     Returns:
       ``(B, n)``.
@@ -214,7 +215,7 @@ def score_curvature(
     vectors = None if key is None else draw_probes(key, "rademacher", x, probes)
 
     def one(t):
-        eps, traces = with_divergence(lambda x_t: denoiser(x_t, t).eps, _at_levels(schedule, x, t, None), vectors, 8)
+        eps, traces = with_divergence(lambda x_t: denoiser(x_t, t).eps, _noisy(schedule, x, t, None), vectors, 8)
         return sum_per_example(jnp.square, eps) / (schedule.sigma(t) * jnp.mean(traces, axis=1))
 
     return jax.lax.map(one, ts).T

@@ -35,7 +35,7 @@ def draws(n, seed=0):
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 @pytest.mark.parametrize("name", ["cosine", "edm", "sub_vp"])
 @in_float64
-def test_the_boundary_condition_holds_for_every_target_and_schedule(name, target):
+def test_consistency_function_satisfies_the_boundary_condition(name, target):
     schedule, t_min = SCHEDULES[name].make(), 0.01
     skip, out = distillation.boundary_coefficients(target, t_min, schedule, t_min)
     np.testing.assert_allclose([skip, out], [1.0, 0.0], atol=1e-9)
@@ -50,7 +50,7 @@ def test_the_boundary_condition_holds_for_every_target_and_schedule(name, target
 
 
 @in_float64
-def test_the_coefficients_are_those_of_the_paper():
+def test_boundary_coefficients_match_the_paper():
     """For the EDM network and no noise at the end: c_skip = s^2 / (w^2 + s^2), c_out = w s / sqrt(w^2 + s^2)."""
     schedule, s = schedules.edm(0.0, 80.0), 0.5
     t = jnp.linspace(0.0, 1.0, 9)
@@ -62,7 +62,7 @@ def test_the_coefficients_are_those_of_the_paper():
 
 @pytest.mark.parametrize("name", ["cosine", "edm"])
 @in_float64
-def test_the_exact_function_is_a_fixed_point_to_the_order_of_the_teachers_steps(name):
+def test_exact_consistency_function_is_a_fixed_point_up_to_the_order_of_the_teacher(name):
     schedule, t_min = SCHEDULES[name].make(), 0.02
     student, teacher = exact_student(schedule, t_min), denoisers.exact_denoiser(DATA(), schedule)
     x0, eps = draws(32)
@@ -93,7 +93,7 @@ def test_the_exact_function_is_a_fixed_point_to_the_order_of_the_teachers_steps(
 
 
 @in_float64
-def test_what_distillation_learns_is_where_the_teachers_own_steps_end():
+def test_consistency_distillation_learns_the_end_point_of_the_teachers_steps():
     """On a grid, the fixed point is the sampler itself, to rounding, whatever its error."""
     schedule, ts = schedules.cosine(), solvers.grids.uniform(6)
     teacher = denoisers.exact_denoiser(DATA(), schedule)
@@ -115,7 +115,7 @@ def test_what_distillation_learns_is_where_the_teachers_own_steps_end():
 
 
 @in_float64
-def test_training_without_a_teacher_has_the_gradient_of_distillation():
+def test_consistency_training_has_the_gradient_of_distillation():
     """In the mean over data and noise, as the steps become short; both see the same error of a wrong student."""
     schedule, std, t, width = schedules.rectified_flow(), 0.5, 0.6, 1e-3
     teacher = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=std), schedule)
@@ -147,7 +147,7 @@ def test_training_without_a_teacher_has_the_gradient_of_distillation():
     assert abs(half / alone - 0.5) < 0.02  # it is proportional to the step, which step_weight undoes
 
 
-def test_the_target_gives_no_gradient_and_may_be_an_average():
+def test_consistency_target_has_no_gradient_and_may_be_an_average():
     schedule, (x0, eps) = schedules.cosine(), draws(4)
     t, s = jnp.array([0.3, 0.5, 0.8, 1.0]), jnp.array([0.2, 0.4, 0.7, 0.9])
     model = lambda a: denoisers.denoiser_from_network(lambda x, t: jnp.tanh(a * x), schedule)
@@ -167,7 +167,7 @@ def test_the_target_gives_no_gradient_and_may_be_an_average():
     assert gradient[1] == 0
 
 
-def test_weights_multiply_examples():
+def test_consistency_losses_are_linear_in_the_weights():
     schedule, (x0, eps) = schedules.cosine(), draws(3)
     t, s, w = jnp.array([0.3, 0.5, 1.0]), jnp.array([0.2, 0.4, 0.9]), jnp.array([0.0, 1.0, 2.0])
     d = denoisers.denoiser_from_network(lambda x, t: jnp.tanh(x), schedule)
@@ -193,7 +193,7 @@ def test_pseudo_huber():
         pseudo_huber(a, b, 0.0)
 
 
-def test_neighbours_lie_on_the_path_and_a_curriculum_does_not_recompile():
+def test_earlier_time_is_on_the_path_and_does_not_recompile():
     ts = solvers.grids.quadratic(64, power=3)
     grid = np.asarray(ts)
     np.testing.assert_allclose(distillation.earlier_time(grid[:-1], ts, 64), grid[1:], atol=1e-6)
@@ -236,7 +236,7 @@ def test_step_weights():
     assert distillation.step_weight(t, s, schedules.cosine(), "sigma")[1] == 0
 
 
-def test_refusals():
+def test_invalid_arguments_raise():
     schedule, (x0, eps) = schedules.cosine(), draws(2)
     d, t = denoisers.exact_denoiser(DATA(), schedule), jnp.array([0.5, 0.6])
     run = distillation.consistency_distillation_loss

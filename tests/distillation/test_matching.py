@@ -60,7 +60,7 @@ def test_the_gradient_between_gaussians_is_that_of_the_divergence(name):
 
 
 @in_float64
-def test_the_pieces_agree():
+def test_matching_loss_has_the_gradient_of_reverse_kl_gradient():
     """The loss is the gradient times the importance weight; scores instead of denoisers give the same."""
     schedule, rng = schedules.cosine(), np.random.default_rng(0)
     fake, real = normal(1.0, 0.5, schedule), normal(-1.0, 0.8, schedule)
@@ -78,7 +78,7 @@ def test_the_pieces_agree():
 
 
 @in_float64
-def test_a_perfect_generator_is_not_moved():
+def test_matching_loss_of_a_perfect_generator_has_no_gradient():
     schedule = schedules.cosine()
     for options in (KL, {}):
         got = gradient(0.3, 0.8, normal(0.3, 0.8, schedule), schedule, 0.5, **options)
@@ -86,7 +86,7 @@ def test_a_perfect_generator_is_not_moved():
 
 
 @in_float64
-def test_it_seeks_modes():
+def test_reverse_kl_is_mode_seeking():
     """A generator of one Gaussian, data of two modes: covers one, as numerical minimisation of reverse KL does; the
     fit by maximum likelihood (forward KL) covers both."""
     schedule, t = schedules.rectified_flow(), 0.3
@@ -110,7 +110,7 @@ def test_it_seeks_modes():
     assert x[1] < 0.5  # forward KL would take the mean 0 and the std of the data, 1.55
 
 
-def test_the_fake_loss_is_the_denoising_loss_without_a_way_back():
+def test_fake_score_loss_is_the_denoising_loss_without_a_gradient_to_the_samples():
     schedule, x = schedules.cosine(), jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
     times, eps = Times(jnp.linspace(0.1, 0.9, 4), jnp.arange(4.0)), x[::-1]
     network = lambda a: lambda x, t: jnp.tanh(a * x)
@@ -122,7 +122,7 @@ def test_the_fake_loss_is_the_denoising_loss_without_a_way_back():
     assert (gradient_of_samples == 0).all()
 
 
-def test_only_the_samples_get_a_gradient():
+def test_matching_loss_has_a_gradient_only_for_the_samples():
     schedule, x, times = schedules.cosine(), jnp.ones((2, 1)), Times(jnp.array([0.3, 0.6]), jnp.ones(2))
     model = lambda a: denoisers.denoiser_from_network(lambda x, t: jnp.tanh(a * x), schedule)
 
@@ -134,7 +134,7 @@ def test_only_the_samples_get_a_gradient():
     assert (of_x != 0).all()
 
 
-def test_trees_and_refusals():
+def test_matching_loss_of_trees_and_invalid_times():
     schedule, times = schedules.cosine(), Times(jnp.array([0.3, 0.6]), jnp.ones(2))
     d = lambda scale: denoisers.denoiser_from_network(lambda x, t: jax.tree.map(lambda a: scale * a, x), schedule)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5)), jnp.float32)

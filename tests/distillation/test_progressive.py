@@ -22,7 +22,7 @@ def euler(prediction, s, schedule):
 
 @pytest.mark.parametrize("name", ["cosine", "edm", "geometric_ve", "learned", "rectified_flow", "sub_vp"])
 @in_float64
-def test_one_step_of_the_target_is_two_of_the_teacher(name):
+def test_two_step_prediction_step_equals_two_teacher_steps(name):
     schedule = SCHEDULES[name].make()
     teacher, x_t = denoisers.exact_denoiser(DATA(), schedule), jnp.asarray(X)
     for t, middle, s in ((0.9, 0.6, 0.2), (0.5, 0.49, 0.3), (0.4, 0.2, 0.0), (1.0, 0.7, 0.3), (1.0, 0.5, 0.0)):
@@ -58,7 +58,7 @@ def test_the_chord_of_the_exact_path_is_exact_in_one_step():
     np.testing.assert_allclose(pair.eps, x, rtol=1e-12)
 
 
-def test_short_steps_keep_their_digits_in_float32():
+def test_two_step_prediction_of_short_steps_is_precise_in_float32():
     """Where the difference of two states has lost them."""
     schedule, x = schedules.cosine(), jnp.asarray(X, jnp.float32)
     teacher = denoisers.exact_denoiser(DATA(), schedule)
@@ -71,7 +71,7 @@ def test_short_steps_keep_their_digits_in_float32():
 
 
 @in_float64
-def test_students_that_meet_every_target_draw_as_the_teacher_does():
+def test_optimal_students_sample_like_the_teacher():
     """Three rounds of exact students: 16 steps become 2, and the samples stay where they were."""
     schedule = schedules.cosine()
     ts = solvers.grids.uniform(16)
@@ -100,7 +100,7 @@ def exact_student(teacher, grid, schedule):
 
 
 @pytest.mark.parametrize("target", ["x0", "eps", "v", "velocity"])
-def test_the_loss_is_that_of_the_noise_and_vanishes_at_the_target(target):
+def test_progressive_loss_vanishes_at_the_target(target):
     schedule, rng = schedules.linear_vp(), np.random.default_rng(1)
     teacher = denoisers.exact_denoiser(DATA(), schedule)
     x0, eps = (jnp.asarray(rng.normal(size=(6, 2)), jnp.float32) for _ in range(2))
@@ -128,7 +128,7 @@ def test_the_loss_is_that_of_the_noise_and_vanishes_at_the_target(target):
     np.testing.assert_array_equal(aux.t, steps.t)
 
 
-def test_no_gradient_reaches_the_teacher():
+def test_progressive_loss_has_no_gradient_for_the_teacher():
     schedule = schedules.cosine()
     steps = Steps(jnp.array([0.8]), jnp.array([0.6]), jnp.array([0.4]))
 
@@ -141,7 +141,7 @@ def test_no_gradient_reaches_the_teacher():
     assert jax.grad(loss)(1.0) == 0.0
 
 
-def test_steps_are_those_of_the_grid_and_equally_frequent():
+def test_student_steps_are_on_the_grid_and_equally_frequent():
     ts = jnp.array([1.0, 0.7, 0.6, 0.2, 0.0])
     steps = distillation.student_steps(jax.random.key(3), 100, ts)
     rows = np.stack(steps, axis=-1)
@@ -149,7 +149,7 @@ def test_steps_are_those_of_the_grid_and_equally_frequent():
     assert (first.sum(), second.sum()) == (50, 50)
 
 
-def test_refusals():
+def test_invalid_arguments_raise():
     with pytest.raises(ValueError, match=r"ts must have shape \(2 k \+ 1,\) with k >= 1, got \(4,\)"):
         distillation.student_steps(jax.random.key(0), 2, jnp.linspace(1, 0, 4))
     with pytest.raises(ValueError, match=r"ts must have shape .* got \(1,\)"):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rule_cases import DATA
+from rule_table import DATA
 from tables import SCHEDULES, quick_jit
 
 from scorekit import denoisers, process
@@ -55,7 +55,7 @@ def test_the_score_is_that_of_the_tilted_density():
 
 
 @pytest.mark.parametrize("t", [0.3, np.linspace(0.1, 1.0, 5, dtype=np.float32)], ids=["scalar", "per_example"])
-def test_one_example_or_a_batch_or_a_sum(t):
+def test_classifier_of_one_example_of_a_batch_and_of_a_sum_agree(t):
     schedule = SCHEDULES["rectified_flow"].make()
     prior, single = denoisers.exact_denoiser(DATA, schedule), lambda x, t: posterior(schedule, 1, x, t)
     each = lambda x, t: jax.vmap(single)(x, jnp.broadcast_to(t, 5))
@@ -67,7 +67,7 @@ def test_one_example_or_a_batch_or_a_sum(t):
         np.testing.assert_allclose(one.eps, other.eps, rtol=1e-5, atol=1e-5)
 
 
-def test_trees_and_a_flat_classifier():
+def test_classifier_guidance_of_trees_and_of_a_constant_classifier():
     schedule = SCHEDULES["cosine"].make()
     prior = denoisers.denoiser_from_network(lambda x, t: jax.tree.map(jnp.sin, x), schedule)
     x = {"a": X.astype(jnp.bfloat16), "b": X[:, 0]}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
-from rule_cases import COND, DATA, SCHEDULE, UNCOND, same
+from rule_table import COND, DATA, SCHEDULE, UNCOND, same
 from tables import quick_jit
 
 from scorekit import denoisers, densities, process, samplers, solvers
@@ -64,7 +64,7 @@ def test_composition_is_the_score_of_the_product():
     np.testing.assert_allclose(found, jax.vmap(jax.grad(product))(X), rtol=1e-3, atol=1e-4)
 
 
-def test_a_negative_prompt_of_scale_minus_one_replaces_the_unconditional():
+def test_negative_with_scale_gamma_minus_one_replaces_the_unconditional():
     unwanted = denoisers.exact_denoiser(densities.gaussian(jnp.array([1.0, -1.0]), std=0.5), SCHEDULE)
     pushed = negative(COND, UNCOND, unwanted, 4.0, 3.0)(X, T)
     same(pushed, classifier_free(COND, unwanted, 4.0)(X, T), rtol=1e-4, atol=1e-4)
@@ -107,7 +107,7 @@ def test_cfg_plus_plus_steps_as_published():
         (lambda: weight_schedule(1.0, 2.0, "power", power=0.0), "power must be finite and > 0, got 0.0"),
     ],
 )
-def test_refusals(call, message):
+def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 

@@ -96,7 +96,7 @@ def test_classifier_guidance_of_a_flow_and_an_energy():
             np.testing.assert_allclose(np.mean(statistic(np.asarray(x))), mean, atol=4.5 * deviation)
 
 
-def test_with_a_noise_level_it_is_the_guidance_of_denoisers():
+def test_guided_log_density_with_a_noise_level_matches_guided_denoisers():
     schedule, modes = schedules.cosine(), [densities.gaussian(jnp.array([m, 0.3]), std=0.7) for m in (-1.0, 1.0)]
     data = densities.mixture([0.5, 0.5], modes)
     noisy = lambda density: lambda x, t: density.marginal(schedule.alpha(t), schedule.sigma(t)).log_density(x)
@@ -108,7 +108,7 @@ def test_with_a_noise_level_it_is_the_guidance_of_denoisers():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), found, expected)
 
 
-def test_a_weight_of_0_forgets_its_term_and_numbers_do_not_recompile():
+def test_log_product_weight_of_0_drops_its_term_and_new_weights_do_not_recompile():
     traces = []
 
     @jax.jit
@@ -124,6 +124,6 @@ def test_a_weight_of_0_forgets_its_term_and_numbers_do_not_recompile():
     assert len(traces) == 1
 
 
-def test_no_terms_are_refused():
+def test_log_product_without_terms_raises():
     with pytest.raises(ValueError, match="terms must hold at least one pair"):
         log_product()

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rule_cases import COND, UNCOND, T, X, same
+from rule_table import COND, UNCOND, T, X, same
 from tables import quick_jit
 
 from scorekit import Prediction
@@ -48,7 +48,7 @@ SHAPES = [(2, 8, 7, 3), (2, 9, 2), (1, 1, 2, 3, 1)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_pyramid_is_numpys_and_adds_up(shape):
+def test_laplacian_pyramid_matches_numpy_and_reconstructs(shape):
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     bands = quick_jit(lambda x: laplacian_pyramid(x, 3))(x)
     for band, expected in zip(bands, numpy_pyramid(np.float64(x), 3), strict=True):
@@ -56,8 +56,8 @@ def test_the_pyramid_is_numpys_and_adds_up(shape):
     np.testing.assert_allclose(quick_jit(from_pyramid)(bands), x, rtol=0, atol=5e-7)
 
 
-def test_equal_scales_are_classifier_free():
-    rules = [frequency_decoupled(COND, UNCOND, scales) for scales in ([3.0], [3.0, 3.0], [3.0] * 4)]
+def test_factors_of_one_are_classifier_free():
+    rules = [frequency_decoupled(COND, UNCOND, 3.0, [1.0] * bands) for bands in (1, 2, 4)]
     plain, *found = quick_jit(lambda: [rule(X, T) for rule in (classifier_free(COND, UNCOND, 3.0), *rules)])()
     for one in found:
         same(one, plain, rtol=1e-4, atol=1e-5)
@@ -65,7 +65,7 @@ def test_equal_scales_are_classifier_free():
 
 def test_each_band_has_its_scale():
     scales = [5.0, 2.0, -1.0]
-    rule = frequency_decoupled(COND, UNCOND, scales)
+    rule = frequency_decoupled(COND, UNCOND, 5.0, [(scale - 1.0) / 4.0 for scale in scales])
     found, cond, uncond = quick_jit(lambda: [d(X, T) for d in (rule, COND, UNCOND)])()
     for half, c, u in zip(found, cond, uncond, strict=True):
         bands = numpy_pyramid(np.float64(c) - np.float64(u), 3)
@@ -82,7 +82,7 @@ def test_half_precision_and_trees():
         return lambda x, t: Prediction(*[jax.tree.map(lambda leaf: gain * leaf, x)] * 2)
 
     cond, uncond = times(0.5), times(0.2)
-    found = quick_jit(frequency_decoupled(cond, uncond, [3.0, 3.0]))(x, T)
+    found = quick_jit(frequency_decoupled(cond, uncond, 3.0, [1.0, 1.0]))(x, T)
     assert found.x0["a"].dtype == jnp.bfloat16
     np.testing.assert_allclose(np.float32(found.x0["a"]), 1.1 * np.float32(x["a"]), rtol=0.02, atol=0.02)
     np.testing.assert_allclose(found.eps["b"], 1.1 * x["b"], rtol=1e-4, atol=1e-5)
@@ -91,13 +91,14 @@ def test_half_precision_and_trees():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: frequency_decoupled(COND, UNCOND, []), "guidance_scales must hold at least one scale, got none"),
+        (lambda: frequency_decoupled(COND, UNCOND, 2.0, ()), r"factors must be numbers, at least one, got \(\)"),
+        (lambda: frequency_decoupled(COND, UNCOND, 2.0, ("low",)), "factors must be numbers"),
         (
-            lambda: frequency_decoupled(COND, UNCOND, [1.0])(X[:, 0], T),
+            lambda: frequency_decoupled(COND, UNCOND, 1.0)(X[:, 0], T),
             r"x must be \(B, ..., C\) .* got shape \(5, 2\)",
         ),
     ],
 )
-def test_refusals(call, message):
+def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,67 +1,109 @@
-"""What every rule of two branches has in common."""
+"""Contracts of every guidance rule, from its traits: identities, transformations, dtypes and pytrees."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rule_cases import COND, DATA, PAIRS, SCHEDULE, UNCOND, T, X, once, same
+from rule_table import CASES, COND, DATA, SCHEDULE, UNCOND, T, X, case, once, same, takes, traits
 from tables import quick_jit
 
-from scorekit import denoisers
-from scorekit.guidance import branches
+from scorekit import Prediction, denoisers
+from scorekit.guidance import branches, interval, rescale
 
 TIMES = jnp.linspace(0.1, 1.0, 5)
+# With one condition, and without a bound on the noise, gamma = 1 is the conditional branch for these rules too.
+ALSO_PLAIN_AT_ONE = ("cfg_zero_star", "compose", "negative")
+PLAIN_AT_ONE = [name for name in CASES if traits(name).plain_at_one or name in ALSO_PLAIN_AT_ONE]
+# Rules whose result for two equal branches is that branch.
+OF_TWO_BRANCHES = [*PLAIN_AT_ONE, "cfg_plus_plus"]
 
 
 @quick_jit
-def evaluated(gamma, x, t):  # gamma (5,) throughout, so that it compiles once for each kind of time
+def evaluated(gamma, x, t):  # gamma has shape (5,) throughout, so that it compiles once for each kind of time
     """Every rule on the two branches, and on one of them twice."""
-    apart = {name: once(pair(COND, UNCOND, SCHEDULE, gamma), x, t) for name, pair in PAIRS.items()}
-    equal = {name: once(pair(COND, COND, SCHEDULE, gamma), x, t) for name, pair in PAIRS.items()}
+    apart = {name: once(case(name, COND, UNCOND, SCHEDULE, gamma), x, t) for name in CASES}
+    equal = {name: once(case(name, COND, COND, SCHEDULE, gamma), x, t) for name in OF_TWO_BRANCHES}
     return apart, equal
 
 
-@pytest.mark.parametrize("t", [T, TIMES], ids=["scalar", "per_example"])
-def test_scale_one_and_equal_branches_change_nothing(t):
-    plain = COND(X, t)
-    apart, equal = evaluated(jnp.full(5, 1.0, jnp.float32), X, t)
-    for name in PAIRS:
-        if name != "negative":
-            same(apart[name], plain, rtol=1e-4, atol=1e-4)
-    guided, equal = evaluated(jnp.full(5, 7.0, jnp.float32), X, t)
-    for name in PAIRS:
-        same(equal[name], plain, rtol=1e-4, atol=2e-4)
-        assert max(float(jnp.abs(a - b).max()) for a, b in zip(guided[name], plain, strict=True)) > 0.05, name
+def full(gamma):
+    return jnp.full(5, gamma, jnp.float32)
 
 
 @pytest.mark.parametrize("t", [T, TIMES], ids=["scalar", "per_example"])
-def test_both_halves_still_make_up_x_t(t):
-    """For all of them; not for CFG++ (see its test)."""
+def test_plain_at_one_and_equal_branches_are_identities(t):
+    branch = {"cond": COND(X, t), "uncond": UNCOND(X, t)}
+    apart, _ = evaluated(full(1.0), X, t)
+    for name in PLAIN_AT_ONE:
+        same(apart[name], branch[traits(name).plain], rtol=1e-4, atol=1e-4)
+    guided, equal = evaluated(full(7.0), X, t)
+    for name in OF_TWO_BRANCHES:
+        same(equal[name], branch["cond"], rtol=1e-4, atol=2e-4)
+    for name, prediction in guided.items():
+        plain = branch[traits(name).plain]
+        assert max(float(jnp.abs(a - b).max()) for a, b in zip(prediction, plain, strict=True)) > 0.05, name
+
+
+@pytest.mark.parametrize("t", [T, TIMES], ids=["scalar", "per_example"])
+def test_x0_and_eps_make_up_x_t_unless_the_rule_splits(t):
     alpha, sigma = (jnp.reshape(f(t), (-1, 1, 1)) for f in (SCHEDULE.alpha, SCHEDULE.sigma))
-    for name, (x0, eps) in evaluated(jnp.full(5, 4.0, jnp.float32), X, t)[0].items():
-        np.testing.assert_allclose(alpha * x0 + sigma * eps, X, rtol=1e-4, atol=1e-4, err_msg=name)
+    for name, (x0, eps) in evaluated(full(4.0), X, t)[0].items():
+        if traits(name).splits:
+            assert jnp.abs(alpha * x0 + sigma * eps - X).max() > 0.05, name
+        else:
+            np.testing.assert_allclose(alpha * x0 + sigma * eps, X, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
-def test_batch_mates_do_not_mix():
+def test_rules_are_independent_across_examples():
     scales = jnp.array([0.0, 1.0, 2.0, 3.0, -1.0])
     before, after = evaluated(scales, X, TIMES)[0], evaluated(scales, X.at[1].set(9.0), TIMES)[0]
-    for name in PAIRS:
+    for name in CASES:
         for a, b in zip(before[name], after[name], strict=True):
             np.testing.assert_array_equal(np.delete(a, 1, axis=0), np.delete(b, 1, axis=0), err_msg=name)
-            assert np.abs(a[1] - b[1]).max() > 0.1
+        assert max(np.abs(a[1] - b[1]).max() for a, b in zip(before[name], after[name], strict=True)) > 0.1, name
+
+
+def test_rules_vmap_over_the_guidance_scale():
+    scales = jnp.array([0.5, 3.0])
+
+    @quick_jit
+    def together(gammas):
+        return jax.vmap(lambda gamma: evaluated(full(gamma), X, T)[0])(gammas)
+
+    found = together(scales)
+    for i, gamma in enumerate(scales):
+        same(jax.tree.map(lambda leaf, i=i: leaf[i], found), evaluated(full(gamma), X, T)[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rules_preserve_dtypes_and_pytrees(name):
+    """Shapes and dtypes only; nothing is compiled."""
+    gain = lambda c: lambda x, t: Prediction(*[jax.tree.map(lambda leaf: c * leaf, x)] * 2)
+    x = {"a": X.astype(jnp.bfloat16), "b": X}
+    expected = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), x)
+
+    def run(gamma):
+        return once(case(name, gain(0.5), gain(0.2), SCHEDULE, gamma), x, T)
+
+    x0, eps = jax.eval_shape(run, jnp.float32(0.7))
+    assert x0 == expected
+    assert eps == expected
+
+
+@quick_jit
+def at(gamma, t):
+    return {name: once(case(name, COND, UNCOND, SCHEDULE, gamma), X, t) for name in CASES}
 
 
 def test_both_ends_of_time_are_finite():
-    @quick_jit
-    def ends(t):
-        return {name: once(pair(COND, UNCOND, SCHEDULE, 3.0), X, t) for name, pair in PAIRS.items()}
-
     for t in (0.0, 1.0):
-        for name, leaves in ends(t).items():
-            assert all(np.isfinite(leaf).all() for leaf in leaves), (name, t)
+        for name, leaves in at(jnp.float32(3.0), t).items():
+            if name != "temperature" or t == 0.0:  # the x0 of a scaled score is infinite at alpha = 0
+                assert all(np.isfinite(leaf).all() for leaf in leaves), (name, t)
 
 
-def test_one_batched_call_is_two():
-    """Each rule gives the same from branches of one call as from two denoisers."""
+def test_one_batched_call_equals_two_calls():
+    """Each rule has the same result for branches of one call and for two denoisers."""
     mean = jnp.array([DATA.component(k).mean for k in range(3)])
 
     def conditional(x, t, k):  # of Gaussians, whose denoisers are linear: row by row
@@ -74,10 +116,31 @@ def test_one_batched_call_is_two():
     cond, uncond = branches(conditional, jnp.full(5, 1), 2)
 
     @quick_jit
-    def both(x):
+    def both(gamma, x):
         return [
-            {name: once(pair(*parts, SCHEDULE, 3.0), x, T) for name, pair in PAIRS.items()}
+            {name: once(case(name, *parts, SCHEDULE, gamma), x, T) for name in CASES}
             for parts in ((cond, uncond), (one, two))
         ]
 
-    same(*both(X), rtol=1e-4, atol=1e-4)
+    same(*both(jnp.float32(3.0), X), rtol=1e-4, atol=1e-4)
+
+
+def test_nested_rules_are_identities_at_one_and_for_equal_branches():
+    def nested(cond, uncond, gamma):
+        inner = interval(case("apg", cond, uncond, SCHEDULE, gamma), cond, SCHEDULE)
+        return once(rescale(inner, cond, SCHEDULE), X, T)
+
+    @quick_jit
+    def both(gamma):
+        return nested(COND, UNCOND, 1.0), nested(COND, COND, gamma), nested(COND, UNCOND, gamma)
+
+    at_one, equal, guided = both(jnp.float32(7.0))
+    same(at_one, COND(X, T), rtol=1e-4, atol=1e-4)
+    same(equal, COND(X, T), rtol=1e-4, atol=2e-4)
+    assert jnp.abs(guided.x0 - at_one.x0).max() > 0.05
+    np.testing.assert_allclose(SCHEDULE.alpha(T) * guided.x0 + SCHEDULE.sigma(T) * guided.eps, X, rtol=1e-4, atol=1e-4)
+
+
+def test_the_table_has_bases_and_wrappers():
+    assert takes("interval", "denoiser")
+    assert not takes("apg", "denoiser")

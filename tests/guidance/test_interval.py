@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
-from rule_cases import COND, SCHEDULE, UNCOND, same
+from rule_table import COND, SCHEDULE, UNCOND, same
 
 from scorekit import Prediction, samplers, schedules, solvers
 from scorekit.guidance import classifier_free, interval
@@ -23,7 +23,7 @@ def counted(name, calls, value):
 
 
 @pytest.mark.parametrize(("noise", "expected"), [(0.4, "plain"), (0.51, "guided"), (2.0, "guided"), (2.1, "plain")])
-def test_outside_the_interval_the_guided_call_is_not_made(noise, expected):
+def test_interval_skips_the_guided_call_outside(noise, expected):
     calls, schedule = [], schedules.geometric_ve(0.01, 10.0)
     rule = interval(counted("guided", calls, 1.0), counted("plain", calls, 0.0), schedule, 0.5, 2.001)
     t = schedule.time_at(-2.0 * jnp.log(noise))
@@ -33,7 +33,7 @@ def test_outside_the_interval_the_guided_call_is_not_made(noise, expected):
     same(out.x0, X + (expected == "guided"))
 
 
-def test_the_interval_saves_calls_inside_a_sampler():
+def test_interval_saves_calls_in_sample():
     calls, ts = [], solvers.grids.uniform(10)
     rule = interval(counted("guided", calls, 0.0), counted("plain", calls, 0.0), SCHEDULE, 0.3, 3.0)
     jax.block_until_ready(jax.jit(samplers.sample)(None, rule, SCHEDULE, solvers.Euler(), X, ts))
@@ -52,7 +52,7 @@ def constant(value, x, t):
 GUIDED, PLAIN = Partial(constant, 1.0), Partial(constant, 0.0)
 
 
-def test_the_lower_bound_is_out_and_the_upper_one_is_in():
+def test_interval_excludes_the_lower_and_includes_the_upper_bound():
     half = jnp.array([0.5, 0.5])  # where the noise of the rectified flow is exactly its signal
     for t in (half[0], half):
         for bounds, expected in (((0.5, 1.0), 1.0), ((1.0, 2.0), 0.0)):
@@ -61,7 +61,7 @@ def test_the_lower_bound_is_out_and_the_upper_one_is_in():
 
 
 @pytest.mark.parametrize("schedule", [SCHEDULE, schedules.rectified_flow(), schedules.edm(), schedules.sigmoid()])
-def test_without_bounds_it_always_guides(schedule):
+def test_interval_without_bounds_always_guides(schedule):
     for t in (1e-4, 0.5, 1.0):
         assert np.all(interval(GUIDED, PLAIN, schedule)(X, t).x0 == 1.0)
 
@@ -78,6 +78,6 @@ def test_a_batch_of_times_agrees_with_scalars():
     ("bounds", "message"),
     [((2.0, 1.0), "noise_max must be > noise_min = 2.0, got 1.0"), ((-1.0, 1.0), "noise_min must be >= 0, got -1.0")],
 )
-def test_an_interval_the_wrong_way_round_is_refused(bounds, message):
+def test_interval_invalid_bounds_raise(bounds, message):
     with pytest.raises(ValueError, match=message):
         interval(COND, UNCOND, SCHEDULE, *bounds)

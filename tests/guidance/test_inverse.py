@@ -109,14 +109,14 @@ def test_dps_is_the_gradient_of_its_likelihood():
 
 
 @in_float64
-def test_an_affine_operator_is_as_good_as_a_linear_one():
+def test_affine_operators_are_linearised_exactly():
     shifted = mmps(full(COSINE), COSINE, lambda x: project(x) + 5.0, jnp.asarray(Y) + 5.0, 0.4, iterations=M + 2)
     x_t = state(COSINE, 0.5)
     np.testing.assert_allclose(shifted(jnp.asarray(x_t), 0.5).x0, moments_at(COSINE, 0.5, 0.4, x_t)[0], rtol=1e-9)
 
 
 @in_float64
-def test_colours_of_a_patch_are_exact():
+def test_grayscale_posterior_is_exact():
     """Colourisation on a Gaussian over RGB patches."""
     pixels, noise_std, t = (2, 2, 3), 0.1, 0.6
     factor = RNG.normal(size=(12, 12))
@@ -139,7 +139,7 @@ def test_colours_of_a_patch_are_exact():
     np.testing.assert_allclose(found.reshape(B, 12), expected, rtol=1e-8, atol=1e-9)
 
 
-def test_without_noise_the_observation_is_met():
+def test_noiseless_observations_are_satisfied():
     keep = operators.mask(jnp.arange(D) % 2 == 0)
     y = keep(jnp.asarray(X, jnp.float32))
     x = jnp.asarray(state(COSINE, 0.5), jnp.float32)
@@ -152,7 +152,7 @@ def test_without_noise_the_observation_is_met():
 
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("t", [0.0, "each"])
-def test_ends_are_legal_and_both_halves_make_up_x_t(name, t):
+def test_inverse_methods_are_finite_at_both_ends_and_preserve_x_t(name, t):
     times = jnp.linspace(0.0, 1.0, B) if t == "each" else t
     x = jnp.asarray(X, jnp.float32)
     for schedule in (COSINE, schedules.edm(0.0, 80.0)):
@@ -166,7 +166,7 @@ def test_ends_are_legal_and_both_halves_make_up_x_t(name, t):
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_examples_do_not_mix_and_numbers_may_differ(name):
+def test_inverse_methods_are_independent_across_examples(name):
     x, y, stds = jnp.asarray(X, jnp.float32), jnp.asarray(Y, jnp.float32), jnp.linspace(0.3, 0.9, B)
     y = y * jnp.array([[100.0], [1.0], [0.01], [1.0]])
     times = jnp.linspace(0.3, 0.8, B)
@@ -232,7 +232,7 @@ def test_composes_with_guidance_and_a_solver_reaches_the_posterior():
 
 
 @in_float64
-def test_conjugate_gradients_against_numpy():
+def test_conjugate_gradients_match_numpy():
     spd = FACTOR @ FACTOR.T + 0.5 * np.eye(D)
     b = jnp.asarray(X) * jnp.array([[1.0], [0.0], [1e-6], [1e6]])
     found = conjugate_gradients(lambda u: u @ spd, b, iterations=D + 2)
@@ -250,6 +250,6 @@ def test_conjugate_gradients_against_numpy():
         (lambda: dps(full(COSINE), COSINE, project, Y, 0.0), "noise_std must be finite and > 0, got 0.0"),
     ],
 )
-def test_refusals(call, message):
+def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -89,7 +89,7 @@ def test_gaussian_kernel():
         (lambda: operators.adjoint(lambda x: x * x, KERNEL)(KERNEL), "operator must be linear to have an adjoint"),
     ],
 )
-def test_refusals(call, message):
+def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -106,7 +106,7 @@ def test_the_low_pass_kernel_is_that_of_scipy(cutoff, radius):
     assert response(cutoff) == pytest.approx(0.5, abs=0.02)
 
 
-def test_clipping_draws_up_to_the_level_and_leaves_what_is_beyond():
+def test_clip_moves_estimates_up_to_the_level_and_not_beyond():
     level = np.array([[1.0], [2.0]])
     truth = np.array([[-3.0, 0.5, 1.5, 0.1], [-3.0, 0.5, 1.5, 0.1]], np.float32)
     y = np.clip(truth, -level, level)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rule_cases import COND, SCHEDULE, UNCOND, T, X, once, same
+from rule_table import COND, SCHEDULE, UNCOND, T, X, once, same
 from tables import quick_jit
 
 from scorekit import Prediction, predictions, samplers, schedules, solvers
@@ -43,19 +43,19 @@ def published_apg(cond, uncond, scale, buffer, eta, threshold):
 @pytest.mark.parametrize(
     ("eta", "momentum", "threshold"), [(0.0, None, 0.0), (0.3, None, 1.5), (1.0, -0.5, 0.0), (0.2, -0.75, 2.0)]
 )
-def test_apg_is_the_published_one_over_several_calls(eta, momentum, threshold):
+def test_apg_matches_the_published_code_over_several_calls(eta, momentum, threshold):
     rule = apg(COND, UNCOND, SCHEDULE, 4.0, parallel=eta, momentum=momentum, norm_threshold=threshold or jnp.inf)
-    memory, buffer = init_denoiser_state(rule, X), None if momentum is None else MomentumBuffer(momentum)
-    predict = quick_jit(lambda rule, memory, x, t: rule.predict(memory, x, t))
+    state, buffer = init_denoiser_state(rule, X), None if momentum is None else MomentumBuffer(momentum)
+    predict = quick_jit(lambda rule, state, x, t: rule.predict(state, x, t))
     for k, t in enumerate((0.8, 0.6, 0.3)):
         x = X + 0.3 * k
-        prediction, memory = predict(rule, memory, x, t)
+        prediction, state = predict(rule, state, x, t)
         expected = published_apg(flat(COND(x, t).x0), flat(UNCOND(x, t).x0), 4.0, buffer, eta, threshold)
         np.testing.assert_allclose(flat(prediction.x0), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("momentum", [None, 0.0])
-def test_apg_that_projects_nothing_is_classifier_free(momentum):
+def test_apg_without_projection_is_classifier_free(momentum):
     rule = apg(COND, UNCOND, SCHEDULE, 4.0, parallel=1.0, momentum=momentum)
     same(once(rule, X, T), classifier_free(COND, UNCOND, 4.0)(X, T), rtol=1e-4, atol=1e-4)
 
@@ -75,7 +75,7 @@ def test_apg_has_a_gradient_where_the_branches_are_equal():
         (lambda: tangential(COND, UNCOND, FLOW, 2.0, "x"), "target must be one of .* got 'x'"),
     ],
 )
-def test_refusals(call, message):
+def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -87,20 +87,20 @@ def from_velocity(value):
 C, U = (jax.random.normal(jax.random.key(k), X.shape) for k in (1, 2))
 
 
-def test_cfg_zero_star_is_the_published_one():
+def test_cfg_zero_star_matches_the_published_code():
     found = cfg_zero_star(from_velocity(C), from_velocity(U), FLOW, 3.0)(X, T)
     c, u = flat(C), flat(U)
     star = (c * u).sum(axis=1, keepdims=True) / ((u**2).sum(axis=1, keepdims=True) + 1e-8)
     np.testing.assert_allclose(flat(found.eps - found.x0), u * star + 3.0 * (c - u * star), rtol=1e-4, atol=1e-4)
 
 
-def test_cfg_zero_star_leaves_out_a_multiple_of_the_unconditional():
+def test_cfg_zero_star_of_parallel_velocities_is_conditional():
     """Where ``v_cond = 2 v_uncond`` the optimum is the conditional velocity, whatever the scale."""
     found = cfg_zero_star(from_velocity(2 * U), from_velocity(U), FLOW, 9.0)(X, T)
     same(found, from_velocity(2 * U)(X, T), rtol=1e-4, atol=1e-4)
 
 
-def test_cfg_zero_star_stands_still_above_its_noise():
+def test_cfg_zero_star_has_zero_velocity_above_its_noise_level():
     rule = cfg_zero_star(from_velocity(C), from_velocity(U), FLOW, 3.0, zero_above=24.0)
     times = jnp.array([1.0, 0.97, 0.9601, 0.9599, 0.5])
     moved = jnp.abs((lambda p: p.eps - p.x0)(rule(X, times))).max(axis=(1, 2)) > 1e-3
@@ -123,7 +123,7 @@ def test_tangential_against_a_singular_value_decomposition(target):
     np.testing.assert_allclose(flat(kind.from_prediction(found, T, schedule)), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_directions_are_those_of_the_whole_tree():
+def test_projections_are_taken_over_the_full_tree():
     x = {"a": X[..., 0], "b": X[..., 1]}
     split = lambda d: lambda tree, t: _split(d(jnp.stack([tree["a"], tree["b"]], axis=-1), t))
     builds = (

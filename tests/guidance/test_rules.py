@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
-from rule_cases import PAIRS, SCHEDULE, same
+from rule_table import CASES, RULES, SCHEDULE, case, same, takes
 
 from scorekit import Prediction, guidance, predictions, samplers, solvers
 from scorekit.guidance import apg, branches, classifier_free, classifier_free_batched, compose, rescale, rule
@@ -56,22 +56,56 @@ def test_batched_takes_a_null_for_each_leaf_of_the_condition():
     same(classifier_free_batched(conditional, condition, null, 3.0)(X, T), classifier_free(*branches, 3.0)(X, T))
 
 
-@pytest.mark.parametrize("name", PAIRS)
+NOT_RULES = {
+    "StatefulDenoiser", "Traits", "branches", "classifier_free_batched", "classifier_free_log_density",
+    "classifier_guided_log_density", "dps", "guidance_rule", "init_denoiser_state", "log_product", "mmps", "operators",
+    "pigdm", "predict", "replacement", "rule", "sequences", "weight_schedule", "windowed", "windows", "with_state",
+}  # fmt: skip
+
+
+def test_every_public_rule_has_traits():
+    assert set(guidance.__all__) - set(RULES) == NOT_RULES
+
+
+def test_guidance_rule_attaches_traits_and_returns_the_function():
+    def new_rule(cond):
+        return cond
+
+    marked = guidance.guidance_rule(plain="uncond", plain_at_one=False, splits=True)(new_rule)
+    assert marked is new_rule
+    assert marked.traits == guidance.Traits("uncond", False, True)
+    assert guidance.Traits() == guidance.guidance_rule()(new_rule).traits
+    with pytest.raises(ValueError, match="plain must be 'cond' or 'uncond', got 'weak'"):
+        guidance.guidance_rule(plain="weak")
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_every_rule_of_two_branches_makes_one_call(name):
-    """Of twice the rows; a rule of two unrelated denoisers makes one for each, even if it names one of them twice."""
+    """With twice the rows; a rule of two unrelated denoisers evaluates each once, even if it uses one of them twice."""
     x, network = jnp.ones((5, 4, 2)), Labelled()
     conditional = lambda x, t, label: network(x[..., 0], t, label).x0[..., None] * jnp.ones(2)
     conditional = Partial(_as_v, conditional)
     cond, uncond = branches(conditional, jnp.arange(5), 9)
-    of_branches = PAIRS[name](cond, uncond, SCHEDULE, 3.0)
+    of_branches = case(name, cond, uncond, SCHEDULE, 0.5)
     apart = [Partial(conditional, **{"label": jnp.full(5, k)}) for k in (1, 9)]
-    of_two = PAIRS[name](*apart, SCHEDULE, 3.0)
-    # Inside a lax.cond a call is a program of its own: the guided one, the plain one, and a plain one around it.
-    expected = {"interval": ([10, 5], [5, 5, 5]), "nested": ([10, 5, 5], [5, 5, 5, 5])}.get(name, ([10], [5, 5]))
+    of_two = case(name, *apart, SCHEDULE, 0.5)
+    # Inside a lax.cond a call is a program of its own: the guided one, and the plain one.
+    expected = ([10, 5], [5, 5, 5]) if CASES[name][0] == "interval" else ([10], [5, 5])
+    if not takes(name, "cond") and not takes(name, "denoiser"):  # of the unconditional branch alone
+        expected = ([5], [5])
     for built, rows in zip((of_branches, of_two), expected, strict=True):
         network.rows.clear()
         jax.make_jaxpr(lambda x, built=built: _once(built, x))(x)
         assert sorted(network.rows) == sorted(rows)
+
+
+def test_a_rule_around_an_interval_evaluates_its_own_branch():
+    """Inside a lax.cond a call is a program of its own: the guided one, the plain one, and a plain one around it."""
+    network = Labelled()
+    cond, uncond = branches(network, jnp.arange(5), 9)
+    inner = guidance.interval(apg(cond, uncond, SCHEDULE, 3.0), cond, SCHEDULE)
+    jax.make_jaxpr(lambda x: rescale(inner, cond, SCHEDULE)(x, T))(X)
+    assert sorted(network.rows) == [5, 5, 10]
 
 
 def _as_v(network, x, t, label):
@@ -82,7 +116,7 @@ def _once(built, x):
     return guidance.predict(built, guidance.init_denoiser_state(built, x), x, T)[0]
 
 
-def test_a_rule_asks_only_for_the_branches_that_it_uses():
+def test_rules_evaluate_only_the_branches_that_they_use():
     network = Labelled()
     a, b, c, null = branches(network, 1, 2, 3, jnp.int32(9))
     compose(null, [a, c], [2.0, -1.0])(X, T)
@@ -91,7 +125,7 @@ def test_a_rule_asks_only_for_the_branches_that_it_uses():
     assert network.rows == [15, 5, 15]
 
 
-def test_composition_of_branches_is_that_of_denoisers():
+def test_compose_of_branches_matches_compose_of_denoisers():
     network = Labelled()
     a, b, null = branches(network, 1, jnp.arange(5), 9)
     expected = [3.0 * x - (1.5 - 0.5) * y for x, y in zip(a(X, T), null(X, T), strict=True)]
@@ -133,7 +167,7 @@ def test_xla_merges_the_same_call_in_one_program():
     assert calls(lambda: rescale(inside(cond, uncond), cond, SCHEDULE)) > 2.9
 
 
-def test_rows_of_an_example_are_neighbours():
+def test_rows_of_an_example_are_adjacent():
     """So that a batch that is split over devices needs no communication."""
     seen = []
 
@@ -149,7 +183,7 @@ def test_rows_of_an_example_are_neighbours():
     np.testing.assert_array_equal(label, [0, 9, 1, 9, 2, 9, 3, 9, 4, 9])
 
 
-def test_conditions_of_another_batch_are_refused():
+def test_conditions_of_another_batch_size_raise():
     with pytest.raises(
         ValueError, match=r"conditions must have a leading axis of 5, one for each example, got shape \(4"
     ):
@@ -161,7 +195,7 @@ def warmer(predictions, x_t, t, amount):
     return Prediction(prediction.x0 + amount, prediction.eps)
 
 
-def test_your_own_rule_nests_like_the_others():
+def test_custom_rules_nest_like_the_others():
     network = Labelled()
     cond, uncond = branches(network, jnp.arange(5), 9)
     built = rescale(rule(warmer, (classifier_free(cond, uncond, 2.0),), 0.5), cond, SCHEDULE, 0.0)

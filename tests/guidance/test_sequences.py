@@ -73,7 +73,7 @@ def begins(beginning):
 
 
 @pytest.mark.parametrize("i", range(len(SCALES)), ids=[f"{scale:g}" for scale in SCALES])
-def test_the_two_scale_factors(i):
+def test_log_factors_of_joint_and_sequential_guidance(i):
     """``s`` and ``s'`` from their definitions with a classifier, which the guided models were never given."""
     power = float(SCALES[i])
     mean = sum(P[x] * label_given(x) ** power for x in SEQUENCES)
@@ -90,7 +90,7 @@ def test_the_two_scale_factors(i):
             np.testing.assert_allclose(found.log_prob[i][x], np.log(P[x] * factor), atol=2e-5)
 
 
-def test_both_are_distributions_and_differ_but_for_scales_0_and_1():
+def test_joint_and_sequential_guidance_agree_only_for_scales_0_and_1():
     for found in (JOINT, SEQUENTIAL):
         np.testing.assert_allclose(jax.nn.logsumexp(found.log_prob, axis=(1, 2, 3)), 0.0, atol=1e-5)
         np.testing.assert_allclose(np.exp(found.log_prob[1]), P, rtol=1e-5)
@@ -101,7 +101,7 @@ def test_both_are_distributions_and_differ_but_for_scales_0_and_1():
     assert np.all(VARIATION[~np.isin(SCALES, (0.0, 1.0))] > 0.01)
 
 
-def test_independent_symbols_make_no_difference():
+def test_joint_and_sequential_guidance_agree_for_independent_symbols():
     symbols = [[np.random.default_rng(seed).normal(size=size) for size in SIZES] for seed in (1, 2)]
     tables = [[np.broadcast_to(row, SIZES[: k + 1]) for k, row in enumerate(rows)] for rows in symbols]
     joint, _, variation = guided(*(joint_log_prob(table) for table in tables), SCALES)
@@ -118,7 +118,7 @@ def test_guidance_away_from_uniform_is_temperature():
     np.testing.assert_allclose(np.exp(sequential.log_prob[0]), np.einsum("a,ab,abc->abc", *expected), rtol=1e-4)
 
 
-def test_what_is_impossible_stays_so():
+def test_impossible_sequences_remain_impossible():
     """A beginning without probability under both, and one that only the condition excludes."""
     cond, p = GIVEN[0].copy(), P.copy()
     cond[0], p[0] = 0.0, 0.0
@@ -147,6 +147,6 @@ def test_what_is_impossible_stays_so():
         (lambda: guide_sequentially(jnp.zeros(2), jnp.zeros(3), 1.0), r"same shape, got \(2,\) and \(3,\)"),
     ],
 )
-def test_refusals(call, message):
+def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""Memory: carried by the loop, by hand, through every wrapper; refused where it makes no sense."""
+"""Stateful denoisers: carried by ``sample``, by an explicit loop and by every wrapper; errors where unsupported."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rule_cases import COND, SCHEDULE, UNCOND, same
+from rule_table import COND, SCHEDULE, UNCOND, same
 from tables import quick_jit
 
 from scorekit import Prediction, guidance, likelihood, samplers, solvers
@@ -22,8 +22,8 @@ WRAPPED = guidance.dynamic_threshold(
 )
 
 
-class ByHand:
-    """The momentum of ``WRAPPED`` kept in a Python variable, its rules applied one by one to predictions."""
+class Reference:
+    """The momentum of ``WRAPPED`` in a Python variable, with its rules applied one by one to predictions."""
 
     def __init__(self):
         self.before = jnp.zeros_like(X)
@@ -46,40 +46,40 @@ SOLVERS = {"2m": solvers.DPMSolverPP2M(), "corrected": solvers.PredictorCorrecto
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-def test_the_loop_carries_what_a_loop_by_hand_would(name):
+def test_sample_carries_the_state_like_an_explicit_loop(name):
     solver = SOLVERS[name]
 
     @quick_jit
-    def by_hand(x):
-        hand, state, states = ByHand(), solver.init(x), []
+    def explicit_loop(x):
+        reference, state, states = Reference(), solver.init(x), []
         for key, t, s in zip(jax.random.split(KEY, 3), TS[:-1], TS[1:], strict=True):
-            x, state = solver.step(key if solver.stochastic else None, state, x, t, s, hand, SCHEDULE)
+            x, state = solver.step(key if solver.stochastic else None, state, x, t, s, reference, SCHEDULE)
             states.append(x)
         return jnp.stack(states)
 
     sample = lambda x: samplers.sample(KEY, WRAPPED, SCHEDULE, solver, x, TS, trajectory=True)
     end, states = quick_jit(sample)(X)
-    np.testing.assert_allclose(states, by_hand(X), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(states, explicit_loop(X), rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(states[-1], end)
 
 
 @quick_jit
 def manual(denoiser, x):
-    """The loop of the documentation."""
+    """The explicit loop of the documentation."""
     solver = solvers.Heun()
-    state, memory = solver.init(x), init_denoiser_state(denoiser, x)
+    solver_state, state = solver.init(x), init_denoiser_state(denoiser, x)
     for t, s in itertools.pairwise(TS):
-        step = lambda d: solver.step(None, state, x, t, s, d, SCHEDULE)  # noqa: B023
-        (x, state), memory = with_state(denoiser, memory, step)
+        step = lambda d: solver.step(None, solver_state, x, t, s, d, SCHEDULE)  # noqa: B023
+        (x, solver_state), state = with_state(denoiser, state, step)
     return x
 
 
-def test_the_manual_loop_is_that_of_the_library():
+def test_with_state_loop_matches_sample():
     end = quick_jit(samplers.sample)(None, WRAPPED, SCHEDULE, solvers.Heun(), X, TS)
     np.testing.assert_allclose(manual(WRAPPED, X), end, rtol=1e-4, atol=1e-4)
 
 
-def test_momentum_matters_and_memory_is_the_size_of_the_state():
+def test_momentum_state_has_the_size_of_x():
     assert [leaf.shape for leaf in jax.tree.leaves(init_denoiser_state(WRAPPED, X))] == [(5, 2)]
     half = X.astype(jnp.bfloat16)
     assert [leaf.dtype for leaf in jax.tree.leaves(init_denoiser_state(WRAPPED, half))] == [jnp.bfloat16]
@@ -90,7 +90,7 @@ def test_momentum_matters_and_memory_is_the_size_of_the_state():
 
 @pytree_dataclass
 class Stepper:
-    """DDIM, as somebody else might write it: the loop hands it the two times and nothing else."""
+    """DDIM, as user code might write it: the loop passes the two times only."""
 
     order, evals_per_step, stochastic = 1, 1, False
 
@@ -102,8 +102,8 @@ class Stepper:
         return schedule.alpha(s) * x0 + schedule.sigma(s) * eps, state
 
 
-def test_nothing_changes_for_a_denoiser_without_memory():
-    """The program of ``sample`` is that of a scan that knows nothing of memory."""
+def test_stateless_denoisers_compile_to_the_same_program():
+    """The program of ``sample`` is that of a scan without denoiser state."""
     rule, solver = guidance.classifier_free(COND, UNCOND, 2.0), Stepper()
 
     def plain(denoiser, x, ts):
@@ -115,35 +115,35 @@ def test_nothing_changes_for_a_denoiser_without_memory():
 
         return jax.lax.scan(body, (x, solver.init(x)), (ts[:-1], ts[1:]))[0][0]
 
-    with_memory = lambda denoiser, x, ts: samplers.sample(None, denoiser, SCHEDULE, solver, x, ts)
+    library = lambda denoiser, x, ts: samplers.sample(None, denoiser, SCHEDULE, solver, x, ts)
     for denoiser in (rule, COND):
-        programs = [str(jax.make_jaxpr(f)(denoiser, X, TS)) for f in (plain, with_memory)]
+        programs = [str(jax.make_jaxpr(f)(denoiser, X, TS)) for f in (plain, library)]
         assert programs[0] == programs[1]
-    assert str(jax.make_jaxpr(with_memory)(APG, X, TS)) != str(jax.make_jaxpr(with_memory)(rule, X, TS))
+    assert str(jax.make_jaxpr(library)(APG, X, TS)) != str(jax.make_jaxpr(library)(rule, X, TS))
 
 
 @pytree_dataclass
 class Averaged(StatefulDenoiser):
-    """The mean of all the conditional predictions so far, as somebody else might write it."""
+    """The mean of all the conditional predictions so far, as user code might write it."""
 
     denoiser: object
 
     def init(self, x):
         return {"sum": jnp.zeros_like(x), "count": jnp.zeros(x.shape[0])}
 
-    def predict(self, memory, x_t, t):
+    def predict(self, state, x_t, t):
         x0, eps = self.denoiser(x_t, t)
-        memory = {"sum": memory["sum"] + x0, "count": memory["count"] + 1.0}
-        return Prediction(memory["sum"] / memory["count"][:, None], eps), memory
+        state = {"sum": state["sum"] + x0, "count": state["count"] + 1.0}
+        return Prediction(state["sum"] / state["count"][:, None], eps), state
 
 
-def test_every_rule_hands_on_the_memory_of_a_denoiser_of_yours():
+def test_rules_carry_the_state_of_custom_denoisers():
     mine = Averaged(denoiser=COND)
 
     def last(denoiser):
-        memory = init_denoiser_state(denoiser, X)
+        state = init_denoiser_state(denoiser, X)
         for t in (0.8, 0.6, 0.4):
-            prediction, memory = guidance.predict(denoiser, memory, X, jnp.float32(t))
+            prediction, state = guidance.predict(denoiser, state, X, jnp.float32(t))
         return prediction
 
     def fixed(x, t):
@@ -181,7 +181,7 @@ CONSUMERS = {
 
 
 @pytest.mark.parametrize("name", CONSUMERS)
-def test_what_cannot_carry_memory_refuses_it(name):
+def test_consumers_without_state_raise_for_stateful_denoisers(name):
     for denoiser in (APG, WRAPPED):
         with pytest.raises(ValueError, match=r"denoiser must be stateless here, .* set momentum=None, or carry it"):
             CONSUMERS[name](denoiser)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rule_cases import DATA
+from rule_table import DATA
 
 from scorekit import denoisers, densities, process, samplers, schedules, solvers
 from scorekit.guidance import temperature
@@ -31,7 +31,7 @@ def test_at_each_time_the_score_is_that_of_a_power_of_the_noisy_density():
 TAUS = (0.5, 0.8, 1.0, 1.5)
 
 
-def test_the_flow_ends_at_a_variance_that_remembers_the_start():
+def test_temperature_flow_ends_at_a_variance_that_depends_on_the_start():
     """``v (V / v)^(1 - 1 / tau)``, which is the ``tau v`` of the power of p only at ``tau = 1``."""
 
     @jax.jit
@@ -45,7 +45,7 @@ def test_the_flow_ends_at_a_variance_that_remembers_the_start():
         assert (abs(found / (tau * VARIANCE) - 1) > 0.2) == (tau != 1.0)
 
 
-def test_the_reverse_sde_ends_at_a_variance_of_its_own():
+def test_temperature_reverse_sde_ends_at_its_closed_form_variance():
     """``v (c + (1 - c) (v / V)^(2 / tau - 1))``, ``c = tau / (2 - tau)``; the steps are linear with independent noise,
     so that the variance is followed without drawing any."""
 
@@ -67,7 +67,7 @@ def test_the_reverse_sde_ends_at_a_variance_of_its_own():
         assert float(end(tau)) == pytest.approx(expected, rel=0.03)
 
 
-def test_the_weights_of_a_mixture_are_not_those_of_its_power():
+def test_temperature_flow_of_a_mixture_has_the_wrong_weights():
     """Two narrow modes of weights 0.7 and 0.3: the square has 0.845 and 0.155, the flow ends in the heavier always."""
     modes = [densities.gaussian(jnp.array([m]), std=0.2) for m in (-1.0, 1.0)]
     data, tau = densities.mixture([0.7, 0.3], modes), 0.5
@@ -78,6 +78,6 @@ def test_the_weights_of_a_mixture_are_not_those_of_its_power():
     assert float(jnp.mean(end < 0)) > 0.99 > 0.1 + 0.7**2 / (0.7**2 + 0.3**2)
 
 
-def test_a_temperature_that_is_not_positive_is_refused():
+def test_temperature_not_positive_raises():
     with pytest.raises(ValueError, match=r"tau must be > 0, got 0.0"):
         temperature(lambda x, t: x, SCHEDULE, 0.0)

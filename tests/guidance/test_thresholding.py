@@ -20,7 +20,7 @@ RULES = {"static": static_threshold, "dynamic": dynamic_threshold}
 @pytest.mark.parametrize("t", [T, 1.0, np.float32([0.1, 0.5, 0.9, 1.0])], ids=["inside", "end", "per_example"])
 @pytest.mark.parametrize("schedule", [SCHEDULE, schedules.rectified_flow(), schedules.edm(), schedules.sub_vp()])
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_x0_stays_within_the_limit_and_x_t_is_kept(rule, schedule, t):
+def test_thresholds_bound_x0_and_preserve_x_t(rule, schedule, t):
     wide = denoisers.denoiser_from_network(lambda x, t: 2 * x, schedule, "x0")
     x0, eps = rule(wide, schedule, limit=0.7)(X, t)
     assert float(jnp.abs(x0).max()) <= 0.7 + 1e-6
@@ -29,19 +29,19 @@ def test_x0_stays_within_the_limit_and_x_t_is_kept(rule, schedule, t):
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_an_estimate_inside_is_left_alone(rule):
+def test_thresholds_do_not_change_estimates_within_the_limit(rule):
     for one, other in zip(rule(NARROW, SCHEDULE)(X, T), NARROW(X, T), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_twice_is_once(rule):
+def test_thresholds_are_idempotent(rule):
     once = rule(WIDE, SCHEDULE)
     np.testing.assert_allclose(rule(once, SCHEDULE)(X, T).x0, once(X, T).x0, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("percentile", "limit"), [(0.5, 1.0), (0.9, 0.3), (0.995, 1.0), (1.0, 2.0), (0.01, 1e-3)])
-def test_dynamic_against_numpy(percentile, limit):
+def test_dynamic_threshold_matches_numpy(percentile, limit):
     x = X * jnp.array([0.1, 1.0, 3.0, 10.0])[:, None, None]
     raw = np.asarray(2 * x, np.float64)
     expected = np.empty_like(raw)
@@ -52,14 +52,14 @@ def test_dynamic_against_numpy(percentile, limit):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_examples_do_not_mix():
+def test_dynamic_threshold_is_independent_across_examples():
     rule = dynamic_threshold(WIDE, SCHEDULE, percentile=0.9)
     together, alone = rule(X, T).x0, rule(X[2:3], T).x0
     np.testing.assert_allclose(together[2:3], alone, rtol=1e-6)
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_at_no_noise_the_noise_is_left_as_it_was(rule):
+def test_thresholds_do_not_change_eps_without_noise(rule):
     network = denoisers.denoiser_from_network(lambda x, t: 2 * x, SCHEDULE, "v")
     guarded, plain = rule(network, SCHEDULE)(X, jnp.float32(0.0)), network(X, jnp.float32(0.0))
     np.testing.assert_array_equal(guarded.eps, plain.eps)
@@ -78,7 +78,7 @@ def test_bfloat16_and_trees(rule):
     np.testing.assert_allclose(eps["a"].astype(jnp.float32), wide.eps, rtol=0.02, atol=0.05)
 
 
-def test_numbers_do_not_recompile():
+def test_thresholds_do_not_recompile_for_new_values():
     traces = []
 
     @jax.jit
@@ -93,7 +93,7 @@ def test_numbers_do_not_recompile():
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.7, 1.0])
-def test_rescaling_against_numpy(factor):
+def test_rescale_matches_numpy(factor):
     """With the published formula; 0 changes nothing and 1 has the deviation of the conditional estimate."""
     guided = classifier_free(WIDE, NARROW, 1.5)
     found = rescale(guided, NARROW, SCHEDULE, factor)(X, T)
@@ -106,7 +106,7 @@ def test_rescaling_against_numpy(factor):
     np.testing.assert_allclose(SCHEDULE.alpha(T) * found.x0 + SCHEDULE.sigma(T) * found.eps, X, rtol=1e-4, atol=1e-4)
 
 
-def test_rescaling_a_constant_changes_nothing():
+def test_rescale_does_not_change_constants():
     flat = denoisers.denoiser_from_network(lambda x, t: jnp.ones_like(x), SCHEDULE, "x0")
     np.testing.assert_allclose(rescale(flat, NARROW, SCHEDULE)(X, T).x0, 1.0)
     gradient = jax.jit(jax.grad(lambda x: rescale(flat, NARROW, SCHEDULE)(x, T).x0.sum()))
@@ -122,6 +122,6 @@ def test_rescaling_a_constant_changes_nothing():
         (lambda: dynamic_threshold(WIDE, SCHEDULE, limit=-1.0), "limit must be finite and > 0, got -1.0"),
     ],
 )
-def test_refusals(call, message):
+def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -24,7 +24,7 @@ def exact(size):
     return denoise
 
 
-def test_blending_undoes_cutting_and_weighs_as_stated():
+def test_blend_windows_inverts_cut_windows_with_the_documented_weights():
     x = {"a": jax.random.normal(jax.random.key(0), (3, 14, 2)), "b": jnp.arange(28.0).reshape(2, 14)}
     parts = windows.cut_windows(x, 6, 4)
     assert parts["a"].shape == (9, 6, 2)
@@ -47,24 +47,24 @@ def test_one_window_is_the_denoiser_and_pointwise_denoisers_are_unchanged():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, white(x, t))
 
 
-def test_the_pair_still_makes_up_the_state():
+def test_windowed_preserves_x_t():
     x, t = jax.random.normal(jax.random.key(2), (2, 20, 1)), jnp.float32(0.4)
     found = guidance.windowed(exact(8), 8, 4)(x, t)
     state = SCHEDULE.alpha(t) * found.x0 + SCHEDULE.sigma(t) * found.eps
     np.testing.assert_allclose(state, x, atol=1e-5)
 
 
-def test_conditions_of_windows_follow_their_order():
-    told = jnp.arange(12.0).reshape(2, 6)
-    of_windows = windows.cut_windows(told, 4, 2)
+def test_windowed_conditions_are_in_window_order():
+    condition = jnp.arange(12.0).reshape(2, 6)
+    of_windows = windows.cut_windows(condition, 4, 2)
     denoiser = lambda x, t: Prediction(x + of_windows, x)
     x = jnp.zeros((2, 6))
-    np.testing.assert_allclose(guidance.windowed(denoiser, 4, 2)(x, 0.5).x0, told, rtol=1e-6)
+    np.testing.assert_allclose(guidance.windowed(denoiser, 4, 2)(x, 0.5).x0, condition, rtol=1e-6)
 
 
-def test_samples_of_a_process_have_its_covariance_across_seams():
+def test_windowed_samples_have_the_covariance_of_the_process_across_seams():
     """Neighbours of a first-order autoregression: correlation 0.95 everywhere, but 0 across the seams of windows that
-    share nothing."""
+    do not overlap."""
 
     def neighbours(hop):
         length = 16 + 2 * hop
@@ -91,6 +91,6 @@ def test_samples_of_a_process_have_its_covariance_across_seams():
         (lambda: windows.cut_windows(jnp.zeros((1, 3)), 4, 2), "got 3"),
     ],
 )
-def test_windows_that_do_not_fit_are_refused(call, message):
+def test_windows_that_do_not_fit_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call()

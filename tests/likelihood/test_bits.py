@@ -21,7 +21,7 @@ def ramp(key, z):
 
 
 def exact_bits(x):
-    """``P(x) = F(2 (x + 1) / levels - 1) - F(2 x / levels - 1)`` with ``F(z) = (1 + z)^2 / 4``."""
+    """``P(x) = F(2 (x + 1) / bins - 1) - F(2 x / bins - 1)`` with ``F(z) = (1 + z)^2 / 4``."""
     edge = np.arange(LEVELS + 1) / LEVELS
     return -np.log2(np.diff(edge**2))[x].mean(1)
 
@@ -34,7 +34,7 @@ def posterior(key, x):
     return place * LEVELS - x, log_q
 
 
-def test_the_best_dequantiser_gives_the_probability_itself():
+def test_the_optimal_dequantiser_gives_the_exact_probability():
     """Every draw then has the value ``-log2 P(x) / D``."""
     found = dequantised_bits_per_dim(jax.random.key(0), ramp, jnp.asarray(X), LEVELS, posterior)
     np.testing.assert_allclose(found.bits_per_dim, exact_bits(X), rtol=1e-5)
@@ -53,11 +53,11 @@ def test_uniform_dequantisation_costs_more_on_average():
     assert (excess > -0.01).all()
 
 
-@pytest.mark.parametrize("levels", [2, 17, 256])
-def test_bits_per_dim_of_a_uniform_source_is_log2_levels(levels):
-    result = bits_per_dim(jnp.full(3, -5 * np.log(2.0)), 5, levels=levels, dequantisation="uniform")
-    np.testing.assert_allclose(result.bits_per_dim, np.full(3, np.log2(levels)), rtol=1e-6)
-    np.testing.assert_allclose(result.offset, np.log2(levels / 2), rtol=1e-6)
+@pytest.mark.parametrize("bins", [2, 17, 256])
+def test_bits_per_dim_of_a_uniform_source_is_log2_bins(bins):
+    result = bits_per_dim(jnp.full(3, -5 * np.log(2.0)), 5, bins=bins, dequantisation="uniform")
+    np.testing.assert_allclose(result.bits_per_dim, np.full(3, np.log2(bins)), rtol=1e-6)
+    np.testing.assert_allclose(result.offset, np.log2(bins / 2), rtol=1e-6)
     assert result.dequantisation == "uniform"
 
 
@@ -66,12 +66,12 @@ def test_bits_per_dim_of_a_histogram_density_is_the_entropy_of_the_integers():
     x = np.random.default_rng(0).choice(4, (6, 8), p=p)
     y = np.asarray(quantisation.dequantise(jax.random.key(1), x, 4))
     density = p[np.clip(((y + 1) * 2).astype(int), 0, 3)] / 0.5  # constant on bins of width 2 / 4
-    result = bits_per_dim(np.log(density).sum(axis=1), 8, levels=4, dequantisation="uniform")
+    result = bits_per_dim(np.log(density).sum(axis=1), 8, bins=4, dequantisation="uniform")
     np.testing.assert_allclose(result.bits_per_dim, -np.log2(p[x]).mean(axis=1), rtol=1e-5)
 
 
 def test_under_jit_and_vmap_the_result_may_be_returned():
-    uniform = lambda log_p: bits_per_dim(log_p, 3, levels=16, dequantisation="uniform")
+    uniform = lambda log_p: bits_per_dim(log_p, 3, bins=16, dequantisation="uniform")
     result = jax.jit(jax.vmap(uniform))(jnp.zeros(2))
     np.testing.assert_allclose(result.bits_per_dim, [3.0, 3.0])
     assert result.dequantisation == "uniform"
@@ -106,18 +106,18 @@ def test_trees_and_jit():
     [
         ({"dequantisation": "flow"}, "dequantisation must be 'none', 'uniform' or 'variational', got 'flow'"),
         ({"event_size": 0}, "event_size must be an integer >= 1, got 0"),
-        ({"levels": 256}, "levels must be None without dequantisation, got 256"),
-        ({"dequantisation": "uniform"}, "levels must be an integer >= 2 with uniform dequantisation, got None"),
-        ({"dequantisation": "variational", "levels": 1}, "levels must be an integer >= 2"),
+        ({"bins": 256}, "bins must be None without dequantisation, got 256"),
+        ({"dequantisation": "uniform"}, "bins must be an integer >= 2 with uniform dequantisation, got None"),
+        ({"dequantisation": "variational", "bins": 1}, "bins must be an integer >= 2"),
     ],
 )
-def test_refusals(kwargs, message):
+def test_invalid_arguments_raise(kwargs, message):
     with pytest.raises(ValueError, match=message):
         bits_per_dim(jnp.zeros(2), **{"event_size": 3, **kwargs})
 
 
-def test_refusals_of_data():
+def test_dequantised_bits_per_dim_invalid_data_raise():
     with pytest.raises(ValueError, match="x must be of an integer type"):
         dequantised_bits_per_dim(jax.random.key(0), ramp, jnp.zeros((2, 3)), 4)
-    with pytest.raises(ValueError, match="levels must be an integer >= 2, got 1"):
+    with pytest.raises(ValueError, match="bins must be an integer >= 2, got 1"):
         dequantised_bits_per_dim(jax.random.key(0), ramp, jnp.zeros((2, 3), int), 1)

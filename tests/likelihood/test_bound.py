@@ -17,7 +17,7 @@ T_MIN, T_MAX = 0.02, 0.97
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_each_part_with_the_exact_denoiser_of_a_gaussian(name):
+def test_variational_bound_terms_match_the_exact_denoiser_of_a_gaussian(name):
     """With K = alpha^2 C + sigma^2 the exact eps-MSE is tr(alpha^2 C K^-1); the parts are then integrals of it."""
     schedule = SCHEDULES[name]
     x0 = DATA.sample(jax.random.key(0), (3000,))
@@ -27,11 +27,11 @@ def test_each_part_with_the_exact_denoiser_of_a_gaussian(name):
         )
     )(jax.random.key(1))
     first, last = (float(schedule.log_snr(t)) for t in (T_MIN, T_MAX))
-    levels = np.linspace(last, first, 4001)
+    bins = np.linspace(last, first, 4001)
     variances = np.linalg.eigvalsh(COVARIANCE)
-    snr = np.exp(levels)[:, None]
+    snr = np.exp(bins)[:, None]
     errors = (snr * variances / (snr * variances + 1)).sum(1)
-    diffusion = 0.5 * np.trapezoid(errors, levels)
+    diffusion = 0.5 * np.trapezoid(errors, bins)
     second = np.square(np.asarray(x0)).sum(1)
     np.testing.assert_allclose(bound.prior, 0.5 * math.exp(last) * second, rtol=2e-3)
     np.testing.assert_allclose(bound.reconstruction, math.log(2 * math.pi) + 1 - first, rtol=1e-4)
@@ -45,7 +45,7 @@ def test_each_part_with_the_exact_denoiser_of_a_gaussian(name):
     assert float(bound.total.mean()) == pytest.approx(entropy + float(gap), abs=5 * spread + 1e-3)
 
 
-def test_a_known_error_is_integrated_over_stratified_times_of_each_example():
+def test_variational_bound_integrates_a_given_error_over_stratified_times():
     """At x0 = 0 the noise is known, so a denoiser can be wrong by ``sqrt(log_snr - last)``: the integral is W^2 / 2."""
     schedule, n, dim = schedules.cosine(), 16, 3
     first, last = (float(schedule.log_snr(t)) for t in (T_MIN, T_MAX))
@@ -63,9 +63,9 @@ def test_a_known_error_is_integrated_over_stratified_times_of_each_example():
     assert float(diffusion.std()) > 1e-3 * exact
 
 
-def discrete_denoiser(schedule, levels):
-    """The exact denoiser of independent values, uniform on ``linspace(-1, 1, levels)``."""
-    values = jnp.linspace(-1.0, 1.0, levels)
+def discrete_denoiser(schedule, bins):
+    """The exact denoiser of independent values, uniform on ``linspace(-1, 1, bins)``."""
+    values = jnp.linspace(-1.0, 1.0, bins)
 
     def network(x, t):
         alpha, sigma = (f(t).reshape(-1, *[1] * x.ndim) for f in (schedule.alpha, schedule.sigma))
@@ -74,40 +74,40 @@ def discrete_denoiser(schedule, levels):
     return denoisers.denoiser_from_network(network, schedule, "x0")
 
 
-@pytest.mark.parametrize("levels", [2, 5])
+@pytest.mark.parametrize("bins", [2, 5])
 @pytest.mark.parametrize("t_min", [1e-3, 0.1])
-def test_discrete_data_cost_their_entropy(levels, t_min):
+def test_variational_bound_of_discrete_data_is_their_entropy(bins, t_min):
     schedule = schedules.cosine()
-    values = np.linspace(-1, 1, levels)
+    values = np.linspace(-1, 1, bins)
     x0 = jnp.asarray(np.random.default_rng(0).choice(values, (4000, 2)), jnp.float32)
     bound = jax.jit(
         lambda key: variational_bound(
-            key, discrete_denoiser(schedule, levels), schedule, x0, num_times=32, t_min=t_min, levels=levels
+            key, discrete_denoiser(schedule, bins), schedule, x0, num_times=32, t_min=t_min, bins=bins
         )
     )(jax.random.key(0))
     spread = float(bound.total.std()) / math.sqrt(4000)
-    assert float(bound.total.mean()) == pytest.approx(2 * math.log(levels), abs=5 * spread)
+    assert float(bound.total.mean()) == pytest.approx(2 * math.log(bins), abs=5 * spread)
     assert float(bound.reconstruction.mean()) >= 0
 
 
-def test_the_discrete_decoder_against_quadrature():
-    """At t = 0.3 the levels overlap: -E log p(x0 | x_t) by numerical integration."""
-    schedule, levels, t = schedules.cosine(), 3, 0.3
+def test_discrete_decoder_matches_quadrature():
+    """At t = 0.3 the bins overlap: -E log p(x0 | x_t) by numerical integration."""
+    schedule, bins, t = schedules.cosine(), 3, 0.3
     noise = math.exp(-0.5 * float(schedule.log_snr(t)))
-    values, eps = np.linspace(-1, 1, levels), np.linspace(-8, 8, 4001)
+    values, eps = np.linspace(-1, 1, bins), np.linspace(-8, 8, 4001)
     density = np.exp(-0.5 * eps**2) / math.sqrt(2 * math.pi)
     logits = -0.5 * np.square((values[0] + noise * eps)[:, None] - values) / noise**2
     log_p = logits[:, 0] - np.log(np.exp(logits).sum(1))
     expected = -np.trapezoid(density * log_p, eps)
     x0 = jnp.full((20000, 1), -1.0)
     found = variational_bound(
-        jax.random.key(0), discrete_denoiser(schedule, levels), schedule, x0, num_times=1, t_min=t, levels=levels
+        jax.random.key(0), discrete_denoiser(schedule, bins), schedule, x0, num_times=1, t_min=t, bins=bins
     )
     spread = float(found.reconstruction.std()) / math.sqrt(20000)
     assert float(found.reconstruction.mean()) == pytest.approx(expected, abs=5 * spread)
 
 
-def test_trees():
+def test_variational_bound_of_trees():
     schedule = schedules.cosine()
     denoiser = denoisers.denoiser_from_network(lambda x, t: jax.tree.map(jnp.zeros_like, x), schedule, "v")
     x = DATA.sample(jax.random.key(0), (5,))
@@ -118,9 +118,9 @@ def test_trees():
     np.testing.assert_allclose(tree.reconstruction, plain.reconstruction, rtol=1e-5)
 
 
-def exact_terms(levels):
+def exact_terms(bins):
     """The KL terms of DATA between descending noise: ``1/2 (SNR(s) - SNR(t)) tr Cov[x0 | x_t]``."""
-    snr, variances = np.exp(levels), np.linalg.eigvalsh(COVARIANCE)
+    snr, variances = np.exp(bins), np.linalg.eigvalsh(COVARIANCE)
     return 0.5 * np.diff(snr) * (variances / (snr[:-1, None] * variances + 1)).sum(1)
 
 
@@ -133,12 +133,12 @@ def test_the_discrete_bound_is_the_sum_of_the_kl_terms(steps):
     bound = jax.jit(
         lambda key: discrete_variational_bound(key, denoisers.exact_denoiser(DATA, schedule), schedule, x0, ts)
     )(jax.random.key(1))
-    levels = np.asarray(schedule.log_snr(ts), float)
-    levels[0] = -np.inf
+    bins = np.asarray(schedule.log_snr(ts), float)
+    bins[0] = -np.inf
     spread = float(bound.diffusion.std()) / math.sqrt(4000)
-    assert float(bound.diffusion.mean()) == pytest.approx(exact_terms(levels).sum(), abs=5 * spread)
+    assert float(bound.diffusion.mean()) == pytest.approx(exact_terms(bins).sum(), abs=5 * spread)
     np.testing.assert_allclose(bound.prior, 0.0, atol=1e-9)
-    np.testing.assert_allclose(bound.reconstruction, math.log(2 * math.pi) + 1 - levels[-1], rtol=1e-4)
+    np.testing.assert_allclose(bound.reconstruction, math.log(2 * math.pi) + 1 - bins[-1], rtol=1e-4)
     assert float(bound.total.mean()) > float(DATA.entropy())
 
 
@@ -167,47 +167,45 @@ def test_the_discrete_bound_tends_to_the_continuous_one():
     assert abs(gaps[1]) < gaps[0] / 12 + 3 * spread
 
 
-@pytest.mark.parametrize("levels", [2, 5])
-def test_discrete_steps_on_discrete_data_cost_at_least_their_entropy(levels):
+@pytest.mark.parametrize("bins", [2, 5])
+def test_discrete_variational_bound_of_discrete_data_is_at_least_their_entropy(bins):
     schedule = schedules.cosine()
-    x0 = jnp.asarray(np.random.default_rng(0).choice(np.linspace(-1, 1, levels), (4000, 2)), jnp.float32)
+    x0 = jnp.asarray(np.random.default_rng(0).choice(np.linspace(-1, 1, bins), (4000, 2)), jnp.float32)
     ts = schedule.time_at(jnp.linspace(-9.0, 6.0, 200))
     bound = jax.jit(
-        lambda key: discrete_variational_bound(
-            key, discrete_denoiser(schedule, levels), schedule, x0, ts, levels=levels
-        )
+        lambda key: discrete_variational_bound(key, discrete_denoiser(schedule, bins), schedule, x0, ts, bins=bins)
     )(jax.random.key(0))
     spread = float(bound.total.std()) / math.sqrt(4000)
-    excess = float(bound.total.mean()) - 2 * math.log(levels)
-    assert -5 * spread < excess < 0.1 * levels
+    excess = float(bound.total.mean()) - 2 * math.log(bins)
+    assert -5 * spread < excess < 0.1 * bins
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"num_times": 0}, "num_times must be >= 1, got 0"),
-        ({"levels": 1}, "levels must be >= 2, got 1"),
+        ({"bins": 1}, "bins must be >= 2, got 1"),
         ({"t_min": 0.9, "t_max": 0.1}, "t_max must be > t_min = 0.9"),
         ({"t_min": 0.0}, r"log_snr\(t_min\) must be finite"),
     ],
 )
-def test_refusals(changes, message):
+def test_invalid_arguments_raise(changes, message):
     schedule = schedules.cosine()
     with pytest.raises(ValueError, match=message):
         variational_bound(jax.random.key(0), lambda x, t: (x, x), schedule, jnp.zeros((2, 1)), **changes)
 
 
 @pytest.mark.parametrize(
-    ("ts", "levels", "message"),
+    ("ts", "bins", "message"),
     [
         ([0.5], None, r"ts must have shape \(T \+ 1,\)"),
         ([0.1, 0.5], None, "ts must be strictly decreasing"),
         ([0.5, 0.0], None, r"log_snr\(ts\[-1\]\) must be finite"),
-        ([0.5, 0.1], 1, "levels must be >= 2, got 1"),
+        ([0.5, 0.1], 1, "bins must be >= 2, got 1"),
     ],
 )
-def test_refusals_of_the_discrete_bound(ts, levels, message):
+def test_discrete_variational_bound_invalid_arguments_raise(ts, bins, message):
     with pytest.raises(ValueError, match=message):
         discrete_variational_bound(
-            jax.random.key(0), lambda x, t: (x, x), schedules.cosine(), jnp.zeros((2, 1)), ts, levels=levels
+            jax.random.key(0), lambda x, t: (x, x), schedules.cosine(), jnp.zeros((2, 1)), ts, bins=bins
         )

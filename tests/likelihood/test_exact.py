@@ -165,7 +165,7 @@ def test_the_divergence_in_chunks(chunk):
     np.testing.assert_allclose(estimates[:, 3], by_hand, rtol=1e-4)
 
 
-def test_signs_are_exact_where_the_jacobian_is_diagonal():
+def test_rademacher_probes_are_exact_for_diagonal_jacobians():
     data, schedule = densities.gaussian(jnp.array([0.3, -0.2, 0.1]), std=0.7), schedules.cosine()
     x = data.sample(jax.random.key(0), (4,))
     denoiser = denoisers.exact_denoiser(data, schedule)
@@ -291,7 +291,7 @@ def test_half_precision_data():
     np.testing.assert_allclose(found.log_p, data.log_density(x.astype(jnp.float32)), atol=0.3)
 
 
-def test_a_failure_is_told_and_never_returned():
+def test_log_likelihood_failure_raises():
     data, schedule = DATA["ring"](), schedules.cosine()
     x = data.sample(jax.random.key(0), (3,))
     run = functools.partial(log_likelihood, None, denoisers.exact_denoiser(data, schedule), schedule, max_steps=4)
@@ -318,6 +318,6 @@ def test_a_failure_is_told_and_never_returned():
         ({"ts": [0.1, 0.5]}, "ts must be strictly decreasing"),
     ],
 )
-def test_refusals(changes, message):
+def test_invalid_arguments_raise(changes, message):
     with pytest.raises(ValueError, match=message):
         log_likelihood(None, lambda x, t: Prediction(x, x), schedules.cosine(), jnp.zeros((2, 2)), **changes)

@@ -25,7 +25,7 @@ def sample(key, n):
 log_density = jax.jit(DATA.log_density)
 
 
-def test_the_kernel_estimate():
+def test_density_of_states_matches_scipy():
     """Each statistic by scipy, with the same bandwidth."""
     rng = np.random.default_rng(0)
     known, asked = rng.normal(size=(300, 2)) * [1.0, 7.0] + [0.0, 3.0], rng.normal(size=(50, 2)) * 5
@@ -40,7 +40,7 @@ def test_the_kernel_estimate():
     np.testing.assert_allclose(jax.jit(found.log_density)(asked), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_the_gaussian_estimate():
+def test_gaussian_of_states_is_the_mahalanobis_distance():
     """It orders by the Mahalanobis distance, and takes statistics that determine each other."""
     rng = np.random.default_rng(0)
     known = rng.normal(size=(500, 2)) @ np.array([[2.0, 1.0], [0.0, 0.1]])
@@ -63,7 +63,7 @@ def test_a_statistic_that_is_constant_is_allowed_by_the_kernel_estimate():
     assert found[0] > found[1]
 
 
-def test_p_values_by_counting():
+def test_p_values_match_counting():
     rng = np.random.default_rng(0)
     known, asked = np.round(rng.normal(size=99), 1), np.round(rng.normal(size=(4, 5)), 1)  # with ties
     expected = (1 + np.sum(known[:, None, None] >= asked, axis=0)) / 100
@@ -100,7 +100,7 @@ def test_p_values_of_a_statistic_of_the_exact_denoiser_are_uniform_under_the_nul
     assert abs(np.mean(p < 0.1) - 0.1) < 0.04
 
 
-def test_batches_that_are_in_distribution_pass_and_p_is_uniform():
+def test_typicality_test_is_uniform_for_in_distribution_batches():
     calibration, entropy = log_density(sample(jax.random.key(1), 2000)), DATA.entropy()
     batches = log_density(sample(jax.random.key(2), 5000)).reshape(500, 10)
     found = jax.jit(functools.partial(typicality.typicality_test, resamples=2000))(
@@ -134,7 +134,7 @@ def test_power_grows_with_the_size_of_the_batch():
     assert power[-1] > 0.95
 
 
-def test_refusals():
+def test_invalid_arguments_raise():
     with pytest.raises(ValueError, match=r"statistics must have shape \(N, F\) with N >= 2 and F >= 1, got \(3,\)"):
         typicality.density_of_states(jnp.zeros(3))
     with pytest.raises(ValueError, match=r"calibration must have shape \(N,\) with N >= 1, got \(0,\)"):

@@ -76,7 +76,7 @@ def test_local_typicality_of_trajectories(network):
     np.testing.assert_allclose(greedy, -K / 2, rtol=1e-4)
 
 
-def test_seeking_the_mode_contracts_as_it_must():
+def test_seek_mode_contracts_at_the_expected_rate():
     denoiser = sk.denoisers.exact_denoiser(SHELL, SCHEDULE)
     x = shell_samples()[:3]
     climb = jax.jit(functools.partial(typicality.seek_mode, denoiser, SCHEDULE, steps=5))
@@ -87,7 +87,7 @@ def test_seeking_the_mode_contracts_as_it_must():
         np.testing.assert_allclose(found - SHELL.mean, rate**5 * (x - SHELL.mean), rtol=2e-4, atol=1e-5)
 
 
-def test_ascent_finds_what_is_likelier_than_any_sample_and_not_typical():
+def test_seek_mode_finds_points_likelier_than_any_sample():
     data = sk.densities.mixture([1.0, 1.0], [SHELL, sk.densities.gaussian(jnp.full(K, -3.0), std=2.0)])
     x = jax.jit(data.sample, static_argnums=1)(jax.random.key(3), (500,))
     denoiser = sk.denoisers.exact_denoiser(data, SCHEDULE)

@@ -36,7 +36,7 @@ COINS = """
 
 
 @in_float64
-def test_the_table_of_coins():
+def test_coin_table_matches_scipy():
     table = typicality.coin_table(0.75, 16)
     published = np.array([line.split() for line in COINS.split("\n") if line], float)
     ours = np.exp(np.stack([table.log_sequence, table.log_count, table.log_mass], axis=1))
@@ -49,7 +49,7 @@ def test_the_table_of_coins():
 
 
 @in_float64
-def test_the_soap_bubble():
+def test_shell_mass_of_high_dimensional_gaussians():
     """The essay: just over 84 % in [9, 11], more than 99 % in [8, 12], about 0.2 % below 8; and most of the mass in a
     typical set that is a shell of width 4."""
     low, high = typicality.typical_radii(100, math.sqrt(384))
@@ -64,7 +64,7 @@ def test_the_soap_bubble():
 
 
 @in_float64
-def test_the_mass_of_shells_is_that_of_chi():
+def test_shell_mass_matches_the_chi_distribution():
     dims = np.array([1, 2, 3, 7, 30, 100, 1000, 10**5, 10**6])[:, None]
     low = np.sqrt(dims) + np.array([-20.0, -3.0, -1.0, -0.2, 0.0, 0.5, 3.0, 20.0])
     low = np.maximum(low, 0.0)
@@ -76,7 +76,7 @@ def test_the_mass_of_shells_is_that_of_chi():
     np.testing.assert_allclose(mass(dims, 0 * low, 0 * low + np.inf), 1.0, rtol=1e-12)
 
 
-def test_shells_in_float32():
+def test_shell_mass_in_float32():
     """Where the incomplete gamma function of float32 is off by 0.03."""
     found = jax.jit(typicality.shell_mass)(1e6, 999.0, 1000.5)
     assert found.dtype == jnp.float32
@@ -85,7 +85,7 @@ def test_shells_in_float32():
 
 
 @in_float64
-def test_the_area_of_spheres():
+def test_log_sphere_area_matches_known_values():
     k = np.arange(1, 31)
     area = np.exp(typicality.log_sphere_area(k))
     np.testing.assert_allclose(area, 2 * np.pi ** (k / 2) / scipy.special.gamma(k / 2), rtol=1e-13)
@@ -94,7 +94,7 @@ def test_the_area_of_spheres():
 
 
 @in_float64
-def test_the_curve_of_equipartition():
+def test_typical_mass_tends_to_one():
     """Exact, through the chi-square distribution; the same for a Gaussian with any covariance."""
     dims = np.array([1.0, 10, 100, 1000, 10**4])[:, None]
     epsilon = np.concatenate([0.1 * dims, np.tile(np.logspace(-1, 2, 30), (5, 1))], axis=1)
@@ -157,7 +157,7 @@ def test_the_radius_is_where_the_information_is_the_entropy(dim):
     np.testing.assert_allclose(mirage.log_density(x), -mirage.entropy(), rtol=1e-12, atol=1e-12)
 
 
-def test_refusals():
+def test_invalid_arguments_raise():
     with pytest.raises(ValueError, match=r"p must be in \(0, 1\), got 1.5"):
         typicality.coin_table(1.5, 3)
     with pytest.raises(ValueError, match="n must be an integer >= 1, got 0"):

@@ -104,7 +104,7 @@ def test_score_curvature_exact_and_by_probes():
     assert float(ratio.std()) < 0.1
 
 
-def test_no_example_depends_on_another_and_trees_are_allowed():
+def test_statistics_are_independent_across_examples_and_accept_trees():
     tree = {"a": X[:, :2], "b": X[:, 2:].reshape(B, 3, 1)}
     as_row = lambda x: jnp.concatenate([x["a"], x["b"].reshape(-1, 3)], axis=1)
     as_tree = lambda x: {"a": x[:, :2], "b": x[:, 2:].reshape(-1, 3, 1)}
@@ -177,7 +177,7 @@ def test_code_length_is_that_of_the_best_filter(best):
     assert typicality.code_length(image[None]) == [bits[best]]
 
 
-def test_refusals():
+def test_invalid_arguments_raise():
     with pytest.raises(ValueError, match=r"ts must be in \(0, 1\], got \[0\. +0\.5\]"):
         typicality.score_norms(None, DENOISER, SCHEDULE, X, np.array([0.0, 0.5]))
     with pytest.raises(ValueError, match="steps must be >= 1, got 0"):

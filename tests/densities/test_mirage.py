@@ -63,7 +63,7 @@ def test_the_denoiser_is_exact(dim, alpha, sigma):
     np.testing.assert_allclose(alpha * found.x0 + sigma * found.eps, x_t, rtol=1e-12, atol=1e-14)
 
 
-def test_it_is_a_density_like_the_others():
+def test_gaussian_mirage_has_the_interface_of_densities():
     mirage, schedule = gaussian_mirage(4), schedules.cosine()
     denoiser = denoisers.exact_denoiser(mirage, schedule)
     x, t = mirage.sample(jax.random.key(0), (5,)), jnp.linspace(0.1, 0.9, 5)

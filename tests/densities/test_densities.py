@@ -80,7 +80,7 @@ def test_marginal_and_predictions_are_dense_linear_algebra(name, level):
 @each_density
 @pytest.mark.parametrize("level", LEVELS)
 @in_float64
-def test_predictions_are_tweedies(make, level):
+def test_predictions_satisfy_tweedies_formula(make, level):
     density, (alpha, sigma) = make(), level
     score = jax.grad(lambda x: jnp.sum(density.marginal(alpha, sigma).log_density(x)))(X)
     prediction = density.predict(X, alpha, sigma)
@@ -171,7 +171,7 @@ def test_ring_has_its_modes_in_order_and_unit_scale():
     assert np.asarray(ring.sample(jax.random.key(0), (4000,))).std(axis=0) == pytest.approx([1.0, 1.0], abs=0.03)
 
 
-def test_densities_are_trees_that_vmap_over_their_numbers():
+def test_densities_vmap_over_their_parameters():
     stds = jnp.array([0.5, 1.0, 2.0])
     batched = jax.vmap(lambda s: densities.gaussian(jnp.zeros(D), std=s).predict(jnp.ones(D), 0.6, 0.8).x0)(stds)
     np.testing.assert_allclose(batched[:, 0], 0.6 * stds**2 / (0.36 * stds**2 + 0.64), rtol=1e-6)
@@ -187,9 +187,9 @@ def test_entropy_has_the_gradient_of_half_the_log_determinant():
     np.testing.assert_allclose(slope, np.linalg.solve(GAUSSIANS["low_rank"][1], FACTOR), rtol=1e-3, atol=1e-4)
 
 
-REFUSALS = {
+INVALID = {
     "mean must have shape": lambda: densities.gaussian(jnp.zeros((2, 2)), std=1.0),
-    "give std, or covariance, or factor together with std": lambda: densities.gaussian(MEAN),
+    "exactly one of std, covariance, or factor together with std": lambda: densities.gaussian(MEAN),
     "got std=1.0, covariance=True": lambda: densities.gaussian(MEAN, std=1.0, covariance=FULL),
     "std=None, covariance=True, factor=True": lambda: densities.gaussian(MEAN, covariance=FULL, factor=FACTOR),
     "std=None, covariance=False, factor=True": lambda: densities.gaussian(MEAN, factor=FACTOR),
@@ -207,7 +207,7 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("message", REFUSALS)
-def test_refuses_naming_the_argument(message):
+@pytest.mark.parametrize("message", INVALID)
+def test_invalid_arguments_raise(message):
     with pytest.raises(ValueError, match=message):
-        REFUSALS[message]()
+        INVALID[message]()

@@ -1,0 +1,20 @@
+"""Exact distributions, with samples, log-densities, entropies and exact denoisers at every (alpha, sigma).
+
+They are test oracles and toy data sets. Vectors are on the last axis, of length D; leading axes are batch axes.
+"""
+
+from scorekit.densities.fitting import fit_gaussian
+from scorekit.densities.gaussian import Gaussian, gaussian
+from scorekit.densities.mirage import GaussianMirage, gaussian_mirage
+from scorekit.densities.mixture import Mixture, mixture, ring
+
+__all__ = [
+    "Gaussian",
+    "GaussianMirage",
+    "Mixture",
+    "fit_gaussian",
+    "gaussian",
+    "gaussian_mirage",
+    "mixture",
+    "ring",
+]

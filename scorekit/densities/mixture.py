@@ -1,0 +1,106 @@
+"""Mixtures of Gaussians."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.densities.gaussian import Gaussian, gaussian
+from scorekit.trees import check_positive, pytree_dataclass
+from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
+
+
+@pytree_dataclass
+class Mixture:
+    """``sum_k weights_k N(m_k, C_k)``; build it with :func:`mixture`.
+
+    Attributes:
+      log_weights: ``(K,)``, normalised.
+      components: a :class:`Gaussian` whose leaves have a leading axis K.
+    """
+
+    log_weights: Array
+    components: Gaussian
+
+    @property
+    def dim(self) -> int:
+        return self.components.basis.shape[1]
+
+    def sample(self, key: Key, shape: tuple[int, ...] = ()) -> Array:
+        """Draws ``shape + (D,)``."""
+        return self.sample_with_labels(key, shape)[0]
+
+    def sample_with_labels(self, key: Key, shape: tuple[int, ...] = ()) -> tuple[Array, Array]:
+        """Draws ``shape + (D,)`` and the component ``shape`` of each draw."""
+        pick, draw = jax.random.split(key)
+        n = math.prod(shape)
+        labels = jax.random.categorical(pick, self.log_weights, shape=(n,))
+        each = jax.tree.map(lambda leaf: leaf[labels], self.components)
+        x = jax.vmap(lambda k, c: c.sample(k))(jax.random.split(draw, n), each)
+        return x.reshape(*shape, self.dim), labels.reshape(shape)
+
+    def log_density(self, x: Array) -> Array:
+        """``log p(x)`` in nats; ``(..., D) -> (...)``."""
+        return jax.nn.logsumexp(self._log_joint(x), axis=0)
+
+    def _log_joint(self, x: Array) -> Array:
+        log_likelihood = jax.vmap(lambda c: c.log_density(x))(self.components)
+        return log_likelihood + self.log_weights.reshape(-1, *([1] * (x.ndim - 1)))
+
+    def responsibilities(self, x: Array) -> Array:
+        """``p(component | x)``; ``(..., D) -> (..., K)``."""
+        return jnp.moveaxis(jax.nn.softmax(self._log_joint(x), axis=0), 0, -1)
+
+    def component(self, k: Number) -> Gaussian:
+        """The k-th Gaussian."""
+        return jax.tree.map(lambda leaf: leaf[k], self.components)
+
+    def marginal(self, alpha: Number, sigma: Number) -> "Mixture":
+        """The density of ``alpha x0 + sigma eps``."""
+        components = jax.vmap(lambda c: c.marginal(alpha, sigma))(self.components)
+        return Mixture(log_weights=self.log_weights, components=components)
+
+    def predict(self, x_t: Array, alpha: Number, sigma: Number) -> Prediction:
+        """The exact ``E[x0 | x_t]`` and ``E[eps | x_t]``; alpha and sigma are scalars."""
+        weights = jax.nn.softmax(self.marginal(alpha, sigma)._log_joint(x_t), axis=0)[..., None]
+        each = jax.vmap(lambda c: c.predict(x_t, alpha, sigma))(self.components)
+        return jax.tree.map(lambda leaf: jnp.sum(weights * leaf, axis=0), each)
+
+
+def mixture(weights: ArrayLike, components: list[Gaussian]) -> Mixture:
+    """A mixture of Gaussians of the same dimension and rank.
+
+    Args:
+      weights: ``(K,)``, positive; normalised here.
+      components: K Gaussians.
+
+    Raises:
+      ValueError: if there is not one positive weight per component, or the shapes of the components differ.
+
+    >>> m = mixture([1, 3], [gaussian(jnp.zeros(2), std=1.0), gaussian(jnp.ones(2), std=1.0)])
+    >>> m.sample(jax.random.key(0), (5,)).shape
+    (5, 2)
+    """
+    weights = jnp.asarray(weights, float)
+    if weights.shape != (len(components),):
+        raise ValueError(f"weights must have shape ({len(components)},), one per component, got {weights.shape}")
+    check_positive(weights=weights)
+    shapes = {c.basis.shape for c in components}
+    if len(shapes) != 1:
+        raise ValueError(f"components must share dimension and rank, got basis shapes {sorted(shapes)}")
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *components)
+    return Mixture(log_weights=jnp.log(weights / weights.sum()), components=stacked)
+
+
+def ring(num_modes: int = 8, radius: float = 1.4, std: float = 0.1) -> Mixture:
+    """A mixture of ``num_modes`` isotropic Gaussians on a circle in the plane, mode k at angle ``2 pi k / num_modes``.
+
+    With the defaults each coordinate has a standard deviation close to 1.
+
+    >>> ring().dim
+    2
+    """
+    angles = 2 * np.pi * np.arange(num_modes) / num_modes
+    means = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return mixture(np.ones(num_modes), [gaussian(jnp.asarray(m, float), std=std) for m in means])

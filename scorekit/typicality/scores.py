@@ -1,0 +1,223 @@
+"""Scores of out-of-distribution detection: functions of statistics, fitted on in-distribution calibration statistics.
+
+A score is fitted by a factory on the statistics of calibration data and is then a pure function, a pytree that may be
+passed through ``jit``:
+
+    ``score = gaussian_score(calibration)``, ``(N, F)``;   ``score(statistics)``, ``(B, F) -> (B,)``.
+
+Larger scores are further from the calibration data. The calibration data must be in-distribution data that the model
+was not trained on. Statistics come from :mod:`scorekit.typicality.statistics`; how well a score separates two data sets
+is measured by :mod:`scorekit.metrics`.
+
+========================  ==================================================  ===========================
+factory                   score                                               published as
+========================  ==================================================  ===========================
+``kernel_density_score``  ``-sum_f log p_f``, a density per statistic         DoSE
+``gaussian_score``        ``-log p``, one Gaussian over all statistics        MSMA, DiffPath-6D (similar)
+``mean_z_score``          mean of the standardised statistics                 DDPM-OOD
+========================  ==================================================  ===========================
+
+:func:`decorrelate` is a transformation of the statistics to apply before any of them.
+"""
+
+import jax.numpy as jnp
+
+from scorekit.densities import Gaussian
+from scorekit.trees import check, pytree_dataclass
+from scorekit.typicality.calibration import (
+    DensityOfStates,
+    check_statistics,
+    density_of_states,
+    gaussian_of_states,
+)
+from scorekit.typing import Array, ArrayLike, Number
+
+
+@pytree_dataclass
+class Standardise:
+    """``(statistics - mean) / std`` per statistic; build it with :func:`standardise`.
+
+    Attributes:
+      mean: ``(F,)``.
+      std: ``(F,)``, > 0.
+    """
+
+    mean: Array
+    std: Array
+
+    def __call__(self, statistics: ArrayLike) -> Array:
+        """``(B, F) -> (B, F)``."""
+        return (jnp.asarray(statistics, float) - self.mean) / self.std
+
+
+@pytree_dataclass
+class Decorrelate:
+    """Standardised statistics in the basis of their principal components; build it with :func:`decorrelate`.
+
+    Attributes:
+      standardised: the transformation that is applied first.
+      components: ``(F, F)``: principal directions over the square roots of their variances.
+    """
+
+    standardised: Standardise
+    components: Array
+
+    def __call__(self, statistics: ArrayLike) -> Array:
+        """``(B, F) -> (B, F)``."""
+        return self.standardised(statistics) @ self.components
+
+
+@pytree_dataclass
+class KernelDensityScore:
+    """``-log p`` of statistics under kernel density estimates; build it with :func:`kernel_density_score`.
+
+    Attributes:
+      density: the density of the statistics.
+    """
+
+    density: DensityOfStates
+
+    def __call__(self, statistics: ArrayLike) -> Array:
+        """``(B, F) -> (B,)``, in nats."""
+        return -self.density.log_density(statistics)
+
+
+@pytree_dataclass
+class GaussianScore:
+    """``-log p`` of standardised statistics under a Gaussian; build it with :func:`gaussian_score`.
+
+    Attributes:
+      standardised: the transformation of the statistics.
+      density: the density of the standardised statistics.
+    """
+
+    standardised: Standardise
+    density: Gaussian
+
+    def __call__(self, statistics: ArrayLike) -> Array:
+        """``(B, F) -> (B,)``, in nats of the standardised statistics."""
+        return -self.density.log_density(self.standardised(statistics))
+
+
+@pytree_dataclass
+class MeanZScore:
+    """The mean of the standardised statistics; build it with :func:`mean_z_score`.
+
+    Attributes:
+      standardised: the transformation of the statistics.
+    """
+
+    standardised: Standardise
+
+    def __call__(self, statistics: ArrayLike) -> Array:
+        """``(B, F) -> (B,)``, in standard deviations."""
+        return jnp.mean(self.standardised(statistics), axis=1)
+
+
+def standardise(calibration: ArrayLike) -> Standardise:
+    """The transformation that gives every statistic mean 0 and standard deviation 1 on the calibration data.
+
+    Args:
+      calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
+
+    Raises:
+      ValueError: for another shape or a constant statistic.
+
+    >>> standardise([[0.0, 1.0], [2.0, 5.0]])([[1.0, 5.0]])
+    Array([[0., 1.]], dtype=float32)
+    """
+    values = check_statistics("calibration", calibration, 2)
+    std = jnp.std(values, axis=0)
+    check(lambda s: s > 0, "> 0 for every statistic", **{"std of calibration": std})
+    return Standardise(mean=jnp.mean(values, axis=0), std=std)
+
+
+def decorrelate(calibration: ArrayLike, regularisation: Number = 1e-3) -> Decorrelate:
+    """Principal components of the standardised statistics, each scaled to unit variance.
+
+    A sum of marginal log-densities treats statistics as independent, and statistics at neighbouring noise levels are
+    strongly correlated: apply this before :func:`kernel_density_score`.
+
+    Args:
+      calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
+      regularisation: added to the variances, in units of a standardised statistic, so that components without variance
+        are not amplified; > 0.
+
+    Raises:
+      ValueError: for another shape, a constant statistic, or a regularisation that is not positive.
+
+    >>> import jax
+    >>> calibration = jax.random.normal(jax.random.key(0), (1000, 2)) @ jnp.array([[1.0, 0.5], [0.0, 0.5]])
+    >>> uncorrelated = decorrelate(calibration)(calibration)
+    >>> bool(jnp.allclose(jnp.cov(uncorrelated.T), jnp.eye(2), atol=0.1))
+    True
+
+    Source: Hotelling 1933, "Analysis of a complex of statistical variables into principal components".
+    """
+    check(lambda r: r > 0, "> 0", regularisation=regularisation)
+    standardised = standardise(calibration)
+    covariance = jnp.atleast_2d(jnp.cov(standardised(calibration), rowvar=False))
+    variances, directions = jnp.linalg.eigh(covariance)
+    components = directions / jnp.sqrt(jnp.maximum(variances, 0.0) + regularisation)
+    return Decorrelate(standardised=standardised, components=components)
+
+
+def kernel_density_score(calibration: ArrayLike) -> KernelDensityScore:
+    """Minus the log-density of the statistics, ``-sum_f log p_f``, with one kernel density estimate per statistic.
+
+    Args:
+      calibration: statistics ``(N, F)``, N >= 2.
+
+    Raises:
+      ValueError: for another shape.
+
+    >>> import jax
+    >>> score = kernel_density_score(jax.random.normal(jax.random.key(0), (1000, 1)))
+    >>> print([f"{value:.1f}" for value in score([[0.0], [3.0]])])
+    ['0.9', '5.4']
+
+    Source: Morningstar et al. 2021, sec. 3 (https://arxiv.org/abs/2006.09273).
+    """
+    return KernelDensityScore(density=density_of_states(calibration))
+
+
+def gaussian_score(calibration: ArrayLike) -> GaussianScore:
+    """Minus the log-density of one Gaussian with full covariance, fitted to the standardised statistics.
+
+    It orders examples by their Mahalanobis distance from the calibration data.
+
+    Args:
+      calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
+
+    Raises:
+      ValueError: for another shape or a constant statistic.
+
+    >>> import jax
+    >>> score = gaussian_score(jax.random.normal(jax.random.key(0), (1000, 2)))
+    >>> score([[0.0, 0.0], [3.0, 0.0]]).round(0)
+    Array([2., 6.], dtype=float32)
+
+    Source: Mahmood et al. 2021, sec. 3 (https://arxiv.org/abs/2010.13132), with one Gaussian instead of a mixture.
+    """
+    standardised = standardise(calibration)
+    return GaussianScore(standardised=standardised, density=gaussian_of_states(standardised(calibration)))
+
+
+def mean_z_score(calibration: ArrayLike) -> MeanZScore:
+    """The mean over the statistics of their z-scores, ``mean_f (statistic_f - mean_f) / std_f``.
+
+    With the reconstruction errors at several noise levels this is the score of DDPM-OOD. It is one-sided: statistics
+    below their calibration mean lower the score.
+
+    Args:
+      calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
+
+    Raises:
+      ValueError: for another shape or a constant statistic.
+
+    >>> mean_z_score([[0.0, 1.0], [2.0, 5.0]])([[1.0, 5.0]])
+    Array([0.5], dtype=float32)
+
+    Source: Graham et al. 2023, sec. 3.2 (https://arxiv.org/abs/2211.07740).
+    """
+    return MeanZScore(standardised=standardise(calibration))

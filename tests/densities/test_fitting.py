@@ -1,0 +1,86 @@
+"""Gaussians fitted in closed form, against the sample covariance and its eigendecomposition."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import in_float64
+
+from scorekit import densities
+from scorekit.densities import fit_gaussian
+
+RNG = np.random.default_rng(0)
+
+
+def data(n, d):
+    return RNG.normal(size=(n, d)) @ RNG.normal(size=(d, d)) + RNG.normal(size=d)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 7])
+@in_float64
+def test_fit_gaussian_with_full_rank_has_the_sample_mean_and_covariance(dim):
+    x = data(50, dim)
+    for rank in (None, dim):
+        fitted = fit_gaussian(x, rank)
+        np.testing.assert_allclose(fitted.mean, x.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(fitted.covariance(), np.atleast_2d(np.cov(x.T)), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "dim", "rank"), [(50, 1, 0), (50, 2, 1), (60, 7, 3), (4, 7, 2), (4, 7, 6), (9, 7, 0)])
+@in_float64
+def test_fit_gaussian_keeps_the_principal_directions_and_the_mean_variance_of_the_rest(n, dim, rank):
+    """Also with fewer examples than dimensions, and with more directions than the data determine."""
+    x, floor = data(n, dim), 0.1
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(x.T)))
+    values, vectors = values[::-1], vectors[:, ::-1]
+    residual = max(values[rank:].mean(), floor**2)
+    expected = (vectors * np.where(np.arange(dim) < rank, np.maximum(values, residual), residual)) @ vectors.T
+    fitted = fit_gaussian(x, rank, floor)
+    assert fitted.basis.shape == (dim, rank)
+    np.testing.assert_allclose(fitted.basis.T @ fitted.basis, np.eye(rank), atol=1e-12)
+    np.testing.assert_allclose(fitted.covariance(), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(fitted.residual, residual, rtol=1e-12)
+
+
+def test_fit_gaussian_recovers_a_low_rank_gaussian():
+    truth = densities.gaussian(jnp.arange(5.0), factor=jax.random.normal(jax.random.key(1), (5, 2)), std=0.5)
+    fitted = fit_gaussian(truth.sample(jax.random.key(0), (100_000,)), rank=2)
+    np.testing.assert_allclose(fitted.mean, truth.mean, atol=0.03)
+    np.testing.assert_allclose(fitted.covariance(), truth.covariance(), atol=0.05)
+    np.testing.assert_allclose(fitted.residual, 0.25, rtol=0.01)
+    np.testing.assert_allclose(fitted.entropy(), truth.entropy(), atol=0.01)
+
+
+def test_fit_gaussian_with_a_floor_bounds_every_variance():
+    x = np.stack([RNG.normal(size=20), np.full(20, 3.0)], axis=1)
+    for rank in (None, 0, 1):
+        fitted = fit_gaussian(x, rank, floor=0.2)
+        assert np.linalg.eigvalsh(fitted.covariance()).min() >= 0.04 - 1e-6
+        assert np.isfinite(fitted.log_density(jnp.float32(x))).all()
+    degenerate = fit_gaussian(x[:1].repeat(2, axis=0), floor=0.2)
+    np.testing.assert_allclose(degenerate.covariance(), 0.04 * np.eye(2), atol=1e-7)
+
+
+def test_fit_gaussian_of_classes_makes_a_mixture():
+    """All fits of one rank share their shapes, even where a class has fewer examples than the rank."""
+    parts = [fit_gaussian(data(n, 6), rank=4, floor=0.1) for n in (30, 3)]
+    assert densities.mixture([30, 3], parts).sample(jax.random.key(0), (2,)).shape == (2, 6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fit_gaussian(np.ones(3)), r"x must have shape \(N, D\) with N >= 2 and D >= 1, got \(3,\)"),
+        (lambda: fit_gaussian(np.ones((1, 3))), r"got \(1, 3\)"),
+        (lambda: fit_gaussian(data(9, 3), rank=4), "rank must be None or an integer from 0 to D = 3, got 4"),
+        (lambda: fit_gaussian(data(9, 3), rank=-1), "rank must be .* got -1"),
+        (lambda: fit_gaussian(data(9, 3), floor=-1.0), "floor must be finite and >= 0, got -1.0"),
+        (
+            lambda: fit_gaussian(np.ones((9, 3))),
+            "floor must be > 0 for data that do not vary in every direction, got",
+        ),
+    ],
+)
+def test_fit_gaussian_invalid_arguments_raise(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
