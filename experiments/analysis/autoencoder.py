@@ -108,7 +108,7 @@ def read(built: Model, params: PyTree, dataset: Dataset, layers: Sequence[str], 
         train, held_out = (compute(params, key, x, t) for key, x in zip(keys, images, strict=True))
         for i, name in enumerate(("pixels", *layers)):
             fitted = fit_linear_probe(np.asarray(train[name]), labels[0], dataset.num_classes)
-            left_out[i, j] = fitted.left_out
+            left_out[i, j] = fitted.leave_one_out_accuracy
             test[i, j] = probe_accuracy(fitted, np.asarray(held_out[name]), labels[1])
     return Reading(levels, left_out, test)
 

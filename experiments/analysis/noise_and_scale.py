@@ -114,21 +114,21 @@ def main(config: Config) -> None:
 
     gain = np.asarray(spectra.wiener_gain(power, levels))
     relative, spread = (np.asarray(error / power) for error in errors)
-    edge, measured = (np.asarray(spectra.band_edge(g, bands)) for g in (gain, 1 - relative))
-    decided = run.model.schedule.time_at(spectra.deciding_log_snr(power))
+    edge, measured = (np.asarray(spectra.cutoff_frequency(g, bands)) for g in (gain, 1 - relative))
+    transition = run.model.schedule.time_at(spectra.transition_log_snr(power))
 
     by_band = Table(
-        ["frequency", "coefficients", "power", "decided at log-SNR", "decided at t"],
+        ["frequency", "coefficients", "power", "transition at log-SNR", "transition at t"],
         [[axis.show(f), int(n), float(p), float(-np.log(p)), float(t)]
-         for f, n, p, t in zip(bands.frequency, bands.count, power, decided, strict=True)],
-        f"Frequencies in {axis.unit}. A band is decided where its own signal-to-noise ratio is 1.",
+         for f, n, p, t in zip(bands.frequency, bands.count, power, transition, strict=True)],
+        f"Frequencies in {axis.unit}. The transition is where the signal-to-noise ratio of the band is 1.",
     )  # fmt: skip
     by_level = Table(
-        ["log-SNR", "t", "edge, Wiener", "edge, network", *(f"error at {axis.show(f)}" for f in bands.frequency)],
+        ["log-SNR", "t", "cutoff, Wiener", "cutoff, network", *(f"error at {axis.show(f)}" for f in bands.frequency)],
         [[float(level), float(t), axis.show(a), axis.show(b),
           *(f"{e:.3f} ± {s:.3f} ({w:.3f})" for e, s, w in zip(row, around, 1 - g, strict=True))]
          for level, t, a, b, row, around, g in zip(levels, ts, edge, measured, relative, spread, gain, strict=True)],
-        "Edge: the highest frequency of which at least half is recovered. Errors of x0 as a share of the band's power: "
+        "Cutoff: the highest frequency of which at least half is recovered. Errors of x0 as a share of the band's power: "
         "the network ± standard error over the examples, and in brackets the Wiener filter.",
     )  # fmt: skip
     folder = workdir / "noise_and_scale"
@@ -139,7 +139,7 @@ def main(config: Config) -> None:
         Figure(spectrum_figure(folder / "spectrum.png", power, bands, axis), "Bands in which the data exceed the noise."),
         Figure(
             curves.panels(
-                folder / "edge.png", levels,
+                folder / "cutoff.png", levels,
                 {"": {"Wiener filter": edge * axis.factor, "network": measured * axis.factor}}, xlabel=NOISE,
                 ylabel=f"frequency ({axis.unit})", title="The highest frequency of which half is recovered",
                 logarithmic=False,

@@ -39,7 +39,8 @@ def saved(workdir: str | None) -> Config:
             f"--workdir={workdir}: this run is a classifier; name it as --config.rules.classifier.workdir=… with the "
             f"--workdir of a model"
         )
-    if "guidance" not in config or "representation" not in config.data:
+    fields: Config = config
+    if "guidance" not in fields or "representation" not in fields.data:
         raise ConfigError(
             f"--workdir={workdir}: this run was saved by an earlier version, with other fields; train it again, into "
             f"another folder"

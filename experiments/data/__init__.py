@@ -1,6 +1,7 @@
 """Data sets, one file a kind, each answering for itself. A new kind is a file and a line in :data:`KINDS`."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
@@ -64,7 +65,8 @@ def check(config: Config) -> None:
 
 def load(config: Config) -> Dataset:
     """The data set that ``config.data`` names; :func:`experiments.models.latents.load` wraps it as latents."""
-    return kind_of(config)(config)
+    kind: Any = kind_of(config)
+    return kind(config)
 
 
 def _all(attribute: str) -> dict[str, Callable]:

@@ -45,13 +45,15 @@ class Images(Dataset):
         return data.batch_at(self.train, seed=seed, step=step, batch_size=size)
 
     def to_model(self, x):
+        assert self.bins is not None
         return data.to_unit(x, self.bins)
 
     def from_model(self, x, conditions=None):
+        assert self.bins is not None
         return data.to_unit(data.from_unit(x, self.bins), self.bins)
 
     def as_batch(self, samples):
-        return {"x": samples}
+        return {"x": np.asarray(samples)}
 
     def view(self, samples):
         return Pictures(samples)

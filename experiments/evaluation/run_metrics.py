@@ -104,7 +104,7 @@ def evaluate(config: Config, model: Model, dataset: Dataset, params: PyTree, gen
 
 def _condition_errors(model: Model, dataset: Dataset, samples: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """The root mean square error of the vector or map of the samples against their target."""
-    batch = dataset.as_batch(jnp.asarray(samples))
+    batch = dataset.as_batch(samples)
     if batch is None:
         return {}
     targets = target_conditions(model, dataset, labels)

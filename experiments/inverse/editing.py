@@ -10,6 +10,7 @@ import numpy as np
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError
 from experiments.inverse import methods, tasks
+from experiments.inverse.methods import Options
 from experiments.models.guided import make_guided
 from experiments.models.model import denoiser
 from experiments.models.runs import Run
@@ -44,7 +45,7 @@ class Request(NamedTuple):
     classifier: Any
     seed: int
     methods: tuple[str, ...]
-    options: methods.Options
+    options: Options
     prior: str
     target: int | None
     strengths: tuple[float, ...]

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 from experiments.cli.config import Config, ConfigError, call, choice, fields_of, leaves, require, resolve, to_text
 from experiments.models.conditioning import dropout_rates
 from scorekit import guidance
-from scorekit.guidance.rules import guidance_rule, number_at
+from scorekit.guidance import guidance_rule
 from scorekit.typing import Denoiser, Schedule
 
 PARTS = ("cond", "uncond", "denoiser", "plain", "guidance_scale", "schedule", "labelled", "weak", "log_likelihood")
@@ -60,16 +60,10 @@ def _check_numbers(name, values):
         raise ValueError(f"{name} must be numbers, got {values}")
 
 
-def _scale_of_band(guidance_scale, factor, t):
-    return 1.0 + factor * (number_at(guidance_scale, t) - 1.0)
-
-
 @guidance_rule()
 def _frequency_decoupled(cond, uncond, guidance_scale, factors: tuple = (1.0, 0.5)):
-    """``factors`` of γ - 1 for each band, the finest first."""
     _check_numbers("factors", factors)
-    scales = [Partial(_scale_of_band, guidance_scale, factor) for factor in factors]
-    return guidance.frequency_decoupled(cond, uncond, scales)
+    return guidance.frequency_decoupled(cond, uncond, guidance_scale, factors)
 
 
 @guidance_rule()

@@ -2,13 +2,17 @@
 
 import inspect
 import re
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from scorekit import solvers
+from scorekit.solvers import LinearSolver, SolverBase
+from scorekit.typing import ArrayLike, Number
 
 _SPELLINGS = {"uni_pc": "unipc", "dpmpp_2msde": "dpmpp_2m_sde", "dpmpp_3msde": "dpmpp_3m_sde"}
-_SIMPLE = (bool, int, float, str, tuple, type(None))
+_SIMPLE = (bool, int, float, str, tuple)
+_NUMBERS = (int, float, Number, ArrayLike)
 
 
 def config_name(name: str) -> str:
@@ -22,26 +26,36 @@ def config_name(name: str) -> str:
     return _SPELLINGS.get(words, words)
 
 
+def _is_solver(thing: Any) -> bool:
+    """Whether a public name is a class of solvers, or a function that returns a solver."""
+    kinds = [thing]
+    if inspect.isfunction(thing):
+        hint = typing.get_type_hints(thing).get("return")
+        kinds = list(typing.get_args(hint) or [hint])
+    return all(isinstance(kind, type) and issubclass(kind, SolverBase) for kind in kinds)
+
+
 def _configurable(factory: Callable[..., Any]) -> Callable[..., Any] | None:
     """The factory with its simple arguments alone; None if it cannot be called with these."""
     arguments = []
     for argument in inspect.signature(factory).parameters.values():
         required = argument.default is inspect.Parameter.empty
-        number = str(argument.annotation).rpartition(".")[2] in ("int", "float", "Number", "ArrayLike")
-        number = number or argument.annotation in (int, float, solvers.base.Number)
-        if number if required else isinstance(argument.default, _SIMPLE):
-            arguments.append(argument)
+        if argument.annotation in _NUMBERS if required else isinstance(argument.default, _SIMPLE):
+            arguments.append(argument.replace(kind=argument.KEYWORD_ONLY))
         elif required:
             return None
     build = lambda **values: factory(**values)
-    build.__signature__ = inspect.Signature([a.replace(kind=a.KEYWORD_ONLY) for a in arguments])  # type: ignore[attr-defined]
+    build.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
     return build
 
 
 def _all() -> dict[str, Callable[..., Any]]:
     found = {}
     for name in solvers.__all__:
-        factory = _configurable(getattr(solvers, name)) if solvers.is_solver(name) else None
+        thing = getattr(solvers, name)
+        if thing in (SolverBase, LinearSolver) or not _is_solver(thing):
+            continue
+        factory = _configurable(thing)
         if factory is not None:
             found[config_name(name)] = factory
     return dict(sorted(found.items()))

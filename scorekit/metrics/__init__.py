@@ -15,6 +15,11 @@ from scorekit.metrics.neighbours import (
     precision_recall,
 )
 from scorekit.metrics.psnr import psnr
+from scorekit.metrics.reference_classifier import (
+    class_accuracy,
+    classification_accuracy_score,
+    fit_reference_classifier,
+)
 from scorekit.metrics.sliced import sliced_wasserstein
 from scorekit.metrics.vendi import vendi_score
 
@@ -26,9 +31,12 @@ __all__ = [
     "aupr",
     "auroc",
     "bootstrap_interval",
+    "class_accuracy",
+    "classification_accuracy_score",
     "density_coverage",
     "energy_distance",
     "fit_linear_probe",
+    "fit_reference_classifier",
     "fpr_at_tpr",
     "frechet_distance",
     "precision_recall",
