@@ -91,7 +91,7 @@ def test_every_rule_of_two_branches_makes_one_call(name):
     of_two = case(name, *apart, SCHEDULE, 0.5)
     # Inside a lax.cond a call is a program of its own: the guided one, and the plain one.
     expected = ([10, 5], [5, 5, 5]) if CASES[name][0] == "interval" else ([10], [5, 5])
-    if not takes(name, "cond") and not takes(name, "denoiser"):  # of the unconditional branch alone
+    if not any(takes(name, part) for part in ("cond", "conditions", "denoiser")):  # of the unconditional branch alone
         expected = ([5], [5])
     for built, rows in zip((of_branches, of_two), expected, strict=True):
         network.rows.clear()
