@@ -1,7 +1,6 @@
-"""Images, notes and phrases in memory, batches as a pure function of ``(seed, step)``, and the scale of pixels.
+"""Images, notes and phrases in memory, batches as a pure function of ``(seed, step)``, and scaling of discrete data.
 
-Importing this package is cheap: TensorFlow Datasets is imported by :func:`load`, :func:`load_notes` and
-:func:`load_phrases` only.
+TensorFlow Datasets is imported by :func:`load`, :func:`load_notes` and :func:`load_phrases` only.
 """
 
 from scorekit.data.arrays import ImageSet, load

@@ -1,4 +1,4 @@
-"""A labelled image set, read once from TensorFlow Datasets into memory. No TensorFlow."""
+"""Labelled image sets from TensorFlow Datasets in memory, without TensorFlow."""
 
 import dataclasses
 import difflib
@@ -6,38 +6,40 @@ import os
 
 import numpy as np
 
+from scorekit.data.quiet import quiet_tfds
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSet:
     """Labelled images in memory.
 
     Attributes:
-      x: the images ``(N, H, W, C)``, uint8 in ``0..levels-1``.
+      x: the images ``(N, H, W, C)``, uint8 in ``0..bins-1``.
       label: the classes ``(N,)``, int32 in ``0..num_classes-1``.
       num_classes: the number of classes.
-      levels: the number of values that a pixel can take: 256, or 17 for ``sklearn_digits``.
+      bins: number of values that a pixel can take: 256, or 17 for ``sklearn_digits``.
       name: the TFDS name.
     """
 
     x: np.ndarray
     label: np.ndarray
     num_classes: int
-    levels: int
+    bins: int
     name: str
 
 
 def load(name: str, split: str, data_dir: str | os.PathLike | None = None) -> ImageSet:
     """Reads one split of a TFDS image set into memory, preparing the set on first use.
 
-    The set is written as array_record files under ``data_dir``; a preparation that is interrupted leaves nothing
-    that a later call would take for the set. Preparing ``sklearn_digits`` downloads nothing; ``mnist``,
-    ``fashion_mnist``, ``cifar10`` and ``svhn_cropped`` are downloaded by TFDS from their publishers.
+    The set is written as array_record files under ``data_dir``, without progress bars or log lines; an interrupted
+    preparation is not mistaken for a complete one later. ``sklearn_digits`` needs no download; TFDS downloads
+    ``mnist``, ``fashion_mnist``, ``cifar10`` and ``svhn_cropped`` from their publishers.
 
     Args:
       name: a TFDS name with the features ``image`` (fixed shape, uint8) and ``label``: ``"sklearn_digits"``,
         ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, ``"svhn_cropped"``, ...
       split: a TFDS split, such as ``"train"``, ``"test"``, ``"train[:80%]"`` or ``"train+test"``.
-      data_dir: the folder of prepared sets, made if need be; ``None`` is TFDS's own (``$TFDS_DATA_DIR`` or
+      data_dir: directory of prepared sets, created if missing; ``None`` is the default of TFDS (``$TFDS_DATA_DIR`` or
         ``~/tensorflow_datasets``).
 
     Returns:
@@ -49,9 +51,8 @@ def load(name: str, split: str, data_dir: str | os.PathLike | None = None) -> Im
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     digits = load("sklearn_digits", "train[:50%]", folder)  # doctest: +ELLIPSIS
-    Downloading and preparing...
-    >>> digits.x.shape, digits.x.dtype, digits.levels
+    ...     digits = load("sklearn_digits", "train[:50%]", folder)
+    >>> digits.x.shape, digits.x.dtype, digits.bins
     ((750, 8, 8, 1), dtype('uint8'), 17)
     """
     builder = _builder(name, data_dir)
@@ -62,13 +63,13 @@ def load(name: str, split: str, data_dir: str | os.PathLike | None = None) -> Im
         x=np.stack([example["image"] for example in examples]),
         label=np.asarray([example["label"] for example in examples], np.int32),
         num_classes=num_classes,
-        levels=(builder.info.metadata or {}).get("levels", 256),
+        bins=(builder.info.metadata or {}).get("levels", 256),
         name=builder.name,
     )
 
 
 def prepared(name: str, data_dir: str | os.PathLike | None = None):
-    """The TFDS builder of this name, its set prepared in ``data_dir`` if it was not.
+    """The TFDS builder of this name, after preparing its set in ``data_dir`` if necessary.
 
     Raises:
       ValueError: if the name is unknown, or the set cannot be downloaded, written or read; the message says what to do.
@@ -80,14 +81,15 @@ def read_split(builder, split: str) -> list[dict]:
     """All examples of a split of a prepared set, in TFDS's fixed order.
 
     Args:
-      builder: of TFDS, its set prepared.
+      builder: TFDS builder of a prepared set.
       split: such as ``"train"``, ``"train[:80%]"`` or ``"train+test"``.
 
     Raises:
       ValueError: if the split is unknown or its files are damaged.
     """
     try:
-        source = builder.as_data_source(split)  # type: ignore[call-arg]  (hidden by a decorator)
+        with quiet_tfds():
+            source = builder.as_data_source(split)  # type: ignore[call-arg]  (hidden by a decorator)
     except Exception as error:
         if not builder.info.splits:
             raise ValueError(_unusable(builder)) from error
@@ -95,23 +97,26 @@ def read_split(builder, split: str) -> list[dict]:
             f"split must select examples of {sorted(builder.info.splits)}, as in 'train[:80%]', got {split!r}: {error}"
         ) from error
     try:
-        return source.__getitems__(list(range(len(source))))
+        with quiet_tfds():
+            return source.__getitems__(list(range(len(source))))
     except Exception as error:
         raise ValueError(f"{_unusable(builder)} ({error})") from error
 
 
 def _builder(name: str, data_dir: str | os.PathLike | None):
     """The TFDS builder of this name, writing array_record files."""
-    import tensorflow_datasets as tfds
-    from tensorflow_datasets.core.registered import DatasetNotFoundError
+    with quiet_tfds():
+        import tensorflow_datasets as tfds
+        from tensorflow_datasets.core.registered import DatasetNotFoundError
 
-    import scorekit.data.digits
-    import scorekit.data.notes
-    import scorekit.data.phrases  # noqa: F401  (registers soundfont_phrases)
+        import scorekit.data.digits
+        import scorekit.data.notes
+        import scorekit.data.phrases  # noqa: F401  (registers soundfont_phrases)
 
     folder = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
     try:
-        return tfds.builder(name, data_dir=folder, file_format="array_record")
+        with quiet_tfds():
+            return tfds.builder(name, data_dir=folder, file_format="array_record")
     except DatasetNotFoundError as error:
         known = tfds.list_builders(with_community_datasets=False)
         close = difflib.get_close_matches(name, known) or ["sklearn_digits", "mnist", "cifar10"]
@@ -123,21 +128,21 @@ def _builder(name: str, data_dir: str | os.PathLike | None):
 
 
 def _prepare(builder, name: str, data_dir: str | os.PathLike | None):
-    """The builder, its set prepared; another process may prepare it at the same time."""
+    """Prepares the set of a builder; another process may prepare it at the same time."""
     from scorekit.data.without_tensorflow import tensorflow_stand_in
 
     try:
-        with tensorflow_stand_in():
+        with tensorflow_stand_in(), quiet_tfds():
             builder.download_and_prepare()
     except Exception as error:
-        if not builder.data_path.exists():  # nobody else has finished it meanwhile
+        if not builder.data_path.exists():  # no other process has completed it
             raise ValueError(_advice(name, data_dir, error)) from error
         builder = _builder(name, data_dir)
     return builder
 
 
 def _advice(name: str, data_dir: str | os.PathLike | None, error: Exception) -> str:
-    """What went wrong in a preparation, and what to do about it."""
+    """The message of a failed preparation: what went wrong, and a remedy."""
     import requests
 
     if isinstance(error, requests.RequestException):
@@ -161,7 +166,7 @@ def _unusable(builder) -> str:
 
 
 def _check_features(name: str, features) -> int:
-    """Refuses anything but labelled uint8 images of one shape; returns the number of classes."""
+    """Checks that a set holds labelled uint8 images of one shape; returns the number of classes."""
     named = dict(features.items())
     image, label = named.get("image"), named.get("label")
     shape = getattr(image, "shape", ())

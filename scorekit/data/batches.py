@@ -1,4 +1,4 @@
-"""Batches as a pure function of ``(seed, step)``: a run resumes from its step number alone."""
+"""Batches as a pure function of ``(seed, step)``, so that a run can resume from its step number alone."""
 
 import functools
 import operator
@@ -10,13 +10,13 @@ import numpy as np
 def batch_at(arrays: Mapping[str, np.ndarray], *, seed: int, step: int, batch_size: int) -> dict[str, np.ndarray]:
     """The batch of one step.
 
-    The examples form one endless sequence, epoch after epoch, each epoch in an order of its own drawn from
-    ``(seed, epoch)``; batch ``step`` is places ``step * batch_size`` to ``(step + 1) * batch_size`` of it. Nothing is
-    dropped at an epoch's end, and a batch may be larger than the set.
+    The examples form an infinite sequence of epochs, each shuffled by ``(seed, epoch)``; batch ``step`` holds elements
+    ``step * batch_size`` to ``(step + 1) * batch_size - 1`` of that sequence. No example is dropped at the end of an
+    epoch, and a batch may be larger than the set.
 
     Args:
       arrays: arrays that share their leading axis ``N``.
-      seed: non-negative; fixes the orders.
+      seed: non-negative; determines the order of every epoch.
       step: non-negative; the first step is 0.
       batch_size: positive, over all devices and hosts.
 
@@ -39,12 +39,12 @@ def batch_at(arrays: Mapping[str, np.ndarray], *, seed: int, step: int, batch_si
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(f"arrays must be non-empty and of equal length, got lengths {lengths}")
     n = next(iter(lengths.values()))
-    epochs, places = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), n)
-    rows = np.concatenate([_order(seed, int(e), n)[places[epochs == e]] for e in np.unique(epochs)])
+    epochs, positions = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), n)
+    rows = np.concatenate([_order(seed, int(e), n)[positions[epochs == e]] for e in np.unique(epochs)])
     return {name: array[rows] for name, array in arrays.items()}
 
 
 @functools.lru_cache(maxsize=4)
 def _order(seed: int, epoch: int, n: int) -> np.ndarray:
-    """The order of one epoch. Fixed for one release of NumPy, which may change its generators."""
+    """The permutation of one epoch. It may change between releases of NumPy."""
     return np.random.default_rng((seed, epoch)).permutation(n)

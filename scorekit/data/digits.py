@@ -1,18 +1,18 @@
-"""The handwritten digits of scikit-learn as a TensorFlow Datasets builder: real scans, nothing downloaded.
+"""The handwritten digits of scikit-learn as a TensorFlow Datasets builder: real scans, without a download.
 
 Importing this module registers the builder under the TFDS name ``sklearn_digits``.
 
-The scans lie in the order in which thirteen writers filled in their forms, and the writers are not named. A split
-at random may leave a writer or a class thin on one side, and a split by position tests on other writers than it
-trains on. The 297 test scans are therefore a systematic sample: the scans are sorted by (class, position) and the
-test scans are taken at equal strides from that list. Both splits then hold every class (29 or 30 test scans each)
-and every stretch of the file, hence every writer, and the split depends on no random generator.
+The scans are ordered by the thirteen writers, who are not identified. A random split may underrepresent a writer or a
+class in one part, and a split by position would test on writers that are not in the training set. The 297 test scans
+are therefore a systematic sample: the scans are sorted by (class, position) and the test scans are taken from that list
+at equal strides. Both splits then contain all classes (29 or 30 test scans each) and all parts of the file, hence all
+writers, and the split does not depend on a random generator.
 """
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-LEVELS = 17
+BINS = 17
 TEST_SIZE = 297
 
 _DESCRIPTION = """\
@@ -52,7 +52,7 @@ class SklearnDigits(tfds.core.GeneratorBasedBuilder):
             homepage="https://archive.ics.uci.edu/dataset/80/",
             citation=_CITATION,
             license="CC BY 4.0 (UCI); distributed with scikit-learn under BSD-3-Clause",
-            metadata=tfds.core.MetadataDict(levels=LEVELS),
+            metadata=tfds.core.MetadataDict(levels=BINS),
         )
 
     def _split_generators(self, dl_manager):

@@ -1,4 +1,4 @@
-"""Single notes of General MIDI instruments as a TensorFlow Datasets builder: real recordings, nothing downloaded.
+"""Single notes of General MIDI instruments as a TensorFlow Datasets builder, rendered without a download.
 
 Importing this module registers the builder under the TFDS name ``soundfont_notes``, with the configs ``4khz``, ``8khz``
 and ``16khz``. The features are named as those of TFDS's ``nsynth``.
@@ -21,9 +21,9 @@ from scorekit.data.synthesis import render_note
 SECONDS = 1.024
 """The length of a note: a power of two of samples at 4, 8 and 16 kHz."""
 HELD = 0.75
-"""How long the key is held, in seconds."""
+"""Time from key press to key release, in seconds."""
 PEAK = 0.9
-"""The loudest sample of a note of velocity 127."""
+"""The peak of a note of velocity 127."""
 
 _DESCRIPTION = """\
 Notes of the instruments 0 to 111 of General MIDI, rendered from the sampled instruments of the SoundFont TimGM6mb:
@@ -43,7 +43,7 @@ _CITATION = """\
 
 @dataclasses.dataclass(kw_only=True)
 class NotesConfig(tfds.core.BuilderConfig):
-    """What is rendered.
+    """Configuration of the rendered notes.
 
     Attributes:
       sample_rate: in Hz.
@@ -128,9 +128,9 @@ class SoundfontNotes(tfds.core.GeneratorBasedBuilder):
 
 
 def is_test(program: int, pitch: int) -> bool:
-    """Whether the notes of this instrument and pitch are test notes: every eighth pitch, at a place of its own.
+    """Whether notes of this program and pitch are test notes: every eighth pitch, at an offset that varies by program.
 
-    All velocities of a pitch are on one side, since they are nearly the same sound.
+    All velocities of a pitch are in the same split, since they are nearly the same sound.
 
     >>> [pitch for pitch in range(36, 60) if is_test(0, pitch)], [pitch for pitch in range(36, 60) if is_test(1, pitch)]
     ([40, 48, 56], [37, 45, 53])
@@ -139,7 +139,7 @@ def is_test(program: int, pitch: int) -> bool:
 
 
 def audio_feature(seconds: float, sample_rate: int):
-    """A feature of 16-bit sound of a fixed length; stored as bytes, five times as fast to read as numbers."""
+    """A feature of 16-bit sound of a fixed length, stored as bytes: reading is five times faster than of integers."""
     return tfds.features.Tensor(shape=(round(seconds * sample_rate),), dtype=np.int16, encoding="bytes")
 
 

@@ -19,7 +19,7 @@ SECONDS = 4.096
 FRAME_RATE = 62.5
 """Frames of the piano roll to a second: one in 16 ms."""
 RELEASE = 1.0
-"""How long a note may ring on after its key is released, in seconds."""
+"""Longest rendered release of a note, in seconds."""
 PROGRAMS = (0, 4, 11, 16, 24, 40, 48, 56, 71, 73)
 """Piano, electric piano, vibraphone, organ, guitar, violin, strings, trumpet, clarinet and flute."""
 
@@ -34,13 +34,13 @@ and a melody over it, at 70 to 130 beats a minute, rendered from the sampled ins
 
 
 class Note(NamedTuple):
-    """A key that is struck and released.
+    """A note of a phrase.
 
     Attributes:
       pitch: MIDI pitch.
       velocity: 1 to 127.
-      start: when it is struck, in seconds.
-      end: when it is released, in seconds.
+      start: onset, in seconds.
+      end: release, in seconds.
     """
 
     pitch: int
@@ -54,10 +54,10 @@ def random_phrase(seed: int, seconds: float = SECONDS) -> list[Note]:
 
     Args:
       seed: non-negative.
-      seconds: no note starts later than a tenth of a second before this.
+      seconds: length; the last onset is at least 0.1 s before the end.
 
     Returns:
-      Notes by their start, pitches from 36 to 84; no pitch is struck while it is down.
+      Notes sorted by onset, pitches from 36 to 84; notes of one pitch do not overlap.
 
     Raises:
       ValueError: if ``seed`` is negative or ``seconds`` not positive.
@@ -91,7 +91,7 @@ def random_phrase(seed: int, seconds: float = SECONDS) -> list[Note]:
 
 
 def _playable(notes: Iterable[tuple[int, int, float, float]], seconds: float) -> list[Note]:
-    """Notes within the clip and the keys; a key is released shortly before it is struck again."""
+    """Restricts notes to the clip and the pitch range, and ends a note before its pitch is played again."""
     played: list[Note] = []
     down: dict[int, int] = {}
     for pitch, velocity, start, length in sorted(notes, key=lambda note: (note[2], note[0], -note[3])):
@@ -106,17 +106,18 @@ def _playable(notes: Iterable[tuple[int, int, float, float]], seconds: float) ->
 
 
 def piano_roll(notes: Sequence[Note], frames: int, frame_rate: float = FRAME_RATE) -> np.ndarray:
-    """The keys that are down at the times ``frame / frame_rate``.
+    """The piano roll of notes: the active keys at the times ``frame / frame_rate``.
 
     With ``frame_rate = sample_rate / hop`` its rows are the frames of :func:`scorekit.audio.stft.stft`.
 
     Args:
-      notes: from :func:`random_phrase`, or one's own.
+      notes: for example from :func:`random_phrase`.
       frames: the number of rows ``T``.
       frame_rate: in Hz.
 
     Returns:
-      uint8 ``(T, 128)``: velocities, 0 where the key is up. A note has a row at least, the one nearest to its start.
+      uint8 ``(T, 128)``: velocities, 0 for inactive keys. Every note is active in at least one row, the one nearest to
+      its onset.
 
     >>> roll = piano_roll([Note(60, 100, 0.0, 0.03)], 3)
     >>> roll[:, 60].tolist()
@@ -133,12 +134,12 @@ def piano_roll(notes: Sequence[Note], frames: int, frame_rate: float = FRAME_RAT
 def render_phrase(
     font: SoundFont, program: int, notes: Sequence[Note], *, sample_rate: float, seconds: float = SECONDS
 ) -> np.ndarray:
-    """The sound of a phrase, its notes on the sample nearest to their start.
+    """Renders a phrase; onsets are rounded to the nearest sample.
 
     Args:
       font: from :func:`scorekit.data.soundfont.read_soundfont`.
       program: the instrument.
-      notes: what is played.
+      notes: of the phrase.
       sample_rate: in Hz.
       seconds: the length of the result.
 
@@ -165,12 +166,12 @@ def render_phrase(
 
 @dataclasses.dataclass(kw_only=True)
 class PhrasesConfig(tfds.core.BuilderConfig):
-    """What is rendered.
+    """Configuration of the rendered phrases.
 
     Attributes:
       sample_rate: in Hz.
       train, test: the number of phrases of each split.
-      programs: the instruments, in turn.
+      programs: the instruments, assigned cyclically.
       soundfont: the path of an ``.sf2`` file; ``None`` is TimGM6mb.
     """
 

@@ -1,9 +1,9 @@
-"""Reads SoundFont 2 files: which recordings an instrument plays at a pitch and velocity, and how.
+"""Reads SoundFont 2 files: the recordings that an instrument plays at a pitch and velocity, and their parameters.
 
-The font by default is TimGM6mb (Tim Brechbill), the General MIDI font that the package pretty_midi carries: 520
-recordings, most of real instruments. It is under the GNU GPL, version 2; scorekit does not ship it. It is read where
-pip has put it, and sounds are rendered from it on the user's machine. Any other SoundFont 2 file of uncompressed 16-bit
-samples will do (.sf2, not .sf3).
+The default font is TimGM6mb (Tim Brechbill), the General MIDI font that the package pretty_midi contains: 520
+recordings, most of real instruments. It is licensed under the GNU GPL, version 2, and not part of scorekit: it is read
+from the installed package, and sounds are rendered on the user's machine. Other SoundFont 2 files of uncompressed
+16-bit samples work too (.sf2, not .sf3).
 
 Source: Creative Technology 2001, "SoundFont technical specification 2.04".
 """
@@ -59,8 +59,8 @@ GENERATORS = {
     56: "scale_tuning",
     58: "root_key",
 }
-"""The parameters that are read, by their number in the file. Vibrato, tremolo, pitch envelopes, chorus, reverb and
-modulators are not."""
+"""The generators that are read, by their number in the file. Vibrato, tremolo, pitch envelopes, chorus, reverb and
+modulators are ignored."""
 DEFAULTS = {
     **dict.fromkeys(GENERATORS.values(), 0),
     **dict.fromkeys(("delay", "attack", "hold", "decay", "release"), -12000),
@@ -95,13 +95,13 @@ _RECORDS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Zone:
-    """A recording, and how it is played in a range of pitches and velocities.
+    """A recording with its playback parameters for a range of pitches and velocities.
 
     Attributes:
       pitches: the least and the greatest MIDI pitch.
       velocities: the least and the greatest velocity.
       sound: the recording from its start to its end, float32 in [-1, 1), a view into the font.
-      loop: the part ``[start, end)`` that is repeated while the note lasts, in samples; ``None`` if none is.
+      loop: the part ``[start, end)`` that repeats for the duration of the note, in samples; ``None`` without a loop.
       rate: of the recording, in Hz.
       root: the pitch in semitones at which it is played at its own rate, its correction in cents included.
       parameters: the values of ``GENERATORS``, in the units of the file (timecents, centibels, cents, 0.1 %).
@@ -129,14 +129,14 @@ class SoundFont:
     names: Mapping[tuple[int, int], str]
 
     def zones(self, program: int, pitch: int, velocity: int, bank: int = 0) -> list[Zone]:
-        """The zones that sound together when a key is struck."""
-        inside = lambda bounds, value: bounds[0] <= value <= bounds[1]
+        """The zones that are played together for a key."""
+        contains = lambda bounds, value: bounds[0] <= value <= bounds[1]
         zones = self.presets.get((bank, program), ())
-        return [zone for zone in zones if inside(zone.pitches, pitch) and inside(zone.velocities, velocity)]
+        return [zone for zone in zones if contains(zone.pitches, pitch) and contains(zone.velocities, velocity)]
 
 
 def default_path() -> str:
-    """Where the General MIDI font of pretty_midi lies; the package itself is not imported.
+    """The path of the General MIDI font of pretty_midi, found without importing the package.
 
     Raises:
       ValueError: if it is not installed.
@@ -148,14 +148,14 @@ def default_path() -> str:
     path = os.path.join(os.path.dirname(spec.origin), "TimGM6mb.sf2") if spec and spec.origin else ""
     if not os.path.exists(path):
         raise ValueError(
-            "path must name a SoundFont, or pretty_midi, which carries one, be installed: pip install pretty_midi"
+            "path must name a SoundFont, or pretty_midi, which contains one, must be installed: pip install pretty_midi"
         )
     return path
 
 
 @functools.lru_cache(maxsize=2)
 def read_soundfont(path: str | None = None) -> SoundFont:
-    """Reads a font; the last two are kept in memory.
+    """Reads a font; the two last ones read are cached.
 
     Args:
       path: of an ``.sf2`` file; ``None`` is the General MIDI font of pretty_midi.
@@ -216,23 +216,23 @@ def _chunks(raw: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]
 
 
 def _bags(tables, owners: bytes, bags: bytes, generators: bytes, index: int) -> Iterator[dict[str, int]]:
-    """The parameters of each zone of a preset or instrument, over those of its global zone."""
+    """The parameters of each zone of a preset or instrument; defaults come from its global zone."""
     first, last = (int(tables[owners][i]["bag"]) for i in (index, index + 1))
     shared: dict[str, int] = {}
-    for place in range(first, last):
-        a, b = (int(tables[bags][i]["generator"]) for i in (place, place + 1))
+    for bag in range(first, last):
+        a, b = (int(tables[bags][i]["generator"]) for i in (bag, bag + 1))
         read = {
             GENERATORS[int(g["kind"])]: int(g["amount"])
             for g in tables[generators][a:b]
             if int(g["kind"]) in GENERATORS
         }
-        if place == first and not {"instrument", "sample"} & set(read):
+        if bag == first and not {"instrument", "sample"} & set(read):
             shared = read
         yield {**shared, **read}
 
 
 def _zone(header, recorded: np.ndarray, inner: Mapping[str, int], outer: Mapping[str, int]) -> Zone:
-    """A zone of an instrument as a zone of a preset plays it: parameters add, ranges intersect."""
+    """Combines a zone of an instrument with one of a preset: parameters add, ranges intersect."""
     added = {name: value for name, value in outer.items() if name not in _NOT_ADDED}
     own = {**DEFAULTS, **inner}
     p = {name: value + added.get(name, 0) for name, value in own.items()}
@@ -255,6 +255,6 @@ def _zone(header, recorded: np.ndarray, inner: Mapping[str, int], outer: Mapping
 
 
 def _intersection(*ranges: int | None) -> tuple[int, int]:
-    """The range that all allow; a range is two bytes, the least value in the lower one."""
+    """The intersection of ranges; a range is two bytes, the smallest value in the lower one."""
     bounds = [(0, 127) if r is None else (r & 0xFF, r >> 8 & 0xFF) for r in ranges]
     return max(low for low, _ in bounds), min(high for _, high in bounds)

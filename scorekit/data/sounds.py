@@ -1,4 +1,4 @@
-"""Labelled notes and phrases, read once from TensorFlow Datasets into memory. No TensorFlow."""
+"""Labelled notes and phrases from TensorFlow Datasets in memory, without TensorFlow."""
 
 import dataclasses
 import os
@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 
 from scorekit.data.arrays import prepared, read_split
+from scorekit.data.quiet import quiet_tfds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class NoteSet:
-    """Single notes in memory. :func:`scorekit.audio.pcm.pcm_to_float` makes floats of ``x``.
+    """Single notes in memory; :func:`scorekit.audio.pcm_to_float` converts ``x`` to floats.
 
     Attributes:
       x: the sounds ``(N, length)``, int16.
       pitch: MIDI pitches ``(N,)``, int32.
       velocity: MIDI velocities ``(N,)``, int32.
-      instrument: places in ``instruments``, ``(N,)``, int32.
-      family: places in ``families``, ``(N,)``, int32.
+      instrument: indices into ``instruments``, ``(N,)``, int32.
+      family: indices into ``families``, ``(N,)``, int32.
       instruments: the names of the instruments.
       families: the names of the families.
       sample_rate: in Hz.
@@ -43,10 +44,10 @@ class PhraseSet:
 
     Attributes:
       x: the sounds ``(N, length)``, int16.
-      roll: the velocities of the keys that are down, ``(N, T, 128)``, uint8.
+      roll: velocities of the active keys, ``(N, T, 128)``, uint8; 0 for inactive keys.
       instrument: programs of General MIDI ``(N,)``, int32.
       sample_rate: in Hz.
-      frame_rate: rows of the roll to a second.
+      frame_rate: rows of the roll per second.
       name: the TFDS name, config included.
     """
 
@@ -61,25 +62,26 @@ class PhraseSet:
 def load_notes(name: str, split: str, data_dir: str | os.PathLike | None = None) -> NoteSet:
     """Reads a split of a set of single notes into memory.
 
-    ``soundfont_notes/4khz``, ``/8khz`` and ``/16khz`` are rendered on first use from recordings that pip has installed.
-    The official ``nsynth`` (``nsynth/full``, ``nsynth/gansynth_subset``) is read where it lies prepared in
-    ``data_dir``: only TensorFlow and apache-beam can prepare it.
+    ``soundfont_notes/4khz``, ``/8khz`` and ``/16khz`` are rendered on first use from recordings installed by pip. The
+    official ``nsynth`` (``nsynth/full``, ``nsynth/gansynth_subset``) must have been prepared in ``data_dir``, which
+    needs TensorFlow and apache-beam.
 
     Args:
       name: a TFDS name, with its config after a slash.
       split: a TFDS split, such as ``"train"``, ``"test"`` or ``"train[:1%]"``.
-      data_dir: the folder of prepared sets; ``None`` is TFDS's own (``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``).
+      data_dir: directory of prepared sets; ``None`` is the default of TFDS (``$TFDS_DATA_DIR`` or
+        ``~/tensorflow_datasets``).
 
     Returns:
       The notes, in TFDS's fixed order.
 
     Raises:
-      ValueError: if the name or split is unknown, the set is not one of notes, or it is neither there nor can be
-        prepared; the message says what to do.
+      ValueError: if the name or split is unknown, the set does not hold notes, or it is missing and cannot be prepared;
+        the message names a remedy.
 
     >>> load_notes("nsynth", "train", "/nowhere")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: name='nsynth/full' must lie prepared in data_dir=/nowhere: ...
+    ValueError: name='nsynth/full' must have been prepared in data_dir=/nowhere: ...
     """
     builder, features = _open(name, data_dir, ("audio", "pitch", "velocity", "instrument"))
     kinds = features["instrument"]
@@ -104,7 +106,7 @@ def load_phrases(name: str, split: str, data_dir: str | os.PathLike | None = Non
     Args:
       name: a TFDS name, with its config after a slash.
       split: a TFDS split.
-      data_dir: the folder of prepared sets; ``None`` is TFDS's own.
+      data_dir: directory of prepared sets; ``None`` is the default of TFDS.
 
     Returns:
       The phrases, in TFDS's fixed order.
@@ -135,7 +137,7 @@ def _open(name: str, data_dir: str | os.PathLike | None, required: tuple[str, ..
 
 
 def _nsynth(name: str, data_dir: str | os.PathLike | None):
-    """The newest version of the official set that lies in ``data_dir``."""
+    """The newest version of the official set in ``data_dir``."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import constants
 
@@ -146,11 +148,11 @@ def _nsynth(name: str, data_dir: str | os.PathLike | None):
     versions = sorted(Path(home).expanduser().joinpath(name).glob("*/dataset_info.json"))
     if not versions:
         raise ValueError(
-            f"name={name!r} must lie prepared in data_dir={home}: where TensorFlow and apache-beam are installed, run"
-            f" `tfds build {name} --file_format=array_record` and copy the folder here; or use 'soundfont_notes/16khz',"
-            " which needs no download"
+            f"name={name!r} must have been prepared in data_dir={home}: where TensorFlow and apache-beam are installed,"
+            f" run `tfds build {name} --file_format=array_record` and copy the directory here; or use"
+            " 'soundfont_notes/16khz', which needs no download"
         )
-    with tensorflow_stand_in():
+    with tensorflow_stand_in(), quiet_tfds():
         return tfds.builder_from_directory(versions[-1].parent)
 
 

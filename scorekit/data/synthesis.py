@@ -1,10 +1,9 @@
 """Renders notes of a SoundFont at any sample rate, on the host.
 
-The recording of a zone, its loop repeated for as long as the note lasts, is resampled once, from its own rate times the
-shift in pitch to the rate that is wanted: transposed and band-limited in one step, so that low rates do not alias. Then
-come a low-pass filter, its corner moved by the modulation envelope of the zone, and the volume envelope. Left out
-are vibrato, tremolo and pitch envelopes (pitches are steady), panning (the sum of both ears is returned) and effects.
-Loudness is ``(velocity / 127)^2``, as the specification has it.
+The recording of a zone, its loop repeated for the duration of the note, is resampled once, which transposes it and
+band-limits it to the target rate without aliasing. A low-pass filter, whose corner is modulated by the modulation
+envelope of the zone, and the volume envelope follow. Vibrato, tremolo, pitch envelopes, panning (the sum of both
+channels is returned) and effects are not rendered. The amplitude is ``(velocity / 127)^2``, as in the specification.
 """
 
 import functools
@@ -16,9 +15,9 @@ from scorekit.audio.stft import overlap_add
 from scorekit.data.soundfont import SoundFont, Zone
 
 FULL_DECAY_DB = 100.0
-"""What a volume envelope falls by in its decay or release time."""
+"""Attenuation at the end of the decay or release time of a volume envelope."""
 BLOCK_SECONDS = 0.008
-"""The filter is renewed this often."""
+"""Length of the blocks within which the filter is constant."""
 
 
 def render_note(
@@ -32,7 +31,7 @@ def render_note(
     seconds: float,
     bank: int = 0,
 ) -> np.ndarray:
-    """One note, from the moment its key is struck.
+    """Renders one note, from its onset.
 
     Args:
       font: from :func:`scorekit.data.soundfont.read_soundfont`.
@@ -40,12 +39,12 @@ def render_note(
       pitch: the MIDI pitch; 69 is 440 Hz.
       velocity: 1 to 127.
       sample_rate: in Hz.
-      held: how long the key is held down, in seconds.
-      seconds: the length of the result; what sounds longer is cut off.
+      held: time from key press to key release, in seconds.
+      seconds: the length of the result; longer releases are truncated.
       bank: 0, or 128 for percussion.
 
     Returns:
-      float32 ``(round(seconds * sample_rate),)``; silent if the instrument has no such key.
+      float32 ``(round(seconds * sample_rate),)``; silent if the instrument has no zone for this key.
 
     Raises:
       ValueError: if an argument is out of range.
@@ -80,8 +79,8 @@ def _render_zone(zone: Zone, pitch: int, length: int, sample_rate: float, held: 
     x = _filtered(x, p, key, sample_rate, held)
     envelope = _volume(p, key, np.arange(length) / sample_rate, held)
     pan = np.clip(p["pan"], -500, 500) / 1000.0
-    both_ears = math.sqrt(0.5 - pan) + math.sqrt(0.5 + pan)
-    return x * (both_ears * 10.0 ** (-p["attenuation"] / 200.0) * envelope).astype(np.float32)
+    both_channels = math.sqrt(0.5 - pan) + math.sqrt(0.5 + pan)
+    return x * (both_channels * 10.0 ** (-p["attenuation"] / 200.0) * envelope).astype(np.float32)
 
 
 def _unrolled(zone: Zone, length: int) -> np.ndarray:
@@ -124,30 +123,30 @@ def _seconds(p, name: str, key: int) -> float:
 def _filtered(x: np.ndarray, p, key: int, sample_rate: float, held: float) -> np.ndarray:
     """The two-pole low-pass filter of the zone, its corner moved by the modulation envelope.
 
-    Overlapping blocks are multiplied with the magnitude of the response, which leaves the phase as it was.
+    Overlapping blocks are multiplied by the magnitude of the response: the phase does not change.
     """
     hop = round(BLOCK_SECONDS * sample_rate)
     size = 2 * hop
     centres = np.arange(-(-len(x) // hop) + 1) * hop / sample_rate
     cents = p["filter_cents"] + p["mod_to_filter"] * _modulation(p, key, centres, held)
     corner = 8.176 * 2.0 ** (np.clip(cents, 1500, 13500) / 1200.0)
-    if corner.min() > sample_rate:  # an octave above what can be heard
+    if corner.min() > sample_rate:  # at least an octave above half the sample rate
         return x
     window, frequencies = _analysis(size, sample_rate)
     ratio = (frequencies / corner[:, None]) ** 2
     resonance = 10.0 ** (min(max(p["filter_resonance"], 0), 960) / 200.0) / math.sqrt(2.0)
     response = 1.0 / np.sqrt((1.0 - ratio) ** 2 + ratio / resonance**2)
-    response *= min(1.0, 1.0 / math.sqrt(math.sqrt(2.0) * resonance))  # half of the gain of the resonance, taken back
+    response *= min(1.0, 1.0 / math.sqrt(math.sqrt(2.0) * resonance))  # compensates half of the gain of the resonance
     padded = np.pad(x, (hop, len(centres) * hop - len(x)))
     blocks = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * window
     spectra = np.fft.rfft(blocks, 2 * size) * response.astype(np.float32)
-    # The response reaches to both sides: half a block before each block, half a block after it.
+    # The zero-phase response extends by half a block to both sides of each block.
     y = overlap_add(np.roll(np.fft.irfft(spectra, 2 * size), hop, axis=-1), hop)
     return y[2 * hop : 2 * hop + len(x)].astype(np.float32)
 
 
 @functools.lru_cache(maxsize=8)
 def _analysis(size: int, sample_rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """A window whose halves overlap to one, and the frequencies of its padded transform."""
+    """A window whose shifts by half its length sum to one, and the frequencies of its padded transform."""
     window = np.sin(np.pi * (np.arange(size)) / size) ** 2
     return window.astype(np.float32), np.fft.rfftfreq(2 * size, 1.0 / sample_rate)

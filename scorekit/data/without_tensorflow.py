@@ -1,12 +1,12 @@
-"""Lets official TFDS builders of small image sets prepare themselves, and sets of sounds be read, without TensorFlow.
+"""Lets TFDS prepare its builders of small image sets, and read sets of sounds, without TensorFlow.
 
 TFDS 4.9.10 writes and reads array_record files without TensorFlow, yet its archive extractor and some builders
 open files through ``tf.io.gfile``, its image feature encodes arrays through ``tf.image``, and its audio feature asks
-``tf.dtypes`` for a type. While the context below is open, a stand-in with the handful of functions they call takes
-TensorFlow's place. It reaches into private names of that version; where they are missing, nothing is replaced and TFDS
-asks for TensorFlow as usual.
+``tf.dtypes`` for a type. Within the context below, a stub with the few functions that they call replaces TensorFlow.
+It depends on private names of that version; where they are missing, nothing is replaced and TFDS requires TensorFlow as
+usual.
 
-Known to suffice for mnist, fashion_mnist, cifar10 and svhn_cropped, and for reading nsynth.
+Tested with mnist, fashion_mnist, cifar10 and svhn_cropped, and for reading nsynth.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import numpy as np
 
 
 class _StandIn(types.ModuleType):
-    """The part of TensorFlow that the builders use; anything else is refused with advice."""
+    """The part of TensorFlow that the builders use; any other attribute raises an ImportError."""
 
     __version__ = "0"
 

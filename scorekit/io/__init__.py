@@ -1,4 +1,4 @@
-"""Files: written so that a reader never sees half of one."""
+"""Input and output of files."""
 
 from scorekit.io.files import write_atomic
 

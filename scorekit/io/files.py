@@ -1,13 +1,20 @@
-"""Writing a file so that a reader never sees half of it."""
+"""Atomic writes: readers never see a partially written file."""
 
 import os
 from pathlib import Path
 
 
 def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
-    """Writes ``content`` (text as UTF-8) to a neighbour file and renames it to ``path``; makes the folder.
+    """Writes a file atomically: to a temporary file in the same directory, which is then renamed to ``path``.
 
-    A process killed at any moment leaves either the old file or the new one.
+    A process that is killed leaves either the old file or the new one. Missing directories are created.
+
+    Args:
+      path: of the file.
+      content: bytes, or text that is encoded as UTF-8.
+
+    Returns:
+      The path.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

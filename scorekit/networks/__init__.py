@@ -1,4 +1,9 @@
-"""Networks (Flax Linen) for images, signals and vectors, and what conditions them."""
+"""Networks (Flax Linen) for images, signals and vectors, and their conditioning.
+
+Every network of :data:`DENOISING` is called as ``(x, noise, labels=None, vector=None, dense_map=None)``, has the
+attributes ``num_classes``, ``vector_size``, ``map_shape`` and ``dtype``, and lists in ``spatial_axes`` the numbers of
+spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for images.
+"""
 
 from scorekit.networks.autoencoder import Autoencoder, fixed_noise_kl
 from scorekit.networks.classifier import Classifier
@@ -10,8 +15,12 @@ from scorekit.networks.quantise import Quantised, code_counts, nearest_code, per
 from scorekit.networks.unet import UNet
 from scorekit.networks.wavenet import WaveNet
 
+DENOISING = (MLP, UNet, WaveNet)
+"""The networks that can be trained as denoisers; the contract tests run on each."""
+
 __all__ = [
     "ABSENT",
+    "DENOISING",
     "MLP",
     "Autoencoder",
     "Classifier",

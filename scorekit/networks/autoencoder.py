@@ -1,4 +1,4 @@
-"""An autoencoder of images and signals with a compact latent: the space in which a latent diffusion model works."""
+"""A convolutional autoencoder of images and signals: the first stage of a latent diffusion model."""
 
 import math
 from collections.abc import Sequence
@@ -12,19 +12,20 @@ from scorekit.typing import Array
 
 
 class Autoencoder(nn.Module):
-    """Convolutions down to a few channels at a fraction of the resolution, and back up; a deterministic pair.
+    """A deterministic convolutional encoder and decoder; the latent has few channels at a fraction of the resolution.
 
     Signals ``(B, L, C)`` become ``(B, L / stride, latent_channels)`` and images likewise along both sides, with
     ``stride = patch * product of factors``. Patches are folded into channels; each level has residual blocks,
-    ``x + conv(silu(conv(silu(norm(x)))))``; between levels the resolution falls by a strided convolution, and rises by
-    a convolution whose channels are unfolded into places.
+    ``x + conv(silu(conv(silu(norm(x)))))``; between levels a strided convolution downsamples, and a convolution before
+    :func:`~scorekit.networks.spatial.depth_to_space` upsamples.
 
-    The norms are taken over the channels of one place, so that everything is local: a shift by ``stride`` shifts the
-    latent, away from the ends, and an autoencoder that was trained on short pieces encodes and decodes long ones.
+    Norms are taken over the channels of one spatial position, so that all operations are local: the network is
+    equivariant to shifts by ``stride``, away from the ends, and an autoencoder that was trained on short crops encodes
+    and decodes long signals.
 
-    With ``codes``, there is a codebook beside it, ``params["params"]["codebook"]``; :meth:`snap` rounds a latent to it.
-    What brings the latent to unit scale is the loss: :func:`fixed_noise_kl`, or that of the codes
-    (:mod:`scorekit.networks.quantise`).
+    With ``codes``, the parameters include a codebook, ``params["params"]["codebook"]``, and :meth:`quantise` replaces
+    latent vectors by their nearest codes. The latent has unit scale if the training loss asks for it:
+    :func:`fixed_noise_kl`, or the losses of the codebook (:mod:`scorekit.networks.quantise`).
 
     Parameters, norms, latent and output are float32; ``dtype`` is that of the convolutions.
 
@@ -34,8 +35,8 @@ class Autoencoder(nn.Module):
       channels: channels of the first level.
       multipliers: channels of each level as multiples of ``channels``.
       blocks: residual blocks per level, in the encoder and in the decoder.
-      patch: side of the patches that are the places of the first level.
-      factors: by how much the resolution falls from each level to the next; empty for 2 everywhere.
+      patch: side of the patches that are folded into the channels of the first level.
+      factors: downsampling factor between consecutive levels; empty for 2 everywhere.
       codes: number of codes; None: no codebook.
       dtype: dtype of the computation.
 
@@ -46,8 +47,8 @@ class Autoencoder(nn.Module):
     >>> z.shape, network.apply(params, z, method="decode").shape
     ((2, 8, 3), (2, 64, 1))
 
-    Source: Rombach et al. 2022, "High-resolution image synthesis with latent diffusion models" (arXiv:2112.10752), for
-    the use of it; there the norms are over the whole image and the latent's noise is learned.
+    Source: Rombach et al. 2022, "High-resolution image synthesis with latent diffusion models" (arXiv:2112.10752),
+    where norms are taken over the image and the variance of the posterior is learned.
     """
 
     data_channels: int = 1
@@ -70,12 +71,12 @@ class Autoencoder(nn.Module):
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """By how much the resolution falls from each level to the next."""
+        """The downsampling factors between consecutive levels."""
         return tuple(self.factors) or (2,) * (len(self.multipliers) - 1)
 
     @property
     def stride(self) -> int:
-        """Samples, or pixels along each side, to one place of the latent."""
+        """Samples, or pixels along each side, per latent position."""
         return self.patch * math.prod(self.steps)
 
     def latent_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
@@ -90,19 +91,19 @@ class Autoencoder(nn.Module):
         return (*(side // self.stride for side in sides), self.latent_channels)
 
     def __call__(self, x: Array) -> Array:
-        """``decode(encode(x))``, without rounding."""
+        """The reconstruction ``decode(encode(x))``, without quantisation."""
         return self.decode(self.encode(x))
 
     def encode(self, x: Array) -> Array:
-        """The latent of images ``(B, H, W, C)`` or signals ``(B, L, C)``.
+        """Encodes images ``(B, H, W, C)`` or signals ``(B, L, C)``; float32.
 
         Raises:
-          ValueError: if ``x`` is neither, has another number of channels, or sides that the stride does not divide.
+          ValueError: if ``x`` is neither, has a different number of channels, or sides that the stride does not divide.
         """
         check_signal_or_image(x)
         if len(self.steps) != len(self.multipliers) - 1 or min((self.patch, *self.steps)) < 1:
             raise ValueError(
-                f"patch must be at least 1 and factors {len(self.multipliers) - 1} integers from 1, "
+                f"patch must be at least 1 and factors must hold {len(self.multipliers) - 1} integers >= 1, "
                 f"got {self.patch} and {tuple(self.factors)}"
             )
         if x.shape[-1] != self.data_channels:
@@ -111,7 +112,7 @@ class Autoencoder(nn.Module):
         return self.encoder(x)
 
     def decode(self, z: Array) -> Array:
-        """The data of a latent, float32.
+        """Decodes a latent to data; float32.
 
         Raises:
           ValueError: if ``z`` is not a latent of this network.
@@ -120,13 +121,13 @@ class Autoencoder(nn.Module):
             raise ValueError(f"z must have shape (B, ..., {self.latent_channels}) with 1 or 2 sides, got {z.shape}")
         return self.decoder(z)
 
-    def snap(self, z: Array) -> Array:
-        """A latent with each of its vectors at the nearest code; without a codebook as it is."""
+    def quantise(self, z: Array) -> Array:
+        """Replaces each latent vector by its nearest code; the identity without a codebook."""
         return z if self.codes is None else self.codebook[nearest_code(z, self.codebook)]
 
 
 class Encoder(nn.Module):
-    """From data to latent; ``widths`` are the channels of the levels, ``steps`` lie between them."""
+    """From data to latent. ``widths`` are the channels of the levels, ``steps`` the factors between them."""
 
     widths: Sequence[int]
     blocks: int
@@ -177,7 +178,7 @@ class Decoder(nn.Module):
 
 
 class Block(nn.Module):
-    """``x + conv(silu(conv(silu(norm(x)))))``, the norm over the channels of each place."""
+    """``x + conv(silu(conv(silu(norm(x)))))``, the norm over the channels of each position."""
 
     dtype: DType
 
@@ -196,11 +197,11 @@ def close(h: Array, features: int, name: str) -> Array:
 
 
 def fixed_noise_kl(z: Array, noise: float) -> Array:
-    """``KL(N(z, noise^2) | N(0, 1))`` in nats per latent number, averaged over each example: ``(B,)``.
+    """``KL(N(z, noise^2) | N(0, 1))`` in nats per latent value, averaged over each example.
 
-    ``(z^2 + noise^2 - 1) / 2 - log(noise)``. A decoder that is trained on ``z + noise * eps`` and an encoder that pays
-    for this divergence are a variational autoencoder whose posterior has one fixed width: the latent is drawn to unit
-    scale and made smooth at the scale of the noise, and encoding stays deterministic.
+    ``(z^2 + noise^2 - 1) / 2 - log(noise)``. A decoder that is trained on ``z + noise * eps`` and an encoder that is
+    trained with this penalty are a variational autoencoder whose posterior has a fixed standard deviation: the latent
+    gets unit scale and is smooth at the scale of the noise, and encoding stays deterministic.
 
     Args:
       z: latents ``(B, ...)``.

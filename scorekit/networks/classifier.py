@@ -1,4 +1,4 @@
-"""A classifier of noisy images or signals: the downward half of the U-Net."""
+"""A classifier of noisy images or signals: the encoder of the U-Net."""
 
 from collections.abc import Sequence
 
@@ -7,26 +7,26 @@ import jax.numpy as jnp
 
 from scorekit.networks.embeddings import Conditioning
 from scorekit.networks.spatial import DType, space_to_depth
-from scorekit.networks.unet import GroupNorm, check_places, encoder
+from scorekit.networks.unet import GroupNorm, check_spatial_shape, encoder
 from scorekit.typing import Array, ArrayLike
 
 
 class Classifier(nn.Module):
     """``(x_t, noise) -> logits`` of ``p(y | x_t)`` at every noise level.
 
-    The way down of :class:`~scorekit.networks.unet.UNet`, a norm, the mean over all places, and a dense layer that
-    starts at zero: at initialisation every class is equally likely.
+    The encoder of :class:`~scorekit.networks.unet.UNet`, a norm, global average pooling, and a dense layer that starts
+    at zero: at initialisation all classes are equally likely.
 
     Attributes:
       num_classes: number of classes K.
       channels: channels of the first level.
       multipliers: channels of each level as multiples of ``channels``.
       blocks: residual blocks per level.
-      attention_resolutions: heights (of signals: lengths) at which attention follows each residual block; in patches.
+      attention_resolutions: heights (of signals: lengths) in patches at which attention follows each residual block.
       heads: number of attention heads.
       dtype: dtype of the convolutions and of attention.
-      patch: side of the patches that are the places of the first level.
-      factors: by how much the resolution falls from each level to the next; empty for 2 everywhere.
+      patch: side of the patches that are folded into the channels of the first level.
+      factors: downsampling factor between consecutive levels; empty for 2 everywhere.
 
     >>> import jax
     >>> network = Classifier(num_classes=10, channels=8)
@@ -59,7 +59,7 @@ class Classifier(nn.Module):
         Returns:
           float32 logits ``(B, K)``.
         """
-        check_places(self, x)
+        check_spatial_shape(self, x)
         rank = x.ndim - 2
         vector = Conditioning(4 * self.channels, name="conditioning")(noise, None, x.shape[0])
         x = space_to_depth(x, (self.patch,) * rank)

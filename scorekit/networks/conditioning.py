@@ -1,8 +1,8 @@
-"""Conditions of a network, each of which an example may lack, and conditioning dropout.
+"""Optional conditions of a network, and conditioning dropout.
 
 One network trained with and without its conditions gives both branches of classifier-free guidance (Ho & Salimans
-2022, arXiv:2207.12598). A class says that it is absent by the null label; a vector or a dense map by a flag beside it,
-:class:`Masked`. The networks put a learned null token in the place of what is absent.
+2022, arXiv:2207.12598). An absent class is marked by the null label, an absent vector or dense map by the flag of
+:class:`Masked`. The networks replace what is absent by a learned null token.
 """
 
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ from scorekit.typing import Array, ArrayLike, Key
 
 
 class Masked(NamedTuple):
-    """A vector or map as a condition, and which examples have it.
+    """A vector or dense map as a condition, and a mask of the examples that have it.
 
     Attributes:
-      value: ``(B, ...)``, or one for all; it does not matter where absent.
-      present: booleans ``(B,)``, or one for all.
+      value: ``(B, ...)``, or one for all examples; ignored where absent.
+      present: booleans ``(B,)``, or one for all examples.
     """
 
     value: Any
@@ -29,20 +29,20 @@ class Masked(NamedTuple):
 
 
 ABSENT = Masked(0.0, False)
-"""The null of every vector and map: ``drop_conditions`` and guidance broadcast it."""
+"""The null value of vectors and dense maps; :func:`drop_conditions` and guidance broadcast it."""
 
 
 def as_masked(name: str, condition: Any, shape: tuple[int, ...] | None, batch: int) -> Masked | None:
-    """A condition as ``value`` ``(B, *shape)``, zero where absent, and ``present`` ``(B,)``.
+    """Normalises a condition to ``value`` ``(B, *shape)``, zero where absent, and ``present`` ``(B,)``.
 
     Args:
-      name: what a refusal calls it.
+      name: its name in error messages.
       condition: an array (present for all), a :class:`Masked`, or None (absent for all).
       shape: the shape of one example; None for a network without this condition.
       batch: B.
 
     Raises:
-      ValueError: if it is given to a network without it, or is of another shape.
+      ValueError: if it is given to a network without this condition, or its shape is wrong.
 
     >>> as_masked("vector", Masked(jnp.ones((2, 3)), jnp.array([True, False])), (3,), 2).value.sum()
     Array(3., dtype=float32)
@@ -95,20 +95,20 @@ def drop_conditions(
     rates: Mapping[str, ArrayLike],
     joint_rate: ArrayLike = 0.0,
 ) -> dict[str, Any]:
-    """Drops the conditions of each example, every one by itself and all of them together.
+    """Drops conditions of each example at random, individually and jointly.
 
-    An example loses everything with probability ``joint_rate`` and, independently, condition k with probability
-    ``rates[k]``: ``P(k dropped) = 1 - (1 - joint_rate) (1 - rates[k])``.
+    All conditions of an example are dropped with probability ``joint_rate`` and, independently, condition k with
+    probability ``rates[k]``: ``P(k dropped) = 1 - (1 - joint_rate) (1 - rates[k])``.
 
     Args:
       key: PRNG key.
       conditions: by name, a tree of ``(B, ...)`` arrays each: labels, or a :class:`Masked`.
-      nulls: by the same names, what stands for absent, broadcast to the condition: the null label, :data:`ABSENT`.
-      rates: by the same names, the probability of dropping this one, in [0, 1].
-      joint_rate: the probability of dropping all, in [0, 1].
+      nulls: by the same names, the null value, broadcast to the condition: the null label, :data:`ABSENT`.
+      rates: by the same names, the probability of dropping this condition, in [0, 1].
+      joint_rate: the probability of dropping all conditions, in [0, 1].
 
     Returns:
-      The conditions, shapes and dtypes unchanged.
+      The conditions; shapes and dtypes are unchanged.
 
     Raises:
       ValueError: if the names differ, a rate is outside [0, 1], or arrays do not share their batch axis.
@@ -120,9 +120,9 @@ def drop_conditions(
     >>> out["labels"], out["vector"].present
     (Array([0, 1], dtype=int32), Array([False, False], dtype=bool))
     """
-    for given, names in (("nulls", nulls), ("rates", rates)):
+    for argument, names in (("nulls", nulls), ("rates", rates)):
         if set(names) != set(conditions):
-            raise ValueError(f"{given} must have the names {sorted(conditions)} of conditions, got {sorted(names)}")
+            raise ValueError(f"{argument} must have the names {sorted(conditions)} of conditions, got {sorted(names)}")
     check(lambda r: (r >= 0) & (r <= 1), "in [0, 1]", joint_rate=joint_rate, **{f"rates[{k}]": rates[k] for k in rates})
     if not conditions:
         return {}
@@ -139,19 +139,19 @@ def drop_conditions(
 
 
 def noise_augmented(condition: Masked, level: ArrayLike, eps: ArrayLike = 0.0) -> Masked:
-    """A dense map with noise of a level that the network is told: ``sqrt(1 - level^2) map + level eps``.
+    """Noise conditioning augmentation of a dense map: ``sqrt(1 - level^2) map + level eps``.
 
-    A model that continues what another has drawn sees maps of real data in training. With noise on them, of a level
-    drawn anew for every example, it does not rely on details that the other model may get wrong; the level at sampling
-    is free. The level becomes one more channel of the map.
+    The later stage of a cascade is trained on maps of real data and sampled with maps that the stage before generated.
+    Noise of a level that is drawn per example in training keeps it from relying on details that are wrong in generated
+    maps; the level at sampling is free. The network is conditioned on the level by one more channel of the map.
 
     Args:
       condition: the map, ``value`` ``(B, ..., C)`` of unit order.
-      level: in [0, 1], scalar or ``(B,)``; 0 is the map as it is, 1 nothing but noise.
+      level: noise level in [0, 1], scalar or ``(B,)``; 0 leaves the map unchanged, 1 replaces it by noise.
       eps: standard normal, shaped like the value; not needed at level 0.
 
     Returns:
-      The map with ``C + 1`` channels, present where it was.
+      The map with ``C + 1`` channels and an unchanged mask.
 
     Source: Ho et al. 2022, "Cascaded diffusion models for high fidelity image generation", sec. 4
     (https://arxiv.org/abs/2106.15282).
@@ -164,5 +164,5 @@ def noise_augmented(condition: Masked, level: ArrayLike, eps: ArrayLike = 0.0) -
     level = jnp.broadcast_to(jnp.asarray(level, value.dtype), value.shape[:1])
     wide = expand(level, value)
     noisy = jnp.sqrt(1.0 - wide**2) * value + wide * eps
-    told = jnp.broadcast_to(wide, (*value.shape[:-1], 1))
-    return Masked(jnp.concatenate([noisy, told], axis=-1), condition.present)
+    channel = jnp.broadcast_to(wide, (*value.shape[:-1], 1))
+    return Masked(jnp.concatenate([noisy, channel], axis=-1), condition.present)

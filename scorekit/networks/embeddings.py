@@ -13,8 +13,8 @@ from scorekit.typing import Array, ArrayLike
 def fourier_features(noise: ArrayLike, features: int, *, lowest: float = 0.25, highest: float = 32.0) -> Array:
     """Sines and cosines of a scalar noise level at geometrically spaced angular frequencies.
 
-    ``[sin(w_k c), cos(w_k c)]`` with ``w_k`` from ``lowest`` to ``highest``. The defaults suit a bounded level such
-    as ``log_snr / 4`` in [-5, 5]: the slowest wave is monotone there and the fastest tells 0.05 apart.
+    ``[sin(w_k c), cos(w_k c)]`` with ``w_k`` from ``lowest`` to ``highest``. The defaults suit a bounded noise level
+    such as ``log_snr / 4`` in [-5, 5]: the slowest wave is monotone there and the fastest resolves 0.05.
 
     Args:
       noise: the noise level c, any shape.
@@ -39,20 +39,19 @@ def fourier_features(noise: ArrayLike, features: int, *, lowest: float = 0.25, h
 
 
 class Conditioning(nn.Module):
-    """One vector for the noise level and what is global about the conditions:
+    """One embedding of the noise level, the class and the vector:
     ``silu(dense(silu(dense(fourier(c)))) + table[label] + dense(vector))``.
 
     The label table has ``num_classes + 1`` rows; the last is the learned null token, used where ``label ==
-    num_classes`` and for all examples when ``labels`` is None. A label above that gives NaN, never another class.
-    Where the vector is absent, a learned null token stands for ``dense(vector)``. Each hidden layer that follows is
-    ``silu(dense(.))``: what depends on class and vector together (of an instrument, how each of its pitches sounds)
-    needs one.
+    num_classes`` and for all examples when ``labels`` is None. Larger labels give NaN. Where the vector is absent, a
+    learned null token replaces ``dense(vector)``. Each further hidden layer is ``silu(dense(.))``: interactions of
+    class and vector (how each pitch of an instrument sounds) need at least one.
 
     Attributes:
-      features: width of the vector.
+      features: width of the embedding.
       num_classes: number of classes; None for a network without classes.
       vector_size: length of the conditioning vector; None for a network without one.
-      layers: hidden layers that follow.
+      layers: further hidden layers.
     """
 
     features: int
@@ -62,7 +61,7 @@ class Conditioning(nn.Module):
 
     @nn.compact
     def __call__(self, noise: ArrayLike, labels: ArrayLike | None, batch: int, vector: Any = None) -> Array:
-        """Embeds a scalar or ``(B,)`` level, a scalar, ``(B,)`` or absent label, and a vector (an array, a
+        """Embeds a scalar or ``(B,)`` noise level, a scalar, ``(B,)`` or absent label, and a vector (an array, a
         :class:`~scorekit.networks.conditioning.Masked` or None); float32 ``(B, features)``."""
         noise = _per_example("noise", noise, batch)
         total = fourier_features(noise, self.features)
@@ -76,7 +75,7 @@ class Conditioning(nn.Module):
             labels = _per_example("labels", labels, batch)
             if not jnp.issubdtype(labels.dtype, jnp.integer):
                 raise ValueError(f"labels must be integers, got dtype {labels.dtype}")
-            unit = nn.initializers.normal(1.0)  # as large as the rest from the start: classes are told apart early
+            unit = nn.initializers.normal(1.0)  # comparable to the noise embedding: classes are learned early
             total += nn.Embed(self.num_classes + 1, self.features, embedding_init=unit, name="labels")(labels)
         shape = None if self.vector_size is None else (self.vector_size,)
         given = as_masked("vector", vector, shape, batch)

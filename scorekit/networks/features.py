@@ -1,7 +1,7 @@
-"""Features of a network: what its layers compute, at any noise level.
+"""Intermediate activations of a network as features, at any noise level.
 
-A denoiser is an autoencoder whose layers hold features of its noisy input, and the noise level decides of which scale
-(:mod:`scorekit.spectra`). Any Flax Linen module can be looked into, as it is.
+A denoiser is an autoencoder whose layers represent its noisy input, and the noise level determines the scale of the
+features (:mod:`scorekit.spectra`). Works with any Flax Linen module, without changes to it.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from scorekit.typing import Array, ArrayLike, PyTree
 
 
 def _apply(module, variables, x, noise, labels, layers):
-    """The outputs of the layers named, and the names of all layers in the order in which they finish."""
+    """The outputs of the named layers, and the names of all layers in order of completion."""
     names = []
 
     def wanted(layer, method):
@@ -41,7 +41,7 @@ def layer_names(
     noise: ArrayLike,
     labels: ArrayLike | None = None,
 ) -> tuple[str, ...]:
-    """The names of all layers of a network, those inside a layer as ``layer/inner``; nothing is computed.
+    """The names of all layers of a network, nested ones as ``layer/inner``; nothing is computed.
 
     Args:
       module: a network that is called as ``(x, noise, labels)``.
@@ -51,7 +51,7 @@ def layer_names(
       labels: labels, or None.
 
     Returns:
-      Names, in the order in which the layers finish.
+      Names, in the order in which the layers complete.
 
     >>> import jax.numpy as jnp
     >>> from scorekit.networks import MLP
@@ -78,21 +78,21 @@ def features(
     *,
     layers: Sequence[str],
 ) -> dict[str, Array]:
-    """What some layers of a network compute from its input; the rest of the network is not run under ``jit``.
+    """The outputs of some layers of a network; under ``jit`` the layers that they do not depend on are not run.
 
     Args:
       module: a network that is called as ``(x, noise, labels)``.
       variables: its parameters.
       x: noisy inputs ``(B, ...)``.
-      noise: their noise level, as the network was trained to be told it.
+      noise: their noise level, in the parameterisation that the network was trained with.
       labels: labels, or None for the null token.
       layers: names as given by :func:`layer_names`.
 
     Returns:
-      ``{name: output}``, each with a leading axis B. Of a layer that is called several times, the last output.
+      ``{name: output}``, each with a leading axis B. For a layer that is called several times, its last output.
 
     Raises:
-      ValueError: for a name that no layer has.
+      ValueError: if no layer has a given name.
 
     >>> import jax.numpy as jnp
     >>> from scorekit.networks import MLP
@@ -109,7 +109,7 @@ def features(
 
 
 def pool(feature: Array, cells: int) -> Array:
-    """Averages an image of features over ``cells x cells`` equal cells.
+    """Average pooling of an image of features to ``cells x cells`` cells.
 
     Args:
       feature: ``(B, H, W, C)``; H and W divisible by ``cells``.
@@ -119,7 +119,7 @@ def pool(feature: Array, cells: int) -> Array:
       ``(B, cells, cells, C)``.
 
     Raises:
-      ValueError: if ``feature`` is not an image, or cannot be divided so.
+      ValueError: if ``feature`` is not an image or ``cells`` does not divide its sides.
 
     >>> import jax.numpy as jnp
     >>> pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).ravel()

@@ -1,6 +1,6 @@
 """A residual multilayer perceptron for vectors."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from scorekit.typing import Array, ArrayLike
 
 
 class MLP(nn.Module):
-    """Residual network for vectors, conditioned through scale and shift of its layer norms.
+    """Residual network for vectors, conditioned by scale and shift of its layer norms.
 
     Each block is ``h + dense0(silu(dense(norm(h) (1 + scale) + shift)))``, where ``dense0`` starts at zero, and so
     does the output layer. Parameters, norms and output are float32; ``dtype`` is that of the dense layers.
@@ -38,6 +38,7 @@ class MLP(nn.Module):
     vector_size: int | None = None
     map_shape: tuple[int, ...] | None = None
     dtype: jnp.dtype | type = jnp.float32
+    spatial_axes: ClassVar[tuple[int, ...]] = (0,)
 
     @nn.compact
     def __call__(

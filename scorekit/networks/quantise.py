@@ -1,12 +1,13 @@
-"""Vector quantisation: the nearest of K learned vectors, the codes, in place of a vector, and how both are trained.
+"""Vector quantisation with a learned codebook, and the losses that train it.
 
-With ``e`` the code nearest to ``x``, and ``sg`` the identity without gradient, training minimises the loss of whatever
-reads ``e`` plus
+With ``e`` the code nearest to ``x`` of K codes, and ``sg`` the stop-gradient, training minimises the loss of the
+decoder that reads ``e`` plus
 
-    |sg(x) - e|^2           moves the codes to the vectors that choose them,
+    |sg(x) - e|^2           moves the codes to the vectors assigned to them,
     b |x - sg(e)|^2         commits the vectors to their codes,
 
-and gives ``x`` the gradient of the loss with respect to ``e`` as if rounding were the identity (straight through).
+and passes the gradient of the loss with respect to ``e`` to ``x`` as if quantisation were the identity (the
+straight-through estimator).
 Everything here is a pure function of vectors ``(..., D)`` and codes ``(K, D)``.
 
 Source: van den Oord, Vinyals and Kavukcuoglu 2017, "Neural discrete representation learning", eqs. 1-3
@@ -22,13 +23,13 @@ from scorekit.typing import Array, ArrayLike
 
 
 class Quantised(NamedTuple):
-    """Vectors rounded to codes.
+    """Quantised vectors and the losses that train codebook and vectors.
 
     Attributes:
       values: the nearest codes ``(..., D)``; the gradient passes straight through to the vectors.
-      index: which they are, int32 ``(...)``.
+      index: their indices in the codebook, int32 ``(...)``.
       codebook: ``mean_D (sg(x) - e)^2``, ``(...)``; its gradient is with respect to the codes.
-      commitment: ``mean_D (x - sg(e))^2``, ``(...)``: the same numbers; the gradient is with respect to the vectors.
+      commitment: ``mean_D (x - sg(e))^2``, ``(...)``: equal values; its gradient is with respect to the vectors.
     """
 
     values: Array
@@ -38,7 +39,7 @@ class Quantised(NamedTuple):
 
 
 def nearest_code(x: ArrayLike, codes: ArrayLike) -> Array:
-    """``argmin_k |x - e_k|^2``, the first of equals.
+    """The index of the nearest code, ``argmin_k |x - e_k|^2``; the first one in ties.
 
     Args:
       x: vectors ``(..., D)``.
@@ -54,21 +55,21 @@ def nearest_code(x: ArrayLike, codes: ArrayLike) -> Array:
     [1, 0]
     """
     x, codes = _check(x, codes)
-    centre = jnp.mean(codes, axis=0)  # distances keep their digits where all codes lie far from the origin
+    centre = jnp.mean(codes, axis=0)  # avoids cancellation where all codes lie far from the origin
     x, codes = x - centre, codes - centre
     products = jnp.matmul(x, codes.T, precision=jax.lax.Precision.HIGHEST)
     return jnp.argmin(jnp.sum(codes**2, axis=-1) - 2.0 * products, axis=-1).astype(jnp.int32)
 
 
 def quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
-    """Rounds vectors to the nearest codes, with the losses that train both.
+    """Replaces vectors by their nearest codes, and computes the losses that train both.
 
     Args:
       x: vectors ``(..., D)``.
       codes: ``(K, D)``.
 
     Returns:
-      The result, see :class:`Quantised`.
+      A :class:`Quantised`.
 
     Raises:
       ValueError: as :func:`nearest_code`.
@@ -90,16 +91,16 @@ def quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
 
 
 def revival_loss(x: ArrayLike, codes: ArrayLike, index: Array) -> Array:
-    """Draws codes that no vector chose towards the vectors: ``mean_k [unused] mean_D (sg(x_k) - e_k)^2``.
+    """Moves unused codes towards vectors of the batch: ``mean_k [unused] mean_D (sg(x_k) - e_k)^2``.
 
-    A code that is never the nearest gets no gradient from the codebook loss and stays dead. Here every code that is not
-    in ``index`` has a vector of its own, ``x_k``, the N vectors of the batch taken at even steps of N / K; with batches
-    in random order that is a random vector at every step, until the code is near enough to be chosen.
+    A code that is never the nearest one gets no gradient from the codebook loss and stays dead. This loss pairs every
+    code that is not in ``index`` with a vector ``x_k``, at position ``floor(k N / K)`` of the N vectors of the batch;
+    with shuffled batches that is a random vector at every step, until the code is used.
 
     Args:
       x: vectors ``(..., D)``.
       codes: ``(K, D)``.
-      index: the codes that the vectors chose, any shape.
+      index: indices of the codes in use, any shape.
 
     Returns:
       A scalar; its gradient is zero in codes that are used, and in ``x``.
@@ -120,7 +121,7 @@ def revival_loss(x: ArrayLike, codes: ArrayLike, index: Array) -> Array:
 
 
 def code_counts(index: Array, num_codes: int) -> Array:
-    """How often each code was chosen, int32 ``(num_codes,)``.
+    """Counts how often each code is used, int32 ``(num_codes,)``.
 
     >>> code_counts(jnp.array([[0, 2], [2, 2]]), 3).tolist()
     [1, 0, 3]
@@ -129,13 +130,13 @@ def code_counts(index: Array, num_codes: int) -> Array:
 
 
 def perplexity(counts: ArrayLike) -> Array:
-    """``exp(-sum_k p_k log p_k)`` with ``p`` the shares of the counts: how many codes are in use, in effect.
+    """The effective number of codes in use: ``exp(-sum_k p_k log p_k)`` with ``p`` the normalised counts.
 
     Args:
       counts: ``(..., K)``, non-negative, not all zero.
 
     Returns:
-      ``(...)``, from 1 (one code) to K (all equally often).
+      ``(...)``, from 1 (a single code) to K (uniform usage).
 
     >>> round(float(perplexity(jnp.array([5, 5, 0, 0]))), 4)
     2.0

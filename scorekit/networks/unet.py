@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import flax.linen as nn
 import jax
@@ -10,57 +10,67 @@ import jax.numpy as jnp
 
 from scorekit.networks.conditioning import as_masked
 from scorekit.networks.embeddings import Conditioning
-from scorekit.networks.spatial import DType, check_signal_or_image, depth_to_space, embed_map, resized, space_to_depth
+from scorekit.networks.spatial import (
+    DType,
+    check_signal_or_image,
+    depth_to_space,
+    embed_map,
+    resize_linear,
+    space_to_depth,
+)
 from scorekit.typing import Array, ArrayLike
 
 GRID_CHANNELS = 16
-"""Of the coarse grid at which conditions speak of places."""
+"""Channels of the coarse grid of spatially varying conditioning."""
 
 
 class UNet(nn.Module):
     """U-Net with residual blocks, adaptive group norm and self-attention at chosen resolutions.
 
-    Each residual block sees the noise level and the class as scale and shift of its second norm. The resolution
+    Each residual block is conditioned on noise level and class by scale and shift of its second norm. The resolution
     halves between levels by a strided 3 x 3 convolution and doubles by a 1 x 1 convolution followed by
     nearest-neighbour repetition, which costs a quarter of a convolution at the higher resolution (Hoogeboom et al.
     2023, arXiv:2301.11093). Every residual branch ends in a convolution that starts at zero, and so does the
     network: at initialisation the output is exactly zero.
 
-    A linear way leads around all levels: the first convolution times a factor per channel, which depends on the noise
-    level and the class, is convolved to the output. What a linear filter tells of the noise in ``x`` need not pass the
-    norms and nonlinearities; with patches it is learned late otherwise. ``filters`` makes more of it, a Wiener filter
-    that adapts: a convolution of its own to so many channels, each times a factor that the features of the last level
-    tell at every place.
+    A linear skip connects input and output around all levels: the first convolution times a gain per channel, which
+    depends on the noise level and the class, is convolved to the output. What a linear filter of ``x`` predicts need
+    not pass norms and nonlinearities; with patches the network learns that part late otherwise. ``filters`` turns the
+    skip into an adaptive Wiener filter: a convolution of its own to that many channels, each with a gain that is
+    predicted at every spatial position from the last features.
 
-    Signals ``(B, L, C)`` are treated as images are, with 3 for 3 x 3. Raw audio is long: ``patch`` samples at a time
-    become the channels of one place, and ``factors`` above 2 shorten the way to the lowest resolution.
+    Signals ``(B, L, C)`` are treated as images are, with 3 for 3 x 3. Raw audio is long: ``patch`` consecutive samples
+    become the channels of one position, and ``factors`` above 2 reach a low resolution in fewer levels.
 
-    A dense map is resized to the places and concatenated: the first convolution of the map is added to that of ``x``,
-    and where the map is absent a learned null token takes its place. A map that is much coarser is convolved at its own
-    resolution, and one that is finer is folded into channels (:func:`scorekit.networks.spatial.embed_map`).
+    A dense map is resized to the resolution of the first level and concatenated: the first convolution of the map is
+    added to that of ``x``, and a learned null token replaces an absent map. A map of much lower resolution is convolved
+    before it is resized, and one of higher resolution is folded into channels
+    (:func:`scorekit.networks.spatial.embed_map`).
 
-    Noise level, class and vector reach every block as one factor and one term per channel, the same at all places.
-    ``grid`` lets them speak of places too: factors and terms of the first features at a coarse grid, linear in between,
-    from which a spectrum that belongs to a class is learned early. ``conditioning_layers`` lets them combine.
+    Noise level, class and vector condition every block by one scale and shift per channel, equal at all spatial
+    positions. ``grid`` adds spatially varying conditioning: scales and shifts of the first features on a coarse grid,
+    linearly interpolated, from which for instance the typical spectrum of a class is learned early.
+    ``conditioning_layers`` adds hidden layers in which noise level, class and vector interact.
 
     Parameters, norms, softmax and output are float32; ``dtype`` is that of the convolutions and of attention.
 
     Attributes:
       channels: channels of the first level.
       multipliers: channels of each level as multiples of ``channels``; with factors of 2, level i has size / 2^i.
-      blocks: residual blocks per level, on the way down and on the way up.
-      attention_resolutions: heights (of signals: lengths) at which attention follows each residual block; in patches.
+      blocks: residual blocks per level, in the encoder and in the decoder each.
+      attention_resolutions: heights (of signals: lengths) in patches at which attention follows each residual block.
       heads: number of attention heads.
       num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
       vector_size: length C of a conditioning vector; None: no vector.
       map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
       dtype: dtype of the computation.
-      patch: side of the patches that are the places of the first level.
-      factors: by how much the resolution falls from each level to the next; empty for 2 everywhere.
-      grid: (H, W) of the coarse grid, of signals (L,); it covers ``x`` whatever its size. Empty for none.
+      patch: side of the patches that are folded into the channels of the first level.
+      factors: downsampling factor between consecutive levels; empty for 2 everywhere.
+      grid: shape (H, W), of signals (L,), of the coarse grid of spatially varying conditioning; it spans ``x`` whatever
+        its size. Empty: conditioning does not vary in space.
       conditioning_layers: hidden layers after the sum of the embeddings of noise level, class and vector.
-      filters: channels of a linear way of its own; as many as a patch has values or more lose nothing of the noise.
-        0: the way starts at the first convolution.
+      filters: channels of the linear skip's own convolution; at least as many as a patch has values, so that the skip
+        can represent the identity. 0: the skip starts at the first convolution.
 
     >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
     >>> x = jnp.ones((2, 8, 8, 1))
@@ -83,6 +93,7 @@ class UNet(nn.Module):
     grid: Sequence[int] = ()
     conditioning_layers: int = 0
     filters: int = 0
+    spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
 
     @nn.compact
     def __call__(
@@ -100,12 +111,12 @@ class UNet(nn.Module):
         Returns:
           float32, shaped like ``x``.
         """
-        check_places(self, x)
+        check_spatial_shape(self, x)
         if self.filters < 0:
             raise ValueError(f"filters must be at least 0, got {self.filters}")
         batch, rank = x.shape[0], x.ndim - 2
-        told = self.num_classes, self.vector_size, self.conditioning_layers
-        conditioning = Conditioning(4 * self.channels, *told, name="conditioning")
+        sizes = self.num_classes, self.vector_size, self.conditioning_layers
+        conditioning = Conditioning(4 * self.channels, *sizes, name="conditioning")
         given = as_masked("dense_map", dense_map, self.map_shape, batch)
         total = conditioning(noise, labels, batch, vector)
         x = space_to_depth(x, (self.patch,) * rank)
@@ -116,7 +127,7 @@ class UNet(nn.Module):
         if given is not None:
             h = h + embed_map(self.channels, self.dtype, given, x.shape[1:-1])
         if self.grid:
-            scale, shift = jnp.split(self.by_places(total, x.shape[1:-1]), 2, axis=-1)
+            scale, shift = jnp.split(self.spatial_film(total, x.shape[1:-1]), 2, axis=-1)
             h = h * (1 + scale) + shift
         h, skips = encoder(self, h, total)
         widths = [self.channels * m for m in self.multipliers]
@@ -130,23 +141,23 @@ class UNet(nn.Module):
         h = nn.silu(GroupNorm(name="norm")(h))
         if self.filters:
             factor = factor + nn.Conv(self.filters, (1,) * rank, dtype=self.dtype, name="gains")(h)
-        around = nn.Conv(x.shape[-1], (1,) * rank, kernel_init=zeros, name="around")(linear * factor)
-        h = around + nn.Conv(x.shape[-1], (3,) * rank, kernel_init=zeros, name="output")(h)
+        skip = nn.Conv(x.shape[-1], (1,) * rank, kernel_init=zeros, name="around")(linear * factor)
+        h = skip + nn.Conv(x.shape[-1], (3,) * rank, kernel_init=zeros, name="output")(h)
         return depth_to_space(h, (self.patch,) * rank)
 
-    def by_places(self, total: Array, places: tuple[int, ...]) -> Array:
-        """Factors and terms ``(B, *places, 2 channels)`` of the conditions, of a few channels at the coarse grid."""
-        if len(self.grid) != len(places) or min(self.grid) < 1:
+    def spatial_film(self, total: Array, shape: tuple[int, ...]) -> Array:
+        """Scales and shifts ``(B, *shape, 2 channels)`` predicted from the conditions on the coarse grid."""
+        if len(self.grid) != len(shape) or min(self.grid) < 1:
             raise ValueError(
-                f"grid must be {len(places)} integers from 1, one for each side of x, got {tuple(self.grid)}"
+                f"grid must hold {len(shape)} integers >= 1, one for each side of x, got {tuple(self.grid)}"
             )
         coarse = nn.Dense(GRID_CHANNELS * math.prod(self.grid), name="grid_film")(total)
-        coarse = resized(coarse.reshape(-1, *self.grid, GRID_CHANNELS), places)
-        return nn.Conv(2 * self.channels, (1,) * len(places), dtype=self.dtype, name="grid")(coarse)
+        coarse = resize_linear(coarse.reshape(-1, *self.grid, GRID_CHANNELS), shape)
+        return nn.Conv(2 * self.channels, (1,) * len(shape), dtype=self.dtype, name="grid")(coarse)
 
 
 class Sizes(Protocol):
-    """What the networks of this module and the classifier have in common."""
+    """Attributes that :class:`UNet` and :class:`~scorekit.networks.classifier.Classifier` share."""
 
     channels: int
     multipliers: Sequence[int]
@@ -159,12 +170,12 @@ class Sizes(Protocol):
 
 
 def factors(sizes: Sizes) -> tuple[int, ...]:
-    """By how much the resolution falls from each level to the next."""
+    """The downsampling factors between consecutive levels."""
     return tuple(sizes.factors) or (2,) * (len(sizes.multipliers) - 1)
 
 
 def stage(sizes: Sizes, h: Array, vector: Array, width: int, name: str) -> Array:
-    """A residual block, and attention where the resolution has it; to be called inside a compact method."""
+    """A residual block, then attention at the chosen resolutions; for use in a compact method."""
     h = ResidualBlock(width, sizes.dtype, name=f"{name}_block")(h, vector)
     if h.shape[1] in sizes.attention_resolutions:
         h = Attention(sizes.heads, sizes.dtype, name=f"{name}_attention")(h)
@@ -172,7 +183,7 @@ def stage(sizes: Sizes, h: Array, vector: Array, width: int, name: str) -> Array
 
 
 def encoder(sizes: Sizes, h: Array, vector: Array) -> tuple[Array, list[Array]]:
-    """From the full resolution to the lowest, the middle stage included; returns the skips too."""
+    """The encoder, from the full resolution to the lowest, and the middle stage; returns the skip connections too."""
     skips = []
     for level, multiplier in enumerate(sizes.multipliers):
         width = sizes.channels * multiplier
@@ -186,19 +197,19 @@ def encoder(sizes: Sizes, h: Array, vector: Array) -> tuple[Array, list[Array]]:
     return stage(sizes, h, vector, sizes.channels * sizes.multipliers[-1], "middle"), skips
 
 
-def check_places(sizes: Sizes, x: Array) -> None:
-    """Refuses an ``x`` that patch and factors do not divide, and attention at a resolution that no level has."""
+def check_spatial_shape(sizes: Sizes, x: Array) -> None:
+    """Raises ``ValueError`` if patch and factors do not divide ``x`` or no level has an attention resolution."""
     check_signal_or_image(x)
     steps = factors(sizes)
     if len(steps) != len(sizes.multipliers) - 1 or min((sizes.patch, *steps)) < 1:
         raise ValueError(
-            f"patch must be at least 1 and factors {len(sizes.multipliers) - 1} integers from 1, one between each two "
-            f"of the {len(sizes.multipliers)} levels, got {sizes.patch} and {tuple(sizes.factors)}"
+            f"patch must be at least 1 and factors must hold {len(sizes.multipliers) - 1} integers >= 1, one between "
+            f"each two of the {len(sizes.multipliers)} levels, got {sizes.patch} and {tuple(sizes.factors)}"
         )
-    whole = sizes.patch * math.prod(steps)
-    if any(place % whole for place in x.shape[1:-1]):
+    total = sizes.patch * math.prod(steps)
+    if any(side % total for side in x.shape[1:-1]):
         raise ValueError(
-            f"x must have a {'height and width' if x.ndim == 4 else 'length'} divisible by {whole} for "
+            f"x must have a {'height and width' if x.ndim == 4 else 'length'} divisible by {total} for "
             f"{len(sizes.multipliers)} levels, got {' x '.join(map(str, x.shape[1:-1]))}"
         )
     heights = [x.shape[1] // sizes.patch // math.prod(steps[:i]) for i in range(len(sizes.multipliers))]
@@ -230,7 +241,7 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all places: ``x + dense0(softmax(q k / sqrt(d)) v)``, softmax in float32."""
+    """Self-attention over all spatial positions: ``x + dense0(softmax(q k / sqrt(d)) v)``, softmax in float32."""
 
     heads: int = 1
     dtype: DType = jnp.float32
@@ -263,8 +274,8 @@ class GroupNorm(nn.Module):
 def group_norm(x: Array, scale: Array, shift: Array) -> Array:
     """Group norm in float32 whose scale and shift may differ per example.
 
-    The moments of a group fold with scale and shift into one factor and one offset per channel, so that ``x``
-    is read twice and written once.
+    Mean and variance of a group are combined with scale and shift into one factor and one offset per channel, so that
+    ``x`` is read twice and written once.
 
     Args:
       x: ``(B, ..., C)``; the groups are of 8 channels where C allows it, otherwise of gcd(C, 8).
@@ -276,14 +287,14 @@ def group_norm(x: Array, scale: Array, shift: Array) -> Array:
     """
     x = x.astype(jnp.float32)
     batch, channels = x.shape[0], x.shape[-1]
-    places = tuple(range(1, x.ndim - 1))
+    axes = tuple(range(1, x.ndim - 1))
     size = math.gcd(channels, 8)
 
     def group_mean(value):
-        grouped = value.mean(places).reshape(batch, channels // size, size).mean(-1)
+        grouped = value.mean(axes).reshape(batch, channels // size, size).mean(-1)
         return jnp.repeat(grouped, size, axis=-1)
 
     mean = group_mean(x)
     variance = jnp.maximum(group_mean(jnp.square(x)) - jnp.square(mean), 0)
     factor = jax.lax.rsqrt(variance + 1e-5) * scale
-    return x * jnp.expand_dims(factor, places) + jnp.expand_dims(shift - mean * factor, places)
+    return x * jnp.expand_dims(factor, axes) + jnp.expand_dims(shift - mean * factor, axes)

@@ -1,7 +1,7 @@
-"""A network of dilated convolutions for signals, sized by its arguments."""
+"""A WaveNet for signals: a network of dilated convolutions, sized by its arguments."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -14,33 +14,34 @@ from scorekit.typing import Array, ArrayLike
 
 
 class WaveNet(nn.Module):
-    """Gated dilated convolutions with residual and skip connections: WaveNet without its causality.
+    """Gated dilated convolutions with residual and skip connections: a non-causal WaveNet.
 
     With ``h`` of ``channels`` channels, layer i of n computes::
 
-        a, b = conv_i(h) + noise_i(c) + map_i(m)      3 taps, ``dilation_base ** (i mod cycle)`` places apart
+        a, b = conv_i(h) + noise_i(c) + map_i(m)      3 taps, dilation ``dilation_base ** (i mod cycle)``
         r, s = close_i(tanh(a) sigmoid(b))
         h    = (h + r) / sqrt(2)
 
     and the output is ``conv0(silu(conv(sum of all s / sqrt(n))))``, where ``conv0`` starts at zero: at initialisation
-    the output is exactly zero. ``c`` embeds the noise level, the class and the vector; ``m`` is the dense map, brought
-    to the places (:func:`scorekit.networks.spatial.embed_map`), or a learned null token where it is absent.
+    the output is exactly zero. ``c`` embeds the noise level, the class and the vector; ``m`` is the dense map, resized
+    to the length of ``h`` (:func:`scorekit.networks.spatial.embed_map`), or a learned null token where it is absent.
 
-    The receptive field is ``patch * (1 + 2 * sum of the dilations)`` samples, see :attr:`receptive_field`. Every layer
-    works at the full resolution, so that a shift of signal and map by a patch shifts the output, away from the ends.
+    The receptive field is ``patch * (1 + 2 * sum of the dilations)`` samples, see :attr:`receptive_field`. All layers
+    work at full resolution, so that the network is equivariant to shifts of signal and map by a patch, away from the
+    ends.
 
     Parameters and output are float32; ``dtype`` is that of the convolutions.
 
     Attributes:
       channels: channels of the residual stream, and of the skip connections.
       layers: number of layers n.
-      cycle: layers after which the dilations start again from 1.
-      dilation_base: by how much the dilation grows from layer to layer.
+      cycle: layers after which the dilations restart at 1.
+      dilation_base: growth of the dilation from layer to layer.
       num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
       vector_size: length C of a conditioning vector; None: no vector.
       map_shape: shape (T, C) of a dense map, of any length; None: no map.
       dtype: dtype of the computation.
-      patch: samples that become the channels of one place.
+      patch: consecutive samples that are folded into the channels of one position.
 
     >>> network = WaveNet(channels=8, layers=4, cycle=2, num_classes=10, map_shape=(5, 3))
     >>> x = jnp.ones((2, 16, 1))
@@ -61,10 +62,11 @@ class WaveNet(nn.Module):
     map_shape: tuple[int, ...] | None = None
     dtype: DType = jnp.float32
     patch: int = 1
+    spatial_axes: ClassVar[tuple[int, ...]] = (1,)
 
     @property
     def dilations(self) -> tuple[int, ...]:
-        """Places between the taps of each layer."""
+        """The dilation of each layer, in patches."""
         return tuple(self.dilation_base ** (i % self.cycle) for i in range(self.layers))
 
     @property

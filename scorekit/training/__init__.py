@@ -1,4 +1,4 @@
-"""Training (state, averages, optimiser, the step for any number of devices, checkpoints), and tuning of samplers."""
+"""Training: state, parameter averages, optimiser, the step for any number of devices, and checkpoints."""
 
 from scorekit.training.checkpoints import Checkpoints, Restored
 from scorekit.training.devices import make_mesh, place_state, state_sharding

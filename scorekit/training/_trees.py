@@ -1,4 +1,4 @@
-"""Train states as nested dictionaries, which any later version of the code can read, and their checksums."""
+"""Train states as nested dictionaries, independent of the classes that held them, and their checksums."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Nested = dict[str, Any]
 
 
 def to_nested(tree: PyTree) -> Nested:
-    """The leaves under the names on their paths; PRNG keys as their words.
+    """Nested dictionaries of the leaves by the names on their paths; PRNG keys become their key data.
 
     >>> to_nested({"a": [jnp.ones(2)], "key": jax.random.key(3)})
     {'a': {'0': Array([1., 1.], dtype=float32)}, 'key': Array([0, 3], dtype=uint32)}
@@ -20,7 +20,7 @@ def to_nested(tree: PyTree) -> Nested:
 
 
 def from_nested(nested: Nested, like: PyTree) -> PyTree:
-    """Undoes :func:`to_nested`, given a tree (or its shapes) of the wanted structure."""
+    """The inverse of :func:`to_nested`, given a tree (or its shapes) of the target structure."""
 
     def pick(names, leaf):
         value: Any = nested
@@ -36,7 +36,7 @@ def from_nested(nested: Nested, like: PyTree) -> PyTree:
 
 
 def nested_shapes(tree: PyTree) -> Nested:
-    """Shape, dtype and place of every leaf, nested; leaves without a place go to the first local device."""
+    """Shape, dtype and sharding of every leaf, nested; the default sharding is the first local device."""
     first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def leaf(x):
@@ -48,7 +48,7 @@ def nested_shapes(tree: PyTree) -> Nested:
 
 
 def differences(saved: Nested, wanted: Nested) -> list[str]:
-    """What keeps ``saved`` from being restored as ``wanted``, a sentence each; empty when nothing does."""
+    """The differences that prevent restoring ``saved`` as ``wanted``, one sentence each."""
     there = {"/".join(names) or "(one array)": x for names, x in _named_leaves(saved)}
     here = {"/".join(names) or "(one array)": x for names, x in _named_leaves(wanted)}
     found = [f"{name} is not in the checkpoint" for name in here if name not in there]
@@ -62,7 +62,7 @@ def differences(saved: Nested, wanted: Nested) -> list[str]:
 
 @jax.jit
 def checksums(nested: Nested) -> Nested:
-    """One 32-bit number per array that changes with any of its bits; the same for every layout on devices."""
+    """A 32-bit checksum of each array that changes with any of its bits and not with the sharding."""
 
     def leaf(x: Array) -> Array:
         x = x.astype(jnp.uint8) if x.dtype == jnp.bool_ else x

@@ -1,5 +1,6 @@
-"""Checkpoints: asynchronous, atomic, and forgiving about a broken newest one."""
+"""Asynchronous, atomic checkpoints; restoring skips broken ones."""
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -12,17 +13,17 @@ from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from scorekit.training._trees import from_nested, to_nested
-from scorekit.training.restoring import Broken, complete_steps, fitting, read, record, warn_broken
+from scorekit.training.restoring import Broken, complete_steps, fitting, quiet_orbax, read, record, warn_broken
 from scorekit.typing import PyTree
 
 
 class Restored(NamedTuple):
-    """What :meth:`Checkpoints.restore_latest` found.
+    """The result of :meth:`Checkpoints.restore_latest`.
 
     Attributes:
-      step: the step it was saved at.
+      step: step at which the state was saved.
       state: the train state.
-      extra: the JSON saved beside it.
+      extra: the JSON saved with it.
     """
 
     step: int
@@ -33,19 +34,19 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints of a run in one directory, ``directory/<step>``.
 
-    A checkpoint holds the whole train state (parameters, optimiser, averages, PRNG key, counters), a checksum of
-    every array, and a small JSON for the position in the data and whatever else the caller wants back. It is written
-    in the background and appears under its name only when complete. The ``keep`` newest and the ``keep_best`` best
-    stay, others are deleted.
+    A checkpoint holds the full train state (parameters, optimiser, averages, PRNG key, counters), a checksum of every
+    array, and a small JSON for the position in the data and other values of the caller. It is written in the background
+    and gets its name only when complete. The ``keep`` newest and the ``keep_best`` best checkpoints are kept, others
+    are deleted. Orbax's notices are not logged while the directory is open.
 
-    Opening the directory deletes what a killed save left behind, so only one run may have it open;
-    :func:`~scorekit.training.restoring.restore_params` reads at any time.
+    Opening the directory deletes incomplete checkpoints of killed processes, so only one run may have it open;
+    :func:`~scorekit.training.restoring.restore_params` may read at any time.
 
     Args:
-      directory: created if need be.
-      keep: how many of the newest to keep, at least 1.
-      keep_best: how many of the best to keep besides.
-      metric: name of the metric that decides; required when ``keep_best > 0``.
+      directory: created if missing.
+      keep: number of newest checkpoints to keep, at least 1.
+      keep_best: number of best checkpoints to keep in addition.
+      metric: name of the metric that ranks checkpoints; required if ``keep_best > 0``.
       mode: ``'min'`` if a smaller metric is better, ``'max'`` if a larger one is.
 
     Raises:
@@ -85,7 +86,9 @@ class Checkpoints:
         latest = preservation_policy.LatestN(keep)
         best = preservation_policy.BestN(get_metric_fn=goodness, n=keep_best, keep_checkpoints_without_metrics=False)
         self._directory = epath.Path(directory).resolve()
-        for step in complete_steps(self._directory):  # orbax would stop at metrics that it cannot read
+        self._quiet = contextlib.ExitStack()
+        self._quiet.enter_context(quiet_orbax())
+        for step in complete_steps(self._directory):  # orbax fails on unreadable metrics
             metrics = self._directory / str(step) / "metrics" / "metrics"
             try:
                 if metrics.exists():
@@ -107,16 +110,16 @@ class Checkpoints:
         metrics: Mapping[str, float] | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Starts saving; returns once the state is copied, so that the caller may donate it.
+        """Starts saving in the background; returns once the state is copied, after which the caller may donate it.
 
         Args:
-          step: the name of the checkpoint; must exceed those that exist.
+          step: name of the checkpoint; larger than those of all existing checkpoints.
           state: the train state.
-          metrics: scalars for keep-best.
-          extra: what the JSON shall hold.
+          metrics: scalars that rank checkpoints.
+          extra: content of the JSON.
 
         Returns:
-          False if a checkpoint of this or a later step exists, in which case nothing is written.
+          False if a checkpoint of this or a later step exists; nothing is written then.
 
         Raises:
           ValueError: if ``extra`` is not JSON.
@@ -132,28 +135,28 @@ class Checkpoints:
         )
 
     def wait(self) -> None:
-        """Blocks until the save in progress, if any, is complete; raises what went wrong in it."""
+        """Blocks until a save in progress is complete; raises its errors."""
         self._manager.wait_until_finished()
 
     def steps(self) -> list[int]:
-        """The steps that have a complete checkpoint, ascending."""
+        """The steps with a complete checkpoint, ascending."""
         self.wait()
         return sorted(self._manager.all_steps())
 
     def restore_latest(self, like: PyTree) -> Restored | None:
-        """Reads the newest checkpoint that can be read.
+        """Reads the newest readable checkpoint.
 
-        One that is broken is reported by a warning and renamed to ``broken-<step>``, and the one before is tried.
+        A broken checkpoint is renamed to ``broken-<step>`` with a warning, and the one before it is tried.
 
         Args:
-          like: a state, or its shapes (``jax.eval_shape``), of the structure to restore. Where its arrays are placed
-            on devices, the restored ones are placed alike.
+          like: a state, or its shapes (``jax.eval_shape``), of the structure to restore. If its arrays have a sharding,
+            the restored ones get the same.
 
         Returns:
           Step, state and JSON; None if there is no readable checkpoint.
 
         Raises:
-          ValueError: if the checkpoint holds a state of another structure; says what differs.
+          ValueError: if the checkpoint holds a state of a different structure; the message lists the differences.
         """
         for step in reversed(self.steps()):
             try:
@@ -166,8 +169,9 @@ class Checkpoints:
         return None
 
     def close(self) -> None:
-        """Waits for the save in progress and gives up the directory."""
+        """Waits for a save in progress and closes the directory."""
         self._manager.close()
+        self._quiet.close()
 
     def __enter__(self) -> "Checkpoints":
         return self

@@ -1,4 +1,4 @@
-"""Where arrays live: a mesh with axes ``data`` and ``model``."""
+"""Device meshes with the axes ``data`` and ``model``, and the sharding of train states."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -15,7 +15,7 @@ def make_mesh(model: int = 1, devices: Sequence | None = None) -> Mesh:
     """A mesh with axes ``('data', 'model')``.
 
     Args:
-      model: size of the ``model`` axis; the rest of the devices goes to ``data``.
+      model: size of the ``model`` axis; the other factor of the number of devices is that of ``data``.
       devices: the devices; all of them by default.
 
     Returns:
@@ -35,13 +35,13 @@ def make_mesh(model: int = 1, devices: Sequence | None = None) -> Mesh:
 
 
 def state_sharding(state: PyTree, mesh: Mesh, shard_params: bool = False) -> PyTree:
-    """How a train state (or any tree of arrays) is laid out on the mesh.
+    """The sharding of a train state (or any tree of arrays) on a mesh.
 
     Args:
       state: tree of arrays or of their shapes.
       mesh: a mesh with a ``model`` axis.
-      shard_params: False replicates everything; True splits the longest axis that the size of ``model`` divides,
-        of every array that has one. Parameters, averages and optimiser moments of one shape lie alike.
+      shard_params: False replicates all arrays; True shards the longest axis of each array that the size of ``model``
+        divides. Parameters, averages and optimiser moments of one shape have the same sharding.
 
     Returns:
       A tree of ``NamedSharding``.
@@ -59,15 +59,15 @@ def state_sharding(state: PyTree, mesh: Mesh, shard_params: bool = False) -> PyT
 
 
 def place_state(state: T, mesh: Mesh, shard_params: bool = False) -> T:
-    """Puts a state on the mesh, laid out by :func:`state_sharding`; for ``'jit'`` and ``'pmap'`` steps alike.
+    """Places a state on a mesh with the sharding of :func:`state_sharding`, for ``'jit'`` and ``'pmap'`` steps.
 
-    A leaf that lies there already may share its buffer with the result.
+    A leaf with that sharding may share its buffer with the result.
     """
     return jax.device_put(state, state_sharding(state, mesh, shard_params))
 
 
 def check_global_batch(size: int, devices: int, accumulate: int) -> None:
-    """Raises a ``ValueError`` with all three numbers unless ``devices * accumulate`` divides the global batch."""
+    """Raises ``ValueError`` unless ``devices * accumulate`` divides the size of the global batch."""
     if size < 1 or size % (devices * accumulate):
         raise ValueError(
             f"the global batch must be divisible by data-parallel devices x accumulate = {devices} x {accumulate} "

@@ -16,7 +16,7 @@ def init_ema(params: PyTree, decays: Sequence[float]) -> dict[str, PyTree]:
       decays: decays in [0, 1); empty for no average.
 
     Returns:
-      ``{str(decay): tree}``; the keys are all that :func:`update_ema` needs to know.
+      ``{str(decay): tree}``; its keys hold the decays for :func:`update_ema`.
 
     Raises:
       ValueError: if a decay is outside [0, 1).
@@ -34,7 +34,7 @@ def init_ema(params: PyTree, decays: Sequence[float]) -> dict[str, PyTree]:
 def ema_decay(decay: ArrayLike, updates: ArrayLike) -> Array:
     """The decay with warm-up: ``min(decay, (1 + n) / (10 + n))`` after ``n`` updates.
 
-    Early averages forget the initial parameters quickly instead of carrying them for ``1 / (1 - decay)`` updates.
+    The average forgets the initial parameters quickly instead of keeping them for ``1 / (1 - decay)`` updates.
 
     >>> ema_decay(0.999, jnp.array([0, 90, 100_000]))
     Array([0.1  , 0.91 , 0.999], dtype=float32)
@@ -44,7 +44,7 @@ def ema_decay(decay: ArrayLike, updates: ArrayLike) -> Array:
 
 
 def update_ema(ema: dict[str, PyTree], params: PyTree, updates: ArrayLike) -> dict[str, PyTree]:
-    """Moves every average towards the parameters: ``e <- d e + (1 - d) params``, d from :func:`ema_decay`.
+    """Updates every average: ``e <- d e + (1 - d) params``, d from :func:`ema_decay`.
 
     Args:
       ema: averages made by :func:`init_ema`.

@@ -20,13 +20,13 @@ def learning_rate_schedule(
     """Linear warm-up, then half a cosine.
 
     ``lr(n) = learning_rate min(1, (n + 1) / warmup) (f + (1 - f) (1 + cos(pi p)) / 2)`` with ``p`` the fraction
-    of the steps after the warm-up that are done and ``f`` the final fraction. The first update is not wasted on a
-    rate of zero.
+    of the steps after the warm-up that are done and ``f`` the final fraction. The first update has a
+    non-zero rate.
 
     Args:
       learning_rate: the peak.
       warmup_steps: updates until the peak; 0 for none.
-      total_steps: updates until the end of the cosine; the rate stays there afterwards.
+      total_steps: updates until the end of the cosine; the rate is constant afterwards.
       final_fraction: rate at the end as a fraction of the peak, in [0, 1]; 1 for a constant rate.
 
     Returns:
@@ -65,10 +65,10 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """AdamW or Muon with clipping by the global norm and the rate of :func:`learning_rate_schedule`.
 
-    Muon moves the kernels ``(..., out)`` along their momentum made orthogonal, ``U V^T`` of its singular value
-    decomposition ``U S V^T`` as a matrix of ``out`` columns, times what brings the root mean square of the change to
-    the rate. A U-Net learns the fine detail of its data in fewer steps so. All other parameters (biases, norms,
-    embeddings) and all that noise level and conditions pass move as with AdamW, at the same rate.
+    Muon updates kernels ``(..., out)`` by their orthogonalised momentum, ``U V^T`` of the singular value decomposition
+    ``U S V^T`` of the momentum as a matrix of ``out`` columns, scaled so that the root mean square of the update is the
+    learning rate. A U-Net learns fine detail in fewer steps that way. All other parameters (biases, norms, embeddings)
+    and the layers of the conditioning are updated by AdamW at the same rate.
 
     Weight decay acts on arrays with two axes or more (kernels), not on biases, norms or scalars.
 
@@ -79,8 +79,8 @@ def make_optimizer(
       final_fraction: rate at the end as a fraction of the peak.
       clip_norm: largest global norm of the gradient; None for no clipping.
       weight_decay: decoupled weight decay.
-      name: ``"adamw"`` or ``"muon"``. Muon tells parameters apart by their names in Flax: those called ``kernel``, but
-        for those of modules with ``conditioning`` or ``film`` in their names.
+      name: ``"adamw"`` or ``"muon"``. Muon applies to the parameters that Flax names ``kernel``, except in modules with
+        ``conditioning`` or ``film`` in their names.
 
     Returns:
       An optax gradient transformation.
@@ -114,7 +114,7 @@ def make_optimizer(
 
 
 def _muon() -> optax.GradientTransformation:
-    """Momentum of 0.95 with a look ahead (Nesterov), made orthogonal."""
+    """Nesterov momentum of 0.95, orthogonalised."""
     return optax.chain(
         optax.trace(0.95, nesterov=True),
         optax.stateless_with_tree_map(lambda momentum, _: _orthogonal(jnp.asarray(momentum))),
@@ -122,11 +122,10 @@ def _muon() -> optax.GradientTransformation:
 
 
 def _orthogonal(x: Array) -> Array:
-    """``(..., out)`` with all singular values near 1 as a matrix of ``out`` columns, times what makes the root mean
-    square 1, nearly: the iteration of Newton and Schulz is stopped after 5 steps.
+    """Orthogonalises ``(..., out)`` as a matrix of ``out`` columns by five Newton-Schulz steps, scaled to unit RMS.
 
-    A step is ``x <- x q(x^T x)``, so that ``x^T x <- q x^T x q``: the steps need the small square matrix alone, and the
-    large one is multiplied once, by the product of all ``q``.
+    A step is ``x <- x q(x^T x)``, so that ``x^T x <- q x^T x q``: the iteration needs only the small Gram matrix, and
+    the large matrix is multiplied once, by the product of all ``q``.
     """
     matrix = x.reshape(-1, x.shape[-1])
     wide = matrix.shape[0] < matrix.shape[1]
@@ -143,11 +142,11 @@ def _orthogonal(x: Array) -> Array:
 
 
 def _by_name(params):
-    """Which transformation each parameter is for."""
+    """The transformation of each parameter."""
 
     def choose(path, leaf):
         names = [str(getattr(key, "key", key)) for key in path]
-        told = any("conditioning" in name or "film" in name for name in names)
-        return "muon" if names[-1] == "kernel" and not told and jnp.ndim(leaf) > 1 else "adam"
+        conditioning = any("conditioning" in name or "film" in name for name in names)
+        return "muon" if names[-1] == "kernel" and not conditioning and jnp.ndim(leaf) > 1 else "adam"
 
     return jax.tree_util.tree_map_with_path(choose, params)

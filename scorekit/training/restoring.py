@@ -1,9 +1,11 @@
-"""Reading checkpoints: nothing is trusted that its checksum does not confirm."""
+"""Reading checkpoints; the checksum of every array is verified."""
 
+import contextlib
 import json
+import logging
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from os import PathLike
 from typing import Any
 
@@ -23,13 +25,13 @@ def restore_params(
     step: int | None = None,
     like: PyTree | None = None,
 ) -> tuple[int, PyTree]:
-    """Reads the parameters, or an average of them, and nothing else; changes nothing in the directory.
+    """Reads only the parameters, or an average of them; the directory is not modified.
 
     Args:
       directory: the directory of a :class:`~scorekit.training.checkpoints.Checkpoints`.
       decay: the average to read, for example 0.999; None for the parameters themselves.
-      step: the checkpoint; the newest readable one by default.
-      like: parameters, or their shapes, whose structure and place the result has; nested dictionaries on the first
+      step: the checkpoint; the newest readable checkpoint by default.
+      like: parameters, or their shapes, whose structure and sharding the result has; nested dictionaries on the first
         device by default.
 
     Returns:
@@ -37,7 +39,7 @@ def restore_params(
 
     Raises:
       FileNotFoundError: if there is no such checkpoint, or none that can be read.
-      ValueError: if the checkpoint has no such average or its parameters are not like ``like``.
+      ValueError: if the checkpoint has no such average or its parameters do not match ``like``.
     """
     folder = epath.Path(directory).resolve()
     branch = ["params"]
@@ -64,7 +66,7 @@ def restore_params(
         try:
             nested, _ = read(folder / str(found), choose)
         except Broken as error:
-            warn_broken(folder / str(found), error, "it is passed over", stacklevel=3)
+            warn_broken(folder / str(found), error, "an earlier one is tried", stacklevel=3)
         else:
             params = descend(nested, branch)
             return found, params if like is None else from_nested(params, like)
@@ -76,38 +78,39 @@ class Broken(Exception):
 
 
 class DoesNotFit(Exception):
-    """The checkpoint is sound but holds something else."""
+    """The checkpoint is intact but holds a different structure."""
 
 
 def complete_steps(directory: epath.Path) -> list[int]:
-    """The steps whose saving was completed, ascending."""
+    """The steps with a complete checkpoint, ascending."""
     return sorted(ocp.utils.checkpoint_steps(directory))
 
 
 def record(nested: Nested, extra: dict[str, Any]) -> dict[str, Any]:
-    """The JSON beside the arrays: ``extra``; dtype, shape and checksum of every array; and its own checksum."""
+    """The JSON metadata: ``extra``; dtype, shape and checksum of every array; and a checksum of the metadata."""
     try:
-        extra = json.loads(json.dumps(extra))  # a copy: it is written later
+        extra = json.loads(json.dumps(extra))  # a copy, because it is written later
     except TypeError as error:
-        raise ValueError(f"extra must be what JSON can hold, got {extra}: {error}") from error
+        raise ValueError(f"extra must be JSON-serialisable, got {extra}: {error}") from error
     sums = jax.device_get(checksums(nested))
     arrays = jax.tree.map(lambda x, checksum: [x.dtype.name, list(x.shape), int(checksum)], nested, sums)
     return {"extra": extra, "arrays": arrays, "checksum": _checksum(extra, arrays)}
 
 
 def read(path: epath.Path, choose: Callable[[Nested], Nested]) -> tuple[Nested, dict[str, Any]]:
-    """The part of a checkpoint given by ``choose(shapes of everything)``, verified, and ``extra``.
+    """Reads and verifies the part of a checkpoint given by ``choose(shapes of all arrays)``, and ``extra``.
 
     Raises:
       Broken: if the files are damaged.
-      ValueError: if ``choose`` finds that the checkpoint does not fit.
+      ValueError: if ``choose`` raises :class:`DoesNotFit`.
     """
     try:
-        return _read(path, choose)
+        with quiet_orbax():
+            return _read(path, choose)
     except DoesNotFit as error:
         raise ValueError(f"checkpoint {path} does not fit: {error}") from None
     except (MemoryError, PermissionError, jax.errors.JaxRuntimeError):
-        raise  # the machine failed, not the checkpoint
+        raise  # a failure of the machine, not of the checkpoint
     except Exception as error:
         root: BaseException = error
         while root.__cause__ is not None:
@@ -128,6 +131,24 @@ def fitting(saved: Nested, like: PyTree) -> Nested:
 def warn_broken(path: epath.Path, reason: Exception, consequence: str, stacklevel: int) -> None:
     """Warns in one line, on behalf of the caller ``stacklevel`` frames up."""
     warnings.warn(f"checkpoint {path} is broken ({reason}); {consequence}", stacklevel=stacklevel)
+
+
+class OrbaxFilter(logging.Filter):
+    """Drops log records of orbax below the level ERROR: failures are raised as exceptions."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+
+
+@contextlib.contextmanager
+def quiet_orbax() -> Iterator[None]:
+    """A context in which orbax writes no notices to absl's log."""
+    logger, filtered = logging.getLogger("absl"), OrbaxFilter()
+    logger.addFilter(filtered)
+    try:
+        yield
+    finally:
+        logger.removeFilter(filtered)
 
 
 def _read(path, choose):

@@ -1,4 +1,4 @@
-"""Everything that a training run carries from step to step."""
+"""The train state: all arrays that a training run carries from step to step."""
 
 from collections.abc import Sequence
 
@@ -19,9 +19,9 @@ class TrainState:
       params: the parameters.
       opt_state: the optimiser's state.
       ema: averages of the parameters, ``{decay: tree}``.
-      key: the run's PRNG key; it never changes, step n draws from ``fold_in(key, n)``.
+      key: PRNG key of the run; constant, step n draws from ``fold_in(key, n)``.
       skipped: steps skipped because loss or gradient was not finite, int32 scalar.
-      skipped_in_a_row: how many of the latest steps were skipped, int32 scalar.
+      skipped_in_a_row: number of consecutive skipped steps up to now, int32 scalar.
     """
 
     step: Array
@@ -43,7 +43,7 @@ def init_state(
 
     Args:
       key: PRNG key of the run.
-      params: initial parameters; the train step gives their buffers up.
+      params: initial parameters; the train step donates their buffers.
       optimizer: an optax transformation.
       ema_decays: decays of the averages to keep.
 
@@ -67,13 +67,13 @@ def init_state(
 
 
 def check_finite(state: TrainState, limit: int) -> None:
-    """Stops a run whose latest ``limit`` steps all had a loss or gradient that is not finite.
+    """Raises if the loss or gradient of the latest ``limit`` steps was not finite.
 
-    Waits for the state; call it where the host waits anyway, for example when metrics are written.
+    Blocks until the state is computed; call it where the host blocks anyway, for example when metrics are written.
 
     Args:
       state: the state after a step.
-      limit: number of skipped steps in a row that is too many, at least 1.
+      limit: number of consecutive skipped steps that raises, at least 1.
 
     Raises:
       FloatingPointError: if at least ``limit`` steps in a row were skipped.
@@ -86,5 +86,5 @@ def check_finite(state: TrainState, limit: int) -> None:
         raise FloatingPointError(
             f"the loss or its gradient was not finite in {in_a_row} steps in a row, up to step "
             f"{int(state.step)} ({int(state.skipped)} skipped in total, limit {limit}); the parameters are those "
-            f"of the last finite step: lower the learning rate or look at the data"
+            f"of the last finite step: lower the learning rate or inspect the data"
         )

@@ -1,4 +1,4 @@
-"""One training step for any number of devices."""
+"""The training step for any number of devices."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
@@ -15,7 +15,7 @@ from scorekit.trees import batch_size, where
 from scorekit.typing import Array, Key, PyTree
 
 Prepare: TypeAlias = Callable[[Key, PyTree], PyTree]
-"""``(key, batch) -> batch``: draws everything random of a step, at the global batch."""
+"""``(key, batch) -> batch``: makes all random draws of a step, for the global batch."""
 
 Loss: TypeAlias = Callable[[PyTree, PyTree], tuple[Array, Mapping[str, Array]]]
 """``(params, batch) -> (loss per example, aux per example)``: deterministic, without a mean over the batch."""
@@ -36,23 +36,23 @@ def make_train_step(
 ) -> TrainStep:
     """Builds the compiled step ``(state, batch) -> (state, metrics)``.
 
-    Step n draws ``prepare(fold_in(key, n), batch)`` at the global batch and then moves along the gradient of
-    ``mean(loss(params, batch))``. The result depends on the key and on the global batch only: devices and
-    micro-batches change it by rounding. A step whose loss or gradient norm is not finite leaves parameters,
-    optimiser and averages as they were and is counted (see :func:`~scorekit.training.state.check_finite`).
+    Step n computes ``prepare(fold_in(key, n), batch)`` for the global batch and updates the parameters by the gradient
+    of ``mean(loss(params, batch))``. Up to rounding, the result depends on the key and the global batch only, not on
+    the number of devices or micro-batches. A step whose loss or gradient norm is not finite leaves parameters,
+    optimiser and averages unchanged and is counted (see :func:`~scorekit.training.state.check_finite`).
 
-    The state's buffers are donated: use the returned state only. A state that is not on the mesh yet, fresh or
-    restored, is placed there first.
+    The buffers of the state are donated: use the returned state only. A state that is not on the mesh, new or restored,
+    is placed there first.
 
     Args:
       prepare: ``(key, batch) -> batch``; every leaf of both batches has a leading axis of the global batch.
       loss: ``(params, batch) -> ((b,) losses, {name: (b, ...)})`` for any slice of a prepared batch.
       optimizer: an optax transformation.
-      mesh: the devices, with axes ``data`` and ``model``; all of them on ``data`` by default.
+      mesh: device mesh with axes ``data`` and ``model``; all devices on ``data`` by default.
       parallel: ``'jit'``: one program over the mesh. ``'pmap'``: one program per device, parameters replicated, for
         a single process.
-      shard_params: split parameters, averages and optimiser state over ``model``; only under ``'jit'``.
-      accumulate: number of micro-batches that a device goes through before it updates; saves memory.
+      shard_params: shard parameters, averages and optimiser state over ``model``; only for ``'jit'``.
+      accumulate: number of micro-batches per update, whose gradients are averaged; saves memory.
 
     Returns:
       The step. Its metrics are ``loss`` and ``grad_norm`` (before clipping), scalars, and ``per_example_loss`` and
@@ -60,7 +60,7 @@ def make_train_step(
       the whole global batch.
 
     Raises:
-      ValueError: for an unknown or impossible layout, and, when called, if ``data`` devices x ``accumulate`` does
+      ValueError: for an unknown or unsupported layout, and, when called, if ``data`` devices x ``accumulate`` does
         not divide the global batch.
 
     >>> from scorekit.training.state import init_state
@@ -100,7 +100,7 @@ def make_train_step(
         check_global_batch(batch_size(batch), mesh.shape["data"], accumulate)
         if getattr(state.step, "sharding", None) != everywhere:
             state = place_state(state, mesh, shard_params)
-        # jit places NumPy arrays itself, and faster, but in one process only; arrays of jax may lie elsewhere
+        # jit places NumPy arrays faster itself, but in one process only; JAX arrays may be on other devices
         if jax.process_count() > 1 or any(isinstance(x, jax.Array) for x in jax.tree.leaves(batch)):
             batch = jax.device_put(batch, data)
         return run(state, batch)
@@ -139,7 +139,7 @@ def _pmap_step(prepare, loss, optimizer, mesh, accumulate):
         return state, (value, norm), (per_example, aux)
 
     split = jax.jit(split, in_shardings=(None, None, data), out_shardings=data)
-    # State and scalars cross as one value for all devices, so that a checkpoint sees no device axis.
+    # State and scalars are single values for all devices, so that checkpoints have no device axis.
     local = jax.pmap(
         local,
         "data",
@@ -161,7 +161,7 @@ def _pmap_step(prepare, loss, optimizer, mesh, accumulate):
 
 
 def _gradient(loss, accumulate, mesh, constrain):
-    """``(params, batch) -> (mean loss, its gradient, loss per example, aux)`` by way of micro-batches."""
+    """``(params, batch) -> (mean loss, its gradient, loss per example, aux)`` averaged over micro-batches."""
 
     def mean_loss(params, batch):
         per_example, aux = loss(params, batch)
@@ -175,16 +175,16 @@ def _gradient(loss, accumulate, mesh, constrain):
     unroll = mesh.devices.flat[0].platform == "cpu"
     value_and_grad = jax.value_and_grad(mean_loss, has_aux=True)
 
-    def whole(params, batch):
+    def full_batch(params, batch):
         (value, (per_example, aux)), grads = value_and_grad(params, batch)
         return value, grads, per_example, aux
 
-    def in_parts(params, batch):
-        # Micro-batch i takes every accumulate-th example, so that no example changes its device.
+    def accumulated(params, batch):
+        # Micro-batch i takes every accumulate-th example, so that examples stay on their device.
         parts = jax.tree.map(lambda x: constrain(x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1)), batch)
 
         def add(total, part):
-            value, grads, per_example, aux = whole(params, part)
+            value, grads, per_example, aux = full_batch(params, part)
             return jax.tree.map(jnp.add, total, (value, grads)), (per_example, aux)
 
         zero = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, params))
@@ -193,11 +193,11 @@ def _gradient(loss, accumulate, mesh, constrain):
         rows = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), rows)
         return value, grads, *rows
 
-    return whole if accumulate == 1 else in_parts
+    return full_batch if accumulate == 1 else accumulated
 
 
 def _advance(optimizer, state, value, grads):
-    """The state after an update, or after a skipped one; and the norm of the gradient."""
+    """The state after an update or a skipped step, and the norm of the gradient."""
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(value) & jnp.isfinite(norm)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

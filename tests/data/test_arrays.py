@@ -1,5 +1,6 @@
-"""Reading image sets through TFDS: the digits end to end, official sets from staged downloads, refusals."""
+"""Reading image sets through TFDS: the digits end to end, damaged files, silence, and error messages."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -35,22 +36,22 @@ def test_digits_are_the_scans_of_scikit_learn(digits):
     assert (train.x.shape, test.x.shape) == ((1500, 8, 8, 1), (297, 8, 8, 1))
     assert train.x.dtype == np.uint8
     assert train.label.dtype == np.int32
-    assert (train.levels, train.num_classes, train.name) == (17, 10, "sklearn_digits")
+    assert (train.bins, train.num_classes, train.name) == (17, 10, "sklearn_digits")
     both = rows(np.concatenate([train.x, test.x]), np.concatenate([train.label, test.label]))
     assert both == rows(pixels.astype(np.uint8), label)
 
 
-def test_digits_split_holds_every_class_and_every_stretch_of_the_file(digits):
+def test_digits_splits_cover_all_classes_and_parts_of_the_file(digits):
     label = load_digits().target
     train, test = split_indices(label)
     np.testing.assert_array_equal(np.sort(np.concatenate([train, test])), np.arange(1797))
     assert set(np.bincount(label[test])) == {29, 30}
-    per_stretch = np.histogram(test, bins=13, range=(0, 1797))[0]  # thirteen writers
-    assert per_stretch.min() >= 297 // 13 - 5
+    per_part = np.histogram(test, bins=13, range=(0, 1797))[0]  # thirteen writers
+    assert per_part.min() >= 297 // 13 - 5
     np.testing.assert_array_equal(np.sort(digits["test"].label), np.sort(label[test]))
 
 
-def test_split_strings_and_a_second_reading_agree(digits, folder):
+def test_load_split_strings_select_the_same_examples(digits, folder):
     train = digits["train"]
     head, tail = (load("sklearn_digits", s, str(folder)) for s in ("train[:80%]", "train[80%:]"))
     np.testing.assert_array_equal(np.concatenate([head.x, tail.x]), train.x)
@@ -58,7 +59,7 @@ def test_split_strings_and_a_second_reading_agree(digits, folder):
     assert len(load("sklearn_digits", "train+test", folder).x) == 1797
 
 
-def test_metadata_names_its_source(digits, folder):
+def test_digits_metadata_names_source_and_license(digits, folder):
     info = tfds.builder("sklearn_digits", data_dir=str(folder), file_format="array_record").info
     assert "10.24432/C50P49" in info.citation
     assert "CC BY 4.0" in info.redistribution_info.license
@@ -75,12 +76,12 @@ def test_metadata_names_its_source(digits, folder):
         ("sklearn_digits", "train[:0]", r"split must .*got 'train\[:0\]'"),
     ],
 )
-def test_unknown_names_and_splits_are_refused(digits, folder, name, split, message):
+def test_load_validates_name_and_split(digits, folder, name, split, message):
     with pytest.raises(ValueError, match=message):
         load(name, split, folder)
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+def test_load_reports_a_directory_that_cannot_be_created(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"data_dir=.*file/x: data_dir must be a folder that can be written"):
         load("sklearn_digits", "train", tmp_path / "file" / "x")
@@ -94,10 +95,17 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
         ("celeb_a", "the class feature 'label'; 'celeb_a' has"),
     ],
 )
-def test_sets_of_another_kind_are_refused_before_any_download(tmp_path, name, message):
+def test_load_rejects_unsupported_sets_before_any_download(tmp_path, name, message):
     with pytest.raises(ValueError, match=f"name must be a set with .*{message}"):
         load(name, "train", tmp_path)
     assert not os.listdir(tmp_path)
+
+
+def test_first_load_prints_and_logs_nothing(tmp_path, capfd, caplog):
+    caplog.set_level(logging.DEBUG)
+    load("sklearn_digits", "train", tmp_path)
+    assert capfd.readouterr() == ("", "")
+    assert not [record for record in caplog.records if record.name.split(".")[0] in ("absl", "tensorflow_datasets")]
 
 
 def fail_after(n, error):
@@ -113,7 +121,7 @@ def fail_after(n, error):
     return generator
 
 
-def test_an_interrupted_preparation_is_not_trusted(tmp_path, monkeypatch):
+def test_load_prepares_again_after_an_interrupt(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(SklearnDigits, "_generate_examples", fail_after(7, KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
@@ -122,7 +130,7 @@ def test_an_interrupted_preparation_is_not_trusted(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_preparation_that_was_killed_is_not_trusted(tmp_path):
+def test_load_prepares_again_after_a_kill(tmp_path):
     program = (
         "import os, signal, sys; from scorekit.data import digits, load\n"
         "def die(self, *args):\n"
@@ -137,13 +145,13 @@ def test_a_preparation_that_was_killed_is_not_trusted(tmp_path):
 
 
 @pytest.mark.parametrize("fails_before_the_end", [False, True])
-def test_losing_the_race_to_another_process_is_no_failure(tmp_path, monkeypatch, fails_before_the_end):
+def test_load_succeeds_if_another_process_prepares_first(tmp_path, monkeypatch, fails_before_the_end):
     generate = SklearnDigits._generate_examples
     others = iter([True])
 
     def generator(self, *args):
         if next(others, False):
-            load("sklearn_digits", "train", tmp_path)  # finishes before we do
+            load("sklearn_digits", "train", tmp_path)  # completes first
             if fails_before_the_end:
                 raise OSError("no space left")
         yield from generate(self, *args)
@@ -153,7 +161,7 @@ def test_losing_the_race_to_another_process_is_no_failure(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "empty"])
-def test_damaged_files_are_reported(tmp_path, damage):
+def test_load_reports_damaged_files(tmp_path, damage):
     load("sklearn_digits", "train", tmp_path)
     version = tmp_path / "sklearn_digits" / "1.0.0"
     (records,) = version.glob("*train*")
@@ -175,7 +183,7 @@ def test_damaged_files_are_reported(tmp_path, damage):
         (RuntimeError("checksum"), "remove its files from data_dir/downloads"),
     ],
 )
-def test_failures_of_the_preparation_say_what_to_do(tmp_path, monkeypatch, error, remedy):
+def test_load_suggests_a_remedy_for_failed_preparations(tmp_path, monkeypatch, error, remedy):
     monkeypatch.setattr(SklearnDigits, "download_and_prepare", lambda *args, **kwargs: _raise(error))
     with pytest.raises(ValueError, match=f"name='sklearn_digits' could not be prepared.*{remedy}"):
         load("sklearn_digits", "train", tmp_path)
@@ -185,6 +193,6 @@ def _raise(error):
     raise error
 
 
-def test_importing_the_package_does_not_import_tfds():
+def test_importing_scorekit_data_does_not_import_tfds():
     program = "import sys, scorekit.data; sys.exit('tensorflow_datasets' in sys.modules or 'sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -1,4 +1,4 @@
-"""The set of single notes: labels, levels, splits, determinism; and reading it, and NSynth, into memory."""
+"""The data set of single notes: labels, amplitudes, splits, determinism; and reading it and NSynth into memory."""
 
 import hashlib
 import json
@@ -47,26 +47,26 @@ def test_labels_and_shapes(sets):
     assert (len(train.instruments), len(train.families)) == (128, 16)
 
 
-def test_no_pitch_of_an_instrument_is_in_both_splits(sets):
+def test_splits_share_no_pitch_of_an_instrument(sets):
     pairs = {split: set(zip(s.instrument.tolist(), s.pitch.tolist(), strict=True)) for split, s in sets.items()}
     assert pairs["train"] | pairs["test"] == {(i, p) for i in SMALL["programs"] for p in SMALL["pitches"]}
     assert not pairs["train"] & pairs["test"]
-    whole = np.array([[is_test(program, pitch) for pitch in range(36, 85)] for program in range(112)])
-    assert set(whole.sum(axis=1)) == {6, 7}  # every instrument ...
-    assert whole.sum(axis=0).min() >= 14  # ... and every pitch is tested
+    tested = np.array([[is_test(program, pitch) for pitch in range(36, 85)] for program in range(112)])
+    assert set(tested.sum(axis=1)) == {6, 7}  # all instruments ...
+    assert tested.sum(axis=0).min() >= 14  # ... and all pitches have test notes
     for s in sets.values():
         assert np.sum(s.velocity == 50) == np.sum(s.velocity == 127) == len(s.x) // 2
 
 
-def test_levels_follow_the_velocity(sets):
+def test_peaks_are_proportional_to_the_squared_velocity(sets):
     train = sets["train"]
     peaks = np.abs(train.x.astype(int)).max(axis=1)
     np.testing.assert_array_equal(peaks[train.velocity == 127], round(0.9 * 32768))
     np.testing.assert_allclose(peaks[train.velocity == 50], 0.9 * 32768 * (50 / 127) ** 2, rtol=1e-3)
 
 
-def test_the_sounds_have_their_pitches(sets):
-    """The strongest partial of every note is a whole multiple of its label."""
+def test_notes_have_the_pitch_of_their_label(sets):
+    """The strongest partial of every note is an integer multiple of its fundamental."""
     for s in sets.values():
         spectra = np.abs(np.fft.rfft(s.x * np.hanning(4096)))
         strongest = spectra[:, 40:].argmax(axis=1) + 40
@@ -74,20 +74,20 @@ def test_the_sounds_have_their_pitches(sets):
         assert np.all(np.abs(harmonic - np.round(harmonic)) < 0.02)
 
 
-def test_the_set_is_the_same_each_time(sets, folder, tmp_path):
+def test_preparation_is_deterministic(sets, folder, tmp_path):
     digest = lambda source: hashlib.sha256(b"".join(e["audio"].tobytes() for e in source)).hexdigest()
     one, two = (b.as_data_source("train+test") for b in (small(folder), small(tmp_path)))
     assert digest(one) == digest(two)
 
 
-def test_keys_that_an_instrument_lacks_are_left_out(tmp_path, monkeypatch):
+def test_silent_notes_are_left_out(tmp_path, monkeypatch):
     render = notes.render_note
     monkeypatch.setattr(notes, "render_note", lambda f, p, pitch, *a, **k: render(f, p, pitch, *a, **k) * (pitch != 61))
     builder = small(tmp_path, programs=(0,), velocities=(100,))
     assert {int(e["pitch"]) for e in builder.as_data_source("train+test")} == set(range(60, 68)) - {61}
 
 
-def test_the_official_configs(tmp_path):
+def test_builder_configs(tmp_path):
     assert [c.name for c in SoundfontNotes.BUILDER_CONFIGS] == ["4khz", "8khz", "16khz"]
     for rate, length in ((4, 4096), (8, 8192), (16, 16384)):
         builder = tfds.builder(f"soundfont_notes/{rate}khz", data_dir=tmp_path, file_format="array_record")
@@ -144,7 +144,7 @@ def nsynth(tmp_path_factory):
     return folder
 
 
-def test_a_prepared_nsynth_is_read(nsynth):
+def test_load_notes_reads_a_prepared_nsynth(nsynth):
     read = load_notes("nsynth/gansynth_subset", "train", nsynth)
     assert (read.sample_rate, read.name) == (16000, "nsynth/gansynth_subset")
     order = np.argsort(read.pitch)
@@ -155,8 +155,10 @@ def test_a_prepared_nsynth_is_read(nsynth):
     assert len(load_notes("nsynth/gansynth_subset", "train[:2]", nsynth).x) == 2
 
 
-def test_an_nsynth_that_cannot_be_read_is_refused_with_advice(nsynth, tmp_path):
-    with pytest.raises(ValueError, match=r"name='nsynth/full' must lie prepared in data_dir=.*tfds build nsynth/full"):
+def test_load_notes_suggests_a_remedy_for_an_unreadable_nsynth(nsynth, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"name='nsynth/full' must have been prepared in .*tfds build nsynth/full"
+    ):
         load_notes("nsynth", "train", nsynth)
     (info,) = nsynth.glob("nsynth/*/*/dataset_info.json")
     copy = tmp_path / "nsynth" / "full" / "2.3.3"
@@ -168,7 +170,7 @@ def test_an_nsynth_that_cannot_be_read_is_refused_with_advice(nsynth, tmp_path):
         load_notes("nsynth/full", "train", tmp_path)
 
 
-def test_refusals(folder, tmp_path, monkeypatch):
+def test_load_notes_validates_features_and_split(folder, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"name must be a set with the features .*'sklearn_digits' lacks \['audio'"):
         load_notes("sklearn_digits", "train", tmp_path)
     monkeypatch.setattr(SoundfontNotes, "BUILDER_CONFIGS", [NotesConfig(name="small", description="", **SMALL)])
@@ -178,7 +180,7 @@ def test_refusals(folder, tmp_path, monkeypatch):
         load("soundfont_notes/small", "train", folder)
 
 
-def test_a_missing_package_is_named(tmp_path, monkeypatch):
+def test_load_notes_names_a_missing_package(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pretty_midi.constants", None)
     with pytest.raises(ValueError, match=r"pip install 'scorekit\[audio\]'"):
         load_notes("soundfont_notes/4khz", "train", tmp_path)

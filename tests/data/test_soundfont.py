@@ -1,4 +1,4 @@
-"""Reading SoundFonts: a font written here byte by byte, the one of pretty_midi, and refusals."""
+"""Reading SoundFonts: a synthetic file, the font of pretty_midi, and error messages."""
 
 import importlib.util
 import struct
@@ -46,7 +46,7 @@ def write_font(path, samples, sample_rate, headers, instrument_zones, preset_zon
     return str(path)
 
 
-def test_a_font_with_global_zones_ranges_and_offsets(tmp_path):
+def test_read_soundfont_global_zones_ranges_and_offsets(tmp_path):
     samples = np.arange(1000)
     path = write_font(
         tmp_path / "a.sf2",
@@ -82,7 +82,7 @@ def test_a_font_with_global_zones_ranges_and_offsets(tmp_path):
     assert font.zones(4, 70, 64) == font.zones(5, 30, 64) == []
 
 
-def test_the_general_midi_font():
+def test_read_soundfont_general_midi_font():
     font = read_soundfont()
     assert {(0, program) for program in range(128)} <= set(font.presets)
     assert (128, 0) in font.presets
@@ -91,10 +91,10 @@ def test_the_general_midi_font():
     assert len(sounds) > 400
     assert all(np.abs(zone.sound).max() <= 1.0 for zone in font.presets[0, 0])
     assert all(font.zones(program, 60, 100) for program in range(112))
-    assert read_soundfont() is font  # kept in memory
+    assert read_soundfont() is font  # cached
 
 
-def test_refusals(tmp_path, monkeypatch):
+def test_read_soundfont_reports_unreadable_files(tmp_path, monkeypatch):
     for content, reason in ((b"", "no RIFF"), (b"RIFF\4\0\0\0sfbk", "KeyError"), (None, "FileNotFoundError")):
         path = tmp_path / f"{reason}.sf2"
         if content is not None:

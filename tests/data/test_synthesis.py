@@ -41,7 +41,7 @@ def cents(x, rate, pitch):
     return 1200 * np.log2(periods * period / (peak + 0.5 * (a - c) / (a - 2 * b + c)))
 
 
-CLEAR = {  # instruments whose pitch the autocorrelation finds without doubt
+CLEAR = {  # instruments with an unambiguous autocorrelation
     "keys": (0, 1, 2, 4, 5, 6, 7, 12, 16, 20, 24, 26, 27, 29, 30),
     "strings and basses": (32, 33, 34, 35, 36, 38, 40, 41, 42, 43, 45, 46),
     "winds": (53, 56, 57, 58, 59, 61, 66, 68, 69, 70, 71, 73, 79, 80, 108, 111),
@@ -50,7 +50,7 @@ CLEAR = {  # instruments whose pitch the autocorrelation finds without doubt
 
 @pytest.mark.parametrize("group", CLEAR)
 def test_notes_have_the_pitch_of_their_label(group):
-    """Within 15 cents at every pitch tried; the recordings themselves are that far from equal temperament."""
+    """Within 15 cents at all tested pitches: the deviation of the recordings from equal temperament."""
     font = read_soundfont()
     errors = [
         cents(render_note(font, p, pitch, 100, sample_rate=RATE, held=0.8, seconds=0.7)[1600:], RATE, pitch)
@@ -62,7 +62,7 @@ def test_notes_have_the_pitch_of_their_label(group):
 
 
 @pytest.mark.parametrize(("shift", "parameters"), [(0, {}), (7, {}), (12.5, {"coarse_tune": 12, "fine_tune": 50})])
-def test_a_tone_is_transposed_exactly(shift, parameters):
+def test_render_note_transposes_exactly(shift, parameters):
     """The tone, transposed: the same sine at the shifted frequency, sample by sample."""
     x = render(font_of(**parameters), pitch=69 if parameters else 69 + shift)
     t = np.arange(len(x)) / RATE
@@ -71,20 +71,20 @@ def test_a_tone_is_transposed_exactly(shift, parameters):
     np.testing.assert_allclose(x[inner], exact[inner] * np.sqrt(2), atol=2e-3)
 
 
-def test_what_exceeds_half_the_sample_rate_is_removed_not_folded():
+def test_render_note_does_not_alias():
     high = np.sin(2 * np.pi * 3000 / 44100 * np.arange(44100)).astype(np.float32)
     assert np.abs(render(font_of(high), rate=4000)[100:1800]).max() < 1e-3
     assert np.abs(render(font_of(high), rate=8000)[100:1800]).max() > 1.3
 
 
-def test_loops_go_on():
+def test_loops_repeat():
     x = render(font_of(TONE[:500], loop=(200, 400)))  # two periods
     exact = np.sqrt(2) * np.sin(2 * np.pi * 441 * np.arange(len(x)) / RATE)
     np.testing.assert_allclose(x[200:7000], exact[200:7000], atol=2e-3)
     assert np.abs(render(font_of(TONE[:500]))[400:]).max() < 1e-3  # without a loop it ends
 
 
-def test_the_volume_envelope():
+def test_volume_envelope_is_piecewise_linear_in_decibels():
     """Attack to the peak, hold, decay and release along straight lines in decibels."""
     font = font_of(
         np.full(44100, 0.5, np.float32), attack=-3986, hold=-3986, decay=0, sustain=200, release=-1200, attenuation=60
@@ -98,26 +98,26 @@ def test_the_volume_envelope():
     assert 20 * np.log10(at(0.7)) == pytest.approx(-40, abs=0.15)
 
 
-def test_the_filter():
+def test_filter_response_at_corner_and_resonance():
     """Minus 3 dB at the corner without resonance, minus 24 dB two octaves above, the peak that resonance asks for."""
     corner = 1200 * np.log2(1000 / 8.176)
 
-    def level(frequency, **parameters):
+    def decibels(frequency, **parameters):
         tone = np.sin(2 * np.pi * frequency / 44100 * np.arange(44100)).astype(np.float32)
         x = render(font_of(tone, **parameters))[1000:7000]
-        return 20 * np.log10(np.sqrt(np.mean(x**2)))  # the tone itself is at 0 dB
+        return 20 * np.log10(np.sqrt(np.mean(x**2)))  # relative to the tone
 
-    assert level(1000) == pytest.approx(0.0, abs=0.05)
-    assert level(1000, filter_cents=corner) == pytest.approx(-3.0, abs=0.2)
-    assert level(100, filter_cents=corner) == pytest.approx(0.0, abs=0.1)
-    assert level(4000, filter_cents=corner) == pytest.approx(-24.1, abs=0.5)
-    assert level(1000, filter_cents=corner, filter_resonance=120) == pytest.approx(12.0 - 3.0 - 6.0, abs=0.4)
+    assert decibels(1000) == pytest.approx(0.0, abs=0.05)
+    assert decibels(1000, filter_cents=corner) == pytest.approx(-3.0, abs=0.2)
+    assert decibels(100, filter_cents=corner) == pytest.approx(0.0, abs=0.1)
+    assert decibels(4000, filter_cents=corner) == pytest.approx(-24.1, abs=0.5)
+    assert decibels(1000, filter_cents=corner, filter_resonance=120) == pytest.approx(12.0 - 3.0 - 6.0, abs=0.4)
     moved = {"filter_cents": corner, "mod_to_filter": 2400, "mod_sustain": 0}
-    assert level(4000, **moved) == pytest.approx(-3.0, abs=0.3)  # the envelope holds the corner two octaves up
-    assert level(4000, **moved | {"mod_sustain": 1000}) == pytest.approx(-24.1, abs=0.5)
+    assert decibels(4000, **moved) == pytest.approx(-3.0, abs=0.3)  # the envelope holds the corner two octaves up
+    assert decibels(4000, **moved | {"mod_sustain": 1000}) == pytest.approx(-24.1, abs=0.5)
 
 
-def test_the_filter_does_not_delay():
+def test_filter_has_zero_phase():
     """A tone below the corner comes out sample by sample, lower by the response there."""
     x = render(font_of(filter_cents=1200 * np.log2(1000 / 8.176)))
     exact = np.sqrt(2) / np.sqrt(1 + 0.441**4) * np.sin(2 * np.pi * 441 * np.arange(len(x)) / RATE)
@@ -140,6 +140,6 @@ def test_rendering_is_deterministic_and_silent_without_a_zone():
         ({"held": 0.0}, "held and seconds must be finite and > 0, got 16000, 0.0 and 0.6"),
     ],
 )
-def test_refusals(change, message):
+def test_render_note_validates_arguments(change, message):
     with pytest.raises(ValueError, match=message):
         render(font_of(), **change)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def stage(data_dir, name, files):
-    """Puts files, by the end of their URL, where TFDS keeps finished downloads; it does not hash those again."""
+    """Writes files, by the end of their URL, to the download cache of TFDS, which does not verify them again."""
     url_infos = {**checksums.get_all_url_infos(), **(tfds.builder_cls(name).url_infos or {})}
     folder = data_dir / "downloads" / name
     folder.mkdir(parents=True)
@@ -44,7 +44,7 @@ def assert_holds(loaded, x, label):
     """Equal up to TFDS's shuffle."""
     key = lambda x, y: sorted(bytes([c]) + image.tobytes() for image, c in zip(x, y, strict=True))
     assert key(loaded.x, loaded.label) == key(x, label)
-    assert (loaded.levels, loaded.num_classes) == (256, 10)
+    assert (loaded.bins, loaded.num_classes) == (256, 10)
 
 
 def idx(array):
@@ -110,7 +110,7 @@ def test_official_sets_under_mock_data(tmp_path, monkeypatch, name):
     assert images.label.shape == (5,)
 
 
-def test_the_stand_in_leaves_and_refuses_the_rest():
+def test_stub_is_removed_and_raises_for_other_attributes():
     with tensorflow_stand_in():
         with pytest.raises(ImportError, match=r"tf\.constant needs TensorFlow: pip install tensorflow-cpu"):
             _ = lazy_imports_utils.tensorflow.constant

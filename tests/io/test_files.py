@@ -1,11 +1,11 @@
-"""Whole files or none."""
+"""Atomic writes."""
 
 import pytest
 
 from scorekit.io.files import write_atomic
 
 
-def test_a_file_is_replaced_whole_and_folders_are_made(tmp_path):
+def test_write_atomic_replaces_files_and_creates_directories(tmp_path):
     path = tmp_path / "a" / "b.txt"
     assert write_atomic(path, "first, longer") == path
     write_atomic(path, "é")
@@ -15,7 +15,7 @@ def test_a_file_is_replaced_whole_and_folders_are_made(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_failed_write_leaves_nothing_behind(tmp_path):
+def test_failed_write_leaves_no_temporary_file(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match="folder"):
         write_atomic(tmp_path / "folder", "text")

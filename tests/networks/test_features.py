@@ -1,4 +1,4 @@
-"""Looking into a network changes nothing, and what is seen is what the layers compute."""
+"""Features are the outputs of layers, and only the layers that they depend on are run."""
 
 import flax.linen as nn
 import jax
@@ -12,7 +12,7 @@ KEY = jax.random.key(0)
 
 
 class Twice(nn.Module):
-    """A layer inside a layer, one of them called twice."""
+    """A network with a layer that is called twice."""
 
     @nn.compact
     def __call__(self, x, noise, labels=None):
@@ -21,19 +21,19 @@ class Twice(nn.Module):
         return nn.Dense(2, name="last")(inner(h))
 
 
-def test_features_are_what_the_layers_compute():
+def test_features_are_the_outputs_of_layers():
     module, x = Twice(), jax.random.normal(KEY, (4, 3))
     variables = jax.jit(module.init)(KEY, x, 0.5)
     found = jax.jit(lambda v, x: features(module, v, x, 0.5, layers=["shared", "last"]))(variables, x)
     dense = lambda p, h: h @ p["kernel"] + p["bias"]
     shared, last = (variables["params"][name] for name in ("shared", "last"))
-    second = dense(shared, np.tanh(dense(shared, x) + 0.5))  # of two calls the last
+    second = dense(shared, np.tanh(dense(shared, x) + 0.5))  # the last of two calls
     np.testing.assert_allclose(found["shared"], second, rtol=1e-5)
     np.testing.assert_allclose(found["last"], dense(last, second), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found["last"], module.apply(variables, x, 0.5), rtol=1e-5, atol=1e-6)
 
 
-def test_the_unet_shows_its_blocks_and_runs_no_more_than_it_shows():
+def test_features_of_a_unet_run_only_the_layers_they_need():
     network, x = UNet(channels=8, multipliers=(1, 2), num_classes=3), jnp.ones((2, 4, 4, 1))
     variables = jax.eval_shape(network.init, KEY, x, 0.0)
     names = layer_names(network, variables, jax.ShapeDtypeStruct(x.shape, x.dtype), 0.0)
@@ -53,7 +53,7 @@ def test_the_unet_shows_its_blocks_and_runs_no_more_than_it_shows():
         jax.eval_shape(look(["middle"]), variables, x)
 
 
-def test_pool_averages_equal_cells():
+def test_pool_averages_cells():
     x = np.random.default_rng(0).normal(size=(2, 4, 6, 3))
     found = pool(jnp.asarray(x), 2)
     for i in range(2):
@@ -66,7 +66,7 @@ def test_pool_averages_equal_cells():
         pool(x[0], 2)
 
 
-def test_any_network_can_be_looked_into():
+def test_layer_names_of_an_mlp():
     network, x = MLP(features=8, blocks=1), jnp.ones((2, 3))
     variables = jax.eval_shape(network.init, KEY, x, 0.0)
     assert {"input", "norm_0", "dense_0", "close_0"} <= set(layer_names(network, variables, x, 0.0))

@@ -1,4 +1,4 @@
-"""Vector quantisation: rounding against a search by hand, the gradients of every part, and what dead codes do."""
+"""Vector quantisation against exhaustive search, the gradients of all its losses, and the revival of dead codes."""
 
 import jax
 import jax.numpy as jnp
@@ -13,38 +13,38 @@ X = RNG.normal(size=(3, 5, 4)).astype(np.float32)
 CODES = RNG.normal(size=(7, 4)).astype(np.float32)
 
 
-def by_hand(x, codes):
+def exhaustive_search(x, codes):
     return ((x[..., None, :].astype(np.float64) - codes) ** 2).sum(-1).argmin(-1)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3])
-def test_the_nearest_code_is_the_nearest(offset):
-    """Also where the squares of all numbers are a million times the distances."""
+def test_nearest_code_matches_exhaustive_search(offset):
+    """Also where squared norms are a million times the squared distances."""
     index = jax.jit(nearest_code)(X + np.float32(offset), CODES + np.float32(offset))
-    np.testing.assert_array_equal(index, by_hand(X + np.float32(offset), CODES + np.float32(offset)))
+    np.testing.assert_array_equal(index, exhaustive_search(X + np.float32(offset), CODES + np.float32(offset)))
     assert index.dtype == jnp.int32
 
 
-def test_of_equal_codes_the_first_is_chosen():
+def test_nearest_code_returns_the_first_of_equal_codes():
     assert nearest_code(jnp.zeros((1, 2)), jnp.array([[3.0, 0.0], [1.0, 0.0], [1.0, 0.0]])).tolist() == [1]
 
 
-def test_values_are_codes_and_rounding_twice_changes_nothing():
+def test_quantise_returns_codes_and_is_idempotent():
     found = quantise(X, CODES)
-    np.testing.assert_allclose(found.values, CODES[by_hand(X, CODES)], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found.values, CODES[exhaustive_search(X, CODES)], rtol=1e-6, atol=1e-6)
     again = quantise(CODES[found.index], CODES)
     np.testing.assert_array_equal(again.index, found.index)
     np.testing.assert_array_equal(again.commitment, 0)
 
 
-def test_the_losses_are_the_squared_distance():
+def test_losses_are_the_mean_squared_distance():
     found = quantise(X, CODES)
-    distance = ((X - CODES[by_hand(X, CODES)]) ** 2).mean(-1)
+    distance = ((X - CODES[exhaustive_search(X, CODES)]) ** 2).mean(-1)
     np.testing.assert_allclose(found.codebook, distance, rtol=1e-5)
     np.testing.assert_allclose(found.commitment, distance, rtol=1e-5)
 
 
-def test_the_gradient_passes_straight_through_to_the_vectors_and_not_to_the_codes():
+def test_straight_through_gradient_reaches_vectors_and_not_codes():
     weight = RNG.normal(size=X.shape).astype(np.float32)
     read = lambda x, codes: jnp.sum(weight * quantise(x, codes).values)
     to_x, to_codes = jax.grad(read, argnums=(0, 1))(X, CODES)
@@ -52,8 +52,8 @@ def test_the_gradient_passes_straight_through_to_the_vectors_and_not_to_the_code
     np.testing.assert_array_equal(to_codes, 0)
 
 
-def test_the_codebook_loss_moves_codes_only_and_the_commitment_vectors_only():
-    chosen = by_hand(X, CODES)
+def test_codebook_loss_trains_codes_and_commitment_trains_vectors():
+    chosen = exhaustive_search(X, CODES)
     difference = (X - CODES[chosen]) / 2  # the derivative of a mean of four squares
     to_x, to_codes = jax.grad(lambda x, c: quantise(x, c).codebook.sum(), argnums=(0, 1))(X, CODES)
     expected = np.zeros_like(CODES)
@@ -65,8 +65,8 @@ def test_the_codebook_loss_moves_codes_only_and_the_commitment_vectors_only():
     np.testing.assert_array_equal(to_codes, 0)
 
 
-def test_gradient_descent_on_the_codebook_loss_ends_at_the_means_of_the_cells():
-    """The fixed point of Lloyd's algorithm: each code is the mean of the vectors that choose it."""
+def test_codebook_loss_converges_to_the_centroids_of_the_cells():
+    """The fixed point of Lloyd's algorithm: each code is the mean of the vectors assigned to it."""
     x = RNG.normal(size=(40, 2)).astype(np.float32)
     codes = jnp.asarray(x[:3])
     step = jax.jit(lambda c: c - 1.0 * jax.grad(lambda c: quantise(x, c).codebook.mean())(c))
@@ -77,7 +77,7 @@ def test_gradient_descent_on_the_codebook_loss_ends_at_the_means_of_the_cells():
         np.testing.assert_allclose(codes[k], x[index == k].mean(0), atol=1e-4)
 
 
-def test_revival_moves_unused_codes_only_each_to_a_vector_of_its_own():
+def test_revival_loss_moves_each_unused_code_to_a_vector_of_its_own():
     x = RNG.normal(size=(8, 2)).astype(np.float32)
     codes = np.concatenate([x[:2], np.full((2, 2), 50.0, np.float32)])
     index = jnp.array([0, 1] * 4)
@@ -91,7 +91,7 @@ def test_revival_moves_unused_codes_only_each_to_a_vector_of_its_own():
 
 
 @pytest.mark.slow
-def test_revival_raises_the_perplexity_of_a_codebook_that_starts_far_away():
+def test_revival_loss_raises_the_perplexity_of_a_badly_initialised_codebook():
     centres = 3 + 2 * RNG.normal(size=(16, 4)).astype(np.float32)
 
     def batch(i):
@@ -130,6 +130,6 @@ def test_perplexity_is_the_exponential_of_the_entropy():
 
 
 @pytest.mark.parametrize("codes", [np.zeros((3, 5)), np.zeros(4), np.zeros((2, 3, 4))])
-def test_codes_that_do_not_fit_are_refused(codes):
+def test_quantise_validates_the_shape_of_codes(codes):
     with pytest.raises(ValueError, match=r"codes must be \(K, D\) with the D of x \(\.\.\., D\), got"):
         quantise(X, codes)

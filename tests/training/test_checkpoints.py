@@ -1,4 +1,4 @@
-"""Checkpoints: exact, pruned, and readable after accidents."""
+"""Checkpoints: exact round trips, retention, and recovery from damage."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def assert_same(a, b):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A directory with checkpoints 1, 2 and 3 (copy it before harming it) and their states."""
+    """A directory with checkpoints 1, 2 and 3 (copied before tests modify it) and their states."""
     directory = tmp_path_factory.mktemp("saved")
     states = {}
     state = make_state()
@@ -70,15 +70,14 @@ def copy(saved, tmp_path):
 
 
 @pytest.fixture
-def no_warnings():
+def none_broken():
+    """Fails if a checkpoint is reported as broken."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        # what tensorstore leaves behind in the tests of broken files
-        warnings.simplefilter("ignore", pytest.PytestUnraisableExceptionWarning)
+        warnings.filterwarnings("error", message="checkpoint .* is broken")
         yield
 
 
-def test_round_trip_is_exact(saved, no_warnings):
+def test_round_trip_is_exact(saved, none_broken):
     directory, states = saved
     with Checkpoints(directory) as checkpoints:
         restored = checkpoints.restore_latest(jax.eval_shape(make_state))
@@ -89,7 +88,7 @@ def test_round_trip_is_exact(saved, no_warnings):
     assert_same(words(restored.state), states[3])
 
 
-def test_restored_run_goes_on_exactly(saved):
+def test_restored_run_continues_exactly(saved):
     with Checkpoints(saved[0]) as checkpoints:
         state = checkpoints.restore_latest(make_state(seed=9)).state
     fresh = make_state()
@@ -115,7 +114,7 @@ def test_saving_does_not_race_with_donation(tmp_path):
     assert_same(words(restored.state), before)
 
 
-def test_keys_of_another_kind_and_small_types(tmp_path):
+def test_round_trip_of_rbg_keys_and_small_dtypes(tmp_path):
     tree = {
         "key": jax.random.split(jax.random.key(1, impl="rbg"), 2),
         "half": jnp.arange(5, dtype=jnp.bfloat16),
@@ -138,7 +137,7 @@ def test_empty_directory(tmp_path):
     assert not (tmp_path / "absent").exists()
 
 
-def test_saving_a_step_again_writes_nothing(copy):
+def test_save_of_an_existing_step_writes_nothing(copy):
     directory, states = copy
     with Checkpoints(directory) as checkpoints:
         assert checkpoints.save(3, make_state(seed=5)) is False
@@ -151,7 +150,7 @@ def tiny(value):
 
 
 @pytest.mark.parametrize("reopen", [False, True])
-def test_keeps_the_newest_and_the_best(tmp_path, reopen):
+def test_newest_and_best_checkpoints_are_kept(tmp_path, reopen):
     losses = {1: 0.5, 2: 0.1, 3: 0.4, 4: float("nan"), 5: 0.3, 6: 0.35}
     checkpoints = Checkpoints(tmp_path, keep=2, keep_best=2, metric="loss")
     for step, loss in losses.items():
@@ -168,7 +167,7 @@ def test_keeps_the_newest_and_the_best(tmp_path, reopen):
     checkpoints.close()
 
 
-def test_largest_can_be_best(tmp_path):
+def test_mode_max_keeps_the_largest_metric(tmp_path):
     with Checkpoints(tmp_path, keep=1, keep_best=1, metric="accuracy", mode="max") as checkpoints:
         for step, accuracy in enumerate((0.2, 0.9, 0.4)):
             checkpoints.save(step, tiny(step), {"accuracy": accuracy})
@@ -184,12 +183,12 @@ def test_largest_can_be_best(tmp_path):
         ({"mode": "least"}, "mode must be 'min' or 'max', got 'least'"),
     ],
 )
-def test_refusals(tmp_path, kwargs, message):
+def test_checkpoints_validate_arguments(tmp_path, kwargs, message):
     with pytest.raises(ValueError, match=message):
         Checkpoints(tmp_path, **kwargs)
 
 
-def test_another_structure_is_refused_by_name(saved):
+def test_restore_names_differences_of_structure(saved):
     directory, _ = saved
     narrow = make_state(shapes={"w": (3,), "b": (5,)})
     others = {
@@ -203,11 +202,11 @@ def test_another_structure_is_refused_by_name(saved):
         for message, other in others.items():
             with pytest.raises(ValueError, match=message):
                 checkpoints.restore_latest(other)
-        assert checkpoints.steps() == [1, 2, 3]  # nothing was set aside
+        assert checkpoints.steps() == [1, 2, 3]  # none is renamed
 
 
 def array_files(directory):
-    """The files of a checkpoint that hold arrays; which array lies in which is the library's choice."""
+    """The files of a checkpoint that hold arrays; the mapping of arrays to files is up to orbax."""
     return [path for path in directory.glob("state/**/d/*") if path.is_file()]
 
 
@@ -222,7 +221,7 @@ def flip(path):
     path.write_bytes(data)
 
 
-ACCIDENTS = {
+DAMAGES = {
     "arrays truncated": lambda d: [truncate(p) for p in array_files(d)],
     "arrays deleted": lambda d: [p.unlink() for p in array_files(d)],
     "bits flipped": lambda d: [flip(p) for p in array_files(d)],
@@ -241,13 +240,13 @@ def open_and_restore(directory):
     return checkpoints, checkpoints.restore_latest(make_state())
 
 
-@pytest.mark.parametrize("accident", ACCIDENTS)
+@pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_broken_newest_checkpoint_falls_back(copy, accident):
+def test_broken_newest_checkpoint_falls_back_to_the_one_before(copy, damage):
     directory, states = copy
-    ACCIDENTS[accident](directory / "3")
-    if accident != "metrics truncated":
-        with pytest.warns(UserWarning, match=r"checkpoint .*/3 is broken \(.+\); it is passed over"):
+    DAMAGES[damage](directory / "3")
+    if damage != "metrics truncated":
+        with pytest.warns(UserWarning, match=r"checkpoint .*/3 is broken \(.+\); an earlier one is tried"):
             step, params = restore_params(directory)
         assert step == 2
         assert_same(params, words(states[2]).params)
@@ -256,7 +255,7 @@ def test_a_broken_newest_checkpoint_falls_back(copy, accident):
         checkpoints, restored = open_and_restore(directory)
     assert (restored.step, restored.extra) == (2, {"position": 20})
     assert_same(words(restored.state), states[2])
-    assert checkpoints.save(3, restored.state)  # its name is free again
+    assert checkpoints.save(3, restored.state)  # the step can be saved again
     assert checkpoints.steps() == [1, 2, 3]
     assert checkpoints.restore_latest(make_state()).step == 3
     checkpoints.close()
@@ -264,10 +263,10 @@ def test_a_broken_newest_checkpoint_falls_back(copy, accident):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_all_broken(copy):
+def test_restore_returns_none_if_all_checkpoints_are_broken(copy):
     directory, _ = copy
     for step in "123":
-        ACCIDENTS["arrays truncated"](directory / step)
+        DAMAGES["arrays truncated"](directory / step)
     with Checkpoints(directory) as checkpoints:
         with pytest.warns(UserWarning, match="broken") as caught:
             assert checkpoints.restore_latest(make_state()) is None
@@ -275,19 +274,19 @@ def test_all_broken(copy):
         assert checkpoints.save(1, make_state())
 
 
-def test_what_a_killed_save_left_is_not_a_checkpoint(copy, no_warnings):
+def test_incomplete_checkpoint_of_a_killed_process_is_ignored(copy, none_broken):
     directory, states = copy
-    half = directory / "4.orbax-checkpoint-tmp-1234"
-    shutil.copytree(directory / "3", half)
+    incomplete = directory / "4.orbax-checkpoint-tmp-1234"
+    shutil.copytree(directory / "3", incomplete)
     assert restore_params(directory)[0] == 3
-    assert half.exists()  # a reader touches nothing: the save may be in progress
+    assert incomplete.exists()  # readers delete nothing: the save may be in progress
     with Checkpoints(directory) as checkpoints:
         assert_same(words(checkpoints.restore_latest(make_state()).state), states[3])
         assert checkpoints.save(4, make_state())
-    assert not half.exists()
+    assert not incomplete.exists()
 
 
-def test_reads_parameters_alone(saved, no_warnings):
+def test_restore_params_reads_parameters_and_averages(saved, none_broken):
     directory, states = saved
     step, params = restore_params(directory)
     assert step == 3
@@ -302,7 +301,7 @@ def test_reads_parameters_alone(saved, no_warnings):
         restore_params(directory, like={"w": jnp.zeros(3), "b": jnp.zeros(5)})
 
 
-def test_reads_parameters_that_are_no_dictionary(tmp_path):
+def test_restore_params_of_lists_and_tuples(tmp_path):
     params = [jnp.ones(2), (jnp.zeros(3), jnp.arange(4.0))]
     state = init_state(jax.random.key(0), params, optax.sgd(0.1), (0.9,))
     with Checkpoints(tmp_path) as checkpoints:
@@ -310,14 +309,14 @@ def test_reads_parameters_that_are_no_dictionary(tmp_path):
     assert_same(restore_params(tmp_path, decay=0.9, like=params)[1], params)
 
 
-def test_the_json_is_readable_without_orbax(saved):
+def test_extra_is_readable_without_orbax(saved):
     directory, _ = saved
     assert json.loads((directory / "3" / "extra" / "metadata").read_text())["extra"] == {"position": 30}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.02, 0.1, 0.3])
-def test_killed_while_saving(tmp_path, delay):
+def test_process_killed_while_saving(tmp_path, delay):
     program = textwrap.dedent(f"""
         import jax.numpy as jnp
         from scorekit.training import Checkpoints

@@ -1,4 +1,4 @@
-"""Moving averages in closed form."""
+"""Exponential moving averages against their closed form."""
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +10,12 @@ from scorekit.training import ema_decay, init_ema, update_ema
 UPDATE = jax.jit(update_ema)
 
 
-def test_decay_warms_up():
+def test_ema_decay_warms_up():
     n = np.array([0, 1, 89, 90, 10_000])
     np.testing.assert_allclose(ema_decay(0.9, n), [1 / 10, 2 / 11, 0.9, 0.9, 0.9], rtol=1e-6)
 
 
-def test_closed_form_with_several_decays():
+def test_update_ema_matches_the_closed_form():
     values = np.random.default_rng(0).normal(size=(40, 3))
     ema = init_ema({"w": jnp.zeros(3)}, (0.5, 0.9))
     for n, value in enumerate(values):
@@ -44,6 +44,6 @@ def test_averages_are_copies():
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
-def test_refuses_a_decay_outside_the_range(decay):
+def test_init_ema_validates_decays(decay):
     with pytest.raises(ValueError, match=rf"decays must be in \[0, 1\), got {decay}"):
         init_ema(jnp.zeros(3), (0.9, decay))

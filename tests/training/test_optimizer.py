@@ -1,4 +1,4 @@
-"""The learning rate by its formula, the order of clipping, Adam and decay, and Muon by its algorithm."""
+"""The learning rate schedule, clipping, AdamW, weight decay and Muon against their formulas."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ def test_schedule_values():
     progress = np.clip((n - 10) / 100, 0, 1)
     expected = 2.0 * warmup * (0.25 + 0.75 * (1 + np.cos(np.pi * progress)) / 2)
     np.testing.assert_allclose(schedule(n), expected, rtol=1e-5)
-    assert schedule(0) == pytest.approx(0.2)  # the first step is not lost
+    assert schedule(0) == pytest.approx(0.2)  # the first rate is not zero
     assert schedule(9) == schedule(10) == pytest.approx(2.0)
     assert schedule(60) == pytest.approx(2.0 * (0.25 + 0.75 / 2))
     assert schedule(110) == schedule(10_000) == pytest.approx(0.5)
@@ -57,7 +57,7 @@ def test_weight_decay_acts_on_kernels_only():
 
 
 def newton_schulz(matrix):
-    """Five steps of the iteration, on the wide side, written out."""
+    """Five Newton-Schulz steps on the wide orientation."""
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     x = x / np.linalg.norm(x)
     for _ in range(5):
@@ -67,7 +67,7 @@ def newton_schulz(matrix):
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (3, 3, 2, 4), (1, 3, 8)])
-def test_muon_moves_kernels_along_their_orthogonal_momentum(shape):
+def test_muon_updates_kernels_by_orthogonalised_momentum(shape):
     rate, beta = 0.1, 0.95
     optimizer = make_optimizer(rate, 0, 10, final_fraction=1.0, clip_norm=None, name="muon")
     params = {"params": {"conv": {"kernel": jnp.ones(shape)}}}
@@ -77,15 +77,15 @@ def test_muon_moves_kernels_along_their_orthogonal_momentum(shape):
         g = rng.normal(size=shape)
         updates, state = update({"params": {"conv": {"kernel": jnp.asarray(g, jnp.float32)}}}, state, params)
         momentum = beta * momentum + g
-        orthogonal = newton_schulz((beta * momentum + g).reshape(-1, shape[-1]))  # a look ahead: Nesterov
+        orthogonal = newton_schulz((beta * momentum + g).reshape(-1, shape[-1]))  # Nesterov
         expected = -rate * orthogonal * np.sqrt(max(orthogonal.shape))
         found = updates["params"]["conv"]["kernel"]
         np.testing.assert_allclose(np.reshape(found, orthogonal.shape), expected, rtol=2e-3, atol=2e-4)
-        assert np.sqrt(np.mean(np.square(found))) == pytest.approx(rate, rel=0.3)  # whatever the shape
+        assert np.sqrt(np.mean(np.square(found))) == pytest.approx(rate, rel=0.3)  # for any shape
 
 
-def test_muon_of_singular_and_of_no_gradients():
-    """Directions without a gradient stay so, and small singular values outlive the rounding of their squares."""
+def test_muon_of_rank_deficient_and_zero_gradients():
+    """The null space is preserved, and small singular values are not lost in the rounding of their squares."""
     optimizer = make_optimizer(1.0, 0, 10, final_fraction=1.0, clip_norm=None, name="muon")
     rng = np.random.default_rng(0)
     u, v = (np.linalg.qr(rng.normal(size=(n, 8)))[0] for n in (40, 8))
@@ -97,18 +97,18 @@ def test_muon_of_singular_and_of_no_gradients():
         np.testing.assert_allclose(updates["kernel"], -np.sqrt(40) * expected, atol=2e-3)
 
 
-def test_muon_leaves_the_rest_to_adam():
-    """Biases, embeddings and what noise level and conditions pass move as with AdamW, and the kernels do not."""
+def test_muon_updates_other_parameters_by_adamw():
+    """Biases, embeddings and the layers of the conditioning are updated as by AdamW, other kernels are not."""
     hidden = {"conv": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}, "labels": {"embedding": jnp.ones((2, 3))}}
-    told = {"conditioning": {"noise_in": {"kernel": jnp.ones((2, 3))}}, "film_0": {"kernel": jnp.ones((2, 3))}}
-    params = {"params": {**hidden, **told}}
+    conditioning = {"conditioning": {"noise_in": {"kernel": jnp.ones((2, 3))}}, "film_0": {"kernel": jnp.ones((2, 3))}}
+    params = {"params": {**hidden, **conditioning}}
     keys = iter(jax.random.split(jax.random.key(0), 9))
     gradient = jax.tree.map(lambda p: jax.random.normal(next(keys), p.shape), params)
-    moved = {}
+    updated = {}
     for name in ("adamw", "muon"):
         optimizer = make_optimizer(0.1, 0, 10, weight_decay=0.5, name=name)
-        moved[name], _ = optimizer.update(gradient, optimizer.init(params), params)
-    differ = jax.tree.map(lambda a, m: bool(jnp.any(a != m)), moved["adamw"], moved["muon"])
+        updated[name], _ = optimizer.update(gradient, optimizer.init(params), params)
+    differ = jax.tree.map(lambda a, m: bool(jnp.any(a != m)), updated["adamw"], updated["muon"])
     assert differ["params"].pop("conv") == {"kernel": True, "bias": False}
     assert not any(jax.tree.leaves(differ))
 
@@ -125,6 +125,6 @@ def test_muon_leaves_the_rest_to_adam():
         ({"name": "sgd"}, "name must be one of adamw, muon, got 'sgd'"),
     ],
 )
-def test_refusals(kwargs, message):
+def test_make_optimizer_validates_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):
         make_optimizer(**{"learning_rate": 1e-3, "warmup_steps": 10, "total_steps": 100, **kwargs})

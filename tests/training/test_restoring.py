@@ -1,6 +1,7 @@
-"""What reading a checkpoint trusts, what it refuses, and whom it blames."""
+"""Reading checkpoints: verification, fallbacks, and error messages."""
 
 import json
+import logging
 import random
 import shutil
 import warnings
@@ -14,6 +15,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from scorekit.training import Checkpoints, init_state, make_mesh, place_state, restore_params
+from scorekit.training.restoring import OrbaxFilter
 
 OPTIMIZER = optax.adam(1e-3)
 
@@ -50,7 +52,7 @@ def copy(saved, tmp_path):
     return tmp_path
 
 
-def test_parameters_are_readable_when_the_metrics_are_not(copy):
+def test_restore_params_ignores_damaged_metrics(copy):
     (copy / "2" / "metrics" / "metrics").write_text('{"lo')
     step, params = restore_params(copy)
     assert step == 2
@@ -58,7 +60,7 @@ def test_parameters_are_readable_when_the_metrics_are_not(copy):
 
 
 @pytest.mark.parametrize(("before", "after"), [('"position": 2', '"position": 3'), ('"b": [', '"c": [')])
-def test_a_record_that_was_changed_is_broken_and_not_another_structure(copy, before, after):
+def test_modified_metadata_is_reported_as_broken(copy, before, after):
     metadata = copy / "2" / "extra" / "metadata"
     text = metadata.read_text()
     metadata.write_text(text.replace(before, after))
@@ -70,7 +72,7 @@ def test_a_record_that_was_changed_is_broken_and_not_another_structure(copy, bef
     assert restored.extra == {"position": 1, "rate": 0.1, "shards": [3, 4]}
 
 
-def test_arrays_of_another_run_are_recognised(copy, tmp_path_factory):
+def test_arrays_of_another_run_are_reported_as_broken(copy, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
     with Checkpoints(other) as checkpoints:
         checkpoints.save(2, make_state(7))
@@ -80,7 +82,7 @@ def test_arrays_of_another_run_are_recognised(copy, tmp_path_factory):
         assert restore_params(copy)[0] == 1
 
 
-def test_the_warning_is_one_line_from_the_caller(copy):
+def test_broken_warning_is_one_line_attributed_to_the_caller(copy):
     shutil.rmtree(copy / "2" / "state")
     with pytest.warns(UserWarning, match="broken") as reading:
         restore_params(copy)
@@ -92,7 +94,7 @@ def test_the_warning_is_one_line_from_the_caller(copy):
 
 
 @pytest.mark.parametrize("error", [MemoryError("no memory"), PermissionError("not yours")])
-def test_a_failing_machine_is_not_blamed_on_the_checkpoint(copy, monkeypatch, error):
+def test_errors_of_the_machine_are_not_reported_as_broken(copy, monkeypatch, error):
     def fail(*args, **kwargs):
         raise error
 
@@ -105,7 +107,7 @@ def test_a_failing_machine_is_not_blamed_on_the_checkpoint(copy, monkeypatch, er
         restore_params(copy)
 
 
-def test_extra_is_what_it_was_when_save_was_called(tmp_path):
+def test_save_copies_extra(tmp_path):
     extra = {"shards": [1]}
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, make_state(), extra=extra)
@@ -113,15 +115,15 @@ def test_extra_is_what_it_was_when_save_was_called(tmp_path):
         assert checkpoints.restore_latest(make_state()).extra == {"shards": [1]}
 
 
-def test_extra_that_is_not_json_is_refused_at_once(tmp_path):
+def test_save_validates_extra(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
-        with pytest.raises(ValueError, match=r"extra must be what JSON can hold, got \{'a': array"):
+        with pytest.raises(ValueError, match=r"extra must be JSON-serialisable, got \{'a': array"):
             checkpoints.save(1, make_state(), extra={"a": np.ones(2)})
         assert checkpoints.steps() == []
         assert checkpoints.save(1, make_state())
 
 
-def test_parameters_that_are_one_array(tmp_path):
+def test_restore_params_of_a_single_array(tmp_path):
     state = init_state(jax.random.key(0), jnp.arange(3.0), OPTIMIZER, (0.9,))
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(0, state)
@@ -131,7 +133,7 @@ def test_parameters_that_are_one_array(tmp_path):
         restore_params(tmp_path, like=jnp.zeros(4))
 
 
-def test_like_must_have_all_parameters_and_no_others(saved):
+def test_restore_params_validates_like_and_decay(saved):
     with pytest.raises(ValueError, match="b is only in the checkpoint"):
         restore_params(saved, like={"w": jnp.zeros((16, 8))})
     with pytest.raises(ValueError, match="c is not in the checkpoint"):
@@ -140,7 +142,7 @@ def test_like_must_have_all_parameters_and_no_others(saved):
         restore_params(saved, decay="half")
 
 
-def test_like_gives_the_place(saved):
+def test_restore_params_uses_the_sharding_of_like(saved):
     mesh = make_mesh(model=2, devices=jax.devices()[:2])
     like = place_state(STATES[1].params, mesh, shard_params=True)
     _, params = restore_params(saved, decay=0.9, like=like)
@@ -150,7 +152,7 @@ def test_like_gives_the_place(saved):
     assert restore_params(saved)[1]["w"].devices() == {jax.devices()[0]}
 
 
-def test_a_step_that_is_asked_for_and_broken_is_not_replaced(copy):
+def test_restore_params_does_not_replace_an_explicit_broken_step(copy):
     shutil.rmtree(copy / "1" / "state")
     with (
         pytest.warns(UserWarning, match="/1 is broken"),
@@ -159,7 +161,7 @@ def test_a_step_that_is_asked_for_and_broken_is_not_replaced(copy):
         restore_params(copy, step=1)
 
 
-def test_the_record_describes_every_array(saved):
+def test_metadata_describes_every_array(saved):
     record = json.loads((saved / "2" / "extra" / "metadata").read_text())
     dtype, shape, checksum = record["arrays"]["params"]["w"]
     assert (dtype, shape) == ("float32", [16, 8])
@@ -167,8 +169,18 @@ def test_the_record_describes_every_array(saved):
     assert checksum == sum(int(x) * (2 * i + 1) for i, x in enumerate(words)) % 2**32
 
 
+def test_saving_and_restoring_log_nothing(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    with open_directory(tmp_path) as checkpoints:
+        checkpoints.save(1, STATES[1], {"loss": 1.0})
+        assert checkpoints.restore_latest(make_state()).step == 1
+    assert restore_params(tmp_path)[0] == 1
+    assert not [record for record in caplog.records if "orbax" in record.pathname]
+    assert not [f for f in logging.getLogger("absl").filters if isinstance(f, OrbaxFilter)]
+
+
 def damages(path, draw):
-    """What may happen to a file: functions of its path."""
+    """Possible damages of a file, as functions of its path."""
     size = path.stat().st_size
     yield lambda p: p.unlink()
     yield lambda p: p.write_bytes(p.read_bytes()[: size // 2])
@@ -185,7 +197,7 @@ def damages(path, draw):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_whatever_happens_to_a_file_no_wrong_state_is_read(saved, tmp_path):
+def test_no_damaged_file_leads_to_a_wrong_state(saved, tmp_path):
     draw = random.Random(0)
     names = [path.relative_to(saved) for path in sorted((saved / "2").rglob("*")) if path.is_file()]
     fallbacks = 0

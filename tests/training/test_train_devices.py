@@ -1,4 +1,4 @@
-"""The result of a run depends on the seed and the global batch, not on the devices."""
+"""The result of training depends on the seed and the global batch, not on the devices."""
 
 import functools
 
@@ -75,11 +75,13 @@ LAYOUTS = [
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-def test_devices_change_only_the_rounding(layout):
+def test_result_is_independent_of_the_layout_up_to_rounding(layout):
     state, metrics = train(**layout)
     optimizer = layout.get("optimizer", "adamw")
     one_device = jax.device_get(train(1, optimizer=optimizer))
-    atol = 1e-4 if optimizer == "muon" else 2e-5  # it brings small singular values up, and rounding with them
+    atol = (
+        1e-4 if optimizer == "muon" else 2e-5
+    )  # Muon amplifies rounding errors
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(one_device[0]), strict=True):
         if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             np.testing.assert_allclose(jax.device_get(a), b, rtol=1e-4, atol=atol)
@@ -88,24 +90,24 @@ def test_devices_change_only_the_rounding(layout):
 
 
 @pytest.mark.parametrize("parallel", ["jit", "pmap"])
-def test_a_batch_may_lie_anywhere(parallel):
+def test_batch_may_be_on_any_device(parallel):
     mesh = make_mesh(devices=jax.devices()[:2])
     plain = lambda p, b: (jnp.mean((b["x"] - p["w"]) ** 2, axis=1), {})
     step = make_train_step(lambda key, batch: batch, plain, optax.sgd(0.1), mesh=mesh, parallel=parallel)
     state = lambda: init_state(jax.random.key(0), {"w": jnp.zeros(4)}, optax.sgd(0.1), ())
     expected = jax.device_get(step(state(), BATCHES[0])[1]["loss"])
-    for place in (None, jax.devices()[3], NamedSharding(mesh, PartitionSpec())):
-        batch = jax.device_put(BATCHES[0], place)
+    for sharding in (None, jax.devices()[3], NamedSharding(mesh, PartitionSpec())):
+        batch = jax.device_put(BATCHES[0], sharding)
         np.testing.assert_array_equal(step(state(), batch)[1]["loss"], expected)
 
 
-def test_the_tolerance_would_see_another_seed():
+def test_tolerance_distinguishes_seeds():
     state, _ = train(1, seed=6)
-    gaps = jax.tree.map(lambda a, b: np.max(np.abs(a - b)), *jax.device_get((state.params, train(1)[0].params)))
-    assert max(jax.tree.leaves(gaps)) > 1e-3
+    differences = jax.tree.map(lambda a, b: np.max(np.abs(a - b)), *jax.device_get((state.params, train(1)[0].params)))
+    assert max(jax.tree.leaves(differences)) > 1e-3
 
 
-def test_sharded_parameters_lie_on_the_model_axis():
+def test_shard_params_shards_over_the_model_axis():
     state, _ = train(4, model=2, shard_params=True)
     kernel = lambda tree: tree["params"]["dense_0"]["kernel"]
     moments = next(s for s in state.opt_state[1] if hasattr(s, "mu"))
@@ -115,7 +117,7 @@ def test_sharded_parameters_lie_on_the_model_axis():
     assert state.step.is_fully_replicated
 
 
-def test_layout_rule():
+def test_state_sharding_shards_the_longest_divisible_axis():
     mesh = make_mesh(model=2, devices=jax.devices()[:4])
     tree = {"long": jnp.ones((3, 8, 4)), "odd": jnp.ones((3, 5)), "scalar": jnp.ones(()), "empty": jnp.ones((0,))}
     spec = {k: s.spec for k, s in state_sharding(tree, mesh, True).items()}
@@ -128,7 +130,7 @@ def test_layout_rule():
     assert all(s.spec == PartitionSpec() for s in state_sharding(tree, mesh).values())
 
 
-def test_pmap_refuses_a_model_axis():
+def test_pmap_validates_the_model_axis():
     with pytest.raises(ValueError, match="model axis 1, got shard_params=False and model=2"):
         make_train_step(prepare, loss, OPTIMIZER, mesh=make_mesh(2, jax.devices()[:4]), parallel="pmap")
 
@@ -136,7 +138,7 @@ def test_pmap_refuses_a_model_axis():
 @pytest.mark.parametrize(
     "layout", [*({**LAYOUTS[2], "optimizer": name} for name in OPTIMIZERS), {"devices": 2, "parallel": "pmap"}], ids=str
 )
-def test_checkpoints_hold_no_trace_of_the_devices(tmp_path, layout):
+def test_checkpoints_are_independent_of_the_layout(tmp_path, layout):
     state, _ = train(**layout)
     fresh = functools.partial(start, optimizer=layout.get("optimizer", "adamw"))
     with Checkpoints(tmp_path) as checkpoints:

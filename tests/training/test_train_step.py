@@ -1,4 +1,4 @@
-"""The training step against a loop written by hand, and what it does with numbers that are not finite."""
+"""The training step against a reference loop, and skipped steps."""
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,7 @@ def three_steps(step):
     return run(step, start(), [BATCH] * 3)
 
 
-def test_against_a_loop_by_hand(three_steps):
+def test_step_matches_a_reference_loop(three_steps):
     p, ema = params(), {"0.9": params(), "0.99": params()}
     opt_state = OPTIMIZER.init(p)
 
@@ -82,12 +82,12 @@ def test_against_a_loop_by_hand(three_steps):
 
 
 @pytest.mark.parametrize(("parallel", "accumulate"), [("jit", 2), ("pmap", 4)])
-def test_accumulation_changes_nothing(three_steps, parallel, accumulate):
+def test_accumulation_does_not_change_the_result(three_steps, parallel, accumulate):
     step = make_train_step(prepare, loss, OPTIMIZER, mesh=ONE, parallel=parallel, accumulate=accumulate)
     state, metrics = run(step, start(), [BATCH] * 3)
     assert_trees_close(state.params, three_steps[0].params, rtol=1e-5, atol=1e-6)
     assert_trees_close(state.ema, three_steps[0].ema, rtol=1e-5, atol=1e-6)
-    assert_trees_close(metrics, three_steps[1], rtol=1e-4, atol=1e-5)  # and rows stay in the batch's order
+    assert_trees_close(metrics, three_steps[1], rtol=1e-4, atol=1e-5)  # and rows keep the order of the batch
 
 
 def test_resuming_is_exact(step, three_steps):
@@ -99,7 +99,7 @@ def test_resuming_is_exact(step, three_steps):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
-def test_a_step_that_is_not_finite_is_skipped_and_counted(step, bad):
+def test_non_finite_steps_are_skipped_and_counted(step, bad):
     broken = {"x": BATCH["x"].copy()}
     broken["x"][2, 1] = bad  # 1e30: the loss of one example overflows
     state, _ = run(step, start(), [BATCH] * 2)
@@ -120,7 +120,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(step, bad):
     check_finite(state, 1)
 
 
-def test_a_finite_loss_with_an_infinite_gradient_is_skipped():
+def test_steps_with_an_infinite_gradient_are_skipped():
     step = make_train_step(
         lambda key, batch: batch, lambda p, b: (jnp.sqrt(jnp.sum(p["w"] * b["x"], 1)), {}), optax.sgd(0.1), mesh=ONE
     )
@@ -131,7 +131,7 @@ def test_a_finite_loss_with_an_infinite_gradient_is_skipped():
     np.testing.assert_array_equal(state.params["w"], 0)
 
 
-def test_the_state_is_donated_and_the_step_traced_once():
+def test_step_donates_the_state_and_traces_once():
     traces = []
 
     def counting(p, batch):
@@ -148,9 +148,9 @@ def test_the_state_is_donated_and_the_step_traced_once():
 
 
 def test_bfloat16_loss_keeps_float32_parameters():
-    quiet = lambda key, batch: {**batch, "noise": jnp.zeros((48, 2))}
+    no_noise = lambda key, batch: {**batch, "noise": jnp.zeros((48, 2))}
     low = lambda p, b: (loss(p, b)[0].astype(jnp.bfloat16), {})
-    state, metrics = make_train_step(quiet, low, OPTIMIZER, mesh=ONE)(start(), BATCH)
+    state, metrics = make_train_step(no_noise, low, OPTIMIZER, mesh=ONE)(start(), BATCH)
     assert metrics["loss"].dtype == jnp.float32
     assert {x.dtype for x in jax.tree.leaves((state.params, state.ema))} == {jnp.dtype(jnp.float32)}
 
@@ -164,12 +164,12 @@ def test_bfloat16_loss_keeps_float32_parameters():
         ({"mesh": jax.make_mesh((1,), ("batch",))}, r"mesh must have axes \('data', 'model'\), got \('batch',\)"),
     ],
 )
-def test_impossible_layouts(kwargs, message):
+def test_make_train_step_validates_the_layout(kwargs, message):
     with pytest.raises(ValueError, match=message):
         make_train_step(prepare, loss, OPTIMIZER, **kwargs)
 
 
-def test_batches_that_do_not_divide():
+def test_step_validates_the_batch_size():
     step = make_train_step(prepare, loss, OPTIMIZER, accumulate=5, mesh=make_mesh(devices=jax.devices()[:1]))
     with pytest.raises(ValueError, match=r"devices x accumulate = 1 x 5 = 5, got 48"):
         step(start(), BATCH)
@@ -181,11 +181,11 @@ def test_loss_must_be_per_example():
         step(start(), BATCH)
 
 
-def test_mesh_refuses_a_model_axis_that_does_not_divide():
+def test_make_mesh_validates_the_model_axis():
     with pytest.raises(ValueError, match="model must divide the number of devices, 1, got 2"):
         make_mesh(model=2, devices=jax.devices()[:1])
 
 
-def test_limit_must_be_positive():
+def test_check_finite_validates_the_limit():
     with pytest.raises(ValueError, match="limit must be at least 1, got 0"):
         check_finite(start(), 0)

@@ -1,4 +1,4 @@
-"""The convolutional autoencoder: shapes, locality, its codebook, and the divergence that scales its latent."""
+"""The convolutional autoencoder: shapes, locality, quantisation, and the divergence that scales its latent."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def case(request):
     return network, params, apply, x, latent
 
 
-def test_shapes(case):
+def test_encode_and_decode_shapes(case):
     network, params, apply, x, latent = case
     z = apply(params, x, method="encode")
     assert z.shape == latent == (len(x), *network.latent_shape(x.shape[1:]))
@@ -43,7 +43,7 @@ def test_examples_do_not_mix(case):
     np.testing.assert_allclose(apply(params, x.at[1:].set(7.0))[0], apply(params, x)[0], rtol=1e-5, atol=1e-5)
 
 
-def test_every_parameter_learns(case):
+def test_every_parameter_is_trained(case):
     network, params, _, x, _ = case
     optimizer = optax.adam(1e-2)
     weights = {name: value for name, value in params["params"].items() if name != "codebook"}
@@ -63,7 +63,7 @@ def test_every_parameter_learns(case):
     assert values[-1] < 0.5 * values[0]
 
 
-def test_the_latent_shifts_with_the_signal_away_from_the_ends():
+def test_encode_and_decode_are_equivariant_to_shifts():
     network = Autoencoder(latent_channels=3, channels=4, multipliers=(1, 2), factors=(2,), patch=2)
     x = jnp.asarray(RNG.normal(size=(1, 160, 1)), jnp.float32)
     params = network.init(KEY, x)
@@ -75,23 +75,23 @@ def test_the_latent_shifts_with_the_signal_away_from_the_ends():
     np.testing.assert_allclose(later[:, 56:-48], y[:, 48:-56], rtol=1e-4, atol=1e-5)
 
 
-def test_a_piece_is_encoded_as_it_is_within_a_longer_signal():
+def test_crops_are_encoded_as_within_the_full_signal():
     network, x = SIGNALS, jnp.asarray(RNG.normal(size=(1, 240, 2)), jnp.float32)
     params = network.init(KEY, x)
     encode = jax.jit(lambda x: network.apply(params, x, method="encode"))
     np.testing.assert_allclose(encode(x[:, 60:180])[:, 6:-6], encode(x)[:, 16:24], rtol=1e-4, atol=1e-5)
 
 
-def test_snapping_gives_codes():
+def test_quantise_gives_the_nearest_codes():
     x = jnp.asarray(RNG.normal(size=(2, 36, 2)), jnp.float32)
     params = SIGNALS.init(KEY, x)
     z = SIGNALS.apply(params, x, method="encode")
     codebook = params["params"]["codebook"]
-    snapped = SIGNALS.apply(params, z, method="snap")
-    np.testing.assert_array_equal(snapped, codebook[nearest_code(z, codebook)])
+    quantised = SIGNALS.apply(params, z, method="quantise")
+    np.testing.assert_array_equal(quantised, codebook[nearest_code(z, codebook)])
     plain = Autoencoder(latent_channels=3, channels=4)
     z = jnp.ones((1, 4, 3))
-    assert plain.apply(plain.init(KEY, jnp.ones((1, 8, 1))), z, method="snap") is z
+    assert plain.apply(plain.init(KEY, jnp.ones((1, 8, 1))), z, method="quantise") is z
 
 
 def test_bfloat16_keeps_parameters_latent_and_output_in_float32():
@@ -105,7 +105,7 @@ def test_bfloat16_keeps_parameters_latent_and_output_in_float32():
     assert 1e-5 < error < 0.1
 
 
-def test_the_divergence_is_that_of_two_gaussians():
+def test_fixed_noise_kl_is_the_divergence_of_two_gaussians():
     z, noise = 0.7, 0.3
     posterior, prior = stats.norm(z, noise), stats.norm()
     exact, _ = integrate.quad(lambda u: posterior.pdf(u) * (posterior.logpdf(u) - prior.logpdf(u)), -4, 5)
@@ -122,9 +122,14 @@ def test_the_divergence_is_that_of_two_gaussians():
         (SIGNALS, (2, 36, 1), "encode", r"x must have 2 channels, got shape \(2, 36, 1\)"),
         (SIGNALS, (2, 36), "encode", r"x must have shape \(B, H, W, C\) or \(B, L, C\), got \(2, 36\)"),
         (SIGNALS, (2, 6, 2), "decode", r"z must have shape \(B, ..., 3\)"),
-        (Autoencoder(multipliers=(1, 2), factors=(2, 2)), (2, 8, 1), "encode", r"factors 1 integers from 1, got 1"),
+        (
+            Autoencoder(multipliers=(1, 2), factors=(2, 2)),
+            (2, 8, 1),
+            "encode",
+            r"factors must hold 1 integers >= 1",
+        ),
     ],
 )
-def test_refusals(network, shape, method, message):
+def test_autoencoder_validates_shapes(network, shape, method, message):
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda: network.init(KEY, jnp.ones(shape), method=method))

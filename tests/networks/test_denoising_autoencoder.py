@@ -1,4 +1,4 @@
-"""A denoiser is an autoencoder: predicting noise is predicting data around a residual connection."""
+"""Denoisers are autoencoders: predicting noise is predicting data with a skip connection."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from tables import in_float64
 
 from scorekit import weightings
 from scorekit.denoisers import denoiser_from_network
-from scorekit.losses import denoising_loss_at
+from scorekit.losses import denoising_loss, denoising_loss_at
 from scorekit.schedules import cosine, geometric_ve, rectified_flow
 from scorekit.times import Times, discrete
 
@@ -23,8 +23,8 @@ def network(params, x, t):
 
 @pytest.mark.parametrize("schedule", [cosine(), rectified_flow(), geometric_ve()], ids=["vp", "flow", "ve"])
 @in_float64
-def test_a_network_of_the_noise_is_an_autoencoder_with_a_residual_connection(schedule):
-    """``x0_hat = (x_t - sigma F(x_t)) / alpha``: the same denoiser, loss and gradient, whatever the weighting."""
+def test_noise_prediction_is_data_prediction_with_a_skip_connection(schedule):
+    """``x0_hat = (x_t - sigma F(x_t)) / alpha`` has the same denoiser, loss and gradient under every weighting."""
     params = {name: jnp.asarray(RNG.normal(size=(3, 3))) for name in "ab"}
 
     def both(params):
@@ -53,10 +53,8 @@ def test_a_network_of_the_noise_is_an_autoencoder_with_a_residual_connection(sch
     np.testing.assert_allclose(eps_mse, np.exp(schedule.log_snr(T)) * x0_mse, rtol=1e-9)
 
 
-def test_one_noise_level_is_the_plain_denoising_autoencoder():
-    """The loss at a single time is the reconstruction error of the corrupted input, up to a constant."""
-    from scorekit.losses import denoising_loss
-
+def test_loss_at_one_noise_level_is_that_of_a_denoising_autoencoder():
+    """The loss at a single time is the reconstruction error of the corrupted input."""
     key, schedule = jax.random.key(0), cosine()
     reconstruct = lambda x, t: 0.5 * x
     options = {"target": "x0", "weighting": weightings.x0, "times": discrete(0.3)}

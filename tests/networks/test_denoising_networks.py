@@ -1,0 +1,216 @@
+"""Contracts of the networks of ``scorekit.networks.DENOISING``: shapes, conditioning, training and precision.
+
+The networks run op by op here: compiled operations are shared between the many combinations of conditions.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit.networks import ABSENT, DENOISING, Masked, drop_conditions
+
+CLASSES, BATCH = 3, 4
+SIDES = {0: (), 1: (8,), 2: (4, 4)}
+MAP_SHAPES = {0: (3,), 1: (4, 1), 2: (2, 2, 1)}
+SMALL = {"features": 16, "channels": 8, "blocks": 1, "layers": 2, "cycle": 2}
+CASES = {f"{network.__name__}-{axes}d": (network, axes) for network in DENOISING for axes in network.spatial_axes}
+RNG = np.random.default_rng(0)
+NOISE = jnp.linspace(-5, 5, BATCH)
+NULLS = {"labels": CLASSES, "vector": ABSENT, "dense_map": ABSENT}
+
+
+def build(network, axes, **options):
+    """A small instance with all conditions; sizes are set where the class has an attribute of the name."""
+    names = {field.name for field in dataclasses.fields(network)}
+    sizes = {"num_classes": CLASSES, "vector_size": 2, "map_shape": MAP_SHAPES[axes]}
+    return network(**{**{name: size for name, size in SMALL.items() if name in names}, **sizes, **options})
+
+
+class Contract:
+    """A network, its parameters at initialisation and perturbed, an input and all conditions."""
+
+    def __init__(self, network, axes):
+        normal = lambda *shape: jnp.asarray(RNG.normal(size=shape), jnp.float32)
+        self.make = lambda **options: build(network, axes, **options)
+        self.network, self.x = self.make(), normal(BATCH, *SIDES[axes], 2)
+        present = jnp.ones(BATCH, bool)
+        self.conditions = {
+            "labels": jnp.arange(BATCH) % CLASSES,
+            "vector": Masked(normal(BATCH, 2), present),
+            "dense_map": Masked(normal(BATCH, *MAP_SHAPES[axes]), present),
+        }
+        self.fresh = jax.jit(self.network.init)(jax.random.key(0, impl="rbg"), self.x, NOISE)
+        perturb = lambda p: jnp.asarray(p + 0.3 * RNG.normal(size=p.shape), p.dtype)
+        self.params = jax.tree.map(perturb, self.fresh)
+        self.traces = 0
+        compiled = jax.jit(jax.grad(self._loss))
+        self.gradient = lambda *args: compiled(*jax.tree.map(np.asarray, args))  # without weak types: one trace
+
+    def _loss(self, params, noise, weight, target, conditions):
+        self.traces += 1
+        error = (self.network.apply(params, self.x, noise, **conditions) - target) ** 2
+        return jnp.sum(weight * error.reshape(BATCH, -1).mean(1))
+
+    def __call__(self, params=None, x=None, noise=NOISE, **conditions):
+        params, x = self.params if params is None else params, self.x if x is None else x
+        return np.asarray(self.network.apply(params, x, noise, **{**self.conditions, **conditions}))
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    return Contract(*CASES[request.param])
+
+
+def distance(a, b):
+    """The largest difference of each example."""
+    return np.abs(a - b).reshape(BATCH, -1).max(1)
+
+
+def named(tree):
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def test_output_is_float32_shaped_like_the_input_and_zero_at_initialisation(case):
+    y = case(case.fresh)
+    assert y.shape == case.x.shape
+    assert y.dtype == np.float32
+    assert not y.any()
+
+
+def test_missing_conditions_are_the_null_branch(case):
+    full = case()
+    for name in case.conditions:
+        null = case(**{name: None})
+        assert (distance(full, null) > 1e-3).all(), name
+        some = jax.tree.map(lambda c, u: c.at[1::2].set(u), case.conditions[name], NULLS[name])
+        mixed = case(**{name: some})
+        np.testing.assert_array_equal(mixed[1::2], null[1::2], name)
+        np.testing.assert_array_equal(mixed[::2], full[::2], name)
+    rates = dict.fromkeys(case.conditions, 0.0)
+    dropped = drop_conditions(jax.random.key(0), case.conditions, NULLS, rates, joint_rate=1.0)
+    nulls = jax.tree.map(lambda c, u: jnp.full_like(c, u), case.conditions, NULLS)
+    np.testing.assert_array_equal(case(**dropped), case(**nulls))
+    np.testing.assert_allclose(case(**dropped), case(**dict.fromkeys(nulls)), rtol=1e-4, atol=1e-5)
+
+
+def test_scalars_and_unmasked_arrays_broadcast(case):
+    np.testing.assert_array_equal(case(noise=0.7), case(noise=jnp.full(BATCH, 0.7)))
+    np.testing.assert_array_equal(case(labels=1), case(labels=jnp.full(BATCH, 1)))
+    vector = case.conditions["vector"].value
+    np.testing.assert_array_equal(case(vector=vector), case())
+    np.testing.assert_array_equal(case(vector=vector[0]), case(vector=jnp.broadcast_to(vector[0], vector.shape)))
+
+
+def test_labels_out_of_range_give_nan(case):
+    y = case(labels=jnp.array([0, 1, CLASSES, CLASSES + 1]))
+    assert np.all(np.isfinite(y[:3]))
+    assert np.all(np.isnan(y[3]))
+
+
+def test_examples_do_not_mix(case):
+    np.testing.assert_allclose(case(x=case.x.at[1:].set(7.0))[0], case()[0], rtol=1e-5, atol=1e-5)
+
+
+def test_output_depends_on_the_noise_level(case):
+    assert distance(case(noise=0.0), case(noise=0.2)).max() > 1e-3
+
+
+def test_absent_values_are_ignored_even_if_nan(case):
+    hidden = Masked(jnp.full((BATCH, 2), jnp.nan), jnp.array([False, True, True, True]))
+    visible = hidden._replace(value=jnp.ones((BATCH, 2)))
+    np.testing.assert_array_equal(case(vector=hidden)[0], case(vector=visible)[0])
+    first = Masked(hidden.value.at[1:].set(1.0), hidden.present)
+    conditions = {**case.conditions, "vector": first}
+    gradient = case.gradient(case.params, NOISE, jnp.ones(BATCH), jnp.zeros_like(case.x), conditions)
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
+
+
+def test_null_tokens_and_embeddings_learn_from_the_examples_that_use_them(case):
+    weight, target = jnp.array([0.0, 1.0, 1.0, 1.0]), jnp.zeros_like(case.x)
+
+    def norms(present):
+        present = jnp.array(present)
+        rows = {
+            "labels": jnp.where(present, case.conditions["labels"], CLASSES),
+            **{name: case.conditions[name]._replace(present=present) for name in ("vector", "dense_map")},
+        }
+        found = named(case.gradient(case.params, jnp.full(BATCH, 0.3), weight, target, rows))
+        found = {name: float(np.abs(gradient).max()) for name, gradient in found.items()}
+        null = [norm for name, norm in found.items() if name.endswith("'null']")]
+        given = [norm for name, norm in found.items() if "kernel" in name and ("'vector'" in name or "'map'" in name)]
+        assert len(null) == len(given) == 2
+        return null, given
+
+    null, given = norms([False, True, True, True])
+    assert max(null) == 0  # the only example without conditions has weight 0
+    assert min(given) > 1e-4
+    null, given = norms([True, False, False, False])
+    assert min(null) > 1e-4
+    assert max(given) == 0
+    null, given = norms([True, True, False, False])
+    assert min(null + given) > 1e-4
+
+
+def test_every_parameter_is_trained_from_initialisation(case):
+    params, weight = case.fresh, jnp.ones(BATCH) / BATCH
+    present = jnp.array([True, True, True, False])
+    rows = {
+        "labels": jnp.arange(BATCH),
+        **{name: case.conditions[name]._replace(present=present) for name in ("vector", "dense_map")},
+    }
+    for _ in range(4):  # weights that start at zero block the gradient: output layer, residual branches, their inputs
+        gradient = case.gradient(params, NOISE, weight, case.x, rows)
+        params = jax.tree.map(lambda p, g: jnp.asarray(np.asarray(p) - 0.01 * np.sign(g)), params, gradient)
+    assert not [name for name, g in named(gradient).items() if not np.any(g)]
+    start = named(case.fresh)
+    assert not [name for name, p in named(params).items() if np.array_equal(p, start[name])]
+
+
+def test_new_values_do_not_retrace(case):
+    for value in (0.1, 0.2):
+        case.gradient(case.params, jnp.full(BATCH, value), jnp.full(BATCH, value), value * case.x, case.conditions)
+    assert case.traces == 1
+
+
+def test_bfloat16_keeps_parameters_and_output_in_float32(case):
+    network = case.make(dtype=jnp.bfloat16)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), case.x, NOISE, **case.conditions)
+    assert {p.dtype for p in jax.tree.leaves(shapes)} == {jnp.dtype(jnp.float32)}
+    low = jax.jit(network.apply)(case.params, case.x.astype(jnp.bfloat16), NOISE, **case.conditions)
+    assert low.dtype == jnp.float32
+    full = case()
+    error = np.linalg.norm(low - full) / np.linalg.norm(full)
+    assert 1e-5 < error < 0.05
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ({"noise": np.zeros(3)}, r"noise must be a scalar or have shape \(4,\), got shape \(3,\)"),
+        ({"labels": np.zeros(BATCH)}, r"labels must be integers, got dtype float"),
+        ({"labels": np.zeros((BATCH, 1), int)}, r"labels must be a scalar or have shape \(4,\)"),
+        ({"vector": np.ones((BATCH, 3))}, r"vector must have shape \(4, 2\), got \(4, 3\)"),
+        ({"dense_map": np.ones((BATCH, 9))}, r"dense_map must have shape \(4, .*\), got \(4, 9\)"),
+    ],
+)
+def test_conditions_of_wrong_shape_raise(case, conditions, message):
+    given = {"noise": NOISE, **conditions}
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda: case.network.apply(case.params, case.x, **given))
+
+
+@pytest.mark.parametrize("case_name", CASES)
+def test_networks_without_conditions_reject_them(case_name):
+    network, axes = CASES[case_name]
+    plain = build(network, axes, num_classes=None, vector_size=None, map_shape=None)
+    x = np.ones((BATCH, *SIDES[axes], 2), np.float32)
+    for condition in ({"labels": np.zeros(BATCH, int)}, {"vector": np.ones(2)}, {"dense_map": np.ones(2)}):
+        (name,) = condition
+        with pytest.raises(ValueError, match=f"{name} must be None"):
+            jax.eval_shape(lambda condition=condition: plain.init(jax.random.key(0), x, 0.0, **condition))
+    other = next(shape for n, shape in SIDES.items() if n not in network.spatial_axes)
+    with pytest.raises(ValueError, match="x must have shape"):
+        jax.eval_shape(lambda: plain.init(jax.random.key(0), np.ones((BATCH, *other, 2)), 0.0))

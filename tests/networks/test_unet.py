@@ -1,0 +1,133 @@
+"""The U-Net: its linear skip, adaptive filters, spatially varying conditioning, and the layers that it is made of."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit.networks import UNet
+from scorekit.networks.unet import Attention, group_norm
+
+KEY = jax.random.key(0)
+FAST = jax.random.key(0, impl="rbg")  # compiles several times faster
+norm = jax.jit(group_norm)
+CLASSES = 3
+
+
+def unet(**kwargs):
+    return UNet(channels=8, multipliers=(1, 2), attention_resolutions=(2,), heads=2, **kwargs)
+
+
+def perturbed(params):
+    """Parameters away from the zeros of the initialisation."""
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda x: x + 0.3 * rng.normal(size=x.shape).astype(np.float32), params)
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "message"),
+    [
+        (unet(), (2, 5, 4, 1), r"divisible by 2 for 2 levels, got 5 x 4"),
+        (unet(), (2, 4), r"x must have shape \(B, H, W, C\) or \(B, L, C\), got \(2, 4\)"),
+        (unet(), (2, 8, 8, 1), r"attention_resolutions must be among the heights \[8, 4\].*got \(2,\)"),
+        (UNet(channels=8, attention_resolutions=(4,), heads=3), (2, 4, 4, 1), r"heads must divide.*got 3"),
+        (unet(factors=(2, 2)), (2, 8, 8, 1), r"factors must hold 1 integers >= 1.*got 1 and \(2, 2\)"),
+        (unet(filters=-1), (1, 4, 4, 2), "filters must be at least 0, got -1"),
+        *[(unet(grid=grid), (1, 4, 4, 2), "grid must hold 2 integers >= 1, one for each side of x, got")
+          for grid in [(2,), (2, 2, 2), (0, 2)]],
+    ],
+)  # fmt: skip
+def test_unet_validates_sizes(network, shape, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda: network.init(KEY, np.ones(shape), 0.0))
+
+
+def test_group_norm_matches_flax():
+    x = 3 + 2 * jax.random.normal(KEY, (3, 4, 4, 24))
+    scale, shift = jax.random.normal(jax.random.key(1), (2, 24))
+    expected = nn.GroupNorm(num_groups=3, epsilon=1e-5).apply({"params": {"scale": scale, "bias": shift}}, x)
+    np.testing.assert_allclose(norm(x, scale[None], shift[None]), expected, rtol=1e-4, atol=1e-4)
+    low = norm(x.astype(jnp.bfloat16), scale[None], shift[None])
+    assert low.dtype == jnp.float32
+
+
+def test_group_norm_scale_and_shift_are_per_example():
+    x = jax.random.normal(KEY, (2, 4, 4, 8))
+    scale, shift = jax.random.normal(jax.random.key(1), (2, 2, 8))
+    both = norm(x, scale, shift)
+    for i in range(2):
+        alone = norm(x, scale[i : i + 1], shift[i : i + 1])[i]
+        np.testing.assert_allclose(both[i], alone, rtol=1e-6, atol=1e-6)
+
+
+def test_attention_matches_numpy():
+    layer = Attention(heads=2)
+    x = jax.random.normal(KEY, (2, 2, 3, 8))
+    shapes = jax.eval_shape(layer.init, KEY, x)
+    params = perturbed(jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes))
+    p = jax.tree.map(np.asarray, params["params"])
+    h = np.asarray(norm(x, p["norm"]["scale"][None], p["norm"]["shift"][None])).reshape(2, 6, 8)
+    q, k, v = np.split(h @ p["qkv"]["kernel"] + p["qkv"]["bias"], 3, axis=-1)
+    out = []
+    for head in (slice(0, 4), slice(4, 8)):
+        logits = q[..., head] @ k[..., head].swapaxes(1, 2) / np.sqrt(4)
+        weights = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+        out.append(weights @ v[..., head])
+    expected = x + (np.concatenate(out, -1) @ p["close"]["kernel"] + p["close"]["bias"]).reshape(x.shape)
+    np.testing.assert_allclose(jax.jit(layer.apply)(params, x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_linear_skip_is_linear_in_x_with_conditional_gains(patch):
+    """With the output of the levels zeroed, a U-Net is linear in ``x``, with gains by noise level and class."""
+    network = unet(num_classes=CLASSES, patch=patch)
+    a, b = jax.random.normal(KEY, (2, 2, 4 * patch, 4 * patch, 2))
+    noise, labels = jnp.array([-1.0, 2.0]), jnp.array([0, 1])
+    params = perturbed(jax.jit(network.init)(FAST, a, noise, labels))
+    params["params"]["output"] = jax.tree.map(jnp.zeros_like, params["params"]["output"])
+    apply = jax.jit(network.apply)
+    f = lambda x, *conditions: apply(params, x, *(conditions or (noise, labels)))
+    np.testing.assert_allclose(f(a + b) + f(0 * a), f(a) + f(b), atol=1e-4)
+    size = jnp.abs(f(a)).max()
+    for conditions in ((noise + 1.0, labels), (noise, 1 - labels)):
+        assert jnp.abs(f(a, *conditions) - f(a)).max() > 0.05 * size
+
+
+def test_filters_have_gains_predicted_by_the_last_features():
+    """With the output of the levels zeroed: a convolution times gains by noise level, class and position, summed."""
+    network = UNet(channels=8, multipliers=(1,), num_classes=CLASSES, patch=2, filters=10)
+    x, labels = jax.random.normal(KEY, (2, 8, 3)), jnp.array([0, 1])
+    p = perturbed(jax.jit(network.init)(FAST, x, 0.5, labels))["params"]
+    p["output"] = jax.tree.map(jnp.zeros_like, p["output"])
+    found, state = jax.jit(lambda: network.apply({"params": p}, x, 0.5, labels, capture_intermediates=True))()
+    (total,), (gains,) = (state["intermediates"][name]["__call__"] for name in ("conditioning", "gains"))
+    padded = np.pad(np.asarray(x).reshape(2, 4, 6), [(0, 0), (1, 1), (0, 0)])
+    filtered = sum(padded[:, i : i + 4] @ p["filters"]["kernel"][i] for i in range(3))
+    factor = 1 + (total @ p["around_film"]["kernel"] + p["around_film"]["bias"])[:, None] + gains
+    expected = (filtered * factor) @ p["around"]["kernel"][0] + p["around"]["bias"]
+    np.testing.assert_allclose(found, expected.reshape(2, 8, 3), atol=1e-4)
+    assert np.ptp(gains, axis=1).max() > 0.1
+    assert np.ptp(gains, axis=0).max() > 0.1
+
+
+@pytest.mark.parametrize(("grid", "size"), [((2, 4), (8, 8)), ((3,), (12,))])
+def test_grid_conditioning_is_linearly_interpolated(grid, size):
+    """Scales and shifts of the first features are those of the coarse grid, linearly interpolated, per class."""
+    network = UNet(channels=8, multipliers=(1, 2), num_classes=CLASSES, grid=grid)
+    x, labels = jax.random.normal(KEY, (2, *size, 2)), jnp.array([0, 1])
+    p = perturbed(jax.jit(network.init)(FAST, x, 0.5, labels))["params"]
+    apply = jax.jit(lambda p, x: network.apply({"params": p}, x, 0.5, labels, capture_intermediates=True))
+    captured = apply(p, x)[1]["intermediates"]
+    (total,), (found,) = (captured[name]["__call__"] for name in ("conditioning", "grid"))
+    coarse = total @ p["grid_film"]["kernel"] + p["grid_film"]["bias"]
+    fine = jax.image.resize(coarse.reshape(2, *grid, 16), (2, *size, 16), "linear")
+    np.testing.assert_allclose(found, fine @ p["grid"]["kernel"].reshape(16, 16) + p["grid"]["bias"], atol=1e-4)
+    assert jnp.abs(found[0] - found[1]).max() > 0.1
+    # a scale of -1 removes x from the first features, and a shift replaces the bias
+    p["around"], p["grid"]["kernel"] = jax.tree.map(jnp.zeros_like, (p["around"], p["grid"]["kernel"]))
+    p["grid"]["bias"] = jnp.repeat(jnp.array([-1.0, 0.3]), 8)
+    np.testing.assert_array_equal(apply(p, x)[0], apply(p, 0 * x)[0])
+    p["input"] = {"kernel": 0 * p["input"]["kernel"], "bias": jnp.full(8, 0.3)}
+    same = {**p, "grid": jax.tree.map(jnp.zeros_like, p["grid"])}
+    np.testing.assert_allclose(apply(p, x)[0], apply(same, x)[0], atol=1e-5)
