@@ -3,8 +3,8 @@
 import jax
 
 from scorekit.process import perturb
+from scorekit.samplers.checks import check_floating, check_grid
 from scorekit.samplers.inversion import invert
-from scorekit.samplers.loop import check_floating, check_grid
 from scorekit.samplers.sampling import sample
 from scorekit.schedules.numerics import as_time
 from scorekit.trees import normal_like
