@@ -1,4 +1,4 @@
-"""The words and contracts that every module shares.
+"""The conventions and contracts that all modules share.
 
 ``x_t = alpha(t) x0 + sigma(t) eps`` with t in [0, 1]; t = 0 is clean data and t = 1 is noise. A step goes from
 ``t`` to ``s < t``. ``log_snr(t) = log(alpha^2 / sigma^2)`` decreases strictly in t.
@@ -22,7 +22,7 @@ Key: TypeAlias = jax.Array
 
 
 class Prediction(NamedTuple):
-    """The hub: ``x_t`` split into its signal and its noise, ``x_t = alpha x0 + sigma eps``.
+    """``x_t`` split into its signal and its noise, ``x_t = alpha x0 + sigma eps``.
 
     Attributes:
       x0: the estimate of the clean data, shaped like ``x_t``.
@@ -66,34 +66,47 @@ class Schedule(Protocol):
 
 
 class Solver(Protocol):
-    """One step of a sampler; a frozen pytree whose numbers (eta, churn, ...) are leaves.
+    """One step of a sampler; a frozen pytree whose hyper-parameters (eta, churn, ...) are leaves.
 
-    ``order`` is the convergence order; ``evals_per_step`` counts network evaluations; ``stochastic`` says whether
-    ``step`` consumes its key (a deterministic solver is given ``None``).
+    Subclass :class:`scorekit.solvers.SolverBase`, which brings ``row``, ``plan`` and ``init``, and write ``step``.
     """
 
     @property
-    def order(self) -> int: ...
+    def order(self) -> int:
+        """Order of convergence."""
+        ...
 
     @property
-    def evals_per_step(self) -> int: ...
+    def evals_per_step(self) -> int:
+        """Network evaluations of a step."""
+        ...
 
     @property
-    def stochastic(self) -> bool: ...
+    def stochastic(self) -> bool:
+        """Whether ``step`` uses its key; a deterministic solver receives ``None``."""
+        ...
+
+    @property
+    def max_past(self) -> int:
+        """How many earlier times ``row`` looks back at."""
+        ...
+
+    def row(self, schedule: Schedule, times: ArrayLike, num_past: ArrayLike) -> PyTree:
+        """Everything about a step that does not depend on x.
+
+        The last axis of ``times`` holds s, t and ``max_past`` earlier times, newest first, of which ``num_past`` exist
+        (the others repeat the oldest); leading axes are those of the leaves of the row.
+        """
+        ...
+
+    def plan(self, schedule: Schedule, ts: ArrayLike) -> PyTree:
+        """The rows of every step of a grid ``(n + 1,)``, stacked."""
+        ...
 
     def init(self, x: PyTree) -> PyTree:
         """What the solver carries between steps, before the first one."""
         ...
 
-    def step(
-        self,
-        key: Key | None,
-        state: PyTree,
-        x_t: PyTree,
-        t: Array,
-        s: Array,
-        denoiser: Denoiser,
-        schedule: Schedule,
-    ) -> tuple[PyTree, PyTree]:
-        """``(x_s, state)`` from ``x_t``, for ``s < t``."""
+    def step(self, key: Key | None, state: PyTree, x_t: PyTree, row: Any, denoiser: Denoiser) -> tuple[PyTree, PyTree]:
+        """``(x_s, state)`` from ``x_t`` and the row of the step."""
         ...

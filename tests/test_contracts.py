@@ -13,6 +13,8 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import Partial
 from rule_table import build, log_likelihood, nests, takes
+from solver_table import NAMES, has_parameter
+from solver_table import build as build_solver
 from tables import quick_jit
 
 from scorekit import guidance, schedules, solvers
@@ -20,20 +22,44 @@ from scorekit.denoisers import denoiser_from_network
 from scorekit.samplers import sample
 
 BLOCKS, BLOCK, DIM = 4, 2, 3
-SOLVERS = {
-    "euler": lambda eta: solvers.Euler(),
-    "heun": lambda eta: solvers.Heun(),
-    "heun_sigma": lambda eta: solvers.Heun(coordinate="sigma"),
-    "dpmpp_2m": lambda eta: solvers.DPMSolverPP2M(),
-    "adams_bashforth": lambda eta: solvers.AdamsBashforth(),
-    "unipc": lambda eta: solvers.UniPC(),
-    "ancestral": lambda eta: solvers.Ancestral(eta=eta),
-    "euler_maruyama": lambda eta: solvers.EulerMaruyama(),
-    "sa_solver": lambda eta: solvers.SASolver(eta=eta),
-    "predictor_corrector": lambda eta: solvers.PredictorCorrector(snr=0.2 * eta),
+# Solvers of the table that are not run here, since another one runs the same code; tests/solvers/test_base.py has all.
+SAME_STEP_AS = {
+    "linear_multistep": "AdamsBashforth",
+    "ExponentialAdamsBashforth": "AdamsBashforth",
+    "deis": "AdamsBashforth",
+    "IPNDM": "AdamsBashforth",
+    "DPMSolverPP3M": "DPMSolverPP2M",
+    "RK4": "Heun",
+    "Midpoint": "Heun",
+    "DPMSolver": "Heun",
+    "ddim": "Euler",
+    "ReverseDiffusion": "Ancestral",
+    "MultistepConsistency": "Ancestral",
+    "DPMSolverPP2MSDE": "SASolver",
+    "DPMSolverPP3MSDE": "SASolver",
+    "StochasticHeun": "Heun",
+    "edm_stochastic": "Heun",
+    "AnnealedLangevin": "PredictorCorrector",
+    "PrecomputedSolver": "its base; belongs to one grid and schedule",
+    "precomputed": "its base; belongs to one grid and schedule",
+    "DPS": "its inner solver; reads the gradient of the denoiser (tests/guidance/test_inverse.py)",
 }
-WITH_ETA = ("ancestral", "sa_solver", "predictor_corrector")
-STOCHASTIC = (*WITH_ETA, "euler_maruyama")
+FIRST = ["Euler", "Heun", "Heun in sigma", "DPMSolverPP2M", "AdamsBashforth", "UniPC", "Ancestral", "EulerMaruyama"]
+FIRST += ["SASolver", "PredictorCorrector"]  # the order gives each its schedule and its rule
+
+
+def made(name, eta):
+    if name == "Heun in sigma":
+        return solvers.Heun(coordinate="sigma")
+    if name == "PredictorCorrector":
+        return build_solver(name, snr=0.2 * eta)
+    return build_solver(name, **({"eta": eta} if has_parameter(name, "eta") else {}))
+
+
+CHOSEN = FIRST + [name for name in NAMES if name not in SAME_STEP_AS and name not in FIRST]
+SOLVERS = {name: functools.partial(made, name) for name in CHOSEN}
+WITH_ETA = [n for n in NAMES if n in CHOSEN and (has_parameter(n, "eta") or n == "PredictorCorrector")]
+STOCHASTIC = [name for name in CHOSEN if made(name, 0.5).stochastic]
 # Schedules as functions of one of their leaves.
 SCHEDULES = {
     "linear_vp": lambda number: schedules.linear_vp(beta_max=number),
@@ -137,7 +163,7 @@ def assert_same(a, b):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-5, atol=2e-5), a, b)
 
 
-SLOW = ("unipc", "sa_solver", "heun_sigma")  # like others, with more to compile
+SLOW = ("UniPC", "SASolver", "Heun in sigma")  # like others, with more to compile
 CASES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SOLVERS]
 each_solver = pytest.mark.parametrize("solver", CASES)
 
@@ -182,7 +208,7 @@ def test_jit_over_a_mesh(solver):
         assert_same(out.reshape(X.shape), reference(run_nested, solver))
 
 
-@pytest.mark.parametrize("solver", ["dpmpp_2m", "ancestral"])
+@pytest.mark.parametrize("solver", ["DPMSolverPP2M", "Ancestral"])
 def test_eager_equals_jit(solver):
     out = run(solver, "none", NUMBERS, KEYS[0], X[0], TS)
     assert_same(out, reference(run_each, solver)["none"][0])
@@ -264,13 +290,13 @@ def test_a_bfloat16_state_keeps_its_dtype_and_float32_coefficients(solver):
 
 def test_a_bfloat16_state_is_sampled_to_its_precision():
     x = X[0].astype(jnp.bfloat16)
-    out = compiled(run_each, "dpmpp_2m")(NUMBERS, KEYS[0], x, TS)
-    wide = compiled(run_each, "dpmpp_2m")(NUMBERS, KEYS[0], x.astype(jnp.float32), TS)
+    out = compiled(run_each, "DPMSolverPP2M")(NUMBERS, KEYS[0], x, TS)
+    wide = compiled(run_each, "DPMSolverPP2M")(NUMBERS, KEYS[0], x.astype(jnp.float32), TS)
     for rule in RULES:
         np.testing.assert_allclose(out[rule].astype(jnp.float32), wide[rule], rtol=0.05, atol=0.05, err_msg=rule)
 
 
-@pytest.mark.parametrize("solver", [case for case in CASES if case != "predictor_corrector"])
+@pytest.mark.parametrize("solver", [case for case in CASES if case != "PredictorCorrector"])
 def test_a_tree_of_arrays_is_its_arrays(solver):
     """Each leaf is stepped as it would be alone, with its own key (a corrector takes the norm of the whole example)."""
     schedule = schedules.cosine()
@@ -289,11 +315,12 @@ def test_a_tree_of_arrays_is_its_arrays(solver):
     def both(x):
         tree, state = x, chosen.init(x)
         leaves = {k: (x[k], chosen.init(x[k])) for k in x}
+        rows = chosen.plan(schedule, TS[1:])
         for i in range(2):
-            t, s, key = TS[i + 1], TS[i + 2], KEYS[i]
-            tree, state = chosen.step(key, state, tree, t, s, rule(gain), schedule)
+            row, key = jax.tree.map(lambda leaf, i=i: leaf[i], rows), KEYS[i]
+            tree, state = chosen.step(key, state, tree, row, rule(gain))
             for k, leaf_key in zip(x, jax.random.split(key, 2), strict=True):
-                leaves[k] = chosen.step(leaf_key, leaves[k][1], leaves[k][0], t, s, rule(gain[k]), schedule)
+                leaves[k] = chosen.step(leaf_key, leaves[k][1], leaves[k][0], row, rule(gain[k]))
         return tree, {k: leaf for k, (leaf, _) in leaves.items()}
 
     tree, leaves = both({"a": X[0, ..., 0], "b": jnp.reshape(X[:2], (BLOCK, 2, DIM))})

@@ -1,4 +1,4 @@
-"""Samplers as one would write them by hand for one schedule, grid and solver: what :mod:`.cost` compares with.
+"""Reference samplers, hand-written for one schedule, grid and solver: what :mod:`.cost` compares with.
 
 Each is a single ``lax.scan`` over a table of constants that numpy holds, and writes its linear combinations out,
 without the terms whose coefficients are 0 throughout. The network predicts v.
@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.solvers import AnnealedLangevin, PredictorCorrector, StochasticHeun, UniPC
-from scorekit.solvers.base import Linear
-from scorekit.solvers.ode import Stages
+from scorekit.solvers.base import LinearSolver
+from scorekit.solvers.ode import MultiStage
 from scorekit.typing import Schedule
 
 
@@ -48,13 +48,13 @@ def _kind(solver):
 
 
 def _sum(table, **trees):
-    """``sum_i table[i] trees[i]`` over the terms that the table has."""
+    """``sum_i table[i] trees[i]`` over the terms of the table."""
     terms = [table[name] * tree for name, tree in trees.items() if name in table]
     return sum(terms[1:], terms[0])
 
 
 def _terms(row):
-    """The columns of a row that are anywhere other than 0."""
+    """The columns of a row that are not 0 everywhere."""
     named = {"x": row.x, "x0": row.x0, "eps": row.eps, "std": row.std}
     named |= {f"h{j}": column for j, column in enumerate(row.history)}
     return {name: column for name, column in named.items() if column is not None and np.any(column)}
@@ -86,9 +86,9 @@ def _linear(solver, row, levels):
         x0, eps = table["a"] * x - table["b"] * v, table["b"] * x + table["a"] * v
         noise = {"std": jax.random.normal(key, x.shape)} if "std" in table else {}
         new = _sum(table, x=x, x0=x0, eps=eps, **{f"h{j}": h for j, h in enumerate(slopes)}, **noise)
-        return new, (_slope(solver.coordinate, table, x0, eps), *slopes)[: solver.memory]
+        return new, (_slope(solver.coordinate, table, x0, eps), *slopes)[: solver.max_past]
 
-    return step, lambda x: (jnp.zeros_like(x),) * solver.memory, tables
+    return step, lambda x: (jnp.zeros_like(x),) * solver.max_past, tables
 
 
 def _stages(solver, rows, levels):
@@ -123,8 +123,8 @@ def _churned_heun(solver, rows, levels):
 
 
 def _unipc(solver, rows, levels):
-    at, ahead, again, exists = rows
-    tables = {**_at(at, levels), "exists": exists, "ahead": ahead, "again": again}
+    evaluation, predict, correct, has_past = rows
+    tables = {**_at(evaluation, levels), "has_past": has_past, "predict": predict, "correct": correct}
 
     def step(network, x, carry, table, key):
         del key
@@ -132,14 +132,14 @@ def _unipc(solver, rows, levels):
         v = network(x, table["t"])
         x0, eps = table["a"] * x - table["b"] * v, table["b"] * x + table["a"] * v
         slopes = (_slope(solver.coordinate, table, x0, eps), *slopes)
-        ratio, weights = table["again"]
+        ratio, weights = table["correct"]
         corrected = ratio * before + sum(w * h for w, h in zip(weights, slopes, strict=True))
-        x = jnp.where(table["exists"], corrected, x)
-        ratio, weights = table["ahead"]
+        x = jnp.where(table["has_past"], corrected, x)
+        ratio, weights = table["predict"]
         new = ratio * x + sum(w * h for w, h in zip(weights, slopes, strict=False))
-        return new, (x, slopes[: solver.memory])
+        return new, (x, slopes[: solver.max_past])
 
-    return step, lambda x: (jnp.zeros_like(x), (jnp.zeros_like(x),) * solver.memory), tables
+    return step, lambda x: (jnp.zeros_like(x), (jnp.zeros_like(x),) * solver.max_past), tables
 
 
 def _corrected(solver, rows, levels):
@@ -180,8 +180,8 @@ def _langevin(solver, rows, levels):
 
 
 _KINDS = {
-    Linear: _linear,
-    Stages: _stages,
+    LinearSolver: _linear,
+    MultiStage: _stages,
     UniPC: _unipc,
     StochasticHeun: _churned_heun,
     PredictorCorrector: _corrected,

@@ -60,17 +60,18 @@ class Problem:
 @jax.jit
 def _run(key, denoiser, schedule, solver, x, ts, n):
     once = jax.jit(lambda x, t: denoiser(x, t))
+    rows = solver.plan(schedule, ts)  # those beyond n are not used
 
     def body(k, carry):
         x, state = carry
         this = None if key is None else jax.random.fold_in(key, k)
-        return solver.step(this, state, x, ts[k], ts[k + 1], once, schedule)
+        return solver.step(this, state, x, jax.tree.map(lambda leaf: leaf[k], rows), once)
 
     return jax.lax.fori_loop(0, n, body, (x, solver.init(x)))[0]
 
 
 def run(key: Key | None, denoiser: Denoiser, schedule: Schedule, solver: Solver, x: Array, ts: Array) -> Array:
-    """What :func:`scorekit.samplers.sample` does, compiled once for grids of all lengths."""
+    """:func:`scorekit.samplers.sample`, compiled once for grids of all lengths."""
     n = len(ts) - 1
     return _run(key, denoiser, schedule, solver, x, jnp.pad(ts, (0, LONGEST - n)), n)
 

@@ -6,8 +6,9 @@ that the call returns.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -16,14 +17,21 @@ from experiments.cli.config import ConfigError
 Flag = flags.FlagHolder
 
 
+def _define(define: Callable, name: str, *args: Any, **kwargs: Any) -> Flag:
+    """Defines a flag, in place of that of another program in this process."""
+    if name in flags.FLAGS:
+        delattr(flags.FLAGS, name)
+    return define(name, *args, **kwargs)
+
+
 def config(help: str = "Config file, such as experiments/configs/images/digits.py.") -> Flag:
     """``--config``: the config file of a new run."""
-    return flags.DEFINE_string("config", None, help, required=True)
+    return _define(flags.DEFINE_string, "config", None, help, required=True)
 
 
 def workdir(help: str = "Folder of a run of experiments.train.", *, required: bool = False) -> Flag:
     """``--workdir``: the folder of a run."""
-    return flags.DEFINE_string("workdir", None, help, required=required)
+    return _define(flags.DEFINE_string, "workdir", None, help, required=required)
 
 
 def new_workdir() -> Flag:
@@ -33,17 +41,17 @@ def new_workdir() -> Flag:
 
 def step(help: str = "Checkpoint to use; the newest by default.") -> Flag:
     """``--step``: which checkpoint."""
-    return flags.DEFINE_integer("step", None, help)
+    return _define(flags.DEFINE_integer, "step", None, help)
 
 
 def seed(help: str = "Seed of the noise.") -> Flag:
     """``--seed``."""
-    return flags.DEFINE_integer("seed", 0, help)
+    return _define(flags.DEFINE_integer, "seed", 0, help)
 
 
 def count(name: str, default: int, help: str, lower_bound: int = 1) -> Flag:
     """An integer flag of at least ``lower_bound``."""
-    return flags.DEFINE_integer(name, default, help, lower_bound=lower_bound)
+    return _define(flags.DEFINE_integer, name, default, help, lower_bound=lower_bound)
 
 
 def path(flag: Flag) -> Path:

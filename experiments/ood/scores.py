@@ -45,7 +45,9 @@ def make_scores(calibration: Statistics) -> dict[str, Score]:
         "path, 6D (DiffPath)": _fitted(gaussian, lambda found: np.cbrt(found["path"]), calibration),
         "score over curvature (SCOPED)": _fitted(kernel, select("curvature"), calibration),
         "density of states (DoSE)": _fitted(kernel, _all, calibration),
-        "density of states, decorrelated": _fitted(kernel, lambda found: np.asarray(decorrelated(_all(found))), calibration),
+        "density of states, decorrelated": _fitted(
+            kernel, lambda found: np.asarray(decorrelated(_all(found))), calibration
+        ),
         "states, Gaussian": _fitted(gaussian, _all, calibration),
     }
 

@@ -1,1 +1,1 @@
-"""Bridges that hand a denoiser and its schedule to another package; each needs that package, an optional extra."""
+"""Denoisers and schedules as objects of other packages; each module needs its package, an optional extra."""

@@ -1,4 +1,4 @@
-"""The reverse process as diffrax terms, for those who prefer its solvers. Needs the extra ``scorekit[diffrax]``.
+"""The reverse process as diffrax terms, for the solvers of diffrax. Needs the extra ``scorekit[diffrax]``.
 
 The probability-flow ODE runs in ``t``, from noise to data, with ``dt0`` negative or None::
 
@@ -7,19 +7,19 @@ The probability-flow ODE runs in ``t``, from noise to data, with ``dt0`` negativ
     solution = diffrax.diffeqsolve(term, diffrax.Tsit5(), 1.0, 1e-3, None, x_init, stepsize_controller=controller)
     x = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
 
-The reverse SDE runs in ``r = 1 - t``, because Brownian paths want increasing time::
+The reverse SDE runs in ``r = 1 - t``, because Brownian paths need increasing time::
 
     path = diffrax.VirtualBrownianTree(0.0, 1.0, tol=1e-3, shape=jax.eval_shape(lambda: x_init), key=key)
     terms, start, end = reverse_sde(denoiser, schedule, path), reversed_time(1.0), reversed_time(1e-3)
     solution = diffrax.diffeqsolve(terms, diffrax.Euler(), start, end, 1 / 400, x_init)
 
-Any pytree state will do; diffrax keeps it in at least the precision of time, float32. An adaptive controller takes one
-step for the whole batch; ``jax.vmap`` over ``diffeqsolve`` gives every example its own. The terms are pytrees: they
-cross ``jit`` as arguments, and new parameters inside the denoiser do not retrace.
+The state may be any pytree; diffrax keeps it in at least the precision of time, float32. An adaptive controller takes
+one step for the whole batch; ``jax.vmap`` over ``diffeqsolve`` gives every example individual steps. The terms are
+pytrees: they cross ``jit`` as arguments, and new parameters inside the denoiser do not retrace.
 
 The SDE must start below ``t = 1`` where ``alpha(1) = 0`` (cosine, rectified flow) and end above ``t = 0`` where
 ``sigma(0) = 0``; the ODE must end above ``t = 0`` only where ``sigma'(0)`` is infinite (linear VP). One step of
-:class:`~scorekit.solvers.Euler` to ``t = 0``, or the denoiser's ``x0``, finishes the job.
+:class:`~scorekit.solvers.Euler` to ``t = 0``, or the denoiser's ``x0``, completes the sample.
 """
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def ode_term(denoiser: Denoiser, schedule: Schedule) -> "diffrax.ODETerm":
     """The probability-flow ODE ``dx/dt = alpha'(t) x0 + sigma'(t) eps`` with ``(x0, eps) = denoiser(x, t)``.
 
     Args:
-      denoiser: ``(x_t, t) -> Prediction``; it is given a scalar ``t``.
+      denoiser: ``(x_t, t) -> Prediction``; called with a scalar ``t``.
       schedule: the noise schedule of the denoiser.
 
     Returns:
@@ -115,11 +115,11 @@ def reverse_sde(
     The noise is additive: Itô and Stratonovich are the same, and ``diffrax.ShARK``, ``SRA1`` and ``SEA`` may be used.
 
     Args:
-      denoiser: ``(x_t, t) -> Prediction``; it is given a scalar ``t``.
+      denoiser: ``(x_t, t) -> Prediction``; called with a scalar ``t``.
       schedule: the noise schedule of the denoiser.
       path: the Brownian motion over the r that are visited, for example
-        ``diffrax.VirtualBrownianTree(0.0, 1.0, tol, jax.eval_shape(lambda: x), key)``, with the Lévy area that the
-        solver wants and a tolerance below the smallest step. Any ``(r0, r1) -> increment`` shaped like x will do.
+        ``diffrax.VirtualBrownianTree(0.0, 1.0, tol, jax.eval_shape(lambda: x), key)``, with the Lévy area of the
+        solver and a tolerance below the smallest step; or any ``(r0, r1) -> increment`` shaped like x.
 
     Returns:
       A ``diffrax.MultiTerm`` in r: solve it from ``reversed_time(t_max)`` up to ``reversed_time(t_min)``.

@@ -237,7 +237,8 @@ def consistency_distillation_loss(
         raise ValueError(f"solver must be deterministic, got {type(solver).__name__}")
     t, s = _checked(x0, t, s)
     x_t = perturb(x0, eps, t, schedule)
-    x_s, _ = solver.step(None, solver.init(x_t), x_t, t, s, teacher, schedule)
+    row = solver.row(schedule, jnp.stack([s, t], axis=-1), 0)
+    x_s, _ = solver.step(None, solver.init(x_t), x_t, row, teacher)
     return _loss(student, target, schedule, x_t, jax.lax.stop_gradient(x_s), t, s, t_min, distance, weight)
 
 

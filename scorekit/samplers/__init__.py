@@ -1,4 +1,4 @@
-"""What runs many steps of a solver: sampling, adaptive steps, parallel sweeps, particles, inversion, editing."""
+"""Samplers: fixed grids, adaptive steps, parallel sampling, particles, inversion, editing, Markov chains."""
 
 from scorekit.samplers.adaptive import AdaptiveResult, adaptive_ode
 from scorekit.samplers.adaptive_stochastic import adaptive_sde

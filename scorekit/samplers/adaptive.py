@@ -1,11 +1,11 @@
-"""The probability-flow ODE with steps that adapt inside the graph.
+"""The probability-flow ODE with adaptive steps.
 
 In a coordinate of :mod:`scorekit.solvers.coordinates` the ODE is ``dy/dclock = signal x0 + noise eps`` with
 ``y = x / scale``; "flow" (the default) and "angle" are finite at both ends of every schedule. A network that predicts
 x0 has no eps at sigma = 0, one that predicts eps no x0 at alpha = 0, and near such an end one of them is rounding error
-divided by a small number. The slope is therefore never asked closer to such an end than ``sqrt(machine
-epsilon) / 4`` of the clock (8.6e-5 in float32, 3.7e-9 in float64): beyond, the network sees the state as if it were
-there. That costs an error of the same order as the rounding it avoids, and the equation is the same both ways.
+divided by a small number. The slope is therefore never evaluated closer to such an end than ``sqrt(machine
+epsilon) / 4`` of the clock (8.6e-5 in float32, 3.7e-9 in float64): beyond, the network is evaluated at that distance.
+The resulting error is of the order of the rounding error that it avoids, and the same in both directions.
 """
 
 import functools
@@ -16,28 +16,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.samplers.checks import check_floating
 from scorekit.samplers.dormand_prince import dormand_prince
 from scorekit.samplers.embedded_pair import Slope
-from scorekit.samplers.loop import check_floating
 from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame, log_snr_at
 from scorekit.trees import check, check_positive, combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
 _ADVICE = (
     "raise rtol or atol, raise max_steps, keep away from the ends (t below 1 or above 0), or use float64; slopes that "
-    "are not finite come from the network, or from asking it at a time that it does not know"
+    "are not finite come from the network, perhaps at a time at which its target is undefined"
 )
 
 
 class AdaptiveResult(NamedTuple):
-    """What :func:`adaptive_ode` found.
+    """The result of :func:`adaptive_ode`.
 
     Attributes:
       x: the state at ``t_end``, shaped and typed like ``x_init``; NaN where ``success`` is False.
       saved: the states at ``save_at``, leaves ``(n, B, ...)``, or None.
       nfe: network evaluations: 2 for the first step size and 6 for every step tried.
       accepted: steps taken.
-      rejected: steps tried and thrown away.
+      rejected: steps tried and rejected.
       success: whether ``t_end`` was reached.
     """
 
@@ -55,7 +55,7 @@ class AdaptiveResult(NamedTuple):
 
 
 def raise_if_failed(success: ArrayLike, nfe: ArrayLike) -> None:
-    """Raises a ``RuntimeError`` that says what to try where ``success`` is False. Tracers are passed over.
+    """Raises a ``RuntimeError`` that says what to try where ``success`` is False. Tracers are ignored.
 
     >>> raise_if_failed(False, 62)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -78,9 +78,9 @@ def probability_flow(
     Args:
       denoiser: ``(x_t, t) -> Prediction``.
       schedule: the noise schedule of the denoiser.
-      t_first: one end of the interval; the times asked for stay within.
-      t_last: the other.
-      like: has the dtypes that the denoiser wants; ``y`` itself is at least float32.
+      t_first: one end of the interval, which contains all evaluated times.
+      t_last: the other end.
+      like: has the dtypes of the denoiser's input; ``y`` itself is at least float32.
       coordinate: "flow", "angle" or "sigma".
 
     >>> from scorekit import densities, denoisers, schedules
@@ -119,26 +119,26 @@ def adaptive_ode(
     save_at: ArrayLike | None = None,
     coordinate: CoordinateName = "flow",
 ) -> AdaptiveResult:
-    """Solves the probability-flow ODE by Dormand and Prince's pair 5(4), with as many steps as the tolerance takes.
+    """Solves the probability-flow ODE by Dormand and Prince's pair 5(4), with steps that adapt to the tolerance.
 
     ``d(x / scale) = (signal x0 + noise eps) dclock``, from ``t_start`` to ``t_end``; ``t_end > t_start`` encodes data
     as noise. The error of a step is the root mean square over the whole batch, so that all examples share their steps;
-    for steps of their own::
+    for individual steps::
 
         one = lambda x: adaptive_ode(denoiser, schedule, x[None]).x[0]
         x = jax.vmap(one)(x_init)
 
     Called eagerly it works but compiles anew each time; wrap it in ``jax.jit``. Reverse mode is exact for the steps
-    that were accepted, with respect to ``x_init``, the times and all that ``denoiser`` and ``schedule`` hold; it keeps
+    that were accepted, with respect to ``x_init``, the times and everything in ``denoiser`` and ``schedule``; it keeps
     ``max_steps`` states. (XLA is slow at the gradients of convolutions inside loops on CPUs.)
 
     Args:
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar. It is traced once.
       schedule: its noise schedule.
-      x_init: the state at ``t_start``. It is integrated in at least float32, whatever its dtype.
+      x_init: the state at ``t_start``. It is integrated in at least float32.
       t_start: where to start, in [0, 1].
       t_end: where to stop, in [0, 1].
-      rtol: error allowed in a step relative to ``x / scale``, at least the machine epsilon of what is integrated.
+      rtol: error allowed in a step relative to ``x / scale``, at least the machine epsilon of the integrated state.
       atol: error allowed in a step where the state is small, in units of ``x / scale``, > 0.
       max_steps: steps to try before giving up, rejected ones included.
       save_at: times ``(n,)``, ordered from ``t_start`` to ``t_end``: where to interpolate the state.
@@ -215,9 +215,9 @@ def _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at, coordin
     if np.ndim(save_at) != 1 or np.shape(save_at)[0] < 1:
         raise ValueError(f"save_at must have shape (n,) with n >= 1, got shape {np.shape(save_at)}")
     if not any(map(is_traced, (t_start, t_end, save_at))):
-        way = np.concatenate([np.ravel(t_start), np.asarray(save_at), np.ravel(t_end)])
+        path = np.concatenate([np.ravel(t_start), np.asarray(save_at), np.ravel(t_end)])
         check(
-            lambda t: np.all(np.diff(way) * np.sign(way[-1] - way[0]) >= 0) & (np.shape(t) != ()),
+            lambda t: np.all(np.diff(path) * np.sign(path[-1] - path[0]) >= 0) & (np.shape(t) != ()),
             f"times in order from t_start = {t_start} to t_end = {t_end}",
             save_at=save_at,
         )

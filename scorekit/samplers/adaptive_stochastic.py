@@ -1,16 +1,16 @@
-"""The reverse SDE with steps that adapt to each example, on a Brownian path that rejected steps do not disturb.
+"""The reverse SDE with steps that adapt to each example, on a Brownian path that rejected steps do not bias.
 
 With ``q = SNR(t)`` and ``v = alpha x / sigma^2`` the reverse SDE of every schedule is ``dv = x0(x, t) dq + dB_q``: the
-noise is a Brownian motion in q and the only slope, the clean estimate, is bounded, from ``alpha = 0`` on. A step of
+noise is a Brownian motion in q and the only slope, the clean estimate, is bounded even at ``alpha = 0``. A step of
 constant slope is the posterior ``q(x_s | x_t, x0)``; a weighted mean of the slopes at both ends is Heun's. They are
-the embedded pair. Steps are measured by the clock ``u = log(1 + SNR)``: about q where noise rules, log q where data do.
+the embedded pair. Steps are measured by the clock ``u = log(1 + SNR)``: about q at high noise, log q at low noise.
 
 To draw new noise after a rejection, as the published algorithm does, keeps the increments that happen to make a small
 error, and their sum is no longer Gaussian (in a test here its variance grows by a quarter). Instead, a rejected step is
 halved (and again), and the increment of a half follows from the one already drawn by the Brownian bridge. In units of
-standard deviations that is a rotation: if the left half holds the share f of the variance, ``left = sqrt(f) xi +
-sqrt(1 - f) z`` and ``right = sqrt(1 - f) xi - sqrt(f) z``. The z of a split is a function of the key and of its place,
-so nothing is stored and nothing runs out.
+standard deviations that is a rotation: if the left half holds the share f of the variance, ``left = sqrt(f) xi + sqrt(1
+- f) z`` and ``right = sqrt(1 - f) xi - sqrt(f) z``. The z of a split is a function of the key and of its position in
+the tree, so that no increments are stored.
 """
 
 from typing import NamedTuple
@@ -36,15 +36,15 @@ class _Node(NamedTuple):
     length: Array
     depth: Array
     index: Array
-    number: Array  # which step it is
+    step: Array  # the index of the step
 
 
 class _State(NamedTuple):
-    """Where each example stands: ``x`` at time ``t``, its clean estimate once ``known``, and the node being tried."""
+    """``x`` of each example at time ``t``, its clean estimate where ``has_x0``, and the node being tried."""
 
     x: PyTree
     x0: PyTree
-    known: Array
+    has_x0: Array
     t: Array
     node: _Node
     done: Array
@@ -74,18 +74,18 @@ def adaptive_sde(
     is ``0.9 error^-0.9`` times as long, within 0.1 to 5.
 
     One iteration is one evaluation of the denoiser for the whole batch, at times ``(B,)``; a step costs 2 and a
-    rejected one 1, since what is known at ``x_t`` is kept. The batch takes as long as its slowest example. The law of
-    the noise is exact whatever is rejected; what remains is the error of the steps, which falls with the tolerance.
-    Reverse-mode gradients do not pass; forward mode does.
+    rejected one 1, since the estimate at ``x_t`` is kept. The batch takes as long as its slowest example. The law of
+    the noise is exact for any rejections; the error of the steps remains, and falls with the tolerance. Only
+    forward-mode gradients are defined.
 
     Args:
       key: PRNG key.
       denoiser: ``(x_t, t) -> Prediction`` for ``t`` of shape ``(B,)``; only x0 is read. It is traced once.
       schedule: its noise schedule.
-      x_init: the state at ``t_start``, leaves ``(B, ...)``. It is integrated in at least float32, whatever its dtype.
+      x_init: the state at ``t_start``, leaves ``(B, ...)``. It is integrated in at least float32.
       t_start: where to start; where ``alpha`` is 0 a network that predicts eps or the score has no x0: start it below.
       t_end: where to stop, < ``t_start``, with finite log-SNR.
-      rtol: error allowed in a step relative to ``x``, at least the machine epsilon of what is integrated.
+      rtol: error allowed in a step relative to ``x``, at least the machine epsilon of the integrated state.
       atol: error allowed in a step where the state is small, in units of ``x``, > 0.
       max_steps: steps to try for each example before giving up, rejected ones included.
       denoise: end with ``x0(x, t_end)``, for one more evaluation, instead of the noise that ``t_end`` leaves.
@@ -125,27 +125,27 @@ def adaptive_sde(
         return ~state.done & (state.accepted + state.rejected < max_steps)
 
     def body(state: _State) -> _State:
-        x, x0, known, t, node, _, accepted, rejected = state
+        x, x0, has_x0, t, node, _, accepted, rejected = state
         u, last = _end(node, u_end)
         s = jnp.clip(schedule.time_at(u + jnp.log(-jnp.expm1(-u))), t_end, t).astype(wide)
         s = jnp.where(last, jnp.asarray(t_end, wide), s)
         (past, slope), std = posterior(schedule, t, s)
         first = combine((past, x), (slope, x0), (std, _increment(keys, node, x)))
-        seen = estimate(where(known, first, x), jnp.where(known, s, t))
+        found = estimate(where(has_x0, first, x), jnp.where(has_x0, s, t))
 
         h = 0.5 * node.length / 2**node.depth
         weight = slope * jnp.exp(h) * jax.nn.sigmoid(h)
-        change = combine((weight, seen), (-weight, x0))
+        change = combine((weight, found), (-weight, x0))
         scale = lambda a, b: jnp.maximum(atol, rtol * jnp.maximum(jnp.abs(a), jnp.abs(b)))
         ratio = jax.tree.map(lambda d, a, b: d / scale(a, b), change, x, first)
         error = jnp.sqrt(sum_per_example(jnp.square, ratio) / event_size(x))
         active = live(state)
-        tried, learned = active & known, active & ~known
+        tried, evaluated = active & has_x0, active & ~has_x0
         accept = tried & (error <= 1.0)
         return _State(
             x=where(accept, combine((1.0, first), (1.0, change)), x),
-            x0=where(learned, seen, x0),
-            known=(known | learned) & ~accept,
+            x0=where(evaluated, found, x0),
+            has_x0=(has_x0 | evaluated) & ~accept,
             t=jnp.where(accept, s, t),
             node=where(tried, _next(node, accept, error, u_end), node),
             done=state.done | (accept & last),
@@ -162,7 +162,7 @@ def adaptive_sde(
     result = AdaptiveResult(
         x=narrow(where(state.done, x, jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), x))),
         saved=None,
-        nfe=2 * state.accepted + state.rejected + state.known + denoise,
+        nfe=2 * state.accepted + state.rejected + state.has_x0 + denoise,
         accepted=state.accepted,
         rejected=state.rejected,
         success=state.done,
@@ -172,7 +172,7 @@ def adaptive_sde(
 
 
 def _end(node: _Node, u_end: Array) -> tuple[Array, Array]:
-    """The clock at the end of the node, and whether it is the end of all."""
+    """The clock at the end of the node, and whether it is the end of the interval."""
     pieces = 2**node.depth
     u = node.start + node.length * ((node.index + 1) / pieces)
     last = (node.index + 1 == pieces) & (node.start + node.length >= u_end)
@@ -181,10 +181,12 @@ def _end(node: _Node, u_end: Array) -> tuple[Array, Array]:
 
 def _increment(keys: Array, node: _Node, like: PyTree) -> PyTree:
     """The Brownian increment over the node divided by its standard deviation, from the whole step down to the node."""
-    keys = jax.vmap(jax.random.fold_in)(keys, node.number)
+    keys = jax.vmap(jax.random.fold_in)(keys, node.step)
 
-    def draw(place):
-        return jax.vmap(lambda key, place, row: normal_like(jax.random.fold_in(key, place), row))(keys, place, like)
+    def draw(position):
+        return jax.vmap(lambda key, position, row: normal_like(jax.random.fold_in(key, position), row))(
+            keys, position, like
+        )
 
     def halve(level, increment):
         below = jnp.maximum(node.depth - level, 1)
@@ -194,14 +196,14 @@ def _increment(keys: Array, node: _Node, like: PyTree) -> PyTree:
         is_right = (node.index >> (below - 1)) & 1
         keep = jnp.sqrt(jnp.where(is_right, 1.0 - left, left))
         fresh = jnp.sqrt(jnp.where(is_right, left, 1.0 - left)) * (1 - 2 * is_right)
-        inside = level < node.depth
-        return combine((jnp.where(inside, keep, 1.0), increment), (jnp.where(inside, fresh, 0.0), z))
+        active = level < node.depth
+        return combine((jnp.where(active, keep, 1.0), increment), (jnp.where(active, fresh, 0.0), z))
 
     return jax.lax.fori_loop(0, jnp.max(node.depth), halve, draw(jnp.zeros_like(node.index)))
 
 
 def _next(node: _Node, accept: Array, error: Array, u_end: Array) -> _Node:
-    """The piece to try next, about as long as the error asks: a part of this one, the following ones, or a new step."""
+    """The piece to try next, about as long as the error suggests: a part of this one, the next ones, or a new step."""
     factor = jnp.clip(_SAFETY * error**-_POWER, _SHRINK, _GROW)
     wanted = node.length / 2**node.depth * jnp.where(jnp.isnan(factor), _SHRINK, factor)
     index = node.index + accept
@@ -217,7 +219,7 @@ def _next(node: _Node, accept: Array, error: Array, u_end: Array) -> _Node:
     left = jnp.maximum(u_end - begin, 0.0)
     length = jnp.where(1.01 * wanted > left, left, wanted)
     zero = jnp.zeros_like(index)
-    return where(over, _Node(begin, length, zero, zero, node.number + 1), node._replace(depth=depth, index=index))
+    return where(over, _Node(begin, length, zero, zero, node.step + 1), node._replace(depth=depth, index=index))
 
 
 def _check(x_init, wide, schedule, t_start, t_end, rtol, atol, max_steps) -> None:
@@ -236,5 +238,5 @@ def _raise_if_failed(result: AdaptiveResult, max_steps: int) -> None:
     raise RuntimeError(
         f"{np.sum(~result.success)} of {result.success.size} examples did not reach t_end in max_steps = {max_steps} "
         "steps; raise rtol or atol, raise max_steps, or start below t = 1 and end above t = 0; estimates that are not "
-        "finite come from the network, or from asking it at a time that it does not know"
+        "finite come from the network, perhaps at a time at which its target is undefined"
     )

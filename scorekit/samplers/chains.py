@@ -1,4 +1,4 @@
-"""Markov chains at one noise level: Langevin, with and without a Metropolis test, and corrupt-denoise rounds.
+"""Markov chains at one noise level: Langevin, with and without Metropolis adjustment, and corrupt-denoise rounds.
 
 Each is one ``lax.scan`` over any pytree; examples of a batch are independent chains. A chain of a diffusion model at
 time t has the score ``lambda x: scorekit.process.score(denoiser(x, t), t, schedule)``.
@@ -18,11 +18,11 @@ from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, S
 
 
 class MetropolisResult(NamedTuple):
-    """The end of a Metropolis-adjusted chain.
+    """The result of a Metropolis-adjusted chain.
 
     Attributes:
       x: the last state.
-      acceptance: the share of proposals that each chain accepted, ``(B,)``.
+      acceptance: the share of accepted proposals of each chain, ``(B,)``.
     """
 
     x: PyTree
@@ -128,7 +128,7 @@ def metropolis_langevin(
 
     ``y = x + h score(x) + sqrt(2 h) z`` is accepted with probability ``min(1, p(y) q(x | y) / (p(x) q(y | x)))``;
     with ``g = score(x) + score(y)``, ``log q(x | y) - log q(y | x) = -sqrt(h / 2) z . g - h |g|^2 / 4``. A proposal
-    where ``log p`` is ``-inf`` or NaN is refused. Tune h for an acceptance near 0.57.
+    where ``log p`` is ``-inf`` or NaN is rejected. Tune h for an acceptance near 0.57.
 
     Args:
       key: PRNG key.
@@ -200,24 +200,24 @@ def corrupt_denoise(
     *,
     trajectory: bool = False,
 ) -> PyTree:
-    """The chain of a generative stochastic network: noise ``x`` to level ``ts[0]``, bring it back along ``ts``, repeat.
+    """The chain of a generative stochastic network: add noise up to ``ts[0]``, sample along ``ts``, repeat.
 
     ``x_t = alpha x + sigma eps`` at ``t = ts[0]``, then ``x <- sample(x_t, ts)``.
 
-    If ``x`` has the law of the data, ``x_t`` has the law ``p_t``, which any exact solver carries back to the data: a
+    If ``x`` has the law of the data, ``x_t`` has the law ``p_t``, which any exact solver maps back to the data: a
     stochastic one by drawing from ``p(x | x_t)`` (the chain is then reversible), the deterministic flow by transport.
-    The data distribution is thus stationary for both, and unique since the noise reaches everywhere. For Gaussian data
-    of variance ``s^2`` the correlation between rounds is ``r^2`` with the stochastic solver and the larger r with
-    the flow, ``r = alpha s / sqrt(alpha^2 s^2 + sigma^2)``: the flow mixes half as fast. With finite steps the
-    chain settles where the errors of the solver balance, and a last time above 0 adds its noise in every round.
+    The data distribution is thus stationary for both, and the only one, since the noise has full support. For Gaussian
+    data of variance ``s^2`` the correlation between rounds is ``r^2`` with the stochastic solver and the larger r with
+    the flow, ``r = alpha s / sqrt(alpha^2 s^2 + sigma^2)``: the flow mixes half as fast. With finite steps the chain
+    converges to where the errors of the solver balance, and a last time above 0 adds its noise in every round.
 
     Args:
       key: PRNG key.
       denoiser: ``(x_t, t) -> Prediction``.
       schedule: the noise schedule of the denoiser.
-      solver: one of :mod:`scorekit.solvers`; it is the one of a single ``sample``.
-      x: the start at level 0, leaves ``(B, ...)``.
-      ts: decreasing times ``(n + 1,)``; the first is the level of corruption, the last should be 0.
+      solver: one of :mod:`scorekit.solvers`, as for :func:`scorekit.samplers.sample`.
+      x: the start at t = 0, leaves ``(B, ...)``.
+      ts: decreasing times ``(n + 1,)``; the first is the time of corruption, the last should be 0.
       num_rounds: number of rounds.
       trajectory: also return the state after every round.
 
@@ -226,7 +226,7 @@ def corrupt_denoise(
       ``(num_rounds, B, ...)``.
 
     Raises:
-      ValueError: if ``num_rounds < 1``, or for what :func:`~scorekit.samplers.sampling.sample` refuses.
+      ValueError: if ``num_rounds < 1``, or for what :func:`~scorekit.samplers.sampling.sample` does not accept.
 
     >>> from scorekit import denoisers, densities, schedules, solvers
     >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.cosine()

@@ -1,4 +1,4 @@
-"""Functions without a hidden closure: what a ``custom_vjp`` needs to differentiate through all that they hold."""
+"""Functions with their closed-over values as arguments, so that a ``custom_vjp`` differentiates through them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +11,10 @@ from scorekit.typing import Array
 
 
 def closure_convert(function: Callable[..., Any], *args: Any) -> tuple[Callable[..., Any], list[Array]]:
-    """``(pure, held)`` with ``function(*args) = pure(held, *args)``; ``held`` are all traced values in its closure.
+    """``(pure, held)`` with ``function(*args) = pure(held, *args)``; ``held`` are the traced values of its closure.
 
-    ``function`` is traced once, here. ``jax.closure_convert`` is not enough: it leaves integers (class labels) behind,
-    which then leak from a ``jit`` under ``grad``.
+    ``function`` is traced once, here. ``jax.closure_convert`` is not enough: it keeps integers (class labels) in the
+    closure, which then leak from a ``jit`` under ``grad``.
 
     >>> double = lambda factor: (lambda pure, held: pure(held, 3.0))(*closure_convert(lambda x: factor * x, 1.0))
     >>> float(jax.jit(double)(2.0))

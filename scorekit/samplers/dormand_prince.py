@@ -1,14 +1,14 @@
-"""Dormand and Prince's embedded Runge-Kutta pair 5(4), with steps that adapt inside the graph.
+"""Dormand and Prince's embedded Runge-Kutta pair 5(4) with adaptive steps.
 
 One ``lax.while_loop`` solves ``dy/dclock = slope(clock, y)`` for any tree ``y``. A step makes six evaluations (the last
 slope of a step is the first of the next) and its error, the difference to the embedded fourth-order result, is the
 root mean square over the whole state of ``error / (atol + rtol max(|y|, |y'|))``: accepted when at most 1. The
 next step follows Hairer's PI rule ``h' = 0.9 h error^-0.17 previous_error^0.04``, within [0.2, 10] h.
 
-Reverse mode differentiates the accepted steps themselves, with their fractions of the interval held fixed: they are
-kept (one state each, in buffers of ``max_steps``) and walked back over, so that the gradient is exact for the numbers
-that came out, and nothing is solved again. It is taken with respect to the state, both ends, the times to save at and
-everything that ``slope`` holds.
+Reverse mode differentiates the accepted steps, with their fractions of the interval held fixed: the steps are stored
+(one state each, in buffers of ``max_steps``) and differentiated in reverse order. The gradient is exact for the
+computed result, and nothing is solved again. It covers the state, both ends, the times to save at and everything in
+``slope``.
 
 Source: Dormand & Prince 1980; Hairer, Norsett & Wanner, Solving Ordinary Differential Equations I, sec. II.4-II.6.
 """
@@ -36,7 +36,7 @@ from scorekit.typing import Array, ArrayLike, PyTree
 
 
 class Integral(NamedTuple):
-    """What :func:`dormand_prince` found.
+    """The result of :func:`dormand_prince`.
 
     Attributes:
       y: the state at the end; NaN where ``success`` is False.
@@ -45,7 +45,7 @@ class Integral(NamedTuple):
       nfe: evaluations of the slope, 2 for the first step size and 6 for every step tried, and of ``integrand``, 3 for
         every step taken.
       accepted: steps taken.
-      rejected: steps tried and thrown away.
+      rejected: steps tried and rejected.
       success: whether the end was reached.
     """
 
@@ -63,7 +63,7 @@ class _Loop(NamedTuple):
     y: PyTree
     slope: PyTree
     h: Array  # signed
-    error: Array  # of the step before
+    error: Array  # of the previous step
     may_grow: Array
     alive: Array
     accepted: Array
@@ -100,8 +100,8 @@ def dormand_prince(
       atol: error allowed in a step where the state is small.
       max_steps: steps to try before giving up, rejected ones included; reverse mode keeps as many states.
       save_at: ``(n,)``, ordered from ``start`` to ``end``: where to interpolate the state, to fourth order.
-      integrand: ``(clock, y) -> tree`` to integrate along the path by three Gauss points in every step, for what is
-        too expensive to be part of the state (half the evaluations); it has no say in the size of the steps.
+      integrand: ``(clock, y) -> tree`` to integrate along the path by three Gauss points in every step, for integrands
+        that are too expensive to be part of the state (half the evaluations); the step size does not depend on it.
 
     Returns:
       An :class:`Integral`. It ends without success, and with NaN, when ``max_steps`` do not suffice, when the slope
@@ -130,9 +130,9 @@ def dormand_prince(
 
     solve.defvjp(forward, functools.partial(_backward, pure))
     out = solve(y, start, end, saves, (scalar(rtol), scalar(atol)), held)
-    honest = jnp.where(out.success, 1.0, jnp.nan).astype(dtype)  # a factor, so that gradients become NaN as well
-    spoil = functools.partial(jax.tree.map, lambda leaf: leaf * honest.astype(leaf.dtype))
-    return out._replace(y=spoil(out.y), saved=spoil(out.saved), quadrature=spoil(out.quadrature))
+    valid = jnp.where(out.success, 1.0, jnp.nan).astype(dtype)  # a factor, so that gradients become NaN as well
+    mark = functools.partial(jax.tree.map, lambda leaf: leaf * valid.astype(leaf.dtype))
+    return out._replace(y=mark(out.y), saved=mark(out.saved), quadrature=mark(out.quadrature))
 
 
 def _check_like(y: PyTree, found: PyTree) -> None:
@@ -225,13 +225,13 @@ def _run(pure, max_steps, record, y, start, end, saves, tolerances, held) -> _Lo
 
 
 def _bind(pure, held) -> tuple[Slope, Slope | None]:
-    """The slope and the integrand with what they hold."""
+    """The slope and the integrand with their closed-over values."""
     integrand = None if pure[1] is None else functools.partial(pure[1], held[1])
     return functools.partial(pure[0], held[0]), integrand
 
 
 def _save(saves, saved, num_saved, limit, direction, within):
-    """Fills in the states that are asked for up to ``limit``."""
+    """Fills in the saved states up to ``limit``."""
     total = saves.shape[0]
     at = lambda i: saves[jnp.minimum(i, total - 1)]
 
@@ -250,7 +250,7 @@ def _outputs(last: _Loop, end: Array) -> Integral:
 
 
 def _backward(pure, residuals, cotangents):
-    """Walks back over the accepted steps. A fraction ``w`` of the interval is at ``(1 - w) start + w end``."""
+    """Differentiates the accepted steps in reverse. A fraction ``w`` of the interval is at ``(1 - w) start + w end``."""
     (clocks, hs, ys), accepted, num_saved, start, end, saves, held = residuals
     direction, width = jnp.sign(end - start), jnp.where(end == start, 1.0, end - start)
     stages = 6 if saves is None and pure[1] is None else 7  # the last slope matters to the interpolant alone
@@ -278,7 +278,7 @@ def _backward(pure, residuals, cotangents):
         direct = zeros((clock, h, y, slopes))
         if saves is not None:
 
-            def inside(carry):
+            def within_step(carry):
                 left, _, _ = carry
                 later = (saves[jnp.maximum(left - 1, 0)] - clock) * direction > 0
                 return (left > 0) & (later | (i == 0))
@@ -290,7 +290,7 @@ def _backward(pure, residuals, cotangents):
                 *parts, ct_at = pull_one(jax.tree.map(lambda ct: ct[j], cotangents.saved))
                 return j, add(direct, tuple(parts)), ct_saves.at[j].set(ct_at)
 
-            to_save, direct, ct_saves = jax.lax.while_loop(inside, collect, (to_save, direct, ct_saves))
+            to_save, direct, ct_saves = jax.lax.while_loop(within_step, collect, (to_save, direct, ct_saves))
         ct_clock, ct_h, ct_y, ct_held = pull((ct_y, direct[3], cotangents.quadrature))
         ct_clock, ct_h, ct_y = add((ct_clock, ct_h, ct_y), direct[:3])
         w = (clock - start) / width

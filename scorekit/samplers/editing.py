@@ -1,10 +1,10 @@
-"""Editing without an operator: noise the input a little, or encode it with one model and decode it with another."""
+"""Editing without an operator: SDEdit, and translation by encoding with one model and decoding with another."""
 
 import jax
 
 from scorekit.process import perturb
+from scorekit.samplers.checks import check_floating, check_grid
 from scorekit.samplers.inversion import invert
-from scorekit.samplers.loop import check_floating, check_grid
 from scorekit.samplers.sampling import sample
 from scorekit.schedules.numerics import as_time
 from scorekit.trees import normal_like
@@ -19,19 +19,19 @@ def sdedit(
     x: PyTree,
     ts: ArrayLike,
 ) -> PyTree:
-    """Noises ``x`` to ``ts[0]`` and samples from there: realism against faithfulness, by the choice of ``ts[0]``.
+    """Adds noise to ``x`` up to ``ts[0]`` and samples from there; ``ts[0]`` trades faithfulness for realism.
 
     ``x_{ts[0]} = alpha x + sigma eps``, then :func:`scorekit.samplers.sample` along ``ts``. Where
-    alpha is 0 nothing of the input is left; a small ``ts[0]`` hardly changes it. To keep a part, wrap the denoiser in
+    alpha is 0 nothing of the input remains; a small ``ts[0]`` hardly changes it. To keep a part, wrap the denoiser in
     :func:`scorekit.guidance.replacement`.
 
     Args:
       key: PRNG key.
-      denoiser: the model, for instance of the class that is wanted.
+      denoiser: the model, for instance of the target class.
       schedule: its schedule.
       solver: any.
       x: the input, a sketch or an image of another kind, leaves ``(B, ...)``.
-      ts: decreasing times ``(n + 1,)``; the first is how much noise, 0.4 to 0.6 of a variance-preserving process.
+      ts: decreasing times ``(n + 1,)``; the first sets the noise, often 0.4 to 0.6 (variance preserving).
 
     Returns:
       The edited data, shaped and typed like ``x``.
@@ -64,20 +64,20 @@ def translate(
     x: PyTree,
     ts: ArrayLike,
 ) -> PyTree:
-    """Encodes with one denoiser and decodes with another, deterministically: editing by inversion, dual bridges.
+    """Encodes with one denoiser and decodes with another, deterministically: inversion editing, dual bridges.
 
-    ``sample(target, invert(source, x))`` along ``ts`` and back. With two conditions of one model this edits by (DDIM)
-    inversion; with two models it is their dual diffusion implicit bridge, whose halves are two maps that meet in the
-    noise. With ``source`` as ``target`` it returns ``x`` up to the error of the steps, see
-    :func:`scorekit.samplers.invert`. For models with schedules of their own call the two halves.
+    ``sample(target, invert(source, x))`` along ``ts`` and back. With two conditions of one model this is editing by
+    (DDIM) inversion; with two models it is their dual diffusion implicit bridge, which meets in the noise. With
+    ``source`` as ``target`` it returns ``x`` up to the error of the steps, see :func:`scorekit.samplers.invert`. For
+    models with different schedules call ``invert`` and ``sample``.
 
     Args:
-      source: the denoiser of the input's condition or domain.
-      target: that of the condition or domain that is wanted.
+      source: the denoiser of the condition or domain of the input.
+      target: the denoiser of the target condition or domain.
       schedule: of both.
       solver: any deterministic solver.
       x: the input, leaves ``(B, ...)``.
-      ts: decreasing times ``(n + 1,)``; a first time below 1 keeps more of the input.
+      ts: decreasing times ``(n + 1,)``; a first time below 1 preserves more of the input.
 
     Returns:
       The edited data, shaped and typed like ``x``.

@@ -79,7 +79,7 @@ def interpolate(clock: Array, h: Array, y: PyTree, slopes: PyTree, at: Array) ->
 
 
 def norm(tree: PyTree, scale: PyTree) -> Array:
-    """The root mean square of ``tree / scale`` over everything.
+    """The root mean square of ``tree / scale`` over all leaves.
 
     >>> norm(jnp.array([3.0, 1.0]), jnp.array([3.0, 1.0]))
     Array(1., dtype=float32)
@@ -95,7 +95,7 @@ def gauss(function: Slope, clock: Array, h: Array, y: PyTree, slopes: PyTree) ->
     >>> abs(float(found) - 1 / 6) < 1e-6
     True
     """
-    places = jnp.asarray([0.5 - math.sqrt(0.15), 0.5, 0.5 + math.sqrt(0.15)], h.dtype)
+    points = jnp.asarray([0.5 - math.sqrt(0.15), 0.5, 0.5 + math.sqrt(0.15)], h.dtype)
     weights = jnp.asarray([5 / 18, 8 / 18, 5 / 18], h.dtype)
     point = lambda share: (clock + share * h, interpolate(clock, h, y, slopes, clock + share * h))
 
@@ -104,9 +104,9 @@ def gauss(function: Slope, clock: Array, h: Array, y: PyTree, slopes: PyTree) ->
         found = function(*point(share))
         return jax.tree.map(lambda total, leaf: total + weight * h * leaf, total, found), None
 
-    shape = jax.eval_shape(function, *jax.eval_shape(point, places[0]))
+    shape = jax.eval_shape(function, *jax.eval_shape(point, points[0]))
     zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
-    return jax.lax.scan(add, zero, (places, weights))[0]
+    return jax.lax.scan(add, zero, (points, weights))[0]
 
 
 def first_step(

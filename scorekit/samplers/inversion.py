@@ -1,13 +1,13 @@
-"""Inversion: from data to the noise from which a deterministic solver would have made them."""
+"""Inversion: from data to the noise that a deterministic solver maps to them."""
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from scorekit.samplers.loop import check_floating, check_grid, walk
+from scorekit.samplers.checks import check_floating, check_grid
+from scorekit.samplers.sampling import integrate
 from scorekit.schedules.numerics import as_time
-from scorekit.solvers.base import Planned, levels_at
+from scorekit.solvers.base import SolverBase, noise_levels
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.trees import combine, pytree_dataclass, where
 from scorekit.typing import ArrayLike, Denoiser, PyTree, Schedule, Solver
@@ -24,7 +24,7 @@ def invert(
 ) -> PyTree:
     """Integrates from data at ``ts[-1]`` to noise at ``ts[0]``: :func:`scorekit.samplers.sample` run backwards.
 
-    ``x_{k+1}, state = solver.step(None, state, x_k, ts[n-k], ts[n-k-1], denoiser, schedule)``.
+    ``x_{k+1}, state = solver.step(None, state, x_k, rows[k], denoiser)`` with the rows of the increasing times.
 
     Both directions approximate the same ODE, so that ``sample(invert(x))`` returns to ``x`` up to an error that falls
     with the number of steps at the order of the solver, or one better if that is even (the leading errors cancel).
@@ -50,7 +50,7 @@ def invert(
       schedule: the noise schedule of the denoiser.
       solver: any deterministic solver.
       x: the data, or data with the noise of ``ts[-1]``.
-      ts: decreasing times ``(n + 1,)`` in [0, 1], those that :func:`scorekit.samplers.sample` would be given.
+      ts: decreasing times ``(n + 1,)`` in [0, 1], as for :func:`scorekit.samplers.sample`.
       trajectory: also return the state after every step.
 
     Returns:
@@ -58,7 +58,7 @@ def invert(
       leaves of ``states`` are ``(n, B, ...)`` at the times ``ts[n - 1], ..., ts[0]``.
 
     Raises:
-      ValueError: for a stochastic solver or a table of numbers, if ``ts`` is not decreasing in
+      ValueError: for a stochastic or precomputed solver, if ``ts`` is not decreasing in
         [0, 1], or if ``x`` is not floating.
 
     >>> from scorekit import denoisers, densities, samplers, schedules, solvers
@@ -79,46 +79,47 @@ def invert(
         )
     if isinstance(solver, PrecomputedSolver):
         raise ValueError(
-            "solver must compute its numbers, got a PrecomputedSolver, whose table is of the other direction"
+            "solver must compute its coefficients, got a PrecomputedSolver, whose coefficients are those of sampling"
         )
-    signal = isinstance(solver, Planned) and getattr(solver, "coordinate", None) == "signal"
-    backwards = _FromClean(inner=solver) if signal else solver
-    plain = lambda x, t: denoiser(x, t)  # refuses a denoiser with memory: a momentum cannot be run backwards
-    return walk(None, plain, schedule, backwards, x, as_time(ts)[::-1], trajectory)
+    backwards = _FromClean(inner=solver) if getattr(solver, "coordinate", None) == "signal" else solver
+    plain = lambda x, t: denoiser(x, t)  # raises for a denoiser with a state: a momentum cannot be inverted
+    return integrate(None, plain, schedule, backwards, x, as_time(ts)[::-1], trajectory)
 
 
 @pytree_dataclass
-class _FromClean(Planned):
-    """A solver whose coordinate does not exist at ``sigma = 0``: from there Euler's step, and then a fresh start."""
+class _FromClean(SolverBase):
+    """A solver whose coordinate does not exist at ``sigma = 0``: Euler's step from there, without a history of it."""
 
     inner: Any
     order = 1
-    evals_per_step = 1
-    stochastic = False
 
     @property
-    def memory(self) -> int:
-        return self.inner.memory
+    def evals_per_step(self) -> int:
+        return self.inner.evals_per_step
 
-    def row(self, schedule, levels, known):
-        s, t = levels.at(0), levels.at(1)
-        gone = levels.sigma == 0
-        begin = levels_at(schedule, jnp.where(gone[..., 1], 0.5 * (t.t + s.t), t.t))  # its row is finite, and not used
-        moved = jax.tree.map(lambda value, start: jnp.where(gone, start[..., None], value), levels, begin)
-        known = jnp.maximum(known - jnp.any(gone[..., 2:], axis=-1), 0)
-        return self.inner.row(schedule, moved, known), gone[..., 1], t.t, s.alpha, s.sigma
+    @property
+    def max_past(self) -> int:
+        return self.inner.max_past
 
-    def start(self, x):
-        return self.inner.start(x)
+    def row(self, schedule, times, num_past):
+        levels = noise_levels(schedule, times, self.max_past)
+        s, t, clean = levels.at(0), levels.at(1), levels.sigma == 0
+        start = jnp.where(clean[..., 1], 0.5 * (t.t + s.t), t.t)  # gives a finite row, which is not used
+        times = jnp.where(clean, start[..., None], levels.t)
+        num_past = jnp.maximum(num_past - jnp.any(clean[..., 2:], axis=-1), 0)
+        return self.inner.row(schedule, times, num_past), clean[..., 1], t.t, s.alpha, s.sigma
 
-    def advance(self, key, carry, x_t, row, denoiser):
-        numbers, clean, t, alpha, sigma = row
-        seen = []
+    def init(self, x):
+        return self.inner.init(x)
 
-        def watched(x, time):
-            seen.append(denoiser(x, jnp.where(clean, t, time)))
-            return seen[-1]
+    def step(self, key, state, x_t, row, denoiser):
+        inner, clean, t, alpha, sigma = row
+        predictions = []
 
-        x_s, carry = self.inner.advance(key, carry, x_t, numbers, watched)
-        x0, eps = seen[0]
-        return where(clean, combine((alpha, x0), (sigma, eps)), x_s), carry
+        def recorded(x, time):
+            predictions.append(denoiser(x, jnp.where(clean, t, time)))
+            return predictions[-1]
+
+        x_s, state = self.inner.step(key, state, x_t, inner, recorded)
+        x0, eps = predictions[0]
+        return where(clean, combine((alpha, x0), (sigma, eps)), x_s), state

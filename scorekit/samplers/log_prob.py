@@ -1,22 +1,21 @@
-"""Log-probabilities of the steps of stochastic samplers: what policy-gradient fine-tuning needs.
+"""Log-probabilities of the steps of stochastic samplers, for policy-gradient fine-tuning.
 
 A step with noise is a Gaussian ``x_{k+1} ~ N(mean_k, std_k^2)`` whose mean depends on the network and whose standard
-deviation depends on the times alone, so that a trajectory is a policy's episode and
+deviation depends on the times alone. A trajectory is an episode of a policy with
 
     ``log p(x_{k+1} | x_k, ...) = -|x_{k+1} - mean_k|^2 / (2 std_k^2) - D log std_k - D/2 log(2 pi)``.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from scorekit.samplers.loop import check_floating, check_grid
+from scorekit.samplers.checks import check_floating, check_grid
 from scorekit.schedules.numerics import as_time
-from scorekit.solvers.base import Linear
 from scorekit.trees import combine, event_size, normal_like, sum_per_example
-from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
 
 class LoggedSample(NamedTuple):
@@ -34,20 +33,20 @@ class LoggedSample(NamedTuple):
 
 
 def sample_with_log_probs(
-    key: Key, denoiser: Denoiser, schedule: Schedule, solver: Solver, x_init: PyTree, ts: ArrayLike
+    key: Key, denoiser: Denoiser, schedule: Schedule, solver: Any, x_init: PyTree, ts: ArrayLike
 ) -> LoggedSample:
     """:func:`scorekit.samplers.sample` with the same key and samples, and the log-probability of each step it took.
 
     A step without noise, such as the last one to ``sigma = 0``, is deterministic and counts 0: a policy gradient
-    leaves out what the parameters do in that step. To differentiate, give the trajectory to
+    ignores the effect of the parameters on that step. To differentiate, pass the trajectory to
     :func:`trajectory_log_probs`: here it depends on the parameters too.
 
     Args:
       key: PRNG key.
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar in the loop.
       schedule: the noise schedule of the denoiser.
-      solver: ``Ancestral``, ``EulerMaruyama``, ``ReverseDiffusion``, ``DPMSolverPP2MSDE``, ``DPMSolverPP3MSDE`` or
-        ``SASolver``.
+      solver: a stochastic solver with the method ``mean`` (:class:`scorekit.solvers.LinearSolver`): ``Ancestral``,
+        ``EulerMaruyama``, ``ReverseDiffusion``, ``DPMSolverPP2MSDE``, ``DPMSolverPP3MSDE``, ``SASolver``.
       x_init: the start, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)`` in [0, 1].
 
@@ -55,8 +54,8 @@ def sample_with_log_probs(
       A :class:`LoggedSample`.
 
     Raises:
-      ValueError: for a solver that draws no noise or whose step is not one Gaussian, or what
-        :func:`scorekit.samplers.sample` refuses.
+      ValueError: for a solver without noise or whose step is not one Gaussian, or what
+        :func:`scorekit.samplers.sample` does not accept.
 
     >>> from scorekit import schedules, solvers
     >>> from scorekit.denoisers import denoiser_from_network
@@ -70,32 +69,32 @@ def sample_with_log_probs(
     """
     check_grid(ts)
     check_floating(x_init=x_init)
-    policy = one_gaussian(solver)
     ts = as_time(ts)
+    rows = gaussian_rows(solver, schedule, ts)
 
     def body(carry, inputs):
         (x, state), (row, key) = carry, inputs
-        mean, state = policy.mean(state, x, row, denoiser)
+        mean, state = solver.mean(state, x, row, denoiser)
         x = combine((1.0, mean), (row.std, normal_like(key, x)))
         return (x, state), (x, _log_normal(x, mean, row.std))
 
     keys = jax.random.split(key, ts.shape[0] - 1)
-    start = (x_init, policy.start(x_init))
-    (x, _), (states, log_probs) = jax.lax.scan(body, start, (policy.plan(schedule, ts), keys))
+    start = (x_init, solver.init(x_init))
+    (x, _), (states, log_probs) = jax.lax.scan(body, start, (rows, keys))
     trajectory = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), x_init, states)
     return LoggedSample(x, trajectory, log_probs)
 
 
 def trajectory_log_probs(
-    denoiser: Denoiser, schedule: Schedule, solver: Solver, trajectory: PyTree, ts: ArrayLike
+    denoiser: Denoiser, schedule: Schedule, solver: Any, trajectory: PyTree, ts: ArrayLike
 ) -> Array:
     """The log-probability of each step of a given trajectory, under this denoiser.
 
-    With the denoiser that made the trajectory these are the numbers of :func:`sample_with_log_probs`, to rounding.
+    With the denoiser that made the trajectory these are the values of :func:`sample_with_log_probs`, up to rounding.
     The gradient of their sum times a reward is the policy gradient, ``exp(new - old)`` the importance ratio. All n
-    evaluations are differentiated through: wrap the network in ``jax.checkpoint`` to keep memory at one of them. For a
-    solver without memory any piece ``trajectory[a : b + 1]``, ``ts[a : b + 1]`` may be given alone; a multistep solver
-    rebuilds its history from the start of the trajectory.
+    evaluations are differentiated through: wrap the network in ``jax.checkpoint`` to keep the memory of one. For a
+    one-step solver a part ``trajectory[a : b + 1]``, ``ts[a : b + 1]`` may be given alone; a multistep solver rebuilds
+    its history from the start of the trajectory.
 
     Args:
       denoiser: ``(x_t, t) -> Prediction``, possibly with other parameters than when sampling.
@@ -108,7 +107,7 @@ def trajectory_log_probs(
       ``(n, B)`` in nats, summed over each example; 0 for a step without noise.
 
     Raises:
-      ValueError: for a solver that draws no noise or whose step is not one Gaussian, or a trajectory whose length is
+      ValueError: for a solver without noise or whose step is not one Gaussian, or a trajectory whose length is
         not that of ``ts``.
 
     >>> from scorekit import schedules, solvers
@@ -124,8 +123,8 @@ def trajectory_log_probs(
     """
     check_grid(ts)
     check_floating(trajectory=trajectory)
-    policy = one_gaussian(solver)
     times = as_time(ts)
+    rows = gaussian_rows(solver, schedule, times)
     n = times.shape[0] - 1
     lengths = {jnp.shape(leaf)[0] for leaf in jax.tree.leaves(trajectory)}
     if lengths != {n + 1}:
@@ -133,12 +132,12 @@ def trajectory_log_probs(
 
     def body(state, inputs):
         x, x_next, row = inputs
-        mean, state = policy.mean(state, x, row, denoiser)
+        mean, state = solver.mean(state, x, row, denoiser)
         return state, _log_normal(x_next, mean, row.std)
 
     before, after = (jax.tree.map(lambda leaf, k=k: leaf[k : k + n], trajectory) for k in (0, 1))
-    start = policy.start(jax.tree.map(lambda leaf: leaf[0], trajectory))
-    return jax.lax.scan(body, start, (before, after, policy.plan(schedule, times)))[1]
+    start = solver.init(jax.tree.map(lambda leaf: leaf[0], trajectory))
+    return jax.lax.scan(body, start, (before, after, rows))[1]
 
 
 def _log_normal(x: PyTree, mean: PyTree, std: Array) -> Array:
@@ -151,18 +150,23 @@ def _log_normal(x: PyTree, mean: PyTree, std: Array) -> Array:
     return jnp.where(noisy, value, 0.0)
 
 
-def one_gaussian(solver: Solver) -> Linear:
-    """The solver itself, if each of its steps is one Gaussian; else raises a ``ValueError``.
+def gaussian_rows(solver: Any, schedule: Schedule, ts: ArrayLike) -> Any:
+    """The rows of a solver whose steps are ``N(solver.mean(...)[0], row.std^2)``.
 
-    >>> from scorekit import solvers
-    >>> one_gaussian(solvers.Ancestral())
-    Ancestral(eta=1.0)
+    Raises:
+      ValueError: for a deterministic solver, or one without the method ``mean`` or the coefficient ``row.std``.
+
+    >>> from scorekit import schedules, solvers
+    >>> gaussian_rows(solvers.Ancestral(), schedules.rectified_flow(), [0.5, 0.0]).std
+    Array([0.], dtype=float32)
     """
+    name = type(solver).__name__
     if not solver.stochastic:
-        raise ValueError(f"solver must draw noise, got the deterministic {type(solver).__name__}")
-    if not isinstance(solver, Linear):
-        raise ValueError(
-            "solver must take steps of one Gaussian (Ancestral, EulerMaruyama, ReverseDiffusion, DPMSolverPP2MSDE, "
-            f"DPMSolverPP3MSDE or SASolver), got {type(solver).__name__}"
-        )
-    return solver
+        raise ValueError(f"solver must be stochastic, got the deterministic {name}")
+    known = "(Ancestral, EulerMaruyama, ReverseDiffusion, DPMSolverPP2MSDE, DPMSolverPP3MSDE, SASolver)"
+    if not hasattr(solver, "mean"):
+        raise ValueError(f"solver must take steps of one Gaussian {known}, got {name}, which has no method mean")
+    rows = solver.plan(schedule, ts)
+    if getattr(rows, "std", None) is None:
+        raise ValueError(f"solver must take steps of one Gaussian {known}, got {name}, whose row has no std")
+    return rows

@@ -9,16 +9,15 @@ sequential answer; in practice far fewer do. Triangular Anderson acceleration ex
 sweeps by a least-squares fit to the residuals of that state and of the ones before it, never after.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from scorekit.samplers.loop import check_floating, check_grid
+from scorekit.samplers.checks import check_floating, check_grid
 from scorekit.schedules.numerics import as_time
-from scorekit.solvers.base import Linear, Planned, slope, weighted
 from scorekit.trees import batch_size, check, check_positive, combine, event_size, expand
-from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule, Solver
+from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
 
 class ParallelResult(NamedTuple):
@@ -39,7 +38,7 @@ class ParallelResult(NamedTuple):
     converged: Array
 
 
-class _Memory(NamedTuple):
+class _Acceleration(NamedTuple):
     """The last sweep and the differences between earlier ones, newest first."""
 
     y: PyTree
@@ -49,13 +48,13 @@ class _Memory(NamedTuple):
 
 
 class _Sweep(NamedTuple):
-    """States ``start`` (done, and with its slopes in ``past``) to ``start + window``, of which ``exact`` are exact."""
+    """States ``start`` (final, with its slopes in ``past``) to ``start + window``, of which ``exact`` are exact."""
 
     start: Array
     exact: Array
     y: PyTree
     past: tuple[PyTree, ...]
-    memory: _Memory
+    acceleration: _Acceleration
     iterations: Array
     error: Array
     converged: Array
@@ -64,7 +63,7 @@ class _Sweep(NamedTuple):
 def parallel_sample(
     denoiser: Denoiser,
     schedule: Schedule,
-    solver: Solver,
+    solver: Any,
     x_init: PyTree,
     ts: ArrayLike,
     *,
@@ -98,7 +97,8 @@ def parallel_sample(
     Args:
       denoiser: ``(x_t, t) -> Prediction`` that takes a time per example, ``t`` of shape ``(window * B,)``.
       schedule: the noise schedule of the denoiser.
-      solver: a deterministic solver with one evaluation a step or none remembered: any of the library but UniPC.
+      solver: a deterministic solver whose state holds nothing, or only earlier slopes that its methods ``slope`` and
+        ``combine`` read (:class:`scorekit.solvers.LinearSolver`): any of the library but UniPC.
       x_init: the start, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)`` in [0, 1].
       tolerance: > 0, relative to ``hypot(alpha, sigma)``, about the standard deviation of the state.
@@ -113,8 +113,8 @@ def parallel_sample(
       A :class:`ParallelResult`.
 
     Raises:
-      ValueError: for a solver that is stochastic or remembers more than slopes, a tolerance, number of sweeps or window
-        that is not positive, ``anderson < 0``, or what :func:`scorekit.samplers.sample` refuses.
+      ValueError: for a solver that is stochastic or carries more than slopes, a tolerance, number of sweeps or window
+        that is not positive, ``anderson < 0``, or what :func:`scorekit.samplers.sample` does not accept.
 
     >>> from scorekit import denoisers, densities, samplers, schedules, solvers
     >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(32)
@@ -134,16 +134,17 @@ def parallel_sample(
     counts = {"max_iterations": max_iterations, "window": window}
     check(lambda k: k >= 1, ">= 1", **{name: k for name, k in counts.items() if k is not None})
     check(lambda k: k >= 0, ">= 0", anderson=anderson)
-    planned = _planned(solver, x_init)
+    linear = _is_linear(solver, x_init)
+    past = solver.max_past if linear else 0
     ts, batch = as_time(ts), batch_size(x_init)
     n = ts.shape[0] - 1
     size = n if window is None else min(window, n)
     depth = anderson if size == n else 0
     most = n if max_iterations is None else max_iterations
-    rows, scale = planned.plan(schedule, ts), jnp.hypot(schedule.alpha(ts), schedule.sigma(ts))
+    rows, scale = solver.plan(schedule, ts), jnp.hypot(schedule.alpha(ts), schedule.sigma(ts))
 
     def steps(sweep: _Sweep):
-        """``f_k(x_k)`` of the window's steps in units of c, and the slopes that the next window may look back at."""
+        """``f_k(x_k)`` of the window's steps in units of c, and the slopes that the next window may use."""
         c = jax.lax.dynamic_slice_in_dim(scale, sweep.start, size + 1)
         row = jax.tree.map(
             lambda leaf: jnp.repeat(jax.lax.dynamic_slice_in_dim(leaf, sweep.start, size), batch, axis=0), rows
@@ -151,32 +152,31 @@ def parallel_sample(
         x = jax.tree.map(lambda y, like: _flat((expand(c[:-1], y) * y[:-1]).astype(like.dtype)), sweep.y, x_init)
         if sharding is not None:
             x = jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, sharding), x)
-        known = sweep.past
-        if isinstance(planned, Linear):
+        slopes = sweep.past
+        if linear:
             prediction = denoiser(x, row.t)
-            if planned.memory:
-                newest = jax.tree.map(_split, slope(planned.coordinate, prediction, row, x), x_init)
-                known = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), known, newest)
-            back = [planned.memory - j for j in range(1, planned.memory + 1)]
-            slopes = tuple(jax.tree.map(lambda leaf, k=k: _flat(leaf[k : k + size]), known) for k in back)
-            x = weighted(x, row, prediction, slopes)
+            if past:
+                newest = jax.tree.map(_split, solver.slope(prediction, row, x), x_init)
+                slopes = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), slopes, newest)
+            earlier = (jax.tree.map(lambda leaf, k=k: _flat(leaf[k : k + size]), slopes) for k in reversed(range(past)))
+            x = solver.combine(x, row, prediction, tuple(earlier))
         else:
-            x, _ = planned.advance(None, planned.start(x), x, row, jax.jit(lambda x, t: denoiser(x, t)))
+            x, _ = solver.step(None, solver.init(x), x, row, jax.jit(lambda x, t: denoiser(x, t)))
         goals = jax.tree.map(lambda leaf, y: _split(leaf, y[0]).astype(y.dtype) / expand(c[1:], y), x, sweep.y)
-        return goals, known
+        return goals, slopes
 
     def body(sweep: _Sweep) -> _Sweep:
-        goals, known = steps(sweep)
+        goals, slopes = steps(sweep)
         y = jax.tree.map(lambda leaf: leaf[1:], sweep.y)
         residual = jax.tree.map(lambda goal, y: jnp.cumsum(goal - y, axis=0), goals, y)
         change = jnp.sqrt(_dot(residual, residual) / event_size(x_init))  # (size, B)
         settled = jnp.cumprod(jnp.max(change, axis=1) <= tolerance).sum()
 
-        move, memory = residual, sweep.memory
+        move, acceleration = residual, sweep.acceleration
         if depth:
-            memory = _remember(memory, y, residual, sweep.iterations > 0)
+            acceleration = _with_differences(acceleration, y, residual, sweep.iterations > 0)
             plain = jnp.arange(size) <= jnp.maximum(settled, sweep.exact)
-            move = combine((1.0, residual), (-1.0, _extrapolation(memory, plain)))
+            move = combine((1.0, residual), (-1.0, _extrapolation(acceleration, plain)))
         y = jax.tree.map(lambda y, move: y.at[1:].add(move), sweep.y, move)
 
         exact = sweep.exact + 1
@@ -184,13 +184,13 @@ def parallel_sample(
         shift = jnp.clip(settled, 1, n - size - sweep.start) if size < n else jnp.array(0)
         if size < n:
             y = _shifted(y, shift)
-        past = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, shift, planned.memory), known)
+        next_past = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, shift, past), slopes)
         return _Sweep(
             start=sweep.start + shift,
             exact=jnp.maximum(exact - shift, 0),
             y=y,
-            past=past,
-            memory=memory,
+            past=next_past,
+            acceleration=acceleration,
             iterations=sweep.iterations + 1,
             error=jnp.max(change, axis=0),
             converged=converged,
@@ -203,8 +203,8 @@ def parallel_sample(
         start=jnp.array(0),
         exact=jnp.array(0),
         y=y,
-        past=jax.tree.map(lambda x: jnp.zeros((planned.memory, *x.shape), x.dtype), x_init),
-        memory=_Memory(zeros, zeros, (zeros,) * depth, (zeros,) * depth),
+        past=jax.tree.map(lambda x: jnp.zeros((past, *x.shape), x.dtype), x_init),
+        acceleration=_Acceleration(zeros, zeros, (zeros,) * depth, (zeros,) * depth),
         iterations=jnp.array(0),
         error=jnp.full((batch,), jnp.inf, jnp.result_type(*jax.tree.leaves(y))),
         converged=jnp.array(False),
@@ -231,28 +231,31 @@ def _dot(a: PyTree, b: PyTree) -> Array:
     return sum(jax.tree.leaves(jax.tree.map(leaf, a, b)), jnp.zeros(()))
 
 
-def _remember(memory: _Memory, y: PyTree, residual: PyTree, exists: Array) -> _Memory:
-    """The memory with the differences between this sweep and the last, if there was one."""
+def _with_differences(acceleration: _Acceleration, y: PyTree, residual: PyTree, exists: Array) -> _Acceleration:
+    """The state of the acceleration with the differences between this sweep and the last, if there was one."""
     since = lambda new, old: jax.tree.map(lambda a, b: jnp.where(exists, a - b, 0.0), new, old)
-    moves = (since(y, memory.y), *memory.moves[:-1])
-    changes = (since(residual, memory.residual), *memory.changes[:-1])
-    return _Memory(y, residual, moves, changes)
+    moves = (since(y, acceleration.y), *acceleration.moves[:-1])
+    changes = (since(residual, acceleration.residual), *acceleration.changes[:-1])
+    return _Acceleration(y, residual, moves, changes)
 
 
-def _extrapolation(memory: _Memory, plain: Array) -> PyTree:
-    """What triangular Anderson acceleration takes off a Picard step; nothing where ``plain``.
+def _extrapolation(acceleration: _Acceleration, plain: Array) -> PyTree:
+    """What triangular Anderson acceleration subtracts from a Picard step; nothing where ``plain``.
 
     Per state k and example, ``sum_i g_i (move_i + change_i)`` with g the least-squares fit of ``sum_i g_i change_i`` to
     the residual over the states up to k.
     """
-    changes, m = memory.changes, len(memory.changes)
+    changes, m = acceleration.changes, len(acceleration.changes)
     gram = jnp.stack([jnp.stack([jnp.cumsum(_dot(a, b), 0) for b in changes], -1) for a in changes], -1)
-    right = jnp.stack([jnp.cumsum(_dot(a, memory.residual), 0) for a in changes], -1)
+    right = jnp.stack([jnp.cumsum(_dot(a, acceleration.residual), 0) for a in changes], -1)
     information = jnp.finfo(gram.dtype)
     ridge = information.eps * jnp.trace(gram, axis1=-2, axis2=-1) + information.tiny
     g = jnp.linalg.solve(gram + ridge[..., None, None] * jnp.eye(m, dtype=gram.dtype), right[..., None])[..., 0]
     g = jnp.where(plain[:, None, None], 0.0, g)
-    each = [combine((g[..., i], a), (g[..., i], b)) for i, (a, b) in enumerate(zip(memory.moves, changes, strict=True))]
+    each = [
+        combine((g[..., i], a), (g[..., i], b))
+        for i, (a, b) in enumerate(zip(acceleration.moves, changes, strict=True))
+    ]
     return jax.tree.map(lambda *leaves: sum(leaves), *each)
 
 
@@ -265,12 +268,15 @@ def _shifted(tree: PyTree, shift: Array) -> PyTree:
     return jax.tree.map(leaf, tree)
 
 
-def _planned(solver: Solver, x_init: PyTree) -> Planned:
+def _is_linear(solver: Any, x_init: PyTree) -> bool:
+    """Whether a step is a combination of slopes; a solver that is not linear must carry nothing."""
+    name = type(solver).__name__
     if solver.stochastic:
-        raise ValueError(f"solver must be deterministic, got the stochastic {type(solver).__name__}")
-    if isinstance(solver, Linear) or (isinstance(solver, Planned) and not jax.tree.leaves(solver.start(x_init))):
-        return solver
-    raise ValueError(
-        "solver must be planned and remember nothing but the slopes of earlier steps, "
-        f"got {type(solver).__name__}; take an Adams-Bashforth or Runge-Kutta solver"
-    )
+        raise ValueError(f"solver must be deterministic, got the stochastic {name}")
+    linear = hasattr(solver, "slope") and hasattr(solver, "combine")
+    if not linear and jax.tree.leaves(solver.init(x_init)):
+        raise ValueError(
+            "solver must carry nothing but the slopes of earlier steps and have the methods slope and combine, "
+            f"got {name}, which has not; take an Adams-Bashforth or Runge-Kutta solver"
+        )
+    return linear

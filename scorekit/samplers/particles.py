@@ -1,33 +1,33 @@
-"""Particles with weights: samples of the *tilted data*, where guiding the denoiser samples something else.
+"""Weighted particles: samples of the *tilted data*, which guiding the denoiser alone does not give.
 
-Guidance tilts the noisy density at every level, ``p_t(x) p_t(y | x)^gamma``, and follows its score. Unless gamma is 0
-or 1 these densities are not noisy versions of one another, so that a sampler that follows them does not end in
+Guidance tilts the noisy density at every noise level, ``p_t(x) p_t(y | x)^gamma``, and follows its score. Unless gamma
+is 0 or 1 these densities are not noisy versions of one another, so that a sampler that follows them does not end in
 ``p(x) p(y | x)^gamma``, with any number of steps. Here the guided steps are only proposals: each particle carries a
-weight for what they did wrong, and particles are redrawn when few weights dominate (sequential Monte Carlo).
+weight that corrects for them, and particles are resampled when few weights dominate (sequential Monte Carlo).
 
 With ``p(x_s | x_t) = N(m(x_t), v)`` a step of the model, the two samplers weight paths towards
 
     ``prior prod p(x_s | x_t) p(y | x_0)^gamma``           :func:`twisted_sample`, for a likelihood of clean data,
     ``prior prod p(x_s | x_t)^(1 - gamma) p(x_s | x_t, y)^gamma``   :func:`product_sample`, for conditional denoisers.
 
-The first ends in the tilted samples of the model as it is, whatever its steps. So does the second in the limit of
-small steps: exact reverse processes share the kernel of the forward one, ``p(path) = p(x_0) q(path | x_0)``, hence
+The first samples the tilted distribution of the sampler with any number of steps. The second does so in the limit
+of small steps: exact reverse processes share the kernel of the forward one, ``p(path) = p(x_0) q(path | x_0)``, hence
 ``p(path)^(1 - gamma) p(path | y)^gamma = p(x_0)^(1 - gamma) p(x_0 | y)^gamma q(path | x_0)``.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from scorekit.predictions import bounded_log_snr
-from scorekit.samplers.log_prob import one_gaussian
-from scorekit.samplers.loop import check_floating, check_grid
+from scorekit.samplers.checks import check_floating, check_grid
+from scorekit.samplers.log_prob import gaussian_rows
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
 from scorekit.schedules.numerics import as_time
 from scorekit.trees import batch_size, check, combine, normal_like, sum_per_example
-from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule, Solver
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule
 
 
 class ParticleResult(NamedTuple):
@@ -37,8 +37,8 @@ class ParticleResult(NamedTuple):
       x: the particles, leaves ``(B, ...)``; :func:`scorekit.samplers.systematic_resample` makes them equally weighted.
       log_weights: ``(B,)``, normalised to sum to one.
       log_normalizer: the logarithm of an unbiased estimate of the integral of the tilted density.
-      ess: effective sample size of the weights at every time of the grid, before resampling there, ``(n + 1,)``.
-      resampled: at which times but the last the particles were redrawn, ``(n,)``.
+      ess: effective sample size of the weights at every time of the grid, before resampling, ``(n + 1,)``.
+      resampled: whether the particles were resampled at each time but the last, ``(n,)``.
     """
 
     x: PyTree
@@ -52,7 +52,7 @@ def twisted_sample(
     key: Key,
     denoiser: Denoiser,
     schedule: Schedule,
-    solver: Solver,
+    solver: Any,
     x_init: PyTree,
     ts: ArrayLike,
     log_likelihood: Callable[[PyTree], Array],
@@ -70,14 +70,14 @@ def twisted_sample(
         ``x_s ~ N(m + v grad log psi_t(x_t), v)``,   ``p(x_s | x_t) psi_s(x_s) / (r(x_s | x_t) psi_t(x_t))``
 
     with r the density of the proposal, and ``psi`` exact at the last time. For gamma = 1 this is posterior sampling
-    with any likelihood. Whatever the guess, ``E[exp(log_normalizer)]`` is the integral of ``p(x) p(y | x)^gamma`` with
-    any number of particles, and the estimates converge with that number. A good guess makes them converge soon; one
-    that is too sure of itself gives a few particles nearly all the weight once in many runs, which the effective
-    sample size of the other runs does not show, but the scatter of their ``log_normalizer`` does.
+    with any likelihood. For any guess, ``E[exp(log_normalizer)]`` is the integral of ``p(x) p(y | x)^gamma`` with
+    any number of particles, and the estimates converge with that number, faster for a better guess. An overconfident
+    guess gives a few particles nearly all the weight in a few of many runs; the effective sample size of the other
+    runs does not show this, the scatter of their ``log_normalizer`` does.
 
-    The guess is ``p(y | x0(x_t))^(gamma c)`` at the clean estimate, less sure with more noise: ``c = SNR / (SNR + k)``.
+    The guess is ``p(y | x0(x_t))^(gamma c)`` at the clean estimate, flatter with more noise: ``c = SNR / (SNR + k)``.
     For data of variance 1 and a Gaussian likelihood of standard deviation d, ``k = gamma / d^2`` is about right, and
-    more is safer than less; with k = 0 it is that of the paper.
+    too large is safer than too small; k = 0 is the choice of the paper.
 
     Args:
       key: PRNG key.
@@ -91,15 +91,15 @@ def twisted_sample(
       softening: k >= 0.
       twist: another guess, ``(x_t, t) -> log psi_t``, ``(B,)``, finite and differentiable. The best is the logarithm of
         ``E[p(y | x0)^gamma | x_t]``; for gamma = 1 that is what a noise-conditional classifier learns.
-      threshold: particles are redrawn where the effective sample size is below this share of B: 0 never, 1 always.
+      threshold: particles are resampled where the effective sample size is below this share of B: 0 never, 1 always.
 
     Returns:
       A :class:`ParticleResult`. It costs n evaluations of the denoiser, with their gradients (of ``twist`` if given).
 
     Raises:
-      ValueError: for a solver that draws no noise or whose step is not one Gaussian, a likelihood or twist that does
+      ValueError: for a solver without noise or whose step is not one Gaussian, a likelihood or twist that does
         not return ``(B,)``, a negative softening, a threshold outside [0, 1], or what
-        :func:`scorekit.samplers.sample` refuses.
+        :func:`scorekit.samplers.sample` does not accept.
 
     >>> from scorekit import denoisers, densities, process, schedules, solvers
     >>> schedule, data = schedules.cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
@@ -113,8 +113,7 @@ def twisted_sample(
 
     Source: Wu et al. 2023, alg. 1 (https://arxiv.org/abs/2306.17775).
     """
-    policy, times = _checked(solver, x_init, ts, threshold)
-
+    rows = _checked_rows(solver, schedule, x_init, ts, threshold)
     check(lambda k: k >= 0, ">= 0", softening=softening)
 
     def log_power(value, power):
@@ -122,7 +121,7 @@ def twisted_sample(
             raise ValueError(f"log_likelihood and twist must return shape (B,), got {jnp.shape(value)}")
         return jnp.asarray(as_time(power) * as_time(value), float)
 
-    def look_ahead(x, t):
+    def guess_and_prediction(x, t):
         prediction = denoiser(x, t)
         if twist is None:
             sure = jax.nn.sigmoid(bounded_log_snr(t, schedule) - jnp.log(softening))
@@ -131,15 +130,15 @@ def twisted_sample(
             guess = log_power(twist(x, t), 1.0)
         return jnp.sum(guess), (guess, prediction)
 
-    def inspect(x, past, row):
-        pull, (guess, prediction) = jax.grad(look_ahead, has_aux=True)(x, row.t)
-        memory, last_guess = past
-        mean, memory = policy.mean(memory, x, row, lambda x, t: prediction)
-        return guess - last_guess, _Move(mean, pull, (memory, guess))
+    def propose(x, carry, row):
+        pull, (guess, prediction) = jax.grad(guess_and_prediction, has_aux=True)(x, row.t)
+        state, last_guess = carry
+        mean, state = solver.mean(state, x, row, lambda x, t: prediction)
+        return guess - last_guess, _Move(mean, pull, (state, guess))
 
-    start = policy.start(x_init), jnp.zeros(batch_size(x_init))
-    last_factor = lambda x, past: log_power(log_likelihood(x), guidance_scale) - past[1]
-    return _run(key, policy.plan(schedule, times), x_init, start, inspect, last_factor, threshold)
+    start = solver.init(x_init), jnp.zeros(batch_size(x_init))
+    last_factor = lambda x, carry: log_power(log_likelihood(x), guidance_scale) - carry[1]
+    return _run(key, rows, x_init, start, propose, last_factor, threshold)
 
 
 def product_sample(
@@ -148,7 +147,7 @@ def product_sample(
     conditions: Sequence[Denoiser],
     weights: Sequence[Number],
     schedule: Schedule,
-    solver: Solver,
+    solver: Any,
     x_init: PyTree,
     ts: ArrayLike,
     *,
@@ -156,7 +155,7 @@ def product_sample(
 ) -> ParticleResult:
     """Samples of ``p(x) prod_i (p(x | y_i) / p(x))^w_i``: classifier-free guidance, with the right density.
 
-    Particles follow the guided denoiser ``base + sum_i w_i (condition_i - base)``, and a step multiplies their own
+    Particles follow the guided denoiser ``base + sum_i w_i (condition_i - base)``, and a step multiplies their
     weight by
 
         ``exp(-(sum_i w_i |m_i - m|^2 - |sum_i w_i (m_i - m)|^2) / (2 v))``,
@@ -164,7 +163,7 @@ def product_sample(
     where ``N(m, v)`` and ``N(m_i, v)`` are the steps of the unguided denoisers. For one condition it is the exponential
     of ``gamma (gamma - 1) / 2 g^2 |score_y - score|^2 dt``. A last step without noise leaves the weights alone,
     an error of the order of the last time before it. At every time the weighted particles have the tilted density of
-    that noise level. A grid that does not start in the common prior of all denoisers has an error of its own.
+    that noise level. A grid that does not start in the common prior of all denoisers adds an error.
 
     Args:
       key: PRNG key.
@@ -175,14 +174,14 @@ def product_sample(
       solver: a stochastic solver whose step is one Gaussian: ``Ancestral``, ``DPMSolverPP2MSDE``, ...
       x_init: the particles at the first time, from :func:`scorekit.process.sample_prior`, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)`` in [0, 1].
-      threshold: particles are redrawn where the effective sample size is below this share of B: 0 never, 1 always.
+      threshold: particles are resampled where the effective sample size is below this share of B: 0 never, 1 always.
 
     Returns:
       A :class:`ParticleResult`. It costs n evaluations of every denoiser.
 
     Raises:
-      ValueError: unless there is one weight for each condition, and at least one, or for what :func:`twisted_sample`
-        refuses.
+      ValueError: unless there is one weight for each of one or more conditions, or for what :func:`twisted_sample`
+        does not accept.
 
     >>> from scorekit import denoisers, densities, process, schedules, solvers
     >>> schedule, data = schedules.cosine(), [densities.gaussian(jnp.full(1, m), std=1.0) for m in (0.0, 1.0)]
@@ -200,12 +199,12 @@ def product_sample(
         raise ValueError(
             f"weights must be one for each condition, at least one, got {len(weights)} for {len(conditions)} conditions"
         )
-    policy, times = _checked(solver, x_init, ts, threshold)
+    rows = _checked_rows(solver, schedule, x_init, ts, threshold)
     scales = [as_time(weight) for weight in weights]
 
-    def inspect(x, past, row):
-        means, memory = zip(
-            *(policy.mean(m, x, row, d) for d, m in zip((base, *conditions), past, strict=True)), strict=True
+    def propose(x, carry, row):
+        means, states = zip(
+            *(solver.mean(state, x, row, d) for d, state in zip((base, *conditions), carry, strict=True)), strict=True
         )
         apart = [combine((1.0, mean), (-1.0, means[0])) for mean in means[1:]]
         pull = combine(*zip(scales, apart, strict=True))
@@ -213,29 +212,29 @@ def product_sample(
         noisy = row.std > 0
         precision = jnp.where(noisy, 1.0 / jnp.square(jnp.where(noisy, row.std, 1.0)), 0.0)
         log_factor = -0.5 * precision * (squares - sum_per_example(jnp.square, pull))
-        return log_factor, _Move(combine((1.0, means[0]), (1.0, pull)), None, memory)
+        return log_factor, _Move(combine((1.0, means[0]), (1.0, pull)), None, states)
 
-    start = (policy.start(x_init),) * (1 + len(conditions))
-    return _run(key, policy.plan(schedule, times), x_init, start, inspect, lambda x, past: 0.0, threshold)
+    start = (solver.init(x_init),) * (1 + len(conditions))
+    return _run(key, rows, x_init, start, propose, lambda x, carry: 0.0, threshold)
 
 
 class _Move(NamedTuple):
-    """The next step, from ``N(mean, v)`` to ``N(mean + v pull, v)`` if there is a pull, and what it carries."""
+    """The next step ``N(mean + v pull, v)`` (``N(mean, v)`` without a pull), and what the one after it carries."""
 
     mean: PyTree
     pull: PyTree | None
-    past: PyTree
+    carry: PyTree
 
 
-def _run(key, rows, x_init, start, inspect, last_factor, threshold) -> ParticleResult:
-    """Weigh, redraw, move, along ``rows``.
+def _run(key, rows, x_init, start, propose, last_factor, threshold) -> ParticleResult:
+    """Weight, resample and move the particles along ``rows``.
 
-    ``inspect(x, past, row)`` gives the logarithm of a factor of the weight and the :class:`_Move`.
+    ``propose(x, carry, row)`` gives the logarithm of a factor of the weight and the :class:`_Move`.
     """
     b = batch_size(x_init)
     log_mean = lambda log_weights: jax.nn.logsumexp(log_weights) - jnp.log(b)
 
-    def redraw(key, log_weights, move):
+    def resample(key, log_weights, move):
         indices = systematic_resample(key, log_weights)
         move = jax.tree.map(lambda leaf: leaf[indices], move)
         return jnp.zeros_like(log_weights), log_mean(log_weights), move
@@ -245,12 +244,12 @@ def _run(key, rows, x_init, start, inspect, last_factor, threshold) -> ParticleR
 
     def body(carry, inputs):
         x, past, log_weights, log_normalizer = carry
-        row, for_noise, for_redraw = inputs
-        log_factor, move = inspect(x, past, row)
+        row, for_noise, for_resampling = inputs
+        log_factor, move = propose(x, past, row)
         log_weights = log_weights + log_factor
         ess = effective_sample_size(log_weights)
         few = ess < threshold * b
-        log_weights, gained, move = jax.lax.cond(few, redraw, keep, for_redraw, log_weights, move)
+        log_weights, gained, move = jax.lax.cond(few, resample, keep, for_resampling, log_weights, move)
         z = normal_like(for_noise, x)
         x = combine((1.0, move.mean), (row.std, z))
         if move.pull is not None:
@@ -258,11 +257,11 @@ def _run(key, rows, x_init, start, inspect, last_factor, threshold) -> ParticleR
             along = sum_per_example(lambda a: a, jax.tree.map(jnp.multiply, z, move.pull))
             squares = sum_per_example(jnp.square, move.pull)
             log_weights = log_weights - row.std * along - 0.5 * jnp.square(row.std) * squares
-        return (x, move.past, log_weights, log_normalizer + gained), (ess, few)
+        return (x, move.carry, log_weights, log_normalizer + gained), (ess, few)
 
     n = rows.t.shape[0]
-    for_noise, for_redraw = jax.random.split(key)
-    keys = jax.random.split(for_noise, n), jax.random.split(for_redraw, n)
+    for_noise, for_resampling = jax.random.split(key)
+    keys = jax.random.split(for_noise, n), jax.random.split(for_resampling, n)
     carry = x_init, start, jnp.zeros(b), jnp.zeros(())
     (x, past, log_weights, log_normalizer), (ess, resampled) = jax.lax.scan(body, carry, (rows, *keys))
     log_weights = log_weights + last_factor(x, past)
@@ -275,8 +274,8 @@ def _run(key, rows, x_init, start, inspect, last_factor, threshold) -> ParticleR
     )
 
 
-def _checked(solver, x_init, ts, threshold):
+def _checked_rows(solver, schedule, x_init, ts, threshold):
     check_grid(ts)
     check_floating(x_init=x_init)
     check(lambda share: (share >= 0) & (share <= 1), "in [0, 1]", threshold=threshold)
-    return one_gaussian(solver), as_time(ts)
+    return gaussian_rows(solver, schedule, as_time(ts))

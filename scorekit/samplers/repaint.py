@@ -1,14 +1,15 @@
-"""RePaint: inpainting by replacing the known part of the noisy state, back and forth until the rest agrees with it."""
+"""RePaint: inpainting by replacing the observed part of the noisy state, with repeated steps back and forth."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scorekit.process import perturb, transition
-from scorekit.samplers.loop import check_floating, check_grid
+from scorekit.samplers.checks import check_floating, check_grid
 from scorekit.schedules.numerics import as_time
+from scorekit.solvers.base import stacked_rows
 from scorekit.trees import combine, normal_like
-from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 
 def repaint_path(steps: int, jump_length: int, resamples: int) -> list[int]:
@@ -45,12 +46,12 @@ def repaint(
     jump_length: int = 10,
     resamples: int = 10,
 ) -> PyTree:
-    """Fills in what a mask hides: :func:`scorekit.samplers.sample` whose known part follows ``q(x_s | y)``.
+    """Fills in the masked part of data: :func:`scorekit.samplers.sample` whose known part follows ``q(x_s | y)``.
 
     After each step from t to s the known part is replaced by ``alpha_s y + sigma_s z`` with fresh z. A step forward in
-    noise, ``q(x_t | x_s)``, joins the two parts before they are denoised again together (:func:`repaint_path`). With
-    ``resamples=1`` this is plain noisy replacement (Song et al. 2021, app. I.2). The observation is taken as free of
-    noise, and the known part of the result is ``observation`` itself where the grid ends at ``sigma = 0``.
+    noise, ``q(x_t | x_s)``, mixes the two parts before they are denoised together again (:func:`repaint_path`). With
+    ``resamples=1`` this is plain noisy replacement (Song et al. 2021, app. I.2). The observation is assumed to be
+    free of noise; the known part of the result is exactly ``observation`` where the grid ends at ``sigma = 0``.
 
     One ``lax.scan``, with nearly ``resamples`` times the evaluations of :func:`scorekit.samplers.sample`.
 
@@ -58,16 +59,17 @@ def repaint(
       key: PRNG key.
       denoiser: the prior; no gradient is taken.
       schedule: its schedule.
-      solver: any; ``Ancestral()`` in the paper. What it remembers is forgotten when the path goes back.
+      solver: any that computes single rows; ``Ancestral()`` in the paper. Its history restarts after every jump back.
       x_init: the start, from :func:`scorekit.process.sample_prior`.
       ts: decreasing times ``(n + 1,)`` in [0, 1].
       mask: True or 1 where the data are known, a tree like one example (or like the batch).
       observation: the data where they are known, shaped like ``x_init``.
-      jump_length: steps between returns and the length of each.
-      resamples: how often each stretch is walked.
+      jump_length: the number of steps between jumps, and the length of a jump.
+      resamples: how many times each group of steps is made.
 
     Raises:
-      ValueError: for a bad grid, a state that is not floating, or a count that is not an integer >= 1.
+      ValueError: for a bad grid, a state that is not floating, a count that is not an integer >= 1, or a precomputed
+        solver.
 
     >>> from scorekit import densities, denoisers, schedules, solvers
     >>> covariance, schedule = jnp.array([[1.0, 0.9], [0.9, 1.0]]), schedules.cosine()
@@ -87,23 +89,42 @@ def repaint(
             raise ValueError(f"{name} must be an integer >= 1, got {count!r}")
     ts = as_time(ts)
     path = np.asarray(repaint_path(ts.shape[0] - 1, jump_length, resamples))
+    falls = np.diff(path) > 0
+    rows = _falling_rows(solver, schedule, ts, path)
     once = jax.jit(lambda x, t: denoiser(x, t))
 
-    def down(key, state, x, t, s):
+    def down(key, state, x, t, s, row):
+        del t
         for_step, for_known = jax.random.split(key)
-        x, state = solver.step(for_step if solver.stochastic else None, state, x, t, s, once, schedule)
+        x, state = solver.step(for_step if solver.stochastic else None, state, x, row, once)
         known = perturb(observation, normal_like(for_known, x), s, schedule)
         x = jax.tree.map(lambda a, b, m: jnp.where(jnp.asarray(m, bool), b.astype(a.dtype), a), x, known, mask)
         return x, state
 
-    def up(key, state, x, s, t):
+    def up(key, state, x, s, t, row):
+        del state, row
         kernel = transition(schedule, t, s)
         return combine((kernel.scales[0], x), (kernel.std, normal_like(key, x))), solver.init(x)
 
     def body(carry, inputs):
-        key, begin, end, falls = inputs
-        return jax.lax.cond(falls, down, up, key, carry[1], carry[0], begin, end), None
+        (x, state), (key, falls, begin, end, row) = carry, inputs
+        return jax.lax.cond(falls, down, up, key, state, x, begin, end, row), None
 
     keys = jax.random.split(key, len(path) - 1)
-    moves = (keys, ts[path[:-1]], ts[path[1:]], jnp.asarray(np.diff(path) > 0))
+    moves = (keys, jnp.asarray(falls), ts[path[:-1]], ts[path[1:]], rows)
     return jax.lax.scan(body, (x_init, solver.init(x_init)), moves)[0][0]
+
+
+def _falling_rows(solver: Solver, schedule: Schedule, ts: Array, path: np.ndarray) -> PyTree:
+    """The row of every falling move of a path; of a rising move, that of the fall before it, which is not used.
+
+    Every descending run is planned anew: its history starts empty.
+    """
+    falls = np.diff(path) > 0
+    moves = np.flatnonzero(falls)
+    last_jump = np.maximum.accumulate(np.where(falls, -1, np.arange(len(falls))))[moves]
+    num_past = np.minimum(moves - last_jump - 1, solver.max_past)  # the position in the run
+    start = path[moves]
+    window = np.stack([start + 1, *(start - np.minimum(j, num_past) for j in range(1 + solver.max_past))], axis=-1)
+    rows = stacked_rows(solver, schedule, ts[window], num_past)
+    return jax.tree.map(lambda leaf: leaf[np.cumsum(falls) - 1], rows)

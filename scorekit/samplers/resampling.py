@@ -1,4 +1,4 @@
-"""Weighted particles: how many are worth counting, and a new set of equal weight drawn from them."""
+"""Weighted particles: their effective sample size, and resampling to equal weights."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from scorekit.typing import Array, Key
 
 
 def effective_sample_size(log_weights: Array) -> Array:
-    """``(sum_i w_i)^2 / sum_i w_i^2``: how many particles of equal weight the weighted ones are worth, 1 to n.
+    """``(sum_i w_i)^2 / sum_i w_i^2``: the equivalent number of particles of equal weight, 1 to n.
 
     Args:
       log_weights: ``(n,)``, not necessarily normalised.
@@ -21,7 +21,7 @@ def effective_sample_size(log_weights: Array) -> Array:
 
 
 def systematic_resample(key: Key, log_weights: Array) -> Array:
-    """Which particles to keep, and how often: ``w_i`` of n copies on average, and never off by one or more.
+    """The indices of the resampled particles: ``n w_i`` copies on average, and never off by one or more.
 
     The n points ``(u + j) / n`` with a single uniform u are looked up in the cumulative weights, so that particle i is
     drawn ``floor(n w_i)`` or ``ceil(n w_i)`` times.
@@ -41,5 +41,5 @@ def systematic_resample(key: Key, log_weights: Array) -> Array:
     n = log_weights.shape[0]
     cumulative = jnp.cumsum(jax.nn.softmax(log_weights))
     points = (jax.random.uniform(key) + jnp.arange(n)) / n
-    points = jnp.minimum(points, 1.0 - jnp.finfo(points.dtype).epsneg)  # rounding must not step over the last one
+    points = jnp.minimum(points, 1.0 - jnp.finfo(points.dtype).epsneg)  # rounding must not exceed the last one
     return jnp.searchsorted(cumulative / cumulative[-1], points, side="right")

@@ -1,34 +1,46 @@
-"""Solvers of the reverse process: one ``init/step`` contract, one ``lax.scan``. ``docs/solvers.md``: which, and when.
+"""Solvers of the reverse process. ``__all__`` is the table of them: the contract tests run every solver in it.
+
+``docs/solvers.md``: which one, and when. A new solver is a file of its own, a line in ``__all__`` and one here:
 
 =============================  =======  =========  ==========  =====================================================
 solver                         order    NFE/step   stochastic  known as
 =============================  =======  =========  ==========  =====================================================
 ``Euler``                      1        1          no          DDIM
-``AdamsBashforth``             1-4      1          no          on the velocity; linear multistep for "sigma"
+``AdamsBashforth``             1-4      1          no          Adams-Bashforth on the velocity
+``linear_multistep``           1-4      1          no          LMS: ``AdamsBashforth`` in "sigma"
 ``ExponentialAdamsBashforth``  1-4      1          no          DEIS (eps), the true multistep DPM-Solver++ (x0)
+``deis``                       1-4      1          no          tAB-DEIS
 ``DPMSolverPP2M``              2        1          no          DPM-Solver++(2M)
 ``DPMSolverPP3M``              2        1          no          DPM-Solver++(3M) as published
 ``IPNDM``                      1-4      1          no          Adams-Bashforth with the coefficients of equal steps
 ``UniPC``                      2-4      1          no          predictor 1-3 and corrector
-``Heun``, ``Midpoint``         2        2          no          EDM; the midpoint rule
+``Heun``                       2        2          no          EDM
+``Midpoint``                   2        2          no          the midpoint rule
 ``DPMSolver``                  1-3      order      no          DPM-Solver-1, 2, 3 and DPM-Solver++(1S, 2S, 3S)
 ``RK4``                        4        4          no          Runge-Kutta
 ``Ancestral``                  1        1          yes         DDPM, SMLD, DDIM(eta)
+``ddim``                       1        1          no          ``Euler``, or ``Ancestral`` (yes) for eta > 0
 ``EulerMaruyama``              1        1          yes         the plain reverse SDE, in t or log-SNR
 ``ReverseDiffusion``           1        1          yes         the predictor of score SDEs
 ``DPMSolverPP2MSDE``           2        1          yes         SDE-DPM-Solver++(2M)
 ``DPMSolverPP3MSDE``           2        1          yes         DPM-Solver++(3M) SDE as published
 ``SASolver``                   1-2      1          yes         stochastic Adams, 1-4 steps
 ``StochasticHeun``             1        2          yes         EDM with churn
+``edm_stochastic``             1        2          yes         ``StochasticHeun`` with the parameters of EDM
 ``PredictorCorrector``         1        2 or more  yes         Langevin correctors
-``AnnealedLangevin``           -        steps      yes         NCSN
-``Renoise``                    -        1          yes         multistep sampling of consistency models
+``AnnealedLangevin``           0        steps      yes         NCSN
+``MultistepConsistency``       0        1          yes         multistep sampling of consistency models
+``DPS``                        1        inner      inner       diffusion posterior sampling
+``PrecomputedSolver``          base     base       base        the coefficients of another solver as leaves
+``precomputed``                base     base       base        builds a ``PrecomputedSolver``
 =============================  =======  =========  ==========  =====================================================
 
-The order of a stochastic solver is its weak order on Gaussian data.
+The order of a stochastic solver is its weak order on Gaussian data. Your own solver subclasses :class:`SolverBase`
+(any step) or :class:`LinearSolver` (one evaluation and a linear combination).
 """
 
 from scorekit.solvers import grids
+from scorekit.solvers.base import LinearSolver, NoiseLevels, Row, SolverBase, noise_levels
 from scorekit.solvers.consistency import MultistepConsistency
 from scorekit.solvers.corrected import AnnealedLangevin, PredictorCorrector, StochasticHeun, edm_stochastic
 from scorekit.solvers.dps import DPS
@@ -70,12 +82,16 @@ __all__ = [
     "EulerMaruyama",
     "ExponentialAdamsBashforth",
     "Heun",
+    "LinearSolver",
     "Midpoint",
     "MultistepConsistency",
+    "NoiseLevels",
     "PrecomputedSolver",
     "PredictorCorrector",
     "ReverseDiffusion",
+    "Row",
     "SASolver",
+    "SolverBase",
     "StochasticHeun",
     "UniPC",
     "ddim",
@@ -83,5 +99,6 @@ __all__ = [
     "edm_stochastic",
     "grids",
     "linear_multistep",
+    "noise_levels",
     "precomputed",
 ]

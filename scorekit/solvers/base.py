@@ -1,8 +1,16 @@
-"""Steps in two halves: numbers that depend on the times alone, and arithmetic with the network.
+"""What solvers share: a step is a *row* of coefficients, computed in advance, and arithmetic with the denoiser.
 
-A solver of this library computes all its numbers for a whole grid at once, before the loop (:meth:`Planned.plan`), so
-that the loop holds nothing but the network and one linear combination. Taken by hand, one step at a time, the same
-numbers come from the same function (:meth:`Planned.row`). The schedule is evaluated once, on the whole grid.
+``row`` computes everything about a step that depends on the times and the schedule alone, for one step or for all
+steps of a grid at once (``plan``); ``step`` is the arithmetic with the state and the denoiser. A loop over steps holds
+little but the network::
+
+    rows, state = solver.plan(schedule, ts), solver.init(x)
+    for k in range(len(ts) - 1):
+        row = jax.tree.map(lambda leaf: leaf[k], rows)
+        x, state = solver.step(key, state, x, row, denoiser)
+
+:func:`scorekit.samplers.sample` is this loop as one ``lax.scan``. A single step at scalar or ``(B,)`` times uses
+``solver.row(schedule, jnp.stack([s, t], axis=-1), 0)``.
 """
 
 from typing import Any, NamedTuple, TypeAlias
@@ -14,107 +22,127 @@ import numpy as np
 from scorekit.schedules.numerics import as_time
 from scorekit.solvers.coordinates import CoordinateName
 from scorekit.trees import combine, normal_like
-from scorekit.typing import Array, ArrayLike, Prediction, PyTree, Schedule
+from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule
 
 Coefficient: TypeAlias = Any
-"""An array, or None for a term that is never there."""
+"""An array, or ``None`` for a term that is never there."""
 
 
-class Row(NamedTuple):
-    """The numbers of one evaluation: ``x_s = x x_t + x0 x0 + eps eps + sum_j history_j slope_j + std z``.
+class NoiseLevels(NamedTuple):
+    """Times and the values of the schedule there.
 
-    ``signal`` and ``noise`` say what slope a solver in the "angle"
-    coordinate remembers, ``signal x0 + noise eps``.
-    """
-
-    t: Array
-    x: Coefficient = None
-    x0: Coefficient = None
-    eps: Coefficient = None
-    history: tuple[Array, ...] = ()
-    std: Coefficient = None
-    signal: Coefficient = None
-    noise: Coefficient = None
-
-
-class Levels(NamedTuple):
-    """Times and the schedule there: what the numbers of a step are made of.
-
-    For a step from t to s the last axis holds s, t, and the times before t that a solver looks back at, newest first.
+    For a step from t to s the last axis holds s, t, and the earlier times that a multistep solver looks back at,
+    newest first.
     """
 
     t: Array
     alpha: Array
     sigma: Array
 
-    def at(self, index) -> "Levels":
-        """A part of the last axis: 0 is where the step ends, 1 where it starts, 2 the time before."""
-        return Levels(*(value[..., index] for value in self))
+    def at(self, index) -> "NoiseLevels":
+        """A part of the last axis: 0 is the end of the step, 1 its start, 2 the time before."""
+        return NoiseLevels(*(value[..., index] for value in self))
 
 
-def levels_at(schedule: Schedule, t: ArrayLike) -> Levels:
+def noise_levels(schedule: Schedule, times: ArrayLike, max_past: int | None = None) -> NoiseLevels:
     """The schedule at these times.
 
+    Args:
+      schedule: the noise schedule.
+      times: any shape; for a step the last axis holds s, t and earlier times.
+      max_past: pad the last axis to ``2 + max_past`` times by repeating the oldest.
+
     >>> from scorekit.schedules import rectified_flow
-    >>> levels_at(rectified_flow(), 0.25).alpha
+    >>> noise_levels(rectified_flow(), 0.25).alpha
     Array(0.75, dtype=float32)
     """
-    t = as_time(t)
-    return Levels(t, *(jnp.broadcast_to(value(t), t.shape) for value in (schedule.alpha, schedule.sigma)))
+    t = as_time(times)
+    if max_past is not None and t.shape[-1] < 2 + max_past:
+        oldest = jnp.broadcast_to(t[..., -1:], (*t.shape[:-1], 2 + max_past - t.shape[-1]))
+        t = jnp.concatenate([t, oldest], axis=-1)
+    return NoiseLevels(t, *(jnp.broadcast_to(value(t), t.shape) for value in (schedule.alpha, schedule.sigma)))
 
 
-class Past(NamedTuple):
-    """What a solver that looks back carries from step to step: earlier times (newest first), how many, and the rest."""
+class Endpoints(NamedTuple):
+    """The row of a solver that does not write its own: times and schedule values at both ends of the step."""
 
-    times: tuple[Array, ...]
-    known: Array
-    carry: PyTree
+    t: Array
+    s: Array
+    alpha_t: Array
+    sigma_t: Array
+    alpha_s: Array
+    sigma_s: Array
 
 
-class Planned:
-    """A solver in two halves; a subclass gives ``row``, ``start`` and ``advance`` and gets the contract from here.
+def stacked_rows(solver: "SolverBase | Any", schedule: Schedule, times: ArrayLike, num_past: ArrayLike) -> PyTree:
+    """``solver.row`` for the steps along the first axis of ``times``, every leaf with that axis.
 
-    ``memory`` is the number of earlier times that ``row`` looks back at; ``known`` of them exist, the others repeat the
-    first one.
+    >>> from scorekit.schedules import rectified_flow
+    >>> stacked_rows(SolverBase(), rectified_flow(), jnp.array([[0.5, 1.0], [0.25, 0.5]]), np.array([0, 1])).alpha_s
+    Array([0.5 , 0.75], dtype=float32)
+    """
+    rows = solver.row(schedule, times, num_past)
+    n = jnp.shape(times)[0]
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *jnp.shape(leaf)[1:])), rows)
+
+
+class SolverBase:
+    """The solver contract. A subclass writes ``step``, and ``row`` and ``init`` where the defaults are not enough.
+
+    Attributes:
+      order: order of convergence.
+      evals_per_step: network evaluations of a step.
+      stochastic: whether ``step`` uses its key; a deterministic solver receives ``None``.
+      max_past: how many earlier times ``row`` looks back at.
+
+    >>> from scorekit import samplers, schedules
+    >>> class DDIM(SolverBase):
+    ...     def step(self, key, state, x_t, row, denoiser):
+    ...         x0, eps = denoiser(x_t, row.t)
+    ...         return row.alpha_s * x0 + row.sigma_s * eps, state
+    >>> denoiser = lambda x, t: Prediction(0.5 * x, x)
+    >>> samplers.sample(None, denoiser, schedules.rectified_flow(), DDIM(), jnp.ones(1), [1.0, 0.0])
+    Array([0.5], dtype=float32)
     """
 
-    memory: int = 0
+    order: int = 1
+    evals_per_step: int = 1
+    stochastic: bool = False
+    max_past: int = 0
 
-    def row(self, schedule: Schedule, levels: Levels, known) -> PyTree:
-        """Everything about a step that does not depend on x; ``levels`` has a last axis, of ``2 + memory``."""
-        raise NotImplementedError
+    def row(self, schedule: Schedule, times: ArrayLike, num_past: ArrayLike) -> Any:
+        """Everything about a step that does not depend on x: a pytree with the leading axes of ``times``.
 
-    def start(self, x) -> PyTree:
-        """What ``advance`` carries, before the first step."""
+        Args:
+          schedule: the noise schedule.
+          times: the last axis holds s, t and ``max_past`` earlier times, newest first; where fewer exist the oldest
+            is repeated (or left out). Any leading axes.
+          num_past: how many of the earlier times exist, of the leading axes; an int or a NumPy array is a constant.
+
+        Returns:
+          Here :class:`Endpoints`: ``t, s, alpha_t, sigma_t, alpha_s, sigma_s``.
+        """
+        del num_past
+        levels = noise_levels(schedule, times)
+        s, t = levels.at(0), levels.at(1)
+        return Endpoints(t.t, s.t, t.alpha, t.sigma, s.alpha, s.sigma)
+
+    def plan(self, schedule: Schedule, ts: ArrayLike) -> Any:
+        """The rows of every step of a grid ``(n + 1,)``, stacked; the history grows from nothing."""
+        ts = as_time(ts)
+        k = np.arange(ts.shape[0] - 1)
+        window = np.stack([k + 1, *(np.maximum(k - j, 0) for j in range(1 + self.max_past))], axis=-1)
+        times = ts.at[window].get(mode="promise_in_bounds")
+        return stacked_rows(self, schedule, times, np.minimum(k, self.max_past))
+
+    def init(self, x: PyTree) -> PyTree:
+        """What ``step`` carries, before the first step: nothing."""
         del x
         return ()
 
-    def advance(self, key, carry, x_t, row, denoiser) -> tuple[PyTree, PyTree]:
-        """``(x_s, carry)`` from ``x_t`` and the numbers of the step."""
+    def step(self, key: Any, state: PyTree, x_t: PyTree, row: Any, denoiser: Denoiser) -> tuple[PyTree, PyTree]:
+        """``(x_s, state)`` from ``x_t`` and the row of the step."""
         raise NotImplementedError
-
-    def plan(self, schedule: Schedule, ts: ArrayLike) -> PyTree:
-        """The rows of every step of a grid, stacked."""
-        grid = levels_at(schedule, ts)
-        k = np.arange(grid.t.shape[0] - 1)
-        window = np.stack([k + 1, *(np.maximum(k - j, 0) for j in range(1 + self.memory))], axis=-1)
-        rows = self.row(schedule, Levels(*(values.at[window].get(mode="promise_in_bounds") for values in grid)), k)
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*k.shape, *jnp.shape(leaf)[1:])), rows)
-
-    def init(self, x) -> PyTree:
-        if not self.memory:
-            return self.start(x)
-        return Past((as_time(0.0),) * self.memory, jnp.array(0), self.start(x))
-
-    def step(self, key, state, x_t, t, s, denoiser, schedule) -> tuple[PyTree, PyTree]:
-        t, s = as_time(t), as_time(s)
-        if not self.memory:
-            row = self.row(schedule, levels_at(schedule, jnp.stack([s, t], axis=-1)), 0)
-            return self.advance(key, state, x_t, row, denoiser)
-        earlier = [jnp.where(j < state.known, time, t) for j, time in enumerate(state.times)]
-        row = self.row(schedule, levels_at(schedule, jnp.stack([s, t, *earlier], axis=-1)), state.known)
-        x_s, carry = self.advance(key, state.carry, x_t, row, denoiser)
-        return x_s, Past((t, *state.times[:-1]), jnp.minimum(state.known + 1, self.memory), carry)
 
 
 def check_order(order: int, allowed: tuple[int, ...]) -> None:
@@ -128,36 +156,67 @@ def check_order(order: int, allowed: tuple[int, ...]) -> None:
         raise ValueError(f"order must be one of {allowed}, got {order!r}")
 
 
-class Linear(Planned):
-    """One evaluation a step, combined linearly with ``memory`` remembered slopes, plus noise if the row has any."""
+class Row(NamedTuple):
+    """Coefficients of one evaluation: ``x_s = x x_t + x0 x0 + eps eps + sum_j history_j slope_j + std z``.
+
+    ``t`` is the time of the evaluation. ``signal`` and ``noise`` define the slope ``signal x0 + noise eps`` in the
+    "angle" coordinate.
+    """
+
+    t: Array
+    x: Coefficient = None
+    x0: Coefficient = None
+    eps: Coefficient = None
+    history: tuple[Array, ...] = ()
+    std: Coefficient = None
+    signal: Coefficient = None
+    noise: Coefficient = None
+
+
+class LinearSolver(SolverBase):
+    """One evaluation a step, combined linearly with ``max_past`` earlier slopes, plus noise where the row has a std.
+
+    A subclass writes ``row``, which returns a :class:`Row`. The state holds the slopes of earlier steps, newest first.
+    """
 
     coordinate: CoordinateName = "flow"
 
-    def start(self, x):
-        return (jax.tree.map(jnp.zeros_like, x),) * self.memory
+    def row(self, schedule: Schedule, times: ArrayLike, num_past: ArrayLike) -> Row:
+        """The coefficients of a step."""
+        raise NotImplementedError
 
-    def mean(self, carry, x_t, row, denoiser) -> tuple[PyTree, PyTree]:
-        """The step without its noise, and what is carried on."""
+    def init(self, x):
+        return (jax.tree.map(jnp.zeros_like, x),) * self.max_past
+
+    def mean(self, state: PyTree, x_t: PyTree, row: Row, denoiser: Denoiser) -> tuple[PyTree, PyTree]:
+        """``(mean, state)``: the step without its noise; the step is ``N(mean, row.std^2)``."""
         prediction = denoiser(x_t, row.t)
-        mean = weighted(x_t, row, prediction, carry)
-        newest = (slope(self.coordinate, prediction, row, x_t),) if self.memory else ()
-        return mean, (*newest, *carry[:-1])
+        newest = (self.slope(prediction, row, x_t),) if self.max_past else ()
+        return self.combine(x_t, row, prediction, state), (*newest, *state[:-1])
 
-    def advance(self, key, carry, x_t, row, denoiser):
-        x_s, carry = self.mean(carry, x_t, row, denoiser)
+    def slope(self, prediction: Prediction, row: Row, x_t: PyTree) -> PyTree:
+        """The slope that later steps use, ``d(x / scale) / d clock`` of the solver's coordinate, typed like ``x_t``."""
+        return slope(self.coordinate, prediction, row, x_t)
+
+    def combine(self, x_t: PyTree, row: Row, prediction: Prediction, slopes: tuple[PyTree, ...]) -> PyTree:
+        """The linear combination of a row without its noise, typed like ``x_t``; ``slopes`` are newest first."""
+        return linear_combination(x_t, row, prediction, slopes)
+
+    def step(self, key, state, x_t, row, denoiser):
+        x_s, state = self.mean(state, x_t, row, denoiser)
         if row.std is not None:
             x_s = combine((1.0, x_s), (row.std, normal_like(key, x_t)))
-        return x_s, carry
+        return x_s, state
 
 
-def weighted(x_t: PyTree, row: Row, prediction: Prediction, slopes: tuple[PyTree, ...]) -> PyTree:
-    """The linear combination of a row, in the precision of ``x_t``."""
+def linear_combination(x_t: PyTree, row: Row, prediction: Prediction, slopes: tuple[PyTree, ...]) -> PyTree:
+    """``row.x x_t + row.x0 x0 + row.eps eps + sum_j history_j slope_j``, typed like ``x_t``."""
     terms = [(row.x, x_t), (row.x0, prediction.x0), (row.eps, prediction.eps), *zip(row.history, slopes, strict=True)]
     return _typed_like(combine(*((c, tree) for c, tree in terms if c is not None)), x_t)
 
 
 def slope(coordinate: CoordinateName, prediction: Prediction, row: Row, x_t: PyTree) -> PyTree:
-    """``d(x / scale) / d clock`` of a coordinate, in the precision of ``x_t``."""
+    """``d(x / scale) / d clock`` of a coordinate, typed like ``x_t``."""
     match coordinate:
         case "signal":
             value = prediction.x0

@@ -1,23 +1,23 @@
-"""Sampling of few-step students that predict where a path ends: predict, noise again, predict again."""
+"""Multistep sampling of consistency models: predict the end of the path, add noise, predict again."""
 
 import jax.numpy as jnp
 
-from scorekit.solvers.base import Linear, Row, levels_at
+from scorekit.solvers.base import LinearSolver, Row, noise_levels
 from scorekit.solvers.weights import noise_share
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike
 
 
 @pytree_dataclass
-class MultistepConsistency(Linear):
-    """Multistep sampling of consistency models and of other one-step students: predict the end, noise it to s.
+class MultistepConsistency(LinearSolver):
+    """Multistep sampling of consistency models and of other one-step students: predict the end, add noise up to s.
 
     ``x_s ~ q(x_s | f(x_t, t))`` with ``f = alpha_e x0 + sigma_e eps`` the end of the path at e = ``t_min`` (x0, where
     no noise is left there) and q the forward kernel. A step to ``t_min`` returns f: one step is one evaluation of the
     student.
 
-    It is no discretisation of the reverse process, hence of order 0: with f exact every number of steps is exact; with
-    the denoiser of a diffusion model, whose x0 is a mean and no sample, no number of steps is.
+    It does not discretise the reverse process, hence order 0: with an exact f any number of steps is exact; with the
+    denoiser of a diffusion model, whose x0 is a mean and not a sample, no number of steps is.
 
     Attributes:
       t_min: the end of the paths that the student was trained for; grids end there.
@@ -33,10 +33,10 @@ class MultistepConsistency(Linear):
     evals_per_step = 1
     stochastic = True
 
-    def row(self, schedule, levels, known):
-        del known
-        s, end = levels.at(0), levels_at(schedule, self.t_min)
+    def row(self, schedule, times, num_past):
+        levels = noise_levels(schedule, times)
+        s, end = levels.at(0), noise_levels(schedule, self.t_min)
         scale, clean = s.alpha / end.alpha, s.t <= end.t
-        left = scale * end.sigma / jnp.where(clean, 1.0, s.sigma)  # what f holds of the noise at s
+        left = scale * end.sigma / jnp.where(clean, 1.0, s.sigma)  # the noise of f, as a share of the noise at s
         std = jnp.where(clean, 0.0, s.sigma * noise_share(left))
         return Row(levels.t[..., 1], x0=s.alpha, eps=scale * end.sigma, std=std)

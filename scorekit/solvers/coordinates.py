@@ -44,7 +44,7 @@ def check_coordinate(name: str, allowed: tuple[str, ...] = COORDINATES) -> None:
 
 
 def frame(name: CoordinateName, alpha: ArrayLike, sigma: ArrayLike) -> Frame:
-    """The coordinate at the noise level ``(alpha, sigma)``.
+    """The coordinate at one noise level ``(alpha, sigma)``.
 
     >>> frame("flow", 0.75, 0.25).clock
     Array(0.25, dtype=float32, weak_type=True)
@@ -65,7 +65,7 @@ def frame(name: CoordinateName, alpha: ArrayLike, sigma: ArrayLike) -> Frame:
 
 
 def log_snr_at(name: CoordinateName, clock: ArrayLike) -> Array:
-    """The log-SNR at which the clock of a coordinate shows this value.
+    """The log-SNR at which the clock of a coordinate has this value.
 
     >>> log_snr_at("flow", 0.5)
     Array(0., dtype=float32, weak_type=True)

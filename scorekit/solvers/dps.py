@@ -1,4 +1,4 @@
-"""Diffusion posterior sampling as published: a step of any solver, and then a step against the residual."""
+"""Diffusion posterior sampling as published: a step of any solver, then a gradient step on the residual."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,24 +7,25 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.schedules.numerics import as_time, sqrt
+from scorekit.solvers.base import SolverBase
 from scorekit.trees import as_pytree, combine, pytree_dataclass, sum_per_example
 from scorekit.typing import Number, PyTree
 
 
 @pytree_dataclass
-class DPS:
+class DPS(SolverBase):
     """``x_s = step(x_t) - step_size grad_{x_t} |y - A(x0(x_t))|``: for any differentiable operator.
 
-    The gradient of the norm, and not of its square, is the paper's step size ``zeta' / |y - A(x0)|`` (but for a factor
-    of 2); the norm is that of each example alone. The step size does not know the length of the step: with fewer steps
-    it must be larger. :func:`scorekit.guidance.dps` is the same idea as a likelihood, without the normalisation.
+    The gradient is that of the norm of each example, not of its square: the paper's step size is
+    ``zeta' / |y - A(x0)|`` (up to a factor of 2). The step size does not depend on the length of the step: fewer steps
+    need a larger one. :func:`scorekit.guidance.dps` is the same idea as a likelihood, without the normalisation.
 
     Costs the evaluations of ``inner`` and one vector-Jacobian product a step.
 
     Attributes:
       operator: any differentiable function ``x0 -> y``; see :mod:`scorekit.guidance.operators`.
       observation: y, leaves ``(B, ...)``.
-      inner: the solver whose step is corrected; the residual is that of the first x0 it asks for. The paper has
+      inner: the solver whose step is corrected; the residual is that of its first evaluation. The paper uses
         ``Ancestral()``.
       step_size: zeta', 0.1 to 1 in the paper for 1,000 steps; 0 is ``inner`` alone.
 
@@ -43,13 +44,10 @@ class DPS:
     observation: PyTree
     inner: Any
     step_size: Number = 1.0
+    order = 1
 
     def __post_init__(self):
         object.__setattr__(self, "operator", as_pytree(self.operator))  # so that plain functions cross jit
-
-    @property
-    def order(self) -> int:
-        return 1
 
     @property
     def evals_per_step(self) -> int:
@@ -59,19 +57,29 @@ class DPS:
     def stochastic(self) -> bool:
         return self.inner.stochastic
 
+    @property
+    def max_past(self) -> int:
+        return self.inner.max_past
+
+    def row(self, schedule, times, num_past):
+        return self.inner.row(schedule, times, num_past)
+
+    def plan(self, schedule, ts):
+        return self.inner.plan(schedule, ts)
+
     def init(self, x):
         return self.inner.init(x)
 
-    def step(self, key, state, x_t, t, s, denoiser, schedule):
+    def step(self, key, state, x_t, row, denoiser):
         def residual(x):
-            seen = []
+            predictions = []
 
-            def watched(x, t):
-                seen.append(denoiser(x, t))
-                return seen[-1]
+            def recorded(x, t):
+                predictions.append(denoiser(x, t))
+                return predictions[-1]
 
-            stepped = self.inner.step(key, state, x, t, s, watched, schedule)
-            gap = combine((1.0, self.observation), (-1.0, self.operator(seen[0].x0)))
+            stepped = self.inner.step(key, state, x, row, recorded)
+            gap = combine((1.0, self.observation), (-1.0, self.operator(predictions[0].x0)))
             return jnp.sum(sqrt(sum_per_example(jnp.square, gap))), stepped
 
         gradient, (x_s, state) = jax.grad(residual, has_aux=True)(x_t)

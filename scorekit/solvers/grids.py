@@ -1,4 +1,4 @@
-"""Time grids: decreasing times ``(n + 1,)`` for ``n`` steps. Any such array will do; these are the usual ones."""
+"""Time grids: decreasing times ``(n + 1,)`` for ``n`` steps. Any such array is a grid; these are common ones."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -45,12 +45,12 @@ def quadratic(n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0, *, power: 
 
 
 def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
-    """The times at which ``schedule`` has the log-SNR that ``other`` has at ``ts``: one's grid, used on another.
+    """The times at which ``schedule`` has the log-SNR that ``other`` has at ``ts``: a grid of one on the other.
 
     Sampling starts at the first of them: ``sample_prior(key, schedule, like, t=ts[0])``.
 
     Raises:
-      ValueError: if a level of ``other`` lies outside ``schedule``.
+      ValueError: if a log-SNR of ``other`` lies outside the range of ``schedule``.
 
     >>> from scorekit.schedules import linear_vp, rectified_flow
     >>> [round(float(t), 2) for t in matching(rectified_flow(), linear_vp(), quadratic(3))]
@@ -60,7 +60,7 @@ def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
     if not is_traced(times):
         values = np.asarray(times)
         if not (np.all(np.diff(values) < 0) and values[0] <= 1 + 1e-5 and values[-1] >= -1e-5):
-            raise ValueError(f"ts must have levels that schedule has too, got {ts}, which become {values}")
+            raise ValueError(f"ts must have noise levels in the range of schedule, got {ts}, which become {values}")
     return jnp.clip(times, 0.0, 1.0)
 
 
@@ -78,7 +78,7 @@ def uniform_log_snr(
       schedule: its log-SNR must be finite at both times.
       n: number of steps.
       t_max: the first time.
-      t_min: the last time with its own level.
+      t_min: the last time before t = 0, or the last with ``to_zero=False``.
       to_zero: end at t = 0 instead of ``t_min``.
 
     Raises:
@@ -109,7 +109,7 @@ def karras(
       schedule: its log-SNR must be finite at both times.
       n: number of steps.
       t_max: the first time.
-      t_min: the last time with its own level.
+      t_min: the last time before t = 0, or the last with ``to_zero=False``.
       rho: larger spends more steps at low noise.
       to_zero: end at t = 0 instead of ``t_min``.
 
@@ -129,7 +129,7 @@ def karras(
 
 
 def _between(schedule, n, t_max, t_min, to_zero, log_snrs):
-    """The times of ``log_snrs(number of steps)``, with ends that are exactly the ones asked for."""
+    """The times of ``log_snrs(number of steps)``, with exactly the given ends."""
     check(lambda t: t < t_max, f"< t_max = {t_max}", t_min=t_min)
     if to_zero:
         check(lambda t: t > 0, "> 0 unless to_zero is False", t_min=t_min)

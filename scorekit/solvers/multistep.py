@@ -1,7 +1,7 @@
 """Deterministic multistep solvers: one evaluation a step, a polynomial through the slopes of earlier steps.
 
-All are order 1 on their first step and gain one order a step; a step to ``sigma = 0``, where an exponential form does
-not exist, is first order (without it they are 10-30 times worse at 20 evaluations).
+All are first order on their first step and gain one order a step; a step to ``sigma = 0``, where an exponential form
+does not exist, is first order (without it they are 10-30 times worse at 20 evaluations).
 """
 
 from typing import Literal
@@ -9,25 +9,25 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.solvers.base import Linear, check_order
+from scorekit.solvers.base import LinearSolver, check_order, noise_levels
 from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
 from scorekit.solvers.weights import (
     Variable,
-    corrected,
-    exists,
+    available,
     first_order,
     gain,
-    of_log_snr,
+    log_snr_positions,
     published_second_order,
     published_third_order,
     slope_weights,
-    with_past,
+    with_history,
+    with_slopes,
 )
 from scorekit.trees import pytree_dataclass, static
 
 
-class Multistep(Linear):
-    """What the multistep solvers share: a polynomial of degree ``memory`` through the slopes."""
+class Multistep(LinearSolver):
+    """What the multistep solvers share: a polynomial of degree ``max_past`` through the slopes."""
 
     evals_per_step = 1
     stochastic = False
@@ -35,16 +35,17 @@ class Multistep(Linear):
     variable: Variable = "clock"
 
     @property
-    def memory(self) -> int:
+    def max_past(self) -> int:
         return self.order - 1
 
-    def row(self, schedule, levels, known):
+    def row(self, schedule, times, num_past):
+        levels = noise_levels(schedule, times, self.max_past)
         row = first_order(self.coordinate, levels.at(1), levels.at(0))
-        if not self.memory:
+        if not self.max_past:
             return row
-        known = exists(known, self.order)[..., None, :]
-        weights = slope_weights(self.coordinate, self.variable, schedule, levels, known)
-        return with_past(row, self.coordinate, weights[..., 0, 1:])
+        usable = available(num_past, self.order)[..., None, :]
+        weights = slope_weights(self.coordinate, self.variable, schedule, levels, usable)
+        return with_history(row, self.coordinate, weights[..., 0, 1:])
 
 
 @pytree_dataclass
@@ -96,7 +97,7 @@ class ExponentialAdamsBashforth(Multistep):
     Attributes:
       order: 1 to 4.
       prediction: "x0" or "eps".
-      variable: in what the prediction is a polynomial: "log_snr" or "t".
+      variable: the variable of the polynomial, "log_snr" or "t".
 
     Raises:
       ValueError: for another order, prediction or variable.
@@ -151,14 +152,15 @@ class DPMSolverPP2M(Multistep):
     order = 2
     coordinate = "signal"
 
-    def row(self, schedule, levels, known):
+    def row(self, schedule, times, num_past):
+        levels = noise_levels(schedule, times, self.max_past)
         row = first_order("signal", levels.at(1), levels.at(0))
-        return with_past(row, "signal", published_second_order(*of_log_snr(levels, known), row.x0))
+        return with_history(row, "signal", published_second_order(*log_snr_positions(levels, num_past), row.x0))
 
 
 @pytree_dataclass
 class DPMSolverPP3M(Multistep):
-    """DPM-Solver++(3M) as other packages have it, which halves one term and so is second order.
+    """DPM-Solver++(3M) as implemented in other packages, which halve one term: second order.
 
     The true third order is ``ExponentialAdamsBashforth(order=3, prediction="x0")``. The published variant extrapolates
     less and can win at few steps.
@@ -173,16 +175,17 @@ class DPMSolverPP3M(Multistep):
     coordinate = "signal"
 
     @property
-    def memory(self) -> int:
+    def max_past(self) -> int:
         return 2
 
-    def row(self, schedule, levels, known):
+    def row(self, schedule, times, num_past):
+        levels = noise_levels(schedule, times, self.max_past)
         s = levels.at(0)
-        weights = published_third_order(*of_log_snr(levels, known), s.alpha, 1.0)
-        return with_past(first_order("signal", levels.at(1), s), "signal", weights)
+        weights = published_third_order(*log_snr_positions(levels, num_past), s.alpha, 1.0)
+        return with_history(first_order("signal", levels.at(1), s), "signal", weights)
 
 
-# The weights of one to four slopes, and less the first-order step's.
+# The weights of one to four slopes, minus those of the first-order step.
 _ADAMS = np.array(
     [[0, 0, 0, 0], [1 / 2, -1 / 2, 0, 0], [11 / 12, -16 / 12, 5 / 12, 0], [31 / 24, -59 / 24, 37 / 24, -9 / 24]]
 )
@@ -190,9 +193,9 @@ _ADAMS = np.array(
 
 @pytree_dataclass
 class IPNDM(Multistep):
-    """iPNDM: Adams-Bashforth in eps with the coefficients of equal steps, whatever the steps are.
+    """iPNDM: Adams-Bashforth in eps with the coefficients of equal steps, also on other grids.
 
-    ``x_s = (alpha_s / alpha_t) x_t + alpha_s (sigma_s/alpha_s - sigma_t/alpha_t) sum_j b_j eps_j``. Its order counts on
+    ``x_s = (alpha_s / alpha_t) x_t + alpha_s (sigma_s/alpha_s - sigma_t/alpha_t) sum_j b_j eps_j``. It has its order on
     a grid uniform in sigma / alpha; on any other smooth grid it is second order.
 
     Attributes:
@@ -214,9 +217,10 @@ class IPNDM(Multistep):
     def __post_init__(self):
         check_order(self.order, (1, 2, 3, 4))
 
-    def row(self, schedule, levels, known):
+    def row(self, schedule, times, num_past):
+        levels = noise_levels(schedule, times, self.max_past)
         s, t = levels.at(0), levels.at(1)
-        usable = exists(known, self.order) & (levels.alpha[..., 1:] > 0)
+        usable = available(num_past, self.order) & (levels.alpha[..., 1:] > 0)
         table = jnp.asarray(_ADAMS[: self.order, : self.order], s.alpha.dtype)
-        own, *history = jnp.unstack(gain("sigma", t, s)[..., None] * table[jnp.sum(usable, -1) - 1], axis=-1)
-        return corrected(first_order("sigma", t, s), "sigma", own, tuple(history))
+        newest, *history = jnp.unstack(gain("sigma", t, s)[..., None] * table[jnp.sum(usable, -1) - 1], axis=-1)
+        return with_slopes(first_order("sigma", t, s), "sigma", newest, tuple(history))

@@ -5,14 +5,24 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.solvers.base import Levels, Linear, Planned, Row, check_order, levels_at, slope, weighted
+from scorekit.schedules.numerics import as_time
+from scorekit.solvers.base import (
+    LinearSolver,
+    NoiseLevels,
+    Row,
+    SolverBase,
+    check_order,
+    linear_combination,
+    noise_levels,
+    slope,
+)
 from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame, log_snr_at
-from scorekit.solvers.weights import corrected, exponential, first_order, gain, half_log_snr
+from scorekit.solvers.weights import exponential, first_order, gain, half_log_snr, with_slopes
 from scorekit.trees import pytree_dataclass, static
 
 
 @pytree_dataclass
-class Euler(Linear):
+class Euler(LinearSolver):
     """First order: ``x_s = alpha_s x0 + sigma_s eps``; DDIM with eta = 0.
 
     >>> Euler().order
@@ -25,14 +35,14 @@ class Euler(Linear):
     evals_per_step = 1
     stochastic = False
 
-    def row(self, schedule, levels, known):
-        del schedule, known
-        s = levels.at(0)
-        return Row(levels.t[..., 1], x0=s.alpha, eps=s.sigma)
+    def row(self, schedule, times, num_past):
+        times = as_time(times)
+        s = noise_levels(schedule, times[..., 0])
+        return Row(times[..., 1], x0=s.alpha, eps=s.sigma)
 
 
-class Stages(Planned):
-    """One-step solvers of several evaluations: every stage is a row on the state and the slopes so far."""
+class MultiStage(SolverBase):
+    """One-step solvers with several evaluations: every stage is a row on the state and the slopes so far."""
 
     stochastic = False
     coordinate: CoordinateName = "flow"
@@ -41,14 +51,14 @@ class Stages(Planned):
     def evals_per_step(self) -> int:
         raise NotImplementedError
 
-    def advance(self, key, carry, x_t, row, denoiser):
+    def step(self, key, state, x_t, row, denoiser):
         first, slopes, x = denoiser(x_t, row[0].t), [], x_t
         for i, stage in enumerate(row):
             prediction = denoiser(x, stage.t) if i else first
             if i:
                 slopes.append(slope(self.coordinate, prediction, stage, x_t))
-            x = weighted(x_t, stage, first, tuple(slopes))
-        return x, carry
+            x = linear_combination(x_t, stage, first, tuple(slopes))
+        return x, state
 
 
 _TABLEAUS = {  # nodes, and the weights of each stage and of the step
@@ -58,8 +68,8 @@ _TABLEAUS = {  # nodes, and the weights of each stage and of the step
 }
 
 
-class RungeKutta(Stages):
-    """An explicit Runge-Kutta step in a coordinate; a stage that would land on ``sigma = 0`` makes the step Euler's."""
+class RungeKutta(MultiStage):
+    """An explicit Runge-Kutta step in a coordinate; a step with a stage at ``sigma = 0`` is an Euler step."""
 
     tableau: ClassVar[str]
 
@@ -70,28 +80,29 @@ class RungeKutta(Stages):
     def evals_per_step(self) -> int:
         return len(_TABLEAUS[self.tableau][0])
 
-    def row(self, schedule, levels, known):
+    def row(self, schedule, times, num_past):
         nodes, weights = _TABLEAUS[self.tableau]
+        levels = noise_levels(schedule, times)
         s, t = levels.at(0), levels.at(1)
-        smooth = (s.alpha > 0) & ((s.sigma > 0) | (1.0 not in nodes))  # else there is no slope at s
+        smooth = (s.alpha > 0) & ((s.sigma > 0) | (1.0 not in nodes))  # otherwise there is no slope at s
         if self.coordinate == "sigma":
             smooth &= t.alpha > 0
         safe = lambda level: frame(self.coordinate, *(jnp.where(smooth, v, 1.0) for v in (level.alpha, level.sigma)))
         begin, end = safe(t), safe(s)
-        ways = {1.0: (s, end)}  # where each stage goes, and the coordinate there
+        targets = {1.0: (s, end)}  # where each stage ends, and the coordinate there
         if 0.5 in nodes:
             middle = schedule.time_at(log_snr_at(self.coordinate, 0.5 * (begin.clock + end.clock)))
             middle = jnp.clip(middle, jnp.minimum(s.t, t.t), jnp.maximum(s.t, t.t))
-            level = levels_at(schedule, jnp.where(smooth, middle, s.t))
-            ways[0.5] = level, safe(level)
-        straight = {node: first_order(self.coordinate, t, level) for node, (level, _) in ways.items()}
+            level = noise_levels(schedule, jnp.where(smooth, middle, s.t))
+            targets[0.5] = level, safe(level)
+        first = {node: first_order(self.coordinate, t, level) for node, (level, _) in targets.items()}
         rows, here, time, width = [], begin, t.t, end.clock - begin.clock
         for i, w in enumerate(weights):
             node = nodes[i + 1] if i + 1 < len(nodes) else 1.0
-            goal, there = ways[node]
-            pull, step = there.scale * width, there.scale * (there.clock - begin.clock)
+            goal, there = targets[node]
+            weight, step = there.scale * width, there.scale * (there.clock - begin.clock)
             # the first-order row already holds the full step along the first slope
-            row = corrected(straight[node], self.coordinate, pull * w[0] - step, tuple(pull * a for a in w[1:]))
+            row = with_slopes(first[node], self.coordinate, weight * w[0] - step, tuple(weight * a for a in w[1:]))
             rows.append(row._replace(t=time, signal=here.signal, noise=here.noise))
             time, here = jnp.where(smooth, goal.t, t.t), there
         return tuple(rows)
@@ -120,7 +131,7 @@ class Heun(RungeKutta):
 
 @pytree_dataclass
 class Midpoint(RungeKutta):
-    """Second order, two evaluations: the slope half-way, in a straightened coordinate; never evaluated at the end.
+    """Second order, two evaluations: the slope half-way, in a straightened coordinate; no evaluation at the end.
 
     Attributes:
       coordinate: "flow", "angle" or "sigma".
@@ -151,8 +162,8 @@ class RK4(RungeKutta):
 
 
 @pytree_dataclass
-class DPMSolver(Stages):
-    """Single-step DPM-Solver (eps) and DPM-Solver++ (x0): exponential Runge-Kutta in log-SNR, one evaluation an order.
+class DPMSolver(MultiStage):
+    """Single-step DPM-Solver (eps) and DPM-Solver++ (x0): exponential Runge-Kutta in log-SNR, ``order`` evaluations.
 
     Order 2 is the exponential midpoint rule; order 3 has stages at 1/3 and 2/3 of the step. A step from
     ``alpha = 0`` or to ``sigma = 0`` is first order.
@@ -186,25 +197,26 @@ class DPMSolver(Stages):
     def evals_per_step(self) -> int:
         return self.order
 
-    def row(self, schedule, levels, known):
+    def row(self, schedule, times, num_past):
+        levels = noise_levels(schedule, times)
         nodes = np.array(((), (0.5,), (1 / 3, 2 / 3))[self.order - 1])
         s, t = levels.at(0), levels.at(1)
         half, finite = half_log_snr(levels)
         smooth, start = finite[..., 0] & finite[..., 1], half[..., 1]
         h = jnp.where(smooth, half[..., 0] - start, 0.0)
         middle = start[..., None] + h[..., None] * nodes.astype(h.dtype)
-        middle = levels_at(schedule, jnp.where(smooth[..., None], schedule.time_at(2.0 * middle), t.t[..., None]))
+        middle = noise_levels(schedule, jnp.where(smooth[..., None], schedule.time_at(2.0 * middle), t.t[..., None]))
         stages = [middle.at(i) for i in range(self.order - 1)]
         weights = self._weights(stages, t, s, start, h)
         rows = [first_order(self.coordinate, t, goal) for goal in (*stages, s)]
         for i, weight in enumerate(weights, start=1):
             weight = jnp.where(smooth, weight, 0.0)
-            rows[i] = corrected(rows[i], self.coordinate, -weight, (jnp.zeros_like(weight),) * (i - 1) + (weight,))
+            rows[i] = with_slopes(rows[i], self.coordinate, -weight, (jnp.zeros_like(weight),) * (i - 1) + (weight,))
         return tuple(row._replace(t=at.t) for row, at in zip(rows, (t, *stages), strict=True))
 
-    def _weights(self, stages: list[Levels], t: Levels, s: Levels, start, h):
-        """What each later stage and the end give to the slope of the stage before, and take from the first."""
-        if self.order < 3:  # the published midpoint takes the whole gain along its slope
+    def _weights(self, stages: list[NoiseLevels], t: NoiseLevels, s: NoiseLevels, start, h):
+        """The weight that each later stage and the end move from the first slope to that of the previous stage."""
+        if self.order < 3:  # the published midpoint rule takes the full step along its slope
             return [gain(self.coordinate, t, s)][: self.order - 1]
         # a slope linear in log-SNR through that of t and of the stage before
         goals, x0 = (stages[1], s), self.prediction == "x0"

@@ -7,7 +7,7 @@ import numpy as np
 
 from scorekit.process import diffusion_squared, drift
 from scorekit.schedules.numerics import sqrt
-from scorekit.solvers.base import Linear, Row, check_order
+from scorekit.solvers.base import LinearSolver, Row, check_order, noise_levels
 from scorekit.solvers.coordinates import CoordinateName
 from scorekit.solvers.multistep import Multistep
 from scorekit.solvers.ode import Euler
@@ -16,19 +16,19 @@ from scorekit.solvers.weights import (
     exponential,
     half_log_snr,
     lagrange_weights,
+    log_snr_positions,
     noise_share,
-    of_log_snr,
     power,
     published_second_order,
     published_third_order,
-    with_past,
+    with_history,
 )
 from scorekit.trees import check, is_traced, pytree_dataclass, static
 from scorekit.typing import ArrayLike
 
 
 @pytree_dataclass
-class Ancestral(Linear):
+class Ancestral(LinearSolver):
     """Samples the posterior ``q(x_s | x_t, x0)`` at the estimated x0: DDPM for eta = 1, DDIM(eta) in between.
 
     ``x_s = alpha_s x0 + sigma_s sqrt(1 - eta^2 d) eps + eta sigma_s sqrt(d) z`` with ``d = 1 - SNR_t / SNR_s``. No
@@ -49,7 +49,8 @@ class Ancestral(Linear):
     evals_per_step = 1
     stochastic = True
 
-    def row(self, schedule, levels, known):
+    def row(self, schedule, times, num_past):
+        levels = noise_levels(schedule, times)
         s, t = levels.at(0), levels.at(1)
         share = jnp.asarray(self.eta) * noise_share(decay_of(t, s))
         return Row(t.t, x0=s.alpha, eps=s.sigma * noise_share(share), std=s.sigma * share)
@@ -73,7 +74,7 @@ def ddim(eta: ArrayLike = 0.0) -> Euler | Ancestral:
 
 
 @pytree_dataclass
-class EulerMaruyama(Linear):
+class EulerMaruyama(LinearSolver):
     """Euler-Maruyama on the plain reverse SDE ``dx = (f x - g^2 score) dt + g dw``, with t or log-SNR as the clock.
 
     ``x_s = x_t - f dt x_t - (g^2 dt / sigma_t) eps + sqrt(g^2 dt) z`` with f and g at t; in log-SNR, ``g^2 dt`` is
@@ -102,7 +103,8 @@ class EulerMaruyama(Linear):
         if self.clock not in ("t", "log_snr"):
             raise ValueError(f"clock must be 't' or 'log_snr', got {self.clock!r}")
 
-    def row(self, schedule, levels, known):
+    def row(self, schedule, times, num_past):
+        levels = noise_levels(schedule, times)
         s, t = levels.at(0), levels.at(1)
         f, g2 = drift(schedule, t.t), diffusion_squared(schedule, t.t)
         if self.clock == "t":
@@ -121,11 +123,11 @@ class EulerMaruyama(Linear):
 
 
 @pytree_dataclass
-class ReverseDiffusion(Linear):
-    """The reverse-diffusion predictor: the forward transition, mirrored.
+class ReverseDiffusion(LinearSolver):
+    """The reverse-diffusion predictor: the forward transition, reversed.
 
     With ``x_t = a x_s + b z`` forwards, ``x_s = (2 - a) x_t - (b^2 / sigma_t) eps + b z`` backwards. A step to
-    ``sigma = 0`` returns the clean estimate, since what the predictor adds last is noise.
+    ``sigma = 0`` returns the clean estimate, without noise.
 
     >>> ReverseDiffusion().evals_per_step
     1
@@ -137,7 +139,8 @@ class ReverseDiffusion(Linear):
     evals_per_step = 1
     stochastic = True
 
-    def row(self, schedule, levels, known):
+    def row(self, schedule, times, num_past):
+        levels = noise_levels(schedule, times)
         s, t = levels.at(0), levels.at(1)
         noisy, share = s.sigma > 0, noise_share(decay_of(t, s))  # b is sigma_t share
         return Row(
@@ -150,31 +153,32 @@ class ReverseDiffusion(Linear):
 
 
 class ExponentialSDE(Multistep):
-    """What the exponential SDE solvers share: x0 as a polynomial in log-SNR, the rest exactly.
+    """What the exponential SDE solvers share: x0 as a polynomial in log-SNR, the linear part exactly.
 
     ``x_s = (sigma_s / sigma_t) e^(-eta h) x_t + (1 + eta) alpha_s int e^(-(1 + eta) u) x0 du
-    + sigma_s sqrt(1 - e^(-2 eta h)) z``, u the half log-SNR still to go.
+    + sigma_s sqrt(1 - e^(-2 eta h)) z``, u half the log-SNR that remains.
     """
 
     stochastic = True
     coordinate: CoordinateName = "signal"
     eta: ArrayLike
 
-    def past(self, h, z, valid, gain, amplitude, rate):
+    def history_weights(self, h, z, valid, gain, amplitude, rate):
         """The weights of the earlier values of x0, ``(..., m)``."""
         raise NotImplementedError
 
-    def row(self, schedule, levels, known):
+    def row(self, schedule, times, num_past):
+        levels = noise_levels(schedule, times, self.max_past)
         s, t = levels.at(0), levels.at(1)
         decay = decay_of(t, s)
         fade = power(decay, self.eta)
         gain = s.alpha * (1.0 - decay * fade)
         row = Row(t.t, x=s.sigma / t.sigma * fade, x0=gain, std=s.sigma * noise_share(fade))
-        if not self.memory:
+        if not self.max_past:
             return row
         rate = 1.0 + jnp.asarray(self.eta)
-        weights = self.past(*of_log_snr(levels, known), gain, rate * s.alpha, rate)
-        return with_past(row, "signal", weights)
+        weights = self.history_weights(*log_snr_positions(levels, num_past), gain, rate * s.alpha, rate)
+        return with_history(row, "signal", weights)
 
 
 @pytree_dataclass
@@ -197,16 +201,16 @@ class DPMSolverPP2MSDE(ExponentialSDE):
     order = 2
 
     @property
-    def memory(self) -> int:
+    def max_past(self) -> int:
         return 1
 
-    def past(self, h, z, valid, gain, amplitude, rate):
+    def history_weights(self, h, z, valid, gain, amplitude, rate):
         return published_second_order(h, z, valid, gain)
 
 
 @pytree_dataclass
 class DPMSolverPP3MSDE(ExponentialSDE):
-    """DPM-Solver++(3M) SDE as other packages have it, with half the square term; see :class:`SASolver` for the exact.
+    """DPM-Solver++(3M) SDE as implemented in other packages, with half the square term; :class:`SASolver` is exact.
 
     The order is the weak order on Gaussian data.
 
@@ -223,10 +227,10 @@ class DPMSolverPP3MSDE(ExponentialSDE):
     order = 2
 
     @property
-    def memory(self) -> int:
+    def max_past(self) -> int:
         return 2
 
-    def past(self, h, z, valid, gain, amplitude, rate):
+    def history_weights(self, h, z, valid, gain, amplitude, rate):
         return published_third_order(h, z, valid, amplitude, rate)
 
 
@@ -245,7 +249,7 @@ class SASolver(ExponentialSDE):
     Raises:
       ValueError: for another number of steps.
 
-    >>> SASolver(steps=3).memory
+    >>> SASolver(steps=3).max_past
     2
 
     Source: Xue et al. 2023, alg. 1, eq. 14 (https://arxiv.org/abs/2305.14267).
@@ -262,9 +266,9 @@ class SASolver(ExponentialSDE):
         return min(self.steps, 2)
 
     @property
-    def memory(self) -> int:
+    def max_past(self) -> int:
         return self.steps - 1
 
-    def past(self, h, z, valid, gain, amplitude, rate):
+    def history_weights(self, h, z, valid, gain, amplitude, rate):
         nodes, kernel = exponential(z[..., 0], h, amplitude, rate)
         return lagrange_weights(kernel, nodes, z, jnp.insert(valid, 0, True, axis=-1))[..., 1:]

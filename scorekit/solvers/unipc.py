@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.solvers.base import Planned, Row, check_order, slope
+from scorekit.solvers.base import Row, SolverBase, check_order, noise_levels, slope
 from scorekit.solvers.coordinates import CoordinateName, check_coordinate, frame
-from scorekit.solvers.weights import exists, gain, slope_weights
+from scorekit.solvers.weights import available, gain, slope_weights
 from scorekit.trees import combine, pytree_dataclass, static, where
 from scorekit.typing import Array
 
 
-class Move(NamedTuple):
+class PolynomialStep(NamedTuple):
     """A polynomial step on a state and its slopes: ``ratio x + sum_j weights_j slope_j``."""
 
     ratio: Array
@@ -24,7 +24,7 @@ class Move(NamedTuple):
 
 
 @pytree_dataclass
-class UniPC(Planned):
+class UniPC(SolverBase):
     """Predictor and corrector through the same slopes, one evaluation a step: order ``predictor + 1``.
 
     A step evaluates the network at the predicted ``x_t``, repeats the previous step with a polynomial that also passes
@@ -33,7 +33,7 @@ class UniPC(Planned):
     Adams-Bashforth-Moulton on the velocity.
 
     Attributes:
-      predictor: 1, 2 or 3 slopes in the predictor, what other packages call the order.
+      predictor: 1, 2 or 3 slopes in the predictor; the "order" of other packages.
       coordinate: "signal" or "flow".
 
     Raises:
@@ -59,33 +59,37 @@ class UniPC(Planned):
         return self.predictor + 1
 
     @property
-    def memory(self) -> int:
+    def max_past(self) -> int:
         return self.predictor
 
-    def start(self, x):
+    def init(self, x):
         zeros = jax.tree.map(jnp.zeros_like, x)
-        return zeros, (zeros,) * self.memory
+        return zeros, (zeros,) * self.max_past
 
-    def row(self, schedule, levels, known):
+    def row(self, schedule, times, num_past):
+        levels = noise_levels(schedule, times, self.max_past)
         starts, ends = levels.at(slice(1, 3)), levels.at(slice(2))  # of the prediction, and of the correction
         old, new = (frame(self.coordinate, level.alpha, level.sigma).scale for level in (starts, ends))
         counts = self.predictor, self.predictor + 1  # of slopes
-        usable = exists(known, self.memory + 1)[..., None, :] & (np.arange(self.memory + 1) < np.array(counts)[:, None])
+        usable = available(num_past, self.max_past + 1)[..., None, :] & (
+            np.arange(self.max_past + 1) < np.array(counts)[:, None]
+        )
         variable = "log_snr" if self.coordinate == "signal" else "clock"
-        weights = slope_weights(self.coordinate, variable, schedule, levels, usable, moves=2)
-        own = np.eye(2, self.memory + 1, dtype=bool)  # the slope at the start makes up the first-order step
+        weights = slope_weights(self.coordinate, variable, schedule, levels, usable, num_steps=2)
+        own = np.eye(2, self.max_past + 1, dtype=bool)  # the slope at the start makes up the first-order step
         others = jnp.where(own, 0.0, weights)
         rest = gain(self.coordinate, starts, ends) - jnp.sum(others, axis=-1)
         weights = jnp.where(own, rest[..., None], others)
-        ahead, again = (
-            Move((new / old)[..., i], jnp.unstack(weights[..., i, :count], axis=-1)) for i, count in enumerate(counts)
+        predict, correct = (
+            PolynomialStep((new / old)[..., i], jnp.unstack(weights[..., i, :count], axis=-1))
+            for i, count in enumerate(counts)
         )
-        return Row(levels.t[..., 1]), ahead, again, jnp.asarray(known) > 0
+        return Row(levels.t[..., 1]), predict, correct, jnp.asarray(num_past) > 0
 
-    def advance(self, key, carry, x_t, row, denoiser):
+    def step(self, key, state, x_t, row, denoiser):
         del key
-        at, ahead, again, exists = row
-        before, slopes = carry
-        slopes = (slope(self.coordinate, denoiser(x_t, at.t), at, x_t), *slopes)
-        x = where(exists, again(before, slopes), x_t)
-        return ahead(x, slopes[: self.predictor]), (x, slopes[: self.memory])
+        evaluation, predict, correct, has_past = row
+        previous, slopes = state
+        slopes = (slope(self.coordinate, denoiser(x_t, evaluation.t), evaluation, x_t), *slopes)
+        x = where(has_past, correct(previous, slopes), x_t)
+        return predict(x, slopes[: self.predictor]), (x, slopes[: self.max_past])

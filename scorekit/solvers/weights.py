@@ -2,23 +2,24 @@
 
 A step integrates ``x_s = (scale_s / scale_t) x_t + scale_s int slope d(clock)`` with the slope replaced by the
 polynomial through its values at the times ``z_0 = t, z_1, ...``. The weight of an earlier slope is the integral of its
-Lagrange polynomial; that of the newest is what they leave of the first-order step, so that a step without a past is
-exactly that one. The integrals are Gauss-Legendre sums of positive exponentials: no phi-functions, and nothing that
-cancels for small steps. All weights of all steps are one small array.
+Lagrange polynomial; the newest slope gets the rest of the first-order weight, so that a step without history is exactly
+the first-order step. The integrals are Gauss-Legendre sums of positive exponentials: no phi-functions, and no
+cancellation for small steps. All weights of all steps are one small array.
 """
 
 from typing import Literal, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scorekit.schedules.numerics import sqrt
-from scorekit.solvers.base import Levels, Row
+from scorekit.solvers.base import NoiseLevels, Row
 from scorekit.solvers.coordinates import CoordinateName, frame
 from scorekit.typing import Array, ArrayLike, Schedule
 
 Variable: TypeAlias = Literal["clock", "log_snr", "t"]
-"""In what the slope is a polynomial: the coordinate's own clock, half the log-SNR, or the time."""
+"""The variable of the polynomial: the coordinate's own clock, half the log-SNR, or the time."""
 
 
 def _quadrature(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -30,10 +31,10 @@ _NODES, _GAUSS = _quadrature(12)
 _FEW_NODES, _FEW_GAUSS = _quadrature(2)  # exact for cubic polynomials
 
 
-def half_log_snr(levels: Levels) -> tuple[Array, Array]:
+def half_log_snr(levels: NoiseLevels) -> tuple[Array, Array]:
     """``log(alpha / sigma)`` and whether it is finite; 0 where it is not.
 
-    >>> half_log_snr(Levels(jnp.zeros(2), jnp.ones(2), jnp.array([1.0, 0.0])))[1]
+    >>> half_log_snr(NoiseLevels(jnp.zeros(2), jnp.ones(2), jnp.array([1.0, 0.0])))[1]
     Array([ True, False], dtype=bool)
     """
     finite = (levels.alpha > 0) & (levels.sigma > 0)
@@ -60,17 +61,18 @@ def lagrange_weights(kernel: Array, nodes: Array, z: Array, valid: Array | np.nd
     return jnp.where(valid, jnp.sum(kernel[..., None] * basis, axis=-2), 0.0)
 
 
-def exists(known: ArrayLike, count: int) -> Array | np.ndarray:
-    """Whether t and each of the ``count - 1`` times before exists, ``(..., count)``; a constant where ``known`` is.
+def available(num_past: ArrayLike, count: int) -> Array | np.ndarray:
+    """Whether t and each of ``count - 1`` earlier times exists, ``(..., count)``; a constant where ``num_past`` is.
 
-    >>> exists(np.arange(2), 3).tolist()
+    >>> available(np.arange(2), 3).tolist()
     [[True, False, False], [True, True, False]]
     """
-    known = known if isinstance(known, np.ndarray) else jnp.asarray(known)
-    return np.arange(count) <= known[..., None]
+    if not isinstance(num_past, jax.Array):
+        num_past = np.asarray(num_past)
+    return np.arange(count) <= num_past[..., None]
 
 
-def first_order(coordinate: CoordinateName, t: Levels, s: Levels) -> Row:
+def first_order(coordinate: CoordinateName, t: NoiseLevels, s: NoiseLevels) -> Row:
     """The step with a constant slope: DDIM in every coordinate but "angle"."""
     match coordinate:
         case "signal":
@@ -85,7 +87,7 @@ def first_order(coordinate: CoordinateName, t: Levels, s: Levels) -> Row:
     return Row(t.t, x0=s.alpha, eps=s.sigma)
 
 
-def gain(coordinate: CoordinateName, t: Levels, s: Levels) -> Array:
+def gain(coordinate: CoordinateName, t: NoiseLevels, s: NoiseLevels) -> Array:
     """The weight of a constant slope, ``scale_s (clock_s - clock_t)``, without clocks that may be infinite."""
     match coordinate:
         case "signal":
@@ -100,26 +102,26 @@ def slope_weights(
     coordinate: CoordinateName,
     variable: Variable,
     schedule: Schedule,
-    levels: Levels,
-    known: Array | np.ndarray,
-    moves: int = 1,
+    levels: NoiseLevels,
+    usable: Array | np.ndarray,
+    num_steps: int = 1,
 ) -> Array:
-    """The weights of the slopes at t and before in the step to s and, for two ``moves``, in the step before, to t.
+    """The weights of the slopes at t and earlier in the step to s and, for two steps, in the previous step, to t.
 
-    They are 0 where a step or a point has no finite position, or the point is not ``known``.
+    They are 0 where a step or a point has no finite position, or the point is not ``usable``.
 
     Args:
       coordinate: of the slopes.
-      variable: in what they are a polynomial.
+      variable: the variable of the polynomial.
       schedule: the noise schedule.
-      levels: of s, t and the m - 1 times before.
-      known: which points each step may use, ``(..., moves, m)``.
-      moves: 1 or 2 steps.
+      levels: noise levels at s, t and the m - 1 earlier times.
+      usable: which points each step may use, ``(..., num_steps, m)``.
+      num_steps: 1 or 2.
 
     Returns:
-      ``(..., moves, m)``.
+      ``(..., num_steps, m)``.
     """
-    starts, ends, points = slice(1, moves + 1), slice(moves), slice(1, None)
+    starts, ends, points = slice(1, num_steps + 1), slice(num_steps), slice(1, None)
     if variable == "clock":
         finite = levels.alpha > 0 if coordinate == "sigma" else np.ones(levels.t.shape[-1], bool)
         scale, z, *_ = frame(coordinate, jnp.where(finite, levels.alpha, 1.0), levels.sigma)
@@ -136,7 +138,7 @@ def slope_weights(
         nodes, kernel = exponential(z[..., starts], width, amplitude[..., ends], decay)
         if variable == "t":
             z, nodes = levels.t, schedule.time_at(2.0 * nodes)
-    valid = known & finite[..., None, points] & smooth[..., None]
+    valid = usable & finite[..., None, points] & smooth[..., None]
     return lagrange_weights(kernel, nodes, z[..., None, points], valid)
 
 
@@ -147,30 +149,30 @@ def exponential(start: Array, width: Array, amplitude: Array, decay: ArrayLike) 
     return start + width * u, amplitude * width * jnp.exp(-decay * width * (1.0 - u)) * weights
 
 
-def corrected(row: Row, coordinate: CoordinateName, own: Array, history: tuple[Array, ...]) -> Row:
-    """The row with ``own`` added to the weight of the newest slope, and its history."""
+def with_slopes(row: Row, coordinate: CoordinateName, newest: Array, history: tuple[Array, ...]) -> Row:
+    """The row with ``newest`` added to the weight of the newest slope, and the weights of the earlier ones."""
     match coordinate:
         case "signal":
-            row = row._replace(x0=row.x0 + own)
+            row = row._replace(x0=row.x0 + newest)
         case "sigma":
-            row = row._replace(eps=row.eps + own)
+            row = row._replace(eps=row.eps + newest)
         case "flow":
-            row = row._replace(x0=row.x0 - own, eps=row.eps + own)
+            row = row._replace(x0=row.x0 - newest, eps=row.eps + newest)
         case _:
-            row = row._replace(x0=row.x0 + own * row.signal, eps=row.eps + own * row.noise)
+            row = row._replace(x0=row.x0 + newest * row.signal, eps=row.eps + newest * row.noise)
     return row._replace(history=history)
 
 
-def with_past(row: Row, coordinate: CoordinateName, weights: Array) -> Row:
-    """The row with weights for the slopes of earlier times ``(..., m)``, which the newest slope gives up."""
-    return corrected(row, coordinate, -jnp.sum(weights, axis=-1), tuple(jnp.unstack(weights, axis=-1)))
+def with_history(row: Row, coordinate: CoordinateName, weights: Array) -> Row:
+    """The row with weights for the earlier slopes ``(..., m)``, subtracted from that of the newest slope."""
+    return with_slopes(row, coordinate, -jnp.sum(weights, axis=-1), tuple(jnp.unstack(weights, axis=-1)))
 
 
-def of_log_snr(levels: Levels, known: ArrayLike) -> tuple[Array, Array, Array | np.ndarray]:
-    """In half the log-SNR: the step h, the positions of t and the times before, and which of these are valid."""
+def log_snr_positions(levels: NoiseLevels, num_past: ArrayLike) -> tuple[Array, Array, Array | np.ndarray]:
+    """In half the log-SNR: the step h, the positions of t and the earlier times, and which of the earlier are valid."""
     z, finite = half_log_snr(levels)
     h = jnp.where(finite[..., 0] & finite[..., 1], z[..., 0] - z[..., 1], 0.0)
-    valid = exists(known, z.shape[-1] - 1)[..., 1:] & finite[..., 2:] & finite[..., :1]
+    valid = available(num_past, z.shape[-1] - 1)[..., 1:] & finite[..., 2:] & finite[..., :1]
     return h, z[..., 1:], valid
 
 
@@ -196,7 +198,7 @@ def published_third_order(h: Array, z: Array, valid: Array | np.ndarray, amplitu
     return jnp.stack([(one - two) / first, two / second], axis=-1)
 
 
-def decay_of(t: Levels, s: Levels) -> Array:
+def decay_of(t: NoiseLevels, s: NoiseLevels) -> Array:
     """``e^-h``, h the growth of half the log-SNR from t to s: ``alpha_t sigma_s / (sigma_t alpha_s)``."""
     return t.alpha * s.sigma / (t.sigma * s.alpha)
 

@@ -1,4 +1,4 @@
-"""Tuned samplers: time grids and coefficients of solvers, found by differentiating through the sampler."""
+"""Tuned samplers: time grids and coefficients of solvers, optimised by differentiating through the sampler."""
 
 from scorekit.tuning.saved_grids import SavedGrid, load_grid, restore_solver, save_grid
 from scorekit.tuning.tune import Pairs, Trial, Tuned, distances, fine_pairs, tune

@@ -1,4 +1,4 @@
-"""A tuned grid as a small JSON file that a person can read and another run can use."""
+"""Tuned grids as small JSON files."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.solvers.base import Planned
+from scorekit.io.files import write_atomic
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.tuning.tune import Tuned
 from scorekit.typing import Array, Schedule, Solver
@@ -18,17 +18,17 @@ _FORMAT = "scorekit tuned grid, version 1"
 
 
 class SavedGrid(NamedTuple):
-    """What a file of :func:`save_grid` says.
+    """The content of a file of :func:`save_grid`.
 
     Attributes:
       ts: the grid ``(n + 1,)``.
-      solver: the solver as Python shows it.
-      schedule: the schedule as Python shows it.
+      solver: the ``repr`` of the solver.
+      schedule: the ``repr`` of the schedule.
       alpha: signal scale at ``ts``.
       sigma: noise scale at ``ts``.
       before: held-out error of the best grid before tuning, in units of the data.
-      after: held-out error of this one.
-      rows: the leaves of the solver's numbers if they were tuned, else ``None``.
+      after: held-out error of this grid.
+      rows: the leaves of the solver's coefficients if they were tuned, else ``None``.
     """
 
     ts: Array
@@ -47,12 +47,12 @@ class SavedGrid(NamedTuple):
 
 
 def save_grid(path: str | os.PathLike[str], tuned: Tuned, schedule: Schedule) -> Path:
-    """Writes the grid, what it is for and how good it is; a reader never sees half a file.
+    """Writes the grid, its solver and schedule, and its errors to a file, atomically.
 
     Args:
-      path: the JSON file to write; its folder is made.
+      path: the JSON file to write; its folder is created.
       tuned: from :func:`~scorekit.tuning.tune`.
-      schedule: the schedule that it was tuned for.
+      schedule: the schedule of the tuning.
 
     >>> import tempfile
     >>> from scorekit import schedules, solvers
@@ -62,65 +62,57 @@ def save_grid(path: str | os.PathLike[str], tuned: Tuned, schedule: Schedule) ->
     >>> saved.ts, saved.solver
     (Array([1.  , 0.25, 0.  ], dtype=float32), 'Euler()')
     """
-    table = tuned.solver if isinstance(tuned.solver, PrecomputedSolver) else None
+    tuned_rows = tuned.solver if isinstance(tuned.solver, PrecomputedSolver) else None
     fields = {
         "format": _FORMAT,
-        "solver": repr(tuned.solver if table is None else table.base),
+        "solver": repr(tuned.solver if tuned_rows is None else tuned_rows.base),
         "schedule": repr(schedule),
         "steps": tuned.ts.shape[0] - 1,
         "error_before": float(tuned.before),
         "error_after": float(tuned.after),
-        "ts": _numbers(tuned.ts),
-        "alpha": _numbers(schedule.alpha(tuned.ts)),
-        "sigma": _numbers(schedule.sigma(tuned.ts)),
-        "rows": None if table is None else [_numbers(leaf) for leaf in jax.tree.leaves(table.rows)],
+        "ts": _as_list(tuned.ts),
+        "alpha": _as_list(schedule.alpha(tuned.ts)),
+        "sigma": _as_list(schedule.sigma(tuned.ts)),
+        "rows": None if tuned_rows is None else [_as_list(leaf) for leaf in jax.tree.leaves(tuned_rows.rows)],
     }
     lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in fields.items())
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    return write_atomic(path, f"{{\n{lines}\n}}\n")
 
 
 def load_grid(path: str | os.PathLike[str]) -> SavedGrid:
     """Reads a file of :func:`save_grid`.
 
     Raises:
-      ValueError: if there is no such file, or it is damaged or something else.
+      ValueError: if there is no such file, or it is damaged or of another format.
 
     >>> load_grid("nowhere.json")
     Traceback (most recent call last):
     ValueError: path must be a file of save_grid, got nowhere.json: no such file
     """
 
-    def refuse(why: str) -> ValueError:
+    def invalid(why: str) -> ValueError:
         return ValueError(f"path must be a file of save_grid, got {path}: {why}")
 
     try:
         fields = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise refuse("no such file" if isinstance(error, FileNotFoundError) else str(error)) from error
+        raise invalid("no such file" if isinstance(error, FileNotFoundError) else str(error)) from error
     except ValueError as error:
-        raise refuse(f"damaged, not JSON ({error})") from error
+        raise invalid(f"damaged, not JSON ({error})") from error
     if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
-        raise refuse(f'foreign, without "format": "{_FORMAT}"')
+        raise invalid(f'not in its format, "format": "{_FORMAT}"')
     try:
         return _parse(fields)
     except (KeyError, TypeError, ValueError) as error:
-        raise refuse(f"damaged, {type(error).__name__}: {error}") from error
+        raise invalid(f"damaged, {type(error).__name__}: {error}") from error
 
 
 def restore_solver(saved: SavedGrid, solver: Solver, schedule: Schedule) -> Solver:
-    """The solver to use on ``saved.ts``: ``solver`` itself, or with its tuned numbers.
+    """The solver to use on ``saved.ts``: ``solver`` itself, or with its tuned coefficients.
 
     Args:
       saved: from :func:`load_grid`.
-      solver: the solver that the grid was tuned for, as before tuning.
+      solver: the solver of the tuning, before it.
       schedule: its schedule; the noise levels at ``saved.ts`` must be those of the file.
 
     Raises:
@@ -140,10 +132,9 @@ def restore_solver(saved: SavedGrid, solver: Solver, schedule: Schedule) -> Solv
             raise ValueError(f"schedule must have the noise levels of the tuned one, {saved.schedule}, got {schedule}")
     if saved.rows is None:
         return solver
-    assert isinstance(solver, Planned)  # only these have rows to tune
     likes, structure = jax.tree.flatten(jax.eval_shape(lambda: solver.plan(schedule, saved.ts)))
     if [like.shape for like in likes] != [row.shape for row in saved.rows]:
-        raise ValueError(f"saved must hold numbers of {solver!r}, got {len(saved.rows)} arrays that do not fit it")
+        raise ValueError(f"saved must hold coefficients of {solver!r}, got {len(saved.rows)} arrays of other shapes")
     rows = [jnp.asarray(row, like.dtype) for row, like in zip(saved.rows, likes, strict=True)]
     return PrecomputedSolver(rows=jax.tree.unflatten(structure, rows), base=solver)
 
@@ -167,5 +158,5 @@ def _parse(fields: dict[str, Any]) -> SavedGrid:
     )
 
 
-def _numbers(array: Array) -> list:
+def _as_list(array: Array) -> list:
     return np.asarray(array).tolist()

@@ -1,14 +1,14 @@
-"""Grids and step numbers tuned by differentiating through the sampler.
+"""Time grids and coefficients of solvers, tuned by differentiating through the sampler.
 
-At a few evaluations the choice of the noise levels matters more than the solver. For a given denoiser, solver and
-number of steps they are found by Adam on
+With few evaluations the noise levels matter more than the solver. For a given denoiser, solver and number of steps
+they are optimised by Adam on
 
     ``M_p(|sample(sigma(ts[0]) z, ts) - reference(z)|)``,
 
 M_p the power mean over draws of z of the root mean square over an example's values, and ``reference`` the end of a fine
 solve from ``sigma(t_max) z``. A few draws lie on the border of two modes, where the map is discontinuous; they dominate
-``p = 2`` (the RMSE) and say little, so that ``p = 1`` often gives the better RMSE too. The gain costs nothing at
-sampling time, and it belongs to the denoiser, the schedule, the solver and the number of steps that it was made for.
+``p = 2`` (the RMSE), so that ``p = 1`` often gives a better RMSE too. A tuned grid costs nothing at sampling time and
+is specific to the denoiser, the schedule, the solver and the number of steps.
 """
 
 import functools
@@ -21,14 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from scorekit.samplers.loop import check_grid, walk
-from scorekit.samplers.sampling import sample
+from scorekit.samplers.checks import check_grid
+from scorekit.samplers.sampling import integrate, sample
 from scorekit.schedules.numerics import as_time
-from scorekit.solvers.base import Planned
 from scorekit.solvers.multistep import AdamsBashforth
 from scorekit.solvers.precomputed import precomputed
 from scorekit.trees import as_pytree, check, check_positive, combine, event_size, normal_like, sum_per_example
-from scorekit.tuning.unconstrained import changed, check_levels, grid_to_logits, logits_to_grid, zero_adjustments
+from scorekit.tuning.unconstrained import adjusted, check_decreasing, grid_to_logits, logits_to_grid, zero_adjustments
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 _TINY = 1e-14  # keeps the root of a squared distance differentiable, far below what float32 resolves
@@ -39,7 +38,7 @@ class Pairs(NamedTuple):
 
     Attributes:
       noise: standard normal draws z, leaves ``(N, B, ...)``: N batches of the size at which the denoiser is called.
-      end: where a fine solve takes ``sigma(t_max) z``, shaped like ``noise``.
+      end: the result of a fine solve from ``sigma(t_max) z``, shaped like ``noise``.
     """
 
     noise: PyTree
@@ -54,13 +53,13 @@ class Trial(NamedTuple):
 
 
 class Tuned(NamedTuple):
-    """What :func:`tune` found; pass ``solver`` and ``ts`` to :func:`scorekit.samplers.sample`.
+    """The result of :func:`tune`; pass ``solver`` and ``ts`` to :func:`scorekit.samplers.sample`.
 
     Attributes:
       ts: the grid ``(n + 1,)``; sampling starts from ``sigma(ts[0]) z``.
-      solver: the solver, with its numbers if those were tuned.
-      before: held-out error of the best grid that was given.
-      after: held-out error now, at most ``before``.
+      solver: the solver, with its coefficients if those were tuned.
+      before: held-out error of the best starting grid.
+      after: held-out error of the tuned grid, at most ``before``.
       trials: the same for every starting grid, by name.
     """
 
@@ -103,19 +102,19 @@ def fine_pairs(
 ) -> Pairs:
     """Draws noise and solves finely: fourth-order Adams-Bashforth in the "flow" coordinate, one batch at a time.
 
-    With the default number of steps the ends of the exact mixtures in the tests are true to 1e-5.
+    With the default number of steps the ends on the exact mixtures of the tests are accurate to 1e-5.
 
     Args:
       key: PRNG key; the same key gives the same pairs.
-      denoiser: ``(x_t, t) -> Prediction``, called at the batch size of ``like`` only, so that it may hold a condition
+      denoiser: ``(x_t, t) -> Prediction``, called at the batch size of ``like`` only, so that it may have a condition
         for every example.
       schedule: the schedule of the denoiser.
       like: arrays or ``jax.ShapeDtypeStruct`` of one batch, leaves ``(B, ...)``.
-      batches: N, at least 1. A few hundred draws in all are enough to tune a grid, a few thousand its numbers.
+      batches: N, at least 1. A few hundred draws in total are enough to tune a grid, a few thousand for coefficients.
       t_max: where the noise is added.
       t_min: where the solve ends.
       steps: evaluations of the fine solve.
-      progress: called after every batch with (batches done, batches in all).
+      progress: called after every batch with (batches done, total batches).
 
     Raises:
       ValueError: for fewer than 1 batch.
@@ -147,7 +146,7 @@ def fine_pairs(
 def distances(
     denoiser: Denoiser, schedule: Schedule, solver: Solver, ts: ArrayLike, noise: PyTree, end: PyTree
 ) -> Array:
-    """The root mean square distance of every sample of one batch to where it should have ended, ``(B,)``.
+    """The root mean square distance of every sample of one batch to its reference, ``(B,)``.
 
     >>> from scorekit import densities, denoisers, schedules, solvers
     >>> schedule = schedules.rectified_flow()
@@ -162,7 +161,7 @@ def distances(
 
 
 def _distances(denoiser, schedule, solver, ts, noise, end, unroll=False) -> Array:
-    x = walk(None, denoiser, schedule, solver, combine((schedule.sigma(ts[0]), noise)), ts, unroll=unroll)
+    x = integrate(None, denoiser, schedule, solver, combine((schedule.sigma(ts[0]), noise)), ts, unroll=unroll)
     squares = sum_per_example(jnp.square, jax.tree.map(jnp.subtract, x, end))
     return jnp.sqrt(squares / event_size(end) + _TINY)
 
@@ -183,30 +182,29 @@ def tune(
     learning_rate: float = 0.05,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Tuned:
-    """Finds the time grid, and optionally the numbers of the steps, that bring a sampler nearest to a fine reference.
+    """Finds the time grid, and optionally the coefficients, that bring a sampler closest to a fine reference.
 
-    The best of ``grids`` are improved in turn by Adam through the whole sampler, one batch of ``pairs`` a step; the
-    state with the least error on ``held_out`` is kept, among all steps looked at and the grids as they were given, so
-    that the result is never worse there than the best of them. The same arguments give the same result.
+    The best of ``grids`` are optimised in turn by Adam through all steps of the sampler, one batch of ``pairs`` an
+    update. The result is the candidate with the least error on ``held_out`` among the starting grids and the evaluated
+    updates, so that it is never worse there than the best starting grid. The same arguments give the same result.
 
-    Memory is that of a gradient through all steps; wrap the network in ``jax.checkpoint`` where that is too much.
+    The memory is that of a gradient through all steps; wrap the network in ``jax.checkpoint`` if that is too much.
 
     Args:
       denoiser: ``(x_t, t) -> Prediction``, called at the batch size of the pairs only.
       schedule: the schedule of the denoiser.
       solver: a deterministic solver.
-      grids: starting grids by name, all ``(n + 1,)`` with the same n; the latest first time is where the noise of the
-        pairs is added, and every grid ends where it ends.
-      pairs: noise and ends to train on, from :func:`fine_pairs` or your own.
-      held_out: others, to choose by.
-      coefficients: also tune the numbers of the solver's plan (needs a solver of this library); more training pairs
-        are needed.
-      free_start: let the first level be lower than where the noise of the pairs is added.
-      starts: how many of the grids are tuned, the best by their error on ``held_out``; all of them by default.
+      grids: starting grids by name, all ``(n + 1,)`` with the same n; the latest first time is the time at which
+        the noise of the pairs is added, and every tuned grid keeps the end of its starting grid.
+      pairs: training noise and ends, from :func:`fine_pairs` or your own.
+      held_out: others, for the selection.
+      coefficients: also tune the coefficients of the solver's plan; this needs more training pairs.
+      free_start: allow a first noise level below that of the pairs.
+      starts: how many of the grids to tune, in the order of their error on ``held_out``; all by default.
       power: p of the power mean of the distances: 2 is the RMSE, 1 the mean, 0 the geometric mean.
       steps: updates per starting grid.
       learning_rate: of Adam, with cosine decay to 0.
-      progress: called after every update with (updates done, updates in all, training error).
+      progress: called after every update with (updates done, total updates, training error).
 
     Returns:
       The grid, the solver, and errors on ``held_out`` before and after.
@@ -234,9 +232,9 @@ def tune(
 
     def built(params, ts):
         """The grid and solver of these parameters; ``ts`` is the starting grid, whose fixed ends are kept."""
-        gaps, changes = params
-        ts = logits_to_grid(schedule, gaps, t_max if free_start else ts[0], ts[-1], free_start=free_start)
-        return ts, changed(solver, schedule, ts, changes) if coefficients else solver  # type: ignore[arg-type]
+        logits, adjustments = params
+        ts = logits_to_grid(schedule, logits, t_max if free_start else ts[0], ts[-1], free_start=free_start)
+        return ts, adjusted(solver, schedule, ts, adjustments) if coefficients else solver
 
     def objective(params, ts, denoiser, batch):
         ts, made = built(params, ts)
@@ -257,7 +255,7 @@ def tune(
         value = jnp.exp(log_power_mean(each.ravel(), power))
         return jnp.where(jnp.isnan(value), jnp.inf, value)
 
-    plain = lambda ts: precomputed(solver, schedule, ts) if coefficients else solver  # type: ignore[arg-type]
+    plain = lambda ts: precomputed(solver, schedule, ts) if coefficients else solver
     trials = {name: Trial(e := error(ts, plain(ts), denoiser, held_out), e) for name, ts in grids.items()}
     order = sorted(trials, key=lambda name: float(trials[name].before))
     chosen = order[:starts]
@@ -267,7 +265,7 @@ def tune(
         start, least = grids[name], trials[name].before
         params = (
             grid_to_logits(schedule, start, t_max if free_start else None),
-            zero_adjustments(solver, schedule, start) if coefficients else (),  # type: ignore[arg-type]
+            zero_adjustments(solver, schedule, start) if coefficients else (),
         )
         state = optimizer.init(params)
         for k in range(steps):
@@ -296,16 +294,16 @@ def log_power_mean(distance: Array, power: float) -> Array:
 
 
 def _check(schedule, solver, grids, pairs, held_out, coefficients, starts, power, steps, learning_rate) -> int:
-    """The number of training batches, after refusing what cannot be tuned."""
+    """Validates the arguments; returns the number of training batches."""
     if solver.stochastic:
-        raise ValueError(f"solver must be deterministic to follow the reference's paths, got {type(solver).__name__}")
-    if coefficients and not isinstance(solver, Planned):
-        raise ValueError(f"solver must be a solver of this library to tune coefficients, got {type(solver).__name__}")
+        raise ValueError(
+            f"solver must be deterministic to follow the paths of the reference, got {type(solver).__name__}"
+        )
     shapes = {name: jnp.shape(ts) for name, ts in grids.items()}
     if len(set(shapes.values())) != 1 or any(len(shape) != 1 or shape[0] < 2 for shape in shapes.values()):
         raise ValueError(f"grids must hold at least one array (n + 1,), all of one length, got shapes {shapes}")
     for name, ts in grids.items():
-        check_levels(schedule, ts, f"grids[{name!r}]")
+        check_decreasing(schedule, ts, f"grids[{name!r}]")
     for name, given in (("pairs", pairs), ("held_out", held_out)):
         noise, end = (jax.tree.map(jnp.shape, tree) for tree in given)
         if noise != end or any(len(shape) < 2 for shape in map(jnp.shape, jax.tree.leaves(given))):

@@ -1,26 +1,25 @@
-"""Time grids and step numbers as free parameters: any values of them give a valid grid, so that Adam may roam.
+"""Unconstrained parameters of time grids and coefficients: every value of them is a valid grid.
 
-A level is held as the clock of the "flow" coordinate, ``sigma / (alpha + sigma)``, which is finite at both ends of
-every schedule. Its gaps are a softmax: the grid stays strictly decreasing between its ends.
+A noise level is represented by the clock of the "flow" coordinate, ``sigma / (alpha + sigma)``, which is finite at both
+ends of every schedule. The gaps of a grid are a softmax: it stays strictly decreasing between its ends.
 """
 
 import jax
 import jax.numpy as jnp
 
 from scorekit.schedules.numerics import as_time
-from scorekit.solvers.base import Planned
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.trees import check
-from scorekit.typing import Array, ArrayLike, PyTree, Schedule
+from scorekit.typing import Array, ArrayLike, PyTree, Schedule, Solver
 
-_LEAST = 1e-5  # of the whole range, so that float32 keeps two levels apart
-_REACH = 0.1  # what a parameter of 1 changes a step number by, relative
+_MIN_GAP = 1e-5  # as a share of the full range, so that float32 separates two noise levels
+_ADJUSTMENT = 0.1  # relative change of a coefficient by a parameter of 1
 
 
 def grid_to_logits(schedule: Schedule, ts: ArrayLike, t_max: ArrayLike | None = None) -> Array:
-    """The parameters of a grid: centred logarithms of its gaps, ``(n,)``.
+    """The free parameters of a grid: centred logarithms of its gaps, ``(n,)``.
 
-    With ``t_max`` the first level is free as well, between it and the second: ``(n + 1,)`` values.
+    With ``t_max`` the first noise level is free as well, between ``t_max`` and the second: ``(n + 1,)`` values.
 
     >>> from scorekit.schedules import rectified_flow
     >>> grid_to_logits(rectified_flow(), jnp.array([1.0, 0.5, 0.0]))
@@ -32,14 +31,14 @@ def grid_to_logits(schedule: Schedule, ts: ArrayLike, t_max: ArrayLike | None = 
     if t_max is not None:  # a grid that starts at t_max gets a small gap that can grow
         head = signal[:1] - _clocks(schedule, t_max)[0]
         gaps = jnp.concatenate([jnp.maximum(head, 0.1 * gaps[:1]), gaps])
-    logs = jnp.log(jnp.maximum(gaps, _LEAST * (jnp.sum(gaps))))
+    logs = jnp.log(jnp.maximum(gaps, _MIN_GAP * (jnp.sum(gaps))))
     return logs - jnp.mean(logs)
 
 
 def logits_to_grid(
-    schedule: Schedule, gaps: Array, t_max: ArrayLike, t_min: ArrayLike, *, free_start: bool = False
+    schedule: Schedule, logits: Array, t_max: ArrayLike, t_min: ArrayLike, *, free_start: bool = False
 ) -> Array:
-    """The grid of these parameters from ``t_max`` (with ``free_start``: from a level below it) to ``t_min``.
+    """The grid of these parameters from ``t_max`` (with ``free_start``: from a lower noise level) to ``t_min``.
 
     >>> from scorekit.schedules import rectified_flow
     >>> logits_to_grid(rectified_flow(), jnp.zeros(2), 1.0, 0.0)
@@ -47,7 +46,7 @@ def logits_to_grid(
     """
     top, _ = _clocks(schedule, t_max)
     end, bottom = _clocks(schedule, t_min)
-    share = _LEAST + (1.0 - _LEAST * gaps.shape[0]) * jax.nn.softmax(gaps)
+    share = _MIN_GAP + (1.0 - _MIN_GAP * logits.shape[0]) * jax.nn.softmax(logits)
     signal = top + (end - top) * jnp.cumsum(share)[:-1]
     noise = bottom + (end - top) * jnp.cumsum(share[::-1])[::-1][1:]
     inner = schedule.time_at(2.0 * (jnp.log(signal) - jnp.log(noise)))
@@ -55,8 +54,8 @@ def logits_to_grid(
     return jnp.concatenate([inner, ends[1]] if free_start else [ends[0], inner, ends[1]])
 
 
-def zero_adjustments(solver: Planned, schedule: Schedule, ts: ArrayLike) -> PyTree:
-    """The parameters of a solver's numbers on a grid, all 0: no change.
+def zero_adjustments(solver: Solver, schedule: Schedule, ts: ArrayLike) -> PyTree:
+    """The free parameters of a solver's coefficients on a grid, all 0: no change.
 
     >>> from scorekit import schedules, solvers
     >>> zero_adjustments(solvers.Euler(), schedules.rectified_flow(), jnp.array([1.0, 0.5, 0.0])).x0
@@ -65,31 +64,31 @@ def zero_adjustments(solver: Planned, schedule: Schedule, ts: ArrayLike) -> PyTr
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float), solver.plan(schedule, ts))
 
 
-def changed(solver: Planned, schedule: Schedule, ts: ArrayLike, changes: PyTree) -> PrecomputedSolver:
-    """The solver with ``number + scale change`` in place of every number of its plan but the times.
+def adjusted(solver: Solver, schedule: Schedule, ts: ArrayLike, adjustments: PyTree) -> PrecomputedSolver:
+    """The solver with ``coefficient + scale adjustment`` in place of every coefficient of its plan but the times.
 
-    ``scale`` is a tenth of the number's size, or a hundredth of the largest of its kind (at most 1) if that is more.
+    ``scale`` is a tenth of the coefficient's size, or a hundredth of the largest of its column (at most 1) if larger.
 
     >>> from scorekit import schedules, solvers
     >>> schedule, ts = schedules.rectified_flow(), jnp.array([1.0, 0.5, 0.0])
-    >>> changed(solvers.Euler(), schedule, ts, zero_adjustments(solvers.Euler(), schedule, ts)).rows.x0
+    >>> adjusted(solvers.Euler(), schedule, ts, zero_adjustments(solvers.Euler(), schedule, ts)).rows.x0
     Array([0.5, 1. ], dtype=float32)
     """
 
-    def leaf(path, number, change):
+    def leaf(path, value, adjustment):
         is_time = jax.tree_util.keystr(path[-1:], simple=True) == "t"
-        if is_time or not jnp.issubdtype(number.dtype, jnp.floating):
-            return number
-        size = jnp.abs(number)
-        size = jnp.maximum(size, _REACH * jnp.minimum(jnp.max(size), 1.0))
-        return number + _REACH * jax.lax.stop_gradient(size) * change
+        if is_time or not jnp.issubdtype(value.dtype, jnp.floating):
+            return value
+        size = jnp.abs(value)
+        size = jnp.maximum(size, _ADJUSTMENT * jnp.minimum(jnp.max(size), 1.0))
+        return value + _ADJUSTMENT * jax.lax.stop_gradient(size) * adjustment
 
     return PrecomputedSolver(
-        rows=jax.tree_util.tree_map_with_path(leaf, solver.plan(schedule, ts), changes), base=solver
+        rows=jax.tree_util.tree_map_with_path(leaf, solver.plan(schedule, ts), adjustments), base=solver
     )
 
 
-def check_levels(schedule: Schedule, ts: ArrayLike, name: str) -> None:
+def check_decreasing(schedule: Schedule, ts: ArrayLike, name: str) -> None:
     """Raises a ``ValueError`` for a grid whose noise does not decrease at every step."""
     check(lambda t: jnp.all(jnp.diff(t) < 0), "strictly decreasing", **{name: ts})
     check(lambda x: jnp.all(jnp.diff(x) < 0), "of decreasing noise level", **{name: _clocks(schedule, ts)[1]})

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.samplers.loop import check_grid
+from scorekit.samplers.checks import check_grid
 from scorekit.trees import check_positive, combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 

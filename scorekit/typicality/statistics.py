@@ -20,7 +20,8 @@ import numpy as np
 
 from scorekit.likelihood.divergence import draw_probes, with_divergence
 from scorekit.process import perturb
-from scorekit.samplers.loop import check_grid, walk
+from scorekit.samplers.checks import check_grid
+from scorekit.samplers.sampling import integrate
 from scorekit.schedules.numerics import as_time
 from scorekit.trees import batch_size, check, combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
@@ -124,7 +125,7 @@ def reconstruction_errors(
         if solver is None:
             found = denoiser(x_t, t).x0
         else:
-            found = walk(for_steps, denoiser, schedule, solver, x_t, t * jnp.linspace(1.0, 0.0, steps + 1))
+            found = integrate(for_steps, denoiser, schedule, solver, x_t, t * jnp.linspace(1.0, 0.0, steps + 1))
         return sum_per_example(jnp.square, combine((1.0, found), (-1.0, x))) / d
 
     return jax.lax.map(one, (ts, jax.random.split(key, ts.shape[0]))).T

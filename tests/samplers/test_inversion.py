@@ -67,7 +67,7 @@ QUICK = ("euler", "heun_flow", "dpmpp_2m", "ab_3_flow", "exp_3_x0", "unipc_2_flo
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in ORDERS])
 @in_float64
-def test_the_round_trip_converges_at_the_order_of_the_solver(name):
+def test_round_trip_converges_at_the_order_of_the_solver(name):
     (solver, order), schedule, data = ORDERS[name], schedules.cosine(), pair()
     level = schedule.alpha(schedule.time_at(3.0)), schedule.sigma(schedule.time_at(3.0))
     x = jax.vmap(lambda d, key: d.sample(key, (4,)))(
@@ -84,7 +84,7 @@ FROM_CLEAN = ("euler", "rk4_flow", "dpm_3_x0", "dpmpp_2m", "exp_3_x0", "ab_3_flo
 
 
 @in_float64
-def test_clean_data_become_the_noise_of_the_exact_flow():
+def test_inverted_clean_data_are_the_noise_of_the_exact_flow():
     """From exactly t = 0 to exactly t = 1."""
     data, schedule = densities.gaussian(jnp.array([0.5, -0.3]), std=0.7), schedules.cosine()
     x, ts = data.sample(jax.random.key(0), (3,)), solvers.grids.uniform(48)
@@ -100,7 +100,7 @@ def test_clean_data_become_the_noise_of_the_exact_flow():
         assert float(jnp.abs(noise - exact).max()) < tolerance, (name, noise, exact)
 
 
-def test_clean_starts_are_differentiable():
+def test_inversion_of_clean_data_is_differentiable():
     ts, x = jnp.array([0.8, 0.5, 0.2, 0.0]), jnp.array([[0.3, -1.2]])
     schedule = jax.tree.map(jnp.asarray, schedules.linear_vp())
 
@@ -124,7 +124,7 @@ def test_clean_starts_are_differentiable():
     "name", ["dpmpp_2m", *(pytest.param(n, marks=pytest.mark.slow) for n in ("exp_3_x0", "unipc_2_signal"))]
 )
 @in_float64
-def test_solvers_in_x0_take_a_step_of_euler_from_clean_data_and_start_afresh(name):
+def test_solvers_in_x0_take_an_euler_step_from_clean_data_without_history(name):
     solver, schedule = ORDERS[name][0], SCHEDULES["rectified_flow"].make()
     denoiser = denoisers.denoiser_from_network(lambda x, t: jnp.sin(x) * (1.0 + t), schedule, "velocity")
     ts, x = jnp.array([0.9, 0.6, 0.4, 0.1, 0.0]), jnp.array([[0.3, -1.2]])
@@ -136,31 +136,27 @@ def test_solvers_in_x0_take_a_step_of_euler_from_clean_data_and_start_afresh(nam
     np.testing.assert_allclose(states[1:], rest, rtol=1e-10)
 
 
-class Implicit:
-    """A user's solver."""
+class HalfWay(solvers.SolverBase):
+    """A solver of a user: Euler's step with the prediction at the time half-way."""
 
-    order, evals_per_step, stochastic = 1, 1, False
-
-    def init(self, x):
-        return ()
-
-    def step(self, key, state, x_t, t, s, denoiser, schedule):
+    def step(self, key, state, x_t, row, denoiser):
         assert key is None
-        x0, eps = denoiser(x_t, 0.5 * (t + s))
-        return schedule.alpha(s) * x0 + schedule.sigma(s) * eps, state
+        x0, eps = denoiser(x_t, 0.5 * (row.t + row.s))
+        return row.alpha_s * x0 + row.sigma_s * eps, state
 
 
 @pytest.mark.parametrize(
-    "solver", [pytest.param(solvers.UniPC(), id="unipc", marks=pytest.mark.slow), pytest.param(Implicit(), id="user")]
+    "solver", [pytest.param(solvers.UniPC(), id="unipc", marks=pytest.mark.slow), pytest.param(HalfWay(), id="user")]
 )
-def test_it_is_the_solver_stepped_backwards(solver):
+def test_invert_steps_the_solver_backwards(solver):
     schedule = schedules.cosine()
     denoiser = denoisers.exact_denoiser(densities.ring(), schedule)
     ts, x = jnp.array([0.9, 0.6, 0.4, 0.1]), jnp.array([[0.3, -1.2], [0.0, 1.0]])
     noise, states = invert(denoiser, schedule, solver, x, ts, trajectory=True)
-    state = solver.init(x)
-    for k, (t, s) in enumerate([(0.1, 0.4), (0.4, 0.6), (0.6, 0.9)]):
-        x, state = solver.step(None, state, x, jnp.array(t), jnp.array(s), denoiser, schedule)
+    state, up = solver.init(x), [0.1, 0.4, 0.6, 0.9]
+    for k in range(3):
+        row = solver.row(schedule, jnp.array([up[k + 1], *up[k::-1]][: 2 + solver.max_past]), min(k, solver.max_past))
+        x, state = solver.step(None, state, x, row, denoiser)
         np.testing.assert_allclose(states[k], x, rtol=2e-4, atol=1e-5)
     np.testing.assert_array_equal(noise, states[-1])
 
@@ -171,13 +167,13 @@ def test_it_is_the_solver_stepped_backwards(solver):
         ({"solver": solvers.Ancestral()}, "solver must be deterministic, since noise .* got the stochastic Ancestral"),
         (
             {"solver": precomputed(solvers.Euler(), schedules.cosine(), [1.0, 0.0])},
-            "solver must .* got a PrecomputedSolver",
+            "solver must compute its coefficients, got a PrecomputedSolver",
         ),
         ({"ts": [0.0, 1.0]}, "ts must decrease strictly"),
         ({"x": jnp.ones((1, 1), int)}, "x must hold floating arrays"),
     ],
 )
-def test_refusals(changes, message):
+def test_invert_validates_its_arguments(changes, message):
     schedule = schedules.cosine()
     denoiser = denoisers.exact_denoiser(densities.ring(), schedule)
     arguments = {"schedule": schedule, "solver": solvers.Euler(), "x": jnp.ones((1, 2)), "ts": [1.0, 0.0]}

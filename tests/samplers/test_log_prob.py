@@ -1,4 +1,4 @@
-"""Log-probabilities of steps: closed forms, and the identities that policy gradients rest on."""
+"""Log-probabilities of steps: closed forms, and the identities behind policy gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ def results():
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-def test_samples_are_those_of_sample_and_evaluated_again_the_ratio_is_one(name, results):
+def test_sample_with_log_probs_draws_the_samples_of_sample_and_is_reproduced(name, results):
     logged, plain, again = results[name]
     np.testing.assert_allclose(logged.x, plain, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(logged.trajectory[0], X)
@@ -83,7 +83,7 @@ def kernels(name, path):
 
 @pytest.mark.parametrize("name", ["ancestral", "euler_maruyama", "reverse_diffusion", "2m_sde"])
 @in_float64
-def test_closed_forms(name):
+def test_trajectory_log_probs_are_those_of_the_published_kernels(name):
     path = np.random.default_rng(0).normal(size=(5, 3, 2))
     got = trajectory_log_probs(network(0.8), SCHEDULE, SOLVERS[name], jnp.asarray(path), TS)
     for k, (mean, std) in enumerate(kernels(name, path)):
@@ -143,7 +143,7 @@ def test_identities_of_importance_sampling_and_of_policy_gradients(name):
     agrees((last - last.mean()) * episode - pathwise)  # the gradient of the expected reward, two ways
 
 
-def test_pytrees_sum_over_their_leaves():
+def test_log_probs_of_a_pytree_sum_over_its_leaves():
     path = jax.random.normal(jax.random.key(5), (5, 3, 4))
     split = {"a": path[..., :1], "b": path[..., 1:].reshape(5, 3, 3, 1)}
     pull = lambda x, t: jax.tree.map(lambda leaf: 0.5 * leaf, x)
@@ -156,7 +156,7 @@ def test_pytrees_sum_over_their_leaves():
     assert out.log_probs.shape == (4, 3)
 
 
-def test_any_piece_of_a_trajectory_will_do_without_memory(results):
+def test_one_step_solvers_take_a_part_of_a_trajectory(results):
     logged, _, again = results["ancestral"]
     piece = trajectory_log_probs(network(0.8), SCHEDULE, SOLVERS["ancestral"], logged.trajectory[1:4], TS[1:4])
     np.testing.assert_allclose(piece, again[1:3], rtol=1e-4, atol=1e-4)
@@ -170,8 +170,8 @@ def test_bfloat16_states_have_float32_log_probabilities():
     np.testing.assert_allclose(again, out.log_probs, rtol=1e-3, atol=1e-2)
 
 
-def test_memory_stays_at_one_network_when_checkpointed():
-    """The advice of the docstring: without it the scan keeps the network's activations of every step."""
+def test_checkpointed_network_needs_the_memory_of_one_evaluation():
+    """Without the checkpoint the scan keeps the activations of the network at every step."""
     path, ts = jnp.ones((41, 64, 2)), jnp.linspace(0.9, 0.1, 41)
 
     def memory(wrap):
@@ -187,17 +187,25 @@ def test_memory_stays_at_one_network_when_checkpointed():
     assert memory(jax.checkpoint) < 0.3 * memory(lambda f: f)
 
 
+class NoStd(solvers.LinearSolver):
+    stochastic = True
+
+    def row(self, schedule, times, num_past):
+        return solvers.Euler().row(schedule, times, num_past)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"solver": solvers.Euler()}, "solver must draw noise, got the deterministic Euler"),
-        ({"solver": solvers.edm_stochastic(4)}, "solver must take steps of one Gaussian .* got StochasticHeun"),
+        ({"solver": solvers.Euler()}, "solver must be stochastic, got the deterministic Euler"),
+        ({"solver": solvers.edm_stochastic(4)}, "one Gaussian .* got StochasticHeun, which has no method mean"),
+        ({"solver": NoStd()}, "one Gaussian .* got NoStd, whose row has no std"),
         ({"ts": TS[::-1]}, "ts must decrease strictly"),
         ({"trajectory": jnp.zeros((4, 3, 2))}, r"trajectory must hold the 5 states at ts, got lengths \[4\]"),
         ({"trajectory": jnp.zeros((5, 3, 2), int)}, "trajectory must hold floating arrays"),
     ],
 )
-def test_refusals(changes, message):
+def test_log_probs_validate_their_arguments(changes, message):
     arguments = {"schedule": SCHEDULE, "solver": solvers.Ancestral(), "trajectory": jnp.zeros((5, 3, 2)), "ts": TS}
     arguments = {**arguments, **changes}
     identity = lambda x, t: Prediction(x, x)

@@ -1,4 +1,4 @@
-"""All steps at once: the same answer as one after the other, in fewer sequential calls, on one device or four."""
+"""Parallel sampling: the answer of ``sample`` in fewer sequential calls, on one device or four."""
 
 import jax
 import jax.numpy as jnp
@@ -26,14 +26,14 @@ SOLVERS = {
 
 
 def rough(x, t):
-    """A network without any smoothness to exploit, not even in time."""
+    """A network that is smooth neither in x nor in time."""
     column = jnp.reshape(t, (-1, 1))
     return jnp.sin(7.0 * x[..., ::-1]) + 0.3 * jnp.cos(50.0 * column)
 
 
 @pytest.mark.parametrize("name", SOLVERS)
 @in_float64
-def test_n_sweeps_give_the_sequential_answer_whatever_the_network(name):
+def test_n_sweeps_give_the_sequential_answer_for_any_network(name):
     solver, ts, x = SOLVERS[name], jnp.array([1.0, 0.8, 0.6, 0.5, 0.3, 0.2, 0.0]), jnp.array(X, float)
     denoiser = denoisers.denoiser_from_network(rough, SCHEDULE, "v")
 
@@ -45,8 +45,8 @@ def test_n_sweeps_give_the_sequential_answer_whatever_the_network(name):
         sequential = samplers.sample(None, denoiser, SCHEDULE, solver, x, ts)
         return [parallel(None, 0), parallel(6, 2), parallel(4, 1)], sequential
 
-    (*whole, cut), sequential = run(x)
-    for result in whole:
+    (*complete, cut), sequential = run(x)
+    for result in complete:
         assert bool(result.converged)
         assert int(result.evaluations) == int(result.iterations) * 6 * solver.evals_per_step
         np.testing.assert_allclose(result.x, sequential, rtol=1e-9, atol=1e-11)
@@ -57,7 +57,7 @@ def test_n_sweeps_give_the_sequential_answer_whatever_the_network(name):
 
 
 @pytest.mark.parametrize("name", ["euler", "ab_3_flow", "dpmpp_2m", "heun"])
-def test_sequential_calls_on_the_ring(name):
+def test_few_sweeps_are_enough_on_the_ring(name):
     """64 steps in at most 10 sweeps; a window of 16 needs half of all the evaluations, and stays near the answer."""
     solver, ts = SOLVERS[name], solvers.grids.uniform(64)
     x = process.sample_prior(jax.random.key(0), SCHEDULE, jnp.zeros((32, 2)))
@@ -80,14 +80,14 @@ def test_sequential_calls_on_the_ring(name):
         np.testing.assert_allclose(result.x, sequential, atol=1e-3)
 
 
-def test_a_standard_normal_needs_almost_no_sweeps():
+def test_standard_normal_needs_few_sweeps():
     denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=1.0), SCHEDULE)
     ts = solvers.grids.uniform(50)
     result = quick_jit(lambda x: parallel_sample(denoiser, SCHEDULE, solvers.Euler(), x, ts))(X)
     assert int(result.iterations) <= 3
 
 
-def test_one_batched_call_a_sweep_with_a_time_per_state():
+def test_sweep_is_one_batched_call_with_a_time_per_state():
     calls, shapes = [], []
 
     def denoiser(x, t):
@@ -175,7 +175,10 @@ def test_forward_derivatives_are_those_of_the_sequential_sampler():
     ("changes", "message"),
     [
         ({"solver": solvers.Ancestral()}, "solver must be deterministic, got the stochastic Ancestral"),
-        ({"solver": solvers.UniPC()}, "solver must be planned and remember nothing but the slopes .* got UniPC"),
+        (
+            {"solver": solvers.UniPC()},
+            "solver must carry nothing but .* methods slope and combine, got UniPC",
+        ),
         ({"ts": [0.0, 1.0]}, "ts must decrease strictly"),
         ({"x_init": jnp.ones((1, 1), int)}, "x_init must hold floating arrays"),
         ({"tolerance": 0.0}, "tolerance must be finite and > 0, got 0.0"),
@@ -184,7 +187,7 @@ def test_forward_derivatives_are_those_of_the_sequential_sampler():
         ({"anderson": -1}, "anderson must be >= 0, got -1"),
     ],
 )
-def test_refusals(changes, message):
+def test_parallel_sample_validates_its_arguments(changes, message):
     arguments = {"schedule": SCHEDULE, "solver": solvers.Euler(), "x_init": X, "ts": [1.0, 0.0]}
     with pytest.raises(ValueError, match=message):
         parallel_sample(RING, **{**arguments, **changes})

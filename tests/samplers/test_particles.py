@@ -221,7 +221,7 @@ def call(solver=Ancestral(), x=X, ts=TS, log_likelihood=log_likelihood, **option
 
 
 REFUSALS = {
-    "deterministic": (lambda: call(solver=solvers.Euler()), "solver must draw noise, got the deterministic Euler"),
+    "deterministic": (lambda: call(solver=solvers.Euler()), "solver must be stochastic, got the deterministic Euler"),
     "not_gaussian": (lambda: call(solver=solvers.edm_stochastic(5)), "solver must take steps of one Gaussian"),
     "grid": (lambda: call(ts=TS[::-1]), "ts must decrease"),
     "integers": (lambda: call(x=jnp.zeros((3, 1), int)), "x_init must hold floating arrays"),

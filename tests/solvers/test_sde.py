@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from solver_table import step_once
 from tables import SCHEDULES as TABLE
 from tables import in_float64
 
@@ -30,7 +31,7 @@ def probe(solver, schedule, t, s):
 
     def step(x):
         x = jnp.array([[x]])
-        return solver.step(KEY, solver.init(x), x, t, s, denoiser, schedule)[0][0, 0]
+        return step_once(solver, KEY, x, t, s, denoiser, schedule)[0, 0]
 
     z = jax.random.normal(KEY, (1, 1))[0, 0]
     offset = mean_of_step(solver, schedule, t, s, denoiser)(0.0)
@@ -67,7 +68,7 @@ def test_ancestral_with_eta_one_is_the_posterior_kernel(name):
     x_t, x0 = jnp.array([[0.9]]), jnp.array([[0.2]])
     eps = (x_t - schedule.alpha(0.8) * x0) / schedule.sigma(0.8)
     pair = lambda x, t: process.Prediction(x0, eps)
-    x_s, _ = solvers.Ancestral().step(KEY, (), x_t, jnp.float32(0.8), jnp.float32(0.5), pair, schedule)
+    x_s = step_once(solvers.Ancestral(), KEY, x_t, 0.8, 0.5, pair, schedule)
     kernel = process.posterior(schedule, 0.8, 0.5)
     expected = kernel.scales[0] * x_t + kernel.scales[1] * x0 + kernel.std * jax.random.normal(KEY, (1, 1))
     np.testing.assert_allclose(x_s, expected, rtol=1e-4)
@@ -80,7 +81,7 @@ def one_step(solver, schedule, t, s):
     """A step from ``X_T`` whose clean estimate is ``X_0``, and the normals that it draws."""
     eps = (X_T - schedule.alpha(t) * X_0) / schedule.sigma(t)
     pair = lambda x, t: process.Prediction(jnp.asarray(X_0, x.dtype), jnp.asarray(eps, x.dtype))
-    x_s, _ = solver.step(KEY, (), jnp.asarray(X_T, jnp.float32), jnp.float32(t), jnp.float32(s), pair, schedule)
+    x_s = step_once(solver, KEY, jnp.asarray(X_T, jnp.float32), t, s, pair, schedule)
     return x_s, np.asarray(jax.random.normal(KEY, X_T.shape)), np.asarray(eps)
 
 
@@ -166,7 +167,7 @@ def affine(solver, schedule, t, s, x0=X0):
         return process.Prediction(jnp.full_like(x, x0), (x - schedule.alpha(t) * x0) / schedule.sigma(t))
 
     def step(x, key):
-        return float(solver.step(key, (), jnp.array([float(x)]), jnp.array(t), jnp.array(s), denoiser, schedule)[0][0])
+        return float(step_once(solver, key, jnp.array([float(x)]), t, s, denoiser, schedule)[0])
 
     keys = jax.random.split(KEY)
     z = [float(jax.random.normal(key, (1,))[0]) for key in keys]

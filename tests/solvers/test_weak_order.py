@@ -13,7 +13,7 @@ from tables import SCHEDULES, in_float64, quick_jit
 from scorekit import densities
 from scorekit import solvers as S
 from scorekit.samplers import sample
-from scorekit.solvers import corrected, planned
+from scorekit.solvers import base, corrected
 from scorekit.solvers.base import Row
 from scorekit.typing import Prediction
 
@@ -71,7 +71,7 @@ def propagate(solver, schedule, ts):
     level = lambda t: (schedule.alpha(t), schedule.sigma(t))
     denoiser = lambda x, t: Prediction(*data.predict(x, *level(t)))
     x = jnp.zeros((1, 1))
-    flat, unflatten = ravel_pytree((x, solver.start(x)))
+    flat, unflatten = ravel_pytree((x, solver.init(x)))
     key = jax.random.key(0)
     z = jax.random.normal(key, (1, 1))[0, 0]
 
@@ -80,7 +80,7 @@ def propagate(solver, schedule, ts):
 
         def step(flat, row):
             x, carry = unflatten(flat)
-            return ravel_pytree(solver.advance(key, carry, x, row, denoiser))[0]
+            return ravel_pytree(solver.step(key, carry, x, row, denoiser))[0]
 
         quiet, loud = silenced(row, 0.0), silenced(row, 1.0)
         jacobian = jax.jacfwd(step)(mean, quiet)
@@ -184,11 +184,11 @@ def step_of_moments(kind):
     def step(mean, variance, snr, row):
         noises = iter((FOR_PREDICTOR, FOR_CORRECTOR))
         with pytest.MonkeyPatch.context() as patch:
-            for module in (planned, corrected):
+            for module in (base, corrected):
                 patch.setattr(module, "normal_like", lambda key, x: next(noises).astype(float))
             x = mean + jnp.sqrt(variance) * STATE.astype(float)
             solver = kind(snr=snr) if kind is S.PredictorCorrector else kind()
-            x, _ = solver.advance(jax.random.key(0), (), x, row, at_level)
+            x, _ = solver.step(jax.random.key(0), (), x, row, at_level)
         return jnp.mean(x), jnp.var(x)
 
     return quick_jit(step)

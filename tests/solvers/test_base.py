@@ -1,0 +1,217 @@
+"""The solver contract, for every solver of the table and for one that a user writes: row, plan, init, step."""
+
+import functools
+import inspect
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from solver_table import NAMES, NOT_SOLVERS, TIMES, WHOLE_GRID, build, x0_denoiser
+from tables import in_float64, quick_jit
+
+from scorekit import schedules, solvers
+from scorekit.samplers import sample
+from scorekit.solvers.base import NoiseLevels, SolverBase, noise_levels, stacked_rows
+from scorekit.trees import combine, pytree_dataclass
+
+SCHEDULE = schedules.cosine()
+NETWORK = lambda x, t: jnp.tanh(x[..., ::-1]) + 0.3 * jnp.sin(5.0 * (t[:, None] if t.ndim else t))
+DENOISER = x0_denoiser(NETWORK, SCHEDULE)
+X = jax.random.normal(jax.random.key(0), (2, 3))
+KEY = jax.random.key(1)
+WITH_ROWS = [name for name in NAMES if name not in WHOLE_GRID]
+VARIANTS = {
+    "deis(4)": lambda: solvers.deis(4),
+    "DPMSolver(3)": lambda: solvers.DPMSolver(order=3),
+    "AdamsBashforth(4, angle)": lambda: solvers.AdamsBashforth(order=4, coordinate="angle"),
+    "UniPC(3)": lambda: solvers.UniPC(predictor=3),
+    "SASolver(3)": lambda: solvers.SASolver(steps=3),
+    "PredictorCorrector(SASolver(2))": lambda: solvers.PredictorCorrector(predictor=solvers.SASolver(steps=2)),
+}
+
+
+def window(solver, ts, k):
+    """s, t and the earlier times that exist, for step k."""
+    num_past = min(k, solver.max_past)
+    return jnp.stack([ts[k + 1], ts[k], *(ts[k - 1 - j] for j in range(num_past))]), num_past
+
+
+# ---- the table -----------------------------------------------------------------------------------------------------
+
+
+def test_docstring_lists_every_solver_with_its_properties():
+    """A solver whose column is not the value of its default is described in words: only numbers are compared."""
+    lines = re.findall(r"^``(\w+)``\s+(\S+)\s+(\S+(?: or more)?)\s+(\S+)", solvers.__doc__ or "", re.MULTILINE)
+    assert sorted(name for name, *_ in lines) == sorted(NAMES)
+    for name, order, evaluations, stochastic in lines:
+        solver = build(name)
+        low, *high = order.split("-")
+        if low.isdigit():
+            assert int(low) <= solver.order <= int((high or [low])[0]), name
+        if evaluations[0].isdigit():
+            assert int(evaluations[0]) == solver.evals_per_step, name
+        if stochastic in ("yes", "no"):
+            assert (stochastic == "yes") == solver.stochastic, name
+
+
+def test_table_names_what_it_excludes():
+    assert set(NOT_SOLVERS) <= set(solvers.__all__)
+    assert all(not inspect.isclass(getattr(solvers, n)) or n in NOT_SOLVERS or n in NAMES for n in solvers.__all__)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_solver_is_a_frozen_pytree(name):
+    solver = build(name)
+    leaves, tree = jax.tree.flatten(solver)
+    again = jax.tree.unflatten(tree, leaves)
+    assert type(again) is type(solver)
+    assert jax.tree.structure(again) == tree
+    with pytest.raises(AttributeError):
+        solver.order = 7
+
+
+# ---- plan, row, step -----------------------------------------------------------------------------------------------
+
+
+def assert_close(a, b, rtol=2e-5, atol=2e-6):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol), a, b)
+
+
+@pytest.mark.parametrize("name", [*NAMES, *VARIANTS])
+@in_float64
+def test_plan_stacks_single_rows_and_sample_is_a_loop_of_steps(name):
+    """Rows one by one, without padding of the history; a Python loop with one key per step is ``sample``."""
+    solver = VARIANTS[name]() if name in VARIANTS else build(name)
+    ts = TIMES if name in WHOLE_GRID else jnp.array([0.9, 0.7, 0.6, 0.35, 0.2])
+    n = len(ts) - 1
+
+    @quick_jit
+    def both(key, x):
+        keys = jax.random.split(key, n)
+        plan, state, looped = solver.plan(SCHEDULE, ts), solver.init(x), x
+        rows = [jax.tree.map(lambda leaf, k=k: leaf[k], plan) for k in range(n)]
+        if name not in WHOLE_GRID:
+            rows = [solver.row(SCHEDULE, *window(solver, ts, k)) for k in range(n)]
+        for key_k, row in zip(keys, rows, strict=True):
+            looped, state = solver.step(key_k if solver.stochastic else None, state, looped, row, DENOISER)
+        single = jax.tree.map(lambda leaf, *rest: jnp.stack([leaf, *rest]), *rows)
+        return plan, single, looped, sample(key, DENOISER, SCHEDULE, solver, x, ts)
+
+    plan, single, looped, sampled = both(KEY, X.astype(float))
+    assert all(jnp.shape(leaf)[0] == n for leaf in jax.tree.leaves(plan))
+    assert_close(single, plan, rtol=1e-10, atol=1e-12)
+    assert_close(looped, sampled, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", WITH_ROWS)
+def test_rows_of_a_time_per_example_step_each_example_by_itself(name):
+    """A first step and one with a history, at ``(B,)`` times; every solver draws the same noise for the same shape."""
+    solver = build(name)
+    key = KEY if solver.stochastic else None
+    s, t, before = jnp.array([0.3, 0.6]), jnp.array([0.4, 0.7]), jnp.array([0.9, 0.8])
+
+    @quick_jit
+    def run(x):
+        def steps(s, t, before, num_past):
+            row = solver.row(SCHEDULE, jnp.stack([t, before], axis=-1), 0)
+            x_t, state = solver.step(key, solver.init(x), x, row, DENOISER)
+            row = solver.row(SCHEDULE, jnp.stack([s, t, before], axis=-1), num_past)
+            return solver.step(key, state, x_t, row, DENOISER)[0]
+
+        past = jnp.minimum(jnp.ones(2, int), solver.max_past)
+        return steps(s, t, before, past), [steps(s[i], t[i], before[i], min(1, solver.max_past)) for i in range(2)]
+
+    batch, scalar = run(X)
+    for i in range(2):
+        np.testing.assert_allclose(batch[i], scalar[i][i], rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_network_is_traced_once_and_deterministic_solvers_draw_nothing(name):
+    solver, traces = build(name), []
+
+    def denoiser(x, t):
+        traces.append((jnp.shape(t), t.dtype))
+        return DENOISER(x, t)
+
+    program = jax.make_jaxpr(lambda x: sample(KEY, denoiser, SCHEDULE, solver, x, TIMES))(X)
+    assert traces == [((), jnp.float32)]
+    assert ("random_bits" in str(program)) == solver.stochastic
+
+
+def test_precomputed_solver_has_no_single_rows():
+    for name in WHOLE_GRID:
+        with pytest.raises(ValueError, match=r"solver must compute its coefficients .* belong to a whole grid"):
+            build(name).row(SCHEDULE, TIMES[1::-1], 0)
+
+
+# ---- noise levels --------------------------------------------------------------------------------------------------
+
+
+def test_noise_levels_repeats_the_oldest_time():
+    levels = noise_levels(SCHEDULE, jnp.array([[0.2, 0.5], [0.1, 0.3]]), max_past=2)
+    assert isinstance(levels, NoiseLevels)
+    np.testing.assert_array_equal(levels.t, np.float32([[0.2, 0.5, 0.5, 0.5], [0.1, 0.3, 0.3, 0.3]]))
+    np.testing.assert_array_equal(levels.at(1).alpha, SCHEDULE.alpha(jnp.array([0.5, 0.3])))
+
+
+def test_stacked_rows_broadcasts_constants():
+    class Constant(SolverBase):
+        def row(self, schedule, times, num_past):
+            return jnp.ones((1, 2)), noise_levels(schedule, times).at(1).sigma
+
+    rows = stacked_rows(Constant(), SCHEDULE, TIMES[np.array([[1, 0], [2, 1]])], 0)
+    assert [leaf.shape for leaf in rows] == [(2, 2), (2,)]
+
+
+# ---- a solver of a user --------------------------------------------------------------------------------------------
+
+
+@pytree_dataclass
+class TwoStep(SolverBase):
+    """Second-order Adams-Bashforth on ``eps - x0``, on the row that every solver inherits."""
+
+    strength: float = 1.0  # of the second-order term; 0 is Euler
+    order = 2
+
+    def init(self, x):
+        return jnp.array(jnp.inf), jax.tree.map(jnp.zeros_like, x)  # an infinite step before the first: no correction
+
+    def step(self, key, state, x_t, row, denoiser):
+        x0, eps = denoiser(x_t, row.t)
+        scale_t, scale_s = row.alpha_t + row.sigma_t, row.alpha_s + row.sigma_s
+        clock, end = row.sigma_t / scale_t, row.sigma_s / scale_s
+        before, old = state
+        slope = combine((1.0, eps), (-1.0, x0))
+        h, w = end - clock, 0.5 * self.strength * (end - clock) / (clock - before)
+        return combine((scale_s / scale_t, x_t), (scale_s * h * (1 + w), slope), (-scale_s * h * w, old)), (
+            clock,
+            slope,
+        )
+
+
+def test_user_solver_equals_the_library_under_jit_vmap_and_grad():
+    run = lambda solver, x: sample(None, DENOISER, SCHEDULE, solver, x, TIMES)
+    expected = [quick_jit(run)(s, X) for s in (solvers.Euler(), solvers.AdamsBashforth(order=2))]
+    many = quick_jit(jax.vmap(run, (0, None)))(TwoStep(strength=jnp.array([0.0, 1.0])), X)
+    assert_close(many[0], expected[0])
+    assert_close(many[1], expected[1])
+    assert_close(quick_jit(run)(TwoStep(), X), expected[1])
+    over_data = quick_jit(jax.vmap(functools.partial(run, TwoStep())))(X)
+    assert_close(over_data, expected[1])
+    gradient = quick_jit(jax.grad(lambda solver: jnp.sum(run(solver, X) ** 2)))(TwoStep()).strength
+    assert np.isfinite(gradient)
+    assert gradient != 0
+
+
+def test_user_solver_needs_only_a_step():
+    class DDIM(SolverBase):
+        def step(self, key, state, x_t, row, denoiser):
+            x0, eps = denoiser(x_t, row.t)
+            return row.alpha_s * x0 + row.sigma_s * eps, state
+
+    assert (DDIM().order, DDIM().evals_per_step, DDIM().stochastic, DDIM().max_past) == (1, 1, False, 0)
+    run = lambda solver: sample(None, DENOISER, SCHEDULE, solver, X, TIMES)
+    assert_close(run(DDIM()), run(solvers.Euler()))
