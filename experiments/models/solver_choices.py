@@ -21,7 +21,7 @@ def config_name(name: str) -> str:
     >>> [config_name(name) for name in ("AdamsBashforth", "DPMSolverPP2M", "SASolver", "ddim")]
     ['adams_bashforth', 'dpmpp_2m', 'sa_solver', 'ddim']
     """
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
     words = words.replace("dpm_solver_pp", "dpmpp_")
     return _SPELLINGS.get(words, words)
 
