@@ -88,8 +88,8 @@ def run(program, *arguments):
         separate_flags(kept=("experiments.cli.compilation_cache",)),
         mock.patch.object(sys, "argv", [name, *map(str, arguments)]),
         mock.patch.object(command_line.app, "run", _run_app),
-        mock.patch.object(command_line, "keep_freed_memory", lambda: False),
-        mock.patch.object(command_line.compilation_cache, "enable", lambda distributed: False),
+        mock.patch.object(command_line, "keep_freed_memory", return_value=False),
+        mock.patch.object(command_line.compilation_cache, "enable", return_value=False),
         contextlib.chdir(ROOT),
         warnings.catch_warnings(),
         contextlib.redirect_stdout(out),
@@ -100,7 +100,7 @@ def run(program, *arguments):
             warnings.simplefilter("ignore", ignored)
         warnings.showwarning = _to_stderr
         try:
-            runpy.run_module(name, run_name="__main__", alter_sys=True)
+            runpy.run_module(name, run_name="__main__")
             code = 0
         except SystemExit as stop:
             code = stop.code or 0

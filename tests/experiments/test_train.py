@@ -1,22 +1,29 @@
-"""The programs as a person meets them: from a shell, killed, resumed, mistyped."""
+"""Training from a shell: what a run writes, how it is stopped and resumed, and errors before anything is compiled."""
 
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from absl import flags
+from programs import ROOT, run, run_process
 
+from experiments import data
+from experiments.cli import command_line
+from experiments.configs import base
+from experiments.models.model import build_model
+from experiments.training.model_run import fit_model
 from experiments.training.writers import read_metrics
 from scorekit.training import restore_params
 
-ROOT = Path(__file__).parents[2]
+STEPS, EVERY = 1000, 50
 # A small point model: seconds to compile, and the same code path as images.
 TINY = [
     "--config=experiments/configs/points/mixture_2d.py",
@@ -31,31 +38,21 @@ TINY = [
     "--config.evaluation.num_samples=64",
     "--config.evaluation.guidance_scales=1",
     "--config.evaluation.bound_times=2",
+    f"--config.training.steps={STEPS}",
+    "--config.training.keep=3",
 ]
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """One device, and a cache of compiled programs that the runs share."""
+    """Processes with one device and a cache of compiled programs that they share."""
     cache = str(tmp_path_factory.mktemp("cache"))
     caching = {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", **caching}
 
 
-def command(program, *arguments):
-    return [sys.executable, "-m", f"experiments.{program}", *arguments]
-
-
-def run(environment, program, *arguments):
-    done = subprocess.run(
-        command(program, *arguments), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def train_arguments(workdir, steps, every):
-    return [*TINY, f"--workdir={workdir}", f"--config.training.steps={steps}",
-            f"--config.training.checkpoint_every={every}"]  # fmt: skip
+def train_arguments(workdir, every=EVERY):
+    return [*TINY, f"--workdir={workdir}", f"--config.training.checkpoint_every={every}"]
 
 
 def parameters(workdir):
@@ -63,11 +60,15 @@ def parameters(workdir):
     return step, [np.asarray(x) for x in jax.tree.leaves(params)]
 
 
-def assert_same_run(one, other):
+def assert_same_parameters(one, other):
     (step, params), (other_step, others) = parameters(one), parameters(other)
-    assert step == other_step
+    assert step == other_step == STEPS
     for a, b in zip(params, others, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def assert_same_run(one, other):
+    assert_same_parameters(one, other)
     rows, other_rows = ([{k: v for k, v in row.items() if k != "time"} for row in read_metrics(d / "metrics.jsonl")]
                         for d in (one, other))  # fmt: skip
     assert rows == other_rows
@@ -75,15 +76,20 @@ def assert_same_run(one, other):
 
 @pytest.fixture(scope="module")
 def finished(environment, tmp_path_factory):
-    """An uninterrupted run, its output and its folder."""
-    workdir = tmp_path_factory.mktemp("runs") / "whole"
-    kept = "--config.training.keep=3"  # all, whichever is best
-    code, out, err = run(environment, "train", *train_arguments(workdir, 60, 20), kept)
+    """An uninterrupted run in a process of its own: its folder, output and errors."""
+    workdir = tmp_path_factory.mktemp("runs") / "full"
+    code, out, err = run_process("train", *train_arguments(workdir), environment=environment)
     assert code == 0, err
     return workdir, out, err
 
 
-def test_a_run_leaves_everything_behind(finished):
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of that run, to change."""
+    return shutil.copytree(finished[0], tmp_path / "copy")
+
+
+def test_a_run_writes_its_report_metrics_and_pictures(finished):
     workdir, out, _ = finished
     for name in ("config.json", "metrics.jsonl", "evaluation.json", "report.html", "samples.png", "guidance.png",
                  "training.png", "loss_by_noise_level.png"):  # fmt: skip
@@ -91,48 +97,54 @@ def test_a_run_leaves_everything_behind(finished):
     assert list((workdir / "tensorboard").iterdir())
     assert "devices" in out.splitlines()[0]
     assert str(workdir / "report.html") in out.splitlines()[-1]
-    numbers = json.loads((workdir / "evaluation.json").read_text())
-    assert 0 <= numbers["γ = 1/class accuracy"] <= 1
+    metrics = json.loads((workdir / "evaluation.json").read_text())
+    assert 0 <= metrics["γ = 1/class accuracy"] <= 1
     assert "<img" in (workdir / "report.html").read_text()
 
 
-def test_nothing_but_progress_on_stderr(finished):
+def test_only_progress_is_written_to_stderr(finished):
     assert all(line.startswith("training ") for line in finished[2].splitlines()), finished[2]
 
 
-def test_sample_and_evaluate_work_from_any_checkpoint(finished, environment):
-    workdir = finished[0]
-    guidance = ["--config.guidance=autoguidance,interval", "--config.rules.autoguidance.step=20",
+def test_any_checkpoint_is_sampled_with_guidance_from_an_earlier_one(copied):
+    guidance = ["--config.guidance=autoguidance,interval", f"--config.rules.autoguidance.step={STEPS - 2 * EVERY}",
                 "--config.rules.interval.noise_max=5", "--config.sampling.guidance_scale=2"]  # fmt: skip
-    code, out, err = run(
-        environment, "sample", f"--workdir={workdir}", "--num=7", "--labels=1,2", "--step=40", *guidance
-    )
+    step = STEPS - EVERY
+    code, out, err = run("sample", f"--workdir={copied}", "--num=7", "--labels=1,2", f"--step={step}", *guidance)
     assert code == 0, err
-    assert "step 40 at γ = 2, autoguidance + interval" in out
-    with np.load(workdir / "samples" / "sample.npz") as archive:
+    assert f"step {step} at γ = 2, autoguidance + interval" in out
+    with np.load(copied / "samples" / "sample.npz") as archive:
         assert archive["x"].shape == (7, 2)
         assert archive["label"].tolist() == [1, 2, 1, 2, 1, 2, 1]
-    code, out, err = run(environment, "evaluate", f"--workdir={workdir}")
+
+
+def test_evaluate_reproduces_the_evaluation_of_training(copied):
+    code, _, err = run("evaluate", f"--workdir={copied}")
     assert code == 0, err
-    again = json.loads((workdir / "evaluation_60.json").read_text())
-    assert again == json.loads((workdir / "evaluation.json").read_text())
+    again = json.loads((copied / f"evaluation_{STEPS}.json").read_text())
+    assert again == json.loads((copied / "evaluation.json").read_text())
 
 
-def test_a_finished_run_is_not_trained_again(finished, environment):
-    workdir = finished[0]
-    before = parameters(workdir)
-    code, out, err = run(environment, "train", *train_arguments(workdir, 60, 20))
-    assert code == 0, err
-    assert "resuming  from step 60" in out
-    assert parameters(workdir)[0] == before[0]
+def test_a_finished_run_is_not_trained_again(copied, finished, capsys):
+    config = base.saved(str(copied))
+    dataset = data.load(config)
+    state = fit_model(config, copied, dataset, build_model(config, dataset))
+    assert f"resuming  from step {STEPS:,}" in capsys.readouterr().out
+    assert int(state.step) == STEPS
+    assert_same_run(copied, finished[0])
 
 
-def start(environment, workdir, steps, every):
-    process = subprocess.Popen(
-        command("train", *train_arguments(workdir, steps, every)),
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    return process
+def test_a_run_is_not_continued_with_another_config(finished):
+    code, _, err = run("train", *train_arguments(finished[0]), "--config.training.learning_rate=0.5")
+    assert code == 2
+    assert "config.training.learning_rate=0.5: the run in" in err
+
+
+def start(environment, workdir, every):
+    command = [sys.executable, "-m", "experiments.train", *train_arguments(workdir, every)]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def wait_for_step(process, workdir, step):
@@ -146,35 +158,27 @@ def wait_for_step(process, workdir, step):
     raise AssertionError(f"step {step} was not reached: {process.communicate()[0]}")
 
 
-def test_sigterm_saves_and_the_same_command_continues(environment, tmp_path):
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    steps = 3000
-    assert run(environment, "train", *train_arguments(whole, steps, 100_000))[0] == 0
-    process = start(environment, stopped, steps, 100_000)
+def test_sigterm_saves_and_the_same_command_continues(finished, environment, tmp_path):
+    stopped, never = tmp_path / "stopped", 100_000
+    process = start(environment, stopped, never)
     wait_for_step(process, stopped, 5)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 143, out
     assert "stopped at step" in out
     at = parameters(stopped)[0]
-    assert 5 <= at < steps
-    code, out, err = run(environment, "train", *train_arguments(stopped, steps, 100_000))
+    assert 5 <= at < STEPS
+    code, out, err = run_process("train", *train_arguments(stopped, never), environment=environment)
     assert code == 0, err
     assert f"resuming  from step {at:,}" in out
-    (step, params), (other, others) = parameters(whole), parameters(stopped)
-    assert step == other == steps
-    for a, b in zip(params, others, strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_same_parameters(finished[0], stopped)
 
 
 @pytest.mark.slow
-def test_sigkill_at_any_moment_changes_nothing(environment, tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    steps, every = 1000, 50
-    assert run(environment, "train", *train_arguments(whole, steps, every))[0] == 0
-    rng, kills = random.Random(0), 0
+def test_sigkill_at_any_moment_changes_nothing(finished, environment, tmp_path):
+    killed, rng, kills = tmp_path / "killed", random.Random(0), 0
     for _ in range(12):
-        process = start(environment, killed, steps, every)
+        process = start(environment, killed, EVERY)
         try:
             process.communicate(timeout=rng.uniform(3.0, 9.0))
             break
@@ -183,25 +187,22 @@ def test_sigkill_at_any_moment_changes_nothing(environment, tmp_path):
             process.communicate()
             kills += 1
     else:
-        process = start(environment, killed, steps, every)
+        process = start(environment, killed, EVERY)
         process.communicate(timeout=300)
     assert process.returncode == 0
     assert kills > 0
-    assert_same_run(whole, killed)
+    assert_same_run(finished[0], killed)
 
 
-def test_a_corrupted_newest_checkpoint_is_named_and_passed_over(finished, environment, tmp_path):
-    workdir, _, _ = finished
-    copy = tmp_path / "copy"
-    subprocess.run(["cp", "-r", str(workdir), str(copy)], check=True)
-    arrays = [path for path in (copy / "checkpoints" / "60" / "state").rglob("*") if path.is_file()]
+def test_a_corrupted_newest_checkpoint_is_reported_and_the_one_before_it_resumed(finished, copied, environment):
+    arrays = [path for path in (copied / "checkpoints" / str(STEPS) / "state").rglob("*") if path.is_file()]
     largest = max(arrays, key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
-    code, out, err = run(environment, "train", *train_arguments(copy, 60, 20))
+    code, out, err = run_process("train", *train_arguments(copied), environment=environment)
     assert code == 0, err
-    assert "checkpoints/60 is broken" in err
-    assert "resuming  from step 40" in out
-    assert_same_run(workdir, copy)
+    assert f"checkpoints/{STEPS} is broken" in err
+    assert f"resuming  from step {STEPS - EVERY}" in out
+    assert_same_run(finished[0], copied)
 
 
 @pytest.mark.parametrize(
@@ -221,11 +222,9 @@ def test_a_corrupted_newest_checkpoint_is_named_and_passed_over(finished, enviro
         (["--config.guidance=autoguidance", "--config.rules.autoguidance.step=2"], ["train with another rule"]),
     ],
 )
-def test_refusals_come_before_anything_is_compiled(arguments, words, tmp_path, capsys, monkeypatch, load_program):
-    from absl import flags
-
-    from experiments.cli import command_line
-
+def test_invalid_configs_raise_before_anything_is_compiled(
+    arguments, words, tmp_path, capsys, monkeypatch, load_program
+):
     train = load_program("experiments.train")
     values = ["train", "--config=experiments/configs/images/smoke.py", f"--workdir={tmp_path}/run", *arguments]
     monkeypatch.chdir(ROOT)
@@ -244,63 +243,24 @@ def test_refusals_come_before_anything_is_compiled(arguments, words, tmp_path, c
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_is_not_continued_with_another_config(finished, environment):
-    arguments = [*train_arguments(finished[0], 60, 20), "--config.training.learning_rate=0.5"]
-    code, _, err = run(environment, "train", *arguments)
-    assert code == 2
-    assert "config.training.learning_rate=0.5: the run in" in err
-
-
-def test_an_empty_folder_is_told_apart(environment, tmp_path):
-    code, _, err = run(environment, "sample", f"--workdir={tmp_path}")
+def test_a_folder_without_a_run_is_a_config_error(tmp_path):
+    code, _, err = run("sample", f"--workdir={tmp_path}")
     assert code == 2
     assert "there is no run here" in err
 
 
 @pytest.mark.slow
-def test_a_classifier_is_trained_beside_a_plain_one_and_guides_a_model(environment, tmp_path):
-    tiny = ["--config=experiments/configs/images/digits_classifier.py", f"--workdir={tmp_path}/classifier",
-            "--config.classifier.channels=8", "--config.training.batch_size=8", "--config.training.warmup_steps=2",
-            "--config.training.checkpoint_every=2", "--config.evaluation.levels=3",
-            "--config.evaluation.draws=1"]  # fmt: skip
-    code, out, err = run(environment, "train_classifier", *tiny, "--config.training.steps=4")
-    assert code == 0, err
-    assert "accuracy, noisy  accuracy, clean" in out
-    found = json.loads((tmp_path / "classifier" / "evaluation.json").read_text())
-    assert set(found) == {"noisy", "clean"}
-    assert len(found["noisy"]["accuracy"]) == 4
-    assert (tmp_path / "classifier" / "accuracy.png").stat().st_size > 0
-    code, out, err = run(environment, "train_classifier", *tiny, "--config.training.steps=6")
-    assert code == 0, err
-    assert out.count("resuming  from step 4") == 2
-    smoke = f"--workdir={tmp_path}/smoke"
-    code, _, err = run(environment, "train", "--config=experiments/configs/images/smoke.py", smoke)
-    assert code == 0, err
-    drawn = []
-    for folder in ("classifier", "classifier/plain"):
-        code, out, err = run(
-            environment, "sample", smoke, "--num=4", "--config.guidance=classifier,dynamic_threshold",
-            f"--config.rules.classifier.workdir={tmp_path}/{folder}", "--config.sampling.guidance_scale=300",
-        )  # fmt: skip
-        assert code == 0, err
-        assert "classifier + dynamic_threshold" in out
-        with np.load(tmp_path / "smoke" / "samples" / "sample.npz") as archive:
-            drawn.append(archive["x"])
-    assert not np.array_equal(*drawn)
-
-
-@pytest.mark.slow
-def test_a_model_told_a_map_and_a_vector_is_trained_sampled_and_evaluated(environment, tmp_path):
+def test_a_model_with_a_map_and_a_vector_is_trained_sampled_and_evaluated(tmp_path):
     workdir = f"--workdir={tmp_path}"
     given = ["--config.data.map.name=average_pool", "--config.data.vector.name=moments"]
-    code, out, err = run(environment, "train", "--config=experiments/configs/images/smoke.py", workdir, *given)
+    code, out, err = run("train", "--config=experiments/configs/images/smoke.py", workdir, *given)
     assert code == 0, err
     assert "RMSE of the dense map" in out
     assert "RMSE of the vector" in out
     assert (tmp_path / "maps.png").stat().st_size > 0
-    code, out, err = run(environment, "sample", workdir, "--num=3", "--labels=5")
+    code, out, err = run("sample", workdir, "--num=3", "--labels=5")
     assert code == 0, err
     assert (tmp_path / "samples" / "sample_maps.png").stat().st_size > 0
-    code, _, err = run(environment, "sample", workdir, "--config.data.map.name=none")  # which it was trained with
+    code, _, err = run("sample", workdir, "--config.data.map.name=none")  # which it was trained with
     assert code == 2
     assert "does not fit" in err

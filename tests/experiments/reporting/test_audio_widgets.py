@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from experiments.reporting import audio_widgets, report
+from experiments.reporting import report
+from experiments.reporting.audio_widgets import audio_widgets, decibels, write_sound
 from scorekit import audio
 
 RATE = 4000
@@ -18,9 +19,7 @@ def sines(*pairs):
 
 def test_the_page_embeds_the_files_that_were_written(tmp_path):
     sounds = {"held out": sines((0.5, 440), (0.25, 880)), "6 steps, γ = 2": sines((0.1, 440), (0.2, 880))}
-    section = audio_widgets.audio_widgets(
-        tmp_path / "wav", sounds, RATE, row_labels=["oboe", "cello <1>"], caption="two notes"
-    )
+    section = audio_widgets(tmp_path / "wav", sounds, RATE, row_labels=["oboe", "cello <1>"], caption="two notes")
     page = report.write_report(tmp_path / "report.html", "notes", {}, [section]).read_text()
     played = re.findall(r'<audio controls preload="none" src="data:audio/wav;base64,([^"]*)"', page)
     names = ["0_held_out", "0_6_steps_γ_2", "1_held_out", "1_6_steps_γ_2"]
@@ -35,11 +34,11 @@ def test_the_page_embeds_the_files_that_were_written(tmp_path):
 
 
 def test_zero_decibels_is_a_full_sine_and_rows_are_its_frequency():
-    level = audio_widgets.decibels(sines((0.1, 1000))[0], RATE, 16)
+    level = decibels(sines((0.1, 1000))[0], RATE, 16)
     middle = level[len(level) // 2]
     assert np.argmax(middle) == 1000 * 128 // RATE
     assert middle.max() == pytest.approx(-20, abs=0.1)
-    assert audio_widgets.decibels(np.zeros(500, np.float32), RATE, 16).max() < -170
+    assert decibels(np.zeros(500, np.float32), RATE, 16).max() < -170
 
 
 @pytest.mark.parametrize(
@@ -52,10 +51,10 @@ def test_zero_decibels_is_a_full_sine_and_rows_are_its_frequency():
 )
 def test_sounds_and_labels_of_other_counts_raise(tmp_path, sounds, labels, message):
     with pytest.raises(ValueError, match=message):
-        audio_widgets.audio_widgets(tmp_path, sounds, RATE, row_labels=labels)
+        audio_widgets(tmp_path, sounds, RATE, row_labels=labels)
 
 
 def test_a_row_with_too_few_sounds_raises(tmp_path):
-    sound = audio_widgets.write_sound(tmp_path / "a", np.zeros(800), RATE)
+    sound = write_sound(tmp_path / "a", np.zeros(800), RATE)
     with pytest.raises(ValueError, match="oboe must have 2 sounds as the header has, got 1"):
         report.write_report(tmp_path / "r.html", "x", {}, [report.Sounds(["a", "b"], [("oboe", [sound])])])
