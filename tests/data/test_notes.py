@@ -156,9 +156,7 @@ def test_load_notes_reads_a_prepared_nsynth(nsynth):
 
 
 def test_load_notes_suggests_a_remedy_for_an_unreadable_nsynth(nsynth, tmp_path):
-    with pytest.raises(
-        ValueError, match=r"name='nsynth/full' must have been prepared in .*tfds build nsynth/full"
-    ):
+    with pytest.raises(ValueError, match=r"name='nsynth/full' must have been prepared in .*tfds build nsynth/full"):
         load_notes("nsynth", "train", nsynth)
     (info,) = nsynth.glob("nsynth/*/*/dataset_info.json")
     copy = tmp_path / "nsynth" / "full" / "2.3.3"

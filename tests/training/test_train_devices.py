@@ -79,9 +79,7 @@ def test_result_is_independent_of_the_layout_up_to_rounding(layout):
     state, metrics = train(**layout)
     optimizer = layout.get("optimizer", "adamw")
     one_device = jax.device_get(train(1, optimizer=optimizer))
-    atol = (
-        1e-4 if optimizer == "muon" else 2e-5
-    )  # Muon amplifies rounding errors
+    atol = 1e-4 if optimizer == "muon" else 2e-5  # Muon amplifies rounding errors
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(one_device[0]), strict=True):
         if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             np.testing.assert_allclose(jax.device_get(a), b, rtol=1e-4, atol=atol)
