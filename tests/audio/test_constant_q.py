@@ -83,8 +83,8 @@ def test_tones_are_stationary_in_their_bands():
     """Every band's own tone is loudest there at every time, and turns by less than a bin of the transform."""
     frame = FRAMES["even"]
     bands = np.asarray(frame.frequencies)[1:-1]
-    whole = np.round(bands / 4.0) * 4.0  # a whole number of turns in the clip
-    c = np.asarray(constant_q(np.sin(2 * np.pi * whole[:, None] / 8000 * np.arange(2000)), frame))
+    periodic = np.round(bands / 4.0) * 4.0  # an integer number of periods in the clip
+    c = np.asarray(constant_q(np.sin(2 * np.pi * periodic[:, None] / 8000 * np.arange(2000)), frame))
     for k in range(len(bands)):
         assert np.argmax(np.abs(c[k]).sum(axis=1)) == k + 1
         row = c[k, k + 1]

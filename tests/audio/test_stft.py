@@ -106,7 +106,7 @@ def test_istft_is_the_least_squares_signal():
     spectrum = real + 1j * imaginary
     spectrum[:, [0, 3]] = spectrum[:, [0, 3]].real  # as the ends of a real signal's spectrum are
     columns = np.asarray(analyse(np.eye(length), window, hop))
-    weights = np.sqrt([1.0, 2.0, 2.0, 1.0])  # inner bins occur twice in the whole spectrum
+    weights = np.sqrt([1.0, 2.0, 2.0, 1.0])  # inner bins occur twice in the two-sided spectrum
     parts = lambda s: np.concatenate([(s * weights).real.ravel(), (s * weights).imag.ravel()])
     nearest = np.linalg.lstsq(np.stack([parts(c) for c in columns], axis=1), parts(spectrum), rcond=None)[0]
     ours = jax.jit(lambda spectrum: istft(spectrum, window, hop, length))(spectrum)

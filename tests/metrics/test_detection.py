@@ -41,7 +41,7 @@ def test_metrics_match_scikit_learn(case):
 
 
 def test_auroc_of_exchanged_sets():
-    """AUROC is 1/2 for a set against itself and turns into its complement when the sets change places."""
+    """AUROC is 1/2 for a set against itself and its complement for exchanged sets."""
     in_scores, out_scores = CASES["ties"]
     assert all_three(in_scores, in_scores)[0] == 0.5
     np.testing.assert_allclose(
