@@ -156,7 +156,7 @@ def test_consistency_target_has_no_gradient_and_may_be_an_average():
     t, s = jnp.array([0.3, 0.5, 0.8, 1.0]), jnp.array([0.2, 0.4, 0.7, 0.9])
     model = lambda a: denoisers.denoiser_from_network(lambda x, t: jnp.tanh(a * x), schedule)
 
-    @quick_jit
+    @jax.jit
     def loss(a, b, c):
         return distillation.consistency_distillation_loss(
             model(a), model(b), model(c), schedule, x0, eps, t, s, weight=jnp.array([1.0, 2.0, 3.0, 4.0])

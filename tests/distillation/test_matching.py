@@ -119,7 +119,7 @@ def test_fake_score_loss_is_the_denoising_loss_without_a_gradient_to_the_samples
     schedule, x = schedules.cosine(), jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
     times, eps = Times(jnp.linspace(0.1, 0.9, 4), jnp.arange(4.0)), x[::-1]
     network = lambda a: lambda x, t: jnp.tanh(a * x)
-    run = quick_jit(lambda a, x: distillation.fake_score_loss(network(a), x, schedule, eps, times)[0].sum())
+    run = jax.jit(lambda a, x: distillation.fake_score_loss(network(a), x, schedule, eps, times)[0].sum())
     expected, _ = quick_jit(lambda: losses.denoising_loss_at(network(0.7), schedule, x, eps, times))()
     np.testing.assert_allclose(run(0.7, x), expected.sum(), rtol=1e-6)
     gradient_of_network, gradient_of_samples = jax.grad(run, argnums=(0, 1))(0.7, x)
@@ -131,7 +131,7 @@ def test_matching_loss_has_a_gradient_only_for_the_samples():
     schedule, x, times = schedules.cosine(), jnp.ones((2, 1)), Times(jnp.array([0.3, 0.6]), jnp.ones(2))
     model = lambda a: denoisers.denoiser_from_network(lambda x, t: jnp.tanh(a * x), schedule)
 
-    @quick_jit
+    @jax.jit
     def loss(a, b, x):
         return distillation.matching_loss(x, model(a), model(b), schedule, x, times).sum()
 

@@ -173,5 +173,5 @@ def test_invalid_arguments_raise():
     assert distillation.halvings(12, 3) == (6, 3)
     assert distillation.halvings(2, 1) == (1,)
     for first, last in ((12, 4), (4, 4), (2, 4), (8, 0), (6, 4)):
-        with pytest.raises(ValueError, match=f"first must be last = {last} doubled once or more, got {first}"):
+        with pytest.raises(ValueError, match=f"first must be last = {last} times a power of 2, at least 2, got {first}"):
             distillation.halvings(first, last)
