@@ -1,7 +1,7 @@
-"""Audio: signals as arrays ``(..., length)``, their representations, and files.
+"""Audio: signals as arrays ``(..., length)``, their transforms, distances and features, and files.
 
-Everything but :mod:`scorekit.audio.files` needs jax and numpy only; that one reads, writes and resamples on the host
-(``pip install 'scorekit[audio]'``).
+:mod:`scorekit.audio.files` reads, writes and resamples on the host (``pip install 'scorekit[audio]'``); all other
+modules need jax and numpy only. :mod:`scorekit.audio.representations` holds the representations of sounds for networks.
 """
 
 from scorekit.audio.constant_q import ConstantQ, constant_q, constant_q_frame, inverse_constant_q

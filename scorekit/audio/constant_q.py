@@ -1,16 +1,16 @@
 """A constant-Q transform that is exactly invertible: a painless, tight, non-stationary Gabor frame.
 
-Band ``k`` is centred on ``f_k = f_min 2^((k - 1) / bins_per_octave)`` and reaches from ``f_{k-1}`` to ``f_{k+1}``, so
-that centre over width is the same for all. Its filter is a window over the Fourier transform of the whole signal,
+Band ``k`` is centred on ``f_k = f_min 2^((k - 1) / bins_per_octave)`` and extends from ``f_{k-1}`` to ``f_{k+1}``, so
+that the ratio of centre and width is constant. Its filter is a window over the Fourier transform of the full signal,
 
     g_k(f) = sin(pi/2 cos^2(pi/2 d)),    d = |log2(f / f_k)| bins_per_octave < 1,
 
-and two more, band 0 below ``f_min`` and the last one above ``f_max``, complete ``sum_k g_k^2 = 1``. The part of the
-transform in a band has at most ``M`` bins and is turned back by an inverse transform of length ``M``, which loses
-nothing (the frame is "painless"). With one ``M`` for all bands the frame is tight, hence its own dual: the inverse is
-the transpose, and energies are the same on both sides.
+and two more, band 0 below ``f_min`` and the last one above ``f_max``, complete ``sum_k g_k^2 = 1``. The transform
+has at most ``M`` non-zero bins in a band and is inverted by an inverse Fourier transform of length ``M`` without loss
+(the frame is "painless"). With the same ``M`` for all bands the frame is tight, hence its own dual: the inverse is the
+transpose, and energy is preserved.
 
-The transform is of a whole clip and wraps around its ends.
+The transform is of a full clip and periodic.
 """
 
 import math
@@ -29,8 +29,8 @@ class ConstantQ:
     Attributes:
       frequencies: the centres of the bands in Hz, ``(bands,)``; 0 and half the sample rate at the ends.
       bins: the bins of the signal's transform that a band's own transform holds, ``(bands, M)``; the band's centre is
-        at place 0, the bins above it follow, and those below it end the row.
-      weights: the filters at these bins, ``(bands, M)``; 0 at places that a narrow band leaves empty.
+        at index 0, followed by the bins above it and then those below it.
+      weights: the filters at these bins, ``(bands, M)``; 0 where a narrow band has no bin.
       length: of the signal, in samples.
     """
 
@@ -55,14 +55,14 @@ def constant_q_frame(
       length: of the signal, in samples.
       sample_rate: in Hz.
       f_min: the centre of band 1, in Hz.
-      f_max: no band is centred above it, in Hz, and the highest band ends below half the sample rate; ``None`` is as
-        high as that allows.
-      bins_per_octave: bands to an octave, >= 1.
-      columns: ``M``, the number of coefficients in a band; ``None`` is what the widest band needs, and may be prime.
-        The one above ``f_max`` counts: an ``f_max`` far below half the sample rate makes all rows longer.
+      f_max: upper limit of the band centres, in Hz; the highest band ends below half the sample rate. ``None`` is the
+        highest possible value.
+      bins_per_octave: bands per octave, >= 1.
+      columns: ``M``, the number of coefficients in a band; ``None`` is the size of the widest band, which may be
+        prime. The band above ``f_max`` counts: an ``f_max`` far below half the sample rate makes all rows longer.
 
     Returns:
-      The frame. Its coefficients are ``sample_rate M / length`` a second in every band.
+      The frame, with ``sample_rate M / length`` coefficients per second in every band.
 
     Raises:
       ValueError: if a value is out of range, or the clip is too short for the narrowest band to hold a bin.
@@ -112,24 +112,24 @@ def _filters(f: np.ndarray, centres: np.ndarray, bins_per_octave: int) -> np.nda
 def _row(weights: np.ndarray, middle: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
     """The bins of a band and its weights there, in the order of the band's own transform."""
     bins = np.flatnonzero(weights)[0] + np.arange(columns)
-    place = (bins - middle) % columns
+    index = (bins - middle) % columns
     row_bins, row_weights = np.empty(columns, np.int32), np.empty(columns)
-    row_bins[place] = np.minimum(bins, len(weights) - 1)
-    row_weights[place] = np.where(bins < len(weights), weights[row_bins[place]], 0.0)
+    row_bins[index] = np.minimum(bins, len(weights) - 1)
+    row_weights[index] = np.where(bins < len(weights), weights[row_bins[index]], 0.0)
     return row_bins, row_weights
 
 
 def _scale(length: int, dtype) -> np.ndarray:
-    """What makes the squares of half a spectrum sum to the energy of the signal."""
+    """Factors with which the squares of a one-sided spectrum sum to the energy of the signal."""
     bins = np.arange(length // 2 + 1)
     return np.sqrt(np.where((bins == 0) | (2 * bins == length), 1.0, 2.0) / length).astype(dtype)
 
 
 def constant_q(x: ArrayLike, frame: ConstantQ) -> Array:
-    """The coefficients of a real signal, with the energy of the signal.
+    """The constant-Q coefficients of a real signal; they have the energy of the signal.
 
-    Row ``k`` is the signal's part in band ``k``, analytic and moved down by the band's centre so that a steady partial
-    turns slowly; column ``m`` is the time ``m length / M`` in samples.
+    Row ``k`` is the analytic signal of band ``k``, demodulated by its centre so that a steady partial rotates slowly;
+    column ``m`` is the time ``m length / M`` in samples.
 
     Args:
       x: ``(..., length)``.
@@ -139,7 +139,7 @@ def constant_q(x: ArrayLike, frame: ConstantQ) -> Array:
       Complex ``(..., bands, M)``.
 
     Raises:
-      ValueError: if the length is not the frame's.
+      ValueError: if the length is not that of the frame.
 
     >>> frame = constant_q_frame(4000, 8000, f_min=110.0)
     >>> a = jnp.sin(2 * jnp.pi * 440.0 / 8000.0 * jnp.arange(4000))
@@ -158,17 +158,17 @@ def constant_q(x: ArrayLike, frame: ConstantQ) -> Array:
 def inverse_constant_q(coefficients: ArrayLike, frame: ConstantQ) -> Array:
     """The signal of these coefficients: the inverse of :func:`constant_q`, and its transpose.
 
-    Of coefficients that no signal has it gives the signal whose own are nearest.
+    For inconsistent coefficients, the least-squares signal.
 
     Args:
       coefficients: complex ``(..., bands, M)``.
-      frame: the one they were made with.
+      frame: the frame of the coefficients.
 
     Returns:
       Real ``(..., length)``.
 
     Raises:
-      ValueError: if the shape is not the frame's.
+      ValueError: if the shape is not that of the frame.
 
     >>> import jax
     >>> frame = constant_q_frame(4001, 8000, f_min=110.0, f_max=2000.0)

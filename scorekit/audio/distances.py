@@ -1,7 +1,7 @@
-"""Distances between signals, each defined here once, with its windows and floors, so that two people get one number.
+"""Distances between signals, with fixed windows and floors so that values are comparable between implementations.
 
-Windows are given in seconds and the sample rate is an argument. All are means over frames of one clip ``(..., length)``
-and return one number a clip; silence at -100 dB and below counts as equally silent (0 dB is a sine that reaches +-1).
+Windows are given in seconds and the sample rate is an argument. All distances are means over frames of a clip
+``(..., length)`` and return one value per clip; levels are raised to -100 dB (0 dB is a sine of amplitude 1).
 """
 
 import math
@@ -12,7 +12,7 @@ from scorekit.audio.stft import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike
 
 FLOOR_DB = -100.0
-"""What is quieter than this, against a bin of a full-scale sine, is raised to it before logarithms are taken."""
+"""Smallest level before logarithms are taken, relative to a bin of a full-scale sine."""
 LSD_WINDOW = 0.064
 """The Hann window of the log-spectral distance, in seconds; the hop is a quarter of it."""
 WINDOWS = (0.010, 0.025, 0.050)
@@ -27,7 +27,7 @@ def spectral_convergence(estimate: ArrayLike, reference: ArrayLike) -> Array:
       reference: magnitudes of the same shape; not all zero.
 
     Returns:
-      ``(...)``, a ratio; 0 is equal, 1 is as good as silence.
+      ``(...)``, a ratio; 0 for equal magnitudes, 1 for a silent estimate.
 
     Source: Sturmel and Daudet 2011, "Signal reconstruction from STFT magnitude: a state of the art".
 
@@ -55,7 +55,7 @@ def log_spectral_distance(x: ArrayLike, y: ArrayLike, sample_rate: float) -> Arr
     Raises:
       ValueError: if the shapes differ.
 
-    Source: Gray and Markel 1976, "Distance measures for speech processing"; ten times the figure of papers that take
+    Source: Gray and Markel 1976, "Distance measures for speech processing"; ten times the value of definitions that use
     log10 of powers without the factor 10.
 
     >>> x = jnp.sin(0.3 * jnp.arange(8000.0)) + jnp.sin(jnp.arange(8000.0) ** 2)
@@ -118,7 +118,7 @@ def _root_mean_square(x: Array) -> Array:
 
 
 def _root(x: Array) -> Array:
-    """The square root, with gradient 0 at 0: a distance is least there."""
+    """The square root, with gradient 0 at 0."""
     return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)
 
 

@@ -1,7 +1,7 @@
-"""Features of whole clips, defined once with their windows and rates: what Fréchet distances between sounds are of.
+"""Features of clips for Fréchet distances between sets of sounds.
 
-A feature here needs no trained network, so that two people get the same number from the same sounds. Distances of one
-feature at different sample rates are not comparable: the bands reach to half the sample rate.
+The features need no trained network, so that distances are reproducible. Distances at different sample rates are not
+comparable: the bands extend to half the sample rate.
 """
 
 import math
@@ -17,19 +17,19 @@ WINDOW = 0.064
 BANDS = 48
 LOWEST_HZ = 40.0
 FLOOR_DB = -80.0
-"""What is quieter than this, against a full-scale sine, counts as equally quiet."""
+"""Smallest level of a band, relative to a full-scale sine."""
 
 
 def log_mel_frames(x: ArrayLike, sample_rate: float, *, floor_db: float = FLOOR_DB) -> Array:
-    """The amplitude in 48 bands of Slaney's mel scale, from 40 Hz to half the sample rate, in nepers.
+    """Log-amplitudes of 48 bands of Slaney's mel scale, from 40 Hz to half the sample rate, in nepers.
 
-    ``log max(sum_k w_bk |X[m, k]|, floor)`` with triangles ``w`` of height 1 and magnitudes of which a sine that
-    reaches +-1 has 1 in its bin; windows of 64 ms, hops of 16 ms.
+    ``log max(sum_k w_bk |X[m, k]|, floor)`` with triangles ``w`` of height 1 and magnitudes scaled so that a sine of
+    amplitude 1 has magnitude 1 in its bin; windows of 64 ms, hops of 16 ms.
 
     Args:
       x: signals ``(..., length)``, full scale [-1, 1].
       sample_rate: in Hz; at least 1000.
-      floor_db: of the amplitude of a band.
+      floor_db: smallest level of a band, relative to a full-scale sine.
 
     Returns:
       ``(..., frames, 48)``; 1 neper is 8.69 dB.
@@ -51,10 +51,10 @@ def log_mel_frames(x: ArrayLike, sample_rate: float, *, floor_db: float = FLOOR_
 
 
 def log_mel_statistics(x: ArrayLike, sample_rate: float) -> Array:
-    """The mean and the standard deviation over time of :func:`log_mel_frames`: the timbre of a clip in 96 numbers.
+    """The mean and the standard deviation over time of :func:`log_mel_frames`: the timbre of a clip in 96 values.
 
     The Fréchet distance between two sets of clips (:func:`scorekit.metrics.frechet_distance`) of these features is in
-    squared nepers, summed over the 96.
+    squared nepers, summed over the 96 features.
 
     Args:
       x: signals ``(..., length)``, full scale [-1, 1].
@@ -68,7 +68,7 @@ def log_mel_statistics(x: ArrayLike, sample_rate: float) -> Array:
 
     >>> x = jnp.sin(2 * jnp.pi * 440 / 4000 * jnp.arange(4000.0))
     >>> quieter = log_mel_statistics(0.1 * x, 4000) - log_mel_statistics(x, 4000)
-    >>> round(float(quieter[:48].min()), 2)  # log 0.1, in the bands that hear it
+    >>> round(float(quieter[:48].min()), 2)  # log 0.1, in the bands above the floor
     -2.3
     """
     frames = log_mel_frames(x, sample_rate)

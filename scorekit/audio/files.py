@@ -1,7 +1,6 @@
-"""Sound files and changes of sample rate, on the host: libsndfile through soundfile, and the SoX resampler.
+"""Sound files and resampling on the host, by libsndfile (soundfile) and SoX (soxr).
 
-Arrays here put time last, ``(length,)`` or ``(channels, length)``, as everywhere in this package; the libraries put it
-first.
+The last axis of arrays is time, ``(length,)`` or ``(channels, length)``, as in the rest of this package.
 """
 
 import os
@@ -27,11 +26,11 @@ class Sound(NamedTuple):
 
 
 def read(path: str | os.PathLike, *, sample_rate: int | None = None, mono: bool = False) -> Sound:
-    """Reads a WAV, FLAC, Ogg, MP3 or other file that libsndfile knows.
+    """Reads a WAV, FLAC, Ogg, MP3 or other file supported by libsndfile.
 
     Args:
       path: of the file.
-      sample_rate: resample to this rate, in Hz; ``None`` keeps the file's.
+      sample_rate: resample to this rate, in Hz; ``None`` keeps the rate of the file.
       mono: whether to average the channels.
 
     Returns:
@@ -59,9 +58,9 @@ def read(path: str | os.PathLike, *, sample_rate: int | None = None, mono: bool 
 
 
 def write(path: str | os.PathLike, x: ArrayLike, sample_rate: int, *, subtype: Subtype = "PCM_16") -> None:
-    """Writes a sound file; the suffix names the format: ``.wav``, ``.flac``, ...
+    """Writes a sound file; the suffix determines the format: ``.wav``, ``.flac``, ...
 
-    Integer formats round to the nearest code, without dither, and clip what exceeds full scale; for dither, pass
+    Integer formats round to the nearest code, without dither, and clip at full scale; for dither, pass
     ``pcm_to_float(float_to_pcm(x, dither=key))``, which is written without further loss.
 
     Args:

@@ -1,7 +1,7 @@
-"""Spectrograms as GANSynth sees them: log-magnitude and instantaneous frequency, and back without loss.
+"""The spectral representation of GANSynth: log-magnitude and instantaneous frequency, losslessly invertible.
 
-The phase of a steady partial turns by the same angle from each frame to the next. Its rate of turning, the phase
-unwrapped along time and differenced, is then constant where the phase itself looks like noise.
+The phase of a steady partial advances by the same angle from each frame to the next. Its instantaneous frequency, the
+time difference of the unwrapped phase, is then constant while the phase itself looks like noise.
 
 Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis", section 2 (arXiv:1902.08710).
 """
@@ -16,13 +16,13 @@ from scorekit.typing import Array, ArrayLike
 
 
 def instantaneous_frequency(phase: ArrayLike) -> Array:
-    """The turn of the phase from frame to frame, in half turns: ``diff(unwrap(phase)) / pi``.
+    """The phase increment from frame to frame in half turns: ``diff(unwrap(phase)) / pi``.
 
     Args:
       phase: in radians, ``(..., frames, bins)``.
 
     Returns:
-      Values in [-1, 1], shaped like ``phase``; the first frame holds its phase itself, over pi.
+      Values in [-1, 1], shaped like ``phase``; the first frame holds its phase over pi.
 
     >>> f = instantaneous_frequency(jnp.array([[0.5], [2.5], [-1.783]]))  # 2 radians a frame, wrapped
     >>> [round(float(x) * math.pi, 3) for x in f[:, 0]]
@@ -36,7 +36,7 @@ def instantaneous_frequency(phase: ArrayLike) -> Array:
 def phase_from_frequency(frequency: ArrayLike) -> Array:
     """The inverse of :func:`instantaneous_frequency`: the cumulative sum over frames, in radians.
 
-    The sum is kept within a turn all along, so that rounding does not grow with the phase.
+    Partial sums are wrapped, so that rounding errors do not grow with the phase.
 
     Args:
       frequency: in half turns a frame, ``(..., frames, bins)``.
@@ -70,11 +70,11 @@ def encode_spectrum(spectrum: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
 
 
 def decode_spectrum(channels: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
-    """The inverse of :func:`encode_spectrum`, exact but for rounding; magnitudes below 0 are taken for 0.
+    """The inverse of :func:`encode_spectrum`, exact up to rounding; negative magnitudes are set to 0.
 
     Args:
       channels: ``(..., frames, bins, 2)``.
-      floor: the one that was encoded with.
+      floor: the value used in encoding.
 
     Returns:
       Complex ``(..., frames, bins)``.
@@ -84,12 +84,12 @@ def decode_spectrum(channels: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
     True
     """
     channels = jnp.asarray(channels)
-    loudness = jnp.maximum(jnp.exp(channels[..., 0]) - floor, 0.0)
-    return from_polar(loudness, phase_from_frequency(channels[..., 1]))
+    size = jnp.maximum(jnp.exp(channels[..., 0]) - floor, 0.0)
+    return from_polar(size, phase_from_frequency(channels[..., 1]))
 
 
 def frequency_to_hz(frequency: ArrayLike, sample_rate: ArrayLike, hop: int) -> Array:
-    """Half turns a frame in hertz: of all frequencies that turn so, the one nearest to the centre of its bin.
+    """Instantaneous frequency in hertz: of all aliases, the one nearest to the centre of its bin.
 
     Args:
       frequency: in half turns a frame, ``(..., bins)`` with ``bins = N // 2 + 1`` for an even ``N``.
@@ -110,5 +110,5 @@ def frequency_to_hz(frequency: ArrayLike, sample_rate: ArrayLike, hop: int) -> A
 
 
 def _wrap(half_turns: Array) -> Array:
-    """The same angle in [-1, 1]; the slope is 1."""
+    """Wraps an angle to [-1, 1], with slope 1."""
     return half_turns - 2.0 * jnp.round(half_turns / 2.0)

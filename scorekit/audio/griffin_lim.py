@@ -1,8 +1,8 @@
-"""A signal from magnitudes alone: Griffin and Lim's projections, plain and accelerated.
+"""Phase retrieval from magnitudes by Griffin and Lim's algorithm, plain and accelerated.
 
-Two projections take turns: onto the spectra that have the given magnitudes (keep the phase, replace the rest), and
-onto the spectra of signals (``stft(istft(X))``, the nearest one). Plain alternation never makes the misfit worse. The
-accelerated form goes ``momentum`` of the last step further each time; it ends lower but may rise on the way.
+The algorithm alternates two projections: onto spectra with the given magnitudes (keeping the phase), and onto
+consistent spectra (``stft(istft(X))``). Plain alternation never increases the misfit. The accelerated algorithm
+extrapolates each step by ``momentum``; it reaches a lower misfit, but not monotonically.
 """
 
 from typing import NamedTuple
@@ -16,12 +16,12 @@ from scorekit.typing import Array, ArrayLike, Key, Number
 
 
 class GriffinLim(NamedTuple):
-    """What :func:`griffin_lim` returns.
+    """The result of :func:`griffin_lim`.
 
     Attributes:
       x: the signal ``(..., length)``.
       convergence: ``| |stft(x_n)| - magnitude | / |magnitude|`` of the start and of each iteration, ``(iterations +
-        1, ...)``: the Frobenius norm over both halves of the spectrum, which is what the iteration descends.
+        1, ...)``: the Frobenius norm over the two-sided spectrum, which the algorithm minimises.
     """
 
     x: Array
@@ -38,21 +38,21 @@ def griffin_lim(
     iterations: int = 60,
     momentum: Number = 0.99,
 ) -> GriffinLim:
-    """A signal whose spectrogram has nearly these magnitudes, from phases drawn at random.
+    """A signal whose spectrogram approximates given magnitudes, from random initial phases.
 
     ``c_n = stft(istft(magnitude * t_{n-1} / |t_{n-1}|))``, ``t_n = c_n + momentum (c_n - c_{n-1})``
 
     Args:
-      key: PRNG key of the first phases.
+      key: PRNG key of the initial phases.
       magnitudes: magnitudes ``(..., frames, N // 2 + 1)`` with ``frames = num_frames(length, hop)``.
       window: ``(N,)``, concrete.
       hop: samples from one frame to the next.
       length: of the signal, in samples.
       iterations: the number of steps, >= 0.
-      momentum: 0 is Griffin and Lim's own iteration, which never makes the misfit worse; 0.99 the fast one.
+      momentum: 0 is the original algorithm, whose misfit never increases; 0.99 the accelerated one.
 
     Returns:
-      The signal and the misfit along the way.
+      The signal and the misfit of all iterations.
 
     Raises:
       ValueError: if the shapes do not fit, ``iterations < 0`` or ``momentum`` is not in [0, 2).
@@ -93,6 +93,6 @@ def griffin_lim(
 
 
 def _both_halves(squares: Array, size: int) -> Array:
-    """Squares of half a spectrum, counted as often as they occur in the whole one."""
+    """Squares of a one-sided spectrum, weighted by their multiplicity in the two-sided one."""
     bins = jnp.arange(squares.shape[-1])
     return squares * jnp.where((bins == 0) | (2 * bins == size), 1.0, 2.0)

@@ -1,10 +1,9 @@
-"""From a mel spectrogram back: magnitudes that have it, the envelope that it tells, and signals made to have it.
+"""Inversion of mel spectrograms: magnitudes, spectral envelopes, and filters that match a mel spectrogram.
 
-A bank has fewer filters than the transform has bins, so that the magnitudes are not determined. Two answers are here:
-:func:`magnitude_from_mel` finds magnitudes with nearly this mel spectrogram, for :func:`scorekit.audio.griffin_lim`;
-:func:`mel_envelope` spreads each filter's mean magnitude over its bins, smooth and never zero where the mel is not.
-A signal multiplied by gains over time and frequency, :func:`apply_gains`, is brought to a given mel spectrogram by
-:func:`match_mel`.
+A bank has fewer filters than the transform has bins, so that the magnitudes are not determined.
+:func:`magnitude_from_mel` is a non-negative least-squares fit, for :func:`scorekit.audio.griffin_lim`;
+:func:`mel_envelope` interpolates the mean magnitude of each filter, smooth and positive where the mel spectrogram is.
+:func:`match_mel` matches the mel spectrogram of a signal to a given one by time-varying gains, :func:`apply_gains`.
 """
 
 import jax
@@ -19,17 +18,17 @@ _TINY = 1e-30
 
 
 def magnitude_from_mel(mel: ArrayLike, bank: ArrayLike, *, iterations: int = 100) -> Array:
-    """Non-negative magnitudes ``h`` whose mel spectrogram ``h B`` is nearly the given one, in least squares.
+    """Non-negative magnitudes ``h`` whose mel spectrogram ``h B`` approximates a given one in least squares.
 
-    ``h <- h (mel B') / (h B B')``, from ``h`` = 1 everywhere: no step makes ``|h B - mel|`` larger.
+    ``h <- h (mel B') / (h B B')``, starting at ``h = 1``: no step increases ``|h B - mel|``.
 
     Args:
-      mel: of magnitudes (or of powers, which are then returned), ``(..., num_mels)``, >= 0.
+      mel: mel spectrogram of magnitudes (or of powers, which are then returned), ``(..., num_mels)``, >= 0.
       bank: B ``(bins, num_mels)``, >= 0, from :func:`scorekit.audio.mel_filter_bank`.
       iterations: the number of steps, >= 1.
 
     Returns:
-      ``(..., bins)``; 0 in the bins of no filter.
+      ``(..., bins)``; 0 in bins outside all filters.
 
     Raises:
       ValueError: if the shapes do not fit or ``iterations < 1``.
@@ -55,17 +54,16 @@ def magnitude_from_mel(mel: ArrayLike, bank: ArrayLike, *, iterations: int = 100
 
 
 def mel_envelope(mel: ArrayLike, bank: ArrayLike) -> Array:
-    """The mean magnitude under each filter, spread over its bins: ``(mel / sum_k B[k]) B' / sum_i B[:, i]``.
+    """The mean magnitude of each filter, interpolated to all bins: ``(mel / sum_k B[k]) B' / sum_i B[:, i]``.
 
-    A spectrum that is the same in all bins is its own envelope. Bins of no filter have that of the nearest bin that has
-    one.
+    A constant spectrum is its own envelope. Bins outside all filters get the value of the nearest bin within one.
 
     Args:
       mel: ``(..., num_mels)``.
       bank: B ``(bins, num_mels)``, concrete, from :func:`scorekit.audio.mel_filter_bank`.
 
     Returns:
-      ``(..., bins)``, in units of the magnitudes.
+      ``(..., bins)``, in the units of the magnitudes.
 
     Raises:
       ValueError: if the shapes do not fit.
@@ -77,14 +75,14 @@ def mel_envelope(mel: ArrayLike, bank: ArrayLike) -> Array:
     """
     mel, _ = _check(mel, bank)
     weights = np.asarray(bank, np.float64)
-    heard = np.flatnonzero(weights.sum(1) > 0)
-    nearest = heard[np.abs(np.arange(len(weights))[:, None] - heard).argmin(1)]
-    spread = (weights / np.maximum(weights.sum(1, keepdims=True), _TINY)).T[:, nearest]
-    return jnp.matmul(mel, jnp.asarray(spread / weights.sum(0)[:, None], mel.dtype), precision="highest")
+    covered = np.flatnonzero(weights.sum(1) > 0)
+    nearest = covered[np.abs(np.arange(len(weights))[:, None] - covered).argmin(1)]
+    interpolation = (weights / np.maximum(weights.sum(1, keepdims=True), _TINY)).T[:, nearest]
+    return jnp.matmul(mel, jnp.asarray(interpolation / weights.sum(0)[:, None], mel.dtype), precision="highest")
 
 
 def apply_gains(x: ArrayLike, gains: ArrayLike, window: ArrayLike, hop: int) -> Array:
-    """A filter that changes from frame to frame: ``istft(gains * stft(x))``.
+    """A time-varying filter: ``istft(gains * stft(x))``.
 
     Args:
       x: the signal ``(..., length)``.
@@ -93,7 +91,7 @@ def apply_gains(x: ArrayLike, gains: ArrayLike, window: ArrayLike, hop: int) -> 
       hop: samples from one frame to the next.
 
     Returns:
-      A signal shaped like ``x``. Where neighbouring gains differ little, gains ``1 / g`` undo gains ``g``.
+      A signal shaped like ``x``. For smooth gains ``g``, gains ``1 / g`` are nearly the inverse filter.
 
     Source: Feichtinger and Nowak 2003, "A first survey of Gabor multipliers".
 
@@ -109,18 +107,18 @@ def apply_gains(x: ArrayLike, gains: ArrayLike, window: ArrayLike, hop: int) -> 
 def match_mel(
     x: ArrayLike, mel: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: int, *, floor: float = 1e-5
 ) -> Array:
-    """Brings a signal near a mel spectrogram by gains: the ratio of the two envelopes, once.
+    """Filters a signal by the ratio of a given mel envelope and its own, to match a mel spectrogram.
 
     Args:
       x: the signal ``(..., length)``.
-      mel: of magnitudes, ``(..., frames, num_mels)``.
+      mel: target mel spectrogram of magnitudes, ``(..., frames, num_mels)``.
       bank: ``(N // 2 + 1, num_mels)``, concrete.
       window: ``(N,)``, concrete.
       hop: samples from one frame to the next.
       floor: mel spectrograms are raised to it before their envelopes are compared, > 0.
 
     Returns:
-      A signal shaped like ``x``. What ``x`` has within a filter, and its phases, stay.
+      A signal shaped like ``x``, with its phases and its details within filters.
 
     Raises:
       ValueError: if the shapes do not fit.
@@ -132,9 +130,9 @@ def match_mel(
     >>> bool(jnp.allclose(match_mel(0.1 * x, mel, bank, hann(256), 64), x, atol=1e-4))
     True
     """
-    raised = lambda m: mel_envelope(jnp.maximum(m, floor), bank)
+    envelope = lambda m: mel_envelope(jnp.maximum(m, floor), bank)
     own = mel_spectrogram(x, bank, window, hop)
-    return apply_gains(x, raised(jnp.asarray(mel)) / raised(own), window, hop)
+    return apply_gains(x, envelope(jnp.asarray(mel)) / envelope(own), window, hop)
 
 
 def _check(mel: ArrayLike, bank: ArrayLike) -> tuple[Array, Array]:

@@ -1,8 +1,8 @@
 """The mel scales of Slaney and of HTK, banks of triangular filters, mel and log-mel spectrograms.
 
 HTK's mel is logarithmic: ``mel = 2595 log10(1 + f / 700)``. Slaney's is linear below 1000 Hz, 200/3 Hz to a mel, and
-logarithmic above, with 27 mels from 1000 to 6400 Hz. A bank has to be told which one a trained vocoder expects: mel
-spectrograms of different scales, norms, powers or floors are different data.
+logarithmic above, with 27 mels from 1000 to 6400 Hz. Mel spectrograms with different scales,
+norms, powers or floors are not interchangeable: a vocoder needs those that it was trained with.
 """
 
 from typing import Literal
@@ -81,7 +81,7 @@ def mel_filter_bank(
     scale: Scale = "slaney",
     norm: Literal["slaney"] | None = "slaney",
 ) -> np.ndarray:
-    """Triangular filters whose corners lie at equal distances in mels, on the host in float64.
+    """Triangular filters whose corners are equidistant in mels, on the host in float64.
 
     Filter ``i`` rises from 0 at corner ``i`` to its peak at corner ``i + 1`` and falls to 0 at corner ``i + 2``.
 
@@ -98,7 +98,7 @@ def mel_filter_bank(
       float32 ``(fft_size // 2 + 1, num_mels)``.
 
     Raises:
-      ValueError: if a value is out of range, or a filter is so narrow that it holds no bin of the transform.
+      ValueError: if a value is out of range, or a filter is so narrow that it contains no bin of the transform.
 
     >>> bank = mel_filter_bank(8000, 512, 40)
     >>> bank.shape, bool((bank.sum(axis=0) > 0).all())
@@ -117,8 +117,8 @@ def mel_filter_bank(
     empty = np.flatnonzero(bank.sum(axis=0) == 0.0)
     if len(empty):
         raise ValueError(
-            f"num_mels must leave a bin of the transform to every filter, got {num_mels} with fft_size={fft_size} at"
-            f" {sample_rate} Hz: filters {empty.tolist()} are empty"
+            f"num_mels must be so small that every filter contains a bin of the transform, got {num_mels} with"
+            f" fft_size={fft_size} at {sample_rate} Hz: filters {empty.tolist()} are empty"
         )
     return (bank * (2.0 / (corners[2:] - corners[:-2])) if norm else bank).astype(np.float32)
 
@@ -134,14 +134,14 @@ def mel_spectrogram(x: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: int, 
       power: 1 for magnitudes (usual for vocoders), 2 for energies (usual for recognition).
 
     Returns:
-      ``(..., frames, num_mels)``, in units of the signal to this power.
+      ``(..., frames, num_mels)``, in units of the signal to that power.
 
     >>> from scorekit.audio.stft import hann
     >>> mel_spectrogram(jnp.zeros((2, 800)), mel_filter_bank(8000, 256, 20), hann(256), 80).shape
     (2, 11, 20)
     """
-    loudness = magnitude(stft(x, window, hop)) ** power
-    return jnp.matmul(loudness, jnp.asarray(bank, loudness.dtype), precision="highest")
+    size = magnitude(stft(x, window, hop)) ** power
+    return jnp.matmul(size, jnp.asarray(bank, size.dtype), precision="highest")
 
 
 def log_mel(
@@ -153,7 +153,7 @@ def log_mel(
     power: float = 1.0,
     floor: ArrayLike = 1e-5,
 ) -> Array:
-    """``log(max(mel, floor))``, in nepers: the conditioning of vocoders.
+    """The log-mel spectrogram ``log(max(mel, floor))`` in nepers, the usual condition of vocoders.
 
     Args:
       x: the signal ``(..., length)``.
@@ -161,7 +161,7 @@ def log_mel(
       window: ``(N,)``.
       hop: samples from one frame to the next.
       power: of the magnitudes.
-      floor: the least value of the mel spectrogram; 20 / log(10) = 8.69 dB to a neper if ``power=1``.
+      floor: smallest value of the mel spectrogram; a neper is 20 / log(10) = 8.69 dB if ``power=1``.
 
     Returns:
       ``(..., frames, num_mels)``; gradients are 0 below the floor.

@@ -1,4 +1,4 @@
-"""What is played and when, from the sound alone: onsets and chroma; and what is heard where pieces meet.
+"""Onsets, chroma and the roughness of seams, computed from the signal.
 
 Windows are given in seconds and the sample rate is an argument, as in :mod:`scorekit.audio.distances`.
 """
@@ -13,15 +13,16 @@ from scorekit.audio.stft import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike
 
 HOP = 0.016
-"""From one frame of an onset envelope to the next, in seconds; frames of the chroma are four times as far apart."""
+"""Hop of onset envelopes, in seconds; that of the chroma is four times as long."""
 ONSET_WINDOW, CHROMA_WINDOW = 0.064, 0.256
 """Hann windows, in seconds."""
 
 
 def onset_envelope(x: ArrayLike, sample_rate: float) -> Array:
-    """How much louder a sound becomes from frame to frame: ``mean_k max(0, L[m, k] - L[m - 1, k])``.
+    """The onset envelope (spectral flux): ``mean_k max(0, L[m, k] - L[m - 1, k])``.
 
-    ``L = log(1 + 100 |X|)`` of the magnitude spectrogram, a sine of amplitude 1 at 1; windows of 64 ms, hops of 16 ms.
+    ``L = log(1 + 100 |X|)`` of the magnitude spectrogram, scaled to 1 for a sine of amplitude 1; windows of 64 ms,
+    hops of 16 ms.
 
     Args:
       x: signals ``(..., length)``, full scale [-1, 1].
@@ -30,7 +31,8 @@ def onset_envelope(x: ArrayLike, sample_rate: float) -> Array:
     Returns:
       ``(..., frames - 1)``.
 
-    Source: Böck and Widmer 2013, "Maximum filter vibrato suppression for onset detection", eq. 2 (the plain flux).
+    Source: Böck and Widmer 2013, "Maximum filter vibrato suppression for onset detection", eq. 2 (without the
+    suppression).
 
     >>> n = jnp.arange(2000.0)
     >>> x = jnp.concatenate([jnp.zeros(2000), jnp.exp(-n / 300) * jnp.sin(n)])  # at 0.5 s, frame 31.25
@@ -44,17 +46,17 @@ def onset_envelope(x: ArrayLike, sample_rate: float) -> Array:
 
 
 def chroma(x: ArrayLike, sample_rate: float, f_min: float = 55.0) -> Array:
-    """The energy in each of the twelve pitch classes, C first, of unit Euclidean length in every frame.
+    """The energy in each of the twelve pitch classes, starting at C, normalised to unit norm in every frame.
 
-    Windows of 256 ms, hops of 64 ms. A bin shares its energy between the two classes that it lies between.
+    Windows of 256 ms, hops of 64 ms. The energy of a bin is divided between its two nearest classes.
 
     Args:
       x: signals ``(..., length)``.
       sample_rate: in Hz.
-      f_min: bins below are left out, in Hz.
+      f_min: lower bins are ignored, in Hz.
 
     Returns:
-      ``(..., frames, 12)``; zero where the sound is silent.
+      ``(..., frames, 12)``; zero for silent frames.
 
     >>> x = jnp.sin(2 * jnp.pi * 440 / 4000 * jnp.arange(4000.0))
     >>> int(chroma(x, 4000)[5].argmax())  # A
@@ -67,7 +69,7 @@ def chroma(x: ArrayLike, sample_rate: float, f_min: float = 55.0) -> Array:
 
 
 def _pitch_classes(fft_size: int, sample_rate: float, f_min: float) -> np.ndarray:
-    """``(bins, 12)``: how the energy of a bin is shared."""
+    """``(bins, 12)``: the weights of the classes of each bin."""
     hertz = np.arange(fft_size // 2 + 1) * sample_rate / fft_size
     weights = np.zeros((len(hertz), 12))
     for k in np.flatnonzero(hertz >= f_min):
@@ -79,7 +81,7 @@ def _pitch_classes(fft_size: int, sample_rate: float, f_min: float) -> np.ndarra
 
 
 def correlation(a: ArrayLike, b: ArrayLike) -> Array:
-    """Pearson's correlation of two arrays ``(B, ...)``, one number for each of B; 0 where one does not vary.
+    """Pearson's correlation of two arrays ``(B, ...)`` per example, ``(B,)``; 0 if one is constant.
 
     >>> correlation(jnp.array([[0.0, 1.0, 2.0]]), jnp.array([[1.0, 3.0, 5.0]]))
     Array([1.], dtype=float32)
@@ -90,14 +92,14 @@ def correlation(a: ArrayLike, b: ArrayLike) -> Array:
 
 
 def seam_roughness(x: ArrayLike, seams: Sequence[int]) -> Array:
-    """The energy of the second difference where pieces meet over that everywhere: 1 where nothing is to be heard.
+    """The energy of the second difference at seams relative to its average: about 1 for inaudible seams.
 
-    ``(x[s] - 2 x[s - 1] + x[s - 2])^2`` and the next one, the two that a break before sample s enters, averaged over
-    the seams, over the average of all.
+    ``(x[s] - 2 x[s - 1] + x[s - 2])^2`` and the next one, the two that depend on a discontinuity before sample s,
+    averaged over the seams, relative to the average over the signal.
 
     Args:
       x: signals ``(..., length)``, not constant.
-      seams: first samples of pieces, 2 to ``length - 2``.
+      seams: indices of the first samples after seams, 2 to ``length - 2``.
 
     Returns:
       ``(...)``, a ratio.

@@ -1,7 +1,7 @@
 """Samples between integers (linear PCM, 8-bit mu-law) and floats in [-1, 1]; leading axes are free.
 
-Linear PCM of ``b`` bits holds ``-2^(b-1) .. 2^(b-1) - 1`` and stands for the integer over ``2^(b-1)``: the loudest
-negative code is -1 and the loudest positive one is one step short of +1.
+Linear PCM of ``b`` bits represents ``-1 .. 1 - 2^(1-b)`` by the integers ``-2^(b-1) .. 2^(b-1) - 1``: full scale is
+[-1, 1).
 """
 
 import jax
@@ -37,16 +37,16 @@ def pcm_to_float(codes: ArrayLike, bits: int = 16) -> Array:
 
 
 def float_to_pcm(x: ArrayLike, bits: int = 16, *, dither: Key | None = None) -> Array:
-    """Floats to linear PCM, rounded or with triangular (TPDF) dither; what is too loud is clipped.
+    """Floats to linear PCM, rounded or with triangular (TPDF) dither, and clipped.
 
     ``codes = round(2^(bits-1) x + u_1 - u_2)`` with ``u`` uniform on [0, 1) steps. With the dither the error of an
-    unclipped sample has mean 0 and variance 1/4 step^2 whatever the signal: hiss instead of distortion. Without it
-    (``dither=None``) the error is smaller, a variance of about 1/12 step^2, but it follows the signal.
+    unclipped sample has mean 0 and variance 1/4 step^2 for any signal: noise instead of distortion. Without dither
+    (``dither=None``) the error is smaller, with variance of about 1/12 step^2, but depends on the signal.
 
     Args:
       x: floats, any shape; full scale is [-1, 1).
       bits: 2 to 24.
-      dither: PRNG key of the dither, or ``None`` for plain rounding (the inverse of :func:`pcm_to_float`).
+      dither: PRNG key of the dither, or ``None`` for rounding (the inverse of :func:`pcm_to_float`).
 
     Returns:
       int32 codes.
@@ -61,14 +61,14 @@ def float_to_pcm(x: ArrayLike, bits: int = 16, *, dither: Key | None = None) -> 
     """
     full_scale = _full_scale(bits)
     scaled = jnp.asarray(x, jnp.float32) * full_scale
-    scaled = jnp.clip(scaled, -full_scale - 2.0, full_scale + 2.0)  # stays an int32 whatever the input
-    whole = jnp.floor(scaled)
-    rest = scaled - whole  # exact, so that a dither far below the signal is not rounded away
+    scaled = jnp.clip(scaled, -full_scale - 2.0, full_scale + 2.0)  # avoids int32 overflow
+    integer = jnp.floor(scaled)
+    fraction = scaled - integer  # exact, so that small dither is not lost in rounding
     if dither is None:
         codes = jnp.round(scaled)
     else:
         u = jax.random.uniform(dither, (2, *scaled.shape))
-        codes = whole + jnp.floor(rest + (u[0] - u[1]) + 0.5)
+        codes = integer + jnp.floor(fraction + (u[0] - u[1]) + 0.5)
     return jnp.clip(codes, -full_scale, full_scale - 1.0).astype(jnp.int32)
 
 
@@ -77,7 +77,7 @@ def mu_law_compress(x: ArrayLike, mu: ArrayLike = MU) -> Array:
 
     Args:
       x: floats in [-1, 1], any shape.
-      mu: > 0; how strongly quiet samples are favoured.
+      mu: > 0; larger values give quiet samples a finer resolution.
 
     Returns:
       Values in [-1, 1], float32 or wider; differentiable, with slope ``mu / log(1 + mu)`` at 0.
@@ -87,8 +87,8 @@ def mu_law_compress(x: ArrayLike, mu: ArrayLike = MU) -> Array:
     >>> [round(float(y), 3) for y in mu_law_compress(jnp.array([-1.0, 0.0, 0.01]))]
     [-1.0, 0.0, 0.228]
     """
-    sign, loudness = _sign_and_loudness(x)
-    return sign * jnp.log1p(mu * loudness) / jnp.log1p(mu)
+    sign, magnitude = _sign_and_magnitude(x)
+    return sign * jnp.log1p(mu * magnitude) / jnp.log1p(mu)
 
 
 def mu_law_expand(y: ArrayLike, mu: ArrayLike = MU) -> Array:
@@ -104,48 +104,55 @@ def mu_law_expand(y: ArrayLike, mu: ArrayLike = MU) -> Array:
     >>> [round(float(x), 5) for x in mu_law_expand(mu_law_compress(jnp.array([-0.5, 0.001])))]
     [-0.5, 0.001]
     """
-    sign, loudness = _sign_and_loudness(y)
-    return sign * jnp.expm1(loudness * jnp.log1p(mu)) / mu
+    sign, magnitude = _sign_and_magnitude(y)
+    return sign * jnp.expm1(magnitude * jnp.log1p(mu)) / mu
 
 
-def mu_law_encode(x: ArrayLike, levels: int = 256) -> Array:
-    """Samples to mu-law codes: the compressed value, rounded to one of ``levels`` equal steps of [-1, 1].
+def mu_law_encode(x: ArrayLike, num_codes: int = 256) -> Array:
+    """Samples to mu-law codes: the compressed value, rounded to ``num_codes`` equidistant values in [-1, 1].
 
-    Silence lies between two codes, 127 and 128 of 256, and is given the upper one, which stands for +8.6e-5.
+    Zero lies between two codes, 127 and 128 of 256, and gets the upper one, which represents +8.6e-5.
 
     Args:
       x: floats, any shape; clipped to [-1, 1].
-      levels: the number of codes; ``mu = levels - 1``.
+      num_codes: number of codes; ``mu = num_codes - 1``.
 
     Returns:
-      int32 codes in ``0..levels-1``, never decreasing in ``x``.
+      int32 codes in ``0..num_codes-1``, non-decreasing in ``x``.
 
     Raises:
-      ValueError: if ``levels < 2``.
+      ValueError: if ``num_codes < 2``.
 
     >>> mu_law_encode(jnp.array([-1.0, 0.0, 0.01, 1.0]))
     Array([  0, 128, 157, 255], dtype=int32)
     """
-    return from_unit(mu_law_compress(jnp.clip(jnp.asarray(x), -1.0, 1.0), levels - 1.0), levels)
+    _check_num_codes(num_codes)
+    return from_unit(mu_law_compress(jnp.clip(jnp.asarray(x), -1.0, 1.0), num_codes - 1.0), num_codes)
 
 
-def mu_law_decode(codes: ArrayLike, levels: int = 256) -> Array:
-    """Mu-law codes to samples; :func:`mu_law_encode` gives back every code.
+def mu_law_decode(codes: ArrayLike, num_codes: int = 256) -> Array:
+    """Mu-law codes to samples; :func:`mu_law_encode` is the exact inverse.
 
     Args:
-      codes: integers in ``0..levels-1``, any shape.
-      levels: the number of codes.
+      codes: integers in ``0..num_codes-1``, any shape.
+      num_codes: number of codes.
 
     Returns:
       float32 in [-1, 1].
 
     Raises:
-      ValueError: if ``codes`` are not integers or ``levels < 2``.
+      ValueError: if ``codes`` are not integers or ``num_codes < 2``.
 
     >>> mu_law_decode(jnp.array([0, 255]))
     Array([-1.,  1.], dtype=float32)
     """
-    return mu_law_expand(to_unit(codes, levels), levels - 1.0)
+    _check_num_codes(num_codes)
+    return mu_law_expand(to_unit(codes, num_codes), num_codes - 1.0)
+
+
+def _check_num_codes(num_codes: int) -> None:
+    if num_codes < 2:
+        raise ValueError(f"num_codes must be an integer >= 2, got {num_codes}")
 
 
 def _full_scale(bits: int) -> float:
@@ -154,8 +161,8 @@ def _full_scale(bits: int) -> float:
     return 2.0 ** (bits - 1)
 
 
-def _sign_and_loudness(x: ArrayLike) -> tuple[Array, Array]:
-    """``(sign, |x|)`` in at least float32, such that the gradient of an odd function of x is right at 0."""
+def _sign_and_magnitude(x: ArrayLike) -> tuple[Array, Array]:
+    """``(sign, |x|)`` in at least float32, such that gradients of odd functions of x are correct at 0."""
     x = jnp.asarray(x)
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     sign = jnp.where(x < 0, -1.0, 1.0).astype(x.dtype)

@@ -1,9 +1,9 @@
-"""A signal at a whole fraction of its sample rate, and back: band-limited, differentiable, on the device.
+"""Resampling by integer factors: band-limited, differentiable, on the device.
 
-Both directions work in the Fourier domain of the whole clip, so the clip wraps around its ends, and the band below half
-the low rate is kept exactly. The single frequency of half the low rate, which a real signal of that rate holds by half
-only, is left out. ``high_rate(low_rate(x))`` is the orthogonal projection on the band, and ``low_rate(high_rate(y))``
-gives back ``y`` without that frequency. For other ratios, and without wrapping: :func:`scorekit.audio.files.resample`.
+Both directions work in the Fourier domain of the full clip, which is periodic, and preserve the band below half the low
+rate exactly. The Nyquist frequency of the low rate is set to zero. ``high_rate(low_rate(x))`` is the orthogonal
+projection on the band, and ``low_rate(high_rate(y))`` is ``y`` without its Nyquist frequency. For other ratios, and
+without periodicity: :func:`scorekit.audio.files.resample`.
 """
 
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def low_rate(x: ArrayLike, factor: int) -> Array:
       factor: divides L.
 
     Returns:
-      ``(..., L / factor)``, amplitudes kept.
+      ``(..., L / factor)``; amplitudes are preserved.
 
     Raises:
       ValueError: if ``factor`` does not divide L.
@@ -36,14 +36,14 @@ def low_rate(x: ArrayLike, factor: int) -> Array:
 
 
 def high_rate(y: ArrayLike, factor: int) -> Array:
-    """The signal at ``factor`` times the sample rate that has nothing above half the old one.
+    """The signal at ``factor`` times the sample rate, with an empty band above half the old rate.
 
     Args:
       y: signals ``(..., M)``, real.
       factor: at least 1.
 
     Returns:
-      ``(..., M factor)``, amplitudes kept.
+      ``(..., M factor)``; amplitudes are preserved.
 
     Raises:
       ValueError: if ``factor`` is below 1.
@@ -59,7 +59,7 @@ def high_rate(y: ArrayLike, factor: int) -> Array:
 
 
 def _resized(x: Array, length: int, low: int) -> Array:
-    """``x`` at ``length`` samples, of the band below half of ``low``."""
+    """Resamples ``x`` to ``length`` samples, keeping the frequencies below ``low / 2``."""
     bins = (low + 1) // 2  # of the frequencies below half the low rate, 0 included
     spectrum = jnp.fft.rfft(x)[..., :bins] * (length / x.shape[-1])
     rest = length // 2 + 1 - bins

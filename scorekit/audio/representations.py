@@ -1,7 +1,7 @@
 """Representations of sounds for networks: the waveform, and invertible or magnitude-only spectra.
 
 Each factory returns a :class:`Representation`, a pair of pure functions from sounds ``(B, L)`` at full scale [-1, 1] to
-the array that a network models, scaled to unit order, and back. Spectra leave out the last frame, whose window lies
+the array that a network models, scaled to unit order, and back. Spectra leave out the last frame, whose window is
 half outside the sound, and the Nyquist bin, so that their sizes are powers of two; both count as silence on the way
 back. Where only magnitudes are modelled, phases are found by Griffin and Lim's iteration.
 """

@@ -1,11 +1,11 @@
-"""The short-time Fourier transform, centred, and its exact inverse; leading axes are free.
+"""The centred short-time Fourier transform and its exact inverse, over the last axis.
 
-Frame ``m`` is centred on sample ``m hop`` of the signal, which counts as zero outside; there are
-``1 + ceil(length / hop)`` frames, so the last one is centred on the end or beyond it. Frame ``m`` and bin ``k`` hold
+Frame ``m`` is centred on sample ``m hop`` of the signal, which is zero-padded; there are ``1 + ceil(length / hop)``
+frames, so the last one is centred on the end or beyond it. Frame ``m`` and bin ``k`` hold
 
     X[m, k] = sum_n window[n] x[m hop - N // 2 + n] exp(-2 pi i k n / N),    k = 0 .. N // 2,
 
-without any scaling. Bin ``k`` is the frequency ``k sample_rate / N`` Hz. The window is an array of ``N`` values, the
+without scaling. Bin ``k`` is the frequency ``k sample_rate / N`` Hz. The window is an array of ``N`` values, the
 length of the Fourier transform; a shorter window is padded with zeros on both sides (``hann(600, fft_size=1024)``).
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from scorekit.typing import Array, ArrayLike, Key
 
 LEAST_COVER = 1e-5
-"""The least share of the largest ``sum of window^2`` over a sample with which a signal can be rebuilt."""
+"""Smallest ratio of the sums of ``window^2`` over two samples at which the transform is inverted."""
 
 
 def hann(window_length: int, fft_size: int | None = None) -> np.ndarray:
@@ -28,7 +28,7 @@ def hann(window_length: int, fft_size: int | None = None) -> np.ndarray:
 
     Args:
       window_length: in samples, >= 1.
-      fft_size: the length of the result in samples, with zeros on both sides; ``None`` is ``window_length``.
+      fft_size: length of the zero-padded result in samples; ``None`` is ``window_length``.
 
     Returns:
       float64 ``(fft_size,)``.
@@ -88,14 +88,14 @@ def stft(x: ArrayLike, window: ArrayLike, hop: int) -> Array:
 
 
 def istft(spectrum: ArrayLike, window: ArrayLike, hop: int, length: int) -> Array:
-    """The signal whose :func:`stft` is nearest to ``spectrum``: the exact inverse of it where there is one.
+    """The signal whose :func:`stft` is nearest to ``spectrum``: the exact inverse for consistent spectra.
 
     ``x[n] = sum_m window[n - m hop] y_m[n - m hop] / sum_m window[n - m hop]^2`` with ``y_m`` the inverse transform of
-    frame ``m``. It minimises ``sum |stft(x) - spectrum|^2`` over both halves of the spectrum.
+    frame ``m``. It minimises ``sum |stft(x) - spectrum|^2`` over the two-sided spectrum.
 
     Args:
       spectrum: complex ``(..., frames, N // 2 + 1)`` with ``frames = num_frames(length, hop)``.
-      window: ``(N,)``, concrete: frames must overlap enough to reach every sample.
+      window: ``(N,)``, concrete; the frames must cover every sample.
       hop: samples from one frame to the next.
       length: of the signal, in samples.
 
@@ -103,7 +103,7 @@ def istft(spectrum: ArrayLike, window: ArrayLike, hop: int, length: int) -> Arra
       Real ``(..., length)``.
 
     Raises:
-      ValueError: if the shapes do not fit, or some sample lies where the windows nearly vanish.
+      ValueError: if the shapes do not fit, or all windows nearly vanish at some sample.
 
     Source: Griffin and Lim 1984, "Signal estimation from modified short-time Fourier transform", eq. 6.
 
@@ -123,14 +123,16 @@ def istft(spectrum: ArrayLike, window: ArrayLike, hop: int, length: int) -> Arra
     window = np.asarray(window, np.float64)
     cover = overlap_add(np.broadcast_to(window**2, (frames, size)), hop)[size // 2 :][:length]
     if length and cover.min() < LEAST_COVER * cover.max():
-        raise ValueError(f"hop must leave no sample where all windows nearly vanish, got {hop} for a window of {size}")
+        raise ValueError(
+            f"hop must be so small that no sample is where all windows nearly vanish, got {hop} for a window of {size}"
+        )
     y = jnp.fft.irfft(spectrum, size)
     total = overlap_add(y * jnp.asarray(window, y.dtype), hop)[..., size // 2 : size // 2 + length]
     return total / jnp.asarray(cover, y.dtype)
 
 
 def frame(x: Array, size: int, hop: int) -> Array:
-    """Cuts a signal into overlapping frames; what does not fill a frame is left out.
+    """Cuts a signal into overlapping frames; an incomplete last frame is dropped.
 
     Args:
       x: ``(..., length)``.
@@ -159,14 +161,14 @@ def overlap_add(frames: Any, hop: int) -> Any:
       hop: samples from one frame to the next.
 
     Returns:
-      ``(..., L)`` with ``L >= (frames - 1) hop + size``, of the same kind; what exceeds that is zero.
+      ``(..., L)`` with ``L >= (frames - 1) hop + size``, of the same kind; the excess is zero.
 
     >>> overlap_add(jnp.ones((2, 4)), 2).tolist()
     [1.0, 1.0, 2.0, 2.0, 1.0, 1.0]
     """
     module = np if isinstance(frames, np.ndarray) else jnp
     *batch, count, size = frames.shape
-    parts = -(-size // hop)  # a frame is made of this many pieces of ``hop`` samples
+    parts = -(-size // hop)  # blocks of ``hop`` samples per frame
     none = [(0, 0)] * len(batch)
     frames = module.pad(frames, [*none, (0, 0), (0, parts * hop - size)]).reshape(*batch, count, parts, hop)
     shifted = (module.pad(frames[..., i, :], [*none, (i, parts - 1 - i), (0, 0)]) for i in range(parts))
@@ -202,7 +204,7 @@ def from_polar(magnitude: ArrayLike, phase: ArrayLike) -> Array:
 
 
 def randomise_phase(key: Key, x: ArrayLike, window: ArrayLike, hop: int) -> Array:
-    """A signal from the magnitudes of ``x`` and phases drawn at random: what is lost when phases are thrown away.
+    """A signal with the magnitudes of ``x`` and random phases, which shows what the phases contribute.
 
     Args:
       key: PRNG key.
@@ -215,16 +217,16 @@ def randomise_phase(key: Key, x: ArrayLike, window: ArrayLike, hop: int) -> Arra
 
     >>> x = jnp.sin(0.3 * jnp.arange(1000.0))
     >>> noisy = randomise_phase(jax.random.key(0), x, hann(256), 64)
-    >>> noisy.shape, bool(jnp.std(noisy) < 0.8 * jnp.std(x))  # frames that disagree cancel
+    >>> noisy.shape, bool(jnp.std(noisy) < 0.8 * jnp.std(x))  # inconsistent frames cancel
     ((1000,), True)
     """
     x = jnp.asarray(x)
-    loudness = magnitude(stft(x, window, hop))
-    return istft(from_polar(loudness, random_phase(key, loudness)), window, hop, x.shape[-1])
+    size = magnitude(stft(x, window, hop))
+    return istft(from_polar(size, random_phase(key, size)), window, hop, x.shape[-1])
 
 
 def random_phase(key: Key, like: Array) -> Array:
-    """Phases drawn evenly from [-pi, pi), shaped like ``like``.
+    """Uniformly random phases in [-pi, pi), shaped like ``like``.
 
     >>> random_phase(jax.random.key(0), jnp.zeros((3, 2))).shape
     (3, 2)

@@ -1,8 +1,8 @@
-"""What repeats in music over seconds: onsets that come back in rhythm, and harmony that comes back in time.
+"""Long-range structure of music: the periodicity of onsets and the recurrence of harmony.
 
-A model that draws good sounds from moment to moment may still draw music without a beat or a key. The statistics here
-look past the moment: each is a function of a lag in seconds, and describes a clip by a short vector, so that sets of
-clips can be compared by :func:`scorekit.metrics.frechet_distance`.
+A model may generate realistic sound from moment to moment, but no rhythm or harmony. The statistics here are functions
+of a lag in seconds and describe a clip by a short vector, so that sets of clips can be compared by
+:func:`scorekit.metrics.frechet_distance`.
 """
 
 import jax.numpy as jnp
@@ -18,17 +18,17 @@ CHROMA_LAGS = tuple(0.256 * i for i in range(1, 13))
 
 
 def autocorrelation(x: ArrayLike, lags: tuple[int, ...]) -> Array:
-    """The correlation of a series with itself, ``lag`` steps later, at each lag.
+    """The autocorrelation of a series at the given lags.
 
     Args:
       x: ``(..., T)``.
       lags: in steps, from 0 to T - 2.
 
     Returns:
-      ``(..., len(lags))`` in [-1, 1]: Pearson's correlation of the pairs that there are; 0 where either is constant.
+      ``(..., len(lags))`` in [-1, 1]: Pearson's correlation of the overlapping parts; 0 where either is constant.
 
     Raises:
-      ValueError: for a lag that is out of range.
+      ValueError: if a lag is out of range.
 
     >>> print(jnp.round(autocorrelation(jnp.array([1.0, 0.0, 1.0, 0.0, 1.0]), (0, 1, 2)), 3))
     [ 1. -1.  1.]
@@ -44,17 +44,17 @@ def autocorrelation(x: ArrayLike, lags: tuple[int, ...]) -> Array:
 
 
 def self_similarity(x: ArrayLike, lags: tuple[int, ...]) -> Array:
-    """The mean inner product of the vectors of a series with those ``lag`` steps later, at each lag.
+    """The mean inner product of the vectors of a series at the given lags.
 
     Args:
-      x: ``(..., T, D)``, of unit length for cosines.
+      x: ``(..., T, D)``, of unit norm for cosine similarities.
       lags: in steps, from 0 to T - 1.
 
     Returns:
       ``(..., len(lags))``.
 
     Raises:
-      ValueError: for a lag that is out of range.
+      ValueError: if a lag is out of range.
 
     >>> self_similarity(jnp.eye(2)[jnp.array([0, 1, 0, 1])], (0, 1, 2)).tolist()
     [1.0, 0.0, 1.0]
@@ -70,13 +70,13 @@ def self_similarity(x: ArrayLike, lags: tuple[int, ...]) -> Array:
 def rhythm_statistics(x: ArrayLike, sample_rate: float) -> Array:
     """The autocorrelation of the onset envelope at 16 lags from 0.128 to 2.048 s: ``(..., 16)``.
 
-    The envelope is smoothed over 112 ms first, so that beats that do not fall on a multiple of 0.128 s count.
+    The envelope is smoothed over 112 ms first, so that beats at other periods than multiples of 0.128 s count.
 
     >>> rhythm_statistics(jnp.ones((3, 16384)), 4000).shape
     (3, 16)
     """
     envelope = onset_envelope(x, sample_rate)
-    taps = hann(8)[1:]  # of any scale: correlations do not see it
+    taps = hann(8)[1:]  # correlations are invariant to its scale
     length = envelope.shape[-1] - len(taps) + 1
     smooth = sum(tap * envelope[..., i : i + length] for i, tap in enumerate(taps))
     return autocorrelation(smooth, tuple(round(lag / HOP) for lag in ONSET_LAGS))  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def rhythm_statistics(x: ArrayLike, sample_rate: float) -> Array:
 def harmony_statistics(x: ArrayLike, sample_rate: float) -> Array:
     """The self-similarity of the chroma at 12 lags from 0.256 to 3.072 s: ``(..., 12)``.
 
-    It falls where chords change and rises where they come back.
+    It decreases where chords change and increases where they recur.
 
     >>> harmony_statistics(jnp.ones((3, 16384)), 4000).shape
     (3, 12)

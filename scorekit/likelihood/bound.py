@@ -131,8 +131,8 @@ def discrete_variational_bound(
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(2), std=1.0), schedules.cosine()
-    >>> x0, denoiser = data.sample(jax.random.key(0), (500,)), denoisers.exact_denoiser(data, schedule)
-    >>> ts = schedule.time_at(jnp.linspace(-12.0, 12.0, 100))
+    >>> x0, denoiser = data.sample(jax.random.key(0), (2000,)), denoisers.exact_denoiser(data, schedule)
+    >>> ts = schedule.time_at(jnp.linspace(-12.0, 12.0, 300))
     >>> bound = discrete_variational_bound(jax.random.key(1), denoiser, schedule, x0, ts)
     >>> 0.0 < float(bound.total.mean() - data.entropy()) < 1.0
     True

@@ -1,4 +1,4 @@
-"""How well a score tells two sets apart. ``outside`` is the positive class; larger scores mean more foreign."""
+"""Out-of-distribution detection by a score: larger scores are evidence for out-of-distribution, the positive class."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,28 +10,28 @@ from scorekit.trees import check
 from scorekit.typing import Array, ArrayLike, Key
 
 
-def _scores(inside: ArrayLike, outside: ArrayLike) -> tuple[Array, Array]:
-    arrays = jnp.asarray(inside, float), jnp.asarray(outside, float)
-    for name, x in zip(("inside", "outside"), arrays, strict=True):
+def _scores(in_scores: ArrayLike, out_scores: ArrayLike) -> tuple[Array, Array]:
+    arrays = jnp.asarray(in_scores, float), jnp.asarray(out_scores, float)
+    for name, x in zip(("in_scores", "out_scores"), arrays, strict=True):
         if x.ndim != 1 or x.shape[0] < 1:
             raise ValueError(f"{name} must have shape (N,) with N >= 1, got {x.shape}")
     return arrays
 
 
 def _at_least(x: Array, values: Array) -> Array:
-    """For each value, how many of ``x`` are at least as large."""
+    """For each value, the number of elements of ``x`` that are at least as large."""
     return x.shape[0] - jnp.searchsorted(jnp.sort(x), values, side="left")
 
 
-def auroc(inside: ArrayLike, outside: ArrayLike) -> Array:
-    """The area under the ROC curve, ``P(outside > inside) + P(outside = inside) / 2``.
+def auroc(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
+    """The area under the ROC curve, ``P(out_scores > in_scores) + P(out_scores = in_scores) / 2``.
 
     Args:
-      inside: scores of in-distribution examples ``(N,)``.
-      outside: scores of out-of-distribution examples ``(M,)``.
+      in_scores: scores of in-distribution examples ``(N,)``.
+      out_scores: scores of out-of-distribution examples ``(M,)``.
 
     Returns:
-      A scalar in [0, 1]: 1/2 for sets that cannot be told apart, and 1 minus it if they change places.
+      A scalar in [0, 1]: 1/2 for indistinguishable sets; exchanging the sets gives 1 minus the value.
 
     Raises:
       ValueError: if a shape is not allowed.
@@ -39,22 +39,22 @@ def auroc(inside: ArrayLike, outside: ArrayLike) -> Array:
     >>> print(auroc([0.0, 1.0], [1.0, 2.0]))
     0.875
     """
-    inside, outside = _scores(inside, outside)
-    ordered = jnp.sort(inside)
-    below = jnp.searchsorted(ordered, outside, side="left")
-    not_above = jnp.searchsorted(ordered, outside, side="right")
-    return jnp.sum(0.5 * (below + not_above)) / (inside.shape[0] * outside.shape[0])
+    in_scores, out_scores = _scores(in_scores, out_scores)
+    ordered = jnp.sort(in_scores)
+    below = jnp.searchsorted(ordered, out_scores, side="left")
+    not_above = jnp.searchsorted(ordered, out_scores, side="right")
+    return jnp.sum(0.5 * (below + not_above)) / (in_scores.shape[0] * out_scores.shape[0])
 
 
-def aupr(inside: ArrayLike, outside: ArrayLike) -> Array:
-    """The area under the precision-recall curve as average precision, with ``outside`` as the positive class.
+def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
+    """The area under the precision-recall curve as average precision, with ``out_scores`` as the positive class.
 
-    The mean over ``outside`` of the precision at the threshold of each. For scores without any information it is the
-    share of ``outside``, so that it can only be compared between sets of the same proportions.
+    The mean over ``out_scores`` of the precision at the threshold of each. For uninformative scores it is the
+    share of ``out_scores``, so that it can only be compared between sets of the same proportions.
 
     Args:
-      inside: scores of in-distribution examples ``(N,)``.
-      outside: scores of out-of-distribution examples ``(M,)``.
+      in_scores: scores of in-distribution examples ``(N,)``.
+      out_scores: scores of out-of-distribution examples ``(M,)``.
 
     Raises:
       ValueError: if a shape is not allowed.
@@ -62,20 +62,20 @@ def aupr(inside: ArrayLike, outside: ArrayLike) -> Array:
     >>> print(aupr([0.0, 1.5], [1.0, 2.0]).round(4))
     0.8333
     """
-    inside, outside = _scores(inside, outside)
-    found = _at_least(outside, outside)
-    return jnp.mean(found / (found + _at_least(inside, outside)))
+    in_scores, out_scores = _scores(in_scores, out_scores)
+    found = _at_least(out_scores, out_scores)
+    return jnp.mean(found / (found + _at_least(in_scores, out_scores)))
 
 
-def fpr_at_tpr(inside: ArrayLike, outside: ArrayLike, tpr: ArrayLike = 0.95) -> Array:
-    """The share of foreign examples that pass when ``tpr`` of the in-distribution ones do: FPR95 at the default.
+def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: ArrayLike = 0.95) -> Array:
+    """The share of out-of-distribution examples that are accepted if ``tpr`` of the others are: FPR95 by default.
 
-    The threshold is the smallest score that lets at least ``tpr`` of ``inside`` pass (in-distribution counts as
-    positive here, as is usual for this number).
+    The threshold is the smallest score that accepts at least ``tpr`` of ``in_scores`` (in-distribution is the positive
+    class here, as is usual for this metric).
 
     Args:
-      inside: scores of in-distribution examples ``(N,)``.
-      outside: scores of out-of-distribution examples ``(M,)``.
+      in_scores: scores of in-distribution examples ``(N,)``.
+      out_scores: scores of out-of-distribution examples ``(M,)``.
       tpr: in (0, 1].
 
     Raises:
@@ -84,11 +84,11 @@ def fpr_at_tpr(inside: ArrayLike, outside: ArrayLike, tpr: ArrayLike = 0.95) -> 
     >>> print(fpr_at_tpr(jnp.arange(20.0), jnp.array([5.0, 18.0, 19.0, 30.0])))
     0.5
     """
-    inside, outside = _scores(inside, outside)
+    in_scores, out_scores = _scores(in_scores, out_scores)
     check(lambda p: (p > 0) & (p <= 1), "in (0, 1]", tpr=tpr)
-    n = inside.shape[0]
+    n = in_scores.shape[0]
     rank = jnp.ceil(jnp.asarray(tpr, float) * n * (1.0 - 4 * jnp.finfo(float).eps)).astype(int) - 1
-    return jnp.mean(outside <= jnp.sort(inside)[jnp.clip(rank, 0, n - 1)])
+    return jnp.mean(out_scores <= jnp.sort(in_scores)[jnp.clip(rank, 0, n - 1)])
 
 
 class Interval(NamedTuple):
@@ -102,21 +102,21 @@ class Interval(NamedTuple):
 def bootstrap_interval(
     key: Key,
     metric: Callable[[Array, Array], Array],
-    inside: ArrayLike,
-    outside: ArrayLike,
+    in_scores: ArrayLike,
+    out_scores: ArrayLike,
     *,
     level: ArrayLike = 0.95,
     resamples: int = 1000,
 ) -> Interval:
-    """The percentile bootstrap of a metric: both sets are drawn anew with replacement.
+    """The percentile bootstrap interval of a metric: both sets are resampled with replacement.
 
     Args:
       key: PRNG key.
       metric: such as :func:`auroc`.
-      inside: scores of in-distribution examples ``(N,)``.
-      outside: scores of out-of-distribution examples ``(M,)``.
-      level: of confidence, in (0, 1).
-      resamples: how often.
+      in_scores: scores of in-distribution examples ``(N,)``.
+      out_scores: scores of out-of-distribution examples ``(M,)``.
+      level: confidence level, in (0, 1).
+      resamples: number of resamples.
 
     Returns:
       An :class:`Interval`.
@@ -124,14 +124,14 @@ def bootstrap_interval(
     Raises:
       ValueError: if a shape, ``level`` or ``resamples`` is not allowed.
 
-    >>> inside, outside = jnp.arange(100.0), jnp.arange(100.0) + 20.0
-    >>> found = bootstrap_interval(jax.random.key(0), auroc, inside, outside)
+    >>> in_scores, out_scores = jnp.arange(100.0), jnp.arange(100.0) + 20.0
+    >>> found = bootstrap_interval(jax.random.key(0), auroc, in_scores, out_scores)
     >>> bool(found.low < found.value) and bool(found.value < found.high)
     True
 
     Source: Efron and Tibshirani 1993, ch. 13.
     """
-    inside, outside = _scores(inside, outside)
+    in_scores, out_scores = _scores(in_scores, out_scores)
     check(lambda a: (a > 0) & (a < 1), "in (0, 1)", level=level)
     if resamples < 1:
         raise ValueError(f"resamples must be >= 1, got {resamples}")
@@ -139,11 +139,11 @@ def bootstrap_interval(
     def once(key):
         drawn = [
             x[jax.random.randint(k, x.shape, 0, x.shape[0])]
-            for k, x in zip(jax.random.split(key), (inside, outside), strict=True)
+            for k, x in zip(jax.random.split(key), (in_scores, out_scores), strict=True)
         ]
         return metric(*drawn)
 
     values = jax.lax.map(once, jax.random.split(key, resamples), batch_size=16)
     tail = 0.5 * (1.0 - jnp.asarray(level, float))
     low, high = jnp.quantile(values, jnp.stack([tail, 1.0 - tail]))
-    return Interval(metric(inside, outside), low, high)
+    return Interval(metric(in_scores, out_scores), low, high)

@@ -1,4 +1,4 @@
-"""Euclidean distances between all rows of two sets, a chunk of rows at a time, and the checks of feature arrays."""
+"""Euclidean distances between all rows of two sets, in chunks of rows, and validation of feature arrays."""
 
 from collections.abc import Callable
 
@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from scorekit.typing import Array, ArrayLike, PyTree
 
 CHUNK = 256
-"""Rows whose distances are held in memory at once."""
+"""Number of rows whose distances are in memory at a time."""
 
 
 def map_distances(fn: Callable[[Array, Array], PyTree], x: Array, y: Array) -> PyTree:
     """``fn(i, distances from x[i] to every y)`` for every row ``i``, stacked.
 
-    Squared distances are found as ``|x|^2 + |y|^2 - 2 x.y`` after moving the mean of ``y`` to the origin; two rows
-    closer than about 1e-3 of the spread of the data are not told apart in float32.
+    Squared distances are found as ``|x|^2 + |y|^2 - 2 x.y`` after moving the mean of ``y`` to the origin; in
+    float32, distances below about 1e-3 of the spread of the data are not resolved.
 
     Args:
       fn: maps a row number and its distances ``(M,)`` to anything.
@@ -23,7 +23,7 @@ def map_distances(fn: Callable[[Array, Array], PyTree], x: Array, y: Array) -> P
       y: points ``(M, D)``.
 
     Returns:
-      What ``fn`` returns, with a leading axis ``N``.
+      The outputs of ``fn``, stacked along a leading axis ``N``.
 
     >>> map_distances(lambda i, d: d, jnp.array([[0.0], [4.0]]), jnp.array([[1.0]]))
     Array([[1.],

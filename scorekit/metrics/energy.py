@@ -9,9 +9,8 @@ from scorekit.typing import Array, ArrayLike
 def energy_distance(x: ArrayLike, y: ArrayLike) -> Array:
     """``2 E|X - Y| - E|X - X'| - E|Y - Y'|``, estimated without bias.
 
-    The last two means leave out the distance of a point to itself (a U-statistic), so that sets of different
-    sizes compare fairly: two sets from one distribution give 0 on average, whatever their sizes, and single values
-    may be slightly negative. No root is taken.
+    The last two means exclude the distance of a point to itself (a U-statistic): two sets from one distribution give 0
+    on average for any sizes, and single values may be slightly negative. No root is taken.
 
     Székely and Rizzo, "Energy statistics", 2013.
 

@@ -15,9 +15,8 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> Array:
     ``|m_x - m_y|^2 + tr(S_x + S_y - 2 (S_x^(1/2) S_y S_x^(1/2))^(1/2))``
 
     With ``S = R^T R`` from a QR factorisation of the centred features, the last trace is the sum of the singular
-    values of ``R_x R_y^T``. No covariance is formed and no root is taken of rounding noise, so float32 is enough and
-    sets with fewer points than dimensions are allowed. On Inception features this is the FID of Heusel et al. 2017
-    (arXiv:1706.08500); on others, call it by its own name.
+    values of ``R_x R_y^T``. No covariance is formed, so that float32 suffices and sets may have fewer points than
+    dimensions. On Inception features this is the FID of Heusel et al. 2017 (arXiv:1706.08500).
 
     Args:
       x: features ``(N, D)``, N >= 2.

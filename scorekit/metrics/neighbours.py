@@ -1,6 +1,6 @@
-"""How much of the real data the samples resemble, and how much they reach, by k nearest neighbours.
+"""Fidelity and coverage of samples by k nearest neighbours.
 
-A real point's ball reaches to its k-th nearest other real point; a closed ball, so that a copy counts as inside.
+The ball of a real point has its k-th nearest other real point on its boundary; balls are closed.
 """
 
 from typing import NamedTuple
@@ -14,8 +14,8 @@ from scorekit.typing import Array, ArrayLike
 
 class PrecisionRecall(NamedTuple):
     """Attributes:
-    precision: the share of fake points inside some real point's ball.
-    recall: the share of real points inside some fake point's ball.
+    precision: the share of fake points within the ball of some real point.
+    recall: the share of real points within the ball of some fake point.
     """
 
     precision: Array
@@ -24,8 +24,8 @@ class PrecisionRecall(NamedTuple):
 
 class DensityCoverage(NamedTuple):
     """Attributes:
-    density: the number of real balls around a fake point, over k; about 1 when the distributions agree, may exceed 1.
-    coverage: the share of real balls that hold a fake point.
+    density: the number of real balls that contain a fake point, over k; about 1 for equal distributions.
+    coverage: the share of real balls that contain a fake point.
     """
 
     density: Array
@@ -38,7 +38,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
     Args:
       real: features ``(N, D)``, N > k.
       fake: features ``(M, D)``, M > k; take M = N to compare with published values.
-      k: the neighbour that sets a ball's radius.
+      k: the neighbour that determines the radius of a ball.
 
     Returns:
       Two shares in [0, 1].
@@ -60,13 +60,13 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
 def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCoverage:
     """Density and coverage (Naeem et al. 2020, arXiv:2002.09797).
 
-    Unlike precision and recall they rely on balls around real points only, so that outliers among the samples
-    do not inflate them.
+    Unlike precision and recall they use balls around real points only, so that outliers among the samples do not
+    increase them.
 
     Args:
       real: features ``(N, D)``, N > k.
       fake: features ``(M, D)``, M >= 1.
-      k: the neighbour that sets a ball's radius.
+      k: the neighbour that determines the radius of a ball.
 
     Returns:
       A density >= 0 and a coverage in [0, 1].

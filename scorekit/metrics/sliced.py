@@ -11,11 +11,11 @@ from scorekit.typing import Array, ArrayLike, Key
 def sliced_wasserstein(key: Key, x: ArrayLike, y: ArrayLike, num_projections: int = 128) -> Array:
     """``sqrt(E_w W_2^2(w.X, w.Y))`` over random unit directions w.
 
-    Each one-dimensional distance is exact, for sets of any two sizes: it integrates the squared difference of the two
-    quantile functions over the pieces on which both are constant (Bonneel et al. 2015).
+    Each one-dimensional distance is exact for sets of any sizes: the squared difference of both quantile functions is
+    integrated over the intervals on which both are constant (Bonneel et al. 2015).
 
     Args:
-      key: PRNG key of the directions; use one key for distances to be compared.
+      key: PRNG key of the directions; use the same key for distances that are compared.
       x: features ``(N, D)``.
       y: features ``(M, D)``.
       num_projections: the number of directions.
@@ -44,7 +44,7 @@ def sliced_wasserstein(key: Key, x: ArrayLike, y: ArrayLike, num_projections: in
 
 
 def _pieces(n: int, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pieces of [0, 1] on which both quantile functions are constant: the sorted row of each, and the widths.
+    """The intervals of [0, 1] on which both quantile functions are constant: the sorted row of each, and the widths.
 
     The edges are counted in units of ``1 / (n m)``, hence exact.
     """

@@ -1,4 +1,4 @@
-"""The Vendi score: how many different things a set holds, without a reference."""
+"""The Vendi score: the diversity of a set, without a reference."""
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,8 @@ from scorekit.typing import Array, ArrayLike, Number
 def vendi_score(x: ArrayLike, bandwidth: Number | None = None) -> Array:
     """The effective number of dissimilar points, ``exp(-sum_i l_i log l_i)`` of the eigenvalues of ``K / N``.
 
-    ``K`` holds similarities with ones on its diagonal: cosines, or ``exp(-|x - y|^2 / 2 h^2)``. N points that have
-    nothing in common give N, copies of one point give 1. Compare sets of the same size only.
+    ``K`` holds similarities with ones on its diagonal: cosines, or ``exp(-|x - y|^2 / 2 h^2)``. N orthogonal
+    points give N, copies of one point give 1. Only sets of equal size are comparable.
 
     Args:
       x: features ``(N, D)``; a few thousand at most, for the eigenvalues of an N by N matrix.

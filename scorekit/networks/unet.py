@@ -66,8 +66,8 @@ class UNet(nn.Module):
       dtype: dtype of the computation.
       patch: side of the patches that are folded into the channels of the first level.
       factors: downsampling factor between consecutive levels; empty for 2 everywhere.
-      grid: shape (H, W), of signals (L,), of the coarse grid of spatially varying conditioning; it spans ``x`` whatever
-        its size. Empty: conditioning does not vary in space.
+      grid: shape (H, W), of signals (L,), of the coarse grid of spatially varying conditioning; it spans ``x``
+        of any size. Empty: conditioning does not vary in space.
       conditioning_layers: hidden layers after the sum of the embeddings of noise level, class and vector.
       filters: channels of the linear skip's own convolution; at least as many as a patch has values, so that the skip
         can represent the identity. 0: the skip starts at the first convolution.

@@ -250,7 +250,7 @@ def _outputs(last: _Loop, end: Array) -> Integral:
 
 
 def _backward(pure, residuals, cotangents):
-    """Differentiates the accepted steps in reverse. A fraction ``w`` of the interval is at ``(1 - w) start + w end``."""
+    """The accepted steps in reverse. A fraction ``w`` of the interval is at ``(1 - w) start + w end``."""
     (clocks, hs, ys), accepted, num_saved, start, end, saves, held = residuals
     direction, width = jnp.sign(end - start), jnp.where(end == start, 1.0, end - start)
     stages = 6 if saves is None and pure[1] is None else 7  # the last slope matters to the interpolant alone

@@ -57,7 +57,7 @@ def make_train_step(
     Returns:
       The step. Its metrics are ``loss`` and ``grad_norm`` (before clipping), scalars, and ``per_example_loss`` and
       ``aux``, in the order of the batch. The batch holds NumPy or JAX arrays; with several processes each passes
-      the whole global batch.
+      the full global batch.
 
     Raises:
       ValueError: for an unknown or unsupported layout, and, when called, if ``data`` devices x ``accumulate`` does

@@ -1,4 +1,4 @@
-"""Features of clips against sums by hand, and at levels whose effect is known."""
+"""Features of clips against explicit sums, and for signals of known levels."""
 
 import jax
 import jax.numpy as jnp
@@ -31,21 +31,21 @@ def naive(x, rate):
     return np.log(np.maximum(np.stack(spectra) @ bank.T, 1e-4))
 
 
-def test_frames_are_those_of_a_sum_by_hand():
+def test_log_mel_frames_match_explicit_sums():
     x = 0.3 * np.random.default_rng(0).standard_normal(2048)
     found = frames(jnp.asarray(x, jnp.float32), RATE)
     assert found.shape == (33, 48)
     np.testing.assert_allclose(found, naive(x, RATE), atol=2e-4)
 
 
-def test_statistics_are_the_mean_and_the_spread_over_time():
+def test_log_mel_statistics_are_mean_and_standard_deviation():
     x = 0.3 * np.random.default_rng(0).standard_normal((3, 2048)) * np.linspace(0, 1, 2048)
     found, expected = statistics(jnp.asarray(x, jnp.float32), RATE), np.stack([naive(one, RATE) for one in x])
     np.testing.assert_allclose(found, np.concatenate([expected.mean(1), expected.std(1)], axis=1), atol=1e-3)
 
 
 @pytest.mark.parametrize("rate", [4000, 8000, 16000])
-def test_a_sine_of_full_scale_is_heard_alike_at_every_rate(rate):
+def test_full_scale_sine_has_the_same_level_at_every_rate(rate):
     n = np.arange(rate)
     found = frames(jnp.asarray(np.sin(2 * np.pi * 500 / rate * n), jnp.float32), rate)
     middle = np.asarray(found[20:40]).max(axis=1)  # of the band that hears it best
@@ -53,7 +53,7 @@ def test_a_sine_of_full_scale_is_heard_alike_at_every_rate(rate):
     assert np.all(np.ptp(middle) < 0.05)
 
 
-def test_levels_shift_the_means_down_to_the_floor():
+def test_gain_shifts_the_means_down_to_the_floor():
     x = 0.1 * jax.random.normal(jax.random.key(0), (4096,))
     loud, quiet = statistics(x, RATE), statistics(0.5 * x, RATE)
     np.testing.assert_allclose(loud[:48] - quiet[:48], np.log(2), atol=1e-3)
@@ -62,6 +62,6 @@ def test_levels_shift_the_means_down_to_the_floor():
     np.testing.assert_allclose(frames(1e-7 * x, RATE, floor_db=-60.0), np.log(1e-3), atol=1e-5)
 
 
-def test_too_low_a_rate_is_refused():
+def test_log_mel_frames_validate_the_sample_rate():
     with pytest.raises(ValueError, match="sample_rate must be at least 1000 Hz, got 800"):
         features.log_mel_statistics(np.zeros(800), 800)

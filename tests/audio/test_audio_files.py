@@ -1,4 +1,4 @@
-"""Sound files come back sample by sample; resampling keeps tones, removes what does not fit, and does not delay."""
+"""Sound files round-trip sample by sample; resampling keeps tones without aliasing or delay."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.mark.parametrize(("suffix", "subtype", "bits"), [("wav", "PCM_16", 16), ("flac", "PCM_24", 24)])
 @pytest.mark.parametrize("shape", [(500,), (2, 300)])
-def test_integer_formats_keep_every_code(tmp_path, suffix, subtype, bits, shape):
+def test_integer_formats_round_trip(tmp_path, suffix, subtype, bits, shape):
     x = np.asarray(pcm_to_float(float_to_pcm(RNG.uniform(-1, 1, shape), bits), bits))
     write(tmp_path / f"a.{suffix}", x, 8000, subtype=subtype)
     sound = read(tmp_path / f"a.{suffix}")
@@ -18,7 +18,7 @@ def test_integer_formats_keep_every_code(tmp_path, suffix, subtype, bits, shape)
     np.testing.assert_array_equal(sound.x, x)
 
 
-def test_floats_and_clipping(tmp_path):
+def test_float_format_and_clipping(tmp_path):
     x = np.float32([0.1, -1.5, 1.5])
     write(tmp_path / "a.wav", x, 8000, subtype="FLOAT")
     np.testing.assert_array_equal(read(tmp_path / "a.wav").x, x)
@@ -26,14 +26,14 @@ def test_floats_and_clipping(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "a.wav").x * 32768, [round(3276.8), -32768, 32767])
 
 
-def test_reading_mixes_and_resamples(tmp_path):
+def test_read_mixes_and_resamples(tmp_path):
     write(tmp_path / "a.wav", [[0.5] * 800, [0.25] * 800], 8000)
     sound = read(tmp_path / "a.wav", mono=True, sample_rate=4000)
     assert sound.x.shape == (400,)
     np.testing.assert_allclose(sound.x[100:300], 0.375, atol=1e-4)
 
 
-def test_resampling():
+def test_resample_keeps_tones_without_aliasing_or_delay():
     t = np.arange(16000) / 16000
     low, high = (np.sin(2 * np.pi * f * t) for f in (441.0, 3000.0))
     ours = resample(np.stack([low, high]), 16000, 4000)
@@ -54,6 +54,6 @@ def test_resampling():
         (lambda folder: resample([0.0], 8000, 0), "rate_from, rate_to must be > 0 Hz, got 8000, 0"),
     ],
 )
-def test_refusals(tmp_path, call, message):
+def test_files_validate_arguments(tmp_path, call, message):
     with pytest.raises(ValueError, match=message):
         call(tmp_path)

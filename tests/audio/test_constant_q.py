@@ -1,4 +1,4 @@
-"""The constant-Q transform: its defining sum, exact inversion, its transpose, energies, and where tones fall."""
+"""The constant-Q transform: its defining sum, exact inversion, its transpose, energies, and tones."""
 
 import jax
 import jax.numpy as jnp
@@ -29,23 +29,23 @@ def case(request):
     return frame, x, everything(x, spare, frame)
 
 
-def test_the_inverse_is_exact(case):
+def test_inverse_constant_q_is_exact(case):
     _, x, (_, back, _, _) = case
     assert back.shape == x.shape
     np.testing.assert_allclose(back, x, atol=3e-6)
 
 
-def test_the_inverse_is_the_transpose(case):
+def test_inverse_constant_q_is_the_transpose(case):
     _, _, (_, _, transposed, inverse) = case
     np.testing.assert_allclose(inverse, transposed, atol=3e-5)
 
 
-def test_energies_agree(case):
+def test_constant_q_preserves_energy(case):
     _, x, (c, _, _, _) = case
     np.testing.assert_allclose(np.sum(np.abs(c) ** 2, axis=(1, 2)), np.sum(x**2, axis=1), rtol=1e-5)
 
 
-def test_it_is_the_defining_sum(case):
+def test_constant_q_matches_the_defining_sum(case):
     """The transform times the filter as the module writes it, moved down by the centre, summed at the times m L / M."""
     frame, x, (c, _, _, _) = case
     length, columns = frame.length, frame.bins.shape[1]
@@ -65,7 +65,7 @@ def test_it_is_the_defining_sum(case):
         np.testing.assert_allclose(c[0, k + 1], naive, atol=1e-5)
 
 
-def test_the_squares_of_the_filters_sum_to_one():
+def test_squared_filters_sum_to_one():
     for frame in FRAMES.values():
         total = np.zeros(frame.length // 2 + 1)
         np.add.at(total, np.asarray(frame.bins), np.asarray(frame.weights) ** 2)
@@ -79,12 +79,12 @@ def test_float64_is_exact_to_1e_13():
         np.testing.assert_allclose(back, x, atol=1e-13)
 
 
-def test_tones_fall_into_their_bands_and_stand_still():
+def test_tones_are_stationary_in_their_bands():
     """Every band's own tone is loudest there at every time, and turns by less than a bin of the transform."""
     frame = FRAMES["even"]
     bands = np.asarray(frame.frequencies)[1:-1]
-    whole = np.round(bands / 4.0) * 4.0  # a whole number of turns in the clip
-    c = np.asarray(constant_q(np.sin(2 * np.pi * whole[:, None] / 8000 * np.arange(2000)), frame))
+    periodic = np.round(bands / 4.0) * 4.0  # an integer number of periods in the clip
+    c = np.asarray(constant_q(np.sin(2 * np.pi * periodic[:, None] / 8000 * np.arange(2000)), frame))
     for k in range(len(bands)):
         assert np.argmax(np.abs(c[k]).sum(axis=1)) == k + 1
         row = c[k, k + 1]
@@ -101,12 +101,12 @@ def test_tones_fall_into_their_bands_and_stand_still():
         ({"f_min": 200.0, "columns": 8}, "columns must be at least 52, the bins of the widest band, got 8"),
     ],
 )
-def test_refusals(arguments, message):
+def test_constant_q_frame_validates_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         constant_q_frame(1000, 8000, **arguments)
 
 
-def test_lengths_must_fit():
+def test_constant_q_validates_lengths():
     with pytest.raises(ValueError, match=r"x must be \(..., 2000\)"):
         constant_q(np.zeros(1999), FRAMES["even"])
     with pytest.raises(ValueError, match=r"coefficients must be \(..., "):

@@ -1,4 +1,4 @@
-"""Distances between signals that differ in level only, where each has a closed form, and against naive sums."""
+"""Distances between signals against closed forms and naive sums."""
 
 import jax
 import jax.numpy as jnp
@@ -14,21 +14,21 @@ loss_and_slope = jax.jit(
 )
 
 
-def test_a_change_of_level():
+def test_distances_of_a_gain_have_closed_forms():
     gains = jnp.array([[0.5], [2.0]])
     np.testing.assert_allclose(lsd(gains * NOISE, NOISE, 8000), 20 * np.log10(2.0), rtol=1e-4)
     value, _ = loss_and_slope(gains * NOISE, NOISE, 8000)
     np.testing.assert_allclose(value, (0.5 + np.log(2)) + (1.0 + np.log(2)), rtol=1e-4)
 
 
-def test_nothing_is_as_near_as_itself():
+def test_distances_are_zero_for_equal_signals():
     assert np.all(lsd(NOISE, NOISE, 8000) == 0)
     value, slope = loss_and_slope(NOISE, NOISE, 8000)
     assert value == 0
     assert np.all(np.isfinite(slope))
 
 
-def test_silences_below_the_floor_are_equal():
+def test_signals_below_the_floor_have_distance_zero():
     quiet = 1e-8 * NOISE
     assert np.all(lsd(quiet, 0.0 * NOISE, 8000) == 0)
     np.testing.assert_array_less(0.0, lsd(1e-2 * NOISE, 0.0 * NOISE, 8000))
@@ -41,7 +41,7 @@ def naive_magnitudes(x, window, hop):
     return np.abs(np.fft.rfft([padded[m * hop : m * hop + size] * window for m in range(frames)]))
 
 
-def test_against_naive_sums():
+def test_distances_match_naive_sums():
     x, y = np.asarray(NOISE, np.float64)
     floor = lambda window: window.sum() / 2 * 1e-5
     log = lambda s, window: np.log(np.maximum(s, floor(window)))
@@ -59,7 +59,7 @@ def test_against_naive_sums():
     assert np.any(slope)
 
 
-def test_the_windows_at_24_khz_are_those_of_parallel_wavegan(monkeypatch):
+def test_multi_resolution_windows_match_parallel_wavegan(monkeypatch):
     used = []
     monkeypatch.setattr(distances, "hann", lambda *sizes: used.append(sizes) or hann(*sizes))
     jax.eval_shape(lambda x: multi_resolution_stft_loss(x, x, 24000), jnp.zeros(4000))
@@ -71,6 +71,6 @@ def test_spectral_convergence_is_per_clip():
     np.testing.assert_allclose(spectral_convergence(y + 1.0, y), [1.0, 0.5])
 
 
-def test_refusals():
+def test_distances_validate_shapes():
     with pytest.raises(ValueError, match=r"x and y must be \(..., length\) and equal in shape, got \(3,\) and \(4,\)"):
         log_spectral_distance(jnp.zeros(3), jnp.zeros(4), 8000)

@@ -1,4 +1,4 @@
-"""Griffin-Lim: the misfit of the plain form never rises, the fast one ends lower, and both find a signal."""
+"""Griffin and Lim's algorithm, plain and accelerated, against a reference loop."""
 
 import functools
 
@@ -35,7 +35,7 @@ def results():
     return {momentum: run(jax.random.key(0), MAGNITUDES, momentum) for momentum in (0.0, 0.99)}
 
 
-def test_plain_never_gets_worse_and_fast_ends_lower(results):
+def test_plain_misfit_is_monotonic_and_accelerated_misfit_is_lower(results):
     plain, fast = (np.asarray(results[m].convergence)[:, :2] for m in (0.0, 0.99))
     assert plain.shape == (41, 2)
     assert np.all(np.diff(plain, axis=0) <= 1e-6)
@@ -43,7 +43,7 @@ def test_plain_never_gets_worse_and_fast_ends_lower(results):
     assert np.all(fast[-1] < plain[-1])
 
 
-def test_the_misfit_is_that_of_the_signal_that_is_returned(results):
+def test_convergence_is_the_misfit_of_the_returned_signal(results):
     weights = np.where(np.isin(np.arange(65), [0, 64]), 1.0, 2.0)
     norm = lambda s: np.sqrt(np.sum(weights * s**2, axis=(1, 2)))
     wanted = np.asarray(MAGNITUDES)[:2]
@@ -52,7 +52,7 @@ def test_the_misfit_is_that_of_the_signal_that_is_returned(results):
         np.testing.assert_allclose(found.convergence[-1][:2], norm(spectrum - wanted) / norm(wanted), rtol=1e-3)
 
 
-def test_it_is_the_iteration_of_the_paper():
+def test_griffin_lim_matches_a_reference_loop():
     """Algorithm 2 of Perraudin et al. written out, from the start that the key draws."""
     wanted = np.asarray(MAGNITUDES)
     back = lambda spectrum: np.asarray(istft(spectrum, WINDOW, HOP, LENGTH))
@@ -67,19 +67,19 @@ def test_it_is_the_iteration_of_the_paper():
     np.testing.assert_allclose(ours[:2], expected[:2], atol=2e-3)
 
 
-def test_silence_stays_silent(results):
+def test_griffin_lim_of_silence(results):
     assert not np.any(results[0.99].x[2])
     assert not np.any(results[0.99].convergence[:, 2])
 
 
-def test_the_start_is_drawn_from_the_key(results):
+def test_initial_phases_depend_on_the_key(results):
     again, other = (run(jax.random.key(i), MAGNITUDES, 0.99) for i in (0, 1))
     np.testing.assert_array_equal(again.x, results[0.99].x)
     assert np.abs(other.x - again.x)[:2].max() > 0.1
     assert traces.count(40) == 1  # another momentum or key compiles nothing
 
 
-def test_refusals():
+def test_griffin_lim_validates_arguments():
     for arguments, message in (
         ({"iterations": -1}, "iterations must be an integer >= 0, got -1"),
         ({"momentum": 2.5}, r"momentum must be in \[0, 2\), got 2.5"),

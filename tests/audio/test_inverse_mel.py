@@ -1,4 +1,4 @@
-"""From mel spectrograms back: against scipy's non-negative least squares, and by identities that must hold exactly."""
+"""Inverse mel spectrograms against scipy's non-negative least squares, and identities."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def misfit(h, mel):
     return np.linalg.norm(np.asarray(h, np.float64) @ BANK - mel, axis=-1)
 
 
-def test_magnitudes_reach_the_least_misfit_of_scipy():
+def test_magnitude_from_mel_matches_scipy_nnls():
     """Mels that no magnitudes have, so that the least misfit is not zero."""
     rng = np.random.default_rng(0)
     mel = np.abs(rng.normal(size=(6, 40))) ** 3
@@ -34,14 +34,14 @@ def test_magnitudes_reach_the_least_misfit_of_scipy():
     np.testing.assert_allclose(misfit(found, mel), best, rtol=1e-3)
 
 
-def test_no_step_makes_the_misfit_larger():
+def test_magnitude_from_mel_misfit_is_monotonic():
     mel = np.abs(np.random.default_rng(1).normal(size=(4, 40)))
     steps = np.stack([misfit(audio.magnitude_from_mel(mel, BANK, iterations=n), mel) for n in (1, 2, 3, 5, 10, 50)])
     assert np.all(np.diff(steps, axis=0) <= 1e-6)
     assert np.all(steps[-1] < 0.5 * steps[0])
 
 
-def test_magnitudes_of_a_real_mel_have_it():
+def test_magnitude_from_mel_of_a_signal_reproduces_its_mel():
     x = jnp.sin(2 * jnp.pi * 440 / RATE * jnp.arange(2000.0)) + 0.01 * noise(2000)
     mel = audio.mel_spectrogram(x, BANK, WINDOW, HOP)
     found = audio.magnitude_from_mel(mel, BANK, iterations=300)
@@ -50,7 +50,7 @@ def test_magnitudes_of_a_real_mel_have_it():
     np.testing.assert_array_equal(silent, 0.0)
 
 
-def test_the_envelope_lies_within_the_levels_of_the_filters_of_a_bin():
+def test_mel_envelope_interpolates_between_filters():
     level = jnp.exp(noise(40))
     found = np.asarray(audio.mel_envelope(level * BANK.sum(0), BANK))
     for k in np.flatnonzero(BANK.sum(1) > 0):
@@ -61,7 +61,7 @@ def test_the_envelope_lies_within_the_levels_of_the_filters_of_a_bin():
     assert found[0] == found[np.flatnonzero(BANK.sum(1) > 0)[0]]
 
 
-def test_gains_of_one_bin_are_a_filter_and_smooth_gains_can_be_undone():
+def test_apply_gains_filters_and_smooth_gains_are_invertible():
     t = jnp.arange(2000.0) / RATE
     low, high = jnp.sin(2 * jnp.pi * 500 * t), jnp.sin(2 * jnp.pi * 2500 * t)
     gains = jnp.where(jnp.arange(129) < 48, 2.0, 0.0)
@@ -73,7 +73,7 @@ def test_gains_of_one_bin_are_a_filter_and_smooth_gains_can_be_undone():
     np.testing.assert_allclose(back[:, inside], x[:, inside], atol=0.02)  # what spreads beyond the ends is lost
 
 
-def test_matching_brings_the_mel_nearer_and_keeps_a_signal_that_has_it():
+def test_match_mel_approaches_the_target_and_keeps_a_match():
     x = noise(1, 4000) * jnp.exp(-jnp.arange(4000.0) / 1000)
     mel = audio.mel_spectrogram(x, BANK, WINDOW, HOP)
     np.testing.assert_allclose(audio.match_mel(x, mel, BANK, WINDOW, HOP), x, atol=1e-5)
@@ -94,6 +94,6 @@ def test_matching_brings_the_mel_nearer_and_keeps_a_signal_that_has_it():
         (lambda: audio.mel_envelope(jnp.ones((2, 41)), BANK), "mel must be"),
     ],
 )
-def test_what_does_not_fit_is_refused(call, message):
+def test_inverse_mel_validates_shapes(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""PCM and mu-law codes: exact round trips, the statistics of the dither, the law itself."""
+"""PCM and mu-law codes: exact round trips, the statistics of dither, and the companding law."""
 
 import jax
 import numpy as np
@@ -7,12 +7,12 @@ import pytest
 from scorekit.audio import pcm
 
 pcm_to_float, float_to_pcm = (jax.jit(f, static_argnames="bits") for f in (pcm.pcm_to_float, pcm.float_to_pcm))
-mu_law_encode, mu_law_decode = (jax.jit(f, static_argnames="levels") for f in (pcm.mu_law_encode, pcm.mu_law_decode))
+mu_law_encode, mu_law_decode = (jax.jit(f, static_argnames="num_codes") for f in (pcm.mu_law_encode, pcm.mu_law_decode))
 mu_law_compress, mu_law_expand = jax.jit(pcm.mu_law_compress), jax.jit(pcm.mu_law_expand)
 
 
 @pytest.mark.parametrize("bits", [8, 16, 24])
-def test_every_pcm_code_comes_back(bits):
+def test_pcm_codes_round_trip(bits):
     codes = np.arange(-(2 ** (bits - 1)), 2 ** (bits - 1), 1 if bits < 24 else 1009)
     x = np.asarray(pcm_to_float(codes, bits))
     np.testing.assert_array_equal(x, codes / 2.0 ** (bits - 1))
@@ -25,20 +25,20 @@ def test_pcm_rounds_to_the_nearest_code_and_clips():
 
 
 @pytest.mark.parametrize("bits", [16, 24])
-def test_the_error_of_dithered_samples_does_not_depend_on_the_signal(bits):
+def test_dither_makes_the_error_independent_of_the_signal(bits):
     """Mean 0 and variance 1/4 of a squared step wherever between two steps the signal lies, loud or quiet."""
     step = 2.0 ** (1 - bits)
     offsets = np.array([0.0, 0.25, 0.5, 0.75]) if bits == 16 else np.zeros(4)  # 24 bits fill a float32 up
-    levels = np.array([0.0, 1000.0, -30000.0, 2.0 ** (bits - 2)]) + offsets
-    x = np.broadcast_to(np.float32(levels * step), (20_000, 4))
-    error = np.asarray(float_to_pcm(x, bits, dither=jax.random.key(0))) - levels
+    num_codes = np.array([0.0, 1000.0, -30000.0, 2.0 ** (bits - 2)]) + offsets
+    x = np.broadcast_to(np.float32(num_codes * step), (20_000, 4))
+    error = np.asarray(float_to_pcm(x, bits, dither=jax.random.key(0))) - num_codes
     np.testing.assert_allclose(error.mean(axis=0), 0.0, atol=0.015)
     np.testing.assert_allclose((error**2).mean(axis=0), 0.25, atol=0.01)
-    plain = np.asarray(float_to_pcm(x, bits)) - levels
+    plain = np.asarray(float_to_pcm(x, bits)) - num_codes
     np.testing.assert_allclose(plain.std(axis=0), 0.0, atol=1e-6)  # without dither the error follows the signal
 
 
-def test_mu_law_is_the_law():
+def test_mu_law_matches_its_formula():
     x = np.linspace(-1, 1, 101)
     law = np.sign(x) * np.log(1 + 255 * np.abs(x)) / np.log(256)
     np.testing.assert_allclose(mu_law_compress(x), law, atol=1e-6)
@@ -49,13 +49,13 @@ def test_mu_law_is_the_law():
     np.testing.assert_allclose(expand[1], np.log(256) / 255, rtol=1e-5)
 
 
-@pytest.mark.parametrize("levels", [2, 256, 1024])
-def test_every_mu_law_code_comes_back_and_order_is_kept(levels):
-    codes = np.arange(levels)
-    samples = np.asarray(mu_law_decode(codes, levels))
+@pytest.mark.parametrize("num_codes", [2, 256, 1024])
+def test_mu_law_codes_round_trip_and_are_monotonic(num_codes):
+    codes = np.arange(num_codes)
+    samples = np.asarray(mu_law_decode(codes, num_codes))
     assert np.all(np.diff(samples) > 0)
-    np.testing.assert_array_equal(mu_law_encode(samples, levels), codes)
-    encoded = np.asarray(mu_law_encode(np.linspace(-1.2, 1.2, 5001), levels))
+    np.testing.assert_array_equal(mu_law_encode(samples, num_codes), codes)
+    encoded = np.asarray(mu_law_encode(np.linspace(-1.2, 1.2, 5001), num_codes))
     assert np.all(np.diff(encoded) >= 0)
 
 
@@ -72,10 +72,10 @@ def test_mu_law_error_is_relative():
     [
         (lambda: pcm_to_float(np.zeros(3)), "codes must be of an integer type"),
         (lambda: float_to_pcm(np.zeros(3), 32), "bits must be an integer from 2 to 24, got 32"),
-        (lambda: mu_law_encode(np.zeros(3), 1), "levels must be an integer >= 2, got 1"),
+        (lambda: mu_law_encode(np.zeros(3), 1), "num_codes must be an integer >= 2, got 1"),
         (lambda: mu_law_decode(np.zeros(3)), "x must be of an integer type"),
     ],
 )
-def test_refusals(call, message):
+def test_codes_validate_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""Changing the sample rate by a whole factor: exact on sines, a projection, and orthogonal."""
+"""Resampling by integer factors: exact on sines, a projection, and a transpose pair."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize(("length", "factor"), [(96, 4), (90, 3), (90, 2), (35, 5), (16, 1)])
-def test_sines_below_half_the_low_rate_are_sampled_and_the_others_vanish(length, factor):
+def test_low_rate_samples_the_low_band_and_removes_the_rest(length, factor):
     n, low = np.arange(length), length // factor
     for cycles in range(length // 2 + 1):
         x = np.cos(2 * np.pi * cycles * n / length + 0.3).astype(np.float32)
@@ -20,7 +20,7 @@ def test_sines_below_half_the_low_rate_are_sampled_and_the_others_vanish(length,
 
 
 @pytest.mark.parametrize(("length", "factor"), [(96, 4), (90, 3), (35, 5)])
-def test_there_and_back(length, factor):
+def test_low_rate_and_high_rate_round_trips(length, factor):
     x = RNG.normal(size=(2, length)).astype(np.float32)
     low = audio.low_rate(x, factor)
     band = audio.high_rate(low, factor)
@@ -40,7 +40,7 @@ def test_low_rate_is_the_transpose_of_high_rate_up_to_the_factor():
     np.testing.assert_allclose(4 * back, audio.high_rate(y, 4), atol=1e-5)
 
 
-def test_refusals():
+def test_rates_validate_arguments():
     with pytest.raises(ValueError, match=r"factor must divide the length of x \(..., L\), got 3 for shape \(8,\)"):
         audio.low_rate(np.zeros(8), 3)
     with pytest.raises(ValueError, match="factor must be at least 1"):

@@ -1,4 +1,4 @@
-"""The short-time Fourier transform against its defining sum, librosa's numbers, and its own inverse."""
+"""The short-time Fourier transform against its defining sum, librosa, and its inverse."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def signal(*shape):
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def test_it_is_the_defining_sum():
+def test_stft_matches_the_defining_sum():
     length, size, hop = 23, 8, 3
     x, window = np.asarray(signal(length)), np.arange(1.0, 9.0)
     at = lambda i: x[i] if 0 <= i < length else 0.0
@@ -43,7 +43,7 @@ def golden_signal():
     return 0.5 * np.sin(2 * np.pi * 440 / 8000 * n) + 0.3 * np.cos(0.001 * n * n)
 
 
-def test_it_is_librosas():
+def test_stft_matches_librosa():
     """Computed once by librosa 0.11.0: ``librosa.stft(x, n_fft=256, hop_length=80, pad_mode="constant")``."""
     golden = np.array(
         [
@@ -73,7 +73,7 @@ def test_it_is_librosas():
         *((1000, 256, 230, 256), (1003, 512, 60, 240), (300, 16, 16, 16), (40, 8, 1, 8)),
     ],
 )
-def test_the_inverse_is_exact_and_as_long(length, size, hop, window_length):
+def test_istft_is_the_exact_inverse(length, size, hop, window_length):
     window = hann(window_length, size) if hop < window_length else np.ones(size)
     x = signal(2, length)
 
@@ -97,7 +97,7 @@ def test_float64_is_exact_to_1e_14():
         np.testing.assert_allclose(back, x, atol=1e-14)
 
 
-def test_the_inverse_of_any_spectrum_is_the_nearest_signal():
+def test_istft_is_the_least_squares_signal():
     """Least squares over both halves of the spectrum, solved naively for a short signal."""
     length, size, hop = 11, 6, 2
     window = hann(size) + 0.1
@@ -106,7 +106,7 @@ def test_the_inverse_of_any_spectrum_is_the_nearest_signal():
     spectrum = real + 1j * imaginary
     spectrum[:, [0, 3]] = spectrum[:, [0, 3]].real  # as the ends of a real signal's spectrum are
     columns = np.asarray(analyse(np.eye(length), window, hop))
-    weights = np.sqrt([1.0, 2.0, 2.0, 1.0])  # inner bins occur twice in the whole spectrum
+    weights = np.sqrt([1.0, 2.0, 2.0, 1.0])  # inner bins occur twice in the two-sided spectrum
     parts = lambda s: np.concatenate([(s * weights).real.ravel(), (s * weights).imag.ravel()])
     nearest = np.linalg.lstsq(np.stack([parts(c) for c in columns], axis=1), parts(spectrum), rcond=None)[0]
     ours = jax.jit(lambda spectrum: istft(spectrum, window, hop, length))(spectrum)
@@ -120,7 +120,7 @@ def test_bfloat16_and_batches():
     assert jax.eval_shape(analyse, jnp.zeros((2, 400), jnp.bfloat16), hann(64), 16).dtype == jnp.complex64
 
 
-def test_framing_and_its_transpose():
+def test_frame_and_overlap_add_are_transposes():
     x = np.arange(11)
     for size, hop in ((5, 2), (3, 4), (11, 3)):
         naive = [x[i : i + size] for i in range(0, 11 - size + 1, hop)]
@@ -135,7 +135,7 @@ def test_framing_and_its_transpose():
             assert not np.any(summed[len(ours) :])
 
 
-def test_polar_form_and_its_gradients_at_silence():
+def test_polar_form_and_its_gradients_at_zero():
     def loss(x):
         spectrum = stft(x, hann(64), 16)
         again = from_polar(magnitude(spectrum), phase(spectrum))
@@ -149,7 +149,7 @@ def test_polar_form_and_its_gradients_at_silence():
     assert np.all(np.isfinite(run(np.zeros(200, np.float32))[0]))
 
 
-def test_random_phases_keep_magnitudes_only_in_part():
+def test_randomise_phase_keeps_magnitudes_partially():
     """A steady tone: its frames no longer add up in step, so that most of its energy is lost, and it is seedable."""
     x = np.sin(2 * np.pi * 440 / 8000 * np.arange(4000)).astype(np.float32)
     draw = jax.jit(lambda key: randomise_phase(key, x, hann(256), 64))
@@ -160,7 +160,7 @@ def test_random_phases_keep_magnitudes_only_in_part():
     assert abs(np.corrcoef(one, x)[0, 1]) < 0.5
 
 
-def test_random_phases_are_of_the_whole_circle():
+def test_random_phase_is_uniform():
     turns = np.exp(1j * np.asarray(random_phase(jax.random.key(0), jnp.zeros((100, 100)))))
     for moment in (1, 2, 3):  # 0 but for 1 / sqrt(10,000) of sampling
         assert abs(np.mean(turns**moment)) < 0.04
@@ -173,10 +173,10 @@ def test_random_phases_are_of_the_whole_circle():
         (lambda: stft(np.zeros(9), hann(4), 0), "hop must be an integer >= 1, got 0"),
         (lambda: stft(np.zeros(9, complex), hann(4), 1), "x must be real"),
         (lambda: istft(np.zeros((3, 9)), hann(16), 4, 16), r"spectrum must be \(..., 5, 9\) for length=16"),
-        (lambda: istft(np.zeros((2, 9)), hann(16), 16, 16), "hop must leave no sample .* got 16 for a window of 16"),
+        (lambda: istft(np.zeros((2, 9)), hann(16), 16, 16), "hop must be so small .* got 16 for a window of 16"),
         (lambda: hann(9, 8), "window_length must be from 1 to fft_size=8, got 9"),
     ],
 )
-def test_refusals(call, message):
+def test_stft_validates_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()

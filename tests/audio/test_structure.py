@@ -1,4 +1,4 @@
-"""What repeats: against numpy, on clicks at a known beat and on chords that come back."""
+"""Long-range statistics against numpy, on clicks with a known period and on recurring chords."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ def sine(hertz, seconds):
     return 0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)
 
 
-def test_autocorrelation_against_numpy():
+def test_autocorrelation_matches_numpy():
     x = RNG.normal(size=(2, 50)).astype(np.float32)
     found = structure.autocorrelation(x, (0, 1, 7))
     for i in range(2):
@@ -24,13 +24,13 @@ def test_autocorrelation_against_numpy():
     np.testing.assert_array_equal(structure.autocorrelation(np.ones(9), (1, 2)), 0)
 
 
-def test_self_similarity_against_numpy():
+def test_self_similarity_matches_numpy():
     x = RNG.normal(size=(2, 9, 3)).astype(np.float32)
     expected = [(x[:, : 9 - n] * x[:, n:]).sum(-1).mean(-1) for n in (0, 2, 8)]
     np.testing.assert_allclose(structure.self_similarity(x, (0, 2, 8)), np.stack(expected, -1), rtol=1e-5, atol=1e-6)
 
 
-def test_a_beat_of_half_a_second_shows_at_its_lags():
+def test_rhythm_statistics_peak_at_the_period_of_a_beat():
     """0.512 s is a multiple of the 0.128 s between lags: the fourth lag and its multiples."""
     x = np.zeros(16384)
     x[100::2048] = 0.9
@@ -40,7 +40,7 @@ def test_a_beat_of_half_a_second_shows_at_its_lags():
     assert found[~beats].max() < 0.2
 
 
-def test_chords_that_come_back_show_at_their_lag():
+def test_harmony_statistics_peak_where_chords_recur():
     """Two notes in turn, 0.512 s each: alike after 1.024 s, unlike after 0.512 s."""
     x = np.concatenate([sine(261.63, 0.512), sine(370.0, 0.512)] * 4)
     found = np.asarray(structure.harmony_statistics(x, RATE))
@@ -58,7 +58,7 @@ def test_silence_has_finite_statistics_and_gradients():
     assert jnp.all(jnp.isfinite(gradient))
 
 
-def test_lags_out_of_range_are_refused():
+def test_statistics_validate_lags():
     with pytest.raises(ValueError, match=r"lags must be from 0 to 3 for a series of 5 steps, got \(1, 4\)"):
         structure.autocorrelation(np.zeros(5), (1, 4))
     with pytest.raises(ValueError, match=r"lags must be from 0 to 4 for a series of 5 steps, got \(-1,\)"):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import optimize, stats
-from tables import SCHEDULES, in_float64
+from tables import SCHEDULES, in_float64, quick_jit
 
 from scorekit import denoisers, densities, distillation, losses, schedules, weightings
 from scorekit.times import Times
@@ -32,9 +32,10 @@ def gradient(mean, std, real, schedule, t, **options):
     fake = normal(mean, std, schedule)
     times = Times(jnp.full(len(z), t), jnp.ones(len(z)))
 
-    def loss(numbers):
+    def loss(parameters):
         return jnp.sum(
-            mass * distillation.matching_loss(numbers[0] + numbers[1] * z, fake, real, schedule, eps, times, **options)
+            mass
+            * distillation.matching_loss(parameters[0] + parameters[1] * z, fake, real, schedule, eps, times, **options)
         )
 
     return jax.grad(loss)(jnp.array([mean, std]))
@@ -49,14 +50,18 @@ def test_the_gradient_between_gaussians_is_that_of_the_divergence(name):
     schedule = SCHEDULES[name].make()
     (m, s), (a, b) = (0.4, 0.7), (-0.9, 1.3)
 
-    def divergence(numbers, t):
+    def divergence(parameters, t):
         p, q = ((schedule.alpha(t) * x[0], jnp.hypot(schedule.alpha(t) * x[1], schedule.sigma(t)))
-                for x in ((m, s), numbers))  # fmt: skip
+                for x in ((m, s), parameters))  # fmt: skip
         return jnp.log(p[1] / q[1]) + (q[1] ** 2 + (q[0] - p[0]) ** 2) / (2 * p[1] ** 2) - 0.5
 
-    for t in (0.1, 0.5, 0.9):
+    @quick_jit
+    def both(t):
         got = gradient(a, b, normal(m, s, schedule), schedule, t, **KL)
-        np.testing.assert_allclose(got, jax.grad(divergence)(jnp.array([a, b]), t), rtol=1e-6, atol=1e-12)
+        return got, jax.grad(divergence)(jnp.array([a, b]), t)
+
+    for t in (0.1, 0.5, 0.9):
+        np.testing.assert_allclose(*both(t), rtol=1e-6, atol=1e-12)
 
 
 @in_float64
@@ -81,7 +86,7 @@ def test_matching_loss_has_the_gradient_of_reverse_kl_gradient():
 def test_matching_loss_of_a_perfect_generator_has_no_gradient():
     schedule = schedules.cosine()
     for options in (KL, {}):
-        got = gradient(0.3, 0.8, normal(0.3, 0.8, schedule), schedule, 0.5, **options)
+        got = quick_jit(lambda t: gradient(0.3, 0.8, normal(0.3, 0.8, schedule), schedule, t, **options))(0.5)  # noqa: B023
         np.testing.assert_allclose(got, 0.0, atol=1e-12)
 
 
@@ -96,8 +101,8 @@ def test_reverse_kl_is_mode_seeking():
     grid = np.linspace(-9, 9, 4001)
     log_p = np.logaddexp(*(stats.norm.logpdf(grid, alpha * m, np.hypot(alpha * 0.4, sigma)) for m in (-1.5, 1.5)))
 
-    def divergence(numbers):
-        log_q = stats.norm.logpdf(grid, alpha * numbers[0], np.hypot(alpha * numbers[1], sigma))
+    def divergence(parameters):
+        log_q = stats.norm.logpdf(grid, alpha * parameters[0], np.hypot(alpha * parameters[1], sigma))
         return np.trapezoid(np.exp(log_q) * (log_q - log_p + np.log(2)), grid)
 
     expected = optimize.minimize(divergence, [1.2, 0.4], method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-12})
@@ -114,8 +119,8 @@ def test_fake_score_loss_is_the_denoising_loss_without_a_gradient_to_the_samples
     schedule, x = schedules.cosine(), jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
     times, eps = Times(jnp.linspace(0.1, 0.9, 4), jnp.arange(4.0)), x[::-1]
     network = lambda a: lambda x, t: jnp.tanh(a * x)
-    run = lambda a, x: distillation.fake_score_loss(network(a), x, schedule, eps, times)[0].sum()
-    expected, _ = losses.denoising_loss_at(network(0.7), schedule, x, eps, times)
+    run = jax.jit(lambda a, x: distillation.fake_score_loss(network(a), x, schedule, eps, times)[0].sum())
+    expected, _ = quick_jit(lambda: losses.denoising_loss_at(network(0.7), schedule, x, eps, times))()
     np.testing.assert_allclose(run(0.7, x), expected.sum(), rtol=1e-6)
     gradient_of_network, gradient_of_samples = jax.grad(run, argnums=(0, 1))(0.7, x)
     assert gradient_of_network != 0
@@ -126,6 +131,7 @@ def test_matching_loss_has_a_gradient_only_for_the_samples():
     schedule, x, times = schedules.cosine(), jnp.ones((2, 1)), Times(jnp.array([0.3, 0.6]), jnp.ones(2))
     model = lambda a: denoisers.denoiser_from_network(lambda x, t: jnp.tanh(a * x), schedule)
 
+    @jax.jit
     def loss(a, b, x):
         return distillation.matching_loss(x, model(a), model(b), schedule, x, times).sum()
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import SCHEDULES, in_float64
+from tables import SCHEDULES, in_float64, quick_jit
 
 from scorekit import denoisers, densities, distillation, samplers, schedules, solvers, weightings
 from scorekit.distillation.progressive import Steps
@@ -25,12 +25,17 @@ def euler(prediction, s, schedule):
 def test_two_step_prediction_step_equals_two_teacher_steps(name):
     schedule = SCHEDULES[name].make()
     teacher, x_t = denoisers.exact_denoiser(DATA(), schedule), jnp.asarray(X)
-    for t, middle, s in ((0.9, 0.6, 0.2), (0.5, 0.49, 0.3), (0.4, 0.2, 0.0), (1.0, 0.7, 0.3), (1.0, 0.5, 0.0)):
+
+    @quick_jit
+    def both(t, middle, s):
         pair = distillation.two_step_prediction(teacher, x_t, t, middle, s, schedule)
-        x_s = samplers.sample(None, teacher, schedule, solvers.Euler(), x_t, jnp.array([t, middle, s]))
+        x_s = samplers.sample(None, teacher, schedule, solvers.Euler(), x_t, jnp.stack([t, middle, s]))
+        return euler(pair, s, schedule), x_s, schedule.alpha(t) * pair.x0 + schedule.sigma(t) * pair.eps
+
+    for t, middle, s in ((0.9, 0.6, 0.2), (0.5, 0.49, 0.3), (0.4, 0.2, 0.0), (1.0, 0.7, 0.3), (1.0, 0.5, 0.0)):
+        found, x_s, again = both(t, middle, s)
         scale = np.abs(x_s).max()
-        np.testing.assert_allclose(euler(pair, s, schedule) / scale, x_s / scale, atol=1e-9, err_msg=f"{t} {s}")
-        again = schedule.alpha(t) * pair.x0 + schedule.sigma(t) * pair.eps
+        np.testing.assert_allclose(found / scale, x_s / scale, atol=1e-9, err_msg=f"{t} {s}")
         np.testing.assert_allclose(again, x_t, rtol=1e-9, atol=1e-9 * float(schedule.sigma(t)), err_msg=f"{t} {s}")
 
 
@@ -40,10 +45,15 @@ def test_the_chord_of_two_steps_is_the_same_pair(name):
     schedule = SCHEDULES[name].make()
     teacher, x_t = denoisers.exact_denoiser(DATA(), schedule), jnp.asarray(X)
     t, middle, s = jnp.full(5, 0.8), jnp.linspace(0.5, 0.7, 5), jnp.linspace(0.1, 0.4, 5)
-    pair = distillation.two_step_prediction(teacher, x_t, t, middle, s, schedule)
-    x_m = perturb(*teacher(x_t, t), middle, schedule)
-    x_s = perturb(*teacher(x_m, middle), s, schedule)
-    for got, expected in zip(distillation.chord(x_t, x_s, t, s, schedule), pair, strict=True):
+
+    @quick_jit
+    def both():
+        x_m = perturb(*teacher(x_t, t), middle, schedule)
+        x_s = perturb(*teacher(x_m, middle), s, schedule)
+        pair = distillation.two_step_prediction(teacher, x_t, t, middle, s, schedule)
+        return distillation.chord(x_t, x_s, t, s, schedule), pair
+
+    for got, expected in zip(*both(), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-8)
 
 
@@ -51,8 +61,8 @@ def test_the_chord_of_two_steps_is_the_same_pair(name):
 def test_the_chord_of_the_exact_path_is_exact_in_one_step():
     """Any teacher will do for a chord; with the exact map of the ODE a student of one step is exact."""
     schedule, data, x = schedules.cosine(), DATA(), jnp.asarray(X)
-    levels = lambda t: (schedule.alpha(t), schedule.sigma(t))
-    end = data.flow(x, levels(1.0), levels(0.0))
+    scales = lambda t: (schedule.alpha(t), schedule.sigma(t))
+    end = data.flow(x, scales(1.0), scales(0.0))
     pair = distillation.chord(x, end, 1.0, 0.0, schedule)
     np.testing.assert_allclose(pair.x0, end, rtol=1e-12)
     np.testing.assert_allclose(pair.eps, x, rtol=1e-12)
@@ -77,12 +87,13 @@ def test_optimal_students_sample_like_the_teacher():
     ts = solvers.grids.uniform(16)
     first = denoisers.exact_denoiser(DATA(), schedule)
     x = jnp.asarray(X)
+    sample = quick_jit(samplers.sample, static_argnums=1)
     expected = samplers.sample(None, first, schedule, solvers.Euler(), x, ts)
     student, grid = first, ts
     for steps in distillation.halvings(16, 2):
         student, grid = exact_student(student, grid, schedule), grid[::2]
         assert grid.shape == (steps + 1,)
-        got = samplers.sample(None, student, schedule, solvers.Euler(), x, grid)
+        got = sample(None, student, schedule, solvers.Euler(), x, grid)
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
     ideal = DATA().flow(x, (0.0, 1.0), (1.0, 0.0))
     plain = samplers.sample(None, first, schedule, solvers.Euler(), x, grid)
@@ -109,9 +120,12 @@ def test_progressive_loss_vanishes_at_the_target(target):
     def pair_at(x):
         return distillation.two_step_prediction(teacher, x, *steps, schedule)
 
-    network = lambda x, t: as_target(target).from_prediction(pair_at(x), t, schedule)
-    loss, _ = distillation.progressive_loss(network, teacher, schedule, x0, eps, steps, target=target)
-    np.testing.assert_allclose(loss, 0.0, atol=1e-7)
+    @quick_jit
+    def loss_of_the_target():
+        network = lambda x, t: as_target(target).from_prediction(pair_at(x), t, schedule)
+        return distillation.progressive_loss(network, teacher, schedule, x0, eps, steps, target=target)[0]
+
+    np.testing.assert_allclose(loss_of_the_target(), 0.0, atol=1e-7)
     off = jnp.asarray(rng.normal(size=(6, 2)), jnp.float32)  # the error of the noise, at fixed x_t
     ratio = (schedule.sigma(steps.t) / schedule.alpha(steps.t))[:, None]
 
@@ -120,9 +134,11 @@ def test_progressive_loss_vanishes_at_the_target(target):
         return as_target(target).from_prediction(Prediction(x0_ - ratio * off, eps_ + off), t, schedule)
 
     weighting = weightings.truncated_snr
-    loss, aux = distillation.progressive_loss(
-        wrong, teacher, schedule, x0, eps, steps, target=target, weighting=weighting
-    )
+    loss, aux = quick_jit(
+        lambda: distillation.progressive_loss(
+            wrong, teacher, schedule, x0, eps, steps, target=target, weighting=weighting
+        )
+    )()
     expected = weighting(schedule.log_snr(steps.t)) * jnp.mean(off**2, axis=1)
     np.testing.assert_allclose(loss, expected, rtol=2e-3)
     np.testing.assert_array_equal(aux.t, steps.t)
@@ -157,5 +173,5 @@ def test_invalid_arguments_raise():
     assert distillation.halvings(12, 3) == (6, 3)
     assert distillation.halvings(2, 1) == (1,)
     for first, last in ((12, 4), (4, 4), (2, 4), (8, 0), (6, 4)):
-        with pytest.raises(ValueError, match=f"first must be last = {last} doubled once or more, got {first}"):
+        with pytest.raises(ValueError, match=f"first must be last = {last} times a power of 2, at least 2, got {first}"):
             distillation.halvings(first, last)

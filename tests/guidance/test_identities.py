@@ -19,7 +19,7 @@ OF_TWO_BRANCHES = [*PLAIN_AT_ONE, "cfg_plus_plus"]
 
 
 @quick_jit
-def evaluated(gamma, x, t):  # gamma has shape (5,) throughout, so that it compiles once for each kind of time
+def evaluated(gamma, x, t):  # with gamma and t of shape (5,)
     """Every rule on the two branches, and on one of them twice."""
     apart = {name: once(case(name, COND, UNCOND, SCHEDULE, gamma), x, t) for name in CASES}
     equal = {name: once(case(name, COND, COND, SCHEDULE, gamma), x, t) for name in OF_TWO_BRANCHES}
@@ -30,29 +30,44 @@ def full(gamma):
     return jnp.full(5, gamma, jnp.float32)
 
 
+def every_rule(gamma, t):
+    return {name: once(case(name, COND, UNCOND, SCHEDULE, gamma), X, t) for name in CASES}
+
+
+at = quick_jit(every_rule)
+
+
+def predictions(gamma, t):
+    """Of every rule on the two branches; one compiled program for scalar times and one for times per example."""
+    return at(jnp.float32(gamma), t) if jnp.ndim(t) == 0 else evaluated(full(gamma), X, t)[0]
+
+
 def defined(name, t):
     """The examples whose prediction is finite: the x0 of a scaled score is infinite at alpha = 0."""
     return (np.broadcast_to(t, 5) < 1.0) | (CASES[name][0] != "temperature")
 
 
 @pytest.mark.parametrize("t", [T, TIMES], ids=["scalar", "per_example"])
-def test_plain_at_one_and_equal_branches_are_identities(t):
+def test_plain_at_one_and_guidance_changes_the_prediction(t):
     branch = {"cond": COND(X, t), "uncond": UNCOND(X, t)}
-    apart, _ = evaluated(full(1.0), X, t)
+    at_one, guided = (predictions(gamma, t) for gamma in (1.0, 7.0))
     for name in PLAIN_AT_ONE:
-        same(apart[name], branch[traits(name).plain], rtol=1e-4, atol=1e-4)
-    guided, equal = evaluated(full(7.0), X, t)
-    for name in OF_TWO_BRANCHES:
-        same(equal[name], branch["cond"], rtol=1e-4, atol=2e-4)
+        same(at_one[name], branch[traits(name).plain], rtol=1e-4, atol=1e-4)
     for name, prediction in guided.items():
-        differences = jax.tree.map(lambda a, b: np.abs(a - b)[defined(name, t)], prediction, branch[traits(name).plain])
-        assert max(leaf.max() for leaf in differences) > 0.05, name
+        rows, plain = defined(name, t), branch[traits(name).plain]
+        assert max(np.abs(a - b)[rows].max() for a, b in zip(prediction, plain, strict=True)) > 0.05, name
+
+
+def test_equal_branches_are_identities():
+    _, equal = evaluated(full(7.0), X, TIMES)
+    for name in OF_TWO_BRANCHES:
+        same(equal[name], COND(X, TIMES), rtol=1e-4, atol=2e-4)
 
 
 @pytest.mark.parametrize("t", [T, TIMES], ids=["scalar", "per_example"])
 def test_x0_and_eps_make_up_x_t_unless_the_rule_splits(t):
     alpha, sigma = (jnp.reshape(f(t), (-1, 1, 1)) for f in (SCHEDULE.alpha, SCHEDULE.sigma))
-    for name, (x0, eps) in evaluated(full(4.0), X, t)[0].items():
+    for name, (x0, eps) in predictions(4.0, t).items():
         if traits(name).splits:
             assert jnp.abs(alpha * x0 + sigma * eps - X).max() > 0.05, name
         else:
@@ -83,13 +98,6 @@ def test_rules_preserve_dtypes_and_pytrees(name):
     x0, eps = jax.eval_shape(run, jnp.float32(0.7))
     assert x0 == expected
     assert eps == expected
-
-
-def every_rule(gamma, t):
-    return {name: once(case(name, COND, UNCOND, SCHEDULE, gamma), X, t) for name in CASES}
-
-
-at = quick_jit(every_rule)
 
 
 def test_rules_vmap_over_the_guidance_scale():

@@ -20,15 +20,19 @@ CASES = {
 
 
 @jax.jit
-def all_three(inside, outside):
-    return metrics.auroc(inside, outside), metrics.aupr(inside, outside), metrics.fpr_at_tpr(inside, outside)
+def all_three(in_scores, out_scores):
+    return (
+        metrics.auroc(in_scores, out_scores),
+        metrics.aupr(in_scores, out_scores),
+        metrics.fpr_at_tpr(in_scores, out_scores),
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_against_scikit_learn(case):
-    inside, outside = CASES[case]
-    labels, scores = np.repeat([0, 1], [40, 60]), np.concatenate([inside, outside])
-    area, precision, fpr = all_three(inside, outside)
+def test_metrics_match_scikit_learn(case):
+    in_scores, out_scores = CASES[case]
+    labels, scores = np.repeat([0, 1], [40, 60]), np.concatenate([in_scores, out_scores])
+    area, precision, fpr = all_three(in_scores, out_scores)
     np.testing.assert_allclose(area, roc_auc_score(labels, scores), rtol=1e-6)
     np.testing.assert_allclose(precision, average_precision_score(labels, scores), rtol=1e-6)
     # FPR95 by the curve with in-distribution as the positive class: the first point that reaches 95 %
@@ -36,15 +40,17 @@ def test_against_scikit_learn(case):
     np.testing.assert_allclose(fpr, false[np.argmax(true >= 0.95 - 1e-12)], atol=1e-7)
 
 
-def test_sets_that_change_places():
-    """AUROC is 1/2 for a set against itself and turns into its complement when the sets change places."""
-    inside, outside = CASES["ties"]
-    assert all_three(inside, inside)[0] == 0.5
-    np.testing.assert_allclose(all_three(inside, outside)[0] + all_three(outside, inside)[0], 1.0, rtol=1e-6)
+def test_auroc_of_exchanged_sets():
+    """AUROC is 1/2 for a set against itself and its complement for exchanged sets."""
+    in_scores, out_scores = CASES["ties"]
+    assert all_three(in_scores, in_scores)[0] == 0.5
+    np.testing.assert_allclose(
+        all_three(in_scores, out_scores)[0] + all_three(out_scores, in_scores)[0], 1.0, rtol=1e-6
+    )
 
 
 @pytest.mark.slow
-def test_the_interval_covers_the_truth():
+def test_bootstrap_interval_covers_the_true_value():
     """In 95 of 100 sets of two shifted Gaussians, whose area is Phi(1 / sqrt 2); here at least 85 of 100."""
     draws = RNG.normal(size=(100, 2, 80)).astype(np.float32)
     run = lambda key, x: metrics.bootstrap_interval(key, metrics.auroc, x[0], x[1] + 1.0, resamples=200)
@@ -55,11 +61,11 @@ def test_the_interval_covers_the_truth():
     np.testing.assert_allclose(np.mean(found.high - found.low), 3.92 * 0.038, rtol=0.15)
 
 
-def test_the_interval_is_as_wide_as_it_must_be():
+def test_bootstrap_interval_has_the_width_of_the_standard_error():
     """3.92 standard errors of the area (Hanley and McNeil 1982), at 80 scores a side."""
-    inside, outside = RNG.normal(size=(2, 80)).astype(np.float32)
+    in_scores, out_scores = RNG.normal(size=(2, 80)).astype(np.float32)
     run = functools.partial(metrics.bootstrap_interval, metric=metrics.auroc, resamples=200)
-    found = jax.jit(run)(jax.random.key(0), inside=inside, outside=outside + 1.0)
+    found = jax.jit(run)(jax.random.key(0), in_scores=in_scores, out_scores=out_scores + 1.0)
     a = float(found.value)
     pairs = (a / (2 - a) - a**2) + (2 * a**2 / (1 + a) - a**2)
     error = np.sqrt((a * (1 - a) + 79 * pairs) / 80**2)
@@ -67,21 +73,21 @@ def test_the_interval_is_as_wide_as_it_must_be():
     assert found.low < found.value < found.high
 
 
-def test_the_level_of_the_interval():
+def test_bootstrap_interval_level():
     """Of a difference of means, whose bootstrap is nearly normal with a known deviation and centre."""
-    inside, outside = RNG.normal(size=(2, 200)).astype(np.float32)
+    in_scores, out_scores = RNG.normal(size=(2, 200)).astype(np.float32)
     run = functools.partial(metrics.bootstrap_interval, metric=lambda a, b: b.mean() - a.mean(), resamples=4000)
-    deviation = np.sqrt((inside.var() + outside.var()) / 200)
+    deviation = np.sqrt((in_scores.var() + out_scores.var()) / 200)
     jitted = jax.jit(run)
     for level, reach in ((0.5, 0.6745), (0.95, 1.96)):
-        found = jitted(jax.random.key(0), inside=inside, outside=outside, level=level)
-        np.testing.assert_allclose(found.value, outside.mean() - inside.mean(), rtol=1e-5)
+        found = jitted(jax.random.key(0), in_scores=in_scores, out_scores=out_scores, level=level)
+        np.testing.assert_allclose(found.value, out_scores.mean() - in_scores.mean(), rtol=1e-5)
         ends = np.array([found.low - found.value, found.high - found.value])
         np.testing.assert_allclose(ends, np.array([-reach, reach]) * deviation, rtol=0.1)
 
 
-def test_refusals():
-    with pytest.raises(ValueError, match=r"outside must have shape \(N,\) with N >= 1, got \(0,\)"):
+def test_detection_metrics_validate_arguments():
+    with pytest.raises(ValueError, match=r"out_scores must have shape \(N,\) with N >= 1, got \(0,\)"):
         metrics.auroc(jnp.ones(2), jnp.ones(0))
     with pytest.raises(ValueError, match=r"tpr must be in \(0, 1\], got 0"):
         metrics.fpr_at_tpr(jnp.ones(2), jnp.ones(2), 0)

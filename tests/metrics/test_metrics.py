@@ -39,7 +39,7 @@ def test_distances_are_exact_across_chunks_and_far_from_the_origin():
 # ---- energy distance
 
 
-def test_energy_distance_against_numpy_and_scipy():
+def test_energy_distance_matches_numpy_and_scipy():
     x, y = normal(9, 1, 0), normal(14, 1, 1, shift=1.0)
     within_x, within_y = pairwise(x, x).sum() / (9 * 8), pairwise(y, y).sum() / (14 * 13)
     np.testing.assert_allclose(energy(x, y), 2 * pairwise(x, y).mean() - within_x - within_y, rtol=1e-5)
@@ -48,7 +48,7 @@ def test_energy_distance_against_numpy_and_scipy():
     np.testing.assert_allclose(energy(x, y), with_self - within_x / 9 - within_y / 14, rtol=1e-4)
 
 
-def test_energy_distance_has_no_bias_for_sets_of_unequal_size():
+def test_energy_distance_is_unbiased_for_unequal_sizes():
     # X ~ N(0, 1), Y ~ N(1, 1): E|X - Y| of N(1, 2) by the folded normal, E|X - X'| = 2 / sqrt(pi).
     across = np.sqrt(2) * stats.foldnorm(1 / np.sqrt(2)).mean()
     exact = 2 * across - 4 / np.sqrt(np.pi)
@@ -84,7 +84,7 @@ def test_frechet_distance_of_gaussians_with_a_common_basis():
     np.testing.assert_allclose(frechet(x, y), exact, rtol=1e-5)
 
 
-def test_frechet_distance_against_scipy_sqrtm():
+def test_frechet_distance_matches_scipy_sqrtm():
     mix = normal(6, 6, 5)
     x, y = normal(40, 6, 0), normal(30, 6, 1) @ mix + 0.5
     a, b = np.cov(x.T.astype(np.float64)), np.cov(y.T.astype(np.float64))
@@ -104,7 +104,7 @@ def test_frechet_distance_of_a_set_to_itself_is_zero_in_float32(n):
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_precision_recall_density_coverage_against_scikit_learn(k):
+def test_precision_recall_density_coverage_match_scikit_learn(k):
     real, fake = normal(60, 3, 0), normal(45, 3, 1, shift=0.8, scale=0.6)
 
     def radii(x):
@@ -120,7 +120,7 @@ def test_precision_recall_density_coverage_against_scikit_learn(k):
     np.testing.assert_allclose(found.coverage, in_real.any(1).mean(), atol=1e-6)
 
 
-def test_copies_score_one_and_strangers_zero():
+def test_neighbour_metrics_of_copies_and_distant_points():
     x = normal(40, 4, 0)
     assert precision_recall(x, x, k=3) == (1.0, 1.0)
     assert density_coverage(x, x, k=3).coverage == 1.0
@@ -128,7 +128,7 @@ def test_copies_score_one_and_strangers_zero():
     assert density_coverage(x, x + 100.0, k=3) == (0.0, 0.0)
 
 
-def test_one_mode_of_two_is_precise_but_covers_half():
+def test_neighbour_metrics_of_one_mode_of_two():
     mode = normal(40, 2, 0)
     real, fake = np.concatenate([mode, mode + 100.0]), normal(80, 2, 1, scale=0.3)
     found, spread = precision_recall(real, fake, k=3), density_coverage(real, fake, k=3)
@@ -138,7 +138,7 @@ def test_one_mode_of_two_is_precise_but_covers_half():
     assert spread.density > 1.0
 
 
-def test_duplicates_have_empty_balls_that_hold_their_copies():
+def test_duplicates_have_balls_of_radius_zero_that_contain_copies():
     x = np.zeros((5, 2), np.float32)
     assert precision_recall(x, x[:3], k=2) == (1.0, 1.0)
     assert density_coverage(x, x + 1.0, k=2) == (0.0, 0.0)
@@ -147,7 +147,7 @@ def test_duplicates_have_empty_balls_that_hold_their_copies():
 # ---- sliced Wasserstein
 
 
-def test_sliced_wasserstein_against_optimal_assignment():
+def test_sliced_wasserstein_matches_optimal_assignment():
     x, y = normal(6, 1, 0), normal(9, 1, 1, shift=2.0)
     copies_x, copies_y = np.repeat(x, 3, axis=0), np.repeat(y, 2, axis=0)  # 18 points each
     cost = pairwise(copies_x, copies_y) ** 2
@@ -166,7 +166,7 @@ def test_sliced_wasserstein_of_a_shift():
 # ---- Vendi score
 
 
-def test_vendi_score_of_copies_and_of_strangers():
+def test_vendi_score_of_copies_and_of_distant_points():
     """Identical points are one, n orthogonal ones n, groups of copies exp(entropy) of their shares."""
     for bandwidth in (None, 0.01):
         vendi = jax.jit(lambda x, bandwidth=bandwidth: metrics.vendi_score(x, bandwidth))
@@ -199,12 +199,12 @@ def test_vendi_score_of_copies_and_of_strangers():
         (lambda x: metrics.sliced_wasserstein(jax.random.key(0), x, x, 0), "num_projections must .*got 0"),
     ],
 )
-def test_refusals(call, message):
+def test_metrics_validate_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call(normal(8, 2, 0))
 
 
-def test_bfloat16_features_are_measured_in_float32():
+def test_bfloat16_features_are_converted_to_float32():
     x, y = (jnp.asarray(normal(20, 3, seed), jnp.bfloat16) for seed in (0, 1))
     for metric in (energy, frechet):
         found = metric(x, y)

@@ -159,7 +159,7 @@ def test_acceptance_tends_to_one_under_vmap_over_the_step():
     assert rates[4] < 0.1
 
 
-def test_proposals_outside_the_support_are_refused():
+def test_proposals_outside_the_support_are_rejected():
     """The exponential law, with ``-inf`` or NaN below 0, keeps its mean and stays inside."""
     x = jax.random.exponential(jax.random.key(1), (CHAINS, 1))
     for outside in (-jnp.inf, jnp.nan):

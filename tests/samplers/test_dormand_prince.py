@@ -227,7 +227,7 @@ def test_hoisting_finds_what_is_traced_only():
     assert closure_convert(lambda x: x * jnp.arange(3), 1.0)[1] == []
 
 
-def test_a_slope_unlike_the_state_is_refused():
+def test_dormand_prince_raises_for_a_slope_unlike_the_state():
     with pytest.raises(ValueError, match="slope must return a tree like y"):
         dormand_prince(lambda c, y: y[:1], jnp.ones(2), 0.0, 1.0)
     with pytest.raises(ValueError, match="slope must return a tree like y"):

@@ -85,7 +85,7 @@ def test_sdedit_from_no_noise_changes_nothing_and_from_noise_alone_everything():
 
 @in_float64
 def test_dps_is_the_algorithm_of_the_paper():
-    """DDPM steps and a normalised gradient, by hand on Gaussian data, where the denoiser is a matrix."""
+    """DDPM steps and a normalised gradient, written out for Gaussian data, where the denoiser is a matrix."""
     mean, covariance = ONE
     matrix, y, zeta = RNG.normal(size=(2, D)), RNG.normal(size=(4, 2)), 0.3
     ts = np.asarray(grids.uniform(5, 0.9))

@@ -220,7 +220,7 @@ def call(solver=Ancestral(), x=X, ts=TS, log_likelihood=log_likelihood, **option
     return twisted_sample(KEY, UNCOND, SCHEDULE, solver, x, ts, log_likelihood, **options)
 
 
-REFUSALS = {
+INVALID = {
     "deterministic": (lambda: call(solver=solvers.Euler()), "solver must be stochastic, got the deterministic Euler"),
     "not_gaussian": (lambda: call(solver=solvers.edm_stochastic(5)), "solver must take steps of one Gaussian"),
     "grid": (lambda: call(ts=TS[::-1]), "ts must decrease"),
@@ -236,8 +236,8 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize(("run", "message"), REFUSALS.values(), ids=REFUSALS)
-def test_refusals(run, message):
+@pytest.mark.parametrize(("run", "message"), INVALID.values(), ids=INVALID)
+def test_particle_samplers_validate_their_arguments(run, message):
     with pytest.raises(ValueError, match=message):
         run()
 

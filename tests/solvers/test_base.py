@@ -107,7 +107,7 @@ def test_plan_stacks_single_rows_and_sample_is_a_loop_of_steps(name):
 
 @pytest.mark.parametrize("name", WITH_ROWS)
 def test_rows_of_a_time_per_example_step_each_example_by_itself(name):
-    """A first step and one with a history, at ``(B,)`` times; every solver draws the same noise for the same shape."""
+    """A first step, and one with a history of the second example only, at ``(B,)`` times and with the same noise."""
     solver = build(name)
     key = KEY if solver.stochastic else None
     s, t, before = jnp.array([0.3, 0.6]), jnp.array([0.4, 0.7]), jnp.array([0.9, 0.8])
@@ -120,8 +120,8 @@ def test_rows_of_a_time_per_example_step_each_example_by_itself(name):
             row = solver.row(SCHEDULE, jnp.stack([s, t, before], axis=-1), num_past)
             return solver.step(key, state, x_t, row, DENOISER)[0]
 
-        past = jnp.minimum(jnp.ones(2, int), solver.max_past)
-        return steps(s, t, before, past), [steps(s[i], t[i], before[i], min(1, solver.max_past)) for i in range(2)]
+        past = [min(i, solver.max_past) for i in range(2)]
+        return steps(s, t, before, jnp.array(past)), [steps(s[i], t[i], before[i], past[i]) for i in range(2)]
 
     batch, scalar = run(X)
     for i in range(2):

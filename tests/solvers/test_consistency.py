@@ -42,7 +42,7 @@ def moments(schedule, ts, t_min):
 @pytest.mark.parametrize("name", ["cosine", "edm", "sub_vp"])
 @pytest.mark.parametrize("steps", [1, 3])
 @in_float64
-def test_an_exact_student_draws_the_data_in_any_number_of_steps(name, steps):
+def test_exact_consistency_function_samples_the_data_in_any_number_of_steps(name, steps):
     schedule, t_min = SCHEDULES[name].make(), 0.0
     ts = jnp.linspace(1.0, t_min, steps + 1)
     mean, std = moments(schedule, ts, t_min)
@@ -54,7 +54,7 @@ def test_an_exact_student_draws_the_data_in_any_number_of_steps(name, steps):
 
 @pytest.mark.parametrize("t_min", [0.0, 0.1])
 @in_float64
-def test_a_step_is_the_forward_kernel_from_the_end_of_the_path(t_min):
+def test_step_is_the_forward_kernel_from_the_end_of_the_path(t_min):
     schedule, d = (
         schedules.linear_vp(),
         denoisers.denoiser_from_network(lambda x, t: jnp.tanh(x), schedules.linear_vp()),
@@ -69,7 +69,7 @@ def test_a_step_is_the_forward_kernel_from_the_end_of_the_path(t_min):
     np.testing.assert_allclose(last, f, rtol=1e-9, atol=1e-12)
 
 
-def test_the_loop_needs_a_key_and_gives_finite_gradients():
+def test_sampling_needs_a_key_and_has_finite_gradients():
     schedule, x = schedules.cosine(), jnp.ones((2, 1))
     d = denoisers.denoiser_from_network(lambda x, t: 0.5 * x, schedule)
     ts = solvers.grids.uniform(3)
@@ -84,7 +84,7 @@ def test_the_loop_needs_a_key_and_gives_finite_gradients():
     assert not np.allclose(noise[0], noise[1])
 
 
-def test_a_mean_is_no_sample():
+def test_denoiser_of_a_diffusion_model_loses_variance():
     """With the denoiser of a diffusion model the variance falls short, however many steps: hence order 0."""
     schedule, ts = schedules.cosine(), solvers.grids.uniform(64)
     data = densities.gaussian(jnp.array([MEAN]), std=STD)

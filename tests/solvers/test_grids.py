@@ -27,7 +27,7 @@ def test_quadratic_has_equal_steps_in_the_root(power):
 
 
 @pytest.mark.parametrize("name", ["cosine", "edm", "rectified_flow", "geometric_ve"])
-def test_matching_has_the_levels_of_the_other_schedule(name):
+def test_matching_has_the_log_snr_of_the_other_schedule(name):
     schedule, other = getattr(schedules, name)(), schedules.linear_vp()
     ts = grids.quadratic(8, t_max=0.85, t_min=0.05)
     np.testing.assert_allclose(schedule.log_snr(grids.matching(schedule, other, ts)), other.log_snr(ts), atol=5e-3)

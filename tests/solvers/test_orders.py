@@ -39,12 +39,13 @@ SOLVERS = {
 NEEDED = ["linear_vp", "geometric_ve", "edm", "rectified_flow"]
 START, END = -3.0, 3.0
 STEPS = (80, 160)
+LONGEST = 180  # one program for both grids, with their first small steps
 DATA = functools.partial(densities.ring, 6, std=0.3)
 
 
 def from_small_steps(n):
-    """Log-SNR in steps of one nth, after a few that double from the square of that: a high order must not be lost in
-    the first, low-order steps."""
+    """Log-SNR in steps of one nth, after a few that double from the square of that: the first, low-order steps must not
+    dominate the error of a high order."""
     h = (END - START) / n
     steps = [h]
     while steps[-1] > 0.5 * h**2:
@@ -58,11 +59,11 @@ def at_level(x, level):
 
 
 @quick_jit
-def integrate(solver, rows, levels, x):
-    """The steps of a plan whose times have been replaced by noise levels, so that all schedules share one program."""
-    step = lambda carry, row: (solver.step(None, carry[1], carry[0], row, at_level), None)
-    (x, _), _ = jax.lax.scan(step, (x, solver.init(x)), with_levels(rows, levels))
-    return x
+def integrate(solver, rows, levels, x, n):
+    """The first n steps of a plan whose times have been replaced by noise levels: all schedules share one program."""
+    rows = with_levels(rows, levels)
+    step = lambda k, carry: solver.step(None, carry[1], carry[0], jax.tree.map(lambda leaf: leaf[k], rows), at_level)
+    return jax.lax.fori_loop(0, n, step, (x, solver.init(x)))[0]
 
 
 def with_levels(rows, levels):
@@ -101,8 +102,9 @@ def exact(alpha, sigma, alpha_end, sigma_end):
 def error(solver, schedule, times):
     level = lambda t: (schedule.alpha(t), schedule.sigma(t))
     x, end = exact(*(float(v) for t in (times[0], times[-1]) for v in level(t)))
-    rows = solver.plan(schedule, times)
-    got = integrate(solver, rows, [level(t) for t in times_of(rows)], x)
+    n = len(times) - 1
+    rows = solver.plan(schedule, jnp.pad(times, (0, LONGEST - n), mode="edge"))  # the rows beyond n are not used
+    got = integrate(solver, rows, [level(t) for t in times_of(rows)], x, n)
     return float(jnp.sqrt(jnp.mean(jnp.square(got - end))))
 
 
@@ -163,8 +165,8 @@ ONE_OF_EACH = [
     "name",
     ["rectified_flow", "linear_vp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("cosine", "edm_from_zero"))],
 )
-def test_every_solver_goes_from_exactly_1_to_exactly_0(name):
-    """Without NaN, in float32, and to the clean estimate of a denoiser that always answers the same."""
+def test_every_solver_integrates_from_exactly_1_to_exactly_0(name):
+    """Without NaN, in float32, and to the clean estimate of a denoiser with a constant x0."""
     schedule, answer = SCHEDULES[name].make(), jnp.array([[0.4, -0.9]])
     alpha_sigma = lambda t: (schedule.alpha(t), schedule.sigma(t))
 
@@ -190,7 +192,7 @@ def test_every_solver_goes_from_exactly_1_to_exactly_0(name):
         np.testing.assert_allclose(x, schedule.alpha(0.0) * answer, atol=2e-5 * float(schedule.sigma(1.0)), err_msg=k)
 
 
-def test_refusals():
+def test_solvers_validate_their_arguments():
     for call, message in (
         (lambda: S.AdamsBashforth(order=5), r"order must be one of \(1, 2, 3, 4\), got 5"),
         (lambda: S.AdamsBashforth(coordinate="signal"), "coordinate must be one of .*, got 'signal'"),

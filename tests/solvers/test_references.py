@@ -1,4 +1,4 @@
-"""The formulas of the papers and of other packages, written out naively in numpy, give the same numbers."""
+"""Solvers against the formulas of the papers and of other packages, written out in numpy."""
 
 import itertools
 import math
@@ -20,7 +20,7 @@ KEY = jax.random.key(11)
 
 
 def x0_of(x, t):
-    """A denoiser that is not the gradient of anything: only the arithmetic of the solver matters."""
+    """A denoiser that is not a gradient: only the arithmetic of the solver matters."""
     return np.tanh(x[..., ::-1]) + 0.3 * np.sin(5.0 * t)
 
 
@@ -28,7 +28,7 @@ def network(x, t):
     return jnp.tanh(x[..., ::-1]) + 0.3 * jnp.sin(5.0 * t)
 
 
-class Levels:
+class Values:
     """alpha, sigma and half the log-SNR of a schedule, as numpy functions of t; and eps in place of x0."""
 
     def __init__(self, name):
@@ -50,13 +50,13 @@ class Levels:
         return (x - self.alpha(t) * x0_of(x, t)) / self.sigma(t)
 
 
-def got(solver, levels, key=None):
-    denoiser = denoiser_from_network(network, levels.schedule, "x0")
-    return np.asarray(sample(key, denoiser, levels.schedule, solver, jnp.asarray(START), TS))
+def got(solver, values, key=None):
+    denoiser = denoiser_from_network(network, values.schedule, "x0")
+    return np.asarray(sample(key, denoiser, values.schedule, solver, jnp.asarray(START), TS))
 
 
 def normals(n=1):
-    """What the loop draws: one key a step, split further where a step draws more than once."""
+    """The normals of the loop: one key a step, split further where a step draws more than once."""
     keys = jax.random.split(KEY, len(TS) - 1)
     return [np.asarray(jax.random.normal(k, START.shape)) for k in keys] if n == 1 else keys
 
@@ -78,9 +78,9 @@ THREE = pytest.mark.parametrize("name", ["linear_vp", "rectified_flow", "edm"])
 
 @THREE
 @in_float64
-def test_published_dpmpp_3m(name):
+def test_dpmpp_3m_is_that_of_diffusers(name):
     """diffusers, ``multistep_dpm_solver_third_order_update``; the second step in exponential form."""
-    lv, x, old = Levels(name), START, []
+    lv, x, old = Values(name), START, []
     for t, s in itertools.pairwise(TS):
         alpha, ratio, h = lv.alpha(s), lv.sigma(s) / lv.sigma(t), lv.half(s) - lv.half(t)
         m0 = x0_of(x, t)
@@ -104,7 +104,7 @@ def test_published_dpmpp_3m(name):
 @in_float64
 def test_exponential_multistep_is_the_integral_of_the_interpolant(name, prediction, variable):
     """By adaptive quadrature of Lagrange polynomials: DEIS (tAB) for eps in t, multistep DPM-Solver for log-SNR."""
-    lv, x, old = Levels(name), START, []
+    lv, x, old = Values(name), START, []
     for t, s in itertools.pairwise(TS):
         value = x0_of(x, t) if prediction == "x0" else lv.eps(x, t)
         old = [(t, value), *old][:3]
@@ -132,7 +132,7 @@ def test_exponential_multistep_is_the_integral_of_the_interpolant(name, predicti
 )
 @in_float64
 def test_adams_bashforth_is_the_integral_of_the_interpolant(name, coordinate, scale, clock, slope):
-    lv, x, old = Levels(name), START, []
+    lv, x, old = Values(name), START, []
     level = lambda u: (lv.alpha(u), lv.sigma(u))
     for t, s in itertools.pairwise(TS):
         old = [(clock(*level(t)), slope(*level(t), x0_of(x, t), lv.eps(x, t))), *old][:4]
@@ -146,7 +146,7 @@ def test_adams_bashforth_is_the_integral_of_the_interpolant(name, coordinate, sc
 @in_float64
 def test_unipc_predicts_and_corrects_with_moment_equations(name):
     """UniPC with varying coefficients: weights that integrate all polynomials of half the log-SNR exactly."""
-    lv = Levels(name)
+    lv = Values(name)
 
     def weights(points, a, b):
         moments = [quad(lambda u, k=k: np.exp(u) * u**k, a, b) for k in range(len(points))]
@@ -169,9 +169,9 @@ def test_unipc_predicts_and_corrects_with_moment_equations(name):
 
 @THREE
 @in_float64
-def test_single_step_dpm_solvers(name):
+def test_single_step_dpm_solvers_are_those_of_the_authors(name):
     """DPM-Solver++(2S) and (3S) as in the authors' repository, and DPM-Solver-2 of the first paper."""
-    lv = Levels(name)
+    lv = Values(name)
 
     def two_s(x, t, s):
         h = lv.half(s) - lv.half(t)
@@ -212,9 +212,9 @@ def test_single_step_dpm_solvers(name):
 
 @THREE
 @in_float64
-def test_stochastic_dpm_solvers_of_k_diffusion(name):
+def test_stochastic_dpm_solvers_are_those_of_k_diffusion(name):
     """``sample_dpmpp_2m_sde`` (midpoint) and ``sample_dpmpp_3m_sde``, on ``x / alpha`` against sigma / alpha."""
-    lv, eta = Levels(name), 0.7
+    lv, eta = Values(name), 0.7
     for order in (2, 3):
         y, old, steps = START / lv.alpha(TS[0]), [], []
         for (t, s), z in zip(itertools.pairwise(TS), normals(), strict=True):
@@ -246,7 +246,7 @@ def test_stochastic_dpm_solvers_of_k_diffusion(name):
 @THREE
 @in_float64
 def test_sa_solver_is_the_integral_of_the_interpolant(name):
-    lv, x, old, eta = Levels(name), START, [], 0.6
+    lv, x, old, eta = Values(name), START, [], 0.6
     for (t, s), z in zip(itertools.pairwise(TS), normals(), strict=True):
         end, h = lv.half(s), lv.half(s) - lv.half(t)
         old = [(lv.half(t), x0_of(x, t)), *old][:3]
@@ -259,7 +259,7 @@ def test_sa_solver_is_the_integral_of_the_interpolant(name):
 
 @in_float64
 def test_churn_is_algorithm_2_of_edm():
-    lv, x = Levels("edm"), START
+    lv, x = Values("edm"), START
     churn, low, high, noise = 1.5, 0.02, 20.0, 1.003
     n = len(TS) - 1
     for (t, s), z in zip(itertools.pairwise(TS), normals(), strict=True):
@@ -275,9 +275,9 @@ def test_churn_is_algorithm_2_of_edm():
 
 
 @in_float64
-def test_reverse_diffusion_of_ddpm_and_smld():
+def test_reverse_diffusion_is_the_predictor_of_ddpm_and_smld():
     """Song et al. 2021, algorithms 2 and 3 (predictors), in their own discretisations."""
-    vp, ve = Levels("linear_vp"), Levels("geometric_ve")
+    vp, ve = Values("linear_vp"), Values("geometric_ve")
     x, y = START, START
     for (t, s), z in zip(itertools.pairwise(TS), normals(), strict=True):
         beta = 1 - (vp.alpha(t) / vp.alpha(s)) ** 2
@@ -290,9 +290,9 @@ def test_reverse_diffusion_of_ddpm_and_smld():
 
 @pytest.mark.parametrize("name", ["linear_vp", "sub_vp", "geometric_ve"])
 @in_float64
-def test_the_langevin_corrector(name):
+def test_langevin_corrector_is_that_of_the_paper(name):
     """Song et al. 2021, algorithms 4 and 5, with a step size for each example."""
-    lv, x, snr = Levels(name), START, 0.2
+    lv, x, snr = Values(name), START, 0.2
     for (t, s), key in zip(itertools.pairwise(TS), normals(2), strict=True):
         _, *for_corrector = jax.random.split(key, 3)
         x = lv.alpha(s) * x0_of(x, t) + lv.sigma(s) * lv.eps(x, t)
@@ -309,7 +309,7 @@ def test_the_langevin_corrector(name):
 @in_float64
 def test_annealed_langevin_is_ncsn():
     """Song & Ermon 2019, algorithm 1: ``x + a / 2 score + sqrt(a) z`` with ``a = 2 step sigma^2``."""
-    lv, x, step = Levels("geometric_ve"), START, 0.05
+    lv, x, step = Values("geometric_ve"), START, 0.05
     for t, key in zip(TS[:-1], normals(2), strict=True):
         for k in jax.random.split(key, 3):
             a = 2 * step * lv.sigma(t) ** 2
@@ -320,9 +320,9 @@ def test_annealed_langevin_is_ncsn():
 
 @pytest.mark.parametrize("name", ["linear_vp", "rectified_flow"])
 @in_float64
-def test_solvers_that_coincide(name):
+def test_equivalent_solvers_coincide(name):
     """First-order members with DDIM, and stochastic solvers without noise with the ODE solvers they come from."""
-    lv = Levels(name)
+    lv = Values(name)
     euler = got(S.Euler(), lv)
     for solver in (
         S.AdamsBashforth(order=1),

@@ -123,7 +123,7 @@ def moments(solver, schedule, ts):
 
 @pytest.mark.parametrize("solver", [solvers.Ancestral(), solvers.Ancestral(eta=0.5), solvers.EulerMaruyama()])
 @pytest.mark.parametrize("schedule", [schedules.linear_vp(), schedules.geometric_ve(0.05, 5.0)], ids=["vp", "ve"])
-def test_moments_converge_with_weak_order_one(solver, schedule):
+def test_moments_converge_at_weak_order_one(solver, schedule):
     alpha, sigma = float(schedule.alpha(0.3)), float(schedule.sigma(0.3))
     true_mean, true_variance = alpha * MEAN, (alpha * STD) ** 2 + sigma**2
     errors = []
@@ -133,7 +133,7 @@ def test_moments_converge_with_weak_order_one(solver, schedule):
     assert np.log2(errors[0] / errors[1]) == pytest.approx(1.0, abs=0.3)
 
 
-def test_eta_zero_is_euler():
+def test_ancestral_with_eta_zero_is_euler():
     schedule, x = schedules.cosine(), jnp.array([[0.3], [1.2]])
     denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.array([MEAN]), std=STD), schedule)
     ts = solvers.grids.uniform(6)
@@ -154,14 +154,14 @@ def test_ddim_with_eta_zero_draws_nothing():
     assert "random_bits" in str(jax.make_jaxpr(run)(jnp.ones((2, 1))))
 
 
-# ---- a known clean value, in float64 -------------------------------------------------------------------------------
+# ---- a given clean value, in float64 -------------------------------------------------------------------------------
 
 X0 = -0.3
 PAIRS = [(0.9, 0.6), (0.6, 0.55), (0.3, 0.02)]
 
 
 def affine(solver, schedule, t, s, x0=X0):
-    """``(slope, offset, noise)`` of one step with a known clean value, by probing the step itself."""
+    """``(slope, offset, noise)`` of one step with a given clean value, by evaluating the step."""
 
     def denoiser(x, t):
         return process.Prediction(jnp.full_like(x, x0), (x - schedule.alpha(t) * x0) / schedule.sigma(t))
@@ -181,7 +181,7 @@ def levels(schedule, *ts):
 
 @pytest.mark.parametrize(("t", "s"), PAIRS)
 @in_float64
-def test_ddpm_in_betas(t, s):
+def test_ancestral_is_ddpm_in_betas(t, s):
     """Ho et al. 2020, eq. 6-7: beta_t and alpha-bar of one step of the chain."""
     schedule = schedules.linear_vp()
     (alpha_t, _), (alpha_s, _) = levels(schedule, t, s)
@@ -197,8 +197,8 @@ def test_ddpm_in_betas(t, s):
 
 @pytest.mark.parametrize(("t", "s"), PAIRS)
 @in_float64
-def test_ancestral_in_sigmas(t, s):
-    """Song et al. 2021, eq. 47: annealed variances, with the score of a known clean value."""
+def test_ancestral_is_smld_in_sigmas(t, s):
+    """Song et al. 2021, eq. 47: annealed variances, with the score of a given clean value."""
     schedule = schedules.geometric_ve(0.02, 20.0)
     (_, a), (_, b) = levels(schedule, t, s)
     expected = 1 - (a**2 - b**2) / a**2, (a**2 - b**2) / a**2 * X0, np.sqrt(b**2 * (a**2 - b**2) / a**2)
@@ -207,7 +207,7 @@ def test_ancestral_in_sigmas(t, s):
 
 @pytest.mark.parametrize("name", ["sub_vp", "edm", "sigmoid", "laplace", "shifted_flow", "ddpm_table", "learned"])
 @in_float64
-def test_every_eta_keeps_the_marginals_of_every_schedule(name):
+def test_ancestral_keeps_the_marginals_for_every_eta_and_schedule(name):
     """From ``N(alpha_t x0, sigma_t^2)`` to ``N(alpha_s x0, sigma_s^2)`` exactly, in one step of any size."""
     schedule = TABLE[name].make()
     for t, s in [(1.0, 0.4), (0.6, 0.55), (0.3, 0.0)]:
@@ -219,13 +219,13 @@ def test_every_eta_keeps_the_marginals_of_every_schedule(name):
 
 
 @pytest.mark.parametrize("eta", [-0.1, 1.5])
-def test_ddim_refuses(eta):
+def test_ddim_validates_eta(eta):
     with pytest.raises(ValueError, match=r"eta must be in \[0, 1\]"):
         solvers.ddim(eta)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_ancestral_takes_both_ends(name):
+def test_ancestral_is_finite_at_both_ends(name):
     schedule = SCHEDULES[name]
     denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.array([MEAN]), std=STD), schedule)
     x = process.sample_prior(KEY, schedule, jnp.zeros((4, 1)))

@@ -1,5 +1,5 @@
-"""The law that a stochastic solver reaches on Gaussian data, exactly: its steps are affine in the state, what it
-remembers and the noise, so that mean and covariance follow from one Jacobian a step, without sampling."""
+"""The exact law of a stochastic solver on Gaussian data: its steps are affine in x, the state and the noise, so that
+mean and covariance follow from one Jacobian a step, without sampling."""
 
 import functools
 
@@ -20,9 +20,9 @@ from scorekit.typing import Prediction
 MEAN, STD, OFFSET = 0.7, 0.4, 1.5
 START, END = -3.0, 3.0
 STEPS = (100, 200)
-# The order of the error in the mean, which for linear problems knows nothing of the noise; and how much noise the
-# process has, 0 for the ODE and 1 for the reverse SDE. There the expectation of x0 is constant along the way, so that
-# an exponential solver has no error in the mean at all (None).
+# The order of the error in the mean, which for linear problems does not depend on the noise; and the noise of the
+# process, 0 for the ODE and 1 for the reverse SDE, along which the expectation of x0 is constant, so that an
+# exponential solver has no error in the mean at all (None).
 SOLVERS = {
     "ancestral": (S.Ancestral(), None, 1.0),
     "ddim_half": (S.Ancestral(eta=0.5**0.5), 1, 0.5),
@@ -82,9 +82,9 @@ def propagate(solver, schedule, ts):
             x, carry = unflatten(flat)
             return ravel_pytree(solver.step(key, carry, x, row, denoiser))[0]
 
-        quiet, loud = silenced(row, 0.0), silenced(row, 1.0)
+        quiet, noisy = scaled_noise(row, 0.0), scaled_noise(row, 1.0)
         jacobian = jax.jacfwd(step)(mean, quiet)
-        push = (step(mean, loud) - step(mean, quiet)) / z
+        push = (step(mean, noisy) - step(mean, quiet)) / z
         return (step(mean, quiet), jacobian @ covariance @ jacobian.T + jnp.outer(push, push)), None
 
     moments = flat.at[0].set(schedule.alpha(ts[0]) * MEAN + OFFSET), jnp.zeros((flat.size, flat.size))
@@ -92,7 +92,7 @@ def propagate(solver, schedule, ts):
     return mean[0], covariance[0, 0]
 
 
-def silenced(row, factor):
+def scaled_noise(row, factor):
     """The row with its noise multiplied by ``factor``."""
     if isinstance(row, Row):
         return row._replace(std=factor * row.std)
@@ -119,7 +119,7 @@ MARKED = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) f
 
 @pytest.mark.parametrize(("name", "label"), MARKED)
 @in_float64
-def test_weak_order(name, label):
+def test_measured_weak_order_is_the_declared_order(name, label):
     """Variance: the declared order, with the small error that a good solver has. Mean: as declared above."""
     solver, order_of_mean, eta = SOLVERS[name]
     schedule = SCHEDULES[label].make()
@@ -227,8 +227,8 @@ def test_predictor_corrector_is_first_order_where_its_snr_falls_with_the_step(na
 
 @pytest.mark.parametrize("name", ["linear_vp", "geometric_ve", "sub_vp"])
 @in_float64
-def test_predictor_corrector_takes_any_number_of_steps(name):
-    """The corrector's step knows the step it follows, not a table of them: it helps after 1 step as after 10."""
+def test_corrector_helps_for_any_number_of_steps(name):
+    """The size of its step depends on the preceding step alone: it helps after 1 step as after 10."""
     schedule = SCHEDULES[name].make()
     for n in (1, 10):
         alone, both = error_of_variance(schedule, n), error_of_variance(schedule, n, 0.16)
