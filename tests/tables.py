@@ -248,14 +248,6 @@ def in_float64(test):
     return wrapped
 
 
-quick_jit = jax.jit
-"""The default optimisation level, which is what users run.
-
-Level 0 of the backend compiles about 25 % faster. Wrong results were once seen at that level; no small program has
-reproduced one (28 programs, each compiled 4 times and run 120 times, agree with the default level up to rounding), so
-the cause is unknown and the level is not used. ``xla_llvm_disable_expensive_passes`` alone saved nothing.
-"""
-
 B, D = 13, 4
 """One shape for all small arrays of the exactness tests: eager operations compile once per shape."""
 

@@ -95,7 +95,9 @@ GRIDS = {
     "logsnr .002": lambda n: grids.uniform_log_snr(EDM, n, 1.0, _at(0.002)),
     "logsnr .03": lambda n: grids.uniform_log_snr(EDM, n, 1.0, _at(0.03)),
     "VP t": lambda n: _converted(schedules.linear_vp(), grids.uniform, n),
+    "VP t^1.5": lambda n: _converted(schedules.linear_vp(), grids.quadratic, n, power=1.5),
     "VP t^2": lambda n: _converted(schedules.linear_vp(), grids.quadratic, n),
+    "VP t^2.5": lambda n: _converted(schedules.linear_vp(), grids.quadratic, n, power=2.5),
     "VP t^3": lambda n: _converted(schedules.linear_vp(), grids.quadratic, n, power=3.0),
     "flow t": lambda n: _converted(schedules.rectified_flow(), grids.uniform, n),
     "cosine t": lambda n: _converted(schedules.cosine(), grids.uniform, n),
@@ -124,7 +126,22 @@ def ring() -> densities.Mixture:
     return densities.ring(8, math.sqrt(2.0 * (1.0 - 0.1**2)), 0.1)
 
 
-DATA = {"ring": ring, "low_rank": low_rank_mixture}
+def small_mixture(dim: int, modes: int, seed: int, std: float) -> densities.Mixture:
+    """Modes of one width at random places; the variance of a coordinate, averaged over them, is about 1."""
+    rng = np.random.default_rng(seed)
+    weights, means = rng.dirichlet(np.full(modes, 3.0)), rng.normal(size=(modes, dim))
+    means -= weights @ means
+    scale = 1.0 / math.sqrt(np.mean(weights @ means**2) + std**2)
+    return densities.mixture(weights, [densities.gaussian(jnp.asarray(scale * m), std=scale * std) for m in means])
+
+
+DATA = {
+    "ring": ring,
+    "low_rank": low_rank_mixture,
+    "four_modes_1d": functools.partial(small_mixture, 1, 4, 1, 0.1),
+    "eight_modes_8d": functools.partial(small_mixture, 8, 8, 3, 0.15),
+    "low_rank_16d": functools.partial(low_rank_mixture, 16, 6, 2, 0.08),
+}
 
 
 def exact_problem(name: str, schedule: str, samples: int) -> Problem:

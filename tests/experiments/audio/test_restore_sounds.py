@@ -1,4 +1,4 @@
-"""``experiments.audio.restore_sounds`` and ``experiments.audio.perform``: what is observed, what is measured, what is refused."""
+"""``experiments.audio.restore_sounds`` and ``experiments.audio.perform``: observations, figures, refusals."""
 
 import re
 

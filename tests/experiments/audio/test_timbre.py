@@ -1,4 +1,4 @@
-"""``experiments.audio.timbre``: there and back is the note, another instrument is another sound; what the table counts."""
+"""``experiments.audio.timbre``: there and back is the note; another instrument is another sound; the table."""
 
 import jax
 import numpy as np
