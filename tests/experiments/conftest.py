@@ -28,8 +28,10 @@ def load_program(monkeypatch):
 
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory):
-    """The run of the smoke config with its initial parameters; copy it to change it."""
-    return save_untrained(tmp_path_factory.mktemp("digits") / "run", smoke.get_config(), step=6)
+    """The run of a smaller smoke config with its initial parameters; copy it to change it."""
+    config = smoke.get_config()
+    config.network.update(multipliers=(1, 1), blocks=1)
+    return save_untrained(tmp_path_factory.mktemp("digits") / "run", config, step=6)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,13 @@
 """What tests of programs share: flags and programs in this process, processes, a run to work on, sounds in memory."""
 
 import contextlib
+import functools
 import io
 import os
 import runpy
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from unittest import mock
@@ -14,6 +16,7 @@ import jax
 import numpy as np
 import optax
 from absl import flags, logging
+from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import data
 from experiments.cli import command_line
@@ -33,11 +36,14 @@ def give(**given):
         flags.FLAGS.mark_as_parsed()
 
 
-def _forget(values, kept=()):
+_KEPT = "experiments.cli.compilation_cache"  # its flag is defined once, when it is imported
+
+
+def _forget(values):
     """Removes the flags that modules of ``experiments`` have defined; returns them by module."""
     found = {}
     for module, defined in list(values.flags_by_module_dict().items()):
-        if module.startswith("experiments.") and module not in kept:
+        if module.startswith("experiments.") and module != _KEPT:
             found[module] = list(defined)
             for flag in found[module]:
                 if flag.name in values:
@@ -46,17 +52,14 @@ def _forget(values, kept=()):
 
 
 @contextlib.contextmanager
-def separate_flags(kept=()):
-    """Puts the flags of all programs aside: two programs may define one by the same name.
-
-    ``kept`` names modules whose flags stay.
-    """
+def separate_flags():
+    """Puts the flags of all programs aside: two programs may define one by the same name."""
     values = flags.FLAGS
-    parsed, ours = values.is_parsed(), _forget(values, kept)
+    parsed, ours = values.is_parsed(), _forget(values)
     try:
         yield
     finally:
-        _forget(values, kept)
+        _forget(values)
         for module, defined in ours.items():
             for flag in defined:
                 values[flag.name] = flag
@@ -75,21 +78,45 @@ def _to_stderr(message, category, filename, lineno, file=None, line=None):
     sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
+@functools.cache
+def _cache():
+    """A folder of compiled programs that all runs of this process share."""
+    return tempfile.TemporaryDirectory(prefix="scorekit-tests-")
+
+
+@contextlib.contextmanager
+def _temporary_config():
+    """Restores the values of jax that the cache of compiled programs sets."""
+    names = (
+        "jax_compilation_cache_dir",
+        "jax_persistent_cache_min_compile_time_secs",
+        "jax_persistent_cache_min_entry_size_bytes",
+    )
+    before = {name: getattr(jax.config, name) for name in names}
+    compilation_cache.reset_cache()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+
+
 def run(program, *arguments):
     """``python -m experiments.<program> <arguments>`` in this process: its exit code, output and errors.
 
-    What concerns the process alone is left out: the allocator, the cache of compiled programs. An error that is not
-    one of the config propagates.
+    The settings of the allocator are left out. An error that is not one of the config propagates.
     """
     name = f"experiments.{program}"
     out, err = io.StringIO(), io.StringIO()
     verbosity, formatwarning = logging.get_verbosity(), warnings.formatwarning
     with (
-        separate_flags(kept=("experiments.cli.compilation_cache",)),
+        separate_flags(),
         mock.patch.object(sys, "argv", [name, *map(str, arguments)]),
         mock.patch.object(command_line.app, "run", _run_app),
         mock.patch.object(command_line, "keep_freed_memory", return_value=False),
-        mock.patch.object(command_line.compilation_cache, "enable", return_value=False),
+        mock.patch.dict(os.environ, {"SCOREKIT_CACHE": _cache().name}),
+        _temporary_config(),
         contextlib.chdir(ROOT),
         warnings.catch_warnings(),
         contextlib.redirect_stdout(out),
@@ -113,7 +140,7 @@ def run(program, *arguments):
 def run_process(program, *arguments, environment=None):
     """The same in a process of its own."""
     command = [sys.executable, "-m", f"experiments.{program}", *map(str, arguments)]
-    environment = environment or {**os.environ, "JAX_PLATFORMS": "cpu"}
+    environment = environment or {**os.environ, "JAX_PLATFORMS": "cpu", "SCOREKIT_CACHE": _cache().name}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     return done.returncode, done.stdout, done.stderr
 

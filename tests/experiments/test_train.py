@@ -253,7 +253,8 @@ def test_a_folder_without_a_run_is_a_config_error(tmp_path):
 def test_a_model_with_a_map_and_a_vector_is_trained_sampled_and_evaluated(tmp_path):
     workdir = f"--workdir={tmp_path}"
     given = ["--config.data.map.name=average_pool", "--config.data.vector.name=moments"]
-    code, out, err = run("train", "--config=experiments/configs/images/smoke.py", workdir, *given)
+    small = ["--config.network.multipliers=1,", "--config.network.blocks=1"]
+    code, out, err = run("train", "--config=experiments/configs/images/smoke.py", workdir, *given, *small)
     assert code == 0, err
     assert "RMSE of the dense map" in out
     assert "RMSE of the vector" in out

@@ -9,6 +9,7 @@ from programs import run
 TINY = [
     "--config=experiments/configs/images/digits_classifier.py",
     "--config.classifier.channels=8",
+    "--config.classifier.multipliers=1,",
     "--config.training.batch_size=8",
     "--config.training.warmup_steps=2",
     "--config.training.checkpoint_every=2",

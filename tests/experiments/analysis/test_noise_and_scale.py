@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from programs import give, run
 
+from experiments.cli.config import save_resolved
 from experiments.configs.images import smoke
 from experiments.data.dataset import Dataset, FrequencyAxis
 from experiments.models.guided import NO_EXTRAS
@@ -37,6 +38,7 @@ def test_measured_errors_of_signals_are_the_exact_ones(load_program, monkeypatch
     """A network whose output is v = 0 estimates x0 as alpha x_t, whose error in each octave is known."""
     module = load_program("experiments.analysis.noise_and_scale")
     config, dataset = smoke.get_config(), Signals()
+    config.network.update(channels=4, multipliers=(1,), blocks=1)
     built = build_model(config, dataset)
     opened = Run(dataset, built, lambda: None, init_params(built, jax.random.key(0)), 6, NO_EXTRAS)
     monkeypatch.setattr(module, "open_run", lambda *_: opened)
@@ -88,9 +90,9 @@ def test_a_run_of_images_has_a_report(digits_run, tmp_path):
     assert float(rows[0][2]) == 0.0  # at the highest noise no band is recovered by the Wiener filter
 
 
-@pytest.mark.slow
-def test_edges_that_do_not_increase_are_a_config_error(digits_run):
-    code, _, err = run("analysis.noise_and_scale", f"--workdir={digits_run}", "--edges=0.4,0.2")
+def test_edges_that_do_not_increase_are_a_config_error(tmp_path):
+    save_resolved(smoke.get_config(), tmp_path / "config.json")
+    code, _, err = run("analysis.noise_and_scale", f"--workdir={tmp_path}", "--edges=0.4,0.2")
     assert (code, err) == (2, "error: --edges=0.4,0.2: must be increasing numbers above 0, as in 1,2\n")
 
 
