@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict, config_dict
-from scorekit.audio.representations import Representation
 
-from experiments.cli.config import Config, call, choice, fields_of, resolve
+from experiments.cli.config import Config, call, choice, fields_of, require, resolve
 from scorekit import audio
 from scorekit.audio import representations
+from scorekit.audio.representations import Representation
 
 REPRESENTATIONS: Mapping[str, Callable] = {
     "compressed": representations.compressed,
@@ -37,12 +37,13 @@ def spatial_axes(config: Config) -> int:
 
 def build_representation(config: Config, length: int, sample_rate: int) -> Representation:
     """The representation that the config names, the waveform by default, for sounds of this length."""
-    if config.data.representation.name is None:
+    name = config.data.representation.name
+    if name is None:
         return representations.waveform()
     mel, with_mel = None, "map" in config.data and config.data.map.name == "mel_magnitudes"
     if with_mel:
         chosen = "data.map.name=mel_magnitudes"
         mel = call(config, "data.map", chosen, audio.make_log_mel, sample_rate=sample_rate)
-    if config.data.representation.name == "magnitudes" and mel is None:
-        raise ValueError("name must be another, or data.map.name mel_magnitudes, got magnitudes")
+    allowed = "another one without config.data.map.name=mel_magnitudes"
+    require(name != "magnitudes" or with_mel, "data.representation.name", name, allowed)
     return resolve(config, "data.representation", REPRESENTATIONS, length=length, mel=mel)

@@ -12,8 +12,8 @@ from experiments.configs import base_latent
 def get_config():
     config = base_latent.get_config()
     config.data.name = "soundfont_phrases/4khz"
-    config.data.form.name = "waveform"
-    config.data.form.scale = 4.0
+    config.data.representation.name = "waveform"
+    config.data.representation.scale = 4.0
     config.data.crop = 4096
     config.autoencoder.channels = 32
     config.autoencoder.multipliers = (1, 2, 4)

@@ -11,8 +11,8 @@ def get_config():
     config = base.get_config()
     config.data.name = "soundfont_phrases/4khz"
     config.data.latents = "runs/phrases_latent"
-    config.data.form.name = "waveform"
-    config.data.form.scale = 4.0
+    config.data.representation.name = "waveform"
+    config.data.representation.scale = 4.0
     config.network.channels = 48
     config.network.multipliers = (1, 2, 2)
     config.network.factors = (2, 2)

@@ -11,10 +11,10 @@ def get_config():
     config = base.get_config()
     config.data.name = "soundfont_notes/4khz"
     config.data.peak = 0.9  # as the loudest are: velocity is nothing but loudness in this font
-    config.data.form.name = "log_magnitudes"
-    config.data.form.by_bins = True
-    config.data.form.emphasis = 0.4
-    config.data.form.spread = 2.4
+    config.data.representation.name = "log_magnitudes"
+    config.data.representation.by_bins = True
+    config.data.representation.dct_power = 0.4
+    config.data.representation.log_std = 2.4
     config.data.vector.name = "pitch_velocity"
     config.data.map.name = "pulses"
 

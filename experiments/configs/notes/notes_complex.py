@@ -8,7 +8,7 @@ from experiments.configs.notes import notes
 
 def get_config():
     config = notes.get_config()
-    config.data.form.update({"name": "compressed", "by_bins": None, "emphasis": None, "spread": None})
+    config.data.representation.update({"name": "compressed", "by_bins": None, "dct_power": None, "log_std": None})
     config.noise_factor = 1.0
     config.network.channels = 128
     config.network.multipliers = (1, 2)

@@ -9,10 +9,10 @@ from experiments.configs.notes import notes
 def get_config():
     config = notes.get_config()
     config.data.name = "soundfont_notes/16khz"
-    config.data.form.fft_size = 1024
-    config.data.form.hop = 256
-    config.data.form.floor = 0.04  # windows of four times the length: four times the magnitudes
-    config.data.form.centre = -1.6
+    config.data.representation.fft_size = 1024
+    config.data.representation.hop = 256
+    config.data.representation.floor = 0.04  # windows of four times the length: four times the magnitudes
+    config.data.representation.log_mean = -1.6
 
     config.network.channels = 320
     config.network.blocks = 2

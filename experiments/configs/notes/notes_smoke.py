@@ -12,8 +12,8 @@ def get_config():
     config.data.train_split = "train[:64]"
     config.data.test_split = "train[:64]"
     config.data.vector.name = "pitch_velocity"
-    config.data.form.name = "waveform"
-    config.data.form.scale = 4.0
+    config.data.representation.name = "waveform"
+    config.data.representation.scale = 4.0
     config.network.patch = 16
     config.network.factors = (4,)
     return config

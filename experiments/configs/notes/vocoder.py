@@ -12,7 +12,7 @@ def get_config():
     config.data.name = "soundfont_notes/8khz"
     config.data.label = "none"
     config.data.crop = 2048
-    config.data.form.name = "magnitudes"
+    config.data.representation.name = "magnitudes"
     config.data.map.name = "mel_magnitudes"
 
     config.network.channels = 32

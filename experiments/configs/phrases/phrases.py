@@ -11,8 +11,8 @@ def get_config():
     config = base.get_config()
     config.data.name = "soundfont_phrases/4khz"
     config.data.crop = 4096
-    config.data.form.name = "waveform"
-    config.data.form.scale = 4.0
+    config.data.representation.name = "waveform"
+    config.data.representation.scale = 4.0
     config.data.map.name = "tones"
 
     config.noise_factor = 2.0

@@ -9,9 +9,9 @@ from experiments.configs import base
 def get_config():
     config = base.get_config()
     config.data.name = "soundfont_phrases/4khz"
-    config.data.form.name = "low_rate"
-    config.data.form.factor = 4
-    config.data.form.scale = 4.0
+    config.data.representation.name = "low_rate"
+    config.data.representation.factor = 4
+    config.data.representation.scale = 4.0
     config.network.patch = 8
     config.network.channels = 48
     config.network.multipliers = (1, 2, 2)

@@ -13,8 +13,8 @@ from experiments.configs import base
 def get_config():
     config = base.get_config()
     config.data.name = "soundfont_phrases/4khz"
-    config.data.form.name = "waveform"
-    config.data.form.scale = 4.0
+    config.data.representation.name = "waveform"
+    config.data.representation.scale = 4.0
     config.data.crop = 4096
     config.data.map.name = "low_rate"
     config.data.map.factor = 4
