@@ -11,23 +11,26 @@ from absl import flags
 def load_program(monkeypatch):
     """Imports a program of ``experiments`` anew, with the flags of all others put aside: two may name one alike."""
     values, loaded = flags.FLAGS, []
-    ours = {k: list(v) for k, v in values.flags_by_module_dict().items() if k.startswith("experiments.")}
 
-    def forget(found):
-        for flag in found:
-            delattr(values, flag.name)
+    def defined():
+        return {k: list(v) for k, v in values.flags_by_module_dict().items() if k.startswith("experiments.")}
+
+    def forget_all():
+        for found in defined().values():
+            for flag in found:
+                delattr(values, flag.name)
 
     def load(name):
+        forget_all()
         monkeypatch.delitem(sys.modules, name, raising=False)
         loaded.append(name)
         return importlib.import_module(name)
 
-    for found in ours.values():
-        forget(found)
+    ours = defined()
     yield load
+    forget_all()
     for name in loaded:
         sys.modules.pop(name, None)
-        forget(list(values.flags_by_module_dict().get(name, ())))
     for name, found in ours.items():
         for flag in found:
             values[flag.name] = flag

@@ -10,9 +10,10 @@ import numpy as np
 import optax
 from absl import flags
 
+from experiments import data
 from experiments.cli.config import save_resolved
-from experiments.data.dataset import Dataset, load_dataset
-from experiments.models import model
+from experiments.data.sounds import Sounds
+from experiments.models.model import build_model, init_params
 from scorekit import audio, training
 
 
@@ -36,7 +37,7 @@ def run(program, *arguments):
 def save_untrained(folder, config):
     """Leaves a run in ``folder`` whose network has not learned anything."""
     save_resolved(config, folder / "config.json")
-    params = model.init_params(model.build_model(config, load_dataset(config)), jax.random.key(0))
+    params = init_params(build_model(config, data.load(config)), jax.random.key(0))
     state = training.init_state(jax.random.key(0), params, optax.sgd(0.1), config.training.ema_decays)
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
         checkpoints.save(1, state)
@@ -44,23 +45,17 @@ def save_untrained(folder, config):
     return folder
 
 
-class SoundsInMemory(Dataset):
-    """Sounds ``(N, L)`` at full scale 1 in some form, for training and test alike."""
+class SoundsInMemory(Sounds):
+    """Sounds ``(N, L)`` at full scale 1 in some representation, for training and test alike."""
 
-    def __init__(self, name, sounds, label, num_classes, sample_rate, form):
-        self.name, self.num_classes, self.examples, self.levels = name, num_classes, len(sounds), None
-        self.sample_rate, self._form = sample_rate, form
+    def __init__(self, name, sounds, label, num_classes, sample_rate, representation):
+        self.name, self.num_classes, self.examples = name, num_classes, len(sounds)
+        self.sample_rate, self._representation = sample_rate, representation
         self.train = self.test = {"x": np.asarray(audio.float_to_pcm(sounds)), "label": np.asarray(label, np.int32)}
         self.shape = jax.eval_shape(self.to_model, self.test["x"][:1]).shape[1:]
 
     def batch(self, seed, step, size):
         return {name: value[np.resize(np.arange(self.examples), size)] for name, value in self.train.items()}
 
-    def to_model(self, x):
-        return self._form.to_model(audio.pcm_to_float(x))
-
-    def to_sound(self, x, given=None):
-        return self._form.to_sound(x, given)
-
-    def from_model(self, x, given=None):
-        return self._form.to_sound(x, given)
+    def from_model(self, x, conditions=None):
+        return self.to_sound(x, conditions)
