@@ -248,14 +248,6 @@ def in_float64(test):
     return wrapped
 
 
-quick_jit = jax.jit
-"""The default optimisation level, which is what users run.
-
-Level 0 of the backend compiles 20 to 30 % faster, but results at that level were wrong now and then, so a test that
-uses it proves nothing about the program of a user. ``xla_llvm_disable_expensive_passes`` alone and level 1 save
-nothing that can be measured.
-"""
-
 B, D = 13, 4
 """One shape for all small arrays of the exactness tests: eager operations compile once per shape."""
 

@@ -15,7 +15,6 @@ from jax.tree_util import Partial
 from rule_table import build, log_likelihood, nests, takes
 from solver_table import NAMES, has_parameter
 from solver_table import build as build_solver
-from tables import quick_jit
 
 from scorekit import guidance, schedules, solvers
 from scorekit.denoisers import denoiser_from_network
@@ -149,7 +148,7 @@ X = jax.random.normal(jax.random.key(2), (BLOCKS, BLOCK, DIM, 1))
 
 @functools.cache
 def compiled(case, solver):
-    return quick_jit(functools.partial(case, solver))
+    return jax.jit(functools.partial(case, solver))
 
 
 @functools.cache

@@ -114,3 +114,170 @@ def test_the_checker_can_fail(source):
 )
 def test_the_checker_can_pass(source, module):
     assert violations(source, module) == []
+
+
+# ---- experiments -----------------------------------------------------------------------------------------------------
+
+EXPERIMENTS = ROOT.parent / "experiments"
+ORDER = (
+    ("cli",),
+    ("data",),
+    ("models",),
+    ("training", "evaluation"),
+    ("reporting",),
+    ("configs",),
+    ("inverse",),
+    ("audio", "analysis", "latents", "ood"),
+    ("benchmarks",),
+)
+RANK = {package: rank for rank, packages in enumerate(ORDER) for package in packages}
+MOST_PROGRAMS, LONGEST_PROGRAM = 16, 130
+Sources = dict[str, str]
+"""The source of each module by its name, with ``experiments.cli.__init__`` for a package."""
+
+
+def sources(root: Path = EXPERIMENTS) -> Sources:
+    names = {path: ".".join(path.relative_to(root.parent).with_suffix("").parts) for path in sorted(root.rglob("*.py"))}
+    return {name: path.read_text() for path, name in names.items()}
+
+
+def edges(found: Sources) -> dict[str, set[str]]:
+    """The modules of ``found`` that each of them imports; of a package, its ``__init__``."""
+
+    def resolve(name: str) -> str | None:
+        while name:
+            for candidate in (name, f"{name}.__init__"):
+                if candidate in found:
+                    return candidate
+            name = name.rpartition(".")[0]
+        return None
+
+    graph = {}
+    for module, source in found.items():
+        targets = {resolve(name) for name in imports(source, module) if name.split(".")[0] == "experiments"}
+        graph[module] = {target for target in targets if target is not None} - {module}
+    return graph
+
+
+def package_violations(found: Sources) -> list[str]:
+    """The imports of experiments that do not go down, and the parts of the tree that have no place in the order."""
+    wrong = []
+    for module, source in found.items():
+        _, package, *inner = module.split(".")
+        rank = RANK.get(package, -1) if inner else len(ORDER)  # a program at the top imports anything
+        if rank < 0:
+            wrong.append(f"{module} is in a package without a place in the order")
+        for name in imports(source, module):
+            top, *rest = name.split(".")
+            if top != "experiments":
+                continue
+            if not rest or rest[0] not in RANK:
+                wrong.append(f"{module} imports {name}, which is in no package")
+            elif not (RANK[rest[0]] < rank or (inner and rest[0] == package)):
+                wrong.append(f"{module} imports {name}")
+    return wrong
+
+
+def cycle(found: Sources) -> list[str]:
+    """Modules that import one another in a circle, or nothing."""
+    graph, done = edges(found), set()
+
+    def visit(module: str, path: list[str]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for target in sorted(graph[module]):
+            if circle := visit(target, [*path, module]):
+                return circle
+        done.add(module)
+        return []
+
+    return next((circle for module in found if (circle := visit(module, []))), [])
+
+
+def program_violations(found: Sources) -> list[str]:
+    """What is wrong with the programs at the top of the tree."""
+    programs = {module: source for module, source in found.items() if module.count(".") == 1}
+    programs.pop("experiments.__init__", None)
+    wrong = [] if len(programs) <= MOST_PROGRAMS else [f"{len(programs)} programs, more than {MOST_PROGRAMS}"]
+    for module, source in programs.items():
+        if (lines := len(source.splitlines())) > LONGEST_PROGRAM:
+            wrong.append(f"{module} has {lines} lines, more than {LONGEST_PROGRAM}")
+        if not any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in ast.parse(source).body):
+            wrong.append(f"{module} has no main")
+    return wrong
+
+
+def test_imports_of_experiments_go_down_only():
+    assert package_violations(sources()) == []
+
+
+def test_no_modules_of_experiments_import_one_another_in_a_circle():
+    assert cycle(sources()) == []
+
+
+def test_programs_at_the_top_are_few_and_short_and_have_a_main():
+    found = sources()
+    assert "experiments.train" in found
+    assert program_violations(found) == []
+
+
+def test_every_package_of_experiments_exists_and_has_a_place():
+    packages = {path.name for path in EXPERIMENTS.iterdir() if path.is_dir() and any(path.glob("*.py"))}
+    assert packages == set(RANK)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("experiments.cli.config", "from experiments.data import images"),
+        ("experiments.training.loop", "from experiments.evaluation import run_metrics"),
+        ("experiments.evaluation.run_metrics", "import experiments.training.loop"),
+        ("experiments.models.runs", "from experiments.configs import base"),
+        ("experiments.reporting.tables", "def f():\n    from experiments.configs.images import digits"),
+        ("experiments.audio.vocode", "from experiments.ood.scores import score"),
+        ("experiments.analysis.autoencoder", "from experiments import train"),
+        ("experiments.benchmarks.cost", "from experiments.sample import main"),
+        ("experiments.train", "from experiments import sample"),
+        ("experiments.data.images", "from ..models import model"),
+        ("experiments.misc.tools", "import jax"),
+    ],
+)
+def test_the_checker_of_packages_can_fail(module, source):
+    assert package_violations({module: source})
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        (
+            "experiments.training.loop",
+            "from experiments.models import runs\nfrom experiments.training import writers",
+        ),
+        ("experiments.train", "from experiments import data, training\nfrom experiments.configs import base"),
+        ("experiments.audio.restore_sounds", "from experiments.inverse import methods\nimport scorekit.audio"),
+        ("experiments.benchmarks.cost", "from experiments.audio.problems import hidden"),
+    ],
+)
+def test_the_checker_of_packages_can_pass(module, source):
+    assert package_violations({module: source}) == []
+
+
+def test_the_checker_of_circles_can_fail():
+    chain = {
+        "experiments.data.__init__": "from experiments.data import sounds",
+        "experiments.data.sounds": "from experiments.data.views import View",
+        "experiments.data.views": "",
+    }
+    assert cycle(chain) == []
+    chain["experiments.data.views"] = "def f():\n    from experiments.data import notes"
+    assert cycle(chain) == [f"experiments.data.{name}" for name in ("__init__", "sounds", "views", "__init__")]
+
+
+def test_the_checker_of_programs_can_fail():
+    program = "def main(config):\n    pass\n"
+    assert program_violations({"experiments.a": program, "experiments.cli.b": "x = 1"}) == []
+    assert program_violations({"experiments.a": "x = 1"}) == ["experiments.a has no main"]
+    assert "more than 130" in program_violations({"experiments.a": program + 129 * "\n"})[0]
+    assert "more than 16" in program_violations({f"experiments.p{i}": program for i in range(17)})[0]

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import SCHEDULES, B, in_float64, quick_jit
+from tables import SCHEDULES, B, in_float64
 
 from scorekit import process
 from scorekit.schedules import cosine, geometric_ve, linear_vp, rectified_flow
@@ -16,7 +16,7 @@ H = 1e-6
 
 def for_schedule(function, name):
     """Compiled where ``time_at`` is a loop, which eagerly would be compiled at every call."""
-    return quick_jit(function) if name == "shifted_functions" else function
+    return jax.jit(function) if name == "shifted_functions" else function
 
 
 def rates(schedule, t):

@@ -7,17 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import (
-    DDPM,
-    HEIGHTS,
-    SCHEDULES,
-    SLOPES,
-    STABLE_DIFFUSION,
-    in_float64,
-    learned_with,
-    quick_jit,
-    table_log_snr,
-)
+from tables import DDPM, HEIGHTS, SCHEDULES, SLOPES, STABLE_DIFFUSION, in_float64, learned_with, table_log_snr
 
 from scorekit import schedules
 from scorekit.schedules import time_derivative
@@ -39,7 +29,7 @@ def evaluate(schedule, t, levels):
     return values, schedule.time_at(values[2]), back, schedule.log_snr(back), rate(schedule, t), rate(schedule, back)
 
 
-@quick_jit
+@jax.jit
 def gradient(schedule, t):
     """The sum over t of the gradients: finite only if all are."""
     inner = t[1:-1]
@@ -47,7 +37,7 @@ def gradient(schedule, t):
     return pull([jnp.ones_like(o) for o in outputs])
 
 
-@quick_jit
+@jax.jit
 def evaluate_batch(batch, schedule, direction, t, inner, levels):
     """Everything the float64 tests need: values of a batch of schedules, and of one its derivatives and inverse."""
     outputs = lambda s, t: (s.alpha(t), s.sigma(t), s.log_snr(t))

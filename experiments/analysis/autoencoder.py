@@ -4,10 +4,10 @@
     python -m experiments.analysis.autoencoder --workdir=runs/digits --compare= --levels=-4,0,4,8 --layers=middle_block
 
 Probes the layers of the class-free model (the null token) at every noise level: a ridge regression on the training
-images, tested on the test images. Then trains, for the steps of the run or ``--steps``, a model without classes and the denoising
-autoencoders of :mod:`scorekit.times`, which are the same loss with other times: one noise level, a level that decreases
-during training, and several levels. They are saved in ``workdir/autoencoder``, trained once, and probed at every second
-level; ``--compare=`` leaves them out. Tables and figures are in ``workdir/autoencoder/report.html``.
+images, tested on the test images. Then trains, for the steps of the run or ``--steps``, a model without classes and
+the denoising autoencoders of :mod:`scorekit.times`, which are the same loss with other times: one noise level, a level
+that decreases during training, and several levels. They are saved in ``workdir/autoencoder``, trained once, and probed
+at every second level; ``--compare=`` leaves them out. Tables and figures are in ``workdir/autoencoder/report.html``.
 """
 
 import functools

@@ -128,7 +128,7 @@ def main(config: Config) -> None:
         [[float(level), float(t), axis.show(a), axis.show(b),
           *(f"{e:.3f} ± {s:.3f} ({w:.3f})" for e, s, w in zip(row, around, 1 - g, strict=True))]
          for level, t, a, b, row, around, g in zip(levels, ts, edge, measured, relative, spread, gain, strict=True)],
-        "Cutoff: the highest frequency of which at least half is recovered. Errors of x0 as a share of the band's power: "
+        "Cutoff: the highest frequency of which at least half is recovered. Errors of x0 as a share of its power: "
         "the network ± standard error over the examples, and in brackets the Wiener filter.",
     )  # fmt: skip
     folder = workdir / "noise_and_scale"
@@ -136,7 +136,7 @@ def main(config: Config) -> None:
     fine = np.linspace(-8.0, 8.0, 65)
     weights = [np.asarray(weightings.band(p)(jnp.asarray(fine))) for p in power]
     figures = [
-        Figure(spectrum_figure(folder / "spectrum.png", power, bands, axis), "Bands in which the data exceed the noise."),
+        Figure(spectrum_figure(folder / "spectrum.png", power, bands, axis), "Bands where the data exceed the noise."),
         Figure(
             curves.panels(
                 folder / "cutoff.png", levels,

@@ -62,7 +62,7 @@ def table_of(rows: dict, evaluator: drawing.NoteMetrics, num: int, batch: int) -
     """The metrics of every row."""
     caption = (
         f"{num} notes each. Pitch: within {note_evaluators.CENTS:g} cents by Praat's autocorrelation, of the "
-        f"{len(evaluator.evaluators.clear)} instruments of whose training notes it finds nine in ten. Family: a support "
+        f"{len(evaluator.evaluators.clear)} instruments with nine in ten training notes found. Family: a support "
         f"vector machine of log-mel statistics. Fréchet distance: of log_mel_statistics to "
         f"{len(evaluator.features):,} training notes, squared nepers. Evaluations of the network, each of two branches "
         f"where γ is not 0 or 1. Seconds in batches of {batch}."
@@ -103,7 +103,7 @@ def main(config: Config) -> None:
     write_results(out / "table.json", rows)
     names = [note_name(row, test, instrument_names(dataset)) for row in shown]
     widgets = audio_widgets(out / "sounds", sounds, dataset.sample_rate, row_labels=names,
-                            caption="Held-out notes, and samples with their instrument, pitch and velocity.")  # fmt: skip
+                            caption="Held-out notes; samples with their instrument, pitch and velocity.")  # fmt: skip
     sections = [table, Heading("Sounds"), widgets, ConfigSection((workdir / "config.json").read_text())]
     summary = {**facts(run), "guidance": " + ".join(config.guidance), "solver": config.sampling.solver.name,
                "device": jax.devices()[0].device_kind}  # fmt: skip

@@ -143,7 +143,7 @@ def fit_family_classifier(x: np.ndarray, family: np.ndarray, sample_rate: float)
     """A support vector machine of 80 principal components of :func:`family_features`.
 
     Args:
-      x: real training notes ``(N, length)``, full scale [-1, 1]; the classifier is fitted to them with and without noise.
+      x: real training notes ``(N, length)``, full scale [-1, 1]; the classifier is fitted to them, also with noise.
       family: their families ``(N,)``, at least two of them.
       sample_rate: in Hz.
 

@@ -103,7 +103,7 @@ def compare(
     targets: np.ndarray,
     rate: int,
 ) -> Table:
-    """Whether the pitch is kept, and the predicted family; of notes whose instruments have a clear pitch on both sides."""
+    """Whether the pitch is kept, and the predicted family; of notes with a clear pitch on both sides."""
     clear = np.isin(batch["label"], evaluators.clear) & np.isin(targets, evaluators.clear)
     true = sounds["held out"]
     rows = []

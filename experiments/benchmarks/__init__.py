@@ -1,0 +1,1 @@
+"""Programs that measure the library: quality, cost, and comparisons with other packages and published results."""

@@ -1,11 +1,12 @@
-"""What sampling costs over code written by hand: every fixed-grid solver beside its twin of :mod:`.by_hand`.
+"""The overhead of sampling: every fixed-grid solver against its reference implementation of :mod:`.reference`.
 
     python -m experiments.benchmarks.cost --workdir=runs/cost
 
-Time, first call (trace, compile, run) and XLA's temporary memory on a small MLP, where whatever is not the network
-shows; growth with the number of steps, and saving the trajectory, for a few solvers; and, on the U-Net of the digits
-config, sampling over as many calls of the bare network. The two sides of a pair run in turn in one process: a figure is
-the median of the ratio within a turn, and beside it, in brackets, the ratio of the two minima.
+Time, first call (trace, compile, run) and XLA's temporary memory with a small MLP, so that the cost of everything but
+the network is visible; the dependence on the number of steps, and the cost of saving the trajectory, for a few solvers;
+and, with the U-Net of the digits config, the time of sampling over that of as many calls of the network alone. The two
+sides of a pair alternate in one process: a figure is the median of the ratio within a repetition, followed in brackets
+by the ratio of the two minima.
 """
 
 import functools
@@ -23,7 +24,7 @@ from absl import app, flags
 from jax.tree_util import Partial
 from matplotlib.figure import Figure
 
-from experiments.benchmarks import by_hand
+from experiments.benchmarks import reference as reference_samplers
 from scorekit import denoisers, samplers, schedules, solvers
 from scorekit.networks import UNet
 from scorekit.typing import Array
@@ -59,21 +60,27 @@ SOLVERS: dict[str, Any] = {
 }
 
 _SOLVERS = flags.DEFINE_list("solvers", ["all"], f"which of {', '.join(SOLVERS)}; or all")
-_CLOSELY = flags.DEFINE_list("closely", ["DDIM", "AB3 flow", "UniPC2"], "solvers to measure growth and trajectories of")
-_STEPS = flags.DEFINE_integer("steps", 50, "steps on the MLP")
-_BATCHES = flags.DEFINE_list("batches", ["256", "8"], "batch sizes on the MLP")
-_LARGE = flags.DEFINE_integer("large", 16384, "batch size at which temporary memory is read off (nothing is run)")
-_TURNS = flags.DEFINE_integer("turns", 31, "repetitions of a pair on the MLP; about a third as many on the U-Net")
+_DETAILED = flags.DEFINE_list("detailed", ["DDIM", "AB3 flow", "UniPC2"], "also by number of steps, with trajectories")
+_STEPS = flags.DEFINE_integer("steps", 50, "steps with the MLP")
+_BATCHES = flags.DEFINE_list("batches", ["256", "8"], "batch sizes with the MLP")
+_LARGE = flags.DEFINE_integer("large", 16384, "batch size for temporary memory (compiled, not run)")
+_TURNS = flags.DEFINE_integer("turns", 31, "repetitions of a pair with the MLP; a third as many with the U-Net")
 _FIRST = flags.DEFINE_integer("first", 3, "repetitions of the first call")
-_UNET = flags.DEFINE_integer("unet", 64, "batch size on the U-Net of the digits config; 0 leaves it out")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/cost", "where the plot goes")
+_UNET = flags.DEFINE_integer("unet", 64, "batch size with the U-Net of the digits config; 0 skips it")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/cost", "folder for the plot")
 
 Run = Partial
-"""``(params, x, key) -> samples``: a compiled function of ``(ts, params, x, key)`` at its times."""
+"""``(params, x, key) -> samples``: a compiled function of ``(ts, params, x, key)``, bound to its times."""
 
 
 class Ratio(NamedTuple):
-    """Ours over theirs: the median within a turn, and of the minima; the median of theirs in milliseconds."""
+    """The library over the baseline.
+
+    Attributes:
+      median: of the ratio within a repetition.
+      minima: the ratio of the minima.
+      base: the median time of the baseline in milliseconds.
+    """
 
     median: float
     minima: float
@@ -83,8 +90,8 @@ class Ratio(NamedTuple):
         return f"{self.median:6.3f} ({self.minima:.3f})"
 
 
-class First(NamedTuple):
-    """Seconds to trace, compile and run once: ours over theirs, and ours less theirs (medians)."""
+class FirstCall(NamedTuple):
+    """Time to trace, compile and run once: the library over the reference, and the difference in seconds (medians)."""
 
     ratio: float
     added: float
@@ -93,8 +100,8 @@ class First(NamedTuple):
         return f"{self.ratio:5.2f} (+{self.added:.2f} s)"
 
 
-def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any], turns: int) -> Ratio:
-    """Both, alternating which goes first."""
+def alternate(ours: Callable[[], Any], theirs: Callable[[], Any], turns: int) -> Ratio:
+    """The ratio of two run times, measured in alternation; the order changes with every repetition."""
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for turn in range(turns):
         for mine in (bool(turn % 2), not turn % 2):
@@ -106,8 +113,8 @@ def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any], turns: int) -> 
     return Ratio(statistics.median(ratios), min(seconds[True]) / min(seconds[False]), base)
 
 
-def first_calls(ours: Callable[[], Run], theirs: Callable[[], Run], arguments, turns: int) -> First:
-    """Fresh functions in turns, so that nothing but jax's own caches is shared."""
+def first_calls(ours: Callable[[], Run], theirs: Callable[[], Run], arguments, turns: int) -> FirstCall:
+    """The first calls of new functions in alternation, so that they share nothing but JAX's own caches."""
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for turn in range(turns):
         for mine in (bool(turn % 2), not turn % 2):
@@ -115,17 +122,17 @@ def first_calls(ours: Callable[[], Run], theirs: Callable[[], Run], arguments, t
             jax.block_until_ready((ours if mine else theirs)()(*arguments))
             seconds[mine].append(time.perf_counter() - start)
     mine, base = statistics.median(seconds[True]), statistics.median(seconds[False])
-    return First(mine / base, mine - base)
+    return FirstCall(mine / base, mine - base)
 
 
 def temporary(run: Run, params, shape: tuple[int, ...]) -> float:
-    """Megabytes that XLA reserves beside arguments and results."""
+    """The temporary memory that XLA allocates, in megabytes, without arguments and results."""
     x, key = jax.ShapeDtypeStruct(shape, jnp.float32), jax.random.key(0)
     return run.func.lower(*run.args, params, x, key).compile().memory_analysis().temp_size_in_bytes / 2**20
 
 
 def library(solver: Any, ts: Array, network, trajectory: bool = False) -> Run:
-    """The library's, with the times as an argument, as in a program that may change its grid."""
+    """The sampler of the library, with the times as an argument, as in a program that may change its grid."""
 
     @jax.jit
     def run(ts, params, x, key):
@@ -136,14 +143,14 @@ def library(solver: Any, ts: Array, network, trajectory: bool = False) -> Run:
     return Partial(run, ts)
 
 
-def twin(solver: Any, ts: Array, network, trajectory: bool = False) -> Run:
-    """The hand-written one, with the times in its table of constants."""
-    run = by_hand.sampler(solver, SCHEDULE, np.asarray(ts), network, trajectory)
+def reference(solver: Any, ts: Array, network, trajectory: bool = False) -> Run:
+    """The reference implementation, with the times in its table of constants."""
+    run = reference_samplers.sampler(solver, SCHEDULE, np.asarray(ts), network, trajectory)
     return Partial(jax.jit(lambda ts, *arguments: run(*arguments)), ts)
 
 
 def grid(n: int) -> Array:
-    """From a level that every solver takes."""
+    """A uniform grid from a time that every solver can start at."""
     return solvers.grids.uniform(n, 0.98, 0.0)
 
 
@@ -151,7 +158,7 @@ def grid(n: int) -> Array:
 
 
 def mlp(params, x, t):
-    """Three hidden layers of 128, told the time."""
+    """Three hidden layers of 128, conditioned on the time."""
     h = jnp.concatenate([x, jnp.broadcast_to(t, (x.shape[0], 1))], axis=1)
     for weight in params[:-1]:
         h = jax.nn.silu(h @ weight)
@@ -159,13 +166,14 @@ def mlp(params, x, t):
 
 
 def mlp_params():
+    """Its parameters."""
     sizes = [(65, 128), (128, 128), (128, 128), (128, 64)]
     keys = jax.random.split(jax.random.key(0), len(sizes))
     return [jax.random.normal(k, size) / math.sqrt(size[0]) for k, size in zip(keys, sizes, strict=True)]
 
 
 def unet():
-    """The network of the digits config, and parameters."""
+    """The network of the digits config, and its parameters."""
     module = UNet(channels=24, num_classes=10)
     params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1))
     return (lambda params, x, t: module.apply(params, x, jnp.broadcast_to(t, x.shape[:1]))), params
@@ -175,51 +183,52 @@ def unet():
 
 
 class Cost(NamedTuple):
-    """One solver on the MLP: time by batch size, the first call, and temporary memory, ours and theirs."""
+    """One solver with the MLP: time by batch size, first call, and temporary memory of library and reference."""
 
     time: dict[int, Ratio]
-    first: First
+    first: FirstCall
     memory: tuple[float, float]
 
 
 def on_mlp(solver: Any, params, batches: list[int]) -> Cost:
-    """Time at each batch size, the first call at the last one, memory at a large one."""
+    """Time at each batch size, the first call at the last one, temporary memory at a large one."""
     ts = grid(_STEPS.value)
-    make = [functools.partial(side, solver, ts, mlp) for side in (library, twin)]
+    make = [functools.partial(side, solver, ts, mlp) for side in (library, reference)]
     ours, theirs = (fresh() for fresh in make)
     key, found, x = jax.random.key(2), {}, None
     for batch in batches:
         x = jax.random.normal(jax.random.key(1), (batch, 64))
         np.testing.assert_allclose(ours(params, x, key), theirs(params, x, key), rtol=2e-3, atol=2e-3)
-        found[batch] = in_turns(lambda x=x: ours(params, x, key), lambda x=x: theirs(params, x, key), _TURNS.value)
+        found[batch] = alternate(lambda x=x: ours(params, x, key), lambda x=x: theirs(params, x, key), _TURNS.value)
     memory = temporary(ours, params, (_LARGE.value, 64)), temporary(theirs, params, (_LARGE.value, 64))
     return Cost(found, first_calls(make[0], make[1], (params, x, key), _FIRST.value), memory)
 
 
-def print_closely(name: str, params) -> None:
-    """More steps, and the trajectory."""
+def print_detailed(name: str, params) -> None:
+    """Prints the time at several numbers of steps, and the cost of the trajectory."""
     solver, x, key = SOLVERS[name], jax.random.normal(jax.random.key(1), (256, 64)), jax.random.key(2)
 
     def measured(ours: Run, theirs: Run) -> Ratio:
         jax.block_until_ready((ours(params, x, key), theirs(params, x, key)))
-        return in_turns(lambda: ours(params, x, key), lambda: theirs(params, x, key), _TURNS.value)
+        return alternate(lambda: ours(params, x, key), lambda: theirs(params, x, key), _TURNS.value)
 
     cells = []
     for n in (max(1, _STEPS.value // 5), _STEPS.value, 4 * _STEPS.value):
-        found = measured(*(side(solver, grid(n), mlp) for side in (library, twin)))
+        found = measured(*(side(solver, grid(n), mlp) for side in (library, reference)))
         cells.append(f"{n} steps {found} of {found.base:.2f} ms")
     print(f"{name}: {'; '.join(cells)}")
     ts = grid(_STEPS.value)
-    plain, kept, by_twin = library(solver, ts, mlp), library(solver, ts, mlp, True), twin(solver, ts, mlp, True)
-    plain_mb, kept_mb, twin_mb = (temporary(run, params, (_LARGE.value, 64)) for run in (plain, kept, by_twin))
+    plain, saving = library(solver, ts, mlp), library(solver, ts, mlp, True)
+    baseline = reference(solver, ts, mlp, True)
+    plain_mb, saving_mb, base_mb = (temporary(run, params, (_LARGE.value, 64)) for run in (plain, saving, baseline))
     print(
-        f"    with the trajectory {measured(kept, by_twin)}, {measured(kept, plain)} over sampling without it; "
-        f"temporary memory {kept_mb:.1f} MB ({twin_mb:.1f} by hand; {plain_mb:.1f} without it)"
+        f"    with the trajectory {measured(saving, baseline)}, {measured(saving, plain)} over sampling without it; "
+        f"temporary memory {saving_mb:.1f} MB ({base_mb:.1f} reference; {plain_mb:.1f} without it)"
     )
 
 
 def on_unet(names: list[str], batch: int, turns: int, nfe: int = 8) -> dict[str, Ratio]:
-    """Sampling over as many calls of the bare network, both compiled."""
+    """The time of sampling over that of as many calls of the network alone, both compiled."""
     network, params = unet()
     bare, x, key = jax.jit(network), jax.random.normal(jax.random.key(1), (batch, 8, 8, 1)), jax.random.key(2)
     found = {}
@@ -230,15 +239,15 @@ def on_unet(names: list[str], batch: int, turns: int, nfe: int = 8) -> dict[str,
         ours = lambda run=run: run(params, x, key)
         calls = lambda k=evaluations: [jax.block_until_ready(bare(params, x, 0.5)) for _ in range(k)]
         jax.block_until_ready((ours(), calls()))
-        found[name] = in_turns(ours, calls, turns)
+        found[name] = alternate(ours, calls, turns)
     return found
 
 
-def first_on_unet(solver: Any, batch: int) -> First:
-    """The first call over that of the hand-written sampler."""
+def first_on_unet(solver: Any, batch: int) -> FirstCall:
+    """The first call over that of the reference implementation."""
     network, params = unet()
     arguments = params, jax.random.normal(jax.random.key(1), (batch, 8, 8, 1)), jax.random.key(2)
-    make = [functools.partial(side, solver, grid(8), network) for side in (library, twin)]
+    make = [functools.partial(side, solver, grid(8), network) for side in (library, reference)]
     return first_calls(make[0], make[1], arguments, _FIRST.value)
 
 
@@ -246,14 +255,14 @@ def first_on_unet(solver: Any, batch: int) -> First:
 
 
 def draw(path: Path, panels: list[tuple[str, float, dict[str, float]]]) -> None:
-    """A bar for every solver, beside the target."""
-    solvers_shown = max(len(values) for _, _, values in panels)
-    figure = Figure(figsize=(3 * len(panels) + 1.5, 0.28 * solvers_shown + 1.5), layout="constrained")
+    """Plots a bar for every solver, with the target as a line."""
+    num_bars = max(len(values) for _, _, values in panels)
+    figure = Figure(figsize=(3 * len(panels) + 1.5, 0.28 * num_bars + 1.5), layout="constrained")
     for ax, (title, target, values) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         ax.barh(list(values), list(values.values()), color="#2166ac")
         ax.axvline(target, color="#d6604d", linestyle="--", label=f"target {target}")
         ax.set_title(title, fontsize=9)
-        ax.set(xlabel="ratio (1 is no cost)", xlim=(0.5, None))
+        ax.set(xlabel="ratio (1 is no overhead)", xlim=(0.5, None))
         ax.tick_params(labelsize=8)
         ax.legend(fontsize=7)
         ax.invert_yaxis()
@@ -263,19 +272,19 @@ def draw(path: Path, panels: list[tuple[str, float, dict[str, float]]]) -> None:
 
 def main(_) -> None:
     names = list(SOLVERS) if _SOLVERS.value == ["all"] else _SOLVERS.value
-    for flag, given in (("solvers", names), ("closely", _CLOSELY.value)):
+    for flag, given in (("solvers", names), ("detailed", _DETAILED.value)):
         for name in given:
             if name not in SOLVERS:
                 raise app.UsageError(f"--{flag}: {name!r} is not one of {', '.join(SOLVERS)}")
     batches, params = [int(b) for b in _BATCHES.value], mlp_params()
-    print(f"MLP 3 x 128, 64 dimensions, {_STEPS.value} steps; ratios to the sampler by hand: median (of the minima)")
-    heads = "".join(f"{f'time, batch {b}':>18}{'by hand, ms':>13}" for b in batches)
-    print(f"{'':22}{heads}{'first call':>20}{f'MB at {_LARGE.value}':>15}{'by hand':>9}")
+    print(f"MLP 3 x 128, 64 dimensions, {_STEPS.value} steps; ratios to the reference: median (of the minima)")
+    heads = "".join(f"{f'time, batch {b}':>18}{'reference, ms':>15}" for b in batches)
+    print(f"{'':22}{heads}{'first call':>20}{f'MB at {_LARGE.value}':>15}{'reference':>11}")
     costs: dict[str, Cost] = {}
     for name in names:
         cost = costs[name] = on_mlp(SOLVERS[name], params, batches)
-        cells = "".join(f"{cost.time[b]!s:>18}{cost.time[b].base:13.2f}" for b in batches)
-        print(f"{name:22}{cells}{cost.first!s:>20}{cost.memory[0]:15.1f}{cost.memory[1]:9.1f}", flush=True)
+        cells = "".join(f"{cost.time[b]!s:>18}{cost.time[b].base:15.2f}" for b in batches)
+        print(f"{name:22}{cells}{cost.first!s:>20}{cost.memory[0]:15.1f}{cost.memory[1]:11.1f}", flush=True)
     panels = [
         (f"MLP, batch {b}: time", 1.05 if b >= 64 else 1.10, {n: c.time[b].median for n, c in costs.items()})
         for b in batches
@@ -284,15 +293,15 @@ def main(_) -> None:
     memory = {n: c.memory[0] / max(c.memory[1], 1e-9) for n, c in costs.items()}
     panels.append((f"temporary memory, batch {_LARGE.value}", 1.2, memory))
     print("\nMLP, batch 256")
-    for name in _CLOSELY.value:
-        print_closely(name, params)
+    for name in _DETAILED.value:
+        print_detailed(name, params)
     if _UNET.value:
-        print(f"\ndigits U-Net, batch {_UNET.value}, 8 evaluations: over the bare network, called as often")
+        print(f"\ndigits U-Net, batch {_UNET.value}, 8 evaluations: over as many calls of the network alone")
         found = on_unet(names, _UNET.value, max(1, _TURNS.value // 3))
         for name, ratio in found.items():
             print(f"{name:22}{ratio!s:>18}{ratio.base:13.1f} ms")
-        firsts = (f"{name} {first_on_unet(SOLVERS[name], _UNET.value)}" for name in _CLOSELY.value)
-        print(f"first call over the sampler by hand: {'; '.join(firsts)}")
+        firsts = (f"{name} {first_on_unet(SOLVERS[name], _UNET.value)}" for name in _DETAILED.value)
+        print(f"first call over the reference: {'; '.join(firsts)}")
         panels.append(("U-Net: time over the network", 1.03, {n: r.median for n, r in found.items()}))
     path = Path(_WORKDIR.value).expanduser() / "cost.png"
     draw(path, panels)

@@ -1,13 +1,13 @@
-"""Before and after distillation: the teacher with its best solver of few steps, and students, at equal steps.
+"""Before and after distillation: the teacher with its best few-step solver, and students, at equal steps.
 
     python -m experiments.benchmarks.distillation --workdir=runs/digits --students=runs/digits_fast,runs/digits_1
     python -m experiments.benchmarks.distillation --workdir=runs/digits --students=runs/a,runs/a/rounds/4 --num=500
 
-For images and points. The teacher is guided as its config says, and at every number of steps takes the solver of
-``--solvers`` and the grid of ``--grids`` that come nearest to the held-out data by energy distance; a student is drawn
-from as its config says, one of consistency distillation at every number of steps. *calls*: evaluations of the network
-for a sample, a guided pair counting 2. *ms*: milliseconds a sample in batches of the config's size, the best of three,
-compiled.
+For images and points. The teacher has the guidance of its config, and at every number of steps the solver of
+``--solvers`` and the grid of ``--grids`` with the smallest energy distance to the held-out data. A student is sampled
+with its own config, one of consistency distillation at every number of steps. *calls*: network evaluations per sample,
+where a guided pair counts 2. *ms*: milliseconds per sample in batches of the config's size, compiled, the best of
+three.
 """
 
 import json
@@ -22,51 +22,60 @@ import numpy as np
 from absl import flags
 
 from experiments.cli import command_line, progress
+from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.evaluation.run_metrics import run_metrics as evaluation
-from experiments.models import choices as build
-from experiments.models import model, rules
-from experiments.models.runs import Experiment, open_experiment, saved_config
+from experiments.configs import base
+from experiments.models import rules
+from experiments.models.choices import build_schedule
+from experiments.models.runs import Run, open_run
+from experiments.models.sampling import build_sampler, make_sampler
 from experiments.reporting.report import Table, tables_as_text
 from experiments.training import students
 from scorekit import metrics
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the teacher's run.")
+_WORKDIR = shared.workdir("Folder of the teacher's run.")
 _STUDENTS = flags.DEFINE_list("students", [], "Folders of students.")
 _STEPS = flags.DEFINE_list("steps", ["1", "2", "4"], "Numbers of steps.")
-_SOLVERS = flags.DEFINE_list("solvers", ["euler", "dpmpp_2m", "unipc"], "Solvers that the teacher may take.")
-_GRIDS = flags.DEFINE_list("grids", ["vp_quadratic", "uniform"], "Grids that the teacher may take.")
-_NUM = flags.DEFINE_integer("num", 1500, "Samples of each.", lower_bound=10)
+_SOLVERS = flags.DEFINE_list("solvers", ["euler", "dpmpp_2m", "unipc"], "Solvers to choose from for the teacher.")
+_GRIDS = flags.DEFINE_list("grids", ["vp_quadratic", "uniform"], "Grids to choose from for the teacher.")
+_NUM = shared.count("num", 1500, "Samples of each.", 10)
 _SEED = flags.DEFINE_integer("seed", 1, "Seed of the noise.")
 
 
 class Drawn(NamedTuple):
-    """Samples, what they cost, and how they were drawn."""
+    """Samples, their cost, and the sampler that drew them.
+
+    Attributes:
+      samples: as data.
+      calls: network evaluations per sample.
+      milliseconds: per sample.
+      sampler: its name.
+    """
 
     samples: np.ndarray
     calls: int
     milliseconds: float
-    how: str
+    sampler: str
 
 
-def draw(run: Experiment, config: Config, labels: np.ndarray, seed: int, timed: bool = True) -> Drawn:
-    """Draws from a run as ``config`` says."""
+def draw(run: Run, config: Config, labels: np.ndarray, seed: int, timed: bool = True) -> Drawn:
+    """Samples of a run with the sampler of ``config``."""
     scale = config.sampling.guidance_scale
-    generate = model.make_sampler(config, run.model, run.dataset, run.extras)
+    generate = make_sampler(config, run.model, run.dataset, run.extras)
     samples = generate(run.params, seed, labels, scale)
     seconds = []
     for _ in range(3 * timed):
         start = time.monotonic()
         generate(run.params, seed, labels, scale)
         seconds.append(time.monotonic() - start)
-    solver, ts = build.build_sampler(config, run.model.schedule)
+    solver, ts = build_sampler(config, run.model.schedule)
     pair = not rules.is_plain(config, scale) and config.guidance[0] != "conditional"
     calls = solver.evals_per_step * (len(ts) - 1) * (1 + pair)
     return Drawn(samples, calls, 1e3 * min(seconds, default=np.nan) / len(labels), config.sampling.solver.name)
 
 
 def with_sampling(config: Config, solver: str, grid: str, steps: int) -> Config:
-    """The config with another solver and grid at their own defaults."""
+    """The config with another solver and grid, with the defaults of their fields."""
     config = config.copy_and_resolve_references()
     for section, name in ((config.sampling.solver, solver), (config.sampling.grid, grid)):
         for field in section:
@@ -77,8 +86,8 @@ def with_sampling(config: Config, solver: str, grid: str, steps: int) -> Config:
     return config
 
 
-def best_of_teacher(run: Experiment, config: Config, labels: np.ndarray, seed: int, steps: int) -> Drawn:
-    """The teacher with the solver and grid that come nearest to the held-out data."""
+def best_of_teacher(run: Run, config: Config, labels: np.ndarray, seed: int, steps: int) -> Drawn:
+    """Samples of the teacher with the solver and grid that have the smallest distance to the held-out data."""
     flat = lambda x: jnp.asarray(x).reshape(len(x), -1)
     held_out = flat(run.dataset.to_model(run.dataset.test["x"]))
     distance = jax.jit(metrics.energy_distance)
@@ -88,20 +97,20 @@ def best_of_teacher(run: Experiment, config: Config, labels: np.ndarray, seed: i
             chosen = with_sampling(config, solver, grid, steps)
             samples = draw(run, chosen, labels, seed, timed=False).samples
             found.append((float(distance(held_out, flat(samples))), f"{solver}, {grid}", chosen))
-    _, how, chosen = min(found, key=lambda item: item[0])
-    return draw(run, chosen, labels, seed)._replace(how=how)
+    _, name, chosen = min(found, key=lambda item: item[0])
+    return draw(run, chosen, labels, seed)._replace(sampler=name)
 
 
 def facts_of(folder: Path) -> Path:
-    """What a student was made of, in its folder or, of a student of an earlier round, in that of the last."""
+    """The file with the settings of a student, in its folder or, for one of an earlier round, in that of the last."""
     of_round = folder.parent.parent / "distillation.json"
     return of_round if folder.parent.name == "rounds" else folder / "distillation.json"
 
 
 def students_at(folder: Path, steps: list[int]) -> Iterator[tuple[int, Config, str]]:
-    """The numbers of steps that a student is drawn at, with its config and its method."""
-    config: Config = saved_config(str(folder))
-    schedule = build.build_schedule(config)
+    """The numbers of steps that a student is sampled with, its config for each, and its method."""
+    config = base.saved(str(folder))
+    schedule = build_schedule(config)
     method = json.loads(facts_of(folder).read_text())["--method"]
     for n in steps if method == "consistency" else [config.sampling.steps]:
         changed = config.copy_and_resolve_references()
@@ -114,16 +123,16 @@ def students_at(folder: Path, steps: list[int]) -> Iterator[tuple[int, Config, s
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    steps = command_line.steps("steps", _STEPS.value, "1,2,4")
+    steps = shared.step_counts("steps", _STEPS.value, "1,2,4")
     folders = [Path(folder).expanduser().absolute() for folder in _STUDENTS.value]
     for folder in folders:
         if not facts_of(folder).exists():
             raise ConfigError(f"--students={folder}: there is no student of experiments.distill here")
-    run = open_experiment(
-        config, Path(str(_WORKDIR.value)).expanduser().absolute(), None, (config.sampling.guidance_scale,)
-    )
+    run = open_run(config, shared.path(_WORKDIR), None, (config.sampling.guidance_scale,))
     labels = np.arange(_NUM.value, dtype=np.int32) % run.dataset.num_classes
-    scorer = evaluation.scorer_of(run.dataset)
+    scorer = run.dataset.scorer()
+    if scorer is None:
+        raise ConfigError(f"--workdir={_WORKDIR.value}: its data must be images or points, they are {run.dataset.name}")
     flat = lambda x: np.asarray(x, np.float32).reshape(len(x), -1)
     train = jnp.asarray(flat(run.dataset.to_model(run.dataset.train["x"])))
     frechet = jax.jit(metrics.frechet_distance)
@@ -131,7 +140,8 @@ def main(config: Config) -> None:
 
     def add(name, n, drawn):
         scores = {**scorer.samples(drawn.samples, labels), "Fréchet": float(frechet(train, flat(drawn.samples)))}
-        rows.append({"": name, "steps": n, "calls": drawn.calls, **scores, "ms": drawn.milliseconds, "how": drawn.how})
+        cost = {"ms": drawn.milliseconds, "sampler": drawn.sampler}
+        rows.append({"": name, "steps": n, "calls": drawn.calls, **scores, **cost})
         print(f"{name}, {n} steps", flush=True)
 
     add("teacher", config.sampling.steps, draw(run, config, labels, _SEED.value))
@@ -139,7 +149,7 @@ def main(config: Config) -> None:
         add("teacher", n, best_of_teacher(run, config, labels, _SEED.value, n))
     for folder in folders:
         for n, chosen, method in students_at(folder, steps):
-            add(method, n, draw(open_experiment(chosen, folder, None), chosen, labels, _SEED.value))
+            add(method, n, draw(open_run(chosen, folder), chosen, labels, _SEED.value))
     rows = sorted(rows, key=lambda row: (-(row["steps"] not in steps), row["steps"]))
     table = Table(list(rows[0]), [list(row.values()) for row in rows], scorer.caption)
     print(tables_as_text([table]))
@@ -147,4 +157,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: saved_config(_WORKDIR.value))
+    command_line.run(main, lambda: base.saved(_WORKDIR.value))

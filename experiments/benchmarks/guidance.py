@@ -1,12 +1,12 @@
-"""What each rule of guidance buys and what it costs: fidelity against diversity, evaluations, time, recompilation.
+"""Quality and cost of every guidance rule: fidelity against diversity, evaluations, time, recompilation.
 
-    python -m experiments.benchmarks.guidance --workdir=runs/guidance                     # a mixture with known answers
+    python -m experiments.benchmarks.guidance --workdir=runs/guidance                     # a mixture, exact denoisers
     python -m experiments.benchmarks.guidance --digits=runs/digits                        # and a trained network
-    python -m experiments.benchmarks.guidance --fast                                      # seconds, to see that it runs
+    python -m experiments.benchmarks.guidance --fast                                      # a run of seconds
 
-Fidelity is the share of samples of the class that was asked for (by the exact posterior, or by a support vector machine
-that was trained on real scans) and precision; diversity is recall, coverage, and the Vendi score within a class. The
-energy and Fréchet distances see both. All rules start from the same noise.
+Fidelity is precision and the share of samples that are classified as the class they are conditioned on (by the exact
+posterior, or by a reference classifier fitted to real images); diversity is recall, coverage, and the Vendi score
+within a class. The energy and Fréchet distances measure both. All rules start from the same noise.
 """
 
 import functools
@@ -32,13 +32,13 @@ from scorekit.networks import UNet
 from scorekit.solvers import grids
 from scorekit.typing import Denoiser
 
-LOW, HIGH = 0.15, 4.0  # of the interval, in noise over signal
+LOW, HIGH = 0.15, 4.0
+"""Bounds of the guidance interval, in sigma / alpha."""
 
-# (cond, uncond, schedule, gamma) -> denoiser; names as in the plots
 RULES: dict[str, Callable[..., Denoiser]] = {
     "CFG": lambda c, u, s, g: guidance.classifier_free(c, u, g),
     "interval": lambda c, u, s, g: guidance.interval(guidance.classifier_free(c, u, g), c, s, LOW, HIGH),
-    "rising γ(t)": lambda c, u, s, g: guidance.classifier_free(c, u, guidance.weight_schedule(1.0, 2.0 * g - 1.0)),
+    "increasing γ(t)": lambda c, u, s, g: guidance.classifier_free(c, u, guidance.weight_schedule(1.0, 2.0 * g - 1.0)),
     "rescale": lambda c, u, s, g: guidance.rescale(guidance.classifier_free(c, u, g), c, s, 0.7),
     "threshold": lambda c, u, s, g: guidance.dynamic_threshold(guidance.classifier_free(c, u, g), s, 0.99, 1.0),
     "APG": lambda c, u, s, g: guidance.apg(c, u, s, g, norm_threshold=2.5),
@@ -46,10 +46,13 @@ RULES: dict[str, Callable[..., Denoiser]] = {
     "CFG++": lambda c, u, s, g: guidance.cfg_plus_plus(c, u, g / 10.0),  # at gamma / 10
     "CFG-Zero*": lambda c, u, s, g: guidance.cfg_zero_star(c, u, s, g),
     "tangential": lambda c, u, s, g: guidance.tangential(c, u, s, g),
-    "frequency": lambda c, u, s, g: guidance.frequency_decoupled(c, u, [g, 0.5 * (1.0 + g)]),
+    "frequency": lambda c, u, s, g: guidance.frequency_decoupled(c, u, g, (1.0, 0.5)),
 }
+"""``(cond, uncond, schedule, gamma) -> denoiser`` by the name in tables and plots."""
 EULER = ("CFG++",)
-IMAGES = ("frequency", "threshold", "rescale")  # rules that a point of the plane has no use for
+"""Rules that are defined for DDIM."""
+IMAGES = ("frequency", "threshold", "rescale")
+"""Rules that are measured on images only."""
 
 _DIGITS = flags.DEFINE_string("digits", None, "folder of a trained run, to measure its network too")
 _MIXTURE = flags.DEFINE_bool("mixture", True, "whether to measure the mixture")
@@ -58,8 +61,8 @@ _SAMPLES = flags.DEFINE_integer("samples", 300, "samples of the network; the mix
 _STEPS = flags.DEFINE_integer("steps", 16, "steps of the sampler")
 _TURNS = flags.DEFINE_integer("turns", 9, "repetitions of every timing")
 _BATCH = flags.DEFINE_integer("batch", 32, "batch of the timings")
-_FAST = flags.DEFINE_bool("fast", False, "as little of everything as shows that it runs")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/guidance", "where the plots go")
+_FAST = flags.DEFINE_bool("fast", False, "the smallest sizes, as a test that everything runs")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/guidance", "folder for the plots")
 
 
 METRICS = ("class accuracy", "precision", "recall", "coverage", "Vendi", "energy", "Fréchet")
@@ -69,7 +72,7 @@ METRICS = ("class accuracy", "precision", "recall", "coverage", "Vendi", "energy
 
 
 def rules_of(problem: Problem) -> dict[str, Callable[..., Denoiser]]:
-    """The rules that the problem has a use for."""
+    """The rules that apply to the problem."""
     found = {name: rule for name, rule in RULES.items() if len(problem.shape) == 3 or name not in IMAGES}
     if "weak" in problem.extra:
         found["autoguidance"] = lambda c, u, s, g: guidance.autoguidance(c, problem.extra["weak"], g)
@@ -80,7 +83,7 @@ def rules_of(problem: Problem) -> dict[str, Callable[..., Denoiser]]:
 
 
 def make_compare(problem: Problem):
-    """``samples -> numbers``, all but the accuracy."""
+    """``samples -> metrics``, all of ``METRICS`` but the class accuracy."""
     classes = problem.null
 
     @jax.jit
@@ -96,11 +99,11 @@ def make_compare(problem: Problem):
 
 
 Found = dict[str, dict[float, np.ndarray]]
-"""By rule and scale, the numbers of ``METRICS``."""
+"""The values of ``METRICS``, by rule and scale."""
 
 
 def quality(problem: Problem, scales: list[float], steps: int) -> tuple[Found, dict[str, dict[float, np.ndarray]]]:
-    """The numbers, and ten samples of each (the first of every class in turn)."""
+    """The metrics of every rule and scale, and the first ten samples of each."""
     cond, uncond = guidance.branches(problem.conditional, problem.labels, problem.null)
     like = jax.ShapeDtypeStruct((len(problem.labels), *problem.shape), jnp.float32)
     noise = process.sample_prior(jax.random.key(0), problem.schedule, like)
@@ -119,7 +122,7 @@ def quality(problem: Problem, scales: list[float], steps: int) -> tuple[Found, d
 
 
 def real_row(problem: Problem) -> np.ndarray:
-    """The real data beside themselves, in two halves."""
+    """The metrics of one half of the real data against the other."""
     order = np.random.default_rng(0).permutation(len(problem.real))
     one, other = np.array_split(problem.real[order], 2)
     precision, recall = metrics.precision_recall(one, other)
@@ -130,17 +133,18 @@ def real_row(problem: Problem) -> np.ndarray:
 
 
 def print_quality(problem: Problem, found: Found, steps: int) -> None:
+    """Prints the metrics, and for every rule those at ``TARGET`` and at the highest coverage."""
     n = len(problem.labels)
     print(f"\n{problem.name}: {n} samples, {steps} steps; Vendi score of {n // problem.null} samples of a class")
     print(f"{'rule':16}{'γ':>5}" + "".join(f"{name:>15}" for name in METRICS))
     print(f"{'real, halves':21}" + "".join(f"{v:15.3f}" for v in real_row(problem)))
     for name, rows in found.items():
-        for scale, numbers in rows.items():
-            print(f"{name:16}{scale:5g}" + "".join(f"{v:15.3f}" for v in numbers))
+        for scale, values in rows.items():
+            print(f"{name:16}{scale:5g}" + "".join(f"{v:15.3f}" for v in values))
     print(f"{'':16}{f'at class accuracy {TARGET:g} (interpolated)':>40}{'at the highest coverage':>33}")
     print(f"{'':16}" + "".join(f"{name:>10}" for name in ("γ", *AT)) + "".join(f"{name:>11}" for name in ("γ", *BEST)))
     coverage = 1 + METRICS.index("coverage")
-    tables = {name: np.array([[scale, *numbers] for scale, numbers in rows.items()]) for name, rows in found.items()}
+    tables = {name: np.array([[scale, *values] for scale, values in rows.items()]) for name, rows in found.items()}
     for name, table in sorted(tables.items(), key=lambda item: -crossing(item[1])[coverage]):
         best = table[table[:, coverage].argmax()]
         pick = lambda row, names: [row[0], *(row[1 + METRICS.index(n)] for n in names)]
@@ -152,7 +156,7 @@ TARGET, AT, BEST = 0.95, ("coverage", "Vendi", "energy"), ("coverage", "precisio
 
 
 def crossing(table: np.ndarray) -> np.ndarray:
-    """The scale and the numbers where the class accuracy first reaches ``TARGET``, by straight lines; NaN if never."""
+    """Scale and metrics where the class accuracy first reaches ``TARGET``, interpolated; NaN if it never does."""
     for low, high in itertools.pairwise(table):
         if low[1] < TARGET <= high[1]:
             return low + (high - low) * (TARGET - low[1]) / (high[1] - low[1])
@@ -166,7 +170,7 @@ UNITS |= {"coverage": "coverage (share of real data)", "energy": "energy distanc
 
 
 def draw_quality(path: Path, problem: Problem, found: Found) -> None:
-    """Fidelity against diversity, a curve a rule, and the energy distance by scale."""
+    """Plots fidelity against diversity, one curve per rule, and the energy distance by scale."""
     figure = Figure(figsize=(21, 6), layout="constrained")
     axes = figure.subplots(1, len(PANELS) + 1)
     for i, (name, rows) in enumerate(found.items()):
@@ -180,7 +184,7 @@ def draw_quality(path: Path, problem: Problem, found: Found) -> None:
     for ax, (across, up) in zip(axes, PANELS, strict=False):
         ax.set(xlabel=UNITS[across], ylabel=UNITS[up], title=f"{problem.name} (the number is the last γ)")
     axes[-1].set(xlabel="guidance scale γ", ylabel=UNITS["energy"], title="distance to the real data")
-    axes[-1].set_yscale("symlog", linthresh=0.02)  # an estimate without bias may be negative
+    axes[-1].set_yscale("symlog", linthresh=0.02)  # an unbiased estimate may be negative
     for ax in axes:
         ax.grid(alpha=0.25)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7, fontsize=9)
@@ -192,19 +196,19 @@ def draw_quality(path: Path, problem: Problem, found: Found) -> None:
 
 
 def two_calls(conditional, labels, null, schedule, gamma):
-    """CFG of two denoisers that share nothing."""
+    """CFG of two denoisers that share no computation."""
     cond, uncond = (guidance.branches(conditional, jnp.full(len(labels), c, jnp.int32))[0] for c in (labels, null))
     return guidance.classifier_free(cond, uncond, gamma)
 
 
 def nested(c, u, s, g):
-    """Most of them at once."""
+    """A composition of most rules."""
     guided = guidance.rescale(guidance.apg(c, u, s, g, momentum=-0.5), c, s, 0.5)
     return guidance.dynamic_threshold(guidance.interval(guided, c, s, LOW, HIGH), s)
 
 
 def cost(batch: int, steps: int, turns: int) -> None:
-    """Time of sampling with the digits U-Net, untrained, over plain CFG in one call; medians of interleaved turns."""
+    """Prints the time of sampling with an untrained digits U-Net over CFG in one call; medians of alternating runs."""
     schedule, module = schedules.cosine(), UNet(channels=24, num_classes=10)
     labels = np.arange(batch, dtype=np.int32) % 10
     x = jax.random.normal(jax.random.key(0), (batch, 8, 8, 1))
@@ -237,13 +241,11 @@ def cost(batch: int, steps: int, turns: int) -> None:
         for name, value in seconds.items():
             ratios[name].append(value / seconds["CFG"])
     noise = np.exp(-0.5 * np.asarray(schedule.log_snr(ts[:-1])))
-    inside = int(np.sum((noise > LOW) & (noise <= HIGH)))
-    print(
-        f"\ncost: U-Net of the digits, batch {batch}, {steps} steps, over CFG in one call; rows of the network a sample"
-    )
+    guided_steps = int(np.sum((noise > LOW) & (noise <= HIGH)))
+    print(f"\ncost: digits U-Net, batch {batch}, {steps} steps, over CFG in one call; rows: evaluations per sample")
     print(f"{'rule':18}{'rows':>6}{'of CFG':>8}{'time':>8}{'quartiles':>14}")
     for name, values in ratios.items():
-        rows = steps + (0 if name == "no guidance" else inside if name in ("interval", "nested") else steps)
+        rows = steps + (0 if name == "no guidance" else guided_steps if name in ("interval", "nested") else steps)
         low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
         print(f"{name:18}{rows:6}{rows / (2 * steps):8.2f}{middle:8.2f}{f'{low:.2f}-{high:.2f}':>14}")
 
@@ -252,7 +254,7 @@ def cost(batch: int, steps: int, turns: int) -> None:
 
 
 def recompilation() -> None:
-    """Traces of the network and of the program when every number changes."""
+    """Prints how often the network is traced, at first and when every hyper-parameter changes."""
     schedule, x, ts, traces = schedules.cosine(), jnp.ones((4, 8, 8, 1)), grids.uniform(4), []
 
     def conditional(x, t, label):
@@ -270,16 +272,16 @@ def recompilation() -> None:
         "thresholds": lambda f: guidance.dynamic_threshold(
             guidance.static_threshold(guided, schedule, 2.0 * f), schedule, 0.9 / f, f
         ),
-        "APG, all numbers": lambda f: guidance.apg(
+        "APG, all values": lambda f: guidance.apg(
             cond, uncond, schedule, 2.0 * f, parallel=0.2 * f, momentum=-0.5 / f, norm_threshold=2.0 * f
         ),
-        "γ(t), its numbers": lambda f: guidance.classifier_free(
+        "γ(t), its values": lambda f: guidance.classifier_free(
             cond, uncond, guidance.weight_schedule(f, 3.0 * f, "power", power=f)
         ),
     }
-    print("\nrecompilation: traces of the network at the first call, and new ones when every number changes")
+    print("\nrecompilation: traces of the network at the first call, and new ones when every hyper-parameter changes")
     for name, build in cases.items():
-        draw = jax.jit(lambda *args: samplers.sample(*args))  # a function of its own: traces are shared by structure
+        draw = jax.jit(lambda *args: samplers.sample(*args))  # a new function: traces are shared by structure
         counts = []
         for factor in (1.0, 1.3):
             traces.clear()

@@ -1,4 +1,4 @@
-"""What :mod:`.guidance` steers: classes in the plane with exact denoisers, and a trained model."""
+"""The problems of :mod:`.guidance`: classes in the plane with exact denoisers, and a trained model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,16 +9,30 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from experiments import judge
-from experiments.cli import command_line
-from experiments.models import model
-from experiments.models import runs as checkpoint
-from scorekit import densities, guidance, schedules
+from experiments.configs import base
+from experiments.models.model import denoiser
+from experiments.models.runs import open_run
+from scorekit import densities, guidance, metrics, schedules
 from scorekit.typing import Array, Prediction, Schedule
 
 
 class Problem(NamedTuple):
-    """A conditional denoiser, its labels, and how its samples are judged."""
+    """A conditional denoiser, and what its samples are compared with.
+
+    Attributes:
+      name: for tables and plots.
+      conditional: ``(x_t, t, labels) -> Prediction``.
+      schedule: of the denoiser.
+      labels: of the samples.
+      null: the null label, which is also the number of classes.
+      shape: of one sample.
+      accuracy: ``samples -> class accuracy``.
+      real_accuracy: that of real data.
+      real: real data ``(N, D)``.
+      by_class: real data ``(classes, samples / classes, D)``.
+      bandwidth: of the Vendi score.
+      extra: what some rules need: a weaker model, a classifier.
+    """
 
     name: str
     conditional: Callable[[Array, Array, Array], Prediction]
@@ -27,18 +41,18 @@ class Problem(NamedTuple):
     null: int
     shape: tuple[int, ...]
     accuracy: Callable[[np.ndarray], float]
-    real_accuracy: float  # of the judge on real data
-    real: np.ndarray  # (N, D)
-    by_class: np.ndarray  # (classes, samples / classes, D), of the real data
-    bandwidth: float  # of the Vendi score
-    extra: dict[str, Callable]  # what some rules need: a weaker model, a classifier
+    real_accuracy: float
+    real: np.ndarray
+    by_class: np.ndarray
+    bandwidth: float
+    extra: dict[str, Callable]
 
 
 CLASSES, MODES = 4, 3
 
 
 def classes_in_the_plane() -> densities.Mixture:
-    """Twelve modes on a circle, wide enough to overlap; every fourth one, with weights 5 : 3 : 2, is a class."""
+    """Twelve overlapping modes on a circle; every fourth one belongs to the same class, with weights 5 : 3 : 2."""
     angles = 2 * np.pi * np.arange(CLASSES * MODES) / (CLASSES * MODES)
     means = 1.4 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     weights = np.repeat([0.5, 0.3, 0.2], CLASSES)  # mode k has class k % 4
@@ -61,7 +75,7 @@ def _log_posterior(data, schedule, labels, x, t):
 
 
 def mixture_problem(samples: int) -> Problem:
-    """The plane, with exact denoisers and an exact classifier of every noise level."""
+    """Classes in the plane, with exact denoisers and the exact classifier of every noise level."""
     data, schedule = classes_in_the_plane(), schedules.cosine()
     labels = np.arange(samples, dtype=np.int32) % CLASSES
     drawn, modes = data.sample_with_labels(jax.random.key(9), (12 * samples,))
@@ -88,36 +102,34 @@ def mixture_problem(samples: int) -> Problem:
 
 
 def digits_problem(workdir: str, samples: int) -> Problem:
-    """The network of a finished run, and its oldest checkpoint as the weaker model."""
-    config = command_line.load_config(checkpoint.config_path(workdir))
-    folder = Path(workdir).expanduser()
-    opened = checkpoint.open_experiment(config, folder, None)
-    dataset, built = opened.dataset, opened.model
+    """The network of a finished run, with its oldest checkpoint as the weaker model."""
+    config, folder = base.saved(workdir), Path(workdir).expanduser()
+    opened = open_run(config, folder)
+    dataset, model = opened.dataset, opened.model
     train = np.asarray(dataset.to_model(dataset.train["x"]))
-    expert = judge.fit_judge(train, dataset.train["label"])
+    test = np.asarray(dataset.to_model(dataset.test["x"]))
+    classifier = metrics.fit_reference_classifier(train, dataset.train["label"])
     labels = np.arange(samples, dtype=np.int32) % dataset.num_classes
     flat = train.reshape(len(train), -1)
-    near = [flat[dataset.train["label"] == k][:60] for k in range(dataset.num_classes)]
-    distances = [np.linalg.norm(x[:, None] - x[None], axis=-1) for x in near]
-    network = lambda params, x, t, labels: model.denoiser(built, params, labels)(x, t)
+    by_class = [flat[dataset.train["label"] == k][:60] for k in range(dataset.num_classes)]
+    distances = [np.linalg.norm(x[:, None] - x[None], axis=-1) for x in by_class]
+    network = lambda params, x, t, labels: denoiser(model, params, labels)(x, t)
     extra = {}
     oldest = min(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
     if oldest < opened.step:
-        weak = checkpoint.open_experiment(config, folder, oldest).params
+        weak = open_run(config, folder, oldest).params
         extra["weak"] = guidance.branches(Partial(network, weak), labels)[0]
     return Problem(
         name="digits",
         conditional=Partial(network, opened.params),
-        schedule=built.schedule,
+        schedule=model.schedule,
         labels=labels,
         null=dataset.num_classes,
-        shape=built.shape,
-        accuracy=lambda x: judge.class_accuracy(expert, x, labels),
-        real_accuracy=judge.real_accuracy(
-            expert, np.asarray(dataset.to_model(dataset.test["x"])), dataset.test["label"]
-        ),
+        shape=model.shape,
+        accuracy=lambda x: metrics.class_accuracy(classifier, x, labels),
+        real_accuracy=metrics.class_accuracy(classifier, test, dataset.test["label"]),
         real=flat,
-        by_class=np.stack([x[: samples // dataset.num_classes] for x in near]),
+        by_class=np.stack([x[: samples // dataset.num_classes] for x in by_class]),
         bandwidth=0.5 * float(np.median(np.concatenate([d[d > 0] for d in distances]))),
         extra=extra,
     )

@@ -1,12 +1,12 @@
-"""Exact log-likelihood: error in nats and seconds per 1000 points, beside diffrax.
+"""Exact log-likelihood: error in nats and seconds per 1000 points, compared with diffrax.
 
     python -m experiments.benchmarks.likelihood --out=/tmp/likelihood.png
 
-The data are mixtures whose density is known, the network is their exact eps, the schedule is linear VP. The error is
-against the density of the model, whose prior differs a little from the noisy data: ``log p_0(x) + log N(x_1) - log
-p_1(x_1)``. All solvers use Dormand and Prince's pair at the same tolerances; diffrax integrates the drift in t, as its
-users do, with all directions of the divergence at once, and in blocks of points as well. Each figure is a median over
-repetitions that take turns.
+The data are mixtures of known density, the network predicts their exact eps, the schedule is linear VP. The error is
+against the density of the model, whose prior differs slightly from the noisy data: ``log p_0(x) + log N(x_1) - log
+p_1(x_1)``. All solvers use the Dormand-Prince pair at the same tolerances. diffrax integrates the drift in t, as is
+usual, with all directions of the divergence at once, for all points together and in blocks of points. Each figure is a
+median over repetitions that alternate between the solvers.
 """
 
 import math
@@ -28,13 +28,13 @@ from scorekit.likelihood import log_likelihood
 from scorekit.typing import Array, Denoiser
 
 _POINTS = flags.DEFINE_integer("points", 400, "points of the ring; half as many in 64 dimensions")
-_BLOCK = flags.DEFINE_integer("block", 100, "points in one block where they are taken in blocks")
+_BLOCK = flags.DEFINE_integer("block", 100, "points in one block")
 _TURNS = flags.DEFINE_integer("turns", 3, "repetitions of each measurement")
 _TOLERANCES = flags.DEFINE_list("tolerances", ["1e-3", "1e-4", "1e-5", "1e-6"], "rtol = atol of all solvers")
 _OUT = flags.DEFINE_string("out", "likelihood.png", "where to save the plot of error against time")
 
 SCHEDULE = schedules.linear_vp()
-Solved = Callable[[Array], tuple[Array, Array, Array]]
+Solve = Callable[[Array], tuple[Array, Array, Array]]
 """``x -> (log_p, x_1, nfe)``."""
 
 
@@ -50,7 +50,7 @@ class Row(NamedTuple):
 
 
 def low_rank_mixture(dim: int = 64, rank: int = 4, modes: int = 5) -> densities.Mixture:
-    """Five modes, each spread along four directions and narrow along the others."""
+    """Five modes, each wide along four directions and narrow along the others."""
     rng = np.random.default_rng(0)
     factors = rng.normal(size=(modes, dim, rank)) / math.sqrt(rank)
     means = rng.normal(size=(modes, dim))
@@ -59,12 +59,13 @@ def low_rank_mixture(dim: int = 64, rank: int = 4, modes: int = 5) -> densities.
 
 
 def exact_denoiser(data: densities.Mixture) -> Denoiser:
-    """By way of eps alone, as from a network: the exact x0 and eps side by side would be computed twice."""
+    """Through eps alone, as from a network: computing the exact x0 and eps separately would take twice the time."""
     network = lambda x, t: data.predict(x, SCHEDULE.alpha(t), SCHEDULE.sigma(t)).eps
     return denoisers.denoiser_from_network(network, SCHEDULE, "eps")
 
 
-def ours(data: densities.Mixture, tolerance: float) -> Solved:
+def ours(data: densities.Mixture, tolerance: float) -> Solve:
+    """:func:`scorekit.likelihood.log_likelihood`."""
     denoiser = exact_denoiser(data)
 
     def solve(x):
@@ -74,7 +75,8 @@ def ours(data: densities.Mixture, tolerance: float) -> Solved:
     return solve
 
 
-def with_diffrax(data: densities.Mixture, tolerance: float) -> Solved:
+def with_diffrax(data: densities.Mixture, tolerance: float) -> Solve:
+    """The same with diffrax."""
     import diffrax
 
     denoiser = exact_denoiser(data)
@@ -109,7 +111,9 @@ def with_diffrax(data: densities.Mixture, tolerance: float) -> Solved:
     return solve
 
 
-def in_blocks(solve: Solved, size: int) -> Solved:
+def in_blocks(solve: Solve, size: int) -> Solve:
+    """The same in blocks of ``size`` points."""
+
     def blocks(x):
         log_p, x_1, nfe = jax.lax.map(solve, x.reshape(-1, size, x.shape[-1]))
         return log_p.reshape(-1), x_1.reshape(x.shape), jnp.mean(nfe)
@@ -123,8 +127,8 @@ def exact(data: densities.Mixture, x: Array, x_1: Array) -> Array:
     return data.log_density(x) + norm.logpdf(x_1, scale=SCHEDULE.sigma(1.0)).sum(-1) - last.log_density(x_1)
 
 
-def measure(data: densities.Mixture, points: int, solvers: dict[str, Callable[..., Solved]]) -> list[Row]:
-    """Every solver at every tolerance, in turns."""
+def measure(data: densities.Mixture, points: int, solvers: dict[str, Callable[..., Solve]]) -> list[Row]:
+    """Every solver at every tolerance, in alternation."""
     x = data.sample(jax.random.key(0), (points,))
     cells = {
         (name, float(tol)): jax.jit(make(data, float(tol)))
@@ -147,7 +151,7 @@ def measure(data: densities.Mixture, points: int, solvers: dict[str, Callable[..
 
 
 def at_equal_error(rows: list[Row], solver: str, baseline: str) -> float:
-    """Time of the baseline over time of the solver at the baseline's smallest error that both reach."""
+    """Time of the baseline over time of the solver at the smallest error of the baseline that both reach."""
     of = lambda name: sorted((r.error, r.seconds) for r in rows if r.solver == name)
     mine, other = of(solver), of(baseline)
     errors, times = (np.log([pair[i] for pair in mine]) for i in (0, 1))
@@ -156,14 +160,14 @@ def at_equal_error(rows: list[Row], solver: str, baseline: str) -> float:
 
 
 def main(_) -> None:
-    solvers: dict[str, Callable[..., Solved]] = {
+    solvers: dict[str, Callable[..., Solve]] = {
         "scorekit": ours,
         "scorekit, blocks": lambda data, tol: in_blocks(ours(data, tol), _BLOCK.value),
     }
     try:
         import diffrax  # noqa: F401
     except ImportError:
-        print("diffrax is not installed (pip install diffrax): its rows are left out")
+        print("diffrax is not installed (pip install diffrax): its rows are skipped")
     else:
         solvers["diffrax"] = with_diffrax
         solvers["diffrax, blocks"] = lambda data, tol: in_blocks(with_diffrax(data, tol), _BLOCK.value)

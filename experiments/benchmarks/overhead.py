@@ -1,9 +1,9 @@
-"""What the library costs over code written by hand: a training step, and its import. :mod:`.cost` measures sampling.
+"""The overhead of a training step over a minimal implementation, and of the import; :mod:`.cost` measures sampling.
 
     python -m experiments.benchmarks.overhead
 
-Each pair runs in turn in one process; a figure is the median over the repetitions of the ratio within a turn, so that
-a shared machine slows both sides alike.
+The two sides of a pair alternate in one process; a figure is the median over repetitions of the ratio within one, so
+that a shared machine slows both sides alike.
 """
 
 import functools
@@ -34,7 +34,7 @@ SCHEDULE = schedules.cosine()
 
 
 def ratio(ours: Callable[[], Any], theirs: Callable[[], Any], turns: int) -> tuple[float, float]:
-    """The median of ours / theirs, and the median of theirs in milliseconds."""
+    """The median of ours over theirs, and the median of theirs in milliseconds."""
     ratios, base = [], []
     for turn in range(turns):
         seconds = {}
@@ -58,7 +58,7 @@ def first_call(make: Callable[[], Callable[[], Any]]) -> float:
 
 
 def training_row(batch: int, turns: int) -> list[Any]:
-    """One step of the digits U-Net: loss, gradient, clipping, Adam, average."""
+    """One training step of the digits U-Net: loss, gradient, clipping, Adam, moving average of the parameters."""
     module = UNet(channels=24, num_classes=10)
     data = {
         "x": np.random.default_rng(0).normal(size=(batch, 8, 8, 1)).astype(np.float32),
@@ -138,7 +138,7 @@ def import_seconds(turns: int) -> tuple[float, float]:
 
 def main(_) -> None:
     name, value, cold, base = training_row(_BATCH.value, _TURNS.value)
-    print(f"{'':50}{'ratio':>8}{'first call':>12}{'by hand, ms':>13}")
+    print(f"{'':50}{'ratio':>8}{'first call':>12}{'minimal, ms':>13}")
     print(f"{name:50}{value:8.3f}{cold:12.2f}{base:13.2f}")
     added, jax_alone = import_seconds(_IMPORTS.value)
     print(f"import scorekit adds {show(added)} s to the {show(jax_alone)} s of import jax")

@@ -1,7 +1,7 @@
-"""Other packages' samplers on the same problems and grids; each is optional.
+"""Samplers of other packages on the same problems and grids; each package is optional.
 
-They see ``x = x0 + sigma eps``. A peer that steps in ``log sigma`` or evaluates at the end of a step goes to the last
-positive level and ends with one evaluation of x0, as its users do.
+They operate on ``x = x0 + sigma eps``. A sampler that steps in ``log sigma`` or evaluates at the end of a step runs to
+the last positive noise level and ends with one evaluation of x0, as is usual for it.
 """
 
 import functools
@@ -13,11 +13,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.problems import LONGEST, Problem
+from experiments.benchmarks.problems import MAX_STEPS, Problem
 
 
 class Peer(NamedTuple):
-    """``solve(problem, x, sigmas) -> x0`` along ``sigmas``, ``(n + 1,)`` ending at 0; the grids it is tried on."""
+    """A sampler of another package.
+
+    Attributes:
+      solve: ``(problem, x, sigmas) -> x0`` along ``sigmas``, ``(n + 1,)`` ending at 0.
+      steps: the number of steps by network evaluations.
+      grids: the grids it is measured on; all if None.
+    """
 
     solve: Callable[[Problem, np.ndarray, np.ndarray], np.ndarray]
     steps: Callable[[int], int]
@@ -25,13 +31,13 @@ class Peer(NamedTuple):
 
 
 def load() -> dict[str, Peer]:
-    """The peers that are installed; a line for each that is not."""
+    """The samplers of the packages that are installed; prints a line for each package that is not."""
     found: dict[str, Peer] = {}
     for package, make in (("diffrax", _diffrax), ("azula", _azula), ("diffusers", _diffusers)):
         try:
             found |= make()
         except ImportError as error:
-            print(f"{package} is left out, since it is not installed: {error}")
+            print(f"{package} is skipped because it is not installed: {error}")
     return found
 
 
@@ -63,7 +69,7 @@ def _diffrax() -> dict[str, Peer]:
 
         def solve(problem, x, sigmas):
             n = len(sigmas) - 1
-            return run(problem, x, np.pad(sigmas, (0, LONGEST - n)), n)
+            return run(problem, x, np.pad(sigmas, (0, MAX_STEPS - n)), n)
 
         return Peer(solve, lambda nfe: 1 + (nfe - 1) // stages)
 
@@ -84,7 +90,7 @@ def _azula() -> dict[str, Peer]:
     denoise: Any = importlib.import_module("azula.denoise")
 
     class Denoiser(denoise.Denoiser):
-        """Its time is sigma itself."""
+        """Its time is sigma."""
 
         schedule = staticmethod(lambda t: (torch.ones_like(t), t))
 

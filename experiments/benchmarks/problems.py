@@ -1,7 +1,7 @@
 """What :mod:`.quality` samples: exact denoisers and a trained model, their references, and time grids.
 
-Every run starts at ``sigma / alpha = 80``, the same state whatever the grid, and ends at clean data. On an exact
-denoiser all arithmetic is float64.
+Every run starts at ``sigma / alpha = 80``, from the same state for every grid, and ends at clean data. With exact
+denoisers all arithmetic is float64.
 """
 
 import dataclasses
@@ -13,15 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli import command_line
-from experiments.models import model
-from experiments.models import runs as checkpoint
+from experiments.configs import base
+from experiments.models.model import denoiser
+from experiments.models.runs import open_run
 from scorekit import denoisers, densities, process, schedules, solvers
 from scorekit.solvers import grids
 from scorekit.typing import Array, Denoiser, Key, Schedule, Solver
 
 EDM = schedules.edm(0.0, 80.0)  # its t = 0 is clean data
-LONGEST = 300  # steps; of the reference solve
+MAX_STEPS = 300
+"""Of a grid; the reference solution has as many."""
 
 SCHEDULES = {
     "edm": EDM,
@@ -33,7 +34,7 @@ SCHEDULES = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
-    """A denoiser, where its runs start, and (unless it is a trained network) the law of its data."""
+    """A denoiser, the initial state of its runs, and (unless it is a trained network) the distribution of its data."""
 
     name: str
     schedule: Schedule
@@ -46,14 +47,14 @@ class Problem:
         return grids.matching(self.schedule, EDM, GRIDS[grid](n))
 
     def predict(self, x: Array, ratio: Array) -> Array:
-        """x0 at the noise level ``sigma / alpha = ratio``, of ``x = x0 + ratio eps``: what other packages call."""
+        """x0 from ``x = x0 + ratio eps`` at ``sigma / alpha = ratio``: the denoiser that other packages call."""
         t = self.schedule.time_at(-2.0 * jnp.log(ratio))
         return self.denoiser(self.schedule.alpha(t) * x, t).x0
 
     @functools.cached_property
     def reference(self) -> np.ndarray:
-        """The probability-flow map of ``x_init``, by a fine grid."""
-        times = self.times("VP t^3", LONGEST)
+        """The probability-flow map of ``x_init``, on a fine grid."""
+        times = self.times("VP t^3", MAX_STEPS)
         return np.asarray(run(None, self.denoiser, self.schedule, solvers.RK4(), self.x_init, times))
 
 
@@ -64,8 +65,8 @@ def _run(key, denoiser, schedule, solver, x, ts, n):
 
     def body(k, carry):
         x, state = carry
-        this = None if key is None else jax.random.fold_in(key, k)
-        return solver.step(this, state, x, jax.tree.map(lambda leaf: leaf[k], rows), once)
+        for_step = None if key is None else jax.random.fold_in(key, k)
+        return solver.step(for_step, state, x, jax.tree.map(lambda leaf: leaf[k], rows), once)
 
     return jax.lax.fori_loop(0, n, body, (x, solver.init(x)))[0]
 
@@ -73,7 +74,7 @@ def _run(key, denoiser, schedule, solver, x, ts, n):
 def run(key: Key | None, denoiser: Denoiser, schedule: Schedule, solver: Solver, x: Array, ts: Array) -> Array:
     """:func:`scorekit.samplers.sample`, compiled once for grids of all lengths."""
     n = len(ts) - 1
-    return _run(key, denoiser, schedule, solver, x, jnp.pad(ts, (0, LONGEST - n)), n)
+    return _run(key, denoiser, schedule, solver, x, jnp.pad(ts, (0, MAX_STEPS - n)), n)
 
 
 # ---- grids: times of EDM, by the number of steps ------------------------------------------------------------------
@@ -83,8 +84,8 @@ def _at(ratio: float) -> Array:
     return EDM.time_at(jnp.asarray(-2.0 * math.log(ratio)))
 
 
-def _moved(schedule: Schedule, make, n: int, **kwargs) -> Array:
-    """A grid of another schedule from its level of 80 to its t = 0."""
+def _converted(schedule: Schedule, make, n: int, **kwargs) -> Array:
+    """A grid of another schedule from its time at ``sigma / alpha = 80`` to its t = 0, at the same noise levels."""
     top = schedule.time_at(jnp.asarray(-2.0 * math.log(80.0)))
     return grids.matching(EDM, schedule, make(n, top, **kwargs)).at[0].set(1.0).at[-1].set(0.0)
 
@@ -93,11 +94,13 @@ GRIDS = {
     "karras7 .002": lambda n: grids.karras(EDM, n, 1.0, _at(0.002)),
     "logsnr .002": lambda n: grids.uniform_log_snr(EDM, n, 1.0, _at(0.002)),
     "logsnr .03": lambda n: grids.uniform_log_snr(EDM, n, 1.0, _at(0.03)),
-    "VP t": lambda n: _moved(schedules.linear_vp(), grids.uniform, n),
-    "VP t^2": lambda n: _moved(schedules.linear_vp(), grids.quadratic, n),
-    "VP t^3": lambda n: _moved(schedules.linear_vp(), grids.quadratic, n, power=3.0),
-    "flow t": lambda n: _moved(schedules.rectified_flow(), grids.uniform, n),
-    "cosine t": lambda n: _moved(schedules.cosine(), grids.uniform, n),
+    "VP t": lambda n: _converted(schedules.linear_vp(), grids.uniform, n),
+    "VP t^1.5": lambda n: _converted(schedules.linear_vp(), grids.quadratic, n, power=1.5),
+    "VP t^2": lambda n: _converted(schedules.linear_vp(), grids.quadratic, n),
+    "VP t^2.5": lambda n: _converted(schedules.linear_vp(), grids.quadratic, n, power=2.5),
+    "VP t^3": lambda n: _converted(schedules.linear_vp(), grids.quadratic, n, power=3.0),
+    "flow t": lambda n: _converted(schedules.rectified_flow(), grids.uniform, n),
+    "cosine t": lambda n: _converted(schedules.cosine(), grids.uniform, n),
 }
 
 
@@ -105,7 +108,7 @@ GRIDS = {
 
 
 def low_rank_mixture(dim: int = 64, modes: int = 10, rank: int = 8, std: float = 0.059) -> densities.Mixture:
-    """Ten modes of unequal weight, each spread .36 to 3.5 along eight directions and .059 along the others."""
+    """Ten modes of unequal weight; standard deviations .36 to 3.5 along eight directions, .059 along the others."""
     rng = np.random.default_rng(0)
     weights = np.linspace(1.0, 3.0, modes) / np.linspace(1.0, 3.0, modes).sum()
     bases = [np.linalg.qr(rng.normal(size=(dim, rank)))[0] for _ in range(modes)]
@@ -123,18 +126,33 @@ def ring() -> densities.Mixture:
     return densities.ring(8, math.sqrt(2.0 * (1.0 - 0.1**2)), 0.1)
 
 
-DATA = {"ring": ring, "low_rank": low_rank_mixture}
+def small_mixture(dim: int, modes: int, seed: int, std: float) -> densities.Mixture:
+    """Modes of one width at random places; the variance of a coordinate, averaged over them, is about 1."""
+    rng = np.random.default_rng(seed)
+    weights, means = rng.dirichlet(np.full(modes, 3.0)), rng.normal(size=(modes, dim))
+    means -= weights @ means
+    scale = 1.0 / math.sqrt(np.mean(weights @ means**2) + std**2)
+    return densities.mixture(weights, [densities.gaussian(jnp.asarray(scale * m), std=scale * std) for m in means])
+
+
+DATA = {
+    "ring": ring,
+    "low_rank": low_rank_mixture,
+    "four_modes_1d": functools.partial(small_mixture, 1, 4, 1, 0.1),
+    "eight_modes_8d": functools.partial(small_mixture, 8, 8, 3, 0.15),
+    "low_rank_16d": functools.partial(low_rank_mixture, 16, 6, 2, 0.08),
+}
 
 
 def exact_problem(name: str, schedule: str, samples: int) -> Problem:
-    """One of ``DATA``; to be called, and used, with float64 enabled."""
+    """One of ``DATA``; create and use it with float64 enabled."""
     data, chosen = DATA[name](), SCHEDULES[schedule]
-    # By way of x0 alone, as from a network: the exact x0 and eps side by side would be computed twice.
+    # Through x0 alone, as from a network: computing the exact x0 and eps separately would take twice the time.
     network = jax.tree_util.Partial(_exact_x0, data, chosen)
-    denoiser = denoisers.denoiser_from_network(network, chosen, "x0")
+    exact = denoisers.denoiser_from_network(network, chosen, "x0")
     top = chosen.time_at(EDM.log_snr(1.0))
     x = chosen.sigma(top) * jax.random.normal(jax.random.key(0), (samples, data.dim))
-    return Problem(name, chosen, denoiser, x, data)
+    return Problem(name, chosen, exact, x, data)
 
 
 def _exact_x0(data, schedule, x, t):
@@ -142,15 +160,14 @@ def _exact_x0(data, schedule, x, t):
 
 
 def trained_problem(workdir: str, samples: int) -> Problem:
-    """The network of a finished run, without guidance, with the labels in turn.
+    """The network of a finished run, without guidance; the labels run through the classes in turn.
 
     Raises:
       ConfigError: if there is no run in ``workdir``.
     """
-    config = command_line.load_config(checkpoint.config_path(workdir))
-    opened = checkpoint.open_experiment(config, Path(workdir).expanduser(), None)
+    opened = open_run(base.saved(workdir), Path(workdir).expanduser())
     labels = jnp.arange(samples) % opened.dataset.num_classes
     schedule = opened.model.schedule
     like = jax.ShapeDtypeStruct((samples, *opened.model.shape), jnp.float32)
     x = process.sample_prior(jax.random.key(0), schedule, like, schedule.time_at(EDM.log_snr(1.0)))
-    return Problem("digits", schedule, model.denoiser(opened.model, opened.params, labels), x)
+    return Problem("digits", schedule, denoiser(opened.model, opened.params, labels), x)

@@ -1,14 +1,15 @@
-"""Quality per network evaluation: every solver on every grid, beside other packages.
+"""Quality per network evaluation: every solver on every grid, compared with other packages.
 
     python -m experiments.benchmarks.quality --workdir=runs/quality
     python -m experiments.benchmarks.quality --solvers=all --grids=all              # 15 minutes on 2 cores
     python -m experiments.benchmarks.quality --problems= --digits=runs/digits      # a trained network
 
-Deterministic solvers: the error against the exact probability-flow map from the same noise, as RMSE over everything
-and as the median over samples of a sample's RMSE (in 64 dimensions a few samples that end in another mode make up the
-RMSE). Stochastic ones: the sliced Wasserstein distance to exact samples, beside the noise floor of two exact sets.
-The rank of a pair (solver, grid) is the geometric mean, over the problems and both errors, of its error over that of
-the best pair at the same number of evaluations.
+Deterministic solvers: the error against the exact probability-flow map from the same noise, as RMSE over all samples
+and as the median over samples of the RMSE of one sample (in 64 dimensions a few samples that end in another mode
+dominate the RMSE). Stochastic solvers: the sliced Wasserstein distance to exact samples, with the noise floor of two
+exact sets. Pairs (solver, grid) are ranked by the geometric mean, over the problems and both errors, of the error
+divided by that of the best pair at the same number of evaluations. One of them is
+:func:`scorekit.samplers.recommended`.
 """
 
 import functools
@@ -28,7 +29,7 @@ from experiments.benchmarks import peers
 from experiments.benchmarks.problems import (
     DATA,
     GRIDS,
-    LONGEST,
+    MAX_STEPS,
     SCHEDULES,
     Problem,
     exact_problem,
@@ -38,6 +39,7 @@ from experiments.benchmarks.problems import (
 from experiments.cli.command_line import exit_on_config_error
 from scorekit import solvers
 from scorekit.metrics import sliced_wasserstein
+from scorekit.samplers import recommended
 
 DETERMINISTIC = {
     "DDIM": solvers.Euler(),
@@ -63,6 +65,8 @@ DETERMINISTIC = {
     "UniPC1": solvers.UniPC(predictor=1),
     "UniPC2": solvers.UniPC(predictor=2),
     "UniPC3": solvers.UniPC(predictor=3),
+    "UniPC1 flow": solvers.UniPC(predictor=1, coordinate="flow"),
+    "UniPC3 flow": solvers.UniPC(predictor=3, coordinate="flow"),
     "UniPC2 flow": solvers.UniPC(predictor=2, coordinate="flow"),
 }
 STOCHASTIC = {
@@ -77,7 +81,7 @@ STOCHASTIC = {
 }
 PUBLISHED = {("DPM++2M", "karras7 .002"): "k-diffusion DPM++2M"}
 
-_PROBLEMS = flags.DEFINE_list("problems", list(DATA), f"which of {', '.join(DATA)}")
+_PROBLEMS = flags.DEFINE_list("problems", ["ring", "low_rank"], f"which of {', '.join(DATA)}")
 _SOLVERS = flags.DEFINE_list(
     "solvers",
     "DDIM,Heun flow,DPM++2M,EAB3 eps,AB2 flow,AB3 flow,AB4 flow,AB3 angle,UniPC2,UniPC3,UniPC2 flow,"
@@ -89,14 +93,14 @@ _GRIDS = flags.DEFINE_list(
 )
 _NFE = flags.DEFINE_list("nfe", ["5", "8", "10", "20", "50", "100"], "network evaluations")
 _SAMPLES = flags.DEFINE_integer("samples", 512, "samples; in two dimensions 16 times as many for the distances")
-_SCHEDULE = flags.DEFINE_enum("schedule", "edm", list(SCHEDULES), "of the exact denoisers; the levels are the same")
+_SCHEDULE = flags.DEFINE_enum("schedule", "edm", list(SCHEDULES), "of the exact denoisers; noise levels are the same")
 _DIGITS = flags.DEFINE_string("digits", None, "folder of a trained run, to measure its network too")
 _PEERS = flags.DEFINE_bool("peers", True, "measure other packages as well, where they are installed")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/quality", "where the plot goes")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/quality", "folder for the plot")
 
 
 class Errors(NamedTuple):
-    """Of one cell: over everything, and the median over samples."""
+    """RMSE of one cell: over all samples, and the median over samples."""
 
     rmse: float
     median: float
@@ -107,7 +111,7 @@ Cells = dict[tuple[str, str, int], Errors]
 
 
 def errors(x, reference: np.ndarray) -> Errors:
-    """Not finite, or without bound, is inf."""
+    """The errors of samples; inf where they are not finite."""
     with np.errstate(all="ignore"):
         each = np.mean(np.square(np.asarray(x, float) - reference).reshape(len(reference), -1), axis=1)
     each = np.where(np.isfinite(each), each, np.inf)
@@ -115,8 +119,14 @@ def errors(x, reference: np.ndarray) -> Errors:
 
 
 def deterministic_cells(problem: Problem, names: list[str], grids: list[str], nfes: list[int], others) -> Cells:
-    """Every solver and peer on every grid."""
+    """Every solver, and every sampler of another package, on every grid; and the recommended pair on its own."""
     cells: Cells = {}
+    top = problem.times("VP t", 1)[0]
+    for nfe in nfes:
+        solver, times = recommended(problem.schedule, nfe, t_max=top)
+        cells["recommended", "its grid", nfe] = errors(
+            run(None, problem.denoiser, problem.schedule, solver, problem.x_init, times), problem.reference
+        )
     for name in names:
         solver = DETERMINISTIC[name]
         for grid in grids:
@@ -135,7 +145,7 @@ def deterministic_cells(problem: Problem, names: list[str], grids: list[str], nf
 
 
 def distances(problem: Problem, names: list[str], grids: list[str], nfes: list[int], samples: int):
-    """The sliced Wasserstein distance of the stochastic solvers, and the floor."""
+    """The sliced Wasserstein distances of the stochastic solvers, and the noise floor."""
     if problem.data is None:
         raise ValueError("problem must have exact data")
     keys = jax.random.split(jax.random.key(1), 5)
@@ -155,7 +165,7 @@ def distances(problem: Problem, names: list[str], grids: list[str], nfes: list[i
 
 
 def rank(tables: Sequence[Cells], nfes: Sequence[int]) -> dict[tuple[str, str], float]:
-    """The geometric mean of error over the best error, for pairs that all tables have; best first."""
+    """The geometric mean of the error over the smallest error, for pairs that all tables have; best first."""
     pairs = {(s, g) for s, g, _ in tables[0] if all((s, g, n) in cells for cells in tables for n in nfes)}
     logs: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
     for cells in tables:
@@ -173,7 +183,7 @@ def rank(tables: Sequence[Cells], nfes: Sequence[int]) -> dict[tuple[str, str], 
 
 
 def short(value: float) -> str:
-    """Two digits; one character for what is out of all bounds.
+    """Two significant digits; "-" for values that are not finite or above 1,000.
 
     >>> [short(v) for v in (0.1234, 0.00123, 12.3, math.inf)]
     ['0.12', '1.2e-3', '12', '-']
@@ -184,7 +194,7 @@ def short(value: float) -> str:
 
 
 def print_table(title: str, nfes: list[int], rows: dict[tuple[str, str], list[list[float]]]) -> None:
-    """Blocks of columns by NFE, one row a solver and grid."""
+    """Blocks of columns by NFE, one row per solver and grid."""
     blocks = len(next(iter(rows.values())))
     print(f"\n{title}\n{'NFE':38}" + " |".join("".join(f"{n:>8}" for n in nfes) for _ in range(blocks)))
     for (solver, grid), values in rows.items():
@@ -193,14 +203,14 @@ def print_table(title: str, nfes: list[int], rows: dict[tuple[str, str], list[li
 
 
 def draw(path: Path, tables: dict[str, Cells], swd: dict[str, tuple[dict, float]], nfes: list[int]) -> None:
-    """Error against evaluations, each solver on its best grid."""
+    """Plots the error against evaluations, each solver on its best grid."""
     panels = len(tables) + len(swd)
     figure = Figure(figsize=(5 * panels, 6.5), layout="constrained")
     axes = iter(figure.subplots(1, panels, squeeze=False)[0])
     unit = {name: "data std = 1" if name in DATA else "pixels in [-1, 1]" for name in tables}
     lines = [
         (
-            f"{name}: error to {'the exact flow' if name in DATA else 'a fine solve'}",
+            f"{name}: error to {'the exact flow' if name in DATA else 'a fine solution'}",
             f"RMSE ({unit[name]})",
             cells,
             None,
@@ -230,12 +240,16 @@ def draw(path: Path, tables: dict[str, Cells], swd: dict[str, tuple[dict, float]
 
 
 def chosen(flag, *allowed: dict) -> list[list[str]]:
-    """The names of a flag, by the table that has them."""
-    known = [name for table in allowed for name in table]
-    names = known if flag.value == ["all"] else flag.value
+    """The names that a flag holds, by the table that has them.
+
+    Raises:
+      UsageError: for a name that no table has.
+    """
+    every = [name for table in allowed for name in table]
+    names = every if flag.value == ["all"] else flag.value
     for name in names:
-        if name not in known:
-            raise app.UsageError(f"--{flag.name}: {name!r} is not one of {', '.join(known)}")
+        if name not in every:
+            raise app.UsageError(f"--{flag.name}: {name!r} is not one of {', '.join(every)}")
     return [[name for name in table if name in names] for table in allowed]
 
 
@@ -243,14 +257,14 @@ def main(_) -> None:
     deterministic, stochastic = chosen(_SOLVERS, DETERMINISTIC, STOCHASTIC)
     (grids,), (names,) = chosen(_GRIDS, GRIDS), chosen(_PROBLEMS, DATA)
     nfes = sorted(map(int, _NFE.value))
-    if not nfes or nfes[0] < 1 or nfes[-1] > LONGEST:
-        raise app.UsageError(f"--nfe: must lie in 1 to {LONGEST}, got {_NFE.value}")
+    if not nfes or nfes[0] < 1 or nfes[-1] > MAX_STEPS:
+        raise app.UsageError(f"--nfe: must lie in 1 to {MAX_STEPS}, got {_NFE.value}")
     others = peers.load() if _PEERS.value else {}
     makers = {name: functools.partial(exact_problem, name, _SCHEDULE.value, _SAMPLES.value) for name in names}
     if _DIGITS.value:
         makers["digits"] = functools.partial(trained_problem, _DIGITS.value, min(_SAMPLES.value, 128))
     if not makers:
-        raise app.UsageError("--problems or --digits must name something to measure")
+        raise app.UsageError("--problems or --digits must name a denoiser to measure")
     tables: dict[str, Cells] = {}
     swd: dict[str, tuple[dict, float]] = {}
     for name, make in makers.items():
@@ -277,9 +291,9 @@ def main(_) -> None:
     bands |= {"below 20 NFE": [n for n in nfes if n < 20], "from 20 NFE": [n for n in nfes if n >= 20]}
     for band, members in bands.items():
         if members and deterministic:
-            best = [
-                f"{s} [{g}] {factor:.2f}" for (s, g), factor in list(rank(list(tables.values()), members).items())[:8]
-            ]
+            ranks = list(rank(list(tables.values()), members).items())
+            shown = [item for i, item in enumerate(ranks) if i < 8 or item[0][0] == "recommended"]
+            best = [f"{s} [{g}] {factor:.2f}" for (s, g), factor in shown]
             print(f"\nrank at {band} (factor over the best cell): " + ", ".join(best))
     path = Path(os.path.expanduser(_WORKDIR.value)) / "quality.png"
     draw(path, tables, swd, nfes)

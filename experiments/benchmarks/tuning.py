@@ -1,14 +1,14 @@
-"""What tuning gives at equal cost: untuned grids, a tuned grid, and a tuned grid with tuned step numbers.
+"""What tuning gains at equal cost: untuned grids, a tuned grid, and a tuned grid with tuned solver coefficients.
 
     python -m experiments.benchmarks.tuning --out=/tmp/tuning.png
     python -m experiments.benchmarks.tuning --nfe=8 --problems=ring --solvers=AB3,UniPC2
     python -m experiments.benchmarks.tuning --nfe=6,8,10 --problems= --digits=runs/digits --solvers=AB3,UniPC2
 
-The denoisers are exact, or with ``--digits`` the network of a finished run, and everything is float32. Errors are
-distances to the end of a fine solve from ``sigma / alpha = 80`` to clean data, over draws that were neither tuned on
-nor chosen by; a few of them land in another mode and dominate the RMSE, so the median stands beside it. An untuned
-figure is that of the best of the grids, chosen on those very draws. Tuning starts from the best two of them on the
-draws that it chooses by; the numbers, from the tuned grid too.
+The denoisers are exact, or with ``--digits`` the network of a finished run; all arithmetic is float32. Errors are
+distances to the end of a fine solution from ``sigma / alpha = 80`` to clean data, over test draws that are used neither
+for tuning nor for selection; a few of them end in another mode and dominate the RMSE, so the median is given as well.
+An untuned error is that of the grid that is best on the test draws. Tuning starts from the two grids that are best on
+the validation draws; that of the coefficients also starts from the tuned grid.
 """
 
 import functools
@@ -27,7 +27,7 @@ from experiments.cli.command_line import exit_on_config_error
 from experiments.cli.progress import duration, final_line
 from scorekit import denoisers
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2M, Euler, ExponentialAdamsBashforth, UniPC, grids
-from scorekit.tuning.tune import Pairs, distances, fine_pairs, tune
+from scorekit.tuning import Pairs, distances, fine_pairs, tune
 from scorekit.typing import Array, Denoiser, Schedule, Solver
 
 SOLVERS: Mapping[str, Solver] = {
@@ -43,15 +43,15 @@ SOLVERS: Mapping[str, Solver] = {
 
 _PROBLEMS = flags.DEFINE_list("problems", ["ring", "low_rank"], "ring (2-d), low_rank (64-d)")
 _DIGITS = flags.DEFINE_string("digits", None, "folder of a trained run, to tune for its network too")
-_DRAWS = flags.DEFINE_integer("draws", 4096, "to tune on, and to test on; a quarter to choose by", lower_bound=256)
+_DRAWS = flags.DEFINE_integer("draws", 4096, "for tuning, and for testing; a quarter for selection", lower_bound=256)
 _SOLVERS = flags.DEFINE_list("solvers", list(SOLVERS), "of " + ", ".join(SOLVERS))
 _NFE = flags.DEFINE_list("nfe", ["5", "6", "8", "10"], "evaluations")
-_STEPS = flags.DEFINE_integer("steps", 250, "updates per starting grid", lower_bound=1)
-_STARTS = flags.DEFINE_integer("starts", 2, "starting grids", lower_bound=1)
-_POWER = flags.DEFINE_float("power", 1.0, "of the mean that is tuned: 2 RMSE, 1 mean, 0 geometric mean", lower_bound=0)
+_STEPS = flags.DEFINE_integer("steps", 250, "updates per initial grid", lower_bound=1)
+_STARTS = flags.DEFINE_integer("starts", 2, "initial grids", lower_bound=1)
+_POWER = flags.DEFINE_float("power", 1.0, "of the minimised mean: 2 RMSE, 1 mean, 0 geometric mean", lower_bound=0)
 _OUT = flags.DEFINE_string("out", "tuning.png", "where to save the plot of error against evaluations")
 
-KINDS = ("untuned", "grid", "grid and numbers")
+KINDS = ("untuned", "grid", "grid and coefficients")
 
 
 class Cell(NamedTuple):
@@ -62,7 +62,7 @@ class Cell(NamedTuple):
 
 
 class Problem:
-    """A denoiser, its schedule, and pairs to tune on, choose by and test on."""
+    """A denoiser, its schedule, and pairs for tuning, selection and testing."""
 
     def __init__(self, name: str, denoiser: Denoiser, schedule: Schedule, like: Array):
         self.name, self.denoiser, self.schedule = name, denoiser, schedule
@@ -72,7 +72,7 @@ class Problem:
         self.train, self.held_out, self.test = draw(0, batches), draw(1, max(1, batches // 4)), draw(2, batches)
 
     def errors(self):
-        """A compiled ``(solver, ts, pairs) -> distances``."""
+        """``(solver, ts, pairs) -> distances``, compiled."""
 
         @jax.jit
         def all_of(solver, ts, pairs: Pairs):
@@ -82,7 +82,7 @@ class Problem:
         return all_of
 
     def cells(self, solver: Solver, n: int) -> tuple[dict[str, Cell], list[str]]:
-        """The cell of each kind, and the untuned grids that were best by RMSE and by median."""
+        """The cell of each kind, and the untuned grids that are best by RMSE and by median."""
         measure, starts = self.errors(), self.starts(n)
         test = {name: measure(solver, ts, self.test) for name, ts in starts.items()}
         rmse, median = ({k: float(f(v)) for k, v in test.items()} for f in (_rmse, jnp.median))
@@ -117,7 +117,7 @@ def exact(name: str) -> Problem:
 
 
 def trained(workdir: str) -> Problem:
-    """The network of a run, with the labels in turn."""
+    """The network of a run; the labels run through the classes in turn."""
     with exit_on_config_error():
         found = trained_problem(workdir, 64)
     return Problem("trained digits", found.denoiser, found.schedule, found.x_init)
@@ -128,10 +128,10 @@ def _rmse(each: Array) -> Array:
 
 
 def show_table(problem: Problem, nfes: list[int], cells: Mapping[tuple[str, int], dict[str, Cell]]) -> None:
-    """RMSE and median of all cells, and how far the best tuned cell is ahead of the best untuned one."""
+    """Prints RMSE and median of all cells, and the error of the best tuned cell over that of the best untuned one."""
     for field in Cell._fields:
         value = lambda solver, n, kind, field=field: getattr(cells[solver, n][kind], field)
-        print(f"\n{problem.name}: {field}, untuned -> grid tuned -> grid and numbers tuned")
+        print(f"\n{problem.name}: {field}, untuned -> grid tuned -> grid and coefficients tuned")
         print(f"{'NFE':10}" + "".join(f"{n:^29}" for n in nfes))
         for solver in _SOLVERS.value:
             row = ("  ".join(f"{value(solver, n, kind):7.1e}" for kind in KINDS) for n in nfes)
@@ -140,17 +140,18 @@ def show_table(problem: Problem, nfes: list[int], cells: Mapping[tuple[str, int]
             best = [min((value(solver, n, kind), solver) for solver in _SOLVERS.value) for n in nfes]
             first = [min(value(solver, n, "untuned") for solver in _SOLVERS.value) for n in nfes]
             row = (f"{b:.1e} {s} (x {b / a:.2f})" for (b, s), a in zip(best, first, strict=True))
-            print(f"best, {kind:17}" + "  ".join(f"{cell:27}" for cell in row))
+            print(f"best, {kind:22}" + "  ".join(f"{cell:27}" for cell in row))
 
 
 def show_plot(axes, problem: Problem, nfes: list[int], cells: Mapping[tuple[str, int], dict[str, Cell]]) -> None:
+    """Plots the median against evaluations."""
     for i, solver in enumerate(_SOLVERS.value):
         for kind, style in zip(KINDS, (":", "--", "-"), strict=True):
             label = solver if kind == KINDS[-1] else None
             axes.semilogy(
                 nfes, [cells[solver, n][kind].median for n in nfes], style, color=f"C{i}", marker=".", label=label
             )
-    axes.set(title=problem.name, xlabel="network evaluations", ylabel="median distance to the fine solve")
+    axes.set(title=problem.name, xlabel="network evaluations", ylabel="median distance to the fine solution")
     axes.legend(title="dotted: untuned\ndashed: grid tuned", fontsize=8)
 
 
@@ -160,7 +161,7 @@ def main(_) -> None:
     if _DIGITS.value:
         makers.append(functools.partial(trained, _DIGITS.value))
     if not makers:
-        raise app.UsageError("--problems or --digits must name something to tune for")
+        raise app.UsageError("--problems or --digits must name a denoiser to tune for")
     figure = Figure(figsize=(5.2 * len(makers), 4.4), layout="constrained")
     axes = figure.subplots(1, len(makers), squeeze=False)[0]
     jobs = [(solver, n) for solver in _SOLVERS.value for n in nfes]

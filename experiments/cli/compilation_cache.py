@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import jax
 from absl import flags
 
 _CACHE = flags.DEFINE_bool(
@@ -27,6 +26,8 @@ def enable(distributed: bool = False) -> bool:
     """
     if distributed or not _CACHE.value or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return False
+    import jax  # late: a command line is parsed without it
+
     jax.config.update("jax_compilation_cache_dir", str(folder()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

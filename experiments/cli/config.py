@@ -14,8 +14,6 @@ from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict, config_dict
 
-from scorekit.io.files import write_atomic
-
 Config: TypeAlias = Any
 """A :class:`ConfigDict` to read fields from, whose types a type checker cannot know."""
 
@@ -240,6 +238,8 @@ def save_resolved(config: ConfigDict, path: str | os.PathLike[str]) -> Path:
     Raises:
       ConfigError: naming a field that is not made of numbers, strings, booleans, None, tuples and sections.
     """
+    from scorekit.io.files import write_atomic  # late: a command line is parsed without jax
+
     for field, value in leaves(config):
         _plain(field, value)
     return write_atomic(path, json.dumps(config.to_dict(), indent=2) + "\n")

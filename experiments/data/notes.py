@@ -2,7 +2,6 @@
 
 from types import MappingProxyType
 
-import jax
 import jax.numpy as jnp
 
 from experiments.data.dataset import moments
@@ -16,12 +15,7 @@ def pitch_velocity(lowest: int = 36, highest: int = 84):
     A pitch outside the range is all zeros.
     """
 
-    def vector(batch):
-        one_hot = jax.nn.one_hot(jnp.asarray(batch["pitch"]) - lowest, highest - lowest + 1)
-        loudness = jnp.log2(jnp.maximum(jnp.asarray(batch["velocity"], jnp.float32), 1.0) / 127.0)
-        return jnp.concatenate([one_hot, loudness[:, None]], axis=1)
-
-    return vector
+    return lambda batch: audio.pitch_velocity_features(batch["pitch"], batch["velocity"], lowest, highest)
 
 
 def pulses(dataset: Sounds):

@@ -11,6 +11,8 @@ from scorekit.solvers import LinearSolver, SolverBase
 from scorekit.typing import ArrayLike, Number
 
 _SPELLINGS = {"uni_pc": "unipc", "dpmpp_2msde": "dpmpp_2m_sde", "dpmpp_3msde": "dpmpp_3m_sde"}
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"unipc": {"coordinate": "flow"}}
+"""Arguments whose default in a config is not that of the library."""
 _SIMPLE = (bool, int, float, str, tuple)
 _NUMBERS = (int, float, Number, ArrayLike)
 
@@ -35,16 +37,17 @@ def _is_solver(thing: Any) -> bool:
     return all(isinstance(kind, type) and issubclass(kind, SolverBase) for kind in kinds)
 
 
-def _configurable(factory: Callable[..., Any]) -> Callable[..., Any] | None:
-    """The factory with its simple arguments alone; None if it cannot be called with these."""
+def _configurable(factory: Callable[..., Any], defaults: Mapping[str, Any]) -> Callable[..., Any] | None:
+    """The factory with its simple arguments alone and these defaults; None if it cannot be called with them."""
     arguments = []
     for argument in inspect.signature(factory).parameters.values():
         required = argument.default is inspect.Parameter.empty
         if argument.annotation in _NUMBERS if required else isinstance(argument.default, _SIMPLE):
-            arguments.append(argument.replace(kind=argument.KEYWORD_ONLY))
+            default = defaults.get(argument.name, argument.default)
+            arguments.append(argument.replace(kind=argument.KEYWORD_ONLY, default=default))
         elif required:
             return None
-    build = lambda **values: factory(**values)
+    build = lambda **values: factory(**{**defaults, **values})
     build.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
     return build
 
@@ -55,7 +58,7 @@ def _all() -> dict[str, Callable[..., Any]]:
         thing = getattr(solvers, name)
         if thing in (SolverBase, LinearSolver) or not _is_solver(thing):
             continue
-        factory = _configurable(thing)
+        factory = _configurable(thing, _DEFAULTS.get(config_name(name), {}))
         if factory is not None:
             found[config_name(name)] = factory
     return dict(sorted(found.items()))

@@ -25,7 +25,7 @@ from scorekit.data import to_unit
 HEADER = ("score", "AUROC", "from", "to", "AUPR", "FPR95")
 READ = (
     "AUROC: the probability that an out-of-distribution image scores above a held-out in-distribution one, with a 95 % "
-    "bootstrap interval (both sets resampled); 0.5 is chance, and below it the score prefers the other set. AUPR counts "
+    "bootstrap interval (both sets resampled); 0.5 is chance; below it the score prefers the other set. AUPR counts "
     "out-of-distribution images as positive. FPR95: the share of them that is accepted when 95 % of the others are. "
     "All scores are calibrated on another half of the held-out in-distribution images, and on nothing else."
 )

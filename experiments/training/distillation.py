@@ -49,7 +49,7 @@ def check_teacher(config: Config, run: Run, method: str) -> None:
 
 
 def check_same_teacher(folder: Path, facts: dict) -> None:
-    """Raises an error if the student in ``folder`` has another teacher, method or setting; saves them the first time."""
+    """Raises an error if the student in ``folder`` has another teacher, method or setting; saves new ones."""
     path = folder / "distillation.json"
     facts = json.loads(json.dumps(facts))
     if not path.exists():

@@ -126,6 +126,7 @@ def mu_law_encode(x: ArrayLike, num_codes: int = 256) -> Array:
     >>> mu_law_encode(jnp.array([-1.0, 0.0, 0.01, 1.0]))
     Array([  0, 128, 157, 255], dtype=int32)
     """
+    _check_num_codes(num_codes)
     return from_unit(mu_law_compress(jnp.clip(jnp.asarray(x), -1.0, 1.0), num_codes - 1.0), num_codes)
 
 
@@ -145,7 +146,13 @@ def mu_law_decode(codes: ArrayLike, num_codes: int = 256) -> Array:
     >>> mu_law_decode(jnp.array([0, 255]))
     Array([-1.,  1.], dtype=float32)
     """
+    _check_num_codes(num_codes)
     return mu_law_expand(to_unit(codes, num_codes), num_codes - 1.0)
+
+
+def _check_num_codes(num_codes: int) -> None:
+    if num_codes < 2:
+        raise ValueError(f"num_codes must be an integer >= 2, got {num_codes}")
 
 
 def _full_scale(bits: int) -> float:

@@ -8,6 +8,7 @@ from scorekit.samplers.inversion import invert
 from scorekit.samplers.log_prob import LoggedSample, sample_with_log_probs, trajectory_log_probs
 from scorekit.samplers.parallel import ParallelResult, parallel_sample
 from scorekit.samplers.particles import ParticleResult, product_sample, twisted_sample
+from scorekit.samplers.recommended import recommended
 from scorekit.samplers.repaint import repaint, repaint_path
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
 from scorekit.samplers.sampling import nfe, sample
@@ -28,6 +29,7 @@ __all__ = [
     "nfe",
     "parallel_sample",
     "product_sample",
+    "recommended",
     "repaint",
     "repaint_path",
     "sample",

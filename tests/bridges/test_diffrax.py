@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from solver_table import step_once
-from tables import SCHEDULES, in_float64, quick_jit
+from tables import SCHEDULES, in_float64
 
 from scorekit import densities, process, schedules
 from scorekit.bridges.diffrax import ode_term, reverse_sde, reversed_time
@@ -61,7 +61,7 @@ def test_ode_reaches_the_exact_flow_and_agrees_with_heun(name, solver):
     schedule, parts, end = SCHEDULES[name].make(), data(), ENDS[name]
     x = draws(parts, schedule, 1.0, 3)
 
-    @quick_jit
+    @jax.jit
     def solve(x):
         denoiser = tree_denoiser(parts, schedule)
         controller = diffrax.PIDController(rtol=1e-8, atol=1e-8)
@@ -87,7 +87,7 @@ def test_gradients_through_the_ode_are_those_of_the_exact_flow():
         solution = diffrax.diffeqsolve(ode_term(denoiser, schedule), diffrax.Tsit5(), 1.0, 0.0, -0.02, x)
         return jnp.sum(solution.ys[-1] ** 2)
 
-    value, gradient = quick_jit(jax.value_and_grad(solved))(jnp.array([1.5]))
+    value, gradient = jax.jit(jax.value_and_grad(solved))(jnp.array([1.5]))
     x0 = 1.5 + 0.5 * x  # the exact flow from N(0, 1) to N(1.5, 0.5^2)
     np.testing.assert_allclose(value, jnp.sum(x0**2), rtol=1e-4)
     np.testing.assert_allclose(gradient, [2 * jnp.sum(x0)], rtol=1e-4)
@@ -171,7 +171,7 @@ def test_samples_of_the_sde_have_the_mean_and_covariance_of_the_data(name):
     schedule, parts = {"linear_vp": schedules.linear_vp(), "edm": schedules.edm(0.01, 20.0)}[name], data()
     x, t_min = draws(parts, schedule, 1.0, N), 0.01
 
-    @quick_jit
+    @jax.jit
     def solve(key, x):
         shape, levy_area = jax.eval_shape(lambda: x), diffrax.SpaceTimeLevyArea
         path = diffrax.VirtualBrownianTree(0.0, 1.0, 2**-8, shape, key, levy_area=levy_area)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import SCHEDULES, in_float64, quick_jit
+from tables import SCHEDULES, in_float64
 
 from scorekit import denoisers, densities, distillation, predictions, samplers, schedules, solvers
 from scorekit.distillation import pseudo_huber, squared_error
@@ -68,7 +68,7 @@ def test_exact_consistency_function_is_a_fixed_point_up_to_the_order_of_the_teac
     x0, eps = draws(32)
     t = jnp.linspace(0.1, 0.9, 32)
 
-    @quick_jit
+    @jax.jit
     def error(width, solver):
         return distillation.consistency_distillation_loss(
             student, student, teacher, schedule, x0, eps, t, t - width, solver=solver, t_min=t_min,
@@ -106,7 +106,7 @@ def test_consistency_distillation_learns_the_end_point_of_the_teachers_steps():
 
     k = jnp.arange(8) % 6
 
-    @quick_jit
+    @jax.jit
     def results():
         target = student, teacher, schedule, x0, eps, ts[k], ts[k + 1]
         loss = distillation.consistency_distillation_loss(student, *target)
@@ -132,7 +132,7 @@ def test_consistency_training_has_the_gradient_of_distillation():
         return denoisers.denoiser_from_network(lambda x, t: slope * t.reshape(-1, 1) * x, schedule, "velocity")
 
     def gradient(loss):
-        return quick_jit(jax.grad(lambda slope: jnp.sum(mass * loss(student(slope)))))(0.4)
+        return jax.jit(jax.grad(lambda slope: jnp.sum(mass * loss(student(slope)))))(0.4)
 
     common = {"distance": squared_error}
     taught = gradient(
@@ -156,7 +156,7 @@ def test_consistency_target_has_no_gradient_and_may_be_an_average():
     t, s = jnp.array([0.3, 0.5, 0.8, 1.0]), jnp.array([0.2, 0.4, 0.7, 0.9])
     model = lambda a: denoisers.denoiser_from_network(lambda x, t: jnp.tanh(a * x), schedule)
 
-    @quick_jit
+    @jax.jit
     def loss(a, b, c):
         return distillation.consistency_distillation_loss(
             model(a), model(b), model(c), schedule, x0, eps, t, s, weight=jnp.array([1.0, 2.0, 3.0, 4.0])
@@ -167,7 +167,7 @@ def test_consistency_target_has_no_gradient_and_may_be_an_average():
     assert gradient[1] == gradient[2] == 0
     assert len({float(loss(0.5, b, c)) for b, c in ((0.7, 0.9), (0.8, 0.9), (0.7, 0.8))}) == 3
     alone = lambda a, b: distillation.consistency_training_loss(model(a), model(b), schedule, x0, eps, t, s).sum()
-    gradient = quick_jit(jax.grad(alone, argnums=(0, 1)))(0.5, 0.7)
+    gradient = jax.jit(jax.grad(alone, argnums=(0, 1)))(0.5, 0.7)
     assert gradient[0] != 0
     assert gradient[1] == 0
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import optimize, stats
-from tables import SCHEDULES, in_float64, quick_jit
+from tables import SCHEDULES, in_float64
 
 from scorekit import denoisers, densities, distillation, losses, schedules, weightings
 from scorekit.times import Times
@@ -55,7 +55,7 @@ def test_the_gradient_between_gaussians_is_that_of_the_divergence(name):
                 for x in ((m, s), parameters))  # fmt: skip
         return jnp.log(p[1] / q[1]) + (q[1] ** 2 + (q[0] - p[0]) ** 2) / (2 * p[1] ** 2) - 0.5
 
-    @quick_jit
+    @jax.jit
     def both(t):
         got = gradient(a, b, normal(m, s, schedule), schedule, t, **KL)
         return got, jax.grad(divergence)(jnp.array([a, b]), t)
@@ -86,7 +86,7 @@ def test_matching_loss_has_the_gradient_of_reverse_kl_gradient():
 def test_matching_loss_of_a_perfect_generator_has_no_gradient():
     schedule = schedules.cosine()
     for options in (KL, {}):
-        got = quick_jit(lambda t: gradient(0.3, 0.8, normal(0.3, 0.8, schedule), schedule, t, **options))(0.5)  # noqa: B023
+        got = jax.jit(lambda t: gradient(0.3, 0.8, normal(0.3, 0.8, schedule), schedule, t, **options))(0.5)  # noqa: B023
         np.testing.assert_allclose(got, 0.0, atol=1e-12)
 
 
@@ -119,8 +119,8 @@ def test_fake_score_loss_is_the_denoising_loss_without_a_gradient_to_the_samples
     schedule, x = schedules.cosine(), jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
     times, eps = Times(jnp.linspace(0.1, 0.9, 4), jnp.arange(4.0)), x[::-1]
     network = lambda a: lambda x, t: jnp.tanh(a * x)
-    run = quick_jit(lambda a, x: distillation.fake_score_loss(network(a), x, schedule, eps, times)[0].sum())
-    expected, _ = quick_jit(lambda: losses.denoising_loss_at(network(0.7), schedule, x, eps, times))()
+    run = jax.jit(lambda a, x: distillation.fake_score_loss(network(a), x, schedule, eps, times)[0].sum())
+    expected, _ = jax.jit(lambda: losses.denoising_loss_at(network(0.7), schedule, x, eps, times))()
     np.testing.assert_allclose(run(0.7, x), expected.sum(), rtol=1e-6)
     gradient_of_network, gradient_of_samples = jax.grad(run, argnums=(0, 1))(0.7, x)
     assert gradient_of_network != 0
@@ -131,7 +131,7 @@ def test_matching_loss_has_a_gradient_only_for_the_samples():
     schedule, x, times = schedules.cosine(), jnp.ones((2, 1)), Times(jnp.array([0.3, 0.6]), jnp.ones(2))
     model = lambda a: denoisers.denoiser_from_network(lambda x, t: jnp.tanh(a * x), schedule)
 
-    @quick_jit
+    @jax.jit
     def loss(a, b, x):
         return distillation.matching_loss(x, model(a), model(b), schedule, x, times).sum()
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import SCHEDULES, in_float64, quick_jit
+from tables import SCHEDULES, in_float64
 
 from scorekit import denoisers, densities, distillation, samplers, schedules, solvers, weightings
 from scorekit.distillation.progressive import Steps
@@ -26,7 +26,7 @@ def test_two_step_prediction_step_equals_two_teacher_steps(name):
     schedule = SCHEDULES[name].make()
     teacher, x_t = denoisers.exact_denoiser(DATA(), schedule), jnp.asarray(X)
 
-    @quick_jit
+    @jax.jit
     def both(t, middle, s):
         pair = distillation.two_step_prediction(teacher, x_t, t, middle, s, schedule)
         x_s = samplers.sample(None, teacher, schedule, solvers.Euler(), x_t, jnp.stack([t, middle, s]))
@@ -46,7 +46,7 @@ def test_the_chord_of_two_steps_is_the_same_pair(name):
     teacher, x_t = denoisers.exact_denoiser(DATA(), schedule), jnp.asarray(X)
     t, middle, s = jnp.full(5, 0.8), jnp.linspace(0.5, 0.7, 5), jnp.linspace(0.1, 0.4, 5)
 
-    @quick_jit
+    @jax.jit
     def both():
         x_m = perturb(*teacher(x_t, t), middle, schedule)
         x_s = perturb(*teacher(x_m, middle), s, schedule)
@@ -87,7 +87,7 @@ def test_optimal_students_sample_like_the_teacher():
     ts = solvers.grids.uniform(16)
     first = denoisers.exact_denoiser(DATA(), schedule)
     x = jnp.asarray(X)
-    sample = quick_jit(samplers.sample, static_argnums=1)
+    sample = jax.jit(samplers.sample, static_argnums=1)
     expected = samplers.sample(None, first, schedule, solvers.Euler(), x, ts)
     student, grid = first, ts
     for steps in distillation.halvings(16, 2):
@@ -120,7 +120,7 @@ def test_progressive_loss_vanishes_at_the_target(target):
     def pair_at(x):
         return distillation.two_step_prediction(teacher, x, *steps, schedule)
 
-    @quick_jit
+    @jax.jit
     def loss_of_the_target():
         network = lambda x, t: as_target(target).from_prediction(pair_at(x), t, schedule)
         return distillation.progressive_loss(network, teacher, schedule, x0, eps, steps, target=target)[0]
@@ -134,7 +134,7 @@ def test_progressive_loss_vanishes_at_the_target(target):
         return as_target(target).from_prediction(Prediction(x0_ - ratio * off, eps_ + off), t, schedule)
 
     weighting = weightings.truncated_snr
-    loss, aux = quick_jit(
+    loss, aux = jax.jit(
         lambda: distillation.progressive_loss(
             wrong, teacher, schedule, x0, eps, steps, target=target, weighting=weighting
         )
@@ -173,5 +173,6 @@ def test_invalid_arguments_raise():
     assert distillation.halvings(12, 3) == (6, 3)
     assert distillation.halvings(2, 1) == (1,)
     for first, last in ((12, 4), (4, 4), (2, 4), (8, 0), (6, 4)):
-        with pytest.raises(ValueError, match=f"first must be last = {last} doubled once or more, got {first}"):
+        allowed = f"first must be last = {last} times a power of 2, at least 2, got {first}"
+        with pytest.raises(ValueError, match=allowed):
             distillation.halvings(first, last)

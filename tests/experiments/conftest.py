@@ -1,37 +1,41 @@
-"""Programs in this process: each defines its flags for a process of its own."""
+"""Programs in this process, each with its own flags, and runs that tests share."""
 
 import importlib
 import sys
 
 import pytest
-from absl import flags
+from programs import save_untrained, separate_flags
+
+from experiments.configs.images import smoke
+from experiments.configs.points import mixture_2d
 
 
 @pytest.fixture
 def load_program(monkeypatch):
-    """Imports a program of ``experiments`` anew, with the flags of all others put aside: two may name one alike."""
-    values, loaded = flags.FLAGS, []
-
-    def defined():
-        return {k: list(v) for k, v in values.flags_by_module_dict().items() if k.startswith("experiments.")}
-
-    def forget_all():
-        for found in defined().values():
-            for flag in found:
-                delattr(values, flag.name)
+    """Imports a program of ``experiments`` anew, with the flags of all others put aside."""
+    loaded = []
 
     def load(name):
-        forget_all()
         monkeypatch.delitem(sys.modules, name, raising=False)
         loaded.append(name)
         return importlib.import_module(name)
 
-    ours = defined()
-    yield load
-    forget_all()
-    for name in loaded:
-        sys.modules.pop(name, None)
-    for name, found in ours.items():
-        for flag in found:
-            values[flag.name] = flag
-            values.register_flag_by_module(name, flag)
+    with separate_flags():
+        yield load
+        for name in loaded:
+            sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory):
+    """The run of the smoke config with its initial parameters; copy it to change it."""
+    return save_untrained(tmp_path_factory.mktemp("digits") / "run", smoke.get_config(), step=6)
+
+
+@pytest.fixture(scope="session")
+def ring_run(tmp_path_factory):
+    """The run of a small model of points with its initial parameters; copy it to change it."""
+    config = mixture_2d.get_config()
+    config.network.update(features=8, blocks=1)
+    config.sampling.update(guidance_scale=1.5)
+    return save_untrained(tmp_path_factory.mktemp("ring") / "run", config)

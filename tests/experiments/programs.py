@@ -1,20 +1,28 @@
-"""What tests of programs share: flags in this process, a process of its own, a run to work on, sounds in memory."""
+"""What tests of programs share: flags and programs in this process, processes, a run to work on, sounds in memory."""
 
+import contextlib
+import io
 import os
+import runpy
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
 import optax
-from absl import flags
+from absl import flags, logging
 
 from experiments import data
+from experiments.cli import command_line
 from experiments.cli.config import save_resolved
 from experiments.data.sounds import Sounds
-from experiments.models.model import build_model, init_params
+from experiments.models import model
 from scorekit import audio, training
+
+ROOT = Path(__file__).parents[2]
 
 
 def give(**given):
@@ -25,37 +33,118 @@ def give(**given):
         flags.FLAGS.mark_as_parsed()
 
 
+def _forget(values, kept=()):
+    """Removes the flags that modules of ``experiments`` have defined; returns them by module."""
+    found = {}
+    for module, defined in list(values.flags_by_module_dict().items()):
+        if module.startswith("experiments.") and module not in kept:
+            found[module] = list(defined)
+            for flag in found[module]:
+                if flag.name in values:
+                    delattr(values, flag.name)
+    return found
+
+
+@contextlib.contextmanager
+def separate_flags(kept=()):
+    """Puts the flags of all programs aside: two programs may define one by the same name.
+
+    ``kept`` names modules whose flags stay.
+    """
+    values = flags.FLAGS
+    parsed, ours = values.is_parsed(), _forget(values, kept)
+    try:
+        yield
+    finally:
+        _forget(values, kept)
+        for module, defined in ours.items():
+            for flag in defined:
+                values[flag.name] = flag
+                values.register_flag_by_module(module, flag)
+        if not parsed:
+            values.unparse_flags()
+
+
+def _run_app(main, argv=None, flags_parser=None):
+    """``absl.app.run`` without what it does to the process."""
+    assert flags_parser is not None
+    sys.exit(main(flags_parser(sys.argv if argv is None else argv)))
+
+
+def _to_stderr(message, category, filename, lineno, file=None, line=None):
+    sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+
 def run(program, *arguments):
-    """A program of ``experiments`` in a process of its own: its exit code, output and errors."""
-    command = [sys.executable, "-m", f"experiments.{program}", *arguments]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=600)
+    """``python -m experiments.<program> <arguments>`` in this process: its exit code, output and errors.
+
+    What concerns the process alone is left out: the allocator, the cache of compiled programs. An error that is not
+    one of the config propagates.
+    """
+    name = f"experiments.{program}"
+    out, err = io.StringIO(), io.StringIO()
+    verbosity, formatwarning = logging.get_verbosity(), warnings.formatwarning
+    with (
+        separate_flags(kept=("experiments.cli.compilation_cache",)),
+        mock.patch.object(sys, "argv", [name, *map(str, arguments)]),
+        mock.patch.object(command_line.app, "run", _run_app),
+        mock.patch.object(command_line, "keep_freed_memory", return_value=False),
+        mock.patch.object(command_line.compilation_cache, "enable", return_value=False),
+        contextlib.chdir(ROOT),
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        warnings.simplefilter("default")
+        for ignored in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", ignored)
+        warnings.showwarning = _to_stderr
+        try:
+            runpy.run_module(name, run_name="__main__")
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        finally:
+            logging.set_verbosity(verbosity)
+            warnings.formatwarning = formatwarning
+    return code, out.getvalue(), err.getvalue()
+
+
+def run_process(program, *arguments, environment=None):
+    """The same in a process of its own."""
+    command = [sys.executable, "-m", f"experiments.{program}", *map(str, arguments)]
+    environment = environment or {**os.environ, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     return done.returncode, done.stdout, done.stderr
 
 
-def save_untrained(folder, config):
-    """Leaves a run in ``folder`` whose network has not learned anything."""
+def save_untrained(folder, config, step=1):
+    """Writes a run into ``folder`` whose network has its initial parameters."""
     save_resolved(config, folder / "config.json")
-    params = init_params(build_model(config, data.load(config)), jax.random.key(0))
+    params = model.init_params(model.build_model(config, data.load(config)), jax.random.key(0))
     state = training.init_state(jax.random.key(0), params, optax.sgd(0.1), config.training.ema_decays)
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
-        checkpoints.save(1, state)
+        checkpoints.save(step, state)
         checkpoints.wait()
     return folder
 
 
 class SoundsInMemory(Sounds):
-    """Sounds ``(N, L)`` at full scale 1 in some representation, for training and test alike."""
+    """Sounds ``(N, L)`` at full scale 1 in some representation, for training and test alike.
 
-    def __init__(self, name, sounds, label, num_classes, sample_rate, representation):
+    It has the maps of sounds; ``fields`` of a batch beside ``x`` and ``label`` are given by name.
+    """
+
+    def __init__(self, name, sounds, label, num_classes, sample_rate, representation, **fields):
         self.name, self.num_classes, self.examples = name, num_classes, len(sounds)
-        self.sample_rate, self._representation = sample_rate, representation
-        self.train = self.test = {"x": np.asarray(audio.float_to_pcm(sounds)), "label": np.asarray(label, np.int32)}
+        self.sample_rate, self.fields = sample_rate, tuple(fields)
+        self._representation, self._peak = representation, None
+        self.train = self.test = {
+            "x": np.asarray(audio.float_to_pcm(sounds)),
+            "label": np.asarray(label, np.int32),
+            **{name: np.asarray(value) for name, value in fields.items()},
+        }
         self.shape = jax.eval_shape(self.to_model, self.test["x"][:1]).shape[1:]
 
     def batch(self, seed, step, size):
         return {name: value[np.resize(np.arange(self.examples), size)] for name, value in self.train.items()}
-
-    def from_model(self, x, conditions=None):
-        return self.to_sound(x, conditions)

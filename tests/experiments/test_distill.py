@@ -5,12 +5,11 @@ import shutil
 
 import numpy as np
 import pytest
-from programs import give, run, save_untrained
+from programs import give, run
 
 from experiments.cli.command_line import exit_on_config_error, override
 from experiments.cli.config import ConfigError
 from experiments.configs import base
-from experiments.configs.points import mixture_2d
 from experiments.models.runs import open_run
 from experiments.training import students
 
@@ -20,23 +19,14 @@ SMALL = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    """A run with an untrained network."""
-    config = mixture_2d.get_config()
-    config.network.update(features=8, blocks=1)
-    config.sampling.update(guidance_scale=1.5)
-    return save_untrained(tmp_path_factory.mktemp("runs") / "new", config)
-
-
 @pytest.fixture
-def distill(load_program, workdir):
+def distill(load_program, ring_run):
     """Runs the program with these flags and overrides of the config."""
     program = load_program("experiments.distill")
 
     def main(folder, method, overrides, steps=2):
-        give(workdir=workdir, student_dir=folder, method=method, steps=steps)
-        config = students.with_fields(base.saved(str(workdir)), method)
+        give(workdir=ring_run, student_dir=folder, method=method, steps=steps)
+        config = students.with_fields(base.saved(str(ring_run)), method)
         for field, value in overrides.items():
             override(config, field, str(value))
         program.main(config)
@@ -87,9 +77,9 @@ def test_distillation_continues_with_the_same_teacher_only(distill, student, tmp
 
 
 @pytest.mark.slow
-def test_benchmark_compares_the_teacher_with_its_students(workdir, student):
+def test_benchmark_compares_the_teacher_with_its_students(ring_run, student):
     code, out, err = run(
-        "benchmarks.distillation", f"--workdir={workdir}", f"--students={student}", "--steps=2", "--solvers=euler",
+        "benchmarks.distillation", f"--workdir={ring_run}", f"--students={student}", "--steps=2", "--solvers=euler",
         "--grids=uniform", "--num=16",
     )  # fmt: skip
     assert code == 0, err

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rule_table import DATA
-from tables import SCHEDULES, quick_jit
+from tables import SCHEDULES
 
 from scorekit import denoisers, process
 from scorekit.guidance import classifier_guidance
@@ -30,7 +30,7 @@ def guided(schedule, scale, x, t):
 def test_scale_one_is_the_exact_conditional(name):
     schedule = SCHEDULES[name].make()
 
-    @quick_jit
+    @jax.jit
     def both(t):
         expected = jax.vmap(lambda k, x: DATA.component(k).predict(x, schedule.alpha(t), schedule.sigma(t)))
         return guided(schedule, 1.0, X, t), expected(LABELS, X)
@@ -46,7 +46,7 @@ def test_the_score_is_that_of_the_tilted_density():
     noisy = DATA.marginal(schedule.alpha(t), schedule.sigma(t))
     tilted = lambda k, x: noisy.log_density(x) + gamma * posterior(schedule, k, x, t)
 
-    @quick_jit
+    @jax.jit
     def both():
         expected = jax.vmap(jax.grad(tilted, argnums=1))(LABELS, X)
         return process.score(guided(schedule, gamma, X, t), t, schedule), expected
@@ -61,7 +61,7 @@ def test_classifier_of_one_example_of_a_batch_and_of_a_sum_agree(t):
     each = lambda x, t: jax.vmap(single)(x, jnp.broadcast_to(t, 5))
     forms = [(single, False), (each, True), (lambda x, t: each(x, t).sum(), True)]
     rules = [classifier_guidance(prior, f, schedule, 3.0, batched=batched) for f, batched in forms]
-    one, *others = quick_jit(lambda: [rule(X, t) for rule in rules])()
+    one, *others = jax.jit(lambda: [rule(X, t) for rule in rules])()
     for other in others:
         np.testing.assert_allclose(one.x0, other.x0, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(one.eps, other.eps, rtol=1e-5, atol=1e-5)

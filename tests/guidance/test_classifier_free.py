@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 from rule_table import COND, DATA, SCHEDULE, UNCOND, same
-from tables import quick_jit
 
 from scorekit import denoisers, densities, process, samplers, solvers
 from scorekit.guidance import cfg_plus_plus, classifier_free, compose, negative, weight_schedule
@@ -126,7 +125,7 @@ def test_a_scale_may_be_any_function_of_the_time():
     noise_level = lambda t: jnp.exp(-0.5 * SCHEDULE.log_snr(t))
     times = jnp.linspace(0.1, 0.9, 5)
 
-    @quick_jit
+    @jax.jit
     def both(scale):
         found = [classifier_free(COND, UNCOND, scale)(X, t) for t in (T, times)]
         expected = [classifier_free(COND, UNCOND, scale(t))(X, t) for t in (T, times)]

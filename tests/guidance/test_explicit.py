@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import quick_jit
 
 from scorekit import denoisers, densities, guidance, schedules
 from scorekit.guidance import classifier_free_log_density, classifier_guided_log_density, log_product
@@ -39,7 +38,7 @@ def guided_gaussian(scale):
     return covariance @ ((1 - scale) * h + scale * h_y), covariance
 
 
-@quick_jit
+@jax.jit
 def chains(scale, step, start):
     """The end of many chains on the guided joint, classifier-free and with the classifier that the models are."""
     classifier = log_product((1.0, COND), (-1.0, UNCOND))
@@ -84,7 +83,7 @@ def test_classifier_guidance_of_a_flow_and_an_energy():
     n, scale = 4000, 2.0
     start = jnp.full((n, 1), 0.5)
     guided = [classifier_guided_log_density(model, label, scale) for model in (flow, energy)]
-    ends = quick_jit(lambda x: [metropolis_langevin(KEY, log_p, x, 0.4, 100).x for log_p in guided])(start)
+    ends = jax.jit(lambda x: [metropolis_langevin(KEY, log_p, x, 0.4, 100).x for log_p in guided])(start)
     for model, x, grid in zip(
         (flow, energy), ends, (np.linspace(-4, 400, 400_001), np.linspace(-6, 6, 20_001)), strict=True
     ):
@@ -102,9 +101,9 @@ def test_guided_log_density_with_a_noise_level_matches_guided_denoisers():
     noisy = lambda density: lambda x, t: density.marginal(schedule.alpha(t), schedule.sigma(t)).log_density(x)
     guided = classifier_free_log_density(noisy(modes[1]), noisy(data), 3.0)
     x, t = jax.random.normal(KEY, (5, 2)), 0.4
-    found = quick_jit(denoisers.denoiser_from_log_density(guided, schedule))(x, t)
+    found = jax.jit(denoisers.denoiser_from_log_density(guided, schedule))(x, t)
     exact = (denoisers.exact_denoiser(density, schedule) for density in (modes[1], data))
-    expected = quick_jit(guidance.classifier_free(*exact, 3.0))(x, t)
+    expected = jax.jit(guidance.classifier_free(*exact, 3.0))(x, t)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), found, expected)
 
 

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rule_table import COND, UNCOND, T, X, same
-from tables import quick_jit
 
 from scorekit import Prediction
 from scorekit.guidance import classifier_free, frequency_decoupled
@@ -50,15 +49,15 @@ SHAPES = [(2, 8, 7, 3), (2, 9, 2), (1, 1, 2, 3, 1)]
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_laplacian_pyramid_matches_numpy_and_reconstructs(shape):
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    bands = quick_jit(lambda x: laplacian_pyramid(x, 3))(x)
+    bands = jax.jit(lambda x: laplacian_pyramid(x, 3))(x)
     for band, expected in zip(bands, numpy_pyramid(np.float64(x), 3), strict=True):
         np.testing.assert_allclose(band, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(quick_jit(from_pyramid)(bands), x, rtol=0, atol=5e-7)
+    np.testing.assert_allclose(jax.jit(from_pyramid)(bands), x, rtol=0, atol=5e-7)
 
 
 def test_factors_of_one_are_classifier_free():
     rules = [frequency_decoupled(COND, UNCOND, 3.0, [1.0] * bands) for bands in (1, 2, 4)]
-    plain, *found = quick_jit(lambda: [rule(X, T) for rule in (classifier_free(COND, UNCOND, 3.0), *rules)])()
+    plain, *found = jax.jit(lambda: [rule(X, T) for rule in (classifier_free(COND, UNCOND, 3.0), *rules)])()
     for one in found:
         same(one, plain, rtol=1e-4, atol=1e-5)
 
@@ -66,7 +65,7 @@ def test_factors_of_one_are_classifier_free():
 def test_each_band_has_its_scale():
     scales = [5.0, 2.0, -1.0]
     rule = frequency_decoupled(COND, UNCOND, 5.0, [(scale - 1.0) / 4.0 for scale in scales])
-    found, cond, uncond = quick_jit(lambda: [d(X, T) for d in (rule, COND, UNCOND)])()
+    found, cond, uncond = jax.jit(lambda: [d(X, T) for d in (rule, COND, UNCOND)])()
     for half, c, u in zip(found, cond, uncond, strict=True):
         bands = numpy_pyramid(np.float64(c) - np.float64(u), 3)
         total = bands[2] * scales[2]
@@ -82,7 +81,7 @@ def test_half_precision_and_trees():
         return lambda x, t: Prediction(*[jax.tree.map(lambda leaf: gain * leaf, x)] * 2)
 
     cond, uncond = times(0.5), times(0.2)
-    found = quick_jit(frequency_decoupled(cond, uncond, 3.0, [1.0, 1.0]))(x, T)
+    found = jax.jit(frequency_decoupled(cond, uncond, 3.0, [1.0, 1.0]))(x, T)
     assert found.x0["a"].dtype == jnp.bfloat16
     np.testing.assert_allclose(np.float32(found.x0["a"]), 1.1 * np.float32(x["a"]), rtol=0.02, atol=0.02)
     np.testing.assert_allclose(found.eps["b"], 1.1 * x["b"], rtol=1e-4, atol=1e-5)

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rule_table import CASES, COND, DATA, SCHEDULE, UNCOND, T, X, case, once, same, takes, traits
-from tables import quick_jit
 
 from scorekit import Prediction, denoisers
 from scorekit.guidance import branches, interval, rescale
@@ -18,7 +17,7 @@ PLAIN_AT_ONE = [name for name in CASES if traits(name).plain_at_one or name in A
 OF_TWO_BRANCHES = [*PLAIN_AT_ONE, "cfg_plus_plus"]
 
 
-@quick_jit
+@jax.jit
 def evaluated(gamma, x, t):  # with gamma and t of shape (5,)
     """Every rule on the two branches, and on one of them twice."""
     apart = {name: once(case(name, COND, UNCOND, SCHEDULE, gamma), x, t) for name in CASES}
@@ -34,7 +33,7 @@ def every_rule(gamma, t):
     return {name: once(case(name, COND, UNCOND, SCHEDULE, gamma), X, t) for name in CASES}
 
 
-at = quick_jit(every_rule)
+at = jax.jit(every_rule)
 
 
 def predictions(gamma, t):
@@ -102,7 +101,7 @@ def test_rules_preserve_dtypes_and_pytrees(name):
 
 def test_rules_vmap_over_the_guidance_scale():
     scales = jnp.array([0.5, 3.0])
-    found = quick_jit(jax.vmap(every_rule, (0, None)))(scales, T)
+    found = jax.jit(jax.vmap(every_rule, (0, None)))(scales, T)
     for i, gamma in enumerate(scales):
         same(jax.tree.map(lambda leaf, i=i: leaf[i], found), at(gamma, T), rtol=1e-4, atol=1e-4)
 
@@ -126,7 +125,7 @@ def test_one_batched_call_equals_two_calls():
     one, two = (denoisers.exact_denoiser(DATA.component(k), SCHEDULE) for k in (1, 2))
     cond, uncond = branches(conditional, jnp.full(5, 1), 2)
 
-    @quick_jit
+    @jax.jit
     def both(gamma, x):
         return [
             {name: once(case(name, *parts, SCHEDULE, gamma), x, T) for name in CASES}
@@ -141,7 +140,7 @@ def test_nested_rules_are_identities_at_one_and_for_equal_branches():
         inner = interval(case("apg", cond, uncond, SCHEDULE, gamma), cond, SCHEDULE)
         return once(rescale(inner, cond, SCHEDULE), X, T)
 
-    @quick_jit
+    @jax.jit
     def both(gamma):
         return nested(COND, UNCOND, 1.0), nested(COND, COND, gamma), nested(COND, UNCOND, gamma)
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 from rule_table import COND, SCHEDULE, UNCOND, same
-from tables import quick_jit
 
 from scorekit import Prediction, samplers, schedules, solvers
 from scorekit.guidance import classifier_free, interval
@@ -68,7 +67,7 @@ def test_interval_without_bounds_always_guides(schedule):
 
 
 def test_a_batch_of_times_agrees_with_scalars():
-    rule = quick_jit(interval(classifier_free(COND, UNCOND, 3.0), COND, SCHEDULE, 0.3, 3.0))
+    rule = jax.jit(interval(classifier_free(COND, UNCOND, 3.0), COND, SCHEDULE, 0.3, 3.0))
     times = jnp.array([0.05, 0.3, 0.5, 0.7, 0.95])
     together = rule(X, times)
     for i, t in enumerate(times):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
-from tables import SCHEDULES, in_float64, quick_jit
+from tables import SCHEDULES, in_float64
 
 from scorekit import denoisers, densities, process, samplers, schedules, solvers
 from scorekit.guidance import classifier_free, dps, mmps, operators, pigdm, replacement
@@ -179,7 +179,7 @@ def test_inverse_methods_are_independent_across_examples(name):
 def test_jit_vmap_grad_and_no_recompilation(name):
     x, traces = jnp.asarray(X, jnp.float32), []
 
-    @quick_jit
+    @jax.jit
     def run(rule):
         traces.append(1)
         return rule(x, 0.5).x0
@@ -189,10 +189,10 @@ def test_jit_vmap_grad_and_no_recompilation(name):
     one, other = run(make(0.5, y)), run(make(0.7, 2 * y))
     assert len(traces) == 1
     assert float(jnp.abs(one - other).max()) > 0.01
-    several = quick_jit(jax.vmap(lambda noise_std: make(noise_std, y)(x, 0.5).x0))(jnp.array([0.5, 0.9]))
+    several = jax.jit(jax.vmap(lambda noise_std: make(noise_std, y)(x, 0.5).x0))(jnp.array([0.5, 0.9]))
     np.testing.assert_allclose(several[0], one, rtol=1e-4, atol=1e-5)
     loss = lambda noise_std: jnp.sum(make(noise_std, y)(x, 0.5).x0 ** 2)
-    measure = quick_jit(jax.value_and_grad(loss))
+    measure = jax.jit(jax.value_and_grad(loss))
     slope = (measure(0.51)[0] - measure(0.49)[0]) / 0.02
     assert float(measure(0.5)[1]) == pytest.approx(float(slope), rel=0.02)
 
@@ -224,7 +224,7 @@ def test_composes_with_guidance_and_a_solver_reaches_the_posterior():
     """mmps on classifier-free guidance at scale 1 is mmps on the conditional; a fine ODE gives the closed form."""
     guided = classifier_free(full(COSINE), full(COSINE), 3.0)
     rule = mmps(guided, COSINE, Partial(project), jnp.asarray(Y, jnp.float32), 0.4, iterations=5)
-    sample = quick_jit(samplers.sample)
+    sample = jax.jit(samplers.sample)
     mean, _ = posterior(0.4)
     start = jnp.zeros((B, D))  # the mean of the prior at t = 1 goes to the mean of the posterior
     found = sample(None, rule, COSINE, solvers.AdamsBashforth(), start, solvers.grids.uniform(60))

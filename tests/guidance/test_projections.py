@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rule_table import COND, SCHEDULE, UNCOND, T, X, once, same
-from tables import quick_jit
 
 from scorekit import Prediction, predictions, samplers, schedules, solvers
 from scorekit.guidance import apg, cfg_zero_star, classifier_free, init_denoiser_state, tangential
@@ -46,7 +45,7 @@ def published_apg(cond, uncond, scale, buffer, eta, threshold):
 def test_apg_matches_the_published_code_over_several_calls(eta, momentum, threshold):
     rule = apg(COND, UNCOND, SCHEDULE, 4.0, parallel=eta, momentum=momentum, norm_threshold=threshold or jnp.inf)
     state, buffer = init_denoiser_state(rule, X), None if momentum is None else MomentumBuffer(momentum)
-    predict = quick_jit(lambda rule, state, x, t: rule.predict(state, x, t))
+    predict = jax.jit(lambda rule, state, x, t: rule.predict(state, x, t))
     for k, t in enumerate((0.8, 0.6, 0.3)):
         x = X + 0.3 * k
         prediction, state = predict(rule, state, x, t)
@@ -63,7 +62,7 @@ def test_apg_without_projection_is_classifier_free(momentum):
 def test_apg_has_a_gradient_where_the_branches_are_equal():
     loss = lambda x: once(apg(COND, COND, SCHEDULE, 4.0, momentum=0.3), x, T).x0.sum()
     plain = lambda x: COND(x, T).x0.sum()
-    same(*quick_jit(lambda x: (jax.grad(loss)(x), jax.grad(plain)(x)))(X), atol=1e-4)
+    same(*jax.jit(lambda x: (jax.grad(loss)(x), jax.grad(plain)(x)))(X), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +130,8 @@ def test_projections_are_taken_over_the_full_tree():
         lambda c, u: cfg_zero_star(c, u, SCHEDULE, 3.0),
         lambda c, u: tangential(c, u, SCHEDULE, 3.0),
     )
-    trees = quick_jit(lambda: [build(split(COND), split(UNCOND))(x, T) for build in builds])()
-    arrays = quick_jit(lambda: [_split(build(COND, UNCOND)(X, T)) for build in builds])()
+    trees = jax.jit(lambda: [build(split(COND), split(UNCOND))(x, T) for build in builds])()
+    arrays = jax.jit(lambda: [_split(build(COND, UNCOND)(X, T)) for build in builds])()
     same(trees, arrays, rtol=1e-4, atol=1e-4)
 
 

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import quick_jit
 
 from scorekit.guidance.sequences import (
     conditional_log_probs,
@@ -26,7 +25,7 @@ def logits(seed):
     return [np.float32(1.5 * rng.normal(size=SIZES[: k + 1])) for k in range(len(SIZES))]
 
 
-@quick_jit
+@jax.jit
 def guided(cond, uncond, scales):
     """Joint, one after the other, and the total variation between them, for every scale."""
 
@@ -53,7 +52,7 @@ JOINT, SEQUENTIAL, VARIATION = guided(np.log(np.float32(GIVEN[0])), np.log(np.fl
 
 
 def test_an_autoregressive_model_is_the_product_of_its_conditionals():
-    found, tables = quick_jit(
+    found, tables = jax.jit(
         lambda logits: (joint_log_prob(logits), conditional_log_probs(joint_log_prob(logits) - 7.0))
     )(logits(1))
     np.testing.assert_allclose(np.exp(found), GIVEN[0], rtol=1e-5)

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rule_table import COND, SCHEDULE, UNCOND, same
-from tables import quick_jit
 
 from scorekit import Prediction, guidance, likelihood, samplers, solvers
 from scorekit.guidance import StatefulDenoiser, apg, init_denoiser_state, with_state
@@ -49,7 +48,7 @@ SOLVERS = {"2m": solvers.DPMSolverPP2M(), "corrected": solvers.PredictorCorrecto
 def test_sample_carries_the_state_like_an_explicit_loop(name):
     solver = SOLVERS[name]
 
-    @quick_jit
+    @jax.jit
     def explicit_loop(x):
         reference, state, states = Reference(), solver.init(x), []
         for key, t, s in zip(jax.random.split(KEY, 3), TS[:-1], TS[1:], strict=True):
@@ -58,12 +57,12 @@ def test_sample_carries_the_state_like_an_explicit_loop(name):
         return jnp.stack(states)
 
     sample = lambda x: samplers.sample(KEY, WRAPPED, SCHEDULE, solver, x, TS, trajectory=True)
-    end, states = quick_jit(sample)(X)
+    end, states = jax.jit(sample)(X)
     np.testing.assert_allclose(states, explicit_loop(X), rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(states[-1], end)
 
 
-@quick_jit
+@jax.jit
 def manual(denoiser, x):
     """The explicit loop of the documentation."""
     solver = solvers.Heun()
@@ -75,7 +74,7 @@ def manual(denoiser, x):
 
 
 def test_with_state_loop_matches_sample():
-    end = quick_jit(samplers.sample)(None, WRAPPED, SCHEDULE, solvers.Heun(), X, TS)
+    end = jax.jit(samplers.sample)(None, WRAPPED, SCHEDULE, solvers.Heun(), X, TS)
     np.testing.assert_allclose(manual(WRAPPED, X), end, rtol=1e-4, atol=1e-4)
 
 
@@ -84,7 +83,7 @@ def test_momentum_state_has_the_size_of_x():
     half = X.astype(jnp.bfloat16)
     assert [leaf.dtype for leaf in jax.tree.leaves(init_denoiser_state(WRAPPED, half))] == [jnp.bfloat16]
     without = apg(COND, UNCOND, SCHEDULE, 3.0, parallel=0.2, norm_threshold=2.0)
-    ends = [quick_jit(samplers.sample)(None, d, SCHEDULE, solvers.Euler(), X, TS) for d in (APG, without)]
+    ends = [jax.jit(samplers.sample)(None, d, SCHEDULE, solvers.Euler(), X, TS) for d in (APG, without)]
     assert np.abs(ends[0] - ends[1]).max() > 0.01
 
 
@@ -160,7 +159,7 @@ def test_rules_carry_the_state_of_custom_denoisers():
         "tangential": lambda d: guidance.tangential(d, UNCOND, SCHEDULE, 2.0),
     }
 
-    @quick_jit
+    @jax.jit
     def both():
         return [(last(rule(mine)), rule(fixed)(X, jnp.float32(0.4))) for rule in (lambda d: d, *rules.values())]
 

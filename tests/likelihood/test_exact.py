@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.scipy.stats import norm
-from tables import in_float64, quick_jit
+from tables import in_float64
 
 from scorekit import Prediction, denoisers, densities, schedules
 from scorekit.likelihood import log_likelihood
@@ -51,7 +51,7 @@ def evaluate(name, schedule_name, n, **kwargs):
     x = data.sample(jax.random.key(0), (n,))
     if schedule_name == "edm":  # its time 0 has a little noise, with which the density is that of the noisy data
         x = data.marginal(1.0, schedule.sigma(0.0)).sample(jax.random.key(0), (n,))
-    run = quick_jit(lambda x: log_likelihood(None, denoisers.exact_denoiser(data, schedule), schedule, x, **kwargs))
+    run = jax.jit(lambda x: log_likelihood(None, denoisers.exact_denoiser(data, schedule), schedule, x, **kwargs))
     found = run(x)
     return found, np.abs(found.log_p - exact(data, schedule, x, found.x_1)) / data.dim
 
@@ -96,7 +96,7 @@ def test_where_the_prior_is_exact_so_is_the_density_and_the_latent_of_a_gaussian
     data, schedule = DATA["gaussian"](), schedules.cosine()
     x = data.sample(jax.random.key(1), (5,))
     denoiser = denoisers.exact_denoiser(data, schedule)
-    found = quick_jit(lambda x: log_likelihood(None, denoiser, schedule, x, rtol=1e-9, atol=1e-9))(x)
+    found = jax.jit(lambda x: log_likelihood(None, denoiser, schedule, x, rtol=1e-9, atol=1e-9))(x)
     np.testing.assert_allclose(found.log_p, data.log_density(x), atol=1e-7)
     latent = data.flow(x, (1.0, 0.0), (0.0, 1.0))
     np.testing.assert_allclose(found.x_1, latent, atol=1e-7)
@@ -112,7 +112,7 @@ def test_an_interval_of_times():
     before, after = ((schedule.alpha(t), schedule.sigma(t)) for t in (t_min, t_max))
     x = data.marginal(*before).sample(jax.random.key(1), (5,))
     denoiser = denoisers.exact_denoiser(data, schedule)
-    found = quick_jit(
+    found = jax.jit(
         lambda x: log_likelihood(None, denoiser, schedule, x, t_min=t_min, t_max=t_max, rtol=1e-9, atol=1e-9)
     )(x)
     latent = data.flow(x, before, after)
@@ -139,8 +139,8 @@ def test_trees_and_chunks_and_few_traces():
         traces.append(t)
         return tree_denoiser(denoiser)(x, t)
 
-    plain = quick_jit(lambda x: log_likelihood(None, denoiser, schedule, x, chunk=1))(x)
-    tree = quick_jit(lambda x: log_likelihood(None, counted, schedule, x))({"a": x[:, :1], "b": x[:, 1:, None]})
+    plain = jax.jit(lambda x: log_likelihood(None, denoiser, schedule, x, chunk=1))(x)
+    tree = jax.jit(lambda x: log_likelihood(None, counted, schedule, x))({"a": x[:, :1], "b": x[:, 1:, None]})
     np.testing.assert_allclose(tree.log_p, plain.log_p, atol=2e-3)  # the probe that sets the steps is another
     np.testing.assert_allclose(tree.x_1["b"][..., 0], plain.x_1[:, 1:], atol=1e-3)
     assert [t.shape for t in traces] == [(), ()]
@@ -169,7 +169,7 @@ def test_rademacher_probes_are_exact_for_diagonal_jacobians():
     data, schedule = densities.gaussian(jnp.array([0.3, -0.2, 0.1]), std=0.7), schedules.cosine()
     x = data.sample(jax.random.key(0), (4,))
     denoiser = denoisers.exact_denoiser(data, schedule)
-    run = quick_jit(
+    run = jax.jit(
         lambda key, x: log_likelihood(key, denoiser, schedule, x, divergence="rademacher", probes=2, rtol=1e-6)
     )
     found = run(jax.random.key(1), x)
@@ -183,7 +183,7 @@ def test_the_standard_error_is_that_of_the_estimate(name):
     data, schedule = DATA["gaussian"](), schedules.cosine()
     x = jnp.tile(data.sample(jax.random.key(0), (4,)), (100, 1))
     denoiser = denoisers.exact_denoiser(data, schedule)
-    run = quick_jit(
+    run = jax.jit(
         lambda key, n, x: log_likelihood(key, denoiser, schedule, x, divergence=name, probes=n), static_argnums=1
     )
     many = run(jax.random.key(1), 16, x)
@@ -197,7 +197,7 @@ def test_the_standard_error_is_that_of_the_estimate(name):
     assert ratio == pytest.approx(4.0, rel=0.25)
     again = run(jax.random.key(1), 16, x)
     np.testing.assert_array_equal(again.log_p, many.log_p)
-    single = quick_jit(lambda key, x: log_likelihood(key, denoiser, schedule, x, divergence=name, probes=1))
+    single = jax.jit(lambda key, x: log_likelihood(key, denoiser, schedule, x, divergence=name, probes=1))
     assert np.isnan(single(jax.random.key(1), x).standard_error).all()
 
 
@@ -214,7 +214,7 @@ def test_probes_have_unit_covariance():
 def test_a_fixed_grid_is_fourth_order():
     data, schedule = DATA["gaussian"](), schedules.rectified_flow()
     x = data.sample(jax.random.key(1), (5,))
-    run = quick_jit(lambda ts: log_likelihood(None, denoisers.exact_denoiser(data, schedule), schedule, x, ts=ts))
+    run = jax.jit(lambda ts: log_likelihood(None, denoisers.exact_denoiser(data, schedule), schedule, x, ts=ts))
     errors = []
     for n in (24, 48):
         found = run(jnp.linspace(1.0, 0.0, n + 1))
@@ -240,7 +240,7 @@ def test_gradients_with_respect_to_parameters_and_data(grid):
         return jnp.sum(log_likelihood(None, denoiser, schedule, x, **kwargs).log_p)
 
     params = {"mean": jnp.array([0.4, -0.3]), "std": jnp.array(0.6)}
-    ours = quick_jit(jax.grad(found, argnums=(0, 1)))(params, x)
+    ours = jax.jit(jax.grad(found, argnums=(0, 1)))(params, x)
     theirs = jax.grad(lambda params, x: jnp.sum(density(params).log_density(x)), argnums=(0, 1))(params, x)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), ours, theirs)
 
@@ -262,7 +262,7 @@ def test_gradients_of_a_network_against_finite_differences():
         return jnp.sum(found.log_p)
 
     args = jnp.array([0, 2, 1]), jax.random.key(2)
-    value = quick_jit(loss)
+    value = jax.jit(loss)
     gradient = jax.grad(jax.jit(loss))(params, *args)
     direction = jnp.array([[1.0, -0.5], [0.3, 2.0]])
     slope = (value(params + 1e-4 * direction, *args) - value(params - 1e-4 * direction, *args)) / 2e-4
@@ -273,8 +273,8 @@ def test_vmap_over_examples_and_blocks():
     data, schedule = DATA["ring"](), schedules.cosine()
     x = data.sample(jax.random.key(0), (6,))
     one = lambda x: log_likelihood(None, denoisers.exact_denoiser(data, schedule), schedule, x)
-    single = quick_jit(jax.vmap(lambda x: one(x[None])))(x)
-    blocks = quick_jit(lambda x: jax.lax.map(one, x.reshape(2, 3, 2)))(x)
+    single = jax.jit(jax.vmap(lambda x: one(x[None])))(x)
+    blocks = jax.jit(lambda x: jax.lax.map(one, x.reshape(2, 3, 2)))(x)
     exactly = data.log_density(x)
     np.testing.assert_allclose(single.log_p[:, 0], exactly, atol=5e-3)
     np.testing.assert_allclose(blocks.log_p.reshape(-1), exactly, atol=5e-3)
@@ -284,7 +284,7 @@ def test_vmap_over_examples_and_blocks():
 def test_half_precision_data():
     data, schedule = DATA["gaussian"](), schedules.cosine()
     x = data.sample(jax.random.key(0), (6,)).astype(jnp.bfloat16)
-    found = quick_jit(
+    found = jax.jit(
         lambda x: log_likelihood(None, denoisers.exact_denoiser(data, schedule), schedule, x, rtol=1e-2, atol=1e-2)
     )(x)
     assert (found.log_p.dtype, found.x_1.dtype) == (jnp.float32, jnp.bfloat16)
@@ -297,7 +297,7 @@ def test_log_likelihood_failure_raises():
     run = functools.partial(log_likelihood, None, denoisers.exact_denoiser(data, schedule), schedule, max_steps=4)
     with pytest.raises(RuntimeError, match="raise max_steps"):
         run(x)
-    found = quick_jit(run)(x)
+    found = jax.jit(run)(x)
     assert not found.success
     assert np.isnan(found.log_p).all()
     with pytest.raises(RuntimeError, match="raise max_steps"):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import SCHEDULES, in_float64, quick_jit
+from tables import SCHEDULES, in_float64
 
 from scorekit import Prediction, denoisers, densities, schedules
 from scorekit.samplers.adaptive import adaptive_ode, probability_flow
@@ -34,7 +34,7 @@ def test_the_exact_map_of_a_gaussian_from_end_to_end_in_float32(name):
     schedule = SCHEDULES[name].make()
     x = start_of(schedule)
     solve = lambda x: adaptive_ode(denoisers.exact_denoiser(data(), schedule), schedule, x, rtol=1e-5)
-    out = quick_jit(solve)(x)
+    out = jax.jit(solve)(x)
     assert out.success
     assert out.nfe == 2 + 6 * (out.accepted + out.rejected) < 60
     assert out.x.dtype == jnp.float32
@@ -52,7 +52,7 @@ def test_tolerances_and_inversion_in_float64(name, coordinate):
     x = start_of(schedule)
     denoiser = denoisers.exact_denoiser(data(), schedule)
 
-    @quick_jit
+    @jax.jit
     def there_and_back(x, tolerance):
         kwargs = {"rtol": tolerance, "atol": tolerance, "coordinate": coordinate}
         out = adaptive_ode(denoiser, schedule, x, t_start=t_start, **kwargs)
@@ -77,7 +77,7 @@ def test_networks_that_do_not_exist_at_an_end(name, target):
     network = lambda x, t: getattr(exact(x, t), target)
     denoiser = denoisers.denoiser_from_network(network, schedule, target)
     x = start_of(schedule)
-    out = quick_jit(lambda x: adaptive_ode(denoiser, schedule, x, rtol=1e-5))(x)
+    out = jax.jit(lambda x: adaptive_ode(denoiser, schedule, x, rtol=1e-5))(x)
     assert out.success
     np.testing.assert_allclose(out.x, exact_map(schedule, x, 1.0, 0.0), atol=2e-4)
 
@@ -88,10 +88,10 @@ def test_saved_states_of_the_sampler():
     x = {"a": start_of(schedule)}
     pair = denoisers.exact_denoiser(data(), schedule)
     denoiser = lambda x, t: Prediction(*({"a": half} for half in pair(x["a"], t)))
-    out = quick_jit(lambda x: adaptive_ode(denoiser, schedule, x, rtol=1e-5, save_at=times))(x)
+    out = jax.jit(lambda x: adaptive_ode(denoiser, schedule, x, rtol=1e-5, save_at=times))(x)
     for t, state in zip(times, out.saved["a"], strict=True):
         np.testing.assert_allclose(state, exact_map(schedule, x["a"], 1.0, t), atol=2e-4)
-    back = quick_jit(
+    back = jax.jit(
         lambda x: adaptive_ode(denoiser, schedule, x, t_start=0.0, t_end=1.0, rtol=1e-5, save_at=times[::-1])
     )(out.x)
     np.testing.assert_allclose(back.saved["a"], out.saved["a"][::-1], atol=5e-4)
@@ -114,7 +114,7 @@ def test_gradients_of_the_sampler_reach_the_schedule_the_parameters_and_the_star
 
     numbers = {"beta": 15.0, "shift": 1.3, "mean": jnp.array([0.4, -0.3])}
     x = jnp.array([[0.5, -1.0], [2.0, 0.1]])
-    scalar = lambda f: quick_jit(jax.grad(lambda *a: jnp.sum(jnp.sin(f(*a))), argnums=(0, 1)))
+    scalar = lambda f: jax.jit(jax.grad(lambda *a: jnp.sum(jnp.sin(f(*a))), argnums=(0, 1)))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9),
         scalar(solved)(numbers, x),
@@ -128,10 +128,10 @@ def test_vmap_gives_each_example_its_own_steps():
     denoiser = denoisers.exact_denoiser(ring, schedule)
     x = jax.random.normal(jax.random.key(3), (16, 2))
     one = lambda x: adaptive_ode(denoiser, schedule, x[None])
-    out = quick_jit(jax.vmap(one))(x)
+    out = jax.jit(jax.vmap(one))(x)
     assert out.success.all()
     assert len(np.unique(out.nfe)) > 1
-    alone = quick_jit(one)(x[5])
+    alone = jax.jit(one)(x[5])
     assert int(alone.nfe) == int(out.nfe[5])
     np.testing.assert_allclose(out.x[5], alone.x, atol=1e-5)
 
@@ -146,7 +146,7 @@ def test_half_precision_states_keep_their_dtype():
         return denoiser(x, t)
 
     x = start_of(schedule)
-    out = quick_jit(lambda x: adaptive_ode(watch, schedule, x, rtol=1e-2, atol=1e-2))(x.astype(jnp.bfloat16))
+    out = jax.jit(lambda x: adaptive_ode(watch, schedule, x, rtol=1e-2, atol=1e-2))(x.astype(jnp.bfloat16))
     assert out.x.dtype == jnp.bfloat16
     assert seen == [(jnp.bfloat16, jnp.float32, ())]  # and traced once
     np.testing.assert_allclose(out.x.astype(np.float32), exact_map(schedule, x, 1.0, 0.0), atol=0.05)
@@ -155,7 +155,7 @@ def test_half_precision_states_keep_their_dtype():
 def test_changing_a_number_does_not_recompile():
     schedule, count = schedules.cosine(), []
 
-    @quick_jit
+    @jax.jit
     def run(x, rtol, t_end):
         count.append(1)
         denoiser = denoisers.exact_denoiser(data(), schedule)
@@ -175,15 +175,15 @@ def test_a_failure_is_told_and_never_returned():
     advice = r"not solved to its end in 32 network evaluations: raise rtol or atol, raise max_steps, .* float64"
     with pytest.raises(RuntimeError, match=advice):
         solve(x)
-    out = quick_jit(lambda x: solve(x, save_at=jnp.array([1.0, 0.5])))(x)
+    out = jax.jit(lambda x: solve(x, save_at=jnp.array([1.0, 0.5])))(x)
     assert not out.success
     assert np.isnan(out.x).all()
     assert np.isnan(out.saved).all()
     assert out.accepted + out.rejected == 5
     with pytest.raises(RuntimeError, match=advice):
         out.raise_if_failed()
-    assert np.isnan(quick_jit(jax.grad(lambda x: solve(x).x.sum()))(x)).all()
-    good = quick_jit(lambda x: adaptive_ode(denoiser, schedule, x))(x)
+    assert np.isnan(jax.jit(jax.grad(lambda x: solve(x).x.sum()))(x)).all()
+    good = jax.jit(lambda x: adaptive_ode(denoiser, schedule, x))(x)
     assert good.raise_if_failed() is good
 
 

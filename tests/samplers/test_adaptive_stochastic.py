@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
-from tables import SCHEDULES, quick_jit
+from tables import SCHEDULES
 
 from scorekit import denoisers, densities, process, schedules
 from scorekit.samplers.adaptive_stochastic import _increment, _Node, adaptive_sde
@@ -13,7 +13,7 @@ from scorekit.typing import Prediction
 
 KEY = jax.random.key(6)
 N = 4000
-jitted = quick_jit(adaptive_sde, static_argnames=("max_steps", "denoise"))
+jitted = jax.jit(adaptive_sde, static_argnames=("max_steps", "denoise"))
 DATA = densities.gaussian(jnp.array([0.5, -1.0]), covariance=jnp.array([[0.8, 0.3], [0.3, 0.4]]))
 CASES = {
     "vp": schedules.linear_vp(),
@@ -126,7 +126,7 @@ def test_nfe_is_the_number_of_calls(denoise, max_steps):
         jax.debug.callback(lambda _: calls.append(1), t)
         return exact(x, t)
 
-    run = quick_jit(lambda key, x: adaptive_sde(key, counted, schedule, x, max_steps=max_steps, denoise=denoise))
+    run = jax.jit(lambda key, x: adaptive_sde(key, counted, schedule, x, max_steps=max_steps, denoise=denoise))
     rejected = 0
     for seed, size in [(0, 1), (1, 1), (2, 1), (3, 1), (4, 5)]:
         calls.clear()
@@ -180,7 +180,7 @@ QUICK = ("cosine_offset", "edm", "zero_terminal_table")
 def test_every_schedule_from_its_end_to_near_zero(name):
     schedule = SCHEDULES[name].make()
     denoiser = denoisers.exact_denoiser(DATA, schedule)
-    solved = quick_jit(adaptive_sde)(KEY, denoiser, schedule, start_of(DATA, schedule, n=200), rtol=0.1, atol=0.05)
+    solved = jax.jit(adaptive_sde)(KEY, denoiser, schedule, start_of(DATA, schedule, n=200), rtol=0.1, atol=0.05)
     assert bool(solved.success.all())
     np.testing.assert_allclose(solved.x.mean(0), DATA.mean, atol=5 * np.sqrt(0.8 / 200))
     np.testing.assert_allclose(solved.x.std(0), np.sqrt([0.8, 0.4]), rtol=5 / np.sqrt(2 * 200) + 0.05)
@@ -189,7 +189,7 @@ def test_every_schedule_from_its_end_to_near_zero(name):
 def test_examples_are_independent_and_new_numbers_do_not_retrace():
     traces = []
 
-    @quick_jit
+    @jax.jit
     def run(key, x, schedule, rtol, t_end):
         exact = denoisers.exact_denoiser(DATA, schedule)
 
@@ -218,7 +218,7 @@ def test_vmap_trees_dtypes_and_forward_gradients():
         KEY, denoiser, schedule, jax.tree.map(lambda leaf: (scale * leaf).astype(leaf.dtype), x), rtol=0.2, t_end=0.05
     )
 
-    @quick_jit
+    @jax.jit
     def run(scales):
         many = jax.vmap(lambda scale: solve(scale, x))(scales)
         each = jax.lax.map(lambda scale: solve(scale, x), scales)

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import quick_jit
 
 from scorekit import denoisers, densities, schedules
 from scorekit.samplers.chains import corrupt_denoise, langevin, metropolis_langevin, sgld
@@ -24,7 +23,7 @@ def moments_agree(x, mean, variance, sigmas=4.5):
     np.testing.assert_allclose(np.var(x, 0), variance, rtol=sigmas * np.sqrt(2 / n))
 
 
-@quick_jit
+@jax.jit
 def chain(key, x, steps):
     return langevin(key, score, x, steps, 6, trajectory=True)
 
@@ -55,7 +54,7 @@ def test_the_stationary_variance_of_a_finite_step(h):
     exact = MEAN + np.sqrt(stationary) * jax.random.normal(jax.random.key(8), (CHAINS, 1))
     last, _ = chain(KEY, exact, np.full(6, h, np.float32))
     moments_agree(np.asarray(last)[:, 0], MEAN, stationary)
-    far = quick_jit(lambda x: langevin(KEY, score, x, h, 100))(jnp.full((4000, 1), 3.0))
+    far = jax.jit(lambda x: langevin(KEY, score, x, h, 100))(jnp.full((4000, 1), 3.0))
     moments_agree(np.asarray(far)[:, 0], MEAN, stationary)
 
 
@@ -74,7 +73,7 @@ def test_a_noisy_score_adds_its_own_variance():
     def noisy(key, x):
         return score(x) + tau * jax.random.normal(key, x.shape)
 
-    run = quick_jit(lambda x: sgld(KEY, noisy, x, jnp.asarray(steps, jnp.float32), trajectory=True))
+    run = jax.jit(lambda x: sgld(KEY, noisy, x, jnp.asarray(steps, jnp.float32), trajectory=True))
     last, states = run(jnp.zeros((CHAINS, 1)))
     mean, variance = 0.0, 0.0
     for h, x in zip(steps, np.asarray(states), strict=True):
@@ -95,7 +94,7 @@ def test_sgld_of_an_exact_score_is_langevin():
 skewed = lambda x: -0.25 * x[..., 0] ** 4 + 0.8 * x[..., 0]  # neither symmetric nor Gaussian
 
 
-@quick_jit
+@jax.jit
 def one_proposal(key, x, h):
     return metropolis_langevin(key, skewed, x, h, 1)
 
@@ -130,7 +129,7 @@ def test_exact_samples_of_a_mixture_stay_exact_and_unadjusted_ones_do_not():
     )
     exact = data.sample(jax.random.key(1), (CHAINS,))
 
-    @quick_jit
+    @jax.jit
     def both(x):
         mala = metropolis_langevin(KEY, data.log_density, x, 0.12, 25)
         return mala, langevin(KEY, jax.vmap(jax.grad(data.log_density)), x, 0.12, 25)
@@ -152,19 +151,19 @@ def test_acceptance_tends_to_one_under_vmap_over_the_step():
     data = densities.ring()
     x = data.sample(jax.random.key(1), (500,))
     run = lambda h: metropolis_langevin(KEY, data.log_density, x, h, 20).acceptance.mean()
-    rates = np.asarray(quick_jit(jax.vmap(run))(jnp.array([1e-6, 1e-4, 1e-3, 1e-2, 1e-1])))
+    rates = np.asarray(jax.jit(jax.vmap(run))(jnp.array([1e-6, 1e-4, 1e-3, 1e-2, 1e-1])))
     assert np.all(np.diff(rates) < 0)
     assert rates[0] > 0.999
     assert rates[2] > 0.9
     assert rates[4] < 0.1
 
 
-def test_proposals_outside_the_support_are_refused():
+def test_proposals_outside_the_support_are_rejected():
     """The exponential law, with ``-inf`` or NaN below 0, keeps its mean and stays inside."""
     x = jax.random.exponential(jax.random.key(1), (CHAINS, 1))
     for outside in (-jnp.inf, jnp.nan):
         log_p = lambda x, outside=outside: jnp.where(x[:, 0] > 0, -x[:, 0], outside)
-        result = quick_jit(lambda x, p=log_p: metropolis_langevin(KEY, p, x, 0.5, 10))(x)
+        result = jax.jit(lambda x, p=log_p: metropolis_langevin(KEY, p, x, 0.5, 10))(x)
         assert float(result.x.min()) > 0
         assert float(result.x.mean()) == pytest.approx(1.0, abs=4.5 / np.sqrt(CHAINS))
         assert float(jnp.square(result.x).mean()) == pytest.approx(2.0, abs=4.5 * np.sqrt(20 / CHAINS))
@@ -177,7 +176,7 @@ SCHEDULE = schedules.cosine()
 EXACT = denoisers.exact_denoiser(GAUSSIAN, SCHEDULE)
 
 
-@quick_jit
+@jax.jit
 def rounds(solver, x, ts):
     return corrupt_denoise(KEY, EXACT, SCHEDULE, solver, x, ts, 8, trajectory=True)
 
@@ -220,7 +219,7 @@ def test_trees_dtypes_and_trajectories():
         "mala": lambda: metropolis_langevin(KEY, log_p, x, 0.1, 5, trajectory=True),
         "rounds": lambda: corrupt_denoise(KEY, identity, SCHEDULE, Ancestral(), x, ts, 5, trajectory=True),
     }
-    results = quick_jit(lambda: {name: run() for name, run in runs.items()})()
+    results = jax.jit(lambda: {name: run() for name, run in runs.items()})()
     for name, (last, states) in results.items():
         last = last.x if name == "mala" else last
         assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype.type), states) == {
@@ -233,7 +232,7 @@ def test_trees_dtypes_and_trajectories():
 def test_examples_of_a_batch_are_independent_chains():
     log_p = lambda x: -0.5 * jnp.sum(jnp.square(x), -1)
 
-    @quick_jit
+    @jax.jit
     def all_of_them(x):
         return langevin(KEY, score, x, 0.1, 3), metropolis_langevin(KEY, log_p, x, 0.8, 6)
 
@@ -251,7 +250,7 @@ def test_a_new_step_does_not_retrace_and_gradients_pass():
         traces.append(h)
         return langevin(KEY, score, x, h, 3).sum()
 
-    gradient = quick_jit(jax.value_and_grad(run))
+    gradient = jax.jit(jax.value_and_grad(run))
     x = jnp.ones((2, 1))
     (value, slope), (above, _), (below, _) = (gradient(h, x) for h in (0.1, 0.101, 0.099))
     assert len(traces) == 1

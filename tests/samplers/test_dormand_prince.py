@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import in_float64, quick_jit
+from tables import in_float64
 
 from scorekit.samplers.closures import closure_convert
 from scorekit.samplers.dormand_prince import dormand_prince
@@ -26,7 +26,7 @@ def test_the_table_is_that_of_scipy():
 def test_the_error_follows_the_tolerance_and_the_interpolant_is_fourth_order():
     """On y' = cos(c) y, y = exp(sin c), with many saved states; a step error e leaves O(e^(4/5)) between steps."""
     at = np.linspace(0.0, 5.0, 101)
-    solve = quick_jit(
+    solve = jax.jit(
         lambda tol: dormand_prince(
             lambda c, y: jnp.cos(c) * y, jnp.ones(1), 0.0, 5.0, rtol=tol, atol=tol, save_at=jnp.asarray(at)
         )
@@ -49,7 +49,7 @@ def test_the_error_follows_the_tolerance_and_the_interpolant_is_fourth_order():
 def test_steps_that_go_too_far_are_thrown_away():
     """A slope that is smooth for long and then jumps up: steps have grown and must be taken back."""
     width, at = 1e-3, jnp.linspace(0.0, 1.0, 51)
-    out = quick_jit(
+    out = jax.jit(
         lambda: dormand_prince(
             lambda c, y: 20.0 * jax.nn.sigmoid((c - 0.52) / width) + jnp.cos(9 * c),
             jnp.zeros(()),
@@ -100,7 +100,7 @@ gradients = jax.grad(loss, argnums=(0, 1, 2, 3, 4))
 def test_gradients_are_those_of_the_same_steps_taken_by_hand():
     """Plain reverse mode through a loop over the accepted steps, whose fractions of the interval are numbers."""
     p, y, start, end, at = arguments()
-    found = quick_jit(gradients)(p, y, start, end, at, 1)
+    found = jax.jit(gradients)(p, y, start, end, at, 1)
     knots = _accepted_clocks(p, y, start, end)
     shares = (knots - start) / (end - start)
 
@@ -117,12 +117,12 @@ def test_gradients_are_those_of_the_same_steps_taken_by_hand():
 
         return jax.lax.scan(step, y, (shares[:-1], shares[1:]))[0]
 
-    end_only = quick_jit(jax.grad(lambda *a: summed(integral(*a, None, 1)), argnums=(0, 1, 2, 3)))(p, y, start, end)
-    hand = quick_jit(
+    end_only = jax.jit(jax.grad(lambda *a: summed(integral(*a, None, 1)), argnums=(0, 1, 2, 3)))(p, y, start, end)
+    hand = jax.jit(
         jax.grad(lambda *a: sum(jnp.sum(jnp.sin(x)) for x in jax.tree.leaves(by_hand(*a))), argnums=(0, 1, 2, 3))
     )(p, y, start, end)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), end_only, hand)
-    value = quick_jit(loss)
+    value = jax.jit(loss)
     for i in (0, 2, 3):  # with dense output; the steps change as well, so to the solver's accuracy only
         args = (p, y, start, end, at)
         up, down = ([*args[:i], args[i] + d, *args[i + 1 :], 1] for d in (1e-5, -1e-5))
@@ -168,7 +168,7 @@ def test_an_integral_along_the_path_and_its_gradient():
         )
 
     exact = lambda p, q, end: q * (1 - jnp.exp(-2 * p * end)) / (2 * p)
-    both = quick_jit(lambda *a: (solve(*a), jax.grad(lambda *a: solve(*a).quadrature["square"], argnums=(0, 1, 2))(*a)))
+    both = jax.jit(lambda *a: (solve(*a), jax.grad(lambda *a: solve(*a).quadrature["square"], argnums=(0, 1, 2))(*a)))
     for end in (2.0, -1.5):
         out, gradient = both(1.3, 0.7, end)
         assert out.nfe == 2 + 6 * (out.accepted + out.rejected) + 3 * out.accepted
@@ -183,13 +183,13 @@ def test_gradients_under_jit_and_vmap():
     """Traced integers (labels) in the closure must not leak from an inner ``jit``."""
     p, y, start, end, _ = arguments()
     by_p = jax.grad(loss)
-    expected = quick_jit(by_p)(p, y, start, end, None, 1)
+    expected = jax.jit(by_p)(p, y, start, end, None, 1)
     inner = jax.grad(jax.jit(loss))(p, y, start, end, None, jnp.array(1))
     np.testing.assert_allclose(inner, expected, rtol=1e-10)
     ps, labels = jnp.array([0.6, p]), jnp.array([2, 1])
     total = lambda ps: jax.vmap(loss, (0, None, None, None, None, 0))(ps, y, start, end, None, labels).sum()
-    outside = quick_jit(jax.grad(total))(ps)
-    each = quick_jit(jax.vmap(by_p, (0, None, None, None, None, 0)))(ps, y, start, end, None, labels)
+    outside = jax.jit(jax.grad(total))(ps)
+    each = jax.jit(jax.vmap(by_p, (0, None, None, None, None, 0)))(ps, y, start, end, None, labels)
     np.testing.assert_allclose(each[1], expected, rtol=1e-10)
     np.testing.assert_allclose(outside, each, rtol=1e-10)
 
@@ -203,7 +203,7 @@ def test_gradients_under_jit_and_vmap():
     ],
 )
 def test_slopes_that_are_not_finite_end_early(slope):
-    out = quick_jit(lambda y: dormand_prince(slope, y, 0.0, 1.0))(jnp.ones(2))
+    out = jax.jit(lambda y: dormand_prince(slope, y, 0.0, 1.0))(jnp.ones(2))
     assert not out.success
     assert np.isnan(out.y).all()
     assert out.nfe < 2 + 6 * 1000
@@ -227,7 +227,7 @@ def test_hoisting_finds_what_is_traced_only():
     assert closure_convert(lambda x: x * jnp.arange(3), 1.0)[1] == []
 
 
-def test_a_slope_unlike_the_state_is_refused():
+def test_dormand_prince_raises_for_a_slope_unlike_the_state():
     with pytest.raises(ValueError, match="slope must return a tree like y"):
         dormand_prince(lambda c, y: y[:1], jnp.ones(2), 0.0, 1.0)
     with pytest.raises(ValueError, match="slope must return a tree like y"):

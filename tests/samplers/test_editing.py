@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import in_float64, quick_jit
+from tables import in_float64
 
 from scorekit import denoisers, densities, samplers, schedules, solvers
 from scorekit.samplers import sdedit, translate
@@ -35,7 +35,7 @@ def test_a_bridge_between_gaussians_is_the_known_affine_map():
     (m, c), (m_, c_) = ONE, OTHER
     expected = m_ + (X - m) @ np.linalg.inv(root(c)) @ root(c_)
     source, target = (denoisers.exact_denoiser(exact(*data), SCHEDULE) for data in (ONE, OTHER))
-    run = quick_jit(translate)
+    run = jax.jit(translate)
     errors = []
     for steps in (32, 64):
         found = run(source, target, SCHEDULE, solvers.Heun(), jnp.asarray(X), grids.uniform(steps))
@@ -53,7 +53,7 @@ def test_a_bridge_that_turns_back_early_is_known_too():
     one, other = exact(*ONE), exact(*OTHER)
     expected = other.flow(one.flow(jnp.asarray(X), start, end), end, start)
     denoise = [denoisers.exact_denoiser(data, SCHEDULE) for data in (one, other)]
-    found = quick_jit(translate)(*denoise, SCHEDULE, solvers.Heun(), jnp.asarray(X), grids.uniform(64, t))
+    found = jax.jit(translate)(*denoise, SCHEDULE, solvers.Heun(), jnp.asarray(X), grids.uniform(64, t))
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
@@ -65,7 +65,7 @@ def test_sdedit_has_the_moments_of_its_gaussian():
     level = (float(SCHEDULE.alpha(t)), float(SCHEDULE.sigma(t)))
     n = 20_000
     x = jnp.broadcast_to(jnp.asarray(X[0]), (n, D))
-    found = quick_jit(sdedit)(
+    found = jax.jit(sdedit)(
         jax.random.key(0), denoisers.exact_denoiser(data, SCHEDULE), SCHEDULE, solvers.Heun(), x, grids.uniform(24, t)
     )
     centre = data.flow(level[0] * jnp.asarray(X[0]), level, (1.0, 0.0))
@@ -77,7 +77,7 @@ def test_sdedit_has_the_moments_of_its_gaussian():
 @in_float64
 def test_sdedit_from_no_noise_changes_nothing_and_from_noise_alone_everything():
     denoiser = denoisers.exact_denoiser(exact(*ONE), SCHEDULE)
-    run = quick_jit(lambda x, ts: sdedit(jax.random.key(0), denoiser, SCHEDULE, solvers.Ancestral(), x, ts))
+    run = jax.jit(lambda x, ts: sdedit(jax.random.key(0), denoiser, SCHEDULE, solvers.Ancestral(), x, ts))
     np.testing.assert_allclose(run(jnp.asarray(X), jnp.array([1e-6, 0.0])), X, atol=1e-4)
     ts = grids.uniform(8)
     np.testing.assert_allclose(run(jnp.asarray(X), ts), run(jnp.asarray(X) + 10.0, ts), atol=1e-9)
@@ -85,13 +85,13 @@ def test_sdedit_from_no_noise_changes_nothing_and_from_noise_alone_everything():
 
 @in_float64
 def test_dps_is_the_algorithm_of_the_paper():
-    """DDPM steps and a normalised gradient, by hand on Gaussian data, where the denoiser is a matrix."""
+    """DDPM steps and a normalised gradient, written out for Gaussian data, where the denoiser is a matrix."""
     mean, covariance = ONE
     matrix, y, zeta = RNG.normal(size=(2, D)), RNG.normal(size=(4, 2)), 0.3
     ts = np.asarray(grids.uniform(5, 0.9))
     solver = DPS(operator=lambda x: x @ matrix.T, observation=jnp.asarray(y), inner=solvers.Euler(), step_size=zeta)
     denoiser = denoisers.exact_denoiser(exact(mean, covariance), SCHEDULE)
-    found = quick_jit(samplers.sample)(None, denoiser, SCHEDULE, solver, jnp.asarray(X), ts)
+    found = jax.jit(samplers.sample)(None, denoiser, SCHEDULE, solver, jnp.asarray(X), ts)
     x = X
     for t, s in itertools.pairwise(ts):
         (a, b), (a_, b_) = (tuple(float(f(u)) for f in (SCHEDULE.alpha, SCHEDULE.sigma)) for u in (t, s))
@@ -107,7 +107,7 @@ def test_dps_takes_any_operator_solver_and_a_perfect_fit():
     denoiser = denoisers.exact_denoiser(exact(*ONE), SCHEDULE)
     x, y = jnp.asarray(X, jnp.float32), jnp.tanh(jnp.asarray(X, jnp.float32)[:, :1])
     ts, key = grids.uniform(40), jax.random.key(0)
-    run = quick_jit(samplers.sample)
+    run = jax.jit(samplers.sample)
     make = lambda inner, size: DPS(operator=_squashed, observation=y, inner=inner, step_size=size)
     for inner in (solvers.Ancestral(), solvers.DPMSolverPP2M()):
         given = key if inner.stochastic else None

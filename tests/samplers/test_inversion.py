@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import SCHEDULES, in_float64, quick_jit
+from tables import SCHEDULES, in_float64
 
 from scorekit import denoisers, densities, samplers, schedules, solvers
 from scorekit.samplers.inversion import invert
@@ -74,7 +74,7 @@ def test_round_trip_converges_at_the_order_of_the_solver(name):
         jax.vmap(lambda d: d.marginal(*level))(data), jax.random.split(KEY)
     )
     grids = [fine_at_both_ends(schedule, n) for n in (N, 2 * N)]
-    coarse, fine = np.asarray(quick_jit(round_trips)(solver, schedule, data, x, grids))
+    coarse, fine = np.asarray(jax.jit(round_trips)(solver, schedule, data, x, grids))
     slopes = np.log2(coarse / fine)
     assert np.all((np.abs(slopes - order) < 0.15) | (fine < 1e-12)), (coarse, fine, slopes)
     assert np.all(fine < (0.01 if order == 1 else 1e-5)), fine
@@ -90,7 +90,7 @@ def test_inverted_clean_data_are_the_noise_of_the_exact_flow():
     x, ts = data.sample(jax.random.key(0), (3,)), solvers.grids.uniform(48)
     exact = data.flow(x, (1.0, 0.0), (0.0, 1.0))
 
-    @quick_jit
+    @jax.jit
     def run(schedule, x):
         denoiser = denoisers.exact_denoiser(data, schedule)
         return {k: invert(denoiser, schedule, ORDERS[k][0], x, ts) for k in FROM_CLEAN}
@@ -104,7 +104,7 @@ def test_inversion_of_clean_data_is_differentiable():
     ts, x = jnp.array([0.8, 0.5, 0.2, 0.0]), jnp.array([[0.3, -1.2]])
     schedule = jax.tree.map(jnp.asarray, schedules.linear_vp())
 
-    @quick_jit
+    @jax.jit
     def gradients(schedule, x):
         def loss(schedule, x, solver):
             network = lambda x, t: jnp.sin(x) * (1.0 + t)

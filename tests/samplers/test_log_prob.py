@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from tables import in_float64, quick_jit
+from tables import in_float64
 
 from scorekit import denoisers, samplers, schedules, solvers
 from scorekit.samplers.log_prob import sample_with_log_probs, trajectory_log_probs
@@ -30,7 +30,7 @@ def network(gain):
     return denoisers.denoiser_from_network(lambda x, t: gain * jnp.tanh(x[..., ::-1]) + 0.1 * t, SCHEDULE, "x0")
 
 
-@quick_jit
+@jax.jit
 def everything(key, x, ts):
     """Per solver: sampled with log-probabilities, sampled without, and evaluated again."""
     out = {}
@@ -97,7 +97,7 @@ def test_steps_without_noise_count_zero_and_have_gradients():
         np.testing.assert_array_equal(out.log_probs[-1], 0.0)
         assert np.all(out.log_probs[0] != 0)
 
-        @quick_jit
+        @jax.jit
         def gradient(gain, path, solver=solver):
             return jax.grad(lambda g: trajectory_log_probs(network(g), SCHEDULE, solver, path, ts).sum())(gain)
 
@@ -111,7 +111,7 @@ def linear(gain):
     return denoisers.denoiser_from_network(lambda x, t: gain * x + 0.2, SCHEDULE, "x0")
 
 
-@quick_jit
+@jax.jit
 def episodes(solver, key, x):
     """Of many episodes: the final states, their derivatives by the gain through the noise, the log-ratio to another
     gain, and the derivatives of the log-probabilities."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from tables import in_float64, quick_jit
+from tables import in_float64
 
 from scorekit import denoisers, densities, process, samplers, schedules, solvers
 from scorekit.samplers.parallel import parallel_sample
@@ -37,7 +37,7 @@ def test_n_sweeps_give_the_sequential_answer_for_any_network(name):
     solver, ts, x = SOLVERS[name], jnp.array([1.0, 0.8, 0.6, 0.5, 0.3, 0.2, 0.0]), jnp.array(X, float)
     denoiser = denoisers.denoiser_from_network(rough, SCHEDULE, "v")
 
-    @quick_jit
+    @jax.jit
     def run(x):
         parallel = lambda most, m: parallel_sample(
             denoiser, SCHEDULE, solver, x, ts, tolerance=1e-14, max_iterations=most, anderson=m
@@ -62,7 +62,7 @@ def test_few_sweeps_are_enough_on_the_ring(name):
     solver, ts = SOLVERS[name], solvers.grids.uniform(64)
     x = process.sample_prior(jax.random.key(0), SCHEDULE, jnp.zeros((32, 2)))
 
-    @quick_jit
+    @jax.jit
     def run(x):
         parallel = lambda **kwargs: parallel_sample(RING, SCHEDULE, solver, x, ts, **kwargs)
         results = parallel(anderson=0), parallel(), parallel(window=16), parallel(tolerance=1e-1)
@@ -83,7 +83,7 @@ def test_few_sweeps_are_enough_on_the_ring(name):
 def test_standard_normal_needs_few_sweeps():
     denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=1.0), SCHEDULE)
     ts = solvers.grids.uniform(50)
-    result = quick_jit(lambda x: parallel_sample(denoiser, SCHEDULE, solvers.Euler(), x, ts))(X)
+    result = jax.jit(lambda x: parallel_sample(denoiser, SCHEDULE, solvers.Euler(), x, ts))(X)
     assert int(result.iterations) <= 3
 
 
@@ -134,7 +134,7 @@ def test_pytrees_and_bfloat16():
     denoiser, ts = denoisers.denoiser_from_network(pull, SCHEDULE, "x0"), solvers.grids.uniform(16)
     x = {"a": X, "b": X.reshape(4, 2, 1)[:, ::-1].astype(jnp.bfloat16)}
 
-    @quick_jit
+    @jax.jit
     def run(x):
         solver = solvers.DPMSolverPP2M()
         parallel = parallel_sample(denoiser, SCHEDULE, solver, x, ts, tolerance=1e-2, window=12)

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import quick_jit
 
 from scorekit import densities, guidance, process, samplers, schedules, solvers
 from scorekit.denoisers import denoiser_from_network, exact_denoiser
@@ -53,7 +52,7 @@ def integrals(denoisers, weights, solver, ts, final=np.ones_like):
         density = np.exp(steps) @ density * width
 
 
-@quick_jit
+@jax.jit
 def plan_and_predictions(solver, ts, denoisers):
     """The numbers of every step, and what each denoiser says at every time and place of the grid."""
     at = lambda denoiser: lambda t: jax.tree.map(
@@ -73,7 +72,7 @@ def repeated(run, particles, repeats, ts):
         return jnp.stack([jnp.sum(weights * result.x[:, 0] ** p) for p in range(3)]), result.resampled
 
     keys = jax.random.split(KEY, repeats)
-    return quick_jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))(THRESHOLDS, keys)
+    return jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))(THRESHOLDS, keys)
 
 
 def agree(estimates, expected, sigmas=4.5):
@@ -129,15 +128,15 @@ def tilted(power, slope, constant, threshold):
     return twisted_sample(KEY, UNCOND, SCHEDULE, Ancestral(), X, TS, likelihood, power, **options)
 
 
-twisted = quick_jit(tilted)
+twisted = jax.jit(tilted)
 
 
-@quick_jit
+@jax.jit
 def product(scales):
     return product_sample(KEY, UNCOND, [COND, OTHER, COND], scales, SCHEDULE, MULTISTEP, X, TS, threshold=1.0)
 
 
-@quick_jit
+@jax.jit
 def plain(denoiser, solver):
     return samplers.sample(jax.random.split(KEY)[0], denoiser, SCHEDULE, solver, X, TS)
 
@@ -189,7 +188,7 @@ def test_particles_are_redrawn_below_the_threshold_and_numbers_do_not_recompile(
 
 @pytest.mark.slow
 def test_the_gradient_in_the_power_without_redrawing():
-    slope = quick_jit(jax.grad(lambda power: tilted(power, 1.0, 0.0, 0.0).log_normalizer))(1.5)
+    slope = jax.jit(jax.grad(lambda power: tilted(power, 1.0, 0.0, 0.0).log_normalizer))(1.5)
     above, below = (twisted(power, 1.0, 0.0, 0.0).log_normalizer for power in (1.51, 1.49))
     assert float(slope) == pytest.approx(float(above - below) / 0.02, rel=2e-2)
 
@@ -201,7 +200,7 @@ def test_trees_and_dtypes():
     x = {"a": jnp.full((8, 2), 0.5), "b": jnp.ones(8, jnp.bfloat16)}
     one, two = (denoiser_from_network(lambda x, t, c=c: jax.tree.map(lambda a: c * a, x), SCHEDULE) for c in (0.1, 0.2))
     towards_1 = lambda x: -sum_per_example(lambda leaf: jnp.square(leaf - 1.0), x)
-    results = quick_jit(
+    results = jax.jit(
         lambda: (
             twisted_sample(KEY, one, SCHEDULE, Ancestral(), x, TS, towards_1, threshold=1.0),
             product_sample(KEY, one, [two], [2.0], SCHEDULE, Ancestral(), x, TS, threshold=1.0),
@@ -260,7 +259,7 @@ def tilted_gaussian(scale):
 
 
 def test_guiding_every_noise_level_does_not_tilt_the_data():
-    mean, variance = quick_jit(jax.vmap(moments_of_guided_flow))(jnp.array([0.0, 1.0, 3.0]))
+    mean, variance = jax.jit(jax.vmap(moments_of_guided_flow))(jnp.array([0.0, 1.0, 3.0]))
     expected = np.array([tilted_gaussian(scale) for scale in (0.0, 1.0, 3.0)])
     np.testing.assert_allclose(np.stack([mean, variance], 1)[:2], expected[:2], atol=1e-3)
     assert mean[2] > 1.3 * expected[2, 0]  # 1.98 instead of 1.49

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import quick_jit
 
 from scorekit import denoisers, densities, samplers, schedules, solvers
 from scorekit.samplers import repaint, repaint_path
@@ -49,7 +48,7 @@ def test_repaint_keeps_the_observation_exactly_and_does_not_recompile():
         traces.append(t)
         return PRIOR(x, t)
 
-    @quick_jit
+    @jax.jit
     def run(key, solver, known, y):
         return repaint(key, prior, SCHEDULE, solver, NOISE, TS, known, y, jump_length=2, resamples=2)
 
@@ -72,7 +71,7 @@ def test_multistep_history_restarts_after_every_jump(solver):
     ends = [i for i in range(1, len(path)) if i + 1 == len(path) or path[i + 1] < path[i]]  # of the descending runs
     level = lambda t: (SCHEDULE.alpha(t), SCHEDULE.sigma(t))
 
-    @quick_jit
+    @jax.jit
     def looped(x):
         keys, move = jax.random.split(key, len(path) - 1), 0
         for end in ends:
@@ -93,7 +92,7 @@ def test_multistep_history_restarts_after_every_jump(solver):
         return x
 
     run = lambda x: repaint(key, PRIOR, SCHEDULE, solver, x, TS, KNOWN, Y, jump_length=3, resamples=3)
-    np.testing.assert_allclose(quick_jit(run)(NOISE), looped(NOISE), rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(jax.jit(run)(NOISE), looped(NOISE), rtol=2e-4, atol=2e-5)
 
 
 def test_repaint_needs_single_rows():
@@ -111,7 +110,7 @@ def test_repaint_takes_trees():
 
     mask = {"a": KNOWN, "b": ~KNOWN}
     start, known = tree(NOISE), tree(Y)
-    x = quick_jit(lambda: repaint(jax.random.key(1), both, SCHEDULE, solvers.Ancestral(), start, TS, mask, known))()
+    x = jax.jit(lambda: repaint(jax.random.key(1), both, SCHEDULE, solvers.Ancestral(), start, TS, mask, known))()
     assert x["b"].dtype == jnp.bfloat16
     np.testing.assert_array_equal(x["a"][:, 0], Y[:, 0])
     np.testing.assert_array_equal(x["b"][:, 1], Y[:, 1].astype(jnp.bfloat16))

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import quick_jit
 
 from scorekit.samplers import effective_sample_size, systematic_resample
 
@@ -21,7 +20,7 @@ WEIGHTS = {
 }
 
 
-@quick_jit
+@jax.jit
 def copies(log_weights):
     keys = jax.random.split(jax.random.key(1), 4000)
     draw = lambda key: jnp.bincount(systematic_resample(key, log_weights), length=N)

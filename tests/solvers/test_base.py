@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from solver_table import NAMES, NOT_SOLVERS, TIMES, WHOLE_GRID, build, x0_denoiser
-from tables import in_float64, quick_jit
+from tables import in_float64
 
 from scorekit import schedules, solvers
 from scorekit.samplers import sample
@@ -87,7 +87,7 @@ def test_plan_stacks_single_rows_and_sample_is_a_loop_of_steps(name):
     ts = TIMES if name in WHOLE_GRID else jnp.array([0.9, 0.7, 0.6, 0.35, 0.2])
     n = len(ts) - 1
 
-    @quick_jit
+    @jax.jit
     def both(key, x):
         keys = jax.random.split(key, n)
         plan, state, looped = solver.plan(SCHEDULE, ts), solver.init(x), x
@@ -112,7 +112,7 @@ def test_rows_of_a_time_per_example_step_each_example_by_itself(name):
     key = KEY if solver.stochastic else None
     s, t, before = jnp.array([0.3, 0.6]), jnp.array([0.4, 0.7]), jnp.array([0.9, 0.8])
 
-    @quick_jit
+    @jax.jit
     def run(x):
         def steps(s, t, before, num_past):
             row = solver.row(SCHEDULE, jnp.stack([t, before], axis=-1), 0)
@@ -194,14 +194,14 @@ class TwoStep(SolverBase):
 
 def test_user_solver_equals_the_library_under_jit_vmap_and_grad():
     run = lambda solver, x: sample(None, DENOISER, SCHEDULE, solver, x, TIMES)
-    expected = [quick_jit(run)(s, X) for s in (solvers.Euler(), solvers.AdamsBashforth(order=2))]
-    many = quick_jit(jax.vmap(run, (0, None)))(TwoStep(strength=jnp.array([0.0, 1.0])), X)
+    expected = [jax.jit(run)(s, X) for s in (solvers.Euler(), solvers.AdamsBashforth(order=2))]
+    many = jax.jit(jax.vmap(run, (0, None)))(TwoStep(strength=jnp.array([0.0, 1.0])), X)
     assert_close(many[0], expected[0])
     assert_close(many[1], expected[1])
-    assert_close(quick_jit(run)(TwoStep(), X), expected[1])
-    over_data = quick_jit(jax.vmap(functools.partial(run, TwoStep())))(X)
+    assert_close(jax.jit(run)(TwoStep(), X), expected[1])
+    over_data = jax.jit(jax.vmap(functools.partial(run, TwoStep())))(X)
     assert_close(over_data, expected[1])
-    gradient = quick_jit(jax.grad(lambda solver: jnp.sum(run(solver, X) ** 2)))(TwoStep()).strength
+    gradient = jax.jit(jax.grad(lambda solver: jnp.sum(run(solver, X) ** 2)))(TwoStep()).strength
     assert np.isfinite(gradient)
     assert gradient != 0
 

@@ -33,6 +33,25 @@ def test_matching_has_the_log_snr_of_the_other_schedule(name):
     np.testing.assert_allclose(schedule.log_snr(grids.matching(schedule, other, ts)), other.log_snr(ts), atol=5e-3)
 
 
+@pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("name", ["cosine", "edm", "rectified_flow", "geometric_ve", "linear_vp"])
+def test_vp_quadratic_has_the_log_snr_of_quadratic_and_exact_ends(name, power):
+    schedule, vp = getattr(schedules, name)(), schedules.linear_vp()
+    ts = grids.vp_quadratic(schedule, 8, power=power)
+    assert (ts[0], ts[-1]) == (1.0, 0.0)
+    low = np.clip(schedule.log_snr(jnp.array([1.0, 0.0])), vp.log_snr(1.0), vp.log_snr(0.0))
+    steps = np.asarray(vp.time_at(jnp.asarray(low))) ** (1 / power)
+    inner = np.linspace(*steps, 9)[1:-1] ** power
+    np.testing.assert_allclose(schedule.log_snr(ts[1:-1]), vp.log_snr(inner), atol=5e-3)
+
+
+@pytest.mark.parametrize("schedule", [schedules.edm(1.0, 2.0), schedules.edm(0.0, 500.0)], ids=["narrow", "wide"])
+def test_vp_quadratic_has_decreasing_times_on_any_range_of_noise(schedule):
+    ts = jax.jit(lambda schedule: grids.vp_quadratic(schedule, 12, 0.9, 0.1))(schedule)
+    assert (ts[0], ts[-1]) == (np.float32(0.9), np.float32(0.1))
+    assert bool(jnp.all(jnp.diff(ts) < 0))
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_uniform_log_snr_has_equal_steps_and_exact_ends(schedule):
     ts = np.asarray(grids.uniform_log_snr(schedule, 10, 0.95, 0.05))
@@ -99,7 +118,7 @@ def test_uniform_times_of_edm_are_the_karras_grid_of_the_paper():
         (lambda: grids.quadratic(5, power=0.0), "power must be finite and > 0, got 0.0"),
         (
             lambda: grids.matching(schedules.edm(1.0, 2.0), schedules.linear_vp(), [0.9, 0.5, 0.1]),
-            "ts must have levels",
+            "ts must have noise levels",
         ),
         (lambda: grids.uniform_log_snr(schedules.cosine(), 0), "n must be"),
         (lambda: grids.uniform_log_snr(schedules.cosine(), 5, t_max=1.0), "t_max must be a time with finite log-SNR"),
@@ -107,6 +126,8 @@ def test_uniform_times_of_edm_are_the_karras_grid_of_the_paper():
         (lambda: grids.karras(schedules.edm(), 5, 1.0, 0.0), "t_min must be > 0 unless to_zero is False, got 0.0"),
         (lambda: grids.karras(schedules.linear_vp(), 5, rho=0.0), "rho must be finite and > 0, got 0.0"),
         (lambda: grids.uniform_log_snr(schedules.linear_vp(), 5, 0.1, 0.9), "t_min must be < t_max"),
+        (lambda: grids.vp_quadratic(schedules.cosine(), 5, 0.1, 0.9), "t_min must be < t_max"),
+        (lambda: grids.vp_quadratic(schedules.cosine(), 5, power=-1.0), "power must be finite and > 0, got -1.0"),
     ],
 )
 def test_refusals(call, message):

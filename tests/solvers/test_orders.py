@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import SCHEDULES, in_float64, quick_jit
+from tables import SCHEDULES, in_float64
 
 from scorekit import densities
 from scorekit import solvers as S
@@ -58,7 +58,7 @@ def at_level(x, level):
     return Prediction(*DATA().predict(x, *level))
 
 
-@quick_jit
+@jax.jit
 def integrate(solver, rows, levels, x, n):
     """The first n steps of a plan whose times have been replaced by noise levels: all schedules share one program."""
     rows = with_levels(rows, levels)
@@ -96,7 +96,7 @@ def exact(alpha, sigma, alpha_end, sigma_end):
         c = slope(y + 0.5 * h * b, u + 0.5 * h)
         return y + h / 6 * (a + 2 * b + 2 * c + slope(y + h * c, u + h)), None
 
-    return x, alpha_end * quick_jit(lambda y: jax.lax.scan(body, y, jnp.arange(n))[0])(x / alpha)
+    return x, alpha_end * jax.jit(lambda y: jax.lax.scan(body, y, jnp.arange(n))[0])(x / alpha)
 
 
 def error(solver, schedule, times):
@@ -188,7 +188,7 @@ def test_every_solver_integrates_from_exactly_1_to_exactly_0(name):
     everything = {**{k: SOLVERS[k] for k in ONE_OF_EACH}, "ipndm": S.IPNDM(), **stochastic}
     run = lambda x, ts: {k: sample(jax.random.key(0), constant, schedule, v, x, ts) for k, v in everything.items()}
     start = schedule.sigma(1.0) * jnp.array([[0.7, 1.1]])
-    for k, x in quick_jit(run)(start, grids.uniform(4)).items():
+    for k, x in jax.jit(run)(start, grids.uniform(4)).items():
         np.testing.assert_allclose(x, schedule.alpha(0.0) * answer, atol=2e-5 * float(schedule.sigma(1.0)), err_msg=k)
 
 

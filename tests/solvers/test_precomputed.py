@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from solver_table import x0_denoiser
-from tables import quick_jit
 
 from scorekit import schedules, solvers
 from scorekit.samplers import sample
@@ -21,7 +20,7 @@ DENOISER = x0_denoiser(lambda x, t: jnp.tanh(x) / (1.0 + t), FLOW)
 def test_precomputed_solver_is_its_base(solver):
     x = jax.random.normal(jax.random.key(0), (3, 2))
 
-    @quick_jit
+    @jax.jit
     def both(x):
         table = precomputed(solver, FLOW, TS)
         return table, [sample(None, DENOISER, FLOW, s, x, TS) for s in (solver, table)]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from tables import SCHEDULES, in_float64, quick_jit
+from tables import SCHEDULES, in_float64
 
 from scorekit import densities
 from scorekit import solvers as S
@@ -100,7 +100,7 @@ def scaled_noise(row, factor):
     return scale, factor * std, rows
 
 
-@quick_jit
+@jax.jit
 def errors(solvers, schedule, grids, exact):
     """Errors of mean and variance of each solver on its grid."""
     moments = [propagate(solver, schedule, ts) for solver, ts in zip(solvers, grids, strict=True)]
@@ -164,7 +164,7 @@ def test_a_langevin_corrector_improves_its_predictor(name):
     x = data.marginal(schedule.alpha(ts[0]), schedule.sigma(ts[0])).sample(jax.random.key(1), (200,))
     truth = (schedule.alpha(ts[-1]) * STD) ** 2 + schedule.sigma(ts[-1]) ** 2
     solvers = {"alone": S.ReverseDiffusion(), "corrected": S.PredictorCorrector(corrector_steps=2)}
-    run = quick_jit(lambda x: {k: sample(jax.random.key(2), denoiser, schedule, v, x, ts) for k, v in solvers.items()})
+    run = jax.jit(lambda x: {k: sample(jax.random.key(2), denoiser, schedule, v, x, ts) for k, v in solvers.items()})
     error = {k: abs(float(jnp.mean(jnp.var(v, axis=0)) - truth)) for k, v in run(x).items()}
     assert error["corrected"] < 0.75 * error["alone"], error
 
@@ -191,7 +191,7 @@ def step_of_moments(kind):
             x, _ = solver.step(jax.random.key(0), (), x, row, at_level)
         return jnp.mean(x), jnp.var(x)
 
-    return quick_jit(step)
+    return jax.jit(step)
 
 
 def error_of_variance(schedule, n, snr=None):

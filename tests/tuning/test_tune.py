@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import in_float64, quick_jit
+from tables import in_float64
 
 from scorekit import denoisers, densities, samplers, schedules, solvers
 from scorekit.solvers import PrecomputedSolver
@@ -53,7 +53,7 @@ def test_gradient_of_the_grid_is_that_of_finite_differences(solver):
         ends = samplers.sample(None, smooth, FLOW, solver, x, ts)
         return jnp.mean(jnp.sin(2.0 * ends))
 
-    @quick_jit
+    @jax.jit
     def both(ts):
         moved = ts + h * jnp.concatenate([jnp.eye(5)[1:-1], -jnp.eye(5)[1:-1]])
         up, down = jnp.split(jax.lax.map(value, moved), 2)
@@ -90,7 +90,7 @@ GRIDS = {
 SHORT = {"uniform": solvers.grids.uniform(2), "quadratic": solvers.grids.quadratic(2)}  # quick to compile
 
 
-@quick_jit
+@jax.jit
 def mean_distance(solver, ts, pairs):
     return jnp.mean(jax.lax.map(lambda pair: distances(RING_DENOISER, FLOW, solver, ts, *pair), pairs))
 

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import quick_jit
 
 from scorekit import schedules, solvers
 from scorekit.tuning.unconstrained import adjusted, grid_to_logits, logits_to_grid, zero_adjustments
@@ -28,7 +27,7 @@ def test_all_logits_are_a_grid_and_every_grid_has_logits(schedule, t_max, t_min)
     ts = jnp.linspace(t_max, t_min, 7)
     lower = ts.at[0].add(-0.05 * t_max)
 
-    @quick_jit
+    @jax.jit
     def there_and_back(ts, lower, logits):
         one = logits_to_grid(schedule, grid_to_logits(schedule, ts), t_max, t_min)
         other = logits_to_grid(schedule, grid_to_logits(schedule, lower, t_max), t_max, t_min, free_start=True)
@@ -46,7 +45,7 @@ def test_all_logits_are_a_grid_and_every_grid_has_logits(schedule, t_max, t_min)
 def test_zero_adjustments_give_the_plan_and_no_adjustment_moves_the_times():
     solver, ts = solvers.UniPC(predictor=2), jnp.array([1.0, 0.8, 0.55, 0.3, 0.0])
 
-    @quick_jit
+    @jax.jit
     def run():
         zero = zero_adjustments(solver, FLOW, ts)
         one = jax.tree.map(jnp.ones_like, zero)

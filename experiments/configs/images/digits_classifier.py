@@ -1,6 +1,7 @@
 """A noise-conditional classifier of the handwritten digits, and beside it one that has seen clean scans only.
 
-python -m experiments.train_classifier --config=experiments/configs/images/digits_classifier.py --workdir=runs/classifier
+python -m experiments.train_classifier --config=experiments/configs/images/digits_classifier.py \\
+    --workdir=runs/classifier
 """
 
 from experiments.configs import base_classifier

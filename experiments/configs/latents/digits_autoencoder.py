@@ -15,6 +15,6 @@ from experiments.configs.images import digits
 def get_config():
     config = digits.get_config()
     config.loss.label_dropout = 1.0
-    config.loss.times.name = "levels"
+    config.loss.times.name = "discrete"
     config.loss.times.ts = (0.15,)
     return config

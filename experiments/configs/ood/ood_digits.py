@@ -1,6 +1,7 @@
 """Real 8x8 digits against photographs, MNIST and Fashion-MNIST at the same resolution. Trains a network, or loads one:
 
-    python -m experiments.ood.detect --config=experiments/configs/ood/ood_digits.py --workdir=runs/ood --config.run=runs/digits
+    python -m experiments.ood.detect --config=experiments/configs/ood/ood_digits.py --workdir=runs/ood \\
+        --config.run=runs/digits
 
 MNIST and Fashion-MNIST take part once they have been fetched: ``python -m experiments.ood.fetch``.
 """

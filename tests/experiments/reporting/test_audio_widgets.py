@@ -1,4 +1,4 @@
-"""Players: what is written, what the page holds, and that the pictures show the sound at its level."""
+"""Audio widgets: the files, the page, and pictures that show the sound in decibels."""
 
 import base64
 import re
@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from experiments.reporting import audio_widgets as players
 from experiments.reporting import report
+from experiments.reporting.audio_widgets import audio_widgets, decibels, write_sound
 from scorekit import audio
 
 RATE = 4000
@@ -17,9 +17,9 @@ def sines(*pairs):
     return np.stack([a * np.sin(2 * np.pi * f / RATE * np.arange(RATE // 4)) for a, f in pairs]).astype(np.float32)
 
 
-def test_the_page_plays_what_was_written(tmp_path):
+def test_the_page_embeds_the_files_that_were_written(tmp_path):
     sounds = {"held out": sines((0.5, 440), (0.25, 880)), "6 steps, γ = 2": sines((0.1, 440), (0.2, 880))}
-    section = players.players(tmp_path / "wav", sounds, RATE, row_labels=["oboe", "cello <1>"], caption="two notes")
+    section = audio_widgets(tmp_path / "wav", sounds, RATE, row_labels=["oboe", "cello <1>"], caption="two notes")
     page = report.write_report(tmp_path / "report.html", "notes", {}, [section]).read_text()
     played = re.findall(r'<audio controls preload="none" src="data:audio/wav;base64,([^"]*)"', page)
     names = ["0_held_out", "0_6_steps_γ_2", "1_held_out", "1_6_steps_γ_2"]
@@ -34,11 +34,11 @@ def test_the_page_plays_what_was_written(tmp_path):
 
 
 def test_zero_decibels_is_a_full_sine_and_rows_are_its_frequency():
-    level = players.decibels(sines((0.1, 1000))[0], RATE, 16)
+    level = decibels(sines((0.1, 1000))[0], RATE, 16)
     middle = level[len(level) // 2]
     assert np.argmax(middle) == 1000 * 128 // RATE
     assert middle.max() == pytest.approx(-20, abs=0.1)
-    assert players.decibels(np.zeros(500, np.float32), RATE, 16).max() < -170
+    assert decibels(np.zeros(500, np.float32), RATE, 16).max() < -170
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_zero_decibels_is_a_full_sine_and_rows_are_its_frequency():
         ({"a": np.zeros((2, 800))}, ["one"], "row_labels must have"),
     ],
 )
-def test_what_does_not_fit_is_refused(tmp_path, sounds, labels, message):
+def test_sounds_and_labels_of_other_counts_raise(tmp_path, sounds, labels, message):
     with pytest.raises(ValueError, match=message):
-        players.players(tmp_path, sounds, RATE, row_labels=labels)
+        audio_widgets(tmp_path, sounds, RATE, row_labels=labels)
 
 
-def test_a_row_of_another_length_is_refused(tmp_path):
-    sound = players.write_sound(tmp_path / "a", np.zeros(800), RATE)
+def test_a_row_with_too_few_sounds_raises(tmp_path):
+    sound = write_sound(tmp_path / "a", np.zeros(800), RATE)
     with pytest.raises(ValueError, match="oboe must have 2 sounds as the header has, got 1"):
         report.write_report(tmp_path / "r.html", "x", {}, [report.Sounds(["a", "b"], [("oboe", [sound])])])

@@ -1,4 +1,4 @@
-"""Pictures: the pixels that must be there, the labels, and exit_on_config_error."""
+"""Pictures: their pixels, their labels, and validation errors."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ def figures(monkeypatch):
     return seen
 
 
-def levels(*values):
-    """2x2 images of one grey level each."""
+def flat_images(*values):
+    """2x2 images of one grey value each."""
     return np.stack([np.full((2, 2, 1), v, np.float32) for v in values])
 
 
@@ -43,7 +43,7 @@ def test_tile_clips_what_is_out_of_range():
 
 
 def test_image_grid_writes_the_pixels_one_to_one(tmp_path):
-    path = plots.image_grid(tmp_path / "new" / "grid.png", levels(-1, 0, 1, 5, -5))
+    path = plots.image_grid(tmp_path / "new" / "grid.png", flat_images(-1, 0, 1, 5, -5))
     assert path == tmp_path / "new" / "grid.png"
     picture = imread(path)[..., 0]
     # 3 columns and 2 rows of 56 pixels with gaps of 4, inside a white margin.
@@ -62,7 +62,7 @@ def test_small_images_are_enlarged_to_at_least_56_pixels(tmp_path, figures, side
 
 
 def test_image_grid_labels_rows(tmp_path, figures):
-    plots.image_grid(tmp_path / "a.png", levels(0, 0, 0, 0, 0, 0), row_labels=["a", "b"], title="T")
+    plots.image_grid(tmp_path / "a.png", flat_images(0, 0, 0, 0, 0, 0), row_labels=["a", "b"], title="T")
     axes = figures[0].axes[0]
     assert [x.get_text() for x in axes.get_yticklabels()] == ["a", "b"]
     assert axes.get_title() == "T"
@@ -70,7 +70,7 @@ def test_image_grid_labels_rows(tmp_path, figures):
 
 
 def test_guidance_strip_has_a_row_per_scale_and_a_column_per_class(tmp_path, figures):
-    plots.guidance_strip(tmp_path / "a.png", {0: levels(-1, 1, 1), 2.5: levels(1, -1, 1)})
+    plots.guidance_strip(tmp_path / "a.png", {0: flat_images(-1, 1, 1), 2.5: flat_images(1, -1, 1)})
     axes = figures[0].axes[0]
     assert [x.get_text() for x in axes.get_yticklabels()] == ["γ = 0", "γ = 2.5"]
     assert [x.get_text() for x in axes.get_xticklabels()] == ["0", "1", "2"]
@@ -79,7 +79,7 @@ def test_guidance_strip_has_a_row_per_scale_and_a_column_per_class(tmp_path, fig
 
 
 def test_comparison_has_a_row_per_example_and_a_column_per_version(tmp_path, figures):
-    plots.comparison(tmp_path / "a.png", {"before": levels(-1, 1), "after": levels(0, -1)}, row_labels=[3, 7])
+    plots.comparison(tmp_path / "a.png", {"before": flat_images(-1, 1), "after": flat_images(0, -1)}, row_labels=[3, 7])
     axes = figures[0].axes[0]
     assert [x.get_text() for x in axes.get_yticklabels()] == ["3", "7"]
     assert [x.get_text() for x in axes.get_xticklabels()] == ["before", "after"]
@@ -88,7 +88,7 @@ def test_comparison_has_a_row_per_example_and_a_column_per_version(tmp_path, fig
 
 def test_trajectory_runs_from_left_to_right_and_keeps_both_ends(tmp_path, figures):
     greys = np.linspace(-1, 1, 21)
-    states = np.stack([levels(g, -g) for g in greys])
+    states = np.stack([flat_images(g, -g) for g in greys])
     plots.trajectory_strip(tmp_path / "a.png", states, np.linspace(-10, 10, 21), max_columns=5)
     axes = figures[0].axes[0]
     assert [x.get_text() for x in axes.get_xticklabels()] == ["-10", "-5", "0", "5", "10"]
@@ -98,7 +98,7 @@ def test_trajectory_runs_from_left_to_right_and_keeps_both_ends(tmp_path, figure
 
 
 def test_trajectory_shows_each_estimate_below_its_state(tmp_path, figures):
-    states = np.stack([levels(-1, 0), levels(-1, 0)])
+    states = np.stack([flat_images(-1, 0), flat_images(-1, 0)])
     plots.trajectory_strip(tmp_path / "a.png", states, ["t=1", "t=0"], estimates=np.ones_like(states))
     middles = cells_of(figures[0])[30::60, 30::60, 0]
     np.testing.assert_array_equal(middles, [[0, 0], [1, 1], [0.5, 0.5], [1, 1]])
@@ -148,12 +148,18 @@ def test_points_2d_puts_clouds_on_the_same_axes(tmp_path, figures):
         (lambda p: plots.image_grid(p, np.zeros((8, 8, 1))), ["images", "(N, H, W, C)", "(8, 8, 1)"]),
         (lambda p: plots.image_grid(p, np.zeros((2, 8, 8, 4))), ["images", "C = 1 or 3"]),
         (lambda p: plots.image_grid(p, np.zeros((0, 8, 8, 1))), ["images", "not empty"]),
-        (lambda p: plots.image_grid(p, levels(0, 0), columns=1, row_labels="abc"), ["row_labels", "2", "3"]),
-        (lambda p: plots.guidance_strip(p, {1: levels(0), 2: levels(0, 0)}), ["images_by_scale", "one shape"]),
-        (lambda p: plots.comparison(p, {"a": levels(0), "b": levels(0, 0)}), ["images_by_column", "one shape"]),
-        (lambda p: plots.trajectory_strip(p, levels(0)[None], [1, 2]), ["labels", "1 steps", "got 2"]),
+        (lambda p: plots.image_grid(p, flat_images(0, 0), columns=1, row_labels="abc"), ["row_labels", "2", "3"]),
         (
-            lambda p: plots.trajectory_strip(p, levels(0)[None], [1], estimates=levels(0, 0)[None]),
+            lambda p: plots.guidance_strip(p, {1: flat_images(0), 2: flat_images(0, 0)}),
+            ["images_by_scale", "one shape"],
+        ),
+        (
+            lambda p: plots.comparison(p, {"a": flat_images(0), "b": flat_images(0, 0)}),
+            ["images_by_column", "one shape"],
+        ),
+        (lambda p: plots.trajectory_strip(p, flat_images(0)[None], [1, 2]), ["labels", "1 steps", "got 2"]),
+        (
+            lambda p: plots.trajectory_strip(p, flat_images(0)[None], [1], estimates=flat_images(0, 0)[None]),
             ["estimates", "(1, 1, 2, 2, 1)"],
         ),
         (lambda p: plots.loss_by_noise_level(p, [0, 1, 2], [1.0]), ["mean_loss", "(2,)", "(1,)"]),
@@ -163,7 +169,7 @@ def test_points_2d_puts_clouds_on_the_same_axes(tmp_path, figures):
         (lambda p: plots.points_2d(p, {"data": np.zeros((3, 3))}), ["points['data']", "(N, 2)", "(3, 3)"]),
     ],
 )
-def test_bad_shapes_are_refused_and_nothing_is_written(tmp_path, call, words):
+def test_invalid_shapes_raise_and_write_nothing(tmp_path, call, words):
     with pytest.raises(ValueError) as caught:  # noqa: PT011  (the words are checked below)
         call(tmp_path / "a.png")
     for word in words:
@@ -171,7 +177,7 @@ def test_bad_shapes_are_refused_and_nothing_is_written(tmp_path, call, words):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_accuracy_by_noise_level_has_a_curve_for_each_classifier_and_the_line_of_guessing(tmp_path, figures):
+def test_accuracy_by_noise_level_has_a_curve_for_each_classifier_and_the_chance_line(tmp_path, figures):
     curves = {"noisy": [0.1, 0.6, 0.9], "clean": [0.1, 0.3, 0.95]}
     plots.accuracy_by_noise_level(tmp_path / "a.png", [-4.0, 0.0, 4.0], curves, chance=0.1)
     axes = figures[0].axes[0]

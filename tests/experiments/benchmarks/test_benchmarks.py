@@ -1,4 +1,4 @@
-"""The benchmarks run: at their tiniest setting, in this process."""
+"""Every benchmark at its smallest setting, in this process."""
 
 import re
 
@@ -9,7 +9,7 @@ from absl import flags
 
 @pytest.fixture
 def program(load_program, capsys):
-    """Runs a benchmark with some flags and returns what it printed."""
+    """Runs a benchmark with some flags and returns its output."""
 
     def run(name, **given):
         module = load_program(f"experiments.benchmarks.{name}")
@@ -24,7 +24,7 @@ def program(load_program, capsys):
 
 
 @pytest.mark.slow
-def test_quality_ranks_the_solvers_and_draws(program, tmp_path):
+def test_quality_ranks_solvers_and_saves_a_plot(program, tmp_path):
     out = program(
         "quality", problems="ring", solvers="DDIM,AB3 flow,DDPM", grids="VP t^2", nfe="20", samples="16", peers="0",
         workdir=str(tmp_path),
@@ -39,9 +39,9 @@ def test_quality_ranks_the_solvers_and_draws(program, tmp_path):
 
 
 @pytest.mark.slow
-def test_cost_agrees_with_the_samplers_by_hand_and_draws(program, tmp_path):
+def test_cost_agrees_with_the_reference_samplers_and_saves_a_plot(program, tmp_path):
     out = program(
-        "cost", solvers="AB3 flow", closely="", steps="2", batches="4", large="4", turns="1", first="1", unet="0",
+        "cost", solvers="AB3 flow", detailed="", steps="2", batches="4", large="4", turns="1", first="1", unet="0",
         workdir=str(tmp_path),
     )  # fmt: skip
     assert re.findall(r"^(\S+(?: \S+)*)  .* s\) ", out, re.MULTILINE) == ["AB3 flow"]
@@ -50,7 +50,7 @@ def test_cost_agrees_with_the_samplers_by_hand_and_draws(program, tmp_path):
 
 
 @pytest.mark.slow
-def test_likelihood_finds_the_density_and_draws(program, tmp_path):
+def test_likelihood_matches_the_exact_density_and_saves_a_plot(program, tmp_path):
     out = program(
         "likelihood", points="20", block="10", turns="1", tolerances="1e-3,1e-5", out=str(tmp_path / "likelihood.png")
     )
@@ -66,22 +66,22 @@ def test_likelihood_finds_the_density_and_draws(program, tmp_path):
 
 
 @pytest.mark.slow
-def test_tuning_gains_on_draws_that_it_has_not_seen(program, tmp_path):
+def test_tuning_reduces_the_error_on_test_draws(program, tmp_path):
     out = program(
         "tuning", problems="ring", solvers="AB2", nfe="6", draws="1024", steps="40", starts="1",
         out=str(tmp_path / "tuning.png"),
     )  # fmt: skip
-    untuned, grid, numbers = map(float, re.search(r"^AB2 +(\S+) +(\S+) +(\S+)", out, re.MULTILINE).groups())
-    assert numbers < grid < untuned
+    untuned, grid, coefficients = map(float, re.search(r"^AB2 +(\S+) +(\S+) +(\S+)", out, re.MULTILINE).groups())
+    assert coefficients < grid < untuned
     assert (tmp_path / "tuning.png").stat().st_size > 1000
 
 
 @pytest.mark.slow
-def test_guidance_compares_the_rules_and_recompiles_nothing(program, tmp_path):
+def test_guidance_compares_the_rules_and_does_not_recompile(program, tmp_path):
     out = program("guidance", fast="1", workdir=str(tmp_path))
     rows = re.findall(r"^(\S.*?) +(\d+)((?: +-?[\d.]+){7})$", out, re.MULTILINE)
-    numbers = {(rule, int(scale)): [float(cell) for cell in cells.split()] for rule, scale, cells in rows}
-    np.testing.assert_allclose(numbers["CFG", 4], numbers["classifier", 4], rtol=0.1, atol=0.05)  # both exact
+    metrics = {(rule, int(scale)): [float(cell) for cell in cells.split()] for rule, scale, cells in rows}
+    np.testing.assert_allclose(metrics["CFG", 4], metrics["classifier", 4], rtol=0.1, atol=0.05)  # both exact
     counts = re.findall(r"^(\S.*?) +([1-9]) +(\d)$", out[out.index("recompilation") :], re.MULTILINE)
     assert len(counts) > 10
     assert all(new == "0" for _, _, new in counts)
@@ -89,7 +89,7 @@ def test_guidance_compares_the_rules_and_recompiles_nothing(program, tmp_path):
 
 
 @pytest.mark.slow
-def test_inverse_finds_the_exact_method_exact(program):
+def test_inverse_measures_a_small_error_of_the_exact_method(program):
     out = program("inverse", samples="64", steps="64", workdir="")
     found = {name: float(error) for name, error in re.findall(r"^(\S.*?)  +([\d.e-]+)  .*", out, re.MULTILINE)}
     assert found["mmps, 16 iterations"] < 0.02 < found["pigdm"]

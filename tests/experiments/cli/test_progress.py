@@ -8,7 +8,7 @@ from experiments.cli.progress import Progress, final_line, summary_lines
 
 
 class Clock:
-    """Time that passes only when told to."""
+    """A clock that is set by the test."""
 
     def __init__(self):
         self.now = 100.0
@@ -43,7 +43,7 @@ def run(stream, steps, seconds=1.0, first_step=0, total=100, compile_seconds=30.
     return loss
 
 
-def test_plain_lines_come_every_ten_seconds_and_at_the_end():
+def test_plain_lines_are_written_every_ten_seconds_and_at_the_end():
     stream = io.StringIO()
     loss = run(stream, 95, total=95)
     lines = stream.getvalue().splitlines()
@@ -54,7 +54,7 @@ def test_plain_lines_come_every_ten_seconds_and_at_the_end():
     assert loss.read == len(lines)  # a loss that is not shown is not waited for
 
 
-def test_the_rate_is_that_of_the_last_lines_and_the_eta_that_of_the_run():
+def test_the_rate_is_since_the_last_line_and_the_eta_from_the_mean_rate():
     stream, clock = io.StringIO(), Clock()
     progress = Progress(100, batch_size=10, stream=stream, clock=clock)
     progress.update(1)
@@ -67,10 +67,10 @@ def test_the_rate_is_that_of_the_last_lines_and_the_eta_that_of_the_run():
     assert third == "training 31/100 (31%)  5 examples/s, ETA 1 min 09 s"  # 69 steps at 30 in 30 s
 
 
-def test_the_rate_counts_the_wait_for_steps_that_are_still_running():
+def test_the_rate_includes_the_wait_for_steps_that_are_still_running():
     class Behind:
         def __float__(self):
-            clock.now += 10  # 20 steps were asked for in 10 s, and are done after 20 s
+            clock.now += 10  # 20 steps were dispatched in 10 s, and are done after 20 s
             return 0.5
 
     stream, clock = io.StringIO(), Clock()
@@ -94,7 +94,7 @@ def test_a_resumed_run_counts_from_its_first_step():
     assert lines[-1].startswith("training 100/100 (100%)")
 
 
-def test_a_terminal_gets_a_bar_with_loss_rate_and_eta(monkeypatch):
+def test_a_terminal_shows_a_bar_with_loss_rate_and_eta(monkeypatch):
     monkeypatch.setenv("COLUMNS", "90")
     stream = Terminal()
     run(stream, 20, first_step=80)
@@ -105,7 +105,7 @@ def test_a_terminal_gets_a_bar_with_loss_rate_and_eta(monkeypatch):
     assert re.search(r"\[\d\d:\d\d<", states[-1])  # elapsed and remaining time
 
 
-def test_the_summary_says_what_runs_where():
+def test_the_summary_lists_devices_data_network_and_workdir():
     devices = [SimpleNamespace(platform="gpu", device_kind="NVIDIA H100")] * 4
     lines = summary_lines(
         devices,
@@ -128,7 +128,7 @@ def test_the_summary_says_what_runs_where():
     ]
 
 
-def test_the_summary_of_a_density_on_a_cpu():
+def test_the_summary_of_data_drawn_anew_has_no_epochs():
     devices = [SimpleNamespace(platform="cpu", device_kind="cpu")]
     facts = dict(jax_version="0.12.0", parameters=950, batch_size=8, steps=10, workdir="d")
     lines = summary_lines(devices, data="mixture", examples=None, **facts)
@@ -137,5 +137,5 @@ def test_the_summary_of_a_density_on_a_cpu():
     assert lines[3] == "training  10 steps of 8 examples"
 
 
-def test_the_last_line_says_where_the_results_are():
+def test_the_final_line_has_the_duration_and_the_results():
     assert final_line("runs/a/report.html", 190) == "done in 3 min 10 s; see runs/a/report.html"

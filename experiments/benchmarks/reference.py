@@ -1,7 +1,7 @@
-"""Reference samplers, hand-written for one schedule, grid and solver: what :mod:`.cost` compares with.
+"""Reference implementations of samplers, each specialised to one schedule, grid and solver, for :mod:`.cost`.
 
-Each is a single ``lax.scan`` over a table of constants that numpy holds, and writes its linear combinations out,
-without the terms whose coefficients are 0 throughout. The network predicts v.
+Each is a single ``lax.scan`` over a table of NumPy constants, with its linear combinations written out and without the
+terms whose coefficients are 0 at every step. The network predicts v.
 """
 
 from typing import Any
@@ -17,14 +17,14 @@ from scorekit.typing import Schedule
 
 
 def sampler(solver: Any, schedule: Schedule, ts: np.ndarray, network, trajectory: bool = False):
-    """``(params, x, key) -> x_0`` for this solver, schedule and grid."""
+    """``(params, x, key) -> x_0`` for this solver, schedule and grid; with ``trajectory`` also all states."""
     rows: Any = jax.tree.map(np.asarray, solver.plan(schedule, ts))
     n = len(ts) - 1
 
-    def levels(t):
+    def schedule_values(t):
         return np.asarray(schedule.alpha(t)), np.asarray(schedule.sigma(t))
 
-    step, start, tables = _kind(solver)(solver, rows, levels)
+    step, start, tables = _kind(solver)(solver, rows, schedule_values)
 
     def run(params, x, key):
         def body(carry, inputs):
@@ -44,7 +44,8 @@ def _kind(solver):
     for kind, make in _KINDS.items():
         if isinstance(solver, kind):
             return make
-    raise ValueError(f"solver must be one of a known kind, got {type(solver).__name__}")
+    allowed = ", ".join(kind.__name__ for kind in _KINDS)
+    raise ValueError(f"solver must be one of {allowed}, got {type(solver).__name__}")
 
 
 def _sum(table, **trees):
@@ -54,7 +55,7 @@ def _sum(table, **trees):
 
 
 def _terms(row):
-    """The columns of a row that are not 0 everywhere."""
+    """The columns of the rows that are not 0 at every step."""
     named = {"x": row.x, "x0": row.x0, "eps": row.eps, "std": row.std}
     named |= {f"h{j}": column for j, column in enumerate(row.history)}
     return {name: column for name, column in named.items() if column is not None and np.any(column)}
@@ -72,14 +73,14 @@ def _slope(coordinate, table, x0, eps):
             return table["noise"] * eps + table["signal"] * x0
 
 
-def _at(row, levels):
-    a, b = levels(row.t)
+def _at(row, schedule_values):
+    a, b = schedule_values(row.t)
     extra = {} if row.signal is None else {"signal": row.signal, "noise": row.noise}
     return {"t": row.t, "a": a, "b": b, **extra}
 
 
-def _linear(solver, row, levels):
-    tables = {**_terms(row), **_at(row, levels)}
+def _linear(solver, row, schedule_values):
+    tables = {**_terms(row), **_at(row, schedule_values)}
 
     def step(network, x, slopes, table, key):
         v = network(x, table["t"])
@@ -91,8 +92,8 @@ def _linear(solver, row, levels):
     return step, lambda x: (jnp.zeros_like(x),) * solver.max_past, tables
 
 
-def _stages(solver, rows, levels):
-    tables = [{**_terms(row), **_at(row, levels)} for row in rows]
+def _stages(solver, rows, schedule_values):
+    tables = [{**_terms(row), **_at(row, schedule_values)} for row in rows]
 
     def step(network, x, state, tables, key):
         del key
@@ -111,9 +112,9 @@ def _stages(solver, rows, levels):
     return step, lambda x: (), tables
 
 
-def _churned_heun(solver, rows, levels):
+def _churned_heun(solver, rows, schedule_values):
     scale, std, stages = rows
-    step_of_heun, start, tables = _stages(solver, stages, levels)
+    step_of_heun, start, tables = _stages(solver, stages, schedule_values)
 
     def step(network, x, state, table, key):
         scale, std, tables = table
@@ -122,18 +123,18 @@ def _churned_heun(solver, rows, levels):
     return step, start, (scale, std, tables)
 
 
-def _unipc(solver, rows, levels):
+def _unipc(solver, rows, schedule_values):
     evaluation, predict, correct, has_past = rows
-    tables = {**_at(evaluation, levels), "has_past": has_past, "predict": predict, "correct": correct}
+    tables = {**_at(evaluation, schedule_values), "has_past": has_past, "predict": predict, "correct": correct}
 
     def step(network, x, carry, table, key):
         del key
-        before, slopes = carry
+        previous, slopes = carry
         v = network(x, table["t"])
         x0, eps = table["a"] * x - table["b"] * v, table["b"] * x + table["a"] * v
         slopes = (_slope(solver.coordinate, table, x0, eps), *slopes)
         ratio, weights = table["correct"]
-        corrected = ratio * before + sum(w * h for w, h in zip(weights, slopes, strict=True))
+        corrected = ratio * previous + sum(w * h for w, h in zip(weights, slopes, strict=True))
         x = jnp.where(table["has_past"], corrected, x)
         ratio, weights = table["predict"]
         new = ratio * x + sum(w * h for w, h in zip(weights, slopes, strict=False))
@@ -142,10 +143,10 @@ def _unipc(solver, rows, levels):
     return step, lambda x: (jnp.zeros_like(x), (jnp.zeros_like(x),) * solver.max_past), tables
 
 
-def _corrected(solver, rows, levels):
+def _corrected(solver, rows, schedule_values):
     row, (at, sigma, strength) = rows
-    predict, start, tables = _linear(solver.predictor, row, levels)
-    a, b = levels(at)
+    predict, start, tables = _linear(solver.predictor, row, schedule_values)
+    a, b = schedule_values(at)
     tables = tables, {"t": at, "a": a, "b": b, "sigma": sigma, "strength": strength}
 
     def step(network, x, state, tables, key):
@@ -164,10 +165,10 @@ def _corrected(solver, rows, levels):
     return step, start, tables
 
 
-def _langevin(solver, rows, levels):
-    t, sigma, alpha, noisy, spread = rows
-    a, b = levels(t)
-    tables = {"t": t, "a": a, "b": b, "sigma": sigma, "alpha": alpha, "noisy": noisy, "std": spread * sigma}
+def _langevin(solver, rows, schedule_values):
+    t, sigma, alpha, noisy, noise = rows
+    a, b = schedule_values(t)
+    tables = {"t": t, "a": a, "b": b, "sigma": sigma, "alpha": alpha, "noisy": noisy, "std": noise * sigma}
 
     def step(network, x, state, table, key):
         for k in jax.random.split(key, solver.steps):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.reporting import plots, report
-from experiments.reporting.report import Config, Figure, Heading, Table, Text
+from experiments.reporting.report import ConfigSection, Figure, Heading, Table, Text
 
 
 class Reader(HTMLParser):
@@ -45,14 +45,14 @@ def page(tmp_path):
     return page
 
 
-def test_a_report_holds_everything_in_one_file(page, tmp_path):
+def test_a_report_embeds_every_section_in_one_file(page, tmp_path):
     png = plots.image_grid(tmp_path / "a.png", np.zeros((1, 8, 8, 1)))
     sections = [
         Heading("Samples"),
         Text("First.\n\nSecond."),
         Figure(png, "one row a class"),
-        Table(["γ", "accuracy"], [[1, 0.98765]], "judged"),
-        Config('{"steps": 5}'),
+        Table(["γ", "accuracy"], [[1, 0.98765]], "evaluated"),
+        ConfigSection('{"steps": 5}'),
     ]
     read = page(sections, summary={"device": "1 × cpu", "bits/dim": 2.345678})
     assert read.texts("h1") == ["digits"]
@@ -61,7 +61,7 @@ def test_a_report_holds_everything_in_one_file(page, tmp_path):
     assert read.texts("h2") == ["Samples"]
     assert read.texts("p") == ["First.", "Second."]
     assert read.texts("figcaption") == ["one row a class"]
-    assert read.texts("caption") == ["judged"]
+    assert read.texts("caption") == ["evaluated"]
     assert read.texts("td") == ["1", "0.9877"]
     assert read.texts("pre") == ['{"steps": 5}']
     assert read.texts("summary") == ["Configuration"]
@@ -72,7 +72,7 @@ def test_a_report_holds_everything_in_one_file(page, tmp_path):
     assert image["alt"] == "one row a class"
 
 
-def test_nothing_is_fetched_or_run(page):
+def test_a_report_loads_and_runs_nothing(page):
     read = page([Text("x")])
     assert not {"script", "link", "iframe"} & {tag for tag, _ in read.tags}
     assert not any("url(" in style or "@import" in style for style in read.texts("style"))
@@ -86,7 +86,7 @@ def test_all_text_is_escaped(page, tmp_path):
         Heading(evil),
         Text(evil),
         Table([evil], [[evil]], evil),
-        Config(evil, evil),
+        ConfigSection(evil, evil),
         Figure(png, evil),
     ]
     read = page(sections, title=evil, summary={evil: evil})
@@ -104,7 +104,7 @@ def test_columns_of_numbers_are_aligned_to_the_right(page):
     assert read.texts("td") == ["a", "1", "0.5", "–", "b", "–", "2", "–", "c", "3", "nan", "yes"]
 
 
-def test_mistakes_are_refused_and_the_old_report_stays(page, tmp_path):
+def test_invalid_sections_raise_and_leave_the_old_report(page, tmp_path):
     page([Text("old")])
     with pytest.raises(ValueError, match=r"2 cells .* \[1\]"):
         page([Table(["a", "b"], [[1]])])

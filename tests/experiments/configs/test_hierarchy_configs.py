@@ -14,10 +14,10 @@ from experiments.configs.latents import (
 )
 from experiments.configs.phrases import phrases_1khz, phrases_4khz, phrases_16khz
 from experiments.data import conditions
-from experiments.data import representation as forms
-from experiments.models import autoencoder as latent_model
-from experiments.models import choices as build
-from experiments.models import model
+from experiments.data.representation import build_representation
+from experiments.models import autoencoder, checks, choices
+from experiments.models.loss import make_loss, make_prepare
+from experiments.models.model import build_model, init_params
 
 SECONDS = 4.096
 AUTOENCODERS = {"4 kHz": (phrases_latent, 4000), "16 kHz": (phrases_latent_16khz, 16000)}
@@ -26,10 +26,10 @@ STAGES = {"1 kHz": (phrases_1khz, 4000), "4 kHz": (phrases_4khz, 4000), "16 kHz"
 
 
 def noise_like(config, rate):
-    """Noise in the form of a config, as if it were phrases."""
+    """Noise in the representation of a config, in place of phrases."""
     length = config.data.crop or round(SECONDS * rate)
     x = 0.1 * np.random.default_rng(0).normal(size=(2, length)).astype(np.float32)
-    return SoundsInMemory("noise", x, [0, 73], 74, rate, forms.build_form(config, length, rate))
+    return SoundsInMemory("noise", x, [0, 73], 74, rate, build_representation(config, length, rate))
 
 
 def gradient_is_finite(prepare, loss, params, batch):
@@ -43,31 +43,31 @@ def gradient_is_finite(prepare, loss, params, batch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", AUTOENCODERS)
-def test_autoencoders(name):
+def test_autoencoders_have_their_latent_shape_and_a_finite_gradient(name):
     made, rate = AUTOENCODERS[name]
     config = made.get_config()
-    latent_model.check(config)
-    module = build.build_autoencoder(config, 1)
+    autoencoder.check(config)
+    module = choices.build_module(config, "autoencoder", choices.AUTOENCODERS, data_channels=1)
     x = jax.ShapeDtypeStruct((1, round(SECONDS * rate), 1), jnp.float32)
     z, _ = jax.eval_shape(lambda x: module.init_with_output(jax.random.key(0), x, method="encode"), x)
     assert z.shape == (1, 256, config.autoencoder.latent_channels)
     assert rate / module.stride == 62.5
     config.autoencoder.channels, config.autoencoder.blocks, config.data.crop = 4, 1, 2048
     dataset = noise_like(config, rate)
-    built = latent_model.build_latent(config, dataset)
-    params = latent_model.init_params(built, dataset, 0)
-    prepare, loss = latent_model.make_prepare(built, dataset), latent_model.make_loss(built)
+    built = autoencoder.build_latent(config, dataset)
+    params = autoencoder.init_params(built, 0)
+    prepare, loss = autoencoder.make_prepare(built), autoencoder.make_loss(built)
     assert gradient_is_finite(prepare, loss, params, {"x": dataset.train["x"]})
 
 
 @pytest.mark.parametrize("name", PRIORS)
-def test_priors(name):
+def test_priors_keep_the_shape_of_their_latents(name):
     made, latent = PRIORS[name]
     config, own = made.get_config(), latent.get_config()
-    build.check_choices(config)
+    checks.check(config)
     assert config.data.name == own.data.name
-    assert config.data.form.to_dict() == own.data.form.to_dict()
-    network = build.build_network(config, 74)
+    assert config.data.representation.to_dict() == own.data.representation.to_dict()
+    network = choices.build_network(config, 74)
     z = jax.ShapeDtypeStruct((1, 256, own.autoencoder.latent_channels), jnp.float32)
     out, _ = jax.eval_shape(lambda z: network.init_with_output(jax.random.key(0), z, 0.0), z)
     assert out.shape == z.shape
@@ -75,11 +75,11 @@ def test_priors(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STAGES)
-def test_stages_of_a_cascade(name):
+def test_stages_of_a_cascade_keep_their_shape_and_have_a_finite_gradient(name):
     made, rate = STAGES[name]
     config = made.get_config()
-    build.check_choices(config)
-    config.data.crop, whole = None, config.data.crop
+    checks.check(config)
+    config.data.crop, full = None, config.data.crop
     dataset = noise_like(config, rate)
     extracts = conditions.build_conditions(config, dataset)
     sizes = conditions.sizes(extracts, dataset)
@@ -89,9 +89,9 @@ def test_stages_of_a_cascade(name):
         assert sizes["map_shape"] == (dataset.shape[0] // 4, 1)
         sizes["map_shape"] = (dataset.shape[0] // 4, 2)
         config.data.crop = 2048
-        assert whole % 2048 == 0
+        assert full % 2048 == 0
         config.network.update(layers=2, cycle=2)
-    network = build.build_network(config, 74, **sizes)
+    network = choices.build_network(config, 74, **sizes)
     x = jax.ShapeDtypeStruct((1, *dataset.shape), jnp.float32)
     out, _ = jax.eval_shape(lambda x: network.init_with_output(jax.random.key(0), x, 0.0), x)
     assert out.shape == x.shape
@@ -100,6 +100,6 @@ def test_stages_of_a_cascade(name):
         config.network.update(heads=1, attention_resolutions=())
         config.data.crop = 2048
     small = noise_like(config, rate)
-    built = model.build_model(config, small)
-    params = model.init_params(built, jax.random.key(0))
-    assert gradient_is_finite(model.make_prepare(built, small), model.make_loss(built), params, small.batch(0, 0, 2))
+    built = build_model(config, small)
+    params = init_params(built, jax.random.key(0))
+    assert gradient_is_finite(make_prepare(built, small), make_loss(built), params, small.batch(0, 0, 2))

@@ -35,7 +35,7 @@ def board(workdir):
     return events
 
 
-def test_numbers_of_every_kind_come_back(tmp_path):
+def test_scalars_of_every_type_are_read_back(tmp_path):
     values = {"a": 1, "b": 0.1, "c": np.float32(0.5), "d": jnp.asarray(2.5), "e": np.int64(7), "f": jnp.ones((1,))}
     with MetricWriter(tmp_path / "run") as writer:
         writer.scalars(3, values)
@@ -45,28 +45,28 @@ def test_numbers_of_every_kind_come_back(tmp_path):
     assert isinstance(row["e"], int)
 
 
-def test_what_json_lacks_is_a_string_in_the_file_and_a_float_when_read(tmp_path):
+def test_non_finite_values_are_strings_in_the_file_and_floats_when_read(tmp_path):
     with MetricWriter(tmp_path) as writer:
         writer.scalars(1, {"x": math.nan, "y": jnp.inf, "z": -np.inf})
 
-    def refuse(name):
+    def reject(name):
         raise AssertionError(f"{name} is not JSON")
 
-    row = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=refuse)
+    row = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=reject)
     assert (row["x"], row["y"], row["z"]) == ("nan", "inf", "-inf")
     (row,) = read_metrics(tmp_path / "metrics.jsonl")
     assert math.isnan(row["x"])
     assert (row["y"], row["z"]) == (math.inf, -math.inf)
 
 
-def test_a_resumed_run_leaves_the_same_rows(tmp_path):
-    write(tmp_path / "whole", range(0, 60, 10))
+def test_a_resumed_run_has_the_rows_of_an_uninterrupted_one(tmp_path):
+    write(tmp_path / "full", range(0, 60, 10))
     write(tmp_path / "cut", range(0, 50, 10))
     with (tmp_path / "cut" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 20, "tra')  # the last line was cut short
     assert len(read_metrics(tmp_path / "cut" / "metrics.jsonl")) == 5
     write(tmp_path / "cut", range(30, 60, 10), resume_step=20)
-    assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
+    assert timeless(tmp_path / "cut") == timeless(tmp_path / "full")
     assert [row["step"] for row in timeless(tmp_path / "cut")] == [0, 10, 20, 30, 40, 50]
 
 
@@ -78,7 +78,7 @@ def test_resuming_keeps_old_lines_byte_for_byte(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
-def test_starting_afresh_keeps_nothing(tmp_path):
+def test_a_new_run_keeps_nothing(tmp_path):
     write(tmp_path, [0, 10])
     write(tmp_path, [0])
     assert [row["step"] for row in timeless(tmp_path)] == [0]
@@ -113,8 +113,8 @@ for step in range(1, 10**9):
 """
 
 
-def test_sigkill_loses_no_line_that_was_written(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(writers.__file__).parents[1])}
+def test_sigkill_loses_no_written_line(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(writers.__file__).parents[2])}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
@@ -143,7 +143,7 @@ def test_a_broken_line_inside_is_reported_when_read_and_dropped_when_resumed(tmp
         ({"step": 1}, "must not use the name 'step'"),
     ],
 )
-def test_what_is_not_a_scalar_is_refused_and_writes_nothing(tmp_path, values, words):
+def test_values_other_than_scalars_raise_and_write_nothing(tmp_path, values, words):
     with MetricWriter(tmp_path) as writer:
         with pytest.raises(ValueError, match=words):
             writer.scalars(1, values)

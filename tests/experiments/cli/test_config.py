@@ -1,4 +1,4 @@
-"""What a config may hold: exit_on_config_error in one line, names resolved to factories, and the saved file."""
+"""Configs: validation errors of one line, names resolved to factories, and the saved file."""
 
 import functools
 import json
@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from experiments.cli import config as lib
 
 
-def refusal(call, *args, **kwargs) -> str:
+def error_of(call, *args, **kwargs) -> str:
     with pytest.raises(lib.ConfigError) as caught:
         call(*args, **kwargs)
     message = str(caught.value)
@@ -34,22 +34,22 @@ def along(schedule, gamma=5.0):
 TABLE = {"line": line, "power": power}
 
 
-def shape(name="line", **numbers):
+def shape(name="line", **values):
     config = ConfigDict({"shape": lib.section(TABLE, name)}).lock()
-    config.shape.update(numbers)
+    config.shape.update(values)
     return config
 
 
-def test_choice_returns_the_value_and_suggests_the_nearest():
+def test_choice_returns_the_value_and_suggests_the_nearest_name():
     assert lib.choice("a.b", "heun", ["euler", "heun"]) == "heun"
-    message = refusal(lib.choice, "sampling.solver.name", "huen", ["euler", "heun"])
+    message = error_of(lib.choice, "sampling.solver.name", "huen", ["euler", "heun"])
     assert message == ("config.sampling.solver.name=huen: must be one of euler, heun (did you mean heun?)")
-    assert "did you mean" not in refusal(lib.choice, "solver", "zzz", ["euler", "heun"])
+    assert "did you mean" not in error_of(lib.choice, "solver", "zzz", ["euler", "heun"])
 
 
-def test_require_names_field_value_and_what_is_allowed():
+def test_require_names_the_field_the_value_and_what_is_allowed():
     lib.require(True, "training.steps", 5, "whatever")
-    message = refusal(lib.require, False, "training.steps", 0, "at least 1")
+    message = error_of(lib.require, False, "training.steps", 0, "at least 1")
     assert message == "config.training.steps=0: must be at least 1"
 
 
@@ -65,22 +65,22 @@ def test_section_has_every_argument_of_every_factory_typed():
         section.sloop = 1.0
 
 
-def test_resolve_calls_the_factory_with_the_numbers_that_are_set():
+def test_resolve_calls_the_factory_with_the_fields_that_are_set():
     assert lib.resolve(shape(), "shape", TABLE) == ("line", 1.0, 0.0)
     assert lib.resolve(shape(slope=3), "shape", TABLE) == ("line", 3.0, 0.0)
     assert lib.resolve(shape("power", exponent=2), "shape", TABLE) == ("power", 2, 1.0)
 
 
-def test_resolve_passes_what_is_offered_only_to_factories_that_take_it():
+def test_resolve_passes_supplied_arguments_only_to_factories_that_take_them():
     table = {**TABLE, "along": along}
-    config = ConfigDict({"loss": {"weighting": lib.section(table, "along", offered=("schedule",))}})
+    config = ConfigDict({"loss": {"weighting": lib.section(table, "along", supplied=("schedule",))}})
     assert "schedule" not in config.loss.weighting
     assert lib.resolve(config, "loss.weighting", table, schedule="vp") == ("vp", 5.0)
     config.loss.weighting.name = "line"
     assert lib.resolve(config, "loss.weighting", table, schedule="vp") == ("line", 1.0, 0.0)
 
 
-def test_resolve_understands_dataclasses_and_partials():
+def test_resolve_takes_partials():
     table = {"half": functools.partial(line, slope=0.5)}
     config = ConfigDict({"shape": lib.section(table, "half")})
     assert lib.resolve(config, "shape", table) == ("line", 0.5, 0.0)
@@ -95,8 +95,8 @@ def test_resolve_understands_dataclasses_and_partials():
         (shape("power", exponent=-1), ["config.shape (power)", "exponent must be >= 0, got -1"]),
     ],
 )
-def test_resolve_refuses(config, words):
-    message = refusal(lib.resolve, config, "shape", TABLE)
+def test_resolve_names_the_field_of_an_invalid_choice(config, words):
+    message = error_of(lib.resolve, config, "shape", TABLE)
     for word in words:
         assert word in message
 
@@ -116,22 +116,22 @@ DEFAULTS = ConfigDict({"training": {"steps": 10, "rate": 0.1, "ema": True, "deca
         ({"decays": 0.9}, ["config.training.decays=0.9", "a list"]),
     ],
 )
-def test_check_config_refuses_unknown_fields_and_other_types(change, words):
+def test_check_config_raises_on_unknown_fields_and_other_types(change, words):
     config = ConfigDict({"training": {**DEFAULTS.training.to_dict(), **change}})
-    message = refusal(lib.check_config, config, DEFAULTS)
+    message = error_of(lib.check_config, config, DEFAULTS)
     for word in words:
         assert word in message
 
 
-def test_check_config_refuses_a_missing_field_and_a_flattened_section():
+def test_check_config_raises_on_a_missing_field_and_on_a_value_in_place_of_a_section():
     short = DEFAULTS.training.to_dict()
     del short["rate"]
-    message = refusal(lib.check_config, ConfigDict({"training": short}), DEFAULTS)
+    message = error_of(lib.check_config, ConfigDict({"training": short}), DEFAULTS)
     assert "config.training.rate: this field is missing" in message
-    assert "config.training=3" in refusal(lib.check_config, ConfigDict({"training": 3}), DEFAULTS)
+    assert "config.training=3" in error_of(lib.check_config, ConfigDict({"training": 3}), DEFAULTS)
 
 
-def test_check_config_accepts_what_fits():
+def test_check_config_accepts_values_of_the_right_types():
     fits = {"steps": 3, "rate": 1, "ema": False, "decays": (), "note": "anything"}
     lib.check_config(ConfigDict({"training": fits}), DEFAULTS)
     lib.check_config(ConfigDict({"training": {**fits, "steps": None}}), DEFAULTS)
@@ -158,14 +158,19 @@ def test_a_saved_config_is_readable_and_loads_equal_and_locked(tmp_path):
         loaded.training.steps = "many"
 
 
-def test_save_refuses_what_a_file_cannot_hold_and_names_the_field(tmp_path):
+def test_save_resolved_raises_on_values_that_json_cannot_hold_and_names_the_field(tmp_path):
     config = ConfigDict({"model": {"activation": len}})
-    message = refusal(lib.save_resolved, config, tmp_path / "config.json")
+    message = error_of(lib.save_resolved, config, tmp_path / "config.json")
     assert message.startswith("config.model.activation=")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_load_refuses_a_broken_file(tmp_path):
+def test_load_resolved_raises_on_a_broken_file(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{"training": ')
-    assert str(path) in refusal(lib.load_resolved, path)
+    assert str(path) in error_of(lib.load_resolved, path)
+
+
+def test_fill_missing_leaves_out_fields_with_a_default_other_than_none():
+    found = lib.fill_missing(ConfigDict({"a": 1}), ConfigDict({"a": 2, "b": 3, "c": {"d": None, "e": 1}}))
+    assert found.to_dict() == {"a": 1}

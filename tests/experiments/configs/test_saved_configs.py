@@ -1,0 +1,29 @@
+"""Configs of saved runs: fields added since are filled in, and runs of earlier versions raise."""
+
+import json
+
+import pytest
+from ml_collections import ConfigDict
+
+from experiments.cli import command_line
+from experiments.cli.config import ConfigError, check_config, save_resolved
+from experiments.configs import base
+from experiments.configs.images import smoke
+
+
+def test_a_run_without_a_newer_rule_is_opened_and_one_without_guidance_raises(tmp_path):
+    fields = smoke.get_config().to_dict()
+    del fields["rules"]["apg"], fields["rules"]["interval"]["noise_max"]
+    save_resolved(ConfigDict(fields), tmp_path / "config.json")
+    config = base.saved(str(tmp_path))
+    check_config(config, base.get_config())
+    assert config.rules.apg.momentum is None
+    assert config.is_locked
+    command_line.override(config, "rules.compose.weights", "1")  # the file did not say that this is a list
+    assert config.rules.compose.weights == (1,)
+    with pytest.raises(ConfigError, match="must be a number"):
+        command_line.override(config, "rules.interval.noise_max", "wide")
+    del fields["guidance"], fields["rules"]
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    with pytest.raises(ConfigError, match="this run was saved by an earlier version, with other fields"):
+        base.saved(str(tmp_path))

@@ -1,0 +1,35 @@
+"""Conditions computed from an example."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import data
+from experiments.cli.config import ConfigError
+from experiments.configs.images import smoke
+from experiments.data import conditions
+from experiments.data.dataset import moments
+from experiments.data.images import average_pool
+from experiments.data.notes import pitch_velocity
+
+
+def test_conditions_of_an_example_against_numpy():
+    x = np.random.default_rng(0).normal(size=(3, 4, 6, 2)).astype(np.float32)
+    pooled = np.array(
+        [[[x[b, i : i + 2, j : j + 2].mean((0, 1)) for j in (0, 2, 4)] for i in (0, 2)] for b in range(3)]
+    )
+    np.testing.assert_allclose(average_pool(2)({"x": jnp.asarray(x)}), pooled, rtol=1e-5, atol=1e-6)
+    expected = np.stack([x.reshape(3, -1).mean(1), x.reshape(3, -1).std(1)], 1)
+    np.testing.assert_allclose(moments()({"x": jnp.asarray(x)}), expected, rtol=1e-5, atol=1e-6)
+    dataset = data.load(smoke.get_config())
+    extracts = {"dense_map": average_pool(2), "vector": moments()}
+    assert conditions.sizes(extracts, dataset) == {"map_shape": (4, 4, 1), "vector_size": 2}
+    assert conditions.sizes({}, dataset) == {"map_shape": None, "vector_size": None}
+    with pytest.raises(ConfigError, match=r"config.data.map: .*multiples of factor = 3, got \(8, 8\)"):
+        conditions.sizes({"dense_map": average_pool(3)}, dataset)
+    with pytest.raises(ConfigError, match=r"config.data\.vector: sklearn_digits has no field 'pitch'"):
+        conditions.sizes({"vector": pitch_velocity()}, dataset)
+    config = smoke.get_config()
+    config.data.map.name = "log_mel"
+    with pytest.raises(ConfigError, match=r"config.data.map.name=log_mel: must be one of none, average_pool"):
+        conditions.build_conditions(config, dataset)

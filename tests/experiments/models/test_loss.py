@@ -1,0 +1,47 @@
+"""The prepared batch of a training step: its conditions and its times."""
+
+import jax
+import numpy as np
+
+from experiments import data
+from experiments.configs.images import smoke
+from experiments.configs.points import mixture_2d
+from experiments.models import conditioning
+from experiments.models.loss import make_prepare
+from experiments.models.model import build_model
+
+
+def test_a_batch_is_prepared_with_all_its_conditions_and_some_dropped():
+    config = smoke.get_config()
+    config.data.map.name, config.data.vector.name, config.loss.joint_dropout = "average_pool", "moments", 0.5
+    dataset = data.load(config)
+    built = build_model(config, dataset)
+    prepare = make_prepare(built, dataset, conditioning.dropout_rates(config), config.loss.joint_dropout)
+    batch = dataset.batch(0, 0, 512)
+    found = jax.jit(prepare)(jax.random.key(0), batch)["conditions"]
+    lost = {name: ~np.asarray(found[name].present) for name in ("vector", "dense_map")}
+    lost["labels"] = np.asarray(found["labels"]) == 10
+    for name, rows in lost.items():
+        assert abs(rows.mean() - (1 - 0.5 * 0.9)) < 4 * np.sqrt(0.25 / 512), name
+    assert (lost["vector"] & lost["dense_map"] & lost["labels"]).mean() > 0.4
+    pooled = np.asarray(dataset.to_model(batch["x"])).reshape(-1, 4, 2, 4, 2, 1).mean((2, 4))
+    kept = ~lost["dense_map"]
+    np.testing.assert_allclose(np.asarray(found["dense_map"].value)[kept], pooled[kept], rtol=1e-5, atol=1e-6)
+    # To sample at: held-out scans of the given classes, another one each time.
+    given = conditioning.conditions_for(built, dataset, [3, 3, 7])
+    scans = [dataset.test["x"][dataset.test["label"] == k] for k in (3, 7)]
+    chosen = np.stack([scans[0][0], scans[0][1], scans[1][0]])
+    pooled = np.asarray(dataset.to_model(chosen)).reshape(-1, 4, 2, 4, 2, 1).mean((2, 4))
+    np.testing.assert_allclose(given["dense_map"].value, pooled, rtol=1e-5, atol=1e-6)
+    assert given["dense_map"].present.all()
+
+
+def test_the_noise_of_a_batch_follows_the_progress_of_training():
+    config = mixture_2d.get_config()
+    config.loss.times.update(name="annealed", first=0.8, last=0.2)
+    dataset = data.load(config)
+    prepare = jax.jit(make_prepare(build_model(config, dataset), dataset))
+    batch = dataset.batch(0, 0, 4)
+    times = [prepare(jax.random.key(0), {**batch, "progress": np.full(4, p, np.float32)})["t"] for p in (0.0, 0.5)]
+    np.testing.assert_allclose(times, [[0.8] * 4, [0.5] * 4], rtol=1e-6)
+    np.testing.assert_allclose(prepare(jax.random.key(0), batch)["t"], 0.2, rtol=1e-6)  # without progress: the end

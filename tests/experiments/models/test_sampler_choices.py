@@ -1,0 +1,72 @@
+"""The solver and the time grid of a config, by name and from the file of a tuned grid."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.cli.config import ConfigError
+from experiments.configs.points import mixture_2d
+from experiments.models import checks, choices
+from experiments.models.sampling import build_sampler
+from scorekit import schedules, solvers, tuning
+
+
+def config_with(path, steps=2, solver="euler"):
+    config = mixture_2d.get_config()
+    config.sampling.update(steps=steps)
+    config.sampling.solver.name = solver
+    config.sampling.grid.update(name="file", path=str(path))
+    return config
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A grid for Euler on the config's schedule."""
+    found = tuning.Tuned(jnp.array([0.9, 0.4, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
+    return tuning.save_grid(tmp_path / "grid.json", found, schedules.cosine())
+
+
+def test_a_config_names_a_saved_grid(saved):
+    config = config_with(saved)
+    config.sampling.grid.t_max = 0.999  # of the run's own grid; the file has its times
+    solver, ts = build_sampler(config, choices.build_schedule(config))
+    assert solver == solvers.Euler()
+    np.testing.assert_array_equal(ts, jnp.array([0.9, 0.4, 0.0]))
+    checks.check(config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 3}, r"config.sampling.grid \(file\): sampling.steps must be 2, as tuned in .*, got 3"),
+        ({"solver": "heun"}, r"config.sampling.grid.path=.*: solver must be the one that .* Euler\(\), got Heun"),
+        ({"path": "nowhere.json"}, r"config.sampling.grid \(file\): path must be a file .* nowhere.json: no such file"),
+    ],
+)
+def test_a_saved_grid_for_another_sampler_raises(saved, change, message):
+    config = config_with(**{"path": saved, **change})
+    with pytest.raises(ConfigError, match=message):
+        build_sampler(config, choices.build_schedule(config))
+
+
+def test_a_saved_grid_needs_its_path(saved):
+    config = config_with(saved)
+    config.sampling.grid.path = None
+    with pytest.raises(ConfigError, match=r"config.sampling.grid.path=None: must be set for sampling.grid.name=file"):
+        build_sampler(config, choices.build_schedule(config))
+
+
+@pytest.mark.parametrize("name", ["cosine", "edm", "geometric_ve", "linear_vp", "rectified_flow", "sub_vp"])
+def test_the_default_sampler_fits_every_schedule(name):
+    config = mixture_2d.get_config()
+    config.schedule.name = name
+    schedule = choices.build_schedule(config)
+    solver, ts = build_sampler(config, schedule)
+    assert solver == solvers.UniPC(coordinate="flow")
+    assert ts.shape == (config.sampling.steps + 1,)
+    assert (np.diff(ts) < 0).all()
+    assert ts[-1] == 0.0
+    vp = schedules.linear_vp()
+    expected = np.clip(vp.log_snr(solvers.grids.quadratic(25, power=3.0)), *schedule.log_snr(np.array([1.0, 0.0])))
+    if name in ("cosine", "linear_vp", "rectified_flow"):  # those that have all its noise levels
+        np.testing.assert_allclose(schedule.log_snr(ts)[:-1], expected[:-1], rtol=1e-3, atol=1e-3)

@@ -1,0 +1,266 @@
+"""Training from a shell: what a run writes, how it is stopped and resumed, and errors before anything is compiled."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+from programs import ROOT, run, run_process
+
+from experiments import data
+from experiments.cli import command_line
+from experiments.configs import base
+from experiments.models.model import build_model
+from experiments.training.model_run import fit_model
+from experiments.training.writers import read_metrics
+from scorekit.training import restore_params
+
+STEPS, EVERY = 1000, 50
+# A small point model: seconds to compile, and the same code path as images.
+TINY = [
+    "--config=experiments/configs/points/mixture_2d.py",
+    "--config.network.features=8",
+    "--config.network.blocks=1",
+    "--config.training.batch_size=16",
+    "--config.training.warmup_steps=5",
+    "--config.training.log_every=5",
+    "--config.training.sample_every=1000000",
+    "--config.sampling.steps=2",
+    "--config.sampling.guidance_scale=1",
+    "--config.evaluation.num_samples=64",
+    "--config.evaluation.guidance_scales=1",
+    "--config.evaluation.bound_times=2",
+    f"--config.training.steps={STEPS}",
+    "--config.training.keep=3",
+]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Processes with one device and a cache of compiled programs that they share."""
+    cache = str(tmp_path_factory.mktemp("cache"))
+    caching = {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", **caching}
+
+
+def train_arguments(workdir, every=EVERY):
+    return [*TINY, f"--workdir={workdir}", f"--config.training.checkpoint_every={every}"]
+
+
+def parameters(workdir):
+    step, params = restore_params(workdir / "checkpoints")
+    return step, [np.asarray(x) for x in jax.tree.leaves(params)]
+
+
+def assert_same_parameters(one, other):
+    (step, params), (other_step, others) = parameters(one), parameters(other)
+    assert step == other_step == STEPS
+    for a, b in zip(params, others, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def assert_same_run(one, other):
+    assert_same_parameters(one, other)
+    rows, other_rows = ([{k: v for k, v in row.items() if k != "time"} for row in read_metrics(d / "metrics.jsonl")]
+                        for d in (one, other))  # fmt: skip
+    assert rows == other_rows
+
+
+@pytest.fixture(scope="module")
+def finished(environment, tmp_path_factory):
+    """An uninterrupted run in a process of its own: its folder, output and errors."""
+    workdir = tmp_path_factory.mktemp("runs") / "full"
+    code, out, err = run_process("train", *train_arguments(workdir), environment=environment)
+    assert code == 0, err
+    return workdir, out, err
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of that run, to change."""
+    return shutil.copytree(finished[0], tmp_path / "copy")
+
+
+def test_a_run_writes_its_report_metrics_and_pictures(finished):
+    workdir, out, _ = finished
+    for name in ("config.json", "metrics.jsonl", "evaluation.json", "report.html", "samples.png", "guidance.png",
+                 "training.png", "loss_by_noise_level.png"):  # fmt: skip
+        assert (workdir / name).stat().st_size > 0, name
+    assert list((workdir / "tensorboard").iterdir())
+    assert "devices" in out.splitlines()[0]
+    assert str(workdir / "report.html") in out.splitlines()[-1]
+    metrics = json.loads((workdir / "evaluation.json").read_text())
+    assert 0 <= metrics["γ = 1/class accuracy"] <= 1
+    assert "<img" in (workdir / "report.html").read_text()
+
+
+def test_only_progress_is_written_to_stderr(finished):
+    assert all(line.startswith("training ") for line in finished[2].splitlines()), finished[2]
+
+
+def test_any_checkpoint_is_sampled_with_guidance_from_an_earlier_one(copied):
+    guidance = ["--config.guidance=autoguidance,interval", f"--config.rules.autoguidance.step={STEPS - 2 * EVERY}",
+                "--config.rules.interval.noise_max=5", "--config.sampling.guidance_scale=2"]  # fmt: skip
+    step = STEPS - EVERY
+    code, out, err = run("sample", f"--workdir={copied}", "--num=7", "--labels=1,2", f"--step={step}", *guidance)
+    assert code == 0, err
+    assert f"step {step} at γ = 2, autoguidance + interval" in out
+    with np.load(copied / "samples" / "sample.npz") as archive:
+        assert archive["x"].shape == (7, 2)
+        assert archive["label"].tolist() == [1, 2, 1, 2, 1, 2, 1]
+
+
+def test_evaluate_reproduces_the_evaluation_of_training(copied):
+    code, _, err = run("evaluate", f"--workdir={copied}")
+    assert code == 0, err
+    again = json.loads((copied / f"evaluation_{STEPS}.json").read_text())
+    assert again == json.loads((copied / "evaluation.json").read_text())
+
+
+def test_a_finished_run_is_not_trained_again(copied, finished, capsys):
+    config = base.saved(str(copied))
+    dataset = data.load(config)
+    state = fit_model(config, copied, dataset, build_model(config, dataset))
+    assert f"resuming  from step {STEPS:,}" in capsys.readouterr().out
+    assert int(state.step) == STEPS
+    assert_same_run(copied, finished[0])
+
+
+def test_a_run_is_not_continued_with_another_config(finished):
+    code, _, err = run("train", *train_arguments(finished[0]), "--config.training.learning_rate=0.5")
+    assert code == 2
+    assert "config.training.learning_rate=0.5: the run in" in err
+
+
+def start(environment, workdir, every):
+    command = [sys.executable, "-m", "experiments.train", *train_arguments(workdir, every)]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for_step(process, workdir, step):
+    """Until the metrics show that ``step`` is done."""
+    deadline = time.monotonic() + 240
+    path = workdir / "metrics.jsonl"
+    while time.monotonic() < deadline and process.poll() is None:
+        if path.exists() and any(row["step"] >= step for row in read_metrics(path)):
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"step {step} was not reached: {process.communicate()[0]}")
+
+
+def test_sigterm_saves_and_the_same_command_continues(finished, environment, tmp_path):
+    stopped, never = tmp_path / "stopped", 100_000
+    process = start(environment, stopped, never)
+    wait_for_step(process, stopped, 5)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, out
+    assert "stopped at step" in out
+    at = parameters(stopped)[0]
+    assert 5 <= at < STEPS
+    code, out, err = run_process("train", *train_arguments(stopped, never), environment=environment)
+    assert code == 0, err
+    assert f"resuming  from step {at:,}" in out
+    assert_same_parameters(finished[0], stopped)
+
+
+@pytest.mark.slow
+def test_sigkill_at_any_moment_changes_nothing(finished, environment, tmp_path):
+    killed, rng, kills = tmp_path / "killed", random.Random(0), 0
+    for _ in range(12):
+        process = start(environment, killed, EVERY)
+        try:
+            process.communicate(timeout=rng.uniform(3.0, 9.0))
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+    else:
+        process = start(environment, killed, EVERY)
+        process.communicate(timeout=300)
+    assert process.returncode == 0
+    assert kills > 0
+    assert_same_run(finished[0], killed)
+
+
+def test_a_corrupted_newest_checkpoint_is_reported_and_the_one_before_it_resumed(finished, copied, environment):
+    arrays = [path for path in (copied / "checkpoints" / str(STEPS) / "state").rglob("*") if path.is_file()]
+    largest = max(arrays, key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+    code, out, err = run_process("train", *train_arguments(copied), environment=environment)
+    assert code == 0, err
+    assert f"checkpoints/{STEPS} is broken" in err
+    assert f"resuming  from step {STEPS - EVERY}" in out
+    assert_same_run(finished[0], copied)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config.training.stepz=5"], ["stepz", "did you mean steps?"]),
+        (["--config.training.steps=abc"], ["training.steps=abc", "integer"]),
+        (
+            ["--config.loss.target.name=eps", "--config.sampling.grid.name=uniform"],
+            ["grid.t_max=1.0", "target eps", "cosine"],
+        ),
+        (["--config.training.batch_size=7", "--config.training.accumulate=2"], ["batch_size=7", "multiple of"]),
+        (["--config.network.name=mlp"], ["network.name=mlp", "must be unet"]),
+        (["--config.loss.label_dropout=0"], ["label_dropout=0.0", "null token"]),
+        (["--config.schedule.beta_min=0.1"], ["schedule.beta_min=0.1", "cosine takes s"]),
+        (["--config.guidance=interval,classifier_free"], ["interval has nothing to wrap"]),
+        (["--config.guidance=autoguidance", "--config.rules.autoguidance.step=2"], ["train with another rule"]),
+    ],
+)
+def test_invalid_configs_raise_before_anything_is_compiled(
+    arguments, words, tmp_path, capsys, monkeypatch, load_program
+):
+    train = load_program("experiments.train")
+    values = ["train", "--config=experiments/configs/images/smoke.py", f"--workdir={tmp_path}/run", *arguments]
+    monkeypatch.chdir(ROOT)
+
+    def main():
+        with command_line.exit_on_config_error():
+            train.check(command_line.parse(values, lambda: train._CONFIG.value, flags.FLAGS))
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    for word in words:
+        assert word in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_without_a_run_is_a_config_error(tmp_path):
+    code, _, err = run("sample", f"--workdir={tmp_path}")
+    assert code == 2
+    assert "there is no run here" in err
+
+
+@pytest.mark.slow
+def test_a_model_with_a_map_and_a_vector_is_trained_sampled_and_evaluated(tmp_path):
+    workdir = f"--workdir={tmp_path}"
+    given = ["--config.data.map.name=average_pool", "--config.data.vector.name=moments"]
+    code, out, err = run("train", "--config=experiments/configs/images/smoke.py", workdir, *given)
+    assert code == 0, err
+    assert "RMSE of the dense map" in out
+    assert "RMSE of the vector" in out
+    assert (tmp_path / "maps.png").stat().st_size > 0
+    code, out, err = run("sample", workdir, "--num=3", "--labels=5")
+    assert code == 0, err
+    assert (tmp_path / "samples" / "sample_maps.png").stat().st_size > 0
+    code, _, err = run("sample", workdir, "--config.data.map.name=none")  # which it was trained with
+    assert code == 2
+    assert "does not fit" in err

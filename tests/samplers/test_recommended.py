@@ -1,0 +1,71 @@
+"""The recommended solver and grid against exact paths of a mixture, and against what they replace."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit import denoisers, densities, process, samplers, schedules, solvers
+from scorekit.samplers import recommended
+from scorekit.solvers import grids
+
+DATA = {
+    1: densities.mixture([0.3, 0.7], [densities.gaussian(jnp.array([m]), std=0.2) for m in (-1.3, 0.7)]),
+    2: densities.ring(8, 1.4, 0.1),
+}
+
+
+@jax.jit
+def draw(data, schedule, solver, ts, x):
+    return samplers.sample(None, denoisers.exact_denoiser(data, schedule), schedule, solver, x, ts)
+
+
+def start(schedule, dim, n=256):
+    return process.sample_prior(jax.random.key(0), schedule, jnp.zeros((n, dim)))
+
+
+def rmse(x, exact):
+    return float(jnp.sqrt(jnp.mean(jnp.square(x - exact))))
+
+
+@pytest.mark.parametrize("dim", DATA)
+@pytest.mark.parametrize("schedule", [schedules.cosine(), schedules.rectified_flow()], ids=["cosine", "flow"])
+def test_recommended_converges_and_is_nearer_to_the_exact_path_than_a_widely_used_pair(dim, schedule):
+    data, x = DATA[dim], start(schedule, dim)
+    exact = draw(data, schedule, solvers.RK4(), grids.vp_quadratic(schedule, 300, power=3.0), x)
+    errors = []
+    for steps, factor in ((5, 0.8), (10, 0.5), (20, 0.25)):
+        errors.append(rmse(draw(data, schedule, *recommended(schedule, steps), x), exact))
+        karras = grids.karras(schedule, steps).at[0].set(1.0)
+        usual = rmse(draw(data, schedule, solvers.DPMSolverPP2M(), karras, x), exact)
+        assert errors[-1] < factor * usual, (steps, errors, usual)
+    assert max(errors[1] / errors[0], errors[2] / errors[1]) < 0.6, errors
+
+
+@pytest.mark.parametrize("dim", DATA)
+def test_stochastic_pair_draws_the_variance_of_gaussian_data(dim):
+    data, schedule = densities.gaussian(jnp.full(dim, 0.5), std=0.5), schedules.cosine()
+    solver, ts = recommended(schedule, 40, stochastic=True)
+    assert solver.stochastic
+
+    @jax.jit
+    def sample(key, x):
+        return samplers.sample(key, denoisers.exact_denoiser(data, schedule), schedule, solver, x, ts)
+
+    x = sample(jax.random.key(1), start(schedule, dim, 20_000))
+    np.testing.assert_allclose(jnp.mean(x, 0), 0.5, atol=0.02)
+    np.testing.assert_allclose(jnp.std(x, 0), 0.5, rtol=0.03)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 9, 10, 300])
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_recommended_has_one_evaluation_a_step_and_the_given_ends(steps, stochastic):
+    solver, ts = recommended(schedules.edm(), steps, stochastic=stochastic, t_max=0.9, t_min=0.1)
+    assert samplers.nfe(solver, ts) == steps
+    assert (ts.shape, ts[0], ts[-1]) == ((steps + 1,), np.float32(0.9), np.float32(0.1))
+    assert solver.stochastic == stochastic
+
+
+def test_recommended_refuses_no_steps():
+    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
+        recommended(schedules.cosine(), 0)
