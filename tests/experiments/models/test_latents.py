@@ -26,7 +26,7 @@ PARTS = "train[:40]", "test[:40]"
 def latent_config(codes=None, **loss):
     config = base_latent.get_config()
     config.data.train_split, config.data.test_split = PARTS
-    config.autoencoder.update(channels=8, latent_channels=3, codes=codes)
+    config.autoencoder.update(channels=8, multipliers=(1,), patch=2, latent_channels=3, codes=codes)
     config.evaluation.ema = "none"
     config.loss.update(loss)
     return config
@@ -188,7 +188,7 @@ def test_compression_counts_values_and_bits(run):
 
 def test_stride_of_the_autoencoder_must_divide_the_data(digits):
     config = latent_config()
-    config.autoencoder.multipliers = (1, 1, 1, 1, 1)
+    config.autoencoder.update(multipliers=(1, 1, 1, 1, 1), patch=1)
     with pytest.raises(ConfigError, match=r"config.autoencoder: x must have sides divisible by the stride 16"):
         autoencoder.build_latent(config, digits)
 
