@@ -52,7 +52,7 @@ def initial_grids(schedule: Schedule, configured: Array) -> dict[str, Array]:
         found["log-SNR"] = GRIDS["log_snr"](schedule, n)
         found["Karras"] = GRIDS["karras"](schedule, n)
     for power in (2, 3):
-        found[f"VP t^{power}"] = GRIDS["vp_quadratic"](schedule, n, *ends, power=power)
+        found[f"VP t^{power}"] = grids.vp_quadratic(schedule, n, *ends, power=power)
     found = {name: ts.at[0].set(ends[0]).at[-1].set(ends[1]) for name, ts in found.items()}
     return {name: ts for name, ts in found.items() if np.all(np.diff(ts) < 0)}
 

@@ -31,10 +31,11 @@ def fields() -> ConfigDict:
     """In this share of the examples all conditions are dropped together."""
 
     config.sampling = sampling = ConfigDict()
-    sampling.solver = section(SOLVERS, "unipc")
-    sampling.grid = section(GRIDS, "vp_quadratic", supplied=("schedule", "n"))
-    """"file" takes the grid at ``path``, which experiments.tune wrote for this solver and number of steps; "times" takes
-    ``times``."""
+    sampling.solver = section(SOLVERS, "recommended", supplied=("schedule", "n"))
+    """"recommended" is the solver of :func:`scorekit.samplers.recommended` for ``steps``."""
+    sampling.grid = section(GRIDS, "recommended", supplied=("schedule", "n", "stochastic"))
+    """"recommended" is the grid that belongs to it; "file" takes the grid at ``path``, which experiments.tune wrote for
+    this solver and number of steps; "times" takes ``times``."""
     sampling.steps = 25
     sampling.guidance_scale = 2.0
     """γ: 0 unconditional, 1 conditional, above 1 guided."""

@@ -23,12 +23,18 @@ Generate = Callable[..., np.ndarray]
 """``generate(params, seed, labels, guidance_scale) -> samples``."""
 
 
+def _start(schedule: Schedule, t_max: float) -> Array:
+    """``t_max``, or the time at the most noise of linear VP if that is earlier: there every target gives x0."""
+    return jnp.minimum(schedule.time_at(schedules.linear_vp().log_snr(1.0)), t_max)
+
+
 def _vp_quadratic(schedule: Schedule, n: int, t_max=1.0, t_min=0.0, power=3.0) -> Array:
-    """Equal steps in ``t^(1 / power)`` on linear VP, at its noise levels, as far as both schedules have them."""
-    vp = schedules.linear_vp()
-    log_snr = jnp.clip(schedule.log_snr(jnp.array([t_max, t_min])), vp.log_snr(1.0), vp.log_snr(0.0))
-    ts = schedule.time_at(vp.log_snr(solvers.grids.quadratic(n, *vp.time_at(log_snr), power=power)))
-    return jnp.clip(ts, t_min, t_max).at[-1].set(t_min)
+    return solvers.grids.vp_quadratic(schedule, n, _start(schedule, t_max), t_min, power=power)
+
+
+def _recommended(schedule: Schedule, n: int, stochastic: bool, t_max=1.0, t_min=0.0) -> Array:
+    _, ts = samplers.recommended(schedule, n, stochastic=stochastic, t_max=_start(schedule, t_max), t_min=t_min)
+    return ts
 
 
 def _saved_grid(n: int, path: str, t_max=1.0, t_min=0.0, rho=7.0, power=2.0) -> tuning.SavedGrid:
@@ -52,6 +58,7 @@ GRIDS: Mapping[str, Callable] = {
     "karras": lambda schedule, n, t_max=0.999, t_min=0.001, rho=7.0: solvers.grids.karras(
         schedule, n, t_max, t_min, rho=rho
     ),
+    "recommended": _recommended,
     "quadratic": lambda n, t_max=1.0, t_min=0.0, power=2.0: solvers.grids.quadratic(n, t_max, t_min, power=power),
     "log_snr": lambda schedule, n, t_max=0.999, t_min=0.001: solvers.grids.uniform_log_snr(schedule, n, t_max, t_min),
     "times": _given_times,
@@ -61,10 +68,11 @@ GRIDS: Mapping[str, Callable] = {
 
 
 def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
-    """The solver and its time grid, validated against schedule and target; a file may bring the solver's coefficients."""
-    require(config.sampling.steps >= 1, "sampling.steps", config.sampling.steps, "at least 1")
-    solver = resolve(config, "sampling.solver", SOLVERS)
-    ts = resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=config.sampling.steps)
+    """The solver and its time grid, validated against schedule and target; a file may bring the coefficients."""
+    n = config.sampling.steps
+    require(n >= 1, "sampling.steps", n, "at least 1")
+    solver = resolve(config, "sampling.solver", SOLVERS, schedule=schedule, n=n)
+    ts = resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=n, stochastic=solver.stochastic)
     if isinstance(ts, tuning.SavedGrid):
         try:
             solver = tuning.restore_solver(ts, solver, schedule)

@@ -6,9 +6,9 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scorekit import solvers
+from scorekit import samplers, solvers
 from scorekit.solvers import LinearSolver, SolverBase
-from scorekit.typing import ArrayLike, Number
+from scorekit.typing import ArrayLike, Number, Schedule, Solver
 
 _SPELLINGS = {"uni_pc": "unipc", "dpmpp_2msde": "dpmpp_2m_sde", "dpmpp_3msde": "dpmpp_3m_sde"}
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {"unipc": {"coordinate": "flow"}}
@@ -52,8 +52,12 @@ def _configurable(factory: Callable[..., Any], defaults: Mapping[str, Any]) -> C
     return build
 
 
+def _recommended(schedule: Schedule, n: int, stochastic: bool = False) -> Solver:
+    return samplers.recommended(schedule, n, stochastic=stochastic)[0]
+
+
 def _all() -> dict[str, Callable[..., Any]]:
-    found = {}
+    found: dict[str, Callable[..., Any]] = {"recommended": _recommended}
     for name in solvers.__all__:
         thing = getattr(solvers, name)
         if thing in (SolverBase, LinearSolver) or not _is_solver(thing):

@@ -108,9 +108,9 @@ def configured_grid(config: Config, schedule: Schedule, n: int) -> Array:
         config.sampling.grid.name not in ("file", "times"),
         "sampling.grid.name",
         config.sampling.grid.name,
-        "the name of a grid of any number of steps, say vp_quadratic",
+        "the name of a grid of any number of steps, say recommended",
     )
-    return resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=n)
+    return resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=n, stochastic=False)
 
 
 def _inputs(model: Model, dataset: Dataset, batch) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from scorekit.solvers import AdamsBashforth, DPMSolverPP2MSDE, UniPC, grids
 from scorekit.trees import check
 from scorekit.typing import Array, ArrayLike, Schedule, Solver
 
+_POWER = 2.5  # of the grid, for the deterministic solvers
 _DETERMINISTIC = {
-    0: (AdamsBashforth(order=3, coordinate="angle"), 2.5),
-    5: (UniPC(predictor=2, coordinate="flow"), 2.5),
-    7: (UniPC(predictor=2, coordinate="flow"), 2.0),
-    10: (UniPC(predictor=3, coordinate="flow"), 2.0),
+    1: AdamsBashforth(order=3, coordinate="angle"),
+    6: UniPC(predictor=2, coordinate="flow"),
+    10: UniPC(predictor=3, coordinate="flow"),
 }
-"""From so many steps on: a solver and the power of :func:`scorekit.solvers.grids.vp_quadratic`."""
+"""The solver from so many steps on."""
 
 
 def recommended(
@@ -47,5 +47,5 @@ def recommended(
     check(lambda n: n >= 1, "at least 1", steps=steps)
     if stochastic:
         return DPMSolverPP2MSDE(), grids.vp_quadratic(schedule, steps, t_max, t_min)
-    solver, power = _DETERMINISTIC[max(first for first in _DETERMINISTIC if first <= steps)]
-    return solver, grids.vp_quadratic(schedule, steps, t_max, t_min, power=power)
+    solver = _DETERMINISTIC[max(first for first in _DETERMINISTIC if first <= steps)]
+    return solver, grids.vp_quadratic(schedule, steps, t_max, t_min, power=_POWER)
