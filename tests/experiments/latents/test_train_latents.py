@@ -22,7 +22,8 @@ def test_autoencoder_is_trained_and_a_model_of_its_latents_is_sampled_and_evalua
     assert code == 0, err
     assert "resuming  from step 4" in out
     model = ["--config=experiments/configs/images/smoke.py", f"--config.data.latents={tmp_path}/one", *few,
-             "--config.evaluation.guidance_scales=1", "--config.sampling.guidance_scale=1", "--config.evaluation.num_samples=20",
+             "--config.evaluation.guidance_scales=1", "--config.sampling.guidance_scale=1",
+             "--config.evaluation.num_samples=20",
              "--config.network.multipliers=(1,)", "--config.network.attention_resolutions=()"]  # fmt: skip
     code, out, err = run("train", two, *model)
     assert code == 0, err
