@@ -16,8 +16,13 @@ Score = Callable[[Statistics], np.ndarray]
 
 def _fitted(factory: Callable, select: Callable[[Statistics], np.ndarray], calibration: Statistics) -> Score:
     """A score of :mod:`scorekit.typicality.scores` on some of the statistics."""
-    score = jax.jit(factory(select(calibration)))
-    return lambda found: np.asarray(score(select(found)))
+    score = factory(select(calibration))
+    return lambda found: np.asarray(_apply(score, select(found)))
+
+
+@jax.jit
+def _apply(score: Callable, statistics: np.ndarray):
+    return score(statistics)
 
 
 def _all(found: Statistics) -> np.ndarray:

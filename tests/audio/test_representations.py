@@ -124,6 +124,9 @@ def test_waveform_and_low_rate_round_trips():
     assert low.encode(x).shape == (2, 512, 1)
     np.testing.assert_allclose(low.encode(x)[..., 0], 2 * x[:, ::4], atol=1e-4)
     np.testing.assert_allclose(low.decode(low.encode(x)), x, atol=1e-4)
+    encoded, decoded = low.encode(noise), low.decode(low.encode(noise))
+    np.testing.assert_allclose(decoded, audio.high_rate(audio.low_rate(noise, 4), 4), atol=1e-5)
+    np.testing.assert_allclose(low.encode(decoded), encoded, atol=1e-5)
 
 
 def test_representations_validate_sizes_and_powers():

@@ -65,6 +65,14 @@ def test_decorrelate_does_not_amplify_components_without_variance():
     assert np.abs(looser(shifted)).max() < np.abs(decorrelate(x)(shifted)).max()
 
 
+def test_decorrelate_leaves_no_variance_to_statistics_that_determine_each_other():
+    x = np.random.default_rng(0).normal(size=(300, 2)) @ np.array([[3.0, 1.0], [0.0, 0.2]]) + 5.0
+    x = np.concatenate([x, x[:, :1]], axis=1)
+    components = np.asarray(decorrelate(x)(x))
+    np.testing.assert_allclose(np.cov(components, rowvar=False), np.diag([0.0, 1.0, 1.0]), atol=0.05)
+    np.testing.assert_allclose(components.mean(axis=0), 0.0, atol=1e-5)
+
+
 def test_decorrelation_detects_what_marginals_do_not():
     """A point whose statistics are all typical but whose combination is not."""
     unusual = np.array([[1.5, -1.5]])

@@ -1,19 +1,19 @@
-"""The program that judges a run on notes, on a tiny run on tones: every file that it leaves, and whom it refuses."""
+"""``experiments.audio.evaluate_notes``: the files that it writes for a tiny run on tones, and which runs are errors."""
 
 import json
 import shutil
 
-import jax
 import numpy as np
 import pytest
-from programs import give
+from programs import give, save_untrained
 
+from experiments import data as data_sets
+from experiments.audio.drawing import note_metrics, note_name
+from experiments.cli import flags
 from experiments.cli.config import ConfigError
+from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.configs.notes import notes_smoke
-from experiments.data.dataset import load_dataset
-from experiments.models import model
-from experiments.training import loop
 from scorekit import audio, data
 from scorekit.data.sounds import NoteSet
 
@@ -30,8 +30,8 @@ def tones(monkeypatch):
             pitch, instrument = pitch[::5], instrument[::5]
         n = np.arange(2048) / RATE
         f = 440 * 2 ** ((pitch[:, None] - 69) / 12)
-        level = np.where(instrument // 2, 0.0, 1.0)[:, None]
-        x = np.sin(2 * np.pi * f * n) + 0.5 * level * np.sin(4 * np.pi * f * n) + 0.3 * np.sin(6 * np.pi * f * n)
+        even = np.where(instrument // 2, 0.0, 1.0)[:, None]
+        x = np.sin(2 * np.pi * f * n) + 0.5 * even * np.sin(4 * np.pi * f * n) + 0.3 * np.sin(6 * np.pi * f * n)
         x = 0.3 * x * np.exp(-(1 + instrument[:, None] % 2) * n)
         return NoteSet(x=np.round(32767 * x).astype(np.int16), pitch=pitch, velocity=np.full_like(pitch, 90),
                        instrument=instrument, family=instrument // 2, instruments=("Organ", "Flute", "Oboe", "Cello"),
@@ -40,36 +40,21 @@ def tones(monkeypatch):
     monkeypatch.setattr(data, "load_notes", load)
 
 
-def tiny(config=notes_smoke):
-    config = config.get_config()
+def tiny():
+    config = notes_smoke.get_config()
     config.data.train_split, config.data.test_split = "train", "test"
-    config.training.steps, config.training.warmup_steps, config.training.batch_size = 2, 1, 8
-    config.training.checkpoint_every, config.training.sample_every = 2, 10
-    config.sampling.steps, config.sampling.batch_size = 2, 8
+    config.network.update(multipliers=(1,), factors=(), attention_resolutions=())
+    config.sampling.steps, config.sampling.batch_size, config.sampling.ema = 2, 8, "none"
     return config
 
 
 @pytest.mark.slow
-def test_a_run_is_judged_and_everything_is_written(tones, load_program, tmp_path, capsys):
-    workdir, other = tmp_path / "one", tmp_path / "two"
-    config = tiny()
-    dataset = load_dataset(config)
-    built = model.build_model(config, dataset)
-    loop.fit(
-        config,
-        workdir,
-        dataset,
-        params=model.init_params(built, jax.random.key(0)),
-        prepare=model.make_prepare(built, dataset),
-        loss=model.make_loss(built),
-        averaged=lambda state: state.params,
-        held_out=lambda params: 0.0,
-    )
-    shutil.copytree(workdir, other)
+def test_every_combination_is_evaluated_and_written(tones, load_program, tmp_path, capsys):
+    workdir = save_untrained(tmp_path / "one", tiny())
+    other = shutil.copytree(workdir, tmp_path / "two")
     program = load_program("experiments.audio.evaluate_notes")
-    asked = {"workdir": workdir, "scales": "1,2", "steps": "1,2", "num": "24", "shown": "2", "beside": other}
-    give(**asked)
-    program.main(program.saved_config(str(workdir)))
+    give(workdir=workdir, scales="1,2", steps="1,2", num="24", shown="2", others=other)
+    program.main(base.saved(str(workdir)))
     table = json.loads((workdir / "notes" / "table.json").read_text())
     drawn = [f"one, γ = {scale}, {steps} steps" for steps in (1, 2) for scale in (1, 2)] + ["two, γ = 2, 2 steps"]
     assert list(table) == ["real held-out notes", *drawn]
@@ -87,20 +72,32 @@ def test_a_run_is_judged_and_everything_is_written(tones, load_program, tmp_path
     assert "real held-out notes" in capsys.readouterr().out
 
 
-def test_runs_on_images_are_refused(load_program, tmp_path):
+def test_run_must_be_on_notes(load_program, tmp_path):
     program = load_program("experiments.audio.evaluate_notes")
     give(workdir=tmp_path)
     with pytest.raises(ConfigError, match="must hold a run on notes, and its data are sklearn_digits"):
         program.main(smoke.get_config())
 
 
-def test_the_ear_prefers_what_was_asked_for(tones, load_program):
-    program = load_program("experiments.audio.evaluate_notes")
-    dataset = load_dataset(tiny())
-    ear = program.train_ear(dataset)
+def test_note_metrics_are_best_for_real_notes(tones):
+    dataset = data_sets.load(tiny())
+    evaluate = note_metrics(dataset)
     sounds = dataset.real(dataset.test)
-    right = program.listen(ear, sounds, dataset.test)
-    hiss = 0.05 * np.asarray(jax.random.normal(jax.random.key(0), sounds.shape))
-    worse = program.listen(ear, sounds + hiss, dataset.test)
+    right = evaluate(sounds, dataset.test)
+    hiss = 0.05 * np.random.default_rng(0).normal(size=sounds.shape).astype(np.float32)
+    worse = evaluate(sounds + hiss, dataset.test)
     assert right["pitch"] == right["family"] == 1.0
     assert worse["Fréchet distance"] > 10 * right["Fréchet distance"]
+
+
+def test_note_name_is_instrument_pitch_and_velocity():
+    test = {"pitch": np.array([60, 61]), "velocity": np.array([90, 50]), "instrument": np.array([1, 0])}
+    assert note_name(0, test, ("Piano", "Flute")) == "Flute, C4, velocity 90"
+    assert note_name(1, test, ("Piano", "Flute")) == "Piano, C♯4, velocity 50"
+
+
+def test_guidance_scales_are_finite_and_at_least_zero():
+    assert flags.guidance_scales("scales", ["0", "1.5"]) == [0.0, 1.5]
+    for given in (["-1"], ["1", "nan"], ["many"], []):
+        with pytest.raises(ConfigError, match=r"--scales=.*: must be numbers >= 0, as in 1,2"):
+            flags.guidance_scales("scales", given)

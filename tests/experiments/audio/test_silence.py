@@ -1,13 +1,14 @@
-"""The most likely clip is not a typical one: on densities where both are known."""
+"""``experiments.audio.silence``: the most likely clip is not typical, on densities where both are known."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.models.model import NO_EXTRAS, Model
-from experiments.models.runs import Experiment
-from scorekit import densities, schedules
+from experiments.models.guided import NO_EXTRAS
+from experiments.models.model import Model
+from experiments.models.runs import Run
+from scorekit import densities, predictions, schedules
 
 DIM = 64
 
@@ -26,29 +27,29 @@ def draws(gaussian, seed, n):
     return np.asarray(gaussian.sample(jax.random.key(seed), (n,)))
 
 
-def test_zeros_are_likelier_than_a_gaussian_and_atypical(silence, gaussian):
+def test_zeros_are_more_likely_than_a_gaussian_and_atypical(silence, gaussian):
     log_p = lambda x: np.asarray(gaussian.log_density(x))
-    batches = {"inside": log_p(draws(gaussian, 2, 16)), "zeros": log_p(np.zeros((16, DIM)))}
+    batches = {"in distribution": log_p(draws(gaussian, 2, 16)), "zeros": log_p(np.zeros((16, DIM)))}
     train, calibration = log_p(draws(gaussian, 0, 2000)), log_p(draws(gaussian, 1, 500))
-    found = silence.judge(jax.random.key(0), train, calibration, batches, resamples=999)
+    found = silence.typicality_tests(jax.random.key(0), train, calibration, batches, resamples=999)
     entropy = float(gaussian.entropy())
     assert found["zeros"].log_p == pytest.approx(-entropy + DIM / 2, abs=1e-2)
-    assert found["zeros"].log_p > batches["inside"].max()
+    assert found["zeros"].log_p > batches["in distribution"].max()
     assert found["zeros"].statistic == pytest.approx(DIM / 2, abs=0.5)
     assert found["zeros"].p_value == pytest.approx(1 / 1000)
     assert found["zeros"].rejected
-    assert not found["inside"].rejected
-    assert found["inside"].p_value > 0.05
+    assert not found["in distribution"].rejected
+    assert found["in distribution"].p_value > 0.05
 
 
-def test_blocks_do_not_change_what_is_measured(silence):
+def test_in_blocks_is_independent_of_the_block_size(silence):
     log_density = jax.jit(lambda key, x: jnp.sum(x, axis=1) + 0.0 * jax.random.normal(key))
     x = np.arange(14.0, dtype=np.float32).reshape(7, 2)
-    np.testing.assert_allclose(silence.measure(log_density, jax.random.key(0), x, 3), x.sum(axis=1))
+    np.testing.assert_allclose(silence.in_blocks(log_density, jax.random.key(0), x, 3), x.sum(axis=1))
 
 
 class Exact:
-    """A network that knows the Gaussian: its x0 is ``alpha v x_t / (alpha^2 v + sigma^2)``."""
+    """The exact network of the Gaussian: its x0 is ``alpha v x_t / (alpha^2 v + sigma^2)``."""
 
     def apply(self, params, x, log_snr, labels=None):
         del params, labels
@@ -58,9 +59,7 @@ class Exact:
 
 
 @pytest.mark.slow
-def test_log_densities_of_the_ode_are_those_of_the_noisy_gaussian(silence, gaussian):
-    from scorekit import predictions
-
+def test_noisy_log_density_is_that_of_the_noisy_gaussian(silence, gaussian):
     class Data:
         shape = (DIM,)
 
@@ -68,15 +67,15 @@ def test_log_densities_of_the_ode_are_those_of_the_noisy_gaussian(silence, gauss
             return jnp.asarray(x)
 
     schedule = schedules.cosine()
-    built = Model(Exact(), schedule, predictions.TARGETS["x0"], None, None, 1, (DIM,), {})
-    run = Experiment(Data(), built, None, {}, 0, NO_EXTRAS)
+    model = Model(Exact(), schedule, predictions.TARGETS["x0"], None, None, 1, (DIM,), {})
+    run = Run(Data(), model, None, {}, 0, NO_EXTRAS)
     log_density = silence.noisy_log_density(run, 0.2, 32)
     x = draws(gaussian, 3, 2000)
     t_min = schedule.time_at(-2.0 * np.log(0.2))
     noisy = gaussian.marginal(schedule.alpha(t_min), schedule.sigma(t_min))
-    found = silence.measure(log_density, jax.random.key(0), x, 500)
+    found = silence.in_blocks(log_density, jax.random.key(0), x, 500)
     assert found.mean() == pytest.approx(-float(noisy.entropy()), abs=0.5)
-    silent = silence.measure(log_density, jax.random.key(1), np.zeros((500, DIM), np.float32), 500)
+    silent = silence.in_blocks(log_density, jax.random.key(1), np.zeros((500, DIM), np.float32), 500)
     sigma, total = float(schedule.sigma(t_min)), float(noisy.entropy())
     std = np.exp(total / DIM - 0.5 * np.log(2 * np.pi * np.e))
     expected = -DIM * (0.5 * np.log(2 * np.pi) + np.log(std) + 0.5 * (sigma / std) ** 2)

@@ -1,4 +1,4 @@
-"""The comparison of hierarchies: operations as counted by hand, distances, and what was drawn before."""
+"""``experiments.benchmarks.hierarchy``: operations, shares, distances of sets, and saved samples."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def test_operations_are_multiplications_and_additions(hierarchy):
     assert 2 * 2 * 4 * 32 * 16 <= found <= 1.2 * 2 * 2 * 4 * 32 * 16  # forward, and backward to w alone
 
 
-def test_every_method_spends_all_of_its_share(hierarchy, tmp_path):
+def test_shares_of_every_method_sum_to_one_on_the_same_data(hierarchy, tmp_path):
     for method, parts in hierarchy.PARTS.items():
         assert sum(hierarchy.SHARES[part] for part in parts) == pytest.approx(1.0), method
         for part in parts:
@@ -37,7 +37,7 @@ def test_every_method_spends_all_of_its_share(hierarchy, tmp_path):
             assert config.data.name == "soundfont_phrases/4khz"
 
 
-def test_a_set_is_at_no_distance_from_itself_and_noise_is_far(hierarchy):
+def test_distances_are_zero_for_the_same_set_and_large_for_noise(hierarchy):
     rng = np.random.default_rng(0)
     beat = np.zeros((12, 16384), np.float32)
     for i, x in enumerate(beat):
@@ -54,7 +54,7 @@ def test_a_set_is_at_no_distance_from_itself_and_noise_is_far(hierarchy):
         assert far[name] > 0.1
 
 
-def test_what_was_drawn_is_not_drawn_again(hierarchy, tmp_path):
+def test_saved_samples_are_read_unless_the_operations_differ(hierarchy, tmp_path):
     archive = io.BytesIO()
     facts = {"flops": 5.0, "seconds": 0.25, "costs": {"flat": [1.0, 5, 5.0, 2.0]}}
     np.savez(archive, facts=json.dumps(facts), flat=np.ones((2, 8)))
@@ -67,7 +67,7 @@ def test_what_was_drawn_is_not_drawn_again(hierarchy, tmp_path):
         hierarchy.drawn("flat", tmp_path, 6.0, np.zeros(2, int))
 
 
-def test_the_mean_statistics_are_drawn_by_lag(hierarchy, tmp_path):
+def test_figures_plot_the_mean_statistics_by_lag(hierarchy, tmp_path):
     rows = {"a": {"rhythm": np.ones((3, 16)), "harmony": np.ones((3, 12)), "timbre": np.ones((3, 96))}}
     first, second = hierarchy.figures(tmp_path / "structure.png", rows)
     assert first.path != second.path

@@ -1,10 +1,11 @@
-"""Sounds as data sets: what networks see of them and are told, and the way back to sound."""
+"""Sounds as data sets: representations, crops, peaks, and the conditions computed from them."""
 
 import jax
 import numpy as np
 import pytest
+from parameters import random_params
 
-from experiments import mels
+from experiments import data as data_sets
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
 from experiments.configs import base
@@ -12,9 +13,13 @@ from experiments.configs.images import smoke
 from experiments.configs.notes import vocoder
 from experiments.configs.phrases import phrases
 from experiments.data import conditions
-from experiments.data.dataset import load_dataset, preprocess
-from experiments.models import model
-from experiments.models.runs import Experiment
+from experiments.data.dataset import preprocess
+from experiments.data.notes import pulses
+from experiments.data.phrases import tones
+from experiments.models.conditioning import conditions as conditions_of
+from experiments.models.conditioning import conditions_for
+from experiments.models.model import build_model
+from experiments.models.sampling import make_sampler
 from scorekit import audio, data
 from scorekit.data.sounds import NoteSet, PhraseSet
 from scorekit.networks import Masked
@@ -31,97 +36,99 @@ def small_sets(monkeypatch):
     f = 440 * 2 ** ((pitch[:, None] - 69) / 12)
     x = sum(0.5**k * np.sin(2 * np.pi * k * f * t) for k in (1, 2)) * np.exp(-3 * t) * (velocity[:, None] / 127) ** 2
     codes = np.round(0.4 * x * 32768).astype(np.int16)
-    place = np.arange(4, dtype=np.int32)
-    notes = NoteSet(x=codes, pitch=pitch, velocity=velocity, instrument=place, family=place // 2, sample_rate=RATE,
-                    instruments=tuple("abcd"), families=("e", "f"), name="notes")  # fmt: skip
+    instrument = np.arange(4, dtype=np.int32)
+    notes = NoteSet(x=codes, pitch=pitch, velocity=velocity, instrument=instrument, family=instrument // 2,
+                    sample_rate=RATE, instruments=tuple("abcd"), families=("e", "f"), name="notes")  # fmt: skip
     roll = np.zeros((4, 33, 128), np.uint8)
     roll[0, 4:9, 69], roll[0, 6:12, 60], roll[1, :, 84] = 127, 64, 100
-    songs = PhraseSet(x=rng.integers(-9000, 9000, (4, 2048)).astype(np.int16), roll=roll, instrument=place,
+    songs = PhraseSet(x=rng.integers(-9000, 9000, (4, 2048)).astype(np.int16), roll=roll, instrument=instrument,
                       sample_rate=RATE, frame_rate=62.5, name="phrases")  # fmt: skip
     monkeypatch.setattr(data, "load_notes", lambda *_: notes)
     monkeypatch.setattr(data, "load_phrases", lambda *_: songs)
     return notes, songs
 
 
-def config_of(start, **fields):
-    config = start.get_config()
+def config_of(module, **fields):
+    config = module.get_config()
     for field, text in fields.items():
         override(config, field.replace("__", "."), text)
     return config
 
 
-def test_a_network_is_told_the_log_mel_of_what_is_stored(small_sets):
+def test_log_mel_is_computed_from_the_raw_sounds(small_sets):
     config = config_of(base, data__name="soundfont_notes/4khz", data__map__name="log_mel", data__map__num_mels="20")
-    dataset = load_dataset(config)
-    told = conditions.build_conditions(config, dataset)["dense_map"](preprocess(dataset, dataset.test))
+    dataset = data_sets.load(config)
+    found = conditions.build_conditions(config, dataset)["dense_map"](preprocess(dataset, dataset.test))
     bank = audio.mel_filter_bank(RATE, 256, num_mels=20, f_min=40.0)
     expected = audio.log_mel(small_sets[0].x / np.float32(32768), bank, audio.hann(256), 64, floor=1e-5)
-    np.testing.assert_allclose(3 * told - 6, expected, atol=1e-4)
-    np.testing.assert_allclose(mels.log_mel(RATE, num_mels=20).mel(told), np.exp(expected), rtol=1e-3)
+    np.testing.assert_allclose(3 * found - 6, expected, atol=1e-4)
 
 
-def test_magnitudes_beside_the_mel_come_back(small_sets):
-    """What the network sees is log((|X| + f) / (E + f)), and its sounds have nearly the magnitudes of the data."""
+def test_magnitudes_given_the_mel_map_are_inverted(small_sets):
+    """The network receives log((|X| + f) / (E + f)); the sounds have nearly the magnitudes of the data."""
     config = config_of(vocoder, data__crop="2048")
-    dataset = load_dataset(config)
+    dataset = data_sets.load(config)
     assert dataset.shape == (32, 128, 1)
-    seen = preprocess(dataset, dataset.test)
-    given = model.conditions(model.build_model(config, dataset), seen)
+    inputs = preprocess(dataset, dataset.test)
+    given = conditions_of(build_model(config, dataset), inputs)
     truth = small_sets[0].x / np.float32(32768)
     window, bank = audio.hann(256), audio.mel_filter_bank(RATE, 256, num_mels=40, f_min=40.0)
     size = np.asarray(audio.magnitude(audio.stft(truth, window, 64)))
     mel = np.maximum(size @ bank, 1e-5)
-    level = np.asarray(audio.mel_envelope(mel, bank))
-    expected = np.log((size + 3e-4) / (level + 3e-4))[:, :-1, :-1]
-    np.testing.assert_allclose(seen["x"][..., 0], expected, atol=1e-3)
-    told = np.asarray(given["dense_map"].value)
-    assert told.shape == (4, 32, 128, 2)
-    np.testing.assert_allclose(3 * told[..., 0] - 3, np.log(level + 3e-4)[:, :-1, :-1], atol=1e-3)
+    envelope = np.asarray(audio.mel_envelope(mel, bank))
+    expected = np.log((size + 3e-4) / (envelope + 3e-4))[:, :-1, :-1]
+    np.testing.assert_allclose(inputs["x"][..., 0], expected, atol=1e-3)
+    dense_map = np.asarray(given["dense_map"].value)
+    assert dense_map.shape == (4, 32, 128, 2)
+    np.testing.assert_allclose(3 * dense_map[..., 0] - 3, np.log(envelope + 3e-4)[:, :-1, :-1], atol=1e-3)
     nearest = audio.magnitude_from_mel(mel, bank, iterations=50)[:, :-1, :-1]
-    np.testing.assert_allclose(np.exp(3 * told[..., 1] - 3) - 3e-4, nearest, rtol=0.01, atol=1e-3)
-    back = dataset.from_model(seen["x"], given)
+    np.testing.assert_allclose(np.exp(3 * dense_map[..., 1] - 3) - 3e-4, nearest, rtol=0.01, atol=1e-3)
+    back = jax.jit(dataset.from_model)(inputs["x"], given)
     assert back.shape == truth.shape
     again = audio.magnitude(audio.stft(back, window, 64))
     assert float(audio.spectral_convergence(again[:, 3:-3], size[:, 3:-3]).max()) < 0.1
-    with pytest.raises(ValueError, match="given must hold the dense_map"):
-        dataset.from_model(seen["x"])
+    with pytest.raises(ValueError, match="dense_map must be the images of the mel spectrogram"):
+        dataset.from_model(inputs["x"])
 
 
-def test_sounds_of_one_peak(small_sets):
-    """Train, test and what counts as real are the sounds times a factor each; the stored set stays as it is."""
+def test_peak_normalises_data_and_samples(small_sets):
+    """Train, test and real examples are the sounds times a factor each; the loaded set is unchanged."""
     codes = small_sets[0].x.copy()
-    dataset = load_dataset(config_of(base, data__name="soundfont_notes/4khz", data__peak="0.9"))
+    dataset = data_sets.load(config_of(base, data__name="soundfont_notes/4khz", data__peak="0.9"))
     factor = 0.9 / np.abs(codes / 32768).max(axis=1, keepdims=True)
     for part in (dataset.train, dataset.test):
         np.testing.assert_allclose(dataset.real(part), factor * codes / 32768, atol=1e-4)
     np.testing.assert_allclose(np.abs(dataset.batch(0, 0, 4)["x"]).max(axis=1), 0.9 * 32768, atol=1)
     np.testing.assert_array_equal(small_sets[0].x, codes)
-    drawn = np.asarray(
-        dataset.from_model(dataset.to_model(dataset.test["x"]) * np.array([0.1, 1, 2, 0])[:, None, None])
-    )
+    scaled = dataset.to_model(dataset.test["x"]) * np.array([0.1, 1, 2, 0])[:, None, None]
+    drawn = np.asarray(dataset.from_model(scaled))
     np.testing.assert_allclose(drawn[:3], dataset.real(dataset.test)[:3], atol=1e-4)  # louder or softer: the same
     assert not drawn[3].any()
-    for wrong in ("0", "1.5"):
-        with pytest.raises(ConfigError, match=r"config.data.peak=.*: must be above 0 and at most 1"):
-            load_dataset(config_of(base, data__name="soundfont_notes/4khz", data__peak=wrong))
 
 
-def test_magnitudes_need_the_mel():
-    with pytest.raises(ConfigError, match=r"data.form .*data.map.name mel_magnitudes, got magnitudes"):
-        load_dataset(config_of(vocoder, data__map__name="none", data__crop="2048"))
+@pytest.mark.parametrize("peak", ["0", "1.5"])
+def test_peak_is_validated(peak):
+    with pytest.raises(ConfigError, match=r"config.data.peak=.*: must be above 0 and at most 1"):
+        data_sets.check(config_of(base, data__name="soundfont_notes/4khz", data__peak=peak))
 
 
-def test_one_class_for_all():
-    dataset = load_dataset(config_of(vocoder, data__crop="2048"))
+def test_magnitudes_need_a_map_of_mel_magnitudes():
+    message = r"config.data.representation.name=magnitudes: must be another one without config.data.map.name=mel_mag"
+    with pytest.raises(ConfigError, match=message):
+        data_sets.load(config_of(vocoder, data__map__name="none", data__crop="2048"))
+
+
+def test_label_none_is_one_class():
+    dataset = data_sets.load(config_of(vocoder, data__crop="2048"))
     assert dataset.num_classes == 1
     assert set(dataset.test["label"]) == {0}
     with pytest.raises(ConfigError, match="must be one of instrument, none"):
-        load_dataset(config_of(phrases, data__label="family", data__crop="2048"))
+        data_sets.check(config_of(phrases, data__label="family", data__crop="2048"))
 
 
-def test_tones_are_the_partials_of_the_keys_that_are_down(small_sets):
-    dataset = load_dataset(config_of(phrases, data__crop="2048"))
-    found = np.asarray(conditions.tones(RATE, count=3)(preprocess(dataset, dataset.test)))
+def test_tones_are_the_partials_of_the_keys_that_are_down():
+    dataset = data_sets.load(config_of(phrases, data__crop="2048"))
+    found = np.asarray(tones(dataset, count=3)(preprocess(dataset, dataset.test)))
     assert found.shape == (4, 2048, 6)
     t = np.arange(2048) / RATE
     frame = np.arange(2048) // 64
@@ -139,47 +146,34 @@ def test_tones_are_the_partials_of_the_keys_that_are_down(small_sets):
     assert np.abs(found[1, :, 0]).max() > 0.7
 
 
-def test_tones_are_refused_for_what_has_no_sound():
-    with pytest.raises(ValueError, match="which has no sound, got tones"):
-        conditions.tones(None)
+def test_pulses_are_the_sum_of_all_partials_in_the_representation(small_sets):
+    dataset = data_sets.load(config_of(base, data__name="soundfont_notes/4khz"))
+    pitch = np.array([36, 69, 84, 83])
+    found = jax.jit(pulses(dataset))({"pitch": pitch, "raw": np.zeros((4, 2048), np.int16)})[..., 0]
+    f = 440.0 * 2.0 ** ((pitch - 69.0) / 12.0)
+    n = np.arange(2048) / RATE
+    for row, fundamental in zip(np.asarray(found), f, strict=True):
+        partials = np.arange(1, 100)[np.arange(1, 100) * fundamental < RATE / 2]
+        expected = sum(np.cos(2 * np.pi * k * fundamental * n) for k in partials) / 32
+        np.testing.assert_allclose(row, expected, atol=2e-3)
 
 
-def test_samples_of_conditions_by_name_are_those_of_held_out_examples():
+@pytest.mark.parametrize("name", ["tones", "pulses"])
+def test_maps_of_sounds_are_errors_for_images(name):
+    with pytest.raises(ConfigError, match=rf"config.data.map.name={name}: must be one of none, average_pool"):
+        data_sets.check(config_of(base, data__map__name=name))
+
+
+def test_samples_given_labels_have_the_conditions_of_held_out_examples():
     config = config_of(smoke, data__name="soundfont_notes/4khz", data__map__name="log_mel", data__label="none")
-    override(config, "network.patch", "16")
-    override(config, "network.factors", "(4,)")
-    override(config, "sampling.steps", "2")
-    dataset = load_dataset(config)
-    built = model.build_model(config, dataset)
-    generate = model.make_sampler(config, built, dataset)
-    params = jax.tree.map(lambda leaf: leaf + 0.01, model.init_params(built, jax.random.key(0)))
-    labels = np.zeros(3, np.int32)
-    named = model.conditions_for(built, dataset, labels)
+    config.network.update(patch=16, multipliers=(1,), attention_resolutions=())
+    dataset = data_sets.load(config)
+    model = build_model(config, dataset)
+    generate = make_sampler(config, model, dataset)
+    params, labels = random_params(model), np.zeros(3, np.int32)
+    named = conditions_for(model, dataset, labels)
     drawn = generate(params, 0, labels, 1.0)
     assert drawn.shape == (3, 2048)
     np.testing.assert_array_equal(drawn, generate(params, 0, named, 1.0))
     other = {**named, "dense_map": Masked(named["dense_map"].value[::-1], named["dense_map"].present)}
     assert np.abs(drawn - generate(params, 0, other, 1.0)).max() > 1e-3
-
-
-def test_a_performance_is_as_long_as_its_roll_and_windows_hear_each_other(load_program):
-    """The roll after a second decides what separate windows play there, and with overlap what comes before it too."""
-    perform = load_program("experiments.audio.perform").perform
-    config = config_of(phrases, data__crop="1024", network__channels="8", network__multipliers="(1, 2)")
-    override(config, "network.factors", "(4,)")
-    override(config, "sampling.steps", "2")
-    dataset = load_dataset(config)
-    built = model.build_model(config, dataset)
-    params = jax.tree.map(lambda leaf: leaf + 0.02, model.init_params(built, jax.random.key(0)))
-    run = Experiment(dataset, built, model.make_sampler(config, built, dataset), params, 0, model.NO_EXTRAS)
-    rolls = np.zeros((2, 41, 128), np.uint8)  # 2,560 samples: a window and a half more
-    rolls[1, 32:, 60] = 127
-    programs = np.array([1, 1], np.int32)
-    apart, blended = (perform(config, run, rolls, programs, hop, seed=0) for hop in (1024, 512))
-    assert apart.shape == blended.shape == (2, 2560)
-    same = np.stack([perform(config, run, rolls[[i, i]], programs, 1024, seed=0)[0] for i in (0, 1)])
-    np.testing.assert_array_equal(same[0, :2048], same[1, :2048])
-    assert np.any(same[0, 2048:] != same[1, 2048:])
-    heard = np.stack([perform(config, run, rolls[[i, i]], programs, 512, seed=0)[0] for i in (0, 1)])
-    np.testing.assert_array_equal(heard[0, :1024], heard[1, :1024])  # no window with the note reaches so far
-    assert np.any(heard[0, 1536:2048] != heard[1, 1536:2048])

@@ -1,0 +1,88 @@
+"""Sounds longer than the model's: windows of the map, overlapping windows, the table, and MIDI files."""
+
+import re
+
+import numpy as np
+import pytest
+from parameters import random_params
+
+from experiments import data as data_sets
+from experiments.audio import long_sounds
+from experiments.cli.config import ConfigError
+from experiments.configs.phrases import phrases
+from experiments.models.guided import NO_EXTRAS
+from experiments.models.model import build_model
+from experiments.models.runs import Run
+from scorekit import data
+from scorekit.data.phrases import Note
+from scorekit.data.sounds import PhraseSet
+
+RATE = 4000
+
+
+def test_cut_map_cuts_samples_and_centred_frames():
+    samples = np.arange(24.0).reshape(1, 12, 2)
+    np.testing.assert_array_equal(long_sounds.cut_map(samples, 12, 4, 2)[3], samples[0, 6:10])
+    frames = np.arange(7.0).reshape(1, 7, 1)  # centred on every second of 12 samples, and the end
+    found = long_sounds.cut_map(frames, 12, 4, 2)[..., 0]
+    np.testing.assert_array_equal(found, [[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6]])
+
+
+def test_compare_finds_the_right_phrase_and_a_broken_seam():
+    rng = np.random.default_rng(0)
+    pitches = rng.permutation(np.arange(48, 72))[:8].reshape(2, 4)
+    tone = lambda p: np.sin(2 * np.pi * 440 * 2 ** ((p - 69) / 12) * np.arange(2048) / RATE)
+    real = np.stack([np.concatenate([np.exp(-np.arange(2048) / 700) * tone(p) for p in row]) for row in pitches])
+    broken = real.copy()
+    broken[:, 5000:] += 0.3
+    table = long_sounds.compare({"rendered": real, "same": real, "broken": broken}, RATE, 5000)
+    rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+    assert rows["same"]["chroma"] == pytest.approx(1, abs=1e-3)
+    assert rows["same"]["onsets"] == pytest.approx(1, abs=1e-3)
+    assert rows["same"]["chroma, another roll"] < 0.5
+    assert rows["broken"]["roughness at seams"] > 3 * rows["same"]["roughness at seams"]
+
+
+def test_read_midi_leaves_out_drums_and_other_octaves(tmp_path):
+    import pretty_midi
+
+    song = pretty_midi.PrettyMIDI()
+    for program, drums, notes in ((0, False, [(60, 0.5), (90, 0.0), (64, 0.0)]), (0, True, [(40, 0.0)])):
+        part = pretty_midi.Instrument(program, is_drum=drums)
+        part.notes += [pretty_midi.Note(80, pitch, start, start + 0.25) for pitch, start in notes]
+        song.instruments.append(part)
+    song.write(str(tmp_path / "song.mid"))
+    assert long_sounds.read_midi(str(tmp_path / "song.mid")) == [Note(64, 80, 0.0, 0.25), Note(60, 80, 0.5, 0.75)]
+    (tmp_path / "not.mid").write_text("no music")
+    with pytest.raises(ConfigError, match=re.escape(f"--midi={tmp_path / 'not.mid'}: must be a MIDI file")):
+        long_sounds.read_midi(str(tmp_path / "not.mid"))
+
+
+def test_perform_is_as_long_as_the_roll_and_overlapping_windows_depend_on_each_other(monkeypatch):
+    """The roll after a second decides what separate windows play there, and with overlap what comes before it too."""
+    songs = PhraseSet(x=np.zeros((4, 2048), np.int16), roll=np.zeros((4, 33, 128), np.uint8),
+                      instrument=np.arange(4, dtype=np.int32), sample_rate=RATE, frame_rate=62.5,
+                      name="phrases")  # fmt: skip
+    monkeypatch.setattr(data, "load_phrases", lambda *_: songs)
+    config = phrases.get_config()
+    config.data.crop = 1024
+    config.network.update(channels=8, multipliers=(1, 2), factors=(4,))
+    config.sampling.steps = 2
+    dataset = data_sets.load(config)
+    model = build_model(config, dataset)
+    run = Run(dataset, model, None, random_params(model), 0, NO_EXTRAS)
+    rolls = np.zeros((2, 41, 128), np.uint8)  # 2,560 samples: a window and a half more
+    rolls[1, 32:, 60] = 127
+    programs = np.array([1, 1], np.int32)
+
+    def draw(row, hop):
+        drawn = long_sounds.perform(config, run, rolls[[row, row]], programs, hop, seed=0)
+        assert drawn.shape == (2, 2560)
+        return drawn[0]
+
+    silent, played = draw(0, 1024), draw(1, 1024)
+    np.testing.assert_array_equal(silent[:2048], played[:2048])
+    assert np.any(silent[2048:] != played[2048:])
+    silent, played = draw(0, 512), draw(1, 512)
+    np.testing.assert_array_equal(silent[:1024], played[:1024])  # no window with the note reaches so far
+    assert np.any(silent[1536:2048] != played[1536:2048])

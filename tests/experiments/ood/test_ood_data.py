@@ -1,0 +1,44 @@
+"""Image sets at one resolution and number of grey values."""
+
+import numpy as np
+import pytest
+
+from experiments.cli.config import ConfigError
+from experiments.ood import data, fetch
+
+
+def test_load_images_validates_the_set_and_the_resolution(no_fetched_data):
+    with pytest.raises(ConfigError, match="photo: must be one of photos, sklearn_digits, mnist, fashion_mnist"):
+        data.load_images("photo", "test", 8, 17)
+    with pytest.raises(ConfigError, match=r"config\.side=16: must be at most 8"):
+        data.load_images("sklearn_digits", "test", 16, 17)
+
+
+def test_resize_is_the_mean_over_areas():
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1))
+    exact = images.reshape(3, 7, 4, 7, 4, 1).mean(axis=(2, 4))
+    np.testing.assert_allclose(data.resize(images, 7), exact)
+    fine = images.repeat(2, axis=1).repeat(2, axis=2).astype(float)  # 56 = 8 x 7: the same areas
+    np.testing.assert_allclose(data.resize(images, 8), fine.reshape(3, 8, 7, 8, 7, 1).mean(axis=(2, 4)))
+    with pytest.raises(ValueError, match="side must be <= 28"):
+        data.resize(images, 32)
+
+
+def test_requantise_rounds_to_the_nearest_bin():
+    np.testing.assert_array_equal(data.requantise(np.array([0.0, 127.4, 255.0]), 256, 17), [0, 8, 16])
+
+
+def test_read_fetched_reads_idx_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCOREKIT_CACHE", str(tmp_path))
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    images = np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28)
+    (folder / "t10k-images-idx3-ubyte").write_bytes(
+        bytes([0, 0, 8, 3]) + np.array([2, 28, 28], ">i4").tobytes() + images.tobytes()
+    )
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(
+        bytes([0, 0, 8, 1]) + np.array([2], ">i4").tobytes() + bytes([7, 3])
+    )
+    x, label = fetch.read_fetched("mnist", "test")
+    np.testing.assert_array_equal(x[..., 0], images)
+    assert label.tolist() == [7, 3]

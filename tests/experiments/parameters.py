@@ -1,0 +1,15 @@
+"""Parameters of networks without compiling their initialisation."""
+
+import functools
+
+import jax
+import numpy as np
+
+from experiments.models.model import init_params
+
+
+def random_params(model, std=0.1, seed=0):
+    """Normal parameters of a model: its output is not zero and depends on all conditions."""
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(functools.partial(init_params, model), jax.random.key(0))
+    return jax.tree.map(lambda leaf: (std * rng.normal(size=leaf.shape)).astype(leaf.dtype), shapes)

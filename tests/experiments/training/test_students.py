@@ -1,0 +1,151 @@
+"""Students of distillation: their config, their time grids, and the training task of every method."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from parameters import random_params
+
+from experiments import data
+from experiments.cli.config import ConfigError, check_config
+from experiments.configs import base
+from experiments.configs.points import mixture_2d
+from experiments.models import choices
+from experiments.models.checks import check
+from experiments.models.guided import make_guided
+from experiments.models.model import build_model
+from experiments.models.sampling import build_sampler
+from experiments.training import students
+from scorekit import schedules, solvers
+
+
+def teacher_config():
+    config = mixture_2d.get_config()
+    config.network.update(features=8, blocks=1)
+    config.sampling.update(guidance_scale=1.5)
+    return config
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return data.load(teacher_config())
+
+
+@pytest.mark.parametrize("method", students.SECTIONS)
+def test_config_of_student_is_a_config_of_a_run(method):
+    config = teacher_config()
+    config.sampling.solver.update(name="unipc", predictor=3)
+    config.guidance = ("classifier_free", "interval")
+    config.rules.interval.noise_max = 5.0
+    config, options = students.split_fields(students.with_fields(config, method))
+    assert options.to_dict() == students.SECTIONS[method]
+    found = students.config_of_student(config, method, jnp.array([1.0, 0.25, 0.0]))
+    check_config(found, base.get_config())
+    check(found)
+    solver, ts = build_sampler(found, choices.build_schedule(found))
+    assert solver == (solvers.Euler() if method == "progressive" else solvers.MultistepConsistency())
+    np.testing.assert_array_equal(ts, [1.0, 0.25, 0.0])
+    assert found.guidance == ("conditional",)
+    assert found.sampling.guidance_scale == 1.0
+    assert found.sampling.ema == "0.99" == str(found.training.ema_decays[0])
+    assert config.sampling.solver.predictor == 3  # the config of the teacher is unchanged
+
+
+@pytest.mark.parametrize("schedule", [schedules.cosine(), schedules.edm(), schedules.linear_vp()], ids=str)
+def test_flow_grid_is_uniform_in_the_clock_of_flow_matching(schedule):
+    ts = np.asarray(students.flow_grid(schedule, 4))
+    clock = schedule.sigma(ts) / (schedule.alpha(ts) + schedule.sigma(ts))
+    assert (ts[0], ts[-1]) == (1.0, 0.0)
+    np.testing.assert_allclose(np.diff(clock), (clock[-1] - clock[0]) / 4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["uniform", "quadratic", "vp_quadratic"])
+def test_every_other_time_of_a_configured_grid_is_the_grid_of_half_the_steps(name):
+    config = teacher_config()
+    config.sampling.grid.name = name
+    fine, coarse = (students.configured_grid(config, schedules.cosine(), n) for n in (8, 4))
+    np.testing.assert_allclose(fine[::2], coarse, atol=1e-5)
+
+
+def test_configured_grid_needs_a_grid_of_any_length():
+    config = teacher_config()
+    config.sampling.grid.name = "file"
+    with pytest.raises(ConfigError, match=r"config.sampling.grid.name=file: must be the name of a grid of any number"):
+        students.configured_grid(config, schedules.cosine(), 4)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ((1.0, 0.0), r"times must be 3 for sampling.steps = 2, got 2"),
+        ((1.0, 0.5, 0.7), r"ts must decrease strictly within \[0, 1\]"),
+    ],
+)
+def test_times_of_a_student_are_validated(times, message):
+    config = teacher_config()
+    config.sampling.update(steps=2)
+    config.sampling.grid.update(name="times", times=times)
+    with pytest.raises(ConfigError, match=rf"config.sampling.grid \(times\): {message}"):
+        build_sampler(config, choices.build_schedule(config))
+
+
+def no_teacher(given):
+    raise AssertionError("nothing is computed")
+
+
+def test_consistency_path_ends_above_zero_where_the_target_needs_noise(dataset):
+    config = teacher_config()
+    config.loss.target.name = "x0"
+    model = build_model(config, dataset)
+    options = students.with_fields(teacher_config(), "consistency").distillation
+    with pytest.raises(ConfigError, match=r"config.sampling.grid.t_min=0.0: must be above 0 \(say 0.001\)"):
+        students.consistency(model, dataset, {}, no_teacher, solvers.grids.uniform(8), options)
+    students.consistency(model, dataset, {}, no_teacher, solvers.grids.uniform(8, 1.0, 0.01), options)
+    found = students.config_of_student(config, "consistency", students.flow_grid(model.schedule, 2, 0.99, 0.01))
+    solver, ts = build_sampler(found, model.schedule)
+    assert isinstance(solver, solvers.MultistepConsistency)
+    np.testing.assert_allclose(jnp.array([solver.t_min, ts[0], ts[-1]]), [0.01, 0.99, 0.01], rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def teacher(dataset):
+    """A model, its parameters, and its guided denoiser."""
+    config = teacher_config()
+    model = build_model(config, dataset)
+    params = jax.tree.map(jnp.asarray, random_params(model))
+    guided = make_guided(config, model)
+    return model, params, lambda given: guided(params, given, jnp.float32(2.0))
+
+
+def task(method, dataset, model, params, teacher):
+    config = teacher_config()
+    options = students.with_fields(teacher_config(), method).distillation
+    if method == "progressive":
+        return students.progressive(model, dataset, params, teacher, solvers.grids.uniform(4))
+    if method == "consistency":
+        return students.consistency(model, dataset, params, teacher, solvers.grids.uniform(8), options)
+    ts = students.flow_grid(model.schedule, 2)
+    return students.matching(model, dataset, params, teacher, ts, options, config.training)
+
+
+@pytest.mark.parametrize("method", students.SECTIONS)
+def test_training_task_has_a_loss_of_each_example_and_copies_the_teacher(method, dataset, teacher):
+    _, params, _ = teacher
+    found = task(method, dataset, *teacher)
+    assert not {id(x) for x in jax.tree.leaves(params)} & {id(x) for x in jax.tree.leaves(found.params)}
+    prepared = jax.jit(found.prepare)(jax.random.key(1), dataset.batch(0, 0, 6))
+    assert {leaf.shape[0] for leaf in jax.tree.leaves(prepared)} == {6}
+
+    @jax.jit
+    def run(params, batch):
+        total = lambda p: (lambda losses: (losses.sum(), losses))(found.loss(p, batch)[0])
+        gradient, losses = jax.grad(total, has_aux=True)(params)
+        return losses, gradient
+
+    losses, gradient = run(found.params, prepared)
+    assert losses.shape == (6,)
+    assert np.isfinite(losses).all()
+    assert float(optax.tree.norm(found.student(gradient))) > 0
+    rows = jax.tree.map(lambda leaf: leaf[jnp.array([0, 1, 0, 0, 0, 0])], prepared)  # examples do not mix
+    np.testing.assert_allclose(run(found.params, rows)[0][:2], losses[:2], rtol=1e-4, atol=1e-6)
