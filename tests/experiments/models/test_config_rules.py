@@ -50,7 +50,7 @@ def config_of(*overrides, start=smoke):
             ["guidance=frequency_decoupled", "rules.frequency_decoupled.factors=a"],
             ["factors must be numbers, got ('a',)"],
         ),
-        (["guidance=cfg_plus_plus"], ["solver.name=unipc", "ancestral, ddim, euler", "reads x0 and eps"]),
+        (["guidance=cfg_plus_plus"], ["solver.name=recommended", "ancestral, ddim, euler", "reads x0 and eps"]),
         (["guidance=cfg_plus_plus", "sampling.solver.name=euler"], ["guidance_scale must be in [0, 1], got 2.0"]),
         (["guidance=cfg_plus_plus,rescale", "sampling.solver.name=euler"], ["only interval may wrap cfg_plus_plus"]),
         (["sampling.guidance_shape.noise=3"], ["guidance_shape.noise=3.0", "constant takes no fields"]),

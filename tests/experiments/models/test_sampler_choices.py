@@ -56,17 +56,27 @@ def test_a_saved_grid_needs_its_path(saved):
         build_sampler(config, choices.build_schedule(config))
 
 
+@pytest.mark.parametrize(
+    ("choice", "expected", "power"),
+    [
+        ({}, solvers.UniPC(predictor=3, coordinate="flow"), 2.5),  # the default, which is the recommended one
+        ({"solver": "unipc", "grid": "vp_quadratic"}, solvers.UniPC(coordinate="flow"), 3.0),
+    ],
+    ids=["default", "unipc"],
+)
 @pytest.mark.parametrize("name", ["cosine", "edm", "geometric_ve", "linear_vp", "rectified_flow", "sub_vp"])
-def test_the_default_sampler_fits_every_schedule(name):
+def test_a_solver_and_its_grid_fit_every_schedule(name, choice, expected, power):
     config = mixture_2d.get_config()
     config.schedule.name = name
+    for section, value in choice.items():
+        config.sampling[section].name = value
     schedule = choices.build_schedule(config)
     solver, ts = build_sampler(config, schedule)
-    assert solver == solvers.UniPC(coordinate="flow")
+    assert solver == expected
     assert ts.shape == (config.sampling.steps + 1,)
     assert (np.diff(ts) < 0).all()
     assert ts[-1] == 0.0
     vp = schedules.linear_vp()
-    expected = np.clip(vp.log_snr(solvers.grids.quadratic(25, power=3.0)), *schedule.log_snr(np.array([1.0, 0.0])))
+    levels = np.clip(vp.log_snr(solvers.grids.quadratic(25, power=power)), *schedule.log_snr(np.array([1.0, 0.0])))
     if name in ("cosine", "linear_vp", "rectified_flow"):  # those that have all its noise levels
-        np.testing.assert_allclose(schedule.log_snr(ts)[:-1], expected[:-1], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(schedule.log_snr(ts)[:-1], levels[:-1], rtol=1e-3, atol=1e-3)
