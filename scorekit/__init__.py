@@ -1,6 +1,6 @@
 """scorekit: score-based generative modelling as pure JAX functions.
 
-Floors 0-3 (everything imported here) need jax and numpy only. ``scorekit.networks``, ``scorekit.training``,
+Everything imported here needs jax and numpy only. ``scorekit.networks``, ``scorekit.training``,
 ``scorekit.data``, ``scorekit.audio`` and ``scorekit.metrics`` are imported by name and bring their own requirements.
 """
 

@@ -1,4 +1,4 @@
-"""Single notes at 4 kHz, told their instrument, pitch and velocity: log-magnitudes by a U-Net along the frequencies,
+"""Single notes at 4 kHz, given instrument, pitch and velocity: log-magnitudes by a U-Net along the frequencies,
 phases by Griffin and Lim.
 
 python -m experiments.train --config=experiments/configs/notes/notes.py --workdir=runs/notes

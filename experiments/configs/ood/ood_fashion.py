@@ -1,4 +1,4 @@
-"""Fashion-MNIST against MNIST, 28x28, where likelihood prefers the foreign set. Trains a small U-Net.
+"""Fashion-MNIST against MNIST, 28x28, where likelihood prefers the out-of-distribution set. Trains a small U-Net.
 
 python -m experiments.ood.fetch
 python -m experiments.ood.detect --config=experiments/configs/ood/ood_fashion.py --workdir=runs/ood_fashion
