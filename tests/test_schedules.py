@@ -24,9 +24,8 @@ TRACES = []
 def evaluate(schedule, t, levels):
     """Everything the float32 tests need, compiled once per kind of schedule."""
     TRACES.append(schedule)
-    back = schedule.time_at(levels)
     values = schedule.alpha(t), schedule.sigma(t), schedule.log_snr(t)
-    return values, schedule.time_at(values[2]), back, schedule.log_snr(back), rate(schedule, t), rate(schedule, back)
+    return values, *inverses_of(schedule, t, values[2], levels)
 
 
 @jax.jit
@@ -42,11 +41,18 @@ def evaluate_batch(batch, schedule, direction, t, inner, levels):
     """Everything the float64 tests need: values of a batch of schedules, and of one its derivatives and inverse."""
     outputs = lambda s, t: (s.alpha(t), s.sigma(t), s.log_snr(t))
     values = jax.vmap(lambda s, _: outputs(s, t))(batch, jnp.arange(3))
-    by_leaves = jax.jvp(lambda s: outputs(s, inner), (schedule,), (direction,))[1]
-    by_time = jax.jvp(lambda t: outputs(schedule, t), (inner,), (jnp.ones_like(inner),))[1]
-    back = schedule.time_at(levels)
-    inverses = schedule.time_at(schedule.log_snr(t)), back, schedule.log_snr(back), rate(schedule, t)
-    return values, by_leaves, by_time, (*inverses, rate(schedule, back))
+    along = jax.tree.map(lambda d: jnp.stack([d, jnp.zeros_like(d)]), direction)
+    tangents = along, jnp.stack([jnp.zeros_like(inner), jnp.ones_like(inner)])
+    both = jax.vmap(lambda *tangent: jax.jvp(outputs, (schedule, inner), tangent)[1])(*tangents)
+    by_leaves, by_time = ([value[i] for value in both] for i in range(2))
+    return values, by_leaves, by_time, inverses_of(schedule, t, schedule.log_snr(t), levels)
+
+
+def inverses_of(schedule, t, log_snr, levels):
+    """The times of both log-SNRs, the log-SNR of the second and the rates at t and there; each function once."""
+    t_back, back = jnp.split(schedule.time_at(jnp.concatenate([log_snr, levels])), [t.size])
+    slope, back_slope = jnp.split(rate(schedule, jnp.concatenate([t, back])), [t.size])
+    return t_back, back, schedule.log_snr(back), slope, back_slope
 
 
 def rate(schedule, t):

@@ -1,7 +1,5 @@
 """Stateful denoisers: carried by ``sample``, by an explicit loop and by every wrapper; errors where unsupported."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +42,11 @@ class Reference:
 SOLVERS = {"2m": solvers.DPMSolverPP2M(), "corrected": solvers.PredictorCorrector()}
 
 
+def rows_of(solver):
+    plan = solver.plan(SCHEDULE, TS)
+    return [jax.tree.map(lambda leaf, k=k: leaf[k], plan) for k in range(len(TS) - 1)]
+
+
 @pytest.mark.parametrize("name", SOLVERS)
 def test_sample_carries_the_state_like_an_explicit_loop(name):
     solver = SOLVERS[name]
@@ -51,8 +54,8 @@ def test_sample_carries_the_state_like_an_explicit_loop(name):
     @jax.jit
     def explicit_loop(x):
         reference, state, states = Reference(), solver.init(x), []
-        for key, t, s in zip(jax.random.split(KEY, 3), TS[:-1], TS[1:], strict=True):
-            x, state = solver.step(key if solver.stochastic else None, state, x, t, s, reference, SCHEDULE)
+        for key, row in zip(jax.random.split(KEY, 3), rows_of(solver), strict=True):
+            x, state = solver.step(key if solver.stochastic else None, state, x, row, reference)
             states.append(x)
         return jnp.stack(states)
 
@@ -67,8 +70,8 @@ def manual(denoiser, x):
     """The explicit loop of the documentation."""
     solver = solvers.Heun()
     solver_state, state = solver.init(x), init_denoiser_state(denoiser, x)
-    for t, s in itertools.pairwise(TS):
-        step = lambda d: solver.step(None, solver_state, x, t, s, d, SCHEDULE)  # noqa: B023
+    for row in rows_of(solver):
+        step = lambda d: solver.step(None, solver_state, x, row, d)  # noqa: B023
         (x, solver_state), state = with_state(denoiser, state, step)
     return x
 
@@ -87,32 +90,17 @@ def test_momentum_state_has_the_size_of_x():
     assert np.abs(ends[0] - ends[1]).max() > 0.01
 
 
-@pytree_dataclass
-class Stepper:
-    """DDIM, as user code might write it: the loop passes the two times only."""
-
-    order, evals_per_step, stochastic = 1, 1, False
-
-    def init(self, x):
-        return ()
-
-    def step(self, key, state, x_t, t, s, denoiser, schedule):
-        x0, eps = denoiser(x_t, t)
-        return schedule.alpha(s) * x0 + schedule.sigma(s) * eps, state
-
-
 def test_stateless_denoisers_compile_to_the_same_program():
     """The program of ``sample`` is that of a scan without denoiser state."""
-    rule, solver = guidance.classifier_free(COND, UNCOND, 2.0), Stepper()
+    rule, solver = guidance.classifier_free(COND, UNCOND, 2.0), solvers.Heun()
 
     def plain(denoiser, x, ts):
         once = jax.jit(lambda x, t: denoiser(x, t))
 
-        def body(carry, times):
-            x, state = solver.step(None, carry[1], carry[0], *times, once, SCHEDULE)
-            return (x, state), None
+        def body(carry, row):
+            return solver.step(None, carry[1], carry[0], row, once), None
 
-        return jax.lax.scan(body, (x, solver.init(x)), (ts[:-1], ts[1:]))[0][0]
+        return jax.lax.scan(body, (x, solver.init(x)), solver.plan(SCHEDULE, ts))[0][0]
 
     library = lambda denoiser, x, ts: samplers.sample(None, denoiser, SCHEDULE, solver, x, ts)
     for denoiser in (rule, COND):
