@@ -47,7 +47,9 @@ def build(name, parts, **hyper):
 
 
 def log_likelihood(x, t):
-    return -0.5 * sum(jnp.sum(jnp.square(leaf.reshape(len(leaf), -1) - 1.0), 1) for leaf in jax.tree.leaves(x))
+    """Of a classifier that computes in float32 at least."""
+    leaves = [leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) for leaf in jax.tree.leaves(x)]
+    return -0.5 * sum(jnp.sum(jnp.square(leaf.reshape(len(leaf), -1) - 1.0), 1) for leaf in leaves)
 
 
 def case(name, cond, uncond, schedule, gamma):

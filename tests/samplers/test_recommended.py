@@ -28,8 +28,9 @@ def rmse(x, exact):
     return float(jnp.sqrt(jnp.mean(jnp.square(x - exact))))
 
 
-@pytest.mark.parametrize("dim", DATA)
-@pytest.mark.parametrize("schedule", [schedules.cosine(), schedules.rectified_flow()], ids=["cosine", "flow"])
+@pytest.mark.parametrize(
+    ("dim", "schedule"), [(1, schedules.cosine()), (2, schedules.rectified_flow())], ids=["1d_cosine", "2d_flow"]
+)
 def test_recommended_converges_and_is_nearer_to_the_exact_path_than_a_widely_used_pair(dim, schedule):
     data, x = DATA[dim], start(schedule, dim)
     exact = draw(data, schedule, solvers.RK4(), grids.vp_quadratic(schedule, 300, power=3.0), x)
