@@ -16,7 +16,7 @@ SCHEDULE = schedules.cosine()
 DATA = densities.ring(num_modes=3, std=0.3)
 UNCOND = denoisers.exact_denoiser(DATA, SCHEDULE)
 COND = denoisers.exact_denoiser(DATA.component(1), SCHEDULE)
-X = jnp.float32(np.random.default_rng(0).normal(size=(5, 6, 2)))  # five signals of six points of the plane
+X = jax.random.normal(jax.random.key(0), (5, 6, 2))  # five signals of six points of the plane
 T = jnp.float32(0.4)
 
 RULES = {name: getattr(guidance, name) for name in guidance.__all__ if hasattr(getattr(guidance, name), "traits")}

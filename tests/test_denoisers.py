@@ -35,23 +35,31 @@ def close(prediction, exact, rtol=1e-8):
 @pytest.mark.parametrize("factory", [cosine, sub_vp, geometric_ve, rectified_flow])
 @in_float64
 def test_every_adapter_agrees_with_the_exact_denoiser(factory):
-    schedule, mixture, t = factory(), densities.ring(3), jnp.linspace(0.1, 0.9, B)
+    schedule, mixture, t = factory(), densities.ring(3), np.linspace(0.1, 0.9, B)
     exact = exact_denoiser(mixture, schedule)
-    truth = exact(X, t)
 
     def log_density(x_t, t):
         one = lambda x, t: mixture.marginal(schedule.alpha(t), schedule.sigma(t)).log_density(x)
         return jax.vmap(one)(x_t, jnp.broadcast_to(t, x_t.shape[:1]))
 
     score = lambda x, t: jax.grad(lambda x: jnp.sum(log_density(x, t)))(x)
-    close(denoiser_from_log_density(log_density, schedule)(X, t), truth)
-    close(denoiser_from_score(score, schedule)(X, t), truth)
-    for form in FORMS.values():
-        network = lambda x, t, form=form: form.from_prediction(exact(x, t), t, schedule)
-        close(denoiser_from_network(network, schedule, form)(X, t), truth)
+    from_log_density = denoiser_from_log_density(log_density, schedule)
+
+    @jax.jit
+    def predictions(x, t, one_time):
+        exactly = exact(x, t)
+        adapted = [from_log_density(x, t), denoiser_from_score(score, schedule)(x, t)]
+        for form in FORMS.values():
+            network = lambda x, t, form=form: form.from_prediction(exact(x, t), t, schedule)
+            adapted.append(denoiser_from_network(network, schedule, form)(x, t))
+        return exactly, adapted, [d(x, one_time) for d in (exact, from_log_density)]
+
+    truth, adapted, at_one_time = predictions(X, t, 0.3)
+    for prediction in adapted:
+        close(prediction, truth)
     # A scalar time is every example's time.
-    close(exact(X, 0.3), exact(X, jnp.full(B, 0.3)))
-    close(denoiser_from_log_density(log_density, schedule)(X, jnp.asarray(0.3)), exact(X, 0.3))
+    for prediction in at_one_time:
+        close(prediction, predictions(X, np.full(B, 0.3), 0.3)[0])
 
 
 def test_denoiser_from_network_accepts_target_names():
@@ -143,10 +151,10 @@ def test_networks_may_be_conditioned_on_the_noise_level():
 
 @pytest.mark.parametrize("schedule", [cosine(), geometric_ve(), sub_vp()], ids=["cosine", "ve", "sub_vp"])
 def test_scaled_inputs_have_unit_variance(schedule):
-    t = jnp.linspace(0.0, 1.0, B)
-    x0, eps = 0.7 * jax.random.normal(jax.random.key(0), (2, B, 5000))
-    x_t = schedule.alpha(t)[:, None] * x0 + schedule.sigma(t)[:, None] * eps / 0.7
-    scaled = scale_input(lambda x, t: x, schedule, 0.7)(x_t, t)
+    t = np.linspace(0.0, 1.0, B, dtype=np.float32)
+    x0, eps = np.random.default_rng(0).normal(size=(2, B, 5000))
+    x_t = np.asarray(schedule.alpha(t))[:, None] * 0.7 * x0 + np.asarray(schedule.sigma(t))[:, None] * eps
+    scaled = scale_input(lambda x, t: x, schedule, 0.7)(np.float32(x_t), t)
     np.testing.assert_allclose(np.asarray(scaled).std(axis=1), 1.0, atol=0.05)
     with pytest.raises(ValueError, match="sigma_data must be"):
         scale_input(lambda x, t: x, schedule, -1.0)
@@ -173,18 +181,18 @@ def test_edm_preconditioning_end_to_end_is_karras(schedule):
 
 def test_denoisers_preserve_dtype_and_tree_structure():
     network = lambda x, t: jax.tree.map(lambda leaf: 0.1 * leaf, x)
-    x = {"a": jnp.ones((3, 2), jnp.bfloat16), "b": jnp.ones((3,))}
-    prediction = denoiser_from_network(network, cosine())(x, jnp.array([0.1, 0.2, 0.3]))
+    x = {"a": np.ones((3, 2), jnp.bfloat16), "b": np.ones((3,), np.float32)}
+    prediction = jax.jit(denoiser_from_network(network, cosine()))(x, np.float32([0.1, 0.2, 0.3]))
     for half in prediction:
         assert (half["a"].dtype, half["b"].dtype) == (jnp.bfloat16, jnp.float32)
-    exact = exact_denoiser(densities.ring(3), cosine())(jnp.ones((3, 2), jnp.bfloat16), 0.5)
+    exact = jax.jit(exact_denoiser(densities.ring(3), cosine()))(np.ones((3, 2), jnp.bfloat16), 0.5)
     assert exact.x0.dtype == exact.eps.dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize("target", ["v", "velocity", edm_target(0.5)], ids=["v", "velocity", "edm"])
 def test_denoiser_from_network_is_finite_at_both_ends(target):
-    x, t = jnp.float32(X[:2]), jnp.array([0.0, 1.0])
-    prediction = denoiser_from_network(lambda x, t: jnp.full_like(x, 0.3), cosine(), target)(x, t)
+    x, t = np.float32(X[:2]), np.float32([0.0, 1.0])
+    prediction = jax.jit(denoiser_from_network(lambda x, t: jnp.full_like(x, 0.3), cosine(), target))(x, t)
     np.testing.assert_allclose(prediction.x0[0], x[0], rtol=1e-5)
     np.testing.assert_allclose(prediction.eps[1], x[1], rtol=1e-5)
     assert np.all(np.isfinite(prediction))
@@ -192,7 +200,8 @@ def test_denoiser_from_network_is_finite_at_both_ends(target):
 
 def test_log_density_of_a_tree():
     log_density = lambda x, t: -0.5 * (jnp.sum(x["a"] ** 2, axis=1) + x["b"] ** 2)
-    x, t = {"a": jnp.ones((2, 3)), "b": jnp.full(2, 3.0)}, jnp.array([0.3, 0.6])
-    eps = denoiser_from_log_density(log_density, cosine())(x, t).eps
-    np.testing.assert_allclose(eps["a"], np.broadcast_to(cosine().sigma(t)[:, None], (2, 3)), rtol=1e-6)
-    np.testing.assert_allclose(eps["b"], 3 * cosine().sigma(t), rtol=1e-6)
+    x, t = {"a": np.ones((2, 3), np.float32), "b": np.full(2, 3.0, np.float32)}, np.float32([0.3, 0.6])
+    eps = jax.jit(denoiser_from_log_density(log_density, cosine()))(x, t).eps
+    sigma = np.sin(np.pi / 2 * t)
+    np.testing.assert_allclose(eps["a"], np.broadcast_to(sigma[:, None], (2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(eps["b"], 3 * sigma, rtol=1e-6)
