@@ -127,8 +127,12 @@ def test_rows_of_a_time_per_example_step_each_example_by_itself(name):
             row = solver.row(SCHEDULE, jnp.stack([s, t, before], axis=-1), num_past)
             return solver.step(key, state, x_t, row, DENOISER)[0]
 
-        times = s, t, before, jnp.array([0, min(1, solver.max_past)])
-        return steps(*times), jax.lax.map(lambda one: steps(*one), times)
+        past = [min(i, solver.max_past) for i in range(2)]
+        if solver.max_past:
+            alone = [steps(s[i], t[i], before[i], past[i]) for i in range(2)]
+        else:
+            alone = jax.lax.map(lambda times: steps(*times, 0), (s, t, before))
+        return steps(s, t, before, jnp.array(past)), alone
 
     batch, scalar = run(X)
     for i in range(2):
