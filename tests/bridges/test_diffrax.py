@@ -54,7 +54,11 @@ ENDS = {"linear_vp": 1e-3, "sub_vp": 0.02, "cosine": 0.0, "edm": 0.0, "rectified
 
 @pytest.mark.parametrize(
     ("name", "solver"),
-    [(name, "Tsit5") for name in ENDS] + [("linear_vp", "Dopri5"), ("cosine", "Dopri5")],
+    [
+        *((name, "Tsit5") for name in ("linear_vp", "edm", "rectified_flow")),
+        ("cosine", "Dopri5"),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (("sub_vp", "Tsit5"), ("cosine", "Tsit5"))),
+    ],
 )
 @in_float64
 def test_ode_reaches_the_exact_flow_and_agrees_with_heun(name, solver):

@@ -1,5 +1,7 @@
 """The adaptive SDE solver: exact noise whatever is rejected, exact laws on Gaussians, honest counts."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,11 +30,16 @@ def gauss(std):
     return densities.gaussian(jnp.zeros(2), covariance=std**2 * jnp.eye(2))
 
 
+def level(schedule, t):
+    return np.float64(schedule.alpha(t)), np.float64(schedule.sigma(t))
+
+
 def solve(denoiser, schedule, x, tolerance, t_start=1.0, t_end=1e-3, atol=None, **options):
     atol = tolerance if atol is None else atol
     return jitted(KEY, denoiser, schedule, x, t_start=t_start, t_end=t_end, rtol=tolerance, atol=atol, **options)
 
 
+@functools.partial(jax.jit, static_argnames="n")
 def start_of(data, schedule, t=1.0, n=N):
     return data.marginal(schedule.alpha(t), schedule.sigma(t)).sample(jax.random.key(3), (n,))
 
@@ -42,10 +49,13 @@ def test_mean_and_covariance_of_a_gaussian(name):
     schedule = CASES[name]
     denoiser = denoisers.exact_denoiser(DATA, schedule)
     solved = solve(denoiser, schedule, start_of(DATA, schedule), 0.02, denoise=False)
-    noisy = DATA.marginal(schedule.alpha(1e-3), schedule.sigma(1e-3))
-    assert bool(solved.success.all())
-    np.testing.assert_allclose(solved.x.mean(0), noisy.mean, atol=4.5 * np.sqrt(0.8 / N))
-    np.testing.assert_allclose(np.cov(solved.x.T), noisy.covariance(), atol=0.8 * 4.5 * np.sqrt(2 / N))
+    alpha, sigma = level(schedule, 1e-3)
+    mean = alpha * np.array([0.5, -1.0])
+    covariance = alpha**2 * np.array([[0.8, 0.3], [0.3, 0.4]]) + sigma**2 * np.eye(2)
+    assert np.all(solved.success)
+    x = np.asarray(solved.x)
+    np.testing.assert_allclose(x.mean(0), mean, atol=4.5 * np.sqrt(0.8 / N))
+    np.testing.assert_allclose(np.cov(x.T), covariance, atol=0.8 * 4.5 * np.sqrt(2 / N))
 
 
 @pytest.mark.parametrize("name", ["vp", "ve"])
@@ -54,12 +64,12 @@ def test_the_error_shrinks_with_the_tolerance(name):
     schedule, data = CASES[name], gauss(0.2)
     denoiser, start = denoisers.exact_denoiser(data, schedule), start_of(data, schedule)
     solved = [solve(denoiser, schedule, start, tolerance, denoise=False) for tolerance in (0.9, 0.3, 0.03)]
-    expected = 0.2**2 * float(schedule.alpha(1e-3)) ** 2 + float(schedule.sigma(1e-3)) ** 2
-    errors = [abs(float(s.x.var()) / expected - 1) for s in solved]
+    alpha, sigma = level(schedule, 1e-3)
+    errors = [abs(np.var(s.x) / (0.2**2 * alpha**2 + sigma**2) - 1) for s in solved]
     assert errors[0] > 1.0
     assert 0.2 < errors[1] < 0.5 * errors[0]
     assert errors[2] < 4.5 * np.sqrt(2 / N)
-    nfe = [float(s.nfe.mean()) for s in solved]
+    nfe = [np.mean(s.nfe) for s in solved]
     assert nfe[0] < nfe[1] < nfe[2]
 
 
@@ -69,9 +79,12 @@ def test_long_steps_are_exact_in_law_for_standard_normal_data(name):
     schedule, data = CASES[name], gauss(1.0)
     denoiser, x = denoisers.exact_denoiser(data, schedule), start_of(data, schedule)
     solved = solve(denoiser, schedule, x, 0.9, atol=1e3, t_end=0.1, denoise=False)
-    assert int(solved.accepted.max()) <= 6
-    expected = float(schedule.alpha(0.1)) ** 2 + float(schedule.sigma(0.1)) ** 2
-    np.testing.assert_allclose(np.cov(solved.x.T), expected * np.eye(2), atol=4.5 * np.sqrt(2 / N) * expected)
+    assert np.max(solved.accepted) <= 6
+    alpha, sigma = level(schedule, 0.1)
+    expected = alpha**2 + sigma**2
+    np.testing.assert_allclose(
+        np.cov(np.asarray(solved.x).T), expected * np.eye(2), atol=4.5 * np.sqrt(2 / N) * expected
+    )
 
 
 # ---- the Brownian path ---------------------------------------------------------------------------------------------
@@ -87,9 +100,9 @@ def test_rejections_that_depend_on_the_noise_leave_its_law_alone():
     Drawing anew after a rejection gives a variance of 1.24 and a fourth moment of 4.4.
     """
     schedule, n = CASES["vp"], 10_000
-    x = {"noise": jnp.zeros((n, 1)), "judge": jnp.zeros((n, 1))}
+    x = {"noise": np.zeros((n, 1), np.float32), "judge": np.zeros((n, 1), np.float32)}
     solved = solve(Partial(_noise_and_judge), schedule, x, 0.05, 0.8, 0.1, 0.6, denoise=False)
-    assert float(solved.rejected.mean()) > 5
+    assert np.mean(solved.rejected) > 5
     variance = float(schedule.sigma(0.1) ** 2 * process.snr_drop(schedule, 0.8, 0.1))
     z = np.asarray(solved.x["noise"])[:, 0] / np.sqrt(variance)
     moments = np.array([z.mean(), np.mean(z**2), np.mean(z**3), np.mean(z**4)])
@@ -128,27 +141,29 @@ def test_nfe_is_the_number_of_calls(denoise, max_steps):
 
     run = jax.jit(lambda key, x: adaptive_sde(key, counted, schedule, x, max_steps=max_steps, denoise=denoise))
     rejected = 0
-    for seed, size in [(0, 1), (1, 1), (2, 1), (3, 1), (4, 5)]:
+    for seed, size in [(0, 1), (1, 1), (2, 1), (3, 1), (4, 5)] if max_steps == 1000 else [(3, 5), (4, 5)]:
         calls.clear()
         solved = jax.block_until_ready(run(jax.random.key(seed), start_of(DATA, schedule, n=size)))
         jax.effects_barrier()
-        assert int(solved.nfe.max()) == len(calls)
-        assert bool(solved.success.all()) == (max_steps == 1000)
+        assert np.max(solved.nfe) == len(calls)
+        assert np.all(solved.success) == (max_steps == 1000)
         if max_steps == 1000:
-            np.testing.assert_array_equal(solved.nfe, 2 * solved.accepted + solved.rejected + denoise)
+            np.testing.assert_array_equal(
+                solved.nfe, 2 * np.asarray(solved.accepted) + np.asarray(solved.rejected) + denoise
+            )
         else:
-            np.testing.assert_array_equal(solved.accepted + solved.rejected, 7)
-        rejected += int(solved.rejected.sum())
+            np.testing.assert_array_equal(np.asarray(solved.accepted) + np.asarray(solved.rejected), 7)
+        rejected += np.sum(solved.rejected)
     assert rejected > 0
 
 
 def test_too_few_steps_spoil_only_the_examples_that_need_more():
     schedule = CASES["vp"]
     denoiser, x = denoisers.exact_denoiser(DATA, schedule), start_of(DATA, schedule)
-    enough = solve(denoiser, schedule, x, 0.1, denoise=False)
-    tries = np.asarray(enough.accepted + enough.rejected)
+    enough = jax.tree.map(np.asarray, solve(denoiser, schedule, x, 0.1, denoise=False))
+    tries = enough.accepted + enough.rejected
     limit = int(np.median(tries))
-    short = solve(denoiser, schedule, x, 0.1, denoise=False, max_steps=limit)
+    short = jax.tree.map(np.asarray, solve(denoiser, schedule, x, 0.1, denoise=False, max_steps=limit))
     np.testing.assert_array_equal(short.success, tries <= limit)
     np.testing.assert_array_equal(np.isnan(short.x).all(-1), tries > limit)
     np.testing.assert_array_equal(short.x[short.success], enough.x[short.success])
@@ -160,12 +175,12 @@ def _not_finite(x, t):
 
 def test_an_eager_failure_says_what_to_try():
     """An estimate that is not finite fails its own example only."""
-    schedule, x = CASES["vp"], jnp.array([[2.0], [-2.0]])
-    solved = solve(Partial(_not_finite), schedule, x, 0.3, t_end=0.9, max_steps=30)
+    schedule, x = CASES["vp"], np.float32([[2.0], [-2.0]])
+    solved = jax.tree.map(np.asarray, solve(Partial(_not_finite), schedule, x, 0.3, t_end=0.9, max_steps=30))
     np.testing.assert_array_equal(solved.success, [False, True])
     np.testing.assert_array_equal(solved.rejected, [30, 0])
     np.testing.assert_array_equal(solved.nfe, [1 + 30 + 1, 2 * solved.accepted[1] + 1])
-    np.testing.assert_array_equal(jnp.isnan(solved.x[:, 0]), [True, False])
+    np.testing.assert_array_equal(np.isnan(solved.x[:, 0]), [True, False])
     with pytest.raises(RuntimeError, match="1 of 2 examples did not reach t_end in max_steps = 30 steps; raise rtol"):
         adaptive_sde(KEY, _not_finite, schedule, x, t_end=0.9, max_steps=30)
 
@@ -173,17 +188,27 @@ def test_an_eager_failure_says_what_to_try():
 # ---- contracts -----------------------------------------------------------------------------------------------------
 
 
-QUICK = ("cosine_offset", "edm", "zero_terminal_table")
+QUICK = ("edm", "zero_terminal_table")
+EVERY_KIND = (
+    "cosine_offset",
+    *("linear_vp", "sub_vp", "cosine", "geometric_ve", "edm_from_zero", "rectified_flow", "sigmoid", "laplace"),
+    *("ddpm_table", "learned", "shifted_sub_vp", "shifted_cosine", "shifted_flow", "zero_terminal_linear_vp"),
+    "functions",
+)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in SCHEDULES])
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in EVERY_KIND)])
 def test_every_schedule_from_its_end_to_near_zero(name):
-    schedule = SCHEDULES[name].make()
-    denoiser = denoisers.exact_denoiser(DATA, schedule)
-    solved = jax.jit(adaptive_sde)(KEY, denoiser, schedule, start_of(DATA, schedule, n=200), rtol=0.1, atol=0.05)
-    assert bool(solved.success.all())
-    np.testing.assert_allclose(solved.x.mean(0), DATA.mean, atol=5 * np.sqrt(0.8 / 200))
-    np.testing.assert_allclose(solved.x.std(0), np.sqrt([0.8, 0.4]), rtol=5 / np.sqrt(2 * 200) + 0.05)
+    @jax.jit
+    def run(schedule):
+        x = start_of(DATA, schedule, n=200)
+        return adaptive_sde(KEY, denoisers.exact_denoiser(DATA, schedule), schedule, x, rtol=0.1, atol=0.05)
+
+    solved = run(SCHEDULES[name].make())
+    x = np.asarray(solved.x)
+    assert np.all(solved.success)
+    np.testing.assert_allclose(x.mean(0), DATA.mean, atol=5 * np.sqrt(0.8 / 200))
+    np.testing.assert_allclose(x.std(0), np.sqrt([0.8, 0.4]), rtol=5 / np.sqrt(2 * 200) + 0.05)
 
 
 def test_examples_are_independent_and_new_numbers_do_not_retrace():
@@ -199,13 +224,14 @@ def test_examples_are_independent_and_new_numbers_do_not_retrace():
 
         return adaptive_sde(key, denoiser, schedule, x, rtol=rtol, t_end=t_end)
 
-    x = jnp.array([[0.5, 1.0], [0.3, -0.2], [2.0, 0.1]])
-    one = run(KEY, x, CASES["vp"], 0.1, 0.01)
-    other = run(KEY, x.at[1].set(9.0), CASES["vp"], 0.1, 0.01)
+    x = np.float32([[0.5, 1.0], [0.3, -0.2], [2.0, 0.1]])
+    one = jax.tree.map(np.asarray, run(KEY, x, CASES["vp"], 0.1, 0.01))
+    x[1] = 9.0
+    other = jax.tree.map(np.asarray, run(KEY, x, CASES["vp"], 0.1, 0.01))
     run(KEY, x, schedules.linear_vp(0.2, 15.0), 0.2, 0.02)
     assert len(traces) == 1
     for a, b in [(one.x, other.x), (one.nfe, other.nfe)]:
-        np.testing.assert_array_equal(a[np.array([0, 2])], b[np.array([0, 2])])
+        np.testing.assert_array_equal(a[[0, 2]], b[[0, 2]])
     assert len(set(np.asarray(one.nfe).tolist())) > 1
 
 
@@ -224,13 +250,13 @@ def test_vmap_trees_dtypes_and_forward_gradients():
         each = jax.lax.map(lambda scale: solve(scale, x), scales)
         return many, each, jax.jvp(lambda scale: solve(scale, x).x["b"], (1.0,), (1.0,))
 
-    many, each, (_, slope) = run(jnp.array([1.0, 0.5]))
+    many, each, (_, slope) = run(np.float32([1.0, 0.5]))
     shapes = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), each.x)
     assert shapes == {"a": ((2, 2, 3), "bfloat16"), "b": ((2, 2), "float32")}
     np.testing.assert_allclose(many.x["b"], each.x["b"], rtol=1e-4)
     np.testing.assert_array_equal(many.nfe, each.nfe)
-    assert bool(jnp.isfinite(slope).all())
-    assert float(jnp.abs(slope).min()) > 0
+    assert np.all(np.isfinite(slope))
+    assert np.all(slope != 0)
 
 
 REFUSALS = {

@@ -23,7 +23,7 @@ SOLVERS = {
 }
 SCHEDULE = schedules.linear_vp()
 TS = np.array([0.9, 0.7, 0.4, 0.3, 0.1])
-X = jax.random.normal(jax.random.key(1), (3, 2))
+X = np.random.default_rng(1).normal(size=(3, 2)).astype(np.float32)
 
 
 def network(gain):
@@ -85,25 +85,27 @@ def kernels(name, path):
 @in_float64
 def test_trajectory_log_probs_are_those_of_the_published_kernels(name):
     path = np.random.default_rng(0).normal(size=(5, 3, 2))
-    got = trajectory_log_probs(network(0.8), SCHEDULE, SOLVERS[name], jnp.asarray(path), TS)
+    got = jax.jit(lambda path: trajectory_log_probs(network(0.8), SCHEDULE, SOLVERS[name], path, TS))(path)
     for k, (mean, std) in enumerate(kernels(name, path)):
         np.testing.assert_allclose(got[k], stats.norm.logpdf(path[k + 1], mean, std).sum(-1), rtol=1e-9)
 
 
 def test_steps_without_noise_count_zero_and_have_gradients():
-    ts = jnp.array([1.0, 0.5, 0.0])
+    ts = np.float32([1.0, 0.5, 0.0])
+
+    @jax.jit
+    def run(solver, gain):
+        out = sample_with_log_probs(jax.random.key(0), network(gain), SCHEDULE, solver, X, ts)
+        total = lambda g: trajectory_log_probs(network(g), SCHEDULE, solver, out.trajectory, ts).sum()
+        return out.log_probs, jax.grad(total)(gain)
+
     for solver in (solvers.Ancestral(), solvers.SASolver()):
-        out = sample_with_log_probs(jax.random.key(0), network(0.8), SCHEDULE, solver, X, ts)
-        np.testing.assert_array_equal(out.log_probs[-1], 0.0)
-        assert np.all(out.log_probs[0] != 0)
-
-        @jax.jit
-        def gradient(gain, path, solver=solver):
-            return jax.grad(lambda g: trajectory_log_probs(network(g), SCHEDULE, solver, path, ts).sum())(gain)
-
-        assert np.isfinite(gradient(0.8, out.trajectory))
-    still = sample_with_log_probs(jax.random.key(0), network(0.8), SCHEDULE, solvers.Ancestral(eta=0.0), X, ts)
-    np.testing.assert_array_equal(still.log_probs, 0.0)
+        log_probs, gradient = run(solver, 0.8)
+        np.testing.assert_array_equal(log_probs[-1], 0.0)
+        assert np.all(np.asarray(log_probs[0]) != 0)
+        assert np.isfinite(gradient)
+    still, _ = run(solvers.Ancestral(eta=0.0), 0.8)
+    np.testing.assert_array_equal(still, 0.0)
 
 
 def linear(gain):
@@ -126,7 +128,7 @@ def episodes(solver, key, x):
 
 @pytest.mark.parametrize("name", ["ancestral", "2m_sde", "sa"])
 def test_identities_of_importance_sampling_and_of_policy_gradients(name):
-    x = jax.random.normal(jax.random.key(2), (100_000, 1))
+    x = np.random.default_rng(2).normal(size=(100_000, 1)).astype(np.float32)
     last, pathwise, log_ratio, scores = map(np.asarray, episodes(SOLVERS[name], jax.random.key(3), x))
 
     def agrees(values, expected=0.0):
@@ -144,14 +146,19 @@ def test_identities_of_importance_sampling_and_of_policy_gradients(name):
 
 
 def test_log_probs_of_a_pytree_sum_over_its_leaves():
-    path = jax.random.normal(jax.random.key(5), (5, 3, 4))
+    path = np.random.default_rng(5).normal(size=(5, 3, 4)).astype(np.float32)
     split = {"a": path[..., :1], "b": path[..., 1:].reshape(5, 3, 3, 1)}
     pull = lambda x, t: jax.tree.map(lambda leaf: 0.5 * leaf, x)
     denoiser = denoisers.denoiser_from_network(pull, SCHEDULE, "x0")
-    one, both = (trajectory_log_probs(denoiser, SCHEDULE, SOLVERS["2m_sde"], p, TS) for p in (path, split))
+
+    @jax.jit
+    def run(path, split):
+        one, both = (trajectory_log_probs(denoiser, SCHEDULE, SOLVERS["2m_sde"], p, TS) for p in (path, split))
+        start = jax.tree.map(lambda leaf: leaf[0], split)
+        return one, both, sample_with_log_probs(jax.random.key(0), denoiser, SCHEDULE, SOLVERS["2m_sde"], start, TS)
+
+    one, both, out = run(path, split)
     np.testing.assert_allclose(one, both, rtol=1e-5)
-    start = jax.tree.map(lambda leaf: leaf[0], split)
-    out = sample_with_log_probs(jax.random.key(0), denoiser, SCHEDULE, SOLVERS["2m_sde"], start, TS)
     assert jax.tree.map(jnp.shape, out.trajectory) == jax.tree.map(jnp.shape, split)
     assert out.log_probs.shape == (4, 3)
 
@@ -163,9 +170,12 @@ def test_one_step_solvers_take_a_part_of_a_trajectory(results):
 
 
 def test_bfloat16_states_have_float32_log_probabilities():
-    x = X.astype(jnp.bfloat16)
-    out = sample_with_log_probs(jax.random.key(0), network(0.8), SCHEDULE, solvers.SASolver(), x, TS)
-    again = trajectory_log_probs(network(0.8), SCHEDULE, solvers.SASolver(), out.trajectory, TS)
+    @jax.jit
+    def run(x):
+        out = sample_with_log_probs(jax.random.key(0), network(0.8), SCHEDULE, solvers.SASolver(), x, TS)
+        return out, trajectory_log_probs(network(0.8), SCHEDULE, solvers.SASolver(), out.trajectory, TS)
+
+    out, again = run(X.astype(jnp.bfloat16))
     assert (out.x.dtype, out.trajectory.dtype, out.log_probs.dtype) == (jnp.bfloat16, jnp.bfloat16, jnp.float32)
     np.testing.assert_allclose(again, out.log_probs, rtol=1e-3, atol=1e-2)
 

@@ -298,8 +298,9 @@ def log_noisy_class(x, t):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["class", "noisy_class", "measurement"])
-@pytest.mark.parametrize("scale", [0.5, 2.0])
+@pytest.mark.parametrize(
+    ("name", "scale"), [("class", 0.5), ("class", 2.0), ("noisy_class", 2.0), ("measurement", 0.5)]
+)
 def test_twisted_particles_have_the_tilted_density_and_guided_samples_another(scale, name):
     """Fine steps, so that the law of the model is that of the data."""
     log_p, denoiser, solver = CLASSES.log_density, exact_denoiser(CLASSES, SCHEDULE), DPMSolverPP2MSDE()

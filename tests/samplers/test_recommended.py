@@ -29,7 +29,11 @@ def rmse(x, exact):
 
 
 @pytest.mark.parametrize(
-    ("dim", "schedule"), [(1, schedules.cosine()), (2, schedules.rectified_flow())], ids=["1d_cosine", "2d_flow"]
+    ("dim", "schedule"),
+    [
+        pytest.param(1, schedules.cosine(), id="1d_cosine"),
+        pytest.param(2, schedules.rectified_flow(), id="2d_flow", marks=pytest.mark.slow),
+    ],
 )
 def test_recommended_converges_and_is_nearer_to_the_exact_path_than_a_widely_used_pair(dim, schedule):
     data, x = DATA[dim], start(schedule, dim)

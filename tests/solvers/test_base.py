@@ -19,7 +19,7 @@ from scorekit.trees import combine, pytree_dataclass
 SCHEDULE = schedules.cosine()
 NETWORK = lambda x, t: jnp.tanh(x[..., ::-1]) + 0.3 * jnp.sin(5.0 * (t[:, None] if t.ndim else t))
 DENOISER = x0_denoiser(NETWORK, SCHEDULE)
-X = jax.random.normal(jax.random.key(0), (2, 3))
+X = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
 KEY = jax.random.key(1)
 WITH_ROWS = [name for name in NAMES if name not in WHOLE_GRID]
 VARIANTS = {
@@ -32,10 +32,15 @@ VARIANTS = {
 }
 
 
-def window(solver, ts, k):
-    """s, t and the earlier times that exist, for step k."""
-    num_past = min(k, solver.max_past)
-    return jnp.stack([ts[k + 1], ts[k], *(ts[k - 1 - j] for j in range(num_past))]), num_past
+def rows_one_by_one(solver, ts):
+    """The rows of single steps, stacked; their windows hold s, t and only the earlier times that exist."""
+    past, n = solver.max_past, len(ts) - 1
+    growing = [solver.row(SCHEDULE, ts[np.arange(k + 1, -1, -1)], k) for k in range(past)]
+    whole = ts[np.arange(past, n)[:, None] + 1 - np.arange(past + 2)]
+    rest = jax.lax.map(lambda times: solver.row(SCHEDULE, times, past), whole)
+    return jax.tree.map(
+        lambda *leaves: jnp.concatenate([*(jnp.stack([a]) for a in leaves[:-1]), leaves[-1]]), *growing, rest
+    )
 
 
 # ---- the table -----------------------------------------------------------------------------------------------------
@@ -82,21 +87,23 @@ def assert_close(a, b, rtol=2e-5, atol=2e-6):
 @pytest.mark.parametrize("name", [*NAMES, *VARIANTS])
 @in_float64
 def test_plan_stacks_single_rows_and_sample_is_a_loop_of_steps(name):
-    """Rows one by one, without padding of the history; a Python loop with one key per step is ``sample``."""
+    """Rows one by one, without padding of the history; a loop over them with one key per step is ``sample``."""
     solver = VARIANTS[name]() if name in VARIANTS else build(name)
     ts = TIMES if name in WHOLE_GRID else jnp.array([0.9, 0.7, 0.6, 0.35, 0.2])
     n = len(ts) - 1
 
     @jax.jit
     def both(key, x):
-        keys = jax.random.split(key, n)
-        plan, state, looped = solver.plan(SCHEDULE, ts), solver.init(x), x
-        rows = [jax.tree.map(lambda leaf, k=k: leaf[k], plan) for k in range(n)]
+        single = plan = solver.plan(SCHEDULE, ts)
         if name not in WHOLE_GRID:
-            rows = [solver.row(SCHEDULE, *window(solver, ts, k)) for k in range(n)]
-        for key_k, row in zip(keys, rows, strict=True):
-            looped, state = solver.step(key_k if solver.stochastic else None, state, looped, row, DENOISER)
-        single = jax.tree.map(lambda leaf, *rest: jnp.stack([leaf, *rest]), *rows)
+            single = rows_one_by_one(solver, ts)
+        keys = jax.random.split(key, n)
+
+        def step(k, carry):
+            row = jax.tree.map(lambda leaf: leaf[k], single)
+            return solver.step(keys[k] if solver.stochastic else None, carry[1], carry[0], row, DENOISER)
+
+        looped, _ = jax.lax.fori_loop(0, n, step, (x, solver.init(x)))
         return plan, single, looped, sample(key, DENOISER, SCHEDULE, solver, x, ts)
 
     plan, single, looped, sampled = both(KEY, X.astype(float))
@@ -121,7 +128,11 @@ def test_rows_of_a_time_per_example_step_each_example_by_itself(name):
             return solver.step(key, state, x_t, row, DENOISER)[0]
 
         past = [min(i, solver.max_past) for i in range(2)]
-        return steps(s, t, before, jnp.array(past)), [steps(s[i], t[i], before[i], past[i]) for i in range(2)]
+        if solver.max_past:
+            alone = [steps(s[i], t[i], before[i], past[i]) for i in range(2)]
+        else:
+            alone = jax.lax.map(lambda times: steps(*times, 0), (s, t, before))
+        return steps(s, t, before, jnp.array(past)), alone
 
     batch, scalar = run(X)
     for i in range(2):
@@ -151,10 +162,11 @@ def test_precomputed_solver_has_no_single_rows():
 
 
 def test_noise_levels_repeats_the_oldest_time():
-    levels = noise_levels(SCHEDULE, jnp.array([[0.2, 0.5], [0.1, 0.3]]), max_past=2)
+    levels = jax.jit(lambda ts: noise_levels(SCHEDULE, ts, max_past=2))(np.float32([[0.2, 0.5], [0.1, 0.3]]))
     assert isinstance(levels, NoiseLevels)
     np.testing.assert_array_equal(levels.t, np.float32([[0.2, 0.5, 0.5, 0.5], [0.1, 0.3, 0.3, 0.3]]))
-    np.testing.assert_array_equal(levels.at(1).alpha, SCHEDULE.alpha(jnp.array([0.5, 0.3])))
+    np.testing.assert_allclose(levels.alpha[:, 1], np.cos(np.pi / 2 * np.array([0.5, 0.3])), rtol=1e-6)
+    np.testing.assert_array_equal(levels.at(1).alpha, levels.alpha[:, 1])
 
 
 def test_stacked_rows_broadcasts_constants():
@@ -162,7 +174,7 @@ def test_stacked_rows_broadcasts_constants():
         def row(self, schedule, times, num_past):
             return jnp.ones((1, 2)), noise_levels(schedule, times).at(1).sigma
 
-    rows = stacked_rows(Constant(), SCHEDULE, TIMES[np.array([[1, 0], [2, 1]])], 0)
+    rows = jax.jit(lambda ts: stacked_rows(Constant(), SCHEDULE, ts, 0))(np.float32([[0.7, 0.97], [0.4, 0.7]]))
     assert [leaf.shape for leaf in rows] == [(2, 2), (2,)]
 
 

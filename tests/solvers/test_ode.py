@@ -24,7 +24,7 @@ SOLVERS = {
     "heun_sigma": Heun(coordinate="sigma"),
     "dpmpp_2m": DPMSolverPP2M(),
 }
-ORDER_SCHEDULES = ["linear_vp", "cosine", "sub_vp", "geometric_ve", "edm", "rectified_flow", "sigmoid", "laplace"]
+ORDER_SCHEDULES = ["cosine", "sub_vp", "sigmoid", "laplace"]  # test_orders has the others
 STEPS = (32, 128)
 
 
@@ -105,17 +105,16 @@ def runge_kutta(data, schedule, x, n=600):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cosine", "geometric_ve"])
 @in_float64
-def test_measured_order_on_a_mixture_is_the_declared_order(name):
-    data, schedule = densities.ring(6, std=0.2), SCHEDULES[name].make()
+def test_measured_order_on_a_mixture_is_the_declared_order():
+    data, schedule = densities.ring(6, std=0.2), schedules.cosine()
     x = data.marginal(*level(schedule, schedule.time_at(-4.0))).sample(jax.random.key(1), (32,))
     exact = runge_kutta(data, schedule, x)
     assert rms(runge_kutta(data, schedule, x, 300) - exact) < 1e-7
     finals, *_ = jax.jit(run_all)(data, schedule, x)
     errors = {k: [rms(x_n - exact) for x_n in v] for k, v in finals.items()}
     for solver, slope in slopes(errors).items():
-        assert abs(slope - SOLVERS[solver].order) < 0.15, (name, solver, slope, errors[solver])
+        assert abs(slope - SOLVERS[solver].order) < 0.15, (solver, slope, errors[solver])
 
 
 def nonlinear(schedule):

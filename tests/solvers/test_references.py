@@ -58,7 +58,7 @@ def got(solver, values, key=None):
 def normals(n=1):
     """The normals of the loop: one key a step, split further where a step draws more than once."""
     keys = jax.random.split(KEY, len(TS) - 1)
-    return [np.asarray(jax.random.normal(k, START.shape)) for k in keys] if n == 1 else keys
+    return list(np.asarray(jax.vmap(lambda k: jax.random.normal(k, START.shape))(keys))) if n == 1 else keys
 
 
 def lagrange(values, at, z):
@@ -73,7 +73,7 @@ def quad(function, a, b):
     return integrate.quad_vec(function, a, b, epsabs=1e-13, epsrel=1e-13)[0]
 
 
-THREE = pytest.mark.parametrize("name", ["linear_vp", "rectified_flow", "edm"])
+THREE = pytest.mark.parametrize("name", ["linear_vp", "edm", pytest.param("rectified_flow", marks=pytest.mark.slow)])
 
 
 @THREE
@@ -318,7 +318,7 @@ def test_annealed_langevin_is_ncsn():
     np.testing.assert_allclose(got(S.AnnealedLangevin(steps=3, step_size=step), lv, KEY), x, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["linear_vp", "rectified_flow"])
+@pytest.mark.parametrize("name", ["linear_vp", pytest.param("rectified_flow", marks=pytest.mark.slow)])
 @in_float64
 def test_equivalent_solvers_coincide(name):
     """First-order members with DDIM, and stochastic solvers without noise with the ODE solvers they come from."""

@@ -113,7 +113,10 @@ QUICK = [
     ("reverse_diffusion", "rectified_flow"),
     ("churn", "edm"),
 ]
-EVERY = [(name, label) for name in SOLVERS for label in ("linear_vp", "geometric_ve", "rectified_flow", "edm")]
+# Each solver with two of the schedules, in turn.
+LABELS = ("linear_vp", "geometric_ve", "rectified_flow", "edm")
+TURNS = [(name, LABELS[(k + j) % 4]) for k, name in enumerate(SOLVERS) for j in (0, 2)]
+EVERY = [*QUICK, *(pair for pair in TURNS if pair not in QUICK)]
 MARKED = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in EVERY]
 
 
