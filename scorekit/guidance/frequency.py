@@ -106,7 +106,7 @@ def frequency_decoupled(
       ValueError: if ``factors`` is empty; when called, for arrays without axes between batch and channels.
 
     >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.0))
-    >>> jax.jit(frequency_decoupled(cond, uncond, 3.0))(jnp.ones((1, 4, 1)), 0.5).x0.ravel()  # the difference is constant
+    >>> jax.jit(frequency_decoupled(cond, uncond, 3.0))(jnp.ones((1, 4, 1)), 0.5).x0.ravel()  # a constant difference
     Array([2., 2., 2., 2.], dtype=float32)
 
     Source: Sadat et al. 2025, alg. 1 (https://arxiv.org/abs/2506.19713).
