@@ -199,7 +199,6 @@ def test_mixture_samples_carry_their_labels():
 
 
 def test_mixture_is_stable_far_from_everything():
-
     @jax.jit
     def run(x):
         mixture = small_mixture()
@@ -210,7 +209,6 @@ def test_mixture_is_stable_far_from_everything():
 
 
 def test_ring_has_its_modes_in_order_and_unit_scale():
-
     @jax.jit
     def run(key):
         ring = densities.ring(num_modes=8, radius=1.4, std=0.1)
