@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pkgutil
 
+import jax
 import pytest
 
 import scorekit
@@ -26,7 +27,10 @@ SLOW = (
     "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in ("scorekit", *MODULES)]
 )
 def test_examples_run(name):
-    results = doctest.testmod(importlib.import_module(name))
+    # networks are shown with parameters of no particular values, which compile several times faster from rbg keys
+    keys = jax.default_prng_impl("rbg" if ".networks" in name else "threefry2x32")
+    with keys:
+        results = doctest.testmod(importlib.import_module(name))
     assert results.failed == 0
 
 

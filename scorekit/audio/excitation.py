@@ -24,7 +24,7 @@ def pulse_train(pitch: ArrayLike, length: int, sample_rate: float) -> Array:
     Returns:
       float32 ``(B, length)``.
 
-    >>> x = pulse_train(jnp.array([69]), 400, 4000)
+    >>> x = jax.jit(pulse_train, static_argnums=(1, 2))(jnp.array([69]), 400, 4000)
     >>> x.shape, round(float(x[0, 0]), 4)  # four partials below 2 kHz
     ((1, 400), 0.125)
     """
@@ -61,8 +61,8 @@ def harmonic_tones(
 
     >>> roll = np.zeros((1, 5, 128), np.uint8)
     >>> roll[0, :2, 69] = 127
-    >>> tones = harmonic_tones(roll, 400, 4000, count=2)
-    >>> tones.shape, bool(jnp.any(tones[0, :200])), bool(jnp.any(tones[0, 200:]))
+    >>> tones = np.asarray(jax.jit(lambda roll: harmonic_tones(roll, 400, 4000, count=2))(roll))
+    >>> tones.shape, bool(np.any(tones[0, :200])), bool(np.any(tones[0, 200:]))
     ((1, 400, 4), True, False)
     """
     frames = jnp.shape(roll)[1] - 1
@@ -91,8 +91,8 @@ def pitch_velocity_features(pitch: ArrayLike, velocity: ArrayLike, lowest: int =
     Returns:
       float32 ``(B, highest - lowest + 2)``.
 
-    >>> features = pitch_velocity_features(jnp.array([37]), jnp.array([127]), lowest=36, highest=38)
-    >>> features.tolist()
+    >>> features = jax.jit(lambda *notes: pitch_velocity_features(*notes, lowest=36, highest=38))
+    >>> features(jnp.array([37]), jnp.array([127])).tolist()
     [[0.0, 1.0, 0.0, 0.0]]
     """
     one_hot = jax.nn.one_hot(jnp.asarray(pitch) - lowest, highest - lowest + 1)

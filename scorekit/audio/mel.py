@@ -137,7 +137,9 @@ def mel_spectrogram(x: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: int, 
       ``(..., frames, num_mels)``, in units of the signal to that power.
 
     >>> from scorekit.audio.stft import hann
-    >>> mel_spectrogram(jnp.zeros((2, 800)), mel_filter_bank(8000, 256, 20), hann(256), 80).shape
+    >>> import jax
+    >>> bank = mel_filter_bank(8000, 256, 20)
+    >>> jax.jit(lambda x: mel_spectrogram(x, bank, hann(256), 80))(jnp.zeros((2, 800))).shape
     (2, 11, 20)
     """
     size = magnitude(stft(x, window, hop)) ** power
@@ -167,7 +169,9 @@ def log_mel(
       ``(..., frames, num_mels)``; gradients are 0 below the floor.
 
     >>> from scorekit.audio.stft import hann
-    >>> silence = log_mel(jnp.zeros(800), mel_filter_bank(8000, 256, 20), hann(256), 80)
+    >>> import jax
+    >>> bank = mel_filter_bank(8000, 256, 20)
+    >>> silence = jax.jit(lambda x: log_mel(x, bank, hann(256), 80))(jnp.zeros(800))
     >>> round(float(silence.max()), 3)
     -11.513
     """

@@ -65,7 +65,7 @@ def low_rate(length: int, factor: int = 4, scale: float = 1.0) -> Representation
     Raises:
       ValueError: if ``factor`` does not divide ``length``.
 
-    >>> low_rate(64, 4).encode(jnp.ones((2, 64))).shape
+    >>> jax.jit(low_rate(64, 4).encode)(jnp.ones((2, 64))).shape
     (2, 16, 1)
     """
     if factor < 1 or length % factor:
@@ -102,7 +102,7 @@ def spectrogram(
     Raises:
       ValueError: if ``hop`` does not divide ``length`` or ``fft_size`` is odd.
 
-    >>> spectrogram(1024).encode(jnp.zeros((2, 1024))).shape
+    >>> jax.jit(spectrogram(1024).encode)(jnp.zeros((2, 1024))).shape
     (2, 16, 128, 2)
     """
     window = _window(length, fft_size, hop)
@@ -142,7 +142,7 @@ def compressed(
     Source: Richter et al. 2023, "Speech enhancement and dereverberation with diffusion-based generative models", eq. 20
     (https://arxiv.org/abs/2208.05830).
 
-    >>> compressed(1024).encode(jnp.zeros((2, 1024))).shape
+    >>> jax.jit(compressed(1024).encode)(jnp.zeros((2, 1024))).shape
     (2, 16, 256)
     """
     window = _window(length, fft_size, hop)
@@ -178,8 +178,8 @@ def magnitudes(mel: LogMel, iterations: int = 60) -> Representation:
     >>> from scorekit.audio.log_mel_features import make_log_mel
     >>> mel = make_log_mel(8000)
     >>> representation, sound = magnitudes(mel, iterations=2), jnp.zeros((2, 1024))
-    >>> x = representation.encode(sound)
-    >>> x.shape, representation.decode(x, mel.images(mel.encode(sound))).shape
+    >>> x = jax.jit(representation.encode)(sound)
+    >>> x.shape, jax.jit(representation.decode)(x, mel.images(mel.encode(sound))).shape
     ((2, 16, 128, 1), (2, 1024))
     """
 
@@ -232,7 +232,7 @@ def log_magnitudes(
       ValueError: if ``hop`` does not divide ``length``, ``fft_size`` is odd, or ``dct_power`` is given without
         ``by_bins``.
 
-    >>> log_magnitudes(1024, by_bins=True, dct_power=0.5).encode(jnp.zeros((2, 1024))).shape
+    >>> jax.jit(log_magnitudes(1024, by_bins=True, dct_power=0.5).encode)(jnp.zeros((2, 1024))).shape
     (2, 128, 16)
     """
     if dct_power is not None and not by_bins:

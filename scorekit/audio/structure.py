@@ -30,7 +30,9 @@ def autocorrelation(x: ArrayLike, lags: tuple[int, ...]) -> Array:
     Raises:
       ValueError: if a lag is out of range.
 
-    >>> print(jnp.round(autocorrelation(jnp.array([1.0, 0.0, 1.0, 0.0, 1.0]), (0, 1, 2)), 3))
+    >>> import jax
+    >>> correlations = jax.jit(autocorrelation, static_argnums=1)(jnp.array([1.0, 0.0, 1.0, 0.0, 1.0]), (0, 1, 2))
+    >>> print(correlations.round(3))
     [ 1. -1.  1.]
     """
     x = jnp.asarray(x)
@@ -72,7 +74,8 @@ def rhythm_statistics(x: ArrayLike, sample_rate: float) -> Array:
 
     The envelope is smoothed over 112 ms first, so that beats at other periods than multiples of 0.128 s count.
 
-    >>> rhythm_statistics(jnp.ones((3, 16384)), 4000).shape
+    >>> import jax
+    >>> jax.jit(rhythm_statistics, static_argnums=1)(jnp.ones((3, 16384)), 4000).shape
     (3, 16)
     """
     envelope = onset_envelope(x, sample_rate)
@@ -87,7 +90,8 @@ def harmony_statistics(x: ArrayLike, sample_rate: float) -> Array:
 
     It decreases where chords change and increases where they recur.
 
-    >>> harmony_statistics(jnp.ones((3, 16384)), 4000).shape
+    >>> import jax
+    >>> jax.jit(harmony_statistics, static_argnums=1)(jnp.ones((3, 16384)), 4000).shape
     (3, 12)
     """
     return self_similarity(chroma(x, sample_rate), tuple(round(lag / (4 * HOP)) for lag in CHROMA_LAGS))

@@ -69,7 +69,7 @@ def variational_bound(
     >>> from scorekit.schedules import cosine
     >>> data, schedule = gaussian(jnp.zeros(2), std=1.0), cosine()
     >>> x0 = data.sample(jax.random.key(0), (2000,))
-    >>> bound = variational_bound(jax.random.key(1), exact_denoiser(data, schedule), schedule, x0)
+    >>> bound = jax.jit(variational_bound)(jax.random.key(1), exact_denoiser(data, schedule), schedule, x0)
     >>> abs(float(bound.total.mean() - data.entropy())) < 0.3
     True
 
@@ -133,7 +133,7 @@ def discrete_variational_bound(
     >>> data, schedule = densities.gaussian(jnp.zeros(2), std=1.0), schedules.cosine()
     >>> x0, denoiser = data.sample(jax.random.key(0), (2000,)), denoisers.exact_denoiser(data, schedule)
     >>> ts = schedule.time_at(jnp.linspace(-12.0, 12.0, 300))
-    >>> bound = discrete_variational_bound(jax.random.key(1), denoiser, schedule, x0, ts)
+    >>> bound = jax.jit(discrete_variational_bound)(jax.random.key(1), denoiser, schedule, x0, ts)
     >>> 0.0 < float(bound.total.mean() - data.entropy()) < 1.0
     True
 

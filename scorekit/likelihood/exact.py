@@ -104,7 +104,7 @@ def log_likelihood(
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.ones(2), std=0.5), schedules.cosine()
     >>> x0 = data.sample(jax.random.key(0), (3,))
-    >>> found = log_likelihood(None, denoisers.exact_denoiser(data, schedule), schedule, x0)
+    >>> found = jax.jit(log_likelihood)(None, denoisers.exact_denoiser(data, schedule), schedule, x0)
     >>> float(jnp.abs(found.log_p - data.log_density(x0)).max()) < 1e-3
     True
 

@@ -36,7 +36,7 @@ def auroc(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
     Raises:
       ValueError: if a shape is not allowed.
 
-    >>> print(auroc([0.0, 1.0], [1.0, 2.0]))
+    >>> print(jax.jit(auroc)(jnp.array([0.0, 1.0]), jnp.array([1.0, 2.0])))
     0.875
     """
     in_scores, out_scores = _scores(in_scores, out_scores)
@@ -59,7 +59,7 @@ def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
     Raises:
       ValueError: if a shape is not allowed.
 
-    >>> print(aupr([0.0, 1.5], [1.0, 2.0]).round(4))
+    >>> print(jax.jit(aupr)(jnp.array([0.0, 1.5]), jnp.array([1.0, 2.0])).round(4))
     0.8333
     """
     in_scores, out_scores = _scores(in_scores, out_scores)
@@ -81,7 +81,7 @@ def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: ArrayLike = 0.9
     Raises:
       ValueError: if a shape or ``tpr`` is not allowed.
 
-    >>> print(fpr_at_tpr(jnp.arange(20.0), jnp.array([5.0, 18.0, 19.0, 30.0])))
+    >>> print(jax.jit(fpr_at_tpr)(jnp.arange(20.0), jnp.array([5.0, 18.0, 19.0, 30.0])))
     0.5
     """
     in_scores, out_scores = _scores(in_scores, out_scores)
@@ -125,7 +125,7 @@ def bootstrap_interval(
       ValueError: if a shape, ``level`` or ``resamples`` is not allowed.
 
     >>> in_scores, out_scores = jnp.arange(100.0), jnp.arange(100.0) + 20.0
-    >>> found = bootstrap_interval(jax.random.key(0), auroc, in_scores, out_scores)
+    >>> found = jax.jit(bootstrap_interval, static_argnums=1)(jax.random.key(0), auroc, in_scores, out_scores)
     >>> bool(found.low < found.value) and bool(found.value < found.high)
     True
 

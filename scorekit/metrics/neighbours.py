@@ -47,7 +47,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
       ValueError: if a shape or ``k`` is not allowed.
 
     >>> x = jnp.arange(8.0)[:, None]
-    >>> precision_recall(x, x[:5] + 0.5, k=1)
+    >>> jax.jit(precision_recall, static_argnames="k")(x, x[:5] + 0.5, k=1)
     PrecisionRecall(precision=Array(1., dtype=float32), recall=Array(0.75, dtype=float32))
     """
     real, fake = _check(k, real=real, fake=fake)
@@ -75,7 +75,7 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCov
       ValueError: if a shape or ``k`` is not allowed.
 
     >>> x = jnp.arange(8.0)[:, None]
-    >>> density_coverage(x, x[:4], k=1)
+    >>> jax.jit(density_coverage, static_argnames="k")(x, x[:4], k=1)
     DensityCoverage(density=Array(2.75, dtype=float32), coverage=Array(0.625, dtype=float32))
     """
     real, fake = check_features(1, real=real, fake=fake)

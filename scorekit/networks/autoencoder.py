@@ -42,9 +42,10 @@ class Autoencoder(nn.Module):
 
     >>> import jax
     >>> network = Autoencoder(latent_channels=3, channels=8, multipliers=(1, 2), patch=4)
-    >>> params = network.init(jax.random.key(0), jnp.ones((1, 32, 1)))
-    >>> z = network.apply(params, jnp.ones((2, 64, 1)), method="encode")
-    >>> z.shape, network.apply(params, z, method="decode").shape
+    >>> params = jax.jit(network.init)(jax.random.key(0), jnp.ones((1, 32, 1)))
+    >>> apply = jax.jit(network.apply, static_argnames="method")
+    >>> z = apply(params, jnp.ones((2, 64, 1)), method="encode")
+    >>> z.shape, apply(params, z, method="decode").shape
     ((2, 8, 3), (2, 64, 1))
 
     Source: Rombach et al. 2022, "High-resolution image synthesis with latent diffusion models" (arXiv:2112.10752),

@@ -31,8 +31,8 @@ class Classifier(nn.Module):
     >>> import jax
     >>> network = Classifier(num_classes=10, channels=8)
     >>> x = jnp.ones((2, 8, 8, 1))
-    >>> params = network.init(jax.random.key(0), x, jnp.zeros(2))
-    >>> network.apply(params, x, jnp.zeros(2)).shape
+    >>> params = jax.jit(network.init)(jax.random.key(0), x, jnp.zeros(2))
+    >>> jax.jit(network.apply)(params, x, jnp.zeros(2)).shape
     (2, 10)
 
     Source: Dhariwal & Nichol 2021, sec. 4.2 (https://arxiv.org/abs/2105.05233), with mean instead of attention pooling.

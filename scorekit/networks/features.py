@@ -97,8 +97,9 @@ def features(
     >>> import jax.numpy as jnp
     >>> from scorekit.networks import MLP
     >>> network, x = MLP(features=8, blocks=2), jnp.ones((3, 2))
-    >>> variables = network.init(jax.random.key(0), x, 0.0)
-    >>> jax.tree.map(jnp.shape, features(network, variables, x, 0.0, layers=["dense_0", "dense_1"]))
+    >>> variables = jax.jit(network.init)(jax.random.key(0), x, 0.0)
+    >>> found = jax.jit(lambda x: features(network, variables, x, 0.0, layers=["dense_0", "dense_1"]))(x)
+    >>> jax.tree.map(jnp.shape, found)
     {'dense_0': (3, 8), 'dense_1': (3, 8)}
     """
     found, names = _apply(module, variables, x, noise, labels, tuple(layers))

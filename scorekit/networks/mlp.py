@@ -27,8 +27,8 @@ class MLP(nn.Module):
     >>> import jax
     >>> network = MLP(features=32, num_classes=2)
     >>> x = jnp.ones((5, 2))
-    >>> params = network.init(jax.random.key(0), x, jnp.zeros(5))
-    >>> network.apply(params, x, jnp.zeros(5), jnp.ones(5, int)).shape
+    >>> params = jax.jit(network.init)(jax.random.key(0), x, jnp.zeros(5))
+    >>> jax.jit(network.apply)(params, x, jnp.zeros(5), jnp.ones(5, int)).shape
     (5, 2)
     """
 

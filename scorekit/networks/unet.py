@@ -74,8 +74,8 @@ class UNet(nn.Module):
 
     >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
     >>> x = jnp.ones((2, 8, 8, 1))
-    >>> params = network.init(jax.random.key(0), x, jnp.zeros(2))
-    >>> network.apply(params, x, jnp.zeros(2), jnp.array([3, 10])).shape
+    >>> params = jax.jit(network.init)(jax.random.key(0), x, jnp.zeros(2))
+    >>> jax.jit(network.apply)(params, x, jnp.zeros(2), jnp.array([3, 10])).shape
     (2, 8, 8, 1)
     """
 

@@ -45,8 +45,9 @@ class WaveNet(nn.Module):
 
     >>> network = WaveNet(channels=8, layers=4, cycle=2, num_classes=10, map_shape=(5, 3))
     >>> x = jnp.ones((2, 16, 1))
-    >>> params = network.init(jax.random.key(0), x, jnp.zeros(2))
-    >>> network.apply(params, x, jnp.zeros(2), jnp.array([3, 10]), dense_map=jnp.ones((2, 5, 3))).shape
+    >>> params = jax.jit(network.init)(jax.random.key(0), x, jnp.zeros(2))
+    >>> apply = jax.jit(network.apply)
+    >>> apply(params, x, jnp.zeros(2), jnp.array([3, 10]), dense_map=jnp.ones((2, 5, 3))).shape
     (2, 16, 1)
 
     Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499); Kong et al. 2021, "DiffWave"

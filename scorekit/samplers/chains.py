@@ -58,7 +58,8 @@ def langevin(
     Raises:
       ValueError: if ``num_steps < 1``, a step size is not positive, or its shape is neither () nor ``(num_steps,)``.
 
-    >>> x = langevin(jax.random.key(0), lambda x: -x, jnp.full((4000, 1), 5.0), 0.1, 100)
+    >>> run = jax.jit(langevin, static_argnums=(1, 4))
+    >>> x = run(jax.random.key(0), lambda x: -x, jnp.full((4000, 1), 5.0), 0.1, 100)
     >>> abs(float(x.var()) - 1 / (1 - 0.05)) < 0.1
     True
 
@@ -95,7 +96,8 @@ def sgld(
       ValueError: if a step size is not positive or ``step_sizes`` is not a vector of at least one.
 
     >>> noisy = lambda key, x: -x + jax.random.normal(key, x.shape)
-    >>> x = sgld(jax.random.key(0), noisy, jnp.zeros((4000, 1)), 0.5 / (1.0 + jnp.arange(50.0)))
+    >>> run = jax.jit(sgld, static_argnums=1)
+    >>> x = run(jax.random.key(0), noisy, jnp.zeros((4000, 1)), 0.5 / (1.0 + jnp.arange(50.0)))
     >>> abs(float(x.var()) - 1.0) < 0.15
     True
 
@@ -146,10 +148,10 @@ def metropolis_langevin(
       ValueError: if ``num_steps < 1``, a step size is not positive, its shape is neither () nor ``(num_steps,)``, or
         ``log_density`` does not return ``(B,)``.
 
-    >>> from scorekit.densities import ring
-    >>> p = ring()
-    >>> start = p.sample(jax.random.key(0), (100,))
-    >>> result = metropolis_langevin(jax.random.key(1), p.log_density, start, 0.005, 20)
+    >>> log_density = lambda x: -0.5 * jnp.sum(x**2, -1)
+    >>> start = jax.random.normal(jax.random.key(0), (100, 2))
+    >>> run = jax.jit(metropolis_langevin, static_argnums=(1, 4))
+    >>> result = run(jax.random.key(1), log_density, start, 0.005, 20)
     >>> bool(result.acceptance.mean() > 0.5)
     True
 
@@ -232,7 +234,8 @@ def corrupt_denoise(
     >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.cosine()
     >>> denoiser, ts = denoisers.exact_denoiser(data, schedule), solvers.grids.uniform(8, 0.7)
     >>> start = jnp.full((2000, 1), 3.0)
-    >>> x = corrupt_denoise(jax.random.key(0), denoiser, schedule, solvers.DPMSolverPP2M(), start, ts, 10)
+    >>> run = jax.jit(corrupt_denoise, static_argnums=6)
+    >>> x = run(jax.random.key(0), denoiser, schedule, solvers.DPMSolverPP2M(), start, ts, 10)
     >>> abs(float(x.std()) - 0.5) < 0.05
     True
 

@@ -118,10 +118,10 @@ def parallel_sample(
 
     >>> from scorekit import denoisers, densities, samplers, schedules, solvers
     >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(32)
-    >>> denoiser = denoisers.exact_denoiser(densities.ring(), schedule)
+    >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=0.5), schedule)
     >>> start = jax.random.normal(jax.random.key(0), (4, 2))
-    >>> result = parallel_sample(denoiser, schedule, solvers.Euler(), start, ts)
-    >>> sequential = samplers.sample(None, denoiser, schedule, solvers.Euler(), start, ts)
+    >>> result = jax.jit(parallel_sample)(denoiser, schedule, solvers.Euler(), start, ts)
+    >>> sequential = jax.jit(samplers.sample)(None, denoiser, schedule, solvers.Euler(), start, ts)
     >>> int(result.iterations) < 12, bool(jnp.allclose(result.x, sequential, atol=1e-3))
     (True, True)
 

@@ -76,7 +76,8 @@ def repaint(
     >>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), covariance=covariance), schedule)
     >>> noise, ts = jax.random.normal(jax.random.key(0), (500, 2)), solvers.grids.uniform(10)
     >>> known, y = jnp.array([True, False]), jnp.full((500, 2), 2.0)
-    >>> x = repaint(jax.random.key(1), prior, schedule, solvers.Ancestral(), noise, ts, known, y, jump_length=1)
+    >>> run = jax.jit(repaint, static_argnames="jump_length")
+    >>> x = run(jax.random.key(1), prior, schedule, solvers.Ancestral(), noise, ts, known, y, jump_length=1)
     >>> bool((x[:, 0] == 2.0).all()), 1.6 < float(x[:, 1].mean()) < 2.0  # 0.9 * 2 is right
     (True, True)
 

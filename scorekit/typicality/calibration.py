@@ -68,8 +68,8 @@ def density_of_states(statistics: ArrayLike) -> DensityOfStates:
     Raises:
       ValueError: for another shape.
 
-    >>> found = density_of_states(jax.random.normal(jax.random.key(0), (1000, 1)))
-    >>> print([f"{value:.1f}" for value in found.log_density([[0.0], [3.0]])])
+    >>> found = jax.jit(density_of_states)(jax.random.normal(jax.random.key(0), (1000, 1)))
+    >>> print([f"{value:.1f}" for value in jax.jit(found.log_density)(jnp.array([[0.0], [3.0]]))])
     ['-0.9', '-5.4']
 
     Source: Morningstar et al. 2021, sec. 3 (https://arxiv.org/abs/2006.09273); Silverman 1986, eq. 3.31.
@@ -94,7 +94,7 @@ def gaussian_of_states(statistics: ArrayLike) -> Gaussian:
     Raises:
       ValueError: for another shape, or a covariance that is not positive definite.
 
-    >>> gaussian_of_states(jax.random.normal(jax.random.key(0), (1000, 3))).dim
+    >>> jax.jit(gaussian_of_states)(jax.random.normal(jax.random.key(0), (1000, 3))).dim
     3
     """
     values = check_statistics("statistics", statistics, 2)
@@ -119,7 +119,7 @@ def p_values(calibration: ArrayLike, scores: ArrayLike) -> Array:
     Raises:
       ValueError: if ``calibration`` is not ``(N,)`` with N >= 1.
 
-    >>> print(p_values(jnp.arange(9.0), jnp.array([-1.0, 4.5, 100.0])))
+    >>> print(jax.jit(p_values)(jnp.arange(9.0), jnp.array([-1.0, 4.5, 100.0])))
     [1.  0.5 0.1]
 
     Source: Bates et al. 2023 (https://arxiv.org/abs/2104.08279).
@@ -179,7 +179,8 @@ def typicality_test(
 
     >>> calibration = jax.random.normal(jax.random.key(0), (500,))
     >>> batches = jnp.stack([calibration[:20], jnp.full(20, 2.0)])
-    >>> typicality_test(jax.random.key(1), 0.0, calibration, batches, resamples=512).rejected
+    >>> test = jax.jit(typicality_test, static_argnames="resamples")
+    >>> test(jax.random.key(1), 0.0, calibration, batches, resamples=512).rejected
     Array([False,  True], dtype=bool)
 
     Source: Nalisnick et al. 2019, alg. 1 (https://arxiv.org/abs/1906.02994).

@@ -58,7 +58,7 @@ def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTr
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
     >>> denoiser = denoisers.exact_denoiser(data, schedule)  # eps = sigma x_t
-    >>> norms = score_norms(None, denoiser, schedule, jnp.ones((1, 4)), jnp.array([0.5]))
+    >>> norms = jax.jit(score_norms)(None, denoiser, schedule, jnp.ones((1, 4)), jnp.array([0.5]))
     >>> print(f"{norms[0, 0]:.3f}")  # 2 alpha sigma
     1.000
 
@@ -107,7 +107,7 @@ def reconstruction_errors(
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(64), std=1.0), schedules.cosine()
     >>> denoiser, x = denoisers.exact_denoiser(data, schedule), data.sample(jax.random.key(0), (100,))
-    >>> errors = reconstruction_errors(jax.random.key(1), denoiser, schedule, x, jnp.array([0.5]))
+    >>> errors = jax.jit(reconstruction_errors)(jax.random.key(1), denoiser, schedule, x, jnp.array([0.5]))
     >>> print(f"{errors.mean():.1f}")  # sigma^2
     0.5
 
@@ -154,7 +154,7 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
     >>> denoiser = denoisers.exact_denoiser(data, schedule)
-    >>> path_statistics(denoiser, schedule, jnp.ones((2, 4)), jnp.linspace(1, 0, 11)).shape
+    >>> jax.jit(path_statistics)(denoiser, schedule, jnp.ones((2, 4)), jnp.linspace(1, 0, 11)).shape
     (2, 6)
 
     Source: Heng et al. 2024, sec. 4 (https://arxiv.org/abs/2405.11881), whose DiffPath-6D has the square of column 4.
@@ -204,7 +204,8 @@ def score_curvature(
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
-    >>> ratio = score_curvature(None, denoisers.exact_denoiser(data, schedule), schedule, jnp.ones((1, 4)), [0.5])
+    >>> denoiser, x = denoisers.exact_denoiser(data, schedule), jnp.ones((1, 4))
+    >>> ratio = jax.jit(score_curvature)(None, denoiser, schedule, x, jnp.array([0.5]))
     >>> print(f"{ratio[0, 0]:.3f}")  # alpha^2 |x|^2 / D
     0.500
 

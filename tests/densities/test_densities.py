@@ -1,5 +1,7 @@
 """Exact distributions against scipy, dense linear algebra and Tweedie's formula."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,27 +41,51 @@ each_gaussian = pytest.mark.parametrize("name", GAUSSIANS)
 each_density = pytest.mark.parametrize("make", [*(g[0] for g in GAUSSIANS.values()), small_mixture])
 
 
+@functools.cache
+def at_level(make):
+    """``(x, alpha, sigma) -> (marginal, its covariance, predictions, score)`` of a density, compiled for all levels."""
+
+    @jax.jit
+    def run(x, alpha, sigma):
+        density = make()
+        marginal = density.marginal(alpha, sigma)
+        score = jax.grad(lambda x: jnp.sum(marginal.log_density(x)))(x)
+        covariance = None if isinstance(density, densities.Mixture) else marginal.covariance()
+        return marginal, covariance, density.predict(x, alpha, sigma), score
+
+    return run
+
+
 @each_gaussian
 @in_float64
 def test_log_density_entropy_and_covariance_agree_with_scipy(name):
     make, covariance = GAUSSIANS[name]
-    density, oracle = make(), stats.multivariate_normal(MEAN, covariance)
-    np.testing.assert_allclose(density.covariance(), covariance, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(density.log_density(X), oracle.logpdf(X), rtol=1e-10)
-    np.testing.assert_allclose(density.entropy(), oracle.entropy(), rtol=1e-10)
-    assert density.log_density(X[0]).shape == ()
-    assert density.log_density(X.reshape(1, B, D)).shape == (1, B)
+    oracle = stats.multivariate_normal(MEAN, covariance)
+
+    @jax.jit
+    def run(x):
+        density = make()
+        values = [density.log_density(x) for x in (x, x[0], x.reshape(1, B, D))]
+        return density.covariance(), density.entropy(), values
+
+    found, entropy, (log_density, one, block) = run(X)
+    np.testing.assert_allclose(found, covariance, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(log_density, oracle.logpdf(X), rtol=1e-10)
+    np.testing.assert_allclose(entropy, oracle.entropy(), rtol=1e-10)
+    assert one.shape == ()
+    assert block.shape == (1, B)
 
 
 @each_gaussian
 def test_samples_have_the_mean_and_covariance(name):
     make, covariance = GAUSSIANS[name]
     n = 40_000
-    x = np.asarray(make().sample(jax.random.key(0), (n // 4, 4))).reshape(n, D)
+    x, one = jax.jit(lambda key: (make().sample(key, (n // 4, 4)), make().sample(key)))(jax.random.key(0))
+    x = np.reshape(x, (n, D))
     std = np.sqrt(np.diag(covariance))
     np.testing.assert_array_less(np.abs(x.mean(axis=0) - MEAN), 5 * std / np.sqrt(n))
     np.testing.assert_array_less(np.abs(np.cov(x.T) - covariance), 8 * np.outer(std, std) / np.sqrt(n))
-    assert make().sample(jax.random.key(0)).shape == (D,)
+    assert one.shape == (D,)
 
 
 @each_gaussian
@@ -67,38 +93,38 @@ def test_samples_have_the_mean_and_covariance(name):
 @in_float64
 def test_marginal_and_predictions_are_dense_linear_algebra(name, level):
     (make, covariance), (alpha, sigma) = GAUSSIANS[name], level
-    density = make()
+    marginal, found, prediction, _ = at_level(make)(X, alpha, sigma)
     k = alpha**2 * covariance + sigma**2 * np.eye(D)
-    np.testing.assert_allclose(density.marginal(alpha, sigma).covariance(), k, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(density.marginal(alpha, sigma).mean, alpha * MEAN)
-    prediction, centred = density.predict(X, alpha, sigma), X - alpha * MEAN
+    np.testing.assert_allclose(found, k, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(marginal.mean, alpha * MEAN)
+    centred = X - alpha * MEAN
     np.testing.assert_allclose(prediction.x0, MEAN + alpha * np.linalg.solve(k, centred.T).T @ covariance, rtol=1e-7)
     np.testing.assert_allclose(prediction.eps, sigma * np.linalg.solve(k, centred.T).T, rtol=1e-7, atol=1e-12)
-    np.testing.assert_allclose(alpha * prediction.x0 + sigma * prediction.eps, X, rtol=1e-9)
+    x0, eps = map(np.asarray, prediction)
+    np.testing.assert_allclose(alpha * x0 + sigma * eps, X, rtol=1e-9)
 
 
 @each_density
 @pytest.mark.parametrize("level", LEVELS)
 @in_float64
 def test_predictions_satisfy_tweedies_formula(make, level):
-    density, (alpha, sigma) = make(), level
-    score = jax.grad(lambda x: jnp.sum(density.marginal(alpha, sigma).log_density(x)))(X)
-    prediction = density.predict(X, alpha, sigma)
+    alpha, sigma = level
+    _, _, prediction, score = jax.device_get(at_level(make)(X, alpha, sigma))
     np.testing.assert_allclose(prediction.eps, -sigma * score, rtol=1e-7, atol=1e-9)
     if alpha > 0:
         np.testing.assert_allclose(prediction.x0, (X + sigma**2 * score) / alpha, rtol=1e-6, atol=1e-8)
     else:
-        mean = density.predict(0 * X, 0.0, 1.0).x0
+        mean = at_level(make)(0 * X, 0.0, 1.0)[2].x0
         np.testing.assert_allclose(prediction.x0, mean, rtol=1e-9)
 
 
 @each_density
 def test_predictions_are_precise_in_float32_at_both_ends(make):
-    x = jnp.float32(X)
+    x = np.float32(X)
     for alpha, sigma in [(1.0, 0.0), (1.0, 1e-4), (0.0, 1.0)]:
         with jax.enable_x64(True):
-            exact = jax.tree.map(np.asarray, make().predict(np.float64(x), alpha, sigma))
-        for value, truth in zip(make().predict(x, alpha, sigma), exact, strict=True):
+            exact = jax.device_get(at_level(make)(np.float64(x), alpha, sigma)[2])
+        for value, truth in zip(at_level(make)(x, alpha, sigma)[2], exact, strict=True):
             assert value.dtype == jnp.float32
             np.testing.assert_allclose(value, truth, rtol=1e-4, atol=1e-5 * (1 + np.abs(truth).max()))
 
@@ -115,65 +141,88 @@ def test_full_covariances_keep_directions_of_very_different_size():
 @each_gaussian
 @in_float64
 def test_flow_pushes_marginal_to_marginal_and_solves_its_equation(name):
-    density, start, end = GAUSSIANS[name][0](), (0.8, 0.6), (0.3, 2.0)
-    y = density.flow(X, start, end)
-    jacobian = jax.vmap(jax.jacfwd(lambda x: density.flow(x, start, end)))(X)
-    moved = density.marginal(*end).log_density(y) + np.linalg.slogdet(np.asarray(jacobian))[1]
-    np.testing.assert_allclose(moved, density.marginal(*start).log_density(X), rtol=1e-9)
-    np.testing.assert_allclose(density.flow(y, end, start), X, rtol=1e-9)
+    start, end = (0.8, 0.6), (0.3, 2.0)
+
+    @jax.jit
+    def run(x, rates):
+        density = GAUSSIANS[name][0]()
+        y = density.flow(x, start, end)
+        jacobian = jax.vmap(jax.jacfwd(lambda x: density.flow(x, start, end)))(x)
+        log_densities = density.marginal(*start).log_density(x), density.marginal(*end).log_density(y)
+        _, velocity = jax.jvp(lambda a, s: density.flow(x, start, (a, s)), start, rates)
+        return jacobian, log_densities, density.flow(y, end, start), velocity, density.predict(x, *start)
+
+    jacobian, (before, after), again, velocity, (x0, eps) = jax.device_get(run(X, (0.7, -1.3)))
+    np.testing.assert_allclose(after + np.linalg.slogdet(jacobian)[1], before, rtol=1e-9)
+    np.testing.assert_allclose(again, X, rtol=1e-9)
     # dx = x0 dalpha + eps dsigma along the flow.
-    rates = jnp.array(0.7), jnp.array(-1.3)
-    velocity = jax.jvp(lambda a, s: density.flow(X, start, (a, s)), tuple(map(jnp.array, start)), rates)[1]
-    prediction = density.predict(X, *start)
-    np.testing.assert_allclose(velocity, 0.7 * prediction.x0 - 1.3 * prediction.eps, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(velocity, 0.7 * x0 - 1.3 * eps, rtol=1e-9, atol=1e-12)
 
 
 @in_float64
 def test_mixture_log_density_and_responsibilities_are_sums_over_components():
-    mixture, weights = small_mixture(), np.array([1, 2, 3]) / 6
-    parts = [mixture.component(k) for k in range(3)]
-    joint = np.stack([
-        w * stats.multivariate_normal(np.asarray(p.mean), np.asarray(p.covariance())).pdf(X)
-        for w, p in zip(weights, parts, strict=True)
-    ])  # fmt: skip
-    np.testing.assert_allclose(mixture.log_density(X), np.log(joint.sum(axis=0)), rtol=1e-9)
-    np.testing.assert_allclose(mixture.responsibilities(X), (joint / joint.sum(axis=0)).T, rtol=1e-7, atol=1e-12)
-    assert mixture.log_density(X[0]).shape == ()
-    assert mixture.responsibilities(X[0]).shape == (3,)
+    weights = np.array([1, 2, 3]) / 6
+
+    @jax.jit
+    def run(x):
+        mixture = small_mixture()
+        each = [(mixture.log_density(x), mixture.responsibilities(x)) for x in (x, x[0])]
+        return [(part.mean, part.covariance()) for part in map(mixture.component, range(3))], each
+
+    parts, ((log_density, responsibilities), one) = jax.device_get(run(X))
+    joint = np.stack([w * stats.multivariate_normal(*part).pdf(X) for w, part in zip(weights, parts, strict=True)])
+    np.testing.assert_allclose(log_density, np.log(joint.sum(axis=0)), rtol=1e-9)
+    np.testing.assert_allclose(responsibilities, (joint / joint.sum(axis=0)).T, rtol=1e-7, atol=1e-12)
+    assert [value.shape for value in one] == [(), (3,)]
 
 
 def test_mixture_samples_carry_their_labels():
-    mixture, n = small_mixture(), 20_000
-    x, labels = (np.asarray(a) for a in mixture.sample_with_labels(jax.random.key(0), (n // 2, 2)))
+    n = 20_000
+
+    @jax.jit
+    def run(key):
+        mixture = small_mixture()
+        parts = [(part.mean, part.covariance()) for part in map(mixture.component, range(3))]
+        return mixture.sample_with_labels(key, (n // 2, 2)), mixture.sample(key, (n // 2, 2)), parts
+
+    (x, labels), plain, parts = jax.device_get(run(jax.random.key(0)))
     assert x.shape == (n // 2, 2, D)
     assert labels.shape == (n // 2, 2)
     np.testing.assert_allclose(np.bincount(labels.ravel()) / n, np.array([1, 2, 3]) / 6, atol=0.02)
-    for k in range(3):
-        part, component = x[labels == k], mixture.component(k)
-        covariance = np.asarray(component.covariance())
+    for k, (mean, covariance) in enumerate(parts):
+        part = x[labels == k]
         scale = 6 / np.sqrt(len(part))
         std = np.sqrt(np.diag(covariance))
-        np.testing.assert_array_less(np.abs(part.mean(axis=0) - component.mean), scale * std)
+        np.testing.assert_array_less(np.abs(part.mean(axis=0) - mean), scale * std)
         np.testing.assert_array_less(np.abs(np.cov(part.T) - covariance), 2 * scale * np.outer(std, std))
-    np.testing.assert_array_equal(mixture.sample(jax.random.key(0), (n // 2, 2)), x)
+    np.testing.assert_array_equal(plain, x)
 
 
 def test_mixture_is_stable_far_from_everything():
-    far = jnp.full((1, D), 300.0)
-    mixture = small_mixture()
-    for value in (mixture.log_density(far), mixture.responsibilities(far), *mixture.predict(far, 1.0, 0.1)):
+    @jax.jit
+    def run(x):
+        mixture = small_mixture()
+        return mixture.log_density(x), mixture.responsibilities(x), *mixture.predict(x, 1.0, 0.1)
+
+    for value in run(np.full((1, D), 300.0, np.float32)):
         assert np.all(np.isfinite(value))
 
 
 def test_ring_has_its_modes_in_order_and_unit_scale():
-    ring = densities.ring(num_modes=8, radius=1.4, std=0.1)
-    np.testing.assert_allclose(ring.component(2).mean, [0.0, 1.4], atol=1e-6)
-    assert np.asarray(ring.sample(jax.random.key(0), (4000,))).std(axis=0) == pytest.approx([1.0, 1.0], abs=0.03)
+    @jax.jit
+    def run(key):
+        ring = densities.ring(num_modes=8, radius=1.4, std=0.1)
+        return ring.component(2).mean, ring.sample(key, (4000,))
+
+    mean, x = run(jax.random.key(0))
+    np.testing.assert_allclose(mean, [0.0, 1.4], atol=1e-6)
+    assert np.std(x, axis=0) == pytest.approx([1.0, 1.0], abs=0.03)
 
 
 def test_densities_vmap_over_their_parameters():
-    stds = jnp.array([0.5, 1.0, 2.0])
-    batched = jax.vmap(lambda s: densities.gaussian(jnp.zeros(D), std=s).predict(jnp.ones(D), 0.6, 0.8).x0)(stds)
+    stds = np.array([0.5, 1.0, 2.0])
+    one = lambda std: densities.gaussian(jnp.zeros(D), std=std).predict(jnp.ones(D), 0.6, 0.8).x0
+    batched = jax.jit(jax.vmap(one))(stds)
     np.testing.assert_allclose(batched[:, 0], 0.6 * stds**2 / (0.36 * stds**2 + 0.64), rtol=1e-6)
 
 
@@ -183,7 +232,8 @@ def test_an_integer_mean_does_not_truncate_the_rest():
 
 
 def test_entropy_has_the_gradient_of_half_the_log_determinant():
-    slope = jax.grad(lambda f: densities.gaussian(jnp.zeros(D), std=0.3, factor=f).entropy())(jnp.float32(FACTOR))
+    entropy = lambda factor: densities.gaussian(jnp.zeros(D), std=0.3, factor=factor).entropy()
+    slope = jax.jit(jax.grad(entropy))(np.float32(FACTOR))
     np.testing.assert_allclose(slope, np.linalg.solve(GAUSSIANS["low_rank"][1], FACTOR), rtol=1e-3, atol=1e-4)
 
 

@@ -1,5 +1,6 @@
 """The variational bounds against exact entropies and integrals."""
 
+import functools
 import math
 
 import jax
@@ -12,7 +13,7 @@ from scorekit.likelihood import discrete_variational_bound, variational_bound
 
 SCHEDULES = {"cosine": schedules.cosine(), "linear_vp": schedules.linear_vp(), "flow": schedules.rectified_flow()}
 COVARIANCE = np.array([[0.5, 0.3], [0.3, 0.8]])
-DATA = densities.gaussian(jnp.array([0.3, -0.2]), covariance=COVARIANCE)
+DATA = densities.gaussian(np.array([0.3, -0.2]), covariance=COVARIANCE)
 T_MIN, T_MAX = 0.02, 0.97
 
 
@@ -20,19 +21,21 @@ T_MIN, T_MAX = 0.02, 0.97
 def test_variational_bound_terms_match_the_exact_denoiser_of_a_gaussian(name):
     """With K = alpha^2 C + sigma^2 the exact eps-MSE is tr(alpha^2 C K^-1); the parts are then integrals of it."""
     schedule = SCHEDULES[name]
-    x0 = DATA.sample(jax.random.key(0), (3000,))
-    bound = jax.jit(
-        lambda key: variational_bound(
-            key, denoisers.exact_denoiser(DATA, schedule), schedule, x0, num_times=32, t_min=T_MIN, t_max=T_MAX
-        )
-    )(jax.random.key(1))
-    first, last = (float(schedule.log_snr(t)) for t in (T_MIN, T_MAX))
+
+    @jax.jit
+    def run(key):
+        x0, denoiser = DATA.sample(key, (3000,)), denoisers.exact_denoiser(DATA, schedule)
+        key = jax.random.fold_in(key, 1)
+        bound = variational_bound(key, denoiser, schedule, x0, num_times=32, t_min=T_MIN, t_max=T_MAX)
+        return x0, bound, schedule.log_snr(T_MIN), schedule.log_snr(T_MAX)
+
+    x0, bound, first, last = jax.device_get(run(jax.random.key(0)))
     bins = np.linspace(last, first, 4001)
     variances = np.linalg.eigvalsh(COVARIANCE)
     snr = np.exp(bins)[:, None]
     errors = (snr * variances / (snr * variances + 1)).sum(1)
     diffusion = 0.5 * np.trapezoid(errors, bins)
-    second = np.square(np.asarray(x0)).sum(1)
+    second = np.square(x0).sum(1)
     np.testing.assert_allclose(bound.prior, 0.5 * math.exp(last) * second, rtol=2e-3)
     np.testing.assert_allclose(bound.reconstruction, math.log(2 * math.pi) + 1 - first, rtol=1e-4)
     spread = float(bound.diffusion.std()) / math.sqrt(3000)
@@ -54,9 +57,8 @@ def test_variational_bound_integrates_a_given_error_over_stratified_times():
         error = jnp.sqrt(jnp.maximum(schedule.log_snr(t) - last, 0.0))
         return Prediction(x, x / schedule.sigma(t)[:, None] + error[:, None])
 
-    diffusion = variational_bound(
-        jax.random.key(0), denoiser, schedule, jnp.zeros((50, dim)), num_times=n, t_min=T_MIN, t_max=T_MAX
-    ).diffusion
+    run = jax.jit(lambda key, x: variational_bound(key, denoiser, schedule, x, num_times=n, t_min=T_MIN, t_max=T_MAX))
+    diffusion = np.asarray(run(jax.random.key(0), np.zeros((50, dim), np.float32)).diffusion)
     exact = 0.5 * dim * (first - last) ** 2 / 2
     assert np.abs(diffusion / exact - 1).max() < 1.01 / n  # independent times would be off by 0.58 / sqrt(n)
     assert float(diffusion.mean()) == pytest.approx(exact, rel=0.01)
@@ -74,17 +76,25 @@ def discrete_denoiser(schedule, bins):
     return denoisers.denoiser_from_network(network, schedule, "x0")
 
 
+@functools.cache
+def bound_of_discrete_data(bins):
+    """``(key, x0, t_min) -> bound``, compiled once for all times."""
+    schedule = schedules.cosine()
+
+    @jax.jit
+    def run(key, x0, t_min):
+        denoiser = discrete_denoiser(schedule, bins)
+        return variational_bound(key, denoiser, schedule, x0, num_times=32, t_min=t_min, bins=bins)
+
+    return run
+
+
 @pytest.mark.parametrize("bins", [2, 5])
 @pytest.mark.parametrize("t_min", [1e-3, 0.1])
 def test_variational_bound_of_discrete_data_is_their_entropy(bins, t_min):
-    schedule = schedules.cosine()
     values = np.linspace(-1, 1, bins)
-    x0 = jnp.asarray(np.random.default_rng(0).choice(values, (4000, 2)), jnp.float32)
-    bound = jax.jit(
-        lambda key: variational_bound(
-            key, discrete_denoiser(schedule, bins), schedule, x0, num_times=32, t_min=t_min, bins=bins
-        )
-    )(jax.random.key(0))
+    x0 = np.random.default_rng(0).choice(values, (4000, 2)).astype(np.float32)
+    bound = jax.device_get(bound_of_discrete_data(bins)(jax.random.key(0), x0, t_min))
     spread = float(bound.total.std()) / math.sqrt(4000)
     assert float(bound.total.mean()) == pytest.approx(2 * math.log(bins), abs=5 * spread)
     assert float(bound.reconstruction.mean()) >= 0
@@ -99,10 +109,9 @@ def test_discrete_decoder_matches_quadrature():
     logits = -0.5 * np.square((values[0] + noise * eps)[:, None] - values) / noise**2
     log_p = logits[:, 0] - np.log(np.exp(logits).sum(1))
     expected = -np.trapezoid(density * log_p, eps)
-    x0 = jnp.full((20000, 1), -1.0)
-    found = variational_bound(
-        jax.random.key(0), discrete_denoiser(schedule, bins), schedule, x0, num_times=1, t_min=t, bins=bins
-    )
+    denoiser = discrete_denoiser(schedule, bins)
+    run = jax.jit(lambda key, x0: variational_bound(key, denoiser, schedule, x0, num_times=1, t_min=t, bins=bins))
+    found = jax.device_get(run(jax.random.key(0), np.full((20000, 1), -1.0, np.float32)))
     spread = float(found.reconstruction.std()) / math.sqrt(20000)
     assert float(found.reconstruction.mean()) == pytest.approx(expected, abs=5 * spread)
 
@@ -110,9 +119,9 @@ def test_discrete_decoder_matches_quadrature():
 def test_variational_bound_of_trees():
     schedule = schedules.cosine()
     denoiser = denoisers.denoiser_from_network(lambda x, t: jax.tree.map(jnp.zeros_like, x), schedule, "v")
-    x = DATA.sample(jax.random.key(0), (5,))
-    tree = variational_bound(jax.random.key(1), denoiser, schedule, {"a": x[:, :1], "b": x[:, 1:]}, num_times=2)
-    plain = variational_bound(jax.random.key(1), denoiser, schedule, x, num_times=2)
+    x = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+    run = jax.jit(lambda key, x0: variational_bound(key, denoiser, schedule, x0, num_times=2))
+    tree, plain = (run(jax.random.key(1), x0) for x0 in ({"a": x[:, :1], "b": x[:, 1:]}, x))
     assert tree.total.shape == (5,)
     np.testing.assert_allclose(tree.prior, plain.prior, rtol=1e-5)
     np.testing.assert_allclose(tree.reconstruction, plain.reconstruction, rtol=1e-5)
@@ -128,12 +137,16 @@ def exact_terms(bins):
 def test_the_discrete_bound_is_the_sum_of_the_kl_terms(steps):
     """From alpha = 0 on, so that both forms of a term are used."""
     schedule = schedules.cosine()
-    ts = jnp.linspace(1.0, 0.1, steps + 1)
-    x0 = DATA.sample(jax.random.key(0), (4000,))
-    bound = jax.jit(
-        lambda key: discrete_variational_bound(key, denoisers.exact_denoiser(DATA, schedule), schedule, x0, ts)
-    )(jax.random.key(1))
-    bins = np.asarray(schedule.log_snr(ts), float)
+    ts = np.linspace(1.0, 0.1, steps + 1)
+
+    @jax.jit
+    def run(key):
+        x0, denoiser = DATA.sample(key, (4000,)), denoisers.exact_denoiser(DATA, schedule)
+        bound = discrete_variational_bound(jax.random.fold_in(key, 1), denoiser, schedule, x0, ts)
+        return bound, schedule.log_snr(ts)
+
+    bound, bins = jax.device_get(run(jax.random.key(0)))
+    bins = np.array(bins, float)
     bins[0] = -np.inf
     spread = float(bound.diffusion.std()) / math.sqrt(4000)
     assert float(bound.diffusion.mean()) == pytest.approx(exact_terms(bins).sum(), abs=5 * spread)
@@ -145,20 +158,19 @@ def test_the_discrete_bound_is_the_sum_of_the_kl_terms(steps):
 def test_the_discrete_bound_tends_to_the_continuous_one():
     """With one key for all: the same x0, so the difference of the means is that of the diffusion terms."""
     schedule = schedules.rectified_flow()
-    x0 = DATA.sample(jax.random.key(0), (1000,))
     denoiser = denoisers.exact_denoiser(DATA, schedule)
-    first, last = (float(schedule.log_snr(t)) for t in (T_MIN, T_MAX))
 
     @jax.jit
-    def discrete(ts):
-        return discrete_variational_bound(jax.random.key(1), denoiser, schedule, x0, ts)
+    def run(key):
+        x0, key, other = DATA.sample(key, (1000,)), *jax.random.split(key)
+        first, last = schedule.log_snr(T_MIN), schedule.log_snr(T_MAX)
+        grids = [schedule.time_at(jnp.linspace(last, first, steps + 1)) for steps in (16, 256)]
+        discrete = [discrete_variational_bound(key, denoiser, schedule, x0, ts) for ts in grids]
+        return discrete, variational_bound(other, denoiser, schedule, x0, num_times=64, t_min=T_MIN, t_max=T_MAX)
 
-    continuous = jax.jit(
-        lambda: variational_bound(jax.random.key(2), denoiser, schedule, x0, num_times=64, t_min=T_MIN, t_max=T_MAX)
-    )()
+    discrete, continuous = jax.device_get(run(jax.random.key(0)))
     gaps = []
-    for steps in (16, 256):
-        found = discrete(schedule.time_at(jnp.linspace(last, first, steps + 1)))
+    for found in discrete:
         gaps.append(float(found.total.mean() - continuous.total.mean()))
         np.testing.assert_allclose(found.prior, continuous.prior, rtol=1e-4)
         np.testing.assert_allclose(found.reconstruction, continuous.reconstruction, rtol=1e-4)
@@ -170,11 +182,14 @@ def test_the_discrete_bound_tends_to_the_continuous_one():
 @pytest.mark.parametrize("bins", [2, 5])
 def test_discrete_variational_bound_of_discrete_data_is_at_least_their_entropy(bins):
     schedule = schedules.cosine()
-    x0 = jnp.asarray(np.random.default_rng(0).choice(np.linspace(-1, 1, bins), (4000, 2)), jnp.float32)
-    ts = schedule.time_at(jnp.linspace(-9.0, 6.0, 200))
-    bound = jax.jit(
-        lambda key: discrete_variational_bound(key, discrete_denoiser(schedule, bins), schedule, x0, ts, bins=bins)
-    )(jax.random.key(0))
+    x0 = np.random.default_rng(0).choice(np.linspace(-1, 1, bins), (4000, 2)).astype(np.float32)
+
+    @jax.jit
+    def run(key):
+        ts, denoiser = schedule.time_at(jnp.linspace(-9.0, 6.0, 200)), discrete_denoiser(schedule, bins)
+        return discrete_variational_bound(key, denoiser, schedule, x0, ts, bins=bins)
+
+    bound = jax.device_get(run(jax.random.key(0)))
     spread = float(bound.total.std()) / math.sqrt(4000)
     excess = float(bound.total.mean()) - 2 * math.log(bins)
     assert -5 * spread < excess < 0.1 * bins

@@ -13,8 +13,8 @@ from scorekit import typicality
 
 D = 16
 SCHEDULE = sk.schedules.cosine()
-DATA = sk.densities.gaussian(jnp.linspace(-1.0, 1.0, D), factor=jnp.eye(D)[:, :3] * 2.0, std=0.5)
-TS = jnp.array([0.2, 0.6])
+DATA = sk.densities.gaussian(np.linspace(-1.0, 1.0, D), factor=np.eye(D)[:, :3] * 2.0, std=0.5)
+TS = np.array([0.2, 0.6])
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -23,6 +23,13 @@ def sample(key, n):
 
 
 log_density = jax.jit(DATA.log_density)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def fitted_p_values(statistics, fit):
+    """Fitted on the first thousand, calibrated on the second and asked for the rest."""
+    scores = -fit(statistics[:1000]).log_density(statistics[1000:])
+    return typicality.p_values(scores[:1000], scores[1000:])
 
 
 def test_density_of_states_matches_scipy():
@@ -47,19 +54,21 @@ def test_gaussian_of_states_is_the_mahalanobis_distance():
     asked = rng.normal(size=(20, 2))
     centred = asked - known.mean(axis=0)
     distance = np.sum(centred * np.linalg.solve(np.cov(known.T), centred.T).T, axis=1)
-    found = typicality.gaussian_of_states(known).log_density(asked)
+    log_density = jax.jit(lambda known, asked: typicality.gaussian_of_states(known).log_density(asked))
+    found = np.asarray(log_density(known, asked))
     order = lambda values: np.argsort(np.asarray(values)).tolist()
     assert order(-found) == order(distance)
     twice, like = (np.concatenate([x, x[:, :1]], axis=1) for x in (known, asked))
     covariance = np.cov(twice.T)
     shrunk = 0.999 * covariance + 0.001 * np.diag(np.diag(covariance))
     expected = scipy.stats.multivariate_normal(twice.mean(axis=0), shrunk).logpdf(like)
-    np.testing.assert_allclose(typicality.gaussian_of_states(twice).log_density(like), expected, rtol=2e-2)
+    np.testing.assert_allclose(log_density(twice, like), expected, rtol=2e-2)
 
 
 def test_a_statistic_that_is_constant_is_allowed_by_the_kernel_estimate():
     known = np.concatenate([np.full((50, 1), 3.0), np.random.default_rng(0).normal(size=(50, 1))], axis=1)
-    found = typicality.density_of_states(known).log_density(np.array([[3.0, 0.0], [4.0, 0.0]]))
+    run = jax.jit(lambda known, asked: typicality.density_of_states(known).log_density(asked))
+    found = run(known, np.array([[3.0, 0.0], [4.0, 0.0]]))
     assert found[0] > found[1]
 
 
@@ -75,7 +84,7 @@ def test_p_values_are_uniform_under_the_null():
     """Of statistics of an exact denoiser, fitted on one set, calibrated on another and asked on a third."""
     x = sample(jax.random.key(0), 3000)
     denoiser = sk.denoisers.exact_denoiser(DATA, SCHEDULE)
-    grid = jnp.linspace(0.99, 0.01, 6)
+    grid = np.linspace(0.99, 0.01, 6)
     statistics = {
         "norms": jax.jit(typicality.score_norms)(None, denoiser, SCHEDULE, x, TS),
         "curvature": jax.jit(typicality.score_curvature)(None, denoiser, SCHEDULE, x, TS),
@@ -84,8 +93,7 @@ def test_p_values_are_uniform_under_the_null():
     }
     for name, values in statistics.items():
         for fit in (typicality.density_of_states, typicality.gaussian_of_states):
-            scores = -fit(values[:1000]).log_density(values[1000:])
-            p = np.asarray(typicality.p_values(scores[:1000], scores[1000:]), float)
+            p = np.asarray(fitted_p_values(np.asarray(values), fit), float)
             assert scipy.stats.kstest(p, "uniform").pvalue > 1e-3, (name, fit.__name__)
             assert abs(np.mean(p < 0.1) - 0.1) < 0.04
 
@@ -94,18 +102,19 @@ def test_p_values_of_a_statistic_of_the_exact_denoiser_are_uniform_under_the_nul
     """Norms of the score, as density of states, fitted on one set, calibrated on another and asked on a third."""
     denoiser = sk.denoisers.exact_denoiser(DATA, SCHEDULE)
     values = jax.jit(typicality.score_norms)(None, denoiser, SCHEDULE, sample(jax.random.key(0), 3000), TS)
-    scores = -jax.jit(typicality.density_of_states(values[:1000]).log_density)(values[1000:])
-    p = np.asarray(typicality.p_values(scores[:1000], scores[1000:]), float)
+    p = np.asarray(fitted_p_values(values, typicality.density_of_states), float)
     assert scipy.stats.kstest(p, "uniform").pvalue > 1e-3
     assert abs(np.mean(p < 0.1) - 0.1) < 0.04
 
 
 def test_typicality_test_is_uniform_for_in_distribution_batches():
-    calibration, entropy = log_density(sample(jax.random.key(1), 2000)), DATA.entropy()
-    batches = log_density(sample(jax.random.key(2), 5000)).reshape(500, 10)
-    found = jax.jit(functools.partial(typicality.typicality_test, resamples=2000))(
-        jax.random.key(3), entropy, calibration, batches
-    )
+    @jax.jit
+    def run(keys):
+        calibration = DATA.log_density(DATA.sample(keys[0], (2000,)))
+        batches = DATA.log_density(DATA.sample(keys[1], (500, 10)))
+        return typicality.typicality_test(keys[2], DATA.entropy(), calibration, batches, resamples=2000)
+
+    found = jax.device_get(run([jax.random.key(i) for i in (1, 2, 3)]))
     assert scipy.stats.kstest(np.asarray(found.p_value, float), "uniform").pvalue > 1e-3
     assert abs(float(found.rejected.mean()) - 0.05) < 0.03
     np.testing.assert_array_equal(found.rejected, found.statistic > found.threshold)
@@ -119,16 +128,14 @@ def test_typicality_test_is_uniform_for_in_distribution_batches():
 @pytest.mark.slow
 def test_power_grows_with_the_size_of_the_batch():
     """Against data a little too near to the mode, which likelihood prefers: power rises from the level to 1."""
-    calibration = log_density(sample(jax.random.key(1), 2000))
-    mean = jnp.linspace(-1.0, 1.0, D)
-    foreign = log_density(mean + 0.9 * (sample(jax.random.key(4), 6400) - mean))
+    calibration = np.asarray(log_density(sample(jax.random.key(1), 2000)))
+    mean = np.linspace(-1.0, 1.0, D, dtype=np.float32)
+    foreign = np.asarray(log_density(mean + 0.9 * (np.asarray(sample(jax.random.key(4), 6400)) - mean)))
     assert foreign.mean() > calibration.mean()
-    power = []
+    test, power = jax.jit(functools.partial(typicality.typicality_test, resamples=1000)), []
     for m in (1, 8, 64):
-        found = jax.jit(functools.partial(typicality.typicality_test, resamples=1000))(
-            jax.random.key(5), DATA.entropy(), calibration, foreign[: 100 * m].reshape(100, m)
-        )
-        power.append(float(found.rejected.mean()))
+        found = test(jax.random.key(5), DATA.entropy(), calibration, foreign[: 100 * m].reshape(100, m))
+        power.append(np.mean(found.rejected))
     assert np.all(np.diff(power) > 0)
     assert power[0] < 0.2
     assert power[-1] > 0.95
