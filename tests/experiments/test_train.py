@@ -138,14 +138,10 @@ def test_evaluate_reproduces_the_evaluation_of_training(copied):
     assert again == json.loads((copied / "evaluation.json").read_text())
 
 
-def train_here(config, workdir, dataset):
-    """The training of the program, without its evaluation: the state."""
-    return fit_model(config, workdir, dataset, build_model(config, dataset))
-
-
 def test_a_finished_run_is_not_trained_again(copied, finished, capsys):
     config = base.saved(str(copied))
-    state = train_here(config, copied, data.load(config))
+    dataset = data.load(config)
+    state = fit_model(config, copied, dataset, build_model(config, dataset))
     assert f"resuming  from step {STEPS:,}" in capsys.readouterr().out
     assert int(state.step) == STEPS
     assert_same_run(copied, finished[0])
@@ -211,32 +207,17 @@ def test_sigkill_at_any_moment_changes_nothing(uninterrupted, environment, tmp_p
     assert_same_run(uninterrupted, killed, MANY)
 
 
-def damage(checkpoint):
-    """Cuts the largest file of a checkpoint in half."""
-    arrays = [path for path in (checkpoint / "state").rglob("*") if path.is_file()]
+@pytest.mark.slow
+def test_a_corrupted_newest_checkpoint_is_reported_and_the_one_before_it_resumed(uninterrupted, environment, tmp_path):
+    workdir = shutil.copytree(uninterrupted, tmp_path / "copy")
+    arrays = [path for path in (workdir / "checkpoints" / str(MANY) / "state").rglob("*") if path.is_file()]
     largest = max(arrays, key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
-
-
-@pytest.mark.slow
-def test_the_command_reports_a_corrupted_newest_checkpoint_and_resumes(uninterrupted, environment, tmp_path):
-    workdir = shutil.copytree(uninterrupted, tmp_path / "copy")
-    damage(workdir / "checkpoints" / str(MANY))
     code, out, err = run_process("train", *train_arguments(workdir, MANY, OFTEN), environment=environment)
     assert code == 0, err
     assert f"checkpoints/{MANY} is broken" in err
     assert f"resuming  from step {MANY - OFTEN}" in out
     assert_same_run(uninterrupted, workdir, MANY)
-
-
-def test_a_corrupted_newest_checkpoint_is_reported_and_the_one_before_it_resumed(finished, copied, capsys):
-    damage(copied / "checkpoints" / str(STEPS))
-    config = base.saved(str(copied))
-    with pytest.warns(UserWarning, match=f"checkpoints/{STEPS} is broken"):
-        train_here(config, copied, data.load(config))
-    out = capsys.readouterr().out
-    assert f"resuming  from step {STEPS - EVERY}" in out
-    assert_same_run(finished[0], copied)
 
 
 @pytest.mark.parametrize(
