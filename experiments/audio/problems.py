@@ -81,9 +81,9 @@ def distances(x: np.ndarray, truth: np.ndarray, part: slice, rate: int) -> tuple
     audible = np.max(np.abs(truth), axis=1) > 1e-3  # a sound that is silent there has nothing to restore
     x, truth = x[audible], truth[audible]
     error = np.sum(np.square(x - truth), axis=1) / np.sum(np.square(truth), axis=1)
-    lsd = np.mean(audio.log_spectral_distance(x, truth, rate))
+    compiled = lambda distance: jax.jit(distance, static_argnums=2)(x, truth, rate)
     return (
-        float(lsd),
-        float(np.mean(audio.multi_resolution_stft_loss(x, truth, rate))),
+        float(np.mean(compiled(audio.log_spectral_distance))),
+        float(np.mean(compiled(audio.multi_resolution_stft_loss))),
         float(np.mean(10 * np.log10(np.maximum(error, 1e-12)))),
     )

@@ -17,6 +17,7 @@ are insensitive to structure. Training phrases, white noise, and reconstructions
 are measured for comparison. Sampling time excludes the first call.
 """
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -50,7 +51,7 @@ from experiments.training import loop
 from scorekit import metrics
 from scorekit.audio import structure
 from scorekit.audio.features import log_mel_statistics
-from scorekit.typing import PyTree
+from scorekit.typing import Array, PyTree
 
 _FLOPS = flags.DEFINE_float("flops", 1e13, "Floating-point operations of training of each method.", lower_bound=1.0)
 _METHODS = flags.DEFINE_list("methods", ["flat", "latent", "cascade"], "Methods to train and measure.")
@@ -211,21 +212,23 @@ def load_phrases(folder: Path) -> Sounds:
 
 def statistics(sounds: np.ndarray, sample_rate: int) -> dict[str, np.ndarray]:
     """Statistics of rhythm, harmony and timbre of each sound ``(N, L)``."""
-
-    @jax.jit
-    def run(x):
-        return {
-            "rhythm": structure.rhythm_statistics(x, sample_rate),
-            "harmony": structure.harmony_statistics(x, sample_rate),
-            "timbre": log_mel_statistics(x, sample_rate),
-        }
-
+    run = functools.partial(_statistics, sample_rate=sample_rate)
     return in_blocks(run, np.asarray(sounds, np.float32), min(20, len(sounds)))
+
+
+@functools.partial(jax.jit, static_argnames="sample_rate")
+def _statistics(x: Array, sample_rate: int) -> dict[str, Array]:
+    return {
+        "rhythm": structure.rhythm_statistics(x, sample_rate),
+        "harmony": structure.harmony_statistics(x, sample_rate),
+        "timbre": log_mel_statistics(x, sample_rate),
+    }
 
 
 def distances(found: dict[str, np.ndarray], real: dict[str, np.ndarray]) -> dict[str, float]:
     """Fréchet distances between statistics."""
-    return {name: float(metrics.frechet_distance(values, real[name])) for name, values in found.items()}
+    distance = jax.jit(metrics.frechet_distance)
+    return {name: float(distance(values, real[name])) for name, values in found.items()}
 
 
 class Drawn(NamedTuple):

@@ -11,6 +11,7 @@ first two have no sampling error. With ``--workdir`` also PSNR, consistency and 
 model.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -102,12 +103,17 @@ def _project(matrix, x):
     return x @ matrix.T
 
 
+@functools.partial(jax.jit, static_argnames="n")
+def _draw(density, key, n: int) -> Array:
+    return density.sample(key, (n,))
+
+
 def posterior_samplers(problem: Posterior, n: int, steps: int) -> dict[str, Callable]:
     """Every method as ``(key, noise) -> samples``, by name."""
     prior = denoisers.exact_denoiser(problem.prior, SCHEDULE)
     y = jnp.broadcast_to(problem.y, (n, *problem.y.shape))
     ts, given = solvers.grids.uniform(steps), (prior, SCHEDULE, problem.operator, y)
-    data_std = float(jnp.sqrt(jnp.mean(jnp.var(problem.prior.sample(jax.random.key(7), (4000,)), axis=0))))
+    data_std = float(jnp.sqrt(jnp.mean(jnp.var(_draw(problem.prior, jax.random.key(7), 4000), axis=0))))
 
     def ode(rule):
         return lambda key, x: samplers.sample(None, rule, SCHEDULE, solvers.Heun(), x, ts)
@@ -145,8 +151,8 @@ def standardised(noise: Array) -> Array:
 
 def exact_table(name: str, problem: Posterior, n: int, steps: int) -> Table:
     """The errors of every method on one problem."""
-    noise = standardised(jax.random.normal(jax.random.key(0), (n, DIM)))
-    draws = np.asarray(problem.exact.sample(jax.random.key(1), (50_000,)))
+    noise = jax.jit(standardised)(jax.random.normal(jax.random.key(0), (n, DIM)))
+    draws = np.asarray(_draw(problem.exact, jax.random.key(1), 50_000))
     mean, covariance = draws.mean(0), np.cov(draws.T)
     if isinstance(problem.exact, densities.Gaussian):
         mean, covariance = np.asarray(problem.exact.mean), np.asarray(problem.exact.covariance())
@@ -162,7 +168,7 @@ def exact_table(name: str, problem: Posterior, n: int, steps: int) -> Table:
         ]
         return [label, *errors, float(metrics.sliced_wasserstein(jax.random.key(3), x, draws[:n]))]
 
-    rows = [row("exact samples", problem.exact.sample(jax.random.key(2), (n,)))]
+    rows = [row("exact samples", _draw(problem.exact, jax.random.key(2), n))]
     for label, run in posterior_samplers(problem, n, steps).items():
         rows.append(row(label, jax.jit(run)(jax.random.key(4), noise)))
         print(".", end="", flush=True)

@@ -34,8 +34,8 @@ _TOLERANCES = flags.DEFINE_list("tolerances", ["1e-3", "1e-4", "1e-5", "1e-6"], 
 _OUT = flags.DEFINE_string("out", "likelihood.png", "where to save the plot of error against time")
 
 SCHEDULE = schedules.linear_vp()
-Solve = Callable[[Array], tuple[Array, Array, Array]]
-"""``x -> (log_p, x_1, nfe)``."""
+Solve = Callable[[Array, Array], tuple[Array, Array, Array]]
+"""``(x, tolerance) -> (log_p, x_1, nfe)``."""
 
 
 class Row(NamedTuple):
@@ -64,18 +64,18 @@ def exact_denoiser(data: densities.Mixture) -> Denoiser:
     return denoisers.denoiser_from_network(network, SCHEDULE, "eps")
 
 
-def ours(data: densities.Mixture, tolerance: float) -> Solve:
+def ours(data: densities.Mixture) -> Solve:
     """:func:`scorekit.likelihood.log_likelihood`."""
     denoiser = exact_denoiser(data)
 
-    def solve(x):
+    def solve(x, tolerance):
         found = log_likelihood(None, denoiser, SCHEDULE, x, rtol=tolerance, atol=tolerance)
         return found.log_p, found.x_1, found.nfe
 
     return solve
 
 
-def with_diffrax(data: densities.Mixture, tolerance: float) -> Solve:
+def with_diffrax(data: densities.Mixture) -> Solve:
     """The same with diffrax."""
     import diffrax
 
@@ -93,7 +93,7 @@ def with_diffrax(data: densities.Mixture, tolerance: float) -> Solve:
 
         return drift(state[0]), jnp.sum(jax.vmap(one)(directions), axis=0)
 
-    def solve(x):
+    def solve(x, tolerance):
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(field),
             diffrax.Dopri5(),
@@ -114,13 +114,14 @@ def with_diffrax(data: densities.Mixture, tolerance: float) -> Solve:
 def in_blocks(solve: Solve, size: int) -> Solve:
     """The same in blocks of ``size`` points."""
 
-    def blocks(x):
-        log_p, x_1, nfe = jax.lax.map(solve, x.reshape(-1, size, x.shape[-1]))
+    def blocks(x, tolerance):
+        log_p, x_1, nfe = jax.lax.map(lambda block: solve(block, tolerance), x.reshape(-1, size, x.shape[-1]))
         return log_p.reshape(-1), x_1.reshape(x.shape), jnp.mean(nfe)
 
     return blocks
 
 
+@jax.jit
 def exact(data: densities.Mixture, x: Array, x_1: Array) -> Array:
     """The density of the model at ``x``, given its latent."""
     last = data.marginal(SCHEDULE.alpha(1.0), SCHEDULE.sigma(1.0))
@@ -129,18 +130,15 @@ def exact(data: densities.Mixture, x: Array, x_1: Array) -> Array:
 
 def measure(data: densities.Mixture, points: int, solvers: dict[str, Callable[..., Solve]]) -> list[Row]:
     """Every solver at every tolerance, in alternation."""
-    x = data.sample(jax.random.key(0), (points,))
-    cells = {
-        (name, float(tol)): jax.jit(make(data, float(tol)))
-        for name, make in solvers.items()
-        for tol in _TOLERANCES.value
-    }
-    found = {cell: jax.block_until_ready(run(x)) for cell, run in cells.items()}
+    x = jax.jit(data.sample, static_argnums=1)(jax.random.key(0), (points,))
+    compiled = {name: jax.jit(make(data)) for name, make in solvers.items()}
+    cells = {(name, float(tol)): run for name, run in compiled.items() for tol in _TOLERANCES.value}
+    found = {cell: jax.block_until_ready(run(x, cell[1])) for cell, run in cells.items()}
     seconds: dict[tuple[str, float], list[float]] = {cell: [] for cell in cells}
     for _ in range(_TURNS.value):
         for cell, run in cells.items():
             start = time.perf_counter()
-            jax.block_until_ready(run(x))
+            jax.block_until_ready(run(x, cell[1]))
             seconds[cell].append(time.perf_counter() - start)
     rows = []
     for (name, tolerance), (log_p, x_1, nfe) in found.items():
@@ -162,7 +160,7 @@ def at_equal_error(rows: list[Row], solver: str, baseline: str) -> float:
 def main(_) -> None:
     solvers: dict[str, Callable[..., Solve]] = {
         "scorekit": ours,
-        "scorekit, blocks": lambda data, tol: in_blocks(ours(data, tol), _BLOCK.value),
+        "scorekit, blocks": lambda data: in_blocks(ours(data), _BLOCK.value),
     }
     try:
         import diffrax  # noqa: F401
@@ -170,7 +168,7 @@ def main(_) -> None:
         print("diffrax is not installed (pip install diffrax): its rows are skipped")
     else:
         solvers["diffrax"] = with_diffrax
-        solvers["diffrax, blocks"] = lambda data, tol: in_blocks(with_diffrax(data, tol), _BLOCK.value)
+        solvers["diffrax, blocks"] = lambda data: in_blocks(with_diffrax(data), _BLOCK.value)
     figure = Figure(figsize=(9, 4), layout="constrained")
     cases = {
         "ring of 8 modes, 2-d": (densities.ring(), _POINTS.value),

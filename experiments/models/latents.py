@@ -119,13 +119,18 @@ def code_margin(dataset: Latents, x: Array) -> dict[str, float]:
     """
     codes = dataset.codes
     assert codes is not None
-    vectors, index = jnp.reshape(x, (-1, codes.shape[1])), dataset.index(x).ravel()
+    return {name: float(value) for name, value in _code_margin(x, codes).items()}
+
+
+@jax.jit
+def _code_margin(x: Array, codes: Array) -> dict[str, Array]:
+    vectors, index = jnp.reshape(x, (-1, codes.shape[1])), nearest_code(x, codes).ravel()
     between = jnp.linalg.norm(codes[:, None] - codes[None], axis=-1) + jnp.diag(jnp.full(len(codes), math.inf))
     nearest = between.min(axis=1)[index]
     away = jnp.linalg.norm(vectors - codes[index], axis=-1)
     return {
-        "distance": float(jnp.sqrt(jnp.mean(away**2) / jnp.mean(nearest**2))),
-        "unambiguous": float(jnp.mean(away < 0.5 * nearest)),
+        "distance": jnp.sqrt(jnp.mean(away**2) / jnp.mean(nearest**2)),
+        "unambiguous": jnp.mean(away < 0.5 * nearest),
     }
 
 

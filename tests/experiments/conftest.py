@@ -28,15 +28,15 @@ def load_program(monkeypatch):
 
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory):
-    """The run of a smaller smoke config with its initial parameters; copy it to change it."""
+    """The run of a smaller smoke config with random parameters; copy it to change it."""
     config = smoke.get_config()
-    config.network.update(multipliers=(1, 1), blocks=1)
+    config.network.update(multipliers=(1,), blocks=1, attention_resolutions=())
     return save_untrained(tmp_path_factory.mktemp("digits") / "run", config, step=6)
 
 
 @pytest.fixture(scope="session")
 def ring_run(tmp_path_factory):
-    """The run of a small model of points with its initial parameters; copy it to change it."""
+    """The run of a small model of points with random parameters; copy it to change it."""
     config = mixture_2d.get_config()
     config.network.update(features=8, blocks=1)
     config.sampling.update(guidance_scale=1.5)

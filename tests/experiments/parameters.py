@@ -10,6 +10,10 @@ from experiments.models.model import init_params
 
 def random_params(model, std=0.1, seed=0):
     """Normal parameters of a model: its output is not zero and depends on all conditions."""
+    return random_like(jax.eval_shape(functools.partial(init_params, model), jax.random.key(0)), std, seed)
+
+
+def random_like(shapes, std=0.1, seed=0):
+    """Normal arrays of these shapes."""
     rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(functools.partial(init_params, model), jax.random.key(0))
     return jax.tree.map(lambda leaf: (std * rng.normal(size=leaf.shape)).astype(leaf.dtype), shapes)

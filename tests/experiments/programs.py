@@ -13,10 +13,12 @@ from pathlib import Path
 from unittest import mock
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import flags, logging
 from jax.experimental.compilation_cache import compilation_cache
+from parameters import random_params
 
 from experiments import data
 from experiments.cli import command_line
@@ -146,9 +148,9 @@ def run_process(program, *arguments, environment=None):
 
 
 def save_untrained(folder, config, step=1):
-    """Writes a run into ``folder`` whose network has its initial parameters."""
+    """Writes a run into ``folder`` whose network has random parameters."""
     save_resolved(config, folder / "config.json")
-    params = model.init_params(model.build_model(config, data.load(config)), jax.random.key(0))
+    params = jax.tree.map(jnp.asarray, random_params(model.build_model(config, data.load(config)), 0.02))
     state = training.init_state(jax.random.key(0), params, optax.sgd(0.1), config.training.ema_decays)
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
         checkpoints.save(step, state)

@@ -15,7 +15,7 @@ from experiments.training import students
 
 SMALL = {
     "training.steps": 4, "training.warmup_steps": 1, "training.batch_size": 16, "training.sample_every": 2,
-    "training.checkpoint_every": 2,
+    "training.checkpoint_every": 2, "sampling.batch_size": 8,
 }  # fmt: skip
 
 

@@ -23,7 +23,8 @@ from experiments.training.model_run import fit_model
 from experiments.training.writers import read_metrics
 from scorekit.training import restore_params
 
-STEPS, EVERY = 1000, 50
+STEPS, EVERY = 12, 4
+MANY, OFTEN = 1000, 50  # of the processes that are stopped
 # A small point model: seconds to compile, and the same code path as images.
 TINY = [
     "--config=experiments/configs/points/mixture_2d.py",
@@ -34,11 +35,11 @@ TINY = [
     "--config.training.log_every=5",
     "--config.training.sample_every=1000000",
     "--config.sampling.steps=2",
+    "--config.sampling.batch_size=64",
     "--config.sampling.guidance_scale=1",
     "--config.evaluation.num_samples=64",
     "--config.evaluation.guidance_scales=1",
     "--config.evaluation.bound_times=2",
-    f"--config.training.steps={STEPS}",
     "--config.training.keep=3",
 ]
 
@@ -51,8 +52,9 @@ def environment(tmp_path_factory):
     return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", **caching}
 
 
-def train_arguments(workdir, every=EVERY):
-    return [*TINY, f"--workdir={workdir}", f"--config.training.checkpoint_every={every}"]
+def train_arguments(workdir, steps=STEPS, every=EVERY):
+    counts = [f"--config.training.steps={steps}", f"--config.training.checkpoint_every={every}"]
+    return [*TINY, f"--workdir={workdir}", *counts]
 
 
 def parameters(workdir):
@@ -60,27 +62,38 @@ def parameters(workdir):
     return step, [np.asarray(x) for x in jax.tree.leaves(params)]
 
 
-def assert_same_parameters(one, other):
+def assert_same_parameters(one, other, steps):
     (step, params), (other_step, others) = parameters(one), parameters(other)
-    assert step == other_step == STEPS
+    assert step == other_step == steps
     for a, b in zip(params, others, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def assert_same_run(one, other):
-    assert_same_parameters(one, other)
+def assert_same_run(one, other, steps=STEPS):
+    assert_same_parameters(one, other, steps)
     rows, other_rows = ([{k: v for k, v in row.items() if k != "time"} for row in read_metrics(d / "metrics.jsonl")]
                         for d in (one, other))  # fmt: skip
     assert rows == other_rows
 
 
 @pytest.fixture(scope="module")
-def finished(environment, tmp_path_factory):
-    """An uninterrupted run in a process of its own: its folder, output and errors."""
+def finished(tmp_path_factory):
+    """An uninterrupted run: its folder, output and errors."""
     workdir = tmp_path_factory.mktemp("runs") / "full"
-    code, out, err = run_process("train", *train_arguments(workdir), environment=environment)
+    code, out, err = run("train", *train_arguments(workdir))
     assert code == 0, err
     return workdir, out, err
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(environment, tmp_path_factory):
+    """The folder of a longer run in a process of its own."""
+    workdir = tmp_path_factory.mktemp("runs") / "long"
+    code, out, err = run_process("train", *train_arguments(workdir, MANY, OFTEN), environment=environment)
+    assert code == 0, err
+    assert "devices" in out.splitlines()[0]
+    assert all(line.startswith("training ") for line in err.splitlines()), err
+    return workdir
 
 
 @pytest.fixture
@@ -141,7 +154,7 @@ def test_a_run_is_not_continued_with_another_config(finished):
 
 
 def start(environment, workdir, every):
-    command = [sys.executable, "-m", "experiments.train", *train_arguments(workdir, every)]
+    command = [sys.executable, "-m", "experiments.train", *train_arguments(workdir, MANY, every)]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -158,7 +171,8 @@ def wait_for_step(process, workdir, step):
     raise AssertionError(f"step {step} was not reached: {process.communicate()[0]}")
 
 
-def test_sigterm_saves_and_the_same_command_continues(finished, environment, tmp_path):
+@pytest.mark.slow
+def test_sigterm_saves_and_the_same_command_continues(uninterrupted, environment, tmp_path):
     stopped, never = tmp_path / "stopped", 100_000
     process = start(environment, stopped, never)
     wait_for_step(process, stopped, 5)
@@ -167,42 +181,43 @@ def test_sigterm_saves_and_the_same_command_continues(finished, environment, tmp
     assert process.returncode == 143, out
     assert "stopped at step" in out
     at = parameters(stopped)[0]
-    assert 5 <= at < STEPS
-    code, out, err = run_process("train", *train_arguments(stopped, never), environment=environment)
+    assert 5 <= at < MANY
+    code, out, err = run_process("train", *train_arguments(stopped, MANY, never), environment=environment)
     assert code == 0, err
     assert f"resuming  from step {at:,}" in out
-    assert_same_parameters(finished[0], stopped)
+    assert_same_parameters(uninterrupted, stopped, MANY)
 
 
 @pytest.mark.slow
-def test_sigkill_at_any_moment_changes_nothing(finished, environment, tmp_path):
+def test_sigkill_at_any_moment_changes_nothing(uninterrupted, environment, tmp_path):
+    """In every part of a run: before training, at three random moments of it, and in the evaluation."""
     killed, rng, kills = tmp_path / "killed", random.Random(0), 0
-    for _ in range(12):
-        process = start(environment, killed, EVERY)
-        try:
-            process.communicate(timeout=rng.uniform(3.0, 9.0))
-            break
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
-    else:
-        process = start(environment, killed, EVERY)
-        process.communicate(timeout=300)
+    for first, last in ((0, 0), (5, 300), (350, 600), (650, 950), (MANY, MANY)):
+        process = start(environment, killed, OFTEN)
+        if last:
+            wait_for_step(process, killed, rng.randint(first, last))
+        time.sleep(rng.uniform(0.0, 2.0 if first == last else 0.1))
+        kills += process.poll() is None
+        process.kill()
+        process.communicate()
+    assert kills >= 4
+    process = start(environment, killed, OFTEN)
+    process.communicate(timeout=300)
     assert process.returncode == 0
-    assert kills > 0
-    assert_same_run(finished[0], killed)
+    assert_same_run(uninterrupted, killed, MANY)
 
 
-def test_a_corrupted_newest_checkpoint_is_reported_and_the_one_before_it_resumed(finished, copied, environment):
-    arrays = [path for path in (copied / "checkpoints" / str(STEPS) / "state").rglob("*") if path.is_file()]
+@pytest.mark.slow
+def test_a_corrupted_newest_checkpoint_is_reported_and_the_one_before_it_resumed(uninterrupted, environment, tmp_path):
+    workdir = shutil.copytree(uninterrupted, tmp_path / "copy")
+    arrays = [path for path in (workdir / "checkpoints" / str(MANY) / "state").rglob("*") if path.is_file()]
     largest = max(arrays, key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
-    code, out, err = run_process("train", *train_arguments(copied), environment=environment)
+    code, out, err = run_process("train", *train_arguments(workdir, MANY, OFTEN), environment=environment)
     assert code == 0, err
-    assert f"checkpoints/{STEPS} is broken" in err
-    assert f"resuming  from step {STEPS - EVERY}" in out
-    assert_same_run(finished[0], copied)
+    assert f"checkpoints/{MANY} is broken" in err
+    assert f"resuming  from step {MANY - OFTEN}" in out
+    assert_same_run(uninterrupted, workdir, MANY)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +268,7 @@ def test_a_folder_without_a_run_is_a_config_error(tmp_path):
 def test_a_model_with_a_map_and_a_vector_is_trained_sampled_and_evaluated(tmp_path):
     workdir = f"--workdir={tmp_path}"
     given = ["--config.data.map.name=average_pool", "--config.data.vector.name=moments"]
-    small = ["--config.network.multipliers=1,", "--config.network.blocks=1"]
+    small = ["--config.network.multipliers=1,", "--config.network.blocks=1", "--config.sampling.batch_size=10"]
     code, out, err = run("train", "--config=experiments/configs/images/smoke.py", workdir, *given, *small)
     assert code == 0, err
     assert "RMSE of the dense map" in out

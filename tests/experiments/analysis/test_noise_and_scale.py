@@ -5,13 +5,14 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from parameters import random_params
 from programs import give, run
 
 from experiments.cli.config import save_resolved
 from experiments.configs.images import smoke
 from experiments.data.dataset import Dataset, FrequencyAxis
 from experiments.models.guided import NO_EXTRAS
-from experiments.models.model import build_model, init_params
+from experiments.models.model import build_model
 from experiments.models.runs import Run
 from scorekit import random_fields, spectra
 
@@ -40,7 +41,7 @@ def test_measured_errors_of_signals_are_the_exact_ones(load_program, monkeypatch
     config, dataset = smoke.get_config(), Signals()
     config.network.update(channels=4, multipliers=(1,), blocks=1)
     built = build_model(config, dataset)
-    opened = Run(dataset, built, lambda: None, init_params(built, jax.random.key(0)), 6, NO_EXTRAS)
+    opened = Run(dataset, built, lambda: None, random_params(built, std=0.0), 6, NO_EXTRAS)
     monkeypatch.setattr(module, "open_run", lambda *_: opened)
     monkeypatch.setattr(module, "BLOCK_VALUES", 128 * 200)  # three blocks
     give(workdir=tmp_path, levels=3)

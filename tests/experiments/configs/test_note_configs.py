@@ -1,9 +1,9 @@
 """The configs of notes: each validates, and its network has a loss on its representation of sounds."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from parameters import random_params
 
 from experiments import data as data_sets
 from experiments.configs.notes import notes, notes_complex, notes_gpu, notes_spectrogram
@@ -38,11 +38,10 @@ def loss_of(config, run):
     model = build_model(config, dataset)
     prepare = make_prepare(model, dataset, dropout_rates(config), config.loss.joint_dropout)
 
-    def loss(key, batch):
-        params = model.module.init(key, jnp.zeros((1, *model.shape)), jnp.zeros(1), jnp.zeros(1, jnp.int32))
+    def loss(params, key, batch):
         return make_loss(model)(params, prepare(key, batch))[0]
 
-    return dataset, run(loss, jax.random.key(0), dataset.batch(0, 0, 4))
+    return dataset, run(loss, random_params(model), jax.random.key(0), dataset.batch(0, 0, 4))
 
 
 @pytest.mark.parametrize(

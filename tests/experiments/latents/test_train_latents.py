@@ -10,7 +10,7 @@ def test_autoencoder_is_trained_and_a_model_of_its_latents_is_sampled_and_evalua
     one, two = f"--workdir={tmp_path}/one", f"--workdir={tmp_path}/two"
     few = ["--config.data.train_split=train[:60]", "--config.data.test_split=test[:60]"]
     small = ["--config.autoencoder.channels=8", "--config.autoencoder.codes=16", "--config.autoencoder.patch=2",
-             "--config.autoencoder.multipliers=(1,)", "--config.training.batch_size=8",
+             "--config.autoencoder.multipliers=(1,)", "--config.autoencoder.blocks=1", "--config.training.batch_size=8",
              "--config.training.warmup_steps=2", "--config.training.checkpoint_every=2",
              "--config.evaluation.ema=none"]  # fmt: skip
     train = ["latents.train", "--config=experiments/configs/latents/digits_latent.py", one, *few, *small]
@@ -23,7 +23,7 @@ def test_autoencoder_is_trained_and_a_model_of_its_latents_is_sampled_and_evalua
     assert "resuming  from step 4" in out
     model = ["--config=experiments/configs/images/smoke.py", f"--config.data.latents={tmp_path}/one", *few,
              "--config.evaluation.guidance_scales=1", "--config.sampling.guidance_scale=1",
-             "--config.evaluation.num_samples=20",
+             "--config.evaluation.num_samples=20", "--config.sampling.batch_size=10",
              "--config.network.multipliers=(1,)", "--config.network.attention_resolutions=()"]  # fmt: skip
     code, out, err = run("train", two, *model)
     assert code == 0, err

@@ -45,12 +45,26 @@ def digits():
     return data.load(latent_config())
 
 
+@pytest.fixture(scope="module")
+def initial(digits):
+    """The initial parameters of the discrete autoencoder; without its codes, they are those of the continuous one."""
+    return autoencoder.init_params(autoencoder.build_latent(latent_config(16), digits), 0)
+
+
+@pytest.fixture(scope="module")
+def prepared(digits):
+    """The test examples as a batch of training, with noise for their latents."""
+    prepare = autoencoder.make_prepare(autoencoder.build_latent(latent_config(), digits))
+    return jax.jit(prepare)(jax.random.key(0), digits.test)
+
+
 @pytest.fixture(scope="module", params=[None, 16], ids=["continuous", "discrete"])
-def run(request, digits, tmp_path_factory):
+def run(request, digits, initial, tmp_path_factory):
     """The folder of an autoencoder that is not trained, as its program leaves it; what it is built of."""
     folder, config = tmp_path_factory.mktemp("run"), latent_config(request.param)
     built = autoencoder.build_latent(config, digits)
-    params = autoencoder.init_params(built, 0)
+    kept = {name: value for name, value in initial["params"].items() if name != "codebook" or request.param}
+    params = {"params": kept}
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
         state = training.init_state(jax.random.key(0), params, training.make_optimizer(1e-3, 0, 1, 1.0, 1.0, 0.0))
         checkpoints.save(1, state)
@@ -90,8 +104,8 @@ def test_batches_of_latents_are_a_pure_function_of_the_step(latents):
 
 
 def test_samples_are_quantised_to_codes_before_they_are_decoded(latents):
-    x = jnp.asarray(latents.test["x"][:4])
-    noisy = x + 1e-3 * jax.random.normal(jax.random.key(0), x.shape)
+    x = latents.test["x"][:4]
+    noisy = x + 1e-3 * np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
     quantise = jax.jit(latents.quantise)
     if latents.codes is None:
         np.testing.assert_allclose(quantise(noisy), noisy, atol=1e-5)
@@ -107,13 +121,15 @@ def test_code_margin_is_relative_to_the_distance_between_codes(latents):
         with pytest.raises(ValueError, match="must have codes, they are continuous"):
             latents.index(jnp.zeros((1, 4, 4, 3)))
         return
-    found = code_margin(latents, jnp.asarray(latents.test["x"][:4]))
+    shape = latents.test["x"][:4].shape
+    found = code_margin(latents, latents.test["x"][:4])
     assert found == pytest.approx({"distance": 0.0, "unambiguous": 1.0}, abs=1e-5)
-    between = jnp.linalg.norm(codes[:, None] - codes[None], axis=-1) + jnp.diag(jnp.full(len(codes), jnp.inf))
+    codes = np.asarray(codes)
+    between = np.linalg.norm(codes[:, None] - codes[None], axis=-1) + np.diag(np.full(len(codes), np.inf))
     i, j = np.unravel_index(between.argmin(), between.shape)  # nearest neighbours of each other
-    found = code_margin(latents, codes[i] + 0.49 * (codes[j] - codes[i]))
+    found = code_margin(latents, np.broadcast_to(codes[i] + 0.49 * (codes[j] - codes[i]), shape))
     assert found == pytest.approx({"distance": 0.49, "unambiguous": 1.0}, rel=1e-3)
-    found = code_margin(latents, codes[i] - 0.8 * (codes[j] - codes[i]))
+    found = code_margin(latents, np.broadcast_to(codes[i] - 0.8 * (codes[j] - codes[i]), shape))
     assert found["unambiguous"] == 0.0
 
 
@@ -149,9 +165,8 @@ def test_opening_latents_needs_a_finished_run_on_the_same_data(run, digits, tmp_
 # ---- the autoencoder ---------------------------------------------------------------------------------------------
 
 
-def test_measure_agrees_with_the_terms_of_the_loss(run, digits):
+def test_measure_agrees_with_the_terms_of_the_loss(run, digits, prepared):
     _, built, params, _ = run
-    prepared = jax.jit(autoencoder.make_prepare(built))(jax.random.key(0), digits.test)
     config = {"noise": 1e-4, "kl": 0.0, "commitment": 0.0, "revival": 0.0}
 
     @jax.jit
@@ -162,15 +177,16 @@ def test_measure_agrees_with_the_terms_of_the_loss(run, digits):
             loss = autoencoder.make_loss(built._replace(loss=latent_config(**{**config, "kl": kl}).loss))
             parts.append(loss(params, prepared))
         z = built.module.apply(params, prepared["x"], method="encode")
+        divergence = fixed_noise_kl(z, 1e-4)
         quantised = built.module.apply(params, z, method="quantise")
-        return *parts[0], parts[1][0], z, quantised
+        return *parts[0], parts[1][0], divergence, z, quantised
 
-    value, terms, with_kl, z, quantised = losses(params, prepared)
+    value, terms, with_kl, divergence, z, quantised = jax.tree.map(np.asarray, losses(params, prepared))
     found = autoencoder.measure(built, params, digits.test, batch_size=17)
-    assert found["RMSE"] == pytest.approx(float(jnp.sqrt(terms["squared error"].mean())), rel=1e-3)
+    assert found["RMSE"] == pytest.approx(float(np.sqrt(terms["squared error"].mean())), rel=1e-3)
     if built.module.codes is None:
         np.testing.assert_allclose(value, terms["squared error"], rtol=1e-6)
-        np.testing.assert_allclose(with_kl - value, 0.5 * fixed_noise_kl(z, 1e-4), rtol=1e-4)
+        np.testing.assert_allclose(with_kl - value, 0.5 * divergence, rtol=1e-4)
         assert set(found) == {"RMSE", "error, share of power", "latent mean", "latent standard deviation"}
     else:
         np.testing.assert_allclose(value - terms["squared error"], ((z - quantised) ** 2).mean((1, 2, 3)), rtol=1e-4)
