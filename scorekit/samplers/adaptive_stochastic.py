@@ -19,10 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check
 from scorekit.process import posterior
 from scorekit.samplers.adaptive import AdaptiveResult, check_tolerances
 from scorekit.schedules.numerics import as_time
-from scorekit.trees import batch_size, check, combine, event_size, is_traced, normal_like, sum_per_example, where
+from scorekit.trees import batch_size, combine, event_size, is_traced, normal_like, sum_per_example, where
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
 _FIRST, _SAFETY, _POWER, _SHRINK, _GROW = 0.01, 0.9, 0.9, 0.1, 5.0

@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check_positive
 from scorekit.process import perturb
 from scorekit.samplers.sampling import sample
-from scorekit.trees import batch_size, check_positive, combine, normal_like, sum_per_example, where
+from scorekit.trees import batch_size, combine, normal_like, sum_per_example, where
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 

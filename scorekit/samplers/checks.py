@@ -1,11 +1,9 @@
 """Checks of arguments that the samplers share."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scorekit.trees import is_traced
-from scorekit.typing import ArrayLike, PyTree
+from scorekit.typing import ArrayLike
 
 
 def check_grid(ts: ArrayLike) -> None:
@@ -21,16 +19,3 @@ def check_grid(ts: ArrayLike) -> None:
         times = np.asarray(ts)
         if not (np.all(np.diff(times) < 0) and times[0] <= 1 and times[-1] >= 0):
             raise ValueError(f"ts must decrease strictly within [0, 1], got {times}")
-
-
-def check_floating(**named: PyTree) -> None:
-    """Raises a ``ValueError`` that names the first tree with an array that is not floating.
-
-    >>> check_floating(x=jnp.arange(2))
-    Traceback (most recent call last):
-    ValueError: x must hold floating arrays, got dtype int32
-    """
-    for name, tree in named.items():
-        for leaf in jax.tree.leaves(tree):
-            if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-                raise ValueError(f"{name} must hold floating arrays, got dtype {jnp.result_type(leaf)}")

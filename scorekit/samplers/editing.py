@@ -2,8 +2,9 @@
 
 import jax
 
+from scorekit.checks import check_floating
 from scorekit.process import perturb
-from scorekit.samplers.checks import check_floating, check_grid
+from scorekit.samplers.checks import check_grid
 from scorekit.samplers.inversion import invert
 from scorekit.samplers.sampling import sample
 from scorekit.schedules.numerics import as_time

@@ -4,7 +4,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from scorekit.samplers.checks import check_floating, check_grid
+from scorekit.checks import check_floating
+from scorekit.samplers.checks import check_grid
 from scorekit.samplers.sampling import integrate
 from scorekit.schedules.numerics import as_time
 from scorekit.solvers.base import SolverBase, noise_levels

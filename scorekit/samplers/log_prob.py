@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.samplers.checks import check_floating, check_grid
+from scorekit.checks import check_floating
+from scorekit.samplers.checks import check_grid
 from scorekit.schedules.numerics import as_time
 from scorekit.trees import combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.samplers.checks import check_floating, check_grid
+from scorekit.checks import check, check_floating, check_positive
+from scorekit.samplers.checks import check_grid
 from scorekit.schedules.numerics import as_time
-from scorekit.trees import batch_size, check, check_positive, combine, event_size, expand
+from scorekit.trees import batch_size, combine, event_size, expand
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
 

@@ -21,12 +21,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check, check_floating
 from scorekit.predictions import bounded_log_snr
-from scorekit.samplers.checks import check_floating, check_grid
+from scorekit.samplers.checks import check_grid
 from scorekit.samplers.log_prob import gaussian_rows
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
 from scorekit.schedules.numerics import as_time
-from scorekit.trees import batch_size, check, combine, normal_like, sum_per_example
+from scorekit.trees import batch_size, combine, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule
 
 

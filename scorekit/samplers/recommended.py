@@ -1,7 +1,7 @@
 """The solver and the time grid to begin with, by the number of network evaluations."""
 
+from scorekit.checks import check
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2MSDE, UniPC, grids
-from scorekit.trees import check
 from scorekit.typing import Array, ArrayLike, Schedule, Solver
 
 _POWER = 2.5  # of the grid, for the deterministic solvers

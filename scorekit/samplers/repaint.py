@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check_floating
 from scorekit.process import perturb, transition
-from scorekit.samplers.checks import check_floating, check_grid
+from scorekit.samplers.checks import check_grid
 from scorekit.schedules.numerics import as_time
 from scorekit.solvers.base import stacked_rows
 from scorekit.trees import combine, normal_like

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check_floating
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict, with_state
-from scorekit.samplers.checks import check_floating, check_grid
+from scorekit.samplers.checks import check_grid
 from scorekit.schedules.numerics import as_time
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 

@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check, check_positive
 from scorekit.schedules.numerics import as_time, between_ends, sqrt
-from scorekit.trees import check, check_positive, pytree_dataclass
+from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number
 
 

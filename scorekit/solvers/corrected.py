@@ -5,23 +5,14 @@ import math
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check, check_positive
 from scorekit.schedules.numerics import sqrt
 from scorekit.solvers.base import SolverBase, noise_levels
 from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
 from scorekit.solvers.ode import Heun
 from scorekit.solvers.sde import ReverseDiffusion
 from scorekit.solvers.weights import decay_of, noise_share
-from scorekit.trees import (
-    check,
-    check_positive,
-    combine,
-    event_size,
-    normal_like,
-    pytree_dataclass,
-    static,
-    sum_per_example,
-    where,
-)
+from scorekit.trees import combine, event_size, normal_like, pytree_dataclass, static, sum_per_example, where
 from scorekit.typing import Number
 
 

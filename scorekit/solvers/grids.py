@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check, check_positive
 from scorekit.schedules.variance_preserving import linear_vp
-from scorekit.trees import check, check_positive, is_traced
+from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Schedule
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check
 from scorekit.process import diffusion_squared, drift
 from scorekit.schedules.numerics import sqrt
 from scorekit.solvers.base import LinearSolver, Row, check_order, noise_levels
@@ -23,7 +24,7 @@ from scorekit.solvers.weights import (
     published_third_order,
     with_history,
 )
-from scorekit.trees import check, is_traced, pytree_dataclass, static
+from scorekit.trees import is_traced, pytree_dataclass, static
 from scorekit.typing import ArrayLike
 
 

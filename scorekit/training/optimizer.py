@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scorekit.trees import check, check_positive
+from scorekit.checks import check, check_positive
 from scorekit.typing import Array
 
 OptimizerName = Literal["adamw", "muon"]
