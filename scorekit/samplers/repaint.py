@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_floating
+from scorekit.checks import check_count, check_floating
 from scorekit.process import perturb, transition
 from scorekit.samplers.checks import check_grid
 from scorekit.schedules.numerics import as_time
@@ -16,15 +16,20 @@ from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, S
 def repaint_path(steps: int, jump_length: int, resamples: int) -> list[int]:
     """The indices of the time grid in the order in which RePaint visits them.
 
-    After every ``jump_length`` steps (the end excepted) it goes back by as many, in one move, until these steps have
-    been made ``resamples`` times.
+    With one step left, and at every ``jump_length`` steps before it, it goes back by ``jump_length`` steps, in one
+    move, until it has been there ``resamples`` times. The last step is made once. Fewer than ``jump_length + 1`` steps
+    have no jump.
 
-    >>> repaint_path(4, 2, 2)
-    [0, 1, 2, 0, 1, 2, 3, 4]
+    Raises:
+      ValueError: if a count is not an integer >= 1.
 
-    Source: Lugmayr et al. 2022, sec. 4.2 and app. B (https://arxiv.org/abs/2201.09865).
+    >>> repaint_path(5, 2, 2)
+    [0, 1, 2, 0, 1, 2, 3, 4, 2, 3, 4, 5]
+
+    Source: the authors' schedule of Lugmayr et al. 2022, app. B (https://arxiv.org/abs/2201.09865).
     """
-    left = {k: resamples - 1 for k in range(jump_length, steps) if (steps - k) % jump_length == 0}
+    check_count(steps=steps, jump_length=jump_length, resamples=resamples)
+    left = {steps - 1 - k: resamples - 1 for k in range(0, steps - jump_length, jump_length)}
     path = [0]
     while path[-1] < steps:
         path.append(path[-1] + 1)
@@ -85,9 +90,7 @@ def repaint(
     """
     check_grid(ts)
     check_floating(x_init=x_init, observation=observation)
-    for name, count in (("jump_length", jump_length), ("resamples", resamples)):
-        if not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name} must be an integer >= 1, got {count!r}")
+    check_count(jump_length=jump_length, resamples=resamples)
     ts = as_time(ts)
     path = np.asarray(repaint_path(ts.shape[0] - 1, jump_length, resamples))
     falls = np.diff(path) > 0
