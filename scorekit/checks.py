@@ -112,17 +112,20 @@ def check_classes(num_classes: int, **named: ArrayLike) -> None:
 
 
 def check_floating(**named: PyTree) -> None:
-    """Raises a ``ValueError`` that names the first tree with an array that is not floating.
+    """Raises a ``ValueError`` that names the first tree with an array that is not floating or is empty.
 
     >>> check_floating(x=jnp.arange(2))
     Traceback (most recent call last):
     ValueError: x must hold floating arrays, got dtype int32
     """
     for name, tree in named.items():
-        for leaf in jax.tree.leaves(tree):
+        leaves = jax.tree.leaves(tree)
+        for leaf in leaves:
             dtype = getattr(leaf, "dtype", None) or np.asarray(leaf).dtype
             if not jnp.issubdtype(dtype, jnp.floating):
                 raise ValueError(f"{name} must hold floating arrays, got dtype {dtype}")
+        if not leaves or any(np.size(leaf) == 0 for leaf in leaves):
+            raise ValueError(f"{name} must hold values, got shapes {[jnp.shape(leaf) for leaf in leaves]}")
 
 
 def check_finite(**named: PyTree) -> None:

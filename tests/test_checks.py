@@ -30,6 +30,7 @@ def test_check_positive_names_argument_value_and_condition(value):
         (lambda: checks.check_classes(3, label=np.array([3])), "label must hold classes from 0 to 2"),
         (lambda: checks.check_classes(3, label=np.zeros(2)), "label must hold integers, got dtype float"),
         (lambda: checks.check_floating(x=np.arange(2)), "x must hold floating arrays, got dtype int"),
+        (lambda: checks.check_floating(x=np.zeros((0, 2))), r"x must hold values, got shapes \[\(0, 2\)\]"),
         (lambda: checks.check_finite(x={"a": np.inf, "b": np.ones(3)}), "x must be finite, but 1 of 4 values are not"),
         (
             lambda: checks.check_like("x", np.ones((2, 1)), y=np.ones(2)),

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_floating, check_positive
-from scorekit.samplers.checks import check_grid
-from scorekit.schedules.numerics import as_time
+from scorekit.checks import check_count, check_floating, check_positive
+from scorekit.solvers.grids import check_grid
 from scorekit.trees import batch_size, combine, event_size, expand
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
@@ -129,15 +128,15 @@ def parallel_sample(
     Source: Shih et al. 2023, alg. 1 (https://arxiv.org/abs/2305.16317); Tang et al. 2024, sec. 3
     (https://arxiv.org/abs/2402.09970).
     """
-    check_grid(ts)
+    ts = check_grid(ts)
     check_floating(x_init=x_init)
     check_positive(tolerance=tolerance)
     counts = {"max_iterations": max_iterations, "window": window}
-    check(lambda k: k >= 1, ">= 1", **{name: k for name, k in counts.items() if k is not None})
-    check(lambda k: k >= 0, ">= 0", anderson=anderson)
+    check_count(**{name: k for name, k in counts.items() if k is not None})
+    check_count(0, anderson=anderson)
     linear = _is_linear(solver, x_init)
     past = solver.max_past if linear else 0
-    ts, batch = as_time(ts), batch_size(x_init)
+    batch = batch_size(x_init)
     n = ts.shape[0] - 1
     size = n if window is None else min(window, n)
     depth = anderson if size == n else 0

@@ -4,11 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count, check_floating
+from scorekit.checks import check_count, check_floating, check_like
 from scorekit.process import perturb, transition
-from scorekit.samplers.checks import check_grid
-from scorekit.schedules.numerics import as_time
 from scorekit.solvers.base import stacked_rows
+from scorekit.solvers.grids import check_grid
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
@@ -74,8 +73,8 @@ def repaint(
       resamples: how many times each group of steps is made.
 
     Raises:
-      ValueError: for a bad grid, a state that is not floating, a count that is not an integer >= 1, or a precomputed
-        solver.
+      ValueError: for a bad grid, a state that is not floating, an observation or a mask that does not go with it, a
+        count that is not an integer >= 1, or a precomputed solver.
 
     >>> from scorekit import densities, denoisers, schedules, solvers
     >>> covariance, schedule = jnp.array([[1.0, 0.9], [0.9, 1.0]]), schedules.cosine()
@@ -88,10 +87,11 @@ def repaint(
 
     Source: Lugmayr et al. 2022, algorithm 1 (https://arxiv.org/abs/2201.09865).
     """
-    check_grid(ts)
+    ts = check_grid(ts)
     check_floating(x_init=x_init, observation=observation)
     check_count(jump_length=jump_length, resamples=resamples)
-    ts = as_time(ts)
+    check_like("x_init", x_init, observation=observation)
+    _check_mask(mask, x_init)
     path = np.asarray(repaint_path(ts.shape[0] - 1, jump_length, resamples))
     falls = np.diff(path) > 0
     rows = _falling_rows(solver, schedule, ts, path)
@@ -117,6 +117,18 @@ def repaint(
     keys = jax.random.split(key, len(path) - 1)
     moves = (keys, jnp.asarray(falls), ts[path[:-1]], ts[path[1:]], rows)
     return jax.lax.scan(body, (x_init, solver.init(x_init)), moves)[0][0]
+
+
+def _check_mask(mask: PyTree, x: PyTree) -> None:
+    fits = lambda m, a: np.broadcast_shapes(np.shape(m), np.shape(a)) == np.shape(a)
+    try:
+        fit = all(jax.tree.leaves(jax.tree.map(fits, mask, x)))
+        same = jax.tree.structure(mask) == jax.tree.structure(x)
+    except ValueError:
+        fit = same = False
+    if not (fit and same):
+        shapes = jax.tree.map(jnp.shape, x), jax.tree.map(jnp.shape, mask)
+        raise ValueError(f"mask must be a tree that broadcasts to x_init, {shapes[0]}, got {shapes[1]}")
 
 
 def _falling_rows(solver: Solver, schedule: Schedule, ts: Array, path: np.ndarray) -> PyTree:

@@ -6,7 +6,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_count, check_positive
+from scorekit.checks import check, check_at_least, check_count, check_positive
 from scorekit.schedules.numerics import sqrt
 from scorekit.solvers.base import SolverBase, noise_levels
 from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
@@ -29,8 +29,11 @@ class StochasticHeun(SolverBase):
       gamma: relative rise of the noise in each step, >= 0.
       noise_min: lowest ``sigma / alpha`` at which noise is added.
       noise_max: highest ``sigma / alpha`` at which noise is added.
-      noise: standard deviation of the added noise; 1 keeps the marginals.
+      noise: standard deviation of the added noise, > 0; 1 keeps the marginals.
       coordinate: of Heun: "sigma" (as published), "flow" or "angle".
+
+    Raises:
+      ValueError: for a number out of range or an unknown coordinate.
 
     >>> StochasticHeun(gamma=0.1).evals_per_step
     2
@@ -49,6 +52,10 @@ class StochasticHeun(SolverBase):
 
     def __post_init__(self):
         check_coordinate(self.coordinate, FINITE_AT_ZERO_NOISE)
+        check_at_least(0, gamma=self.gamma)
+        check_at_least(0, noise_min=self.noise_min)
+        check(lambda x: x >= 0, ">= 0", noise_max=self.noise_max)
+        check_positive(noise=self.noise)
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times)
@@ -83,16 +90,15 @@ def edm_stochastic(
       noise: S_noise, standard deviation of the noise, slightly above 1 to compensate for lost detail.
 
     Raises:
-      ValueError: if ``num_steps < 1``, ``churn < 0`` or ``noise <= 0``.
+      ValueError: if ``num_steps`` is not an integer >= 1, ``churn < 0``, ``noise <= 0`` or a bound is negative.
 
     >>> edm_stochastic(100).gamma
     Array(0.4, dtype=float32)
 
     Source: Karras et al. 2022, alg. 2 and table 5 (https://arxiv.org/abs/2206.00364).
     """
-    check(lambda n: n >= 1, "at least 1", num_steps=num_steps)
-    check(lambda x: x >= 0, ">= 0", churn=churn)
-    check_positive(noise=noise)
+    check_count(num_steps=num_steps)
+    check_at_least(0, churn=churn)
     gamma = jnp.minimum(jnp.asarray(churn, float) / num_steps, math.sqrt(2.0) - 1.0)
     return StochasticHeun(gamma=gamma, noise_min=noise_min, noise_max=noise_max, noise=noise)
 
@@ -187,7 +193,7 @@ class AnnealedLangevin(SolverBase):
       step_size: in units of ``sigma^2``, > 0 (NCSN: ``step_size * sigma_last^2 = epsilon / 2``).
 
     Raises:
-      ValueError: if ``steps < 1``.
+      ValueError: if ``steps`` is not an integer >= 1 or ``step_size`` not > 0.
 
     >>> AnnealedLangevin(steps=10).evals_per_step
     10
@@ -201,7 +207,8 @@ class AnnealedLangevin(SolverBase):
     stochastic = True
 
     def __post_init__(self):
-        check(lambda n: n >= 1, "at least 1", steps=self.steps)
+        check_count(steps=self.steps)
+        check_positive(step_size=self.step_size)
 
     @property
     def evals_per_step(self) -> int:

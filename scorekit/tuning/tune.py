@@ -22,9 +22,9 @@ import numpy as np
 import optax
 
 from scorekit.checks import check, check_positive
-from scorekit.samplers.checks import check_grid
 from scorekit.samplers.sampling import integrate, sample
 from scorekit.schedules.numerics import as_time
+from scorekit.solvers.grids import check_grid
 from scorekit.solvers.multistep import AdamsBashforth
 from scorekit.solvers.precomputed import precomputed
 from scorekit.trees import as_pytree, combine, event_size, normal_like, sum_per_example

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_positive
-from scorekit.samplers.checks import check_grid
+from scorekit.solvers.grids import check_grid
 from scorekit.trees import combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 

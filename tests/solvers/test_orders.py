@@ -205,9 +205,9 @@ def test_solvers_validate_their_arguments():
         (lambda: S.IPNDM(order=0), "order must be"),
         (lambda: S.SASolver(steps=5), "order must be"),
         (lambda: S.EulerMaruyama(clock="sigma"), "clock must be 't' or 'log_snr', got 'sigma'"),  # type: ignore
-        (lambda: S.PredictorCorrector(corrector_steps=0), "corrector_steps must be at least 1, got 0"),
-        (lambda: S.AnnealedLangevin(steps=0), "steps must be at least 1, got 0"),
-        (lambda: S.edm_stochastic(0), "num_steps must be at least 1, got 0"),
+        (lambda: S.PredictorCorrector(corrector_steps=0), "corrector_steps must be an integer >= 1, got 0"),
+        (lambda: S.AnnealedLangevin(steps=0), "steps must be an integer >= 1, got 0"),
+        (lambda: S.edm_stochastic(0), "num_steps must be an integer >= 1, got 0"),
         (lambda: S.edm_stochastic(10, churn=-1.0), "churn must be >= 0, got -1.0"),
         (lambda: S.edm_stochastic(10, noise=0.0), "noise must be finite and > 0, got 0.0"),
     ):

@@ -39,7 +39,10 @@ def public_names() -> dict[str, object]:
     for module in _modules(scorekit):
         for name in getattr(module, "__all__", None) or _own_names(module):
             value = getattr(module, name)
-            if (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__.startswith("scorekit"):
+            if inspect.ismodule(value):
+                found |= {f"{module.__name__.removeprefix('scorekit.')}.{name}.{own}": getattr(value, own)
+                          for own in _own_names(value) if inspect.isfunction(getattr(value, own))}  # fmt: skip
+            elif (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__.startswith("scorekit"):
                 found[f"{module.__name__.removeprefix('scorekit.')}.{name}"] = value
     return found
 
