@@ -129,7 +129,7 @@ def uniform_log_snr(
     >>> uniform_log_snr(rectified_flow(), 3, t_max=0.75, t_min=0.25)
     Array([0.75, 0.5 , 0.25, 0.  ], dtype=float32)
 
-    Source: Lu et al. 2022, sec. 3.4 (https://arxiv.org/abs/2206.00927).
+    Source: Lu et al. 2022, step size schedule (https://arxiv.org/abs/2206.00927).
     """
     first, last = _finite_ends(schedule, n, t_max, t_min)
     return _between(schedule, n, t_max, t_min, to_zero, lambda k: jnp.linspace(first, last, k + 1))
