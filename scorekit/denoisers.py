@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit.checks import check_positive
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.predictions import Score, Target, TargetName, as_target, bounded_log_snr
 from scorekit.random_fields import RandomField
-from scorekit.trees import as_pytree, check_positive, combine
+from scorekit.trees import as_pytree, combine
 from scorekit.typing import Array, ArrayLike, Denoiser, Network, PyTree, Schedule
 
 

@@ -24,9 +24,10 @@ from typing import Literal, Protocol, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check_positive
 from scorekit.schedules import time_derivative
 from scorekit.schedules.derivatives import clip_to_interior
-from scorekit.trees import check_positive, combine, pytree_dataclass, where
+from scorekit.trees import combine, pytree_dataclass, where
 from scorekit.typing import Array, ArrayLike, Number, Prediction, PyTree, Schedule
 
 _LOG_SNR_LIMIT = 60.0

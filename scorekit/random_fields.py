@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.trees import check, check_positive, pytree_dataclass, static
+from scorekit.checks import check, check_positive
+from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
 

@@ -7,7 +7,6 @@ from typing import Any, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 
 from scorekit.typing import Array, ArrayLike, Key, PyTree
@@ -172,30 +171,3 @@ def is_traced(value: Any) -> bool:
     False
     """
     return isinstance(value, Tracer)
-
-
-def check_positive(**named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not finite and > 0. Tracers are not checked.
-
-    >>> check_positive(std=-1.0)
-    Traceback (most recent call last):
-    ValueError: std must be finite and > 0, got -1.0
-    """
-    check(lambda x: np.isfinite(x) & (x > 0), "finite and > 0", **named)
-
-
-def check(condition: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> None:
-    """Raises a ``ValueError`` naming the argument, its value and what is allowed, unless ``condition`` holds.
-
-    Only concrete values are checked, with numpy, so that a factory may be called inside ``jit``.
-
-    >>> check(lambda x: x < 1, "< 1", decay=2.0)
-    Traceback (most recent call last):
-    ValueError: decay must be < 1, got 2.0
-    """
-    for name, value in named.items():
-        if is_traced(value):
-            continue
-        holds = condition(np.asarray(value))
-        if not is_traced(holds) and not np.all(holds):
-            raise ValueError(f"{name} must be {allowed}, got {value}")

@@ -1,4 +1,4 @@
-"""Floor 0: pytree dataclasses, broadcasting and the checks."""
+"""Pytree dataclasses, broadcasting and linear algebra on trees."""
 
 import warnings
 
@@ -93,23 +93,6 @@ def test_sizes_and_sums_per_example():
 def test_batch_size_invalid_trees_raise(tree):
     with pytest.raises(ValueError, match="share a leading batch axis"):
         trees.batch_size(tree)
-
-
-@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf, np.array([1.0, 0.0])])
-def test_check_positive_names_argument_value_and_condition(value):
-    with pytest.raises(ValueError, match="std must be finite and > 0, got") as error:
-        trees.check_positive(std=value)
-    assert str(value) in str(error.value)
-
-
-def test_check_ignores_tracers():
-    @jax.jit
-    def checked(x):
-        trees.check_positive(x=x)
-        trees.check(lambda y: y > x, "> x", y=-1.0)  # a rule about a traced value cannot be decided either
-        return x
-
-    assert checked(-1.0) == -1.0
 
 
 def test_schedule_protocol_is_checkable():

@@ -156,8 +156,7 @@ def _corrected(solver, rows, schedule_values):
         for k in keys:
             z = jax.random.normal(k, x.shape)
             eps = after["b"] * x + after["a"] * network(x, after["t"])
-            squares = jnp.sum(jnp.square(eps.reshape(len(x), -1)), 1).reshape(-1, *[1] * (x.ndim - 1))
-            d = jnp.minimum(after["strength"] * (x.size // len(x)) / jnp.maximum(squares, 1e-30), 1.0)
+            d = jnp.minimum(after["strength"], 1.0)
             new = x - d * after["sigma"] * eps + after["sigma"] * jnp.sqrt(2.0 * d) * z
             x = jnp.where(after["sigma"] > 0, new, x)
         return x, state

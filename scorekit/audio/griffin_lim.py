@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.audio.stft import from_polar, istft, magnitude, phase, random_phase, stft
-from scorekit.trees import check
+from scorekit.checks import check
 from scorekit.typing import Array, ArrayLike, Key, Number
 
 

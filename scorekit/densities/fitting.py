@@ -5,8 +5,8 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check
 from scorekit.densities.gaussian import Gaussian
-from scorekit.trees import check
 from scorekit.typing import ArrayLike
 
 

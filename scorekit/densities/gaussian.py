@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.trees import check, check_positive, pytree_dataclass
+from scorekit.checks import check, check_positive
+from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
 

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check_positive
 from scorekit.densities.gaussian import Gaussian, gaussian
-from scorekit.trees import check_positive, pytree_dataclass
+from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
 

@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit.checks import check
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.process import perturb
 from scorekit.solvers.coordinates import CoordinateName, frame
 from scorekit.solvers.ode import Euler
-from scorekit.trees import as_pytree, batch_size, check, combine, event_size, sum_per_example
+from scorekit.trees import as_pytree, batch_size, combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule, Solver
 
 Distance: TypeAlias = Callable[[PyTree, PyTree], Array]

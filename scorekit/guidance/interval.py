@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
+from scorekit.checks import check
 from scorekit.guidance.rules import guidance_rule
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict
-from scorekit.trees import as_pytree, check, pytree_dataclass
+from scorekit.trees import as_pytree, pytree_dataclass
 from scorekit.typing import Denoiser, Number, Schedule
 
 

@@ -27,11 +27,12 @@ size. At ``sigma = 0`` all formulas are finite.
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check, check_positive
 from scorekit.guidance.linear_systems import conjugate_gradients
 from scorekit.guidance.operators import Operator
 from scorekit.predictions import with_x0
 from scorekit.schedules.numerics import as_time
-from scorekit.trees import as_pytree, check, check_positive, combine, pytree_dataclass, static
+from scorekit.trees import as_pytree, combine, pytree_dataclass, static
 from scorekit.typing import Denoiser, Number, Prediction, PyTree, Schedule
 
 

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.trees import check, check_positive, pytree_dataclass, static
+from scorekit.checks import check, check_positive
+from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number, PyTree
 
 Operator: TypeAlias = Callable[[PyTree], PyTree]

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
+from scorekit.checks import check
 from scorekit.guidance.rules import Scale, guidance_rule, rule, value_at
 from scorekit.predictions import Target, TargetName, Velocity, as_target, with_x0
 from scorekit.schedules.numerics import as_time, sqrt
-from scorekit.trees import check, combine, sum_per_example
+from scorekit.trees import combine, sum_per_example
 from scorekit.typing import Array, Denoiser, Number, PyTree, Schedule
 
 

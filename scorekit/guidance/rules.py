@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit.checks import check
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state
 from scorekit.guidance.stateful import predict as predict_with_state
 from scorekit.schedules.numerics import as_time
-from scorekit.trees import as_pytree, batch_size, check, pytree_dataclass, static
+from scorekit.trees import as_pytree, batch_size, pytree_dataclass, static
 from scorekit.typing import Array, Denoiser, Number, Prediction, PyTree
 
 Scale: TypeAlias = Number | Callable[[Array], Array]

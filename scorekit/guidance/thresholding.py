@@ -7,10 +7,11 @@ https://arxiv.org/abs/2205.11487).
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check, check_positive
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import with_x0
 from scorekit.schedules.numerics import sqrt
-from scorekit.trees import check, check_positive, combine, expand
+from scorekit.trees import combine, expand
 from scorekit.typing import Denoiser, Number, Schedule
 
 

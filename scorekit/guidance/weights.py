@@ -5,9 +5,9 @@ from typing import Literal
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit.checks import check_positive
 from scorekit.guidance.rules import Scale
 from scorekit.schedules.numerics import as_time
-from scorekit.trees import check_positive
 from scorekit.typing import Number
 
 _SHAPES = ("linear", "cosine", "power")

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check
 from scorekit.process import perturb
 from scorekit.schedules.numerics import as_time
 from scorekit.times import stratified_uniform
-from scorekit.trees import batch_size, check, event_size, normal_like, sum_per_example
+from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
 

@@ -13,12 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check
 from scorekit.likelihood.divergence import DIVERGENCES, DivergenceName, draw_probes, with_divergence
 from scorekit.samplers.adaptive import check_tolerances, probability_flow, raise_if_failed
 from scorekit.samplers.dormand_prince import dormand_prince
 from scorekit.samplers.embedded_pair import Slope
 from scorekit.solvers.coordinates import frame
-from scorekit.trees import batch_size, check, combine, event_size, sum_per_example
+from scorekit.trees import batch_size, combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.trees import check
+from scorekit.checks import check
 from scorekit.typing import Array, ArrayLike, Key
 
 

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check_positive
 from scorekit.metrics.distances import check_features, map_distances
-from scorekit.trees import check_positive
 from scorekit.typing import Array, ArrayLike, Number
 
 

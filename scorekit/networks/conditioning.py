@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit.trees import check, expand
+from scorekit.checks import check
+from scorekit.trees import expand
 from scorekit.typing import Array, ArrayLike, Key
 
 

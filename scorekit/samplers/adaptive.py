@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.samplers.checks import check_floating
+from scorekit.checks import check, check_between, check_count, check_finite, check_floating, check_positive
 from scorekit.samplers.dormand_prince import dormand_prince
 from scorekit.samplers.embedded_pair import Slope
 from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame, log_snr_at
-from scorekit.trees import check, check_positive, combine, is_traced
+from scorekit.trees import combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
 _ADVICE = (
@@ -201,15 +201,15 @@ def check_tolerances(dtype, rtol: ArrayLike, atol: ArrayLike, max_steps: int) ->
     eps = float(jnp.finfo(dtype).eps)
     check(lambda r: (r >= eps) & (r < 1), f"in [{eps:.3g}, 1), the precision of {jnp.dtype(dtype)}", rtol=rtol)
     check_positive(atol=atol)
-    if max_steps < 1:
-        raise ValueError(f"max_steps must be >= 1, got {max_steps}")
+    check_count(max_steps=max_steps)
 
 
 def _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at, coordinate) -> None:
     check_coordinate(coordinate, FINITE_AT_ZERO_NOISE)
     check_floating(x_init=x_init)
+    check_finite(x_init=x_init)
     check_tolerances(wide, rtol, atol, max_steps)
-    check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", t_start=t_start, t_end=t_end)
+    check_between(0, 1, t_start=t_start, t_end=t_end)
     if save_at is None:
         return
     if np.ndim(save_at) != 1 or np.shape(save_at)[0] < 1:

@@ -19,10 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check, check_between, check_finite, check_floating
 from scorekit.process import posterior
 from scorekit.samplers.adaptive import AdaptiveResult, check_tolerances
 from scorekit.schedules.numerics import as_time
-from scorekit.trees import batch_size, check, combine, event_size, is_traced, normal_like, sum_per_example, where
+from scorekit.trees import batch_size, combine, event_size, is_traced, normal_like, sum_per_example, where
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
 _FIRST, _SAFETY, _POWER, _SHRINK, _GROW = 0.01, 0.9, 0.9, 0.1, 5.0
@@ -223,11 +224,10 @@ def _next(node: _Node, accept: Array, error: Array, u_end: Array) -> _Node:
 
 
 def _check(x_init, wide, schedule, t_start, t_end, rtol, atol, max_steps) -> None:
-    for leaf in jax.tree.leaves(x_init):
-        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-            raise ValueError(f"x_init must hold floating arrays, got dtype {jnp.result_type(leaf)}")
+    check_floating(x_init=x_init)
+    check_finite(x_init=x_init)
     check_tolerances(wide, rtol, atol, max_steps)
-    check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", t_start=t_start, t_end=t_end)
+    check_between(0, 1, t_start=t_start, t_end=t_end)
     check(lambda t: t < t_start, f"< t_start = {t_start}", t_end=t_end)
     check(np.isfinite, f"finite: raise t_end = {t_end}", **{"log_snr(t_end)": schedule.log_snr(as_time(t_end))})
 

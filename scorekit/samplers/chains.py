@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check_count, check_floating, check_positive
 from scorekit.process import perturb
 from scorekit.samplers.sampling import sample
-from scorekit.trees import batch_size, check_positive, combine, normal_like, sum_per_example, where
+from scorekit.solvers.grids import check_grid
+from scorekit.trees import batch_size, combine, normal_like, sum_per_example, where
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 
@@ -106,6 +108,7 @@ def sgld(
     if np.ndim(step_sizes) != 1 or np.shape(step_sizes)[0] < 1:
         raise ValueError(f"step_sizes must have shape (n,) with n >= 1, got shape {np.shape(step_sizes)}")
     check_positive(step_sizes=step_sizes)
+    check_floating(x=x)
 
     def body(x, inputs):
         key, h = inputs
@@ -158,6 +161,7 @@ def metropolis_langevin(
     Source: Roberts & Tweedie 1996, sec. 1.4.2 (https://doi.org/10.2307/3318418); Roberts & Rosenthal 1998
     (https://doi.org/10.1111/1467-9868.00123) for the tuning.
     """
+    check_floating(x=x)
     steps, b = _step_sizes(step_size, num_steps), batch_size(x)
 
     def evaluate(x):
@@ -242,8 +246,9 @@ def corrupt_denoise(
     Source: Bengio et al. 2013, alg. 1 (https://arxiv.org/abs/1305.6663); Bengio et al. 2014
     (https://arxiv.org/abs/1306.1091).
     """
-    if num_rounds < 1:
-        raise ValueError(f"num_rounds must be >= 1, got {num_rounds}")
+    check_count(num_rounds=num_rounds)
+    check_floating(x=x)
+    check_grid(ts)
 
     def body(x, inputs):
         for_noise, for_solver = jax.random.split(inputs[0])
@@ -262,8 +267,7 @@ def _scan(body, key, carry, per_step):
 
 
 def _step_sizes(step_size: ArrayLike, num_steps: int) -> Array:
-    if num_steps < 1:
-        raise ValueError(f"num_steps must be >= 1, got {num_steps}")
+    check_count(num_steps=num_steps)
     if np.shape(step_size) not in ((), (num_steps,)):
         raise ValueError(f"step_size must be a number or have shape ({num_steps},), got shape {np.shape(step_size)}")
     check_positive(step_size=step_size)

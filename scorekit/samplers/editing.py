@@ -2,11 +2,11 @@
 
 import jax
 
+from scorekit.checks import check_floating
 from scorekit.process import perturb
-from scorekit.samplers.checks import check_floating, check_grid
 from scorekit.samplers.inversion import invert
 from scorekit.samplers.sampling import sample
-from scorekit.schedules.numerics import as_time
+from scorekit.solvers.grids import check_grid
 from scorekit.trees import normal_like
 from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
@@ -49,10 +49,10 @@ def sdedit(
 
     Source: Meng et al. 2021, algorithm 1 (https://arxiv.org/abs/2108.01073).
     """
-    check_grid(ts)
+    times = check_grid(ts)
     check_floating(x=x)
     for_start, for_steps = jax.random.split(key)
-    start = perturb(x, normal_like(for_start, x), as_time(ts)[0], schedule)
+    start = perturb(x, normal_like(for_start, x), times[0], schedule)
     return sample(for_steps if solver.stochastic else None, denoiser, schedule, solver, start, ts)
 
 

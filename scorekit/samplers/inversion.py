@@ -4,10 +4,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from scorekit.samplers.checks import check_floating, check_grid
+from scorekit.checks import check_floating
 from scorekit.samplers.sampling import integrate
-from scorekit.schedules.numerics import as_time
 from scorekit.solvers.base import SolverBase, noise_levels
+from scorekit.solvers.grids import check_grid
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.trees import combine, pytree_dataclass, where
 from scorekit.typing import ArrayLike, Denoiser, PyTree, Schedule, Solver
@@ -70,7 +70,7 @@ def invert(
 
     Source: Song et al. 2020, sec. 4.3 and eq. 13 (https://arxiv.org/abs/2010.02502).
     """
-    check_grid(ts)
+    times = check_grid(ts)
     check_floating(x=x)
     if solver.stochastic:
         raise ValueError(
@@ -83,7 +83,7 @@ def invert(
         )
     backwards = _FromClean(inner=solver) if getattr(solver, "coordinate", None) == "signal" else solver
     plain = lambda x, t: denoiser(x, t)  # raises for a denoiser with a state: a momentum cannot be inverted
-    return integrate(None, plain, schedule, backwards, x, as_time(ts)[::-1], trajectory)
+    return integrate(None, plain, schedule, backwards, x, times[::-1], trajectory)
 
 
 @pytree_dataclass

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.samplers.checks import check_floating, check_grid
-from scorekit.schedules.numerics import as_time
+from scorekit.checks import check_floating
+from scorekit.solvers.grids import check_grid
 from scorekit.trees import combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
@@ -67,9 +67,8 @@ def sample_with_log_probs(
 
     Source: Black et al. 2023, sec. 4.3 (https://arxiv.org/abs/2305.13301).
     """
-    check_grid(ts)
+    ts = check_grid(ts)
     check_floating(x_init=x_init)
-    ts = as_time(ts)
     rows = gaussian_rows(solver, schedule, ts)
 
     def body(carry, inputs):
@@ -121,9 +120,8 @@ def trajectory_log_probs(
 
     Source: Black et al. 2023, sec. 4.3 (https://arxiv.org/abs/2305.13301).
     """
-    check_grid(ts)
+    times = check_grid(ts)
     check_floating(trajectory=trajectory)
-    times = as_time(ts)
     rows = gaussian_rows(solver, schedule, times)
     n = times.shape[0] - 1
     lengths = {jnp.shape(leaf)[0] for leaf in jax.tree.leaves(trajectory)}

@@ -21,12 +21,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check_at_least, check_between, check_finite, check_floating
 from scorekit.predictions import bounded_log_snr
-from scorekit.samplers.checks import check_floating, check_grid
 from scorekit.samplers.log_prob import gaussian_rows
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
 from scorekit.schedules.numerics import as_time
-from scorekit.trees import batch_size, check, combine, normal_like, sum_per_example
+from scorekit.solvers.grids import check_grid
+from scorekit.trees import batch_size, combine, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule
 
 
@@ -114,7 +115,7 @@ def twisted_sample(
     Source: Wu et al. 2023, alg. 1 (https://arxiv.org/abs/2306.17775).
     """
     rows = _checked_rows(solver, schedule, x_init, ts, threshold)
-    check(lambda k: k >= 0, ">= 0", softening=softening)
+    check_at_least(0, softening=softening)
 
     def log_power(value, power):
         if jnp.shape(value) != (batch_size(x_init),):
@@ -275,7 +276,8 @@ def _run(key, rows, x_init, start, propose, last_factor, threshold) -> ParticleR
 
 
 def _checked_rows(solver, schedule, x_init, ts, threshold):
-    check_grid(ts)
+    times = check_grid(ts)
     check_floating(x_init=x_init)
-    check(lambda share: (share >= 0) & (share <= 1), "in [0, 1]", threshold=threshold)
-    return gaussian_rows(solver, schedule, as_time(ts))
+    check_finite(x_init=x_init)
+    check_between(0, 1, threshold=threshold)
+    return gaussian_rows(solver, schedule, times)

@@ -1,7 +1,7 @@
 """The solver and the time grid to begin with, by the number of network evaluations."""
 
+from scorekit.checks import check_count
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2MSDE, UniPC, grids
-from scorekit.trees import check
 from scorekit.typing import Array, ArrayLike, Schedule, Solver
 
 _POWER = 2.5  # of the grid, for the deterministic solvers
@@ -44,7 +44,7 @@ def recommended(
     >>> solver, ts.shape
     (UniPC(predictor=3, coordinate='flow'), (26,))
     """
-    check(lambda n: n >= 1, "at least 1", steps=steps)
+    check_count(steps=steps)
     if stochastic:
         return DPMSolverPP2MSDE(), grids.vp_quadratic(schedule, steps, t_max, t_min)
     solver = _DETERMINISTIC[max(first for first in _DETERMINISTIC if first <= steps)]

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check_count, check_floating, check_like
 from scorekit.process import perturb, transition
-from scorekit.samplers.checks import check_floating, check_grid
-from scorekit.schedules.numerics import as_time
 from scorekit.solvers.base import stacked_rows
+from scorekit.solvers.grids import check_grid
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
@@ -15,15 +15,20 @@ from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, S
 def repaint_path(steps: int, jump_length: int, resamples: int) -> list[int]:
     """The indices of the time grid in the order in which RePaint visits them.
 
-    After every ``jump_length`` steps (the end excepted) it goes back by as many, in one move, until these steps have
-    been made ``resamples`` times.
+    With one step left, and at every ``jump_length`` steps before it, it goes back by ``jump_length`` steps, in one
+    move, until it has been there ``resamples`` times. The last step is made once. Fewer than ``jump_length + 1`` steps
+    have no jump.
 
-    >>> repaint_path(4, 2, 2)
-    [0, 1, 2, 0, 1, 2, 3, 4]
+    Raises:
+      ValueError: if a count is not an integer >= 1.
 
-    Source: Lugmayr et al. 2022, sec. 4.2 and app. B (https://arxiv.org/abs/2201.09865).
+    >>> repaint_path(5, 2, 2)
+    [0, 1, 2, 0, 1, 2, 3, 4, 2, 3, 4, 5]
+
+    Source: the authors' schedule of Lugmayr et al. 2022, app. B (https://arxiv.org/abs/2201.09865).
     """
-    left = {k: resamples - 1 for k in range(jump_length, steps) if (steps - k) % jump_length == 0}
+    check_count(steps=steps, jump_length=jump_length, resamples=resamples)
+    left = {steps - 1 - k: resamples - 1 for k in range(0, steps - jump_length, jump_length)}
     path = [0]
     while path[-1] < steps:
         path.append(path[-1] + 1)
@@ -68,8 +73,8 @@ def repaint(
       resamples: how many times each group of steps is made.
 
     Raises:
-      ValueError: for a bad grid, a state that is not floating, a count that is not an integer >= 1, or a precomputed
-        solver.
+      ValueError: for a bad grid, a state that is not floating, an observation or a mask that does not go with it, a
+        count that is not an integer >= 1, or a precomputed solver.
 
     >>> from scorekit import densities, denoisers, schedules, solvers
     >>> covariance, schedule = jnp.array([[1.0, 0.9], [0.9, 1.0]]), schedules.cosine()
@@ -83,12 +88,11 @@ def repaint(
 
     Source: Lugmayr et al. 2022, algorithm 1 (https://arxiv.org/abs/2201.09865).
     """
-    check_grid(ts)
+    ts = check_grid(ts)
     check_floating(x_init=x_init, observation=observation)
-    for name, count in (("jump_length", jump_length), ("resamples", resamples)):
-        if not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name} must be an integer >= 1, got {count!r}")
-    ts = as_time(ts)
+    check_count(jump_length=jump_length, resamples=resamples)
+    check_like("x_init", x_init, observation=observation)
+    _check_mask(mask, x_init)
     path = np.asarray(repaint_path(ts.shape[0] - 1, jump_length, resamples))
     falls = np.diff(path) > 0
     rows = _falling_rows(solver, schedule, ts, path)
@@ -114,6 +118,18 @@ def repaint(
     keys = jax.random.split(key, len(path) - 1)
     moves = (keys, jnp.asarray(falls), ts[path[:-1]], ts[path[1:]], rows)
     return jax.lax.scan(body, (x_init, solver.init(x_init)), moves)[0][0]
+
+
+def _check_mask(mask: PyTree, x: PyTree) -> None:
+    fits = lambda m, a: np.broadcast_shapes(np.shape(m), np.shape(a)) == np.shape(a)
+    try:
+        fit = all(jax.tree.leaves(jax.tree.map(fits, mask, x)))
+        same = jax.tree.structure(mask) == jax.tree.structure(x)
+    except ValueError:
+        fit = same = False
+    if not (fit and same):
+        shapes = jax.tree.map(jnp.shape, x), jax.tree.map(jnp.shape, mask)
+        raise ValueError(f"mask must be a tree that broadcasts to x_init, {shapes[0]}, got {shapes[1]}")
 
 
 def _falling_rows(solver: Solver, schedule: Schedule, ts: Array, path: np.ndarray) -> PyTree:

@@ -2,25 +2,31 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from scorekit.typing import Array, Key
+from scorekit.checks import check
+from scorekit.typing import Array, ArrayLike, Key
 
 
-def effective_sample_size(log_weights: Array) -> Array:
+def effective_sample_size(log_weights: ArrayLike) -> Array:
     """``(sum_i w_i)^2 / sum_i w_i^2``: the equivalent number of particles of equal weight, 1 to n.
 
     Args:
-      log_weights: ``(n,)``, not necessarily normalised.
+      log_weights: ``(n,)``, not necessarily normalised; ``-inf`` is a weight of 0.
+
+    Raises:
+      ValueError: for another shape, NaN, ``+inf`` or weights that are all 0; traced ones give NaN.
 
     >>> float(effective_sample_size(jnp.log(jnp.array([1.0, 1.0, 0.0, 0.0]))))
     2.0
 
     Source: Kong 1992; Liu & Chen 1998, sec. 2.1 (https://doi.org/10.1080/01621459.1998.10473765).
     """
+    log_weights = _checked(log_weights)
     return jnp.exp(2.0 * jax.nn.logsumexp(log_weights) - jax.nn.logsumexp(2.0 * log_weights))
 
 
-def systematic_resample(key: Key, log_weights: Array) -> Array:
+def systematic_resample(key: Key, log_weights: ArrayLike) -> Array:
     """The indices of the resampled particles: ``n w_i`` copies on average, and never off by one or more.
 
     The n points ``(u + j) / n`` with a single uniform u are looked up in the cumulative weights, so that particle i is
@@ -31,15 +37,29 @@ def systematic_resample(key: Key, log_weights: Array) -> Array:
       log_weights: ``(n,)``, not necessarily normalised; ``-inf`` is a particle that is never drawn.
 
     Returns:
-      ``(n,)`` indices, increasing.
+      ``(n,)`` indices, increasing; for traced weights that are not allowed, indices out of range.
+
+    Raises:
+      ValueError: for another shape, NaN, ``+inf`` or weights that are all 0.
 
     >>> systematic_resample(jax.random.key(0), jnp.log(jnp.array([0.5, 0.0, 0.25, 0.25]))).tolist()
     [0, 0, 2, 3]
 
     Source: Carpenter, Clifford & Fearnhead 1999, sec. 3 (https://doi.org/10.1049/ip-rsn:19990255).
     """
+    log_weights = _checked(log_weights)
     n = log_weights.shape[0]
     cumulative = jnp.cumsum(jax.nn.softmax(log_weights))
     points = (jax.random.uniform(key) + jnp.arange(n)) / n
     points = jnp.minimum(points, 1.0 - jnp.finfo(points.dtype).epsneg)  # rounding must not exceed the last one
-    return jnp.searchsorted(cumulative / cumulative[-1], points, side="right")
+    found = jnp.searchsorted(cumulative / cumulative[-1], points, side="right")
+    return jnp.where(jnp.isfinite(cumulative[-1]), found, n)
+
+
+def _checked(log_weights: ArrayLike) -> Array:
+    log_weights = jnp.asarray(log_weights, jnp.result_type(float, log_weights))
+    if log_weights.ndim != 1 or log_weights.shape[0] < 1:
+        raise ValueError(f"log_weights must have shape (n,) with n >= 1, got {log_weights.shape}")
+    allowed = "below inf, not NaN, and not all -inf"
+    check(lambda w: np.all(w < np.inf) & np.any(w > -np.inf), allowed, log_weights=log_weights)
+    return log_weights

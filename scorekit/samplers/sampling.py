@@ -4,11 +4,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from scorekit.checks import check_floating
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict, with_state
-from scorekit.samplers.checks import check_floating, check_grid
-from scorekit.schedules.numerics import as_time
+from scorekit.solvers.grids import check_grid
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 
@@ -55,11 +54,11 @@ def sample(
     >>> float(x[0, 0].round(2))
     0.5
     """
-    check_grid(ts)
+    times = check_grid(ts)
     check_floating(x_init=x_init)
     if solver.stochastic and key is None:
         raise ValueError(f"key must be a PRNG key for the stochastic solver {type(solver).__name__}, got None")
-    return integrate(key, denoiser, schedule, solver, x_init, as_time(ts), trajectory)
+    return integrate(key, denoiser, schedule, solver, x_init, times, trajectory)
 
 
 def integrate(
@@ -101,11 +100,14 @@ def integrate(
 def nfe(solver: Solver, ts: ArrayLike) -> int:
     """The number of network evaluations that :func:`sample` makes on this grid.
 
+    Raises:
+      ValueError: if ``ts`` is no grid.
+
     >>> from scorekit.solvers import Heun
     >>> nfe(Heun(), np.linspace(1.0, 0.0, 11))
     20
     """
-    return solver.evals_per_step * (np.shape(ts)[0] - 1)
+    return solver.evals_per_step * (check_grid(ts).shape[0] - 1)
 
 
 class _TracedOnce(StatefulDenoiser):

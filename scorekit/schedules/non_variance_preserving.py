@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check, check_positive
 from scorekit.schedules.numerics import as_time
 from scorekit.schedules.variance_preserving import integrated_beta, time_of_integrated_beta
-from scorekit.trees import check, check_positive, pytree_dataclass
+from scorekit.trees import pytree_dataclass
 from scorekit.typing import Number
 
 

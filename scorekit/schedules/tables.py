@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check
 from scorekit.schedules.numerics import as_time
 from scorekit.schedules.variance_preserving import VariancePreserving
-from scorekit.trees import check, pytree_dataclass
+from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike, Number
 
 

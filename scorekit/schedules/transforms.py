@@ -5,10 +5,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check_positive
 from scorekit.schedules.derivatives import time_derivative
 from scorekit.schedules.numerics import as_time, sqrt
 from scorekit.schedules.variance_preserving import VariancePreserving
-from scorekit.trees import check_positive, is_traced, pytree_dataclass, static
+from scorekit.trees import is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Schedule
 
 

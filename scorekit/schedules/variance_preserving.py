@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check, check_positive
 from scorekit.schedules.numerics import as_time, between_ends, sqrt
-from scorekit.trees import check, check_positive, pytree_dataclass
+from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number
 
 
@@ -223,7 +224,8 @@ def sigmoid(start: Number = -3.0, end: Number = 3.0, tau: Number = 1.0) -> Sigmo
     >>> sigmoid().log_snr(0.5)
     Array(0., dtype=float32)
 
-    Source: Jabri et al. 2022, alg. 5 (https://arxiv.org/abs/2212.11972).
+    Source: Jabri et al. 2022, sigmoid schedule (https://arxiv.org/abs/2212.11972); Chen 2023, alg. 1
+    (https://arxiv.org/abs/2301.10972).
     """
     check_positive(tau=tau)
     check(np.isfinite, "finite", start=start)

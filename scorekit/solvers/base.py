@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check_count
 from scorekit.schedules.numerics import as_time
 from scorekit.solvers.coordinates import CoordinateName
 from scorekit.trees import combine, normal_like
@@ -57,6 +58,10 @@ def noise_levels(schedule: Schedule, times: ArrayLike, max_past: int | None = No
     Array(0.75, dtype=float32)
     """
     t = as_time(times)
+    if t.size == 0:
+        raise ValueError(f"times must hold values, got shape {t.shape}")
+    if max_past is not None:
+        check_count(0, max_past=max_past)
     if max_past is not None and t.shape[-1] < 2 + max_past:
         oldest = jnp.broadcast_to(t[..., -1:], (*t.shape[:-1], 2 + max_past - t.shape[-1]))
         t = jnp.concatenate([t, oldest], axis=-1)
@@ -145,15 +150,16 @@ class SolverBase:
         raise NotImplementedError
 
 
-def check_order(order: int, allowed: tuple[int, ...]) -> None:
-    """Raises a ``ValueError`` for an order that a solver does not have.
+def check_order(largest: int, **named: int) -> None:
+    """Raises a ``ValueError`` that names an order that a solver does not have.
 
-    >>> check_order(5, (1, 2, 3))
+    >>> check_order(3, order=5)
     Traceback (most recent call last):
-    ValueError: order must be one of (1, 2, 3), got 5
+    ValueError: order must be an integer from 1 to 3, got 5
     """
-    if order not in allowed:
-        raise ValueError(f"order must be one of {allowed}, got {order!r}")
+    for name, order in named.items():
+        if isinstance(order, bool) or not isinstance(order, int) or not 1 <= order <= largest:
+            raise ValueError(f"{name} must be an integer from 1 to {largest}, got {order!r}")
 
 
 class Row(NamedTuple):

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from scorekit.checks import check
 from scorekit.solvers.base import LinearSolver, Row, noise_levels
 from scorekit.solvers.weights import noise_share
 from scorekit.trees import pytree_dataclass
@@ -20,7 +21,10 @@ class MultistepConsistency(LinearSolver):
     denoiser of a diffusion model, whose x0 is a mean and not a sample, no number of steps is.
 
     Attributes:
-      t_min: the end of the paths that the student was trained for; grids end there.
+      t_min: the end of the paths that the student was trained for, in [0, 1); grids end there.
+
+    Raises:
+      ValueError: for another ``t_min``.
 
     >>> MultistepConsistency().evals_per_step
     1
@@ -32,6 +36,9 @@ class MultistepConsistency(LinearSolver):
     order = 0
     evals_per_step = 1
     stochastic = True
+
+    def __post_init__(self):
+        check(lambda t: (t >= 0) & (t < 1), "in [0, 1)", t_min=self.t_min)
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times)

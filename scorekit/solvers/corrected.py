@@ -1,28 +1,20 @@
 """Stochastic solvers that evaluate more than once a step: EDM's churn, Langevin correctors, annealed Langevin."""
 
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check, check_at_least, check_count, check_positive
 from scorekit.schedules.numerics import sqrt
 from scorekit.solvers.base import SolverBase, noise_levels
 from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
 from scorekit.solvers.ode import Heun
 from scorekit.solvers.sde import ReverseDiffusion
 from scorekit.solvers.weights import decay_of, noise_share
-from scorekit.trees import (
-    check,
-    check_positive,
-    combine,
-    event_size,
-    normal_like,
-    pytree_dataclass,
-    static,
-    sum_per_example,
-    where,
-)
-from scorekit.typing import Number
+from scorekit.trees import combine, normal_like, pytree_dataclass, static, sum_per_example, where
+from scorekit.typing import Array, Number, PyTree
 
 
 @pytree_dataclass
@@ -37,8 +29,11 @@ class StochasticHeun(SolverBase):
       gamma: relative rise of the noise in each step, >= 0.
       noise_min: lowest ``sigma / alpha`` at which noise is added.
       noise_max: highest ``sigma / alpha`` at which noise is added.
-      noise: standard deviation of the added noise; 1 keeps the marginals.
+      noise: standard deviation of the added noise, > 0; 1 keeps the marginals.
       coordinate: of Heun: "sigma" (as published), "flow" or "angle".
+
+    Raises:
+      ValueError: for a number out of range or an unknown coordinate.
 
     >>> StochasticHeun(gamma=0.1).evals_per_step
     2
@@ -57,6 +52,10 @@ class StochasticHeun(SolverBase):
 
     def __post_init__(self):
         check_coordinate(self.coordinate, FINITE_AT_ZERO_NOISE)
+        check_at_least(0, gamma=self.gamma)
+        check_at_least(0, noise_min=self.noise_min)
+        check(lambda x: x >= 0, ">= 0", noise_max=self.noise_max)
+        check_positive(noise=self.noise)
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times)
@@ -91,16 +90,15 @@ def edm_stochastic(
       noise: S_noise, standard deviation of the noise, slightly above 1 to compensate for lost detail.
 
     Raises:
-      ValueError: if ``num_steps < 1``, ``churn < 0`` or ``noise <= 0``.
+      ValueError: if ``num_steps`` is not an integer >= 1, ``churn < 0``, ``noise <= 0`` or a bound is negative.
 
     >>> edm_stochastic(100).gamma
     Array(0.4, dtype=float32)
 
     Source: Karras et al. 2022, alg. 2 and table 5 (https://arxiv.org/abs/2206.00364).
     """
-    check(lambda n: n >= 1, "at least 1", num_steps=num_steps)
-    check(lambda x: x >= 0, ">= 0", churn=churn)
-    check_positive(noise=noise)
+    check_count(num_steps=num_steps)
+    check_at_least(0, churn=churn)
     gamma = jnp.minimum(jnp.asarray(churn, float) / num_steps, math.sqrt(2.0) - 1.0)
     return StochasticHeun(gamma=gamma, noise_min=noise_min, noise_max=noise_max, noise=noise)
 
@@ -109,19 +107,24 @@ def edm_stochastic(
 class PredictorCorrector(SolverBase):
     """A predictor step, followed by steps of Langevin dynamics at the new noise level.
 
-    ``x <- x + d score + sqrt(2 d) z`` with ``d = 2 a (snr |z| / |score|)^2``, the norm of the score over each example,
-    that of the noise its expectation, and ``a = (alpha_t / alpha_s)^2`` (1 for variance-exploding schedules, 1 - beta
-    for DDPM). A step is at most ``sigma^2``, where the dynamics would overshoot: in few dimensions the score may
-    vanish. Nothing is corrected at ``sigma = 0``. The order is that of the variance on Gaussian data for ``snr^2`` in
-    proportion to the step; a fixed snr leaves the bias of its Langevin steps, of the size of ``snr^2``.
+    ``x <- x + d score + sqrt(2 d) z`` with ``d = 2 a snr^2 |z|^2 / |score|^2`` and ``a = (alpha_t / alpha_s)^2`` (1 for
+    variance-exploding schedules, 1 - beta for DDPM). Both norms are those that the paper aims at in high dimensions,
+    ``|z|^2 = D`` and ``|score|^2 = D / sigma^2``, so that ``d = 2 a (snr sigma)^2`` depends on the noise level alone.
+    A step that depended on the state would tend to another law: divided by each example's own ``|score|^2`` its chain
+    tends to ``p(x) |score|^2``. A step is at most ``sigma^2``; nothing is corrected at ``sigma = 0``. The order is that
+    of the variance on Gaussian data for ``snr^2`` in proportion to the step; a fixed snr leaves the bias of its
+    Langevin steps, a share of the variance of up to ``snr^2``.
 
     Attributes:
       predictor: any solver of this package.
       corrector_steps: evaluations of the corrector in each step, at least 1.
       snr: target ratio of signal to noise of a Langevin step, > 0.
+      norms: "expected", as above, or "batch_mean", the published code: means of ``|z|`` and ``|score|`` over the batch.
+        The latter couples the examples of a batch: a result depends on its batch mates, and for few examples the law
+        is biased as described.
 
     Raises:
-      ValueError: if ``corrector_steps < 1``.
+      ValueError: if ``corrector_steps`` is not an integer >= 1, ``snr`` not > 0 or ``norms`` unknown.
 
     >>> PredictorCorrector(corrector_steps=2).evals_per_step
     3
@@ -132,11 +135,15 @@ class PredictorCorrector(SolverBase):
     predictor: SolverBase = ReverseDiffusion()
     corrector_steps: int = static(default=1)
     snr: Number = 0.16
+    norms: Literal["expected", "batch_mean"] = static(default="expected")
     order = 1
     stochastic = True
 
     def __post_init__(self):
-        check(lambda n: n >= 1, "at least 1", corrector_steps=self.corrector_steps)
+        check_count(corrector_steps=self.corrector_steps)
+        check_positive(snr=self.snr)
+        if self.norms not in ("expected", "batch_mean"):
+            raise ValueError(f"norms must be 'expected' or 'batch_mean', got {self.norms!r}")
 
     @property
     def max_past(self) -> int:
@@ -162,10 +169,15 @@ class PredictorCorrector(SolverBase):
         x, state = self.predictor.step(for_predictor, state, x_t, predictor_row, denoiser)
         for k in keys:
             z, eps = normal_like(k, x), denoiser(x, at).eps
-            squares = jnp.maximum(sum_per_example(jnp.square, eps), jnp.finfo(jnp.float32).tiny)
-            d = jnp.minimum(strength * event_size(x) / squares, 1.0)  # the step size over sigma^2
+            ratio = 1.0 if self.norms == "expected" else jnp.square(_mean_norm(z) / _mean_norm(eps))
+            d = jnp.minimum(strength * ratio, 1.0)  # the step size over sigma^2
             x = where(sigma > 0, combine((1.0, x), (-d * sigma, eps), (sigma * jnp.sqrt(2.0 * d), z)), x)
         return x, state
+
+
+def _mean_norm(tree: PyTree) -> Array:
+    """The mean over the batch of the norm of each example."""
+    return jnp.maximum(jnp.mean(jnp.sqrt(sum_per_example(jnp.square, tree))), jnp.finfo(jnp.float32).tiny)
 
 
 @pytree_dataclass
@@ -181,7 +193,7 @@ class AnnealedLangevin(SolverBase):
       step_size: in units of ``sigma^2``, > 0 (NCSN: ``step_size * sigma_last^2 = epsilon / 2``).
 
     Raises:
-      ValueError: if ``steps < 1``.
+      ValueError: if ``steps`` is not an integer >= 1 or ``step_size`` not > 0.
 
     >>> AnnealedLangevin(steps=10).evals_per_step
     10
@@ -195,7 +207,8 @@ class AnnealedLangevin(SolverBase):
     stochastic = True
 
     def __post_init__(self):
-        check(lambda n: n >= 1, "at least 1", steps=self.steps)
+        check_count(steps=self.steps)
+        check_positive(step_size=self.step_size)
 
     @property
     def evals_per_step(self) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check_at_least
 from scorekit.schedules.numerics import as_time, sqrt
 from scorekit.solvers.base import SolverBase
 from scorekit.trees import as_pytree, combine, pytree_dataclass, sum_per_example
@@ -27,7 +28,10 @@ class DPS(SolverBase):
       observation: y, leaves ``(B, ...)``.
       inner: the solver whose step is corrected; the residual is that of its first evaluation. The paper uses
         ``Ancestral()``.
-      step_size: zeta', 0.1 to 1 in the paper for 1,000 steps; 0 is ``inner`` alone.
+      step_size: zeta' >= 0, 0.1 to 1 in the paper for 1,000 steps; 0 is ``inner`` alone.
+
+    Raises:
+      ValueError: for a step size that is not finite and >= 0.
 
     >>> from scorekit import denoisers, densities, samplers, schedules, solvers
     >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(50)
@@ -47,6 +51,7 @@ class DPS(SolverBase):
     order = 1
 
     def __post_init__(self):
+        check_at_least(0, step_size=self.step_size)
         object.__setattr__(self, "operator", as_pytree(self.operator))  # so that plain functions cross jit
 
     @property

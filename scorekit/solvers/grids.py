@@ -3,22 +3,26 @@
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check, check_between, check_count, check_positive, nan_unless
+from scorekit.schedules.numerics import as_time
 from scorekit.schedules.variance_preserving import linear_vp
-from scorekit.trees import check, check_positive, is_traced
+from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Schedule
+
+_ROUNDING = 1e-5  # of a time that is found from a log-SNR
 
 
 def uniform(n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0) -> Array:
     """``n`` equal steps in t from ``t_max`` to ``t_min``.
 
     Raises:
-      ValueError: for ``n < 1``.
+      ValueError: for ``n < 1``, or times that do not decrease within [0, 1].
 
     >>> uniform(2)
     Array([1. , 0.5, 0. ], dtype=float32)
     """
-    _check_steps(n)
-    return jnp.linspace(t_max, t_min, n + 1)
+    _check_ends(n, t_max, t_min)
+    return _valid(t_max, t_min, jnp.linspace(t_max, t_min, n + 1))
 
 
 def quadratic(n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0, *, power: ArrayLike = 2.0) -> Array:
@@ -31,15 +35,19 @@ def quadratic(n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0, *, power: 
       power: 2 for the quadratic grid.
 
     Raises:
-      ValueError: for ``n < 1`` or ``power <= 0``.
+      ValueError: for ``n < 1``, ``power <= 0``, or times that do not decrease within [0, 1].
 
     >>> quadratic(2)
     Array([1.  , 0.25, 0.  ], dtype=float32)
 
     Source: Song et al. 2020, app. D.2 (https://arxiv.org/abs/2010.02502).
     """
-    _check_steps(n)
+    _check_ends(n, t_max, t_min)
     check_positive(power=power)
+    return _valid(t_max, t_min, _quadratic(n, t_max, t_min, power))
+
+
+def _quadratic(n: int, t_max: ArrayLike, t_min: ArrayLike, power: ArrayLike) -> Array:
     t_max, t_min = jnp.asarray(t_max, float), jnp.asarray(t_min, float)
     ts = jnp.linspace(t_max ** (1 / power), t_min ** (1 / power), n + 1) ** power
     return ts.at[0].set(t_max).at[-1].set(t_min)
@@ -48,21 +56,23 @@ def quadratic(n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0, *, power: 
 def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
     """The times at which ``schedule`` has the log-SNR that ``other`` has at ``ts``: a grid of one on the other.
 
-    Sampling starts at the first of them: ``sample_prior(key, schedule, like, t=ts[0])``.
+    Sampling starts at the first of them: ``sample_prior(key, schedule, like, t=ts[0])``. Traced times that ``schedule``
+    does not reach make the grid NaN.
 
     Raises:
-      ValueError: if a log-SNR of ``other`` lies outside the range of ``schedule``.
+      ValueError: if ``ts`` is no grid, or a log-SNR of ``other`` lies outside the range of ``schedule``.
 
     >>> from scorekit.schedules import linear_vp, rectified_flow
     >>> [round(float(t), 2) for t in matching(rectified_flow(), linear_vp(), quadratic(3))]
     [0.99, 0.72, 0.27, 0.0]
     """
-    times = schedule.time_at(other.log_snr(jnp.asarray(ts)))
+    times = schedule.time_at(other.log_snr(check_grid(ts)))
     if not is_traced(times):
         values = np.asarray(times)
-        if not (np.all(np.diff(values) < 0) and values[0] <= 1 + 1e-5 and values[-1] >= -1e-5):
+        if not (np.all(np.diff(values) < 0) and values[0] <= 1 + _ROUNDING and values[-1] >= -_ROUNDING):
             raise ValueError(f"ts must have noise levels in the range of schedule, got {ts}, which become {values}")
-    return jnp.clip(times, 0.0, 1.0)
+    inside = (times[0] <= 1 + _ROUNDING) & (times[-1] >= -_ROUNDING)
+    return nan_unless(inside, jnp.clip(times, 0.0, 1.0))
 
 
 def vp_quadratic(
@@ -81,18 +91,18 @@ def vp_quadratic(
       power: 1 for steps equal in the t of ``linear_vp``; larger spends more steps at low noise.
 
     Raises:
-      ValueError: for ``n < 1``, ``power <= 0`` or times in the wrong order.
+      ValueError: for ``n < 1``, ``power <= 0``, or times that do not decrease within [0, 1].
 
     >>> from scorekit.schedules import rectified_flow
     >>> [round(float(t), 2) for t in vp_quadratic(rectified_flow(), 3)]
     [1.0, 0.72, 0.27, 0.0]
     """
-    if not is_traced(t_max):
-        check(lambda t: t < t_max, f"< t_max = {t_max}", t_min=t_min)
+    _check_ends(n, t_max, t_min)
+    check_positive(power=power)
     vp, (t_max, t_min) = linear_vp(), jnp.asarray([t_max, t_min], float)
     log_snr = jnp.clip(schedule.log_snr(jnp.stack([t_max, t_min])), vp.log_snr(1.0), vp.log_snr(0.0))
-    ts = schedule.time_at(vp.log_snr(quadratic(n, *vp.time_at(log_snr), power=power)))
-    return jnp.clip(ts, t_min, t_max).at[0].set(t_max).at[-1].set(t_min)
+    ts = schedule.time_at(vp.log_snr(_quadratic(n, *vp.time_at(log_snr), power)))
+    return _valid(t_max, t_min, jnp.clip(ts, t_min, t_max).at[0].set(t_max).at[-1].set(t_min))
 
 
 def uniform_log_snr(
@@ -113,13 +123,13 @@ def uniform_log_snr(
       to_zero: end at t = 0 instead of ``t_min``.
 
     Raises:
-      ValueError: for ``n < 1``, times in the wrong order, or an infinite log-SNR.
+      ValueError: for ``n < 1``, times that do not decrease within [0, 1], or an infinite log-SNR.
 
     >>> from scorekit.schedules import rectified_flow
     >>> uniform_log_snr(rectified_flow(), 3, t_max=0.75, t_min=0.25)
     Array([0.75, 0.5 , 0.25, 0.  ], dtype=float32)
 
-    Source: Lu et al. 2022, sec. 3.4 (https://arxiv.org/abs/2206.00927).
+    Source: Lu et al. 2022, step size schedule (https://arxiv.org/abs/2206.00927).
     """
     first, last = _finite_ends(schedule, n, t_max, t_min)
     return _between(schedule, n, t_max, t_min, to_zero, lambda k: jnp.linspace(first, last, k + 1))
@@ -145,7 +155,7 @@ def karras(
       to_zero: end at t = 0 instead of ``t_min``.
 
     Raises:
-      ValueError: for ``n < 1``, times in the wrong order, an infinite log-SNR, or ``rho <= 0``.
+      ValueError: for ``n < 1``, times that do not decrease within [0, 1], an infinite log-SNR, or ``rho <= 0``.
 
     >>> from scorekit.schedules import edm
     >>> karras(edm(), 2, 1.0, 0.0, to_zero=False).round(4)
@@ -161,21 +171,54 @@ def karras(
 
 def _between(schedule, n, t_max, t_min, to_zero, log_snrs):
     """The times of ``log_snrs(number of steps)``, with exactly the given ends."""
-    check(lambda t: t < t_max, f"< t_max = {t_max}", t_min=t_min)
     if to_zero:
         check(lambda t: t > 0, "> 0 unless to_zero is False", t_min=t_min)
     times = schedule.time_at(log_snrs(n - 1 if to_zero else n))
-    times = times.at[-1].set(t_min).at[0].set(t_max)
+    times = _valid(t_max, t_min, times.at[-1].set(t_min).at[0].set(t_max))
     return jnp.concatenate([times, jnp.zeros_like(times[:1])]) if to_zero else times
 
 
-def _check_steps(n: int) -> None:
-    if n < 1:
-        raise ValueError(f"n must be at least 1 step, got {n}")
+def check_grid(ts: ArrayLike) -> Array:
+    """``ts`` as an array of at least float32. Traced times that do not decrease within [0, 1] become NaN.
+
+    Raises:
+      ValueError: unless ``ts`` is ``(n + 1,)`` with n >= 1 and decreases strictly within [0, 1]; of traced times only
+        the shape is checked.
+
+    >>> check_grid([0.0, 1.0])
+    Traceback (most recent call last):
+    ValueError: ts must decrease strictly within [0, 1], got [0. 1.]
+    """
+    if np.ndim(ts) != 1 or np.shape(ts)[0] < 2:
+        raise ValueError(f"ts must have shape (n + 1,) with n >= 1 steps, got shape {np.shape(ts)}")
+    if not is_traced(ts):
+        times = np.asarray(ts)
+        if not (np.all(np.diff(times) < 0) and times[0] <= 1 and times[-1] >= 0):
+            raise ValueError(f"ts must decrease strictly within [0, 1], got {times}")
+        return as_time(ts)
+    ts = as_time(ts)
+    rounding = 1e-6  # a tuned grid may end this far outside, or repeat a time
+    inside = (ts[0] <= 1 + rounding) & (ts[-1] >= -rounding)
+    return nan_unless(inside & jnp.all(jnp.diff(ts) <= rounding), ts)
+
+
+def _check_ends(n: int, t_max: ArrayLike, t_min: ArrayLike) -> None:
+    check_count(n=n)
+    check_between(0, 1, t_max=t_max, t_min=t_min)
+    if not is_traced(t_max):
+        check(lambda t: t < t_max, f"< t_max = {t_max}", t_min=t_min)
+
+
+def _valid(t_max: ArrayLike, t_min: ArrayLike, ts: Array) -> Array:
+    """``ts``; NaN for traced ends that do not decrease within [0, 1]."""
+    if not (is_traced(t_max) or is_traced(t_min)):
+        return ts
+    t_max, t_min = jnp.asarray(t_max), jnp.asarray(t_min)
+    return nan_unless((t_min >= 0) & (t_min < t_max) & (t_max <= 1), ts)
 
 
 def _finite_ends(schedule: Schedule, n: int, t_max: ArrayLike, t_min: ArrayLike) -> tuple[Array, Array]:
-    _check_steps(n)
+    _check_ends(n, t_max, t_min)
     ends = schedule.log_snr(t_max), schedule.log_snr(t_min)
     for name, t, end in zip(("t_max", "t_min"), (t_max, t_min), ends, strict=True):
         if not is_traced(end) and not np.isfinite(end):

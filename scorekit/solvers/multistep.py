@@ -73,7 +73,7 @@ class AdamsBashforth(Multistep):
     coordinate: CoordinateName = static(default="flow")
 
     def __post_init__(self):
-        check_order(self.order, (1, 2, 3, 4))
+        check_order(4, order=self.order)
         check_coordinate(self.coordinate, FINITE_AT_ZERO_NOISE)
 
 
@@ -114,7 +114,7 @@ class ExponentialAdamsBashforth(Multistep):
     variable: Variable = static(default="log_snr")
 
     def __post_init__(self):
-        check_order(self.order, (1, 2, 3, 4))
+        check_order(4, order=self.order)
         if self.prediction not in ("x0", "eps"):
             raise ValueError(f"prediction must be 'x0' or 'eps', got {self.prediction!r}")
         if self.variable not in ("log_snr", "t"):
@@ -215,7 +215,7 @@ class IPNDM(Multistep):
     coordinate = "sigma"
 
     def __post_init__(self):
-        check_order(self.order, (1, 2, 3, 4))
+        check_order(4, order=self.order)
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times, self.max_past)

@@ -185,7 +185,7 @@ class DPMSolver(MultiStage):
     prediction: Literal["x0", "eps"] = static(default="x0")
 
     def __post_init__(self):
-        check_order(self.order, (1, 2, 3))
+        check_order(3, order=self.order)
         if self.prediction not in ("x0", "eps"):
             raise ValueError(f"prediction must be 'x0' or 'eps', got {self.prediction!r}")
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.solvers.base import SolverBase
+from scorekit.solvers.grids import check_grid
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike, PyTree, Schedule, Solver
 
@@ -69,9 +70,12 @@ def precomputed(solver: Solver, schedule: Schedule, ts: ArrayLike) -> Precompute
       schedule: the noise schedule.
       ts: decreasing times ``(n + 1,)``.
 
+    Raises:
+      ValueError: if ``ts`` is no grid.
+
     >>> from scorekit import schedules, solvers
     >>> solver = precomputed(solvers.Euler(), schedules.rectified_flow(), jnp.array([1.0, 0.5, 0.0]))
     >>> solver.rows.x0
     Array([0.5, 1. ], dtype=float32)
     """
-    return PrecomputedSolver(rows=solver.plan(schedule, ts), base=solver)
+    return PrecomputedSolver(rows=solver.plan(schedule, check_grid(ts)), base=solver)

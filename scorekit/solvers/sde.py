@@ -5,6 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check_at_least, check_between
 from scorekit.process import diffusion_squared, drift
 from scorekit.schedules.numerics import sqrt
 from scorekit.solvers.base import LinearSolver, Row, check_order, noise_levels
@@ -23,7 +24,7 @@ from scorekit.solvers.weights import (
     published_third_order,
     with_history,
 )
-from scorekit.trees import check, is_traced, pytree_dataclass, static
+from scorekit.trees import is_traced, pytree_dataclass, static
 from scorekit.typing import ArrayLike
 
 
@@ -37,6 +38,9 @@ class Ancestral(LinearSolver):
     Attributes:
       eta: share of fresh noise in [0, 1].
 
+    Raises:
+      ValueError: for eta outside [0, 1].
+
     >>> Ancestral().stochastic
     True
 
@@ -48,6 +52,9 @@ class Ancestral(LinearSolver):
     order = 1
     evals_per_step = 1
     stochastic = True
+
+    def __post_init__(self):
+        check_between(0, 1, eta=self.eta)
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times)
@@ -67,7 +74,7 @@ def ddim(eta: ArrayLike = 0.0) -> Euler | Ancestral:
 
     Source: Song et al. 2020, eq. 16 (https://arxiv.org/abs/2010.02502).
     """
-    check(lambda x: (x >= 0) & (x <= 1), "in [0, 1]", eta=eta)
+    check_between(0, 1, eta=eta)
     if not is_traced(eta) and np.all(np.asarray(eta) == 0):
         return Euler()
     return Ancestral(eta=eta)
@@ -163,6 +170,9 @@ class ExponentialSDE(Multistep):
     coordinate: CoordinateName = "signal"
     eta: ArrayLike
 
+    def __post_init__(self):
+        check_at_least(0, eta=self.eta)
+
     def history_weights(self, h, z, valid, gain, amplitude, rate):
         """The weights of the earlier values of x0, ``(..., m)``."""
         raise NotImplementedError
@@ -189,7 +199,10 @@ class DPMSolverPP2MSDE(ExponentialSDE):
     The order is the weak order on Gaussian data.
 
     Attributes:
-      eta: 0 is the ODE, 1 the reverse SDE.
+      eta: 0 is the ODE, 1 the reverse SDE; >= 0.
+
+    Raises:
+      ValueError: for an eta that is not finite and >= 0.
 
     >>> DPMSolverPP2MSDE().stochastic
     True
@@ -215,7 +228,10 @@ class DPMSolverPP3MSDE(ExponentialSDE):
     The order is the weak order on Gaussian data.
 
     Attributes:
-      eta: 0 is the ODE, 1 the reverse SDE.
+      eta: 0 is the ODE, 1 the reverse SDE; >= 0.
+
+    Raises:
+      ValueError: for an eta that is not finite and >= 0.
 
     >>> DPMSolverPP3MSDE().evals_per_step
     1
@@ -247,7 +263,7 @@ class SASolver(ExponentialSDE):
       steps: 1 to 4 values of x0 in the polynomial.
 
     Raises:
-      ValueError: for another number of steps.
+      ValueError: for another number of steps, or for an eta that is not finite and >= 0.
 
     >>> SASolver(steps=3).max_past
     2
@@ -259,7 +275,8 @@ class SASolver(ExponentialSDE):
     steps: int = static(default=2)
 
     def __post_init__(self):
-        check_order(self.steps, (1, 2, 3, 4))
+        super().__post_init__()
+        check_order(4, steps=self.steps)
 
     @property
     def order(self) -> int:

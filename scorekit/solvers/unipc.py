@@ -51,7 +51,7 @@ class UniPC(SolverBase):
     stochastic = False
 
     def __post_init__(self):
-        check_order(self.predictor, (1, 2, 3))
+        check_order(3, predictor=self.predictor)
         check_coordinate(self.coordinate, ("signal", "flow"))
 
     @property

@@ -5,8 +5,9 @@ from typing import TypeAlias
 
 import jax.numpy as jnp
 
+from scorekit.checks import check_positive
 from scorekit.times.samplers import Times
-from scorekit.trees import check_positive, pytree_dataclass, static
+from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike
 
 Values: TypeAlias = ArrayLike | Sequence[float]

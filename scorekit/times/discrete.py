@@ -9,9 +9,10 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from scorekit.checks import check, check_positive
 from scorekit.times.bands import Values
 from scorekit.times.samplers import Times, TimeSampler
-from scorekit.trees import check, check_positive, pytree_dataclass, static
+from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number
 
 

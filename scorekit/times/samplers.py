@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
+from scorekit.checks import check, check_positive
 from scorekit.schedules import time_derivative
-from scorekit.trees import check, check_positive, pytree_dataclass, static
+from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, Number, Schedule
 
 

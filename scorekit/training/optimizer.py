@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scorekit.trees import check, check_positive
+from scorekit.checks import check, check_positive
 from scorekit.typing import Array
 
 OptimizerName = Literal["adamw", "muon"]
@@ -66,8 +66,8 @@ def make_optimizer(
     """AdamW or Muon with clipping by the global norm and the rate of :func:`learning_rate_schedule`.
 
     Muon updates kernels ``(..., out)`` by their orthogonalised momentum, ``U V^T`` of the singular value decomposition
-    ``U S V^T`` of the momentum as a matrix of ``out`` columns, scaled so that the root mean square of the update is the
-    learning rate. A U-Net learns fine detail in fewer steps that way. All other parameters (biases, norms, embeddings)
+    ``U S V^T`` of the momentum as a matrix of ``out`` columns, times ``sqrt(max(rows, out))``: a root mean square of
+    0.86 to 0.97 learning rates after five Newton-Schulz steps (1 if they were exact). A U-Net learns fine detail in fewer steps that way. All other parameters (biases, norms, embeddings)
     and the layers of the conditioning are updated by AdamW at the same rate.
 
     Weight decay acts on arrays with two axes or more (kernels), not on biases, norms or scalars.
@@ -95,7 +95,8 @@ def make_optimizer(
     -0.0001
 
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"
-    (https://kellerjordan.github.io/posts/muon); the scale is that of Liu et al. 2025 (https://arxiv.org/abs/2502.16982).
+    (https://kellerjordan.github.io/posts/muon); the scale is that of Liu et al. 2025 (https://arxiv.org/abs/2502.16982)
+    without its factor of 0.2, which matches the root mean square of AdamW's updates.
     """
     check(lambda w: w >= 0, ">= 0", weight_decay=weight_decay)
     if name not in get_args(OptimizerName):

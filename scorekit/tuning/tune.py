@@ -21,12 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from scorekit.samplers.checks import check_grid
+from scorekit.checks import check, check_positive
 from scorekit.samplers.sampling import integrate, sample
 from scorekit.schedules.numerics import as_time
+from scorekit.solvers.grids import check_grid
 from scorekit.solvers.multistep import AdamsBashforth
 from scorekit.solvers.precomputed import precomputed
-from scorekit.trees import as_pytree, check, check_positive, combine, event_size, normal_like, sum_per_example
+from scorekit.trees import as_pytree, combine, event_size, normal_like, sum_per_example
 from scorekit.tuning.unconstrained import adjusted, check_decreasing, grid_to_logits, logits_to_grid, zero_adjustments
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 

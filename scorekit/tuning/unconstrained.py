@@ -7,9 +7,9 @@ ends of every schedule. The gaps of a grid are a softmax: it stays strictly decr
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check
 from scorekit.schedules.numerics import as_time
 from scorekit.solvers.precomputed import PrecomputedSolver
-from scorekit.trees import check
 from scorekit.typing import Array, ArrayLike, PyTree, Schedule, Solver
 
 _MIN_GAP = 1e-5  # as a share of the full range, so that float32 separates two noise levels

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check
 from scorekit.densities import Gaussian, gaussian
-from scorekit.trees import check, pytree_dataclass
+from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key
 
 

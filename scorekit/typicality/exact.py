@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
 
-from scorekit.trees import check, check_positive
+from scorekit.checks import check, check_positive
 from scorekit.typicality.sets import Unit, in_nats
 from scorekit.typing import Array, ArrayLike
 

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from scorekit.trees import check, combine
+from scorekit.checks import check
+from scorekit.trees import combine
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
 

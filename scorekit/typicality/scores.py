@@ -22,8 +22,9 @@ factory                   score                                               pu
 
 import jax.numpy as jnp
 
+from scorekit.checks import check
 from scorekit.densities import Gaussian
-from scorekit.trees import check, pytree_dataclass
+from scorekit.trees import pytree_dataclass
 from scorekit.typicality.calibration import (
     DensityOfStates,
     check_statistics,

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.samplers.checks import check_grid
-from scorekit.trees import check_positive, combine, event_size, sum_per_example
+from scorekit.checks import check_positive
+from scorekit.solvers.grids import check_grid
+from scorekit.trees import combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
 Unit: TypeAlias = Literal["nats", "bits"]

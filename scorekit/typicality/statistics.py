@@ -18,12 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check
 from scorekit.likelihood.divergence import draw_probes, with_divergence
 from scorekit.process import perturb
-from scorekit.samplers.checks import check_grid
 from scorekit.samplers.sampling import integrate
 from scorekit.schedules.numerics import as_time
-from scorekit.trees import batch_size, check, combine, event_size, normal_like, sum_per_example
+from scorekit.solvers.grids import check_grid
+from scorekit.trees import batch_size, combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 

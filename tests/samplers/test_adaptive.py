@@ -215,7 +215,7 @@ COSINE = schedules.cosine()
     [
         ({"rtol": 1e-8}, r"rtol must be in \[1.19e-07, 1\), the precision of float32, got 1e-08"),
         ({"atol": 0.0}, "atol must be finite and > 0, got 0.0"),
-        ({"max_steps": 0}, "max_steps must be >= 1, got 0"),
+        ({"max_steps": 0}, "max_steps must be an integer >= 1, got 0"),
         ({"t_start": 1.5}, r"t_start must be in \[0, 1\], got 1.5"),
         ({"t_end": -0.1}, r"t_end must be in \[0, 1\], got -0.1"),
         ({"coordinate": "signal"}, r"coordinate must be one of \('flow', 'angle', 'sigma'\), got 'signal'"),

@@ -265,7 +265,7 @@ REFUSALS = {
     "infinite": ({"t_end": 0.0}, r"log_snr\(t_end\) must be finite: raise t_end = 0.0"),
     "rtol": ({"rtol": 1e-9}, "rtol must be in"),
     "atol": ({"atol": 0.0}, "atol must be finite and > 0, got 0.0"),
-    "max_steps": ({"max_steps": 0}, "max_steps must be >= 1, got 0"),
+    "max_steps": ({"max_steps": 0}, "max_steps must be an integer >= 1, got 0"),
 }
 
 

@@ -182,8 +182,8 @@ def test_forward_derivatives_are_those_of_the_sequential_sampler():
         ({"ts": [0.0, 1.0]}, "ts must decrease strictly"),
         ({"x_init": jnp.ones((1, 1), int)}, "x_init must hold floating arrays"),
         ({"tolerance": 0.0}, "tolerance must be finite and > 0, got 0.0"),
-        ({"max_iterations": 0}, "max_iterations must be >= 1, got 0"),
-        ({"window": 0}, "window must be >= 1, got 0"),
+        ({"max_iterations": 0}, "max_iterations must be an integer >= 1, got 0"),
+        ({"window": 0}, "window must be an integer >= 1, got 0"),
         ({"anderson": -1}, "anderson must be >= 0, got -1"),
     ],
 )

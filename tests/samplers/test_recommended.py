@@ -72,5 +72,5 @@ def test_recommended_has_one_evaluation_a_step_and_the_given_ends(steps, stochas
 
 
 def test_recommended_refuses_no_steps():
-    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="steps must be an integer >= 1, got 0"):
         recommended(schedules.cosine(), 0)

@@ -17,17 +17,17 @@ KNOWN, Y = np.array([True, False]), np.full((5, 2), 2.0, np.float32)
 
 
 def published(steps, jump_length, resamples):
-    """Algorithm of app. B with the times counted down, as in the paper; one forward move for each jump."""
-    jumps = dict.fromkeys(range(jump_length, steps - jump_length + 1, jump_length), resamples - 1)
-    t, times = steps, [steps]
-    while t >= 1:
+    """The schedule of app. B with the times counted down to -1, clean data, and one forward move for each jump."""
+    jumps = dict.fromkeys(range(0, steps - jump_length, jump_length), resamples - 1)
+    t, times = steps - 1, [steps - 1]
+    while t >= 0:
         t -= 1
         times.append(t)
         if jumps.get(t, 0) > 0:
             jumps[t] -= 1
             t += jump_length
             times.append(t)
-    return [steps - t for t in times]
+    return [steps - 1 - t for t in times]
 
 
 @pytest.mark.parametrize("setting", [(10, 1, 4), (10, 3, 2), (12, 4, 3), (5, 5, 3), (5, 9, 3), (7, 2, 1)])

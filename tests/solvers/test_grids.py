@@ -114,7 +114,7 @@ def test_uniform_times_of_edm_are_the_karras_grid_of_the_paper():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: grids.uniform(0), "n must be at least 1 step, got 0"),
+        (lambda: grids.uniform(0), "n must be an integer >= 1, got 0"),
         (lambda: grids.quadratic(5, power=0.0), "power must be finite and > 0, got 0.0"),
         (
             lambda: grids.matching(schedules.edm(1.0, 2.0), schedules.linear_vp(), [0.9, 0.5, 0.1]),

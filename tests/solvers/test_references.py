@@ -289,20 +289,22 @@ def test_reverse_diffusion_is_the_predictor_of_ddpm_and_smld():
 
 
 @pytest.mark.parametrize("name", ["linear_vp", "sub_vp", "geometric_ve"])
+@pytest.mark.parametrize("norms", ["expected", "batch_mean"])
 @in_float64
-def test_langevin_corrector_is_that_of_the_paper(name):
-    """Song et al. 2021, algorithms 4 and 5, with a step size for each example."""
+def test_langevin_corrector_is_that_of_the_paper(name, norms):
+    """Song et al. 2021, algorithms 4 and 5, with the means of their code over the batch or with expected norms."""
     lv, x, snr = Values(name), START, 0.2
+    length = lambda a: np.mean(np.linalg.norm(a, axis=1))
     for (t, s), key in zip(itertools.pairwise(TS), normals(2), strict=True):
         _, *for_corrector = jax.random.split(key, 3)
         x = lv.alpha(s) * x0_of(x, t) + lv.sigma(s) * lv.eps(x, t)
         for k in for_corrector:
             z, score = np.asarray(jax.random.normal(k, START.shape)), -lv.eps(x, s) / lv.sigma(s)
-            norm = np.sqrt(np.sum(score**2, axis=1, keepdims=True))
-            step = 2 * (lv.alpha(t) / lv.alpha(s)) ** 2 * (snr * np.sqrt(3) / norm) ** 2
+            of_noise, of_score = (length(z), length(score)) if norms == "batch_mean" else (1.0, 1.0 / lv.sigma(s))
+            step = 2 * (lv.alpha(t) / lv.alpha(s)) ** 2 * (snr * of_noise / of_score) ** 2
             step = np.minimum(step, lv.sigma(s) ** 2)
             x = x + step * score + np.sqrt(2 * step) * z
-    solver = S.PredictorCorrector(predictor=S.Euler(), corrector_steps=2, snr=snr)
+    solver = S.PredictorCorrector(predictor=S.Euler(), corrector_steps=2, snr=snr, norms=norms)
     np.testing.assert_allclose(got(solver, lv, KEY), x, rtol=1e-9)
 
 

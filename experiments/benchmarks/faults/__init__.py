@@ -1,0 +1,1 @@
+"""Attacks on the whole project: hostile arguments, malformed configs, kills, damaged files, full disks."""

@@ -1,0 +1,184 @@
+"""Hostile arguments for a function: every argument in turn gets what it must not take, the others stay valid.
+
+A row of the tables in :mod:`experiments.benchmarks.faults.library` is a valid call whose arguments are wrapped in what
+they are: :class:`Data`, :class:`Number`, :class:`Count`, :class:`Classes`, :class:`Choice` or :class:`Shaped`.
+:func:`attacks` makes the hostile values of one, :func:`attempt` tells what came of it:
+
+* "clear": an error that names the argument;
+* "documented": an answer that the row documents, or NaN from NaN: what is wrong stays visible;
+* "obscure": another error;
+* "silent": an answer as if nothing were wrong.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_NAN = float("nan")
+
+
+@dataclasses.dataclass(frozen=True)
+class Argument:
+    """A valid value, and the attacks that the function documents an answer for: ``{"integer": "becomes float32"}``.
+
+    ``alias``: what else an error may call it, if the function passes it on under another name.
+    """
+
+    value: Any
+    documented: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    alias: str | None = None
+
+    def hostile(self) -> dict[str, Any]:
+        """The hostile values by the name of the attack."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Data(Argument):
+    """Floating arrays or a tree of them: another number of axes, integers, nothing, NaN."""
+
+    def hostile(self):
+        each = lambda change: jax.tree.map(change, self.value)
+        return {
+            "shape": each(lambda x: np.asarray(x)[..., None]),
+            "integer": each(lambda x: np.ones(np.shape(x), np.int32)),
+            "empty": each(lambda x: np.asarray(x)[:0] if np.ndim(x) else np.zeros(0, np.float32)),
+            "nan": each(_with_nan),
+        }
+
+
+def _with_nan(x: Any) -> np.ndarray:
+    x = np.array(x, np.float32)
+    x.reshape(-1)[:1] = _NAN
+    return x
+
+
+@dataclasses.dataclass(frozen=True)
+class Shaped(Argument):
+    """A tree that goes with another argument: one without its last axis, one of another structure."""
+
+    def hostile(self):
+        return {
+            "shape": jax.tree.map(lambda x: np.asarray(x)[..., None], self.value),
+            "structure": {"other": self.value},
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Number(Argument):
+    """A number in a range; ``low`` and ``high`` are values just outside it, None where there is no bound."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def hostile(self):
+        outside = {"below": self.low, "above": self.high, "nan": _NAN, "inf": float("inf"), "text": "a"}
+        return {name: value for name, value in outside.items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class Count(Argument):
+    """An integer of at least ``least``."""
+
+    least: int = 1
+
+    def hostile(self):
+        return {"below": self.least - 1, "negative": min(-1, self.least - 1), "fraction": 2.5, "text": "3"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes(Argument):
+    """Integer labels below ``num_classes``."""
+
+    num_classes: int = 1
+
+    def hostile(self):
+        with_one = lambda x: np.where(np.arange(np.size(self.value)).reshape(np.shape(self.value)) == 0, x, self.value)
+        return {
+            "negative": with_one(-1),
+            "too large": with_one(self.num_classes),
+            "fraction": np.asarray(self.value, np.float32),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice(Argument):
+    """A name out of a few."""
+
+    def hostile(self):
+        return {"unknown": "no such name"}
+
+
+class Call(NamedTuple):
+    """A function and a valid call of it."""
+
+    function: Callable
+    arguments: dict[str, Any]
+
+    def plain(self) -> dict[str, Any]:
+        """The arguments as the function takes them."""
+        return {k: v.value if isinstance(v, Argument) else v for k, v in self.arguments.items()}
+
+
+def call(function: Callable, **arguments: Any) -> Call:
+    """A row. Arguments that are not wrapped are passed as they are and not attacked.
+
+    >>> call(abs, x=Number(1.0)).plain()
+    {'x': 1.0}
+    """
+    return Call(function, arguments)
+
+
+class Attack(NamedTuple):
+    """One hostile value for one argument."""
+
+    argument: str
+    name: str
+    value: Any
+
+
+def attacks(row: Call) -> Iterator[Attack]:
+    """Every attack on every argument of a row.
+
+    >>> [attack.name for attack in attacks(call(abs, x=Count(3, least=0)))]
+    ['below', 'negative', 'fraction', 'text']
+    """
+    for name, argument in row.arguments.items():
+        if isinstance(argument, Argument):
+            for attack, value in argument.hostile().items():
+                yield Attack(name, attack, value)
+
+
+class Outcome(NamedTuple):
+    """What came of an attack: "clear", "documented", "obscure" or "silent", and the words or the answer."""
+
+    verdict: str
+    text: str
+
+
+def attempt(row: Call, attack: Attack) -> Outcome:
+    """Calls the function with one hostile argument, and what it returns if that is a function."""
+    argument = row.arguments[attack.argument]
+    try:
+        found = row.function(**{**row.plain(), attack.argument: attack.value})
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(found) if hasattr(leaf, "dtype") or np.isscalar(leaf)]
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        names = [name for name in (attack.argument, argument.alias) if name]
+        named = any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(error)) for name in names)
+        clear = named and isinstance(error, ValueError | TypeError)
+        return Outcome("clear" if clear else "obscure", text.split("\n")[0][:200])
+    if attack.name in argument.documented:
+        return Outcome("documented", argument.documented[attack.name])
+    if attack.name in ("nan", "inf") and any(_broken(leaf) for leaf in leaves):
+        return Outcome("documented", "NaN gives NaN")
+    return Outcome("silent", str(found).replace("\n", " ")[:120])
+
+
+def _broken(leaf: np.ndarray) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.floating) and not np.all(np.isfinite(leaf))

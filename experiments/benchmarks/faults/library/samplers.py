@@ -1,0 +1,99 @@
+"""Samplers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, Shaped, call
+from experiments.benchmarks.faults.library.solvers import SCHEDULE, TS, X, denoiser
+from scorekit import samplers, solvers
+
+KEY = jax.random.key(0)
+_ANY = {"shape": "any shape"}
+_TIMES = Data(TS, {"integer": "only [1, 0] could be meant, and ones do not decrease"})
+_STATE = Data(X, _ANY)
+_STEP = Number(0.1, low=0.0)
+_TOLERANCES = {"rtol": Number(0.1, low=0.0, high=1.0), "atol": Number(0.1, low=0.0), "max_steps": Count(50)}
+_ENDS = {"t_start": Number(0.9, low=-0.1, high=1.1), "t_end": Number(0.1, low=-0.1, high=1.1)}
+_MODEL = {"denoiser": denoiser, "schedule": SCHEDULE}
+_REPLACED = Data(X, {"nan": "what is known is replaced"})
+_LOG_WEIGHTS = Data(np.log(np.array([0.5, 0.25, 0.25], np.float32)), {"integer": "integers count as floats"})
+_PARTICLES = {"threshold": Number(0.5, low=-0.1, high=1.1)}
+
+
+def _log_density(x):
+    return -0.5 * jnp.sum(jnp.square(x), axis=tuple(range(1, x.ndim)))
+
+
+def _likelihood(x0):
+    return _log_density(x0)
+
+
+ROWS: dict[str, Call] = {
+    "samplers.adaptive_ode": call(
+        samplers.adaptive_ode, **_MODEL, x_init=_STATE, **_TOLERANCES, **_ENDS, coordinate=Choice("flow")
+    ),
+    "samplers.adaptive_sde": call(samplers.adaptive_sde, key=KEY, **_MODEL, x_init=_STATE, **_TOLERANCES, **_ENDS),
+    "samplers.corrupt_denoise": call(
+        samplers.corrupt_denoise, key=KEY, **_MODEL, solver=solvers.Euler(), x=_STATE, ts=_TIMES, num_rounds=Count(1)
+    ),
+    "samplers.effective_sample_size": call(samplers.effective_sample_size, log_weights=_LOG_WEIGHTS),
+    "samplers.invert": call(samplers.invert, **_MODEL, solver=solvers.Euler(), x=_STATE, ts=_TIMES),
+    "samplers.langevin": call(
+        samplers.langevin, key=KEY, score=lambda x: -x, x=_STATE, step_size=_STEP, num_steps=Count(2)
+    ),
+    "samplers.metropolis_langevin": call(
+        lambda **given: samplers.metropolis_langevin(**given).x,
+        key=KEY, log_density=_log_density, x=_STATE, step_size=_STEP, num_steps=Count(2),
+    ),
+    "samplers.nfe": call(samplers.nfe, solver=solvers.Euler(), ts=_TIMES),
+    "samplers.parallel_sample": call(
+        samplers.parallel_sample, **_MODEL, solver=solvers.Euler(), x_init=_STATE, ts=_TIMES,
+        tolerance=Number(0.1, low=0.0), max_iterations=Count(2), window=Count(2), anderson=Count(0, least=0),
+    ),
+    "samplers.product_sample": call(
+        samplers.product_sample, key=KEY, base=denoiser, conditions=[denoiser], weights=[2.0], schedule=SCHEDULE,
+        solver=solvers.Ancestral(), x_init=_STATE, ts=_TIMES, **_PARTICLES,
+    ),
+    "samplers.recommended": call(
+        samplers.recommended, schedule=SCHEDULE, steps=Count(3),
+        t_max=Number(0.9, low=-0.1, high=1.5), t_min=Number(0.1, low=-0.1, high=0.95),
+    ),
+    "samplers.repaint": call(
+        samplers.repaint, key=KEY, **_MODEL, solver=solvers.Ancestral(), x_init=_REPLACED, ts=_TIMES,
+        mask=Shaped(np.array([True, False, False])), observation=Shaped(X), jump_length=Count(1), resamples=Count(1),
+    ),
+    "samplers.repaint_path": call(
+        samplers.repaint_path, steps=Count(4), jump_length=Count(1), resamples=Count(2)
+    ),
+    "samplers.sample": call(samplers.sample, key=None, **_MODEL, solver=solvers.Euler(), x_init=_STATE, ts=_TIMES),
+    "samplers.sample_with_log_probs": call(
+        samplers.sample_with_log_probs, key=KEY, **_MODEL, solver=solvers.Ancestral(), x_init=_STATE, ts=_TIMES
+    ),
+    "samplers.sdedit": call(samplers.sdedit, key=KEY, **_MODEL, solver=solvers.Euler(), x=_STATE, ts=_TIMES),
+    "samplers.sgld": call(
+        samplers.sgld, key=KEY, noisy_score=lambda key, x: -x, x=_STATE,
+        step_sizes=Data(np.array([0.1, 0.1], np.float32), {"integer": "integers count as floats"}),
+    ),
+    "samplers.systematic_resample": call(samplers.systematic_resample, key=KEY, log_weights=_LOG_WEIGHTS),
+    "samplers.trajectory_log_probs": call(
+        samplers.trajectory_log_probs, **_MODEL, solver=solvers.Ancestral(), trajectory=Data(np.stack([X, X, X]), _ANY),
+        ts=_TIMES,
+    ),
+    "samplers.translate": call(
+        samplers.translate, source=denoiser, target=denoiser, schedule=SCHEDULE, solver=solvers.Euler(), x=_STATE,
+        ts=_TIMES,
+    ),
+    "samplers.twisted_sample": call(
+        samplers.twisted_sample, key=KEY, **_MODEL, solver=solvers.Ancestral(), x_init=_STATE, ts=_TIMES,
+        log_likelihood=_likelihood, softening=Number(0.1, low=-0.1), **_PARTICLES,
+    ),
+}  # fmt: skip
+
+EXEMPT = {
+    "samplers.AdaptiveResult": "a result",
+    "samplers.LoggedSample": "a result",
+    "samplers.MetropolisResult": "a result",
+    "samplers.ParallelResult": "a result",
+    "samplers.ParticleResult": "a result",
+}

@@ -1,0 +1,168 @@
+"""Checks of arguments: one vocabulary of errors that name the argument, its value and what is allowed.
+
+Concrete values are checked, with numpy, so that every function may be called inside ``jit``; of tracers only shapes and
+dtypes are. Where a traced value can be wrong and the answer would look right, :func:`nan_unless` makes it NaN.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.trees import is_traced
+from scorekit.typing import ArrayLike, PyTree
+
+__all__ = [
+    "check",
+    "check_at_least",
+    "check_between",
+    "check_classes",
+    "check_count",
+    "check_finite",
+    "check_floating",
+    "check_like",
+    "check_positive",
+    "nan_unless",
+]
+
+
+def check(condition: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> None:
+    """Raises a ``ValueError`` naming the argument, its value and what is allowed, unless ``condition`` holds.
+
+    The condition must be False of NaN (a comparison is). An empty array holds nothing that could break it; what is not
+    a number breaks it.
+
+    >>> check(lambda x: x < 1, "< 1", decay=2.0)
+    Traceback (most recent call last):
+    ValueError: decay must be < 1, got 2.0
+    """
+    for name, value in named.items():
+        if is_traced(value):
+            continue
+        array = np.asarray(value)
+        is_number = jnp.issubdtype(array.dtype, np.number) or array.dtype == bool
+        holds = condition(array) if is_number else False
+        if not is_traced(holds) and not np.all(holds):
+            raise ValueError(f"{name} must be {allowed}, got {value if is_number else repr(value)}")
+
+
+def check_positive(**named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument that is not finite and > 0.
+
+    >>> check_positive(std=-1.0)
+    Traceback (most recent call last):
+    ValueError: std must be finite and > 0, got -1.0
+    """
+    check(lambda x: np.isfinite(x) & (x > 0), "finite and > 0", **named)
+
+
+def check_at_least(least: float, **named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument that is not finite and at least ``least``.
+
+    >>> check_at_least(0, eta=-1.0)
+    Traceback (most recent call last):
+    ValueError: eta must be finite and >= 0, got -1.0
+    """
+    check(lambda x: np.isfinite(x) & (x >= least), f"finite and >= {least:g}", **named)
+
+
+def check_between(low: float, high: float, **named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument that is not in ``[low, high]``.
+
+    >>> check_between(0, 1, t_min=2.0)
+    Traceback (most recent call last):
+    ValueError: t_min must be in [0, 1], got 2.0
+    """
+    check(lambda x: (x >= low) & (x <= high), f"in [{low:g}, {high:g}]", **named)
+
+
+def check_count(least: int = 1, **named: int) -> None:
+    """Raises a ``ValueError`` that names the first argument that is not an integer of at least ``least``.
+
+    A count decides shapes, so that it can be neither traced nor a float nor a boolean.
+
+    >>> check_count(steps=2.5)
+    Traceback (most recent call last):
+    ValueError: steps must be an integer >= 1, got 2.5
+    """
+    for name, value in named.items():
+        try:
+            number = operator.index(value)
+        except TypeError:
+            number = least - 1
+        if isinstance(value, bool | np.bool_) or number < least:
+            raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+
+
+def check_classes(num_classes: int, **named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument that does not hold integers in ``[0, num_classes)``.
+
+    >>> check_classes(9, label=np.array([0, 9]))
+    Traceback (most recent call last):
+    ValueError: label must hold classes from 0 to 8, got [0 9]
+    """
+    for name, value in named.items():
+        if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
+            raise ValueError(f"{name} must hold integers, got dtype {jnp.result_type(value)}")
+        if not is_traced(value) and not np.all((np.asarray(value) >= 0) & (np.asarray(value) < num_classes)):
+            raise ValueError(f"{name} must hold classes from 0 to {num_classes - 1}, got {value}")
+
+
+def check_floating(**named: PyTree) -> None:
+    """Raises a ``ValueError`` that names the first tree with an array that is not floating or is empty.
+
+    >>> check_floating(x=jnp.arange(2))
+    Traceback (most recent call last):
+    ValueError: x must hold floating arrays, got dtype int32
+    """
+    for name, tree in named.items():
+        leaves = jax.tree.leaves(tree)
+        for leaf in leaves:
+            dtype = getattr(leaf, "dtype", None) or np.asarray(leaf).dtype
+            if not jnp.issubdtype(dtype, jnp.floating):
+                raise ValueError(f"{name} must hold floating arrays, got dtype {dtype}")
+        if not leaves or any(np.size(leaf) == 0 for leaf in leaves):
+            raise ValueError(f"{name} must hold values, got shapes {[jnp.shape(leaf) for leaf in leaves]}")
+
+
+def check_finite(**named: PyTree) -> None:
+    """Raises a ``ValueError`` that names the first tree with a value that is not finite, and counts them.
+
+    >>> check_finite(scores=np.array([0.0, np.nan]))
+    Traceback (most recent call last):
+    ValueError: scores must be finite, but 1 of 2 values are not
+    """
+    for name, tree in named.items():
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree) if not is_traced(leaf)]
+        broken = sum(int(np.sum(~np.isfinite(leaf))) for leaf in leaves)
+        if broken:
+            raise ValueError(f"{name} must be finite, but {broken} of {sum(x.size for x in leaves)} values are not")
+
+
+def check_like(reference: str, tree: PyTree, **named: PyTree) -> None:
+    """Raises a ``ValueError`` that names the first tree without the structure and the shapes of ``tree``.
+
+    Nothing is broadcast: ``(B,)`` against ``(B, 1)`` would give ``(B, B)`` without a word.
+
+    >>> check_like("x_t", jnp.zeros((4, 1)), output=jnp.zeros(4))
+    Traceback (most recent call last):
+    ValueError: output must have the structure and the shapes of x_t, (4, 1), got (4,)
+    """
+    wanted = jax.tree.map(jnp.shape, tree)
+    for name, value in named.items():
+        found = jax.tree.map(jnp.shape, value)
+        if found != wanted:
+            raise ValueError(f"{name} must have the structure and the shapes of {reference}, {wanted}, got {found}")
+
+
+def nan_unless(condition: ArrayLike, tree: PyTree) -> PyTree:
+    """``tree`` with every value NaN unless the scalar ``condition`` holds: for what only a running program can see.
+
+    >>> print(nan_unless(False, jnp.ones(2)))
+    [nan nan]
+    """
+    keep = lambda leaf: jnp.where(condition, leaf, jnp.asarray(jnp.nan, jnp.result_type(leaf)))
+    return jax.tree.map(keep, tree)
