@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, require
+from experiments.cli.config import Config, leaves, require
 from experiments.data.views import View
 from scorekit.networks import DENOISING
 from scorekit.typing import Array, ArrayLike
@@ -81,6 +81,7 @@ class Dataset:
       maps: factories of dense maps computed from a batch, by name; they take the data set as ``dataset``.
       vectors: the same of vectors.
       from_fields: names of those that read other fields of a batch than the example itself.
+      sound_fields: fields of ``config.data`` that only sounds have; they have none of these.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Dataset:
     maps: Mapping[str, Callable] = MappingProxyType({})
     vectors: Mapping[str, Callable] = MappingProxyType({"moments": moments})
     from_fields: Collection[str] = ()
+    sound_fields: Collection[str] = ("label", "crop", "peak", "representation")
 
     # ---- before anything is loaded -----------------------------------------------------------------------------
 
@@ -114,6 +116,9 @@ class Dataset:
     @classmethod
     def check(cls, config: Config) -> None:
         """Validates the section ``data`` of a config, before anything is loaded."""
+        for field, value in leaves(config.data):
+            unused = field.split(".")[0] in cls.sound_fields and value is not None
+            require(not unused, f"data.{field}", value, f"left out: {config.data.name} has no sounds")
 
     # ---- batches -----------------------------------------------------------------------------------------------
 

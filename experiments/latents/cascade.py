@@ -83,4 +83,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, last_config)
+    command_line.run(main, last_config, base.check_fields)

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError, require, section
+from experiments.cli.ranges import above, at_least, check_ranges, count, within
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.models import choices
 from experiments.models.restoring import check_average
@@ -56,20 +57,29 @@ def fields() -> ConfigDict:
     return config
 
 
+RANGES = {
+    **within("autoencoder", choices.SIZE_RANGES),
+    "loss.sample": at_least(0),
+    "loss.spectral": at_least(0),
+    "loss.noise": above(0),
+    "loss.kl": at_least(0),
+    "loss.commitment": at_least(0),
+    "loss.revival": at_least(0),
+    "evaluation.num_samples": count(1),
+    "evaluation.shown": count(1, 10**6),
+}
+"""The values of the fields."""
+
+
 def check(config: Config) -> None:
     """Validates the sections of :func:`fields`; compiles nothing."""
+    check_ranges(config, RANGES)
     if "autoencoder" not in config:
         raise ConfigError("config.autoencoder: must be there; a model is trained with experiments.train")
     axes = data.kind_of(config).spatial_axes(config)
     require(axes > 0, "data.name", config.data.name, "a data set of images or sounds")
-    module = _module(config, 1)
-    require(module.codes is None or module.codes > 1, "autoencoder.codes", module.codes, "at least 2, or None")
-    for field, value in config.loss.items():
-        require(value >= 0, f"loss.{field}", value, "at least 0")
-    require(config.loss.noise > 0, "loss.noise", config.loss.noise, "above 0")
+    _module(config, 1)
     check_average(config, "evaluation.ema")
-    for field in ("num_samples", "shown"):
-        require(config.evaluation[field] >= 1, f"evaluation.{field}", config.evaluation[field], "at least 1")
 
 
 def _module(config: Config, data_channels: int) -> Autoencoder:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require, resolve
+from experiments.cli.ranges import above, between, items, or_none
 from experiments.data.dataset import Dataset
 from experiments.models import guided, rules
 from experiments.models.conditioning import conditions_for
@@ -65,12 +66,18 @@ GRIDS: Mapping[str, Callable] = {
     "uniform": lambda n, t_max=1.0, t_min=0.0: solvers.grids.uniform(n, t_max, t_min),
     "vp_quadratic": _vp_quadratic,
 }
+GRID_RANGES = or_none(
+    power=above(0),
+    rho=above(0),
+    t_max=between(0, 1, open_low=True),
+    t_min=between(0, 1, open_high=True),
+    times=items(between(0, 1), least=2),
+)
 
 
 def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
     """The solver and its time grid, validated against schedule and target; a file may bring the coefficients."""
     n = config.sampling.steps
-    require(n >= 1, "sampling.steps", n, "at least 1")
     solver = resolve(config, "sampling.solver", SOLVERS, schedule=schedule, n=n)
     ts = resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=n, stochastic=solver.stochastic)
     if isinstance(ts, tuning.SavedGrid):
@@ -79,6 +86,11 @@ def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
         except ValueError as error:
             raise ConfigError(f"config.sampling.grid.path={config.sampling.grid.path}: {error}") from error
         ts = ts.ts
+    try:
+        check_grid(ts)
+    except ValueError as error:
+        given = [f"config.sampling.grid.{field}={v}" for field, v in config.sampling.grid.items() if v is not None]
+        raise ConfigError(f"{', '.join(given)}: {' '.join(str(error).split())}") from error
     no_signal = float(schedule.alpha(ts[0])) == 0
     target = config.loss.target.name
     if no_signal and (target in ("eps", "score") or isinstance(solver, solvers.EulerMaruyama)):
