@@ -8,6 +8,7 @@ The folder ``workdir`` then holds ``report.html``, ``config.json``, ``metrics.js
 """
 
 import time
+import warnings
 
 import jax
 from absl import flags
@@ -19,6 +20,7 @@ from experiments.cli.config import Config
 from experiments.configs import base
 from experiments.evaluation.run_metrics import evaluate
 from experiments.models import checks, latents
+from experiments.models.finite import NotFinite
 from experiments.models.model import build_model
 from experiments.models.restoring import averaged
 from experiments.models.runs import write_results
@@ -55,7 +57,11 @@ def main(config: Config) -> None:
     generate = make_sampler(config, model, dataset)
 
     def draw(path, params, step):
-        return pictures.sample_picture(path, config, dataset, generate, params, f"Samples after {step:,} steps")
+        try:
+            return pictures.sample_picture(path, config, dataset, generate, params, f"Samples after {step:,} steps")
+        except NotFinite as error:  # a later checkpoint may be better, and others can be sampled with another scale
+            warnings.warn(f"no picture at step {step:,}: {error}", stacklevel=2)
+            return None
 
     state = fit_model(config, workdir, dataset, model, draw)
     if jax.process_index() == 0:

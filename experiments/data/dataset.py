@@ -133,7 +133,8 @@ class Dataset:
     def from_model(self, x: Array, conditions: Conditions | None = None) -> Array:
         """Samples as data: floats at values that the data can take; sounds ``(B, L)`` at full scale 1.
 
-        ``conditions`` are those of the network; some representations of sounds need them.
+        ``conditions`` are those of the network; some representations of sounds need them. An example that is not
+        finite before it is rounded or clipped is NaN (:func:`keep_not_finite`).
         """
         raise NotImplementedError
 
@@ -198,6 +199,18 @@ class Dataset:
 def preprocess(dataset: Dataset, batch: Mapping[str, Any]) -> dict[str, Any]:
     """A batch with ``x`` as the network receives it, and the examples as they are stored under ``raw``."""
     return {**batch, "x": dataset.to_model(batch["x"]), "raw": batch["x"]}
+
+
+def keep_not_finite(data: Array, *sources: Array) -> Array:
+    """``data`` with every example NaN of which a source is not finite: rounding and clipping would hide it.
+
+    >>> print(keep_not_finite(jnp.ones((2, 1)), jnp.array([[0.5], [jnp.inf]])))
+    [[ 1.]
+     [nan]]
+    """
+    flat = [jnp.asarray(source).reshape(len(source), -1) for source in sources]
+    finite = jnp.stack([jnp.isfinite(source).all(axis=1) for source in flat]).all(axis=0)
+    return jnp.where(finite.reshape(-1, *[1] * (data.ndim - 1)), data, jnp.nan)
 
 
 def rows_of(part: Batch, rows: Any) -> Batch:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError, fill_missing, leaves, load_resolved, lookup, to_text
-from experiments.data.dataset import Batch, Dataset, in_blocks
+from experiments.data.dataset import Batch, Dataset, in_blocks, keep_not_finite
 from experiments.models import autoencoder
 from experiments.models.restoring import restore
 from scorekit.data import batch_at
@@ -71,7 +71,7 @@ class Latents(Dataset):
         return self._method(self._method(x * self._std + self._mean, "quantise"), "decode")
 
     def from_model(self, x, conditions=None):
-        return self._inner.from_model(self.decode(x))
+        return keep_not_finite(self._inner.from_model(self.decode(x)), x)
 
     def real(self, part):
         return self._inner.real({**part, "x": part["original"]})

@@ -16,6 +16,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 from ml_collections import ConfigDict
@@ -101,6 +102,15 @@ _NOT_OFFERED = ("classifier_guidance",)  # "classifier" adapts it
 def _offered() -> dict[str, Callable]:
     found = {name: getattr(guidance, name) for name in guidance.__all__ if name not in _NOT_OFFERED}
     return {name: rule for name, rule in found.items() if hasattr(rule, "traits")}
+
+
+_THRESHOLDS = ("dynamic_threshold", "static_threshold")
+
+
+def _infinite_to_nan(predictions, x_t, t):
+    """Thresholding would turn an overflow into a plausible sample; NaN stays NaN."""
+    (prediction,) = predictions
+    return jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(leaf), leaf, jnp.nan), prediction)
 
 
 RULES: Mapping[str, Callable] = dict(sorted({**_offered(), **_ADAPTERS}.items()))
@@ -194,6 +204,8 @@ def compose(config: Config, parts: Parts, guidance_scale: Any) -> Denoiser:
     if guidance_scale is None:
         result = plain
     for name in wrappers:
+        if name in _THRESHOLDS:
+            result = guidance.rule(_infinite_to_nan, (result,))
         result = _build(config, name, {**supplied, "denoiser": result})
     return result
 

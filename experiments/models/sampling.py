@@ -13,6 +13,7 @@ from experiments.cli.ranges import above, between, items, or_none
 from experiments.data.dataset import Dataset
 from experiments.models import guided, rules
 from experiments.models.conditioning import conditions_for
+from experiments.models.finite import check_samples, sampler_of
 from experiments.models.guided import NO_EXTRAS, Extras
 from experiments.models.model import Model
 from experiments.models.solver_choices import SOLVERS
@@ -104,7 +105,8 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
     """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size.
 
     In place of labels it takes all conditions by name; with labels alone, the other conditions are those of held-out
-    examples of these classes.
+    examples of these classes. ``generate`` raises :class:`~experiments.models.finite.NotFinite` if any sample is not
+    finite.
     """
     solver, ts = build_sampler(config, model.schedule)
     options, denoiser = config.sampling, guided.make_guided(config, model)
@@ -135,8 +137,11 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         named = isinstance(labels, Mapping)
         given = dict(labels) if named else conditions_for(model, dataset, labels, for_map, noise)
         scale = rules.traced_scale(config, guidance_scale)
+        by = sampler_of(config, guidance_scale)
         if trajectory:
-            return jax.tree.map(np.asarray, run(params, key, given, scale, ts, extras, trajectory=True))
+            states, log_snr = jax.tree.map(np.asarray, run(params, key, given, scale, ts, extras, trajectory=True))
+            check_samples(states[-1], by)
+            return states, log_snr
         total = len(given["labels"])
         size = min(options.batch_size, total)
         parts = []
@@ -146,6 +151,6 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             padded = jax.tree.map(lambda leaf, n=kept: np.pad(leaf, [(0, size - n), *[(0, 0)] * (leaf.ndim - 1)]), part)
             samples = run(params, jax.random.fold_in(key, i), padded, scale, ts, extras)
             parts.append(np.asarray(samples)[:kept])
-        return np.concatenate(parts)
+        return check_samples(np.concatenate(parts), by)
 
     return generate

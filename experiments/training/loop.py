@@ -60,7 +60,7 @@ def fit(
     loss: Callable,
     ema: str,
     held_out: Callable[[PyTree], float],
-    draw: Callable[[Path, PyTree, int], Path] | None = None,
+    draw: Callable[[Path, PyTree, int], Path | None] | None = None,
     optimizer: optax.GradientTransformation | None = None,
 ) -> TrainState:
     """Trains to ``config.training.steps``, from the newest checkpoint in ``workdir`` if there is one.
@@ -74,7 +74,7 @@ def fit(
       loss: ``(params, prepared batch) -> (loss of each example, aux)``.
       ema: which average is evaluated and sampled from, "none" for the parameters themselves.
       held_out: ``params -> held-out loss``.
-      draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps.
+      draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps; None if there is none.
       optimizer: by default that of ``training``.
     """
     options = config.training
@@ -134,7 +134,8 @@ def fit(
                     checkpoints.save(done, state, {"held_out": score}, {"seed": config.seed, "next_batch": done})
                 if draw is not None and done % options.sample_every == 0 and done < options.steps and chief:
                     path = draw(workdir / "samples" / f"step_{done:07d}.png", averaged(state, ema), done)
-                    writer.picture(done, "samples", path)
+                    if path is not None:
+                        writer.picture(done, "samples", path)
                 if stopping:
                     checkpoints.wait()
                     print(f"stopped at step {done:,} and saved; the same command continues", flush=True)
