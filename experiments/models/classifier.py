@@ -27,6 +27,7 @@ from experiments.cli.ranges import above, check_ranges, count, within
 from experiments.data.dataset import Dataset
 from experiments.models import choices
 from experiments.models.restoring import check_average, restore
+from experiments.models.weights import check_weights
 from scorekit import losses
 from scorekit import times as time_samplers
 from scorekit.predictions import bounded_log_snr
@@ -208,6 +209,7 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
     own = fill_missing(own, ConfigDict({"data": data.fields(), **fields()}))
     data.check(own)
     check(own)
+    check_weights(own, workdir, chosen.step)
     for field in ("noise_factor", "schedule", "data.name"):
         theirs, ours = (_summary(lookup(c, field)) for c in (own, config))
         if theirs != ours:

@@ -15,6 +15,7 @@ from experiments.cli.config import Config, ConfigError, fill_missing, leaves, lo
 from experiments.data.dataset import Batch, Dataset, in_blocks, keep_not_finite
 from experiments.models import autoencoder
 from experiments.models.restoring import restore
+from experiments.models.weights import check_weights
 from scorekit.data import batch_at
 from scorekit.networks import nearest_code
 from scorekit.typing import Array
@@ -156,6 +157,7 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
     own = fill_missing(own, ConfigDict({"data": data.fields(), **autoencoder.fields()}))
     data.check(own)
     autoencoder.check(own)
+    check_weights(own, workdir)
     theirs, ours = (dict(leaves(lookup(c, "data.representation"))) for c in (own, config))
     for field, a, b in (("data.name", own.data.name, config.data.name), ("data.representation", theirs, ours)):
         if a != b:

@@ -20,6 +20,7 @@ from experiments.models.guided import NO_EXTRAS, Extras
 from experiments.models.model import Model, build_model, init_params
 from experiments.models.restoring import restore
 from experiments.models.sampling import Generate, make_sampler
+from experiments.models.weights import check_weights
 from scorekit.io import write_atomic
 from scorekit.typing import PyTree
 
@@ -64,8 +65,10 @@ def open_run(
       on_latents: whether the caller accepts a model of latents, whose network does not receive the data themselves.
 
     Raises:
-      ConfigError: for an invalid config or a checkpoint that does not exist.
+      ConfigError: for an invalid config, one that the weights were not trained with, or a checkpoint that does not
+        exist.
     """
+    check_weights(config, workdir, step)
     data.check(config)
     check(config, scales)
     if config.data.latents and not on_latents:

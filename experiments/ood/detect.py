@@ -21,6 +21,7 @@ from experiments.ood.data import NEAR
 from experiments.ood.model import check_training
 
 _CONFIG, _WORKDIR = shared.config("Config file of an out-of-distribution experiment."), shared.new_workdir()
+shared.reinterpret_weights()
 
 
 def check_fields(config: Config) -> None:

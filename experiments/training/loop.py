@@ -12,6 +12,7 @@ import optax
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError, leaves, load_resolved, save_resolved
 from experiments.data.dataset import Dataset
+from experiments.models import weights
 from experiments.models.restoring import averaged
 from experiments.training import build_optimizer
 from experiments.training.writers import MetricWriter
@@ -101,6 +102,7 @@ def fit(
         restored = checkpoints.restore_latest(state)
         first = 0
         if restored is not None:
+            weights.check_record(config, restored.extra, workdir)
             first, state = restored.step, training.place_state(restored.state, mesh, options.shard_params)
         if chief:
             save_resolved(config, workdir / "config.json")
@@ -131,7 +133,8 @@ def fit(
                 if done % options.checkpoint_every == 0 or last:
                     score = held_out(averaged(state, ema))
                     writer.scalars(done, {"held_out/loss": score})
-                    checkpoints.save(done, state, {"held_out": score}, {"seed": config.seed, "next_batch": done})
+                    extra = {"seed": config.seed, "next_batch": done, **weights.record(config)}
+                    checkpoints.save(done, state, {"held_out": score}, extra)
                 if draw is not None and done % options.sample_every == 0 and done < options.steps and chief:
                     path = draw(workdir / "samples" / f"step_{done:07d}.png", averaged(state, ema), done)
                     if path is not None:
