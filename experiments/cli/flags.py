@@ -60,7 +60,7 @@ def step(help: str = "Checkpoint to use; the newest by default.") -> Flag:
 
 def seed(help: str = "Seed of the noise.") -> Flag:
     """``--seed``."""
-    return _define(flags.DEFINE_integer, "seed", 0, help)
+    return _define(flags.DEFINE_integer, "seed", 0, help, lower_bound=0, upper_bound=2**31 - 1)
 
 
 def count(name: str, default: int, help: str, lower_bound: int = 1) -> Flag:

@@ -14,11 +14,14 @@ from experiments.cli.ranges import above, at_least, check_ranges, count, within
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.models import choices
 from experiments.models.restoring import check_average
+from experiments.models.sizes import param_shapes
 from scorekit.networks import Autoencoder, code_counts, fixed_noise_kl, nearest_code, perplexity, quantise, revival_loss
 from scorekit.typing import Array, Key, PyTree
 
 STATISTICS_LIMIT = 2000
 """Most training examples that the latents' mean and standard deviation are taken over."""
+
+SPECTRAL = 1.0
 
 
 class Latent(NamedTuple):
@@ -37,7 +40,7 @@ def fields() -> ConfigDict:
     config.loss = loss = ConfigDict()
     loss.sample = 1.0
     """Weight of the squared error, in units of the network's input."""
-    loss.spectral = 1.0
+    loss.spectral = SPECTRAL
     """Sounds: weight of the multi-resolution STFT loss."""
     loss.noise = 0.1
     """Continuous latent: standard deviation of the noise that is added to it in training."""
@@ -79,6 +82,9 @@ def check(config: Config) -> None:
     axes = data.kind_of(config).spatial_axes(config)
     require(axes > 0, "data.name", config.data.name, "a data set of images or sounds")
     _module(config, 1)
+    spectral = config.loss.spectral
+    has_sounds = "crop" not in data.kind_of(config).sound_fields
+    require(has_sounds or spectral in (0.0, SPECTRAL), "loss.spectral", spectral, "left out: the data are no sounds")
     check_average(config, "evaluation.ema")
 
 
@@ -93,6 +99,8 @@ def build_latent(config: Config, dataset: Dataset) -> Latent:
         module.latent_shape(dataset.shape)
     except ValueError as error:
         raise ConfigError(f"config.autoencoder: {error}") from error
+    x = jnp.zeros((1, *dataset.shape))
+    param_shapes(config, "autoencoder", lambda: module.init(jax.random.key(0), x))
     return Latent(module, config.loss, dataset)
 
 

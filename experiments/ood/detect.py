@@ -12,13 +12,13 @@ import time
 
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, require, save_resolved
+from experiments.cli.config import Config, choice, require
 from experiments.cli.ranges import check_fields_and_ranges
 from experiments.configs.ood import ood_digits
 from experiments.models.runs import write_results
 from experiments.ood import experiment, report
 from experiments.ood.data import NEAR
-from experiments.ood.model import check_training
+from experiments.ood.model import MODELS, check_training
 
 _CONFIG, _WORKDIR = shared.config("Config file of an out-of-distribution experiment."), shared.new_workdir()
 shared.reinterpret_weights()
@@ -32,6 +32,7 @@ def check_fields(config: Config) -> None:
 def check(config: Config) -> None:
     """Validates a config before anything is loaded."""
     check_fields(config)
+    choice("kind", config.kind, MODELS)
     for name in config.near:
         require(name in NEAR, "near", config.near, f"of {', '.join(NEAR)}")
     require(len(config.near) > 0, "near", config.near, "at least one set: a near one is always shown")
@@ -47,7 +48,6 @@ def main(config: Config) -> None:
     check(config)
     if config.kind == "network" and not config.run:
         check_training(config.train, workdir)
-    save_resolved(config, workdir / "config.json")
     outcome = experiment.run(config, workdir)
     for message in outcome.left_out:
         print(f"left out: {message}")
