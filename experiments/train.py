@@ -8,7 +8,6 @@ The folder ``workdir`` then holds ``report.html``, ``config.json``, ``metrics.js
 """
 
 import time
-import warnings
 
 import jax
 from absl import flags
@@ -20,7 +19,6 @@ from experiments.cli.config import Config
 from experiments.configs import base
 from experiments.evaluation.run_metrics import evaluate
 from experiments.models import checks, latents
-from experiments.models.finite import NotFinite
 from experiments.models.model import build_model, init_params
 from experiments.models.restoring import averaged
 from experiments.models.runs import write_results
@@ -59,11 +57,7 @@ def main(config: Config) -> None:
     generate = make_sampler(config, model, dataset)
 
     def draw(path, params, step):
-        try:
-            return pictures.sample_picture(path, config, dataset, generate, params, f"Samples after {step:,} steps")
-        except NotFinite as error:  # a later checkpoint may be better, and others can be sampled with another scale
-            warnings.warn(f"no picture at step {step:,}: {error}", stacklevel=2)
-            return None
+        return pictures.sample_picture(path, config, dataset, generate, params, f"Samples after {step:,} steps")
 
     state = fit_model(config, workdir, dataset, model, draw)
     if jax.process_index() == 0:

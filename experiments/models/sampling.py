@@ -139,9 +139,9 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         scale = rules.traced_scale(config, guidance_scale)
         by = sampler_of(config, guidance_scale)
         if trajectory:
-            states, log_snr = jax.tree.map(np.asarray, run(params, key, given, scale, ts, extras, trajectory=True))
-            check_samples(states[-1], by)
-            return states, log_snr
+            found = jax.tree.map(np.asarray, run(params, key, given, scale, ts, extras, trajectory=True))
+            check_samples(found[0][-1], by)
+            return found
         total = len(given["labels"])
         size = min(options.batch_size, total)
         parts = []

@@ -1,6 +1,7 @@
 """The training loop of every program: from the newest checkpoint to the last step, safe to stop at any moment."""
 
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError, leaves, load_resolved, save_resolved
 from experiments.data.dataset import Dataset
 from experiments.models import weights
+from experiments.models.finite import NotFinite
 from experiments.models.restoring import averaged
 from experiments.training import build_optimizer
 from experiments.training.writers import MetricWriter
@@ -61,7 +63,7 @@ def fit(
     loss: Callable,
     ema: str,
     held_out: Callable[[PyTree], float],
-    draw: Callable[[Path, PyTree, int], Path | None] | None = None,
+    draw: Callable[[Path, PyTree, int], Path] | None = None,
     optimizer: optax.GradientTransformation | None = None,
 ) -> TrainState:
     """Trains to ``config.training.steps``, from the newest checkpoint in ``workdir`` if there is one.
@@ -75,7 +77,8 @@ def fit(
       loss: ``(params, prepared batch) -> (loss of each example, aux)``.
       ema: which average is evaluated and sampled from, "none" for the parameters themselves.
       held_out: ``params -> held-out loss``.
-      draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps; None if there is none.
+      draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps; left out, with a warning, where
+        samples are not finite.
       optimizer: by default that of ``training``.
     """
     options = config.training
@@ -136,9 +139,11 @@ def fit(
                     extra = {"seed": config.seed, "next_batch": done, **weights.record(config)}
                     checkpoints.save(done, state, {"held_out": score}, extra)
                 if draw is not None and done % options.sample_every == 0 and done < options.steps and chief:
-                    path = draw(workdir / "samples" / f"step_{done:07d}.png", averaged(state, ema), done)
-                    if path is not None:
+                    try:
+                        path = draw(workdir / "samples" / f"step_{done:07d}.png", averaged(state, ema), done)
                         writer.picture(done, "samples", path)
+                    except NotFinite as error:  # those of a later step, or with another guidance scale, may be
+                        warnings.warn(f"no picture at step {done:,}: {error}", stacklevel=2)
                 if stopping:
                     checkpoints.wait()
                     print(f"stopped at step {done:,} and saved; the same command continues", flush=True)
