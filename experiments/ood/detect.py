@@ -12,7 +12,7 @@ import time
 
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, choice, require
+from experiments.cli.config import Config, choice, require, save_resolved
 from experiments.cli.ranges import check_fields_and_ranges
 from experiments.configs.ood import ood_digits
 from experiments.models.runs import write_results
@@ -49,6 +49,7 @@ def main(config: Config) -> None:
     if config.kind == "network" and not config.run:
         check_training(config.train, workdir)
     outcome = experiment.run(config, workdir)
+    save_resolved(config, workdir / "config.json")
     for message in outcome.left_out:
         print(f"left out: {message}")
     print(report.as_text(config, outcome))

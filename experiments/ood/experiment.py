@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, save_resolved
+from experiments.cli.config import Config, ConfigError
 from experiments.models.finite import check_samples
 from experiments.ood.data import NEAR, InDistribution, load_images
 from experiments.ood.model import ScoredModel, noisy, open_model
@@ -93,7 +93,6 @@ def run(config: Config, workdir: Path) -> Outcome:
     """The full experiment, without the report."""
     dataset = InDistribution(config.in_distribution, config.side, config.bins)
     scored = open_model(config, dataset, workdir)
-    save_resolved(config, workdir / "config.json")
     sets, left_out = gather(config, dataset)
     found = measure(config, scored, dataset, sets, workdir / "statistics")
     scores = make_scores(found[CALIBRATION])
