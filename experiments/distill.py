@@ -31,6 +31,13 @@ _STEPS = shared.count("steps", 4, "Steps that the student draws in.")
 _CHECKPOINT = shared.step("Checkpoint of the teacher; the newest by default.")
 
 
+def check_fields(config: Config) -> None:
+    """Validates the fields of the run, and those of the distillation."""
+    own, options = students.split_fields(config)
+    base.check_fields(own)
+    students.check(options)
+
+
 def draw(path, config, run, generate, params, title):
     """A picture of a student's samples."""
     return sample_picture(path, config, run.dataset, generate, params, title)
@@ -67,4 +74,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: students.with_fields(base.saved(_WORKDIR.value), _METHOD.value))
+    command_line.run(main, lambda: students.with_fields(base.saved(_WORKDIR.value), _METHOD.value), check_fields)

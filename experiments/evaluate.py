@@ -48,4 +48,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value))
+    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)

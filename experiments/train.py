@@ -19,10 +19,11 @@ from experiments.cli.config import Config
 from experiments.configs import base
 from experiments.evaluation.run_metrics import evaluate
 from experiments.models import checks, latents
-from experiments.models.model import build_model
+from experiments.models.model import build_model, init_params
 from experiments.models.restoring import averaged
 from experiments.models.runs import write_results
 from experiments.models.sampling import make_sampler
+from experiments.models.sizes import COPIES, param_shapes
 from experiments.reporting import pictures
 from experiments.reporting.run_report import write_run_report
 from experiments.reporting.tables import as_text
@@ -52,6 +53,7 @@ def main(config: Config) -> None:
     loop.check_same_run(config, workdir)
     dataset = latents.load_data(config)
     model = build_model(config, dataset)
+    param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)), copies=COPIES)
     generate = make_sampler(config, model, dataset)
 
     def draw(path, params, step):
@@ -76,4 +78,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value)
+    command_line.run(main, lambda: _CONFIG.value, base.check_fields)

@@ -26,6 +26,7 @@ from experiments.models import classifier
 from experiments.models.loss import held_out_loss
 from experiments.models.restoring import averaged
 from experiments.models.runs import write_results
+from experiments.models.sizes import COPIES, param_shapes
 from experiments.reporting import plots
 from experiments.reporting.pictures import training_sections
 from experiments.reporting.report import ConfigSection, Figure, Heading, Section, tables_as_text, write_report
@@ -78,6 +79,9 @@ def main(config: Config) -> None:
     if both:
         loop.check_same_run(plain_config(config), workdir / "plain")
     dataset = data.load(config)
+    built = classifier.build_classifier(config, dataset.num_classes)
+    init = lambda: classifier.init_params(built, dataset.shape, jax.random.key(0))
+    param_shapes(config, "classifier", init, copies=COPIES)
     curves = {"clean" if config.loss.clean else "noisy": train(config, workdir, dataset)}
     if both:
         print("training the classifier of clean data …", flush=True)
@@ -104,4 +108,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value)
+    command_line.run(main, lambda: _CONFIG.value, base_classifier.check_fields)

@@ -23,6 +23,7 @@ from experiments.cli.config import Config, require
 from experiments.configs import base
 from experiments.models import rules
 from experiments.models.conditioning import conditions_for
+from experiments.models.finite import check_samples, sampler_of
 from experiments.models.guided import make_guided
 from experiments.models.runs import open_run
 from experiments.models.sampling import GRIDS, build_sampler
@@ -96,6 +97,7 @@ def main(config: Config) -> None:
             steps=_FINE.value,
             progress=lambda done, total: bar.update(done),
         )
+    check_samples(jax.tree.leaves(both.end), sampler_of(config), "batches of the reference")
     pairs, held_out = (jax.tree.map(lambda x, s=s: x[s], both) for s in (slice(batches), slice(batches, None)))
     starts = initial_grids(schedule, ts)
     tuned_starts = min(_STARTS.value, len(starts))
@@ -120,4 +122,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value))
+    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError
+from experiments.models.finite import check_samples, sampler_of
 from experiments.models.guided import make_guided
 from experiments.models.runs import Run
 from experiments.models.sampling import build_sampler
@@ -45,7 +46,8 @@ def perform(config: Config, run: Run, rolls: np.ndarray, programs: np.ndarray, h
         key = for_steps if solver.stochastic else None
         return run.dataset.from_model(samplers.sample(key, long, run.model.schedule, solver, x, ts))
 
-    return np.asarray(draw(run.params, jax.random.key(seed), given))[:, :needed]
+    sounds = np.asarray(draw(run.params, jax.random.key(seed), given))
+    return check_samples(sounds, sampler_of(config), "phrases")[:, :needed]
 
 
 def cut_map(dense_map: np.ndarray, length: int, size: int, hop: int) -> np.ndarray:

@@ -26,6 +26,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, require
 from experiments.configs import base
 from experiments.data.sounds import Sounds
+from experiments.models.finite import check_samples
 from experiments.models.model import unconditional
 from experiments.models.runs import Run, write_results
 from experiments.reporting.report import Table, tables_as_text
@@ -114,6 +115,7 @@ def main(config: Config) -> None:
     for i, (name, x) in enumerate(clips.items()):
         print(f"log-densities of {len(x)} clips, {name} …", flush=True)
         found[name] = in_blocks(log_density, jax.random.fold_in(jax.random.key(_SEED.value), i), x, batch)
+        check_samples(found[name], f"{name}: --noise={_NOISE.value:g} --grid={_GRID.value}", "log-densities")
     train, calibration = found.pop("train"), found.pop("calibration")
     results = typicality_tests(jax.random.key(_SEED.value), train, calibration, found)
 
@@ -129,4 +131,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value))
+    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)

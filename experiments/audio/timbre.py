@@ -26,6 +26,7 @@ from experiments.configs import base
 from experiments.data.dataset import Batch, evenly, preprocess, rows_of
 from experiments.data.notes import Notes
 from experiments.models.conditioning import conditions
+from experiments.models.finite import check_samples, sampler_of
 from experiments.models.model import denoiser
 from experiments.models.runs import Run, facts, write_results
 from experiments.models.sampling import build_sampler
@@ -93,6 +94,8 @@ def transfer(config: Config, run: Run, batch: Batch, targets: np.ndarray) -> dic
         found["new sample"] = sample(target, jax.random.normal(jax.random.key(0), x.shape) * schedule.sigma(ts[0]))
         bar.update(4)
     sounds = {name: np.asarray(run.dataset.from_model(x)) for name, x in found.items()}
+    for name, x in sounds.items():
+        check_samples(x, sampler_of(config, 1.0), f"sounds ({name})")
     return {"held out": run.dataset.real(batch), **sounds}
 
 
@@ -123,4 +126,4 @@ def compare(
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value))
+    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)

@@ -134,4 +134,4 @@ def write(folder: Path, config: Config, run: Run, table: Table, sounds: dict[str
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value))
+    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)

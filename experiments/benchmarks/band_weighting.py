@@ -162,4 +162,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value)
+    command_line.run(main, lambda: _CONFIG.value, base.check_fields)

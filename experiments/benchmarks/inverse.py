@@ -24,6 +24,7 @@ from absl import app
 from experiments.cli import flags as shared
 from experiments.configs import base
 from experiments.inverse import methods, tasks
+from experiments.models.finite import check_samples
 from experiments.models.model import denoiser
 from experiments.models.runs import open_run
 from experiments.reporting.report import Table, tables_as_text
@@ -191,7 +192,7 @@ def digits_table(workdir: str, images: int) -> Table:
         y = tasks.observe(jax.random.key(0), task, jnp.asarray(x), options.noise_std)
         for method in (m for m in methods.METHODS if methods.fits(task, m)):
             found = methods.restore(method, jax.random.key(1), prior, run.model.schedule, task, y, x.shape, options)
-            image = np.asarray(run.dataset.from_model(jnp.nan_to_num(found.x)))
+            image = check_samples(np.asarray(run.dataset.from_model(jnp.asarray(found.x))), method, "restored images")
             decibel, consistency = float(metrics.psnr(image, x)), tasks.consistency(task, found.x, y)
             accuracy = metrics.class_accuracy(classifier, image, label)
             rows.append([name, method, decibel, consistency, accuracy, found.evaluations, found.gradients])

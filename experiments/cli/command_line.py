@@ -4,7 +4,7 @@ A config file is a Python file whose ``get_config()`` returns a ``ConfigDict``. 
 
     def main(config): ...
 
-    run(main, config_file=lambda: FLAGS.config)
+    run(main, lambda: FLAGS.config, base.check_fields)
 
 and any field is overridden as ``--config.training.steps=5``. A misspelt field, a value of the wrong type, or any other
 :class:`~experiments.cli.config.ConfigError` ends the program with exit code 2 and one line on stderr.
@@ -189,6 +189,7 @@ def exit_on_config_error() -> Iterator[None]:
 def run(
     main: Callable[[ConfigDict], Any],
     config_file: Callable[[], ConfigDict | str | None],
+    check: Callable[[ConfigDict], Any],
     argv: list[str] | None = None,
 ) -> None:
     """``absl.app.run`` for ``main(config)``: parses the command line and prints a ``ConfigError`` as one line.
@@ -196,12 +197,15 @@ def run(
     Args:
       main: receives the locked config, overrides included.
       config_file: called once absl's flags are parsed; returns the config or its path (``.py`` or ``.json``).
+      check: validates the fields of the config, overrides included, before anything is loaded or written.
       argv: the command line; ``sys.argv`` by default.
     """
 
     def flags_parser(argv: list[str]) -> Any:
         with exit_on_config_error():
-            return parse(argv, config_file, flags.FLAGS)
+            config = parse(argv, config_file, flags.FLAGS)
+            check(config)
+            return config
 
     def start(config: Any) -> Any:
         keep_freed_memory()

@@ -4,11 +4,13 @@ Every mistake raises a one-line :class:`ConfigError` that names the field, the v
 :mod:`experiments.cli.command_line` prints it without a traceback.
 """
 
+import contextlib
 import difflib
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -181,6 +183,20 @@ def call(config: ConfigDict, path: str, chosen: str, factory: Callable, **suppli
 
     See :func:`resolve` for the rest.
     """
+    values = check_arguments(config, path, chosen, factory, supplied)
+    parameters = inspect.signature(factory).parameters
+    with named_errors(path, chosen, values):
+        return factory(**values, **{k: v for k, v in supplied.items() if k in parameters})
+
+
+def check_arguments(
+    config: ConfigDict, path: str, chosen: str, factory: Callable, supplied: Collection[str]
+) -> dict[str, Any]:
+    """The fields of the section ``config.<path>`` that are set.
+
+    Raises:
+      ConfigError: for a field that the factory does not take, or one that it needs and that is not set.
+    """
     parameters = inspect.signature(factory).parameters
     values = {k: v for k, v in lookup(config, path).items() if k != "name" and v is not None}
     takes = [key for key in parameters if key not in supplied]
@@ -190,12 +206,31 @@ def call(config: ConfigDict, path: str, chosen: str, factory: Callable, **suppli
     for key in takes:
         needed = parameters[key].default is inspect.Parameter.empty
         require(not needed or key in values, f"{path}.{key}", None, f"set for {chosen}")
+    return values
+
+
+@contextlib.contextmanager
+def named_errors(path: str, chosen: str, fields: Collection[str]) -> Iterator[None]:
+    """Turns a ``ValueError`` into a :class:`ConfigError` with the section, what ``chosen`` selects, and the field.
+
+    The field is the first of ``fields`` that the message speaks of.
+
+    >>> with named_errors("shape", "shape.name=power", ["exponent"]):
+    ...     raise ValueError("exponent must be >= 0, got -1")
+    Traceback (most recent call last):
+    ...
+    experiments.cli.config.ConfigError: config.shape (power): exponent must be >= 0, got -1; set config.shape.exponent
+    """
     try:
-        return factory(**values, **{key: value for key, value in supplied.items() if key in parameters})
+        yield
     except ConfigError:
         raise
     except ValueError as error:
-        raise ConfigError(f"config.{path} ({chosen.rpartition('=')[2]}): {error}") from error
+        message = " ".join(str(error).split())
+        words = re.findall(r"\w+", message)
+        named = sorted((words.index(field), field) for field in fields if field in words)
+        field = f"; set config.{path}.{named[0][1]}" if named else ""
+        raise ConfigError(f"config.{path} ({chosen.rpartition('=')[2]}): {message}{field}") from error
 
 
 def lookup(config: ConfigDict, path: str) -> Any:

@@ -29,14 +29,28 @@ def config(help: str = "Config file, such as experiments/configs/images/digits.p
     return _define(flags.DEFINE_string, "config", None, help, required=True)
 
 
-def workdir(help: str = "Folder of a run of experiments.train.", *, required: bool = False) -> Flag:
-    """``--workdir``: the folder of a run."""
-    return _define(flags.DEFINE_string, "workdir", None, help, required=required)
+def workdir(help: str = "Folder of a run of experiments.train.") -> Flag:
+    """``--workdir``: the folder of a run that is opened, with ``--reinterpret_weights``."""
+    reinterpret_weights()
+    return _define(flags.DEFINE_string, "workdir", None, help)
 
 
 def new_workdir() -> Flag:
     """``--workdir`` of a program that trains."""
-    return workdir("Folder for everything that the run writes.", required=True)
+    help = "Folder for everything that the run writes."
+    return _define(flags.DEFINE_string, "workdir", None, help, required=True)
+
+
+def reinterpret_weights() -> Flag:
+    """``--reinterpret_weights``, which :func:`reinterpret` reads."""
+    help = "Open weights with a network, schedule, target or data that they were not trained with, and print it."
+    return _define(flags.DEFINE_bool, "reinterpret_weights", False, help)
+
+
+def reinterpret() -> bool:
+    """Whether ``--reinterpret_weights`` is given to this program."""
+    values = flags.FLAGS
+    return "reinterpret_weights" in values and values.is_parsed() and bool(values.reinterpret_weights)
 
 
 def step(help: str = "Checkpoint to use; the newest by default.") -> Flag:
@@ -46,7 +60,7 @@ def step(help: str = "Checkpoint to use; the newest by default.") -> Flag:
 
 def seed(help: str = "Seed of the noise.") -> Flag:
     """``--seed``."""
-    return _define(flags.DEFINE_integer, "seed", 0, help)
+    return _define(flags.DEFINE_integer, "seed", 0, help, lower_bound=0, upper_bound=2**31 - 1)
 
 
 def count(name: str, default: int, help: str, lower_bound: int = 1) -> Flag:

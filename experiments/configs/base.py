@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 
 from experiments import data, evaluation, models, training
 from experiments.cli.config import Config, ConfigError, check_config, fill_missing
+from experiments.cli.ranges import Ranges, check_fields_and_ranges, count, within
 from experiments.models.runs import config_of
 
 
@@ -20,11 +21,24 @@ def get_config() -> Config:
     return config.lock()
 
 
+SEED = count(0, 2**32 - 2)
+"""One below the largest seed of a PRNG key: evaluation uses the next seed."""
+
+
+def ranges() -> Ranges:
+    """The values of the fields."""
+    sections = {"data": data.RANGES, "training": training.RANGES, "evaluation": evaluation.RANGES}
+    found = {"seed": SEED, **models.RANGES}
+    for section, fields in sections.items():
+        found.update(within(section, fields))
+    return found
+
+
 def check_fields(config: Config) -> None:
-    """Validates that a config is one of a model and has exactly the fields of :func:`get_config`."""
+    """Validates that a config is one of a model and has exactly the fields of :func:`get_config`, in their ranges."""
     if "classifier" in config:
         raise ConfigError("config.classifier: this is the config of a classifier; train it with train_classifier")
-    check_config(config, get_config())
+    check_fields_and_ranges(config, get_config(), ranges())
 
 
 def saved(workdir: str | None) -> Config:
@@ -46,5 +60,5 @@ def saved(workdir: str | None) -> Config:
             f"another folder"
         )
     config = fill_missing(config, get_config())
-    check_fields(config)
+    check_config(config, get_config())  # the values are checked when those of the command line are there
     return config

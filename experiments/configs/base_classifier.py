@@ -2,8 +2,10 @@
 
 from ml_collections import ConfigDict
 
-from experiments import training
-from experiments.cli.config import Config, ConfigError, check_config
+from experiments import data, training
+from experiments.cli.config import Config, ConfigError
+from experiments.cli.ranges import Ranges, check_fields_and_ranges, within
+from experiments.configs.base import SEED
 from experiments.configs.base_latent import data_fields
 from experiments.models import classifier
 
@@ -19,8 +21,14 @@ def get_config() -> Config:
     return config.lock()
 
 
+def ranges() -> Ranges:
+    """The values of the fields."""
+    sections = {**within("data", data.RANGES), **within("training", training.RANGES)}
+    return {"seed": SEED, **sections, **classifier.RANGES}
+
+
 def check_fields(config: Config) -> None:
-    """Validates that a config is one of a classifier and has exactly the fields of :func:`get_config`."""
+    """Validates that a config is one of a classifier and has the fields of :func:`get_config`, in their ranges."""
     if "network" in config:
         raise ConfigError("config.network: this is the config of a model; train it with experiments.train")
-    check_config(config, get_config())
+    check_fields_and_ranges(config, get_config(), ranges())

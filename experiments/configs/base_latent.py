@@ -3,7 +3,9 @@
 from ml_collections import ConfigDict
 
 from experiments import data, training
-from experiments.cli.config import Config, ConfigError, check_config
+from experiments.cli.config import Config, ConfigError
+from experiments.cli.ranges import Ranges, check_fields_and_ranges, within
+from experiments.configs.base import SEED
 from experiments.models import autoencoder
 
 
@@ -26,8 +28,14 @@ def get_config() -> Config:
     return config.lock()
 
 
+def ranges() -> Ranges:
+    """The values of the fields."""
+    sections = {**within("data", data.RANGES), **within("training", training.RANGES)}
+    return {"seed": SEED, **sections, **autoencoder.RANGES}
+
+
 def check_fields(config: Config) -> None:
-    """Validates that a config is one of an autoencoder and has exactly the fields of :func:`get_config`."""
+    """Validates that a config is one of an autoencoder and has the fields of :func:`get_config`, in their ranges."""
     if "autoencoder" not in config:
         raise ConfigError("config.autoencoder: must be there; a model is trained with experiments.train")
-    check_config(config, get_config())
+    check_fields_and_ranges(config, get_config(), ranges())

@@ -6,6 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from experiments.cli.config import Config, section
+from experiments.cli.ranges import above, at_least, between, check_ranges, count, or_none, within
 from experiments.data import conditions, representation
 from experiments.data.dataset import Dataset
 from experiments.data.images import Images
@@ -50,6 +51,20 @@ def fields() -> ConfigDict:
     return data
 
 
+_KEYS = or_none(lowest=count(0, 127), highest=count(0, 127))
+
+RANGES = {
+    **or_none(crop=count(1), peak=between(0, 1, open_low=True)),
+    **within("representation", representation.RANGES),
+    **within("map", {**_KEYS, **or_none(
+        count=count(1, 64), f_min=at_least(0), factor=count(1), fft_size=count(2, 2**20), hop=count(1, 2**20),
+        num_mels=count(1, 2**16), scale=above(0),
+    )}),
+    **within("vector", _KEYS),
+}  # fmt: skip
+"""The values of the fields."""
+
+
 def kind_of(config: Config) -> type[Dataset]:
     """The kind of the data set that ``config.data`` names."""
     return KINDS.get(config.data.name.split("/")[0], Images)
@@ -57,6 +72,7 @@ def kind_of(config: Config) -> type[Dataset]:
 
 def check(config: Config) -> None:
     """Validates the section ``data``; nothing is loaded."""
+    check_ranges(config, within("data", RANGES))
     kind = kind_of(config)
     kind.check(config)
     if "map" in config.data:

@@ -1,12 +1,13 @@
 """Conditions apart from the class, computed from a batch of clean examples: a vector and a dense map."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
-from experiments.cli.config import Config, ConfigError, choice, lookup, require, resolve
+from experiments.cli.config import Config, ConfigError, call, check_arguments, choice, lookup, require, resolve
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from scorekit.typing import Array
 
@@ -27,13 +28,18 @@ def choices(kind: type[Dataset] | Dataset) -> dict[str, Mapping[str, Callable]]:
 
 
 def check(config: Config, kind: type[Dataset]) -> None:
-    """Validates the names of the conditions."""
+    """Validates the conditions, as far as this is possible without the data."""
     for name, table in choices(kind).items():
         field = f"data.{SECTIONS[name]}"
         chosen = choice(f"{field}.name", lookup(config, field).name, table)
         reads_fields = chosen == "none" or chosen in kind.from_fields
         of = "one that does not read the example itself, which is a latent here"
         require(reads_fields or not config.data.latents, f"{field}.name", chosen, of)
+        selected = f"{field}.name={chosen}"
+        if "dataset" in inspect.signature(table[chosen]).parameters:
+            check_arguments(config, field, selected, table[chosen], ["dataset"])
+        else:
+            call(config, field, selected, table[chosen])
 
 
 def build_conditions(config: Config, dataset: Dataset) -> dict[str, Extract]:

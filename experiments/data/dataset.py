@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, require
+from experiments.cli.config import Config, leaves, require
 from experiments.data.views import View
 from scorekit.networks import DENOISING
 from scorekit.typing import Array, ArrayLike
@@ -81,6 +81,7 @@ class Dataset:
       maps: factories of dense maps computed from a batch, by name; they take the data set as ``dataset``.
       vectors: the same of vectors.
       from_fields: names of those that read other fields of a batch than the example itself.
+      sound_fields: fields of ``config.data`` that only sounds have; they have none of these.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Dataset:
     maps: Mapping[str, Callable] = MappingProxyType({})
     vectors: Mapping[str, Callable] = MappingProxyType({"moments": moments})
     from_fields: Collection[str] = ()
+    sound_fields: Collection[str] = ("label", "crop", "peak", "representation")
 
     # ---- before anything is loaded -----------------------------------------------------------------------------
 
@@ -114,6 +116,9 @@ class Dataset:
     @classmethod
     def check(cls, config: Config) -> None:
         """Validates the section ``data`` of a config, before anything is loaded."""
+        for field, value in leaves(config.data):
+            unused = field.split(".")[0] in cls.sound_fields and value is not None
+            require(not unused, f"data.{field}", value, f"left out: {config.data.name} has no sounds")
 
     # ---- batches -----------------------------------------------------------------------------------------------
 
@@ -128,7 +133,8 @@ class Dataset:
     def from_model(self, x: Array, conditions: Conditions | None = None) -> Array:
         """Samples as data: floats at values that the data can take; sounds ``(B, L)`` at full scale 1.
 
-        ``conditions`` are those of the network; some representations of sounds need them.
+        ``conditions`` are those of the network; some representations of sounds need them. An example that is not
+        finite before it is rounded or clipped is NaN (:func:`keep_not_finite`).
         """
         raise NotImplementedError
 
@@ -193,6 +199,18 @@ class Dataset:
 def preprocess(dataset: Dataset, batch: Mapping[str, Any]) -> dict[str, Any]:
     """A batch with ``x`` as the network receives it, and the examples as they are stored under ``raw``."""
     return {**batch, "x": dataset.to_model(batch["x"]), "raw": batch["x"]}
+
+
+def keep_not_finite(data: Array, *sources: Array) -> Array:
+    """``data`` with every example NaN of which a source is not finite: rounding and clipping would hide it.
+
+    >>> print(keep_not_finite(jnp.ones((2, 1)), jnp.array([[0.5], [jnp.inf]])))
+    [[ 1.]
+     [nan]]
+    """
+    flat = [jnp.asarray(source).reshape(len(source), -1) for source in sources]
+    finite = jnp.stack([jnp.isfinite(source).all(axis=1) for source in flat]).all(axis=0)
+    return jnp.where(finite.reshape(-1, *[1] * (data.ndim - 1)), data, jnp.nan)
 
 
 def rows_of(part: Batch, rows: Any) -> Batch:

@@ -5,7 +5,7 @@ from types import MappingProxyType
 import jax.numpy as jnp
 
 from experiments.data.dataset import moments
-from experiments.data.sounds import MAPS, Sounds
+from experiments.data.sounds import MAPS, Sounds, check_keys
 from scorekit import audio, data
 
 
@@ -13,7 +13,11 @@ def pitch_velocity(lowest: int = 36, highest: int = 84):
     """A vector: the pitch, one-hot from ``lowest`` to ``highest``, and ``log2(velocity / 127)``.
 
     A pitch outside the range is all zeros.
+
+    Raises:
+      ValueError: if ``lowest`` is above ``highest``.
     """
+    check_keys(lowest, highest)
 
     return lambda batch: audio.pitch_velocity_features(batch["pitch"], batch["velocity"], lowest, highest)
 

@@ -6,17 +6,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.data.dataset import rows_of
-from experiments.data.sounds import MAPS, Sounds
+from experiments.data.sounds import MAPS, Sounds, check_keys
 from scorekit import audio, data
 
 
 def piano_roll(lowest: int = 36, highest: int = 84):
-    """A dense map: the keys that are down in each frame, ``velocity / 127`` of each, ``(B, T, pitches)``."""
+    """A dense map: the keys that are down in each frame, ``velocity / 127`` of each, ``(B, T, pitches)``.
+
+    Raises:
+      ValueError: if ``lowest`` is above ``highest``.
+    """
+    check_keys(lowest, highest)
     return lambda batch: jnp.asarray(batch["roll"], jnp.float32)[..., lowest : highest + 1] / 127.0
 
 
 def tones(dataset: Sounds, count: int = 3, lowest: int = 36, highest: int = 84):
-    """A dense map: the roll as partials, ``(B, L, 2 count)``; see :func:`scorekit.audio.harmonic_tones`."""
+    """A dense map: the roll as partials, ``(B, L, 2 count)``; see :func:`scorekit.audio.harmonic_tones`.
+
+    Raises:
+      ValueError: if ``lowest`` is above ``highest``.
+    """
+    check_keys(lowest, highest)
     return lambda batch: audio.harmonic_tones(
         jnp.asarray(batch["roll"]), np.shape(batch["raw"])[1], dataset.sample_rate, count, lowest, highest
     )

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict, config_dict
 
-from experiments.cli.config import Config, call, choice, fields_of, require, resolve
+from experiments.cli.config import Config, call, check_arguments, choice, fields_of, require, resolve
+from experiments.cli.ranges import above, at_least, between, count, finite, or_none
 from scorekit import audio
 from scorekit.audio import representations
 from scorekit.audio.representations import Representation
@@ -17,15 +18,31 @@ REPRESENTATIONS: Mapping[str, Callable] = {
     "spectrogram": representations.spectrogram,
     "waveform": representations.waveform,
 }
+_SUPPLIED = ("length", "mel")
 _OF_IMAGES = ("log_magnitudes", "magnitudes", "spectrogram")
 
 
 def fields() -> ConfigDict:
     """The fields of the section, all unset."""
-    found = fields_of(*REPRESENTATIONS.values(), supplied=("length", "mel"))
+    found = fields_of(*REPRESENTATIONS.values(), supplied=_SUPPLIED)
     with found.unlocked():
         found.name = config_dict.placeholder(str)
     return found
+
+
+RANGES = or_none(
+    dct_power=at_least(0),
+    factor=count(1),
+    fft_size=count(2, 2**20),
+    floor=above(0),
+    hop=count(1, 2**20),
+    iterations=count(1),
+    log_mean=finite,
+    log_std=above(0),
+    power=between(0, 1, open_low=True),
+    scale=above(0),
+)
+"""The values of the fields."""
 
 
 def spatial_axes(config: Config) -> int:
@@ -33,6 +50,16 @@ def spatial_axes(config: Config) -> int:
     options = config.data.representation
     name = choice("data.representation.name", options.name or "waveform", REPRESENTATIONS)
     return 2 if name in _OF_IMAGES and not options.by_bins else 1
+
+
+def check_representation(config: Config) -> None:
+    """Validates the name and that the fields which are set belong to it; those of None have no fields."""
+    options = config.data.representation
+    name = options.name or "waveform"
+    factory = REPRESENTATIONS[choice("data.representation.name", name, REPRESENTATIONS)]
+    if options.name is None:
+        factory = lambda: None
+    check_arguments(config, "data.representation", f"data.representation.name={options.name}", factory, _SUPPLIED)
 
 
 def build_representation(config: Config, length: int, sample_rate: int) -> Representation:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, choice, require
-from experiments.data.dataset import Batch, Dataset, FrequencyAxis, Preview, rows_of
-from experiments.data.representation import build_representation, spatial_axes
+from experiments.data.dataset import Batch, Dataset, FrequencyAxis, Preview, keep_not_finite, rows_of
+from experiments.data.representation import build_representation, check_representation, spatial_axes
 from experiments.data.views import Sounds as SoundsView
 from scorekit import audio, data
 
@@ -39,6 +39,12 @@ def low_rate(dataset: "Sounds", factor: int = 4, scale: float = 1.0) -> Callable
     return lambda batch: scale * audio.low_rate(audio.pcm_to_float(jnp.asarray(batch["raw"])), factor)[..., None]
 
 
+def check_keys(lowest: int, highest: int) -> None:
+    """Raises a ``ValueError`` unless there are keys from ``lowest`` to ``highest``."""
+    if lowest > highest:
+        raise ValueError(f"lowest must be at most highest = {highest}, got {lowest}")
+
+
 MAPS: Mapping[str, Callable] = {"log_mel": log_mel, "low_rate": low_rate, "mel_magnitudes": mel_magnitudes}
 
 
@@ -55,6 +61,7 @@ class Sounds(Dataset):
     """
 
     maps = MAPS
+    sound_fields = ()
     max_evaluated, max_held_out, max_reconstructed, evaluation_batch = 256, 256, 64, 64
     sample_rate: int
     fields: tuple[str, ...]
@@ -96,8 +103,7 @@ class Sounds(Dataset):
     def check(cls, config):
         super().check(config)
         choice("data.label", config.data.label or cls.labels[0], cls.labels)
-        peak = config.data.get("peak")
-        require(peak is None or 0 < peak <= 1, "data.peak", peak, "above 0 and at most 1")
+        check_representation(config)
 
     def hop(self, loaded: Any) -> int:
         """The samples between positions at which a crop may begin."""
@@ -131,8 +137,8 @@ class Sounds(Dataset):
 
     def from_model(self, x, conditions=None):
         sound = self.to_sound(x, conditions)
-        sound = sound if self._peak is None else audio.normalise_peak(sound, self._peak)
-        return audio.pcm_to_float(audio.float_to_pcm(sound))
+        scaled = sound if self._peak is None else audio.normalise_peak(sound, self._peak)
+        return keep_not_finite(audio.pcm_to_float(audio.float_to_pcm(scaled)), x, sound, scaled)
 
     def real(self, part):
         return np.asarray(audio.pcm_to_float(part["x"]))

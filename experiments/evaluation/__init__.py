@@ -2,6 +2,8 @@
 
 from ml_collections import ConfigDict
 
+from experiments.cli.ranges import at_least, count, items
+
 
 def fields() -> ConfigDict:
     """The section ``evaluation`` of a config, with defaults."""
@@ -11,3 +13,11 @@ def fields() -> ConfigDict:
     evaluation.bound_times = 32
     """Noise levels per test example in the variational bound."""
     return evaluation
+
+
+RANGES = {
+    "num_samples": count(1, 10**8),
+    "guidance_scales": items(at_least(0)),
+    "bound_times": count(1, 10**6),
+}
+"""The values of the fields."""

@@ -11,6 +11,7 @@ from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError
 from experiments.inverse import methods, tasks
 from experiments.inverse.methods import Options
+from experiments.models.finite import check_samples, sampler_of
 from experiments.models.guided import make_guided
 from experiments.models.model import denoiser
 from experiments.models.runs import Run
@@ -87,7 +88,8 @@ def _restore(run: Run, request: Request) -> tuple[Columns, Table]:
         begin = time.monotonic()
         found = methods.restore(method, key, prior, run.model.schedule, task, y, x.shape, options)
         seconds = time.monotonic() - begin
-        image = np.asarray(run.dataset.from_model(jnp.nan_to_num(found.x)))
+        by = f"--method={method}; leave it out by naming the others"
+        image = check_samples(np.asarray(run.dataset.from_model(jnp.asarray(found.x))), by, "restored images")
         decibel = _psnr(image, x)
         columns[f"{method}\n{decibel:.1f} dB"] = image
         fit = tasks.consistency(task, found.x, y)
@@ -121,7 +123,7 @@ def _sdedit(config: Config, run: Run, request: Request) -> tuple[Columns, Table]
             begin = time.monotonic()
             grid = jnp.concatenate([jnp.array([t]), ts[ts < t]])
             out = edit(key, _guided(config, run, targets), run.model.schedule, solver, x, grid)
-            image = np.asarray(run.dataset.from_model(out))
+            image = check_samples(np.asarray(run.dataset.from_model(out)), sampler_of(config), "edited images")
             columns[f"from t = {t:g}"] = image
             seconds = time.monotonic() - begin
             rows.append(_row(request, image, targets, f"from t = {t:g}", samplers.nfe(solver, grid), seconds))
@@ -146,6 +148,7 @@ def _invert(config: Config, run: Run, request: Request) -> tuple[Columns, Table]
         bar.update(2)
         edited = np.asarray(run.dataset.from_model(sample(None, target, schedule, solver, noise, ts)))
         bar.update(3)
+    check_samples((np.asarray(noise), back, edited), sampler_of(config), "edited images")
     seconds, evaluations = time.monotonic() - begin, samplers.nfe(solver, ts)
     columns = {"original": np.asarray(x), "noise": np.asarray(noise) / 2, "back": back, "edited": edited}
     rows = [

@@ -33,6 +33,7 @@ from experiments.reporting.report import Table, tables_as_text, write_report
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, lowest rate first.", required=True)
 _LABELS = flags.DEFINE_list("labels", None, "Classes to draw, repeated in turn; those of the first held-out sounds.")
+shared.reinterpret_weights()
 _NUM, _SEED = shared.count("num", 8, "Number of sounds."), shared.seed("Seed of all noise.")
 
 
@@ -83,4 +84,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, last_config)
+    command_line.run(main, last_config, base.check_fields)

@@ -24,6 +24,7 @@ from experiments.configs import base_latent
 from experiments.data.dataset import Dataset, held_out_of
 from experiments.data.views import Sounds
 from experiments.models import autoencoder
+from experiments.models.finite import check_samples
 from experiments.models.latents import STATISTICS
 from experiments.models.loss import held_out_loss
 from experiments.models.restoring import averaged
@@ -72,6 +73,7 @@ def reconstructions(folder: Path, built: autoencoder.Latent, params: PyTree, enc
     part = held_out_of(dataset, np.resize(classes, min(shown, len(dataset.test["x"]))))
     decode = jax.jit(lambda z: built.module.apply(params, z, method="decode"))
     back = np.asarray(dataset.from_model(decode(encode(part["x"]))))
+    check_samples(back, f"the autoencoder in {folder.parent}", "reconstructions")
     versions = {"held out": dataset.real(part), "reconstruction": back}
     caption, labels = "Held-out examples and their reconstructions.", part["label"].tolist()
     view = dataset.view(back)
@@ -116,4 +118,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value)
+    command_line.run(main, lambda: _CONFIG.value, base_latent.check_fields)

@@ -3,8 +3,9 @@
 from ml_collections import ConfigDict, config_dict
 
 from experiments.cli.config import section
-from experiments.models import choices, rules
-from experiments.models.sampling import GRIDS
+from experiments.cli.ranges import above, at_least, between, count, or_none, within
+from experiments.models import choices, rules, solver_choices
+from experiments.models.sampling import GRID_RANGES, GRIDS
 from experiments.models.solver_choices import SOLVERS
 
 
@@ -52,3 +53,26 @@ def fields() -> ConfigDict:
     config.rules = rules.fields()
     """The fields of the rules that config.guidance names."""
     return config
+
+
+RANGES = {
+    "noise_factor": above(0),
+    **within("schedule", choices.SCHEDULE_RANGES),
+    **within("network", choices.SIZE_RANGES),
+    **within("loss.target", choices.TARGET_RANGES),
+    **within("loss.weighting", choices.WEIGHTING_RANGES),
+    **within("loss.times", choices.TIMES_RANGES),
+    "loss.label_dropout": between(0, 1),
+    "loss.vector_dropout": between(0, 1),
+    "loss.map_dropout": between(0, 1),
+    "loss.joint_dropout": between(0, 1),
+    **within("sampling.solver", solver_choices.RANGES),
+    **within("sampling.grid", GRID_RANGES),
+    "sampling.steps": count(1, 10**6),
+    "sampling.guidance_scale": at_least(0),
+    **within("sampling.guidance_shape", rules.SCALE_RANGES),
+    **or_none(**{"loss.map_noise": between(0, 1, open_low=True), "sampling.map_noise": between(0, 1)}),
+    "sampling.batch_size": count(1, 2**20),
+    **within("rules", rules.RANGES),
+}
+"""The values of the fields."""

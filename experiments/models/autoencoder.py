@@ -10,14 +10,18 @@ from ml_collections import ConfigDict
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError, require, section
+from experiments.cli.ranges import above, at_least, check_ranges, count, within
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.models import choices
 from experiments.models.restoring import check_average
+from experiments.models.sizes import param_shapes
 from scorekit.networks import Autoencoder, code_counts, fixed_noise_kl, nearest_code, perplexity, quantise, revival_loss
 from scorekit.typing import Array, Key, PyTree
 
 STATISTICS_LIMIT = 2000
 """Most training examples that the latents' mean and standard deviation are taken over."""
+
+SPECTRAL = 1.0
 
 
 class Latent(NamedTuple):
@@ -36,7 +40,7 @@ def fields() -> ConfigDict:
     config.loss = loss = ConfigDict()
     loss.sample = 1.0
     """Weight of the squared error, in units of the network's input."""
-    loss.spectral = 1.0
+    loss.spectral = SPECTRAL
     """Sounds: weight of the multi-resolution STFT loss."""
     loss.noise = 0.1
     """Continuous latent: standard deviation of the noise that is added to it in training."""
@@ -56,20 +60,32 @@ def fields() -> ConfigDict:
     return config
 
 
+RANGES = {
+    **within("autoencoder", choices.SIZE_RANGES),
+    "loss.sample": at_least(0),
+    "loss.spectral": at_least(0),
+    "loss.noise": above(0),
+    "loss.kl": at_least(0),
+    "loss.commitment": at_least(0),
+    "loss.revival": at_least(0),
+    "evaluation.num_samples": count(1),
+    "evaluation.shown": count(1, 10**6),
+}
+"""The values of the fields."""
+
+
 def check(config: Config) -> None:
     """Validates the sections of :func:`fields`; compiles nothing."""
+    check_ranges(config, RANGES)
     if "autoencoder" not in config:
         raise ConfigError("config.autoencoder: must be there; a model is trained with experiments.train")
     axes = data.kind_of(config).spatial_axes(config)
     require(axes > 0, "data.name", config.data.name, "a data set of images or sounds")
-    module = _module(config, 1)
-    require(module.codes is None or module.codes > 1, "autoencoder.codes", module.codes, "at least 2, or None")
-    for field, value in config.loss.items():
-        require(value >= 0, f"loss.{field}", value, "at least 0")
-    require(config.loss.noise > 0, "loss.noise", config.loss.noise, "above 0")
+    _module(config, 1)
+    spectral = config.loss.spectral
+    has_sounds = "crop" not in data.kind_of(config).sound_fields
+    require(has_sounds or spectral in (0.0, SPECTRAL), "loss.spectral", spectral, "left out: the data are no sounds")
     check_average(config, "evaluation.ema")
-    for field in ("num_samples", "shown"):
-        require(config.evaluation[field] >= 1, f"evaluation.{field}", config.evaluation[field], "at least 1")
 
 
 def _module(config: Config, data_channels: int) -> Autoencoder:
@@ -83,6 +99,8 @@ def build_latent(config: Config, dataset: Dataset) -> Latent:
         module.latent_shape(dataset.shape)
     except ValueError as error:
         raise ConfigError(f"config.autoencoder: {error}") from error
+    x = jnp.zeros((1, *dataset.shape))
+    param_shapes(config, "autoencoder", lambda: module.init(jax.random.key(0), x))
     return Latent(module, config.loss, dataset)
 
 

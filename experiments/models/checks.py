@@ -1,12 +1,17 @@
 """What a config of a model must satisfy before anything is loaded or compiled."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, require
-from experiments.models import choices, conditioning, rules
+from experiments.cli.config import Config, ConfigError, lookup, named_errors, require
+from experiments.cli.ranges import check_ranges
+from experiments.models import RANGES, choices, conditioning, rules
 from experiments.models.restoring import check_average
 from experiments.models.sampling import build_sampler
+from scorekit import times
 
 
 def check(config: Config, scales: Sequence[float] | None = None) -> None:
@@ -16,18 +21,29 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
       config: the full config.
       scales: the guidance scales to sample at; by default all that the config names.
     """
+    check_ranges(config, RANGES)
     check_network(config)
     schedule = choices.build_schedule(config)
     choices.build_target(config)
-    choices.build_weighting(config, schedule)
-    choices.build_times(config)
+    weighting, sampler = choices.build_weighting(config, schedule), choices.build_times(config)
     choices.build_network(config, 10)
-    build_sampler(config, schedule)
+    solver, ts = build_sampler(config, schedule)
+    one, key = jax.ShapeDtypeStruct((1,), jnp.float32), jax.random.key(0)
+    trace(config, "loss.weighting", weighting, one)
+    trace(config, "loss.times", lambda key: times.draw(key, 2, times.at_progress(sampler, 1.0), schedule), key)
+    trace(config, "sampling.solver", lambda ts: solver.plan(schedule, ts), ts)
     check_average(config, "sampling.ema")
     conditioning.check(config)
     if scales is None:
         scales = (config.sampling.guidance_scale, *config.evaluation.guidance_scales)
     rules.check(config, schedule, scales)
+
+
+def trace(config: Config, path: str, function: Callable, *args) -> None:
+    """Traces what the section ``config.<path>`` has built: much is validated where it is used, not where it is made."""
+    section = lookup(config, path)
+    with named_errors(path, section.name, [field for field in section if section[field] is not None]):
+        jax.eval_shape(function, *args)
 
 
 def check_network(config: Config) -> None:

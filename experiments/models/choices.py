@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from experiments.cli.config import Config, require, resolve
+from experiments.cli.ranges import above, at_least, between, count, finite, items, or_none
 from scorekit import networks, predictions, schedules, times, weightings
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
@@ -24,6 +25,20 @@ SCHEDULES: Mapping[str, Callable] = {
     "sub_vp": schedules.sub_vp,
 }
 
+SCHEDULE_RANGES = or_none(
+    beta_min=above(0),
+    beta_max=above(0),
+    start=finite,
+    end=finite,
+    tau=above(0),
+    mean=finite,
+    scale=above(0),
+    rho=above(0),
+    s=at_least(0),
+    sigma_min=at_least(0),
+    sigma_max=above(0),
+)
+
 
 def _constant(value):
     """A factory without fields."""
@@ -34,6 +49,7 @@ TARGETS: Mapping[str, Callable] = {
     **{name: _constant(target) for name, target in predictions.TARGETS.items()},
     "edm": predictions.edm_target,
 }
+TARGET_RANGES = or_none(sigma_data=above(0))
 
 
 def _band(schedule: Schedule, power: tuple, count: tuple = ()) -> Weighting:
@@ -64,6 +80,16 @@ WEIGHTINGS: Mapping[str, Callable] = {
     "v": _constant(weightings.v),
     "x0": _constant(weightings.x0),
 }
+WEIGHTING_RANGES = or_none(
+    bias=finite,
+    count=items(above(0)),
+    gamma=at_least(0),
+    k=above(0),
+    mean=finite,
+    power=items(above(0), least=1),
+    sigma_data=above(0),
+    std=above(0),
+)
 
 TIMES: Mapping[str, Callable] = {
     "annealed": times.annealed,
@@ -74,6 +100,18 @@ TIMES: Mapping[str, Callable] = {
     "uniform": times.uniform,
     "uniform_log_snr": times.uniform_log_snr,
 }
+TIMES_RANGES = or_none(
+    count=items(above(0)),
+    first=between(0, 1),
+    last=between(0, 1),
+    mean=finite,
+    power=items(above(0), least=1),
+    std=above(0),
+    t_max=between(0, 1, open_low=True),
+    t_min=between(0, 1, open_high=True),
+    ts=items(between(0, 1), least=1),
+    weights=items(above(0)),
+)
 
 
 def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
@@ -94,12 +132,31 @@ def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
 NETWORKS: Mapping[str, Callable] = {kind.__name__.lower(): _module(kind) for kind in networks.DENOISING}
 CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _module(networks.Classifier)}
 AUTOENCODERS: Mapping[str, Callable] = {"convolutional": _module(networks.Autoencoder)}
+_WIDTH, _DEPTH = count(1, 2**16), count(1, 1024)
+SIZE_RANGES = or_none(
+    attention_resolutions=items(count(1)),
+    blocks=_DEPTH,
+    channels=_WIDTH,
+    codes=count(2, 2**24),
+    conditioning_layers=count(0, 1024),
+    cycle=_DEPTH,
+    dilation_base=_DEPTH,
+    factors=items(_WIDTH),
+    features=_WIDTH,
+    filters=count(0, 2**16),
+    grid=items(_WIDTH),
+    heads=_WIDTH,
+    latent_channels=_WIDTH,
+    layers=_DEPTH,
+    multipliers=items(_DEPTH, least=1),
+    patch=_WIDTH,
+)
+"""The sizes of networks, classifiers and autoencoders."""
 
 
 def build_schedule(config: Config) -> Schedule:
     """The schedule, shifted by ``config.noise_factor``."""
     schedule = resolve(config, "schedule", SCHEDULES)
-    require(config.noise_factor > 0, "noise_factor", config.noise_factor, "> 0")
     return schedule if config.noise_factor == 1 else schedules.shifted(schedule, config.noise_factor)
 
 

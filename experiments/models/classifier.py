@@ -23,9 +23,11 @@ from experiments.cli.config import (
     section,
     to_text,
 )
+from experiments.cli.ranges import above, check_ranges, count, within
 from experiments.data.dataset import Dataset
 from experiments.models import choices
 from experiments.models.restoring import check_average, restore
+from experiments.models.weights import check_weights
 from scorekit import losses
 from scorekit import times as time_samplers
 from scorekit.predictions import bounded_log_snr
@@ -74,16 +76,26 @@ def fields() -> ConfigDict:
     return config
 
 
+RANGES = {
+    "noise_factor": above(0),
+    **within("schedule", choices.SCHEDULE_RANGES),
+    **within("classifier", choices.SIZE_RANGES),
+    **within("loss.times", choices.TIMES_RANGES),
+    "evaluation.levels": count(1, 10**6),
+    "evaluation.draws": count(1, 10**6),
+}
+"""The values of the fields."""
+
+
 def check(config: Config) -> None:
     """Validates the sections of :func:`fields`; compiles nothing."""
+    check_ranges(config, RANGES)
     axes = data.kind_of(config).spatial_axes(config)
     require(axes > 0, "data.name", config.data.name, "a data set of images or sounds")
     choices.build_schedule(config)
     choices.build_times(config)
     _module(config, 10)
     check_average(config, "evaluation.ema")
-    for field in ("levels", "draws"):
-        require(config.evaluation[field] >= 1, f"evaluation.{field}", config.evaluation[field], "at least 1")
 
 
 def _module(config: Config, num_classes: int) -> nn.Module:
@@ -197,6 +209,7 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
     own = fill_missing(own, ConfigDict({"data": data.fields(), **fields()}))
     data.check(own)
     check(own)
+    check_weights(own, workdir, chosen.step)
     for field in ("noise_factor", "schedule", "data.name"):
         theirs, ours = (_summary(lookup(c, field)) for c in (own, config))
         if theirs != ours:

@@ -77,11 +77,8 @@ def dropout_rates(config: Config) -> dict[str, float]:
 
 
 def check(config: Config) -> None:
-    """Validates dropout rates and the noise on the map."""
-    for field in ("label_dropout", "vector_dropout", "map_dropout", "joint_dropout"):
-        require(0 <= config.loss[field] <= 1, f"loss.{field}", config.loss[field], "in [0, 1]")
+    """Validates the noise on the map."""
     most, level = config.loss.map_noise, config.sampling.map_noise
-    require(most is None or 0 < most <= 1, "loss.map_noise", most, "above 0 and at most 1, or None")
     require(most is None or config.data.map.name != "none", "loss.map_noise", most, "None without config.data.map")
     allowed = f"from 0 to config.loss.map_noise={most or 0:g}"
-    require(level is None or 0 <= level <= (most or 0), "sampling.map_noise", level, allowed)
+    require(level is None or level <= (most or 0), "sampling.map_noise", level, allowed)

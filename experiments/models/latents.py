@@ -12,9 +12,10 @@ from ml_collections import ConfigDict
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError, fill_missing, leaves, load_resolved, lookup, to_text
-from experiments.data.dataset import Batch, Dataset, in_blocks
+from experiments.data.dataset import Batch, Dataset, in_blocks, keep_not_finite
 from experiments.models import autoencoder
 from experiments.models.restoring import restore
+from experiments.models.weights import check_weights
 from scorekit.data import batch_at
 from scorekit.networks import nearest_code
 from scorekit.typing import Array
@@ -71,7 +72,7 @@ class Latents(Dataset):
         return self._method(self._method(x * self._std + self._mean, "quantise"), "decode")
 
     def from_model(self, x, conditions=None):
-        return self._inner.from_model(self.decode(x))
+        return keep_not_finite(self._inner.from_model(self.decode(x)), x)
 
     def real(self, part):
         return self._inner.real({**part, "x": part["original"]})
@@ -161,6 +162,7 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
     own = fill_missing(own, ConfigDict({"data": data.fields(), **autoencoder.fields()}))
     data.check(own)
     autoencoder.check(own)
+    check_weights(own, workdir)
     theirs, ours = (dict(leaves(lookup(c, "data.representation"))) for c in (own, config))
     for field, a, b in (("data.name", own.data.name, config.data.name), ("data.representation", theirs, ours)):
         if a != b:

@@ -16,11 +16,13 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, ConfigError, call, choice, fields_of, leaves, require, resolve, to_text
+from experiments.cli.ranges import above, at_least, between, count, finite, items, or_none, within
 from experiments.models.conditioning import dropout_rates
 from scorekit import guidance
 from scorekit.guidance import guidance_rule
@@ -51,18 +53,11 @@ def _negative(cond, uncond, labelled, guidance_scale, label: int, scale: float |
 def _compose(cond, uncond, labelled, guidance_scale, labels: tuple, weights: tuple):
     if len(labels) != len(weights):
         raise ValueError(f"weights must be one for each of the {len(labels)} labels, got {len(weights)}")
-    _check_numbers("weights", weights)
     return guidance.compose(uncond, [cond, *map(labelled, labels)], [guidance_scale, *weights])
-
-
-def _check_numbers(name, values):
-    if not all(isinstance(value, int | float) for value in values):
-        raise ValueError(f"{name} must be numbers, got {values}")
 
 
 @guidance_rule()
 def _frequency_decoupled(cond, uncond, guidance_scale, factors: tuple = (1.0, 0.5)):
-    _check_numbers("factors", factors)
     return guidance.frequency_decoupled(cond, uncond, guidance_scale, factors)
 
 
@@ -109,6 +104,15 @@ def _offered() -> dict[str, Callable]:
     return {name: rule for name, rule in found.items() if hasattr(rule, "traits")}
 
 
+_THRESHOLDS = ("dynamic_threshold", "static_threshold")
+
+
+def _infinite_to_nan(predictions, x_t, t):
+    """Thresholding would turn an overflow into a plausible sample; NaN stays NaN."""
+    (prediction,) = predictions
+    return jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(leaf), leaf, jnp.nan), prediction)
+
+
 RULES: Mapping[str, Callable] = dict(sorted({**_offered(), **_ADAPTERS}.items()))
 
 
@@ -125,6 +129,24 @@ SCALES: Mapping[str, Callable] = {
     ),
 }
 """γ(t) from ``noise`` at t = 1 to the guidance scale at t = 0."""
+SCALE_RANGES = or_none(noise=at_least(0), power=above(0))
+
+_RULE_RANGES = {
+    "apg": or_none(momentum=between(-1, 1, open_low=True, open_high=True), norm_threshold=above(0), parallel=finite),
+    "autoguidance": or_none(step=count(0)),
+    "cfg_zero_star": or_none(zero_above=above(0)),
+    "classifier": or_none(noise_max=above(0), step=count(0)),
+    "compose": or_none(labels=items(count(0)), weights=items(finite)),
+    "dynamic_threshold": or_none(limit=above(0), percentile=between(0, 1, open_low=True)),
+    "frequency_decoupled": or_none(factors=items(finite, least=1)),
+    "interval": or_none(noise_max=above(0), noise_min=at_least(0)),
+    "negative": or_none(label=count(0), scale=finite),
+    "rescale": or_none(factor=between(0, 1)),
+    "static_threshold": or_none(limit=above(0)),
+    "temperature": or_none(tau=above(0)),
+}
+RANGES = {field: allowed for rule, fields in _RULE_RANGES.items() for field, allowed in within(rule, fields).items()}
+"""The values of the fields of ``config.rules``."""
 
 
 def takes(name: str, part: str) -> bool:
@@ -182,6 +204,8 @@ def compose(config: Config, parts: Parts, guidance_scale: Any) -> Denoiser:
     if guidance_scale is None:
         result = plain
     for name in wrappers:
+        if name in _THRESHOLDS:
+            result = guidance.rule(_infinite_to_nan, (result,))
         result = _build(config, name, {**supplied, "denoiser": result})
     return result
 

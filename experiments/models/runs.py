@@ -1,6 +1,5 @@
 """Opening what a run has trained: its config, the parameters of a checkpoint, its model with data and sampler."""
 
-import functools
 import io
 import json
 from collections.abc import Sequence
@@ -20,6 +19,8 @@ from experiments.models.guided import NO_EXTRAS, Extras
 from experiments.models.model import Model, build_model, init_params
 from experiments.models.restoring import restore
 from experiments.models.sampling import Generate, make_sampler
+from experiments.models.sizes import param_shapes
+from experiments.models.weights import check_weights
 from scorekit.io import write_atomic
 from scorekit.typing import PyTree
 
@@ -64,8 +65,10 @@ def open_run(
       on_latents: whether the caller accepts a model of latents, whose network does not receive the data themselves.
 
     Raises:
-      ConfigError: for an invalid config or a checkpoint that does not exist.
+      ConfigError: for an invalid config, one that the weights were not trained with, or a checkpoint that does not
+        exist.
     """
+    check_weights(config, workdir, step)
     data.check(config)
     check(config, scales)
     if config.data.latents and not on_latents:
@@ -74,7 +77,7 @@ def open_run(
         )
     dataset = latents.load_data(config)
     model = build_model(config, dataset)
-    like = jax.eval_shape(functools.partial(init_params, model), jax.random.key(0))
+    like = param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)))
     found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
     extras = _extras(config, workdir, found, like)
     return Run(dataset, model, make_sampler(config, model, dataset, extras), params, found, extras)

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require, resolve
+from experiments.cli.ranges import above, between, items, or_none
 from experiments.data.dataset import Dataset
 from experiments.models import guided, rules
 from experiments.models.conditioning import conditions_for
+from experiments.models.finite import check_samples, sampler_of
 from experiments.models.guided import NO_EXTRAS, Extras
 from experiments.models.model import Model
 from experiments.models.solver_choices import SOLVERS
@@ -65,12 +67,18 @@ GRIDS: Mapping[str, Callable] = {
     "uniform": lambda n, t_max=1.0, t_min=0.0: solvers.grids.uniform(n, t_max, t_min),
     "vp_quadratic": _vp_quadratic,
 }
+GRID_RANGES = or_none(
+    power=above(0),
+    rho=above(0),
+    t_max=between(0, 1, open_low=True),
+    t_min=between(0, 1, open_high=True),
+    times=items(between(0, 1), least=2),
+)
 
 
 def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
     """The solver and its time grid, validated against schedule and target; a file may bring the coefficients."""
     n = config.sampling.steps
-    require(n >= 1, "sampling.steps", n, "at least 1")
     solver = resolve(config, "sampling.solver", SOLVERS, schedule=schedule, n=n)
     ts = resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=n, stochastic=solver.stochastic)
     if isinstance(ts, tuning.SavedGrid):
@@ -79,6 +87,11 @@ def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
         except ValueError as error:
             raise ConfigError(f"config.sampling.grid.path={config.sampling.grid.path}: {error}") from error
         ts = ts.ts
+    try:
+        check_grid(ts)
+    except ValueError as error:
+        given = [f"config.sampling.grid.{field}={v}" for field, v in config.sampling.grid.items() if v is not None]
+        raise ConfigError(f"{', '.join(given)}: {' '.join(str(error).split())}") from error
     no_signal = float(schedule.alpha(ts[0])) == 0
     target = config.loss.target.name
     if no_signal and (target in ("eps", "score") or isinstance(solver, solvers.EulerMaruyama)):
@@ -92,7 +105,8 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
     """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size.
 
     In place of labels it takes all conditions by name; with labels alone, the other conditions are those of held-out
-    examples of these classes.
+    examples of these classes. ``generate`` raises :class:`~experiments.models.finite.NotFinite` if any sample is not
+    finite.
     """
     solver, ts = build_sampler(config, model.schedule)
     options, denoiser = config.sampling, guided.make_guided(config, model)
@@ -123,8 +137,11 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         named = isinstance(labels, Mapping)
         given = dict(labels) if named else conditions_for(model, dataset, labels, for_map, noise)
         scale = rules.traced_scale(config, guidance_scale)
+        by = sampler_of(config, guidance_scale)
         if trajectory:
-            return jax.tree.map(np.asarray, run(params, key, given, scale, ts, extras, trajectory=True))
+            found = jax.tree.map(np.asarray, run(params, key, given, scale, ts, extras, trajectory=True))
+            check_samples(found[0][-1], by)
+            return found
         total = len(given["labels"])
         size = min(options.batch_size, total)
         parts = []
@@ -134,6 +151,6 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             padded = jax.tree.map(lambda leaf, n=kept: np.pad(leaf, [(0, size - n), *[(0, 0)] * (leaf.ndim - 1)]), part)
             samples = run(params, jax.random.fold_in(key, i), padded, scale, ts, extras)
             parts.append(np.asarray(samples)[:kept])
-        return np.concatenate(parts)
+        return check_samples(np.concatenate(parts), by)
 
     return generate

@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from experiments.cli.ranges import above, at_least, between, count, or_none
 from scorekit import samplers, solvers
 from scorekit.solvers import LinearSolver, SolverBase
 from scorekit.typing import ArrayLike, Number, Schedule, Solver
@@ -69,3 +70,21 @@ def _all() -> dict[str, Callable[..., Any]]:
 
 
 SOLVERS: Mapping[str, Callable[..., Any]] = _all()
+
+RANGES = or_none(
+    churn=at_least(0),
+    corrector_steps=count(1),
+    eta=at_least(0),
+    gamma=at_least(0),
+    noise=above(0),
+    noise_max=above(0),
+    noise_min=at_least(0),
+    num_steps=count(1),
+    order=count(1, 8),
+    predictor=count(1, 8),
+    snr=above(0),
+    step_size=above(0),
+    steps=count(1),
+    t_min=between(0, 1, open_high=True),
+)
+"""The values of the arguments; a solver may allow fewer."""

@@ -12,28 +12,33 @@ import time
 
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, check_config, require, save_resolved
+from experiments.cli.config import Config, choice, require, save_resolved
+from experiments.cli.ranges import check_fields_and_ranges
 from experiments.configs.ood import ood_digits
 from experiments.models.runs import write_results
 from experiments.ood import experiment, report
 from experiments.ood.data import NEAR
-from experiments.ood.model import check_training
+from experiments.ood.model import MODELS, check_training
 
 _CONFIG, _WORKDIR = shared.config("Config file of an out-of-distribution experiment."), shared.new_workdir()
+shared.reinterpret_weights()
+
+
+def check_fields(config: Config) -> None:
+    """Validates that a config has the fields of ``ood_digits``, in their ranges."""
+    check_fields_and_ranges(config, ood_digits.get_config(), ood_digits.ranges())
 
 
 def check(config: Config) -> None:
     """Validates a config before anything is loaded."""
-    check_config(config, ood_digits.get_config())
+    check_fields(config)
+    choice("kind", config.kind, MODELS)
     for name in config.near:
         require(name in NEAR, "near", config.near, f"of {', '.join(NEAR)}")
     require(len(config.near) > 0, "near", config.near, "at least one set: a near one is always shown")
-    for field in ("examples", "batch_size", "probes", "likelihood_steps", "reconstruction_steps", "ascent_steps"):
-        require(config[field] >= 1, field, config[field], ">= 1")
     name = config.in_distribution
     require(config.train.data.name == name, "train.data.name", config.train.data.name, name)
-    require(config.path_steps >= 2, "path_steps", config.path_steps, ">= 2")
-    require(1 <= config.curvature_levels <= len(config.log_snrs), "curvature_levels", config.curvature_levels,
+    require(config.curvature_levels <= len(config.log_snrs), "curvature_levels", config.curvature_levels,
             f"from 1 to the {len(config.log_snrs)} of config.log_snrs")  # fmt: skip
 
 
@@ -43,8 +48,8 @@ def main(config: Config) -> None:
     check(config)
     if config.kind == "network" and not config.run:
         check_training(config.train, workdir)
-    save_resolved(config, workdir / "config.json")
     outcome = experiment.run(config, workdir)
+    save_resolved(config, workdir / "config.json")
     for message in outcome.left_out:
         print(f"left out: {message}")
     print(report.as_text(config, outcome))
@@ -55,4 +60,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value)
+    command_line.run(main, lambda: _CONFIG.value, check_fields)

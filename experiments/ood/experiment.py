@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError
+from experiments.models.finite import check_samples
 from experiments.ood.data import NEAR, InDistribution, load_images
 from experiments.ood.model import ScoredModel, noisy, open_model
 from experiments.ood.scores import Separation, make_scores, rejected_by_batch, separate
@@ -80,6 +81,8 @@ def ascend(
         return top, scored.log_density(for_probes, start), scored.log_density(for_probes, schedule.alpha(t_min) * top)
 
     top, before, after = jax.tree.map(np.asarray, climb(jax.random.key(config.seed), x))
+    by = f"config.ascent_steps={config.ascent_steps} from log-SNR {config.ascent_log_snr:g}"
+    check_samples((top, before, after), by, "ends of the gradient ascent")
     log_p = calibration["log p"][:, 0]
     sides = lambda values: [typicality.p_values(s * log_p, s * values) for s in (1, -1)]
     p = lambda values: np.minimum(1.0, 2.0 * np.minimum(*map(np.asarray, sides(values))))

@@ -13,9 +13,10 @@ from experiments.cli.config import Config, ConfigError, choice
 from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models import checks
-from experiments.models.model import Model, build_model, unconditional
+from experiments.models.model import Model, build_model, init_params, unconditional
 from experiments.models.restoring import averaged
 from experiments.models.runs import open_run
+from experiments.models.sizes import COPIES, param_shapes
 from experiments.training import loop
 from experiments.training.model_run import fit_model
 from scorekit import denoisers, densities, likelihood, process, schedules, solvers
@@ -51,7 +52,8 @@ def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
     """The model that ``config.kind`` names: fitted, loaded from ``config.run``, or trained into ``workdir/model``.
 
     Raises:
-      ConfigError: for an unknown kind, or a run that does not exist or was trained on other data.
+      ConfigError: for an unknown kind, a network that does not fit, or a run that does not exist or was trained on
+        other data.
     """
     if choice("kind", config.kind, MODELS) != "network":
         return _fitted(config, dataset)
@@ -64,6 +66,7 @@ def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
         return _network(config, run.model, run.params, dataset, f"{folder.name}, step {run.step:,}")
     options = config.train
     model = build_model(options, dataset)
+    param_shapes(options, "network", lambda: init_params(model, jax.random.key(0)), copies=COPIES)
     state = fit_model(options, workdir / "model", dataset, model)
     params = averaged(state, options.sampling.ema)
     return _network(config, model, params, dataset, f"network after {options.training.steps:,} steps")

@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments.cli import progress
 from experiments.cli.config import Config, leaves
+from experiments.models.finite import check_samples
 from experiments.ood.data import InDistribution
 from experiments.ood.model import ScoredModel, noisy
 from scorekit import solvers, typicality
@@ -115,7 +116,8 @@ def measure(
                     parts.append(np.asarray(statistic.compute(key, dataset.to_model(block))))
                     done += statistic.cost
                     bar.update(done)
-                values[set_name] = np.concatenate(parts)[: len(images)]
+                by = f"{name} of {set_name} under {scored.name}"
+                values[set_name] = check_samples(np.concatenate(parts)[: len(images)], by, "statistics")
             found[name] = values
             _save(folder, name, values)
             print(f"{name}: {sum(map(len, sets.values())):,} images, {progress.duration(time.monotonic() - start)}")

@@ -7,6 +7,7 @@ import optax
 from ml_collections import ConfigDict, config_dict
 
 from experiments.cli.config import Config, ConfigError, choice, require
+from experiments.cli.ranges import above, at_least, between, check_ranges, count, items, or_none, within
 from scorekit import training
 
 OPTIMIZERS = get_args(training.OptimizerName)
@@ -42,17 +43,34 @@ def fields() -> ConfigDict:
     return options
 
 
+RANGES = {
+    "steps": count(1),
+    "batch_size": count(1, 2**20),
+    "learning_rate": above(0),
+    "warmup_steps": count(0),
+    "final_fraction": between(0, 1),
+    **or_none(clip_norm=above(0)),
+    "weight_decay": at_least(0),
+    "ema_decays": items(between(0, 1, open_high=True)),
+    "accumulate": count(1, 2**20),
+    "model_axis": count(1, 2**20),
+    "skip_limit": count(1),
+    "log_every": count(1),
+    "sample_every": count(1),
+    "checkpoint_every": count(1),
+    "keep": count(1),
+}
+"""The values of the fields."""
+
+
 def check(config: Config) -> None:
     """Validates the section ``training``."""
+    check_ranges(config, within("training", RANGES))
     options = config.training
     choice("training.optimizer", options.optimizer or OPTIMIZERS[0], OPTIMIZERS)
     choice("training.parallel", options.parallel, ("jit", "pmap"))
-    for field in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "sample_every", "skip_limit"):
-        require(options[field] >= 1, f"training.{field}", options[field], "at least 1")
-    allowed = f"at least 0 and below training.steps={options.steps}"
-    require(0 <= options.warmup_steps < options.steps, "training.warmup_steps", options.warmup_steps, allowed)
-    for decay in options.ema_decays:
-        require(0 <= decay < 1, "training.ema_decays", options.ema_decays, "decays in [0, 1)")
+    allowed = f"below training.steps={options.steps}"
+    require(options.warmup_steps < options.steps, "training.warmup_steps", options.warmup_steps, allowed)
 
 
 def check_devices(config: Config) -> None:

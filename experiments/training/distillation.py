@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.cli.config import Config, ConfigError, save_resolved
-from experiments.models import rules
+from experiments.models import rules, weights
 from experiments.models.conditioning import conditions_for
 from experiments.models.guided import make_guided
 from experiments.models.loss import held_out_loss
@@ -90,7 +90,7 @@ def publish(config: Config, folder: Path, params: PyTree, step: int) -> None:
     state = training.init_state(jax.random.key(config.seed), params, optimizer, config.training.ema_decays)
     save_resolved(config, folder / "config.json")
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
-        checkpoints.save(step, state)
+        checkpoints.save(step, state, extra=weights.record(config))
         checkpoints.wait()
 
 

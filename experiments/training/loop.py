@@ -1,6 +1,7 @@
 """The training loop of every program: from the newest checkpoint to the last step, safe to stop at any moment."""
 
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ import optax
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError, leaves, load_resolved, save_resolved
 from experiments.data.dataset import Dataset
+from experiments.models import weights
+from experiments.models.finite import NotFinite
 from experiments.models.restoring import averaged
 from experiments.training import build_optimizer
 from experiments.training.writers import MetricWriter
@@ -74,7 +77,8 @@ def fit(
       loss: ``(params, prepared batch) -> (loss of each example, aux)``.
       ema: which average is evaluated and sampled from, "none" for the parameters themselves.
       held_out: ``params -> held-out loss``.
-      draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps.
+      draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps; left out, with a warning, where
+        samples are not finite.
       optimizer: by default that of ``training``.
     """
     options = config.training
@@ -101,6 +105,7 @@ def fit(
         restored = checkpoints.restore_latest(state)
         first = 0
         if restored is not None:
+            weights.check_record(config, restored.extra, workdir)
             first, state = restored.step, training.place_state(restored.state, mesh, options.shard_params)
         if chief:
             save_resolved(config, workdir / "config.json")
@@ -131,10 +136,14 @@ def fit(
                 if done % options.checkpoint_every == 0 or last:
                     score = held_out(averaged(state, ema))
                     writer.scalars(done, {"held_out/loss": score})
-                    checkpoints.save(done, state, {"held_out": score}, {"seed": config.seed, "next_batch": done})
+                    extra = {"seed": config.seed, "next_batch": done, **weights.record(config)}
+                    checkpoints.save(done, state, {"held_out": score}, extra)
                 if draw is not None and done % options.sample_every == 0 and done < options.steps and chief:
-                    path = draw(workdir / "samples" / f"step_{done:07d}.png", averaged(state, ema), done)
-                    writer.picture(done, "samples", path)
+                    try:
+                        path = draw(workdir / "samples" / f"step_{done:07d}.png", averaged(state, ema), done)
+                        writer.picture(done, "samples", path)
+                    except NotFinite as error:  # those of a later step, or with another guidance scale, may be
+                        warnings.warn(f"no picture at step {done:,}: {error}", stacklevel=2)
                 if stopping:
                     checkpoints.wait()
                     print(f"stopped at step {done:,} and saved; the same command continues", flush=True)

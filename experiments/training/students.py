@@ -10,6 +10,7 @@ import optax
 from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, require, resolve
+from experiments.cli.ranges import above, between, check_ranges, count, within
 from experiments.data.dataset import Dataset, preprocess
 from experiments.models import rules
 from experiments.models.conditioning import conditions
@@ -49,6 +50,17 @@ SECTIONS: Mapping[str, Mapping[str, Any]] = {
 ``first`` and ``last``: pieces of a path, by doublings; ``scale``: of the pseudo-Huber distance; ``student_rate``: the
 learning rate of the student over that of the fake network; ``t_min`` and ``t_max``: noise levels that are matched."""
 
+RANGES = {
+    "teacher_steps": count(1, 10**6),
+    "first": count(1, 10**6),
+    "last": count(1, 10**6),
+    "scale": above(0),
+    "student_rate": above(0),
+    "t_min": between(0, 1, open_high=True),
+    "t_max": between(0, 1, open_low=True),
+}
+"""The values of the fields."""
+
 TRAINING: Mapping[str, Mapping[str, Any]] = {
     "progressive": {"steps": 800, "learning_rate": 1e-3},
     "consistency": {"steps": 3000, "learning_rate": 2e-3},
@@ -73,6 +85,15 @@ def split_fields(config: Config) -> tuple[Config, Config]:
     with config.unlocked():
         del config["distillation"]
     return config, options
+
+
+def check(options: Config) -> None:
+    """Validates the section ``distillation``."""
+    check_ranges(ConfigDict({"distillation": options}), within("distillation", RANGES))
+    for low, high in (("first", "last"), ("t_min", "t_max")):
+        if low in options:
+            ordered = options[low] <= options[high] if low == "first" else options[low] < options[high]
+            require(ordered, f"distillation.{low}", options[low], f"below {high} = {options[high]}")
 
 
 def config_of_student(config: Config, method: str, ts: Array) -> Config:

@@ -73,6 +73,24 @@ def restore_params(
     raise FileNotFoundError(f"no readable checkpoint in {folder}" + ("" if step is None else f" at step {step}"))
 
 
+def restore_extra(directory: str | PathLike, *, step: int | None = None) -> dict[str, Any] | None:
+    """Reads only the JSON that was saved with a checkpoint; no array is read.
+
+    Args:
+      directory: the directory of a :class:`~scorekit.training.checkpoints.Checkpoints`.
+      step: the checkpoint; the newest whose JSON is readable by default.
+
+    Returns:
+      The JSON, or None if there is no such checkpoint, or none whose JSON is readable.
+    """
+    folder = epath.Path(directory).resolve()
+    for found in reversed(complete_steps(folder) if folder.exists() else []):
+        if step is None or step == found:
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                return _metadata(folder / str(found))["extra"]
+    return None
+
+
 class Broken(Exception):
     """The checkpoint cannot be read; the message is the reason."""
 
@@ -151,10 +169,15 @@ def quiet_orbax() -> Iterator[None]:
         logger.removeFilter(filtered)
 
 
-def _read(path, choose):
+def _metadata(path):
     found = json.loads((path / "extra" / "metadata").read_text())
     if found["checksum"] != _checksum(found["extra"], found["arrays"]):
         raise OSError("the checksum of extra/metadata is wrong")
+    return found
+
+
+def _read(path, choose):
+    found = _metadata(path)
     is_array = lambda x: isinstance(x, list)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x[1], jnp.dtype(x[0])), found["arrays"], is_leaf=is_array)
     target = nested_shapes(choose(shapes))

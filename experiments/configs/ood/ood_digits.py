@@ -9,6 +9,8 @@ MNIST and Fashion-MNIST take part once they have been fetched: ``python -m exper
 from ml_collections import ConfigDict
 
 from experiments.cli.config import Config
+from experiments.cli.ranges import Ranges, above, count, finite, items, within
+from experiments.configs import base
 from experiments.configs.images import digits
 
 
@@ -51,3 +53,27 @@ def get_config() -> Config:
     """Images that are measured at once."""
     config.train = digits.get_config()
     return config.lock()
+
+
+def ranges() -> Ranges:
+    """The values of the fields."""
+    return {
+        "seed": base.SEED,
+        "side": count(1, 4096),
+        "bins": count(2, 256),
+        "examples": count(1),
+        "rank": count(0, 2**16),
+        "floor": above(0),
+        "log_snrs": items(finite, least=1),
+        "curvature_levels": count(1),
+        "likelihood_steps": count(1, 10**6),
+        "probes": count(1, 10**6),
+        "bound_times": count(1, 10**6),
+        "path_steps": count(2, 10**6),
+        "reconstruction_steps": count(1, 10**6),
+        "ascent_log_snr": finite,
+        "ascent_steps": count(1),
+        "batches": items(count(1, 2**20), least=1),
+        "batch_size": count(1, 2**20),
+        **within("train", base.ranges()),
+    }

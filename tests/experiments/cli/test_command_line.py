@@ -194,7 +194,7 @@ PROGRAM = """
         return CONFIG.value
 
     if __name__ == "__main__":
-        run(main, config_file)
+        run(main, config_file, check=lambda config: None)
 """
 
 

@@ -1,0 +1,78 @@
+"""What the weights of a run mean: the fields of its config that belong to them.
+
+Network, schedule, target, conditions and the scale of the data are part of trained weights: the same numbers mean
+something else with other values. Training saves these fields with every checkpoint; whoever opens the run must have the
+same ones, whether they come from the command line or from a ``config.json`` that was edited. Data paths and splits,
+sampling, evaluation and guidance are free.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from experiments.cli import flags
+from experiments.cli.config import Config, ConfigError, leaves, load_resolved, to_text
+from scorekit.training.restoring import restore_extra
+
+FIELDS = ("network.", "classifier.", "autoencoder.", "schedule.", "noise_factor", "loss.", "data.name", "data.label",
+          "data.peak", "data.latents", "data.representation.", "data.map.", "data.vector.")  # fmt: skip
+_RECORD = "weights"
+
+
+def fields_of(config: Config) -> dict[str, Any]:
+    """The fields that belong to the weights, as JSON; those that are None are left out.
+
+    Of ``data.latents``, a path, only whether it is set.
+    """
+    found = {f: v for f, v in leaves(config) if f.startswith(FIELDS) and v is not None}
+    if "data.latents" in found:
+        found["data.latents"] = "a folder"
+    return json.loads(json.dumps(found))
+
+
+def record(config: Config) -> dict[str, Any]:
+    """What training saves with a checkpoint."""
+    return {_RECORD: fields_of(config)}
+
+
+def check_record(config: Config, saved: dict[str, Any], workdir: Path) -> None:
+    """Validates the config against what was saved with a checkpoint of the run; nothing to do for an older one.
+
+    Raises:
+      ConfigError: naming the first field that differs, unless ``--reinterpret_weights`` is given.
+    """
+    if _RECORD in saved:
+        _compare(fields_of(config), saved[_RECORD], workdir)
+
+
+def check_weights(config: Config, workdir: Path, step: int | None = None) -> None:
+    """Validates the config of an opened run against the fields that its weights were trained with.
+
+    A run that was saved without them is compared with its ``config.json``, which is printed.
+
+    Raises:
+      ConfigError: naming the first field that differs, unless ``--reinterpret_weights`` is given.
+    """
+    saved = restore_extra(workdir / "checkpoints", step=step)
+    if saved is not None and _RECORD in saved:
+        check_record(config, saved, workdir)
+    elif saved is not None and (workdir / "config.json").exists():
+        print(f"{workdir}: saved by an earlier version, without what its weights mean; config.json is believed")
+        _compare(fields_of(config), fields_of(load_resolved(workdir / "config.json")), workdir)
+
+
+def _compare(ours: dict[str, Any], trained: dict[str, Any], workdir: Path) -> None:
+    for field in sorted({*ours, *trained}):
+        value, before = (to_text(_shown(fields.get(field))) for fields in (ours, trained))
+        if ours.get(field) == trained.get(field):
+            continue
+        if not flags.reinterpret():
+            raise ConfigError(
+                f"config.{field}={value}: the weights in {workdir} were trained with {before}; use that value, in "
+                f"config.json too, or pass --reinterpret_weights if this is meant"
+            )
+        print(f"config.{field}={value}: reinterpreting the weights in {workdir}, trained with {before}")
+
+
+def _shown(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else "its default" if value is None else value

@@ -1,0 +1,157 @@
+"""A trained model is only opened with the fields that its weights were trained with."""
+
+import json
+import re
+import shutil
+
+import jax
+import optax
+import pytest
+from programs import run
+
+from experiments import data
+from experiments.cli.command_line import override
+from experiments.cli.config import ConfigError, load_resolved, save_resolved
+from experiments.configs import base
+from experiments.configs.images import smoke
+from experiments.configs.latents import digits_of_latents
+from experiments.models import model, weights
+from experiments.training import loop
+from scorekit import training
+from scorekit.training.restoring import restore_extra
+
+
+@pytest.fixture(scope="module")
+def recorded(digits_run, tmp_path_factory):
+    """The run ``digits_run`` as training saves it: with the fields of its weights."""
+    folder = tmp_path_factory.mktemp("recorded") / "run"
+    config = load_resolved(digits_run / "config.json")
+    save_resolved(config, folder / "config.json")
+    _, params = training.restore_params(digits_run / "checkpoints")
+    state = training.init_state(jax.random.key(0), params, optax.sgd(0.1), config.training.ema_decays)
+    with training.Checkpoints(folder / "checkpoints") as checkpoints:
+        checkpoints.save(6, state, extra={"seed": 0, **weights.record(config)})
+        checkpoints.wait()
+    return folder
+
+
+def changed(run, *overrides):
+    config = base.saved(str(run))
+    for text in overrides:
+        override(config, *text.split("=", 1))
+    return config
+
+
+@pytest.mark.parametrize(
+    ("text", "trained"),
+    [
+        ("loss.target.name=eps", "v"),
+        ("schedule.name=linear_vp", "cosine"),
+        ("schedule.s=0.008", "its default"),
+        ("noise_factor=2", "1.0"),
+        ("network.multipliers=1,2", r"\(1, 1\)"),
+        ("network.dtype=bfloat16", "its default"),
+        ("loss.label_dropout=0.5", "0.1"),
+        ("data.name=mnist", "sklearn_digits"),
+        ("data.vector.name=moments", "none"),
+        ("data.map.name=average_pool", "none"),
+        ("data.representation.scale=2", "its default"),
+        ("data.latents=somewhere", "its default"),
+    ],
+)
+def test_another_value_of_a_field_of_the_weights_raises_and_names_it(recorded, text, trained):
+    field = text.split("=")[0]
+    with pytest.raises(ConfigError, match=rf"config.{field}=.*: the weights in .* were trained with {trained}; use"):
+        weights.check_weights(changed(recorded, text), recorded)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["data.data_dir=/other", "data.test_split=train", "training.batch_size=4", "training.learning_rate=1",
+     "sampling.steps=9", "sampling.grid.t_max=0.9", "evaluation.num_samples=3", "guidance=apg",
+     "rules.apg.momentum=0.5", "seed=7"],
+)  # fmt: skip
+def test_other_fields_are_free(recorded, capsys, text):
+    weights.check_weights(changed(recorded, text), recorded)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_run_of_an_earlier_version_is_compared_with_its_config(digits_run, capsys):
+    weights.check_weights(changed(digits_run), digits_run)
+    assert capsys.readouterr().out.count("\n") == 1
+    with pytest.raises(ConfigError, match=r"config.loss.target.name=x0: .* trained with v"):
+        weights.check_weights(changed(digits_run, "loss.target.name=x0"), digits_run)
+
+
+def test_the_folder_of_an_autoencoder_may_move_but_not_appear():
+    config, moved = digits_of_latents.get_config(), digits_of_latents.get_config()
+    moved.data.latents = "elsewhere"
+    assert weights.fields_of(config) == weights.fields_of(moved)
+    assert "data.latents" not in weights.fields_of(smoke.get_config())
+
+
+def test_the_json_of_a_checkpoint_is_read_without_its_arrays(recorded, tmp_path):
+    checkpoints = recorded / "checkpoints"
+    assert restore_extra(checkpoints)["seed"] == 0
+    assert restore_extra(checkpoints, step=6) == restore_extra(checkpoints)
+    assert restore_extra(checkpoints, step=5) is None
+    assert restore_extra(tmp_path / "nothing") is None
+    copy = shutil.copytree(checkpoints, tmp_path / "checkpoints")
+    shutil.rmtree(copy / "6" / "state" / "d", ignore_errors=True)
+    assert restore_extra(copy) is not None
+    metadata = copy / "6" / "extra" / "metadata"
+    metadata.write_text(metadata.read_text().replace('"cosine"', '"linear_vp"'))  # found by its checksum
+    assert restore_extra(copy) is None
+
+
+def edited(recorded, folder, old, new):
+    workdir = shutil.copytree(recorded, folder)
+    path = workdir / "config.json"
+    text = path.read_text()
+    assert json.loads(text) != json.loads(text.replace(old, new))
+    path.write_text(text.replace(old, new))
+    return workdir
+
+
+def test_programs_open_other_weights_only_if_told_to(recorded, tmp_path):
+    workdir = shutil.copytree(recorded, tmp_path / "run")
+    target = "--config.loss.target.name=x0"
+    for program in ("sample", "evaluate", "edit", "tune"):
+        code, out, err = run(program, f"--workdir={workdir}", target)
+        assert code == 2, out
+        assert re.fullmatch(r"error: config.loss.target.name=x0: the weights in .* were trained with v; .*\n", err), err
+    student = ["--method=progressive", "--steps=1", f"--student_dir={tmp_path}/student"]
+    code, _, err = run("distill", f"--workdir={workdir}", *student, target)
+    assert code == 2
+    assert "the weights in" in err
+    assert not (tmp_path / "student").exists()
+    code, out, err = run("sample", f"--workdir={workdir}", target, "--reinterpret_weights", "--num=2")
+    assert code == 0, err
+    assert f"config.loss.target.name=x0: reinterpreting the weights in {workdir}, trained with v\n" in out
+
+
+def test_an_edited_config_file_is_noticed(recorded, tmp_path):
+    workdir = edited(recorded, tmp_path / "run", '"name": "v"', '"name": "x0"')
+    code, _, err = run("sample", f"--workdir={workdir}")
+    assert code == 2
+    assert "config.loss.target.name=x0: the weights in" in err
+
+
+def test_training_saves_the_fields_and_continues_with_the_same_only(recorded, tmp_path, monkeypatch):
+    workdir = edited(recorded, tmp_path / "run", '"name": "cosine"', '"name": "sigmoid"')
+    config = base.saved(str(workdir))
+    config.training.update(steps=7, warmup_steps=1, batch_size=4, sample_every=100)
+    dataset = data.load(config)
+    params = model.init_params(model.build_model(config, dataset), jax.random.key(0))
+    monkeypatch.setattr(loop, "build_optimizer", lambda options: optax.sgd(0.1))
+    fit = lambda: loop.fit(config, workdir, dataset, params=params, prepare=lambda key, batch: batch,
+                           loss=lambda params, batch: (0.0 * batch["label"], {}), ema="none",
+                           held_out=lambda params: 0.0)  # fmt: skip
+    with pytest.raises(ConfigError, match=r"config.schedule.name=sigmoid: the weights in .* trained with cosine"):
+        fit()
+    config.schedule.name = "cosine"
+    fit()
+    extra = restore_extra(workdir / "checkpoints")
+    assert extra["next_batch"] == 7
+    weights.check_record(config, extra, workdir)
+    assert extra["weights"]["schedule.name"] == "cosine"

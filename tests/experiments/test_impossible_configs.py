@@ -1,0 +1,181 @@
+"""Configs that no program can run: one line names the field before data are loaded or anything is written."""
+
+import shutil
+from pathlib import Path
+
+import jax
+import pytest
+from programs import ROOT, run
+
+from experiments import data
+from experiments.cli.command_line import override
+from experiments.cli.config import ConfigError
+from experiments.configs import base
+from experiments.configs.images import digits_classifier, smoke
+from experiments.configs.latents import digits_latent
+from experiments.configs.notes import notes_smoke
+from experiments.configs.phrases import phrases
+from experiments.models import autoencoder, checks, sizes
+from experiments.models.model import build_model, init_params
+
+SMOKE = "--config=experiments/configs/images/smoke.py"
+
+
+@pytest.fixture
+def no_data(monkeypatch):
+    """Loading data is an error that no program catches."""
+
+    def fail(config):
+        raise AssertionError("data were loaded")
+
+    monkeypatch.setattr(data, "load", fail)
+
+
+def changed(start, *overrides):
+    config = start.get_config()
+    for text in overrides:
+        override(config, *text.split("=", 1))
+    return config
+
+
+def check(config):
+    base.check_fields(config)
+    data.check(config)
+    checks.check(config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["sampling.grid.name=uniform", "sampling.grid.t_max=0.5", "sampling.grid.t_min=0.5"],
+         ["config.sampling.grid.t_max=0.5", "config.sampling.grid.t_min=0.5", "decrease strictly"]),
+        (["sampling.grid.name=times", "sampling.grid.times=0.9,0.4,0.4"], ["config.sampling.grid", "decrease"]),
+        (["sampling.solver.name=ddim", "sampling.solver.eta=1.5"],
+         ["config.sampling.solver (ddim): eta must be in [0, 1]", "set config.sampling.solver.eta"]),
+        (["sampling.solver.name=adams_bashforth", "sampling.solver.order=8"],
+         ["config.sampling.solver (adams_bashforth): order must be one of", "set config.sampling.solver.order"]),
+        (["sampling.solver.name=heun", "sampling.solver.coordinate=log"], ["set config.sampling.solver.coordinate"]),
+        (["schedule.name=edm", "schedule.sigma_min=3", "schedule.sigma_max=2"], ["set config.schedule.sigma_max"]),
+        (["loss.times.name=uniform", "loss.times.t_min=0.5", "loss.times.t_max=0.4"], ["set config.loss.times.t_max"]),
+        (["guidance=apg,interval", "rules.interval.noise_min=3", "rules.interval.noise_max=3"],
+         ["set config.rules.interval.noise_max"]),
+        (["data.crop=64"], ["config.data.crop=64: must be left out", "sklearn_digits has no sounds"]),
+        (["data.peak=0.5"], ["config.data.peak=0.5: must be left out"]),
+        (["data.label=family"], ["config.data.label=family: must be left out"]),
+        (["data.representation.scale=2"], ["config.data.representation.scale=2.0: must be left out"]),
+        (["data.map.factor=2"], ["config.data.map.factor=2: must be left out", "takes no fields"]),
+        (["data.map.name=average_pool", "data.map.hop=2"], ["config.data.map.hop=2: must be left out"]),
+    ],
+)  # fmt: skip
+def test_an_impossible_combination_names_its_fields(no_data, overrides, words):
+    config = changed(smoke, *overrides)
+    with pytest.raises(ConfigError) as caught:
+        check(config)
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("start", "text", "message"),
+    [
+        (notes_smoke, "data.representation.log_std=2", "config.data.representation.log_std=2.0: must be left out"),
+        (
+            notes_smoke,
+            "data.vector.lowest=90",
+            "lowest must be at most highest = 84, got 90; set config.data",
+        ),
+        (phrases, "data.map.count=0", "config.data.map.count=0: must be at least 1"),
+        (phrases, "data.map.num_mels=8", "config.data.map.num_mels=8: must be left out"),
+    ],
+)
+def test_fields_of_sounds_are_validated_before_sounds_are_loaded(no_data, start, text, message):
+    with pytest.raises(ConfigError, match=message):
+        data.check(changed(start, text))
+
+
+def test_the_spectral_loss_of_sounds_is_an_error_on_images():
+    with pytest.raises(ConfigError, match=r"config.loss.spectral=2.0: must be left out"):
+        autoencoder.check(changed(digits_latent, "loss.spectral=2"))
+    autoencoder.check(changed(digits_latent, "loss.spectral=0"))
+
+
+def test_a_network_that_fits_neither_data_nor_machine_is_an_error(tmp_path):
+    dataset = data.load(smoke.get_config())
+    init = lambda config: init_params(build_model(config, dataset), jax.random.key(0))
+    shapes = lambda config: sizes.param_shapes(config, "network", lambda: init(config))
+    with pytest.raises(ConfigError, match=r"config.network \(unet\): x must have a height and width divisible by 16"):
+        shapes(changed(smoke, "network.multipliers=1,2,4,8,16"))
+    with pytest.raises(ConfigError, match=r"config.network: has .* parameters, which take at least .* bytes"):
+        shapes(changed(smoke, "network.channels=65536"))
+    code, _, err = run("train", SMOKE, f"--workdir={tmp_path}/run", "--config.network.channels=65536")
+    assert code == 2
+    assert err.startswith("error: config.network: has ")
+    assert not (tmp_path / "run").exists()
+
+
+TRAINING = {
+    "train": SMOKE,
+    "train_classifier": f"--config={Path(digits_classifier.__file__).relative_to(ROOT)}",
+    "latents.train": f"--config={Path(digits_latent.__file__).relative_to(ROOT)}",
+    "ood.detect": "--config=experiments/configs/ood/ood_digits.py",
+    "benchmarks.band_weighting": SMOKE,
+}
+
+
+@pytest.mark.parametrize("program", TRAINING)
+def test_a_program_that_trains_validates_every_field_first(no_data, tmp_path, program):
+    prefix = "train." if program == "ood.detect" else ""
+    workdir = [] if program == "benchmarks.band_weighting" else [f"--workdir={tmp_path}/run"]
+    for field, value in {"training.keep": "0", "seed": "-1", "training.learning_rate": "-1"}.items():
+        code, _, err = run(program, TRAINING[program], *workdir, f"--config.{prefix}{field}={value}")
+        assert code == 2
+        assert err.startswith(f"error: config.{prefix}{field}={value}")
+        assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+OPENING = ["sample", "evaluate", "edit", "tune", "analysis.autoencoder", "analysis.noise_and_scale", "audio.silence",
+           "audio.evaluate_notes", "audio.perform", "audio.restore_sounds", "audio.timbre", "audio.vocode"]  # fmt: skip
+
+
+@pytest.mark.parametrize("program", [*OPENING, "distill", "latents.cascade", "benchmarks.distillation"])
+def test_a_program_that_opens_a_run_validates_every_field_first(no_data, digits_run, tmp_path, program):
+    given = {
+        "distill": [f"--student_dir={tmp_path}/student"],
+        "latents.cascade": [f"--stages={digits_run},{digits_run}"],
+        "benchmarks.distillation": [f"--students={digits_run}"],
+    }.get(program, [])
+    workdir = [] if program == "latents.cascade" else [f"--workdir={digits_run}"]
+    for field, value in {"sampling.batch_size": "-5", "evaluation.num_samples": "0"}.items():
+        code, _, err = run(program, *workdir, *given, f"--config.{field}={value}")
+        assert code == 2
+        assert err == f"error: config.{field}={value}: must be {base.ranges()[field]}\n"
+    assert not (tmp_path / "student").exists()
+
+
+def test_values_of_a_saved_config_are_validated_and_may_be_overridden(no_data, digits_run, tmp_path):
+    workdir = shutil.copytree(digits_run, tmp_path / "run")
+    path = workdir / "config.json"
+    path.write_text(path.read_text().replace('"guidance_scale": 2.0', '"guidance_scale": Infinity'))
+    code, _, err = run("sample", f"--workdir={workdir}")
+    assert code == 2
+    assert err.startswith("error: config.sampling.guidance_scale=inf: must be at least 0 and finite")
+    base.check_fields(changed_saved(workdir, "sampling.guidance_scale=1"))
+    path.write_text(path.read_text().replace('"corrector_steps": null', '"corrector_steps": 1.5'))
+    code, _, err = run("sample", f"--workdir={workdir}")
+    assert code == 2
+    assert err.startswith("error: config.sampling.solver.corrector_steps=1.5: must be an integer")
+
+
+def changed_saved(workdir, text):
+    config = base.saved(str(workdir))
+    override(config, *text.split("=", 1))
+    return config
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296"])
+def test_a_seed_is_not_negative_and_fits_a_key(digits_run, seed):
+    code, _, err = run("sample", f"--workdir={digits_run}", f"--seed={seed}")
+    assert code == 2
+    assert f"--seed={seed}" in err

@@ -1,0 +1,32 @@
+"""Pictures while training: samples that are not finite are left out with a warning, and training continues."""
+
+import numpy as np
+import optax
+import pytest
+
+from experiments.configs.points import mixture_2d
+from experiments.models.finite import check_samples
+from experiments.training import loop
+
+
+class Zeros:
+    name, examples = "zeros", None
+
+    def batch(self, seed, step, size):
+        return {"x": np.zeros((size, 1), np.float32)}
+
+
+def test_a_picture_of_samples_that_are_not_finite_is_left_out(tmp_path):
+    config = mixture_2d.get_config()
+    config.training.update(steps=2, warmup_steps=1, batch_size=4, sample_every=1, checkpoint_every=2)
+
+    def draw(path, params, step):
+        return check_samples(np.full(3, np.nan), "guidance scale 1e+38")
+
+    loss = lambda params, batch: (params["w"] * batch["x"][:, 0], {})
+    with pytest.warns(UserWarning, match=r"no picture at step 1: 3 of 3 samples are not finite \(guidance scale"):
+        state = loop.fit(
+            config, tmp_path, Zeros(), params={"w": np.zeros(1, np.float32)}, prepare=lambda key, batch: batch,
+            loss=loss, ema="none", held_out=lambda params: 0.0, draw=draw, optimizer=optax.sgd(0.1),
+        )  # fmt: skip
+    assert int(state.step) == 2
