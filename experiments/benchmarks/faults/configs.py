@@ -1,0 +1,102 @@
+"""Malformed configs: every numeric field just outside its range, and fields at random with values at random."""
+
+import math
+import random
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from experiments import data, training
+from experiments.benchmarks.faults.tally import Case
+from experiments.cli.command_line import override
+from experiments.cli.config import ConfigError, leaves
+from experiments.cli.ranges import Items, Range, check_fields_and_ranges
+from experiments.configs import base, base_classifier, base_latent
+from experiments.configs.ood import ood_digits
+from experiments.models import checks
+
+KINDS: dict[str, ModuleType] = {
+    "model": base,
+    "classifier": base_classifier,
+    "autoencoder": base_latent,
+    "ood": ood_digits,
+}
+TEXTS = ("", "a", "-1", "0", "1", "2.5", "-0.0", "1e38", "1e400", "nan", "inf", "-inf", "9" * 30, "None", "true",
+         "()", "(1,", "1,2", "a,b", "[1]", "{'a': 1}", "../../etc/passwd", "'; import os", "é", "\x00",
+         "a" * 9_999)  # fmt: skip
+"""What somebody, or somebody's script, may write after the equals sign."""
+
+
+def outside(allowed: Range | Items) -> Iterator[Any]:
+    """Values just outside a range, NaN and infinities.
+
+    >>> from experiments.cli.ranges import count
+    >>> list(outside(count(1, 5)))
+    [0, 6]
+    """
+    if isinstance(allowed, Items):
+        yield from ((value,) for value in outside(allowed.each))
+        return
+    if not allowed.integer:
+        yield from (math.nan, math.inf, -math.inf)
+    if math.isfinite(allowed.low):
+        below = allowed.low - 1 if allowed.integer else math.nextafter(allowed.low, -math.inf)
+        yield allowed.low if allowed.open_low else below
+    if math.isfinite(allowed.high):
+        beyond = allowed.high + 1 if allowed.integer else math.nextafter(allowed.high, math.inf)
+        yield allowed.high if allowed.open_high else beyond
+
+
+def check(kind: str, config: ConfigDict) -> None:
+    """Everything that a program validates before it loads data."""
+    module = KINDS[kind]
+    check_fields_and_ranges(config, module.get_config(), module.ranges())
+    if kind == "model":
+        data.check(config)
+        checks.check(config)
+        checks.check_trainable(config)
+        training.check(config)
+
+
+def by_range() -> Iterator[Case]:
+    """Every numeric field of every kind of config, just outside its range."""
+    for kind, module in KINDS.items():
+        config, ranges = module.get_config(), module.ranges()
+        for field, before in leaves(config):
+            if field not in ranges:
+                continue
+            *sections, last = field.split(".")
+            section: Any = config
+            for name in sections:
+                section = section[name]
+            for value in outside(ranges[field]):
+                section[last] = value
+                yield _verdict("ranges", kind, config, field, str(value), must_fail=True)
+            section[last] = before
+
+
+def at_random(cases: int, seed: int = 0) -> Iterator[Case]:
+    """Overrides of fields at random by texts at random, as a command line gives them."""
+    chosen = random.Random(seed)
+    fields = {kind: [field for field, _ in leaves(module.get_config())] for kind, module in KINDS.items()}
+    for _ in range(cases):
+        kind = chosen.choice(list(KINDS))
+        field, text = chosen.choice(fields[kind]), chosen.choice(TEXTS)
+        yield _verdict("fuzz", kind, KINDS[kind].get_config(), field, text)
+
+
+def _verdict(part: str, kind: str, config: ConfigDict, field: str, text: str, must_fail: bool = False) -> Case:
+    tried = f"{kind} config.{field}={text[:40]}"
+    try:
+        if not must_fail:
+            override(config, field, text)
+        check(kind, config)
+    except ConfigError as error:
+        message, (section, _, last) = str(error), field.rpartition(".")
+        named = f"config.{field}" in message or (f"config.{section}" in message and last in message)
+        return Case(part, tried, "clear" if named and "\n" not in message else "obscure", message[:200])
+    except Exception as error:
+        return Case(part, tried, "obscure", f"{type(error).__name__}: {error}"[:200])
+    return Case(part, tried, "silent" if must_fail else "documented", "is in the range of the field")

@@ -1,0 +1,126 @@
+"""Programs as processes: mistaken command lines, kills at random moments, a disk that is full."""
+
+import importlib.util
+import os
+import pkgutil
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import experiments
+from experiments.benchmarks.faults.tally import Case
+from scorekit.training import restore_params
+
+ROOT = Path(__file__).parents[3]
+TRAIN = ("train", "--config=experiments/configs/images/smoke.py", "--config.training.steps=40",
+         "--config.training.sample_every=1000", "--config.evaluation.num_samples=20")  # fmt: skip
+"""A run of some seconds with a checkpoint every two steps."""
+
+
+def programs() -> list[str]:
+    """Every module of ``experiments`` that is a program, without the benchmarks."""
+    found = []
+    for module in pkgutil.walk_packages(experiments.__path__, "experiments."):
+        spec = importlib.util.find_spec(module.name)
+        is_program = spec and spec.origin and "command_line.run(" in Path(spec.origin).read_text()
+        if is_program and "benchmarks" not in module.name and "cli" not in module.name:
+            found.append(module.name.removeprefix("experiments."))
+    return found
+
+
+def start(program: str, *arguments: str, file_limit: int | None = None) -> subprocess.Popen:
+    """A program as a process; ``file_limit`` is the largest file in bytes that it may write."""
+
+    def limit():
+        if file_limit is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write fails, as on a full disk
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+
+    command = [sys.executable, "-m", f"experiments.{program}", *arguments]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=limit
+    )
+
+
+def verdict(process: subprocess.Popen, part: str, tried: str, words: Sequence[str]) -> Case:
+    """Clear: a non-zero exit, no traceback, at most three lines that name one of the words."""
+    _, err = process.communicate(timeout=600)
+    lines = [line for line in err.splitlines() if line.strip() and not line.startswith(("warning:", "training "))]
+    text = (lines or ["exit 0"])[-1][:200]
+    if process.returncode == 0:
+        return Case(part, tried, "silent", "exit 0")
+    clear = "Traceback" not in err and len(lines) <= 3 and any(word in err for word in words)
+    return Case(part, tried, "clear" if clear else "obscure", text)
+
+
+def commands(folder: Path) -> Iterator[Case]:
+    """Mistakes on the command line of every program."""
+    file, empty = folder / "file", folder / "empty"
+    file.write_text("not a folder")
+    empty.mkdir(exist_ok=True)
+    mistakes = {
+        "--nonsense=1": ("nonsense",),
+        "stray": ("stray",),
+        "--config.no.such=1": ("no", "--config", "must be given"),
+        f"--workdir={file}": (str(file), "must be given", "Unknown command line flag"),
+        f"--workdir={empty}": (str(empty), "must be given", "Unknown command line flag"),
+    }
+    for program in programs():
+        for mistake, words in mistakes.items():
+            yield verdict(start(program, mistake), "commands", f"{program} {mistake}", words)
+
+
+def _newest(workdir: Path) -> tuple[int, list[np.ndarray]]:
+    step, params = restore_params(workdir / "checkpoints")
+    return step, [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
+
+
+def _equal(part: str, tried: str, workdir: Path, exact: tuple[int, list[np.ndarray]]) -> Case:
+    """Whether a run that was disturbed ends as one that was not."""
+    process = start(*TRAIN, f"--workdir={workdir}")
+    _, err = process.communicate(timeout=600)
+    if process.returncode != 0:
+        return Case(part, tried, "obscure", f"does not continue: {err.splitlines()[-1][:150] if err else ''}")
+    step, leaves = _newest(workdir)
+    same = step == exact[0] and all(np.array_equal(a, b) for a, b in zip(leaves, exact[1], strict=True))
+    return Case(part, tried, "clear" if same else "silent", "ends bit-equal" if same else "ends with other numbers")
+
+
+def kills(folder: Path, count: int, seed: int = 0) -> Iterator[Case]:
+    """SIGKILL, SIGTERM and Ctrl-C at random moments; then the same command must end bit-equal."""
+    chosen = random.Random(seed)
+    began = time.monotonic()
+    start(*TRAIN, f"--workdir={folder / 'exact'}").communicate(timeout=600)
+    duration, exact = time.monotonic() - began, _newest(folder / "exact")
+    for i in range(count):
+        workdir = folder / f"killed{i}"
+        number = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[i % 3]
+        after = chosen.uniform(0.1, 1.0) * duration
+        process = start(*TRAIN, f"--workdir={workdir}")
+        time.sleep(after)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=600)
+        tried = f"{number.name} after {after:.1f} s of {duration:.1f} s"
+        if "Traceback" in err:
+            yield Case("kills", tried, "obscure", err.splitlines()[-1][:200])
+        yield _equal("kills", tried, workdir, exact)
+        shutil.rmtree(workdir)
+
+
+def full_disk(folder: Path) -> Iterator[Case]:
+    """No file may grow beyond a limit; then there is room again, and the run must end bit-equal."""
+    exact = _newest(folder / "exact")
+    for limit in (0, 1_000, 20_000, 60_000):
+        workdir, tried = folder / f"full{limit}", f"files of at most {limit:,} bytes"
+        process = start(*TRAIN, f"--workdir={workdir}", file_limit=limit)
+        yield verdict(process, "disk", tried, ("space", "large", "write", "disk", os.strerror(27)))
+        yield _equal("disk", f"{tried}, then room", workdir, exact)
