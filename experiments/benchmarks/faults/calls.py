@@ -53,7 +53,7 @@ class Data(Argument):
 
 
 def _with_nan(x: Any) -> np.ndarray:
-    x = np.array(x, np.float32)
+    x = np.array(x, np.complex64 if np.iscomplexobj(x) else np.float32)
     x.reshape(-1)[:1] = _NAN
     return x
 
