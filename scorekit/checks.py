@@ -18,6 +18,7 @@ from scorekit.typing import ArrayLike, PyTree
 __all__ = [
     "check",
     "check_at_least",
+    "check_axes",
     "check_between",
     "check_classes",
     "check_count",
@@ -152,6 +153,7 @@ def check_not_nan(**named: ArrayLike) -> None:
     """
     for name, value in named.items():
         if not is_traced(value):
+            check(lambda x: np.ones(()), "a number", **{name: value})
             broken = int(np.sum(np.isnan(np.asarray(value))))
             if broken:
                 raise ValueError(f"{name} must not be NaN, but {broken} of {np.size(value)} values are")
@@ -170,6 +172,21 @@ def check_scalar(**named: ArrayLike) -> None:
             raise ValueError(f"{name} must be a scalar, got shape {np.shape(array)}")
         if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
             raise ValueError(f"{name} must be a real number, got {value!r}")
+
+
+def check_axes(*axes: int, **named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument whose last axes are not of these lengths.
+
+    Nothing is broadcast: a last axis of length 1 is not of length D.
+
+    >>> check_axes(3, x=np.ones((5, 1)))
+    Traceback (most recent call last):
+    ValueError: x must have shape (..., 3), got (5, 1)
+    """
+    for name, value in named.items():
+        shape = np.shape(value)
+        if shape[len(shape) - len(axes) :] != axes or len(shape) < len(axes):
+            raise ValueError(f"{name} must have shape (..., {', '.join(map(str, axes))}), got {shape}")
 
 
 def check_shape(**named: tuple[int, ...]) -> None:

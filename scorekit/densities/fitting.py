@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check
+from scorekit.checks import check_at_least, check_count, check_finite, check_scalar
 from scorekit.densities.gaussian import Gaussian
 from scorekit.typing import ArrayLike
 
@@ -27,7 +27,8 @@ def fit_gaussian(x: ArrayLike, rank: int | None = None, floor: float = 0.0) -> G
       A :class:`Gaussian` of the default float type.
 
     Raises:
-      ValueError: for data of another shape, a rank or floor out of range, or a variance of 0 in some direction.
+      ValueError: for data of another shape or that are not finite, a rank or floor out of range, or a variance of 0 in
+        some direction.
 
     >>> fitted = fit_gaussian([[-1.0, 2.0], [1.0, 2.0], [0.0, 3.0], [0.0, 1.0]], rank=0)
     >>> fitted.mean, f"{fitted.residual:.3f}"
@@ -39,10 +40,13 @@ def fit_gaussian(x: ArrayLike, rank: int | None = None, floor: float = 0.0) -> G
     if x.ndim != 2 or x.shape[0] < 2 or x.shape[1] < 1:
         raise ValueError(f"x must have shape (N, D) with N >= 2 and D >= 1, got {x.shape}")
     n, d = x.shape
-    if rank is not None and not 0 <= rank <= d:
-        raise ValueError(f"rank must be None or an integer from 0 to D = {d}, got {rank!r}")
-    check(lambda s: np.isfinite(s) & (s >= 0), "finite and >= 0", floor=floor)
+    check_finite(x=x)
     rank = d if rank is None else rank
+    check_count(0, rank=rank)
+    if rank > d:
+        raise ValueError(f"rank must be None or an integer from 0 to D = {d}, got {rank!r}")
+    check_scalar(floor=floor)
+    check_at_least(0, floor=floor)
     mean = x.mean(axis=0)
     _, scales, directions = np.linalg.svd(x - mean, full_matrices=rank > min(n, d))
     variances = np.zeros(d)

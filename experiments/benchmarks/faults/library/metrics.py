@@ -42,9 +42,7 @@ ROWS: dict[str, Call] = {
     "metrics.density_coverage": call(metrics.density_coverage, **_features("real", "fake"), k=Count(1)),
     "metrics.vendi_score": call(metrics.vendi_score, x=Data(_X, _FLOATS), bandwidth=Number(1.0, low=0.0)),
     "metrics.vendi_score/cosine": call(metrics.vendi_score, x=Data(_X, _FLOATS)),
-    "metrics.psnr": call(
-        metrics.psnr, x=Data(_X, _FLOATS), truth=Data(_Y, _FLOATS), data_range=Number(2.0, low=0.0)
-    ),
+    "metrics.psnr": call(metrics.psnr, x=Data(_X, _FLOATS), truth=Data(_Y, _FLOATS), data_range=Number(2.0, low=0.0)),
     "metrics.fit_linear_probe": call(
         lambda penalty, **kwargs: metrics.fit_linear_probe(penalties=[1.0, penalty], **kwargs),
         features=Data(_X, _FREE_SHAPE),
