@@ -43,9 +43,8 @@ def bits_per_dim(
 
     Args:
       log_p: nats, any shape; NaN gives NaN. With "none", a density in the units of the data or the probability of
-        discrete values
-        (minus :func:`scorekit.likelihood.variational_bound` with ``bins``). With "uniform", the log-density of
-        dequantised data on [-1, 1]; with "variational", that minus ``log q(u | x)``.
+        discrete values (minus :func:`scorekit.likelihood.variational_bound` with ``bins``). With "uniform", the
+        log-density of dequantised data on [-1, 1]; with "variational", that minus ``log q(u | x)``.
       event_size: D, the number of values in one example.
       bins: the number of values of discrete data; required unless "none".
       dequantisation: the kind of dequantisation; it determines the offset and is part of the result.

@@ -42,42 +42,41 @@ def variational_bound(
 ) -> VariationalBound:
     """A Monte-Carlo estimate of the continuous-time variational bound on ``-log p(x0)``.
 
-        ``prior = KL(q(x_tmax | x0) || N(0, sigma(t_max)^2))``,
-        ``reconstruction = -E log N(x0; x_tmin / alpha, sigma^2 / alpha^2)`` and
-        ``diffusion = 1/2 int ||eps - eps_hat||^2 dlog_snr`` with times uniform in log-SNR, stratified per example.
+    ``prior = KL(q(x_tmax | x0) || N(0, sigma(t_max)^2))``,
+    ``reconstruction = -E log N(x0; x_tmin / alpha, sigma^2 / alpha^2)`` and
+    ``diffusion = 1/2 int ||eps - eps_hat||^2 dlog_snr`` with times uniform in log-SNR, stratified per example.
 
-        With ``bins`` the data are discrete, with values ``linspace(-1, 1, bins)``, and the bound is on their
-        log-probability, without dequantisation: the decoder is the same Gaussian, normalised over the values.
+    With ``bins`` the data are discrete, with values ``linspace(-1, 1, bins)``, and the bound is on their
+    log-probability, without dequantisation: the decoder is the same Gaussian, normalised over the values.
 
-        Args:
-          key: PRNG key.
-          denoiser: ``(x_t, t) -> Prediction``, called with ``t`` ``(B,)``.
-          schedule: the noise schedule, with finite log-SNR at ``t_min`` and ``t_max``.
-          x0: data, a tree of floating ``(B, ...)`` arrays; discrete data need ``bins`` or dequantisation. NaN gives NaN.
-          num_times: noise levels per example.
-          t_min: the data end, in [0, 1]; smaller is tighter.
-          t_max: the noise end, in [0, 1].
-          bins: number of values of discrete data, or None for a density.
+    Args:
+      key: PRNG key.
+      denoiser: ``(x_t, t) -> Prediction``, called with ``t`` ``(B,)``.
+      schedule: the noise schedule, with finite log-SNR at ``t_min`` and ``t_max``.
+      x0: data, a tree of floating ``(B, ...)`` arrays; discrete data need ``bins`` or dequantisation.
+      num_times: noise levels per example.
+      t_min: the data end, in [0, 1]; smaller is tighter.
+      t_max: the noise end, in [0, 1].
+      bins: number of values of discrete data, or None for a density.
 
-        Returns:
-          A :class:`VariationalBound`.
+    Returns:
+      A :class:`VariationalBound`.
 
-        Raises:
-          ValueError: if ``num_times`` is not an integer >= 1 or ``bins`` not one >= 2, if ``t_min >= t_max``, if the log-SNR
-            is infinite at either, or ``x0`` is not floating or, with ``bins``, not of their values. Traced, values outside
-            [-1, 1] give NaN with ``bins``.
+    Raises:
+      ValueError: if ``num_times`` is not an integer >= 1 or ``bins`` not one >= 2, if ``t_min >= t_max``, if the
+        log-SNR is infinite at either, or ``x0`` is not floating or, with ``bins``, not of their values. Traced, values
+        outside [-1, 1] give NaN with ``bins``.
 
-        >>> from scorekit.densities import gaussian
-        >>> from scorekit.denoisers import exact_denoiser
-        >>> from scorekit.samplers.checks import check_grid
-    from scorekit.schedules import cosine
-        >>> data, schedule = gaussian(jnp.zeros(2), std=1.0), cosine()
-        >>> x0 = data.sample(jax.random.key(0), (2000,))
-        >>> bound = variational_bound(jax.random.key(1), exact_denoiser(data, schedule), schedule, x0)
-        >>> abs(float(bound.total.mean() - data.entropy())) < 0.3
-        True
+    >>> from scorekit.densities import gaussian
+    >>> from scorekit.denoisers import exact_denoiser
+    >>> from scorekit.schedules import cosine
+    >>> data, schedule = gaussian(jnp.zeros(2), std=1.0), cosine()
+    >>> x0 = data.sample(jax.random.key(0), (2000,))
+    >>> bound = variational_bound(jax.random.key(1), exact_denoiser(data, schedule), schedule, x0)
+    >>> abs(float(bound.total.mean() - data.entropy())) < 0.3
+    True
 
-        Source: Kingma et al. 2021, eq. 11-17 (https://arxiv.org/abs/2107.00630).
+    Source: Kingma et al. 2021, eq. 11-17 (https://arxiv.org/abs/2107.00630).
     """
     check_count(num_times=num_times)
     _check_data(x0, bins)

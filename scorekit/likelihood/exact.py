@@ -99,8 +99,8 @@ def log_likelihood(
 
     Raises:
       ValueError: for ``x0`` that is not floating or not finite (traced, it gives NaN), an unknown divergence, a missing
-        key, ``probes`` or ``chunk`` that is not an integer >= 1, times or tolerances out of range, or ``ts`` that does not
-        decrease in [0, 1].
+        key, ``probes`` or ``chunk`` that is not an integer >= 1, times or tolerances out of range, or ``ts`` that does
+        not decrease in [0, 1].
       RuntimeError: if called eagerly and the ODE was not solved.
 
     >>> from scorekit import densities, denoisers, schedules
