@@ -181,4 +181,4 @@ def attempt(row: Call, attack: Attack) -> Outcome:
 
 
 def _broken(leaf: np.ndarray) -> bool:
-    return jnp.issubdtype(leaf.dtype, jnp.floating) and not np.all(np.isfinite(leaf))
+    return jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.all(np.isfinite(leaf))
