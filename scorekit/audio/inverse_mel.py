@@ -89,7 +89,7 @@ def apply_gains(x: ArrayLike, gains: ArrayLike, window: ArrayLike, hop: int) -> 
 
     Args:
       x: the signal ``(..., length)``.
-      gains: ``(..., frames, N // 2 + 1)``.
+      gains: ``(..., frames, N // 2 + 1)``, or ``(N // 2 + 1,)`` for all frames.
       window: ``(N,)``, concrete.
       hop: samples from one frame to the next.
 
@@ -107,9 +107,9 @@ def apply_gains(x: ArrayLike, gains: ArrayLike, window: ArrayLike, hop: int) -> 
     True
     """
     x, spectrum = jnp.asarray(x), stft(x, window, hop)
-    if jnp.shape(gains)[-2:] != spectrum.shape[-2:]:
-        wanted = ", ".join(map(str, spectrum.shape[-2:]))
-        raise ValueError(f"gains must be (..., {wanted}), the frames and bins of x, got {jnp.shape(gains)}")
+    shape, (frames, bins) = jnp.shape(gains), spectrum.shape[-2:]
+    if shape[-1:] != (bins,) or shape[-2:-1] not in ((), (1,), (frames,)):
+        raise ValueError(f"gains must be ({bins},) or (..., {frames}, {bins}), as the spectrum of x, got {shape}")
     return istft(spectrum * gains, window, hop, x.shape[-1])
 
 
