@@ -167,10 +167,10 @@ def check_scalar(**named: ArrayLike) -> None:
     ValueError: sigma must be a scalar, got shape (3,)
     """
     for name, value in named.items():
-        array = value if hasattr(value, "dtype") else np.asarray(value)
-        if np.shape(array) != ():
-            raise ValueError(f"{name} must be a scalar, got shape {np.shape(array)}")
-        if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
+        shape, dtype = np.shape(value), getattr(value, "dtype", None) or np.asarray(value).dtype
+        if shape != ():
+            raise ValueError(f"{name} must be a scalar, got shape {shape}")
+        if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
             raise ValueError(f"{name} must be a real number, got {value!r}")
 
 

@@ -24,7 +24,7 @@ def check_signal(layout: str = "(..., length)", **named: ArrayLike) -> None:
             raise ValueError(f"{name} must be real {layout} and not empty, got {dtype} {shape}")
 
 
-def check_rate(**named: float) -> None:
+def check_rate(**named: ArrayLike) -> None:
     """Raises a ``ValueError`` that names the first argument that is not one number, finite and > 0.
 
     >>> check_rate(sample_rate=0)

@@ -215,12 +215,12 @@ def typicality_test(
     check(lambda a: (a > 0) & (a < 1), "in (0, 1)", level=level)
     check_finite(entropy=entropy, calibration=calibration)
     check_not_nan(log_density=log_density)
-    calibration = nan_unless_finite(calibration, calibration)
+    known: Array = nan_unless_finite(calibration, calibration)
     m = log_density.shape[-1]
     deviation = lambda values: jnp.abs(-jnp.mean(values, axis=-1) - entropy)
 
     def resample(key):
-        return deviation(calibration[jax.random.randint(key, (m,), 0, calibration.shape[0])])
+        return deviation(known[jax.random.randint(key, (m,), 0, known.shape[0])])
 
     null = jax.lax.map(resample, jax.random.split(key, resamples), batch_size=256)
     statistic, threshold = deviation(log_density), jnp.quantile(null, 1.0 - jnp.asarray(level, float))

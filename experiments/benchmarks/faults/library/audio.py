@@ -69,7 +69,9 @@ ROWS: dict[str, Call] = {
     "audio.constant_q": call(lambda x: audio.constant_q(x, _FRAME), x=Data(np.ones(64, np.float32), _FLOATS)),
     "audio.inverse_constant_q": call(
         lambda coefficients: audio.inverse_constant_q(coefficients, _FRAME),
-        coefficients=Data(np.ones(_FRAME.bins.shape, np.complex64), {"integer": "real coefficients have no phases"}),
+        coefficients=Data(
+            np.ones(np.shape(_FRAME.bins), np.complex64), {"integer": "real coefficients have no phases"}
+        ),
     ),
     "audio.instantaneous_frequency": call(audio.instantaneous_frequency, phase=Data(_SIZE, _PHASES)),
     "audio.phase_from_frequency": call(audio.phase_from_frequency, frequency=Data(_SIZE, _PHASES)),

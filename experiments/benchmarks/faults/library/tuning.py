@@ -3,6 +3,7 @@
 import tempfile
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, call
@@ -13,8 +14,7 @@ _SCHEDULE = schedules.rectified_flow()
 _DENOISER = denoisers.exact_denoiser(densities.gaussian(np.zeros(1, np.float32), std=0.5), _SCHEDULE)
 _TS = np.array([1.0, 0.5, 0.0], np.float32)
 _X = np.array([[1.0], [-0.5]], np.float32)
-_PAIRS = tuning.Pairs(_X[None], 0.5 * _X[None])
-_TUNED = tuning.Tuned(_TS, solvers.Euler(), np.float32(0.5), np.float32(0.25), {})
+_TUNED = tuning.Tuned(jnp.asarray(_TS), solvers.Euler(), jnp.asarray(0.5), jnp.asarray(0.25), {})
 
 
 def _tune(ts, noise, end, held_out, **kwargs):
