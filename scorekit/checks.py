@@ -18,14 +18,19 @@ from scorekit.typing import ArrayLike, PyTree
 __all__ = [
     "check",
     "check_at_least",
+    "check_axes",
     "check_between",
     "check_classes",
     "check_count",
     "check_finite",
     "check_floating",
     "check_like",
+    "check_not_nan",
     "check_positive",
+    "check_scalar",
+    "check_shape",
     "nan_unless",
+    "nan_unless_finite",
 ]
 
 
@@ -142,6 +147,66 @@ def check_finite(**named: PyTree) -> None:
             raise ValueError(f"{name} must be finite, but {broken} of {sum(x.size for x in leaves)} values are not")
 
 
+def check_not_nan(**named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument with a NaN; infinite values are allowed.
+
+    >>> check_not_nan(scores=np.array([np.inf, np.nan]))
+    Traceback (most recent call last):
+    ValueError: scores must not be NaN, but 1 of 2 values are
+    """
+    for name, value in named.items():
+        if not is_traced(value):
+            check(lambda x: np.ones(()), "a number", **{name: value})
+            broken = int(np.sum(np.isnan(np.asarray(value))))
+            if broken:
+                raise ValueError(f"{name} must not be NaN, but {broken} of {np.size(value)} values are")
+
+
+def check_scalar(**named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument that is not a single real number, concrete or traced.
+
+    >>> check_scalar(sigma=np.ones(3))
+    Traceback (most recent call last):
+    ValueError: sigma must be a scalar, got shape (3,)
+    """
+    for name, value in named.items():
+        shape, dtype = np.shape(value), getattr(value, "dtype", None) or np.asarray(value).dtype
+        if shape != ():
+            raise ValueError(f"{name} must be a scalar, got shape {shape}")
+        if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
+            raise ValueError(f"{name} must be a real number, got {value!r}")
+
+
+def check_axes(*axes: int, **named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument whose last axes are not of these lengths.
+
+    Nothing is broadcast: a last axis of length 1 is not of length D.
+
+    >>> check_axes(3, x=np.ones((5, 1)))
+    Traceback (most recent call last):
+    ValueError: x must have shape (..., 3), got (5, 1)
+    """
+    for name, value in named.items():
+        shape = np.shape(value)
+        if shape[len(shape) - len(axes) :] != axes or len(shape) < len(axes):
+            raise ValueError(f"{name} must have shape (..., {', '.join(map(str, axes))}), got {shape}")
+
+
+def check_shape(**named: tuple[int, ...]) -> None:
+    """Raises a ``ValueError`` that names the first argument that is not a tuple of integers of at least 0.
+
+    >>> check_shape(shape=(3, -1))
+    Traceback (most recent call last):
+    ValueError: shape must be a tuple of integers >= 0, got (3, -1)
+    """
+    for name, value in named.items():
+        try:
+            for size in value:
+                check_count(0, size=size)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must be a tuple of integers >= 0, got {value!r}") from None
+
+
 def check_like(reference: str, tree: PyTree, **named: PyTree) -> None:
     """Raises a ``ValueError`` that names the first tree without the structure and the shapes of ``tree``.
 
@@ -166,3 +231,17 @@ def nan_unless(condition: ArrayLike, tree: PyTree) -> PyTree:
     """
     keep = lambda leaf: jnp.where(condition, leaf, jnp.asarray(jnp.nan, jnp.result_type(leaf)))
     return jax.tree.map(keep, tree)
+
+
+def nan_unless_finite(tree: PyTree, *inputs: PyTree) -> PyTree:
+    """``tree`` with every value NaN unless all values of ``inputs`` are finite; concrete inputs have been checked.
+
+    For what compares, counts or sorts, of which the answer to NaN would be an ordinary number.
+
+    >>> jax.jit(lambda x: nan_unless_finite(jnp.sum(x > 0.0, dtype=float), x))(jnp.array([1.0, jnp.nan]))
+    Array(nan, dtype=float32)
+    """
+    traced = [leaf for leaf in jax.tree.leaves(inputs) if is_traced(leaf)]
+    if not traced:
+        return tree
+    return nan_unless(jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in traced])), tree)

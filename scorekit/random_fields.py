@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_positive
+from scorekit.checks import check, check_axes, check_count, check_finite, check_positive, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
@@ -52,11 +52,13 @@ class RandomField:
 
     def sample(self, key: Key, shape: tuple[int, ...] = ()) -> Array:
         """Draws ``shape + (*grid, C)``."""
+        check_shape(shape=shape)
         noise = jax.random.normal(key, (*shape, *self.shape), self.power.dtype)
         return jnp.asarray(self.mean) + self._filter(noise, jnp.sqrt(self.power))
 
     def log_density(self, x: Array) -> Array:
         """``log p(x)`` in nats; ``(..., *grid, C) -> (...)``."""
+        check_axes(*self.shape, x=x)
         coefficients = jnp.fft.fftn(x - self.mean, axes=self._axes, norm="ortho")
         squares = jnp.square(coefficients.real) + jnp.square(coefficients.imag)
         quadratic = jnp.sum(squares / self.power[..., None], axis=(*self._axes, -1))
@@ -71,11 +73,13 @@ class RandomField:
 
     def marginal(self, alpha: Number, sigma: Number) -> "RandomField":
         """The density of ``alpha x0 + sigma eps``: white noise raises the spectrum by its variance."""
+        check_scalar(alpha=alpha, sigma=sigma)
         power = jnp.square(alpha) * self.power + jnp.square(sigma)
         return RandomField(power=power, mean=alpha * self.mean, channels=self.channels)
 
     def predict(self, x_t: Array, alpha: Number, sigma: Number) -> Prediction:
         """The exact ``E[x0 | x_t]`` and ``E[eps | x_t]``; alpha and sigma are scalars."""
+        check_axes(*self.shape, x_t=x_t)
         noisy = self.marginal(alpha, sigma)
         centred = x_t - noisy.mean
         x0 = self._filter(centred, alpha * self.power / noisy.power)
@@ -83,6 +87,7 @@ class RandomField:
 
     def flow(self, x: Array, start: tuple[Number, Number], end: tuple[Number, Number]) -> Array:
         """The exact probability-flow map from ``(alpha, sigma) = start`` to ``end``."""
+        check_axes(*self.shape, x=x)
         before, after = self.marginal(*start), self.marginal(*end)
         return jnp.asarray(after.mean) + self._filter(x - before.mean, jnp.sqrt(after.power / before.power))
 
@@ -98,20 +103,24 @@ def random_field(power: ArrayLike, mean: ArrayLike = 0.0, channels: int = 1) -> 
       channels: number of independent channels.
 
     Raises:
-      ValueError: unless the grid has 1 to 3 axes, ``channels >= 1``, and the power is positive and even.
+      ValueError: unless the grid has 1 to 3 axes and a point, ``channels`` is an integer >= 1, the power is finite,
+        positive and even, and the mean is finite and broadcasts to ``(*grid, channels)``.
 
     >>> field = random_field(jnp.ones((4, 6)))
     >>> field.predict(jnp.ones((4, 6, 1)), 1.0, 1.0).x0[0, 0]
     Array([0.5], dtype=float32)
     """
     power = jnp.asarray(power, jnp.result_type(power, float) if isinstance(power, jax.Array) else float)
-    if not 1 <= power.ndim <= 3:
-        raise ValueError(f"power must have the 1 to 3 axes of a grid, got shape {power.shape}")
-    if channels < 1:
-        raise ValueError(f"channels must be >= 1, got {channels}")
+    if not 1 <= power.ndim <= 3 or not power.size:
+        raise ValueError(f"power must have the 1 to 3 axes of a grid, not empty, got shape {power.shape}")
+    check_count(channels=channels)
+    check(np.isfinite, "finite", mean=mean)
+    mean, shape = jnp.asarray(mean, power.dtype), (*power.shape, channels)
+    if mean.ndim > len(shape) or any(a not in (1, b) for a, b in zip(mean.shape[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"mean must broadcast to the grid of power and channels, {shape}, got shape {mean.shape}")
     check_positive(power=power)
     check(lambda p: np.abs(p - _reflected(p)) <= 1e-5 * p, "the same at f and -f", power=power)
-    return RandomField(power=power, mean=jnp.asarray(mean, power.dtype), channels=channels)
+    return RandomField(power=power, mean=mean, channels=channels)
 
 
 def _reflected(power: np.ndarray) -> np.ndarray:
@@ -135,7 +144,8 @@ def power_law(
       channels: number of independent channels.
 
     Raises:
-      ValueError: for a grid without 1 to 3 axes, or a variance that is not positive.
+      ValueError: for a grid without 1 to 3 axes and at least 2 points, an exponent that is not finite, a variance that
+        is not finite and positive, and as :func:`random_field`.
 
     >>> power_law((8, 8), exponent=2.0).power.mean().round(5)
     Array(1., dtype=float32)
@@ -143,7 +153,10 @@ def power_law(
     Source: Field 1987, "Relations between the statistics of natural images and the response properties of cortical
     cells".
     """
+    check_scalar(exponent=exponent, variance=variance)
+    check_finite(exponent=exponent)
     check_positive(variance=variance)
+    check_shape(grid=grid)
     if not 1 <= len(grid) <= 3 or math.prod(grid) < 2:
         raise ValueError(f"grid must have 1 to 3 axes and at least 2 points, got {grid}")
     axes = np.meshgrid(*(np.fft.fftfreq(n) for n in grid), indexing="ij")

@@ -23,6 +23,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import (
+    check_at_least,
+    check_axes,
+    check_between,
+    check_finite,
+    check_floating,
+    check_not_nan,
+    check_positive,
+    check_shape,
+)
 from scorekit.process import perturb
 from scorekit.trees import combine, normal_like, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Schedule
@@ -55,18 +65,20 @@ def radial_bands(grid: tuple[int, ...], edges: Sequence[float] | None = None) ->
       The nonempty bands, as numpy arrays.
 
     Raises:
-      ValueError: for an empty grid, or edges that are not increasing.
+      ValueError: for an empty grid, or edges that are not finite and increasing.
 
     >>> bands = radial_bands((8, 8))
     >>> bands.count.tolist(), bands.frequency.round(2).tolist()
     ([1, 8, 12, 16, 22, 4, 1], [0.0, 0.15, 0.27, 0.38, 0.5, 0.62, 0.71])
     """
+    check_shape(grid=grid)
     if not grid or min(grid) < 1:
         raise ValueError(f"grid must have at least one axis and one point on each, got {grid}")
     radius = np.sqrt(sum(np.square(f) for f in np.meshgrid(*map(np.fft.fftfreq, grid), indexing="ij")))
     if edges is None:
         index = np.rint(radius * max(grid))
     else:
+        check_finite(edges=np.asarray(edges, float))
         if np.ndim(edges) != 1 or np.any(np.diff(edges) <= 0):
             raise ValueError(f"edges must be increasing, got {edges}")
         index = np.searchsorted(np.asarray(edges), radius, side="right")
@@ -87,16 +99,12 @@ def band_power(x: Array, bands: Bands) -> Array:
       ``(N, K)``, at least float32.
 
     Raises:
-      ValueError: if ``x`` is not on the grid of ``bands``.
+      ValueError: if ``x`` is not on the grid of ``bands`` or holds no example.
 
     >>> band_power(jnp.ones((2, 8, 8, 1)), radial_bands((8, 8)))[0, :2]
     Array([64.,  0.], dtype=float32)
     """
-    grid = jnp.shape(bands.index)
-    if jnp.ndim(x) < 3 or jnp.shape(x)[1:-1] != grid:
-        raise ValueError(
-            f"x must have shape (N, {', '.join(map(str, grid))}, C), the grid of bands, got {jnp.shape(x)}"
-        )
+    _check_on_grid(bands, x=x)
     x = jnp.asarray(x)
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     coefficients = jnp.fft.fftn(x, axes=range(1, x.ndim - 1), norm="ortho")
@@ -104,6 +112,15 @@ def band_power(x: Array, bands: Bands) -> Array:
     rows = squares.reshape(x.shape[0], -1).T
     total = jax.ops.segment_sum(rows, jnp.ravel(bands.index), jnp.shape(bands.frequency)[0])
     return total.T / jnp.asarray(bands.count, total.dtype)
+
+
+def _check_on_grid(bands: Bands, **named: ArrayLike) -> None:
+    grid = jnp.shape(bands.index)
+    for name, x in named.items():
+        shape = jnp.shape(x)
+        if len(shape) < 3 or shape[1:-1] != grid or not shape[0]:
+            wanted = f"(N, {', '.join(map(str, grid))}, C) with N >= 1"
+            raise ValueError(f"{name} must have shape {wanted}, the grid of bands, got {shape}")
 
 
 def power_spectrum(x: Array, bands: Bands | None = None) -> Array:
@@ -117,20 +134,32 @@ def power_spectrum(x: Array, bands: Bands | None = None) -> Array:
       ``(K,)``: the mean square of an orthonormal Fourier coefficient in each band.
 
     Raises:
-      ValueError: if ``x`` is not on the grid of ``bands``.
+      ValueError: if ``x`` is not on the grid of ``bands`` or holds no example.
 
     >>> noise = jax.random.normal(jax.random.key(0), (2000, 8, 1))
     >>> power_spectrum(noise)[1:].round(1)
     Array([1., 1., 1., 1.], dtype=float32)
     """
+    if jnp.ndim(x) < 3:
+        raise ValueError(f"x must have shape (N, *grid, C), got {jnp.shape(x)}")
     return jnp.mean(band_power(x, radial_bands(jnp.shape(x)[1:-1]) if bands is None else bands), axis=0)
 
 
 def _log_band_snr(power: ArrayLike, log_snr: ArrayLike) -> Array:
-    """``log(P e^l)``; -inf for a band without power."""
-    power = jnp.asarray(power, float) if not isinstance(power, jax.Array) else power
+    """``log(P e^l)``; -inf for a band without power, NaN for a traced power below 0."""
+    check_not_nan(log_snr=log_snr)
+    power = _check_power(power)
     log_power = jnp.log(jnp.where(power > 0, power, 1.0))
-    return jnp.where(power > 0, jnp.asarray(log_snr)[..., None] + log_power, -jnp.inf)
+    without = jnp.where(power == 0, -jnp.inf, jnp.nan)
+    return jnp.where(power > 0, jnp.asarray(log_snr)[..., None] + log_power, without)
+
+
+def _check_power(power: ArrayLike) -> Array:
+    """A spectrum ``(K,)`` as floats; concrete values are finite and >= 0."""
+    if jnp.ndim(power) != 1 or not jnp.size(power):
+        raise ValueError(f"power must have shape (K,) with K >= 1, got {jnp.shape(power)}")
+    check_at_least(0, power=power)
+    return jnp.asarray(power, jnp.result_type(power, jnp.float32) if isinstance(power, jax.Array) else float)
 
 
 def band_snr(power: ArrayLike, log_snr: ArrayLike) -> Array:
@@ -142,6 +171,9 @@ def band_snr(power: ArrayLike, log_snr: ArrayLike) -> Array:
 
     Returns:
       ``S + (K,)``.
+
+    Raises:
+      ValueError: if ``power`` is not ``(K,)``, finite and >= 0, or ``log_snr`` is NaN; traced, such a value gives NaN.
 
     >>> band_snr(jnp.array([4.0, 1.0]), 0.0)
     Array([4., 1.], dtype=float32)
@@ -160,6 +192,9 @@ def wiener_gain(power: ArrayLike, log_snr: ArrayLike) -> Array:
 
     Returns:
       ``S + (K,)`` in [0, 1].
+
+    Raises:
+      ValueError: as :func:`band_snr`.
 
     >>> wiener_gain(jnp.array([4.0, 1.0]), jnp.array([0.0, -jnp.inf]))
     Array([[0.8, 0.5],
@@ -180,12 +215,15 @@ def wiener_error(power: ArrayLike, log_snr: ArrayLike) -> Array:
     Returns:
       ``S + (K,)``: mean square per coefficient, like ``power``.
 
+    Raises:
+      ValueError: as :func:`band_snr`.
+
     >>> wiener_error(jnp.array([4.0, 1.0]), 0.0)
     Array([0.8, 0.5], dtype=float32)
 
     Source: Wiener 1949, "Extrapolation, interpolation, and smoothing of stationary time series".
     """
-    return jnp.asarray(power) * jax.nn.sigmoid(-_log_band_snr(power, log_snr))
+    return _check_power(power) * jax.nn.sigmoid(-_log_band_snr(power, log_snr))
 
 
 def transition_log_snr(power: ArrayLike) -> Array:
@@ -196,10 +234,14 @@ def transition_log_snr(power: ArrayLike) -> Array:
     Args:
       power: the spectrum ``(K,)``, > 0.
 
+    Raises:
+      ValueError: if a power is not finite and > 0.
+
     >>> transition_log_snr(jnp.array([1.0, jnp.e])).round(3)
     Array([-0., -1.], dtype=float32)
     """
-    return -jnp.log(jnp.asarray(power))
+    check_positive(power=power)
+    return -jnp.log(_check_power(power))
 
 
 def cutoff_frequency(gain: ArrayLike, bands: Bands) -> Array:
@@ -215,11 +257,16 @@ def cutoff_frequency(gain: ArrayLike, bands: Bands) -> Array:
     Returns:
       ``(...)``: a frequency in cycles per sample; 0 if no band reaches one half, the highest frequency if all do.
 
+    Raises:
+      ValueError: if there is not one gain for every band, or a gain is NaN; traced, such a gain gives NaN.
+
     >>> bands = radial_bands((8,))
     >>> cutoff_frequency(wiener_gain(jnp.exp(-8.0 * bands.frequency), 2.0), bands).round(4)
     Array(0.25, dtype=float32)
     """
-    gain = jnp.asarray(gain)
+    check_axes(*jnp.shape(bands.frequency), gain=gain)
+    check_not_nan(gain=gain)
+    gain = jnp.asarray(gain, jnp.result_type(gain, jnp.float32) if isinstance(gain, jax.Array) else float)
     frequency = jnp.asarray(bands.frequency, gain.dtype)
     last = frequency.shape[0] - 1
     enough = gain >= 0.5
@@ -230,7 +277,8 @@ def cutoff_frequency(gain: ArrayLike, bands: Bands) -> Array:
     here, there = (jnp.take_along_axis(log_odds, i[..., None], -1)[..., 0] for i in (k, after))
     share = jnp.where(after > k, here / jnp.maximum(here - there, near), 0.0)
     edge = frequency[k] + share * (frequency[after] - frequency[k])
-    return jnp.where(jnp.any(enough, axis=-1), edge, 0.0)
+    found = jnp.where(jnp.any(enough, axis=-1), edge, 0.0)
+    return jnp.where(jnp.any(jnp.isnan(gain), axis=-1), jnp.nan, found)
 
 
 class BandErrors(NamedTuple):
@@ -252,15 +300,15 @@ def error_by_band(
       key: PRNG key.
       denoiser: any denoiser.
       schedule: the noise schedule.
-      x0: clean data ``(N, *grid, C)``.
-      ts: times ``(T,)``.
+      x0: clean data ``(N, *grid, C)``; the standard error needs N >= 2 and is NaN otherwise.
+      ts: times ``(T,)`` in [0, 1].
       bands: a partition of the grid.
 
     Returns:
       :class:`BandErrors`.
 
     Raises:
-      ValueError: if ``x0`` is not on the grid of ``bands``.
+      ValueError: if ``x0`` is not floating on the grid of ``bands``, or ``ts`` not ``(T,)`` in [0, 1].
 
     >>> from scorekit import denoisers, random_fields, schedules
     >>> field, schedule = random_fields.power_law((8,)), schedules.cosine()
@@ -269,6 +317,12 @@ def error_by_band(
     >>> error_by_band(jax.random.key(1), denoiser, schedule, x0, [0.3, 0.6], radial_bands((8,))).mean.shape
     (2, 5)
     """
+
+    if jnp.ndim(ts) != 1 or not jnp.size(ts):
+        raise ValueError(f"ts must have shape (T,) with T >= 1 times, got shape {jnp.shape(ts)}")
+    check_between(0, 1, ts=ts)
+    check_floating(x0=x0)
+    _check_on_grid(bands, x0=x0)
 
     def at(time):
         key, t = time

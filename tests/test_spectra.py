@@ -183,5 +183,7 @@ def test_errors_by_band_of_any_denoiser():
     each = np.asarray(spectra.band_power(x0, bands))
     np.testing.assert_allclose(found.mean[0], each.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(found.standard_error[0], each.std(axis=0, ddof=1) / np.sqrt(5), rtol=1e-5)
-    with pytest.raises(ValueError, match=r"x must have shape \(N, 8, C\), the grid of bands, got \(5, 7, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"x must have shape \(N, 8, C\) with N >= 1, the grid of bands, got \(5, 7, 2\)"
+    ):
         spectra.band_power(x0[:, :7], bands)

@@ -18,6 +18,8 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.audio._checks import check_rate, check_signal
+from scorekit.checks import check_count, check_scalar
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike
 
@@ -74,9 +76,12 @@ def constant_q_frame(
     >>> frame.frequencies[:4].round(2).tolist(), frame.bins.shape
     ([0.0, 110.0, 116.54, 123.47], (64, 432))
     """
+    check_count(length=length, bins_per_octave=bins_per_octave)
+    check_rate(sample_rate=sample_rate)
+    check_scalar(f_min=f_min, f_max=1.0 if f_max is None else f_max)
+    if columns is not None:
+        check_count(columns=columns)
     nyquist = sample_rate / 2.0
-    if bins_per_octave < 1:
-        raise ValueError(f"bins_per_octave must be an integer >= 1, got {bins_per_octave}")
     step = 2.0 ** (1.0 / bins_per_octave)
     highest = nyquist / step if f_max is None else f_max
     if not 0.0 < f_min <= highest <= nyquist / step:
@@ -139,7 +144,7 @@ def constant_q(x: ArrayLike, frame: ConstantQ) -> Array:
       Complex ``(..., bands, M)``.
 
     Raises:
-      ValueError: if the length is not that of the frame.
+      ValueError: if ``x`` is complex or its length is not that of the frame.
 
     >>> import jax
     >>> frame = constant_q_frame(4000, 8000, f_min=110.0)
@@ -148,6 +153,7 @@ def constant_q(x: ArrayLike, frame: ConstantQ) -> Array:
     >>> round(float(frame.frequencies[loudest]), 2)
     440.0
     """
+    check_signal(x=x)
     x = jnp.asarray(x)
     if x.shape[-1:] != (frame.length,):
         raise ValueError(f"x must be (..., {frame.length}), the length of the frame, got {x.shape}")

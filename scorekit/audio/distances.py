@@ -8,6 +8,7 @@ import math
 
 import jax.numpy as jnp
 
+from scorekit.audio._checks import check_rate, check_signal
 from scorekit.audio.stft import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike
 
@@ -27,7 +28,10 @@ def spectral_convergence(estimate: ArrayLike, reference: ArrayLike) -> Array:
       reference: magnitudes of the same shape; not all zero.
 
     Returns:
-      ``(...)``, a ratio; 0 for equal magnitudes, 1 for a silent estimate.
+      ``(...)``, a ratio; 0 for equal magnitudes, 1 for a silent estimate, NaN or infinite for a silent reference.
+
+    Raises:
+      ValueError: if the shapes differ, are not ``(..., frames, bins)`` or are empty.
 
     Source: Sturmel and Daudet 2011, "Signal reconstruction from STFT magnitude: a state of the art".
 
@@ -35,6 +39,10 @@ def spectral_convergence(estimate: ArrayLike, reference: ArrayLike) -> Array:
     >>> round(float(spectral_convergence(0.9 * y, y)), 4)
     0.1
     """
+    check_signal("(..., frames, bins)", estimate=estimate, reference=reference)
+    if jnp.shape(estimate) != jnp.shape(reference):
+        shapes = jnp.shape(estimate), jnp.shape(reference)
+        raise ValueError(f"estimate and reference must be equal in shape, got {shapes[0]} and {shapes[1]}")
     estimate, reference = jnp.asarray(estimate), jnp.asarray(reference)
     return _norm(estimate - reference) / _norm(reference)
 
@@ -53,7 +61,7 @@ def log_spectral_distance(x: ArrayLike, y: ArrayLike, sample_rate: float) -> Arr
       ``(...)``, in dB.
 
     Raises:
-      ValueError: if the shapes differ.
+      ValueError: if the shapes differ or are empty, or ``sample_rate`` is not finite and > 0.
 
     Source: Gray and Markel 1976, "Distance measures for speech processing"; ten times the value of definitions that use
     log10 of powers without the factor 10.
@@ -88,7 +96,7 @@ def multi_resolution_stft_loss(x: ArrayLike, y: ArrayLike, sample_rate: float) -
       ``(...)``; differentiable in ``x``.
 
     Raises:
-      ValueError: if the shapes differ.
+      ValueError: if the shapes differ or are empty, or ``sample_rate`` is not finite and > 0.
 
     Source: Yamamoto, Song and Kim 2020, "Parallel WaveGAN", eqs. 5-7 (arXiv:1910.11480).
 
@@ -124,11 +132,12 @@ def _root_mean_square(x: Array) -> Array:
 
 
 def _root(x: Array) -> Array:
-    """The square root, with gradient 0 at 0."""
-    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)
+    """The square root, with gradient 0 at 0; NaN is not 0."""
+    return jnp.where(x <= 0, 0.0, jnp.sqrt(jnp.where(x <= 0, 1.0, x)))
 
 
 def _samples(seconds: float, sample_rate: float) -> int:
+    check_rate(sample_rate=sample_rate)
     return max(round(seconds * sample_rate), 4)
 
 
@@ -136,4 +145,5 @@ def _check_pair(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     x, y = jnp.asarray(x), jnp.asarray(y)
     if x.shape != y.shape or x.ndim < 1:
         raise ValueError(f"x and y must be (..., length) and equal in shape, got {x.shape} and {y.shape}")
+    check_signal(x=x, y=y)
     return x, y

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.audio._checks import check_rate, check_signal
+from scorekit.checks import check_between, check_classes, check_count
 from scorekit.typing import Array, ArrayLike
 
 
@@ -17,17 +19,23 @@ def pulse_train(pitch: ArrayLike, length: int, sample_rate: float) -> Array:
     The sum is over all partials below half the sample rate, in closed form (a Dirichlet kernel).
 
     Args:
-      pitch: MIDI pitches ``(B,)``.
+      pitch: MIDI pitches ``(B,)``, any real numbers; NaN gives NaN.
       length: samples n.
       sample_rate: in Hz.
 
     Returns:
       float32 ``(B, length)``.
 
+    Raises:
+      ValueError: if ``pitch`` is not ``(B,)``, ``length`` not an integer >= 1 or ``sample_rate`` not finite and > 0.
+
     >>> x = jax.jit(pulse_train, static_argnums=(1, 2))(jnp.array([69]), 400, 4000)
     >>> x.shape, round(float(x[0, 0]), 4)  # four partials below 2 kHz
     ((1, 400), 0.125)
     """
+    check_signal("(B,)", pitch=pitch)
+    check_count(length=length)
+    check_rate(sample_rate=sample_rate)
     pitch = jnp.asarray(pitch, jnp.float32)[:, None]
     turns = 440.0 / sample_rate * 2.0 ** ((pitch - 69.0) / 12.0)  # cycles per sample
     half = jnp.pi * (turns * jnp.arange(length) % 1.0)
@@ -57,7 +65,8 @@ def harmonic_tones(
       float32 ``(B, length, 2 count)``.
 
     Raises:
-      ValueError: if ``length`` is not a multiple of ``T - 1``.
+      ValueError: if ``roll`` is not ``(B, T, 128)`` from 0 to 127, ``length`` not a multiple of ``T - 1``, a count not
+        an integer >= 1, ``sample_rate`` not finite and > 0, or unless ``0 <= lowest <= highest <= 127``.
 
     >>> roll = np.zeros((1, 5, 128), np.uint8)
     >>> roll[0, :2, 69] = 127
@@ -65,6 +74,13 @@ def harmonic_tones(
     >>> tones.shape, bool(np.any(tones[0, :200])), bool(np.any(tones[0, 200:]))
     ((1, 400, 4), True, False)
     """
+    check_signal("(B, T, 128)", roll=roll)
+    if jnp.shape(roll)[2] != 128:
+        raise ValueError(f"roll must be (B, T, 128), got {jnp.shape(roll)}")
+    check_between(0, 127, roll=roll)
+    check_count(length=length, count=count)
+    check_rate(sample_rate=sample_rate)
+    _check_pitches(lowest, highest)
     frames = jnp.shape(roll)[1] - 1
     if frames < 1 or length % frames:
         raise ValueError(f"length must be a multiple of {frames}, the frames of the roll but one, got {length}")
@@ -83,18 +99,34 @@ def pitch_velocity_features(pitch: ArrayLike, velocity: ArrayLike, lowest: int =
     """Pitch as a one-hot vector and ``log2(velocity / 127)``.
 
     Args:
-      pitch: MIDI pitches ``(B,)``; one outside ``lowest..highest`` gives zeros.
-      velocity: MIDI velocities ``(B,)``.
+      pitch: MIDI pitches ``(B,)``, integers; one outside ``lowest..highest`` gives zeros.
+      velocity: MIDI velocities ``(B,)``, integers from 0 to 127.
       lowest: lowest MIDI pitch.
       highest: highest MIDI pitch, included.
 
     Returns:
       float32 ``(B, highest - lowest + 2)``.
 
+    Raises:
+      ValueError: if ``pitch`` and ``velocity`` are not integers ``(B,)`` from 0 to 127, or ``lowest`` and ``highest``
+        not integers with ``0 <= lowest <= highest <= 127``.
+
     >>> features = jax.jit(lambda *notes: pitch_velocity_features(*notes, lowest=36, highest=38))
     >>> features(jnp.array([37]), jnp.array([127])).tolist()
     [[0.0, 1.0, 0.0, 0.0]]
     """
+    check_signal("(B,)", pitch=pitch, velocity=velocity)
+    if jnp.shape(pitch) != jnp.shape(velocity):
+        shapes = jnp.shape(pitch), jnp.shape(velocity)
+        raise ValueError(f"pitch and velocity must be of equal length, got {shapes[0]} and {shapes[1]}")
+    check_classes(128, pitch=pitch, velocity=velocity)
+    _check_pitches(lowest, highest)
     one_hot = jax.nn.one_hot(jnp.asarray(pitch) - lowest, highest - lowest + 1)
     loudness = jnp.log2(jnp.maximum(jnp.asarray(velocity, jnp.float32), 1.0) / 127.0)
     return jnp.concatenate([one_hot, loudness[:, None]], axis=1)
+
+
+def _check_pitches(lowest: int, highest: int) -> None:
+    check_count(0, lowest=lowest, highest=highest)
+    if not lowest <= highest <= 127:
+        raise ValueError(f"lowest and highest must satisfy 0 <= lowest <= highest <= 127, got {lowest} and {highest}")

@@ -7,9 +7,11 @@ comparable: the bands extend to half the sample rate.
 import math
 
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit.audio.mel import mel_filter_bank, mel_spectrogram
 from scorekit.audio.stft import hann
+from scorekit.checks import check, check_scalar
 from scorekit.typing import Array, ArrayLike
 
 WINDOW = 0.064
@@ -35,14 +37,15 @@ def log_mel_frames(x: ArrayLike, sample_rate: float, *, floor_db: float = FLOOR_
       ``(..., frames, 48)``; 1 neper is 8.69 dB.
 
     Raises:
-      ValueError: if ``sample_rate`` is too low for 48 bands.
+      ValueError: if ``sample_rate`` is not at least 1000, ``floor_db`` not finite, or ``x`` not real or empty.
 
     >>> silence = log_mel_frames(jnp.zeros(4000), 4000)
     >>> silence.shape, round(float(silence.max()), 3)  # log 1e-4
     ((64, 48), -9.21)
     """
-    if not sample_rate >= 1000:
-        raise ValueError(f"sample_rate must be at least 1000 Hz, got {sample_rate}")
+    check_scalar(sample_rate=sample_rate, floor_db=floor_db)
+    check(lambda rate: np.isfinite(rate) & (rate >= 1000), "at least 1000 Hz", sample_rate=sample_rate)
+    check(np.isfinite, "finite", floor_db=floor_db)
     length = round(WINDOW * sample_rate)
     window = hann(length, 2 ** math.ceil(math.log2(2 * length)))
     bank = mel_filter_bank(sample_rate, len(window), BANDS, f_min=LOWEST_HZ, norm=None)

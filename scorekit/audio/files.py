@@ -3,11 +3,14 @@
 The last axis of arrays is time, ``(length,)`` or ``(channels, length)``, as in the rest of this package.
 """
 
+import importlib
 import os
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from scorekit.audio._checks import check_rate, check_signal
+from scorekit.checks import check_count
 from scorekit.typing import ArrayLike
 
 Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
@@ -37,7 +40,8 @@ def read(path: str | os.PathLike, *, sample_rate: int | None = None, mono: bool 
       The sound; full scale of integer formats is [-1, 1).
 
     Raises:
-      ValueError: if the file cannot be read as sound.
+      ValueError: if the file cannot be read as sound or ``sample_rate`` is not finite and > 0.
+      ImportError: without the extra ``audio``; it says what to install.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -46,8 +50,9 @@ def read(path: str | os.PathLike, *, sample_rate: int | None = None, mono: bool 
     >>> sound.x.tolist(), sound.sample_rate
     ([0.0, 0.5, -0.5], 8000)
     """
-    import soundfile
-
+    soundfile = _extra("soundfile")
+    if sample_rate is not None:
+        check_rate(sample_rate=sample_rate)
     try:
         x, rate = soundfile.read(os.fspath(path), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
@@ -70,17 +75,20 @@ def write(path: str | os.PathLike, x: ArrayLike, sample_rate: int, *, subtype: S
       subtype: ``"PCM_16"``, ``"PCM_24"`` or, in WAV only, ``"FLOAT"``.
 
     Raises:
-      ValueError: if the shape or a value is not allowed or the file cannot be written.
+      ValueError: if the shape, a value, ``sample_rate`` or ``subtype`` is not allowed or the file cannot be written.
+      ImportError: without the extra ``audio``; it says what to install.
 
     >>> write("/nowhere/a.wav", np.zeros(8), 8000)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ValueError: path must be a file that can be written as PCM_16, got '/nowhere/a.wav': ...
     """
-    import soundfile
-
+    soundfile = _extra("soundfile")
+    check_count(sample_rate=sample_rate)
+    if subtype not in ("PCM_16", "PCM_24", "FLOAT"):
+        raise ValueError(f"subtype must be 'PCM_16', 'PCM_24' or 'FLOAT', got {subtype!r}")
     x = np.asarray(x, np.float32)
-    if x.ndim not in (1, 2):
-        raise ValueError(f"x must be (length,) or (channels, length), got {x.shape}")
+    if x.ndim not in (1, 2) or not x.size:
+        raise ValueError(f"x must be (length,) or (channels, length), not empty, got {x.shape}")
     if not np.all(np.isfinite(x)):
         raise ValueError(f"x must be finite, got {np.sum(~np.isfinite(x))} values that are not")
     if subtype in ("PCM_16", "PCM_24"):  # libsndfile would round down
@@ -92,6 +100,14 @@ def write(path: str | os.PathLike, x: ArrayLike, sample_rate: int, *, subtype: S
         raise ValueError(
             f"path must be a file that can be written as {subtype}, got {os.fspath(path)!r}: {error}"
         ) from error
+
+
+def _extra(package: str) -> Any:
+    """A package of the extra ``audio``."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(f"sound files and resampling need {package}: pip install 'scorekit[audio]'") from error
 
 
 def to_codes(x: np.ndarray, bits: int = 16) -> np.ndarray:
@@ -123,15 +139,15 @@ def resample(x: ArrayLike, rate_from: float, rate_to: float) -> np.ndarray:
       float32 ``(..., about length rate_to / rate_from)``.
 
     Raises:
-      ValueError: if a rate is not positive.
+      ValueError: if a rate is not finite and > 0, or ``x`` is not real or is empty.
+      ImportError: without the extra ``audio``; it says what to install.
 
     >>> resample(np.zeros((2, 16000)), 16000, 4000).shape
     (2, 4000)
     """
-    import soxr
-
-    if not (rate_from > 0 and rate_to > 0):
-        raise ValueError(f"rate_from, rate_to must be > 0 Hz, got {rate_from}, {rate_to}")
+    soxr = _extra("soxr")
+    check_rate(rate_from=rate_from, rate_to=rate_to)
+    check_signal(x=x)
     x = np.asarray(x, np.float32)
     columns = x.reshape(-1, x.shape[-1]).T
     y = soxr.resample(np.ascontiguousarray(columns), rate_from, rate_to)

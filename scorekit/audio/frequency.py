@@ -11,7 +11,9 @@ import math
 import jax
 import jax.numpy as jnp
 
+from scorekit.audio._checks import check_rate, check_signal
 from scorekit.audio.stft import from_polar, magnitude, phase
+from scorekit.checks import check_count, check_positive, check_scalar
 from scorekit.typing import Array, ArrayLike
 
 
@@ -24,10 +26,14 @@ def instantaneous_frequency(phase: ArrayLike) -> Array:
     Returns:
       Values in [-1, 1], shaped like ``phase``; the first frame holds its phase over pi.
 
+    Raises:
+      ValueError: if ``phase`` is not real ``(..., frames, bins)`` or is empty.
+
     >>> f = jax.jit(instantaneous_frequency)(jnp.array([[0.5], [2.5], [-1.783]]))  # 2 radians a frame, wrapped
     >>> [round(float(x) * math.pi, 3) for x in f[:, 0]]
     [0.5, 2.0, 2.0]
     """
+    check_signal("(..., frames, bins)", phase=phase)
     phase = jnp.asarray(phase)
     turns = jnp.diff(phase, axis=-2, prepend=jnp.zeros_like(phase[..., :1, :])) / math.pi
     return _wrap(turns)
@@ -44,11 +50,16 @@ def phase_from_frequency(frequency: ArrayLike) -> Array:
     Returns:
       Phases in [-pi, pi], shaped like ``frequency``.
 
+    Raises:
+      ValueError: if ``frequency`` is not real ``(..., frames, bins)`` or is empty.
+
     >>> phase = jax.jit(phase_from_frequency)(jnp.array([[0.5], [0.75], [0.0]]))
     >>> [round(float(x) / math.pi, 3) for x in phase[:, 0]]
     [0.5, -0.75, -0.75]
     """
+    check_signal("(..., frames, bins)", frequency=frequency)
     frequency = jnp.asarray(frequency)
+    frequency = frequency.astype(jnp.promote_types(frequency.dtype, jnp.float32))
     add = lambda a, b: _wrap(a + b)
     return math.pi * _wrap(jax.lax.associative_scan(add, frequency, axis=frequency.ndim - 2))
 
@@ -63,9 +74,15 @@ def encode_spectrum(spectrum: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
     Returns:
       ``(..., frames, bins, 2)``: nepers, and half turns a frame in [-1, 1].
 
+    Raises:
+      ValueError: if ``spectrum`` is not ``(..., frames, bins)`` or is empty, or ``floor`` not finite and > 0.
+
     >>> jax.jit(encode_spectrum)(jnp.ones((7, 5), jnp.complex64)).shape
     (7, 5, 2)
     """
+    if jnp.ndim(spectrum) < 2 or 0 in jnp.shape(spectrum):
+        raise ValueError(f"spectrum must be (..., frames, bins) and not empty, got {jnp.shape(spectrum)}")
+    _check_floor(floor)
     channels = jnp.log(magnitude(spectrum) + floor), instantaneous_frequency(phase(spectrum))
     return jnp.stack(channels, axis=-1)
 
@@ -80,11 +97,18 @@ def decode_spectrum(channels: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
     Returns:
       Complex ``(..., frames, bins)``.
 
+    Raises:
+      ValueError: if ``channels`` is not real ``(..., frames, bins, 2)`` or is empty, or ``floor`` not finite and > 0.
+
     >>> x = jax.random.normal(jax.random.key(0), (7, 5), jnp.complex64)
     >>> again = jax.jit(lambda x: decode_spectrum(encode_spectrum(x)))(x)
     >>> bool(jnp.abs(again - x).max() < 1e-5)
     True
     """
+    check_signal("(..., frames, bins, 2)", channels=channels)
+    if jnp.shape(channels)[-1] != 2:
+        raise ValueError(f"channels must be (..., frames, bins, 2), got {jnp.shape(channels)}")
+    _check_floor(floor)
     channels = jnp.asarray(channels)
     size = jnp.maximum(jnp.exp(channels[..., 0]) - floor, 0.0)
     return from_polar(size, phase_from_frequency(channels[..., 1]))
@@ -101,14 +125,27 @@ def frequency_to_hz(frequency: ArrayLike, sample_rate: ArrayLike, hop: int) -> A
     Returns:
       Hz, shaped like ``frequency``; within half of ``sample_rate / hop`` of the bin's centre.
 
+    Raises:
+      ValueError: if there are fewer than 2 bins, ``sample_rate`` is not finite and > 0, or ``hop`` not an integer >= 1.
+
     >>> jnp.round(frequency_to_hz(jnp.zeros(3), 8000.0, 4), 1)  # any multiple of 2000 Hz
     Array([   0., 2000., 4000.], dtype=float32)
     """
+    check_signal("(..., bins)", frequency=frequency)
+    if jnp.shape(frequency)[-1] < 2:
+        raise ValueError(f"frequency must be (..., bins) with at least 2 bins, got {jnp.shape(frequency)}")
+    check_rate(sample_rate=sample_rate)
+    check_count(hop=hop)
     frequency = jnp.asarray(frequency)
     bins = frequency.shape[-1]
     centre = jnp.arange(bins) / (2.0 * (bins - 1))  # cycles a sample
     cycles = frequency / (2.0 * hop)
     return jnp.asarray(sample_rate * (cycles + jnp.round((centre - cycles) * hop) / hop))
+
+
+def _check_floor(floor: ArrayLike) -> None:
+    check_scalar(floor=floor)
+    check_positive(floor=floor)
 
 
 def _wrap(half_turns: Array) -> Array:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.audio.stft import from_polar, istft, magnitude, phase, random_phase, stft
-from scorekit.checks import check
+from scorekit.checks import check, check_at_least, check_count, check_scalar
 from scorekit.typing import Array, ArrayLike, Key, Number
 
 
@@ -55,7 +55,8 @@ def griffin_lim(
       The signal and the misfit of all iterations.
 
     Raises:
-      ValueError: if the shapes do not fit, ``iterations < 0`` or ``momentum`` is not in [0, 2).
+      ValueError: if the shapes do not fit, ``iterations`` is not an integer >= 0, ``momentum`` not in [0, 2), or a
+        magnitude not finite and >= 0; traced, a magnitude that is not finite gives NaN.
 
     Source: Griffin and Lim 1984; Perraudin, Balazs and Sondergaard 2013, "A fast Griffin-Lim algorithm".
 
@@ -67,12 +68,13 @@ def griffin_lim(
     >>> found.x.shape, bool(found.convergence[-1] < 0.1 * found.convergence[0])
     ((1000,), True)
     """
-    if iterations < 0:
-        raise ValueError(f"iterations must be an integer >= 0, got {iterations}")
+    check_count(0, iterations=iterations)
+    check_scalar(momentum=momentum)
     check(lambda m: (m >= 0) & (m < 2), "in [0, 2)", momentum=momentum)
     magnitudes = jnp.asarray(magnitudes)
     if not jnp.issubdtype(magnitudes.dtype, jnp.floating):
         raise ValueError(f"magnitudes must be of a floating type, got {magnitudes.dtype}")
+    check_at_least(0, magnitudes=magnitudes)
     magnitudes = magnitudes.astype(jnp.promote_types(magnitudes.dtype, jnp.float32))
     norm = lambda spectrum: jnp.sqrt(jnp.sum(_both_halves(spectrum**2, jnp.size(window)), axis=(-2, -1)))
     total = norm(magnitudes)
@@ -82,7 +84,7 @@ def griffin_lim(
         x = istft(from_polar(magnitudes, angle), window, hop, length)
         spectrum = stft(x, window, hop)
         misfit = norm(magnitude(spectrum) - magnitudes)
-        return x, spectrum, jnp.where(total > 0, misfit / jnp.where(total > 0, total, 1.0), 0.0)
+        return x, spectrum, jnp.where(total <= 0, 0.0, misfit / jnp.where(total <= 0, 1.0, total))
 
     def step(carry: tuple[Array, Array, Array], _):
         previous, ahead, _ = carry

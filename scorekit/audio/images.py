@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.audio._checks import check_signal
 from scorekit.audio.stft import hann, magnitude, stft
 from scorekit.typing import ArrayLike
 
@@ -15,11 +16,15 @@ def spectrogram_images(sounds: ArrayLike) -> np.ndarray:
 
     Returns:
       ``(N, bins, frames, 1)`` in [-1, 1]: a range of 80 dB below a sine of amplitude 1. The window is the power of two
-      nearest to L / 16, at least 64 samples.
+      nearest to L / 16, at least 64 samples. NaN in a sound gives NaN in its image.
+
+    Raises:
+      ValueError: if ``sounds`` is not real ``(N, L)`` or is empty.
 
     >>> spectrogram_images(np.zeros((2, 1024))).shape
     (2, 33, 65, 1)
     """
+    check_signal("(N, L)", sounds=sounds)
     sounds = jnp.asarray(sounds)
     size = max(64, 2 ** round(np.log2(sounds.shape[1] / 16)))
     decibels = 20 * jnp.log10(magnitude(stft(sounds, hann(size), size // 4)) + 1e-9)

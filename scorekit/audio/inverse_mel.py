@@ -12,6 +12,7 @@ import numpy as np
 
 from scorekit.audio.mel import mel_spectrogram
 from scorekit.audio.stft import istft, stft
+from scorekit.checks import check_at_least, check_count, check_positive, check_scalar
 from scorekit.typing import Array, ArrayLike
 
 _TINY = 1e-30
@@ -31,7 +32,8 @@ def magnitude_from_mel(mel: ArrayLike, bank: ArrayLike, *, iterations: int = 100
       ``(..., bins)``; 0 in bins outside all filters.
 
     Raises:
-      ValueError: if the shapes do not fit or ``iterations < 1``.
+      ValueError: if the shapes do not fit, a value is not finite and >= 0 (traced, such a value gives NaN), or
+        ``iterations`` is not an integer >= 1.
 
     Source: Lee and Seung 2001, "Algorithms for non-negative matrix factorization", theorem 1, with one factor fixed.
 
@@ -41,9 +43,10 @@ def magnitude_from_mel(mel: ArrayLike, bank: ArrayLike, *, iterations: int = 100
     >>> bool(jnp.allclose(jax.jit(magnitude_from_mel)(mel, bank) @ bank, mel, rtol=1e-3))
     True
     """
-    if iterations < 1:
-        raise ValueError(f"iterations must be an integer >= 1, got {iterations}")
+    check_count(iterations=iterations)
+    check_at_least(0, mel=mel)
     mel, bank = _check(mel, bank)
+    mel = jnp.where(mel >= 0, mel, jnp.nan)
     product = lambda a, b: jnp.matmul(a, b, precision="highest")
     wanted = product(mel, bank.T)
 
@@ -66,7 +69,7 @@ def mel_envelope(mel: ArrayLike, bank: ArrayLike) -> Array:
       ``(..., bins)``, in the units of the magnitudes.
 
     Raises:
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit or the bank is not finite and >= 0.
 
     >>> from scorekit.audio.mel import mel_filter_bank
     >>> bank = mel_filter_bank(8000, 256, 40, f_min=100.0)
@@ -86,12 +89,15 @@ def apply_gains(x: ArrayLike, gains: ArrayLike, window: ArrayLike, hop: int) -> 
 
     Args:
       x: the signal ``(..., length)``.
-      gains: ``(..., frames, N // 2 + 1)``.
+      gains: ``(..., frames, N // 2 + 1)``, or ``(N // 2 + 1,)`` for all frames.
       window: ``(N,)``, concrete.
       hop: samples from one frame to the next.
 
     Returns:
       A signal shaped like ``x``. For smooth gains ``g``, gains ``1 / g`` are nearly the inverse filter.
+
+    Raises:
+      ValueError: if ``gains`` do not have the frames and bins of ``stft(x)``, and as :func:`scorekit.audio.stft`.
 
     Source: Feichtinger and Nowak 2003, "A first survey of Gabor multipliers".
 
@@ -101,8 +107,11 @@ def apply_gains(x: ArrayLike, gains: ArrayLike, window: ArrayLike, hop: int) -> 
     >>> bool(jnp.allclose(half, x / 2, atol=1e-5))
     True
     """
-    x = jnp.asarray(x)
-    return istft(stft(x, window, hop) * gains, window, hop, x.shape[-1])
+    x, spectrum = jnp.asarray(x), stft(x, window, hop)
+    shape, (frames, bins) = jnp.shape(gains), spectrum.shape[-2:]
+    if shape[-1:] != (bins,) or shape[-2:-1] not in ((), (1,), (frames,)):
+        raise ValueError(f"gains must be ({bins},) or (..., {frames}, {bins}), as the spectrum of x, got {shape}")
+    return istft(spectrum * gains, window, hop, x.shape[-1])
 
 
 def match_mel(
@@ -122,7 +131,7 @@ def match_mel(
       A signal shaped like ``x``, with its phases and its details within filters.
 
     Raises:
-      ValueError: if the shapes do not fit.
+      ValueError: if the shapes do not fit, or ``floor`` is not finite and > 0.
 
     >>> from scorekit.audio.mel import mel_filter_bank
     >>> from scorekit.audio.stft import hann
@@ -132,14 +141,22 @@ def match_mel(
     >>> bool(jnp.allclose(again, x, atol=1e-4))
     True
     """
+    check_scalar(floor=floor)
+    check_positive(floor=floor)
     envelope = lambda m: mel_envelope(jnp.maximum(m, floor), bank)
     own = mel_spectrogram(x, bank, window, hop)
+    if jnp.shape(mel)[-2:] != own.shape[-2:]:
+        wanted = ", ".join(map(str, own.shape[-2:]))
+        raise ValueError(f"mel must be (..., {wanted}), the frames of x and the filters, got {jnp.shape(mel)}")
     return apply_gains(x, envelope(jnp.asarray(mel)) / envelope(own), window, hop)
 
 
 def _check(mel: ArrayLike, bank: ArrayLike) -> tuple[Array, Array]:
     mel, shape = jnp.asarray(mel), jnp.shape(bank)
     mel = mel.astype(jnp.promote_types(mel.dtype, jnp.float32))
-    if mel.ndim < 1 or len(shape) != 2 or mel.shape[-1] != shape[1]:
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"bank must be (bins, num_mels) and not empty, got {shape}")
+    check_at_least(0, bank=bank)
+    if mel.ndim < 1 or mel.shape[-1] != shape[1] or not mel.size:
         raise ValueError(f"mel must be (..., num_mels) for a bank (bins, num_mels) of shape {shape}, got {mel.shape}")
     return mel, jnp.asarray(bank, mel.dtype)

@@ -8,6 +8,7 @@ import numpy as np
 from scorekit.audio.inverse_mel import magnitude_from_mel, mel_envelope
 from scorekit.audio.mel import log_mel, mel_filter_bank
 from scorekit.audio.stft import hann
+from scorekit.checks import check_count
 from scorekit.typing import Array, ArrayLike
 
 MEL_FLOOR = 1e-5
@@ -92,9 +93,10 @@ def make_log_mel(
       The features, a :class:`LogMel`.
 
     Raises:
-      ValueError: as :func:`scorekit.audio.mel_filter_bank`.
+      ValueError: as :func:`scorekit.audio.mel_filter_bank`, or if ``hop`` is not an integer >= 1.
 
     >>> make_log_mel(16000, num_mels=32).bank.shape
     (129, 32)
     """
+    check_count(hop=hop)
     return LogMel(mel_filter_bank(sample_rate, fft_size, num_mels=num_mels, f_min=f_min), hann(fft_size), hop)

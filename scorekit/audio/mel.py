@@ -10,7 +10,9 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.audio._checks import check_rate
 from scorekit.audio.stft import magnitude, stft
+from scorekit.checks import check_at_least, check_count, check_not_nan, check_positive, check_scalar
 from scorekit.typing import Array, ArrayLike
 
 Scale = Literal["slaney", "htk"]
@@ -31,7 +33,7 @@ def hz_to_mel(frequency, scale: Scale = "slaney") -> np.ndarray:
       Mels, float64.
 
     Raises:
-      ValueError: if ``scale`` is not one of the two.
+      ValueError: if ``scale`` is not one of the two, or a frequency not finite and >= 0.
 
     Source: Slaney 1998, "Auditory Toolbox" (1998-010); Young et al., "The HTK Book", section 5.4.
 
@@ -39,6 +41,7 @@ def hz_to_mel(frequency, scale: Scale = "slaney") -> np.ndarray:
     (15.0, 999.99)
     """
     _check_scale(scale)
+    check_at_least(0, frequency=frequency)
     frequency = np.asarray(frequency, np.float64)
     if scale == "htk":
         return 2595.0 * np.log10(1.0 + frequency / 700.0)
@@ -57,12 +60,13 @@ def mel_to_hz(mel, scale: Scale = "slaney") -> np.ndarray:
       Hz, float64.
 
     Raises:
-      ValueError: if ``scale`` is not one of the two.
+      ValueError: if ``scale`` is not one of the two, or ``mel`` is NaN.
 
     >>> round(float(mel_to_hz(42.0)), 6)
     6400.0
     """
     _check_scale(scale)
+    check_not_nan(mel=mel)
     mel = np.asarray(mel, np.float64)
     if scale == "htk":
         return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
@@ -104,6 +108,9 @@ def mel_filter_bank(
     >>> bank.shape, bool((bank.sum(axis=0) > 0).all())
     ((257, 40), True)
     """
+    check_rate(sample_rate=sample_rate)
+    check_count(fft_size=fft_size, num_mels=num_mels)
+    check_scalar(f_min=f_min, f_max=1.0 if f_max is None else f_max)
     f_max = sample_rate / 2.0 if f_max is None else f_max
     if not 0.0 <= f_min < f_max <= sample_rate / 2.0:
         raise ValueError(f"f_min, f_max must satisfy 0 <= f_min < f_max <= {sample_rate / 2.0}, got {f_min}, {f_max}")
@@ -136,12 +143,20 @@ def mel_spectrogram(x: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: int, 
     Returns:
       ``(..., frames, num_mels)``, in units of the signal to that power.
 
+    Raises:
+      ValueError: if the shapes do not fit or ``power`` is not finite and > 0.
+
     >>> from scorekit.audio.stft import hann
     >>> import jax
     >>> bank = mel_filter_bank(8000, 256, 20)
     >>> jax.jit(lambda x: mel_spectrogram(x, bank, hann(256), 80))(jnp.zeros((2, 800))).shape
     (2, 11, 20)
     """
+    check_scalar(power=power)
+    check_positive(power=power)
+    shape = jnp.shape(bank)
+    if len(shape) != 2 or shape[0] != jnp.size(window) // 2 + 1:
+        raise ValueError(f"bank must be ({jnp.size(window) // 2 + 1}, num_mels) for the window, got {shape}")
     size = magnitude(stft(x, window, hop)) ** power
     return jnp.matmul(size, jnp.asarray(bank, size.dtype), precision="highest")
 
@@ -168,6 +183,9 @@ def log_mel(
     Returns:
       ``(..., frames, num_mels)``; gradients are 0 below the floor.
 
+    Raises:
+      ValueError: as :func:`mel_spectrogram`, or if ``floor`` is not finite and > 0.
+
     >>> from scorekit.audio.stft import hann
     >>> import jax
     >>> bank = mel_filter_bank(8000, 256, 20)
@@ -175,6 +193,8 @@ def log_mel(
     >>> round(float(silence.max()), 3)
     -11.513
     """
+    check_scalar(floor=floor)
+    check_positive(floor=floor)
     return jnp.log(jnp.maximum(mel_spectrogram(x, bank, window, hop, power=power), floor))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.audio._checks import check_rate, check_signal
 from scorekit.audio.stft import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike
 
@@ -31,6 +32,9 @@ def onset_envelope(x: ArrayLike, sample_rate: float) -> Array:
     Returns:
       ``(..., frames - 1)``.
 
+    Raises:
+      ValueError: if ``x`` is not real or is empty, or ``sample_rate`` not finite and > 0.
+
     Source: Böck and Widmer 2013, "Maximum filter vibrato suppression for onset detection", eq. 2 (without the
     suppression).
 
@@ -40,6 +44,7 @@ def onset_envelope(x: ArrayLike, sample_rate: float) -> Array:
     >>> abs(int(jax.jit(onset_envelope, static_argnums=1)(x, 4000).argmax()) - 31) <= 2
     True
     """
+    check_rate(sample_rate=sample_rate)
     window = hann(max(round(ONSET_WINDOW * sample_rate), 4))
     size = magnitude(stft(x, window, max(round(HOP * sample_rate), 1))) * (2.0 / window.sum())
     level = jnp.log1p(100.0 * size)
@@ -59,11 +64,15 @@ def chroma(x: ArrayLike, sample_rate: float, f_min: float = 55.0) -> Array:
     Returns:
       ``(..., frames, 12)``; zero for silent frames.
 
+    Raises:
+      ValueError: if ``x`` is not real or is empty, or ``sample_rate`` or ``f_min`` not finite and > 0.
+
     >>> import jax
     >>> x = np.sin(2 * np.pi * 440 / 4000 * np.arange(4000.0))
     >>> int(jax.jit(chroma, static_argnums=1)(x, 4000)[5].argmax())  # A
     9
     """
+    check_rate(sample_rate=sample_rate, f_min=f_min)
     window = hann(max(round(CHROMA_WINDOW * sample_rate), 4))
     energy = magnitude(stft(x, window, max(round(4 * HOP * sample_rate), 1))) ** 2
     folded = energy @ jnp.asarray(_pitch_classes(len(window), sample_rate, f_min), energy.dtype)
@@ -85,10 +94,16 @@ def _pitch_classes(fft_size: int, sample_rate: float, f_min: float) -> np.ndarra
 def correlation(a: ArrayLike, b: ArrayLike) -> Array:
     """Pearson's correlation of two arrays ``(B, ...)`` per example, ``(B,)``; 0 if one is constant.
 
+    Raises:
+      ValueError: if the shapes differ, or an array is not real or is empty.
+
     >>> import jax
     >>> jax.jit(correlation)(jnp.array([[0.0, 1.0, 2.0]]), jnp.array([[1.0, 3.0, 5.0]]))
     Array([1.], dtype=float32)
     """
+    check_signal("(B, ...)", a=a, b=b)
+    if jnp.shape(a) != jnp.shape(b):
+        raise ValueError(f"a and b must be equal in shape, got {jnp.shape(a)} and {jnp.shape(b)}")
     a, b = (jnp.reshape(y, (jnp.shape(y)[0], -1)) for y in (jnp.asarray(a), jnp.asarray(b)))
     a, b = (y - y.mean(1, keepdims=True) for y in (a, b))
     return over_root(jnp.sum(a * b, 1), jnp.sum(a**2, 1) * jnp.sum(b**2, 1))
@@ -107,6 +122,9 @@ def seam_roughness(x: ArrayLike, seams: Sequence[int]) -> Array:
     Returns:
       ``(...)``, a ratio.
 
+    Raises:
+      ValueError: if ``x`` is not real or shorter than 4, or ``seams`` are not integers from 2 to ``length - 2``.
+
     >>> import jax
     >>> smooth = np.sin(0.1 * np.arange(1000.0))
     >>> broken = np.where(np.arange(1000) < 500, smooth, smooth + 0.5)
@@ -114,11 +132,15 @@ def seam_roughness(x: ArrayLike, seams: Sequence[int]) -> Array:
     >>> float(roughness(smooth)) < 2.1, float(roughness(broken)) > 100
     (True, True)
     """
+    check_signal(x=x)
+    length, at = jnp.shape(x)[-1], np.asarray(seams)
+    if at.ndim != 1 or not at.size or at.dtype.kind not in "iu" or at.min() < 2 or at.max() > length - 2:
+        raise ValueError(f"seams must be integers from 2 to {length - 2} for x of length {length}, got {seams}")
     energy = jnp.square(jnp.diff(jnp.asarray(x), n=2, axis=-1))
-    at = np.asarray(seams)[:, None] + np.array([-2, -1])
+    at = at[:, None] + np.array([-2, -1])
     return jnp.mean(energy[..., at], axis=(-2, -1)) / jnp.mean(energy, axis=-1)
 
 
 def over_root(x: Array, square: Array) -> Array:
-    """``x / sqrt(square)``, 0 with gradient 0 where ``square`` is 0."""
-    return jnp.where(square > 0, x / jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+    """``x / sqrt(square)``, 0 with gradient 0 where ``square`` is 0; NaN is not 0."""
+    return jnp.where(square <= 0, 0.0, x / jnp.sqrt(jnp.where(square <= 0, 1.0, square)))

@@ -7,6 +7,7 @@ Linear PCM of ``b`` bits represents ``-1 .. 1 - 2^(1-b)`` by the integers ``-2^(
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check, check_classes, check_count, check_not_nan, check_positive, check_scalar
 from scorekit.data.quantisation import from_unit, to_unit
 from scorekit.typing import Array, ArrayLike, Key
 
@@ -25,7 +26,8 @@ def pcm_to_float(codes: ArrayLike, bits: int = 16) -> Array:
       float32 in [-1, 1).
 
     Raises:
-      ValueError: if ``codes`` are not integers or ``bits`` is out of range.
+      ValueError: if ``codes`` are not integers of that many bits or ``bits`` is out of range. Traced, codes out of
+        range give NaN.
 
     >>> pcm_to_float(jnp.array([-32768, 0, 16384]))
     Array([-1. ,  0. ,  0.5], dtype=float32)
@@ -33,7 +35,13 @@ def pcm_to_float(codes: ArrayLike, bits: int = 16) -> Array:
     codes = jnp.asarray(codes)
     if not jnp.issubdtype(codes.dtype, jnp.integer):
         raise ValueError(f"codes must be of an integer type, got {codes.dtype}")
-    return codes.astype(jnp.float32) / _full_scale(bits)
+    full_scale = _full_scale(bits)
+    limits = jnp.iinfo(codes.dtype)
+    if -full_scale <= limits.min and limits.max < full_scale:
+        return codes.astype(jnp.float32) / full_scale
+    within = lambda c: (c >= -full_scale) & (c < full_scale)
+    check(within, f"integers of {bits} bits", codes=codes)
+    return jnp.where(within(codes), codes.astype(jnp.float32) / full_scale, jnp.nan)
 
 
 def float_to_pcm(x: ArrayLike, bits: int = 16, *, dither: Key | None = None) -> Array:
@@ -49,10 +57,10 @@ def float_to_pcm(x: ArrayLike, bits: int = 16, *, dither: Key | None = None) -> 
       dither: PRNG key of the dither, or ``None`` for rounding (the inverse of :func:`pcm_to_float`).
 
     Returns:
-      int32 codes.
+      int32 codes. No integer stands for NaN: a traced NaN becomes 0.
 
     Raises:
-      ValueError: if ``bits`` is out of range.
+      ValueError: if ``bits`` is out of range or ``x`` is NaN.
 
     Source: Lipshitz, Wannamaker and Vanderkooy 1992, "Quantization and dither: a theoretical survey", JAES 40(5).
 
@@ -60,7 +68,8 @@ def float_to_pcm(x: ArrayLike, bits: int = 16, *, dither: Key | None = None) -> 
     Array([-32768,  16384,  32767], dtype=int32)
     """
     full_scale = _full_scale(bits)
-    scaled = jnp.asarray(x, jnp.float32) * full_scale
+    check_not_nan(x=x)
+    scaled = jnp.nan_to_num(jnp.asarray(x, jnp.float32), posinf=jnp.inf, neginf=-jnp.inf) * full_scale
     scaled = jnp.clip(scaled, -full_scale - 2.0, full_scale + 2.0)  # avoids int32 overflow
     integer = jnp.floor(scaled)
     fraction = scaled - integer  # exact, so that small dither is not lost in rounding
@@ -82,11 +91,15 @@ def mu_law_compress(x: ArrayLike, mu: ArrayLike = MU) -> Array:
     Returns:
       Values in [-1, 1], float32 or wider; differentiable, with slope ``mu / log(1 + mu)`` at 0.
 
+    Raises:
+      ValueError: if ``mu`` is not finite and > 0.
+
     Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet", section 2.2 (arXiv:1609.03499).
 
     >>> [round(float(y), 3) for y in mu_law_compress(jnp.array([-1.0, 0.0, 0.01]))]
     [-1.0, 0.0, 0.228]
     """
+    _check_mu(mu)
     sign, magnitude = _sign_and_magnitude(x)
     return sign * jnp.log1p(mu * magnitude) / jnp.log1p(mu)
 
@@ -101,9 +114,13 @@ def mu_law_expand(y: ArrayLike, mu: ArrayLike = MU) -> Array:
     Returns:
       Samples in [-1, 1], float32 or wider.
 
+    Raises:
+      ValueError: if ``mu`` is not finite and > 0.
+
     >>> [round(float(x), 5) for x in mu_law_expand(mu_law_compress(jnp.array([-0.5, 0.001])))]
     [-0.5, 0.001]
     """
+    _check_mu(mu)
     sign, magnitude = _sign_and_magnitude(y)
     return sign * jnp.expm1(magnitude * jnp.log1p(mu)) / mu
 
@@ -118,15 +135,17 @@ def mu_law_encode(x: ArrayLike, num_codes: int = 256) -> Array:
       num_codes: number of codes; ``mu = num_codes - 1``.
 
     Returns:
-      int32 codes in ``0..num_codes-1``, non-decreasing in ``x``.
+      int32 codes in ``0..num_codes-1``, non-decreasing in ``x``. No code stands for NaN: a traced
+        NaN becomes the code of 0.
 
     Raises:
-      ValueError: if ``num_codes < 2``.
+      ValueError: if ``num_codes`` is not an integer >= 2 or ``x`` is NaN.
 
     >>> mu_law_encode(jnp.array([-1.0, 0.0, 0.01, 1.0]))
     Array([  0, 128, 157, 255], dtype=int32)
     """
-    _check_num_codes(num_codes)
+    check_count(2, num_codes=num_codes)
+    check_not_nan(x=x)
     return from_unit(mu_law_compress(jnp.clip(jnp.asarray(x), -1.0, 1.0), num_codes - 1.0), num_codes)
 
 
@@ -141,18 +160,20 @@ def mu_law_decode(codes: ArrayLike, num_codes: int = 256) -> Array:
       float32 in [-1, 1].
 
     Raises:
-      ValueError: if ``codes`` are not integers or ``num_codes < 2``.
+      ValueError: if ``codes`` are not integers in ``0..num_codes-1`` or ``num_codes`` is not one >= 2. Traced, codes
+        out of range give NaN.
 
     >>> mu_law_decode(jnp.array([0, 255]))
     Array([-1.,  1.], dtype=float32)
     """
-    _check_num_codes(num_codes)
+    check_count(2, num_codes=num_codes)
+    check_classes(num_codes, codes=codes)
     return mu_law_expand(to_unit(codes, num_codes), num_codes - 1.0)
 
 
-def _check_num_codes(num_codes: int) -> None:
-    if num_codes < 2:
-        raise ValueError(f"num_codes must be an integer >= 2, got {num_codes}")
+def _check_mu(mu: ArrayLike) -> None:
+    check_scalar(mu=mu)
+    check_positive(mu=mu)
 
 
 def _full_scale(bits: int) -> float:

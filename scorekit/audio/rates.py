@@ -8,6 +8,8 @@ without periodicity: :func:`scorekit.audio.files.resample`.
 
 import jax.numpy as jnp
 
+from scorekit.audio._checks import check_signal
+from scorekit.checks import check_count
 from scorekit.typing import Array, ArrayLike
 
 
@@ -22,15 +24,18 @@ def low_rate(x: ArrayLike, factor: int) -> Array:
       ``(..., L / factor)``; amplitudes are preserved.
 
     Raises:
-      ValueError: if ``factor`` does not divide L.
+      ValueError: if ``factor`` is not an integer >= 1 that divides L, or ``x`` is not real or is empty.
 
     >>> x = jnp.cos(2 * jnp.pi * 3 / 64 * jnp.arange(64))
     >>> bool(jnp.allclose(low_rate(x, 4), x[::4], atol=1e-5))
     True
     """
+    check_signal("(..., L)", x=x)
+    check_count(factor=factor)
     x = jnp.asarray(x)
-    length = x.shape[-1] if x.ndim else 0
-    if factor < 1 or not length or length % factor:
+    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
+    length = x.shape[-1]
+    if length % factor:
         raise ValueError(f"factor must divide the length of x (..., L), got {factor} for shape {x.shape}")
     return _resized(x, length // factor, length // factor)
 
@@ -46,15 +51,16 @@ def high_rate(y: ArrayLike, factor: int) -> Array:
       ``(..., M factor)``; amplitudes are preserved.
 
     Raises:
-      ValueError: if ``factor`` is below 1.
+      ValueError: if ``factor`` is not an integer >= 1, or ``y`` is not real or is empty.
 
     >>> x = jnp.cos(2 * jnp.pi * 3 / 64 * jnp.arange(64))
     >>> bool(jnp.allclose(high_rate(x[::4], 4), x, atol=1e-5))
     True
     """
+    check_signal("(..., M)", y=y)
+    check_count(factor=factor)
     y = jnp.asarray(y)
-    if factor < 1 or y.ndim < 1:
-        raise ValueError(f"factor must be at least 1 and y (..., M), got {factor} and shape {y.shape}")
+    y = y if jnp.issubdtype(y.dtype, jnp.floating) else y.astype(jnp.float32)
     return _resized(y, y.shape[-1] * factor, y.shape[-1])
 
 

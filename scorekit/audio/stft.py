@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.audio._checks import check_signal
+from scorekit.checks import check, check_count, check_floating, check_like
 from scorekit.typing import Array, ArrayLike, Key
 
 LEAST_COVER = 1e-5
@@ -40,7 +42,8 @@ def hann(window_length: int, fft_size: int | None = None) -> np.ndarray:
     ([0.0, 0.5, 1.0, 0.5], [0.0, 0.0, 1.0, 0.0])
     """
     fft_size = window_length if fft_size is None else fft_size
-    if not 1 <= window_length <= fft_size:
+    check_count(window_length=window_length, fft_size=fft_size)
+    if window_length > fft_size:
         raise ValueError(f"window_length must be from 1 to fft_size={fft_size}, got {window_length}")
     before = fft_size // 2 - window_length // 2
     window = np.sin(np.pi * np.arange(window_length) / window_length) ** 2
@@ -50,9 +53,14 @@ def hann(window_length: int, fft_size: int | None = None) -> np.ndarray:
 def num_frames(length: int, hop: int) -> int:
     """The number of frames of a signal: ``1 + ceil(length / hop)``.
 
+    Raises:
+      ValueError: if ``length`` is not an integer >= 0 or ``hop`` not one >= 1.
+
     >>> num_frames(16000, 256)
     64
     """
+    check_count(0, length=length)
+    check_count(hop=hop)
     return 1 + -(-length // hop)
 
 
@@ -68,16 +76,16 @@ def stft(x: ArrayLike, window: ArrayLike, hop: int) -> Array:
       Complex ``(..., frames, N // 2 + 1)``, complex64 unless ``x`` is float64.
 
     Raises:
-      ValueError: if ``x`` has no axes, ``window`` is not ``(N,)`` or ``hop < 1``.
+      ValueError: if ``x`` is complex, has no axes or is empty, ``window`` is not ``(N,)`` and finite, or ``hop`` is not
+        an integer >= 1.
 
     Source: Allen and Rabiner 1977, "A unified approach to short-time Fourier analysis and synthesis".
 
     >>> jax.jit(stft, static_argnums=2)(jnp.zeros((2, 1000)), hann(256), 64).shape
     (2, 17, 129)
     """
+    check_signal(x=x)
     x = jnp.asarray(x)
-    if x.ndim < 1 or jnp.iscomplexobj(x):
-        raise ValueError(f"x must be real (..., length), got {x.dtype} {x.shape}")
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     size = _check_window(window, hop)
     frames = num_frames(x.shape[-1], hop)
@@ -120,7 +128,7 @@ def istft(spectrum: ArrayLike, window: ArrayLike, hop: int, length: int) -> Arra
             f"spectrum must be (..., {frames}, {size // 2 + 1}) for length={length}, hop={hop} and a window of {size},"
             f" got {spectrum.shape}"
         )
-    window = np.asarray(window, np.float64)
+    window = np.asarray(window, np.float64)  # concrete, so that the cover of every sample is known
     cover = overlap_add(np.broadcast_to(window**2, (frames, size)), hop)[size // 2 :][:length]
     if length and cover.min() < LEAST_COVER * cover.max():
         raise ValueError(
@@ -142,9 +150,15 @@ def frame(x: Array, size: int, hop: int) -> Array:
     Returns:
       ``(..., 1 + (length - size) // hop, size)``.
 
+    Raises:
+      ValueError: if ``size`` or ``hop`` is not an integer >= 1, or ``x`` shorter than ``size``.
+
     >>> frame(jnp.arange(6), 4, 2).tolist()
     [[0, 1, 2, 3], [2, 3, 4, 5]]
     """
+    check_count(size=size, hop=hop)
+    if not jnp.ndim(x) or jnp.shape(x)[-1] < size:
+        raise ValueError(f"x must be (..., length) with length >= size = {size}, got {jnp.shape(x)}")
     frames = 1 + (x.shape[-1] - size) // hop
     parts = -(-size // hop)
     total = (frames + parts - 1) * hop
@@ -163,9 +177,15 @@ def overlap_add(frames: Any, hop: int) -> Any:
     Returns:
       ``(..., L)`` with ``L >= (frames - 1) hop + size``, of the same kind; the excess is zero.
 
+    Raises:
+      ValueError: if ``frames`` has fewer than two axes or an empty one, or ``hop`` is not an integer >= 1.
+
     >>> overlap_add(jnp.ones((2, 4)), 2).tolist()
     [1.0, 1.0, 2.0, 2.0, 1.0, 1.0]
     """
+    check_count(hop=hop)
+    if np.ndim(frames) < 2 or 0 in np.shape(frames)[-2:]:
+        raise ValueError(f"frames must be (..., frames, size) and not empty, got {np.shape(frames)}")
     module = np if isinstance(frames, np.ndarray) else jnp
     *batch, count, size = frames.shape
     parts = -(-size // hop)  # blocks of ``hop`` samples per frame
@@ -197,9 +217,13 @@ def phase(spectrum: ArrayLike) -> Array:
 def from_polar(magnitude: ArrayLike, phase: ArrayLike) -> Array:
     """``magnitude exp(i phase)``: the inverse of :func:`magnitude` and :func:`phase`.
 
+    Raises:
+      ValueError: if the shapes differ.
+
     >>> jnp.round(from_polar(jnp.float32(2.0), jnp.float32(0.0)), 4)
     Array(2.+0.j, dtype=complex64)
     """
+    check_like("magnitude", magnitude, phase=phase)
     return jax.lax.complex(magnitude * jnp.cos(phase), magnitude * jnp.sin(phase))
 
 
@@ -215,6 +239,9 @@ def randomise_phase(key: Key, x: ArrayLike, window: ArrayLike, hop: int) -> Arra
     Returns:
       A signal shaped like ``x``.
 
+    Raises:
+      ValueError: as :func:`stft` and :func:`istft`.
+
     >>> x = jnp.sin(0.3 * jnp.arange(1000.0))
     >>> noisy = jax.jit(lambda key, x: randomise_phase(key, x, hann(256), 64))(jax.random.key(0), x)
     >>> noisy.shape, bool(jnp.std(noisy) < 0.8 * jnp.std(x))  # inconsistent frames cancel
@@ -228,9 +255,13 @@ def randomise_phase(key: Key, x: ArrayLike, window: ArrayLike, hop: int) -> Arra
 def random_phase(key: Key, like: Array) -> Array:
     """Uniformly random phases in [-pi, pi), shaped like ``like``.
 
+    Raises:
+      ValueError: if ``like`` is not floating.
+
     >>> random_phase(jax.random.key(0), jnp.zeros((3, 2))).shape
     (3, 2)
     """
+    check_floating(like=like)
     return jax.random.uniform(key, like.shape, like.dtype, -math.pi, math.pi)
 
 
@@ -239,6 +270,6 @@ def _check_window(window: ArrayLike, hop: int) -> int:
     shape = jnp.shape(window)
     if len(shape) != 1 or not shape[0]:
         raise ValueError(f"window must be an array (N,), got shape {shape}")
-    if hop < 1:
-        raise ValueError(f"hop must be an integer >= 1, got {hop}")
+    check(np.isfinite, "finite", window=window)
+    check_count(hop=hop)
     return shape[0]

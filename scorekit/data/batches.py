@@ -1,10 +1,11 @@
 """Batches as a pure function of ``(seed, step)``, so that a run can resume from its step number alone."""
 
 import functools
-import operator
 from collections.abc import Mapping
 
 import numpy as np
+
+from scorekit.checks import check_count
 
 
 def batch_at(arrays: Mapping[str, np.ndarray], *, seed: int, step: int, batch_size: int) -> dict[str, np.ndarray]:
@@ -31,10 +32,11 @@ def batch_at(arrays: Mapping[str, np.ndarray], *, seed: int, step: int, batch_si
     >>> sorted(first.tolist()), sorted(second.tolist())
     ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])
     """
-    seed, step, batch_size = (operator.index(i) for i in (seed, step, batch_size))
-    for name, value, least in (("seed", seed, 0), ("step", step, 0), ("batch_size", batch_size, 1)):
-        if value < least:
-            raise ValueError(f"{name} must be an integer >= {least}, got {value}")
+    check_count(0, seed=seed, step=step)
+    check_count(batch_size=batch_size)
+    seed, step, batch_size = int(seed), int(step), int(batch_size)
+    if any(np.ndim(array) < 1 for array in arrays.values()):
+        raise ValueError(f"arrays must have a leading axis, got shapes {[np.shape(a) for a in arrays.values()]}")
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(f"arrays must be non-empty and of equal length, got lengths {lengths}")

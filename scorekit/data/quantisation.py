@@ -9,6 +9,7 @@ Two scalings are in use. :func:`to_unit` maps the smallest value to -1 and the l
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check_classes, check_count, check_not_nan
 from scorekit.typing import Array, ArrayLike, Key
 
 
@@ -23,7 +24,8 @@ def to_unit(x: ArrayLike, bins: int) -> Array:
       float32 in [-1, 1]; 0 goes to -1 and ``bins - 1`` to +1.
 
     Raises:
-      ValueError: if ``x`` is not of an integer type or ``bins < 2``.
+      ValueError: if ``x`` does not hold integers in ``0..bins-1`` or ``bins`` is not an integer >= 2. Traced, integers
+        out of range give NaN.
 
     >>> to_unit(jnp.array([0, 8, 16]), 17)
     Array([-1.,  0.,  1.], dtype=float32)
@@ -39,16 +41,17 @@ def from_unit(x: ArrayLike, bins: int) -> Array:
       bins: number of values.
 
     Returns:
-      int32 in ``0..bins-1``.
+      int32 in ``0..bins-1``. No integer stands for NaN: a traced NaN becomes the one of 0.
 
     Raises:
-      ValueError: if ``bins < 2``.
+      ValueError: if ``bins`` is not an integer >= 2 or ``x`` is NaN.
 
     >>> from_unit(jnp.array([-1.3, 0.01, 1.0]), 17)
     Array([ 0,  8, 16], dtype=int32)
     """
-    _check_bins(bins)
-    x = jnp.clip(jnp.asarray(x, jnp.float32), -1.0, 1.0)
+    check_count(2, bins=bins)
+    check_not_nan(x=x)
+    x = jnp.clip(jnp.nan_to_num(jnp.asarray(x, jnp.float32), posinf=1.0, neginf=-1.0), -1.0, 1.0)
     return jnp.round((x + 1.0) * (bins - 1) / 2.0).astype(jnp.int32)
 
 
@@ -64,7 +67,8 @@ def dequantise(key: Key, x: ArrayLike, bins: int) -> Array:
       float32 in [-1, 1].
 
     Raises:
-      ValueError: if ``x`` is not of an integer type or ``bins < 2``.
+      ValueError: if ``x`` does not hold integers in ``0..bins-1`` or ``bins`` is not an integer >= 2. Traced, integers
+        out of range give NaN.
 
     >>> float(dequantise(jax.random.key(0), jnp.array(1), 2)) >= 0.0
     True
@@ -73,15 +77,14 @@ def dequantise(key: Key, x: ArrayLike, bins: int) -> Array:
     return 2.0 * (x + jax.random.uniform(key, x.shape, jnp.float32)) / bins - 1.0
 
 
-def _check_bins(bins: int) -> None:
-    if bins < 2:
-        raise ValueError(f"bins must be an integer >= 2, got {bins}")
-
-
 def _check_integers(x: ArrayLike, bins: int) -> Array:
-    """Integers ``x`` as floats."""
-    _check_bins(bins)
+    """Integers ``x`` as floats; NaN for traced ones that are not in ``0..bins-1``."""
+    check_count(2, bins=bins)
+    dtype = jnp.result_type(x)
+    if not jnp.issubdtype(dtype, jnp.integer):
+        raise ValueError(f"x must be of an integer type, values 0..bins-1, got {dtype}")
+    if jnp.iinfo(dtype).min == 0 and jnp.iinfo(dtype).max < bins:  # every value is allowed
+        return jnp.asarray(x, jnp.float32)
+    check_classes(bins, x=x)
     x = jnp.asarray(x)
-    if not jnp.issubdtype(x.dtype, jnp.integer):
-        raise ValueError(f"x must be of an integer type, values 0..bins-1, got {x.dtype}")
-    return x.astype(jnp.float32)
+    return jnp.where((x >= 0) & (x < bins), x.astype(jnp.float32), jnp.nan)

@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check
+from scorekit.checks import check_at_least, check_count, check_finite, check_scalar
 from scorekit.densities.gaussian import Gaussian
 from scorekit.typing import ArrayLike
 
@@ -27,7 +27,8 @@ def fit_gaussian(x: ArrayLike, rank: int | None = None, floor: float = 0.0) -> G
       A :class:`Gaussian` of the default float type.
 
     Raises:
-      ValueError: for data of another shape, a rank or floor out of range, or a variance of 0 in some direction.
+      ValueError: for data of another shape or that are not finite, a rank or floor out of range, or a variance of 0 in
+        some direction.
 
     >>> fitted = fit_gaussian([[-1.0, 2.0], [1.0, 2.0], [0.0, 3.0], [0.0, 1.0]], rank=0)
     >>> fitted.mean, f"{fitted.residual:.3f}"
@@ -39,22 +40,25 @@ def fit_gaussian(x: ArrayLike, rank: int | None = None, floor: float = 0.0) -> G
     if x.ndim != 2 or x.shape[0] < 2 or x.shape[1] < 1:
         raise ValueError(f"x must have shape (N, D) with N >= 2 and D >= 1, got {x.shape}")
     n, d = x.shape
-    if rank is not None and not 0 <= rank <= d:
-        raise ValueError(f"rank must be None or an integer from 0 to D = {d}, got {rank!r}")
-    check(lambda s: np.isfinite(s) & (s >= 0), "finite and >= 0", floor=floor)
-    rank = d if rank is None else rank
+    check_finite(x=x)
+    kept = d if rank is None else rank
+    check_count(0, rank=kept)
+    if kept > d:
+        raise ValueError(f"rank must be None or an integer from 0 to D = {d}, got {kept!r}")
+    check_scalar(floor=floor)
+    check_at_least(0, floor=floor)
     mean = x.mean(axis=0)
-    _, scales, directions = np.linalg.svd(x - mean, full_matrices=rank > min(n, d))
+    _, scales, directions = np.linalg.svd(x - mean, full_matrices=kept > min(n, d))
     variances = np.zeros(d)
     variances[: len(scales)] = scales**2 / (n - 1)
-    residual = max(variances[rank:].mean() if rank < d else 0.0, floor**2)
-    variances = np.maximum(variances[:rank], residual)
-    lowest = min(variances.min(initial=math.inf), residual if rank < d else math.inf)
+    residual = max(variances[kept:].mean() if kept < d else 0.0, floor**2)
+    variances = np.maximum(variances[:kept], residual)
+    lowest = min(variances.min(initial=math.inf), residual if kept < d else math.inf)
     if not lowest > 0:
         raise ValueError(f"floor must be > 0 for data that do not vary in every direction, got {floor}")
     return Gaussian(
         mean=jnp.asarray(mean, float),
-        basis=jnp.asarray(directions[:rank].T, float),
+        basis=jnp.asarray(directions[:kept].T, float),
         variances=jnp.asarray(variances, float),
-        residual=jnp.asarray(residual if rank < d else 1.0, float),
+        residual=jnp.asarray(residual if kept < d else 1.0, float),
     )

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_positive
+from scorekit.checks import check, check_axes, check_finite, check_positive, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
@@ -47,11 +47,13 @@ class Gaussian:
 
     def sample(self, key: Key, shape: tuple[int, ...] = ()) -> Array:
         """Draws ``shape + (D,)``."""
+        check_shape(shape=shape)
         noise = jax.random.normal(key, (*shape, self.dim), self.mean.dtype)
         return self.mean + self._map(noise, jnp.sqrt(self.variances), jnp.sqrt(self.residual))
 
     def log_density(self, x: Array) -> Array:
         """``log p(x)`` in nats; ``(..., D) -> (...)``."""
+        check_axes(self.dim, x=x)
         centred = x - self.mean
         inner = centred @ self.basis
         outer = jnp.sum(jnp.square(centred - inner @ self.basis.T), -1)
@@ -74,7 +76,8 @@ class Gaussian:
         return self._map(jnp.eye(self.dim, dtype=self.mean.dtype), self.variances, self.residual)
 
     def marginal(self, alpha: Number, sigma: Number) -> "Gaussian":
-        """The density of ``alpha x0 + sigma eps``."""
+        """The density of ``alpha x0 + sigma eps``; alpha and sigma are scalars."""
+        check_scalar(alpha=alpha, sigma=sigma)
         a, b = jnp.square(alpha), jnp.square(sigma)
         return Gaussian(
             mean=alpha * self.mean,
@@ -85,6 +88,7 @@ class Gaussian:
 
     def predict(self, x_t: Array, alpha: Number, sigma: Number) -> Prediction:
         """The exact ``E[x0 | x_t]`` and ``E[eps | x_t]``; alpha and sigma are scalars."""
+        check_axes(self.dim, x_t=x_t)
         noisy = self.marginal(alpha, sigma)
         centred = x_t - noisy.mean
         x0 = self._map(centred, alpha * self.variances / noisy.variances, alpha * self.residual / noisy.residual)
@@ -96,6 +100,7 @@ class Gaussian:
 
         ``x -> alpha' m + sqrt(K' / K) (x - alpha m)``.
         """
+        check_axes(self.dim, x=x)
         before, after = self.marginal(*start), self.marginal(*end)
         along = jnp.sqrt(after.variances / before.variances)
         across = jnp.sqrt(after.residual / before.residual)
@@ -118,15 +123,17 @@ def gaussian(
       factor: F, ``(D, R)`` with R < D: the covariance is ``F F^T + std^2 I``.
 
     Raises:
-      ValueError: unless exactly ``std``, ``covariance`` or ``factor`` with ``std`` is given, with matching shapes.
+      ValueError: unless exactly ``std``, ``covariance`` or ``factor`` with ``std`` is given, with matching shapes and
+        finite values, and the covariance is positive definite.
 
     >>> g = gaussian(jnp.zeros(3), std=2.0)
     >>> bool(jnp.allclose(g.covariance(), 4 * jnp.eye(3)))
     True
     """
     mean = jnp.asarray(mean, jnp.result_type(mean, float) if isinstance(mean, jax.Array) else float)
-    if mean.ndim != 1:
-        raise ValueError(f"mean must have shape (D,), got {mean.shape}")
+    if mean.ndim != 1 or not mean.size:
+        raise ValueError(f"mean must have shape (D,) with D >= 1, got {mean.shape}")
+    check_finite(mean=mean)
     if (covariance is None) == (std is None) or (factor is not None and std is None):
         raise ValueError(
             "exactly one of std, covariance, or factor together with std must be given, got "
@@ -142,9 +149,8 @@ def gaussian(
         check_positive(covariance_eigenvalues=variances)
         return Gaussian(mean=mean, basis=basis, variances=variances, residual=jnp.ones((), mean.dtype))
     assert std is not None
+    check_scalar(std=std)
     check_positive(std=std)
-    if jnp.ndim(std) != 0:
-        raise ValueError(f"std must be a scalar, got shape {jnp.shape(std)}")
     residual = jnp.square(jnp.asarray(std, mean.dtype))
     if factor is None:
         return Gaussian(
@@ -153,5 +159,6 @@ def gaussian(
     factor = jnp.asarray(factor, mean.dtype)
     if factor.ndim != 2 or factor.shape[0] != d or factor.shape[1] >= d:
         raise ValueError(f"factor must have shape ({d}, R) with R < {d}, got {factor.shape}")
+    check_finite(factor=factor)
     basis, scales, _ = jnp.linalg.svd(factor, full_matrices=False)
     return Gaussian(mean=mean, basis=basis, variances=jnp.square(scales) + residual, residual=residual)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check_axes, check_count, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, Key, Number, Prediction
 
@@ -28,6 +29,7 @@ class GaussianMirage:
 
     def sample(self, key: Key, shape: tuple[int, ...] = ()) -> Array:
         """Draws ``shape + (D,)``."""
+        check_shape(shape=shape)
         for_radius, for_direction = jax.random.split(key)
         radius = math.sqrt(self.dim) * jax.random.normal(for_radius, (*shape, 1))
         direction = jax.random.normal(for_direction, (*shape, self.dim))
@@ -35,6 +37,7 @@ class GaussianMirage:
 
     def log_density(self, x: Array) -> Array:
         """``log p(x)`` in nats; ``(..., D) -> (...)``: the half-normal density of r over the area of its sphere."""
+        check_axes(self.dim, x=x)
         squared = jnp.sum(jnp.square(x), axis=-1)
         return self._log_normaliser() - 0.5 * squared / self.dim - 0.5 * (self.dim - 1) * jnp.log(squared)
 
@@ -57,6 +60,8 @@ class GaussianMirage:
 
     def predict(self, x_t: Array, alpha: Number, sigma: Number) -> Prediction:
         """The exact ``E[x0 | x_t]`` and ``E[eps | x_t]`` for ``sigma > 0``; alpha and sigma are scalars."""
+        check_axes(self.dim, x_t=x_t)
+        check_scalar(alpha=alpha, sigma=sigma)
         u, variance, log_joint = self._posterior(jnp.sum(jnp.square(x_t), axis=-1), alpha, sigma)
         weights = jax.nn.softmax(log_joint, axis=-1)
         shrink = jnp.sum(weights * alpha * self.dim * u / variance, axis=-1, keepdims=True)
@@ -71,7 +76,7 @@ def gaussian_mirage(dim: int) -> GaussianMirage:
       dim: D.
 
     Raises:
-      ValueError: if ``dim < 2``.
+      ValueError: if ``dim`` is not an integer >= 2.
 
     >>> from scorekit.densities import gaussian
     >>> mirage = gaussian_mirage(100)
@@ -80,6 +85,5 @@ def gaussian_mirage(dim: int) -> GaussianMirage:
 
     Source: Dieleman 2020, "Addendum: quantifying our flawed intuitions".
     """
-    if dim < 2:
-        raise ValueError(f"dim must be an integer >= 2, got {dim}")
+    check_count(2, dim=dim)
     return GaussianMirage(dim=dim)

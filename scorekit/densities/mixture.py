@@ -6,7 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_positive
+from scorekit.checks import (
+    check_at_least,
+    check_axes,
+    check_classes,
+    check_count,
+    check_positive,
+    check_scalar,
+    check_shape,
+)
 from scorekit.densities.gaussian import Gaussian, gaussian
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
@@ -34,6 +42,7 @@ class Mixture:
 
     def sample_with_labels(self, key: Key, shape: tuple[int, ...] = ()) -> tuple[Array, Array]:
         """Draws ``shape + (D,)`` and the component ``shape`` of each draw."""
+        check_shape(shape=shape)
         pick, draw = jax.random.split(key)
         n = math.prod(shape)
         labels = jax.random.categorical(pick, self.log_weights, shape=(n,))
@@ -46,6 +55,7 @@ class Mixture:
         return jax.nn.logsumexp(self._log_joint(x), axis=0)
 
     def _log_joint(self, x: Array) -> Array:
+        check_axes(self.dim, x=x)
         log_likelihood = jax.vmap(lambda c: c.log_density(x))(self.components)
         return log_likelihood + self.log_weights.reshape(-1, *([1] * (x.ndim - 1)))
 
@@ -54,16 +64,24 @@ class Mixture:
         return jnp.moveaxis(jax.nn.softmax(self._log_joint(x), axis=0), 0, -1)
 
     def component(self, k: Number) -> Gaussian:
-        """The k-th Gaussian."""
-        return jax.tree.map(lambda leaf: leaf[k], self.components)
+        """The k-th Gaussian; NaN for a traced ``k`` that is not from 0 to K - 1.
+
+        Raises:
+          ValueError: if ``k`` is not an integer from 0 to K - 1.
+        """
+        check_scalar(k=k)
+        check_classes(self.log_weights.shape[0], k=k)
+        take = lambda leaf: leaf.at[k].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        return jax.tree.map(take, self.components)
 
     def marginal(self, alpha: Number, sigma: Number) -> "Mixture":
-        """The density of ``alpha x0 + sigma eps``."""
+        """The density of ``alpha x0 + sigma eps``; alpha and sigma are scalars."""
         components = jax.vmap(lambda c: c.marginal(alpha, sigma))(self.components)
         return Mixture(log_weights=self.log_weights, components=components)
 
     def predict(self, x_t: Array, alpha: Number, sigma: Number) -> Prediction:
         """The exact ``E[x0 | x_t]`` and ``E[eps | x_t]``; alpha and sigma are scalars."""
+        check_axes(self.dim, x_t=x_t)
         weights = jax.nn.softmax(self.marginal(alpha, sigma)._log_joint(x_t), axis=0)[..., None]
         each = jax.vmap(lambda c: c.predict(x_t, alpha, sigma))(self.components)
         return jax.tree.map(lambda leaf: jnp.sum(weights * leaf, axis=0), each)
@@ -77,14 +95,15 @@ def mixture(weights: ArrayLike, components: list[Gaussian]) -> Mixture:
       components: K Gaussians.
 
     Raises:
-      ValueError: if there is not one positive weight per component, or the shapes of the components differ.
+      ValueError: if there is no component, not one finite and positive weight per component, or the shapes of the
+        components differ.
 
     >>> m = mixture([1, 3], [gaussian(jnp.zeros(2), std=1.0), gaussian(jnp.ones(2), std=1.0)])
     >>> m.sample(jax.random.key(0), (5,)).shape
     (5, 2)
     """
     weights = jnp.asarray(weights, float)
-    if weights.shape != (len(components),):
+    if weights.shape != (len(components),) or not components:
         raise ValueError(f"weights must have shape ({len(components)},), one per component, got {weights.shape}")
     check_positive(weights=weights)
     shapes = {c.basis.shape for c in components}
@@ -99,9 +118,16 @@ def ring(num_modes: int = 8, radius: float = 1.4, std: float = 0.1) -> Mixture:
 
     With the defaults each coordinate has a standard deviation close to 1.
 
+    Raises:
+      ValueError: unless ``num_modes`` is an integer >= 1, ``radius`` finite and >= 0, and ``std`` finite and > 0.
+
     >>> ring().dim
     2
     """
+    check_count(num_modes=num_modes)
+    check_scalar(radius=radius, std=std)
+    check_at_least(0, radius=radius)
+    check_positive(std=std)
     angles = 2 * np.pi * np.arange(num_modes) / num_modes
     means = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return mixture(np.ones(num_modes), [gaussian(jnp.asarray(m, float), std=std) for m in means])

@@ -16,11 +16,16 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
     Returns:
       The path.
 
+    Raises:
+      TypeError: if ``content`` is neither text nor bytes; nothing is written.
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_atomic(f"{folder}/deep/note.txt", "done").read_text()
     'done'
     """
+    if not isinstance(content, str | bytes | bytearray | memoryview):
+        raise TypeError(f"content must be text or bytes, got {type(content).__name__}")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

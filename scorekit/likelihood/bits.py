@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.trees import batch_size, event_size, pytree_dataclass, static
+from scorekit.checks import check_classes, check_count, check_like, nan_unless
+from scorekit.trees import batch_size, event_size, is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
 Dequantisation: TypeAlias = Literal["none", "uniform", "variational"]
@@ -41,15 +42,16 @@ def bits_per_dim(
     """``-log_p / (D log 2) + offset``.
 
     Args:
-      log_p: nats, any shape. With "none", a density in the units of the data or the probability of discrete values
-        (minus :func:`scorekit.likelihood.variational_bound` with ``bins``). With "uniform", the log-density of
-        dequantised data on [-1, 1]; with "variational", that minus ``log q(u | x)``.
+      log_p: nats, any shape; NaN gives NaN. With "none", a density in the units of the data or the probability of
+        discrete values (minus :func:`scorekit.likelihood.variational_bound` with ``bins``). With "uniform", the
+        log-density of dequantised data on [-1, 1]; with "variational", that minus ``log q(u | x)``.
       event_size: D, the number of values in one example.
       bins: the number of values of discrete data; required unless "none".
       dequantisation: the kind of dequantisation; it determines the offset and is part of the result.
 
     Raises:
-      ValueError: for an unknown dequantisation, ``event_size < 1``, or ``bins`` missing, below 2 or unused.
+      ValueError: for an unknown dequantisation, an ``event_size`` that is not an integer >= 1, or ``bins`` missing, not
+        an integer >= 2 or unused.
 
     >>> print(bits_per_dim(-64 * jnp.log(2.0), 64, bins=256, dequantisation="uniform").bits_per_dim)
     8.0
@@ -58,13 +60,15 @@ def bits_per_dim(
     """
     if dequantisation not in ("none", "uniform", "variational"):
         raise ValueError(f"dequantisation must be 'none', 'uniform' or 'variational', got {dequantisation!r}")
-    if event_size < 1:
-        raise ValueError(f"event_size must be an integer >= 1, got {event_size}")
+    check_count(event_size=event_size)
     if dequantisation == "none" and bins is not None:
         raise ValueError(f"bins must be None without dequantisation, got {bins}")
-    if dequantisation != "none" and (bins is None or bins < 2):
-        raise ValueError(f"bins must be an integer >= 2 with {dequantisation} dequantisation, got {bins}")
+    if dequantisation != "none" and bins is None:
+        raise ValueError(f"bins must be an integer >= 2 with {dequantisation} dequantisation, got None")
+    if bins is not None:
+        check_count(2, bins=bins)
     log_p = jnp.asarray(log_p)
+    log_p = log_p.astype(jnp.promote_types(log_p.dtype, jnp.float32))
     offset = jnp.asarray(math.log2(bins / 2) if bins else 0.0, log_p.dtype)
     bits = -log_p / (event_size * math.log(2.0)) + offset
     return BitsPerDim(bits_per_dim=bits, offset=offset, dequantisation=dequantisation)
@@ -93,7 +97,8 @@ def dequantised_bits_per_dim(
       A :class:`BitsPerDim`.
 
     Raises:
-      ValueError: if ``x`` is not of an integer type or ``bins < 2``.
+      ValueError: if ``x`` does not hold integers in ``0..bins-1``, ``bins`` is not an integer >= 2, or ``log_density``
+        does not return one value for every example. Traced, an integer out of range gives NaN.
 
     >>> uniform = lambda key, z: jnp.full(z.shape[0], -4 * jnp.log(2.0))
     >>> found = dequantised_bits_per_dim(jax.random.key(0), uniform, jnp.zeros((1, 4), int), bins=16)
@@ -106,8 +111,8 @@ def dequantised_bits_per_dim(
     for leaf in jax.tree.leaves(x):
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.integer):
             raise ValueError(f"x must be of an integer type, values 0..bins-1, got {jnp.result_type(leaf)}")
-    if bins < 2:
-        raise ValueError(f"bins must be an integer >= 2, got {bins}")
+        check_count(2, bins=bins)
+        check_classes(bins, x=leaf)
     for_noise, for_density = jax.random.split(key)
     if dequantiser is None:
         leaves, treedef = jax.tree.flatten(x)
@@ -117,9 +122,13 @@ def dequantised_bits_per_dim(
     else:
         u, log_q = dequantiser(for_noise, x)
     z = jax.tree.map(lambda x, u: 2.0 * (x + u) / bins - 1.0, x, u)
-    return bits_per_dim(
-        log_density(for_density, z) - log_q,
+    log_p = log_density(for_density, z)
+    check_like("one value for every example", jnp.zeros(batch_size(x)), **{"log_density(key, z)": log_p})
+    within = [jnp.all((leaf >= 0) & (leaf < bins)) for leaf in jax.tree.leaves(x) if is_traced(leaf)]
+    found = bits_per_dim(
+        log_p - log_q,
         event_size(x),
         bins=bins,
         dequantisation="uniform" if dequantiser is None else "variational",
     )
+    return nan_unless(jnp.all(jnp.stack(within)), found) if within else found

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check
+from scorekit.checks import check, check_between, check_count, check_floating, check_scalar
 from scorekit.process import perturb
+from scorekit.samplers.checks import check_grid
 from scorekit.schedules.numerics import as_time
 from scorekit.times import stratified_uniform
 from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
@@ -52,18 +53,19 @@ def variational_bound(
       key: PRNG key.
       denoiser: ``(x_t, t) -> Prediction``, called with ``t`` ``(B,)``.
       schedule: the noise schedule, with finite log-SNR at ``t_min`` and ``t_max``.
-      x0: data, a tree of ``(B, ...)`` arrays; discrete data need ``bins`` or dequantisation.
-      num_times: noise bins per example.
-      t_min: the data end; smaller is tighter.
-      t_max: the noise end.
+      x0: data, a tree of floating ``(B, ...)`` arrays; discrete data need ``bins`` or dequantisation.
+      num_times: noise levels per example.
+      t_min: the data end, in [0, 1]; smaller is tighter.
+      t_max: the noise end, in [0, 1].
       bins: number of values of discrete data, or None for a density.
 
     Returns:
       A :class:`VariationalBound`.
 
     Raises:
-      ValueError: if ``num_times`` is below 1 or ``bins`` below 2, if ``t_min >= t_max``, or if the log-SNR is
-        infinite at either.
+      ValueError: if ``num_times`` is not an integer >= 1 or ``bins`` not one >= 2, if ``t_min >= t_max``, if the
+        log-SNR is infinite at either, or ``x0`` is not floating or, with ``bins``, not of their values. Traced, values
+        outside [-1, 1] give NaN with ``bins``.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.denoisers import exact_denoiser
@@ -76,9 +78,10 @@ def variational_bound(
 
     Source: Kingma et al. 2021, eq. 11-17 (https://arxiv.org/abs/2107.00630).
     """
-    if num_times < 1:
-        raise ValueError(f"num_times must be >= 1, got {num_times}")
-    _check_bins(bins)
+    check_count(num_times=num_times)
+    _check_data(x0, bins)
+    check_scalar(t_min=t_min, t_max=t_max)
+    check_between(0, 1, t_min=t_min, t_max=t_max)
     b = batch_size(x0)
     first, last = schedule.log_snr(t_min), schedule.log_snr(t_max)
     check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
@@ -128,7 +131,8 @@ def discrete_variational_bound(
       A :class:`VariationalBound`.
 
     Raises:
-      ValueError: if ``ts`` is not decreasing, ``bins`` below 2, or the log-SNR infinite at the last time.
+      ValueError: if ``ts`` does not decrease in [0, 1], the log-SNR is infinite at the last time, or ``bins`` or ``x0``
+        is not allowed, as in :func:`variational_bound`.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(2), std=1.0), schedules.cosine()
@@ -140,10 +144,8 @@ def discrete_variational_bound(
 
     Source: Kingma et al. 2021, eq. 11-14 (https://arxiv.org/abs/2107.00630); Ho et al. 2020, eq. 5.
     """
-    _check_bins(bins)
-    if np.ndim(ts) != 1 or np.shape(ts)[0] < 2:
-        raise ValueError(f"ts must have shape (T + 1,) with T >= 1 steps, got shape {np.shape(ts)}")
-    check(lambda t: np.diff(t) < 0, "strictly decreasing", ts=ts)
+    _check_data(x0, bins)
+    check_grid(ts)
     ts = as_time(ts)
     end = schedule.log_snr(ts[-1])
     check(np.isfinite, "finite", **{"log_snr(ts[-1])": end})
@@ -169,9 +171,17 @@ def discrete_variational_bound(
     )
 
 
-def _check_bins(bins: int | None) -> None:
-    if bins is not None and bins < 2:
-        raise ValueError(f"bins must be >= 2, got {bins}")
+def _check_data(x0: PyTree, bins: int | None) -> None:
+    check_floating(x0=x0)
+    if not batch_size(x0):
+        raise ValueError("x0 must hold at least one example, got a batch of 0")
+    if bins is None:
+        return
+    check_count(2, bins=bins)
+    index = lambda x: (np.asarray(x, np.float64) + 1.0) * (bins - 1) / 2.0
+    is_value = lambda i: (np.abs(i - np.round(i)) < 0.1) & (np.abs(i - 0.5 * (bins - 1)) < 0.5 * bins)
+    for leaf in jax.tree.leaves(x0):
+        check(lambda x: is_value(index(x)) | np.isnan(x), f"of the values linspace(-1, 1, bins={bins})", x0=leaf)
 
 
 def _prior(schedule: Schedule, x0: PyTree, t: ArrayLike) -> Array:
@@ -194,7 +204,7 @@ def _discrete_reconstruction(key: Key, x0: PyTree, noise: Array, bins: int) -> A
         x = x.astype(jnp.float32)
         logits = -0.5 * jnp.square((x + noise * eps)[..., None] - values) / jnp.square(noise)
         index = jnp.round((x + 1.0) * (bins - 1) / 2.0).astype(jnp.int32)
-        log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), index[..., None], axis=-1)[..., 0]
-        return -log_p
+        log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.clip(index, 0, bins - 1)[..., None], axis=-1)
+        return jnp.where((index >= 0) & (index < bins), -log_p[..., 0], jnp.nan)
 
     return sum_per_example(lambda x: x, jax.tree.map(leaf, x0, normal_like(key, x0)))

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from scorekit.checks import check
+from scorekit.checks import check, check_count, check_finite, check_floating, check_scalar
 from scorekit.likelihood.divergence import DIVERGENCES, DivergenceName, draw_probes, with_divergence
 from scorekit.samplers.adaptive import check_tolerances, probability_flow, raise_if_failed
+from scorekit.samplers.checks import check_grid
 from scorekit.samplers.dormand_prince import dormand_prince
 from scorekit.samplers.embedded_pair import Slope
 from scorekit.solvers.coordinates import frame
@@ -98,8 +98,9 @@ def log_likelihood(
       A :class:`LogLikelihood`.
 
     Raises:
-      ValueError: for an unknown divergence, a missing key, ``probes`` or ``chunk`` below 1, times or tolerances out of
-        range, or ``ts`` that is not decreasing.
+      ValueError: for ``x0`` that is not floating or not finite (traced, it gives NaN), an unknown divergence, a missing
+        key, ``probes`` or ``chunk`` that is not an integer >= 1, times or tolerances out of range, or ``ts`` that does
+        not decrease in [0, 1].
       RuntimeError: if called eagerly and the ODE was not solved.
 
     >>> from scorekit import densities, denoisers, schedules
@@ -111,10 +112,16 @@ def log_likelihood(
 
     Source: Song et al. 2021, app. D.2 (https://arxiv.org/abs/2011.13456); Chen et al. 2018, eq. 8.
     """
+    check_floating(x0=x0)
+    check_finite(x0=x0)
+    if not batch_size(x0):
+        raise ValueError("x0 must hold at least one example, got a batch of 0")
     dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(x0))
     _check(key, divergence, probes, chunk, ts)
     if ts is None:
+        check_count(max_steps=max_steps)
         check_tolerances(dtype, rtol, atol, max_steps)
+        check_scalar(t_min=t_min, t_max=t_max)
         check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", t_min=t_min, t_max=t_max)
         check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
         ends = jnp.asarray(t_min, dtype), jnp.asarray(t_max, dtype)
@@ -190,11 +197,6 @@ def _check(key, divergence, probes, chunk, ts) -> None:
         raise ValueError(f"divergence must be one of {DIVERGENCES}, got {divergence!r}")
     if divergence != "exact" and key is None:
         raise ValueError(f"key must be a PRNG key for {divergence} probes, got None")
-    for name, value in (("probes", probes), ("chunk", chunk)):
-        if value < 1:
-            raise ValueError(f"{name} must be >= 1, got {value}")
-    if ts is None:
-        return
-    if np.ndim(ts) != 1 or np.shape(ts)[0] < 2:
-        raise ValueError(f"ts must have shape (n + 1,) with n >= 1 steps, got shape {np.shape(ts)}")
-    check(lambda t: (np.diff(t) < 0).all() & (t >= 0) & (t <= 1), "strictly decreasing within [0, 1]", ts=ts)
+    check_count(probes=probes, chunk=chunk)
+    if ts is not None:
+        check_grid(ts)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check
+from scorekit.checks import check, check_count, check_finite, check_scalar, nan_unless_finite
 from scorekit.typing import Array, ArrayLike, Key
 
 
@@ -15,6 +15,7 @@ def _scores(in_scores: ArrayLike, out_scores: ArrayLike) -> tuple[Array, Array]:
     for name, x in zip(("in_scores", "out_scores"), arrays, strict=True):
         if x.ndim != 1 or x.shape[0] < 1:
             raise ValueError(f"{name} must have shape (N,) with N >= 1, got {x.shape}")
+    check_finite(in_scores=arrays[0], out_scores=arrays[1])
     return arrays
 
 
@@ -34,7 +35,7 @@ def auroc(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
       A scalar in [0, 1]: 1/2 for indistinguishable sets; exchanging the sets gives 1 minus the value.
 
     Raises:
-      ValueError: if a shape is not allowed.
+      ValueError: if a shape is not allowed or a value is not finite; traced, such a value gives NaN.
 
     >>> print(jax.jit(auroc)(jnp.array([0.0, 1.0]), jnp.array([1.0, 2.0])))
     0.875
@@ -43,7 +44,8 @@ def auroc(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
     ordered = jnp.sort(in_scores)
     below = jnp.searchsorted(ordered, out_scores, side="left")
     not_above = jnp.searchsorted(ordered, out_scores, side="right")
-    return jnp.sum(0.5 * (below + not_above)) / (in_scores.shape[0] * out_scores.shape[0])
+    area = jnp.sum(0.5 * (below + not_above)) / (in_scores.shape[0] * out_scores.shape[0])
+    return nan_unless_finite(area.astype(in_scores.dtype), in_scores, out_scores)
 
 
 def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
@@ -57,14 +59,14 @@ def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
       out_scores: scores of out-of-distribution examples ``(M,)``.
 
     Raises:
-      ValueError: if a shape is not allowed.
+      ValueError: if a shape is not allowed or a value is not finite; traced, such a value gives NaN.
 
     >>> print(jax.jit(aupr)(jnp.array([0.0, 1.5]), jnp.array([1.0, 2.0])).round(4))
     0.8333
     """
     in_scores, out_scores = _scores(in_scores, out_scores)
-    found = _at_least(out_scores, out_scores)
-    return jnp.mean(found / (found + _at_least(in_scores, out_scores)))
+    found, alarms = (_at_least(x, out_scores).astype(out_scores.dtype) for x in (out_scores, in_scores))
+    return nan_unless_finite(jnp.mean(found / (found + alarms)), in_scores, out_scores)
 
 
 def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: ArrayLike = 0.95) -> Array:
@@ -79,16 +81,20 @@ def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: ArrayLike = 0.9
       tpr: in (0, 1].
 
     Raises:
-      ValueError: if a shape or ``tpr`` is not allowed.
+      ValueError: if a shape or ``tpr`` is not allowed or a value is not finite; traced, such a value gives NaN.
 
     >>> print(jax.jit(fpr_at_tpr)(jnp.arange(20.0), jnp.array([5.0, 18.0, 19.0, 30.0])))
     0.5
     """
     in_scores, out_scores = _scores(in_scores, out_scores)
+    check_scalar(tpr=tpr)
     check(lambda p: (p > 0) & (p <= 1), "in (0, 1]", tpr=tpr)
+    tpr = jnp.asarray(tpr, float)
     n = in_scores.shape[0]
-    rank = jnp.ceil(jnp.asarray(tpr, float) * n * (1.0 - 4 * jnp.finfo(float).eps)).astype(int) - 1
-    return jnp.mean(out_scores <= jnp.sort(in_scores)[jnp.clip(rank, 0, n - 1)])
+    rank = jnp.ceil(tpr * n * (1.0 - 4 * jnp.finfo(float).eps)).astype(int) - 1
+    accepted = out_scores <= jnp.sort(in_scores)[jnp.clip(rank, 0, n - 1)]
+    share = jnp.where((tpr > 0) & (tpr <= 1), jnp.mean(accepted, dtype=out_scores.dtype), jnp.nan)
+    return nan_unless_finite(share, in_scores, out_scores)
 
 
 class Interval(NamedTuple):
@@ -122,7 +128,8 @@ def bootstrap_interval(
       An :class:`Interval`.
 
     Raises:
-      ValueError: if a shape, ``level`` or ``resamples`` is not allowed.
+      ValueError: if a shape, ``level`` or ``resamples`` is not allowed or a value is not finite; traced, such a value
+        gives NaN.
 
     >>> in_scores, out_scores = jnp.arange(100.0), jnp.arange(100.0) + 20.0
     >>> found = jax.jit(bootstrap_interval, static_argnums=1)(jax.random.key(0), auroc, in_scores, out_scores)
@@ -132,9 +139,9 @@ def bootstrap_interval(
     Source: Efron and Tibshirani 1993, ch. 13.
     """
     in_scores, out_scores = _scores(in_scores, out_scores)
+    check_scalar(level=level)
     check(lambda a: (a > 0) & (a < 1), "in (0, 1)", level=level)
-    if resamples < 1:
-        raise ValueError(f"resamples must be >= 1, got {resamples}")
+    check_count(resamples=resamples)
 
     def once(key):
         drawn = [
@@ -146,4 +153,4 @@ def bootstrap_interval(
     values = jax.lax.map(once, jax.random.split(key, resamples), batch_size=16)
     tail = 0.5 * (1.0 - jnp.asarray(level, float))
     low, high = jnp.quantile(values, jnp.stack([tail, 1.0 - tail]))
-    return Interval(metric(in_scores, out_scores), low, high)
+    return nan_unless_finite(Interval(metric(in_scores, out_scores), low, high), in_scores, out_scores)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check_finite
 from scorekit.typing import Array, ArrayLike, PyTree
 
 CHUNK = 256
@@ -37,8 +38,8 @@ def map_distances(fn: Callable[[Array, Array], PyTree], x: Array, y: Array) -> P
         i, point = numbered
         product = jnp.matmul(y, point, precision=jax.lax.Precision.HIGHEST)
         squared = jnp.sum(point**2) + y_squared - 2.0 * product
-        positive = squared > 0  # keeps the gradient of the root finite
-        return fn(i, jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0))
+        zero = squared <= 0  # keeps the gradient of the root finite; NaN is not zero
+        return fn(i, jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squared))))
 
     return jax.lax.map(row, (jnp.arange(x.shape[0]), x), batch_size=CHUNK)
 
@@ -46,8 +47,11 @@ def map_distances(fn: Callable[[Array, Array], PyTree], x: Array, y: Array) -> P
 def check_features(least: int, **named: ArrayLike) -> list[Array]:
     """The named arrays in float32, or float64 if they are.
 
+    Traced values cannot be checked: pass the result of a metric through :func:`scorekit.checks.nan_unless_finite`.
+
     Raises:
-      ValueError: if one is not ``(N, D)`` with ``N >= least`` and ``D >= 1``, or they differ in ``D``.
+      ValueError: if one is not ``(N, D)`` with ``N >= least`` and ``D >= 1``, they differ in ``D``, or a concrete value
+        is not finite.
     """
     arrays = [jnp.asarray(x) for x in named.values()]
     for name, x in zip(named, arrays, strict=True):
@@ -56,4 +60,6 @@ def check_features(least: int, **named: ArrayLike) -> list[Array]:
     if len({x.shape[1] for x in arrays}) > 1:
         shapes = {name: x.shape for name, x in zip(named, arrays, strict=True)}
         raise ValueError(f"features must have the same D, got {shapes}")
-    return [x if x.dtype == jnp.float64 else x.astype(jnp.float32) for x in arrays]
+    arrays = [x if x.dtype == jnp.float64 else x.astype(jnp.float32) for x in arrays]
+    check_finite(**dict(zip(named, arrays, strict=True)))
+    return arrays

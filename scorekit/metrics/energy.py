@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from scorekit.checks import nan_unless_finite
 from scorekit.metrics.distances import check_features, map_distances
 from scorekit.typing import Array, ArrayLike
 
@@ -22,14 +23,14 @@ def energy_distance(x: ArrayLike, y: ArrayLike) -> Array:
       A scalar, in the units of the features.
 
     Raises:
-      ValueError: if a shape is not allowed.
+      ValueError: if a shape is not allowed or a value is not finite; traced, such a value gives NaN.
 
     >>> print(energy_distance(jnp.array([[0.0], [1.0]]), jnp.array([[3.0], [4.0]])))
     4.0
     """
     x, y = check_features(2, x=x, y=y)
     across = jnp.mean(map_distances(lambda i, d: jnp.mean(d), x, y))
-    return 2.0 * across - _spread(x) - _spread(y)
+    return nan_unless_finite(2.0 * across - _spread(x) - _spread(y), x, y)
 
 
 def _spread(x: Array) -> Array:

@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import nan_unless_finite
 from scorekit.metrics.distances import check_features
 from scorekit.typing import Array, ArrayLike
 
@@ -26,7 +27,7 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> Array:
       A scalar, in squared units of the features; covariances are divided by ``N - 1``.
 
     Raises:
-      ValueError: if a shape is not allowed.
+      ValueError: if a shape is not allowed or a value is not finite; traced, such a value gives NaN.
 
     >>> x = jnp.array([[0.0], [2.0]])
     >>> print(jnp.round(frechet_distance(x, x + 3.0), 4))
@@ -37,7 +38,8 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> Array:
     product = jnp.matmul(factor_x, factor_y.T, precision=jax.lax.Precision.HIGHEST)
     overlap = jnp.sum(jnp.linalg.svd(product, compute_uv=False))
     shift = jnp.sum((jnp.mean(x, axis=0) - jnp.mean(y, axis=0)) ** 2)
-    return shift + jnp.sum(factor_x**2) + jnp.sum(factor_y**2) - 2.0 * overlap
+    distance = shift + jnp.sum(factor_x**2) + jnp.sum(factor_y**2) - 2.0 * overlap
+    return nan_unless_finite(distance, x, y)
 
 
 def _factor(x: Array) -> Array:

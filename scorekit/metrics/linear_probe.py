@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scorekit.checks import check_classes, check_count, check_finite, check_positive
 from scorekit.typing import ArrayLike
 
 PENALTIES = tuple(float(penalty) for penalty in np.logspace(-5, 2, 15))
@@ -53,7 +54,8 @@ def fit_linear_probe(
       The probe.
 
     Raises:
-      ValueError: if the lengths differ or a feature is not finite.
+      ValueError: if the lengths differ, there is no example, a feature is not finite, a label is not a class, or a
+        penalty is not finite and > 0.
 
     >>> x = np.array([[0.0], [0.1], [0.9], [1.0]])
     >>> probe = fit_linear_probe(x, np.array([0, 0, 1, 1]), 2)
@@ -63,7 +65,9 @@ def fit_linear_probe(
     Source: Alain & Bengio 2017, "Understanding intermediate layers using linear classifier probes"
     (https://arxiv.org/abs/1610.01644); Hastie, Tibshirani & Friedman 2009, sec. 7.10, for the leave-one-out formula.
     """
-    x, label = _check(features, label)
+    check_count(num_classes=num_classes)
+    check_positive(penalties=penalties)  # type: ignore[arg-type]  (a sequence of numbers)
+    x, label = _check(features, label, num_classes)
     n = len(label)
     mean, scale = x.mean(axis=0), x.std(axis=0)
     scale = np.where(scale > 1e-9 * (1 + np.abs(mean)), scale, 1.0)
@@ -97,9 +101,11 @@ def probe_accuracy(probe: LinearProbe, features: ArrayLike, label: ArrayLike) ->
       label: integer classes ``(N,)``.
 
     Raises:
-      ValueError: as :func:`fit_linear_probe`.
+      ValueError: as :func:`fit_linear_probe`, or if the features are not as many as those of the probe.
     """
-    x, label = _check(features, label)
+    x, label = _check(features, label, len(probe.bias))
+    if x.shape[1] != len(probe.mean):
+        raise ValueError(f"features must hold the {len(probe.mean)} features of the probe, got {x.shape[1]}")
     x = (x - probe.mean) / probe.scale
     return float(np.mean((x @ probe.weights + probe.bias).argmax(axis=1) == label))
 
@@ -123,12 +129,14 @@ def _one_thread():
     return threadpool_limits(1)
 
 
-def _check(features: ArrayLike, label: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def _check(features: ArrayLike, label: ArrayLike, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     label = np.asarray(label)
     x = np.asarray(features, np.float64)
+    if x.ndim < 1 or not x.size:
+        raise ValueError(f"features must be (N, ...) with at least one example, got {x.shape}")
     x = x.reshape(len(x), -1)
     if label.shape != (len(x),):
         raise ValueError(f"features and label must be of equal length, got {len(x)} and {label.shape}")
-    if not np.isfinite(x).all():
-        raise ValueError(f"features must be finite, {np.sum(~np.isfinite(x).all(axis=1))} of {len(x)} examples are not")
+    check_classes(num_classes, label=label)
+    check_finite(features=x)
     return x, label

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check_count, nan_unless_finite
 from scorekit.metrics.distances import check_features, map_distances
 from scorekit.typing import Array, ArrayLike
 
@@ -44,7 +45,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
       Two shares in [0, 1].
 
     Raises:
-      ValueError: if a shape or ``k`` is not allowed.
+      ValueError: if a shape or ``k`` is not allowed or a value is not finite; traced, such a value gives NaN.
 
     >>> x = jnp.arange(8.0)[:, None]
     >>> jax.jit(precision_recall, static_argnames="k")(x, x[:5] + 0.5, k=1)
@@ -54,7 +55,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
     real_radii, fake_radii = _radii(real, k), _radii(fake, k)
     in_real = map_distances(lambda j, d: jnp.any(d <= real_radii), fake, real)
     in_fake = map_distances(lambda i, d: jnp.any(d <= fake_radii), real, fake)
-    return PrecisionRecall(jnp.mean(in_real), jnp.mean(in_fake))
+    return nan_unless_finite(PrecisionRecall(jnp.mean(in_real), jnp.mean(in_fake)), real, fake)
 
 
 def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCoverage:
@@ -72,23 +73,22 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCov
       A density >= 0 and a coverage in [0, 1].
 
     Raises:
-      ValueError: if a shape or ``k`` is not allowed.
+      ValueError: if a shape or ``k`` is not allowed or a value is not finite; traced, such a value gives NaN.
 
     >>> x = jnp.arange(8.0)[:, None]
     >>> jax.jit(density_coverage, static_argnames="k")(x, x[:4], k=1)
     DensityCoverage(density=Array(2.75, dtype=float32), coverage=Array(0.625, dtype=float32))
     """
-    real, fake = check_features(1, real=real, fake=fake)
     _check(k, real=real)
+    real, fake = check_features(1, real=real, fake=fake)
     radii = _radii(real, k)
     counts = map_distances(lambda j, d: jnp.sum(d <= radii), fake, real)
     covered = map_distances(lambda i, d: jnp.min(d) <= radii[i], real, fake)
-    return DensityCoverage(jnp.mean(counts) / k, jnp.mean(covered))
+    return nan_unless_finite(DensityCoverage(jnp.mean(counts) / k, jnp.mean(covered)), real, fake)
 
 
 def _check(k: int, **named: ArrayLike) -> list[Array]:
-    if k < 1:
-        raise ValueError(f"k must be an integer >= 1, got {k}")
+    check_count(k=k)
     return check_features(k + 1, **named)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from scorekit.checks import check_finite
+
 FIT_LIMIT = 10_000
 """Most examples that a classifier is fitted to: the cost grows with their square."""
 
@@ -17,13 +19,14 @@ def fit_reference_classifier(x: np.ndarray, label: np.ndarray) -> Any:
 
     Args:
       x: images ``(N, ...)`` in [-1, 1]; of more than 10,000, a fixed random subset is used.
-      label: classes ``(N,)``.
+      label: classes ``(N,)``, integers.
 
     Returns:
       The fitted ``sklearn.svm.SVC``.
 
     Raises:
-      ValueError: if the lengths differ, a value is not finite, or there are fewer than two classes.
+      ValueError: if the lengths differ, a value is not finite, a label is not an integer, or there are fewer than two
+        classes.
 
     >>> x = np.array([[-1.0], [-0.9], [0.9], [1.0]])
     >>> fit_reference_classifier(x, np.array([3, 3, 7, 7])).predict([[0.8]])
@@ -48,19 +51,27 @@ def class_accuracy(classifier: Any, samples: np.ndarray, labels: np.ndarray) -> 
     Args:
       classifier: from :func:`fit_reference_classifier`, fitted to real training images.
       samples: images ``(N, ...)`` in [-1, 1].
-      labels: their classes ``(N,)``.
+      labels: their classes ``(N,)``, integers; one that the classifier was not fitted to counts as wrong.
 
     Returns:
       An accuracy in [0, 1].
 
     Raises:
-      ValueError: if the lengths differ or a value is not finite.
+      ValueError: if the lengths differ, a value is not finite, a label is not an integer, or the samples are not as
+        large as the images of the fit.
 
     >>> x = np.array([[-1.0], [-0.9], [0.9], [1.0]])
     >>> class_accuracy(fit_reference_classifier(x, np.array([3, 3, 7, 7])), np.array([[0.8], [0.7]]), np.array([7, 3]))
     0.5
     """
-    rows, labels = _checked(samples=samples, labels=labels)
+    return _accuracy(classifier, samples=samples, labels=labels)
+
+
+def _accuracy(classifier: Any, **named: np.ndarray) -> float:
+    rows, labels = _checked(**named)
+    if rows.shape[1] != classifier.n_features_in_:
+        size = classifier.n_features_in_
+        raise ValueError(f"{next(iter(named))} must hold examples of {size} values, as fitted, got {rows.shape[1]}")
     return float(np.mean(classifier.predict(rows) == labels))
 
 
@@ -88,16 +99,17 @@ def classification_accuracy_score(
     Source: Ravuri & Vinyals 2019, "Classification accuracy score for conditional generative models"
     (https://arxiv.org/abs/1905.10887).
     """
-    return class_accuracy(fit_reference_classifier(samples, labels), test_x, test_label)
+    _checked(samples=samples, labels=labels)
+    return _accuracy(fit_reference_classifier(samples, labels), test_x=test_x, test_label=test_label)
 
 
 def _checked(**named: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Images as rows ``(N, D)`` and labels ``(N,)``."""
     (name, x), (label_name, label) = named.items()
     x, label = np.asarray(x, np.float64), np.asarray(label)
-    if x.ndim < 2 or label.shape != x.shape[:1] or len(x) == 0:
+    if x.ndim < 2 or label.shape != x.shape[:1] or x.size == 0:
         raise ValueError(f"{name} must be (N, ...) and {label_name} (N,) with N >= 1, got {x.shape} and {label.shape}")
-    broken = np.sum(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))
-    if broken:
-        raise ValueError(f"{name} must be finite, {broken} of {len(x)} are not")
+    if not np.issubdtype(label.dtype, np.integer):
+        raise ValueError(f"{label_name} must hold integers, got dtype {label.dtype}")
+    check_finite(**{name: x})
     return x.reshape(len(x), -1), label

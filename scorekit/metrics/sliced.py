@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check_count, nan_unless_finite
 from scorekit.metrics.distances import check_features
 from scorekit.typing import Array, ArrayLike, Key
 
@@ -24,15 +25,15 @@ def sliced_wasserstein(key: Key, x: ArrayLike, y: ArrayLike, num_projections: in
       A scalar, in the units of the features.
 
     Raises:
-      ValueError: if a shape or ``num_projections`` is not allowed.
+      ValueError: if a shape or ``num_projections`` is not allowed or a value is not finite; traced, such a value gives
+        NaN.
 
     >>> x = jnp.array([[0.0], [1.0]])
     >>> print(sliced_wasserstein(jax.random.key(0), x, x + 3.0, num_projections=4))
     3.0
     """
+    check_count(num_projections=num_projections)
     x, y = check_features(1, x=x, y=y)
-    if num_projections < 1:
-        raise ValueError(f"num_projections must be an integer >= 1, got {num_projections}")
     directions = jax.random.normal(key, (x.shape[1], num_projections), x.dtype)
     directions /= jnp.linalg.norm(directions, axis=0, keepdims=True)
     rows_x, rows_y, widths = _pieces(x.shape[0], y.shape[0])
@@ -40,7 +41,8 @@ def sliced_wasserstein(key: Key, x: ArrayLike, y: ArrayLike, num_projections: in
         jnp.sort(jnp.matmul(z, directions, precision=jax.lax.Precision.HIGHEST), axis=0) for z in (x, y)
     )
     squared = (sorted_x[rows_x] - sorted_y[rows_y]) ** 2
-    return jnp.sqrt(jnp.mean(jnp.sum(squared * widths[:, None].astype(x.dtype), axis=0)))
+    distance = jnp.sqrt(jnp.mean(jnp.sum(squared * widths[:, None].astype(x.dtype), axis=0)))
+    return nan_unless_finite(distance, x, y)
 
 
 def _pieces(n: int, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_positive
+from scorekit.checks import check, check_positive, check_scalar, nan_unless_finite
 from scorekit.metrics.distances import check_features, map_distances
 from scorekit.typing import Array, ArrayLike, Number
 
@@ -22,7 +22,8 @@ def vendi_score(x: ArrayLike, bandwidth: Number | None = None) -> Array:
       A score in [1, N].
 
     Raises:
-      ValueError: if a shape is not allowed or the bandwidth is not positive.
+      ValueError: if a shape is not allowed, a value is not finite, a row is 0 without a bandwidth, or the bandwidth is
+        not finite and positive. Traced, such a value gives NaN.
 
     >>> f"{vendi_score(jnp.eye(3)):.3f} {vendi_score(jnp.ones((3, 2))):.3f}"
     '3.000 1.000'
@@ -31,10 +32,14 @@ def vendi_score(x: ArrayLike, bandwidth: Number | None = None) -> Array:
     """
     (x,) = check_features(1, x=x)
     if bandwidth is None:
-        unit = x / jnp.linalg.norm(x, axis=1, keepdims=True)
+        norms = jnp.linalg.norm(x, axis=1, keepdims=True)
+        check(lambda n: n > 0, "> 0 without a bandwidth", **{"norms of the rows of x": norms})
+        unit = x / norms
         similarity = jnp.matmul(unit, unit.T, precision=jax.lax.Precision.HIGHEST)
     else:
+        check_scalar(bandwidth=bandwidth)
         check_positive(bandwidth=bandwidth)
+        bandwidth = jnp.where(jnp.asarray(bandwidth) > 0, bandwidth, jnp.nan)
         similarity = map_distances(lambda i, d: jnp.exp(-0.5 * jnp.square(d.at[i].set(0.0) / bandwidth)), x, x)
     shares = jnp.clip(jnp.linalg.eigvalsh(similarity / x.shape[0]), 0.0, 1.0)
-    return jnp.exp(jnp.sum(jax.scipy.special.entr(shares)))
+    return nan_unless_finite(jnp.exp(jnp.sum(jax.scipy.special.entr(shares))), x)

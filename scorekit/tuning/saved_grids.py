@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check_finite
 from scorekit.io.files import write_atomic
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.tuning.tune import Tuned
@@ -146,7 +147,8 @@ def _parse(fields: dict[str, Any]) -> SavedGrid:
     levels = {name: tuple(map(float, fields[name])) for name in ("alpha", "sigma")}
     if any(len(level) != len(ts) for level in levels.values()):
         raise ValueError("alpha and sigma must have a value for every time")
-    rows = None if fields["rows"] is None else tuple(np.asarray(row) for row in fields["rows"])
+    rows = None if fields["rows"] is None else tuple(np.asarray(row, float) for row in fields["rows"])
+    check_finite(ts=ts, rows=rows, **levels)
     return SavedGrid(
         ts=jnp.asarray(ts, float),
         solver=str(fields["solver"]),

@@ -18,16 +18,24 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from scorekit.checks import check, check_positive
+from scorekit.checks import (
+    check,
+    check_at_least,
+    check_count,
+    check_finite,
+    check_floating,
+    check_like,
+    check_positive,
+    check_scalar,
+)
 from scorekit.samplers.sampling import integrate, sample
 from scorekit.schedules.numerics import as_time
 from scorekit.solvers.grids import check_grid
 from scorekit.solvers.multistep import AdamsBashforth
 from scorekit.solvers.precomputed import precomputed
-from scorekit.trees import as_pytree, combine, event_size, normal_like, sum_per_example
+from scorekit.trees import as_pytree, batch_size, combine, event_size, is_traced, normal_like, sum_per_example
 from scorekit.tuning.unconstrained import adjusted, check_decreasing, grid_to_logits, logits_to_grid, zero_adjustments
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
@@ -118,7 +126,8 @@ def fine_pairs(
       progress: called after every batch with (batches done, total batches).
 
     Raises:
-      ValueError: for fewer than 1 batch.
+      ValueError: if ``batches`` is not an integer >= 1 or ``steps`` not one >= 2, unless ``0 <= t_min < t_max <= 1``,
+        or if ``like`` is not floating or holds no example.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> schedule = schedules.rectified_flow()
@@ -127,8 +136,15 @@ def fine_pairs(
     >>> bool(jnp.allclose(pairs.end, 0.5 * pairs.noise, atol=1e-5))
     True
     """
-    if batches < 1:
-        raise ValueError(f"batches must be at least 1, got {batches}")
+    check_count(batches=batches)
+    check_count(2, steps=steps)
+    check_floating(like=like)
+    if not batch_size(like):
+        raise ValueError("like must hold at least one example, got a batch of 0")
+    check_scalar(t_max=t_max, t_min=t_min)
+    check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", t_max=t_max, t_min=t_min)
+    if not is_traced(t_min):
+        check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
     solver, ts = AdamsBashforth(order=4), fine_grid(schedule, steps, t_max, t_min)
 
     @jax.jit
@@ -149,6 +165,9 @@ def distances(
 ) -> Array:
     """The root mean square distance of every sample of one batch to its reference, ``(B,)``.
 
+    Raises:
+      ValueError: if ``ts`` does not decrease in [0, 1], or ``noise`` and ``end`` differ in shape or are not floating.
+
     >>> from scorekit import densities, denoisers, schedules, solvers
     >>> schedule = schedules.rectified_flow()
     >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=1.0), schedule)
@@ -158,6 +177,10 @@ def distances(
     """
     ts = as_time(ts)
     check_grid(ts)
+    check_floating(noise=noise, end=end)
+    check_like("noise", noise, end=end)
+    if not batch_size(noise):
+        raise ValueError("noise must hold at least one example, got a batch of 0")
     return _distances(denoiser, schedule, solver, ts, noise, end)
 
 
@@ -211,8 +234,8 @@ def tune(
       The grid, the solver, and errors on ``held_out`` before and after.
 
     Raises:
-      ValueError: for a stochastic solver, grids that are empty, of different lengths or not decreasing, pairs of
-        different shapes, or a number out of range.
+      ValueError: for a stochastic solver, grids that are empty, of different lengths or not decreasing, pairs that are
+        not finite or of different shapes, or a number out of range.
 
     >>> from scorekit import densities, denoisers, schedules, solvers
     >>> schedule, like = schedules.rectified_flow(), jnp.zeros((16, 1))
@@ -307,9 +330,15 @@ def _check(schedule, solver, grids, pairs, held_out, coefficients, starts, power
         check_decreasing(schedule, ts, f"grids[{name!r}]")
     for name, given in (("pairs", pairs), ("held_out", held_out)):
         noise, end = (jax.tree.map(jnp.shape, tree) for tree in given)
-        if noise != end or any(len(shape) < 2 for shape in map(jnp.shape, jax.tree.leaves(given))):
+        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(given)]
+        if noise != end or any(len(shape) < 2 or 0 in shape for shape in shapes):
             raise ValueError(f"{name} must have noise and end of one shape (N, B, ...), got {noise} and {end}")
-    check(lambda p: np.isfinite(p) & (p >= 0), "finite and >= 0", power=power)
-    check(lambda n: n >= 1, "at least 1", steps=steps, starts=1 if starts is None else starts)
+        check_floating(**{name: given})
+        check_finite(**{name: given})
+    if jax.tree.map(lambda x: jnp.shape(x)[1:], pairs) != jax.tree.map(lambda x: jnp.shape(x)[1:], held_out):
+        raise ValueError("held_out must hold batches of the structure and shapes of those of pairs")
+    check_scalar(power=power, learning_rate=learning_rate)
+    check_at_least(0, power=power)
+    check_count(steps=steps, starts=1 if starts is None else starts)
     check_positive(learning_rate=learning_rate)
     return jax.tree.leaves(pairs)[0].shape[0]

@@ -10,17 +10,26 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check
+from scorekit.checks import (
+    check,
+    check_count,
+    check_finite,
+    check_not_nan,
+    check_scalar,
+    nan_unless,
+    nan_unless_finite,
+)
 from scorekit.densities import Gaussian, gaussian
-from scorekit.trees import pytree_dataclass
+from scorekit.trees import is_traced, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key
 
 
-def check_statistics(name: str, values: ArrayLike, least: int) -> Array:
+def check_statistics(name: str, values: ArrayLike, least: int, size: int | None = None) -> Array:
     """Statistics as an array of floats ``(N, F)``.
 
     Raises:
-      ValueError: unless the shape is ``(N, F)`` with ``N >= least`` and ``F >= 1``.
+      ValueError: unless the shape is ``(N, F)`` with ``N >= least``, ``F >= 1`` and, if ``size`` is given,
+        ``F = size``, and concrete values are finite; a traced row with another value is NaN as a whole.
 
     >>> check_statistics("statistics", [[1, 2]], 1)
     Array([[1., 2.]], dtype=float32)
@@ -28,6 +37,11 @@ def check_statistics(name: str, values: ArrayLike, least: int) -> Array:
     values = jnp.asarray(values, float)
     if values.ndim != 2 or values.shape[0] < least or values.shape[1] < 1:
         raise ValueError(f"{name} must have shape (N, F) with N >= {least} and F >= 1, got {values.shape}")
+    if size is not None and values.shape[1] != size:
+        raise ValueError(f"{name} must have shape (N, {size}), as the calibration data, got {values.shape}")
+    check_finite(**{name: values})
+    if is_traced(values):
+        values = jnp.where(jnp.all(jnp.isfinite(values), axis=1, keepdims=True), values, jnp.nan)
     return values
 
 
@@ -45,7 +59,7 @@ class DensityOfStates:
 
     def log_density(self, statistics: ArrayLike) -> Array:
         """``sum_f log p_f(statistics[:, f])``; ``(B, F) -> (B,)``. The tails are Gaussian."""
-        values = check_statistics("statistics", statistics, 1)
+        values = check_statistics("statistics", statistics, 1, self.points.shape[1])
 
         def one(row):
             z = (row - self.points) / self.bandwidth
@@ -67,7 +81,7 @@ def density_of_states(statistics: ArrayLike) -> DensityOfStates:
       A :class:`DensityOfStates`; ``-log_density`` is the score of DoSE.
 
     Raises:
-      ValueError: for another shape.
+      ValueError: for another shape, or a value that is not finite; traced, such a value gives NaN.
 
     >>> found = jax.jit(density_of_states)(jax.random.normal(jax.random.key(0), (1000, 1)))
     >>> print([f"{value:.1f}" for value in jax.jit(found.log_density)(jnp.array([[0.0], [3.0]]))])
@@ -93,7 +107,8 @@ def gaussian_of_states(statistics: ArrayLike) -> Gaussian:
       statistics: ``(N, F)``, N >= 2; no column may be constant.
 
     Raises:
-      ValueError: for another shape, or a covariance that is not positive definite.
+      ValueError: for another shape, a value that is not finite, or a covariance that is not positive definite. Traced,
+        such a value gives NaN.
 
     >>> jax.jit(gaussian_of_states)(jax.random.normal(jax.random.key(0), (1000, 3))).dim
     3
@@ -112,13 +127,13 @@ def p_values(calibration: ArrayLike, scores: ArrayLike) -> Array:
 
     Args:
       calibration: scores of in-distribution data ``(N,)`` that were used to fit neither the model nor the score.
-      scores: any shape.
+      scores: any shape. Only the order of all scores counts, so that infinite ones are allowed.
 
     Returns:
       Values in ``[1 / (N + 1), 1]``, shaped like ``scores``.
 
     Raises:
-      ValueError: if ``calibration`` is not ``(N,)`` with N >= 1.
+      ValueError: if ``calibration`` is not ``(N,)`` with N >= 1, or a score is NaN; traced, such a score gives NaN.
 
     >>> print(jax.jit(p_values)(jnp.arange(9.0), jnp.array([-1.0, 4.5, 100.0])))
     [1.  0.5 0.1]
@@ -128,9 +143,12 @@ def p_values(calibration: ArrayLike, scores: ArrayLike) -> Array:
     calibration = jnp.asarray(calibration, float)
     if calibration.ndim != 1 or calibration.shape[0] < 1:
         raise ValueError(f"calibration must have shape (N,) with N >= 1, got {calibration.shape}")
-    below = jnp.searchsorted(jnp.sort(calibration), jnp.asarray(scores, float), side="left")
+    scores = jnp.asarray(scores, float)
+    check_not_nan(calibration=calibration, scores=scores)
+    below = jnp.searchsorted(jnp.sort(calibration), scores, side="left")
     n = calibration.shape[0]
-    return (1.0 + n - below) / (n + 1.0)
+    values = jnp.where(jnp.isnan(scores), jnp.nan, (1.0 + n - below) / (n + 1.0))
+    return nan_unless(~jnp.any(jnp.isnan(calibration)), values)
 
 
 class TypicalityTest(NamedTuple):
@@ -140,7 +158,8 @@ class TypicalityTest(NamedTuple):
       statistic: ``|mean(-log p) - H|`` in nats.
       threshold: the quantile of the bootstrap at the level of the test.
       p_value: the fraction of bootstrap batches at least as far from H.
-      rejected: whether the statistic is above the threshold, so that the batch is classified as out of distribution.
+      rejected: whether the statistic is above the threshold, so that the batch is classified as out of distribution;
+        True if the statistic is NaN, which only traced arguments can give.
     """
 
     statistic: Array
@@ -168,7 +187,7 @@ def typicality_test(
       key: PRNG key of the bootstrap.
       entropy: H in nats: the mean of ``-log p`` over training data (or the entropy of the model, if available).
       calibration: ``log p`` in nats of in-distribution data that the model was not trained on, ``(N,)``.
-      log_density: ``log p`` in nats of the batches to test, ``(..., M)``.
+      log_density: ``log p`` in nats of the batches to test, ``(..., M)``; a batch with an infinite value is rejected.
       level: significance level, the fraction of in-distribution batches that may be rejected, in (0, 1).
       resamples: number of bootstrap batches.
 
@@ -176,7 +195,8 @@ def typicality_test(
       A :class:`TypicalityTest` of arrays ``(...)``; the threshold is a scalar.
 
     Raises:
-      ValueError: for invalid shapes, ``resamples`` or ``level``.
+      ValueError: for invalid shapes, ``resamples`` or ``level``, an entropy or calibration that is not finite, or a
+        log-density that is NaN. Traced, such a value gives NaN, and ``rejected`` is True.
 
     >>> calibration = jax.random.normal(jax.random.key(0), (500,))
     >>> batches = jnp.stack([calibration[:20], jnp.full(20, 2.0)])
@@ -191,15 +211,18 @@ def typicality_test(
         raise ValueError(f"calibration must have shape (N,) with N >= 2, got {calibration.shape}")
     if log_density.ndim < 1 or log_density.shape[-1] < 1:
         raise ValueError(f"log_density must have shape (..., M) with M >= 1, got {log_density.shape}")
-    if resamples < 1:
-        raise ValueError(f"resamples must be >= 1, got {resamples}")
+    check_count(resamples=resamples)
+    check_scalar(level=level, entropy=entropy)
     check(lambda a: (a > 0) & (a < 1), "in (0, 1)", level=level)
+    check_finite(entropy=entropy, calibration=calibration)
+    check_not_nan(log_density=log_density)
+    known: Array = nan_unless_finite(calibration, calibration)
     m = log_density.shape[-1]
     deviation = lambda values: jnp.abs(-jnp.mean(values, axis=-1) - entropy)
 
     def resample(key):
-        return deviation(calibration[jax.random.randint(key, (m,), 0, calibration.shape[0])])
+        return deviation(known[jax.random.randint(key, (m,), 0, known.shape[0])])
 
     null = jax.lax.map(resample, jax.random.split(key, resamples), batch_size=256)
     statistic, threshold = deviation(log_density), jnp.quantile(null, 1.0 - jnp.asarray(level, float))
-    return TypicalityTest(statistic, threshold, p_values(null, statistic), statistic > threshold)
+    return TypicalityTest(statistic, threshold, p_values(null, statistic), ~(statistic <= threshold))

@@ -4,6 +4,8 @@ import zlib
 
 import numpy as np
 
+from scorekit.checks import check_not_nan
+
 
 def code_length(x: np.ndarray) -> np.ndarray:
     """The code length of each image with the row filters of PNG and zlib: an upper bound on its complexity.
@@ -18,7 +20,7 @@ def code_length(x: np.ndarray) -> np.ndarray:
       Bits, float64 ``(B,)``.
 
     Raises:
-      ValueError: if ``x`` is not uint8 or has another number of axes.
+      ValueError: if ``x`` is not uint8, has another number of axes or is empty.
 
     >>> flat, noise = np.zeros((1, 16, 16, 1)), np.random.default_rng(0).integers(0, 256, (1, 16, 16, 1))
     >>> [bool(code_length(image.astype(np.uint8))[0] > 1000) for image in (flat, noise)]
@@ -27,7 +29,7 @@ def code_length(x: np.ndarray) -> np.ndarray:
     Source: Serrà et al. 2020, sec. 3 (https://arxiv.org/abs/1909.11480).
     """
     x = np.asarray(x)
-    if x.dtype != np.uint8 or x.ndim != 4:
+    if x.dtype != np.uint8 or x.ndim != 4 or not x.size:
         raise ValueError(f"x must be uint8 with shape (B, H, W, C), got {x.dtype} with shape {x.shape}")
     here = x.astype(np.int16)
     padded = np.pad(here, ((0, 0), (1, 0), (1, 0), (0, 0)))
@@ -53,18 +55,22 @@ def complexity_corrected(log_probability: np.ndarray, x: np.ndarray) -> np.ndarr
 
     Args:
       log_probability: ``log p(x)`` in nats, ``(B,)``, of the integers themselves (or a bound on it), so that both code
-        lengths refer to the same data.
+        lengths refer to the same data; -inf gives an infinite difference.
       x: the same images, uint8 ``(B, H, W, C)``.
 
     Returns:
       Bits, float64 ``(B,)``.
 
     Raises:
-      ValueError: as :func:`code_length`.
+      ValueError: as :func:`code_length`, or if there is not one log-probability for every image or it is NaN.
 
     >>> print(complexity_corrected(np.array([-100.0]), np.zeros((1, 4, 4, 1), np.uint8)).round(1))
     [56.3]
 
     Source: Serrà et al. 2020, eq. 2 (https://arxiv.org/abs/1909.11480).
     """
-    return -np.asarray(log_probability, float) / np.log(2.0) - code_length(x)
+    lengths, log_probability = code_length(x), np.asarray(log_probability, float)
+    if log_probability.shape != lengths.shape:
+        raise ValueError(f"log_probability must have shape {lengths.shape}, as x, got {log_probability.shape}")
+    check_not_nan(log_probability=log_probability)
+    return -log_probability / np.log(2.0) - lengths

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
 
-from scorekit.checks import check, check_positive
+from scorekit.checks import check, check_at_least, check_count, check_not_nan, check_positive, check_scalar
+from scorekit.trees import is_traced
 from scorekit.typicality.sets import Unit, in_nats
 from scorekit.typing import Array, ArrayLike
 
@@ -51,7 +52,7 @@ def coin_table(p: ArrayLike, n: int) -> CoinTable:
       A :class:`CoinTable`, one entry for each number of heads.
 
     Raises:
-      ValueError: if ``p`` is not in (0, 1) or ``n < 1``.
+      ValueError: if ``p`` is not a scalar in (0, 1) or ``n`` not an integer >= 1. Traced, such a ``p`` gives NaN.
 
     >>> table = coin_table(0.75, 16)
     >>> int(table.log_sequence.argmax()), int(table.log_mass.argmax())
@@ -59,9 +60,9 @@ def coin_table(p: ArrayLike, n: int) -> CoinTable:
 
     Source: Cover and Thomas 2006, sec. 3.1.
     """
+    check_scalar(p=p)
     check(lambda p: (p > 0) & (p < 1), "in (0, 1)", p=p)
-    if n < 1:
-        raise ValueError(f"n must be an integer >= 1, got {n}")
+    check_count(n=n)
     p = jnp.asarray(p, float)
     heads = jnp.arange(n + 1)
     log_sequence = heads * jnp.log(p) + (n - heads) * jnp.log1p(-p)
@@ -76,14 +77,19 @@ def log_sphere_area(dim: ArrayLike) -> Array:
       dim: K > 0, any shape.
 
     Raises:
-      ValueError: if ``dim`` is not positive.
+      ValueError: if ``dim`` is not finite and positive; traced, such a ``dim`` gives NaN.
 
     >>> print(f"{jnp.exp(log_sphere_area(3)) / jnp.pi:.4f}")
     4.0000
     """
     check_positive(dim=dim)
-    half = 0.5 * jnp.asarray(dim, float)
+    half = 0.5 * _nan_below(0.0, jnp.asarray(dim, float))
     return math.log(2.0) + half * math.log(math.pi) - gammaln(half)
+
+
+def _nan_below(least: float, x: Array) -> Array:
+    """NaN in place of values below ``least``; only traced ones can be."""
+    return jnp.where(x >= least, x, jnp.nan)
 
 
 def shell_mass(dim: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
@@ -95,22 +101,25 @@ def shell_mass(dim: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
     Args:
       dim: K >= 1.
       low: the inner radius.
-      high: the outer radius.
+      high: the outer radius, at least ``low``; may be infinite.
 
     Returns:
       A probability, with the shapes of the arguments broadcast.
 
     Raises:
-      ValueError: if ``dim < 1`` or ``low > high``.
+      ValueError: if ``dim`` is not finite and >= 1, a radius is NaN or ``low > high``; traced, such a value gives NaN.
 
     >>> print(f"{shell_mass(100, 9.0, 11.0):.4f}")
     0.8428
 
     Source: the Gaussian annulus theorem (Vershynin 2018, thm. 3.1.1) bounds it.
     """
-    check(lambda k: k >= 1, ">= 1", dim=dim)
-    check(lambda r: r >= np.asarray(low), f">= low = {low}", high=high)
+    check_at_least(1, dim=dim)
+    check_not_nan(low=low, high=high)
+    if not is_traced(low):
+        check(lambda r: r >= np.asarray(low), f">= low = {low}", high=high)
     dim, low, high = jnp.broadcast_arrays(*(jnp.asarray(x, float) for x in (dim, low, high)))
+    dim, low = _nan_below(1.0, dim), jnp.where(low <= high, low, jnp.nan)
     middle = jnp.sqrt(dim)
     least, most = jnp.maximum(middle - _REACH, 0.0), middle + _REACH
     low, high = jnp.clip(low, least, most), jnp.clip(high, least, most)
@@ -144,14 +153,15 @@ def typical_radii(dim: ArrayLike, epsilon: ArrayLike, unit: Unit = "nats") -> tu
       The inner radius (0 if the set contains the mode) and the outer radius.
 
     Raises:
-      ValueError: if ``dim < 1``, ``epsilon <= 0`` or for an unknown unit.
+      ValueError: if ``dim`` is not finite and >= 1, ``epsilon`` not finite and > 0, or for an unknown unit. Traced,
+        such a value gives NaN.
 
     >>> print([f"{r:.3f}" for r in typical_radii(100, 20.0)])
     ['7.746', '11.832']
     """
-    check(lambda k: k >= 1, ">= 1", dim=dim)
+    check_at_least(1, dim=dim)
     check_positive(epsilon=epsilon)
-    dim, width = jnp.asarray(dim, float), 2.0 * in_nats(epsilon, unit)
+    dim, width = _nan_below(1.0, jnp.asarray(dim, float)), _nan_below(0.0, 2.0 * in_nats(epsilon, unit))
     return jnp.sqrt(jnp.maximum(dim - width, 0.0)), jnp.sqrt(dim + width)
 
 
@@ -187,13 +197,14 @@ def lambert_w_exp(y: ArrayLike) -> Array:
     Newton's method in ``log w``, which converges from any start because ``exp(v) + v`` is convex.
 
     Args:
-      y: the logarithm of the argument of W, any shape.
+      y: the logarithm of the argument of W, any shape; NaN gives NaN.
 
     >>> print(f"{lambert_w_exp(1.0):.4f} {lambert_w_exp(1e4):.0f}")
     1.0000 9991
 
     Source: Corless et al. 1996, "On the Lambert W function".
     """
+    check_not_nan(y=y)
     y = jnp.asarray(y, float)
     v = jnp.where(y > 1.0, jnp.log(jnp.maximum(y, 1.0)), y)
     for _ in range(7):
@@ -213,15 +224,15 @@ def mirage_typical_radius(dim: ArrayLike) -> Array:
       dim: K >= 1, any shape.
 
     Raises:
-      ValueError: if ``dim < 1``.
+      ValueError: if ``dim`` is not finite and >= 1; traced, such a ``dim`` gives NaN.
 
     >>> print(f"{mirage_typical_radius(1e6) / 1e3:.4f}")
     0.5298
 
     Source: Dieleman 2020, "Addendum: quantifying our flawed intuitions".
     """
-    check(lambda k: k >= 1, ">= 1", dim=dim)
-    dim = jnp.asarray(dim, float)
+    check_at_least(1, dim=dim)
+    dim = _nan_below(1.0, jnp.asarray(dim, float))
     rest = jnp.where(dim > 1, dim - 1.0, 1.0)
     log_z = 1.0 / rest - math.log(2.0) - np.euler_gamma - jnp.log(rest)
-    return jnp.where(dim > 1, jnp.sqrt(dim * rest * lambert_w_exp(log_z)), 1.0)
+    return jnp.where(dim > 1, jnp.sqrt(dim * rest * lambert_w_exp(log_z)), dim)  # 1, or NaN

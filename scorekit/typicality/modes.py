@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check
+from scorekit.checks import check, check_count, check_floating, check_scalar
 from scorekit.trees import combine
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
@@ -30,7 +30,7 @@ def seek_mode(
       The end points, with the shapes and dtypes of ``x``.
 
     Raises:
-      ValueError: if ``t`` or ``step_size`` is out of range or ``steps < 1``.
+      ValueError: if ``t``, ``step_size`` or ``steps`` is out of range, or ``x`` is not floating.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> schedule = schedules.cosine()
@@ -40,10 +40,11 @@ def seek_mode(
 
     Source: Carreira-Perpinan 2000, "Mode-finding for mixtures of Gaussian distributions".
     """
+    check_scalar(t=t, step_size=step_size)
     check(lambda t: (t > 0) & (t < 1), "in (0, 1)", t=t)
     check(lambda s: (s > 0) & (s <= 1), "in (0, 1]", step_size=step_size)
-    if steps < 1:
-        raise ValueError(f"steps must be >= 1, got {steps}")
+    check_count(steps=steps)
+    check_floating(x=x)
     t = jnp.asarray(t, float)
     alpha: Array = schedule.alpha(t)
 

@@ -22,7 +22,7 @@ factory                   score                                               pu
 
 import jax.numpy as jnp
 
-from scorekit.checks import check
+from scorekit.checks import check, check_positive, check_scalar
 from scorekit.densities import Gaussian
 from scorekit.trees import pytree_dataclass
 from scorekit.typicality.calibration import (
@@ -48,7 +48,7 @@ class Standardise:
 
     def __call__(self, statistics: ArrayLike) -> Array:
         """``(B, F) -> (B, F)``."""
-        return (jnp.asarray(statistics, float) - self.mean) / self.std
+        return (check_statistics("statistics", statistics, 1, self.mean.shape[0]) - self.mean) / self.std
 
 
 @pytree_dataclass
@@ -122,7 +122,7 @@ def standardise(calibration: ArrayLike) -> Standardise:
       calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
 
     Raises:
-      ValueError: for another shape or a constant statistic.
+      ValueError: for another shape, a value that is not finite or a constant statistic.
 
     >>> standardise([[0.0, 1.0], [2.0, 5.0]])([[1.0, 5.0]])
     Array([[0., 1.]], dtype=float32)
@@ -145,7 +145,8 @@ def decorrelate(calibration: ArrayLike, regularisation: Number = 1e-3) -> Decorr
         are not amplified; > 0.
 
     Raises:
-      ValueError: for another shape, a constant statistic, or a regularisation that is not positive.
+      ValueError: for another shape, a value that is not finite, a constant statistic, or a regularisation that is not
+        finite and positive.
 
     >>> import jax
     >>> import numpy as np
@@ -156,7 +157,8 @@ def decorrelate(calibration: ArrayLike, regularisation: Number = 1e-3) -> Decorr
 
     Source: Hotelling 1933, "Analysis of a complex of statistical variables into principal components".
     """
-    check(lambda r: r > 0, "> 0", regularisation=regularisation)
+    check_scalar(regularisation=regularisation)
+    check_positive(regularisation=regularisation)
     standardised = standardise(calibration)
     covariance = jnp.atleast_2d(jnp.cov(standardised(calibration), rowvar=False))
     variances, directions = jnp.linalg.eigh(covariance)
@@ -171,7 +173,7 @@ def kernel_density_score(calibration: ArrayLike) -> KernelDensityScore:
       calibration: statistics ``(N, F)``, N >= 2.
 
     Raises:
-      ValueError: for another shape.
+      ValueError: for another shape or a value that is not finite.
 
     >>> import jax
     >>> import numpy as np
@@ -182,7 +184,7 @@ def kernel_density_score(calibration: ArrayLike) -> KernelDensityScore:
 
     Source: Morningstar et al. 2021, sec. 3 (https://arxiv.org/abs/2006.09273).
     """
-    return KernelDensityScore(density=density_of_states(calibration))
+    return KernelDensityScore(density=density_of_states(check_statistics("calibration", calibration, 2)))
 
 
 def gaussian_score(calibration: ArrayLike) -> GaussianScore:
@@ -194,7 +196,7 @@ def gaussian_score(calibration: ArrayLike) -> GaussianScore:
       calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
 
     Raises:
-      ValueError: for another shape or a constant statistic.
+      ValueError: for another shape, a value that is not finite or a constant statistic.
 
     >>> import jax
     >>> import numpy as np
@@ -218,7 +220,7 @@ def mean_z_score(calibration: ArrayLike) -> MeanZScore:
       calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
 
     Raises:
-      ValueError: for another shape or a constant statistic.
+      ValueError: for another shape, a value that is not finite or a constant statistic.
 
     >>> mean_z_score([[0.0, 1.0], [2.0, 5.0]])([[1.0, 5.0]])
     Array([0.5], dtype=float32)

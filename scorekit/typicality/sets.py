@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_positive
+from scorekit.checks import check_finite, check_floating, check_not_nan, check_positive, check_scalar, nan_unless_finite
 from scorekit.solvers.grids import check_grid
 from scorekit.trees import combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
@@ -33,20 +33,28 @@ def excess_information(log_density: ArrayLike, entropy: ArrayLike) -> Array:
     """``-log p(x) - H`` in nats: negative for examples more likely than typical ones, positive for less likely ones.
 
     Args:
-      log_density: ``log p(x)`` in nats, any shape.
-      entropy: H in nats, a scalar.
+      log_density: ``log p(x)`` in nats, any shape; may be infinite.
+      entropy: H in nats, a finite scalar.
+
+    Raises:
+      ValueError: if a log-density is NaN or the entropy not a finite scalar; traced, such a value gives NaN.
 
     >>> print(excess_information(jnp.array([-1.0, -3.0]), 2.0))
     [-1.  1.]
     """
-    return -jnp.asarray(log_density) - entropy
+    log_density = jnp.asarray(log_density)
+    log_density = log_density.astype(jnp.promote_types(log_density.dtype, jnp.float32))
+    check_scalar(entropy=entropy)
+    check_finite(entropy=entropy)
+    check_not_nan(log_density=log_density)
+    return nan_unless_finite(-log_density - entropy, entropy)
 
 
 def typical_set(log_density: ArrayLike, entropy: ArrayLike, epsilon: ArrayLike, unit: Unit = "nats") -> Array:
     """Membership in the typical set, ``|-log p(x) - H| <= epsilon``.
 
     Args:
-      log_density: ``log p(x)`` in nats, any shape.
+      log_density: ``log p(x)`` in nats, any shape; infinite ones are not members.
       entropy: H in nats: ``density.entropy()`` or ``monte_carlo_entropy(...).value``.
       epsilon: half the width of the set, > 0, in ``unit``, for complete examples (not per dimension).
       unit: "nats" or "bits".
@@ -55,7 +63,8 @@ def typical_set(log_density: ArrayLike, entropy: ArrayLike, epsilon: ArrayLike, 
       Booleans, shaped like ``log_density``.
 
     Raises:
-      ValueError: if ``epsilon`` is not positive or for an unknown unit.
+      ValueError: if ``epsilon`` is not finite and positive, for an unknown unit, and as :func:`excess_information`;
+        traced, such a value gives False.
 
     >>> from scorekit.densities import gaussian
     >>> g = gaussian(jnp.zeros(100), std=1.0)
@@ -65,6 +74,7 @@ def typical_set(log_density: ArrayLike, entropy: ArrayLike, epsilon: ArrayLike, 
 
     Source: Cover and Thomas 2006, sec. 3.1 and 8.2.
     """
+    check_scalar(epsilon=epsilon)
     check_positive(epsilon=epsilon)
     return jnp.abs(excess_information(log_density, entropy)) <= in_nats(epsilon, unit)
 
@@ -89,7 +99,7 @@ def monte_carlo_entropy(log_density: ArrayLike) -> Entropy:
       An :class:`Entropy`: the mean, and the standard deviation over ``sqrt(N)``.
 
     Raises:
-      ValueError: for another shape.
+      ValueError: for another shape, or a value that is not finite; traced, such a value gives NaN.
 
     >>> found = monte_carlo_entropy(jnp.array([-1.0, -2.0, -3.0]))
     >>> print(f"{found.value:.1f} +- {found.standard_error:.2f}")
@@ -100,8 +110,10 @@ def monte_carlo_entropy(log_density: ArrayLike) -> Entropy:
     log_density = jnp.asarray(log_density)
     if log_density.ndim != 1 or log_density.shape[0] < 2:
         raise ValueError(f"log_density must have shape (N,) with N >= 2, got {log_density.shape}")
+    check_finite(log_density=log_density)
     n = log_density.shape[0]
-    return Entropy(-jnp.mean(log_density), jnp.std(log_density, ddof=1) / math.sqrt(n))
+    found = Entropy(-jnp.mean(log_density), jnp.std(log_density, ddof=1) / math.sqrt(n))
+    return nan_unless_finite(found, log_density)
 
 
 def local_typicality(denoiser: Denoiser, schedule: Schedule, states: PyTree, ts: ArrayLike) -> Array:
@@ -123,7 +135,7 @@ def local_typicality(denoiser: Denoiser, schedule: Schedule, states: PyTree, ts:
       ``(n, B)``.
 
     Raises:
-      ValueError: if ``ts`` does not decrease in [0, 1].
+      ValueError: if ``ts`` does not decrease in [0, 1], or ``states`` are not floating arrays with its length.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> schedule = schedules.cosine()
@@ -136,6 +148,10 @@ def local_typicality(denoiser: Denoiser, schedule: Schedule, states: PyTree, ts:
     step.
     """
     check_grid(ts)
+    check_floating(states=states)
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(states)]
+    if not shapes or any(len(shape) < 2 or shape[0] != np.shape(ts)[0] for shape in shapes):
+        raise ValueError(f"states must have leaves ({np.shape(ts)[0]}, B, ...), one state for each of ts, got {shapes}")
     ts = jnp.asarray(ts, float)
     last, d = np.shape(ts)[0] - 1, event_size(jax.tree.map(lambda x: x[0], states))
 

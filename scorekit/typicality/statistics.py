@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check
+from scorekit.checks import check, check_count, check_floating
 from scorekit.likelihood.divergence import draw_probes, with_divergence
 from scorekit.process import perturb
 from scorekit.samplers.sampling import integrate
@@ -26,6 +26,12 @@ from scorekit.schedules.numerics import as_time
 from scorekit.solvers.grids import check_grid
 from scorekit.trees import batch_size, combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+
+def _check_data(x: PyTree) -> None:
+    check_floating(x=x)
+    if not batch_size(x):
+        raise ValueError("x must hold at least one example, got a batch of 0")
 
 
 def _check_times(ts: ArrayLike) -> Array:
@@ -54,7 +60,7 @@ def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTr
       ``(B, n)``.
 
     Raises:
-      ValueError: if a time is out of range.
+      ValueError: if a time is out of range, or ``x`` is not a batch of floating arrays.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
@@ -66,6 +72,7 @@ def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTr
     Source: Mahmood et al. 2021 (https://arxiv.org/abs/2010.13132).
     """
     ts = _check_times(ts)
+    _check_data(x)
     keys = None if key is None else jax.random.split(key, ts.shape[0])
 
     def one(inputs):
@@ -103,7 +110,7 @@ def reconstruction_errors(
       ``(B, n)``, in squared units of the data.
 
     Raises:
-      ValueError: if a time is out of range or ``steps < 1``.
+      ValueError: if a time is out of range, ``x`` is not a batch of floating arrays, or ``steps < 1``.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(64), std=1.0), schedules.cosine()
@@ -115,8 +122,8 @@ def reconstruction_errors(
     Source: Graham et al. 2023 (https://arxiv.org/abs/2211.07740), with PLMS and 100 steps in total; Raya et al. 2022.
     """
     ts = _check_times(ts)
-    if steps < 1:
-        raise ValueError(f"steps must be >= 1, got {steps}")
+    _check_data(x)
+    check_count(steps=steps)
     d = event_size(x)
 
     def one(inputs):
@@ -150,7 +157,7 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
       ``(B, 6)``; column 4 alone is DiffPath-1D.
 
     Raises:
-      ValueError: if ``ts`` does not decrease in [0, 1].
+      ValueError: if ``ts`` does not decrease in [0, 1], or ``x`` is not a batch of floating arrays.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
@@ -161,6 +168,7 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
     Source: Heng et al. 2024, sec. 4 (https://arxiv.org/abs/2405.11881), whose DiffPath-6D has the square of column 4.
     """
     check_grid(ts)
+    _check_data(x)
     ts = as_time(ts)[::-1]
 
     def step(carry, times):
@@ -201,7 +209,7 @@ def score_curvature(
       ``(B, n)``.
 
     Raises:
-      ValueError: if a time is out of range or ``probes < 1``.
+      ValueError: if a time is out of range, ``x`` is not a batch of floating arrays, or ``probes < 1``.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
@@ -213,8 +221,8 @@ def score_curvature(
     Source: Barkley et al. 2025, eq. 5 (https://arxiv.org/abs/2510.01456).
     """
     ts = _check_times(ts)
-    if probes < 1:
-        raise ValueError(f"probes must be >= 1, got {probes}")
+    _check_data(x)
+    check_count(probes=probes)
     vectors = None if key is None else draw_probes(key, "rademacher", x, probes)
 
     def one(t):

@@ -64,5 +64,5 @@ def test_batch_at_validates_arguments(change, message):
 
 
 def test_batch_at_rejects_a_fractional_step():
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match=r"step must be an integer >= 0, got 1\.5"):
         batch_at(DATA, seed=0, step=1.5, batch_size=2)  # type: ignore[arg-type]

@@ -198,8 +198,8 @@ def test_discrete_variational_bound_of_discrete_data_is_at_least_their_entropy(b
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_times": 0}, "num_times must be >= 1, got 0"),
-        ({"bins": 1}, "bins must be >= 2, got 1"),
+        ({"num_times": 0}, "num_times must be an integer >= 1, got 0"),
+        ({"bins": 1}, "bins must be an integer >= 2, got 1"),
         ({"t_min": 0.9, "t_max": 0.1}, "t_max must be > t_min = 0.9"),
         ({"t_min": 0.0}, r"log_snr\(t_min\) must be finite"),
     ],
@@ -213,10 +213,10 @@ def test_invalid_arguments_raise(changes, message):
 @pytest.mark.parametrize(
     ("ts", "bins", "message"),
     [
-        ([0.5], None, r"ts must have shape \(T \+ 1,\)"),
-        ([0.1, 0.5], None, "ts must be strictly decreasing"),
+        ([0.5], None, r"ts must have shape \(n \+ 1,\)"),
+        ([0.1, 0.5], None, "ts must decrease strictly"),
         ([0.5, 0.0], None, r"log_snr\(ts\[-1\]\) must be finite"),
-        ([0.5, 0.1], 1, "bins must be >= 2, got 1"),
+        ([0.5, 0.1], 1, "bins must be an integer >= 2, got 1"),
     ],
 )
 def test_discrete_variational_bound_invalid_arguments_raise(ts, bins, message):

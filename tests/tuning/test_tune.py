@@ -192,8 +192,8 @@ def test_tune_reports_the_power_mean_of_the_distances():
         ({"pairs": Pairs(jnp.zeros((1, 2, 2)), jnp.zeros((1, 3, 2)))}, "pairs must have noise and end of one shape"),
         ({"held_out": Pairs(jnp.zeros(2), jnp.zeros(2))}, r"held_out must .*\(N, B, ...\), got \(2,\)"),
         ({"power": -1.0}, "power must be finite and >= 0, got -1.0"),
-        ({"steps": 0}, "steps must be at least 1, got 0"),
-        ({"starts": 0}, "starts must be at least 1, got 0"),
+        ({"steps": 0}, "steps must be an integer >= 1, got 0"),
+        ({"starts": 0}, "starts must be an integer >= 1, got 0"),
         ({"learning_rate": 0.0}, "learning_rate must be finite and > 0, got 0.0"),
     ],
 )
@@ -204,5 +204,5 @@ def test_tune_validates_its_arguments(change, message):
 
 
 def test_fine_pairs_needs_a_batch():
-    with pytest.raises(ValueError, match="batches must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="batches must be an integer >= 1, got 0"):
         fine_pairs(jax.random.key(0), RING_DENOISER, FLOW, jnp.zeros((1, 2)), 0)

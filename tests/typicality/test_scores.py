@@ -111,5 +111,5 @@ def test_scores_invalid_calibration_raises(factory):
 def test_scores_constant_statistics_and_regularisation_raise():
     with pytest.raises(ValueError, match="std of calibration must be > 0 for every statistic"):
         gaussian_score(np.ones((9, 2)))
-    with pytest.raises(ValueError, match=r"regularisation must be > 0, got 0\.0"):
+    with pytest.raises(ValueError, match=r"regularisation must be finite and > 0, got 0\.0"):
         decorrelate(CALIBRATION, regularisation=0.0)

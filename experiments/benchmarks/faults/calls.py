@@ -53,7 +53,7 @@ class Data(Argument):
 
 
 def _with_nan(x: Any) -> np.ndarray:
-    x = np.array(x, np.float32)
+    x = np.array(x, np.complex64 if np.iscomplexobj(x) else np.float32)
     x.reshape(-1)[:1] = _NAN
     return x
 
@@ -181,4 +181,4 @@ def attempt(row: Call, attack: Attack) -> Outcome:
 
 
 def _broken(leaf: np.ndarray) -> bool:
-    return jnp.issubdtype(leaf.dtype, jnp.floating) and not np.all(np.isfinite(leaf))
+    return jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.all(np.isfinite(leaf))

@@ -1,18 +1,76 @@
 """Metrics."""
 
+import jax
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Data, Number, call
+from experiments.benchmarks.faults.calls import Call, Classes, Count, Data, Number, call
 from scorekit import metrics
 
 _IN, _OUT = np.arange(5, dtype=np.float32), np.arange(7, dtype=np.float32) + 2
-_ANY = {"integer": "integers count as floats"}
+_FLOATS = {"integer": "integers count as floats"}
+_KEY = jax.random.key(0)
+_X = np.array([[0.0, 1.0], [2.0, 0.5], [1.0, 3.0], [-1.0, 2.0], [0.5, -2.0]], np.float32)
+_Y = _X + 0.5
+_LABEL = np.array([0, 0, 1, 1, 1])
+_NAMES = {"negative": "any integers name classes", "too large": "a class without training examples counts as wrong"}
+_FREE_SHAPE = _FLOATS | {"shape": "all axes but the first are flattened"}
+_SCORES = {"in_scores": Data(_IN, _FLOATS), "out_scores": Data(_OUT, _FLOATS)}
+_PROBE = metrics.fit_linear_probe(_X, _LABEL, 2)
+_CLASSIFIER = metrics.fit_reference_classifier(_X, _LABEL)
+
+
+def _features(x: str, y: str) -> dict:
+    return {x: Data(_X, _FLOATS), y: Data(_Y, _FLOATS)}
+
 
 ROWS: dict[str, Call] = {
-    "metrics.auroc": call(metrics.auroc, in_scores=Data(_IN, _ANY), out_scores=Data(_OUT, _ANY)),
-    "metrics.aupr": call(metrics.aupr, in_scores=Data(_IN, _ANY), out_scores=Data(_OUT, _ANY)),
-    "metrics.fpr_at_tpr": call(
-        metrics.fpr_at_tpr, in_scores=Data(_IN, _ANY), out_scores=Data(_OUT, _ANY), tpr=Number(0.9, low=0.0, high=1.1)
+    "metrics.auroc": call(metrics.auroc, **_SCORES),
+    "metrics.aupr": call(metrics.aupr, **_SCORES),
+    "metrics.fpr_at_tpr": call(metrics.fpr_at_tpr, **_SCORES, tpr=Number(0.9, low=0.0, high=1.1)),
+    "metrics.bootstrap_interval": call(
+        lambda **kwargs: metrics.bootstrap_interval(_KEY, metrics.auroc, **kwargs),
+        **_SCORES,
+        level=Number(0.9, low=0.0, high=1.0),
+        resamples=Count(4),
+    ),
+    "metrics.energy_distance": call(metrics.energy_distance, **_features("x", "y")),
+    "metrics.frechet_distance": call(metrics.frechet_distance, **_features("x", "y")),
+    "metrics.sliced_wasserstein": call(
+        lambda **kwargs: metrics.sliced_wasserstein(_KEY, **kwargs), **_features("x", "y"), num_projections=Count(4)
+    ),
+    "metrics.precision_recall": call(metrics.precision_recall, **_features("real", "fake"), k=Count(1)),
+    "metrics.density_coverage": call(metrics.density_coverage, **_features("real", "fake"), k=Count(1)),
+    "metrics.vendi_score": call(metrics.vendi_score, x=Data(_X, _FLOATS), bandwidth=Number(1.0, low=0.0)),
+    "metrics.vendi_score/cosine": call(metrics.vendi_score, x=Data(_X, _FLOATS)),
+    "metrics.psnr": call(metrics.psnr, x=Data(_X, _FLOATS), truth=Data(_Y, _FLOATS), data_range=Number(2.0, low=0.0)),
+    "metrics.fit_linear_probe": call(
+        lambda penalty, **kwargs: metrics.fit_linear_probe(penalties=[1.0, penalty], **kwargs),
+        features=Data(_X, _FREE_SHAPE),
+        label=Classes(_LABEL, num_classes=2),
+        num_classes=Count(2, alias="label"),
+        penalty=Number(0.1, low=0.0, alias="penalties"),
+    ),
+    "metrics.probe_accuracy": call(
+        metrics.probe_accuracy,
+        probe=_PROBE,
+        features=Data(_X, _FREE_SHAPE),
+        label=Classes(_LABEL, num_classes=2),
+    ),
+    "metrics.fit_reference_classifier": call(
+        metrics.fit_reference_classifier, x=Data(_X, _FREE_SHAPE), label=Classes(_LABEL, _NAMES, num_classes=2)
+    ),
+    "metrics.class_accuracy": call(
+        metrics.class_accuracy,
+        classifier=_CLASSIFIER,
+        samples=Data(_X, _FREE_SHAPE),
+        labels=Classes(_LABEL, _NAMES, num_classes=2),
+    ),
+    "metrics.classification_accuracy_score": call(
+        metrics.classification_accuracy_score,
+        samples=Data(_X, _FREE_SHAPE),
+        labels=Classes(_LABEL, _NAMES, num_classes=2),
+        test_x=Data(_Y, _FREE_SHAPE),
+        test_label=Classes(_LABEL, _NAMES, num_classes=2),
     ),
 }
 

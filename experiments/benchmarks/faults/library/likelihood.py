@@ -1,0 +1,78 @@
+"""Likelihoods and variational bounds."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks.faults.calls import Call, Choice, Classes, Count, Data, Number, call
+from scorekit import denoisers, densities, likelihood, schedules
+
+_KEY = jax.random.key(0)
+_SCHEDULE = schedules.cosine()
+_DENOISER = denoisers.exact_denoiser(densities.gaussian(np.zeros(2, np.float32), std=1.0), _SCHEDULE)
+_X = np.array([[1.0, -1.0]], np.float32)
+_DATA = Data(_X, alias="x_t")
+_TS = Data(np.array([0.9, 0.5, 0.1], np.float32))
+_TIMES = {
+    "t_min": Number(0.01, low=-0.1, high=0.95, alias="t_max"),
+    "t_max": Number(0.9, low=0.005, high=1.1),
+}
+
+ROWS: dict[str, Call] = {
+    "likelihood.bits_per_dim": call(
+        likelihood.bits_per_dim,
+        log_p=Data(
+            np.array([-3.0], np.float32),
+            {
+                "integer": "integers count as floats",
+                "shape": "any shape is allowed",
+                "empty": "no value is allowed",
+            },
+        ),
+        event_size=Count(2),
+        bins=Count(4, least=2),
+        dequantisation=Choice("uniform"),
+    ),
+    "likelihood.dequantised_bits_per_dim": call(
+        lambda x, bins: likelihood.dequantised_bits_per_dim(_KEY, lambda key, z: jnp.sum(z, axis=-1), x, bins),
+        x=Classes(np.array([[0, 1], [2, 3]]), num_classes=4),
+        bins=Count(4, least=2, alias="x"),
+    ),
+    "likelihood.variational_bound": call(
+        lambda x0, **kwargs: likelihood.variational_bound(_KEY, _DENOISER, _SCHEDULE, x0, **kwargs),
+        x0=_DATA,
+        num_times=Count(2),
+        **_TIMES,
+    ),
+    "likelihood.variational_bound/bins": call(
+        lambda **kwargs: likelihood.variational_bound(_KEY, _DENOISER, _SCHEDULE, num_times=2, **kwargs),
+        x0=Data(_X, alias="x_t"),
+        bins=Count(2, least=2, alias="x0"),
+    ),
+    "likelihood.discrete_variational_bound": call(
+        lambda **kwargs: likelihood.discrete_variational_bound(_KEY, _DENOISER, _SCHEDULE, **kwargs),
+        x0=_DATA,
+        ts=_TS,
+        bins=Count(2, least=2, alias="x0"),
+    ),
+    "likelihood.log_likelihood": call(
+        lambda **kwargs: likelihood.log_likelihood(None, _DENOISER, _SCHEDULE, rtol=0.1, atol=0.1, **kwargs),
+        x0=_DATA,
+        max_steps=Count(100),
+        **_TIMES,
+    ),
+    "likelihood.log_likelihood/probes": call(
+        lambda **kwargs: likelihood.log_likelihood(_KEY, _DENOISER, _SCHEDULE, **kwargs),
+        x0=_DATA,
+        divergence=Choice("rademacher"),
+        probes=Count(2),
+        chunk=Count(2),
+        ts=_TS,
+    ),
+}
+
+EXEMPT = {
+    "likelihood.BitsPerDim": "a result",
+    "likelihood.LogLikelihood": "a result",
+    "likelihood.VariationalBound": "a result",
+}
