@@ -1,11 +1,12 @@
 """Data sets, one file a kind, each answering for itself. A new kind is a file and a line in :data:`KINDS`."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from experiments.cli.config import Config, section
+from experiments.cli.config import Config, require, section
 from experiments.data import conditions, representation
 from experiments.data.dataset import Dataset
 from experiments.data.images import Images
@@ -22,6 +23,10 @@ KINDS: Mapping[str, type[Dataset]] = {
 """Kinds by the first part of the name of a data set; every other name is a TFDS set of images."""
 
 _EVERY = (Images, *dict.fromkeys(KINDS.values()))
+
+
+_NAME = re.compile(r"\w+(:\w+)?(/\w[\w.+-]*)*(:[\d.*]+)?", re.ASCII)
+"""``[namespace:]name[/config][:version]``, as TFDS writes names; never a path."""
 
 
 def fields() -> ConfigDict:
@@ -57,6 +62,9 @@ def kind_of(config: Config) -> type[Dataset]:
 
 def check(config: Config) -> None:
     """Validates the section ``data``; nothing is loaded."""
+    name = config.data.name
+    allowed = "the name of a data set, such as sklearn_digits or soundfont_notes/4khz"
+    require(_NAME.fullmatch(name) is not None, "data.name", name, allowed)
     kind = kind_of(config)
     kind.check(config)
     if "map" in config.data:
