@@ -3,15 +3,19 @@
 import sys
 from types import TracebackType
 
-_excepthook = sys.excepthook
+_default = sys.excepthook
 
 
-def _one_line_for_ctrl_c(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """While the libraries are imported, :mod:`experiments.cli.interrupts` is not there yet."""
+def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """One line for Ctrl-C while libraries are imported, before :mod:`experiments.cli.interrupts` is there.
+
+    Nothing for callbacks of tensorstore that come after a failed save, which orbax raises itself.
+    """
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         raise SystemExit(130)
-    _excepthook(kind, error, traceback)
+    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+        _default(kind, error, traceback)
 
 
-sys.excepthook = _one_line_for_ctrl_c
+sys.excepthook = _excepthook

@@ -45,7 +45,7 @@ def _restore(checkpoints: training.Checkpoints, state: TrainState, workdir: Path
     """The newest readable checkpoint; None if there has been none.
 
     Raises:
-      ProgramError: if all of them are damaged.
+      ProgramError: if all of them are damaged, or it is of another network or optimiser.
     """
     try:
         return checkpoints.restore_latest(state)
@@ -54,6 +54,8 @@ def _restore(checkpoints: training.Checkpoints, state: TrainState, workdir: Path
             f"{error}; the run in {workdir} cannot be continued: copy a checkpoint back, or start anew with another "
             f"--workdir, or with the same one after rm -r {shlex.quote(str(workdir))}"
         ) from error
+    except ValueError as error:
+        raise ProgramError(f"{error}; another version has trained this network: use another --workdir") from error
 
 
 def fit(
