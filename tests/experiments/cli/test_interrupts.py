@@ -26,7 +26,12 @@ SETUP = """
             print("closed", flush=True)
 """
 WAITS = 'print("ready", flush=True); time.sleep(60)'
-COMPILES = 'print("ready", flush=True); hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)'  # no Python runs meanwhile
+# no Python runs in the main thread meanwhile
+COMPILES = """
+        import threading
+        threading.Timer(0.5, print, ["ready"], {"flush": True}).start()
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
 SAVES = """
         with interrupts.deferred() as stop:
             print("ready", flush=True)
@@ -91,8 +96,8 @@ def test_a_second_ctrl_c_leaves_while_saving():
 def test_what_is_registered_is_called_before_leaving(tmp_path):
     lock = tmp_path / "lock"
     lock.write_text("")
-    register = f"import pathlib; interrupts.BEFORE_LEAVING.append(pathlib.Path({str(lock)!r}).unlink); "
-    process = start(register + COMPILES)
+    register = f"import pathlib; interrupts.BEFORE_LEAVING.append(pathlib.Path({str(lock)!r}).unlink)"
+    process = start(f"        {register}{COMPILES}")
     for _ in range(2):
         process.send_signal(signal.SIGINT)
         time.sleep(0.2)

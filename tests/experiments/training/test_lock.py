@@ -66,9 +66,9 @@ def test_a_live_lock_raises_and_is_left(tmp_path):
     "record",
     [
         {"age": 60.0},
-        {"host": "elsewhere", "pid": 1, "started": "0"},
-        {"boot": "another", "started": "0"},
-        {"namespace": "another container", "started": "0"},
+        {"host": "elsewhere", "pid": 2**30},
+        {"boot": "another", "pid": 2**30},
+        {"namespace": "another container", "pid": 2**30},
     ],
     ids=["untouched for a minute", "another host", "another boot", "another container"],
 )
