@@ -3,19 +3,21 @@
 import sys
 from types import TracebackType
 
-_default = sys.excepthook
+_excepthook, _unraisablehook = sys.excepthook, sys.unraisablehook
 
 
-def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """One line for Ctrl-C while libraries are imported, before :mod:`experiments.cli.interrupts` is there.
-
-    Nothing for callbacks of tensorstore that come after a failed save, which orbax raises itself.
-    """
+def _one_line(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """For Ctrl-C while libraries are imported, before :mod:`experiments.cli.interrupts` is there."""
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         raise SystemExit(130)
-    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-        _default(kind, error, traceback)
+    _excepthook(kind, error, traceback)
 
 
-sys.excepthook = _excepthook
+def _without_tensorstore(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Drops the callbacks of tensorstore that come after a failed save, which orbax raises itself."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        _unraisablehook(unraisable)
+
+
+sys.excepthook, sys.unraisablehook = _one_line, _without_tensorstore

@@ -1,10 +1,12 @@
 """Asynchronous, atomic checkpoints; restoring skips broken ones."""
 
 import contextlib
+import gc
 import json
 import math
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any, Literal, NamedTuple
@@ -231,11 +233,15 @@ def _writing(directory: epath.Path) -> Iterator[None]:
     """Turns the errors of orbax's writers that have a cause in the file system into an ``OSError`` that names it."""
     try:
         yield
+        return
     except OSError as error:
-        raise OSError(error.errno, error.strerror, error.filename or str(directory)) from error
+        number, path = error.errno, error.filename or str(directory)
     except Exception as error:
         found = _OS_ERROR.search(str(error))
         if found is None:
             raise
-        number = int(found[1] or found[2])
-        raise OSError(number, os.strerror(number), str(directory)) from error
+        number, path = int(found[1] or found[2]), str(directory)
+    with quiet_orbax():
+        gc.collect()
+        time.sleep(0.5)  # other arrays are still written; their callbacks fail, loudly if the interpreter has ended
+    raise OSError(number, os.strerror(number or 0), path)
