@@ -67,4 +67,4 @@ class SkippedSteps:
 
 
 def _is_ready(value: Any) -> bool:
-    return not isinstance(value, jax.Array) or value.is_ready()
+    return not isinstance(value, jax.Array) or value.is_ready()  # type: ignore[attr-defined]

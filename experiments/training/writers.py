@@ -83,7 +83,7 @@ class _Board:
 
     def __init__(self, folder: Path, first_step: int):
         from tensorboardX.event_file_writer import EventsWriter  # late: readers of metrics.jsonl do not need it
-        from tensorboardX.proto.event_pb2 import SessionLog
+        from tensorboardX.proto.event_pb2 import SessionLog  # type: ignore[attr-defined]
 
         self._folder, self._flushed = folder, 0.0
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ class _Board:
         self._write(first_step, session_log=SessionLog(status=SessionLog.START))  # drops earlier events of later steps
 
     def _write(self, step: int, **content: Any) -> None:
-        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]
 
         now = time.time()
         with _naming(self._folder):
