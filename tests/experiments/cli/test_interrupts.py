@@ -70,6 +70,18 @@ def test_sigterm_closes_what_is_open():
     assert outcome(process) == (143, "closed\n", "")
 
 
+def test_ctrl_c_during_garbage_collection_is_not_lost():
+    collects = """
+        import gc
+        gc.callbacks.append(lambda *_: (gc.callbacks.clear(), print("ready", flush=True), time.sleep(60)))
+        gc.collect()
+        time.sleep(60)
+    """
+    process = start(collects)
+    process.send_signal(signal.SIGINT)
+    assert outcome(process) == (130, "closed\n", "interrupted\n")
+
+
 def test_a_second_ctrl_c_leaves_while_no_python_runs():
     process = start(COMPILES)
     process.send_signal(signal.SIGINT)
