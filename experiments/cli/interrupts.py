@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
@@ -21,10 +22,14 @@ BEFORE_LEAVING: list[Callable[[], object]] = []
 """What is called before the process ends at once."""
 
 _received: list[int] = []
+_leaving = threading.Lock()
 
 
 def leave() -> NoReturn:
     """Ends the process at once. Files that are written atomically are either old or new."""
+    if not _leaving.acquire(blocking=False):
+        time.sleep(1)  # the thread or the handler of the signal is at it, whichever was first
+        os._exit(EXIT_CODES[signal.SIGINT])
     for function in list(BEFORE_LEAVING):
         with contextlib.suppress(Exception):
             function()

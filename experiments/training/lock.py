@@ -113,10 +113,11 @@ class Lock:
         """Removes the file; a second call does nothing."""
         if self._released.is_set():
             return
-        self._released.set()
         if self._is_mine():
             self._path.unlink(missing_ok=True)
-        os.close(self._file)
+        self._released.set()  # last: the process may end in another thread as soon as this is seen
+        with contextlib.suppress(OSError):
+            os.close(self._file)
 
 
 def _record() -> bytes:
