@@ -12,6 +12,7 @@ same command continues a run that was stopped.
 """
 
 import time
+from pathlib import Path
 
 from absl import flags
 
@@ -20,9 +21,9 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import base
-from experiments.models.runs import open_run
+from experiments.models.runs import Run, open_run
 from experiments.reporting.pictures import sample_picture
-from experiments.training import distillation, students
+from experiments.training import distillation, lock, students
 
 _WORKDIR = shared.workdir("Folder of the teacher's run.")
 _STUDENT = flags.DEFINE_string("student_dir", None, "Folder of the student.", required=True)
@@ -45,7 +46,7 @@ def draw(path, config, run, generate, params, title):
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    workdir, folder, steps = shared.path(_WORKDIR), shared.path(_STUDENT), _STEPS.value
+    workdir, folder = shared.path(_WORKDIR), shared.path(_STUDENT)
     require(config.training.steps > config.training.warmup_steps, "training.steps", config.training.steps,
             f"above training.warmup_steps = {config.training.warmup_steps}")  # fmt: skip
     if folder == workdir:
@@ -58,8 +59,15 @@ def main(config: Config) -> None:
     teacher_config.training = base.saved(str(workdir)).training
     run = open_run(teacher_config, workdir, _CHECKPOINT.value, (scale,))
     distillation.check_teacher(config, run, method)
+    with lock.hold(folder, "--student_dir"):
+        distil(config, options, run, folder, start)
+
+
+def distil(config: Config, options: Config, run: Run, folder: Path, start: float) -> None:
+    """Trains the student and draws from it."""
+    method, steps, scale = _METHOD.value, _STEPS.value, config.sampling.guidance_scale
     distillation.check_same_teacher(folder, {
-        "--method": method, "--steps": steps, "--workdir": str(workdir), "--step": run.step,
+        "--method": method, "--steps": steps, "--workdir": str(shared.path(_WORKDIR)), "--step": run.step,
         "config.sampling.guidance_scale": scale, "config.guidance": config.guidance,
         "config.rules": config.rules.to_dict(), **{f"config.distillation.{k}": v for k, v in options.items()},
     })  # fmt: skip

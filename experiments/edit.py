@@ -92,6 +92,7 @@ def main(config: Config) -> None:
     start = time.monotonic()
     workdir = shared.path(_WORKDIR)
     check_flags()
+    shared.check_writable(workdir / "edits", f"--workdir={workdir}")
     run = open_run(config, workdir, _STEP.value)
     if not isinstance(run.dataset.view(np.zeros((1, *run.model.shape))), Pictures):
         raise ConfigError(f"--workdir={workdir}: experiments.edit needs images, these are of {run.dataset.name}")

@@ -29,10 +29,11 @@ _OUT = flags.DEFINE_string("out", None, "Path of the results without ending; wor
 def main(config: Config) -> None:
     start = time.monotonic()
     workdir, guided = shared.path(_WORKDIR), " + ".join(config.guidance)
+    out = shared.results(_OUT, workdir / "evaluation", ".json", ".html", ".png", ".config.json")
     run = open_run(config, workdir, _STEP.value, config.evaluation.guidance_scales, on_latents=True)
     print(f"evaluating step {run.step:,} with {guided} …", flush=True)
     found = evaluate(config, run.model, run.dataset, run.params, run.generate)
-    stem = Path(_OUT.value).expanduser().absolute() if _OUT.value else workdir / f"evaluation_{run.step}"
+    stem = out if _OUT.value else Path(f"{out}_{run.step}")
     write_results(f"{stem}.json", found.values())
     used = save_resolved(config, f"{stem}.config.json")
     sections = [

@@ -35,6 +35,7 @@ _OUT = flags.DEFINE_string("out", None, "Path of the results without ending; wor
 def main(config: Config) -> None:
     start = time.monotonic()
     workdir, scale = shared.path(_WORKDIR), config.sampling.guidance_scale
+    out = shared.results(_OUT, workdir / "samples" / "sample", ".npz", ".png")
     run = open_run(config, workdir, _STEP.value, (scale,), on_latents=True)
     num_classes = run.dataset.num_classes
     chosen = range(num_classes) if _LABELS.value is None else shared.classes("labels", _LABELS.value, num_classes)
@@ -42,7 +43,6 @@ def main(config: Config) -> None:
     by = f"γ = {scale:g}, {' + '.join(config.guidance)}"
     print(f"drawing {_NUM.value} samples from step {run.step:,} at {by} …", flush=True)
     samples = run.generate(run.params, _SEED.value, labels, scale)
-    out = Path(_OUT.value).expanduser().absolute() if _OUT.value else workdir / "samples" / "sample"
     is_sound = isinstance(run.dataset.view(samples), Sounds)
     conditions = held_out_of(run.dataset, labels) if is_sound else {}
     write_arrays(f"{out}.npz", **{**conditions, "x": samples, "label": labels})

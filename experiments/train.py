@@ -8,6 +8,7 @@ The folder ``workdir`` then holds ``report.html``, ``config.json``, ``metrics.js
 """
 
 import time
+from pathlib import Path
 
 import jax
 from absl import flags
@@ -27,7 +28,7 @@ from experiments.models.sizes import COPIES, param_shapes
 from experiments.reporting import pictures
 from experiments.reporting.run_report import write_run_report
 from experiments.reporting.tables import as_text
-from experiments.training import loop
+from experiments.training import lock, loop
 from experiments.training.model_run import fit_model
 
 _CONFIG, _WORKDIR = shared.config(), shared.new_workdir()
@@ -51,6 +52,12 @@ def main(config: Config) -> None:
     workdir = shared.path(_WORKDIR)
     check(config)
     loop.check_same_run(config, workdir)
+    with lock.hold(workdir):
+        train(config, workdir, start)
+
+
+def train(config: Config, workdir: Path, start: float) -> None:
+    """Trains to the last step, then samples and evaluates."""
     dataset = latents.load_data(config)
     model = build_model(config, dataset)
     param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)), copies=COPIES)

@@ -31,7 +31,7 @@ from experiments.reporting import plots
 from experiments.reporting.pictures import training_sections
 from experiments.reporting.report import ConfigSection, Figure, Heading, Section, tables_as_text, write_report
 from experiments.reporting.tables import classifier_table
-from experiments.training import loop
+from experiments.training import lock, loop
 
 _CONFIG, _WORKDIR = shared.config("Config file of a classifier."), shared.new_workdir()
 
@@ -75,6 +75,12 @@ def main(config: Config) -> None:
     start = time.monotonic()
     workdir = shared.path(_WORKDIR)
     check(config, workdir)
+    with lock.hold(workdir):
+        train_and_report(config, workdir, start)
+
+
+def train_and_report(config: Config, workdir: Path, start: float) -> None:
+    """Trains the classifiers, measures them and writes the report."""
     both = config.evaluation.plain and not config.loss.clean
     if both:
         loop.check_same_run(plain_config(config), workdir / "plain")

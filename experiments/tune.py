@@ -10,7 +10,6 @@ time and is one of the initial grids. Writes ``workdir/grid.json``, which any pr
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +69,7 @@ def show_trials(trials: Mapping[str, tuning.Trial], tuned: int) -> None:
 def main(config: Config) -> None:
     start = time.monotonic()
     workdir, scale = shared.path(_WORKDIR), config.sampling.guidance_scale
-    out = Path(_OUT.value).expanduser().absolute() if _OUT.value else workdir / "grid.json"
+    out = shared.results(_OUT, workdir / "grid.json", "")
     run = open_run(config, workdir, _STEP.value, (scale,))
     schedule = run.model.schedule
     solver, ts = build_sampler(config, schedule)

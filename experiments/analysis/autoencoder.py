@@ -34,6 +34,7 @@ from experiments.models.restoring import averaged, restore
 from experiments.models.runs import open_run
 from experiments.reporting import curves
 from experiments.reporting.report import Figure, Heading, Section, Table, Text, tables_as_text, write_report
+from experiments.training import lock
 from experiments.training.quick_fit import quick_fit
 from scorekit import denoisers, process, training
 from scorekit.metrics import fit_linear_probe, probe_accuracy
@@ -133,11 +134,12 @@ def trained(config: Config, dataset: Dataset, folder: Path, name: str) -> tuple[
         if load_resolved(saved) != config:
             raise ConfigError(f"--compare={name}: {folder} holds the model of another config or --steps; remove it")
         return built, restore(f"--compare={name}", folder, None, config.sampling.ema)[1]
-    shutil.rmtree(folder, ignore_errors=True)  # an interrupted run
-    (state,) = quick_fit(config, built, dataset, [config.seed], name)
-    with training.Checkpoints(folder / "checkpoints") as checkpoints:
-        checkpoints.save(config.training.steps, state)
-        checkpoints.wait()
+    with lock.hold(folder):
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # of an interrupted run
+        (state,) = quick_fit(config, built, dataset, [config.seed], name)
+        with training.Checkpoints(folder / "checkpoints") as checkpoints:
+            checkpoints.save(config.training.steps, state)
+            checkpoints.wait()
     save_resolved(config, saved)  # last, as the mark of a finished folder
     return built, averaged(state, config.sampling.ema)
 

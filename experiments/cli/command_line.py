@@ -28,7 +28,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from experiments.cli import compilation_cache
+from experiments.cli import compilation_cache, endings, interrupts
 from experiments.cli.allocator import keep_freed_memory
 from experiments.cli.config import (
     ConfigError,
@@ -192,7 +192,9 @@ def run(
     check: Callable[[ConfigDict], Any],
     argv: list[str] | None = None,
 ) -> None:
-    """``absl.app.run`` for ``main(config)``: parses the command line and prints a ``ConfigError`` as one line.
+    """``absl.app.run`` for ``main(config)``: parses the command line and prints errors as one line.
+
+    See :func:`experiments.cli.endings.one_line` for which, and :mod:`experiments.cli.interrupts` for Ctrl-C.
 
     Args:
       main: receives the locked config, overrides included.
@@ -202,10 +204,9 @@ def run(
     """
 
     def flags_parser(argv: list[str]) -> Any:
-        with exit_on_config_error():
-            config = parse(argv, config_file, flags.FLAGS)
-            check(config)
-            return config
+        config = parse(argv, config_file, flags.FLAGS)
+        check(config)
+        return config
 
     def start(config: Any) -> Any:
         keep_freed_memory()
@@ -214,7 +215,7 @@ def run(
         if not flags.FLAGS["verbosity"].present:  # messages of libraries; --verbosity=0 shows them
             logging.set_verbosity(logging.WARNING)
             warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # without the line of code
-        with exit_on_config_error():
-            return main(config)
+        return main(config)
 
-    app.run(start, argv=argv, flags_parser=flags_parser)
+    with interrupts.handled(), endings.one_line():
+        app.run(start, argv=argv, flags_parser=flags_parser)

@@ -290,11 +290,18 @@ def _plain(field: str, value: Any) -> None:
 
 
 def load_resolved(path: str | os.PathLike[str]) -> ConfigDict:
-    """The locked config that :func:`save_resolved` wrote."""
+    """The locked config that :func:`save_resolved` wrote.
+
+    Raises:
+      ConfigError: if the file is not a JSON object.
+    """
     try:
         fields = json.loads(Path(path).read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not a saved config: {error}") from error
+    if not isinstance(fields, dict):
+        kind = type(fields).__name__
+        raise ConfigError(f"{path} is not a saved config: must be a JSON object, got a {kind}; train the run again")
     return ConfigDict(_tuples(fields)).lock()
 
 

@@ -6,6 +6,7 @@ that the call returns.
 
 import itertools
 import math
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,42 @@ def path(flag: Flag) -> Path:
     if not flag.value:
         raise ConfigError(f"--{flag.name}=… must be given")
     return Path(str(flag.value)).expanduser().absolute()
+
+
+def check_writable(folder: Path, given: str) -> None:
+    """Makes a folder and checks that files can be written into it.
+
+    Raises:
+      ConfigError: if that is not possible; the message begins with ``given``.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{given}: must be a folder that files can be written into: {error.filename}: {error.strerror}"
+        ) from error
+
+
+def results(flag: Flag, default: Path, *endings: str) -> Path:
+    """The path of results: that of ``flag`` or the default, without ending; its folder is made.
+
+    Args:
+      flag: names the path, absolute or not; may be unset.
+      default: the path otherwise, in the folder of ``--workdir``.
+      *endings: of the files that are written, such as ".npz".
+
+    Raises:
+      ConfigError: if nothing can be written there, so that it is known before anything is computed.
+    """
+    out = path(flag) if flag.value else default
+    given = f"--{flag.name}={flag.value}" if flag.value else f"--workdir={default.parent}"
+    check_writable(out.parent, given)
+    for ending in endings:
+        if Path(f"{out}{ending}").is_dir():
+            raise ConfigError(f"{given}: must be the path of a file, {out}{ending} is a folder")
+    return out
 
 
 def increasing(name: str, items: Sequence[str], above: float = 0.0) -> list[float]:

@@ -1,11 +1,12 @@
 """Data sets, one file a kind, each answering for itself. A new kind is a file and a line in :data:`KINDS`."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from experiments.cli.config import Config, section
+from experiments.cli.config import Config, require, section
 from experiments.cli.ranges import above, at_least, between, check_ranges, count, or_none, within
 from experiments.data import conditions, representation
 from experiments.data.dataset import Dataset
@@ -23,6 +24,10 @@ KINDS: Mapping[str, type[Dataset]] = {
 """Kinds by the first part of the name of a data set; every other name is a TFDS set of images."""
 
 _EVERY = (Images, *dict.fromkeys(KINDS.values()))
+
+
+_NAME = re.compile(r"\w+(:\w+)?(/\w[\w.+-]*)*(:[\d.*]+)?", re.ASCII)
+"""``[namespace:]name[/config][:version]``, as TFDS writes names; never a path."""
 
 
 def fields() -> ConfigDict:
@@ -73,6 +78,9 @@ def kind_of(config: Config) -> type[Dataset]:
 def check(config: Config) -> None:
     """Validates the section ``data``; nothing is loaded."""
     check_ranges(config, within("data", RANGES))
+    name = config.data.name
+    allowed = "the name of a data set, such as sklearn_digits or soundfont_notes/4khz"
+    require(_NAME.fullmatch(name) is not None, "data.name", name, allowed)
     kind = kind_of(config)
     kind.check(config)
     if "map" in config.data:

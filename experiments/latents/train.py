@@ -34,7 +34,7 @@ from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.pictures import training_sections
 from experiments.reporting.report import ConfigSection, Figure, Heading, Section, Table, tables_as_text, write_report
 from experiments.reporting.tables import reconstruction_table
-from experiments.training import loop
+from experiments.training import lock, loop
 from scorekit.typing import PyTree
 
 _CONFIG, _WORKDIR = shared.config("Config file of an autoencoder."), shared.new_workdir()
@@ -86,6 +86,12 @@ def main(config: Config) -> None:
     start = time.monotonic()
     workdir = shared.path(_WORKDIR)
     check(config, workdir)
+    with lock.hold(workdir):
+        train_and_report(config, workdir, start)
+
+
+def train_and_report(config: Config, workdir: Path, start: float) -> None:
+    """Trains the autoencoder, measures it and writes the report."""
     dataset = data.load(config)
     built = autoencoder.build_latent(config, dataset)
     params = train(config, workdir, built)

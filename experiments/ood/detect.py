@@ -9,6 +9,7 @@ the scores; the other half is scored. The same command continues a training or s
 """
 
 import time
+from pathlib import Path
 
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
@@ -19,6 +20,7 @@ from experiments.models.runs import write_results
 from experiments.ood import experiment, report
 from experiments.ood.data import NEAR
 from experiments.ood.model import MODELS, check_training
+from experiments.training import lock
 
 _CONFIG, _WORKDIR = shared.config("Config file of an out-of-distribution experiment."), shared.new_workdir()
 shared.reinterpret_weights()
@@ -48,6 +50,12 @@ def main(config: Config) -> None:
     check(config)
     if config.kind == "network" and not config.run:
         check_training(config.train, workdir)
+    with lock.hold(workdir):
+        detect(config, workdir, start)
+
+
+def detect(config: Config, workdir: Path, start: float) -> None:
+    """Runs the experiment and writes its results."""
     outcome = experiment.run(config, workdir)
     save_resolved(config, workdir / "config.json")
     for message in outcome.left_out:

@@ -55,7 +55,10 @@ def check_same_teacher(folder: Path, facts: dict) -> None:
     if not path.exists():
         write_atomic(path, json.dumps(facts, indent=2) + "\n")
         return
-    old = json.loads(path.read_text())
+    try:
+        old = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged ({error}); use another --student_dir") from error
     for name in {**old, **facts}:
         if old.get(name) != facts.get(name):
             raise ConfigError(

@@ -1,22 +1,24 @@
 """The training loop of every program: from the newest checkpoint to the last step, safe to stop at any moment."""
 
+import shlex
 import signal
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
 import optax
 
-from experiments.cli import progress
+from experiments.cli import interrupts, progress
 from experiments.cli.config import Config, ConfigError, leaves, load_resolved, save_resolved
+from experiments.cli.endings import ProgramError
 from experiments.data.dataset import Dataset
 from experiments.models import weights
 from experiments.models.finite import NotFinite
 from experiments.models.restoring import averaged
-from experiments.training import build_optimizer
+from experiments.training import build_optimizer, lock
+from experiments.training.skipped import SkippedSteps
 from experiments.training.writers import MetricWriter
 from scorekit import training
 from scorekit.training import TrainState
@@ -42,15 +44,21 @@ def check_same_run(config: Config, workdir: Path) -> None:
             )
 
 
-@contextmanager
-def stop_requests() -> Iterator[list[int]]:
-    """Collects SIGTERM, which would end the process otherwise."""
-    received: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+def _restore(checkpoints: training.Checkpoints, state: TrainState, workdir: Path) -> training.Restored | None:
+    """The newest readable checkpoint; None if there has been none.
+
+    Raises:
+      ProgramError: if all of them are damaged, or it is of another network or optimiser.
+    """
     try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        return checkpoints.restore_latest(state)
+    except FileNotFoundError as error:
+        raise ProgramError(
+            f"{error}; the run in {workdir} cannot be continued: copy a checkpoint back, or start anew with another "
+            f"--workdir, or with the same one after rm -r {shlex.quote(str(workdir))}"
+        ) from error
+    except ValueError as error:
+        raise ProgramError(f"{error}; another version has trained this network: use another --workdir") from error
 
 
 def fit(
@@ -80,6 +88,11 @@ def fit(
       draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps; left out, with a warning, where
         samples are not finite.
       optimizer: by default that of ``training``.
+
+    Raises:
+      ProgramError: if another process trains into ``workdir``, all its checkpoints are damaged, or the loss stays not
+        finite.
+      SystemExit: after SIGTERM or Ctrl-C, once a checkpoint is saved.
     """
     options = config.training
     key = jax.random.key(config.seed)
@@ -99,10 +112,10 @@ def fit(
     )
     chief = jax.process_index() == 0
     with (
+        lock.hold(workdir) as held,
         training.Checkpoints(workdir / "checkpoints", options.keep, keep_best=1, metric="held_out") as checkpoints,
-        stop_requests() as stop,
     ):
-        restored = checkpoints.restore_latest(state)
+        restored = _restore(checkpoints, state, workdir)
         first = 0
         if restored is not None:
             weights.check_record(config, restored.extra, workdir)
@@ -118,24 +131,31 @@ def fit(
         with (
             MetricWriter(workdir, resume_step=first if restored else None) as writer,
             progress.Progress(options.steps, batch_size=options.batch_size, first_step=first) as bar,
+            interrupts.deferred() as stop,
         ):
+            skipped = SkippedSteps(options.skip_limit, int(state.skipped_in_a_row))
             for done in range(first + 1, options.steps + 1):
                 batch = dataset.batch(config.seed, done - 1, options.batch_size)
                 share = (done - 1) / max(options.steps - 1, 1)
                 batch["progress"] = np.full(options.batch_size, share, np.float32)
                 state, metrics = step_fn(state, batch)
+                skipped.add(done, metrics)
                 if chief:
                     bar.update(done, metrics["loss"])
-                stopping = bool(stop)  # read once: a signal later in this step waits for the next
-                last = done == options.steps or stopping
-                if done % options.log_every == 0 or last:
-                    training.check_finite(state, options.skip_limit)
+                stopping = stop()  # read once: a signal later in this step waits for the next
+                last = done == options.steps or stopping is not None
+                log, save = (last or done % every == 0 for every in (options.log_every, options.checkpoint_every))
+                if log or save:
+                    skipped.wait()
+                if log:
                     values = {"train/loss": metrics["loss"], "train/grad_norm": metrics["grad_norm"],
                               "train/skipped": state.skipped}  # fmt: skip
                     writer.scalars(done, {name: np.asarray(value) for name, value in values.items()})
-                if done % options.checkpoint_every == 0 or last:
+                if save:
                     score = held_out(averaged(state, ema))
                     writer.scalars(done, {"held_out/loss": score})
+                    if held is not None:
+                        held.check()
                     extra = {"seed": config.seed, "next_batch": done, **weights.record(config)}
                     checkpoints.save(done, state, {"held_out": score}, extra)
                 if draw is not None and done % options.sample_every == 0 and done < options.steps and chief:
@@ -144,9 +164,12 @@ def fit(
                         writer.picture(done, "samples", path)
                     except NotFinite as error:  # those of a later step, or with another guidance scale, may be
                         warnings.warn(f"no picture at step {done:,}: {error}", stacklevel=2)
-                if stopping:
-                    checkpoints.wait()
-                    print(f"stopped at step {done:,} and saved; the same command continues", flush=True)
-                    raise SystemExit(143)
-        checkpoints.wait()
+                if stopping is not None:
+                    break
+            checkpoints.wait()
+            stopping = stop()
+        if stopping is not None:
+            saved = f"stopped at step {int(state.step):,} and saved; the same command continues"
+            print(saved, flush=True)
+            raise SystemExit(interrupts.EXIT_CODES[signal.Signals(stopping)])
     return state

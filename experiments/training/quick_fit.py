@@ -12,6 +12,7 @@ from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import Model, init_params
 from experiments.training import build_optimizer
+from experiments.training.skipped import SkippedSteps
 from scorekit import training
 from scorekit.training import TrainState
 
@@ -25,6 +26,9 @@ def quick_fit(config: Config, model: Model, dataset: Dataset, seeds: Sequence[in
       dataset: its data.
       seeds: of the initialisation, the batches and the noise.
       label: of the progress bar.
+
+    Raises:
+      ProgramError: if the loss stays not finite.
     """
     options = config.training
     optimizer = build_optimizer(options)
@@ -34,9 +38,11 @@ def quick_fit(config: Config, model: Model, dataset: Dataset, seeds: Sequence[in
         key = jax.random.key(seed)
         state = training.init_state(key, init_params(model, key), optimizer, options.ema_decays)
         with progress.Progress(options.steps, batch_size=options.batch_size, label=f"{label}, seed {seed}") as bar:
+            skipped = SkippedSteps(options.skip_limit)
             for i in range(options.steps):
                 share = np.full(options.batch_size, i / max(options.steps - 1, 1), np.float32)
                 state, metrics = step(state, {**dataset.batch(seed, i, options.batch_size), "progress": share})
+                skipped.add(i + 1, metrics)
                 bar.update(i + 1, metrics["loss"])
-        training.check_finite(state, options.skip_limit)
+            skipped.wait()
         yield state

@@ -8,12 +8,14 @@ A run that resumes at step k drops what was written after k, so that its file en
 run that was never stopped. For that, write the line of step k before saving the checkpoint of step k.
 """
 
+import contextlib
 import json
 import math
 import numbers
 import os
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +44,11 @@ class MetricWriter:
     """
 
     def __init__(self, workdir: str | os.PathLike[str], *, resume_step: int | None = None):
-        from tensorboardX import SummaryWriter  # late: readers of metrics.jsonl do not need it
-
         self.path = Path(workdir) / "metrics.jsonl"
         kept = [] if resume_step is None else [x for x in _rows(self.path, repair=True) if x["step"] <= resume_step]
         write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self.path.open("a", buffering=1)  # a whole line reaches the system at each write
-        self._board = SummaryWriter(
-            str(self.path.parent / "tensorboard"),
-            purge_step=0 if resume_step is None else resume_step + 1,
-            flush_secs=10,
-            filename_suffix=f".{time.time_ns()}",  # a resume within the same second gets its own file
-        )
+        self._board = _Board(self.path.parent / "tensorboard", first_step=0 if resume_step is None else resume_step + 1)
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
         """Writes one line. ``values`` are numbers or arrays of one number; ``step`` and ``time`` are taken names."""
@@ -63,18 +58,18 @@ class MetricWriter:
         plain = {name: _number(name, value) for name, value in values.items()}
         row = {"step": int(step), "time": round(time.time(), 3)}
         row.update({name: x if math.isfinite(x) else str(x) for name, x in plain.items()})
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        for name, x in plain.items():
-            self._board.add_scalar(name, x, step)
+        with _naming(self.path):
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+        self._board.scalars(step, plain)
 
     def picture(self, step: int, name: str, png: str | os.PathLike[str]) -> None:
         """Shows a PNG file in TensorBoard."""
-        self._board.add_image(name, imread(Path(png))[..., :3], step, dataformats="HWC")
+        self._board.picture(step, name, imread(Path(png))[..., :3])
 
     def close(self) -> None:
         """Writes everything out; the writer is of no use afterwards."""
-        self._file.close()
-        self._board.close()
+        with contextlib.closing(self._board), _naming(self.path):
+            self._file.close()
 
     def __enter__(self) -> "MetricWriter":
         return self
@@ -83,29 +78,90 @@ class MetricWriter:
         self.close()
 
 
+class _Board:
+    """TensorBoard events, written by the calling thread: a full disk raises instead of ending a thread silently."""
+
+    def __init__(self, folder: Path, first_step: int):
+        from tensorboardX.event_file_writer import EventsWriter  # late: readers of metrics.jsonl do not need it
+        from tensorboardX.proto.event_pb2 import SessionLog  # type: ignore[attr-defined]
+
+        self._folder, self._flushed = folder, 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        # a resume within the same second gets its own file
+        self._writer = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
+        self._write(first_step, session_log=SessionLog(status=SessionLog.START))  # drops earlier events of later steps
+
+    def _write(self, step: int, **content: Any) -> None:
+        from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]
+
+        now = time.time()
+        with _naming(self._folder):
+            self._writer.write_event(Event(wall_time=now, step=step, **content))
+            if now - self._flushed > 10:
+                self._writer.flush()
+                self._flushed = now
+
+    def scalars(self, step: int, values: Mapping[str, int | float]) -> None:
+        from tensorboardX.summary import scalar
+
+        for name, x in values.items():
+            self._write(step, summary=scalar(name, x))
+
+    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+        from tensorboardX import summary
+
+        self._write(step, summary=summary.image(name, image, dataformats="HWC"))
+
+    def close(self) -> None:
+        with _naming(self._folder):
+            self._writer.close()
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of writing name the path, which those of an open file do not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The rows of a ``metrics.jsonl``, oldest first; a last line that was cut short is left out.
 
     Raises:
-      ValueError: naming a line, other than the last, that is not JSON.
+      ValueError: naming a line, other than the last, that is not a JSON object with an integer ``step``.
     """
     rows = _rows(Path(path), repair=False)
     return [{name: _NOT_IN_JSON.get(x, x) if isinstance(x, str) else x for name, x in row.items()} for row in rows]
 
 
 def _rows(path: Path, *, repair: bool) -> list[dict[str, Any]]:
-    """The rows as they stand in the file. Lines that are not JSON are dropped if ``repair``."""
+    """The rows as they stand in the file. Lines that are none are dropped with a warning if ``repair``."""
     if repair and not path.exists():
         return []
     *lines, _ = path.read_bytes().split(b"\n")  # what follows the last newline was cut short, or is empty
-    rows = []
+    rows, dropped = [], []
     for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            if not repair:
-                raise ValueError(f"{path}, line {number}, must be JSON, got {line!r}") from error
+        row = _row(line)
+        if row is not None:
+            rows.append(row)
+        elif repair:
+            dropped.append(number)
+        else:
+            raise ValueError(f"{path}, line {number}, must be JSON, an object with an integer step, got {line[:80]!r}")
+    if dropped:
+        which = ", ".join(map(str, dropped[:6])) + (" …" if len(dropped) > 6 else "")
+        warnings.warn(f"{path}: damaged lines are dropped: {which}", stacklevel=3)
     return rows
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and type(row.get("step")) is int else None
 
 
 def _number(name: str, value: Any) -> int | float:

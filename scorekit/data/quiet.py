@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 
-_LOGGERS = ("absl", "etils", "tensorflow_datasets")
+_LOGGERS = ("absl", "etils", "tensorflow_datasets", "urllib3.connectionpool")  # the last one logs every retry
 
 
 @contextlib.contextmanager

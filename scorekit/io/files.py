@@ -18,6 +18,7 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
 
     Raises:
       TypeError: if ``content`` is neither text nor bytes; nothing is written.
+      OSError: if the file cannot be written, naming ``path``.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -32,6 +33,8 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
     try:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
         partial.replace(path)
+    except OSError as error:  # that of a full disk has no file name
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
     return path

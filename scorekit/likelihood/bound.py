@@ -9,8 +9,8 @@ import numpy as np
 
 from scorekit.checks import check, check_between, check_count, check_floating, check_scalar
 from scorekit.process import perturb
-from scorekit.samplers.checks import check_grid
 from scorekit.schedules.numerics import as_time
+from scorekit.solvers.grids import check_grid
 from scorekit.times import stratified_uniform
 from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule

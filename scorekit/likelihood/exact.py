@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from scorekit.checks import check, check_count, check_finite, check_floating, check_scalar
 from scorekit.likelihood.divergence import DIVERGENCES, DivergenceName, draw_probes, with_divergence
 from scorekit.samplers.adaptive import check_tolerances, probability_flow, raise_if_failed
-from scorekit.samplers.checks import check_grid
 from scorekit.samplers.dormand_prince import dormand_prince
 from scorekit.samplers.embedded_pair import Slope
 from scorekit.solvers.coordinates import frame
+from scorekit.solvers.grids import check_grid
 from scorekit.trees import batch_size, combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 

@@ -1,9 +1,13 @@
 """Asynchronous, atomic checkpoints; restoring skips broken ones."""
 
 import contextlib
+import gc
 import json
 import math
-from collections.abc import Mapping
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +17,17 @@ from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from scorekit.training._trees import from_nested, to_nested
-from scorekit.training.restoring import Broken, complete_steps, fitting, quiet_orbax, read, record, warn_broken
+from scorekit.training.restoring import (
+    BROKEN,
+    Broken,
+    fitting,
+    quiet_orbax,
+    read,
+    record,
+    set_aside,
+    steps_in,
+    warn_broken,
+)
 from scorekit.typing import PyTree
 
 
@@ -88,7 +102,7 @@ class Checkpoints:
         self._directory = epath.Path(directory).resolve()
         self._quiet = contextlib.ExitStack()
         self._quiet.enter_context(quiet_orbax())
-        for step in complete_steps(self._directory):  # orbax fails on unreadable metrics
+        for step in steps_in(self._directory):  # orbax fails on unreadable metrics
             metrics = self._directory / str(step) / "metrics" / "metrics"
             try:
                 if metrics.exists():
@@ -123,20 +137,27 @@ class Checkpoints:
 
         Raises:
           ValueError: if ``extra`` is not JSON.
+          OSError: if this or the previous checkpoint cannot be written, say because the disk is full.
         """
         nested = to_nested(state)
-        return self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave(nested),  # type: ignore[call-arg]
-                extra=ocp.args.JsonSave(record(nested, dict(extra or {}))),  # type: ignore[call-arg]
-            ),
-            metrics={name: float(value) for name, value in (metrics or {}).items()},
-        )
+        with _writing(self._directory):
+            return self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.PyTreeSave(nested),  # type: ignore[call-arg]
+                    extra=ocp.args.JsonSave(record(nested, dict(extra or {}))),  # type: ignore[call-arg]
+                ),
+                metrics={name: float(value) for name, value in (metrics or {}).items()},
+            )
 
     def wait(self) -> None:
-        """Blocks until a save in progress is complete; raises its errors."""
-        self._manager.wait_until_finished()
+        """Blocks until a save in progress is complete.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        with _writing(self._directory):
+            self._manager.wait_until_finished()
 
     def steps(self) -> list[int]:
         """The steps with a complete checkpoint, ascending."""
@@ -146,32 +167,46 @@ class Checkpoints:
     def restore_latest(self, like: PyTree) -> Restored | None:
         """Reads the newest readable checkpoint.
 
-        A broken checkpoint is renamed to ``broken-<step>`` with a warning, and the one before it is tried.
+        If it is not the newest of all, the broken ones after it are renamed to ``broken-<step>``, with a warning each.
 
         Args:
           like: a state, or its shapes (``jax.eval_shape``), of the structure to restore. If its arrays have a sharding,
             the restored ones get the same.
 
         Returns:
-          Step, state and JSON; None if there is no readable checkpoint.
+          Step, state and JSON; None if there is no checkpoint.
 
         Raises:
           ValueError: if the checkpoint holds a state of a different structure; the message lists the differences.
+          FileNotFoundError: if there are checkpoints and none can be read; none is renamed, the message names them.
         """
-        for step in reversed(self.steps()):
+        self.wait()
+        broken: dict[int, Broken] = {}
+        for step in reversed(steps_in(self._directory)):
             try:
                 nested, extra = read(self._directory / str(step), lambda saved: fitting(saved, like))
             except Broken as error:
-                _set_aside(self._directory / str(step), error)
+                broken[step] = error
+                continue
+            for damaged, reason in broken.items():
+                _set_aside(self._directory / str(damaged), reason)
+            if broken:
                 self._manager.reload()
-            else:
-                return Restored(step, from_nested(nested, like), extra)
+            return Restored(step, from_nested(nested, like), extra)
+        found = [*map(str, broken), *set_aside(self._directory)]
+        if found:
+            reason = "".join(f" ({step}: {reason})" for step, reason in [*broken.items()][:1])
+            raise FileNotFoundError(f"all checkpoints in {self._directory} are damaged: {', '.join(found)}{reason}")
         return None
 
     def close(self) -> None:
-        """Waits for a save in progress and closes the directory."""
-        self._manager.close()
-        self._quiet.close()
+        """Waits for a save in progress and closes the directory.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        with self._quiet, _writing(self._directory):
+            self._manager.close()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -181,10 +216,32 @@ class Checkpoints:
 
 
 def _set_aside(path, reason):
-    """Renames the directory of a broken checkpoint, so that its step can be saved again."""
-    broken = path.parent / f"broken-{path.name}"
+    """Renames a broken checkpoint, so that its step can be saved again."""
+    broken = path.parent / f"{BROKEN}{path.name}"
     warn_broken(path, reason, f"it is renamed to {broken.name}", stacklevel=4)
     if jax.process_index() == 0:
-        if broken.exists():
+        if broken.is_dir():
             broken.rmtree()
-        path.rename(broken)
+        path.replace(broken)
+
+
+_OS_ERROR = re.compile(r"os_error_code='(\d+)'|OS error (\d+)")
+
+
+@contextlib.contextmanager
+def _writing(directory: epath.Path) -> Iterator[None]:
+    """Turns the errors of orbax's writers that have a cause in the file system into an ``OSError`` that names it."""
+    try:
+        yield
+        return
+    except OSError as error:
+        number, path = error.errno, error.filename or str(directory)
+    except Exception as error:
+        found = _OS_ERROR.search(str(error))
+        if found is None:
+            raise
+        number, path = int(found[1] or found[2]), str(directory)
+    with quiet_orbax():
+        gc.collect()
+        time.sleep(0.5)  # other arrays are still written; their callbacks fail, loudly if the interpreter has ended
+    raise OSError(number, os.strerror(number or 0), path)

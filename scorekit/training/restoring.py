@@ -1,6 +1,7 @@
 """Reading checkpoints; the checksum of every array is verified."""
 
 import contextlib
+import gc
 import json
 import logging
 import warnings
@@ -57,7 +58,7 @@ def restore_params(
 
     if not folder.exists():
         raise FileNotFoundError(f"no checkpoint in {folder}")
-    steps = complete_steps(folder)
+    steps = steps_in(folder)
     if step is not None:
         if step not in steps:
             raise FileNotFoundError(f"no checkpoint {step} in {folder}, only {steps}")
@@ -73,6 +74,10 @@ def restore_params(
     raise FileNotFoundError(f"no readable checkpoint in {folder}" + ("" if step is None else f" at step {step}"))
 
 
+BROKEN = "broken-"
+"""The prefix of a damaged checkpoint that was renamed."""
+
+
 def restore_extra(directory: str | PathLike, *, step: int | None = None) -> dict[str, Any] | None:
     """Reads only the JSON that was saved with a checkpoint; no array is read.
 
@@ -84,7 +89,7 @@ def restore_extra(directory: str | PathLike, *, step: int | None = None) -> dict
       The JSON, or None if there is no such checkpoint, or none whose JSON is readable.
     """
     folder = epath.Path(directory).resolve()
-    for found in reversed(complete_steps(folder) if folder.exists() else []):
+    for found in reversed(steps_in(folder)):
         if step is None or step == found:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 return _metadata(folder / str(found))["extra"]
@@ -99,9 +104,16 @@ class DoesNotFit(Exception):
     """The checkpoint is intact but holds a different structure."""
 
 
-def complete_steps(directory: epath.Path) -> list[int]:
-    """The steps with a complete checkpoint, ascending."""
-    return sorted(ocp.utils.checkpoint_steps(directory))
+def steps_in(directory: epath.Path) -> list[int]:
+    """The steps that have a complete checkpoint, or a file of that name instead, ascending."""
+    entries = directory.iterdir() if directory.exists() else ()
+    files = {int(path.name) for path in entries if path.name.isdecimal() and not path.is_dir()}
+    return sorted(files.union(ocp.utils.checkpoint_steps(directory)))
+
+
+def set_aside(directory: epath.Path) -> list[str]:
+    """The names of damaged checkpoints that were renamed before."""
+    return sorted(path.name for path in directory.glob(f"{BROKEN}*"))
 
 
 def record(nested: Nested, extra: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +145,11 @@ def read(path: epath.Path, choose: Callable[[Nested], Nested]) -> tuple[Nested, 
         root: BaseException = error
         while root.__cause__ is not None:
             root = root.__cause__
-        raise Broken(f"{type(root).__name__}: {root}".split("\n")[0][:300]) from error
+        reason = f"{type(root).__name__}: {root}".split("\n")[0][:300]
+    del root  # it holds the failed reads of orbax, each of which asyncio logs when it is freed
+    with quiet_orbax():
+        gc.collect()
+    raise Broken(reason)
 
 
 def fitting(saved: Nested, like: PyTree) -> Nested:
@@ -152,24 +168,28 @@ def warn_broken(path: epath.Path, reason: Exception, consequence: str, stackleve
 
 
 class OrbaxFilter(logging.Filter):
-    """Drops log records of orbax below the level ERROR: failures are raised as exceptions."""
+    """Drops log records of orbax and of its asyncio tasks: failures are raised as exceptions."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+        return record.name != "asyncio" and "orbax" not in record.pathname
 
 
 @contextlib.contextmanager
 def quiet_orbax() -> Iterator[None]:
-    """A context in which orbax writes no notices to absl's log."""
-    logger, filtered = logging.getLogger("absl"), OrbaxFilter()
-    logger.addFilter(filtered)
+    """A context in which orbax writes nothing to the logs of absl and asyncio."""
+    loggers, filtered = [logging.getLogger(name) for name in ("absl", "asyncio")], OrbaxFilter()
+    for logger in loggers:
+        logger.addFilter(filtered)
     try:
         yield
     finally:
-        logger.removeFilter(filtered)
+        for logger in loggers:
+            logger.removeFilter(filtered)
 
 
 def _metadata(path):
+    if not path.is_dir():
+        raise NotADirectoryError("it is a file, not a folder")
     found = json.loads((path / "extra" / "metadata").read_text())
     if found["checksum"] != _checksum(found["extra"], found["arrays"]):
         raise OSError("the checksum of extra/metadata is wrong")

@@ -1,5 +1,6 @@
 """Checkpoints: exact round trips, retention, and recovery from damage."""
 
+import gc
 import json
 import os
 import shutil
@@ -231,6 +232,7 @@ DAMAGES = {
     "json deleted": lambda d: (d / "extra" / "metadata").unlink(),
     "arrays absent": lambda d: shutil.rmtree(d / "state"),
     "metrics truncated": lambda d: truncate(d / "metrics" / "metrics"),
+    "replaced by a file": lambda d: (shutil.rmtree(d), d.write_text("")),
     "everything deleted": lambda d: [shutil.rmtree(p) if p.is_dir() else p.unlink() for p in d.iterdir()],
 }
 
@@ -263,15 +265,35 @@ def test_broken_newest_checkpoint_falls_back_to_the_one_before(copy, damage):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_restore_returns_none_if_all_checkpoints_are_broken(copy):
+def test_restore_raises_if_all_checkpoints_are_broken_and_renames_none(copy):
     directory, _ = copy
     for step in "123":
         DAMAGES["arrays truncated"](directory / step)
-    with Checkpoints(directory) as checkpoints:
-        with pytest.warns(UserWarning, match="broken") as caught:
-            assert checkpoints.restore_latest(make_state()) is None
-        assert len([w for w in caught if "broken" in str(w.message)]) == 3
-        assert checkpoints.save(1, make_state())
+    for _ in range(2):  # the second attempt does not start anew either
+        with (
+            Checkpoints(directory) as checkpoints,
+            pytest.raises(FileNotFoundError, match=r"all checkpoints in .* are damaged: 3, 2, 1 \(3: \w+Error: "),
+        ):
+            checkpoints.restore_latest(make_state())
+    assert {path.name for path in directory.iterdir()} >= {"1", "2", "3"}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_restore_raises_if_only_renamed_checkpoints_are_left(copy):
+    directory, _ = copy
+    for step in "123":
+        (directory / step).rename(directory / f"broken-{step}")
+    with Checkpoints(directory) as checkpoints, pytest.raises(FileNotFoundError, match="are damaged: broken-1, broken"):
+        checkpoints.restore_latest(make_state())
+
+
+def test_a_damaged_checkpoint_logs_nothing(copy, caplog):
+    directory, _ = copy
+    DAMAGES["arrays truncated"](directory / "3")
+    with Checkpoints(directory) as checkpoints, pytest.warns(UserWarning, match="broken"):
+        checkpoints.restore_latest(make_state())
+    gc.collect()
+    assert not caplog.records
 
 
 def test_incomplete_checkpoint_of_a_killed_process_is_ignored(copy, none_broken):

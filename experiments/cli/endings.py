@@ -1,0 +1,69 @@
+"""How a program ends that cannot go on: one line on stderr and an exit code, without a traceback."""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+from experiments.cli.config import ConfigError
+from experiments.cli.interrupts import EXIT_CODES
+
+
+class ProgramError(Exception):
+    """A failure whose message, one line, says what happened and what to do; exit code 1."""
+
+
+_FULL = "free some space or use another folder; the same command continues a training from its newest checkpoint"
+_FORBIDDEN = "it must be readable and writable by this user; change that or use another path"
+_ADVICE = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: _FULL,
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: _FORBIDDEN,
+    errno.EEXIST: "a file is where a folder must be; use another path",
+    errno.ENOTDIR: "a part of this path is a file; use another path",
+    errno.EISDIR: "this is a folder; use another path",
+    errno.ENAMETOOLONG: "use a shorter path",
+    errno.EIO: "the disk fails; use another one",
+}
+
+
+def sentence(error: OSError) -> str | None:
+    """What happened to which file and what to do; None for an error that is not one of the file system.
+
+    >>> print(sentence(OSError(errno.ENOSPC, "No space left on device", "/data/run")).partition(";")[0])
+    /data/run: No space left on device
+    """
+    if error.errno not in _ADVICE:
+        return None
+    path = f"{os.fspath(error.filename)}: " if error.filename else ""
+    return f"{path}{os.strerror(error.errno)}; {_ADVICE[error.errno]}"
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """Turns errors of the user's making or of the machine's into one line on stderr and an exit code.
+
+    A :class:`ConfigError` gives 2; a :class:`ProgramError`, or an ``OSError`` such as a full disk, 1; Ctrl-C 130.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        message, code = f"error: {error}", 2
+    except ProgramError as error:
+        message, code = f"error: {error}", 1
+    except KeyboardInterrupt:
+        message, code = "interrupted", EXIT_CODES[signal.SIGINT]
+    except OSError as error:
+        found = sentence(error)
+        if found is None:
+            raise
+        message, code = f"error: {found}", 1
+    else:
+        return
+    print(" ".join(message.split("\n")), file=sys.stderr)  # messages of libraries may have several lines
+    raise SystemExit(code)

@@ -1,0 +1,119 @@
+"""Ctrl-C and SIGTERM: the first one ends a program in order, a second Ctrl-C ends the process at once.
+
+In order means by an exception in the main thread, so that files are closed and locks are removed. Training saves a
+checkpoint first; see :func:`deferred`.
+"""
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import NoReturn
+
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+"""128 + the number of the signal, as a shell reports it."""
+
+BEFORE_LEAVING: list[Callable[[], object]] = []
+"""What is called before the process ends at once."""
+
+_received: list[int] = []
+_leaving = threading.Lock()
+
+
+def leave() -> NoReturn:
+    """Ends the process at once. Files that are written atomically are either old or new."""
+    if not _leaving.acquire(blocking=False):
+        time.sleep(1)  # the thread or the handler of the signal is at it, whichever was first
+        os._exit(EXIT_CODES[signal.SIGINT])
+    for function in list(BEFORE_LEAVING):
+        with contextlib.suppress(Exception):
+            function()
+    os.write(2, b"\ninterrupted again: left at once, without saving\n")  # sys.stderr may be in use
+    os._exit(EXIT_CODES[signal.SIGINT])
+
+
+def _watch(pipe: int) -> None:
+    """Reads the numbers of signals as they arrive, also while the main thread is inside XLA."""
+    interrupts = 0
+    while number := os.read(pipe, 1):
+        interrupts += number[0] == signal.SIGINT
+        if interrupts > 1:
+            leave()
+
+
+@contextlib.contextmanager
+def _installed(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in EXIT_CODES}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextlib.contextmanager
+def handled() -> Iterator[None]:
+    """A context in which the first Ctrl-C raises ``KeyboardInterrupt``, the first SIGTERM ``SystemExit(143)``.
+
+    A second Ctrl-C ends the process with exit code 130, even while the main thread compiles.
+    """
+
+    def stop(number: int, _: FrameType | None) -> None:
+        _received.append(number)
+        if len(_received) > 1:
+            return  # it is ending already; a second Ctrl-C is seen by the thread
+        end()
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt if _received[0] == signal.SIGINT else SystemExit(EXIT_CODES[signal.SIGTERM])
+
+    def unraisable(lost: "sys.UnraisableHookArgs") -> None:
+        if isinstance(lost.exc_value, KeyboardInterrupt | SystemExit) and _received:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)  # the garbage collector has dropped it: raise it again
+        else:
+            hook(lost)
+
+    _received.clear()
+    hook, sys.unraisablehook = sys.unraisablehook, unraisable
+    alarm = signal.signal(signal.SIGALRM, end)
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    thread = threading.Thread(target=_watch, args=(read,), name="interrupts", daemon=True)
+    thread.start()
+    before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    try:
+        with _installed(stop):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, alarm)
+        sys.unraisablehook = hook
+        signal.set_wakeup_fd(before)
+        os.close(write)  # ends the thread
+        thread.join()
+        os.close(read)
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # no traceback while the interpreter ends
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[Callable[[], int | None]]:
+    """A context that only notes SIGINT and SIGTERM; yields a function that returns the first of them, or None.
+
+    The caller asks where it can stop, saves what it has, and ends with the code of :data:`EXIT_CODES`. A second Ctrl-C
+    ends the process at once.
+    """
+    noted: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        _received.append(number)
+        noted.append(number)
+        if noted.count(signal.SIGINT) > 1:
+            leave()
+
+    with _installed(note):
+        yield lambda: noted[0] if noted else None

@@ -1,0 +1,45 @@
+"""What is the user's or the machine's fault ends a program with one line and an exit code; a bug with its traceback."""
+
+import errno
+
+import pytest
+
+from experiments.cli import endings
+from experiments.cli.config import ConfigError
+
+
+def end_with(error, capsys):
+    with pytest.raises(SystemExit) as stop, endings.one_line():
+        raise error
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    return stop.value.code, err.strip()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ConfigError("config.a=1: must be 2"), 2, "error: config.a=1: must be 2"),
+        (endings.ProgramError("it fails; do this"), 1, "error: it fails; do this"),
+        (endings.ProgramError("two\nlines"), 1, "error: two lines"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_errors_are_one_line_and_an_exit_code(error, code, line, capsys):
+    assert end_with(error, capsys) == (code, line)
+
+
+@pytest.mark.parametrize("number", sorted(endings._ADVICE))
+def test_errors_of_the_file_system_name_the_path_and_what_to_do(number, capsys):
+    code, line = end_with(OSError(number, "text", "/data/run"), capsys)
+    assert code == 1
+    assert line.startswith("error: /data/run: ")
+    assert any(word in line for word in ("use ", "free "))
+
+
+@pytest.mark.parametrize("error", [TypeError("a bug"), FileNotFoundError(errno.ENOENT, "a bug", "/a"), SystemExit(7)])
+def test_other_errors_pass(error):
+    with pytest.raises(type(error)) as caught, endings.one_line():
+        raise error
+    assert caught.value is error

@@ -1,0 +1,177 @@
+"""How training ends when it cannot go on: one line that says what to do, an exit code, and nothing lost."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from programs import ROOT, run
+
+from experiments.models.restoring import restore
+from experiments.training import lock
+
+TINY = [
+    "--config=experiments/configs/points/mixture_2d.py",
+    "--config.network.features=8",
+    "--config.network.blocks=1",
+    "--config.training.batch_size=16",
+    "--config.training.warmup_steps=5",
+    "--config.training.log_every=100000",
+    "--config.training.sample_every=1000000",
+    "--config.training.checkpoint_every=100000",
+    "--config.training.steps=1000000",
+]
+
+
+def only_line(err):
+    """The one line of stderr apart from the progress."""
+    (line,) = [line for line in err.splitlines() if line.strip() and not line.startswith("training ")]
+    return line
+
+
+def start(workdir, *arguments, shell=()):
+    command = [*shell, sys.executable, "-m", "experiments.train", *TINY, f"--workdir={workdir}", *arguments]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_a_step(process):
+    for line in process.stderr:
+        if line.startswith("training 1/"):
+            return
+    raise AssertionError(process.communicate())
+
+
+@pytest.mark.slow
+def test_a_second_run_ends_at_once_and_ctrl_c_saves(tmp_path):
+    workdir = tmp_path / "run"
+    process = start(workdir)
+    wait_for_a_step(process)
+    assert json.loads((workdir / lock.NAME).read_text())["pid"] == process.pid
+    code, out, err = run("train", *TINY, f"--workdir={workdir}")
+    assert (code, out) == (1, "")  # before it has loaded anything
+    assert f"process {process.pid} on " in only_line(err)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert [line for line in err.splitlines() if not line.startswith("training ")] == []
+    assert out.splitlines()[-1].startswith("stopped at step ")
+    assert not (workdir / lock.NAME).exists()
+    step, _ = restore("--workdir", workdir, None, "none")
+    assert f"stopped at step {step:,} and saved" in out
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_leaves_at_once_and_damages_nothing(tmp_path):
+    workdir = tmp_path / "run"
+    process = start(workdir, "--config.training.checkpoint_every=20")
+    wait_for_a_step(process)
+    while not (workdir / "checkpoints" / "20").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert not (workdir / lock.NAME).exists()
+    step, _ = restore("--workdir", workdir, None, "none")
+    assert step >= 20
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line(tmp_path):
+    """A file cannot grow above 8 kB, as if the disk were full."""
+    limited = ["bash", "-c", 'ulimit -f 8; "$@"', "bash"]
+    process = start(tmp_path / "run", "--config.training.checkpoint_every=5", shell=limited)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1, err
+    assert only_line(err).startswith(f"error: {tmp_path}/run/checkpoints: File too large; free some space")
+    assert not (tmp_path / "run" / lock.NAME).exists()
+
+
+@pytest.fixture
+def trained(ring_run, tmp_path):
+    """A copy of a run with a checkpoint, and the command that continues it."""
+    workdir = shutil.copytree(ring_run, tmp_path / "run")
+    return workdir, [f"--config={workdir}/config.json", f"--workdir={workdir}"]
+
+
+@pytest.mark.parametrize("damage", ["removed", "replaced by a file"])
+def test_a_run_whose_checkpoints_are_all_damaged_is_not_started_anew(trained, damage):
+    workdir, arguments = trained
+    (workdir / "metrics.jsonl").write_text('{"step": 1, "train/loss": 0.5}\n')
+    if damage == "removed":
+        shutil.rmtree(workdir / "checkpoints" / "1" / "extra")
+    else:
+        shutil.rmtree(workdir / "checkpoints" / "1")
+        (workdir / "checkpoints" / "1").write_text("")
+    before = sorted(path.relative_to(workdir) for path in workdir.rglob("*"))
+    for _ in range(2):
+        code, out, err = run("train", *arguments)
+        assert (code, out) == (1, "")
+        assert f"all checkpoints in {workdir}/checkpoints are damaged: 1 (" in only_line(err)
+        assert f"another --workdir, or with the same one after rm -r {workdir}" in err
+    assert sorted(path.relative_to(workdir) for path in workdir.rglob("*")) == before
+    assert (workdir / "metrics.jsonl").read_text() == '{"step": 1, "train/loss": 0.5}\n'
+
+
+def test_a_checkpoint_of_another_network_is_one_line(trained):
+    code, _, err = run("train", *trained[1])  # its optimiser is not that of the config
+    assert code == 1
+    line = only_line(err)
+    assert "checkpoints/1 does not fit: opt_state/" in line
+    assert line.endswith("use another --workdir")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_at_the_limit(tmp_path):
+    """Steps are counted, although no step is logged."""
+    given = ["--config.training.learning_rate=1e30", "--config.training.skip_limit=5"]
+    code, _, err = run("train", *TINY, *given, f"--workdir={tmp_path}/run")
+    assert code == 1
+    assert "was not finite in 5 steps in a row, " in only_line(err)
+    assert "config.training.skip_limit=5" in err
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize("workdir", ["{}/file", "{}/file/run", "/proc/run"])
+def test_a_workdir_that_cannot_be_written_is_one_line(workdir, tmp_path):
+    (tmp_path / "file").write_text("")
+    workdir = workdir.format(tmp_path)
+    code, out, err = run("train", *TINY, f"--workdir={workdir}")
+    assert (code, out) == (2, "")
+    assert only_line(err).startswith(f"error: --workdir={workdir}: must be a folder that files can be written into: ")
+
+
+@pytest.mark.parametrize("program", ["sample", "evaluate", "tune"])
+def test_results_that_cannot_be_written_are_known_before_the_run_is_opened(program, trained):
+    workdir, _ = trained
+    shutil.rmtree(workdir / "checkpoints")  # would fail if it were opened
+    code, out, err = run(program, f"--workdir={workdir}", f"--out={workdir}/config.json/x")
+    assert (code, out) == (2, "")
+    assert only_line(err).startswith(f"error: --out={workdir}/config.json/x: must be a folder")
+
+
+@pytest.mark.parametrize("program", ["sample", "evaluate", "tune", "edit"])
+def test_a_saved_config_that_is_no_object_is_one_line(program, tmp_path):
+    (tmp_path / "config.json").write_text("[1, 2]")
+    code, out, err = run(program, f"--workdir={tmp_path}")
+    assert (code, out) == (2, "")
+    assert only_line(err) == (
+        f"error: {tmp_path}/config.json is not a saved config: must be a JSON object, got a list; train the run again"
+    )
+
+
+def test_a_path_as_the_name_of_data_is_one_line(tmp_path):
+    config = "--config=experiments/configs/images/smoke.py"
+    code, out, err = run("train", config, f"--workdir={tmp_path}/run", "--config.data.name=../../etc")
+    assert (code, out) == (2, "")
+    assert only_line(err).startswith("error: config.data.name=../../etc: must be the name of a data set")
+    assert not (tmp_path / "run").exists()

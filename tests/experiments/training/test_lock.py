@@ -1,0 +1,208 @@
+"""The lock of a folder: exactly one process holds it, and a stale one is taken over."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from experiments.cli.endings import ProgramError
+from experiments.training import lock
+
+HERE = {**lock._machine(), "pid": os.getpid(), "started": lock.started(os.getpid())}
+LIVE = rf"process {os.getpid()} on {HERE['host']} trains here"
+
+
+def write(folder, age=0.0, **fields):
+    """A lock as another process has left it, ``age`` seconds ago."""
+    path = folder / lock.NAME
+    path.write_text(json.dumps({**HERE, "token": "another", **fields}))
+    os.utime(path, (path.stat().st_mtime - age,) * 2)
+    return path
+
+
+@pytest.fixture(scope="module")
+def gone():
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_the_lock_names_this_process_and_is_removed(tmp_path):
+    with lock.hold(tmp_path / "new" / "run") as held:
+        record = json.loads((tmp_path / "new" / "run" / lock.NAME).read_text())
+        assert record.items() >= HERE.items()
+        assert held is not None
+        held.check()
+    assert list((tmp_path / "new" / "run").iterdir()) == []
+
+
+def test_the_lock_is_removed_on_errors(tmp_path):
+    with pytest.raises(KeyboardInterrupt), lock.hold(tmp_path):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_can_hold_its_lock_twice(tmp_path):
+    with lock.hold(tmp_path) as outer, lock.hold(tmp_path) as inner:
+        assert outer is inner
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_live_lock_raises_and_is_left(tmp_path):
+    path = write(tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(ProgramError, match=LIVE) as caught, lock.hold(tmp_path):
+        pass
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+    assert [x.name for x in tmp_path.iterdir()] == [lock.NAME]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"age": 60.0},
+        {"host": "elsewhere", "pid": 2**30},
+        {"boot": "another", "pid": 2**30},
+        {"namespace": "another container", "pid": 2**30},
+    ],
+    ids=["untouched for a minute", "another host", "another boot", "another container"],
+)
+def test_a_lock_that_may_be_live_raises(tmp_path, record):
+    write(tmp_path, **record)
+    with pytest.raises(ProgramError, match="trains here"), lock.hold(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"started": "1"}, {"age": 121.0}, {"age": 121.0, "host": "elsewhere"}],
+    ids=["recycled number", "untouched", "another host, untouched"],
+)
+def test_a_stale_lock_is_taken_over(tmp_path, record):
+    write(tmp_path, **record)
+    with lock.hold(tmp_path):
+        assert json.loads((tmp_path / lock.NAME).read_text()).items() >= HERE.items()
+        assert [x.name for x in tmp_path.iterdir()] == [lock.NAME]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_of_a_process_that_has_ended_is_taken_over(tmp_path, gone):
+    write(tmp_path, pid=gone)
+    with lock.hold(tmp_path):
+        assert json.loads((tmp_path / lock.NAME).read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
+def test_a_process_that_nobody_has_waited_for_has_ended():
+    with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read()  # it closes its output when it ends, shortly before it is a zombie
+        for _ in range(1000):
+            if lock.started(process.pid) is None:
+                break
+            threading.Event().wait(0.01)
+        assert lock.started(process.pid) is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"pid": "x"}'])
+def test_a_lock_that_is_not_readable_is_live_until_it_is_old(tmp_path, content):
+    path = tmp_path / lock.NAME
+    path.write_text(content)
+    with pytest.raises(ProgramError, match="trains here"), lock.hold(tmp_path):
+        pass
+    os.utime(path, (0, 0))
+    with lock.hold(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_exactly_one_of_many_takers_wins(tmp_path, gone, stale):
+    path = tmp_path / lock.NAME
+    for _ in range(20):
+        if stale:
+            write(tmp_path, pid=gone)
+        takers, winners, losers = threading.Barrier(8), [], []
+
+        def take(takers=takers, winners=winners, losers=losers):
+            takers.wait()
+            try:
+                winners.append(lock.Lock(path))
+            except ProgramError as error:
+                losers.append(str(error))
+
+        threads = [threading.Thread(target=take) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (len(winners), len(losers)) == (1, 7)
+        winners[0].check()
+        winners[0].release()
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_taker_that_was_slower_gives_up(tmp_path, gone, monkeypatch):
+    """Another process takes the stale lock over between the reading of it and the takeover."""
+    path = write(tmp_path, pid=gone)
+    judge = lock._is_stale
+
+    def slow(record, age):
+        monkeypatch.undo()
+        write(tmp_path, token="faster")
+        return judge(record, age)
+
+    monkeypatch.setattr(lock, "_is_stale", slow)
+    with pytest.raises(ProgramError, match=LIVE):
+        lock.Lock(path)
+    assert json.loads(path.read_text())["token"] == "faster"
+
+
+def test_a_takeover_that_was_cut_short_is_taken_over(tmp_path, gone):
+    write(tmp_path, pid=gone)
+    taking = tmp_path / f"{lock.NAME}.taken"
+    taking.write_text(json.dumps({**HERE, "pid": gone}))
+    with lock.hold(tmp_path):
+        assert [x.name for x in tmp_path.iterdir()] == [lock.NAME]
+
+
+def test_a_holder_that_was_taken_over_is_told_and_leaves_the_lock(tmp_path):
+    with lock.hold(tmp_path) as held:
+        (tmp_path / lock.NAME).unlink()
+        path = write(tmp_path, host="elsewhere", pid=7)
+        with pytest.raises(ProgramError, match="process 7 on elsewhere trains here"):
+            held.check()
+    assert path.exists()
+
+
+def test_a_live_holder_touches_the_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "TOUCHED_EVERY", 0.01)
+    with lock.hold(tmp_path):
+        path = tmp_path / lock.NAME
+        os.utime(path, (0, 0))
+        for _ in range(500):
+            if path.stat().st_mtime > 0:
+                break
+            threading.Event().wait(0.01)
+        assert path.stat().st_mtime > 0
+
+
+def test_several_processes_hold_it_together(tmp_path, monkeypatch):
+    """The first process holds the lock for all; the others get none and end if it fails."""
+    from jax.experimental import multihost_utils
+
+    for failed in (False, True):
+        monkeypatch.setattr(lock.jax, "process_index", lambda: 1)
+        monkeypatch.setattr(lock.jax, "process_count", lambda: 2)
+        monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", lambda x, failed=failed: failed)
+        if failed:
+            with pytest.raises(SystemExit), lock.hold(tmp_path):
+                pass
+        else:
+            with lock.hold(tmp_path) as held:
+                assert held is None
+    assert list(tmp_path.iterdir()) == []
