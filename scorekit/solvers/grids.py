@@ -101,7 +101,8 @@ def vp_quadratic(
     check_positive(power=power)
     vp, (t_max, t_min) = linear_vp(), jnp.asarray([t_max, t_min], float)
     log_snr = jnp.clip(schedule.log_snr(jnp.stack([t_max, t_min])), vp.log_snr(1.0), vp.log_snr(0.0))
-    ts = schedule.time_at(vp.log_snr(_quadratic(n, *vp.time_at(log_snr), power)))
+    first, last = vp.time_at(log_snr)
+    ts = schedule.time_at(vp.log_snr(_quadratic(n, first, last, power)))
     return _valid(t_max, t_min, jnp.clip(ts, t_min, t_max).at[0].set(t_max).at[-1].set(t_min))
 
 

@@ -68,8 +68,8 @@ def make_optimizer(
     Muon updates kernels ``(..., out)`` by their orthogonalised momentum, ``U V^T`` of the singular value decomposition
     ``U S V^T`` of the momentum as a matrix of ``out`` columns, times ``sqrt(max(rows, out))``: a root mean square of
     0.86 to 0.97 learning rates after five Newton-Schulz steps (1 if they were exact). A U-Net learns fine detail in
-    fewer steps that way. All other parameters (biases, norms, embeddings) and the layers of the conditioning are updated
-    by AdamW at the same rate.
+    fewer steps that way. All other parameters (biases, norms, embeddings) and the layers of the conditioning are
+    updated by AdamW at the same rate.
 
     Weight decay acts on arrays with two axes or more (kernels), not on biases, norms or scalars.
 

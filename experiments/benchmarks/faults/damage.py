@@ -29,7 +29,7 @@ def _folder(path: Path) -> None:
 
 WAYS: dict[str, Callable[[Path], None]] = {
     "removed": Path.unlink,
-    "empty": lambda path: path.write_bytes(b"") and None,
+    "empty": lambda path: path.open("w").close(),
     "half": _truncate,
     "one byte flipped": _flip,
     "a folder": _folder,

@@ -1,8 +1,6 @@
 """Programs as processes: mistaken command lines, kills at random moments, a disk that is full."""
 
-import importlib.util
 import os
-import pkgutil
 import random
 import resource
 import shutil
@@ -16,7 +14,6 @@ from pathlib import Path
 import jax
 import numpy as np
 
-import experiments
 from experiments.benchmarks.faults.tally import Case
 from scorekit.training import restore_params
 
@@ -28,13 +25,11 @@ TRAIN = ("train", "--config=experiments/configs/images/smoke.py", "--config.trai
 
 def programs() -> list[str]:
     """Every module of ``experiments`` that is a program, without the benchmarks."""
-    found = []
-    for module in pkgutil.walk_packages(experiments.__path__, "experiments."):
-        spec = importlib.util.find_spec(module.name)
-        is_program = spec and spec.origin and "command_line.run(" in Path(spec.origin).read_text()
-        if is_program and "benchmarks" not in module.name and "cli" not in module.name:
-            found.append(module.name.removeprefix("experiments."))
-    return found
+    folder = ROOT / "experiments"
+    names = [
+        path.relative_to(folder) for path in sorted(folder.rglob("*.py")) if "command_line.run(" in path.read_text()
+    ]
+    return [".".join(name.with_suffix("").parts) for name in names if name.parts[0] not in ("benchmarks", "cli")]
 
 
 def start(program: str, *arguments: str, file_limit: int | None = None) -> subprocess.Popen:

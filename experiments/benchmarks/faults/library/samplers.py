@@ -43,7 +43,7 @@ ROWS: dict[str, Call] = {
         samplers.langevin, key=KEY, score=lambda x: -x, x=_STATE, step_size=_STEP, num_steps=Count(2)
     ),
     "samplers.metropolis_langevin": call(
-        lambda **given: samplers.metropolis_langevin(**given).x,
+        lambda **given: samplers.metropolis_langevin(**given)[0],
         key=KEY, log_density=_log_density, x=_STATE, step_size=_STEP, num_steps=Count(2),
     ),
     "samplers.nfe": call(samplers.nfe, solver=solvers.Euler(), ts=_TIMES),
