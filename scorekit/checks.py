@@ -24,7 +24,9 @@ __all__ = [
     "check_finite",
     "check_floating",
     "check_like",
+    "check_per_example",
     "check_positive",
+    "check_time",
     "nan_unless",
 ]
 
@@ -153,6 +155,34 @@ def check_like(reference: str, tree: PyTree, **named: PyTree) -> None:
         found = jax.tree.map(jnp.shape, value)
         if found != wanted:
             raise ValueError(f"{name} must have the structure and the shapes of {reference}, {wanted}, got {found}")
+
+
+def check_per_example(tree: PyTree, **named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument that is neither a scalar nor ``(B,)``, the batch of ``tree``.
+
+    ``(1,)`` or ``(B, 1)`` against ``(B, D)`` would be broadcast without a word.
+
+    >>> check_per_example(jnp.zeros((4, 2)), t=jnp.zeros(2))
+    Traceback (most recent call last):
+    ValueError: t must be a scalar or have shape (4,), one value per example, got (2,)
+    """
+    batches = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(tree)}
+    for name, value in named.items():
+        shape = np.shape(value)
+        if shape and any(batch != shape for batch in batches):
+            batch = next(batch for batch in batches if batch != shape)
+            allowed = f"a scalar or have shape {batch}, one value per example" if batch else "a scalar"
+            raise ValueError(f"{name} must be {allowed}, got {shape}")
+
+
+def check_time(**named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument that is not in [0, 1], up to rounding; NaN stays NaN.
+
+    >>> check_time(t=2.0)
+    Traceback (most recent call last):
+    ValueError: t must be in [0, 1], got 2.0
+    """
+    check(lambda t: ~((t < -1e-5) | (t > 1.0 + 1e-5)), "in [0, 1]", **named)
 
 
 def nan_unless(condition: ArrayLike, tree: PyTree) -> PyTree:
