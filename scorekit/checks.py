@@ -158,7 +158,7 @@ def check_like(reference: str, tree: PyTree, **named: PyTree) -> None:
 
 
 def check_per_example(tree: PyTree, **named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is neither a scalar nor ``(B,)``, the batch of ``tree``.
+    """Raises a ``ValueError`` that names the first argument that is neither a scalar nor ``(B,)``, as ``tree``.
 
     ``(1,)`` or ``(B, 1)`` against ``(B, D)`` would be broadcast without a word.
 

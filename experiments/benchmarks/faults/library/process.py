@@ -60,9 +60,7 @@ ROWS: dict[str, Call] = {
         t=Data(_T, {"integer": "0 and 1 are times"}),
         schedule=_FLOW,
     ),
-    "process.perturb": call(
-        process.perturb, x0=Data(_X), eps=Data(_X), t=Time(_T), schedule=_FLOW
-    ),
+    "process.perturb": call(process.perturb, x0=Data(_X), eps=Data(_X), t=Time(_T), schedule=_FLOW),
     **{
         f"process.{name}": call(getattr(process, name), schedule=_FLOW, t=_TIMES)
         for name in ("drift", "diffusion_squared", "autodiff_drift", "autodiff_diffusion_squared")
@@ -78,7 +76,12 @@ ROWS: dict[str, Call] = {
         like=Data(_X, {name: "only its shape and dtype are read" for name in ("shape", "nan", "empty")}),
         t=Time(0.5),
     ),
-    "process.score": call(process.score, prediction=Data(Prediction(_X, _X), {**_EMPTY, "shape": "any shape"}), t=Time(0.5), schedule=_FLOW),
+    "process.score": call(
+        process.score,
+        prediction=Data(Prediction(_X, _X), {**_EMPTY, "shape": "any shape"}),
+        t=Time(0.5),
+        schedule=_FLOW,
+    ),
 }
 
 EXEMPT = {

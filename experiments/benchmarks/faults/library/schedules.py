@@ -57,22 +57,20 @@ ROWS: dict[str, Call] = {
         t_min=Number(0.1, low=-0.1, high=1.0),
         t_max=Number(1.0, low=0.1, high=1.1),
     ),
-    "times.annealed": call(
-        times.annealed, first=Number(0.8, low=-0.1, high=1.1), last=Number(0.2, low=-0.1, high=1.1)
-    ),
+    "times.annealed": call(times.annealed, first=Number(0.8, low=-0.1, high=1.1), last=Number(0.2, low=-0.1, high=1.1)),
     "times.at_progress": call(
         lambda progress: times.at_progress(times.annealed(0.8, 0.2), progress).quantile(jnp.asarray(_T), _FLOW),
         progress=Time(np.zeros(3)),
     ),
     "times.band": call(times.band, power=Data(np.ones(2), _ANY), count=Data(np.ones(2), _ANY)),
-    "times.discrete": call(times.discrete, ts=Data(_T, {"integer": "0 and 1 are times"}), weights=Data(np.ones(3), _ANY)),
+    "times.discrete": call(
+        times.discrete, ts=Data(_T, {"integer": "0 and 1 are times"}), weights=Data(np.ones(3), _ANY)
+    ),
     "times.draw": call(times.draw, key=_KEY, n=Count(3), sampler=times.uniform(), schedule=_FLOW),
     "times.log_normal_sigma": call(times.log_normal_sigma, mean=Number(0.0), std=Number(1.0, low=0.0)),
     "times.logit_normal": call(times.logit_normal, mean=Number(0.0), std=Number(1.0, low=0.0)),
     "times.stratified_uniform": call(times.stratified_uniform, key=_KEY, n=Count(3)),
-    "times.uniform": call(
-        times.uniform, t_min=Number(0.1, low=-0.1, high=1.0), t_max=Number(1.0, low=0.1, high=1.1)
-    ),
+    "times.uniform": call(times.uniform, t_min=Number(0.1, low=-0.1, high=1.0), t_max=Number(1.0, low=0.1, high=1.1)),
     "times.uniform_log_snr": call(
         times.uniform_log_snr, t_min=Number(0.1, low=-0.1, high=1.0), t_max=Number(0.9, low=0.1, high=1.1)
     ),
@@ -87,7 +85,10 @@ ROWS: dict[str, Call] = {
 EXEMPT = {
     "schedules.rectified_flow": "takes no arguments",
     **dict.fromkeys(
-        [f"times.{name}" for name in "Adaptive Annealed Band Discrete LogNormalSigma LogitNormal Uniform".split()]
+        [
+            f"times.{name}"
+            for name in ["Adaptive", "Annealed", "Band", "Discrete", "LogNormalSigma", "LogitNormal", "Uniform"]
+        ]
         + ["times.UniformLogSNR"],
         "a sampler, built by its factory",
     ),
