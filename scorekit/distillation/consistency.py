@@ -228,12 +228,11 @@ def _checked(x0, t, s):
     if b == 0:
         raise ValueError("x0 must hold at least one example, got none")
     check_time(t=t, s=s)
-    _check_order(t, s)
-    t, s = jnp.asarray(t), jnp.asarray(s)
     for name, time in (("t", t), ("s", s)):
-        if time.shape != (b,):
-            raise ValueError(f"{name} must have shape ({b},), one per example, got {time.shape}")
-    return t, s
+        if jnp.shape(time) != (b,):
+            raise ValueError(f"{name} must have shape ({b},), one per example, got {jnp.shape(time)}")
+    _check_order(t, s)
+    return jnp.asarray(t), jnp.asarray(s)
 
 
 def _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight):

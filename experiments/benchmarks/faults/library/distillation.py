@@ -96,7 +96,7 @@ ROWS: dict[str, Call] = {
             lambda x, t: output, _denoiser, _FLOW, x0, eps, steps
         ),
         output=Shaped(_X),
-        x0=Data(_X),
+        x0=Data(_X, alias="steps"),
         eps=Data(_X),
         steps=Data(Steps(_T, 0.5 * (_T + _S), _S), alias="middle"),
     ),
