@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-from scorekit.trees import is_traced
 from scorekit.typing import ArrayLike, PyTree
 
 __all__ = [
@@ -42,12 +42,12 @@ def check(condition: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> 
     ValueError: decay must be < 1, got 2.0
     """
     for name, value in named.items():
-        if is_traced(value):
+        if isinstance(value, Tracer):
             continue
         array = np.asarray(value)
         is_number = jnp.issubdtype(array.dtype, np.number) or array.dtype == bool
         holds = condition(array) if is_number else False
-        if not is_traced(holds) and not np.all(holds):
+        if not isinstance(holds, Tracer) and not np.all(holds):
             raise ValueError(f"{name} must be {allowed}, got {value if is_number else repr(value)}")
 
 
@@ -109,7 +109,7 @@ def check_classes(num_classes: int, **named: ArrayLike) -> None:
     for name, value in named.items():
         if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
             raise ValueError(f"{name} must hold integers, got dtype {jnp.result_type(value)}")
-        if not is_traced(value) and not np.all((np.asarray(value) >= 0) & (np.asarray(value) < num_classes)):
+        if not isinstance(value, Tracer) and not np.all((np.asarray(value) >= 0) & (np.asarray(value) < num_classes)):
             raise ValueError(f"{name} must hold classes from 0 to {num_classes - 1}, got {value}")
 
 
@@ -135,7 +135,7 @@ def check_finite(**named: PyTree) -> None:
     ValueError: scores must be finite, but 1 of 2 values are not
     """
     for name, tree in named.items():
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree) if not is_traced(leaf)]
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree) if not isinstance(leaf, Tracer)]
         broken = sum(int(np.sum(~np.isfinite(leaf))) for leaf in leaves)
         if broken:
             raise ValueError(f"{name} must be finite, but {broken} of {sum(x.size for x in leaves)} values are not")
