@@ -213,7 +213,7 @@ def halvings(first: int, last: int) -> tuple[int, ...]:
     >>> halvings(16, 2)
     (8, 4, 2)
     """
-    check_count(first=first, last=last)
+    check_count(0, first=first, last=last)
     rounds = [last]
     while 0 < rounds[0] < first:
         rounds.insert(0, 2 * rounds[0])
