@@ -1,5 +1,7 @@
 """Trees, checks and protocols: the vocabulary of the other packages."""
 
+# pyright: reportArgumentType=false
+
 import jax
 import jax.numpy as jnp
 import numpy as np

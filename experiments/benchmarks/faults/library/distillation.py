@@ -1,5 +1,7 @@
 """Distillation and bridges."""
 
+# pyright: reportArgumentType=false
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,5 +1,7 @@
 """Guidance: the two branches are constant, so that a row costs a few operations."""
 
+# pyright: reportArgumentType=false
+
 import jax
 import jax.numpy as jnp
 import numpy as np

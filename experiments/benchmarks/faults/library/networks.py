@@ -1,5 +1,7 @@
 """Networks: their attributes are checked when they are traced, so that only the valid calls compile."""
 
+# pyright: reportArgumentType=false
+
 import functools
 
 import jax

@@ -1,5 +1,7 @@
 """Denoisers and losses."""
 
+# pyright: reportArgumentType=false
+
 import jax
 import jax.numpy as jnp
 import numpy as np
