@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.checks import check_like, check_time
+from scorekit.checks import check_floating, check_like, check_time
 from scorekit.predictions import Velocity
 from scorekit.process import diffusion_squared, drift
 from scorekit.trees import as_pytree, combine
@@ -57,6 +57,7 @@ def _velocity(denoiser, schedule, t, x, args):
 
 
 def _predict(denoiser, x, t):
+    check_floating(x=x)
     prediction = denoiser(x, t)
     check_like("x", Prediction(x, x), prediction=prediction)
     return prediction
