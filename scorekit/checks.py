@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-from scorekit.trees import is_traced
 from scorekit.typing import ArrayLike, PyTree
 
 __all__ = [
@@ -26,9 +26,11 @@ __all__ = [
     "check_floating",
     "check_like",
     "check_not_nan",
+    "check_per_example",
     "check_positive",
     "check_scalar",
     "check_shape",
+    "check_time",
     "nan_unless",
     "nan_unless_finite",
 ]
@@ -45,12 +47,12 @@ def check(condition: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> 
     ValueError: decay must be < 1, got 2.0
     """
     for name, value in named.items():
-        if is_traced(value):
+        if isinstance(value, Tracer):
             continue
         array = np.asarray(value)
         is_number = jnp.issubdtype(array.dtype, np.number) or array.dtype == bool
         holds = condition(array) if is_number else False
-        if not is_traced(holds) and not np.all(holds):
+        if not isinstance(holds, Tracer) and not np.all(holds):
             raise ValueError(f"{name} must be {allowed}, got {value if is_number else repr(value)}")
 
 
@@ -112,7 +114,7 @@ def check_classes(num_classes: int, **named: ArrayLike) -> None:
     for name, value in named.items():
         if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
             raise ValueError(f"{name} must hold integers, got dtype {jnp.result_type(value)}")
-        if not is_traced(value) and not np.all((np.asarray(value) >= 0) & (np.asarray(value) < num_classes)):
+        if not isinstance(value, Tracer) and not np.all((np.asarray(value) >= 0) & (np.asarray(value) < num_classes)):
             raise ValueError(f"{name} must hold classes from 0 to {num_classes - 1}, got {value}")
 
 
@@ -141,7 +143,7 @@ def check_finite(**named: PyTree) -> None:
     ValueError: scores must be finite, but 1 of 2 values are not
     """
     for name, tree in named.items():
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree) if not is_traced(leaf)]
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree) if not isinstance(leaf, Tracer)]
         broken = sum(int(np.sum(~np.isfinite(leaf))) for leaf in leaves)
         if broken:
             raise ValueError(f"{name} must be finite, but {broken} of {sum(x.size for x in leaves)} values are not")
@@ -155,7 +157,7 @@ def check_not_nan(**named: ArrayLike) -> None:
     ValueError: scores must not be NaN, but 1 of 2 values are
     """
     for name, value in named.items():
-        if not is_traced(value):
+        if not isinstance(value, Tracer):
             check(lambda x: np.ones(()), "a number", **{name: value})
             broken = int(np.sum(np.isnan(np.asarray(value))))
             if broken:
@@ -223,6 +225,34 @@ def check_like(reference: str, tree: PyTree, **named: PyTree) -> None:
             raise ValueError(f"{name} must have the structure and the shapes of {reference}, {wanted}, got {found}")
 
 
+def check_per_example(tree: PyTree, **named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument that is neither a scalar nor ``(B,)``, as ``tree``.
+
+    ``(1,)`` or ``(B, 1)`` against ``(B, D)`` would be broadcast without a word.
+
+    >>> check_per_example(jnp.zeros((4, 2)), t=jnp.zeros(2))
+    Traceback (most recent call last):
+    ValueError: t must be a scalar or have shape (4,), one value per example, got (2,)
+    """
+    batches = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(tree)}
+    for name, value in named.items():
+        shape = np.shape(value)
+        if shape and any(batch != shape for batch in batches):
+            batch = next(batch for batch in batches if batch != shape)
+            allowed = f"a scalar or have shape {batch}, one value per example" if batch else "a scalar"
+            raise ValueError(f"{name} must be {allowed}, got {shape}")
+
+
+def check_time(**named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument that is not in [0, 1], up to rounding; NaN stays NaN.
+
+    >>> check_time(t=2.0)
+    Traceback (most recent call last):
+    ValueError: t must be in [0, 1], got 2.0
+    """
+    check(lambda t: ~((t < -1e-5) | (t > 1.0 + 1e-5)), "in [0, 1]", **named)
+
+
 def nan_unless(condition: ArrayLike, tree: PyTree) -> PyTree:
     """``tree`` with every value NaN unless the scalar ``condition`` holds: for what only a running program can see.
 
@@ -241,7 +271,7 @@ def nan_unless_finite(tree: PyTree, *inputs: PyTree) -> PyTree:
     >>> jax.jit(lambda x: nan_unless_finite(jnp.sum(x > 0.0, dtype=float), x))(jnp.array([1.0, jnp.nan]))
     Array(nan, dtype=float32)
     """
-    traced = [leaf for leaf in jax.tree.leaves(inputs) if is_traced(leaf)]
+    traced = [leaf for leaf in jax.tree.leaves(inputs) if isinstance(leaf, Tracer)]
     if not traced:
         return tree
     return nan_unless(jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in traced])), tree)

@@ -1,16 +1,19 @@
 """Adapters: from a network, a score, a log-density or an exact distribution to a denoiser.
 
 A denoiser is ``(x_t, t) -> Prediction(x0, eps)``. Those of this module are ``jax.tree_util.Partial`` of module-level
-functions: they may be arguments of a jitted function, and new parameters inside them do not retrace.
+functions: they may be arguments of a jitted function, and new parameters inside them do not retrace. They raise a
+``ValueError`` when they are called or traced with a state that is not floating, a ``t`` that is neither a scalar nor
+``(B,)``, or a network whose output is not shaped like the state: nothing is broadcast.
 """
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check_positive
+from scorekit.checks import check, check_floating, check_like, check_per_example, check_positive
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.predictions import Score, Target, TargetName, as_target, bounded_log_snr
 from scorekit.random_fields import RandomField
@@ -18,13 +21,17 @@ from scorekit.trees import as_pytree, combine
 from scorekit.typing import Array, ArrayLike, Denoiser, Network, PyTree, Schedule
 
 
-def _typed_like(output, x_t):
-    """``output`` in the precision of the state, so that network and state may have different dtypes."""
+def _evaluate(name, function, x_t, t):
+    """``function(x_t, t)``, shaped like the state, in its precision: network and state may have different dtypes."""
+    check_floating(x_t=x_t)
+    check_per_example(x_t, t=t)
+    output = function(x_t, t)
+    check_like("x_t", x_t, **{name: output})
     return jax.tree.map(lambda o, x: jnp.asarray(o, jnp.result_type(x)), output, x_t)
 
 
 def _from_network(network, schedule, target, x_t, t):
-    return target.to_prediction(_typed_like(network(x_t, t), x_t), x_t, t, schedule)
+    return target.to_prediction(_evaluate("output", network, x_t, t), x_t, t, schedule)
 
 
 def denoiser_from_network(network: Network, schedule: Schedule, target: TargetName | Target = "v") -> Denoiser:
@@ -41,7 +48,7 @@ def denoiser_from_network(network: Network, schedule: Schedule, target: TargetNa
       A denoiser that may be passed through ``jit``.
 
     Raises:
-      ValueError: for an unknown target.
+      ValueError: for an unknown target; when called, for an output that is not shaped like ``x_t``.
 
     >>> from scorekit.schedules import cosine
     >>> denoiser = denoiser_from_network(lambda x, t: 0.0 * x, cosine(), target="x0")
@@ -52,7 +59,7 @@ def denoiser_from_network(network: Network, schedule: Schedule, target: TargetNa
 
 
 def _from_score(score, schedule, x_t, t):
-    return Score().to_prediction(_typed_like(score(x_t, t), x_t), x_t, t, schedule)
+    return Score().to_prediction(_evaluate("score", score, x_t, t), x_t, t, schedule)
 
 
 def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
@@ -73,6 +80,7 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
 
 
 def _score_of(log_density, x, *t):
+    check_floating(x=x)
     return jax.grad(lambda x: jnp.sum(log_density(x, *t)))(x)
 
 
@@ -108,6 +116,11 @@ def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], sch
 
 
 def _exact(density, schedule, x_t, t):
+    check_floating(x_t=x_t)
+    check_per_example(x_t, t=t)
+    event = density.shape if isinstance(density, RandomField) else (density.dim,)
+    if jnp.shape(x_t)[-len(event) :] != event:
+        raise ValueError(f"x_t must end in the shape {event} of one example, got shape {jnp.shape(x_t)}")
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
     if jnp.ndim(alpha) == 0:
         prediction = density.predict(x_t, alpha, sigma)
@@ -124,12 +137,18 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
         Or a field of :mod:`scorekit.random_fields`, with ``(*grid, C)`` in place of ``D``.
       schedule: any schedule.
 
+    Raises:
+      ValueError: for anything but such a distribution; when called, for an ``x_t`` of another shape.
+
     >>> from scorekit.densities import gaussian
     >>> from scorekit.schedules import cosine
     >>> d = exact_denoiser(gaussian(jnp.zeros(1), std=1.0), cosine())
     >>> d(jnp.ones((4, 1)), 1.0).x0.sum()
     Array(0., dtype=float32)
     """
+    kinds = (Gaussian, Mixture, GaussianMirage, RandomField)
+    if not isinstance(density, kinds):
+        raise ValueError(f"density must be one of {', '.join(kind.__name__ for kind in kinds)}, got {density!r}")
     return Partial(_exact, density, schedule)
 
 
@@ -148,14 +167,20 @@ def condition_on_log_snr(network: Network, schedule: Schedule, scale: ArrayLike 
       schedule: the noise schedule.
       scale: factor of the log-SNR.
 
+    Raises:
+      ValueError: if ``scale`` is not finite.
+
     >>> from scorekit.schedules import rectified_flow
     >>> condition_on_log_snr(lambda x, noise_level: noise_level, rectified_flow())(jnp.zeros(2), 0.5)
     Array(0., dtype=float32)
     """
+    check(np.isfinite, "finite", scale=scale)
     return Partial(_log_snr_network, as_pytree(network), schedule, scale)
 
 
 def _scaled_network(network, schedule, sigma_data, x_t, t):
+    check_floating(x=x_t)
+    check_per_example(x_t, t=t)
     scale = jnp.hypot(schedule.sigma(t), schedule.alpha(t) * sigma_data)
     return network(combine((1.0 / scale, x_t)), t)
 

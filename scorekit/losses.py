@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit import weightings
+from scorekit.checks import check, check_classes, check_floating, check_like
 from scorekit.predictions import Target, TargetName, as_target, bounded_log_snr
 from scorekit.process import perturb
 from scorekit.times import Times, TimeSampler, draw, uniform
@@ -81,7 +83,8 @@ def denoising_loss(
       ``(loss, aux)``: losses ``(B,)`` and a :class:`LossAux`. Take the mean of the first to train.
 
     Raises:
-      ValueError: for an unknown target or leaves without a shared batch axis.
+      ValueError: for an unknown target, an ``x0`` without examples, without a shared batch axis or not floating, or a
+        network whose output is not shaped like ``x0``.
 
     >>> from scorekit.schedules import cosine
     >>> loss, aux = denoising_loss(jax.random.key(0), lambda x, t: 0 * x, cosine(), jnp.ones((4, 2)))
@@ -91,7 +94,7 @@ def denoising_loss(
     Source: Ho et al. 2020, eq. 12 (https://arxiv.org/abs/2006.11239); Kingma & Gao 2023 (https://arxiv.org/abs/2303.00848).
     """
     for_times, for_noise = jax.random.split(key)
-    drawn = draw(for_times, batch_size(x0), uniform() if times is None else times, schedule)
+    drawn = draw(for_times, _examples(x0), uniform() if times is None else times, schedule)
     eps = normal_like(for_noise, x0)
     return denoising_loss_at(network, schedule, x0, eps, drawn, target=target, weighting=weighting)
 
@@ -121,7 +124,7 @@ def denoising_loss_at(
       ``(loss, aux)`` as :func:`denoising_loss`.
 
     Raises:
-      ValueError: for an unknown target, or times that are not ``(B,)``.
+      ValueError: as :func:`denoising_loss`, for noise not shaped like ``x0``, or times that are not ``(B,)`` in [0, 1].
 
     >>> from scorekit.schedules import cosine
     >>> x0, times = jnp.ones((2, 3)), Times(jnp.array([0.2, 0.9]), jnp.ones(2))
@@ -130,8 +133,9 @@ def denoising_loss_at(
     Array([0., 0.], dtype=float32)
     """
     target = as_target(target)
-    _check_times(times, batch_size(x0))
+    _check_times(times, _examples(x0))
     output = network(perturb(x0, eps, times.t, schedule), times.t)
+    check_like("x0", x0, output=output)
     truth = target.from_prediction(Prediction(x0, eps), times.t, schedule)
     error = jax.tree.map(lambda a, e: a.astype(jnp.promote_types(a.dtype, jnp.float32)) - e, output, truth)
     target_mse = sum_per_example(jnp.square, error) / event_size(x0)
@@ -185,7 +189,8 @@ def classification_loss(
       ``(loss, aux)``: losses ``(B,)`` in nats and a :class:`ClassificationAux`.
 
     Raises:
-      ValueError: for leaves without a shared batch axis, or labels or logits of the wrong shape.
+      ValueError: for an ``x0`` without examples, without a shared batch axis or not floating, labels or logits of the
+        wrong shape, or labels that are no classes.
 
     >>> from scorekit.schedules import cosine
     >>> x0, labels = jnp.ones((4, 2)), jnp.array([0, 1, 1, 0])
@@ -196,7 +201,7 @@ def classification_loss(
     Source: Dhariwal & Nichol 2021, sec. 4 (https://arxiv.org/abs/2105.05233).
     """
     for_times, for_noise = jax.random.split(key)
-    drawn = draw(for_times, batch_size(x0), uniform() if times is None else times, schedule)
+    drawn = draw(for_times, _examples(x0), uniform() if times is None else times, schedule)
     return classification_loss_at(classifier, schedule, x0, normal_like(for_noise, x0), drawn, labels)
 
 
@@ -216,35 +221,45 @@ def classification_loss_at(
       x0: clean data, a tree of ``(B, ...)`` arrays.
       eps: noise shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each; t = 0 is the clean data.
-      labels: classes in 0..K-1, integers ``(B,)``; a label out of range gives NaN.
+      labels: classes in 0..K-1, integers ``(B,)``; a traced label out of range gives NaN.
 
     Returns:
       ``(loss, aux)`` as :func:`classification_loss`.
 
     Raises:
-      ValueError: for times, labels or logits of the wrong shape, or labels that are not integers.
+      ValueError: as :func:`classification_loss`, for noise not shaped like ``x0``, or times that are not ``(B,)``.
 
     >>> from scorekit.schedules import cosine
     >>> x0, times = jnp.ones((2, 3)), Times(jnp.array([0.2, 0.9]), jnp.array([1.0, 2.0]))
     >>> classification_loss_at(lambda x, t: 0 * x, cosine(), x0, 0 * x0, times, jnp.array([0, 2]))[0].round(2)
     Array([1.1, 2.2], dtype=float32)
     """
-    b, labels = batch_size(x0), jnp.asarray(labels)
+    b, labels = _examples(x0), jnp.asarray(labels)
     if labels.shape != (b,) or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"labels must be integers of shape ({b},), got {labels.dtype} of shape {labels.shape}")
     _check_times(times, b)
     logits = classifier(perturb(x0, eps, times.t, schedule), times.t)
     if logits.ndim != 2 or logits.shape[0] != b:
         raise ValueError(f"classifier must return logits of shape ({b}, K), got {logits.shape}")
+    check_classes(logits.shape[1], labels=labels)
     log_p = jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
     chosen = jnp.take_along_axis(log_p, labels[:, None], axis=1, mode="fill", fill_value=jnp.nan)[:, 0]
     log_snr = bounded_log_snr(times.t, schedule)
     return -times.weight * chosen, ClassificationAux(times.t, log_snr, -chosen, jnp.argmax(log_p, axis=1) == labels)
 
 
+def _examples(x0: PyTree) -> int:
+    """The number of examples of floating data, at least one: the mean of no losses is NaN."""
+    check_floating(x0=x0)
+    if batch_size(x0) == 0:
+        raise ValueError("x0 must hold at least one example, got none")
+    return batch_size(x0)
+
+
 def _check_times(times: Times, b: int) -> None:
-    if jnp.shape(times.t) != (b,):
-        raise ValueError(f"times.t must have shape ({b},), one per example, got {jnp.shape(times.t)}")
+    for name, value in zip(Times._fields, times, strict=True):
+        if jnp.shape(value) != (b,):
+            raise ValueError(f"times.{name} must have shape ({b},), one per example, got {jnp.shape(value)}")
 
 
 def bin_by_noise_level(values: Array, log_snr: Array, edges: Array | None = None) -> Binned:
@@ -256,14 +271,25 @@ def bin_by_noise_level(values: Array, log_snr: Array, edges: Array | None = None
       edges: increasing bin edges ``(K + 1,)``; default twelve bins of 2 nats from -12 to 12.
 
     Returns:
-      A :class:`Binned`; add the sums and counts of several batches before dividing.
+      A :class:`Binned`; add the sums and counts of several batches before dividing. A log-SNR that is NaN makes the sum
+      of the last bin NaN.
+
+    Raises:
+      ValueError: unless ``values`` and ``log_snr`` are ``(B,)`` and ``edges`` increase.
 
     >>> b = bin_by_noise_level(jnp.array([1.0, 3.0]), jnp.array([0.5, 0.7]))
     >>> float(b.sum.sum()), float(b.count.max())
     (4.0, 2.0)
     """
+    check_like("log_snr", log_snr, values=values)
     edges = jnp.linspace(-12.0, 12.0, 13) if edges is None else jnp.asarray(edges)
+    if edges.ndim != 1 or edges.shape[0] < 2 or jnp.ndim(values) != 1:
+        raise ValueError(
+            f"edges must have shape (K + 1,), and values and log_snr (B,), got {edges.shape} and {jnp.shape(values)}"
+        )
+    check(lambda e: np.diff(e) > 0, "increasing", edges=edges)
     bins = edges.shape[0] - 1
+    values = jnp.where(jnp.isnan(log_snr), jnp.nan, values)
     k = jnp.clip(jnp.searchsorted(edges, log_snr, side="right") - 1, 0, bins - 1)
     ones = jnp.ones_like(values)
     return Binned(jax.ops.segment_sum(values, k, bins), jax.ops.segment_sum(ones, k, bins), edges)
@@ -276,11 +302,17 @@ def uncertainty_weighted(loss: Array, log_variance: Array) -> Array:
 
     Args:
       loss: per-example losses ``(B,)``.
-      log_variance: u at each example's noise level ``(B,)``, from a small learned function of log-SNR.
+      log_variance: u at each example's noise level ``(B,)``, from a small learned function of log-SNR;
+        or one for all.
+
+    Raises:
+      ValueError: if the shapes differ.
 
     >>> round(float(uncertainty_weighted(2.0, jnp.log(2.0))), 3)
     1.693
 
     Source: Karras et al. 2023, eq. 14 (https://arxiv.org/abs/2312.02696).
     """
+    if jnp.ndim(log_variance):
+        check_like("loss", loss, log_variance=log_variance)
     return loss * jnp.exp(-log_variance) + log_variance

@@ -24,7 +24,7 @@ from typing import Literal, Protocol, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_positive
+from scorekit.checks import check_floating, check_like, check_per_example, check_positive, check_time
 from scorekit.schedules import time_derivative
 from scorekit.schedules.derivatives import clip_to_interior
 from scorekit.trees import combine, pytree_dataclass, where
@@ -208,19 +208,19 @@ TargetName: TypeAlias = Literal["x0", "eps", "score", "v", "velocity"]
 TARGETS: dict[str, Target] = {"x0": X0(), "eps": Eps(), "score": Score(), "v": V(), "velocity": Velocity()}
 
 
-def as_target(target: "TargetName | Target") -> Target:
-    """The target with this name, or the object itself.
+def as_target(target: "TargetName | Target", argument: str = "target") -> Target:
+    """The target with this name, or the object itself; ``argument`` is what an error calls it.
 
     Raises:
-      ValueError: for an unknown name.
+      ValueError: for an unknown name, or an object that is not a target.
 
     >>> as_target("v")
     V()
     """
-    if not isinstance(target, str):
+    if not isinstance(target, str) and hasattr(target, "to_prediction"):
         return target
-    if target not in TARGETS:
-        raise ValueError(f"target must be one of {sorted(TARGETS)} or a Target, got {target!r}")
+    if not isinstance(target, str) or target not in TARGETS:
+        raise ValueError(f"{argument} must be one of {sorted(TARGETS)} or a Target, got {target!r}")
     return TARGETS[target]
 
 
@@ -247,14 +247,18 @@ def convert(
       A tree shaped like ``x_t``.
 
     Raises:
-      ValueError: for an unknown target.
+      ValueError: for an unknown target, a time outside [0, 1], or arrays that are not floating or of different shapes.
 
     >>> from scorekit.schedules import rectified_flow
     >>> convert(jnp.zeros(2), jnp.ones(2), 0.5, rectified_flow(), source="eps", target="x0")
     Array([2., 2.], dtype=float32)
     """
+    check_floating(x_t=x_t, output=output)
+    check_like("x_t", x_t, output=output)
+    check_time(t=t)
+    check_per_example(x_t, t=t)
     t = jnp.asarray(t)
-    prediction = as_target(source).to_prediction(output, x_t, t, schedule)
+    prediction = as_target(source, "source").to_prediction(output, x_t, t, schedule)
     return as_target(target).from_prediction(prediction, t, schedule)
 
 
@@ -263,11 +267,18 @@ def with_x0(prediction: Prediction, x0: PyTree, t: ArrayLike, schedule: Schedule
 
     ``eps' = eps - (alpha / sigma)(x0' - x0)``; where sigma is 0 the noise is not changed.
 
+    Raises:
+      ValueError: if ``x0`` and the prediction have different shapes, or ``t`` is neither a scalar nor ``(B,)``.
+
     >>> from scorekit.schedules import rectified_flow
     >>> with_x0(Prediction(jnp.ones(2), jnp.ones(2)), jnp.zeros(2), 0.5, rectified_flow()).eps
     Array([2., 2.], dtype=float32)
     """
+    check_floating(x0=x0)
+    check_like("x0", Prediction(x0, x0), prediction=prediction)
+    check_per_example(x0, t=t)
     sigma = schedule.sigma(t)
-    ratio = jnp.where(sigma > 0, schedule.alpha(t) / jnp.where(sigma > 0, sigma, 1.0), 0.0)
+    noisy = sigma != 0  # also of NaN, which then stays visible
+    ratio = jnp.where(noisy, schedule.alpha(t) / jnp.where(noisy, sigma, 1.0), 0.0)
     eps = combine((1.0, prediction.eps), (-ratio, x0), (ratio, prediction.x0))
-    return Prediction(x0, where(sigma > 0, eps, prediction.eps))
+    return Prediction(x0, where(noisy, eps, prediction.eps))

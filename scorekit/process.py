@@ -3,14 +3,18 @@
 Marginal ``q(x_t | x0) = N(alpha_t x0, sigma_t^2)`` of the SDE ``dx = f(t) x dt + g(t) dw`` with ``f = d log(alpha)/dt``
 and ``g^2 = d sigma^2/dt - 2 f sigma^2`` (Song et al. 2021, https://arxiv.org/abs/2011.13456; Kingma et al. 2021,
 app. A, https://arxiv.org/abs/2107.00630).
+
+All functions raise a ``ValueError`` for a time outside [0, 1].
 """
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
+from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
 from scorekit.schedules import time_derivative
-from scorekit.trees import combine, normal_like
+from scorekit.trees import combine, is_traced, normal_like
 from scorekit.typing import Array, ArrayLike, Key, Prediction, PyTree, Schedule
 
 
@@ -26,10 +30,17 @@ def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree
     Returns:
       The noisy data, shaped and typed like ``x0``.
 
+    Raises:
+      ValueError: unless ``x0`` and ``eps`` are floating and of one shape, and ``t`` is a scalar or ``(B,)`` in [0, 1].
+
     >>> from scorekit.schedules import rectified_flow
     >>> perturb(jnp.ones(2), jnp.zeros(2), 0.25, rectified_flow())
     Array([0.75, 0.75], dtype=float32)
     """
+    check_floating(x0=x0, eps=eps)
+    check_like("x0", x0, eps=eps)
+    check_time(t=t)
+    check_per_example(x0, t=t)
     return combine((schedule.alpha(t), x0), (schedule.sigma(t), eps))
 
 
@@ -40,6 +51,7 @@ def drift(schedule: Schedule, t: ArrayLike) -> Array:
     >>> drift(rectified_flow(), 0.5)
     Array(-2., dtype=float32)
     """
+    check_time(t=t)
     exact = getattr(schedule, "drift", None)
     return exact(t) if exact is not None else autodiff_drift(schedule, t)
 
@@ -51,6 +63,7 @@ def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
     >>> diffusion_squared(rectified_flow(), 0.5)
     Array(2., dtype=float32)
     """
+    check_time(t=t)
     exact = getattr(schedule, "diffusion_squared", None)
     return exact(t) if exact is not None else autodiff_diffusion_squared(schedule, t)
 
@@ -62,6 +75,7 @@ def autodiff_drift(schedule: Schedule, t: ArrayLike) -> Array:
     >>> autodiff_drift(rectified_flow(), 0.5)
     Array(-2., dtype=float32)
     """
+    check_time(t=t)
     return time_derivative(schedule.alpha, t) / schedule.alpha(t)
 
 
@@ -72,6 +86,7 @@ def autodiff_diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
     >>> float(autodiff_diffusion_squared(rectified_flow(), 0.5).round(4))
     2.0
     """
+    check_time(t=t)
     return -jnp.square(schedule.sigma(t)) * time_derivative(schedule.log_snr, t)
 
 
@@ -90,23 +105,33 @@ class Kernel(NamedTuple):
 def snr_drop(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Array:
     """``1 - SNR(t) / SNR(s)`` for ``s <= t``, in [0, 1]; exact where alpha(t) or sigma(s) vanishes.
 
+    Raises:
+      ValueError: for a time outside [0, 1], or unless ``s <= t``; of traced times the result is NaN then.
+
     >>> from scorekit.schedules import rectified_flow
     >>> snr_drop(rectified_flow(), 1.0, 0.0)
     Array(1., dtype=float32)
     """
+    check_time(t=t, s=s)
+    if not is_traced(t):
+        check(lambda s: ~(s > np.asarray(t)), f"<= t = {t}", s=s)
     ratio = schedule.alpha(t) * schedule.sigma(s) / (schedule.alpha(s) * schedule.sigma(t))
-    return jnp.maximum((1.0 - ratio) * (1.0 + ratio), 0.0)
+    drop = jnp.maximum((1.0 - ratio) * (1.0 + ratio), 0.0)
+    return jnp.where(jnp.asarray(s) > t, jnp.nan, drop)
 
 
 def transition(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     """The forward kernel ``q(x_t | x_s)`` for ``s < t``: ``N((alpha_t / alpha_s) x_s, sigma_t^2 (1 - SNR_t / SNR_s))``.
 
+    Raises:
+      ValueError: as :func:`snr_drop`.
+
     >>> from scorekit.schedules import geometric_ve
     >>> float(transition(geometric_ve(1.0, 2.0), 1.0, 0.0).std ** 2)
     3.0
     """
-    scale = schedule.alpha(t) / schedule.alpha(s)
-    return Kernel((scale,), schedule.sigma(t) * jnp.sqrt(snr_drop(schedule, t, s)))
+    drop = snr_drop(schedule, t, s)
+    return Kernel((schedule.alpha(t) / schedule.alpha(s),), schedule.sigma(t) * jnp.sqrt(drop))
 
 
 def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
@@ -114,6 +139,9 @@ def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
 
     ``mean = (alpha_t sigma_s^2 / (alpha_s sigma_t^2)) x_t + alpha_s (1 - SNR_t / SNR_s) x0``,
     ``variance = sigma_s^2 (1 - SNR_t / SNR_s)``.
+
+    Raises:
+      ValueError: as :func:`snr_drop`.
 
     >>> from scorekit.schedules import rectified_flow
     >>> posterior(rectified_flow(), 1.0, 0.0).std
@@ -135,20 +163,33 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
       like: arrays or ``jax.ShapeDtypeStruct`` with the shapes and dtypes of the result.
       t: the time at which sampling starts.
 
+    Raises:
+      ValueError: unless ``like`` is floating and ``t`` is a scalar or ``(B,)`` in [0, 1].
+
     >>> import jax
     >>> from scorekit.schedules import geometric_ve
     >>> x = sample_prior(jax.random.key(0), geometric_ve(0.01, 50.0), jnp.zeros((10000, 1)))
     >>> 49 < float(x.std()) < 51
     True
     """
-    return combine((schedule.sigma(t), normal_like(key, like)))
+    check_floating(like=like)
+    check_time(t=t)
+    noise = normal_like(key, like)
+    check_per_example(noise, t=t)
+    return combine((schedule.sigma(t), noise))
 
 
 def score(prediction: Prediction, t: ArrayLike, schedule: Schedule) -> PyTree:
     """``grad_x log p_t(x_t) = -eps / sigma(t)``.
 
+    Raises:
+      ValueError: unless the prediction is floating and ``t`` is a scalar or ``(B,)`` in [0, 1].
+
     >>> from scorekit.schedules import rectified_flow
     >>> score(Prediction(jnp.zeros(2), jnp.ones(2)), 0.5, rectified_flow())
     Array([-2., -2.], dtype=float32)
     """
+    check_floating(prediction=prediction)
+    check_time(t=t)
+    check_per_example(prediction.eps, t=t)
     return combine((-1.0 / schedule.sigma(t), prediction.eps))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from scorekit.checks import check_floating, check_like
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
 T = TypeVar("T")
@@ -76,10 +77,16 @@ def pytree_dataclass(cls: type[T]) -> type[T]:
 def expand(coefficient: ArrayLike, leaf: Array) -> Array:
     """Appends axes to a scalar or ``(B,)`` coefficient so that it multiplies ``leaf`` per example.
 
+    Raises:
+      ValueError: unless the shape of the coefficient is that of the leading axes of ``leaf``.
+
     >>> expand(jnp.ones(4), jnp.zeros((4, 8, 8))).shape
     (4, 1, 1)
     """
     coefficient = jnp.asarray(coefficient)
+    leading = jnp.shape(leaf)[: coefficient.ndim]
+    if coefficient.shape != leading:
+        raise ValueError(f"coefficient must be a scalar or have shape {leading} as leaf, got {coefficient.shape}")
     return coefficient.reshape(coefficient.shape + (1,) * (jnp.ndim(leaf) - coefficient.ndim))
 
 
@@ -90,10 +97,17 @@ def combine(*terms: tuple[ArrayLike, PyTree]) -> PyTree:
     first tree, so that a bfloat16 state keeps its dtype and its coefficients keep theirs. A Python scalar has no
     precision of its own and takes that of the leaf.
 
+    Raises:
+      ValueError: if the trees differ in structure or shapes, the first is not floating, or a coefficient is neither a
+        scalar nor ``(B,)``.
+
     >>> combine((2.0, jnp.ones(3)), (-1.0, jnp.ones(3)))
     Array([1., 1., 1.], dtype=float32)
     """
     coefficients, trees = zip(*terms, strict=True)
+    check_floating(terms=trees[0])
+    for tree in trees[1:]:
+        check_like("the first of them", trees[0], terms=tree)
 
     def leaf(*xs):
         total = sum(expand(c, x) * x for c, x in zip(coefficients, xs, strict=True))
@@ -105,9 +119,13 @@ def combine(*terms: tuple[ArrayLike, PyTree]) -> PyTree:
 def where(condition: ArrayLike, on_true: PyTree, on_false: PyTree) -> PyTree:
     """Selects per example between two trees; ``condition`` is a scalar or ``(B,)``.
 
+    Raises:
+      ValueError: if the trees differ in structure or shapes.
+
     >>> where(jnp.array([True, False]), jnp.ones((2, 1)), jnp.zeros((2, 1))).ravel()
     Array([1., 0.], dtype=float32)
     """
+    check_like("on_true", on_true, on_false=on_false)
     return jax.tree.map(lambda a, b: jnp.where(expand(condition, a), a, b), on_true, on_false)
 
 
@@ -116,9 +134,13 @@ def normal_like(key: Key, tree: PyTree) -> PyTree:
 
     A tree that is a single array uses ``key`` itself, as ``jax.random.normal`` would.
 
+    Raises:
+      ValueError: if the tree is not floating.
+
     >>> normal_like(jax.random.key(0), {"a": jnp.zeros((2, 3))})["a"].shape
     (2, 3)
     """
+    check_floating(tree=tree)
     leaves, treedef = jax.tree.flatten(tree)
     keys = [key] if len(leaves) == 1 else jax.random.split(key, len(leaves))
     dtype = lambda x: jax.dtypes.canonicalize_dtype(x.dtype)  # float64 numpy arrays become float32 by default
@@ -159,7 +181,7 @@ def sum_per_example(fn: Callable[[Array], Array], tree: PyTree) -> Array:
 
     def leaf(x):
         value = fn(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
-        return jnp.sum(value.reshape(value.shape[0], -1), axis=1)
+        return jnp.sum(value.reshape(value.shape[0], math.prod(value.shape[1:])), axis=1)
 
     return sum(leaf(x) for x in jax.tree.leaves(tree))  # type: ignore[return-value]
 

@@ -21,16 +21,20 @@ band                recovery of frequencies of power P, per unit of log-SNR   g 
 likelihood          the ELBO itself (needs the schedule)                      -1/2 dl/dt
 ==================  ========================================================  ==============================
 
-Parameters are set with ``functools.partial`` or ``jax.tree_util.Partial``, e.g. ``Partial(min_snr, gamma=5.0)``.
+Parameters are set with ``functools.partial`` or ``jax.tree_util.Partial``, e.g. ``Partial(min_snr, gamma=5.0)``. A
+parameter out of its range raises a ``ValueError``; if it is traced, the weights are NaN.
 """
 
 import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from scorekit.checks import check, check_at_least, check_positive, nan_unless
 from scorekit.schedules import time_derivative
 from scorekit.schedules.derivatives import clip_to_interior
+from scorekit.schedules.numerics import as_time
 from scorekit.times.bands import Values, band_shares
 from scorekit.trees import as_pytree
 from scorekit.typing import Array, Number, Schedule, Weighting
@@ -42,7 +46,8 @@ def eps(log_snr: Array) -> Array:
     >>> eps(jnp.array([-3.0, 3.0]))
     Array([1., 1.], dtype=float32)
     """
-    return jnp.ones_like(log_snr)
+    log_snr = as_time(log_snr)
+    return jnp.where(jnp.isnan(log_snr), log_snr, 1.0)
 
 
 def snr(log_snr: Array) -> Array:
@@ -93,29 +98,43 @@ def truncated_snr(log_snr: Array) -> Array:
 def min_snr(log_snr: Array, gamma: Number = 5.0) -> Array:
     """``lambda = min(SNR, gamma) / SNR`` (Hang et al. 2023, eq. 8, https://arxiv.org/abs/2303.09556).
 
+    Raises:
+      ValueError: if ``gamma`` is not positive.
+
     >>> float(min_snr(-5.0))
     1.0
     """
-    return jnp.minimum(1.0, gamma * jnp.exp(-log_snr))
+    check_positive(gamma=gamma)
+    return nan_unless(jnp.asarray(gamma) > 0, jnp.minimum(1.0, gamma * jnp.exp(-log_snr)))
 
 
 def p2(log_snr: Array, gamma: Number = 1.0, k: Number = 1.0) -> Array:
     """``lambda = 1 / (k + SNR)^gamma`` (Choi et al. 2022, eq. 8, https://arxiv.org/abs/2204.00227).
 
+    Raises:
+      ValueError: if ``gamma`` is negative or ``k`` not positive.
+
     >>> float(p2(0.0))
     0.5
     """
-    return jnp.power(k + jnp.exp(log_snr), -gamma)
+    check_at_least(0, gamma=gamma)
+    check_positive(k=k)
+    valid = (jnp.asarray(gamma) >= 0) & (jnp.asarray(k) > 0)
+    return nan_unless(valid, jnp.power(k + jnp.exp(log_snr), -gamma))
 
 
 def edm(log_snr: Array, sigma_data: Number = 0.5) -> Array:
     """EDM's weight: unit weight on the preconditioned network (Karras et al. 2022, table 1,
     https://arxiv.org/abs/2206.00364).
 
+    Raises:
+      ValueError: if ``sigma_data`` is not positive.
+
     >>> float(edm(0.0))
     5.0
     """
-    return 1.0 + jnp.exp(-log_snr) / jnp.square(sigma_data)
+    check_positive(sigma_data=sigma_data)
+    return nan_unless(jnp.asarray(sigma_data) > 0, 1.0 + jnp.exp(-log_snr) / jnp.square(sigma_data))
 
 
 def flow(log_snr: Array) -> Array:
@@ -133,9 +152,14 @@ def logit_normal(log_snr: Array, mean: Number = 0.0, std: Number = 1.0) -> Array
     """:func:`flow` times the logit-normal density of flow time: with uniform times of a rectified flow it is the same
     objective as logit-normal times without it (Esser et al. 2024, eq. 19, https://arxiv.org/abs/2403.03206).
 
+    Raises:
+      ValueError: if ``mean`` is not finite or ``std`` not positive.
+
     >>> round(float(logit_normal(jnp.float32(0.0))), 3)
     6.383
     """
+    check(np.isfinite, "finite", mean=mean)
+    check_positive(std=std)
     logit = -0.5 * log_snr
     log_density = -0.5 * jnp.square((logit - mean) / std) - jnp.log(std) - 0.5 * math.log(2 * math.pi)
     # 1 / (t (1 - t)) = (1 + e^logit)(1 + e^-logit); flow = (1 + e^logit)^2.
@@ -147,9 +171,13 @@ def sigmoid(log_snr: Array, bias: Number = 0.0) -> Array:
     uniform times of any schedule (Kingma & Gao 2023, https://arxiv.org/abs/2303.00848; Hoogeboom et al. 2024, eq. 4,
     https://arxiv.org/abs/2410.19324).
 
+    Raises:
+      ValueError: if ``bias`` is not finite.
+
     >>> float(sigmoid(0.0))
     0.5
     """
+    check(np.isfinite, "finite", bias=bias)
     return jax.nn.sigmoid(bias - log_snr)
 
 
@@ -177,7 +205,7 @@ def band(power: Values, count: Values | None = None) -> Weighting:
       count: number of coefficients with each power, ``(K,)``, > 0; equal by default.
 
     Raises:
-      ValueError: if a power or count is not positive or their shapes differ.
+      ValueError: if a power or count is not positive, there is none, or their shapes differ.
 
     >>> band(4.0)(-jnp.log(4.0))
     Array(0.25, dtype=float32)

@@ -150,6 +150,8 @@ def test_invalid_arguments_raise():
         at(lambda x, t: x[:, 0], jnp.ones(2, int))
     with pytest.raises(ValueError, match=r"times.t must have shape \(2,\)"):
         at(lambda x, t: x, jnp.ones(2, int), times.Times(jnp.ones(3), jnp.ones(3)))
-    loss, _ = at(lambda x, t: x, jnp.array([0, 3]))
+    with pytest.raises(ValueError, match="labels must hold classes from 0 to 2"):
+        at(lambda x, t: x, jnp.array([0, 3]))
+    loss = jax.jit(lambda labels: at(lambda x, t: x, labels)[0])(jnp.array([0, 3]))
     assert np.isfinite(loss[0])
     assert np.isnan(loss[1])

@@ -214,7 +214,7 @@ INVALID = {
     r"log_snr\(t_max\) must be finite": lambda: times.uniform_log_snr(t_max=1.0).quantile(jnp.array([0.5]), cosine()),
     "std must be": lambda: times.logit_normal(std=0.0),
     "std must be finite": lambda: times.log_normal_sigma(std=-1.0),
-    "num_bins must be >= 1, got 0": lambda: times.adaptive(0),
+    "num_bins must be an integer >= 1, got 0": lambda: times.adaptive(0),
     "decay must be in": lambda: times.adaptive(decay=1.0),
     "floor must be in": lambda: times.adaptive(floor=0.0),
     r"ts must be in \[0, 1\], got": lambda: times.discrete([0.5, 1.5]),

@@ -29,10 +29,11 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit.checks import check_floating, check_like, check_time
 from scorekit.predictions import Velocity
 from scorekit.process import diffusion_squared, drift
 from scorekit.trees import as_pytree, combine
-from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
+from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule
 
 if TYPE_CHECKING:
     import diffrax
@@ -52,7 +53,14 @@ def _diffrax() -> Any:
 
 def _velocity(denoiser, schedule, t, x, args):
     del args
-    return Velocity().from_prediction(denoiser(x, t), t, schedule)
+    return Velocity().from_prediction(_predict(denoiser, x, t), t, schedule)
+
+
+def _predict(denoiser, x, t):
+    check_floating(x=x)
+    prediction = denoiser(x, t)
+    check_like("x", Prediction(x, x), prediction=prediction)
+    return prediction
 
 
 def ode_term(denoiser: Denoiser, schedule: Schedule) -> "diffrax.ODETerm":
@@ -85,9 +93,13 @@ def ode_term(denoiser: Denoiser, schedule: Schedule) -> "diffrax.ODETerm":
 def reversed_time(t: ArrayLike) -> Array:
     """``r = 1 - t``, the time of :func:`reverse_sde`; its own inverse.
 
+    Raises:
+      ValueError: for a time outside [0, 1].
+
     >>> reversed_time(jnp.array([1.0, 0.25]))
     Array([0.  , 0.75], dtype=float32)
     """
+    check_time(t=t)
     return 1.0 - jnp.asarray(t)
 
 
@@ -96,7 +108,7 @@ def _reverse_drift(denoiser, schedule, r, x, args):
     t = reversed_time(r)
     g2_over_sigma = diffusion_squared(schedule, t) / schedule.sigma(t)
     # The state first: its dtype is the result's.
-    return combine((-drift(schedule, t), x), (-g2_over_sigma, denoiser(x, t).eps))
+    return combine((-drift(schedule, t), x), (-g2_over_sigma, _predict(denoiser, x, t).eps))
 
 
 def _diffusion(schedule, r, x, args):

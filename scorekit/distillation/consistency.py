@@ -11,22 +11,34 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check
+from scorekit.checks import (
+    check,
+    check_count,
+    check_floating,
+    check_like,
+    check_per_example,
+    check_positive,
+    check_time,
+)
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.process import perturb
 from scorekit.solvers.coordinates import CoordinateName, frame
 from scorekit.solvers.ode import Euler
-from scorekit.trees import as_pytree, batch_size, combine, event_size, sum_per_example
-from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule, Solver
+from scorekit.trees import as_pytree, batch_size, combine, event_size, is_traced, sum_per_example
+from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule, Solver
 
 Distance: TypeAlias = Callable[[PyTree, PyTree], Array]
 """``(a, b) -> (B,)``: the distance between two batches, per example."""
 
 
 def _to_end(denoiser, schedule, t_min, x_t, t):
+    check_floating(x_t=x_t)
+    check_per_example(x_t, t=t, t_min=t_min)
     prediction = denoiser(x_t, t)
+    check_like("x_t", Prediction(x_t, x_t), prediction=prediction)
     return combine((schedule.alpha(t_min), prediction.x0), (schedule.sigma(t_min), prediction.eps))
 
 
@@ -42,12 +54,16 @@ def consistency_function(
       schedule: the noise schedule.
       t_min: the end of the paths; > 0 if the target of the network (x0, score) is not defined without noise.
 
+    Raises:
+      ValueError: for a ``t_min`` outside [0, 1]; when called, for a prediction that is not shaped like ``x_t``.
+
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import edm
     >>> f = consistency_function(denoiser_from_network(lambda x, t: 7 * x, edm()), edm())
     >>> f(jnp.ones(1), 0.0).round(5)
     Array([1.], dtype=float32)
     """
+    check_time(t_min=t_min)
     return Partial(_to_end, as_pytree(denoiser), schedule, t_min)
 
 
@@ -65,12 +81,16 @@ def boundary_coefficients(
       schedule: the noise schedule.
       t_min: the end of the paths.
 
+    Raises:
+      ValueError: for an unknown target, or a time outside [0, 1].
+
     >>> from scorekit.schedules import rectified_flow
     >>> [float(c) for c in boundary_coefficients("velocity", 0.25, rectified_flow())]
     [1.0, -0.25]
 
     Source: Song et al. 2023, eq. 5 and app. C (https://arxiv.org/abs/2303.01469).
     """
+    check_time(t=t, t_min=t_min)
     t, kind = jnp.asarray(t), as_target(target)
     one, zero = jnp.ones_like(schedule.alpha(t)), jnp.zeros_like(schedule.alpha(t))
     ends = (schedule.alpha(t_min), schedule.sigma(t_min))
@@ -82,9 +102,14 @@ def boundary_coefficients(
 def squared_error(a: PyTree, b: PyTree) -> Array:
     """``||a - b||^2 / D`` per example.
 
+    Raises:
+      ValueError: if the batches are not floating or their shapes differ.
+
     >>> squared_error(jnp.zeros((1, 2)), jnp.array([[1.0, 3.0]]))
     Array([5.], dtype=float32)
     """
+    check_floating(a=a, b=b)
+    check_like("a", a, b=b)
     return sum_per_example(jnp.square, jax.tree.map(jnp.subtract, a, b)) / event_size(a)
 
 
@@ -97,12 +122,15 @@ def pseudo_huber(a: PyTree, b: PyTree, scale: ArrayLike = 0.03) -> Array:
       scale: c, the root-mean-square error at the transition, > 0. The choice of iCT, 0.00054 sqrt(D) for the norm, is
         0.00054 here.
 
+    Raises:
+      ValueError: as :func:`squared_error`, or if ``scale`` is not positive.
+
     >>> pseudo_huber(jnp.zeros((1, 2)), jnp.array([[4.0, 4.0]]), 3.0)
     Array([2.], dtype=float32)
 
     Source: Song & Dhariwal 2023, eq. 7 (https://arxiv.org/abs/2310.14189), with the norm as a root mean square.
     """
-    check(lambda c: c > 0, "> 0", scale=scale)
+    check_positive(scale=scale)
     squared = squared_error(a, b)
     return squared / (jnp.sqrt(squared + jnp.square(scale)) + scale)  # avoids cancellation
 
@@ -116,15 +144,25 @@ def earlier_time(t: ArrayLike, ts: ArrayLike, steps: ArrayLike) -> Array:
     Args:
       t: times ``(B,)``, from any sampler of :mod:`scorekit.times`.
       ts: decreasing times of a grid; finer grids are more accurate.
-      steps: the number of steps of the path.
+      steps: the number of steps of the path, >= 1; if a smaller one is traced, the result is NaN.
+
+    Raises:
+      ValueError: for a time outside [0, 1], times of a grid that do not decrease, or fewer than one step.
 
     >>> [round(float(s), 3) for s in earlier_time(jnp.array([1.0, 0.3, 0.1]), jnp.array([1.0, 0.5, 0.0]), 4)]
     [0.75, 0.05, 0.0]
     """
-    ts = jnp.asarray(ts)
+    check_time(t=t, ts=ts)
+    check(lambda n: np.isfinite(n) & (n >= 1), "finite and >= 1", steps=steps)
+    if jnp.ndim(ts) != 1 or jnp.shape(ts)[0] < 2:
+        raise ValueError(f"ts must have shape (n + 1,) with n >= 1, got {jnp.shape(ts)}")
+    check(lambda grid: np.diff(grid) < 0, "decreasing", ts=ts)
+    if jnp.ndim(steps):
+        check_like("t", t, steps=steps)
+    ts, steps = jnp.asarray(ts), jnp.asarray(steps)
     positions = jnp.linspace(0.0, 1.0, ts.shape[0])
     position = jnp.interp(-jnp.asarray(t), -ts, positions)
-    return jnp.interp(jnp.minimum(position + 1.0 / jnp.asarray(steps), 1.0), positions, ts)
+    return jnp.where(steps >= 1, jnp.interp(jnp.minimum(position + 1.0 / steps, 1.0), positions, ts), jnp.nan)
 
 
 def curriculum(progress: ArrayLike, first: int, last: int) -> Array:
@@ -136,14 +174,16 @@ def curriculum(progress: ArrayLike, first: int, last: int) -> Array:
       last: number of steps at the end: many, for a low bias.
 
     Raises:
-      ValueError: unless ``1 <= first <= last``.
+      ValueError: for a progress outside [0, 1], or unless ``1 <= first <= last``.
 
     >>> curriculum(jnp.array([0.0, 0.3, 0.5, 1.0]), 10, 40)
     Array([10., 10., 20., 40.], dtype=float32)
 
     Source: Song & Dhariwal 2023, eq. 8 (https://arxiv.org/abs/2310.14189).
     """
-    if not 1 <= first <= last:
+    check_time(progress=progress)
+    check_count(first=first, last=last)
+    if first > last:
         raise ValueError(f"first must be in 1..last = {last}, got {first}")
     doublings = jnp.floor(jnp.log2(last / first) + 1e-4)
     stage = jnp.minimum(jnp.floor(jnp.asarray(progress, float) * (doublings + 1.0)), doublings)
@@ -160,25 +200,44 @@ def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: Coor
       coordinate: the coordinate that defines the clock. "sigma" gives iCT's ``1 / (sigma_t - sigma_s)``, which is 0
         where alpha is; "flow" and "angle" are finite at both ends.
 
+    Raises:
+      ValueError: for a time outside [0, 1], unless ``s <= t`` have one shape, or for an unknown coordinate; of
+        traced times the result is NaN unless ``s <= t``.
+
     >>> from scorekit.schedules import rectified_flow
     >>> step_weight(jnp.array([0.75]), jnp.array([0.5]), rectified_flow())
     Array([4.], dtype=float32)
 
     Source: Song & Dhariwal 2023, sec. 3.1 (https://arxiv.org/abs/2310.14189).
     """
+    check_time(t=t, s=s)
+    check_like("t", t, s=s)
+    _check_order(t, s)
     clock = lambda u: frame(coordinate, schedule.alpha(u), schedule.sigma(u)).clock
-    return 1.0 / (clock(t) - clock(s))
+    return jnp.where(jnp.asarray(s) > t, jnp.nan, 1.0 / (clock(t) - clock(s)))
+
+
+def _check_order(t, s):
+    if not is_traced(t):
+        check(lambda s: ~(s > np.asarray(t)), f"<= t = {t}", s=s)
 
 
 def _checked(x0, t, s):
-    t, s, b = jnp.asarray(t), jnp.asarray(s), batch_size(x0)
+    check_floating(x0=x0)
+    b = batch_size(x0)
+    if b == 0:
+        raise ValueError("x0 must hold at least one example, got none")
+    check_time(t=t, s=s)
     for name, time in (("t", t), ("s", s)):
-        if time.shape != (b,):
-            raise ValueError(f"{name} must have shape ({b},), one per example, got {time.shape}")
-    return t, s
+        if jnp.shape(time) != (b,):
+            raise ValueError(f"{name} must have shape ({b},), one per example, got {jnp.shape(time)}")
+    _check_order(t, s)
+    return jnp.asarray(t), jnp.asarray(s)
 
 
 def _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight):
+    check_per_example(x_t, weight=weight)
+    weight = jnp.where(s > t, jnp.nan, weight)
     end = consistency_function(target, schedule, t_min)(x_s, s)
     return weight * distance(consistency_function(student, schedule, t_min)(x_t, t), jax.lax.stop_gradient(end))
 
@@ -222,7 +281,8 @@ def consistency_distillation_loss(
       Losses ``(B,)``.
 
     Raises:
-      ValueError: for times that are not ``(B,)`` or a stochastic solver.
+      ValueError: for times that are not ``(B,)`` with ``s <= t`` in [0, 1] (traced, the losses are NaN), arrays or
+        predictions of other shapes, no example, or a stochastic solver.
 
     >>> from scorekit.denoisers import exact_denoiser
     >>> from scorekit.densities import gaussian
@@ -277,7 +337,7 @@ def consistency_training_loss(
       Losses ``(B,)``.
 
     Raises:
-      ValueError: for times that are not ``(B,)``.
+      ValueError: as :func:`consistency_distillation_loss`.
 
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import rectified_flow

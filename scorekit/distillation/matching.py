@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import weightings
+from scorekit.checks import check_floating, check_like, check_per_example, check_time
 from scorekit.losses import LossAux, denoising_loss_at
 from scorekit.predictions import Target, TargetName, bounded_log_snr
 from scorekit.process import perturb
@@ -50,6 +51,10 @@ def reverse_kl_gradient(
     Returns:
       A tree shaped like ``x_t``; the log-SNR is clipped to +-60 nats.
 
+    Raises:
+      ValueError: unless ``x_t`` is floating, both predictions are shaped like it, and ``t`` is a scalar or ``(B,)`` in
+        [0, 1].
+
     >>> from scorekit.denoisers import exact_denoiser
     >>> from scorekit.densities import gaussian
     >>> from scorekit.schedules import rectified_flow
@@ -57,9 +62,13 @@ def reverse_kl_gradient(
     >>> reverse_kl_gradient(fake, real, rectified_flow(), jnp.ones((1, 1)), 0.5).round(4)
     Array([[1.]], dtype=float32)
     """
+    check_floating(x_t=x_t)
+    check_time(t=t)
+    check_per_example(x_t, t=t)
     t = jnp.asarray(t)
-    factor = _factor(weighting, t, schedule)
-    return combine((factor, fake(x_t, t).x0), (-factor, real(x_t, t).x0))
+    factor, fake_x0, real_x0 = _factor(weighting, t, schedule), fake(x_t, t).x0, real(x_t, t).x0
+    check_like("x_t", x_t, fake=fake_x0, real=real_x0)
+    return combine((factor, fake_x0), (-factor, real_x0))
 
 
 def matching_loss(
@@ -95,7 +104,8 @@ def matching_loss(
       Losses ``(B,)``: sums over the example, not means, so that the gradient is g.
 
     Raises:
-      ValueError: for times that are not ``(B,)``.
+      ValueError: for times that are not ``(B,)`` in [0, 1], noise or predictions that are not shaped like ``samples``,
+        or no sample.
 
     >>> from scorekit.denoisers import exact_denoiser
     >>> from scorekit.densities import gaussian
@@ -108,10 +118,12 @@ def matching_loss(
 
     Source: Yin et al. 2023, eq. 7-8 and alg. 2 (https://arxiv.org/abs/2311.18828).
     """
+    check_floating(samples=samples)
     _check(times, batch_size(samples))
     fixed = jax.lax.stop_gradient(samples)
     x_t = perturb(fixed, eps, times.t, schedule)
     fake_x0, real_x0 = fake(x_t, times.t).x0, real(x_t, times.t).x0
+    check_like("samples", samples, fake=fake_x0, real=real_x0)
     factor = _factor(weighting, times.t, schedule)
     if normalise:
         distance = sum_per_example(jnp.abs, jax.tree.map(jnp.subtract, fixed, real_x0)) / event_size(samples)
@@ -154,6 +166,8 @@ def fake_score_loss(
 
     Source: Yin et al. 2023, eq. 6 (https://arxiv.org/abs/2311.18828).
     """
+    check_floating(samples=samples)
+    _check(times, batch_size(samples))
     fixed = jax.lax.stop_gradient(samples)
     return denoising_loss_at(network, schedule, fixed, eps, times, target=target, weighting=weighting)
 
@@ -164,5 +178,8 @@ def _factor(weighting, t, schedule):
 
 
 def _check(times, b):
-    if jnp.shape(times.t) != (b,):
-        raise ValueError(f"times.t must have shape ({b},), one per example, got {jnp.shape(times.t)}")
+    if b == 0:
+        raise ValueError("samples must hold at least one example, got none")
+    for name, value in zip(Times._fields, times, strict=True):
+        if jnp.shape(value) != (b,):
+            raise ValueError(f"times.{name} must have shape ({b},), one per example, got {jnp.shape(value)}")

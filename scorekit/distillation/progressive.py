@@ -12,13 +12,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit import weightings
+from scorekit.checks import check, check_count, check_floating, check_like, check_per_example, check_time
 from scorekit.losses import LossAux, denoising_loss_at
 from scorekit.predictions import Target, TargetName
 from scorekit.process import perturb
 from scorekit.times import Times, stratified_uniform
-from scorekit.trees import combine
+from scorekit.trees import batch_size, combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Network, Prediction, PyTree, Schedule, Weighting
 
 
@@ -39,20 +41,29 @@ def student_steps(key: Key, n: int, ts: ArrayLike) -> Steps:
       ts: the teacher's decreasing times ``(2 k + 1,)``; the student's are ``ts[::2]``.
 
     Raises:
-      ValueError: unless the teacher has an even number of steps.
+      ValueError: unless the teacher has an even number of steps, at times that decrease in [0, 1], and ``n >= 1``.
 
     >>> student_steps(jax.random.key(0), 2, jnp.array([1.0, 0.5, 0.0])).middle
     Array([0.5, 0.5], dtype=float32)
     """
+    check_count(n=n)
+    check_time(ts=ts)
     ts = jnp.asarray(ts)
     if ts.ndim != 1 or ts.shape[0] < 3 or ts.shape[0] % 2 == 0:
         raise ValueError(f"ts must have shape (2 k + 1,) with k >= 1, got {ts.shape}")
+    check(lambda grid: np.diff(grid) < 0, "decreasing", ts=ts)
     first = 2 * jnp.floor(stratified_uniform(key, n) * (ts.shape[0] // 2)).astype(int)
     return Steps(ts[first], ts[first + 1], ts[first + 2])
 
 
 def _decay(t, s, schedule):
-    """``(SNR_t / SNR_s)^(1/2) - 1``, without cancellation."""
+    """``(SNR_t / SNR_s)^(1/2) - 1``, without cancellation; NaN unless ``s < t``."""
+    if not is_traced(t):
+        check(lambda s: ~(s >= np.asarray(t)), f"below t = {t}", s=s)
+    return jnp.where(jnp.asarray(s) < t, _change(t, s, schedule), jnp.nan)
+
+
+def _change(t, s, schedule):
     return jnp.expm1(0.5 * (schedule.log_snr(t) - schedule.log_snr(s)))
 
 
@@ -70,12 +81,20 @@ def chord(x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike, schedule: Schedu
       s: time of the end, below t.
       schedule: the noise schedule; either end may be pure signal or pure noise.
 
+    Raises:
+      ValueError: unless the states are floating and of one shape, and the times scalars or ``(B,)`` with ``s < t`` in
+        [0, 1]; of traced times the prediction is NaN unless ``s < t``.
+
     >>> from scorekit.schedules import rectified_flow
     >>> chord(jnp.array([1.0]), jnp.array([3.0]), 1.0, 0.5, rectified_flow())
     Prediction(x0=Array([5.], dtype=float32), eps=Array([1.], dtype=float32))
 
     Source: Salimans & Ho 2022, app. G (https://arxiv.org/abs/2202.00512).
     """
+    check_time(t=t, s=s)
+    check_floating(x_t=x_t, x_s=x_s)
+    check_like("x_t", x_t, x_s=x_s)
+    check_per_example(x_t, t=t, s=s)
     alpha_t, sigma_t, alpha_s, sigma_s = (f(u) for u in (t, s) for f in (schedule.alpha, schedule.sigma))
     det = -alpha_s * sigma_t * _decay(t, s, schedule)
     return Prediction(
@@ -101,6 +120,10 @@ def two_step_prediction(
       s: time of the end.
       schedule: the noise schedule.
 
+    Raises:
+      ValueError: unless the state is floating, the teacher's predictions are shaped like it, and the times are scalars
+        or ``(B,)`` with ``s < middle < t`` in [0, 1]; of traced times the prediction is NaN unless they decrease.
+
     >>> from scorekit.denoisers import exact_denoiser
     >>> from scorekit.densities import gaussian
     >>> from scorekit.schedules import cosine
@@ -110,8 +133,16 @@ def two_step_prediction(
 
     Source: Salimans & Ho 2022, alg. 2 (https://arxiv.org/abs/2202.00512).
     """
+    check_floating(x_t=x_t)
+    check_per_example(x_t, t=t, middle=middle, s=s)
+    check_time(t=t, middle=middle, s=s)
+    if not is_traced(t):
+        check(lambda m: ~(m >= np.asarray(t)), f"below t = {t}", middle=middle)
+    if not is_traced(middle):
+        check(lambda s: ~(s >= np.asarray(middle)), f"below middle = {middle}", s=s)
     t, middle, s = jnp.asarray(t), jnp.asarray(middle), jnp.asarray(s)
     one = teacher(x_t, t)
+    check_like("x_t", Prediction(x_t, x_t), prediction=one)
     two = teacher(combine((schedule.alpha(middle), one.x0), (schedule.sigma(middle), one.eps)), middle)
     first = _decay(t, middle, schedule) / _decay(t, s, schedule)  # fraction in sigma / alpha
     signal = first * jnp.exp(0.5 * (schedule.log_snr(middle) - schedule.log_snr(s)))  # fraction in alpha / sigma
@@ -152,7 +183,7 @@ def progressive_loss(
       ``(loss, aux)`` as :func:`scorekit.denoising_loss`.
 
     Raises:
-      ValueError: as :func:`scorekit.losses.denoising_loss_at`.
+      ValueError: as :func:`scorekit.losses.denoising_loss_at` and :func:`two_step_prediction`.
 
     >>> from scorekit.denoisers import exact_denoiser
     >>> from scorekit.densities import gaussian
@@ -164,6 +195,9 @@ def progressive_loss(
 
     Source: Salimans & Ho 2022, alg. 2 (https://arxiv.org/abs/2202.00512).
     """
+    for name, value in zip(Steps._fields, steps, strict=True):
+        if jnp.shape(value) != (batch_size(x0),):
+            raise ValueError(f"steps.{name} must have shape ({batch_size(x0)},), got {jnp.shape(value)}")
     x_t = perturb(x0, eps, steps.t, schedule)
     pair = jax.lax.stop_gradient(two_step_prediction(teacher, x_t, *steps, schedule))
     times = Times(steps.t, jnp.ones_like(steps.t))
@@ -179,6 +213,7 @@ def halvings(first: int, last: int) -> tuple[int, ...]:
     >>> halvings(16, 2)
     (8, 4, 2)
     """
+    check_count(0, first=first, last=last)
     rounds = [last]
     while 0 < rounds[0] < first:
         rounds.insert(0, 2 * rounds[0])

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit.guidance.rules import Scale, guidance_rule, rule, value_at
+from scorekit.checks import check_per_example
+from scorekit.guidance.rules import Scale, check_scale, guidance_rule, rule, value_at
 from scorekit.predictions import with_x0
 from scorekit.trees import as_pytree, batch_size, combine
 from scorekit.typing import Array, Denoiser, PyTree, Schedule
@@ -14,7 +15,12 @@ _LOWEST = -16.0  # log-SNR; see the docstring
 
 
 def _gradient_of_batch(log_likelihood, x_t, t):
-    return jax.grad(lambda x: jnp.sum(log_likelihood(x, t)))(x_t)
+    def total(x):
+        value = log_likelihood(x, t)
+        check_per_example(x, log_likelihood=value)
+        return jnp.sum(value)
+
+    return jax.grad(total)(x_t)
 
 
 def _gradient_per_example(log_likelihood, x_t, t):
@@ -25,7 +31,7 @@ def _gradient_per_example(log_likelihood, x_t, t):
 def _guided(gradient, predictions, x_t, t, log_likelihood, schedule, scale):
     (prediction,) = predictions
     at = jnp.minimum(t, schedule.time_at(_LOWEST))
-    strength = value_at(scale, t) * jnp.square(schedule.sigma(at)) / schedule.alpha(at)
+    strength = value_at(scale, x_t, t) * jnp.square(schedule.sigma(at)) / schedule.alpha(at)
     x0 = combine((1.0, prediction.x0), (strength, gradient(log_likelihood, x_t, at)))
     return with_x0(prediction, x0, t, schedule)
 
@@ -66,6 +72,10 @@ def classifier_guidance(
       guidance_scale: gamma.
       batched: False for a ``log_likelihood`` of *one* example (no batch axis) and its scalar time.
 
+    Raises:
+      ValueError: for a scale that is not finite; when called, for a batched log-likelihood that is neither a scalar nor
+        ``(B,)``.
+
     >>> from scorekit.densities import gaussian
     >>> from scorekit.denoisers import exact_denoiser
     >>> from scorekit.schedules import rectified_flow
@@ -77,5 +87,6 @@ def classifier_guidance(
 
     Source: Dhariwal & Nichol 2021, alg. 1-2 (https://arxiv.org/abs/2105.05233).
     """
+    check_scale(guidance_scale=guidance_scale)
     formula = _of_batch if batched else _of_examples
     return rule(formula, (uncond,), as_pytree(log_likelihood), schedule, guidance_scale)

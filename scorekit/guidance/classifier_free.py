@@ -7,7 +7,7 @@ or a function of the time (:func:`scorekit.guidance.weight_schedule`).
 
 from collections.abc import Callable, Sequence
 
-from scorekit.guidance.rules import Scale, branches, check_value, guidance_rule, rule, value_at
+from scorekit.guidance.rules import Scale, branches, check_scale, check_value, guidance_rule, rule, value_at
 from scorekit.trees import combine
 from scorekit.typing import Array, Denoiser, Prediction, PyTree
 
@@ -25,7 +25,7 @@ def mix(base: Prediction, others: Sequence[Prediction], weights: Sequence[Array]
 
 def _affine(predictions, x_t, t, *weights):
     base, *others = predictions
-    return mix(base, others, [value_at(w, t) for w in weights])
+    return mix(base, others, [value_at(w, x_t, t, "guidance_scale or weights") for w in weights])
 
 
 @guidance_rule()
@@ -40,6 +40,9 @@ def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> 
       uncond: the unconditional denoiser.
       guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
 
+    Raises:
+      ValueError: for a scale that is not finite.
+
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import rectified_flow
     >>> import jax.numpy as jnp
@@ -50,6 +53,7 @@ def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> 
 
     Source: Ho & Salimans 2022, eq. 6 (https://arxiv.org/abs/2207.12598).
     """
+    check_scale(guidance_scale=guidance_scale)
     return rule(_affine, (uncond, cond), guidance_scale)
 
 
@@ -68,6 +72,9 @@ def classifier_free_batched(
       condition: the conditions, a tree of ``(B, ...)`` arrays.
       null: the null condition, broadcast to the shape of ``condition``.
       guidance_scale: gamma, as in :func:`classifier_free`.
+
+    Raises:
+      ValueError: as :func:`classifier_free`.
 
     >>> import jax.numpy as jnp
     >>> conditional = lambda x, t, c: Prediction(c + 0 * x, x)
@@ -89,6 +96,9 @@ def autoguidance(cond: Denoiser, weak: Denoiser, guidance_scale: Scale) -> Denoi
       cond: the model.
       weak: the weaker model.
       guidance_scale: gamma; 1 is the model alone. Published values are 1.5 to 3.
+
+    Raises:
+      ValueError: for a scale that is not finite.
 
     >>> import jax.numpy as jnp
     >>> cond, weak = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.8))
@@ -113,7 +123,7 @@ def compose(uncond: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[
       weights: one guidance scale per condition.
 
     Raises:
-      ValueError: unless there is one weight for each condition, and at least one.
+      ValueError: unless there is one finite weight for each condition, and at least one.
 
     >>> import jax.numpy as jnp
     >>> uncond, a, b = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (0.0, 1.0, 10.0))
@@ -126,12 +136,14 @@ def compose(uncond: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[
         raise ValueError(
             f"weights must be one for each condition, at least one, got {len(weights)} for {len(conditions)} conditions"
         )
+    for weight in weights:
+        check_scale(weights=weight)
     return rule(_affine, (uncond, *conditions), *weights)
 
 
 def _negative(predictions, x_t, t, scale, negative_scale):
     uncond, cond, unwanted = predictions
-    return mix(uncond, [cond, unwanted], [value_at(scale, t), -value_at(negative_scale, t)])
+    return mix(uncond, [cond, unwanted], [value_at(scale, x_t, t), -value_at(negative_scale, x_t, t, "negative_scale")])
 
 
 @guidance_rule(plain_at_one=False)
@@ -151,6 +163,9 @@ def negative(
       guidance_scale: gamma.
       negative_scale: nu.
 
+    Raises:
+      ValueError: for a scale that is not finite.
+
     >>> import jax.numpy as jnp
     >>> cond, uncond, unwanted = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.0, 0.5))
     >>> negative(cond, uncond, unwanted, 3.0, 1.0)(jnp.ones(1), 0.5).x0
@@ -158,12 +173,13 @@ def negative(
 
     Source: Liu et al. 2022, eq. 13 (https://arxiv.org/abs/2206.01714).
     """
+    check_scale(guidance_scale=guidance_scale, negative_scale=negative_scale)
     return rule(_negative, (uncond, cond, unwanted), guidance_scale, negative_scale)
 
 
 def _plus_plus(predictions, x_t, t, scale):
     uncond, cond = predictions
-    return Prediction(mix(uncond, [cond], [value_at(scale, t)]).x0, uncond.eps)
+    return Prediction(mix(uncond, [cond], [value_at(scale, x_t, t)]).x0, uncond.eps)
 
 
 @guidance_rule(plain_at_one=False, splits=True)

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 
+from scorekit.checks import check
 from scorekit.schedules.numerics import as_time
 from scorekit.trees import as_pytree
 from scorekit.typing import Array, Number
@@ -23,9 +25,11 @@ LogDensity: TypeAlias = Callable[..., Array]
 
 
 def _weighted_sum(weights, log_densities, *arguments: Any):
-    total = 0.0
+    total = jnp.zeros(())
     for weight, log_density in zip(weights, log_densities, strict=True):
         weight, value = as_time(weight), as_time(log_density(*arguments))
+        if value.shape and total.shape and value.shape != total.shape:
+            raise ValueError(f"log_density must have one shape in all terms, got {total.shape} and {value.shape}")
         total = total + jnp.where(weight == 0, 0.0, weight) * jnp.where(weight == 0, 0.0, value)
     return total
 
@@ -43,7 +47,8 @@ def log_product(*terms: tuple[Number, LogDensity]) -> LogDensity:
       The unnormalised log-density of the product, which may be passed through ``jit``.
 
     Raises:
-      ValueError: without any terms.
+      ValueError: without any terms, or for a weight that is not finite; when called, if the shapes of the log-densities
+        differ.
 
     >>> normal = lambda mean: lambda x: -0.5 * jnp.sum((x - mean) ** 2, -1)
     >>> both = log_product((1.0, normal(0.0)), (1.0, normal(2.0)))  # N(1, 1/2), times exp(-1)
@@ -55,6 +60,8 @@ def log_product(*terms: tuple[Number, LogDensity]) -> LogDensity:
     if not terms:
         raise ValueError("terms must hold at least one pair of a weight and a log-density, got none")
     weights, log_densities = zip(*terms, strict=True)
+    for weight in weights:
+        check(np.isfinite, "finite", weight=weight)
     return Partial(_weighted_sum, weights, tuple(as_pytree(log_density) for log_density in log_densities))
 
 
@@ -68,6 +75,9 @@ def classifier_guided_log_density(
       log_likelihood: ``log p(y | x)`` of the wanted y, from any differentiable model.
       guidance_scale: gamma.
 
+    Raises:
+      ValueError: as :func:`log_product`.
+
     >>> prior = lambda x: -0.5 * jnp.sum(x**2, -1)
     >>> label_1 = lambda x: -jnp.logaddexp(0.0, -x[..., 0])  # a logistic classifier
     >>> guided = classifier_guided_log_density(prior, label_1, 4.0)
@@ -76,6 +86,7 @@ def classifier_guided_log_density(
 
     Source: Dhariwal & Nichol 2021, sec. 4 (https://arxiv.org/abs/2105.05233), on the joint.
     """
+    check(np.isfinite, "finite", guidance_scale=guidance_scale)
     return log_product((1.0, log_density), (guidance_scale, log_likelihood))
 
 
@@ -91,6 +102,9 @@ def classifier_free_log_density(cond: LogDensity, uncond: LogDensity, guidance_s
       uncond: ``log p(x)``.
       guidance_scale: gamma.
 
+    Raises:
+      ValueError: as :func:`log_product`.
+
     >>> normal = lambda mean: lambda x: -0.5 * jnp.sum((x - mean) ** 2, -1)
     >>> guided = classifier_free_log_density(normal(1.0), normal(0.0), 3.0)  # N(3, 1), times exp(3)
     >>> guided(jnp.array([[3.0], [4.0]])).tolist()
@@ -98,4 +112,5 @@ def classifier_free_log_density(cond: LogDensity, uncond: LogDensity, guidance_s
 
     Source: Ho & Salimans 2022, sec. 3.2 (https://arxiv.org/abs/2207.12598), on the joint.
     """
+    check(np.isfinite, "finite", guidance_scale=guidance_scale)
     return log_product((1.0 - as_time(guidance_scale), uncond), (guidance_scale, cond))

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from scorekit.guidance.rules import Scale, guidance_rule, rule, value_at
+from scorekit.checks import check
+from scorekit.guidance.rules import Scale, check_scale, guidance_rule, rule, value_at
 from scorekit.schedules.numerics import as_time
 from scorekit.trees import combine
 from scorekit.typing import Array, Denoiser, Number, Prediction
@@ -76,7 +78,7 @@ def from_pyramid(bands: Sequence[Array]) -> Array:
 
 def _by_bands(predictions, x_t, t, scale, *factors):
     cond, uncond = predictions
-    scales = [1.0 + as_time(factor) * (value_at(scale, t) - 1.0) for factor in factors]
+    scales = [1.0 + as_time(factor) * (value_at(scale, x_t, t) - 1.0) for factor in factors]
 
     def half(c, u):
         bands = laplacian_pyramid(c - u, len(scales))
@@ -103,7 +105,8 @@ def frequency_decoupled(
       factors: f, the share of ``gamma - 1`` in each band, from the finest to the coarsest; one band per factor.
 
     Raises:
-      ValueError: if ``factors`` is empty; when called, for arrays without axes between batch and channels.
+      ValueError: if ``factors`` is empty, or for a scale or factor that is not finite; when called, for arrays without
+        axes between batch and channels.
 
     >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.0))
     >>> jax.jit(frequency_decoupled(cond, uncond, 3.0))(jnp.ones((1, 4, 1)), 0.5).x0.ravel()  # a constant difference
@@ -113,4 +116,7 @@ def frequency_decoupled(
     """
     if len(factors) == 0 or any(isinstance(factor, str) for factor in factors):
         raise ValueError(f"factors must be numbers, at least one, got {factors!r}")
+    check_scale(guidance_scale=guidance_scale)
+    for factor in factors:
+        check(np.isfinite, "finite", factors=factor)
     return rule(_by_bands, (cond, uncond), guidance_scale, *factors)

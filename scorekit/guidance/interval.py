@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit.checks import check
-from scorekit.guidance.rules import guidance_rule
+from scorekit.checks import check, check_floating, check_per_example, nan_unless
+from scorekit.guidance.rules import check_prediction, guidance_rule
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict
 from scorekit.trees import as_pytree, pytree_dataclass
 from scorekit.typing import Denoiser, Number, Schedule
@@ -25,6 +25,12 @@ class Interval(StatefulDenoiser):
         return init_denoiser_state(self.denoiser, x), init_denoiser_state(self.plain, x)
 
     def predict(self, state, x_t, t):
+        check_floating(x_t=x_t)
+        check_per_example(x_t, t=t)
+        prediction, state = self._predict(state, x_t, t)
+        return nan_unless(jnp.asarray(self.noise_min) < self.noise_max, prediction), state
+
+    def _predict(self, state, x_t, t):
         log_snr = self.schedule.log_snr(t)
         inside = (log_snr >= -2.0 * jnp.log(self.noise_max)) & (log_snr < -2.0 * jnp.log(self.noise_min))
         if jnp.ndim(t) == 0:
@@ -33,10 +39,12 @@ class Interval(StatefulDenoiser):
 
     def _guided(self, state, x_t, t):
         prediction, guided = predict(self.denoiser, state[0], x_t, t)
+        check_prediction(x_t, prediction)
         return prediction, (guided, state[1])
 
     def _plain(self, state, x_t, t):
         prediction, plain = predict(self.plain, state[1], x_t, t)
+        check_prediction(x_t, prediction)
         return prediction, (state[0], plain)
 
 
@@ -63,7 +71,7 @@ def interval(
       noise_max: upper bound, > ``noise_min``.
 
     Raises:
-      ValueError: unless ``0 <= noise_min < noise_max``.
+      ValueError: unless ``0 <= noise_min < noise_max``; of traced bounds the prediction is NaN then.
 
     >>> from scorekit.schedules import rectified_flow
     >>> from scorekit.typing import Prediction

@@ -27,9 +27,17 @@ size. At ``sigma = 0`` all formulas are finite.
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_positive
+from scorekit.checks import (
+    check_at_least,
+    check_count,
+    check_floating,
+    check_like,
+    check_per_example,
+    check_positive,
+)
 from scorekit.guidance.linear_systems import conjugate_gradients
 from scorekit.guidance.operators import Operator
+from scorekit.guidance.rules import check_prediction
 from scorekit.predictions import with_x0
 from scorekit.schedules.numerics import as_time
 from scorekit.trees import as_pytree, combine, pytree_dataclass, static
@@ -39,6 +47,7 @@ from scorekit.typing import Denoiser, Number, Prediction, PyTree, Schedule
 def _linearised(operator, x0, observation):
     """``A``, ``A'`` at x0 and the residual ``y - A(x0)``."""
     predicted, forward = jax.linearize(operator, x0)
+    check_like("operator(x0)", predicted, observation=observation)
     transposed = jax.linear_transpose(forward, x0)
     return forward, lambda u: transposed(u)[0], combine((1.0, observation), (-1.0, predicted))
 
@@ -68,7 +77,9 @@ class _Replacement:
     iterations: int = static()
 
     def __call__(self, x_t, t):
+        _check_call(x_t, t, noise_std=self.noise_std, data_std=self.data_std)
         prediction = self.denoiser(x_t, t)
+        check_prediction(x_t, prediction)
         forward, back, residual = _linearised(self.operator, prediction.x0, self.observation)
         variance = jnp.square(self.schedule.sigma(t)) * _isotropic(self.schedule, t, self.data_std)
         share, rest = _shares(variance, self.noise_std)
@@ -91,8 +102,10 @@ class _Guided:
     covariance: str = static()
 
     def __call__(self, x_t, t):
+        _check_call(x_t, t, noise_std=self.noise_std, data_std=self.data_std)
         schedule, at, x = self.schedule, *_evaluation_point(self.schedule, t, x_t)
         x0, jacobian, eps = jax.vjp(lambda x: tuple(self.denoiser(x, at)), x, has_aux=True)
+        check_prediction(x_t, Prediction(x0, eps))
         forward, back, residual = _linearised(self.operator, x0, self.observation)
         alpha, variance = schedule.alpha(at), jnp.square(schedule.sigma(at))
         share, rest = _shares(variance / alpha, self.noise_std)  # of (sigma^2 / alpha) J and the noise
@@ -109,6 +122,11 @@ class _Guided:
         gap = jnp.where(at < t, alpha / schedule.sigma(at) - schedule.alpha(t) / schedule.sigma(t), 0.0)
         prediction = Prediction(x0, combine((1.0, eps), (gap, x0)))  # so that alpha x0 + sigma eps is x_t at t as well
         return with_x0(prediction, combine((1.0, x0), (1.0, move)), t, schedule)
+
+
+def _check_call(x_t, t, **stds):
+    check_floating(x_t=x_t)
+    check_per_example(x_t, t=t, **stds)
 
 
 def _evaluation_point(schedule, t, x_t):
@@ -147,7 +165,7 @@ def replacement(
       iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
 
     Raises:
-      ValueError: for an argument out of range.
+      ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> from scorekit.guidance import operators
@@ -189,7 +207,7 @@ def pigdm(
       iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
 
     Raises:
-      ValueError: for an argument out of range.
+      ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> from scorekit.guidance import operators
@@ -233,7 +251,7 @@ def mmps(
       iterations: iterations of conjugate gradients: the number of values of y for the exact solution; fewer regularise.
 
     Raises:
-      ValueError: for an argument out of range.
+      ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
 
     >>> from scorekit import densities, denoisers, process, schedules
     >>> from scorekit.guidance import operators
@@ -273,7 +291,7 @@ def dps(
       noise_std: assumed standard deviation of the noise of y, > 0, scalar or ``(B,)``.
 
     Raises:
-      ValueError: if ``noise_std`` is not positive.
+      ValueError: if ``noise_std`` is not positive; when called, for an observation that is not shaped like ``A(x0)``.
 
     >>> from scorekit import denoisers, schedules
     >>> prior = denoisers.denoiser_from_network(lambda x, t: x, schedules.cosine(), "x0")
@@ -289,10 +307,10 @@ def dps(
 
 def _built(kind, problem, iterations=1, **fields) -> Denoiser:
     denoiser, schedule, operator, observation, noise_std = problem
-    check(lambda x: x >= 0, ">= 0", noise_std=noise_std)
+    check_floating(observation=observation)
+    check_at_least(0, noise_std=noise_std)
     check_positive(data_std=fields.get("data_std", 1.0))
-    if not isinstance(iterations, int) or iterations < 1:
-        raise ValueError(f"iterations must be an integer >= 1, got {iterations!r}")
+    check_count(iterations=iterations)
     return kind(
         denoiser=as_pytree(denoiser),
         schedule=schedule,

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check, check_positive
+from scorekit.checks import check_count, check_positive
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number, PyTree
 
@@ -89,8 +89,7 @@ def average_pool(factor: int) -> Operator:
     >>> average_pool(2)(jnp.arange(4.0).reshape(1, 4, 1)).ravel()
     Array([0.5, 2.5], dtype=float32)
     """
-    if not isinstance(factor, int) or factor < 1:
-        raise ValueError(f"factor must be an integer >= 1, got {factor!r}")
+    check_count(factor=factor)
     return _AveragePool(factor=factor)
 
 
@@ -154,7 +153,8 @@ def gaussian_kernel(std: Number, radius: int, axes: int = 2) -> Array:
     Array([0.3, 0.5, 0.3], dtype=float32)
     """
     check_positive(std=std)
-    check(lambda r: r >= 0, ">= 0", radius=radius)
+    check_count(0, radius=radius)
+    check_count(axes=axes)
     line = jnp.exp(-0.5 * jnp.square(jnp.arange(-radius, radius + 1) / std))
     kernel = line
     for _ in range(axes - 1):
@@ -179,8 +179,7 @@ def low_pass_kernel(cutoff: float, radius: int) -> np.ndarray:
     """
     if not 0 < cutoff < 0.5:
         raise ValueError(f"cutoff must be in (0, 0.5), got {cutoff}")
-    if radius < 1:
-        raise ValueError(f"radius must be an integer >= 1, got {radius}")
+    check_count(radius=radius)
     i = np.arange(-radius, radius + 1)
     kernel = 2 * cutoff * np.sinc(2 * cutoff * i) * np.cos(np.pi * i / (2 * radius + 2)) ** 2
     return kernel / kernel.sum()
@@ -205,10 +204,14 @@ def clip(level: ArrayLike, intact: PyTree) -> Operator:
       level: > 0, a scalar or an array that broadcasts with the data.
       intact: a tree like the observations: True where ``|y| < level``.
 
+    Raises:
+      ValueError: if ``level`` is not positive.
+
     >>> y = jnp.array([[-1.0, 0.5, 1.0]])
     >>> clip(1.0, jnp.abs(y) < 1)(jnp.array([[-3.0, 2.0, 0.7]]))
     Array([[-1. ,  2. ,  0.7]], dtype=float32)
     """
+    check_positive(level=level)
     return Partial(_clipped, level, intact)
 
 

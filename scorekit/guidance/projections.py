@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from scorekit import trees
 from scorekit.checks import check
-from scorekit.guidance.rules import Scale, guidance_rule, rule, value_at
+from scorekit.guidance.rules import Scale, check_scale, guidance_rule, rule, value_at
 from scorekit.predictions import Target, TargetName, Velocity, as_target, with_x0
 from scorekit.schedules.numerics import as_time, sqrt
 from scorekit.trees import combine, sum_per_example
@@ -37,13 +37,13 @@ def ratio(a: Array, b: Array) -> Array:
 def _projected(predictions, x_t, t, schedule, scale, parallel, norm_threshold):
     cond, uncond = predictions
     difference = combine((1.0, cond.x0), (-1.0, uncond.x0))
-    return _decomposed(cond, difference, t, schedule, value_at(scale, t), parallel, norm_threshold)
+    return _decomposed(cond, difference, t, schedule, value_at(scale, x_t, t), parallel, norm_threshold)
 
 
 def _projected_with_momentum(state, predictions, x_t, t, schedule, scale, parallel, norm_threshold, momentum):
     cond, uncond = predictions
     difference = combine((as_time(momentum), state), (1.0, cond.x0), (-1.0, uncond.x0))
-    return _decomposed(cond, difference, t, schedule, value_at(scale, t), parallel, norm_threshold), difference
+    return _decomposed(cond, difference, t, schedule, value_at(scale, x_t, t), parallel, norm_threshold), difference
 
 
 def _decomposed(cond, difference, t, schedule, scale, parallel, norm_threshold):
@@ -89,7 +89,7 @@ def apg(
         15.
 
     Raises:
-      ValueError: for a momentum outside (-1, 1) or a threshold that is not positive.
+      ValueError: for a scale that is not finite, a momentum outside (-1, 1) or a threshold that is not positive.
 
     >>> from scorekit.schedules import rectified_flow
     >>> from scorekit.typing import Prediction
@@ -101,6 +101,7 @@ def apg(
     Source: Sadat et al. 2024, alg. 1 (https://arxiv.org/abs/2410.02416).
     """
     check(lambda x: x > 0, "> 0", norm_threshold=norm_threshold)
+    check_scale(guidance_scale=guidance_scale, parallel=parallel)
     parameters = (schedule, guidance_scale, parallel, norm_threshold)
     if momentum is None:
         return rule(_projected, (cond, uncond), *parameters)
@@ -112,7 +113,7 @@ def _zero_star(predictions, x_t, t, schedule, scale, zero_above):
     velocity = Velocity()
     cond, uncond = (velocity.from_prediction(p, t, schedule) for p in predictions)
     optimal = ratio(dot(cond, uncond), dot(uncond, uncond))
-    scale = value_at(scale, t)
+    scale = value_at(scale, x_t, t)
     guided = combine((scale, cond), ((1.0 - scale) * optimal, uncond))
     skipped = schedule.log_snr(t) < -2.0 * jnp.log(zero_above)
     guided = trees.where(skipped, jax.tree.map(jnp.zeros_like, guided), guided)
@@ -138,7 +139,7 @@ def cfg_zero_star(
         ratio of 24 for a rectified flow.
 
     Raises:
-      ValueError: if ``zero_above`` is not positive.
+      ValueError: for a scale that is not finite, or if ``zero_above`` is not positive.
 
     >>> from scorekit.schedules import rectified_flow
     >>> from scorekit.typing import Prediction
@@ -149,6 +150,7 @@ def cfg_zero_star(
 
     Source: Fan et al. 2025, alg. 1 (https://arxiv.org/abs/2503.18886).
     """
+    check_scale(guidance_scale=guidance_scale)
     check(lambda x: x > 0, "> 0", zero_above=zero_above)
     return rule(_zero_star, (cond, uncond), schedule, guidance_scale, zero_above)
 
@@ -160,7 +162,7 @@ def _tangential(predictions, x_t, t, schedule, scale, target):
     radius = sqrt(jnp.square(gap) + jnp.square(uc))
     # The projection of u on the first right-singular vector of the rows (u, c)
     damped = combine((0.5 + 0.5 * ratio(gap, radius), uncond), (0.5 * ratio(uc, radius), cond))
-    scale = value_at(scale, t)
+    scale = value_at(scale, x_t, t)
     guided = combine((1.0 - scale, damped), (scale, cond))
     return target.to_prediction(guided, x_t, t, schedule)
 
@@ -185,7 +187,7 @@ def tangential(
         defined at both ends of the schedule.
 
     Raises:
-      ValueError: for an unknown target.
+      ValueError: for an unknown target or a scale that is not finite.
 
     >>> from scorekit.schedules import rectified_flow
     >>> from scorekit.typing import Prediction
@@ -196,4 +198,5 @@ def tangential(
 
     Source: Kwon et al. 2025, alg. 1 (https://arxiv.org/abs/2503.18137).
     """
+    check_scale(guidance_scale=guidance_scale)
     return rule(_tangential, (cond, uncond), schedule, guidance_scale, as_target(target))

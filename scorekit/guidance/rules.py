@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check
+from scorekit.checks import check, check_floating, check_like, check_per_example
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state
 from scorekit.guidance.stateful import predict as predict_with_state
 from scorekit.schedules.numerics import as_time
@@ -98,9 +99,11 @@ class Conditions:
             chosen = [jnp.broadcast_to(values[i], shape).astype(jnp.result_type(*values)) for i in which]
             return jnp.stack(chosen, axis=1).reshape(n * k, *shape[1:])
 
+        check_per_example(x_t, t=t)
         longer = jax.tree.map(lambda x: jnp.repeat(x, k, axis=0), x_t)
         times = jnp.repeat(t, k) if jnp.ndim(t) else t
         prediction = self.conditional(longer, times, jax.tree.map(rows, *self.values))
+        check_like(f"x_t, {k} rows per example", Prediction(longer, longer), prediction=prediction)
         return [jax.tree.map(lambda x, i=i: x.reshape(n, k, *x.shape[1:])[:, i], prediction) for i in range(k)]
 
 
@@ -126,7 +129,8 @@ def branches(conditional: Callable[[PyTree, Array, PyTree], Prediction], *condit
         other conditions (a null token); scalars apply to every example.
 
     Raises:
-      ValueError: when called, if the leading axis of the conditions is not the batch size.
+      ValueError: when called, if the leading axis of the conditions is not the batch size, or a prediction is not
+        shaped like the state.
 
     >>> from scorekit.guidance import classifier_free
     >>> conditional = lambda x, t, c: (print("rows:", x.shape[0]), Prediction(c + 0 * x, x))[1]
@@ -166,6 +170,8 @@ class Rule(StatefulDenoiser):
         return tuple(init_denoiser_state(call, x) for call in self.calls), _init_states(self.root, x)
 
     def predict(self, state, x_t, t):
+        check_floating(x_t=x_t)
+        check_per_example(x_t, t=t)
         of_calls, of_formulas = state
         predictions, new_states = [], []
         for i, (call, carried) in enumerate(zip(self.calls, of_calls, strict=True)):
@@ -174,6 +180,7 @@ class Rule(StatefulDenoiser):
                 predictions.append(dict(zip(which, call.evaluate(x_t, t, which), strict=True)))
             else:
                 prediction, carried = predict_with_state(call, carried, x_t, t)
+                check_prediction(x_t, prediction)
                 predictions.append({0: prediction})
             new_states.append(carried)
         prediction, of_formulas = _evaluate(self.root, of_formulas, predictions, x_t, t)
@@ -194,6 +201,10 @@ def rule(
       parameters: further arguments of the formula (scalars, arrays, schedules, functions); they are leaves.
       init_state: ``x -> state``, a module-level function that makes the initial state of a stateful rule.
 
+    Raises:
+      ValueError: when called, unless the state is floating, ``t`` is a scalar or ``(B,)``, and every prediction is
+        shaped like the state.
+
     >>> from scorekit.guidance import classifier_free
     >>> def halfway(predictions, x_t, t, weight):
     ...     one, other = predictions
@@ -212,17 +223,42 @@ def rule(
     return Rule(calls=tuple(calls), root=root)
 
 
-def value_at(parameter: Scale, t: Array) -> Array:
+def value_at(parameter: Scale, x_t: PyTree, t: Array, name: str = "guidance_scale") -> Array:
     """The value at time t of a hyper-parameter that may be a function of the time, in at least float32.
 
-    >>> value_at(lambda t: 1.0 + t, 0.5)
+    Raises:
+      ValueError: unless it is a scalar or one value for each example of ``x_t``.
+
+    >>> value_at(lambda t: 1.0 + t, jnp.zeros(1), 0.5)
     Array(1.5, dtype=float32)
     """
-    return as_time(parameter(as_time(t)) if callable(parameter) else parameter)
+    value = as_time(parameter(as_time(t)) if callable(parameter) else parameter)
+    check_per_example(x_t, **{name: value})
+    return value
+
+
+def check_prediction(x_t: PyTree, prediction: Prediction) -> None:
+    """Raises a ``ValueError`` unless both halves of a prediction are shaped like the state.
+
+    >>> check_prediction(jnp.zeros(2), Prediction(jnp.zeros(2), jnp.zeros((2, 1))))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: prediction must have the structure and the shapes of x_t, ...
+    """
+    check_like("x_t", Prediction(x_t, x_t), prediction=prediction)
+
+
+def check_scale(**named: Any) -> None:
+    """Raises a ``ValueError`` that names the first scale that is not finite; functions of the time are not checked.
+
+    >>> check_scale(guidance_scale=float("nan"))
+    Traceback (most recent call last):
+    ValueError: guidance_scale must be finite, got nan
+    """
+    check_value(np.isfinite, "finite", **named)
 
 
 def check_value(rule: Callable[[Any], Any], allowed: str, **named: Any) -> None:
-    """:func:`scorekit.trees.check` for hyper-parameters that may be functions of the time; functions are not checked.
+    """:func:`scorekit.checks.check` for hyper-parameters that may be functions of the time; functions are not checked.
 
     >>> check_value(lambda x: x > 0, "> 0", guidance_scale=lambda t: -t)
     """

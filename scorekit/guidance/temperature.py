@@ -1,5 +1,7 @@
 """Temperature: scaling the score, and the distribution that results."""
 
+import numpy as np
+
 from scorekit.guidance.rules import Scale, check_value, guidance_rule, rule, value_at
 from scorekit.predictions import Eps
 from scorekit.trees import combine
@@ -8,7 +10,7 @@ from scorekit.typing import Denoiser, Schedule
 
 def _scaled_score(predictions, x_t, t, schedule, tau):
     (prediction,) = predictions
-    eps = combine((1.0 / value_at(tau, t), prediction.eps))
+    eps = combine((1.0 / value_at(tau, x_t, t, "tau"), prediction.eps))
     return Eps().to_prediction(eps, x_t, t, schedule)
 
 
@@ -44,5 +46,5 @@ def temperature(denoiser: Denoiser, schedule: Schedule, tau: Scale) -> Denoiser:
     >>> temperature(d, rectified_flow(), 0.5)(jnp.ones(1), 0.5).eps
     Array([2.], dtype=float32)
     """
-    check_value(lambda x: x > 0, "> 0", tau=tau)
+    check_value(lambda x: np.isfinite(x) & (x > 0), "finite and > 0", tau=tau)
     return rule(_scaled_score, (denoiser,), schedule, tau)

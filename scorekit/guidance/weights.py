@@ -3,9 +3,10 @@
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check_positive
+from scorekit.checks import check, check_positive
 from scorekit.guidance.rules import Scale
 from scorekit.schedules.numerics import as_time
 from scorekit.typing import Number
@@ -41,7 +42,7 @@ def weight_schedule(
       power: the exponent of "power", > 0.
 
     Raises:
-      ValueError: for another shape, or a power that is not positive.
+      ValueError: for another shape, a scale that is not finite, or a power that is not positive.
 
     >>> weight_schedule(1.0, 5.0)(0.25)
     4.0
@@ -50,6 +51,7 @@ def weight_schedule(
     """
     if shape not in _SHAPES:
         raise ValueError(f"shape must be one of {_SHAPES}, got {shape!r}")
+    check(np.isfinite, "finite", noise=noise, data=data)
     check_positive(power=power)
     if shape == "power":
         return Partial(_power, noise, data, power)

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check_count, check_floating, check_per_example
+from scorekit.guidance.rules import check_prediction
 from scorekit.trees import as_pytree, pytree_dataclass, static
 from scorekit.typing import Array, Denoiser, PyTree
 
@@ -27,7 +29,8 @@ def num_windows(length: int, size: int, hop: int) -> int:
     >>> num_windows(10, 4, 2), num_windows(4, 4, 2)
     (4, 1)
     """
-    if not 1 <= hop <= size:
+    check_count(size=size, hop=hop, length=length)
+    if hop > size:
         raise ValueError(f"hop must be from 1 to size = {size}, got {hop}")
     if length < size or (length - size) % hop:
         raise ValueError(f"length must be size + a multiple of hop = {size} + n {hop}, got {length}")
@@ -102,9 +105,14 @@ class _Windowed:
     hop: int = static()
 
     def __call__(self, x_t, t):
+        check_floating(x_t=x_t)
+        check_per_example(x_t, t=t)
         count = num_windows(jax.tree.leaves(x_t)[0].shape[1], self.size, self.hop)
         t = jnp.repeat(t, count) if jnp.ndim(t) else t
-        return blend_windows(self.denoiser(cut_windows(x_t, self.size, self.hop), t), count, self.hop)
+        parts = cut_windows(x_t, self.size, self.hop)
+        prediction = self.denoiser(parts, t)
+        check_prediction(parts, prediction)
+        return blend_windows(prediction, count, self.hop)
 
 
 def windowed(denoiser: Denoiser, size: int, hop: int) -> Denoiser:

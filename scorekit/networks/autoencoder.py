@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 
+from scorekit.checks import check_count, check_floating, check_positive
 from scorekit.networks.quantise import nearest_code
 from scorekit.networks.spatial import DType, check_signal_or_image, depth_to_space, space_to_depth
 from scorekit.typing import Array
@@ -63,12 +64,21 @@ class Autoencoder(nn.Module):
     dtype: DType = jnp.float32
 
     def setup(self):
+        check_count(data_channels=self.data_channels, latent_channels=self.latent_channels, channels=self.channels)
+        check_count(patch=self.patch)
+        check_count(0, blocks=self.blocks)
+        for multiplier in self.multipliers:
+            check_count(multipliers=multiplier)
+        for factor in self.factors:
+            check_count(factors=factor)
+        if self.codes is not None:
+            check_count(codes=self.codes)
         sizes = (tuple(self.channels * m for m in self.multipliers), self.blocks, self.patch, self.steps, self.dtype)
         self.encoder = Encoder(*sizes, features=self.latent_channels)
         self.decoder = Decoder(*sizes, features=self.data_channels)
         if self.codes is not None:
             shape = (self.codes, self.latent_channels)
-            self.codebook = self.param("codebook", nn.initializers.normal(1.0), shape)
+            self.codebook = self.param("codebook", nn.initializers.normal(1.0), shape, jnp.float32)
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -110,21 +120,24 @@ class Autoencoder(nn.Module):
         if x.shape[-1] != self.data_channels:
             raise ValueError(f"x must have {self.data_channels} channels, got shape {x.shape}")
         self.latent_shape(x.shape[1:])
-        return self.encoder(x)
+        return self.encoder(jnp.asarray(x, jnp.float32))
 
     def decode(self, z: Array) -> Array:
         """Decodes a latent to data; float32.
 
         Raises:
-          ValueError: if ``z`` is not a latent of this network.
+          ValueError: if ``z`` is not a floating latent of this network.
         """
+        check_floating(z=z)
         if z.ndim not in (3, 4) or z.shape[-1] != self.latent_channels:
             raise ValueError(f"z must have shape (B, ..., {self.latent_channels}) with 1 or 2 sides, got {z.shape}")
-        return self.decoder(z)
+        return self.decoder(jnp.asarray(z, jnp.float32))
 
     def quantise(self, z: Array) -> Array:
-        """Replaces each latent vector by its nearest code; the identity without a codebook."""
-        return z if self.codes is None else self.codebook[nearest_code(z, self.codebook)]
+        """Replaces each latent vector by its nearest code; the identity without a codebook. NaN stays NaN."""
+        if self.codes is None:
+            return z
+        return jnp.take(self.codebook, nearest_code(z, self.codebook), axis=0, mode="fill")
 
 
 class Encoder(nn.Module):
@@ -212,11 +225,14 @@ def fixed_noise_kl(z: Array, noise: float) -> Array:
       ``(B,)``.
 
     Raises:
-      ValueError: if ``noise`` is not positive.
+      ValueError: if ``z`` is not floating ``(B, ...)`` or ``noise`` not positive.
 
     >>> round(float(fixed_noise_kl(jnp.zeros((1, 4)), 1.0)[0]), 4)
     0.0
     """
-    if not noise > 0:
-        raise ValueError(f"noise must be > 0, got {noise}")
+    check_floating(z=z)
+    check_positive(noise=noise)
+    if jnp.ndim(z) < 2:
+        raise ValueError(f"z must have shape (B, ...), got {jnp.shape(z)}")
+    z = jnp.asarray(z)
     return 0.5 * jnp.mean(z**2, axis=tuple(range(1, z.ndim))) + 0.5 * (noise**2 - 1.0) - math.log(noise)

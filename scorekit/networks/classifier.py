@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 
+from scorekit.checks import check_count
 from scorekit.networks.embeddings import Conditioning
 from scorekit.networks.spatial import DType, space_to_depth
 from scorekit.networks.unet import GroupNorm, check_spatial_shape, encoder
@@ -58,9 +59,13 @@ class Classifier(nn.Module):
 
         Returns:
           float32 logits ``(B, K)``.
+
+        Raises:
+          ValueError: for an input of the wrong shape or dtype, or an attribute out of range.
         """
+        check_count(num_classes=self.num_classes)
         check_spatial_shape(self, x)
-        rank = x.ndim - 2
+        x, rank = jnp.asarray(x, jnp.float32), x.ndim - 2
         vector = Conditioning(4 * self.channels, name="conditioning")(noise, None, x.shape[0])
         x = space_to_depth(x, (self.patch,) * rank)
         h = nn.Conv(self.channels, (3,) * rank, dtype=self.dtype, name="input")(x)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit.checks import check
+from scorekit.checks import check_between, check_floating, check_like, check_per_example
 from scorekit.trees import expand
 from scorekit.typing import Array, ArrayLike, Key
 
@@ -34,7 +34,7 @@ ABSENT = Masked(0.0, False)
 
 
 def as_masked(name: str, condition: Any, shape: tuple[int, ...] | None, batch: int) -> Masked | None:
-    """Normalises a condition to ``value`` ``(B, *shape)``, zero where absent, and ``present`` ``(B,)``.
+    """Normalises a condition to float32 ``value`` ``(B, *shape)``, zero where absent, and ``present`` ``(B,)``.
 
     Args:
       name: its name in error messages.
@@ -54,7 +54,7 @@ def as_masked(name: str, condition: Any, shape: tuple[int, ...] | None, batch: i
         return None
     condition = ABSENT if condition is None else condition
     value, present = condition if isinstance(condition, Masked) else Masked(condition)
-    value, present = jnp.asarray(value), jnp.asarray(present)
+    value, present = jnp.asarray(value, jnp.float32), jnp.asarray(present)
     if present.dtype != bool or present.shape not in ((), (batch,)):
         raise ValueError(
             f"{name}.present must be a boolean or ({batch},) booleans, got {present.shape} {present.dtype}"
@@ -78,12 +78,15 @@ def drop_labels(key: Key, labels: ArrayLike, rate: ArrayLike, null_label: ArrayL
       Labels of the same shape and dtype.
 
     Raises:
-      ValueError: if ``rate`` is outside [0, 1].
+      ValueError: if ``rate`` is outside [0, 1], or ``labels`` or ``null_label`` are not integers.
 
     >>> drop_labels(jax.random.key(0), jnp.arange(3), 1.0, 10)
     Array([10, 10, 10], dtype=int32)
     """
-    check(lambda r: (r >= 0) & (r <= 1), "in [0, 1]", rate=rate)
+    check_between(0, 1, rate=rate)
+    for name, value in (("labels", labels), ("null_label", null_label)):
+        if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
+            raise ValueError(f"{name} must be integers, got dtype {jnp.result_type(value)}")
     labels = jnp.asarray(labels)
     dropped = jax.random.bernoulli(key, rate, labels.shape)
     return jnp.where(dropped, jnp.asarray(null_label, labels.dtype), labels)
@@ -124,7 +127,7 @@ def drop_conditions(
     for argument, names in (("nulls", nulls), ("rates", rates)):
         if set(names) != set(conditions):
             raise ValueError(f"{argument} must have the names {sorted(conditions)} of conditions, got {sorted(names)}")
-    check(lambda r: (r >= 0) & (r <= 1), "in [0, 1]", joint_rate=joint_rate, **{f"rates[{k}]": rates[k] for k in rates})
+    check_between(0, 1, joint_rate=joint_rate, **{f"rates[{k}]": rates[k] for k in rates})
     if not conditions:
         return {}
     shape = (trees.batch_size(dict(conditions)),)
@@ -154,6 +157,10 @@ def noise_augmented(condition: Masked, level: ArrayLike, eps: ArrayLike = 0.0) -
     Returns:
       The map with ``C + 1`` channels and an unchanged mask.
 
+    Raises:
+      ValueError: if the map is not floating, the level neither a scalar nor ``(B,)`` or outside [0, 1], or the noise
+        not shaped like the map.
+
     Source: Ho et al. 2022, "Cascaded diffusion models for high fidelity image generation", sec. 4
     (https://arxiv.org/abs/2106.15282).
 
@@ -161,9 +168,14 @@ def noise_augmented(condition: Masked, level: ArrayLike, eps: ArrayLike = 0.0) -
     >>> found.shape, bool(jnp.allclose(found[0, 0], jnp.array([1.4, 0.6])))
     ((1, 2, 2), True)
     """
+    check_floating(condition=condition.value)
+    check_between(0, 1, level=level)
     value = jnp.asarray(condition.value)
+    check_per_example(value, level=level)
+    if jnp.ndim(eps):
+        check_like("condition", value, eps=eps)
     level = jnp.broadcast_to(jnp.asarray(level, value.dtype), value.shape[:1])
     wide = expand(level, value)
-    noisy = jnp.sqrt(1.0 - wide**2) * value + wide * eps
+    noisy = jnp.sqrt(1.0 - wide**2) * value + wide * jnp.asarray(eps, value.dtype)
     channel = jnp.broadcast_to(wide, (*value.shape[:-1], 1))
     return Masked(jnp.concatenate([noisy, channel], axis=-1), condition.present)

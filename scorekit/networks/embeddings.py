@@ -4,8 +4,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit import trees
+from scorekit.checks import check, check_count, check_positive
 from scorekit.networks.conditioning import as_masked
 from scorekit.typing import Array, ArrayLike
 
@@ -26,11 +28,14 @@ def fourier_features(noise: ArrayLike, features: int, *, lowest: float = 0.25, h
       float32 features, shape ``noise.shape + (features,)``.
 
     Raises:
-      ValueError: if ``features`` is odd or below 4.
+      ValueError: if ``features`` is odd or below 4, or unless ``0 < lowest < highest``.
 
     >>> fourier_features(jnp.zeros(5), 64).shape
     (5, 64)
     """
+    check_count(features=features)
+    check_positive(lowest=lowest)
+    check(lambda w: np.isfinite(w) & (w > lowest), f"finite and > lowest = {lowest}", highest=highest)
     if features % 2 or features < 4:
         raise ValueError(f"features must be even and at least 4, got {features}")
     frequencies = jnp.geomspace(lowest, highest, features // 2, dtype=jnp.float32)
@@ -43,9 +48,9 @@ class Conditioning(nn.Module):
     ``silu(dense(silu(dense(fourier(c)))) + table[label] + dense(vector))``.
 
     The label table has ``num_classes + 1`` rows; the last is the learned null token, used where ``label ==
-    num_classes`` and for all examples when ``labels`` is None. Larger labels give NaN. Where the vector is absent, a
-    learned null token replaces ``dense(vector)``. Each further hidden layer is ``silu(dense(.))``: interactions of
-    class and vector (how each pitch of an instrument sounds) need at least one.
+    num_classes`` and for all examples when ``labels`` is None. Labels out of range give NaN. Where the vector is
+    absent, a learned null token replaces ``dense(vector)``. Each further hidden layer is ``silu(dense(.))``:
+    interactions of class and vector (how each pitch of an instrument sounds) need at least one.
 
     Attributes:
       features: width of the embedding.
@@ -63,6 +68,9 @@ class Conditioning(nn.Module):
     def __call__(self, noise: ArrayLike, labels: ArrayLike | None, batch: int, vector: Any = None) -> Array:
         """Embeds a scalar or ``(B,)`` noise level, a scalar, ``(B,)`` or absent label, and a vector (an array, a
         :class:`~scorekit.networks.conditioning.Masked` or None); float32 ``(B, features)``."""
+        check_count(0, layers=self.layers, batch=batch)
+        sizes = {"num_classes": self.num_classes, "vector_size": self.vector_size}
+        check_count(**{name: size for name, size in sizes.items() if size is not None})
         noise = _per_example("noise", noise, batch)
         total = fourier_features(noise, self.features)
         total = nn.Dense(self.features, name="noise_in")(total)
@@ -75,6 +83,7 @@ class Conditioning(nn.Module):
             labels = _per_example("labels", labels, batch)
             if not jnp.issubdtype(labels.dtype, jnp.integer):
                 raise ValueError(f"labels must be integers, got dtype {labels.dtype}")
+            labels = jnp.where(labels < 0, self.num_classes + 1, labels)  # negative indices would count from the end
             unit = nn.initializers.normal(1.0)  # comparable to the noise embedding: classes are learned early
             total += nn.Embed(self.num_classes + 1, self.features, embedding_init=unit, name="labels")(labels)
         shape = None if self.vector_size is None else (self.vector_size,)
@@ -94,7 +103,7 @@ class OrNull(nn.Module):
     @nn.compact
     def __call__(self, embedded: Array, present: Array) -> Array:
         features = embedded.shape[-1]
-        null = self.param("null", nn.initializers.normal(features**-0.5), (features,))
+        null = self.param("null", nn.initializers.normal(features**-0.5), (features,), jnp.float32)
         return trees.where(present, embedded, jnp.broadcast_to(null.astype(embedded.dtype), embedded.shape))
 
 

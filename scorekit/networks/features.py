@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
+from scorekit.checks import check_count
 from scorekit.typing import Array, ArrayLike, PyTree
 
 
@@ -126,7 +127,8 @@ def pool(feature: Array, cells: int) -> Array:
     >>> pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).ravel()
     Array([ 2.5,  4.5, 10.5, 12.5], dtype=float32)
     """
-    if feature.ndim != 4 or cells < 1 or feature.shape[1] % cells or feature.shape[2] % cells:
+    check_count(cells=cells)
+    if feature.ndim != 4 or feature.shape[1] % cells or feature.shape[2] % cells:
         raise ValueError(f"feature must be (B, H, W, C) with H and W divisible by cells = {cells}, got {feature.shape}")
     batch, height, width, channels = feature.shape
     return feature.reshape(batch, cells, height // cells, cells, width // cells, channels).mean(axis=(2, 4))

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
+from scorekit.checks import check_count, check_floating
 from scorekit.networks.conditioning import as_masked
 from scorekit.networks.embeddings import Conditioning, OrNull
 from scorekit.typing import Array, ArrayLike
@@ -55,10 +56,16 @@ class MLP(nn.Module):
 
         Returns:
           float32 ``(B, D)``.
+
+        Raises:
+          ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
+        check_floating(x=x)
+        check_count(features=self.features)
+        check_count(0, blocks=self.blocks)
         if x.ndim != 2:
             raise ValueError(f"x must have shape (B, D), got {x.shape}")
-        batch = x.shape[0]
+        x, batch = jnp.asarray(x, jnp.float32), x.shape[0]
         conditioning = Conditioning(self.features, self.num_classes, self.vector_size, name="conditioning")
         given = as_masked("dense_map", dense_map, self.map_shape, batch)
         total = conditioning(noise, labels, batch, vector)

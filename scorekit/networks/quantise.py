@@ -18,7 +18,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from scorekit.checks import check, check_at_least, check_classes, check_count, check_floating
 from scorekit.typing import Array, ArrayLike
 
 
@@ -46,10 +48,10 @@ def nearest_code(x: ArrayLike, codes: ArrayLike) -> Array:
       codes: ``(K, D)``.
 
     Returns:
-      int32 ``(...)``.
+      int32 ``(...)``; K, which is no code, if the vector or a code is not finite.
 
     Raises:
-      ValueError: if ``codes`` is not ``(K, D)`` with the D of ``x``.
+      ValueError: if ``codes`` is not ``(K, D)``, K >= 1, with the D of ``x``, or either is not floating.
 
     >>> nearest_code(jnp.array([[0.9, 0.0], [0.1, 0.0]]), jnp.array([[0.0, 0.0], [1.0, 0.0]])).tolist()
     [1, 0]
@@ -58,7 +60,8 @@ def nearest_code(x: ArrayLike, codes: ArrayLike) -> Array:
     centre = jnp.mean(codes, axis=0)  # avoids cancellation where all codes lie far from the origin
     x, codes = x - centre, codes - centre
     products = jnp.matmul(x, codes.T, precision=jax.lax.Precision.HIGHEST)
-    return jnp.argmin(jnp.sum(codes**2, axis=-1) - 2.0 * products, axis=-1).astype(jnp.int32)
+    nearest = jnp.argmin(jnp.sum(codes**2, axis=-1) - 2.0 * products, axis=-1)
+    return jnp.where(jnp.all(jnp.isfinite(x), axis=-1), nearest, codes.shape[0]).astype(jnp.int32)
 
 
 def quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
@@ -80,7 +83,7 @@ def quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
     """
     x, codes = _check(x, codes)
     index = nearest_code(jax.lax.stop_gradient(x), jax.lax.stop_gradient(codes))
-    chosen = codes[index]
+    chosen = jnp.take(codes, index, axis=0, mode="fill")  # NaN for the index K
     fixed = jax.lax.stop_gradient
     return Quantised(
         values=x + fixed(chosen - x),
@@ -106,7 +109,7 @@ def revival_loss(x: ArrayLike, codes: ArrayLike, index: Array) -> Array:
       A scalar; its gradient is zero in codes that are used, and in ``x``.
 
     Raises:
-      ValueError: as :func:`nearest_code`.
+      ValueError: as :func:`nearest_code`, without vectors, or for an index that is not one of a code.
 
     >>> codes = jnp.array([[0.0], [1.0]])
     >>> round(float(revival_loss(jnp.array([[0.1], [0.3]]), codes, jnp.array([0, 0]))), 4)  # (1 - 0.3)^2 / 2
@@ -115,18 +118,32 @@ def revival_loss(x: ArrayLike, codes: ArrayLike, index: Array) -> Array:
     x, codes = _check(x, codes)
     size = codes.shape[0]
     vectors = jax.lax.stop_gradient(x).reshape(-1, codes.shape[1])
-    unused = jnp.ones(size, bool).at[index.ravel()].set(False)
+    check_classes(size, index=index)
+    if vectors.shape[0] == 0:
+        raise ValueError("x must hold at least one vector, got none")
+    unused = jnp.ones(size, bool).at[_in_range(index, size)].set(False, mode="drop")
     partners = vectors[(jnp.arange(size) * vectors.shape[0]) // size]
     return jnp.mean(jnp.where(unused, jnp.mean((partners - codes) ** 2, axis=-1), 0.0))
 
 
 def code_counts(index: Array, num_codes: int) -> Array:
-    """Counts how often each code is used, int32 ``(num_codes,)``.
+    """Counts how often each code is used, int32 ``(num_codes,)``; a traced index out of range is not counted.
+
+    Raises:
+      ValueError: for an index that is not one of a code.
 
     >>> code_counts(jnp.array([[0, 2], [2, 2]]), 3).tolist()
     [1, 0, 3]
     """
-    return jnp.zeros(num_codes, jnp.int32).at[index.ravel()].add(1)
+    check_count(num_codes=num_codes)
+    check_classes(num_codes, index=index)
+    return jnp.zeros(num_codes, jnp.int32).at[_in_range(index, num_codes)].add(1, mode="drop")
+
+
+def _in_range(index: ArrayLike, size: int) -> Array:
+    """Flat indices; negative ones, which would count from the end, become ``size``."""
+    index = jnp.ravel(jnp.asarray(index))
+    return jnp.where(index < 0, size, index)
 
 
 def perplexity(counts: ArrayLike) -> Array:
@@ -136,18 +153,26 @@ def perplexity(counts: ArrayLike) -> Array:
       counts: ``(..., K)``, non-negative, not all zero.
 
     Returns:
-      ``(...)``, from 1 (a single code) to K (uniform usage).
+      ``(...)``, from 1 (a single code) to K (uniform usage); NaN for traced counts that are negative or all zero.
+
+    Raises:
+      ValueError: for counts that are negative, not finite, or all zero.
 
     >>> round(float(perplexity(jnp.array([5, 5, 0, 0]))), 4)
     2.0
     """
+    check_at_least(0, counts=counts)
+    if jnp.ndim(counts) < 1 or jnp.shape(counts)[-1] < 1:
+        raise ValueError(f"counts must have shape (..., K), K >= 1, got {jnp.shape(counts)}")
+    check(lambda c: np.sum(c, axis=-1) > 0, "not all zero", counts=counts)
     counts = jnp.asarray(counts, jnp.float32)
     share = counts / jnp.sum(counts, axis=-1, keepdims=True)
     return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(share, share), axis=-1))
 
 
 def _check(x: ArrayLike, codes: ArrayLike) -> tuple[Array, Array]:
+    check_floating(x=x, codes=codes)
     x, codes = jnp.asarray(x), jnp.asarray(codes)
-    if codes.ndim != 2 or x.ndim < 1 or x.shape[-1] != codes.shape[1]:
+    if codes.ndim != 2 or codes.shape[0] < 1 or x.ndim < 1 or x.shape[-1] != codes.shape[1]:
         raise ValueError(f"codes must be (K, D) with the D of x (..., D), got {codes.shape} and {x.shape}")
     return x, codes

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.checks import check_floating
 from scorekit.networks.conditioning import Masked
 from scorekit.networks.embeddings import OrNull
 from scorekit.typing import Array
@@ -16,7 +17,8 @@ DType = jnp.dtype | type
 
 
 def check_signal_or_image(x: Array) -> None:
-    """Raises ``ValueError`` unless ``x`` is a batch of images or of signals."""
+    """Raises ``ValueError`` unless ``x`` is a floating batch of images or of signals."""
+    check_floating(x=x)
     if x.ndim not in (3, 4):
         raise ValueError(f"x must have shape (B, H, W, C) or (B, L, C), got {x.shape}")
 

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check_count
 from scorekit.networks.conditioning import as_masked
 from scorekit.networks.embeddings import Conditioning
 from scorekit.networks.spatial import (
@@ -110,11 +111,13 @@ class UNet(nn.Module):
 
         Returns:
           float32, shaped like ``x``.
+
+        Raises:
+          ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
         check_spatial_shape(self, x)
-        if self.filters < 0:
-            raise ValueError(f"filters must be at least 0, got {self.filters}")
-        batch, rank = x.shape[0], x.ndim - 2
+        check_count(0, filters=self.filters, conditioning_layers=self.conditioning_layers)
+        x, batch, rank = jnp.asarray(x, jnp.float32), x.shape[0], x.ndim - 2
         sizes = self.num_classes, self.vector_size, self.conditioning_layers
         conditioning = Conditioning(4 * self.channels, *sizes, name="conditioning")
         given = as_masked("dense_map", dense_map, self.map_shape, batch)
@@ -200,6 +203,12 @@ def encoder(sizes: Sizes, h: Array, vector: Array) -> tuple[Array, list[Array]]:
 def check_spatial_shape(sizes: Sizes, x: Array) -> None:
     """Raises ``ValueError`` if patch and factors do not divide ``x`` or no level has an attention resolution."""
     check_signal_or_image(x)
+    check_count(channels=sizes.channels, heads=sizes.heads, patch=sizes.patch)
+    check_count(0, blocks=sizes.blocks)
+    for multiplier in sizes.multipliers:
+        check_count(multipliers=multiplier)
+    for factor in sizes.factors:
+        check_count(factors=factor)
     steps = factors(sizes)
     if len(steps) != len(sizes.multipliers) - 1 or min((sizes.patch, *steps)) < 1:
         raise ValueError(
@@ -266,8 +275,8 @@ class GroupNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         features = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones, features)
-        shift = self.param("shift", nn.initializers.zeros, features)
+        scale = self.param("scale", nn.initializers.ones, features, jnp.float32)
+        shift = self.param("shift", nn.initializers.zeros, features, jnp.float32)
         return group_norm(x, scale[None], shift[None])
 
 

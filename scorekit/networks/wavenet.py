@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check_count, check_floating
 from scorekit.networks.conditioning import as_masked
 from scorekit.networks.embeddings import Conditioning
 from scorekit.networks.spatial import DType, depth_to_space, embed_map, space_to_depth
@@ -90,13 +91,16 @@ class WaveNet(nn.Module):
 
         Returns:
           float32 ``(B, L, C)``.
+
+        Raises:
+          ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
-        if x.ndim != 3 or self.patch < 1 or x.shape[1] % self.patch:
+        check_floating(x=x)
+        check_count(channels=self.channels, patch=self.patch)
+        check_count(layers=self.layers, cycle=self.cycle, dilation_base=self.dilation_base)
+        if x.ndim != 3 or x.shape[1] % self.patch:
             raise ValueError(f"x must have shape (B, L, C) with L divisible by patch = {self.patch}, got {x.shape}")
-        if min(self.layers, self.cycle, self.dilation_base) < 1:
-            given = (self.layers, self.cycle, self.dilation_base)
-            raise ValueError(f"layers, cycle and dilation_base must be at least 1, got {given}")
-        batch = x.shape[0]
+        x, batch = jnp.asarray(x, jnp.float32), x.shape[0]
         conditioning = Conditioning(4 * self.channels, self.num_classes, self.vector_size, name="conditioning")
         local = as_masked("dense_map", dense_map, self.map_shape, batch)
         total = conditioning(noise, labels, batch, vector)

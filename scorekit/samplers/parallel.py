@@ -154,7 +154,7 @@ def parallel_sample(
         row = jax.tree.map(
             lambda leaf: jnp.repeat(jax.lax.dynamic_slice_in_dim(leaf, sweep.start, size), batch, axis=0), rows
         )
-        x = jax.tree.map(lambda y, like: _flat((expand(c[:-1], y) * y[:-1]).astype(like.dtype)), sweep.y, x_init)
+        x = jax.tree.map(lambda y, like: _flat((expand(c[:-1], y[:-1]) * y[:-1]).astype(like.dtype)), sweep.y, x_init)
         if sharding is not None:
             x = jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, sharding), x)
         slopes = sweep.past
@@ -167,7 +167,7 @@ def parallel_sample(
             x = solver.combine(x, row, prediction, tuple(earlier))
         else:
             x, _ = solver.step(None, solver.init(x), x, row, jax.jit(lambda x, t: denoiser(x, t)))
-        goals = jax.tree.map(lambda leaf, y: _split(leaf, y[0]).astype(y.dtype) / expand(c[1:], y), x, sweep.y)
+        goals = jax.tree.map(lambda leaf, y: _split(leaf, y[0]).astype(y.dtype) / expand(c[1:], y[1:]), x, sweep.y)
         return goals, slopes
 
     def body(sweep: _Sweep) -> _Sweep:

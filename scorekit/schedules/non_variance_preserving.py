@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_positive
+from scorekit.checks import check, check_at_least, check_positive
 from scorekit.schedules.numerics import as_time
-from scorekit.schedules.variance_preserving import integrated_beta, time_of_integrated_beta
+from scorekit.schedules.variance_preserving import check_rates, integrated_beta, time_of_integrated_beta
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Number
 
@@ -140,10 +140,10 @@ def sub_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> SubVP:
 
     Args:
       beta_min: rate at t = 0, > 0.
-      beta_max: rate at t = 1, > 0.
+      beta_max: rate at t = 1, >= ``beta_min``.
 
     Raises:
-      ValueError: if a rate is not positive.
+      ValueError: unless ``0 < beta_min <= beta_max``.
 
     >>> schedule = sub_vp()
     >>> bool(schedule.alpha(0.5) ** 2 + schedule.sigma(0.5) ** 2 < 1.0)
@@ -151,7 +151,7 @@ def sub_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> SubVP:
 
     Source: Song et al. 2021, eq. 29 (https://arxiv.org/abs/2011.13456).
     """
-    check_positive(beta_min=beta_min, beta_max=beta_max)
+    check_rates(beta_min, beta_max)
     return SubVP(beta_min=beta_min, beta_max=beta_max)
 
 
@@ -192,7 +192,7 @@ def edm(sigma_min: Number = 0.002, sigma_max: Number = 80.0, rho: Number = 7.0) 
     Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
     """
     check_positive(rho=rho)
-    check(lambda x: x >= 0, ">= 0", sigma_min=sigma_min)
+    check_at_least(0, sigma_min=sigma_min)
     check(lambda x: np.isfinite(x) & (x > sigma_min), f"finite and > sigma_min = {sigma_min}", sigma_max=sigma_max)
     return EDM(sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
 

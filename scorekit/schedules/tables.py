@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check
+from scorekit.checks import check, check_count
 from scorekit.schedules.numerics import as_time
 from scorekit.schedules.variance_preserving import VariancePreserving
 from scorekit.trees import pytree_dataclass
@@ -117,15 +117,14 @@ def learned(num_knots: int = 8, log_snr_max: Number = 13.3, log_snr_min: Number 
       log_snr_min: log-SNR at t = 1, in nats, < ``log_snr_max``.
 
     Raises:
-      ValueError: if ``num_knots < 1`` or unless ``log_snr_min < log_snr_max`` are finite.
+      ValueError: if ``num_knots`` is not a count or unless ``log_snr_min < log_snr_max`` are finite.
 
     >>> float(learned(log_snr_max=10.0, log_snr_min=-10.0).log_snr(0.5))
     0.0
 
     Source: Kingma et al. 2021, sec. 3.2 (https://arxiv.org/abs/2107.00630); Gregory & Delbourgo 1982 (the spline).
     """
-    if num_knots < 1:
-        raise ValueError(f"num_knots must be >= 1, got {num_knots}")
+    check_count(num_knots=num_knots)
     check(np.isfinite, "finite", log_snr_min=log_snr_min)
     check(
         lambda x: np.isfinite(x) & (x > log_snr_min),

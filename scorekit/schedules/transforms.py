@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_positive
+from scorekit.checks import check_like, check_positive
 from scorekit.schedules.derivatives import time_derivative
 from scorekit.schedules.numerics import as_time, sqrt
 from scorekit.schedules.variance_preserving import VariancePreserving
@@ -197,14 +197,16 @@ def schedule_from_functions(
       time_at: its inverse; by default by bisection on [0, 1], differentiable once.
 
     Raises:
-      ValueError: if the log-SNR does not decrease over [0, 1].
+      ValueError: if a function is not elementwise or the log-SNR does not decrease over [0, 1].
 
     >>> straight = schedule_from_functions(lambda t: 1.0 - t, lambda t: t)
     >>> float(straight.time_at(straight.log_snr(0.25)).round(4))
     0.25
     """
     schedule = FromFunctions(alpha_fn=alpha, sigma_fn=sigma, log_snr_fn=log_snr, time_at_fn=time_at)
-    values = schedule.log_snr(jnp.linspace(0.01, 0.99, 33))
+    ts = jnp.linspace(0.01, 0.99, 33)
+    values = schedule.log_snr(ts)
+    check_like("t", ts, alpha=schedule.alpha(ts), sigma=schedule.sigma(ts), log_snr=values)
     if not is_traced(values) and not bool(jnp.all(jnp.diff(values) < 0)):
         raise ValueError(f"log_snr must decrease strictly in t, got {values} on linspace(0.01, 0.99, 33)")
     return schedule

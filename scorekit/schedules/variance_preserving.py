@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_positive
+from scorekit.checks import check, check_at_least, check_positive
 from scorekit.schedules.numerics import as_time, between_ends, sqrt
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number
@@ -38,6 +38,12 @@ class VariancePreserving:
 def integrated_beta(beta_min: Number, beta_max: Number, t: ArrayLike) -> Array:
     t = as_time(t)
     return t * (beta_min + 0.5 * t * (beta_max - beta_min))
+
+
+def check_rates(beta_min: Number, beta_max: Number) -> None:
+    """Raises ``ValueError`` unless ``0 < beta_min <= beta_max``: noise grows with t."""
+    check_positive(beta_min=beta_min)
+    check(lambda x: np.isfinite(x) & (x >= beta_min), f"finite and >= beta_min = {beta_min}", beta_max=beta_max)
 
 
 def time_of_integrated_beta(beta_min: Number, beta_max: Number, total: Array) -> Array:
@@ -178,17 +184,17 @@ def linear_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> LinearVP:
 
     Args:
       beta_min: rate at t = 0, per unit time, > 0.
-      beta_max: rate at t = 1, > 0.
+      beta_max: rate at t = 1, >= ``beta_min``.
 
     Raises:
-      ValueError: if a rate is not positive.
+      ValueError: unless ``0 < beta_min <= beta_max``.
 
     >>> linear_vp().alpha(0.0)
     Array(1., dtype=float32)
 
     Source: Song et al. 2021, eq. 32 (https://arxiv.org/abs/2011.13456).
     """
-    check_positive(beta_min=beta_min, beta_max=beta_max)
+    check_rates(beta_min, beta_max)
     return LinearVP(beta_min=beta_min, beta_max=beta_max)
 
 
@@ -199,14 +205,14 @@ def cosine(s: Number = 0.0) -> Cosine:
       s: offset that slows the start; 0 is the plain cosine, 0.008 the published value.
 
     Raises:
-      ValueError: if ``s`` is negative.
+      ValueError: if ``s`` is negative or not finite.
 
     >>> cosine().sigma(1.0)
     Array(1., dtype=float32)
 
     Source: Nichol & Dhariwal 2021, eq. 17 (https://arxiv.org/abs/2102.09672).
     """
-    check(lambda x: np.isfinite(x) & (x >= 0), "finite and >= 0", s=s)
+    check_at_least(0, s=s)
     return Cosine(s=s)
 
 

@@ -25,7 +25,7 @@ class DPS(SolverBase):
 
     Attributes:
       operator: any differentiable function ``x0 -> y``; see :mod:`scorekit.guidance.operators`.
-      observation: y, leaves ``(B, ...)``.
+      observation: y, leaves ``(B, ...)``, or ``(...)`` for one of all examples.
       inner: the solver whose step is corrected; the residual is that of its first evaluation. The paper uses
         ``Ancestral()``.
       step_size: zeta' >= 0, 0.1 to 1 in the paper for 1,000 steps; 0 is ``inner`` alone.
@@ -84,7 +84,9 @@ class DPS(SolverBase):
                 return predictions[-1]
 
             stepped = self.inner.step(key, state, x, row, recorded)
-            gap = combine((1.0, self.observation), (-1.0, self.operator(predictions[0].x0)))
+            predicted = self.operator(predictions[0].x0)
+            observation = jax.tree.map(lambda y, like: jnp.broadcast_to(y, like.shape), self.observation, predicted)
+            gap = combine((1.0, observation), (-1.0, predicted))
             return jnp.sum(sqrt(sum_per_example(jnp.square, gap))), stepped
 
         gradient, (x_s, state) = jax.grad(residual, has_aux=True)(x_t)

@@ -44,7 +44,7 @@ def band(power: Values, count: Values | None = None, *, stratified: bool = True)
       stratified: one draw per stratum instead of independent draws.
 
     Raises:
-      ValueError: if a power or count is not positive or their shapes differ.
+      ValueError: if a power or count is not positive, there is none, or their shapes differ.
 
     >>> from scorekit.schedules import rectified_flow
     >>> band(1.0).quantile(jnp.array([0.5]), rectified_flow()).t
@@ -61,4 +61,6 @@ def band_shares(power: Values, count: Values | None) -> tuple[Array, Array]:
     check_positive(power=powers, count=counts)
     if powers.ndim != 1 or counts.shape != powers.shape:
         raise ValueError(f"power and count must share a shape (K,), got {powers.shape} and {counts.shape}")
+    if powers.size == 0:
+        raise ValueError("power must hold at least one value, got none")
     return jnp.log(powers), counts / jnp.sum(counts)

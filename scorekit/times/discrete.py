@@ -9,7 +9,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_positive
+from scorekit.checks import check_between, check_per_example, check_positive, check_time
 from scorekit.times.bands import Values
 from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
@@ -42,6 +42,7 @@ class Annealed:
 
     def quantile(self, u, schedule):
         del schedule
+        check_per_example(u, progress=self.progress)
         t = self.first + (self.last - self.first) * jnp.asarray(self.progress, u.dtype)
         return Times(jnp.broadcast_to(t, u.shape), jnp.ones_like(u))
 
@@ -70,7 +71,7 @@ def discrete(ts: Values, weights: Values | None = None, *, stratified: bool = Tr
     shares = jnp.ones(points.shape) if weights is None else jnp.asarray(weights, float)
     if points.ndim != 1 or points.shape[0] == 0 or shares.shape != points.shape:
         raise ValueError(f"ts and weights must share a shape (K,), K >= 1, got {points.shape} and {shares.shape}")
-    check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", ts=points)
+    check_between(0, 1, ts=points)
     check_positive(weights=shares)
     return Discrete(ts=points, weights=shares, stratified=stratified)
 
@@ -93,7 +94,7 @@ def annealed(first: Number, last: Number) -> Annealed:
 
     Source: Geras & Sutton 2015, "Scheduled denoising autoencoders" (https://arxiv.org/abs/1406.3269).
     """
-    check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", first=first, last=last)
+    check_between(0, 1, first=first, last=last)
     return Annealed(first=first, last=last)
 
 
@@ -104,10 +105,14 @@ def at_progress(sampler: TimeSampler, progress: ArrayLike) -> TimeSampler:
       sampler: any sampler of times; other samplers are returned unchanged.
       progress: 0 at the first step, 1 at the last; a scalar, or one value per example.
 
+    Raises:
+      ValueError: for a progress outside [0, 1]; when drawing, unless it is a scalar or ``(B,)``.
+
     >>> from scorekit.times.samplers import uniform
     >>> at_progress(uniform(), 0.3) == uniform()
     True
     """
+    check_time(progress=progress)
     if not isinstance(sampler, Annealed):
         return sampler
     return dataclasses.replace(sampler, progress=progress)

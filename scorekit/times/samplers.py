@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
-from scorekit.checks import check, check_positive
+from scorekit.checks import check, check_count, check_like, check_positive, check_time
 from scorekit.schedules import time_derivative
+from scorekit.schedules.numerics import as_time
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, Number, Schedule
 
@@ -37,12 +38,16 @@ class TimeSampler(Protocol):
 def stratified_uniform(key: Key, n: int) -> Array:
     """``(arange(n) + u) / n`` with one uniform u per stratum, in random order: ``(n,)`` in [0, 1).
 
+    Raises:
+      ValueError: if ``n`` is not an integer >= 1.
+
     >>> import numpy as np
     >>> np.sort(np.asarray(stratified_uniform(jax.random.key(0), 4)) * 4).astype(int)
     array([0, 1, 2, 3])
 
     Source: Kingma et al. 2021, app. I.1 (https://arxiv.org/abs/2107.00630), with an independent u per stratum.
     """
+    check_count(n=n)
     for_offsets, for_order = jax.random.split(key)
     u = (jnp.arange(n) + jax.random.uniform(for_offsets, (n,))) / n
     return jax.random.permutation(for_order, jnp.minimum(u, 1.0 - jnp.finfo(u.dtype).epsneg))
@@ -53,14 +58,18 @@ def draw(key: Key, n: int, sampler: TimeSampler, schedule: Schedule) -> Times:
 
     Args:
       key: PRNG key.
-      n: number of times, normally the global batch size.
+      n: number of times, normally the global batch size; at least 1.
       sampler: a sampler of this package, or any :class:`TimeSampler`.
       schedule: the noise schedule.
+
+    Raises:
+      ValueError: if ``n`` is not an integer >= 1.
 
     >>> from scorekit.schedules import cosine
     >>> draw(jax.random.key(0), 8, uniform(), cosine()).t.shape
     (8,)
     """
+    check_count(n=n)
     u = stratified_uniform(key, n) if sampler.stratified else jax.random.uniform(key, (n,))
     return sampler.quantile(u, schedule)
 
@@ -184,7 +193,7 @@ def log_normal_sigma(mean: Number = -1.2, std: Number = 1.2, *, stratified: bool
       stratified: one draw per stratum instead of independent draws.
 
     Raises:
-      ValueError: if ``std`` is not positive.
+      ValueError: if ``std`` is not positive or ``mean`` not finite.
 
     >>> from scorekit.schedules import rectified_flow
     >>> log_normal_sigma(mean=0.0).quantile(jnp.array([0.5]), rectified_flow()).t
@@ -192,6 +201,7 @@ def log_normal_sigma(mean: Number = -1.2, std: Number = 1.2, *, stratified: bool
 
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
+    check(np.isfinite, "finite", mean=mean)
     check_positive(std=std)
     return LogNormalSigma(mean=mean, std=std, stratified=stratified)
 
@@ -205,13 +215,14 @@ def logit_normal(mean: Number = 0.0, std: Number = 1.0, *, stratified: bool = Tr
       stratified: one draw per stratum instead of independent draws.
 
     Raises:
-      ValueError: if ``std`` is not positive.
+      ValueError: if ``std`` is not positive or ``mean`` not finite.
 
     >>> logit_normal().quantile(jnp.array([0.5]), None).t
     Array([0.5], dtype=float32)
 
     Source: Esser et al. 2024, eq. 19 (https://arxiv.org/abs/2403.03206).
     """
+    check(np.isfinite, "finite", mean=mean)
     check_positive(std=std)
     return LogitNormal(mean=mean, std=std, stratified=stratified)
 
@@ -270,8 +281,7 @@ def adaptive(
     Source: Nichol & Dhariwal 2021, eq. 18 (https://arxiv.org/abs/2102.09672).
     """
     _check_range(t_min, t_max)
-    if num_bins < 1:
-        raise ValueError(f"num_bins must be >= 1, got {num_bins}")
+    check_count(num_bins=num_bins)
     check(lambda x: (x >= 0) & (x < 1), "in [0, 1)", decay=decay)
     check(lambda x: (x > 0) & (x <= 1), "in (0, 1]", floor=floor)
     return Adaptive(
@@ -287,23 +297,31 @@ def adaptive(
 def update_adaptive(sampler: Adaptive, t: Array, loss: Array) -> Adaptive:
     """Updates an :func:`adaptive` sampler with the losses of one step; bins without a draw are unchanged.
 
-    Losses that are not finite, or whose square is not, are ignored.
+    Losses that are not finite, or whose square is not, are ignored, and so are those of a time that is not finite.
 
     Args:
       sampler: the sampler that drew ``t``.
       t: times ``(B,)``.
       loss: per-example losses ``(B,)`` *without* the importance weight.
 
+    Raises:
+      ValueError: for a time outside [0, 1], or unless both are ``(B,)``.
+
     >>> s = update_adaptive(adaptive(num_bins=2, decay=0.0), jnp.array([0.2, 0.8]), jnp.array([3.0, 1.0]))
     >>> s.second_moment
     Array([9., 1.], dtype=float32)
     """
+    check_time(t=t)
+    check_like("t", t, loss=loss)
+    t, loss = as_time(t), as_time(loss)
+    if t.ndim != 1:
+        raise ValueError(f"t and loss must have shape (B,), got {t.shape}")
     moment = jnp.asarray(sampler.second_moment)
     bins = moment.shape[0]
     k = jnp.floor((t - sampler.t_min) / (sampler.t_max - sampler.t_min) * bins).astype(jnp.int32)
     k = jnp.clip(k, 0, bins - 1)
     squared = jnp.square(loss)
-    counts = jnp.isfinite(squared)
+    counts = jnp.isfinite(squared) & jnp.isfinite(t)
     count = jax.ops.segment_sum(counts.astype(squared.dtype), k, bins)
     mean = jax.ops.segment_sum(jnp.where(counts, squared, 0.0), k, bins) / jnp.maximum(count, 1.0)
     mixed = sampler.decay * moment + (1.0 - sampler.decay) * mean

@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from scorekit.checks import check_count
 from scorekit.training._trees import from_nested, to_nested
 from scorekit.training.restoring import (
     BROKEN,
@@ -85,8 +86,8 @@ class Checkpoints:
         metric: str | None = None,
         mode: Literal["min", "max"] = "min",
     ):
-        if keep < 1 or keep_best < 0:
-            raise ValueError(f"keep must be at least 1 and keep_best at least 0, got {keep} and {keep_best}")
+        check_count(keep=keep)
+        check_count(0, keep_best=keep_best)
         if keep_best and not metric:
             raise ValueError(f"metric must be the name of a metric when keep_best={keep_best}, got {metric!r}")
         if mode not in ("min", "max"):
@@ -136,9 +137,10 @@ class Checkpoints:
           False if a checkpoint of this or a later step exists; nothing is written then.
 
         Raises:
-          ValueError: if ``extra`` is not JSON.
+          ValueError: if ``step`` is not an integer >= 0 or ``extra`` not JSON.
           OSError: if this or the previous checkpoint cannot be written, say because the disk is full.
         """
+        check_count(0, step=step)
         nested = to_nested(state)
         with _writing(self._directory):
             return self._manager.save(

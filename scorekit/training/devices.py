@@ -6,6 +6,7 @@ from typing import TypeVar
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from scorekit.checks import check_count
 from scorekit.typing import PyTree
 
 T = TypeVar("T")
@@ -28,7 +29,8 @@ def make_mesh(model: int = 1, devices: Sequence | None = None) -> Mesh:
     {'data': 1, 'model': 1}
     """
     devices = jax.devices() if devices is None else devices
-    if model < 1 or len(devices) % model:
+    check_count(model=model)
+    if len(devices) % model:
         raise ValueError(f"model must divide the number of devices, {len(devices)}, got {model}")
     shape = (len(devices) // model, model)
     return jax.make_mesh(shape, ("data", "model"), (AxisType.Auto,) * 2, devices=devices)

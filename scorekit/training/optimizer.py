@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scorekit.checks import check, check_positive
+from scorekit.checks import check_at_least, check_between, check_count, check_positive
 from scorekit.typing import Array
 
 OptimizerName = Literal["adamw", "muon"]
@@ -40,8 +40,10 @@ def learning_rate_schedule(
     [0.25, 1.0, 1.0, 0.55, 0.1, 0.1]
     """
     check_positive(learning_rate=learning_rate)
-    check(lambda f: (f >= 0) & (f <= 1), "in [0, 1]", final_fraction=final_fraction)
-    if not 0 <= warmup_steps < total_steps:
+    check_between(0, 1, final_fraction=final_fraction)
+    check_count(0, warmup_steps=warmup_steps)
+    check_count(total_steps=total_steps)
+    if warmup_steps >= total_steps:
         raise ValueError(f"warmup_steps must be at least 0 and below total_steps={total_steps}, got {warmup_steps}")
 
     def schedule(count):
@@ -99,7 +101,7 @@ def make_optimizer(
     (https://kellerjordan.github.io/posts/muon); the scale is that of Liu et al. 2025 (https://arxiv.org/abs/2502.16982)
     without its factor of 0.2, which matches the root mean square of AdamW's updates.
     """
-    check(lambda w: w >= 0, ">= 0", weight_decay=weight_decay)
+    check_at_least(0, weight_decay=weight_decay)
     if name not in get_args(OptimizerName):
         raise ValueError(f"name must be one of {', '.join(get_args(OptimizerName))}, got {name!r}")
     schedule = learning_rate_schedule(learning_rate, warmup_steps, total_steps, final_fraction)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from etils import epath
 
+from scorekit.checks import check, check_count
 from scorekit.training._trees import Nested, checksums, differences, from_nested, nested_shapes
 from scorekit.typing import PyTree
 
@@ -40,8 +41,13 @@ def restore_params(
 
     Raises:
       FileNotFoundError: if there is no such checkpoint, or none that can be read.
-      ValueError: if the checkpoint has no such average or its parameters do not match ``like``.
+      ValueError: for a decay outside [0, 1) or a step that is not an integer >= 0, if the checkpoint has no such
+        average, or if its parameters do not match ``like``.
     """
+    if decay is not None and not isinstance(decay, str):
+        check(lambda d: (d >= 0) & (d < 1), "in [0, 1)", decay=decay)
+    if step is not None:
+        check_count(0, step=step)
     folder = epath.Path(directory).resolve()
     branch = ["params"]
     if decay is not None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import optax
 
+from scorekit.checks import check_count
 from scorekit.training.ema import init_ema
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, Key, PyTree
@@ -50,6 +51,9 @@ def init_state(
     Returns:
       The state.
 
+    Raises:
+      ValueError: if a decay is outside [0, 1) or a parameter is not floating.
+
     >>> import jax
     >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (0.99,))
     >>> int(state.step), list(state.ema)
@@ -77,10 +81,9 @@ def check_finite(state: TrainState, limit: int) -> None:
 
     Raises:
       FloatingPointError: if at least ``limit`` steps in a row were skipped.
-      ValueError: if ``limit`` is below 1.
+      ValueError: if ``limit`` is not an integer of at least 1.
     """
-    if limit < 1:
-        raise ValueError(f"limit must be at least 1, got {limit}")
+    check_count(limit=limit)
     in_a_row = int(state.skipped_in_a_row)
     if in_a_row >= limit:
         raise FloatingPointError(

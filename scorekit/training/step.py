@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from scorekit.checks import check_count
 from scorekit.training.devices import check_global_batch, make_mesh, place_state, state_sharding
 from scorekit.training.ema import update_ema
 from scorekit.training.state import TrainState
@@ -79,8 +80,7 @@ def make_train_step(
     mesh = make_mesh() if mesh is None else mesh
     if set(mesh.axis_names) != {"data", "model"}:
         raise ValueError(f"mesh must have axes ('data', 'model'), got {mesh.axis_names}")
-    if accumulate < 1:
-        raise ValueError(f"accumulate must be at least 1, got {accumulate}")
+    check_count(accumulate=accumulate)
     if parallel == "jit":
         run = _jit_step(prepare, loss, optimizer, mesh, shard_params, accumulate)
     elif parallel == "pmap":

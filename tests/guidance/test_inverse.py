@@ -257,7 +257,7 @@ def test_conjugate_gradients_match_numpy():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: replacement(full(COSINE), COSINE, project, Y, -1.0), "noise_std must be >= 0, got -1.0"),
+        (lambda: replacement(full(COSINE), COSINE, project, Y, -1.0), "noise_std must be finite and >= 0, got -1.0"),
         (lambda: pigdm(full(COSINE), COSINE, project, Y, data_std=0.0), "data_std must be finite and > 0, got 0.0"),
         (lambda: mmps(full(COSINE), COSINE, project, Y, iterations=0), "iterations must be an integer >= 1, got 0"),
         (lambda: dps(full(COSINE), COSINE, project, Y, 0.0), "noise_std must be finite and > 0, got 0.0"),

@@ -79,5 +79,5 @@ def test_temperature_flow_of_a_mixture_has_the_wrong_weights():
 
 
 def test_temperature_not_positive_raises():
-    with pytest.raises(ValueError, match=r"tau must be > 0, got 0.0"):
+    with pytest.raises(ValueError, match=r"tau must be finite and > 0, got 0.0"):
         temperature(lambda x, t: x, SCHEDULE, 0.0)

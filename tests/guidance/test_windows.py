@@ -86,7 +86,7 @@ def test_windowed_samples_have_the_covariance_of_the_process_across_seams():
     ("call", "message"),
     [
         (lambda: guidance.windowed(exact(4), 4, 5), "hop must be from 1 to size = 4, got 5"),
-        (lambda: guidance.windowed(exact(4), 4, 0), "hop must be from 1"),
+        (lambda: guidance.windowed(exact(4), 4, 0), "hop must be an integer >= 1"),
         (lambda: guidance.windowed(exact(4), 4, 2)(jnp.zeros((1, 7, 1)), 0.5), r"size \+ a multiple of hop = 4 \+ n 2"),
         (lambda: windows.cut_windows(jnp.zeros((1, 3)), 4, 2), "got 3"),
     ],

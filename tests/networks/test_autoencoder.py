@@ -116,7 +116,7 @@ def test_fixed_noise_kl_is_the_divergence_of_two_gaussians():
     exact, _ = integrate.quad(lambda u: posterior.pdf(u) * (posterior.logpdf(u) - prior.logpdf(u)), -4, 5)
     found = fixed_noise_kl(np.full((2, 3, 4), z, np.float32), noise)
     np.testing.assert_allclose(found, [exact, exact], rtol=1e-5)
-    with pytest.raises(ValueError, match="noise must be > 0, got 0"):
+    with pytest.raises(ValueError, match="noise must be finite and > 0, got 0"):
         fixed_noise_kl(jnp.zeros((1, 1)), 0)
 
 

@@ -101,7 +101,7 @@ def test_wavenet_is_equivariant_to_shifts_of_signal_and_map():
     [
         (WaveNet(patch=4), (2, 6, 1), r"L divisible by patch = 4, got \(2, 6, 1\)"),
         (WaveNet(), (2, 6), r"x must have shape \(B, L, C\)"),
-        (WaveNet(layers=0), (2, 6, 1), r"layers, cycle and dilation_base must be at least 1, got \(0, 10, 2\)"),
+        (WaveNet(layers=0), (2, 6, 1), "layers must be an integer >= 1, got 0"),
     ],
 )
 def test_wavenet_validates_sizes(network, shape, message):

@@ -178,7 +178,7 @@ def test_mode_max_keeps_the_largest_metric(tmp_path):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"keep": 0}, "keep must be at least 1"),
+        ({"keep": 0}, "keep must be an integer >= 1"),
         ({"keep_best": -1}, "keep_best at least 0, got 3 and -1"),
         ({"keep_best": 1}, "metric must be the name of a metric when keep_best=1, got None"),
         ({"mode": "least"}, "mode must be 'min' or 'max', got 'least'"),

@@ -118,10 +118,10 @@ def test_muon_updates_other_parameters_by_adamw():
     [
         ({"learning_rate": 0.0}, "learning_rate must be finite and > 0, got 0.0"),
         ({"warmup_steps": 100}, "warmup_steps must be at least 0 and below total_steps=100, got 100"),
-        ({"warmup_steps": -1}, "warmup_steps must be at least 0"),
+        ({"warmup_steps": -1}, "warmup_steps must be an integer >= 0"),
         ({"final_fraction": 1.5}, r"final_fraction must be in \[0, 1\], got 1.5"),
         ({"clip_norm": -1.0}, "clip_norm must be finite and > 0, got -1.0"),
-        ({"weight_decay": -0.1}, "weight_decay must be >= 0, got -0.1"),
+        ({"weight_decay": -0.1}, "weight_decay must be finite and >= 0, got -0.1"),
         ({"name": "sgd"}, "name must be one of adamw, muon, got 'sgd'"),
     ],
 )

@@ -159,7 +159,7 @@ def test_bfloat16_loss_keeps_float32_parameters():
     ("kwargs", "message"),
     [
         ({"parallel": "xmap"}, "parallel must be 'jit' or 'pmap', got 'xmap'"),
-        ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
+        ({"accumulate": 0}, "accumulate must be an integer >= 1, got 0"),
         ({"parallel": "pmap", "shard_params": True}, "shard_params must be False"),
         ({"mesh": jax.make_mesh((1,), ("batch",))}, r"mesh must have axes \('data', 'model'\), got \('batch',\)"),
     ],
@@ -187,5 +187,5 @@ def test_make_mesh_validates_the_model_axis():
 
 
 def test_check_finite_validates_the_limit():
-    with pytest.raises(ValueError, match="limit must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="limit must be an integer >= 1, got 0"):
         check_finite(start(), 0)

@@ -82,6 +82,16 @@ class Number(Argument):
 
 
 @dataclasses.dataclass(frozen=True)
+class Time(Argument):
+    """Times in [0, 1], a scalar or ``(B,)``: outside, NaN, one axis more, one example more."""
+
+    def hostile(self):
+        t = np.asarray(self.value, np.float32)
+        wrong = {"below": t - 1.5, "above": t + 1.5, "nan": t + np.float32(_NAN), "text": "a", "axes": t[..., None]}
+        return wrong if t.ndim == 0 else {**wrong, "longer": np.append(t, t[-1:])}
+
+
+@dataclasses.dataclass(frozen=True)
 class Count(Argument):
     """An integer of at least ``least``."""
 

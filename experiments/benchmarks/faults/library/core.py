@@ -1,0 +1,72 @@
+"""Trees, checks and protocols: the vocabulary of the other packages."""
+
+# pyright: reportArgumentType=false
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks.faults.calls import Call, Data, Shaped, call
+from scorekit import trees
+
+_TREE = {"a": np.ones((2, 3), np.float32), "b": np.ones(2, np.float32)}
+_X = np.ones((2, 3), np.float32)
+_ANY = dict.fromkeys(("shape", "empty", "integer", "nan"), "only shapes are read")
+
+ROWS: dict[str, Call] = {
+    "trees.batch_size": call(trees.batch_size, tree=Data(_TREE, _ANY)),
+    "trees.batch_size/shapes": call(
+        lambda x: trees.batch_size({"x": x, "y": np.ones(2)}), x=Data(_X, {**_ANY, "empty": ""})
+    ),
+    "trees.event_size": call(trees.event_size, tree=Data(_TREE, _ANY)),
+    "trees.expand": call(trees.expand, coefficient=Data(np.ones(2, np.float32), {"integer": "any dtype"}), leaf=_X),
+    "trees.combine": call(
+        lambda coefficient, x, y: trees.combine((coefficient, x), (1.0, y)),
+        coefficient=Data(np.ones(2, np.float32), {"integer": "any dtype"}),
+        x=Data(_X, alias="terms"),
+        y=Shaped(_X, alias="terms"),
+    ),
+    "trees.where": call(
+        trees.where,
+        condition=np.array([True, False]),
+        on_true=Data(_X, {"integer": "the wider dtype"}),
+        on_false=Shaped(_X),
+    ),
+    "trees.normal_like": call(
+        trees.normal_like, key=jax.random.key(0), tree=Data(_X, {n: "any" for n in ("shape", "empty", "nan")})
+    ),
+    "trees.sum_per_example": call(
+        lambda tree: trees.sum_per_example(jnp.square, tree),
+        tree=Data(_X, {"shape": "any shape", "integer": "at least float32", "empty": "an empty batch"}),
+    ),
+}
+
+EXEMPT = {
+    "trees.as_pytree": "takes a function",
+    "trees.is_traced": "takes anything",
+    "trees.pytree_dataclass": "takes a class",
+    "trees.static": "takes what dataclasses.field takes",
+    **dict.fromkeys(
+        [
+            f"checks.check{name}"
+            for name in (
+                "",
+                "_at_least",
+                "_between",
+                "_classes",
+                "_count",
+                "_finite",
+                "_floating",
+                "_like",
+                "_per_example",
+                "_positive",
+                "_time",
+            )
+        ],
+        "a check itself",
+    ),
+    "checks.nan_unless": "takes any condition",
+    "typing.Prediction": "a record, which those who take it check",
+    "typing.Schedule": "a protocol",
+    "typing.Solver": "a protocol",
+}

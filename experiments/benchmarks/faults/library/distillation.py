@@ -1,0 +1,146 @@
+"""Distillation and bridges."""
+
+# pyright: reportArgumentType=false
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, Shaped, Time, call
+from scorekit import distillation, schedules
+from scorekit.bridges import diffrax as bridge
+from scorekit.distillation.progressive import Steps
+from scorekit.times import Times
+from scorekit.typing import Prediction
+
+_FLOW = schedules.rectified_flow()
+_KEY = jax.random.key(0)
+_X = np.ones((2, 3), np.float32)
+_T, _S = np.array([0.5, 0.75], np.float32), np.array([0.125, 0.25], np.float32)
+_GRID = np.array([1.0, 0.5, 0.0], np.float32)
+_TIMES = Times(_T, np.ones(2, np.float32))
+_TREE = Data(_X, {"empty": "an empty batch gives an empty batch", "shape": "any shape"}, alias="t")
+_DRAWN = Data(_TIMES, {"integer": "0 and 1 are times"})
+_ONE = {"axes": "elementwise", "longer": "elementwise"}
+
+
+def _denoiser(x, t):
+    zero = 0.0 * (jnp.sum(x) + jnp.sum(t))
+    return Prediction(x + zero, x + zero)
+
+
+def _fixed(x0):
+    return lambda x, t: jax.tree.map(lambda leaf: leaf + 0.0 * (jnp.sum(x) + jnp.sum(t)), Prediction(x0, x0))
+
+
+def _consistency(prediction, x0, eps, t, s, t_min, weight):
+    return distillation.consistency_training_loss(
+        _fixed(prediction), _denoiser, _FLOW, x0, eps, t, s, t_min=t_min, weight=weight
+    )
+
+
+def _from_teacher(prediction, x0, eps, t, s, t_min, weight):
+    return distillation.consistency_distillation_loss(
+        _fixed(prediction), _denoiser, _denoiser, _FLOW, x0, eps, t, s, t_min=t_min, weight=weight
+    )
+
+
+_CONSISTENCY = {
+    "prediction": Shaped(_X),
+    "x0": Data(_X),
+    "eps": Data(_X),
+    "t": Time(_T),
+    "s": Time(_S),
+    "t_min": Number(0.0, low=-1.0, high=2.0),
+    "weight": Data(np.ones(2, np.float32), {"integer": "becomes float32"}),
+}
+
+ROWS: dict[str, Call] = {
+    "distillation.consistency_function": call(
+        lambda prediction, x_t, t, t_min: distillation.consistency_function(_fixed(prediction), _FLOW, t_min)(x_t, t),
+        prediction=Shaped(_X),
+        x_t=Data(_X, alias="t"),
+        t=Data(_T, {"integer": "0 and 1 are times"}),
+        t_min=Number(0.0, low=-1.0, high=2.0),
+    ),
+    "distillation.boundary_coefficients": call(
+        distillation.boundary_coefficients,
+        target=Choice("v"),
+        t=Time(_T, _ONE),
+        schedule=_FLOW,
+        t_min=Number(0.0, low=-1.0, high=2.0),
+    ),
+    "distillation.squared_error": call(distillation.squared_error, a=Data(_X), b=Data(_X)),
+    "distillation.pseudo_huber": call(distillation.pseudo_huber, a=Data(_X), b=Data(_X), scale=Number(0.03, low=0.0)),
+    "distillation.earlier_time": call(
+        distillation.earlier_time, t=Time(_T, _ONE), ts=Data(_GRID), steps=Number(4, low=0)
+    ),
+    "distillation.curriculum": call(distillation.curriculum, progress=Time(_T, _ONE), first=Count(2), last=Count(4)),
+    "distillation.step_weight": call(
+        distillation.step_weight, t=Time(_T), s=Time(_S), schedule=_FLOW, coordinate=Choice("flow")
+    ),
+    "distillation.consistency_training_loss": call(_consistency, **_CONSISTENCY),
+    "distillation.consistency_distillation_loss": call(_from_teacher, **_CONSISTENCY),
+    "distillation.student_steps": call(distillation.student_steps, key=_KEY, n=Count(2), ts=Data(_GRID)),
+    "distillation.chord": call(distillation.chord, x_t=_TREE, x_s=Data(_X), t=Time(_T), s=Time(_S), schedule=_FLOW),
+    "distillation.two_step_prediction": call(
+        lambda prediction, x_t, t, middle, s: distillation.two_step_prediction(
+            _fixed(prediction), x_t, t, middle, s, _FLOW
+        ),
+        prediction=Shaped(_X),
+        x_t=Data(_X, alias="t"),
+        t=Time(_T),
+        middle=Time(0.5 * (_T + _S)),
+        s=Time(_S),
+    ),
+    "distillation.progressive_loss": call(
+        lambda output, x0, eps, steps: distillation.progressive_loss(
+            lambda x, t: output, _denoiser, _FLOW, x0, eps, steps
+        ),
+        output=Shaped(_X),
+        x0=Data(_X, alias="steps"),
+        eps=Data(_X),
+        steps=Data(Steps(_T, 0.5 * (_T + _S), _S), alias="middle"),
+    ),
+    "distillation.halvings": call(distillation.halvings, first=Count(8), last=Count(2)),
+    "distillation.reverse_kl_gradient": call(
+        lambda fake, real, x_t, t: distillation.reverse_kl_gradient(_fixed(fake), _fixed(real), _FLOW, x_t, t),
+        fake=Shaped(_X),
+        real=Shaped(_X),
+        x_t=Data(_X, alias="t"),
+        t=Time(_T),
+    ),
+    "distillation.matching_loss": call(
+        lambda fake, samples, eps, times: distillation.matching_loss(
+            samples, _fixed(fake), _denoiser, _FLOW, eps, times
+        ),
+        fake=Shaped(_X),
+        samples=Data(_X, alias="x0"),
+        eps=Data(_X),
+        times=_DRAWN,
+    ),
+    "distillation.fake_score_loss": call(
+        lambda output, samples, eps, times: distillation.fake_score_loss(
+            lambda x, t: output, samples, _FLOW, eps, times
+        ),
+        output=Shaped(_X),
+        samples=Data(_X, alias="x0"),
+        eps=Data(_X),
+        times=_DRAWN,
+    ),
+    "bridges.diffrax.ode_term": call(
+        lambda prediction, x: bridge.ode_term(_fixed(prediction), _FLOW).vf(0.5, x, None),
+        prediction=Shaped(_X),
+        x=Data(_X, {"integer": "diffrax keeps the state in float32", "empty": "an empty batch"}),
+    ),
+    "bridges.diffrax.reversed_time": call(bridge.reversed_time, t=Time(_T, _ONE)),
+    "bridges.diffrax.reverse_sde": call(
+        lambda prediction, x: bridge.reverse_sde(_fixed(prediction), _FLOW, lambda r0, r1: 0.0 * _X)
+        .terms[0]
+        .vf(0.5, x, None),
+        prediction=Shaped(_X),
+        x=Data(_X, {"integer": "diffrax keeps the state in float32", "empty": "an empty batch"}),
+    ),
+}
+
+EXEMPT: dict[str, str] = {}

@@ -1,0 +1,232 @@
+"""Networks: their attributes are checked when they are traced, so that only the valid calls compile."""
+
+# pyright: reportArgumentType=false
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks.faults.calls import Call, Choice, Classes, Count, Data, Number, call
+from scorekit import networks
+
+_KEY = jax.random.key(0)
+_VECTORS, _SIGNALS = np.ones((2, 3), np.float32), np.ones((2, 4, 1), np.float32)
+_NOISE = np.ones(2, np.float32)
+_EMPTY = {"empty": "an empty batch gives an empty batch"}
+_IMAGE = {"shape": "one axis more makes an image"}
+_NO_EXAMPLES = "noise"  # the argument that an error names first where the batch is empty
+_LABELS = Classes(np.array([0, 2]), {"negative": "NaN", "too large": "NaN"}, num_classes=4)
+
+
+def _shapes(network, *inputs, **options):
+    """The shapes of the output of a network, from tracing alone."""
+    return jax.eval_shape(lambda: network.init_with_output(_KEY, *inputs, **options)[0])
+
+
+@functools.cache
+def _compiled(network):
+    return jax.jit(network.apply)
+
+
+def _applied(network, x, *inputs, **options):
+    """The output of a network whose parameters are all 0.1, compiled once for each shape."""
+    if not hasattr(x, "shape"):
+        raise TypeError(f"x must be an array, got {x}")
+    params = jax.tree.map(
+        lambda leaf: np.full(leaf.shape, 0.1, leaf.dtype),
+        jax.eval_shape(lambda: network.init(_KEY, x, *inputs, **options)),
+    )
+    return _compiled(network)(params, x, *inputs, **options)
+
+
+def _attributes(kind, x, *inputs, **numbers):
+    return call(lambda **given: _shapes(kind(**given), x, *inputs), **numbers)
+
+
+_MLP = networks.MLP(features=4, blocks=1, num_classes=3, vector_size=2, map_shape=(1,))
+_UNET = networks.UNet(channels=4, multipliers=(1,))
+_WAVENET = networks.WaveNet(channels=4, layers=1)
+_CLASSIFIER = networks.Classifier(num_classes=3, channels=4, multipliers=(1,))
+_AUTOENCODER = networks.Autoencoder(channels=4, multipliers=(1,), codes=3)
+_CODES = np.array([[0.0, 0.0], [1.0, 0.0]], np.float32)
+_PAIRS = np.ones((3, 2), np.float32)
+_USED = Classes(np.array([0, 1]), num_classes=2)
+
+
+def _noisy(network, x):
+    return call(
+        lambda x, noise: _applied(network, x, noise), x=Data(x, {**_EMPTY, **_IMAGE}, alias=_NO_EXAMPLES), noise=_NOISE
+    )
+
+
+ROWS: dict[str, Call] = {
+    "networks.MLP": call(
+        lambda x, noise, labels, vector, dense_map: _applied(_MLP, x, noise, labels, vector, dense_map),
+        x=Data(_VECTORS, alias="dense_map"),
+        noise=Data(_NOISE, {"integer": "becomes float32"}),
+        labels=_LABELS,
+        vector=Data(np.ones((2, 2), np.float32), {"integer": "becomes float32"}),
+        dense_map=Data(np.ones((2, 1), np.float32), {"integer": "becomes float32"}),
+    ),
+    "networks.MLP/attributes": _attributes(
+        networks.MLP,
+        _VECTORS,
+        _NOISE,
+        features=Count(4),
+        blocks=Count(1, least=0),
+        num_classes=Count(3),
+        vector_size=Count(2),
+    ),
+    "networks.UNet": _noisy(_UNET, _SIGNALS),
+    "networks.UNet/attributes": _attributes(
+        networks.UNet,
+        _SIGNALS,
+        _NOISE,
+        channels=Count(4),
+        blocks=Count(1, least=0),
+        heads=Count(1),
+        patch=Count(1),
+        conditioning_layers=Count(1, least=0),
+        filters=Count(1, least=0),
+    ),
+    "networks.UNet/levels": call(
+        lambda multipliers, factors: _shapes(
+            networks.UNet(channels=4, multipliers=(1, multipliers), factors=(factors,)), _SIGNALS, _NOISE
+        ),
+        multipliers=Count(2),
+        factors=Count(2),
+    ),
+    "networks.WaveNet": _noisy(_WAVENET, _SIGNALS),
+    "networks.WaveNet/attributes": _attributes(
+        networks.WaveNet,
+        _SIGNALS,
+        _NOISE,
+        channels=Count(4),
+        layers=Count(1),
+        cycle=Count(1),
+        dilation_base=Count(2),
+        patch=Count(1),
+    ),
+    "networks.Classifier": _noisy(_CLASSIFIER, _SIGNALS),
+    "networks.Classifier/attributes": _attributes(
+        networks.Classifier,
+        _SIGNALS,
+        _NOISE,
+        num_classes=Count(3),
+        channels=Count(4),
+        blocks=Count(1, least=0),
+        heads=Count(1),
+        patch=Count(1),
+    ),
+    "networks.Autoencoder": call(lambda x: _applied(_AUTOENCODER, x), x=Data(_SIGNALS, {**_EMPTY, **_IMAGE})),
+    "networks.Autoencoder/attributes": _attributes(
+        networks.Autoencoder,
+        _SIGNALS,
+        data_channels=Count(1),
+        latent_channels=Count(2),
+        channels=Count(4),
+        blocks=Count(1, least=0),
+        patch=Count(1),
+        codes=Count(3),
+    ),
+    "networks.Autoencoder/decode": call(
+        lambda z: _shapes(_AUTOENCODER, z, method="decode"),
+        z=Data(np.ones((2, 4, 4), np.float32), {"nan": "only traced here", **_EMPTY}),
+    ),
+    "networks.Conditioning": call(
+        lambda noise, labels, batch, vector: _shapes(
+            networks.Conditioning(4, num_classes=3, vector_size=2), noise, labels, batch, vector
+        ),
+        noise=Data(_NOISE, {"integer": "becomes float32", "nan": "only traced here"}),
+        labels=_LABELS,
+        batch=Count(2, least=0),
+        vector=Data(np.ones((2, 2), np.float32), {"integer": "becomes float32", "nan": "only traced here"}),
+    ),
+    "networks.fourier_features": call(
+        networks.fourier_features,
+        noise=Data(_NOISE, {"shape": "elementwise", "empty": "elementwise", "integer": "becomes float32"}),
+        features=Count(4, least=4),
+        lowest=Number(0.25, low=0.0, high=33.0),
+        highest=Number(32.0, low=0.25),
+    ),
+    "networks.drop_labels": call(
+        networks.drop_labels,
+        key=_KEY,
+        labels=np.array([0, 2]),
+        rate=Number(0.5, low=-0.1, high=1.1),
+        null_label=Classes(3, {"negative": "any integer", "too large": "any integer"}, num_classes=4),
+    ),
+    "networks.drop_conditions": call(
+        lambda vector, rates, joint_rate: networks.drop_conditions(
+            _KEY,
+            {"vector": networks.Masked(vector, np.ones(2, bool))},
+            {"vector": networks.ABSENT},
+            {"vector": rates},
+            joint_rate,
+        ),
+        vector=Data(
+            np.ones((2, 2), np.float32),
+            {"shape": "any shape", "integer": "any values", "nan": "any values"},
+            alias="leading batch axis",
+        ),
+        rates=Number(0.0, low=-0.1, high=1.1),
+        joint_rate=Number(0.0, low=-0.1, high=1.1),
+    ),
+    "networks.noise_augmented": call(
+        lambda condition, level, eps: networks.noise_augmented(networks.Masked(condition), level, eps),
+        condition=Data(_SIGNALS, alias="level"),
+        level=Data(np.full(2, 0.5, np.float32), {"integer": "0 and 1 are levels"}),
+        eps=Data(_SIGNALS, {"integer": "becomes float32"}),
+    ),
+    "networks.noise_augmented/level": call(
+        lambda level: networks.noise_augmented(networks.Masked(_SIGNALS), level, _SIGNALS),
+        level=Number(0.5, low=-0.1, high=1.1),
+    ),
+    "networks.features": call(
+        lambda layers: jax.eval_shape(lambda: _features(layers)),
+        layers=Choice("dense_0"),
+    ),
+    "networks.pool": call(
+        lambda feature, cells: networks.pool(jnp.asarray(feature), cells),
+        feature=Data(np.ones((1, 2, 2, 1), np.float32), {**_EMPTY, "integer": "integers have a mean"}),
+        cells=Count(1),
+    ),
+    "networks.fixed_noise_kl": call(
+        networks.fixed_noise_kl,
+        z=Data(_VECTORS, {**_EMPTY, "shape": "any shape"}),
+        noise=Number(0.5, low=0.0),
+    ),
+    "networks.nearest_code": call(
+        networks.nearest_code,
+        x=Data(_PAIRS, {"nan": "K, which is no code", "empty": "no vectors, no codes"}, alias="codes"),
+        codes=Data(_CODES, {"nan": "K, which is no code"}),
+    ),
+    "networks.quantise": call(
+        networks.quantise, x=Data(_PAIRS, {"empty": "no vectors, no codes"}, alias="codes"), codes=Data(_CODES)
+    ),
+    "networks.revival_loss": call(
+        networks.revival_loss,
+        x=Data(_PAIRS, {"nan": "a vector that no unused code is paired with"}, alias="codes"),
+        codes=Data(_CODES, {"nan": "a code in use has no part in this loss"}),
+        index=_USED,
+    ),
+    "networks.code_counts": call(networks.code_counts, index=_USED, num_codes=Count(2)),
+    "networks.perplexity": call(
+        networks.perplexity,
+        counts=Data(np.array([1.0, 2.0], np.float32), {"integer": "counts are integers", "shape": "any leading axes"}),
+    ),
+}
+
+
+def _features(layers):
+    variables = _MLP.init(_KEY, _VECTORS, _NOISE)
+    return networks.features(_MLP, variables, _VECTORS, _NOISE, layers=[layers])
+
+
+EXEMPT = {
+    "networks.Masked": "a record of a condition, which the networks check",
+    "networks.Quantised": "a result",
+    "networks.layer_names": "takes what the network takes, which the network checks",
+}

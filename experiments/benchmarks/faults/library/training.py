@@ -1,0 +1,96 @@
+"""Training: nothing here compiles a step, because its arguments are checked when it is built."""
+
+import tempfile
+
+import jax
+import numpy as np
+import optax
+
+from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, Shaped, call
+from scorekit import training
+
+_PARAMS = {"w": np.ones(2, np.float32)}
+_OPTIMIZER = optax.sgd(0.1)
+_FLOATING = {"shape": "any shape", "empty": "any shape", "nan": "the parameters of the caller"}
+_RATES = {
+    "learning_rate": Number(0.1, low=0.0),
+    "warmup_steps": Count(1, least=0),
+    "total_steps": Count(4),
+    "final_fraction": Number(0.1, low=-0.1, high=1.1),
+}
+
+
+def _opened(**arguments):
+    with tempfile.TemporaryDirectory() as folder, training.Checkpoints(folder, **arguments):
+        return folder
+
+
+def _restored(**arguments):
+    """A folder without checkpoints: whatever is asked for is not there, but the argument is checked first."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return training.restore_params(folder, **arguments)
+        except FileNotFoundError:
+            return None
+
+
+def _checked(limit):
+    state = training.init_state(jax.random.key(0), _PARAMS, _OPTIMIZER)
+    training.check_finite(state, limit)
+
+
+ROWS: dict[str, Call] = {
+    "training.Checkpoints": call(
+        _opened, keep=Count(2), keep_best=Count(1, least=0), metric="loss", mode=Choice("min")
+    ),
+    "training.restore_params": call(
+        _restored,
+        decay=Number(0.9, low=-0.1, high=1.0, documented={"text": "the key of an average"}),
+        step=Count(3, least=0),
+    ),
+    "training.check_finite": call(_checked, limit=Count(1)),
+    "training.ema_decay": call(
+        training.ema_decay,
+        decay=Number(0.9, low=-0.1, high=2.0),
+        updates=Number(3, low=-1, documented={"inf": "the decay itself"}),
+    ),
+    "training.init_ema": call(
+        lambda params, decays: training.init_ema(params, [decays]),
+        params=Data(_PARAMS, _FLOATING),
+        decays=Number(0.9, low=-0.1, high=1.0),
+    ),
+    "training.init_state": call(
+        lambda params, ema_decays: training.init_state(jax.random.key(0), params, _OPTIMIZER, [ema_decays]).params,
+        params=Data(_PARAMS, _FLOATING),
+        ema_decays=Number(0.9, low=-0.1, high=1.0, alias="decays"),
+    ),
+    "training.update_ema": call(
+        lambda params, updates: training.update_ema({"0.9": _PARAMS}, params, updates),
+        params=Shaped(_PARAMS),
+        updates=Number(3, low=-1, documented={"inf": "the decay itself"}),
+    ),
+    "training.learning_rate_schedule": call(training.learning_rate_schedule, **_RATES),
+    "training.make_optimizer": call(
+        training.make_optimizer,
+        **_RATES,
+        clip_norm=Number(1.0, low=0.0),
+        weight_decay=Number(0.1, low=-0.1),
+        name=Choice("adamw"),
+    ),
+    "training.make_mesh": call(lambda model: training.make_mesh(model, jax.devices()[:1]), model=Count(1)),
+    "training.make_train_step": call(
+        training.make_train_step,
+        prepare=lambda key, batch: batch,
+        loss=lambda params, batch: (batch["x"], {}),
+        optimizer=_OPTIMIZER,
+        parallel=Choice("jit"),
+        accumulate=Count(1),
+    ),
+}
+
+EXEMPT = {
+    "training.Restored": "a result",
+    "training.TrainState": "built by init_state",
+    "training.place_state": "takes a tree of arrays of any values, and a mesh",
+    "training.state_sharding": "takes a tree of arrays of any values, and a mesh",
+}
