@@ -20,6 +20,7 @@ __all__ = [
     "check_at_least",
     "check_axes",
     "check_between",
+    "check_broadcasts",
     "check_classes",
     "check_count",
     "check_finite",
@@ -223,6 +224,29 @@ def check_like(reference: str, tree: PyTree, **named: PyTree) -> None:
         found = jax.tree.map(jnp.shape, value)
         if found != wanted:
             raise ValueError(f"{name} must have the structure and the shapes of {reference}, {wanted}, got {found}")
+
+
+def check_broadcasts(reference: str, tree: PyTree, **named: PyTree) -> None:
+    """Raises a ``ValueError`` that names the first tree without the structure of ``tree`` or that does not broadcast.
+
+    For masks and the like, one for each example or for all of them.
+
+    >>> check_broadcasts("x", jnp.zeros((4, 2)), mask=jnp.zeros(3))
+    Traceback (most recent call last):
+    ValueError: mask must be a tree that broadcasts to x, (4, 2), got (3,)
+    """
+
+    def fits(part, whole):
+        try:
+            return np.broadcast_shapes(np.shape(part), np.shape(whole)) == np.shape(whole)
+        except ValueError:
+            return False
+
+    for name, value in named.items():
+        same = jax.tree.structure(value) == jax.tree.structure(tree)
+        if not same or not all(jax.tree.leaves(jax.tree.map(fits, value, tree))):
+            shapes = jax.tree.map(jnp.shape, tree), jax.tree.map(jnp.shape, value)
+            raise ValueError(f"{name} must be a tree that broadcasts to {reference}, {shapes[0]}, got {shapes[1]}")
 
 
 def check_per_example(tree: PyTree, **named: ArrayLike) -> None:

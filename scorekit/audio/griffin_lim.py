@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.audio.stft import from_polar, istft, magnitude, phase, random_phase, stft
-from scorekit.checks import check, check_at_least, check_count, check_scalar
+from scorekit.checks import check, check_at_least, check_count, check_floating, check_scalar
 from scorekit.typing import Array, ArrayLike, Key, Number
 
 
@@ -74,6 +74,7 @@ def griffin_lim(
     magnitudes = jnp.asarray(magnitudes)
     if not jnp.issubdtype(magnitudes.dtype, jnp.floating):
         raise ValueError(f"magnitudes must be of a floating type, got {magnitudes.dtype}")
+    check_floating(magnitudes=magnitudes)
     check_at_least(0, magnitudes=magnitudes)
     magnitudes = magnitudes.astype(jnp.promote_types(magnitudes.dtype, jnp.float32))
     norm = lambda spectrum: jnp.sqrt(jnp.sum(_both_halves(spectrum**2, jnp.size(window)), axis=(-2, -1)))

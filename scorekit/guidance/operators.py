@@ -14,7 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check_count, check_positive
+from scorekit.checks import (
+    check,
+    check_axes,
+    check_broadcasts,
+    check_count,
+    check_finite,
+    check_floating,
+    check_positive,
+)
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number, PyTree
 
@@ -35,6 +43,7 @@ def adjoint(operator: Operator, like: PyTree) -> Operator:
     >>> adjoint(average_pool(2), jnp.zeros((1, 4, 1)))(jnp.ones((1, 2, 1))).ravel()
     Array([0.5, 0.5, 0.5, 0.5], dtype=float32)
     """
+    check_floating(like=like)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), like)
     transposed = jax.linear_transpose(operator, shapes)
 
@@ -48,6 +57,8 @@ def adjoint(operator: Operator, like: PyTree) -> Operator:
 
 
 def _masked(keep, x):
+    check_floating(x=x)
+    check_broadcasts("x", x, keep=keep)
     return jax.tree.map(lambda leaf, k: leaf * jnp.asarray(k, leaf.dtype), x, keep)
 
 
@@ -56,6 +67,9 @@ def mask(keep: PyTree) -> Operator:
 
     Args:
       keep: True or 1 where the data are observed, a tree like one example (or like the batch).
+
+    Raises:
+      ValueError: when applied, if ``keep`` is no tree like the data that broadcasts to them.
 
     >>> mask(jnp.array([True, False]))(jnp.full((1, 2), 3.0))
     Array([[3., 0.]], dtype=float32)
@@ -128,11 +142,15 @@ def blur(kernel: ArrayLike, edge: Literal["edge", "reflect", "wrap", "zero"] = "
       edge: the padding: "edge" repeats the outermost value, "reflect" mirrors, "wrap" is periodic, "zero" is zeros.
 
     Raises:
-      ValueError: for an unknown ``edge`` or, when applied, a kernel with the wrong number of axes.
+      ValueError: for an unknown ``edge``, a kernel that is empty or not finite or, when applied, one with the wrong
+        number of axes.
 
     >>> blur(jnp.ones(3) / 3)(jnp.arange(4.0).reshape(1, 4, 1)).ravel().round(1)
     Array([0.3, 1. , 2. , 2.7], dtype=float32)
     """
+    if jnp.ndim(kernel) < 1 or jnp.size(kernel) == 0:
+        raise ValueError(f"kernel must hold values, got shape {jnp.shape(kernel)}")
+    check_finite(kernel=kernel)
     if edge not in ("edge", "reflect", "wrap", "zero"):
         raise ValueError(f"edge must be edge, reflect, wrap or zero, got {edge!r}")
     return _Blur(kernel=kernel, edge=edge)
@@ -177,8 +195,7 @@ def low_pass_kernel(cutoff: float, radius: int) -> np.ndarray:
     >>> low_pass_kernel(0.25, 2).round(2).tolist()
     [0.0, 0.24, 0.51, 0.24, 0.0]
     """
-    if not 0 < cutoff < 0.5:
-        raise ValueError(f"cutoff must be in (0, 0.5), got {cutoff}")
+    check(lambda c: (c > 0) & (c < 0.5), "in (0, 0.5)", cutoff=cutoff)
     check_count(radius=radius)
     i = np.arange(-radius, radius + 1)
     kernel = 2 * cutoff * np.sinc(2 * cutoff * i) * np.cos(np.pi * i / (2 * radius + 2)) ** 2
@@ -190,6 +207,8 @@ def _clipped(level, intact, x):
         bound = jnp.asarray(level, leaf.dtype)
         return jnp.where(keep, leaf, jnp.clip(leaf, -bound, bound))
 
+    check_floating(x=x)
+    check_broadcasts("x", x, intact=intact)
     return jax.tree.map(clipped, x, intact)
 
 
@@ -205,7 +224,7 @@ def clip(level: ArrayLike, intact: PyTree) -> Operator:
       intact: a tree like the observations: True where ``|y| < level``.
 
     Raises:
-      ValueError: if ``level`` is not positive.
+      ValueError: if ``level`` is not positive or, when applied, ``intact`` is no tree like the data.
 
     >>> y = jnp.array([[-1.0, 0.5, 1.0]])
     >>> clip(1.0, jnp.abs(y) < 1)(jnp.array([[-3.0, 2.0, 0.7]]))
@@ -216,6 +235,9 @@ def clip(level: ArrayLike, intact: PyTree) -> Operator:
 
 
 def _weighted_channels(weights, x):
+    check_floating(x=x)
+    for leaf in jax.tree.leaves(x):
+        check_axes(jnp.size(weights), x=leaf)
     return jax.tree.map(lambda leaf: jnp.sum(leaf * jnp.asarray(weights, leaf.dtype), axis=-1), x)
 
 
@@ -225,12 +247,19 @@ def grayscale(weights: ArrayLike | Sequence[float] = (0.299, 0.587, 0.114)) -> O
     Args:
       weights: of the C channels; by default the luma of ITU-R BT.601.
 
+    Raises:
+      ValueError: if the weights are not a finite vector or, when applied, not one for each channel.
+
     >>> grayscale()(jnp.ones((1, 2, 2, 3))).shape
     (1, 2, 2)
     """
+    if jnp.ndim(weights) != 1 or jnp.size(weights) == 0:
+        raise ValueError(f"weights must be (C,), one for each channel, got {jnp.shape(weights)}")
+    check_finite(weights=weights)
     return Partial(_weighted_channels, np.asarray(weights) if isinstance(weights, Sequence) else weights)
 
 
 def _check_spatial(x: Array) -> None:
+    check_floating(x=x)
     if jnp.ndim(x) < 3:
         raise ValueError(f"x must be (B, ..., C) with spatial axes between, got shape {jnp.shape(x)}")

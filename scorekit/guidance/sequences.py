@@ -23,6 +23,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit.checks import check_finite, check_like, check_not_nan, check_scalar
 from scorekit.schedules.numerics import as_time
 from scorekit.typing import Array, Number
 
@@ -59,6 +60,7 @@ def joint_log_prob(logits: Sequence[Array]) -> Array:
     shapes = [jnp.shape(table) for table in logits]
     if not shapes or any(shape[:-1] != before for before, shape in zip([(), *shapes], shapes, strict=False)):
         raise ValueError(f"logits must have shapes (V_1,), (V_1, V_2), (V_1, V_2, V_3), ..., got {shapes}")
+    _check_log_probs(logits=logits)
     total = jnp.zeros(())
     for table in logits:
         total = total[..., None] + jax.nn.log_softmax(as_time(table))
@@ -74,11 +76,17 @@ def conditional_log_probs(log_prob: Array) -> tuple[Array, ...]:
     Returns:
       n arrays, the k-th of shape ``(V_1, ..., V_k)``; NaN after a prefix of probability 0.
 
+    Raises:
+      ValueError: if ``log_prob`` has no axes, is empty or NaN.
+
     >>> joint = jnp.log(jnp.array([[0.25, 0.25], [0.125, 0.375]]))
     >>> jnp.exp(conditional_log_probs(joint)[1]).tolist()
     [[0.5, 0.5], [0.25, 0.75]]
     """
-    marginals = [log_prob]  # of x_<=k, for k = n down to 1
+    _check_log_probs(log_prob=log_prob)
+    if jnp.ndim(log_prob) < 1:
+        raise ValueError(f"log_prob must have an axis for each symbol, got {log_prob}")
+    marginals = [as_time(log_prob)]  # of x_<=k, for k = n down to 1
     while marginals[-1].ndim > 1:
         marginals.append(jax.nn.logsumexp(marginals[-1], axis=-1))
     return tuple(jax.nn.log_softmax(marginal) for marginal in reversed(marginals))
@@ -93,13 +101,13 @@ def guide_joint(cond: Array, uncond: Array, guidance_scale: Number) -> GuidedSeq
       guidance_scale: gamma.
 
     Raises:
-      ValueError: if the shapes differ.
+      ValueError: if the shapes differ, one is empty or NaN, or the scale is not a finite number.
 
     >>> cond, uncond = jnp.log(jnp.array([0.25, 0.75])), jnp.log(jnp.array([0.5, 0.5]))
     >>> [f"{p:.3f}" for p in jnp.exp(guide_joint(cond, uncond, 2.0).log_prob)]  # 1 to 9
     ['0.100', '0.900']
     """
-    _check_shapes(cond, uncond)
+    _check_shapes(cond, uncond, guidance_scale)
     tilted = _tilt(cond, uncond, guidance_scale)
     guided = tilted - jax.nn.logsumexp(tilted)
     return GuidedSequences(guided, guided - uncond)
@@ -114,7 +122,7 @@ def guide_sequentially(cond: Array, uncond: Array, guidance_scale: Number) -> Gu
       guidance_scale: gamma.
 
     Raises:
-      ValueError: if the shapes differ.
+      ValueError: if the shapes differ, one is empty or NaN, or the scale is not a finite number.
 
     >>> even = jnp.log(jnp.full((2, 2), 0.25))
     >>> cond = jnp.log(jnp.array([[0.4, 0.1], [0.25, 0.25]]))  # both first symbols are equally likely
@@ -122,7 +130,7 @@ def guide_sequentially(cond: Array, uncond: Array, guidance_scale: Number) -> Gu
     >>> first_symbol(guide_joint(cond, even, 2.0)), first_symbol(guide_sequentially(cond, even, 2.0))
     (['0.576', '0.424'], ['0.500', '0.500'])
     """
-    _check_shapes(cond, uncond)
+    _check_shapes(cond, uncond, guidance_scale)
     log_prob = jnp.zeros(())
     for c, u in zip(conditional_log_probs(cond), conditional_log_probs(uncond), strict=True):
         possible = jnp.isfinite(log_prob)[..., None]  # avoids NaN after a prefix of probability 0
@@ -138,10 +146,23 @@ def total_variation(log_p: Array, log_q: Array) -> Array:
       log_p: normalised log-probabilities, of any shape.
       log_q: the same for the other distribution.
 
+    Raises:
+      ValueError: if the shapes differ, or one is empty or NaN.
+
     >>> total_variation(jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([0.25, 0.75])))
     Array(0.25, dtype=float32)
     """
+    _check_log_probs(log_p=log_p, log_q=log_q)
+    check_like("log_p", log_p, log_q=log_q)
     return 0.5 * jnp.sum(jnp.abs(jnp.exp(log_p) - jnp.exp(log_q)))
+
+
+def _check_log_probs(**named):
+    for name, tree in named.items():
+        for leaf in jax.tree.leaves(tree):
+            check_not_nan(**{name: leaf})
+            if jnp.size(leaf) == 0:
+                raise ValueError(f"{name} must hold values, got shape {jnp.shape(leaf)}")
 
 
 def _tilt(cond, uncond, scale):
@@ -152,6 +173,9 @@ def _tilt(cond, uncond, scale):
     return jnp.where(possible, uncond + jnp.where(scale != 0, scale * difference, 0.0), -jnp.inf)
 
 
-def _check_shapes(cond, uncond):
+def _check_shapes(cond, uncond, scale):
+    check_scalar(guidance_scale=scale)
+    check_finite(guidance_scale=scale)
+    _check_log_probs(cond=cond, uncond=uncond)
     if jnp.shape(cond) != jnp.shape(uncond):
         raise ValueError(f"cond and uncond must have the same shape, got {jnp.shape(cond)} and {jnp.shape(uncond)}")

@@ -16,7 +16,7 @@ import numpy as np
 
 from scorekit.checks import check_count, check_floating, check_per_example
 from scorekit.guidance.rules import check_prediction
-from scorekit.trees import as_pytree, pytree_dataclass, static
+from scorekit.trees import as_pytree, batch_size, pytree_dataclass, static
 from scorekit.typing import Array, Denoiser, PyTree
 
 
@@ -52,7 +52,12 @@ def cut_windows(x: PyTree, size: int, hop: int) -> PyTree:
     [[0, 1, 2, 3], [2, 3, 4, 5]]
     """
 
+    check_count(size=size, hop=hop)
+    batch_size(x)
+
     def cut(leaf: Array) -> Array:
+        if jnp.ndim(leaf) < 2 or jnp.size(leaf) == 0:
+            raise ValueError(f"x must be (B, L, ...) and hold values, got {jnp.shape(leaf)}")
         count = num_windows(leaf.shape[1], size, hop)
         parts = jnp.stack([leaf[:, i * hop : i * hop + size] for i in range(count)], axis=1)
         return parts.reshape(-1, *parts.shape[2:])
@@ -71,13 +76,24 @@ def blend_windows(parts: PyTree, count: int, hop: int) -> PyTree:
     Returns:
       Leaves ``(B, size + (count - 1) hop, ...)``.
 
+    Raises:
+      ValueError: for a count that is not an integer >= 1, a hop above the size, or parts that are not floating or not
+        a multiple of ``count``.
+
     >>> parts = jnp.array([[0.0, 0.0], [1.0, 1.0]])
     >>> blend_windows(parts, 2, 1).tolist(), blend_windows(parts, 2, 2).tolist()
     ([[0.0, 0.5, 1.0]], [[0.0, 0.0, 1.0, 1.0]])
     """
 
+    check_count(count=count, hop=hop)
+    check_floating(parts=parts)
+
     def blend(leaf: Array) -> Array:
+        leaf = jnp.asarray(leaf)
+        if leaf.ndim < 2 or leaf.shape[0] % count:
+            raise ValueError(f"parts must be (B {count}, size, ...), got {leaf.shape}")
         size = leaf.shape[1]
+        num_windows(size, size, hop)
         weights = _weights(size, hop, count)
         parts = leaf.reshape(-1, count, *leaf.shape[1:])
         total = jnp.zeros((parts.shape[0], size + (count - 1) * hop, *leaf.shape[2:]), leaf.dtype)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count, check_floating, check_like
+from scorekit.checks import check_broadcasts, check_count, check_floating, check_like
 from scorekit.process import perturb, transition
 from scorekit.solvers.base import stacked_rows
 from scorekit.solvers.grids import check_grid
@@ -92,7 +92,7 @@ def repaint(
     check_floating(x_init=x_init, observation=observation)
     check_count(jump_length=jump_length, resamples=resamples)
     check_like("x_init", x_init, observation=observation)
-    _check_mask(mask, x_init)
+    check_broadcasts("x_init", x_init, mask=mask)
     path = np.asarray(repaint_path(ts.shape[0] - 1, jump_length, resamples))
     falls = np.diff(path) > 0
     rows = _falling_rows(solver, schedule, ts, path)
@@ -118,18 +118,6 @@ def repaint(
     keys = jax.random.split(key, len(path) - 1)
     moves = (keys, jnp.asarray(falls), ts[path[:-1]], ts[path[1:]], rows)
     return jax.lax.scan(body, (x_init, solver.init(x_init)), moves)[0][0]
-
-
-def _check_mask(mask: PyTree, x: PyTree) -> None:
-    fits = lambda m, a: np.broadcast_shapes(np.shape(m), np.shape(a)) == np.shape(a)
-    try:
-        fit = all(jax.tree.leaves(jax.tree.map(fits, mask, x)))
-        same = jax.tree.structure(mask) == jax.tree.structure(x)
-    except ValueError:
-        fit = same = False
-    if not (fit and same):
-        shapes = jax.tree.map(jnp.shape, x), jax.tree.map(jnp.shape, mask)
-        raise ValueError(f"mask must be a tree that broadcasts to x_init, {shapes[0]}, got {shapes[1]}")
 
 
 def _falling_rows(solver: Solver, schedule: Schedule, ts: Array, path: np.ndarray) -> PyTree:

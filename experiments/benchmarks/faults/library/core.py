@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.faults.calls import Call, Data, Shaped, call
-from scorekit import trees
+from scorekit import checks, trees
 
 _TREE = {"a": np.ones((2, 3), np.float32), "b": np.ones(2, np.float32)}
 _X = np.ones((2, 3), np.float32)
@@ -46,27 +46,6 @@ EXEMPT = {
     "trees.is_traced": "takes anything",
     "trees.pytree_dataclass": "takes a class",
     "trees.static": "takes what dataclasses.field takes",
-    **dict.fromkeys(
-        [
-            f"checks.check{name}"
-            for name in (
-                "",
-                "_at_least",
-                "_between",
-                "_classes",
-                "_count",
-                "_finite",
-                "_floating",
-                "_like",
-                "_per_example",
-                "_positive",
-                "_time",
-            )
-        ],
-        "a check itself",
-    ),
-    "checks.nan_unless": "takes any condition",
-    "typing.Prediction": "a record, which those who take it check",
-    "typing.Schedule": "a protocol",
-    "typing.Solver": "a protocol",
+    **{f"checks.{name}": "is itself the check" for name in checks.__all__},
+    **{f"typing.{name}": "a protocol or a type" for name in ("Schedule", "Solver", "Prediction")},
 }
