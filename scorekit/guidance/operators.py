@@ -237,7 +237,7 @@ def clip(level: ArrayLike, intact: PyTree) -> Operator:
 def _weighted_channels(weights, x):
     check_floating(x=x)
     for leaf in jax.tree.leaves(x):
-        check_axes(jnp.size(weights), x=leaf)
+        check_axes(np.size(weights), x=leaf)
     return jax.tree.map(lambda leaf: jnp.sum(leaf * jnp.asarray(weights, leaf.dtype), axis=-1), x)
 
 
@@ -253,8 +253,8 @@ def grayscale(weights: ArrayLike | Sequence[float] = (0.299, 0.587, 0.114)) -> O
     >>> grayscale()(jnp.ones((1, 2, 2, 3))).shape
     (1, 2, 2)
     """
-    if jnp.ndim(weights) != 1 or jnp.size(weights) == 0:
-        raise ValueError(f"weights must be (C,), one for each channel, got {jnp.shape(weights)}")
+    if np.ndim(weights) != 1 or np.size(weights) == 0:
+        raise ValueError(f"weights must be (C,), one for each channel, got {np.shape(weights)}")
     check_finite(weights=weights)
     return Partial(_weighted_channels, np.asarray(weights) if isinstance(weights, Sequence) else weights)
 

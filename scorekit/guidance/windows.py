@@ -16,7 +16,7 @@ import numpy as np
 
 from scorekit.checks import check_count, check_floating, check_per_example
 from scorekit.guidance.rules import check_prediction
-from scorekit.trees import as_pytree, batch_size, pytree_dataclass, static
+from scorekit.trees import as_pytree, pytree_dataclass, static
 from scorekit.typing import Array, Denoiser, PyTree
 
 
@@ -53,7 +53,6 @@ def cut_windows(x: PyTree, size: int, hop: int) -> PyTree:
     """
 
     check_count(size=size, hop=hop)
-    batch_size(x)
 
     def cut(leaf: Array) -> Array:
         if jnp.ndim(leaf) < 2 or jnp.size(leaf) == 0:
