@@ -71,6 +71,7 @@ def test_the_exact_posterior_is_the_minimum_at_every_noise_level():
         assert gradient(1.0, 0.2, level)[1] > 1e-2
 
 
+@pytest.mark.slow
 def test_classification_loss_draws_like_the_denoising_loss_and_is_chance_at_pure_noise():
     """The same key gives the same times and noise as the denoising loss: a classifier sees what the denoiser sees."""
     schedule, data = cosine(), RING()

@@ -162,6 +162,7 @@ CASES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name fo
 each_solver = pytest.mark.parametrize("solver", CASES)
 
 
+@pytest.mark.slow
 @each_solver
 def test_vmap_over_data_and_over_hyperparameters(solver):
     both = jax.tree.map(lambda a, b: np.float32([a, b]), NUMBERS, OTHERS)
@@ -217,6 +218,7 @@ def test_results_do_not_depend_on_batch_mates(solver):
     assert np.abs(out[1] - expected[1]).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "solver", [pytest.param(name, marks=pytest.mark.slow) if name == "PredictorCorrector" else name for name in CASES]
 )

@@ -18,8 +18,11 @@ MODULES = sorted(
 
 
 SLOW = (
-    "scorekit.likelihood.bound", "scorekit.networks.classifier", "scorekit.networks.unet", "scorekit.samplers.chains",
-    "scorekit.spectra", "scorekit.tuning.tune", "scorekit.typicality.calibration",
+    "scorekit.audio.representations", "scorekit.audio.stft", "scorekit.audio.structure", "scorekit.bridges.diffrax",
+    "scorekit.likelihood.bound", "scorekit.likelihood.exact", "scorekit.metrics.detection",
+    "scorekit.networks.autoencoder", "scorekit.networks.classifier", "scorekit.networks.unet",
+    "scorekit.networks.wavenet", "scorekit.samplers.adaptive_stochastic", "scorekit.samplers.chains",
+    "scorekit.samplers.particles", "scorekit.spectra", "scorekit.tuning.tune", "scorekit.typicality.calibration",
 )  # fmt: skip
 
 

@@ -84,6 +84,7 @@ def test_the_flow_pushes_marginal_to_marginal():
     np.testing.assert_allclose(back, x, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_samples_have_the_mean_and_covariance():
     field, mean, covariance = make((2, 3), 1)
     n = 40_000
@@ -108,6 +109,7 @@ def test_power_law_has_the_given_exponent():
         assert power.mean() == pytest.approx(2.0)
 
 
+@pytest.mark.slow
 def test_exact_denoiser_of_a_field_is_a_jit_argument():
     traces = []
 

@@ -147,6 +147,7 @@ def test_the_exact_denoiser_of_a_field_has_the_wiener_error_in_expectation():
         np.testing.assert_allclose(np.diag(error).real, expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_errors_by_band_are_the_closed_form_within_their_error():
     grid, schedule = (6, 5), cosine()
     field, bands = random_fields.power_law(grid, 2.0), spectra.radial_bands(grid)
@@ -173,6 +174,7 @@ def test_errors_by_band_are_the_closed_form_within_their_error():
     assert 0.5 < np.std(deviation) < 1.6  # the standard error is neither too small nor too large
 
 
+@pytest.mark.slow
 def test_errors_by_band_of_any_denoiser():
     """A network that answers 0 errs by the data themselves; the error of each example counts once."""
     x0 = jax.random.normal(jax.random.key(0), (5, 8, 2))

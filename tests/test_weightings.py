@@ -110,6 +110,7 @@ def test_per_log_snr_objective_does_not_depend_on_the_schedule():
         assert float(np.mean(weight * error(log_snr))) * (last - first) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @in_float64
 def test_band_is_the_rate_at_which_the_wiener_filter_recovers_the_band():
     from scorekit import spectra

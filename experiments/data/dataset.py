@@ -201,6 +201,15 @@ def preprocess(dataset: Dataset, batch: Mapping[str, Any]) -> dict[str, Any]:
     return {**batch, "x": dataset.to_model(batch["x"]), "raw": batch["x"]}
 
 
+def zero_not_finite(x: Array) -> Array:
+    """``x`` with 0 for what is not finite: for rounding, which does not take it, before :func:`keep_not_finite`.
+
+    >>> print(zero_not_finite(jnp.array([0.5, jnp.inf, jnp.nan])))
+    [0.5 0.  0. ]
+    """
+    return jnp.where(jnp.isfinite(x), x, 0.0)
+
+
 def keep_not_finite(data: Array, *sources: Array) -> Array:
     """``data`` with every example NaN of which a source is not finite: rounding and clipping would hide it.
 

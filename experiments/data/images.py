@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from experiments.cli.config import ConfigError
-from experiments.data.dataset import Dataset, FrequencyAxis, Scorer, keep_not_finite
+from experiments.data.dataset import Dataset, FrequencyAxis, Scorer, keep_not_finite, zero_not_finite
 from experiments.data.views import Pictures
 from scorekit import data, metrics
 from scorekit.guidance import operators
@@ -50,7 +50,7 @@ class Images(Dataset):
 
     def from_model(self, x, conditions=None):
         assert self.bins is not None
-        return keep_not_finite(data.to_unit(data.from_unit(x, self.bins), self.bins), x)
+        return keep_not_finite(data.to_unit(data.from_unit(zero_not_finite(x), self.bins), self.bins), x)
 
     def as_batch(self, samples):
         return {"x": np.asarray(samples)}

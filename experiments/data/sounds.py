@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, choice, require
-from experiments.data.dataset import Batch, Dataset, FrequencyAxis, Preview, keep_not_finite, rows_of
+from experiments.data.dataset import Batch, Dataset, FrequencyAxis, Preview, keep_not_finite, rows_of, zero_not_finite
 from experiments.data.representation import build_representation, check_representation, spatial_axes
 from experiments.data.views import Sounds as SoundsView
 from scorekit import audio, data
@@ -138,7 +138,7 @@ class Sounds(Dataset):
     def from_model(self, x, conditions=None):
         sound = self.to_sound(x, conditions)
         scaled = sound if self._peak is None else audio.normalise_peak(sound, self._peak)
-        return keep_not_finite(audio.pcm_to_float(audio.float_to_pcm(scaled)), x, sound, scaled)
+        return keep_not_finite(audio.pcm_to_float(audio.float_to_pcm(zero_not_finite(scaled))), x, sound, scaled)
 
     def real(self, part):
         return np.asarray(audio.pcm_to_float(part["x"]))

@@ -48,7 +48,7 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | None"]:
     if folder in _held:
         yield _held[folder]
         return
-    lock, error = None, None
+    lock, error, is_new = None, None, not folder.exists()
     if jax.process_index() == 0:
         try:
             check_writable(folder, f"{flag}={folder}")
@@ -74,6 +74,9 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | None"]:
         interrupts.BEFORE_LEAVING.remove(lock.release)
         del _held[folder]
         lock.release()
+        if is_new:  # nothing was written, say because the config is invalid
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 class Lock:

@@ -104,7 +104,7 @@ def nfe(solver: Solver, ts: ArrayLike) -> int:
       ValueError: if ``ts`` is no grid.
 
     >>> from scorekit.solvers import Heun
-    >>> nfe(Heun(), np.linspace(1.0, 0.0, 11))
+    >>> nfe(Heun(), jnp.linspace(1.0, 0.0, 11))
     20
     """
     return solver.evals_per_step * (check_grid(ts).shape[0] - 1)

@@ -58,8 +58,6 @@ def noise_levels(schedule: Schedule, times: ArrayLike, max_past: int | None = No
     Array(0.75, dtype=float32)
     """
     t = as_time(times)
-    if t.size == 0:
-        raise ValueError(f"times must hold values, got shape {t.shape}")
     if max_past is not None:
         check_count(0, max_past=max_past)
     if max_past is not None and t.shape[-1] < 2 + max_past:

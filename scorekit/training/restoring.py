@@ -4,6 +4,7 @@ import contextlib
 import gc
 import json
 import logging
+import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -182,13 +183,21 @@ class OrbaxFilter(logging.Filter):
 
 @contextlib.contextmanager
 def quiet_orbax() -> Iterator[None]:
-    """A context in which orbax writes nothing to the logs of absl and asyncio."""
+    """A context in which orbax writes nothing to the logs of absl and asyncio, nor about reads that it abandons."""
     loggers, filtered = [logging.getLogger(name) for name in ("absl", "asyncio")], OrbaxFilter()
+    hook = sys.unraisablehook
+
+    def drop_abandoned(unraisable: Any) -> None:
+        if "_read_array_index" not in repr(unraisable.object):
+            hook(unraisable)
+
     for logger in loggers:
         logger.addFilter(filtered)
+    sys.unraisablehook = drop_abandoned
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for logger in loggers:
             logger.removeFilter(filtered)
 

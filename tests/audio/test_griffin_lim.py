@@ -52,6 +52,7 @@ def test_convergence_is_the_misfit_of_the_returned_signal(results):
         np.testing.assert_allclose(found.convergence[-1][:2], norm(spectrum - wanted) / norm(wanted), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_griffin_lim_matches_a_reference_loop():
     """Algorithm 2 of Perraudin et al. written out, from the start that the key draws."""
     wanted = np.asarray(MAGNITUDES)

@@ -61,6 +61,7 @@ def test_mel_envelope_interpolates_between_filters():
     assert found[0] == found[np.flatnonzero(BANK.sum(1) > 0)[0]]
 
 
+@pytest.mark.slow
 def test_apply_gains_filters_and_smooth_gains_are_invertible():
     t = jnp.arange(2000.0) / RATE
     low, high = jnp.sin(2 * jnp.pi * 500 * t), jnp.sin(2 * jnp.pi * 2500 * t)
@@ -73,6 +74,7 @@ def test_apply_gains_filters_and_smooth_gains_are_invertible():
     np.testing.assert_allclose(back[:, inside], x[:, inside], atol=0.02)  # what spreads beyond the ends is lost
 
 
+@pytest.mark.slow
 def test_match_mel_approaches_the_target_and_keeps_a_match():
     x = noise(1, 4000) * jnp.exp(-jnp.arange(4000.0) / 1000)
     mel = audio.mel_spectrogram(x, BANK, WINDOW, HOP)

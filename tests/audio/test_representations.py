@@ -93,6 +93,7 @@ def test_dct_power_weights_the_dct_of_temporal_envelopes():
     np.testing.assert_allclose(*decoded, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_magnitudes_are_relative_to_the_mel_envelope():
     n, pitch = np.arange(2048) / RATE, np.array([50, 60, 72, 80])
     f = 440 * 2 ** ((pitch[:, None] - 69) / 12)

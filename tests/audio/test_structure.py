@@ -40,6 +40,7 @@ def test_self_similarity_matches_numpy():
     np.testing.assert_allclose(self_similarity(x, (0, 2, 8)), np.stack(expected, -1), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_rhythm_statistics_peak_at_the_period_of_a_beat():
     """0.512 s is a multiple of the 0.128 s between lags: the fourth lag and its multiples."""
     x = np.zeros(16384)

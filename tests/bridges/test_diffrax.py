@@ -52,6 +52,7 @@ def draws(parts, schedule, t, n):
 ENDS = {"linear_vp": 1e-3, "sub_vp": 0.02, "cosine": 0.0, "edm": 0.0, "rectified_flow": 0.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "solver"),
     [
@@ -83,6 +84,7 @@ def test_ode_reaches_the_exact_flow_and_agrees_with_heun(name, solver):
         np.testing.assert_allclose(theirs[part], ours[part], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_through_the_ode_are_those_of_the_exact_flow():
     schedule, x = schedules.rectified_flow(), jnp.array([[0.7], [-1.3]])
 
@@ -97,6 +99,7 @@ def test_gradients_through_the_ode_are_those_of_the_exact_flow():
     np.testing.assert_allclose(gradient, [2 * jnp.sum(x0)], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_terms_cross_jit_and_new_parameters_do_not_retrace():
     schedule, traces = schedules.cosine(), []
 
@@ -121,6 +124,7 @@ def test_terms_cross_jit_and_new_parameters_do_not_retrace():
     assert not np.allclose(one, other)
 
 
+@pytest.mark.slow
 def test_low_precision_states_are_kept_in_float32():
     schedule = schedules.cosine()
     denoiser = exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.5), schedule)

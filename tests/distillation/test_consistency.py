@@ -60,6 +60,7 @@ def test_boundary_coefficients_match_the_paper():
     np.testing.assert_allclose(out, w * s / np.sqrt(w**2 + s**2), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cosine", "edm"])
 @in_float64
 def test_exact_consistency_function_is_a_fixed_point_up_to_the_order_of_the_teacher(name):
@@ -182,6 +183,7 @@ def test_consistency_losses_are_linear_in_the_weights():
     np.testing.assert_allclose(weighted, w * plain, rtol=1e-6)
 
 
+@pytest.mark.slow
 @in_float64
 def test_pseudo_huber():
     a, b = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 7)))
@@ -194,7 +196,7 @@ def test_pseudo_huber():
     assert np.isfinite(jax.grad(lambda a: pseudo_huber(a, b).sum())(b)).all()
     tree = lambda x: {"p": x[:, :3], "q": x[:, 3:]}
     np.testing.assert_allclose(pseudo_huber(tree(a), tree(b)), pseudo_huber(a, b), rtol=1e-12)
-    with pytest.raises(ValueError, match=r"scale must be > 0, got 0\.0"):
+    with pytest.raises(ValueError, match=r"scale must be finite and > 0, got 0\.0"):
         pseudo_huber(a, b, 0.0)
 
 
@@ -227,9 +229,9 @@ def test_the_curriculum_doubles_at_equal_intervals():
     assert counts.tolist() == [100] * 7
     assert distillation.curriculum(1.0, 10, 50) == 50
     assert distillation.curriculum(0.5, 8, 8) == 8
-    for first, last in ((0, 4), (8, 4)):
-        with pytest.raises(ValueError, match=rf"first must be in 1..last = {last}, got {first}"):
-            distillation.curriculum(0.5, first, last)
+    for first, allowed in ((0, "an integer >= 1"), (8, "in 1..last = 4")):
+        with pytest.raises(ValueError, match=f"first must be {allowed}, got {first}"):
+            distillation.curriculum(0.5, first, 4)
 
 
 def test_step_weights():

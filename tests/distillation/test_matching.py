@@ -64,6 +64,7 @@ def test_the_gradient_between_gaussians_is_that_of_the_divergence(name):
         np.testing.assert_allclose(*both(t), rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.slow
 @in_float64
 def test_matching_loss_has_the_gradient_of_reverse_kl_gradient():
     """The loss is the gradient times the importance weight; scores instead of denoisers give the same."""

@@ -80,6 +80,7 @@ def test_two_step_prediction_of_short_steps_is_precise_in_float32():
     assert np.abs(distillation.chord(x, x_s, t, s, schedule).x0 - exact.x0).max() > 1e-3
 
 
+@pytest.mark.slow
 @in_float64
 def test_optimal_students_sample_like_the_teacher():
     """Three rounds of exact students: 16 steps become 2, and the samples stay where they were."""

@@ -102,6 +102,7 @@ def copied(finished, tmp_path):
     return shutil.copytree(finished[0], tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_a_run_writes_its_report_metrics_and_pictures(finished):
     workdir, out, _ = finished
     for name in ("config.json", "metrics.jsonl", "evaluation.json", "report.html", "samples.png", "guidance.png",
@@ -119,6 +120,7 @@ def test_only_progress_is_written_to_stderr(finished):
     assert all(line.startswith("training ") for line in finished[2].splitlines()), finished[2]
 
 
+@pytest.mark.slow
 def test_any_checkpoint_is_sampled_with_guidance_from_an_earlier_one(copied):
     guidance = ["--config.guidance=autoguidance,interval", f"--config.rules.autoguidance.step={STEPS - 2 * EVERY}",
                 "--config.rules.interval.noise_max=5", "--config.sampling.guidance_scale=2"]  # fmt: skip
@@ -131,6 +133,7 @@ def test_any_checkpoint_is_sampled_with_guidance_from_an_earlier_one(copied):
         assert archive["label"].tolist() == [1, 2, 1, 2, 1, 2, 1]
 
 
+@pytest.mark.slow
 def test_evaluate_reproduces_the_evaluation_of_training(copied):
     code, _, err = run("evaluate", f"--workdir={copied}")
     assert code == 0, err

@@ -104,6 +104,7 @@ def trained(ring_run, tmp_path):
     return workdir, [f"--config={workdir}/config.json", f"--workdir={workdir}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["removed", "replaced by a file"])
 def test_a_run_whose_checkpoints_are_all_damaged_is_not_started_anew(trained, damage):
     workdir, arguments = trained
@@ -131,6 +132,7 @@ def test_a_checkpoint_of_another_network_is_one_line(trained):
     assert line.endswith("use another --workdir")
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_the_run_at_the_limit(tmp_path):
     """Steps are counted, although no step is logged."""
     given = ["--config.training.learning_rate=1e30", "--config.training.skip_limit=5"]

@@ -16,11 +16,13 @@ X = jax.random.normal(jax.random.key(0), (5, 2))
 T = jnp.float32(0.4)
 
 
+@pytest.mark.slow
 def test_scale_zero_is_unconditional_and_one_is_conditional():
     same(classifier_free(COND, UNCOND, 0.0)(X, T), UNCOND(X, T))
     same(classifier_free(COND, UNCOND, 1.0)(X, T), COND(X, T))
 
 
+@pytest.mark.slow
 def test_the_guided_score_is_that_of_the_tilted_density():
     """grad log [p_t(x) (p_t(x | y) / p_t(x))^gamma]."""
     gamma, alpha, sigma = 2.5, SCHEDULE.alpha(T), SCHEDULE.sigma(T)
@@ -39,6 +41,7 @@ def test_one_scale_per_example():
         same(jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], together), alone, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradient_reaches_the_scale():
     def end(scale):
         rule = classifier_free(COND, UNCOND, scale)

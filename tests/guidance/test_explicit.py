@@ -79,6 +79,7 @@ def label(x):
     return jax.nn.log_sigmoid(3.0 * x[..., 0] + 1.0)
 
 
+@pytest.mark.slow
 def test_classifier_guidance_of_a_flow_and_an_energy():
     n, scale = 4000, 2.0
     start = jnp.full((n, 1), 0.5)

@@ -46,6 +46,7 @@ def defined(name, t):
     return (np.broadcast_to(t, 5) < 1.0) | (CASES[name][0] != "temperature")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", [T, TIMES], ids=["scalar", "per_example"])
 def test_plain_at_one_and_guidance_changes_the_prediction(t):
     branch = {"cond": COND(X, t), "uncond": UNCOND(X, t)}
@@ -99,6 +100,7 @@ def test_rules_preserve_dtypes_and_pytrees(name):
     assert eps == expected
 
 
+@pytest.mark.slow
 def test_rules_vmap_over_the_guidance_scale():
     scales = jnp.array([0.5, 3.0])
     found = jax.jit(jax.vmap(every_rule, (0, None)))(scales, T)
@@ -112,6 +114,7 @@ def test_both_ends_of_time_are_finite():
             assert all(np.isfinite(leaf[defined(name, t)]).all() for leaf in leaves), (name, t)
 
 
+@pytest.mark.slow
 def test_one_batched_call_equals_two_calls():
     """Each rule has the same result for branches of one call and for two denoisers."""
     mean = jnp.array([DATA.component(k).mean for k in range(3)])

@@ -188,6 +188,7 @@ def test_inverse_methods_are_independent_across_examples(name):
     np.testing.assert_allclose(together[2:3], alone, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RULES)
 def test_jit_vmap_grad_and_no_recompilation(name):
     x, traces = X.astype(np.float32), []
@@ -210,6 +211,7 @@ def test_jit_vmap_grad_and_no_recompilation(name):
     assert float(measure(0.5)[1]) == pytest.approx(float(slope), rel=0.02)
 
 
+@pytest.mark.slow
 def test_trees_and_bfloat16():
     """A tree of two independent halves is two problems; a bfloat16 state keeps its dtype."""
     prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(D), std=0.7), COSINE)

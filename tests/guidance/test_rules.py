@@ -147,6 +147,7 @@ def dense(weights, x, t, label):
     return predictions.V().to_prediction(out, x, t, SCHEDULE)
 
 
+@pytest.mark.slow
 def test_xla_merges_the_same_call_in_one_program():
     """Even where identity was lost, because the parts crossed ``jit`` one by one; not out of the branch of a cond."""
     weights, x = 0.1 * jnp.ones((96, 96)), jnp.ones((8, 96))

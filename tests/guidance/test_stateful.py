@@ -47,6 +47,7 @@ def rows_of(solver):
     return [jax.tree.map(lambda leaf, k=k: leaf[k], plan) for k in range(len(TS) - 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOLVERS)
 def test_sample_carries_the_state_like_an_explicit_loop(name):
     solver = SOLVERS[name]
@@ -76,6 +77,7 @@ def manual(denoiser, x):
     return x
 
 
+@pytest.mark.slow
 def test_with_state_loop_matches_sample():
     end = jax.jit(samplers.sample)(None, WRAPPED, SCHEDULE, solvers.Heun(), X, TS)
     np.testing.assert_allclose(manual(WRAPPED, X), end, rtol=1e-4, atol=1e-4)
@@ -95,7 +97,7 @@ def test_stateless_denoisers_compile_to_the_same_program():
     rule, solver = guidance.classifier_free(COND, UNCOND, 2.0), solvers.Heun()
 
     def plain(denoiser, x, ts):
-        once = jax.jit(lambda x, t: denoiser(x, t))
+        ts, once = solvers.grids.check_grid(ts), jax.jit(lambda x, t: denoiser(x, t))
 
         def body(carry, row):
             return solver.step(None, carry[1], carry[0], row, once), None

@@ -67,6 +67,7 @@ def test_temperature_reverse_sde_ends_at_its_closed_form_variance():
         assert float(end(tau)) == pytest.approx(expected, rel=0.03)
 
 
+@pytest.mark.slow
 def test_temperature_flow_of_a_mixture_has_the_wrong_weights():
     """Two narrow modes of weights 0.7 and 0.3: the square has 0.845 and 0.155, the flow ends in the heavier always."""
     modes = [densities.gaussian(jnp.array([m]), std=0.2) for m in (-1.0, 1.0)]

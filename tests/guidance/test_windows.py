@@ -37,6 +37,7 @@ def test_blend_windows_inverts_cut_windows_with_the_documented_weights():
     np.testing.assert_allclose(ones, [*[1] * 4, *shared, *[0] * 4], rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_one_window_is_the_denoiser_and_pointwise_denoisers_are_unchanged():
     x = jax.random.normal(jax.random.key(1), (2, 8, 1))
     one = guidance.windowed(exact(8), 8, 4)(x, jnp.array([0.3, 0.6]))

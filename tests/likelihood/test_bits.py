@@ -34,6 +34,7 @@ def posterior(key, x):
     return place * LEVELS - x, log_q
 
 
+@pytest.mark.slow
 def test_the_optimal_dequantiser_gives_the_exact_probability():
     """Every draw then has the value ``-log2 P(x) / D``."""
     found = dequantised_bits_per_dim(jax.random.key(0), ramp, jnp.asarray(X), LEVELS, posterior)

@@ -17,6 +17,7 @@ DATA = densities.gaussian(np.array([0.3, -0.2]), covariance=COVARIANCE)
 T_MIN, T_MAX = 0.02, 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_variational_bound_terms_match_the_exact_denoiser_of_a_gaussian(name):
     """With K = alpha^2 C + sigma^2 the exact eps-MSE is tr(alpha^2 C K^-1); the parts are then integrals of it."""
@@ -48,6 +49,7 @@ def test_variational_bound_terms_match_the_exact_denoiser_of_a_gaussian(name):
     assert float(bound.total.mean()) == pytest.approx(entropy + float(gap), abs=5 * spread + 1e-3)
 
 
+@pytest.mark.slow
 def test_variational_bound_integrates_a_given_error_over_stratified_times():
     """At x0 = 0 the noise is known, so a denoiser can be wrong by ``sqrt(log_snr - last)``: the integral is W^2 / 2."""
     schedule, n, dim = schedules.cosine(), 16, 3
@@ -116,6 +118,7 @@ def test_discrete_decoder_matches_quadrature():
     assert float(found.reconstruction.mean()) == pytest.approx(expected, abs=5 * spread)
 
 
+@pytest.mark.slow
 def test_variational_bound_of_trees():
     schedule = schedules.cosine()
     denoiser = denoisers.denoiser_from_network(lambda x, t: jax.tree.map(jnp.zeros_like, x), schedule, "v")
@@ -155,6 +158,7 @@ def test_the_discrete_bound_is_the_sum_of_the_kl_terms(steps):
     assert float(bound.total.mean()) > float(DATA.entropy())
 
 
+@pytest.mark.slow
 def test_the_discrete_bound_tends_to_the_continuous_one():
     """With one key for all: the same x0, so the difference of the means is that of the diffusion terms."""
     schedule = schedules.rectified_flow()

@@ -62,6 +62,7 @@ def evaluate(name, schedule_name, n, **kwargs):
     return jax.device_get(run(jax.random.key(0)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "schedule"),
     [("gaussian", "edm"), ("ring", "rectified_flow")],
@@ -76,6 +77,7 @@ def test_float32_agrees_to_a_thousandth_of_a_nat_per_dimension(data, schedule):
     np.testing.assert_allclose(found.log_p, found.prior + found.log_det, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_float32_in_64_dimensions():
     found, error = evaluate("low_rank", "linear_vp", 4)
     assert error.max() < 1e-3
@@ -83,6 +85,7 @@ def test_float32_in_64_dimensions():
     assert found.nfe < 150
 
 
+@pytest.mark.slow
 @in_float64
 def test_float64_agrees_to_a_millionth():
     _, error = evaluate("ring", "edm_from_zero", 5, rtol=1e-9, atol=1e-9)
@@ -96,6 +99,7 @@ def test_float64_in_64_dimensions():
     assert error.max() < 1e-6
 
 
+@pytest.mark.slow
 @in_float64
 def test_where_the_prior_is_exact_so_is_the_density_and_the_latent_of_a_gaussian():
     @jax.jit
@@ -148,6 +152,7 @@ def tree_denoiser(denoiser):
     return tree
 
 
+@pytest.mark.slow
 def test_trees_and_chunks_and_few_traces():
     traces = []
 
@@ -206,6 +211,7 @@ def test_rademacher_probes_are_exact_for_diagonal_jacobians():
     np.testing.assert_allclose(found.standard_error, 0.0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rademacher", pytest.param("gaussian", marks=pytest.mark.slow)])
 def test_the_standard_error_is_that_of_the_estimate(name):
     """400 estimates with 16 probes each: unbiased, and spread as they say."""
@@ -242,6 +248,7 @@ def test_probes_have_unit_covariance():
         assert (np.abs(flat) == 1).all() == (name == "rademacher")
 
 
+@pytest.mark.slow
 @in_float64
 def test_a_fixed_grid_is_fourth_order():
     @jax.jit
@@ -281,6 +288,7 @@ def test_gradients_with_respect_to_parameters_and_data(grid):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), ours, theirs)
 
 
+@pytest.mark.slow
 @in_float64
 def test_gradients_of_a_network_against_finite_differences():
     """A network of ``(x, t, label)`` under Hutchinson's estimator, with labels that are traced integers."""
@@ -305,6 +313,7 @@ def test_gradients_of_a_network_against_finite_differences():
     assert np.sum(gradient * direction) == pytest.approx((above - below) / 2e-4, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_vmap_over_examples_and_blocks():
     """One by one, where each example has its own steps, and in blocks."""
 
@@ -336,6 +345,7 @@ def test_half_precision_data():
     np.testing.assert_allclose(found.log_p, exactly, atol=0.3)
 
 
+@pytest.mark.slow
 def test_log_likelihood_failure_raises():
     """Eagerly; under jit the result says so."""
     schedule, x = schedules.cosine(), np.ones((3, 2), np.float32)

@@ -61,6 +61,7 @@ def test_bootstrap_interval_covers_the_true_value():
     np.testing.assert_allclose(np.mean(found.high - found.low), 3.92 * 0.038, rtol=0.15)
 
 
+@pytest.mark.slow
 def test_bootstrap_interval_has_the_width_of_the_standard_error():
     """3.92 standard errors of the area (Hanley and McNeil 1982), at 80 scores a side."""
     in_scores, out_scores = RNG.normal(size=(2, 80)).astype(np.float32)

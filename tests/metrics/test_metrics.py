@@ -59,6 +59,7 @@ def test_energy_distance_is_unbiased_for_unequal_sizes():
     assert abs(same.mean()) < 4 * same.std() / np.sqrt(len(same))
 
 
+@pytest.mark.slow
 def test_energy_distance_has_a_finite_gradient_at_coinciding_points():
     x = jnp.asarray([[0.0, 1.0], [0.0, 1.0], [2.0, 2.0]])
     gradient = jax.grad(lambda x: metrics.energy_distance(x, x[::-1] + 1.0))(x)

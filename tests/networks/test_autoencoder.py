@@ -33,6 +33,7 @@ def case(request):
     return network, params, lambda x: jax.device_get(apply(x)), x, latent
 
 
+@pytest.mark.slow
 def test_encode_and_decode_shapes(case):
     network, _, apply, x, latent = case
     z, y, output = apply(x)
@@ -49,6 +50,7 @@ def test_examples_do_not_mix(case):
     np.testing.assert_allclose(apply(other)[2][0], apply(x)[2][0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_parameter_is_trained(case):
     network, params, _, x, _ = case
     optimizer = optax.adam(1e-2)
@@ -69,6 +71,7 @@ def test_every_parameter_is_trained(case):
     assert values[-1] < 0.5 * values[0]
 
 
+@pytest.mark.slow
 def test_encode_and_decode_are_equivariant_to_shifts():
     network = Autoencoder(latent_channels=3, channels=4, multipliers=(1, 2), factors=(2,), patch=2)
     x = RNG.normal(size=(1, 160, 1)).astype(np.float32)
@@ -98,6 +101,7 @@ def test_quantise_gives_the_nearest_codes():
     assert Autoencoder(latent_channels=3, channels=4).apply({}, z, method="quantise") is z
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_parameters_latent_and_output_in_float32():
     x = RNG.normal(size=(2, 16, 1)).astype(np.float32)
     low, full = (Autoencoder(latent_channels=3, channels=4, dtype=dtype) for dtype in (jnp.bfloat16, jnp.float32))

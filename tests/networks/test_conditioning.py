@@ -58,6 +58,7 @@ def test_drop_labels_replaces_labels_at_the_given_rate():
         drop_labels(key, labels, 1.5, 10)
 
 
+@pytest.mark.slow
 def test_dense_map_is_resized_linearly_and_convolved_like_further_channels():
     """At initialisation only the first convolutions of a U-Net act, as one convolution of [x, map] concatenated."""
     network = UNet(channels=8, multipliers=(1,), num_classes=CLASSES, map_shape=(2, 2, 1))

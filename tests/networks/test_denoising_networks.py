@@ -89,6 +89,7 @@ def named(tree):
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
+@pytest.mark.slow
 def test_output_is_float32_shaped_like_the_input_and_zero_at_initialisation(case):
     y = case(case.fresh)
     assert y.shape == case.x.shape
@@ -135,6 +136,7 @@ def test_output_depends_on_the_noise_level(case):
     assert distance(case(noise=0.0), case(noise=0.2)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_absent_values_are_ignored_even_if_nan(case):
     hidden = Masked(np.full((BATCH, 2), np.nan, np.float32), np.array([False, True, True, True]))
     visible = hidden._replace(value=np.ones((BATCH, 2), np.float32))

@@ -47,6 +47,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
+@pytest.mark.slow
 def test_wavenet_matches_numpy_loops(case):
     params, apply, x = case
     found = apply(params, x, 0.3, **CONDITIONS)

@@ -82,6 +82,7 @@ def test_networks_that_do_not_exist_at_an_end(name, target):
     np.testing.assert_allclose(out.x, exact_map(schedule, x, 1.0, 0.0), atol=2e-4)
 
 
+@pytest.mark.slow
 def test_saved_states_of_the_sampler():
     schedule = schedules.cosine()
     times = np.array([1.0, 0.7, 0.31, 0.3, 0.0])
@@ -97,6 +98,7 @@ def test_saved_states_of_the_sampler():
     np.testing.assert_allclose(back.saved["a"], out.saved["a"][::-1], atol=5e-4)
 
 
+@pytest.mark.slow
 @in_float64
 def test_gradients_of_the_sampler_reach_the_schedule_the_parameters_and_the_start():
     """With an exact denoiser of a Gaussian the map is known in closed form, and so is its gradient."""
@@ -122,6 +124,7 @@ def test_gradients_of_the_sampler_reach_the_schedule_the_parameters_and_the_star
     )
 
 
+@pytest.mark.slow
 def test_vmap_gives_each_example_its_own_steps():
     schedule = schedules.rectified_flow()
     ring = densities.ring()
@@ -167,6 +170,7 @@ def test_changing_a_number_does_not_recompile():
     assert len(count) == 1
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_and_never_returned():
     schedule = schedules.rectified_flow()
     denoiser = denoisers.exact_denoiser(densities.ring(), schedule)

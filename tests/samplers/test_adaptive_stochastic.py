@@ -44,6 +44,7 @@ def start_of(data, schedule, t=1.0, n=N):
     return data.marginal(schedule.alpha(t), schedule.sigma(t)).sample(jax.random.key(3), (n,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_mean_and_covariance_of_a_gaussian(name):
     schedule = CASES[name]
@@ -94,6 +95,7 @@ def _noise_and_judge(x, t):
     return Prediction({"noise": jnp.zeros_like(x["noise"]), "judge": 20.0 * x["noise"]}, x)
 
 
+@pytest.mark.slow
 def test_rejections_that_depend_on_the_noise_leave_its_law_alone():
     """``noise`` has the estimate 0, so it ends as the sum of its accepted increments; ``judge`` decides by them.
 
@@ -130,6 +132,7 @@ def test_the_pieces_of_a_step_are_independent_and_add_up():
 # ---- counts and failure --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("denoise", "max_steps"), [(True, 1000), (False, 7)])
 def test_nfe_is_the_number_of_calls(denoise, max_steps):
     schedule, calls = CASES["flow"], []
@@ -157,6 +160,7 @@ def test_nfe_is_the_number_of_calls(denoise, max_steps):
     assert rejected > 0
 
 
+@pytest.mark.slow
 def test_too_few_steps_spoil_only_the_examples_that_need_more():
     schedule = CASES["vp"]
     denoiser, x = denoisers.exact_denoiser(DATA, schedule), start_of(DATA, schedule)
@@ -173,6 +177,7 @@ def _not_finite(x, t):
     return Prediction(jnp.where(x > 0, jnp.nan, 0.0), x)
 
 
+@pytest.mark.slow
 def test_an_eager_failure_says_what_to_try():
     """An estimate that is not finite fails its own example only."""
     schedule, x = CASES["vp"], np.float32([[2.0], [-2.0]])
@@ -197,6 +202,7 @@ EVERY_KIND = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in EVERY_KIND)])
 def test_every_schedule_from_its_end_to_near_zero(name):
     @jax.jit
@@ -211,6 +217,7 @@ def test_every_schedule_from_its_end_to_near_zero(name):
     np.testing.assert_allclose(x.std(0), np.sqrt([0.8, 0.4]), rtol=5 / np.sqrt(2 * 200) + 0.05)
 
 
+@pytest.mark.slow
 def test_examples_are_independent_and_new_numbers_do_not_retrace():
     traces = []
 
@@ -235,6 +242,7 @@ def test_examples_are_independent_and_new_numbers_do_not_retrace():
     assert len(set(np.asarray(one.nfe).tolist())) > 1
 
 
+@pytest.mark.slow
 def test_vmap_trees_dtypes_and_forward_gradients():
     schedule = CASES["flow"]
     double = lambda tree: jax.tree.map(lambda leaf: 0.5 * leaf, tree)

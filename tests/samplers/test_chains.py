@@ -119,6 +119,7 @@ def test_where_one_proposal_goes_is_the_integral_of_the_kernel(start):
     np.testing.assert_array_equal(x[~accepted], np.float32(start))
 
 
+@pytest.mark.slow
 def test_exact_samples_of_a_mixture_stay_exact_and_unadjusted_ones_do_not():
     data = densities.mixture(
         [1.0, 2.0],
@@ -147,6 +148,7 @@ def test_exact_samples_of_a_mixture_stay_exact_and_unadjusted_ones_do_not():
     assert 0.5 < float(mala.acceptance.mean()) < 0.95
 
 
+@pytest.mark.slow
 def test_acceptance_tends_to_one_under_vmap_over_the_step():
     data = densities.ring()
     x = data.sample(jax.random.key(1), (500,))
@@ -158,6 +160,7 @@ def test_acceptance_tends_to_one_under_vmap_over_the_step():
     assert rates[4] < 0.1
 
 
+@pytest.mark.slow
 def test_proposals_outside_the_support_are_rejected():
     """The exponential law, with ``-inf`` or NaN below 0, keeps its mean and stays inside."""
     x = jax.random.exponential(jax.random.key(1), (CHAINS, 1))
@@ -208,6 +211,7 @@ def test_rounds_of_corruption_and_denoising_reach_the_data(solver, ts, power, bi
 # ---- contracts -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_trees_dtypes_and_trajectories():
     x = {"a": jnp.full((3, 2), 0.5), "b": jnp.ones(3, jnp.bfloat16)}
     log_p = lambda x: -0.5 * sum_per_example(jnp.square, x)

@@ -96,6 +96,7 @@ loss = lambda *args: summed(integral(*args))
 gradients = jax.grad(loss, argnums=(0, 1, 2, 3, 4))
 
 
+@pytest.mark.slow
 @in_float64
 def test_gradients_are_those_of_the_same_steps_taken_by_hand():
     """Plain reverse mode through a loop over the accepted steps, whose fractions of the interval are numbers."""

@@ -29,6 +29,7 @@ def root(matrix):
     return vectors * np.sqrt(values) @ vectors.T
 
 
+@pytest.mark.slow
 @in_float64
 def test_a_bridge_between_gaussians_is_the_known_affine_map():
     """x -> m' + C'^(1/2) C^(-1/2) (x - m), through noise in which nothing is left of either."""
@@ -103,6 +104,7 @@ def test_dps_is_the_algorithm_of_the_paper():
     np.testing.assert_allclose(found, x, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_dps_takes_any_operator_solver_and_a_perfect_fit():
     denoiser = denoisers.exact_denoiser(exact(*ONE), SCHEDULE)
     x, y = jnp.asarray(X, jnp.float32), jnp.tanh(jnp.asarray(X, jnp.float32)[:, :1])

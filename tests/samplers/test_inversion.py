@@ -81,6 +81,7 @@ def states_and_grids():
 QUICK = ("euler", "heun_flow", "dpmpp_2m", "ab_3_flow", "exp_3_x0", "unipc_2_flow")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in ORDERS])
 @in_float64
 def test_round_trip_converges_at_the_order_of_the_solver(name):
@@ -94,6 +95,7 @@ def test_round_trip_converges_at_the_order_of_the_solver(name):
 FROM_CLEAN = ("euler", "rk4_flow", "dpm_3_x0", "dpmpp_2m", "exp_3_x0", "ab_3_flow", "unipc_2_signal", "unipc_2_flow")
 
 
+@pytest.mark.slow
 @in_float64
 def test_inverted_clean_data_are_the_noise_of_the_exact_flow():
     """From exactly t = 0 to exactly t = 1."""
@@ -111,6 +113,7 @@ def test_inverted_clean_data_are_the_noise_of_the_exact_flow():
         assert np.abs(noise - exact).max() < tolerance, (name, noise, exact)
 
 
+@pytest.mark.slow
 def test_inversion_of_clean_data_is_differentiable():
     ts, x = jnp.array([0.8, 0.5, 0.2, 0.0]), jnp.array([[0.3, -1.2]])
     schedule = jax.tree.map(jnp.asarray, schedules.linear_vp())

@@ -56,6 +56,7 @@ def test_n_sweeps_give_the_sequential_answer_for_any_network(name):
     assert float(jnp.abs(cut.x - sequential).max()) > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["euler", "ab_3_flow", "dpmpp_2m", "heun"])
 def test_few_sweeps_are_enough_on_the_ring(name):
     """64 steps in at most 10 sweeps; a window of 16 needs half of all the evaluations, and stays near the answer."""
@@ -105,6 +106,7 @@ def test_sweep_is_one_batched_call_with_a_time_per_state():
     np.testing.assert_allclose(first, np.repeat(ts[:8], 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [None, 8])
 def test_four_devices_share_the_steps(window):
     mesh = Mesh(np.array(jax.devices()[:4]), ("steps",))
@@ -149,6 +151,7 @@ def test_pytrees_and_bfloat16():
         assert float(jnp.abs(difference).max()) < atol
 
 
+@pytest.mark.slow
 def test_under_vmap_each_example_stops_for_itself():
     x, ts = jnp.concatenate([X, 0.1 * X, 20.0 * X])[:, None], solvers.grids.uniform(24)
     run = lambda x: parallel_sample(RING, SCHEDULE, solvers.Euler(), x, ts)
@@ -184,7 +187,7 @@ def test_forward_derivatives_are_those_of_the_sequential_sampler():
         ({"tolerance": 0.0}, "tolerance must be finite and > 0, got 0.0"),
         ({"max_iterations": 0}, "max_iterations must be an integer >= 1, got 0"),
         ({"window": 0}, "window must be an integer >= 1, got 0"),
-        ({"anderson": -1}, "anderson must be >= 0, got -1"),
+        ({"anderson": -1}, "anderson must be an integer >= 0, got -1"),
     ],
 )
 def test_parallel_sample_validates_its_arguments(changes, message):

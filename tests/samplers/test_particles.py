@@ -82,6 +82,7 @@ def agree(estimates, expected, sigmas=4.5):
     np.testing.assert_array_less(error[:, 0], 0.02 * expected[0])  # and the test is sharp
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "twist",
     [pytest.param(None, id="clean_estimate"), pytest.param(classifier, id="noisy_classifier", marks=pytest.mark.slow)],
@@ -102,6 +103,7 @@ def test_twisted_estimates_are_unbiased_with_a_few_particles(twist):
     assert np.all(rate[2, 1:] == 1)
 
 
+@pytest.mark.slow
 def test_product_estimates_are_unbiased_with_a_few_particles():
     solver, ts, scales = EulerMaruyama(clock="log_snr"), np.float32([0.98, 0.8, 0.6, 0.4, 0.25, 0.1, 0.0]), (1.6, -0.4)
 
@@ -196,6 +198,7 @@ def test_the_gradient_in_the_power_without_redrawing():
 # ---- contracts -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_trees_and_dtypes():
     x = {"a": jnp.full((8, 2), 0.5), "b": jnp.ones(8, jnp.bfloat16)}
     one, two = (denoiser_from_network(lambda x, t, c=c: jax.tree.map(lambda a: c * a, x), SCHEDULE) for c in (0.1, 0.2))
@@ -224,7 +227,7 @@ INVALID = {
     "not_gaussian": (lambda: call(solver=solvers.edm_stochastic(5)), "solver must take steps of one Gaussian"),
     "grid": (lambda: call(ts=TS[::-1]), "ts must decrease"),
     "integers": (lambda: call(x=jnp.zeros((3, 1), int)), "x_init must hold floating arrays"),
-    "softening": (lambda: call(softening=-1.0), "softening must be >= 0, got -1.0"),
+    "softening": (lambda: call(softening=-1.0), "softening must be finite and >= 0, got -1.0"),
     "threshold": (lambda: call(threshold=1.5), r"threshold must be in \[0, 1\], got 1.5"),
     "likelihood": (lambda: call(log_likelihood=lambda x: x), r"must return shape \(B,\), got \(64, 1\)"),
     "twist": (lambda: call(twist=lambda x, t: x.sum()), r"must return shape \(B,\), got \(\)"),

@@ -28,6 +28,7 @@ def rmse(x, exact):
     return float(jnp.sqrt(jnp.mean(jnp.square(x - exact))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dim", "schedule"),
     [

@@ -47,6 +47,7 @@ def test_repaint_without_jumps_and_observation_is_sample():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_repaint_keeps_the_observation_exactly_and_does_not_recompile():
     traces = []
 
@@ -68,6 +69,7 @@ def test_repaint_keeps_the_observation_exactly_and_does_not_recompile():
     assert len(traces) == count > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "solver", [solvers.AdamsBashforth(order=3), solvers.UniPC(), solvers.SASolver(steps=3)], ids=repr
 )

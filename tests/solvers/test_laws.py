@@ -100,6 +100,7 @@ def test_solvers_end_in_the_law_of_the_data(name):
     assert max(found.values()) < LARGEST, found
 
 
+@pytest.mark.slow
 def test_a_corrector_has_the_same_variance_in_any_dimension():
     """Gaussian data, where it is known; a step divided by each example's own score is 40 % off in two dimensions."""
     solver = solvers.PredictorCorrector(predictor=solvers.Ancestral())

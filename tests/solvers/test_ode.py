@@ -64,6 +64,7 @@ def rms(x):
     return float(np.sqrt(np.mean(np.square(x))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [n if n in ("sub_vp",) else pytest.param(n, marks=pytest.mark.slow) for n in ORDER_SCHEDULES],
@@ -249,6 +250,7 @@ def ends(solvers, schedule, scale, x):
     return {name: run(solver, schedule, scale, x) for name, solver in solvers.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "names"),
     [
@@ -278,6 +280,7 @@ def test_solvers_are_finite_at_both_ends_of_more_schedules(name):
     assert np.all(np.isfinite(jax.jit(run)([Heun(), DPMSolverPP2M(), Ancestral()])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["heun_flow", "dpmpp_2m", "eta_half"])
 @in_float64
 def test_gradients_are_those_of_finite_differences(solver):

@@ -97,6 +97,7 @@ def test_muon_of_rank_deficient_and_zero_gradients():
         np.testing.assert_allclose(updates["kernel"], -np.sqrt(40) * expected, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_muon_updates_other_parameters_by_adamw():
     """Biases, embeddings and the layers of the conditioning are updated as by AdamW, other kernels are not."""
     hidden = {"conv": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}, "labels": {"embedding": jnp.ones((2, 3))}}

@@ -82,6 +82,7 @@ def test_arrays_of_another_run_are_reported_as_broken(copy, tmp_path_factory):
         assert restore_params(copy)[0] == 1
 
 
+@pytest.mark.slow
 def test_broken_warning_is_one_line_attributed_to_the_caller(copy):
     shutil.rmtree(copy / "2" / "state")
     with pytest.warns(UserWarning, match="broken") as reading:

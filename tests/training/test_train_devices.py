@@ -87,6 +87,7 @@ LAYOUTS = [
 SLOW_LAYOUTS = LAYOUTS[0], LAYOUTS[3], LAYOUTS[4]  # each has a sibling with the same parallelism
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layout",
     [pytest.param(layout, marks=pytest.mark.slow if layout in SLOW_LAYOUTS else ()) for layout in LAYOUTS],
@@ -150,6 +151,7 @@ def test_pmap_validates_the_model_axis():
         make_train_step(prepare, loss, OPTIMIZER, mesh=make_mesh(2, jax.devices()[:4]), parallel="pmap")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layout", [*({**LAYOUTS[2], "optimizer": name} for name in OPTIMIZERS), {"devices": 2, "parallel": "pmap"}], ids=str
 )

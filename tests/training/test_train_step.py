@@ -55,6 +55,7 @@ def three_steps(step):
     return run(step, start(), [BATCH] * 3)
 
 
+@pytest.mark.slow
 def test_step_matches_a_reference_loop(three_steps):
     p, ema = params(), {"0.9": params(), "0.99": params()}
     opt_state = OPTIMIZER.init(p)

@@ -126,6 +126,7 @@ def test_fine_pairs_are_ends_of_the_exact_flow():
     np.testing.assert_allclose(pairs.end, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("coefficients", "factor"), [(False, 0.7), (True, 0.35)])
 def test_tune_lowers_the_error_on_new_noise(coefficients, factor):
     found, _ = tuned(coefficients)
@@ -151,6 +152,7 @@ def test_tune_measures_every_grid_and_tunes_the_best():
     assert all(np.isfinite(now[2]) for now in seen)
 
 
+@pytest.mark.slow
 def test_tune_is_deterministic_and_keeps_a_fixed_start():
     run = lambda: tune(
         RING_DENOISER, FLOW, solvers.Euler(), SHORT, pairs_of(0), pairs_of(1), free_start=False, starts=1, steps=8
@@ -161,6 +163,7 @@ def test_tune_is_deterministic_and_keeps_a_fixed_start():
     assert one.after < one.before
 
 
+@pytest.mark.slow
 def test_tune_is_never_worse_than_the_best_starting_grid():
     """A far too large learning rate finds nothing better."""
     found = tune(

@@ -107,6 +107,7 @@ def test_p_values_of_a_statistic_of_the_exact_denoiser_are_uniform_under_the_nul
     assert abs(np.mean(p < 0.1) - 0.1) < 0.04
 
 
+@pytest.mark.slow
 def test_typicality_test_is_uniform_for_in_distribution_batches():
     @jax.jit
     def run(keys):

@@ -86,6 +86,7 @@ def test_decorrelation_detects_what_marginals_do_not():
     assert np.mean(by_components[:-1] < by_components[-1]) > 0.995
 
 
+@pytest.mark.slow
 def test_scores_are_jit_arguments_that_do_not_retrace():
     traces = []
 

@@ -47,6 +47,7 @@ def test_the_entropy_of_samples():
         typicality.monte_carlo_entropy(log_p[:1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [pytest.param("exact", marks=pytest.mark.slow), "wrong"])
 def test_local_typicality_of_trajectories(network):
     """The steps of DDPM are chi-square whatever the network; a sampler without noise is at -D / 2 throughout."""
@@ -87,6 +88,7 @@ def test_seek_mode_contracts_at_the_expected_rate():
         np.testing.assert_allclose(found - SHELL.mean, rate**5 * (x - SHELL.mean), rtol=2e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_seek_mode_finds_points_likelier_than_any_sample():
     data = sk.densities.mixture([1.0, 1.0], [SHELL, sk.densities.gaussian(jnp.full(K, -3.0), std=2.0)])
     x = jax.jit(data.sample, static_argnums=1)(jax.random.key(3), (500,))

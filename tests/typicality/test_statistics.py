@@ -52,6 +52,7 @@ def test_reconstruction_in_one_step():
     np.testing.assert_allclose(np.mean(found, axis=0), expected, rtol=0.06)
 
 
+@pytest.mark.slow
 def test_reconstruction_in_many_steps():
     """The ODE maps the noisy point back by sqrt(C / K); the noise is that of the one-step version."""
     key = jax.random.key(1)
@@ -85,6 +86,7 @@ def test_path_statistics():
     assert np.all(expected[2] < 0)  # and a negative sum stays negative
 
 
+@pytest.mark.slow
 def test_score_curvature_exact_and_by_probes():
     exact = jax.jit(typicality.score_curvature)(None, DENOISER, SCHEDULE, X, TS)
     for column, t in zip(exact.T, TS, strict=True):
@@ -104,6 +106,7 @@ def test_score_curvature_exact_and_by_probes():
     assert float(ratio.std()) < 0.1
 
 
+@pytest.mark.slow
 def test_statistics_are_independent_across_examples_and_accept_trees():
     tree = {"a": X[:, :2], "b": X[:, 2:].reshape(B, 3, 1)}
     as_row = lambda x: jnp.concatenate([x["a"], x["b"].reshape(-1, 3)], axis=1)

@@ -35,6 +35,7 @@ class Signals(Dataset):
         return FrequencyAxis("Hz", "Hz", self.sample_rate)
 
 
+@pytest.mark.slow
 def test_measured_errors_of_signals_are_the_exact_ones(load_program, monkeypatch, tmp_path, capsys):
     """A network whose output is v = 0 estimates x0 as alpha x_t, whose error in each octave is known."""
     module = load_program("experiments.analysis.noise_and_scale")

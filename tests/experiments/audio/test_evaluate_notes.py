@@ -79,6 +79,7 @@ def test_run_must_be_on_notes(load_program, tmp_path):
         program.main(smoke.get_config())
 
 
+@pytest.mark.slow
 def test_note_metrics_are_best_for_real_notes(tones):
     dataset = data_sets.load(tiny())
     evaluate = note_metrics(dataset)

@@ -58,6 +58,7 @@ def test_read_midi_leaves_out_drums_and_other_octaves(tmp_path):
         long_sounds.read_midi(str(tmp_path / "not.mid"))
 
 
+@pytest.mark.slow
 def test_perform_is_as_long_as_the_roll_and_overlapping_windows_depend_on_each_other(monkeypatch):
     """The roll after a second decides what separate windows play there, and with overlap what comes before it too."""
     songs = PhraseSet(x=np.zeros((4, 2048), np.int16), roll=np.zeros((4, 33, 128), np.uint8),

@@ -28,6 +28,7 @@ def draws(seed, n):
     return (0.5 * np.random.default_rng(seed).normal(size=(n, DIM))).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_zeros_are_more_likely_than_a_gaussian_and_atypical(silence, gaussian):
     log_density = jax.jit(gaussian.log_density)
     log_p = lambda x: np.asarray(log_density(x))

@@ -34,6 +34,7 @@ def test_compare_measures_distances_to_the_truth_and_to_full_sampling(program):
     assert rows["full"][2:] == [None, None, None]
 
 
+@pytest.mark.slow
 def test_griffin_lim_inverts_the_mel_spectrogram(program):
     x = np.sin(2 * np.pi * 440 / RATE * np.arange(2048))[None] * 0.5
     features = audio.make_log_mel(RATE)

@@ -62,6 +62,7 @@ def test_the_table_counts_and_lists_what_is_bad():
     assert lines[5:] == ["silent   a: y -> 1.0", "obscure  b: z -> what"]
 
 
+@pytest.mark.slow
 def test_malformed_configs_are_clear():
     cases = [*configs.by_range(), *configs.at_random(60)]
     assert len(cases) > 1000
@@ -82,6 +83,7 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_damaged_checkpoints_are_never_used(run, tmp_path):
     cases = list(damage.checkpoints(run, tmp_path))
     assert len(cases) > 50

@@ -37,6 +37,7 @@ def test_shares_of_every_method_sum_to_one_on_the_same_data(hierarchy, tmp_path)
             assert config.data.name == "soundfont_phrases/4khz"
 
 
+@pytest.mark.slow
 def test_distances_are_zero_for_the_same_set_and_large_for_noise(hierarchy):
     rng = np.random.default_rng(0)
     beat = np.zeros((12, 16384), np.float32)

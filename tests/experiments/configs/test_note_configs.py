@@ -44,6 +44,7 @@ def loss_of(config, run):
     return dataset, run(loss, random_params(model), jax.random.key(0), dataset.batch(0, 0, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "shape"),
     [(notes, (128, 64)), (notes_gpu, (512, 64)), (notes_complex, (64, 256)), (notes_spectrogram, (128, 128))],

@@ -64,6 +64,7 @@ def test_log_mel_is_computed_from_the_raw_sounds(small_sets):
     np.testing.assert_allclose(3 * found - 6, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_magnitudes_given_the_mel_map_are_inverted(small_sets):
     """The network receives log((|X| + f) / (E + f)); the sounds have nearly the magnitudes of the data."""
     config = config_of(vocoder, data__crop="2048")
@@ -164,6 +165,7 @@ def test_maps_of_sounds_are_errors_for_images(name):
         data_sets.check(config_of(base, data__map__name=name))
 
 
+@pytest.mark.slow
 def test_samples_given_labels_have_the_conditions_of_held_out_examples():
     config = config_of(smoke, data__name="soundfont_notes/4khz", data__map__name="log_mel", data__label="none")
     config.network.update(patch=16, multipliers=(1,), attention_resolutions=())

@@ -36,6 +36,7 @@ def test_check_accepts_only_stages_that_continue_each_other():
         stages.check([low, high], ["low", "high"])
 
 
+@pytest.mark.slow
 def test_draw_conditions_each_stage_on_the_sounds_of_the_previous_one():
     calls = []
 

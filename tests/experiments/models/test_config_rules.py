@@ -162,6 +162,7 @@ def reference(cond, uncond, other, weak, log_likelihood, schedule):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_composed_rules_equal_those_of_the_library(ring):
     built, params, weak_params, x = ring
     labels, null = jnp.array([0, 1, 7]), jnp.full(3, 8)

@@ -74,6 +74,7 @@ def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "arguments", "written"),
     [
@@ -92,7 +93,7 @@ def test_a_program_counts_them_and_writes_nothing(digits_run, tmp_path, program,
     assert "are not finite (guidance scale 1e+38" in err
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("error: 5 of 5") or program == "tune"
-    assert not (workdir / written).exists()
+    assert not list((workdir / written).glob("*")) if (workdir / written).is_dir() else not (workdir / written).exists()
 
 
 @pytest.mark.parametrize("value", ["inf", "-1", "nan"])

@@ -82,6 +82,7 @@ def latents(run):
     return found
 
 
+@pytest.mark.slow
 def test_latents_are_standardised_and_decoded_to_data(latents, run, digits):
     _, built, params, encode = run
     assert latents.shape == latents.train["x"].shape[1:] == (4, 4, 3)
@@ -165,6 +166,7 @@ def test_opening_latents_needs_a_finished_run_on_the_same_data(run, digits, tmp_
 # ---- the autoencoder ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_measure_agrees_with_the_terms_of_the_loss(run, digits, prepared):
     _, built, params, _ = run
     config = {"noise": 1e-4, "kl": 0.0, "commitment": 0.0, "revival": 0.0}

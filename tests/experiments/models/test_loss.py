@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from experiments import data
 from experiments.configs.images import smoke
@@ -11,6 +12,7 @@ from experiments.models.loss import make_prepare
 from experiments.models.model import build_model
 
 
+@pytest.mark.slow
 def test_a_batch_is_prepared_with_all_its_conditions_and_some_dropped():
     config = smoke.get_config()
     config.data.map.name, config.data.vector.name, config.loss.joint_dropout = "average_pool", "moments", 0.5

@@ -42,6 +42,7 @@ def model(tones):
     return build_model(low_rate_config(), tones)
 
 
+@pytest.mark.slow
 def test_make_prepare_corrupts_every_map_at_its_own_noise_level(tones, model):
     assert model.module.map_shape == (128, 2)
     prepare = jax.jit(make_prepare(model, tones))
@@ -59,6 +60,7 @@ def test_make_prepare_corrupts_every_map_at_its_own_noise_level(tones, model):
     assert not np.any(np.asarray(other)[:, 0, 1] == level)
 
 
+@pytest.mark.slow
 def test_samples_depend_on_the_configured_noise_level_and_on_given_maps(tones):
     drawn = {}
     params = None

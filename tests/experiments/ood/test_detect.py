@@ -22,6 +22,7 @@ def finished(make_config, tmp_path_factory):
     return outcome, out.getvalue(), err.getvalue()
 
 
+@pytest.mark.slow
 def test_run_measures_every_statistic_of_every_set(finished):
     outcome, out, err = finished
     assert "scoring 184/184 (100%)" in err  # 1 + 4 + 5 + 5 + 15 + 6 + 10 evaluations of each of four batches

@@ -12,6 +12,7 @@ from experiments.ood.model import along_flow, first_time, open_model
 from scorekit import denoisers, densities, schedules
 
 
+@pytest.mark.slow
 def test_density_along_the_flow_is_accurate_in_flat_regions():
     """Half of the values vary less than the noise of the smallest level, as black parts of images do."""
     schedule, d = schedules.cosine(), 64

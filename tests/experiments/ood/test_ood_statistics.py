@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from experiments.cli.command_line import override
 from experiments.ood import statistics
@@ -11,6 +12,7 @@ from experiments.ood.model import open_model
 from scorekit import typicality
 
 
+@pytest.mark.slow
 def test_measure_continues_unless_the_config_or_a_set_has_changed(make_config, tmp_path, monkeypatch):
     config = make_config(batch_size="4", side="4", rank="8")
     dataset = InDistribution("sklearn_digits", 4, 17)

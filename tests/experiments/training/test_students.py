@@ -129,6 +129,7 @@ def task(method, dataset, model, params, teacher):
     return students.matching(model, dataset, params, teacher, ts, options, config.training)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", students.SECTIONS)
 def test_training_task_has_a_loss_of_each_example_and_copies_the_teacher(method, dataset, teacher):
     _, params, _ = teacher

@@ -91,7 +91,9 @@ ROWS: dict[str, Call] = {
         solvers.noise_levels,
         schedule=SCHEDULE,
         times=Data(TS, {"shape": "any shape", "integer": "integers count as floats", "empty": "any shape"}),
-        max_past=Count(2, least=0),
+    ),
+    "solvers.noise_levels/max_past": call(
+        solvers.noise_levels, schedule=SCHEDULE, times=TS, max_past=Count(2, least=0)
     ),
     "solvers.precomputed": call(
         lambda ts: samplers.sample(None, denoiser, SCHEDULE, solvers.precomputed(solvers.Euler(), SCHEDULE, ts), X, TS),
