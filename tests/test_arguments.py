@@ -9,13 +9,27 @@ ROWS, EXEMPT = library.tables()
 NAMES = library.public_names()
 
 
+def wrong(row, chosen):
+    """The attacks that are answered in silence or by an error that does not name the argument."""
+    outcomes = {f"{a.argument}: {a.name}": attempt(row, a) for a in chosen}
+    found = {attack: outcome for attack, outcome in outcomes.items() if outcome.verdict in ("silent", "obscure")}
+    return "\n".join(f"{attack}: {outcome.verdict}: {outcome.text}" for attack, outcome in found.items())
+
+
 @pytest.mark.parametrize("name", sorted(ROWS))
-def test_hostile_arguments_are_named_or_documented(name):
+def test_hostile_arguments_are_named(name):
+    """Those that must raise an error, which costs no compilation."""
+    row = ROWS[name]
+    raising = [a for a in attacks(row) if a.name not in {"nan", "inf", *row.arguments[a.argument].documented}]
+    assert wrong(row, raising) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_all_hostile_arguments_are_named_or_documented(name):
     row = ROWS[name]
     row.function(**row.plain())  # the valid call works, else every attack would fail for its reason
-    outcomes = {f"{a.argument}: {a.name}": attempt(row, a) for a in attacks(row)}
-    wrong = {attack: outcome for attack, outcome in outcomes.items() if outcome.verdict in ("silent", "obscure")}
-    assert not wrong, "\n".join(f"{attack}: {outcome.verdict}: {outcome.text}" for attack, outcome in wrong.items())
+    assert wrong(row, attacks(row)) == ""
 
 
 def test_every_public_function_has_a_row_or_a_reason():

@@ -123,19 +123,20 @@ def test_classification_loss_is_independent_across_examples_and_linear_in_weight
 
 
 def test_classification_loss_gradient_is_that_of_the_log_likelihood():
-    """What classifier guidance needs: the score of p(y | x_t), exact for two Gaussians."""
-    schedule = cosine()
-    level = 0.5
-    logits = posterior(schedule)
-    x = np.float32([[0.3, -0.2]])
-    t = np.float32([level])
-    score = jax.jit(jax.grad(lambda x: jax.nn.log_softmax(logits(x, t))[0, 2]))(x)
+    """What classifier guidance needs, the score of p(y | x_t) of a mixture; the chain rule adds alpha."""
+    schedule, level, x_t = cosine(), 0.5, np.array([[0.3, -0.2]])
     alpha, sigma = float(schedule.alpha(level)), float(schedule.sigma(level))
+    x0, eps, drawn = np.float32(x_t / alpha), np.zeros((1, 2), np.float32), times.Times(np.float32([level]), np.ones(1))
+
+    def loss(x0):
+        found = losses.classification_loss_at(posterior(schedule), schedule, x0, eps, drawn, np.array([2]))
+        return jnp.sum(found[0])
+
     variance = alpha**2 * 0.25 + sigma**2
-    pull = (alpha * MEANS - np.asarray(x)) / variance
+    pull = (alpha * MEANS - x_t) / variance
     p = np.exp(-0.5 * np.sum(pull**2, 1) * variance)
     p /= p.sum()
-    np.testing.assert_allclose(score[0], pull[2] - p @ pull, rtol=1e-4)
+    np.testing.assert_allclose(jax.jit(jax.grad(loss))(x0)[0], -alpha * (pull[2] - p @ pull), rtol=1e-4)
 
 
 def test_invalid_arguments_raise():

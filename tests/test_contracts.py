@@ -191,6 +191,7 @@ def test_shard_map(solver):
     assert_same(out, reference(solver))
 
 
+@pytest.mark.slow
 @each_solver
 def test_jit_over_a_mesh(solver):
     everything = X.reshape(-1, DIM, 1)
@@ -203,6 +204,7 @@ def test_jit_over_a_mesh(solver):
         assert_same(out.reshape(X.shape), reference(solver))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["DPMSolverPP2M", "Ancestral"])
 def test_eager_equals_jit(solver):
     plain = functools.partial(run, solver, "none")

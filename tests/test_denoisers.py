@@ -32,6 +32,7 @@ def close(prediction, exact, rtol=1e-8):
         np.testing.assert_allclose(value, truth, rtol=rtol, atol=rtol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factory", [cosine, sub_vp, geometric_ve, rectified_flow])
 @in_float64
 def test_every_adapter_agrees_with_the_exact_denoiser(factory):

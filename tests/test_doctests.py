@@ -17,13 +17,45 @@ MODULES = sorted(
 )
 
 
-SLOW = (
-    "scorekit.audio.representations", "scorekit.audio.stft", "scorekit.audio.structure", "scorekit.bridges.diffrax",
-    "scorekit.likelihood.bound", "scorekit.likelihood.exact", "scorekit.metrics.detection",
-    "scorekit.networks.autoencoder", "scorekit.networks.classifier", "scorekit.networks.unet",
-    "scorekit.networks.wavenet", "scorekit.samplers.adaptive_stochastic", "scorekit.samplers.chains",
-    "scorekit.samplers.particles", "scorekit.spectra", "scorekit.tuning.tune", "scorekit.typicality.calibration",
-)  # fmt: skip
+SLOW = {
+    "scorekit.audio.frequency",
+    "scorekit.audio.log_mel_features",
+    "scorekit.audio.representations",
+    "scorekit.audio.stft",
+    "scorekit.audio.structure",
+    "scorekit.bridges.diffrax",
+    "scorekit.distillation.matching",
+    "scorekit.distillation.progressive",
+    "scorekit.guidance.inverse",
+    "scorekit.guidance.sequences",
+    "scorekit.likelihood.bound",
+    "scorekit.likelihood.exact",
+    "scorekit.losses",
+    "scorekit.metrics.detection",
+    "scorekit.networks.autoencoder",
+    "scorekit.networks.classifier",
+    "scorekit.networks.features",
+    "scorekit.networks.mlp",
+    "scorekit.networks.unet",
+    "scorekit.networks.wavenet",
+    "scorekit.samplers.adaptive_stochastic",
+    "scorekit.samplers.chains",
+    "scorekit.samplers.editing",
+    "scorekit.samplers.inversion",
+    "scorekit.samplers.log_prob",
+    "scorekit.samplers.parallel",
+    "scorekit.samplers.particles",
+    "scorekit.samplers.repaint",
+    "scorekit.samplers.sampling",
+    "scorekit.spectra",
+    "scorekit.times.samplers",
+    "scorekit.tuning.tune",
+    "scorekit.typicality.calibration",
+    "scorekit.typicality.exact",
+    "scorekit.typicality.scores",
+    "scorekit.typicality.statistics",
+}
+"""Modules whose examples take more than about 1.5 seconds of CPU time."""
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def imperfect(form, schedule):
     return network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "bits"),
     [*((name, 64) for name in SCHEDULES), ("cosine", 32), ("geometric_ve", 32), ("rectified_flow", 32)],

@@ -23,6 +23,7 @@ def test_stratified_has_one_point_per_stratum(n):
         assert u[-1] < 1
 
 
+@pytest.mark.slow
 def test_stratified_is_permuted_with_a_uniform_marginal_and_less_variance():
     u = np.asarray(jax.vmap(lambda k: times.stratified_uniform(k, 8))(jax.random.split(jax.random.key(0), 4000)))
     assert stats.kstest(u[:, 0], "uniform").pvalue > 1e-4  # every position is uniform
@@ -44,6 +45,7 @@ def test_draw_uses_the_sampler(stratified):
     assert (occupied == 64) if stratified else (occupied < 60)
 
 
+@pytest.mark.slow
 @in_float64
 def test_log_normal_sigma_is_normal_in_log_sigma():
     for schedule in (cosine(), rectified_flow(), linear_vp()):
@@ -146,6 +148,7 @@ def test_adaptive_ignores_losses_that_are_not_finite():
     np.testing.assert_allclose(still.probabilities(), 1 / 3, rtol=1e-6)
 
 
+@pytest.mark.slow
 @in_float64
 def test_discrete_draws_times_with_their_weights():
     sampler = times.discrete([0.7, 0.2, 0.4], [1, 2, 5])

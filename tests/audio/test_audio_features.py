@@ -31,6 +31,7 @@ def naive(x, rate):
     return np.log(np.maximum(np.stack(spectra) @ bank.T, 1e-4))
 
 
+@pytest.mark.slow
 def test_log_mel_frames_match_explicit_sums():
     x = 0.3 * np.random.default_rng(0).standard_normal(2048)
     found = frames(jnp.asarray(x, jnp.float32), RATE)

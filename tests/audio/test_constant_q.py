@@ -29,6 +29,7 @@ def case(request):
     return frame, x, everything(x, spare, frame)
 
 
+@pytest.mark.slow
 def test_inverse_constant_q_is_exact(case):
     _, x, (_, back, _, _) = case
     assert back.shape == x.shape
@@ -72,6 +73,7 @@ def test_squared_filters_sum_to_one():
         np.testing.assert_allclose(total, 1.0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_float64_is_exact_to_1e_13():
     with jax.enable_x64(True):
         x = jax.random.normal(jax.random.key(0), (2000,), jnp.float64)

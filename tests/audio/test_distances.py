@@ -14,6 +14,7 @@ loss_and_slope = jax.jit(
 )
 
 
+@pytest.mark.slow
 def test_distances_of_a_gain_have_closed_forms():
     gains = jnp.array([[0.5], [2.0]])
     np.testing.assert_allclose(lsd(gains * NOISE, NOISE, 8000), 20 * np.log10(2.0), rtol=1e-4)
@@ -41,6 +42,7 @@ def naive_magnitudes(x, window, hop):
     return np.abs(np.fft.rfft([padded[m * hop : m * hop + size] * window for m in range(frames)]))
 
 
+@pytest.mark.slow
 def test_distances_match_naive_sums():
     x, y = np.asarray(NOISE, np.float64)
     floor = lambda window: window.sum() / 2 * 1e-5

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from scorekit.audio import (
     decode_spectrum,
@@ -41,6 +42,7 @@ def test_rounding_does_not_grow_with_the_phase():
     assert off(np.pi * np.cumsum(f[:, 0])) > 0.1
 
 
+@pytest.mark.slow
 def test_encode_and_decode_spectrum_round_trip():
     x = jnp.sin(2 * jnp.pi * 440 / RATE * jnp.arange(4000)) + 0.01 * jax.random.normal(jax.random.key(0), (4000,))
     channels = encode(x)

@@ -41,6 +41,7 @@ def test_magnitude_from_mel_misfit_is_monotonic():
     assert np.all(steps[-1] < 0.5 * steps[0])
 
 
+@pytest.mark.slow
 def test_magnitude_from_mel_of_a_signal_reproduces_its_mel():
     x = jnp.sin(2 * jnp.pi * 440 / RATE * jnp.arange(2000.0)) + 0.01 * noise(2000)
     mel = audio.mel_spectrogram(x, BANK, WINDOW, HOP)

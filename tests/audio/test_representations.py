@@ -17,6 +17,7 @@ encode, decode = jax.jit(compressed.encode), jax.jit(compressed.decode)
 noise = 0.2 * np.random.default_rng(0).standard_normal((2, 2048)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_compressed_round_trip():
     x = noise.copy()
     x[:, 1024:] *= 0.001
@@ -43,6 +44,7 @@ def test_compressed_phase_rotates_by_the_offset_from_the_bin_centre():
     np.testing.assert_allclose(np.diff(phase), 2 * np.pi * 0.25 * 64 / 256, atol=0.01)
 
 
+@pytest.mark.slow
 def test_log_magnitudes_round_trip_up_to_phases():
     n = np.arange(2048) / RATE
     x = (0.5 * np.sin(2 * np.pi * 440 * n) + 0.005 * np.sin(2 * np.pi * 1320 * n)).astype(np.float32)

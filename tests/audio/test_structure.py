@@ -51,6 +51,7 @@ def test_rhythm_statistics_peak_at_the_period_of_a_beat():
     assert found[~beats].max() < 0.2
 
 
+@pytest.mark.slow
 def test_harmony_statistics_peak_where_chords_recur():
     """Two notes in turn, 0.512 s each: alike after 1.024 s, unlike after 0.512 s."""
     x = np.concatenate([sine(261.63, 0.512), sine(370.0, 0.512)] * 4)

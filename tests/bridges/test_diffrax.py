@@ -144,6 +144,7 @@ def test_reversed_time_is_its_own_inverse():
     np.testing.assert_array_equal(reversed_time(reversed_time(t)), t)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["linear_vp", "sub_vp", "cosine", "edm", "rectified_flow"])
 @in_float64
 def test_one_step_of_euler_is_our_euler_maruyama(name):

@@ -51,6 +51,7 @@ def test_fit_gaussian_recovers_a_low_rank_gaussian():
     np.testing.assert_allclose(fitted.entropy(), truth.entropy(), atol=0.01)
 
 
+@pytest.mark.slow
 def test_fit_gaussian_with_a_floor_bounds_every_variance():
     x = np.stack([RNG.normal(size=20), np.full(20, 3.0)], axis=1)
     for rank in (None, 0, 1):
@@ -61,6 +62,7 @@ def test_fit_gaussian_with_a_floor_bounds_every_variance():
     np.testing.assert_allclose(degenerate.covariance(), 0.04 * np.eye(2), atol=1e-7)
 
 
+@pytest.mark.slow
 def test_fit_gaussian_of_classes_makes_a_mixture():
     """All fits of one rank share their shapes, even where a class has fewer examples than the rank."""
     parts = [fit_gaussian(data(n, 6), rank=4, floor=0.1) for n in (30, 3)]

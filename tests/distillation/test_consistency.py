@@ -92,6 +92,7 @@ def test_exact_consistency_function_is_a_fixed_point_up_to_the_order_of_the_teac
     assert loss.mean() ** 0.5 > 3 * fine
 
 
+@pytest.mark.slow
 @in_float64
 def test_consistency_distillation_learns_the_end_point_of_the_teachers_steps():
     """On a grid, the fixed point is the sampler itself, to rounding, whatever its error."""
@@ -200,6 +201,7 @@ def test_pseudo_huber():
         pseudo_huber(a, b, 0.0)
 
 
+@pytest.mark.slow
 def test_earlier_time_is_on_the_path_and_does_not_recompile():
     ts = solvers.grids.quadratic(64, power=3)
     grid = np.asarray(ts)

@@ -111,6 +111,7 @@ def exact_student(teacher, grid, schedule):
     return student
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["x0", "eps", "v", "velocity"])
 def test_progressive_loss_vanishes_at_the_target(target):
     schedule, rng = schedules.linear_vp(), np.random.default_rng(1)
@@ -160,6 +161,7 @@ def test_progressive_loss_has_no_gradient_for_the_teacher():
     assert slope == 0.0
 
 
+@pytest.mark.slow
 def test_student_steps_are_on_the_grid_and_equally_frequent():
     ts = jnp.array([1.0, 0.7, 0.6, 0.2, 0.0])
     steps = distillation.student_steps(jax.random.key(3), 100, ts)

@@ -33,6 +33,7 @@ def test_the_guided_score_is_that_of_the_tilted_density():
     np.testing.assert_allclose(process.score(guided, T, SCHEDULE), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_scale_per_example():
     scales = jnp.array([0.0, 1.0, 2.0, 3.0, -1.0])
     together = classifier_free(COND, UNCOND, scales)(X, T)

@@ -121,6 +121,7 @@ def test_clip_moves_estimates_up_to_the_level_and_not_beyond():
     np.testing.assert_allclose(found, [[-4, 0.5, 1, 0.1], [-2, 0.5, 1.5, 0.1]], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gap", "bandwidth"])
 def test_sounds_of_a_gaussian_process_are_restored_to_their_posterior_mean(kind):
     """A gap and a lost band: mmps with enough iterations against the formula with matrices, at t = 1."""

@@ -122,6 +122,7 @@ def test_tangential_against_a_singular_value_decomposition(target):
     np.testing.assert_allclose(flat(kind.from_prediction(found, T, schedule)), expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_projections_are_taken_over_the_full_tree():
     x = {"a": X[..., 0], "b": X[..., 1]}
     split = lambda d: lambda tree, t: _split(d(jnp.stack([tree["a"], tree["b"]], axis=-1), t))

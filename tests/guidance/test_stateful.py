@@ -83,6 +83,7 @@ def test_with_state_loop_matches_sample():
     np.testing.assert_allclose(manual(WRAPPED, X), end, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_momentum_state_has_the_size_of_x():
     assert [leaf.shape for leaf in jax.tree.leaves(init_denoiser_state(WRAPPED, X))] == [(5, 2)]
     half = X.astype(jnp.bfloat16)

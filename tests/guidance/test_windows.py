@@ -24,6 +24,7 @@ def exact(size):
     return denoise
 
 
+@pytest.mark.slow
 def test_blend_windows_inverts_cut_windows_with_the_documented_weights():
     x = {"a": jax.random.normal(jax.random.key(0), (3, 14, 2)), "b": jnp.arange(28.0).reshape(2, 14)}
     parts = windows.cut_windows(x, 6, 4)
@@ -63,6 +64,7 @@ def test_windowed_conditions_are_in_window_order():
     np.testing.assert_allclose(guidance.windowed(denoiser, 4, 2)(x, 0.5).x0, condition, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_windowed_samples_have_the_covariance_of_the_process_across_seams():
     """Neighbours of a first-order autoregression: correlation 0.95 everywhere, but 0 across the seams of windows that
     do not overlap."""

@@ -43,6 +43,7 @@ def test_the_optimal_dequantiser_gives_the_exact_probability():
     assert float(found.offset) == math.log2(LEVELS / 2)
 
 
+@pytest.mark.slow
 def test_uniform_dequantisation_costs_more_on_average():
     keys = jax.random.split(jax.random.key(1), 4000)
     each = jax.jit(jax.vmap(lambda k: dequantised_bits_per_dim(k, ramp, jnp.asarray(X), LEVELS).bits_per_dim))(keys)

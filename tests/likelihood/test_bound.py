@@ -102,6 +102,7 @@ def test_variational_bound_of_discrete_data_is_their_entropy(bins, t_min):
     assert float(bound.reconstruction.mean()) >= 0
 
 
+@pytest.mark.slow
 def test_discrete_decoder_matches_quadrature():
     """At t = 0.3 the bins overlap: -E log p(x0 | x_t) by numerical integration."""
     schedule, bins, t = schedules.cosine(), 3, 0.3
@@ -183,6 +184,7 @@ def test_the_discrete_bound_tends_to_the_continuous_one():
     assert abs(gaps[1]) < gaps[0] / 12 + 3 * spread
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bins", [2, 5])
 def test_discrete_variational_bound_of_discrete_data_is_at_least_their_entropy(bins):
     schedule = schedules.cosine()

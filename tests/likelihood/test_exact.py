@@ -267,6 +267,7 @@ def test_a_fixed_grid_is_fourth_order():
     assert errors[1] < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", [pytest.param(None, marks=pytest.mark.slow), 64])
 @in_float64
 def test_gradients_with_respect_to_parameters_and_data(grid):

@@ -104,6 +104,7 @@ def test_frechet_distance_of_a_set_to_itself_is_zero_in_float32(n):
 # ---- neighbours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 3])
 def test_precision_recall_density_coverage_match_scikit_learn(k):
     real, fake = normal(60, 3, 0), normal(45, 3, 1, shift=0.8, scale=0.6)

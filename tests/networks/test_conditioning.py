@@ -107,6 +107,7 @@ def near(rows, rate):
     return abs(rows.mean() - rate) <= 4 * np.sqrt(rate * (1 - rate) / len(rows)) + 1e-12
 
 
+@pytest.mark.slow
 def test_drop_conditions_drops_independently_and_jointly_at_the_given_rates():
     drop = jax.jit(lambda key, rates, joint: drop_conditions(key, MANY, MANY_NULLS, rates, joint))
     rates = {"labels": 0.1, "vector": 0.2, "dense_map": 0.5}

@@ -34,6 +34,7 @@ def test_label_table_has_a_null_row():
     assert "labels" not in plain["params"]
 
 
+@pytest.mark.slow
 def test_label_embeddings_have_unit_variance_at_initialisation():
     table = Conditioning(256, 100).init(KEY, 0.0, None, 2)["params"]["labels"]["embedding"]
     np.testing.assert_allclose([table.mean(), table.std()], [0, 1], atol=0.02)

@@ -81,6 +81,7 @@ def test_attention_matches_numpy():
     np.testing.assert_allclose(jax.jit(layer.apply)(params, x), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patch", [1, 2])
 def test_linear_skip_is_linear_in_x_with_conditional_gains(patch):
     """With the output of the levels zeroed, a U-Net is linear in ``x``, with gains by noise level and class."""

@@ -41,6 +41,7 @@ def test_the_exact_map_of_a_gaussian_from_end_to_end_in_float32(name):
     np.testing.assert_allclose(out.x, exact_map(schedule, x, 1.0, 0.0), atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "coordinate"),
     [("zero_terminal_linear_vp", "flow"), ("edm_from_zero", "angle"), ("rectified_flow", "sigma")],

@@ -191,6 +191,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("solver", "ts", "power", "bias"), CASES.values(), ids=CASES)
 def test_rounds_of_corruption_and_denoising_reach_the_data(solver, ts, power, bias):
     n = 4000
@@ -233,6 +234,7 @@ def test_trees_dtypes_and_trajectories():
         assert not np.array_equal(states["a"][0], states["a"][1])
 
 
+@pytest.mark.slow
 def test_examples_of_a_batch_are_independent_chains():
     log_p = lambda x: -0.5 * jnp.sum(jnp.square(x), -1)
 

@@ -152,6 +152,7 @@ def _accepted_clocks(p, y, start, end):
     return np.append(np.asarray(clocks)[: int(accepted)], end)
 
 
+@pytest.mark.slow
 @in_float64
 def test_an_integral_along_the_path_and_its_gradient():
     """``y = exp(-p c)`` and ``int q y^2 dc`` in closed form, in either direction."""

@@ -75,6 +75,7 @@ def test_sdedit_has_the_moments_of_its_gaussian():
     np.testing.assert_allclose(np.cov(found.T), level[1] ** 2 * linear.T @ linear, atol=0.02)
 
 
+@pytest.mark.slow
 @in_float64
 def test_sdedit_from_no_noise_changes_nothing_and_from_noise_alone_everything():
     denoiser = denoisers.exact_denoiser(exact(*ONE), SCHEDULE)

@@ -90,6 +90,7 @@ def test_trajectory_log_probs_are_those_of_the_published_kernels(name):
         np.testing.assert_allclose(got[k], stats.norm.logpdf(path[k + 1], mean, std).sum(-1), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_steps_without_noise_count_zero_and_have_gradients():
     ts = np.float32([1.0, 0.5, 0.0])
 

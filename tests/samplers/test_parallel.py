@@ -31,6 +31,7 @@ def rough(x, t):
     return jnp.sin(7.0 * x[..., ::-1]) + 0.3 * jnp.cos(50.0 * column)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOLVERS)
 @in_float64
 def test_n_sweeps_give_the_sequential_answer_for_any_network(name):
@@ -131,6 +132,7 @@ def test_four_devices_share_the_steps(window):
     assert int(four.iterations) == int(one.iterations)
 
 
+@pytest.mark.slow
 def test_pytrees_and_bfloat16():
     pull = lambda x, t: jax.tree.map(lambda leaf: jnp.tanh(2.0 * leaf), x)
     denoiser, ts = denoisers.denoiser_from_network(pull, SCHEDULE, "x0"), solvers.grids.uniform(16)
@@ -162,6 +164,7 @@ def test_under_vmap_each_example_stops_for_itself():
     np.testing.assert_allclose(alone.x[:, 0], together.x, atol=1e-2, rtol=1e-3)
 
 
+@pytest.mark.slow
 @in_float64
 def test_forward_derivatives_are_those_of_the_sequential_sampler():
     ts, direction = solvers.grids.uniform(12), jnp.ones((4, 2))

@@ -157,6 +157,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("run", "denoiser", "solver", "constant"), CASES.values(), ids=CASES)
 def test_where_there_is_nothing_to_correct_it_is_the_plain_sampler(run, denoiser, solver, constant):
     result = run()

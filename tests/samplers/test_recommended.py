@@ -48,6 +48,7 @@ def test_recommended_converges_and_is_nearer_to_the_exact_path_than_a_widely_use
     assert max(errors[1] / errors[0], errors[2] / errors[1]) < 0.6, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", DATA)
 def test_stochastic_pair_draws_the_variance_of_gaussian_data(dim):
     data, schedule = densities.gaussian(jnp.full(dim, 0.5), std=0.5), schedules.cosine()

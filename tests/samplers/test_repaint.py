@@ -113,6 +113,7 @@ def test_repaint_needs_single_rows():
         repaint(jax.random.key(0), PRIOR, SCHEDULE, solver, NOISE, TS, KNOWN, Y)
 
 
+@pytest.mark.slow
 def test_repaint_takes_trees():
     tree = lambda x: {"a": x, "b": x.astype(jnp.bfloat16)}
 

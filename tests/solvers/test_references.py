@@ -243,6 +243,7 @@ def test_stochastic_dpm_solvers_are_those_of_k_diffusion(name):
         np.testing.assert_allclose(got(solver, lv, KEY), y * lv.alpha(TS[-1]), rtol=1e-9)
 
 
+@pytest.mark.slow
 @THREE
 @in_float64
 def test_sa_solver_is_the_integral_of_the_interpolant(name):

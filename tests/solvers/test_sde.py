@@ -133,6 +133,7 @@ def test_moments_converge_at_weak_order_one(solver, schedule):
     assert np.log2(errors[0] / errors[1]) == pytest.approx(1.0, abs=0.3)
 
 
+@pytest.mark.slow
 def test_ancestral_with_eta_zero_is_euler():
     schedule, x = schedules.cosine(), jnp.array([[0.3], [1.2]])
     denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.array([MEAN]), std=STD), schedule)

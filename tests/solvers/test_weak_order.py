@@ -120,6 +120,7 @@ EVERY = [*QUICK, *(pair for pair in TURNS if pair not in QUICK)]
 MARKED = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in EVERY]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "label"), MARKED)
 @in_float64
 def test_measured_weak_order_is_the_declared_order(name, label):
@@ -157,6 +158,7 @@ def test_samples_follow_the_recursion(name):
     assert abs(got.var() - variance) < 4 * variance * np.sqrt(2 / n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["linear_vp", "geometric_ve", "sub_vp", "rectified_flow"])
 def test_a_langevin_corrector_improves_its_predictor(name):
     """Twenty steps in 48 dimensions: the variance of predictor-corrector is nearer the truth than the predictor's."""
@@ -228,6 +230,7 @@ def test_predictor_corrector_is_first_order_where_its_snr_falls_with_the_step(na
     assert 0.2 < less / biased < 0.4, (less, biased)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["linear_vp", "geometric_ve", "sub_vp"])
 @in_float64
 def test_corrector_helps_for_any_number_of_steps(name):

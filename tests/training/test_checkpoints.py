@@ -78,6 +78,7 @@ def none_broken():
         yield
 
 
+@pytest.mark.slow
 def test_round_trip_is_exact(saved, none_broken):
     directory, states = saved
     with Checkpoints(directory) as checkpoints:

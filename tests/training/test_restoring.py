@@ -59,6 +59,7 @@ def test_restore_params_ignores_damaged_metrics(copy):
     assert same(params, STATES[2].params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [('"position": 2', '"position": 3'), ('"b": [', '"c": [')])
 def test_modified_metadata_is_reported_as_broken(copy, before, after):
     metadata = copy / "2" / "extra" / "metadata"
@@ -72,6 +73,7 @@ def test_modified_metadata_is_reported_as_broken(copy, before, after):
     assert restored.extra == {"position": 1, "rate": 0.1, "shards": [3, 4]}
 
 
+@pytest.mark.slow
 def test_arrays_of_another_run_are_reported_as_broken(copy, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
     with Checkpoints(other) as checkpoints:
@@ -153,6 +155,7 @@ def test_restore_params_uses_the_sharding_of_like(saved):
     assert restore_params(saved)[1]["w"].devices() == {jax.devices()[0]}
 
 
+@pytest.mark.slow
 def test_restore_params_does_not_replace_an_explicit_broken_step(copy):
     shutil.rmtree(copy / "1" / "state")
     with (

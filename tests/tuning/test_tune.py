@@ -43,6 +43,7 @@ def smooth(x, t):
 # ---- gradients ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", FAMILIES, ids=str)
 @in_float64
 def test_gradient_of_the_grid_is_that_of_finite_differences(solver):
@@ -115,6 +116,7 @@ def tuned(coefficients):
     return found, seen
 
 
+@pytest.mark.slow
 def test_fine_pairs_are_ends_of_the_exact_flow():
     data = densities.gaussian(jnp.array([0.5, -1.0]), std=0.3)
     pairs = fine_pairs(
@@ -174,6 +176,7 @@ def test_tune_is_never_worse_than_the_best_starting_grid():
     np.testing.assert_array_equal(found.ts, SHORT[best])
 
 
+@pytest.mark.slow
 def test_tune_reports_the_power_mean_of_the_distances():
     """One step of Euler ends at the mean, which gives the distances."""
     far = Pairs(jnp.zeros((1, 3, 1)), jnp.array([[[1.0], [2.0], [4.0]]]))

@@ -98,6 +98,7 @@ def test_p_values_are_uniform_under_the_null():
             assert abs(np.mean(p < 0.1) - 0.1) < 0.04
 
 
+@pytest.mark.slow
 def test_p_values_of_a_statistic_of_the_exact_denoiser_are_uniform_under_the_null():
     """Norms of the score, as density of states, fitted on one set, calibrated on another and asked on a third."""
     denoiser = sk.denoisers.exact_denoiser(DATA, SCHEDULE)

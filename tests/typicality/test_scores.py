@@ -38,6 +38,7 @@ def test_gaussian_score_is_minus_the_log_density_of_the_standardised_statistics(
     np.testing.assert_allclose(gaussian_score(CALIBRATION * units)(STATISTICS * units), found, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_kernel_density_score_is_the_sum_of_marginal_log_densities():
     found = kernel_density_score(CALIBRATION)(STATISTICS)
     np.testing.assert_array_equal(found, -typicality.density_of_states(CALIBRATION).log_density(STATISTICS))
@@ -73,6 +74,7 @@ def test_decorrelate_leaves_no_variance_to_statistics_that_determine_each_other(
     np.testing.assert_allclose(components.mean(axis=0), 0.0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_decorrelation_detects_what_marginals_do_not():
     """A point whose statistics are all typical but whose combination is not."""
     unusual = np.array([[1.5, -1.5]])

@@ -36,6 +36,7 @@ def test_score_norms():
         np.testing.assert_allclose(column, sigma * np.linalg.norm(score, axis=1), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_score_norms_of_noisy_data():
     """E|eps|^2 = sigma^2 tr(K^-1) when x is data and noise is added."""
     x = DATA.sample(jax.random.key(0), (5000,))

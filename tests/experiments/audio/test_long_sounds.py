@@ -28,6 +28,7 @@ def test_cut_map_cuts_samples_and_centred_frames():
     np.testing.assert_array_equal(found, [[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6]])
 
 
+@pytest.mark.slow
 def test_compare_finds_the_right_phrase_and_a_broken_seam():
     rng = np.random.default_rng(0)
     pitches = rng.permutation(np.arange(48, 72))[:8].reshape(2, 4)

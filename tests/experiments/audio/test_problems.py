@@ -42,6 +42,7 @@ def test_each_problem_loses_its_part_of_the_sound():
     assert float(audio.spectral_convergence(*sizes).max()) < 0.1
 
 
+@pytest.mark.slow
 def test_distances_are_in_decibels_of_the_sound_and_leave_silence_out():
     x = np.asarray(SOUNDS)[..., 0]
     silent = np.concatenate([x, np.zeros_like(x[:1])])

@@ -63,6 +63,7 @@ class Predicts:
         return np.array(next(self.families))
 
 
+@pytest.mark.slow
 def test_compare_counts_pitches_and_families(program):
     pitch, label = np.array([60, 64, 67]), np.array([0, 8, 16])
     tone = lambda pitch: 0.2 * np.sin(2 * np.pi * 440 * 2 ** ((pitch[:, None] - 69) / 12) * np.arange(4096) / RATE)

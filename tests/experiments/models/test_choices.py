@@ -18,6 +18,7 @@ def config_with(**sections):
     return config
 
 
+@pytest.mark.slow
 def test_a_config_names_a_band_and_the_times_of_a_denoising_autoencoder():
     config = config_with(weighting={"name": "band", "power": (0.5, 0.1), "count": (3, 1)})
     schedule = choices.build_schedule(config)

@@ -38,6 +38,7 @@ def test_a_batch_is_prepared_with_all_its_conditions_and_some_dropped():
     assert given["dense_map"].present.all()
 
 
+@pytest.mark.slow
 def test_the_noise_of_a_batch_follows_the_progress_of_training():
     config = mixture_2d.get_config()
     config.loss.times.update(name="annealed", first=0.8, last=0.2)

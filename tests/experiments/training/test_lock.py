@@ -37,7 +37,10 @@ def test_the_lock_names_this_process_and_is_removed(tmp_path):
         assert record.items() >= HERE.items()
         assert held is not None
         held.check()
-    assert list((tmp_path / "new" / "run").iterdir()) == []
+    assert not (tmp_path / "new" / "run").exists(), "a folder that was made for the lock and stayed empty"
+    with lock.hold(tmp_path / "new" / "run"):
+        (tmp_path / "new" / "run" / "config.json").touch()
+    assert [path.name for path in (tmp_path / "new" / "run").iterdir()] == ["config.json"]
 
 
 def test_the_lock_is_removed_on_errors(tmp_path):
