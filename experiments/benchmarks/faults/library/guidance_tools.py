@@ -1,5 +1,7 @@
 """What guidance is made from: operators of inverse problems, windows of long signals, discrete sequences."""
 
+# pyright: reportArgumentType=false
+
 import numpy as np
 
 from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, Shaped, call
