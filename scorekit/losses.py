@@ -243,7 +243,8 @@ def classification_loss_at(
         raise ValueError(f"classifier must return logits of shape ({b}, K), got {logits.shape}")
     check_classes(logits.shape[1], labels=labels)
     log_p = jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
-    chosen = jnp.take_along_axis(log_p, labels[:, None], axis=1, mode="fill", fill_value=jnp.nan)[:, 0]
+    chosen = jnp.take_along_axis(log_p, labels[:, None], axis=1, mode="clip")[:, 0]
+    chosen = jnp.where((labels >= 0) & (labels < logits.shape[1]), chosen, jnp.nan)
     log_snr = bounded_log_snr(times.t, schedule)
     return -times.weight * chosen, ClassificationAux(times.t, log_snr, -chosen, jnp.argmax(log_p, axis=1) == labels)
 

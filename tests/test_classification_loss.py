@@ -139,6 +139,16 @@ def test_classification_loss_gradient_is_that_of_the_log_likelihood():
     np.testing.assert_allclose(jax.jit(jax.grad(loss))(x0)[0], -alpha * (pull[2] - p @ pull), rtol=1e-4)
 
 
+def test_traced_labels_out_of_range_give_nan_and_concrete_ones_raise():
+    x0, drawn = np.ones((4, 3), np.float32), times.Times(np.full(4, 0.5, np.float32), np.ones(4, np.float32))
+    at = lambda labels: losses.classification_loss_at(lambda x, t: x, cosine(), x0, x0, drawn, labels)[0]
+    labels = np.array([0, 2, -1, 3])
+    np.testing.assert_array_equal(np.isnan(jax.jit(at)(labels)), [False, False, True, True])
+    for wrong in (labels[[0, 1, 2, 0]], labels[[0, 1, 3, 0]]):
+        with pytest.raises(ValueError, match="labels must hold classes from 0 to 2"):
+            at(wrong)
+
+
 def test_invalid_arguments_raise():
     x0, drawn = jnp.ones((2, 3)), times.Times(jnp.ones(2), jnp.ones(2))
     at = lambda classifier, labels, drawn=drawn: losses.classification_loss_at(
