@@ -6,10 +6,12 @@ run in a subprocess of a test, are compiled once for each worker. The cache star
 entries atomically.
 """
 
+import gc
 import os
 import shutil
 import tempfile
 
+import pytest
 from xdist.scheduler import LoadFileScheduling
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -25,6 +27,15 @@ elif "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     CACHE = os.environ["SCOREKIT_TEST_CACHE"] = tempfile.mkdtemp(prefix="scorekit-tests-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(CACHE, "main")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+@pytest.fixture
+def frozen_heap():
+    """Reading a damaged checkpoint collects garbage: not among all that other tests have left."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def pytest_unconfigure():

@@ -25,7 +25,7 @@ from jax.tree_util import Partial
 from matplotlib.figure import Figure
 
 from experiments.benchmarks.guidance_problems import Problem, digits_problem, mixture_problem
-from experiments.cli.command_line import exit_on_config_error
+from experiments.cli.endings import one_line
 from experiments.reporting import plots
 from scorekit import guidance, metrics, predictions, process, samplers, schedules, solvers, trees
 from scorekit.networks import UNet
@@ -307,7 +307,7 @@ def main(_) -> None:
     if _DIGITS.value:
         makers.append(functools.partial(digits_problem, _DIGITS.value, samples))
     for make in makers:
-        with exit_on_config_error():
+        with one_line():
             problem = make()
         found, pictures = quality(problem, scales, steps)
         print_quality(problem, found, steps)

@@ -36,7 +36,7 @@ from experiments.benchmarks.problems import (
     run,
     trained_problem,
 )
-from experiments.cli.command_line import exit_on_config_error
+from experiments.cli.endings import one_line
 from scorekit import solvers
 from scorekit.metrics import sliced_wasserstein
 from scorekit.samplers import recommended
@@ -268,7 +268,7 @@ def main(_) -> None:
     tables: dict[str, Cells] = {}
     swd: dict[str, tuple[dict, float]] = {}
     for name, make in makers.items():
-        with jax.enable_x64(name != "digits"), exit_on_config_error():
+        with jax.enable_x64(name != "digits"), one_line():
             problem = make()
             cells = tables[name] = deterministic_cells(
                 problem, deterministic, grids, nfes, others if problem.data else {}

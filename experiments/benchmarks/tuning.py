@@ -23,7 +23,7 @@ from absl import app, flags
 from matplotlib.figure import Figure
 
 from experiments.benchmarks.problems import DATA, EDM, GRIDS, trained_problem
-from experiments.cli.command_line import exit_on_config_error
+from experiments.cli.endings import one_line
 from experiments.cli.progress import duration, final_line
 from scorekit import denoisers
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2M, Euler, ExponentialAdamsBashforth, UniPC, grids
@@ -118,7 +118,7 @@ def exact(name: str) -> Problem:
 
 def trained(workdir: str) -> Problem:
     """The network of a run; the labels run through the classes in turn."""
-    with exit_on_config_error():
+    with one_line():
         found = trained_problem(workdir, 64)
     return Problem("trained digits", found.denoiser, found.schedule, found.x_init)
 

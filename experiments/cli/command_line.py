@@ -14,14 +14,12 @@ accepts ``decays=abc`` for a tuple of numbers, and cannot override a saved confi
 """
 
 import ast
-import contextlib
 import importlib.util
 import math
 import re
-import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,16 +172,6 @@ def parse(
     for field, text in overrides:
         override(config, field, text)
     return config
-
-
-@contextlib.contextmanager
-def exit_on_config_error() -> Iterator[None]:
-    """Turns a :class:`ConfigError` into one line on stderr and exit code 2."""
-    try:
-        yield
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def run(

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from programs import give, run
 
-from experiments.cli.command_line import exit_on_config_error, override
+from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
+from experiments.cli.endings import one_line
 from experiments.configs import base
 from experiments.models.runs import open_run
 from experiments.training import students
@@ -96,7 +97,7 @@ def test_benchmark_compares_the_teacher_with_its_students(ring_run, student):
     ],
 )  # fmt: skip
 def test_configs_that_cannot_be_distilled_are_one_line_errors(distill, tmp_path, capsys, overrides, message):
-    with pytest.raises(SystemExit) as stop, exit_on_config_error():
+    with pytest.raises(SystemExit) as stop, one_line():
         distill(tmp_path, "progressive", overrides, steps=4)
     err = capsys.readouterr().err
     assert stop.value.code == 2

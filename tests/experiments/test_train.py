@@ -16,7 +16,7 @@ from absl import flags
 from programs import ROOT, run, run_process
 
 from experiments import data
-from experiments.cli import command_line
+from experiments.cli import command_line, endings
 from experiments.configs import base
 from experiments.models.model import build_model
 from experiments.training.model_run import fit_model
@@ -248,7 +248,7 @@ def test_invalid_configs_raise_before_anything_is_compiled(
     monkeypatch.chdir(ROOT)
 
     def main():
-        with command_line.exit_on_config_error():
+        with endings.one_line():
             train.check(command_line.parse(values, lambda: train._CONFIG.value, flags.FLAGS))
 
     with pytest.raises(SystemExit) as stop:

@@ -18,14 +18,7 @@ import pytest
 
 from scorekit.training import Checkpoints, init_state, make_mesh, make_optimizer, make_train_step, restore_params
 
-
-@pytest.fixture(autouse=True)
-def frozen_heap():
-    """Reading a damaged checkpoint collects garbage: not among all that other tests have left."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("frozen_heap")
 
 
 OPTIMIZER = make_optimizer(0.1, warmup_steps=2, total_steps=50)

@@ -1,6 +1,5 @@
 """Reading checkpoints: verification, fallbacks, and error messages."""
 
-import gc
 import json
 import logging
 import random
@@ -18,14 +17,7 @@ from jax.sharding import PartitionSpec
 from scorekit.training import Checkpoints, init_state, make_mesh, place_state, restore_params
 from scorekit.training.restoring import OrbaxFilter
 
-
-@pytest.fixture(autouse=True)
-def frozen_heap():
-    """Reading a damaged checkpoint collects garbage: not among all that other tests have left."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("frozen_heap")
 
 
 OPTIMIZER = optax.adam(1e-3)

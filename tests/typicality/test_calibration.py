@@ -1,4 +1,4 @@
-"""Scores and p-values: uniform under the null, with power against what is foreign."""
+"""Scores and p-values: uniform under the null, with power against what is out of distribution."""
 
 import functools
 
@@ -132,11 +132,11 @@ def test_power_grows_with_the_size_of_the_batch():
     """Against data a little too near to the mode, which likelihood prefers: power rises from the level to 1."""
     calibration = np.asarray(log_density(sample(jax.random.key(1), 2000)))
     mean = np.linspace(-1.0, 1.0, D, dtype=np.float32)
-    foreign = np.asarray(log_density(mean + 0.9 * (np.asarray(sample(jax.random.key(4), 6400)) - mean)))
-    assert foreign.mean() > calibration.mean()
+    other = np.asarray(log_density(mean + 0.9 * (np.asarray(sample(jax.random.key(4), 6400)) - mean)))
+    assert other.mean() > calibration.mean()
     test, power = jax.jit(functools.partial(typicality.typicality_test, resamples=1000)), []
     for m in (1, 8, 64):
-        found = test(jax.random.key(5), DATA.entropy(), calibration, foreign[: 100 * m].reshape(100, m))
+        found = test(jax.random.key(5), DATA.entropy(), calibration, other[: 100 * m].reshape(100, m))
         power.append(np.mean(found.rejected))
     assert np.all(np.diff(power) > 0)
     assert power[0] < 0.2

@@ -1,6 +1,5 @@
 """The attacks tell what is silent from what is clear, and a short version of them finds nothing."""
 
-import gc
 import warnings
 
 import jax.numpy as jnp
@@ -14,16 +13,10 @@ from experiments.benchmarks.faults.tally import Case, table
 from scorekit import training
 
 # abandoned reads of damaged files, which are freed some time later
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True)
-def frozen_heap():
-    """Reading a damaged checkpoint collects garbage: not among all that other tests have left."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("frozen_heap"),
+]
 
 
 def strict(x, scale, labels):

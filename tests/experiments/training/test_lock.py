@@ -152,12 +152,12 @@ def test_exactly_one_of_many_takers_wins(tmp_path, gone, stale):
 def test_a_taker_that_was_slower_gives_up(tmp_path, gone, monkeypatch):
     """Another process takes the stale lock over between the reading of it and the takeover."""
     path = write(tmp_path, pid=gone)
-    judge = lock._is_stale
+    is_stale = lock._is_stale
 
     def slow(record, age):
         monkeypatch.undo()
         write(tmp_path, token="faster")
-        return judge(record, age)
+        return is_stale(record, age)
 
     monkeypatch.setattr(lock, "_is_stale", slow)
     with pytest.raises(ProgramError, match=LIVE):
