@@ -11,15 +11,15 @@ import time
 from pathlib import Path
 
 import jax
-from absl import flags
 
 from experiments import data, training
-from experiments.cli import command_line, progress
+from experiments.cli import command_line, distributed, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base
 from experiments.evaluation.run_metrics import evaluate
 from experiments.models import checks, latents
+from experiments.models.devices import everywhere
 from experiments.models.model import build_model, init_params
 from experiments.models.restoring import averaged
 from experiments.models.runs import write_results
@@ -32,7 +32,7 @@ from experiments.training import lock, loop
 from experiments.training.model_run import fit_model
 
 _CONFIG, _WORKDIR = shared.config(), shared.new_workdir()
-_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Call jax.distributed.initialize() (clusters, TPU pods).")
+shared.distributed()
 
 
 def check(config: Config) -> None:
@@ -47,8 +47,6 @@ def check(config: Config) -> None:
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    if _DISTRIBUTED.value:
-        jax.distributed.initialize()
     workdir = shared.path(_WORKDIR)
     check(config)
     loop.check_same_run(config, workdir)
@@ -67,21 +65,22 @@ def train(config: Config, workdir: Path, start: float) -> None:
         return pictures.sample_picture(path, config, dataset, generate, params, f"Samples after {step:,} steps")
 
     state = fit_model(config, workdir, dataset, model, draw)
-    if jax.process_index() == 0:
-        trained = time.monotonic() - start
-        print("sampling and evaluating …", flush=True)
-        params = averaged(state, config.sampling.ema)
-        drawn = pictures.final_pictures(workdir, config, model, dataset, generate, params)
-        found = evaluate(config, model, dataset, params, generate)
-        write_results(workdir / "evaluation.json", found.values())
-        facts = {
-            "network": f"{progress.human(sum(x.size for x in jax.tree.leaves(params)))} parameters",
-            "steps": config.training.steps,
-            "training time": progress.duration(trained),
-        }
-        report = write_run_report(workdir, dataset, found, drawn, facts)
-        print(as_text(found))
-        print(progress.final_line(str(report), time.monotonic() - start))
+    trained = time.monotonic() - start
+    print("sampling and evaluating …", flush=True)
+    params = everywhere(averaged(state, config.sampling.ema))
+    drawn = pictures.final_pictures(distributed.folder(workdir), config, model, dataset, generate, params)
+    found = evaluate(config, model, dataset, params, generate)
+    if not distributed.is_first():
+        return
+    write_results(workdir / "evaluation.json", found.values())
+    facts = {
+        "network": f"{progress.human(sum(x.size for x in jax.tree.leaves(params)))} parameters",
+        "steps": config.training.steps,
+        "training time": progress.duration(trained),
+    }
+    report = write_run_report(workdir, dataset, found, drawn, facts)
+    print(as_text(found))
+    print(progress.final_line(str(report), time.monotonic() - start))
 
 
 if __name__ == "__main__":

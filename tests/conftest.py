@@ -8,6 +8,7 @@ entries atomically.
 
 import gc
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -36,6 +37,23 @@ def frozen_heap():
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+MOST_MAPS = 20_000
+"""Compiled programs take memory maps, about three each; Linux gives a process 65,530, and XLA aborts at the limit."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Frees compiled programs between files once there are many."""
+    if nextitem is not None and nextitem.path == item.path:
+        return
+    maps = pathlib.Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        import jax  # late: the environment is set above
+
+        jax.clear_caches()
+        gc.collect()
 
 
 def pytest_unconfigure():

@@ -26,7 +26,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from experiments.cli import compilation_cache, endings, interrupts
+from experiments.cli import compilation_cache, distributed, endings, interrupts
 from experiments.cli.allocator import keep_freed_memory
 from experiments.cli.config import (
     ConfigError,
@@ -193,17 +193,23 @@ def run(
 
     def flags_parser(argv: list[str]) -> Any:
         config = parse(argv, config_file, flags.FLAGS)
+        distributed.wanted()
         check(config)
         return config
 
     def start(config: Any) -> Any:
         keep_freed_memory()
-        distributed = "distributed" in flags.FLAGS and bool(flags.FLAGS.distributed)
-        compilation_cache.enable(distributed)
+        several = distributed.wanted()
+        compilation_cache.enable(several)
         if not flags.FLAGS["verbosity"].present:  # messages of libraries; --verbosity=0 shows them
             logging.set_verbosity(logging.WARNING)
             warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # without the line of code
-        return main(config)
+        if several:
+            distributed.start()
+        try:
+            return main(config)
+        finally:
+            distributed.finish()
 
     with interrupts.handled(), endings.one_line():
         app.run(start, argv=argv, flags_parser=flags_parser)

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
+from experiments.cli import distributed, interrupts
 from experiments.cli.config import ConfigError
 from experiments.cli.interrupts import EXIT_CODES
 
@@ -48,7 +49,8 @@ def sentence(error: OSError) -> str | None:
 def one_line() -> Iterator[None]:
     """Turns errors of the user's making or of the machine's into one line on stderr and an exit code.
 
-    A :class:`ConfigError` gives 2; a :class:`ProgramError`, or an ``OSError`` such as a full disk, 1; Ctrl-C 130.
+    A :class:`ConfigError` gives 2; a :class:`ProgramError`, an ``OSError`` such as a full disk, or another process of
+    the program that has ended, 1; Ctrl-C 130.
     """
     try:
         yield
@@ -58,12 +60,15 @@ def one_line() -> Iterator[None]:
         message, code = f"error: {error}", 1
     except KeyboardInterrupt:
         message, code = "interrupted", EXIT_CODES[signal.SIGINT]
-    except OSError as error:
-        found = sentence(error)
+    except Exception as error:
+        lost = distributed.lost_peer(error)
+        found = sentence(error) if isinstance(error, OSError) and lost is None else lost
         if found is None:
             raise
         message, code = f"error: {found}", 1
     else:
         return
-    print(" ".join(message.split("\n")), file=sys.stderr)  # messages of libraries may have several lines
+    print(" ".join(message.split("\n")), file=sys.stderr, flush=True)  # messages of libraries may have several lines
+    if distributed.is_one_of_several():
+        interrupts.leave_with(code)  # in order, this process would wait for the others
     raise SystemExit(code)

@@ -13,12 +13,13 @@ from typing import Any
 
 from absl import flags
 
+from experiments.cli import distributed as processes
 from experiments.cli.config import ConfigError
 
 Flag = flags.FlagHolder
 
 
-def _define(define: Callable, name: str, *args: Any, **kwargs: Any) -> Flag:
+def define(define: Callable, name: str, *args: Any, **kwargs: Any) -> Flag:
     """Defines a flag, in place of that of another program in this process."""
     if name in flags.FLAGS:
         delattr(flags.FLAGS, name)
@@ -27,25 +28,25 @@ def _define(define: Callable, name: str, *args: Any, **kwargs: Any) -> Flag:
 
 def config(help: str = "Config file, such as experiments/configs/images/digits.py.") -> Flag:
     """``--config``: the config file of a new run."""
-    return _define(flags.DEFINE_string, "config", None, help, required=True)
+    return define(flags.DEFINE_string, "config", None, help, required=True)
 
 
 def workdir(help: str = "Folder of a run of experiments.train.") -> Flag:
     """``--workdir``: the folder of a run that is opened, with ``--reinterpret_weights``."""
     reinterpret_weights()
-    return _define(flags.DEFINE_string, "workdir", None, help)
+    return define(flags.DEFINE_string, "workdir", None, help)
 
 
 def new_workdir() -> Flag:
     """``--workdir`` of a program that trains."""
     help = "Folder for everything that the run writes."
-    return _define(flags.DEFINE_string, "workdir", None, help, required=True)
+    return define(flags.DEFINE_string, "workdir", None, help, required=True)
 
 
 def reinterpret_weights() -> Flag:
     """``--reinterpret_weights``, which :func:`reinterpret` reads."""
     help = "Open weights with a network, schedule, target or data that they were not trained with, and print it."
-    return _define(flags.DEFINE_bool, "reinterpret_weights", False, help)
+    return define(flags.DEFINE_bool, "reinterpret_weights", False, help)
 
 
 def reinterpret() -> bool:
@@ -54,19 +55,29 @@ def reinterpret() -> bool:
     return "reinterpret_weights" in values and values.is_parsed() and bool(values.reinterpret_weights)
 
 
+def distributed() -> None:
+    """``--distributed`` and its companions, of programs that run in several processes."""
+    help = "Run in several processes, as SLURM, Open MPI, Kubernetes or a TPU pod started them."
+    define(flags.DEFINE_bool, "distributed", False, help)
+    define(flags.DEFINE_string, "coordinator", None, "Elsewhere: host:port of the first process.")
+    define(flags.DEFINE_integer, "processes", None, "Elsewhere: the number of processes.", lower_bound=1)
+    define(flags.DEFINE_integer, "process_id", None, "Elsewhere: which of them this is, from 0.", lower_bound=0)
+    define(flags.DEFINE_integer, "heartbeat", 100, "Seconds until a silent process is given up.", lower_bound=1)
+
+
 def step(help: str = "Checkpoint to use; the newest by default.") -> Flag:
     """``--step``: which checkpoint."""
-    return _define(flags.DEFINE_integer, "step", None, help)
+    return define(flags.DEFINE_integer, "step", None, help)
 
 
 def seed(help: str = "Seed of the noise.") -> Flag:
     """``--seed``."""
-    return _define(flags.DEFINE_integer, "seed", 0, help, lower_bound=0, upper_bound=2**31 - 1)
+    return define(flags.DEFINE_integer, "seed", 0, help, lower_bound=0, upper_bound=2**31 - 1)
 
 
 def count(name: str, default: int, help: str, lower_bound: int = 1) -> Flag:
     """An integer flag of at least ``lower_bound``."""
-    return _define(flags.DEFINE_integer, name, default, help, lower_bound=lower_bound)
+    return define(flags.DEFINE_integer, name, default, help, lower_bound=lower_bound)
 
 
 def path(flag: Flag) -> Path:
@@ -108,6 +119,8 @@ def results(flag: Flag, default: Path, *endings: str) -> Path:
       ConfigError: if nothing can be written there, so that it is known before anything is computed.
     """
     out = path(flag) if flag.value else default
+    if not processes.is_first():
+        return processes.folder(out)
     given = f"--{flag.name}={flag.value}" if flag.value else f"--workdir={default.parent}"
     check_writable(out.parent, given)
     for ending in endings:

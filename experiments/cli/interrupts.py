@@ -30,11 +30,16 @@ def leave() -> NoReturn:
     if not _leaving.acquire(blocking=False):
         time.sleep(1)  # the thread or the handler of the signal is at it, whichever was first
         os._exit(EXIT_CODES[signal.SIGINT])
+    os.write(2, b"\ninterrupted again: left at once, without saving\n")  # sys.stderr may be in use
+    leave_with(EXIT_CODES[signal.SIGINT])
+
+
+def leave_with(code: int) -> NoReturn:
+    """Ends the process at once with an exit code, after :data:`BEFORE_LEAVING`."""
     for function in list(BEFORE_LEAVING):
         with contextlib.suppress(Exception):
             function()
-    os.write(2, b"\ninterrupted again: left at once, without saving\n")  # sys.stderr may be in use
-    os._exit(EXIT_CODES[signal.SIGINT])
+    os._exit(code)
 
 
 def _watch(pipe: int) -> None:

@@ -1,5 +1,6 @@
 """What a person sees while a program runs: a summary, a progress bar or plain lines, and where the results are."""
 
+import os
 import shutil
 import sys
 import time
@@ -7,6 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 import tqdm
+
+from experiments.cli import distributed
 
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
@@ -111,7 +114,8 @@ class Progress:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._stream = sys.stderr if stream is None else stream
+        default = sys.stderr if distributed.is_first() else open(os.devnull, "w")  # noqa: SIM115
+        self._stream = default if stream is None else stream
         self._total, self._batch_size, self._label, self._clock = total, batch_size, label, clock
         self._unit = unit
         self._shown_at, self._shown_step = clock(), first_step

@@ -11,6 +11,7 @@ from experiments.cli.config import Config
 from experiments.data.dataset import Batch, Dataset, preprocess, rows_of
 from experiments.evaluation.quantisation import Quantisation, quantisation
 from experiments.models.conditioning import conditions, target_conditions
+from experiments.models.devices import collect, everywhere, spread
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import Model, denoiser
 from experiments.models.sampling import Generate
@@ -84,7 +85,7 @@ def evaluate(config: Config, model: Model, dataset: Dataset, params: PyTree, gen
       params: the parameters to evaluate.
       generate: from :func:`experiments.models.sampling.make_sampler`.
     """
-    scorer, rows = dataset.scorer(), {}
+    params, scorer, rows = everywhere(params), dataset.scorer(), {}
     if scorer is not None:
         labels = np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
         rows["real test data"] = scorer.real
@@ -125,7 +126,7 @@ def variational_bound(config: Config, model: Model, dataset: Dataset, params: Py
 
     @jax.jit
     def run(params, key, batch):
-        batch = preprocess(dataset, batch)
+        batch = preprocess(dataset, spread(batch))
         bound = likelihood.variational_bound(
             key,
             denoiser(model, params, conditions(model, batch)),
@@ -136,7 +137,7 @@ def variational_bound(config: Config, model: Model, dataset: Dataset, params: Py
             t_max=t_max,
             bins=bins,
         )
-        return jnp.stack([bound.prior, bound.reconstruction, bound.diffusion, bound.total])
+        return collect(jnp.stack([bound.prior, bound.reconstruction, bound.diffusion, bound.total]))
 
     few = rows_of(dataset.test, slice(dataset.max_evaluated))
     size = min(dataset.evaluation_batch, len(few["x"]))
@@ -159,7 +160,8 @@ def loss_by_noise_level(model: Model, dataset: Dataset, params: PyTree, part: Ba
 
     @jax.jit
     def run(params, batch):
-        _, aux = loss(params, prepare(jax.random.key(0), batch))
+        _, aux = loss(params, spread(prepare(jax.random.key(0), batch)))
+        aux = collect(aux)
         return losses.bin_by_noise_level(aux["eps_mse"], aux["log_snr"])
 
     return jax.tree.map(np.asarray, run(params, rows_of(part, slice(dataset.max_evaluated))))

@@ -6,6 +6,7 @@ import jax
 
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from experiments.models.conditioning import conditions, null_conditions
+from experiments.models.devices import collect, everywhere, spread
 from experiments.models.model import Model, network
 from scorekit import losses
 from scorekit import times as time_samplers
@@ -72,5 +73,6 @@ def held_out_loss(prepare, loss, dataset: Dataset, limit: int | None = None):
     """
     few = rows_of(dataset.test, slice(dataset.max_held_out if limit is None else limit))
     prepared = jax.jit(prepare)(jax.random.key(0), few)
-    run = jax.jit(lambda params, prepared: loss(params, prepared)[0].mean())  # as a constant XLA would compute with it
-    return lambda params: float(run(params, prepared))
+    # prepared is an argument: as a constant XLA would compute with it
+    run = jax.jit(lambda params, prepared: collect(loss(params, spread(prepared))[0]).mean())
+    return lambda params: float(run(everywhere(params), prepared))

@@ -13,6 +13,7 @@ from experiments.cli.ranges import above, between, items, or_none
 from experiments.data.dataset import Dataset
 from experiments.models import guided, rules
 from experiments.models.conditioning import conditions_for
+from experiments.models.devices import collect, everywhere, spread
 from experiments.models.finite import check_samples, sampler_of
 from experiments.models.guided import NO_EXTRAS, Extras
 from experiments.models.model import Model
@@ -106,7 +107,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
 
     In place of labels it takes all conditions by name; with labels alone, the other conditions are those of held-out
     examples of these classes. ``generate`` raises :class:`~experiments.models.finite.NotFinite` if any sample is not
-    finite.
+    finite. Every device draws its share of a batch; with several processes each gets all samples.
     """
     solver, ts = build_sampler(config, model.schedule)
     options, denoiser = config.sampling, guided.make_guided(config, model)
@@ -115,7 +116,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
     def run(params, key, given, scale, ts, extras, trajectory=False):
         for_prior, for_steps = jax.random.split(key)
         like = jax.ShapeDtypeStruct((given["labels"].shape[0], *model.shape), jnp.float32)
-        x = process.sample_prior(for_prior, model.schedule, like, ts[0])
+        x, given = spread((process.sample_prior(for_prior, model.schedule, like, ts[0]), given))
         out = samplers.sample(
             for_steps if solver.stochastic else None,
             denoiser(params, given, scale, extras),
@@ -126,9 +127,9 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             trajectory=trajectory,
         )
         if not trajectory:
-            return dataset.from_model(out, given)
+            return collect(dataset.from_model(out, given))
         states = jnp.concatenate([x[None], out[1]])
-        return states, model.schedule.log_snr(ts)
+        return collect(states), model.schedule.log_snr(ts)
 
     def generate(params, seed: int, labels, guidance_scale: float, *, trajectory: bool = False):
         key = jax.random.key(seed)
@@ -138,8 +139,9 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         given = dict(labels) if named else conditions_for(model, dataset, labels, for_map, noise)
         scale = rules.traced_scale(config, guidance_scale)
         by = sampler_of(config, guidance_scale)
+        params, given_extras = everywhere((params, extras))
         if trajectory:
-            found = jax.tree.map(np.asarray, run(params, key, given, scale, ts, extras, trajectory=True))
+            found = jax.tree.map(np.asarray, run(params, key, given, scale, ts, given_extras, trajectory=True))
             check_samples(found[0][-1], by)
             return found
         total = len(given["labels"])
@@ -149,7 +151,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             part = jax.tree.map(lambda leaf, s=start: leaf[s : s + size], given)
             kept = len(part["labels"])
             padded = jax.tree.map(lambda leaf, n=kept: np.pad(leaf, [(0, size - n), *[(0, 0)] * (leaf.ndim - 1)]), part)
-            samples = run(params, jax.random.fold_in(key, i), padded, scale, ts, extras)
+            samples = run(params, jax.random.fold_in(key, i), padded, scale, ts, given_extras)
             parts.append(np.asarray(samples)[:kept])
         return check_samples(np.concatenate(parts), by)
 

@@ -6,7 +6,7 @@ import jax
 import optax
 from ml_collections import ConfigDict, config_dict
 
-from experiments.cli.config import Config, ConfigError, choice, require
+from experiments.cli.config import Config, choice, require
 from experiments.cli.ranges import above, at_least, between, check_ranges, count, items, or_none, within
 from scorekit import training
 
@@ -29,10 +29,8 @@ def fields() -> ConfigDict:
     options.accumulate = 1
     options.parallel = "jit"
     """"jit" (one program over a mesh) or "pmap"."""
-    options.model_axis = 1
-    """Devices on the mesh's model axis."""
-    options.shard_params = False
-    """Split parameters and optimiser state over the model axis."""
+    options.fsdp = 1
+    """Devices that hold one copy of parameters, averages and optimiser state; -1 for all devices."""
     options.skip_limit = 20
     """Stop after this many consecutive steps whose loss was not finite."""
     options.log_every = 50
@@ -53,7 +51,7 @@ RANGES = {
     "weight_decay": at_least(0),
     "ema_decays": items(between(0, 1, open_high=True)),
     "accumulate": count(1, 2**20),
-    "model_axis": count(1, 2**20),
+    "fsdp": count(-1, 2**20),
     "skip_limit": count(1),
     "log_every": count(1),
     "sample_every": count(1),
@@ -74,18 +72,17 @@ def check(config: Config) -> None:
 
 
 def check_devices(config: Config) -> None:
-    """Validates batch and mesh against the devices of this machine."""
+    """Validates batch and mesh against the devices of all processes."""
     devices, options = jax.device_count(), config.training
-    if devices % options.model_axis:
-        raise ConfigError(f"config.training.model_axis={options.model_axis}: must divide the {devices} devices")
-    parts = devices // options.model_axis * options.accumulate
-    if options.batch_size % parts:
-        raise ConfigError(
-            f"config.training.batch_size={options.batch_size}: must be a multiple of {parts} "
-            f"(data devices × config.training.accumulate)"
-        )
-    if options.parallel == "pmap" and (options.model_axis > 1 or options.shard_params):
-        raise ConfigError("config.training.parallel=pmap: needs model_axis=1 and shard_params=false")
+    allowed = f"-1 or a divisor of the number of devices, {devices}"
+    require(options.fsdp and devices % options.fsdp == 0, "training.fsdp", options.fsdp, allowed)
+    allowed = f"a multiple of {devices * options.accumulate} (devices × training.accumulate)"
+    require(
+        options.batch_size % (devices * options.accumulate) == 0, "training.batch_size", options.batch_size, allowed
+    )
+    if options.parallel == "pmap":
+        alone = jax.process_count() == 1 and (options.fsdp == 1 or devices == 1)
+        require(alone, "training.parallel", "pmap", "jit with several processes or training.fsdp other than 1")
 
 
 def build_optimizer(options: Config, learning_rate: float | None = None) -> optax.GradientTransformation:

@@ -10,23 +10,24 @@ import jax
 import numpy as np
 import optax
 
-from experiments.cli import interrupts, progress
+from experiments.cli import distributed, interrupts, progress
 from experiments.cli.config import Config, ConfigError, leaves, load_resolved, save_resolved
 from experiments.cli.endings import ProgramError
-from experiments.data.dataset import Dataset
+from experiments.data.dataset import Dataset, rows_of
 from experiments.models import weights
+from experiments.models.devices import everywhere
 from experiments.models.finite import NotFinite
 from experiments.models.restoring import averaged
-from experiments.training import build_optimizer, lock
+from experiments.training import build_optimizer, lock, writers
+from experiments.training.agreement import Agreement
 from experiments.training.skipped import SkippedSteps
-from experiments.training.writers import MetricWriter
 from scorekit import training
 from scorekit.training import TrainState
 from scorekit.typing import PyTree
 
 FREE = ("sampling.", "evaluation.", "guidance", "rules.", "training.steps", "training.log_every",
         "training.sample_every", "training.checkpoint_every", "training.keep", "training.parallel",
-        "training.model_axis", "training.shard_params")  # fmt: skip
+        "training.fsdp")  # fmt: skip
 """Fields that may change when a run continues."""
 
 
@@ -59,6 +60,12 @@ def _restore(checkpoints: training.Checkpoints, state: TrainState, workdir: Path
         ) from error
     except ValueError as error:
         raise ProgramError(f"{error}; another version has trained this network: use another --workdir") from error
+
+
+def local_rows(size: int) -> slice:
+    """The rows of the global batch that this process computes."""
+    count, index = jax.process_count(), jax.process_index()
+    return slice(index * size // count, (index + 1) * size // count)
 
 
 def fit(
@@ -98,19 +105,17 @@ def fit(
     key = jax.random.key(config.seed)
     if optimizer is None:
         optimizer = build_optimizer(options)
-    mesh = training.make_mesh(options.model_axis)
+    mesh, agreement = training.make_mesh(options.fsdp), Agreement()
     state = training.init_state(key, params, optimizer, options.ema_decays)
-    state = training.place_state(state, mesh, options.shard_params)
+    state = training.place_state(state, mesh)
     step_fn = training.make_train_step(
-        prepare,
-        loss,
+        *agreement.wrap(prepare, loss),
         optimizer,
         mesh=mesh,
         parallel=options.parallel,
-        shard_params=options.shard_params,
         accumulate=options.accumulate,
     )
-    chief = jax.process_index() == 0
+    rows = local_rows(options.batch_size)
     with (
         lock.hold(workdir) as held,
         training.Checkpoints(workdir / "checkpoints", options.keep, keep_best=1, metric="held_out") as checkpoints,
@@ -119,8 +124,8 @@ def fit(
         first = 0
         if restored is not None:
             weights.check_record(config, restored.extra, workdir)
-            first, state = restored.step, training.place_state(restored.state, mesh, options.shard_params)
-        if chief:
+            first, state = restored.step, training.place_state(restored.state, mesh)
+        if distributed.is_first():
             save_resolved(config, workdir / "config.json")
             summary = progress.summary_lines(
                 jax.devices(), jax_version=jax.__version__, data=dataset.name, examples=dataset.examples,
@@ -129,20 +134,21 @@ def fit(
             )  # fmt: skip
             print("\n".join(summary), flush=True)
         with (
-            MetricWriter(workdir, resume_step=first if restored else None) as writer,
+            writers.open_metrics(workdir, first if restored else None) as writer,
             progress.Progress(options.steps, batch_size=options.batch_size, first_step=first) as bar,
             interrupts.deferred() as stop,
         ):
+            stopping = None
             skipped = SkippedSteps(options.skip_limit, int(state.skipped_in_a_row))
             for done in range(first + 1, options.steps + 1):
                 batch = dataset.batch(config.seed, done - 1, options.batch_size)
                 share = (done - 1) / max(options.steps - 1, 1)
                 batch["progress"] = np.full(options.batch_size, share, np.float32)
-                state, metrics = step_fn(state, batch)
+                received = stop()  # read once: a signal later in this step waits for the next
+                state, metrics = step_fn(state, agreement.mark(rows_of(batch, rows), received))
                 skipped.add(done, metrics)
-                if chief:
-                    bar.update(done, metrics["loss"])
-                stopping = stop()  # read once: a signal later in this step waits for the next
+                bar.update(done, metrics["loss"])
+                stopping = agreement.after(metrics, received)
                 last = done == options.steps or stopping is not None
                 log, save = (last or done % every == 0 for every in (options.log_every, options.checkpoint_every))
                 if log or save:
@@ -150,24 +156,29 @@ def fit(
                 if log:
                     values = {"train/loss": metrics["loss"], "train/grad_norm": metrics["grad_norm"],
                               "train/skipped": state.skipped}  # fmt: skip
-                    writer.scalars(done, {name: np.asarray(value) for name, value in values.items()})
+                    values = {name: np.asarray(value) for name, value in values.items()}
+                    if writer is not None:
+                        writer.scalars(done, values)
                 if save:
                     score = held_out(averaged(state, ema))
-                    writer.scalars(done, {"held_out/loss": score})
+                    if writer is not None:
+                        writer.scalars(done, {"held_out/loss": score})
                     if held is not None:
                         held.check()
                     extra = {"seed": config.seed, "next_batch": done, **weights.record(config)}
                     checkpoints.save(done, state, {"held_out": score}, extra)
-                if draw is not None and done % options.sample_every == 0 and done < options.steps and chief:
+                if draw is not None and done % options.sample_every == 0 and done < options.steps:
                     try:
-                        path = draw(workdir / "samples" / f"step_{done:07d}.png", averaged(state, ema), done)
-                        writer.picture(done, "samples", path)
+                        folder = distributed.folder(workdir / "samples")
+                        path = draw(folder / f"step_{done:07d}.png", everywhere(averaged(state, ema)), done)
+                        if writer is not None:
+                            writer.picture(done, "samples", path)
                     except NotFinite as error:  # those of a later step, or with another guidance scale, may be
                         warnings.warn(f"no picture at step {done:,}: {error}", stacklevel=2)
                 if stopping is not None:
                     break
             checkpoints.wait()
-            stopping = stop()
+            stopping = agreement.at_the_end(stop()) if stopping is None else stopping
         if stopping is not None:
             saved = f"stopped at step {int(state.step):,} and saved; the same command continues"
             print(saved, flush=True)

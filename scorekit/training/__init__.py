@@ -1,7 +1,7 @@
 """Training: state, parameter averages, optimiser, the step for any number of devices, and checkpoints."""
 
 from scorekit.training.checkpoints import Checkpoints, Restored
-from scorekit.training.devices import make_mesh, place_state, state_sharding
+from scorekit.training.devices import make_mesh, place_batch, place_state, replicate, state_sharding
 from scorekit.training.ema import ema_decay, init_ema, update_ema
 from scorekit.training.optimizer import OptimizerName, learning_rate_schedule, make_optimizer
 from scorekit.training.restoring import restore_params
@@ -21,7 +21,9 @@ __all__ = [
     "make_mesh",
     "make_optimizer",
     "make_train_step",
+    "place_batch",
     "place_state",
+    "replicate",
     "restore_params",
     "state_sharding",
     "update_ema",

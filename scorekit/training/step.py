@@ -1,16 +1,27 @@
 """The training step for any number of devices."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from scorekit.checks import check_count
-from scorekit.training.devices import check_global_batch, make_mesh, place_state, state_sharding
+from scorekit.training.devices import (
+    AXES,
+    batch_sharding,
+    check_mesh,
+    check_rows,
+    make_mesh,
+    place_batch,
+    place_state,
+    replicated,
+    state_sharding,
+)
 from scorekit.training.ema import update_ema
+from scorekit.training.gathering import average, gather, shards, split_axes
 from scorekit.training.state import TrainState
 from scorekit.trees import batch_size, where
 from scorekit.typing import Array, Key, PyTree
@@ -32,8 +43,8 @@ def make_train_step(
     *,
     mesh: Mesh | None = None,
     parallel: Literal["jit", "pmap"] = "jit",
-    shard_params: bool = False,
     accumulate: int = 1,
+    gathers: Collection[str] = (),
 ) -> TrainStep:
     """Builds the compiled step ``(state, batch) -> (state, metrics)``.
 
@@ -42,6 +53,9 @@ def make_train_step(
     the number of devices or micro-batches. A step whose loss or gradient norm is not finite leaves parameters,
     optimiser and averages unchanged and is counted (see :func:`~scorekit.training.state.check_finite`).
 
+    Each device computes its rows of the batch with all parameters: those that are split over ``fsdp`` are gathered
+    once, and the gradient is averaged once over all devices, however many micro-batches there are.
+
     The buffers of the state are donated: use the returned state only. A state that is not on the mesh, new or restored,
     is placed there first.
 
@@ -49,20 +63,23 @@ def make_train_step(
       prepare: ``(key, batch) -> batch``; every leaf of both batches has a leading axis of the global batch.
       loss: ``(params, batch) -> ((b,) losses, {name: (b, ...)})`` for any slice of a prepared batch.
       optimizer: an optax transformation.
-      mesh: device mesh with axes ``data`` and ``model``; all devices on ``data`` by default.
+      mesh: from :func:`~scorekit.training.devices.make_mesh`, which says how many devices hold one copy of the state;
+        all devices on ``data`` by default.
       parallel: ``'jit'``: one program over the mesh. ``'pmap'``: one program per device, parameters replicated, for
         a single process.
-      shard_params: shard parameters, averages and optimiser state over ``model``; only for ``'jit'``.
       accumulate: number of micro-batches per update, whose gradients are averaged; saves memory.
+      gathers: names on the paths of parameters that the loss gathers itself, by :func:`scorekit.sharded.gathered`, say
+        the blocks of a transformer inside their rematerialised loop; saves memory, and they are gathered again for the
+        backward pass and for every micro-batch.
 
     Returns:
       The step. Its metrics are ``loss`` and ``grad_norm`` (before clipping), scalars, and ``per_example_loss`` and
-      ``aux``, in the order of the batch. The batch holds NumPy or JAX arrays; with several processes each passes
-      the full global batch.
+      ``aux``, in the order of the batch. The batch holds NumPy arrays, with several processes the rows of each, or
+      arrays placed by :func:`~scorekit.training.devices.place_batch`.
 
     Raises:
-      ValueError: for an unknown or unsupported layout, and, when called, if ``data`` devices x ``accumulate`` does
-        not divide the global batch.
+      ValueError: for an unknown or unsupported layout, and, when called, if devices x ``accumulate`` does not
+        divide the global batch.
 
     >>> from scorekit.training.state import init_state
     >>> def prepare(key, batch):
@@ -78,67 +95,79 @@ def make_train_step(
     (1, (8,))
     """
     mesh = make_mesh() if mesh is None else mesh
-    if set(mesh.axis_names) != {"data", "model"}:
-        raise ValueError(f"mesh must have axes ('data', 'model'), got {mesh.axis_names}")
+    check_mesh(mesh)
     check_count(accumulate=accumulate)
     if parallel == "jit":
-        run = _jit_step(prepare, loss, optimizer, mesh, shard_params, accumulate)
+        run = _jit_step(prepare, loss, optimizer, mesh, accumulate, gathers)
     elif parallel == "pmap":
-        if mesh.shape["model"] > 1 or shard_params:
+        if mesh.shape["fsdp"] > 1:
             raise ValueError(
-                f"parallel='pmap' replicates the parameters: shard_params must be False and the model axis 1, got "
-                f"shard_params={shard_params} and model={mesh.shape['model']}; use parallel='jit'"
+                f"parallel='pmap' replicates the parameters: the fsdp axis must be 1, got {mesh.shape['fsdp']}; use "
+                f"parallel='jit'"
             )
         if jax.process_count() > 1:
             raise ValueError("parallel='pmap' runs in one process; use parallel='jit'")
         run = _pmap_step(prepare, loss, optimizer, mesh, accumulate)
     else:
         raise ValueError(f"parallel must be 'jit' or 'pmap', got {parallel!r}")
-    data, everywhere = NamedSharding(mesh, PartitionSpec("data")), NamedSharding(mesh, PartitionSpec())
+    everywhere = replicated(mesh)
 
     def step(state, batch):
-        check_global_batch(batch_size(batch), mesh.shape["data"], accumulate)
+        check_rows(batch, mesh, accumulate)
         if getattr(state.step, "sharding", None) != everywhere:
-            state = place_state(state, mesh, shard_params)
+            state = place_state(state, mesh)
         # jit places NumPy arrays faster itself, but in one process only; JAX arrays may be on other devices
         if jax.process_count() > 1 or any(isinstance(x, jax.Array) for x in jax.tree.leaves(batch)):
-            batch = jax.device_put(batch, data)
+            batch = place_batch(batch, mesh)
         return run(state, batch)
 
     return step
 
 
-def _jit_step(prepare, loss, optimizer, mesh, shard_params, accumulate):
-    data, micro, everywhere = (NamedSharding(mesh, PartitionSpec(*spec)) for spec in (("data",), (None, "data"), ()))
+def _jit_step(prepare, loss, optimizer, mesh, accumulate, gathers):
+    rows, everywhere = batch_sharding(mesh), replicated(mesh)
     constrain = jax.lax.with_sharding_constraint
+    gradient = _gradient(loss, accumulate, mesh)
 
     def run(state, batch):
         batch = prepare(jax.random.fold_in(state.key, state.step), batch)
-        gradient = _gradient(loss, accumulate, mesh, lambda x: constrain(x, micro))
-        value, grads, per_example, aux = gradient(state.params, constrain(batch, data))
+        axes = split_axes(state.params, mesh)
+
+        def local(params, batch):
+            value, grads, per_example, aux = gradient(gather(shards(params, axes), gathers), batch)
+            return jax.lax.pmean(value, AXES), average(grads, axes, mesh), per_example, aux
+
+        specs = jax.tree.map(lambda sharding: sharding.spec, state_sharding(state.params, mesh))
+        spread = jax.shard_map(
+            local,
+            mesh=mesh,
+            in_specs=(specs, rows.spec),
+            out_specs=(PartitionSpec(), specs, rows.spec, rows.spec),
+            check_vma=False,  # a loss may hold loops whose carry starts from constants
+        )
+        value, grads, per_example, aux = spread(state.params, constrain(batch, rows))
         state, norm = _advance(optimizer, state, value, grads)
-        state = constrain(state, state_sharding(state, mesh, shard_params))
+        state = constrain(state, state_sharding(state, mesh))
         return state, constrain(_metrics(value, norm, per_example, aux), everywhere)
 
-    return jax.jit(run, in_shardings=(None, data), donate_argnums=0)
+    return jax.jit(run, in_shardings=(None, rows), donate_argnums=0)
 
 
 def _pmap_step(prepare, loss, optimizer, mesh, accumulate):
     devices = mesh.devices.flatten().tolist()
-    data, everywhere = (NamedSharding(mesh, PartitionSpec(*spec)) for spec in (("data",), ()))
+    rows, gradient = batch_sharding(mesh), _gradient(loss, accumulate, mesh)
 
     def split(key, count, batch):
         batch = prepare(jax.random.fold_in(key, count), batch)
         return jax.tree.map(lambda x: x.reshape(len(devices), -1, *x.shape[1:]), batch)
 
     def local(state, batch):
-        gradient = _gradient(loss, accumulate, mesh, lambda x: x)
         value, grads, per_example, aux = gradient(state.params, batch)
         value, grads = jax.lax.pmean((value, grads), "data")
         state, norm = _advance(optimizer, state, value, grads)
         return state, (value, norm), (per_example, aux)
 
-    split = jax.jit(split, in_shardings=(None, None, data), out_shardings=data)
+    split = jax.jit(split, in_shardings=(None, None, rows), out_shardings=rows)
     # State and scalars are single values for all devices, so that checkpoints have no device axis.
     local = jax.pmap(
         local,
@@ -150,7 +179,7 @@ def _pmap_step(prepare, loss, optimizer, mesh, accumulate):
     )
     merge = jax.jit(
         lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree),
-        out_shardings=everywhere,
+        out_shardings=replicated(mesh),
     )
 
     def run(state, batch):
@@ -160,8 +189,8 @@ def _pmap_step(prepare, loss, optimizer, mesh, accumulate):
     return run
 
 
-def _gradient(loss, accumulate, mesh, constrain):
-    """``(params, batch) -> (mean loss, its gradient, loss per example, aux)`` averaged over micro-batches."""
+def _gradient(loss, accumulate, mesh):
+    """``(params, rows) -> (mean loss, its gradient, loss per example, aux)`` of one device, over its micro-batches."""
 
     def mean_loss(params, batch):
         per_example, aux = loss(params, batch)
@@ -180,8 +209,7 @@ def _gradient(loss, accumulate, mesh, constrain):
         return value, grads, per_example, aux
 
     def accumulated(params, batch):
-        # Micro-batch i takes every accumulate-th example, so that examples stay on their device.
-        parts = jax.tree.map(lambda x: constrain(x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1)), batch)
+        parts = jax.tree.map(lambda x: x.reshape(accumulate, -1, *x.shape[1:]), batch)
 
         def add(total, part):
             value, grads, per_example, aux = full_batch(params, part)
@@ -190,7 +218,7 @@ def _gradient(loss, accumulate, mesh, constrain):
         zero = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, params))
         total, rows = jax.lax.scan(add, zero, parts, unroll=unroll)
         value, grads = jax.tree.map(lambda x: x / accumulate, total)
-        rows = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), rows)
+        rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
         return value, grads, *rows
 
     return full_batch if accumulate == 1 else accumulated

@@ -149,8 +149,8 @@ def test_restore_params_validates_like_and_decay(saved):
 
 
 def test_restore_params_uses_the_sharding_of_like(saved):
-    mesh = make_mesh(model=2, devices=jax.devices()[:2])
-    like = place_state(STATES[1].params, mesh, shard_params=True)
+    mesh = make_mesh(fsdp=2, devices=jax.devices()[:2])
+    like = place_state(STATES[1].params, mesh)
     _, params = restore_params(saved, decay=0.9, like=like)
     assert params["w"].sharding.spec == PartitionSpec("model")
     assert params["b"].sharding == like["b"].sharding

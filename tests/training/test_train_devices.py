@@ -51,20 +51,20 @@ def start(seed=5, optimizer="adamw"):
     return init_state(jax.random.key(seed), jax.tree.map(jnp.array, params()), OPTIMIZERS[optimizer], (0.9,))
 
 
-def train(devices, model=1, seed=5, optimizer="adamw", **kwargs):
+def train(devices, fsdp=1, seed=5, optimizer="adamw", **kwargs):
     """The state and the metrics after all batches; computed once for each layout and seed."""
-    return run_layout(devices, model, seed, optimizer, tuple(sorted(kwargs.items())))
+    return run_layout(devices, fsdp, seed, optimizer, tuple(sorted(kwargs.items())))
 
 
 @functools.cache
-def train_step(devices, model, optimizer, kwargs):
-    mesh = make_mesh(model=model, devices=jax.devices()[:devices])
+def train_step(devices, fsdp, optimizer, kwargs):
+    mesh = make_mesh(fsdp=fsdp, devices=jax.devices()[:devices])
     return make_train_step(prepare, loss, OPTIMIZERS[optimizer], mesh=mesh, **dict(kwargs))
 
 
 @functools.cache
-def run_layout(devices, model, seed, optimizer, kwargs):
-    step = train_step(devices, model, optimizer, kwargs)
+def run_layout(devices, fsdp, seed, optimizer, kwargs):
+    step = train_step(devices, fsdp, optimizer, kwargs)
     state, metrics = start(seed, optimizer), []
     for batch in BATCHES:
         state, m = step(state, batch)
@@ -75,12 +75,12 @@ def run_layout(devices, model, seed, optimizer, kwargs):
 LAYOUTS = [
     {"devices": 2},
     {"devices": 4},
-    {"devices": 4, "model": 2, "shard_params": True},
-    {"devices": 4, "model": 4, "shard_params": True, "accumulate": 2},
+    {"devices": 4, "fsdp": 2},
+    {"devices": 4, "fsdp": 4, "accumulate": 2},
     {"devices": 1, "parallel": "pmap"},
     {"devices": 2, "parallel": "pmap"},
     {"devices": 4, "parallel": "pmap", "accumulate": 2},
-    {"devices": 4, "model": 2, "shard_params": True, "optimizer": "muon"},
+    {"devices": 4, "fsdp": 2, "optimizer": "muon"},
 ]
 
 
@@ -123,31 +123,32 @@ def test_tolerance_distinguishes_seeds():
     assert max(jax.tree.leaves(differences)) > 1e-3
 
 
-def test_shard_params_shards_over_the_model_axis():
-    state, _ = train(4, model=2, shard_params=True)
+def test_fsdp_splits_parameters_averages_and_moments():
+    state, _ = train(4, fsdp=2)
     kernel = lambda tree: tree["params"]["dense_0"]["kernel"]
     moments = next(s for s in state.opt_state[1] if hasattr(s, "mu"))
     for tree in (state.params, state.ema["0.9"], moments.mu):
-        assert kernel(tree).sharding.spec in (PartitionSpec("model"), PartitionSpec("model", None))
+        assert kernel(tree).sharding.spec in (PartitionSpec("fsdp"), PartitionSpec("fsdp", None))
         assert kernel(tree).addressable_shards[0].data.shape == (4, 8)
     assert state.step.is_fully_replicated
 
 
 def test_state_sharding_shards_the_longest_divisible_axis():
-    mesh = make_mesh(model=2, devices=jax.devices()[:4])
+    mesh = make_mesh(fsdp=2, devices=jax.devices()[:4])
     tree = {"long": jnp.ones((3, 8, 4)), "odd": jnp.ones((3, 5)), "scalar": jnp.ones(()), "empty": jnp.ones((0,))}
-    spec = {k: s.spec for k, s in state_sharding(tree, mesh, True).items()}
+    spec = {k: s.spec for k, s in state_sharding(tree, mesh).items()}
     assert spec == {
-        "long": PartitionSpec(None, "model"),
+        "long": PartitionSpec(None, "fsdp"),
         "odd": PartitionSpec(),
         "scalar": PartitionSpec(),
         "empty": PartitionSpec(),
     }
-    assert all(s.spec == PartitionSpec() for s in state_sharding(tree, mesh).values())
+    whole = make_mesh(devices=jax.devices()[:4])
+    assert all(s.spec == PartitionSpec() for s in state_sharding(tree, whole).values())
 
 
-def test_pmap_validates_the_model_axis():
-    with pytest.raises(ValueError, match="model axis 1, got shard_params=False and model=2"):
+def test_pmap_validates_the_fsdp_axis():
+    with pytest.raises(ValueError, match="the fsdp axis must be 1, got 2"):
         make_train_step(prepare, loss, OPTIMIZER, mesh=make_mesh(2, jax.devices()[:4]), parallel="pmap")
 
 
@@ -161,8 +162,8 @@ def test_checkpoints_are_independent_of_the_layout(tmp_path, layout):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(4, state)
         plain = checkpoints.restore_latest(jax.eval_shape(lambda: fresh()))
-        mesh = make_mesh(model=4, devices=jax.devices()[:4])
-        placed = checkpoints.restore_latest(place_state(fresh(), mesh, True))
+        mesh = make_mesh(fsdp=4, devices=jax.devices()[:4])
+        placed = checkpoints.restore_latest(place_state(fresh(), mesh))
     assert plain is not None
     assert placed is not None
     _, read = restore_params(tmp_path)

@@ -161,8 +161,7 @@ def test_bfloat16_loss_keeps_float32_parameters():
     [
         ({"parallel": "xmap"}, "parallel must be 'jit' or 'pmap', got 'xmap'"),
         ({"accumulate": 0}, "accumulate must be an integer >= 1, got 0"),
-        ({"parallel": "pmap", "shard_params": True}, "shard_params must be False"),
-        ({"mesh": jax.make_mesh((1,), ("batch",))}, r"mesh must have axes \('data', 'model'\), got \('batch',\)"),
+        ({"mesh": jax.make_mesh((1,), ("batch",))}, r"mesh must have axes \('data', 'fsdp'\), got \('batch',\)"),
     ],
 )
 def test_make_train_step_validates_the_layout(kwargs, message):
@@ -177,14 +176,14 @@ def test_step_validates_the_batch_size():
 
 
 def test_loss_must_be_per_example():
-    step = make_train_step(prepare, lambda p, b: (jnp.mean(loss(p, b)[0]), {}), OPTIMIZER)
+    step = make_train_step(prepare, lambda p, b: (jnp.mean(loss(p, b)[0]), {}), OPTIMIZER, mesh=ONE)
     with pytest.raises(ValueError, match=r"one value per example, shape \(48,\), got \(\)"):
         step(start(), BATCH)
 
 
-def test_make_mesh_validates_the_model_axis():
-    with pytest.raises(ValueError, match="model must divide the number of devices, 1, got 2"):
-        make_mesh(model=2, devices=jax.devices()[:1])
+def test_make_mesh_validates_fsdp():
+    with pytest.raises(ValueError, match="fsdp must be -1 or divide the number of devices, 1, got 2"):
+        make_mesh(fsdp=2, devices=jax.devices()[:1])
 
 
 def test_check_finite_validates_the_limit():

@@ -1,0 +1,124 @@
+"""Several processes, on one machine or many: how they find each other, which one of them writes, how they end.
+
+The same command runs in every process::
+
+    python -m experiments.train --config=… --workdir=… --distributed  # SLURM, Open MPI, Kubernetes, TPU pods
+    python -m experiments.train --config=… --workdir=… --coordinator=host0:1234 --processes=2 --process_id=0
+
+Every process computes; the first one writes and prints. A program defines the flags by
+:func:`experiments.cli.flags.distributed`; :mod:`experiments.cli.command_line` calls :func:`start`.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from absl import flags
+
+from experiments.cli.config import ConfigError
+
+_process = 0
+_processes = 1
+
+
+def wanted() -> bool:
+    """Whether this program is one of several processes.
+
+    Raises:
+      ConfigError: if only some of ``--coordinator``, ``--processes`` and ``--process_id`` are given.
+    """
+    values = flags.FLAGS
+    if "coordinator" not in values:
+        return False
+    named = ("coordinator", "processes", "process_id")
+    given = [name for name in named if values[name].value is not None]
+    if given and len(given) < len(named):
+        missing = ", ".join(f"--{name}" for name in named if name not in given)
+        raise ConfigError(f"--{given[0]}={values[given[0]].value}: {missing} must be given with it")
+    if given and values.process_id >= values.processes:
+        raise ConfigError(f"--process_id={values.process_id}: must be below --processes={values.processes}")
+    return bool(values.distributed or given)
+
+
+def start() -> None:
+    """Joins the processes; afterwards ``jax.devices()`` are those of all of them.
+
+    Raises:
+      ConfigError: if no cluster is found, or the coordinator is not reached.
+    """
+    global _process, _processes
+    import jax  # late: a command line is parsed without it
+    from jax.experimental import multihost_utils
+
+    values = flags.FLAGS
+    jax.config.update("jax_enable_preemption_service", False)  # its handler would take SIGTERM from ours
+    try:
+        jax.distributed.initialize(
+            values.coordinator,
+            values.processes,
+            values.process_id,
+            cluster_detection_method="deactivate" if values.coordinator else None,
+            heartbeat_timeout_seconds=values.heartbeat,
+            shutdown_timeout_seconds=values.heartbeat,
+        )
+    except (ValueError, RuntimeError) as error:  # the latter is JaxRuntimeError
+        reason = " ".join(str(error).split())[:300]
+        if values.coordinator:
+            raise ConfigError(
+                f"--coordinator={values.coordinator}: not all processes were reached: {reason}"
+            ) from error
+        raise ConfigError(
+            f"--distributed: no cluster was found ({reason}); give --coordinator=host:port, --processes and "
+            f"--process_id"
+        ) from error
+    multihost_utils.sync_global_devices("start")  # the connections between CPUs are made while all are here
+    _process, _processes = jax.process_index(), jax.process_count()
+    if not is_first():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (for the rest of the program)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return _process == 0
+
+
+def is_one_of_several() -> bool:
+    """Whether there are other processes."""
+    return _processes > 1
+
+
+def lost_peer(error: BaseException) -> str | None:
+    """What to tell a person of an error that another process of this program has caused by ending; None of others."""
+    words = ("gloo", "connection", "heartbeat", "unavailable", "peer", "coordination", "barrier", "deadline", "nccl")
+    if not is_one_of_several() or not any(word in str(error).lower() for word in words):
+        return None
+    reason = " ".join(str(error).split())[:160]
+    return (
+        f"another process of this program has ended or cannot be reached ({reason}); start all of them again with the "
+        f"same command: it continues from the newest checkpoint"
+    )
+
+
+def folder(own: Path) -> Path:
+    """Where this process writes: ``own``, or of other processes than the first a folder that is removed at the end."""
+    return own if is_first() else _scratch() / own.name
+
+
+_folders = contextlib.ExitStack()
+_made: list[Path] = []
+
+
+def _scratch() -> Path:
+    if not _made:
+        _made.append(Path(tempfile.mkdtemp(prefix="scorekit-")))
+        _folders.callback(shutil.rmtree, _made[0], ignore_errors=True)
+    return _made[0]
+
+
+def finish() -> None:
+    """Removes what only this process has written."""
+    _folders.close()
+    _made.clear()

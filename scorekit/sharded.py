@@ -1,0 +1,45 @@
+"""Parameters that are split over devices and gathered where they are used, for programs inside ``jax.shard_map``.
+
+A training step gathers the parameters before it calls the loss. A network that gathers the parameters of a block inside
+the block, which is rematerialised, holds one gathered block at a time.
+"""
+
+import dataclasses
+import functools
+
+import jax
+
+from scorekit.typing import Array, PyTree
+
+__all__ = ["Shard", "gathered"]
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["value"], meta_fields=["axis", "axis_name"])
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """The part of an array that this device has.
+
+    Attributes:
+      value: the part.
+      axis: the axis that is split, negative: counted from the last, so that a loop may run over leading axes.
+      axis_name: the axis of the mesh over which it is split.
+    """
+
+    value: Array
+    axis: int
+    axis_name: str
+
+    def gather(self) -> Array:
+        """The full array; its gradient is summed over the devices and split again."""
+        return jax.lax.all_gather(self.value, self.axis_name, axis=self.value.ndim + self.axis, tiled=True)
+
+
+def gathered(tree: PyTree) -> PyTree:
+    """The tree with every :class:`Shard` as its full array; other leaves are left alone.
+
+    >>> import jax.numpy as jnp
+    >>> gathered({"bias": jnp.ones(2)})
+    {'bias': Array([1., 1.], dtype=float32)}
+    """
+    is_shard = lambda x: isinstance(x, Shard)
+    return jax.tree.map(lambda x: x.gather() if is_shard(x) else x, tree, is_leaf=is_shard)
