@@ -17,7 +17,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import training
-from experiments.cli import command_line, progress
+from experiments.cli import command_line, distributed, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import base
@@ -30,6 +30,8 @@ _STUDENT = flags.DEFINE_string("student_dir", None, "Folder of the student.", re
 _METHOD = flags.DEFINE_enum("method", "progressive", list(students.SECTIONS), "What the student learns.")
 _STEPS = shared.count("steps", 4, "Steps that the student draws in.")
 _CHECKPOINT = shared.step("Checkpoint of the teacher; the newest by default.")
+
+shared.distributed()
 
 
 def check_fields(config: Config) -> None:
@@ -76,7 +78,9 @@ def distil(config: Config, options: Config, run: Run, folder: Path, start: float
     found = distillation.distil(config, options, run, method, steps, folder, draw)
     student = open_run(found, folder)
     title = f"{steps} steps, {method} distillation of {guided}"
-    picture = sample_picture(folder / "samples.png", found, run.dataset, student.generate, student.params, title)
+    picture = sample_picture(
+        distributed.folder(folder) / "samples.png", found, run.dataset, student.generate, student.params, title
+    )
     print(f"sample it with python -m experiments.sample --workdir={folder}")
     print(progress.final_line(f"{picture} and {folder}", time.monotonic() - start))
 

@@ -23,6 +23,7 @@ from experiments.reporting.report import ConfigSection, Figure, Heading, write_r
 from experiments.reporting.tables import as_text, evaluation_tables
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
+shared.distributed()
 _OUT = flags.DEFINE_string("out", None, "Path of the results without ending; workdir/evaluation_<step> by default.")
 
 

@@ -29,6 +29,7 @@ from experiments.reporting import pictures
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()
 _LABELS = flags.DEFINE_list("labels", None, "Classes to draw, repeated in turn; all of them by default.")
 _NUM = shared.count("num", 100, "Number of samples.")
+shared.distributed()
 _OUT = flags.DEFINE_string("out", None, "Path of the results without ending; workdir/samples/sample by default.")
 
 

@@ -17,12 +17,13 @@ import jax
 from ml_collections import ConfigDict
 
 from experiments import data, training
-from experiments.cli import command_line, progress
+from experiments.cli import command_line, distributed, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base_classifier
 from experiments.data.dataset import Dataset
 from experiments.models import classifier
+from experiments.models.devices import everywhere
 from experiments.models.loss import held_out_loss
 from experiments.models.restoring import averaged
 from experiments.models.runs import write_results
@@ -34,6 +35,7 @@ from experiments.reporting.tables import classifier_table
 from experiments.training import lock, loop
 
 _CONFIG, _WORKDIR = shared.config("Config file of a classifier."), shared.new_workdir()
+shared.distributed()
 
 
 def check(config: Config, workdir: Path) -> None:
@@ -60,7 +62,7 @@ def train(config: Config, workdir: Path, dataset: Dataset) -> classifier.Curve:
         ema=config.evaluation.ema,
         held_out=held_out_loss(prepare, loss, dataset),
     )
-    params, options = averaged(state, config.evaluation.ema), config.evaluation
+    params, options = everywhere(averaged(state, config.evaluation.ema)), config.evaluation
     return classifier.accuracy_by_noise(built, dataset, params, options.levels, options.draws)
 
 
@@ -93,6 +95,8 @@ def train_and_report(config: Config, workdir: Path, start: float) -> None:
         print("training the classifier of clean data …", flush=True)
         curves["clean"] = train(plain_config(config), workdir / "plain", dataset)
     trained = time.monotonic() - start
+    if not distributed.is_first():
+        return
     table = classifier_table(curves, config.evaluation.draws)
     results = {name: {field: value.tolist() for field, value in c._asdict().items()} for name, c in curves.items()}
     for curve in results.values():

@@ -39,6 +39,7 @@ _BATCH = shared.count("batch_size", 50, "Samples in a batch, the classes in turn
 _DRAWS = shared.count("draws", 500, "Samples to tune on; half as many to choose by.")
 _POWER = flags.DEFINE_float("power", 1.0, "Of the mean distance: 2 RMSE, 1 mean, 0 geometric mean.", lower_bound=0.0)
 _FINE = shared.count("fine_steps", 128, "Steps of the reference.", 8)
+shared.distributed()
 _OUT = flags.DEFINE_string("out", None, "The file to write; workdir/grid.json by default.")
 
 

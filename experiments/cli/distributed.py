@@ -23,6 +23,9 @@ from experiments.cli.config import ConfigError
 _process = 0
 _processes = 1
 
+_PATIENCE = 24 * 3600
+"""Seconds that processes which have ended their work wait for the first one, which writes."""
+
 
 def wanted() -> bool:
     """Whether this program is one of several processes.
@@ -62,7 +65,7 @@ def start() -> None:
             values.process_id,
             cluster_detection_method="deactivate" if values.coordinator else None,
             heartbeat_timeout_seconds=values.heartbeat,
-            shutdown_timeout_seconds=values.heartbeat,
+            shutdown_timeout_seconds=_PATIENCE,
         )
     except (ValueError, RuntimeError) as error:  # the latter is JaxRuntimeError
         reason = " ".join(str(error).split())[:300]

@@ -11,7 +11,7 @@ from experiments.cli.config import Config
 from experiments.data.dataset import Batch, Dataset, preprocess, rows_of
 from experiments.evaluation.quantisation import Quantisation, quantisation
 from experiments.models.conditioning import conditions, target_conditions
-from experiments.models.devices import collect, everywhere, spread
+from experiments.models.devices import collect, everywhere, spread, spread_jit
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import Model, denoiser
 from experiments.models.sampling import Generate
@@ -124,7 +124,7 @@ def variational_bound(config: Config, model: Model, dataset: Dataset, params: Py
     t_min = 1e-3 if bins is None else float(model.schedule.time_at(2.0 * math.log(2.0 * (bins - 1))))
     t_max = 1.0 - 1e-3
 
-    @jax.jit
+    @spread_jit
     def run(params, key, batch):
         batch = preprocess(dataset, spread(batch))
         bound = likelihood.variational_bound(
@@ -137,7 +137,7 @@ def variational_bound(config: Config, model: Model, dataset: Dataset, params: Py
             t_max=t_max,
             bins=bins,
         )
-        return collect(jnp.stack([bound.prior, bound.reconstruction, bound.diffusion, bound.total]))
+        return jnp.stack([bound.prior, bound.reconstruction, bound.diffusion, bound.total])
 
     few = rows_of(dataset.test, slice(dataset.max_evaluated))
     size = min(dataset.evaluation_batch, len(few["x"]))
@@ -158,7 +158,7 @@ def loss_by_noise_level(model: Model, dataset: Dataset, params: PyTree, part: Ba
     uniform = model._replace(times=time_samplers.uniform_log_snr(1e-3, 1.0 - 1e-3))
     prepare, loss = make_prepare(uniform, dataset), make_loss(uniform)
 
-    @jax.jit
+    @spread_jit
     def run(params, batch):
         _, aux = loss(params, spread(prepare(jax.random.key(0), batch)))
         aux = collect(aux)

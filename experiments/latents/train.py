@@ -17,13 +17,14 @@ import jax
 import numpy as np
 
 from experiments import data, training
-from experiments.cli import command_line, progress
+from experiments.cli import command_line, distributed, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base_latent
 from experiments.data.dataset import Dataset, held_out_of
 from experiments.data.views import Sounds
 from experiments.models import autoencoder
+from experiments.models.devices import everywhere
 from experiments.models.finite import check_samples
 from experiments.models.latents import STATISTICS
 from experiments.models.loss import held_out_loss
@@ -38,6 +39,7 @@ from experiments.training import lock, loop
 from scorekit.typing import PyTree
 
 _CONFIG, _WORKDIR = shared.config("Config file of an autoencoder."), shared.new_workdir()
+shared.distributed()
 
 
 def check(config: Config, workdir: Path) -> None:
@@ -63,7 +65,7 @@ def train(config: Config, workdir: Path, built: autoencoder.Latent) -> PyTree:
         ema=config.evaluation.ema,
         held_out=held_out_loss(prepare, loss, built.dataset, built.dataset.max_reconstructed),
     )
-    return averaged(state, config.evaluation.ema)
+    return everywhere(averaged(state, config.evaluation.ema))
 
 
 def reconstructions(folder: Path, built: autoencoder.Latent, params: PyTree, encode, shown: int) -> Section:
@@ -97,6 +99,8 @@ def train_and_report(config: Config, workdir: Path, start: float) -> None:
     params = train(config, workdir, built)
     trained = time.monotonic() - start
     print("measuring …", flush=True)
+    if not distributed.is_first():
+        return
     encode = autoencoder.make_encode(built, params)
     parts = {"training data": dataset.train, "held-out data": dataset.test}
     few = {name: {"x": part["x"][: config.evaluation.num_samples]} for name, part in parts.items()}

@@ -13,7 +13,7 @@ from experiments.cli.ranges import above, between, items, or_none
 from experiments.data.dataset import Dataset
 from experiments.models import guided, rules
 from experiments.models.conditioning import conditions_for
-from experiments.models.devices import collect, everywhere, spread
+from experiments.models.devices import everywhere, spread, spread_jit
 from experiments.models.finite import check_samples, sampler_of
 from experiments.models.guided import NO_EXTRAS, Extras
 from experiments.models.model import Model
@@ -112,7 +112,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
     solver, ts = build_sampler(config, model.schedule)
     options, denoiser = config.sampling, guided.make_guided(config, model)
 
-    @functools.partial(jax.jit, static_argnames="trajectory")
+    @functools.partial(spread_jit, static_argnames="trajectory")
     def run(params, key, given, scale, ts, extras, trajectory=False):
         for_prior, for_steps = jax.random.split(key)
         like = jax.ShapeDtypeStruct((given["labels"].shape[0], *model.shape), jnp.float32)
@@ -127,9 +127,9 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             trajectory=trajectory,
         )
         if not trajectory:
-            return collect(dataset.from_model(out, given))
+            return dataset.from_model(out, given)
         states = jnp.concatenate([x[None], out[1]])
-        return collect(states), model.schedule.log_snr(ts)
+        return states, model.schedule.log_snr(ts)
 
     def generate(params, seed: int, labels, guidance_scale: float, *, trajectory: bool = False):
         key = jax.random.key(seed)
@@ -139,9 +139,9 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         given = dict(labels) if named else conditions_for(model, dataset, labels, for_map, noise)
         scale = rules.traced_scale(config, guidance_scale)
         by = sampler_of(config, guidance_scale)
-        params, given_extras = everywhere((params, extras))
+        params, others = everywhere((params, extras))
         if trajectory:
-            found = jax.tree.map(np.asarray, run(params, key, given, scale, ts, given_extras, trajectory=True))
+            found = jax.tree.map(np.asarray, run(params, key, given, scale, ts, others, trajectory=True))
             check_samples(found[0][-1], by)
             return found
         total = len(given["labels"])
@@ -151,7 +151,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             part = jax.tree.map(lambda leaf, s=start: leaf[s : s + size], given)
             kept = len(part["labels"])
             padded = jax.tree.map(lambda leaf, n=kept: np.pad(leaf, [(0, size - n), *[(0, 0)] * (leaf.ndim - 1)]), part)
-            samples = run(params, jax.random.fold_in(key, i), padded, scale, ts, given_extras)
+            samples = run(params, jax.random.fold_in(key, i), padded, scale, ts, others)
             parts.append(np.asarray(samples)[:kept])
         return check_samples(np.concatenate(parts), by)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from experiments.cli import distributed
 from experiments.cli.config import Config, ConfigError, save_resolved
 from experiments.models import rules, weights
 from experiments.models.conditioning import conditions_for
@@ -53,7 +54,8 @@ def check_same_teacher(folder: Path, facts: dict) -> None:
     path = folder / "distillation.json"
     facts = json.loads(json.dumps(facts))
     if not path.exists():
-        write_atomic(path, json.dumps(facts, indent=2) + "\n")
+        if distributed.is_first():
+            write_atomic(path, json.dumps(facts, indent=2) + "\n")
         return
     try:
         old = dict(json.loads(path.read_text()))
@@ -91,7 +93,8 @@ def publish(config: Config, folder: Path, params: PyTree, step: int) -> None:
     """Saves a student in ``folder`` as a run of ``experiments.train`` would be."""
     optimizer = training.make_optimizer(config.training.learning_rate, 0, config.training.steps)
     state = training.init_state(jax.random.key(config.seed), params, optimizer, config.training.ema_decays)
-    save_resolved(config, folder / "config.json")
+    if distributed.is_first():
+        save_resolved(config, folder / "config.json")
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
         checkpoints.save(step, state, extra=weights.record(config))
         checkpoints.wait()

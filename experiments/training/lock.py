@@ -26,7 +26,7 @@ NAME = ".lock"
 TOUCHED_EVERY, STALE_AFTER = 30.0, 120.0
 """Seconds."""
 
-_held: dict[Path, "Lock"] = {}
+_held: dict[Path, "Lock | None"] = {}
 
 
 @contextlib.contextmanager
@@ -63,10 +63,13 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | None"]:
             raise SystemExit(1)  # the first process has said why
     if error is not None:
         raise error
-    if lock is None:
-        yield None
-        return
     _held[folder] = lock
+    if lock is None:
+        try:
+            yield None
+        finally:
+            del _held[folder]
+        return
     interrupts.BEFORE_LEAVING.append(lock.release)
     try:
         yield lock
