@@ -12,6 +12,7 @@ Every process computes; the first one writes and prints. A program defines the f
 import contextlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -77,6 +78,7 @@ def start() -> None:
             f"--distributed: no cluster was found ({reason}); give --coordinator=host:port, --processes and "
             f"--process_id"
         ) from error
+    signal.signal(signal.SIGABRT, signal.SIG_DFL)  # XLA says that a process has ended; no stacks of Python after it
     multihost_utils.sync_global_devices("start")  # the connections between CPUs are made while all are here
     _process, _processes = jax.process_index(), jax.process_count()
     if not is_first():

@@ -1,0 +1,147 @@
+"""Two processes with two devices each give the numbers of one with four, stop together, and lose nothing."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from programs import ROOT, run
+
+from experiments.training.writers import read_metrics
+
+CONFIG = """
+from experiments.configs.points import mixture_2d
+
+def get_config():
+    config = mixture_2d.get_config()
+    config.network.update(features=8, blocks=1)
+    config.training.update(steps=40, warmup_steps=4, batch_size=32, log_every=10, sample_every=10**6, checkpoint_every=20)
+    config.sampling.update(steps=2, batch_size=40)
+    config.evaluation.update(num_samples=60, guidance_scales=(1.0,), bound_times=2)
+    return config
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text(CONFIG)
+    return f"--config={path}"
+
+
+def start(program, *arguments, processes=2, devices=2):
+    """The processes of one run on this machine."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_NUM_CPU_DEVICES": str(devices)}
+    together = [f"--coordinator=localhost:{port}", f"--processes={processes}", "--heartbeat=10"]
+    command = [sys.executable, "-m", f"experiments.{program}", *arguments]
+    return [
+        subprocess.Popen(
+            [*command, *([*together, f"--process_id={i}"] if processes > 1 else [])],
+            cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for i in range(processes)
+    ]  # fmt: skip
+
+
+def end(started):
+    """The exit codes, what was printed and the lines on stderr that are not gloo's, of every process."""
+    found = [process.communicate(timeout=240) for process in started]
+    outputs = ["\n".join(x for x in out.splitlines() if "[Gloo]" not in x).strip() for out, _ in found]
+    errors = [[x for x in err.splitlines() if "[Gloo]" not in x] for _, err in found]
+    return [process.returncode for process in started], outputs, errors
+
+
+def wait_for(path, started):
+    until = time.monotonic() + 200
+    while not path.exists():
+        assert all(process.poll() is None for process in started), end(started)
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def losses(workdir):
+    rows = read_metrics(workdir / "metrics.jsonl")
+    return np.array([[row["step"], next(v for k, v in row.items() if k.endswith("loss"))] for row in rows])
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_one_process_continues_with_the_same_numbers(tmp_path, config):
+    reference, workdir = tmp_path / "reference", tmp_path / "run"
+    (code,), _, errors = end(start("train", config, f"--workdir={reference}", processes=1, devices=4))
+    assert code == 0, errors
+    longer = [config, f"--workdir={workdir}", "--config.training.fsdp=2", "--config.training.steps=100000"]
+    both = start("train", *longer)
+    wait_for(workdir / "checkpoints" / "20", both)
+    both[1].send_signal(signal.SIGTERM)  # not to the one that writes
+    codes, (printed, nothing), errors = end(both)
+    assert codes == [143, 143], errors
+    assert nothing == ""
+    stopped = int(printed.split("stopped at step ")[1].split()[0].replace(",", ""))
+    assert (workdir / "checkpoints" / str(stopped)).is_dir()
+    assert not (workdir / ".lock").exists()
+    first = losses(workdir)
+    saved = json.loads((workdir / "config.json").read_text())
+    assert saved["training"]["steps"] == 100000
+    # the learning rate depends on the number of steps: what both have is what came before the schedule differs much
+    np.testing.assert_allclose(first[:1], losses(reference)[:1], rtol=2e-2)
+    more = [config, f"--workdir={workdir}", f"--config.training.steps={stopped + 20}", "--config.training.fsdp=4"]
+    (code,), (printed,), errors = end(start("train", *more, processes=1, devices=4))
+    assert code == 0, errors
+    assert f"resuming  from step {stopped:,}" in printed
+    np.testing.assert_array_equal(losses(workdir)[: len(first)], first)
+
+
+@pytest.mark.slow
+def test_two_processes_train_sample_and_evaluate_as_one_with_four_devices(tmp_path, config):
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    codes, (printed, nothing), errors = end(start("train", config, f"--workdir={together}", "--config.training.fsdp=2"))
+    assert codes == [0, 0], errors
+    assert nothing == ""
+    assert printed.splitlines()[-1].endswith("report.html")
+    (code,), _, errors = end(start("train", config, f"--workdir={alone}", processes=1, devices=4))
+    assert code == 0, errors
+    np.testing.assert_allclose(losses(together), losses(alone), rtol=1e-5)
+    one, two = (json.loads((folder / "evaluation.json").read_text()) for folder in (alone, together))
+    np.testing.assert_allclose([*two.values()], [*one.values()], rtol=1e-3, atol=1e-3)
+    # what two processes have saved, two sample and one opens
+    codes, _, errors = end(start("sample", f"--workdir={together}", "--num=10", f"--out={tmp_path / 'two'}"))
+    assert codes == [0, 0], errors
+    code, _, err = run("sample", f"--workdir={together}", "--num=10", f"--out={tmp_path / 'one'}")
+    assert code == 0, err
+    samples = [np.load(tmp_path / f"{name}.npz")["x"] for name in ("one", "two")]
+    np.testing.assert_allclose(*samples, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_others_end_when_a_process_is_killed(tmp_path, config):
+    workdir = tmp_path / "run"
+    both = start("train", config, f"--workdir={workdir}", "--config.training.steps=100000")
+    wait_for(workdir / "checkpoints" / "20", both)
+    both[1].kill()
+    killed = time.monotonic()
+    codes, _, _ = end(both)
+    assert codes[0] not in (0, None)
+    assert time.monotonic() - killed < 30  # the heartbeat is 10 s
+    assert (workdir / "checkpoints" / "20").is_dir()
+
+
+def test_flags_of_several_processes_are_validated(config, tmp_path):
+    workdir = f"--workdir={tmp_path / 'run'}"
+    code, _, err = run("train", config, workdir, "--coordinator=localhost:1", "--processes=2")
+    assert code == 2
+    assert "--coordinator=localhost:1: --process_id must be given with it" in err
+    together = ["--coordinator=localhost:1", "--processes=2", "--process_id=2"]
+    code, _, err = run("train", config, workdir, *together)
+    assert code == 2
+    assert "--process_id=2: must be below --processes=2" in err
+    with contextlib.suppress(FileNotFoundError):
+        assert not any((tmp_path / "run").iterdir())
