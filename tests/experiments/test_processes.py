@@ -21,7 +21,8 @@ from experiments.configs.points import mixture_2d
 def get_config():
     config = mixture_2d.get_config()
     config.network.update(features=8, blocks=1)
-    config.training.update(steps=40, warmup_steps=4, batch_size=32, log_every=10, sample_every=10**6, checkpoint_every=20)
+    config.training.update(steps=40, warmup_steps=4, batch_size=32, log_every=10)
+    config.training.update(sample_every=10**6, checkpoint_every=20)
     config.sampling.update(steps=2, batch_size=40)
     config.evaluation.update(num_samples=60, guidance_scales=(1.0,), bound_times=2)
     return config
