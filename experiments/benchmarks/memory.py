@@ -25,6 +25,7 @@ from scorekit.networks.dit import Block
 from scorekit.typing import Array
 
 _NETWORKS = flags.DEFINE_list("networks", ["DiT", "UNet"], "which of DiT, UNet")
+_SWITCHES = flags.DEFINE_list("switches", ["all"], "which rows of the table; or all")
 _BATCH = flags.DEFINE_integer("batch", 64, "examples in a step; a multiple of 4")
 _SIDE = flags.DEFINE_integer("side", 32, "side of the images; a multiple of 8")
 _DEPTH = flags.DEFINE_integer("depth", 12, "blocks of the DiT")
@@ -77,7 +78,7 @@ def switches(name: str) -> dict[str, tuple[DiT | UNet, int]]:
         **found,
         "bfloat16": (make(dtype=jnp.bfloat16), 1),
         "accumulate 4": (make(), 4),
-        "remat, bfloat16": (make(remat=True, dtype=jnp.bfloat16), 1),
+        "remat + bfloat16": (make(remat=True, dtype=jnp.bfloat16), 1),
     }
 
 
@@ -142,12 +143,18 @@ def main(_) -> None:
     for name in _NETWORKS.value:
         if name not in ("DiT", "UNet"):
             raise app.UsageError(f"--networks: {name!r} is not one of DiT, UNet")
+    known = ["all", *dict.fromkeys(switch for name in _NETWORKS.value for switch in switches(name))]
+    for switch in _SWITCHES.value:
+        if switch not in known:
+            raise app.UsageError(f"--switches: {switch!r} is not one of {', '.join(known)}")
     print(f"{jax.default_backend()}, jax {jax.__version__}; batch {_BATCH.value} of {_SIDE.value} x {_SIDE.value} x 3")
     for name in _NETWORKS.value:
         print(f"\n{name:18}{'compile, CPU s':>15}{'temporary MB':>14}{'GFLOP':>9}")
         for switch, (network, accumulate) in switches(name).items():
+            if _SWITCHES.value != ["all"] and switch not in _SWITCHES.value:
+                continue
             cost = measure(network, accumulate)
-            print(f"{switch:18}{cost.seconds:15.1f}{cost.temporary / 2**20:14.1f}{cost.flops / 1e9:9.1f}", flush=True)
+            print(f"{switch:18}{cost.seconds:15.1f}{cost.temporary / 2**20:14.1f}{cost.flops / 1e9:9.2f}", flush=True)
 
 
 if __name__ == "__main__":

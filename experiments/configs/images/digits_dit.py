@@ -12,7 +12,7 @@ def get_config():
     config.network.channels = None
     config.network.patch = 2
     config.network.depth = 4
-    config.network.width = 96
+    config.network.width = 64
     config.network.heads = 4
     config.training.learning_rate = 1e-3
     return config
