@@ -34,6 +34,7 @@ SLOW = {
     "scorekit.metrics.detection",
     "scorekit.networks.autoencoder",
     "scorekit.networks.classifier",
+    "scorekit.networks.dit",
     "scorekit.networks.features",
     "scorekit.networks.mlp",
     "scorekit.networks.unet",

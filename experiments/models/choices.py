@@ -10,6 +10,7 @@ from jax.tree_util import Partial
 from experiments.cli.config import Config, require, resolve
 from experiments.cli.ranges import above, at_least, between, count, finite, items, or_none
 from scorekit import networks, predictions, schedules, times, weightings
+from scorekit.networks.attention import ATTENTION
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.typing import Schedule, Weighting
@@ -119,7 +120,7 @@ def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
     arguments = [
         field.replace(default="float32", annotation=str) if field.name == "dtype" else field
         for field in inspect.signature(kind).parameters.values()
-        if field.name not in ("parent", "name")
+        if field.name not in ("parent", "name", "gather")
     ]
 
     def make(dtype: str = "float32", **sizes) -> nn.Module:
@@ -140,6 +141,7 @@ SIZE_RANGES = or_none(
     codes=count(2, 2**24),
     conditioning_layers=count(0, 1024),
     cycle=_DEPTH,
+    depth=_DEPTH,
     dilation_base=_DEPTH,
     factors=items(_WIDTH),
     features=_WIDTH,
@@ -148,8 +150,11 @@ SIZE_RANGES = or_none(
     heads=_WIDTH,
     latent_channels=_WIDTH,
     layers=_DEPTH,
+    mlp_ratio=between(0, 1024, open_low=True),
     multipliers=items(_DEPTH, least=1),
+    noise_scale=above(0),
     patch=_WIDTH,
+    width=_WIDTH,
 )
 """The sizes of networks, classifiers and autoencoders."""
 
@@ -183,6 +188,8 @@ def build_network(
     map_shape: tuple[int, ...] | None = None,
 ):
     """The Flax module of the network for these conditions."""
+    chosen = config.network.attention
+    require(chosen in (*ATTENTION, None), "network.attention", chosen, " or ".join(ATTENTION))
     return build_module(
         config, "network", NETWORKS, num_classes=num_classes, vector_size=vector_size, map_shape=map_shape
     )

@@ -8,14 +8,15 @@ spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for imag
 from scorekit.networks.autoencoder import Autoencoder, fixed_noise_kl
 from scorekit.networks.classifier import Classifier
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
-from scorekit.networks.embeddings import Conditioning, fourier_features
+from scorekit.networks.dit import DiT
+from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features
 from scorekit.networks.features import features, layer_names, pool
 from scorekit.networks.mlp import MLP
 from scorekit.networks.quantise import Quantised, code_counts, nearest_code, perplexity, quantise, revival_loss
 from scorekit.networks.unet import UNet
 from scorekit.networks.wavenet import WaveNet
 
-DENOISING = (MLP, UNet, WaveNet)
+DENOISING = (DiT, MLP, UNet, WaveNet)
 """The networks that can be trained as denoisers; the contract tests run on each."""
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Autoencoder",
     "Classifier",
     "Conditioning",
+    "DiT",
     "Masked",
     "Quantised",
     "UNet",
@@ -42,4 +44,5 @@ __all__ = [
     "pool",
     "quantise",
     "revival_loss",
+    "timestep_features",
 ]

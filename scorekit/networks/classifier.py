@@ -28,6 +28,7 @@ class Classifier(nn.Module):
       dtype: dtype of the convolutions and of attention.
       patch: side of the patches that are folded into the channels of the first level.
       factors: downsampling factor between consecutive levels; empty for 2 everywhere.
+      remat: recompute the activations of residual blocks and attention in the backward pass instead of storing them.
 
     >>> import jax
     >>> network = Classifier(num_classes=10, channels=8)
@@ -48,6 +49,7 @@ class Classifier(nn.Module):
     dtype: DType = jnp.float32
     patch: int = 1
     factors: Sequence[int] = ()
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Array, noise: ArrayLike) -> Array:

@@ -1,5 +1,6 @@
 """Embeddings of the noise level and of the conditions."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -43,6 +44,37 @@ def fourier_features(noise: ArrayLike, features: int, *, lowest: float = 0.25, h
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
 
+def timestep_features(timestep: ArrayLike, features: int) -> Array:
+    """Sinusoidal embedding of a timestep: cosines, then sines, at geometrically spaced angular frequencies.
+
+    ``[cos(w_k t), sin(w_k t)]`` with ``w_k = 10,000 ** (-2 k / features)``, from 1 down to nearly 1e-4 radians. Suits
+    timesteps t in [0, 1000); see :func:`fourier_features` for a noise level of order one.
+
+    Args:
+      timestep: t, any shape; need not be an integer.
+      features: number of features, even.
+
+    Returns:
+      float32 features, shape ``timestep.shape + (features,)``.
+
+    Raises:
+      ValueError: if ``features`` is odd or below 2.
+
+    Source: Vaswani et al. 2017 (https://arxiv.org/abs/1706.03762), in the order of Dhariwal & Nichol 2021
+    (https://arxiv.org/abs/2105.05233).
+
+    >>> timestep_features(jnp.array([0.0, 1.0]), 4).round(2)
+    Array([[1.  , 1.  , 0.  , 0.  ],
+           [0.54, 1.  , 0.84, 0.01]], dtype=float32)
+    """
+    check_count(features=features)
+    if features % 2:
+        raise ValueError(f"features must be even, got {features}")
+    frequencies = np.float32(10_000.0 ** (-np.arange(0, features, 2) / features))
+    angles = jnp.asarray(timestep, jnp.float32)[..., None] * frequencies
+    return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
 class Conditioning(nn.Module):
     """One embedding of the noise level, the class and the vector:
     ``silu(dense(silu(dense(fourier(c)))) + table[label] + dense(vector))``.
@@ -57,12 +89,14 @@ class Conditioning(nn.Module):
       num_classes: number of classes; None for a network without classes.
       vector_size: length of the conditioning vector; None for a network without one.
       layers: further hidden layers.
+      noise_features: maps noise levels ``(B,)`` to features ``(B, any)``, in place of :func:`fourier_features`.
     """
 
     features: int
     num_classes: int | None = None
     vector_size: int | None = None
     layers: int = 0
+    noise_features: Callable[[Array], Array] | None = None
 
     @nn.compact
     def __call__(self, noise: ArrayLike, labels: ArrayLike | None, batch: int, vector: Any = None) -> Array:
@@ -72,7 +106,8 @@ class Conditioning(nn.Module):
         sizes = {"num_classes": self.num_classes, "vector_size": self.vector_size}
         check_count(**{name: size for name, size in sizes.items() if size is not None})
         noise = _per_example("noise", noise, batch)
-        total = fourier_features(noise, self.features)
+        embed = self.noise_features
+        total = fourier_features(noise, self.features) if embed is None else embed(noise)
         total = nn.Dense(self.features, name="noise_in")(total)
         total = nn.Dense(self.features, name="noise_out")(nn.silu(total))
         if self.num_classes is None:

@@ -72,6 +72,8 @@ class UNet(nn.Module):
       conditioning_layers: hidden layers after the sum of the embeddings of noise level, class and vector.
       filters: channels of the linear skip's own convolution; at least as many as a patch has values, so that the skip
         can represent the identity. 0: the skip starts at the first convolution.
+      remat: recompute the activations of residual blocks and attention in the backward pass instead of storing them
+        (rematerialisation); on CPU, XLA stores them anyway.
 
     >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
     >>> x = jnp.ones((2, 8, 8, 1))
@@ -94,6 +96,7 @@ class UNet(nn.Module):
     grid: Sequence[int] = ()
     conditioning_layers: int = 0
     filters: int = 0
+    remat: bool = False
     spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
 
     @nn.compact
@@ -170,6 +173,7 @@ class Sizes(Protocol):
     dtype: DType
     patch: int
     factors: Sequence[int]
+    remat: bool
 
 
 def factors(sizes: Sizes) -> tuple[int, ...]:
@@ -179,9 +183,10 @@ def factors(sizes: Sizes) -> tuple[int, ...]:
 
 def stage(sizes: Sizes, h: Array, vector: Array, width: int, name: str) -> Array:
     """A residual block, then attention at the chosen resolutions; for use in a compact method."""
-    h = ResidualBlock(width, sizes.dtype, name=f"{name}_block")(h, vector)
+    block, attention = (nn.remat(ResidualBlock), nn.remat(Attention)) if sizes.remat else (ResidualBlock, Attention)
+    h = block(width, sizes.dtype, name=f"{name}_block")(h, vector)
     if h.shape[1] in sizes.attention_resolutions:
-        h = Attention(sizes.heads, sizes.dtype, name=f"{name}_attention")(h)
+        h = attention(sizes.heads, sizes.dtype, name=f"{name}_attention")(h)
     return h
 
 

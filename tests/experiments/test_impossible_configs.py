@@ -11,11 +11,11 @@ from experiments import data
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
 from experiments.configs import base
-from experiments.configs.images import digits_classifier, smoke
+from experiments.configs.images import digits_classifier, digits_dit, smoke
 from experiments.configs.latents import digits_latent
 from experiments.configs.notes import notes_smoke
 from experiments.configs.phrases import phrases
-from experiments.models import autoencoder, checks, sizes
+from experiments.models import autoencoder, checks, choices, sizes
 from experiments.models.model import build_model, init_params
 
 SMOKE = "--config=experiments/configs/images/smoke.py"
@@ -112,6 +112,44 @@ def test_a_network_that_fits_neither_data_nor_machine_is_an_error(tmp_path):
     assert code == 2
     assert err.startswith("error: config.network: has ")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("network.patch=3", r"patch must divide the sides of x, 8 x 8, got 3; set config.network.patch"),
+        ("network.heads=5", r"width must be divisible by heads = 5 .*, got 64; set config.network.width"),
+        ("network.mlp_ratio=0.001", r"mlp_ratio must be at least 1 / 64.*; set config.network.mlp_ratio"),
+    ],
+)
+def test_a_transformer_that_does_not_fit_its_images_is_an_error(text, message):
+    config = changed(digits_dit, text)
+    model = build_model(config, data.load(config))
+    with pytest.raises(ConfigError, match=message):
+        sizes.param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)))
+
+
+@pytest.mark.parametrize(
+    ("start", "text", "message"),
+    [
+        (digits_dit, "network.attention=flash", "config.network.attention=flash: must be xla or fused"),
+        (digits_dit, "network.noise_scale=0", "config.network.noise_scale=0.0: must be above 0"),
+        (digits_dit, "network.mlp_ratio=-1", "config.network.mlp_ratio=-1.0: must be above 0"),
+        (digits_dit, "network.width=0", "config.network.width=0: must be at least 1"),
+        (digits_dit, "network.channels=8", "config.network.channels=8: must be left out"),
+        (smoke, "network.depth=2", "config.network.depth=2: must be left out"),
+    ],
+)
+def test_sizes_of_a_transformer_are_validated_before_data_are_loaded(no_data, start, text, message):
+    with pytest.raises(ConfigError, match=message):
+        check(changed(start, text))
+
+
+def test_rematerialisation_is_a_field_of_networks_with_blocks():
+    network = choices.build_network(changed(digits_dit, "network.remat=true", "network.dtype=bfloat16"), 10)
+    assert (network.remat, network.dtype, network.depth) == (True, "bfloat16", 4)
+    assert choices.build_network(changed(smoke, "network.remat=true"), 10).remat
+    assert not choices.build_network(smoke.get_config(), 10).remat
 
 
 TRAINING = {

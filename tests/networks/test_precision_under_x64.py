@@ -9,6 +9,11 @@ from scorekit import networks
 VECTOR = np.ones((2, 2))  # float64, as numpy makes it
 CONDITIONS = {"num_classes": 3, "vector_size": 2}
 NETWORKS = {
+    "DiT": (
+        networks.DiT(depth=1, width=8, heads=2, map_shape=(2, 2, 1), **CONDITIONS),
+        (2, 4, 4, 1),
+        (2, 2, 2, 1),
+    ),
     "MLP": (networks.MLP(features=8, blocks=1, map_shape=(3,), **CONDITIONS), (2, 3), (2, 3)),
     "UNet": (
         networks.UNet(

@@ -53,6 +53,18 @@ def test_cost_agrees_with_the_reference_samplers_and_saves_a_plot(program, tmp_p
 
 
 @pytest.mark.slow
+def test_memory_counts_every_block_of_a_scan_and_its_recomputation(program):
+    sizes = dict(depth="2", width="64", side="8", batch="16")
+    out = program("memory", networks="DiT", switches="none,remat,unrolled", **sizes)
+    rows = re.findall(r"^(\S+) +[\d.]+ +([\d.]+) +([\d.]+)$", out, re.MULTILINE)
+    memory, flops = ({name: float(row[i]) for name, *row in rows} for i in (0, 1))
+    assert set(flops) == {"none", "remat", "unrolled"}
+    assert flops["unrolled"] == flops["none"]
+    assert 1.2 * flops["none"] < flops["remat"] < 1.34 * flops["none"]
+    assert memory["remat"] < 0.8 * memory["none"]
+
+
+@pytest.mark.slow
 def test_likelihood_matches_the_exact_density_and_saves_a_plot(program, tmp_path):
     out = program(
         "likelihood", points="20", block="10", turns="1", tolerances="1e-3,1e-5", out=str(tmp_path / "likelihood.png")

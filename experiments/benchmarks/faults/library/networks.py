@@ -46,6 +46,8 @@ def _attributes(kind, x, *inputs, **numbers):
 
 
 _MLP = networks.MLP(features=4, blocks=1, num_classes=3, vector_size=2, map_shape=(1,))
+_DIT_SIZES = {"patch": 2, "depth": 1, "width": 4, "heads": 2}
+_DIT = networks.DiT(**_DIT_SIZES)
 _UNET = networks.UNet(channels=4, multipliers=(1,))
 _WAVENET = networks.WaveNet(channels=4, layers=1)
 _CLASSIFIER = networks.Classifier(num_classes=3, channels=4, multipliers=(1,))
@@ -78,6 +80,17 @@ ROWS: dict[str, Call] = {
         blocks=Count(1, least=0),
         num_classes=Count(3),
         vector_size=Count(2),
+    ),
+    "networks.DiT": _noisy(_DIT, _SIGNALS),
+    "networks.DiT/attributes": call(
+        lambda **given: _shapes(networks.DiT(**{**_DIT_SIZES, **given}), _SIGNALS, _NOISE),
+        patch=Count(2),
+        depth=Count(1),
+        width=Count(4),
+        heads=Count(2),
+        mlp_ratio=Number(4.0, low=0.0),
+        noise_scale=Number(32.0, low=0.0),
+        attention=Choice("xla"),
     ),
     "networks.UNet": _noisy(_UNET, _SIGNALS),
     "networks.UNet/attributes": _attributes(
@@ -150,6 +163,11 @@ ROWS: dict[str, Call] = {
         features=Count(4, least=4),
         lowest=Number(0.25, low=0.0, high=33.0),
         highest=Number(32.0, low=0.25),
+    ),
+    "networks.timestep_features": call(
+        networks.timestep_features,
+        timestep=Data(_NOISE, {"shape": "elementwise", "empty": "elementwise", "integer": "becomes float32"}),
+        features=Count(4, least=2),
     ),
     "networks.drop_labels": call(
         networks.drop_labels,

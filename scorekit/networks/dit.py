@@ -1,0 +1,229 @@
+"""A diffusion transformer for images and signals, sized by its arguments."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.checks import check_count, check_positive
+from scorekit.networks.attention import ATTENTION, attend
+from scorekit.networks.conditioning import as_masked
+from scorekit.networks.embeddings import Conditioning, timestep_features
+from scorekit.networks.spatial import DType, check_signal_or_image, depth_to_space, embed_map, space_to_depth
+from scorekit.typing import Array, ArrayLike
+
+FREQUENCY_FEATURES = 256
+"""Features of the sinusoidal embedding of the noise level."""
+
+
+class DiT(nn.Module):
+    """Diffusion transformer (DiT) with adaptive layer norm that starts at zero (adaLN-Zero).
+
+    Patches of ``x`` are projected to tokens ``h``, to which fixed sines and cosines of their position are added. With
+    ``c`` the embedding of noise level, class and vector, each of ``depth`` blocks computes::
+
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = dense0(silu(c))
+        h = h + gate_1 attention(norm(h) (1 + scale_1) + shift_1)
+        h = h + gate_2 mlp(norm(h) (1 + scale_2) + shift_2)
+
+    and the output is ``dense0(norm(h) (1 + scale) + shift)``, unfolded to the shape of ``x``. ``dense0`` starts at
+    zero: at initialisation every block is the identity, and the output exactly zero. Layer norms have no parameters,
+    the MLP has one hidden layer with the tanh approximation of GELU. The other projections start as in the paper
+    (Xavier, uniform), the embeddings of the conditions as in the other networks.
+
+    The blocks run in one scan over their stacked parameters ``blocks``, whose leading axis is the depth: compile time
+    does not depend on it, and memory much less with ``remat``.
+
+    The noise level is embedded by sines and cosines of angular frequencies from ``noise_scale`` down to
+    ``noise_scale / 10,000``. With ``noise_scale=1``, the network may be called with the timestep of a published
+    checkpoint, in [0, 1000).
+
+    Signals ``(B, L, C)`` are treated as images are. A dense map is resized to the grid of tokens, convolved and added
+    to them, a learned null token where it is absent (:func:`scorekit.networks.spatial.embed_map`).
+
+    Parameters, conditioning, norms, softmax and output are float32; ``dtype`` is that of the tokens and projections.
+
+    Attributes:
+      patch: side of the patches.
+      depth: number of blocks.
+      width: features of a token; divisible by ``heads``, and by 4 for images, 2 for signals.
+      heads: number of attention heads.
+      mlp_ratio: hidden features of the MLP over ``width``.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
+      dtype: dtype of the computation.
+      noise_scale: factor of the noise level; the default is for ``log_snr / 4``.
+      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
+      attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
+      gather: applied to the parameters of a block where it is computed, within ``remat``: a sharding constraint there
+        gathers one block at a time, again in the backward pass. None: parameters are used as they are.
+
+    >>> import jax
+    >>> network = DiT(depth=2, width=16, heads=2, num_classes=10)
+    >>> x = jnp.ones((2, 8, 8, 1))
+    >>> params = jax.jit(network.init)(jax.random.key(0), x, jnp.zeros(2))
+    >>> params["params"]["blocks"]["qkv"]["kernel"].shape
+    (2, 16, 48)
+    >>> jax.jit(network.apply)(params, x, jnp.zeros(2), jnp.array([3, 10])).shape
+    (2, 8, 8, 1)
+
+    Source: Peebles & Xie 2023, "Scalable diffusion models with transformers" (https://arxiv.org/abs/2212.09748).
+    """
+
+    patch: int = 2
+    depth: int = 6
+    width: int = 128
+    heads: int = 4
+    mlp_ratio: float = 4.0
+    num_classes: int | None = None
+    vector_size: int | None = None
+    map_shape: tuple[int, ...] | None = None
+    dtype: DType = jnp.float32
+    noise_scale: float = 32.0
+    remat: bool = False
+    attention: str = "xla"
+    gather: Callable[[Any], Any] | None = None
+    spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
+
+    @nn.compact
+    def __call__(
+        self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
+    ) -> Array:
+        """Evaluates the network. None for a condition means that it is absent for all examples.
+
+        Args:
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; their sides divisible by the patch.
+          noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+          dense_map: ``(B, *map_shape)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+
+        Returns:
+          float32, shaped like ``x``.
+
+        Raises:
+          ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
+        """
+        self.check_sizes(x)
+        x, batch, rank = jnp.asarray(x, jnp.float32), x.shape[0], x.ndim - 2
+        sizes = self.num_classes, self.vector_size
+        embed = lambda noise: timestep_features(self.noise_scale * noise, FREQUENCY_FEATURES)
+        conditioning = Conditioning(self.width, *sizes, noise_features=embed, name="conditioning")
+        given = as_masked("dense_map", dense_map, self.map_shape, batch)
+        condition = conditioning(noise, labels, batch, vector)
+        x = space_to_depth(x, (self.patch,) * rank)
+        h = _dense(self.width, self.dtype, "patches")(x)
+        if given is not None:
+            h = h + embed_map(self.width, self.dtype, given, x.shape[1:-1])
+        h = h.reshape(batch, -1, self.width) + positions(x.shape[1:-1], self.width)
+        h = self.run_blocks(h.astype(self.dtype), condition)
+        shift, scale = _modulation(condition, 2, self.width, "output_modulation")
+        zeros = nn.initializers.zeros
+        h = nn.Dense(x.shape[-1], kernel_init=zeros, name="output")(_modulated(h, shift, scale))
+        return depth_to_space(h.reshape(x.shape), (self.patch,) * rank)
+
+    def run_blocks(self, h: Array, condition: Array) -> Array:
+        """All blocks on tokens ``(B, T, width)``, in one scan over their stacked parameters."""
+        block, gather = Block, self.gather
+        if gather is not None and not self.is_initializing():
+            block = nn.map_variables(block, "params", trans_in_fn=lambda tree: {"params": gather(tree["params"])})
+        if self.remat:
+            block = nn.remat(block, prevent_cse=False)  # within a scan nothing could be merged
+        scanned = nn.scan(
+            block,
+            variable_axes={"params": 0, "intermediates": 0},
+            split_rngs={"params": True},
+            in_axes=nn.broadcast,  # type: ignore[arg-type]
+            length=self.depth,
+        )
+        return scanned(*self.block_sizes(), name="blocks")(h, condition)[0]
+
+    def block_sizes(self) -> tuple[Any, ...]:
+        """The attributes of a :class:`Block`."""
+        return self.width, self.heads, int(self.mlp_ratio * self.width), self.dtype, self.attention
+
+    def check_sizes(self, x: Array) -> None:
+        """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
+        check_signal_or_image(x)
+        check_count(patch=self.patch, depth=self.depth, width=self.width, heads=self.heads)
+        check_positive(mlp_ratio=self.mlp_ratio, noise_scale=self.noise_scale)
+        if self.attention not in ATTENTION:
+            raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {self.attention!r}")
+        if any(side % self.patch for side in x.shape[1:-1]):
+            sides = " x ".join(map(str, x.shape[1:-1]))
+            raise ValueError(f"patch must divide the sides of x, {sides}, got {self.patch}")
+        least = 2 * (x.ndim - 2)
+        if self.width % self.heads or self.width % least:
+            raise ValueError(
+                f"width must be divisible by heads = {self.heads} and, for the positions, by {least}, got {self.width}"
+            )
+        if self.mlp_ratio * self.width < 1:
+            raise ValueError(
+                f"mlp_ratio must be at least 1 / {self.width}, for one hidden feature, got {self.mlp_ratio}"
+            )
+
+
+class Block(nn.Module):
+    """One block of :class:`DiT` on tokens ``(B, T, width)`` at the condition ``silu(c)``, as the body of a scan."""
+
+    width: int
+    heads: int
+    hidden: int
+    dtype: DType = jnp.float32
+    attention: str = "xla"
+
+    @nn.compact
+    def __call__(self, h: Array, condition: Array) -> tuple[Array, None]:
+        modulation = _modulation(condition, 6, self.width, "modulation")
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = modulation
+        y = _dense(3 * self.width, self.dtype, "qkv")(_modulated(h, shift_1, scale_1))
+        y = y.reshape(*h.shape[:2], 3, self.heads, self.width // self.heads)
+        y = attend(y[:, :, 0], y[:, :, 1], y[:, :, 2], self.attention).reshape(h.shape)
+        h = h + (gate_1 * _dense(self.width, self.dtype, "proj")(y)).astype(h.dtype)
+        y = _dense(self.hidden, self.dtype, "fc1")(_modulated(h, shift_2, scale_2))
+        y = _dense(self.width, self.dtype, "fc2")(nn.gelu(y, approximate=True))
+        return h + (gate_2 * y).astype(h.dtype), None
+
+
+def positions(sides: tuple[int, ...], width: int) -> np.ndarray:
+    """Sines and cosines of the position of every token.
+
+    ``[sin(w_k p), cos(w_k p)]`` with ``w_k = 10,000 ** (-2 k r / width)`` for each of r spatial axes, of which the last
+    comes first, as in the published checkpoints.
+
+    Args:
+      sides: tokens along each spatial axis.
+      width: features; divisible by twice the number of axes.
+
+    Returns:
+      float32 ``(tokens, width)``.
+
+    >>> positions((2,), 4).round(2)
+    array([[0.  , 0.  , 1.  , 1.  ],
+           [0.84, 0.01, 0.54, 1.  ]], dtype=float32)
+    """
+    half = width // (2 * len(sides))
+    frequencies = 10_000.0 ** (-np.arange(half) / half)
+    angles = [axis.reshape(-1, 1) * frequencies for axis in np.indices(sides)[::-1]]
+    return np.concatenate([wave(a) for a in angles for wave in (np.sin, np.cos)], axis=1).astype(np.float32)
+
+
+def _dense(features: int, dtype: DType, name: str) -> nn.Dense:
+    return nn.Dense(features, dtype=dtype, kernel_init=nn.initializers.xavier_uniform(), name=name)
+
+
+def _modulation(condition: Array, count: int, width: int, name: str) -> list[Array]:
+    """A dense layer that starts at zero, to ``count`` arrays ``(B, 1, width)``; for use in a compact method."""
+    dense = nn.Dense(count * width, kernel_init=nn.initializers.zeros, name=name)
+    return jnp.split(dense(condition)[:, None], count, axis=-1)
+
+
+def _modulated(h: Array, shift: Array, scale: Array) -> Array:
+    """Layer norm without parameters in float32, then ``norm(h) (1 + scale) + shift``."""
+    h = h.astype(jnp.float32)
+    centred = h - h.mean(-1, keepdims=True)
+    norm = centred / jnp.sqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-6)
+    return norm * (1 + scale) + shift

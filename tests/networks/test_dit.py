@@ -1,0 +1,295 @@
+"""The diffusion transformer against the formulas of its paper in numpy, and the switches that save memory."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from scorekit.networks import DiT, UNet, attention, timestep_features
+from scorekit.networks.dit import Block, positions
+
+CLASSES, BATCH = 3, 4
+NETWORK = DiT(depth=3, width=16, heads=2, num_classes=CLASSES)
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(BATCH, 4, 6, 2)).astype(np.float32)
+NOISE, LABELS = np.array([-3.0, -0.5, 0.1, 4.0], np.float32), np.array([0, 2, 3, 1])
+
+
+def random_parameters(network, x=X):
+    """Away from the zeros of the initialisation, and of the scale of one over the square root of the fan-in."""
+    shapes = jax.eval_shape(network.init, jax.random.key(0), x, 0.0)
+    scale = lambda leaf: (leaf.shape[-2] if leaf.ndim > 1 else 16) ** -0.5
+    return jax.tree.map(lambda leaf: (scale(leaf) * RNG.normal(size=leaf.shape)).astype(leaf.dtype), shapes)
+
+
+PARAMS = random_parameters(NETWORK)
+
+
+@pytest.fixture(scope="module")
+def output():
+    return np.asarray(jax.jit(NETWORK.apply)(PARAMS, X, NOISE, LABELS))
+
+
+# ---- the paper, in numpy and float64 -----------------------------------------------------------------------------
+
+
+def silu(x):
+    return x / (1 + np.exp(-x))
+
+
+def gelu_tanh(x):
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def layer_norm(x):
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+
+
+def dense(p, x):
+    return x @ np.asarray(p["kernel"], np.float64) + p["bias"]
+
+
+def block_in_numpy(p, h, c, heads):
+    """One adaLN-Zero block on one example: tokens ``(T, D)``, condition ``(D,)``."""
+    shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = np.split(dense(p["modulation"], silu(c)), 6)
+    qkv = dense(p["qkv"], layer_norm(h) * (1 + scale_1) + shift_1)
+    q, k, v = np.split(qkv, 3, axis=-1)
+    size, mixed = h.shape[-1] // heads, []
+    for i in range(heads):
+        at = slice(i * size, (i + 1) * size)
+        weights = np.exp(q[:, at] @ k[:, at].T / math.sqrt(size))
+        mixed.append(weights / weights.sum(-1, keepdims=True) @ v[:, at])
+    h = h + gate_1 * dense(p["proj"], np.concatenate(mixed, -1))
+    y = dense(p["fc2"], gelu_tanh(dense(p["fc1"], layer_norm(h) * (1 + scale_2) + shift_2)))
+    return h + gate_2 * y
+
+
+def position(p, features):
+    """Sines and cosines of one coordinate."""
+    w = [1 / 10000 ** (k / (features // 2)) for k in range(features // 2)]
+    return [math.sin(p * wk) for wk in w] + [math.cos(p * wk) for wk in w]
+
+
+def network_in_numpy(params, x, noise, label, network):
+    """The network on one image ``(H, W, C)``."""
+    p, patch, width = params["params"], network.patch, network.width
+    t = noise * network.noise_scale
+    angles = [t * math.exp(-math.log(10000) * k / 128) for k in range(128)]
+    c = dense(p["conditioning"]["noise_in"], np.array([*map(math.cos, angles), *map(math.sin, angles)]))
+    c = dense(p["conditioning"]["noise_out"], silu(c)) + p["conditioning"]["labels"]["embedding"][label]
+    corners = [(i, j) for i in range(0, x.shape[0], patch) for j in range(0, x.shape[1], patch)]
+    patches = np.stack([x[i : i + patch, j : j + patch].reshape(-1) for i, j in corners])
+    at = [position(j // patch, width // 2) + position(i // patch, width // 2) for i, j in corners]
+    h = dense(p["patches"], patches) + np.array(at)
+    for i in range(network.depth):
+        h = block_in_numpy(jax.tree.map(lambda leaf, i=i: leaf[i], p["blocks"]), h, c, network.heads)
+    shift, scale = np.split(dense(p["output_modulation"], silu(c)), 2)
+    found, out = dense(p["output"], layer_norm(h) * (1 + scale) + shift), np.zeros(x.shape)
+    for token, (i, j) in zip(found, corners, strict=True):
+        out[i : i + patch, j : j + patch] = token.reshape(patch, patch, -1)
+    return out
+
+
+def test_the_network_is_that_of_the_paper(output):
+    expected = [network_in_numpy(PARAMS, *example, NETWORK) for example in zip(X, NOISE, LABELS, strict=True)]
+    np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-4 * np.std(expected))
+
+
+def test_a_block_is_that_of_the_paper():
+    block, h, c = Block(16, 2, 64), RNG.normal(size=(BATCH, 6, 16)), RNG.normal(size=(BATCH, 16))
+    p = jax.tree.map(lambda leaf: leaf[1], PARAMS["params"]["blocks"])
+    condition = silu(c).astype(np.float32)
+    found = jax.jit(block.apply)({"params": p}, h.astype(np.float32), condition)[0]
+    expected = [block_in_numpy(p, *example, heads=2) for example in zip(h, c, strict=True)]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_positions_of_a_signal_are_those_of_one_coordinate():
+    np.testing.assert_allclose(positions((5,), 12), [position(p, 12) for p in range(5)], rtol=1e-6)
+
+
+def test_noise_scale_one_takes_the_timesteps_of_checkpoints(output):
+    """Cosines first, frequencies from 1 to nearly 1e-4."""
+    timestep, k = 250.0, np.arange(128)
+    expected = np.concatenate([np.cos(timestep * 1e4 ** (-k / 128)), np.sin(timestep * 1e4 ** (-k / 128))])
+    np.testing.assert_allclose(timestep_features(timestep, 256), expected, atol=1e-4)
+    scaled = dataclasses.replace(NETWORK, noise_scale=1.0)
+    np.testing.assert_allclose(jax.jit(scaled.apply)(PARAMS, X, 32.0 * NOISE, LABELS), output, rtol=1e-4, atol=1e-4)
+
+
+# ---- the scan, rematerialisation, sharding -------------------------------------------------------------------------
+
+
+class Loop(DiT):
+    """The same network with a Python loop over the stacked parameters."""
+
+    def run_blocks(self, h, condition):
+        for i in range(self.depth):
+            params = jax.tree.map(lambda leaf, i=i: leaf[i], self.variables["params"]["blocks"])
+            h, _ = Block(*self.block_sizes(), parent=None).apply({"params": params}, h, condition)
+        return h
+
+
+def loss_and_gradient(network, params, x=X):
+    loss = lambda params: jnp.mean(jnp.sin(network.apply(params, x, NOISE, LABELS)))
+    return jax.device_get(jax.jit(jax.value_and_grad(loss))(params))
+
+
+def assert_equal(found, expected, rtol=1e-5):
+    """Every array up to rounding, relative to its largest value."""
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=rtol * np.abs(b).max()), found, expected)
+
+
+def test_the_scan_is_a_loop_over_the_stacked_parameters(output):
+    fields = {f.name: getattr(NETWORK, f.name) for f in dataclasses.fields(DiT) if f.name not in ("parent", "name")}
+    assert_equal(np.asarray(jax.jit(Loop(**fields).apply)(PARAMS, X, NOISE, LABELS)), output)
+
+
+def count(jaxpr):
+    """Equations of a jaxpr and of those within it, and the primitives."""
+    names = []
+    for equation in jaxpr.eqns:
+        names.append(equation.primitive.name)
+        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda v: hasattr(v, "eqns")):
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                names += count(inner)
+    return names
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_the_program_does_not_grow_with_the_depth(remat):
+    def names(depth):
+        network = dataclasses.replace(NETWORK, depth=depth, remat=remat)
+        params = jax.eval_shape(network.init, jax.random.key(0), X, 0.0)
+        loss = lambda params: jnp.sum(network.apply(params, X, NOISE, LABELS))
+        return count(jax.make_jaxpr(jax.grad(loss))(params).jaxpr)
+
+    assert len(names(2)) == len(names(9)) > 100
+    assert ("remat2" in names(2)) == remat
+
+
+@pytest.mark.slow
+def test_rematerialisation_changes_neither_output_nor_gradient_of_the_transformer():
+    assert_equal(
+        loss_and_gradient(dataclasses.replace(NETWORK, remat=True), PARAMS), loss_and_gradient(NETWORK, PARAMS)
+    )
+
+
+@pytest.mark.slow
+def test_rematerialisation_changes_neither_parameters_nor_gradient_of_the_unet():
+    x = X[:, :, :4]
+    network = UNet(channels=8, multipliers=(1,), attention_resolutions=(4,), num_classes=CLASSES)
+    params, saving = random_parameters(network, x), dataclasses.replace(network, remat=True)
+    assert jax.tree.structure(random_parameters(saving, x)) == jax.tree.structure(params)
+    assert_equal(loss_and_gradient(saving, params, x), loss_and_gradient(network, params, x), 1e-4)
+
+
+def temporary(network, x):
+    """Bytes of the gradient. On CPU, XLA drops the barriers that separate the two computations of an activation."""
+    loss = lambda params: jnp.sum(network.apply(params, x, 0.0) ** 2)
+    params = jax.eval_shape(network.init, jax.random.key(0), x, 0.0)
+    compiled = jax.jit(jax.grad(loss)).lower(params).compile({"xla_disable_hlo_passes": "cse_barrier_expander"})
+    return compiled.memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.slow
+def test_rematerialisation_saves_memory():
+    x = np.ones((8, 16, 16, 2), np.float32)
+    for network in (DiT(depth=6, width=16), UNet(channels=8, blocks=2, multipliers=(1,))):
+        assert temporary(dataclasses.replace(network, remat=True), x) < 0.7 * temporary(network, x)
+
+
+@pytest.mark.slow
+def test_sharded_parameters_gathered_block_by_block_give_the_same_numbers():
+    """The batch over four devices, and the parameters of the blocks too."""
+    mesh = Mesh(np.array(jax.devices()[:4]), ("fsdp",))
+    everywhere, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("fsdp"))
+
+    def place(path, leaf):
+        blocks = "blocks" in jax.tree_util.keystr(path)
+        spec = PartitionSpec(*[None] * (leaf.ndim - 1), "fsdp") if blocks else PartitionSpec()
+        return jax.device_put(leaf, NamedSharding(mesh, spec))
+
+    gather = lambda tree: jax.lax.with_sharding_constraint(tree, everywhere)
+    network = dataclasses.replace(NETWORK, remat=True, gather=gather)
+    params = jax.tree_util.tree_map_with_path(place, PARAMS)
+    assert_equal(loss_and_gradient(network, params, jax.device_put(X, split)), loss_and_gradient(NETWORK, PARAMS), 1e-4)
+
+
+def test_gather_is_applied_to_the_parameters_of_one_block():
+    shapes = []
+
+    def doubled(tree):
+        shapes.append(tree["qkv"]["kernel"].shape)
+        return jax.tree.map(lambda leaf: 2 * leaf, tree)
+
+    found = jax.jit(dataclasses.replace(NETWORK, gather=doubled, remat=True).apply)(PARAMS, X, NOISE, LABELS)
+    blocks = jax.tree.map(lambda leaf: 2 * leaf, PARAMS["params"]["blocks"])
+    expected = jax.jit(NETWORK.apply)({"params": {**PARAMS["params"], "blocks": blocks}}, X, NOISE, LABELS)
+    assert_equal(np.asarray(found), np.asarray(expected))
+    assert set(shapes) == {(16, 48)}
+
+
+# ---- conditions, attention, sizes ----------------------------------------------------------------------------------
+
+
+def test_an_absent_label_is_the_null_label(output):
+    found = jax.jit(NETWORK.apply)(PARAMS, X, NOISE)
+    np.testing.assert_allclose(found[2], output[2], rtol=1e-5, atol=1e-5)  # that label is num_classes
+    assert np.abs(found - output)[[0, 1, 3]].max((1, 2, 3)).min() > 1e-2
+
+
+class FakeGPU:
+    """What a device says of itself."""
+
+    def __init__(self, capability="9.0", version="cuda 12090"):
+        self.client, self.platform_version, self.compute_capability = self, version, capability
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "size", "applies"),
+    [
+        (FakeGPU(), jnp.bfloat16, 64, True),
+        (FakeGPU("8.0"), jnp.float16, 128, True),
+        (FakeGPU(), jnp.float32, 64, False),
+        (FakeGPU(), jnp.bfloat16, 12, False),
+        (FakeGPU(), jnp.bfloat16, 136, False),
+        (FakeGPU("7.5"), jnp.bfloat16, 64, False),
+        (FakeGPU("gfx90a", "rocm 60300"), jnp.bfloat16, 64, False),
+        (FakeGPU("", "cpu"), jnp.bfloat16, 64, False),
+    ],
+)
+def test_the_fused_kernel_is_chosen_where_it_applies(monkeypatch, device, dtype, size, applies):
+    chosen = []
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    monkeypatch.setattr(jax.nn, "dot_product_attention", lambda *_, implementation: chosen.append(implementation))
+    q = jnp.zeros((1, 2, 1, size), dtype)
+    attention.attend(q, q, q, "fused")
+    attention.attend(q, q, q)
+    assert chosen == ["cudnn" if applies else "xla", "xla"]
+
+
+def test_fused_attention_falls_back(output):
+    found = jax.jit(dataclasses.replace(NETWORK, attention="fused").apply)(PARAMS, X, NOISE, LABELS)
+    np.testing.assert_array_equal(found, output)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"patch": 4}, "patch must divide the sides of x, 4 x 6, got 4"),
+        ({"heads": 3}, "width must be divisible by heads = 3 and, for the positions, by 4, got 16"),
+        ({"width": 18, "heads": 3}, "width must be divisible by heads = 3 and, for the positions, by 4, got 18"),
+        ({"mlp_ratio": 0.01}, "mlp_ratio must be at least 1 / 16, for one hidden feature, got 0.01"),
+        ({"noise_scale": 0.0}, "noise_scale must be finite and > 0, got 0.0"),
+        ({"attention": "flash"}, "attention must be one of xla, fused, got 'flash'"),
+    ],
+)
+def test_sizes_are_validated(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda: dataclasses.replace(NETWORK, **sizes).init(jax.random.key(0), X, 0.0))
