@@ -136,7 +136,8 @@ def _resample(image: Array, inverse: Array, shift: Array) -> Array:
     def of_row(k):
         return jnp.sum(weights[..., 0, None] * values[at[k, ..., 1], at[..., 0]], axis=0)
 
-    return sum(weights[k, ..., 1, None] * of_row(k) for k in range(4)).astype(image.dtype)
+    total = jnp.sum(jnp.stack([weights[k, ..., 1, None] * of_row(k) for k in range(4)]), axis=0)
+    return total.astype(image.dtype)
 
 
 def _cubic(u: Array) -> Array:

@@ -107,6 +107,7 @@ class Stream(Iterator[dict[str, np.ndarray]]):
         self._reader, self._seed, self._batch_size, self._workers = reader, seed, batch_size, workers
         self._rows = rows
         self._batches: Any = None
+        self._closed = False
         self.position = start
         self.skipped: dict[int, str] = {}
 
@@ -146,7 +147,8 @@ class Stream(Iterator[dict[str, np.ndarray]]):
     def close(self) -> None:
         """Ends the threads, and warns of the examples that were skipped."""
         self._end()
-        if self.skipped:
+        already, self._closed = self._closed, True
+        if self.skipped and not already:
             warnings.warn(self.report(), stacklevel=2)
 
     def report(self) -> str:

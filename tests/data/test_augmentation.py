@@ -79,6 +79,7 @@ def test_scaling_and_anisotropy_move_content_from_the_centre():
     np.testing.assert_allclose(turned[0, ..., 0], (u / s) ** 2 + 3.0 * s * v, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_labels_describe_what_was_done():
     y, labels = edm_augment(KEY, MANY, 0.12, 0.12)
     assert labels.shape == (len(MANY), NUM_LABELS)
@@ -95,6 +96,7 @@ def test_labels_describe_what_was_done():
     np.testing.assert_array_equal(y[flips], x[flips][:, :, ::-1])
 
 
+@pytest.mark.slow
 def test_probability_zero_is_the_identity_and_the_x_flip_has_its_own():
     y, labels = edm_augment(KEY, MANY, 0.0, 0.0)
     np.testing.assert_array_equal(y, MANY)
