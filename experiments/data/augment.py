@@ -13,8 +13,8 @@ from scorekit import data
 from scorekit.data.edm_augmentation import NUM_LABELS
 from scorekit.typing import Array, Key
 
-LABELS = "augmentation"
-"""The field of a batch with the labels ``(B, 9)`` of EDM's augmentation; examples as they are have none."""
+AUGMENTATION = "augmentation"
+"""The field of a batch with the labels ``(B, 9)`` of EDM's augmentation, and the vector made of it."""
 
 
 def flip(key: Key, x: Array, bins: int) -> dict[str, Array]:
@@ -32,15 +32,25 @@ def crop(key: Key, x: Array, bins: int) -> dict[str, Array]:
 def edm(key: Key, x: Array, bins: int) -> dict[str, Array]:
     """EDM's geometric transformations, rounded to the values of the data, with their labels."""
     y, labels = data.edm_augment(key, data.to_unit(x, bins))
-    return {"x": data.from_unit(y, bins).astype(x.dtype), LABELS: labels}
+    return {"x": data.from_unit(y, bins).astype(x.dtype), AUGMENTATION: labels}
 
 
 AUGMENTATIONS: Mapping[str, Callable[[Key, Array, int], dict[str, Array]]] = {"flip": flip, "crop": crop, "edm": edm}
 
 
-def labels() -> Callable[[Mapping[str, Any]], Array]:
-    """A vector: what ``config.data.augment=edm`` did to each example, ``(B, 9)``, zero for examples as they are."""
-    return lambda batch: jnp.asarray(batch.get(LABELS, jnp.zeros((batch["x"].shape[0], NUM_LABELS))))
+class Labels:
+    """A vector: what ``config.data.augment=edm`` did to each example, ``(B, 9)``, zero for examples as they are.
+
+    Of these the vector is absent, so that the network's null token means an image as it is: whatever is sampled without
+    the vector, the null branch of guidance among it, is free of augmentation. The vector is never dropped.
+    """
+
+    def __call__(self, batch: Mapping[str, Any]) -> Array:
+        return jnp.asarray(batch.get(AUGMENTATION, jnp.zeros((batch["x"].shape[0], NUM_LABELS))))
+
+    def present(self, batch: Mapping[str, Any]) -> Array:
+        """``(B,)``: which examples were changed."""
+        return jnp.any(self(batch) != 0.0, axis=1)
 
 
 def augmented(name: str | None, batch: Batch, bins: int, *, seed: int, step: int, first_row: int) -> Batch:

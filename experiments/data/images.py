@@ -41,8 +41,8 @@ class Images(Dataset):
     """
 
     maps = MappingProxyType({"average_pool": average_pool})
-    vectors = MappingProxyType({**Dataset.vectors, "augmentation": augment.labels})
-    from_fields = ("augmentation",)
+    vectors = MappingProxyType({**Dataset.vectors, augment.AUGMENTATION: augment.Labels})
+    from_fields = (augment.AUGMENTATION,)
     image_fields = _ONLY_FILES
     _augment: str | None = None
     _source: Any = None
@@ -118,7 +118,7 @@ class Images(Dataset):
         allowed = "none for latents, which are of the images as they are"
         require(name == "none" or not options.latents, "data.augment", name, allowed)
         vector = options.vector.name if "vector" in options else "none"
-        told = (name == "edm") == (vector == "augmentation")
+        told = (name == "edm") == (vector == augment.AUGMENTATION)
         allowed = "edm with data.vector.name=augmentation, neither without the other"
         require(told, "data.augment", name, allowed)
 

@@ -5,6 +5,7 @@ import itertools
 import tarfile
 import warnings
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +17,10 @@ from experiments.configs.images import smoke
 from experiments.data.augment import augmented
 from experiments.data.conditions import build_conditions
 from experiments.data.dataset import Dataset, preprocess
+from experiments.models import checks
+from experiments.models.conditioning import conditions_for, dropout_rates, untrained_nulls
+from experiments.models.loss import make_prepare
+from experiments.models.model import build_model
 
 RNG = np.random.default_rng(0)
 
@@ -179,6 +184,14 @@ def test_augmentation_of_edm_reaches_the_network_as_its_vector():
     assert batch["x"].dtype == np.uint8
     assert batch["x"].max() <= 16
     assert not np.asarray(vector(preprocess(dataset, dataset.test))).any()  # examples as they are, to sample at
+    model = build_model(config, dataset)
+    prepared = make_prepare(model, dataset, dropout_rates(config))(jax.random.key(0), batch)
+    np.testing.assert_array_equal(prepared["conditions"]["vector"].present, ~untouched)  # never dropped
+    assert untrained_nulls(config) == []  # guidance may use the null token, which means an image as it is
+    assert not conditions_for(model, dataset, [0, 1])["vector"].present.any()
+    config.loss.joint_dropout = 0.1
+    with pytest.raises(ConfigError, match=r"config.loss.joint_dropout=0.1: must be 0 with data.vector.name=aug"):
+        checks.check(config)
 
 
 def test_augmentations_differ_from_row_to_row_and_step_to_step():
