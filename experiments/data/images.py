@@ -123,18 +123,21 @@ class Images(Dataset):
         require(told, "data.augment", name, allowed)
 
     def batch(self, seed, step, size):
-        batches = self.batches(seed, step, size)
+        batches = self._batches(seed, step, size, 0, 1, workers=0)  # there is no next one to read ahead
         try:
             return next(batches)
         finally:
             batches.close()
 
     def batches(self, seed, first_step, size, process_index=0, process_count=1):
+        return self._batches(seed, first_step, size, process_index, process_count, self._workers)
+
+    def _batches(self, seed, first_step, size, process_index, process_count, workers):
         rows = data.local_rows(size, process_index, process_count)
         if self._source is None:
             parts = self._in_memory(seed, first_step, size, rows)
         else:
-            parts = self._stream(seed, first_step, size, process_index, process_count)
+            parts = self._stream(seed, first_step, size, process_index, process_count, workers)
         return self._augmented(parts, seed, first_step, rows.start)
 
     def _in_memory(self, seed, first_step, size, rows):
@@ -142,10 +145,10 @@ class Images(Dataset):
             batch = data.batch_at(self.train, seed=seed, step=step, batch_size=size)
             yield {name: value[rows] for name, value in batch.items()}
 
-    def _stream(self, seed, first_step, size, process_index, process_count):
+    def _stream(self, seed, first_step, size, process_index, process_count, workers):
         with data.stream(
             self._source, seed=seed, batch_size=size, start=first_step * size, process_index=process_index,
-            process_count=process_count, transform=_without_text, workers=self._workers, on_error=self._on_error,
+            process_count=process_count, transform=_without_text, workers=workers, on_error=self._on_error,
         ) as batches:  # fmt: skip
             try:
                 yield from batches

@@ -101,7 +101,7 @@ def _draw(key: Key, n: int, probability: Array, flip_probability: Array) -> Arra
 
 def _labels(a: Array) -> Array:
     a0, a1, a2, a3, a4, a5, a6, a7 = a.T
-    cosine, sine = -2.0 * jnp.sin(a3 / 2.0) ** 2, jnp.sin(a3)  # cos a3 - 1
+    cosine, sine = 0.0 - 2.0 * jnp.sin(a3 / 2.0) ** 2, jnp.sin(a3)  # cos a3 - 1
     return jnp.stack([a0, a1, a2, cosine, sine, a5 * jnp.cos(a4), a5 * jnp.sin(a4), a6, a7], axis=1)
 
 

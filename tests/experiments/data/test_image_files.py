@@ -40,12 +40,14 @@ def load(**fields):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """22 grey pictures of two classes, each of one value."""
+    """22 grey pictures of two classes, each of one value but for a pixel on the left."""
     root = tmp_path_factory.mktemp("own") / "pictures"
     for i in range(22):
         path = root / ("even", "odd")[i % 2] / f"{i:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((8, 8), 10 * i, np.uint8)).save(path)
+        x = np.full((8, 8), 10 * i, np.uint8)
+        x[4, 0] = 255
+        Image.fromarray(x).save(path)
     return root
 
 
@@ -64,7 +66,7 @@ def test_a_folder_in_memory_has_a_held_out_tenth(pictures):
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.parametrize("augment", ["none", pytest.param("crop", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("augment", ["none", "flip"])
 def test_batches_are_a_function_of_the_seed_and_step(pictures, streaming, augment):
     dataset = load(name="folder", path=pictures, streaming=streaming, workers=2, augment=augment)
     assert dataset.streaming == streaming
@@ -76,6 +78,8 @@ def test_batches_are_a_function_of_the_seed_and_step(pictures, streaming, augmen
                 joined = np.concatenate([part[step][name] for part in parts])
                 np.testing.assert_array_equal(joined, whole[2 + step][name])
     np.testing.assert_array_equal(dataset.batch(7, 1, 8)["x"], whole[1]["x"])
+    left = np.concatenate([batch["x"][:, 4, 0, 0] == 255 for batch in whole])
+    assert left.all() if augment == "none" else 4 < left.sum() < 28
     seen = np.concatenate([values(batch) for batch in whole])[:20]
     assert sorted(seen) == sorted(values(dataset.train))  # an epoch
     with pytest.raises(ValueError, match="batch_size must be a multiple of process_count = 3"):
@@ -192,6 +196,12 @@ def test_augmentation_of_edm_reaches_the_network_as_its_vector():
     config.loss.joint_dropout = 0.1
     with pytest.raises(ConfigError, match=r"config.loss.joint_dropout=0.1: must be 0 with data.vector.name=aug"):
         checks.check(config)
+
+
+def test_crops_of_a_config_are_translations_by_up_to_an_eighth():
+    x = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1).repeat(64, axis=0)
+    found = augmented("crop", {"x": x}, 256, seed=0, step=0, first_row=0)["x"]
+    assert set(found[:, 4, 4, 0].tolist()) == {36 + 8 * i + j for i in (-1, 0, 1) for j in (-1, 0, 1)}
 
 
 def test_augmentations_differ_from_row_to_row_and_step_to_step():
