@@ -14,6 +14,8 @@ from scorekit import data
 
 HELD_OUT = 2000
 """Most pictures that are held out where there is no folder of them."""
+LEAST = 8
+"""Fewest pictures of a set: metrics compare an image with its nearest neighbours."""
 
 
 class Rows:
@@ -33,7 +35,8 @@ class ImageFiles(Images):
     """Pictures in ``config.data.path``; ``config.data.name`` says how they are stored.
 
     Folders ``path/train`` and ``path/test`` (``config.data.train_split``, ``test_split``) are the two sets. Where there
-    are none, a tenth of the pictures, at most :data:`HELD_OUT`, evenly spaced in their order, is the test set.
+    are none, a tenth of the pictures, from :data:`LEAST` to :data:`HELD_OUT`, evenly spaced in their order, is the test
+    set.
     """
 
     image_fields = ()
@@ -44,6 +47,9 @@ class ImageFiles(Images):
         root = Path(options.path).expanduser()
         try:
             train, test = _open_both(config, kind, root)
+            for part in (train, test):
+                if len(part) < LEAST:
+                    raise ValueError(f"there must be at least {LEAST} pictures to train with and {LEAST} to test with")
             self.fill_from(config, root.name or str(root), 256, train, test)
         except ConfigError:
             raise
@@ -76,10 +82,8 @@ def _open_both(config: Config, kind: str, root: Path) -> tuple[Any, Any]:
         require(same, "data.test_split", options.test_split, f"a folder with the classes of {options.train_split}")
         return train, test
     source = opened(root)
-    held_out = evenly(len(source), max(1, min(len(source) // 10, HELD_OUT)))
+    held_out = evenly(len(source), max(LEAST, min(len(source) // 10, HELD_OUT)))
     kept = np.delete(np.arange(len(source)), held_out)
-    if not len(kept):
-        raise ValueError("there must be at least 2 pictures, one of them for the test set")
     return Rows(source, kept), Rows(source, held_out)
 
 

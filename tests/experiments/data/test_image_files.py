@@ -14,6 +14,7 @@ from experiments import data
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke
+from experiments.data import images
 from experiments.data.augment import augmented
 from experiments.data.conditions import build_conditions
 from experiments.data.dataset import Dataset, preprocess
@@ -40,26 +41,28 @@ def load(**fields):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """22 grey pictures of two classes, each of one value but for a pixel on the left."""
+    """28 grey pictures of two classes, each of one value but for a pixel on the left."""
     root = tmp_path_factory.mktemp("own") / "pictures"
-    for i in range(22):
+    for i in range(28):
         path = root / ("even", "odd")[i % 2] / f"{i:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        x = np.full((8, 8), 10 * i, np.uint8)
+        x = np.full((8, 8), 9 * i, np.uint8)
         x[4, 0] = 255
         Image.fromarray(x).save(path)
     return root
 
 
 def values(batch):
-    return batch["x"][:, 0, 0, 0] // 10
+    return batch["x"][:, 0, 0, 0] // 9
 
 
-def test_a_folder_in_memory_has_a_held_out_tenth(pictures):
+def test_a_folder_in_memory_has_a_held_out_part(pictures):
     dataset = load(name="folder", path=pictures)
     assert (dataset.name, dataset.shape, dataset.num_classes, dataset.bins) == ("pictures", (8, 8, 1), 2, 256)
-    assert (dataset.examples, dataset.streaming, len(dataset.test["x"])) == (20, False, 2)
-    assert sorted([*values(dataset.train), *values(dataset.test)]) == list(range(22))
+    assert (dataset.examples, dataset.streaming, len(dataset.test["x"])) == (20, False, 8)
+    assert sorted([*values(dataset.train), *values(dataset.test)]) == list(range(28))
+    with pytest.raises(ConfigError, match=r"^config.data.path=.*: there must be at least 8 pictures to train"):
+        load(name="folder", path=pictures / "odd")
     batch = dataset.batch(0, 3, 6)
     np.testing.assert_array_equal(batch["label"], values(batch) % 2)
     np.testing.assert_array_equal(batch["x"], next(dataset.batches(0, 3, 6))["x"])
@@ -107,14 +110,25 @@ def test_tfds_streams_the_examples_that_are_in_memory():
     np.testing.assert_array_equal(disk.test["x"], memory.test["x"])
 
 
+def test_sets_that_are_too_large_for_memory_stream_by_default(monkeypatch):
+    monkeypatch.setattr(images, "IN_MEMORY", 1500 * 64)
+    assert not load().streaming
+    monkeypatch.setattr(images, "IN_MEMORY", 1500 * 64 - 1)
+    monkeypatch.setattr(images, "_SAMPLE_BYTES", 100 * 64)
+    dataset = load()
+    assert dataset.streaming
+    assert (dataset.examples, len(dataset.train["x"]), len(dataset.test["x"])) == (1500, 100, 100)
+    assert not load(streaming=False).streaming
+
+
 def test_folders_of_the_splits_are_the_sets(tmp_path):
-    for split, count in (("train", 3), ("val", 2)):
+    for split, count in (("train", 9), ("val", 8)):
         for i in range(count):
             path = tmp_path / split / "a" / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 8), (i, 0, 0)).save(path)
     dataset = load(name="folder", path=tmp_path, test_split="val")
-    assert (dataset.examples, len(dataset.test["x"]), dataset.num_classes) == (3, 2, 1)
+    assert (dataset.examples, len(dataset.test["x"]), dataset.num_classes) == (9, 8, 1)
     with pytest.raises(ConfigError, match=r"config.data.test_split=test: must be a folder in .*, which has train, val"):
         load(name="folder", path=tmp_path)
     (tmp_path / "val" / "b").mkdir()
@@ -126,15 +140,15 @@ def test_folders_of_the_splits_are_the_sets(tmp_path):
 def test_tar_files_are_found_by_folder_file_and_pattern(tmp_path):
     for shard in range(3):
         with tarfile.open(tmp_path / f"train-{shard}.tar", "w") as file:
-            for i in range(4):
+            for i in range(16):
                 content = io.BytesIO()
                 Image.new("RGB", (12, 8), (shard, i, 0)).save(content, "png")
                 info = tarfile.TarInfo(f"{i}.png")
                 info.size = len(content.getvalue())
                 file.addfile(info, io.BytesIO(content.getvalue()))
-    for path, count in ((tmp_path, 12), (tmp_path / "train-1.tar", 4), (tmp_path / "train-[01].tar", 8)):
+    for path, count in ((tmp_path, 48), (tmp_path / "train-1.tar", 16), (tmp_path / "train-[01].tar", 32)):
         dataset = load(name="tar", path=path, image_size=8, image_mode="L", streaming=True)
-        assert dataset.examples == count - 1
+        assert dataset.examples == count - 8
         assert next(dataset.batches(0, 0, 4))["x"].shape == (4, 8, 8, 1)
     for path in (tmp_path / "nothing-*.tar", tmp_path / "x"):
         with pytest.raises(ConfigError, match=r"^config.data.path=.*: must be a folder of tar files, one tar file, or"):
@@ -143,7 +157,7 @@ def test_tar_files_are_found_by_folder_file_and_pattern(tmp_path):
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_damaged_picture_ends_the_run_or_is_left_out(pictures, tmp_path, streaming):
-    for i in range(12):
+    for i in range(28):
         (tmp_path / f"{i:02}.png").write_bytes((pictures / ("even", "odd")[i % 2] / f"{i:02}.png").read_bytes())
     (tmp_path / "05.png").write_text("damaged")
     fields = {"name": "folder", "path": tmp_path, "streaming": streaming}
@@ -151,7 +165,7 @@ def test_a_damaged_picture_ends_the_run_or_is_left_out(pictures, tmp_path, strea
     def epoch(dataset):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            batches = dataset.batches(0, 0, 11)
+            batches = dataset.batches(0, 0, 20)
             found = sorted(values(next(batches)).tolist())
             batches.close()
         return found, [str(warning.message) for warning in caught]
