@@ -10,16 +10,19 @@ from experiments.cli.config import Config, require, section
 from experiments.cli.ranges import above, at_least, between, check_ranges, count, or_none, within
 from experiments.data import conditions, representation
 from experiments.data.dataset import Dataset
+from experiments.data.image_files import ImageFiles
 from experiments.data.images import Images
 from experiments.data.notes import Notes
 from experiments.data.phrases import Phrases
 from experiments.data.points import Ring
 
 KINDS: Mapping[str, type[Dataset]] = {
+    "folder": ImageFiles,
     "ring": Ring,
     "soundfont_notes": Notes,
     "nsynth": Notes,
     "soundfont_phrases": Phrases,
+    "tar": ImageFiles,
 }
 """Kinds by the first part of the name of a data set; every other name is a TFDS set of images."""
 
@@ -34,10 +37,25 @@ def fields() -> ConfigDict:
     """The section ``data`` of a config, with defaults."""
     data = ConfigDict()
     data.name = "sklearn_digits"
-    """A TFDS name of images, notes or phrases, or "ring" for the 2-D mixture."""
+    """A TFDS name of images, notes or phrases, "folder" or "tar" for your own images, or "ring" for the 2-D mixture."""
     data.data_dir = "~/tensorflow_datasets"
     data.train_split = "train"
     data.test_split = "test"
+    data.path = config_dict.placeholder(str)
+    """Of "folder": the folder of pictures. Of "tar": a folder of tar files, one tar file, or a pattern."""
+    data.image_size = config_dict.placeholder(int)
+    """Of "folder" and "tar": the middle square of each picture is resized to it; None is for pictures of one size."""
+    data.image_mode = config_dict.placeholder(str)
+    """Of "folder" and "tar": "RGB" or "L" (grey) to convert every picture to; None is for pictures of one mode."""
+    data.streaming = config_dict.placeholder(bool)
+    """Images: read from disk as they are needed, else kept in memory; None streams sets of more than 4 GiB."""
+    data.workers = config_dict.placeholder(int)
+    """Images: threads that read ahead; None is 4."""
+    data.on_error = config_dict.placeholder(str)
+    """Of "folder", "tar" and what streams, an image that cannot be read: "raise" (the default) ends the run, "skip"
+    leaves it out."""
+    data.augment = config_dict.placeholder(str)
+    """Images: "flip", "crop", or "edm", which also needs ``vector.name`` "augmentation"; None is no augmentation."""
     data.label = config_dict.placeholder(str)
     """Sounds: what the class is: "instrument" (the default), of notes "family", or "none" for a single class."""
     data.crop = config_dict.placeholder(int)
@@ -59,7 +77,9 @@ def fields() -> ConfigDict:
 _KEYS = or_none(lowest=count(0, 127), highest=count(0, 127))
 
 RANGES = {
-    **or_none(crop=count(1), peak=between(0, 1, open_low=True)),
+    **or_none(
+        crop=count(1), peak=between(0, 1, open_low=True), image_size=count(1, 2**16), workers=count(0, 1024)
+    ),
     **within("representation", representation.RANGES),
     **within("map", {**_KEYS, **or_none(
         count=count(1, 64), f_min=at_least(0), factor=count(1), fft_size=count(2, 2**20), hop=count(1, 2**20),

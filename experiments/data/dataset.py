@@ -1,7 +1,8 @@
 """What every data set answers: its batches, what the network receives, how samples are shown and scored."""
 
+import itertools
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from experiments.cli.config import Config, leaves, require
 from experiments.data.views import View
+from scorekit.data import local_rows
 from scorekit.networks import DENOISING
 from scorekit.typing import Array, ArrayLike
 
@@ -82,6 +84,8 @@ class Dataset:
       vectors: the same of vectors.
       from_fields: names of those that read other fields of a batch than the example itself.
       sound_fields: fields of ``config.data`` that only sounds have; they have none of these.
+      image_fields: likewise, of images.
+      streaming: whether the training examples are read from disk as they are needed; ``train`` is a sample of them.
     """
 
     name: str
@@ -99,6 +103,8 @@ class Dataset:
     vectors: Mapping[str, Callable] = MappingProxyType({"moments": moments})
     from_fields: Collection[str] = ()
     sound_fields: Collection[str] = ("label", "crop", "peak", "representation")
+    image_fields: Collection[str] = ("streaming", "augment", "workers", "on_error", "path", "image_size", "image_mode")
+    streaming: bool = False
 
     # ---- before anything is loaded -----------------------------------------------------------------------------
 
@@ -116,15 +122,26 @@ class Dataset:
     @classmethod
     def check(cls, config: Config) -> None:
         """Validates the section ``data`` of a config, before anything is loaded."""
+        unused = dict.fromkeys(cls.sound_fields, "has no sounds") | dict.fromkeys(cls.image_fields, "has no use for it")
         for field, value in leaves(config.data):
-            unused = field.split(".")[0] in cls.sound_fields and value is not None
-            require(not unused, f"data.{field}", value, f"left out: {config.data.name} has no sounds")
+            why = unused.get(field.split(".")[0])
+            require(why is None or value is None, f"data.{field}", value, f"left out: {config.data.name} {why}")
 
     # ---- batches -----------------------------------------------------------------------------------------------
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of one step, a pure function of its arguments."""
         raise NotImplementedError
+
+    def batches(
+        self, seed: int, first_step: int, size: int, process_index: int = 0, process_count: int = 1
+    ) -> Iterator[Batch]:
+        """The batches of the steps from ``first_step`` on, of each the rows that one process of several reads.
+
+        Concatenated over the processes they are those of :meth:`batch`. Close the iterator to end what reads ahead.
+        """
+        rows = local_rows(size, process_index, process_count)
+        return (rows_of(self.batch(seed, step, size), rows) for step in itertools.count(first_step))
 
     def to_model(self, x: ArrayLike) -> Array:
         """Raw examples as the floats that the network receives."""

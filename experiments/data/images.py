@@ -1,15 +1,31 @@
-"""Images from TFDS, held in memory as uint8."""
+"""Images as uint8, in memory or read from disk as they are needed."""
 
+import concurrent.futures
+import itertools
+import math
+import warnings
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
-from experiments.cli.config import ConfigError
-from experiments.data.dataset import Dataset, FrequencyAxis, Scorer, keep_not_finite, zero_not_finite
+from experiments.cli.config import Config, ConfigError, choice, require
+from experiments.data import augment
+from experiments.data.dataset import Batch, Dataset, FrequencyAxis, Scorer, evenly, keep_not_finite, zero_not_finite
 from experiments.data.views import Pictures
 from scorekit import data, metrics
 from scorekit.guidance import operators
+
+IN_MEMORY = 4 * 2**30
+"""Bytes: training images of more are streamed by default. Fixed, so that a run is the same on any machine."""
+_SAMPLE, _SAMPLE_BYTES, _WORKERS = 5000, 2**28, 4
+_DISTANCES = (
+    "Precision, recall, density and coverage compare pixels with the training images (k = 3 and 5), energy distance "
+    "with the test images; for the real data it is the one between training and test images."
+)
+_ONLY_FILES = ("path", "image_size", "image_mode")
 
 
 def average_pool(factor: int = 2):
@@ -19,18 +35,70 @@ def average_pool(factor: int = 2):
 
 
 class Images(Dataset):
-    """A TFDS image set; samples are rounded to the values of the data."""
+    """A TFDS image set; samples are rounded to the values of the data.
+
+    A set that streams has samples of at most 5,000 images or 256 MiB as ``train`` and ``test``.
+    """
 
     maps = MappingProxyType({"average_pool": average_pool})
+    vectors = MappingProxyType({**Dataset.vectors, augment.AUGMENTATION: augment.Labels})
+    from_fields = (augment.AUGMENTATION,)
+    image_fields = _ONLY_FILES
+    _augment: str | None = None
+    _source: Any = None
+    _workers = _WORKERS
+    _on_error: Literal["raise", "skip"] = "raise"
 
     def __init__(self, config):
         options = config.data
+        opened = lambda split: data.open_images(options.name, split, options.data_dir)
         try:
-            train = data.load(options.name, options.train_split, options.data_dir)
-            test = data.load(options.name, options.test_split, options.data_dir)
+            train = opened(options.train_split)
+            self.fill_from(config, train.name, train.bins, train, opened(options.test_split))
+        except ConfigError:
+            raise
         except ValueError as error:
             raise ConfigError(f"config.data: {error}") from error
-        self.fill(train.name, train.num_classes, train.bins, *({"x": p.x, "label": p.label} for p in (train, test)))
+
+    def fill_from(self, config: Config, name: str, bins: int, train: Any, test: Any) -> None:
+        """Sets everything from two sources of images."""
+        options = config.data
+        self._workers = _WORKERS if options.workers is None else options.workers
+        self._augment = None if options.augment == "none" else options.augment
+        self._on_error = options.on_error or "raise"
+        same = train.shape == test.shape
+        require(same, "data.test_split", options.test_split, f"one of images {train.shape}, as in training")
+        size = math.prod(train.shape)
+        self.streaming = len(train) * size > IN_MEMORY if options.streaming is None else options.streaming
+        sample = min(_SAMPLE, max(1, _SAMPLE_BYTES // size))
+        parts = [self._read(part, evenly(len(part), sample if self.streaming else len(part))) for part in (train, test)]
+        self.fill(name, max(train.num_classes, test.num_classes), bins, *parts)
+        if self.streaming:
+            self._source, self.examples = train, len(train)
+
+    def _read(self, source: Any, rows: np.ndarray) -> Batch:
+        """These rows in memory."""
+        if hasattr(source, "__getitems__"):
+            return _stacked(source.__getitems__(rows.tolist()))
+        broken = []
+
+        def read(row: int) -> Mapping[str, Any] | None:
+            try:
+                return source[row]
+            except ValueError as error:
+                if self._on_error == "raise":
+                    raise ValueError(f"{error}; config.data.on_error=skip leaves such images out") from error
+                broken.append(str(error))
+                return None
+
+        with concurrent.futures.ThreadPoolExecutor(max(1, self._workers)) as pool:
+            found = [example for example in pool.map(read, rows.tolist()) if example is not None]
+        if broken:
+            first = "; ".join(sorted(broken)[:3])
+            warnings.warn(f"{len(broken)} images could not be read and were left out: {first}", stacklevel=2)
+        if not found:
+            raise ValueError(f"no image can be read: {min(broken)}")
+        return _stacked(found)
 
     def fill(self, name, num_classes, bins, train, test):
         """Sets everything that a set of images has."""
@@ -41,8 +109,59 @@ class Images(Dataset):
     def spatial_axes(cls, config):
         return 2
 
+    @classmethod
+    def check(cls, config):
+        super().check(config)
+        options = config.data
+        choice("data.on_error", options.on_error or "raise", ("raise", "skip"))
+        name = choice("data.augment", options.augment or "none", ("none", *augment.AUGMENTATIONS))
+        allowed = "none for latents, which are of the images as they are"
+        require(name == "none" or not options.latents, "data.augment", name, allowed)
+        vector = options.vector.name if "vector" in options else "none"
+        told = (name == "edm") == (vector == augment.AUGMENTATION)
+        allowed = "edm with data.vector.name=augmentation, neither without the other"
+        require(told, "data.augment", name, allowed)
+
     def batch(self, seed, step, size):
-        return data.batch_at(self.train, seed=seed, step=step, batch_size=size)
+        batches = self._batches(seed, step, size, 0, 1, workers=0)  # there is no next one to read ahead
+        try:
+            return next(batches)
+        finally:
+            batches.close()
+
+    def batches(self, seed, first_step, size, process_index=0, process_count=1):
+        return self._batches(seed, first_step, size, process_index, process_count, self._workers)
+
+    def _batches(self, seed, first_step, size, process_index, process_count, workers):
+        rows = data.local_rows(size, process_index, process_count)
+        if self._source is None:
+            parts = self._in_memory(seed, first_step, size, rows)
+        else:
+            parts = self._stream(seed, first_step, size, process_index, process_count, workers)
+        return self._augmented(parts, seed, first_step, rows.start)
+
+    def _in_memory(self, seed, first_step, size, rows):
+        for step in itertools.count(first_step):
+            batch = data.batch_at(self.train, seed=seed, step=step, batch_size=size)
+            yield {name: value[rows] for name, value in batch.items()}
+
+    def _stream(self, seed, first_step, size, process_index, process_count, workers):
+        with data.stream(
+            self._source, seed=seed, batch_size=size, start=first_step * size, process_index=process_index,
+            process_count=process_count, transform=_without_text, workers=workers, on_error=self._on_error,
+        ) as batches:  # fmt: skip
+            try:
+                yield from batches
+            except ValueError as error:
+                raise ConfigError(f"config.data: {error}; config.data.on_error=skip replaces such images") from error
+
+    def _augmented(self, parts, seed, first_step, first_row):
+        assert self.bins is not None
+        try:
+            for step, part in enumerate(parts, first_step):
+                yield augment.augmented(self._augment, part, self.bins, seed=seed, step=step, first_row=first_row)
+        finally:
+            parts.close()
 
     def to_model(self, x):
         assert self.bins is not None
@@ -65,9 +184,11 @@ class Images(Dataset):
         return FrequencyAxis("cycles per pixel", "cycles/pixel")
 
     def scorer(self):
-        """A reference classifier fitted to real training images, and distances in pixel space."""
+        """A reference classifier fitted to real training images, and distances in pixel space.
+
+        Where all images are of one class there is no classifier.
+        """
         train, test = (self.real(part) for part in (self.train, self.test))
-        classifier = metrics.fit_reference_classifier(train, self.train["label"])
         real, held_out = _flat(train)[:5000], _flat(test)[:5000]
 
         @jax.jit  # the real data are arguments: as constants XLA would compute with them while compiling
@@ -76,25 +197,28 @@ class Images(Dataset):
             density, coverage = metrics.density_coverage(real, x)
             return precision, recall, density, coverage, metrics.energy_distance(held_out, x)
 
-        def distances(x):
+        def distances(x, labels=None) -> dict[str, float]:
+            del labels
             names = ("precision", "recall", "density", "coverage", "energy distance")
-            return dict(zip(names, map(float, compare(x, real, held_out)), strict=True))
+            return dict(zip(names, map(float, compare(_flat(x)[:5000], real, held_out)), strict=True))
+
+        baseline = {**distances(test), "energy distance": float(jax.jit(metrics.energy_distance)(held_out, real))}
+        if len(np.unique(self.train["label"])) == 1:
+            return Scorer(real=baseline, samples=distances, caption=_DISTANCES)
+        classifier = metrics.fit_reference_classifier(train, self.train["label"])
 
         def samples(x, labels):
             score = metrics.classification_accuracy_score(x, labels, test, self.test["label"])
             accuracy = metrics.class_accuracy(classifier, x, labels)
-            return {"class accuracy": accuracy, "classification accuracy score": score, **distances(_flat(x)[:5000])}
+            return {"class accuracy": accuracy, "classification accuracy score": score, **distances(x)}
 
         accuracy = metrics.class_accuracy(classifier, test, self.test["label"])
-        baseline = {**distances(held_out), "energy distance": float(jax.jit(metrics.energy_distance)(held_out, real))}
         return Scorer(
             real={"class accuracy": accuracy, "classification accuracy score": accuracy, **baseline},
             samples=samples,
             caption=(
                 "Class accuracy: of a support vector machine, fitted to real training images, on the samples. "
-                "Classification accuracy score: of one fitted to the samples, on the real test images. Precision, "
-                "recall, density and coverage compare pixels with the training images (k = 3 and 5), energy distance "
-                "with the test images; for the real data it is the one between training and test images."
+                f"Classification accuracy score: of one fitted to the samples, on the real test images. {_DISTANCES}"
             ),
         )
 
@@ -102,3 +226,12 @@ class Images(Dataset):
 def _flat(x) -> np.ndarray:
     x = np.asarray(x, np.float32)
     return x.reshape(len(x), -1)
+
+
+def _without_text(example: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: example[name] for name in ("x", "label")}
+
+
+def _stacked(examples: list[Mapping[str, Any]]) -> Batch:
+    label = np.array([example["label"] for example in examples], np.int32)
+    return {"x": np.stack([example["x"] for example in examples]), "label": label}

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, require
+from experiments.data.augment import AUGMENTATION
 from experiments.data.conditions import SECTIONS
 from experiments.data.dataset import Dataset, held_out_of, preprocess
 from experiments.models.model import Model
@@ -24,9 +25,12 @@ def conditions(model: Model, batch: Mapping[str, Any], key: Key | None = None, l
       key: PRNG key of the noise on the map; None for no noise.
       level: of that noise, scalar or ``(B,)``, for a network that is conditioned on it.
     """
-    present = jnp.ones(batch["x"].shape[:1], bool)
+    all_of_them = lambda batch: jnp.ones(batch["x"].shape[:1], bool)
     read = lambda name, extract: jnp.asarray(batch[name]) if name in batch else extract(batch)
-    named = {name: Masked(read(name, extract), present) for name, extract in model.extracts.items()}
+    named = {
+        name: Masked(read(name, extract), getattr(extract, "present", all_of_them)(batch))
+        for name, extract in model.extracts.items()
+    }
     if model.map_noise is not None:
         value = named["dense_map"].value
         eps = 0.0 if key is None else jax.random.normal(key, value.shape, value.dtype)
@@ -70,14 +74,26 @@ def conditions_for(
 
 
 def dropout_rates(config: Config) -> dict[str, float]:
-    """The probability of dropping each condition by itself."""
+    """The probability of dropping each condition by itself; the labels of an augmentation are never dropped."""
     used = {name: section for name, section in SECTIONS.items() if config.data[section].name != "none"}
-    extra = {name: config.loss[f"{section}_dropout"] for name, section in used.items()}
-    return {"labels": config.loss.label_dropout, **extra}
+    rate = lambda section: 0.0 if config.data[section].name == AUGMENTATION else config.loss[f"{section}_dropout"]
+    return {"labels": config.loss.label_dropout, **{name: rate(section) for name, section in used.items()}}
+
+
+def untrained_nulls(config: Config) -> list[str]:
+    """The conditions whose null token is not trained. That of an augmentation is, by the examples as they are."""
+    if config.loss.joint_dropout > 0:
+        return []
+    of_augmentation = config.data.vector.name == AUGMENTATION
+    rates = dropout_rates(config).items()
+    return [name for name, rate in rates if rate == 0 and not (name == "vector" and of_augmentation)]
 
 
 def check(config: Config) -> None:
-    """Validates the noise on the map."""
+    """Validates the noise on the map, and that the labels of an augmentation are not dropped."""
+    joint, vector = config.loss.joint_dropout, config.data.vector.name
+    allowed = f"0 with data.vector.name={vector}: an augmented example without its labels would pass for one as it is"
+    require(vector != AUGMENTATION or joint == 0, "loss.joint_dropout", joint, allowed)
     most, level = config.loss.map_noise, config.sampling.map_noise
     require(most is None or config.data.map.name != "none", "loss.map_noise", most, "None without config.data.map")
     allowed = f"from 0 to config.loss.map_noise={most or 0:g}"

@@ -150,6 +150,8 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
     crop = config.data.crop
     if crop is not None:
         raise ConfigError(f"config.data.crop={crop}: must be None: latents are of full sounds")
+    if inner.streaming:
+        raise ConfigError(f"config.data.streaming={config.data.streaming}: must be False: latents are kept in memory")
     given, workdir = f"config.data.latents={config.data.latents}", Path(config.data.latents).expanduser()
     for name in ("config.json", STATISTICS):
         if not (workdir / name).exists():

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, ConfigError, call, choice, fields_of, leaves, require, resolve, to_text
 from experiments.cli.ranges import above, at_least, between, count, finite, items, or_none, within
-from experiments.models.conditioning import dropout_rates
+from experiments.models.conditioning import untrained_nulls
 from scorekit import guidance
 from scorekit.guidance import guidance_rule
 from scorekit.typing import Denoiser, Schedule
@@ -252,9 +252,9 @@ def check(config: Config, schedule: Schedule, scales: Sequence[float]) -> None:
                 f"{given}: only interval may wrap {names[0]}; the others would undo its choice of the noise"
             )
     placeholder = Partial(_placeholder)
-    missing = [name for name, rate in dropout_rates(config).items() if rate == 0]
+    missing = untrained_nulls(config)
     for scale in scales:
-        untrained = takes(names[0], "uncond") and not is_plain(config, scale) and config.loss.joint_dropout == 0
+        untrained = takes(names[0], "uncond") and not is_plain(config, scale)
         if untrained and missing:
             field = {"labels": "label", "vector": "vector", "dense_map": "map"}[missing[0]]
             raise ConfigError(

@@ -8,7 +8,7 @@ from experiments.cli.config import Config
 from experiments.data.dataset import Dataset, held_out_of
 from experiments.data.views import Pictures, Points, Sounds
 from experiments.evaluation.run_metrics import Evaluation
-from experiments.models.conditioning import dropout_rates, target_conditions
+from experiments.models.conditioning import target_conditions, untrained_nulls
 from experiments.models.model import Model
 from experiments.models.sampling import Generate
 from experiments.reporting import plots
@@ -65,8 +65,7 @@ def listening(folder: Path, config: Config, dataset: Dataset, generate: Generate
 
 def compared_scales(config: Config) -> tuple[float, ...]:
     """Guidance scales of a picture beside those that are evaluated."""
-    untrained = min(dropout_rates(config).values()) == 0 and config.loss.joint_dropout == 0
-    return () if untrained or config.guidance[0] != "classifier_free" else (0.0, 1.0)
+    return () if untrained_nulls(config) or config.guidance[0] != "classifier_free" else (0.0, 1.0)
 
 
 def map_picture(

@@ -1,22 +1,46 @@
-"""Images, notes and phrases in memory, batches as a pure function of ``(seed, step)``, and scaling of discrete data.
+"""Images, notes and phrases in memory or on disk, batches as a pure function of the seed and position, augmentation.
 
-TensorFlow Datasets is imported by :func:`load`, :func:`load_notes` and :func:`load_phrases` only.
+* In memory: :func:`load`, :func:`load_notes`, :func:`load_phrases`, and :func:`batch_at` for the batch of a step.
+* Of any size: :func:`open_images`, :func:`folder` and :func:`tar` are sources with random access, :func:`stream` makes
+  batches of them, :func:`prefetch` places these on the device ahead of use.
+* Augmentation: :func:`random_flip`, :func:`random_crop`, :func:`edm_augment`.
+
+TensorFlow Datasets is imported by :func:`load`, :func:`open_images`, :func:`load_notes` and :func:`load_phrases` only,
+grain by :func:`stream`, Pillow by the pictures of :func:`folder` and :func:`tar`.
 """
 
-from scorekit.data.arrays import ImageSet, load
-from scorekit.data.batches import batch_at
+from scorekit.data.arrays import ImageSet, load, open_images
+from scorekit.data.augmentation import random_crop, random_flip
+from scorekit.data.batches import batch_at, local_rows
+from scorekit.data.edm_augmentation import edm_augment
+from scorekit.data.folders import folder
+from scorekit.data.prefetching import Prefetch, prefetch
 from scorekit.data.quantisation import dequantise, from_unit, to_unit
 from scorekit.data.sounds import NoteSet, PhraseSet, load_notes, load_phrases
+from scorekit.data.streams import Source, Stream, stream
+from scorekit.data.tars import tar
 
 __all__ = [
     "ImageSet",
     "NoteSet",
     "PhraseSet",
+    "Prefetch",
+    "Source",
+    "Stream",
     "batch_at",
     "dequantise",
+    "edm_augment",
+    "folder",
     "from_unit",
     "load",
     "load_notes",
     "load_phrases",
+    "local_rows",
+    "open_images",
+    "prefetch",
+    "random_crop",
+    "random_flip",
+    "stream",
+    "tar",
     "to_unit",
 ]

@@ -1,8 +1,10 @@
-"""Labelled image sets from TensorFlow Datasets in memory, without TensorFlow."""
+"""Labelled image sets from TensorFlow Datasets, in memory or on disk, without TensorFlow."""
 
 import dataclasses
 import difflib
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -68,6 +70,66 @@ def load(name: str, split: str, data_dir: str | os.PathLike | None = None) -> Im
     )
 
 
+class TfdsImages:
+    """A split of a TFDS image set on disk; see :func:`open_images`.
+
+    Attributes:
+      name: the TFDS name.
+      num_classes: the number of classes.
+      bins: number of values that a pixel can take.
+      shape: ``(H, W, C)`` of every image.
+    """
+
+    def __init__(self, builder, split: str, num_classes: int):
+        self.name, self.num_classes = builder.name, num_classes
+        self.bins = (builder.info.metadata or {}).get("levels", 256)
+        self.shape: tuple[int, int, int] = builder.info.features["image"].shape
+        self._source, self._unusable = _open_split(builder, split), _unusable(builder)
+        with quiet_tfds():  # the first example loads the decoder
+            self[0]
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Several examples, which is several times faster than one by one."""
+        try:
+            examples = self._source.__getitems__(list(indices))
+        except Exception as error:
+            raise ValueError(f"{self._unusable} ({error})") from error
+        return [{"x": example["image"], "label": np.int32(example["label"])} for example in examples]
+
+
+def open_images(name: str, split: str, data_dir: str | os.PathLike | None = None) -> TfdsImages:
+    """Opens one split of a TFDS image set for reading example by example, preparing the set on first use.
+
+    Args:
+      name: as in :func:`load`.
+      split: as in :func:`load`.
+      data_dir: as in :func:`load`.
+
+    Returns:
+      A source for :func:`scorekit.data.stream`: ``source[i]`` is ``{"x": uint8 (H, W, C), "label": int32}``, in TFDS's
+      fixed order.
+
+    Raises:
+      ValueError: as :func:`load`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     digits = open_images("sklearn_digits", "train[:50%]", folder)
+    ...     example = digits[0]
+    >>> len(digits), digits.shape, digits.bins, example["x"].dtype
+    (750, (8, 8, 1), 17, dtype('uint8'))
+    """
+    builder = _builder(name, data_dir)
+    num_classes = _check_features(name, builder.info.features)
+    return TfdsImages(_prepare(builder, name, data_dir), split, num_classes)
+
+
 def prepared(name: str, data_dir: str | os.PathLike | None = None):
     """The TFDS builder of this name, after preparing its set in ``data_dir`` if necessary.
 
@@ -87,20 +149,25 @@ def read_split(builder, split: str) -> list[dict]:
     Raises:
       ValueError: if the split is unknown or its files are damaged.
     """
+    source = _open_split(builder, split)
     try:
         with quiet_tfds():
-            source = builder.as_data_source(split)  # type: ignore[call-arg]  (hidden by a decorator)
+            return source.__getitems__(list(range(len(source))))
+    except Exception as error:
+        raise ValueError(f"{_unusable(builder)} ({error})") from error
+
+
+def _open_split(builder, split: str):
+    """The TFDS data source of a split of a prepared set."""
+    try:
+        with quiet_tfds():
+            return builder.as_data_source(split)  # type: ignore[call-arg]  (hidden by a decorator)
     except Exception as error:
         if not builder.info.splits:
             raise ValueError(_unusable(builder)) from error
         raise ValueError(
             f"split must select examples of {sorted(builder.info.splits)}, as in 'train[:80%]', got {split!r}: {error}"
         ) from error
-    try:
-        with quiet_tfds():
-            return source.__getitems__(list(range(len(source))))
-    except Exception as error:
-        raise ValueError(f"{_unusable(builder)} ({error})") from error
 
 
 def _builder(name: str, data_dir: str | os.PathLike | None):

@@ -5,7 +5,32 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from scorekit.checks import check_count
+from scorekit.checks import check, check_count
+
+
+def local_rows(batch_size: int, process_index: int = 0, process_count: int = 1) -> slice:
+    """The rows of a global batch that one process reads: ``[p B / P, (p + 1) B / P)``.
+
+    Args:
+      batch_size: B, over all processes; a multiple of P.
+      process_index: p, from 0 to P - 1.
+      process_count: P.
+
+    Returns:
+      The slice of the rows.
+
+    Raises:
+      ValueError: if an argument is out of range or the rows cannot be divided equally.
+
+    >>> local_rows(8, process_index=1, process_count=4)
+    slice(2, 4, None)
+    """
+    check_count(batch_size=batch_size, process_count=process_count)
+    check_count(0, process_index=process_index)
+    check(lambda p: p < process_count, f"below process_count = {process_count}", process_index=process_index)
+    check(lambda b: b % process_count == 0, f"a multiple of process_count = {process_count}", batch_size=batch_size)
+    size = int(batch_size) // int(process_count)
+    return slice(int(process_index) * size, (int(process_index) + 1) * size)
 
 
 def batch_at(arrays: Mapping[str, np.ndarray], *, seed: int, step: int, batch_size: int) -> dict[str, np.ndarray]:

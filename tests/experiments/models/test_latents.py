@@ -154,6 +154,12 @@ def test_models_of_latents_are_evaluated_on_pictures(latents):
         assert rising[0] < rising[2] <= 1
 
 
+def test_latents_of_a_set_that_streams_are_an_error(run, digits, monkeypatch):
+    monkeypatch.setattr(digits, "streaming", True)
+    with pytest.raises(ConfigError, match=r"config.data.streaming=None: must be False: latents are kept in memory"):
+        open_latents(model_config(run[0]), digits)
+
+
 def test_opening_latents_needs_a_finished_run_on_the_same_data(run, digits, tmp_path):
     with pytest.raises(ConfigError, match=r"config.data.latents=.*: there is no finished run here \(no config.json\)"):
         open_latents(model_config(tmp_path), digits)

@@ -1,0 +1,101 @@
+"""Data of any size: streams, folders, tar files, prefetching; augmentation of images."""
+
+import io
+import itertools
+import tarfile
+import tempfile
+
+import jax
+import numpy as np
+
+from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, call
+from scorekit import data
+
+_KEY = jax.random.key(0)
+_IMAGES = np.linspace(-1.0, 1.0, 32, dtype=np.float32).reshape(2, 4, 4, 1)
+_ANY_DTYPE = {"integer": "any dtype", "nan": "pixels are moved, not computed with"}
+_EXAMPLES = [{"x": np.full(2, i, np.float32)} for i in range(6)]
+
+
+def _picture() -> bytes:
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.new("L", (4, 4)).save(content, "png")
+    return content.getvalue()
+
+
+def _folder(**kwargs):
+    with tempfile.TemporaryDirectory() as path:
+        with open(f"{path}/1.png", "wb") as file:
+            file.write(_picture())
+        return data.folder(path, **kwargs)[0]["x"]
+
+
+def _tar(**kwargs):
+    with tempfile.TemporaryDirectory() as path:
+        content = _picture()
+        with tarfile.open(f"{path}/1.tar", "w") as file:
+            info = tarfile.TarInfo("1.png")
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+        return data.tar(f"{path}/1.tar", **kwargs)[0]["x"]
+
+
+def _open_images(**kwargs):
+    with tempfile.TemporaryDirectory() as path:
+        return data.open_images(data_dir=path, **kwargs)[0]["x"]
+
+
+def _prefetch(size):
+    with data.prefetch(itertools.repeat(np.ones(2, np.float32)), lambda x: x, size) as items:
+        return next(items)
+
+
+def _stream(**kwargs):
+    with data.stream(_EXAMPLES, **kwargs) as batches:
+        return next(batches)["x"]
+
+
+ROWS: dict[str, Call] = {
+    "data.stream": call(
+        _stream,
+        seed=Count(0, least=0),
+        batch_size=Count(4),
+        start=Count(2, least=0),
+        process_index=Count(1, least=0),
+        process_count=Count(2),
+        workers=Count(0, least=0),
+        on_error=Choice("skip"),
+    ),
+    "data.local_rows": call(
+        data.local_rows, batch_size=Count(4), process_index=Count(1, least=0), process_count=Count(2)
+    ),
+    "data.prefetch": call(_prefetch, size=Count(2)),
+    "data.folder": call(_folder, size=Count(2), mode=Choice("RGB")),
+    "data.tar": call(_tar, size=Count(2), mode=Choice("RGB")),
+    "data.open_images": call(_open_images, name=Choice("sklearn_digits"), split=Choice("train[:1%]")),
+    "data.random_flip": call(
+        lambda **kwargs: data.random_flip(_KEY, **kwargs),
+        x=Data(_IMAGES, _ANY_DTYPE),
+        probability=Number(0.5, low=-0.1, high=1.1),
+    ),
+    "data.random_crop": call(
+        lambda **kwargs: data.random_crop(_KEY, **kwargs),
+        x=Data(_IMAGES, _ANY_DTYPE),
+        padding=Count(1, least=0),
+        mode=Choice("reflect"),
+    ),
+    "data.edm_augment": call(
+        lambda **kwargs: data.edm_augment(_KEY, **kwargs),
+        x=Data(_IMAGES),
+        probability=Number(0.5, low=-0.1, high=1.1),
+        flip_probability=Number(0.5, low=-0.1, high=1.1),
+    ),
+}
+
+EXEMPT = {
+    "data.Prefetch": "a result of prefetch",
+    "data.Source": "a protocol",
+    "data.Stream": "a result of stream",
+}

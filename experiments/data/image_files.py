@@ -1,0 +1,103 @@
+"""A user's own images: a folder of pictures, or tar files in the layout of WebDataset."""
+
+import glob
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.cli.config import Config, ConfigError, require
+from experiments.data.dataset import evenly
+from experiments.data.images import Images
+from scorekit import data
+
+HELD_OUT = 2000
+"""Most pictures that are held out where there is no folder of them."""
+LEAST = 8
+"""Fewest pictures of a set: metrics compare an image with its nearest neighbours."""
+
+
+class Rows:
+    """Some rows of a source of pictures."""
+
+    def __init__(self, source: Any, rows: np.ndarray):
+        self._source, self._rows, self.shape, self.num_classes = source, rows, source.shape, source.num_classes
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        return self._source[int(self._rows[index])]
+
+
+class ImageFiles(Images):
+    """Pictures in ``config.data.path``; ``config.data.name`` says how they are stored.
+
+    Folders ``path/train`` and ``path/test`` (``config.data.train_split``, ``test_split``) are the two sets. Where there
+    are none, a tenth of the pictures, from :data:`LEAST` to :data:`HELD_OUT`, evenly spaced in their order, is the test
+    set.
+    """
+
+    image_fields = ()
+
+    def __init__(self, config: Config):
+        options = config.data
+        kind = options.name.split("/")[0]
+        root = Path(options.path).expanduser()
+        try:
+            train, test = _open_both(config, kind, root)
+            for part in (train, test):
+                if len(part) < LEAST:
+                    raise ValueError(f"there must be at least {LEAST} pictures to train with and {LEAST} to test with")
+            self.fill_from(config, root.name or str(root), 256, train, test)
+        except ConfigError:
+            raise
+        except ValueError as error:
+            raise ConfigError(f"config.data.path={options.path}: {error}") from error
+
+    @classmethod
+    def check(cls, config):
+        super().check(config)
+        name, path, mode = config.data.name, config.data.path, config.data.image_mode
+        require(name in OPENERS, "data.name", name, f"one of {', '.join(OPENERS)} without anything after it")
+        require(path is not None and "\0" not in path, "data.path", path, f"set for data.name={name}")
+        require(mode in (None, "RGB", "L"), "data.image_mode", mode, "RGB, L (grey) or None")
+
+
+def _open_both(config: Config, kind: str, root: Path) -> tuple[Any, Any]:
+    """The sources of the training and test set."""
+    options = config.data
+    size, mode = options.image_size, options.image_mode
+    opened = lambda path: OPENERS[kind](path, size=size, mode=mode)
+    parts = {field: root / options[field] for field in ("train_split", "test_split")}
+    found = {field: part for field, part in parts.items() if part.is_dir()}
+    if len(found) == 1:
+        (missing,) = parts.keys() - found.keys()
+        present = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
+        require(False, f"data.{missing}", options[missing], f"a folder in {root}, which has {present}")
+    if found:
+        train, test = (opened(parts[field]) for field in ("train_split", "test_split"))
+        same = train.classes == test.classes
+        require(same, "data.test_split", options.test_split, f"a folder with the classes of {options.train_split}")
+        return train, test
+    source = opened(root)
+    held_out = evenly(len(source), max(LEAST, min(len(source) // 10, HELD_OUT)))
+    kept = np.delete(np.arange(len(source)), held_out)
+    return Rows(source, kept), Rows(source, held_out)
+
+
+def _open_tars(path: Path, **options: Any):
+    """The tar files of a folder, a single one, or those that match a pattern."""
+    if path.is_dir():
+        paths = sorted(path.glob("*.tar"))
+        if not paths:
+            raise ValueError(f"{path} must hold tar files (*.tar)")
+    else:
+        paths = [path] if path.exists() else sorted(map(Path, glob.glob(str(path))))
+        if not paths:
+            raise ValueError("must be a folder of tar files, one tar file, or a pattern such as /data/train-*.tar")
+    return data.tar(paths, **options)
+
+
+OPENERS: Mapping[str, Callable] = {"folder": data.folder, "tar": _open_tars}

@@ -1,0 +1,139 @@
+"""Pictures from files: decoded by Pillow, of one size and mode, with a class and a caption."""
+
+import io
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scorekit.checks import check_count
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_CONVERTIBLE = ("1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "YCbCr")
+
+
+class Record(NamedTuple):
+    """One example before it is decoded; None where there is no class or caption."""
+
+    name: str
+    content: bytes
+    label: int | None
+    caption: str | None
+
+
+class PictureSource:
+    """Pictures with random access: example ``i`` is ``{"x": (H, W, C) uint8, "label": int32}``, and ``"caption"`` if
+    pictures have captions.
+
+    Attributes:
+      name: for people.
+      num_classes: number of classes, 1 if there are none.
+      classes: the names of the classes, ``()`` if they have none.
+      captioned: whether examples have a caption.
+      shape: ``(H, W, C)`` of every example.
+    """
+
+    def __init__(self, name: str, num_classes: int, classes: tuple[str, ...], captioned: bool, size: Any, mode: Any):
+        if size is not None:
+            check_count(size=size)
+        if mode not in (None, "L", "RGB"):
+            raise ValueError(f"mode must be 'RGB', 'L' or None, got {mode!r}")
+        self.name, self.num_classes, self.classes, self.captioned = name, num_classes, classes, captioned
+        self._size, self._mode = size, mode
+        self._shape: tuple[int, int, int] | None = None
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def _record(self, index: int) -> Record:
+        """The example of an index from 0 to N - 1.
+
+        Raises:
+          ValueError: if it cannot be read, naming it.
+        """
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """That of the first picture that can be read.
+
+        Raises:
+          ValueError: if the first 1000 pictures cannot be read.
+        """
+        errors: list[ValueError] = []
+        for index in range(min(len(self), 1000)) if self._shape is None else ():
+            try:
+                record = self._record(index)
+                self._shape = decode(record.content, record.name, self._size, self._mode).shape  # type: ignore[assignment]
+                break
+            except ValueError as error:
+                errors.append(error)
+        if self._shape is None:
+            raise ValueError(f"no picture can be read: {errors[0]}")
+        return self._shape
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index must be from 0 to {len(self) - 1}, got {index}")
+        name, content, label, caption = self._record(int(index))
+        x = decode(content, name, self._size, self._mode)
+        if x.shape != self.shape:
+            what, fix = ("size", "size=") if x.shape[:2] != self.shape[:2] else ("mode", "mode=")
+            raise ValueError(
+                f"{name} must be of the {what} of the first picture, (height, width, channels) = {self.shape}, "
+                f"got {x.shape}; {fix} makes all alike"
+            )
+        if label is None and self.num_classes > 1:
+            raise ValueError(f"{name} must have a class, as others do")
+        if caption is None and self.captioned:
+            raise ValueError(f"{name} must have a caption, as others do")
+        found: dict[str, Any] = {"x": x, "label": np.int32(label or 0)}
+        return {**found, "caption": caption} if self.captioned else found
+
+
+def decode(content: bytes, name: str, size: int | None, mode: str | None) -> np.ndarray:
+    """A picture ``(H, W, C)`` in uint8, upright by its EXIF orientation.
+
+    Args:
+      content: of the file.
+      name: for errors.
+      size: the middle square is resized to so many pixels a side by Lanczos's filter, without aliasing; None leaves the
+        picture as it is.
+      mode: "RGB" or "L" to convert to, with white behind transparent pixels; None for pictures in one of these.
+
+    Raises:
+      ValueError: if it cannot be decoded or converted.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            opened.load()
+            picture = ImageOps.exif_transpose(opened)
+    except Exception as error:  # of many kinds, SyntaxError among them
+        why = "is not a picture" if isinstance(error, Image.UnidentifiedImageError) else f"is damaged: {error}"
+        raise ValueError(f"{name} {why}") from error
+    if mode is None and picture.mode not in ("L", "RGB"):
+        raise ValueError(f"{name} must be RGB or L (grey), it is {picture.mode}; mode='RGB' converts")
+    if picture.mode not in _CONVERTIBLE:
+        raise ValueError(f"{name} must have 8 bits a channel, it is {picture.mode}")
+    if mode is not None and picture.mode != mode:
+        if picture.has_transparency_data:
+            rgba = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), rgba)
+        picture = picture.convert(mode)
+    if size is not None:
+        picture = _square(picture, size)
+    array = np.array(picture)
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _square(picture: Any, size: int) -> Any:
+    """The middle square, resized."""
+    from PIL import Image
+
+    width, height = picture.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    box = (left, top, left + side, top + side)
+    square = picture.crop(box)  # before: the filter would look beyond the box
+    return square if side == size else square.resize((size, size), Image.Resampling.LANCZOS)

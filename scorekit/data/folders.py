@@ -1,0 +1,120 @@
+"""A folder of pictures as a source of examples."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from scorekit.data._pictures import SUFFIXES, PictureSource, Record
+
+_CAPTIONS = ("captions.jsonl", "metadata.jsonl")
+
+
+def folder(path: str | os.PathLike, *, size: int | None = None, mode: str | None = None) -> "Folder":
+    """The pictures in a folder, read when they are asked for.
+
+    Their class is the subfolder they are in (at any depth below it), numbered in the order of their names; without
+    subfolders there is one class. Captions are the text of ``name.txt`` beside ``name.jpg``, or lines
+    ``{"file_name": "cats/1.jpg", "text": "a cat"}`` of ``captions.jsonl`` or ``metadata.jsonl`` in the folder. Names
+    that begin with a dot are left out. The order is that of the paths.
+
+    Args:
+      path: of the folder, with files of the kinds bmp, gif, jpeg, jpg, png, ppm, tif, tiff, webp.
+      size: the middle square of each picture is resized to ``size`` pixels a side; with None all must have one size.
+      mode: ``"RGB"`` or ``"L"`` (grey) converts every picture, with white behind transparent pixels; with None all must
+        be RGB or all grey.
+
+    Returns:
+      A source for :func:`scorekit.data.stream`: ``source[i]`` is ``{"x": uint8 (H, W, C), "label": int32}``, with
+      ``"caption"`` if there are captions.
+
+    Raises:
+      ValueError: if there is no such folder, it holds no pictures, or pictures both in subfolders and beside them;
+        ``source[i]`` for a picture that is damaged, of another size or mode, or has no caption where others have one.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as path:
+    ...     for name in ("cat", "dog"):
+    ...         os.mkdir(f"{path}/{name}")
+    ...         Image.new("RGB", (20, 10), "red").save(f"{path}/{name}/1.png")
+    ...     source = folder(path, size=8)
+    ...     example = source[1]
+    >>> source.classes, example["x"].shape, int(example["label"])
+    (('cat', 'dog'), (8, 8, 3), 1)
+    """
+    return Folder(path, size, mode)
+
+
+class Folder(PictureSource):
+    """Pictures in a folder; see :func:`folder`."""
+
+    def __init__(self, path: str | os.PathLike, size: int | None, mode: str | None):
+        root = Path(path).expanduser()
+        if not root.is_dir():
+            raise ValueError(f"path must be a folder of pictures, got {os.fspath(path)!r}")
+        self._root, texts, self._names = root, set(), []
+        for name in _files(root):
+            if name.lower().endswith(SUFFIXES):
+                self._names.append(name)
+            elif name.endswith(".txt"):
+                texts.add(name.removesuffix(".txt"))
+        if not self._names:
+            raise ValueError(f"path must be a folder of pictures ({', '.join(SUFFIXES)}), {root} has none")
+        self._names.sort()
+        beside = [name for name in self._names if "/" not in name]
+        if beside and len(beside) < len(self._names):
+            raise ValueError(f"path must have all pictures in subfolders or none; {root / beside[0]} is beside them")
+        classes = () if beside else tuple(sorted({name.split("/")[0] for name in self._names}))
+        self._class = {name: i for i, name in enumerate(classes)}
+        self._captions = _read_captions(root)
+        self._texts = {name for name in self._names if os.path.splitext(name)[0] in texts}
+        captioned = bool(self._captions or self._texts)
+        super().__init__(root.name, max(1, len(classes)), classes, captioned, size, mode)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _record(self, index: int) -> Record:
+        name = self._names[index]
+        path, caption = self._root / name, self._captions.get(name)
+        try:
+            if name in self._texts:
+                caption = path.with_suffix(".txt").read_text("utf-8").strip()
+            content = path.read_bytes()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
+        return Record(str(path), content, self._class.get(name.split("/")[0], 0), caption)
+
+
+def _files(root: Path) -> Iterator[str]:
+    """The paths of all files below a folder, relative to it, with ``/``; subfolders of it may be links."""
+    with os.scandir(root) as entries:
+        visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    for entry in visible:
+        if not entry.is_dir():
+            yield entry.name
+            continue
+        for where, folders, files in os.walk(entry.path):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            inside = Path(where).relative_to(root).as_posix()
+            yield from (f"{inside}/{name}" for name in files if not name.startswith("."))
+
+
+def _read_captions(root: Path) -> dict[str, str]:
+    path = next((root / name for name in _CAPTIONS if (root / name).is_file()), None)
+    if path is None:
+        return {}
+    found, number = {}, 0
+    try:
+        for line in path.read_text("utf-8").splitlines():
+            number += 1
+            if line.strip():
+                record = json.loads(line)
+                name, text = record["file_name"], record["text"]
+                if not (isinstance(name, str) and isinstance(text, str)):
+                    raise TypeError
+                found[name] = text
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise ValueError(f'{path}, line {number}, must hold {{"file_name": "1.jpg", "text": "a caption"}}') from error
+    return found

@@ -1,0 +1,237 @@
+"""Batches of data that do not fit in memory, as a pure function of ``(seed, position)``.
+
+The examples form an infinite sequence of epochs, each in an order of its own: example ``i`` is row ``shuffle(i mod N)``
+of the source, where ``shuffle`` is the index shuffle of grain seeded by ``(seed, i // N)``. It permutes ``0..N-1``
+without a table, so that any position of the sequence is found at once, and a run continues anywhere by one integer.
+"""
+
+import functools
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from scorekit.checks import check, check_count
+from scorekit.data.batches import local_rows
+
+_MOST_TRIES = 1000
+_BROKEN = (ValueError, OSError, RuntimeError, EOFError)
+"""What a source raises for an example that cannot be read; anything else is a mistake in a program."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Examples by their index: those of :func:`folder`, :func:`tar`, :func:`open_images`, TFDS, array_record, grain.
+
+    An example is a mapping from names to numbers, arrays or text. A method ``__getitems__`` that reads several indices
+    at once is used where there is one.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
+
+
+def stream(
+    source: Source,
+    *,
+    seed: int,
+    batch_size: int,
+    start: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+    transform: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+    workers: int = 4,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> "Stream":
+    """Batches of a source of any size, decoded ahead of use.
+
+    With B = ``batch_size``, batch n holds examples ``start + n B`` to ``start + (n + 1) B - 1`` of an infinite sequence
+    of shuffled epochs, and process p of P reads its rows ``[p B / P, (p + 1) B / P)``. The sequence depends on the seed
+    and the source only: not on ``start``, the number of processes or of workers.
+
+    Args:
+      source: N examples with random access, below 2³².
+      seed: non-negative; determines the order of every epoch.
+      batch_size: over all processes; a multiple of ``process_count``.
+      start: global examples that were consumed before; :attr:`Stream.position` of the run that is continued.
+      process_index: of this process.
+      process_count: number of processes.
+      transform: from an example to an example, in the threads that read. It must be a pure function.
+      workers: threads that read, each a whole local batch; at most ``workers + 1`` batches are held. With 0 a batch
+        is read when it is asked for.
+      on_error: what an example that raises a ``ValueError``, ``OSError``, ``RuntimeError`` or ``EOFError``, or that has
+        other fields or shapes than the first of the source, does. ``"raise"`` ends the stream with an error that names
+        it. ``"skip"`` puts the next good row of the source in its place, so that batches keep their size and remain a
+        function of the seed and position.
+
+    Returns:
+      An iterator of dicts of numpy arrays ``(B / P, ...)``; text is an array of objects.
+
+    Raises:
+      ValueError: if an argument is out of range or the source is empty; while iterating, for a broken example, or with
+        ``"skip"`` if 1000 rows in a row are broken.
+
+    >>> squares = [{"x": np.float32(i) ** 2} for i in range(6)]
+    >>> batches = stream(squares, seed=0, batch_size=3)
+    >>> sorted(float(x) for _ in range(2) for x in next(batches)["x"]), batches.position
+    ([0.0, 1.0, 4.0, 9.0, 16.0, 25.0], 6)
+    >>> later = next(stream(squares, seed=0, batch_size=3, start=6))["x"]
+    >>> bool((next(batches)["x"] == later).all())
+    True
+    """
+    check_count(0, seed=seed, start=start, workers=workers)
+    rows = local_rows(batch_size, process_index, process_count)
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
+    if not isinstance(source, Source):
+        raise ValueError(f"source must have __len__ and __getitem__, got {source!r}")
+    if transform is not None and not callable(transform):
+        raise ValueError(f"transform must be a function of an example or None, got {transform!r}")
+    check(lambda n: (n > 0) & (n < 2**32), "a source of 1 to 2³² - 1 examples", source=len(source))
+    reader = _Reader(source, transform, on_error == "skip")
+    return Stream(reader, int(seed), int(batch_size), int(start), range(int(batch_size))[rows], int(workers))
+
+
+class Stream(Iterator[dict[str, np.ndarray]]):
+    """An iterator of batches; see :func:`stream`. Close it, or use it in a ``with`` statement, to end its threads.
+
+    Attributes:
+      position: global examples consumed; the ``start`` of a stream that continues this one.
+      skipped: of the broken examples in the batches so far, the error of each, by its row in the source.
+    """
+
+    def __init__(self, reader: "_Reader", seed: int, batch_size: int, start: int, rows: range, workers: int):
+        self._reader, self._seed, self._batch_size, self._workers = reader, seed, batch_size, workers
+        self._rows = rows
+        self._batches: Any = None
+        self._closed = False
+        self.position = start
+        self.skipped: dict[int, str] = {}
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        if self._batches is None:
+            self._batches = self._open()
+        found = next(self._batches)
+        if isinstance(found, Exception):
+            self._end()  # what was read ahead follows the broken batch; the next call tries it again
+            raise found
+        batch, broken = found
+        self.position += self._batch_size
+        self.skipped |= broken
+        return batch
+
+    def _open(self):
+        import grain
+
+        read, seed, first = self._reader.batch, self._seed, self.position
+        batch_size, offsets, n = self._batch_size, self._rows, len(self._reader.source)
+
+        def load(step: int):
+            try:
+                return read([row_at(seed, first + step * batch_size + offset, n) for offset in offsets])
+            except Exception as error:  # as a value: grain would add a note on its own traceback
+                return error
+
+        steps = (sys.maxsize - first) // batch_size
+        ahead = grain.ReadOptions(num_threads=self._workers, prefetch_buffer_size=self._workers)
+        return iter(grain.MapDataset.range(steps).map(load).to_iter_dataset(ahead))
+
+    def _end(self) -> None:
+        batches, self._batches = self._batches, None
+        if batches is not None:
+            batches.close()
+
+    def close(self) -> None:
+        """Ends the threads, and warns of the examples that were skipped."""
+        self._end()
+        already, self._closed = self._closed, True
+        if self.skipped and not already:
+            warnings.warn(self.report(), stacklevel=2)
+
+    def report(self) -> str:
+        """One sentence on the examples that were skipped: how many, and the first three errors."""
+        first = "; ".join(list(self.skipped.values())[:3])
+        more = "; …" if len(self.skipped) > 3 else ""
+        return f"{len(self.skipped)} examples could not be read and were replaced by the next ones: {first}{more}"
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def row_at(seed: int, position: int, n: int) -> int:
+    """The row of a source of ``n`` examples at one position of the infinite sequence.
+
+    >>> sorted(row_at(0, i, 5) for i in range(5, 10))
+    [0, 1, 2, 3, 4]
+    """
+    from grain.experimental import index_shuffle
+
+    epoch, index = divmod(position, n)
+    return index_shuffle(index, max_index=n - 1, seed=_epoch_seed(seed, epoch), rounds=4)
+
+
+@functools.lru_cache(maxsize=16)
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """A 32-bit seed; ``seed + epoch`` would give epoch 1 of one run the order of epoch 0 of the next."""
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+
+
+class _Reader:
+    """Reads rows of a source as batches; called by several threads at once."""
+
+    def __init__(self, source: Source, transform: Callable | None, skip: bool):
+        self.source, self._transform, self._skip = source, transform, skip
+        self._layout: dict[str, Any] | None = None
+        self._layout = _layout(self._one(0, {}))
+
+    def batch(self, rows: Sequence[int]) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+        """The examples of these rows, and the errors of those that were replaced, by row."""
+        broken: dict[int, str] = {}
+        try:
+            examples = [self._finished(row, x) for row, x in zip(rows, self._several(rows), strict=True)]
+        except _BROKEN:  # which of them is found out one by one
+            examples = [self._one(row, broken) for row in rows]
+        return {name: _column([example[name] for example in examples]) for name in examples[0]}, broken
+
+    def _several(self, rows: Sequence[int]) -> Sequence[Mapping[str, Any]]:
+        several = getattr(self.source, "__getitems__", None)
+        return [self.source[row] for row in rows] if several is None else several(list(rows))
+
+    def _one(self, row: int, broken: dict[int, str]) -> Mapping[str, Any]:
+        n = len(self.source)
+        for i in range(min(n, _MOST_TRIES)):
+            at = (row + i) % n
+            try:
+                return self._finished(at, self.source[at])
+            except _BROKEN as error:
+                if not self._skip:
+                    raise ValueError(f"source[{at}]: {error}") from error
+                broken[at] = str(error)
+        first = next(iter(broken.values()))
+        raise ValueError(f"source must have examples that can be read; {i + 1} from {row} on have none, first: {first}")
+
+    def _finished(self, row: int, example: Mapping[str, Any]) -> Mapping[str, Any]:
+        example = example if self._transform is None else self._transform(example)
+        if self._layout is not None and (found := _layout(example)) != self._layout:
+            raise ValueError(f"example {row} has {found}, the first one {self._layout}")
+        return example
+
+
+def _layout(example: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an example, with the shape and dtype of each."""
+    kind = lambda value: "text" if isinstance(value, str | bytes) else f"{np.asarray(value).dtype}{np.shape(value)}"
+    return {name: kind(value) for name, value in example.items()}
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    if isinstance(values[0], str | bytes):
+        column = np.empty(len(values), object)
+        column[:] = values
+        return column
+    return np.stack([np.asarray(value) for value in values])

@@ -1,0 +1,139 @@
+"""Folders of pictures: classes, captions, sizes, modes, and what is wrong with a file."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scorekit.data import folder, stream
+
+RNG = np.random.default_rng(0)
+
+
+def save(path, shape=(6, 8, 3)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    x = RNG.integers(0, 256, shape).astype(np.uint8)
+    Image.fromarray(x[..., 0] if shape[2] == 1 else x).save(path)
+    return x
+
+
+def test_classes_are_the_subfolders_in_the_order_of_their_names(tmp_path):
+    made = {name: save(tmp_path / name) for name in ("dog/b.png", "cat/deep/2.png", "cat/1.png", "dog/a.PNG")}
+    (tmp_path / "dog" / "._b.png").write_bytes(b"")
+    (tmp_path / "readme.md").write_text("left out")
+    (tmp_path / "empty").mkdir()
+    source = folder(tmp_path)
+    assert (source.classes, source.num_classes, source.captioned) == (("cat", "dog"), 2, False)
+    assert source.shape == (6, 8, 3)
+    names = ["cat/1.png", "cat/deep/2.png", "dog/a.PNG", "dog/b.png"]
+    assert [int(source[i]["label"]) for i in range(len(source))] == [0, 0, 1, 1]
+    for i, name in enumerate(names):
+        np.testing.assert_array_equal(source[i]["x"], made[name])
+    with pytest.raises(IndexError):
+        source[4]
+
+
+def test_captions_are_texts_beside_the_pictures(tmp_path):
+    for name, text in (("1", "one"), ("2", "two, in ünïcode\n")):
+        save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text(text, "utf-8")
+    source = folder(tmp_path)
+    assert [source[i]["caption"] for i in range(2)] == ["one", "two, in ünïcode"]
+    assert (source.num_classes, source.classes) == (1, ())
+    save(tmp_path / "3.png")
+    with pytest.raises(ValueError, match=r"3\.png must have a caption, as others do$"):
+        folder(tmp_path)[2]
+    (batch,) = [next(stream(source, seed=0, batch_size=2, workers=0))]
+    assert sorted(batch["caption"]) == ["one", "two, in ünïcode"]
+
+
+@pytest.mark.parametrize("name", ["captions.jsonl", "metadata.jsonl"])
+def test_captions_are_lines_of_a_table(tmp_path, name):
+    save(tmp_path / "a" / "1.png")
+    line = {"file_name": "a/1.png", "text": "one"}
+    (tmp_path / name).write_text(json.dumps(line) + "\n\n")
+    assert folder(tmp_path)[0]["caption"] == "one"
+    for bad in ('{"file_name": "a/1.png"}', "[1]", "{", '{"file_name": "a/1.png", "text": 3}'):
+        (tmp_path / name).write_text(f"{json.dumps(line)}\n{bad}\n")
+        with pytest.raises(ValueError, match=rf"{name}, line 2, must hold"):
+            folder(tmp_path)
+
+
+def test_pictures_are_resized_and_cropped_about_their_middle(tmp_path):
+    x = save(tmp_path / "1.png", (6, 10, 3))
+    np.testing.assert_array_equal(folder(tmp_path, size=6)[0]["x"], x[:, 2:8])
+    half = folder(tmp_path, size=3)[0]["x"]
+    assert half.shape == (3, 3, 3)
+    flat = np.full((6, 10, 3), 77, np.uint8)
+    flat[:, :2] = flat[:, 8:] = 200  # outside of the square
+    Image.fromarray(flat).save(tmp_path / "1.png")
+    assert np.unique(folder(tmp_path, size=3)[0]["x"]).tolist() == [77]
+
+
+def test_modes_are_converted_on_request_only(tmp_path):
+    save(tmp_path / "1.png")
+    grey = save(tmp_path / "2.png", (6, 8, 1))
+    source = folder(tmp_path)
+    with pytest.raises(ValueError, match=r"2.png must be of the mode of the first picture, .* got \(6, 8, 1\); mode="):
+        source[1]
+    np.testing.assert_array_equal(folder(tmp_path, mode="RGB")[1]["x"], np.repeat(grey, 3, axis=2))
+    assert folder(tmp_path, mode="L")[0]["x"].shape == (6, 8, 1)
+    clear = Image.new("RGBA", (8, 6), (255, 0, 0, 0))
+    clear.putpixel((0, 0), (255, 0, 0, 255))
+    clear.save(tmp_path / "3.png")
+    with pytest.raises(ValueError, match=r"3.png must be RGB or L \(grey\), it is RGBA; mode='RGB' converts"):
+        source = folder(tmp_path)[2]
+    shown = folder(tmp_path, mode="RGB")[2]["x"]
+    assert shown[0, 0].tolist() == [255, 0, 0]
+    assert shown[1, 1].tolist() == [255, 255, 255]
+    Image.fromarray(np.zeros((6, 8), np.uint16)).save(tmp_path / "4.png")
+    with pytest.raises(ValueError, match=r"4.png must have 8 bits a channel, it is I;16"):
+        folder(tmp_path, mode="L")[3]
+
+
+def test_pictures_are_upright(tmp_path):
+    x = RNG.integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    Image.fromarray(x).save(tmp_path / "1.png", exif=exif)
+    np.testing.assert_array_equal(folder(tmp_path)[0]["x"], np.rot90(x, -1))
+
+
+def test_damaged_pictures_are_named_and_can_be_skipped(tmp_path):
+    for i in range(4):
+        save(tmp_path / f"{i}.jpg", (40, 40, 3))
+    content = (tmp_path / "1.jpg").read_bytes()
+    (tmp_path / "1.jpg").write_bytes(content[: len(content) // 2])
+    (tmp_path / "2.jpg").write_text("no picture")
+    source = folder(tmp_path)
+    with pytest.raises(ValueError, match=r"1\.jpg is damaged: "):
+        source[1]
+    with pytest.raises(ValueError, match=r"2\.jpg is not a picture$"):
+        source[2]
+    with pytest.raises(ValueError, match=r"^source\[\d\]: .*[12]\.jpg is"):
+        next(stream(source, seed=0, batch_size=4, workers=0))
+    batches = stream(source, seed=0, batch_size=4, on_error="skip")
+    found = next(batches)["x"]
+    with pytest.warns(UserWarning, match=r"^2 examples could not be read .*jpg is"):
+        batches.close()
+    third = source[3]["x"]
+    assert sum(bool((image == third).all()) for image in found) == 3  # itself, and in the place of 1 and 2
+
+
+def test_another_size_is_named(tmp_path):
+    save(tmp_path / "1.png")
+    save(tmp_path / "2.png", (7, 8, 3))
+    with pytest.raises(ValueError, match=r"2.png must be of the size of the first .*\(6, 8, 3\), got \(7, 8, 3\); s"):
+        folder(tmp_path)[1]
+
+
+def test_the_folder_itself(tmp_path):
+    with pytest.raises(ValueError, match=r"path must be a folder of pictures, got '.*nowhere'"):
+        folder(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"path must be a folder of pictures \(.bmp, .* has none"):
+        folder(tmp_path)
+    save(tmp_path / "a" / "1.png")
+    save(tmp_path / "2.png")
+    with pytest.raises(ValueError, match=r"all pictures in subfolders or none; .*2\.png is beside them"):
+        folder(tmp_path)

@@ -1,0 +1,169 @@
+"""Tar files in the layout of WebDataset: random access, the index, and damage."""
+
+import io
+import json
+import os
+import re
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scorekit.data import stream, tar
+from scorekit.data import tars as module
+
+RNG = np.random.default_rng(0)
+
+
+def encoded(x):
+    content = io.BytesIO()
+    Image.fromarray(x).save(content, "png")
+    return content.getvalue()
+
+
+def png(shape=(4, 5, 3)):
+    x = RNG.integers(0, 256, shape).astype(np.uint8)
+    return x, encoded(x)
+
+
+def write(path, members, mode="w"):
+    with tarfile.open(path, mode) as file:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Two tar files of 5 and 3 examples, and the images."""
+    images, paths = [], []
+    for shard, count in enumerate((5, 3)):
+        members = [("notes.md", b"no example")]
+        for i in range(count):
+            x, content = png()
+            images.append(x)
+            parts = [(f"d/{i:04}.png", content), (f"d/{i:04}.cls", b"%d\n" % (len(images) % 4)),
+                     (f"d/{i:04}.txt", f"picture {len(images) - 1}".encode()),
+                     (f"d/{i:04}.seg.png", content)]  # fmt: skip
+            members += parts if i % 2 else parts[::-1]
+        paths.append(write(tmp_path / f"{shard}.tar", members))
+    return paths, np.stack(images)
+
+
+def test_random_access_is_sequential_reading(shards):
+    paths, images = shards
+    source = tar(paths)
+    assert (len(source), source.num_classes, source.shape) == (8, 4, (4, 5, 3))
+    sequential = [source[i] for i in range(8)]
+    np.testing.assert_array_equal([e["x"] for e in sequential], images)
+    assert [int(e["label"]) for e in sequential] == [1, 2, 3, 0, 1, 2, 3, 0]
+    for i in RNG.permutation(8):
+        np.testing.assert_array_equal(source[i]["x"], images[i])
+        assert source[i]["caption"] == f"picture {i}"
+    batch = next(stream(source, seed=0, batch_size=8, workers=2))
+    order = [int(caption.split()[1]) for caption in batch["caption"]]
+    np.testing.assert_array_equal(batch["x"], images[order])
+
+
+def test_only_the_picture_of_an_example_is_read(shards, monkeypatch):
+    paths, images = shards
+    source, spans = tar(paths), []
+    assert source.shape  # read once, of the first example
+    read = module._read
+    monkeypatch.setattr(module, "_read", lambda file, *span: spans.append(span) or read(file, *span))
+    source[6]
+    assert [size for _, size in spans] == [len(encoded(images[6])), len("picture 6"), -1]
+
+
+def test_the_index_is_kept_until_the_file_changes(shards, monkeypatch, tmp_path):
+    paths, images = shards
+    tar(paths)
+    scans, scan = [], module._scan
+    monkeypatch.setattr(module, "_scan", lambda path: scans.append(path) or scan(path))
+    np.testing.assert_array_equal(tar(paths)[7]["x"], images[7])
+    assert scans == []
+    os.utime(paths[1], ns=(1, 1))
+    tar(paths)
+    assert scans == [paths[1]]
+    kept = paths[0].with_name("0.tar.index.json")
+    for damaged in ("{", "[]", json.dumps({"stamp": 0})):
+        kept.write_text(damaged)
+        assert len(tar(paths[0])) == 5
+    assert scans == [paths[1], *[paths[0]] * 3]
+    for _ in range(2):
+        assert len(tar(paths, index_folder=tmp_path / "cache")) == 8
+    assert scans[4:] == paths
+    assert len(os.listdir(tmp_path / "cache")) == 2
+
+
+def test_json_holds_a_class_and_a_caption(tmp_path):
+    fields = {"label": 2, "text": "a cat"}
+    members = [("1.png", png()[1]), ("1.json", json.dumps(fields).encode()),
+               ("2.png", png()[1]), ("2.json", b'{"caption": "a dog"}'), ("2.cls", b"1")]  # fmt: skip
+    source = tar(write(tmp_path / "a.tar", members))
+    assert [(int(source[i]["label"]), source[i]["caption"]) for i in range(2)] == [(2, "a cat"), (1, "a dog")]
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([("2.png", b"no picture"), ("2.cls", b"1"), ("2.txt", b"")], "a.tar: 2 is not a picture"),
+        ([("2.png", png()[1][:-30]), ("2.cls", b"1"), ("2.txt", b"")], "a.tar: 2 is damaged: "),
+        ([("2.png", png((4, 4, 3))[1]), ("2.cls", b"1"), ("2.txt", b"")], "a.tar: 2 must be of the size of the first"),
+        ([("2.png", png()[1]), ("2.cls", b"-1"), ("2.txt", b"")], "2 must have an integer >= 0 as class"),
+        ([("2.png", png()[1]), ("2.cls", b"cat"), ("2.txt", b"")], "2 must have an integer >= 0 as class"),
+        ([("2.png", png()[1]), ("2.json", b"{"), ("2.txt", b"")], "2 must have an integer >= 0 as class"),
+        ([("2.png", png()[1]), ("2.txt", b"")], "2 must have a class, as others do"),
+        ([("2.png", png()[1]), ("2.cls", b"1")], "2 must have a caption, as others do"),
+        ([("2.png", png()[1]), ("2.cls", b"1"), ("2.txt", b"\xff")], "2 cannot be read: 'utf-8'"),
+    ],
+)
+def test_a_broken_example_is_named_and_can_be_skipped(tmp_path, members, words):
+    good = [("1.png", png()[1]), ("1.cls", b"1"), ("1.txt", b"one")]
+    source = tar(write(tmp_path / "a.tar", [*good, *members]))
+    with pytest.raises(ValueError, match=words):
+        source[1]
+    batches = stream(source, seed=0, batch_size=2, on_error="skip", workers=0)
+    assert next(batches)["caption"].tolist() == ["one", "one"]
+    with pytest.warns(UserWarning, match=words):
+        batches.close()
+
+
+def test_damaged_tar_files_are_named(tmp_path, shards):
+    (path, _), _ = shards
+    content = path.read_bytes()
+    with tarfile.open(path) as file:
+        end = [member.offset_data for member in file][-1] + 512
+    bad = tmp_path / "bad.tar"
+    cuts = {"in a member": content[:2100], "in a header": content[: 512 * 3 + 100], "no end": content[:end],
+            "header overwritten": content[:1024] + b"\x07" * 512 + content[1536:], "no tar": b"hello" * 1000,
+            "empty": b""}  # fmt: skip
+    for cut, damaged in cuts.items():
+        bad.write_bytes(damaged)
+        try:
+            message = f"{len(tar(bad))} examples"
+        except ValueError as error:
+            message = str(error)
+        assert re.search(r"bad\.tar must be a complete, uncompressed tar file: .+$", message), f"{cut}: {message}"
+    write(tmp_path / "a.tar.gz", [("1.png", png()[1])], "w:gz")
+    with pytest.raises(ValueError, match=r"a\.tar\.gz must be a complete, uncompressed tar file"):
+        tar(tmp_path / "a.tar.gz")
+    with pytest.raises(ValueError, match=r"paths must name tar files, got '.*nowhere.tar': No such file"):
+        tar(tmp_path / "nowhere.tar")
+    with pytest.raises(ValueError, match=r"paths must be tar files with pictures"):
+        tar(write(tmp_path / "b.tar", [("1.txt", b"")]))
+    with pytest.raises(ValueError, match="1 must be the key of one example, there are two"):
+        tar(write(tmp_path / "b.tar", [("1.png", b""), ("1.jpg", b"")]))
+    with pytest.raises(ValueError, match="paths must name at least one tar file"):
+        tar([])
+
+
+def test_a_file_that_became_shorter_is_named(shards):
+    (path, _), _ = shards
+    source = tar(path)
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(ValueError, match=r"0\.tar: d/0004 cannot be read: the file has become shorter"):
+        source[4]

@@ -1,0 +1,257 @@
+"""A user's own images as a data set: in memory and streamed, split, augmented, and what is wrong with a config."""
+
+import io
+import itertools
+import tarfile
+import warnings
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import data
+from experiments.cli.command_line import override
+from experiments.cli.config import ConfigError
+from experiments.configs.images import smoke
+from experiments.data import images
+from experiments.data.augment import augmented
+from experiments.data.conditions import build_conditions
+from experiments.data.dataset import Dataset, preprocess
+from experiments.models import checks
+from experiments.models.conditioning import conditions_for, dropout_rates, untrained_nulls
+from experiments.models.loss import make_prepare
+from experiments.models.model import build_model
+
+RNG = np.random.default_rng(0)
+
+
+def config_of(**fields):
+    config = smoke.get_config()
+    for field, value in fields.items():
+        override(config, "data." + field.replace("__", "."), str(value))
+    return config
+
+
+def load(**fields):
+    config = config_of(**fields)
+    data.check(config)
+    return data.load(config)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """28 grey pictures of two classes, each of one value but for a pixel on the left."""
+    root = tmp_path_factory.mktemp("own") / "pictures"
+    for i in range(28):
+        path = root / ("even", "odd")[i % 2] / f"{i:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        x = np.full((8, 8), 9 * i, np.uint8)
+        x[4, 0] = 255
+        Image.fromarray(x).save(path)
+    return root
+
+
+def values(batch):
+    return batch["x"][:, 0, 0, 0] // 9
+
+
+def test_a_folder_in_memory_has_a_held_out_part(pictures):
+    dataset = load(name="folder", path=pictures)
+    assert (dataset.name, dataset.shape, dataset.num_classes, dataset.bins) == ("pictures", (8, 8, 1), 2, 256)
+    assert (dataset.examples, dataset.streaming, len(dataset.test["x"])) == (20, False, 8)
+    assert sorted([*values(dataset.train), *values(dataset.test)]) == list(range(28))
+    with pytest.raises(ConfigError, match=r"^config.data.path=.*: there must be at least 8 pictures to train"):
+        load(name="folder", path=pictures / "odd")
+    batch = dataset.batch(0, 3, 6)
+    np.testing.assert_array_equal(batch["label"], values(batch) % 2)
+    np.testing.assert_array_equal(batch["x"], next(dataset.batches(0, 3, 6))["x"])
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("augment", ["none", "flip"])
+def test_batches_are_a_function_of_the_seed_and_step(pictures, streaming, augment):
+    dataset = load(name="folder", path=pictures, streaming=streaming, workers=2, augment=augment)
+    assert dataset.streaming == streaming
+    whole = list(itertools.islice(dataset.batches(7, 0, 8), 4))
+    for count in (2, 4):
+        parts = [list(itertools.islice(dataset.batches(7, 2, 8, p, count), 2)) for p in range(count)]
+        for step in (0, 1):
+            for name in ("x", "label"):
+                joined = np.concatenate([part[step][name] for part in parts])
+                np.testing.assert_array_equal(joined, whole[2 + step][name])
+    np.testing.assert_array_equal(dataset.batch(7, 1, 8)["x"], whole[1]["x"])
+    left = np.concatenate([batch["x"][:, 4, 0, 0] == 255 for batch in whole])
+    assert left.all() if augment == "none" else 4 < left.sum() < 28
+    seen = np.concatenate([values(batch) for batch in whole])[:20]
+    assert sorted(seen) == sorted(values(dataset.train))  # an epoch
+    with pytest.raises(ValueError, match="batch_size must be a multiple of process_count = 3"):
+        dataset.batches(7, 0, 8, 0, 3)
+
+
+def test_every_kind_of_data_gives_each_process_its_rows():
+    class Numbers(Dataset):
+        def batch(self, seed, step, size):
+            return {"x": 1000 * seed + size * step + np.arange(size)}
+
+    parts = [list(itertools.islice(Numbers().batches(1, 5, 6, p, 3), 2)) for p in range(3)]
+    joined = [np.concatenate([part[i]["x"] for part in parts]) for i in (0, 1)]
+    assert np.concatenate(joined).tolist() == list(range(1030, 1042))
+
+
+def test_tfds_streams_the_examples_that_are_in_memory():
+    memory, disk = (load(streaming=streaming) for streaming in (False, True))
+    assert not load().streaming
+    assert (disk.examples, disk.bins, disk.shape) == (memory.examples, 17, (8, 8, 1))
+    batches = list(itertools.islice(disk.batches(0, 0, 500), 3))
+    x, label = (np.concatenate([batch[name] for batch in batches]) for name in ("x", "label"))
+    rows = lambda x, label: sorted((int(k), image.tobytes()) for image, k in zip(x, label, strict=True))
+    assert rows(x, label) == rows(memory.train["x"], memory.train["label"])
+    np.testing.assert_array_equal(disk.test["x"], memory.test["x"])
+
+
+def test_sets_that_are_too_large_for_memory_stream_by_default(monkeypatch):
+    monkeypatch.setattr(images, "IN_MEMORY", 1500 * 64)
+    assert not load().streaming
+    monkeypatch.setattr(images, "IN_MEMORY", 1500 * 64 - 1)
+    monkeypatch.setattr(images, "_SAMPLE_BYTES", 100 * 64)
+    dataset = load()
+    assert dataset.streaming
+    assert (dataset.examples, len(dataset.train["x"]), len(dataset.test["x"])) == (1500, 100, 100)
+    assert not load(streaming=False).streaming
+
+
+def test_folders_of_the_splits_are_the_sets(tmp_path):
+    for split, count in (("train", 9), ("val", 8)):
+        for i in range(count):
+            path = tmp_path / split / "a" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (i, 0, 0)).save(path)
+    dataset = load(name="folder", path=tmp_path, test_split="val")
+    assert (dataset.examples, len(dataset.test["x"]), dataset.num_classes) == (9, 8, 1)
+    with pytest.raises(ConfigError, match=r"config.data.test_split=test: must be a folder in .*, which has train, val"):
+        load(name="folder", path=tmp_path)
+    (tmp_path / "val" / "b").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "val" / "b" / "1.png")
+    with pytest.raises(ConfigError, match=r"data.test_split=val: must be a folder with the classes of train"):
+        load(name="folder", path=tmp_path, test_split="val")
+
+
+def test_tar_files_are_found_by_folder_file_and_pattern(tmp_path):
+    for shard in range(3):
+        with tarfile.open(tmp_path / f"train-{shard}.tar", "w") as file:
+            for i in range(16):
+                content = io.BytesIO()
+                Image.new("RGB", (12, 8), (shard, i, 0)).save(content, "png")
+                info = tarfile.TarInfo(f"{i}.png")
+                info.size = len(content.getvalue())
+                file.addfile(info, io.BytesIO(content.getvalue()))
+    for path, count in ((tmp_path, 48), (tmp_path / "train-1.tar", 16), (tmp_path / "train-[01].tar", 32)):
+        dataset = load(name="tar", path=path, image_size=8, image_mode="L", streaming=True)
+        assert dataset.examples == count - 8
+        assert next(dataset.batches(0, 0, 4))["x"].shape == (4, 8, 8, 1)
+    for path in (tmp_path / "nothing-*.tar", tmp_path / "x"):
+        with pytest.raises(ConfigError, match=r"^config.data.path=.*: must be a folder of tar files, one tar file, or"):
+            load(name="tar", path=path)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_damaged_picture_ends_the_run_or_is_left_out(pictures, tmp_path, streaming):
+    for i in range(28):
+        (tmp_path / f"{i:02}.png").write_bytes((pictures / ("even", "odd")[i % 2] / f"{i:02}.png").read_bytes())
+    (tmp_path / "05.png").write_text("damaged")
+    fields = {"name": "folder", "path": tmp_path, "streaming": streaming}
+
+    def epoch(dataset):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            batches = dataset.batches(0, 0, 20)
+            found = sorted(values(next(batches)).tolist())
+            batches.close()
+        return found, [str(warning.message) for warning in caught]
+
+    with pytest.raises(ConfigError, match=r"^config.data.*05.png is not a picture; .*on_error=skip") as caught:
+        epoch(load(**fields))
+    assert "\n" not in str(caught.value)
+    with warnings.catch_warnings(record=True) as loading:
+        warnings.simplefilter("always")
+        dataset = load(**fields, on_error="skip")
+    assert len(loading) == 1  # of what is kept in memory
+    found, told = epoch(dataset)
+    assert 5 not in found
+    if streaming:
+        assert found.count(6) == 2  # in its place
+        assert len(told) == 1
+        assert told[0].startswith("1 examples could not be read")
+
+
+@pytest.mark.slow
+def test_augmentation_of_edm_reaches_the_network_as_its_vector():
+    config = config_of(augment="edm", vector__name="augmentation")
+    data.check(config)
+    dataset = data.load(config)
+    vector = build_conditions(config, dataset)["vector"]
+    batch = dataset.batch(3, 4, 64)
+    labels = np.asarray(vector(preprocess(dataset, batch)))
+    assert labels.shape == (64, 9)
+    untouched = (labels == 0).all(1)
+    assert 0 < untouched.sum() < 64
+    plain = load().batch(3, 4, 64)
+    np.testing.assert_array_equal(batch["x"][untouched], plain["x"][untouched])
+    assert (batch["x"] != plain["x"]).any((1, 2, 3)).sum() > 5
+    assert batch["x"].dtype == np.uint8
+    assert batch["x"].max() <= 16
+    assert not np.asarray(vector(preprocess(dataset, dataset.test))).any()  # examples as they are, to sample at
+    model = build_model(config, dataset)
+    prepared = make_prepare(model, dataset, dropout_rates(config))(jax.random.key(0), batch)
+    np.testing.assert_array_equal(prepared["conditions"]["vector"].present, ~untouched)  # never dropped
+    assert untrained_nulls(config) == []  # guidance may use the null token, which means an image as it is
+    assert not conditions_for(model, dataset, [0, 1])["vector"].present.any()
+    config.loss.joint_dropout = 0.1
+    with pytest.raises(ConfigError, match=r"config.loss.joint_dropout=0.1: must be 0 with data.vector.name=aug"):
+        checks.check(config)
+
+
+def test_crops_of_a_config_are_translations_by_up_to_an_eighth():
+    x = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1).repeat(64, axis=0)
+    found = augmented("crop", {"x": x}, 256, seed=0, step=0, first_row=0)["x"]
+    assert set(found[:, 4, 4, 0].tolist()) == {36 + 8 * i + j for i in (-1, 0, 1) for j in (-1, 0, 1)}
+
+
+def test_augmentations_differ_from_row_to_row_and_step_to_step():
+    x = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1).repeat(32, axis=0)
+    flips = lambda step: augmented("flip", {"x": x}, 256, seed=0, step=step, first_row=0)["x"][:, 0, 0, 0] == 7
+    assert 5 < flips(0).sum() < 27
+    assert (flips(0) != flips(1)).any()
+    assert augmented(None, {"x": x}, 256, seed=0, step=0, first_row=0)["x"] is x
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "folder"}, "config.data.path=None: must be set for data.name=folder"),
+        ({"name": "folder/1", "path": "x"}, "config.data.name=folder/1: must be one of folder, tar without"),
+        ({"name": "folder", "path": "/nowhere"}, "config.data.path=/nowhere: path must be a folder of pictures"),
+        ({"name": "folder", "path": "x", "image_size": 0}, "config.data.image_size=0: must be at least 1"),
+        ({"name": "folder", "path": "x", "image_mode": "P"}, "config.data.image_mode=P: must be RGB, L"),
+        ({"name": "folder", "path": "x", "workers": -1}, "config.data.workers=-1: must be at least 0"),
+        (
+            {"name": "folder", "path": "x", "on_error": "ignore"},
+            "config.data.on_error=ignore: must be one of raise, sk",
+        ),
+        ({"path": "x"}, "config.data.path=x: must be left out: sklearn_digits has no use for it"),
+        ({"augment": "rotate"}, "config.data.augment=rotate: must be one of none, flip, crop, edm"),
+        ({"augment": "edm"}, "config.data.augment=edm: must be edm with data.vector.name=augmentation, neither"),
+        ({"vector__name": "augmentation"}, "config.data.augment=none: must be edm with data.vector.name=augmentation"),
+        ({"augment": "flip", "latents": "run"}, "config.data.augment=flip: must be none for latents"),
+        ({"name": "ring", "augment": "flip"}, "config.data.augment=flip: must be left out: ring has no use for it"),
+        (
+            {"name": "soundfont_notes/4khz", "streaming": True},
+            "config.data.streaming=True: must be left out: soundfont",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(fields, message):
+    with pytest.raises(ConfigError) as caught:
+        load(**fields)
+    assert str(caught.value).startswith(message)
