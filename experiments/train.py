@@ -28,11 +28,12 @@ from experiments.models.sizes import COPIES, param_shapes
 from experiments.reporting import pictures
 from experiments.reporting.run_report import write_run_report
 from experiments.reporting.tables import as_text
-from experiments.training import lock, loop
+from experiments.training import lock, loop, profiling
 from experiments.training.model_run import fit_model
 
 _CONFIG, _WORKDIR = shared.config(), shared.new_workdir()
 shared.distributed()
+profiling.define_flag()
 
 
 def check(config: Config) -> None:
@@ -41,6 +42,7 @@ def check(config: Config) -> None:
     data.check(config)
     checks.check(config)
     checks.check_trainable(config)
+    profiling.wanted()
     training.check(config)
     training.check_devices(config)
 

@@ -120,7 +120,7 @@ def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
     arguments = [
         field.replace(default="float32", annotation=str) if field.name == "dtype" else field
         for field in inspect.signature(kind).parameters.values()
-        if field.name not in ("parent", "name", "gather")
+        if field.name not in ("parent", "name")
     ]
 
     def make(dtype: str = "float32", **sizes) -> nn.Module:

@@ -12,7 +12,7 @@ from scorekit.training.step import Loss, Prepare
 
 _FIELD = "signal"
 LAG = 2
-"""Steps between the one that tells of a signal and the one after which all processes stop; no step is waited for."""
+"""Steps between the one whose rows tell of a signal and the one after which all processes stop."""
 
 
 class Agreement:

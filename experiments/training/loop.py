@@ -3,7 +3,7 @@
 import shlex
 import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import jax
@@ -13,13 +13,15 @@ import optax
 from experiments.cli import distributed, interrupts, progress
 from experiments.cli.config import Config, ConfigError, leaves, load_resolved, save_resolved
 from experiments.cli.endings import ProgramError
-from experiments.data.dataset import Dataset, rows_of
+from experiments.data.dataset import Dataset
 from experiments.models import weights
 from experiments.models.devices import everywhere
 from experiments.models.finite import NotFinite
 from experiments.models.restoring import averaged
 from experiments.training import build_optimizer, lock, writers
 from experiments.training.agreement import Agreement
+from experiments.training.feeding import Waiting, feed
+from experiments.training.profiling import Profile
 from experiments.training.skipped import SkippedSteps
 from scorekit import training
 from scorekit.training import TrainState
@@ -62,12 +64,6 @@ def _restore(checkpoints: training.Checkpoints, state: TrainState, workdir: Path
         raise ProgramError(f"{error}; another version has trained this network: use another --workdir") from error
 
 
-def local_rows(size: int) -> slice:
-    """The rows of the global batch that this process computes."""
-    count, index = jax.process_count(), jax.process_index()
-    return slice(index * size // count, (index + 1) * size // count)
-
-
 def fit(
     config: Config,
     workdir: Path,
@@ -80,6 +76,7 @@ def fit(
     held_out: Callable[[PyTree], float],
     draw: Callable[[Path, PyTree, int], Path] | None = None,
     optimizer: optax.GradientTransformation | None = None,
+    gathers: Collection[str] = (),
 ) -> TrainState:
     """Trains to ``config.training.steps``, from the newest checkpoint in ``workdir`` if there is one.
 
@@ -95,6 +92,7 @@ def fit(
       draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps; left out, with a warning, where
         samples are not finite.
       optimizer: by default that of ``training``.
+      gathers: parameters that the network gathers itself, see :func:`scorekit.training.make_train_step`.
 
     Raises:
       ProgramError: if another process trains into ``workdir``, all its checkpoints are damaged, or the loss stays not
@@ -114,8 +112,8 @@ def fit(
         mesh=mesh,
         parallel=options.parallel,
         accumulate=options.accumulate,
+        gathers=gathers,
     )
-    rows = local_rows(options.batch_size)
     with (
         lock.hold(workdir) as held,
         training.Checkpoints(workdir / "checkpoints", options.keep, keep_best=1, metric="held_out") as checkpoints,
@@ -133,22 +131,24 @@ def fit(
                 steps=options.steps, workdir=str(workdir), first_step=first,
             )  # fmt: skip
             print("\n".join(summary), flush=True)
+        place = lambda rows: training.place_batch(agreement.mark(rows, stop()), mesh)
         with (
             writers.open_metrics(workdir, first if restored else None) as writer,
             progress.Progress(options.steps, batch_size=options.batch_size, first_step=first) as bar,
             interrupts.deferred() as stop,
+            Profile(workdir) as profile,
+            feed(config, dataset, first, place) as batches,
         ):
-            stopping = None
+            stopping, clock = None, Waiting(batches)
             skipped = SkippedSteps(options.skip_limit, int(state.skipped_in_a_row))
             for done in range(first + 1, options.steps + 1):
-                batch = dataset.batch(config.seed, done - 1, options.batch_size)
-                share = (done - 1) / max(options.steps - 1, 1)
-                batch["progress"] = np.full(options.batch_size, share, np.float32)
-                received = stop()  # read once: a signal later in this step waits for the next
-                state, metrics = step_fn(state, agreement.mark(rows_of(batch, rows), received))
+                profile.before(done)
+                state, metrics = step_fn(state, next(batches))
+                profile.after(done, metrics)
                 skipped.add(done, metrics)
                 bar.update(done, metrics["loss"])
-                stopping = agreement.after(metrics, received)
+                clock.start()  # the first step is waited for: its compilation is not counted
+                stopping = agreement.after(metrics, stop())
                 last = done == options.steps or stopping is not None
                 log, save = (last or done % every == 0 for every in (options.log_every, options.checkpoint_every))
                 if log or save:
@@ -165,7 +165,8 @@ def fit(
                         writer.scalars(done, {"held_out/loss": score})
                     if held is not None:
                         held.check()
-                    extra = {"seed": config.seed, "next_batch": done, **weights.record(config)}
+                    position = {"seed": config.seed, "examples_consumed": done * options.batch_size}
+                    extra = {**position, **weights.record(config)}
                     checkpoints.save(done, state, {"held_out": score}, extra)
                 if draw is not None and done % options.sample_every == 0 and done < options.steps:
                     try:
@@ -177,8 +178,10 @@ def fit(
                         warnings.warn(f"no picture at step {done:,}: {error}", stacklevel=2)
                 if stopping is not None:
                     break
+            clock.stop()
             checkpoints.wait()
             stopping = agreement.at_the_end(stop()) if stopping is None else stopping
+        print(clock.sentence(), flush=True)
         if stopping is not None:
             saved = f"stopped at step {int(state.step):,} and saved; the same command continues"
             print(saved, flush=True)

@@ -29,4 +29,5 @@ def fit_model(
         ema=config.sampling.ema,
         held_out=held_out_loss(make_prepare(model, dataset), loss, dataset),
         draw=draw,
+        gathers=getattr(model.module, "gathers", ()),
     )

@@ -1,6 +1,5 @@
 """A diffusion transformer for images and signals, sized by its arguments."""
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -12,6 +11,7 @@ from scorekit.networks.attention import ATTENTION, attend
 from scorekit.networks.conditioning import as_masked
 from scorekit.networks.embeddings import Conditioning, timestep_features
 from scorekit.networks.spatial import DType, check_signal_or_image, depth_to_space, embed_map, space_to_depth
+from scorekit.sharded import gathered
 from scorekit.typing import Array, ArrayLike
 
 FREQUENCY_FEATURES = 256
@@ -58,8 +58,9 @@ class DiT(nn.Module):
       noise_scale: factor of the noise level; the default is for ``log_snr / 4``.
       remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
       attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
-      gather: applied to the parameters of a block where it is computed, within ``remat``: a sharding constraint there
-        gathers one block at a time, again in the backward pass. None: parameters are used as they are.
+
+    Parameters of ``blocks`` that are split over devices are gathered where a block is computed, within ``remat``: one
+    block at a time, again in the backward pass (:mod:`scorekit.sharded`).
 
     >>> import jax
     >>> network = DiT(depth=2, width=16, heads=2, num_classes=10)
@@ -85,8 +86,8 @@ class DiT(nn.Module):
     noise_scale: float = 32.0
     remat: bool = False
     attention: str = "xla"
-    gather: Callable[[Any], Any] | None = None
     spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
+    gathers: ClassVar[tuple[str, ...]] = ("blocks",)
 
     @nn.compact
     def __call__(
@@ -127,9 +128,9 @@ class DiT(nn.Module):
 
     def run_blocks(self, h: Array, condition: Array) -> Array:
         """All blocks on tokens ``(B, T, width)``, in one scan over their stacked parameters."""
-        block, gather = Block, self.gather
-        if gather is not None and not self.is_initializing():
-            block = nn.map_variables(block, "params", trans_in_fn=lambda tree: {"params": gather(tree["params"])})
+        block = Block
+        if not self.is_initializing():
+            block = nn.map_variables(block, "params", trans_in_fn=gathered)
         if self.remat:
             block = nn.remat(block, prevent_cse=False)  # within a scan nothing could be merged
         scanned = nn.scan(

@@ -42,13 +42,12 @@ def average(grads: PyTree, axes: PyTree, mesh: Mesh) -> PyTree:
     """The mean over all devices of the gradients of each; of those that are split, the part of this device."""
 
     def leaf(grad, axis):
-        if isinstance(grad, Shard):  # summed over fsdp where it was gathered
-            total = jax.lax.psum(grad.value, "data")
+        if isinstance(grad, Shard):
+            grad = grad.value  # summed over fsdp where it was gathered
         elif axis:
-            part = jax.lax.psum_scatter(grad, "fsdp", scatter_dimension=grad.ndim + axis, tiled=True)
-            total = jax.lax.psum(part, "data")
+            grad = jax.lax.psum_scatter(grad, "fsdp", scatter_dimension=grad.ndim + axis, tiled=True)
         else:
-            total = jax.lax.psum(grad, AXES)
-        return total / mesh.size
+            return jax.lax.pmean(grad, AXES)
+        return (grad if mesh.shape["data"] == 1 else jax.lax.psum(grad, "data")) / mesh.size
 
     return jax.tree.map(leaf, grads, axes, is_leaf=lambda x: isinstance(x, Shard))

@@ -1,7 +1,7 @@
 """The training step for any number of devices."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,14 @@ Loss: TypeAlias = Callable[[PyTree, PyTree], tuple[Array, Mapping[str, Array]]]
 """``(params, batch) -> (loss per example, aux per example)``: deterministic, without a mean over the batch."""
 
 Metrics: TypeAlias = dict[str, PyTree]
-TrainStep: TypeAlias = Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]
+
+
+class TrainStep(Protocol):
+    """``(state, batch) -> (state, metrics)``, compiled; ``lower(state, batch)`` is that of ``jax.jit``."""
+
+    lower: Callable[[TrainState, PyTree], jax.stages.Lowered]
+
+    def __call__(self, state: TrainState, batch: PyTree, /) -> tuple[TrainState, Metrics]: ...
 
 
 def make_train_step(
@@ -69,8 +76,8 @@ def make_train_step(
         a single process.
       accumulate: number of micro-batches per update, whose gradients are averaged; saves memory.
       gathers: names on the paths of parameters that the loss gathers itself, by :func:`scorekit.sharded.gathered`, say
-        the blocks of a transformer inside their rematerialised loop; saves memory, and they are gathered again for the
-        backward pass and for every micro-batch.
+        the blocks of a transformer inside their rematerialised loop. They do so where all devices hold one copy: it
+        saves memory, and costs another gathering in the backward pass, and both for every micro-batch.
 
     Returns:
       The step. Its metrics are ``loss`` and ``grad_norm`` (before clipping), scalars, and ``per_example_loss`` and
@@ -112,29 +119,35 @@ def make_train_step(
         raise ValueError(f"parallel must be 'jit' or 'pmap', got {parallel!r}")
     everywhere = replicated(mesh)
 
-    def step(state, batch):
+    def placed(state, batch):
         check_rows(batch, mesh, accumulate)
         if getattr(state.step, "sharding", None) != everywhere:
             state = place_state(state, mesh)
         # jit places NumPy arrays faster itself, but in one process only; JAX arrays may be on other devices
         if jax.process_count() > 1 or any(isinstance(x, jax.Array) for x in jax.tree.leaves(batch)):
             batch = place_batch(batch, mesh)
-        return run(state, batch)
+        return state, batch
 
-    return step
+    def step(state, batch):
+        return run(*placed(state, batch))
+
+    result: Any = step
+    result.lower = lambda state, batch: run.lower(*placed(state, batch))
+    return result
 
 
 def _jit_step(prepare, loss, optimizer, mesh, accumulate, gathers):
     rows, everywhere = batch_sharding(mesh), replicated(mesh)
     constrain = jax.lax.with_sharding_constraint
     gradient = _gradient(loss, accumulate, mesh)
+    later = gathers if mesh.shape["data"] == 1 else ()  # with averages over data, it would move the most
 
     def run(state, batch):
         batch = prepare(jax.random.fold_in(state.key, state.step), batch)
         axes = split_axes(state.params, mesh)
 
         def local(params, batch):
-            value, grads, per_example, aux = gradient(gather(shards(params, axes), gathers), batch)
+            value, grads, per_example, aux = gradient(gather(shards(params, axes), later), batch)
             return jax.lax.pmean(value, AXES), average(grads, axes, mesh), per_example, aux
 
         specs = jax.tree.map(lambda sharding: sharding.spec, state_sharding(state.params, mesh))

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from scorekit.networks import DiT, UNet, attention, timestep_features
 from scorekit.networks.dit import Block, positions
@@ -202,37 +201,6 @@ def test_rematerialisation_saves_memory():
     x = np.ones((8, 16, 16, 2), np.float32)
     for network in (DiT(depth=6, width=16), UNet(channels=8, blocks=2, multipliers=(1,))):
         assert temporary(dataclasses.replace(network, remat=True), x) < 0.7 * temporary(network, x)
-
-
-@pytest.mark.slow
-def test_sharded_parameters_gathered_block_by_block_give_the_same_numbers():
-    """The batch over four devices, and the parameters of the blocks too."""
-    mesh = Mesh(np.array(jax.devices()[:4]), ("fsdp",))
-    everywhere, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("fsdp"))
-
-    def place(path, leaf):
-        blocks = "blocks" in jax.tree_util.keystr(path)
-        spec = PartitionSpec(*[None] * (leaf.ndim - 1), "fsdp") if blocks else PartitionSpec()
-        return jax.device_put(leaf, NamedSharding(mesh, spec))
-
-    gather = lambda tree: jax.lax.with_sharding_constraint(tree, everywhere)
-    network = dataclasses.replace(NETWORK, remat=True, gather=gather)
-    params = jax.tree_util.tree_map_with_path(place, PARAMS)
-    assert_equal(loss_and_gradient(network, params, jax.device_put(X, split)), loss_and_gradient(NETWORK, PARAMS), 1e-4)
-
-
-def test_gather_is_applied_to_the_parameters_of_one_block():
-    shapes = []
-
-    def doubled(tree):
-        shapes.append(tree["qkv"]["kernel"].shape)
-        return jax.tree.map(lambda leaf: 2 * leaf, tree)
-
-    found = jax.jit(dataclasses.replace(NETWORK, gather=doubled, remat=True).apply)(PARAMS, X, NOISE, LABELS)
-    blocks = jax.tree.map(lambda leaf: 2 * leaf, PARAMS["params"]["blocks"])
-    expected = jax.jit(NETWORK.apply)({"params": {**PARAMS["params"], "blocks": blocks}}, X, NOISE, LABELS)
-    assert_equal(np.asarray(found), np.asarray(expected))
-    assert set(shapes) == {(16, 48)}
 
 
 # ---- conditions, attention, sizes ----------------------------------------------------------------------------------

@@ -154,6 +154,6 @@ def test_training_saves_the_fields_and_continues_with_the_same_only(recorded, tm
     config.schedule.name = "cosine"
     fit()
     extra = restore_extra(workdir / "checkpoints")
-    assert extra["next_batch"] == 7
+    assert extra["examples_consumed"] == 7 * config.training.batch_size
     weights.check_record(config, extra, workdir)
     assert extra["weights"]["schedule.name"] == "cosine"
