@@ -34,7 +34,8 @@ class DiT(nn.Module):
     (Xavier, uniform), the embeddings of the conditions as in the other networks.
 
     The blocks run in one scan over their stacked parameters ``blocks``, whose leading axis is the depth: compile time
-    does not depend on it, and memory much less with ``remat``.
+    does not depend on it, and memory much less with ``remat``. Depth is also the leading axis of the outputs of the
+    layers in the blocks (:func:`scorekit.networks.features.features`).
 
     The noise level is embedded by sines and cosines of angular frequencies from ``noise_scale`` down to
     ``noise_scale / 10,000``. With ``noise_scale=1``, the network may be called with the timestep of a published
