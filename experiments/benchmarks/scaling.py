@@ -9,7 +9,6 @@ those of one device, over their largest value.
 """
 
 import re
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -51,7 +50,7 @@ def layouts(devices: int) -> list[tuple[int, int]]:
     return [(n, fsdp) for n in counts for fsdp in dict.fromkeys((1, max(n // 2, 1), n))]
 
 
-def make(network: Any, devices: int, fsdp: int, gathers: Sequence[str] | None = None) -> tuple[Any, Any]:
+def make(network: Any, devices: int, fsdp: int) -> tuple[Any, Any]:
     """The training step of a network on a mesh, and its first state."""
     mesh = training.make_mesh(fsdp, jax.devices()[:devices])
     optimizer = training.make_optimizer(1e-3, 0, 1000)
@@ -67,7 +66,7 @@ def make(network: Any, devices: int, fsdp: int, gathers: Sequence[str] | None = 
         drawn = sk.times.Times(batch["t"], jnp.ones_like(batch["t"]))
         return sk.losses.denoising_loss_at(bound, SCHEDULE, batch["x"], batch["eps"], drawn)[0], {}
 
-    gathers = getattr(network, "gathers", ()) if gathers is None else gathers
+    gathers = getattr(network, "gathers", ())
     step = training.make_train_step(prepare, loss, optimizer, mesh=mesh, gathers=gathers)
     params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3)), jnp.zeros(1))
     leaves = iter(jax.random.split(jax.random.key(1), len(jax.tree.leaves(params))))  # no layer starts at zero
@@ -170,8 +169,9 @@ def main(_) -> None:
             size = sum(x.nbytes for x in jax.tree.leaves(params))
             off = max(np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (params, one[1])), strict=True))
             off /= max(np.abs(x).max() for x in jax.tree.leaves(one[1]))
-            row = (devices, fsdp, f"{cost.state / 2**20:.2f}", f"{cost.flops / one[0].flops:.3f}",
-                   f"{cost.moved / size:.2f}", cost.collectives, f"{cost.temporary / 2**20:.1f}", f"{off:.1e}")  # fmt: skip
+            share, megabytes = cost.flops / one[0].flops, [x / 2**20 for x in (cost.state, cost.temporary)]
+            row = [devices, fsdp, f"{megabytes[0]:.2f}", f"{share:.3f}", f"{cost.moved / size:.2f}", cost.collectives]
+            row += [f"{megabytes[1]:.1f}", f"{off:.1e}"]
             print(" " * 5 + "".join(f"{value:>16}" for value in row), flush=True)
 
 
