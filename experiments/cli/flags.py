@@ -56,7 +56,7 @@ def reinterpret() -> bool:
 
 def step(help: str = "Checkpoint to use; the newest by default.") -> Flag:
     """``--step``: which checkpoint."""
-    return _define(flags.DEFINE_integer, "step", None, help)
+    return _define(flags.DEFINE_integer, "step", None, help, lower_bound=0)
 
 
 def seed(help: str = "Seed of the noise.") -> Flag:

@@ -13,7 +13,7 @@ import optax
 from experiments.cli import interrupts, progress
 from experiments.cli.config import Config, ConfigError, leaves, load_resolved, save_resolved
 from experiments.cli.endings import ProgramError
-from experiments.data.dataset import Dataset
+from experiments.data.dataset import Dataset, check_examples
 from experiments.models import weights
 from experiments.models.finite import NotFinite
 from experiments.models.restoring import averaged
@@ -136,6 +136,7 @@ def fit(
             skipped = SkippedSteps(options.skip_limit, int(state.skipped_in_a_row))
             for done in range(first + 1, options.steps + 1):
                 batch = dataset.batch(config.seed, done - 1, options.batch_size)
+                check_examples(batch, "config.data", f"examples of batch {done:,}")
                 share = (done - 1) / max(options.steps - 1, 1)
                 batch["progress"] = np.full(options.batch_size, share, np.float32)
                 state, metrics = step_fn(state, batch)
