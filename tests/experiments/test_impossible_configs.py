@@ -196,6 +196,7 @@ def unloadable(tmp_path_factory):
     [
         ("distill", "digits", "--student_dir=/dev/null/x", "error: --student_dir=/dev/null/x: must be a folder"),
         ("sample", "digits", "--step=-1", "error: flag --step=-1: -1 is not a non-negative integer"),
+        ("tune", "digits", "--power=nan", "error: --power=nan: must be finite and >= 0"),
         ("audio.silence", "notes", "--noise=nan", "error: --noise=nan: must be finite and > 0"),
         ("audio.perform", "phrases", "--midi=/dev/null/x", "error: --midi=/dev/null/x: must be a MIDI file"),
         ("audio.evaluate_notes", "notes", "--others=/dev/null/x", "error: --workdir=/dev/null/x: there is no run"),
