@@ -243,7 +243,7 @@ def check_examples(part: Mapping[str, Any], given: str, what: str) -> None:
             finite = np.isfinite(value).reshape(len(value), -1).all(axis=1)
             if not finite.all():
                 raise ConfigError(
-                    f"{given}: {name} of {np.sum(~finite)} of {len(finite)} {what} is not finite; repair or remove them"
+                    f"{given}: {name} of {np.sum(~finite)} of {len(value)} {what} is not finite; repair or remove them"
                 )
 
 
