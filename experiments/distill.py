@@ -59,9 +59,9 @@ def main(config: Config) -> None:
     training.check_devices(config)
     teacher_config = config.copy_and_resolve_references()
     teacher_config.training = base.saved(str(workdir)).training
-    run = open_run(teacher_config, workdir, _CHECKPOINT.value, (scale,))
-    distillation.check_teacher(config, run, method)
     with lock.hold(folder, "--student_dir"):
+        run = open_run(teacher_config, workdir, _CHECKPOINT.value, (scale,))
+        distillation.check_teacher(config, run, method)
         distil(config, options, run, folder, start)
 
 

@@ -8,6 +8,7 @@ time and is one of the initial grids. Writes ``workdir/grid.json``, which any pr
 ``--config.sampling.grid.name=file --config.sampling.grid.path=…`` with the same solver, steps and schedule.
 """
 
+import math
 import time
 from collections.abc import Mapping
 
@@ -18,7 +19,7 @@ from absl import flags
 
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, require
+from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import base
 from experiments.models import rules
 from experiments.models.conditioning import conditions_for
@@ -37,7 +38,7 @@ _UPDATES = shared.count("updates", 200, "Updates per initial grid.")
 _STARTS = shared.count("starts", 2, "How many of the initial grids are tuned, the best.")
 _BATCH = shared.count("batch_size", 50, "Samples in a batch, the classes in turn.")
 _DRAWS = shared.count("draws", 500, "Samples to tune on; half as many to choose by.")
-_POWER = flags.DEFINE_float("power", 1.0, "Of the mean distance: 2 RMSE, 1 mean, 0 geometric mean.", lower_bound=0.0)
+_POWER = flags.DEFINE_float("power", 1.0, "Of the mean distance: 2 RMSE, 1 mean, 0 geometric mean.")
 _FINE = shared.count("fine_steps", 128, "Steps of the reference.", 8)
 shared.distributed()
 _OUT = flags.DEFINE_string("out", None, "The file to write; workdir/grid.json by default.")
@@ -70,6 +71,8 @@ def show_trials(trials: Mapping[str, tuning.Trial], tuned: int) -> None:
 def main(config: Config) -> None:
     start = time.monotonic()
     workdir, scale = shared.path(_WORKDIR), config.sampling.guidance_scale
+    if not 0 <= _POWER.value < math.inf:
+        raise ConfigError(f"--power={_POWER.value}: must be finite and >= 0")
     out = shared.results(_OUT, workdir / "grid.json", "")
     run = open_run(config, workdir, _STEP.value, (scale,))
     schedule = run.model.schedule

@@ -190,6 +190,7 @@ def figures(folder: Path, names: Sequence[str], found: Mapping[str, Reading], le
 def main(config: Config) -> None:
     start = time.monotonic()
     workdir = shared.path(_WORKDIR)
+    shared.check_writable(workdir, f"--workdir={workdir}")
     levels = shared.increasing("levels", _LEVELS.value, -math.inf)
     for name in _COMPARE.value:
         if name not in TIMES:

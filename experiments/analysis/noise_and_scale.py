@@ -102,6 +102,7 @@ def named(values: np.ndarray, bands: spectra.Bands, axis: FrequencyAxis, every: 
 def main(config: Config) -> None:
     start = time.monotonic()
     workdir = shared.path(_WORKDIR)
+    shared.check_writable(workdir, f"--workdir={workdir}")
     edges = shared.increasing("edges", _EDGES.value or ())
     run = open_run(config, workdir, _STEP.value)
     if len(run.dataset.shape) not in (2, 3):

@@ -12,12 +12,36 @@ import numpy as np
 from experiments import data
 from experiments.audio import note_evaluators
 from experiments.cli.config import Config, ConfigError
+from experiments.cli.flags import check_writable
 from experiments.data.dataset import Batch
 from experiments.data.notes import Notes
 from experiments.data.sounds import Sounds
 from experiments.models.runs import Run, open_run
 from experiments.models.sampling import build_sampler, make_sampler
 from scorekit import audio, metrics
+
+
+def check_kind(kind: type[Sounds], config: Config, workdir: str | Path | None) -> Path:
+    """The folder of a run on this kind of data; nothing is loaded.
+
+    Raises:
+      ConfigError: if its data are of another kind.
+    """
+    path = Path(str(workdir)).expanduser().absolute()
+    if not issubclass(data.kind_of(config), kind):
+        name = kind.__name__.lower()
+        raise ConfigError(f"--workdir={path}: must hold a run on {name}, and its data are {config.data.name}")
+    return path
+
+
+def check_results(kind: type[Sounds], config: Config, workdir: str | Path | None) -> None:
+    """Validates that ``workdir`` holds a run on this kind of data and takes results; nothing is loaded.
+
+    Raises:
+      ConfigError: if its data are of another kind, or nothing can be written into it.
+    """
+    path = check_kind(kind, config, workdir)
+    check_writable(path, f"--workdir={path}")
 
 
 def open_kind(
@@ -28,10 +52,7 @@ def open_kind(
     Raises:
       ConfigError: if it is not a run on this kind of data, or does not exist.
     """
-    path = Path(str(workdir)).expanduser().absolute()
-    if not issubclass(data.kind_of(config), kind):
-        name = kind.__name__.lower()
-        raise ConfigError(f"--workdir={path}: must hold a run on {name}, and its data are {config.data.name}")
+    path = check_kind(kind, config, workdir)
     return open_run(config, path, step, scales), path
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from absl import flags
 
 from experiments.audio import drawing, note_evaluators
-from experiments.audio.drawing import instrument_names, note_name, open_kind
+from experiments.audio.drawing import check_kind, check_results, instrument_names, note_name, open_kind
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
@@ -72,9 +72,12 @@ def table_of(rows: dict, evaluator: drawing.NoteMetrics, num: int, batch: int) -
 
 def main(config: Config) -> None:
     start = time.monotonic()
+    check_results(Notes, config, _WORKDIR.value)
     scales: Sequence[float] = config.evaluation.guidance_scales
     scales = shared.guidance_scales("scales", _SCALES.value) if _SCALES.value else list(scales)
     steps = shared.step_counts("steps", _STEPS.value, "6,25") if _STEPS.value else [config.sampling.steps]
+    for folder in _OTHERS.value:
+        check_kind(Notes, base.saved(folder), folder)
     run, workdir = open_kind(Notes, config, _WORKDIR.value, _STEP.value, scales)
     dataset, test = run.dataset, run.dataset.test
     num = min(_NUM.value, len(test["x"]))

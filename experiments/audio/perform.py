@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 
 from experiments.audio import long_sounds
-from experiments.audio.drawing import open_kind
+from experiments.audio.drawing import check_results, open_kind
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
@@ -64,13 +64,14 @@ def scores_and_programs():
 
 def main(config: Config) -> None:
     start = time.monotonic()
+    check_results(Phrases, config, _WORKDIR.value)
     check(config)
     scale, from_midi = config.sampling.guidance_scale, _MIDI.value is not None
+    scores, programs = scores_and_programs()
     run, workdir = open_kind(Phrases, config, _WORKDIR.value, _STEP.value, (scale,))
     rate, size = run.dataset.sample_rate, run.model.shape[0]
     frame = round(rate / FRAME_RATE)
     hop = max(round((1 - _OVERLAP.value) * size / frame), 1) * frame
-    scores, programs = scores_and_programs()
     last = max(note.end for score in scores for note in score) if from_midi else _SECONDS.value
     length = size + max(-(-(round(last * rate) - size) // hop), 0) * hop
     rolls = np.stack([piano_roll(score, 1 + length // frame) for score in scores])

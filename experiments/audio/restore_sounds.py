@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from experiments.audio import problems
-from experiments.audio.drawing import open_kind
+from experiments.audio.drawing import check_results, open_kind
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, hint, require
@@ -51,6 +51,7 @@ _ITERATIONS = shared.count("iterations", _DEFAULTS.iterations, "mmps: conjugate 
 
 def main(config: Config) -> None:
     start = time.monotonic()
+    check_results(Sounds, config, _WORKDIR.value)
     check_flags()
     name = config.data.representation.name
     require(name in (None, "waveform"), "data.representation.name", name, "waveform: only waveforms are restored")

@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments.audio.drawing import open_kind
+from experiments.audio.drawing import check_results, open_kind
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, require
+from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import base
 from experiments.data.sounds import Sounds
 from experiments.models.finite import check_samples
@@ -101,6 +101,9 @@ def noisy_log_density(run: Run, noise: float, steps: int) -> Callable[[Key, Arra
 
 def main(config: Config) -> None:
     start = time.monotonic()
+    check_results(Sounds, config, _WORKDIR.value)
+    if not 0 < _NOISE.value < math.inf:
+        raise ConfigError(f"--noise={_NOISE.value}: must be finite and > 0")
     run, workdir = open_kind(Sounds, config, _WORKDIR.value, _STEP.value)
     num, batch, held_out = _NUM.value, _BATCH.value, run.dataset.test["x"]
     require(len(held_out) >= num + batch, "data.test_split", len(held_out), f"one of at least {num + batch} clips")

@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 
 from experiments.audio import note_evaluators
-from experiments.audio.drawing import open_kind
+from experiments.audio.drawing import check_results, open_kind
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
@@ -46,6 +46,7 @@ FAMILY = 8
 
 def main(config: Config) -> None:
     start = time.monotonic()
+    check_results(Notes, config, _WORKDIR.value)
     label = config.data.label
     require(label in (None, "instrument"), "data.label", label, "instrument: the class must be the instrument")
     run, workdir = open_kind(Notes, config, _WORKDIR.value, _STEP.value)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments.audio.drawing import open_kind, with_steps
+from experiments.audio.drawing import check_results, open_kind, with_steps
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, call, require
@@ -42,6 +42,7 @@ _ITERATIONS = shared.count("iterations", 60, "Of Griffin and Lim.")
 
 def main(config: Config) -> None:
     start = time.monotonic()
+    check_results(Sounds, config, _WORKDIR.value)
     steps = shared.step_counts("steps", _STEPS.value, "6,100")
     vocoders = ("log_mel", "mel_magnitudes")
     require(config.data.map.name in vocoders, "data.map.name", config.data.map.name, f"{' or '.join(vocoders)}")

@@ -67,7 +67,7 @@ def distributed() -> None:
 
 def step(help: str = "Checkpoint to use; the newest by default.") -> Flag:
     """``--step``: which checkpoint."""
-    return define(flags.DEFINE_integer, "step", None, help)
+    return define(flags.DEFINE_integer, "step", None, help, lower_bound=0)
 
 
 def seed(help: str = "Seed of the noise.") -> Flag:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict, config_dict
 from experiments.cli.config import Config, require, section
 from experiments.cli.ranges import above, at_least, between, check_ranges, count, or_none, within
 from experiments.data import conditions, representation
-from experiments.data.dataset import Dataset
+from experiments.data.dataset import Dataset, check_examples
 from experiments.data.image_files import ImageFiles
 from experiments.data.images import Images
 from experiments.data.notes import Notes
@@ -108,9 +108,16 @@ def check(config: Config) -> None:
 
 
 def load(config: Config) -> Dataset:
-    """The data set that ``config.data`` names; :func:`experiments.models.latents.load` wraps it as latents."""
+    """The data set that ``config.data`` names; :func:`experiments.models.latents.load_data` wraps it as latents.
+
+    Raises:
+      ConfigError: if it cannot be loaded, or an example is not finite.
+    """
     kind: Any = kind_of(config)
-    return kind(config)
+    dataset: Dataset = kind(config)
+    for part, what in ((dataset.train, "training examples"), (dataset.test, "test examples")):
+        check_examples(part, f"config.data.name={config.data.name}", what)
+    return dataset
 
 
 def _all(attribute: str) -> dict[str, Callable]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, leaves, require
+from experiments.cli.config import Config, ConfigError, leaves, require
 from experiments.data.views import View
 from scorekit.data import local_rows
 from scorekit.networks import DENOISING
@@ -237,6 +237,31 @@ def keep_not_finite(data: Array, *sources: Array) -> Array:
     flat = [jnp.asarray(source).reshape(len(source), -1) for source in sources]
     finite = jnp.stack([jnp.isfinite(source).all(axis=1) for source in flat]).all(axis=0)
     return jnp.where(finite.reshape(-1, *[1] * (data.ndim - 1)), data, jnp.nan)
+
+
+def check_examples(part: Mapping[str, Any], given: str, what: str) -> None:
+    """Validates that examples are finite.
+
+    Args:
+      part: arrays that share their leading axis; those that are on a device are left out.
+      given: the field of the config that names them, for the error message.
+      what: they are, likewise.
+
+    Raises:
+      ConfigError: if any of them is not finite, with the name of the array and the number of examples.
+
+    >>> part = {"x": np.array([[0.0], [np.nan]]), "label": np.array([0, 1])}
+    >>> check_examples(part, "config.data.name=ring", "training examples")
+    Traceback (most recent call last):
+    experiments.cli.config.ConfigError: config.data.name=ring: x of 1 of 2 training examples is not finite; ...
+    """
+    for name, value in part.items():
+        if isinstance(value, np.ndarray) and jnp.issubdtype(value.dtype, jnp.floating):
+            finite = np.isfinite(value).reshape(len(value), -1).all(axis=1)
+            if not finite.all():
+                raise ConfigError(
+                    f"{given}: {name} of {np.sum(~finite)} of {len(value)} {what} is not finite; repair or remove them"
+                )
 
 
 def rows_of(part: Batch, rows: Any) -> Batch:

@@ -52,6 +52,7 @@ def main(config: Config) -> None:
     if not issubclass(data.kind_of(config), Sounds):
         raise ConfigError(f"--stages: {config.data.name} has no sounds")
     check(configs, names)
+    shared.check_writable(folders[-1], f"--stages={','.join(names)}")
     stages = [
         CascadeStage(c, open_run(c, folder, None, (c.sampling.guidance_scale,), on_latents=True))
         for c, folder in zip(configs, folders, strict=True)

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError, fill_missing, leaves, load_resolved, lookup, to_text
-from experiments.data.dataset import Batch, Dataset, in_blocks, keep_not_finite
+from experiments.data.dataset import Batch, Dataset, check_examples, in_blocks, keep_not_finite
 from experiments.models import autoencoder
 from experiments.models.restoring import restore
 from experiments.models.weights import check_weights
@@ -51,7 +51,9 @@ class Latents(Dataset):
 
     def _encoded(self, part: Batch) -> Batch:
         z = in_blocks(self._encode, part["x"], min(50, len(part["x"])))
-        return {**part, "x": (z - self._mean) / self._std, "original": part["x"]}
+        x = (z - self._mean) / self._std
+        check_examples({"x": x}, "config.data.latents", f"examples, {self.name},")
+        return {**part, "x": x, "original": part["x"]}
 
     def batch(self, seed, step, size):
         part = {name: value for name, value in self.train.items() if name != "original"}

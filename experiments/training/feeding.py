@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from experiments.cli.config import Config
-from experiments.data.dataset import Batch, Dataset
+from experiments.data.dataset import Batch, Dataset, check_examples
 from scorekit import data
 
 
@@ -31,6 +31,7 @@ def _batches(config: Config, dataset: Dataset, first: int) -> Iterator[Batch]:
     batches = dataset.batches(config.seed, first, options.batch_size, *processes)
     try:
         for step, batch in zip(range(first, options.steps), batches, strict=False):
+            check_examples(batch, "config.data", f"examples of batch {step + 1:,}")
             share = step / max(options.steps - 1, 1)
             yield {**batch, "progress": np.full(len(batch["x"]), share, np.float32)}
     finally:

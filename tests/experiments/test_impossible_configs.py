@@ -1,6 +1,7 @@
 """Configs that no program can run: one line names the field before data are loaded or anything is written."""
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import jax
@@ -9,7 +10,7 @@ from programs import ROOT, run
 
 from experiments import data
 from experiments.cli.command_line import override
-from experiments.cli.config import ConfigError
+from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs import base
 from experiments.configs.images import digits_classifier, digits_dit, smoke
 from experiments.configs.latents import digits_latent
@@ -217,3 +218,44 @@ def test_a_seed_is_not_negative_and_fits_a_key(digits_run, seed):
     code, _, err = run("sample", f"--workdir={digits_run}", f"--seed={seed}")
     assert code == 2
     assert f"--seed={seed}" in err
+
+
+@pytest.fixture(scope="module")
+def unloadable(tmp_path_factory):
+    """Folders of runs that were saved and have no checkpoint, by the kind of their data."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, module in {"digits": smoke, "notes": notes_smoke, "phrases": phrases}.items():
+        save_resolved(module.get_config(), folder / name / "config.json")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("program", "kind", "flag", "words"),
+    [
+        ("distill", "digits", "--student_dir=/dev/null/x", "error: --student_dir=/dev/null/x: must be a folder"),
+        ("sample", "digits", "--step=-1", "error: flag --step=-1: -1 is not a non-negative integer"),
+        ("tune", "digits", "--power=nan", "error: --power=nan: must be finite and >= 0"),
+        ("audio.silence", "notes", "--noise=nan", "error: --noise=nan: must be finite and > 0"),
+        ("audio.perform", "phrases", "--midi=/dev/null/x", "error: --midi=/dev/null/x: must be a MIDI file"),
+        ("audio.evaluate_notes", "notes", "--others=/dev/null/x", "error: --workdir=/dev/null/x: there is no run"),
+        *((f"audio.{name}", "digits", "--seed=0", "error: --workdir={}/digits: must hold a run on ")
+          for name in ("evaluate_notes", "perform", "restore_sounds", "silence", "vocode")),
+    ],
+)  # fmt: skip
+def test_flags_and_kind_of_the_run_are_validated_first(no_data, unloadable, program, kind, flag, words):
+    given = [f"--student_dir={unloadable / 'new'}"] if program == "distill" else []
+    code, _, err = run(program, f"--workdir={unloadable / kind}", *given, flag)
+    assert code == 2
+    assert err.startswith(words.format(unloadable))
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("program", ["analysis.autoencoder", "analysis.noise_and_scale", "audio.silence"])
+def test_a_run_that_takes_no_results_is_an_error_first(no_data, unloadable, program, monkeypatch):
+    def fail(**_):
+        raise OSError(30, "Read-only file system", "the folder")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
+    code, _, err = run(program, f"--workdir={unloadable / 'notes'}")
+    assert code == 2
+    assert err.startswith(f"error: --workdir={unloadable / 'notes'}: must be a folder that files can be written into")

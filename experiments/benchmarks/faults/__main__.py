@@ -4,9 +4,9 @@
     python -m experiments.benchmarks.faults --parts=library,ranges,fuzz --fuzz=500
 
 Parts: ``library`` (hostile arguments for every public function), ``ranges`` and ``fuzz`` (malformed configs, by the
-range of every field and at random), ``damage`` (every file of a checkpoint), ``commands`` (mistakes on the command line
-of every program), ``kills`` (signals at random moments) and ``disk`` (no room to write). Exit code 1 if a case is
-silent. All of it takes about half an hour on two cores.
+range of every field and at random), ``damage`` (every file of a checkpoint), ``data`` (NaN in the data), ``commands``
+(mistakes on the command line of every program), ``kills`` (signals at random moments) and ``disk`` (no room to write).
+Exit code 1 if a case is silent. All of it takes about an hour on two cores.
 """
 
 import sys
@@ -17,11 +17,11 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from experiments.benchmarks.faults import configs, damage, library, processes
+from experiments.benchmarks.faults import broken_data, command_lines, configs, damage, library, processes
 from experiments.benchmarks.faults.calls import attacks, attempt
 from experiments.benchmarks.faults.tally import Case, table
 
-PARTS = ("library", "ranges", "fuzz", "damage", "commands", "kills", "disk")
+PARTS = ("library", "ranges", "fuzz", "damage", "data", "commands", "kills", "disk")
 _PARTS = flags.DEFINE_list("parts", list(PARTS), "which attacks")
 _FUZZ = flags.DEFINE_integer("fuzz", 1000, "configs at random", lower_bound=0)
 _KILLS = flags.DEFINE_integer("kills", 12, "signals at random moments", lower_bound=0)
@@ -56,7 +56,8 @@ def main(_) -> None:
             "ranges": configs.by_range,
             "fuzz": lambda: configs.at_random(_FUZZ.value, seed),
             "damage": lambda: damaged(folder),
-            "commands": lambda: processes.commands(folder),
+            "data": lambda: broken_data.broken_data(folder),
+            "commands": lambda: command_lines.commands(folder),
             "kills": lambda: processes.kills(folder, _KILLS.value, seed),
             "disk": lambda: processes.full_disk(folder),
         }

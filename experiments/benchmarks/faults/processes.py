@@ -1,4 +1,4 @@
-"""Programs as processes: mistaken command lines, kills at random moments, a disk that is full."""
+"""Programs as processes: kills at random moments, a disk that is full."""
 
 import os
 import random
@@ -21,26 +21,19 @@ ROOT = Path(__file__).parents[3]
 TRAIN = ("train", "--config=experiments/configs/images/smoke.py", "--config.training.steps=40",
          "--config.training.sample_every=1000", "--config.evaluation.num_samples=20")  # fmt: skip
 """A run of some seconds with a checkpoint every two steps."""
-
-
-def programs() -> list[str]:
-    """Every module of ``experiments`` that is a program, without the benchmarks."""
-    folder = ROOT / "experiments"
-    names = [
-        path.relative_to(folder) for path in sorted(folder.rglob("*.py")) if "command_line.run(" in path.read_text()
-    ]
-    return [".".join(name.with_suffix("").parts) for name in names if name.parts[0] not in ("benchmarks", "cli")]
+LIMIT = 600.0
+"""Seconds that a program has to end."""
 
 
 def start(program: str, *arguments: str, file_limit: int | None = None) -> subprocess.Popen:
-    """A program as a process; ``file_limit`` is the largest file in bytes that it may write."""
+    """A program, or lines of code, as a process; ``file_limit`` is the largest file in bytes that it may write."""
 
     def limit():
         if file_limit is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write fails, as on a full disk
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
 
-    command = [sys.executable, "-m", f"experiments.{program}", *arguments]
+    command = [sys.executable, *(("-c", program) if "\n" in program else ("-m", f"experiments.{program}")), *arguments]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=limit
     )
@@ -48,30 +41,18 @@ def start(program: str, *arguments: str, file_limit: int | None = None) -> subpr
 
 def verdict(process: subprocess.Popen, part: str, tried: str, words: Sequence[str]) -> Case:
     """Clear: a non-zero exit, no traceback, at most three lines that name one of the words."""
-    _, err = process.communicate(timeout=600)
+    try:
+        _, err = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return Case(part, tried, "obscure", f"no end in {LIMIT:g} s")
     lines = [line for line in err.splitlines() if line.strip() and not line.startswith(("warning:", "training "))]
-    text = (lines or ["exit 0"])[-1][:200]
+    text = (lines or [f"exit {process.returncode}"])[-1][:200]
     if process.returncode == 0:
         return Case(part, tried, "silent", "exit 0")
     clear = "Traceback" not in err and len(lines) <= 3 and any(word in err for word in words)
     return Case(part, tried, "clear" if clear else "obscure", text)
-
-
-def commands(folder: Path) -> Iterator[Case]:
-    """Mistakes on the command line of every program."""
-    file, empty = folder / "file", folder / "empty"
-    file.write_text("not a folder")
-    empty.mkdir(exist_ok=True)
-    mistakes = {
-        "--nonsense=1": ("nonsense",),
-        "stray": ("stray",),
-        "--config.no.such=1": ("no", "--config", "must be given"),
-        f"--workdir={file}": (str(file), "must be given", "Unknown command line flag"),
-        f"--workdir={empty}": (str(empty), "must be given", "Unknown command line flag"),
-    }
-    for program in programs():
-        for mistake, words in mistakes.items():
-            yield verdict(start(program, mistake), "commands", f"{program} {mistake}", words)
 
 
 def _newest(workdir: Path) -> tuple[int, list[np.ndarray]]:

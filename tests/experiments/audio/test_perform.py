@@ -4,14 +4,13 @@ import pytest
 from programs import give
 
 from experiments.cli.config import ConfigError
-from experiments.configs import base
 from experiments.configs.phrases import phrases
 
 
 @pytest.fixture
-def program(load_program):
+def program(load_program, tmp_path):
     found = load_program("experiments.audio.perform")
-    give(workdir="nowhere")
+    give(workdir=tmp_path)
     return found
 
 
@@ -30,5 +29,7 @@ def test_flags_are_validated(program, given, message):
 
 
 def test_model_must_be_conditioned_on_the_piano_roll(program):
+    config = phrases.get_config()
+    config.data.map.update(name="none", count=None)
     with pytest.raises(ConfigError, match=r"config.data.map.name=none: must be piano_roll or tones: the model must be"):
-        program.main(base.get_config())
+        program.main(config)

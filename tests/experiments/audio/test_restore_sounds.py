@@ -9,9 +9,9 @@ from experiments.configs.notes import notes
 
 
 @pytest.fixture
-def program(load_program):
+def program(load_program, tmp_path):
     found = load_program("experiments.audio.restore_sounds")
-    give(workdir="nowhere")
+    give(workdir=tmp_path)
     return found
 
 
@@ -27,7 +27,7 @@ def program(load_program):
 def test_flags_are_validated(program, given, message):
     give(**given)
     with pytest.raises(ConfigError, match=message):
-        program.main(base.get_config())
+        program.main(notes.get_config())
 
 
 def test_run_must_be_on_waveforms(program):

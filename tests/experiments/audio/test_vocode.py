@@ -6,16 +6,16 @@ import pytest
 from programs import give
 
 from experiments.cli.config import ConfigError
-from experiments.configs import base
+from experiments.configs.notes import notes_smoke
 from scorekit import audio
 
 RATE = 4000
 
 
 @pytest.fixture
-def program(load_program):
+def program(load_program, tmp_path):
     found = load_program("experiments.audio.vocode")
-    give(workdir="nowhere")
+    give(workdir=tmp_path)
     return found
 
 
@@ -58,4 +58,4 @@ def test_griffin_lim_inverts_the_mel_spectrogram(program):
 def test_steps_and_conditions_are_validated(program, given, message):
     give(**given)
     with pytest.raises(ConfigError, match=message):
-        program.main(base.get_config())
+        program.main(notes_smoke.get_config())

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.benchmarks.faults import configs, damage, processes
+from experiments.benchmarks.faults import command_lines, configs, damage, processes
 from experiments.benchmarks.faults.calls import Choice, Classes, Count, Data, Number, Shaped, attacks, attempt, call
 from experiments.benchmarks.faults.tally import Case, table
 from scorekit import training
@@ -115,6 +115,32 @@ def test_damage_is_seen_where_reading_does_not_validate(run, tmp_path, monkeypat
 
 
 def test_programs_are_found():
-    found = processes.programs()
+    found = command_lines.programs()
     assert {"train", "sample", "evaluate", "edit", "tune", "distill", "train_classifier"} <= set(found)
     assert {"latents.train", "latents.cascade", "ood.detect", "audio.vocode"} <= set(found)
+
+
+def test_mistakes_attack_the_flags_of_a_program(tmp_path):
+    own = {"workdir": "string", "step": "int", "labels": "comma separated list of strings", "noise": "float"}
+    found = [mistake for mistake, _ in command_lines.mistakes("audio.silence", own, tmp_path)]
+    assert {"--step=-1", "--noise=nan", "--nonsense=1", f"--workdir={tmp_path}/digits"} <= set(found)
+    assert not any(mistake.startswith("--labels") for mistake in found)
+    assert command_lines.valid("audio.silence", tmp_path) == [f"--workdir={tmp_path}/notes"]
+    assert command_lines.valid("train", tmp_path)[1] == f"--workdir={tmp_path}/new"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("import sys; sys.exit('error: --steps=0')", "clear"),
+        ("import sys; sys.exit('error: something')", "obscure"),
+        ("raise ValueError('--steps')", "obscure"),
+        ("pass", "silent"),
+        ("import time; time.sleep(60)", "obscure"),
+    ],
+)
+def test_verdicts_of_processes(monkeypatch, code, expected):
+    monkeypatch.setattr(processes, "LIMIT", 1.0 if "sleep" in code else 60.0)
+    process = processes.start(f"{code}\n")
+    assert processes.verdict(process, "commands", code, ("--steps",)).verdict == expected
+    assert process.poll() is not None

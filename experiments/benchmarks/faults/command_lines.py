@@ -1,0 +1,132 @@
+"""Mistakes on the command line of every program, each in a command that is valid without it.
+
+Programs that train get a config and a new folder. Programs that open a run get one that was saved but whose data cannot
+be loaded, so that a mistake must be found before data are: flags that only the data can tell are left out.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.faults.processes import ROOT, start, verdict
+from experiments.benchmarks.faults.tally import Case
+from experiments.cli.config import save_resolved
+from experiments.configs.images import smoke
+from experiments.configs.notes import notes_smoke, vocoder
+from experiments.configs.phrases import phrases, phrases_1khz, phrases_4khz
+
+CONFIGS = {
+    "train": "experiments/configs/images/smoke.py",
+    "train_classifier": "experiments/configs/images/digits_classifier.py",
+    "latents.train": "experiments/configs/latents/digits_latent.py",
+    "ood.detect": "experiments/configs/ood/ood_digits.py",
+}
+"""Config files of the programs that train."""
+
+RUNS: Mapping[str, Any] = {
+    "digits": smoke, "notes": notes_smoke, "phrases": phrases, "vocoder": vocoder,
+    "low": phrases_1khz, "high": phrases_4khz,
+}  # fmt: skip
+KINDS = {
+    "audio.evaluate_notes": "notes",
+    "audio.perform": "phrases",
+    "audio.restore_sounds": "notes",
+    "audio.silence": "notes",
+    "audio.timbre": "notes",
+    "audio.vocode": "vocoder",
+}
+"""The kind of the run that a program opens; digits for all others."""
+
+OF_DATA = {"labels", "to", "layers", "program", "others", "stages"}
+"""Flags that are validated against the data, the network or other runs."""
+
+HOSTILE = {
+    "int": ("-1",),
+    "float": ("nan",),
+    "string": ("/dev/null/x",),
+    "string enum": ("x",),
+    "comma separated list of strings": ("nan",),
+}
+"""Values by the kind of a flag; a text is neither a choice nor a path that can be read or written."""
+
+
+def programs() -> list[str]:
+    """Every module of ``experiments`` that is a program, without the benchmarks."""
+    folder = ROOT / "experiments"
+    names = [
+        path.relative_to(folder) for path in sorted(folder.rglob("*.py")) if "command_line.run(" in path.read_text()
+    ]
+    return [".".join(name.with_suffix("").parts) for name in names if name.parts[0] not in ("benchmarks", "cli")]
+
+
+_LIST = """
+import importlib, json, sys
+from absl import flags
+found, values = {}, flags.FLAGS
+for program in sys.argv[1:]:
+    importlib.import_module(f"experiments.{program}")
+    defined = {name: values.find_module_defining_flag(name) for name in values}
+    own = [name for name, module in defined.items() if module.startswith("experiments.")]
+    found[program] = {name: values[name].flag_type() for name in own if name != "compilation_cache"}
+    for name in found[program]:
+        delattr(values, name)
+print(json.dumps(found))
+"""
+
+
+def own_flags(names: list[str]) -> dict[str, dict[str, str]]:
+    """The flags that programs define, with their kinds; in a process, since programs share names of flags."""
+    command = [sys.executable, "-c", _LIST, *names]
+    return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+
+
+def valid(program: str, folder: Path) -> list[str]:
+    """Flags with which a program would run, if the data of ``folder`` could be loaded."""
+    if program in CONFIGS:
+        return [f"--config={CONFIGS[program]}", f"--workdir={folder / 'new'}"]
+    if program == "latents.cascade":
+        return [f"--stages={folder / 'low'},{folder / 'high'}"]
+    given = [f"--workdir={folder / KINDS.get(program, 'digits')}"]
+    return [*given, f"--student_dir={folder / 'new'}"] if program == "distill" else given
+
+
+def mistakes(program: str, own: Mapping[str, str], folder: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Arguments that are wrong, with the words one of which an error must have."""
+    yield "--nonsense=1", ("nonsense",)
+    yield "stray", ("stray",)
+    yield "--config.no.such=1", ("config.no",)
+    trained = "train." if program == "ood.detect" else ""
+    for field in ("seed=-1", "training.batch_size=0"):
+        yield f"--config.{trained}{field}", (f"config.{trained}{field}",)
+    if "workdir" in own:
+        for name in ("file", "file/below") if program in CONFIGS else ("file", "empty", "damaged"):
+            yield f"--workdir={folder / name}", (str(folder / name),)
+    if program in KINDS:
+        yield f"--workdir={folder / 'digits'}", (str(folder / "digits"),)
+    for flag, kind in own.items():
+        if flag in OF_DATA or flag in ("config", "workdir"):
+            continue
+        for value in HOSTILE.get(kind, ()):
+            yield f"--{flag}={value}", (f"--{flag}=",)
+
+
+def commands(folder: Path) -> Iterator[Case]:
+    """Every mistake of every program, one process each."""
+    (folder / "file").write_text("not a folder")
+    for name in ("empty", "damaged"):
+        (folder / name).mkdir()
+    (folder / "damaged" / "config.json").write_text("[1, 2]")
+    for name, module in RUNS.items():
+        config = module.get_config()
+        config.data.data_dir = str(folder / "file")
+        save_resolved(config, folder / name / "config.json")
+    names = programs()
+    for program, own in own_flags(names).items():
+        for mistake, words in mistakes(program, own, folder):
+            process = start(program, *valid(program, folder), mistake)
+            yield verdict(process, "commands", f"{program} {mistake}", words)
+    made = [name for name in ("new",) if (folder / name).exists()]
+    yield Case("commands", "nothing is left behind", "silent" if made else "clear", ", ".join(made))
