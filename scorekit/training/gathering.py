@@ -47,7 +47,7 @@ def average(grads: PyTree, axes: PyTree, mesh: Mesh) -> PyTree:
         elif axis:
             grad = jax.lax.psum_scatter(grad, "fsdp", scatter_dimension=grad.ndim + axis, tiled=True)
         else:
-            return jax.lax.pmean(grad, AXES)
+            return grad if mesh.size == 1 else jax.lax.pmean(grad, AXES)
         return (grad if mesh.shape["data"] == 1 else jax.lax.psum(grad, "data")) / mesh.size
 
     return jax.tree.map(leaf, grads, axes, is_leaf=lambda x: isinstance(x, Shard))

@@ -25,8 +25,8 @@ def cost(name, devices, fsdp, size=8):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_a_step_costs_each_device(name):
     one, params = cost(name, 1, 1)
-    assert one.moved == 0 or one.collectives <= 1  # XLA leaves an all-reduce of one device
-    for devices, fsdp in ((4, 1), (4, 2), (4, 4)):
+    assert one.moved < 100  # that of the loss
+    for devices, fsdp in ((4, 2), (4, 4)):
         found, _ = cost(name, devices, fsdp)
         assert 1.9 < found.moved / params < 3.05
         assert found.flops < 1.2 * one.flops / devices
