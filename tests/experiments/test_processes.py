@@ -2,17 +2,14 @@
 
 import contextlib
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
-from programs import ROOT, run
+from programs import run
 
+from experiments.benchmarks.faults.together import end, start
 from experiments.training.writers import read_metrics
 
 CONFIG = """
@@ -34,31 +31,6 @@ def config(tmp_path):
     path = tmp_path / "config.py"
     path.write_text(CONFIG)
     return f"--config={path}"
-
-
-def start(program, *arguments, processes=2, devices=2):
-    """The processes of one run on this machine."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_NUM_CPU_DEVICES": str(devices)}
-    together = [f"--coordinator=localhost:{port}", f"--processes={processes}", "--heartbeat=10"]
-    command = [sys.executable, "-m", f"experiments.{program}", *arguments]
-    return [
-        subprocess.Popen(
-            [*command, *([*together, f"--process_id={i}"] if processes > 1 else [])],
-            cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for i in range(processes)
-    ]  # fmt: skip
-
-
-def end(started):
-    """The exit codes, what was printed and the lines on stderr that are not gloo's, of every process."""
-    found = [process.communicate(timeout=240) for process in started]
-    outputs = ["\n".join(x for x in out.splitlines() if "[Gloo]" not in x).strip() for out, _ in found]
-    errors = [[x for x in err.splitlines() if "[Gloo]" not in x] for _, err in found]
-    return [process.returncode for process in started], outputs, errors
 
 
 def wait_for(path, started):

@@ -5,7 +5,8 @@
 
 Parts: ``library`` (hostile arguments for every public function), ``ranges`` and ``fuzz`` (malformed configs, by the
 range of every field and at random), ``damage`` (every file of a checkpoint), ``data`` (NaN in the data), ``commands``
-(mistakes on the command line of every program), ``kills`` (signals at random moments) and ``disk`` (no room to write).
+(mistakes on the command line of every program), ``kills`` (signals at random moments), ``together`` (signals to one of
+two processes) and ``disk`` (no room to write).
 Exit code 1 if a case is silent. All of it takes about an hour on two cores.
 """
 
@@ -17,11 +18,11 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from experiments.benchmarks.faults import broken_data, command_lines, configs, damage, library, processes
+from experiments.benchmarks.faults import broken_data, command_lines, configs, damage, library, processes, together
 from experiments.benchmarks.faults.calls import attacks, attempt
 from experiments.benchmarks.faults.tally import Case, table
 
-PARTS = ("library", "ranges", "fuzz", "damage", "data", "commands", "kills", "disk")
+PARTS = ("library", "ranges", "fuzz", "damage", "data", "commands", "kills", "together", "disk")
 _PARTS = flags.DEFINE_list("parts", list(PARTS), "which attacks")
 _FUZZ = flags.DEFINE_integer("fuzz", 1000, "configs at random", lower_bound=0)
 _KILLS = flags.DEFINE_integer("kills", 12, "signals at random moments", lower_bound=0)
@@ -59,6 +60,7 @@ def main(_) -> None:
             "data": lambda: broken_data.broken_data(folder),
             "commands": lambda: command_lines.commands(folder),
             "kills": lambda: processes.kills(folder, _KILLS.value, seed),
+            "together": lambda: together.signals(folder, _KILLS.value, seed),
             "disk": lambda: processes.full_disk(folder),
         }
         for part in (part for part in PARTS if part in _PARTS.value):
