@@ -1,4 +1,4 @@
-"""A training step moves at most three times the parameters, computes nothing twice, and holds its share of the state."""
+"""A training step moves at most three times the parameters, computes nothing twice, holds its share of the state."""
 
 import jax
 import numpy as np
