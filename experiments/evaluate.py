@@ -4,7 +4,9 @@
     python -m experiments.evaluate --workdir=runs/digits --step=1000 --config.sampling.solver.name=heun
     python -m experiments.evaluate --workdir=runs/digits --config.guidance=apg,rescale --out=runs/digits/apg
 
-Prints the tables and writes ``evaluation_<step>.json`` and ``evaluation_<step>.html`` into ``workdir``.
+Prints the tables and writes ``evaluation_<step>.json`` and ``evaluation_<step>.html`` into ``workdir``. The same
+command continues where it was killed: samples are kept by batch in ``workdir/samples/partial`` until the report is
+written.
 """
 
 import time
@@ -17,6 +19,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, save_resolved
 from experiments.configs import base
 from experiments.evaluation.run_metrics import evaluate
+from experiments.models.partial import PartialSamples
 from experiments.models.runs import facts, open_run, write_results
 from experiments.reporting.pictures import loss_picture
 from experiments.reporting.report import ConfigSection, Figure, Heading, write_report
@@ -33,7 +36,8 @@ def main(config: Config) -> None:
     out = shared.results(_OUT, workdir / "evaluation", ".json", ".html", ".png", ".config.json")
     run = open_run(config, workdir, _STEP.value, config.evaluation.guidance_scales, on_latents=True)
     print(f"evaluating step {run.step:,} with {guided} …", flush=True)
-    found = evaluate(config, run.model, run.dataset, run.params, run.generate)
+    partial = PartialSamples((shared.path(_OUT).parent if _OUT.value else workdir / "samples") / "partial")
+    found = evaluate(config, run.model, run.dataset, run.params, run.generate, partial)
     stem = out if _OUT.value else Path(f"{out}_{run.step}")
     write_results(f"{stem}.json", found.values())
     used = save_resolved(config, f"{stem}.config.json")
@@ -45,6 +49,7 @@ def main(config: Config) -> None:
     ]
     title = f"scorekit: {run.dataset.name}, evaluation"
     report = write_report(f"{stem}.html", title, {**facts(run), "guidance": guided}, sections)
+    partial.remove()
     print(as_text(found))
     print(progress.final_line(str(report), time.monotonic() - start))
 

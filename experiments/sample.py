@@ -9,6 +9,9 @@ Writes a picture and the samples as ``.npz`` (``x``, ``label``, and the conditio
 examples) into ``workdir/samples``. Everything about sampling (solver, grid, steps, γ) is overridden as
 ``--config.sampling.…``. ``--config.guidance`` names rules, innermost first (:mod:`experiments.models.rules` lists
 them), ``--config.rules.<rule>.…`` sets their fields.
+
+Samples of more than one batch (``--config.sampling.batch_size``) are kept by batch in ``partial`` beside the results
+until these are written: the same command continues where it was killed.
 """
 
 import time
@@ -23,6 +26,7 @@ from experiments.cli.config import Config
 from experiments.configs import base
 from experiments.data.dataset import held_out_of
 from experiments.data.views import Sounds
+from experiments.models.partial import PartialSamples
 from experiments.models.runs import open_run, write_arrays
 from experiments.reporting import pictures
 
@@ -43,10 +47,12 @@ def main(config: Config) -> None:
     labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)
     by = f"γ = {scale:g}, {' + '.join(config.guidance)}"
     print(f"drawing {_NUM.value} samples from step {run.step:,} at {by} …", flush=True)
-    samples = run.generate(run.params, _SEED.value, labels, scale)
+    partial = PartialSamples((shared.path(_OUT).parent if _OUT.value else workdir / "samples") / "partial")
+    samples = run.generate(run.params, _SEED.value, labels, scale, partial=partial)
     is_sound = isinstance(run.dataset.view(samples), Sounds)
     conditions = held_out_of(run.dataset, labels) if is_sound else {}
     write_arrays(f"{out}.npz", **{**conditions, "x": samples, "label": labels})
+    partial.remove()
     title = f"{run.dataset.name}, step {run.step:,}, {by}"
     if pictures.shows_maps(run.model, run.dataset):
         pictures.map_picture(Path(f"{out}_maps.png"), run.model, run.dataset, samples, labels, title=title)

@@ -21,6 +21,7 @@ from experiments.evaluation.run_metrics import evaluate
 from experiments.models import checks, latents
 from experiments.models.devices import everywhere
 from experiments.models.model import build_model, init_params
+from experiments.models.partial import PartialSamples
 from experiments.models.restoring import averaged
 from experiments.models.runs import write_results
 from experiments.models.sampling import make_sampler
@@ -71,7 +72,8 @@ def train(config: Config, workdir: Path, start: float) -> None:
     print("sampling and evaluating …", flush=True)
     params = everywhere(averaged(state, config.sampling.ema))
     drawn = pictures.final_pictures(distributed.folder(workdir), config, model, dataset, generate, params)
-    found = evaluate(config, model, dataset, params, generate)
+    partial = PartialSamples(workdir / "samples" / "partial")
+    found = evaluate(config, model, dataset, params, generate, partial)
     if not distributed.is_first():
         return
     write_results(workdir / "evaluation.json", found.values())
@@ -81,6 +83,7 @@ def train(config: Config, workdir: Path, start: float) -> None:
         "training time": progress.duration(trained),
     }
     report = write_run_report(workdir, dataset, found, drawn, facts)
+    partial.remove()
     print(as_text(found))
     print(progress.final_line(str(report), time.monotonic() - start))
 

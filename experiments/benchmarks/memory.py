@@ -9,9 +9,7 @@ barriers between the two computations of an activation, and rematerialisation ou
 are kept, as on GPU and TPU. It computes bfloat16 in float32 there, so that those figures are upper bounds.
 """
 
-import math
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +18,7 @@ import optax
 from absl import app, flags
 
 import scorekit as sk
+from experiments.benchmarks.measuring import flops
 from scorekit.networks import DiT, UNet
 from scorekit.networks.dit import Block
 from scorekit.typing import Array
@@ -112,31 +111,6 @@ def measure(network: DiT | UNet, accumulate: int) -> Cost:
     memory: Any = lowered.compile(keep).memory_analysis()
     seconds = time.process_time() - start
     return Cost(seconds, memory.temp_size_in_bytes, flops(jax.make_jaxpr(step)(*arguments).jaxpr))
-
-
-def flops(jaxpr: Any) -> float:
-    """Twice the multiplications of matrix products and convolutions; the body of a scan counts as often as it runs."""
-    total = 0.0
-    for equation in jaxpr.eqns:
-        name, parameters = equation.primitive.name, equation.params
-        if name == "dot_general":
-            (contracted, _), _ = parameters["dimension_numbers"]
-            shape = equation.invars[0].aval.shape
-            total += 2 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
-        elif name == "conv_general_dilated":
-            kernel, features = equation.invars[1].aval.shape, parameters["dimension_numbers"].rhs_spec[0]
-            total += 2 * equation.outvars[0].aval.size * math.prod(kernel) / kernel[features]
-        times = parameters["length"] if name == "scan" else 1
-        total += times * sum(flops(inner) for inner in inner_jaxprs(parameters))
-    return total
-
-
-def inner_jaxprs(parameters: dict[str, Any]) -> Iterator[Any]:
-    """The jaxprs among the parameters of an equation."""
-    for value in parameters.values():
-        inner = getattr(value, "jaxpr", value)
-        if hasattr(inner, "eqns"):
-            yield inner
 
 
 def main(_) -> None:

@@ -22,6 +22,7 @@ import optax
 from absl import app, flags
 from jax.tree_util import Partial
 
+from experiments.benchmarks.measuring import in_turns
 from experiments.reporting.report import show
 from scorekit import denoisers, losses, schedules, times, training
 from scorekit.networks import UNet
@@ -31,20 +32,6 @@ _TURNS = flags.DEFINE_integer("turns", 31, "repetitions of the training step")
 _IMPORTS = flags.DEFINE_integer("imports", 7, "repetitions of the import")
 
 SCHEDULE = schedules.cosine()
-
-
-def ratio(ours: Callable[[], Any], theirs: Callable[[], Any], turns: int) -> tuple[float, float]:
-    """The median of ours over theirs, and the median of theirs in milliseconds."""
-    ratios, base = [], []
-    for turn in range(turns):
-        seconds = {}
-        for name, run in (("ours", ours), ("theirs", theirs)) if turn % 2 else (("theirs", theirs), ("ours", ours)):
-            start = time.perf_counter()
-            jax.block_until_ready(run())
-            seconds[name] = time.perf_counter() - start
-        ratios.append(seconds["ours"] / seconds["theirs"])
-        base.append(1e3 * seconds["theirs"])
-    return statistics.median(ratios), statistics.median(base)
 
 
 def first_call(make: Callable[[], Callable[[], Any]]) -> float:
@@ -115,8 +102,8 @@ def training_row(batch: int, turns: int) -> list[Any]:
         return value
 
     cold = first_call(lambda: ours) / first_call(lambda: theirs)
-    value, base = ratio(ours, theirs, turns)
-    return [f"training step of the digits U-Net, batch {batch}", value, cold, base]
+    timing = in_turns(ours, theirs, turns)
+    return [f"training step of the digits U-Net, batch {batch}", timing.ratio, cold, 1e3 * timing.theirs]
 
 
 # ---- import ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from experiments.models.conditioning import conditions, target_conditions
 from experiments.models.devices import collect, everywhere, spread, spread_jit
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import Model, denoiser
+from experiments.models.partial import PartialSamples
 from experiments.models.sampling import Generate
 from scorekit import likelihood, losses
 from scorekit import times as time_samplers
@@ -75,7 +76,14 @@ class Evaluation(NamedTuple):
         return found | (self.quantisation.values() if self.quantisation else {})
 
 
-def evaluate(config: Config, model: Model, dataset: Dataset, params: PyTree, generate: Generate) -> Evaluation:
+def evaluate(
+    config: Config,
+    model: Model,
+    dataset: Dataset,
+    params: PyTree,
+    generate: Generate,
+    partial: PartialSamples | None = None,
+) -> Evaluation:
     """Evaluates samples at every guidance scale, the variational bound and the loss by noise level.
 
     Args:
@@ -84,13 +92,14 @@ def evaluate(config: Config, model: Model, dataset: Dataset, params: PyTree, gen
       dataset: its data.
       params: the parameters to evaluate.
       generate: from :func:`experiments.models.sampling.make_sampler`.
+      partial: where samples are kept until the caller has written the evaluation.
     """
     params, scorer, rows = everywhere(params), dataset.scorer(), {}
     if scorer is not None:
         labels = np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
         rows["real test data"] = scorer.real
         for scale in config.evaluation.guidance_scales:
-            samples = generate(params, config.seed + 1, labels, scale)
+            samples = generate(params, config.seed + 1, labels, scale, partial=partial)
             errors = _condition_errors(model, dataset, samples, labels)
             rows[f"γ = {scale:g}"] = {**scorer.samples(samples, labels), **errors}
     parts = {"training data": dataset.train, "held-out data": dataset.test}

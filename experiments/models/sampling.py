@@ -14,16 +14,17 @@ from experiments.data.dataset import Dataset
 from experiments.models import guided, rules
 from experiments.models.conditioning import conditions_for
 from experiments.models.devices import everywhere, spread, spread_jit
-from experiments.models.finite import check_samples, sampler_of
+from experiments.models.finite import NotFinite, check_samples, sampler_of
 from experiments.models.guided import NO_EXTRAS, Extras
 from experiments.models.model import Model
+from experiments.models.partial import PartialSamples, digest_of
 from experiments.models.solver_choices import SOLVERS
 from scorekit import process, samplers, schedules, solvers, tuning
 from scorekit.samplers.sampling import check_grid
 from scorekit.typing import Array, Schedule, Solver
 
 Generate = Callable[..., np.ndarray]
-"""``generate(params, seed, labels, guidance_scale) -> samples``."""
+"""``generate(params, seed, labels, guidance_scale, partial=None) -> samples``; see :func:`make_sampler`."""
 
 
 def _start(schedule: Schedule, t_max: float) -> Array:
@@ -107,7 +108,8 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
 
     In place of labels it takes all conditions by name; with labels alone, the other conditions are those of held-out
     examples of these classes. ``generate`` raises :class:`~experiments.models.finite.NotFinite` if any sample is not
-    finite. Every device draws its share of a batch; with several processes each gets all samples.
+    finite. Every device draws its share of a batch; with several processes each gets all samples. With
+    ``partial=PartialSamples(folder)``, samples of more than one batch are kept by batch until the caller removes them.
     """
     solver, ts = build_sampler(config, model.schedule)
     options, denoiser = config.sampling, guided.make_guided(config, model)
@@ -131,7 +133,15 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         states = jnp.concatenate([x[None], out[1]])
         return states, model.schedule.log_snr(ts)
 
-    def generate(params, seed: int, labels, guidance_scale: float, *, trajectory: bool = False):
+    def generate(
+        params,
+        seed: int,
+        labels,
+        guidance_scale: float,
+        *,
+        trajectory: bool = False,
+        partial: PartialSamples | None = None,
+    ):
         key = jax.random.key(seed)
         noise = options.map_noise or 0.0
         for_map = jax.random.fold_in(key, 2**31 - 1) if noise else None
@@ -146,13 +156,24 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             return found
         total = len(given["labels"])
         size = min(options.batch_size, total)
-        parts = []
-        for i, start in enumerate(range(0, total, size)):
-            part = jax.tree.map(lambda leaf, s=start: leaf[s : s + size], given)
+        num = -(-total // size)
+
+        def draw(i: int) -> np.ndarray:
+            part = jax.tree.map(lambda leaf: leaf[i * size : (i + 1) * size], given)
             kept = len(part["labels"])
-            padded = jax.tree.map(lambda leaf, n=kept: np.pad(leaf, [(0, size - n), *[(0, 0)] * (leaf.ndim - 1)]), part)
-            samples = run(params, jax.random.fold_in(key, i), padded, scale, ts, others)
-            parts.append(np.asarray(samples)[:kept])
-        return check_samples(np.concatenate(parts), by)
+            padded = jax.tree.map(lambda leaf: np.pad(leaf, [(0, size - kept), *[(0, 0)] * (leaf.ndim - 1)]), part)
+            return np.asarray(run(params, jax.random.fold_in(key, i), padded, scale, ts, others))[:kept]
+
+        if partial is None or num == 1:
+            return check_samples(np.concatenate([draw(i) for i in range(num)]), by)
+        first = jax.tree.map(lambda leaf: leaf[:size], given)
+        like = jax.ShapeDtypeStruct((size, *model.shape), jnp.float32)
+        constants = jax.make_jaxpr(dataset.from_model)(like, first).consts  # such as the parameters of a decoder
+        digest = digest_of(config, seed, given, guidance_scale, params, others, solver, ts, constants)
+        try:
+            return check_samples(np.concatenate(partial.batches(digest, num, size, draw)), by)
+        except NotFinite:
+            partial.remove(digest)
+            raise
 
     return generate

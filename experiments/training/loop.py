@@ -103,7 +103,7 @@ def fit(
     key = jax.random.key(config.seed)
     if optimizer is None:
         optimizer = build_optimizer(options)
-    mesh, agreement = training.make_mesh(options.fsdp), Agreement()
+    mesh, agreement = training.make_mesh(jax.device_count() if options.fsdp == -1 else options.fsdp), Agreement()
     state = training.init_state(key, params, optimizer, options.ema_decays)
     state = training.place_state(state, mesh)
     step_fn = training.make_train_step(

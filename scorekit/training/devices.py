@@ -28,7 +28,7 @@ def make_mesh(fsdp: int = 1, devices: Sequence | None = None) -> Mesh:
     The devices of a process are neighbours, so that process p of P computes rows ``[pB/P, (p+1)B/P)`` of a batch of B.
 
     Args:
-      fsdp: the number of devices that hold one copy of the train state; -1 for all.
+      fsdp: the number of devices that hold one copy of the train state.
       devices: the devices; those of all processes by default.
 
     Returns:
@@ -41,10 +41,9 @@ def make_mesh(fsdp: int = 1, devices: Sequence | None = None) -> Mesh:
     {'data': 1, 'fsdp': 1}
     """
     devices = jax.devices() if devices is None else list(devices)
-    fsdp = len(devices) if fsdp == -1 else fsdp
     check_count(fsdp=fsdp)
     if len(devices) % fsdp:
-        raise ValueError(f"fsdp must be -1 or divide the number of devices, {len(devices)}, got {fsdp}")
+        raise ValueError(f"fsdp must divide the number of devices, {len(devices)}, got {fsdp}")
     devices = sorted(devices, key=lambda device: device.process_index)
     return Mesh(np.reshape(np.asarray(devices), (-1, fsdp)), AXES, axis_types=(AxisType.Auto,) * 2)
 

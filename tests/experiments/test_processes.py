@@ -10,6 +10,7 @@ import pytest
 from programs import run
 
 from experiments.benchmarks.faults.together import end, start
+from experiments.models.partial import PartialSamples
 from experiments.training.writers import read_metrics
 
 CONFIG = """
@@ -85,13 +86,22 @@ def test_two_processes_train_sample_and_evaluate_as_one_with_four_devices(tmp_pa
     np.testing.assert_allclose(losses(together), losses(alone), rtol=1e-5)
     one, two = (json.loads((folder / "evaluation.json").read_text()) for folder in (alone, together))
     np.testing.assert_allclose([*two.values()], [*one.values()], rtol=1e-3, atol=1e-3)
-    # what two processes have saved, two sample and one opens
-    codes, _, errors = end(start("sample", f"--workdir={together}", "--num=10", f"--out={tmp_path / 'two'}"))
-    assert codes == [0, 0], errors
-    code, _, err = run("sample", f"--workdir={together}", "--num=10", f"--out={tmp_path / 'one'}")
+    # what two processes have saved, one opens; what one has drawn before it was killed, two continue
+    few = [f"--workdir={together}", "--num=10", "--config.sampling.batch_size=8"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PartialSamples, "remove", lambda self: None)
+        code, _, err = run("sample", *few)
     assert code == 0, err
-    samples = [np.load(tmp_path / f"{name}.npz")["x"] for name in ("one", "two")]
-    np.testing.assert_allclose(*samples, rtol=1e-4, atol=1e-4)
+    samples = together / "samples"
+    (last,) = samples.glob("partial/*/batch_00001.npy")
+    last.unlink()
+    (samples / "sample.npz").rename(tmp_path / "one.npz")
+    codes, (printed, _), errors = end(start("sample", *few))
+    assert codes == [0, 0], errors
+    assert "1 of 2 batches of samples were drawn before" in printed
+    assert not (samples / "partial").exists()
+    np.testing.assert_allclose(*(np.load(path)["x"] for path in (tmp_path / "one.npz", samples / "sample.npz")),
+                               rtol=1e-4, atol=1e-4)  # fmt: skip
 
 
 @pytest.mark.slow

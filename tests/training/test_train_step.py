@@ -182,7 +182,7 @@ def test_loss_must_be_per_example():
 
 
 def test_make_mesh_validates_fsdp():
-    with pytest.raises(ValueError, match="fsdp must be -1 or divide the number of devices, 1, got 2"):
+    with pytest.raises(ValueError, match="fsdp must divide the number of devices, 1, got 2"):
         make_mesh(fsdp=2, devices=jax.devices()[:1])
 
 

@@ -77,7 +77,7 @@ ROWS: dict[str, Call] = {
         weight_decay=Number(0.1, low=-0.1),
         name=Choice("adamw"),
     ),
-    "training.make_mesh": call(lambda model: training.make_mesh(model, jax.devices()[:1]), model=Count(1)),
+    "training.make_mesh": call(lambda fsdp: training.make_mesh(fsdp, jax.devices()[:1]), fsdp=Count(1)),
     "training.make_train_step": call(
         training.make_train_step,
         prepare=lambda key, batch: batch,
@@ -89,6 +89,10 @@ ROWS: dict[str, Call] = {
 }
 
 EXEMPT = {
+    "sharded.Shard": "made by the training step",
+    "sharded.gathered": "takes a tree of anything",
+    "training.place_batch": "takes a tree of arrays of any values, and a mesh",
+    "training.replicate": "takes a tree of arrays of any values, and a mesh",
     "training.Restored": "a result",
     "training.TrainState": "built by init_state",
     "training.place_state": "takes a tree of arrays of any values, and a mesh",

@@ -1,0 +1,251 @@
+"""What training and sampling of any config cost on the devices at hand, and over minimal implementations.
+
+    python -m experiments.benchmarks.devices --config=experiments/configs/images/digits.py
+    python -m experiments.benchmarks.devices --config=… --config.training.batch_size=512 --config.network.dtype=bfloat16
+
+The two sides run in turns and are synchronised after every call; ratios are medians over the repetitions. The minimal
+training step is ``jax.jit`` of ``value_and_grad`` and optax at the same network, batch and precision, with one average
+of the parameters; it drops no conditions, checks nothing and accumulates nothing. The minimal sampler is a scan of as
+many network calls as the solver makes, on twice the batch where guidance needs a second branch. Compilation is measured
+without the cache of compiled programs.
+
+Utilisation is that of the matrix products and convolutions of the minimal step (with those that ``remat`` computes
+twice), over the peak of the devices: the published one of dense products, of float32 with the default precision of JAX
+(TF32 on GPUs, bfloat16 on TPUs), or what a large product reaches where the device is not in the table. Waiting is the
+share of the time of ``--turns`` training steps, fed as in ``experiments.train``, that data are waited for.
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import data, training
+from experiments.benchmarks.measuring import Timing, flops, in_turns
+from experiments.cli import command_line
+from experiments.cli import flags as shared
+from experiments.cli.config import Config
+from experiments.cli.progress import human
+from experiments.configs import base
+from experiments.data.dataset import Dataset, preprocess
+from experiments.models import checks, latents, rules
+from experiments.models.conditioning import conditions, conditions_for, dropout_rates
+from experiments.models.devices import everywhere, spread
+from experiments.models.loss import make_loss, make_prepare
+from experiments.models.model import Model, build_model, init_params, network
+from experiments.models.sampling import build_sampler, make_sampler
+from experiments.training.feeding import feed
+from scorekit import training as steps
+from scorekit.typing import PyTree
+
+_CONFIG = shared.config()
+_TURNS = shared.count("turns", 20, "Repetitions of the training step; a fifth of them of sampling a batch.")
+
+PEAKS = {
+    "NVIDIA A100": 312e12,
+    "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA H100 NVL": 835e12,
+    "NVIDIA H100": 989e12,
+    "NVIDIA H200": 989e12,
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5e": 197e12,
+    "TPU v5": 459e12,
+    "TPU v5p": 459e12,
+    "TPU v6 lite": 918e12,
+    "TPU v6e": 918e12,
+}
+"""Operations per second of one device in bfloat16, by its kind, that of GPUs by its beginning: the first that fits."""
+
+
+def published_peak(kind: str, dtype: str) -> float | None:
+    """Operations per second of a device of some kind, None where it is not in the table.
+
+    >>> published_peak("NVIDIA H100 80GB HBM3", "float32") / 1e12
+    494.5
+    """
+    for name, bfloat16 in PEAKS.items():
+        is_gpu = name.startswith("NVIDIA")
+        if kind == name or (is_gpu and kind.startswith(name)):
+            return bfloat16 / 2 if is_gpu and dtype == "float32" else bfloat16
+    return None
+
+
+def peak(dtype: str) -> tuple[float, str]:
+    """Operations per second of one device, and where the figure is from."""
+    found = published_peak(jax.devices()[0].device_kind, dtype)
+    if found is not None:
+        return found, "published"
+    side = 2048
+    a = jnp.ones((side, side), dtype)
+    multiply = jax.jit(lambda a: a @ a)
+    multiply(a).block_until_ready()
+    timing = in_turns(lambda: multiply(a), lambda: multiply(a), 5)
+    return 2 * side**3 / min(timing.ours, timing.theirs), f"measured, {side} x {side}"
+
+
+class Side(NamedTuple):
+    """A call that takes a training step, seconds of the first call after compilation and of that, bytes of a device."""
+
+    call: Callable[[], Any]
+    first: float
+    compilation: float
+    memory: float
+
+
+def _side(step: Any, state: list[Any], *rest: Any) -> Side:
+    """Compiles and first runs ``step(state, *rest) -> (state, value)``."""
+    start = time.perf_counter()
+    compiled = step.lower(state[0], *rest).compile()
+    compilation = time.perf_counter() - start
+    found = compiled.memory_analysis()
+    memory = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
+    memory += found.temp_size_in_bytes
+
+    def call():
+        state[0], value = step(state[0], *rest)
+        return value
+
+    start = time.perf_counter()
+    jax.block_until_ready(call())
+    return Side(call, time.perf_counter() - start, compilation, memory)
+
+
+def minimal_step(model: Model, dataset: Dataset, optimizer: optax.GradientTransformation):
+    """``((params, moments, average, count), batch) -> (the same, loss)`` with the network of a model."""
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state, batch):
+        params, moments, average, count = state
+        batch = preprocess(dataset, batch)
+        x, given = batch["x"], conditions(model, batch)
+        for_t, for_eps = jax.random.split(jax.random.fold_in(jax.random.key(0), count))
+        t = jax.random.uniform(for_t, x.shape[:1])
+        eps = jax.random.normal(for_eps, x.shape, x.dtype)
+        rows = (-1, *[1] * (x.ndim - 1))
+        x_t = model.schedule.alpha(t).reshape(rows) * x + model.schedule.sigma(t).reshape(rows) * eps
+        loss = lambda params: jnp.mean((network(model, params, given)(x_t, t) - eps) ** 2)
+        value, gradient = jax.value_and_grad(loss)(params)
+        updates, moments = optimizer.update(gradient, moments, params)
+        params = optax.apply_updates(params, updates)
+        average = jax.tree.map(lambda e, p: 0.999 * e + 0.001 * p, average, params)
+        return (params, moments, average, count + 1), value
+
+    return step
+
+
+def train(config: Config, model: Model, dataset: Dataset, params: PyTree) -> tuple[Side, Side, Timing, float, float]:
+    """The training step, the minimal one, both in turns, operations of the latter, share of the time without data."""
+    options, copy = config.training, functools.partial(jax.tree.map, jnp.copy)
+    optimizer, mesh = training.build_optimizer(options), steps.make_mesh(options.fsdp)
+    prepare = make_prepare(model, dataset, dropout_rates(config), config.loss.joint_dropout)
+    step = steps.make_train_step(
+        prepare,
+        make_loss(model),
+        optimizer,
+        mesh=mesh,
+        parallel=options.parallel,
+        accumulate=options.accumulate,
+        gathers=getattr(model.module, "gathers", ()),
+    )
+    state = steps.init_state(jax.random.key(0), copy(params), optimizer, options.ema_decays)
+    states = [steps.place_state(state, mesh)]
+    with feed(config, dataset, 0, lambda rows: steps.place_batch(rows, mesh)) as batches:
+        batch = next(batches)
+        minimal = minimal_step(model, dataset, optimizer)
+        plain = everywhere((copy(params), optimizer.init(params), copy(params), jnp.int32(0)))
+        operations = flops(jax.make_jaxpr(minimal)(plain, batch).jaxpr)
+        ours, theirs = _side(step, states, batch), _side(minimal, [plain], batch)
+        timing = in_turns(ours.call, theirs.call, _TURNS.value)
+        start, before = time.perf_counter(), batches.waited
+        metrics: Any = None
+        for _, fed in zip(range(_TURNS.value), batches, strict=False):
+            states[0], metrics = step(states[0], fed)
+        jax.block_until_ready(metrics)
+        waiting = (batches.waited - before) / (time.perf_counter() - start)
+    return ours, theirs, timing, operations, waiting
+
+
+def sample(config: Config, model: Model, dataset: Dataset, params: PyTree) -> tuple[float, float, Timing]:
+    """First calls, compilation included, of drawing a batch and of the minimal sampler, and both in turns."""
+    size, scale = config.sampling.batch_size, config.sampling.guidance_scale
+    labels = np.arange(size, dtype=np.int32) % dataset.num_classes
+    generate = make_sampler(config, model, dataset)
+    solver, ts = build_sampler(config, model.schedule)
+    calls = (len(ts) - 1) * solver.evals_per_step
+    given = conditions_for(model, dataset, labels, None, 0.0)
+    guided = not rules.is_plain(config, scale)
+    if guided:
+        given = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), given)
+
+    @jax.jit
+    def minimal(params, key, given):
+        x, given = spread((jax.random.normal(key, (size, *model.shape)), given))
+
+        def step(x, t):
+            output = network(model, params, given)(jnp.concatenate([x, x]) if guided else x, t)
+            return x - output[:size] / calls, None
+
+        times = jnp.linspace(0.99, 0.01, calls)
+        return jax.lax.scan(step, x, times)[0]
+
+    placed = everywhere((params, given))
+    ours = lambda: generate(params, 0, labels, scale)
+    theirs = lambda: minimal(placed[0], jax.random.key(0), placed[1])
+    first = []
+    for call in (ours, theirs):
+        start = time.perf_counter()
+        jax.block_until_ready(call())
+        first.append(time.perf_counter() - start)
+    return *first, in_turns(ours, theirs, max(_TURNS.value // 5, 1))
+
+
+def main(config: Config) -> None:
+    jax.config.update("jax_enable_compilation_cache", False)
+    base.check_fields(config)
+    data.check(config)
+    checks.check(config)
+    checks.check_trainable(config)
+    training.check(config)
+    training.check_devices(config)
+    dataset = latents.load_data(config)
+    model = build_model(config, dataset)
+    params = init_params(model, jax.random.key(config.seed))
+    devices, dtype = jax.devices(), config.network.dtype or "float32"
+    number, size, drawn = len(devices), config.training.batch_size, config.sampling.batch_size
+    highest, source = peak(dtype)
+    parameters = human(sum(x.size for x in jax.tree.leaves(params)))
+    print(
+        f"{number} × {devices[0].device_kind}, jax {jax.__version__}, {dtype}; {dataset.name}, {parameters} parameters"
+    )
+    ours, theirs, timing, operations, waiting = train(config, model, dataset, params)
+    print(f"\n{'':44}{'scorekit':>12}{'minimal':>12}{'ratio':>8}")
+
+    def row(name: str, ours: float, theirs: float, ratio: float | None = None) -> None:
+        print(f"{name:44}{ours:12.4g}{theirs:12.4g}{ours / theirs if ratio is None else ratio:8.3f}", flush=True)
+
+    possible = highest * number
+    row(f"training, examples/s at batch {size}", size / timing.ours, size / timing.theirs, 1 / timing.ratio)
+    row("training step, ms", 1e3 * timing.ours, 1e3 * timing.theirs, timing.ratio)
+    row("training step, compilation, s", ours.compilation, theirs.compilation)
+    row("first training step once compiled, s", ours.first, theirs.first)
+    row("memory of a device, compiled, MB", ours.memory / 2**20, theirs.memory / 2**20)
+    share = lambda seconds: 100 * operations / (seconds * possible)
+    row("utilisation, %", share(timing.ours), share(timing.theirs), 1 / timing.ratio)
+    first, first_minimal, timing = sample(config, model, dataset, params)
+    row(f"sampling, examples/s at batch {drawn}", drawn / timing.ours, drawn / timing.theirs, 1 / timing.ratio)
+    row("first batch of samples, with compilation, s", first, first_minimal)
+    print(f"\nwaiting for data: {waiting:.1%} of the time")
+    print(f"operations: {operations / 1e9:.4g} G a step, peak {highest / 1e12:.4g} T/s a device ({source})")
+    statistics = devices[0].memory_stats()
+    if statistics and "peak_bytes_in_use" in statistics:
+        print(f"memory in use at most, all programs: {statistics['peak_bytes_in_use'] / 2**20:.4g} MB")
+
+
+if __name__ == "__main__":
+    command_line.run(main, lambda: _CONFIG.value, base.check_fields)

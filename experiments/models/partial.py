@@ -1,0 +1,110 @@
+"""Samples by batch in a folder, so that a program that draws many of them continues where it was killed.
+
+A finished batch is a file, ``<folder>/<digest>/batch_00012.npy``, with a checksum after the array. The digest is of all
+that determines the samples, the values of the parameters included, so that no other samples are taken for them.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+import scorekit
+from experiments.cli import distributed
+from experiments.cli.config import Config
+from experiments.cli.progress import Progress
+from scorekit.io import write_atomic
+
+_CHECKSUM = hashlib.sha256().digest_size
+
+
+def digest_of(config: Config, *values: Any) -> str:
+    """A name for the samples that a config and some values determine.
+
+    Args:
+      config: the full config; how it trains and evaluates does not count.
+      *values: trees of arrays, strings and numbers.
+    """
+    free = ("training", "evaluation")
+    fields = {name: value for name, value in config.to_dict().items() if name not in free}
+    versions = {"scorekit": scorekit.__version__, "jax": jax.__version__}
+    found = hashlib.sha256(json.dumps([fields, versions], sort_keys=True, default=str).encode())
+    for leaf in jax.tree.leaves(values):
+        array = np.asarray(leaf)
+        found.update(f"{array.dtype}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:20]
+
+
+class PartialSamples:
+    """The batches that are drawn; the first process writes them, every one reads them.
+
+    Args:
+      folder: of all partial results; one in it by the name of each digest.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._used: set[str] = set()
+
+    def batches(self, digest: str, num: int, size: int, draw: Callable[[int], np.ndarray]) -> list[np.ndarray]:
+        """All batches, in order; only those are drawn that no earlier call has left, with a progress bar.
+
+        Args:
+          digest: of what determines the samples.
+          num: of batches.
+          size: samples in a batch.
+          draw: ``i -> samples`` of the i-th batch.
+        """
+        folder = self._folder / digest
+        self._used.add(digest)
+        paths = [folder / f"batch_{i:05d}.npy" for i in range(num)]
+        found = [_read(path) for path in paths]
+        read = np.array([samples is not None for samples in found])
+        done = np.all(np.reshape(multihost_utils.process_allgather(read), (-1, num)), axis=0)  # by every process
+        before = int(done.sum())
+        if before:
+            print(f"{before} of {num} batches of samples were drawn before: {folder}", flush=True)
+        with Progress(num, first_step=before, batch_size=size, label="sampling", unit="samples") as bar:
+            for count, i in enumerate(np.flatnonzero(~done), before + 1):
+                found[i] = samples = draw(int(i))
+                if distributed.is_first():
+                    _write(paths[i], samples)
+                bar.update(count)
+        return found  # type: ignore[return-value]
+
+    def remove(self, digest: str | None = None) -> None:
+        """Removes the batches of one digest, or all that were drawn or read here: the result of them is written."""
+        for name in self._used if digest is None else {digest}:
+            if distributed.is_first():
+                shutil.rmtree(self._folder / name, ignore_errors=True)
+        if distributed.is_first():
+            with contextlib.suppress(OSError):  # others are in there
+                self._folder.rmdir()
+
+
+def _write(path: Path, samples: np.ndarray) -> None:
+    content = io.BytesIO()
+    np.save(content, samples)
+    write_atomic(path, content.getvalue() + hashlib.sha256(content.getvalue()).digest())
+
+
+def _read(path: Path) -> np.ndarray | None:
+    """The samples in a file; None if there is none, or, with one line, if it is damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    array, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]
+    if hashlib.sha256(array).digest() != checksum:
+        print(f"{path} is damaged: its batch is drawn again", flush=True)
+        return None
+    return np.load(io.BytesIO(array))
