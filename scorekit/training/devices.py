@@ -57,8 +57,8 @@ def check_mesh(mesh: Mesh) -> None:
 def state_spec(x: Any, mesh: Mesh) -> PartitionSpec:
     """How an array of a train state is split: its longest axis that ``fsdp`` divides, or not at all.
 
-    >>> state_spec(jnp.ones((3, 8)), jax.sharding.AbstractMesh((2, 4), AXES))
-    PartitionSpec(None, 'fsdp')
+    >>> tuple(state_spec(jnp.ones((3, 8)), jax.sharding.AbstractMesh((2, 4), AXES)))
+    (None, 'fsdp')
     """
     size = mesh.shape["fsdp"]
     axes = [i for i, n in enumerate(x.shape) if n and n % size == 0]

@@ -152,7 +152,7 @@ def test_restore_params_uses_the_sharding_of_like(saved):
     mesh = make_mesh(fsdp=2, devices=jax.devices()[:2])
     like = place_state(STATES[1].params, mesh)
     _, params = restore_params(saved, decay=0.9, like=like)
-    assert params["w"].sharding.spec == PartitionSpec("model")
+    assert params["w"].sharding.spec == PartitionSpec("fsdp")
     assert params["b"].sharding == like["b"].sharding
     assert same(params, STATES[2].ema["0.9"])
     assert restore_params(saved)[1]["w"].devices() == {jax.devices()[0]}
