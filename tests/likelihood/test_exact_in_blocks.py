@@ -127,5 +127,5 @@ def test_small_examples_are_divided_unless_the_denoiser_has_a_value_for_each(mon
     mean = np.where(np.arange(70)[:, None] % 2, 1.0, -1.0) if conditional else np.ones(2)
     found = jax.jit(run)(mean)
     assert lengths == ([35, 70] if conditional else [35, 35])
-    exactly = densities.gaussian(jnp.zeros(2), std=0.5).log_density(x - mean)
+    exactly = densities.gaussian(jnp.zeros(2), std=0.5).log_density(jnp.asarray(x - mean))
     np.testing.assert_allclose(found.log_p, exactly, atol=1e-3)
