@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from scorekit.checks import check, check_count, check_finite, check_floating, check_scalar
 from scorekit.likelihood.divergence import DIVERGENCES, DivergenceName, draw_probes, with_divergence
 from scorekit.samplers.adaptive import check_tolerances, probability_flow, raise_if_failed
+from scorekit.samplers.blocks import block_length, in_blocks
 from scorekit.samplers.dormand_prince import dormand_prince
 from scorekit.samplers.embedded_pair import Slope
 from scorekit.solvers.coordinates import frame
@@ -22,19 +23,24 @@ from scorekit.solvers.grids import check_grid
 from scorekit.trees import batch_size, combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
+FEW_TANGENTS = 3
+"""Up to so many tangents per evaluation are integrated with the state, in six evaluations a step; a quadrature of more
+is cheaper: three evaluations with all of them, and six with one."""
+
 
 class LogLikelihood(NamedTuple):
     """The result of :func:`log_likelihood`, ``log_p = prior + log_det``.
 
     Attributes:
-      log_p: ``log p(x0)`` in nats, ``(B,)``; NaN where ``success`` is False.
+      log_p: ``log p(x0)`` in nats, ``(B,)``; NaN in blocks that failed.
       standard_error: of ``log_p``, ``(B,)``, from the variance over probes; 0 if exact, NaN for a single probe.
       prior: the log-density of the latent under the prior, ``(B,)``.
       log_det: the log-determinant of the map from data to latent, ``(B,)``.
       x_1: the latent, shaped and typed like ``x0``.
-      nfe: evaluations of the network. On a fixed grid each comes with D tangents (exact) or one per probe; of the 9 in
-        an adaptive step 3 do, and the others have one tangent.
-      success: whether the ODE was solved to the end.
+      nfe: evaluations of the network, in the block of examples that needed most. On a fixed grid and for at most 3
+        tangents each comes with D tangents (exact) or one per probe, in 6 evaluations for an adaptive step; else a step
+        has 9, of which 3 do, and the others have one tangent.
+      success: whether the ODE was solved to the end in all blocks.
     """
 
     log_p: Array
@@ -66,19 +72,21 @@ def log_likelihood(
     atol: ArrayLike = 1e-5,
     max_steps: int = 1000,
     ts: ArrayLike | None = None,
+    block_size: int | None = None,
 ) -> LogLikelihood:
     """The log-density ``log p(x0)`` of each example under the probability-flow ODE of a denoiser, in nats.
 
     ``log p(x0) = log N(x1; 0, sigma(t_max)^2) + log |det dx1/dx0|``, the latter an integral of the divergence along the
     path. ``x0`` is the state at ``t_min``: with ``sigma(t_min) > 0`` this is the density of the data with that noise.
 
-    It is differentiable in reverse mode in the parameters of ``denoiser`` and ``schedule`` and in ``x0``. On a CPU it
-    is several times faster under ``jax.lax.map`` over blocks of about a hundred examples, whose working set fits the
-    cache and which have separate step sizes. (XLA is slow at gradients of convolutions inside loops on CPUs.)
+    It is differentiable in reverse mode in the parameters of ``denoiser`` and ``schedule`` and in ``x0``. (XLA is slow
+    at gradients of convolutions inside loops on CPUs.) The examples of a block share their adaptive steps: the result
+    depends on ``block_size`` within the tolerance. Under ``vmap`` over single examples each has its own.
 
     Args:
       key: PRNG key of the probes; None if the divergence is exact.
-      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar; traced twice. Examples must not depend on each other.
+      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar; traced at most twice, and once more to choose blocks.
+        Examples must not depend on each other.
       schedule: the noise schedule.
       x0: data, a tree of ``(B, ...)`` arrays; discrete data must be dequantised first.
       divergence: "exact", with D tangents per evaluation, or Hutchinson's unbiased estimate with "rademacher" (less
@@ -87,20 +95,23 @@ def log_likelihood(
       chunk: number of tangents evaluated together.
       t_min: smallest time.
       t_max: largest time.
-      rtol: relative tolerance of a step, for the state and a single-probe estimate of the log-determinant; see
-        :func:`scorekit.samplers.adaptive.adaptive_ode`.
+      rtol: relative tolerance of a step, for the state and the log-determinant (of more than 3 tangents an estimate
+        with a single probe); see :func:`scorekit.samplers.adaptive.adaptive_ode`.
       atol: absolute tolerance of a step.
       max_steps: maximum number of attempted steps.
       ts: decreasing times ``(n + 1,)``: a fixed grid for the classical Runge-Kutta method, four evaluations a step,
         instead of tolerances, ``t_min`` and ``t_max``.
+      block_size: most examples to integrate together. By default all, but on a single CPU device, where small
+        operations are faster so, blocks of at most 64 if they have at most 256 values; still all if ``denoiser`` takes
+        nothing but whole batches, as one that holds class labels.
 
     Returns:
       A :class:`LogLikelihood`.
 
     Raises:
       ValueError: for ``x0`` that is not floating or not finite (traced, it gives NaN), an unknown divergence, a missing
-        key, ``probes`` or ``chunk`` that is not an integer >= 1, times or tolerances out of range, or ``ts`` that does
-        not decrease in [0, 1].
+        key, ``probes``, ``chunk`` or ``block_size`` that is not an integer >= 1, times or tolerances out of range, or
+        ``ts`` that does not decrease in [0, 1].
       RuntimeError: if called eagerly and the ODE was not solved.
 
     >>> from scorekit import densities, denoisers, schedules
@@ -133,26 +144,35 @@ def log_likelihood(
     vectors = None if key is None or divergence == "exact" else draw_probes(key, divergence, y, probes)
     flow = probability_flow(denoiser, schedule, *ends, x0)
     along = lambda clock, y, vectors: with_divergence(lambda y: flow(clock, y), y, vectors, chunk)
-    zeros = lambda count: jnp.zeros((batch_size(y), count), dtype)
-    if ts is None:
+    count = 1 if vectors is None else probes
+    clocks = None if ts is None else frame("flow", schedule.alpha(times), schedule.sigma(times)).clock
+
+    def solve(block):
+        y, vectors = block[0], jax.tree.map(lambda v: jnp.swapaxes(v, 0, 1), block[1])
+        state = lambda count: (y, jnp.zeros((batch_size(y), count), dtype))
+        slope = lambda clock, state: along(clock, state[0], vectors)
+        if clocks is not None:
+            return _runge_kutta(slope, state(count), clocks), (jnp.array(4 * (len(clocks) - 1)), jnp.array(True))
+        options = {"rtol": rtol, "atol": atol, "max_steps": max_steps}
+        if (event_size(y) if vectors is None else probes) <= FEW_TANGENTS:
+            solved = dormand_prince(slope, state(count), first.clock, last.clock, **options)
+            return solved.y, (solved.nfe, solved.success)
         # The estimate of one fixed probe is part of the state, for step-size control; all others are quadratures.
         signs = draw_probes(jax.random.key(0), "rademacher", y, 1)
         solved = dormand_prince(
             lambda clock, state: along(clock, state[0], signs),
-            (y, zeros(1)),
+            state(1),
             first.clock,
             last.clock,
-            rtol=rtol,
-            atol=atol,
-            max_steps=max_steps,
-            integrand=lambda clock, state: along(clock, state[0], vectors)[1],
+            integrand=lambda clock, state: slope(clock, state)[1],
+            **options,
         )
-        y, integral, nfe, success = solved.y[0], solved.quadrature, solved.nfe, solved.success
-    else:
-        clocks = frame("flow", schedule.alpha(times), schedule.sigma(times)).clock
-        slope = lambda clock, state: along(clock, state[0], vectors)
-        y, integral = _runge_kutta(slope, (y, zeros(1 if vectors is None else probes)), clocks)
-        nfe, success = jnp.array(4 * (times.shape[0] - 1)), jnp.array(True)
+        return (solved.y[0], solved.quadrature), (solved.nfe, solved.success)
+
+    length = block_length(denoiser, x0, ends[0], block_size)
+    by_example = jax.tree.map(lambda v: jnp.swapaxes(v, 0, 1), vectors)
+    (y, integral), (nfe, success) = in_blocks(solve, (y, by_example), length)
+    nfe, success = jnp.max(nfe), jnp.all(success)
     d, n = event_size(x0), integral.shape[1]
     log_det = jnp.mean(integral, axis=1) + d * (jnp.log(last.scale) - jnp.log(first.scale))
     sigma = schedule.sigma(ends[1])

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check, check_between, check_count, check_finite, check_floating, check_positive
+from scorekit.samplers.blocks import block_length, in_blocks
 from scorekit.samplers.dormand_prince import dormand_prince
 from scorekit.samplers.embedded_pair import Slope
 from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame, log_snr_at
@@ -33,12 +34,13 @@ class AdaptiveResult(NamedTuple):
     """The result of :func:`adaptive_ode`.
 
     Attributes:
-      x: the state at ``t_end``, shaped and typed like ``x_init``; NaN where ``success`` is False.
+      x: the state at ``t_end``, shaped and typed like ``x_init``; NaN in blocks that failed.
       saved: the states at ``save_at``, leaves ``(n, B, ...)``, or None.
-      nfe: network evaluations: 2 for the first step size and 6 for every step tried.
+      nfe: network evaluations: 2 for the first step size and 6 for every step tried; here and below, those of the
+        block that needed most.
       accepted: steps taken.
       rejected: steps tried and rejected.
-      success: whether ``t_end`` was reached.
+      success: whether ``t_end`` was reached in all blocks.
     """
 
     x: PyTree
@@ -118,12 +120,13 @@ def adaptive_ode(
     max_steps: int = 1000,
     save_at: ArrayLike | None = None,
     coordinate: CoordinateName = "flow",
+    block_size: int | None = None,
 ) -> AdaptiveResult:
     """Solves the probability-flow ODE by Dormand and Prince's pair 5(4), with steps that adapt to the tolerance.
 
     ``d(x / scale) = (signal x0 + noise eps) dclock``, from ``t_start`` to ``t_end``; ``t_end > t_start`` encodes data
-    as noise. The error of a step is the root mean square over the whole batch, so that all examples share their steps;
-    for individual steps::
+    as noise. The error of a step is the root mean square over a block of examples, which share their steps: the result
+    depends on ``block_size`` within the tolerance. For individual steps::
 
         one = lambda x: adaptive_ode(denoiser, schedule, x[None]).x[0]
         x = jax.vmap(one)(x_init)
@@ -133,7 +136,7 @@ def adaptive_ode(
     ``max_steps`` states. (XLA is slow at the gradients of convolutions inside loops on CPUs.)
 
     Args:
-      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar. It is traced once.
+      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar. It is traced once, and once more to choose blocks.
       schedule: its noise schedule.
       x_init: the state at ``t_start``. It is integrated in at least float32.
       t_start: where to start, in [0, 1].
@@ -143,13 +146,16 @@ def adaptive_ode(
       max_steps: steps to try before giving up, rejected ones included.
       save_at: times ``(n,)``, ordered from ``t_start`` to ``t_end``: where to interpolate the state.
       coordinate: "flow", "angle" or, where alpha > 0, "sigma".
+      block_size: most examples to integrate together. By default all, but on a single CPU device, where small
+        operations are faster so, blocks of at most 64 if they have at most 256 values; still all if ``denoiser`` takes
+        nothing but whole batches, as one that holds class labels. Set it to B if examples depend on each other.
 
     Returns:
       An :class:`AdaptiveResult`.
 
     Raises:
-      ValueError: for a time outside [0, 1], ``rtol`` or ``atol`` out of range, ``max_steps < 1``, ``save_at`` out of
-        order or outside the interval, an unknown coordinate, or "sigma" at a time where alpha is 0.
+      ValueError: for a time outside [0, 1], ``rtol`` or ``atol`` out of range, ``max_steps < 1``, ``block_size < 1``,
+        ``save_at`` out of order or outside the interval, an unknown coordinate, or "sigma" at a time where alpha is 0.
       RuntimeError: if called eagerly and the end was not reached; it says what to try. After ``jit`` the state is NaN,
         ``success`` False, and :meth:`AdaptiveResult.raise_if_failed` raises it.
 
@@ -169,24 +175,27 @@ def adaptive_ode(
     check(np.isfinite, "finite; use the 'flow' coordinate", **{"clock at t_start": first.clock})
     check(np.isfinite, "finite; use the 'flow' coordinate", **{"clock at t_end": last.clock})
     middle = None if save_at is None else at(jnp.asarray(save_at, wide))
-    out = dormand_prince(
-        probability_flow(denoiser, schedule, t_start, t_end, x_init, coordinate),
-        combine((1.0 / first.scale, jax.tree.map(lambda x: jnp.asarray(x, wide), x_init))),
-        first.clock,
-        last.clock,
-        rtol=rtol,
-        atol=atol,
-        max_steps=max_steps,
-        save_at=None if middle is None else middle.clock,
-    )
+    clocks = None if middle is None else middle.clock
+    slope = probability_flow(denoiser, schedule, t_start, t_end, x_init, coordinate)
+    options = {"rtol": rtol, "atol": atol, "max_steps": max_steps, "save_at": clocks}
+    swap = functools.partial(jax.tree.map, lambda leaf: jnp.swapaxes(leaf, 0, 1))
+
+    def solve(y):
+        out = dormand_prince(slope, y, first.clock, last.clock, **options)
+        return (out.y, swap(out.saved)), (out.nfe, out.accepted, out.rejected, out.success)
+
+    length = block_length(denoiser, x_init, t_start, block_size)
+    y = combine((1.0 / first.scale, jax.tree.map(lambda x: jnp.asarray(x, wide), x_init)))
+    (y, saved), (nfe, accepted, rejected, success) = in_blocks(solve, y, length)
+    longest = jnp.argmax(nfe)
     back = lambda scale, y: jax.tree.map(lambda y, x: y.astype(jnp.result_type(x)), combine((scale, y)), x_init)
     result = AdaptiveResult(
-        x=back(last.scale, out.y),
-        saved=None if middle is None else back(middle.scale, out.saved),
-        nfe=out.nfe,
-        accepted=out.accepted,
-        rejected=out.rejected,
-        success=out.success,
+        x=back(last.scale, y),
+        saved=None if middle is None else back(middle.scale, swap(saved)),
+        nfe=nfe[longest],
+        accepted=accepted[longest],
+        rejected=rejected[longest],
+        success=jnp.all(success),
     )
     return result.raise_if_failed()
 

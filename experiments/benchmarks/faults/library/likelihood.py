@@ -59,6 +59,7 @@ ROWS: dict[str, Call] = {
         lambda **kwargs: likelihood.log_likelihood(None, _DENOISER, _SCHEDULE, rtol=0.1, atol=0.1, **kwargs),
         x0=_DATA,
         max_steps=Count(100),
+        block_size=Count(8),
         **_TIMES,
     ),
     "likelihood.log_likelihood/probes": call(

@@ -31,7 +31,8 @@ def _likelihood(x0):
 
 ROWS: dict[str, Call] = {
     "samplers.adaptive_ode": call(
-        samplers.adaptive_ode, **_MODEL, x_init=_STATE, **_TOLERANCES, **_ENDS, coordinate=Choice("flow")
+        samplers.adaptive_ode, **_MODEL, x_init=_STATE, **_TOLERANCES, **_ENDS,
+        coordinate=Choice("flow"), block_size=Count(8),
     ),
     "samplers.adaptive_sde": call(samplers.adaptive_sde, key=KEY, **_MODEL, x_init=_STATE, **_TOLERANCES, **_ENDS),
     "samplers.corrupt_denoise": call(
