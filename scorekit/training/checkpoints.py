@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from scorekit.checks import check_count
@@ -193,6 +194,8 @@ class Checkpoints:
             for damaged, reason in broken.items():
                 _set_aside(self._directory / str(damaged), reason)
             if broken:
+                if jax.process_count() > 1:
+                    multihost_utils.sync_global_devices("broken checkpoints are renamed")
                 self._manager.reload()
             return Restored(step, from_nested(nested, like), extra)
         found = [*map(str, broken), *set_aside(self._directory)]

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
@@ -216,19 +217,37 @@ def _read(path, choose):
     is_array = lambda x: isinstance(x, list)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x[1], jnp.dtype(x[0])), found["arrays"], is_leaf=is_array)
     target = nested_shapes(choose(shapes))
-    restored = ocp.PyTreeCheckpointHandler().restore(
-        path / "state",
-        args=ocp.args.PyTreeRestore(  # type: ignore[call-arg]
-            item=target,
-            restore_args=ocp.checkpoint_utils.construct_restore_args(target),
-            partial_restore=True,
-        ),
-    )
+    with _agreed(target):
+        restored = ocp.PyTreeCheckpointHandler().restore(
+            path / "state",
+            args=ocp.args.PyTreeRestore(  # type: ignore[call-arg]
+                item=target,
+                restore_args=ocp.checkpoint_utils.construct_restore_args(target),
+                partial_restore=True,
+            ),
+        )
     for keys, checksum in jax.tree_util.tree_leaves_with_path(jax.device_get(checksums(restored))):
         names = [key.key for key in keys]
         if checksum != descend(found["arrays"], names)[2]:
             raise OSError(f"the checksum of {'/'.join(names)} is wrong")
     return restored, found["extra"]
+
+
+@contextlib.contextmanager
+def _agreed(target: Nested) -> Iterator[None]:
+    """If arrays lie on several processes, what one of them cannot read is an error in all."""
+    failed = None
+    try:
+        yield
+    except Exception as error:
+        failed = error
+    if not all(x.sharding.is_fully_addressable for x in jax.tree.leaves(target)):
+        from jax.experimental import multihost_utils
+
+        if multihost_utils.process_allgather(np.array(failed is not None)).any() and failed is None:
+            raise OSError("another process cannot read it")
+    if failed is not None:
+        raise failed
 
 
 def _checksum(extra, arrays):

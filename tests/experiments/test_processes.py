@@ -67,6 +67,17 @@ def test_two_processes_stop_together_and_one_process_continues(tmp_path, config)
     assert code == 0, errors
     assert f"resuming  from step {stopped:,}" in printed
     np.testing.assert_array_equal(losses(workdir)[: len(first)], first)
+    # two again, and the newest checkpoint is damaged: both use the one before
+    newest = workdir / "checkpoints" / str(stopped + 20)
+    for path in newest.glob("state/**/d/*"):
+        path.write_bytes(path.read_bytes()[:-100])
+    more[2] = f"--config.training.steps={stopped + 30}"
+    codes, (printed, _), errors = end(start("train", *more))
+    assert codes == [0, 0], errors
+    assert f"{newest} is broken" in errors[0]
+    assert f"resuming  from step {stopped + 20:,}" not in printed
+    assert (workdir / "checkpoints" / f"broken-{stopped + 20}").is_dir()
+    assert losses(workdir)[-1][0] == stopped + 30
 
 
 @pytest.mark.slow
