@@ -75,7 +75,8 @@ def restore_params(
         try:
             nested, _ = read(folder / str(found), choose)
         except Broken as error:
-            warn_broken(folder / str(found), error, "an earlier one is tried", stacklevel=3)
+            then = "an earlier one is tried" if found > min(steps) else "there is no earlier one"
+            warn_broken(folder / str(found), error, then, stacklevel=3)
         else:
             params = descend(nested, branch)
             return found, params if like is None else from_nested(params, like)
