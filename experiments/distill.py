@@ -48,7 +48,7 @@ def draw(path, config, run, generate, params, title):
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    workdir, folder = shared.path(_WORKDIR), shared.path(_STUDENT)
+    workdir, folder = shared.path(_WORKDIR, buckets=True), shared.path(_STUDENT, buckets=True)
     require(config.training.steps > config.training.warmup_steps, "training.steps", config.training.steps,
             f"above training.warmup_steps = {config.training.warmup_steps}")  # fmt: skip
     if folder == workdir:
@@ -69,7 +69,7 @@ def distil(config: Config, options: Config, run: Run, folder: Path, start: float
     """Trains the student and draws from it."""
     method, steps, scale = _METHOD.value, _STEPS.value, config.sampling.guidance_scale
     distillation.check_same_teacher(folder, {
-        "--method": method, "--steps": steps, "--workdir": str(shared.path(_WORKDIR)), "--step": run.step,
+        "--method": method, "--steps": steps, "--workdir": str(shared.path(_WORKDIR, buckets=True)), "--step": run.step,
         "config.sampling.guidance_scale": scale, "config.guidance": config.guidance,
         "config.rules": config.rules.to_dict(), **{f"config.distillation.{k}": v for k, v in options.items()},
     })  # fmt: skip

@@ -10,7 +10,6 @@ written.
 """
 
 import time
-from pathlib import Path
 
 from absl import flags
 
@@ -24,6 +23,7 @@ from experiments.models.runs import facts, open_run, write_results
 from experiments.reporting.pictures import loss_picture
 from experiments.reporting.report import ConfigSection, Figure, Heading, write_report
 from experiments.reporting.tables import as_text, evaluation_tables
+from scorekit.io import as_path
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
 shared.distributed()
@@ -32,19 +32,20 @@ _OUT = flags.DEFINE_string("out", None, "Path of the results without ending; wor
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    workdir, guided = shared.path(_WORKDIR), " + ".join(config.guidance)
+    workdir, guided = shared.path(_WORKDIR, buckets=True), " + ".join(config.guidance)
     out = shared.results(_OUT, workdir / "evaluation", ".json", ".html", ".png", ".config.json")
     run = open_run(config, workdir, _STEP.value, config.evaluation.guidance_scales, on_latents=True)
     print(f"evaluating step {run.step:,} with {guided} …", flush=True)
-    partial = PartialSamples((shared.path(_OUT).parent if _OUT.value else workdir / "samples") / "partial")
+    beside = shared.path(_OUT, buckets=True).parent if _OUT.value else workdir / "samples"
+    partial = PartialSamples(beside / "partial")
     found = evaluate(config, run.model, run.dataset, run.params, run.generate, partial)
-    stem = out if _OUT.value else Path(f"{out}_{run.step}")
+    stem = out if _OUT.value else as_path(f"{out}_{run.step}")
     write_results(f"{stem}.json", found.values())
     used = save_resolved(config, f"{stem}.config.json")
     sections = [
         *evaluation_tables(found),
         Heading("Loss by noise level"),
-        Figure(loss_picture(Path(f"{stem}.png"), found)),
+        Figure(loss_picture(as_path(f"{stem}.png"), found)),
         ConfigSection(used.read_text()),
     ]
     title = f"scorekit: {run.dataset.name}, evaluation"

@@ -15,7 +15,6 @@ until these are written: the same command continues where it was killed.
 """
 
 import time
-from pathlib import Path
 
 import numpy as np
 from absl import flags
@@ -29,6 +28,7 @@ from experiments.data.views import Sounds
 from experiments.models.partial import PartialSamples
 from experiments.models.runs import open_run, write_arrays
 from experiments.reporting import pictures
+from scorekit.io import as_path
 
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()
 _LABELS = flags.DEFINE_list("labels", None, "Classes to draw, repeated in turn; all of them by default.")
@@ -39,7 +39,7 @@ _OUT = flags.DEFINE_string("out", None, "Path of the results without ending; wor
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    workdir, scale = shared.path(_WORKDIR), config.sampling.guidance_scale
+    workdir, scale = shared.path(_WORKDIR, buckets=True), config.sampling.guidance_scale
     out = shared.results(_OUT, workdir / "samples" / "sample", ".npz", ".png")
     run = open_run(config, workdir, _STEP.value, (scale,), on_latents=True)
     num_classes = run.dataset.num_classes
@@ -47,7 +47,8 @@ def main(config: Config) -> None:
     labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)
     by = f"γ = {scale:g}, {' + '.join(config.guidance)}"
     print(f"drawing {_NUM.value} samples from step {run.step:,} at {by} …", flush=True)
-    partial = PartialSamples((shared.path(_OUT).parent if _OUT.value else workdir / "samples") / "partial")
+    beside = shared.path(_OUT, buckets=True).parent if _OUT.value else workdir / "samples"
+    partial = PartialSamples(beside / "partial")
     samples = run.generate(run.params, _SEED.value, labels, scale, partial=partial)
     is_sound = isinstance(run.dataset.view(samples), Sounds)
     conditions = held_out_of(run.dataset, labels) if is_sound else {}
@@ -55,9 +56,9 @@ def main(config: Config) -> None:
     partial.remove()
     title = f"{run.dataset.name}, step {run.step:,}, {by}"
     if pictures.shows_maps(run.model, run.dataset):
-        pictures.map_picture(Path(f"{out}_maps.png"), run.model, run.dataset, samples, labels, title=title)
+        pictures.map_picture(as_path(f"{out}_maps.png"), run.model, run.dataset, samples, labels, title=title)
     columns = min(len(labels), max(len(chosen), 10))
-    picture = pictures.picture_of(Path(f"{out}.png"), run.dataset, samples, columns=columns, title=title)
+    picture = pictures.picture_of(as_path(f"{out}.png"), run.dataset, samples, columns=columns, title=title)
     print(progress.final_line(f"{picture} and {out}.npz", time.monotonic() - start))
 
 

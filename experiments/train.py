@@ -50,7 +50,7 @@ def check(config: Config) -> None:
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    workdir = shared.path(_WORKDIR)
+    workdir = shared.path(_WORKDIR, buckets=True)
     check(config)
     loop.check_same_run(config, workdir)
     with lock.hold(workdir):

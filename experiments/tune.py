@@ -70,7 +70,7 @@ def show_trials(trials: Mapping[str, tuning.Trial], tuned: int) -> None:
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    workdir, scale = shared.path(_WORKDIR), config.sampling.guidance_scale
+    workdir, scale = shared.path(_WORKDIR, buckets=True), config.sampling.guidance_scale
     if not 0 <= _POWER.value < math.inf:
         raise ConfigError(f"--power={_POWER.value}: must be finite and >= 0")
     out = shared.results(_OUT, workdir / "grid.json", "")

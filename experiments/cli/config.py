@@ -295,8 +295,10 @@ def load_resolved(path: str | os.PathLike[str]) -> ConfigDict:
     Raises:
       ConfigError: if the file is not a JSON object.
     """
+    from scorekit.io import as_path  # late: a command line is parsed without jax
+
     try:
-        fields = json.loads(Path(path).read_text())
+        fields = json.loads(as_path(path).read_text())
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not a saved config: {error}") from error
     if not isinstance(fields, dict):

@@ -6,6 +6,7 @@ that the call returns.
 
 import itertools
 import math
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -80,15 +81,27 @@ def count(name: str, default: int, help: str, lower_bound: int = 1) -> Flag:
     return define(flags.DEFINE_integer, name, default, help, lower_bound=lower_bound)
 
 
-def path(flag: Flag) -> Path:
+def path(flag: Flag, *, buckets: bool = False) -> Path:
     """The absolute path that a flag holds.
 
+    Args:
+      flag: names the path.
+      buckets: whether it may be one of a bucket, such as ``gs://bucket/run``.
+
     Raises:
-      ConfigError: if the flag is not set.
+      ConfigError: if the flag is not set, or for a bucket that is not accepted.
     """
+    from scorekit.io import as_path, in_bucket  # late: a command line is parsed without jax
+
     if not flag.value:
         raise ConfigError(f"--{flag.name}=… must be given")
-    return Path(str(flag.value)).expanduser().absolute()
+    text = str(flag.value)
+    if not in_bucket(text):
+        return as_path(text).absolute()
+    if not buckets:
+        allowed = "a folder of this machine; train, sample, evaluate, distill and tune take buckets"
+        raise ConfigError(f"--{flag.name}={text}: must be {allowed}")
+    return as_path(text)
 
 
 def check_writable(folder: Path, given: str) -> None:
@@ -97,14 +110,21 @@ def check_writable(folder: Path, given: str) -> None:
     Raises:
       ConfigError: if that is not possible; the message begins with ``given``.
     """
+    from scorekit.io import in_bucket  # late: a command line is parsed without jax
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if in_bucket(folder):
+            (folder / f".probe-{os.getpid()}").write_bytes(b"")
+            (folder / f".probe-{os.getpid()}").unlink()
+            return
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ConfigError(
-            f"{given}: must be a folder that files can be written into: {error.filename}: {error.strerror}"
-        ) from error
+        reason = f"{error.filename}: {error.strerror}" if error.strerror else str(error)
+        raise ConfigError(f"{given}: must be a folder that files can be written into: {reason}") from error
+    except ImportError as error:  # fsspec's package for this kind of bucket
+        raise ConfigError(f"{given}: {error}") from error
 
 
 def results(flag: Flag, default: Path, *endings: str) -> Path:
@@ -118,13 +138,15 @@ def results(flag: Flag, default: Path, *endings: str) -> Path:
     Raises:
       ConfigError: if nothing can be written there, so that it is known before anything is computed.
     """
-    out = path(flag) if flag.value else default
+    from scorekit.io import as_path  # late: a command line is parsed without jax
+
+    out = path(flag, buckets=True) if flag.value else default
     if not processes.is_first():
         return processes.folder(out)
     given = f"--{flag.name}={flag.value}" if flag.value else f"--workdir={default.parent}"
     check_writable(out.parent, given)
     for ending in endings:
-        if Path(f"{out}{ending}").is_dir():
+        if as_path(f"{out}{ending}").is_dir():
             raise ConfigError(f"{given}: must be the path of a file, {out}{ending} is a folder")
     return out
 

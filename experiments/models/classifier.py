@@ -1,7 +1,6 @@
 """A classifier of noisy data from a config: its network, its loss, its accuracy by noise level."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -30,6 +29,7 @@ from experiments.models.restoring import check_average, restore
 from experiments.models.weights import check_weights
 from scorekit import losses
 from scorekit import times as time_samplers
+from scorekit.io import as_path
 from scorekit.predictions import bounded_log_snr
 from scorekit.typing import Array, Key, PyTree, Schedule
 
@@ -197,7 +197,7 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
     Raises:
       ConfigError: if there is no classifier there, or it was trained on other data or with another schedule.
     """
-    given, workdir = f"config.rules.classifier.workdir={chosen.workdir}", Path(chosen.workdir).expanduser()
+    given, workdir = f"config.rules.classifier.workdir={chosen.workdir}", as_path(chosen.workdir)
     path = workdir / "config.json"
     if not path.exists():
         raise ConfigError(

@@ -3,7 +3,6 @@
 import functools
 import json
 import math
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ from experiments.models import autoencoder
 from experiments.models.restoring import restore
 from experiments.models.weights import check_weights
 from scorekit.data import batch_at
+from scorekit.io import as_path
 from scorekit.networks import nearest_code
 from scorekit.typing import Array
 
@@ -154,7 +154,7 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
         raise ConfigError(f"config.data.crop={crop}: must be None: latents are of full sounds")
     if inner.streaming:
         raise ConfigError(f"config.data.streaming={config.data.streaming}: must be False: latents are kept in memory")
-    given, workdir = f"config.data.latents={config.data.latents}", Path(config.data.latents).expanduser()
+    given, workdir = f"config.data.latents={config.data.latents}", as_path(config.data.latents)
     for name in ("config.json", STATISTICS):
         if not (workdir / name).exists():
             raise ConfigError(

@@ -8,13 +8,13 @@ import contextlib
 import hashlib
 import io
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 from jax.experimental import multihost_utils
 
 import scorekit
@@ -85,9 +85,9 @@ class PartialSamples:
         """Removes the batches of one digest, or all that were drawn or read here: the result of them is written."""
         for name in self._used if digest is None else {digest}:
             if distributed.is_first():
-                shutil.rmtree(self._folder / name, ignore_errors=True)
+                epath.Path(self._folder / name).rmtree(missing_ok=True)
         if distributed.is_first():
-            with contextlib.suppress(OSError):  # others are in there
+            with contextlib.suppress(OSError, ValueError):  # others are in there
                 self._folder.rmdir()
 
 

@@ -21,7 +21,7 @@ from experiments.models.restoring import restore
 from experiments.models.sampling import Generate, make_sampler
 from experiments.models.sizes import param_shapes
 from experiments.models.weights import check_weights
-from scorekit.io import write_atomic
+from scorekit.io import as_path, write_atomic
 from scorekit.typing import PyTree
 
 
@@ -44,7 +44,7 @@ def config_of(workdir: str | Path | None) -> ConfigDict:
     """
     if not workdir:
         raise ConfigError("--workdir=… must be given: the folder of a run of experiments.train")
-    path = Path(workdir).expanduser() / "config.json"
+    path = as_path(workdir) / "config.json"
     if not path.exists():
         raise ConfigError(
             f"--workdir={workdir}: there is no run here (no config.json); train one with experiments.train"

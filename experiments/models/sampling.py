@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +42,7 @@ def _recommended(schedule: Schedule, n: int, stochastic: bool, t_max=1.0, t_min=
 
 def _saved_grid(n: int, path: str, t_max=1.0, t_min=0.0, rho=7.0, power=2.0) -> tuning.SavedGrid:
     del t_max, t_min, rho, power  # of the run's own grid: the file has its times
-    saved = tuning.load_grid(Path(path).expanduser())
+    saved = tuning.load_grid(path)
     if saved.steps != n:
         raise ValueError(f"sampling.steps must be {saved.steps}, as tuned in {path}, got {n}")
     return saved

@@ -5,6 +5,7 @@ Every picture has the waveform above, from -1 to 1, and the spectrogram below: a
 """
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike
 from experiments.reporting import plots
 from experiments.reporting.report import Sound, Sounds
 from scorekit import audio
+from scorekit.io import as_path, write_atomic
 
 WINDOW = 0.032
 """Of the spectrogram, in seconds."""
@@ -51,16 +53,18 @@ def audio_widgets(
         raise ValueError(f"row_labels must have {counts} entries, got {len(labels)}")
     rows = []
     for i, label in enumerate(labels):
-        cells = [write_sound(Path(folder) / f"{i}_{_slug(name)}", x[i], sample_rate) for name, x in versions.items()]
+        cells = [write_sound(as_path(folder) / f"{i}_{_slug(name)}", x[i], sample_rate) for name, x in versions.items()]
         rows.append((str(label), cells))
     return Sounds(tuple(versions), rows, caption)
 
 
 def write_sound(path: str | os.PathLike[str], x: ArrayLike, sample_rate: int) -> Sound:
     """Writes ``x`` ``(length,)`` as ``path.wav`` and ``path.png``; what exceeds full scale is clipped."""
-    wav, picture = Path(f"{path}.wav"), Path(f"{path}.png")
-    wav.parent.mkdir(parents=True, exist_ok=True)
-    audio.write(wav, np.asarray(x), sample_rate)
+    wav, picture = as_path(f"{path}.wav"), as_path(f"{path}.png")
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder) / "sound.wav"
+        audio.write(local, np.asarray(x), sample_rate)
+        write_atomic(wav, local.read_bytes())
     return Sound(wav, sound_picture(picture, x, sample_rate))
 
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from scorekit.io.files import write_atomic
+from scorekit.io import as_path, write_atomic
 
 Cell = str | int | float | None
 
@@ -185,7 +185,7 @@ def _sounds(header: Sequence[str], rows: Sequence[tuple[str, Sequence[Sound]]], 
 
 
 def _base64(path: str | os.PathLike[str]) -> str:
-    return base64.b64encode(Path(path).read_bytes()).decode()
+    return base64.b64encode(as_path(path).read_bytes()).decode()
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) -> str:

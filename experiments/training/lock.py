@@ -21,16 +21,18 @@ import numpy as np
 from experiments.cli import interrupts
 from experiments.cli.endings import ProgramError
 from experiments.cli.flags import check_writable
+from experiments.training.bucket_lock import BucketLock
+from scorekit.io import in_bucket
 
 NAME = ".lock"
 TOUCHED_EVERY, STALE_AFTER = 30.0, 120.0
 """Seconds."""
 
-_held: dict[Path, "Lock | None"] = {}
+_held: dict[Path, "Lock | BucketLock | None"] = {}
 
 
 @contextlib.contextmanager
-def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | None"]:
+def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock | None"]:
     """A context in which this process is the only one that trains into ``folder``, which is made.
 
     With several processes the first of them holds the lock for all, and the others get None. A process that holds the
@@ -44,7 +46,7 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | None"]:
       ConfigError: if nothing can be written into the folder.
       ProgramError: if another process trains there; the message names it.
     """
-    folder = folder.resolve()
+    folder = folder if in_bucket(folder) else folder.resolve()
     if folder in _held:
         yield _held[folder]
         return
@@ -52,7 +54,7 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | None"]:
     if jax.process_index() == 0:
         try:
             check_writable(folder, f"{flag}={folder}")
-            lock = Lock(folder / NAME)
+            lock = (BucketLock if in_bucket(folder) else Lock)(folder / NAME)
         except Exception as caught:
             error = caught
     if jax.process_count() > 1:
@@ -78,7 +80,7 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | None"]:
         del _held[folder]
         lock.release()
         if is_new:  # nothing was written, say because the config is invalid
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # the latter of a folder in a bucket
                 folder.rmdir()
 
 

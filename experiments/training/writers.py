@@ -9,10 +9,12 @@ run that was never stopped. For that, write the line of step k before saving the
 """
 
 import contextlib
+import io
 import json
 import math
 import numbers
 import os
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -23,7 +25,7 @@ import numpy as np
 from matplotlib.image import imread
 
 from experiments.cli import distributed
-from scorekit.io.files import write_atomic
+from scorekit.io import as_path, in_bucket, write_atomic
 
 _NOT_IN_JSON = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -45,10 +47,11 @@ class MetricWriter:
     """
 
     def __init__(self, workdir: str | os.PathLike[str], *, resume_step: int | None = None):
-        self.path = Path(workdir) / "metrics.jsonl"
+        self.path = as_path(workdir) / "metrics.jsonl"
         kept = [] if resume_step is None else [x for x in _rows(self.path, repair=True) if x["step"] <= resume_step]
         write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
-        self._file = self.path.open("a", buffering=1)  # a whole line reaches the system at each write
+        # a whole line reaches the system, or all of them the bucket, at each write
+        self._file = _Object(self.path) if in_bucket(self.path) else self.path.open("a", buffering=1)
         self._board = _Board(self.path.parent / "tensorboard", first_step=0 if resume_step is None else resume_step + 1)
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
@@ -65,7 +68,7 @@ class MetricWriter:
 
     def picture(self, step: int, name: str, png: str | os.PathLike[str]) -> None:
         """Shows a PNG file in TensorBoard."""
-        self._board.picture(step, name, imread(Path(png))[..., :3])
+        self._board.picture(step, name, imread(io.BytesIO(as_path(png).read_bytes()))[..., :3])
 
     def close(self) -> None:
         """Writes everything out; the writer is of no use afterwards."""
@@ -86,6 +89,20 @@ def open_metrics(
     return MetricWriter(workdir, resume_step=resume_step) if distributed.is_first() else contextlib.nullcontext()
 
 
+class _Object:
+    """A file of lines in a bucket, where nothing can be appended: each line writes all of them."""
+
+    def __init__(self, path: Path):
+        self._path, self._text = path, path.read_text()
+
+    def write(self, line: str) -> None:
+        self._text += line
+        self._path.write_text(self._text)
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+
+
 class _Board:
     """TensorBoard events, written by the calling thread: a full disk raises instead of ending a thread silently."""
 
@@ -93,10 +110,14 @@ class _Board:
         from tensorboardX.event_file_writer import EventsWriter  # late: readers of metrics.jsonl do not need it
         from tensorboardX.proto.event_pb2 import SessionLog  # type: ignore[attr-defined]
 
-        self._folder, self._flushed = folder, 0.0
-        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._flushed, self._local = folder, 0.0, None
+        if in_bucket(folder):  # where nothing can be appended
+            self._local = tempfile.TemporaryDirectory(prefix="scorekit-")
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
         # a resume within the same second gets its own file
-        self._writer = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
+        name = Path(folder if self._local is None else self._local.name) / "events"
+        self._writer = EventsWriter(str(name), f".{time.time_ns()}")
         self._write(first_step, session_log=SessionLog(status=SessionLog.START))  # drops earlier events of later steps
 
     def _write(self, step: int, **content: Any) -> None:
@@ -107,7 +128,14 @@ class _Board:
             self._writer.write_event(Event(wall_time=now, step=step, **content))
             if now - self._flushed > 10:
                 self._writer.flush()
+                self._copy()
                 self._flushed = now
+
+    def _copy(self) -> None:
+        """Copies the events to the bucket, if they belong there."""
+        if self._local is not None:
+            for path in Path(self._local.name).iterdir():
+                (self._folder / path.name).write_bytes(path.read_bytes())
 
     def scalars(self, step: int, values: Mapping[str, int | float]) -> None:
         from tensorboardX.summary import scalar
@@ -123,6 +151,9 @@ class _Board:
     def close(self) -> None:
         with _naming(self._folder):
             self._writer.close()
+            self._copy()
+        if self._local is not None:
+            self._local.cleanup()
 
 
 @contextlib.contextmanager
@@ -140,7 +171,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Raises:
       ValueError: naming a line, other than the last, that is not a JSON object with an integer ``step``.
     """
-    rows = _rows(Path(path), repair=False)
+    rows = _rows(as_path(path), repair=False)
     return [{name: _NOT_IN_JSON.get(x, x) if isinstance(x, str) else x for name, x in row.items()} for row in rows]
 
 

@@ -1,16 +1,45 @@
-"""Atomic writes: readers never see a partially written file."""
+"""Paths of this machine and of buckets; atomic writes: readers never see a partially written file."""
 
 import os
 from pathlib import Path
+from typing import Any
+
+
+def in_bucket(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is one of an object store, such as ``gs://bucket/folder`` or ``s3://bucket/folder``.
+
+    >>> in_bucket("gs://bucket/run"), in_bucket("runs/digits")
+    (True, False)
+    """
+    return "://" in os.fspath(path)
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """A path as an object with the methods of ``pathlib.Path``, of this machine or of a bucket.
+
+    Args:
+      path: a local path, in which ``~`` is the home folder, or one of a bucket, which needs its package for fsspec
+        (``gcsfs``, ``s3fs``).
+
+    >>> as_path("runs/digits").name, str(as_path("gs://bucket/run") / "config.json")
+    ('digits', 'gs://bucket/run/config.json')
+    """
+    if not in_bucket(path):
+        return Path(path).expanduser()
+    from etils import epath  # late: local paths need nothing
+
+    found: Any = epath.Path(path)
+    return found
 
 
 def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
     """Writes a file atomically: to a temporary file in the same directory, which is then renamed to ``path``.
 
-    A process that is killed leaves either the old file or the new one. Missing directories are created.
+    A process that is killed leaves either the old file or the new one. Missing directories are created. In a bucket the
+    object is written at once, which is atomic there.
 
     Args:
-      path: of the file.
+      path: of the file, see :func:`as_path`.
       content: bytes, or text that is encoded as UTF-8.
 
     Returns:
@@ -27,11 +56,14 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
     """
     if not isinstance(content, str | bytes | bytearray | memoryview):
         raise TypeError(f"content must be text or bytes, got {type(content).__name__}")
-    path = Path(path)
+    path, data = as_path(path), content.encode() if isinstance(content, str) else content
+    if in_bucket(path):
+        path.write_bytes(data)
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.write_bytes(data)
         partial.replace(path)
     except OSError as error:  # that of a full disk has no file name
         raise OSError(error.errno, error.strerror, str(path)) from error

@@ -22,6 +22,7 @@ from scorekit.training._trees import from_nested, to_nested
 from scorekit.training.restoring import (
     BROKEN,
     Broken,
+    absolute,
     fitting,
     quiet_orbax,
     read,
@@ -59,7 +60,7 @@ class Checkpoints:
     :func:`~scorekit.training.restoring.restore_params` may read at any time.
 
     Args:
-      directory: created if missing.
+      directory: created if missing; of this machine or of a bucket (``gs://…``, ``s3://…``).
       keep: number of newest checkpoints to keep, at least 1.
       keep_best: number of best checkpoints to keep in addition.
       metric: name of the metric that ranks checkpoints; required if ``keep_best > 0``.
@@ -101,7 +102,7 @@ class Checkpoints:
 
         latest = preservation_policy.LatestN(keep)
         best = preservation_policy.BestN(get_metric_fn=goodness, n=keep_best, keep_checkpoints_without_metrics=False)
-        self._directory = epath.Path(directory).resolve()
+        self._directory = absolute(directory)
         self._quiet = contextlib.ExitStack()
         self._quiet.enter_context(quiet_orbax())
         for step in steps_in(self._directory):  # orbax fails on unreadable metrics

@@ -18,8 +18,15 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from scorekit.checks import check, check_count
+from scorekit.io import in_bucket
 from scorekit.training._trees import Nested, checksums, differences, from_nested, nested_shapes
 from scorekit.typing import PyTree
+
+
+def absolute(directory: str | PathLike) -> epath.Path:
+    """The absolute path of a folder of this machine, or that of a bucket."""
+    path = epath.Path(directory)
+    return path if in_bucket(path) else path.resolve()
 
 
 def restore_params(
@@ -50,7 +57,7 @@ def restore_params(
         check(lambda d: (d >= 0) & (d < 1), "in [0, 1)", decay=decay)
     if step is not None:
         check_count(0, step=step)
-    folder = epath.Path(directory).resolve()
+    folder = absolute(directory)
     branch = ["params"]
     if decay is not None:
         branch = ["ema", decay if isinstance(decay, str) else str(float(decay))]
@@ -97,7 +104,7 @@ def restore_extra(directory: str | PathLike, *, step: int | None = None) -> dict
     Returns:
       The JSON, or None if there is no such checkpoint, or none whose JSON is readable.
     """
-    folder = epath.Path(directory).resolve()
+    folder = absolute(directory)
     for found in reversed(steps_in(folder)):
         if step is None or step == found:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

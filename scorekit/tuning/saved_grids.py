@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_finite
-from scorekit.io.files import write_atomic
+from scorekit.io import as_path, write_atomic
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.tuning.tune import Tuned
 from scorekit.typing import Array, Schedule, Solver
@@ -95,7 +95,7 @@ def load_grid(path: str | os.PathLike[str]) -> SavedGrid:
         return ValueError(f"path must be a file of save_grid, got {path}: {why}")
 
     try:
-        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+        fields = json.loads(as_path(path).read_text())
     except OSError as error:
         raise invalid("no such file" if isinstance(error, FileNotFoundError) else str(error)) from error
     except ValueError as error:

@@ -129,6 +129,8 @@ ROWS: dict[str, Call] = {
 }
 
 EXEMPT = {
+    "io.as_path": "takes any path",
+    "io.in_bucket": "takes any path",
     "data.ImageSet": "a result of load",
     "data.NoteSet": "a result of load_notes",
     "data.PhraseSet": "a result of load_phrases",

@@ -1,0 +1,131 @@
+"""A workdir in a bucket: all that a run writes and reads goes through the paths of the bucket.
+
+The bucket is a local folder under the name ``gs://bucket``. Checkpoints are written by tensorstore, which would ask the
+network for the bucket: their folder is given to it as a local one.
+"""
+
+import json
+import time
+
+import fsspec
+import numpy as np
+import pytest
+from etils.epath import backend
+from fsspec.implementations.local import LocalFileSystem
+from programs import run
+
+from experiments.cli.endings import ProgramError
+from experiments.training import bucket_lock, lock
+from experiments.training.writers import MetricWriter, read_metrics
+from scorekit.io import as_path, in_bucket, write_atomic
+from scorekit.training import checkpoints, restoring
+
+TINY = [
+    "--config=experiments/configs/points/mixture_2d.py",
+    "--config.network.features=8",
+    "--config.network.blocks=1",
+    "--config.training.batch_size=16",
+    "--config.training.warmup_steps=2",
+    "--config.training.log_every=2",
+    "--config.training.sample_every=4",
+    "--config.training.checkpoint_every=4",
+    "--config.training.steps=8",
+    "--config.sampling.steps=2",
+    "--config.sampling.batch_size=20",
+    "--config.evaluation.num_samples=40",
+    "--config.evaluation.guidance_scales=1",
+    "--config.evaluation.bound_times=2",
+]
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """The folder that ``gs://bucket`` stands for."""
+
+    class Store(LocalFileSystem):
+        cachable = False
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            path = str(path).replace("gs:///", "/").replace("gs://bucket", str(tmp_path / "bucket"))
+            return LocalFileSystem._strip_protocol(path)
+
+    store = Store(auto_mkdir=True)
+    monkeypatch.setattr(backend._FileSystemSpecBackend, "fs", lambda self, path: store)
+    (tmp_path / "bucket").mkdir()
+    local = lambda directory: as_path(str(directory).replace("gs://bucket", str(tmp_path / "bucket")))
+    for module in (restoring, checkpoints):
+        monkeypatch.setattr(module, "absolute", lambda directory: restoring.epath.Path(local(directory)))
+    monkeypatch.setattr(bucket_lock, "SETTLED_AFTER", 0.01)
+    assert fsspec  # the backend of epath
+    return tmp_path / "bucket"
+
+
+def test_paths():
+    assert in_bucket("s3://bucket/run")
+    assert not in_bucket("runs/digits")
+    assert str(as_path("gs://bucket/run").parent / "x") == "gs://bucket/x"
+    assert "~" not in str(as_path("~/runs"))
+
+
+def test_files_are_written_into_the_bucket(bucket):
+    path = write_atomic("gs://bucket/deep/note.txt", "done")
+    assert str(path) == "gs://bucket/deep/note.txt"
+    assert (bucket / "deep" / "note.txt").read_text() == "done"
+    assert [p.name for p in (bucket / "deep").iterdir()] == ["note.txt"]
+
+
+def test_metrics_continue(bucket):
+    with MetricWriter("gs://bucket/run") as writer:
+        for step in (1, 2, 3):
+            writer.scalars(step, {"loss": step / 2})
+            assert len((bucket / "run" / "metrics.jsonl").read_text().splitlines()) == step
+    with MetricWriter("gs://bucket/run", resume_step=2) as writer:
+        writer.scalars(3, {"loss": 7.0})
+    assert [row["loss"] for row in read_metrics("gs://bucket/run/metrics.jsonl")] == [0.5, 1.0, 7.0]
+    assert len(list((bucket / "run" / "tensorboard").iterdir())) == 2
+
+
+def test_one_process_holds_the_lock(bucket):
+    folder = as_path("gs://bucket/run")
+    with lock.hold(folder) as held:
+        assert held is not None
+        held.check()
+        with pytest.raises(ProgramError, match=r"gs://bucket/run: process .* trains here"):
+            bucket_lock.BucketLock(folder / lock.NAME)
+        other = {"host": "other", "pid": 1, "token": "another", "touched": time.time()}
+        (bucket / "run" / lock.NAME).write_text(json.dumps(other))
+        with pytest.raises(ProgramError, match="process 1 on other"):
+            held.check()
+    assert (bucket / "run" / lock.NAME).exists()  # it is another's
+    (bucket / "run" / lock.NAME).write_text(json.dumps({**other, "touched": time.time() - 130}))
+    with lock.hold(folder):  # the other one is silent
+        pass
+    assert not (bucket / "run" / lock.NAME).exists()
+
+
+@pytest.mark.slow
+def test_a_run_in_a_bucket_is_trained_continued_sampled_and_evaluated(bucket):
+    code, out, err = run("train", *TINY, "--workdir=gs://bucket/run")
+    assert code == 0, err
+    assert "gs://bucket/run/report.html" in out.splitlines()[-1]
+    names = {path.name for path in (bucket / "run").iterdir()}
+    assert {"report.html", "config.json", "metrics.jsonl", "evaluation.json", "tensorboard", "checkpoints"} <= names
+    assert ".lock" not in names
+    code, out, err = run("train", *TINY, "--workdir=gs://bucket/run", "--config.training.steps=12")
+    assert code == 0, err
+    assert "resuming  from step 8" in out
+    code, out, err = run("sample", "--workdir=gs://bucket/run", "--num=50")
+    assert code == 0, err
+    assert np.load(bucket / "run" / "samples" / "sample.npz")["x"].shape == (50, 2)
+    assert not (bucket / "run" / "samples" / "partial").exists()
+    code, _, err = run("evaluate", "--workdir=gs://bucket/run")
+    assert code == 0, err
+    assert (bucket / "run" / "evaluation_12.json").exists()
+
+
+def test_other_programs_name_the_flag():
+    code, _, err = run("train_classifier", "--config=experiments/configs/images/digits_classifier.py",
+                       "--workdir=gs://bucket/run")  # fmt: skip
+    assert code == 2
+    assert "--workdir=gs://bucket/run: must be a folder of this machine" in err
