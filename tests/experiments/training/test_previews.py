@@ -5,11 +5,12 @@ import optax
 import pytest
 
 from experiments.configs.points import mixture_2d
+from experiments.data.dataset import Dataset
 from experiments.models.finite import check_samples
 from experiments.training import loop
 
 
-class Zeros:
+class Zeros(Dataset):
     name, examples = "zeros", None
 
     def batch(self, seed, step, size):
