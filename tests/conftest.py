@@ -39,7 +39,7 @@ def frozen_heap():
     gc.unfreeze()
 
 
-MOST_MAPS = 20_000
+MOST_MAPS = 30_000
 """Compiled programs take memory maps, about three each; Linux gives a process 65,530, and XLA aborts at the limit."""
 
 

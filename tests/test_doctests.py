@@ -24,6 +24,8 @@ SLOW = {
     "scorekit.audio.stft",
     "scorekit.audio.structure",
     "scorekit.bridges.diffrax",
+    "scorekit.data.edm_augmentation",
+    "scorekit.distillation.consistency",
     "scorekit.distillation.matching",
     "scorekit.distillation.progressive",
     "scorekit.guidance.inverse",

@@ -142,6 +142,7 @@ def test_tune_lowers_the_error_on_new_noise(coefficients, factor):
     np.testing.assert_allclose(mean_distance(found.solver, found.ts, pairs_of(1)), found.after, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_tune_measures_every_grid_and_tunes_the_best():
     found, seen = tuned(False)
     before = {name: float(trial.before) for name, trial in found.trials.items()}

@@ -30,6 +30,7 @@ def test_run_measures_every_statistic_of_every_set(finished):
     assert list(outcome.images) == ["calibration", "in distribution", "mirrored (near)", "photos"]
 
 
+@pytest.mark.slow
 def test_digits_are_separated_from_photographs(load_program, finished, make_config, monkeypatch, tmp_path, capsys):
     """Every score that is two-sided separates the photographs; the near set is harder; missing sets are printed."""
     program = load_program("experiments.ood.detect")
@@ -54,6 +55,7 @@ def test_digits_are_separated_from_photographs(load_program, finished, make_conf
     assert "AUROC, photos: best / likelihood" in page
 
 
+@pytest.mark.slow
 def test_mode_is_more_likely_and_less_typical(finished):
     outcome = finished[0]
     ascent, calibration = outcome.ascent, outcome.statistics["calibration"]["log p"]
@@ -63,6 +65,7 @@ def test_mode_is_more_likely_and_less_typical(finished):
     assert np.median(ascent.p_before) > 0.1
 
 
+@pytest.mark.slow
 def test_halves_do_not_overlap_and_the_near_set_is_made_of_the_second(finished):
     images = finished[0].images
     rows = {name: {image.tobytes() for image in found} for name, found in images.items()}
