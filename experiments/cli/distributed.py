@@ -82,7 +82,9 @@ def start() -> None:
     multihost_utils.sync_global_devices("start")  # the connections between CPUs are made while all are here
     _process, _processes = jax.process_index(), jax.process_count()
     if not is_first():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (for the rest of the program)
+        sys.stdout.flush()
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)  # for the rest of the program, libraries included
 
 
 def is_first() -> bool:

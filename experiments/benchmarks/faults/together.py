@@ -54,7 +54,8 @@ def end(started: list[subprocess.Popen]) -> tuple[list[int], list[str], list[str
         except subprocess.TimeoutExpired:
             process.kill()
             found.append(process.communicate())
-    texts = [["\n".join(x for x in text.splitlines() if "[Gloo]" not in x).strip() for text in both] for both in found]
+    own = lambda text: "\n".join(x for x in text.splitlines() if "[Gloo]" not in x and "peer ranks" not in x).strip()
+    texts = [(own(out), own(err)) for out, err in found]
     return [process.returncode for process in started], [out for out, _ in texts], [err for _, err in texts]
 
 

@@ -70,7 +70,7 @@ def test_likelihood_matches_the_exact_density_and_saves_a_plot(program, tmp_path
         "likelihood", points="20", block="10", turns="1", tolerances="1e-3,1e-5", out=str(tmp_path / "likelihood.png")
     )
     rows = re.findall(r"^(\S.*?) +(1e-0\d) +\d+ +([\d.e-]+) +(-?[\d.e-]+) +\S", out, re.MULTILINE)
-    solvers = {"scorekit", "scorekit, blocks", "diffrax", "diffrax, blocks"}
+    solvers = {"scorekit", "scorekit, whole", "diffrax", "diffrax, blocks"}
     assert {solver for solver, *_ in rows} == solvers
     assert len(rows) == 2 * 2 * len(solvers)
     for solver, tolerance, error, bias in rows:
