@@ -118,9 +118,9 @@ class Images(Dataset):
         allowed = "none for latents, which are of the images as they are"
         require(name == "none" or not options.latents, "data.augment", name, allowed)
         vector = options.vector.name if "vector" in options else "none"
-        told = (name == "edm") == (vector == augment.AUGMENTATION)
+        consistent = (name == "edm") == (vector == augment.AUGMENTATION)
         allowed = "edm with data.vector.name=augmentation, neither without the other"
-        require(told, "data.augment", name, allowed)
+        require(consistent, "data.augment", name, allowed)
 
     def batch(self, seed, step, size):
         batches = self._batches(seed, step, size, 0, 1, workers=0)  # there is no next one to read ahead

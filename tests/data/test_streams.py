@@ -123,7 +123,7 @@ def test_broken_examples_are_replaced_by_the_next_good_row(source):
     with pytest.warns(UserWarning, match=r"^4 examples could not be read .*png is damaged; .*png is damaged; …$"):
         assert rows(take(batches, 6)).tolist() == wanted
     assert sorted(batches.skipped) == sorted(broken)
-    batches.close()  # again: it has been told
+    batches.close()  # again: it has warned already
     later = stream(source(23, broken), seed=3, batch_size=8, on_error="skip", start=24, process_count=2, workers=1)
     with pytest.warns(UserWarning, match="could not be read"):
         assert rows(take(later, 3)).tolist() == [w for i in (24, 32, 40) for w in wanted[i : i + 4]]

@@ -7,7 +7,6 @@ network for the bucket: their folder is given to it as a local one.
 import json
 import time
 
-import fsspec
 import numpy as np
 import pytest
 from etils.epath import backend
@@ -57,7 +56,6 @@ def bucket(tmp_path, monkeypatch):
     for module in (restoring, checkpoints):
         monkeypatch.setattr(module, "absolute", lambda directory: restoring.epath.Path(local(directory)))
     monkeypatch.setattr(bucket_lock, "SETTLED_AFTER", 0.01)
-    assert fsspec  # the backend of epath
     return tmp_path / "bucket"
 
 

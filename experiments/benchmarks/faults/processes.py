@@ -55,7 +55,8 @@ def verdict(process: subprocess.Popen, part: str, tried: str, words: Sequence[st
     return Case(part, tried, "clear" if clear else "obscure", text)
 
 
-def _newest(workdir: Path) -> tuple[int, list[np.ndarray]]:
+def newest(workdir: Path) -> tuple[int, list[np.ndarray]]:
+    """The step of the newest checkpoint and its parameters."""
     step, params = restore_params(workdir / "checkpoints")
     return step, [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
 
@@ -66,7 +67,7 @@ def _equal(part: str, tried: str, workdir: Path, exact: tuple[int, list[np.ndarr
     _, err = process.communicate(timeout=600)
     if process.returncode != 0:
         return Case(part, tried, "obscure", f"does not continue: {err.splitlines()[-1][:150] if err else ''}")
-    step, leaves = _newest(workdir)
+    step, leaves = newest(workdir)
     same = step == exact[0] and all(np.array_equal(a, b) for a, b in zip(leaves, exact[1], strict=True))
     return Case(part, tried, "clear" if same else "silent", "ends bit-equal" if same else "ends with other numbers")
 
@@ -76,7 +77,7 @@ def kills(folder: Path, count: int, seed: int = 0) -> Iterator[Case]:
     chosen = random.Random(seed)
     began = time.monotonic()
     start(*TRAIN, f"--workdir={folder / 'exact'}").communicate(timeout=600)
-    duration, exact = time.monotonic() - began, _newest(folder / "exact")
+    duration, exact = time.monotonic() - began, newest(folder / "exact")
     for i in range(count):
         workdir = folder / f"killed{i}"
         number = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[i % 3]
@@ -94,7 +95,7 @@ def kills(folder: Path, count: int, seed: int = 0) -> Iterator[Case]:
 
 def full_disk(folder: Path) -> Iterator[Case]:
     """No file may grow beyond a limit; then there is room again, and the run must end bit-equal."""
-    exact = _newest(folder / "exact")
+    exact = newest(folder / "exact")
     for limit in (0, 1_000, 20_000, 60_000):
         workdir, tried = folder / f"full{limit}", f"files of at most {limit:,} bytes"
         process = start(*TRAIN, f"--workdir={workdir}", file_limit=limit)

@@ -11,21 +11,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import numpy as np
 
+from experiments.benchmarks.faults.processes import LIMIT, ROOT, newest
 from experiments.benchmarks.faults.tally import Case
-from scorekit.training import restore_params
 
-ROOT = Path(__file__).parents[3]
 TRAIN = ("train", "--config=experiments/configs/points/mixture_2d.py", "--config.network.features=8",
          "--config.network.blocks=1", "--config.training.steps=400", "--config.training.batch_size=16",
          "--config.training.fsdp=2", "--config.training.checkpoint_every=40", "--config.training.sample_every=100000",
          "--config.sampling.steps=2", "--config.evaluation.num_samples=20", "--config.evaluation.bound_times=2",
          "--config.evaluation.guidance_scales=1")  # fmt: skip
 HEARTBEAT = 10
-LIMIT = 600.0
-"""Seconds that the processes have to end."""
 
 
 def start(*arguments: str, processes: int = 2, devices: int = 2) -> list[subprocess.Popen]:
@@ -59,10 +55,6 @@ def end(started: list[subprocess.Popen]) -> tuple[list[int], list[str], list[str
     return [process.returncode for process in started], [out for out, _ in texts], [err for _, err in texts]
 
 
-def _newest(workdir: Path) -> list[np.ndarray]:
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(restore_params(workdir / "checkpoints")[1])]
-
-
 def signals(folder: Path, count: int, seed: int = 0) -> Iterator[Case]:
     """SIGKILL and SIGTERM to one of two processes; all must end, and then the same command ends bit-equal.
 
@@ -71,7 +63,7 @@ def signals(folder: Path, count: int, seed: int = 0) -> Iterator[Case]:
     chosen = random.Random(seed)
     began = time.monotonic()
     end(start(*TRAIN, f"--workdir={folder / 'together'}"))
-    duration, exact = time.monotonic() - began, _newest(folder / "together")
+    duration, exact = time.monotonic() - began, newest(folder / "together")[1]
     for i in range(count):
         workdir = folder / f"together{i}"
         number, which = (signal.SIGKILL, signal.SIGTERM)[i % 2], chosen.randrange(2)
@@ -90,7 +82,7 @@ def signals(folder: Path, count: int, seed: int = 0) -> Iterator[Case]:
             yield Case("together", tried, "obscure", f"does not continue: {codes} {last}")
             continue
         tolerance = 1e-5 if alone else 0.0
-        pairs = zip(_newest(workdir), exact, strict=True)
+        pairs = zip(newest(workdir)[1], exact, strict=True)
         same = all(np.allclose(a, b, rtol=tolerance, atol=tolerance) for a, b in pairs)
         ends = "ends equal" if same else "ends with other numbers"
         yield Case("together", f"{tried}, then {2 - alone} processes", "clear" if same else "silent", ends)

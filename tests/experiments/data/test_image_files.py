@@ -177,12 +177,12 @@ def test_a_damaged_picture_ends_the_run_or_is_left_out(pictures, tmp_path, strea
         warnings.simplefilter("always")
         dataset = load(**fields, on_error="skip")
     assert len(loading) == 1  # of what is kept in memory
-    found, told = epoch(dataset)
+    found, warned = epoch(dataset)
     assert 5 not in found
     if streaming:
         assert found.count(6) == 2  # in its place
-        assert len(told) == 1
-        assert told[0].startswith("1 examples could not be read")
+        assert len(warned) == 1
+        assert warned[0].startswith("1 examples could not be read")
 
 
 @pytest.mark.slow
