@@ -1,0 +1,115 @@
+"""Foreign tensors by name: each is taken once, in the layout of Flax, and none may be missing or left over."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.tree_util import keystr
+
+from scorekit.typing import PyTree
+
+__all__ = ["Tensors", "check_params"]
+
+
+class Tensors:
+    """Tensors of a checkpoint of another code base, from which a converter takes what it knows.
+
+    Args:
+      named: arrays by their foreign name, in PyTorch's layouts.
+      source: what an error calls their origin, such as the path of a file.
+      prefix: of the names that are taken from here, see :meth:`under`.
+
+    >>> found = Tensors({"out.weight": np.ones((3, 2)), "out.bias": np.zeros(3)})
+    >>> found.under("out").dense()["kernel"].shape
+    (2, 3)
+    >>> found.check_all_taken()
+    """
+
+    def __init__(self, named: Mapping[str, Any], source: str = "the checkpoint", prefix: str = ""):
+        self.source, self.prefix = source, prefix
+        self._named, self._taken = named, set()
+
+    def __contains__(self, name: str) -> bool:
+        return self.prefix + name in self._named
+
+    def __iter__(self) -> Iterator[str]:
+        """The names below the prefix, without it."""
+        return (name[len(self.prefix) :] for name in self._named if name.startswith(self.prefix))
+
+    def under(self, name: str) -> "Tensors":
+        """The tensors whose names start with ``name`` and a dot; what is taken from them counts as taken here."""
+        inner = Tensors(self._named, self.source, f"{self.prefix}{name}.")
+        inner._taken = self._taken
+        return inner
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, which is not taken.
+
+        Raises:
+          ValueError: if there is none of this name.
+        """
+        if name not in self:
+            raise ValueError(f"{self.source} has no tensor {self.prefix + name!r}")
+        return tuple(self._named[self.prefix + name].shape)
+
+    def take(self, name: str) -> np.ndarray:
+        """A tensor in its own layout, as float32 if it is floating.
+
+        Raises:
+          ValueError: if there is none of this name.
+        """
+        self.shape(name)
+        self._taken.add(self.prefix + name)
+        array = np.asarray(self._named[self.prefix + name])
+        return array if np.issubdtype(array.dtype, np.integer) else array.astype(np.float32)
+
+    def dense(self, permute: Callable[[np.ndarray], np.ndarray] = lambda a: a) -> dict[str, np.ndarray]:
+        """``weight`` ``(out, in)``, or the ``(out, in, 1, ...)`` of a pointwise convolution, and ``bias`` if there is
+        one, of a dense layer; ``permute`` orders the leading axis (out) of both."""
+        weight = permute(self.take("weight"))
+        kernel = weight.reshape(weight.shape[:2]).T
+        return {"kernel": kernel, **({"bias": permute(self.take("bias"))} if "bias" in self else {})}
+
+    def conv(self) -> dict[str, np.ndarray]:
+        """``weight`` ``(out, in, *window)`` and ``bias`` if there is one, of a convolution."""
+        kernel = np.moveaxis(self.take("weight"), (0, 1), (-1, -2))
+        return {"kernel": kernel, **({"bias": self.take("bias")} if "bias" in self else {})}
+
+    def norm(self) -> dict[str, np.ndarray]:
+        """``weight`` and ``bias`` of a normalisation with parameters."""
+        return {"scale": self.take("weight"), "bias": self.take("bias")}
+
+    def check_all_taken(self) -> None:
+        """Raises ``ValueError`` naming the first tensors that no one has taken."""
+        left = [name for name in self._named if name.startswith(self.prefix) and name not in self._taken]
+        if left:
+            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+            raise ValueError(f"{self.source} has tensors that the network does not use: {', '.join(left[:3])}{more}")
+
+
+def check_params(params: PyTree, expected: PyTree) -> None:
+    """Validates converted parameters against those of a network.
+
+    Args:
+      params: nested dicts of arrays.
+      expected: the tree of ``jax.eval_shape(network.init, ...)``.
+
+    Raises:
+      ValueError: naming the first parameter that is missing, unknown or of another shape.
+
+    >>> check_params({"bias": np.ones(2)}, {"bias": jax.ShapeDtypeStruct((3,), "float32")})
+    Traceback (most recent call last):
+    ValueError: parameter ['bias'] must have shape (3,), got (2,)
+    """
+    ours, theirs = (
+        {keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (expected, params)
+    )
+    for name in [*ours, *theirs]:
+        if name not in theirs:
+            raise ValueError(f"parameter {name} is missing; it must have shape {ours[name]}")
+        if name not in ours:
+            raise ValueError(f"parameter {name} is not one of the network; it has shape {theirs[name]}")
+        if ours[name] != theirs[name]:
+            raise ValueError(f"parameter {name} must have shape {ours[name]}, got {theirs[name]}")

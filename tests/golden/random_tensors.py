@@ -1,0 +1,51 @@
+"""Tensors drawn from their names: a golden file holds names, shapes, inputs and outputs, and no weights.
+
+Every parameter is random: freshly initialised networks output almost zero, and comparing zeros proves nothing. Imports
+numpy only, so that the scripts that make the golden files may run in environments without jax.
+"""
+
+import json
+import pathlib
+import zlib
+from typing import Any
+
+import numpy as np
+
+FOLDER = pathlib.Path(__file__).parent
+
+
+def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """float32 of standard deviation ``fan_in ** -0.5`` for matrices and windows, 0.2 around 1 for the weights of norms,
+    0.2 for other vectors, 0.5 for scalars; the same on every machine and in every version of numpy."""
+    normal = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
+    if len(shape) >= 2:
+        scale, mean = np.prod(shape[1:]) ** -0.5, 0.0
+    else:
+        scale, mean = (0.2 if shape else 0.5), float(name.endswith("weight"))
+    return (mean + scale * normal).astype(np.float32)
+
+
+def draw_all(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """One tensor for each name."""
+    return {name: draw(name, tuple(shape)) for name, shape in shapes.items()}
+
+
+def save(name: str, shapes: dict[str, tuple[int, ...]], about: dict[str, Any], **arrays: np.ndarray) -> None:
+    """Writes ``<name>.npz``.
+
+    Args:
+      name: of the file.
+      shapes: of the foreign tensors, by name.
+      about: packages with their versions, and the arguments of the foreign network.
+      arrays: inputs and outputs.
+    """
+    header = json.dumps({"shapes": {k: list(v) for k, v in shapes.items()}, "about": about}, sort_keys=True)
+    np.savez_compressed(FOLDER / f"{name}.npz", header=np.array(header), **arrays)
+
+
+def load(name: str) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, np.ndarray]]:
+    """Tensors by their foreign names, what the file says about itself, and its arrays."""
+    with np.load(FOLDER / f"{name}.npz") as file:
+        arrays = dict(file)
+    header = json.loads(str(arrays.pop("header")))
+    return draw_all(header["shapes"]), header["about"], arrays
