@@ -1,1 +1,1 @@
-"""Layouts of published checkpoints, one file each: from tensors by their foreign names to a network and its parameters."""
+"""Layouts of published checkpoints, a file each: from tensors by their foreign names to a network and parameters."""
