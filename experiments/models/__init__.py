@@ -16,6 +16,9 @@ def fields() -> ConfigDict:
     """Multiplies sigma / alpha at every t: above 1 for images larger than the schedule was made for."""
     config.schedule = section(choices.SCHEDULES, "cosine")
     config.network = section(choices.NETWORKS, "unet", supplied=("num_classes", "vector_size", "map_shape"))
+    config.preconditioning = section(choices.PRECONDITIONINGS, config_dict.placeholder(str), supplied=("schedule",))
+    """What the network is called with: ``scale * log_snr(t)`` ("log_snr", the default, with a scale of 1/4), ``scale *
+    t`` ("time"), or ``log(sigma) / 4`` with the input scaled to unit variance ("edm", for the target "edm")."""
 
     config.loss = loss = ConfigDict()
     loss.target = section(choices.TARGETS, "v")
@@ -59,6 +62,7 @@ RANGES = {
     "noise_factor": above(0),
     **within("schedule", choices.SCHEDULE_RANGES),
     **within("network", choices.SIZE_RANGES),
+    **within("preconditioning", choices.PRECONDITIONING_RANGES),
     **within("loss.target", choices.TARGET_RANGES),
     **within("loss.weighting", choices.WEIGHTING_RANGES),
     **within("loss.times", choices.TIMES_RANGES),

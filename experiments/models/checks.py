@@ -25,6 +25,7 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
     check_network(config)
     schedule = choices.build_schedule(config)
     choices.build_target(config)
+    choices.build_preconditioning(config, schedule)
     weighting, sampler = choices.build_weighting(config, schedule), choices.build_times(config)
     choices.build_network(config, 10)
     solver, ts = build_sampler(config, schedule)

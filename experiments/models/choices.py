@@ -7,13 +7,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from experiments.cli.config import Config, require, resolve
+from experiments.cli.config import Config, call, choice, require, resolve
 from experiments.cli.ranges import above, at_least, between, count, finite, items, or_none
-from scorekit import networks, predictions, schedules, times, weightings
+from scorekit import denoisers, networks, predictions, schedules, times, weightings
 from scorekit.networks.attention import ATTENTION
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
-from scorekit.typing import Schedule, Weighting
+from scorekit.typing import Network, Schedule, Weighting
 
 SCHEDULES: Mapping[str, Callable] = {
     "cosine": schedules.cosine,
@@ -115,6 +115,25 @@ TIMES_RANGES = or_none(
 )
 
 
+def _by_log_snr(schedule: Schedule, scale: float = 0.25) -> Callable[[Network], Network]:
+    return lambda network: denoisers.condition_on_log_snr(network, schedule, scale)
+
+
+def _by_time(scale: float = 1000.0) -> Callable[[Network], Network]:
+    return lambda network: denoisers.condition_on_time(network, scale)
+
+
+def _edm(schedule: Schedule, sigma_data: float = 0.5) -> Callable[[Network], Network]:
+    """The input has unit variance, and the network is called with ``log(sigma) / 4``."""
+    by_log_sigma = _by_log_snr(schedule, -0.125)
+    return lambda network: denoisers.scale_input(by_log_sigma(network), schedule, sigma_data)
+
+
+PRECONDITIONINGS: Mapping[str, Callable] = {"log_snr": _by_log_snr, "edm": _edm, "time": _by_time}
+"""How the noise level and the input enter the network: from a network of ``(x, noise)`` to one of ``(x_t, t)``."""
+PRECONDITIONING_RANGES = or_none(scale=finite, sigma_data=above(0))
+
+
 def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
     """A factory with the attributes of the module as arguments, its dtype by name."""
     arguments = [
@@ -168,6 +187,13 @@ def build_schedule(config: Config) -> Schedule:
 def build_target(config: Config) -> Target:
     """What the network predicts."""
     return resolve(config, "loss.target", TARGETS)
+
+
+def build_preconditioning(config: Config, schedule: Schedule) -> Callable[[Network], Network]:
+    """From a network of ``(x, noise)`` to one of ``(x_t, t)``."""
+    chosen = choice("preconditioning.name", config.preconditioning.name or "log_snr", PRECONDITIONINGS)
+    by = f"preconditioning.name={chosen}"
+    return call(config, "preconditioning", by, PRECONDITIONINGS[chosen], schedule=schedule)
 
 
 def build_weighting(config: Config, schedule: Schedule) -> Weighting:

@@ -1,7 +1,7 @@
 """A model of a config: the network with its schedule, target, weighting and times."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -25,6 +25,7 @@ class Model(NamedTuple):
     module: nn.Module
     schedule: Schedule
     target: Target
+    precondition: Callable[[Network], Network]
     weighting: Weighting
     times: TimeSampler
     num_classes: int
@@ -45,6 +46,7 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         module=choices.build_network(config, dataset.num_classes, **sizes),
         schedule=schedule,
         target=choices.build_target(config),
+        precondition=choices.build_preconditioning(config, schedule),
         weighting=choices.build_weighting(config, schedule),
         times=choices.build_times(config),
         num_classes=dataset.num_classes,
@@ -61,11 +63,9 @@ def init_params(model: Model, key: Key) -> PyTree:
 
 
 def network(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Network:
-    """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name); the network is
-    conditioned on log-SNR."""
+    """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name)."""
     named = given if isinstance(given, Mapping) else {"labels": given}
-    bound = Partial(model.module.apply, params, **named)
-    return denoisers.condition_on_log_snr(bound, model.schedule)
+    return model.precondition(Partial(model.module.apply, params, **named))
 
 
 def denoiser(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Denoiser:

@@ -11,6 +11,7 @@ from experiments.cli.ranges import above, at_least, between, check_ranges, count
 from scorekit import training
 
 OPTIMIZERS = get_args(training.OptimizerName)
+BETAS = (0.9, 0.999)
 
 
 def fields() -> ConfigDict:
@@ -23,6 +24,11 @@ def fields() -> ConfigDict:
     options.learning_rate = 2e-3
     options.warmup_steps = 100
     options.final_fraction = 0.01
+    options.decay_start = config_dict.placeholder(int)
+    """The learning rate falls by a cosine to ``final_fraction`` of its peak (1: it is constant), or from this step on
+    by the inverse square root of the steps."""
+    options.betas = config_dict.placeholder(tuple)
+    """Decay of Adam's averages of the gradient and of its square; None is 0.9, 0.999."""
     options.clip_norm = 1.0
     options.weight_decay = 0.0
     options.ema_decays = (0.999,)
@@ -47,6 +53,7 @@ RANGES = {
     "learning_rate": above(0),
     "warmup_steps": count(0),
     "final_fraction": between(0, 1),
+    **or_none(decay_start=count(1), betas=items(between(0, 1, open_high=True), least=2)),
     **or_none(clip_norm=above(0)),
     "weight_decay": at_least(0),
     "ema_decays": items(between(0, 1, open_high=True)),
@@ -67,6 +74,7 @@ def check(config: Config) -> None:
     options = config.training
     choice("training.optimizer", options.optimizer or OPTIMIZERS[0], OPTIMIZERS)
     choice("training.parallel", options.parallel, ("jit", "pmap"))
+    require(len(options.betas or BETAS) == 2, "training.betas", options.betas, "two numbers")
     allowed = f"below training.steps={options.steps}"
     require(options.warmup_steps < options.steps, "training.warmup_steps", options.warmup_steps, allowed)
 
@@ -95,4 +103,6 @@ def build_optimizer(options: Config, learning_rate: float | None = None) -> opta
         options.clip_norm,
         options.weight_decay,
         options.optimizer or OPTIMIZERS[0],
+        tuple(options.betas or BETAS),  # type: ignore[arg-type]
+        options.decay_start,
     )

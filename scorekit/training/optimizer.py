@@ -1,4 +1,4 @@
-"""The optimiser: AdamW or Muon behind global-norm clipping, with linear warm-up and cosine decay."""
+"""The optimiser: AdamW or Muon behind global-norm clipping, with linear warm-up and a decay of the rate."""
 
 import functools
 import math
@@ -8,26 +8,31 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scorekit.checks import check_at_least, check_between, check_count, check_positive
+from scorekit.checks import check, check_at_least, check_between, check_count, check_positive
 from scorekit.typing import Array
 
 OptimizerName = Literal["adamw", "muon"]
 
 
 def learning_rate_schedule(
-    learning_rate: float, warmup_steps: int, total_steps: int, final_fraction: float = 0.0
+    learning_rate: float,
+    warmup_steps: int,
+    total_steps: int,
+    final_fraction: float = 0.0,
+    decay_start: int | None = None,
 ) -> optax.Schedule:
-    """Linear warm-up, then half a cosine.
+    """Linear warm-up, then half a cosine, or the inverse square root of the number of steps.
 
-    ``lr(n) = learning_rate min(1, (n + 1) / warmup) (f + (1 - f) (1 + cos(pi p)) / 2)`` with ``p`` the fraction
-    of the steps after the warm-up that are done and ``f`` the final fraction. The first update has a
-    non-zero rate.
+    ``lr(n) = learning_rate min(1, (n + 1) / warmup) d(n)``, with ``d = f + (1 - f) (1 + cos(pi p)) / 2`` for ``p`` the
+    fraction of the steps after the warm-up that are done and ``f`` the final fraction; or, from ``decay_start`` steps
+    on, ``d = (n / decay_start) ** -0.5``, and 1 before. The first update has a non-zero rate.
 
     Args:
       learning_rate: the peak.
       warmup_steps: updates until the peak; 0 for none.
       total_steps: updates until the end of the cosine; the rate is constant afterwards.
-      final_fraction: rate at the end as a fraction of the peak, in [0, 1]; 1 for a constant rate.
+      final_fraction: rate at the end of the cosine as a fraction of the peak, in [0, 1]; 1 for a constant rate.
+      decay_start: updates until the rate falls by the inverse square root, at any ``total_steps``; None for the cosine.
 
     Returns:
       Function from the number of updates done to the learning rate of the next.
@@ -38,6 +43,11 @@ def learning_rate_schedule(
     >>> schedule = learning_rate_schedule(1.0, 4, 104, 0.1)
     >>> [round(float(schedule(n)), 3) for n in (0, 3, 4, 54, 104, 999)]
     [0.25, 1.0, 1.0, 0.55, 0.1, 0.1]
+    >>> schedule = learning_rate_schedule(1.0, 4, 104, decay_start=100)
+    >>> [round(float(schedule(n)), 3) for n in (0, 100, 400, 10_000)]
+    [0.25, 1.0, 0.5, 0.1]
+
+    Source: Karras et al. 2024, for the inverse square root (https://arxiv.org/abs/2312.02696).
     """
     check_positive(learning_rate=learning_rate)
     check_between(0, 1, final_fraction=final_fraction)
@@ -45,10 +55,14 @@ def learning_rate_schedule(
     check_count(total_steps=total_steps)
     if warmup_steps >= total_steps:
         raise ValueError(f"warmup_steps must be at least 0 and below total_steps={total_steps}, got {warmup_steps}")
+    if decay_start is not None:
+        check_count(decay_start=decay_start)
 
     def schedule(count):
         n = jnp.asarray(count, jnp.float32)
         warmup = jnp.minimum(1.0, (n + 1) / max(warmup_steps, 1))
+        if decay_start is not None:
+            return learning_rate * warmup * jax.lax.rsqrt(jnp.maximum(n / decay_start, 1.0))
         progress = jnp.clip((n - warmup_steps) / (total_steps - warmup_steps), 0.0, 1.0)
         cosine = (1 + jnp.cos(jnp.pi * progress)) / 2
         return learning_rate * warmup * (final_fraction + (1 - final_fraction) * cosine)
@@ -64,6 +78,8 @@ def make_optimizer(
     clip_norm: float | None = 1.0,
     weight_decay: float = 0.0,
     name: OptimizerName = "adamw",
+    betas: tuple[float, float] = (0.9, 0.999),
+    decay_start: int | None = None,
 ) -> optax.GradientTransformation:
     """AdamW or Muon with clipping by the global norm and the rate of :func:`learning_rate_schedule`.
 
@@ -84,6 +100,8 @@ def make_optimizer(
       weight_decay: decoupled weight decay.
       name: ``"adamw"`` or ``"muon"``. Muon applies to the parameters that Flax names ``kernel``, except in modules with
         ``conditioning`` or ``film`` in their names.
+      betas: decay of Adam's averages of the gradient and of its square, each in [0, 1).
+      decay_start: updates until the rate falls by the inverse square root; None for the cosine.
 
     Returns:
       An optax gradient transformation.
@@ -104,8 +122,11 @@ def make_optimizer(
     check_at_least(0, weight_decay=weight_decay)
     if name not in get_args(OptimizerName):
         raise ValueError(f"name must be one of {', '.join(get_args(OptimizerName))}, got {name!r}")
-    schedule = learning_rate_schedule(learning_rate, warmup_steps, total_steps, final_fraction)
-    adam = optax.scale_by_adam()
+    check(lambda x: (x >= 0) & (x < 1), "two numbers in [0, 1)", betas=betas)
+    if len(betas) != 2:
+        raise ValueError(f"betas must be two numbers in [0, 1), got {betas}")
+    schedule = learning_rate_schedule(learning_rate, warmup_steps, total_steps, final_fraction, decay_start)
+    adam = optax.scale_by_adam(*betas)
     optimizer = optax.chain(
         adam if name == "adamw" else optax.partition({"adam": adam, "muon": _muon()}, _by_name),
         optax.add_decayed_weights(weight_decay, lambda params: jax.tree.map(lambda p: jnp.ndim(p) > 1, params)),

@@ -29,6 +29,24 @@ def test_schedule_agrees_with_optax_after_the_warmup():
     np.testing.assert_allclose(ours(n + 5), theirs(n), rtol=1e-5)
 
 
+def test_inverse_square_root():
+    n = np.arange(1000)
+    rate = learning_rate_schedule(2.0, 10, 50, decay_start=100)(n)
+    expected = 2.0 * np.minimum(1, (n + 1) / 10) / np.sqrt(np.maximum(n / 100, 1))
+    np.testing.assert_allclose(rate, expected, rtol=1e-5)
+
+
+def test_betas_are_those_of_adam():
+    params, gradients = jnp.ones(3), [jnp.array([1.0, -2.0, 0.5]), jnp.array([0.1, 3.0, 0.5])]
+    ours = make_optimizer(0.1, 0, 10, final_fraction=1.0, clip_norm=None, betas=(0.5, 0.7))
+    theirs = optax.adam(0.1, b1=0.5, b2=0.7)
+    state, other = ours.init(params), theirs.init(params)
+    for g in gradients:
+        update, state = ours.update(g, state, params)
+        expected, other = theirs.update(g, other, params)
+        np.testing.assert_allclose(update, expected, rtol=1e-6)
+
+
 def test_constant_rate_without_warmup():
     np.testing.assert_allclose(learning_rate_schedule(0.3, 0, 10, 1.0)(np.arange(20)), 0.3, rtol=1e-6)
 
@@ -123,6 +141,9 @@ def test_muon_updates_other_parameters_by_adamw():
         ({"final_fraction": 1.5}, r"final_fraction must be in \[0, 1\], got 1.5"),
         ({"clip_norm": -1.0}, "clip_norm must be finite and > 0, got -1.0"),
         ({"weight_decay": -0.1}, "weight_decay must be finite and >= 0, got -0.1"),
+        ({"betas": (0.9, 1.0)}, r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)"),
+        ({"betas": (0.9,)}, r"betas must be two numbers in \[0, 1\), got \(0.9,\)"),
+        ({"decay_start": 0}, "decay_start must be an integer >= 1, got 0"),
         ({"name": "sgd"}, "name must be one of adamw, muon, got 'sgd'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Weightings and training times by the names of a config."""
+"""Preconditionings, weightings and training times by the names of a config."""
 
 import numpy as np
 import pytest
@@ -16,6 +16,38 @@ def config_with(**sections):
     for path, fields in sections.items():
         getattr(config.loss, path).update(**fields)
     return config
+
+
+@pytest.mark.parametrize(
+    ("fields", "noise", "factor"),
+    [
+        ({}, lambda t, log_snr: log_snr / 4, lambda sigma: 1.0),
+        ({"name": "log_snr", "scale": -0.5}, lambda t, log_snr: -log_snr / 2, lambda sigma: 1.0),
+        ({"name": "time", "scale": 999.0}, lambda t, log_snr: 999 * t, lambda sigma: 1.0),
+        ({"name": "edm", "sigma_data": 0.25}, lambda t, log_snr: -log_snr / 8, lambda sigma: np.hypot(sigma, 0.25)),
+    ],
+)
+def test_preconditionings_are_what_they_are_called(fields, noise, factor):
+    config = base.get_config()
+    config.schedule.name = "edm"
+    config.preconditioning.update(**fields)
+    schedule = choices.build_schedule(config)
+    precondition = choices.build_preconditioning(config, schedule)
+    t, x_t = np.float32(0.4), np.float32([1.0, -2.0])
+    sigma = float(schedule.sigma(t))
+    given = precondition(lambda x, noise: np.stack([x, np.full_like(x, noise)]))(x_t, t)
+    np.testing.assert_allclose(given[0], x_t / factor(sigma), rtol=1e-5)
+    np.testing.assert_allclose(given[1], noise(t, -2 * np.log(sigma)), rtol=1e-5)
+
+
+def test_an_invalid_preconditioning_raises():
+    config = base.get_config()
+    config.preconditioning.update(name="time", sigma_data=0.5)
+    with pytest.raises(ConfigError, match=r"config.preconditioning.sigma_data=0.5: must be left out, because .* scale"):
+        checks.check(config)
+    config.preconditioning.update(name="times", sigma_data=None)
+    with pytest.raises(ConfigError, match=r"config.preconditioning.name=times: .*did you mean time\?"):
+        checks.check(config)
 
 
 @pytest.mark.slow

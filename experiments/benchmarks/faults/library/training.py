@@ -17,6 +17,7 @@ _RATES = {
     "warmup_steps": Count(1, least=0),
     "total_steps": Count(4),
     "final_fraction": Number(0.1, low=-0.1, high=1.1),
+    "decay_start": Count(3),
 }
 
 
@@ -76,6 +77,9 @@ ROWS: dict[str, Call] = {
         clip_norm=Number(1.0, low=0.0),
         weight_decay=Number(0.1, low=-0.1),
         name=Choice("adamw"),
+    ),
+    "training.make_optimizer/betas": call(
+        lambda betas: training.make_optimizer(0.1, 1, 4, betas=(betas, 0.9)), betas=Number(0.9, low=-0.1, high=1.0)
     ),
     "training.make_mesh": call(lambda fsdp: training.make_mesh(fsdp, jax.devices()[:1]), fsdp=Count(1)),
     "training.make_train_step": call(
