@@ -122,7 +122,7 @@ def make_optimizer(
     check_at_least(0, weight_decay=weight_decay)
     if name not in get_args(OptimizerName):
         raise ValueError(f"name must be one of {', '.join(get_args(OptimizerName))}, got {name!r}")
-    check(lambda x: (x >= 0) & (x < 1), "two numbers in [0, 1)", betas=betas)
+    check(lambda x: (x >= 0) & (x < 1), "two numbers in [0, 1)", betas=betas)  # type: ignore[arg-type]
     if len(betas) != 2:
         raise ValueError(f"betas must be two numbers in [0, 1), got {betas}")
     schedule = learning_rate_schedule(learning_rate, warmup_steps, total_steps, final_fraction, decay_start)
