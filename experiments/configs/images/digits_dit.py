@@ -2,8 +2,9 @@
 
 python -m experiments.train --config=experiments/configs/images/digits_dit.py --workdir=runs/digits_dit
 
-329 thousand parameters. Measured: the first 888 of 2,500 steps in 4 min 45 s on two busy cores (0.13 CPU seconds a
-step), in which the training loss falls from 0.86 to 0.25.
+329 thousand parameters. Measured after the 2,500 steps, which take about 5 minutes on two CPU cores with nothing beside:
+at guidance scale 1, class accuracy 0.984 and classification accuracy score 0.980 (0.993 and 0.983 with the U-Net of
+digits.py); at guidance scale 2, 1.000 and 0.970; the variational bound is 1.92 bits per pixel (1.80).
 """
 
 from experiments.configs.images import digits
