@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.checks import check_count, check_positive
+from scorekit.checks import check_count, check_floating, check_positive
 from scorekit.networks.attention import attend
 from scorekit.networks.conditioning import as_masked
 from scorekit.networks.embeddings import as_labels, per_example
@@ -22,7 +22,7 @@ from scorekit.networks.magnitude import (
     normalise_weights,
     unit_normal,
 )
-from scorekit.networks.spatial import DType, check_signal_or_image, embed_map
+from scorekit.networks.spatial import DType, embed_map
 from scorekit.typing import Array, ArrayLike
 
 BALANCE = 0.3
@@ -62,9 +62,9 @@ class EDM2(nn.Module):
     programs do so by themselves. The frequencies and phases of the noise level's random Fourier features are the
     collection ``constants`` of the variables.
 
-    Signals ``(B, L, C)`` are treated as images are. The embeddings of the conditions are summed and divided by the root
-    of their number. A dense map is convolved and added to the first features by ``mp_sum(., ., 0.5)``. Null tokens have
-    unit magnitude. Published checkpoints have none: converted, their null label is an embedding of zero.
+    The embeddings of noise level, class and vector are summed and divided by the root of their number. A dense map is
+    convolved and added to the first features by ``mp_sum(., ., 0.5)``. Null tokens have unit magnitude. Published
+    checkpoints have none: converted, their null label is an embedding of zero.
 
     Parameters, norms of weights and positions, softmax and output are float32; ``dtype`` is that of the rest.
 
@@ -72,11 +72,11 @@ class EDM2(nn.Module):
       channels: channels of the first level.
       multipliers: channels of each level as multiples of ``channels``; level i has size / 2^i.
       blocks: blocks per level of the encoder; the decoder has one more.
-      attention_resolutions: heights (of signals: lengths) at which attention follows each block.
+      attention_resolutions: heights at which attention follows each block.
       head_channels: channels of an attention head.
       num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
       vector_size: length C of a conditioning vector of unit magnitude; None: no vector.
-      map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
+      map_shape: shape (H, W, C) of a conditioning image or dense map, of any size; None: no map.
       dtype: dtype of the computation.
       noise_scale: factor of the noise level; the default is for ``log_snr / 4``. With 1, the network may be called with
         ``log(sigma) / 4``, as the published ones.
@@ -90,7 +90,7 @@ class EDM2(nn.Module):
     (2, 8, 8, 1)
 
     Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models"
-    (https://arxiv.org/abs/2312.02696), configuration G. Dropout is left out.
+    (https://arxiv.org/abs/2312.02696), configuration G (fig. 22), without its dropout.
     """
 
     channels: int = 64
@@ -104,7 +104,7 @@ class EDM2(nn.Module):
     dtype: DType = jnp.float32
     noise_scale: float = 0.5
     remat: bool = False
-    spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
+    spatial_axes: ClassVar[tuple[int, ...]] = (2,)
     project = staticmethod(normalise_weights)
 
     @classmethod
@@ -132,8 +132,7 @@ class EDM2(nn.Module):
         """Evaluates the network. None for a condition means that it is absent for all examples.
 
         Args:
-          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``, of unit variance; their sides divisible by
-            ``2 ** (levels - 1)``.
+          x: images ``(B, H, W, C)`` of unit variance; their sides divisible by ``2 ** (levels - 1)``.
           noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
           labels: integer labels, scalar or ``(B,)``, or None.
           vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
@@ -146,15 +145,14 @@ class EDM2(nn.Module):
           ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
         self.check_sizes(x)
-        x, axes = jnp.asarray(x, jnp.float32), range(1, x.ndim - 1)
-        window, out_channels = (3,) * len(axes), x.shape[-1]
+        x = jnp.asarray(x, jnp.float32)
         widths = [self.channels * m for m in self.multipliers]
         conditioning = MPConditioning(
             max(widths), widths[0], self.noise_scale, self.num_classes, self.vector_size, name="conditioning"
         )
         given = as_masked("dense_map", dense_map, self.map_shape, x.shape[0])
         embedding = conditioning(noise, labels, x.shape[0], vector).astype(self.dtype)
-        h = MPConv(widths[0], window, self.dtype, ones=True, name="input")(x)
+        h = MPConv(widths[0], (3, 3), self.dtype, ones=True, name="input")(x)
         if given is not None:
             h = mp_sum(h, embed_map(widths[0], self.dtype, given, x.shape[1:-1], _map_conv, MPOrNull), 0.5)
         kind = nn.remat(Block) if self.remat else Block
@@ -180,11 +178,13 @@ class EDM2(nn.Module):
             if level:
                 h = block(doubled(h), width, f"up{level}_double", decoder=True, attention=False)
         gain = self.param("gain", nn.initializers.zeros, (), jnp.float32)
-        return MPConv(out_channels, window, name="output")(h, gain)
+        return MPConv(x.shape[-1], (3, 3), name="output")(h, gain)
 
     def check_sizes(self, x: Array) -> None:
         """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
-        check_signal_or_image(x)
+        check_floating(x=x)
+        if x.ndim != 4:
+            raise ValueError(f"x must have shape (B, H, W, C), got {x.shape}")
         check_count(channels=self.channels, blocks=self.blocks, head_channels=self.head_channels)
         check_positive(noise_scale=self.noise_scale)
         for multiplier in self.multipliers:
@@ -223,14 +223,13 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, embedding: Array) -> Array:
-        rank = x.ndim - 2
-        conv = lambda name, side, features=self.features: MPConv(features, (side,) * rank, self.dtype, name=name)
+        conv = lambda name, side, features=self.features: MPConv(features, (side, side), self.dtype, name=name)
         shortcut = conv("shortcut", 1) if x.shape[-1] != self.features else lambda x: x
         if not self.decoder:
             x = normalise(shortcut(x), -1)
         gain = self.param("gain", nn.initializers.zeros, (), jnp.float32)
         scale = 1 + MPConv(self.features, dtype=self.dtype, name="film")(embedding, gain)
-        y = conv("conv_1", 3)(mp_silu(x)) * jnp.expand_dims(scale, range(1, 1 + rank))
+        y = conv("conv_1", 3)(mp_silu(x)) * scale[:, None, None]
         y = conv("conv_2", 3)(mp_silu(y))
         x = mp_sum(shortcut(x) if self.decoder else x, y, BALANCE)
         if self.heads:
@@ -276,25 +275,22 @@ class MPConditioning(nn.Module):
 
 
 def halved(x: Array) -> Array:
-    """The mean of each two neighbours along every spatial axis.
+    """The mean of each 2 x 2 positions.
 
-    >>> halved(jnp.arange(4.0).reshape(1, 4, 1))[0, :, 0]
-    Array([0.5, 2.5], dtype=float32)
+    >>> halved(jnp.arange(4.0).reshape(1, 2, 2, 1)).shape
+    (1, 1, 1, 1)
     """
-    for axis in range(1, x.ndim - 1):
-        x = x.reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :]).mean(axis + 1)
-    return x
+    batch, height, width, channels = x.shape
+    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
 
 
 def doubled(x: Array) -> Array:
-    """Each position repeated along every spatial axis.
+    """Each position repeated to 2 x 2.
 
-    >>> doubled(jnp.arange(2.0).reshape(1, 2, 1))[0, :, 0]
-    Array([0., 0., 1., 1.], dtype=float32)
+    >>> doubled(jnp.ones((1, 1, 2, 1))).shape
+    (1, 2, 4, 1)
     """
-    for axis in range(1, x.ndim - 1):
-        x = x.repeat(2, axis=axis)
-    return x
+    return x.repeat(2, axis=1).repeat(2, axis=2)
 
 
 def _map_conv(features: int, window: Sequence[int], dtype: DType, name: str) -> MPConv:

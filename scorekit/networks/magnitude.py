@@ -68,7 +68,7 @@ def normalise_weights(params: PyTree) -> PyTree:
     Array([[0.85],
            [1.13]], dtype=float32)
 
-    Source: Karras et al. 2024, sec. 2.3.
+    Source: Karras et al. 2024, eq. 66.
     """
     return jax.tree.map(lambda w: normalise(w, range(w.ndim - 1)) if jnp.ndim(w) > 1 else w, params)
 
@@ -118,7 +118,7 @@ class MPConv(nn.Module):
 
     Attributes:
       features: output channels.
-      window: sides of the kernel, odd; the input is padded with zeros.
+      window: sides (h, w) of the kernel, odd; the image is padded with zeros.
       dtype: dtype of the computation; the weights are normalised in float32.
       ones: whether a channel of ones is appended to the input, in place of a bias.
     """
@@ -138,7 +138,7 @@ class MPConv(nn.Module):
         weight = (weight * (gain / math.sqrt(math.prod(shape[:-1])))).astype(self.dtype)
         if math.prod(self.window) == 1:
             return x @ weight.reshape(shape[-2:])
-        spatial = "HWD"[: len(self.window)]
+        spatial = "HW"[: len(self.window)]
         layout = f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"
         return jax.lax.conv_general_dilated(x, weight, (1,) * len(spatial), "SAME", dimension_numbers=layout)
 

@@ -65,7 +65,7 @@ class Contract:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(n, marks=pytest.mark.slow if n in ("DiT-1d", "EDM2-1d", "UNet-1d") else ()) for n in CASES],
+    params=[pytest.param(n, marks=pytest.mark.slow if n in ("DiT-1d", "EDM2-2d", "UNet-1d") else ()) for n in CASES],
 )
 def case(request):
     return Contract(*CASES[request.param])
