@@ -303,8 +303,8 @@ def uncertainty_weighted(loss: Array, log_variance: Array) -> Array:
 
     Args:
       loss: per-example losses ``(B,)``.
-      log_variance: u at each example's noise level ``(B,)``, from a small learned function of log-SNR;
-        or one for all.
+      log_variance: u at each example's noise level ``(B,)``, from a small learned function of log-SNR
+        (:class:`scorekit.networks.LogVariance`); or one for all.
 
     Raises:
       ValueError: if the shapes differ.
@@ -312,7 +312,7 @@ def uncertainty_weighted(loss: Array, log_variance: Array) -> Array:
     >>> round(float(uncertainty_weighted(2.0, jnp.log(2.0))), 3)
     1.693
 
-    Source: Karras et al. 2023, eq. 14 (https://arxiv.org/abs/2312.02696).
+    Source: Karras et al. 2024, eq. 21 (https://arxiv.org/abs/2312.02696).
     """
     if jnp.ndim(log_variance):
         check_like("loss", loss, log_variance=log_variance)

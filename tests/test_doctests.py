@@ -37,6 +37,7 @@ SLOW = {
     "scorekit.networks.autoencoder",
     "scorekit.networks.classifier",
     "scorekit.networks.dit",
+    "scorekit.networks.edm2",
     "scorekit.networks.features",
     "scorekit.networks.mlp",
     "scorekit.networks.unet",

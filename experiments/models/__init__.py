@@ -24,6 +24,9 @@ def fields() -> ConfigDict:
     loss.target = section(choices.TARGETS, "v")
     loss.weighting = section(choices.WEIGHTINGS, "v", supplied=("schedule",))
     loss.times = section(choices.TIMES, "uniform")
+    loss.log_variance = config_dict.placeholder(bool)
+    """Learns the log-variance u of the loss at each noise level and trains on loss / exp(u) + u, so that all noise
+    levels contribute equally (Karras et al. 2024)."""
     loss.label_dropout = 0.1
     loss.vector_dropout = 0.1
     loss.map_dropout = 0.1

@@ -166,6 +166,7 @@ SIZE_RANGES = or_none(
     features=_WIDTH,
     filters=count(0, 2**16),
     grid=items(_WIDTH),
+    head_channels=_WIDTH,
     heads=_WIDTH,
     latent_channels=_WIDTH,
     layers=_DEPTH,

@@ -7,7 +7,7 @@ import jax
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from experiments.models.conditioning import conditions, null_conditions
 from experiments.models.devices import collect, everywhere, spread
-from experiments.models.model import Model, network
+from experiments.models.model import Model, log_variance, network
 from scorekit import losses
 from scorekit import times as time_samplers
 from scorekit.networks import drop_conditions
@@ -57,6 +57,8 @@ def make_loss(model: Model):
             target=model.target,
             weighting=model.weighting,
         )
+        if model.log_variance is not None:
+            value = losses.uncertainty_weighted(value, log_variance(model, params, aux.log_snr))
         return value, {"log_snr": aux.log_snr, "eps_mse": aux.eps_mse}
 
     return loss

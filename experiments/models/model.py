@@ -14,9 +14,13 @@ from experiments.data import conditions
 from experiments.data.dataset import Dataset
 from experiments.models import choices
 from scorekit import denoisers
+from scorekit.networks import LogVariance
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.typing import Array, Denoiser, Key, Network, PyTree, Schedule, Weighting
+
+LOG_VARIANCE = "log_variance"
+"""Where the variables of the log-variance are among those of the network."""
 
 
 class Model(NamedTuple):
@@ -33,6 +37,8 @@ class Model(NamedTuple):
     extracts: Mapping[str, conditions.Extract]
     map_noise: float | None = None
     """The highest level of noise-conditioning augmentation; None for a network that is not conditioned on one."""
+    log_variance: nn.Module | None = None
+    """The learned log-variance of the loss at a noise level; None for a loss without."""
 
 
 def build_model(config: Config, dataset: Dataset) -> Model:
@@ -53,19 +59,30 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         shape=dataset.shape,
         extracts=extracts,
         map_noise=config.loss.map_noise,
+        log_variance=LogVariance() if config.loss.log_variance else None,
     )
 
 
 def init_params(model: Model, key: Key) -> PyTree:
-    """The initial parameters."""
+    """The initial variables of the network; with a learned log-variance, its own under ``log_variance``."""
     x = jnp.zeros((1, *model.shape))
-    return jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))
+    params = jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))
+    if model.log_variance is None:
+        return params
+    return {**params, LOG_VARIANCE: model.log_variance.init(jax.random.fold_in(key, 1), jnp.zeros(1))}
+
+
+def log_variance(model: Model, params: PyTree, log_snr: Array) -> Array:
+    """The learned log-variance of the loss ``(B,)`` at a log-SNR ``(B,)``."""
+    assert model.log_variance is not None
+    return model.log_variance.apply(params[LOG_VARIANCE], log_snr / 4)  # type: ignore[return-value]
 
 
 def network(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Network:
     """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name)."""
     named = given if isinstance(given, Mapping) else {"labels": given}
-    return model.precondition(Partial(model.module.apply, params, **named))
+    of_network = {name: variables for name, variables in params.items() if name != LOG_VARIANCE}
+    return model.precondition(Partial(model.module.apply, of_network, **named))
 
 
 def denoiser(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Denoiser:

@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+import flax.linen as nn
 import jax
 import optax
 from ml_collections import ConfigDict, config_dict
@@ -93,9 +94,14 @@ def check_devices(config: Config) -> None:
         require(alone, "training.parallel", "pmap", "jit with several processes or training.fsdp other than 1")
 
 
-def build_optimizer(options: Config, learning_rate: float | None = None) -> optax.GradientTransformation:
-    """The optimiser of the section ``training``, with another peak learning rate if one is given."""
-    return training.make_optimizer(
+def build_optimizer(
+    options: Config, learning_rate: float | None = None, module: nn.Module | None = None
+) -> optax.GradientTransformation:
+    """The optimiser of the section ``training``, with another peak learning rate if one is given.
+
+    A network with a ``project`` method has its parameters projected after each update.
+    """
+    optimizer = training.make_optimizer(
         options.learning_rate if learning_rate is None else learning_rate,
         options.warmup_steps,
         options.steps,
@@ -106,3 +112,5 @@ def build_optimizer(options: Config, learning_rate: float | None = None) -> opta
         tuple(options.betas or BETAS),  # type: ignore[arg-type]
         options.decay_start,
     )
+    project = getattr(module, "project", None)
+    return optimizer if project is None else training.projected(optimizer, project)

@@ -10,7 +10,7 @@ from experiments.data.dataset import Dataset
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import held_out_loss, make_loss, make_prepare
 from experiments.models.model import Model, init_params
-from experiments.training import loop
+from experiments.training import build_optimizer, loop
 from scorekit.training import TrainState
 
 
@@ -29,5 +29,6 @@ def fit_model(
         ema=config.sampling.ema,
         held_out=held_out_loss(make_prepare(model, dataset), loss, dataset),
         draw=draw,
+        optimizer=build_optimizer(config.training, module=model.module),
         gathers=getattr(model.module, "gathers", ()),
     )

@@ -31,7 +31,7 @@ def quick_fit(config: Config, model: Model, dataset: Dataset, seeds: Sequence[in
       ProgramError: if the loss stays not finite.
     """
     options = config.training
-    optimizer = build_optimizer(options)
+    optimizer = build_optimizer(options, module=model.module)
     prepare = make_prepare(model, dataset, dropout_rates(config), config.loss.joint_dropout)
     step = training.make_train_step(prepare, make_loss(model), optimizer)
     for seed in seeds:

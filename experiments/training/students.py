@@ -250,7 +250,7 @@ def matching(
 
     rates = {"student": options.learning_rate * hyper.student_rate, "fake": options.learning_rate}
     optimizer = optax.multi_transform(
-        {name: build_optimizer(options, rate) for name, rate in rates.items()},
+        {name: build_optimizer(options, rate, model.module) for name, rate in rates.items()},
         {"student": "student", "fake": "fake"},
     )
     some = {name: value[:256] for name, value in dataset.test.items()}

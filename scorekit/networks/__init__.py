@@ -9,24 +9,29 @@ from scorekit.networks.autoencoder import Autoencoder, fixed_noise_kl
 from scorekit.networks.classifier import Classifier
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
 from scorekit.networks.dit import DiT
+from scorekit.networks.edm2 import EDM2
 from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features
 from scorekit.networks.features import features, layer_names, pool
+from scorekit.networks.log_variance import LogVariance
+from scorekit.networks.magnitude import normalise_weights
 from scorekit.networks.mlp import MLP
 from scorekit.networks.quantise import Quantised, code_counts, nearest_code, perplexity, quantise, revival_loss
 from scorekit.networks.unet import UNet
 from scorekit.networks.wavenet import WaveNet
 
-DENOISING = (DiT, MLP, UNet, WaveNet)
+DENOISING = (DiT, EDM2, MLP, UNet, WaveNet)
 """The networks that can be trained as denoisers; the contract tests run on each."""
 
 __all__ = [
     "ABSENT",
     "DENOISING",
+    "EDM2",
     "MLP",
     "Autoencoder",
     "Classifier",
     "Conditioning",
     "DiT",
+    "LogVariance",
     "Masked",
     "Quantised",
     "UNet",
@@ -40,6 +45,7 @@ __all__ = [
     "layer_names",
     "nearest_code",
     "noise_augmented",
+    "normalise_weights",
     "perplexity",
     "pool",
     "quantise",

@@ -1,7 +1,7 @@
 """Spatial axes of images ``(B, H, W, C)`` and signals ``(B, L, C)``: patches, resizing and embedding of maps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -86,12 +86,19 @@ def resize_linear(value: Array, shape: tuple[int, ...]) -> Array:
     return value[:, below] * (1 - share) + value[:, below + 1] * share
 
 
-def embed_map(channels: int, dtype: DType, given: Masked, shape: tuple[int, ...]) -> Array:
+def embed_map(
+    channels: int,
+    dtype: DType,
+    given: Masked,
+    shape: tuple[int, ...],
+    conv: Callable[..., nn.Module] = nn.Conv,
+    or_null: Callable[..., nn.Module] = OrNull,
+) -> Array:
     """A dense map as features of a spatial shape, a learned null token where it is absent; for use in a compact method.
 
     A convolution with kernels of side 3. A map of a higher resolution, by an integer factor along each axis, is folded
     into channels first. One of a lower resolution is resized: before the convolution, or after it, which costs less,
-    where the resolution is lower by a factor of 4 or more along each axis.
+    where the resolution is lower by a factor of 4 or more along each axis. ``conv`` and ``or_null`` are the layers.
     """
     value = given.value
     own = value.shape[1:-1]
@@ -102,6 +109,6 @@ def embed_map(channels: int, dtype: DType, given: Masked, shape: tuple[int, ...]
         value = space_to_depth(value, [n // side for n, side in zip(own, shape, strict=True)])
     elif not coarser and own != shape:
         value = resize_linear(value, shape)
-    h = nn.Conv(channels, (3,) * len(shape), dtype=dtype, name="map")(value)
+    h = conv(channels, (3,) * len(shape), dtype=dtype, name="map")(value)
     h = resize_linear(h, shape) if coarser else h
-    return OrNull(name="map_or_null")(h, given.present)
+    return or_null(name="map_or_null")(h, given.present)

@@ -4,6 +4,7 @@ from scorekit.training.checkpoints import Checkpoints, Restored
 from scorekit.training.devices import make_mesh, place_batch, place_state, replicate, state_sharding
 from scorekit.training.ema import ema_decay, init_ema, update_ema
 from scorekit.training.optimizer import OptimizerName, learning_rate_schedule, make_optimizer
+from scorekit.training.projection import projected
 from scorekit.training.restoring import restore_params
 from scorekit.training.state import TrainState, check_finite, init_state
 from scorekit.training.step import make_train_step
@@ -23,6 +24,7 @@ __all__ = [
     "make_train_step",
     "place_batch",
     "place_state",
+    "projected",
     "replicate",
     "restore_params",
     "state_sharding",

@@ -16,6 +16,7 @@ CLASSES, BATCH = 3, 4
 SIDES = {0: (), 1: (8,), 2: (4, 4)}
 MAP_SHAPES = {0: (3,), 1: (4, 1), 2: (2, 2, 1)}
 SMALL = {"features": 16, "channels": 8, "blocks": 1, "layers": 2, "cycle": 2, "depth": 2, "width": 16, "heads": 2}
+SIZES = {"EDM2": {"multipliers": (1,), "head_channels": 8}}
 CASES = {f"{network.__name__}-{axes}d": (network, axes) for network in DENOISING for axes in network.spatial_axes}
 RNG = np.random.default_rng(0)
 NOISE = np.linspace(-5, 5, BATCH, dtype=np.float32)
@@ -26,7 +27,8 @@ def build(network, axes, **options):
     """A small instance with all conditions; sizes are set where the class has an attribute of the name."""
     names = {field.name for field in dataclasses.fields(network)}
     sizes = {"num_classes": CLASSES, "vector_size": 2, "map_shape": MAP_SHAPES[axes]}
-    return network(**{**{name: size for name, size in SMALL.items() if name in names}, **sizes, **options})
+    small = {name: size for name, size in SMALL.items() if name in names} | SIZES.get(network.__name__, {})
+    return network(**{**small, **sizes, **options})
 
 
 class Contract:
@@ -63,7 +65,7 @@ class Contract:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(n, marks=pytest.mark.slow if n in ("DiT-1d", "UNet-1d") else ()) for n in CASES],
+    params=[pytest.param(n, marks=pytest.mark.slow if n in ("DiT-1d", "EDM2-2d", "UNet-1d") else ()) for n in CASES],
 )
 def case(request):
     return Contract(*CASES[request.param])
@@ -88,6 +90,11 @@ def others(x, value):
 
 def named(tree):
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def trained(variables):
+    """By name, without those of the collection ``constants``."""
+    return {name: leaf for name, leaf in named(variables).items() if not name.startswith("['constants']")}
 
 
 @pytest.mark.slow
@@ -185,9 +192,11 @@ def test_every_parameter_is_trained_from_initialisation(case):
         gradient = case.gradient(params, NOISE, weight, case.x, rows)
         size = np.float32(0.02 * 2.0**-i)  # halved, so that steps cannot cancel
         params = jax.tree.map(lambda p, g, size=size: p - size * np.sign(g), params, gradient)
-    assert not [name for name, g in named(gradient).items() if not np.any(g)]
+    assert not [name for name, g in trained(gradient).items() if not np.any(g)]
     start = named(case.fresh)
-    assert not [name for name, p in named(params).items() if np.array_equal(p, start[name])]
+    assert not [name for name, p in trained(params).items() if np.array_equal(p, start[name])]
+    constants = named(params).keys() - trained(params).keys()
+    assert all(np.array_equal(named(params)[name], start[name]) for name in constants)
 
 
 def test_new_values_do_not_retrace(case):

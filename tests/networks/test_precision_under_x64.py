@@ -14,6 +14,11 @@ NETWORKS = {
         (2, 4, 4, 1),
         (2, 2, 2, 1),
     ),
+    "EDM2": (
+        networks.EDM2(channels=8, head_channels=8, map_shape=(2, 2, 1), **CONDITIONS),
+        (2, 4, 4, 1),
+        (2, 2, 2, 1),
+    ),
     "MLP": (networks.MLP(features=8, blocks=1, map_shape=(3,), **CONDITIONS), (2, 3), (2, 3)),
     "UNet": (
         networks.UNet(

@@ -48,6 +48,8 @@ def _attributes(kind, x, *inputs, **numbers):
 _MLP = networks.MLP(features=4, blocks=1, num_classes=3, vector_size=2, map_shape=(1,))
 _DIT_SIZES = {"patch": 2, "depth": 1, "width": 4, "heads": 2}
 _DIT = networks.DiT(**_DIT_SIZES)
+_EDM2_SIZES = {"channels": 8, "multipliers": (1,), "head_channels": 8}
+_EDM2, _IMAGES = networks.EDM2(**_EDM2_SIZES), np.ones((2, 2, 2, 1), np.float32)
 _UNET = networks.UNet(channels=4, multipliers=(1,))
 _WAVENET = networks.WaveNet(channels=4, layers=1)
 _CLASSIFIER = networks.Classifier(num_classes=3, channels=4, multipliers=(1,))
@@ -57,10 +59,8 @@ _PAIRS = np.ones((3, 2), np.float32)
 _USED = Classes(np.array([0, 1]), num_classes=2)
 
 
-def _noisy(network, x):
-    return call(
-        lambda x, noise: _applied(network, x, noise), x=Data(x, {**_EMPTY, **_IMAGE}, alias=_NO_EXAMPLES), noise=_NOISE
-    )
+def _noisy(network, x, documented=_EMPTY | _IMAGE):
+    return call(lambda x, noise: _applied(network, x, noise), x=Data(x, documented, alias=_NO_EXAMPLES), noise=_NOISE)
 
 
 ROWS: dict[str, Call] = {
@@ -91,6 +91,28 @@ ROWS: dict[str, Call] = {
         mlp_ratio=Number(4.0, low=0.0),
         noise_scale=Number(32.0, low=0.0),
         attention=Choice("xla"),
+    ),
+    "networks.EDM2": _noisy(_EDM2, _IMAGES, _EMPTY),
+    "networks.EDM2/attributes": call(
+        lambda **given: _shapes(networks.EDM2(**{**_EDM2_SIZES, **given}), _IMAGES, _NOISE),
+        channels=Count(8),
+        blocks=Count(1),
+        head_channels=Count(8),
+        noise_scale=Number(0.5, low=0.0),
+    ),
+    "networks.EDM2/levels": call(
+        lambda multipliers: _shapes(networks.EDM2(**{**_EDM2_SIZES, "multipliers": (multipliers,)}), _IMAGES, _NOISE),
+        multipliers=Count(1),
+    ),
+    "networks.EDM2.preset": call(networks.EDM2.preset, name=Choice("img64-s")),
+    "networks.LogVariance": call(
+        lambda noise: _applied(networks.LogVariance(features=4), noise),
+        noise=Data(_NOISE, {"shape": "elementwise", "empty": "elementwise", "integer": "becomes float32"}),
+    ),
+    "networks.LogVariance/attributes": call(
+        lambda **given: _shapes(networks.LogVariance(**given), _NOISE),
+        features=Count(4),
+        noise_scale=Number(0.5, low=0.0),
     ),
     "networks.UNet": _noisy(_UNET, _SIGNALS),
     "networks.UNet/attributes": _attributes(
@@ -246,5 +268,6 @@ def _features(layers):
 EXEMPT = {
     "networks.Masked": "a record of a condition, which the networks check",
     "networks.Quantised": "a result",
+    "networks.normalise_weights": "takes a tree of arrays of any values",
     "networks.layer_names": "takes what the network takes, which the network checks",
 }

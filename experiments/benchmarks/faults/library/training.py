@@ -99,6 +99,7 @@ EXEMPT = {
     "training.replicate": "takes a tree of arrays of any values, and a mesh",
     "training.Restored": "a result",
     "training.TrainState": "built by init_state",
+    "training.projected": "takes an optax transformation and a function",
     "training.place_state": "takes a tree of arrays of any values, and a mesh",
     "training.state_sharding": "takes a tree of arrays of any values, and a mesh",
 }
