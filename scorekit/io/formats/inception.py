@@ -1,0 +1,73 @@
+"""The weights of the FID's Inception network under the names of pytorch-fid and torch-fidelity.
+
+Both packages publish one file (``pt_inception-2015-12-05-6726825d.pth``, ``weights-inception-2015-12-05-6726825d.pth``;
+Apache-2.0, from the TensorFlow release): ``<layer>.conv.weight`` and ``<layer>.bn.weight``, ``bias``, ``running_mean``,
+``running_var`` of 94 convolutions, and ``fc``.
+"""
+
+from collections.abc import Container
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.io.tensors import Tensors, check_params
+from scorekit.metrics.inception import InceptionV3
+from scorekit.typing import PyTree
+
+__all__ = ["convert", "recognises"]
+
+EPSILON = 1e-3
+"""Added to the variances of the batch normalisation."""
+
+
+def recognises(names: Container[str]) -> bool:
+    """Whether tensors of these names are of this layout.
+
+    >>> recognises(["Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch3x3_2a.conv.weight", "fc.weight"])
+    True
+    """
+    return all(name in names for name in ("Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch3x3_2a.conv.weight"))
+
+
+def convert(tensors: Tensors) -> tuple[InceptionV3, PyTree]:
+    """The network and its parameters, with the batch normalisation folded into the convolutions.
+
+    ``kernel = weight s`` and ``bias = b - mean s`` with ``s = scale / sqrt(variance + 1e-3)``, in float64.
+
+    Args:
+      tensors: by the names of pytorch-fid or torch-fidelity.
+
+    Returns:
+      The network, and ``params`` for ``network.apply({"params": params}, x)``, as float32.
+
+    Raises:
+      ValueError: if a tensor is missing, of another shape or not one of the network.
+
+    Example (``weights`` holds tensors by name)::
+
+        network, params = convert(Tensors(weights))
+        features = jax.jit(network.apply)({"params": params}, x)["2048"]
+    """
+    network = InceptionV3()
+    like = jax.ShapeDtypeStruct((1, 75, 75, 3), jnp.float32)
+    expected = jax.eval_shape(network.init, jax.random.key(0), like)["params"]
+    params = {name: _convert(tensors.under(name), layers) for name, layers in expected.items() if name != "fc"}
+    params["fc"] = tensors.under("fc").dense()
+    tensors.check_all_taken()
+    check_params(params, expected)
+    return network, params
+
+
+def _convert(tensors: Tensors, layers: PyTree) -> PyTree:
+    """Of one convolution, or of the named ones of a block."""
+    if "kernel" not in layers:
+        return {name: _convert(tensors.under(name), inner) for name, inner in layers.items()}
+    kernel, norm = tensors.under("conv").conv()["kernel"].astype(np.float64), tensors.under("bn")
+    if "num_batches_tracked" in norm:
+        norm.take("num_batches_tracked")
+    scale, bias, mean, variance = (
+        norm.take(name).astype(np.float64) for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    factor = scale / np.sqrt(variance + EPSILON)
+    return {"kernel": (kernel * factor).astype(np.float32), "bias": (bias - mean * factor).astype(np.float32)}
