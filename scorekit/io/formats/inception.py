@@ -5,7 +5,12 @@ Apache-2.0, from the TensorFlow release): ``<layer>.conv.weight`` and ``<layer>.
 ``running_var`` of 94 convolutions, and ``fc``.
 """
 
-from collections.abc import Container
+import hashlib
+import importlib
+import os
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +20,45 @@ from scorekit.io.tensors import Tensors, check_params
 from scorekit.metrics.inception import InceptionV3
 from scorekit.typing import PyTree
 
-__all__ = ["convert", "recognises"]
+__all__ = ["Loaded", "convert", "load", "recognises"]
 
 EPSILON = 1e-3
 """Added to the variances of the batch normalisation."""
+
+
+class Loaded(NamedTuple):
+    """Attributes:
+    network: an :class:`~scorekit.metrics.InceptionV3`.
+    params: its parameters.
+    checksum: SHA-256 of the file, in hexadecimal digits.
+    """
+
+    network: InceptionV3
+    params: PyTree
+    checksum: str
+
+
+def load(path: str | os.PathLike[str]) -> Loaded:
+    """The network with the parameters of a file, and the checksum that a published figure should name.
+
+    Args:
+      path: of ``.safetensors``, or of a ``.pth`` of PyTorch, which must be installed to read it.
+
+    Returns:
+      A :class:`Loaded`.
+
+    Raises:
+      ValueError: naming the path, if there is no such file or it is not of this network.
+
+    Example::
+
+        network, params, checksum = load("pt_inception-2015-12-05-6726825d.pth")
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise ValueError(f"path must be a .safetensors or .pth file of Inception weights, got {path}")
+    network, params = convert(Tensors(_read(path), str(path)))
+    return Loaded(network, params, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def recognises(names: Container[str]) -> bool:
@@ -71,3 +111,21 @@ def _convert(tensors: Tensors, layers: PyTree) -> PyTree:
     )
     factor = scale / np.sqrt(variance + EPSILON)
     return {"kernel": (kernel * factor).astype(np.float32), "bias": (bias - mean * factor).astype(np.float32)}
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """Tensors by name; no code in the file is run."""
+    if path.suffix == ".safetensors":
+        try:
+            return importlib.import_module("safetensors.numpy").load_file(path)
+        except importlib.import_module("safetensors").SafetensorError as error:
+            raise ValueError(f"path must be a .safetensors file, {path} is damaged: {error}") from error
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError as error:
+        how = "safetensors.torch.save_file(torch.load(path, weights_only=True), 'inception.safetensors')"
+        raise ValueError(f"path must be a .safetensors file where torch is not installed, got {path}; {how}") from error
+    try:
+        return {name: value.numpy() for name, value in torch.load(path, map_location="cpu", weights_only=True).items()}
+    except Exception as error:  # torch names no class for what it cannot read
+        raise ValueError(f"path must be a file of tensors by name, {path} is not: {error}") from error
