@@ -27,8 +27,7 @@ def test_without_output_the_flow_of_v_stands_still(config):
     config.loss.target.name, config.schedule.name = "v", "cosine"
     config.evaluation.update(exact_examples=70, exact_tolerance=1e-3)
     if config.data.name == "sklearn_digits":
-        config.network = digits_dit.get_config().network
-        config.network.update(features=16, depth=1, heads=1)
+        config.network.update(width=16, depth=1, heads=1)
     found, dataset = found_of(config)
     x = np.asarray(dataset.to_model(dataset.test["x"][:70])).reshape(70, -1)
     width = 2 / (dataset.bins - 1) if dataset.bins else 0.0

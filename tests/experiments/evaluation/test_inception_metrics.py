@@ -3,9 +3,7 @@
 A small network stands for the Inception network, which has the tests of its package.
 """
 
-import json
 import re
-import shutil
 
 import flax.linen as nn
 import jax
@@ -14,13 +12,16 @@ import pytest
 from PIL import Image
 from programs import run
 
-from experiments import evaluation
+from experiments import data, evaluation
 from experiments.cli.config import ConfigError
-from experiments.configs.images import smoke
+from experiments.configs.images import digits_dit, smoke
 from experiments.configs.points import mixture_2d
-from experiments.data.images import Images
-from experiments.evaluation import inception
+from experiments.evaluation import fid, inception
+from experiments.models.model import build_model, init_params
 from experiments.models.partial import PartialSamples
+from experiments.models.sampling import make_sampler
+from experiments.reporting.report import tables_as_text
+from experiments.reporting.tables import inception_tables
 from scorekit import metrics
 from scorekit.io.formats.inception import Loaded
 
@@ -152,43 +153,45 @@ class Killed(Exception):
 
 
 @pytest.mark.slow
-def test_evaluate_prints_the_fid_and_continues_where_it_was_killed(digits_run, small, tmp_path, monkeypatch):
-    workdir = shutil.copytree(digits_run, tmp_path / "run")
-    arguments = [
-        f"--workdir={workdir}",
-        "--config.sampling.steps=2",
-        "--config.sampling.batch_size=8",
-        "--config.evaluation.bound_times=1",
-        "--config.evaluation.guidance_scales=1",
-        f"--config.evaluation.fid.weights={small}",
-        "--config.evaluation.fid.num_samples=20",
-        "--config.evaluation.fid.repeats=2",
-    ]
-    batches, counted, most = PartialSamples.batches, [], [2]
+def test_the_fid_continues_where_it_was_killed_and_is_printed_with_what_decides_it(small, tmp_path, monkeypatch):
+    config = digits_dit.get_config()
+    config.network.update(width=16, depth=1, heads=1)
+    config.sampling.update(steps=2, batch_size=8)
+    config.evaluation.update(guidance_scales=(1.0,))
+    config.evaluation.fid.update(weights=str(small), num_samples=20, repeats=2)
+    dataset = data.load(config)
+    model = build_model(config, dataset)
+    params, generate = init_params(model, jax.random.key(0)), make_sampler(config, model, dataset)
+    batches, drawn, most = PartialSamples.batches, [], [2]
 
     def counting(self, digest, num, size, draw):
         def once(i):
-            if len(counted) == most[0]:
+            if len(drawn) == most[0]:
                 raise Killed
-            counted.append(num)
+            drawn.append(i)
             return draw(i)
 
         return batches(self, digest, num, size, once)
 
+    def metrics_with(partial):
+        return fid.inception_metrics(config, dataset, params, generate, fid.prepare(config, dataset), partial)
+
     monkeypatch.setattr(PartialSamples, "batches", counting)
-    monkeypatch.setattr(Images, "scorer", lambda self: None)  # what it fits takes longer
+    partial = PartialSamples(tmp_path / "partial")
     with pytest.raises(Killed):
-        run("evaluate", *arguments)
-    assert counted == [3, 3]
-    counted.clear()
+        metrics_with(partial)
+    assert drawn == [0, 1]
+    assert np.load(next((tmp_path / "partial").glob("*/batch_00001.npy"))).shape == (8, 12)  # features, no samples
     most[0] = 100
-    code, out, err = run("evaluate", *arguments)
-    assert code == 0, err
-    assert counted == [3, 3, 3, 3]  # the last of the first set, and all of the second
-    assert re.search(rf"^20 +2 +tf1 +{CHECKSUM} +training images of .*, 1,500 images$", out, re.MULTILINE), out
-    found = json.loads((workdir / "evaluation_6.json").read_text())
-    assert found["Inception/resize"] == "tf1"
-    fid, error, least = (found[f"Inception/γ = 1/{name}"] for name in ("FID", "standard error", "minimum of 2"))
-    np.testing.assert_allclose([fid - error, error > 0], [least, 1], rtol=1e-6)  # of two values
-    assert {"sFID", "Inception score", "KID", "precision", "recall"} <= {name.split("/")[-1] for name in found}
-    assert not (workdir / "samples" / "partial").exists()
+    found = metrics_with(partial)
+    assert drawn == [0, 1, 2, 0, 1, 2]  # the first set once, then the second
+    assert found == metrics_with(None)
+
+    row = found.rows["γ = 1"]
+    mean, error, least = (row[name] for name in ("FID", "standard error", "minimum of 2"))
+    np.testing.assert_allclose(mean - error, least, rtol=1e-6)  # of two values
+    assert error > 0
+    assert list(row)[3:] == ["sFID", "Inception score", "KID", "precision", "recall"]
+    assert found.values()["Inception/γ = 1/FID"] == mean
+    text = tables_as_text(inception_tables(found))
+    assert re.search(rf"^20 +2 +tf1 +{CHECKSUM} +training images of .*, 1,500 images$", text, re.MULTILINE), text
