@@ -3,16 +3,22 @@
     python -m experiments.evaluate --workdir=runs/digits --config.evaluation.guidance_scales=1,1.5,3
     python -m experiments.evaluate --workdir=runs/digits --step=1000 --config.sampling.solver.name=heun
     python -m experiments.evaluate --workdir=runs/digits --config.guidance=apg,rescale --out=runs/digits/apg
+    python -m experiments.evaluate --workdir=runs/digits --bits_per_dim
+    python -m experiments.evaluate --workdir=runs/cifar10 --config.evaluation.guidance_scales=1 \\
+        --config.evaluation.fid.weights=inception.safetensors --config.evaluation.fid.reference=cifar10-32x32.npz \\
+        --config.evaluation.fid.repeats=3
 
 Prints the tables and writes ``evaluation_<step>.json`` and ``evaluation_<step>.html`` into ``workdir``. The same
-command continues where it was killed: samples are kept by batch in ``workdir/samples/partial`` until the report is
-written.
+command continues where it was killed: samples, and features of those of the FID, are kept by batch in
+``workdir/samples/partial`` until the report is written. ``--bits_per_dim`` adds the exact likelihood to the variational
+bound; docs/evaluation.md says which FID it is.
 """
 
 import time
 
 from absl import flags
 
+from experiments import evaluation
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, save_resolved
@@ -28,17 +34,19 @@ from scorekit.io import as_path
 _WORKDIR, _STEP = shared.workdir(), shared.step()
 shared.distributed()
 _OUT = flags.DEFINE_string("out", None, "Path of the results without ending; workdir/evaluation_<step> by default.")
+_BITS = flags.DEFINE_bool("bits_per_dim", False, "Find the exact likelihood as well as the variational bound.")
 
 
 def main(config: Config) -> None:
     start = time.monotonic()
+    evaluation.check(config)
     workdir, guided = shared.path(_WORKDIR, buckets=True), " + ".join(config.guidance)
     out = shared.results(_OUT, workdir / "evaluation", ".json", ".html", ".png", ".config.json")
     run = open_run(config, workdir, _STEP.value, config.evaluation.guidance_scales, on_latents=True)
     print(f"evaluating step {run.step:,} with {guided} …", flush=True)
     beside = shared.path(_OUT, buckets=True).parent if _OUT.value else workdir / "samples"
     partial = PartialSamples(beside / "partial")
-    found = evaluate(config, run.model, run.dataset, run.params, run.generate, partial)
+    found = evaluate(config, run.model, run.dataset, run.params, run.generate, partial, _BITS.value)
     stem = out if _OUT.value else as_path(f"{out}_{run.step}")
     write_results(f"{stem}.json", found.values())
     used = save_resolved(config, f"{stem}.config.json")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jax
 
-from experiments import data, training
+from experiments import data, evaluation, training
 from experiments.cli import command_line, distributed, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
@@ -45,6 +45,7 @@ def check(config: Config) -> None:
     checks.check_trainable(config)
     profiling.wanted()
     training.check(config)
+    evaluation.check(config)
     training.check_devices(config)
 
 

@@ -1,8 +1,13 @@
 """Metrics of a run, and evaluators that never saw the model."""
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
-from experiments.cli.ranges import at_least, count, items
+from experiments.cli.config import Config, choice, require
+from experiments.cli.ranges import above, at_least, count, items, within
+from experiments.data import kind_of
+from experiments.data.images import Images
+from scorekit.io import as_path
+from scorekit.metrics.resize import CONVENTIONS
 
 
 def fields() -> ConfigDict:
@@ -12,6 +17,23 @@ def fields() -> ConfigDict:
     evaluation.guidance_scales = (1.0, 2.0, 4.0)
     evaluation.bound_times = 32
     """Noise levels per test example in the variational bound."""
+    evaluation.exact_examples = 256
+    """Test examples, at most, of the exact likelihood that ``experiments.evaluate --bits_per_dim`` prints."""
+    evaluation.exact_probes = 1
+    """Probes per example of its divergence, of data of more than 16 values."""
+    evaluation.exact_tolerance = 1e-5
+    """Relative and absolute tolerance of its steps."""
+    evaluation.fid = ConfigDict()
+    evaluation.fid.weights = config_dict.placeholder(str)
+    """File of the Inception weights of pytorch-fid or torch-fidelity; None leaves the FID out."""
+    evaluation.fid.reference = config_dict.placeholder(str)
+    """File of ``experiments.analysis.reference_statistics``, or in the layout of EDM or ADM; None compares with the
+    training images."""
+    evaluation.fid.num_samples = 50_000
+    evaluation.fid.repeats = 1
+    """Sets of samples, each of other noise: their mean has a standard error, and EDM reports the minimum of three."""
+    evaluation.fid.resize = "tf1"
+    """How images are resized: "tf1", "torch" or "clean", see :mod:`scorekit.metrics.resize`."""
     return evaluation
 
 
@@ -19,5 +41,25 @@ RANGES = {
     "num_samples": count(1, 10**8),
     "guidance_scales": items(at_least(0)),
     "bound_times": count(1, 10**6),
+    "exact_examples": count(2, 10**8),
+    "exact_probes": count(1, 10**6),
+    "exact_tolerance": above(0),
+    **within("fid", {"num_samples": count(10, 10**8), "repeats": count(1, 10**6)}),
 }
 """The values of the fields."""
+
+
+def check(config: Config) -> None:
+    """Validates the section ``evaluation`` before anything is loaded."""
+    options = config.evaluation.fid
+    choice("evaluation.fid.resize", options.resize, CONVENTIONS)
+    if options.weights is None:
+        allowed = "left out: without evaluation.fid.weights there is no FID"
+        require(options.reference is None, "evaluation.fid.reference", options.reference, allowed)
+        return
+    allowed = f"left out: the FID is of images, config.data.name={config.data.name} has none"
+    require(issubclass(kind_of(config), Images), "evaluation.fid.weights", options.weights, allowed)
+    for field, kind in (("weights", "a .safetensors or .pth file"), ("reference", "an .npz file")):
+        path = options[field]
+        exists = path is None or ("\0" not in path and as_path(path).is_file())
+        require(exists, f"evaluation.fid.{field}", path, f"{kind}, there is none of this name")

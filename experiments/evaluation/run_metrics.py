@@ -1,7 +1,7 @@
 """Metrics of a trained model, with those of real data."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,8 @@ import numpy as np
 
 from experiments.cli.config import Config
 from experiments.data.dataset import Batch, Dataset, preprocess, rows_of
+from experiments.evaluation.exact import ExactBits, exact_bits
+from experiments.evaluation.fid import InceptionMetrics, inception_metrics, prepare
 from experiments.evaluation.quantisation import Quantisation, quantisation
 from experiments.models.conditioning import conditions, target_conditions
 from experiments.models.devices import collect, everywhere, spread, spread_jit
@@ -61,6 +63,8 @@ class Evaluation(NamedTuple):
       bound: the variational bound.
       quantisation: of latents with codes, else None.
       loss_by_noise_level: the eps-MSE on training and held-out data.
+      inception: FID and what belongs to it, None without the weights of the Inception network.
+      exact: the exact likelihood, None if it was not asked for.
     """
 
     rows: dict[str, dict[str, float]]
@@ -68,11 +72,17 @@ class Evaluation(NamedTuple):
     bound: Bound
     quantisation: Quantisation | None
     loss_by_noise_level: dict[str, losses.Binned]
+    inception: InceptionMetrics | None = None
+    exact: ExactBits | None = None
 
-    def values(self) -> dict[str, float]:
+    def values(self) -> dict[str, Any]:
         """Every metric by one name, as for JSON."""
-        found = {f"{row}/{name}": value for row, metrics in self.rows.items() for name, value in metrics.items()}
+        found: dict[str, Any] = {f"{row}/{name}": v for row, part in self.rows.items() for name, v in part.items()}
         found["bound/bits per dim"] = self.bound.total
+        if self.inception:
+            found |= self.inception.values()
+        if self.exact:
+            found |= {f"exact/{name}": value for name, value in self.exact._asdict().items()}
         return found | (self.quantisation.values() if self.quantisation else {})
 
 
@@ -83,8 +93,11 @@ def evaluate(
     params: PyTree,
     generate: Generate,
     partial: PartialSamples | None = None,
+    exact: bool = False,
 ) -> Evaluation:
     """Evaluates samples at every guidance scale, the variational bound and the loss by noise level.
+
+    The FID joins them where the config names weights of the Inception network.
 
     Args:
       config: the full config.
@@ -93,7 +106,9 @@ def evaluate(
       params: the parameters to evaluate.
       generate: from :func:`experiments.models.sampling.make_sampler`.
       partial: where samples are kept until the caller has written the evaluation.
+      exact: whether to find the exact likelihood too.
     """
+    prepared = prepare(config, dataset)
     params, scorer, rows = everywhere(params), dataset.scorer(), {}
     if scorer is not None:
         labels = np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
@@ -102,6 +117,7 @@ def evaluate(
             samples = generate(params, config.seed + 1, labels, scale, partial=partial)
             errors = _condition_errors(model, dataset, samples, labels)
             rows[f"γ = {scale:g}"] = {**scorer.samples(samples, labels), **errors}
+    inception = inception_metrics(config, dataset, params, generate, prepared, partial) if prepared else None
     parts = {"training data": dataset.train, "held-out data": dataset.test}
     return Evaluation(
         rows=rows,
@@ -109,6 +125,8 @@ def evaluate(
         bound=variational_bound(config, model, dataset, params),
         quantisation=quantisation(config, model, dataset, params, generate),
         loss_by_noise_level={name: loss_by_noise_level(model, dataset, params, part) for name, part in parts.items()},
+        inception=inception,
+        exact=exact_bits(config, model, dataset, params) if exact else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,14 @@ from scorekit.typing import Array, Schedule, Solver
 
 Generate = Callable[..., np.ndarray]
 """``generate(params, seed, labels, guidance_scale, partial=None) -> samples``; see :func:`make_sampler`."""
+
+
+class Measure(Protocol):
+    """What is kept of a batch of samples in their place, such as features ``(B, D)``; ``identity`` says which."""
+
+    identity: str
+
+    def __call__(self, samples: np.ndarray, /) -> np.ndarray: ...
 
 
 def _start(schedule: Schedule, t_max: float) -> Array:
@@ -109,6 +118,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
     examples of these classes. ``generate`` raises :class:`~experiments.models.finite.NotFinite` if any sample is not
     finite. Every device draws its share of a batch; with several processes each gets all samples. With
     ``partial=PartialSamples(folder)``, samples of more than one batch are kept by batch until the caller removes them.
+    With ``measure`` the result is what it makes of each batch, and no more than a batch of samples is in memory.
     """
     solver, ts = build_sampler(config, model.schedule)
     options, denoiser = config.sampling, guided.make_guided(config, model)
@@ -140,6 +150,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         *,
         trajectory: bool = False,
         partial: PartialSamples | None = None,
+        measure: Measure | None = None,
     ):
         key = jax.random.key(seed)
         noise = options.map_noise or 0.0
@@ -161,14 +172,16 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             part = jax.tree.map(lambda leaf: leaf[i * size : (i + 1) * size], given)
             kept = len(part["labels"])
             padded = jax.tree.map(lambda leaf: np.pad(leaf, [(0, size - kept), *[(0, 0)] * (leaf.ndim - 1)]), part)
-            return np.asarray(run(params, jax.random.fold_in(key, i), padded, scale, ts, others))[:kept]
+            samples = np.asarray(run(params, jax.random.fold_in(key, i), padded, scale, ts, others))[:kept]
+            return samples if measure is None else measure(check_samples(samples, by))
 
         if partial is None or num == 1:
             return check_samples(np.concatenate([draw(i) for i in range(num)]), by)
         first = jax.tree.map(lambda leaf: leaf[:size], given)
         like = jax.ShapeDtypeStruct((size, *model.shape), jnp.float32)
         constants = jax.make_jaxpr(dataset.from_model)(like, first).consts  # such as the parameters of a decoder
-        digest = digest_of(config, seed, given, guidance_scale, params, others, solver, ts, constants)
+        kept = () if measure is None else (measure.identity,)
+        digest = digest_of(config, seed, given, guidance_scale, params, others, solver, ts, constants, *kept)
         try:
             return check_samples(np.concatenate(partial.batches(digest, num, size, draw)), by)
         except NotFinite:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.evaluation.exact import ExactBits
+from experiments.evaluation.fid import InceptionMetrics
 from experiments.evaluation.quantisation import Quantisation
 from experiments.evaluation.run_metrics import Bound, Evaluation
 from experiments.models.classifier import Curve
@@ -11,8 +13,10 @@ from experiments.reporting.report import Table, tables_as_text
 
 
 def evaluation_tables(found: Evaluation) -> list[Table]:
-    """Metrics of samples, the variational bound, and the quantisation of codes."""
+    """Metrics of samples, those of Inception features, the likelihoods, and the quantisation of codes."""
     tables = [metrics_table(found.rows, found.caption)] if found.rows else []
+    tables += inception_tables(found.inception) if found.inception else []
+    tables += [exact_table(found.exact)] if found.exact else []
     tables.append(bound_table(found.bound))
     return tables + (quantisation_tables(found.quantisation) if found.quantisation else [])
 
@@ -26,6 +30,12 @@ def metrics_table(rows: dict[str, dict[str, Any]], caption: str) -> Table:
     """A column for every metric of any row."""
     columns = list(dict.fromkeys(name for metrics in rows.values() for name in metrics))
     return Table(["", *columns], [[row, *(metrics.get(c) for c in columns)] for row, metrics in rows.items()], caption)
+
+
+def inception_tables(found: InceptionMetrics) -> list[Table]:
+    """Metrics of Inception features, and what they must have in common with others to be compared."""
+    provenance = Table(list(found.provenance), [list(found.provenance.values())])
+    return [metrics_table(found.rows, found.caption), provenance]
 
 
 def bound_table(bound: Bound) -> Table:
@@ -42,6 +52,18 @@ def bound_table(bound: Bound) -> Table:
     )
     header, row = zip(*cells, strict=True)
     return Table(header, [row], caption)
+
+
+def exact_table(found: ExactBits) -> Table:
+    """The exact likelihood and its dequantisation."""
+    kind = {"uniform": "uniform: a bound on the probability of the integers", "none": "none: a density"}
+    caption = (
+        f"Exact likelihood by the probability-flow ODE on {found.examples} test examples given their conditions, with "
+        f"the offset of the scale of the data; divergence: {found.divergence}; {found.nfe} evaluations, "
+        f"t from {found.t_min:.3g} to {found.t_max:g}."
+    )
+    header = ["bits/dim", "standard error", "offset", "dequantisation"]
+    return Table(header, [[found.total, found.error, found.offset, kind[found.dequantisation]]], caption)
 
 
 def quantisation_tables(found: Quantisation) -> list[Table]:

@@ -1,12 +1,20 @@
 """Metrics of generated samples, of scores, of features and of reconstructions.
 
-Distances between two sets of feature vectors ``(N, D)``, real and generated; separation of two sets of scores; linear
-probes of features; the peak signal-to-noise ratio.
+Distances between two sets of feature vectors ``(N, D)``, real and generated; the Inception network and the published
+metrics of its features; separation of two sets of scores; linear probes of features; the peak signal-to-noise ratio.
 """
 
 from scorekit.metrics.detection import Interval, aupr, auroc, bootstrap_interval, fpr_at_tpr
 from scorekit.metrics.energy import energy_distance
+from scorekit.metrics.feature_statistics import (
+    FeatureStatistics,
+    feature_statistics,
+    merge_over_processes,
+    merge_statistics,
+)
 from scorekit.metrics.frechet import frechet_distance
+from scorekit.metrics.inception import InceptionV3
+from scorekit.metrics.inception_metrics import InceptionScore, KernelDistance, fid, inception_score, kid
 from scorekit.metrics.linear_probe import LinearProbe, fit_linear_probe, probe_accuracy
 from scorekit.metrics.neighbours import (
     DensityCoverage,
@@ -20,12 +28,17 @@ from scorekit.metrics.reference_classifier import (
     classification_accuracy_score,
     fit_reference_classifier,
 )
+from scorekit.metrics.resize import inception_input, resize
 from scorekit.metrics.sliced import sliced_wasserstein
 from scorekit.metrics.vendi import vendi_score
 
 __all__ = [
     "DensityCoverage",
+    "FeatureStatistics",
+    "InceptionScore",
+    "InceptionV3",
     "Interval",
+    "KernelDistance",
     "LinearProbe",
     "PrecisionRecall",
     "aupr",
@@ -35,13 +48,21 @@ __all__ = [
     "classification_accuracy_score",
     "density_coverage",
     "energy_distance",
+    "feature_statistics",
+    "fid",
     "fit_linear_probe",
     "fit_reference_classifier",
     "fpr_at_tpr",
     "frechet_distance",
+    "inception_input",
+    "inception_score",
+    "kid",
+    "merge_over_processes",
+    "merge_statistics",
     "precision_recall",
     "probe_accuracy",
     "psnr",
+    "resize",
     "sliced_wasserstein",
     "vendi_score",
 ]

@@ -16,8 +16,11 @@ FOLDER = pathlib.Path(__file__).parent
 
 def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """float32 of standard deviation ``fan_in ** -0.5`` for matrices and windows, 0.2 around 1 for the weights of norms,
-    0.2 for other vectors, 0.5 for scalars; the same on every machine and in every version of numpy."""
+    0.2 for other vectors, 0.5 for scalars, and positive for what is named a running variance; the same on every machine
+    and in every version of numpy."""
     normal = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
+    if name.endswith("running_var"):
+        return (0.5 * np.exp(0.3 * normal)).astype(np.float32)
     if len(shape) >= 2:
         scale, mean = np.prod(shape[1:]) ** -0.5, 0.0
     else:

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Classes, Count, Data, Number, call
+from experiments.benchmarks.faults.calls import Call, Choice, Classes, Count, Data, Number, call
 from scorekit import metrics
 
 _IN, _OUT = np.arange(5, dtype=np.float32), np.arange(7, dtype=np.float32) + 2
@@ -22,6 +22,9 @@ _CLASSIFIER = metrics.fit_reference_classifier(_X, _LABEL)
 def _features(x: str, y: str) -> dict:
     return {x: Data(_X, _FLOATS), y: Data(_Y, _FLOATS)}
 
+
+_IMAGES = np.arange(2 * 4 * 4, dtype=np.float32).reshape(2, 4, 4, 1)
+_STATISTICS = metrics.feature_statistics(_X)
 
 ROWS: dict[str, Call] = {
     "metrics.auroc": call(metrics.auroc, **_SCORES),
@@ -72,9 +75,34 @@ ROWS: dict[str, Call] = {
         test_x=Data(_Y, _FREE_SHAPE),
         test_label=Classes(_LABEL, _NAMES, num_classes=2),
     ),
+    "metrics.feature_statistics": call(metrics.feature_statistics, features=Data(_X, _FLOATS)),
+    "metrics.merge_statistics": call(
+        lambda count: metrics.merge_statistics([_STATISTICS, _STATISTICS._replace(count=count)]),
+        count=Count(3, alias="parts"),
+    ),
+    "metrics.fid": call(
+        lambda mean, covariance: metrics.fid(metrics.FeatureStatistics(None, mean, covariance), _STATISTICS),
+        mean=Data(_STATISTICS.mean, _FLOATS, alias="x"),
+        covariance=Data(_STATISTICS.covariance, _FLOATS, alias="x"),
+    ),
+    "metrics.kid": call(
+        metrics.kid,
+        **_features("real", "fake"),
+        subsets=Count(2),
+        subset_size=Count(3, least=2),
+        seed=Count(0, least=0),
+    ),
+    "metrics.inception_score": call(metrics.inception_score, logits=Data(_X, _FLOATS), splits=Count(2)),
+    "metrics.resize": call(metrics.resize, images=Data(_IMAGES, _FLOATS), size=Count(3), convention=Choice("tf1")),
+    "metrics.inception_input": call(metrics.inception_input, images=Data(_IMAGES, _FLOATS), convention=Choice("tf1")),
 }
 
 EXEMPT = {
+    "metrics.FeatureStatistics": "a result",
+    "metrics.InceptionScore": "a result",
+    "metrics.KernelDistance": "a result",
+    "metrics.InceptionV3": "a network, which checks nothing; its input is from inception_input",
+    "metrics.merge_over_processes": "takes a result only",
     "metrics.Interval": "a result",
     "metrics.LinearProbe": "a result",
     "metrics.PrecisionRecall": "a result",

@@ -1,0 +1,85 @@
+"""Statistics of the Inception features of real images, to compare samples with.
+
+    python -m experiments.analysis.reference_statistics --data=cifar10 --weights=inception.safetensors --out=cifar10.npz
+    python -m experiments.analysis.reference_statistics --data=pictures/ --size=64 --weights=… --resize=clean --out=…
+
+``--data`` is a folder of pictures or the name of a TFDS set. Writes the layout of EDM (``mu``, ``sigma``) with the
+fields of ADM for the sFID (``mu_s``, ``sigma_s``), the number of images, how they were resized, the checksum of the
+weights, and the features of the first ``--features`` images, for KID, precision and recall.
+"""
+
+import concurrent.futures
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from experiments.cli import command_line, progress
+from experiments.cli import flags as shared
+from experiments.cli.config import ConfigError
+from experiments.evaluation.fid import KEPT
+from experiments.evaluation.inception import ROWS, Extractor, reference_of, to_bytes, write_reference
+from scorekit import data
+from scorekit.metrics.resize import CONVENTIONS, Convention
+
+_DATA = flags.DEFINE_string("data", None, "A folder of pictures, or the name of a TFDS set of images.", required=True)
+_SPLIT = flags.DEFINE_string("split", "train", "Of a TFDS set.")
+_DATA_DIR = flags.DEFINE_string("data_dir", "~/tensorflow_datasets", "Of TFDS sets.")
+_SIZE = flags.DEFINE_integer("size", None, "The middle square of each picture of a folder is resized to it.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "File of the Inception weights.", required=True)
+_RESIZE = flags.DEFINE_enum("resize", "tf1", CONVENTIONS, "How images are resized for the network.")
+_FEATURES = shared.count("features", KEPT, "Images whose features are written, the first ones.", lower_bound=0)
+_OUT = flags.DEFINE_string("out", None, "The .npz file to write.", required=True)
+_THREADS = 4
+
+
+def opened() -> Any:
+    """The source of images."""
+    try:
+        if Path(_DATA.value).expanduser().is_dir():
+            return data.folder(_DATA.value, size=_SIZE.value)
+        return data.open_images(_DATA.value, _SPLIT.value, _DATA_DIR.value)
+    except ValueError as error:
+        raise ConfigError(f"--data={_DATA.value}: {error}") from error
+
+
+def batches(source: Any) -> Iterator[np.ndarray]:
+    """All images as uint8, in their order, with a progress bar."""
+    size = ROWS // 16
+    bins = getattr(source, "bins", 256)
+    with (
+        concurrent.futures.ThreadPoolExecutor(_THREADS) as pool,
+        progress.Progress(-(-len(source) // size), batch_size=size, label="features", unit="images") as bar,
+    ):
+        for i, start in enumerate(range(0, len(source), size), 1):
+            rows = range(start, min(start + size, len(source)))
+            images = np.stack([example["x"] for example in pool.map(source.__getitem__, rows)])
+            yield images if bins == 256 else to_bytes(data.to_unit(images, bins))
+            bar.update(i)
+
+
+def main(_) -> None:
+    start = time.monotonic()
+    out = shared.path(_OUT)
+    if out.suffix != ".npz":
+        raise ConfigError(f"--out={_OUT.value}: must end in .npz")
+    shared.check_writable(out.parent, f"--out={_OUT.value}")
+    source = opened()
+    if len(source) < 2:
+        raise ConfigError(f"--data={_DATA.value}: must hold at least 2 images, got {len(source)}")
+    extract = Extractor(_WEIGHTS.value, cast(Convention, _RESIZE.value), f"--weights={_WEIGHTS.value}")
+    try:
+        reference = reference_of(extract, batches(source), _FEATURES.value, source.name)
+    except ValueError as error:
+        raise ConfigError(f"--data={_DATA.value}: {error}") from error
+    path = write_reference(out, reference, extract)
+    print(f"{len(source):,} images, resize {extract.convention}, weights {extract.checksum}")
+    print(progress.final_line(str(path), time.monotonic() - start))
+
+
+if __name__ == "__main__":
+    command_line.run(main, ConfigDict, lambda config: None)

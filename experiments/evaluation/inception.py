@@ -1,0 +1,197 @@
+"""Features of images by the Inception network, on all devices, and references to compare them with."""
+
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli.config import ConfigError
+from experiments.models.devices import everywhere, spread, spread_jit
+from scorekit import metrics
+from scorekit.io import as_path, write_atomic
+from scorekit.io.formats import inception
+from scorekit.metrics import FeatureStatistics
+from scorekit.metrics.resize import Convention
+from scorekit.typing import ArrayLike
+
+BLOCK = 64
+"""Images that go through the network at once."""
+ROWS = 4096
+"""Features that are added to the statistics at once."""
+WIDTHS = {"2048": 2048, "spatial": 2023, "logits_unbiased": 1008}
+"""The outputs that are kept, and their sizes, in the order of the columns."""
+
+
+class Extractor:
+    """``extract(samples) -> features`` as float32 ``(N, 5079)``, the outputs of :data:`WIDTHS` one after another.
+
+    Args:
+      path: of the weights.
+      convention: see :mod:`scorekit.metrics.resize`.
+      given: the flag or field that names the path, for errors.
+
+    Raises:
+      ConfigError: if the file is not one of the weights.
+    """
+
+    def __init__(self, path: str, convention: Convention, given: str):
+        try:
+            network, params, self.checksum = inception.load(path)
+        except ValueError as error:
+            raise ConfigError(f"{given}: {error}") from error
+        self.convention: Convention = convention
+        self.identity = f"Inception features {self.checksum} {convention}"
+        self._params = everywhere(params)
+
+        @spread_jit
+        def run(params, images):
+            found: Any = network.apply({"params": params}, metrics.inception_input(spread(images), convention))
+            return jnp.concatenate([found[name] for name in WIDTHS], axis=1)
+
+        self._run = run
+
+    def __call__(self, samples: np.ndarray) -> np.ndarray:
+        """Of samples ``(N, H, W, C)`` in [-1, 1], rounded to 8 bits as when they are saved."""
+        return self.of_bytes(to_bytes(samples))
+
+    def of_bytes(self, images: np.ndarray) -> np.ndarray:
+        """Of images ``(N, H, W, C)`` as uint8."""
+        parts = []
+        for start in range(0, len(images), BLOCK):
+            block = images[start : start + BLOCK]
+            padded = np.pad(block, [(0, BLOCK - len(block)), (0, 0), (0, 0), (0, 0)])
+            parts.append(np.asarray(self._run(self._params, padded))[: len(block)])
+        return np.concatenate(parts)
+
+
+def to_bytes(samples: ArrayLike) -> np.ndarray:
+    """Floats in [-1, 1] as uint8, rounded to the nearest.
+
+    >>> to_bytes(np.array([-1.0, 0.001, 1.0]))
+    array([  0, 128, 255], dtype=uint8)
+    """
+    return np.clip(np.rint((np.asarray(samples) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+def columns(features: np.ndarray, name: str) -> np.ndarray:
+    """One output of the network out of the features of an :class:`Extractor`."""
+    ends = np.cumsum(list(WIDTHS.values()))
+    return np.split(features, ends[:-1], axis=1)[list(WIDTHS).index(name)]
+
+
+def statistics(features: np.ndarray, name: str) -> FeatureStatistics:
+    """The statistics of one output."""
+    own = columns(features, name)
+    parts = (own[start : start + ROWS] for start in range(0, len(own), ROWS))
+    return metrics.merge_statistics(map(metrics.feature_statistics, parts))
+
+
+class Reference(NamedTuple):
+    """Real images, by their features.
+
+    Attributes:
+      pool: the statistics of "2048".
+      spatial: those of "spatial", None if unknown.
+      features: "2048" of some of the images ``(N, 2048)``, None if unknown.
+      about: where it is from, for people.
+    """
+
+    pool: FeatureStatistics
+    spatial: FeatureStatistics | None
+    features: np.ndarray | None
+    about: str
+
+
+def reference_of(extract: Extractor, batches: Iterable[np.ndarray], keep: int, about: str) -> Reference:
+    """The reference of images.
+
+    Args:
+      extract: the network.
+      batches: of uint8 images.
+      keep: the number of images whose features are kept, the first ones.
+      about: where they are from.
+    """
+    found: dict[str, list[FeatureStatistics]] = {"2048": [], "spatial": []}
+    kept, have = [], 0
+    for features in _joined(map(extract.of_bytes, batches)):
+        for name, before in found.items():
+            before[:] = [metrics.merge_statistics([*before, statistics(features, name)])]
+        kept.append(np.array(columns(features, "2048")[: max(keep - have, 0)]))
+        have += len(kept[-1])
+    return Reference(found["2048"][0], found["spatial"][0], np.concatenate(kept) if keep else None, about)
+
+
+def read_reference(path: str, extract: Extractor, given: str) -> Reference:
+    """A reference out of a file.
+
+    ``mu`` and ``sigma`` are statistics of "2048" (EDM), ``mu_s`` and ``sigma_s`` of "spatial" (ADM); ``arr_0`` holds
+    images as uint8 (ADM), whose features are found here; ``features``, ``num_images``, ``resize`` and ``weights`` are
+    those of :func:`write_reference`.
+
+    Raises:
+      ConfigError: if the file is none of these, or its features are of other weights or another way to resize.
+    """
+    try:
+        with np.load(io.BytesIO(as_path(path).read_bytes())) as file:
+            found: dict[str, Any] = dict(file)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{given}: must be an .npz file of arrays: {error}") from error
+    ours = {"resize": extract.convention, "weights": extract.checksum}
+    for name, value in ours.items():
+        if name in found and str(found[name]) != value:
+            raise ConfigError(f"{given}: its features are of {name} {found[name]}, those of the samples of {value}")
+    count = int(found["num_images"]) if "num_images" in found else None
+    own = [_from_file(found, count, *names, given) for names in (("mu", "sigma"), ("mu_s", "sigma_s"))]
+    images, features = found.get("arr_0"), found.get("features")
+    about = f"{Path(path).name}, " + (f"{count:,} images" if count else "of others: how they resized is not in it")
+    if images is not None:
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) < 2:
+            shape = f"{images.dtype} {images.shape}"
+            raise ConfigError(f"{given}: its arr_0 must be uint8 images (N, H, W, 3), at least 2, got {shape}")
+        print(f"reference images of {path}: features of {len(images):,}", flush=True)
+        new = reference_of(extract, _parts(images), len(images), about)
+        own, features = [own[0] or new.pool, own[1] or new.spatial], new.features
+    if own[0] is None:
+        raise ConfigError(f"{given}: must hold mu and sigma, or images as arr_0; it has {', '.join(found)}")
+    return Reference(own[0], own[1], features, about)
+
+
+def write_reference(path: str | Path, reference: Reference, extract: Extractor) -> Path:
+    """Writes a reference, atomically, in the layout of EDM with the fields of ADM and its own provenance."""
+    found = {"mu": reference.pool.mean, "sigma": reference.pool.covariance, "num_images": reference.pool.count}
+    if reference.spatial is not None:
+        found |= {"mu_s": reference.spatial.mean, "sigma_s": reference.spatial.covariance}
+    if reference.features is not None:
+        found["features"] = reference.features
+    archive = io.BytesIO()
+    np.savez(archive, **found, resize=extract.convention, weights=extract.checksum)  # type: ignore[arg-type]
+    return write_atomic(path, archive.getvalue())
+
+
+def _from_file(found, count, mean: str, covariance: str, given: str) -> FeatureStatistics | None:
+    if mean not in found or covariance not in found:
+        return None
+    size = WIDTHS["2048" if mean == "mu" else "spatial"]
+    shapes = found[mean].shape, found[covariance].shape
+    if shapes != ((size,), (size, size)):
+        raise ConfigError(f"{given}: {mean} and {covariance} must be ({size},) and ({size}, {size}), got {shapes}")
+    return FeatureStatistics(count, found[mean].astype(np.float64), found[covariance].astype(np.float64))
+
+
+def _parts(images: np.ndarray) -> Iterator[np.ndarray]:
+    return (images[start : start + ROWS] for start in range(0, len(images), ROWS))
+
+
+def _joined(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Rows in larger parts: a merge of statistics costs as much as thousands of rows."""
+    held: list[np.ndarray] = []
+    for part in parts:
+        held.append(part)
+        if sum(map(len, held)) >= ROWS:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)

@@ -1,0 +1,131 @@
+"""The weights of the FID's Inception network under the names of pytorch-fid and torch-fidelity.
+
+Both packages publish one file (``pt_inception-2015-12-05-6726825d.pth``, ``weights-inception-2015-12-05-6726825d.pth``;
+Apache-2.0, from the TensorFlow release): ``<layer>.conv.weight`` and ``<layer>.bn.weight``, ``bias``, ``running_mean``,
+``running_var`` of 94 convolutions, and ``fc``.
+"""
+
+import hashlib
+import importlib
+import os
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.io.tensors import Tensors, check_params
+from scorekit.metrics.inception import InceptionV3
+from scorekit.typing import PyTree
+
+__all__ = ["Loaded", "convert", "load", "recognises"]
+
+EPSILON = 1e-3
+"""Added to the variances of the batch normalisation."""
+
+
+class Loaded(NamedTuple):
+    """Attributes:
+    network: an :class:`~scorekit.metrics.InceptionV3`.
+    params: its parameters.
+    checksum: SHA-256 of the file, in hexadecimal digits.
+    """
+
+    network: InceptionV3
+    params: PyTree
+    checksum: str
+
+
+def load(path: str | os.PathLike[str]) -> Loaded:
+    """The network with the parameters of a file, and the checksum that a published figure should name.
+
+    Args:
+      path: of ``.safetensors``, or of a ``.pth`` of PyTorch, which must be installed to read it.
+
+    Returns:
+      A :class:`Loaded`.
+
+    Raises:
+      ValueError: naming the path, if there is no such file or it is not of this network.
+
+    Example::
+
+        network, params, checksum = load("pt_inception-2015-12-05-6726825d.pth")
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise ValueError(f"path must be a .safetensors or .pth file of Inception weights, got {path}")
+    network, params = convert(Tensors(_read(path), str(path)))
+    return Loaded(network, params, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def recognises(names: Container[str]) -> bool:
+    """Whether tensors of these names are of this layout.
+
+    >>> recognises(["Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch3x3_2a.conv.weight", "fc.weight"])
+    True
+    """
+    return all(name in names for name in ("Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch3x3_2a.conv.weight"))
+
+
+def convert(tensors: Tensors) -> tuple[InceptionV3, PyTree]:
+    """The network and its parameters, with the batch normalisation folded into the convolutions.
+
+    ``kernel = weight s`` and ``bias = b - mean s`` with ``s = scale / sqrt(variance + 1e-3)``, in float64.
+
+    Args:
+      tensors: by the names of pytorch-fid or torch-fidelity.
+
+    Returns:
+      The network, and ``params`` for ``network.apply({"params": params}, x)``, as float32.
+
+    Raises:
+      ValueError: if a tensor is missing, of another shape or not one of the network.
+
+    Example (``weights`` holds tensors by name)::
+
+        network, params = convert(Tensors(weights))
+        features = jax.jit(network.apply)({"params": params}, x)["2048"]
+    """
+    network = InceptionV3()
+    like = jax.ShapeDtypeStruct((1, 75, 75, 3), jnp.float32)
+    expected = jax.eval_shape(network.init, jax.random.key(0), like)["params"]
+    params = {name: _convert(tensors.under(name), layers) for name, layers in expected.items() if name != "fc"}
+    params["fc"] = tensors.under("fc").dense()
+    tensors.check_all_taken()
+    check_params(params, expected)
+    return network, params
+
+
+def _convert(tensors: Tensors, layers: PyTree) -> PyTree:
+    """Of one convolution, or of the named ones of a block."""
+    if "kernel" not in layers:
+        return {name: _convert(tensors.under(name), inner) for name, inner in layers.items()}
+    kernel, norm = tensors.under("conv").conv()["kernel"].astype(np.float64), tensors.under("bn")
+    if "num_batches_tracked" in norm:
+        norm.take("num_batches_tracked")
+    scale, bias, mean, variance = (
+        norm.take(name).astype(np.float64) for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    factor = scale / np.sqrt(variance + EPSILON)
+    return {"kernel": (kernel * factor).astype(np.float32), "bias": (bias - mean * factor).astype(np.float32)}
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """Tensors by name; no code in the file is run."""
+    if path.suffix == ".safetensors":
+        try:
+            return importlib.import_module("safetensors.numpy").load_file(path)
+        except importlib.import_module("safetensors").SafetensorError as error:
+            raise ValueError(f"path must be a .safetensors file, {path} is damaged: {error}") from error
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError as error:
+        how = "safetensors.torch.save_file(torch.load(path, weights_only=True), 'inception.safetensors')"
+        raise ValueError(f"path must be a .safetensors file where torch is not installed, got {path}; {how}") from error
+    try:
+        return {name: value.numpy() for name, value in torch.load(path, map_location="cpu", weights_only=True).items()}
+    except Exception as error:  # torch names no class for what it cannot read
+        raise ValueError(f"path must be a file of tensors by name, {path} is not: {error}") from error

@@ -1,0 +1,126 @@
+"""Mean and covariance of features in float64, of parts of a set that are merged."""
+
+import functools
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from scorekit.checks import check_count, check_finite
+from scorekit.typing import ArrayLike
+
+
+class FeatureStatistics(NamedTuple):
+    """Attributes:
+    count: the number N of examples; None of statistics that came without it, which cannot be merged.
+    mean: float64 ``(D,)``.
+    covariance: float64 ``(D, D)``, divided by ``N - 1``; 0 for a single example.
+    """
+
+    count: int | None
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+def feature_statistics(features: ArrayLike) -> FeatureStatistics:
+    """The number of rows, their mean and their covariance, in float64 on the host.
+
+    Args:
+      features: ``(N, D)``, N >= 1.
+
+    Returns:
+      A :class:`FeatureStatistics`.
+
+    Raises:
+      ValueError: if the shape is not allowed or a value is not finite.
+
+    >>> feature_statistics(np.array([[0.0], [2.0]]))
+    FeatureStatistics(count=2, mean=array([1.]), covariance=array([[2.]]))
+    """
+    x = rows(1, features=features)[0]
+    mean = x.mean(axis=0)
+    x -= mean
+    return FeatureStatistics(len(x), mean, x.T @ x / max(len(x) - 1, 1))
+
+
+def merge_statistics(parts: Iterable[FeatureStatistics]) -> FeatureStatistics:
+    """The statistics of a set from those of its parts, exactly up to rounding.
+
+    ``S = S_a + S_b + (m_a - m_b)(m_a - m_b)^T N_a N_b / (N_a + N_b)`` for the scatters ``S = (N - 1) covariance``.
+
+    Args:
+      parts: of at least one part, from :func:`feature_statistics`.
+
+    Returns:
+      A :class:`FeatureStatistics`.
+
+    Raises:
+      ValueError: if there is no part, one has no count, or they differ in D.
+
+    >>> parts = [feature_statistics(np.array([[0.0]])), feature_statistics(np.array([[2.0], [4.0]]))]
+    >>> merge_statistics(parts)
+    FeatureStatistics(count=3, mean=array([2.]), covariance=array([[4.]]))
+
+    Source: Chan et al. 1983, "Algorithms for computing the sample variance".
+    """
+    parts = list(parts)
+    if not parts:
+        raise ValueError("parts must hold at least one part, got none")
+    for part in parts:
+        check_count(**{"count of each of parts": part.count})  # type: ignore[arg-type]  (None is the error)
+    if len({np.shape(part.mean) for part in parts}) > 1:
+        raise ValueError(f"parts must have the same D, got means of {[np.shape(part.mean) for part in parts]}")
+    return functools.reduce(_merged, parts)
+
+
+def merge_over_processes(part: FeatureStatistics) -> FeatureStatistics:
+    """The statistics of the examples of all processes of ``jax.distributed``, in each of them; every process calls it.
+
+    Args:
+      part: of the examples of this process; the number of examples may differ.
+
+    Returns:
+      A :class:`FeatureStatistics`; with one process, ``part``.
+
+    >>> merge_over_processes(feature_statistics(np.array([[0.0], [2.0]]))).count
+    2
+    """
+    if jax.process_count() == 1:
+        return part
+    from jax.experimental import multihost_utils
+
+    values = np.concatenate([[float(part.count or 0)], part.mean, part.covariance.ravel()])
+    words = multihost_utils.process_allgather(values.view(np.uint32))  # float64 would travel as float32
+    size = len(part.mean)
+    return merge_statistics(
+        FeatureStatistics(int(found[0]), found[1 : 1 + size], found[1 + size :].reshape(size, size))
+        for found in np.ascontiguousarray(words).view(np.float64)
+    )
+
+
+def rows(least: int, **named: ArrayLike) -> list[np.ndarray]:
+    """The named arrays in float64, copied.
+
+    Raises:
+      ValueError: if one is not ``(N, D)`` with ``N >= least`` and ``D >= 1``, they differ in ``D``, or a value is not
+        finite.
+    """
+    arrays = [np.asarray(x) for x in named.values()]
+    for name, x in zip(named, arrays, strict=True):
+        if x.ndim != 2 or x.shape[0] < least or x.shape[1] < 1:
+            raise ValueError(f"{name} must be (N, D) with N >= {least} and D >= 1, got {x.shape}")
+    if len({x.shape[1] for x in arrays}) > 1:
+        shapes = {name: x.shape for name, x in zip(named, arrays, strict=True)}
+        raise ValueError(f"features must have the same D, got {shapes}")
+    check_finite(**dict(zip(named, arrays, strict=True)))
+    return [x.astype(np.float64) for x in arrays]
+
+
+def _merged(a: FeatureStatistics, b: FeatureStatistics) -> FeatureStatistics:
+    assert a.count is not None
+    assert b.count is not None
+    count, shift = a.count + b.count, b.mean - a.mean
+    scatter = (a.count - 1) * a.covariance + (b.count - 1) * b.covariance
+    scatter += np.outer(shift, shift) * (a.count * b.count / count)
+    return FeatureStatistics(count, a.mean + shift * (b.count / count), scatter / max(count - 1, 1))

@@ -1,0 +1,170 @@
+"""The metrics that papers compute on features of the Inception network, on the host in float64.
+
+Which features they take is said by the name of the output of :class:`scorekit.metrics.InceptionV3`: FID, KID, precision
+and recall (:func:`scorekit.metrics.precision_recall`) "2048", the sFID "spatial", the Inception score
+"logits_unbiased".
+"""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from scorekit.checks import check_count, check_finite
+from scorekit.metrics.feature_statistics import FeatureStatistics, rows
+from scorekit.typing import ArrayLike
+
+
+class KernelDistance(NamedTuple):
+    """Attributes:
+    mean: over the subsets; slightly negative values are possible.
+    std: the standard deviation over the subsets.
+    """
+
+    mean: float
+    std: float
+
+
+class InceptionScore(NamedTuple):
+    """Attributes:
+    mean: over the splits.
+    std: the standard deviation over the splits.
+    """
+
+    mean: float
+    std: float
+
+
+def fid(x: FeatureStatistics, y: FeatureStatistics) -> float:
+    """The Fréchet distance of two Gaussians: the FID on features "2048", the sFID on "spatial".
+
+    ``|m_x - m_y|^2 + tr(S_x + S_y) - 2 sum(singular values of R_x R_y^T)`` with ``S = R^T R``: the trace of
+    ``(S_x S_y)^(1/2)`` without a root of a product, which is inexact where there are fewer examples than features.
+
+    Args:
+      x: of :func:`scorekit.metrics.feature_statistics`.
+      y: likewise.
+
+    Returns:
+      The squared distance; at least 0 up to rounding.
+
+    Raises:
+      ValueError: if they are of fewer than two examples, differ in D, are not symmetric or not finite.
+
+    >>> a = FeatureStatistics(None, np.zeros(1), np.array([[1.0]]))
+    >>> b = FeatureStatistics(None, np.array([3.0]), np.array([[4.0]]))
+    >>> fid(a, b)  # 3^2 + (2 - 1)^2
+    10.0
+
+    Source: Heusel et al. 2017, eq. 6 (https://arxiv.org/abs/1706.08500).
+    """
+    means, covariances = zip(*(_gaussian(name, part) for name, part in (("x", x), ("y", y))), strict=True)
+    if means[0].shape != means[1].shape:
+        raise ValueError(f"y must have the D of x, {len(means[0])}, got {len(means[1])}")
+    factors = [_factor(covariance) for covariance in covariances]
+    overlap = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
+    return float(((means[0] - means[1]) ** 2).sum() + sum(map(np.trace, covariances)) - 2.0 * overlap)
+
+
+def kid(
+    real: ArrayLike, fake: ArrayLike, *, subsets: int = 100, subset_size: int = 1000, seed: int = 2020
+) -> KernelDistance:
+    """The kernel Inception distance: the unbiased squared maximum mean discrepancy of subsets.
+
+    The kernel is ``(x . y / D + 1)^3``. The subsets are those of torch-fidelity with the same seed.
+
+    Args:
+      real: features ``(N, D)``, N >= ``subset_size``.
+      fake: features ``(M, D)``, M >= ``subset_size``.
+      subsets: the number of subsets, each drawn without replacement.
+      subset_size: the number of examples in each, at least 2.
+      seed: of the draws, in ``0 .. 2**32 - 1``.
+
+    Returns:
+      A :class:`KernelDistance`.
+
+    Raises:
+      ValueError: if a shape or a count is not allowed or a value is not finite.
+
+    >>> x = np.random.default_rng(0).normal(size=(40, 3))
+    >>> round(kid(x, x + 1.0, subsets=5, subset_size=20).mean, 3) > 1.0
+    True
+
+    Source: Bińkowski et al. 2018, sec. 4 (https://arxiv.org/abs/1801.01401).
+    """
+    check_count(2, subset_size=subset_size)
+    check_count(subsets=subsets)
+    check_count(0, seed=seed)
+    if seed >= 2**32:
+        raise ValueError(f"seed must be an integer in 0 .. 2**32 - 1, got {seed}")
+    real, fake = rows(subset_size, real=real, fake=fake)
+    draw, found = np.random.RandomState(seed), []
+    for _ in range(subsets):
+        x = fake[draw.choice(len(fake), subset_size, replace=False)]
+        y = real[draw.choice(len(real), subset_size, replace=False)]
+        across = _kernel(x, y).mean()
+        found.append(_mean_of_others(_kernel(x, x)) + _mean_of_others(_kernel(y, y)) - 2.0 * across)
+    return KernelDistance(float(np.mean(found)), float(np.std(found)))
+
+
+def inception_score(logits: ArrayLike, *, splits: int = 10) -> InceptionScore:
+    """``exp E[KL(p(class | image) || p(class))]`` of parts of the samples, in their order.
+
+    Samples that are ordered by class must be shuffled first: torch-fidelity does, with ``RandomState(2020)``.
+
+    Args:
+      logits: ``(N, classes)``, "logits_unbiased" of the network, N >= ``splits``.
+      splits: the number of parts.
+
+    Returns:
+      An :class:`InceptionScore`.
+
+    Raises:
+      ValueError: if a shape or ``splits`` is not allowed or a value is not finite.
+
+    >>> logits = 100.0 * np.eye(4)[np.arange(40) % 4]  # four classes, equally often and without doubt
+    >>> round(inception_score(logits, splits=2).mean, 6)
+    4.0
+
+    Source: Salimans et al. 2016, sec. 4 (https://arxiv.org/abs/1606.03498).
+    """
+    check_count(splits=splits)
+    (logits,) = rows(splits, logits=logits)
+    log_p = logits - logits.max(axis=1, keepdims=True)
+    log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
+    bounds = [i * len(log_p) // splits for i in range(splits + 1)]
+    scores = []
+    for start, stop in itertools.pairwise(bounds):
+        part, p = log_p[start:stop], np.exp(log_p[start:stop])
+        # a class that no image can have, to rounding, contributes nothing
+        log_mean = np.log(np.maximum(p.mean(axis=0), np.finfo(np.float64).tiny))
+        scores.append(np.exp((p * (part - log_mean)).sum(axis=1).mean()))
+    return InceptionScore(float(np.mean(scores)), float(np.std(scores)))
+
+
+def _gaussian(name: str, part: FeatureStatistics) -> tuple[np.ndarray, np.ndarray]:
+    mean, covariance = np.asarray(part.mean, np.float64), np.asarray(part.covariance, np.float64)
+    if mean.ndim != 1 or covariance.shape != (*mean.shape, *mean.shape):
+        raise ValueError(f"{name} must have a mean (D,) and a covariance (D, D), got {mean.shape}, {covariance.shape}")
+    if part.count is not None and part.count < 2:
+        raise ValueError(f"{name} must be of at least 2 examples, got {part.count}")
+    check_finite(**{name: (mean, covariance)})
+    if not np.allclose(covariance, covariance.T, rtol=1e-5, atol=1e-8 * np.abs(covariance).max(initial=0.0)):
+        raise ValueError(f"{name} must have a symmetric covariance")
+    return mean, covariance
+
+
+def _factor(covariance: np.ndarray) -> np.ndarray:
+    """R with ``R^T R`` the covariance."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+
+
+def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return (x @ y.T / x.shape[1] + 1.0) ** 3
+
+
+def _mean_of_others(kernel: np.ndarray) -> float:
+    """The mean without the diagonal."""
+    n = len(kernel)
+    return (kernel.sum() - np.trace(kernel)) / (n * (n - 1))

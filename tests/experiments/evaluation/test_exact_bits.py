@@ -1,0 +1,39 @@
+"""The exact likelihood of a run in bits per dimension: of a network without output it is that of white noise."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import data
+from experiments.configs.images import digits_dit
+from experiments.configs.points import mixture_2d
+from experiments.evaluation.exact import exact_bits
+from experiments.models.model import build_model, init_params
+
+
+def found_of(config):
+    dataset = data.load(config)
+    model = build_model(config, dataset)
+    return exact_bits(config, model, dataset, init_params(model, jax.random.key(0))), dataset
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [digits_dit.get_config(), mixture_2d.get_config()], ids=["digits", "ring"])
+def test_without_output_the_flow_of_v_stands_still(config):
+    """``v = 0`` of a cosine schedule: no point moves, and the density is that of the prior."""
+    config.unlock()
+    config.loss.target.name, config.schedule.name = "v", "cosine"
+    config.evaluation.update(exact_examples=70, exact_tolerance=1e-3)
+    if config.data.name == "sklearn_digits":
+        config.network.update(width=16, depth=1, heads=1)
+    found, dataset = found_of(config)
+    x = np.asarray(dataset.to_model(dataset.test["x"][:70])).reshape(70, -1)
+    width = 2 / (dataset.bins - 1) if dataset.bins else 0.0
+    nats = 0.5 * math.log(2 * math.pi) + 0.5 * (x**2 + width**2 / 12)
+    bits = nats.mean() / math.log(2) - (math.log2(width) if dataset.bins else 0.0)
+    assert abs(found.total - bits) < 0.01
+    assert found.dequantisation == ("uniform" if dataset.bins else "none")
+    assert found.offset == pytest.approx(math.log2(dataset.bins / 2) if dataset.bins else 0.0)
+    assert found.examples == 70
