@@ -132,9 +132,13 @@ def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
 
 NETWORKS: Mapping[str, Callable] = {kind.__name__.lower(): _module(kind) for kind in networks.DENOISING}
 CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _module(networks.Classifier)}
-AUTOENCODERS: Mapping[str, Callable] = {"convolutional": _module(networks.Autoencoder)}
+AUTOENCODERS: Mapping[str, Callable] = {
+    "convolutional": _module(networks.Autoencoder),
+    "kl": _module(networks.AutoencoderKL),
+}
 _WIDTH, _DEPTH = count(1, 2**16), count(1, 1024)
 SIZE_RANGES = or_none(
+    attention_levels=items(count(0, 1023)),
     attention_resolutions=items(count(1)),
     blocks=_DEPTH,
     channels=_WIDTH,
@@ -143,10 +147,12 @@ SIZE_RANGES = or_none(
     cycle=_DEPTH,
     depth=_DEPTH,
     dilation_base=_DEPTH,
+    dropout=between(0, 1, open_high=True),
     factors=items(_WIDTH),
     features=_WIDTH,
     filters=count(0, 2**16),
     grid=items(_WIDTH),
+    groups=_WIDTH,
     heads=_WIDTH,
     latent_channels=_WIDTH,
     layers=_DEPTH,
@@ -154,6 +160,8 @@ SIZE_RANGES = or_none(
     multipliers=items(_DEPTH, least=1),
     noise_scale=above(0),
     patch=_WIDTH,
+    scaling_factor=above(0),
+    shift_factor=finite,
     width=_WIDTH,
 )
 """The sizes of networks, classifiers and autoencoders."""

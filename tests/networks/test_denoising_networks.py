@@ -63,7 +63,9 @@ class Contract:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(n, marks=pytest.mark.slow if n in ("DiT-1d", "UNet-1d") else ()) for n in CASES],
+    params=[
+        pytest.param(n, marks=pytest.mark.slow if n in ("DDPMUNet-2d", "DiT-1d", "UNet-1d") else ()) for n in CASES
+    ],
 )
 def case(request):
     return Contract(*CASES[request.param])
