@@ -116,11 +116,11 @@ TIMES_RANGES = or_none(
 
 
 def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
-    """A factory with the attributes of the module as arguments, its dtype by name."""
+    """A factory with the attributes of the module as arguments, its dtype by name; a run has no variance to learn."""
     arguments = [
         field.replace(default="float32", annotation=str) if field.name == "dtype" else field
         for field in inspect.signature(kind).parameters.values()
-        if field.name not in ("parent", "name")
+        if field.name not in ("parent", "name", "learned_variance")
     ]
 
     def make(dtype: str = "float32", **sizes) -> nn.Module:
