@@ -39,7 +39,11 @@ _DEFAULTS = {
 
 def recognises(names: Container[str]) -> bool:
     """Whether tensors of these names are of this layout."""
-    return "time_embedding.linear_1.weight" in names and "down_blocks.0.resnets.0.time_emb_proj.weight" in names
+    ours = (
+        "time_embedding.linear_1.weight",
+        "mid_block.attentions.0.group_norm.weight",
+    )  # others have transformers there
+    return all(name in names for name in ours)
 
 
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
