@@ -63,7 +63,8 @@ def fields() -> ConfigDict:
     data.peak = config_dict.placeholder(float)
     """Sounds: the largest sample of each, of full scale, in the data and in samples; None leaves it unchanged."""
     data.latents = config_dict.placeholder(str)
-    """Folder of a run of experiments.latents.train whose latents are the data; None is the data themselves."""
+    """Folder of a run of experiments.latents.train whose latents are the data, or of those that
+    experiments.latents.precompute wrote; None is the data themselves."""
     data.representation = representation.fields()
     """Sounds: what the network receives: the waveform (the default), an invertible spectrogram, or the magnitudes given
     the mel spectrogram in ``map``."""

@@ -4,7 +4,7 @@ import concurrent.futures
 import itertools
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -13,7 +13,16 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError, choice, require
 from experiments.data import augment
-from experiments.data.dataset import Batch, Dataset, FrequencyAxis, Scorer, evenly, keep_not_finite, zero_not_finite
+from experiments.data.dataset import (
+    Batch,
+    Dataset,
+    FrequencyAxis,
+    Scorer,
+    evenly,
+    keep_not_finite,
+    rows_of,
+    zero_not_finite,
+)
 from experiments.data.views import Pictures
 from scorekit import data, metrics
 from scorekit.guidance import operators
@@ -99,6 +108,13 @@ class Images(Dataset):
         if not found:
             raise ValueError(f"no image can be read: {min(broken)}")
         return _stacked(found)
+
+    def in_order(self, size: int) -> Iterator[Batch]:
+        """All training images in their order, in blocks of at most ``size``."""
+        source, total = self._source, self.examples or 0
+        for start in range(0, total, size):
+            rows = np.arange(start, min(start + size, total))
+            yield rows_of(self.train, rows) if source is None else self._read(source, rows)
 
     def fill(self, name, num_classes, bins, train, test):
         """Sets everything that a set of images has."""

@@ -15,7 +15,16 @@ from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.models import choices
 from experiments.models.restoring import check_average
 from experiments.models.sizes import param_shapes
-from scorekit.networks import Autoencoder, code_counts, fixed_noise_kl, nearest_code, perplexity, quantise, revival_loss
+from scorekit.networks import (
+    Autoencoder,
+    AutoencoderKL,
+    code_counts,
+    fixed_noise_kl,
+    nearest_code,
+    perplexity,
+    quantise,
+    revival_loss,
+)
 from scorekit.typing import Array, Key, PyTree
 
 STATISTICS_LIMIT = 2000
@@ -27,7 +36,7 @@ SPECTRAL = 1.0
 class Latent(NamedTuple):
     """What a config describes."""
 
-    module: Autoencoder
+    module: Autoencoder | AutoencoderKL
     loss: Config
     dataset: Dataset
 
@@ -36,14 +45,15 @@ def fields() -> ConfigDict:
     """The sections of an autoencoder's config beside ``data`` and ``training``, with defaults."""
     config = ConfigDict()
     config.autoencoder = section(choices.AUTOENCODERS, "convolutional", supplied=("data_channels",))
-    """With ``codes``, the latent is discrete: each of its vectors is one of so many codes."""
+    """With ``codes``, the latent is discrete: each of its vectors is one of so many codes. The name "kl" is the
+    autoencoder of latent diffusion, which learns the standard deviations of its latent."""
     config.loss = loss = ConfigDict()
     loss.sample = 1.0
     """Weight of the squared error, in units of the network's input."""
     loss.spectral = SPECTRAL
     """Sounds: weight of the multi-resolution STFT loss."""
     loss.noise = 0.1
-    """Continuous latent: standard deviation of the noise that is added to it in training."""
+    """Continuous latent of "convolutional": standard deviation of the noise that is added to it in training."""
     loss.kl = 1e-2
     """Continuous latent: weight of its divergence from a standard normal, in nats per latent value."""
     loss.commitment = 0.25
@@ -88,7 +98,7 @@ def check(config: Config) -> None:
     check_average(config, "evaluation.ema")
 
 
-def _module(config: Config, data_channels: int) -> Autoencoder:
+def _module(config: Config, data_channels: int) -> Autoencoder | AutoencoderKL:
     return choices.build_module(config, "autoencoder", choices.AUTOENCODERS, data_channels=data_channels)
 
 
@@ -117,8 +127,8 @@ def init_params(built: Latent, seed: int) -> PyTree:
     return {"params": {**params["params"], "codebook": jnp.asarray(vectors[chosen])}}
 
 
-def apply(module: Autoencoder, params: PyTree, x: Any, method: str) -> Any:
-    """``encode``, ``decode`` or ``quantise``."""
+def apply(module: Autoencoder | AutoencoderKL, params: PyTree, x: Any, method: str) -> Any:
+    """``encode``, ``decode`` or ``quantise``, and ``posterior`` of an ``AutoencoderKL``."""
     return module.apply(params, x, method=method)
 
 
@@ -136,8 +146,23 @@ def make_loss(built: Latent):
     """``(params, prepared batch) -> (loss of each example, its terms)``."""
     module, weights = built.module, built.loss
 
+    def decode_loss(params: PyTree, x: Array, z: Array, rest: Array):
+        """``rest``, with the distances of what ``z`` is decoded to from ``x``."""
+        y = apply(module, params, z, method="decode")
+        squared = jnp.mean((y - x) ** 2, axis=tuple(range(1, x.ndim)))
+        terms = {"squared error": squared}
+        value = weights.sample * squared + rest
+        perceptual = built.dataset.perceptual_loss(y, x)
+        if perceptual is not None:
+            terms["spectral"] = perceptual
+            value += weights.spectral * perceptual
+        return value, terms
+
     def loss(params: PyTree, batch: dict[str, Array]):
         x = batch["x"]
+        if isinstance(module, AutoencoderKL):
+            posterior = apply(module, params, x, method="posterior")
+            return decode_loss(params, x, module.scale(posterior.sample(batch["eps"])), weights.kl * posterior.kl())
         z = apply(module, params, x, method="encode")
         if module.codes is None:
             decoded = z + weights.noise * batch["eps"]
@@ -149,15 +174,7 @@ def make_loss(built: Latent):
             positions = tuple(range(1, found.index.ndim))
             rest = jnp.mean(found.codebook + weights.commitment * found.commitment, axis=positions)
             rest += weights.revival * revival_loss(z, codebook, found.index)
-        y = apply(module, params, decoded, method="decode")
-        squared = jnp.mean((y - x) ** 2, axis=tuple(range(1, x.ndim)))
-        terms = {"squared error": squared}
-        value = weights.sample * squared + rest
-        perceptual = built.dataset.perceptual_loss(y, x)
-        if perceptual is not None:
-            terms["spectral"] = perceptual
-            value += weights.spectral * perceptual
-        return value, terms
+        return decode_loss(params, x, decoded, rest)
 
     return loss
 

@@ -135,11 +135,11 @@ PRECONDITIONING_RANGES = or_none(scale=finite, sigma_data=above(0))
 
 
 def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
-    """A factory with the attributes of the module as arguments, its dtype by name."""
+    """A factory with the attributes of the module as arguments, its dtype by name; a run has no variance to learn."""
     arguments = [
         field.replace(default="float32", annotation=str) if field.name == "dtype" else field
         for field in inspect.signature(kind).parameters.values()
-        if field.name not in ("parent", "name")
+        if field.name not in ("parent", "name", "learned_variance")
     ]
 
     def make(dtype: str = "float32", **sizes) -> nn.Module:
@@ -151,9 +151,13 @@ def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
 
 NETWORKS: Mapping[str, Callable] = {kind.__name__.lower(): _module(kind) for kind in networks.DENOISING}
 CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _module(networks.Classifier)}
-AUTOENCODERS: Mapping[str, Callable] = {"convolutional": _module(networks.Autoencoder)}
+AUTOENCODERS: Mapping[str, Callable] = {
+    "convolutional": _module(networks.Autoencoder),
+    "kl": _module(networks.AutoencoderKL),
+}
 _WIDTH, _DEPTH = count(1, 2**16), count(1, 1024)
 SIZE_RANGES = or_none(
+    attention_levels=items(count(0, 1023)),
     attention_resolutions=items(count(1)),
     blocks=_DEPTH,
     channels=_WIDTH,
@@ -162,11 +166,13 @@ SIZE_RANGES = or_none(
     cycle=_DEPTH,
     depth=_DEPTH,
     dilation_base=_DEPTH,
+    dropout=between(0, 1, open_high=True),
     factors=items(_WIDTH),
     features=_WIDTH,
     filters=count(0, 2**16),
     grid=items(_WIDTH),
     head_channels=_WIDTH,
+    groups=_WIDTH,
     heads=_WIDTH,
     latent_channels=_WIDTH,
     layers=_DEPTH,
@@ -174,6 +180,8 @@ SIZE_RANGES = or_none(
     multipliers=items(_DEPTH, least=1),
     noise_scale=above(0),
     patch=_WIDTH,
+    scaling_factor=above(0),
+    shift_factor=finite,
     width=_WIDTH,
 )
 """The sizes of networks, classifiers and autoencoders."""

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from experiments import data
 from experiments.cli.config import Config, ConfigError, fill_missing, leaves, load_resolved, lookup, to_text
 from experiments.data.dataset import Batch, Dataset, check_examples, in_blocks, keep_not_finite
-from experiments.models import autoencoder
+from experiments.models import autoencoder, precomputed
 from experiments.models.restoring import restore
 from experiments.models.weights import check_weights
 from scorekit.data import batch_at
@@ -29,10 +29,20 @@ class Latents(Dataset):
 
     Examples are encoded once, when they are first needed, and stored as floats with the raw example under
     ``original``. With codes they are code vectors, and samples are quantised to the nearest code before decoding.
+    Batches have ``rows`` where these are given: the training examples, encoded before.
     """
 
-    def __init__(self, inner: Dataset, built: autoencoder.Latent, params, mean: np.ndarray, std: np.ndarray):
-        self._inner, self._built, self._params = inner, built, params
+    def __init__(
+        self,
+        inner: Dataset,
+        built: autoencoder.Latent,
+        params,
+        mean: np.ndarray,
+        std: np.ndarray,
+        rows: Batch | None = None,
+    ):
+        self._inner, self._built, self._params, self._rows = inner, built, params, rows
+        self.streaming = inner.streaming
         self._mean, self._std = (np.asarray(value, np.float32) for value in (mean, std))
         self.name, self.num_classes, self.examples = f"latents of {inner.name}", inner.num_classes, inner.examples
         self.shape = built.module.latent_shape(inner.shape)
@@ -56,7 +66,7 @@ class Latents(Dataset):
         return {**part, "x": x, "original": part["x"]}
 
     def batch(self, seed, step, size):
-        part = {name: value for name, value in self.train.items() if name != "original"}
+        part = self._rows or {name: value for name, value in self.train.items() if name != "original"}
         return batch_at(part, seed=seed, step=step, batch_size=size)
 
     def to_model(self, x):
@@ -149,12 +159,19 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
     Raises:
       ConfigError: if there is no finished run there, or one of other data.
     """
+    given, workdir = f"config.data.latents={config.data.latents}", as_path(config.data.latents)
+    if (workdir / precomputed.DESCRIPTION).exists():
+        found, rows = precomputed.read(workdir, config, given, inner.examples)
+        built = autoencoder.Latent(found.module, ConfigDict(), inner)
+        return Latents(inner, built, found.params, np.zeros(()), np.ones(()), rows)
     crop = config.data.crop
     if crop is not None:
         raise ConfigError(f"config.data.crop={crop}: must be None: latents are of full sounds")
     if inner.streaming:
-        raise ConfigError(f"config.data.streaming={config.data.streaming}: must be False: latents are kept in memory")
-    given, workdir = f"config.data.latents={config.data.latents}", as_path(config.data.latents)
+        raise ConfigError(
+            f"config.data.streaming={config.data.streaming}: must be False: latents are kept in memory, unless "
+            f"experiments.latents.precompute wrote them"
+        )
     for name in ("config.json", STATISTICS):
         if not (workdir / name).exists():
             raise ConfigError(

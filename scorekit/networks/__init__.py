@@ -6,8 +6,10 @@ spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for imag
 """
 
 from scorekit.networks.autoencoder import Autoencoder, fixed_noise_kl
+from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
 from scorekit.networks.classifier import Classifier
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
+from scorekit.networks.ddpm_unet import DDPMUNet
 from scorekit.networks.dit import DiT
 from scorekit.networks.edm2 import EDM2
 from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features
@@ -19,7 +21,7 @@ from scorekit.networks.quantise import Quantised, code_counts, nearest_code, per
 from scorekit.networks.unet import UNet
 from scorekit.networks.wavenet import WaveNet
 
-DENOISING = (DiT, EDM2, MLP, UNet, WaveNet)
+DENOISING = (DDPMUNet, DiT, EDM2, MLP, UNet, WaveNet)
 """The networks that can be trained as denoisers; the contract tests run on each."""
 
 __all__ = [
@@ -28,11 +30,14 @@ __all__ = [
     "EDM2",
     "MLP",
     "Autoencoder",
+    "AutoencoderKL",
     "Classifier",
     "Conditioning",
+    "DDPMUNet",
     "DiT",
     "LogVariance",
     "Masked",
+    "Posterior",
     "Quantised",
     "UNet",
     "WaveNet",

@@ -1,6 +1,6 @@
 """A diffusion transformer for images and signals, sized by its arguments."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -16,6 +16,19 @@ from scorekit.typing import Array, ArrayLike
 
 FREQUENCY_FEATURES = 256
 """Features of the sinusoidal embedding of the noise level."""
+
+_SIZES = {
+    "S": {"depth": 12, "width": 384, "heads": 6},
+    "B": {"depth": 12, "width": 768, "heads": 12},
+    "L": {"depth": 24, "width": 1024, "heads": 16},
+    "XL": {"depth": 28, "width": 1152, "heads": 16},
+}
+PRESETS: dict[str, dict[str, Any]] = {
+    f"DiT-{size}/{patch}": {"patch": patch, **sizes, "num_classes": 1000, "noise_scale": 1.0, "learned_variance": True}
+    for size, sizes in _SIZES.items()
+    for patch in (2, 4, 8)
+}
+"""The published networks by name, for latents of 4 channels, called with a timestep in [0, 1000)."""
 
 
 class DiT(nn.Module):
@@ -46,6 +59,11 @@ class DiT(nn.Module):
 
     Parameters, conditioning, norms, softmax and output are float32; ``dtype`` is that of the tokens and projections.
 
+    With ``learned_variance``, as published, the output has twice the channels of ``x``: the prediction, then numbers in
+    [-1, 1] that interpolate the log-variance of an ancestral step. Such a network is no denoiser by itself:
+    :func:`scorekit.io.load` takes the first half. Classifier-free guidance of the published samples acts on the first 3
+    of the 4 channels of the prediction only (see ``docs/weights.md``).
+
     Attributes:
       patch: side of the patches.
       depth: number of blocks.
@@ -59,6 +77,7 @@ class DiT(nn.Module):
       noise_scale: factor of the noise level; the default is for ``log_snr / 4``.
       remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
       attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
+      learned_variance: whether the output has twice the channels of ``x``.
 
     Parameters of ``blocks`` that are split over devices are gathered where a block is computed, within ``remat``: one
     block at a time, again in the backward pass (:mod:`scorekit.sharded`).
@@ -87,8 +106,27 @@ class DiT(nn.Module):
     noise_scale: float = 32.0
     remat: bool = False
     attention: str = "xla"
+    learned_variance: bool = False
     spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
     gathers: ClassVar[tuple[str, ...]] = ("blocks",)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """The published network of this name.
+
+        Args:
+          name: a key of :data:`PRESETS`: ``DiT-<S, B, L or XL>/<patch 2, 4 or 8>``.
+          **changes: attributes that replace those of the preset.
+
+        Raises:
+          ValueError: for an unknown name, listing the known ones.
+
+        >>> DiT.preset("DiT-B/4", learned_variance=False).width
+        768
+        """
+        if name not in PRESETS:
+            raise ValueError(f"name must be one of {', '.join(PRESETS)}, got {name!r}")
+        return cls(**{**PRESETS[name], **changes})
 
     @nn.compact
     def __call__(
@@ -104,7 +142,7 @@ class DiT(nn.Module):
           dense_map: ``(B, *map_shape)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
 
         Returns:
-          float32, shaped like ``x``.
+          float32, shaped like ``x``; with ``learned_variance`` of twice the channels.
 
         Raises:
           ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
@@ -123,9 +161,9 @@ class DiT(nn.Module):
         h = h.reshape(batch, -1, self.width) + positions(x.shape[1:-1], self.width)
         h = self.run_blocks(h.astype(self.dtype), condition)
         shift, scale = _modulation(condition, 2, self.width, "output_modulation")
-        zeros = nn.initializers.zeros
-        h = nn.Dense(x.shape[-1], kernel_init=zeros, name="output")(_modulated(h, shift, scale))
-        return depth_to_space(h.reshape(x.shape), (self.patch,) * rank)
+        outputs = x.shape[-1] * (2 if self.learned_variance else 1)
+        h = nn.Dense(outputs, kernel_init=nn.initializers.zeros, name="output")(_modulated(h, shift, scale))
+        return depth_to_space(h.reshape(*x.shape[:-1], outputs), (self.patch,) * rank)
 
     def run_blocks(self, h: Array, condition: Array) -> Array:
         """All blocks on tokens ``(B, T, width)``, in one scan over their stacked parameters."""

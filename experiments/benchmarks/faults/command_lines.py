@@ -89,6 +89,8 @@ def valid(program: str, folder: Path) -> list[str]:
         return [f"--config={CONFIGS[program]}", f"--workdir={folder / 'new'}"]
     if program == "latents.cascade":
         return [f"--stages={folder / 'low'},{folder / 'high'}"]
+    if program == "latents.precompute":
+        return [f"--weights={folder / 'file'}", f"--data={folder / 'empty'}", f"--out={folder / 'new'}"]
     given = [f"--workdir={folder / KINDS.get(program, 'digits')}"]
     return [*given, f"--student_dir={folder / 'new'}"] if program == "distill" else given
 

@@ -217,6 +217,28 @@ def test_stride_of_the_autoencoder_must_divide_the_data(digits):
         autoencoder.build_latent(config, digits)
 
 
+@pytest.mark.slow
+def test_a_learned_posterior_is_sampled_in_training_and_its_divergence_is_in_the_loss(digits):
+    config = base_latent.get_config()
+    config.autoencoder.update(name="kl", channels=4, multipliers=(1,), blocks=1, groups=2, scaling_factor=0.5)
+    config.loss.kl = 0.5
+    autoencoder.check(config)
+    built = autoencoder.build_latent(config, digits)
+    params = autoencoder.init_params(built, 0)
+    batch = jax.jit(autoencoder.make_prepare(built))(jax.random.key(0), {"x": digits.test["x"][:8]})
+
+    @jax.jit
+    def run(params, batch):
+        apply = lambda method, *args: built.module.apply(params, *args, method=method)
+        z, divergence = apply("encode", batch["x"], batch["eps"]), apply("posterior", batch["x"]).kl()
+        return *autoencoder.make_loss(built)(params, batch), apply("decode", z), divergence
+
+    value, terms, y, divergence = jax.device_get(run(params, batch))
+    squared = ((y - batch["x"]) ** 2).mean((1, 2, 3))
+    np.testing.assert_allclose(terms["squared error"], squared, rtol=1e-4)
+    np.testing.assert_allclose(value, squared + 0.5 * divergence, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

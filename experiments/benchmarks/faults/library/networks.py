@@ -54,6 +54,10 @@ _UNET = networks.UNet(channels=4, multipliers=(1,))
 _WAVENET = networks.WaveNet(channels=4, layers=1)
 _CLASSIFIER = networks.Classifier(num_classes=3, channels=4, multipliers=(1,))
 _AUTOENCODER = networks.Autoencoder(channels=4, multipliers=(1,), codes=3)
+_KL_SIZES = {"channels": 2, "multipliers": (1, 2), "blocks": 1, "groups": 2}
+_KL = networks.AutoencoderKL(**_KL_SIZES)
+_DDPM_SIZES = {"channels": 4, "multipliers": (1,), "groups": 2}
+_PICTURES = np.ones((2, 4, 4, 3), np.float32)
 _CODES = np.array([[0.0, 0.0], [1.0, 0.0]], np.float32)
 _PAIRS = np.ones((3, 2), np.float32)
 _USED = Classes(np.array([0, 1]), num_classes=2)
@@ -133,6 +137,29 @@ ROWS: dict[str, Call] = {
         multipliers=Count(2),
         factors=Count(2),
     ),
+    "networks.DDPMUNet": call(
+        lambda x, noise: _applied(networks.DDPMUNet(**_DDPM_SIZES), x, noise),
+        x=Data(_PICTURES, _EMPTY, alias=_NO_EXAMPLES),
+        noise=_NOISE,
+    ),
+    "networks.DDPMUNet/attributes": call(
+        lambda **given: _shapes(networks.DDPMUNet(**{**_DDPM_SIZES, **given}), _PICTURES, _NOISE),
+        channels=Count(4, least=4),
+        blocks=Count(1, least=0),
+        groups=Count(2),
+        dropout=Number(0.5, low=-0.1, high=1.1),
+        noise_scale=Number(32.0, low=0.0),
+    ),
+    "networks.DDPMUNet/levels": call(
+        lambda multipliers, attention_levels: _shapes(
+            networks.DDPMUNet(channels=4, groups=2, multipliers=(1, multipliers), attention_levels=(attention_levels,)),
+            _PICTURES,
+            _NOISE,
+        ),
+        multipliers=Count(2),
+        attention_levels=Count(1, least=0),
+    ),
+    "networks.DDPMUNet/preset": call(networks.DDPMUNet.preset, name=Choice("cifar10")),
     "networks.WaveNet": _noisy(_WAVENET, _SIGNALS),
     "networks.WaveNet/attributes": _attributes(
         networks.WaveNet,
@@ -170,6 +197,27 @@ ROWS: dict[str, Call] = {
         lambda z: _shapes(_AUTOENCODER, z, method="decode"),
         z=Data(np.ones((2, 4, 4), np.float32), {"nan": "only traced here", **_EMPTY}),
     ),
+    "networks.AutoencoderKL": call(lambda x: _applied(_KL, x), x=Data(_PICTURES, _EMPTY)),
+    "networks.AutoencoderKL/attributes": call(
+        lambda **given: _shapes(networks.AutoencoderKL(**{**_KL_SIZES, **given}), _PICTURES),
+        data_channels=Count(3),
+        latent_channels=Count(4),
+        channels=Count(2),
+        blocks=Count(1, least=0),
+        groups=Count(2),
+        scaling_factor=Number(0.5, low=0.0),
+        shift_factor=Number(0.1),
+    ),
+    "networks.AutoencoderKL/encode": call(
+        lambda x, eps: _shapes(_KL, x, eps, method="encode"),
+        x=Data(_PICTURES, {"nan": "only traced here", **_EMPTY}, alias="mean"),
+        eps=Data(np.ones((2, 2, 2, 4), np.float32), {"nan": "only traced here", "integer": "becomes float32"}),
+    ),
+    "networks.AutoencoderKL/decode": call(
+        lambda z: _shapes(_KL, z, method="decode"),
+        z=Data(np.ones((2, 4, 4), np.float32), {"nan": "only traced here", **_EMPTY}),
+    ),
+    "networks.AutoencoderKL/preset": call(networks.AutoencoderKL.preset, name=Choice("sdxl")),
     "networks.Conditioning": call(
         lambda noise, labels, batch, vector: _shapes(
             networks.Conditioning(4, num_classes=3, vector_size=2), noise, labels, batch, vector
@@ -267,6 +315,7 @@ def _features(layers):
 
 EXEMPT = {
     "networks.Masked": "a record of a condition, which the networks check",
+    "networks.Posterior": "a result",
     "networks.Quantised": "a result",
     "networks.normalise_weights": "takes a tree of arrays of any values",
     "networks.layer_names": "takes what the network takes, which the network checks",

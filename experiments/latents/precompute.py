@@ -1,0 +1,69 @@
+"""Encodes a folder of images once, by a published autoencoder (diffusers' AutoencoderKL), for models of its latents.
+
+    python -m experiments.latents.precompute --weights=weights/sd-vae-ft-mse --data=~/pictures --out=runs/latents \
+        --config.data.image_size=256
+    python -m experiments.train --config=experiments/configs/images/digits.py --workdir=runs/own \
+        --config.data.name=folder --config.data.path=~/pictures --config.data.image_size=256 \
+        --config.data.image_mode=RGB --config.data.latents=runs/latents
+
+``out`` then holds ``x.npy`` and ``label.npy``, the scaled means of all training images in their order, which training
+reads from disk as it needs them, and ``precomputed.json``. The images stay where they are: metrics compare samples with
+them. ``--config.data.…`` are the fields of training, with ``image_mode=RGB`` as default.
+"""
+
+import time
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from experiments import data
+from experiments.cli import command_line, progress
+from experiments.cli import flags as shared
+from experiments.cli.config import Config, ConfigError, require
+from experiments.cli.ranges import check_fields_and_ranges, within
+from experiments.configs.base_latent import data_fields
+from experiments.data.images import Images
+from experiments.models import precomputed
+from scorekit.networks.autoencoder_kl import PRESETS
+
+_WEIGHTS = flags.DEFINE_string("weights", None, "Folder, or file of weights, of an AutoencoderKL.", required=True)
+_DATA = flags.DEFINE_string("data", None, "Folder of images.", required=True)
+_OUT = flags.DEFINE_string("out", None, "Folder for the latents.", required=True)
+_PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "Scale of the latents, where no config.json says it.")
+_BATCH = shared.count("batch", 8, "Images that are encoded at once.")
+
+
+def get_config() -> Config:
+    """The fields of the data, with a folder of images in colour as default."""
+    config: Config = ConfigDict({"data": data_fields()})
+    config.data.update(name="folder", path=_DATA.value, image_mode="RGB")
+    return config.lock()
+
+
+def check_fields(config: Config) -> None:
+    """Validates that a config has these fields, in their ranges, and is one of images."""
+    check_fields_and_ranges(config, get_config(), within("data", data.RANGES))
+    require(issubclass(data.kind_of(config), Images), "data.name", config.data.name, "folder, tar or a set of images")
+    require((config.data.on_error or "raise") == "raise", "data.on_error", "skip", "raise: every image has a latent")
+    data.check(config)
+
+
+def main(config: Config) -> None:
+    start = time.monotonic()
+    weights, out, given = shared.path(_WEIGHTS), shared.path(_OUT), f"--weights={_WEIGHTS.value}"
+    if not Path(str(_DATA.value)).expanduser().exists():
+        raise ConfigError(f"--data={_DATA.value}: there is nothing here")
+    if not weights.exists():
+        raise ConfigError(f"{given}: there is nothing here")
+    shared.check_writable(out, f"--out={_OUT.value}")
+    found = precomputed.open_autoencoder(weights, given, _PRESET.value)
+    dataset = data.load(config)
+    assert isinstance(dataset, Images)
+    print(f"encoding {dataset.name}, {dataset.examples:,} images …", flush=True)
+    precomputed.write(out, config, dataset, found, _BATCH.value)
+    print(progress.final_line(str(out), time.monotonic() - start))
+
+
+if __name__ == "__main__":
+    command_line.run(main, get_config, check_fields)

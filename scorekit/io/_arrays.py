@@ -1,0 +1,100 @@
+"""Arrays of a pickle: those of PyTorch, read when they are asked for, and those of numpy; numbers and booleans only."""
+
+import math
+import pickle
+import re
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+DTYPES: dict[str, np.dtype] = {
+    "Float": np.dtype("<f4"), "Double": np.dtype("<f8"), "Half": np.dtype("<f2"),
+    "BFloat16": np.dtype(ml_dtypes.bfloat16), "Long": np.dtype("<i8"), "Int": np.dtype("<i4"),
+    "Short": np.dtype("<i2"), "Char": np.dtype("i1"), "Byte": np.dtype("u1"), "Bool": np.dtype("?"),
+}  # fmt: skip
+"""Of PyTorch's storages."""
+
+
+class Sealed:
+    """What a pickle must not change once it is made: without this it may set any attribute of any object."""
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError(f"refused to change a {type(self).__name__}")
+
+
+class Storage(Sealed):
+    """Numbers of one dtype, whose bytes ``read()`` gives, once the file has been read."""
+
+    def __init__(self, dtype: np.dtype, size: int, read: Callable[[], bytes] | None = None):
+        self.dtype, self.size, self.read = dtype, size, read
+
+    def array(self) -> np.ndarray:
+        if self.read is None:
+            raise ValueError("the file ends before the numbers of a tensor")
+        return np.frombuffer(self.read(), self.dtype, self.size)
+
+
+class LazyArray(Sealed):
+    """An array that is read from its file when it is asked for.
+
+    Attributes:
+      shape: of the array.
+    """
+
+    def __init__(self, storage: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]):
+        sizes = (offset, *shape, *strides)
+        if not isinstance(storage, Storage) or len(shape) != len(strides) or not all(_is_size(n) for n in sizes):
+            raise pickle.UnpicklingError("a tensor of the file has no storage, or sizes that are no sizes")
+        last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+        if math.prod(shape) > storage.size or (math.prod(shape) and last >= storage.size):
+            raise pickle.UnpicklingError(f"a tensor of the file reaches beyond its {storage.size} numbers")
+        self.shape, self._storage, self._offset, self._strides = tuple(shape), storage, offset, tuple(strides)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        numbers = self._storage.array()
+        strides = [step * numbers.itemsize for step in self._strides]
+        view = np.lib.stride_tricks.as_strided(numbers[self._offset :], self.shape, strides, writeable=False)
+        return np.array(view, dtype)
+
+
+def _is_size(n: Any) -> bool:
+    return type(n) is int and n >= 0
+
+
+class NumpyArray:
+    """An array of numpy that is being rebuilt; see :func:`scorekit.io.pickles.read_pickle`."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...] = ()
+    data: bytes = b""
+    order = "C"
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, data = state
+        if not isinstance(dtype, NumpyDtype) or not isinstance(data, bytes):
+            raise pickle.UnpicklingError("an array of the file does not hold plain numbers")
+        self.shape, self.dtype, self.data, self.order = shape, dtype.value(), data, "F" if fortran else "C"
+
+    def array(self) -> np.ndarray:
+        return np.frombuffer(self.data, self.dtype).reshape(self.shape, order=self.order)  # type: ignore[call-overload]
+
+
+class NumpyDtype:
+    """A dtype of numpy: numbers and booleans only."""
+
+    def __init__(self, name: str, *flags: Any):
+        self.name, self.endian = str(name).lstrip("<>=|"), "<"
+        if not re.fullmatch(r"[fiub]\d{1,2}", self.name):
+            raise pickle.UnpicklingError(f"an array of the file has the dtype {name}, which is not one of numbers")
+
+    def __setstate__(self, state: Any) -> None:
+        self.endian = str(state[1]) if str(state[1]) in "<>" else "<"
+
+    def value(self) -> np.dtype:
+        return np.dtype(self.name).newbyteorder(self.endian)  # type: ignore[call-overload]
+
+
+def scalar(dtype: NumpyDtype, data: bytes) -> Any:
+    return np.frombuffer(data, dtype.value(), 1)[0].item()

@@ -1,0 +1,56 @@
+"""What the layouts of diffusers share: residual blocks, attention, and the fields of ``config.json``."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from scorekit.io.tensors import Tensors
+
+Params = dict[str, Any]
+
+
+def residual_block(tensors: Tensors) -> Params:
+    """``norm1, conv1, norm2, conv2``, and ``time_emb_proj`` and ``conv_shortcut`` where the block has them."""
+    found: Params = {f"norm_{i}": tensors.under(f"norm{i}").norm() for i in (1, 2)}
+    found.update({f"conv_{i}": tensors.under(f"conv{i}").conv() for i in (1, 2)})
+    if "time_emb_proj.weight" in tensors:
+        found["condition"] = tensors.under("time_emb_proj").dense()
+    if "conv_shortcut.weight" in tensors:
+        found["shortcut"] = tensors.under("conv_shortcut").conv()
+    return found
+
+
+OLD_ATTENTION = {"query": "query", "key": "key", "value": "value", "out": "proj_attn"}
+NEW_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "out": "to_out.0"}
+"""Names of the projections before and since diffusers 0.17."""
+
+
+def attention(tensors: Tensors) -> Params:
+    """``group_norm`` and the projections, by their old or new names."""
+    names = OLD_ATTENTION if "query.weight" in tensors else NEW_ATTENTION
+    return {
+        "norm": tensors.under("group_norm").norm(),
+        **{ours: tensors.under(theirs).dense() for ours, theirs in names.items()},
+    }
+
+
+def count(tensors: Tensors, prefix: str) -> int:
+    """How many modules ``prefix.0``, ``prefix.1``, ... there are."""
+    found = (re.match(rf"{re.escape(prefix)}\.(\d+)\.", name) for name in tensors)
+    return 1 + max((int(match[1]) for match in found if match), default=-1)
+
+
+def check_fields(config: Mapping[str, Any], only: Mapping[str, tuple[Any, ...]]) -> None:
+    """Validates fields of a ``config.json`` of which only some values are supported.
+
+    Args:
+      config: the fields.
+      only: by name, the supported values; a field that is missing has the first.
+
+    Raises:
+      ValueError: naming the field, its value and what is supported.
+    """
+    for name, allowed in only.items():
+        value = config.get(name, allowed[0])
+        if value not in allowed:
+            raise ValueError(f"config.json: {name} must be {' or '.join(map(repr, allowed))}, got {value!r}")

@@ -1,0 +1,107 @@
+"""diffusers' ``AutoencoderKL``: the autoencoders of Stable Diffusion, SDXL, Stable Diffusion 3 and Flux."""
+
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.io.formats._diffusers import Params, attention, check_fields, count, residual_block
+from scorekit.io.tensors import Tensors, check_params
+from scorekit.networks import AutoencoderKL
+
+_ONLY = {
+    "act_fn": ("silu",),
+    "mid_block_add_attention": (True,),
+    "latents_mean": (None,),
+    "latents_std": (None,),
+    "down_block_types": (["DownEncoderBlock2D"],),
+    "up_block_types": (["UpDecoderBlock2D"],),
+}
+
+
+def recognises(names: Container[str]) -> bool:
+    """Whether tensors of these names are of this layout."""
+    return "encoder.down_blocks.0.resnets.0.conv1.weight" in names and "decoder.conv_in.weight" in names
+
+
+def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of :func:`convert` that ``config.json`` holds: scale and shift of the latent, groups of the norms.
+
+    Raises:
+      ValueError: naming a field with a value that :class:`~scorekit.networks.AutoencoderKL` does not have.
+
+    >>> attributes({"scaling_factor": 0.13025})
+    {'scaling_factor': 0.13025, 'shift_factor': 0.0, 'groups': 32}
+    """
+    blocks = {name: sorted(set(config[name])) for name in ("down_block_types", "up_block_types") if name in config}
+    check_fields({**config, **blocks}, _ONLY)
+    return {
+        "scaling_factor": config.get("scaling_factor", 0.18215),
+        "shift_factor": config.get("shift_factor") or 0.0,
+        "groups": config.get("norm_num_groups", 32),
+    }
+
+
+def convert(
+    tensors: Tensors,
+    *,
+    scaling_factor: float | Sequence[float],
+    shift_factor: float | Sequence[float] = 0.0,
+    groups: int = 32,
+) -> tuple[AutoencoderKL, Params]:
+    """The network and its parameters; all other sizes follow from the shapes.
+
+    Args:
+      tensors: by diffusers' names; those of the attention may be the old or the new ones.
+      scaling_factor: factor of the latent, for instance that of one of the network's presets.
+      shift_factor: what is subtracted from the latent before it is scaled.
+      groups: groups of the norms.
+
+    Raises:
+      ValueError: naming a tensor that is missing or not used, or a parameter of the wrong shape.
+    """
+    levels = count(tensors, "encoder.down_blocks")
+    blocks = count(tensors, "encoder.down_blocks.0.resnets")
+    widths = [tensors.shape(f"encoder.down_blocks.{i}.resnets.0.conv1.weight")[0] for i in range(levels)]
+    channels, data_channels = tensors.shape("encoder.conv_in.weight")[:2]
+    network = AutoencoderKL(
+        data_channels=data_channels,
+        latent_channels=tensors.shape("decoder.conv_in.weight")[1],
+        channels=channels,
+        multipliers=tuple(width // channels for width in widths),
+        blocks=blocks,
+        groups=groups,
+        quant_convs="quant_conv.weight" in tensors,
+        scaling_factor=scaling_factor,
+        shift_factor=shift_factor,
+    )
+    names = [f"down_blocks.{i}" for i in range(levels)], [f"up_blocks.{levels - 1 - i}" for i in range(levels)]
+    params = {
+        "encoder": _half(tensors.under("encoder"), names[0], blocks, "downsamplers", "down", levels - 1),
+        "decoder": _half(tensors.under("decoder"), names[1], blocks + 1, "upsamplers", "up", 0),
+    }
+    if network.quant_convs:
+        params["quant"] = tensors.under("quant_conv").dense()
+        params["post_quant"] = tensors.under("post_quant_conv").dense()
+    tensors.check_all_taken()
+    x = jax.ShapeDtypeStruct((1, network.stride, network.stride, data_channels), jnp.float32)
+    check_params({"params": params}, jax.eval_shape(network.init, jax.random.key(0), x))
+    return network, {"params": params}
+
+
+def _half(tensors: Tensors, names: list[str], blocks: int, resample: str, ours: str, last: int) -> Params:
+    """The encoder or the decoder; ``names`` are those of the levels, highest resolution first, of which ``last`` does
+    not resample."""
+    found: Params = {"input": tensors.under("conv_in").conv(), "output": tensors.under("conv_out").conv()}
+    found["norm"] = tensors.under("conv_norm_out").norm()
+    found["middle_attention"] = attention(tensors.under("mid_block.attentions.0"))
+    for i in range(2):
+        found[f"middle_{i}"] = residual_block(tensors.under(f"mid_block.resnets.{i}"))
+    for level, name in enumerate(names):
+        for i in range(blocks):
+            found[f"level_{level}_{i}"] = residual_block(tensors.under(f"{name}.resnets.{i}"))
+        if level != last:
+            number = level + 1 if ours == "down" else level
+            found[f"{ours}_{number}"] = tensors.under(f"{name}.{resample}.0.conv").conv()
+    return found

@@ -1,0 +1,239 @@
+"""Pickles of other code bases without running their code: tensors are rebuilt, everything else is data or is refused.
+
+A pickle names functions and classes of any package, which an ordinary unpickler imports and calls. Here a name is
+looked up in a table of this file and nothing is ever imported: the functions of PyTorch and numpy that rebuild arrays
+are replaced by our own, classes of PyTorch modules and the persistent classes of EDM and StyleGAN by :class:`Inert`
+records of their state, whose source code in the file is not read. Any other name raises an error that names it.
+
+Three containers are read: plain pickles, PyTorch's zip archives, and PyTorch's older files of several pickles.
+"""
+
+import io
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scorekit.io._arrays import DTYPES, LazyArray, NumpyArray, NumpyDtype, Sealed, Storage, scalar
+
+__all__ = ["Inert", "LazyArray", "read_pickle"]
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+"""The first pickle of PyTorch's older files."""
+
+
+class Inert:
+    """An object whose class was not imported.
+
+    Attributes:
+      name: of its class.
+      state: its attributes by name.
+    """
+
+    name = ""
+    state: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any):
+        found = object.__new__(cls)
+        found.state = {}
+        return found
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        for part in state if isinstance(state, tuple) else (state,):  # with slots there are two
+            self.state.update({str(k): v for k, v in part.items()} if isinstance(part, dict) else {})
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.state[str(key)] = value  # of subclasses of dict
+
+
+class Function(Sealed):
+    """A function in the table of names."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self._function(*args)
+
+
+class _Dict(dict):
+    """A dictionary whose attributes (``_metadata`` of a state) are dropped."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _tensor(storage: Any, offset: int, shape: tuple, strides: tuple, *_: Any) -> LazyArray:
+    return LazyArray(storage, offset, shape, strides)
+
+
+def _persistent(meta: dict[str, Any], *_: Any) -> Inert:
+    """The record that a persistent class of EDM and StyleGAN leaves; its ``module_src`` is ignored."""
+    found = _inert(str(meta.get("class_name")))()
+    found.__setstate__(meta.get("state"))
+    return found
+
+
+def _rebuilt(kind: Any, base: Any = object, state: Any = None) -> Any:
+    if not (isinstance(kind, type) and issubclass(kind, Inert)):
+        raise pickle.UnpicklingError(f"refused to rebuild an object of {kind}")
+    return kind()
+
+
+def _inert(name: str) -> type[Inert]:
+    return type("Inert", (Inert,), {"name": name})
+
+
+class _StorageType(NamedTuple):
+    dtype: np.dtype
+
+
+def _first(value: Any, *_: Any) -> Any:
+    return value
+
+
+def _nested(data: bytes) -> Any:
+    return _unpickle(io.BytesIO(data))
+
+
+_NUMPY_CORES = ("numpy.core.multiarray", "numpy._core.multiarray")
+_FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("copyreg", "_reconstructor"): _rebuilt,
+    ("copy_reg", "_reconstructor"): _rebuilt,
+    ("_codecs", "encode"): lambda text, *_: text.encode("latin1"),
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _first,
+    ("torch.storage", "_load_from_bytes"): _nested,
+    ("torch", "device"): _first,
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
+    **{(core, "_reconstruct"): lambda *_: NumpyArray() for core in _NUMPY_CORES},
+    **{(core, "scalar"): scalar for core in _NUMPY_CORES},
+}
+_KNOWN: dict[tuple[str, str], Any] = {
+    **{name: Function(function) for name, function in _FUNCTIONS.items()},
+    **{(module, "set"): set for module in ("builtins", "__builtin__")},
+    **{(module, "object"): object for module in ("builtins", "__builtin__")},
+    **{("torch", f"{name}Storage"): _StorageType(dtype) for name, dtype in DTYPES.items()},
+    ("collections", "OrderedDict"): _Dict,
+    ("torch", "Size"): tuple,
+    ("numpy", "dtype"): NumpyDtype,
+    ("numpy", "ndarray"): NumpyArray,
+    ("dnnlib.util", "EasyDict"): _inert("dnnlib.util.EasyDict"),
+    ("argparse", "Namespace"): _inert("argparse.Namespace"),
+}
+"""What a name in a pickle stands for."""
+
+
+class _Unpickler(pickle.Unpickler):
+    """Looks names up in :data:`_KNOWN`; ``storage(key, dtype, size)`` answers the references to numbers."""
+
+    def __init__(self, file: Any, storage: Callable[[str, np.dtype, int], Storage] | None = None):
+        super().__init__(file, encoding="latin1")
+        self._storage = storage
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        if (module_name, global_name) in _KNOWN:
+            return _KNOWN[module_name, global_name]
+        if module_name.startswith("torch.nn.modules."):
+            return _inert(f"{module_name}.{global_name}")
+        if module_name == "torch" and global_name.startswith(("float", "int", "bfloat", "uint", "bool")):
+            return global_name  # a dtype
+        raise pickle.UnpicklingError(f"refused {module_name}.{global_name}: a file of weights needs no such name")
+
+    def persistent_load(self, pid: Any) -> Any:
+        if not isinstance(pid, tuple) or len(pid) < 2 or self._storage is None:
+            raise pickle.UnpicklingError(f"refused the reference {pid!r}")
+        if pid[0] == "module":
+            return pid[1]  # a class, and its source
+        kind, key, size = pid[1], str(pid[2]), pid[4]
+        if pid[0] != "storage" or not isinstance(kind, _StorageType):
+            raise pickle.UnpicklingError(f"refused the reference {pid!r}")
+        if len(pid) > 5 and pid[5] is not None:
+            raise pickle.UnpicklingError("refused a storage that is a view of another one")
+        return self._storage(key, kind.dtype, int(size))
+
+
+def read_pickle(path: str | Path) -> Any:
+    """The content of a pickle or of a file of ``torch.save``, without importing or running anything that it names.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      Dictionaries, lists and numbers as they are; :class:`LazyArray` and numpy arrays for tensors, :class:`Inert` for
+      other objects.
+
+    Raises:
+      ValueError: if the file is damaged, or naming what it refers to beyond arrays and the records of modules.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            return _from_zip(zipfile.ZipFile(path))
+        with open(path, "rb") as file:
+            return _unpickle(file)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise ValueError(f"{path}: {error or type(error).__name__}") from error
+
+
+def _unpickle(file: Any) -> Any:
+    storages: dict[str, Storage] = {}
+
+    def storage(key: str, dtype: np.dtype, size: int) -> Storage:
+        return storages.setdefault(key, Storage(dtype, size))
+
+    found = _Unpickler(file).load()
+    if found != _MAGIC:
+        return _finish(found)
+    for _ in range(2):  # the version of the protocol, and the sizes of the machine
+        _Unpickler(file).load()
+    found = _Unpickler(file, storage).load()
+    for key in _Unpickler(file).load():
+        size, here = int.from_bytes(file.read(8), "little"), storages[key]
+        data = file.read(size * here.dtype.itemsize)
+        if size != here.size or len(data) != size * here.dtype.itemsize:
+            raise ValueError("the file ends before the numbers of a tensor")
+        here.read = lambda data=data: data
+    return _finish(found)
+
+
+def _from_zip(archive: zipfile.ZipFile) -> Any:
+    (name,) = [name for name in archive.namelist() if name.endswith("/data.pkl")][:1]
+    root = name.removesuffix("data.pkl")
+    if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
+        raise ValueError("it was written on a machine of other byte order")
+
+    def storage(key: str, dtype: np.dtype, size: int) -> Storage:
+        return Storage(dtype, size, lambda: archive.read(f"{root}data/{key}"))
+
+    return _finish(_Unpickler(io.BytesIO(archive.read(name)), storage).load())
+
+
+def _finish(found: Any, seen: dict[int, Any] | None = None) -> Any:
+    """The object with arrays of numpy in place of those that were being rebuilt."""
+    seen = {} if seen is None else seen
+    if isinstance(found, NumpyArray):
+        return found.array()
+    if id(found) in seen:
+        return seen[id(found)]
+    if isinstance(found, dict):
+        seen[id(found)] = found
+        for key in list(found):
+            found[key] = _finish(found[key], seen)
+    elif isinstance(found, Inert):
+        seen[id(found)] = found
+        _finish(found.state, seen)
+    elif isinstance(found, list):
+        seen[id(found)] = found
+        found[:] = [_finish(value, seen) for value in found]
+    elif isinstance(found, tuple) and not isinstance(found, _StorageType):
+        return tuple(_finish(value, seen) for value in found)
+    return found

@@ -1,0 +1,260 @@
+"""Preconditioning: how noise level and input enter a network, and what its output means.
+
+A network F inside a preconditioning is called as ``F(c_in x_t, c_noise)``, where ``c_noise`` is a function of the
+log-SNR alone, so that any schedule may take the place of the one that it was trained with.
+
+============== ================ ============================== ===================
+preconditioning input            noise input                    output
+============== ================ ============================== ===================
+:func:`ddpm`   of unit variance index in the table of betas    eps, v or x0
+:func:`vp`     of unit variance ``999 t``                      eps
+:func:`ve`     ``x_t``          ``log(sigma / 2)``             ``-eps``
+:func:`edm`    of unit variance ``log(sigma) / 4``             F, see ``edm_target``
+============== ================ ============================== ===================
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit import schedules
+from scorekit.checks import check, check_count, check_positive
+from scorekit.predictions import Eps, Target, as_target, edm_target
+from scorekit.trees import pytree_dataclass
+from scorekit.typing import Array, ArrayLike, Number, Prediction, Schedule
+
+__all__ = [
+    "BETAS",
+    "LogSNRInput",
+    "NegativeEps",
+    "Preconditioning",
+    "TimestepInput",
+    "beta_table",
+    "ddpm",
+    "edm",
+    "from_scheduler",
+    "ve",
+    "vp",
+]
+
+
+@pytree_dataclass
+class LogSNRInput:
+    """The noise input ``scale log_snr + offset``."""
+
+    scale: Number = 0.25
+    offset: Number = 0.0
+
+    def __call__(self, log_snr: ArrayLike) -> Array:
+        return self.scale * jnp.asarray(log_snr) + self.offset
+
+
+@pytree_dataclass
+class TimestepInput:
+    """The noise input ``last t``, with t in [0, 1] the time at which ``schedule`` has this log-SNR."""
+
+    schedule: Schedule
+    last: Number = 999.0
+
+    def __call__(self, log_snr: ArrayLike) -> Array:
+        return self.last * jnp.clip(self.schedule.time_at(jnp.asarray(log_snr)), 0.0, 1.0)
+
+
+@pytree_dataclass
+class NegativeEps:
+    """The network predicts ``-eps``, which is sigma times the score."""
+
+    def to_prediction(self, output, x_t, t, schedule):
+        return Eps().to_prediction(jax.tree.map(jnp.negative, output), x_t, t, schedule)
+
+    def from_prediction(self, prediction: Prediction, t, schedule):
+        return jax.tree.map(jnp.negative, prediction.eps)
+
+    def eps_scale(self, t, schedule):
+        return Eps().eps_scale(t, schedule)
+
+
+class Preconditioning(NamedTuple):
+    """The meaning of a network's input and output.
+
+    Attributes:
+      schedule: the noise schedule that it was trained with, or any other of the same range of noise.
+      target: what the output is.
+      noise_input: ``log_snr -> c_noise``.
+      sigma_data: the input is ``x_t / sqrt(sigma^2 + alpha^2 sigma_data^2)``; None for ``x_t`` itself.
+    """
+
+    schedule: Schedule
+    target: Target
+    noise_input: LogSNRInput | TimestepInput = LogSNRInput()
+    sigma_data: float | None = None
+
+
+def _linear(count: int, start: float, end: float) -> np.ndarray:
+    return np.linspace(start, end, count)
+
+
+def _scaled_linear(count: int, start: float, end: float) -> np.ndarray:
+    return np.linspace(math.sqrt(start), math.sqrt(end), count) ** 2
+
+
+def _cosine(count: int, start: float, end: float) -> np.ndarray:
+    del start, end
+    alpha = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2)
+    return np.minimum(1.0 - (alpha[1:] / alpha[:-1]) ** 2, 0.999)
+
+
+BETAS = {"linear": _linear, "scaled_linear": _scaled_linear, "squaredcos_cap_v2": _cosine}
+"""The tables of betas by the names that diffusers gives them; the last is the cosine schedule of iDDPM."""
+
+
+def beta_table(name: str = "linear", count: int = 1000, start: float = 1e-4, end: float = 0.02) -> np.ndarray:
+    """A published table of betas.
+
+    Args:
+      name: ``"linear"``, ``"scaled_linear"`` (linear in the root) or ``"squaredcos_cap_v2"`` (cosine; without ends).
+      count: number of steps N.
+      start: the first beta, in (0, 1).
+      end: the last beta, in (0, 1).
+
+    Returns:
+      float64 ``(N,)``.
+
+    Raises:
+      ValueError: for an unknown name, fewer than two steps, or a beta outside (0, 1).
+
+    >>> beta_table("scaled_linear", 3, 0.01, 0.09)
+    array([0.01, 0.04, 0.09])
+
+    Source: Ho et al. 2020 (https://arxiv.org/abs/2006.11239), Nichol & Dhariwal 2021, eq. 17
+    (https://arxiv.org/abs/2102.09672).
+    """
+    if name not in BETAS:
+        raise ValueError(f"name must be one of {', '.join(BETAS)}, got {name!r}")
+    check_count(2, count=count)
+    check(lambda x: (x > 0) & (x < 1), "in (0, 1)", start=start, end=end)
+    return BETAS[name](count, start, end)
+
+
+def ddpm(betas: str | Sequence[float] | np.ndarray = "linear", target: Any = "eps") -> Preconditioning:
+    """That of a network which was trained on the discrete timesteps of a table of betas.
+
+    ``c_noise`` is the index in the table, with linear interpolation in the log-SNR between two entries; also that of
+    guided-diffusion, iDDPM and DiT.
+
+    Args:
+      betas: ``(N,)``, or the name of a table of 1,000 (:func:`beta_table`).
+      target: what the output is: "eps", "v", "x0" or a :class:`~scorekit.predictions.Target`.
+
+    Raises:
+      ValueError: for betas outside (0, 1), or an unknown name.
+
+    >>> found = ddpm("squaredcos_cap_v2")
+    >>> found.noise_input(found.schedule.log_snr(250 / 999)).round(2)
+    Array(250., dtype=float32)
+    """
+    table = beta_table(betas) if isinstance(betas, str) else np.asarray(betas, np.float64)
+    schedule = schedules.from_betas(table)
+    last = float(table.size - 1)
+    return Preconditioning(schedule, as_target(target), TimestepInput(schedule=schedule, last=last), 1.0)
+
+
+_PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+
+
+def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
+    """That of the ``scheduler_config.json`` of a diffusers pipeline with discrete timesteps.
+
+    Args:
+      config: ``beta_schedule``, ``beta_start``, ``beta_end``, ``num_train_timesteps``, or ``trained_betas``;
+        ``prediction_type``; ``rescale_betas_zero_snr``. What only concerns sampling is not read.
+
+    Raises:
+      ValueError: for a scheduler without betas, or a field with another value than these.
+
+    >>> from_scheduler({"beta_schedule": "linear", "prediction_type": "v_prediction"}).target
+    V()
+
+    Source: the defaults of ``diffusers.DDPMScheduler``.
+    """
+    if config.get("trained_betas") is None and "beta_schedule" not in config:
+        name = config.get("_class_name", "without _class_name")
+        raise ValueError(f"config must be of a scheduler with beta_schedule or trained_betas, got that of {name}")
+    predicts = config.get("prediction_type", "epsilon")
+    if predicts not in _PREDICTIONS:
+        raise ValueError(f"prediction_type must be one of {', '.join(_PREDICTIONS)}, got {predicts!r}")
+    betas = config.get("trained_betas")
+    if betas is None:
+        name, count = config["beta_schedule"], config.get("num_train_timesteps", 1000)
+        if name not in BETAS:
+            raise ValueError(f"beta_schedule must be one of {', '.join(BETAS)}, got {name!r}")
+        betas = beta_table(name, count, config.get("beta_start", 1e-4), config.get("beta_end", 0.02))
+    found = ddpm(betas, _PREDICTIONS[predicts])
+    if config.get("rescale_betas_zero_snr"):
+        schedule = schedules.zero_terminal_snr(found.schedule)
+        last = found.noise_input.last  # type: ignore[union-attr]
+        found = found._replace(schedule=schedule, noise_input=TimestepInput(schedule=schedule, last=last))
+    return found
+
+
+def vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> Preconditioning:
+    """That of score_sde's VP networks: ``c_noise = 999 t``, the output is eps.
+
+    Args:
+      beta_min: rate at t = 0, > 0.
+      beta_max: rate at t = 1, >= ``beta_min``.
+
+    Raises:
+      ValueError: unless ``0 < beta_min <= beta_max``.
+
+    >>> float(vp().noise_input(vp().schedule.log_snr(0.5)).round(1))
+    499.5
+
+    Source: Karras et al. 2022, table 1, column VP (https://arxiv.org/abs/2206.00364).
+    """
+    schedule = schedules.linear_vp(beta_min, beta_max)
+    return Preconditioning(schedule, as_target("eps"), TimestepInput(schedule=schedule), 1.0)
+
+
+def ve(sigma_min: Number = 0.02, sigma_max: Number = 100.0) -> Preconditioning:
+    """That of score_sde's VE networks, for data in [-1, 1]: ``c_noise = log(sigma / 2)``, the output is -eps.
+
+    Args:
+      sigma_min: noise at t = 0; score_sde's own numbers are for data in [0, 1], half of these.
+      sigma_max: noise at t = 1, > ``sigma_min``.
+
+    Raises:
+      ValueError: unless ``0 < sigma_min < sigma_max``.
+
+    >>> float(ve().noise_input(ve().schedule.log_snr(1.0)).round(3)) == round(math.log(50.0), 3)
+    True
+
+    Source: Karras et al. 2022, table 1, column VE (https://arxiv.org/abs/2206.00364).
+    """
+    inputs = LogSNRInput(scale=-0.5, offset=-math.log(2.0))
+    return Preconditioning(schedules.geometric_ve(sigma_min, sigma_max), NegativeEps(), inputs)
+
+
+def edm(sigma_data: float = 0.5, sigma_min: Number = 0.002, sigma_max: Number = 80.0) -> Preconditioning:
+    """That of EDM and EDM2: ``c_noise = log(sigma) / 4``, unit variance of input and output.
+
+    Args:
+      sigma_data: standard deviation of the data, > 0.
+      sigma_min: noise at t = 0, >= 0.
+      sigma_max: noise at t = 1, > ``sigma_min``.
+
+    Raises:
+      ValueError: for a number out of range.
+
+    >>> float(edm().noise_input(edm().schedule.log_snr(1.0)).round(3)) == round(math.log(80.0) / 4, 3)
+    True
+
+    Source: Karras et al. 2022, table 1, column "ours" (https://arxiv.org/abs/2206.00364).
+    """
+    check_positive(sigma_data=sigma_data)
+    schedule, inputs = schedules.edm(sigma_min, sigma_max), LogSNRInput(scale=-0.125)
+    return Preconditioning(schedule, edm_target(sigma_data), inputs, float(sigma_data))

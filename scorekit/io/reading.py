@@ -1,0 +1,136 @@
+"""From a file of weights to tensors by name, whatever wraps them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp  # numpy knows bfloat16 once ml_dtypes is imported, which jax does
+import numpy as np
+
+from scorekit.io._arrays import LazyArray
+from scorekit.io.pickles import Inert, read_pickle
+
+__all__ = ["PICKLES", "WEIGHTS", "Weights", "read_weights"]
+
+PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
+WEIGHTS = (".safetensors", *PICKLES)
+"""Endings of the files that :func:`read_weights` takes."""
+_KEYS = ("ema", "model", "state_dict")
+
+
+class Weights(NamedTuple):
+    """Tensors of a file.
+
+    Attributes:
+      named: arrays by their foreign names.
+      facts: numbers, words and booleans that the object which held them has as attributes, and its class as ``class``.
+    """
+
+    named: dict[str, Any]
+    facts: dict[str, Any]
+
+
+def read_weights(path: str | Path, key: str | None = None) -> Weights:
+    """Reads the tensors of a file.
+
+    Args:
+      path: a ``.safetensors`` file, or one of PyTorch or pickle, which is read without PyTorch and without running
+        anything in it (:mod:`scorekit.io.pickles`).
+      key: of the dictionary in the file, whose tensors to take; by default those of the average: the first of "ema",
+        "model" and "state_dict" that it has. The list of averages of score_sde gets the names of "model".
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: for another ending, a damaged file, one that refers to code, or one without tensors.
+
+    >>> import tempfile
+    >>> from safetensors.numpy import save_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_file({"out.bias": np.zeros(3)}, f"{folder}/w.safetensors")
+    ...     read_weights(f"{folder}/w.safetensors").named["out.bias"].shape
+    (3,)
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    if path.suffix == ".safetensors":
+        return Weights(_safetensors(path), {})
+    if path.suffix not in PICKLES:
+        raise ValueError(f"path must end in {', '.join(WEIGHTS)}, got {str(path)!r}")
+    found = read_pickle(path)
+    try:
+        named, facts = _choose(found, key)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return Weights({name.removeprefix("module."): array for name, array in named.items()}, facts)
+
+
+def _safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError  # late: the other files need nothing
+    from safetensors.numpy import load_file
+
+    assert jnp.bfloat16
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _choose(found: Any, key: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tensors in the content of a file, and what it says beside them."""
+    if isinstance(found, Inert):
+        named = {}
+        _add(found, "", named)
+        plain = {k: v for k, v in found.state.items() if isinstance(v, bool | int | float | str)}
+        return _nonempty(named), {"class": found.name, **plain}
+    if not isinstance(found, Mapping):
+        raise ValueError(f"holds no tensors by name, but a {type(found).__name__}")
+    if key is not None and key not in found:
+        raise ValueError(f"key must be one of {', '.join(map(str, found))}, got {key!r}")
+    if key is None:
+        key = next((k for k in _KEYS if isinstance(found.get(k), Mapping | Inert)), None)
+    if key is None:
+        return _nonempty({str(name): array for name, array in found.items() if _is_array(array)}), {}
+    inner = found[key]
+    if isinstance(inner, Mapping) and "shadow_params" in inner:
+        return _averages(inner["shadow_params"], _choose(found, "model")[0]), {}
+    return _choose(inner, None)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, LazyArray | np.ndarray)
+
+
+def _nonempty(named: dict[str, Any]) -> dict[str, Any]:
+    if not named:
+        raise ValueError("holds no tensors")
+    return named
+
+
+def _add(module: Inert, prefix: str, named: dict[str, Any]) -> None:
+    """Parameters, then buffers, then the modules within, in their order, as in the state of a module of PyTorch."""
+    for kind in ("_parameters", "_buffers"):
+        left_out = module.state.get("_non_persistent_buffers_set", ()) if kind == "_buffers" else ()
+        for name, array in (module.state.get(kind) or {}).items():
+            if _is_array(array) and name not in left_out:
+                named[f"{prefix}{name}"] = array
+    for name, inner in (module.state.get("_modules") or {}).items():
+        if isinstance(inner, Inert):
+            _add(inner, f"{prefix}{name}.", named)
+
+
+def _averages(averages: Sequence[Any], model: dict[str, Any]) -> dict[str, Any]:
+    """The model with the averages of score_sde in place of its parameters.
+
+    They are a list in the order of the parameters; buffers and frozen parameters, such as the frequencies of a Fourier
+    embedding, are in the state of the model and not in the list: they are those whose shape is not that of the next.
+    """
+    found, left = dict(model), list(averages)
+    for name, array in model.items():
+        if left and tuple(array.shape) == tuple(left[0].shape):
+            found[name] = left.pop(0)
+    if left:
+        sizes = math.prod(left[0].shape)
+        raise ValueError(f"{len(left)} of the averages, the first of {sizes} numbers, fit no parameter of the model")
+    return found

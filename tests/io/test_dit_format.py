@@ -1,0 +1,155 @@
+"""Published diffusion transformers: presets, both layouts of names, parity with diffusers, and what is refused."""
+
+import math
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden import random_tensors
+
+from scorekit.io.formats import dit
+from scorekit.io.tensors import Tensors
+from scorekit.networks import DiT
+from scorekit.networks.dit import PRESETS, positions
+
+TENSORS, ABOUT, ARRAYS = random_tensors.load("dit")
+EMBEDDERS = ("timestep_embedder", "class_embedder")
+OFFICIAL = {
+    "pos_embed.proj": "x_embedder.proj",
+    "transformer_blocks.0.norm1.emb.timestep_embedder.linear_1": "t_embedder.mlp.0",
+    "transformer_blocks.0.norm1.emb.timestep_embedder.linear_2": "t_embedder.mlp.2",
+    "transformer_blocks.0.norm1.emb.class_embedder.embedding_table": "y_embedder.embedding_table",
+    "proj_out_1": "final_layer.adaLN_modulation.1",
+    "proj_out_2": "final_layer.linear",
+}
+OFFICIAL_BLOCK = {
+    "attn1.to_out.0": "attn.proj",
+    "ff.net.0.proj": "mlp.fc1",
+    "ff.net.2": "mlp.fc2",
+    "norm1.linear": "adaLN_modulation.1",
+}
+
+
+def shared(tensors):
+    """The embedders of all blocks are those of the first, as in every checkpoint."""
+    first = lambda name: "transformer_blocks.0." + name.split(".", 2)[2]
+    return {n: tensors[first(n)] if any(part in n for part in EMBEDDERS) else a for n, a in tensors.items()}
+
+
+DIFFUSERS = shared(TENSORS)
+
+
+def official(tensors):
+    """The same weights by the names of the paper's implementation."""
+    found = {"pos_embed": positions((4, 4), 16)[None]}
+    for name, array in tensors.items():
+        stem, end = name.rsplit(".", 1)
+        if stem in OFFICIAL:
+            found[f"{OFFICIAL[stem]}.{end}"] = array
+        elif stem.startswith("transformer_blocks"):
+            _, i, inner = stem.split(".", 2)
+            if inner in OFFICIAL_BLOCK:
+                found[f"blocks.{i}.{OFFICIAL_BLOCK[inner]}.{end}"] = array
+            elif inner == "attn1.to_q":
+                parts = [tensors[f"transformer_blocks.{i}.attn1.to_{part}.{end}"] for part in "qkv"]
+                found[f"blocks.{i}.attn.qkv.{end}"] = np.concatenate(parts)
+    return found
+
+
+@pytest.fixture(scope="module")
+def converted():
+    return dit.convert(Tensors(DIFFUSERS), heads=2)
+
+
+def relative_error(network, params):
+    x = np.moveaxis(ARRAYS["x"], 1, -1)
+    found = jax.jit(network.apply)(params, x, ARRAYS["timestep"], ARRAYS["labels"])
+    expected = np.moveaxis(ARRAYS["output"], 1, -1)
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+def test_output_is_that_of_diffusers(converted):
+    network, params = converted
+    assert network.learned_variance
+    assert relative_error(network, params) < 1e-4
+    assert 1e-4 < relative_error(network.clone(dtype=jnp.bfloat16), params) < 0.03
+
+
+def test_the_names_of_the_paper_give_the_same_parameters(converted):
+    names = official(DIFFUSERS)
+    assert [dit.recognises(n) for n in (names, DIFFUSERS, ("x_embedder.proj.weight",))] == [True, True, False]
+    network, params = dit.convert(Tensors(names), heads=2)
+    assert network == converted[0]
+    jax.tree.map(np.testing.assert_array_equal, params, converted[1])
+
+
+def without(tensors, name):
+    return {n: a for n, a in tensors.items() if n != name}
+
+
+def changed(tensors, name, value):
+    return {**tensors, name: value}
+
+
+REFUSED = {
+    "missing": (
+        without(official(DIFFUSERS), "blocks.1.mlp.fc2.bias"),
+        {},
+        r"block 1, .*\['fc2'\]\['bias'\] is missing",
+    ),
+    "unused": (changed(DIFFUSERS, "extra.weight", np.ones(2)), {}, "does not use: extra.weight"),
+    "misshapen": (
+        changed(DIFFUSERS, "proj_out_1.weight", np.ones((8, 16))),
+        {},
+        r"\['output_modulation'\]\['kernel'\] mus",
+    ),
+    "block": (
+        changed(DIFFUSERS, "transformer_blocks.1.ff.net.2.bias", np.ones(3)),
+        {},
+        r"block 1, compared with block 0: parameter \['fc2'\]\['bias'\] must have shape \(16,\), got \(3,\)",
+    ),
+    "positions": (
+        changed(official(DIFFUSERS), "pos_embed", np.zeros((1, 16, 16))),
+        {},
+        "other positions in 'pos_embed'",
+    ),
+    "copies": (TENSORS, {}, r"transformer_blocks.1.norm1.emb other embedders"),
+    "heads": (DIFFUSERS, {"heads": None}, "heads must be given for a network of width 16 and depth 2"),
+    "axes": (changed(DIFFUSERS, "pos_embed.proj.weight", np.ones((16, 3))), {}, "4 axes for the patches, got 2"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_fit_is_named(case):
+    tensors, options, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        dit.convert(Tensors(tensors), **{"heads": 2, **options})
+
+
+def count(name):
+    network = DiT.preset(name)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 32, 32, 4)), 0.0)
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+
+
+def test_presets_have_the_published_numbers_of_parameters():
+    """Table 1 of the paper, in millions; 675,129,632 of XL/2 include the positions, which we do not store."""
+    millions = {size: round(count(f"DiT-{size}/2") / 1e6) for size in ("S", "B", "L")}
+    assert millions == {"S": 33, "B": 130, "L": 458}
+    assert count("DiT-XL/2") + positions((16, 16), 1152).size == 675_129_632
+    assert len(PRESETS) == 12
+    with pytest.raises(ValueError, match=r"name must be one of DiT-S/2, .*got 'DiT-H/2'"):
+        DiT.preset("DiT-H/2")
+
+
+@pytest.mark.external
+def test_the_golden_file_is_what_diffusers_computes(tmp_path):
+    pytest.importorskip("diffusers")
+    script = random_tensors.FOLDER / "make_dit.py"
+    subprocess.run([sys.executable, script, tmp_path], check=True)
+    with np.load(tmp_path / "dit.npz") as file:
+        for name, expected in ARRAYS.items():
+            np.testing.assert_allclose(file[name], expected, rtol=1e-4, atol=1e-4)

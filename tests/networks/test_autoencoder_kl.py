@@ -1,0 +1,97 @@
+"""The autoencoder of latent diffusion: its interface, its posterior, and what its sizes must satisfy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy import integrate, stats
+
+from scorekit.networks import AutoencoderKL
+from scorekit.networks.autoencoder_kl import Posterior
+
+KEY = jax.random.key(0, impl="rbg")
+RNG = np.random.default_rng(0)
+SIZES = {"channels": 4, "multipliers": (1, 2), "blocks": 1, "groups": 2}
+NETWORK = AutoencoderKL(**SIZES, latent_channels=3, scaling_factor=(0.5, 2.0, 1.0), shift_factor=0.1)
+X = RNG.normal(size=(2, 4, 8, 3)).astype(np.float32)
+
+
+def perturbed(params):
+    return jax.tree.map(lambda p: np.asarray(p + 0.2 * RNG.normal(size=p.shape), np.float32), jax.device_get(params))
+
+
+@pytest.mark.slow
+def test_latents_are_scaled_means_or_samples_that_are_decoded():
+    params = perturbed(jax.jit(NETWORK.init)(KEY, X))
+    eps = RNG.normal(size=(2, 2, 4, 3)).astype(np.float32)
+
+    @jax.jit
+    def run(params, x, eps):
+        """Posterior, latents by mean and by sample, the reconstruction, and that by the unscaled decoder."""
+        apply = lambda method, *args: NETWORK.apply(params, *args, method=method)
+        z, unscaled = apply("encode", x), NETWORK.clone(scaling_factor=1.0, shift_factor=0.0)
+        posterior = apply("posterior", x)
+        decoded = unscaled.apply(params, posterior.mean, method="decode")
+        return posterior, z, apply("encode", x, eps), apply("decode", z), decoded, NETWORK.apply(params, x)
+
+    posterior, z, sample, y, decoded, output = jax.device_get(run(params, X, eps))
+    scale = np.float32([0.5, 2.0, 1.0])
+    assert z.shape == (2, *NETWORK.latent_shape(X.shape[1:])) == (2, 2, 4, 3)
+    np.testing.assert_allclose(z, (posterior.mean - 0.1) * scale, rtol=1e-5, atol=1e-6)
+    std = np.exp(posterior.log_variance / 2)
+    np.testing.assert_allclose(sample - z, std * eps * scale, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(decoded, y, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(output, y)
+    assert y.shape == X.shape
+    assert {a.dtype for a in (z, y, posterior.mean)} == {np.dtype(np.float32)}
+
+
+@pytest.mark.slow
+def test_every_parameter_is_trained():
+    network = NETWORK.clone(remat=True)
+    params, optimizer = jax.jit(network.init)(KEY, X), optax.adam(1e-2)
+
+    @jax.jit
+    def step(params, state, eps):
+        def loss(params):
+            posterior = network.apply(params, X, method="posterior")
+            z = network.scale(posterior.sample(eps))
+            return jnp.mean((network.apply(params, z, method="decode") - X) ** 2) + 1e-2 * posterior.kl().mean()
+
+        value, gradient = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(gradient, state)
+        return optax.apply_updates(params, updates), state, value, gradient
+
+    state, values = jax.jit(optimizer.init)(params), []
+    for _ in range(30):
+        params, state, value, gradient = step(params, state, RNG.normal(size=(2, 2, 4, 3)).astype(np.float32))
+        values.append(float(value))
+    assert all(np.any(g) for g in jax.tree.leaves(jax.device_get(gradient)))
+    assert values[-1] < 0.6 * values[0]
+
+
+def test_divergence_is_that_of_two_gaussians():
+    mean, log_variance = 0.7, np.log(0.09)
+    posterior, prior = stats.norm(mean, 0.3), stats.norm()
+    exact, _ = integrate.quad(lambda u: posterior.pdf(u) * (posterior.logpdf(u) - prior.logpdf(u)), -4, 5)
+    found = Posterior(jnp.full((2, 4, 1), mean), jnp.full((2, 4, 1), log_variance)).kl()
+    np.testing.assert_allclose(found, np.full(2, exact), rtol=1e-5)
+    eps = jnp.full((1, 1, 1), 2.0)
+    np.testing.assert_allclose(Posterior(jnp.ones((1, 1, 1)), jnp.full((1, 1, 1), log_variance)).sample(eps), 1.6)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shape", "message"),
+    [
+        ({"groups": 3}, X.shape, r"groups must divide the 4 channels of a level, got 3"),
+        ({"multipliers": ()}, X.shape, r"multipliers must hold at least one integer"),
+        ({"scaling_factor": (1.0, 2.0)}, X.shape, r"scaling_factor must be a number or 4 numbers, got shape \(2,\)"),
+        ({"scaling_factor": 0.0}, X.shape, r"scaling_factor must be finite and > 0, got 0.0"),
+        ({}, (1, 4, 5, 3), r"x must have sides divisible by the stride 2, got \(4, 5\)"),
+        ({}, (1, 4, 4, 1), r"x must have 3 channels, got shape \(1, 4, 4, 1\)"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_an_error(sizes, shape, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(AutoencoderKL(**{**SIZES, **sizes}).init, KEY, np.ones(shape, np.float32))
