@@ -94,22 +94,36 @@ def evaluate(
       generate: from :func:`experiments.models.sampling.make_sampler`.
       partial: where samples are kept until the caller has written the evaluation.
     """
-    params, scorer, rows = everywhere(params), dataset.scorer(), {}
-    if scorer is not None:
-        labels = np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
-        rows["real test data"] = scorer.real
-        for scale in config.evaluation.guidance_scales:
-            samples = generate(params, config.seed + 1, labels, scale, partial=partial)
-            errors = _condition_errors(model, dataset, samples, labels)
-            rows[f"γ = {scale:g}"] = {**scorer.samples(samples, labels), **errors}
+    params, scorer = everywhere(params), dataset.scorer()
     parts = {"training data": dataset.train, "held-out data": dataset.test}
     return Evaluation(
-        rows=rows,
+        rows=sample_metrics(config, model, dataset, params, generate, partial),
         caption="" if scorer is None else scorer.caption,
         bound=variational_bound(config, model, dataset, params),
         quantisation=quantisation(config, model, dataset, params, generate),
         loss_by_noise_level={name: loss_by_noise_level(model, dataset, params, part) for name, part in parts.items()},
     )
+
+
+def sample_metrics(
+    config: Config,
+    model: Model,
+    dataset: Dataset,
+    params: PyTree,
+    generate: Generate,
+    partial: PartialSamples | None = None,
+) -> dict[str, dict[str, float]]:
+    """Metrics by name, of real test data and of samples at each guidance scale; see :func:`evaluate`."""
+    scorer = dataset.scorer()
+    if scorer is None:
+        return {}
+    rows = {"real test data": scorer.real}
+    labels = np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
+    for scale in config.evaluation.guidance_scales:
+        samples = generate(params, config.seed + 1, labels, scale, partial=partial)
+        errors = _condition_errors(model, dataset, samples, labels)
+        rows[f"γ = {scale:g}"] = {**scorer.samples(samples, labels), **errors}
+    return rows
 
 
 def _condition_errors(model: Model, dataset: Dataset, samples: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.evaluation.ema_sweep import EmaSweep
 from experiments.evaluation.quantisation import Quantisation
 from experiments.evaluation.run_metrics import Bound, Evaluation
 from experiments.models.classifier import Curve
@@ -26,6 +27,16 @@ def metrics_table(rows: dict[str, dict[str, Any]], caption: str) -> Table:
     """A column for every metric of any row."""
     columns = list(dict.fromkeys(name for metrics in rows.values() for name in metrics))
     return Table(["", *columns], [[row, *(metrics.get(c) for c in columns)] for row, metrics in rows.items()], caption)
+
+
+def ema_sweep_table(sweep: EmaSweep, caption: str) -> Table:
+    """A row for every relative width and guidance scale."""
+    rows: dict[str, dict[str, Any]] = {}
+    for width, bits in sweep.bits.items():
+        for scale, metrics in (sweep.rows[width] or {"": {}}).items():
+            rows[f"{width:g}, {scale}" if scale else f"{width:g}"] = {**metrics, "bits/dim": bits}
+    about = f"By the relative width of the average of the parameters, from the snapshots up to step {sweep.step:,}."
+    return metrics_table(rows, f"{about} {caption}".strip())
 
 
 def bound_table(bound: Bound) -> Table:
