@@ -33,7 +33,7 @@ def fields() -> ConfigDict:
     """Relative widths of power-function averages to keep as well, say (0.05, 0.1), for averages of any width after
     training (sampling.ema); None is none."""
     options.snapshot_every = config_dict.placeholder(int)
-    """Steps between their snapshots, which are kept for good; None is a twentieth of the steps. The last step is one."""
+    """Steps between their snapshots, which are kept for good; None is a twentieth of the steps; the last is one."""
     options.snapshot_dtype = config_dict.placeholder(str)
     """"float32" (the default) or "bfloat16", half the size."""
     options.accumulate = 1
