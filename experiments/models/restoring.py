@@ -45,4 +45,5 @@ def restore(given: str, workdir: Path, step: int | None, ema: str, like: PyTree 
             return training.post_hoc_ema(workdir / SNAPSHOTS, width, step=step, like=like)
         return training.restore_params(workdir / "checkpoints", step=step, decay=decay, like=like)
     except (ValueError, FileNotFoundError) as error:
-        raise ConfigError(f"{given}: {error}") from error
+        missing = width is not None and isinstance(error, FileNotFoundError)
+        raise ConfigError(f"{given}: {error}" + "; training.power_ema keeps them" * missing) from error
