@@ -14,9 +14,10 @@ from scorekit.networks.features import features, layer_names, pool
 from scorekit.networks.mlp import MLP
 from scorekit.networks.quantise import Quantised, code_counts, nearest_code, perplexity, quantise, revival_loss
 from scorekit.networks.unet import UNet
+from scorekit.networks.vdm_unet import VDMUNet
 from scorekit.networks.wavenet import WaveNet
 
-DENOISING = (DiT, MLP, UNet, WaveNet)
+DENOISING = (DiT, MLP, UNet, VDMUNet, WaveNet)
 """The networks that can be trained as denoisers; the contract tests run on each."""
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Masked",
     "Quantised",
     "UNet",
+    "VDMUNet",
     "WaveNet",
     "code_counts",
     "drop_conditions",

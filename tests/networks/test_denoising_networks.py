@@ -17,6 +17,7 @@ SIDES = {0: (), 1: (8,), 2: (4, 4)}
 MAP_SHAPES = {0: (3,), 1: (4, 1), 2: (2, 2, 1)}
 SMALL = {"features": 16, "channels": 8, "blocks": 1, "layers": 2, "cycle": 2, "depth": 2, "width": 16, "heads": 2}
 CASES = {f"{network.__name__}-{axes}d": (network, axes) for network in DENOISING for axes in network.spatial_axes}
+SLOW = ("DiT-1d", "UNet-1d", "VDMUNet-1d", "VDMUNet-2d")
 RNG = np.random.default_rng(0)
 NOISE = np.linspace(-5, 5, BATCH, dtype=np.float32)
 NULLS = {"labels": CLASSES, "vector": ABSENT, "dense_map": ABSENT}
@@ -63,7 +64,7 @@ class Contract:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(n, marks=pytest.mark.slow if n in ("DiT-1d", "UNet-1d") else ()) for n in CASES],
+    params=[pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in CASES],
 )
 def case(request):
     return Contract(*CASES[request.param])

@@ -49,6 +49,7 @@ _MLP = networks.MLP(features=4, blocks=1, num_classes=3, vector_size=2, map_shap
 _DIT_SIZES = {"patch": 2, "depth": 1, "width": 4, "heads": 2}
 _DIT = networks.DiT(**_DIT_SIZES)
 _UNET = networks.UNet(channels=4, multipliers=(1,))
+_VDM = networks.VDMUNet(channels=4, depth=1)
 _WAVENET = networks.WaveNet(channels=4, layers=1)
 _CLASSIFIER = networks.Classifier(num_classes=3, channels=4, multipliers=(1,))
 _AUTOENCODER = networks.Autoencoder(channels=4, multipliers=(1,), codes=3)
@@ -110,6 +111,20 @@ ROWS: dict[str, Call] = {
         ),
         multipliers=Count(2),
         factors=Count(2),
+    ),
+    "networks.VDMUNet": _noisy(_VDM, _SIGNALS),
+    "networks.VDMUNet/attributes": _attributes(
+        networks.VDMUNet,
+        _SIGNALS,
+        _NOISE,
+        channels=Count(4),
+        depth=Count(1),
+        log_snr_max=Number(13.3, low=-5.0),
+        log_snr_min=Number(-5.0, high=13.3, alias="log_snr_max"),
+        noise_scale=Number(4.0, low=0.0),
+    ),
+    "networks.VDMUNet/preset": call(
+        lambda name: networks.VDMUNet.preset(name, channels=4, depth=1), name=Choice("cifar10")
     ),
     "networks.WaveNet": _noisy(_WAVENET, _SIGNALS),
     "networks.WaveNet/attributes": _attributes(
