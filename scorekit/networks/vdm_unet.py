@@ -32,7 +32,7 @@ class VDMUNet(nn.Module):
     ``depth`` residual blocks, two more with self-attention between them, and ``depth + 1`` blocks that take the outputs
     of the first convolution and the first blocks in reverse order. Sines and cosines of ``2^7 pi x`` and ``2^8 pi x``
     are channels beside ``x``: they resolve the steps of 8-bit values in [-1, 1], on which the likelihood of fine detail
-    depends. With ``e`` the embedding of noise level, class and vector, a block computes::
+    depends (``x`` in bfloat16 does not). With ``e`` the embedding of noise level, class and vector, a block computes::
 
         x + conv0(silu(norm(conv(silu(norm(x))) + dense0(e))))
 
