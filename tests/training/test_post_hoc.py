@@ -106,6 +106,15 @@ def test_a_stored_width_is_read_bit_for_bit(run):
     np.testing.assert_array_equal(params["a"]["w"], state.ema["power_0.1"]["a"]["w"])
 
 
+def test_later_snapshots_change_nothing(run, tmp_path):
+    folder = shutil.copytree(run[0], tmp_path / "until 150")
+    for path in folder.iterdir():
+        if int(path.name.split("_")[0]) > 150:
+            path.unlink()
+    found, expected = (post_hoc_ema(f, 0.07, step=150)[1]["a"]["w"] for f in (folder, run[0]))
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_bfloat16_halves_the_files(run, tmp_path):
     state = run[2]
     large = {"power_0.05": {"w": jax.random.normal(jax.random.key(0), (64, 64))}}
@@ -134,6 +143,7 @@ def test_skipped_steps_are_no_updates(tmp_path):
     expected = profile(0.1, 3) @ np.stack(seen)
     np.testing.assert_allclose(post_hoc_ema(tmp_path, 0.1)[1]["w"], expected, rtol=1e-5)
     assert post_hoc_ema(tmp_path, 0.12)[0] == 5  # the last snapshot has as many updates as the one before
+    assert [path.name for path in tmp_path.glob("0000005*")] == ["0000005_3_0.1.npz"]
     other = dataclasses.replace(state, skipped=jnp.int32(0))
     save_snapshots(tmp_path, other)
     assert [path.name for path in tmp_path.glob("0000005*")] == ["0000005_5_0.1.npz"]
