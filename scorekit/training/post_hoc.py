@@ -180,7 +180,7 @@ def post_hoc_ema(
         raise FileNotFoundError(f"no snapshots of averages in {directory}{at}{only}")
     step = steps[-1] if step is None else step
     at = next(snapshot.updates for snapshot in found if snapshot.step == step)
-    # skipped steps are no updates: of snapshots with the same number of them one is enough
+    # those after the step have the weight 0; of those with as many updates, after skipped steps, one is enough
     used = {(snapshot.updates, snapshot.width): snapshot for snapshot in found if snapshot.step <= step}
     if (at, width) in used:
         used, weights = {(at, width): used[at, width]}, np.ones(1)
