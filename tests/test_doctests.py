@@ -43,6 +43,7 @@ SLOW = {
     "scorekit.networks.features",
     "scorekit.networks.mlp",
     "scorekit.networks.unet",
+    "scorekit.networks.vdm_unet",
     "scorekit.networks.wavenet",
     "scorekit.samplers.adaptive_stochastic",
     "scorekit.samplers.chains",

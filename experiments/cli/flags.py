@@ -178,6 +178,18 @@ def guidance_scales(name: str, items: Sequence[str]) -> list[float]:
     return values
 
 
+def relative_widths(name: str, items: Sequence[str]) -> list[float]:
+    """The relative widths of a list flag, which must increase.
+
+    >>> relative_widths("ema_sweep", ["0.05", "0.1"])
+    [0.05, 0.1]
+    """
+    values = increasing(name, items)
+    if not values or values[-1] >= 12**-0.5:
+        raise ConfigError(f"--{name}={','.join(items)}: must be relative widths below 12^-1/2, as in 0.05,0.1")
+    return values
+
+
 def times(name: str, items: Sequence[str]) -> list[float]:
     """The times of a list flag, each in (0, 1].
 

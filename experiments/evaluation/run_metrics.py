@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config
-from experiments.data.dataset import Batch, Dataset, preprocess, rows_of
+from experiments.data.dataset import Batch, Dataset, Scorer, preprocess, rows_of
 from experiments.evaluation.exact import ExactBits, exact_bits
 from experiments.evaluation.fid import InceptionMetrics, inception_metrics, prepare
 from experiments.evaluation.quantisation import Quantisation, quantisation
@@ -109,14 +109,8 @@ def evaluate(
       exact: whether to find the exact likelihood too.
     """
     prepared = prepare(config, dataset)
-    params, scorer, rows = everywhere(params), dataset.scorer(), {}
-    if scorer is not None:
-        labels = np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
-        rows["real test data"] = scorer.real
-        for scale in config.evaluation.guidance_scales:
-            samples = generate(params, config.seed + 1, labels, scale, partial=partial)
-            errors = _condition_errors(model, dataset, samples, labels)
-            rows[f"γ = {scale:g}"] = {**scorer.samples(samples, labels), **errors}
+    params, scorer = everywhere(params), dataset.scorer()
+    rows = sample_metrics(config, model, dataset, scorer, params, generate, partial)
     inception = inception_metrics(config, dataset, params, generate, prepared, partial) if prepared else None
     parts = {"training data": dataset.train, "held-out data": dataset.test}
     return Evaluation(
@@ -128,6 +122,27 @@ def evaluate(
         inception=inception,
         exact=exact_bits(config, model, dataset, params) if exact else None,
     )
+
+
+def sample_metrics(
+    config: Config,
+    model: Model,
+    dataset: Dataset,
+    scorer: Scorer | None,
+    params: PyTree,
+    generate: Generate,
+    partial: PartialSamples | None = None,
+) -> dict[str, dict[str, float]]:
+    """Metrics by name, of real test data and of samples at each guidance scale; see :func:`evaluate`."""
+    if scorer is None:
+        return {}
+    rows = {"real test data": scorer.real}
+    labels = np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
+    for scale in config.evaluation.guidance_scales:
+        samples = generate(params, config.seed + 1, labels, scale, partial=partial)
+        errors = _condition_errors(model, dataset, samples, labels)
+        rows[f"γ = {scale:g}"] = {**scorer.samples(samples, labels), **errors}
+    return rows
 
 
 def _condition_errors(model: Model, dataset: Dataset, samples: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -51,7 +51,8 @@ def fields() -> ConfigDict:
     sampling.map_noise = config_dict.placeholder(float)
     """Level at which the map is corrupted when sampling, up to loss.map_noise; None is 0."""
     sampling.ema = "0.999"
-    """Which average to sample from: one of training.ema_decays, or "none"."""
+    """Which average to sample from: one of training.ema_decays, "none", or, of a run with training.power_ema, any
+    relative width in (0, 12^-1/2), as in "power_0.07"; while training one of those that are kept."""
     sampling.batch_size = 500
 
     config.guidance = ("classifier_free",)

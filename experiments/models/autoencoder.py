@@ -66,7 +66,8 @@ def fields() -> ConfigDict:
     evaluation.shown = 8
     """Reconstructions that are written."""
     evaluation.ema = "0.999"
-    """Which average is evaluated and used: one of training.ema_decays, or "none"."""
+    """Which average is evaluated and used: one of training.ema_decays, "none", or "power_<width>" with a
+    width of training.power_ema."""
     return config
 
 

@@ -33,7 +33,9 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
     trace(config, "loss.weighting", weighting, one)
     trace(config, "loss.times", lambda key: times.draw(key, 2, times.at_progress(sampler, 1.0), schedule), key)
     trace(config, "sampling.solver", lambda ts: solver.plan(schedule, ts), ts)
-    check_average(config, "sampling.ema")
+    check_average(config, "sampling.ema", post_hoc=True)
+    if config.rules.autoguidance.ema is not None:
+        check_average(config, "rules.autoguidance.ema", post_hoc=True)
     conditioning.check(config)
     if scales is None:
         scales = (config.sampling.guidance_scale, *config.evaluation.guidance_scales)
@@ -55,7 +57,8 @@ def check_network(config: Config) -> None:
 
 
 def check_trainable(config: Config) -> None:
-    """Validates that the rules need nothing that only exists after training."""
+    """Validates that average and rules need nothing that only exists after training."""
+    check_average(config, "sampling.ema")
     if rules.needs_files(config):
         raise ConfigError(
             f"config.guidance={','.join(config.guidance)}: {config.guidance[0]} reads another run or checkpoint; train "

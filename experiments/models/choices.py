@@ -175,6 +175,8 @@ SIZE_RANGES = or_none(
     groups=_WIDTH,
     heads=_WIDTH,
     latent_channels=_WIDTH,
+    log_snr_max=finite,
+    log_snr_min=finite,
     layers=_DEPTH,
     mlp_ratio=between(0, 1024, open_low=True),
     multipliers=items(_DEPTH, least=1),

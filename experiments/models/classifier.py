@@ -72,7 +72,8 @@ def fields() -> ConfigDict:
     evaluation.plain = True
     """Also train, in ``workdir/plain``, the same network on clean data alone, for comparison."""
     evaluation.ema = "0.999"
-    """Which average is evaluated and used: one of training.ema_decays, or "none"."""
+    """Which average is evaluated and used: one of training.ema_decays, "none", or "power_<width>" with a
+    width of training.power_ema."""
     return config
 
 

@@ -2,17 +2,31 @@
 
 from pathlib import Path
 
-from experiments.cli.config import Config, ConfigError, choice
+from experiments.cli.config import Config, ConfigError, choice, lookup, require
 from scorekit import training
 from scorekit.training import TrainState
+from scorekit.training.ema import POWER, WIDEST, width_of
 from scorekit.typing import PyTree
 
+SNAPSHOTS = "snapshots"
+"""The folder of a run with the snapshots of its power-function averages."""
 
-def check_average(config: Config, field: str) -> None:
-    """Validates ``config.<field>``, the name of an average: one of ``training.ema_decays``, or "none"."""
-    section, name = field.split(".")
+
+def check_average(config: Config, field: str, *, post_hoc: bool = False) -> None:
+    """Validates ``config.<field>``, the name of an average: one that training keeps, or "none".
+
+    Args:
+      config: the full config.
+      field: the dotted path.
+      post_hoc: whether it may be of any relative width, if training keeps power-function averages.
+    """
+    kept, name = config.training.power_ema or (), lookup(config, field)
+    width = width_of(name) if post_hoc and kept else None
+    if width is not None:
+        require(0 < width < WIDEST, field, name, f"{POWER}<relative width>, in (0, 12^-1/2 = {WIDEST:.4f})")
+        return
     decays = tuple(map(str, config.training.ema_decays)) or ("none",)
-    choice(field, config[section][name], (*decays, "none"))
+    choice(field, name, (*decays, "none", *(f"{POWER}{float(width)}" for width in kept)))
 
 
 def averaged(state: TrainState, ema: str) -> PyTree:
@@ -21,9 +35,15 @@ def averaged(state: TrainState, ema: str) -> PyTree:
 
 
 def restore(given: str, workdir: Path, step: int | None, ema: str, like: PyTree = None) -> tuple[int, PyTree]:
-    """The step and the parameters of a checkpoint, the newest by default; errors begin with ``given``."""
-    decay = None if ema == "none" else ema
+    """The step and the parameters of a checkpoint, the newest by default; errors begin with ``given``.
+
+    A power-function average is read from the snapshots, up to that step or the newest of them.
+    """
+    decay, width = None if ema == "none" else ema, width_of(ema)
     try:
+        if width is not None:
+            return training.post_hoc_ema(workdir / SNAPSHOTS, width, step=step, like=like)
         return training.restore_params(workdir / "checkpoints", step=step, decay=decay, like=like)
     except (ValueError, FileNotFoundError) as error:
-        raise ConfigError(f"{given}: {error}") from error
+        missing = width is not None and isinstance(error, FileNotFoundError)
+        raise ConfigError(f"{given}: {error}" + "; training.power_ema keeps them" * missing) from error

@@ -7,7 +7,8 @@ its parts by name:
 - ``cond``, ``uncond``: the branches of the model, one batched call for those that a rule needs;
 - ``denoiser``: the denoiser so far (the rules that take it are the wrappers);
 - ``plain``: the base without guidance; ``guidance_scale``: γ; ``schedule``; ``labelled``: class -> branch;
-- ``weak``: the branch of a weaker checkpoint; ``log_likelihood``: of a classifier of noisy states;
+- ``weak``: the branch of an earlier checkpoint, another average, or both;
+- ``log_likelihood``: of a classifier of noisy states;
 
 and its other arguments are fields of ``config.rules.<rule>``.
 """
@@ -62,8 +63,9 @@ def _frequency_decoupled(cond, uncond, guidance_scale, factors: tuple = (1.0, 0.
 
 
 @guidance_rule()
-def _autoguidance(cond, weak, guidance_scale, step: int, ema: str | None = None):
-    del step, ema  # of the weaker checkpoint, which has been read by now
+def _autoguidance(cond, weak, guidance_scale, step: int | None = None, ema: str | None = None):
+    if step is None and ema is None:
+        raise ValueError("step or ema must be set: an earlier step or another average of the run is the weaker model")
     return guidance.autoguidance(cond, weak, guidance_scale)
 
 

@@ -84,16 +84,16 @@ def open_run(
 
 
 def _extras(config: Config, workdir: Path, step: int, like: PyTree) -> Extras:
-    """What the rules of ``config.guidance`` read from other checkpoints."""
+    """What the rules of ``config.guidance`` read from other checkpoints and averages."""
     extras = NO_EXTRAS
     if "autoguidance" in config.guidance:
         weaker = config.rules.autoguidance
-        if weaker.step >= step:
-            raise ConfigError(
-                f"config.rules.autoguidance.step={weaker.step}: must be a step before that of the model, {step}"
-            )
+        at = step if weaker.step is None else weaker.step
         ema = config.sampling.ema if weaker.ema is None else weaker.ema
-        _, weak = restore(f"config.rules.autoguidance.step={weaker.step}", workdir, weaker.step, ema, like)
+        given = f"config.rules.autoguidance.step={at}, .ema={ema}"
+        if at > step or (at, ema) == (step, config.sampling.ema):
+            raise ConfigError(f"{given}: must be a step before that of the model, {step}, or another average")
+        _, weak = restore(given, workdir, at, ema, like)
         extras = extras._replace(weak=weak)
     if "classifier" in config.guidance:
         extras = extras._replace(classifier=classifier.open_logits(config, config.rules.classifier))

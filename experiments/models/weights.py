@@ -55,6 +55,8 @@ def check_weights(config: Config, workdir: Path, step: int | None = None) -> Non
       ConfigError: naming the first field that differs, unless ``--reinterpret_weights`` is given.
     """
     saved = restore_extra(workdir / "checkpoints", step=step)
+    if saved is None:  # a snapshot of averages, whose checkpoint has been deleted
+        saved = restore_extra(workdir / "checkpoints")
     if saved is not None and _RECORD in saved:
         check_record(config, saved, workdir)
     elif saved is not None and (workdir / "config.json").exists():

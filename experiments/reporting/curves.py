@@ -72,6 +72,47 @@ def panels(
     return save(figure, path)
 
 
+def metric_panels(
+    path: PathLike,
+    x: ArrayLike,
+    metrics: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    xlabel: str,
+    title: str | None = None,
+    columns: int = 3,
+) -> Path:
+    """Metrics in units of their own over one axis, a panel each.
+
+    Args:
+      path: the PNG file to write.
+      x: ``(n,)``.
+      metrics: the label of the y axis -> name -> ``(n,)``. A name has the same colour in every panel.
+      xlabel: what ``x`` is, with its unit.
+      title: printed above.
+      columns: panels in a row.
+    """
+    x, columns = np.asarray(x, float), min(columns, len(metrics))
+    rows = -(-len(metrics) // columns)
+    names = list(dict.fromkeys(name for curves in metrics.values() for name in curves))
+    colours = dict(zip(names, _cycle(len(names)), strict=True))
+    figure = Figure(figsize=(3.6 * columns + 1.6, 2.7 * rows + 0.4), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, (metric, curves) in zip(axes, metrics.items(), strict=False):
+        for name, values in curves.items():
+            ax.plot(x, np.asarray(values, float), "o-", color=colours[name], linewidth=1.8, markersize=4, label=name)
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(metric)
+        ax.grid(alpha=0.25)
+        ax.spines[["top", "right"]].set_visible(False)
+    for ax in axes[len(metrics) :]:
+        ax.remove()
+    handles = {line.get_label(): line for ax in axes[: len(metrics)] for line in ax.get_lines()}
+    figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=8, loc="outside right upper")
+    if title:
+        figure.suptitle(title, fontsize=12)
+    return save(figure, path)
+
+
 def histograms(
     path: PathLike,
     panels: Mapping[str, Mapping[str, ArrayLike]],

@@ -7,11 +7,12 @@ import numpy as np
 from experiments.cli.config import Config
 from experiments.data.dataset import Dataset, held_out_of
 from experiments.data.views import Pictures, Points, Sounds
+from experiments.evaluation.ema_sweep import EmaSweep
 from experiments.evaluation.run_metrics import Evaluation
 from experiments.models.conditioning import target_conditions, untrained_nulls
 from experiments.models.model import Model
 from experiments.models.sampling import Generate
-from experiments.reporting import plots
+from experiments.reporting import curves, plots
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Figure, Heading, Section
 from experiments.training.writers import read_metrics
@@ -39,6 +40,13 @@ def sample_picture(
             columns = 10 if preview.rows is None else len(images) // len(preview.rows)
             return plots.image_grid(path, images, columns=columns, row_labels=preview.rows, title=title)
     raise ValueError(f"view must be Pictures, Points or Sounds, got {type(dataset.view(samples)).__name__}")
+
+
+def ema_sweep_picture(path: Path, sweep: EmaSweep) -> Path:
+    """Every metric over the relative width."""
+    title = f"Metrics by the width of the average, step {sweep.step:,}"
+    xlabel = "relative width of the average"
+    return curves.metric_panels(path, [*sweep.bits], sweep.curves(), xlabel=xlabel, title=title)
 
 
 def picture_of(path: Path, dataset: Dataset, samples: np.ndarray, *, columns: int, title: str) -> Path:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.evaluation.ema_sweep import EmaSweep
 from experiments.evaluation.exact import ExactBits
 from experiments.evaluation.fid import InceptionMetrics
 from experiments.evaluation.quantisation import Quantisation
@@ -36,6 +37,16 @@ def inception_tables(found: InceptionMetrics) -> list[Table]:
     """Metrics of Inception features, and what they must have in common with others to be compared."""
     provenance = Table(list(found.provenance), [list(found.provenance.values())])
     return [metrics_table(found.rows, found.caption), provenance]
+
+
+def ema_sweep_table(sweep: EmaSweep, caption: str) -> Table:
+    """A row for every relative width and guidance scale."""
+    rows: dict[str, dict[str, Any]] = {}
+    for width, bits in sweep.bits.items():
+        for scale, metrics in (sweep.rows[width] or {"": {}}).items():
+            rows[f"{width:g}, {scale}" if scale else f"{width:g}"] = {**metrics, "bits/dim": bits}
+    about = f"By the relative width of the average of the parameters, from the snapshots up to step {sweep.step:,}."
+    return metrics_table(rows, f"{about} {caption}".strip())
 
 
 def bound_table(bound: Bound) -> Table:

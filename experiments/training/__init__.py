@@ -10,9 +10,12 @@ from ml_collections import ConfigDict, config_dict
 from experiments.cli.config import Config, choice, require
 from experiments.cli.ranges import above, at_least, between, check_ranges, count, items, or_none, within
 from scorekit import training
+from scorekit.training.ema import WIDEST
+from scorekit.training.post_hoc import SnapshotDtype
 
 OPTIMIZERS = get_args(training.OptimizerName)
 BETAS = (0.9, 0.999)
+SNAPSHOT_DTYPES = get_args(SnapshotDtype)
 
 
 def fields() -> ConfigDict:
@@ -33,6 +36,13 @@ def fields() -> ConfigDict:
     options.clip_norm = 1.0
     options.weight_decay = 0.0
     options.ema_decays = (0.999,)
+    options.power_ema = config_dict.placeholder(tuple)
+    """Relative widths of power-function averages to keep as well, say (0.05, 0.1), for averages of any width after
+    training (sampling.ema); None is none."""
+    options.snapshot_every = config_dict.placeholder(int)
+    """Steps between their snapshots, which are kept for good; None is a twentieth of the steps; the last is one."""
+    options.snapshot_dtype = config_dict.placeholder(str)
+    """"float32" (the default) or "bfloat16", half the size."""
     options.accumulate = 1
     options.parallel = "jit"
     """"jit" (one program over a mesh) or "pmap"."""
@@ -54,8 +64,13 @@ RANGES = {
     "learning_rate": above(0),
     "warmup_steps": count(0),
     "final_fraction": between(0, 1),
-    **or_none(decay_start=count(1), betas=items(between(0, 1, open_high=True), least=2)),
-    **or_none(clip_norm=above(0)),
+    **or_none(
+        betas=items(between(0, 1, open_high=True), least=2),
+        clip_norm=above(0),
+        decay_start=count(1),
+        power_ema=items(between(0, WIDEST, open_low=True, open_high=True), least=1),
+        snapshot_every=count(1),
+    ),
     "weight_decay": at_least(0),
     "ema_decays": items(between(0, 1, open_high=True)),
     "accumulate": count(1, 2**20),
@@ -76,6 +91,10 @@ def check(config: Config) -> None:
     choice("training.optimizer", options.optimizer or OPTIMIZERS[0], OPTIMIZERS)
     choice("training.parallel", options.parallel, ("jit", "pmap"))
     require(len(options.betas or BETAS) == 2, "training.betas", options.betas, "two numbers")
+    choice("training.snapshot_dtype", options.snapshot_dtype or SNAPSHOT_DTYPES[0], SNAPSHOT_DTYPES)
+    for field in ("snapshot_every", "snapshot_dtype"):
+        kept = options.power_ema is not None or options[field] is None
+        require(kept, f"training.{field}", options[field], "left out without training.power_ema")
     allowed = f"below training.steps={options.steps}"
     require(options.warmup_steps < options.steps, "training.warmup_steps", options.warmup_steps, allowed)
 

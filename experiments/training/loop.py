@@ -17,7 +17,7 @@ from experiments.data.dataset import Dataset
 from experiments.models import weights
 from experiments.models.devices import everywhere
 from experiments.models.finite import NotFinite
-from experiments.models.restoring import averaged
+from experiments.models.restoring import SNAPSHOTS, averaged
 from experiments.training import build_optimizer, lock, writers
 from experiments.training.agreement import Agreement
 from experiments.training.feeding import Waiting, feed
@@ -28,8 +28,8 @@ from scorekit.training import TrainState
 from scorekit.typing import PyTree
 
 FREE = ("sampling.", "evaluation.", "guidance", "rules.", "training.steps", "training.log_every",
-        "training.sample_every", "training.checkpoint_every", "training.keep", "training.parallel",
-        "training.fsdp")  # fmt: skip
+        "training.sample_every", "training.checkpoint_every", "training.keep", "training.snapshot_",
+        "training.parallel", "training.fsdp")  # fmt: skip
 """Fields that may change when a run continues."""
 
 
@@ -104,7 +104,8 @@ def fit(
     if optimizer is None:
         optimizer = build_optimizer(options)
     mesh, agreement = training.make_mesh(jax.device_count() if options.fsdp == -1 else options.fsdp), Agreement()
-    state = training.init_state(key, params, optimizer, options.ema_decays)
+    state = training.init_state(key, params, optimizer, options.ema_decays, options.power_ema or ())
+    snapshot_every = options.snapshot_every or max(options.steps // 20, 1)
     state = training.place_state(state, mesh)
     step_fn = training.make_train_step(
         *agreement.wrap(prepare, loss),
@@ -159,6 +160,10 @@ def fit(
                     values = {name: np.asarray(value) for name, value in values.items()}
                     if writer is not None:
                         writer.scalars(done, values)
+                if options.power_ema and (done == options.steps or done % snapshot_every == 0):
+                    if held is not None:
+                        held.check()
+                    training.save_snapshots(workdir / SNAPSHOTS, state, options.snapshot_dtype or "float32")
                 if save:
                     score = held_out(averaged(state, ema))
                     if writer is not None:

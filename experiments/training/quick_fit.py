@@ -36,7 +36,9 @@ def quick_fit(config: Config, model: Model, dataset: Dataset, seeds: Sequence[in
     step = training.make_train_step(prepare, make_loss(model), optimizer)
     for seed in seeds:
         key = jax.random.key(seed)
-        state = training.init_state(key, init_params(model, key), optimizer, options.ema_decays)
+        state = training.init_state(
+            key, init_params(model, key), optimizer, options.ema_decays, options.power_ema or ()
+        )
         with progress.Progress(options.steps, batch_size=options.batch_size, label=f"{label}, seed {seed}") as bar:
             skipped = SkippedSteps(options.skip_limit)
             for i in range(options.steps):

@@ -68,13 +68,15 @@ TRAINING: Mapping[str, Mapping[str, Any]] = {
 }
 """Of ``config.training``: the steps are those of a round."""
 
+_NO_SNAPSHOTS = dict.fromkeys(("power_ema", "snapshot_every", "snapshot_dtype"))
+
 
 def with_fields(config: Config, method: str) -> Config:
     """The config of a teacher's run with the fields of a distillation."""
     with config.unlocked():
         config.distillation = ConfigDict(dict(SECTIONS[method]))
         config.training.optimizer = "adamw"  # whatever the teacher was trained with: the student starts close to it
-    config.training.update(warmup_steps=50, ema_decays=(0.99,), **TRAINING[method])
+    config.training.update(warmup_steps=50, ema_decays=(0.99,), **_NO_SNAPSHOTS, **TRAINING[method])
     return config.lock()
 
 

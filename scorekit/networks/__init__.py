@@ -19,9 +19,10 @@ from scorekit.networks.magnitude import normalise_weights
 from scorekit.networks.mlp import MLP
 from scorekit.networks.quantise import Quantised, code_counts, nearest_code, perplexity, quantise, revival_loss
 from scorekit.networks.unet import UNet
+from scorekit.networks.vdm_unet import VDMUNet
 from scorekit.networks.wavenet import WaveNet
 
-DENOISING = (DDPMUNet, DiT, EDM2, MLP, UNet, WaveNet)
+DENOISING = (DDPMUNet, DiT, EDM2, MLP, UNet, VDMUNet, WaveNet)
 """The networks that can be trained as denoisers; the contract tests run on each."""
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Posterior",
     "Quantised",
     "UNet",
+    "VDMUNet",
     "WaveNet",
     "code_counts",
     "drop_conditions",

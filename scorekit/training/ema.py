@@ -1,35 +1,68 @@
-"""Exponential moving averages of the parameters, several decays at once."""
+"""Moving averages of the parameters, several at once: exponential ones, and power-function ones of a relative width.
+
+After t updates the weight of the parameters of update s in a power-function average is that of the density
+``(gamma + 1) s^gamma / t^(gamma + 1)`` on [0, t], so that the average spans the same share of a run at any t. Its width
+is the standard deviation of the density over t (Karras et al. 2024).
+"""
 
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit.checks import check, check_between, check_floating, check_like
 from scorekit.typing import Array, ArrayLike, PyTree
 
+POWER = "power_"
+"""The prefix of the name of a power-function average, before its relative width."""
 
-def init_ema(params: PyTree, decays: Sequence[float]) -> dict[str, PyTree]:
-    """Float32 copies of the parameters, one per decay, keyed by the decay as a string.
+WIDEST = 12**-0.5
+"""The relative width of the average in which all updates have one weight, gamma = 0."""
+
+
+def width_of(name: str) -> float | None:
+    """The relative width of the average of this name; None if it is not the name of a power-function average.
+
+    >>> width_of("power_0.05"), width_of("0.999")
+    (0.05, None)
+    """
+    try:
+        return float(name.removeprefix(POWER)) if name.startswith(POWER) else None
+    except ValueError:
+        return None
+
+
+def check_width(**named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument that is not a relative width, in (0, 12^-1/2)."""
+    check(lambda w: (w > 0) & (w < WIDEST), "a relative width in (0, 12^-1/2)", **named)
+
+
+def init_ema(params: PyTree, decays: Sequence[float], widths: Sequence[float] = ()) -> dict[str, PyTree]:
+    """Float32 copies of the parameters, one per average, by its name: the decay, or ``power_<relative width>``.
 
     Args:
       params: pytree of floating arrays.
-      decays: decays in [0, 1); empty for no average.
+      decays: decays of exponential averages, in [0, 1); empty for none.
+      widths: relative widths of power-function averages, in (0, 12^-1/2).
 
     Returns:
-      ``{str(decay): tree}``; its keys hold the decays for :func:`update_ema`.
+      ``{name: tree}``; its keys hold the decays and widths for :func:`update_ema`.
 
     Raises:
-      ValueError: if a decay is outside [0, 1) or a parameter is not floating.
+      ValueError: if a decay or width is out of its range or a parameter is not floating.
 
-    >>> init_ema(jnp.ones(2), (0.99, 0.999))
-    {'0.99': Array([1., 1.], dtype=float32), '0.999': Array([1., 1.], dtype=float32)}
+    >>> init_ema(jnp.ones(2), (0.99,), (0.05,))
+    {'0.99': Array([1., 1.], dtype=float32), 'power_0.05': Array([1., 1.], dtype=float32)}
     """
     for decay in decays:
         check(lambda d: (d >= 0) & (d < 1), "in [0, 1)", decays=decay)
+    for width in widths:
+        check_width(widths=width)
     check_floating(params=params)
     copy = lambda x: jnp.array(x, jnp.float32, copy=True)  # the step donates params and averages
-    return {str(float(decay)): jax.tree.map(copy, params) for decay in decays}
+    names = [*(str(float(decay)) for decay in decays), *(f"{POWER}{float(width)}" for width in widths)]
+    return {name: jax.tree.map(copy, params) for name in names}
 
 
 def ema_decay(decay: ArrayLike, updates: ArrayLike) -> Array:
@@ -54,8 +87,58 @@ def ema_decay(decay: ArrayLike, updates: ArrayLike) -> Array:
     return jnp.where(valid, jnp.minimum(decay, (1 + updates) / (10 + updates)), jnp.nan)
 
 
+def power_ema_gamma(width: float) -> float:
+    """The exponent of the power-function average of a relative width.
+
+    The largest real root of ``g^3 + 7 g^2 + (16 - width^-2) g + 12 - width^-2``, because the density
+    ``(g + 1) s^g`` on [0, 1] has the variance ``(g + 1) / ((g + 2)^2 (g + 3))``.
+
+    Args:
+      width: standard deviation of the average over the number of updates, in (0, 12^-1/2).
+
+    Returns:
+      gamma > 0.
+
+    Raises:
+      ValueError: if ``width`` is out of its range.
+
+    >>> round(power_ema_gamma(0.05), 2), round(power_ema_gamma(0.1), 2)
+    (16.97, 6.94)
+
+    Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models"
+    (https://arxiv.org/abs/2312.02696).
+    """
+    check_width(width=width)
+    roots = np.roots([1.0, 7.0, 16.0 - width**-2, 12.0 - width**-2])
+    return float(roots.real[np.abs(roots.imag) < 1e-9 * (1 + np.abs(roots))].max())
+
+
+def power_ema_rate(width: float, updates: ArrayLike) -> Array:
+    """The weight of the new parameters in a power-function average: ``1 - (1 - 1/t)^(gamma + 1)``, t = ``updates`` + 1.
+
+    Args:
+      width: relative width, in (0, 12^-1/2).
+      updates: number of updates before this one, >= 0; after the first, the average is the parameters.
+
+    Returns:
+      The weight in (0, 1], float32.
+
+    Raises:
+      ValueError: for an argument out of its range; if ``updates`` is traced, the result is NaN.
+
+    >>> power_ema_rate(0.1, jnp.array([0, 9, 999]))
+    Array([1.        , 0.5666753 , 0.00790973], dtype=float32)
+
+    Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
+    """
+    check(lambda n: n >= 0, ">= 0", updates=updates)
+    updates = jnp.asarray(updates, jnp.float32)
+    rate = -jnp.expm1((power_ema_gamma(width) + 1) * jnp.log1p(-1 / (updates + 1)))
+    return jnp.where(updates >= 0, rate, jnp.nan)
+
+
 def update_ema(ema: dict[str, PyTree], params: PyTree, updates: ArrayLike) -> dict[str, PyTree]:
-    """Updates every average: ``e <- d e + (1 - d) params``, d from :func:`ema_decay`.
+    """Updates every average: ``e <- e + r (params - e)``, r = 1 - :func:`ema_decay` or :func:`power_ema_rate`.
 
     Args:
       ema: averages made by :func:`init_ema`.
@@ -71,8 +154,9 @@ def update_ema(ema: dict[str, PyTree], params: PyTree, updates: ArrayLike) -> di
     for average_of in ema.values():
         check_like("ema", average_of, params=params)
 
-    def average(decay, tree):
-        d = ema_decay(float(decay), updates)
-        return jax.tree.map(lambda e, p: e + (1 - d) * (p.astype(jnp.float32) - e), tree, params)
+    def average(name, tree):
+        width = width_of(name)
+        rate = 1 - ema_decay(float(name), updates) if width is None else power_ema_rate(width, updates)
+        return jax.tree.map(lambda e, p: e + rate * (p.astype(jnp.float32) - e), tree, params)
 
-    return {decay: average(decay, tree) for decay, tree in ema.items()}
+    return {name: average(name, tree) for name, tree in ema.items()}

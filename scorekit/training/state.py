@@ -19,7 +19,7 @@ class TrainState:
       step: steps taken, int32 scalar; skipped ones count.
       params: the parameters.
       opt_state: the optimiser's state.
-      ema: averages of the parameters, ``{decay: tree}``.
+      ema: averages of the parameters by name, see :func:`~scorekit.training.ema.init_ema`.
       key: PRNG key of the run; constant, step n draws from ``fold_in(key, n)``.
       skipped: steps skipped because loss or gradient was not finite, int32 scalar.
       skipped_in_a_row: number of consecutive skipped steps up to now, int32 scalar.
@@ -39,6 +39,7 @@ def init_state(
     params: PyTree,
     optimizer: optax.GradientTransformation,
     ema_decays: Sequence[float] = (0.999,),
+    ema_widths: Sequence[float] = (),
 ) -> TrainState:
     """The state before the first step.
 
@@ -47,12 +48,13 @@ def init_state(
       params: initial parameters; the train step donates their buffers.
       optimizer: an optax transformation.
       ema_decays: decays of the averages to keep.
+      ema_widths: relative widths of the power-function averages to keep.
 
     Returns:
       The state.
 
     Raises:
-      ValueError: if a decay is outside [0, 1) or a parameter is not floating.
+      ValueError: if a decay or width is out of its range or a parameter is not floating.
 
     >>> import jax
     >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (0.99,))
@@ -63,7 +65,7 @@ def init_state(
         step=jnp.zeros((), jnp.int32),
         params=params,
         opt_state=optimizer.init(params),
-        ema=init_ema(params, ema_decays),
+        ema=init_ema(params, ema_decays, ema_widths),
         key=jnp.array(key, copy=True),
         skipped=jnp.zeros((), jnp.int32),
         skipped_in_a_row=jnp.zeros((), jnp.int32),

@@ -19,7 +19,7 @@ from experiments.configs.points import mixture_2d
 def get_config():
     config = mixture_2d.get_config()
     config.network.update(features=8, blocks=1)
-    config.training.update(steps=40, warmup_steps=4, batch_size=32, log_every=10)
+    config.training.update(steps=40, warmup_steps=4, batch_size=32, log_every=10, power_ema=(0.1,))
     config.training.update(sample_every=10**6, checkpoint_every=20)
     config.sampling.update(steps=2, batch_size=40)
     config.evaluation.update(num_samples=60, guidance_scales=(1.0,), bound_times=2)
@@ -90,6 +90,14 @@ def test_two_processes_train_sample_and_evaluate_as_one_with_four_devices(tmp_pa
     (code,), _, errors = end(start("train", config, f"--workdir={alone}", processes=1, devices=4))
     assert code == 0, errors
     np.testing.assert_allclose(losses(together), losses(alone), rtol=1e-5)
+    one, two = (sorted((folder / "snapshots").iterdir()) for folder in (alone, together))
+    assert [path.name for path in one] == [path.name for path in two]
+    assert len(one) == 20
+    for a, b in zip(one, two, strict=True):
+        a, b = np.load(a), np.load(b)
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-4, atol=1e-5)
     one, two = (json.loads((folder / "evaluation.json").read_text()) for folder in (alone, together))
     np.testing.assert_allclose([*two.values()], [*one.values()], rtol=1e-3, atol=1e-3)
     # what two processes have saved, one opens; what one has drawn before it was killed, two continue

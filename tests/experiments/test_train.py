@@ -41,6 +41,7 @@ TINY = [
     "--config.evaluation.guidance_scales=1",
     "--config.evaluation.bound_times=2",
     "--config.training.keep=3",
+    "--config.training.power_ema=0.05,0.1",
 ]
 
 
@@ -71,6 +72,10 @@ def assert_same_parameters(one, other, steps):
 
 def assert_same_run(one, other, steps=STEPS):
     assert_same_parameters(one, other, steps)
+    snapshots, others = (sorted((d / "snapshots").iterdir()) for d in (one, other))
+    assert [path.name for path in snapshots] == [path.name for path in others]
+    for a, b in zip(snapshots, others, strict=True):
+        assert a.read_bytes() == b.read_bytes(), a.name
     rows, other_rows = ([{k: v for k, v in row.items() if k != "time"} for row in read_metrics(d / "metrics.jsonl")]
                         for d in (one, other))  # fmt: skip
     assert rows == other_rows
@@ -131,6 +136,37 @@ def test_any_checkpoint_is_sampled_with_guidance_from_an_earlier_one(copied):
     with np.load(copied / "samples" / "sample.npz") as archive:
         assert archive["x"].shape == (7, 2)
         assert archive["label"].tolist() == [1, 2, 1, 2, 1, 2, 1]
+
+
+@pytest.mark.slow
+def test_any_width_is_evaluated_and_guided_by_a_narrower_average_of_an_earlier_step(copied):
+    """The checkpoint of step 6 does not exist: its averages are those of the snapshots."""
+    (copied / "samples").mkdir(exist_ok=True)
+    narrow = ["--config.guidance=autoguidance", "--config.sampling.guidance_scale=2",
+              "--config.rules.autoguidance.ema=power_0.05", "--config.sampling.ema=power_0.08"]  # fmt: skip
+    drawn = []
+    for earlier in ([], ["--config.rules.autoguidance.step=6"], ["--step=6"]):
+        code, out, err = run("sample", f"--workdir={copied}", "--num=7", *narrow, *earlier)
+        assert code == 0, err
+        drawn.append(np.load(copied / "samples" / "sample.npz")["x"])
+    assert "step 6 at γ = 2" in out
+    assert all(np.abs(drawn[i] - drawn[i - 1]).max() > 1e-4 for i in range(3))
+    code, out, err = run("evaluate", f"--workdir={copied}", "--config.sampling.ema=power_0.08", "--ema_sweep=0.05,0.08")
+    assert code == 0, err
+    assert "0.05, γ = 1" in out
+    found = json.loads((copied / f"evaluation_{STEPS}.json").read_text())
+    for name in ("γ = 1/class accuracy", "bound/bits per dim"):
+        assert found[f"power_0.08/{name}"] == found[name]
+    assert found["power_0.05/bound/bits per dim"] != found["bound/bits per dim"]
+    assert (copied / f"evaluation_{STEPS}_ema.png").stat().st_size > 0
+    shutil.rmtree(copied / "snapshots")
+    for arguments, word in (
+        (["--ema_sweep=0.05,0.3"], "--ema_sweep=0.05,0.3: must be relative widths below 12^-1/2"),
+        (["--ema_sweep=0.05"], "--ema_sweep=0.05: no snapshots of averages in"),
+    ):
+        code, _, err = run("evaluate", f"--workdir={copied}", *arguments)
+        assert code == 2
+        assert word in err
 
 
 @pytest.mark.slow
@@ -233,10 +269,16 @@ def test_a_corrupted_newest_checkpoint_is_reported_and_the_one_before_it_resumed
             ["grid.t_max=1.0", "target eps", "cosine"],
         ),
         (["--config.training.batch_size=7", "--config.training.accumulate=2"], ["batch_size=7", "multiple of"]),
-        (["--config.network.name=mlp"], ["network.name=mlp", "must be dit or unet"]),
+        (["--config.network.name=mlp"], ["network.name=mlp", "must be dit or unet or"]),
         (["--config.loss.label_dropout=0"], ["label_dropout=0.0", "null token"]),
         (["--config.schedule.beta_min=0.1"], ["schedule.beta_min=0.1", "cosine takes s"]),
         (["--config.guidance=interval,classifier_free"], ["interval has nothing to wrap"]),
+        (
+            ["--config.training.power_ema=0.05,0.1", "--config.sampling.ema=power_0.07"],
+            ["sampling.ema=power_0.07: must be one of 0.999, none, power_0.05, power_0.1"],
+        ),
+        (["--config.training.power_ema=0.3,"], ["power_ema=(0.3,): must be a list of at least 1 number"]),
+        (["--config.training.snapshot_every=3"], ["snapshot_every=3: must be left out without training.power_ema"]),
         (["--config.guidance=autoguidance", "--config.rules.autoguidance.step=2"], ["train with another rule"]),
     ],
 )

@@ -33,6 +33,11 @@ NETWORKS = {
         (2, 4, 4, 1),
         (2, 2, 2, 1),
     ),
+    "VDMUNet": (
+        networks.VDMUNet(channels=8, depth=1, map_shape=(2, 2, 1), **CONDITIONS),
+        (2, 4, 4, 1),
+        (2, 2, 2, 1),
+    ),
     "WaveNet": (networks.WaveNet(channels=8, layers=2, map_shape=(4, 1), **CONDITIONS), (2, 8, 1), (2, 4, 1)),
 }
 

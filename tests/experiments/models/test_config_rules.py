@@ -40,7 +40,12 @@ def config_of(*overrides, start=smoke):
         (["guidance=unconditional", "loss.label_dropout=0"], ["label_dropout=0.0", "null token"]),
         (["data.map.name=average_pool", "loss.map_dropout=0"], ["loss.map_dropout=0.0", "null token"]),
         (["guidance=classifier"], ["rules.classifier.workdir=None", "must be set for guidance=classifier"]),
-        (["guidance=autoguidance"], ["rules.autoguidance.step=None", "must be set"]),
+        (["guidance=autoguidance"], ["step or ema must be set", "an earlier step or another average"]),
+        (
+            ["guidance=autoguidance", "rules.autoguidance.ema=power_0.3", "training.power_ema=0.05,0.1"],
+            ["rules.autoguidance.ema=power_0.3", "power_<relative width>, in (0, 12^-1/2 = 0.2887)"],
+        ),
+        (["sampling.ema=power_0.05"], ["sampling.ema=power_0.05: must be one of 0.999, none"]),
         (["guidance=negative"], ["rules.negative.label=None", "must be set"]),
         (
             ["guidance=compose", "rules.compose.labels=1,2", "rules.compose.weights=0.5,"],

@@ -51,6 +51,7 @@ _DIT = networks.DiT(**_DIT_SIZES)
 _EDM2_SIZES = {"channels": 8, "multipliers": (1,), "head_channels": 8}
 _EDM2, _IMAGES = networks.EDM2(**_EDM2_SIZES), np.ones((2, 2, 2, 1), np.float32)
 _UNET = networks.UNet(channels=4, multipliers=(1,))
+_VDM = networks.VDMUNet(channels=4, depth=1)
 _WAVENET = networks.WaveNet(channels=4, layers=1)
 _CLASSIFIER = networks.Classifier(num_classes=3, channels=4, multipliers=(1,))
 _AUTOENCODER = networks.Autoencoder(channels=4, multipliers=(1,), codes=3)
@@ -160,6 +161,20 @@ ROWS: dict[str, Call] = {
         attention_levels=Count(1, least=0),
     ),
     "networks.DDPMUNet/preset": call(networks.DDPMUNet.preset, name=Choice("cifar10")),
+    "networks.VDMUNet": _noisy(_VDM, _SIGNALS),
+    "networks.VDMUNet/attributes": _attributes(
+        networks.VDMUNet,
+        _SIGNALS,
+        _NOISE,
+        channels=Count(4),
+        depth=Count(1),
+        log_snr_max=Number(13.3, low=-5.0),
+        log_snr_min=Number(-5.0, high=13.3, alias="log_snr_max"),
+        noise_scale=Number(4.0, low=0.0),
+    ),
+    "networks.VDMUNet/preset": call(
+        lambda name: networks.VDMUNet.preset(name, channels=4, depth=1), name=Choice("cifar10")
+    ),
     "networks.WaveNet": _noisy(_WAVENET, _SIGNALS),
     "networks.WaveNet/attributes": _attributes(
         networks.WaveNet,

@@ -1,5 +1,6 @@
 """Training: nothing here compiles a step, because its arguments are checked when it is built."""
 
+import dataclasses
 import tempfile
 
 import jax
@@ -12,6 +13,7 @@ from scorekit import training
 _PARAMS = {"w": np.ones(2, np.float32)}
 _OPTIMIZER = optax.sgd(0.1)
 _FLOATING = {"shape": "any shape", "empty": "any shape", "nan": "the parameters of the caller"}
+_WIDTH = Number(0.1, low=0.0, high=0.3)
 _RATES = {
     "learning_rate": Number(0.1, low=0.0),
     "warmup_steps": Count(1, least=0),
@@ -35,6 +37,21 @@ def _restored(**arguments):
             return None
 
 
+def _averaged(**arguments):
+    """As :func:`_restored`, of snapshots."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return training.post_hoc_ema(folder, **arguments)
+        except FileNotFoundError:
+            return None
+
+
+def _saved(dtype):
+    state = training.init_state(jax.random.key(0), _PARAMS, _OPTIMIZER, (), (0.1,))
+    with tempfile.TemporaryDirectory() as folder:
+        training.save_snapshots(folder, dataclasses.replace(state, step=np.int32(1)), dtype)
+
+
 def _checked(limit):
     state = training.init_state(jax.random.key(0), _PARAMS, _OPTIMIZER)
     training.check_finite(state, limit)
@@ -56,15 +73,32 @@ ROWS: dict[str, Call] = {
         updates=Number(3, low=-1, documented={"inf": "the decay itself"}),
     ),
     "training.init_ema": call(
-        lambda params, decays: training.init_ema(params, [decays]),
+        lambda params, decays, widths: training.init_ema(params, [decays], [widths]),
         params=Data(_PARAMS, _FLOATING),
         decays=Number(0.9, low=-0.1, high=1.0),
+        widths=_WIDTH,
     ),
     "training.init_state": call(
-        lambda params, ema_decays: training.init_state(jax.random.key(0), params, _OPTIMIZER, [ema_decays]).params,
+        lambda params, ema_decays, ema_widths: training.init_state(
+            jax.random.key(0), params, _OPTIMIZER, [ema_decays], [ema_widths]
+        ).params,
         params=Data(_PARAMS, _FLOATING),
         ema_decays=Number(0.9, low=-0.1, high=1.0, alias="decays"),
+        ema_widths=Number(0.1, low=0.0, high=0.3, alias="widths"),
     ),
+    "training.power_ema_gamma": call(training.power_ema_gamma, width=_WIDTH),
+    "training.power_ema_rate": call(
+        training.power_ema_rate, width=_WIDTH, updates=Number(3, low=-1, documented={"inf": "0"})
+    ),
+    "training.post_hoc_weights": call(
+        lambda updates, widths, at, width: training.post_hoc_weights([updates], [widths], at, width),
+        updates=Number(5, low=0),
+        widths=_WIDTH,
+        at=Number(5, low=0),
+        width=_WIDTH,
+    ),
+    "training.post_hoc_ema": call(_averaged, width=_WIDTH, step=Count(3, least=0)),
+    "training.save_snapshots": call(_saved, dtype=Choice("bfloat16")),
     "training.update_ema": call(
         lambda params, updates: training.update_ema({"0.9": _PARAMS}, params, updates),
         params=Shaped(_PARAMS),
