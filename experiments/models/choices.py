@@ -135,6 +135,7 @@ CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _module(networks.Classifi
 AUTOENCODERS: Mapping[str, Callable] = {"convolutional": _module(networks.Autoencoder)}
 _WIDTH, _DEPTH = count(1, 2**16), count(1, 1024)
 SIZE_RANGES = or_none(
+    attention_levels=items(count(0, 1024)),
     attention_resolutions=items(count(1)),
     blocks=_DEPTH,
     channels=_WIDTH,
@@ -143,15 +144,19 @@ SIZE_RANGES = or_none(
     cycle=_DEPTH,
     depth=_DEPTH,
     dilation_base=_DEPTH,
+    dropout=between(0, 1, open_high=True),
     factors=items(_WIDTH),
     features=_WIDTH,
     filters=count(0, 2**16),
     grid=items(_WIDTH),
+    group_channels=_WIDTH,
+    head_channels=_WIDTH,
     heads=_WIDTH,
     latent_channels=_WIDTH,
     layers=_DEPTH,
     mlp_ratio=between(0, 1024, open_low=True),
     multipliers=items(_DEPTH, least=1),
+    noise_channels=count(2, 2**16),
     noise_scale=above(0),
     patch=_WIDTH,
     width=_WIDTH,

@@ -5,6 +5,7 @@ attributes ``num_classes``, ``vector_size``, ``map_shape`` and ``dtype``, and li
 spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for images.
 """
 
+from scorekit.networks.adm import ADM
 from scorekit.networks.autoencoder import Autoencoder, fixed_noise_kl
 from scorekit.networks.classifier import Classifier
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
@@ -16,11 +17,12 @@ from scorekit.networks.quantise import Quantised, code_counts, nearest_code, per
 from scorekit.networks.unet import UNet
 from scorekit.networks.wavenet import WaveNet
 
-DENOISING = (DiT, MLP, UNet, WaveNet)
+DENOISING = (ADM, DiT, MLP, UNet, WaveNet)
 """The networks that can be trained as denoisers; the contract tests run on each."""
 
 __all__ = [
     "ABSENT",
+    "ADM",
     "DENOISING",
     "MLP",
     "Autoencoder",
