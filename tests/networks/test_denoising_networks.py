@@ -16,6 +16,7 @@ CLASSES, BATCH = 3, 4
 SIDES = {0: (), 1: (8,), 2: (4, 4)}
 MAP_SHAPES = {0: (3,), 1: (4, 1), 2: (2, 2, 1)}
 SMALL = {"features": 16, "channels": 8, "blocks": 1, "layers": 2, "cycle": 2, "depth": 2, "width": 16, "heads": 2}
+SMALLER = {"ADM": {"multipliers": (1,), "blocks": 0}}
 CASES = {f"{network.__name__}-{axes}d": (network, axes) for network in DENOISING for axes in network.spatial_axes}
 RNG = np.random.default_rng(0)
 NOISE = np.linspace(-5, 5, BATCH, dtype=np.float32)
@@ -26,7 +27,8 @@ def build(network, axes, **options):
     """A small instance with all conditions; sizes are set where the class has an attribute of the name."""
     names = {field.name for field in dataclasses.fields(network)}
     sizes = {"num_classes": CLASSES, "vector_size": 2, "map_shape": MAP_SHAPES[axes]}
-    return network(**{**{name: size for name, size in SMALL.items() if name in names}, **sizes, **options})
+    small = {name: size for name, size in SMALL.items() if name in names} | SMALLER.get(network.__name__, {})
+    return network(**{**small, **sizes, **options})
 
 
 class Contract:
@@ -63,7 +65,7 @@ class Contract:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(n, marks=pytest.mark.slow if n in ("DiT-1d", "UNet-1d") else ()) for n in CASES],
+    params=[pytest.param(n, marks=pytest.mark.slow if n in ("ADM-1d", "DiT-1d", "UNet-1d") else ()) for n in CASES],
 )
 def case(request):
     return Contract(*CASES[request.param])
