@@ -2,7 +2,8 @@
 
     python tests/golden/make_dhariwal.py
 
-with nvidia-physicsnemo installed, and without jax.
+with nvidia-physicsnemo installed, and without jax. The network is in training mode, without dropout: in evaluation mode
+the group norms of this package divide by the number of values minus one, unlike those of EDM and of PyTorch.
 """
 
 import importlib.metadata
@@ -13,12 +14,12 @@ from physicsnemo.models.diffusion_unets import DhariwalUNet
 from random_tensors import draw_all, save
 
 OPTIONS = {"img_resolution": 8, "in_channels": 2, "out_channels": 2, "label_dim": 3, "augment_dim": 9}
-OPTIONS |= {"model_channels": 64, "channel_mult": [1, 1, 2], "num_blocks": 1, "attn_resolutions": [8, 2]}
+OPTIONS |= {"model_channels": 64, "channel_mult": [1, 1, 2], "num_blocks": 1, "attn_resolutions": [8, 2], "dropout": 0.0}
 
 
 def main() -> None:
     """Writes the file."""
-    network = DhariwalUNet(**OPTIONS).eval()
+    network = DhariwalUNet(**OPTIONS).train()
     state = network.state_dict()
     shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
     buffers = {name: value for name, value in state.items() if name not in shapes}
