@@ -5,6 +5,7 @@ attributes ``num_classes``, ``vector_size``, ``map_shape`` and ``dtype``, and li
 spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for images.
 """
 
+from scorekit.networks.adm import ADM
 from scorekit.networks.autoencoder import Autoencoder, fixed_noise_kl
 from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
 from scorekit.networks.classifier import Classifier
@@ -22,11 +23,12 @@ from scorekit.networks.unet import UNet
 from scorekit.networks.vdm_unet import VDMUNet
 from scorekit.networks.wavenet import WaveNet
 
-DENOISING = (DDPMUNet, DiT, EDM2, MLP, UNet, VDMUNet, WaveNet)
+DENOISING = (ADM, DDPMUNet, DiT, EDM2, MLP, UNet, VDMUNet, WaveNet)
 """The networks that can be trained as denoisers; the contract tests run on each."""
 
 __all__ = [
     "ABSENT",
+    "ADM",
     "DENOISING",
     "EDM2",
     "MLP",

@@ -1,0 +1,315 @@
+"""The ablated diffusion model: the U-Net of guided-diffusion, with its published sizes."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from scorekit.checks import check, check_count, check_positive
+from scorekit.networks.attention import attend
+from scorekit.networks.conditioning import as_masked
+from scorekit.networks.embeddings import Conditioning, OrNull, timestep_features
+from scorekit.networks.spatial import DType, check_signal_or_image, resize_linear
+from scorekit.typing import Array, ArrayLike
+
+_IMAGENET_64 = {"channels": 192, "multipliers": (1, 2, 3, 4), "blocks": 3, "attention_levels": (1, 2, 3)}
+_IMAGENET_64 |= {"head_channels": 64, "dropout": 0.1, "noise_scale": 1.0, "num_classes": 1000}
+_LARGE = {"channels": 256, "blocks": 2, "noise_scale": 1.0, "learned_variance": True}
+_PLAIN_256 = {**_LARGE, "multipliers": (1, 1, 2, 2, 4, 4), "attention_levels": (3, 4, 5), "head_channels": 64}
+_UPSAMPLER = {**_LARGE, "channels": 192, "multipliers": (1, 1, 2, 2, 4, 4), "num_classes": 1000}
+_IMAGENET_128 = {"multipliers": (1, 1, 2, 3, 4), "attention_levels": (2, 3, 4), "heads": 4, "num_classes": 1000}
+_IMAGENET_512 = {"channels": 128, "multipliers": (1, 2, 2, 4, 4, 8, 8), "attention_levels": (4, 5, 6)}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "imagenet-64": {**_IMAGENET_64, "learned_variance": True},
+    "imagenet-64-edm": _IMAGENET_64,
+    "imagenet-128": {**_LARGE, **_IMAGENET_128},
+    "imagenet-256": {**_PLAIN_256, "num_classes": 1000},
+    "imagenet-256-unconditional": _PLAIN_256,
+    "imagenet-512": {**_PLAIN_256, **_IMAGENET_512, "noise_channels": 256, "num_classes": 1000},
+    "lsun": {**_PLAIN_256, "dropout": 0.1},
+    "upsampler-64-256": {**_UPSAMPLER, "attention_levels": (3, 4, 5), "heads": 4, "map_shape": (64, 64, 3)},
+    "upsampler-128-512": {**_UPSAMPLER, "attention_levels": (4, 5), "head_channels": 64, "map_shape": (128, 128, 3)},
+}
+"""The published networks: ImageNet and LSUN at each size, EDM's at 64 x 64, and the two upsamplers of a cascade."""
+
+
+class ADM(nn.Module):
+    """The U-Net of guided-diffusion (ADM), of EDM ("DhariwalUNet") and of the first consistency models.
+
+    With ``c`` the embedding of noise level, class and vector, a residual block computes::
+
+        scale, shift = dense(silu(c))
+        h = shortcut(x) + conv0(silu(norm(conv(silu(norm(x)))) (1 + scale) + shift))
+
+    ``conv0`` starts at zero, as do the last convolution and the projection of attention: at initialisation the output
+    is exactly zero. Self-attention follows the blocks of the chosen levels and the first of the two middle blocks. A
+    residual block also halves the resolution, by averages of 2 x 2 after its first norm and of ``x``, or doubles it, by
+    repetition. Other weights start as in Flax.
+
+    The decoder has one block more per level than the encoder; each is given one skip connection, and so are the first
+    convolution and every halving.
+
+    The noise level is embedded by cosines and sines of angular frequencies from ``noise_scale`` down to
+    ``noise_scale / 10,000``. With ``noise_scale=1``, as in the presets, the network may be called with the argument of
+    the published one: the timestep in [0, 1000) of guided-diffusion, ``log(sigma) / 4`` of EDM, ``250 log(sigma)`` of
+    consistency models.
+
+    A dense map, such as the low-resolution image of an upsampler, is resized linearly to the size of ``x`` and
+    concatenated: the convolution of the map is added to the first convolution, a learned null token where it is absent.
+    Signals ``(B, L, C)`` are treated as images are.
+
+    Dropout is active when a random key is given: ``network.apply(params, ..., rngs={"dropout": key})``.
+
+    Parameters, conditioning, norms, softmax and output are float32; ``dtype`` is that of the convolutions and of
+    attention.
+
+    Attributes:
+      channels: channels of the first level.
+      multipliers: channels of each level as multiples of ``channels``; level i has size / 2^i.
+      blocks: residual blocks per level of the encoder.
+      attention_levels: levels at which attention follows each residual block; 0 is the full resolution.
+      heads: number of attention heads.
+      head_channels: channels of a head, in place of ``heads``; None: ``heads`` at every level.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
+      dtype: dtype of the computation.
+      noise_scale: factor of the noise level; the default is for ``log_snr / 4``.
+      noise_channels: features of the noise level, even; its embedding has four times as many. None: ``channels``.
+      residual_resampling: residual blocks halve and double the resolution; otherwise one convolution each.
+      scale_shift: the embedding scales and shifts the second norm; otherwise it is added before that norm.
+      learned_variance: the network also predicts a variance and its output has ``2 C`` channels, of which the first C
+        are the prediction: slice them to train or sample with it.
+      group_channels: least channels of a group of the norms, which have at most 32 groups.
+      dropout: the rate, before the last convolution of each residual block.
+      remat: recompute the activations of residual blocks and attention in the backward pass instead of storing them
+        (rematerialisation); on CPU, XLA stores them anyway.
+
+    >>> import jax
+    >>> network = ADM(channels=8, num_classes=10)
+    >>> x = jnp.ones((2, 8, 8, 1))
+    >>> params = jax.jit(network.init)(jax.random.key(0), x, jnp.zeros(2))
+    >>> jax.jit(network.apply)(params, x, jnp.zeros(2), jnp.array([3, 10])).shape
+    (2, 8, 8, 1)
+
+    Source: Dhariwal & Nichol 2021, "Diffusion models beat GANs on image synthesis" (https://arxiv.org/abs/2105.05233).
+    """
+
+    channels: int = 64
+    multipliers: Sequence[int] = (1, 2)
+    blocks: int = 1
+    attention_levels: Sequence[int] = ()
+    heads: int = 4
+    head_channels: int | None = None
+    num_classes: int | None = None
+    vector_size: int | None = None
+    map_shape: tuple[int, ...] | None = None
+    dtype: DType = jnp.float32
+    noise_scale: float = 32.0
+    noise_channels: int | None = None
+    residual_resampling: bool = True
+    scale_shift: bool = True
+    learned_variance: bool = False
+    group_channels: int = 4
+    dropout: float = 0.0
+    remat: bool = False
+    spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """A published network.
+
+        Args:
+          name: one of :data:`PRESETS`.
+          changes: attributes to replace.
+
+        Raises:
+          ValueError: for an unknown name.
+
+        >>> ADM.preset("imagenet-64-edm", dropout=0.0).channels
+        192
+        """
+        if name not in PRESETS:
+            raise ValueError(f"name must be one of {', '.join(PRESETS)}, got {name!r}")
+        return cls(**{**PRESETS[name], **changes})
+
+    @nn.compact
+    def __call__(
+        self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
+    ) -> Array:
+        """Evaluates the network. None for a condition means that it is absent for all examples.
+
+        Args:
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; their sides divisible by 2 for each level but the first.
+          noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+          dense_map: ``(B, *map_shape)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+
+        Returns:
+          float32, shaped like ``x``; with ``learned_variance``, of twice its channels.
+
+        Raises:
+          ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
+        """
+        self.check_sizes(x)
+        x, batch = jnp.asarray(x, jnp.float32), x.shape[0]
+        features = self.noise_channels or self.channels
+        embed = lambda noise: timestep_features(self.noise_scale * noise, features)
+        sizes = self.num_classes, self.vector_size
+        conditioning = Conditioning(4 * features, *sizes, noise_features=embed, name="conditioning")
+        given = as_masked("dense_map", dense_map, self.map_shape, batch)
+        condition = conditioning(noise, labels, batch, vector)
+        widths = [self.channels * m for m in self.multipliers]
+        h = self.conv(x, widths[0], "input")
+        if given is not None:
+            resized = resize_linear(given.value, x.shape[1:-1])
+            h = h + OrNull(name="map_or_null")(self.conv(resized, widths[0], "map"), given.present)
+        skips = [h]
+        for level, width in enumerate(widths):
+            if level:
+                h = self.halve(h, condition, f"down{level}_halve")
+                skips.append(h)
+            for i in range(self.blocks):
+                h = self.stage(h, condition, width, level in self.attention_levels, f"down{level}_{i}")
+                skips.append(h)
+        h = self.stage(h, condition, widths[-1], True, "middle_0")
+        h = self.stage(h, condition, widths[-1], False, "middle_1")
+        for level, width in reversed(list(enumerate(widths))):
+            for i in range(self.blocks + 1):
+                joined = jnp.concatenate([h, skips.pop()], axis=-1)
+                h = self.stage(joined, condition, width, level in self.attention_levels, f"up{level}_{i}")
+            if level:
+                h = self.double(h, condition, f"up{level}_double")
+        h = nn.silu(_norm(h, self.group_channels, "norm"))
+        out = x.shape[-1] * (2 if self.learned_variance else 1)
+        return nn.Conv(out, (3,) * (x.ndim - 2), kernel_init=nn.initializers.zeros, name="output")(h)
+
+    def conv(self, h: Array, features: int, name: str, stride: int = 1) -> Array:
+        """A convolution of side 3 with one zero of padding at each end."""
+        rank = h.ndim - 2
+        return nn.Conv(features, (3,) * rank, stride, padding=((1, 1),) * rank, dtype=self.dtype, name=name)(h)
+
+    def stage(self, h: Array, condition: Array, width: int, attend: bool, name: str) -> Array:
+        """A residual block, with attention after it or without."""
+        h = self.block(h, condition, width, "", f"{name}_block")
+        if not attend:
+            return h
+        heads = self.heads if self.head_channels is None else width // self.head_channels
+        attention = nn.remat(Attention) if self.remat else Attention
+        return attention(heads, self.group_channels, self.dtype, name=f"{name}_attention")(h)
+
+    def block(self, h: Array, condition: Array, width: int, resample: str, name: str) -> Array:
+        """A residual block."""
+        block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
+        options = self.scale_shift, self.group_channels, self.dropout, self.dtype
+        return block(width, resample, *options, name=name)(h, condition)
+
+    def halve(self, h: Array, condition: Array, name: str) -> Array:
+        """Half the resolution, as many channels."""
+        if self.residual_resampling:
+            return self.block(h, condition, h.shape[-1], "down", name)
+        return self.conv(h, h.shape[-1], name, stride=2)
+
+    def double(self, h: Array, condition: Array, name: str) -> Array:
+        """Twice the resolution, as many channels."""
+        if self.residual_resampling:
+            return self.block(h, condition, h.shape[-1], "up", name)
+        return self.conv(_resample(h, "up"), h.shape[-1], name)
+
+    def check_sizes(self, x: Array) -> None:
+        """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
+        check_signal_or_image(x)
+        optional = {"head_channels": self.head_channels, "noise_channels": self.noise_channels}
+        check_count(channels=self.channels, heads=self.heads, group_channels=self.group_channels)
+        check_count(**{name: size for name, size in optional.items() if size is not None})
+        check_count(0, blocks=self.blocks)
+        for multiplier in self.multipliers:
+            check_count(multipliers=multiplier)
+        check_positive(noise_scale=self.noise_scale)
+        check(lambda rate: (rate >= 0) & (rate < 1), "in [0, 1)", dropout=self.dropout)
+        levels, name = len(self.multipliers), "channels" if self.noise_channels is None else "noise_channels"
+        features = self.noise_channels or self.channels
+        if features % 2:
+            raise ValueError(f"{name} must be even, for the sines and cosines of the noise level, got {features}")
+        if not levels or not set(self.attention_levels) <= set(range(levels)):
+            raise ValueError(
+                f"attention_levels must be among the levels 0 to {levels - 1}, got {tuple(self.attention_levels)}"
+            )
+        if any(side % 2 ** (levels - 1) for side in x.shape[1:-1]):
+            sides = " x ".join(map(str, x.shape[1:-1]))
+            raise ValueError(f"x must have sides divisible by {2 ** (levels - 1)} for {levels} levels, got {sides}")
+        if self.map_shape is not None and len(self.map_shape) != x.ndim - 1:
+            raise ValueError(f"map_shape must have {x.ndim - 1} axes, the last its channels, got {self.map_shape}")
+
+
+class ResidualBlock(nn.Module):
+    """A residual block of :class:`ADM` at the condition ``silu(c)``; ``resample`` is "", "down" or "up"."""
+
+    features: int
+    resample: str = ""
+    scale_shift: bool = True
+    group_channels: int = 4
+    dropout: float = 0.0
+    dtype: DType = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, condition: Array) -> Array:
+        side = (3,) * (x.ndim - 2)
+        h = _resample(nn.silu(_norm(x, self.group_channels, "norm_1")), self.resample)
+        x = _resample(x, self.resample)
+        h = nn.Conv(self.features, side, dtype=self.dtype, name="conv_1")(h)
+        film = nn.Dense((2 if self.scale_shift else 1) * self.features, name="film")(condition)
+        film = jnp.expand_dims(film, range(1, h.ndim - 1))
+        if self.scale_shift:
+            scale, shift = jnp.split(film, 2, axis=-1)
+            h = _norm(h, self.group_channels, "norm_2") * (1 + scale) + shift
+        else:
+            h = _norm(h + film, self.group_channels, "norm_2")
+        h = nn.Dropout(self.dropout)(nn.silu(h), deterministic=not self.has_rng("dropout"))
+        h = nn.Conv(self.features, side, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="conv_2")(h)
+        if x.shape[-1] != self.features:
+            x = nn.Dense(self.features, dtype=self.dtype, name="shortcut")(x)
+        return x.astype(h.dtype) + h
+
+
+class Attention(nn.Module):
+    """Self-attention over all spatial positions: ``x + dense0(softmax(q k / sqrt(d)) v)``."""
+
+    heads: int
+    group_channels: int = 4
+    dtype: DType = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        batch, channels = x.shape[0], x.shape[-1]
+        if not self.heads or channels % self.heads:
+            raise ValueError(f"heads or head_channels must divide the {channels} channels, got {self.heads} heads")
+        h = _norm(x, self.group_channels, "norm").reshape(batch, -1, channels)
+        h = nn.Dense(3 * channels, dtype=self.dtype, name="qkv")(h)
+        h = h.reshape(batch, -1, 3, self.heads, channels // self.heads)
+        h = attend(h[:, :, 0], h[:, :, 1], h[:, :, 2]).reshape(x.shape)
+        h = nn.Dense(channels, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="proj")(h)
+        return x.astype(h.dtype) + h
+
+
+def _norm(x: Array, group_channels: int, name: str) -> Array:
+    """Group norm in float32; for use in a compact method."""
+    channels = x.shape[-1]
+    groups = max(1, min(32, channels // group_channels))
+    if channels % groups:
+        raise ValueError(f"channels must be such that the {groups} groups of a norm divide its {channels} channels")
+    return nn.GroupNorm(groups, epsilon=1e-5, dtype=jnp.float32, use_fast_variance=False, name=name)(x)
+
+
+def _resample(x: Array, resample: str) -> Array:
+    """Means of 2 x 2 for "down", repetition for "up"."""
+    rank = x.ndim - 2
+    if resample == "down":
+        return nn.avg_pool(x, (2,) * rank, (2,) * rank)
+    if resample == "up":
+        for axis in range(1, rank + 1):
+            x = x.repeat(2, axis=axis)
+    return x
