@@ -46,7 +46,7 @@ class Posterior(NamedTuple):
     def sample(self, eps: Array) -> Array:
         """``mean + exp(log_variance / 2) eps``, with ``eps`` standard normal and shaped like the mean."""
         check_like("mean", self.mean, eps=eps)
-        return self.mean + jnp.exp(0.5 * self.log_variance) * eps
+        return self.mean + jnp.exp(0.5 * self.log_variance) * jnp.asarray(eps, self.mean.dtype)
 
     def kl(self) -> Array:
         """``KL(N(mean, exp(log_variance)) | N(0, 1))`` in nats per latent value, averaged over each example, ``(B,)``.
@@ -198,12 +198,17 @@ class AutoencoderKL(nn.Module):
         check_floating(z=z)
         if z.ndim not in (3, 4) or z.shape[-1] != self.latent_channels:
             raise ValueError(f"z must have shape (B, ..., {self.latent_channels}) with 1 or 2 sides, got {z.shape}")
-        z = jnp.asarray(z, jnp.float32) / jnp.asarray(self.scaling_factor) + jnp.asarray(self.shift_factor)
+        factor, shift = self._scale_and_shift()
+        z = jnp.asarray(z, jnp.float32) / factor + shift
         return self.decoder(self.post_quant(z) if self.quant_convs else z)
 
     def scale(self, z: Array) -> Array:
         """``(z - shift_factor) scaling_factor``: from values of the posterior to those of :meth:`encode`."""
-        return (z - jnp.asarray(self.shift_factor)) * jnp.asarray(self.scaling_factor)
+        factor, shift = self._scale_and_shift()
+        return (z - shift) * factor
+
+    def _scale_and_shift(self) -> tuple[Array, Array]:
+        return jnp.asarray(self.scaling_factor, jnp.float32), jnp.asarray(self.shift_factor, jnp.float32)
 
     def quantise(self, z: Array) -> Array:
         """The identity: there are no codes."""

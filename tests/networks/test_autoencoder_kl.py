@@ -12,7 +12,7 @@ from scorekit.networks.autoencoder_kl import Posterior
 
 KEY = jax.random.key(0, impl="rbg")
 RNG = np.random.default_rng(0)
-SIZES = {"channels": 4, "multipliers": (1, 2), "blocks": 1, "groups": 2}
+SIZES = {"channels": 4, "multipliers": (1, 1), "blocks": 1, "groups": 2}
 NETWORK = AutoencoderKL(**SIZES, latent_channels=3, scaling_factor=(0.5, 2.0, 1.0), shift_factor=0.1)
 X = RNG.normal(size=(2, 4, 8, 3)).astype(np.float32)
 

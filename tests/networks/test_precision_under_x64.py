@@ -9,6 +9,11 @@ from scorekit import networks
 VECTOR = np.ones((2, 2))  # float64, as numpy makes it
 CONDITIONS = {"num_classes": 3, "vector_size": 2}
 NETWORKS = {
+    "DDPMUNet": (
+        networks.DDPMUNet(channels=4, groups=2, attention_levels=(1,), map_shape=(2, 2, 1), **CONDITIONS),
+        (2, 4, 4, 1),
+        (2, 2, 2, 1),
+    ),
     "DiT": (
         networks.DiT(depth=1, width=8, heads=2, map_shape=(2, 2, 1), **CONDITIONS),
         (2, 4, 4, 1),
@@ -75,3 +80,7 @@ def test_classifier_and_autoencoder_are_float32(dtype):
     z = np.ones((2, 2, 2, 2), dtype)
     assert traced(autoencoder, z, method="decode") == ({"float32"}, {"float32"})
     assert traced(autoencoder, z, method="quantise") == ({"float32"}, {"float32"})
+    sizes = {"data_channels": 1, "latent_channels": 2, "channels": 4, "multipliers": (1, 2), "groups": 2}
+    variational = networks.AutoencoderKL(**sizes, scaling_factor=(0.5, 2.0), shift_factor=0.1)
+    assert traced(variational, x, np.ones((2, 2, 2, 2)), method="encode") == ({"float32"}, {"float32"})
+    assert traced(variational, z, method="decode") == ({"float32"}, {"float32"})
