@@ -14,6 +14,7 @@ import optax
 import pytest
 
 from scorekit.training import (
+    Checkpoints,
     init_ema,
     init_state,
     make_mesh,
@@ -140,6 +141,31 @@ def test_skipped_steps_are_no_updates(tmp_path):
     other = dataclasses.replace(state, skipped=jnp.int32(0))
     save_snapshots(tmp_path, other)
     assert [path.name for path in tmp_path.glob("0000005*")] == ["0000005_5_0.1.npz"]
+
+
+def test_a_resumed_run_writes_the_same_files(tmp_path):
+    optimizer = optax.sgd(0.1)
+    loss = lambda params, batch: (jnp.mean((params["w"] * batch["x"] - 1) ** 2, axis=1), {})
+    step = make_train_step(lambda key, batch: {"x": jax.random.normal(key, batch["x"].shape)}, loss, optimizer)
+    fresh = lambda: init_state(jax.random.key(0), {"w": jnp.ones(3)}, optimizer, (), (0.05, 0.1))
+
+    def go_on(state, first, folder):
+        for _ in range(first, 6):
+            state, _ = step(state, {"x": np.zeros((8, 3), np.float32)})
+            save_snapshots(folder, state)
+            if int(state.step) == 3 and first == 0:
+                with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+                    checkpoints.save(3, state)
+                    checkpoints.wait()
+
+    go_on(fresh(), 0, tmp_path / "whole")
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        restored = checkpoints.restore_latest(fresh())
+    go_on(restored.state, 3, tmp_path / "resumed")
+    resumed = sorted((tmp_path / "resumed").iterdir())
+    assert len(resumed) == 6
+    for path in resumed:
+        assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
 
 
 def test_averages_of_a_mesh_are_split_stored_and_placed_like_parameters(tmp_path):
