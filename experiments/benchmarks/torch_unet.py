@@ -4,8 +4,9 @@ Its modules have the names of the Flax parameters. Written for images with or wi
 :data:`SIZES` names; needs torch.
 """
 
+import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -191,3 +192,65 @@ def copy_params(module: UNet, params: Mapping[str, Any]) -> UNet:
                 value = value.T
             target.copy_(torch.from_numpy(np.ascontiguousarray(value)))
     return module
+
+
+class Peer:
+    """The forward pass and the training step of the network in PyTorch, with the parameters of the Flax one.
+
+    Args:
+      network: the Flax network.
+      params: its parameters.
+      options: the section ``training`` of a config.
+      shape: of one image, ``(H, W, C)``.
+
+    Raises:
+      ValueError: if it is no U-Net, or one that :func:`like` does not know.
+    """
+
+    def __init__(self, network: Any, params: Mapping[str, Any], options: Any, shape: Sequence[int]):
+        if type(network).__name__ != "UNet" or len(shape) != 3:
+            raise ValueError(f"the network must be a U-Net for images, got {type(network).__name__} of {tuple(shape)}")
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._options = options
+        self._module = copy_params(like(network, shape), params).to(self._device)
+
+    def variants(self) -> Iterator[tuple[str, "Variant"]]:
+        """Eager, and compiled."""
+        yield "eager", Variant(copy.deepcopy(self._module), self._options, self._device, lambda module: module)
+        yield "torch.compile", Variant(copy.deepcopy(self._module), self._options, self._device, torch.compile)
+
+
+class Variant:
+    """One way to run the network; every call waits for its result."""
+
+    def __init__(self, module: UNet, options: Any, device: str, wrap: Any):
+        self._run, self._device, self._average = wrap(module), device, copy.deepcopy(module)
+        self._params, self._clip = [*module.parameters()], options.clip_norm
+        self._optimizer = torch.optim.AdamW(self._params, options.learning_rate, weight_decay=options.weight_decay)
+        self._classes = module.num_classes is not None
+
+    def _placed(self, x: np.ndarray, label: np.ndarray) -> tuple[Any, Any]:
+        x_first = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))).to(self._device)
+        return x_first, torch.from_numpy(np.array(label)).to(self._device) if self._classes else None
+
+    def forward(self, x: np.ndarray, label: np.ndarray) -> float:
+        """A value of the network's output at a noise level of 0."""
+        x_first, labels = self._placed(x, label)
+        with torch.no_grad():
+            return self._run(x_first, torch.zeros(len(x), device=self._device), labels).flatten()[0].item()
+
+    def step(self, x: np.ndarray, label: np.ndarray) -> float:
+        """The loss of a training step: the noise of a cosine schedule is predicted."""
+        x_first, labels = self._placed(x, label)
+        t, eps = torch.rand(len(x), device=self._device), torch.randn_like(x_first)
+        alpha, sigma = torch.cos(t * math.pi / 2)[:, None, None, None], torch.sin(t * math.pi / 2)[:, None, None, None]
+        noise = (torch.log(alpha / sigma) / 2).clamp(-5, 5).flatten()
+        loss = F.mse_loss(self._run(alpha * x_first + sigma * eps, noise, labels), eps)
+        self._optimizer.zero_grad()
+        loss.backward()
+        if self._clip:
+            nn.utils.clip_grad_norm_(self._params, self._clip)
+        self._optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_([*self._average.parameters()], self._params, 1e-3)
+        return loss.item()

@@ -23,7 +23,6 @@ from experiments.benchmarks.faults import (
     command_lines,
     configs,
     damage,
-    damage_together,
     library,
     processes,
     together,
@@ -51,7 +50,7 @@ def damaged(folder: Path) -> Iterator[Case]:
     workdir = folder / "run"
     processes.start(*processes.TRAIN, f"--workdir={workdir}").communicate(timeout=600)
     yield from damage.checkpoints(workdir, folder)
-    yield from damage_together.checkpoints(folder / "two")
+    yield from damage.checkpoints_of_two(folder / "two")
 
 
 def main(_) -> None:

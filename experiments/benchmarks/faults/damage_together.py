@@ -1,12 +1,12 @@
 """Damage to every file of the newest checkpoint of two processes: it is named and both use the one before.
 
-:func:`checkpoints` starts this module in two processes, whose arrays are divided between them.
+A program that :func:`experiments.benchmarks.faults.damage.checkpoints_of_two` starts in two processes, whose arrays are
+divided between them.
 """
 
 import json
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -16,9 +16,7 @@ import optax
 from absl import app, flags
 from jax.experimental import multihost_utils
 
-from experiments.benchmarks.faults import together
-from experiments.benchmarks.faults.damage import WAYS
-from experiments.benchmarks.faults.tally import Case
+from experiments.benchmarks.faults.damage import FAILED, OTHER, WAYS, verdict_of_two
 from experiments.cli import distributed
 from experiments.cli import flags as shared
 from scorekit import training
@@ -26,20 +24,6 @@ from scorekit import training
 _FOLDER = flags.DEFINE_string("folder", None, "Where checkpoints are written and damaged.", required=True)
 _WAYS = flags.DEFINE_list("ways", list(WAYS), "Kinds of damage.")
 shared.distributed()
-_FAILED, _OTHER = -1, -2
-
-
-def checkpoints(folder: Path, ways: Sequence[str] = tuple(WAYS)) -> Iterator[Case]:
-    """Every file damaged in every way, one at a time; a case each."""
-    arguments = [f"--folder={folder}", f"--ways={','.join(ways)}"]
-    codes, (printed, _), errors = together.end(
-        together.start("benchmarks.faults.damage_together", *arguments, devices=1)
-    )
-    for line in printed.splitlines():
-        yield Case("damage", *json.loads(line))
-    if any(codes):
-        last = [err.splitlines()[-1][:200] for err in errors if err]
-        yield Case("damage", "two processes", "obscure", f"exit codes {codes} {last}")
 
 
 def _open(folder: Path) -> training.Checkpoints:
@@ -55,19 +39,11 @@ def _restored(folder: Path, truth: dict[int, training.TrainState]) -> tuple[int,
                 found = opened.restore_latest(truth[1])
             assert found is not None
         except Exception as error:
-            return _FAILED, str(folder) in str(error), f"{type(error).__name__}: {error}"[:200]
+            return FAILED, str(folder) in str(error), f"{type(error).__name__}: {error}"[:200]
     shards = lambda state: [np.asarray(x.addressable_data(0)) for x in jax.tree.leaves((state.params, state.opt_state))]
     same = all(map(np.array_equal, shards(found.state), shards(truth[found.step])))
     named = any(str(folder / "2") in str(warning.message) for warning in said)
-    return found.step if same else _OTHER, named, f"step {found.step}"
-
-
-def _verdict(steps: list[int], named: bool) -> str:
-    if _OTHER in steps or len(set(steps)) > 1:
-        return "silent"
-    if steps[0] == 2:
-        return "documented"
-    return "clear" if named else "obscure" if steps[0] == _FAILED else "silent"
+    return found.step if same else OTHER, named, f"step {found.step}"
 
 
 def main(_) -> None:
@@ -92,7 +68,7 @@ def main(_) -> None:
             step, named, words = _restored(copy, truth)
             both = np.asarray(multihost_utils.process_allgather(np.array([step, named]))).tolist()
             tried = f"{file} {way}, two processes"
-            case = [tried, _verdict([row[0] for row in both], any(row[1] for row in both)), f"{words}, {both}"]
+            case = [tried, verdict_of_two([row[0] for row in both], any(row[1] for row in both)), f"{words}, {both}"]
             print(json.dumps(case), flush=True)
 
 

@@ -1,5 +1,6 @@
 """Two processes that train together: one of them is killed at random moments, then the same command again."""
 
+import itertools
 import json
 import os
 import random
@@ -22,13 +23,18 @@ from experiments.benchmarks.faults.tally import Case
 from experiments.training.writers import read_metrics
 from scorekit.training import restore_params
 
-STEPS, EVERY = 60, 3
-TRAIN = ("train", "--config=experiments/configs/images/smoke.py", "--config.network.multipliers=1,",
-         "--config.network.blocks=1", "--config.network.attention_resolutions=()", "--config.training.fsdp=2",
-         f"--config.training.steps={STEPS}", f"--config.training.checkpoint_every={EVERY}",
-         "--config.training.sample_every=100000", "--config.data.name=folder")  # fmt: skip
-DATA = {"data in memory": False, "streaming data": True}
-"""The field ``config.data.streaming`` of both kinds of data."""
+STEPS, EVERY = 24, 2
+CONFIG = f"""
+from experiments.configs import base
+
+def get_config():
+    config = base.get_config()
+    config.data.update(name="folder")
+    config.network.update(name="dit", patch=4, width=8, depth=1, heads=1)
+    config.training.update(steps={STEPS}, checkpoint_every={EVERY}, warmup_steps=2, batch_size=8, log_every=2, fsdp=2)
+    return config
+"""
+"""Two processes hold half of the state each and save it every two steps."""
 HEARTBEAT = 10
 IN_A_ROW = 5
 """Most kills of one run; it must then end as one that was never killed."""
@@ -90,7 +96,7 @@ def _wait(workdir: Path, started: list[subprocess.Popen], step: int) -> bool:
     while max(_saved(workdir), default=0) < step:
         if any(process.poll() is not None for process in started) or time.monotonic() > until:
             return False
-        time.sleep(0.02)
+        time.sleep(0.05)
     return True
 
 
@@ -164,10 +170,17 @@ def signals(folder: Path, count: int, seed: int = 0) -> Iterator[Case]:
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     with mock.patch.dict(os.environ, cache):
-        pictures, chosen = _pictures(folder), random.Random(seed)
-        for i, (data, streaming) in enumerate(DATA.items()):
-            common = [*TRAIN, f"--config.data.path={pictures}", f"--config.data.streaming={str(streaming).lower()}"]
-            yield from _attack(chosen, common, data, folder / f"together{i}", (count + 1 - i) // 2)
+        config, pictures, chosen = folder / "together.py", _pictures(folder), random.Random(seed)
+        config.write_text(CONFIG)
+        common = ["train", f"--config={config}", f"--config.data.path={pictures}"]
+        attacks = [
+            _attack(chosen, [*common, f"--config.data.streaming={streaming}"], data, folder / f"together{i}", share)
+            for i, (data, streaming, share) in enumerate(
+                [("data in memory", "false", (count + 1) // 2), ("streaming data", "true", count // 2)]
+            )
+        ]
+        for cases in itertools.zip_longest(*attacks):  # in turns
+            yield from (case for case in cases if case is not None)
 
 
 def _attack(chosen: random.Random, common: list[str], data: str, folder: Path, count: int) -> Iterator[Case]:

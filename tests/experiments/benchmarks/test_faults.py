@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.benchmarks.faults import command_lines, configs, damage, damage_together, processes
+from experiments.benchmarks.faults import command_lines, configs, damage, processes
 from experiments.benchmarks.faults.calls import Choice, Classes, Count, Data, Number, Shaped, attacks, attempt, call
 from experiments.benchmarks.faults.tally import Case, table
 from scorekit import training
@@ -99,7 +99,7 @@ def test_damaged_checkpoints_are_never_used(run, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_two_processes_name_a_damaged_checkpoint_and_use_the_one_before(tmp_path):
-    cases = list(damage_together.checkpoints(tmp_path, ("half",)))
+    cases = list(damage.checkpoints_of_two(tmp_path, ("half",)))
     assert len(cases) > 15
     assert [case for case in cases if case.verdict not in ("clear", "documented")] == []
     clear = {case.tried.split()[0] for case in cases if case.verdict == "clear"}
@@ -108,9 +108,9 @@ def test_two_processes_name_a_damaged_checkpoint_and_use_the_one_before(tmp_path
 
 def test_two_processes_that_disagree_are_silent():
     steps = {(1, 1): "clear", (2, 2): "documented", (1, 2): "silent", (-2, -2): "silent", (-1, 1): "silent"}
-    assert {pair: damage_together._verdict([*pair], True) for pair in steps} == steps
-    assert damage_together._verdict([1, 1], False) == "silent"
-    assert damage_together._verdict([-1, -1], False) == "obscure"
+    assert {pair: damage.verdict_of_two([*pair], True) for pair in steps} == steps
+    assert damage.verdict_of_two([1, 1], False) == "silent"
+    assert damage.verdict_of_two([-1, -1], False) == "obscure"
 
 
 def test_damage_is_seen_where_reading_does_not_validate(run, tmp_path, monkeypatch):
