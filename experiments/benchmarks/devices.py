@@ -13,9 +13,15 @@ Utilisation is that of the matrix products and convolutions of the minimal step 
 twice), over the peak of the devices: the published one of dense products, of float32 with the default precision of JAX
 (TF32 on GPUs, bfloat16 on TPUs), or what a large product reaches where the device is not in the table. Waiting is the
 share of the time of ``--turns`` training steps, fed as in ``experiments.train``, that data are waited for.
+
+Where torch is installed and the network is a U-Net that :mod:`experiments.benchmarks.torch_unet` knows, the same
+network in PyTorch follows, eager and by ``torch.compile`` where that works: its forward pass and its training step
+(AdamW, the norm of the gradient clipped, one average) in turns with those of the minimal implementation in JAX, in
+milliseconds; the ratio is PyTorch's time over that of JAX.
 """
 
 import functools
+import importlib.util
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -205,6 +211,47 @@ def sample(config: Config, model: Model, dataset: Dataset, params: PyTree) -> tu
     return *first, in_turns(ours, theirs, max(_TURNS.value // 5, 1))
 
 
+def compare_with_torch(config: Config, model: Model, dataset: Dataset, params: PyTree) -> None:
+    """Prints the rows of PyTorch, or why there are none."""
+    if importlib.util.find_spec("torch") is None:
+        return
+    from experiments.benchmarks import torch_unet
+
+    try:
+        peer = torch_unet.Peer(model.module, params["params"], config.training, dataset.shape)
+    except ValueError as error:
+        print(f"\nno rows of PyTorch: {error}")
+        return
+    size = config.training.batch_size
+    batch = {"x": dataset.train["x"][:size], "label": dataset.train["label"][:size]}
+    plain, given = preprocess(dataset, batch), conditions(model, batch)
+    x, noise, label = jnp.asarray(plain["x"]), jnp.zeros(len(plain["x"])), np.asarray(plain["label"])
+    raw = np.asarray(x)
+    optimizer = training.build_optimizer(config.training)
+    state = [jax.tree.map(jnp.copy, (params, optimizer.init(params), params, jnp.int32(0)))]
+    step = minimal_step(model, dataset, optimizer)
+    forward = jax.jit(lambda params, x: network(model, params, given)(x, noise))
+
+    def ours():
+        state[0], value = step(state[0], batch)
+        return value
+
+    print(f"\n{'milliseconds':44}{'JAX':>12}{'PyTorch':>12}{'ratio':>8}")
+    for name, theirs in peer.variants():
+        pairs = {
+            "forward pass": (lambda: forward(params, x), functools.partial(theirs.forward, raw, label)),
+            "training step": (ours, functools.partial(theirs.step, raw, label)),
+        }
+        for what, (a, b) in pairs.items():
+            try:
+                jax.block_until_ready((a(), b()))
+            except Exception as error:  # torch.compile needs a compiler of C++
+                print(f"{what}, {name}: does not run ({type(error).__name__})")
+                continue
+            timing = in_turns(a, b, _TURNS.value)
+            print(f"{what + ', ' + name:44}{1e3 * timing.ours:12.4g}{1e3 * timing.theirs:12.4g}{1 / timing.ratio:8.3f}")
+
+
 def main(config: Config) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     base.check_fields(config)
@@ -240,6 +287,7 @@ def main(config: Config) -> None:
     first, first_minimal, timing = sample(config, model, dataset, params)
     row(f"sampling, examples/s at batch {drawn}", drawn / timing.ours, drawn / timing.theirs, 1 / timing.ratio)
     row("first batch of samples, with compilation, s", first, first_minimal)
+    compare_with_torch(config, model, dataset, params)
     print(f"\nwaiting for data: {waiting:.1%} of the time")
     print(f"operations: {operations / 1e9:.4g} G a step, peak {highest / 1e12:.4g} T/s a device ({source})")
     statistics = devices[0].memory_stats()

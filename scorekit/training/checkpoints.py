@@ -108,9 +108,13 @@ class Checkpoints:
         for step in steps_in(self._directory):  # orbax fails on unreadable metrics
             metrics = self._directory / str(step) / "metrics" / "metrics"
             try:
-                if metrics.exists():
-                    json.loads(metrics.read_text())
-            except ValueError as error:
+                json.loads(metrics.read_text())
+            except (
+                FileNotFoundError,
+                NotADirectoryError,
+            ):  # none, or another process has renamed it
+                continue
+            except (ValueError, IsADirectoryError) as error:
                 _set_aside(metrics.parent.parent, error)
         options = ocp.CheckpointManagerOptions(
             create=True,

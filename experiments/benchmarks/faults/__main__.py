@@ -4,9 +4,9 @@
     python -m experiments.benchmarks.faults --parts=library,ranges,fuzz --fuzz=500
 
 Parts: ``library`` (hostile arguments for every public function), ``ranges`` and ``fuzz`` (malformed configs, by the
-range of every field and at random), ``damage`` (every file of a checkpoint), ``data`` (NaN in the data), ``commands``
-(mistakes on the command line of every program), ``kills`` (signals at random moments), ``together`` (signals to one of
-two processes) and ``disk`` (no room to write).
+range of every field and at random), ``damage`` (every file of a checkpoint, read by one process and by two), ``data``
+(NaN in the data), ``commands`` (mistakes on the command line of every program), ``kills`` (signals at random moments),
+``together`` (signals to one of two processes that train) and ``disk`` (no room to write).
 Exit code 1 if a case is silent. All of it takes about an hour on two cores.
 """
 
@@ -18,7 +18,15 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from experiments.benchmarks.faults import broken_data, command_lines, configs, damage, library, processes, together
+from experiments.benchmarks.faults import (
+    broken_data,
+    command_lines,
+    configs,
+    damage,
+    library,
+    processes,
+    together,
+)
 from experiments.benchmarks.faults.calls import attacks, attempt
 from experiments.benchmarks.faults.tally import Case, table
 
@@ -38,10 +46,11 @@ def calls() -> Iterator[Case]:
 
 
 def damaged(folder: Path) -> Iterator[Case]:
-    """A run of some seconds, whose checkpoints are then damaged."""
+    """A run of some seconds, whose checkpoints are then damaged; and checkpoints that two processes read."""
     workdir = folder / "run"
     processes.start(*processes.TRAIN, f"--workdir={workdir}").communicate(timeout=600)
     yield from damage.checkpoints(workdir, folder)
+    yield from damage.checkpoints_of_two(folder / "two")
 
 
 def main(_) -> None:

@@ -1,13 +1,15 @@
 """Damage to every file of a checkpoint: no damaged value is ever used."""
 
+import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 
+from experiments.benchmarks.faults import together
 from experiments.benchmarks.faults.tally import Case
 from scorekit.training import restore_params
 
@@ -55,6 +57,35 @@ def checkpoints(workdir: Path, folder: Path) -> Iterator[Case]:
                 damage(copy / steps[-1].name / file)
                 others = "alone" if alone else f"with {len(steps) - 1} earlier"
                 yield _verdict(f"{file} {way}, {others}", copy, truth)
+
+
+FAILED, OTHER = -1, -2
+"""In place of the step that a process has restored: an error, and other values than those that were saved."""
+
+
+def checkpoints_of_two(folder: Path, ways: Sequence[str] = tuple(WAYS)) -> Iterator[Case]:
+    """The same with two processes that read the checkpoints which they have written into ``folder``."""
+    arguments = [f"--folder={folder}", f"--ways={','.join(ways)}"]
+    started = together.start("benchmarks.faults.damage_together", *arguments, devices=1)
+    codes, (printed, _), errors = together.end(started)
+    for line in printed.splitlines():
+        yield Case("damage", *json.loads(line))
+    if any(codes):
+        last = [err.splitlines()[-1][:200] for err in errors if err]
+        yield Case("damage", "two processes", "obscure", f"exit codes {codes} {last}")
+
+
+def verdict_of_two(steps: Sequence[int], named: bool) -> str:
+    """Of the steps 1 and 2 that each process has restored, 2 being the damaged one.
+
+    >>> verdict_of_two([1, 1], named=True), verdict_of_two([1, 2], named=True)
+    ('clear', 'silent')
+    """
+    if OTHER in steps or len(set(steps)) > 1:
+        return "silent"
+    if steps[0] == 2:
+        return "documented"
+    return "clear" if named else "obscure" if steps[0] == FAILED else "silent"
 
 
 def _read(directory: Path, step: int | None = None) -> tuple[int, list[np.ndarray]]:

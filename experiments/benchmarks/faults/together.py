@@ -1,8 +1,9 @@
-"""Two processes that train together: signals at random moments to either of them, then the same command again."""
+"""Two processes that train together: one of them is killed at random moments, then the same command again."""
 
+import itertools
+import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -10,18 +11,33 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
 
+import jax
 import numpy as np
+from PIL import Image
 
-from experiments.benchmarks.faults.processes import LIMIT, ROOT, newest
+from experiments.benchmarks.faults.processes import LIMIT, ROOT
 from experiments.benchmarks.faults.tally import Case
+from experiments.training.writers import read_metrics
+from scorekit.training import restore_params
 
-TRAIN = ("train", "--config=experiments/configs/points/mixture_2d.py", "--config.network.features=8",
-         "--config.network.blocks=1", "--config.training.steps=400", "--config.training.batch_size=16",
-         "--config.training.fsdp=2", "--config.training.checkpoint_every=40", "--config.training.sample_every=100000",
-         "--config.sampling.steps=2", "--config.evaluation.num_samples=20", "--config.evaluation.bound_times=2",
-         "--config.evaluation.guidance_scales=1")  # fmt: skip
+STEPS, EVERY = 24, 2
+CONFIG = f"""
+from experiments.configs import base
+
+def get_config():
+    config = base.get_config()
+    config.data.update(name="folder")
+    config.network.update(name="dit", patch=4, width=8, depth=1, heads=1)
+    config.training.update(steps={STEPS}, checkpoint_every={EVERY}, warmup_steps=2, batch_size=8, log_every=2, fsdp=2)
+    return config
+"""
+"""Two processes hold half of the state each and save it every two steps."""
 HEARTBEAT = 10
+IN_A_ROW = 5
+"""Most kills of one run; it must then end as one that was never killed."""
 
 
 def start(*arguments: str, processes: int = 2, devices: int = 2) -> list[subprocess.Popen]:
@@ -55,35 +71,140 @@ def end(started: list[subprocess.Popen]) -> tuple[list[int], list[str], list[str
     return [process.returncode for process in started], [out for out, _ in texts], [err for _, err in texts]
 
 
-def signals(folder: Path, count: int, seed: int = 0) -> Iterator[Case]:
-    """SIGKILL and SIGTERM to one of two processes; all must end, and then the same command ends bit-equal.
+class Ended(NamedTuple):
+    """What a run has come to: its parameters, the checksums of all arrays of its state, its metrics."""
 
-    Every third run continues with one process of four devices, and ends equal up to rounding.
-    """
-    chosen = random.Random(seed)
+    params: list[np.ndarray]
+    arrays: Any
+    metrics: list[dict[str, Any]]
+
+
+class Pace(NamedTuple):
+    """Seconds to the first checkpoint of a run, and from one to the next."""
+
+    start: float
+    between: float
+
+
+def _saved(workdir: Path) -> list[int]:
+    return [int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdecimal()]
+
+
+def _wait(workdir: Path, started: list[subprocess.Popen], step: int) -> bool:
+    """Waits for a checkpoint of ``step`` or a later one; False if a process has ended without."""
+    until = time.monotonic() + LIMIT
+    while max(_saved(workdir), default=0) < step:
+        if any(process.poll() is not None for process in started) or time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _to_the_end(
+    command: list[str], workdir: Path, processes: int = 2, devices: int = 1
+) -> tuple[Ended | None, Pace, str]:
+    """Trains to the last checkpoint; what follows in the program is left out. Also the pace and the last error."""
     began = time.monotonic()
-    end(start(*TRAIN, f"--workdir={folder / 'together'}"))
-    duration, exact = time.monotonic() - began, newest(folder / "together")[1]
-    for i in range(count):
-        workdir = folder / f"together{i}"
-        number, which = (signal.SIGKILL, signal.SIGTERM)[i % 2], chosen.randrange(2)
-        after = chosen.uniform(0.1, 1.0) * duration
-        both = start(*TRAIN, f"--workdir={workdir}")
-        time.sleep(after)
-        both[which].send_signal(number)
-        codes, _, _ = end(both)
-        tried = f"{number.name} to process {which} after {after:.1f} s of {duration:.1f} s"
-        if 0 in codes and any(codes):
-            yield Case("together", tried, "silent", f"exit codes {codes}")
-        alone = i % 3 == 2
-        codes, _, errors = end(start(*TRAIN, f"--workdir={workdir}", processes=2 - alone, devices=2 + 2 * alone))
-        if any(codes):
-            last = [err.splitlines()[-1][:150] for err in errors if err]
-            yield Case("together", tried, "obscure", f"does not continue: {codes} {last}")
-            continue
-        tolerance = 1e-5 if alone else 0.0
-        pairs = zip(newest(workdir)[1], exact, strict=True)
-        same = all(np.allclose(a, b, rtol=tolerance, atol=tolerance) for a, b in pairs)
-        ends = "ends equal" if same else "ends with other numbers"
-        yield Case("together", f"{tried}, then {2 - alone} processes", "clear" if same else "silent", ends)
-        shutil.rmtree(workdir)
+    started = start(*command, processes=processes, devices=devices)
+    _wait(workdir, started, max(_saved(workdir), default=0) + EVERY)
+    first = time.monotonic()
+    done, last = _wait(workdir, started, STEPS), time.monotonic()
+    for process in started:
+        process.kill()
+    _, _, errors = end(started)
+    pace = Pace(first - began, (last - first) / (STEPS // EVERY - 1))
+    if not done:
+        return None, pace, " | ".join(err.splitlines()[-1][:150] for err in errors if err)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(restore_params(workdir / "checkpoints", step=STEPS)[1])]
+    record = json.loads((workdir / "checkpoints" / str(STEPS) / "extra" / "metadata").read_text())
+    rows = [{**row, "time": 0} for row in read_metrics(workdir / "metrics.jsonl")]
+    return Ended(leaves, record["arrays"], rows), pace, ""
+
+
+def _difference(found: Ended, exact: Ended, tolerance: float) -> str:
+    """What is not as it was in the run that was never disturbed; nothing if all is."""
+    close = lambda a, b: np.allclose(a, b, rtol=tolerance, atol=tolerance)
+    if not all(map(close, found.params, exact.params)):
+        return "other parameters"
+    if tolerance:
+        return ""
+    if found.arrays != exact.arrays:
+        return "another state"
+    return "" if found.metrics == exact.metrics else "other metrics"
+
+
+def _kill(chosen: random.Random, command: list[str], workdir: Path, pace: Pace, number: int) -> tuple[str, list[int]]:
+    """One start of both processes, of which one receives a signal; what was tried, and both exit codes."""
+    before, which = max(_saved(workdir), default=0), chosen.randrange(2)
+    both = start(*command, devices=1)
+    more = chosen.randrange(4)  # checkpoints that are waited for
+    _wait(workdir, both, min(before + more * EVERY, STEPS - EVERY) if more else 0)
+    time.sleep(chosen.uniform(0, pace.between if more else 1.2 * pace.start))
+    both[which].send_signal(number)
+    codes, _, _ = end(both)
+    saved = f"{before} to {max(_saved(workdir), default=0)} of {STEPS}"
+    return f"{signal.Signals(number).name} to process {which}, steps saved {saved}", codes
+
+
+def _pictures(folder: Path) -> Path:
+    """A folder of 48 pictures of 8 × 8 grey pixels."""
+    path = folder / "pictures"
+    path.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for i in range(48):
+        Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(path / f"{i:02}.png")
+    return path
+
+
+def signals(folder: Path, count: int, seed: int = 0) -> Iterator[Case]:
+    """SIGKILL to one of two processes, up to five times in a run, at random moments from its start to its last step.
+
+    The other process must end too; the same command must then end with the state, bit for bit, and the metrics of a run
+    that was never killed. Half of the kills are of runs whose data are in memory, half of runs that stream them. The
+    last run of each receives SIGTERM, continues as one process, and must end equal up to rounding. Compiled programs
+    are shared by all runs.
+    """
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    with mock.patch.dict(os.environ, cache):
+        config, pictures, chosen = folder / "together.py", _pictures(folder), random.Random(seed)
+        config.write_text(CONFIG)
+        common = ["train", f"--config={config}", f"--config.data.path={pictures}"]
+        attacks = [
+            _attack(chosen, [*common, f"--config.data.streaming={streaming}"], data, folder / f"together{i}", share)
+            for i, (data, streaming, share) in enumerate(
+                [("data in memory", "false", (count + 1) // 2), ("streaming data", "true", count // 2)]
+            )
+        ]
+        for cases in itertools.zip_longest(*attacks):  # in turns
+            yield from (case for case in cases if case is not None)
+
+
+def _attack(chosen: random.Random, common: list[str], data: str, folder: Path, count: int) -> Iterator[Case]:
+    """That many kills of runs with one kind of data, and a SIGTERM."""
+    exact, _, error = _to_the_end([*common, f"--workdir={folder / 'exact'}"], folder / "exact")
+    again, pace, _ = _to_the_end([*common, f"--workdir={folder / 'again'}"], folder / "again")  # nothing is compiled
+    if exact is None or again is None:
+        yield Case("together", f"{data}, no signal", "obscure", error)
+        return
+    different = _difference(again, exact, 0.0)
+    yield Case("together", f"{data}, no signal", "silent" if different else "clear", different or "the same twice")
+    kills = [min(IN_A_ROW, count - i) for i in range(0, count, IN_A_ROW)]
+    for i, numbers in enumerate([*([signal.SIGKILL] * n for n in kills), [signal.SIGTERM]]):
+        workdir, alone = folder / f"killed{i}", i == len(kills)
+        command, tried = [*common, f"--workdir={workdir}"], []
+        for number in numbers:
+            what, codes = _kill(chosen, command, workdir, pace, number)
+            tried.append(f"{data}, {what}")
+            print(f"{tried[-1]}, exit codes {codes}", file=sys.stderr, flush=True)
+            if 0 in codes and any(codes):
+                yield Case("together", tried[-1], "silent", f"exit codes {codes}")
+        found, _, error = _to_the_end(command, workdir, processes=2 - alone, devices=1 + alone)
+        different = _difference(found, exact, 1e-5 * alone) if found else f"does not continue: {error}"
+        ends = "ends equal up to rounding as one process" if alone else "ends bit-equal"
+        verdict = ("silent" if found else "obscure") if different else "clear"
+        print(f"{data}: {different or ends}", file=sys.stderr, flush=True)
+        yield from (Case("together", what, verdict, different or ends) for what in tried)

@@ -97,6 +97,22 @@ def test_damaged_checkpoints_are_never_used(run, tmp_path, monkeypatch):
     assert [case for case in cases if case.verdict == "silent"] == []
 
 
+@pytest.mark.slow
+def test_two_processes_name_a_damaged_checkpoint_and_use_the_one_before(tmp_path):
+    cases = list(damage.checkpoints_of_two(tmp_path, ("half",)))
+    assert len(cases) > 15
+    assert [case for case in cases if case.verdict not in ("clear", "documented")] == []
+    clear = {case.tried.split()[0] for case in cases if case.verdict == "clear"}
+    assert {"extra/metadata", "state/manifest.ocdbt", "metrics/metrics"} <= clear
+
+
+def test_two_processes_that_disagree_are_silent():
+    steps = {(1, 1): "clear", (2, 2): "documented", (1, 2): "silent", (-2, -2): "silent", (-1, 1): "silent"}
+    assert {pair: damage.verdict_of_two([*pair], True) for pair in steps} == steps
+    assert damage.verdict_of_two([1, 1], False) == "silent"
+    assert damage.verdict_of_two([-1, -1], False) == "obscure"
+
+
 def test_damage_is_seen_where_reading_does_not_validate(run, tmp_path, monkeypatch):
     """Another value, and an earlier step without a warning, are silent."""
     exact = damage._read(run / "checkpoints", 1)
