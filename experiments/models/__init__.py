@@ -17,6 +17,15 @@ def fields() -> ConfigDict:
     config.schedule = section(choices.SCHEDULES, "cosine")
     config.network = section(choices.NETWORKS, "unet", supplied=("num_classes", "vector_size", "map_shape"))
 
+    config.init_from = config_dict.placeholder(str)
+    """A folder or file that scorekit.io.load reads: training starts from its parameters, with the network and the
+    preconditioning that they belong to; None starts from random parameters."""
+    config.preconditioning = ConfigDict()
+    config.preconditioning.noise = section(choices.NOISE_INPUTS, "log_snr")
+    """What the network is called with for the noise level (experiments.models.choices)."""
+    config.preconditioning.sigma_data = config_dict.placeholder(float)
+    """Standard deviation of the data: the input of the network is scaled to unit variance; None leaves it at x_t."""
+
     config.loss = loss = ConfigDict()
     loss.target = section(choices.TARGETS, "v")
     loss.weighting = section(choices.WEIGHTINGS, "v", supplied=("schedule",))
@@ -62,6 +71,8 @@ RANGES = {
     **within("loss.target", choices.TARGET_RANGES),
     **within("loss.weighting", choices.WEIGHTING_RANGES),
     **within("loss.times", choices.TIMES_RANGES),
+    **within("preconditioning.noise", choices.NOISE_INPUT_RANGES),
+    **or_none(**{"preconditioning.sigma_data": above(0)}),
     "loss.label_dropout": between(0, 1),
     "loss.vector_dropout": between(0, 1),
     "loss.map_dropout": between(0, 1),

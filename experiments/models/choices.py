@@ -10,6 +10,8 @@ from jax.tree_util import Partial
 from experiments.cli.config import Config, require, resolve
 from experiments.cli.ranges import above, at_least, between, count, finite, items, or_none
 from scorekit import networks, predictions, schedules, times, weightings
+from scorekit.io import preconditioning
+from scorekit.io.preconditioning import LogSNRInput, TimestepInput
 from scorekit.networks.attention import ATTENTION
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
@@ -51,6 +53,16 @@ TARGETS: Mapping[str, Callable] = {
     "edm": predictions.edm_target,
 }
 TARGET_RANGES = or_none(sigma_data=above(0))
+
+
+NOISE_INPUTS: Mapping[str, Callable] = {
+    "log_snr": lambda scale=0.25, offset=0.0: LogSNRInput(scale=scale, offset=offset),
+    "timestep": lambda betas="linear": preconditioning.ddpm(betas).noise_input,
+    "vp": lambda beta_min=0.1, beta_max=20.0: preconditioning.vp(beta_min, beta_max).noise_input,
+}
+"""What a network is called with for the noise level: ``scale log_snr + offset``, the index in a table of 1,000 betas,
+or 999 times the time of linear VP."""
+NOISE_INPUT_RANGES = or_none(scale=finite, offset=finite, beta_min=above(0), beta_max=above(0))
 
 
 def _band(schedule: Schedule, power: tuple, count: tuple = ()) -> Weighting:
@@ -168,6 +180,11 @@ def build_schedule(config: Config) -> Schedule:
 def build_target(config: Config) -> Target:
     """What the network predicts."""
     return resolve(config, "loss.target", TARGETS)
+
+
+def build_noise_input(config: Config) -> LogSNRInput | TimestepInput:
+    """What the network is called with for the noise level."""
+    return resolve(config, "preconditioning.noise", NOISE_INPUTS)
 
 
 def build_weighting(config: Config, schedule: Schedule) -> Weighting:

@@ -14,6 +14,7 @@ from experiments.data import conditions
 from experiments.data.dataset import Dataset
 from experiments.models import choices
 from scorekit import denoisers
+from scorekit.io.preconditioning import LogSNRInput, Preconditioning, TimestepInput, precondition
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.typing import Array, Denoiser, Key, Network, PyTree, Schedule, Weighting
@@ -32,6 +33,13 @@ class Model(NamedTuple):
     extracts: Mapping[str, conditions.Extract]
     map_noise: float | None = None
     """The highest level of noise-conditioning augmentation; None for a network that is not conditioned on one."""
+    noise_input: LogSNRInput | TimestepInput = LogSNRInput(scale=0.25)
+    sigma_data: float | None = None
+
+    @property
+    def preconditioning(self) -> Preconditioning:
+        """The meaning of the network's input and output."""
+        return Preconditioning(self.schedule, self.target, self.noise_input, self.sigma_data)
 
 
 def build_model(config: Config, dataset: Dataset) -> Model:
@@ -51,6 +59,8 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         shape=dataset.shape,
         extracts=extracts,
         map_noise=config.loss.map_noise,
+        noise_input=choices.build_noise_input(config),
+        sigma_data=config.preconditioning.sigma_data,
     )
 
 
@@ -61,11 +71,11 @@ def init_params(model: Model, key: Key) -> PyTree:
 
 
 def network(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Network:
-    """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name); the network is
-    conditioned on log-SNR."""
+    """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name), inside the
+    preconditioning of the model."""
     named = given if isinstance(given, Mapping) else {"labels": given}
     bound = Partial(model.module.apply, params, **named)
-    return denoisers.condition_on_log_snr(bound, model.schedule)
+    return precondition(bound, model.preconditioning)
 
 
 def denoiser(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Denoiser:
