@@ -178,29 +178,6 @@ def condition_on_log_snr(network: Network, schedule: Schedule, scale: ArrayLike 
     return Partial(_log_snr_network, as_pytree(network), schedule, scale)
 
 
-def _time_network(network, scale, x_t, t):
-    return network(x_t, scale * jnp.asarray(t, jnp.float32))
-
-
-def condition_on_time(network: Network, scale: ArrayLike = 1.0) -> Network:
-    """A network of ``(x_t, t)`` from one conditioned on a multiple of the time, which is called with ``scale * t``.
-
-    Many published networks count time in steps, as 999 t (score_sde) or 1000 t.
-
-    Args:
-      network: ``(x_t, time) -> output``.
-      scale: factor of the time.
-
-    Raises:
-      ValueError: if ``scale`` is not finite.
-
-    >>> condition_on_time(lambda x, time: time, scale=1000.0)(jnp.zeros(2), 0.5)
-    Array(500., dtype=float32)
-    """
-    check(np.isfinite, "finite", scale=scale)
-    return Partial(_time_network, as_pytree(network), scale)
-
-
 def _scaled_network(network, schedule, sigma_data, x_t, t):
     check_floating(x=x_t)
     check_per_example(x_t, t=t)

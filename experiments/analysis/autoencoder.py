@@ -37,6 +37,7 @@ from experiments.reporting.report import Figure, Heading, Section, Table, Text, 
 from experiments.training import lock
 from experiments.training.quick_fit import quick_fit
 from scorekit import process, training
+from scorekit.io.preconditioning import precondition
 from scorekit.metrics import fit_linear_probe, probe_accuracy
 from scorekit.networks import features, layer_names, pool
 from scorekit.typing import PyTree
@@ -90,7 +91,7 @@ def make_features(built: Model, layers: Sequence[str]):
     def compute(params, key, x, t):
         x_t = process.perturb(x, jax.random.normal(key, x.shape, x.dtype), t, built.schedule)
         compute = lambda x, noise: features(built.module, params, x, noise, layers=layers)
-        found = built.precondition(compute)(x_t, t)
+        found = precondition(compute, built.preconditioning)(x_t, t)
         cells = min(value.shape[1] for value in found.values())
         return {"pixels": x_t, **{name: pool(value, cells) for name, value in found.items()}}
 

@@ -16,9 +16,14 @@ def fields() -> ConfigDict:
     """Multiplies sigma / alpha at every t: above 1 for images larger than the schedule was made for."""
     config.schedule = section(choices.SCHEDULES, "cosine")
     config.network = section(choices.NETWORKS, "unet", supplied=("num_classes", "vector_size", "map_shape"))
-    config.preconditioning = section(choices.PRECONDITIONINGS, config_dict.placeholder(str), supplied=("schedule",))
-    """What the network is called with: ``scale * log_snr(t)`` ("log_snr", the default, with a scale of 1/4), ``scale *
-    t`` ("time"), or ``log(sigma) / 4`` with the input scaled to unit variance ("edm", for the target "edm")."""
+    config.init_from = config_dict.placeholder(str)
+    """A folder or file that scorekit.io.load reads: training starts from its parameters, with the network and the
+    preconditioning that they belong to; None starts from random parameters."""
+    config.preconditioning = ConfigDict()
+    config.preconditioning.noise = section(choices.NOISE_INPUTS, "log_snr", supplied=("schedule",))
+    """What the network is called with for the noise level (experiments.models.choices)."""
+    config.preconditioning.sigma_data = config_dict.placeholder(float)
+    """Standard deviation of the data: the input of the network is scaled to unit variance; None leaves it at x_t."""
 
     config.loss = loss = ConfigDict()
     loss.target = section(choices.TARGETS, "v")
@@ -66,10 +71,11 @@ RANGES = {
     "noise_factor": above(0),
     **within("schedule", choices.SCHEDULE_RANGES),
     **within("network", choices.SIZE_RANGES),
-    **within("preconditioning", choices.PRECONDITIONING_RANGES),
     **within("loss.target", choices.TARGET_RANGES),
     **within("loss.weighting", choices.WEIGHTING_RANGES),
     **within("loss.times", choices.TIMES_RANGES),
+    **within("preconditioning.noise", choices.NOISE_INPUT_RANGES),
+    **or_none(**{"preconditioning.sigma_data": above(0)}),
     "loss.label_dropout": between(0, 1),
     "loss.vector_dropout": between(0, 1),
     "loss.map_dropout": between(0, 1),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from experiments import data
 from experiments.cli.config import Config, ConfigError, lookup, named_errors, require
 from experiments.cli.ranges import check_ranges
-from experiments.models import RANGES, choices, conditioning, rules
+from experiments.models import RANGES, choices, conditioning, rules, starting
 from experiments.models.restoring import check_average
 from experiments.models.sampling import build_sampler
 from scorekit import times
@@ -25,7 +25,7 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
     check_network(config)
     schedule = choices.build_schedule(config)
     choices.build_target(config)
-    choices.build_preconditioning(config, schedule)
+    choices.build_noise_input(config, schedule)
     weighting, sampler = choices.build_weighting(config, schedule), choices.build_times(config)
     choices.build_network(config, 10)
     solver, ts = build_sampler(config, schedule)
@@ -57,7 +57,9 @@ def check_network(config: Config) -> None:
 
 
 def check_trainable(config: Config) -> None:
-    """Validates that average and rules need nothing that only exists after training."""
+    """Validates what only training needs: a start and an average that exist, and no rules that read what exists after
+    training."""
+    starting.check(config)
     check_average(config, "sampling.ema")
     if rules.needs_files(config):
         raise ConfigError(

@@ -7,13 +7,15 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from experiments.cli.config import Config, call, choice, require, resolve
+from experiments.cli.config import Config, require, resolve
 from experiments.cli.ranges import above, at_least, between, count, finite, items, or_none
-from scorekit import denoisers, networks, predictions, schedules, times, weightings
+from scorekit import networks, predictions, schedules, times, weightings
+from scorekit.io import preconditioning
+from scorekit.io.preconditioning import LogSNRInput, TimestepInput
 from scorekit.networks.attention import ATTENTION
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
-from scorekit.typing import Network, Schedule, Weighting
+from scorekit.typing import Schedule, Weighting
 
 SCHEDULES: Mapping[str, Callable] = {
     "cosine": schedules.cosine,
@@ -51,6 +53,17 @@ TARGETS: Mapping[str, Callable] = {
     "edm": predictions.edm_target,
 }
 TARGET_RANGES = or_none(sigma_data=above(0))
+
+
+NOISE_INPUTS: Mapping[str, Callable] = {
+    "log_snr": lambda scale=0.25, offset=0.0: LogSNRInput(scale=scale, offset=offset),
+    "time": lambda schedule, scale=1000.0: TimestepInput(schedule=schedule, last=scale),
+    "timestep": lambda betas="linear": preconditioning.ddpm(betas).noise_input,
+    "vp": lambda beta_min=0.1, beta_max=20.0: preconditioning.vp(beta_min, beta_max).noise_input,
+}
+"""What a network is called with for the noise level: ``scale log_snr + offset``, a multiple of the time of the schedule,
+the index in a table of 1,000 betas, or 999 times the time of linear VP."""
+NOISE_INPUT_RANGES = or_none(scale=finite, offset=finite, beta_min=above(0), beta_max=above(0))
 
 
 def _band(schedule: Schedule, power: tuple, count: tuple = ()) -> Weighting:
@@ -113,25 +126,6 @@ TIMES_RANGES = or_none(
     ts=items(between(0, 1), least=1),
     weights=items(above(0)),
 )
-
-
-def _by_log_snr(schedule: Schedule, scale: float = 0.25) -> Callable[[Network], Network]:
-    return lambda network: denoisers.condition_on_log_snr(network, schedule, scale)
-
-
-def _by_time(scale: float = 1000.0) -> Callable[[Network], Network]:
-    return lambda network: denoisers.condition_on_time(network, scale)
-
-
-def _edm(schedule: Schedule, sigma_data: float = 0.5) -> Callable[[Network], Network]:
-    """The input has unit variance, and the network is called with ``log(sigma) / 4``."""
-    by_log_sigma = _by_log_snr(schedule, -0.125)
-    return lambda network: denoisers.scale_input(by_log_sigma(network), schedule, sigma_data)
-
-
-PRECONDITIONINGS: Mapping[str, Callable] = {"log_snr": _by_log_snr, "edm": _edm, "time": _by_time}
-"""How the noise level and the input enter the network: from a network of ``(x, noise)`` to one of ``(x_t, t)``."""
-PRECONDITIONING_RANGES = or_none(scale=finite, sigma_data=above(0))
 
 
 def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
@@ -202,11 +196,9 @@ def build_target(config: Config) -> Target:
     return resolve(config, "loss.target", TARGETS)
 
 
-def build_preconditioning(config: Config, schedule: Schedule) -> Callable[[Network], Network]:
-    """From a network of ``(x, noise)`` to one of ``(x_t, t)``."""
-    chosen = choice("preconditioning.name", config.preconditioning.name or "log_snr", PRECONDITIONINGS)
-    by = f"preconditioning.name={chosen}"
-    return call(config, "preconditioning", by, PRECONDITIONINGS[chosen], schedule=schedule)
+def build_noise_input(config: Config, schedule: Schedule) -> LogSNRInput | TimestepInput:
+    """What the network is called with for the noise level."""
+    return resolve(config, "preconditioning.noise", NOISE_INPUTS, schedule=schedule)
 
 
 def build_weighting(config: Config, schedule: Schedule) -> Weighting:

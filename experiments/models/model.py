@@ -1,7 +1,7 @@
 """A model of a config: the network with its schedule, target, weighting and times."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -14,6 +14,7 @@ from experiments.data import conditions
 from experiments.data.dataset import Dataset
 from experiments.models import choices
 from scorekit import denoisers
+from scorekit.io.preconditioning import LogSNRInput, Preconditioning, TimestepInput, precondition
 from scorekit.networks import LogVariance
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
@@ -29,7 +30,6 @@ class Model(NamedTuple):
     module: nn.Module
     schedule: Schedule
     target: Target
-    precondition: Callable[[Network], Network]
     weighting: Weighting
     times: TimeSampler
     num_classes: int
@@ -39,6 +39,13 @@ class Model(NamedTuple):
     """The highest level of noise-conditioning augmentation; None for a network that is not conditioned on one."""
     log_variance: nn.Module | None = None
     """The learned log-variance of the loss at a noise level; None for a loss without."""
+    noise_input: LogSNRInput | TimestepInput = LogSNRInput(scale=0.25)
+    sigma_data: float | None = None
+
+    @property
+    def preconditioning(self) -> Preconditioning:
+        """The meaning of the network's input and output."""
+        return Preconditioning(self.schedule, self.target, self.noise_input, self.sigma_data)
 
 
 def build_model(config: Config, dataset: Dataset) -> Model:
@@ -52,7 +59,6 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         module=choices.build_network(config, dataset.num_classes, **sizes),
         schedule=schedule,
         target=choices.build_target(config),
-        precondition=choices.build_preconditioning(config, schedule),
         weighting=choices.build_weighting(config, schedule),
         times=choices.build_times(config),
         num_classes=dataset.num_classes,
@@ -60,6 +66,8 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         extracts=extracts,
         map_noise=config.loss.map_noise,
         log_variance=LogVariance() if config.loss.log_variance else None,
+        noise_input=choices.build_noise_input(config, schedule),
+        sigma_data=config.preconditioning.sigma_data,
     )
 
 
@@ -69,7 +77,13 @@ def init_params(model: Model, key: Key) -> PyTree:
     params = jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))
     if model.log_variance is None:
         return params
-    return {**params, LOG_VARIANCE: model.log_variance.init(jax.random.fold_in(key, 1), jnp.zeros(1))}
+    return {**params, LOG_VARIANCE: init_log_variance(model, key)}
+
+
+def init_log_variance(model: Model, key: Key) -> PyTree:
+    """The initial variables of the log-variance of the loss."""
+    assert model.log_variance is not None
+    return model.log_variance.init(jax.random.fold_in(key, 1), jnp.zeros(1))
 
 
 def log_variance(model: Model, params: PyTree, log_snr: Array) -> Array:
@@ -79,10 +93,11 @@ def log_variance(model: Model, params: PyTree, log_snr: Array) -> Array:
 
 
 def network(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Network:
-    """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name)."""
+    """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name), inside the
+    preconditioning of the model."""
     named = given if isinstance(given, Mapping) else {"labels": given}
     of_network = {name: variables for name, variables in params.items() if name != LOG_VARIANCE}
-    return model.precondition(Partial(model.module.apply, of_network, **named))
+    return precondition(Partial(model.module.apply, of_network, **named), model.preconditioning)
 
 
 def denoiser(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Denoiser:

@@ -18,6 +18,8 @@ FIELDS = ("network.", "classifier.", "autoencoder.", "schedule.", "noise_factor"
           "data.name", "data.label", "data.peak", "data.latents", "data.representation.", "data.map.",
           "data.vector.")  # fmt: skip
 _RECORD = "weights"
+_ADDED = {"preconditioning.noise.name": "log_snr"}
+"""Fields that runs were saved without, at the value that they all had."""
 
 
 def fields_of(config: Config) -> dict[str, Any]:
@@ -25,7 +27,7 @@ def fields_of(config: Config) -> dict[str, Any]:
 
     Of ``data.latents``, a path, only whether it is set.
     """
-    found = {f: v for f, v in leaves(config) if f.startswith(FIELDS) and v is not None}
+    found = {f: v for f, v in leaves(config) if f.startswith(FIELDS) and v is not None and _ADDED.get(f) != v}
     if "data.latents" in found:
         found["data.latents"] = "a folder"
     return json.loads(json.dumps(found))

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
-
 from experiments.cli.config import Config
 from experiments.data.dataset import Dataset
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import held_out_loss, make_loss, make_prepare
-from experiments.models.model import Model, init_params
+from experiments.models.model import Model
+from experiments.models.starting import initial_params
 from experiments.training import build_optimizer, loop
 from scorekit.training import TrainState
 
@@ -23,7 +22,7 @@ def fit_model(
         config,
         workdir,
         dataset,
-        params=init_params(model, jax.random.key(config.seed)),
+        params=initial_params(config, model),
         prepare=make_prepare(model, dataset, dropout_rates(config), config.loss.joint_dropout),
         loss=loss,
         ema=config.sampling.ema,

@@ -20,12 +20,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from scorekit import schedules
 from scorekit.checks import check, check_count, check_positive
+from scorekit.denoisers import condition_on_log_snr, scale_input
 from scorekit.predictions import Eps, Target, as_target, edm_target
-from scorekit.trees import pytree_dataclass
-from scorekit.typing import Array, ArrayLike, Number, Prediction, Schedule
+from scorekit.trees import as_pytree, pytree_dataclass
+from scorekit.typing import Array, ArrayLike, Network, Number, Prediction, Schedule
 
 __all__ = [
     "BETAS",
@@ -37,6 +39,7 @@ __all__ = [
     "ddpm",
     "edm",
     "from_scheduler",
+    "precondition",
     "ve",
     "vp",
 ]
@@ -92,6 +95,25 @@ class Preconditioning(NamedTuple):
     target: Target
     noise_input: LogSNRInput | TimestepInput = LogSNRInput()
     sigma_data: float | None = None
+
+
+def _on_noise_input(network, noise_input, x, log_snr):
+    return network(x, noise_input(log_snr))
+
+
+def precondition(network: Network, found: Preconditioning) -> Network:
+    """A network of ``(x_t, t)`` from one inside a preconditioning: ``F(c_in x_t, c_noise)``.
+
+    Args:
+      network: ``(x, c_noise) -> output``.
+      found: what its input means.
+
+    >>> precondition(lambda x, c_noise: x + c_noise, ddpm())(jnp.zeros(1), 1.0).round(2)
+    Array([999.], dtype=float32)
+    """
+    conditioned = Partial(_on_noise_input, as_pytree(network), found.noise_input)
+    timed = condition_on_log_snr(conditioned, found.schedule, 1.0)
+    return timed if found.sigma_data is None else scale_input(timed, found.schedule, found.sigma_data)
 
 
 def _linear(count: int, start: float, end: float) -> np.ndarray:

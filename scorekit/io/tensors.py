@@ -30,8 +30,8 @@ class Tensors:
         self.source, self.prefix = source, prefix
         self._named, self._taken = named, set()
 
-    def __contains__(self, name: str) -> bool:
-        return self.prefix + name in self._named
+    def __contains__(self, name: object) -> bool:
+        return f"{self.prefix}{name}" in self._named
 
     def __iter__(self) -> Iterator[str]:
         """The names below the prefix, without it."""

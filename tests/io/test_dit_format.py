@@ -61,7 +61,7 @@ def official(tensors):
 
 @pytest.fixture(scope="module")
 def converted():
-    return dit.convert(Tensors(DIFFUSERS), heads=2)
+    return dit.convert(Tensors(DIFFUSERS), heads=2, keep_variance=True)
 
 
 def relative_error(network, params):
@@ -81,7 +81,7 @@ def test_output_is_that_of_diffusers(converted):
 def test_the_names_of_the_paper_give_the_same_parameters(converted):
     names = official(DIFFUSERS)
     assert [dit.recognises(n) for n in (names, DIFFUSERS, ("x_embedder.proj.weight",))] == [True, True, False]
-    network, params = dit.convert(Tensors(names), heads=2)
+    network, params = dit.convert(Tensors(names), heads=2, keep_variance=True)
     assert network == converted[0]
     jax.tree.map(np.testing.assert_array_equal, params, converted[1])
 

@@ -73,6 +73,7 @@ def test_scheduler_configs_are_read(name, of):
     np.testing.assert_allclose(found.schedule.alpha(1.0), alphas(betas)[-1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_given_betas_and_zero_terminal_signal():
     betas = np.linspace(0.01, 0.2, 20)
     found = from_scheduler({"trained_betas": list(betas), "rescale_betas_zero_snr": True})

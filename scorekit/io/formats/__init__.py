@@ -1,1 +1,30 @@
-"""Layouts of published checkpoints, a file each: from tensors by their foreign names to a network and parameters."""
+"""Layouts of published checkpoints, a file each: from tensors by their foreign names to a network and parameters.
+
+A module of this package has two functions: ``recognises(names)``, whether these are names of its layout, and
+``convert(tensors, **options) -> (network, parameters)``. ``attributes(config) -> options``, where there is one, reads
+what no tensor tells from the ``config.json`` that diffusers stores beside the tensors.
+"""
+
+import importlib
+from collections.abc import Callable, Container
+from types import ModuleType
+
+from scorekit.io.preconditioning import Preconditioning, ddpm
+
+__all__ = ["FORMATS", "find_format"]
+
+FORMATS: dict[str, Callable[[], Preconditioning] | None] = {
+    "dit": ddpm,
+}
+"""The modules by name, and the preconditioning of all checkpoints of the layout; None if there are several, or if the
+network is no denoiser. A new layout is a module and a line here."""
+
+
+def find_format(names: Container[str]) -> tuple[str, ModuleType] | None:
+    """The first layout that recognises the names of tensors, or None.
+
+    >>> find_format({"x_embedder.proj.weight", "y_embedder.embedding_table.weight"})[0]
+    'dit'
+    """
+    modules = ((name, importlib.import_module(f"{__name__}.{name}")) for name in FORMATS)
+    return next(((name, module) for name, module in modules if module.recognises(names)), None)

@@ -1,6 +1,6 @@
 """Diffusion transformers: the names of the paper's checkpoints, and those of diffusers' ``DiTTransformer2DModel``."""
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from scorekit.io.tensors import Tensors, check_params
 from scorekit.networks.dit import PRESETS, DiT, positions
 from scorekit.typing import PyTree
 
-__all__ = ["convert", "recognises"]
+__all__ = ["attributes", "convert", "recognises"]
 
 _OFFICIAL, _DIFFUSERS = "x_embedder.proj.weight", "pos_embed.proj.weight"
 _HEADS = {(sizes["width"], sizes["depth"]): sizes["heads"] for sizes in PRESETS.values()}
@@ -25,13 +25,24 @@ def recognises(names: Container[str]) -> bool:
     )
 
 
-def convert(tensors: Tensors, *, heads: int | None = None) -> tuple[DiT, PyTree]:
+def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of :func:`convert` that the ``config.json`` of diffusers holds.
+
+    >>> attributes({"num_attention_heads": 16})
+    {'heads': 16}
+    """
+    return {"heads": config["num_attention_heads"]} if "num_attention_heads" in config else {}
+
+
+def convert(tensors: Tensors, *, heads: int | None = None, keep_variance: bool = False) -> tuple[DiT, PyTree]:
     """A diffusion transformer from its published weights, in either layout.
 
     Args:
       tensors: of the paper's implementation, whose stored positions are compared with ours, or of diffusers, which
         stores the embedders of timestep and class once for every block: the copies must be equal.
       heads: number of attention heads, which no tensor tells; by default that of the preset of this width and depth.
+      keep_variance: of a network that predicts a variance too, keep its channels (``learned_variance``); by default the
+        output is the prediction alone, and the network a denoiser as it is.
 
     Returns:
       The network, called with a timestep in [0, 1000), and its parameters.
@@ -61,6 +72,9 @@ def convert(tensors: Tensors, *, heads: int | None = None) -> tuple[DiT, PyTree]
         "patches": {"kernel": window["kernel"].reshape(-1, width), "bias": window["bias"]},
         "blocks": _stacked(blocks, tensors.source),
     }
+    learned_variance = params["output"]["bias"].size == 2 * patch * patch * channels
+    if learned_variance and not keep_variance:
+        params["output"] = jax.tree.map(lambda leaf: _first_half(leaf, 2 * channels), params["output"])
     network = DiT(
         patch=patch,
         depth=len(blocks),
@@ -69,12 +83,18 @@ def convert(tensors: Tensors, *, heads: int | None = None) -> tuple[DiT, PyTree]
         mlp_ratio=blocks[0]["fc1"]["kernel"].shape[1] / width,
         num_classes=len(params["conditioning"]["labels"]["embedding"]) - 1,
         noise_scale=1.0,
-        learned_variance=params["output"]["bias"].size == 2 * patch * patch * channels,
+        learned_variance=learned_variance and keep_variance,
     )
     tensors.check_all_taken()
     x = jax.ShapeDtypeStruct((1, patch, patch, channels), jnp.float32)
     check_params({"params": params}, jax.eval_shape(network.init, jax.random.key(0), x, 0.0))
     return network, {"params": params}
+
+
+def _first_half(leaf: np.ndarray, channels: int) -> np.ndarray:
+    """Of every pixel of a patch, the first half of the channels along the last axis."""
+    pixels = leaf.reshape(*leaf.shape[:-1], -1, channels)[..., : channels // 2]
+    return pixels.reshape(*leaf.shape[:-1], -1)
 
 
 def _official(tensors: Tensors) -> tuple[dict[str, Any], list[dict[str, Any]]]:

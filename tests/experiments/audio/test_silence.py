@@ -9,7 +9,6 @@ from experiments.models.guided import NO_EXTRAS
 from experiments.models.model import Model
 from experiments.models.runs import Run
 from scorekit import densities, predictions, schedules
-from scorekit.denoisers import condition_on_log_snr
 
 DIM = 64
 
@@ -71,17 +70,7 @@ def test_noisy_log_density_is_that_of_the_noisy_gaussian(silence, gaussian):
             return jnp.asarray(x)
 
     schedule = schedules.cosine()
-    model = Model(
-        Exact(),
-        schedule,
-        predictions.TARGETS["x0"],
-        lambda f: condition_on_log_snr(f, schedule),
-        None,
-        None,
-        1,
-        (DIM,),
-        {},
-    )
+    model = Model(Exact(), schedule, predictions.TARGETS["x0"], None, None, 1, (DIM,), {})
     run = Run(Data(), model, None, {}, 0, NO_EXTRAS)
     log_density = silence.noisy_log_density(run, 0.2, 32)
     x = draws(3, 2000)

@@ -19,34 +19,31 @@ def config_with(**sections):
 
 
 @pytest.mark.parametrize(
-    ("fields", "noise", "factor"),
+    ("fields", "noise"),
     [
-        ({}, lambda t, log_snr: log_snr / 4, lambda sigma: 1.0),
-        ({"name": "log_snr", "scale": -0.5}, lambda t, log_snr: -log_snr / 2, lambda sigma: 1.0),
-        ({"name": "time", "scale": 999.0}, lambda t, log_snr: 999 * t, lambda sigma: 1.0),
-        ({"name": "edm", "sigma_data": 0.25}, lambda t, log_snr: -log_snr / 8, lambda sigma: np.hypot(sigma, 0.25)),
+        ({}, lambda t, log_snr: log_snr / 4),
+        ({"name": "log_snr", "scale": -0.5, "offset": 1.0}, lambda t, log_snr: 1 - log_snr / 2),
+        ({"name": "time"}, lambda t, log_snr: 1000 * t),
+        ({"name": "time", "scale": 999.0}, lambda t, log_snr: 999 * t),
     ],
 )
-def test_preconditionings_are_what_they_are_called(fields, noise, factor):
+def test_noise_inputs_are_what_they_are_called(fields, noise):
     config = base.get_config()
     config.schedule.name = "edm"
-    config.preconditioning.update(**fields)
+    config.preconditioning.noise.update(**fields)
     schedule = choices.build_schedule(config)
-    precondition = choices.build_preconditioning(config, schedule)
-    t, x_t = np.float32(0.4), np.float32([1.0, -2.0])
-    sigma = float(schedule.sigma(t))
-    given = precondition(lambda x, noise: np.stack([x, np.full_like(x, noise)]))(x_t, t)
-    np.testing.assert_allclose(given[0], x_t / factor(sigma), rtol=1e-5)
-    np.testing.assert_allclose(given[1], noise(t, -2 * np.log(sigma)), rtol=1e-5)
+    log_snr = schedule.log_snr(np.float32(0.4))
+    found = choices.build_noise_input(config, schedule)(log_snr)
+    np.testing.assert_allclose(found, noise(0.4, log_snr), rtol=1e-5)
 
 
-def test_an_invalid_preconditioning_raises():
+def test_invalid_noise_inputs_raise():
     config = base.get_config()
-    config.preconditioning.update(name="time", sigma_data=0.5)
-    with pytest.raises(ConfigError, match=r"config.preconditioning.sigma_data=0.5: must be left out, because .* scale"):
+    config.preconditioning.noise.update(name="time", offset=0.5)
+    with pytest.raises(ConfigError, match=r"noise.offset=0.5: must be left out, because .* takes scale"):
         checks.check(config)
-    config.preconditioning.update(name="times", sigma_data=None)
-    with pytest.raises(ConfigError, match=r"config.preconditioning.name=times: .*did you mean time\?"):
+    config.preconditioning.noise.update(name="times", offset=None)
+    with pytest.raises(ConfigError, match=r"preconditioning.noise.name=times: .*did you mean time\?"):
         checks.check(config)
 
 

@@ -64,7 +64,6 @@ ROWS: dict[str, Call] = {
     "denoisers.condition_on_log_snr": call(
         denoisers.condition_on_log_snr, network=_zero, schedule=_FLOW, scale=Number(0.25)
     ),
-    "denoisers.condition_on_time": call(denoisers.condition_on_time, network=_zero, scale=Number(1000.0)),
     "denoisers.scale_input": call(
         lambda sigma_data, x, t: denoisers.scale_input(_zero, _FLOW, sigma_data)(x, t),
         sigma_data=Number(0.5, low=-1.0),

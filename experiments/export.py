@@ -1,0 +1,40 @@
+"""Exports a trained run: weights in one file, a config that says what they mean, and a model card.
+
+    python -m experiments.export --workdir=runs/digits --out=weights/digits
+    python -m experiments.export --workdir=runs/digits --out=weights/digits --ema=0.999 --step=4000
+
+``scorekit.io.load("weights/digits")`` reads the folder, without the config, the data or the checkpoints of the run, and
+``experiments.train --config.init_from=weights/digits`` starts from it. Of a model of latents the network is exported,
+without the autoencoder.
+"""
+
+import time
+
+from absl import flags
+
+from experiments.cli import command_line, progress
+from experiments.cli import flags as shared
+from experiments.cli.config import Config
+from experiments.configs import base
+from experiments.models.exported import as_loaded, card
+from experiments.models.runs import open_run
+from scorekit.io import export
+
+_WORKDIR, _STEP = shared.workdir(), shared.step()
+_OUT = flags.DEFINE_string("out", None, "The folder to write.")
+_EMA = flags.DEFINE_string("ema", None, "Which average; that of config.sampling.ema by default, none for no average.")
+
+
+def main(config: Config) -> None:
+    start = time.monotonic()
+    workdir, out = shared.path(_WORKDIR, buckets=True), shared.path(_OUT, buckets=True)
+    if _EMA.value is not None:
+        config.sampling.ema = _EMA.value
+    shared.check_writable(out, f"--out={_OUT.value}")
+    run = open_run(config, workdir, _STEP.value, on_latents=True)
+    export(out, as_loaded(run), card(config, run, workdir))
+    print(progress.final_line(str(out / "README.md"), time.monotonic() - start))
+
+
+if __name__ == "__main__":
+    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)

@@ -1,0 +1,232 @@
+"""Published weights, or those of an exported run, as a network with the meaning of its inputs and outputs.
+
+Three lines to a picture::
+
+    loaded = scorekit.io.load("weights/DiT-XL-2-256", shape=(32, 32, 4))
+    solver, ts = samplers.recommended(loaded.schedule, 25)
+    z = samplers.sample(None, loaded.denoiser(labels=labels), loaded.schedule, solver, loaded.prior(key, 4), ts)
+
+and ``loaded.decode(z)`` are the images, if the folder has an autoencoder.
+"""
+
+import dataclasses
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from scorekit.checks import check_count
+from scorekit.denoisers import denoiser_from_network
+from scorekit.io import exporting, hub
+from scorekit.io.files import as_path
+from scorekit.io.formats import FORMATS, find_format
+from scorekit.io.preconditioning import Preconditioning, ddpm, edm, from_scheduler, precondition, ve, vp
+from scorekit.io.reading import WEIGHTS, read_weights
+from scorekit.io.tensors import Tensors
+from scorekit.predictions import Target
+from scorekit.process import sample_prior
+from scorekit.typing import Array, Denoiser, Key, Network, PyTree, Schedule
+
+__all__ = ["Loaded", "load"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Apply:
+    """A module as a function of its parameters; equal for equal modules, so that nothing is traced twice."""
+
+    module: nn.Module
+
+    def __call__(self, params, conditions, x, noise):
+        output: Any = self.module.apply(params, x, noise, **conditions)
+        return output[..., : x.shape[-1]]  # without the variance that some networks predict too
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loaded:
+    """A network with its parameters, and what its inputs and output mean.
+
+    Attributes:
+      module: the Flax module.
+      params: its parameters.
+      preconditioning: how noise level and input enter it, and what its output is.
+      shape: of one example, or None where nothing says it.
+      autoencoder: module and parameters, or None.
+    """
+
+    module: nn.Module
+    params: PyTree
+    preconditioning: Preconditioning
+    shape: tuple[int, ...] | None = None
+    autoencoder: tuple[nn.Module, PyTree] | None = None
+
+    @property
+    def schedule(self) -> Schedule:
+        """The noise schedule."""
+        return self.preconditioning.schedule
+
+    @property
+    def target(self) -> Target:
+        """What the output of the network is."""
+        return self.preconditioning.target
+
+    def network(self, **conditions: Any) -> Network:
+        """``(x_t, t) -> output``, the target's. Conditions are those of the module, such as ``labels``, each for the
+        batch or for one example; those left out are absent."""
+        return precondition(Partial(_Apply(self.module), self.params, conditions), self.preconditioning)
+
+    def denoiser(self, **conditions: Any) -> Denoiser:
+        """The denoiser at these conditions, for :func:`scorekit.samplers.sample`; without any, unconditional."""
+        return denoiser_from_network(self.network(**conditions), self.schedule, self.target)
+
+    def prior(self, key: Key, num: int) -> Array:
+        """Noise at t = 1, ``(num, *shape)``, from which to sample.
+
+        Raises:
+          ValueError: if the shape of an example is not known; give it to :func:`load`.
+        """
+        check_count(num=num)
+        if self.shape is None:
+            raise ValueError("shape must be given to load: this checkpoint does not say the shape of an example")
+        return sample_prior(key, self.schedule, jax.ShapeDtypeStruct((num, *self.shape), jnp.float32))
+
+    def decode(self, latents: Array) -> Array:
+        """Latents as images, by the autoencoder.
+
+        Raises:
+          ValueError: if there is none.
+        """
+        if self.autoencoder is None:
+            raise ValueError("latents must be those of a checkpoint with an autoencoder, this one has none")
+        module, params = self.autoencoder
+        return module.apply(params, latents, method="decode")  # type: ignore[return-value]
+
+
+def load(
+    path: str | Path,
+    *,
+    preconditioning: Preconditioning | None = None,
+    shape: tuple[int, ...] | None = None,
+    key: str | None = None,
+    revision: str | None = None,
+    **options: Any,
+) -> Loaded:
+    """Reads published weights, or those that :func:`scorekit.io.export` wrote.
+
+    Args:
+      path: a folder of :func:`~scorekit.io.export`; one of a diffusers pipeline (``model_index.json``), or of one model
+        of it; a file, see :func:`scorekit.io.reading.read_weights`; or ``hf:organisation/repository``, which is
+        downloaded (:mod:`scorekit.io.hub`).
+      preconditioning: what inputs and outputs mean (:mod:`scorekit.io.preconditioning`); by default what the folder or
+        the layout says.
+      shape: of one example, ``(H, W, C)``, where the checkpoint does not say it.
+      key: of the dictionary in a file, by default that of the average.
+      revision: of a repository of the hub.
+      **options: of the layout's ``convert`` (:mod:`scorekit.io.formats`), for what neither tensors nor configs say.
+
+    Raises:
+      FileNotFoundError: if there is no such file, or no weights in a folder.
+      ValueError: naming a tensor that is missing, unused or of another shape, or an argument that is needed or does not
+        fit.
+      ImportError: if a package is needed that is not installed.
+    """
+    if str(path).startswith(hub.PREFIX):
+        path = hub.fetch(str(path), revision)
+    elif revision is not None:
+        raise ValueError(f"revision must be None for a path that is not one of the hub, got {revision!r}")
+    path = as_path(path)
+    if path.is_dir() and exporting.is_export(path):
+        found = exporting.read(path)
+        parts = found.pop("module"), found.pop("params"), preconditioning or found.pop("preconditioning")
+        return Loaded(*parts, shape or found["shape"], found["autoencoder"])
+    weights, config = _weights_and_config(path, ("unet", "transformer"))
+    name, module, params, facts = _convert(weights, config, key, options)
+    scheduler = _scheduler(path) if path.is_dir() else None
+    preconditioning = preconditioning or scheduler or _of_class(facts) or (FORMATS[name] or _unknown)()
+    autoencoder = None
+    if path.is_dir() and (path / "vae").is_dir():
+        autoencoder = _convert(*_weights_and_config(path / "vae", ()), None, {})[1:3]
+    sides = config.get("sample_size")
+    if shape is None and sides is not None and "in_channels" in config:
+        shape = (*(sides if isinstance(sides, list) else (sides, sides)), config["in_channels"])
+    return Loaded(module, params, preconditioning, shape, autoencoder)
+
+
+def _unknown() -> Preconditioning:
+    raise ValueError(
+        "preconditioning must be given for this checkpoint, whose tensors do not tell it: see "
+        "scorekit.io.preconditioning (ddpm, vp, ve, edm), got None"
+    )
+
+
+_FILES = [f"{stem}{suffix}" for suffix in WEIGHTS for stem in ("diffusion_pytorch_model", "model", "pytorch_model")]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: must be JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: must be a JSON object, got {type(found).__name__}")
+    return found
+
+
+def _weights_and_config(path: Path, parts: tuple[str, ...]) -> tuple[Path, dict[str, Any]]:
+    """The file of the weights, and the config beside it, of a file, a model of diffusers, or a pipeline."""
+    if not path.is_dir():
+        return path, {}
+    folder = next((path / part for part in parts if (path / part).is_dir()), path)
+    weights = next((folder / name for name in _FILES if (folder / name).exists()), None)
+    if weights is None:
+        raise FileNotFoundError(f"no weights in {folder}: none of {', '.join(_FILES)}")
+    return weights, _json(folder / "config.json") if (folder / "config.json").exists() else {}
+
+
+def _scheduler(path: Path) -> Preconditioning | None:
+    for found in (path / "scheduler" / "scheduler_config.json", path / "scheduler_config.json"):
+        if found.exists():
+            try:
+                return from_scheduler(_json(found))
+            except ValueError as error:
+                raise ValueError(f"{found}: {error}") from None
+    return None
+
+
+def _of_class(facts: Mapping[str, Any]) -> Preconditioning | None:
+    """The preconditioning of a pickled wrapper of EDM or EDM2, by the name of its class."""
+    name = facts.get("class")
+    if name in ("EDMPrecond", "Precond"):
+        return edm(facts.get("sigma_data", 0.5))
+    if name == "VPPrecond":
+        low = facts.get("beta_min", 0.1)
+        return vp(low, low + facts.get("beta_d", 19.9))
+    return {"VEPrecond": ve, "iDDPMPrecond": lambda: ddpm("squaredcos_cap_v2")}.get(str(name), lambda: None)()
+
+
+def _convert(
+    weights: Path, config: Mapping[str, Any], key: str | None, options: Mapping[str, Any]
+) -> tuple[str, nn.Module, PyTree, dict[str, Any]]:
+    """The name of the layout, the network, its parameters, and what the file says beside its tensors."""
+    named, facts = read_weights(weights, key)
+    tensors = Tensors(named, str(weights))
+    found = find_format(tensors)
+    while found is None and len({name.split(".")[0] for name in tensors}) == 1 and all("." in n for n in tensors):
+        tensors = tensors.under(next(iter(tensors)).split(".")[0])  # a wrapper around the network
+        found = find_format(tensors)
+    if found is None:
+        first = ", ".join(list(named)[:3])
+        raise ValueError(f"{weights}: no layout ({', '.join(FORMATS)}) has tensors of the names {first}, ...")
+    name, layout = found
+    given = {**(layout.attributes(config) if config and hasattr(layout, "attributes") else {}), **options}
+    allowed = list(inspect.signature(layout.convert).parameters)[1:]
+    for option in given:
+        if option not in allowed:
+            raise ValueError(f"options must be among {', '.join(allowed)} for the layout {name}, got {option!r}")
+    module, params = layout.convert(tensors, **given)
+    return name, module, jax.tree.map(jnp.asarray, params), facts

@@ -1,0 +1,139 @@
+"""Runs out and in: an exported run gives the samples of the run, and a run starts from what was exported."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from programs import run
+
+from experiments import data
+from experiments.cli.command_line import override
+from experiments.cli.config import ConfigError
+from experiments.configs import base
+from experiments.models import checks, runs, sampling
+from experiments.models.model import build_model
+from experiments.models.starting import initial_params
+from experiments.training import loop
+from experiments.training.model_run import fit_model
+from scorekit import io, process, samplers
+from scorekit.io.preconditioning import LogSNRInput, ddpm, vp
+
+
+@pytest.fixture(scope="module")
+def exported(ring_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    workdir, out = folder / "run", folder / "ring"
+    shutil.copytree(ring_run, workdir)
+    (workdir / "evaluation.json").write_text(json.dumps({"samples/energy": 0.5}))
+    code, _, error = run("export", f"--workdir={workdir}", f"--out={out}", "--ema=none")
+    assert (code, error) == (0, "")
+    return out
+
+
+def changed(ring_run, *overrides):
+    config = base.saved(str(ring_run))
+    for text in overrides:
+        override(config, *text.split("=", 1))
+    return config
+
+
+def start(config):
+    return initial_params(config, build_model(config, data.load(config)))
+
+
+@pytest.mark.slow
+def test_samples_of_the_exported_folder_are_those_of_the_run(ring_run, exported):
+    config = changed(ring_run, "sampling.ema=none", "sampling.guidance_scale=1", "sampling.steps=4")
+    opened, labels = runs.open_run(config, ring_run), np.array([0, 1, 2, 1], np.int32)
+    expected = opened.generate(opened.params, 3, labels, 1.0)
+    loaded = io.load(exported)
+    solver, ts = sampling.build_sampler(config, loaded.schedule)
+    for_prior, _ = jax.random.split(jax.random.fold_in(jax.random.key(3), 0))
+    like = jax.ShapeDtypeStruct((4, *loaded.shape), np.float32)
+    x = process.sample_prior(for_prior, loaded.schedule, like, ts[0])
+    sample = jax.jit(lambda d, x, ts: samplers.sample(None, d, loaded.schedule, solver, x, ts))
+    found = opened.dataset.from_model(sample(loaded.denoiser(labels=labels), x, ts))
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_card_says_what_was_trained(exported):
+    card = (exported / "README.md").read_text()
+    for row in (
+        "| step | 1 |",
+        "| average | none |",
+        "| samples/energy | 0.5 |",
+        "| guidance | classifier_free, γ = 1.5 |",
+    ):
+        assert row in card
+
+
+def test_export_validates_its_flags(ring_run, tmp_path):
+    (tmp_path / "file").write_text("")
+    for flags, message in {
+        (f"--workdir={ring_run}",): "--out=… must be given",
+        (f"--workdir={ring_run}", f"--out={tmp_path}/x", "--ema=0.5"): "config.sampling.ema=0.5: must be one of",
+        (f"--workdir={ring_run}", f"--out={tmp_path}/file"): f"--out={tmp_path}/file: must be a folder",
+    }.items():
+        code, _, error = run("export", *flags)
+        assert (code, message in error) == (2, True), error
+
+
+def test_a_run_starts_from_what_was_exported(ring_run, exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "fit", lambda *_, params, **__: params)
+    config = changed(ring_run, f"init_from={exported}")
+    checks.check_trainable(config)
+    dataset = data.load(config)
+    found = fit_model(config, tmp_path, dataset, build_model(config, dataset))
+    jax.tree.map(np.testing.assert_array_equal, found, io.load(exported).params)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("network.features=16", "its network has features = 8, that of the config 16"),
+        ("network.blocks=2", "its network has blocks = 1, that of the config 2"),
+        ("loss.target.name=eps", "its network predicts V, that of the config Eps"),
+        ("preconditioning.sigma_data=0.5", "its network scales its input by sigma_data = None, that of the config 0.5"),
+        (
+            "preconditioning.noise.name=vp",
+            "name=log_snr, scale=0.25, offset=0, that of the config preconditioning.noise.name=vp",
+        ),
+    ],
+)
+def test_weights_of_another_network_or_meaning_are_named(ring_run, exported, text, message):
+    config = changed(ring_run, f"init_from={exported}", text)
+    with pytest.raises(ConfigError, match=f"config.init_from={exported}: .*{message}"):
+        start(config)
+
+
+def test_wrong_shapes_and_missing_files_are_named(ring_run, exported, tmp_path):
+    loaded = io.load(exported)
+    params = jax.tree.map(lambda leaf: leaf, loaded.params)
+    params["params"]["output"]["bias"] = np.zeros(5, np.float32)
+    io.export(tmp_path / "bad", dataclasses.replace(loaded, params=params, shape=None))
+    with pytest.raises(ConfigError, match=r"\['output'\]\['bias'\] must have shape \(2,\), got \(5,\)"):
+        start(changed(ring_run, f"init_from={tmp_path / 'bad'}"))
+    with pytest.raises(ConfigError, match=r"config.init_from=nowhere: must be a folder or file that exists"):
+        checks.check_trainable(changed(ring_run, "init_from=nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["preconditioning.noise.scale=-0.125"], LogSNRInput(scale=-0.125)),
+        (
+            ["preconditioning.noise.name=timestep", "preconditioning.noise.betas=scaled_linear"],
+            ddpm("scaled_linear").noise_input,
+        ),
+        (["preconditioning.noise.name=vp"], vp().noise_input),
+    ],
+)
+def test_the_preconditioning_is_that_of_the_config(ring_run, overrides, expected):
+    config = changed(ring_run, *overrides, "preconditioning.sigma_data=0.5")
+    model = build_model(config, data.load(config))
+    jax.tree.map(np.testing.assert_allclose, model.noise_input, expected)
+    assert model.preconditioning.sigma_data == 0.5
