@@ -4,7 +4,7 @@ the first: a field left at None is the default of whatever is named."""
 from ml_collections import ConfigDict
 
 from experiments import data, evaluation, models, training
-from experiments.cli.config import Config, ConfigError, check_config, fill_missing
+from experiments.cli.config import Config, ConfigError, check_config, fill_missing, lookup
 from experiments.cli.ranges import Ranges, check_fields_and_ranges, count, within
 from experiments.models.runs import config_of
 
@@ -41,6 +41,27 @@ def check_fields(config: Config) -> None:
     check_fields_and_ranges(config, get_config(), ranges())
 
 
+ADDED = (
+    "evaluation.exact_examples",
+    "evaluation.exact_probes",
+    "evaluation.exact_tolerance",
+    "evaluation.fid",
+    "preconditioning",
+)
+"""Fields that runs of earlier versions were saved without: their defaults are what those runs did."""
+
+
+def _with_added(config: Config) -> Config:
+    defaults = get_config()
+    with config.unlocked():
+        for path in ADDED:
+            section, _, name = path.rpartition(".")
+            inside = lookup(config, section) if section else config
+            if name not in inside:
+                inside[name] = lookup(defaults, path)
+    return config
+
+
 def saved(workdir: str | None) -> Config:
     """The config of the run of a model in ``workdir``, with fields that were added since at their defaults.
 
@@ -59,6 +80,6 @@ def saved(workdir: str | None) -> Config:
             f"--workdir={workdir}: this run was saved by an earlier version, with other fields; train it again, into "
             f"another folder"
         )
-    config = fill_missing(config, get_config())
+    config = fill_missing(_with_added(config), get_config())
     check_config(config, get_config())  # the values are checked when those of the command line are there
     return config

@@ -27,3 +27,15 @@ def test_a_run_without_a_newer_rule_is_opened_and_one_without_guidance_raises(tm
     (tmp_path / "config.json").write_text(json.dumps(fields))
     with pytest.raises(ConfigError, match="this run was saved by an earlier version, with other fields"):
         base.saved(str(tmp_path))
+
+
+def test_fields_that_were_added_with_defaults_are_filled_in(tmp_path):
+    fields = smoke.get_config().to_dict()
+    for path in base.ADDED:
+        *sections, name = path.split(".")
+        inside = fields
+        for section in sections:
+            inside = inside[section]
+        del inside[name]
+    save_resolved(ConfigDict(fields), tmp_path / "config.json")
+    assert base.saved(str(tmp_path)) == smoke.get_config()
