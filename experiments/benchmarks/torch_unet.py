@@ -190,7 +190,7 @@ def copy_params(module: UNet, params: Mapping[str, Any]) -> UNet:
                 value = value.transpose(3, 2, 0, 1)
             elif value.ndim == 2 and not table:
                 value = value.T
-            target.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+            target.copy_(torch.from_numpy(np.array(value, order="C")))
     return module
 
 
@@ -230,7 +230,7 @@ class Variant:
         self._classes = module.num_classes is not None
 
     def _placed(self, x: np.ndarray, label: np.ndarray) -> tuple[Any, Any]:
-        x_first = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))).to(self._device)
+        x_first = torch.from_numpy(np.array(x.transpose(0, 3, 1, 2), order="C")).to(self._device)
         return x_first, torch.from_numpy(np.array(label)).to(self._device) if self._classes else None
 
     def forward(self, x: np.ndarray, label: np.ndarray) -> float:
