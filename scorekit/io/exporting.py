@@ -121,7 +121,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 def _flat(params: PyTree) -> dict[str, np.ndarray]:
     leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(params["params"]))
-    return {".".join(part.key for part in path): np.ascontiguousarray(leaf) for path, leaf in leaves}
+    return {".".join(part.key for part in path): np.asarray(leaf, order="C") for path, leaf in leaves}
 
 
 def _params(path: Path) -> PyTree:

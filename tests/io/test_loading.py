@@ -246,6 +246,14 @@ def test_what_is_exported_is_loaded_unchanged(tmp_path, case):
     assert hub.sha256(tmp_path / "out" / "model.safetensors") in card
 
 
+def test_scalars_stay_scalars_and_transposed_arrays_are_copied(tmp_path):
+    params = {"params": {"gain": np.float32(2.0), "kernel": np.arange(6.0, dtype=np.float32).reshape(2, 3).T}}
+    before = dataclasses.replace(small(ve()), params=params, shape=None)
+    after = io.load(io.export(tmp_path / "out", before))
+    jax.tree.map(np.testing.assert_array_equal, after.params, params)
+    assert after.params["params"]["gain"].shape == ()
+
+
 def test_damaged_exports_are_named(tmp_path):
     folder = io.export(tmp_path / "out", small(ve()))
     tensors, config = load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_text())
