@@ -133,6 +133,17 @@ def test_weights_of_zero_have_a_gradient():
     assert np.isfinite(gradient).all()
 
 
+def test_blocks_are_rematerialised_where_that_is_asked_for():
+    x, programs = normal(1, 4, 4, 1), {}
+    for remat in (False, True):
+        network = EDM2(8, (1,), head_channels=8, remat=remat)
+        variables = jax.eval_shape(network.init, KEY, x, 0.0)
+        loss = lambda v, network=network: jnp.sum(network.apply(v, x, 0.0))
+        programs[remat] = str(jax.make_jaxpr(jax.grad(loss))(variables))
+    assert "remat" not in programs[False]
+    assert programs[True].count("remat") >= 5  # blocks
+
+
 # ---- the log-variance --------------------------------------------------------------------------------------------
 
 

@@ -8,8 +8,8 @@ from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
 from experiments.models import conditioning
-from experiments.models.loss import make_prepare
-from experiments.models.model import build_model
+from experiments.models.loss import make_loss, make_prepare
+from experiments.models.model import build_model, init_params, log_variance
 
 
 @pytest.mark.slow
@@ -48,3 +48,29 @@ def test_the_noise_of_a_batch_follows_the_progress_of_training():
     times = [prepare(jax.random.key(0), {**batch, "progress": np.full(4, p, np.float32)})["t"] for p in (0.0, 0.5)]
     np.testing.assert_allclose(times, [[0.8] * 4, [0.5] * 4], rtol=1e-6)
     np.testing.assert_allclose(prepare(jax.random.key(0), batch)["t"], 0.2, rtol=1e-6)  # without progress: the end
+
+
+@pytest.mark.slow
+def test_a_learned_log_variance_weights_the_loss_and_is_trained_with_the_network():
+    config = mixture_2d.get_config()
+    config.loss.log_variance = True
+    config.network.update(features=8, blocks=1)
+    dataset = data.load(config)
+    built = build_model(config, dataset)
+    params = init_params(built, jax.random.key(0))
+    without = built._replace(log_variance=None)
+
+    @jax.jit
+    def run(params, batch):
+        batch = make_prepare(built, dataset)(jax.random.key(1), batch)
+        mean = lambda params: (make_loss(built)(params, batch)[0].mean(), make_loss(built)(params, batch))
+        gradient, (value, aux) = jax.grad(mean, has_aux=True)(params)
+        u = log_variance(built, params, aux["log_snr"])
+        return value, make_loss(without)(params, batch)[0], u, gradient["log_variance"]
+
+    value, plain, u, gradient = run(params, dataset.batch(0, 0, 8))
+    assert np.ptp(u) > 0.1
+    np.testing.assert_allclose(value, plain / np.exp(u) + u, rtol=1e-5, atol=1e-5)
+    assert np.any(gradient["params"]["dense"]["kernel"])
+    assert not any(map(np.any, jax.tree.leaves(gradient["constants"])))
+    assert "log_variance" not in jax.eval_shape(lambda: init_params(without, jax.random.key(0)))

@@ -109,7 +109,7 @@ ROWS: dict[str, Call] = {
         lambda multipliers: _shapes(networks.EDM2(**{**_EDM2_SIZES, "multipliers": (multipliers,)}), _IMAGES, _NOISE),
         multipliers=Count(1),
     ),
-    "networks.EDM2.preset": call(networks.EDM2.preset, name=Choice("img64-s")),
+    "networks.EDM2/preset": call(networks.EDM2.preset, name=Choice("img64-s")),
     "networks.LogVariance": call(
         lambda noise: _applied(networks.LogVariance(features=4), noise),
         noise=Data(_NOISE, {"shape": "elementwise", "empty": "elementwise", "integer": "becomes float32"}),
