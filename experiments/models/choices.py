@@ -143,6 +143,7 @@ SIZE_RANGES = or_none(
     cycle=_DEPTH,
     depth=_DEPTH,
     dilation_base=_DEPTH,
+    dropout=between(0, 1, open_high=True),
     factors=items(_WIDTH),
     features=_WIDTH,
     filters=count(0, 2**16),
