@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.checks import check_count, check_floating, check_positive
+from scorekit.checks import check, check_count, check_floating, check_positive
 from scorekit.networks.attention import attend
 from scorekit.networks.conditioning import as_masked
 from scorekit.networks.embeddings import as_labels, per_example
@@ -35,8 +35,10 @@ _PUBLISHED = {"multipliers": (1, 2, 3, 4), "blocks": 3, "attention_resolutions":
 _WIDTHS = {"xs": 128, "s": 192, "m": 256, "l": 320, "xl": 384, "xxl": 448}
 
 PRESETS: Mapping[str, dict[str, Any]] = {
-    **{f"img512-{size}": {**_PUBLISHED, "channels": width} for size, width in _WIDTHS.items()},
-    **{f"img64-{size}": {**_PUBLISHED, "channels": _WIDTHS[size]} for size in ("s", "m", "l", "xl")},
+    f"{images}-{size}": {**_PUBLISHED, "channels": width, "dropout": 0.1 if width > 192 else 0.0}
+    for images, sizes in {"img512": _WIDTHS, "img64": ("s", "m", "l", "xl")}.items()
+    for size, width in _WIDTHS.items()
+    if size in sizes
 }
 """The published sizes: ``img512`` for 64 x 64 x 4 latents of images of side 512, ``img64`` for 64 x 64 x 3 images."""
 
@@ -66,6 +68,8 @@ class EDM2(nn.Module):
     convolved and added to the first features by ``mp_sum(., ., 0.5)``. Null tokens have unit magnitude. Published
     checkpoints have none: converted, their null label is an embedding of zero.
 
+    Dropout is active when a random key is given: ``network.apply(variables, ..., rngs={"dropout": key})``.
+
     Parameters, norms of weights and positions, softmax and output are float32; ``dtype`` is that of the rest.
 
     Attributes:
@@ -78,6 +82,7 @@ class EDM2(nn.Module):
       vector_size: length C of a conditioning vector of unit magnitude; None: no vector.
       map_shape: shape (H, W, C) of a conditioning image or dense map, of any size; None: no map.
       dtype: dtype of the computation.
+      dropout: the rate, before the second convolution of each block.
       noise_scale: factor of the noise level; the default is for ``log_snr / 4``. With 1, the network may be called with
         ``log(sigma) / 4``, as the published ones.
       remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
@@ -90,7 +95,7 @@ class EDM2(nn.Module):
     (2, 8, 8, 1)
 
     Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models"
-    (https://arxiv.org/abs/2312.02696), configuration G (fig. 22), without its dropout.
+    (https://arxiv.org/abs/2312.02696), configuration G (fig. 22).
     """
 
     channels: int = 64
@@ -102,6 +107,7 @@ class EDM2(nn.Module):
     vector_size: int | None = None
     map_shape: tuple[int, ...] | None = None
     dtype: DType = jnp.float32
+    dropout: float = 0.0
     noise_scale: float = 0.5
     remat: bool = False
     spatial_axes: ClassVar[tuple[int, ...]] = (2,)
@@ -159,7 +165,7 @@ class EDM2(nn.Module):
 
         def block(h, width, name, decoder, attention):
             heads = width // self.head_channels if attention else 0
-            return kind(width, decoder, heads, self.dtype, name=name)(h, embedding)
+            return kind(width, decoder, heads, self.dtype, self.dropout, name=name)(h, embedding)
 
         attended = lambda h: h.shape[1] in self.attention_resolutions
         skips = [h]
@@ -187,6 +193,7 @@ class EDM2(nn.Module):
             raise ValueError(f"x must have shape (B, H, W, C), got {x.shape}")
         check_count(channels=self.channels, blocks=self.blocks, head_channels=self.head_channels)
         check_positive(noise_scale=self.noise_scale)
+        check(lambda rate: (rate >= 0) & (rate < 1), "in [0, 1)", dropout=self.dropout)
         for multiplier in self.multipliers:
             check_count(multipliers=multiplier)
         levels = len(self.multipliers)
@@ -220,6 +227,7 @@ class Block(nn.Module):
     decoder: bool
     heads: int
     dtype: DType = jnp.float32
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: Array, embedding: Array) -> Array:
@@ -230,7 +238,8 @@ class Block(nn.Module):
         gain = self.param("gain", nn.initializers.zeros, (), jnp.float32)
         scale = 1 + MPConv(self.features, dtype=self.dtype, name="film")(embedding, gain)
         y = conv("conv_1", 3)(mp_silu(x)) * scale[:, None, None]
-        y = conv("conv_2", 3)(mp_silu(y))
+        y = nn.Dropout(self.dropout)(mp_silu(y), deterministic=not self.has_rng("dropout"))
+        y = conv("conv_2", 3)(y)
         x = mp_sum(shortcut(x) if self.decoder else x, y, BALANCE)
         if self.heads:
             qkv = conv("qkv", 1, 3 * self.features)(x).reshape(

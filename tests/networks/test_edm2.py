@@ -133,6 +133,15 @@ def test_weights_of_zero_have_a_gradient():
     assert np.isfinite(gradient).all()
 
 
+def test_dropout_needs_a_key():
+    block, x, embedding = Block(8, True, heads=0, dropout=0.5), jnp.asarray(normal(2, 4, 4, 8)), normal(2, 4)
+    variables = jax.eval_shape(block.init, KEY, x, embedding)
+    assert "random" not in str(jax.make_jaxpr(block.apply)(variables, x, embedding))
+    call = lambda v, key: block.apply(v, x, embedding, rngs={"dropout": key})
+    assert "random" in str(jax.make_jaxpr(call)(variables, KEY))
+    assert [EDM2.preset(f"img512-{size}").dropout for size in ("xs", "s", "m", "xxl")] == [0, 0, 0.1, 0.1]
+
+
 def test_blocks_are_rematerialised_where_that_is_asked_for():
     x, programs = normal(1, 4, 4, 1), {}
     for remat in (False, True):

@@ -103,6 +103,7 @@ ROWS: dict[str, Call] = {
         channels=Count(8),
         blocks=Count(1),
         head_channels=Count(8),
+        dropout=Number(0.1, low=-0.1, high=1.0),
         noise_scale=Number(0.5, low=0.0),
     ),
     "networks.EDM2/levels": call(
