@@ -34,6 +34,8 @@ SLOW = {
     "scorekit.likelihood.exact",
     "scorekit.losses",
     "scorekit.metrics.detection",
+    "scorekit.metrics.inception",
+    "scorekit.metrics.resize",
     "scorekit.networks.autoencoder",
     "scorekit.networks.autoencoder_kl",
     "scorekit.networks.classifier",
