@@ -34,6 +34,7 @@ SLOW = {
     "scorekit.likelihood.exact",
     "scorekit.losses",
     "scorekit.metrics.detection",
+    "scorekit.networks.adm",
     "scorekit.networks.autoencoder",
     "scorekit.networks.classifier",
     "scorekit.networks.dit",

@@ -14,7 +14,13 @@ from physicsnemo.models.diffusion_unets import DhariwalUNet
 from random_tensors import draw_all, save
 
 OPTIONS = {"img_resolution": 8, "in_channels": 2, "out_channels": 2, "label_dim": 3, "augment_dim": 9}
-OPTIONS |= {"model_channels": 64, "channel_mult": [1, 1, 2], "num_blocks": 1, "attn_resolutions": [8, 2], "dropout": 0.0}
+OPTIONS |= {
+    "model_channels": 64,
+    "channel_mult": [1, 1, 2],
+    "num_blocks": 1,
+    "attn_resolutions": [8, 2],
+    "dropout": 0.0,
+}
 
 
 def main() -> None:

@@ -85,9 +85,7 @@ def convert(tensors: Tensors) -> tuple[ADM, dict[str, Any], Callable[[ArrayLike]
     """
     first, last = tensors.under("label_emb.0").dense(), tensors.under("label_emb.2").dense()
     rest = {name: tensors.take(name) for name in tensors if not name.startswith("label_emb.")}
-    network, params = adm.convert(
-        Tensors(rest, tensors.source), head_channels=HEAD_CHANNELS, new_attention_order=True
-    )
+    network, params = adm.convert(Tensors(rest, tensors.source), head_channels=HEAD_CHANNELS, new_attention_order=True)
     network = network.copy(vector_size=last["kernel"].shape[0])
     inner = params["params"]
     inner["conditioning"] |= {"vector": last, "vector_or_null": {"null": np.zeros_like(last["bias"])}}
