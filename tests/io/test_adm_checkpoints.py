@@ -46,19 +46,14 @@ def test_outputs_are_those_of_the_published_code(name):
 
 def test_sizes_are_read_from_the_shapes():
     network = converted("adm_new")[0]
-    assert (network.channels, network.multipliers, network.blocks) == (32, (1, 1, 2), 2)
+    assert (network.channels, network.multipliers, network.blocks) == (32, (1, 1, 2), 1)
     assert network.attention_levels == (0, 2)
     assert (network.scale_shift, network.residual_resampling) == (False, False)
+    network = converted("adm_upsampler")[0]
+    assert (network.multipliers, network.blocks, network.num_classes) == ((1,), 2, 3)
     network = converted("dhariwal")[0]
-    assert (network.channels, network.multipliers, network.blocks) == (64, (1, 1, 2), 1)
-    assert (network.attention_levels, network.num_classes) == ((0, 2), 3)
-
-
-def test_a_network_of_one_level_has_as_many_blocks_as_follow_its_first_convolution():
-    first = ("input_blocks.0", "input_blocks.1", "time_embed")
-    level = {name: array for name, array in LEGACY.items() if name.startswith(first)}
-    sizes = adm._sizes(Tensors(level))
-    assert (sizes["blocks"], sizes["multipliers"], sizes["attention_levels"]) == (1, (1,), ())
+    assert (network.channels, network.multipliers, network.blocks) == (64, (1, 2), 2)
+    assert (network.attention_levels, network.num_classes) == ((1,), 3)
 
 
 def test_by_default_the_variance_is_left_out():

@@ -65,7 +65,9 @@ class Contract:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(n, marks=pytest.mark.slow if n in ("ADM-1d", "DiT-1d", "UNet-1d") else ()) for n in CASES],
+    params=[
+        pytest.param(n, marks=pytest.mark.slow if n in ("ADM-1d", "ADM-2d", "DiT-1d", "UNet-1d") else ()) for n in CASES
+    ],
 )
 def case(request):
     return Contract(*CASES[request.param])
