@@ -60,7 +60,8 @@ class ADM(nn.Module):
     concatenated: the convolution of the map is added to the first convolution, a learned null token where it is absent.
     Signals ``(B, L, C)`` are treated as images are.
 
-    Dropout is active when a random key is given: ``network.apply(params, ..., rngs={"dropout": key})``.
+    Dropout is active when a random key is given: ``network.apply(params, ..., rngs={"dropout": key})``. The training
+    programs give none.
 
     Parameters, conditioning, norms, softmax and output are float32; ``dtype`` is that of the convolutions and of
     attention.
