@@ -60,7 +60,8 @@ class ADM(nn.Module):
     concatenated: the convolution of the map is added to the first convolution, a learned null token where it is absent.
     Signals ``(B, L, C)`` are treated as images are.
 
-    Dropout is active when a random key is given: ``network.apply(params, ..., rngs={"dropout": key})``.
+    Dropout is active when a random key is given: ``network.apply(params, ..., rngs={"dropout": key})``. The training
+    programs give none.
 
     Parameters, conditioning, norms, softmax and output are float32; ``dtype`` is that of the convolutions and of
     attention.
@@ -197,7 +198,10 @@ class ADM(nn.Module):
         h = self.block(h, condition, width, "", f"{name}_block")
         if not attend:
             return h
-        heads = self.heads if self.head_channels is None else width // self.head_channels
+        per_head = self.head_channels
+        heads, rest = (self.heads, width % self.heads) if per_head is None else divmod(width, per_head)
+        if rest:
+            raise ValueError(f"heads or head_channels must divide the {width} channels, got {per_head or heads}")
         attention = nn.remat(Attention) if self.remat else Attention
         return attention(heads, self.group_channels, self.dtype, name=f"{name}_attention")(h)
 
@@ -234,7 +238,9 @@ class ADM(nn.Module):
         features = self.noise_channels or self.channels
         if features % 2:
             raise ValueError(f"{name} must be even, for the sines and cosines of the noise level, got {features}")
-        if not levels or not set(self.attention_levels) <= set(range(levels)):
+        if not levels:
+            raise ValueError("multipliers must hold the widths of one level or more, got none")
+        if not set(self.attention_levels) <= set(range(levels)):
             raise ValueError(
                 f"attention_levels must be among the levels 0 to {levels - 1}, got {tuple(self.attention_levels)}"
             )
@@ -285,8 +291,6 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         batch, channels = x.shape[0], x.shape[-1]
-        if not self.heads or channels % self.heads:
-            raise ValueError(f"heads or head_channels must divide the {channels} channels, got {self.heads} heads")
         h = _norm(x, self.group_channels, "norm").reshape(batch, -1, channels)
         h = nn.Dense(3 * channels, dtype=self.dtype, name="qkv")(h)
         h = h.reshape(batch, -1, 3, self.heads, channels // self.heads)

@@ -23,12 +23,12 @@ NETWORKS = {
     "adm_new": (
         UNetModel,
         {"in_channels": 2, "channel_mult": (1, 1, 2), "attention_resolutions": (1, 4), "num_heads": 4}
-        | {"num_res_blocks": 2, "use_new_attention_order": True},
+        | {"use_new_attention_order": True},
     ),
     "adm_upsampler": (
         SuperResModel,
-        {"in_channels": 2, "channel_mult": (1, 2), "attention_resolutions": (), "num_head_channels": 32}
-        | {"num_classes": 3, "use_scale_shift_norm": True, "resblock_updown": True},
+        {"in_channels": 2, "channel_mult": (1,), "attention_resolutions": (), "num_head_channels": 32}
+        | {"num_res_blocks": 2, "num_classes": 3, "use_scale_shift_norm": True, "resblock_updown": True},
     ),
 }
 

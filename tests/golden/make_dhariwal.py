@@ -16,9 +16,9 @@ from random_tensors import draw_all, save
 OPTIONS = {"img_resolution": 8, "in_channels": 2, "out_channels": 2, "label_dim": 3, "augment_dim": 9}
 OPTIONS |= {
     "model_channels": 64,
-    "channel_mult": [1, 1, 2],
-    "num_blocks": 1,
-    "attn_resolutions": [8, 2],
+    "channel_mult": [1, 2],
+    "num_blocks": 2,
+    "attn_resolutions": [4],
     "dropout": 0.0,
 }
 

@@ -18,7 +18,7 @@ MAP_SHAPES = {0: (3,), 1: (4, 1), 2: (2, 2, 1)}
 SMALL = {"features": 16, "channels": 8, "blocks": 1, "layers": 2, "cycle": 2, "depth": 2, "width": 16, "heads": 2}
 SIZES = {"ADM": {"multipliers": (1,), "blocks": 0}, "EDM2": {"multipliers": (1,), "head_channels": 8}}
 CASES = {f"{network.__name__}-{axes}d": (network, axes) for network in DENOISING for axes in network.spatial_axes}
-SLOW = ("ADM-1d", "DDPMUNet-2d", "DiT-1d", "EDM2-2d", "UNet-1d", "VDMUNet-1d", "VDMUNet-2d")
+SLOW = ("ADM-1d", "ADM-2d", "DDPMUNet-2d", "DiT-1d", "EDM2-2d", "UNet-1d", "VDMUNet-1d", "VDMUNet-2d")
 RNG = np.random.default_rng(0)
 NOISE = np.linspace(-5, 5, BATCH, dtype=np.float32)
 NULLS = {"labels": CLASSES, "vector": ABSENT, "dense_map": ABSENT}

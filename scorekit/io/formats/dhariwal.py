@@ -1,7 +1,7 @@
 """Checkpoints of EDM's ``DhariwalUNet``, and of its re-release in physicsnemo, for :class:`scorekit.networks.ADM`.
 
-``map_layer{0,1}``, ``map_label``, ``enc.{R}x{R}_{conv,down,block{i}}``, ``dec.{R}x{R}_{in0,in1,up,block{i}}`` with R the
-height at a level, ``out_norm`` and ``out_conv``; below ``model.`` where the preconditioning is part of the network.
+``map_layer{0,1}``, ``map_label``, ``enc.{R}x{R}_{conv,down,block{i}}``, ``dec.{R}x{R}_{in0,in1,up,block{i}}``, with R
+the height at a level, ``out_norm`` and ``out_conv``; below ``model.`` where the preconditioning is part of the network.
 """
 
 import math
@@ -45,9 +45,10 @@ def convert(tensors: Tensors) -> tuple[ADM, dict[str, Any]]:
       ``(network, params)``, for ``network.apply(params, x, log(sigma) / 4, labels)``.
 
     Raises:
-      ValueError: for a tensor that is missing, left over or of an unexpected shape, or other noise frequencies or resampling filters.
+      ValueError: for a tensor that is missing, left over or of an unexpected shape, or other frequencies of the noise
+        embedding or other resampling filters than ours.
 
-    Source: Karras et al. 2022, app. F.2 (https://arxiv.org/abs/2206.00364); the names of physicsnemo's re-release.
+    Source: Karras et al. 2022 (https://arxiv.org/abs/2206.00364); the names of physicsnemo's re-release.
     """
     found = tensors.under("model") if "model.map_layer0.weight" in tensors else tensors
     sides, network = _sizes(found)
@@ -92,7 +93,7 @@ def _sizes(found: Tensors) -> tuple[list[str], ADM]:
     network = ADM(
         channels=channels,
         multipliers=tuple(width // channels for width in widths),
-        blocks=sum(f"enc.{sides[0]}_block{i}.norm0.weight" in found for i in range(1024)),
+        blocks=sum(name.startswith(f"enc.{sides[0]}_block") and name.endswith("norm0.weight") for name in found),
         attention_levels=tuple(
             level for level, first in enumerate(firsts) if "qkv.weight" in first or "attn.qkv.weight" in first
         ),

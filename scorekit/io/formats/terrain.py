@@ -36,8 +36,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
       ValueError: for a graph in which the parameters of a norm are not found.
     """
-    import onnx
-    from onnx import numpy_helper
+    import onnx  # pyright: ignore[reportMissingImports]
+    from onnx import numpy_helper  # pyright: ignore[reportMissingImports]
 
     graph = onnx.load(os.fspath(path)).graph
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -114,5 +114,5 @@ def end_of_path(network: ADM, params: dict[str, Any], x: Array, sigma: ArrayLike
     sigma = jnp.asarray(sigma, jnp.float32)
     above, total = sigma - SIGMA_MIN, jnp.sqrt(sigma**2 + SIGMA_DATA**2)
     skip, scale = SIGMA_DATA**2 / (above**2 + SIGMA_DATA**2), above * SIGMA_DATA / total
-    output = network.apply(params, x / expand(total, x), 250 * jnp.log(sigma), vector=vector)
+    output: Any = network.apply(params, x / expand(total, x), 250 * jnp.log(sigma), vector=vector)
     return jnp.clip(expand(skip, x) * x + expand(scale, x) * output, -1, 1)

@@ -46,6 +46,7 @@ def _attributes(kind, x, *inputs, **numbers):
 
 
 _MLP = networks.MLP(features=4, blocks=1, num_classes=3, vector_size=2, map_shape=(1,))
+_ADM = networks.ADM(channels=4, multipliers=(1,), blocks=0)
 _DIT_SIZES = {"patch": 2, "depth": 1, "width": 4, "heads": 2}
 _DIT = networks.DiT(**_DIT_SIZES)
 _EDM2_SIZES = {"channels": 8, "multipliers": (1,), "head_channels": 8}
@@ -86,6 +87,22 @@ ROWS: dict[str, Call] = {
         num_classes=Count(3),
         vector_size=Count(2),
     ),
+    "networks.ADM": _noisy(_ADM, _SIGNALS),
+    "networks.ADM/attributes": call(
+        lambda multipliers, **given: _shapes(
+            networks.ADM(**{"channels": 4, "multipliers": (multipliers,), "blocks": 0, **given}), _SIGNALS, _NOISE
+        ),
+        multipliers=Count(1),
+        channels=Count(4),
+        blocks=Count(0, least=0),
+        heads=Count(2),
+        head_channels=Count(2),
+        noise_channels=Count(4),
+        group_channels=Count(4),
+        noise_scale=Number(32.0, low=0.0),
+        dropout=Number(0.1, low=-0.1, high=1.0),
+    ),
+    "networks.ADM/preset": call(networks.ADM.preset, name=Choice("lsun")),
     "networks.DiT": _noisy(_DIT, _SIGNALS),
     "networks.DiT/attributes": call(
         lambda **given: _shapes(networks.DiT(**{**_DIT_SIZES, **given}), _SIGNALS, _NOISE),

@@ -91,7 +91,9 @@ ROWS: dict[str, Call] = {
         training.power_ema_rate, width=_WIDTH, updates=Number(3, low=-1, documented={"inf": "0"})
     ),
     "training.post_hoc_weights": call(
-        lambda updates, widths, at, width: training.post_hoc_weights(np.array([updates]), np.array([widths]), at, width),
+        lambda updates, widths, at, width: training.post_hoc_weights(
+            np.array([updates]), np.array([widths]), at, width
+        ),
         updates=Number(5, low=0),
         widths=_WIDTH,
         at=Number(5, low=0),

@@ -1,0 +1,108 @@
+"""ADM: published sizes, dropout, rematerialisation, the map of an upsampler, and attributes that do not fit."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit.networks import ADM
+from scorekit.networks.adm import PRESETS
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(2, 4, 4, 2)).astype(np.float32)
+TINY = ADM(channels=8, multipliers=(1,), blocks=0)
+
+
+def random_parameters(network, x=X):
+    """Away from the zeros of the initialisation."""
+    shapes = jax.eval_shape(network.init, jax.random.key(0), x, 0.0)
+    return jax.tree.map(lambda leaf: (0.2 * RNG.normal(size=leaf.shape)).astype(leaf.dtype), shapes)
+
+
+PARAMS = random_parameters(TINY)
+
+PUBLISHED = {
+    "imagenet-64-edm": (64, 295_899_267),
+    "imagenet-128": (128, 421_529_606),
+    "imagenet-256": (256, 553_838_086),
+    "imagenet-256-unconditional": (256, 552_814_086),
+    "imagenet-512": (512, 558_997_638),
+    "upsampler-64-256": (256, 311_795_910),
+    "upsampler-128-512": (512, 308_835_270),
+}
+"""Resolution, and the parameters of the networks that guided-diffusion's flags and EDM's defaults build; without those
+that differ in the last layer or in dropout alone."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "imagenet-64-edm" else pytest.mark.slow) for n in PUBLISHED]
+)
+def test_presets_have_the_published_numbers_of_parameters(name):
+    side, published = PUBLISHED[name]
+    network = ADM.preset(name)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, side, side, 3)), 0.0)
+    ours = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+    features = 4 * (network.noise_channels or network.channels)
+    null_label = 0 if network.num_classes is None else features
+    null_map = 0 if network.map_shape is None else 2 * network.channels  # and the bias of its convolution
+    assert ours - null_label - null_map == published
+
+
+def test_presets_may_be_changed_and_have_names():
+    assert ADM.preset("imagenet-64", learned_variance=False) == ADM.preset("imagenet-64-edm")
+    assert ADM.preset("lsun", dropout=0.0) == ADM.preset("imagenet-256-unconditional")
+    assert len(PRESETS) == len(PUBLISHED) + 2
+    with pytest.raises(ValueError, match=r"name must be one of imagenet-64, .*, got 'imagenet'"):
+        ADM.preset("imagenet")
+
+
+def test_dropout_is_active_when_it_has_a_key():
+    dropping = dataclasses.replace(TINY, dropout=0.5)
+    apply = jax.jit(dropping.apply)
+    plain = apply(PARAMS, X, 0.0)
+    np.testing.assert_array_equal(plain, jax.jit(TINY.apply)(PARAMS, X, 0.0))
+    one, other = (apply(PARAMS, X, 0.0, rngs={"dropout": jax.random.key(seed)}) for seed in (0, 1))
+    assert min(np.abs(a - b).max() for a, b in ((one, other), (one, plain))) > 1e-2
+
+
+@pytest.mark.slow
+def test_rematerialisation_changes_neither_parameters_nor_output_nor_dropout():
+    network = dataclasses.replace(TINY, dropout=0.5)
+    saving = dataclasses.replace(network, remat=True)
+    assert jax.tree.structure(random_parameters(saving)) == jax.tree.structure(PARAMS)
+    rngs = {"dropout": jax.random.key(0)}
+    loss = lambda params, network: jnp.sum(network.apply(params, X, 0.0, rngs=rngs) ** 2)
+    gradient = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+    (value, found), (plain, expected) = gradient(PARAMS, saving), gradient(PARAMS, network)
+    np.testing.assert_allclose(value, plain, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max()), found, expected)
+
+
+def test_a_learned_variance_doubles_the_channels_of_the_output():
+    network = dataclasses.replace(TINY, learned_variance=True)
+    assert jax.eval_shape(network.init_with_output, jax.random.key(0), X, 0.0)[0].shape == (2, 4, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"channels": 7}, "channels must be even, for the sines and cosines of the noise level, got 7"),
+        ({"noise_channels": 7}, "noise_channels must be even, for the sines and cosines of the noise level, got 7"),
+        ({"channels": 36, "group_channels": 1}, "channels must be such that the 32 groups .* divide its 36 channels"),
+        ({"attention_levels": (1,)}, r"attention_levels must be among the levels 0 to 0, got \(1,\)"),
+        ({"multipliers": ()}, "multipliers must hold the widths of one level or more"),
+        ({"multipliers": (1, 1, 1, 1)}, "x must have sides divisible by 8 for 4 levels, got 4 x 4"),
+        ({"map_shape": (4, 1)}, r"map_shape must have 3 axes, the last its channels, got \(4, 1\)"),
+        ({"heads": 3}, "heads or head_channels must divide the 8 channels, got 3"),
+        ({"head_channels": 16}, "heads or head_channels must divide the 8 channels, got 16"),
+        ({"head_channels": 3}, "heads or head_channels must divide the 8 channels, got 3"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        ({"noise_scale": 0.0}, "noise_scale must be finite and > 0, got 0.0"),
+    ],
+)
+def test_sizes_are_validated(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda: dataclasses.replace(TINY, **sizes).init(jax.random.key(0), X, 0.0))
