@@ -143,6 +143,7 @@ SIZE_RANGES = or_none(
     cycle=_DEPTH,
     depth=_DEPTH,
     dilation_base=_DEPTH,
+    dropout=between(0, 1, open_high=True),
     factors=items(_WIDTH),
     features=_WIDTH,
     filters=count(0, 2**16),
@@ -154,6 +155,7 @@ SIZE_RANGES = or_none(
     multipliers=items(_DEPTH, least=1),
     noise_scale=above(0),
     patch=_WIDTH,
+    resample_filter=items(above(0), least=2),
     width=_WIDTH,
 )
 """The sizes of networks, classifiers and autoencoders."""

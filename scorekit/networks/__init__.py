@@ -13,10 +13,11 @@ from scorekit.networks.embeddings import Conditioning, fourier_features, timeste
 from scorekit.networks.features import features, layer_names, pool
 from scorekit.networks.mlp import MLP
 from scorekit.networks.quantise import Quantised, code_counts, nearest_code, perplexity, quantise, revival_loss
+from scorekit.networks.song_unet import SongUNet
 from scorekit.networks.unet import UNet
 from scorekit.networks.wavenet import WaveNet
 
-DENOISING = (DiT, MLP, UNet, WaveNet)
+DENOISING = (DiT, MLP, SongUNet, UNet, WaveNet)
 """The networks that can be trained as denoisers; the contract tests run on each."""
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "DiT",
     "Masked",
     "Quantised",
+    "SongUNet",
     "UNet",
     "WaveNet",
     "code_counts",

@@ -105,20 +105,13 @@ class Conditioning(nn.Module):
         check_count(0, layers=self.layers, batch=batch)
         sizes = {"num_classes": self.num_classes, "vector_size": self.vector_size}
         check_count(**{name: size for name, size in sizes.items() if size is not None})
-        noise = _per_example("noise", noise, batch)
+        noise = per_example("noise", noise, batch)
         embed = self.noise_features
         total = fourier_features(noise, self.features) if embed is None else embed(noise)
         total = nn.Dense(self.features, name="noise_in")(total)
         total = nn.Dense(self.features, name="noise_out")(nn.silu(total))
-        if self.num_classes is None:
-            if labels is not None:
-                raise ValueError("labels must be None for a network with num_classes=None")
-        else:
-            labels = self.num_classes if labels is None else labels
-            labels = _per_example("labels", labels, batch)
-            if not jnp.issubdtype(labels.dtype, jnp.integer):
-                raise ValueError(f"labels must be integers, got dtype {labels.dtype}")
-            labels = jnp.where(labels < 0, self.num_classes + 1, labels)  # negative indices would count from the end
+        labels = as_labels(labels, self.num_classes, batch)
+        if self.num_classes is not None:
             unit = nn.initializers.normal(1.0)  # comparable to the noise embedding: classes are learned early
             total += nn.Embed(self.num_classes + 1, self.features, embedding_init=unit, name="labels")(labels)
         shape = None if self.vector_size is None else (self.vector_size,)
@@ -142,7 +135,35 @@ class OrNull(nn.Module):
         return trees.where(present, embedded, jnp.broadcast_to(null.astype(embedded.dtype), embedded.shape))
 
 
-def _per_example(name: str, value: ArrayLike, batch: int) -> Array:
+def as_labels(labels: ArrayLike | None, num_classes: int | None, batch: int) -> Array | None:
+    """Labels as ``(B,)``: the null label ``num_classes`` where they are None, and one that no table has where they are
+    negative; None for a network without classes.
+
+    Raises:
+      ValueError: if they are given to a network without classes, or are not integers, or are of the wrong shape.
+
+    >>> as_labels(jnp.array([0, -1]), 3, 2)
+    Array([0, 4], dtype=int32)
+    """
+    if num_classes is None:
+        if labels is not None:
+            raise ValueError("labels must be None for a network with num_classes=None")
+        return None
+    labels = per_example("labels", num_classes if labels is None else labels, batch)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(f"labels must be integers, got dtype {labels.dtype}")
+    return jnp.where(labels < 0, num_classes + 1, labels)  # negative indices would count from the end
+
+
+def per_example(name: str, value: ArrayLike, batch: int) -> Array:
+    """A scalar or ``(B,)`` as ``(B,)``.
+
+    Raises:
+      ValueError: naming the argument, if it is neither.
+
+    >>> per_example("noise", 0.5, 2)
+    Array([0.5, 0.5], dtype=float32, weak_type=True)
+    """
     value = jnp.asarray(value)
     if value.shape not in ((), (batch,)):
         raise ValueError(f"{name} must be a scalar or have shape ({batch},), got shape {value.shape}")
