@@ -39,6 +39,7 @@ SLOW = {
     "scorekit.networks.dit",
     "scorekit.networks.features",
     "scorekit.networks.mlp",
+    "scorekit.networks.song_unet",
     "scorekit.networks.unet",
     "scorekit.networks.wavenet",
     "scorekit.samplers.adaptive_stochastic",

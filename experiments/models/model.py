@@ -60,12 +60,25 @@ def init_params(model: Model, key: Key) -> PyTree:
     return jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))
 
 
-def network(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Network:
+def network(model: Model, params: PyTree, given: Array | Mapping[str, Any], dropout: Array | None = None) -> Network:
     """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name); the network is
-    conditioned on log-SNR."""
+    conditioned on log-SNR. Its dropout is off without the seeds ``dropout`` ``(B,)``, one for each example."""
     named = given if isinstance(given, Mapping) else {"labels": given}
-    bound = Partial(model.module.apply, params, **named)
+    if dropout is None:
+        bound = Partial(model.module.apply, params, **named)
+    else:
+        bound = Partial(functools.partial(_with_dropout, model.module), params, dropout, named)
     return denoisers.condition_on_log_snr(bound, model.schedule)
+
+
+def _with_dropout(module: nn.Module, params: PyTree, seeds: Array, named: PyTree, x: Array, noise: Array) -> Array:
+    """Each example draws from its own seed, so that the result depends on no other, nor on the number of devices."""
+
+    def one(seed, named, x, noise):
+        named, x, noise = jax.tree.map(lambda leaf: leaf[None], (named, x, noise))
+        return module.apply(params, x, noise, rngs={"dropout": jax.random.key(seed)}, **named)[0]
+
+    return jax.vmap(one)(seeds, named, x, noise)
 
 
 def denoiser(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Denoiser:

@@ -10,18 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from scorekit.checks import check_between, check_count, check_positive
-from scorekit.networks.attention import attend
+from scorekit.checks import check, check_count, check_positive
 from scorekit.networks.conditioning import as_masked
 from scorekit.networks.embeddings import as_labels, per_example
-from scorekit.networks.resampling import DownsamplingConv, check_filter, downsample, upsample
+from scorekit.networks.resampling import DownsamplingConv, check_filter
+from scorekit.networks.song_blocks import HALF, XAVIER, ZEROS, Block, dense, norm
 from scorekit.networks.spatial import DType, embed_map
 from scorekit.typing import Array, ArrayLike
 
 EMBEDDINGS = ("positional", "fourier")
 """The embeddings of the noise level that :class:`SongUNet` knows."""
-_XAVIER, _ZEROS = nn.initializers.xavier_uniform(), nn.initializers.zeros
-_HALF = math.sqrt(0.5)
 
 _DDPMPP = {
     "channels": 128,
@@ -61,8 +59,8 @@ class SongUNet(nn.Module):
 
     and, at the chosen resolutions, ``(y + dense0(attention(norm(y)))) / sqrt(2)`` with a single head. ``resample``
     halves the resolution in the first block of an encoder's level, doubles it in that of a decoder's, and is the
-    identity in the others. ``conv0`` and ``dense0`` start at zero, and so does the network: at initialisation the output
-    is exactly zero (in the papers these layers start at 1e-10 or 1e-5 of the others).
+    identity in the others. ``conv0`` and ``dense0`` start at zero, and so does the network: at initialisation the
+    output is exactly zero (in the papers these layers start at 1e-10 or 1e-5 of the others).
 
     NCSN++ has ``embedding="fourier"``, ``resample_filter=(1, 3, 3, 1)`` and ``residual_input``: the image is filtered,
     halved and convolved from level to level and joins the features of each.
@@ -165,7 +163,7 @@ class SongUNet(nn.Module):
         x = jnp.asarray(x, jnp.float32)
         given = as_masked("dense_map", dense_map, self.map_shape, x.shape[0])
         s = self.embed(noise, labels, vector, x.shape[0])
-        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, kernel_init=_XAVIER, name="input")(x)
+        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, kernel_init=XAVIER, name="input")(x)
         if given is not None:
             h = h + embed_map(self.channels, self.dtype, given, x.shape[1:-1])
         h, skips = self.encode(x, h, s)
@@ -180,8 +178,8 @@ class SongUNet(nn.Module):
                 h = self.block(width, f"decoder{level}_{i}", attention=attention)(
                     jnp.concatenate([h, skips.pop()], axis=-1), s
                 )
-        h = nn.silu(_norm(h, "norm"))
-        h = nn.Conv(x.shape[-1], (3, 3), dtype=self.dtype, kernel_init=_ZEROS, name="output")(h)
+        h = nn.silu(norm(h, "norm"))
+        h = nn.Conv(x.shape[-1], (3, 3), dtype=self.dtype, kernel_init=ZEROS, name="output")(h)
         return h.astype(jnp.float32)
 
     def encode(self, x: Array, h: Array, s: Array) -> tuple[Array, list[Array]]:
@@ -194,7 +192,7 @@ class SongUNet(nn.Module):
                     down = DownsamplingConv(
                         h.shape[-1], self.resample_filter, self.dtype, name=f"encoder{level}_pyramid"
                     )
-                    h = pyramid = (h + down(pyramid)) * _HALF
+                    h = pyramid = (h + down(pyramid)) * HALF
                 skips.append(h)
             for i in range(self.blocks):
                 attention = h.shape[1] in self.attention_resolutions
@@ -208,9 +206,7 @@ class SongUNet(nn.Module):
         check_count(**{name: size for name, size in sizes.items() if size is not None})
         noise = self.noise_scale * jnp.asarray(per_example("noise", noise, batch), jnp.float32)
         if self.embedding == "fourier":
-            draw = lambda: 16.0 * jax.random.normal(self.make_rng("params"), (self.channels,), jnp.float32)
-            frequencies = lax.stop_gradient(self.variable("constants", "frequencies", draw).value)
-            angles = noise[:, None] * (2 * np.pi * frequencies)
+            angles = RandomFrequencies(self.channels, name="fourier")(noise)
         else:
             half = self.channels // 2
             angles = noise[:, None] * np.float32(10_000.0 ** (-np.arange(half) / (half - 1)))
@@ -219,14 +215,14 @@ class SongUNet(nn.Module):
         if labels is not None and self.num_classes is not None:
             hot = jax.nn.one_hot(labels, self.num_classes) * math.sqrt(self.num_classes)
             hot = jnp.where((labels <= self.num_classes)[:, None], hot, jnp.nan)
-            total += _dense(total.shape[-1], "labels")(hot)
+            total += dense(total.shape[-1], "labels")(hot)
         value = as_masked("vector", vector, None if self.vector_size is None else (self.vector_size,), batch)
         if value is not None:
-            total += _dense(total.shape[-1], "vector", use_bias=False)(value.value)
-        total = nn.silu(_dense(4 * self.channels, "noise_in")(total))
-        return nn.silu(_dense(4 * self.channels, "noise_out")(total))
+            total += dense(total.shape[-1], "vector", use_bias=False)(value.value)
+        total = nn.silu(dense(4 * self.channels, "noise_in")(total))
+        return nn.silu(dense(4 * self.channels, "noise_out")(total))
 
-    def block(self, features: int, name: str, resample: str = "", attention: bool = False) -> "Block":
+    def block(self, features: int, name: str, resample: str = "", attention: bool = False) -> Block:
         """A residual block of this network, with attention after it."""
         kind = nn.remat(Block) if self.remat else Block
         return kind(features, tuple(self.resample_filter), resample, attention, self.dropout, self.dtype, name=name)
@@ -237,7 +233,7 @@ class SongUNet(nn.Module):
             raise ValueError(f"x must have shape (B, H, W, C) and be floating, got {jnp.shape(x)} {jnp.result_type(x)}")
         check_count(channels=self.channels, blocks=self.blocks)
         check_positive(noise_scale=self.noise_scale)
-        check_between(0, 1, dropout=self.dropout)
+        check(lambda rate: (rate >= 0) & (rate < 1), "in [0, 1)", dropout=self.dropout)
         check_filter(self.resample_filter)
         if not self.multipliers:
             raise ValueError("multipliers must have at least one level, got ()")
@@ -261,58 +257,13 @@ class SongUNet(nn.Module):
             )
 
 
-class Block(nn.Module):
-    """A residual block of :class:`SongUNet`, up, down or at the same resolution, and self-attention where asked."""
+class RandomFrequencies(nn.Module):
+    """Angles ``2 pi w c`` ``(B, features)`` of noise levels ``(B,)``; the w of standard deviation 16 are constants."""
 
     features: int
-    taps: tuple[int, ...]
-    resample: str
-    attention: bool
-    dropout: float
-    dtype: DType = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, s: Array) -> Array:
-        h = nn.silu(_norm(x, "norm_1")).astype(self.dtype)
-        if self.resample:
-            change = {"up": upsample, "down": downsample}[self.resample]
-            h, x = change(h, self.taps), change(x, self.taps)
-        h = nn.Conv(self.features, (3, 3), dtype=self.dtype, kernel_init=_XAVIER, name="conv_1")(h)
-        h = h + _dense(self.features, "noise", dtype=self.dtype)(s)[:, None, None]
-        h = nn.silu(_norm(h, "norm_2"))
-        h = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(h)
-        h = nn.Conv(self.features, (3, 3), dtype=self.dtype, kernel_init=_ZEROS, name="conv_2")(h)
-        if self.resample or x.shape[-1] != self.features:
-            x = _dense(self.features, "shortcut", dtype=self.dtype)(x)
-        x = (x.astype(h.dtype) + h) * _HALF
-        return Attention(self.dtype, name="attention")(x) if self.attention else x
-
-
-class Attention(nn.Module):
-    """Self-attention with one head over all positions: ``(x + dense0(softmax(q k / sqrt(C)) v)) / sqrt(2)``."""
-
-    dtype: DType = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        batch, *_, channels = x.shape
-        small = nn.initializers.variance_scaling(0.2, "fan_avg", "uniform")
-        qkv = nn.Dense(3 * channels, dtype=self.dtype, kernel_init=small, name="qkv")(_norm(x, "norm"))
-        qkv = qkv.reshape(batch, -1, 3, 1, channels)
-        h = attend(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]).reshape(x.shape)
-        h = nn.Dense(channels, dtype=self.dtype, kernel_init=_ZEROS, name="proj")(h)
-        return (x.astype(h.dtype) + h) * _HALF
-
-
-def _dense(features: int, name: str, *, use_bias: bool = True, dtype: DType = jnp.float32) -> nn.Dense:
-    return nn.Dense(features, use_bias=use_bias, dtype=dtype, kernel_init=_XAVIER, name=name)
-
-
-def _norm(x: Array, name: str) -> Array:
-    """Group norm in float32, of at least 4 channels a group and at most 32 groups; for use in a compact method."""
-    groups = min(32, x.shape[-1] // 4)
-    if not groups or x.shape[-1] % groups:
-        raise ValueError(
-            f"channels must give every level a multiple of 4 channels, of 32 above 128, got a block of {x.shape[-1]}"
-        )
-    return nn.GroupNorm(groups, epsilon=1e-6, dtype=jnp.float32, name=name)(x)
+    def __call__(self, noise: Array) -> Array:
+        draw = lambda: 16.0 * jax.random.normal(self.make_rng("params"), (self.features,), jnp.float32)
+        frequencies = self.variable("constants", "frequencies", draw).value
+        return noise[:, None] * (2 * np.pi * lax.stop_gradient(frequencies))

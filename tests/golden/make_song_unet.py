@@ -22,12 +22,14 @@ SMALL = {
     "label_dim": 3,
     "augment_dim": 9,
     "model_channels": 8,
-    "channel_mult": [1, 2, 2],
-    "num_blocks": 2,
     "attn_resolutions": [4],
     "dropout": 0.0,
 }
-KINDS = {
+LEVELS = {
+    "ddpmpp": {"channel_mult": [1, 2], "num_blocks": 2},
+    "ncsnpp": {"channel_mult": [1, 2, 2], "num_blocks": 1},
+}
+KINDS: dict[str, dict] = {
     "ddpmpp": {},
     "ncsnpp": {
         "embedding_type": "fourier",
@@ -67,7 +69,7 @@ def count(options: dict) -> int:
 
 
 def make(kind: str) -> None:
-    options = {**SMALL, **KINDS[kind]}
+    options = {**SMALL, **LEVELS[kind], **KINDS[kind]}
     network = SongUNet(**options).train()
     names, state = edm_names(network), network.state_dict()
     shapes = {edm: tuple(state[theirs].shape) for edm, theirs in names.items()}

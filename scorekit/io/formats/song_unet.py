@@ -45,7 +45,7 @@ def convert(tensors: Tensors) -> tuple[SongUNet, dict[str, Any]]:
     """
     inner = tensors.under("model") if "model.map_layer0.weight" in tensors else tensors
     network, resolutions = _network(inner)
-    params = {
+    params: dict[str, Any] = {
         "noise_in": inner.under("map_layer0").dense(),
         "noise_out": inner.under("map_layer1").dense(),
         "input": inner.under(f"enc.{resolutions[0]}x{resolutions[0]}_conv").conv(),
@@ -54,7 +54,7 @@ def convert(tensors: Tensors) -> tuple[SongUNet, dict[str, Any]]:
     }
     found: dict[str, Any] = {"params": params}
     if network.embedding == "fourier":
-        found["constants"] = {"frequencies": inner.take("map_noise.freqs")}
+        found["constants"] = {"fourier": {"frequencies": inner.take("map_noise.freqs")}}
     for ours, theirs in (("labels", "map_label"), ("vector", "map_augment")):
         if f"{theirs}.weight" in inner:
             params[ours] = inner.under(theirs).dense()
@@ -118,7 +118,7 @@ def _without_filter(tensors: Tensors) -> Tensors:
 
 
 def _block(tensors: Tensors) -> dict[str, Any]:
-    found = {
+    found: dict[str, Any] = {
         "norm_1": tensors.under("norm0").norm(),
         "conv_1": _without_filter(tensors.under("conv0")).conv(),
         "noise": tensors.under("affine").dense(),

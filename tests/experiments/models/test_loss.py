@@ -8,8 +8,8 @@ from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
 from experiments.models import conditioning
-from experiments.models.loss import make_prepare
-from experiments.models.model import build_model
+from experiments.models.loss import make_loss, make_prepare
+from experiments.models.model import build_model, init_params
 
 
 @pytest.mark.slow
@@ -48,3 +48,26 @@ def test_the_noise_of_a_batch_follows_the_progress_of_training():
     times = [prepare(jax.random.key(0), {**batch, "progress": np.full(4, p, np.float32)})["t"] for p in (0.0, 0.5)]
     np.testing.assert_allclose(times, [[0.8] * 4, [0.5] * 4], rtol=1e-6)
     np.testing.assert_allclose(prepare(jax.random.key(0), batch)["t"], 0.2, rtol=1e-6)  # without progress: the end
+
+
+@pytest.mark.slow
+def test_dropout_of_the_network_is_drawn_for_each_example_and_off_without_training():
+    config = smoke.get_config()
+    network = {"name": "songunet", "channels": 4, "multipliers": (1,), "dropout": 0.5}
+    config.network.update(network)
+    dataset = data.load(config)
+    built = build_model(config, dataset)
+    batch = dataset.batch(0, 0, 4)
+    assert "dropout" not in jax.eval_shape(make_prepare(built, dataset), jax.random.key(0), batch)
+    prepared = jax.jit(make_prepare(built, dataset, conditioning.dropout_rates(config)))(jax.random.key(0), batch)
+    assert len(np.unique(prepared["dropout"])) == 4
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda key: init_params(built, key), jax.random.key(0))
+    params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype) / 4, shapes)
+    loss = jax.jit(lambda batch: make_loss(built)(params, batch)[0])
+    full, half = loss(prepared), loss({**prepared, "dropout": prepared["dropout"][::-1]})
+    assert np.abs(full - half).min() > 1e-4
+    parts = [loss(jax.tree.map(lambda leaf, i=i: leaf[i : i + 1].repeat(4, 0), prepared))[0] for i in range(4)]
+    np.testing.assert_allclose(full, parts, rtol=1e-4)
+    del prepared["dropout"]
+    assert np.abs(full - loss(prepared)).min() > 1e-4
