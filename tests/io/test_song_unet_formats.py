@@ -62,9 +62,10 @@ def test_the_network_by_the_names_of_score_sde_is_theirs(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_order_of_the_average_of_score_sde(kind):
     trained = random_tensors.load(f"score_sde_{kind}")[1]["trained"]
-    network, variables = score_sde.convert(Tensors(score(kind)[0]), resolution=8)
+    tensors = score(kind)[0]
+    network, variables = score_sde.convert(Tensors(tensors), resolution=8)
     assert score_sde.parameter_names(network, 8) == trained
-    sizes = [score(kind)[0][f"module.{name}"].size for name in trained]
+    sizes = [tensors[f"module.{name}"].size for name in trained]
     assert sum(sizes) == sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
 

@@ -1,6 +1,7 @@
 """DDPM++ and NCSN++: filters, embeddings, dropout, published sizes and attributes out of range."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,12 +39,12 @@ def matrix(taps, size):
 
 @pytest.mark.parametrize("taps", TAPS)
 def test_downsampling_is_a_filter_with_stride_2_and_upsampling_its_transpose(taps):
-    x = RNG.normal(size=(2, 8, 6, 3)).astype(np.float32)
+    x = jnp.asarray(RNG.normal(size=(2, 8, 6, 3)), jnp.float32)
     rows, columns = matrix(taps, 8), matrix(taps, 6)
     down = np.einsum("ia,jb,nabc->nijc", rows, columns, x)
     np.testing.assert_allclose(downsample(x, taps), down, rtol=1e-5, atol=1e-6)
     up = np.einsum("ia,jb,nijc->nabc", 2 * rows, 2 * columns, down)
-    np.testing.assert_allclose(upsample(down.astype(np.float32), taps), up, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(upsample(jnp.asarray(down, jnp.float32), taps), up, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("taps", TAPS[:2])
@@ -102,7 +103,7 @@ def test_dropout_acts_with_a_key_and_rematerialisation_changes_nothing():
 
 def test_frequencies_of_the_fourier_embedding_are_constants():
     module, noise = RandomFrequencies(64), jnp.array([0.5])
-    variables = module.init(jax.random.key(0), noise)
+    variables: Any = module.init(jax.random.key(0), noise)
     assert 12 < np.std(variables["constants"]["frequencies"]) < 20
     gradient = jax.grad(lambda variables: jnp.sum(jnp.asarray(module.apply(variables, noise))))(variables)
     assert not np.any(gradient["constants"]["frequencies"])
