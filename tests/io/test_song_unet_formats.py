@@ -1,11 +1,9 @@
 """DDPM++ and NCSN++ by the names of EDM and of score_sde: parity with independent implementations, and errors."""
 
-import dataclasses
 import subprocess
 import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden import random_tensors
@@ -45,9 +43,6 @@ def test_the_network_by_the_names_of_edm_is_that_of_physicsnemo(kind):
     assert network.attention_resolutions == (4,)
     conditions = arrays["noise"], arrays["labels"], arrays["augment"]
     assert error(network, variables, arrays, *conditions) < 1e-5
-    if kind == "ddpmpp":
-        low = dataclasses.replace(network, dtype=jnp.bfloat16)
-        assert 1e-4 < error(low, variables, arrays, *conditions) < 0.03
 
 
 @pytest.mark.slow

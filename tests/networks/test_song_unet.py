@@ -68,7 +68,7 @@ def test_published_sizes_have_the_published_number_of_parameters(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(PRESETS.keys() - {"ddpmpp-cifar10", "ncsnpp-cifar10"}))
+@pytest.mark.parametrize("name", [kind + size for kind in ("ddpmpp", "ncsnpp") for size in ("-deep", "-ffhq64")])
 def test_other_published_sizes_have_the_published_number_of_parameters(name):
     assert count(name) == COUNTS[name]
 
@@ -83,6 +83,9 @@ def count(name):
 def test_every_published_size_is_compared():
     assert PRESETS.keys() == COUNTS.keys()
     assert COUNTS["ddpmpp-cifar10"] == 55_733_891
+    for kind in ("ddpmpp", "ncsnpp"):  # those that are not counted differ in what has no or few parameters
+        assert PRESETS[f"{kind}-afhqv2-64"] == {**PRESETS[f"{kind}-ffhq64"], "dropout": 0.25}
+        assert PRESETS[kind] == {**PRESETS[f"{kind}-deep"], "blocks": 4}
     with pytest.raises(ValueError, match=r"name must be one of ddpmpp, .*ncsnpp-afhqv2-64, got 'ncsn'"):
         SongUNet.preset("ncsn")
 
