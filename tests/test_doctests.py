@@ -45,6 +45,7 @@ SLOW = {
     "scorekit.networks.edm2",
     "scorekit.networks.features",
     "scorekit.networks.mlp",
+    "scorekit.networks.song_unet",
     "scorekit.networks.unet",
     "scorekit.networks.vdm_unet",
     "scorekit.networks.wavenet",

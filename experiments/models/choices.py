@@ -178,6 +178,7 @@ SIZE_RANGES = or_none(
     noise_channels=count(2, 2**16),
     noise_scale=above(0),
     patch=_WIDTH,
+    resample_filter=items(above(0), least=2),
     scaling_factor=above(0),
     shift_factor=finite,
     width=_WIDTH,

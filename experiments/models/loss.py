@@ -19,9 +19,11 @@ def make_prepare(model: Model, dataset: Dataset, rates: Mapping[str, float] | No
     Args:
       model: the model.
       dataset: its data.
-      rates: the probability of dropping each condition; none are dropped by default.
+      rates: the probability of dropping each condition, for training; by default none are dropped, and the dropout of
+        the network is off.
       joint_rate: the probability of dropping all of them together.
     """
+    dropout = rates is not None and getattr(model.module, "dropout", 0.0) > 0
     rates = rates or dict.fromkeys(null_conditions(model), 0.0)
 
     def prepare(key, batch):
@@ -33,7 +35,9 @@ def make_prepare(model: Model, dataset: Dataset, rates: Mapping[str, float] | No
         for_level, for_map = jax.random.split(jax.random.fold_in(key, 3))
         level = (model.map_noise or 0.0) * jax.random.uniform(for_level, x.shape[:1])
         given = conditions(model, batch, for_map, level)
+        seeds = {"dropout": jax.random.bits(jax.random.fold_in(key, 4), x.shape[:1], "uint32")} if dropout else {}
         return {
+            **seeds,
             "x": x,
             "conditions": drop_conditions(for_dropout, given, null_conditions(model), rates, joint_rate),
             "eps": jax.random.normal(for_noise, x.shape, x.dtype),
@@ -49,7 +53,7 @@ def make_loss(model: Model):
 
     def loss(params, batch):
         value, aux = losses.denoising_loss_at(
-            network(model, params, batch["conditions"]),
+            network(model, params, batch["conditions"], batch.get("dropout")),
             model.schedule,
             batch["x"],
             batch["eps"],

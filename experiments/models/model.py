@@ -92,12 +92,26 @@ def log_variance(model: Model, params: PyTree, log_snr: Array) -> Array:
     return model.log_variance.apply(params[LOG_VARIANCE], log_snr / 4)  # type: ignore[return-value]
 
 
-def network(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Network:
+def network(model: Model, params: PyTree, given: Array | Mapping[str, Any], dropout: Array | None = None) -> Network:
     """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name), inside the
-    preconditioning of the model."""
+    preconditioning of the model. Its dropout is off without the seeds ``dropout`` ``(B,)``, one for each example."""
     named = given if isinstance(given, Mapping) else {"labels": given}
     of_network = {name: variables for name, variables in params.items() if name != LOG_VARIANCE}
-    return precondition(Partial(model.module.apply, of_network, **named), model.preconditioning)
+    if dropout is None:
+        bound = Partial(model.module.apply, of_network, **named)
+    else:
+        bound = Partial(functools.partial(_with_dropout, model.module), of_network, dropout, named)
+    return precondition(bound, model.preconditioning)
+
+
+def _with_dropout(module: nn.Module, params: PyTree, seeds: Array, named: PyTree, x: Array, noise: Array) -> Array:
+    """Each example draws from its own seed, so that the result depends on no other, nor on the number of devices."""
+
+    def one(seed, named, x, noise):
+        named, x, noise = jax.tree.map(lambda leaf: leaf[None], (named, x, noise))
+        return module.apply(params, x, noise, rngs={"dropout": jax.random.key(seed)}, **named)[0]
+
+    return jax.vmap(one)(seeds, named, x, noise)
 
 
 def denoiser(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Denoiser:

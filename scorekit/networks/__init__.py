@@ -19,11 +19,12 @@ from scorekit.networks.log_variance import LogVariance
 from scorekit.networks.magnitude import normalise_weights
 from scorekit.networks.mlp import MLP
 from scorekit.networks.quantise import Quantised, code_counts, nearest_code, perplexity, quantise, revival_loss
+from scorekit.networks.song_unet import SongUNet
 from scorekit.networks.unet import UNet
 from scorekit.networks.vdm_unet import VDMUNet
 from scorekit.networks.wavenet import WaveNet
 
-DENOISING = (ADM, DDPMUNet, DiT, EDM2, MLP, UNet, VDMUNet, WaveNet)
+DENOISING = (ADM, DDPMUNet, DiT, EDM2, MLP, SongUNet, UNet, VDMUNet, WaveNet)
 """The networks that can be trained as denoisers; the contract tests run on each."""
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Masked",
     "Posterior",
     "Quantised",
+    "SongUNet",
     "UNet",
     "VDMUNet",
     "WaveNet",

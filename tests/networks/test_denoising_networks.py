@@ -10,15 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit.networks import ABSENT, DENOISING, Masked, drop_conditions
+from scorekit.networks import ABSENT, DENOISING, Masked, SongUNet, drop_conditions
 
 CLASSES, BATCH = 3, 4
 SIDES = {0: (), 1: (8,), 2: (4, 4)}
 MAP_SHAPES = {0: (3,), 1: (4, 1), 2: (2, 2, 1)}
 SMALL = {"features": 16, "channels": 8, "blocks": 1, "layers": 2, "cycle": 2, "depth": 2, "width": 16, "heads": 2}
-SIZES = {"ADM": {"multipliers": (1,), "blocks": 0}, "EDM2": {"multipliers": (1,), "head_channels": 8}}
+SIZES = {
+    "ADM": {"multipliers": (1,), "blocks": 0},
+    "EDM2": {"multipliers": (1,), "head_channels": 8},
+    "SongUNet": {"multipliers": (1,)},
+}
 CASES = {f"{network.__name__}-{axes}d": (network, axes) for network in DENOISING for axes in network.spatial_axes}
-SLOW = ("ADM-1d", "ADM-2d", "DDPMUNet-2d", "DiT-1d", "EDM2-2d", "UNet-1d", "VDMUNet-1d", "VDMUNet-2d")
+SLOW = {name for name in CASES if not name.startswith(("DiT-2d", "MLP", "UNet-2d", "WaveNet"))}
 RNG = np.random.default_rng(0)
 NOISE = np.linspace(-5, 5, BATCH, dtype=np.float32)
 NULLS = {"labels": CLASSES, "vector": ABSENT, "dense_map": ABSENT}
@@ -169,7 +173,8 @@ def test_null_tokens_and_embeddings_learn_from_the_examples_that_use_them(case):
         found = {name: float(np.abs(gradient).max()) for name, gradient in found.items()}
         null = [norm for name, norm in found.items() if name.endswith("'null']")]
         given = [norm for name, norm in found.items() if "kernel" in name and ("'vector'" in name or "'map'" in name)]
-        assert len(null) == len(given) == 2
+        assert len(given) == 2
+        assert len(null) == (1 if isinstance(case.network, SongUNet) else 2)  # there, an absent vector is zero
         return null, given
 
     null, given = norms([False, True, True, True])

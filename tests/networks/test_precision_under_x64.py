@@ -25,6 +25,18 @@ NETWORKS = {
         (2, 2, 2, 1),
     ),
     "MLP": (networks.MLP(features=8, blocks=1, map_shape=(3,), **CONDITIONS), (2, 3), (2, 3)),
+    "SongUNet": (
+        networks.SongUNet(
+            channels=8,
+            embedding="fourier",
+            resample_filter=(1, 3, 3, 1),
+            residual_input=True,
+            map_shape=(2, 2, 1),
+            **CONDITIONS,
+        ),
+        (2, 4, 4, 1),
+        (2, 2, 2, 1),
+    ),
     "UNet": (
         networks.UNet(
             channels=8,

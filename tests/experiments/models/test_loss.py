@@ -74,3 +74,26 @@ def test_a_learned_log_variance_weights_the_loss_and_is_trained_with_the_network
     assert np.any(gradient["params"]["dense"]["kernel"])
     assert not any(map(np.any, jax.tree.leaves(gradient["constants"])))
     assert "log_variance" not in jax.eval_shape(lambda: init_params(without, jax.random.key(0)))
+
+
+@pytest.mark.slow
+def test_dropout_of_the_network_is_drawn_for_each_example_and_off_without_training():
+    config = smoke.get_config()
+    network = {"name": "songunet", "channels": 4, "multipliers": (1,), "dropout": 0.5}
+    config.network.update(network)
+    dataset = data.load(config)
+    built = build_model(config, dataset)
+    batch = dataset.batch(0, 0, 4)
+    assert "dropout" not in jax.eval_shape(make_prepare(built, dataset), jax.random.key(0), batch)
+    prepared = jax.jit(make_prepare(built, dataset, conditioning.dropout_rates(config)))(jax.random.key(0), batch)
+    assert len(np.unique(prepared["dropout"])) == 4
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda key: init_params(built, key), jax.random.key(0))
+    params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype) / 4, shapes)
+    loss = jax.jit(lambda batch: make_loss(built)(params, batch)[0])
+    full, half = loss(prepared), loss({**prepared, "dropout": prepared["dropout"][::-1]})
+    assert np.abs(full - half).min() > 1e-4
+    parts = [loss(jax.tree.map(lambda leaf, i=i: leaf[i : i + 1].repeat(4, 0), prepared))[0] for i in range(4)]
+    np.testing.assert_allclose(full, parts, rtol=1e-4)
+    del prepared["dropout"]
+    assert np.abs(full - loss(prepared)).min() > 1e-4

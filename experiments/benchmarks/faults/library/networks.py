@@ -51,6 +51,7 @@ _DIT_SIZES = {"patch": 2, "depth": 1, "width": 4, "heads": 2}
 _DIT = networks.DiT(**_DIT_SIZES)
 _EDM2_SIZES = {"channels": 8, "multipliers": (1,), "head_channels": 8}
 _EDM2, _IMAGES = networks.EDM2(**_EDM2_SIZES), np.ones((2, 2, 2, 1), np.float32)
+_SONG_UNET = networks.SongUNet(channels=4, multipliers=(1,))
 _UNET = networks.UNet(channels=4, multipliers=(1,))
 _VDM = networks.VDMUNet(channels=4, depth=1)
 _WAVENET = networks.WaveNet(channels=4, layers=1)
@@ -137,6 +138,24 @@ ROWS: dict[str, Call] = {
         features=Count(4),
         noise_scale=Number(0.5, low=0.0),
     ),
+    "networks.SongUNet": call(
+        lambda x, noise: _applied(_SONG_UNET, x, noise), x=Data(_IMAGES, _EMPTY, alias=_NO_EXAMPLES), noise=_NOISE
+    ),
+    "networks.SongUNet/attributes": _attributes(
+        networks.SongUNet,
+        _IMAGES,
+        _NOISE,
+        channels=Count(4),
+        blocks=Count(1),
+        embedding=Choice("positional"),
+        dropout=Number(0.1, low=-0.1, high=1.0),
+        noise_scale=Number(32.0, low=0.0),
+    ),
+    "networks.SongUNet/levels": call(
+        lambda multipliers: _shapes(networks.SongUNet(channels=4, multipliers=(1, multipliers)), _IMAGES, _NOISE),
+        multipliers=Count(2),
+    ),
+    "networks.SongUNet/preset": call(lambda name: networks.SongUNet.preset(name), name=Choice("ddpmpp")),
     "networks.UNet": _noisy(_UNET, _SIGNALS),
     "networks.UNet/attributes": _attributes(
         networks.UNet,
