@@ -75,6 +75,11 @@ def test_output_is_that_of_diffusers(converted):
     network, params = converted
     assert network.learned_variance
     assert relative_error(network, params) < 1e-4
+
+
+@pytest.mark.slow
+def test_output_in_bfloat16_is_that_of_diffusers(converted):
+    network, params = converted
     assert 1e-4 < relative_error(network.clone(dtype=jnp.bfloat16), params) < 0.03
 
 

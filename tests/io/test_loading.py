@@ -48,6 +48,7 @@ def loaded(pipeline):
     return io.load(pipeline)
 
 
+@pytest.mark.slow
 def test_a_pipeline_of_diffusers_is_a_denoiser(loaded):
     """eps at an entry of the table is the first half of the foreign network's channels at this timestep."""
     assert (loaded.shape, loaded.module.heads, type(loaded.target).__name__) == ((8, 8, 3), 2, "Eps")
