@@ -61,8 +61,8 @@ NOISE_INPUTS: Mapping[str, Callable] = {
     "timestep": lambda betas="linear": preconditioning.ddpm(betas).noise_input,
     "vp": lambda beta_min=0.1, beta_max=20.0: preconditioning.vp(beta_min, beta_max).noise_input,
 }
-"""What a network is called with for the noise level: ``scale log_snr + offset``, a multiple of the time of the schedule,
-the index in a table of 1,000 betas, or 999 times the time of linear VP."""
+"""What a network is called with for the noise level: ``scale log_snr + offset``, a multiple of the time of the
+schedule, the index in a table of 1,000 betas, or 999 times the time of linear VP."""
 NOISE_INPUT_RANGES = or_none(scale=finite, offset=finite, beta_min=above(0), beta_max=above(0))
 
 

@@ -165,7 +165,7 @@ def test_what_cannot_be_loaded_is_named(tmp_path, pipeline):
     write = lambda name, tensors: save_file(tensors, tmp_path / name) or tmp_path / name
     one = np.ones(1, np.float32)
     cases = {
-        "no layout .dit.* has tensors of the names a.b, c": (write("a.safetensors", {"a.b": one, "c": one}), {}),
+        r"no layout \(adm, .*\) has tensors of the names a.b, c": (write("a.safetensors", {"a.b": one, "c": one}), {}),
         "does not use: extra": (write("b.safetensors", {**DIFFUSERS, "extra": one}), {"heads": 2}),
         "options must be among heads, keep_variance for the layout dit, got 'head'": (pipeline, {"head": 2}),
         "revision must be None": (pipeline, {"revision": "main"}),

@@ -9,12 +9,19 @@ import importlib
 from collections.abc import Callable, Container
 from types import ModuleType
 
-from scorekit.io.preconditioning import Preconditioning, ddpm
+from scorekit.io.preconditioning import Preconditioning, ddpm, edm
 
 __all__ = ["FORMATS", "find_format"]
 
 FORMATS: dict[str, Callable[[], Preconditioning] | None] = {
+    "adm": None,
+    "autoencoder_kl": None,
+    "ddpm": None,
+    "dhariwal": None,
     "dit": ddpm,
+    "edm2": edm,
+    "score_sde": None,
+    "song_unet": None,
 }
 """The modules by name, and the preconditioning of all checkpoints of the layout; None if there are several, or if the
 network is no denoiser. A new layout is a module and a line here."""
