@@ -60,6 +60,15 @@ def test_parameters_are_counted_and_missing_or_unknown_tensors_named(tensors):
         inception.convert(Tensors({**tensors, "fc.weight": np.zeros((1000, 2048), np.float32)}))
 
 
+def test_files_that_are_no_weights_are_named(tmp_path):
+    for name in ("a.safetensors", "b.pth"):
+        with pytest.raises(ValueError, match=f"path must be .* file of Inception weights, got {tmp_path / name}"):
+            inception.load(tmp_path / name)
+        (tmp_path / name).write_bytes(b"neither")
+        with pytest.raises(ValueError, match=rf"path must be a .*{tmp_path / name}"):
+            inception.load(tmp_path / name)
+
+
 @pytest.mark.parametrize("side", [13, 5])
 def test_images_are_resized_as_by_each_package(golden, side):
     images, name = golden["resize/input"], {13: "larger", 5: "smaller"}[side]
