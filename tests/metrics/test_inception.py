@@ -65,7 +65,7 @@ def test_files_that_are_no_weights_are_named(tmp_path):
         with pytest.raises(ValueError, match=f"path must be .* file of Inception weights, got {tmp_path / name}"):
             inception.load(tmp_path / name)
         (tmp_path / name).write_bytes(b"neither")
-        with pytest.raises(ValueError, match=rf"path must be a .*{tmp_path / name}"):
+        with pytest.raises(ValueError, match=f"{tmp_path / name}: "):
             inception.load(tmp_path / name)
 
 

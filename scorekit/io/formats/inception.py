@@ -6,16 +6,16 @@ Apache-2.0, from the TensorFlow release): ``<layer>.conv.weight`` and ``<layer>.
 """
 
 import hashlib
-import importlib
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.io.reading import read_weights
 from scorekit.io.tensors import Tensors, check_params
 from scorekit.metrics.inception import InceptionV3
 from scorekit.typing import PyTree
@@ -42,7 +42,7 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     """The network with the parameters of a file, and the checksum that a published figure should name.
 
     Args:
-      path: of ``.safetensors``, or of a ``.pth`` of PyTorch, which must be installed to read it.
+      path: of a file that :func:`scorekit.io.reading.read_weights` reads, ``.safetensors`` or ``.pth`` of PyTorch.
 
     Returns:
       A :class:`Loaded`.
@@ -57,7 +57,7 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     path = Path(path).expanduser()
     if not path.is_file():
         raise ValueError(f"path must be a .safetensors or .pth file of Inception weights, got {path}")
-    network, params = convert(Tensors(_read(path), str(path)))
+    network, params = convert(Tensors(read_weights(path).named, str(path)))
     return Loaded(network, params, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
@@ -111,21 +111,3 @@ def _convert(tensors: Tensors, layers: PyTree) -> PyTree:
     )
     factor = scale / np.sqrt(variance + EPSILON)
     return {"kernel": (kernel * factor).astype(np.float32), "bias": (bias - mean * factor).astype(np.float32)}
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    """Tensors by name; no code in the file is run."""
-    if path.suffix == ".safetensors":
-        try:
-            return importlib.import_module("safetensors.numpy").load_file(path)
-        except importlib.import_module("safetensors").SafetensorError as error:
-            raise ValueError(f"path must be a .safetensors file, {path} is damaged: {error}") from error
-    try:
-        torch = importlib.import_module("torch")
-    except ImportError as error:
-        how = "safetensors.torch.save_file(torch.load(path, weights_only=True), 'inception.safetensors')"
-        raise ValueError(f"path must be a .safetensors file where torch is not installed, got {path}; {how}") from error
-    try:
-        return {name: value.numpy() for name, value in torch.load(path, map_location="cpu", weights_only=True).items()}
-    except Exception as error:  # torch names no class for what it cannot read
-        raise ValueError(f"path must be a file of tensors by name, {path} is not: {error}") from error
