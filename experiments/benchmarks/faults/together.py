@@ -79,13 +79,6 @@ class Ended(NamedTuple):
     metrics: list[dict[str, Any]]
 
 
-class Pace(NamedTuple):
-    """Seconds to the first checkpoint of a run, and from one to the next."""
-
-    start: float
-    between: float
-
-
 def _saved(workdir: Path) -> list[int]:
     return [int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdecimal()]
 
@@ -102,23 +95,22 @@ def _wait(workdir: Path, started: list[subprocess.Popen], step: int) -> bool:
 
 def _to_the_end(
     command: list[str], workdir: Path, processes: int = 2, devices: int = 1
-) -> tuple[Ended | None, Pace, str]:
-    """Trains to the last checkpoint; what follows in the program is left out. Also the pace and the last error."""
+) -> tuple[Ended | None, float, str]:
+    """Trains to the last checkpoint and leaves out what follows; also the seconds to the first one, and errors."""
     began = time.monotonic()
     started = start(*command, processes=processes, devices=devices)
-    _wait(workdir, started, max(_saved(workdir), default=0) + EVERY)
-    first = time.monotonic()
-    done, last = _wait(workdir, started, STEPS), time.monotonic()
+    _wait(workdir, started, min(max(_saved(workdir), default=0) + EVERY, STEPS))
+    first = time.monotonic() - began
+    done = _wait(workdir, started, STEPS)
     for process in started:
         process.kill()
     _, _, errors = end(started)
-    pace = Pace(first - began, (last - first) / (STEPS // EVERY - 1))
     if not done:
-        return None, pace, " | ".join(err.splitlines()[-1][:150] for err in errors if err)
+        return None, first, " | ".join(err.splitlines()[-1][:150] for err in errors if err)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(restore_params(workdir / "checkpoints", step=STEPS)[1])]
     record = json.loads((workdir / "checkpoints" / str(STEPS) / "extra" / "metadata").read_text())
     rows = [{**row, "time": 0} for row in read_metrics(workdir / "metrics.jsonl")]
-    return Ended(leaves, record["arrays"], rows), pace, ""
+    return Ended(leaves, record["arrays"], rows), first, ""
 
 
 def _difference(found: Ended, exact: Ended, tolerance: float) -> str:
@@ -133,13 +125,18 @@ def _difference(found: Ended, exact: Ended, tolerance: float) -> str:
     return "" if found.metrics == exact.metrics else "other metrics"
 
 
-def _kill(chosen: random.Random, command: list[str], workdir: Path, pace: Pace, number: int) -> tuple[str, list[int]]:
+def _kill(
+    chosen: random.Random, command: list[str], workdir: Path, longest: float, number: int
+) -> tuple[str, list[int]]:
     """One start of both processes, of which one receives a signal; what was tried, and both exit codes."""
     before, which = max(_saved(workdir), default=0), chosen.randrange(2)
     both = start(*command, devices=1)
-    more = chosen.randrange(4)  # checkpoints that are waited for
-    _wait(workdir, both, min(before + more * EVERY, STEPS - EVERY) if more else 0)
-    time.sleep(chosen.uniform(0, pace.between if more else 1.2 * pace.start))
+    more, after = chosen.choice((0, 2, 3)), longest  # checkpoints that are waited for; seconds
+    for step in range(before + EVERY, min(before + more * EVERY, STEPS - EVERY) + 1, EVERY):
+        began = time.monotonic()
+        _wait(workdir, both, step)
+        after = time.monotonic() - began  # from one to the next, in the end
+    time.sleep(chosen.uniform(0, after))
     both[which].send_signal(number)
     codes, _, _ = end(both)
     saved = f"{before} to {max(_saved(workdir), default=0)} of {STEPS}"
@@ -186,7 +183,7 @@ def signals(folder: Path, count: int, seed: int = 0) -> Iterator[Case]:
 def _attack(chosen: random.Random, common: list[str], data: str, folder: Path, count: int) -> Iterator[Case]:
     """That many kills of runs with one kind of data, and a SIGTERM."""
     exact, _, error = _to_the_end([*common, f"--workdir={folder / 'exact'}"], folder / "exact")
-    again, pace, _ = _to_the_end([*common, f"--workdir={folder / 'again'}"], folder / "again")  # nothing is compiled
+    again, seconds, _ = _to_the_end([*common, f"--workdir={folder / 'again'}"], folder / "again")  # nothing is compiled
     if exact is None or again is None:
         yield Case("together", f"{data}, no signal", "obscure", error)
         return
@@ -197,7 +194,7 @@ def _attack(chosen: random.Random, common: list[str], data: str, folder: Path, c
         workdir, alone = folder / f"killed{i}", i == len(kills)
         command, tried = [*common, f"--workdir={workdir}"], []
         for number in numbers:
-            what, codes = _kill(chosen, command, workdir, pace, number)
+            what, codes = _kill(chosen, command, workdir, seconds, number)
             tried.append(f"{data}, {what}")
             print(f"{tried[-1]}, exit codes {codes}", file=sys.stderr, flush=True)
             if 0 in codes and any(codes):
