@@ -1,4 +1,4 @@
-"""Distilling and tuning with two processes give the numbers of one."""
+"""Distilling and tuning with two processes give the numbers of one; one of two is killed while they train."""
 
 import functools
 import json
@@ -9,7 +9,7 @@ import pytest
 from programs import run
 
 from experiments.benchmarks.faults.processes import newest
-from experiments.benchmarks.faults.together import end, start
+from experiments.benchmarks.faults.together import end, signals, start
 
 DISTIL = [
     "--method=consistency", "--steps=1", "--config.training.steps=4", "--config.training.warmup_steps=1",
@@ -56,3 +56,11 @@ def test_two_processes_tune_the_grid_of_one(ring_run, tmp_path):
     assert {name: two[name] for name in text} == text
     close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4)
     jax.tree.map(close, {name: two[name] for name in numbers}, numbers)
+
+
+@pytest.mark.slow
+def test_a_run_whose_processes_are_killed_three_times_loses_nothing(tmp_path):
+    """The streamed batches, the state and the metrics are those of a run that was never killed."""
+    cases = list(signals(tmp_path, 3, kinds=("streaming data",)))
+    assert [case.verdict for case in cases] == ["clear"] * len(cases), cases
+    assert len(cases) == 5  # the undisturbed run twice, three kills, one SIGTERM

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -35,6 +35,8 @@ def get_config():
     return config
 """
 """Two processes hold half of the state each and save it every two steps."""
+KINDS = {"data in memory": "false", "streaming data": "true"}
+"""What is attacked, with its value of ``config.data.streaming``."""
 HEARTBEAT = 10
 IN_A_ROW = 5
 """Most kills of one run; it must then end as one that was never killed."""
@@ -153,13 +155,13 @@ def _pictures(folder: Path) -> Path:
     return path
 
 
-def signals(folder: Path, count: int, seed: int = 0) -> Iterator[Case]:
+def signals(folder: Path, count: int, seed: int = 0, kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Case]:
     """SIGKILL to one of two processes, up to five times in a run, at random moments from its start to its last step.
 
     The other process must end too; the same command must then end with the state, bit for bit, and the metrics of a run
-    that was never killed. Half of the kills are of runs whose data are in memory, half of runs that stream them. The
-    last run of each receives SIGTERM, continues as one process, and must end equal up to rounding. Compiled programs
-    are shared by all runs.
+    that was never killed. The kinds of data, some of :data:`KINDS`, have equal shares of the kills. The last run of
+    each receives SIGTERM, continues as one process, and must end equal up to rounding. Compiled programs are shared by
+    all runs.
     """
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
@@ -170,12 +172,11 @@ def signals(folder: Path, count: int, seed: int = 0) -> Iterator[Case]:
         config, pictures, chosen = folder / "together.py", _pictures(folder), random.Random(seed)
         config.write_text(CONFIG)
         common = ["train", f"--config={config}", f"--config.data.path={pictures}"]
-        attacks = [
-            _attack(chosen, [*common, f"--config.data.streaming={streaming}"], data, folder / f"together{i}", share)
-            for i, (data, streaming, share) in enumerate(
-                [("data in memory", "false", (count + 1) // 2), ("streaming data", "true", count // 2)]
-            )
-        ]
+        attacks = []
+        for i, data in enumerate(kinds):
+            command = [*common, f"--config.data.streaming={KINDS[data]}"]
+            share = (count + len(kinds) - 1 - i) // len(kinds)
+            attacks.append(_attack(chosen, command, data, folder / f"together{i}", share))
         for cases in itertools.zip_longest(*attacks):  # in turns
             yield from (case for case in cases if case is not None)
 
