@@ -14,6 +14,7 @@ import numpy as np
 from scorekit import _version, networks, predictions
 from scorekit.io import hub, preconditioning
 from scorekit.io.files import as_path, write_atomic
+from scorekit.io.reading import read_safetensors
 from scorekit.io.tensors import check_params
 from scorekit.schedules import non_variance_preserving, tables, transforms, variance_preserving
 from scorekit.typing import PyTree
@@ -125,10 +126,8 @@ def _flat(params: PyTree) -> dict[str, np.ndarray]:
 
 
 def _params(path: Path) -> PyTree:
-    from safetensors.numpy import load
-
     tree: dict[str, Any] = {}
-    for name, array in load(path.read_bytes()).items():
+    for name, array in read_safetensors(path).items():
         *parents, last = name.split(".")
         inner = tree
         for parent in parents:

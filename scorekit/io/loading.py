@@ -2,7 +2,7 @@
 
 Three lines to a picture::
 
-    loaded = scorekit.io.load("weights/DiT-XL-2-256", shape=(32, 32, 4))
+    loaded = scorekit.io.load("weights/DiT-XL-2-256")
     solver, ts = samplers.recommended(loaded.schedule, 25)
     z = samplers.sample(None, loaded.denoiser(labels=labels), loaded.schedule, solver, loaded.prior(key, 4), ts)
 
@@ -135,12 +135,19 @@ def load(
         fit.
       ImportError: if a package is needed that is not installed.
     """
+    _check(preconditioning, shape)
     if str(path).startswith(hub.PREFIX):
         path = hub.fetch(str(path), revision)
     elif revision is not None:
         raise ValueError(f"revision must be None for a path that is not one of the hub, got {revision!r}")
     path = as_path(path)
+    if not path.exists():
+        hint = f"; a repository of the hub is named {hub.PREFIX}{path}" if len(path.parts) == 2 else ""
+        raise FileNotFoundError(f"there is no file or folder {path}{hint}")
     if path.is_dir() and exporting.is_export(path):
+        if key is not None or options:
+            given = ", ".join([*options, *(["key"] if key is not None else [])])
+            raise ValueError(f"options must be none for a folder of scorekit.io.export, which says all, got {given}")
         found = exporting.read(path)
         parts = found.pop("module"), found.pop("params"), preconditioning or found.pop("preconditioning")
         return Loaded(*parts, shape or found["shape"], found["autoencoder"])
@@ -157,6 +164,19 @@ def load(
     return Loaded(module, params, preconditioning, shape, autoencoder)
 
 
+def _check(preconditioning: Any, shape: Any) -> None:
+    if not (preconditioning is None or isinstance(preconditioning, Preconditioning)):
+        raise ValueError(
+            "preconditioning must be a Preconditioning, such as edm(0.5) of scorekit.io.preconditioning, got "
+            f"{preconditioning!r}"
+        )
+    if shape is not None:
+        if not isinstance(shape, tuple | list):
+            raise ValueError(f"shape must be a tuple such as (32, 32, 3), got {shape!r}")
+        for size in shape:
+            check_count(shape=size)
+
+
 def _unknown() -> Preconditioning:
     raise ValueError(
         "preconditioning must be given for this checkpoint, whose tensors do not tell it: see "
@@ -164,7 +184,8 @@ def _unknown() -> Preconditioning:
     )
 
 
-_FILES = [f"{stem}{suffix}" for suffix in WEIGHTS for stem in ("diffusion_pytorch_model", "model", "pytorch_model")]
+_STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
+_FILES = [f"{stem}{suffix}" for suffix in WEIGHTS for stem in _STEMS]
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -184,7 +205,11 @@ def _weights_and_config(path: Path, parts: tuple[str, ...]) -> tuple[Path, dict[
     folder = next((path / part for part in parts if (path / part).is_dir()), path)
     weights = next((folder / name for name in _FILES if (folder / name).exists()), None)
     if weights is None:
-        raise FileNotFoundError(f"no weights in {folder}: none of {', '.join(_FILES)}")
+        there = ", ".join(sorted(found.name for found in folder.iterdir())[:5]) or "nothing"
+        raise FileNotFoundError(
+            f"no weights in {folder}: it must hold a file named {', '.join(_STEMS[:-1])} or {_STEMS[-1]}, ending in "
+            f"one of {', '.join(WEIGHTS)}; there is {there}. Weights of another name are read by the path of their file"
+        )
     return weights, _json(folder / "config.json") if (folder / "config.json").exists() else {}
 
 

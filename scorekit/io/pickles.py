@@ -181,7 +181,8 @@ def read_pickle(path: str | Path) -> Any:
     except OSError:
         raise
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise ValueError(f"{path}: {error or type(error).__name__}") from error
+        why = "" if str(error).startswith("refused") else "damaged, or not a file of PyTorch or pickle: "
+        raise ValueError(f"{path}: {why}{error or type(error).__name__}") from error
 
 
 def _unpickle(file: Any) -> Any:
@@ -206,7 +207,9 @@ def _unpickle(file: Any) -> Any:
 
 
 def _from_zip(archive: zipfile.ZipFile) -> Any:
-    (name,) = [name for name in archive.namelist() if name.endswith("/data.pkl")][:1]
+    name = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
+    if name is None:
+        raise ValueError("the archive has no data.pkl")
     root = name.removesuffix("data.pkl")
     if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
         raise ValueError("it was written on a machine of other byte order")

@@ -9,6 +9,7 @@ import jax.numpy as jnp  # numpy knows bfloat16 once ml_dtypes is imported, whic
 import numpy as np
 
 from scorekit.io._arrays import LazyArray
+from scorekit.io.files import in_bucket
 from scorekit.io.pickles import Inert, read_pickle
 
 __all__ = ["PICKLES", "WEIGHTS", "Weights", "read_weights"]
@@ -55,7 +56,7 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
     if path.suffix == ".safetensors":
-        return Weights(_safetensors(path), {})
+        return Weights(read_safetensors(path), {})
     if path.suffix not in PICKLES:
         raise ValueError(f"path must end in {', '.join(WEIGHTS)}, got {str(path)!r}")
     found = read_pickle(path)
@@ -66,15 +67,16 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
     return Weights({name.removeprefix("module."): array for name, array in named.items()}, facts)
 
 
-def _safetensors(path: Path) -> dict[str, Any]:
+def read_safetensors(path: Path) -> dict[str, Any]:
+    """The tensors of a file of safetensors by name; ``ValueError`` if it is damaged."""
     from safetensors import SafetensorError  # late: the other files need nothing
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load, load_file
 
     assert jnp.bfloat16
     try:
-        return load_file(path)
+        return load(path.read_bytes()) if in_bucket(path) else load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: not a complete safetensors file (was its download cut off?): {error}") from error
 
 
 def _choose(found: Any, key: str | None) -> tuple[dict[str, Any], dict[str, Any]]:

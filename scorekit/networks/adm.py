@@ -61,7 +61,7 @@ class ADM(nn.Module):
     Signals ``(B, L, C)`` are treated as images are.
 
     Dropout is active when a random key is given: ``network.apply(params, ..., rngs={"dropout": key})``. The training
-    programs give none.
+    programs give one where the config has ``network.dropout > 0``.
 
     Parameters, conditioning, norms, softmax and output are float32; ``dtype`` is that of the convolutions and of
     attention.

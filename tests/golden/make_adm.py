@@ -1,6 +1,6 @@
 """Makes ``adm_*.npz``: outputs of guided-diffusion's U-Net with random parameters, as azula carries it.
 
-    python tests/golden/make_adm.py
+    python tests/golden/make_adm.py [folder]
 
 with torch and azula installed, and without jax.
 """

@@ -1,6 +1,6 @@
 """Makes ``dhariwal.npz``: outputs of EDM's ``DhariwalUNet`` with random parameters, as physicsnemo re-released it.
 
-    python tests/golden/make_dhariwal.py
+    python tests/golden/make_dhariwal.py [folder]
 
 with nvidia-physicsnemo installed, and without jax. The network is in training mode, without dropout: in evaluation mode
 the group norms of this package divide by the number of values minus one, unlike those of EDM and of PyTorch.

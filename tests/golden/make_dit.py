@@ -4,9 +4,6 @@ The transformer is run with the frequencies of the timestep of the paper's imple
 diffusers divides by 127, although it converts weights that were trained with 128. ``unchanged`` is its own output.
 """
 
-import pathlib
-import sys
-
 import diffusers
 import numpy as np
 import random_tensors
@@ -28,8 +25,6 @@ SHARED = ("timestep_embedder", "class_embedder")
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        random_tensors.FOLDER = pathlib.Path(sys.argv[1])
     network = diffusers.DiTTransformer2DModel(**SIZES).eval()
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     drawn = random_tensors.draw_all(shapes)

@@ -6,8 +6,6 @@ where it is zero.
 """
 
 import importlib.metadata
-import pathlib
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -51,8 +49,6 @@ def drawn(variables, prefix):
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        random_tensors.FOLDER = pathlib.Path(sys.argv[1])
     rng = np.random.RandomState(0)
     x = rng.standard_normal((3, 3, 8, 8)).astype(np.float32)
     noise, labels = np.array([-6.0, 0.4, 5.0], np.float32), np.array([0, 4, CLASSES])

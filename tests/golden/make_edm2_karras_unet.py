@@ -7,8 +7,6 @@ from the paper (arXiv:2312.02696): its appendix B, the diagram of configuration 
 
 import importlib.metadata
 import math
-import pathlib
-import sys
 import types
 
 import numpy as np
@@ -69,8 +67,6 @@ def blocks(network: karras_unet.KarrasUnet) -> dict[str, nn.Module]:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        random_tensors.FOLDER = pathlib.Path(sys.argv[1])
     network = karras_unet.KarrasUnet(**SIZES).eval()
     as_in_the_paper(network)
     shapes: dict[str, tuple[int, ...]] = {}

@@ -1,6 +1,6 @@
 """Writes ``inception.npz``: features, resized images and metrics of torch-fidelity, pytorch-fid and clean-fid.
 
-    python tests/golden/make_inception.py
+    python tests/golden/make_inception.py [folder]
 
 Needs torch, torch-fidelity, pytorch-fid and clean-fid, and no download: the weights are drawn from their names.
 """

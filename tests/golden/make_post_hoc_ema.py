@@ -1,21 +1,17 @@
 """Makes ``post_hoc_ema.npz``: power-function averages and reconstructions of ``ema_pytorch.PostHocEMA``.
 
-    python tests/golden/make_post_hoc_ema.py
+    python tests/golden/make_post_hoc_ema.py [folder]
 
 Needs torch and ema-pytorch, and no jax. A parameter vector takes a random walk; the averages of two widths are stored
 at every tenth step, and averages of other widths are reconstructed from them.
 """
 
-import pathlib
-import sys
 import tempfile
 from importlib.metadata import version
 
 import numpy as np
 import torch
 from ema_pytorch import PostHocEMA
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from random_tensors import save
 
 STEPS, EVERY, STORED, WANTED = 60, 10, (0.05, 0.1), (0.03, 0.07, 0.15)

@@ -7,8 +7,6 @@ sgmse takes two complex images as four channels and has one more layer at the en
 """
 
 import importlib.metadata
-import pathlib
-import sys
 
 import numpy as np
 import random_tensors
@@ -62,7 +60,5 @@ def make(kind: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        random_tensors.FOLDER = pathlib.Path(sys.argv[1])
     for kind in KINDS:
         make(kind)

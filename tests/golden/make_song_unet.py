@@ -7,8 +7,6 @@ network runs in training mode without dropout: outside it, PhysicsNeMo's norms d
 """
 
 import importlib.metadata
-import pathlib
-import sys
 
 import numpy as np
 import random_tensors
@@ -95,7 +93,5 @@ def make(kind: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        random_tensors.FOLDER = pathlib.Path(sys.argv[1])
     for kind in KINDS:
         make(kind)

@@ -7,7 +7,6 @@ EDM's files: a record of class name, source code and state in place of the objec
 import argparse
 import collections
 import io
-import pathlib
 import pickle
 import sys
 import types
@@ -89,8 +88,6 @@ def pickled(content):
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        random_tensors.FOLDER = pathlib.Path(sys.argv[1])
     torch.manual_seed(0)
     plain, precond = Plain(), EDMPrecond()
     wrapped = collections.OrderedDict((f"module.{name}", value) for name, value in plain.state_dict().items())

@@ -6,6 +6,7 @@ numpy only, so that the scripts that make the golden files may run in environmen
 
 import json
 import pathlib
+import sys
 import zlib
 from typing import Any
 
@@ -34,7 +35,7 @@ def draw_all(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
 
 
 def save(name: str, shapes: dict[str, tuple[int, ...]], about: dict[str, Any], **arrays: np.ndarray) -> None:
-    """Writes ``<name>.npz``.
+    """Writes ``<name>.npz``, to the folder that the command line of the script names, if it names one.
 
     Args:
       name: of the file.
@@ -43,7 +44,8 @@ def save(name: str, shapes: dict[str, tuple[int, ...]], about: dict[str, Any], *
       arrays: inputs and outputs.
     """
     header = json.dumps({"shapes": {k: list(v) for k, v in shapes.items()}, "about": about}, sort_keys=True)
-    np.savez_compressed(FOLDER / f"{name}.npz", header=np.array(header), **arrays)
+    folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    np.savez_compressed(folder / f"{name}.npz", header=np.array(header), **arrays)
 
 
 def load(name: str) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, np.ndarray]]:

@@ -176,11 +176,30 @@ def test_what_cannot_be_loaded_is_named(tmp_path, pipeline):
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "b.safetensors").read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"cut.safetensors: "):
         io.load(tmp_path / "cut.safetensors")
-    with pytest.raises(FileNotFoundError, match=r"there is no file .*none.pt"):
+    with pytest.raises(FileNotFoundError, match=r"there is no file or folder .*none.pt$"):
         io.load(tmp_path / "none.pt")
+    with pytest.raises(FileNotFoundError, match=r"facebook/DiT; a repository of the hub is named hf:facebook/DiT"):
+        io.load("facebook/DiT")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no weights in .*empty"):
+    with pytest.raises(FileNotFoundError, match=r"no weights in .*empty: .* ending in one of .*there is nothing"):
         io.load(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"preconditioning": "edm"}, r"preconditioning must be a Preconditioning, such as edm\(0.5\) .*, got 'edm'"),
+        ({"preconditioning": edm}, "preconditioning must be a Preconditioning"),
+        ({"shape": 32}, r"shape must be a tuple such as \(32, 32, 3\), got 32"),
+        ({"shape": (32, 0)}, "shape must be an integer >= 1, got 0"),
+        ({"key": "ema"}, "options must be none for a folder of scorekit.io.export, .* got key"),
+        ({"heads": 2}, "options must be none for a folder of scorekit.io.export, .* got heads"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(tmp_path, arguments, message):
+    folder = io.export(tmp_path / "out", small(ve()))
+    with pytest.raises(ValueError, match=message):
+        io.load(folder, **arguments)
 
 
 def test_nothing_is_downloaded_unless_asked(tmp_path, pipeline, monkeypatch, capsys):
@@ -258,6 +277,10 @@ def test_scalars_stay_scalars_and_transposed_arrays_are_copied(tmp_path):
 def test_damaged_exports_are_named(tmp_path):
     folder = io.export(tmp_path / "out", small(ve()))
     tensors, config = load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_text())
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-4])
+    with pytest.raises(ValueError, match=r"model.safetensors: not a complete safetensors file"):
+        io.load(folder)
     save_file({name: array for name, array in tensors.items() if name != "output.bias"}, folder / "model.safetensors")
     with pytest.raises(ValueError, match=r"model.safetensors: parameter .*'bias'\] is missing"):
         io.load(folder)

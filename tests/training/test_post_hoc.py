@@ -1,17 +1,16 @@
 """Power-function averages and averages of any width after training, against sums over all steps."""
 
 import dataclasses
-import importlib.util
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from golden import random_tensors
 
 from scorekit.training import (
     Checkpoints,
@@ -28,7 +27,6 @@ from scorekit.training import (
     update_ema,
 )
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 UPDATE = jax.jit(update_ema)
 
 
@@ -203,15 +201,8 @@ def test_wrong_folders_files_and_steps_are_named(run, tmp_path):
         post_hoc_weights([5, 5], [0.1, 0.1], 5, 0.05)
 
 
-def load_golden(folder=GOLDEN):
-    spec = importlib.util.spec_from_file_location("random_tensors", folder / "random_tensors.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.load("post_hoc_ema")[1:]
-
-
 def test_averages_and_reconstructions_are_those_of_ema_pytorch():
-    about, arrays = load_golden()
+    _, about, arrays = random_tensors.load("post_hoc_ema")
     stored, every = about["stored"], about["every"]
     np.testing.assert_allclose([power_ema_gamma(w) for w in stored], about["gammas"], rtol=1e-12)
     # it copies the first parameters before it averages them, so that its t is one larger
@@ -234,8 +225,8 @@ def test_averages_and_reconstructions_are_those_of_ema_pytorch():
 @pytest.mark.external
 def test_the_golden_file_is_what_its_script_makes(tmp_path):
     pytest.importorskip("ema_pytorch")
-    for name in ("random_tensors.py", "make_post_hoc_ema.py"):
-        shutil.copy(GOLDEN / name, tmp_path)
-    subprocess.run([sys.executable, tmp_path / "make_post_hoc_ema.py"], check=True, timeout=300)
-    for name, array in load_golden(tmp_path)[1].items():
-        np.testing.assert_allclose(array, load_golden()[1][name], rtol=1e-5, atol=1e-6)
+    script = random_tensors.FOLDER / "make_post_hoc_ema.py"
+    subprocess.run([sys.executable, script, tmp_path], check=True, timeout=300)
+    with np.load(tmp_path / "post_hoc_ema.npz") as made:
+        for name, array in random_tensors.load("post_hoc_ema")[2].items():
+            np.testing.assert_allclose(made[name], array, rtol=1e-5, atol=1e-6)
