@@ -43,5 +43,7 @@ def get_config():
     config.training.sample_every = 100_000
     config.training.checkpoint_every = 10_000
     config.sampling.ema = "0.9999"
-    config.sampling.steps = 100
+    config.sampling.solver.name = "ancestral"
+    config.sampling.grid.name = "uniform"
+    config.sampling.steps = 1000
     return config
