@@ -1,0 +1,37 @@
+"""Recipes of published results. What differs from the publication is in the docstring of each, as are its figures.
+
+"From memory" marks a number that was not looked up again when the recipe was written.
+"""
+
+import flax.linen as nn
+
+from experiments.cli.config import Config
+
+
+def use_preset(config: Config, kind: type[nn.Module], name: str) -> None:
+    """Sets ``config.network`` to a published network: what its preset changes, but not what the data decide."""
+    network, default = kind.preset(name), kind()  # type: ignore[attr-defined]
+    changed = {field: getattr(network, field) for field in config.network if hasattr(default, field)}
+    changed = {field: value for field, value in changed.items() if value != getattr(default, field)}
+    config.network.update(changed, name=kind.__name__.lower())
+
+
+def unconditional(config: Config) -> None:
+    """Drops all labels, and samples with the null label."""
+    config.loss.label_dropout = 1.0
+    config.guidance = ("unconditional",)
+    config.sampling.guidance_scale = 0.0
+    config.evaluation.guidance_scales = (0.0,)
+
+
+def conditional(config: Config) -> None:
+    """Drops no label, and samples without guidance."""
+    config.loss.label_dropout = 0.0
+    config.guidance = ("conditional",)
+    config.sampling.guidance_scale = 1.0
+    config.evaluation.guidance_scales = (1.0,)
+
+
+def imagenet(config: Config, size: int) -> None:
+    """The folders ``train`` and ``val`` of ImageNet, one folder a class: middle squares of this side."""
+    config.data.update(name="folder", path="~/imagenet", test_split="val", image_size=size, image_mode="RGB")

@@ -1,0 +1,53 @@
+"""Class-conditional ImageNet at 64 x 64 by ADM with dropout (Dhariwal & Nichol 2021).
+
+    python -m experiments.train --config=experiments/configs/published/imagenet64_adm.py --workdir=runs/imagenet64_adm \
+        --config.data.path=/data/imagenet
+    python -m experiments.evaluate --workdir=runs/imagenet64_adm --config.evaluation.fid.weights=…
+
+Published: FID 2.07 (README of guided-diffusion; https://arxiv.org/abs/2105.05233), without guidance and with 250
+steps (from memory). 295,904,454 parameters with the channels of the variance; 295,900,035 here: without these 5,187,
+and with a null label of 768. Device-hours: 906 V100-days, 22,000 V100-hours (from memory).
+
+Values: sizes, dropout and schedule from the README of guided-diffusion; batch, steps and learning rate from the paper
+(from memory).
+
+Differences: the variance is not learned, and the loss is that of the noise alone; times are continuous, from that of
+the first of 1,000 steps on; bfloat16 in place of float16; the filter that resizes pictures; stratified times.
+"""
+
+from experiments.configs import base
+from experiments.configs.published import conditional, imagenet, use_preset
+from scorekit.networks import ADM
+
+
+def get_config():
+    config = base.get_config()
+    imagenet(config, 64)
+    config.data.augment = "flip"
+    conditional(config)
+    config.schedule.name = "cosine"
+    config.schedule.s = 0.008
+    use_preset(config, ADM, "imagenet-64-edm")
+    config.network.dtype = "bfloat16"
+    config.preconditioning.noise.name = "timestep"
+    config.preconditioning.noise.betas = "squaredcos_cap_v2"
+    config.loss.target.name = "eps"
+    config.loss.weighting.name = "eps"
+    config.loss.times.t_min = 1e-3
+    config.training.steps = 540_000
+    config.training.batch_size = 2048
+    config.training.learning_rate = 3e-4
+    config.training.warmup_steps = 0
+    config.training.final_fraction = 1.0
+    config.training.clip_norm = None
+    config.training.ema_decays = (0.9999,)
+    config.training.log_every = 100
+    config.training.sample_every = 20_000
+    config.training.checkpoint_every = 5000
+    config.sampling.ema = "0.9999"
+    config.sampling.solver.name = "ancestral"
+    config.sampling.grid.name = "uniform"
+    config.sampling.grid.t_max = 0.999
+    config.sampling.steps = 250
+    config.sampling.batch_size = 100
+    return config
