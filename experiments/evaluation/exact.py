@@ -58,7 +58,7 @@ def exact_bits(config: Config, model: Model, dataset: Dataset, params: PyTree) -
       ConfigError: if the ODE is not solved to the end.
     """
     options, bins, dim = config.evaluation, dataset.bins, math.prod(model.shape)
-    t_min = 1e-3 if bins is None else float(model.schedule.time_at(2.0 * math.log(4.0 * (bins - 1))))
+    t_min = 1e-3 if bins is None else max(0.0, float(model.schedule.time_at(2.0 * math.log(4.0 * (bins - 1)))))
     t_max = 1.0 - 1e-3
     kind: Literal["exact", "rademacher"] = "exact" if dim <= FEW_VALUES else "rademacher"
 

@@ -162,8 +162,9 @@ def _condition_errors(model: Model, dataset: Dataset, samples: np.ndarray, label
 def variational_bound(config: Config, model: Model, dataset: Dataset, params: PyTree) -> Bound:
     """The variational bound on the test set given its conditions, and the exact value where it is known."""
     dim, bins = math.prod(model.shape), dataset.bins
-    # Discrete data: start where a bin is four standard deviations wide; below that, rounding beats any network.
-    t_min = 1e-3 if bins is None else float(model.schedule.time_at(2.0 * math.log(2.0 * (bins - 1))))
+    # Discrete data: start where a bin is four standard deviations wide; below that, rounding beats any network. Some
+    # schedules begin with more noise.
+    t_min = 1e-3 if bins is None else max(0.0, float(model.schedule.time_at(2.0 * math.log(2.0 * (bins - 1)))))
     t_max = 1.0 - 1e-3
 
     @spread_jit

@@ -15,6 +15,7 @@ import pytest
 from experiments import evaluation, training
 from experiments.configs import base, published
 from experiments.data.images import Images
+from experiments.evaluation.run_metrics import variational_bound
 from experiments.models import checks, choices
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import make_loss, make_prepare
@@ -161,6 +162,17 @@ def test_the_loss_at_initialisation_has_its_analytic_value(name):
     batch = make_prepare(model, dataset)(jax.random.key(0), dataset.train)
     losses, _ = make_loss(model._replace(module=Zero()))({}, batch)
     assert float(losses.mean()) == pytest.approx(recipe.loss, rel=4 * math.sqrt(2 / dataset.train["x"].size))
+
+
+@pytest.mark.slow
+def test_the_bound_starts_no_earlier_than_the_noise_of_the_schedule():
+    config = config_of("cifar10_ve")
+    config.evaluation.bound_times = 2
+    dataset, model = untrained(config, RECIPES["cifar10_ve"], 8)
+    dataset.test["x"][:] = np.rint(127.5 * np.clip(dataset.test["x"], -1.0, 1.0) + 127.5) / 127.5 - 1.0
+    bound = variational_bound(config, model._replace(module=Zero()), dataset, {})
+    assert bound.t_min == 0.0
+    assert math.isfinite(bound.total)
 
 
 @pytest.mark.slow
