@@ -269,7 +269,7 @@ def test_a_corrupted_newest_checkpoint_is_reported_and_the_one_before_it_resumed
             ["grid.t_max=1.0", "target eps", "cosine"],
         ),
         (["--config.training.batch_size=7", "--config.training.accumulate=2"], ["batch_size=7", "multiple of"]),
-        (["--config.network.name=mlp"], ["network.name=mlp", "must be dit or unet or"]),
+        (["--config.network.name=mlp"], ["network.name=mlp", "must be adm or ddpmunet or dit"]),
         (["--config.loss.label_dropout=0"], ["label_dropout=0.0", "null token"]),
         (["--config.schedule.beta_min=0.1"], ["schedule.beta_min=0.1", "cosine takes s"]),
         (["--config.guidance=interval,classifier_free"], ["interval has nothing to wrap"]),

@@ -17,6 +17,10 @@ ROWS = metrics.ROWS | {
     and name.removeprefix("typicality.") not in (*OF_DENOISERS, "seek_mode", "code_length")
 }
 ON_THE_HOST = {
+    "metrics.feature_statistics",
+    "metrics.fid",
+    "metrics.inception_score",
+    "metrics.kid",
     "metrics.fit_linear_probe",
     "metrics.probe_accuracy",
     "metrics.fit_reference_classifier",

@@ -9,6 +9,11 @@ from scorekit import networks
 VECTOR = np.ones((2, 2))  # float64, as numpy makes it
 CONDITIONS = {"num_classes": 3, "vector_size": 2}
 NETWORKS = {
+    "ADM": (
+        networks.ADM(channels=8, multipliers=(1,), blocks=1, map_shape=(2, 2, 1), **CONDITIONS),
+        (2, 4, 4, 1),
+        (2, 2, 2, 1),
+    ),
     "DDPMUNet": (
         networks.DDPMUNet(channels=4, groups=2, attention_levels=(1,), map_shape=(2, 2, 1), **CONDITIONS),
         (2, 4, 4, 1),

@@ -9,17 +9,17 @@ import importlib
 from collections.abc import Callable, Container
 from types import ModuleType
 
-from scorekit.io.preconditioning import Preconditioning, ddpm, edm
+from scorekit.io import preconditioning
 
 __all__ = ["FORMATS", "find_format"]
 
-FORMATS: dict[str, Callable[[], Preconditioning] | None] = {
+FORMATS: dict[str, Callable[[], preconditioning.Preconditioning] | None] = {
     "adm": None,
     "autoencoder_kl": None,
     "ddpm": None,
     "dhariwal": None,
-    "dit": ddpm,
-    "edm2": edm,
+    "dit": preconditioning.ddpm,
+    "edm2": preconditioning.edm,
     "score_sde": None,
     "song_unet": None,
 }
