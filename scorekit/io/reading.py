@@ -72,7 +72,7 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError  # late: the other files need nothing
     from safetensors.numpy import load, load_file
 
-    assert jnp.bfloat16
+    assert jnp.bfloat16  # numpy knows this dtype once jax is imported
     try:
         return load(path.read_bytes()) if in_bucket(path) else load_file(path)
     except SafetensorError as error:

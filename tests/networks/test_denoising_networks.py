@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit.networks import ABSENT, DENOISING, Masked, SongUNet, drop_conditions
+from scorekit.networks import ABSENT, DENOISING, EDM2, Masked, SongUNet, drop_conditions
 
 CLASSES, BATCH = 3, 4
 SIDES = {0: (), 1: (8,), 2: (4, 4)}
@@ -177,14 +177,15 @@ def test_null_tokens_and_embeddings_learn_from_the_examples_that_use_them(case):
         assert len(null) == (1 if isinstance(case.network, SongUNet) else 2)  # there, an absent vector is zero
         return null, given
 
+    least = 1e-5 if isinstance(case.network, EDM2) else 1e-4  # there, the norm of the weights divides the gradient
     null, given = norms([False, True, True, True])
     assert max(null) == 0  # the only example without conditions has weight 0
-    assert min(given) > 1e-5
+    assert min(given) > least
     null, given = norms([True, False, False, False])
-    assert min(null) > 1e-5
+    assert min(null) > least
     assert max(given) == 0
     null, given = norms([True, True, False, False])
-    assert min(null + given) > 1e-5
+    assert min(null + given) > least
 
 
 def test_every_parameter_is_trained_from_initialisation(case):
