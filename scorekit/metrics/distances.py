@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit.checks import check_finite
 from scorekit.typing import Array, ArrayLike, PyTree
@@ -44,6 +45,16 @@ def map_distances(fn: Callable[[Array, Array], PyTree], x: Array, y: Array) -> P
     return jax.lax.map(row, (jnp.arange(x.shape[0]), x), batch_size=CHUNK)
 
 
+def check_rows(least: int, **named: Array | np.ndarray) -> None:
+    """Raises ``ValueError`` if one is not ``(N, D)`` with ``N >= least`` and ``D >= 1``, or they differ in ``D``."""
+    for name, x in named.items():
+        if x.ndim != 2 or x.shape[0] < least or x.shape[1] < 1:
+            raise ValueError(f"{name} must be (N, D) with N >= {least} and D >= 1, got {x.shape}")
+    if len({x.shape[1] for x in named.values()}) > 1:
+        shapes = {name: x.shape for name, x in named.items()}
+        raise ValueError(f"features must have the same D, got {shapes}")
+
+
 def check_features(least: int, **named: ArrayLike) -> list[Array]:
     """The named arrays in float32, or float64 if they are.
 
@@ -54,12 +65,7 @@ def check_features(least: int, **named: ArrayLike) -> list[Array]:
         is not finite.
     """
     arrays = [jnp.asarray(x) for x in named.values()]
-    for name, x in zip(named, arrays, strict=True):
-        if x.ndim != 2 or x.shape[0] < least or x.shape[1] < 1:
-            raise ValueError(f"{name} must be (N, D) with N >= {least} and D >= 1, got {x.shape}")
-    if len({x.shape[1] for x in arrays}) > 1:
-        shapes = {name: x.shape for name, x in zip(named, arrays, strict=True)}
-        raise ValueError(f"features must have the same D, got {shapes}")
+    check_rows(least, **dict(zip(named, arrays, strict=True)))
     arrays = [x if x.dtype == jnp.float64 else x.astype(jnp.float32) for x in arrays]
     check_finite(**dict(zip(named, arrays, strict=True)))
     return arrays

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from scorekit.checks import check_count, check_finite
+from scorekit.metrics.distances import check_rows
 from scorekit.typing import ArrayLike
 
 
@@ -107,12 +108,7 @@ def rows(least: int, **named: ArrayLike) -> list[np.ndarray]:
         finite.
     """
     arrays = [np.asarray(x) for x in named.values()]
-    for name, x in zip(named, arrays, strict=True):
-        if x.ndim != 2 or x.shape[0] < least or x.shape[1] < 1:
-            raise ValueError(f"{name} must be (N, D) with N >= {least} and D >= 1, got {x.shape}")
-    if len({x.shape[1] for x in arrays}) > 1:
-        shapes = {name: x.shape for name, x in zip(named, arrays, strict=True)}
-        raise ValueError(f"features must have the same D, got {shapes}")
+    check_rows(least, **dict(zip(named, arrays, strict=True)))
     check_finite(**dict(zip(named, arrays, strict=True)))
     return [x.astype(np.float64) for x in arrays]
 
