@@ -85,9 +85,9 @@ def _saved(workdir: Path) -> list[int]:
     return [int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdecimal()]
 
 
-def _wait(workdir: Path, started: list[subprocess.Popen], step: int) -> bool:
-    """Waits for a checkpoint of ``step`` or a later one; False if a process has ended without."""
-    until = time.monotonic() + LIMIT
+def _wait(workdir: Path, started: list[subprocess.Popen], step: int, seconds: float = LIMIT) -> bool:
+    """Waits for a checkpoint of ``step`` or a later one; False if a process or the time has ended without."""
+    until = time.monotonic() + seconds
     while max(_saved(workdir), default=0) < step:
         if any(process.poll() is not None for process in started) or time.monotonic() > until:
             return False
@@ -138,7 +138,7 @@ def _kill(
         began = time.monotonic()
         _wait(workdir, both, step)
         after = time.monotonic() - began  # from one to the next, in the end
-    time.sleep(chosen.uniform(0, after))
+    _wait(workdir, both, STEPS - EVERY, chosen.uniform(0, after))
     both[which].send_signal(number)
     codes, _, _ = end(both)
     saved = f"{before} to {max(_saved(workdir), default=0)} of {STEPS}"
@@ -155,13 +155,15 @@ def _pictures(folder: Path) -> Path:
     return path
 
 
-def signals(folder: Path, count: int, seed: int = 0, kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Case]:
+def signals(
+    folder: Path, count: int, seed: int = 0, kinds: Sequence[str] = tuple(KINDS), *, only_kills: bool = False
+) -> Iterator[Case]:
     """SIGKILL to one of two processes, up to five times in a run, at random moments from its start to its last step.
 
     The other process must end too; the same command must then end with the state, bit for bit, and the metrics of a run
     that was never killed. The kinds of data, some of :data:`KINDS`, have equal shares of the kills. The last run of
-    each receives SIGTERM, continues as one process, and must end equal up to rounding. Compiled programs are shared by
-    all runs.
+    each receives SIGTERM, continues as one process, and must end equal up to rounding; ``only_kills`` leaves this out,
+    and that the undisturbed run is repeated. Compiled programs are shared by all runs.
     """
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
@@ -176,22 +178,28 @@ def signals(folder: Path, count: int, seed: int = 0, kinds: Sequence[str] = tupl
         for i, data in enumerate(kinds):
             command = [*common, f"--config.data.streaming={KINDS[data]}"]
             share = (count + len(kinds) - 1 - i) // len(kinds)
-            attacks.append(_attack(chosen, command, data, folder / f"together{i}", share))
+            attacks.append(_attack(chosen, command, data, folder / f"together{i}", share, only_kills))
         for cases in itertools.zip_longest(*attacks):  # in turns
             yield from (case for case in cases if case is not None)
 
 
-def _attack(chosen: random.Random, common: list[str], data: str, folder: Path, count: int) -> Iterator[Case]:
+def _attack(
+    chosen: random.Random, common: list[str], data: str, folder: Path, count: int, only_kills: bool
+) -> Iterator[Case]:
     """That many kills of runs with one kind of data, and a SIGTERM."""
-    exact, _, error = _to_the_end([*common, f"--workdir={folder / 'exact'}"], folder / "exact")
-    again, seconds, _ = _to_the_end([*common, f"--workdir={folder / 'again'}"], folder / "again")  # nothing is compiled
+    exact, seconds, error = _to_the_end([*common, f"--workdir={folder / 'exact'}"], folder / "exact")
+    again = exact
+    if not only_kills:  # nothing is compiled, and the seconds to the first checkpoint are those of the runs that follow
+        again, seconds, error = _to_the_end([*common, f"--workdir={folder / 'again'}"], folder / "again")
     if exact is None or again is None:
         yield Case("together", f"{data}, no signal", "obscure", error)
         return
-    different = _difference(again, exact, 0.0)
-    yield Case("together", f"{data}, no signal", "silent" if different else "clear", different or "the same twice")
+    if not only_kills:
+        different = _difference(again, exact, 0.0)
+        yield Case("together", f"{data}, no signal", "silent" if different else "clear", different or "the same twice")
     kills = [min(IN_A_ROW, count - i) for i in range(0, count, IN_A_ROW)]
-    for i, numbers in enumerate([*([signal.SIGKILL] * n for n in kills), [signal.SIGTERM]]):
+    runs = [[signal.SIGKILL] * n for n in kills] + [[signal.SIGTERM]] * (not only_kills)
+    for i, numbers in enumerate(runs):
         workdir, alone = folder / f"killed{i}", i == len(kills)
         command, tried = [*common, f"--workdir={workdir}"], []
         for number in numbers:
