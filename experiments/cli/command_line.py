@@ -211,5 +211,9 @@ def run(
         finally:
             distributed.finish()
 
-    with interrupts.handled(), endings.one_line():
-        app.run(start, argv=argv, flags_parser=flags_parser)
+    try:
+        with interrupts.handled(), endings.one_line():
+            app.run(start, argv=argv, flags_parser=flags_parser)
+    except SystemExit as ended:
+        interrupts.finish(ended.code)
+        raise

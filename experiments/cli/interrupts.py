@@ -6,6 +6,7 @@ checkpoint first; see :func:`deferred`.
 
 import atexit
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -40,6 +41,18 @@ def leave_with(code: int) -> NoReturn:
         with contextlib.suppress(Exception):
             function()
     os._exit(code)
+
+
+def finish(code: object) -> None:
+    """Ends the process with an exit code, if a signal has ended its program; returns otherwise.
+
+    The interpreter is not taken apart: a compilation that goes on in a thread of XLA would end in a segmentation fault.
+    """
+    if _received and isinstance(code, int):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        leave_with(code)
 
 
 def _watch(pipe: int) -> None:

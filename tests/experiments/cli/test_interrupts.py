@@ -134,3 +134,34 @@ def test_handlers_are_restored():
         signal.raise_signal(signal.SIGINT)
     assert [signal.getsignal(number) for number in interrupts.EXIT_CODES] == before
     assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_a_signal_while_xla_compiles_in_a_thread_of_its_own_does_not_crash():
+    program = """
+        import jax
+        from ml_collections import ConfigDict
+        from experiments.cli import command_line
+
+        def slow(x):
+            for i in range(1000):
+                x = jax.numpy.sort(x * i)
+            return x
+
+        def main(_):
+            lowered = jax.jit(slow).lower(jax.numpy.ones(64))
+            print("ready", flush=True)
+            lowered.compile()
+
+        command_line.run(main, ConfigDict, lambda _: None, argv=["program"])
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert outcome(process) == (143, "", "")
