@@ -49,7 +49,7 @@ def test_features_and_inputs_are_those_of_torchvision_from_either_file(tensors, 
 def test_missing_and_unknown_tensors_and_files_are_named(tmp_path):
     small = {name: np.zeros((1,) * len(shape), np.float32) for name, shape in _shapes().items()}
     assert vgg.recognises(small)
-    assert not vgg.recognises(["features.0.weight"])
+    assert not vgg.recognises(["features.0.weight"])  # that of any of these networks
     with pytest.raises(ValueError, match=r"has no tensor 'features.28.weight'"):
         vgg.convert(Tensors({name: v for name, v in small.items() if name != "features.28.weight"}))
     with pytest.raises(ValueError, match=r"does not use: features.30.weight"):
