@@ -264,8 +264,8 @@ def test_rematerialisation_changes_neither_parameters_nor_operations(name):
 
     (shapes, saving), (same, storing) = found(True), found(False)
     assert jax.tree.leaves_with_path(shapes) == jax.tree.leaves_with_path(same)
-    assert saving.pop("rematerialised") > 0
-    assert storing.pop("rematerialised") == 0
+    assert saving.pop("rematerialised", 0) > 0
+    assert storing.pop("rematerialised", 0) == 0
     assert saving == storing
 
 
