@@ -36,6 +36,7 @@ SLOW = {
     "scorekit.metrics.detection",
     "scorekit.metrics.inception",
     "scorekit.metrics.resize",
+    "scorekit.metrics.vgg",
     "scorekit.networks.adm",
     "scorekit.networks.autoencoder",
     "scorekit.networks.autoencoder_kl",

@@ -1,7 +1,8 @@
-"""Statistics of the Inception features of real images, to compare samples with.
+"""Statistics of the Inception or VGG features of real images, to compare samples with.
 
     python -m experiments.analysis.reference_statistics --data=cifar10 --weights=inception.safetensors --out=cifar10.npz
     python -m experiments.analysis.reference_statistics --data=pictures/ --size=64 --weights=… --resize=clean --out=…
+    python -m experiments.analysis.reference_statistics --data=cifar10 --network=vgg --weights=vgg16.pth --out=…
 
 ``--data`` is a folder of pictures or the name of a TFDS set. Writes the layout of EDM (``mu``, ``sigma``) with the
 fields of ADM for the sFID (``mu_s``, ``sigma_s``), the number of images, how they were resized, the checksum of the
@@ -21,6 +22,7 @@ from ml_collections import ConfigDict
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import ConfigError
+from experiments.evaluation.feature_networks import NETWORKS
 from experiments.evaluation.fid import KEPT
 from experiments.evaluation.inception import ROWS, Extractor, reference_of, to_bytes, write_reference
 from scorekit import data
@@ -30,7 +32,8 @@ _DATA = flags.DEFINE_string("data", None, "A folder of pictures, or the name of 
 _SPLIT = flags.DEFINE_string("split", "train", "Of a TFDS set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "~/tensorflow_datasets", "Of TFDS sets.")
 _SIZE = flags.DEFINE_integer("size", None, "The middle square of each picture of a folder is resized to it.")
-_WEIGHTS = flags.DEFINE_string("weights", None, "File of the Inception weights.", required=True)
+_NETWORK = flags.DEFINE_enum("network", "inception", list(NETWORKS), "Whose features.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "File of the weights of the network.", required=True)
 _RESIZE = flags.DEFINE_enum("resize", "tf1", CONVENTIONS, "How images are resized for the network.")
 _FEATURES = shared.count("features", KEPT, "Images whose features are written, the first ones.", lower_bound=0)
 _OUT = flags.DEFINE_string("out", None, "The .npz file to write.", required=True)
@@ -71,7 +74,8 @@ def main(_) -> None:
     source = opened()
     if len(source) < 2:
         raise ConfigError(f"--data={_DATA.value}: must hold at least 2 images, got {len(source)}")
-    extract = Extractor(_WEIGHTS.value, cast(Convention, _RESIZE.value), f"--weights={_WEIGHTS.value}")
+    given = f"--weights={_WEIGHTS.value}"
+    extract = Extractor(_NETWORK.value, _WEIGHTS.value, cast(Convention, _RESIZE.value), given)
     try:
         reference = reference_of(extract, batches(source), _FEATURES.value, source.name)
     except ValueError as error:

@@ -6,6 +6,7 @@ from experiments.cli.config import Config, choice, require
 from experiments.cli.ranges import above, at_least, count, items, within
 from experiments.data import kind_of
 from experiments.data.images import Images
+from experiments.evaluation.feature_networks import NETWORKS
 from scorekit.io import as_path
 from scorekit.metrics.resize import CONVENTIONS
 
@@ -24,8 +25,11 @@ def fields() -> ConfigDict:
     evaluation.exact_tolerance = 1e-5
     """Relative and absolute tolerance of its steps."""
     evaluation.fid = ConfigDict()
+    evaluation.fid.network = "inception"
+    """Whose features are compared: "inception", or "vgg", whose Fréchet distance is not called FID."""
     evaluation.fid.weights = config_dict.placeholder(str)
-    """File of the Inception weights of pytorch-fid or torch-fidelity; None leaves the FID out."""
+    """File of the Inception weights of pytorch-fid or torch-fidelity, or of the VGG-16 of torchvision; None leaves the
+    FID out."""
     evaluation.fid.reference = config_dict.placeholder(str)
     """File of ``experiments.analysis.reference_statistics``, or in the layout of EDM or ADM; None compares with the
     training images."""
@@ -53,6 +57,7 @@ def check(config: Config) -> None:
     """Validates the section ``evaluation`` before anything is loaded."""
     options = config.evaluation.fid
     choice("evaluation.fid.resize", options.resize, CONVENTIONS)
+    choice("evaluation.fid.network", options.network, NETWORKS)
     if options.weights is None:
         allowed = "left out: without evaluation.fid.weights there is no FID"
         require(options.reference is None, "evaluation.fid.reference", options.reference, allowed)

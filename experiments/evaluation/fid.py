@@ -1,4 +1,4 @@
-"""FID and the other metrics of Inception features, of samples of a run at each guidance scale."""
+"""FID and the other metrics of features of a network, of samples of a run at each guidance scale."""
 
 import math
 from typing import NamedTuple
@@ -12,10 +12,8 @@ from experiments.evaluation.inception import (
     BLOCK,
     Extractor,
     Reference,
-    columns,
     read_reference,
     reference_of,
-    statistics,
     to_bytes,
 )
 from experiments.models.partial import PartialSamples
@@ -30,16 +28,17 @@ SUBSET = 1000
 
 
 class InceptionMetrics(NamedTuple):
-    """Metrics by name for each guidance scale, how they were found, and the same for JSON."""
+    """Metrics by name for each guidance scale, how they were found, and the network of the features."""
 
     rows: dict[str, dict[str, float]]
     caption: str
     provenance: dict[str, str | int]
+    network: str
 
     def values(self) -> dict[str, float | str | int]:
         """Every metric by one name, and its provenance."""
-        found = {f"Inception/{row}/{name}": value for row, parts in self.rows.items() for name, value in parts.items()}
-        return found | {f"Inception/{name}": value for name, value in self.provenance.items()}
+        found = {f"{row}/{name}": value for row, parts in self.rows.items() for name, value in parts.items()}
+        return {f"{self.network}/{name}": value for name, value in (found | self.provenance).items()}
 
 
 class Prepared(NamedTuple):
@@ -58,7 +57,8 @@ def prepare(config: Config, dataset: Dataset) -> Prepared | None:
     options = config.evaluation.fid
     if options.weights is None:
         return None
-    extract = Extractor(options.weights, options.resize, f"config.evaluation.fid.weights={options.weights}")
+    given = f"config.evaluation.fid.weights={options.weights}"
+    extract = Extractor(options.network, options.weights, options.resize, given)
     if options.reference is not None:
         given = f"config.evaluation.fid.reference={options.reference}"
         return Prepared(extract, read_reference(options.reference, extract, given))
@@ -95,19 +95,19 @@ def inception_metrics(
     """
     options, (extract, reference) = config.evaluation.fid, prepared
     labels = np.arange(options.num_samples, dtype=np.int32) % dataset.num_classes
-    rows = {}
+    rows, distance = {}, extract.network.distance
     for scale in config.evaluation.guidance_scales:
         found = []
         for repeat in range(options.repeats):
             seed = (config.seed + 1 + repeat) % 2**32
             features = generate(params, seed, labels, scale, partial=partial, measure=extract)
-            found.append(_of_set(features, reference))
-            score = found[-1]["FID"]
+            found.append(_of_set(features, extract, reference))
+            score = found[-1][distance]
             print(
-                f"γ = {scale:g}, set {repeat + 1} of {options.repeats}: FID {score:.4f} ({extract.convention})",
+                f"γ = {scale:g}, set {repeat + 1} of {options.repeats}: {distance} {score:.4f} ({extract.convention})",
                 flush=True,
             )
-        rows[f"γ = {scale:g}"] = _over_repeats(found)
+        rows[f"γ = {scale:g}"] = _over_repeats(found, distance)
     provenance = {
         "samples": options.num_samples,
         "repeats": options.repeats,
@@ -115,40 +115,44 @@ def inception_metrics(
         "weights": extract.checksum,
         "reference": reference.about,
     }
-    return InceptionMetrics(rows, _caption(options, reference), provenance)
+    return InceptionMetrics(rows, _caption(options, extract, reference), provenance, extract.network.name)
 
 
-def _of_set(features: np.ndarray, reference: Reference) -> dict[str, float]:
-    pool = columns(features, "2048")
-    found = {"FID": metrics.fid(statistics(features, "2048"), reference.pool)}
-    if reference.spatial is not None:
-        found["sFID"] = metrics.fid(statistics(features, "spatial"), reference.spatial)
-    shuffled = np.random.RandomState(2020).permutation(len(features))  # labels repeat in their order
-    found["Inception score"] = metrics.inception_score(columns(features, "logits_unbiased")[shuffled]).mean
+def _of_set(features: np.ndarray, extract: Extractor, reference: Reference) -> dict[str, float]:
+    network = extract.network
+    pool = extract.columns(features, network.pool)
+    found = {network.distance: metrics.fid(extract.statistics(features, network.pool), reference.pool)}
+    if network.spatial and reference.spatial is not None:
+        found["sFID"] = metrics.fid(extract.statistics(features, network.spatial), reference.spatial)
+    if network.logits:
+        shuffled = np.random.RandomState(2020).permutation(len(features))  # labels repeat in their order
+        logits = extract.columns(features, network.logits)[shuffled]
+        found["Inception score"] = metrics.inception_score(logits).mean
     if reference.features is not None and len(reference.features) > 3:
         size = min(SUBSET, len(pool), len(reference.features))
-        found["KID"] = metrics.kid(reference.features, pool, subset_size=size).mean
+        found[network.kernel] = metrics.kid(reference.features, pool, subset_size=size).mean
         near = jax.jit(metrics.precision_recall)(reference.features, pool)
         found |= {"precision": float(near.precision), "recall": float(near.recall)}
     return found
 
 
-def _over_repeats(found: list[dict[str, float]]) -> dict[str, float]:
-    """Means; of the FID its standard error too, and the smallest value."""
+def _over_repeats(found: list[dict[str, float]], distance: str) -> dict[str, float]:
+    """Means; of the Fréchet distance its standard error too, and the smallest value."""
     means = {name: float(np.mean([part[name] for part in found])) for name in found[0]}
-    fids = [part["FID"] for part in found]
+    fids = [part[distance] for part in found]
     if len(fids) == 1:
         return means
     error = float(np.std(fids, ddof=1) / math.sqrt(len(fids)))
-    return {"FID": means.pop("FID"), "standard error": error, f"minimum of {len(fids)}": min(fids), **means}
+    return {distance: means.pop(distance), "standard error": error, f"minimum of {len(fids)}": min(fids), **means}
 
 
-def _caption(options: Config, reference: Reference) -> str:
-    text = "Of samples as 8-bit images."
+def _caption(options: Config, extract: Extractor, reference: Reference) -> str:
+    text = f"Of {extract.network.name} features of samples as 8-bit images."
     if options.repeats > 1:
         text += f" Means over {options.repeats} sets of samples; EDM reports the minimum of three."
     if reference.features is not None:
         real = len(reference.features)
-        size = min(SUBSET, options.num_samples, real)
-        text += f" KID: 100 subsets of {size:,}; precision and recall: k = 3; with {real:,} real images."
+        size, kernel = min(SUBSET, options.num_samples, real), extract.network.kernel
+        text += f" {kernel[0].upper() + kernel[1:]}: 100 subsets of {size:,}"
+        text += f"; precision and recall: k = 3; with {real:,} real images."
     return text

@@ -1,4 +1,4 @@
-"""Features of images by the Inception network, on all devices, and references to compare them with."""
+"""Features of images by a network, on all devices, and references to compare them with."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import ConfigError
+from experiments.evaluation.feature_networks import NETWORKS
 from experiments.models.devices import everywhere, spread, spread_jit
 from scorekit import metrics
 from scorekit.io import as_path, write_atomic
-from scorekit.io.formats import inception
 from scorekit.metrics import FeatureStatistics
 from scorekit.metrics.resize import Convention
 from scorekit.typing import ArrayLike
@@ -21,14 +21,13 @@ BLOCK = 64
 """Images that go through the network at once."""
 ROWS = 4096
 """Features that are added to the statistics at once."""
-WIDTHS = {"2048": 2048, "spatial": 2023, "logits_unbiased": 1008}
-"""The outputs that are kept, and their sizes, in the order of the columns."""
 
 
 class Extractor:
-    """``extract(samples) -> features`` as float32 ``(N, 5079)``, the outputs of :data:`WIDTHS` one after another.
+    """``extract(samples) -> features`` as float32 ``(N, D)``, the outputs of ``network.widths`` one after another.
 
     Args:
+      network: of :data:`~experiments.evaluation.feature_networks.NETWORKS`, by name.
       path: of the weights.
       convention: see :mod:`scorekit.metrics.resize`.
       given: the flag or field that names the path, for errors.
@@ -37,19 +36,20 @@ class Extractor:
       ConfigError: if the file is not one of the weights.
     """
 
-    def __init__(self, path: str, convention: Convention, given: str):
+    def __init__(self, network: str, path: str, convention: Convention, given: str):
+        self.network = kind = NETWORKS[network]
         try:
-            network, params, self.checksum = inception.load(path)
+            module, params, self.checksum = kind.load(path)
         except ValueError as error:
             raise ConfigError(f"{given}: {error}") from error
         self.convention: Convention = convention
-        self.identity = f"Inception features {self.checksum} {convention}"
+        self.identity = f"{kind.name} features {self.checksum} {convention}"
         self._params = everywhere(params)
 
         @spread_jit
         def run(params, images):
-            found: Any = network.apply({"params": params}, metrics.inception_input(spread(images), convention))
-            return jnp.concatenate([found[name] for name in WIDTHS], axis=1)
+            found: Any = module.apply({"params": params}, kind.prepare(spread(images), convention))
+            return jnp.concatenate([found[name] for name in kind.widths], axis=1)
 
         self._run = run
 
@@ -66,6 +66,17 @@ class Extractor:
             parts.append(np.asarray(self._run(self._params, padded))[: len(block)])
         return np.concatenate(parts)
 
+    def columns(self, features: np.ndarray, name: str) -> np.ndarray:
+        """One output of the network out of its features."""
+        ends = np.cumsum(list(self.network.widths.values()))
+        return np.split(features, ends[:-1], axis=1)[list(self.network.widths).index(name)]
+
+    def statistics(self, features: np.ndarray, name: str) -> FeatureStatistics:
+        """The statistics of one output."""
+        own = self.columns(features, name)
+        parts = (own[start : start + ROWS] for start in range(0, len(own), ROWS))
+        return metrics.merge_statistics(map(metrics.feature_statistics, parts))
+
 
 def to_bytes(samples: ArrayLike) -> np.ndarray:
     """Floats in [-1, 1] as uint8, rounded to the nearest.
@@ -76,26 +87,13 @@ def to_bytes(samples: ArrayLike) -> np.ndarray:
     return np.clip(np.rint((np.asarray(samples) + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
-def columns(features: np.ndarray, name: str) -> np.ndarray:
-    """One output of the network out of the features of an :class:`Extractor`."""
-    ends = np.cumsum(list(WIDTHS.values()))
-    return np.split(features, ends[:-1], axis=1)[list(WIDTHS).index(name)]
-
-
-def statistics(features: np.ndarray, name: str) -> FeatureStatistics:
-    """The statistics of one output."""
-    own = columns(features, name)
-    parts = (own[start : start + ROWS] for start in range(0, len(own), ROWS))
-    return metrics.merge_statistics(map(metrics.feature_statistics, parts))
-
-
 class Reference(NamedTuple):
     """Real images, by their features.
 
     Attributes:
-      pool: the statistics of "2048".
-      spatial: those of "spatial", None if unknown.
-      features: "2048" of some of the images ``(N, 2048)``, None if unknown.
+      pool: the statistics of ``network.pool``, "2048" of Inception.
+      spatial: those of ``network.spatial``, None if unknown.
+      features: ``network.pool`` of some of the images ``(N, D)``, None if unknown.
       about: where it is from, for people.
     """
 
@@ -114,22 +112,24 @@ def reference_of(extract: Extractor, batches: Iterable[np.ndarray], keep: int, a
       keep: the number of images whose features are kept, the first ones.
       about: where they are from.
     """
-    found: dict[str, list[FeatureStatistics]] = {"2048": [], "spatial": []}
+    network = extract.network
+    found: dict[str | None, list[FeatureStatistics]] = {name: [] for name in (network.pool, network.spatial) if name}
     kept, have = [], 0
     for features in _joined(map(extract.of_bytes, batches)):
         for name, before in found.items():
-            before[:] = [metrics.merge_statistics([*before, statistics(features, name)])]
-        kept.append(np.array(columns(features, "2048")[: max(keep - have, 0)]))
+            before[:] = [metrics.merge_statistics([*before, extract.statistics(features, str(name))])]
+        kept.append(np.array(extract.columns(features, network.pool)[: max(keep - have, 0)]))
         have += len(kept[-1])
-    return Reference(found["2048"][0], found["spatial"][0], np.concatenate(kept) if keep else None, about)
+    spatial = found[network.spatial][0] if network.spatial else None
+    return Reference(found[network.pool][0], spatial, np.concatenate(kept) if keep else None, about)
 
 
 def read_reference(path: str, extract: Extractor, given: str) -> Reference:
     """A reference out of a file.
 
-    ``mu`` and ``sigma`` are statistics of "2048" (EDM), ``mu_s`` and ``sigma_s`` of "spatial" (ADM); ``arr_0`` holds
-    images as uint8 (ADM), whose features are found here; ``features``, ``num_images``, ``resize`` and ``weights`` are
-    those of :func:`write_reference`.
+    ``mu`` and ``sigma`` are statistics of the pooled features (EDM), ``mu_s`` and ``sigma_s`` of "spatial" (ADM);
+    ``arr_0`` holds images as uint8 (ADM), whose features are found here; ``features``, ``num_images``, ``resize`` and
+    ``weights`` are those of :func:`write_reference`.
 
     Raises:
       ConfigError: if the file is none of these, or its features are of other weights or another way to resize.
@@ -144,7 +144,11 @@ def read_reference(path: str, extract: Extractor, given: str) -> Reference:
         if name in found and str(found[name]) != value:
             raise ConfigError(f"{given}: its features are of {name} {found[name]}, those of the samples of {value}")
     count = int(found["num_images"]) if "num_images" in found else None
-    own = [_from_file(found, count, *names, given) for names in (("mu", "sigma"), ("mu_s", "sigma_s"))]
+    network = extract.network
+    own = [
+        _from_file(found, count, *names, network.widths[output], given) if output else None
+        for names, output in ((("mu", "sigma"), network.pool), (("mu_s", "sigma_s"), network.spatial))
+    ]
     images, features = found.get("arr_0"), found.get("features")
     about = f"{Path(path).name}, " + (f"{count:,} images" if count else "of others: how they resized is not in it")
     if images is not None:
@@ -171,10 +175,9 @@ def write_reference(path: str | Path, reference: Reference, extract: Extractor) 
     return write_atomic(path, archive.getvalue())
 
 
-def _from_file(found, count, mean: str, covariance: str, given: str) -> FeatureStatistics | None:
+def _from_file(found, count, mean: str, covariance: str, size: int, given: str) -> FeatureStatistics | None:
     if mean not in found or covariance not in found:
         return None
-    size = WIDTHS["2048" if mean == "mu" else "spatial"]
     shapes = found[mean].shape, found[covariance].shape
     if shapes != ((size,), (size, size)):
         raise ConfigError(f"{given}: {mean} and {covariance} must be ({size},) and ({size}, {size}), got {shapes}")

@@ -63,7 +63,7 @@ class Evaluation(NamedTuple):
       bound: the variational bound.
       quantisation: of latents with codes, else None.
       loss_by_noise_level: the eps-MSE on training and held-out data.
-      inception: FID and what belongs to it, None without the weights of the Inception network.
+      inception: FID and what belongs to it, or the same of VGG features; None without weights of a network.
       exact: the exact likelihood, None if it was not asked for.
     """
 
@@ -97,7 +97,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluates samples at every guidance scale, the variational bound and the loss by noise level.
 
-    The FID joins them where the config names weights of the Inception network.
+    The FID joins them where the config names weights of the network of its features.
 
     Args:
       config: the full config.

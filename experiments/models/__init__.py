@@ -49,6 +49,8 @@ def fields() -> ConfigDict:
     """"recommended" is the grid that belongs to it; "file" takes the grid at ``path``, which experiments.tune wrote for
     this solver and number of steps; "times" takes ``times``."""
     sampling.steps = 25
+    sampling.denoise = config_dict.placeholder(bool)
+    """Evaluates once more, at the last time of the grid, and takes x0: for schedules that begin with noise."""
     sampling.guidance_scale = 2.0
     """γ: 0 unconditional, 1 conditional, above 1 guided."""
     sampling.guidance_shape = section(rules.SCALES, "constant", supplied=("guidance_scale",))

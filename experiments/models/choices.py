@@ -54,6 +54,7 @@ def _constant(value):
 TARGETS: Mapping[str, Callable] = {
     **{name: _constant(target) for name, target in predictions.TARGETS.items()},
     "edm": predictions.edm_target,
+    "negative_eps": preconditioning.NegativeEps,
 }
 TARGET_RANGES = or_none(sigma_data=above(0))
 

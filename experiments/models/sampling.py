@@ -103,9 +103,9 @@ def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
         given = [f"config.sampling.grid.{field}={v}" for field, v in config.sampling.grid.items() if v is not None]
         raise ConfigError(f"{', '.join(given)}: {' '.join(str(error).split())}") from error
     no_signal = float(schedule.alpha(ts[0])) == 0
-    target = config.loss.target.name
-    if no_signal and (target in ("eps", "score") or isinstance(solver, solvers.EulerMaruyama)):
-        blame = f"target {target}" if target in ("eps", "score") else "solver euler_maruyama"
+    target, undefined = config.loss.target.name, ("eps", "negative_eps", "score")
+    if no_signal and (target in undefined or isinstance(solver, solvers.EulerMaruyama)):
+        blame = f"target {target}" if target in undefined else "solver euler_maruyama"
         allowed = f"below 1 (say 0.999): {blame} divides by alpha(t), which is 0 there for {config.schedule.name}"
         require(False, "sampling.grid.t_max", float(ts[0]), allowed)
     return solver, ts
@@ -138,6 +138,8 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             trajectory=trajectory,
         )
         if not trajectory:
+            if options.denoise:
+                out = denoiser(params, given, scale, extras)(out, ts[-1]).x0
             return dataset.from_model(out, given)
         states = jnp.concatenate([x[None], out[1]])
         return states, model.schedule.log_snr(ts)

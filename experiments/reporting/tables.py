@@ -14,7 +14,7 @@ from experiments.reporting.report import Table, tables_as_text
 
 
 def evaluation_tables(found: Evaluation) -> list[Table]:
-    """Metrics of samples, those of Inception features, the likelihoods, and the quantisation of codes."""
+    """Metrics of samples, those of features of a network, the likelihoods, and the quantisation of codes."""
     tables = [metrics_table(found.rows, found.caption)] if found.rows else []
     tables += inception_tables(found.inception) if found.inception else []
     tables += [exact_table(found.exact)] if found.exact else []
@@ -34,7 +34,7 @@ def metrics_table(rows: dict[str, dict[str, Any]], caption: str) -> Table:
 
 
 def inception_tables(found: InceptionMetrics) -> list[Table]:
-    """Metrics of Inception features, and what they must have in common with others to be compared."""
+    """Metrics of features of a network, and what they must have in common with others to be compared."""
     provenance = Table(list(found.provenance), [list(found.provenance.values())])
     return [metrics_table(found.rows, found.caption), provenance]
 

@@ -1,7 +1,8 @@
 """Metrics of generated samples, of scores, of features and of reconstructions.
 
 Distances between two sets of feature vectors ``(N, D)``, real and generated; the Inception network and the published
-metrics of its features; separation of two sets of scores; linear probes of features; the peak signal-to-noise ratio.
+metrics of its features, and the VGG network; separation of two sets of scores; linear probes of features; the peak
+signal-to-noise ratio.
 """
 
 from scorekit.metrics.detection import Interval, aupr, auroc, bootstrap_interval, fpr_at_tpr
@@ -31,8 +32,10 @@ from scorekit.metrics.reference_classifier import (
 from scorekit.metrics.resize import inception_input, resize
 from scorekit.metrics.sliced import sliced_wasserstein
 from scorekit.metrics.vendi import vendi_score
+from scorekit.metrics.vgg import VGG16, vgg_input
 
 __all__ = [
+    "VGG16",
     "DensityCoverage",
     "FeatureStatistics",
     "InceptionScore",
@@ -65,4 +68,5 @@ __all__ = [
     "resize",
     "sliced_wasserstein",
     "vendi_score",
+    "vgg_input",
 ]

@@ -61,8 +61,7 @@ def fid(x: FeatureStatistics, y: FeatureStatistics) -> float:
     means, covariances = zip(*(_gaussian(name, part) for name, part in (("x", x), ("y", y))), strict=True)
     if means[0].shape != means[1].shape:
         raise ValueError(f"y must have the D of x, {len(means[0])}, got {len(means[1])}")
-    factors = [_factor(covariance) for covariance in covariances]
-    overlap = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
+    overlap = _overlap(*map(_factor, covariances))
     return float(((means[0] - means[1]) ** 2).sum() + sum(map(np.trace, covariances)) - 2.0 * overlap)
 
 
@@ -155,9 +154,22 @@ def _gaussian(name: str, part: FeatureStatistics) -> tuple[np.ndarray, np.ndarra
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:
-    """R with ``R^T R`` the covariance."""
-    values, vectors = np.linalg.eigh(covariance)
-    return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    """R with ``R^T R`` the covariance; it has fewer rows than columns where the covariance is singular."""
+    try:
+        return np.linalg.cholesky(covariance).T
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(covariance)
+        kept = values > len(values) * np.finfo(np.float64).eps * values[-1]
+        return np.sqrt(values[kept])[:, None] * vectors.T[kept]
+
+
+def _overlap(x: np.ndarray, y: np.ndarray) -> float:
+    """The sum of the singular values of ``x y^T``: of square factors by the eigenvalues of its square, a fourth of the
+    cost; what these lose of the values that are 0 but for rounding matters where a covariance is singular only."""
+    product = x @ y.T
+    if x.shape == y.shape == (x.shape[1], x.shape[1]):
+        return float(np.sqrt(np.maximum(np.linalg.eigvalsh(product @ product.T), 0.0)).sum())
+    return float(np.linalg.svd(product, compute_uv=False).sum())
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -111,6 +111,9 @@ def learned(num_knots: int = 8, log_snr_max: Number = 13.3, log_snr_min: Number 
     give a valid schedule, and its inverse is exact. It is initialised to a straight line. To learn the shape but not
     the endpoints, exclude ``log_snr_max`` and ``log_snr_min`` from the gradient.
 
+    Learn the endpoints, as array leaves, with the network by the gradient of
+    :func:`scorekit.likelihood.variational_bound` at ``t_min=0``, ``t_max=1``, which does not depend on the shape.
+
     Args:
       num_knots: number of spline pieces K, >= 1.
       log_snr_max: log-SNR at t = 0, in nats.

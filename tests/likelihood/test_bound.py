@@ -1,5 +1,6 @@
 """The variational bounds against exact entropies and integrals."""
 
+import dataclasses
 import functools
 import math
 
@@ -230,3 +231,33 @@ def test_discrete_variational_bound_invalid_arguments_raise(ts, bins, message):
         discrete_variational_bound(
             jax.random.key(0), lambda x, t: (x, x), schedules.cosine(), jnp.zeros((2, 1)), ts, bins=bins
         )
+
+
+@pytest.mark.slow
+def test_the_gradient_of_a_learned_schedule_is_that_of_its_ends():
+    """With ``r = snr std^2`` the bound is ``D/2 (log 2 pi e - max) + 1/2 int D r / (1 + r) dlog_snr + D/2 r(min)``."""
+    std, dim, first, last = 1.5, 200, 2.0, -3.0
+    data = densities.gaussian(jnp.zeros(dim), std=std)
+    schedule = dataclasses.replace(
+        schedules.learned(3),
+        heights=jnp.array([0.3, -0.5, 0.2]),
+        slopes=jnp.array([0.5, -0.2, 0.1, 0.7]),
+        log_snr_max=jnp.float32(first),
+        log_snr_min=jnp.float32(last),
+    )
+    x0 = data.sample(jax.random.key(0), (500,))
+
+    def bound(schedule):
+        denoiser = denoisers.exact_denoiser(data, schedule)
+        found = variational_bound(jax.random.key(1), denoiser, schedule, x0, num_times=16, t_min=0.0, t_max=1.0)
+        return found.total.mean() / dim
+
+    value, gradient = jax.device_get(jax.jit(jax.value_and_grad(bound))(schedule))
+    r = lambda log_snr: std**2 * math.exp(log_snr)
+    integral = math.log1p(r(first)) - math.log1p(r(last))
+    exact = 0.5 * (math.log(2 * math.pi * math.e) - first + integral + r(last))
+    np.testing.assert_allclose(value, exact, rtol=3e-3)
+    assert np.abs(gradient.heights).max() < 1e-6
+    assert np.abs(gradient.slopes).max() < 1e-6
+    np.testing.assert_allclose(gradient.log_snr_max, -0.5 / (1.0 + r(first)), rtol=0.1)
+    np.testing.assert_allclose(gradient.log_snr_min, 0.5 * r(last) ** 2 / (1.0 + r(last)), rtol=0.1)

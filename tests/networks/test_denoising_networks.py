@@ -3,6 +3,7 @@
 The networks run op by op here: compiled operations are shared between the many combinations of conditions.
 """
 
+import collections
 import dataclasses
 
 import jax
@@ -223,6 +224,49 @@ def test_bfloat16_keeps_parameters_and_output_in_float32(case):
     full = case(x=x.astype(np.float32))
     error = np.linalg.norm(low - full) / np.linalg.norm(full)
     assert 1e-5 < error < 0.05
+
+
+REMAT = [name for name, (network, axes) in CASES.items() if hasattr(network, "remat") and axes == 2]
+"""All that are published."""
+
+
+def test_every_published_network_can_be_rematerialised():
+    assert [f"{name}-2d" for name in ("ADM", "DDPMUNet", "DiT", "EDM2", "SongUNet", "UNet", "VDMUNet")] == REMAT
+
+
+def operations(jaxpr, found):
+    """Counts the operations of a program, with those inside of what it calls, into ``found``."""
+    for equation in jaxpr.eqns:
+        inner = [part for value in equation.params.values() for part in jax.tree.leaves(value, is_leaf=is_program)]
+        inner = [getattr(part, "jaxpr", part) for part in inner if is_program(part)]
+        if "prevent_cse" in equation.params:
+            found["rematerialised"] += 1
+        elif not inner:
+            found[str(equation.primitive)] += 1
+        for part in inner:
+            operations(part, found)
+    return found
+
+
+def is_program(value):
+    return hasattr(value, "eqns") or hasattr(getattr(value, "jaxpr", None), "eqns")
+
+
+@pytest.mark.parametrize("name", REMAT)
+def test_rematerialisation_changes_neither_parameters_nor_operations(name):
+    network, axes = CASES[name]
+    x = np.ones((BATCH, *SIDES[axes], 2), np.float32)
+
+    def found(remat):
+        module = build(network, axes, remat=remat)
+        shapes = jax.eval_shape(module.init, jax.random.key(0), x, NOISE)
+        return shapes, operations(jax.make_jaxpr(module.apply)(shapes, x, NOISE).jaxpr, collections.Counter())
+
+    (shapes, saving), (same, storing) = found(True), found(False)
+    assert jax.tree.leaves_with_path(shapes) == jax.tree.leaves_with_path(same)
+    assert saving.pop("rematerialised", 0) > 0
+    assert storing.pop("rematerialised", 0) == 0
+    assert saving == storing
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ are not used. 0.20 to 0.30 s a step on four V100 (the same README, in JAX): 290 
 Values: the config ``ve/cifar10_ncsnpp_continuous`` and the defaults of CIFAR-10 of score_sde_pytorch. Data are in
 [-1, 1] here and in [0, 1] there: sigma is twice theirs, and the network is given log(sigma / 2).
 
-Differences: the output is eps, that of the published weights -eps; the loss is the mean over the values of an image,
-there half of the sum, so that clipping at 1 is 1,536 times looser; stratified times; samples keep the noise of sigma
-= 0.02, 2.5 grey values, which a last evaluation removes there: FIDs are not comparable without it.
+The output is -eps, as that of the published weights. The last of the 1,000 evaluations of the predictor, at sigma =
+0.02 (2.5 grey values), removes the noise without drawing any. The loss is the mean over the values of an image, there
+half of the sum: gradients are clipped at 1 / 1,536.
+
+Differences: stratified times; the first of the 1,000 corrector steps, at sigma = 100, is left out.
 """
 
 import math
@@ -30,9 +32,13 @@ def get_config():
     config.preconditioning.noise.name = "log_snr"
     config.preconditioning.noise.scale = -0.5
     config.preconditioning.noise.offset = -math.log(2.0)
+    config.loss.target.name = "negative_eps"
+    config.training.clip_norm = 1.0 / 1536
     config.training.ema_decays = (0.999,)
     config.sampling.ema = "0.999"
     config.sampling.solver.name = "predictor_corrector"
     config.sampling.solver.snr = 0.16
     config.sampling.solver.norms = "batch_mean"
+    config.sampling.steps = 999
+    config.sampling.denoise = True
     return config

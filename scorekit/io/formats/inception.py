@@ -11,6 +11,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +21,7 @@ from scorekit.io.tensors import Tensors, check_params
 from scorekit.metrics.inception import InceptionV3
 from scorekit.typing import PyTree
 
-__all__ = ["Loaded", "convert", "load", "recognises"]
+__all__ = ["Loaded", "checksum", "convert", "load", "recognises"]
 
 EPSILON = 1e-3
 """Added to the variances of the batch normalisation."""
@@ -28,12 +29,12 @@ EPSILON = 1e-3
 
 class Loaded(NamedTuple):
     """Attributes:
-    network: an :class:`~scorekit.metrics.InceptionV3`.
+    network: the module, here an :class:`~scorekit.metrics.InceptionV3`.
     params: its parameters.
     checksum: SHA-256 of the file, in hexadecimal digits.
     """
 
-    network: InceptionV3
+    network: nn.Module
     params: PyTree
     checksum: str
 
@@ -58,7 +59,12 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     if not path.is_file():
         raise ValueError(f"path must be a .safetensors or .pth file of Inception weights, got {path}")
     network, params = convert(Tensors(read_weights(path).named, str(path)))
-    return Loaded(network, params, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Loaded(network, params, checksum(path))
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def recognises(names: Container[str]) -> bool:

@@ -20,6 +20,7 @@ from experiments.models import checks, choices
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model, init_params
+from experiments.models.sampling import make_sampler
 from scorekit import training as scorekit_training
 from scorekit.io.preconditioning import precondition
 from scorekit.networks import SongUNet
@@ -173,6 +174,33 @@ def test_the_bound_starts_no_earlier_than_the_noise_of_the_schedule():
     bound = variational_bound(config, model._replace(module=Zero()), dataset, {})
     assert bound.t_min == 0.0
     assert math.isfinite(bound.total)
+
+
+class OfNormalData(nn.Module):
+    """The negative noise of data ``N(0, std^2)`` at ``x_t = x0 + sigma eps``, called with ``log(sigma / 2)``."""
+
+    std: float
+
+    @nn.compact
+    def __call__(self, x, noise, labels=None, vector=None, dense_map=None):
+        sigma = 2.0 * jnp.exp(jnp.reshape(noise, (-1, 1, 1, 1)))
+        return -sigma * x / (sigma**2 + self.std**2)
+
+
+@pytest.mark.slow
+def test_samples_of_the_variance_exploding_recipe_are_denoised_at_the_end():
+    """They are the clean estimates of the samples that keep the noise of sigma = 0.02."""
+    config, std = config_of("cifar10_ve"), 0.05
+    config.sampling.steps = 30
+    config.sampling.solver.norms = "expected"
+    dataset, model = untrained(config, RECIPES["cifar10_ve"], 8)
+    dataset.from_model = lambda x, conditions=None: x
+    model, labels = model._replace(module=OfNormalData(std)), np.zeros(100, np.int32)
+    denoised = make_sampler(config, model, dataset)({}, 0, labels, 0.0)
+    config.sampling.denoise = None
+    noisy = make_sampler(config, model, dataset)({}, 0, labels, 0.0)
+    np.testing.assert_allclose(denoised, noisy * std**2 / (std**2 + 0.02**2), rtol=1e-4, atol=1e-6)
+    assert noisy.std() > 1.1 * denoised.std()
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ A small network stands for the Inception network, which has the tests of its pac
 """
 
 import re
+import types
 
 import flax.linen as nn
 import jax
@@ -17,6 +18,7 @@ from experiments.cli.config import ConfigError
 from experiments.configs.images import digits_dit, smoke
 from experiments.configs.points import mixture_2d
 from experiments.evaluation import fid, inception
+from experiments.evaluation.feature_networks import NETWORKS
 from experiments.models.model import build_model, init_params
 from experiments.models.partial import PartialSamples
 from experiments.models.sampling import make_sampler
@@ -33,18 +35,20 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 3), dtype=np.uint8
 class Projection(nn.Module):
     """A random projection of every ninth pixel."""
 
+    names: tuple[str, ...] = tuple(SMALL)
+
     @nn.compact
     def __call__(self, x):
         flat = x[:, ::9, ::9].reshape(x.shape[0], -1)
-        return {name: nn.Dense(width, name=name)(flat) for name, width in SMALL.items()}
+        return {name: nn.Dense(width, name=name)(flat) for name, width in zip(self.names, SMALL.values(), strict=False)}
 
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """A path of weights; the network that is loaded from it is the small one."""
     params = Projection().init(jax.random.key(0), np.zeros((1, 299, 299, 3)))["params"]
-    monkeypatch.setattr(inception.inception, "load", lambda path: Loaded(Projection(), params, CHECKSUM))
-    monkeypatch.setattr(inception, "WIDTHS", SMALL)
+    load = lambda path: Loaded(Projection(), params, CHECKSUM)
+    monkeypatch.setitem(NETWORKS, "inception", NETWORKS["inception"]._replace(load=load, widths=SMALL))
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"")
     return path
@@ -52,7 +56,7 @@ def small(monkeypatch, tmp_path):
 
 @pytest.fixture
 def extract(small):
-    return inception.Extractor(str(small), "tf1", "--weights=…")
+    return inception.Extractor("inception", str(small), "tf1", "--weights=…")
 
 
 def read(path, extract):
@@ -88,6 +92,33 @@ def test_references_are_written_and_read_and_images_of_others_are_measured(extra
     np.testing.assert_allclose(read(tmp_path / "images.npz", extract).pool.mean, pool.mean, rtol=1e-6)
 
 
+def test_distances_of_vgg_features_are_never_called_fid(monkeypatch, tmp_path):
+    module = Projection(("relu5_3",))
+    params = module.init(jax.random.key(0), np.zeros((1, 224, 224, 3)))["params"]
+    load = lambda path: Loaded(module, params, CHECKSUM)
+    monkeypatch.setitem(NETWORKS, "vgg", NETWORKS["vgg"]._replace(load=load, widths={"relu5_3": 5}))
+    config = smoke.get_config()
+    config.evaluation.fid.update(network="vgg", weights="w.pth", num_samples=20)
+    config.evaluation.guidance_scales = (1.0,)
+    extract = inception.Extractor("vgg", "w.pth", "tf1", "")
+    reference = inception.reference_of(extract, iter([IMAGES]), 20, "here")
+    assert reference.spatial is None
+    path = inception.write_reference(tmp_path / "r.npz", reference, extract)
+    prepared = fid.Prepared(extract, read(path, extract))
+    found = fid.inception_metrics(
+        config,
+        types.SimpleNamespace(num_classes=2),
+        None,
+        lambda *args, measure, **kwargs: measure(IMAGES[::-1] / 127.5 - 1),
+        prepared,
+    )
+    names = ["Fréchet distance of VGG features", "kernel distance of VGG features", "precision", "recall"]
+    assert list(found.rows["γ = 1"]) == names
+    assert abs(found.rows["γ = 1"][names[0]]) < 1e-4 * np.trace(reference.pool.covariance)
+    assert all(name.startswith("VGG/") for name in found.values())
+    assert not re.search("FID|Inception|KID", tables_as_text(inception_tables(found)))
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -116,6 +147,7 @@ def test_the_section_is_checked_before_anything_is_loaded(small):
     config = smoke.get_config()
     evaluation.check(config)
     for field, value, message in (
+        ("network", "vg", "must be one of inception, vgg .did you mean vgg?"),
         ("resize", "clan", "must be one of tf1, torch, clean .did you mean clean?"),
         ("reference", "a.npz", "left out: without evaluation.fid.weights there is no FID"),
         ("weights", "/nowhere.pth", "a .safetensors or .pth file, there is none of this name"),
@@ -138,7 +170,7 @@ def test_the_statistics_of_a_folder_are_written(small, tmp_path):
     code, printed, err = run("analysis.reference_statistics", *wanted)
     assert code == 0, err
     assert f"20 images, resize torch, weights {CHECKSUM}" in printed
-    extract = inception.Extractor(str(small), "torch", "")
+    extract = inception.Extractor("inception", str(small), "torch", "")
     with np.load(out) as file:
         np.testing.assert_allclose(file["sigma"], np.cov(extract.of_bytes(IMAGES)[:, :5], rowvar=False), rtol=1e-4)
         assert file["features"].shape == (4, 5)

@@ -95,6 +95,7 @@ ROWS: dict[str, Call] = {
     "metrics.inception_score": call(metrics.inception_score, logits=Data(_X, _FLOATS), splits=Count(2)),
     "metrics.resize": call(metrics.resize, images=Data(_IMAGES, _FLOATS), size=Count(3), convention=Choice("tf1")),
     "metrics.inception_input": call(metrics.inception_input, images=Data(_IMAGES, _FLOATS), convention=Choice("tf1")),
+    "metrics.vgg_input": call(metrics.vgg_input, images=Data(_IMAGES, _FLOATS), convention=Choice("tf1")),
 }
 
 EXEMPT = {
@@ -102,6 +103,7 @@ EXEMPT = {
     "metrics.InceptionScore": "a result",
     "metrics.KernelDistance": "a result",
     "metrics.InceptionV3": "a network, which checks nothing; its input is from inception_input",
+    "metrics.VGG16": "a network, which checks nothing; its input is from vgg_input",
     "metrics.merge_over_processes": "takes a result only",
     "metrics.Interval": "a result",
     "metrics.LinearProbe": "a result",

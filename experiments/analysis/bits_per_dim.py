@@ -1,0 +1,56 @@
+"""Bits per dimension of published weights on test data: the exact likelihood and the variational bound.
+
+    python -m experiments.analysis.bits_per_dim --weights=edm-cifar10-32x32-uncond-vp.pkl \\
+        --config=experiments/configs/published/cifar10_edm.py --config.evaluation.exact_examples=1000
+    python -m experiments.analysis.bits_per_dim --weights=checkpoint_26.pth --preconditioning=vp --config=…
+
+``--weights`` is any file or folder that ``scorekit.io.load`` reads, whose layout is recognised. Of the config only
+``data``, ``evaluation`` and ``seed`` are used. ``--preconditioning`` says what input and output of the network mean
+where the file does not. Prints the tables that ``experiments.evaluate --bits_per_dim`` prints for a run, with the
+offset and the kind of dequantisation; ``--out`` writes the values as JSON.
+"""
+
+import time
+
+from absl import flags
+
+from experiments import data, evaluation
+from experiments.cli import command_line, progress
+from experiments.cli import flags as shared
+from experiments.cli.config import Config
+from experiments.configs import base
+from experiments.evaluation.exact import exact_bits
+from experiments.evaluation.run_metrics import variational_bound
+from experiments.models.devices import everywhere
+from experiments.models.foreign import PRECONDITIONINGS, open_foreign
+from experiments.models.latents import load_data
+from experiments.models.runs import write_results
+from experiments.reporting.report import tables_as_text
+from experiments.reporting.tables import bound_table, exact_table
+
+_CONFIG = shared.config()
+_WEIGHTS = flags.DEFINE_string("weights", None, "File or folder of published weights.", required=True)
+_MEANING = flags.DEFINE_enum("preconditioning", None, list(PRECONDITIONINGS), "Where the file does not say it.")
+_OUT = flags.DEFINE_string("out", None, "The .json file to write.")
+
+
+def main(config: Config) -> None:
+    start = time.monotonic()
+    data.check(config)
+    evaluation.check(config)
+    if _OUT.value:
+        shared.check_writable(shared.path(_OUT).parent, f"--out={_OUT.value}")
+    dataset = load_data(config)
+    model, params = open_foreign(_WEIGHTS.value, _MEANING.value, dataset)
+    params = everywhere(params)
+    print(f"{_WEIGHTS.value} on test data of {dataset.name} …", flush=True)
+    exact, bound = exact_bits(config, model, dataset, params), variational_bound(config, model, dataset, params)
+    print(tables_as_text([exact_table(exact), bound_table(bound)]))
+    if _OUT.value:
+        found = {"weights": _WEIGHTS.value, "exact": exact._asdict(), "bound": bound._asdict()}
+        write_results(shared.path(_OUT), found)
+    print(progress.final_line(_OUT.value or _WEIGHTS.value, time.monotonic() - start))
+
+
+if __name__ == "__main__":
+    command_line.run(main, lambda: _CONFIG.value, base.check_fields)

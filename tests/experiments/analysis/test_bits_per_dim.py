@@ -1,0 +1,65 @@
+"""Bits per dimension of weights that are no run: those of a network without output, and what does not fit them."""
+
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from programs import run
+
+from experiments import data
+from experiments.cli.config import ConfigError
+from experiments.configs.images import digits_dit
+from experiments.models.foreign import open_foreign
+from scorekit import io, schedules
+from scorekit.io.preconditioning import LogSNRInput, Preconditioning
+from scorekit.networks import DiT
+from scorekit.predictions import as_target
+
+CONFIG = "experiments/configs/images/digits_dit.py"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A transformer that predicts v = 0, with classes: nothing moves, and the density is that of the prior."""
+    folder = tmp_path_factory.mktemp("weights")
+    module = DiT(width=16, depth=1, heads=1, patch=4, num_classes=10)
+    params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1), jnp.zeros(1, jnp.int32))
+    meaning = Preconditioning(schedules.cosine(), as_target("v"), LogSNRInput())
+    io.export(folder / "it", io.Loaded(module, params, meaning, shape=(8, 8, 1)), {})
+    return folder / "it"
+
+
+@pytest.mark.slow
+def test_the_figures_of_foreign_weights_are_those_of_their_density(weights, tmp_path):
+    out = tmp_path / "found.json"
+    given = ["evaluation.exact_examples=20", "evaluation.exact_tolerance=1e-3", "evaluation.bound_times=4"]
+    options = [f"--config.{field}" for field in given]
+    code, printed, err = run(
+        "analysis.bits_per_dim", f"--weights={weights}", f"--config={CONFIG}", *options, f"--out={out}"
+    )
+    assert code == 0, err
+    dataset = data.load(digits_dit.get_config())
+    x, width = np.asarray(dataset.to_model(dataset.test["x"][:20])), 2 / (dataset.bins - 1)
+    nats = 0.5 * math.log(2 * math.pi) + 0.5 * (x**2 + width**2 / 12)
+    found = json.loads(out.read_text())
+    assert abs(found["exact"]["total"] - (nats.mean() / math.log(2) - math.log2(width))) < 0.01
+    assert found["exact"]["offset"] == pytest.approx(math.log2(dataset.bins / 2))
+    assert found["exact"]["dequantisation"] == "uniform"
+    assert found["bound"]["total"] > found["exact"]["total"]
+    assert "uniform: a bound on the probability of the integers" in printed
+
+
+def test_weights_that_do_not_fit_are_named(weights, tmp_path):
+    dataset = data.load(digits_dit.get_config())
+    model, _ = open_foreign(str(weights), None, dataset)
+    assert model.module.has_classes  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=rf"--weights={tmp_path}/none: there is no file"):
+        open_foreign(f"{tmp_path}/none", None, dataset)
+    for field, value, message in (("shape", (4, 4, 1), "shape .8, 8, 1."), ("num_classes", 3, "num_classes 10")):
+        other = data.load(digits_dit.get_config())
+        setattr(other, field, value)
+        with pytest.raises(ConfigError, match=f"its network has {message}, sklearn_digits .*; must be the same"):
+            open_foreign(str(weights), None, other)
