@@ -20,6 +20,16 @@ from scorekit.random_fields import RandomField
 from scorekit.trees import as_pytree, combine
 from scorekit.typing import Array, ArrayLike, Denoiser, Network, PyTree, Schedule
 
+__all__ = [
+    "condition_on_log_snr",
+    "denoiser_from_log_density",
+    "denoiser_from_network",
+    "denoiser_from_score",
+    "exact_denoiser",
+    "scale_input",
+    "score_from_log_density",
+]
+
 
 def _evaluate(name, function, x_t, t):
     """``function(x_t, t)``, shaped like the state, in its precision: network and state may have different dtypes."""

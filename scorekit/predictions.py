@@ -26,9 +26,26 @@ import jax.numpy as jnp
 
 from scorekit.checks import check_floating, check_like, check_per_example, check_positive, check_time
 from scorekit.schedules import time_derivative
-from scorekit.schedules.derivatives import clip_to_interior
+from scorekit.schedules._derivatives import clip_to_interior
 from scorekit.trees import combine, pytree_dataclass, where
 from scorekit.typing import Array, ArrayLike, Number, Prediction, PyTree, Schedule
+
+__all__ = [
+    "TARGETS",
+    "X0",
+    "EDMTarget",
+    "Eps",
+    "Score",
+    "Target",
+    "TargetName",
+    "V",
+    "Velocity",
+    "as_target",
+    "bounded_log_snr",
+    "convert",
+    "edm_target",
+    "with_x0",
+]
 
 _LOG_SNR_LIMIT = 60.0
 

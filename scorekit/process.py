@@ -17,6 +17,20 @@ from scorekit.schedules import time_derivative
 from scorekit.trees import combine, is_traced, normal_like
 from scorekit.typing import Array, ArrayLike, Key, Prediction, PyTree, Schedule
 
+__all__ = [
+    "Kernel",
+    "autodiff_diffusion_squared",
+    "autodiff_drift",
+    "diffusion_squared",
+    "drift",
+    "perturb",
+    "posterior",
+    "sample_prior",
+    "score",
+    "snr_drop",
+    "transition",
+]
+
 
 def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree:
     """``x_t = alpha(t) x0 + sigma(t) eps``.

@@ -20,6 +20,8 @@ from scorekit.checks import check, check_axes, check_count, check_finite, check_
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
+__all__ = ["RandomField", "power_law", "random_field"]
+
 
 @pytree_dataclass
 class RandomField:

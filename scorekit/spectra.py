@@ -37,6 +37,20 @@ from scorekit.process import perturb
 from scorekit.trees import combine, normal_like, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Schedule
 
+__all__ = [
+    "BandErrors",
+    "Bands",
+    "band_power",
+    "band_snr",
+    "cutoff_frequency",
+    "error_by_band",
+    "power_spectrum",
+    "radial_bands",
+    "transition_log_snr",
+    "wiener_error",
+    "wiener_gain",
+]
+
 
 @pytree_dataclass
 class Bands:

@@ -12,7 +12,21 @@ from jax.core import Tracer
 from scorekit.checks import check_floating, check_like
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
-T = TypeVar("T")
+__all__ = [
+    "as_pytree",
+    "batch_size",
+    "combine",
+    "event_size",
+    "expand",
+    "is_traced",
+    "normal_like",
+    "pytree_dataclass",
+    "static",
+    "sum_per_example",
+    "where",
+]
+
+_T = TypeVar("_T")
 
 
 def as_pytree(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,7 +49,7 @@ def static(**kwargs):
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(static,))
-def pytree_dataclass(cls: type[T]) -> type[T]:
+def pytree_dataclass(cls: type[_T]) -> type[_T]:
     """Makes ``cls`` a frozen keyword-only dataclass and registers it as a pytree.
 
     Every field is a leaf unless it was declared with :func:`static`.

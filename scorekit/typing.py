@@ -12,6 +12,20 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
 
+__all__ = [
+    "Array",
+    "ArrayLike",
+    "Denoiser",
+    "Key",
+    "Network",
+    "Number",
+    "Prediction",
+    "PyTree",
+    "Schedule",
+    "Solver",
+    "Weighting",
+]
+
 Array: TypeAlias = jax.Array
 ArrayLike: TypeAlias = jax.typing.ArrayLike
 Number: TypeAlias = float | jax.Array

@@ -33,11 +33,29 @@ import numpy as np
 
 from scorekit.checks import check, check_at_least, check_positive, nan_unless
 from scorekit.schedules import time_derivative
-from scorekit.schedules.derivatives import clip_to_interior
-from scorekit.schedules.numerics import as_time
-from scorekit.times.bands import Values, band_shares
+from scorekit.schedules._derivatives import clip_to_interior
+from scorekit.schedules._numerics import as_time
+from scorekit.times._band_shares import Values, band_shares
 from scorekit.trees import as_pytree
 from scorekit.typing import Array, Number, Schedule, Weighting
+
+__all__ = [
+    "band",
+    "edm",
+    "eps",
+    "flow",
+    "likelihood",
+    "logit_normal",
+    "min_snr",
+    "p2",
+    "per_log_snr",
+    "score",
+    "sigmoid",
+    "snr",
+    "truncated_snr",
+    "v",
+    "x0",
+]
 
 
 def eps(log_snr: Array) -> Array:

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.solvers import AnnealedLangevin, PredictorCorrector, StochasticHeun, UniPC
-from scorekit.solvers.base import LinearSolver
-from scorekit.solvers.ode import MultiStage
+from scorekit.solvers._base import LinearSolver
+from scorekit.solvers._multi_stage import MultiStage
 from scorekit.typing import Schedule
 
 

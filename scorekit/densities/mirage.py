@@ -10,6 +10,8 @@ from scorekit.checks import check_axes, check_count, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, Key, Number, Prediction
 
+__all__ = ["GaussianMirage", "gaussian_mirage"]
+
 
 @pytree_dataclass
 class GaussianMirage:

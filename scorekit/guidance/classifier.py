@@ -6,10 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_per_example
-from scorekit.guidance.rules import Scale, check_scale, guidance_rule, rule, value_at
+from scorekit.guidance._parameters import Scale, check_scale, value_at
+from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import with_x0
 from scorekit.trees import as_pytree, batch_size, combine
 from scorekit.typing import Array, Denoiser, PyTree, Schedule
+
+__all__ = ["classifier_guidance"]
 
 _LOWEST = -16.0  # log-SNR; see the docstring
 

@@ -7,15 +7,18 @@ or a function of the time (:func:`scorekit.guidance.weight_schedule`).
 
 from collections.abc import Callable, Sequence
 
-from scorekit.guidance.rules import Scale, branches, check_scale, check_value, guidance_rule, rule, value_at
+from scorekit.guidance._parameters import Scale, check_scale, check_value, value_at
+from scorekit.guidance.rules import branches, guidance_rule, rule
 from scorekit.trees import combine
 from scorekit.typing import Array, Denoiser, Prediction, PyTree
 
+__all__ = ["autoguidance", "cfg_plus_plus", "classifier_free", "classifier_free_batched", "compose", "negative"]
 
-def mix(base: Prediction, others: Sequence[Prediction], weights: Sequence[Array]) -> Prediction:
+
+def _mix(base: Prediction, others: Sequence[Prediction], weights: Sequence[Array]) -> Prediction:
     """``base + sum_i w_i (other_i - base)`` on both halves.
 
-    >>> mix(Prediction(0.0, 0.0), [Prediction(1.0, -1.0)], [2.0]).x0
+    >>> _mix(Prediction(0.0, 0.0), [Prediction(1.0, -1.0)], [2.0]).x0
     Array(2., dtype=float32)
     """
     rest = 1.0 - sum(weights)
@@ -25,7 +28,7 @@ def mix(base: Prediction, others: Sequence[Prediction], weights: Sequence[Array]
 
 def _affine(predictions, x_t, t, *weights):
     base, *others = predictions
-    return mix(base, others, [value_at(w, x_t, t, "guidance_scale or weights") for w in weights])
+    return _mix(base, others, [value_at(w, x_t, t, "guidance_scale or weights") for w in weights])
 
 
 @guidance_rule()
@@ -143,7 +146,9 @@ def compose(uncond: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[
 
 def _negative(predictions, x_t, t, scale, negative_scale):
     uncond, cond, unwanted = predictions
-    return mix(uncond, [cond, unwanted], [value_at(scale, x_t, t), -value_at(negative_scale, x_t, t, "negative_scale")])
+    return _mix(
+        uncond, [cond, unwanted], [value_at(scale, x_t, t), -value_at(negative_scale, x_t, t, "negative_scale")]
+    )
 
 
 @guidance_rule(plain_at_one=False)
@@ -179,7 +184,7 @@ def negative(
 
 def _plus_plus(predictions, x_t, t, scale):
     uncond, cond = predictions
-    return Prediction(mix(uncond, [cond], [value_at(scale, x_t, t)]).x0, uncond.eps)
+    return Prediction(_mix(uncond, [cond], [value_at(scale, x_t, t)]).x0, uncond.eps)
 
 
 @guidance_rule(plain_at_one=False, splits=True)

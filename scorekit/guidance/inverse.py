@@ -35,13 +35,15 @@ from scorekit.checks import (
     check_per_example,
     check_positive,
 )
-from scorekit.guidance.linear_systems import conjugate_gradients
+from scorekit.guidance._linear_systems import conjugate_gradients
+from scorekit.guidance._parameters import check_prediction
 from scorekit.guidance.operators import Operator
-from scorekit.guidance.rules import check_prediction
 from scorekit.predictions import with_x0
-from scorekit.schedules.numerics import as_time
+from scorekit.schedules._numerics import as_time
 from scorekit.trees import as_pytree, combine, pytree_dataclass, static
 from scorekit.typing import Denoiser, Number, Prediction, PyTree, Schedule
+
+__all__ = ["dps", "mmps", "pigdm", "replacement"]
 
 
 def _linearised(operator, x0, observation):

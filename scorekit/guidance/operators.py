@@ -26,6 +26,18 @@ from scorekit.checks import (
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number, PyTree
 
+__all__ = [
+    "Operator",
+    "adjoint",
+    "average_pool",
+    "blur",
+    "clip",
+    "gaussian_kernel",
+    "grayscale",
+    "low_pass_kernel",
+    "mask",
+]
+
 Operator: TypeAlias = Callable[[PyTree], PyTree]
 """``x0 -> y``: the noiseless observation of the data."""
 

@@ -24,8 +24,17 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_finite, check_like, check_not_nan, check_scalar
-from scorekit.schedules.numerics import as_time
+from scorekit.schedules._numerics import as_time
 from scorekit.typing import Array, Number
+
+__all__ = [
+    "GuidedSequences",
+    "conditional_log_probs",
+    "guide_joint",
+    "guide_sequentially",
+    "joint_log_prob",
+    "total_variation",
+]
 
 
 class GuidedSequences(NamedTuple):

@@ -2,10 +2,13 @@
 
 import numpy as np
 
-from scorekit.guidance.rules import Scale, check_value, guidance_rule, rule, value_at
+from scorekit.guidance._parameters import Scale, check_value, value_at
+from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import Eps
 from scorekit.trees import combine
 from scorekit.typing import Denoiser, Schedule
+
+__all__ = ["temperature"]
 
 
 def _scaled_score(predictions, x_t, t, schedule, tau):

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 from scorekit.checks import check, check_positive
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import with_x0
-from scorekit.schedules.numerics import sqrt
+from scorekit.schedules._numerics import sqrt
 from scorekit.trees import combine, expand
 from scorekit.typing import Denoiser, Number, Schedule
+
+__all__ = ["dynamic_threshold", "rescale", "static_threshold"]
 
 
 def _static(predictions, x_t, t, schedule, limit):

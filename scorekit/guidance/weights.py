@@ -7,9 +7,11 @@ import numpy as np
 from jax.tree_util import Partial
 
 from scorekit.checks import check, check_positive
-from scorekit.guidance.rules import Scale
-from scorekit.schedules.numerics import as_time
+from scorekit.guidance._parameters import Scale
+from scorekit.schedules._numerics import as_time
 from scorekit.typing import Number
+
+__all__ = ["weight_schedule"]
 
 _SHAPES = ("linear", "cosine", "power")
 

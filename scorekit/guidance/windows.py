@@ -15,9 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_count, check_floating, check_per_example
-from scorekit.guidance.rules import check_prediction
+from scorekit.guidance._parameters import check_prediction
 from scorekit.trees import as_pytree, pytree_dataclass, static
 from scorekit.typing import Array, Denoiser, PyTree
+
+__all__ = ["blend_windows", "cut_windows", "num_windows", "windowed"]
 
 
 def num_windows(length: int, size: int, hop: int) -> int:

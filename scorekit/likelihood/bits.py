@@ -16,8 +16,10 @@ from scorekit.checks import check_classes, check_count, check_like, nan_unless
 from scorekit.trees import batch_size, event_size, is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
-Dequantisation: TypeAlias = Literal["none", "uniform", "variational"]
-Dequantiser: TypeAlias = Callable[[Key, PyTree], tuple[PyTree, Array]]
+__all__ = ["BitsPerDim", "bits_per_dim", "dequantised_bits_per_dim"]
+
+_Dequantisation: TypeAlias = Literal["none", "uniform", "variational"]
+_Dequantiser: TypeAlias = Callable[[Key, PyTree], tuple[PyTree, Array]]
 """``(key, x) -> (u, log q(u | x))``: ``u`` in [0, 1) shaped like ``x``, and its log-density ``(B,)``."""
 
 
@@ -37,7 +39,7 @@ class BitsPerDim:
 
 
 def bits_per_dim(
-    log_p: ArrayLike, event_size: int, *, bins: int | None = None, dequantisation: Dequantisation = "none"
+    log_p: ArrayLike, event_size: int, *, bins: int | None = None, dequantisation: _Dequantisation = "none"
 ) -> BitsPerDim:
     """``-log_p / (D log 2) + offset``.
 
@@ -79,7 +81,7 @@ def dequantised_bits_per_dim(
     log_density: Callable[[Key, PyTree], Array],
     x: PyTree,
     bins: int,
-    dequantiser: Dequantiser | None = None,
+    dequantiser: _Dequantiser | None = None,
 ) -> BitsPerDim:
     """Bits per dimension of integers under a density on [-1, 1]: a single-sample estimate of an upper bound.
 

@@ -9,11 +9,13 @@ import numpy as np
 
 from scorekit.checks import check, check_between, check_count, check_floating, check_scalar
 from scorekit.process import perturb
-from scorekit.schedules.numerics import as_time
-from scorekit.solvers.grids import check_grid
+from scorekit.schedules._numerics import as_time
+from scorekit.solvers._grids import check_grid
 from scorekit.times import stratified_uniform
 from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
+
+__all__ = ["VariationalBound", "discrete_variational_bound", "variational_bound"]
 
 
 class VariationalBound(NamedTuple):

@@ -14,9 +14,11 @@ import numpy as np
 from scorekit.checks import check_count, check_floating, check_positive
 from scorekit.process import perturb
 from scorekit.samplers.sampling import sample
-from scorekit.solvers.grids import check_grid
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example, where
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+__all__ = ["MetropolisResult", "corrupt_denoise", "langevin", "metropolis_langevin", "sgld"]
 
 
 class MetropolisResult(NamedTuple):

@@ -6,9 +6,11 @@ from scorekit.checks import check_floating
 from scorekit.process import perturb
 from scorekit.samplers.inversion import invert
 from scorekit.samplers.sampling import sample
-from scorekit.solvers.grids import check_grid
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import normal_like
 from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+__all__ = ["sdedit", "translate"]
 
 
 def sdedit(

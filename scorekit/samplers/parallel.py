@@ -15,9 +15,11 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_count, check_floating, check_positive
-from scorekit.solvers.grids import check_grid
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import batch_size, combine, event_size, expand
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
+
+__all__ = ["ParallelResult", "parallel_sample"]
 
 
 class ParallelResult(NamedTuple):

@@ -23,12 +23,14 @@ import jax.numpy as jnp
 
 from scorekit.checks import check_at_least, check_between, check_finite, check_floating
 from scorekit.predictions import bounded_log_snr
-from scorekit.samplers.log_prob import gaussian_rows
+from scorekit.samplers._gaussian_rows import gaussian_rows
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
-from scorekit.schedules.numerics import as_time
-from scorekit.solvers.grids import check_grid
+from scorekit.schedules._numerics import as_time
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule
+
+__all__ = ["ParticleResult", "product_sample", "twisted_sample"]
 
 
 class ParticleResult(NamedTuple):

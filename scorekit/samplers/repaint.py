@@ -6,10 +6,12 @@ import numpy as np
 
 from scorekit.checks import check_broadcasts, check_count, check_floating, check_like
 from scorekit.process import perturb, transition
-from scorekit.solvers.base import stacked_rows
-from scorekit.solvers.grids import check_grid
+from scorekit.solvers._base import stacked_rows
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+__all__ = ["repaint", "repaint_path"]
 
 
 def repaint_path(steps: int, jump_length: int, resamples: int) -> list[int]:

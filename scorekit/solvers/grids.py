@@ -4,10 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check, check_between, check_count, check_positive, nan_unless
-from scorekit.schedules.numerics import as_time
-from scorekit.schedules.variance_preserving import linear_vp
+from scorekit.schedules._variance_preserving import linear_vp
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Schedule
+
+__all__ = ["karras", "matching", "quadratic", "uniform", "uniform_log_snr", "vp_quadratic"]
 
 _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 
@@ -177,30 +179,6 @@ def _between(schedule, n, t_max, t_min, to_zero, log_snrs):
     times = schedule.time_at(log_snrs(n - 1 if to_zero else n))
     times = _valid(t_max, t_min, times.at[-1].set(t_min).at[0].set(t_max))
     return jnp.concatenate([times, jnp.zeros_like(times[:1])]) if to_zero else times
-
-
-def check_grid(ts: ArrayLike) -> Array:
-    """``ts`` as an array of at least float32. Traced times that do not decrease within [0, 1] become NaN.
-
-    Raises:
-      ValueError: unless ``ts`` is ``(n + 1,)`` with n >= 1 and decreases strictly within [0, 1]; of traced times only
-        the shape is checked.
-
-    >>> check_grid([0.0, 1.0])
-    Traceback (most recent call last):
-    ValueError: ts must decrease strictly within [0, 1], got [0. 1.]
-    """
-    if np.ndim(ts) != 1 or np.shape(ts)[0] < 2:
-        raise ValueError(f"ts must have shape (n + 1,) with n >= 1 steps, got shape {np.shape(ts)}")
-    if not is_traced(ts):
-        times = np.asarray(ts)
-        if not (np.all(np.diff(times) < 0) and times[0] <= 1 and times[-1] >= 0):
-            raise ValueError(f"ts must decrease strictly within [0, 1], got {times}")
-        return as_time(ts)
-    ts = as_time(ts)
-    rounding = 1e-6  # a tuned grid may end this far outside, or repeat a time
-    inside = (ts[0] <= 1 + rounding) & (ts[-1] >= -rounding)
-    return nan_unless(inside & jnp.all(jnp.diff(ts) <= rounding), ts)
 
 
 def _check_ends(n: int, t_max: ArrayLike, t_min: ArrayLike) -> None:

@@ -5,10 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from scorekit.solvers.base import SolverBase
-from scorekit.solvers.grids import check_grid
+from scorekit.solvers._base import SolverBase
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike, PyTree, Schedule, Solver
+
+__all__ = ["PrecomputedSolver", "precomputed"]
 
 
 @pytree_dataclass

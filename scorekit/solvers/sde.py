@@ -7,12 +7,11 @@ import numpy as np
 
 from scorekit.checks import check_at_least, check_between
 from scorekit.process import diffusion_squared, drift
-from scorekit.schedules.numerics import sqrt
-from scorekit.solvers.base import LinearSolver, Row, check_order, noise_levels
-from scorekit.solvers.coordinates import CoordinateName
-from scorekit.solvers.multistep import Multistep
-from scorekit.solvers.ode import Euler
-from scorekit.solvers.weights import (
+from scorekit.schedules._numerics import sqrt
+from scorekit.solvers._base import LinearSolver, Row, check_order, noise_levels
+from scorekit.solvers._coordinates import CoordinateName
+from scorekit.solvers._multistep import Multistep
+from scorekit.solvers._weights import (
     decay_of,
     exponential,
     half_log_snr,
@@ -24,8 +23,11 @@ from scorekit.solvers.weights import (
     published_third_order,
     with_history,
 )
+from scorekit.solvers.ode import Euler
 from scorekit.trees import is_traced, pytree_dataclass, static
 from scorekit.typing import ArrayLike
+
+__all__ = ["Ancestral", "DPMSolverPP2MSDE", "DPMSolverPP3MSDE", "EulerMaruyama", "ReverseDiffusion", "SASolver", "ddim"]
 
 
 @pytree_dataclass
@@ -159,7 +161,7 @@ class ReverseDiffusion(LinearSolver):
         )
 
 
-class ExponentialSDE(Multistep):
+class _ExponentialSDE(Multistep):
     """What the exponential SDE solvers share: x0 as a polynomial in log-SNR, the linear part exactly.
 
     ``x_s = (sigma_s / sigma_t) e^(-eta h) x_t + (1 + eta) alpha_s int e^(-(1 + eta) u) x0 du
@@ -192,7 +194,7 @@ class ExponentialSDE(Multistep):
 
 
 @pytree_dataclass
-class DPMSolverPP2MSDE(ExponentialSDE):
+class DPMSolverPP2MSDE(_ExponentialSDE):
     """SDE-DPM-Solver++(2M), as published: two values of x0, combined as in (2M).
 
     ``x0 + (h / 2 h_prev)(x0 - x0_prev)`` in place of x0; for eta = 0 it is :class:`~scorekit.solvers.DPMSolverPP2M`.
@@ -222,7 +224,7 @@ class DPMSolverPP2MSDE(ExponentialSDE):
 
 
 @pytree_dataclass
-class DPMSolverPP3MSDE(ExponentialSDE):
+class DPMSolverPP3MSDE(_ExponentialSDE):
     """DPM-Solver++(3M) SDE as implemented in other packages, with half the square term; :class:`SASolver` is exact.
 
     The order is the weak order on Gaussian data.
@@ -251,7 +253,7 @@ class DPMSolverPP3MSDE(ExponentialSDE):
 
 
 @pytree_dataclass
-class SASolver(ExponentialSDE):
+class SASolver(_ExponentialSDE):
     """Stochastic Adams, predictor form: an exponential solver of order ``steps`` in the noise scale.
 
     For small noise the error is ``O(h^steps)``, as is that of the mean of a linear problem for every eta; the order is

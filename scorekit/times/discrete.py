@@ -10,10 +10,12 @@ import dataclasses
 import jax.numpy as jnp
 
 from scorekit.checks import check_between, check_per_example, check_positive, check_time
-from scorekit.times.bands import Values
+from scorekit.times._band_shares import Values
 from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number
+
+__all__ = ["Annealed", "Discrete", "annealed", "at_progress", "discrete"]
 
 
 @pytree_dataclass

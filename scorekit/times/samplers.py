@@ -10,9 +10,27 @@ from jax.scipy.special import ndtri
 
 from scorekit.checks import check, check_count, check_like, check_positive, check_time
 from scorekit.schedules import time_derivative
-from scorekit.schedules.numerics import as_time
+from scorekit.schedules._numerics import as_time
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, Number, Schedule
+
+__all__ = [
+    "Adaptive",
+    "LogNormalSigma",
+    "LogitNormal",
+    "TimeSampler",
+    "Times",
+    "Uniform",
+    "UniformLogSNR",
+    "adaptive",
+    "draw",
+    "log_normal_sigma",
+    "logit_normal",
+    "stratified_uniform",
+    "uniform",
+    "uniform_log_snr",
+    "update_adaptive",
+]
 
 
 class Times(NamedTuple):

@@ -12,7 +12,6 @@ is specific to the denoiser, the schedule, the solver and the number of steps.
 """
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -30,14 +29,18 @@ from scorekit.checks import (
     check_positive,
     check_scalar,
 )
-from scorekit.samplers.sampling import integrate, sample
-from scorekit.schedules.numerics import as_time
-from scorekit.solvers.grids import check_grid
+from scorekit.samplers._integrate import integrate
+from scorekit.samplers.sampling import sample
+from scorekit.schedules._numerics import as_time
+from scorekit.solvers._grids import check_grid
 from scorekit.solvers.multistep import AdamsBashforth
 from scorekit.solvers.precomputed import precomputed
 from scorekit.trees import as_pytree, batch_size, combine, event_size, is_traced, normal_like, sum_per_example
-from scorekit.tuning.unconstrained import adjusted, check_decreasing, grid_to_logits, logits_to_grid, zero_adjustments
+from scorekit.tuning._power_mean import log_power_mean
+from scorekit.tuning._unconstrained import adjusted, check_decreasing, grid_to_logits, logits_to_grid, zero_adjustments
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+__all__ = ["Pairs", "Trial", "Tuned", "distances", "fine_pairs", "tune"]
 
 _TINY = 1e-14  # keeps the root of a squared distance differentiable, far below what float32 resolves
 
@@ -79,13 +82,13 @@ class Tuned(NamedTuple):
     trials: dict[str, Trial]
 
 
-def fine_grid(schedule: Schedule, n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0) -> Array:
+def _fine_grid(schedule: Schedule, n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0) -> Array:
     """A grid for fine solves with any schedule: even in log-SNR in the middle, finite at both ends.
 
     Uniform in ``log((sigma + k alpha) / (alpha + k sigma))`` with k = 1/50.
 
     >>> from scorekit.schedules import rectified_flow
-    >>> fine_grid(rectified_flow(), 4).round(2)
+    >>> _fine_grid(rectified_flow(), 4).round(2)
     Array([1.  , 0.89, 0.5 , 0.11, 0.  ], dtype=float32)
     """
     k = 0.02
@@ -145,7 +148,7 @@ def fine_pairs(
     check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", t_max=t_max, t_min=t_min)
     if not is_traced(t_min):
         check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
-    solver, ts = AdamsBashforth(order=4), fine_grid(schedule, steps, t_max, t_min)
+    solver, ts = AdamsBashforth(order=4), _fine_grid(schedule, steps, t_max, t_min)
 
     @jax.jit
     def solve(denoiser, key):
@@ -303,18 +306,6 @@ def tune(
         trials[name] = Trial(trials[name].before, least)
     after, ts, better = min(found, key=lambda entry: float(entry[0]))
     return Tuned(ts, better, before, after, trials)
-
-
-def log_power_mean(distance: Array, power: float) -> Array:
-    """``log M_p = log(mean(distance^p)) / p`` of positive numbers; ``p = 0`` is its limit, the geometric mean.
-
-    >>> [round(float(jnp.exp(log_power_mean(jnp.array([1.0, 2.0, 4.0]), p))), 3) for p in (2.0, 1.0, 0.0)]
-    [2.646, 2.333, 2.0]
-    """
-    logs = jnp.log(distance)
-    if power == 0:
-        return jnp.mean(logs)
-    return (jax.nn.logsumexp(power * logs) - math.log(logs.shape[0])) / power
 
 
 def _check(schedule, solver, grids, pairs, held_out, coefficients, starts, power, steps, learning_rate) -> int:

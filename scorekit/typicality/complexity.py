@@ -6,6 +6,8 @@ import numpy as np
 
 from scorekit.checks import check_not_nan
 
+__all__ = ["code_length", "complexity_corrected"]
+
 
 def code_length(x: np.ndarray) -> np.ndarray:
     """The code length of each image with the row filters of PNG and zlib: an upper bound on its complexity.

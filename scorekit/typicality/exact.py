@@ -14,8 +14,19 @@ from jax.scipy.special import gammaln
 
 from scorekit.checks import check, check_at_least, check_count, check_not_nan, check_positive, check_scalar
 from scorekit.trees import is_traced
-from scorekit.typicality.sets import Unit, in_nats
+from scorekit.typicality._units import Unit, in_nats
 from scorekit.typing import Array, ArrayLike
+
+__all__ = [
+    "CoinTable",
+    "coin_table",
+    "lambert_w_exp",
+    "log_sphere_area",
+    "mirage_typical_radius",
+    "shell_mass",
+    "typical_mass",
+    "typical_radii",
+]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 _REACH = 9.0

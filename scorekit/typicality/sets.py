@@ -1,32 +1,19 @@
 """Typical sets of any density: membership, entropy from samples, and the typicality of each step of a trajectory."""
 
 import math
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_finite, check_floating, check_not_nan, check_positive, check_scalar, nan_unless_finite
-from scorekit.solvers.grids import check_grid
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import combine, event_size, sum_per_example
+from scorekit.typicality._units import Unit, in_nats
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
-Unit: TypeAlias = Literal["nats", "bits"]
-
-
-def in_nats(amount: ArrayLike, unit: Unit) -> Array:
-    """An amount of information in nats.
-
-    Raises:
-      ValueError: for an unknown unit.
-
-    >>> print(f"{in_nats(1.0, 'bits'):.4f}")
-    0.6931
-    """
-    if unit not in ("nats", "bits"):
-        raise ValueError(f"unit must be 'nats' or 'bits', got {unit!r}")
-    return jnp.asarray(amount, float) * (math.log(2.0) if unit == "bits" else 1.0)
+__all__ = ["Entropy", "excess_information", "local_typicality", "monte_carlo_entropy", "typical_set"]
 
 
 def excess_information(log_density: ArrayLike, entropy: ArrayLike) -> Array:

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_like, check_positive
-from scorekit.schedules.derivatives import time_derivative
-from scorekit.schedules.numerics import as_time, sqrt
-from scorekit.schedules.variance_preserving import VariancePreserving
+from scorekit.schedules._derivatives import time_derivative
+from scorekit.schedules._numerics import as_time, sqrt
+from scorekit.schedules._variance_preserving import VariancePreserving
 from scorekit.trees import is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Schedule
 

@@ -25,12 +25,8 @@ import jax.numpy as jnp
 from scorekit.checks import check, check_positive, check_scalar
 from scorekit.densities import Gaussian
 from scorekit.trees import pytree_dataclass
-from scorekit.typicality.calibration import (
-    DensityOfStates,
-    check_statistics,
-    density_of_states,
-    gaussian_of_states,
-)
+from scorekit.typicality._checks import check_statistics
+from scorekit.typicality.calibration import DensityOfStates, density_of_states, gaussian_of_states
 from scorekit.typing import Array, ArrayLike, Number
 
 

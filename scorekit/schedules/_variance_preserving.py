@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check, check_at_least, check_positive
-from scorekit.schedules.numerics import as_time, between_ends, sqrt
+from scorekit.schedules._numerics import as_time, between_ends, sqrt
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check, check_at_least, check_positive
-from scorekit.schedules.numerics import as_time
-from scorekit.schedules.variance_preserving import check_rates, integrated_beta, time_of_integrated_beta
+from scorekit.schedules._numerics import as_time
+from scorekit.schedules._variance_preserving import check_rates, integrated_beta, time_of_integrated_beta
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Number
 

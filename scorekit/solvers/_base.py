@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_count
-from scorekit.schedules.numerics import as_time
-from scorekit.solvers.coordinates import CoordinateName
+from scorekit.schedules._numerics import as_time
+from scorekit.solvers._coordinates import CoordinateName
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule
 

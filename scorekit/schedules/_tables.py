@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check, check_count
-from scorekit.schedules.numerics import as_time
-from scorekit.schedules.variance_preserving import VariancePreserving
+from scorekit.schedules._numerics import as_time
+from scorekit.schedules._variance_preserving import VariancePreserving
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike, Number
 
