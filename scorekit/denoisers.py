@@ -79,6 +79,9 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
       score: ``(x_t, t) -> grad_x log p_t(x_t)``.
       schedule: the noise schedule.
 
+    Returns:
+      ``(x_t, t) -> Prediction``.
+
     >>> from scorekit.schedules import cosine
     >>> d = denoiser_from_score(lambda x, t: -x, cosine())  # the data are standard normal
     >>> float(d(jnp.ones(1), 0.5).x0[0].round(4)) == float(cosine().alpha(0.5).round(4))
@@ -117,10 +120,15 @@ def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], sch
       log_density: ``(x_t, t) -> log p_t(x_t)``, ``(B,)`` or a scalar; no term may mix examples.
       schedule: the noise schedule.
 
+    Returns:
+      ``(x_t, t) -> Prediction``; it differentiates the log-density by x.
+
     >>> from scorekit.schedules import cosine
     >>> d = denoiser_from_log_density(lambda x, t: -0.5 * jnp.sum(x**2, -1), cosine())
     >>> float(d(jnp.ones((1, 1)), 1.0).eps[0, 0])
     1.0
+
+    Source: Efron 2011, eq. 1.3-1.4 (Tweedie's formula).
     """
     return denoiser_from_score(score_from_log_density(log_density), schedule)
 
@@ -146,6 +154,9 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
       density: a distribution of :mod:`scorekit.densities`; ``x_t`` is ``(..., D)``, or ``(B, D)`` with ``t`` ``(B,)``.
         Or a field of :mod:`scorekit.random_fields`, with ``(*grid, C)`` in place of ``D``.
       schedule: any schedule.
+
+    Returns:
+      ``(x_t, t) -> Prediction``.
 
     Raises:
       ValueError: for anything but such a distribution; when called, for an ``x_t`` of another shape.
@@ -177,6 +188,9 @@ def condition_on_log_snr(network: Network, schedule: Schedule, scale: ArrayLike 
       schedule: the noise schedule.
       scale: factor of the log-SNR.
 
+    Returns:
+      A network of ``(x_t, t)``.
+
     Raises:
       ValueError: if ``scale`` is not finite.
 
@@ -205,6 +219,9 @@ def scale_input(network: Network, schedule: Schedule, sigma_data: ArrayLike = 0.
       network: ``(x, t) -> output``.
       schedule: the noise schedule.
       sigma_data: standard deviation of the data, > 0.
+
+    Returns:
+      A network of ``(x_t, t)``.
 
     Raises:
       ValueError: if ``sigma_data`` is not positive.

@@ -41,6 +41,10 @@ class Binned(NamedTuple):
       count: the number of examples in each bin, ``(K,)``.
       edges: ``(K + 1,)``; bin k is ``[edges[k], edges[k + 1])`` in log-SNR (nats), and the first and last bins include
         all values beyond.
+
+    >>> binned = Binned(sum=jnp.array([2.0, 9.0]), count=jnp.array([2, 3]), edges=jnp.array([-1.0, 0.0, 1.0]))
+    >>> (binned.sum / binned.count).tolist()
+    [1.0, 3.0]
     """
 
     sum: Array
@@ -58,6 +62,12 @@ class LossAux(NamedTuple):
       eps_mse: ``||eps - eps_hat||^2 / D``.
       target_mse: the mean squared error of the target of the network.
       by_noise_level: ``eps_mse`` binned by log-SNR.
+
+    >>> ones = jnp.ones(2)
+    >>> binned = Binned(sum=jnp.ones(1), count=jnp.ones(1), edges=jnp.array([-1.0, 1.0]))
+    >>> aux = LossAux(t=ones, log_snr=ones, weight=2 * ones, eps_mse=3 * ones, target_mse=ones, by_noise_level=binned)
+    >>> (aux.weight * aux.eps_mse).tolist()  # the loss of each example
+    [6.0, 6.0]
     """
 
     t: Array
@@ -167,6 +177,10 @@ class ClassificationAux(NamedTuple):
       log_snr: the log-SNR at t, in nats, clipped to +-60.
       cross_entropy: ``-log p(y | x_t)``, in nats.
       correct: whether y is the most probable class.
+
+    >>> ones = jnp.ones(2)
+    >>> float(ClassificationAux(t=ones, log_snr=ones, cross_entropy=ones, correct=ones > 0).correct.mean())
+    1.0
     """
 
     t: Array
@@ -317,6 +331,9 @@ def uncertainty_weighted(loss: Array, log_variance: Array) -> Array:
       loss: per-example losses ``(B,)``.
       log_variance: u at each example's noise level ``(B,)``, from a small learned function of log-SNR
         (:class:`scorekit.networks.LogVariance`); or one for all.
+
+    Returns:
+      The losses ``(B,)``, to be averaged.
 
     Raises:
       ValueError: if the shapes differ.

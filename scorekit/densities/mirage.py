@@ -24,6 +24,11 @@ class GaussianMirage:
     Attributes:
       dim: D.
       nodes: points of the quadrature, equally spaced in ``log(u / (1 - u))``; enough for D up to 10,000.
+
+    >>> GaussianMirage(dim=2).sample(jax.random.key(0), (5,)).shape
+    (5, 2)
+
+    Source: Dieleman 2020, "Addendum: quantifying our flawed intuitions".
     """
 
     dim: int = static()
@@ -76,6 +81,9 @@ def gaussian_mirage(dim: int) -> GaussianMirage:
 
     Args:
       dim: D.
+
+    Returns:
+      A :class:`GaussianMirage`.
 
     Raises:
       ValueError: if ``dim`` is not an integer >= 2.

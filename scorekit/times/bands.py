@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from scorekit.times._band_shares import Values, band_shares
-from scorekit.times.samplers import Times
+from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array
 
@@ -11,8 +11,18 @@ __all__ = ["Band", "band"]
 
 
 @pytree_dataclass
-class Band:
-    """See :func:`band`."""
+class Band(TimeSampler):
+    """``log_snr`` logistic around ``-log P_k``; build it with :func:`band`.
+
+    Attributes:
+      log_power: ``log P_k``, ``(K,)``.
+      share: the fraction of coefficients with each power, ``(K,)``.
+      stratified: whether the draws are stratified.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> Band(log_power=jnp.zeros(1), share=jnp.ones(1)).quantile(jnp.array([0.5]), rectified_flow()).t
+    Array([0.5], dtype=float32)
+    """
 
     log_power: Array
     share: Array
@@ -39,6 +49,9 @@ def band(power: Values, count: Values | None = None, *, stratified: bool = True)
       power: the powers P_k of the band, ``(K,)`` or a scalar, > 0.
       count: number of coefficients with each power, ``(K,)``, > 0; equal by default.
       stratified: one draw per stratum instead of independent draws.
+
+    Returns:
+      A sampler of times.
 
     Raises:
       ValueError: if a power or count is not positive, there is none, or their shapes differ.

@@ -34,7 +34,16 @@ __all__ = [
 
 
 class Times(NamedTuple):
-    """Times ``t`` (B,) in [0, 1] and the importance ``weight`` (B,) of each."""
+    """Times and their importance weights.
+
+    Attributes:
+      t: the times, ``(B,)``, in [0, 1].
+      weight: the factor of the loss of each, ``(B,)``.
+
+    >>> times = Times(t=jnp.array([0.25, 0.75]), weight=jnp.ones(2))
+    >>> float(jnp.mean(times.weight * times.t))
+    0.5
+    """
 
     t: Array
     weight: Array
@@ -55,6 +64,13 @@ class TimeSampler(Protocol):
 
 def stratified_uniform(key: Key, n: int) -> Array:
     """``(arange(n) + u) / n`` with one uniform u per stratum, in random order: ``(n,)`` in [0, 1).
+
+    Args:
+      key: PRNG key.
+      n: number of draws, at least 1.
+
+    Returns:
+      ``(n,)``, each uniform in [0, 1).
 
     Raises:
       ValueError: if ``n`` is not an integer >= 1.
@@ -80,6 +96,9 @@ def draw(key: Key, n: int, sampler: TimeSampler, schedule: Schedule) -> Times:
       sampler: a sampler of this package, or any :class:`TimeSampler`.
       schedule: the noise schedule.
 
+    Returns:
+      The times and their weights, ``(n,)`` each.
+
     Raises:
       ValueError: if ``n`` is not an integer >= 1.
 
@@ -93,8 +112,17 @@ def draw(key: Key, n: int, sampler: TimeSampler, schedule: Schedule) -> Times:
 
 
 @pytree_dataclass
-class Uniform:
-    """See :func:`uniform`."""
+class Uniform(TimeSampler):
+    """``t = t_min + (t_max - t_min) u``; build it with :func:`uniform`.
+
+    Attributes:
+      t_min: smallest time.
+      t_max: largest time.
+      stratified: whether the draws are stratified.
+
+    >>> Uniform(t_min=0.0).quantile(jnp.array([0.5]), None).t
+    Array([0.5], dtype=float32)
+    """
 
     t_min: Number = 1e-4
     t_max: Number = 1.0
@@ -106,8 +134,20 @@ class Uniform:
 
 
 @pytree_dataclass
-class LogNormalSigma:
-    """See :func:`log_normal_sigma`."""
+class LogNormalSigma(TimeSampler):
+    """``log(sigma / alpha) = mean + std z`` with z normal; build it with :func:`log_normal_sigma`.
+
+    Attributes:
+      mean: mean of ``log(sigma / alpha)``.
+      std: its standard deviation.
+      stratified: whether the draws are stratified.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> LogNormalSigma(mean=0.0).quantile(jnp.array([0.5]), rectified_flow()).t
+    Array([0.5], dtype=float32)
+
+    Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
+    """
 
     mean: Number = -1.2
     std: Number = 1.2
@@ -119,8 +159,19 @@ class LogNormalSigma:
 
 
 @pytree_dataclass
-class LogitNormal:
-    """See :func:`logit_normal`."""
+class LogitNormal(TimeSampler):
+    """``t = sigmoid(mean + std z)`` with z normal; build it with :func:`logit_normal`.
+
+    Attributes:
+      mean: mean of ``logit t``.
+      std: its standard deviation.
+      stratified: whether the draws are stratified.
+
+    >>> LogitNormal().quantile(jnp.array([0.5]), None).t
+    Array([0.5], dtype=float32)
+
+    Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
+    """
 
     mean: Number = 0.0
     std: Number = 1.0
@@ -132,8 +183,20 @@ class LogitNormal:
 
 
 @pytree_dataclass
-class UniformLogSNR:
-    """See :func:`uniform_log_snr`."""
+class UniformLogSNR(TimeSampler):
+    """``log_snr(t)`` uniform, with importance weights; build it with :func:`uniform_log_snr`.
+
+    Attributes:
+      t_min: smallest time.
+      t_max: largest time.
+      stratified: whether the draws are stratified.
+
+    >>> from scorekit.schedules import geometric_ve
+    >>> UniformLogSNR(t_min=0.0, t_max=1.0).quantile(jnp.array([0.25]), geometric_ve()).t.round(4)
+    Array([0.25], dtype=float32)
+
+    Source: Song et al. 2021, sec. 5 (https://arxiv.org/abs/2101.09258).
+    """
 
     t_min: Number = 1e-4
     t_max: Number = 1.0 - 1e-4
@@ -148,8 +211,22 @@ class UniformLogSNR:
 
 
 @pytree_dataclass
-class Adaptive:
-    """See :func:`adaptive`. ``second_moment`` (K,): running mean of loss^2 in K equal bins of [t_min, t_max]."""
+class Adaptive(TimeSampler):
+    """Bins of t drawn by the root-mean-square of their loss; build it with :func:`adaptive`.
+
+    Attributes:
+      second_moment: running mean of loss^2 in K equal bins of ``[t_min, t_max]``, ``(K,)``.
+      decay: its decay at an update.
+      floor: fraction of uniform draws.
+      t_min: smallest time.
+      t_max: largest time.
+      stratified: whether the draws are stratified.
+
+    >>> Adaptive(second_moment=jnp.array([9.0, 1.0]), floor=0.0).probabilities()
+    Array([0.75, 0.25], dtype=float32)
+
+    Source: Nichol & Dhariwal 2021 (https://arxiv.org/abs/2102.09672).
+    """
 
     second_moment: ArrayLike
     decay: Number = 0.99
@@ -159,7 +236,11 @@ class Adaptive:
     stratified: bool = static(default=True)
 
     def probabilities(self) -> Array:
-        """The probability of each bin, ``(K,)``."""
+        """The probability of each bin, ``(K,)``.
+
+        Returns:
+          ``(1 - floor) r_k / sum_j r_j + floor / K`` with r the root of the second moment, ``(K,)``.
+        """
         moment = jnp.asarray(self.second_moment)
         root = jnp.sqrt(jnp.maximum(moment, jnp.finfo(moment.dtype).tiny))  # all of them may be 0
         return (1.0 - self.floor) * root / jnp.sum(root) + self.floor / root.shape[0]
@@ -192,6 +273,9 @@ def uniform(t_min: Number = 1e-4, t_max: Number = 1.0, *, stratified: bool = Tru
       t_max: largest time, <= 1.
       stratified: one draw per stratum instead of independent draws.
 
+    Returns:
+      A sampler of times.
+
     Raises:
       ValueError: unless ``0 <= t_min < t_max <= 1``.
 
@@ -209,6 +293,9 @@ def log_normal_sigma(mean: Number = -1.2, std: Number = 1.2, *, stratified: bool
       mean: mean of the natural log of the noise-to-signal ratio.
       std: its standard deviation, > 0.
       stratified: one draw per stratum instead of independent draws.
+
+    Returns:
+      A sampler of times.
 
     Raises:
       ValueError: if ``std`` is not positive or ``mean`` not finite.
@@ -231,6 +318,9 @@ def logit_normal(mean: Number = 0.0, std: Number = 1.0, *, stratified: bool = Tr
       mean: larger values favour noise.
       std: > 0.
       stratified: one draw per stratum instead of independent draws.
+
+    Returns:
+      A sampler of times.
 
     Raises:
       ValueError: if ``std`` is not positive or ``mean`` not finite.
@@ -255,6 +345,9 @@ def uniform_log_snr(t_min: Number = 1e-4, t_max: Number = 1.0 - 1e-4, *, stratif
       t_min: smallest time; the log-SNR there must be finite.
       t_max: largest time; the log-SNR there must be finite.
       stratified: one draw per stratum instead of independent draws.
+
+    Returns:
+      A sampler of times.
 
     Raises:
       ValueError: unless ``0 <= t_min < t_max <= 1``; when drawing, if the log-SNR is infinite at either.
@@ -290,6 +383,9 @@ def adaptive(
       t_max: largest time.
       stratified: one draw per stratum instead of independent draws.
 
+    Returns:
+      A sampler of times.
+
     Raises:
       ValueError: for a value outside its range.
 
@@ -322,12 +418,17 @@ def update_adaptive(sampler: Adaptive, t: Array, loss: Array) -> Adaptive:
       t: times ``(B,)``.
       loss: per-example losses ``(B,)`` *without* the importance weight.
 
+    Returns:
+      The sampler with the new second moments.
+
     Raises:
       ValueError: for a time outside [0, 1], or unless both are ``(B,)``.
 
     >>> s = update_adaptive(adaptive(num_bins=2, decay=0.0), jnp.array([0.2, 0.8]), jnp.array([3.0, 1.0]))
     >>> s.second_moment
     Array([9., 1.], dtype=float32)
+
+    Source: Nichol & Dhariwal 2021 (https://arxiv.org/abs/2102.09672).
     """
     check_time(t=t)
     check_like("t", t, loss=loss)
