@@ -153,6 +153,8 @@ def denoising_loss_at(
     >>> loss, _ = denoising_loss_at(lambda x, t: 0 * x, cosine(), x0, 0 * x0, times, target="eps")
     >>> loss
     Array([0., 0.], dtype=float32)
+
+    Source: Kingma & Gao 2023 (https://arxiv.org/abs/2303.00848).
     """
     target = as_target(target)
     _check_times(times, _examples(x0))
@@ -259,6 +261,8 @@ def classification_loss_at(
     >>> x0, times = jnp.ones((2, 3)), Times(jnp.array([0.2, 0.9]), jnp.array([1.0, 2.0]))
     >>> classification_loss_at(lambda x, t: 0 * x, cosine(), x0, 0 * x0, times, jnp.array([0, 2]))[0].round(2)
     Array([1.1, 2.2], dtype=float32)
+
+    Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233).
     """
     b, labels = _examples(x0), jnp.asarray(labels)
     if labels.shape != (b,) or not jnp.issubdtype(labels.dtype, jnp.integer):

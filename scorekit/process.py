@@ -50,6 +50,8 @@ def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree
     >>> from scorekit.schedules import rectified_flow
     >>> perturb(jnp.ones(2), jnp.zeros(2), 0.25, rectified_flow())
     Array([0.75, 0.75], dtype=float32)
+
+    Source: Ho et al. 2020, eq. 4 (https://arxiv.org/abs/2006.11239).
     """
     check_floating(x0=x0, eps=eps)
     check_like("x0", x0, eps=eps)

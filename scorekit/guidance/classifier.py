@@ -75,6 +75,9 @@ def classifier_guidance(
       guidance_scale: gamma.
       batched: False for a ``log_likelihood`` of *one* example (no batch axis) and its scalar time.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
+
     Raises:
       ValueError: for a scale that is not finite; when called, for a batched log-likelihood that is neither a scalar nor
         ``(B,)``.

@@ -43,6 +43,9 @@ def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> 
       uncond: the unconditional denoiser.
       guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
+
     Raises:
       ValueError: for a scale that is not finite.
 
@@ -76,6 +79,9 @@ def classifier_free_batched(
       null: the null condition, broadcast to the shape of ``condition``.
       guidance_scale: gamma, as in :func:`classifier_free`.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
+
     Raises:
       ValueError: as :func:`classifier_free`.
 
@@ -83,6 +89,8 @@ def classifier_free_batched(
     >>> conditional = lambda x, t, c: Prediction(c + 0 * x, x)
     >>> classifier_free_batched(conditional, jnp.ones(2), 0.0, 3.0)(jnp.ones(2), 0.5).x0
     Array([3., 3.], dtype=float32)
+
+    Source: Ho & Salimans 2022 (https://arxiv.org/abs/2207.12598).
     """
     cond, uncond = branches(conditional, condition, null)
     return classifier_free(cond, uncond, guidance_scale)
@@ -99,6 +107,9 @@ def autoguidance(cond: Denoiser, weak: Denoiser, guidance_scale: Scale) -> Denoi
       cond: the model.
       weak: the weaker model.
       guidance_scale: gamma; 1 is the model alone. Published values are 1.5 to 3.
+
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: for a scale that is not finite.
@@ -124,6 +135,9 @@ def compose(uncond: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[
       uncond: the unconditional denoiser.
       conditions: the conditional denoisers; with ``uncond`` they may be :func:`scorekit.guidance.branches` of one call.
       weights: one guidance scale per condition.
+
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: unless there is one finite weight for each condition, and at least one.
@@ -168,6 +182,9 @@ def negative(
       guidance_scale: gamma.
       negative_scale: nu.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
+
     Raises:
       ValueError: for a scale that is not finite.
 
@@ -200,6 +217,9 @@ def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> De
       cond: the conditional denoiser.
       uncond: the unconditional denoiser.
       guidance_scale: lambda of the paper, in [0, 1]; 0 is unconditional, and 1 is *not* plain conditional sampling.
+
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: for a scale outside [0, 1].

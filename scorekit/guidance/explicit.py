@@ -77,6 +77,9 @@ def classifier_guided_log_density(
       log_likelihood: ``log p(y | x)`` of the wanted y, from any differentiable model.
       guidance_scale: gamma.
 
+    Returns:
+      The guided log-density, a function of the same arguments, up to a constant.
+
     Raises:
       ValueError: as :func:`log_product`.
 
@@ -103,6 +106,9 @@ def classifier_free_log_density(cond: _LogDensity, uncond: _LogDensity, guidance
       cond: ``log p(x | y)``.
       uncond: ``log p(x)``.
       guidance_scale: gamma.
+
+    Returns:
+      The guided log-density, a function of the same arguments, up to a constant.
 
     Raises:
       ValueError: as :func:`log_product`.

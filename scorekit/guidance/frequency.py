@@ -44,6 +44,9 @@ def frequency_decoupled(
       guidance_scale: gamma.
       factors: f, the share of ``gamma - 1`` in each band, from the finest to the coarsest; one band per factor.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
+
     Raises:
       ValueError: if ``factors`` is empty, or for a scale or factor that is not finite; when called, for arrays without
         axes between batch and channels.

@@ -73,6 +73,9 @@ def interval(
       noise_min: lower bound of the noise-to-signal ratio.
       noise_max: upper bound, > ``noise_min``.
 
+    Returns:
+      ``(x_t, t) -> Prediction``.
+
     Raises:
       ValueError: unless ``0 <= noise_min < noise_max``; of traced bounds the prediction is NaN then.
 

@@ -166,6 +166,9 @@ def replacement(
       data_std: standard deviation of the data, > 0; without noise it has no effect.
       iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
+
     Raises:
       ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
 
@@ -207,6 +210,9 @@ def pigdm(
       noise_std: standard deviation of the noise of y, >= 0, scalar or ``(B,)``.
       data_std: standard deviation of the data, > 0.
       iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
+
+    Returns:
+      ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
 
     Raises:
       ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
@@ -252,6 +258,9 @@ def mmps(
       noise_std: standard deviation of the noise of y, >= 0, scalar or ``(B,)``.
       iterations: iterations of conjugate gradients: the number of values of y for the exact solution; fewer regularise.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
+
     Raises:
       ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
 
@@ -291,6 +300,9 @@ def dps(
       operator: any differentiable function ``x0 -> y``.
       observation: y, leaves ``(B, ...)``.
       noise_std: assumed standard deviation of the noise of y, > 0, scalar or ``(B,)``.
+
+    Returns:
+      ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
 
     Raises:
       ValueError: if ``noise_std`` is not positive; when called, for an observation that is not shaped like ``A(x0)``.

@@ -91,6 +91,9 @@ def apg(
       norm_threshold: r > 0, in units of the data times the root of the number of values; published values are 2.5 to
         15.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
+
     Raises:
       ValueError: for a scale that is not finite, a momentum outside (-1, 1) or a threshold that is not positive.
 
@@ -141,6 +144,9 @@ def cfg_zero_star(
       zero_above: noise-to-signal ratio above which the velocity is 0, > 0. The paper skips 4 % of the steps, which is a
         ratio of 24 for a rectified flow.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
+
     Raises:
       ValueError: for a scale that is not finite, or if ``zero_above`` is not positive.
 
@@ -188,6 +194,9 @@ def tangential(
       guidance_scale: gamma.
       target: the parameterisation of u and c. The paper uses the output of the network, "eps" or "velocity"; "v" is
         defined at both ends of the schedule.
+
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: for an unknown target or a scale that is not finite.

@@ -35,6 +35,10 @@ class Traits(NamedTuple):
         wrapper, whether it leaves that branch unchanged.
       splits: whether the x0 and eps of the result no longer satisfy ``x_t = alpha x0 + sigma eps``. The solver must
         then read both, and a wrapper that recomputes the noise undoes the rule.
+
+    >>> from scorekit.guidance import cfg_plus_plus
+    >>> cfg_plus_plus.traits.splits
+    True
     """
 
     plain: str = "cond"
@@ -58,6 +62,9 @@ def guidance_rule(*, plain: str = "cond", plain_at_one: bool = True, splits: boo
       plain: the branch that the rule reduces to without guidance, "cond" or "uncond".
       plain_at_one: whether gamma = 1 gives exactly that branch.
       splits: whether x0 and eps no longer make up ``x_t`` afterwards.
+
+    Returns:
+      A decorator that returns the function itself.
 
     Raises:
       ValueError: unless ``plain`` is "cond" or "uncond".
@@ -125,6 +132,9 @@ def branches(conditional: Callable[[PyTree, Array, PyTree], Prediction], *condit
       conditional: ``(x_t, t, condition) -> Prediction``, row by row.
       conditions: trees of the same structure whose leaves are ``(B, ...)``, or broadcast to the shape of those of the
         other conditions (a null token); scalars apply to every example.
+
+    Returns:
+      One denoiser ``(x_t, t) -> Prediction`` for each condition, in their order.
 
     Raises:
       ValueError: when called, if the leading axis of the conditions is not the batch size, or a prediction is not
@@ -198,6 +208,9 @@ def rule(
       denoisers: the denoisers whose predictions the formula receives, in this order.
       parameters: further arguments of the formula (scalars, arrays, schedules, functions); they are leaves.
       init_state: ``x -> state``, a module-level function that makes the initial state of a stateful rule.
+
+    Returns:
+      The denoiser; without ``init_state``, and on stateless denoisers, it may be called as ``(x_t, t) -> Prediction``.
 
     Raises:
       ValueError: when called, unless the state is floating, ``t`` is a scalar or ``(B,)``, and every prediction is

@@ -39,6 +39,9 @@ def temperature(denoiser: Denoiser, schedule: Schedule, tau: Scale) -> Denoiser:
       schedule: the noise schedule. The x0 of a scaled score is infinite where alpha = 0: start below t = 1 there.
       tau: the temperature, > 0; values below 1 sharpen.
 
+    Returns:
+      ``(x_t, t) -> Prediction``.
+
     Raises:
       ValueError: if ``tau`` is not positive.
 

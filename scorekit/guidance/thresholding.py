@@ -32,6 +32,9 @@ def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Number = 1.0
       schedule: the noise schedule.
       limit: > 0, in units of the data.
 
+    Returns:
+      ``(x_t, t) -> Prediction``.
+
     Raises:
       ValueError: if ``limit`` is not positive.
 
@@ -40,6 +43,8 @@ def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Number = 1.0
     >>> d = denoiser_from_network(lambda x, t: 3 * x, rectified_flow(), "x0")
     >>> static_threshold(d, rectified_flow())(jnp.ones(1), 0.5).x0
     Array([1.], dtype=float32)
+
+    Source: Saharia et al. 2022 (https://arxiv.org/abs/2205.11487).
     """
     check_positive(limit=limit)
     return rule(_static, (denoiser,), schedule, limit)
@@ -72,6 +77,9 @@ def dynamic_threshold(
       schedule: the noise schedule.
       percentile: fraction in (0, 1].
       limit: the range of the data, > 0.
+
+    Returns:
+      ``(x_t, t) -> Prediction``.
 
     Raises:
       ValueError: for a value outside its range.
@@ -116,6 +124,9 @@ def rescale(denoiser: Denoiser, plain: Denoiser, schedule: Schedule, factor: Num
         evaluated again.
       schedule: the noise schedule.
       factor: phi in [0, 1]; 0 changes nothing.
+
+    Returns:
+      ``(x_t, t) -> Prediction``.
 
     Raises:
       ValueError: for a factor outside [0, 1].

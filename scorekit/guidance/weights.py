@@ -43,6 +43,9 @@ def weight_schedule(
       shape: "linear", "cosine" or "power".
       power: the exponent of "power", > 0.
 
+    Returns:
+      ``t -> gamma``, for the ``guidance_scale`` of any rule.
+
     Raises:
       ValueError: for another shape, a scale that is not finite, or a power that is not positive.
 

@@ -25,6 +25,14 @@ __all__ = ["blend_windows", "cut_windows", "num_windows", "windowed"]
 def num_windows(length: int, size: int, hop: int) -> int:
     """The number W of windows of a signal of ``length`` positions.
 
+    Args:
+      length: positions L of the signal.
+      size: positions in a window.
+      hop: positions from one window to the next.
+
+    Returns:
+      W.
+
     Raises:
       ValueError: unless ``1 <= hop <= size`` and ``length = size + (W - 1) hop``.
 
@@ -46,6 +54,9 @@ def cut_windows(x: PyTree, size: int, hop: int) -> PyTree:
       x: signals, or maps aligned with them.
       size: positions in a window.
       hop: positions from one window to the next.
+
+    Returns:
+      Leaves ``(B W, size, ...)``.
 
     Raises:
       ValueError: as :func:`num_windows`.
@@ -140,6 +151,9 @@ def windowed(denoiser: Denoiser, size: int, hop: int) -> Denoiser:
         :func:`cut_windows` (``jnp.repeat(labels, W)``, and maps cut like the signal).
       size: positions in a window.
       hop: positions from one window to the next, up to ``size``; half of it is usual.
+
+    Returns:
+      ``(x_t, t) -> Prediction`` for long signals.
 
     Raises:
       ValueError: unless ``1 <= hop <= size`` and, when applied, the windows cover the signal exactly.

@@ -43,6 +43,12 @@ class LogLikelihood(NamedTuple):
         tangents each comes with D tangents (exact) or one per probe, in 6 evaluations for an adaptive step; else a step
         has 9, of which 3 do, and the others have one tangent.
       success: whether the ODE was solved to the end in all blocks.
+
+    >>> one = jnp.ones(1)
+    >>> LogLikelihood(one, one, one, one, one, nfe=jnp.array(62), success=jnp.array(True)).raise_if_failed().log_p
+    Array([1.], dtype=float32)
+
+    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
 
     log_p: Array
@@ -54,7 +60,14 @@ class LogLikelihood(NamedTuple):
     success: Array
 
     def raise_if_failed(self) -> "LogLikelihood":
-        """Returns itself, or raises a ``RuntimeError`` if the ODE was not solved; for use after ``jit``."""
+        """Returns itself, or raises a ``RuntimeError`` if the ODE was not solved; for use after ``jit``.
+
+        Returns:
+          Itself.
+
+        Raises:
+          RuntimeError: if the ODE was not solved to its end; it says what to try.
+        """
         raise_if_failed(self.success, self.nfe)
         return self
 

@@ -37,6 +37,14 @@ class AdaptiveResult(NamedTuple):
       accepted: steps taken.
       rejected: steps tried and rejected.
       success: whether ``t_end`` was reached in all blocks.
+
+    >>> count = jnp.array(62)
+    >>> result = AdaptiveResult(jnp.ones(1), None, nfe=count, accepted=count, rejected=count, success=jnp.array(False))
+    >>> result.raise_if_failed()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    RuntimeError: the ODE was not solved to its end in 62 network evaluations: raise rtol or atol, ...
+
+    Source: Dormand & Prince 1980.
     """
 
     x: PyTree
@@ -47,7 +55,14 @@ class AdaptiveResult(NamedTuple):
     success: Array
 
     def raise_if_failed(self) -> "AdaptiveResult":
-        """Itself, for use after ``jit``; a ``RuntimeError`` that says what to try where a solve has failed."""
+        """Itself, for use after ``jit``; a ``RuntimeError`` that says what to try where a solve has failed.
+
+        Returns:
+          Itself.
+
+        Raises:
+          RuntimeError: if the end was not reached; it says what to try.
+        """
         raise_if_failed(self.success, self.nfe)
         return self
 

@@ -27,6 +27,11 @@ class MetropolisResult(NamedTuple):
     Attributes:
       x: the last state.
       acceptance: the share of accepted proposals of each chain, ``(B,)``.
+
+    >>> float(MetropolisResult(x=jnp.ones((2, 1)), acceptance=jnp.array([0.5, 0.75])).acceptance.mean())
+    0.625
+
+    Source: Roberts & Tweedie 1996 (the Metropolis-adjusted Langevin algorithm).
     """
 
     x: PyTree

@@ -28,6 +28,12 @@ class LoggedSample(NamedTuple):
       x: the final state, shaped and typed like ``x_init``.
       trajectory: every state, ``x_init`` first, leaves ``(n + 1, B, ...)``.
       log_probs: of each step, ``(n, B)``, in nats.
+
+    >>> out = LoggedSample(x=jnp.ones((2, 1)), trajectory=jnp.ones((4, 2, 1)), log_probs=jnp.ones((3, 2)))
+    >>> out.log_probs.sum(axis=0)  # of the trajectory of each example
+    Array([3., 3.], dtype=float32)
+
+    Source: Black et al. 2023 (https://arxiv.org/abs/2305.13301).
     """
 
     x: PyTree

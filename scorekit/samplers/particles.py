@@ -42,6 +42,13 @@ class ParticleResult(NamedTuple):
       log_normalizer: the logarithm of an unbiased estimate of the integral of the tilted density.
       ess: effective sample size of the weights at every time of the grid, before resampling, ``(n + 1,)``.
       resampled: whether the particles were resampled at each time but the last, ``(n,)``.
+
+    >>> x, log_weights = jnp.array([1.0, 3.0]), jnp.log(jnp.array([0.5, 0.5]))
+    >>> out = ParticleResult(x, log_weights, log_normalizer=0.0, ess=jnp.ones(3), resampled=jnp.zeros(2, bool))
+    >>> float(jnp.sum(jnp.exp(out.log_weights) * out.x))
+    2.0
+
+    Source: Wu et al. 2023 (https://arxiv.org/abs/2306.17775).
     """
 
     x: PyTree

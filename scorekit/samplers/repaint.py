@@ -21,6 +21,14 @@ def repaint_path(steps: int, jump_length: int, resamples: int) -> list[int]:
     move, until it has been there ``resamples`` times. The last step is made once. Fewer than ``jump_length + 1`` steps
     have no jump.
 
+    Args:
+      steps: the number of steps n of the grid.
+      jump_length: how many steps a jump goes back.
+      resamples: how many times each group of steps is made.
+
+    Returns:
+      Indices from 0 to n; where one is smaller than the one before, RePaint jumps back.
+
     Raises:
       ValueError: if a count is not an integer >= 1.
 
@@ -73,6 +81,9 @@ def repaint(
       observation: the data where they are known, shaped like ``x_init``.
       jump_length: the number of steps between jumps, and the length of a jump.
       resamples: how many times each group of steps is made.
+
+    Returns:
+      The final state, shaped and typed like ``x_init``.
 
     Raises:
       ValueError: for a bad grid, a state that is not floating, an observation or a mask that does not go with it, a

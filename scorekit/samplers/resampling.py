@@ -16,6 +16,9 @@ def effective_sample_size(log_weights: ArrayLike) -> Array:
     Args:
       log_weights: ``(n,)``, not necessarily normalised; ``-inf`` is a weight of 0.
 
+    Returns:
+      A scalar from 1 to n.
+
     Raises:
       ValueError: for another shape, NaN, ``+inf`` or weights that are all 0; traced ones give NaN.
 

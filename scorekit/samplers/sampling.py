@@ -61,6 +61,13 @@ def sample(
 def nfe(solver: Solver, ts: ArrayLike) -> int:
     """The number of network evaluations that :func:`sample` makes on this grid.
 
+    Args:
+      solver: one of :mod:`scorekit.solvers` or your own.
+      ts: decreasing times ``(n + 1,)``.
+
+    Returns:
+      ``solver.evals_per_step * n``.
+
     Raises:
       ValueError: if ``ts`` is no grid.
 

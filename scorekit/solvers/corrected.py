@@ -91,6 +91,9 @@ def edm_stochastic(
       noise_max: S_max (S_tmax), highest ``sigma / alpha`` with churn.
       noise: S_noise, standard deviation of the noise, slightly above 1 to compensate for lost detail.
 
+    Returns:
+      The solver.
+
     Raises:
       ValueError: if ``num_steps`` is not an integer >= 1, ``churn < 0``, ``noise <= 0`` or a bound is negative.
 

@@ -17,6 +17,14 @@ _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 def uniform(n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0) -> Array:
     """``n`` equal steps in t from ``t_max`` to ``t_min``.
 
+    Args:
+      n: number of steps.
+      t_max: the first time, in [0, 1].
+      t_min: the last time, in [0, 1].
+
+    Returns:
+      Decreasing times ``(n + 1,)``.
+
     Raises:
       ValueError: for ``n < 1``, or times that do not decrease within [0, 1].
 
@@ -35,6 +43,9 @@ def quadratic(n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0, *, power: 
       t_max: the first time.
       t_min: the last time.
       power: 2 for the quadratic grid.
+
+    Returns:
+      Decreasing times ``(n + 1,)``.
 
     Raises:
       ValueError: for ``n < 1``, ``power <= 0``, or times that do not decrease within [0, 1].
@@ -60,6 +71,14 @@ def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
 
     Sampling starts at the first of them: ``sample_prior(key, schedule, like, t=ts[0])``. Traced times that ``schedule``
     does not reach make the grid NaN.
+
+    Args:
+      schedule: the schedule to step on.
+      other: the schedule whose noise levels to take.
+      ts: decreasing times ``(n + 1,)`` of ``other``.
+
+    Returns:
+      Decreasing times ``(n + 1,)``.
 
     Raises:
       ValueError: if ``ts`` is no grid, or a log-SNR of ``other`` lies outside the range of ``schedule``.
@@ -91,6 +110,9 @@ def vp_quadratic(
       t_max: the first time.
       t_min: the last time.
       power: 1 for steps equal in the t of ``linear_vp``; larger spends more steps at low noise.
+
+    Returns:
+      Decreasing times ``(n + 1,)``.
 
     Raises:
       ValueError: for ``n < 1``, ``power <= 0``, or times that do not decrease within [0, 1].
@@ -125,6 +147,9 @@ def uniform_log_snr(
       t_min: the last time before t = 0, or the last with ``to_zero=False``.
       to_zero: end at t = 0 instead of ``t_min``.
 
+    Returns:
+      Decreasing times ``(n + 1,)``.
+
     Raises:
       ValueError: for ``n < 1``, times that do not decrease within [0, 1], or an infinite log-SNR.
 
@@ -156,6 +181,9 @@ def karras(
       t_min: the last time before t = 0, or the last with ``to_zero=False``.
       rho: larger spends more steps at low noise.
       to_zero: end at t = 0 instead of ``t_min``.
+
+    Returns:
+      Decreasing times ``(n + 1,)``.
 
     Raises:
       ValueError: for ``n < 1``, times that do not decrease within [0, 1], an infinite log-SNR, or ``rho <= 0``.

@@ -68,8 +68,16 @@ class AdamsBashforth(Multistep):
 def linear_multistep(order: int = 4) -> AdamsBashforth:
     """Linear multistep in ``sigma / alpha`` (LMS): :class:`AdamsBashforth` with ``coordinate="sigma"``.
 
+    Args:
+      order: 1 to 4.
+
+    Returns:
+      The solver.
+
     >>> linear_multistep().coordinate
     'sigma'
+
+    Source: Liu et al. 2022 (https://arxiv.org/abs/2202.09778); Katherine Crowson's LMS sampler.
     """
     return AdamsBashforth(order=order, coordinate="sigma")
 
@@ -115,6 +123,12 @@ class ExponentialAdamsBashforth(Multistep):
 
 def deis(order: int = 3) -> ExponentialAdamsBashforth:
     """tAB-DEIS: exponential Adams-Bashforth in eps, polynomial in t.
+
+    Args:
+      order: 1 to 4.
+
+    Returns:
+      The solver.
 
     >>> deis(2).variable
     't'

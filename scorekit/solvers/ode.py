@@ -98,6 +98,9 @@ class Heun(_RungeKutta):
     Attributes:
       coordinate: "flow" (finite at both ends, better at few steps), "angle" or "sigma" (EDM algorithm 1).
 
+    Raises:
+      ValueError: for another coordinate.
+
     >>> Heun().evals_per_step
     2
 
@@ -113,11 +116,19 @@ class Heun(_RungeKutta):
 class Midpoint(_RungeKutta):
     """Second order, two evaluations: the slope half-way, in a straightened coordinate; no evaluation at the end.
 
+    ``y_s = y_t + (tau_s - tau_t) u(y_m, tau_m)`` with ``tau_m = (tau_t + tau_s) / 2``, ``y_m = y_t + (tau_m - tau_t)
+    u_t``.
+
     Attributes:
       coordinate: "flow", "angle" or "sigma".
 
+    Raises:
+      ValueError: for another coordinate.
+
     >>> Midpoint().order
     2
+
+    Source: Hairer, Norsett & Wanner 1993, sec. II.1.
     """
 
     coordinate: CoordinateName = static(default="flow")
@@ -129,11 +140,18 @@ class Midpoint(_RungeKutta):
 class RK4(_RungeKutta):
     """The classical fourth-order Runge-Kutta step, four evaluations, in a straightened coordinate.
 
+    ``y_s = y_t + (tau_s - tau_t) (u_1 + 2 u_2 + 2 u_3 + u_4) / 6``, two slopes half-way and one at the end.
+
     Attributes:
       coordinate: "flow", "angle" or "sigma".
 
+    Raises:
+      ValueError: for another coordinate.
+
     >>> RK4().evals_per_step
     4
+
+    Source: Hairer, Norsett & Wanner 1993, sec. II.1.
     """
 
     coordinate: CoordinateName = static(default="flow")

@@ -22,6 +22,11 @@ class PrecomputedSolver(SolverBase):
     Attributes:
       rows: the result of ``base.plan(schedule, ts)``, leaves ``(n, ...)``; all of them are leaves of the solver.
       base: the solver that made them.
+
+    >>> from scorekit import schedules, solvers
+    >>> base, schedule, ts = solvers.Euler(), schedules.rectified_flow(), jnp.array([1.0, 0.5, 0.0])
+    >>> PrecomputedSolver(rows=base.plan(schedule, ts), base=base).steps
+    2
     """
 
     rows: PyTree
@@ -71,6 +76,9 @@ def precomputed(solver: Solver, schedule: Schedule, ts: ArrayLike) -> Precompute
       solver: any solver.
       schedule: the noise schedule.
       ts: decreasing times ``(n + 1,)``.
+
+    Returns:
+      The solver, to be used on this grid.
 
     Raises:
       ValueError: if ``ts`` is no grid.

@@ -68,6 +68,12 @@ class Ancestral(LinearSolver):
 def ddim(eta: ArrayLike = 0.0) -> Euler | Ancestral:
     """DDIM(eta): :class:`~scorekit.solvers.Euler`, which draws nothing, for eta = 0, else :class:`Ancestral`.
 
+    Args:
+      eta: 0 for the deterministic step, 1 for the ancestral one; in [0, 1].
+
+    Returns:
+      The solver; :class:`Ancestral` for a traced eta.
+
     Raises:
       ValueError: if eta is outside [0, 1].
 
@@ -175,7 +181,7 @@ class _ExponentialSDE(Multistep):
     def __post_init__(self):
         check_at_least(0, eta=self.eta)
 
-    def history_weights(self, h, z, valid, gain, amplitude, rate):
+    def _history_weights(self, h, z, valid, gain, amplitude, rate):
         """The weights of the earlier values of x0, ``(..., m)``."""
         raise NotImplementedError
 
@@ -189,7 +195,7 @@ class _ExponentialSDE(Multistep):
         if not self.max_past:
             return row
         rate = 1.0 + jnp.asarray(self.eta)
-        weights = self.history_weights(*log_snr_positions(levels, num_past), gain, rate * s.alpha, rate)
+        weights = self._history_weights(*log_snr_positions(levels, num_past), gain, rate * s.alpha, rate)
         return with_history(row, "signal", weights)
 
 
@@ -219,7 +225,7 @@ class DPMSolverPP2MSDE(_ExponentialSDE):
     def max_past(self) -> int:
         return 1
 
-    def history_weights(self, h, z, valid, gain, amplitude, rate):
+    def _history_weights(self, h, z, valid, gain, amplitude, rate):
         return published_second_order(h, z, valid, gain)
 
 
@@ -248,7 +254,7 @@ class DPMSolverPP3MSDE(_ExponentialSDE):
     def max_past(self) -> int:
         return 2
 
-    def history_weights(self, h, z, valid, gain, amplitude, rate):
+    def _history_weights(self, h, z, valid, gain, amplitude, rate):
         return published_third_order(h, z, valid, amplitude, rate)
 
 
@@ -288,6 +294,6 @@ class SASolver(_ExponentialSDE):
     def max_past(self) -> int:
         return self.steps - 1
 
-    def history_weights(self, h, z, valid, gain, amplitude, rate):
+    def _history_weights(self, h, z, valid, gain, amplitude, rate):
         nodes, kernel = exponential(z[..., 0], h, amplitude, rate)
         return lagrange_weights(kernel, nodes, z, jnp.insert(valid, 0, True, axis=-1))[..., 1:]

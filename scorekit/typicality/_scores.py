@@ -117,6 +117,9 @@ def standardise(calibration: ArrayLike) -> Standardise:
     Args:
       calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
 
+    Returns:
+      A function from statistics ``(B, F)`` to ``(B, F)``.
+
     Raises:
       ValueError: for another shape, a value that is not finite or a constant statistic.
 
@@ -139,6 +142,9 @@ def decorrelate(calibration: ArrayLike, regularisation: Number = 1e-3) -> Decorr
       calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
       regularisation: added to the variances, in units of a standardised statistic, so that components without variance
         are not amplified; > 0.
+
+    Returns:
+      A function from statistics ``(B, F)`` to components ``(B, F)``.
 
     Raises:
       ValueError: for another shape, a value that is not finite, a constant statistic, or a regularisation that is not
@@ -168,6 +174,9 @@ def kernel_density_score(calibration: ArrayLike) -> KernelDensityScore:
     Args:
       calibration: statistics ``(N, F)``, N >= 2.
 
+    Returns:
+      A function from statistics ``(B, F)`` to scores ``(B,)``; larger is less typical.
+
     Raises:
       ValueError: for another shape or a value that is not finite.
 
@@ -190,6 +199,9 @@ def gaussian_score(calibration: ArrayLike) -> GaussianScore:
 
     Args:
       calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
+
+    Returns:
+      A function from statistics ``(B, F)`` to scores ``(B,)``; larger is less typical.
 
     Raises:
       ValueError: for another shape, a value that is not finite or a constant statistic.
@@ -214,6 +226,9 @@ def mean_z_score(calibration: ArrayLike) -> MeanZScore:
 
     Args:
       calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
+
+    Returns:
+      A function from statistics ``(B, F)`` to scores ``(B,)``; larger is less typical.
 
     Raises:
       ValueError: for another shape, a value that is not finite or a constant statistic.

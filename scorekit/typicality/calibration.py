@@ -41,6 +41,12 @@ class DensityOfStates:
     Attributes:
       points: the statistics of in-distribution data, ``(N, F)``.
       bandwidth: the standard deviation of the kernel, ``(F,)``.
+
+    >>> density = DensityOfStates(points=jnp.zeros((1, 1)), bandwidth=jnp.ones(1))
+    >>> density.log_density([[0.0]]).round(3)  # a standard normal
+    Array([-0.919], dtype=float32)
+
+    Source: Morningstar et al. 2021, sec. 3 (https://arxiv.org/abs/2006.09273).
     """
 
     points: Array
@@ -94,6 +100,9 @@ def gaussian_of_states(statistics: ArrayLike) -> Gaussian:
 
     Args:
       statistics: ``(N, F)``, N >= 2; no column may be constant.
+
+    Returns:
+      A :class:`scorekit.densities.Gaussian` with D = F.
 
     Raises:
       ValueError: for another shape, a value that is not finite, or a covariance that is not positive definite. Traced,
@@ -149,6 +158,12 @@ class TypicalityTest(NamedTuple):
       p_value: the fraction of bootstrap batches at least as far from H.
       rejected: whether the statistic is above the threshold, so that the batch is classified as out of distribution;
         True if the statistic is NaN, which only traced arguments can give.
+
+    >>> test = TypicalityTest(jnp.array([0.1, 2.0]), jnp.array(1.0), jnp.array([0.9, 0.0]), jnp.array([False, True]))
+    >>> bool(jnp.all(test.rejected == (test.statistic > test.threshold)))
+    True
+
+    Source: Nalisnick et al. 2019 (https://arxiv.org/abs/1906.02994).
     """
 
     statistic: Array

@@ -23,11 +23,16 @@ def excess_information(log_density: ArrayLike, entropy: ArrayLike) -> Array:
       log_density: ``log p(x)`` in nats, any shape; may be infinite.
       entropy: H in nats, a finite scalar.
 
+    Returns:
+      The excess in nats, shaped like ``log_density``.
+
     Raises:
       ValueError: if a log-density is NaN or the entropy not a finite scalar; traced, such a value gives NaN.
 
     >>> print(excess_information(jnp.array([-1.0, -3.0]), 2.0))
     [-1.  1.]
+
+    Source: Cover & Thomas 2006, sec. 3.1.
     """
     log_density = jnp.asarray(log_density)
     log_density = log_density.astype(jnp.promote_types(log_density.dtype, jnp.float32))
@@ -67,7 +72,16 @@ def typical_set(log_density: ArrayLike, entropy: ArrayLike, epsilon: ArrayLike, 
 
 
 class Entropy(NamedTuple):
-    """An entropy in nats and its standard error."""
+    """An entropy in nats and its standard error.
+
+    Attributes:
+      value: the entropy in nats, a scalar.
+      standard_error: of the value, a scalar.
+
+    >>> entropy = Entropy(value=jnp.array(2.0), standard_error=jnp.array(0.1))
+    >>> print(f"{entropy.value:.1f} +- {entropy.standard_error:.1f} nats")
+    2.0 +- 0.1 nats
+    """
 
     value: Array
     standard_error: Array
