@@ -87,7 +87,7 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
     >>> float(d(jnp.ones(1), 0.5).x0[0].round(4)) == float(cosine().alpha(0.5).round(4))
     True
 
-    Source: Efron 2011, eq. 1.3-1.4 (Tweedie's formula).
+    Source: Efron 2011 (Tweedie's formula).
     """
     return Partial(_from_score, as_pytree(score), schedule)
 
@@ -116,6 +116,8 @@ def score_from_log_density(log_density: Callable[..., Array]) -> Callable[..., P
 def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], schedule: Schedule) -> Denoiser:
     """A denoiser from any differentiable log-density of the noisy data, normalised or not (an energy).
 
+    ``eps = -sigma grad_x log p_t(x_t)`` and ``x0 = (x_t - sigma eps) / alpha``.
+
     Args:
       log_density: ``(x_t, t) -> log p_t(x_t)``, ``(B,)`` or a scalar; no term may mix examples.
       schedule: the noise schedule.
@@ -128,7 +130,7 @@ def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], sch
     >>> float(d(jnp.ones((1, 1)), 1.0).eps[0, 0])
     1.0
 
-    Source: Efron 2011, eq. 1.3-1.4 (Tweedie's formula).
+    Source: Efron 2011 (Tweedie's formula).
     """
     return denoiser_from_score(score_from_log_density(log_density), schedule)
 

@@ -133,6 +133,8 @@ def denoising_loss_at(
 ) -> tuple[Array, LossAux]:
     """:func:`denoising_loss` at given times and noise; deterministic.
 
+    ``lambda(log_snr) ||eps - eps_hat(alpha x0 + sigma eps, t)||^2 / D`` for each example.
+
     Args:
       network: ``(x_t, t) -> output``.
       schedule: the noise schedule.
@@ -243,6 +245,8 @@ def classification_loss_at(
 ) -> tuple[Array, ClassificationAux]:
     """:func:`classification_loss` at given times and noise; deterministic.
 
+    ``-log p(y | alpha x0 + sigma eps, t)``.
+
     Args:
       classifier: ``(x_t, t) -> logits`` ``(B, K)``.
       schedule: the noise schedule.
@@ -345,7 +349,7 @@ def uncertainty_weighted(loss: Array, log_variance: Array) -> Array:
     >>> round(float(uncertainty_weighted(2.0, jnp.log(2.0))), 3)
     1.693
 
-    Source: Karras et al. 2024, eq. 21 (https://arxiv.org/abs/2312.02696).
+    Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
     if jnp.ndim(log_variance):
         check_like("loss", loss, log_variance=log_variance)

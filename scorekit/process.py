@@ -245,7 +245,7 @@ def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     >>> posterior(rectified_flow(), 1.0, 0.0).std
     Array(0., dtype=float32)
 
-    Source: Kingma et al. 2021, eq. 25-28 (https://arxiv.org/abs/2107.00630).
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
     drop, sigma_s = snr_drop(schedule, t, s), schedule.sigma(s)
     noise = schedule.alpha(t) * jnp.square(sigma_s / schedule.sigma(t)) / schedule.alpha(s)

@@ -357,7 +357,7 @@ def per_log_snr(weighting: Weighting, schedule: Schedule) -> Weighting:
     >>> round(float(per_log_snr(eps, geometric_ve(0.1, 10.0))(jnp.float32(0.0))), 3)
     9.21
 
-    Source: Kingma & Gao 2023, eq. 8 (https://arxiv.org/abs/2303.00848).
+    Source: Kingma & Gao 2023 (https://arxiv.org/abs/2303.00848).
     """
     return jax.tree_util.Partial(_times_rate, as_pytree(weighting), schedule)
 
@@ -379,6 +379,6 @@ def likelihood(schedule: Schedule) -> Weighting:
     >>> round(float(likelihood(geometric_ve(0.1, 10.0))(jnp.float32(0.0))), 3)
     4.605
 
-    Source: Song et al. 2021, thm. 1 (https://arxiv.org/abs/2101.09258); Kingma et al. 2021, eq. 17 (https://arxiv.org/abs/2107.00630).
+    Source: Song et al. 2021, thm. 1 (https://arxiv.org/abs/2101.09258); Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
     return per_log_snr(_half, schedule)

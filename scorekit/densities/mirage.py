@@ -79,6 +79,8 @@ class GaussianMirage:
 def gaussian_mirage(dim: int) -> GaussianMirage:
     """The Gaussian mirage in D dimensions, D >= 2 (in one it is the standard Gaussian).
 
+    ``x = r theta`` with ``r ~ N(0, D)`` and ``theta`` uniform on the unit sphere.
+
     Args:
       dim: D.
 

@@ -73,6 +73,8 @@ def classifier_free_batched(
 
     A shorthand for ``classifier_free(*branches(conditional, condition, null), guidance_scale)``.
 
+    ``uncond + gamma (cond - uncond)``.
+
     Args:
       conditional: ``(x_t, t, condition) -> Prediction``.
       condition: the conditions, a tree of ``(B, ...)`` arrays.
@@ -147,7 +149,7 @@ def compose(uncond: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[
     >>> compose(uncond, [a, b], [2.0, -0.1])(jnp.ones(1), 0.5).x0
     Array([1.], dtype=float32)
 
-    Source: Liu et al. 2022, eq. 11 and 13 (https://arxiv.org/abs/2206.01714).
+    Source: Liu et al. 2022 (https://arxiv.org/abs/2206.01714).
     """
     if len(conditions) != len(weights) or not conditions:
         raise ValueError(
@@ -193,7 +195,7 @@ def negative(
     >>> negative(cond, uncond, unwanted, 3.0, 1.0)(jnp.ones(1), 0.5).x0
     Array([2.5], dtype=float32)
 
-    Source: Liu et al. 2022, eq. 13 (https://arxiv.org/abs/2206.01714).
+    Source: Liu et al. 2022 (https://arxiv.org/abs/2206.01714).
     """
     check_scale(guidance_scale=guidance_scale, negative_scale=negative_scale)
     return rule(_negative, (uncond, cond, unwanted), guidance_scale, negative_scale)

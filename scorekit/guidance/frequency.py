@@ -51,6 +51,7 @@ def frequency_decoupled(
       ValueError: if ``factors`` is empty, or for a scale or factor that is not finite; when called, for arrays without
         axes between batch and channels.
 
+    >>> import jax.numpy as jnp
     >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.0))
     >>> jax.jit(frequency_decoupled(cond, uncond, 3.0))(jnp.ones((1, 4, 1)), 0.5).x0.ravel()  # a constant difference
     Array([2., 2., 2., 2.], dtype=float32)

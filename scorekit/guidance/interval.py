@@ -85,7 +85,7 @@ def interval(
     >>> interval(guided, plain, rectified_flow(), 0.5, 2.0)(jnp.zeros(1), jnp.array(0.9)).x0
     Array([0.], dtype=float32)
 
-    Source: Kynkaanniemi et al. 2024, eq. 4 (https://arxiv.org/abs/2404.07724).
+    Source: Kynkäänniemi et al. 2024 (https://arxiv.org/abs/2404.07724).
     """
     check(lambda x: x >= 0, ">= 0", noise_min=noise_min)
     check(lambda x: x > noise_min, f"> noise_min = {noise_min}", noise_max=noise_max)

@@ -25,7 +25,7 @@ def _static(predictions, x_t, t, schedule, limit):
 
 @guidance_rule(plain_at_one=False)
 def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Number = 1.0) -> Denoiser:
-    """Clips x0 to ``[-limit, limit]``.
+    """Clips x0 to ``[-limit, limit]``: ``x0' = min(max(x0, -limit), limit)``.
 
     Args:
       denoiser: the denoiser to wrap.

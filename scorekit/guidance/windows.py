@@ -146,6 +146,8 @@ class _Windowed:
 def windowed(denoiser: Denoiser, size: int, hop: int) -> Denoiser:
     """A denoiser of signals that are longer than those the model was trained on.
 
+    ``x0[n] = sum_i w_i[n] x0_i[n - i hop]`` over the windows i that contain position n, with weights of sum 1.
+
     Args:
       denoiser: a denoiser of windows; conditions bound to it are those of all windows in the order of
         :func:`cut_windows` (``jnp.repeat(labels, W)``, and maps cut like the signal).
@@ -163,7 +165,7 @@ def windowed(denoiser: Denoiser, size: int, hop: int) -> Denoiser:
     >>> windowed(mean, 2, 1)(jnp.array([[0.0, 2.0, 4.0]]), 0.5).x0
     Array([[1., 2., 3.]], dtype=float32)
 
-    Source: Bar-Tal et al. 2023, "MultiDiffusion", eq. 5 (https://arxiv.org/abs/2302.08113).
+    Source: Bar-Tal et al. 2023, "MultiDiffusion" (https://arxiv.org/abs/2302.08113).
     """
     num_windows(size, size, hop)
     return _Windowed(denoiser=as_pytree(denoiser), size=size, hop=hop)

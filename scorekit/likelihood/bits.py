@@ -116,7 +116,7 @@ def dequantised_bits_per_dim(
     >>> print(found.bits_per_dim, found.dequantisation)
     [4.] uniform
 
-    Source: Theis et al. 2016 (https://arxiv.org/abs/1511.01844); Ho et al. 2019, eq. 6
+    Source: Theis et al. 2016 (https://arxiv.org/abs/1511.01844); Ho et al. 2019
     (https://arxiv.org/abs/1902.00275).
     """
     for leaf in jax.tree.leaves(x):

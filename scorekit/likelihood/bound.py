@@ -89,7 +89,7 @@ def variational_bound(
     >>> abs(float(bound.total.mean() - data.entropy())) < 0.3
     True
 
-    Source: Kingma et al. 2021, eq. 11-17 (https://arxiv.org/abs/2107.00630).
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
     check_count(num_times=num_times)
     _check_data(x0, bins)
@@ -155,7 +155,7 @@ def discrete_variational_bound(
     >>> 0.0 < float(bound.total.mean() - data.entropy()) < 1.0
     True
 
-    Source: Kingma et al. 2021, eq. 11-14 (https://arxiv.org/abs/2107.00630); Ho et al. 2020, eq. 5.
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630); Ho et al. 2020, eq. 5.
     """
     _check_data(x0, bins)
     check_grid(ts)

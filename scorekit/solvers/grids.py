@@ -140,6 +140,8 @@ def uniform_log_snr(
 ) -> Array:
     """Equal steps in log-SNR from ``t_max`` to ``t_min``; with ``to_zero`` the last of the ``n`` goes on to t = 0.
 
+    ``log_snr(ts[k]) = log_snr(t_max) + (k / m) (log_snr(t_min) - log_snr(t_max))``, ``m = n - 1`` or n.
+
     Args:
       schedule: its log-SNR must be finite at both times.
       n: number of steps.

@@ -124,6 +124,8 @@ class ExponentialAdamsBashforth(Multistep):
 def deis(order: int = 3) -> ExponentialAdamsBashforth:
     """tAB-DEIS: exponential Adams-Bashforth in eps, polynomial in t.
 
+    ``x_s = (alpha_s / alpha_t) x_t + alpha_s int p(t) d(sigma / alpha)``, p the polynomial in t through the last eps.
+
     Args:
       order: 1 to 4.
 
@@ -133,7 +135,7 @@ def deis(order: int = 3) -> ExponentialAdamsBashforth:
     >>> deis(2).variable
     't'
 
-    Source: Zhang & Chen 2022, eq. 15 (https://arxiv.org/abs/2204.13902).
+    Source: Zhang & Chen 2022 (https://arxiv.org/abs/2204.13902).
     """
     return ExponentialAdamsBashforth(order=order, prediction="eps", variable="t")
 
@@ -209,7 +211,7 @@ class IPNDM(Multistep):
     >>> IPNDM().order
     4
 
-    Source: Zhang & Chen 2022, app. H (https://arxiv.org/abs/2204.13902); Liu et al. 2022, eq. 12
+    Source: Zhang & Chen 2022, app. H (https://arxiv.org/abs/2204.13902); Liu et al. 2022
     (https://arxiv.org/abs/2202.09778).
     """
 

@@ -68,6 +68,8 @@ class Ancestral(LinearSolver):
 def ddim(eta: ArrayLike = 0.0) -> Euler | Ancestral:
     """DDIM(eta): :class:`~scorekit.solvers.Euler`, which draws nothing, for eta = 0, else :class:`Ancestral`.
 
+    ``x_s = alpha_s x0 + sqrt(sigma_s^2 - std^2) eps + std z`` with ``std = eta`` times that of the posterior.
+
     Args:
       eta: 0 for the deterministic step, 1 for the ancestral one; in [0, 1].
 
@@ -276,7 +278,7 @@ class SASolver(_ExponentialSDE):
     >>> SASolver(steps=3).max_past
     2
 
-    Source: Xue et al. 2023, alg. 1, eq. 14 (https://arxiv.org/abs/2305.14267).
+    Source: Xue et al. 2023, alg. 1 (https://arxiv.org/abs/2305.14267).
     """
 
     eta: ArrayLike = 1.0

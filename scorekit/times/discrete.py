@@ -132,6 +132,8 @@ def annealed(first: Number, last: Number) -> Annealed:
 def at_progress(sampler: TimeSampler, progress: ArrayLike) -> TimeSampler:
     """The sampler at the given progress of training; only :func:`annealed` samplers depend on it.
 
+    ``t = first + (last - first) progress``.
+
     Args:
       sampler: any sampler of times; other samplers are returned unchanged.
       progress: 0 at the first step, 1 at the last; a scalar, or one value per example.

@@ -328,7 +328,7 @@ def logit_normal(mean: Number = 0.0, std: Number = 1.0, *, stratified: bool = Tr
     >>> logit_normal().quantile(jnp.array([0.5]), None).t
     Array([0.5], dtype=float32)
 
-    Source: Esser et al. 2024, eq. 19 (https://arxiv.org/abs/2403.03206).
+    Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
     """
     check(np.isfinite, "finite", mean=mean)
     check_positive(std=std)
@@ -375,6 +375,9 @@ def adaptive(
 
     The initial distribution is uniform; :func:`update_adaptive` adds the losses of a step. The objective is unchanged.
 
+    ``p_k = (1 - floor) r_k / sum_j r_j + floor / K`` with ``r_k^2`` the running mean of loss^2 in bin k, and weights
+    ``1 / (K p_k)``.
+
     Args:
       num_bins: number K of equal bins of ``[t_min, t_max]``.
       decay: decay of the running second moment, in [0, 1).
@@ -412,6 +415,8 @@ def update_adaptive(sampler: Adaptive, t: Array, loss: Array) -> Adaptive:
     """Updates an :func:`adaptive` sampler with the losses of one step; bins without a draw are unchanged.
 
     Losses that are not finite, or whose square is not, are ignored, and so are those of a time that is not finite.
+
+    ``m_k <- decay m_k + (1 - decay) mean(loss^2)`` over the draws in bin k.
 
     Args:
       sampler: the sampler that drew ``t``.

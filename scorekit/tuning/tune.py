@@ -249,6 +249,8 @@ def tune(
 
     The memory is that of a gradient through all steps; wrap the network in ``jax.checkpoint`` if that is too much.
 
+    ``min_ts M_p(|sample(sigma(ts[0]) z, ts) - reference(z)|)``, M_p the power mean over draws of z.
+
     Args:
       denoiser: ``(x_t, t) -> Prediction``, called at the batch size of the pairs only.
       schedule: the schedule of the denoiser.

@@ -138,6 +138,8 @@ def decorrelate(calibration: ArrayLike, regularisation: Number = 1e-3) -> Decorr
     A sum of marginal log-densities treats statistics as independent, and statistics at neighbouring noise levels are
     strongly correlated: apply this before :func:`kernel_density_score`.
 
+    ``z U / sqrt(v + regularisation)`` with z the standardised statistics and ``C = U diag(v) U^T`` their covariance.
+
     Args:
       calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
       regularisation: added to the variances, in units of a standardised statistic, so that components without variance
@@ -196,6 +198,8 @@ def gaussian_score(calibration: ArrayLike) -> GaussianScore:
     """Minus the log-density of one Gaussian with full covariance, fitted to the standardised statistics.
 
     It orders examples by their Mahalanobis distance from the calibration data.
+
+    ``z^T C^-1 z / 2`` up to a constant, with z the standardised statistics and C their covariance.
 
     Args:
       calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.

@@ -220,7 +220,7 @@ def score_curvature(
     >>> print(f"{ratio[0, 0]:.3f}")  # alpha^2 |x|^2 / D
     0.500
 
-    Source: Barkley et al. 2025, eq. 5 (https://arxiv.org/abs/2510.01456).
+    Source: Barkley et al. 2025 (https://arxiv.org/abs/2510.01456).
     """
     ts = _check_times(ts)
     _check_data(x)
