@@ -4,6 +4,7 @@ Distances between two sets of feature vectors ``(N, D)``, real and generated; th
 metrics of its features; separation of two sets of scores; linear probes of features; the peak signal-to-noise ratio.
 """
 
+from scorekit.metrics import inception
 from scorekit.metrics.detection import Interval, aupr, auroc, bootstrap_interval, fpr_at_tpr
 from scorekit.metrics.energy import energy_distance
 from scorekit.metrics.feature_statistics import (
@@ -28,11 +29,13 @@ from scorekit.metrics.reference_classifier import (
     classification_accuracy_score,
     fit_reference_classifier,
 )
-from scorekit.metrics.resize import inception_input, resize
+from scorekit.metrics.resize import CONVENTIONS, Convention, inception_input, resize
 from scorekit.metrics.sliced import sliced_wasserstein
 from scorekit.metrics.vendi import vendi_score
 
 __all__ = [
+    "CONVENTIONS",
+    "Convention",
     "DensityCoverage",
     "FeatureStatistics",
     "InceptionScore",
@@ -54,6 +57,7 @@ __all__ = [
     "fit_reference_classifier",
     "fpr_at_tpr",
     "frechet_distance",
+    "inception",
     "inception_input",
     "inception_score",
     "kid",
