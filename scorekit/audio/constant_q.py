@@ -173,7 +173,7 @@ def constant_q(x: ArrayLike, frame: ConstantQ) -> Array:
 def inverse_constant_q(coefficients: ArrayLike, frame: ConstantQ) -> Array:
     """The signal of these coefficients: the inverse of :func:`constant_q`, and its transpose.
 
-    For inconsistent coefficients, the least-squares signal.
+    ``irfft(sum_k g_k fft(c_k))`` with the filters ``g_k``; for inconsistent coefficients, the least-squares signal.
 
     Args:
       coefficients: complex ``(..., bands, M)``.

@@ -44,7 +44,7 @@ def instantaneous_frequency(phase: ArrayLike) -> Array:
 
 
 def phase_from_frequency(frequency: ArrayLike) -> Array:
-    """The inverse of :func:`instantaneous_frequency`: the cumulative sum over frames, in radians.
+    """The inverse of :func:`instantaneous_frequency`: ``phase[m] = pi sum_{n <= m} frequency[n]``, in radians.
 
     Partial sums are wrapped, so that rounding errors do not grow with the phase.
 
@@ -96,7 +96,9 @@ def encode_spectrum(spectrum: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
 
 
 def decode_spectrum(channels: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
-    """The inverse of :func:`encode_spectrum`, exact up to rounding; negative magnitudes are set to 0.
+    """The inverse of :func:`encode_spectrum`, exact up to rounding: ``max(exp(a) - floor, 0) exp(i phase)``.
+
+    ``a`` is the first channel; the phase is that of :func:`phase_from_frequency` of the second.
 
     Args:
       channels: ``(..., frames, bins, 2)``.

@@ -54,6 +54,9 @@ def hz_to_mel(frequency, scale: _Scale = "slaney") -> np.ndarray:
 def mel_to_hz(mel, scale: _Scale = "slaney") -> np.ndarray:
     """Mels to hertz: the inverse of :func:`hz_to_mel`.
 
+    Of HTK ``f = 700 (10^(mel / 2595) - 1)``; of Slaney ``f = 200 / 3 mel`` up to 15 mels, ``f = 1000 6.4^((mel - 15) /
+    27)`` above.
+
     Args:
       mel: any shape.
       scale: ``"slaney"`` or ``"htk"``.

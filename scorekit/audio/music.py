@@ -55,7 +55,8 @@ def onset_envelope(x: ArrayLike, sample_rate: float) -> Array:
 def chroma(x: ArrayLike, sample_rate: float, f_min: float = 55.0) -> Array:
     """The energy in each of the twelve pitch classes, starting at C, normalised to unit norm in every frame.
 
-    Windows of 256 ms, hops of 64 ms. The energy of a bin is divided between its two nearest classes.
+    ``c / |c|`` with ``c_p = sum_k w_pk |X[m, k]|^2``; windows of 256 ms, hops of 64 ms. The weights w divide the energy
+    of a bin between its two nearest classes.
 
     Args:
       x: signals ``(..., length)``.

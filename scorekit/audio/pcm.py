@@ -132,7 +132,8 @@ def mu_law_expand(y: ArrayLike, mu: ArrayLike = _MU) -> Array:
 def mu_law_encode(x: ArrayLike, num_codes: int = 256) -> Array:
     """Samples to mu-law codes: the compressed value, rounded to ``num_codes`` equidistant values in [-1, 1].
 
-    Zero lies between two codes, 127 and 128 of 256, and gets the upper one, which represents +8.6e-5.
+    ``round((y + 1) (num_codes - 1) / 2)`` with ``y`` of :func:`mu_law_compress`. Zero lies between two
+    codes, 127 and 128 of 256, and gets the upper one, which represents +8.6e-5.
 
     Args:
       x: floats, any shape; clipped to [-1, 1].
@@ -157,6 +158,8 @@ def mu_law_encode(x: ArrayLike, num_codes: int = 256) -> Array:
 
 def mu_law_decode(codes: ArrayLike, num_codes: int = 256) -> Array:
     """Mu-law codes to samples; :func:`mu_law_encode` is the exact inverse.
+
+    :func:`mu_law_expand` of ``2 codes / (num_codes - 1) - 1``.
 
     Args:
       codes: integers in ``0..num_codes-1``, any shape.

@@ -193,8 +193,6 @@ def read_soundfont(path: str | None = None) -> SoundFont:
     >>> font = read_soundfont()
     >>> font.names[0, 0], len(font.zones(0, 60, 100))
     ('Piano 1', 1)
-
-    Source: Creative Technology, SoundFont technical specification 2.04 (2001).
     """
     path = default_path() if path is None else path
     try:

@@ -34,7 +34,7 @@ def render_note(
     seconds: float,
     bank: int = 0,
 ) -> np.ndarray:
-    """Renders one note, from its onset.
+    """Renders one note, from its onset; its amplitude is proportional to ``(velocity / 127)^2``.
 
     Args:
       font: from :func:`scorekit.data.soundfont.read_soundfont`.

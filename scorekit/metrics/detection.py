@@ -80,8 +80,8 @@ def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
 def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: ArrayLike = 0.95) -> Array:
     """The share of out-of-distribution examples that are accepted if ``tpr`` of the others are: FPR95 by default.
 
-    The threshold is the smallest score that accepts at least ``tpr`` of ``in_scores`` (in-distribution is the positive
-    class here, as is usual for this metric).
+    ``share = mean_j [out_scores[j] <= q]`` with the threshold q, the smallest score that accepts at least ``tpr`` of
+    ``in_scores`` (in-distribution is the positive class here, as is usual for this metric).
 
     Args:
       in_scores: scores of in-distribution examples ``(N,)``.

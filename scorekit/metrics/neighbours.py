@@ -48,6 +48,9 @@ class DensityCoverage(NamedTuple):
 def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionRecall:
     """Improved precision and recall: shares of points within the balls of the other set.
 
+    ``precision = mean_j [min_i (|y_j - x_i| - r_i) <= 0]`` for fake points y, real points x and the radii r of their
+    balls; the recall is that with the sets exchanged.
+
     Args:
       real: features ``(N, D)``, N > k.
       fake: features ``(M, D)``, M > k; take M = N to compare with published values.
@@ -75,6 +78,8 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
 
 def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCoverage:
     """Density and coverage of the balls of real points.
+
+    ``density = sum_ij [|y_j - x_i| <= r_i] / (k M)`` and ``coverage = mean_i [min_j |y_j - x_i| <= r_i]``.
 
     Unlike precision and recall they use balls around real points only, so that outliers among the samples do not
     increase them.

@@ -68,6 +68,8 @@ def resize(images: ArrayLike, size: int, convention: Convention) -> Array:
 def inception_input(images: ArrayLike, convention: Convention) -> Array:
     """Images as the Inception network receives them: resized to 299 pixels a side, near [-1, 1].
 
+    ``(x - 128) / 128`` of the resized x, or ``2 x / 255 - 1`` with the convention "torch".
+
     Args:
       images: ``(B, H, W, C)`` with values from 0 to 255; C is 3, or 1 (grey), which is repeated.
       convention: see :func:`resize`.

@@ -63,9 +63,6 @@ def state_sharding(state: PyTree, mesh: Mesh) -> PyTree:
     >>> found = state_sharding({"w": jax.ShapeDtypeStruct((3, 8), "float32")}, make_mesh(devices=jax.devices()[:1]))
     >>> found["w"].spec == PartitionSpec()
     True
-
-    Source: Rajbhandari et al. 2020, "ZeRO: memory optimizations toward training trillion parameter models"
-    (https://arxiv.org/abs/1910.02054).
     """
     return jax.tree.map(lambda x: NamedSharding(mesh, state_spec(x, mesh)), state)
 

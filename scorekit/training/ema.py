@@ -64,8 +64,6 @@ def init_ema(params: PyTree, decays: Sequence[float], widths: Sequence[float] = 
 
     >>> init_ema(jnp.ones(2), (0.99,), (0.05,))
     {'0.99': Array([1., 1.], dtype=float32), 'power_0.05': Array([1., 1.], dtype=float32)}
-
-    Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696), for the power-function averages.
     """
     for decay in decays:
         check(lambda d: (d >= 0) & (d < 1), "in [0, 1)", decays=decay)

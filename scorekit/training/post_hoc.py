@@ -113,8 +113,6 @@ def save_snapshots(directory: str | PathLike, state: TrainState, dtype: Snapshot
     ...     save_snapshots(folder, dataclasses.replace(state, step=jnp.int32(3)))
     ...     sorted(path.name for path in Path(folder).iterdir())
     ['0000003_3_0.05.npz', '0000003_3_0.1.npz']
-
-    Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
     if dtype not in get_args(SnapshotDtype):
         raise ValueError(f"dtype must be one of {', '.join(get_args(SnapshotDtype))}, got {dtype!r}")
