@@ -29,6 +29,7 @@ SLOW = {
     "scorekit.distillation.progressive",
     "scorekit.guidance.inverse",
     "scorekit.guidance.sequences",
+    "scorekit.io.loading",
     "scorekit.likelihood.bound",
     "scorekit.likelihood.exact",
     "scorekit.losses",

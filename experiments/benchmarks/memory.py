@@ -20,7 +20,7 @@ from absl import app, flags
 import scorekit as sk
 from experiments.benchmarks.measuring import flops
 from scorekit.networks import DiT, UNet
-from scorekit.networks.dit import Block
+from scorekit.networks.dit import _Block
 from scorekit.typing import Array
 
 _NETWORKS = flags.DEFINE_list("networks", ["DiT", "UNet"], "which of DiT, UNet")
@@ -37,11 +37,11 @@ SCHEDULE = sk.schedules.cosine()
 class Unrolled(DiT):
     """The same network, parameters and output with a Python loop over the blocks."""
 
-    def run_blocks(self, h: Array, condition: Array) -> Array:
+    def _run_blocks(self, h: Array, condition: Array) -> Array:
         """All blocks, one after another."""
         if self.is_initializing():
-            return super().run_blocks(h, condition)
-        block = Block(*self.block_sizes(), parent=None)
+            return super()._run_blocks(h, condition)
+        block = _Block(*self._block_sizes(), parent=None)
         for i in range(self.depth):
             params = jax.tree.map(lambda leaf, i=i: leaf[i], self.variables["params"]["blocks"])
             h, _ = block.apply({"params": params}, h, condition)  # type: ignore[misc]

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.data.dataset import Batch
 from scorekit import data
-from scorekit.data.edm_augmentation import NUM_LABELS
+from scorekit.data import EDM_LABELS
 from scorekit.typing import Array, Key
 
 AUGMENTATION = "augmentation"
@@ -46,7 +46,7 @@ class Labels:
     """
 
     def __call__(self, batch: Mapping[str, Any]) -> Array:
-        return jnp.asarray(batch.get(AUGMENTATION, jnp.zeros((batch["x"].shape[0], NUM_LABELS))))
+        return jnp.asarray(batch.get(AUGMENTATION, jnp.zeros((batch["x"].shape[0], EDM_LABELS))))
 
     def present(self, batch: Mapping[str, Any]) -> Array:
         """``(B,)``: which examples were changed."""

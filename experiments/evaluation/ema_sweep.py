@@ -11,7 +11,7 @@ from experiments.evaluation.run_metrics import sample_metrics, variational_bound
 from experiments.models.partial import PartialSamples
 from experiments.models.restoring import restore
 from experiments.models.runs import Run
-from scorekit.training.ema import POWER
+from scorekit.training import POWER_EMA_PREFIX
 
 
 class EmaSweep(NamedTuple):
@@ -29,10 +29,10 @@ class EmaSweep(NamedTuple):
 
     def values(self) -> dict[str, float]:
         """Every metric by one name, as for JSON."""
-        found = {f"{POWER}{width}/bound/bits per dim": bits for width, bits in self.bits.items()}
+        found = {f"{POWER_EMA_PREFIX}{width}/bound/bits per dim": bits for width, bits in self.bits.items()}
         for width, rows in self.rows.items():
             for row, metrics in rows.items():
-                found.update({f"{POWER}{width}/{row}/{name}": value for name, value in metrics.items()})
+                found.update({f"{POWER_EMA_PREFIX}{width}/{row}/{name}": value for name, value in metrics.items()})
         return found
 
     def curves(self) -> dict[str, dict[str, np.ndarray]]:
@@ -61,7 +61,7 @@ def ema_sweep(config: Config, run: Run, workdir: Path, widths: Sequence[float], 
     """
     rows, bits, scorer = {}, {}, run.dataset.scorer()
     for width in widths:
-        _, params = restore(f"--ema_sweep={width:g}", workdir, run.step, f"{POWER}{width}", run.params)
+        _, params = restore(f"--ema_sweep={width:g}", workdir, run.step, f"{POWER_EMA_PREFIX}{width}", run.params)
         found = sample_metrics(config, run.model, run.dataset, scorer, params, run.generate, partial)
         rows[width] = {name: metrics for name, metrics in found.items() if name.startswith("γ")}
         bits[width] = variational_bound(config, run.model, run.dataset, params).total

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import jax
 
 from scorekit import training
-from scorekit.training.devices import batch_sharding, replicated
+from scorekit.training import batch_sharding, replicated
 
 T = TypeVar("T")
 

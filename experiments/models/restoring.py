@@ -4,8 +4,7 @@ from pathlib import Path
 
 from experiments.cli.config import Config, ConfigError, choice, lookup, require
 from scorekit import training
-from scorekit.training import TrainState
-from scorekit.training.ema import POWER, WIDEST, width_of
+from scorekit.training import POWER_EMA_PREFIX, POWER_EMA_WIDEST, TrainState, power_ema_width
 from scorekit.typing import PyTree
 
 SNAPSHOTS = "snapshots"
@@ -21,12 +20,13 @@ def check_average(config: Config, field: str, *, post_hoc: bool = False) -> None
       post_hoc: whether it may be of any relative width, if training keeps power-function averages.
     """
     kept, name = config.training.power_ema or (), lookup(config, field)
-    width = width_of(name) if post_hoc and kept else None
+    width = power_ema_width(name) if post_hoc and kept else None
     if width is not None:
-        require(0 < width < WIDEST, field, name, f"{POWER}<relative width>, in (0, 12^-1/2 = {WIDEST:.4f})")
+        allowed = f"{POWER_EMA_PREFIX}<relative width>, in (0, 12^-1/2 = {POWER_EMA_WIDEST:.4f})"
+        require(0 < width < POWER_EMA_WIDEST, field, name, allowed)
         return
     decays = tuple(map(str, config.training.ema_decays)) or ("none",)
-    choice(field, name, (*decays, "none", *(f"{POWER}{float(width)}" for width in kept)))
+    choice(field, name, (*decays, "none", *(f"{POWER_EMA_PREFIX}{float(width)}" for width in kept)))
 
 
 def averaged(state: TrainState, ema: str) -> PyTree:
@@ -39,7 +39,7 @@ def restore(given: str, workdir: Path, step: int | None, ema: str, like: PyTree 
 
     A power-function average is read from the snapshots, up to that step or the newest of them.
     """
-    decay, width = None if ema == "none" else ema, width_of(ema)
+    decay, width = None if ema == "none" else ema, power_ema_width(ema)
     try:
         if width is not None:
             return training.post_hoc_ema(workdir / SNAPSHOTS, width, step=step, like=like)

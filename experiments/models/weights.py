@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments.cli import flags
 from experiments.cli.config import Config, ConfigError, leaves, load_resolved, to_text
-from scorekit.training.restoring import restore_extra
+from scorekit.training import restore_extra
 
 FIELDS = ("network.", "classifier.", "autoencoder.", "schedule.", "noise_factor", "preconditioning.", "loss.",
           "data.name", "data.label", "data.peak", "data.latents", "data.representation.", "data.map.",

@@ -10,8 +10,7 @@ from ml_collections import ConfigDict, config_dict
 from experiments.cli.config import Config, choice, require
 from experiments.cli.ranges import above, at_least, between, check_ranges, count, items, or_none, within
 from scorekit import training
-from scorekit.training.ema import WIDEST
-from scorekit.training.post_hoc import SnapshotDtype
+from scorekit.training import POWER_EMA_WIDEST, SnapshotDtype
 
 OPTIMIZERS = get_args(training.OptimizerName)
 BETAS = (0.9, 0.999)
@@ -68,7 +67,7 @@ RANGES = {
         betas=items(between(0, 1, open_high=True), least=2),
         clip_norm=above(0),
         decay_start=count(1),
-        power_ema=items(between(0, WIDEST, open_low=True, open_high=True), least=1),
+        power_ema=items(between(0, POWER_EMA_WIDEST, open_low=True, open_high=True), least=1),
         snapshot_every=count(1),
     ),
     "weight_decay": at_least(0),

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from experiments.data.dataset import Batch
-from scorekit.training.step import Loss, Prepare
+from scorekit.training import Loss, Prepare
 
 _FIELD = "signal"
 LAG = 2

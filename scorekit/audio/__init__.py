@@ -1,9 +1,11 @@
 """Audio: signals as arrays ``(..., length)``, their transforms, distances and features, and files.
 
 :mod:`scorekit.audio.files` reads, writes and resamples on the host (``pip install 'scorekit[audio]'``); all other
-modules need jax and numpy only. :mod:`scorekit.audio.representations` holds the representations of sounds for networks.
+modules need jax and numpy only. :mod:`scorekit.audio.representations` holds the representations of sounds for networks,
+:mod:`scorekit.audio.structure` statistics of rhythm and harmony.
 """
 
+from scorekit.audio import representations, structure
 from scorekit.audio.constant_q import ConstantQ, constant_q, constant_q_frame, inverse_constant_q
 from scorekit.audio.distances import log_spectral_distance, multi_resolution_stft_loss, spectral_convergence
 from scorekit.audio.excitation import harmonic_tones, pitch_velocity_features, pulse_train
@@ -102,10 +104,12 @@ __all__ = [
     "random_phase",
     "randomise_phase",
     "read",
+    "representations",
     "resample",
     "seam_roughness",
     "spectral_convergence",
     "spectrogram_images",
     "stft",
+    "structure",
     "write",
 ]

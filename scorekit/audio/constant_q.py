@@ -23,6 +23,8 @@ from scorekit.checks import check_count, check_scalar
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike
 
+__all__ = ["ConstantQ", "constant_q", "constant_q_frame", "inverse_constant_q"]
+
 
 @pytree_dataclass
 class ConstantQ:
@@ -34,6 +36,10 @@ class ConstantQ:
         at index 0, followed by the bins above it and then those below it.
       weights: the filters at these bins, ``(bands, M)``; 0 where a narrow band has no bin.
       length: of the signal, in samples.
+
+    >>> frame = constant_q_frame(4000, 8000, f_min=110.0)
+    >>> frame.length, frame.bins.shape == frame.weights.shape
+    (4000, True)
     """
 
     frequencies: ArrayLike
@@ -152,6 +158,8 @@ def constant_q(x: ArrayLike, frame: ConstantQ) -> Array:
     >>> loudest = np.abs(jax.jit(lambda x: constant_q(x, frame))(a)).sum(axis=-1).argmax()
     >>> round(float(frame.frequencies[loudest]), 2)
     440.0
+
+    Source: Velasco et al. 2011, "Constructing an invertible constant-Q transform with non-stationary Gabor frames".
     """
     check_signal(x=x)
     x = jnp.asarray(x)
@@ -165,7 +173,7 @@ def constant_q(x: ArrayLike, frame: ConstantQ) -> Array:
 def inverse_constant_q(coefficients: ArrayLike, frame: ConstantQ) -> Array:
     """The signal of these coefficients: the inverse of :func:`constant_q`, and its transpose.
 
-    For inconsistent coefficients, the least-squares signal.
+    ``irfft(sum_k g_k fft(c_k))`` with the filters ``g_k``; for inconsistent coefficients, the least-squares signal.
 
     Args:
       coefficients: complex ``(..., bands, M)``.
@@ -183,6 +191,8 @@ def inverse_constant_q(coefficients: ArrayLike, frame: ConstantQ) -> Array:
     >>> again = jax.jit(lambda x: inverse_constant_q(constant_q(x, frame), frame))(x)
     >>> bool(jnp.abs(again - x).max() < 1e-5)
     True
+
+    Source: Velasco et al. 2011, "Constructing an invertible constant-Q transform with non-stationary Gabor frames".
     """
     coefficients = jnp.asarray(coefficients)
     if coefficients.shape[-2:] != jnp.shape(frame.bins):

@@ -12,11 +12,13 @@ from scorekit.audio._checks import check_rate, check_signal
 from scorekit.audio.stft import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike
 
-FLOOR_DB = -100.0
+__all__ = ["log_spectral_distance", "multi_resolution_stft_loss", "spectral_convergence"]
+
+_FLOOR_DB = -100.0
 """Smallest level before logarithms are taken, relative to a bin of a full-scale sine."""
-LSD_WINDOW = 0.064
+_LSD_WINDOW = 0.064
 """The Hann window of the log-spectral distance, in seconds; the hop is a quarter of it."""
-WINDOWS = (0.010, 0.025, 0.050)
+_WINDOWS = (0.010, 0.025, 0.050)
 """The Hann windows of the multi-resolution loss, in seconds; hops are a fifth, transforms 1.5 to 3 times as long."""
 
 
@@ -74,7 +76,7 @@ def log_spectral_distance(x: ArrayLike, y: ArrayLike, sample_rate: float) -> Arr
     6.02
     """
     x, y = _check_pair(x, y)
-    length = _samples(LSD_WINDOW, sample_rate)
+    length = _samples(_LSD_WINDOW, sample_rate)
     window = hann(length)
     log_x, log_y = (_log(magnitude(stft(s, window, length // 4)), window) for s in (x, y))
     decibels = (20.0 / math.log(10.0)) * (log_x - log_y)
@@ -98,7 +100,7 @@ def multi_resolution_stft_loss(x: ArrayLike, y: ArrayLike, sample_rate: float) -
     Raises:
       ValueError: if the shapes differ or are empty, or ``sample_rate`` is not finite and > 0.
 
-    Source: Yamamoto, Song and Kim 2020, "Parallel WaveGAN", eqs. 5-7 (arXiv:1910.11480).
+    Source: Yamamoto, Song and Kim 2020, "Parallel WaveGAN" (arXiv:1910.11480).
 
     >>> import jax
     >>> import numpy as np
@@ -109,7 +111,7 @@ def multi_resolution_stft_loss(x: ArrayLike, y: ArrayLike, sample_rate: float) -
     """
     x, y = _check_pair(x, y)
     losses = []
-    for seconds in WINDOWS:
+    for seconds in _WINDOWS:
         length = _samples(seconds, sample_rate)
         window = hann(length, 2 ** math.ceil(math.log2(1.5 * length)))
         size_x, size_y = (magnitude(stft(s, window, max(length // 5, 1))) for s in (x, y))
@@ -119,8 +121,8 @@ def multi_resolution_stft_loss(x: ArrayLike, y: ArrayLike, sample_rate: float) -
 
 
 def _log(size: Array, window) -> Array:
-    """The logarithm of magnitudes, floored at ``FLOOR_DB`` against a full-scale sine."""
-    return jnp.log(jnp.maximum(size, 0.5 * window.sum() * 10.0 ** (FLOOR_DB / 20.0)))
+    """The logarithm of magnitudes, floored at ``_FLOOR_DB`` against a full-scale sine."""
+    return jnp.log(jnp.maximum(size, 0.5 * window.sum() * 10.0 ** (_FLOOR_DB / 20.0)))
 
 
 def _norm(x: Array) -> Array:

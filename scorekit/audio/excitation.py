@@ -12,6 +12,8 @@ from scorekit.audio._checks import check_rate, check_signal
 from scorekit.checks import check_between, check_classes, check_count
 from scorekit.typing import Array, ArrayLike
 
+__all__ = ["harmonic_tones", "pitch_velocity_features", "pulse_train"]
+
 
 def pulse_train(pitch: ArrayLike, length: int, sample_rate: float) -> Array:
     """A band-limited pulse train at a pitch: ``1 / 32 sum_k cos(2 pi k f n / sample_rate)``.

@@ -14,15 +14,17 @@ from scorekit.audio.stft import hann
 from scorekit.checks import check, check_scalar
 from scorekit.typing import Array, ArrayLike
 
-WINDOW = 0.064
+__all__ = ["log_mel_frames", "log_mel_statistics"]
+
+_WINDOW = 0.064
 """The Hann window in seconds; the hop is a quarter of it, the transform at least twice as long."""
-BANDS = 48
-LOWEST_HZ = 40.0
-FLOOR_DB = -80.0
+_BANDS = 48
+_LOWEST_HZ = 40.0
+_FLOOR_DB = -80.0
 """Smallest level of a band, relative to a full-scale sine."""
 
 
-def log_mel_frames(x: ArrayLike, sample_rate: float, *, floor_db: float = FLOOR_DB) -> Array:
+def log_mel_frames(x: ArrayLike, sample_rate: float, *, floor_db: float = _FLOOR_DB) -> Array:
     """Log-amplitudes of 48 bands of Slaney's mel scale, from 40 Hz to half the sample rate, in nepers.
 
     ``log max(sum_k w_bk |X[m, k]|, floor)`` with triangles ``w`` of height 1 and magnitudes scaled so that a sine of
@@ -46,9 +48,9 @@ def log_mel_frames(x: ArrayLike, sample_rate: float, *, floor_db: float = FLOOR_
     check_scalar(sample_rate=sample_rate, floor_db=floor_db)
     check(lambda rate: np.isfinite(rate) & (rate >= 1000), "at least 1000 Hz", sample_rate=sample_rate)
     check(np.isfinite, "finite", floor_db=floor_db)
-    length = round(WINDOW * sample_rate)
+    length = round(_WINDOW * sample_rate)
     window = hann(length, 2 ** math.ceil(math.log2(2 * length)))
-    bank = mel_filter_bank(sample_rate, len(window), BANDS, f_min=LOWEST_HZ, norm=None)
+    bank = mel_filter_bank(sample_rate, len(window), _BANDS, f_min=_LOWEST_HZ, norm=None)
     bands = mel_spectrogram(x, bank * (2.0 / window.sum()), window, length // 4)
     return jnp.log(jnp.maximum(bands, 10.0 ** (floor_db / 20.0)))
 

@@ -13,7 +13,9 @@ from scorekit.audio._checks import check_rate, check_signal
 from scorekit.checks import check_count
 from scorekit.typing import ArrayLike
 
-Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
+__all__ = ["Sound", "read", "resample", "write"]
+
+_Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 
 
 class Sound(NamedTuple):
@@ -22,6 +24,10 @@ class Sound(NamedTuple):
     Attributes:
       x: float32 ``(length,)``, or ``(channels, length)`` if there are several.
       sample_rate: in Hz.
+
+    >>> sound = Sound(np.zeros((2, 8000), np.float32), 16000)
+    >>> sound.x.shape[-1] / sound.sample_rate  # seconds
+    0.5
     """
 
     x: np.ndarray
@@ -62,7 +68,7 @@ def read(path: str | os.PathLike, *, sample_rate: int | None = None, mono: bool 
     return Sound(x, rate) if sample_rate is None else Sound(resample(x, rate, sample_rate), sample_rate)
 
 
-def write(path: str | os.PathLike, x: ArrayLike, sample_rate: int, *, subtype: Subtype = "PCM_16") -> None:
+def write(path: str | os.PathLike, x: ArrayLike, sample_rate: int, *, subtype: _Subtype = "PCM_16") -> None:
     """Writes a sound file; the suffix determines the format: ``.wav``, ``.flac``, ...
 
     Integer formats round to the nearest code, without dither, and clip at full scale; for dither, pass
@@ -93,7 +99,7 @@ def write(path: str | os.PathLike, x: ArrayLike, sample_rate: int, *, subtype: S
         raise ValueError(f"x must be finite, got {np.sum(~np.isfinite(x))} values that are not")
     if subtype in ("PCM_16", "PCM_24"):  # libsndfile would round down
         bits = int(subtype[-2:])
-        x = to_codes(x, bits) << (32 - bits)
+        x = _to_codes(x, bits) << (32 - bits)
     try:
         soundfile.write(os.fspath(path), x.T, sample_rate, subtype=subtype)
     except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
@@ -110,7 +116,7 @@ def _extra(package: str) -> Any:
         raise ImportError(f"sound files and resampling need {package}: pip install 'scorekit[audio]'") from error
 
 
-def to_codes(x: np.ndarray, bits: int = 16) -> np.ndarray:
+def _to_codes(x: np.ndarray, bits: int = 16) -> np.ndarray:
     """Floats to linear PCM on the host, rounded and clipped: :func:`scorekit.audio.pcm.float_to_pcm` for numpy.
 
     Args:
@@ -120,7 +126,7 @@ def to_codes(x: np.ndarray, bits: int = 16) -> np.ndarray:
     Returns:
       int32 codes.
 
-    >>> to_codes(np.array([-2.0, 0.5, 1.0])).tolist()
+    >>> _to_codes(np.array([-2.0, 0.5, 1.0])).tolist()
     [-32768, 16384, 32767]
     """
     full_scale = 2.0 ** (bits - 1)

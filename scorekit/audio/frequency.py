@@ -3,7 +3,7 @@
 The phase of a steady partial advances by the same angle from each frame to the next. Its instantaneous frequency, the
 time difference of the unwrapped phase, is then constant while the phase itself looks like noise.
 
-Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis", section 2 (arXiv:1902.08710).
+Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
 """
 
 import math
@@ -15,6 +15,8 @@ from scorekit.audio._checks import check_rate, check_signal
 from scorekit.audio.stft import from_polar, magnitude, phase
 from scorekit.checks import check_count, check_positive, check_scalar
 from scorekit.typing import Array, ArrayLike
+
+__all__ = ["decode_spectrum", "encode_spectrum", "frequency_to_hz", "instantaneous_frequency", "phase_from_frequency"]
 
 
 def instantaneous_frequency(phase: ArrayLike) -> Array:
@@ -32,6 +34,8 @@ def instantaneous_frequency(phase: ArrayLike) -> Array:
     >>> f = jax.jit(instantaneous_frequency)(jnp.array([[0.5], [2.5], [-1.783]]))  # 2 radians a frame, wrapped
     >>> [round(float(x) * math.pi, 3) for x in f[:, 0]]
     [0.5, 2.0, 2.0]
+
+    Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
     """
     check_signal("(..., frames, bins)", phase=phase)
     phase = jnp.asarray(phase)
@@ -40,7 +44,7 @@ def instantaneous_frequency(phase: ArrayLike) -> Array:
 
 
 def phase_from_frequency(frequency: ArrayLike) -> Array:
-    """The inverse of :func:`instantaneous_frequency`: the cumulative sum over frames, in radians.
+    """The inverse of :func:`instantaneous_frequency`: ``phase[m] = pi sum_{n <= m} frequency[n]``, in radians.
 
     Partial sums are wrapped, so that rounding errors do not grow with the phase.
 
@@ -56,6 +60,8 @@ def phase_from_frequency(frequency: ArrayLike) -> Array:
     >>> phase = jax.jit(phase_from_frequency)(jnp.array([[0.5], [0.75], [0.0]]))
     >>> [round(float(x) / math.pi, 3) for x in phase[:, 0]]
     [0.5, -0.75, -0.75]
+
+    Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
     """
     check_signal("(..., frames, bins)", frequency=frequency)
     frequency = jnp.asarray(frequency)
@@ -79,6 +85,8 @@ def encode_spectrum(spectrum: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
 
     >>> jax.jit(encode_spectrum)(jnp.ones((7, 5), jnp.complex64)).shape
     (7, 5, 2)
+
+    Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
     """
     if jnp.ndim(spectrum) < 2 or 0 in jnp.shape(spectrum):
         raise ValueError(f"spectrum must be (..., frames, bins) and not empty, got {jnp.shape(spectrum)}")
@@ -88,7 +96,9 @@ def encode_spectrum(spectrum: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
 
 
 def decode_spectrum(channels: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
-    """The inverse of :func:`encode_spectrum`, exact up to rounding; negative magnitudes are set to 0.
+    """The inverse of :func:`encode_spectrum`, exact up to rounding: ``max(exp(a) - floor, 0) exp(i phase)``.
+
+    ``a`` is the first channel; the phase is that of :func:`phase_from_frequency` of the second.
 
     Args:
       channels: ``(..., frames, bins, 2)``.
@@ -104,6 +114,8 @@ def decode_spectrum(channels: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
     >>> again = jax.jit(lambda x: decode_spectrum(encode_spectrum(x)))(x)
     >>> bool(jnp.abs(again - x).max() < 1e-5)
     True
+
+    Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
     """
     check_signal("(..., frames, bins, 2)", channels=channels)
     if jnp.shape(channels)[-1] != 2:

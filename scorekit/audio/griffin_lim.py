@@ -14,6 +14,8 @@ from scorekit.audio.stft import from_polar, istft, magnitude, phase, random_phas
 from scorekit.checks import check, check_at_least, check_count, check_floating, check_scalar
 from scorekit.typing import Array, ArrayLike, Key, Number
 
+__all__ = ["GriffinLim", "griffin_lim"]
+
 
 class GriffinLim(NamedTuple):
     """The result of :func:`griffin_lim`.
@@ -22,6 +24,10 @@ class GriffinLim(NamedTuple):
       x: the signal ``(..., length)``.
       convergence: ``| |stft(x_n)| - magnitude | / |magnitude|`` of the start and of each iteration, ``(iterations +
         1, ...)``: the Frobenius norm over the two-sided spectrum, which the algorithm minimises.
+
+    >>> found = GriffinLim(x=jnp.zeros(8), convergence=jnp.array([0.5, 0.1]))
+    >>> found.x.shape
+    (8,)
     """
 
     x: Array

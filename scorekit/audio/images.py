@@ -7,6 +7,8 @@ from scorekit.audio._checks import check_signal
 from scorekit.audio.stft import hann, magnitude, stft
 from scorekit.typing import ArrayLike
 
+__all__ = ["spectrogram_images"]
+
 
 def spectrogram_images(sounds: ArrayLike) -> np.ndarray:
     """Decibel spectrograms of sounds as greyscale images, low frequencies at the bottom.

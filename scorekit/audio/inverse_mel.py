@@ -15,6 +15,8 @@ from scorekit.audio.stft import istft, stft
 from scorekit.checks import check_at_least, check_count, check_positive, check_scalar
 from scorekit.typing import Array, ArrayLike
 
+__all__ = ["apply_gains", "magnitude_from_mel", "match_mel", "mel_envelope"]
+
 _TINY = 1e-30
 
 

@@ -5,16 +5,17 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.audio._common import MAGNITUDE_OFFSET
 from scorekit.audio.inverse_mel import magnitude_from_mel, mel_envelope
 from scorekit.audio.mel import log_mel, mel_filter_bank
 from scorekit.audio.stft import hann
 from scorekit.checks import check_count
 from scorekit.typing import Array, ArrayLike
 
-MEL_FLOOR = 1e-5
+__all__ = ["LogMel", "make_log_mel"]
+
+_MEL_FLOOR = 1e-5
 """The smallest value of a mel spectrogram before its logarithm is taken."""
-MAGNITUDE_OFFSET = 3e-4
-"""Added to STFT magnitudes before their logarithm is taken; a sine of amplitude 1 has magnitude ``fft_size / 4``."""
 _MEL_LOG_MEAN, _MEL_LOG_STD = -6.0, 3.0
 _MAGNITUDE_LOG_MEAN, _MAGNITUDE_LOG_STD = -3.0, 3.0
 
@@ -29,8 +30,11 @@ class LogMel(NamedTuple):
 
     >>> features = make_log_mel(8000)
     >>> encoded = features.encode(jnp.zeros((2, 1024)))
-    >>> encoded.shape, features.images(encoded).shape
-    ((2, 17, 40), (2, 16, 128, 2))
+    >>> images = features.images(encoded)
+    >>> encoded.shape, features.mel(encoded).shape, features.envelope(encoded).shape
+    ((2, 17, 40), (2, 17, 40), (2, 16, 128))
+    >>> images.shape, features.log_envelope(images).shape
+    ((2, 16, 128, 2), (2, 16, 128))
     """
 
     bank: np.ndarray
@@ -46,14 +50,24 @@ class LogMel(NamedTuple):
         Returns:
           ``(B, 1 + ceil(L / hop), num_mels)``, of unit order for music.
         """
-        return (log_mel(sound, self.bank, self.window, self.hop, floor=MEL_FLOOR) - _MEL_LOG_MEAN) / _MEL_LOG_STD
+        return (log_mel(sound, self.bank, self.window, self.hop, floor=_MEL_FLOOR) - _MEL_LOG_MEAN) / _MEL_LOG_STD
 
     def mel(self, encoded: Array) -> Array:
-        """The mel spectrogram of encoded features, raised to at least 1e-5."""
+        """The mel spectrogram of encoded features: ``exp(3 encoded - 6)``.
+
+        Args:
+          encoded: features ``(B, frames, num_mels)`` from :meth:`encode`.
+
+        Returns:
+          ``(B, frames, num_mels)``, at least 1e-5.
+        """
         return jnp.exp(_MEL_LOG_STD * encoded + _MEL_LOG_MEAN)
 
     def envelope(self, encoded: Array) -> Array:
         """The spectral envelope of encoded features (:func:`scorekit.audio.mel_envelope`).
+
+        Args:
+          encoded: features ``(B, frames, num_mels)``.
 
         Returns:
           ``(B, L / hop, fft_size / 2)``: the last frame and the Nyquist bin are dropped.
@@ -65,6 +79,9 @@ class LogMel(NamedTuple):
 
         ``(log(y + 3e-4) + 3) / 3`` of :meth:`envelope` and of :func:`scorekit.audio.magnitude_from_mel`.
 
+        Args:
+          encoded: features ``(B, frames, num_mels)``.
+
         Returns:
           ``(B, L / hop, fft_size / 2, 2)``, of unit order.
         """
@@ -73,7 +90,14 @@ class LogMel(NamedTuple):
         return (jnp.log(both + MAGNITUDE_OFFSET) - _MAGNITUDE_LOG_MEAN) / _MAGNITUDE_LOG_STD
 
     def log_envelope(self, images: Array) -> Array:
-        """``log(envelope + 3e-4)``, recovered from :meth:`images`."""
+        """``log(envelope + 3e-4)``, recovered from :meth:`images`.
+
+        Args:
+          images: ``(B, L / hop, fft_size / 2, 2)``.
+
+        Returns:
+          ``(B, L / hop, fft_size / 2)``, in nepers.
+        """
         return _MAGNITUDE_LOG_STD * images[..., 0] + _MAGNITUDE_LOG_MEAN
 
 

@@ -15,14 +15,16 @@ from scorekit.audio.stft import magnitude, stft
 from scorekit.checks import check_at_least, check_count, check_not_nan, check_positive, check_scalar
 from scorekit.typing import Array, ArrayLike
 
-Scale = Literal["slaney", "htk"]
+__all__ = ["hz_to_mel", "log_mel", "mel_filter_bank", "mel_spectrogram", "mel_to_hz"]
 
-HZ_PER_MEL = 200.0 / 3.0
-CORNER_HZ = 1000.0
-MELS_PER_NEPER = 27.0 / np.log(6.4)
+_Scale = Literal["slaney", "htk"]
+
+_HZ_PER_MEL = 200.0 / 3.0
+_CORNER_HZ = 1000.0
+_MELS_PER_NEPER = 27.0 / np.log(6.4)
 
 
-def hz_to_mel(frequency, scale: Scale = "slaney") -> np.ndarray:
+def hz_to_mel(frequency, scale: _Scale = "slaney") -> np.ndarray:
     """Hertz to mels, on the host in float64.
 
     Args:
@@ -45,12 +47,15 @@ def hz_to_mel(frequency, scale: Scale = "slaney") -> np.ndarray:
     frequency = np.asarray(frequency, np.float64)
     if scale == "htk":
         return 2595.0 * np.log10(1.0 + frequency / 700.0)
-    above = CORNER_HZ / HZ_PER_MEL + MELS_PER_NEPER * np.log(np.maximum(frequency, CORNER_HZ) / CORNER_HZ)
-    return np.where(frequency < CORNER_HZ, frequency / HZ_PER_MEL, above)
+    above = _CORNER_HZ / _HZ_PER_MEL + _MELS_PER_NEPER * np.log(np.maximum(frequency, _CORNER_HZ) / _CORNER_HZ)
+    return np.where(frequency < _CORNER_HZ, frequency / _HZ_PER_MEL, above)
 
 
-def mel_to_hz(mel, scale: Scale = "slaney") -> np.ndarray:
+def mel_to_hz(mel, scale: _Scale = "slaney") -> np.ndarray:
     """Mels to hertz: the inverse of :func:`hz_to_mel`.
+
+    Of HTK ``f = 700 (10^(mel / 2595) - 1)``; of Slaney ``f = 200 / 3 mel`` up to 15 mels, ``f = 1000 6.4^((mel - 15) /
+    27)`` above.
 
     Args:
       mel: any shape.
@@ -64,15 +69,17 @@ def mel_to_hz(mel, scale: Scale = "slaney") -> np.ndarray:
 
     >>> round(float(mel_to_hz(42.0)), 6)
     6400.0
+
+    Source: Slaney 1998, "Auditory Toolbox" (1998-010); Young et al., "The HTK Book".
     """
     _check_scale(scale)
     check_not_nan(mel=mel)
     mel = np.asarray(mel, np.float64)
     if scale == "htk":
         return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
-    corner = CORNER_HZ / HZ_PER_MEL
-    above = CORNER_HZ * np.exp(np.maximum(mel - corner, 0.0) / MELS_PER_NEPER)
-    return np.where(mel < corner, HZ_PER_MEL * mel, above)
+    corner = _CORNER_HZ / _HZ_PER_MEL
+    above = _CORNER_HZ * np.exp(np.maximum(mel - corner, 0.0) / _MELS_PER_NEPER)
+    return np.where(mel < corner, _HZ_PER_MEL * mel, above)
 
 
 def mel_filter_bank(
@@ -82,7 +89,7 @@ def mel_filter_bank(
     *,
     f_min: float = 0.0,
     f_max: float | None = None,
-    scale: Scale = "slaney",
+    scale: _Scale = "slaney",
     norm: Literal["slaney"] | None = "slaney",
 ) -> np.ndarray:
     """Triangular filters whose corners are equidistant in mels, on the host in float64.
@@ -107,6 +114,8 @@ def mel_filter_bank(
     >>> bank = mel_filter_bank(8000, 512, 40)
     >>> bank.shape, bool((bank.sum(axis=0) > 0).all())
     ((257, 40), True)
+
+    Source: Slaney 1998, "Auditory Toolbox" (1998-010); Young et al., "The HTK Book".
     """
     check_rate(sample_rate=sample_rate)
     check_count(fft_size=fft_size, num_mels=num_mels)

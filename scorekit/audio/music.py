@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.audio._checks import check_rate, check_signal
+from scorekit.audio._common import HOP, over_root
 from scorekit.audio.stft import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike
 
-HOP = 0.016
-"""Hop of onset envelopes, in seconds; that of the chroma is four times as long."""
-ONSET_WINDOW, CHROMA_WINDOW = 0.064, 0.256
+__all__ = ["chroma", "correlation", "onset_envelope", "seam_roughness"]
+
+_ONSET_WINDOW, _CHROMA_WINDOW = 0.064, 0.256
 """Hann windows, in seconds."""
 
 
@@ -35,7 +36,7 @@ def onset_envelope(x: ArrayLike, sample_rate: float) -> Array:
     Raises:
       ValueError: if ``x`` is not real or is empty, or ``sample_rate`` not finite and > 0.
 
-    Source: Böck and Widmer 2013, "Maximum filter vibrato suppression for onset detection", eq. 2 (without the
+    Source: Böck and Widmer 2013, "Maximum filter vibrato suppression for onset detection" (without the
     suppression).
 
     >>> import jax
@@ -45,7 +46,7 @@ def onset_envelope(x: ArrayLike, sample_rate: float) -> Array:
     True
     """
     check_rate(sample_rate=sample_rate)
-    window = hann(max(round(ONSET_WINDOW * sample_rate), 4))
+    window = hann(max(round(_ONSET_WINDOW * sample_rate), 4))
     size = magnitude(stft(x, window, max(round(HOP * sample_rate), 1))) * (2.0 / window.sum())
     level = jnp.log1p(100.0 * size)
     return jnp.mean(jnp.maximum(level[..., 1:, :] - level[..., :-1, :], 0.0), axis=-1)
@@ -54,7 +55,8 @@ def onset_envelope(x: ArrayLike, sample_rate: float) -> Array:
 def chroma(x: ArrayLike, sample_rate: float, f_min: float = 55.0) -> Array:
     """The energy in each of the twelve pitch classes, starting at C, normalised to unit norm in every frame.
 
-    Windows of 256 ms, hops of 64 ms. The energy of a bin is divided between its two nearest classes.
+    ``c / |c|`` with ``c_p = sum_k w_pk |X[m, k]|^2``; windows of 256 ms, hops of 64 ms. The weights w divide the energy
+    of a bin between its two nearest classes.
 
     Args:
       x: signals ``(..., length)``.
@@ -71,9 +73,11 @@ def chroma(x: ArrayLike, sample_rate: float, f_min: float = 55.0) -> Array:
     >>> x = np.sin(2 * np.pi * 440 / 4000 * np.arange(4000.0))
     >>> int(jax.jit(chroma, static_argnums=1)(x, 4000)[5].argmax())  # A
     9
+
+    Source: Fujishima 1999, "Realtime chord recognition of musical sound: a system using Common Lisp Music".
     """
     check_rate(sample_rate=sample_rate, f_min=f_min)
-    window = hann(max(round(CHROMA_WINDOW * sample_rate), 4))
+    window = hann(max(round(_CHROMA_WINDOW * sample_rate), 4))
     energy = magnitude(stft(x, window, max(round(4 * HOP * sample_rate), 1))) ** 2
     folded = energy @ jnp.asarray(_pitch_classes(len(window), sample_rate, f_min), energy.dtype)
     return over_root(folded, jnp.sum(folded**2, axis=-1, keepdims=True))
@@ -92,7 +96,14 @@ def _pitch_classes(fft_size: int, sample_rate: float, f_min: float) -> np.ndarra
 
 
 def correlation(a: ArrayLike, b: ArrayLike) -> Array:
-    """Pearson's correlation of two arrays ``(B, ...)`` per example, ``(B,)``; 0 if one is constant.
+    """Pearson's correlation of two arrays per example: ``cov(a, b) / sqrt(var(a) var(b))``.
+
+    Args:
+      a: real ``(B, ...)``.
+      b: real, of the same shape.
+
+    Returns:
+      ``(B,)`` in [-1, 1]; 0 if one of the two is constant.
 
     Raises:
       ValueError: if the shapes differ, or an array is not real or is empty.
@@ -139,8 +150,3 @@ def seam_roughness(x: ArrayLike, seams: Sequence[int]) -> Array:
     energy = jnp.square(jnp.diff(jnp.asarray(x), n=2, axis=-1))
     at = at[:, None] + np.array([-2, -1])
     return jnp.mean(energy[..., at], axis=(-2, -1)) / jnp.mean(energy, axis=-1)
-
-
-def over_root(x: Array, square: Array) -> Array:
-    """``x / sqrt(square)``, 0 with gradient 0 where ``square`` is 0; NaN is not 0."""
-    return jnp.where(square <= 0, 0.0, x / jnp.sqrt(jnp.where(square <= 0, 1.0, square)))

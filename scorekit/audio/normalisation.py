@@ -6,6 +6,8 @@ from scorekit.audio._checks import check_signal
 from scorekit.checks import check_positive
 from scorekit.typing import Array, ArrayLike
 
+__all__ = ["normalise_peak"]
+
 
 def normalise_peak(sound: ArrayLike, peak: ArrayLike) -> Array:
     """Scales each sound so that its largest absolute sample is ``peak``: ``x peak / max |x|``.

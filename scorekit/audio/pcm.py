@@ -11,7 +11,9 @@ from scorekit.checks import check, check_classes, check_count, check_not_nan, ch
 from scorekit.data.quantisation import from_unit, to_unit
 from scorekit.typing import Array, ArrayLike, Key
 
-MU = 255.0
+__all__ = ["float_to_pcm", "mu_law_compress", "mu_law_decode", "mu_law_encode", "mu_law_expand", "pcm_to_float"]
+
+_MU = 255.0
 """The constant of the North American and Japanese companding law, for 256 codes."""
 
 
@@ -81,7 +83,7 @@ def float_to_pcm(x: ArrayLike, bits: int = 16, *, dither: Key | None = None) -> 
     return jnp.clip(codes, -full_scale, full_scale - 1.0).astype(jnp.int32)
 
 
-def mu_law_compress(x: ArrayLike, mu: ArrayLike = MU) -> Array:
+def mu_law_compress(x: ArrayLike, mu: ArrayLike = _MU) -> Array:
     """The mu-law curve: ``sign(x) log(1 + mu |x|) / log(1 + mu)``.
 
     Args:
@@ -94,7 +96,7 @@ def mu_law_compress(x: ArrayLike, mu: ArrayLike = MU) -> Array:
     Raises:
       ValueError: if ``mu`` is not finite and > 0.
 
-    Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet", section 2.2 (arXiv:1609.03499).
+    Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
 
     >>> [round(float(y), 3) for y in mu_law_compress(jnp.array([-1.0, 0.0, 0.01]))]
     [-1.0, 0.0, 0.228]
@@ -104,7 +106,7 @@ def mu_law_compress(x: ArrayLike, mu: ArrayLike = MU) -> Array:
     return sign * jnp.log1p(mu * magnitude) / jnp.log1p(mu)
 
 
-def mu_law_expand(y: ArrayLike, mu: ArrayLike = MU) -> Array:
+def mu_law_expand(y: ArrayLike, mu: ArrayLike = _MU) -> Array:
     """The inverse of :func:`mu_law_compress`: ``sign(y) ((1 + mu)^|y| - 1) / mu``.
 
     Args:
@@ -119,6 +121,8 @@ def mu_law_expand(y: ArrayLike, mu: ArrayLike = MU) -> Array:
 
     >>> [round(float(x), 5) for x in mu_law_expand(mu_law_compress(jnp.array([-0.5, 0.001])))]
     [-0.5, 0.001]
+
+    Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
     """
     _check_mu(mu)
     sign, magnitude = _sign_and_magnitude(y)
@@ -128,7 +132,8 @@ def mu_law_expand(y: ArrayLike, mu: ArrayLike = MU) -> Array:
 def mu_law_encode(x: ArrayLike, num_codes: int = 256) -> Array:
     """Samples to mu-law codes: the compressed value, rounded to ``num_codes`` equidistant values in [-1, 1].
 
-    Zero lies between two codes, 127 and 128 of 256, and gets the upper one, which represents +8.6e-5.
+    ``round((y + 1) (num_codes - 1) / 2)`` with ``y`` of :func:`mu_law_compress`. Zero lies between two
+    codes, 127 and 128 of 256, and gets the upper one, which represents +8.6e-5.
 
     Args:
       x: floats, any shape; clipped to [-1, 1].
@@ -143,6 +148,8 @@ def mu_law_encode(x: ArrayLike, num_codes: int = 256) -> Array:
 
     >>> mu_law_encode(jnp.array([-1.0, 0.0, 0.01, 1.0]))
     Array([  0, 128, 157, 255], dtype=int32)
+
+    Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
     """
     check_count(2, num_codes=num_codes)
     check_not_nan(x=x)
@@ -151,6 +158,8 @@ def mu_law_encode(x: ArrayLike, num_codes: int = 256) -> Array:
 
 def mu_law_decode(codes: ArrayLike, num_codes: int = 256) -> Array:
     """Mu-law codes to samples; :func:`mu_law_encode` is the exact inverse.
+
+    :func:`mu_law_expand` of ``2 codes / (num_codes - 1) - 1``.
 
     Args:
       codes: integers in ``0..num_codes-1``, any shape.
@@ -165,6 +174,8 @@ def mu_law_decode(codes: ArrayLike, num_codes: int = 256) -> Array:
 
     >>> mu_law_decode(jnp.array([0, 255]))
     Array([-1.,  1.], dtype=float32)
+
+    Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
     """
     check_count(2, num_codes=num_codes)
     check_classes(num_codes, codes=codes)

@@ -12,6 +12,8 @@ from scorekit.audio._checks import check_signal
 from scorekit.checks import check_count
 from scorekit.typing import Array, ArrayLike
 
+__all__ = ["high_rate", "low_rate"]
+
 
 def low_rate(x: ArrayLike, factor: int) -> Array:
     """The band below ``1 / (2 factor)`` cycles per sample, at ``1 / factor`` of the sample rate.

@@ -15,11 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.audio import rates
+from scorekit.audio._common import MAGNITUDE_OFFSET
 from scorekit.audio.frequency import decode_spectrum, encode_spectrum
 from scorekit.audio.griffin_lim import griffin_lim
-from scorekit.audio.log_mel_features import MAGNITUDE_OFFSET, LogMel
+from scorekit.audio.log_mel_features import LogMel
 from scorekit.audio.stft import hann, istft, magnitude, stft
 from scorekit.typing import Array, ArrayLike
+
+__all__ = ["Representation", "compressed", "log_magnitudes", "low_rate", "magnitudes", "spectrogram", "waveform"]
 
 
 class Representation(NamedTuple):
@@ -43,6 +46,12 @@ class Representation(NamedTuple):
 def waveform(scale: float = 1.0) -> Representation:
     """Samples times ``scale``, ``(B, L, 1)``. Music is quiet: its RMS is about 0.2 at full scale 1.
 
+    Args:
+      scale: brings sounds to unit order.
+
+    Returns:
+      The representation.
+
     >>> waveform(5.0).encode(jnp.ones((2, 8))).shape
     (2, 8, 1)
     """
@@ -61,6 +70,9 @@ def low_rate(length: int, factor: int = 4, scale: float = 1.0) -> Representation
       length: L, a multiple of ``factor``.
       factor: ratio of the sample rates, >= 1.
       scale: brings sounds to unit order.
+
+    Returns:
+      The representation.
 
     Raises:
       ValueError: if ``factor`` does not divide ``length``.
@@ -99,11 +111,16 @@ def spectrogram(
       by_bins: return a signal along frequency, ``(B, fft_size / 2, 2 L / hop)``, instead of the image: see
         :func:`log_magnitudes`.
 
+    Returns:
+      The representation.
+
     Raises:
       ValueError: if ``hop`` does not divide ``length`` or ``fft_size`` is odd.
 
     >>> jax.jit(spectrogram(1024).encode)(jnp.zeros((2, 1024))).shape
     (2, 16, 128, 2)
+
+    Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
     """
     window = _window(length, fft_size, hop)
 
@@ -136,10 +153,13 @@ def compressed(
       power: exponent of the magnitudes, in (0, 1]; 1 is the plain spectrum.
       scale: brings music to unit order.
 
+    Returns:
+      The representation.
+
     Raises:
       ValueError: if ``hop`` does not divide ``length``, ``fft_size`` is odd or ``power`` is out of range.
 
-    Source: Richter et al. 2023, "Speech enhancement and dereverberation with diffusion-based generative models", eq. 20
+    Source: Richter et al. 2023, "Speech enhancement and dereverberation with diffusion-based generative models"
     (https://arxiv.org/abs/2208.05830).
 
     >>> jax.jit(compressed(1024).encode)(jnp.zeros((2, 1024))).shape
@@ -174,6 +194,12 @@ def magnitudes(mel: LogMel, iterations: int = 60) -> Representation:
     Args:
       mel: features that the network is conditioned on.
       iterations: of Griffin and Lim's algorithm.
+
+    Returns:
+      The representation.
+
+    Raises:
+      ValueError: when decoding without ``dense_map``.
 
     >>> from scorekit.audio.log_mel_features import make_log_mel
     >>> mel = make_log_mel(8000)
@@ -227,6 +253,9 @@ def log_magnitudes(
       dct_power: with ``by_bins``, replace each temporal envelope by its orthonormal DCT-II, coefficient k weighted by
         ``(k + 1)**dct_power``: rapid changes have small coefficients, which positive powers amplify. None: no
         transform.
+
+    Returns:
+      The representation.
 
     Raises:
       ValueError: if ``hop`` does not divide ``length``, ``fft_size`` is odd, or ``dct_power`` is given without

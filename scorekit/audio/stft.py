@@ -21,7 +21,21 @@ from scorekit.audio._checks import check_signal
 from scorekit.checks import check, check_count, check_floating, check_like
 from scorekit.typing import Array, ArrayLike, Key
 
-LEAST_COVER = 1e-5
+__all__ = [
+    "frame",
+    "from_polar",
+    "hann",
+    "istft",
+    "magnitude",
+    "num_frames",
+    "overlap_add",
+    "phase",
+    "random_phase",
+    "randomise_phase",
+    "stft",
+]
+
+_LEAST_COVER = 1e-5
 """Smallest ratio of the sums of ``window^2`` over two samples at which the transform is inverted."""
 
 
@@ -52,6 +66,13 @@ def hann(window_length: int, fft_size: int | None = None) -> np.ndarray:
 
 def num_frames(length: int, hop: int) -> int:
     """The number of frames of a signal: ``1 + ceil(length / hop)``.
+
+    Args:
+      length: of the signal, in samples.
+      hop: samples from one frame to the next.
+
+    Returns:
+      The number of frames.
 
     Raises:
       ValueError: if ``length`` is not an integer >= 0 or ``hop`` not one >= 1.
@@ -130,7 +151,7 @@ def istft(spectrum: ArrayLike, window: ArrayLike, hop: int, length: int) -> Arra
         )
     window = np.asarray(window, np.float64)  # concrete, so that the cover of every sample is known
     cover = overlap_add(np.broadcast_to(window**2, (frames, size)), hop)[size // 2 :][:length]
-    if length and cover.min() < LEAST_COVER * cover.max():
+    if length and cover.min() < _LEAST_COVER * cover.max():
         raise ValueError(
             f"hop must be so small that no sample is where all windows nearly vanish, got {hop} for a window of {size}"
         )
@@ -198,6 +219,12 @@ def overlap_add(frames: Any, hop: int) -> Any:
 def magnitude(spectrum: ArrayLike) -> Array:
     """``|X|``, with gradient 0 where ``X = 0``.
 
+    Args:
+      spectrum: X, complex, any shape.
+
+    Returns:
+      Magnitudes of the shape of ``spectrum``, real.
+
     >>> magnitude(jnp.array([3.0 + 4.0j, 0.0j]))
     Array([5., 0.], dtype=float32)
     """
@@ -206,6 +233,12 @@ def magnitude(spectrum: ArrayLike) -> Array:
 
 def phase(spectrum: ArrayLike) -> Array:
     """The angle of ``X`` in radians, in [-pi, pi]; 0, with gradient 0, where ``X = 0``.
+
+    Args:
+      spectrum: X, complex, any shape.
+
+    Returns:
+      Angles of the shape of ``spectrum``, real.
 
     >>> jnp.round(phase(jnp.array([1.0j, 0.0j])), 4)
     Array([1.5708, 0.    ], dtype=float32)
@@ -216,6 +249,13 @@ def phase(spectrum: ArrayLike) -> Array:
 
 def from_polar(magnitude: ArrayLike, phase: ArrayLike) -> Array:
     """``magnitude exp(i phase)``: the inverse of :func:`magnitude` and :func:`phase`.
+
+    Args:
+      magnitude: real, any shape.
+      phase: in radians, of the same shape.
+
+    Returns:
+      Complex, of the same shape.
 
     Raises:
       ValueError: if the shapes differ.
@@ -254,6 +294,13 @@ def randomise_phase(key: Key, x: ArrayLike, window: ArrayLike, hop: int) -> Arra
 
 def random_phase(key: Key, like: Array) -> Array:
     """Uniformly random phases in [-pi, pi), shaped like ``like``.
+
+    Args:
+      key: PRNG key.
+      like: an array of the shape and floating dtype of the result.
+
+    Returns:
+      Radians.
 
     Raises:
       ValueError: if ``like`` is not floating.

@@ -7,9 +7,12 @@ of a lag in seconds and describe a clip by a short vector, so that sets of clips
 
 import jax.numpy as jnp
 
-from scorekit.audio.music import HOP, chroma, onset_envelope, over_root
+from scorekit.audio._common import HOP, over_root
+from scorekit.audio.music import chroma, onset_envelope
 from scorekit.audio.stft import hann
 from scorekit.typing import Array, ArrayLike
+
+__all__ = ["CHROMA_LAGS", "ONSET_LAGS", "autocorrelation", "harmony_statistics", "rhythm_statistics", "self_similarity"]
 
 ONSET_LAGS = tuple(0.128 * i for i in range(1, 17))
 """Lags of the statistics of onsets, in seconds."""
@@ -46,7 +49,7 @@ def autocorrelation(x: ArrayLike, lags: tuple[int, ...]) -> Array:
 
 
 def self_similarity(x: ArrayLike, lags: tuple[int, ...]) -> Array:
-    """The mean inner product of the vectors of a series at the given lags.
+    """The mean inner product of the vectors of a series at the given lags: ``mean_t x[t] . x[t + lag]``.
 
     Args:
       x: ``(..., T, D)``, of unit norm for cosine similarities.
@@ -60,6 +63,8 @@ def self_similarity(x: ArrayLike, lags: tuple[int, ...]) -> Array:
 
     >>> self_similarity(jnp.eye(2)[jnp.array([0, 1, 0, 1])], (0, 1, 2)).tolist()
     [1.0, 0.0, 1.0]
+
+    Source: Foote 1999, "Visualizing music and audio using self-similarity".
     """
     x = jnp.asarray(x)
     steps = x.shape[-2]
@@ -70,9 +75,19 @@ def self_similarity(x: ArrayLike, lags: tuple[int, ...]) -> Array:
 
 
 def rhythm_statistics(x: ArrayLike, sample_rate: float) -> Array:
-    """The autocorrelation of the onset envelope at 16 lags from 0.128 to 2.048 s: ``(..., 16)``.
+    """The autocorrelation of the onset envelope at 16 lags from 0.128 to 2.048 s.
 
     The envelope is smoothed over 112 ms first, so that beats at other periods than multiples of 0.128 s count.
+
+    Args:
+      x: signals ``(..., length)`` of more than 2.2 s, full scale [-1, 1].
+      sample_rate: in Hz.
+
+    Returns:
+      ``(..., 16)`` in [-1, 1]; 0 where the envelope is constant.
+
+    Raises:
+      ValueError: as :func:`scorekit.audio.onset_envelope`, or if ``x`` is too short for the lags.
 
     >>> import jax
     >>> jax.jit(rhythm_statistics, static_argnums=1)(jnp.ones((3, 16384)), 4000).shape
@@ -86,9 +101,19 @@ def rhythm_statistics(x: ArrayLike, sample_rate: float) -> Array:
 
 
 def harmony_statistics(x: ArrayLike, sample_rate: float) -> Array:
-    """The self-similarity of the chroma at 12 lags from 0.256 to 3.072 s: ``(..., 12)``.
+    """The self-similarity of the chroma at 12 lags from 0.256 to 3.072 s.
 
     It decreases where chords change and increases where they recur.
+
+    Args:
+      x: signals ``(..., length)`` of at least 3.1 s.
+      sample_rate: in Hz.
+
+    Returns:
+      ``(..., 12)`` in [0, 1].
+
+    Raises:
+      ValueError: as :func:`scorekit.audio.chroma`, or if ``x`` is too short for the lags.
 
     >>> import jax
     >>> jax.jit(harmony_statistics, static_argnums=1)(jnp.ones((3, 16384)), 4000).shape

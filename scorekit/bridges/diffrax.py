@@ -35,6 +35,8 @@ from scorekit.process import diffusion_squared, drift
 from scorekit.trees import as_pytree, combine
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule
 
+__all__ = ["Increment", "ode_term", "reverse_sde", "reversed_time"]
+
 if TYPE_CHECKING:
     import diffrax
 
@@ -92,6 +94,12 @@ def ode_term(denoiser: Denoiser, schedule: Schedule) -> "diffrax.ODETerm":
 
 def reversed_time(t: ArrayLike) -> Array:
     """``r = 1 - t``, the time of :func:`reverse_sde`; its own inverse.
+
+    Args:
+      t: in [0, 1], any shape.
+
+    Returns:
+      r, shaped like ``t``.
 
     Raises:
       ValueError: for a time outside [0, 1].

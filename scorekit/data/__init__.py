@@ -4,15 +4,18 @@
 * Of any size: :func:`open_images`, :func:`folder` and :func:`tar` are sources with random access, :func:`stream` makes
   batches of them, :func:`prefetch` places these on the device ahead of use.
 * Augmentation: :func:`random_flip`, :func:`random_crop`, :func:`edm_augment`.
+* Sounds rendered from a SoundFont: the modules :mod:`~scorekit.data.soundfont`, :mod:`~scorekit.data.synthesis` and
+  :mod:`~scorekit.data.phrases`.
 
 TensorFlow Datasets is imported by :func:`load`, :func:`open_images`, :func:`load_notes` and :func:`load_phrases` only,
 grain by :func:`stream`, Pillow by the pictures of :func:`folder` and :func:`tar`.
 """
 
+from scorekit.data import phrases, soundfont, synthesis
 from scorekit.data.arrays import ImageSet, load, open_images
 from scorekit.data.augmentation import random_crop, random_flip
 from scorekit.data.batches import batch_at, local_rows
-from scorekit.data.edm_augmentation import edm_augment
+from scorekit.data.edm_augmentation import EDM_LABELS, edm_augment
 from scorekit.data.folders import folder
 from scorekit.data.prefetching import Prefetch, prefetch
 from scorekit.data.quantisation import dequantise, from_unit, to_unit
@@ -21,6 +24,7 @@ from scorekit.data.streams import Source, Stream, stream
 from scorekit.data.tars import tar
 
 __all__ = [
+    "EDM_LABELS",
     "ImageSet",
     "NoteSet",
     "PhraseSet",
@@ -37,10 +41,13 @@ __all__ = [
     "load_phrases",
     "local_rows",
     "open_images",
+    "phrases",
     "prefetch",
     "random_crop",
     "random_flip",
+    "soundfont",
     "stream",
+    "synthesis",
     "tar",
     "to_unit",
 ]

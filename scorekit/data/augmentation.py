@@ -8,21 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_between, check_count
+from scorekit.data._images import check_images
 from scorekit.typing import Array, ArrayLike, Key
 
+__all__ = ["random_crop", "random_flip"]
+
 _MODES = ("constant", "edge", "reflect", "wrap")
-
-
-def check_images(x: ArrayLike) -> None:
-    """Raises a ``ValueError`` unless ``x`` has the shape of images ``(B, H, W, C)`` and holds values.
-
-    >>> check_images(jnp.zeros((2, 3)))
-    Traceback (most recent call last):
-    ValueError: x must be images (B, H, W, C), none of them 0, got shape (2, 3)
-    """
-    shape = jnp.shape(x)
-    if len(shape) != 4 or 0 in shape:
-        raise ValueError(f"x must be images (B, H, W, C), none of them 0, got shape {shape}")
 
 
 def random_flip(key: Key, x: ArrayLike, probability: ArrayLike = 0.5) -> Array:

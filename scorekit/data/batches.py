@@ -7,6 +7,8 @@ import numpy as np
 
 from scorekit.checks import check, check_count
 
+__all__ = ["batch_at", "local_rows"]
+
 
 def local_rows(batch_size: int, process_index: int = 0, process_count: int = 1) -> slice:
     """The rows of a global batch that one process reads: ``[p B / P, (p + 1) B / P)``.

@@ -29,11 +29,13 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_between, check_floating
-from scorekit.data.augmentation import check_images
+from scorekit.data._images import check_images
 from scorekit.typing import Array, ArrayLike, Key
 
-NUM_LABELS = 9
-"""Of each image, from :func:`edm_augment`."""
+__all__ = ["EDM_LABELS", "edm_augment"]
+
+EDM_LABELS = 9
+"""The number of labels of an image from :func:`edm_augment`."""
 _SCALE, _TRANSLATION = 2.0**0.2, 0.125
 
 
@@ -72,14 +74,14 @@ def edm_augment(
     flip_probability = probability if flip_probability is None else flip_probability
     check_between(0, 1, probability=probability, flip_probability=flip_probability)
     a = _draw(key, x.shape[0], jnp.asarray(probability), jnp.asarray(flip_probability))
-    return transform(x, a), _labels(a)
+    return _transform(x, a), _labels(a)
 
 
-def transform(x: Array, a: Array) -> Array:
+def _transform(x: Array, a: Array) -> Array:
     """Images ``(B, H, W, C)`` transformed by their parameters ``a``, ``(B, 8)``; the module explains these.
 
     >>> x = jnp.arange(3.0).reshape(1, 1, 3, 1)
-    >>> transform(x, jnp.zeros((1, 8)).at[:, 0].set(1.0)).ravel().tolist()
+    >>> _transform(x, jnp.zeros((1, 8)).at[:, 0].set(1.0)).ravel().tolist()
     [2.0, 1.0, 0.0]
     """
     height, width = x.shape[1:3]

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from scorekit.data._pictures import SUFFIXES, PictureSource, Record
 
+__all__ = ["folder"]
+
 _CAPTIONS = ("captions.jsonl", "metadata.jsonl")
 
 
-def folder(path: str | os.PathLike, *, size: int | None = None, mode: str | None = None) -> "Folder":
+def folder(path: str | os.PathLike, *, size: int | None = None, mode: str | None = None) -> "_Folder":
     """The pictures in a folder, read when they are asked for.
 
     Their class is the subfolder they are in (at any depth below it), numbered in the order of their names; without
@@ -43,10 +45,10 @@ def folder(path: str | os.PathLike, *, size: int | None = None, mode: str | None
     >>> source.classes, example["x"].shape, int(example["label"])
     (('cat', 'dog'), (8, 8, 3), 1)
     """
-    return Folder(path, size, mode)
+    return _Folder(path, size, mode)
 
 
-class Folder(PictureSource):
+class _Folder(PictureSource):
     """Pictures in a folder; see :func:`folder`."""
 
     def __init__(self, path: str | os.PathLike, size: int | None, mode: str | None):

@@ -9,10 +9,12 @@ from typing import Any, Generic, TypeVar
 
 from scorekit.checks import check_count
 
-T = TypeVar("T")
+__all__ = ["Prefetch", "prefetch"]
+
+_T = TypeVar("_T")
 
 
-def prefetch(iterator: Iterator[Any], place: Callable[[Any], T], size: int = 2) -> "Prefetch[T]":
+def prefetch(iterator: Iterator[Any], place: Callable[[Any], _T], size: int = 2) -> "Prefetch[_T]":
     """Applies ``place`` to the next items of an iterator in a background thread.
 
     At most ``size`` placed items wait for their use, one more is in use. An error in ``iterator`` or ``place`` is
@@ -42,14 +44,23 @@ def prefetch(iterator: Iterator[Any], place: Callable[[Any], T], size: int = 2) 
     return Prefetch(iterator, place, int(size))
 
 
-class Prefetch(Iterator[T], Generic[T]):
+class Prefetch(Iterator[_T], Generic[_T]):
     """An iterator that a thread runs ahead of; see :func:`prefetch`.
 
-    Attributes:
-      waited: seconds that the consumer has waited for items so far.
+    Its attribute ``waited`` holds the seconds that the consumer has waited for items so far.
+
+    Args:
+      iterator: of the items.
+      place: from an item to what is returned.
+      size: placed items that wait at most.
+
+    >>> items = Prefetch(iter([1, 2]), float, 1)
+    >>> next(items), items.waited < 1.0
+    (1.0, True)
+    >>> items.close()
     """
 
-    def __init__(self, iterator: Iterator[Any], place: Callable[[Any], T], size: int):
+    def __init__(self, iterator: Iterator[Any], place: Callable[[Any], _T], size: int):
         self.waited = 0.0
         self._iterator, self._shared, self._done = iterator, _Shared(size), False
         work = (self._shared, iterator, place)  # not self: one that is forgotten unclosed ends its thread too
@@ -57,7 +68,7 @@ class Prefetch(Iterator[T], Generic[T]):
         self._thread.start()
         weakref.finalize(self, self._shared.stop)
 
-    def __next__(self) -> T:
+    def __next__(self) -> _T:
         if self._done:
             raise StopIteration
         start = time.perf_counter()
@@ -79,7 +90,7 @@ class Prefetch(Iterator[T], Generic[T]):
         if close is not None:
             close()
 
-    def __enter__(self) -> "Prefetch[T]":
+    def __enter__(self) -> "Prefetch[_T]":
         return self
 
     def __exit__(self, *_: object) -> None:

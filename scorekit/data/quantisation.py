@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from scorekit.checks import check_classes, check_count, check_not_nan
 from scorekit.typing import Array, ArrayLike, Key
 
+__all__ = ["dequantise", "from_unit", "to_unit"]
+
 
 def to_unit(x: ArrayLike, bins: int) -> Array:
     """Integers to floats: ``2 x / (bins - 1) - 1``.
@@ -72,6 +74,8 @@ def dequantise(key: Key, x: ArrayLike, bins: int) -> Array:
 
     >>> float(dequantise(jax.random.key(0), jnp.array(1), 2)) >= 0.0
     True
+
+    Source: Theis, van den Oord and Bethge, A note on the evaluation of generative models (2016).
     """
     x = _check_integers(x, bins)
     return 2.0 * (x + jax.random.uniform(key, x.shape, jnp.float32)) / bins - 1.0

@@ -5,7 +5,7 @@ recordings, most of real instruments. It is licensed under the GNU GPL, version 
 from the installed package, and sounds are rendered on the user's machine. Other SoundFont 2 files of uncompressed
 16-bit samples work too (.sf2, not .sf3).
 
-Source: Creative Technology 2001, "SoundFont technical specification 2.04".
+Source: Creative Technology, SoundFont technical specification 2.04 (2001).
 """
 
 import dataclasses
@@ -17,7 +17,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-GENERATORS = {
+__all__ = ["SoundFont", "Zone", "default_path", "read_soundfont"]
+
+_GENERATORS = {
     0: "start",
     1: "end",
     2: "loop_start",
@@ -61,8 +63,8 @@ GENERATORS = {
 }
 """The generators that are read, by their number in the file. Vibrato, tremolo, pitch envelopes, chorus, reverb and
 modulators are ignored."""
-DEFAULTS = {
-    **dict.fromkeys(GENERATORS.values(), 0),
+_DEFAULTS = {
+    **dict.fromkeys(_GENERATORS.values(), 0),
     **dict.fromkeys(("delay", "attack", "hold", "decay", "release"), -12000),
     **dict.fromkeys(("mod_delay", "mod_attack", "mod_hold", "mod_decay", "mod_release"), -12000),
     "filter_cents": 13500,
@@ -104,7 +106,12 @@ class Zone:
       loop: the part ``[start, end)`` that repeats for the duration of the note, in samples; ``None`` without a loop.
       rate: of the recording, in Hz.
       root: the pitch in semitones at which it is played at its own rate, its correction in cents included.
-      parameters: the values of ``GENERATORS``, in the units of the file (timecents, centibels, cents, 0.1 %).
+      parameters: the generators by their names here, in the units of the file (timecents, centibels, cents, 0.1 %).
+
+    >>> zone = Zone(pitches=(60, 71), velocities=(0, 127), sound=np.zeros(4, np.float32), loop=None, rate=22050.0,
+    ...             root=64.0, parameters={})
+    >>> zone.pitches
+    (60, 71)
     """
 
     pitches: tuple[int, int]
@@ -123,13 +130,27 @@ class SoundFont:
     Attributes:
       presets: the zones of each ``(bank, program)``; bank 0 is melodic, bank 128 percussion.
       names: the name of each preset.
+
+    >>> font = read_soundfont()
+    >>> font.names[0, 73], [zone.root for zone in font.zones(73, 60, 100)]
+    ('Flute TB', [61.51])
     """
 
     presets: Mapping[tuple[int, int], tuple[Zone, ...]]
     names: Mapping[tuple[int, int], str]
 
     def zones(self, program: int, pitch: int, velocity: int, bank: int = 0) -> list[Zone]:
-        """The zones that are played together for a key."""
+        """The zones that are played together for a key.
+
+        Args:
+          program: the instrument, 0 to 127 in the order of General MIDI.
+          pitch: the MIDI pitch.
+          velocity: 1 to 127.
+          bank: 0, or 128 for percussion.
+
+        Returns:
+          The zones, none if the instrument has no such key.
+        """
         contains = lambda bounds, value: bounds[0] <= value <= bounds[1]
         zones = self.presets.get((bank, program), ())
         return [zone for zone in zones if contains(zone.pitches, pitch) and contains(zone.velocities, velocity)]
@@ -137,6 +158,9 @@ class SoundFont:
 
 def default_path() -> str:
     """The path of the General MIDI font of pretty_midi, found without importing the package.
+
+    Returns:
+      The path.
 
     Raises:
       ValueError: if it is not installed.
@@ -222,9 +246,9 @@ def _bags(tables, owners: bytes, bags: bytes, generators: bytes, index: int) -> 
     for bag in range(first, last):
         a, b = (int(tables[bags][i]["generator"]) for i in (bag, bag + 1))
         read = {
-            GENERATORS[int(g["kind"])]: int(g["amount"])
+            _GENERATORS[int(g["kind"])]: int(g["amount"])
             for g in tables[generators][a:b]
-            if int(g["kind"]) in GENERATORS
+            if int(g["kind"]) in _GENERATORS
         }
         if bag == first and not {"instrument", "sample"} & set(read):
             shared = read
@@ -234,7 +258,7 @@ def _bags(tables, owners: bytes, bags: bytes, generators: bytes, index: int) -> 
 def _zone(header, recorded: np.ndarray, inner: Mapping[str, int], outer: Mapping[str, int]) -> Zone:
     """Combines a zone of an instrument with one of a preset: parameters add, ranges intersect."""
     added = {name: value for name, value in outer.items() if name not in _NOT_ADDED}
-    own = {**DEFAULTS, **inner}
+    own = {**_DEFAULTS, **inner}
     p = {name: value + added.get(name, 0) for name, value in own.items()}
     address = lambda name: p[name] + 32768 * p[f"{name}_coarse"]
     start = int(header["start"]) + address("start")

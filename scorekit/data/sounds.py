@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from scorekit.data.arrays import prepared, read_split
-from scorekit.data.quiet import quiet_tfds
+from scorekit.data._quiet import quiet_tfds
+from scorekit.data._tfds import prepared, read_split
+
+__all__ = ["NoteSet", "PhraseSet", "load_notes", "load_phrases"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,6 +27,12 @@ class NoteSet:
       families: the names of the families.
       sample_rate: in Hz.
       name: the TFDS name, config included.
+
+    >>> zeros = np.zeros(2, np.int32)
+    >>> notes = NoteSet(x=np.zeros((2, 8), np.int16), pitch=zeros + 69, velocity=zeros + 127, instrument=zeros,
+    ...                 family=zeros, instruments=("Grand piano",), families=("Piano",), sample_rate=4000, name="a/b")
+    >>> notes.instruments[notes.instrument[0]], notes.x.shape
+    ('Grand piano', (2, 8))
     """
 
     x: np.ndarray
@@ -49,6 +57,11 @@ class PhraseSet:
       sample_rate: in Hz.
       frame_rate: rows of the roll per second.
       name: the TFDS name, config included.
+
+    >>> phrases = PhraseSet(x=np.zeros((1, 64), np.int16), roll=np.zeros((1, 2, 128), np.uint8),
+    ...                     instrument=np.zeros(1, np.int32), sample_rate=4000, frame_rate=62.5, name="a/b")
+    >>> phrases.sample_rate / phrases.frame_rate  # samples to a row of the roll
+    64.0
     """
 
     x: np.ndarray
@@ -113,6 +126,10 @@ def load_phrases(name: str, split: str, data_dir: str | os.PathLike | None = Non
 
     Raises:
       ValueError: as :func:`load_notes`.
+
+    >>> load_phrases("soundfont_phrase/4khz", "train")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: name must be a TFDS data set, got 'soundfont_phrase/4khz'; did you mean soundfont_phrases ...?
     """
     builder, _ = _open(name, data_dir, ("audio", "roll", "instrument"))
     examples = _read(builder, split)
@@ -141,7 +158,7 @@ def _nsynth(name: str, data_dir: str | os.PathLike | None):
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import constants
 
-    from scorekit.data.without_tensorflow import tensorflow_stand_in
+    from scorekit.data._without_tensorflow import tensorflow_stand_in
 
     name = name if "/" in name else f"{name}/full"
     home = constants.DATA_DIR if data_dir is None else os.fspath(data_dir)
@@ -157,7 +174,7 @@ def _nsynth(name: str, data_dir: str | os.PathLike | None):
 
 
 def _read(builder, split: str) -> list[dict]:
-    from scorekit.data.without_tensorflow import tensorflow_stand_in
+    from scorekit.data._without_tensorflow import tensorflow_stand_in
 
     file_format = builder.info.file_format.value
     if file_format == "tfrecord":
@@ -171,7 +188,7 @@ def _read(builder, split: str) -> list[dict]:
 
 def _int16(sounds: list[np.ndarray]) -> np.ndarray:
     """Sounds of one length, floats in [-1, 1] rounded to 16 bits."""
-    from scorekit.data.notes import to_int16
+    from scorekit.data._notes import to_int16
 
     x = np.stack(sounds)
     return to_int16(x) if np.issubdtype(x.dtype, np.floating) else x

@@ -16,6 +16,8 @@ import numpy as np
 from scorekit.checks import check, check_count
 from scorekit.data.batches import local_rows
 
+__all__ = ["Source", "Stream", "stream"]
+
 _MOST_TRIES = 1000
 _BROKEN = (ValueError, OSError, RuntimeError, EOFError)
 """What a source raises for an example that cannot be read; anything else is a mistake in a program."""
@@ -27,6 +29,9 @@ class Source(Protocol):
 
     An example is a mapping from names to numbers, arrays or text. A method ``__getitems__`` that reads several indices
     at once is used where there is one.
+
+    >>> isinstance([{"x": 1.0}, {"x": 2.0}], Source)
+    True
     """
 
     def __len__(self) -> int: ...
@@ -98,9 +103,23 @@ def stream(
 class Stream(Iterator[dict[str, np.ndarray]]):
     """An iterator of batches; see :func:`stream`. Close it, or use it in a ``with`` statement, to end its threads.
 
-    Attributes:
-      position: global examples consumed; the ``start`` of a stream that continues this one.
-      skipped: of the broken examples in the batches so far, the error of each, by its row in the source.
+    Its attribute ``position`` is the number of global examples consumed: the ``start`` of a stream that continues this
+    one. ``skipped`` holds the errors of the broken examples in the batches so far, by their rows in the source.
+
+    Args:
+      reader: of rows of the source.
+      seed: of the order of every epoch.
+      batch_size: over all processes.
+      start: global examples that were consumed before.
+      rows: of a batch, that are read here.
+      workers: threads that read.
+
+    >>> batches = stream([{"x": np.float32(0.5)}], seed=0, batch_size=2)
+    >>> next(batches)["x"].tolist(), batches.position, batches.skipped
+    ([0.5, 0.5], 2, {})
+    >>> batches.close()
+    >>> batches.report().startswith("0 examples could not be read")
+    True
     """
 
     def __init__(self, reader: "_Reader", seed: int, batch_size: int, start: int, rows: range, workers: int):
@@ -131,7 +150,7 @@ class Stream(Iterator[dict[str, np.ndarray]]):
 
         def load(step: int):
             try:
-                return read([row_at(seed, first + step * batch_size + offset, n) for offset in offsets])
+                return read([_row_at(seed, first + step * batch_size + offset, n) for offset in offsets])
             except Exception as error:  # as a value: grain would add a note on its own traceback
                 return error
 
@@ -152,7 +171,11 @@ class Stream(Iterator[dict[str, np.ndarray]]):
             warnings.warn(self.report(), stacklevel=2)
 
     def report(self) -> str:
-        """One sentence on the examples that were skipped: how many, and the first three errors."""
+        """One sentence on the examples that were skipped.
+
+        Returns:
+          Their number, and the first three errors.
+        """
         first = "; ".join(list(self.skipped.values())[:3])
         more = "; …" if len(self.skipped) > 3 else ""
         return f"{len(self.skipped)} examples could not be read and were replaced by the next ones: {first}{more}"
@@ -164,10 +187,10 @@ class Stream(Iterator[dict[str, np.ndarray]]):
         self.close()
 
 
-def row_at(seed: int, position: int, n: int) -> int:
+def _row_at(seed: int, position: int, n: int) -> int:
     """The row of a source of ``n`` examples at one position of the infinite sequence.
 
-    >>> sorted(row_at(0, i, 5) for i in range(5, 10))
+    >>> sorted(_row_at(0, i, 5) for i in range(5, 10))
     [0, 1, 2, 3, 4]
     """
     from grain.experimental import index_shuffle

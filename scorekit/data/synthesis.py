@@ -12,11 +12,14 @@ import math
 import numpy as np
 
 from scorekit.audio.stft import overlap_add
+from scorekit.checks import check_count, check_positive
 from scorekit.data.soundfont import SoundFont, Zone
 
-FULL_DECAY_DB = 100.0
+__all__ = ["render_note"]
+
+_FULL_DECAY_DB = 100.0
 """Attenuation at the end of the decay or release time of a volume envelope."""
-BLOCK_SECONDS = 0.008
+_BLOCK_SECONDS = 0.008
 """Length of the blocks within which the filter is constant."""
 
 
@@ -31,7 +34,7 @@ def render_note(
     seconds: float,
     bank: int = 0,
 ) -> np.ndarray:
-    """Renders one note, from its onset.
+    """Renders one note, from its onset; its amplitude is proportional to ``(velocity / 127)^2``.
 
     Args:
       font: from :func:`scorekit.data.soundfont.read_soundfont`.
@@ -53,14 +56,14 @@ def render_note(
     >>> a = render_note(read_soundfont(), 0, 69, 100, sample_rate=8000, held=0.5, seconds=1.0)
     >>> a.shape, int(np.argmax(np.abs(np.fft.rfft(a))))  # bins of 1 Hz
     ((8000,), 440)
+
+    Source: Creative Technology, SoundFont technical specification 2.04 (2001).
     """
     for name, value, least in (("program", program, 0), ("pitch", pitch, 0), ("velocity", velocity, 1)):
         if value not in range(least, 128):
-            raise ValueError(f"{name} must be an integer from {least} to 127, got {value}")
-    if not (sample_rate > 0 and 0 < held < np.inf and 0 < seconds < np.inf):
-        raise ValueError(
-            f"sample_rate, held and seconds must be finite and > 0, got {sample_rate}, {held} and {seconds}"
-        )
+            raise ValueError(f"{name} must be an integer from {least} to 127, got {value!r}")
+    check_count(0, bank=bank)
+    check_positive(sample_rate=sample_rate, held=held, seconds=seconds)
     out = np.zeros(round(seconds * sample_rate), np.float32)
     for zone in font.zones(program, pitch, velocity, bank):
         out += _render_zone(zone, pitch, len(out), sample_rate, held)
@@ -95,13 +98,13 @@ def _unrolled(zone: Zone, length: int) -> np.ndarray:
 def _volume(p, key: int, t: np.ndarray, held: float) -> np.ndarray:
     """The volume envelope: a linear attack, a hold, then decays along straight lines in decibels."""
     delay, attack, hold, decay = (_seconds(p, name, key) for name in ("delay", "attack", "hold", "decay"))
-    sustain = min(max(p["sustain"] / 10.0, 0.0), FULL_DECAY_DB)
-    fall = lambda t: np.clip(FULL_DECAY_DB * (t - delay - attack - hold) / decay, 0.0, sustain)
+    sustain = min(max(p["sustain"] / 10.0, 0.0), _FULL_DECAY_DB)
+    fall = lambda t: np.clip(_FULL_DECAY_DB * (t - delay - attack - hold) / decay, 0.0, sustain)
     rise = lambda t: np.clip((t - delay) / attack, 0.0, 1.0)
     played = np.minimum(t, held)
-    released = FULL_DECAY_DB * np.maximum(t - held, 0.0) / _seconds(p, "release", key)
+    released = _FULL_DECAY_DB * np.maximum(t - held, 0.0) / _seconds(p, "release", key)
     decibels = fall(played) + released
-    return np.where(decibels < FULL_DECAY_DB, rise(played) * 10.0 ** (-decibels / 20.0), 0.0)
+    return np.where(decibels < _FULL_DECAY_DB, rise(played) * 10.0 ** (-decibels / 20.0), 0.0)
 
 
 def _modulation(p, key: int, t: np.ndarray, held: float) -> np.ndarray:
@@ -125,7 +128,7 @@ def _filtered(x: np.ndarray, p, key: int, sample_rate: float, held: float) -> np
 
     Overlapping blocks are multiplied by the magnitude of the response: the phase does not change.
     """
-    hop = round(BLOCK_SECONDS * sample_rate)
+    hop = round(_BLOCK_SECONDS * sample_rate)
     size = 2 * hop
     centres = np.arange(-(-len(x) // hop) + 1) * hop / sample_rate
     cents = p["filter_cents"] + p["mod_to_filter"] * _modulation(p, key, centres, held)

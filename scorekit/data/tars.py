@@ -13,6 +13,8 @@ import numpy as np
 from scorekit.data._pictures import SUFFIXES, PictureSource, Record
 from scorekit.io import write_atomic
 
+__all__ = ["tar"]
+
 _VERSION = 1
 _BLOCK = 512
 _NO_CLASS = -2
@@ -24,7 +26,7 @@ def tar(
     size: int | None = None,
     mode: str | None = None,
     index_folder: str | os.PathLike | None = None,
-) -> "Tar":
+) -> "_Tar":
     """The pictures in tar files, read in place when they are asked for; nothing is extracted.
 
     Files of one key, the path up to the first dot of the file's name, are one example: a picture ``0001.jpg`` (or png,
@@ -66,10 +68,10 @@ def tar(
     several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not several:
         raise ValueError(f"paths must name at least one tar file, got {paths!r}")
-    return Tar([Path(path).expanduser() for path in several], size, mode, index_folder)
+    return _Tar([Path(path).expanduser() for path in several], size, mode, index_folder)
 
 
-class Tar(PictureSource):
+class _Tar(PictureSource):
     """Pictures in tar files; see :func:`tar`."""
 
     def __init__(self, paths: list[Path], size: int | None, mode: str | None, index_folder: Any):

@@ -1,4 +1,8 @@
-"""Input and output of files; published weights in (:func:`load`) and weights out (:func:`export`)."""
+"""Input and output of files; published weights in (:func:`load`) and weights out (:func:`export`).
+
+What the inputs and the output of a network mean is in :mod:`~scorekit.io.preconditioning`; the files and layouts that
+are read are in :mod:`~scorekit.io.reading`, :mod:`~scorekit.io.tensors` and :mod:`~scorekit.io.formats`.
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -6,16 +10,30 @@ from typing import TYPE_CHECKING, Any
 from scorekit.io.files import as_path, in_bucket, write_atomic
 
 if TYPE_CHECKING:
-    from scorekit.io.exporting import export
+    from scorekit.io import formats, preconditioning, reading, tensors
+    from scorekit.io._exporting import export
     from scorekit.io.loading import Loaded, load
 
-__all__ = ["Loaded", "as_path", "export", "in_bucket", "load", "write_atomic"]
+__all__ = [
+    "Loaded",
+    "as_path",
+    "export",
+    "formats",
+    "in_bucket",
+    "load",
+    "preconditioning",
+    "reading",
+    "tensors",
+    "write_atomic",
+]
 
-_LATE = {"Loaded": "loading", "export": "exporting", "load": "loading"}
+_LATE = {"Loaded": "loading", "export": "_exporting", "load": "loading"}
 
 
 def __getattr__(name: str) -> Any:
     """What needs the networks is imported when it is asked for: paths need nothing but Python."""
     if name in _LATE:
         return getattr(importlib.import_module(f"scorekit.io.{_LATE[name]}"), name)
+    if name in __all__:
+        return importlib.import_module(f"scorekit.io.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

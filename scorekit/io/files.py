@@ -4,9 +4,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+__all__ = ["as_path", "in_bucket", "write_atomic"]
+
 
 def in_bucket(path: str | os.PathLike[str]) -> bool:
     """Whether a path is one of an object store, such as ``gs://bucket/folder`` or ``s3://bucket/folder``.
+
+    Args:
+      path: any path.
+
+    Returns:
+      Whether it has a scheme, ``://``.
 
     >>> in_bucket("gs://bucket/run"), in_bucket("runs/digits")
     (True, False)
@@ -20,6 +28,9 @@ def as_path(path: str | os.PathLike[str]) -> Path:
     Args:
       path: a local path, in which ``~`` is the home folder, or one of a bucket, which needs its package for fsspec
         (``gcsfs``, ``s3fs``).
+
+    Returns:
+      The path.
 
     >>> as_path("runs/digits").name, str(as_path("gs://bucket/run") / "config.json")
     ('digits', 'gs://bucket/run/config.json')

@@ -23,7 +23,8 @@ from jax.tree_util import Partial
 
 from scorekit.checks import check_count
 from scorekit.denoisers import denoiser_from_network
-from scorekit.io import exporting, hub
+from scorekit.io import _exporting as exporting
+from scorekit.io import _hub as hub
 from scorekit.io.files import as_path
 from scorekit.io.formats import FORMATS, find_format
 from scorekit.io.preconditioning import Preconditioning, ddpm, edm, from_scheduler, precondition, ve, vp
@@ -57,6 +58,17 @@ class Loaded:
       preconditioning: how noise level and input enter it, and what its output is.
       shape: of one example, or None where nothing says it.
       autoencoder: module and parameters, or None.
+
+    >>> from scorekit.networks import MLP
+    >>> module = MLP(features=4, blocks=1)
+    >>> params = jax.jit(module.init)(jax.random.key(0), jnp.ones((1, 2)), 0.0)
+    >>> loaded = Loaded(module, params, edm(), (2,))
+    >>> x = loaded.prior(jax.random.key(1), 3)
+    >>> loaded.denoiser()(x, 1.0).x0.shape, loaded.network()(x, 1.0).shape
+    ((3, 2), (3, 2))
+    >>> loaded.decode(x)
+    Traceback (most recent call last):
+    ValueError: latents must be those of a checkpoint with an autoencoder, this one has none
     """
 
     module: nn.Module
@@ -76,16 +88,37 @@ class Loaded:
         return self.preconditioning.target
 
     def network(self, **conditions: Any) -> Network:
-        """``(x_t, t) -> output``, the target's. Conditions are those of the module, such as ``labels``, each for the
-        batch or for one example; those left out are absent."""
+        """The network with the meaning of its inputs.
+
+        Args:
+          **conditions: those of the module, such as ``labels``, each for the batch or for one example; those left out
+            are absent.
+
+        Returns:
+          ``(x_t, t) -> output``, the target's.
+        """
         return precondition(Partial(_Apply(self.module), self.params, conditions), self.preconditioning)
 
     def denoiser(self, **conditions: Any) -> Denoiser:
-        """The denoiser at these conditions, for :func:`scorekit.samplers.sample`; without any, unconditional."""
+        """The denoiser at some conditions, for :func:`scorekit.samplers.sample`; without any, unconditional.
+
+        Args:
+          **conditions: as of :meth:`network`.
+
+        Returns:
+          ``(x_t, t) -> Prediction``.
+        """
         return denoiser_from_network(self.network(**conditions), self.schedule, self.target)
 
     def prior(self, key: Key, num: int) -> Array:
-        """Noise at t = 1, ``(num, *shape)``, from which to sample.
+        """Noise at t = 1, from which to sample.
+
+        Args:
+          key: PRNG key.
+          num: number of examples.
+
+        Returns:
+          float32 ``(num, *shape)``.
 
         Raises:
           ValueError: if the shape of an example is not known; give it to :func:`load`.
@@ -97,6 +130,12 @@ class Loaded:
 
     def decode(self, latents: Array) -> Array:
         """Latents as images, by the autoencoder.
+
+        Args:
+          latents: ``(B, H, W, C)``.
+
+        Returns:
+          Images ``(B, H stride, W stride, channels)``.
 
         Raises:
           ValueError: if there is none.
@@ -121,7 +160,7 @@ def load(
     Args:
       path: a folder of :func:`~scorekit.io.export`; one of a diffusers pipeline (``model_index.json``), or of one model
         of it; a file, see :func:`scorekit.io.reading.read_weights`; or ``hf:organisation/repository``, which is
-        downloaded (:mod:`scorekit.io.hub`).
+        downloaded.
       preconditioning: what inputs and outputs mean (:mod:`scorekit.io.preconditioning`); by default what the folder or
         the layout says.
       shape: of one example, ``(H, W, C)``, where the checkpoint does not say it.
@@ -129,11 +168,18 @@ def load(
       revision: of a repository of the hub.
       **options: of the layout's ``convert`` (:mod:`scorekit.io.formats`), for what neither tensors nor configs say.
 
+    Returns:
+      The network with its parameters, and what its inputs and output mean.
+
     Raises:
       FileNotFoundError: if there is no such file, or no weights in a folder.
       ValueError: naming a tensor that is missing, unused or of another shape, or an argument that is needed or does not
         fit.
       ImportError: if a package is needed that is not installed.
+
+    >>> load("missing.pt")
+    Traceback (most recent call last):
+    FileNotFoundError: there is no file or folder missing.pt
     """
     _check(preconditioning, shape)
     if str(path).startswith(hub.PREFIX):

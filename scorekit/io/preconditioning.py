@@ -47,7 +47,15 @@ __all__ = [
 
 @pytree_dataclass
 class LogSNRInput:
-    """The noise input ``scale log_snr + offset``."""
+    """The noise input ``scale log_snr + offset``.
+
+    Attributes:
+      scale: factor of the log-SNR.
+      offset: what is added.
+
+    >>> float(LogSNRInput(scale=-0.5)(2.0))
+    -1.0
+    """
 
     scale: Number = 0.25
     offset: Number = 0.0
@@ -58,7 +66,16 @@ class LogSNRInput:
 
 @pytree_dataclass
 class TimestepInput:
-    """The noise input ``last t``, with t in [0, 1] the time at which ``schedule`` has this log-SNR."""
+    """The noise input ``last t``, with t in [0, 1] the time at which ``schedule`` has this log-SNR.
+
+    Attributes:
+      schedule: of the training.
+      last: the noise input at t = 1.
+
+    >>> schedule = schedules.cosine()
+    >>> round(float(TimestepInput(schedule=schedule)(schedule.log_snr(0.5))), 1)
+    499.5
+    """
 
     schedule: Schedule
     last: Number = 999.0
@@ -69,15 +86,23 @@ class TimestepInput:
 
 @pytree_dataclass
 class NegativeEps:
-    """The network predicts ``-eps``, which is sigma times the score."""
+    """The network predicts ``-eps``, which is sigma times the score.
+
+    >>> schedule, x = schedules.geometric_ve(), jnp.ones(1)
+    >>> NegativeEps().to_prediction(-jnp.ones(1), x, 0.5, schedule).eps
+    Array([1.], dtype=float32)
+    """
 
     def to_prediction(self, output, x_t, t, schedule):
+        """The prediction of an output."""
         return Eps().to_prediction(jax.tree.map(jnp.negative, output), x_t, t, schedule)
 
     def from_prediction(self, prediction: Prediction, t, schedule):
+        """The output of a prediction."""
         return jax.tree.map(jnp.negative, prediction.eps)
 
     def eps_scale(self, t, schedule):
+        """The factor between the error of the output and that of eps."""
         return Eps().eps_scale(t, schedule)
 
 
@@ -89,6 +114,9 @@ class Preconditioning(NamedTuple):
       target: what the output is.
       noise_input: ``log_snr -> c_noise``.
       sigma_data: the input is ``x_t / sqrt(sigma^2 + alpha^2 sigma_data^2)``; None for ``x_t`` itself.
+
+    >>> vp()._replace(sigma_data=None).target
+    Eps()
     """
 
     schedule: Schedule
@@ -107,6 +135,9 @@ def precondition(network: Network, found: Preconditioning) -> Network:
     Args:
       network: ``(x, c_noise) -> output``.
       found: what its input means.
+
+    Returns:
+      ``(x_t, t) -> output``.
 
     >>> precondition(lambda x, c_noise: x + c_noise, ddpm())(jnp.zeros(1), 1.0).round(2)
     Array([999.], dtype=float32)
@@ -152,7 +183,7 @@ def beta_table(name: str = "linear", count: int = 1000, start: float = 1e-4, end
     >>> beta_table("scaled_linear", 3, 0.01, 0.09)
     array([0.01, 0.04, 0.09])
 
-    Source: Ho et al. 2020 (https://arxiv.org/abs/2006.11239), Nichol & Dhariwal 2021, eq. 17
+    Source: Ho et al. 2020 (https://arxiv.org/abs/2006.11239), Nichol & Dhariwal 2021
     (https://arxiv.org/abs/2102.09672).
     """
     if name not in BETAS:
@@ -171,6 +202,9 @@ def ddpm(betas: str | Sequence[float] | np.ndarray = "linear", target: Any = "ep
     Args:
       betas: ``(N,)``, or the name of a table of 1,000 (:func:`beta_table`).
       target: what the output is: "eps", "v", "x0" or a :class:`~scorekit.predictions.Target`.
+
+    Returns:
+      What its inputs and output mean.
 
     Raises:
       ValueError: for betas outside (0, 1), or an unknown name.
@@ -194,6 +228,9 @@ def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
     Args:
       config: ``beta_schedule``, ``beta_start``, ``beta_end``, ``num_train_timesteps``, or ``trained_betas``;
         ``prediction_type``; ``rescale_betas_zero_snr``. What only concerns sampling is not read.
+
+    Returns:
+      What its inputs and output mean.
 
     Raises:
       ValueError: for a scheduler without betas, or a field with another value than these.
@@ -230,6 +267,9 @@ def vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> Preconditioning:
       beta_min: rate at t = 0, > 0.
       beta_max: rate at t = 1, >= ``beta_min``.
 
+    Returns:
+      What its inputs and output mean.
+
     Raises:
       ValueError: unless ``0 < beta_min <= beta_max``.
 
@@ -248,6 +288,9 @@ def ve(sigma_min: Number = 0.02, sigma_max: Number = 100.0) -> Preconditioning:
     Args:
       sigma_min: noise at t = 0; score_sde's own numbers are for data in [0, 1], half of these.
       sigma_max: noise at t = 1, > ``sigma_min``.
+
+    Returns:
+      What its inputs and output mean.
 
     Raises:
       ValueError: unless ``0 < sigma_min < sigma_max``.
@@ -268,6 +311,9 @@ def edm(sigma_data: float = 0.5, sigma_min: Number = 0.002, sigma_max: Number = 
       sigma_data: standard deviation of the data, > 0.
       sigma_min: noise at t = 0, >= 0.
       sigma_max: noise at t = 1, > ``sigma_min``.
+
+    Returns:
+      What its inputs and output mean.
 
     Raises:
       ValueError: for a number out of range.

@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp  # numpy knows bfloat16 once ml_dtypes is imported, which jax does
 import numpy as np
 
 from scorekit.io._arrays import LazyArray
-from scorekit.io.files import in_bucket
-from scorekit.io.pickles import Inert, read_pickle
+from scorekit.io._pickles import Inert, read_pickle
+from scorekit.io._safetensors import read_safetensors
 
 __all__ = ["PICKLES", "WEIGHTS", "Weights", "read_weights"]
 
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
+"""Endings of files of PyTorch and of pickles."""
 WEIGHTS = (".safetensors", *PICKLES)
 """Endings of the files that :func:`read_weights` takes."""
 _KEYS = ("ema", "model", "state_dict")
@@ -26,6 +26,9 @@ class Weights(NamedTuple):
     Attributes:
       named: arrays by their foreign names.
       facts: numbers, words and booleans that the object which held them has as attributes, and its class as ``class``.
+
+    >>> Weights(named={"out.bias": np.zeros(3)}, facts={}).named["out.bias"].shape
+    (3,)
     """
 
     named: dict[str, Any]
@@ -37,9 +40,12 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
 
     Args:
       path: a ``.safetensors`` file, or one of PyTorch or pickle, which is read without PyTorch and without running
-        anything in it (:mod:`scorekit.io.pickles`).
+        anything in it.
       key: of the dictionary in the file, whose tensors to take; by default those of the average: the first of "ema",
         "model" and "state_dict" that it has. The list of averages of score_sde gets the names of "model".
+
+    Returns:
+      The tensors, and what the file says beside them.
 
     Raises:
       FileNotFoundError: if there is no such file.
@@ -65,18 +71,6 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return Weights({name.removeprefix("module."): array for name, array in named.items()}, facts)
-
-
-def read_safetensors(path: Path) -> dict[str, Any]:
-    """The tensors of a file of safetensors by name; ``ValueError`` if it is damaged."""
-    from safetensors import SafetensorError  # late: the other files need nothing
-    from safetensors.numpy import load, load_file
-
-    assert jnp.bfloat16  # numpy knows this dtype once jax is imported
-    try:
-        return load(path.read_bytes()) if in_bucket(path) else load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a complete safetensors file (was its download cut off?): {error}") from error
 
 
 def _choose(found: Any, key: str | None) -> tuple[dict[str, Any], dict[str, Any]]:

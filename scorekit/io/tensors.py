@@ -21,9 +21,13 @@ class Tensors:
       prefix: of the names that are taken from here, see :meth:`under`.
 
     >>> found = Tensors({"out.weight": np.ones((3, 2)), "out.bias": np.zeros(3)})
-    >>> found.under("out").dense()["kernel"].shape
-    (2, 3)
+    >>> found.shape("out.weight"), found.under("out").dense()["kernel"].shape
+    ((3, 2), (2, 3))
     >>> found.check_all_taken()
+    >>> found.take("out.bias").shape, found.under("out").norm()["scale"].shape
+    ((3,), (3, 2))
+    >>> Tensors({"weight": np.ones((4, 2, 3, 3))}).conv()["kernel"].shape
+    (3, 3, 2, 4)
     """
 
     def __init__(self, named: Mapping[str, Any], source: str = "the checkpoint", prefix: str = ""):
@@ -38,13 +42,26 @@ class Tensors:
         return (name[len(self.prefix) :] for name in self._named if name.startswith(self.prefix))
 
     def under(self, name: str) -> "Tensors":
-        """The tensors whose names start with ``name`` and a dot; what is taken from them counts as taken here."""
+        """The tensors whose names start with ``name`` and a dot; what is taken from them counts as taken here.
+
+        Args:
+          name: of a part of the network.
+
+        Returns:
+          Its tensors.
+        """
         inner = Tensors(self._named, self.source, f"{self.prefix}{name}.")
         inner._taken = self._taken
         return inner
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, which is not taken.
+
+        Args:
+          name: below the prefix.
+
+        Returns:
+          Its shape, in PyTorch's layout.
 
         Raises:
           ValueError: if there is none of this name.
@@ -54,7 +71,13 @@ class Tensors:
         return tuple(self._named[self.prefix + name].shape)
 
     def take(self, name: str) -> np.ndarray:
-        """A tensor in its own layout, as float32 if it is floating.
+        """A tensor in its own layout.
+
+        Args:
+          name: below the prefix.
+
+        Returns:
+          The tensor, float32 if it is floating.
 
         Raises:
           ValueError: if there is none of this name.
@@ -65,23 +88,41 @@ class Tensors:
         return array if np.issubdtype(array.dtype, np.integer) else array.astype(np.float32)
 
     def dense(self, permute: Callable[[np.ndarray], np.ndarray] = lambda a: a) -> dict[str, np.ndarray]:
-        """``weight`` ``(out, in)``, or the ``(out, in, 1, ...)`` of a pointwise convolution, and ``bias`` if there is
-        one, of a dense layer; ``permute`` orders the leading axis (out) of both."""
+        """A dense layer: ``weight`` ``(out, in)``, or ``(out, in, 1, ...)`` of a pointwise convolution, and ``bias``.
+
+        Args:
+          permute: orders the leading axis (out) of both.
+
+        Returns:
+          ``kernel`` ``(in, out)``, and ``bias`` if there is one.
+        """
         weight = permute(self.take("weight"))
         kernel = weight.reshape(weight.shape[:2]).T
         return {"kernel": kernel, **({"bias": permute(self.take("bias"))} if "bias" in self else {})}
 
     def conv(self) -> dict[str, np.ndarray]:
-        """``weight`` ``(out, in, *window)`` and ``bias`` if there is one, of a convolution."""
+        """A convolution: ``weight`` ``(out, in, *window)`` and ``bias``.
+
+        Returns:
+          ``kernel`` ``(*window, in, out)``, and ``bias`` if there is one.
+        """
         kernel = np.moveaxis(self.take("weight"), (0, 1), (-1, -2))
         return {"kernel": kernel, **({"bias": self.take("bias")} if "bias" in self else {})}
 
     def norm(self) -> dict[str, np.ndarray]:
-        """``weight`` and ``bias`` of a normalisation with parameters."""
+        """A normalisation with parameters: ``weight`` and ``bias``.
+
+        Returns:
+          ``scale`` and ``bias``.
+        """
         return {"scale": self.take("weight"), "bias": self.take("bias")}
 
     def check_all_taken(self) -> None:
-        """Raises ``ValueError`` naming the first tensors that no one has taken."""
+        """Checks that nothing is left.
+
+        Raises:
+          ValueError: naming the first tensors that no one has taken.
+        """
         left = [name for name in self._named if name.startswith(self.prefix) and name not in self._taken]
         if left:
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""

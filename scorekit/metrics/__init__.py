@@ -5,6 +5,7 @@ metrics of its features, and the VGG network; separation of two sets of scores; 
 signal-to-noise ratio.
 """
 
+from scorekit.metrics import inception
 from scorekit.metrics.detection import Interval, aupr, auroc, bootstrap_interval, fpr_at_tpr
 from scorekit.metrics.energy import energy_distance
 from scorekit.metrics.feature_statistics import (
@@ -29,13 +30,15 @@ from scorekit.metrics.reference_classifier import (
     classification_accuracy_score,
     fit_reference_classifier,
 )
-from scorekit.metrics.resize import inception_input, resize
+from scorekit.metrics.resize import CONVENTIONS, Convention, inception_input, resize
 from scorekit.metrics.sliced import sliced_wasserstein
 from scorekit.metrics.vendi import vendi_score
 from scorekit.metrics.vgg import VGG16, vgg_input
 
 __all__ = [
+    "CONVENTIONS",
     "VGG16",
+    "Convention",
     "DensityCoverage",
     "FeatureStatistics",
     "InceptionScore",
@@ -57,6 +60,7 @@ __all__ = [
     "fit_reference_classifier",
     "fpr_at_tpr",
     "frechet_distance",
+    "inception",
     "inception_input",
     "inception_score",
     "kid",

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from scorekit.checks import check, check_count, check_finite, check_scalar, nan_unless_finite
 from scorekit.typing import Array, ArrayLike, Key
 
+__all__ = ["Interval", "aupr", "auroc", "bootstrap_interval", "fpr_at_tpr"]
+
 
 def _scores(in_scores: ArrayLike, out_scores: ArrayLike) -> tuple[Array, Array]:
     arrays = jnp.asarray(in_scores, float), jnp.asarray(out_scores, float)
@@ -39,6 +41,9 @@ def auroc(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
 
     >>> print(jax.jit(auroc)(jnp.array([0.0, 1.0]), jnp.array([1.0, 2.0])))
     0.875
+
+    Source: Hanley and McNeil 1982, "The meaning and use of the area under a receiver operating characteristic (ROC)
+    curve".
     """
     in_scores, out_scores = _scores(in_scores, out_scores)
     ordered = jnp.sort(in_scores)
@@ -58,6 +63,9 @@ def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
       in_scores: scores of in-distribution examples ``(N,)``.
       out_scores: scores of out-of-distribution examples ``(M,)``.
 
+    Returns:
+      A scalar in (0, 1].
+
     Raises:
       ValueError: if a shape is not allowed or a value is not finite; traced, such a value gives NaN.
 
@@ -72,19 +80,25 @@ def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
 def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: ArrayLike = 0.95) -> Array:
     """The share of out-of-distribution examples that are accepted if ``tpr`` of the others are: FPR95 by default.
 
-    The threshold is the smallest score that accepts at least ``tpr`` of ``in_scores`` (in-distribution is the positive
-    class here, as is usual for this metric).
+    ``share = mean_j [out_scores[j] <= q]`` with the threshold q, the smallest score that accepts at least ``tpr`` of
+    ``in_scores`` (in-distribution is the positive class here, as is usual for this metric).
 
     Args:
       in_scores: scores of in-distribution examples ``(N,)``.
       out_scores: scores of out-of-distribution examples ``(M,)``.
       tpr: in (0, 1].
 
+    Returns:
+      A scalar in [0, 1].
+
     Raises:
       ValueError: if a shape or ``tpr`` is not allowed or a value is not finite; traced, such a value gives NaN.
 
     >>> print(jax.jit(fpr_at_tpr)(jnp.arange(20.0), jnp.array([5.0, 18.0, 19.0, 30.0])))
     0.5
+
+    Source: Liang, Li and Srikant 2018, "Enhancing the reliability of out-of-distribution image detection in neural
+    networks" (https://arxiv.org/abs/1706.02690).
     """
     in_scores, out_scores = _scores(in_scores, out_scores)
     check_scalar(tpr=tpr)
@@ -98,7 +112,17 @@ def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: ArrayLike = 0.9
 
 
 class Interval(NamedTuple):
-    """An estimate and the ends of its confidence interval."""
+    """An estimate and its confidence interval, from :func:`bootstrap_interval`.
+
+    Attributes:
+      value: the estimate.
+      low: the lower end of the interval.
+      high: its upper end.
+
+    >>> interval = Interval(value=jnp.array(0.8), low=jnp.array(0.7), high=jnp.array(0.9))
+    >>> bool(interval.low <= interval.value)
+    True
+    """
 
     value: Array
     low: Array

@@ -3,8 +3,10 @@
 import jax.numpy as jnp
 
 from scorekit.checks import nan_unless_finite
-from scorekit.metrics.distances import check_features, map_distances
+from scorekit.metrics._distances import check_features, map_distances
 from scorekit.typing import Array, ArrayLike
+
+__all__ = ["energy_distance"]
 
 
 def energy_distance(x: ArrayLike, y: ArrayLike) -> Array:
@@ -27,6 +29,8 @@ def energy_distance(x: ArrayLike, y: ArrayLike) -> Array:
 
     >>> print(energy_distance(jnp.array([[0.0], [1.0]]), jnp.array([[3.0], [4.0]])))
     4.0
+
+    Source: Székely and Rizzo 2013, "Energy statistics: a class of statistics based on distances".
     """
     x, y = check_features(2, x=x, y=y)
     across = jnp.mean(map_distances(lambda i, d: jnp.mean(d), x, y))

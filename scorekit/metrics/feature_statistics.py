@@ -7,16 +7,23 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from scorekit.checks import check_count, check_finite
-from scorekit.metrics.distances import check_rows
+from scorekit.checks import check_count
+from scorekit.metrics._distances import float64_rows
 from scorekit.typing import ArrayLike
+
+__all__ = ["FeatureStatistics", "feature_statistics", "merge_over_processes", "merge_statistics"]
 
 
 class FeatureStatistics(NamedTuple):
-    """Attributes:
-    count: the number N of examples; None of statistics that came without it, which cannot be merged.
-    mean: float64 ``(D,)``.
-    covariance: float64 ``(D, D)``, divided by ``N - 1``; 0 for a single example.
+    """The number, mean and covariance of features.
+
+    Attributes:
+      count: the number N of examples; None of statistics that came without it, which cannot be merged.
+      mean: float64 ``(D,)``.
+      covariance: float64 ``(D, D)``, divided by ``N - 1``; 0 for a single example.
+
+    >>> FeatureStatistics(count=None, mean=np.zeros(1), covariance=np.eye(1)).covariance.tolist()
+    [[1.0]]
     """
 
     count: int | None
@@ -39,7 +46,7 @@ def feature_statistics(features: ArrayLike) -> FeatureStatistics:
     >>> feature_statistics(np.array([[0.0], [2.0]]))
     FeatureStatistics(count=2, mean=array([1.]), covariance=array([[2.]]))
     """
-    x = rows(1, features=features)[0]
+    x = float64_rows(1, features=features)[0]
     mean = x.mean(axis=0)
     x -= mean
     return FeatureStatistics(len(x), mean, x.T @ x / max(len(x) - 1, 1))
@@ -98,19 +105,6 @@ def merge_over_processes(part: FeatureStatistics) -> FeatureStatistics:
         FeatureStatistics(int(found[0]), found[1 : 1 + size], found[1 + size :].reshape(size, size))
         for found in np.ascontiguousarray(words).view(np.float64)
     )
-
-
-def rows(least: int, **named: ArrayLike) -> list[np.ndarray]:
-    """The named arrays in float64, copied.
-
-    Raises:
-      ValueError: if one is not ``(N, D)`` with ``N >= least`` and ``D >= 1``, they differ in ``D``, or a value is not
-        finite.
-    """
-    arrays = [np.asarray(x) for x in named.values()]
-    check_rows(least, **dict(zip(named, arrays, strict=True)))
-    check_finite(**dict(zip(named, arrays, strict=True)))
-    return [x.astype(np.float64) for x in arrays]
 
 
 def _merged(a: FeatureStatistics, b: FeatureStatistics) -> FeatureStatistics:

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import nan_unless_finite
-from scorekit.metrics.distances import check_features
+from scorekit.metrics._distances import check_features
 from scorekit.typing import Array, ArrayLike
+
+__all__ = ["frechet_distance"]
 
 
 def frechet_distance(x: ArrayLike, y: ArrayLike) -> Array:
@@ -32,6 +34,8 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> Array:
     >>> x = jnp.array([[0.0], [2.0]])
     >>> print(jnp.round(frechet_distance(x, x + 3.0), 4))
     9.0
+
+    Source: Dowson and Landau 1982, "The Fréchet distance between multivariate normal distributions".
     """
     x, y = check_features(2, x=x, y=y)
     factor_x, factor_y = _factor(x), _factor(y)

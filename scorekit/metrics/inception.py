@@ -13,16 +13,18 @@ import jax.numpy as jnp
 
 from scorekit.typing import Array
 
+__all__ = ["SIDE", "TAPS", "InceptionV3"]
+
 TAPS = ("64", "192", "768", "2048", "spatial", "logits_unbiased", "logits")
 """The outputs by name. "2048" is that of the FID (``pool_3``), "spatial" that of the sFID."""
 SIDE = 299
 """Pixels along a side of the images that the network was trained on."""
-SPATIAL_CHANNELS = 7
+_SPATIAL_CHANNELS = 7
 """The first channels of the convolution ``mixed_6/conv`` that the sFID compares at every position."""
 
-CLASSES = 1008
+_CLASSES = 1008
 
-Step = tuple[int, tuple[int, int]]
+_Step = tuple[int, tuple[int, int]]
 """Features and window of a convolution."""
 
 
@@ -63,7 +65,7 @@ class InceptionV3(nn.Module):
         for name, inner in (("Mixed_6b", 128), ("Mixed_6c", 160), ("Mixed_6d", 160), ("Mixed_6e", 192)):
             x = _Mixed17(inner, name=name)(x)
             if name == "Mixed_6d":  # its first channels are those of the 1 x 1 convolution
-                found["spatial"] = x[..., :SPATIAL_CHANNELS].reshape(x.shape[0], -1)
+                found["spatial"] = x[..., :_SPATIAL_CHANNELS].reshape(x.shape[0], -1)
         found["768"] = _average(x)
         x = _To8(name="Mixed_7a")(x)
         x = _Mixed8(maximum=False, name="Mixed_7b")(x)
@@ -149,9 +151,9 @@ class _Logits(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[-1], CLASSES))
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[-1], _CLASSES))
         unbiased = jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST)
-        return unbiased, unbiased + self.param("bias", nn.initializers.zeros, (CLASSES,))
+        return unbiased, unbiased + self.param("bias", nn.initializers.zeros, (_CLASSES,))
 
 
 def _conv(x: Array, features: int, window: tuple[int, int], name: str, stride: int = 1, padding: str = "") -> Array:
@@ -160,7 +162,7 @@ def _conv(x: Array, features: int, window: tuple[int, int], name: str, stride: i
     return nn.relu(nn.Conv(features, window, stride, padding=padding, precision=precision, name=name)(x))
 
 
-def _chain(x: Array, name: str, steps: Sequence[Step], last_stride: int = 1) -> Array:
+def _chain(x: Array, name: str, steps: Sequence[_Step], last_stride: int = 1) -> Array:
     """Convolutions one after another, named by their numbers from 1."""
     for i, (features, window) in enumerate(steps, 1):
         x = _conv(x, features, window, f"{name}_{i}", last_stride if i == len(steps) else 1)

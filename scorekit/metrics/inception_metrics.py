@@ -11,14 +11,22 @@ from typing import NamedTuple
 import numpy as np
 
 from scorekit.checks import check_count, check_finite
-from scorekit.metrics.feature_statistics import FeatureStatistics, rows
+from scorekit.metrics._distances import float64_rows
+from scorekit.metrics.feature_statistics import FeatureStatistics
 from scorekit.typing import ArrayLike
+
+__all__ = ["InceptionScore", "KernelDistance", "fid", "inception_score", "kid"]
 
 
 class KernelDistance(NamedTuple):
-    """Attributes:
-    mean: over the subsets; slightly negative values are possible.
-    std: the standard deviation over the subsets.
+    """The result of :func:`kid`.
+
+    Attributes:
+      mean: over the subsets; slightly negative values are possible.
+      std: the standard deviation over the subsets.
+
+    >>> KernelDistance(mean=0.01, std=0.002).mean
+    0.01
     """
 
     mean: float
@@ -26,9 +34,14 @@ class KernelDistance(NamedTuple):
 
 
 class InceptionScore(NamedTuple):
-    """Attributes:
-    mean: over the splits.
-    std: the standard deviation over the splits.
+    """The result of :func:`inception_score`.
+
+    Attributes:
+      mean: over the splits.
+      std: the standard deviation over the splits.
+
+    >>> InceptionScore(mean=9.8, std=0.1).mean
+    9.8
     """
 
     mean: float
@@ -96,7 +109,7 @@ def kid(
     check_count(0, seed=seed)
     if seed >= 2**32:
         raise ValueError(f"seed must be an integer in 0 .. 2**32 - 1, got {seed}")
-    real, fake = rows(subset_size, real=real, fake=fake)
+    real, fake = float64_rows(subset_size, real=real, fake=fake)
     draw, found = np.random.RandomState(seed), []
     for _ in range(subsets):
         x = fake[draw.choice(len(fake), subset_size, replace=False)]
@@ -128,7 +141,7 @@ def inception_score(logits: ArrayLike, *, splits: int = 10) -> InceptionScore:
     Source: Salimans et al. 2016, sec. 4 (https://arxiv.org/abs/1606.03498).
     """
     check_count(splits=splits)
-    (logits,) = rows(splits, logits=logits)
+    (logits,) = float64_rows(splits, logits=logits)
     log_p = logits - logits.max(axis=1, keepdims=True)
     log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
     bounds = [i * len(log_p) // splits for i in range(splits + 1)]

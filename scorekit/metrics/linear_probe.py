@@ -15,12 +15,14 @@ import numpy as np
 from scorekit.checks import check_classes, check_count, check_finite, check_positive
 from scorekit.typing import ArrayLike
 
-PENALTIES = tuple(float(penalty) for penalty in np.logspace(-5, 2, 15))
+__all__ = ["LinearProbe", "fit_linear_probe", "probe_accuracy"]
+
+_PENALTIES = tuple(float(penalty) for penalty in np.logspace(-5, 2, 15))
 """Relative to the number of examples; features are scaled to unit variance."""
 
 
 class LinearProbe(NamedTuple):
-    """A fitted probe.
+    """A fitted probe: ``argmax_k ((x - mean) / scale @ weights + bias)_k``.
 
     Attributes:
       weights: ``(F, K)``, for standardised features.
@@ -29,6 +31,10 @@ class LinearProbe(NamedTuple):
       scale: standard deviation of each feature, ``(F,)``; 1 for constant features.
       penalty: the selected penalty.
       leave_one_out_accuracy: on the training data. Compare probes by it, not by the test data.
+
+    >>> probe = fit_linear_probe(np.array([[0.0], [0.1], [0.9], [1.0]]), np.array([0, 0, 1, 1]), 2)
+    >>> probe.weights.shape, probe.leave_one_out_accuracy
+    ((1, 2), 1.0)
     """
 
     weights: np.ndarray
@@ -40,7 +46,7 @@ class LinearProbe(NamedTuple):
 
 
 def fit_linear_probe(
-    features: ArrayLike, label: ArrayLike, num_classes: int, *, penalties: Sequence[float] = PENALTIES
+    features: ArrayLike, label: ArrayLike, num_classes: int, *, penalties: Sequence[float] = _PENALTIES
 ) -> LinearProbe:
     """Fits a linear probe.
 
@@ -100,8 +106,15 @@ def probe_accuracy(probe: LinearProbe, features: ArrayLike, label: ArrayLike) ->
       features: ``(N, ...)``.
       label: integer classes ``(N,)``.
 
+    Returns:
+      An accuracy in [0, 1].
+
     Raises:
       ValueError: as :func:`fit_linear_probe`, or if the features are not as many as those of the probe.
+
+    >>> probe = fit_linear_probe(np.array([[0.0], [0.1], [0.9], [1.0]]), np.array([0, 0, 1, 1]), 2)
+    >>> probe_accuracy(probe, np.array([[0.2], [0.7]]), np.array([0, 0]))
+    0.5
     """
     x, label = _check(features, label, len(probe.bias))
     if x.shape[1] != len(probe.mean):

@@ -9,14 +9,21 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_count, nan_unless_finite
-from scorekit.metrics.distances import check_features, map_distances
+from scorekit.metrics._distances import check_features, map_distances
 from scorekit.typing import Array, ArrayLike
+
+__all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "precision_recall"]
 
 
 class PrecisionRecall(NamedTuple):
-    """Attributes:
-    precision: the share of fake points within the ball of some real point.
-    recall: the share of real points within the ball of some fake point.
+    """The result of :func:`precision_recall`.
+
+    Attributes:
+      precision: the share of fake points within the ball of some real point.
+      recall: the share of real points within the ball of some fake point.
+
+    >>> PrecisionRecall(precision=jnp.array(0.9), recall=jnp.array(0.5)).recall
+    Array(0.5, dtype=float32, weak_type=True)
     """
 
     precision: Array
@@ -24,9 +31,14 @@ class PrecisionRecall(NamedTuple):
 
 
 class DensityCoverage(NamedTuple):
-    """Attributes:
-    density: the number of real balls that contain a fake point, over k; about 1 for equal distributions.
-    coverage: the share of real balls that contain a fake point.
+    """The result of :func:`density_coverage`.
+
+    Attributes:
+      density: the number of real balls that contain a fake point, over k; about 1 for equal distributions.
+      coverage: the share of real balls that contain a fake point.
+
+    >>> DensityCoverage(density=jnp.array(1.1), coverage=jnp.array(0.5)).coverage
+    Array(0.5, dtype=float32, weak_type=True)
     """
 
     density: Array
@@ -34,7 +46,10 @@ class DensityCoverage(NamedTuple):
 
 
 def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionRecall:
-    """Improved precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991).
+    """Improved precision and recall: shares of points within the balls of the other set.
+
+    ``precision = mean_j [min_i (|y_j - x_i| - r_i) <= 0]`` for fake points y, real points x and the radii r of their
+    balls; the recall is that with the sets exchanged.
 
     Args:
       real: features ``(N, D)``, N > k.
@@ -50,6 +65,9 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
     >>> x = jnp.arange(8.0)[:, None]
     >>> jax.jit(precision_recall, static_argnames="k")(x, x[:5] + 0.5, k=1)
     PrecisionRecall(precision=Array(1., dtype=float32), recall=Array(0.75, dtype=float32))
+
+    Source: Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing generative models"
+    (https://arxiv.org/abs/1904.06991).
     """
     real, fake = _check(k, real=real, fake=fake)
     real_radii, fake_radii = _radii(real, k), _radii(fake, k)
@@ -59,7 +77,9 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
 
 
 def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCoverage:
-    """Density and coverage (Naeem et al. 2020, arXiv:2002.09797).
+    """Density and coverage of the balls of real points.
+
+    ``density = sum_ij [|y_j - x_i| <= r_i] / (k M)`` and ``coverage = mean_i [min_j |y_j - x_i| <= r_i]``.
 
     Unlike precision and recall they use balls around real points only, so that outliers among the samples do not
     increase them.
@@ -78,6 +98,9 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCov
     >>> x = jnp.arange(8.0)[:, None]
     >>> jax.jit(density_coverage, static_argnames="k")(x, x[:4], k=1)
     DensityCoverage(density=Array(2.75, dtype=float32), coverage=Array(0.625, dtype=float32))
+
+    Source: Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models"
+    (https://arxiv.org/abs/2002.09797).
     """
     _check(k, real=real)
     real, fake = check_features(1, real=real, fake=fake)

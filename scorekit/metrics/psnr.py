@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from scorekit.checks import check_finite, check_positive, check_scalar, nan_unless_finite
 from scorekit.typing import Array, ArrayLike
 
+__all__ = ["psnr"]
+
 
 def psnr(x: ArrayLike, truth: ArrayLike, data_range: float = 2.0) -> Array:
     """``10 log10(data_range^2 / MSE)`` in dB, averaged over examples.

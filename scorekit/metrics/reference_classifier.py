@@ -10,7 +10,9 @@ import numpy as np
 
 from scorekit.checks import check_finite
 
-FIT_LIMIT = 10_000
+__all__ = ["class_accuracy", "classification_accuracy_score", "fit_reference_classifier"]
+
+_FIT_LIMIT = 10_000
 """Most examples that a classifier is fitted to: the cost grows with their square."""
 
 
@@ -37,8 +39,8 @@ def fit_reference_classifier(x: np.ndarray, label: np.ndarray) -> Any:
     rows, label = _checked(x=x, label=label)
     if len(np.unique(label)) < 2:
         raise ValueError(f"label must hold at least two classes, got {np.unique(label)}")
-    if len(rows) > FIT_LIMIT:
-        chosen = np.random.default_rng(0).choice(len(rows), FIT_LIMIT, replace=False)
+    if len(rows) > _FIT_LIMIT:
+        chosen = np.random.default_rng(0).choice(len(rows), _FIT_LIMIT, replace=False)
         rows, label = rows[chosen], label[chosen]
     variance = float(rows.var())
     gamma = 2.0 / (rows.shape[1] * variance) if variance > 0 else 1.0

@@ -22,9 +22,12 @@ from scorekit.checks import check, check_count, nan_unless
 from scorekit.metrics.inception import SIDE
 from scorekit.typing import Array, ArrayLike
 
+__all__ = ["CONVENTIONS", "Convention", "inception_input", "resize"]
+
 Convention: TypeAlias = Literal["tf1", "torch", "clean"]
+"""The name of a way to resize images for the network of a FID."""
 CONVENTIONS: tuple[Convention, ...] = ("tf1", "torch", "clean")
-"""The names of the ways to resize."""
+"""The names of all ways to resize."""
 
 
 def resize(images: ArrayLike, size: int, convention: Convention) -> Array:
@@ -65,6 +68,8 @@ def resize(images: ArrayLike, size: int, convention: Convention) -> Array:
 def inception_input(images: ArrayLike, convention: Convention) -> Array:
     """Images as the Inception network receives them: resized to 299 pixels a side, near [-1, 1].
 
+    ``(x - 128) / 128`` of the resized x, or ``2 x / 255 - 1`` with the convention "torch".
+
     Args:
       images: ``(B, H, W, C)`` with values from 0 to 255; C is 3, or 1 (grey), which is repeated.
       convention: see :func:`resize`.
@@ -78,6 +83,8 @@ def inception_input(images: ArrayLike, convention: Convention) -> Array:
     >>> x = inception_input(np.full((2, 32, 32, 1), 255, np.uint8), "tf1")
     >>> x.shape, float(x.max())
     ((2, 299, 299, 3), 0.9921875)
+
+    Source: Parmar et al. 2022 (https://arxiv.org/abs/2104.11222), which compares the conventions.
     """
     images = jnp.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3):

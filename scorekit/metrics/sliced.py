@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_count, nan_unless_finite
-from scorekit.metrics.distances import check_features
+from scorekit.metrics._distances import check_features
 from scorekit.typing import Array, ArrayLike, Key
+
+__all__ = ["sliced_wasserstein"]
 
 
 def sliced_wasserstein(key: Key, x: ArrayLike, y: ArrayLike, num_projections: int = 128) -> Array:
@@ -31,6 +33,8 @@ def sliced_wasserstein(key: Key, x: ArrayLike, y: ArrayLike, num_projections: in
     >>> x = jnp.array([[0.0], [1.0]])
     >>> print(sliced_wasserstein(jax.random.key(0), x, x + 3.0, num_projections=4))
     3.0
+
+    Source: Bonneel et al. 2015, "Sliced and Radon Wasserstein barycenters of measures".
     """
     check_count(num_projections=num_projections)
     x, y = check_features(1, x=x, y=y)

@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check, check_positive, check_scalar, nan_unless_finite
-from scorekit.metrics.distances import check_features, map_distances
+from scorekit.metrics._distances import check_features, map_distances
 from scorekit.typing import Array, ArrayLike, Number
+
+__all__ = ["vendi_score"]
 
 
 def vendi_score(x: ArrayLike, bandwidth: Number | None = None) -> Array:

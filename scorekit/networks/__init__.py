@@ -3,8 +3,13 @@
 Every network of :data:`DENOISING` is called as ``(x, noise, labels=None, vector=None, dense_map=None)``, has the
 attributes ``num_classes``, ``vector_size``, ``map_shape`` and ``dtype``, and lists in ``spatial_axes`` the numbers of
 spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for images.
+
+The modules of networks with published sizes hold these as ``PRESETS``, by the names that ``preset`` takes;
+:mod:`~scorekit.networks.attention` holds the implementations of attention.
 """
 
+from scorekit.networks import adm, attention, autoencoder_kl, ddpm_unet, dit, edm2, song_unet, vdm_unet
+from scorekit.networks._magnitude import normalise_weights
 from scorekit.networks.adm import ADM
 from scorekit.networks.autoencoder import Autoencoder, fixed_noise_kl
 from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
@@ -16,7 +21,6 @@ from scorekit.networks.edm2 import EDM2
 from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features
 from scorekit.networks.features import features, layer_names, pool
 from scorekit.networks.log_variance import LogVariance
-from scorekit.networks.magnitude import normalise_weights
 from scorekit.networks.mlp import MLP
 from scorekit.networks.quantise import Quantised, code_counts, nearest_code, perplexity, quantise, revival_loss
 from scorekit.networks.song_unet import SongUNet
@@ -47,9 +51,15 @@ __all__ = [
     "UNet",
     "VDMUNet",
     "WaveNet",
+    "adm",
+    "attention",
+    "autoencoder_kl",
     "code_counts",
+    "ddpm_unet",
+    "dit",
     "drop_conditions",
     "drop_labels",
+    "edm2",
     "features",
     "fixed_noise_kl",
     "fourier_features",
@@ -61,5 +71,7 @@ __all__ = [
     "pool",
     "quantise",
     "revival_loss",
+    "song_unet",
     "timestep_features",
+    "vdm_unet",
 ]

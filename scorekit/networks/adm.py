@@ -7,11 +7,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit.checks import check, check_count, check_positive
+from scorekit.networks._conditions import OrNull, as_masked
+from scorekit.networks._spatial import DType, check_signal_or_image, resize_linear
 from scorekit.networks.attention import attend
-from scorekit.networks.conditioning import as_masked
-from scorekit.networks.embeddings import Conditioning, OrNull, timestep_features
-from scorekit.networks.spatial import DType, check_signal_or_image, resize_linear
+from scorekit.networks.embeddings import Conditioning, timestep_features
 from scorekit.typing import Array, ArrayLike
+
+__all__ = ["ADM", "PRESETS"]
 
 _IMAGENET_64 = {"channels": 192, "multipliers": (1, 2, 3, 4), "blocks": 3, "attention_levels": (1, 2, 3)}
 _IMAGENET_64 |= {"head_channels": 64, "dropout": 0.1, "noise_scale": 1.0, "num_classes": 1000}
@@ -126,6 +128,9 @@ class ADM(nn.Module):
           name: one of :data:`PRESETS`.
           changes: attributes to replace.
 
+        Returns:
+          The network, without parameters.
+
         Raises:
           ValueError: for an unknown name.
 
@@ -155,7 +160,7 @@ class ADM(nn.Module):
         Raises:
           ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
-        self.check_sizes(x)
+        self._check_sizes(x)
         x, batch = jnp.asarray(x, jnp.float32), x.shape[0]
         features = self.noise_channels or self.channels
         embed = lambda noise: timestep_features(self.noise_scale * noise, features)
@@ -164,66 +169,66 @@ class ADM(nn.Module):
         given = as_masked("dense_map", dense_map, self.map_shape, batch)
         condition = conditioning(noise, labels, batch, vector)
         widths = [self.channels * m for m in self.multipliers]
-        h = self.conv(x, widths[0], "input")
+        h = self._conv(x, widths[0], "input")
         if given is not None:
             resized = resize_linear(given.value, x.shape[1:-1])
-            h = h + OrNull(name="map_or_null")(self.conv(resized, widths[0], "map"), given.present)
+            h = h + OrNull(name="map_or_null")(self._conv(resized, widths[0], "map"), given.present)
         skips = [h]
         for level, width in enumerate(widths):
             if level:
-                h = self.halve(h, condition, f"down{level}_halve")
+                h = self._halve(h, condition, f"down{level}_halve")
                 skips.append(h)
             for i in range(self.blocks):
-                h = self.stage(h, condition, width, level in self.attention_levels, f"down{level}_{i}")
+                h = self._stage(h, condition, width, level in self.attention_levels, f"down{level}_{i}")
                 skips.append(h)
-        h = self.stage(h, condition, widths[-1], True, "middle_0")
-        h = self.stage(h, condition, widths[-1], False, "middle_1")
+        h = self._stage(h, condition, widths[-1], True, "middle_0")
+        h = self._stage(h, condition, widths[-1], False, "middle_1")
         for level, width in reversed(list(enumerate(widths))):
             for i in range(self.blocks + 1):
                 joined = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = self.stage(joined, condition, width, level in self.attention_levels, f"up{level}_{i}")
+                h = self._stage(joined, condition, width, level in self.attention_levels, f"up{level}_{i}")
             if level:
-                h = self.double(h, condition, f"up{level}_double")
+                h = self._double(h, condition, f"up{level}_double")
         h = nn.silu(_norm(h, self.group_channels, "norm"))
         out = x.shape[-1] * (2 if self.learned_variance else 1)
         return nn.Conv(out, (3,) * (x.ndim - 2), kernel_init=nn.initializers.zeros, name="output")(h)
 
-    def conv(self, h: Array, features: int, name: str, stride: int = 1) -> Array:
+    def _conv(self, h: Array, features: int, name: str, stride: int = 1) -> Array:
         """A convolution of side 3 with one zero of padding at each end."""
         rank = h.ndim - 2
         return nn.Conv(features, (3,) * rank, stride, padding=((1, 1),) * rank, dtype=self.dtype, name=name)(h)
 
-    def stage(self, h: Array, condition: Array, width: int, attend: bool, name: str) -> Array:
+    def _stage(self, h: Array, condition: Array, width: int, attend: bool, name: str) -> Array:
         """A residual block, with attention after it or without."""
-        h = self.block(h, condition, width, "", f"{name}_block")
+        h = self._block(h, condition, width, "", f"{name}_block")
         if not attend:
             return h
         per_head = self.head_channels
         heads, rest = (self.heads, width % self.heads) if per_head is None else divmod(width, per_head)
         if rest:
             raise ValueError(f"heads or head_channels must divide the {width} channels, got {per_head or heads}")
-        attention = nn.remat(Attention) if self.remat else Attention
+        attention = nn.remat(_Attention) if self.remat else _Attention
         return attention(heads, self.group_channels, self.dtype, name=f"{name}_attention")(h)
 
-    def block(self, h: Array, condition: Array, width: int, resample: str, name: str) -> Array:
+    def _block(self, h: Array, condition: Array, width: int, resample: str, name: str) -> Array:
         """A residual block."""
-        block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
+        block = nn.remat(_ResidualBlock) if self.remat else _ResidualBlock
         options = self.scale_shift, self.group_channels, self.dropout, self.dtype
         return block(width, resample, *options, name=name)(h, condition)
 
-    def halve(self, h: Array, condition: Array, name: str) -> Array:
+    def _halve(self, h: Array, condition: Array, name: str) -> Array:
         """Half the resolution, as many channels."""
         if self.residual_resampling:
-            return self.block(h, condition, h.shape[-1], "down", name)
-        return self.conv(h, h.shape[-1], name, stride=2)
+            return self._block(h, condition, h.shape[-1], "down", name)
+        return self._conv(h, h.shape[-1], name, stride=2)
 
-    def double(self, h: Array, condition: Array, name: str) -> Array:
+    def _double(self, h: Array, condition: Array, name: str) -> Array:
         """Twice the resolution, as many channels."""
         if self.residual_resampling:
-            return self.block(h, condition, h.shape[-1], "up", name)
-        return self.conv(_resample(h, "up"), h.shape[-1], name)
+            return self._block(h, condition, h.shape[-1], "up", name)
+        return self._conv(_resample(h, "up"), h.shape[-1], name)
 
-    def check_sizes(self, x: Array) -> None:
+    def _check_sizes(self, x: Array) -> None:
         """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
         check_signal_or_image(x)
         optional = {"head_channels": self.head_channels, "noise_channels": self.noise_channels}
@@ -251,7 +256,7 @@ class ADM(nn.Module):
             raise ValueError(f"map_shape must have {x.ndim - 1} axes, the last its channels, got {self.map_shape}")
 
 
-class ResidualBlock(nn.Module):
+class _ResidualBlock(nn.Module):
     """A residual block of :class:`ADM` at the condition ``silu(c)``; ``resample`` is "", "down" or "up"."""
 
     features: int
@@ -281,7 +286,7 @@ class ResidualBlock(nn.Module):
         return x.astype(h.dtype) + h
 
 
-class Attention(nn.Module):
+class _Attention(nn.Module):
     """Self-attention over all spatial positions: ``x + dense0(softmax(q k / sqrt(d)) v)``."""
 
     heads: int

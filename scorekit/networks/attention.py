@@ -5,6 +5,8 @@ import jax.numpy as jnp
 
 from scorekit.typing import Array
 
+__all__ = ["ATTENTION", "attend"]
+
 ATTENTION = ("xla", "fused")
 """The implementations that :func:`attend` knows."""
 
@@ -17,8 +19,9 @@ def attend(query: Array, key: Array, value: Array, implementation: str = "xla") 
       key: likewise.
       value: likewise.
       implementation: ``"xla"`` works under every transformation and stores the ``T x T`` weights for the gradient.
-        ``"fused"`` is the flash attention of cuDNN, which does not, where :func:`fused_applies`, and ``"xla"`` where it
-        does not; it has no forward-mode derivative, which exact likelihoods need.
+        ``"fused"`` is the flash attention of cuDNN, which does not: on NVIDIA GPUs from compute capability 8.0, in
+        bfloat16 or float16, with heads of at most 128 features, a multiple of 8; elsewhere ``"xla"``. It has no
+        forward-mode derivative, which exact likelihoods need.
 
     Returns:
       ``(B, T, heads, d)``, in the dtype of ``query``.
@@ -31,11 +34,11 @@ def attend(query: Array, key: Array, value: Array, implementation: str = "xla") 
     """
     if implementation not in ATTENTION:
         raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {implementation!r}")
-    fused = implementation == "fused" and fused_applies(query)
+    fused = implementation == "fused" and _fused_applies(query)
     return jax.nn.dot_product_attention(query, key, value, implementation="cudnn" if fused else "xla")
 
 
-def fused_applies(query: Array) -> bool:
+def _fused_applies(query: Array) -> bool:
     """Whether cuDNN's flash attention takes ``query``: on NVIDIA GPUs from compute capability 8.0, in bfloat16 or
     float16, with heads of at most 128 features, a multiple of 8."""
     device = jax.local_devices()[0]

@@ -7,9 +7,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit.checks import check_count, check_floating, check_positive
+from scorekit.networks._spatial import DType, check_signal_or_image, depth_to_space, space_to_depth
 from scorekit.networks.quantise import nearest_code
-from scorekit.networks.spatial import DType, check_signal_or_image, depth_to_space, space_to_depth
 from scorekit.typing import Array
+
+__all__ = ["Autoencoder", "fixed_noise_kl"]
 
 
 class Autoencoder(nn.Module):
@@ -18,7 +20,7 @@ class Autoencoder(nn.Module):
     Signals ``(B, L, C)`` become ``(B, L / stride, latent_channels)`` and images likewise along both sides, with
     ``stride = patch * product of factors``. Patches are folded into channels; each level has residual blocks,
     ``x + conv(silu(conv(silu(norm(x)))))``; between levels a strided convolution downsamples, and a convolution before
-    :func:`~scorekit.networks.spatial.depth_to_space` upsamples.
+    the inverse of folding patches upsamples.
 
     Norms are taken over the channels of one spatial position, so that all operations are local: the network is
     equivariant to shifts by ``stride``, away from the ends, and an autoencoder that was trained on short crops encodes
@@ -44,10 +46,10 @@ class Autoencoder(nn.Module):
     >>> import jax
     >>> network = Autoencoder(latent_channels=3, channels=8, multipliers=(1, 2), patch=4)
     >>> params = jax.jit(network.init)(jax.random.key(0), jnp.ones((1, 32, 1)))
-    >>> apply = jax.jit(network.apply, static_argnames="method")
-    >>> z = apply(params, jnp.ones((2, 64, 1)), method="encode")
-    >>> z.shape, apply(params, z, method="decode").shape
-    ((2, 8, 3), (2, 64, 1))
+    >>> z = jax.jit(lambda x: network.apply(params, x, method=network.encode))(jnp.ones((2, 64, 1)))
+    >>> y = jax.jit(lambda z: network.apply(params, z, method=network.decode))(z)
+    >>> network.latent_shape((64, 1)), z.shape, y.shape
+    ((8, 3), (2, 8, 3), (2, 64, 1))
 
     Source: Rombach et al. 2022, "High-resolution image synthesis with latent diffusion models" (arXiv:2112.10752),
     where norms are taken over the image and the variance of the posterior is learned.
@@ -74,8 +76,8 @@ class Autoencoder(nn.Module):
         if self.codes is not None:
             check_count(codes=self.codes)
         sizes = (tuple(self.channels * m for m in self.multipliers), self.blocks, self.patch, self.steps, self.dtype)
-        self.encoder = Encoder(*sizes, features=self.latent_channels)
-        self.decoder = Decoder(*sizes, features=self.data_channels)
+        self.encoder = _Encoder(*sizes, features=self.latent_channels)
+        self.decoder = _Decoder(*sizes, features=self.data_channels)
         if self.codes is not None:
             shape = (self.codes, self.latent_channels)
             self.codebook = self.param("codebook", nn.initializers.normal(1.0), shape, jnp.float32)
@@ -93,6 +95,12 @@ class Autoencoder(nn.Module):
     def latent_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of the latent of one example of this shape.
 
+        Args:
+          shape: ``(H, W, C)`` or ``(L, C)``.
+
+        Returns:
+          ``(H / stride, W / stride, latent_channels)`` or ``(L / stride, latent_channels)``.
+
         Raises:
           ValueError: if the stride does not divide the sides.
         """
@@ -106,7 +114,13 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(x))
 
     def encode(self, x: Array) -> Array:
-        """Encodes images ``(B, H, W, C)`` or signals ``(B, L, C)``; float32.
+        """Encodes images or signals.
+
+        Args:
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``.
+
+        Returns:
+          The latent, float32 ``(B, *latent_shape)``.
 
         Raises:
           ValueError: if ``x`` is neither, has a different number of channels, or sides that the stride does not divide.
@@ -123,7 +137,13 @@ class Autoencoder(nn.Module):
         return self.encoder(jnp.asarray(x, jnp.float32))
 
     def decode(self, z: Array) -> Array:
-        """Decodes a latent to data; float32.
+        """Decodes a latent to data.
+
+        Args:
+          z: the latent ``(B, *latent_shape)``.
+
+        Returns:
+          Images ``(B, H, W, C)`` or signals ``(B, L, C)``, float32.
 
         Raises:
           ValueError: if ``z`` is not a floating latent of this network.
@@ -134,13 +154,20 @@ class Autoencoder(nn.Module):
         return self.decoder(jnp.asarray(z, jnp.float32))
 
     def quantise(self, z: Array) -> Array:
-        """Replaces each latent vector by its nearest code; the identity without a codebook. NaN stays NaN."""
+        """Replaces each latent vector by its nearest code; the identity without a codebook.
+
+        Args:
+          z: the latent ``(B, *latent_shape)``.
+
+        Returns:
+          Codes of the shape of ``z``. NaN stays NaN.
+        """
         if self.codes is None:
             return z
         return jnp.take(self.codebook, nearest_code(z, self.codebook), axis=0, mode="fill")
 
 
-class Encoder(nn.Module):
+class _Encoder(nn.Module):
     """From data to latent. ``widths`` are the channels of the levels, ``steps`` the factors between them."""
 
     widths: Sequence[int]
@@ -162,12 +189,12 @@ class Encoder(nn.Module):
                 step = self.steps[level - 1]
                 h = conv(width, 2 * step - 1, f"down_{level}", step)(h)
             for i in range(self.blocks):
-                h = Block(self.dtype, name=f"level_{level}_{i}")(h)
-        return close(h, self.features, "latent")
+                h = _Block(self.dtype, name=f"level_{level}_{i}")(h)
+        return _close(h, self.features, "latent")
 
 
-class Decoder(nn.Module):
-    """From latent to data: the mirror image of :class:`Encoder`."""
+class _Decoder(nn.Module):
+    """From latent to data: the mirror image of :class:`_Encoder`."""
 
     widths: Sequence[int]
     blocks: int
@@ -183,15 +210,15 @@ class Decoder(nn.Module):
         h = conv(self.widths[-1], 3, "input")(z)
         for level in reversed(range(len(self.widths))):
             for i in range(self.blocks):
-                h = Block(self.dtype, name=f"level_{level}_{i}")(h)
+                h = _Block(self.dtype, name=f"level_{level}_{i}")(h)
             if level:
                 step, below = self.steps[level - 1], self.widths[level - 1]
                 h = conv(below * step**rank, 3, f"up_{level}")(h)
                 h = depth_to_space(h, (step,) * rank)
-        return depth_to_space(close(h, self.features * self.patch**rank, "data"), (self.patch,) * rank)
+        return depth_to_space(_close(h, self.features * self.patch**rank, "data"), (self.patch,) * rank)
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """``x + conv(silu(conv(silu(norm(x)))))``, the norm over the channels of each position."""
 
     dtype: DType
@@ -204,7 +231,7 @@ class Block(nn.Module):
         return x + nn.Conv(features, side, dtype=self.dtype, name="conv_2")(h)
 
 
-def close(h: Array, features: int, name: str) -> Array:
+def _close(h: Array, features: int, name: str) -> Array:
     """The last norm and convolution, in float32; for use in a compact method."""
     h = nn.silu(nn.RMSNorm(name="norm")(h.astype(jnp.float32)))
     return nn.Conv(features, (3,) * (h.ndim - 2), name=name)(h)
@@ -229,6 +256,9 @@ def fixed_noise_kl(z: Array, noise: float) -> Array:
 
     >>> round(float(fixed_noise_kl(jnp.zeros((1, 4)), 1.0)[0]), 4)
     0.0
+
+    Source: Kingma & Welling 2014, "Auto-encoding variational Bayes" (https://arxiv.org/abs/1312.6114), with a fixed
+    deviation.
     """
     check_floating(z=z)
     check_positive(noise=noise)

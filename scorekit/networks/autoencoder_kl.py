@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check, check_count, check_floating, check_like, check_positive
-from scorekit.networks.ddpm_blocks import (
+from scorekit.networks._ddpm_blocks import (
     Attention,
     ResidualBlock,
     check_sides,
@@ -18,8 +18,10 @@ from scorekit.networks.ddpm_blocks import (
     group_norm,
     upsample,
 )
-from scorekit.networks.spatial import DType, check_signal_or_image
+from scorekit.networks._spatial import DType, check_signal_or_image
 from scorekit.typing import Array
+
+__all__ = ["PRESETS", "AutoencoderKL", "Posterior"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "sd-vae-ft": {"scaling_factor": 0.18215},
@@ -38,18 +40,35 @@ class Posterior(NamedTuple):
     Attributes:
       mean: ``(B, ..., latent_channels)``.
       log_variance: likewise.
+
+    >>> posterior = Posterior(mean=jnp.ones((1, 2, 2, 1)), log_variance=jnp.zeros((1, 2, 2, 1)))
+    >>> posterior.sample(jnp.ones((1, 2, 2, 1))).mean()
+    Array(2., dtype=float32)
     """
 
     mean: Array
     log_variance: Array
 
     def sample(self, eps: Array) -> Array:
-        """``mean + exp(log_variance / 2) eps``, with ``eps`` standard normal and shaped like the mean."""
+        """A sample, ``mean + exp(log_variance / 2) eps``.
+
+        Args:
+          eps: standard normal, shaped like the mean.
+
+        Returns:
+          Shaped like the mean.
+
+        Raises:
+          ValueError: if ``eps`` is not shaped like the mean.
+        """
         check_like("mean", self.mean, eps=eps)
         return self.mean + jnp.exp(0.5 * self.log_variance) * jnp.asarray(eps, self.mean.dtype)
 
     def kl(self) -> Array:
-        """``KL(N(mean, exp(log_variance)) | N(0, 1))`` in nats per latent value, averaged over each example, ``(B,)``.
+        """``KL(N(mean, exp(log_variance)) | N(0, 1))`` in nats per latent value, averaged over each example.
+
+        Returns:
+          ``(B,)``.
 
         >>> Posterior(jnp.ones((1, 2, 2, 1)), jnp.zeros((1, 2, 2, 1))).kl()
         Array([0.5], dtype=float32)
@@ -91,9 +110,10 @@ class AutoencoderKL(nn.Module):
     >>> network = AutoencoderKL(channels=4, multipliers=(1, 2), blocks=1, groups=2, scaling_factor=0.5)
     >>> x = jnp.ones((2, 8, 8, 3))
     >>> params = jax.jit(network.init)(jax.random.key(0), x)
-    >>> apply = jax.jit(network.apply, static_argnames="method")
-    >>> z = apply(params, x, method="encode")
-    >>> z.shape, apply(params, z, method="decode").shape
+    >>> posterior = jax.jit(lambda x: network.apply(params, x, method=network.posterior))(x)
+    >>> z = network.scale(posterior.mean)  # or, of x: network.apply(params, x, method=network.encode)
+    >>> y = jax.jit(lambda z: network.apply(params, network.quantise(z), method=network.decode))(z)
+    >>> z.shape, y.shape
     ((2, 4, 4, 4), (2, 8, 8, 3))
     >>> network = AutoencoderKL.preset("sdxl", dtype=jnp.bfloat16)
     >>> network.latent_shape((1024, 1024, 3)), network.scaling_factor
@@ -119,6 +139,13 @@ class AutoencoderKL(nn.Module):
     def preset(cls, name: str, **changes: Any) -> Self:
         """A published network: one of :data:`PRESETS`, with attributes changed.
 
+        Args:
+          name: of the network.
+          **changes: attributes with other values.
+
+        Returns:
+          The network, without parameters.
+
         Raises:
           ValueError: for another name.
         """
@@ -137,8 +164,8 @@ class AutoencoderKL(nn.Module):
                 raise ValueError(f"{name} must be a number or {self.latent_channels} numbers, got shape {shape}")
         widths = tuple(self.channels * m for m in self.multipliers)
         sizes = widths, self.blocks, self.groups, self.dtype, self.remat
-        self.encoder = Encoder(*sizes, features=2 * self.latent_channels)
-        self.decoder = Decoder(*sizes, features=self.data_channels)
+        self.encoder = _Encoder(*sizes, features=2 * self.latent_channels)
+        self.decoder = _Decoder(*sizes, features=self.data_channels)
         if self.quant_convs:
             self.quant = nn.Dense(2 * self.latent_channels)
             self.post_quant = nn.Dense(self.latent_channels)
@@ -150,6 +177,12 @@ class AutoencoderKL(nn.Module):
 
     def latent_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of the latent of one example of this shape.
+
+        Args:
+          shape: ``(H, W, C)`` or ``(L, C)``.
+
+        Returns:
+          ``(H / stride, W / stride, latent_channels)`` or ``(L / stride, latent_channels)``.
 
         Raises:
           ValueError: if the stride does not divide the sides.
@@ -168,6 +201,9 @@ class AutoencoderKL(nn.Module):
         Args:
           x: images ``(B, H, W, C)`` or signals ``(B, L, C)``.
 
+        Returns:
+          A :class:`Posterior` of arrays ``(B, *latent_shape)``.
+
         Raises:
           ValueError: if ``x`` is neither, has a different number of channels, or sides that the stride does not divide.
         """
@@ -185,12 +221,21 @@ class AutoencoderKL(nn.Module):
         Args:
           x: images ``(B, H, W, C)`` or signals ``(B, L, C)``.
           eps: standard normal, shaped like the latent, for a sample of the posterior; None for its mean.
+
+        Returns:
+          The latent, float32 ``(B, *latent_shape)``.
         """
         posterior = self.posterior(x)
         return self.scale(posterior.mean if eps is None else posterior.sample(eps))
 
     def decode(self, z: Array) -> Array:
-        """Decodes scaled latents to data; float32.
+        """Decodes scaled latents to data.
+
+        Args:
+          z: latents ``(B, *latent_shape)`` as :meth:`encode` gives them.
+
+        Returns:
+          Images ``(B, H, W, C)`` or signals ``(B, L, C)``, float32.
 
         Raises:
           ValueError: if ``z`` is not a floating latent of this network.
@@ -203,7 +248,14 @@ class AutoencoderKL(nn.Module):
         return self.decoder(self.post_quant(z) if self.quant_convs else z)
 
     def scale(self, z: Array) -> Array:
-        """``(z - shift_factor) scaling_factor``: from values of the posterior to those of :meth:`encode`."""
+        """``(z - shift_factor) scaling_factor``: from values of the posterior to those of :meth:`encode`.
+
+        Args:
+          z: unscaled latents ``(B, ..., latent_channels)``.
+
+        Returns:
+          Scaled ones of the same shape, float32.
+        """
         factor, shift = self._scale_and_shift()
         return (z - shift) * factor
 
@@ -211,11 +263,18 @@ class AutoencoderKL(nn.Module):
         return jnp.asarray(self.scaling_factor, jnp.float32), jnp.asarray(self.shift_factor, jnp.float32)
 
     def quantise(self, z: Array) -> Array:
-        """The identity: there are no codes."""
+        """The identity: there are no codes.
+
+        Args:
+          z: latents.
+
+        Returns:
+          ``z``.
+        """
         return z
 
 
-class Encoder(nn.Module):
+class _Encoder(nn.Module):
     """From data to the moments of the latent; ``widths`` are the channels of the levels."""
 
     widths: Sequence[int]
@@ -235,11 +294,11 @@ class Encoder(nn.Module):
                 h = downsample(h, self.dtype, f"down_{level}")
             for i in range(self.blocks):
                 h = block(width, self.groups, self.dtype, name=f"level_{level}_{i}")(h)
-        h = middle(block, h, self.groups, self.dtype)
+        h = _middle(block, h, self.groups, self.dtype)
         return conv(self.features, side, jnp.float32, "output")(nn.silu(group_norm(h, self.groups, "norm")))
 
 
-class Decoder(nn.Module):
+class _Decoder(nn.Module):
     """From the latent to data; ``widths`` are the channels of the levels, highest resolution first."""
 
     widths: Sequence[int]
@@ -254,7 +313,7 @@ class Decoder(nn.Module):
         block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
         side = (3,) * (z.ndim - 2)
         h = conv(self.widths[-1], side, self.dtype, "input")(z)
-        h = middle(block, h, self.groups, self.dtype)
+        h = _middle(block, h, self.groups, self.dtype)
         for level, width in reversed(list(enumerate(self.widths))):
             for i in range(self.blocks + 1):
                 h = block(width, self.groups, self.dtype, name=f"level_{level}_{i}")(h)
@@ -263,7 +322,7 @@ class Decoder(nn.Module):
         return conv(self.features, side, jnp.float32, "output")(nn.silu(group_norm(h, self.groups, "norm")))
 
 
-def middle(block: Any, h: Array, groups: int, dtype: DType) -> Array:
+def _middle(block: Any, h: Array, groups: int, dtype: DType) -> Array:
     """A residual block, attention and another block; in a compact method."""
     h = block(h.shape[-1], groups, dtype, name="middle_0")(h)
     h = Attention(groups, dtype, name="middle_attention")(h)

@@ -6,10 +6,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit.checks import check_count
+from scorekit.networks._spatial import DType, space_to_depth
+from scorekit.networks._unet_blocks import GroupNorm, check_spatial_shape, encoder
 from scorekit.networks.embeddings import Conditioning
-from scorekit.networks.spatial import DType, space_to_depth
-from scorekit.networks.unet import GroupNorm, check_spatial_shape, encoder
 from scorekit.typing import Array, ArrayLike
+
+__all__ = ["Classifier"]
 
 
 class Classifier(nn.Module):
@@ -37,7 +39,7 @@ class Classifier(nn.Module):
     >>> jax.jit(network.apply)(params, x, jnp.zeros(2)).shape
     (2, 10)
 
-    Source: Dhariwal & Nichol 2021, sec. 4.2 (https://arxiv.org/abs/2105.05233), with mean instead of attention pooling.
+    Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233), with mean instead of attention pooling.
     """
 
     num_classes: int

@@ -16,6 +16,8 @@ from scorekit.checks import check_between, check_floating, check_like, check_per
 from scorekit.trees import expand
 from scorekit.typing import Array, ArrayLike, Key
 
+__all__ = ["ABSENT", "Masked", "drop_conditions", "drop_labels", "noise_augmented"]
+
 
 class Masked(NamedTuple):
     """A vector or dense map as a condition, and a mask of the examples that have it.
@@ -23,6 +25,10 @@ class Masked(NamedTuple):
     Attributes:
       value: ``(B, ...)``, or one for all examples; ignored where absent.
       present: booleans ``(B,)``, or one for all examples.
+
+    >>> condition = Masked(value=jnp.ones((2, 3)), present=jnp.array([True, False]))
+    >>> condition.value.shape, condition.present.shape
+    ((2, 3), (2,))
     """
 
     value: Any
@@ -33,40 +39,8 @@ ABSENT = Masked(0.0, False)
 """The null value of vectors and dense maps; :func:`drop_conditions` and guidance broadcast it."""
 
 
-def as_masked(name: str, condition: Any, shape: tuple[int, ...] | None, batch: int) -> Masked | None:
-    """Normalises a condition to float32 ``value`` ``(B, *shape)``, zero where absent, and ``present`` ``(B,)``.
-
-    Args:
-      name: its name in error messages.
-      condition: an array (present for all), a :class:`Masked`, or None (absent for all).
-      shape: the shape of one example; None for a network without this condition.
-      batch: B.
-
-    Raises:
-      ValueError: if it is given to a network without this condition, or its shape is wrong.
-
-    >>> as_masked("vector", Masked(jnp.ones((2, 3)), jnp.array([True, False])), (3,), 2).value.sum()
-    Array(3., dtype=float32)
-    """
-    if shape is None:
-        if condition is not None:
-            raise ValueError(f"{name} must be None for a network that was built without it")
-        return None
-    condition = ABSENT if condition is None else condition
-    value, present = condition if isinstance(condition, Masked) else Masked(condition)
-    value, present = jnp.asarray(value, jnp.float32), jnp.asarray(present)
-    if present.dtype != bool or present.shape not in ((), (batch,)):
-        raise ValueError(
-            f"{name}.present must be a boolean or ({batch},) booleans, got {present.shape} {present.dtype}"
-        )
-    if value.shape not in ((), shape, (batch, *shape)):
-        raise ValueError(f"{name} must have shape {(batch, *shape)}, got {value.shape}")
-    value, present = jnp.broadcast_to(value, (batch, *shape)), jnp.broadcast_to(present, (batch,))
-    return Masked(trees.where(present, value, jnp.zeros_like(value)), present)
-
-
 def drop_labels(key: Key, labels: ArrayLike, rate: ArrayLike, null_label: ArrayLike) -> Array:
-    """Replaces each label, independently with probability ``rate``, by ``null_label``.
+    """Replaces each label, independently with probability ``rate``, by ``null_label``: ``P(null) = rate``.
 
     Args:
       key: PRNG key.
@@ -82,6 +56,8 @@ def drop_labels(key: Key, labels: ArrayLike, rate: ArrayLike, null_label: ArrayL
 
     >>> drop_labels(jax.random.key(0), jnp.arange(3), 1.0, 10)
     Array([10, 10, 10], dtype=int32)
+
+    Source: Ho & Salimans 2022, "Classifier-free diffusion guidance" (https://arxiv.org/abs/2207.12598).
     """
     check_between(0, 1, rate=rate)
     for name, value in (("labels", labels), ("null_label", null_label)):
@@ -123,6 +99,9 @@ def drop_conditions(
     ... )
     >>> out["labels"], out["vector"].present
     (Array([0, 1], dtype=int32), Array([False, False], dtype=bool))
+
+    Source: Ho & Salimans 2022, "Classifier-free diffusion guidance" (https://arxiv.org/abs/2207.12598), for one
+    condition.
     """
     for argument, names in (("nulls", nulls), ("rates", rates)):
         if set(names) != set(conditions):
@@ -161,7 +140,7 @@ def noise_augmented(condition: Masked, level: ArrayLike, eps: ArrayLike = 0.0) -
       ValueError: if the map is not floating, the level neither a scalar nor ``(B,)`` or outside [0, 1], or the noise
         not shaped like the map.
 
-    Source: Ho et al. 2022, "Cascaded diffusion models for high fidelity image generation", sec. 4
+    Source: Ho et al. 2022, "Cascaded diffusion models for high fidelity image generation"
     (https://arxiv.org/abs/2106.15282).
 
     >>> found = noise_augmented(Masked(jnp.ones((1, 2, 1))), 0.6, jnp.ones((1, 2, 1))).value

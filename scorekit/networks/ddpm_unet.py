@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_between, check_count, check_floating, check_positive
-from scorekit.networks.conditioning import as_masked
-from scorekit.networks.ddpm_blocks import (
+from scorekit.networks._conditions import as_masked
+from scorekit.networks._ddpm_blocks import (
     Attention,
     ResidualBlock,
     check_sides,
@@ -19,9 +19,11 @@ from scorekit.networks.ddpm_blocks import (
     group_norm,
     upsample,
 )
+from scorekit.networks._spatial import DType, embed_map
 from scorekit.networks.embeddings import Conditioning
-from scorekit.networks.spatial import DType, embed_map
 from scorekit.typing import Array, ArrayLike
+
+__all__ = ["PRESETS", "DDPMUNet"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "cifar10": {"multipliers": (1, 2, 2, 2), "attention_levels": (1,), "dropout": 0.1},
@@ -35,7 +37,7 @@ class DDPMUNet(nn.Module):
     """The U-Net of DDPM, for images: residual blocks shifted by the noise level, and few attention blocks.
 
     The embedding of noise level, class and vector is added to the features of each residual block between its two
-    convolutions (:class:`scorekit.networks.ddpm_blocks.ResidualBlock`). The resolution halves by strided convolutions
+    convolutions. The resolution halves by strided convolutions
     that are padded at the far ends alone, and doubles by nearest-neighbour repetition before a convolution. Every
     output of the encoder's blocks and resampling is concatenated to the input of a block of the decoder, which has one
     block more per level. Attention has one head.
@@ -48,7 +50,7 @@ class DDPMUNet(nn.Module):
     published checkpoint, in [0, 1000).
 
     A dense map is resized to ``x``, convolved and added to the first convolution, a learned null token where it is
-    absent (:func:`scorekit.networks.spatial.embed_map`).
+    absent.
 
     Parameters, conditioning, norms, softmax and output are float32; ``dtype`` is that of the convolutions and of
     attention.
@@ -98,6 +100,13 @@ class DDPMUNet(nn.Module):
     def preset(cls, name: str, **changes: Any) -> Self:
         """A published network: one of :data:`PRESETS`, with attributes changed.
 
+        Args:
+          name: of the network.
+          **changes: attributes with other values.
+
+        Returns:
+          The network, without parameters.
+
         Raises:
           ValueError: for another name.
         """
@@ -126,9 +135,9 @@ class DDPMUNet(nn.Module):
         Raises:
           ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
-        self.check_sizes(x)
+        self._check_sizes(x)
         x, batch, side = jnp.asarray(x, jnp.float32), x.shape[0], (3, 3)
-        embed = lambda noise: timestep_features(self.noise_scale * noise, self.channels)
+        embed = lambda noise: _timestep_features(self.noise_scale * noise, self.channels)
         conditioning = Conditioning(
             4 * self.channels, self.num_classes, self.vector_size, noise_features=embed, name="conditioning"
         )
@@ -144,26 +153,26 @@ class DDPMUNet(nn.Module):
                 h = downsample(h, self.dtype, f"down_{level}")
                 skips.append(h)
             for i in range(self.blocks):
-                h = self.stage(h, condition, width, level in self.attention_levels, f"down_{level}_{i}")
+                h = self._stage(h, condition, width, level in self.attention_levels, f"down_{level}_{i}")
                 skips.append(h)
-        h = self.stage(h, condition, widths[-1], True, "middle_0")
-        h = self.stage(h, condition, widths[-1], False, "middle_1")
+        h = self._stage(h, condition, widths[-1], True, "middle_0")
+        h = self._stage(h, condition, widths[-1], False, "middle_1")
         for level, width in reversed(list(enumerate(widths))):
             for i in range(self.blocks + 1):
                 h = jnp.concatenate([h, skips.pop().astype(h.dtype)], axis=-1)
-                h = self.stage(h, condition, width, level in self.attention_levels, f"up_{level}_{i}")
+                h = self._stage(h, condition, width, level in self.attention_levels, f"up_{level}_{i}")
             if level:
                 h = upsample(h, self.dtype, f"up_{level}")
         h = nn.silu(group_norm(h, self.groups, "norm"))
         return conv(x.shape[-1], side, jnp.float32, "output", 0.0)(h)
 
-    def stage(self, h: Array, condition: Array, width: int, attention: bool, name: str) -> Array:
+    def _stage(self, h: Array, condition: Array, width: int, attention: bool, name: str) -> Array:
         """A residual block, and attention where it is asked for."""
         block, attend = (nn.remat(ResidualBlock), nn.remat(Attention)) if self.remat else (ResidualBlock, Attention)
         h = block(width, self.groups, self.dtype, self.dropout, 0.0, name=name)(h, condition)
         return attend(self.groups, self.dtype, 0.0, name=f"{name}_attention")(h) if attention else h
 
-    def check_sizes(self, x: Array) -> None:
+    def _check_sizes(self, x: Array) -> None:
         """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
         check_floating(x=x)
         if x.ndim != 4:
@@ -183,12 +192,12 @@ class DDPMUNet(nn.Module):
         check_sides(x.shape[1:-1], 2 ** (levels - 1))
 
 
-def timestep_features(timestep: Array, features: int) -> Array:
+def _timestep_features(timestep: Array, features: int) -> Array:
     """``[sin(w_k t), cos(w_k t)]`` with ``w_k = 10,000 ** (-k / (features / 2 - 1))``, from 1 down to exactly 1e-4.
 
     Differs from :func:`scorekit.networks.embeddings.timestep_features` in order and spacing.
 
-    >>> timestep_features(jnp.zeros(1), 4)
+    >>> _timestep_features(jnp.zeros(1), 4)
     Array([[0., 0., 1., 1.]], dtype=float32)
     """
     half = features // 2

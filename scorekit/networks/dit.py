@@ -7,14 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_count, check_positive
+from scorekit.networks._conditions import as_masked
+from scorekit.networks._spatial import DType, check_signal_or_image, depth_to_space, embed_map, space_to_depth
 from scorekit.networks.attention import ATTENTION, attend
-from scorekit.networks.conditioning import as_masked
 from scorekit.networks.embeddings import Conditioning, timestep_features
-from scorekit.networks.spatial import DType, check_signal_or_image, depth_to_space, embed_map, space_to_depth
 from scorekit.sharded import gathered
 from scorekit.typing import Array, ArrayLike
 
-FREQUENCY_FEATURES = 256
+__all__ = ["PRESETS", "DiT", "positions"]
+
+_FREQUENCY_FEATURES = 256
 """Features of the sinusoidal embedding of the noise level."""
 
 _SIZES = {
@@ -55,7 +57,7 @@ class DiT(nn.Module):
     checkpoint, in [0, 1000).
 
     Signals ``(B, L, C)`` are treated as images are. A dense map is resized to the grid of tokens, convolved and added
-    to them, a learned null token where it is absent (:func:`scorekit.networks.spatial.embed_map`).
+    to them, a learned null token where it is absent.
 
     Parameters, conditioning, norms, softmax and output are float32; ``dtype`` is that of the tokens and projections.
 
@@ -118,6 +120,9 @@ class DiT(nn.Module):
           name: a key of :data:`PRESETS`: ``DiT-<S, B, L or XL>/<patch 2, 4 or 8>``.
           **changes: attributes that replace those of the preset.
 
+        Returns:
+          The network, without parameters.
+
         Raises:
           ValueError: for an unknown name, listing the known ones.
 
@@ -147,10 +152,10 @@ class DiT(nn.Module):
         Raises:
           ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
-        self.check_sizes(x)
+        self._check_sizes(x)
         x, batch, rank = jnp.asarray(x, jnp.float32), x.shape[0], x.ndim - 2
         sizes = self.num_classes, self.vector_size
-        embed = lambda noise: timestep_features(self.noise_scale * noise, FREQUENCY_FEATURES)
+        embed = lambda noise: timestep_features(self.noise_scale * noise, _FREQUENCY_FEATURES)
         conditioning = Conditioning(self.width, *sizes, noise_features=embed, name="conditioning")
         given = as_masked("dense_map", dense_map, self.map_shape, batch)
         condition = conditioning(noise, labels, batch, vector)
@@ -159,15 +164,15 @@ class DiT(nn.Module):
         if given is not None:
             h = h + embed_map(self.width, self.dtype, given, x.shape[1:-1])
         h = h.reshape(batch, -1, self.width) + positions(x.shape[1:-1], self.width)
-        h = self.run_blocks(h.astype(self.dtype), condition)
+        h = self._run_blocks(h.astype(self.dtype), condition)
         shift, scale = _modulation(condition, 2, self.width, "output_modulation")
         outputs = x.shape[-1] * (2 if self.learned_variance else 1)
         h = nn.Dense(outputs, kernel_init=nn.initializers.zeros, name="output")(_modulated(h, shift, scale))
         return depth_to_space(h.reshape(*x.shape[:-1], outputs), (self.patch,) * rank)
 
-    def run_blocks(self, h: Array, condition: Array) -> Array:
+    def _run_blocks(self, h: Array, condition: Array) -> Array:
         """All blocks on tokens ``(B, T, width)``, in one scan over their stacked parameters."""
-        block = Block
+        block = _Block
         if not self.is_initializing():
             block = nn.map_variables(block, "params", trans_in_fn=gathered)
         if self.remat:
@@ -179,13 +184,13 @@ class DiT(nn.Module):
             in_axes=nn.broadcast,  # type: ignore[arg-type]
             length=self.depth,
         )
-        return scanned(*self.block_sizes(), name="blocks")(h, condition)[0]
+        return scanned(*self._block_sizes(), name="blocks")(h, condition)[0]
 
-    def block_sizes(self) -> tuple[Any, ...]:
-        """The attributes of a :class:`Block`."""
+    def _block_sizes(self) -> tuple[Any, ...]:
+        """The attributes of a :class:`_Block`."""
         return self.width, self.heads, int(self.mlp_ratio * self.width), self.dtype, self.attention
 
-    def check_sizes(self, x: Array) -> None:
+    def _check_sizes(self, x: Array) -> None:
         """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
         check_signal_or_image(x)
         check_count(patch=self.patch, depth=self.depth, width=self.width, heads=self.heads)
@@ -206,7 +211,7 @@ class DiT(nn.Module):
             )
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """One block of :class:`DiT` on tokens ``(B, T, width)`` at the condition ``silu(c)``, as the body of a scan."""
 
     width: int

@@ -8,10 +8,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit.checks import check, check_count, check_floating, check_positive
-from scorekit.networks.attention import attend
-from scorekit.networks.conditioning import as_masked
-from scorekit.networks.embeddings import as_labels, per_example
-from scorekit.networks.magnitude import (
+from scorekit.networks._conditions import as_labels, as_masked, per_example
+from scorekit.networks._magnitude import (
     MPConv,
     MPFourier,
     MPOrNull,
@@ -22,13 +20,16 @@ from scorekit.networks.magnitude import (
     normalise_weights,
     unit_normal,
 )
-from scorekit.networks.spatial import DType, embed_map
+from scorekit.networks._spatial import DType, embed_map
+from scorekit.networks.attention import attend
 from scorekit.typing import Array, ArrayLike
 
-BALANCE = 0.3
+__all__ = ["EDM2", "PRESETS"]
+
+_BALANCE = 0.3
 """The share of a residual branch in the sum with its input."""
 
-CLIP = 256.0
+_CLIP = 256.0
 """The largest absolute activation between blocks."""
 
 _PUBLISHED = {"multipliers": (1, 2, 3, 4), "blocks": 3, "attention_resolutions": (16, 8), "num_classes": 1000}
@@ -47,7 +48,7 @@ class EDM2(nn.Module):
     """U-Net without biases and group norms in which every layer preserves the magnitude of its input.
 
     All weights w are used as ``w / (1e-4 + rms(w)) / sqrt(fan_in)``, with the root mean square over the inputs of an
-    output channel, and the sums, concatenations and nonlinearities of :mod:`scorekit.networks.magnitude` keep unit
+    output channel, and the sums, concatenations and nonlinearities keep unit
     variance. With the embedding ``e`` of noise level, class and vector, a block computes::
 
         x = normalise(shortcut(x))                                  (encoder; over the channels of a position)
@@ -60,7 +61,7 @@ class EDM2(nn.Module):
     multiplied by a gain; gains start at zero, and so the output is exactly zero at initialisation.
 
     After each update, train with the weights normalised: ``project``
-    (:func:`~scorekit.networks.magnitude.normalise_weights`) is what :func:`scorekit.training.projected` takes, and the
+    (:func:`~scorekit.networks.normalise_weights`) is what :func:`scorekit.training.projected` takes, and the
     programs do so by themselves. The frequencies and phases of the noise level's random Fourier features are the
     collection ``constants`` of the variables.
 
@@ -95,7 +96,7 @@ class EDM2(nn.Module):
     (2, 8, 8, 1)
 
     Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models"
-    (https://arxiv.org/abs/2312.02696), configuration G (fig. 22).
+    (https://arxiv.org/abs/2312.02696), configuration G.
     """
 
     channels: int = 64
@@ -120,6 +121,9 @@ class EDM2(nn.Module):
         Args:
           name: ``img512-xs``, ``-s``, ``-m``, ``-l``, ``-xl``, ``-xxl``; ``img64-s``, ``-m``, ``-l``, ``-xl``.
           changes: attributes.
+
+        Returns:
+          The network, without parameters.
 
         Raises:
           ValueError: for another name.
@@ -150,10 +154,10 @@ class EDM2(nn.Module):
         Raises:
           ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
-        self.check_sizes(x)
+        self._check_sizes(x)
         x = jnp.asarray(x, jnp.float32)
         widths = [self.channels * m for m in self.multipliers]
-        conditioning = MPConditioning(
+        conditioning = _MPConditioning(
             max(widths), widths[0], self.noise_scale, self.num_classes, self.vector_size, name="conditioning"
         )
         given = as_masked("dense_map", dense_map, self.map_shape, x.shape[0])
@@ -161,7 +165,7 @@ class EDM2(nn.Module):
         h = MPConv(widths[0], (3, 3), self.dtype, ones=True, name="input")(x)
         if given is not None:
             h = mp_sum(h, embed_map(widths[0], self.dtype, given, x.shape[1:-1], _map_conv, MPOrNull), 0.5)
-        kind = nn.remat(Block) if self.remat else Block
+        kind = nn.remat(_Block) if self.remat else _Block
 
         def block(h, width, name, decoder, attention):
             heads = width // self.head_channels if attention else 0
@@ -171,7 +175,7 @@ class EDM2(nn.Module):
         skips = [h]
         for level, width in enumerate(widths):
             if level:
-                h = block(halved(h), h.shape[-1], f"down{level}_halve", decoder=False, attention=False)
+                h = block(_halved(h), h.shape[-1], f"down{level}_halve", decoder=False, attention=False)
                 skips.append(h)
             for i in range(self.blocks):
                 h = block(h, width, f"down{level}_{i}", decoder=False, attention=attended(h))
@@ -182,11 +186,11 @@ class EDM2(nn.Module):
             for i in range(self.blocks + 1):
                 h = block(mp_cat(h, skips.pop()), width, f"up{level}_{i}", decoder=True, attention=attended(h))
             if level:
-                h = block(doubled(h), width, f"up{level}_double", decoder=True, attention=False)
+                h = block(_doubled(h), width, f"up{level}_double", decoder=True, attention=False)
         gain = self.param("gain", nn.initializers.zeros, (), jnp.float32)
         return MPConv(x.shape[-1], (3, 3), name="output")(h, gain)
 
-    def check_sizes(self, x: Array) -> None:
+    def _check_sizes(self, x: Array) -> None:
         """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
         check_floating(x=x)
         if x.ndim != 4:
@@ -220,7 +224,7 @@ class EDM2(nn.Module):
             )
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """One block of :class:`EDM2`, followed by attention if there are heads."""
 
     features: int
@@ -240,17 +244,17 @@ class Block(nn.Module):
         y = conv("conv_1", 3)(mp_silu(x)) * scale[:, None, None]
         y = nn.Dropout(self.dropout)(mp_silu(y), deterministic=not self.has_rng("dropout"))
         y = conv("conv_2", 3)(y)
-        x = mp_sum(shortcut(x) if self.decoder else x, y, BALANCE)
+        x = mp_sum(shortcut(x) if self.decoder else x, y, _BALANCE)
         if self.heads:
             qkv = conv("qkv", 1, 3 * self.features)(x).reshape(
                 x.shape[0], -1, 3, self.heads, self.features // self.heads
             )
             q, k, v = jnp.moveaxis(normalise(qkv, -1), 2, 0)
-            x = mp_sum(x, conv("proj", 1)(attend(q, k, v).reshape(x.shape)), BALANCE)
-        return jnp.clip(x, -CLIP, CLIP)
+            x = mp_sum(x, conv("proj", 1)(attend(q, k, v).reshape(x.shape)), _BALANCE)
+        return jnp.clip(x, -_CLIP, _CLIP)
 
 
-class MPConditioning(nn.Module):
+class _MPConditioning(nn.Module):
     """One embedding of the noise level, the class and the vector, each of unit magnitude:
     ``mp_silu((dense(fourier(c)) + table[label] + dense([vector, 1])) / sqrt(3))``, float32 ``(B, features)``.
 
@@ -283,20 +287,20 @@ class MPConditioning(nn.Module):
         return mp_silu(sum(parts[1:], parts[0]) / math.sqrt(len(parts)))
 
 
-def halved(x: Array) -> Array:
+def _halved(x: Array) -> Array:
     """The mean of each 2 x 2 positions.
 
-    >>> halved(jnp.arange(4.0).reshape(1, 2, 2, 1)).shape
+    >>> _halved(jnp.arange(4.0).reshape(1, 2, 2, 1)).shape
     (1, 1, 1, 1)
     """
     batch, height, width, channels = x.shape
     return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
 
 
-def doubled(x: Array) -> Array:
+def _doubled(x: Array) -> Array:
     """Each position repeated to 2 x 2.
 
-    >>> doubled(jnp.ones((1, 1, 2, 1))).shape
+    >>> _doubled(jnp.ones((1, 1, 2, 1))).shape
     (1, 2, 4, 1)
     """
     return x.repeat(2, axis=1).repeat(2, axis=2)

@@ -7,10 +7,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit import trees
 from scorekit.checks import check, check_count, check_positive
-from scorekit.networks.conditioning import as_masked
+from scorekit.networks._conditions import OrNull, as_labels, as_masked, per_example
 from scorekit.typing import Array, ArrayLike
+
+__all__ = ["Conditioning", "fourier_features", "timestep_features"]
 
 
 def fourier_features(noise: ArrayLike, features: int, *, lowest: float = 0.25, highest: float = 32.0) -> Array:
@@ -33,6 +34,9 @@ def fourier_features(noise: ArrayLike, features: int, *, lowest: float = 0.25, h
 
     >>> fourier_features(jnp.zeros(5), 64).shape
     (5, 64)
+
+    Source: Tancik et al. 2020, "Fourier features let networks learn high frequency functions in low dimensional
+    domains" (https://arxiv.org/abs/2006.10739), with geometric instead of random frequencies.
     """
     check_count(features=features)
     check_positive(lowest=lowest)
@@ -90,6 +94,12 @@ class Conditioning(nn.Module):
       vector_size: length of the conditioning vector; None for a network without one.
       layers: further hidden layers.
       noise_features: maps noise levels ``(B,)`` to features ``(B, any)``, in place of :func:`fourier_features`.
+
+    >>> import jax
+    >>> network = Conditioning(features=8, num_classes=10)
+    >>> params = jax.jit(network.init, static_argnums=3)(jax.random.key(0), jnp.zeros(2), jnp.array([3, 10]), 2)
+    >>> jax.jit(network.apply, static_argnums=3)(params, jnp.zeros(2), jnp.array([3, 10]), 2).shape
+    (2, 8)
     """
 
     features: int
@@ -123,48 +133,3 @@ class Conditioning(nn.Module):
         for i in range(self.layers):
             total = nn.silu(nn.Dense(self.features, name=f"hidden_{i}")(total))
         return total
-
-
-class OrNull(nn.Module):
-    """An embedding ``(B, ..., features)`` where it is present ``(B,)``, a learned null token elsewhere."""
-
-    @nn.compact
-    def __call__(self, embedded: Array, present: Array) -> Array:
-        features = embedded.shape[-1]
-        null = self.param("null", nn.initializers.normal(features**-0.5), (features,), jnp.float32)
-        return trees.where(present, embedded, jnp.broadcast_to(null.astype(embedded.dtype), embedded.shape))
-
-
-def as_labels(labels: ArrayLike | None, num_classes: int | None, batch: int) -> Array | None:
-    """Labels as ``(B,)``: the null label ``num_classes`` where they are None, and one that no table has where they are
-    negative; None for a network without classes.
-
-    Raises:
-      ValueError: if they are given to a network without classes, or are not integers, or are of the wrong shape.
-
-    >>> as_labels(jnp.array([0, -1]), 3, 2)
-    Array([0, 4], dtype=int32)
-    """
-    if num_classes is None:
-        if labels is not None:
-            raise ValueError("labels must be None for a network with num_classes=None")
-        return None
-    labels = per_example("labels", num_classes if labels is None else labels, batch)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(f"labels must be integers, got dtype {labels.dtype}")
-    return jnp.where(labels < 0, num_classes + 1, labels)  # negative indices would count from the end
-
-
-def per_example(name: str, value: ArrayLike, batch: int) -> Array:
-    """A scalar or ``(B,)`` as ``(B,)``.
-
-    Raises:
-      ValueError: naming the argument, if it is neither.
-
-    >>> per_example("noise", 0.5, 2)
-    Array([0.5, 0.5], dtype=float32, weak_type=True)
-    """
-    value = jnp.asarray(value)
-    if value.shape not in ((), (batch,)):
-        raise ValueError(f"{name} must be a scalar or have shape ({batch},), got shape {value.shape}")
-    return jnp.broadcast_to(value, (batch,))

@@ -12,6 +12,8 @@ import jax
 from scorekit.checks import check_count
 from scorekit.typing import Array, ArrayLike, PyTree
 
+__all__ = ["features", "layer_names", "pool"]
+
 
 def _apply(module, variables, x, noise, labels, layers):
     """The outputs of the named layers, and the names of all layers in order of completion."""

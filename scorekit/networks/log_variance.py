@@ -4,8 +4,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit.checks import check_count, check_positive
-from scorekit.networks.magnitude import MPConv, MPFourier
+from scorekit.networks._magnitude import MPConv, MPFourier
 from scorekit.typing import Array, ArrayLike
+
+__all__ = ["LogVariance"]
 
 
 class LogVariance(nn.Module):

@@ -6,9 +6,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit.checks import check_count, check_floating
-from scorekit.networks.conditioning import as_masked
-from scorekit.networks.embeddings import Conditioning, OrNull
+from scorekit.networks._conditions import OrNull, as_masked
+from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
+
+__all__ = ["MLP"]
 
 
 class MLP(nn.Module):

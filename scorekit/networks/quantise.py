@@ -23,6 +23,8 @@ import numpy as np
 from scorekit.checks import check, check_at_least, check_classes, check_count, check_floating
 from scorekit.typing import Array, ArrayLike
 
+__all__ = ["Quantised", "code_counts", "nearest_code", "perplexity", "quantise", "revival_loss"]
+
 
 class Quantised(NamedTuple):
     """Quantised vectors and the losses that train codebook and vectors.
@@ -32,6 +34,10 @@ class Quantised(NamedTuple):
       index: their indices in the codebook, int32 ``(...)``.
       codebook: ``mean_D (sg(x) - e)^2``, ``(...)``; its gradient is with respect to the codes.
       commitment: ``mean_D (x - sg(e))^2``, ``(...)``: equal values; its gradient is with respect to the vectors.
+
+    >>> found = quantise(jnp.array([[0.8]]), jnp.array([[0.0], [1.0]]))
+    >>> isinstance(found, Quantised), found.values.tolist(), found.index.tolist()
+    (True, [[1.0]], [1])
     """
 
     values: Array
@@ -55,6 +61,9 @@ def nearest_code(x: ArrayLike, codes: ArrayLike) -> Array:
 
     >>> nearest_code(jnp.array([[0.9, 0.0], [0.1, 0.0]]), jnp.array([[0.0, 0.0], [1.0, 0.0]])).tolist()
     [1, 0]
+
+    Source: van den Oord, Vinyals and Kavukcuoglu 2017, "Neural discrete representation learning"
+    (https://arxiv.org/abs/1711.00937).
     """
     x, codes = _check(x, codes)
     centre = jnp.mean(codes, axis=0)  # avoids cancellation where all codes lie far from the origin
@@ -66,6 +75,8 @@ def nearest_code(x: ArrayLike, codes: ArrayLike) -> Array:
 
 def quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
     """Replaces vectors by their nearest codes, and computes the losses that train both.
+
+    ``values = e_k`` with ``k = argmin_j |x - e_j|``.
 
     Args:
       x: vectors ``(..., D)``.
@@ -80,6 +91,9 @@ def quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
     >>> found = quantise(jnp.array([[0.8, 0.0]]), jnp.array([[0.0, 0.0], [1.0, 0.0]]))
     >>> found.values.tolist(), found.index.tolist(), round(float(found.commitment[0]), 3)
     ([[1.0, 0.0]], [1], 0.02)
+
+    Source: van den Oord, Vinyals and Kavukcuoglu 2017, "Neural discrete representation learning"
+    (https://arxiv.org/abs/1711.00937).
     """
     x, codes = _check(x, codes)
     index = nearest_code(jax.lax.stop_gradient(x), jax.lax.stop_gradient(codes))
@@ -127,7 +141,14 @@ def revival_loss(x: ArrayLike, codes: ArrayLike, index: Array) -> Array:
 
 
 def code_counts(index: Array, num_codes: int) -> Array:
-    """Counts how often each code is used, int32 ``(num_codes,)``; a traced index out of range is not counted.
+    """Counts how often each code is used.
+
+    Args:
+      index: indices of codes, integers of any shape.
+      num_codes: K.
+
+    Returns:
+      int32 ``(K,)``; a traced index out of range is not counted.
 
     Raises:
       ValueError: for an index that is not one of a code.

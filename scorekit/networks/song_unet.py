@@ -11,14 +11,15 @@ import numpy as np
 from jax import lax
 
 from scorekit.checks import check, check_count, check_positive
-from scorekit.networks.conditioning import as_masked
-from scorekit.networks.embeddings import as_labels, per_example
-from scorekit.networks.resampling import DownsamplingConv, check_filter
-from scorekit.networks.song_blocks import HALF, XAVIER, ZEROS, Block, dense, norm
-from scorekit.networks.spatial import DType, embed_map
+from scorekit.networks._conditions import as_labels, as_masked, per_example
+from scorekit.networks._resampling import DownsamplingConv, check_filter
+from scorekit.networks._song_blocks import HALF, XAVIER, ZEROS, Block, dense, norm
+from scorekit.networks._spatial import DType, embed_map
 from scorekit.typing import Array, ArrayLike
 
-EMBEDDINGS = ("positional", "fourier")
+__all__ = ["PRESETS", "SongUNet"]
+
+_EMBEDDINGS = ("positional", "fourier")
 """The embeddings of the noise level that :class:`SongUNet` knows."""
 
 _DDPMPP = {
@@ -72,8 +73,7 @@ class SongUNet(nn.Module):
 
     An absent class is the zero of a one-hot vector, and an absent vector is zero, as in EDM, whose labels of
     augmentation (:func:`scorekit.data.edm_augment`) are zero for images as they are: neither has a null token that is
-    learned. A dense map, which the papers do not have, is resized and added to the first features
-    (:func:`scorekit.networks.spatial.embed_map`).
+    learned. A dense map, which the papers do not have, is resized and added to the first features.
 
     Parameters, norms, softmax and output are float32; ``dtype`` is that of the convolutions and of attention. The
     frequencies of the Fourier embedding are drawn once, in the collection ``constants`` of the variables.
@@ -86,7 +86,7 @@ class SongUNet(nn.Module):
         The lowest level has one between its two blocks in the middle in any case.
       embedding: ``"positional"``, sines and cosines from 1 down to 1e-4 radians, or ``"fourier"``, of normal random
         frequencies.
-      resample_filter: taps of the filter that halves and doubles the resolution (:mod:`scorekit.networks.resampling`).
+      resample_filter: taps of the filter that halves and doubles the resolution.
       residual_input: whether the image joins the features of every level of the encoder.
       dropout: share of the features dropped in each block; active where ``apply`` is given an rng ``"dropout"``.
       num_classes: number of classes; label ``num_classes`` (or no labels) is no class. None: no classes.
@@ -130,6 +130,9 @@ class SongUNet(nn.Module):
           name: of the network.
           **changes: attributes with other values.
 
+        Returns:
+          The network, without parameters.
+
         Raises:
           ValueError: for an unknown name, listing those there are.
 
@@ -159,35 +162,35 @@ class SongUNet(nn.Module):
         Raises:
           ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
-        self.check_sizes(x)
+        self._check_sizes(x)
         x = jnp.asarray(x, jnp.float32)
         given = as_masked("dense_map", dense_map, self.map_shape, x.shape[0])
-        s = self.embed(noise, labels, vector, x.shape[0])
+        s = self._embed(noise, labels, vector, x.shape[0])
         h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, kernel_init=XAVIER, name="input")(x)
         if given is not None:
             h = h + embed_map(self.channels, self.dtype, given, x.shape[1:-1])
-        h, skips = self.encode(x, h, s)
+        h, skips = self._encode(x, h, s)
         widths = [self.channels * m for m in self.multipliers]
-        h = self.block(widths[-1], "middle_0", attention=True)(h, s)
-        h = self.block(widths[-1], "middle_1")(h, s)
+        h = self._block(widths[-1], "middle_0", attention=True)(h, s)
+        h = self._block(widths[-1], "middle_1")(h, s)
         for level, width in reversed(list(enumerate(widths))):
             if level < len(widths) - 1:
-                h = self.block(widths[level + 1], f"decoder{level}_up", "up")(h, s)
+                h = self._block(widths[level + 1], f"decoder{level}_up", "up")(h, s)
             for i in range(self.blocks + 1):
                 attention = i == self.blocks and h.shape[1] in self.attention_resolutions
-                h = self.block(width, f"decoder{level}_{i}", attention=attention)(
+                h = self._block(width, f"decoder{level}_{i}", attention=attention)(
                     jnp.concatenate([h, skips.pop()], axis=-1), s
                 )
         h = nn.silu(norm(h, "norm"))
         h = nn.Conv(x.shape[-1], (3, 3), dtype=self.dtype, kernel_init=ZEROS, name="output")(h)
         return h.astype(jnp.float32)
 
-    def encode(self, x: Array, h: Array, s: Array) -> tuple[Array, list[Array]]:
+    def _encode(self, x: Array, h: Array, s: Array) -> tuple[Array, list[Array]]:
         """The encoder on the features ``h`` of ``x``: the features of the lowest level, and the skip connections."""
         skips, pyramid = [h], x
         for level, multiplier in enumerate(self.multipliers):
             if level:
-                h = self.block(h.shape[-1], f"encoder{level}_down", "down")(h, s)
+                h = self._block(h.shape[-1], f"encoder{level}_down", "down")(h, s)
                 if self.residual_input:
                     down = DownsamplingConv(
                         h.shape[-1], self.resample_filter, self.dtype, name=f"encoder{level}_pyramid"
@@ -196,17 +199,17 @@ class SongUNet(nn.Module):
                 skips.append(h)
             for i in range(self.blocks):
                 attention = h.shape[1] in self.attention_resolutions
-                h = self.block(self.channels * multiplier, f"encoder{level}_{i}", attention=attention)(h, s)
+                h = self._block(self.channels * multiplier, f"encoder{level}_{i}", attention=attention)(h, s)
                 skips.append(h)
         return h, skips
 
-    def embed(self, noise: ArrayLike, labels: ArrayLike | None, vector: Any, batch: int) -> Array:
+    def _embed(self, noise: ArrayLike, labels: ArrayLike | None, vector: Any, batch: int) -> Array:
         """The embedding ``s`` of noise level, class and vector, ``(B, 4 channels)``."""
         sizes = {"num_classes": self.num_classes, "vector_size": self.vector_size}
         check_count(**{name: size for name, size in sizes.items() if size is not None})
         noise = self.noise_scale * jnp.asarray(per_example("noise", noise, batch), jnp.float32)
         if self.embedding == "fourier":
-            angles = RandomFrequencies(self.channels, name="fourier")(noise)
+            angles = _RandomFrequencies(self.channels, name="fourier")(noise)
         else:
             half = self.channels // 2
             angles = noise[:, None] * np.float32(10_000.0 ** (-np.arange(half) / (half - 1)))
@@ -222,12 +225,12 @@ class SongUNet(nn.Module):
         total = nn.silu(dense(4 * self.channels, "noise_in")(total))
         return nn.silu(dense(4 * self.channels, "noise_out")(total))
 
-    def block(self, features: int, name: str, resample: str = "", attention: bool = False) -> Block:
+    def _block(self, features: int, name: str, resample: str = "", attention: bool = False) -> Block:
         """A residual block of this network, with attention after it."""
         kind = nn.remat(Block) if self.remat else Block
         return kind(features, tuple(self.resample_filter), resample, attention, self.dropout, self.dtype, name=name)
 
-    def check_sizes(self, x: Array) -> None:
+    def _check_sizes(self, x: Array) -> None:
         """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
         if jnp.ndim(x) != 4 or not jnp.issubdtype(jnp.result_type(x), jnp.floating):
             raise ValueError(f"x must have shape (B, H, W, C) and be floating, got {jnp.shape(x)} {jnp.result_type(x)}")
@@ -241,8 +244,8 @@ class SongUNet(nn.Module):
             check_count(multipliers=multiplier)
         if self.channels % 4:
             raise ValueError(f"channels must be a multiple of 4, got {self.channels}")
-        if self.embedding not in EMBEDDINGS:
-            raise ValueError(f"embedding must be one of {', '.join(EMBEDDINGS)}, got {self.embedding!r}")
+        if self.embedding not in _EMBEDDINGS:
+            raise ValueError(f"embedding must be one of {', '.join(_EMBEDDINGS)}, got {self.embedding!r}")
         least = 2 ** (len(self.multipliers) - 1)
         if any(side % least for side in x.shape[1:-1]):
             raise ValueError(
@@ -257,7 +260,7 @@ class SongUNet(nn.Module):
             )
 
 
-class RandomFrequencies(nn.Module):
+class _RandomFrequencies(nn.Module):
     """Angles ``2 pi w c`` ``(B, features)`` of noise levels ``(B,)``; the w of standard deviation 16 are constants."""
 
     features: int

@@ -2,26 +2,27 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_count
-from scorekit.networks.conditioning import as_masked
-from scorekit.networks.embeddings import Conditioning
-from scorekit.networks.spatial import (
+from scorekit.networks._conditions import as_masked
+from scorekit.networks._spatial import (
     DType,
-    check_signal_or_image,
     depth_to_space,
     embed_map,
     resize_linear,
     space_to_depth,
 )
+from scorekit.networks._unet_blocks import GroupNorm, check_spatial_shape, encoder, factors, stage
+from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
 
-GRID_CHANNELS = 16
+__all__ = ["UNet"]
+
+_GRID_CHANNELS = 16
 """Channels of the coarse grid of spatially varying conditioning."""
 
 
@@ -45,8 +46,7 @@ class UNet(nn.Module):
 
     A dense map is resized to the resolution of the first level and concatenated: the first convolution of the map is
     added to that of ``x``, and a learned null token replaces an absent map. A map of much lower resolution is convolved
-    before it is resized, and one of higher resolution is folded into channels
-    (:func:`scorekit.networks.spatial.embed_map`).
+    before it is resized, and one of higher resolution is folded into channels.
 
     Noise level, class and vector condition every block by one scale and shift per channel, equal at all spatial
     positions. ``grid`` adds spatially varying conditioning: scales and shifts of the first features on a coarse grid,
@@ -75,11 +75,15 @@ class UNet(nn.Module):
       remat: recompute the activations of residual blocks and attention in the backward pass instead of storing them
         (rematerialisation); on CPU, XLA stores them anyway.
 
+    >>> import jax
     >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
     >>> x = jnp.ones((2, 8, 8, 1))
     >>> params = jax.jit(network.init)(jax.random.key(0), x, jnp.zeros(2))
     >>> jax.jit(network.apply)(params, x, jnp.zeros(2), jnp.array([3, 10])).shape
     (2, 8, 8, 1)
+
+    Source: Ronneberger, Fischer & Brox 2015 (https://arxiv.org/abs/1505.04597), with the residual blocks of Dhariwal &
+    Nichol 2021 (https://arxiv.org/abs/2105.05233).
     """
 
     channels: int = 32
@@ -133,7 +137,7 @@ class UNet(nn.Module):
         if given is not None:
             h = h + embed_map(self.channels, self.dtype, given, x.shape[1:-1])
         if self.grid:
-            scale, shift = jnp.split(self.spatial_film(total, x.shape[1:-1]), 2, axis=-1)
+            scale, shift = jnp.split(self._spatial_film(total, x.shape[1:-1]), 2, axis=-1)
             h = h * (1 + scale) + shift
         h, skips = encoder(self, h, total)
         widths = [self.channels * m for m in self.multipliers]
@@ -151,164 +155,12 @@ class UNet(nn.Module):
         h = skip + nn.Conv(x.shape[-1], (3,) * rank, kernel_init=zeros, name="output")(h)
         return depth_to_space(h, (self.patch,) * rank)
 
-    def spatial_film(self, total: Array, shape: tuple[int, ...]) -> Array:
+    def _spatial_film(self, total: Array, shape: tuple[int, ...]) -> Array:
         """Scales and shifts ``(B, *shape, 2 channels)`` predicted from the conditions on the coarse grid."""
         if len(self.grid) != len(shape) or min(self.grid) < 1:
             raise ValueError(
                 f"grid must hold {len(shape)} integers >= 1, one for each side of x, got {tuple(self.grid)}"
             )
-        coarse = nn.Dense(GRID_CHANNELS * math.prod(self.grid), name="grid_film")(total)
-        coarse = resize_linear(coarse.reshape(-1, *self.grid, GRID_CHANNELS), shape)
+        coarse = nn.Dense(_GRID_CHANNELS * math.prod(self.grid), name="grid_film")(total)
+        coarse = resize_linear(coarse.reshape(-1, *self.grid, _GRID_CHANNELS), shape)
         return nn.Conv(2 * self.channels, (1,) * len(shape), dtype=self.dtype, name="grid")(coarse)
-
-
-class Sizes(Protocol):
-    """Attributes that :class:`UNet` and :class:`~scorekit.networks.classifier.Classifier` share."""
-
-    channels: int
-    multipliers: Sequence[int]
-    blocks: int
-    attention_resolutions: Sequence[int]
-    heads: int
-    dtype: DType
-    patch: int
-    factors: Sequence[int]
-    remat: bool
-
-
-def factors(sizes: Sizes) -> tuple[int, ...]:
-    """The downsampling factors between consecutive levels."""
-    return tuple(sizes.factors) or (2,) * (len(sizes.multipliers) - 1)
-
-
-def stage(sizes: Sizes, h: Array, vector: Array, width: int, name: str) -> Array:
-    """A residual block, then attention at the chosen resolutions; for use in a compact method."""
-    block, attention = (nn.remat(ResidualBlock), nn.remat(Attention)) if sizes.remat else (ResidualBlock, Attention)
-    h = block(width, sizes.dtype, name=f"{name}_block")(h, vector)
-    if h.shape[1] in sizes.attention_resolutions:
-        h = attention(sizes.heads, sizes.dtype, name=f"{name}_attention")(h)
-    return h
-
-
-def encoder(sizes: Sizes, h: Array, vector: Array) -> tuple[Array, list[Array]]:
-    """The encoder, from the full resolution to the lowest, and the middle stage; returns the skip connections too."""
-    skips = []
-    for level, multiplier in enumerate(sizes.multipliers):
-        width = sizes.channels * multiplier
-        if level:
-            factor = factors(sizes)[level - 1]
-            side = (2 * factor - 1,) * (h.ndim - 2)
-            h = nn.Conv(width, side, factor, dtype=sizes.dtype, name=f"down{level}_halve")(h)
-        for i in range(sizes.blocks):
-            h = stage(sizes, h, vector, width, f"down{level}_{i}")
-            skips.append(h)
-    return stage(sizes, h, vector, sizes.channels * sizes.multipliers[-1], "middle"), skips
-
-
-def check_spatial_shape(sizes: Sizes, x: Array) -> None:
-    """Raises ``ValueError`` if patch and factors do not divide ``x`` or no level has an attention resolution."""
-    check_signal_or_image(x)
-    check_count(channels=sizes.channels, heads=sizes.heads, patch=sizes.patch)
-    check_count(0, blocks=sizes.blocks)
-    for multiplier in sizes.multipliers:
-        check_count(multipliers=multiplier)
-    for factor in sizes.factors:
-        check_count(factors=factor)
-    steps = factors(sizes)
-    if len(steps) != len(sizes.multipliers) - 1 or min((sizes.patch, *steps)) < 1:
-        raise ValueError(
-            f"patch must be at least 1 and factors must hold {len(sizes.multipliers) - 1} integers >= 1, one between "
-            f"each two of the {len(sizes.multipliers)} levels, got {sizes.patch} and {tuple(sizes.factors)}"
-        )
-    total = sizes.patch * math.prod(steps)
-    if any(side % total for side in x.shape[1:-1]):
-        raise ValueError(
-            f"x must have a {'height and width' if x.ndim == 4 else 'length'} divisible by {total} for "
-            f"{len(sizes.multipliers)} levels, got {' x '.join(map(str, x.shape[1:-1]))}"
-        )
-    heights = [x.shape[1] // sizes.patch // math.prod(steps[:i]) for i in range(len(sizes.multipliers))]
-    if not set(sizes.attention_resolutions) <= set(heights):
-        raise ValueError(
-            f"attention_resolutions must be among the heights {heights} of the levels, "
-            f"got {tuple(sizes.attention_resolutions)}"
-        )
-
-
-class ResidualBlock(nn.Module):
-    """``shortcut(x) + conv0(silu(norm(conv(silu(norm(x)))) (1 + scale) + shift))``."""
-
-    features: int
-    dtype: DType = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Array, vector: Array) -> Array:
-        scale, shift = jnp.split(nn.Dense(2 * self.features, name="film")(vector), 2, axis=-1)
-        h = nn.silu(GroupNorm(name="norm_1")(x))
-        side = (3,) * (x.ndim - 2)
-        h = nn.Conv(self.features, side, dtype=self.dtype, name="conv_1")(h)
-        h = nn.silu(group_norm(h, 1 + scale, shift))
-        zeros = nn.initializers.zeros
-        h = nn.Conv(self.features, side, dtype=self.dtype, kernel_init=zeros, name="conv_2")(h)
-        if x.shape[-1] != self.features:
-            x = nn.Conv(self.features, (1,) * len(side), dtype=self.dtype, name="shortcut")(x)
-        return x.astype(h.dtype) + h
-
-
-class Attention(nn.Module):
-    """Self-attention over all spatial positions: ``x + dense0(softmax(q k / sqrt(d)) v)``, softmax in float32."""
-
-    heads: int = 1
-    dtype: DType = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        batch, channels = x.shape[0], x.shape[-1]
-        if channels % self.heads:
-            raise ValueError(f"heads must divide the {channels} channels, got {self.heads}")
-        h = GroupNorm(name="norm")(x).reshape(batch, -1, channels)
-        h = nn.Dense(3 * channels, dtype=self.dtype, name="qkv")(h)
-        h = h.reshape(batch, -1, 3, self.heads, channels // self.heads)
-        h = jax.nn.dot_product_attention(h[:, :, 0], h[:, :, 1], h[:, :, 2]).reshape(x.shape)
-        zeros = nn.initializers.zeros
-        h = nn.Dense(channels, dtype=self.dtype, kernel_init=zeros, name="close")(h)
-        return x.astype(h.dtype) + h
-
-
-class GroupNorm(nn.Module):
-    """:func:`group_norm` with a learned scale and shift per channel."""
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        features = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones, features, jnp.float32)
-        shift = self.param("shift", nn.initializers.zeros, features, jnp.float32)
-        return group_norm(x, scale[None], shift[None])
-
-
-def group_norm(x: Array, scale: Array, shift: Array) -> Array:
-    """Group norm in float32 whose scale and shift may differ per example.
-
-    Mean and variance of a group are combined with scale and shift into one factor and one offset per channel, so that
-    ``x`` is read twice and written once.
-
-    Args:
-      x: ``(B, ..., C)``; the groups are of 8 channels where C allows it, otherwise of gcd(C, 8).
-      scale: ``(B or 1, C)``.
-      shift: ``(B or 1, C)``.
-
-    Returns:
-      float32, shaped like ``x``.
-    """
-    x = x.astype(jnp.float32)
-    batch, channels = x.shape[0], x.shape[-1]
-    axes = tuple(range(1, x.ndim - 1))
-    size = math.gcd(channels, 8)
-
-    def group_mean(value):
-        grouped = value.mean(axes).reshape(batch, channels // size, size).mean(-1)
-        return jnp.repeat(grouped, size, axis=-1)
-
-    mean = group_mean(x)
-    variance = jnp.maximum(group_mean(jnp.square(x)) - jnp.square(mean), 0)
-    factor = jax.lax.rsqrt(variance + 1e-5) * scale
-    return x * jnp.expand_dims(factor, axes) + jnp.expand_dims(shift - mean * factor, axes)

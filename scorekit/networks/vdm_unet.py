@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check, check_count, check_positive
-from scorekit.networks.conditioning import as_masked
+from scorekit.networks._conditions import as_masked
+from scorekit.networks._spatial import DType, check_signal_or_image, embed_map
+from scorekit.networks._unet_blocks import Attention
 from scorekit.networks.embeddings import Conditioning, timestep_features
-from scorekit.networks.spatial import DType, check_signal_or_image, embed_map
-from scorekit.networks.unet import Attention
 from scorekit.typing import Array, ArrayLike
+
+__all__ = ["PRESETS", "VDMUNet"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "cifar10": {"channels": 128, "depth": 32},
@@ -22,7 +24,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """The published sizes."""
 
-OCTAVES = (7, 8)
+_OCTAVES = (7, 8)
 """The exponents n of the Fourier features ``sin(2^n pi x)``, ``cos(2^n pi x)`` of the input."""
 
 
@@ -90,6 +92,9 @@ class VDMUNet(nn.Module):
           name: one of ``PRESETS``.
           **changes: attributes.
 
+        Returns:
+          The network, without parameters.
+
         Raises:
           ValueError: for another name.
 
@@ -119,20 +124,20 @@ class VDMUNet(nn.Module):
         Raises:
           ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
-        self.check_sizes(x)
+        self._check_sizes(x)
         x, batch, side = jnp.asarray(x, jnp.float32), x.shape[0], (3,) * (x.ndim - 2)
         conditioning = Conditioning(
-            4 * self.channels, self.num_classes, self.vector_size, noise_features=self.embed, name="conditioning"
+            4 * self.channels, self.num_classes, self.vector_size, noise_features=self._embed, name="conditioning"
         )
         embedding = conditioning(noise, labels, batch, vector)
         given = as_masked("dense_map", dense_map, self.map_shape, batch)
-        block, attention = (nn.remat(Block), nn.remat(Attention)) if self.remat else (Block, Attention)
+        block, attention = (nn.remat(_Block), nn.remat(Attention)) if self.remat else (_Block, Attention)
 
         def stage(h, name, attend=self.block_attention):
             h = block(self.channels, self.dtype, name=f"{name}_block")(h, embedding)
             return attention(1, self.dtype, name=f"{name}_attention")(h) if attend else h
 
-        h = nn.Conv(self.channels, side, dtype=self.dtype, name="input")(with_fourier_features(x))
+        h = nn.Conv(self.channels, side, dtype=self.dtype, name="input")(_with_fourier_features(x))
         if given is not None:
             h = h + embed_map(self.channels, self.dtype, given, x.shape[1:-1])
         skips = [h]
@@ -145,12 +150,12 @@ class VDMUNet(nn.Module):
         h = nn.silu(_norm("norm", h))
         return nn.Conv(x.shape[-1], side, kernel_init=nn.initializers.zeros, name="output")(h)
 
-    def embed(self, noise: Array) -> Array:
+    def _embed(self, noise: Array) -> Array:
         """Sines and cosines of the normalised noise level."""
         t = (self.log_snr_max - self.noise_scale * noise) / (self.log_snr_max - self.log_snr_min)
         return timestep_features(1000 * t, self.channels)
 
-    def check_sizes(self, x: Array) -> None:
+    def _check_sizes(self, x: Array) -> None:
         """Raises ``ValueError`` for an attribute out of range, or for ``x`` that is neither images nor signals."""
         check_signal_or_image(x)
         check_count(channels=self.channels, depth=self.depth)
@@ -161,7 +166,7 @@ class VDMUNet(nn.Module):
         check(above, f"finite and > log_snr_min = {self.log_snr_min}", log_snr_max=self.log_snr_max)
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """A residual block of :class:`VDMUNet` at the embedding ``silu(e)`` of the conditions."""
 
     features: int
@@ -179,13 +184,13 @@ class Block(nn.Module):
         return x.astype(h.dtype) + h
 
 
-def with_fourier_features(x: Array) -> Array:
-    """``x`` with ``sin(2^n pi x)`` and ``cos(2^n pi x)``, n in :data:`OCTAVES`, as further channels, float32.
+def _with_fourier_features(x: Array) -> Array:
+    """``x`` with ``sin(2^n pi x)`` and ``cos(2^n pi x)``, n in :data:`_OCTAVES`, as further channels, float32.
 
-    >>> np.asarray(with_fourier_features(jnp.full((1, 1, 2), 2.0**-10)))[0, 0, ::2].round(3)
+    >>> np.asarray(_with_fourier_features(jnp.full((1, 1, 2), 2.0**-10)))[0, 0, ::2].round(3)
     array([0.001, 0.383, 0.707, 0.924, 0.707], dtype=float32)
     """
-    angles = [math.pi * 2.0**n * x for n in OCTAVES]
+    angles = [math.pi * 2.0**n * x for n in _OCTAVES]
     return jnp.concatenate([x, *map(jnp.sin, angles), *map(jnp.cos, angles)], axis=-1)
 
 

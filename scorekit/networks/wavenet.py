@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_count, check_floating
-from scorekit.networks.conditioning import as_masked
+from scorekit.networks._conditions import as_masked
+from scorekit.networks._spatial import DType, depth_to_space, embed_map, space_to_depth
 from scorekit.networks.embeddings import Conditioning
-from scorekit.networks.spatial import DType, depth_to_space, embed_map, space_to_depth
 from scorekit.typing import Array, ArrayLike
+
+__all__ = ["WaveNet"]
 
 
 class WaveNet(nn.Module):
@@ -25,7 +27,7 @@ class WaveNet(nn.Module):
 
     and the output is ``conv0(silu(conv(sum of all s / sqrt(n))))``, where ``conv0`` starts at zero: at initialisation
     the output is exactly zero. ``c`` embeds the noise level, the class and the vector; ``m`` is the dense map, resized
-    to the length of ``h`` (:func:`scorekit.networks.spatial.embed_map`), or a learned null token where it is absent.
+    to the length of ``h``, or a learned null token where it is absent.
 
     The receptive field is ``patch * (1 + 2 * sum of the dilations)`` samples, see :attr:`receptive_field`. All layers
     work at full resolution, so that the network is equivariant to shifts of signal and map by a patch, away from the

@@ -1,20 +1,45 @@
 """Training: state, parameter averages, optimiser, the step for any number of devices, and checkpoints."""
 
 from scorekit.training.checkpoints import Checkpoints, Restored
-from scorekit.training.devices import make_mesh, place_batch, place_state, replicate, state_sharding
-from scorekit.training.ema import ema_decay, init_ema, power_ema_gamma, power_ema_rate, update_ema
+from scorekit.training.devices import (
+    batch_sharding,
+    make_mesh,
+    place_batch,
+    place_state,
+    replicate,
+    replicated,
+    state_sharding,
+)
+from scorekit.training.ema import (
+    POWER_EMA_PREFIX,
+    POWER_EMA_WIDEST,
+    ema_decay,
+    init_ema,
+    power_ema_gamma,
+    power_ema_rate,
+    power_ema_width,
+    update_ema,
+)
 from scorekit.training.optimizer import OptimizerName, learning_rate_schedule, make_optimizer
-from scorekit.training.post_hoc import post_hoc_ema, post_hoc_weights, save_snapshots
+from scorekit.training.post_hoc import SnapshotDtype, post_hoc_ema, post_hoc_weights, save_snapshots
 from scorekit.training.projection import projected
-from scorekit.training.restoring import restore_params
+from scorekit.training.restoring import restore_extra, restore_params
 from scorekit.training.state import TrainState, check_finite, init_state
-from scorekit.training.step import make_train_step
+from scorekit.training.step import Loss, Metrics, Prepare, TrainStep, make_train_step
 
 __all__ = [
+    "POWER_EMA_PREFIX",
+    "POWER_EMA_WIDEST",
     "Checkpoints",
+    "Loss",
+    "Metrics",
     "OptimizerName",
+    "Prepare",
     "Restored",
+    "SnapshotDtype",
     "TrainState",
+    "TrainStep",
+    "batch_sharding",
     "check_finite",
     "ema_decay",
     "init_ema",
@@ -29,8 +54,11 @@ __all__ = [
     "post_hoc_weights",
     "power_ema_gamma",
     "power_ema_rate",
+    "power_ema_width",
     "projected",
     "replicate",
+    "replicated",
+    "restore_extra",
     "restore_params",
     "save_snapshots",
     "state_sharding",

@@ -18,8 +18,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from scorekit.checks import check_count
-from scorekit.training._trees import from_nested, to_nested
-from scorekit.training.restoring import (
+from scorekit.training._restoring import (
     BROKEN,
     Broken,
     absolute,
@@ -31,7 +30,10 @@ from scorekit.training.restoring import (
     steps_in,
     warn_broken,
 )
+from scorekit.training._trees import from_nested, to_nested
 from scorekit.typing import PyTree
+
+__all__ = ["Checkpoints", "Restored"]
 
 
 class Restored(NamedTuple):
@@ -41,6 +43,9 @@ class Restored(NamedTuple):
       step: step at which the state was saved.
       state: the train state.
       extra: the JSON saved with it.
+
+    >>> Restored(step=10, state={}, extra={"epoch": 1}).extra
+    {'epoch': 1}
     """
 
     step: int
@@ -72,11 +77,14 @@ class Checkpoints:
     >>> import tempfile, optax, jax.numpy as jnp
     >>> from scorekit.training.state import init_state
     >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1))
-    >>> with tempfile.TemporaryDirectory() as folder, Checkpoints(folder) as checkpoints:
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoints = Checkpoints(folder)
     ...     _ = checkpoints.save(10, state, extra={"epoch": 1})
-    ...     restored = checkpoints.restore_latest(state)
-    >>> restored.step, restored.extra, restored.state.params["w"]
-    (10, {'epoch': 1}, Array([1., 1.], dtype=float32))
+    ...     checkpoints.wait()
+    ...     steps, restored = checkpoints.steps(), checkpoints.restore_latest(state)
+    ...     checkpoints.close()  # as does the end of a with statement
+    >>> steps, restored.step, restored.extra, restored.state.params["w"]
+    ([10], 10, {'epoch': 1}, Array([1., 1.], dtype=float32))
     """
 
     def __init__(
@@ -168,7 +176,11 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def steps(self) -> list[int]:
-        """The steps with a complete checkpoint, ascending."""
+        """The steps with a complete checkpoint, after a save in progress.
+
+        Returns:
+          The steps, ascending.
+        """
         self.wait()
         return sorted(self._manager.all_steps())
 

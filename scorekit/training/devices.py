@@ -6,20 +6,19 @@ anything between is hybrid.
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from scorekit.checks import check_count
-from scorekit.typing import Array, PyTree
+from scorekit.training._placement import AXES, check_rows, place, state_spec
+from scorekit.typing import PyTree
 
-T = TypeVar("T")
+__all__ = ["batch_sharding", "make_mesh", "place_batch", "place_state", "replicate", "replicated", "state_sharding"]
 
-AXES = ("data", "fsdp")
-"""The axes of a mesh; rows of a batch are split over both."""
+_T = TypeVar("_T")
 
 
 def make_mesh(fsdp: int = 1, devices: Sequence | None = None) -> Mesh:
@@ -48,26 +47,6 @@ def make_mesh(fsdp: int = 1, devices: Sequence | None = None) -> Mesh:
     return Mesh(np.reshape(np.asarray(devices), (-1, fsdp)), AXES, axis_types=(AxisType.Auto,) * 2)
 
 
-def check_mesh(mesh: Mesh) -> None:
-    """Raises ``ValueError`` unless the axes of the mesh are ``('data', 'fsdp')``."""
-    if mesh.axis_names != AXES:
-        raise ValueError(f"mesh must have axes {AXES}, got {mesh.axis_names}")
-
-
-def state_spec(x: Any, mesh: Mesh) -> PartitionSpec:
-    """How an array of a train state is split: its longest axis that ``fsdp`` divides, or not at all.
-
-    >>> tuple(state_spec(jnp.ones((3, 8)), jax.sharding.AbstractMesh((2, 4), AXES)))
-    (None, 'fsdp')
-    """
-    size = mesh.shape["fsdp"]
-    axes = [i for i, n in enumerate(x.shape) if n and n % size == 0]
-    if size == 1 or not axes:
-        return PartitionSpec()
-    longest = max(axes, key=lambda i: x.shape[i])
-    return PartitionSpec(*[None] * longest, "fsdp")
-
-
 def state_sharding(state: PyTree, mesh: Mesh) -> PyTree:
     """The sharding of a train state (or any tree of arrays) on a mesh.
 
@@ -80,49 +59,82 @@ def state_sharding(state: PyTree, mesh: Mesh) -> PyTree:
 
     Returns:
       A tree of ``NamedSharding``.
+
+    >>> found = state_sharding({"w": jax.ShapeDtypeStruct((3, 8), "float32")}, make_mesh(devices=jax.devices()[:1]))
+    >>> found["w"].spec == PartitionSpec()
+    True
     """
     return jax.tree.map(lambda x: NamedSharding(mesh, state_spec(x, mesh)), state)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The sharding of a batch: its rows over all devices."""
+    """The sharding of a batch: its rows over all devices.
+
+    Args:
+      mesh: from :func:`make_mesh`.
+
+    Returns:
+      The sharding of arrays ``(B, ...)``.
+
+    >>> batch_sharding(make_mesh(devices=jax.devices()[:1])).spec == PartitionSpec(("data", "fsdp"))
+    True
+    """
     return NamedSharding(mesh, PartitionSpec(AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of what every device has."""
+    """The sharding of what every device has.
+
+    Args:
+      mesh: from :func:`make_mesh`.
+
+    Returns:
+      The sharding of arrays of any shape.
+
+    >>> replicated(make_mesh(devices=jax.devices()[:1])).is_fully_replicated
+    True
+    """
     return NamedSharding(mesh, PartitionSpec())
 
 
-def place_state(state: T, mesh: Mesh) -> T:
+def place_state(state: _T, mesh: Mesh) -> _T:
     """Places a state on a mesh with the sharding of :func:`state_sharding`, for ``'jit'`` and ``'pmap'`` steps.
 
     With several processes each passes the same values. A leaf with that sharding may share its buffer with the result.
+
+    Args:
+      state: tree of arrays.
+      mesh: from :func:`make_mesh`.
+
+    Returns:
+      The state on the devices of the mesh.
+
+    >>> mesh = make_mesh(devices=jax.devices()[:1])
+    >>> placed = place_state({"w": np.ones((3, 8), np.float32)}, mesh)
+    >>> placed["w"].sharding.mesh == mesh
+    True
     """
     return jax.tree.map(place, state, state_sharding(state, mesh))
 
 
-def replicate(tree: T, mesh: Mesh) -> T:
-    """Places full copies of all arrays on every device, from any sharding."""
+def replicate(tree: _T, mesh: Mesh) -> _T:
+    """Places full copies of all arrays on every device, from any sharding.
+
+    Args:
+      tree: tree of arrays.
+      mesh: from :func:`make_mesh`.
+
+    Returns:
+      The tree, replicated.
+
+    >>> replicate(np.ones(3, np.float32), make_mesh(devices=jax.devices()[:1])).sharding.is_fully_replicated
+    True
+    """
     everywhere = replicated(mesh)
     return jax.tree.map(lambda x: place(x, everywhere), tree)
 
 
-def place(x: Any, sharding: NamedSharding) -> Array:
-    """One array, the same in every process, with a sharding."""
-    if getattr(x, "sharding", None) == sharding:
-        return x
-    if sharding.is_fully_addressable:
-        return jax.device_put(x, sharding)
-    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-        words = place(jax.random.key_data(x), sharding)
-        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(x))
-    if isinstance(x, jax.Array) and not x.is_fully_addressable:  # moves between devices of several processes
-        return jax.jit(lambda y: y, out_shardings=sharding)(x)
-    return jax.device_put(np.asarray(x), sharding)
-
-
-def place_batch(batch: T, mesh: Mesh) -> T:
+def place_batch(batch: _T, mesh: Mesh) -> _T:
     """Places a batch on a mesh, its rows split over all devices.
 
     Args:
@@ -135,6 +147,10 @@ def place_batch(batch: T, mesh: Mesh) -> T:
 
     Raises:
       ValueError: if the devices of a process do not divide its rows.
+
+    >>> placed = place_batch({"x": np.ones((8, 2), np.float32)}, make_mesh(devices=jax.devices()[:1]))
+    >>> placed["x"].shape
+    (8, 2)
     """
     rows = batch_sharding(mesh)
 
@@ -147,16 +163,3 @@ def place_batch(batch: T, mesh: Mesh) -> T:
 
     check_rows(batch, mesh)
     return jax.tree.map(leaf, batch)
-
-
-def check_rows(batch: PyTree, mesh: Mesh, accumulate: int = 1) -> None:
-    """Raises ``ValueError`` unless all devices and micro-batches get the same number of rows of a batch."""
-    rows = batch_sharding(mesh)
-    for x in jax.tree.leaves(batch):
-        given = getattr(x, "sharding", None) != rows and not rows.is_fully_addressable
-        size = x.shape[0] * (jax.process_count() if given else 1)
-        if size < 1 or size % (mesh.size * accumulate):
-            raise ValueError(
-                f"the global batch must be divisible by devices x accumulate = {mesh.size} x {accumulate} "
-                f"= {mesh.size * accumulate}, got {size}"
-            )

@@ -12,30 +12,40 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check, check_between, check_floating, check_like
+from scorekit.training._widths import POWER_EMA_WIDEST, check_width
 from scorekit.typing import Array, ArrayLike, PyTree
 
-POWER = "power_"
+__all__ = [
+    "POWER_EMA_PREFIX",
+    "POWER_EMA_WIDEST",
+    "ema_decay",
+    "init_ema",
+    "power_ema_gamma",
+    "power_ema_rate",
+    "power_ema_width",
+    "update_ema",
+]
+
+POWER_EMA_PREFIX = "power_"
 """The prefix of the name of a power-function average, before its relative width."""
 
-WIDEST = 12**-0.5
-"""The relative width of the average in which all updates have one weight, gamma = 0."""
 
-
-def width_of(name: str) -> float | None:
+def power_ema_width(name: str) -> float | None:
     """The relative width of the average of this name; None if it is not the name of a power-function average.
 
-    >>> width_of("power_0.05"), width_of("0.999")
+    Args:
+      name: a key of the averages of :func:`init_ema`.
+
+    Returns:
+      The width, or None.
+
+    >>> power_ema_width("power_0.05"), power_ema_width("0.999")
     (0.05, None)
     """
     try:
-        return float(name.removeprefix(POWER)) if name.startswith(POWER) else None
+        return float(name.removeprefix(POWER_EMA_PREFIX)) if name.startswith(POWER_EMA_PREFIX) else None
     except ValueError:
         return None
-
-
-def check_width(**named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not a relative width, in (0, 12^-1/2)."""
-    check(lambda w: (w > 0) & (w < WIDEST), "a relative width in (0, 12^-1/2)", **named)
 
 
 def init_ema(params: PyTree, decays: Sequence[float], widths: Sequence[float] = ()) -> dict[str, PyTree]:
@@ -61,7 +71,7 @@ def init_ema(params: PyTree, decays: Sequence[float], widths: Sequence[float] = 
         check_width(widths=width)
     check_floating(params=params)
     copy = lambda x: jnp.array(x, jnp.float32, copy=True)  # the step donates params and averages
-    names = [*(str(float(decay)) for decay in decays), *(f"{POWER}{float(width)}" for width in widths)]
+    names = [*(str(float(decay)) for decay in decays), *(f"{POWER_EMA_PREFIX}{float(width)}" for width in widths)]
     return {name: jax.tree.map(copy, params) for name in names}
 
 
@@ -73,6 +83,9 @@ def ema_decay(decay: ArrayLike, updates: ArrayLike) -> Array:
     Args:
       decay: the decay after the warm-up, in [0, 1].
       updates: number of updates n, >= 0.
+
+    Returns:
+      The decay of the next update, float32, shaped like ``updates``.
 
     Raises:
       ValueError: for an argument out of its range; if it is traced, the result is NaN.
@@ -150,12 +163,18 @@ def update_ema(ema: dict[str, PyTree], params: PyTree, updates: ArrayLike) -> di
 
     Raises:
       ValueError: if ``params`` and an average differ in structure or shapes, or ``updates`` is negative.
+
+    >>> ema = init_ema(jnp.zeros(1), (0.5,))
+    >>> update_ema(ema, jnp.ones(1), 100)
+    {'0.5': Array([0.5], dtype=float32)}
+
+    Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696), for the power-function averages.
     """
     for average_of in ema.values():
         check_like("ema", average_of, params=params)
 
     def average(name, tree):
-        width = width_of(name)
+        width = power_ema_width(name)
         rate = 1 - ema_decay(float(name), updates) if width is None else power_ema_rate(width, updates)
         return jax.tree.map(lambda e, p: e + rate * (p.astype(jnp.float32) - e), tree, params)
 

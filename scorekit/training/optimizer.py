@@ -11,7 +11,10 @@ import optax
 from scorekit.checks import check, check_at_least, check_between, check_count, check_positive
 from scorekit.typing import Array
 
+__all__ = ["OptimizerName", "learning_rate_schedule", "make_optimizer"]
+
 OptimizerName = Literal["adamw", "muon"]
+"""The name of an optimiser of :func:`make_optimizer`."""
 
 
 def learning_rate_schedule(

@@ -17,13 +17,17 @@ import numpy as np
 
 from scorekit.checks import check, check_count
 from scorekit.io import as_path, write_atomic
+from scorekit.training._placement import place
 from scorekit.training._trees import Nested, differences, from_nested, nested_shapes, to_nested
-from scorekit.training.devices import place
-from scorekit.training.ema import check_width, power_ema_gamma, width_of
+from scorekit.training._widths import check_width
+from scorekit.training.ema import power_ema_gamma, power_ema_width
 from scorekit.training.state import TrainState
 from scorekit.typing import ArrayLike, PyTree
 
+__all__ = ["SnapshotDtype", "post_hoc_ema", "post_hoc_weights", "save_snapshots"]
+
 SnapshotDtype = Literal["float32", "bfloat16"]
+"""The type in which snapshots are stored."""
 
 
 def post_hoc_weights(updates: ArrayLike, widths: ArrayLike, at: int, width: float) -> np.ndarray:
@@ -68,7 +72,7 @@ def _inner(s, g_s, t, g_t):
     return (g_s + 1) * (g_t + 1) * (s / t) ** exponent / ((g_s + g_t + 1) * np.maximum(s, t))
 
 
-class Snapshot(NamedTuple):
+class _Snapshot(NamedTuple):
     """A stored average: its file, the step, the number of updates and the relative width."""
 
     path: Path
@@ -77,13 +81,13 @@ class Snapshot(NamedTuple):
     width: float
 
 
-def snapshots_in(directory: str | PathLike) -> list[Snapshot]:
+def _snapshots_in(directory: str | PathLike) -> list[_Snapshot]:
     """The snapshots in a folder, by step and width; none if there is no folder."""
     folder, found = as_path(directory), []
     for path in folder.glob("*.npz") if folder.exists() else ():
         parts = path.name.removesuffix(".npz").split("_")
         if len(parts) == 3 and parts[0].isdecimal() and parts[1].isdecimal():
-            found.append(Snapshot(path, int(parts[0]), int(parts[1]), float(parts[2])))
+            found.append(_Snapshot(path, int(parts[0]), int(parts[1]), float(parts[2])))
     return sorted(found, key=lambda snapshot: snapshot[1:])
 
 
@@ -112,13 +116,13 @@ def save_snapshots(directory: str | PathLike, state: TrainState, dtype: Snapshot
     """
     if dtype not in get_args(SnapshotDtype):
         raise ValueError(f"dtype must be one of {', '.join(get_args(SnapshotDtype))}, got {dtype!r}")
-    averages = {width: tree for name, tree in state.ema.items() if (width := width_of(name)) is not None}
+    averages = {width: tree for name, tree in state.ema.items() if (width := power_ema_width(name)) is not None}
     step, updates = int(state.step), int(state.step) - int(state.skipped)
     if not averages or updates < 1:
         allowed = "one after at least one update, with power-function averages"
         raise ValueError(f"state must be {allowed}, got {updates} updates and averages {list(state.ema)}")
     writes, folder = jax.process_index() == 0, as_path(directory)
-    earlier = [snapshot for snapshot in snapshots_in(folder) if snapshot.step == step] if writes else []
+    earlier = [snapshot for snapshot in _snapshots_in(folder) if snapshot.step == step] if writes else []
     for width, tree in averages.items():
         arrays: dict[str, np.ndarray] = {}
         for name, leaf in _named(to_nested(tree)).items():
@@ -172,7 +176,7 @@ def post_hoc_ema(
     check_width(width=width)
     if step is not None:
         check_count(0, step=step)
-    found = snapshots_in(directory)
+    found = _snapshots_in(directory)
     steps = sorted({snapshot.step for snapshot in found})
     if not steps or (step is not None and step not in steps):
         at = "" if step is None else f" at step {step}"

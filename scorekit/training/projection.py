@@ -7,6 +7,8 @@ import optax
 
 from scorekit.typing import PyTree
 
+__all__ = ["projected"]
+
 
 def projected(
     optimizer: optax.GradientTransformation, project: Callable[[PyTree], PyTree]

@@ -1,32 +1,25 @@
-"""Reading checkpoints; the checksum of every array is verified."""
+"""Reading parts of checkpoints; the checksum of every array is verified."""
 
 import contextlib
-import gc
-import json
-import logging
-import sys
-import warnings
-import zlib
-from collections.abc import Callable, Iterator
 from os import PathLike
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import orbax.checkpoint as ocp
-from etils import epath
-
 from scorekit.checks import check, check_count
-from scorekit.io import in_bucket
-from scorekit.training._trees import Nested, checksums, differences, from_nested, nested_shapes
+from scorekit.training._restoring import (
+    Broken,
+    DoesNotFit,
+    absolute,
+    descend,
+    fitting,
+    metadata,
+    read,
+    steps_in,
+    warn_broken,
+)
+from scorekit.training._trees import from_nested
 from scorekit.typing import PyTree
 
-
-def absolute(directory: str | PathLike) -> epath.Path:
-    """The absolute path of a folder of this machine, or that of a bucket."""
-    path = epath.Path(directory)
-    return path if in_bucket(path) else path.resolve()
+__all__ = ["restore_extra", "restore_params"]
 
 
 def restore_params(
@@ -52,6 +45,16 @@ def restore_params(
       FileNotFoundError: if there is no such checkpoint, or none that can be read.
       ValueError: for a decay outside [0, 1) or a step that is not an integer >= 0, if the checkpoint has no such
         average, or if its parameters do not match ``like``.
+
+    >>> import jax, optax, tempfile
+    >>> import jax.numpy as jnp
+    >>> from scorekit.training import Checkpoints, init_state
+    >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Checkpoints(folder) as checkpoints:
+    ...         _ = checkpoints.save(10, state)
+    ...     restore_params(folder, decay=0.999)
+    (10, {'w': Array([1., 1.], dtype=float32)})
     """
     if decay is not None and not isinstance(decay, str):
         check(lambda d: (d >= 0) & (d < 1), "in [0, 1)", decay=decay)
@@ -90,10 +93,6 @@ def restore_params(
     raise FileNotFoundError(f"no readable checkpoint in {folder}" + ("" if step is None else f" at step {step}"))
 
 
-BROKEN = "broken-"
-"""The prefix of a damaged checkpoint that was renamed."""
-
-
 def restore_extra(directory: str | PathLike, *, step: int | None = None) -> dict[str, Any] | None:
     """Reads only the JSON that was saved with a checkpoint; no array is read.
 
@@ -103,166 +102,13 @@ def restore_extra(directory: str | PathLike, *, step: int | None = None) -> dict
 
     Returns:
       The JSON, or None if there is no such checkpoint, or none whose JSON is readable.
+
+    >>> restore_extra("/nowhere") is None
+    True
     """
     folder = absolute(directory)
     for found in reversed(steps_in(folder)):
         if step is None or step == found:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                return _metadata(folder / str(found))["extra"]
+                return metadata(folder / str(found))["extra"]
     return None
-
-
-class Broken(Exception):
-    """The checkpoint cannot be read; the message is the reason."""
-
-
-class DoesNotFit(Exception):
-    """The checkpoint is intact but holds a different structure."""
-
-
-def steps_in(directory: epath.Path) -> list[int]:
-    """The steps that have a complete checkpoint, or a file of that name instead, ascending."""
-    entries = directory.iterdir() if directory.exists() else ()
-    files = {int(path.name) for path in entries if path.name.isdecimal() and not path.is_dir()}
-    return sorted(files.union(ocp.utils.checkpoint_steps(directory)))
-
-
-def set_aside(directory: epath.Path) -> list[str]:
-    """The names of damaged checkpoints that were renamed before."""
-    return sorted(path.name for path in directory.glob(f"{BROKEN}*"))
-
-
-def record(nested: Nested, extra: dict[str, Any]) -> dict[str, Any]:
-    """The JSON metadata: ``extra``; dtype, shape and checksum of every array; and a checksum of the metadata."""
-    try:
-        extra = json.loads(json.dumps(extra))  # a copy, because it is written later
-    except TypeError as error:
-        raise ValueError(f"extra must be JSON-serialisable, got {extra}: {error}") from error
-    sums = jax.device_get(checksums(nested))
-    arrays = jax.tree.map(lambda x, checksum: [x.dtype.name, list(x.shape), int(checksum)], nested, sums)
-    return {"extra": extra, "arrays": arrays, "checksum": _checksum(extra, arrays)}
-
-
-def read(path: epath.Path, choose: Callable[[Nested], Nested]) -> tuple[Nested, dict[str, Any]]:
-    """Reads and verifies the part of a checkpoint given by ``choose(shapes of all arrays)``, and ``extra``.
-
-    Raises:
-      Broken: if the files are damaged.
-      ValueError: if ``choose`` raises :class:`DoesNotFit`.
-    """
-    try:
-        with quiet_orbax():
-            return _read(path, choose)
-    except DoesNotFit as error:
-        raise ValueError(f"checkpoint {path} does not fit: {error}") from None
-    except (MemoryError, PermissionError, jax.errors.JaxRuntimeError):
-        raise  # a failure of the machine, not of the checkpoint
-    except Exception as error:
-        root: BaseException = error
-        while root.__cause__ is not None:
-            root = root.__cause__
-        reason = f"{type(root).__name__}: {root}".split("\n")[0][:300]
-    del root  # it holds the failed reads of orbax, each of which asyncio logs when it is freed
-    with quiet_orbax():
-        gc.collect()
-    raise Broken(reason)
-
-
-def fitting(saved: Nested, like: PyTree) -> Nested:
-    """The shapes of ``like``, nested; raises :class:`DoesNotFit` if they are not those of ``saved``."""
-    wanted = nested_shapes(like)
-    found = differences(saved, wanted)
-    if found:
-        more = f" and {len(found) - 6} more" if len(found) > 6 else ""
-        raise DoesNotFit("; ".join(found[:6]) + more)
-    return wanted
-
-
-def warn_broken(path: epath.Path, reason: Exception, consequence: str, stacklevel: int) -> None:
-    """Warns in one line, on behalf of the caller ``stacklevel`` frames up."""
-    warnings.warn(f"checkpoint {path} is broken ({reason}); {consequence}", stacklevel=stacklevel)
-
-
-class OrbaxFilter(logging.Filter):
-    """Drops log records of orbax and of its asyncio tasks: failures are raised as exceptions."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.name != "asyncio" and "orbax" not in record.pathname
-
-
-@contextlib.contextmanager
-def quiet_orbax() -> Iterator[None]:
-    """A context in which orbax writes nothing to the logs of absl and asyncio, nor about reads that it abandons."""
-    loggers, filtered = [logging.getLogger(name) for name in ("absl", "asyncio")], OrbaxFilter()
-    hook = sys.unraisablehook
-
-    def drop_abandoned(unraisable: Any) -> None:
-        if "_read_array_index" not in repr(unraisable.object):
-            hook(unraisable)
-
-    for logger in loggers:
-        logger.addFilter(filtered)
-    sys.unraisablehook = drop_abandoned
-    try:
-        yield
-    finally:
-        sys.unraisablehook = hook
-        for logger in loggers:
-            logger.removeFilter(filtered)
-
-
-def _metadata(path):
-    if not path.is_dir():
-        raise NotADirectoryError("it is a file, not a folder")
-    found = json.loads((path / "extra" / "metadata").read_text())
-    if found["checksum"] != _checksum(found["extra"], found["arrays"]):
-        raise OSError("the checksum of extra/metadata is wrong")
-    return found
-
-
-def _read(path, choose):
-    found = _metadata(path)
-    is_array = lambda x: isinstance(x, list)
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x[1], jnp.dtype(x[0])), found["arrays"], is_leaf=is_array)
-    target = nested_shapes(choose(shapes))
-    with _agreed(target):
-        restored = ocp.PyTreeCheckpointHandler().restore(
-            path / "state",
-            args=ocp.args.PyTreeRestore(  # type: ignore[call-arg]
-                item=target,
-                restore_args=ocp.checkpoint_utils.construct_restore_args(target),
-                partial_restore=True,
-            ),
-        )
-    for keys, checksum in jax.tree_util.tree_leaves_with_path(jax.device_get(checksums(restored))):
-        names = [key.key for key in keys]
-        if checksum != descend(found["arrays"], names)[2]:
-            raise OSError(f"the checksum of {'/'.join(names)} is wrong")
-    return restored, found["extra"]
-
-
-@contextlib.contextmanager
-def _agreed(target: Nested) -> Iterator[None]:
-    """If arrays lie on several processes, what one of them cannot read is an error in all."""
-    failed = None
-    try:
-        yield
-    except Exception as error:
-        failed = error
-    if not all(x.sharding.is_fully_addressable for x in jax.tree.leaves(target)):
-        from jax.experimental import multihost_utils
-
-        if multihost_utils.process_allgather(np.array(failed is not None)).any() and failed is None:
-            raise OSError("another process cannot read it")
-    if failed is not None:
-        raise failed
-
-
-def _checksum(extra, arrays):
-    return zlib.crc32(json.dumps([extra, arrays]).encode())
-
-
-def descend(tree, names):
-    for name in names:
-        tree = tree[name]
-    return tree

@@ -10,6 +10,8 @@ from scorekit.training.ema import init_ema
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, Key, PyTree
 
+__all__ = ["TrainState", "check_finite", "init_state"]
+
 
 @pytree_dataclass
 class TrainState:
@@ -23,6 +25,11 @@ class TrainState:
       key: PRNG key of the run; constant, step n draws from ``fold_in(key, n)``.
       skipped: steps skipped because loss or gradient was not finite, int32 scalar.
       skipped_in_a_row: number of consecutive skipped steps up to now, int32 scalar.
+
+    >>> import jax
+    >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1))
+    >>> isinstance(state, TrainState), int(state.skipped)
+    (True, 0)
     """
 
     step: Array
@@ -84,6 +91,9 @@ def check_finite(state: TrainState, limit: int) -> None:
     Raises:
       FloatingPointError: if at least ``limit`` steps in a row were skipped.
       ValueError: if ``limit`` is not an integer of at least 1.
+
+    >>> import jax
+    >>> check_finite(init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1)), limit=10)
     """
     check_count(limit=limit)
     in_a_row = int(state.skipped_in_a_row)

@@ -9,11 +9,10 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 
 from scorekit.checks import check_count
+from scorekit.training._gathering import average, gather, shards, split_axes
+from scorekit.training._placement import AXES, check_mesh, check_rows
 from scorekit.training.devices import (
-    AXES,
     batch_sharding,
-    check_mesh,
-    check_rows,
     make_mesh,
     place_batch,
     place_state,
@@ -21,10 +20,11 @@ from scorekit.training.devices import (
     state_sharding,
 )
 from scorekit.training.ema import update_ema
-from scorekit.training.gathering import average, gather, shards, split_axes
 from scorekit.training.state import TrainState
 from scorekit.trees import batch_size, where
 from scorekit.typing import Array, Key, PyTree
+
+__all__ = ["Loss", "Metrics", "Prepare", "TrainStep", "make_train_step"]
 
 Prepare: TypeAlias = Callable[[Key, PyTree], PyTree]
 """``(key, batch) -> batch``: makes all random draws of a step, for the global batch."""
@@ -33,6 +33,7 @@ Loss: TypeAlias = Callable[[PyTree, PyTree], tuple[Array, Mapping[str, Array]]]
 """``(params, batch) -> (loss per example, aux per example)``: deterministic, without a mean over the batch."""
 
 Metrics: TypeAlias = dict[str, PyTree]
+"""What a step returns by name: the loss and the norm of its gradient, and the values per example."""
 
 
 class TrainStep(Protocol):

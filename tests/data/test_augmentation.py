@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from scorekit import data
-from scorekit.data import edm_augmentation
-from scorekit.data.edm_augmentation import NUM_LABELS
+from scorekit.data import EDM_LABELS, edm_augmentation
 
-random_flip, transform = jax.jit(data.random_flip), jax.jit(edm_augmentation.transform)
+random_flip, transform = jax.jit(data.random_flip), jax.jit(edm_augmentation._transform)
 random_crop = jax.jit(data.random_crop, static_argnums=(2, 3))
 edm_augment = jax.jit(data.edm_augment)
 
@@ -82,7 +81,7 @@ def test_scaling_and_anisotropy_move_content_from_the_centre():
 @pytest.mark.slow
 def test_labels_describe_what_was_done():
     y, labels = edm_augment(KEY, MANY, 0.12, 0.12)
-    assert labels.shape == (len(MANY), NUM_LABELS)
+    assert labels.shape == (len(MANY), EDM_LABELS)
     x = MANY
     untouched = (labels == 0).all(1)
     np.testing.assert_array_equal(y[untouched], x[untouched])

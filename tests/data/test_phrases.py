@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 
 from scorekit.data import load_phrases
-from scorekit.data.phrases import (
-    Note,
-    PhrasesConfig,
-    SoundfontPhrases,
-    piano_roll,
-    random_phrase,
-    render_phrase,
-)
+from scorekit.data._phrases import PhrasesConfig, SoundfontPhrases
+from scorekit.data.phrases import Note, piano_roll, random_phrase, render_phrase
 from scorekit.data.soundfont import read_soundfont
 
 
@@ -37,7 +31,7 @@ def test_random_phrase_depends_on_the_seed_only():
     assert random_phrase(7) == random_phrase(7)
     assert len({tuple(random_phrase(seed)) for seed in range(50)}) == 50
     assert random_phrase(7, seconds=2.0)[-1].end <= 2.0
-    with pytest.raises(ValueError, match=r"seed must be >= 0 and seconds finite and > 0, got -1 and 4\.096"):
+    with pytest.raises(ValueError, match="seed must be an integer >= 0, got -1"):
         random_phrase(-1)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scorekit.data import local_rows, stream
-from scorekit.data.streams import row_at
+from scorekit.data.streams import _row_at as row_at
 
 
 class Counting:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from scorekit.data.soundfont import DEFAULTS, SoundFont, Zone, read_soundfont
+from scorekit.data.soundfont import _DEFAULTS as DEFAULTS
+from scorekit.data.soundfont import SoundFont, Zone, read_soundfont
 from scorekit.data.synthesis import render_note
 
 RATE = 16000
@@ -137,7 +138,7 @@ def test_rendering_is_deterministic_and_silent_without_a_zone():
     [
         ({"pitch": 128}, "pitch must be an integer from 0 to 127, got 128"),
         ({"velocity": 0}, "velocity must be an integer from 1 to 127, got 0"),
-        ({"held": 0.0}, "held and seconds must be finite and > 0, got 16000, 0.0 and 0.6"),
+        ({"held": 0.0}, "held must be finite and > 0, got 0.0"),
     ],
 )
 def test_render_note_validates_arguments(change, message):

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from etils import epath
 from etils.epath import backend
 from fsspec.implementations.local import LocalFileSystem
 from programs import run
@@ -54,7 +55,7 @@ def bucket(tmp_path, monkeypatch):
     (tmp_path / "bucket").mkdir()
     local = lambda directory: as_path(str(directory).replace("gs://bucket", str(tmp_path / "bucket")))
     for module in (restoring, checkpoints):
-        monkeypatch.setattr(module, "absolute", lambda directory: restoring.epath.Path(local(directory)))
+        monkeypatch.setattr(module, "absolute", lambda directory: epath.Path(local(directory)))
     monkeypatch.setattr(bucket_lock, "SETTLED_AFTER", 0.01)
     return tmp_path / "bucket"
 

@@ -16,7 +16,9 @@ from safetensors.numpy import load_file, save_file
 
 import scorekit as sk
 from scorekit import io
-from scorekit.io import exporting, hub, loading
+from scorekit.io import _exporting as exporting
+from scorekit.io import _hub as hub
+from scorekit.io import loading
 from scorekit.io.loading import Loaded
 from scorekit.io.preconditioning import LogSNRInput, Preconditioning, ddpm, edm, precondition, ve, vp
 from scorekit.networks import MLP, DiT, UNet

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from golden import random_tensors
 
-from scorekit.io.pickles import Inert, read_pickle
+from scorekit.io._pickles import Inert, read_pickle
 from scorekit.io.reading import read_weights
 
 ARRAYS = random_tensors.load("torch_files")[2]

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from scorekit.metrics import fit_linear_probe, probe_accuracy
-from scorekit.metrics.linear_probe import PENALTIES
+from scorekit.metrics.linear_probe import _PENALTIES
 
 RNG = np.random.default_rng(0)
 
@@ -35,10 +35,10 @@ def test_fit_linear_probe_selects_the_penalty_by_leave_one_out_accuracy():
     n = 30
     label = np.arange(n) % 2
     x = np.concatenate([(label[:, None] - 0.5) + 0.6 * RNG.normal(size=(n, 1)), RNG.normal(size=(n, 200))], axis=1)
-    each = [fit_linear_probe(x, label, 2, penalties=(penalty,)).leave_one_out_accuracy for penalty in PENALTIES]
+    each = [fit_linear_probe(x, label, 2, penalties=(penalty,)).leave_one_out_accuracy for penalty in _PENALTIES]
     probe = fit_linear_probe(x, label, 2)
     assert probe.leave_one_out_accuracy == max(each)
-    assert probe.penalty == PENALTIES[np.flatnonzero(np.array(each) == max(each))[-1]]
+    assert probe.penalty == _PENALTIES[np.flatnonzero(np.array(each) == max(each))[-1]]
 
 
 def test_fit_linear_probe_validates_its_arguments():

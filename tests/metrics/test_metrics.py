@@ -8,7 +8,7 @@ from scipy import linalg, optimize, stats
 from sklearn.neighbors import NearestNeighbors
 
 from scorekit import metrics
-from scorekit.metrics.distances import CHUNK, map_distances
+from scorekit.metrics._distances import CHUNK, map_distances
 
 energy = jax.jit(metrics.energy_distance)
 frechet = jax.jit(metrics.frechet_distance)

@@ -43,7 +43,7 @@ def test_classification_accuracy_score_falls_when_samples_lack_diversity(classif
 
 def test_fit_subsamples_large_sets_deterministically(monkeypatch, images):
     (x, label), test = images
-    monkeypatch.setattr(rc, "FIT_LIMIT", 200)
+    monkeypatch.setattr(rc, "_FIT_LIMIT", 200)
     first, second = rc.fit_reference_classifier(x, label), rc.fit_reference_classifier(x, label)
     assert first.shape_fit_ == (200, 64)
     np.testing.assert_array_equal(

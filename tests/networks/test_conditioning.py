@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scorekit.networks import ABSENT, Masked, UNet, drop_conditions, drop_labels, noise_augmented
-from scorekit.networks.conditioning import as_masked
+from scorekit.networks._conditions import as_masked
 
 CLASSES, BATCH = 3, 4
 RNG = np.random.default_rng(0)

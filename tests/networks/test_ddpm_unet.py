@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from scorekit.networks import DDPMUNet
-from scorekit.networks.ddpm_blocks import ResidualBlock
+from scorekit.networks._ddpm_blocks import ResidualBlock
 
 KEY = jax.random.key(0, impl="rbg")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scorekit.networks import DiT, UNet, attention, timestep_features
-from scorekit.networks.dit import Block, positions
+from scorekit.networks.dit import _Block, positions
 
 CLASSES, BATCH = 3, 4
 NETWORK = DiT(depth=3, width=16, heads=2, num_classes=CLASSES)
@@ -99,7 +99,7 @@ def test_the_network_is_that_of_the_paper(output):
 
 
 def test_a_block_is_that_of_the_paper():
-    block, h, c = Block(16, 2, 64), RNG.normal(size=(BATCH, 6, 16)), RNG.normal(size=(BATCH, 16))
+    block, h, c = _Block(16, 2, 64), RNG.normal(size=(BATCH, 6, 16)), RNG.normal(size=(BATCH, 16))
     p = jax.tree.map(lambda leaf: leaf[1], PARAMS["params"]["blocks"])
     condition = silu(c).astype(np.float32)
     found = jax.jit(block.apply)({"params": p}, h.astype(np.float32), condition)[0]
@@ -126,10 +126,10 @@ def test_noise_scale_one_takes_the_timesteps_of_checkpoints(output):
 class Loop(DiT):
     """The same network with a Python loop over the stacked parameters."""
 
-    def run_blocks(self, h, condition):
+    def _run_blocks(self, h, condition):
         for i in range(self.depth):
             params = jax.tree.map(lambda leaf, i=i: leaf[i], self.variables["params"]["blocks"])
-            h, _ = Block(*self.block_sizes(), parent=None).apply({"params": params}, h, condition)
+            h, _ = _Block(*self._block_sizes(), parent=None).apply({"params": params}, h, condition)
         return h
 
 

@@ -10,9 +10,10 @@ import optax
 import pytest
 
 from scorekit import losses
-from scorekit.networks import EDM2, LogVariance, Masked, magnitude, normalise_weights
-from scorekit.networks.edm2 import PRESETS, Block, MPConditioning, _map_conv, doubled, halved
-from scorekit.networks.spatial import embed_map
+from scorekit.networks import EDM2, LogVariance, Masked, normalise_weights
+from scorekit.networks import _magnitude as magnitude
+from scorekit.networks._spatial import embed_map
+from scorekit.networks.edm2 import PRESETS, _Block, _doubled, _halved, _map_conv, _MPConditioning
 from scorekit.training import projected
 
 KEY = jax.random.key(0, impl="rbg")
@@ -67,10 +68,10 @@ def test_fixed_functions_preserve_unit_variance():
 BLOCKS = {
     "encoder": (64, False, lambda x: x),
     "encoder, wider": (96, False, lambda x: x),
-    "encoder, halved": (64, False, halved),
+    "encoder, halved": (64, False, _halved),
     "decoder": (64, True, lambda x: x),
     "decoder, narrower, with a skip connection": (48, True, lambda x: magnitude.mp_cat(x, normal(*x.shape))),
-    "decoder, doubled": (64, True, doubled),
+    "decoder, doubled": (64, True, _doubled),
 }
 
 
@@ -78,14 +79,14 @@ BLOCKS = {
 def test_blocks_preserve_unit_variance(name):
     width, decoder, before = BLOCKS[name]
     x, embedding = before(jnp.asarray(normal(2, 16, 16, 64))), normal(2, 32)
-    y, _ = jax.jit(Block(width, decoder, heads=0).init_with_output)(KEY, x, embedding)
+    y, _ = jax.jit(_Block(width, decoder, heads=0).init_with_output)(KEY, x, embedding)
     assert float(jnp.var(y)) == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.slow
 def test_attention_preserves_unit_variance():
     x = jnp.broadcast_to(normal(64, 1, 1, 64), (64, 2, 2, 64))  # equal tokens, which attention averages to themselves
-    block, embedding = Block(64, True, heads=4), jnp.zeros((64, 4))
+    block, embedding = _Block(64, True, heads=4), jnp.zeros((64, 4))
     params = jax.jit(block.init)(KEY, x, embedding)["params"]
     params = {**params, "conv_2": {"kernel": jnp.zeros_like(params["conv_2"]["kernel"])}}
     found = jax.jit(block.apply)({"params": params}, x, embedding)
@@ -97,7 +98,7 @@ def test_attention_preserves_unit_variance():
 @pytest.mark.slow
 @pytest.mark.parametrize("label", [1, 4])
 def test_conditions_and_null_tokens_preserve_unit_variance(label):
-    conditioning = MPConditioning(512, 64, 0.5, num_classes=4, vector_size=16)
+    conditioning = _MPConditioning(512, 64, 0.5, num_classes=4, vector_size=16)
     noise, vector = jnp.linspace(-4, 4, 8), Masked(normal(8, 16), np.full(8, label < 4))
     found, _ = jax.jit(conditioning.init_with_output, static_argnums=3)(KEY, noise, label, 8, vector)
     assert float(jnp.sqrt(jnp.mean(found**2))) == pytest.approx(1, abs=0.1)
@@ -134,7 +135,7 @@ def test_weights_of_zero_have_a_gradient():
 
 
 def test_dropout_needs_a_key():
-    block, x, embedding = Block(8, True, heads=0, dropout=0.5), jnp.asarray(normal(2, 4, 4, 8)), normal(2, 4)
+    block, x, embedding = _Block(8, True, heads=0, dropout=0.5), jnp.asarray(normal(2, 4, 4, 8)), normal(2, 4)
     variables = jax.eval_shape(block.init, KEY, x, embedding)
     assert "random" not in str(jax.make_jaxpr(block.apply)(variables, x, embedding))
     call = lambda v, key: block.apply(v, x, embedding, rngs={"dropout": key})

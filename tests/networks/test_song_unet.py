@@ -10,8 +10,8 @@ import pytest
 from golden import random_tensors
 
 from scorekit.networks import SongUNet
-from scorekit.networks.resampling import DownsamplingConv, downsample, upsample
-from scorekit.networks.song_unet import PRESETS, RandomFrequencies
+from scorekit.networks._resampling import DownsamplingConv, downsample, upsample
+from scorekit.networks.song_unet import PRESETS, _RandomFrequencies
 
 RNG = np.random.default_rng(0)
 NETWORK = SongUNet(channels=8, multipliers=(1,), attention_resolutions=(4,), num_classes=3, vector_size=2)
@@ -105,7 +105,7 @@ def test_dropout_acts_with_a_key_and_rematerialisation_changes_nothing():
 
 
 def test_frequencies_of_the_fourier_embedding_are_constants():
-    module, noise = RandomFrequencies(64), jnp.array([0.5])
+    module, noise = _RandomFrequencies(64), jnp.array([0.5])
     variables: Any = module.init(jax.random.key(0), noise)
     assert 12 < np.std(variables["constants"]["frequencies"]) < 20
     gradient = jax.grad(lambda variables: jnp.sum(jnp.asarray(module.apply(variables, noise))))(variables)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scorekit.networks import VDMUNet
-from scorekit.networks.vdm_unet import PRESETS, with_fourier_features
+from scorekit.networks.vdm_unet import PRESETS, _with_fourier_features
 
 NETWORK = VDMUNet(channels=8, depth=1)
 X = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
@@ -38,16 +38,16 @@ def test_an_unknown_size_is_named():
 
 
 def test_the_noise_level_is_normalised_between_its_ends():
-    at_ends = NETWORK.embed(np.array([13.3, -5.0], np.float32) / 4)
+    at_ends = NETWORK._embed(np.array([13.3, -5.0], np.float32) / 4)
     angles = np.array([[0.0], [1000.0]]) * 10_000.0 ** (-np.arange(4) / 4)
     np.testing.assert_allclose(at_ends, np.concatenate([np.cos(angles), np.sin(angles)], axis=1), atol=2e-4)
     published = dataclasses.replace(NETWORK, noise_scale=1.0)
-    np.testing.assert_allclose(published.embed(jnp.float32(2.0)), NETWORK.embed(jnp.float32(0.5)))
+    np.testing.assert_allclose(published._embed(jnp.float32(2.0)), NETWORK._embed(jnp.float32(0.5)))
 
 
 def test_fourier_features_separate_neighbouring_8_bit_values():
     values = (2 * (np.arange(256) + 0.5) / 256 - 1)[None, :, None]
-    features = np.asarray(with_fourier_features(jnp.asarray(values, jnp.float32)))[0]
+    features = np.asarray(_with_fourier_features(jnp.asarray(values, jnp.float32)))[0]
     assert np.abs(np.diff(features[:, 0])).max() < 0.01
     assert np.abs(np.diff(features[:, 1:], axis=0)).max(1).min() > 1.0
 

@@ -15,7 +15,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from scorekit.training import Checkpoints, init_state, make_mesh, place_state, restore_params
-from scorekit.training.restoring import OrbaxFilter
+from scorekit.training._restoring import OrbaxFilter
 
 pytestmark = pytest.mark.usefixtures("frozen_heap")
 

@@ -8,10 +8,39 @@ what no tensor tells from the ``config.json`` that diffusers stores beside the t
 import importlib
 from collections.abc import Callable, Container
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from scorekit.io import preconditioning
 
-__all__ = ["FORMATS", "find_format"]
+if TYPE_CHECKING:
+    from scorekit.io.formats import (
+        adm,
+        autoencoder_kl,
+        ddpm,
+        dhariwal,
+        dit,
+        edm2,
+        inception,
+        score_sde,
+        song_unet,
+        terrain,
+    )
+
+__all__ = [
+    "FORMATS",
+    "adm",
+    "autoencoder_kl",
+    "ddpm",
+    "dhariwal",
+    "dit",
+    "edm2",
+    "find_format",
+    "inception",
+    "score_sde",
+    "song_unet",
+    "terrain",
+]
+
 
 FORMATS: dict[str, Callable[[], preconditioning.Preconditioning] | None] = {
     "adm": None,
@@ -30,8 +59,21 @@ network is no denoiser. A new layout is a module and a line here."""
 def find_format(names: Container[str]) -> tuple[str, ModuleType] | None:
     """The first layout that recognises the names of tensors, or None.
 
+    Args:
+      names: of tensors.
+
+    Returns:
+      The name of the layout and its module.
+
     >>> find_format({"x_embedder.proj.weight", "y_embedder.embedding_table.weight"})[0]
     'dit'
     """
     modules = ((name, importlib.import_module(f"{__name__}.{name}")) for name in FORMATS)
     return next(((name, module) for name, module in modules if module.recognises(names)), None)
+
+
+def __getattr__(name: str) -> Any:
+    """Modules are imported when they are asked for."""
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

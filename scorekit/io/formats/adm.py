@@ -9,18 +9,23 @@ import math
 from collections.abc import Container
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from scorekit.io.tensors import Tensors, check_params
+from scorekit.io.formats._checks import check_against, with_null_row
+from scorekit.io.tensors import Tensors
 from scorekit.networks import ADM
 
-__all__ = ["check_against", "convert", "recognises", "with_null_row"]
+__all__ = ["convert", "recognises"]
 
 
 def recognises(names: Container[str]) -> bool:
     """Whether tensors have the names of this layout.
+
+    Args:
+      names: of tensors.
+
+    Returns:
+      Whether they are.
 
     >>> recognises({"time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight"})
     True
@@ -62,6 +67,10 @@ def convert(
     Raises:
       ValueError: for a tensor that is missing, left over or of an unexpected shape, or arguments that do not fit.
 
+    >>> convert(Tensors({}))
+    Traceback (most recent call last):
+    ValueError: the checkpoint has no tensor 'input_blocks.1.0.out_layers.3.bias'
+
     Source: the names of https://github.com/openai/guided-diffusion.
     """
     sizes = _sizes(tensors) | {"heads": heads, "head_channels": head_channels, "map_shape": map_shape}
@@ -97,28 +106,6 @@ def convert(
     if not network.learned_variance:
         params["output"] = {name: array[..., :channels] for name, array in params["output"].items()}
     return network, check_against(network, params, channels)
-
-
-def check_against(network: ADM, params: dict[str, Any], channels: int) -> dict[str, Any]:
-    """``{"params": params}``, if they are those of the network for data of so many channels.
-
-    Raises:
-      ValueError: naming the first parameter that is missing, unknown or of another shape.
-    """
-    side = 2 ** (len(network.multipliers) - 1)
-    x = jax.ShapeDtypeStruct((1, *(side,) * (params["input"]["kernel"].ndim - 2), channels), jnp.float32)
-    check_params({"params": params}, jax.eval_shape(network.init, jax.random.key(0), x, jnp.zeros(1)))
-    return {"params": params}
-
-
-def with_null_row(table: np.ndarray) -> np.ndarray:
-    """The embeddings ``(K, features)`` of the labels, and one of zeros for the null label K.
-
-    >>> with_null_row(np.ones((1, 2)))
-    array([[1., 1.],
-           [0., 0.]])
-    """
-    return np.concatenate([table, np.zeros_like(table[:1])])
 
 
 class _Blocks:

@@ -10,6 +10,8 @@ from scorekit.io.formats._diffusers import Params, attention, check_fields, coun
 from scorekit.io.tensors import Tensors, check_params
 from scorekit.networks import AutoencoderKL
 
+__all__ = ["attributes", "convert", "recognises"]
+
 _ONLY = {
     "act_fn": ("silu",),
     "mid_block_add_attention": (True,),
@@ -21,12 +23,28 @@ _ONLY = {
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether tensors of these names are of this layout."""
+    """Whether tensors of these names are of this layout.
+
+    Args:
+      names: of tensors.
+
+    Returns:
+      Whether they are.
+
+    >>> recognises(["encoder.down_blocks.0.resnets.0.conv1.weight", "decoder.conv_in.weight"])
+    True
+    """
     return "encoder.down_blocks.0.resnets.0.conv1.weight" in names and "decoder.conv_in.weight" in names
 
 
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of :func:`convert` that ``config.json`` holds: scale and shift of the latent, groups of the norms.
+
+    Args:
+      config: the fields of ``config.json``.
+
+    Returns:
+      The arguments by name.
 
     Raises:
       ValueError: naming a field with a value that :class:`~scorekit.networks.AutoencoderKL` does not have.
@@ -58,8 +76,15 @@ def convert(
       shift_factor: what is subtracted from the latent before it is scaled.
       groups: groups of the norms.
 
+    Returns:
+      The network and its parameters.
+
     Raises:
       ValueError: naming a tensor that is missing or not used, or a parameter of the wrong shape.
+
+    >>> convert(Tensors({}), scaling_factor=1.0)
+    Traceback (most recent call last):
+    ValueError: the checkpoint has no tensor 'encoder.conv_in.weight'
     """
     levels = count(tensors, "encoder.down_blocks")
     blocks = count(tensors, "encoder.down_blocks.0.resnets")

@@ -11,6 +11,8 @@ from scorekit.io.formats._diffusers import Params, attention, check_fields, coun
 from scorekit.io.tensors import Tensors, check_params
 from scorekit.networks import DDPMUNet
 
+__all__ = ["attributes", "convert", "recognises"]
+
 _ONLY = {
     "act_fn": ("silu",),
     "attention_head_dim": (None,),
@@ -38,7 +40,17 @@ _DEFAULTS = {
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether tensors of these names are of this layout."""
+    """Whether tensors of these names are of this layout.
+
+    Args:
+      names: of tensors.
+
+    Returns:
+      Whether they are.
+
+    >>> recognises(["time_embedding.linear_1.weight", "mid_block.attentions.0.group_norm.weight"])
+    True
+    """
     ours = (
         "time_embedding.linear_1.weight",
         "mid_block.attentions.0.group_norm.weight",
@@ -48,6 +60,12 @@ def recognises(names: Container[str]) -> bool:
 
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of :func:`convert` that ``config.json`` holds: groups of the norms, and the rate of dropout.
+
+    Args:
+      config: the fields of ``config.json``.
+
+    Returns:
+      The arguments by name.
 
     Raises:
       ValueError: naming a field with a value that :class:`~scorekit.networks.DDPMUNet` does not have; a field that is
@@ -72,8 +90,15 @@ def convert(tensors: Tensors, *, groups: int = 32, dropout: float = 0.0) -> tupl
       groups: groups of the norms.
       dropout: rate of dropout in training.
 
+    Returns:
+      The network, called with a timestep in [0, 1000), and its parameters.
+
     Raises:
       ValueError: naming a tensor that is missing or not used, or a parameter of the wrong shape.
+
+    >>> convert(Tensors({}))
+    Traceback (most recent call last):
+    ValueError: the checkpoint has no tensor 'conv_in.weight'
     """
     levels, blocks = count(tensors, "down_blocks"), count(tensors, "down_blocks.0.resnets")
     channels, data_channels = tensors.shape("conv_in.weight")[:2]

@@ -11,18 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from scorekit.io.formats.adm import check_against, with_null_row
+from scorekit.io.formats._checks import check_against, with_null_row
 from scorekit.io.tensors import Tensors
 from scorekit.networks import ADM
 
 __all__ = ["convert", "recognises"]
 
-HEAD_CHANNELS = 64
+_HEAD_CHANNELS = 64
 """Channels of an attention head, in all networks of this layout."""
 
 
 def recognises(names: Container[str]) -> bool:
     """Whether tensors have the names of this layout, which differs from EDM's other network in the last layers.
+
+    Args:
+      names: of tensors.
+
+    Returns:
+      Whether they are.
 
     >>> recognises({"model.map_layer0.weight", "model.out_norm.weight", "model.out_conv.weight"})
     True
@@ -47,6 +53,10 @@ def convert(tensors: Tensors) -> tuple[ADM, dict[str, Any]]:
     Raises:
       ValueError: for a tensor that is missing, left over or of an unexpected shape, or other frequencies of the noise
         embedding or other resampling filters than ours.
+
+    >>> convert(Tensors({}))
+    Traceback (most recent call last):
+    ValueError: the checkpoint has no tensor 'enc.*_block0.norm0.weight'
 
     Source: Karras et al. 2022 (https://arxiv.org/abs/2206.00364); the names of physicsnemo's re-release.
     """
@@ -97,7 +107,7 @@ def _sizes(found: Tensors) -> tuple[list[str], ADM]:
         attention_levels=tuple(
             level for level, first in enumerate(firsts) if "qkv.weight" in first or "attn.qkv.weight" in first
         ),
-        head_channels=HEAD_CHANNELS,
+        head_channels=_HEAD_CHANNELS,
         num_classes=found.shape("map_label.weight")[1] if "map_label.weight" in found else None,
         noise_scale=1.0,
         noise_channels=found.shape("map_layer0.weight")[1],
@@ -136,4 +146,4 @@ def _attention(block: Tensors) -> dict[str, Any] | None:
 
 def _heads_last(rows: np.ndarray) -> np.ndarray:
     """From the order (heads, d, 3) of the output of a projection to (3, heads, d)."""
-    return np.moveaxis(rows.reshape(-1, HEAD_CHANNELS, 3, *rows.shape[1:]), 2, 0).reshape(rows.shape)
+    return np.moveaxis(rows.reshape(-1, _HEAD_CHANNELS, 3, *rows.shape[1:]), 2, 0).reshape(rows.shape)

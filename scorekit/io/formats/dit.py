@@ -19,7 +19,17 @@ _HEADS = {(sizes["width"], sizes["depth"]): sizes["heads"] for sizes in PRESETS.
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether these are the names of a diffusion transformer in one of the two layouts."""
+    """Whether these are the names of a diffusion transformer in one of the two layouts.
+
+    Args:
+      names: of tensors.
+
+    Returns:
+      Whether they are.
+
+    >>> recognises(["x_embedder.proj.weight", "y_embedder.embedding_table.weight"])
+    True
+    """
     return (_OFFICIAL in names and "y_embedder.embedding_table.weight" in names) or (
         _DIFFUSERS in names and "transformer_blocks.0.norm1.emb.class_embedder.embedding_table.weight" in names
     )
@@ -27,6 +37,12 @@ def recognises(names: Container[str]) -> bool:
 
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of :func:`convert` that the ``config.json`` of diffusers holds.
+
+    Args:
+      config: the fields of ``config.json``.
+
+    Returns:
+      The arguments by name.
 
     >>> attributes({"num_attention_heads": 16})
     {'heads': 16}
@@ -50,6 +66,10 @@ def convert(tensors: Tensors, *, heads: int | None = None, keep_variance: bool =
     Raises:
       ValueError: naming the first tensor that is missing, unused or of an unexpected shape, or ``heads`` if the sizes
         are those of no preset.
+
+    >>> convert(Tensors({"x_embedder.proj.weight": np.ones((16, 4, 2, 2))}))
+    Traceback (most recent call last):
+    ValueError: the checkpoint has no tensor 't_embedder.mlp.0.weight'
 
     Source: Peebles & Xie 2023 (https://arxiv.org/abs/2212.09748).
     """

@@ -18,7 +18,17 @@ __all__ = ["convert", "convert_log_variance", "recognises"]
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether these are the names of an EDM2 network."""
+    """Whether these are the names of an EDM2 network.
+
+    Args:
+      names: of tensors.
+
+    Returns:
+      Whether they are.
+
+    >>> recognises(["unet.emb_fourier.freqs", "unet.out_gain"])
+    True
+    """
     return "unet.emb_fourier.freqs" in names and "unet.out_gain" in names
 
 
@@ -36,6 +46,10 @@ def convert(tensors: Tensors, *, head_channels: int = 64) -> tuple[EDM2, PyTree]
 
     Raises:
       ValueError: naming the first tensor that is missing, unused or of an unexpected shape.
+
+    >>> convert(Tensors({}))
+    Traceback (most recent call last):
+    ValueError: the checkpoint has no tensor of the encoder, 'unet.enc.<height>x<width>_conv.weight'
 
     Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
@@ -102,6 +116,10 @@ def convert_log_variance(tensors: Tensors) -> tuple[LogVariance, PyTree]:
 
     Raises:
       ValueError: naming the first tensor that is missing or of an unexpected shape.
+
+    >>> convert_log_variance(Tensors({}))
+    Traceback (most recent call last):
+    ValueError: the checkpoint has no tensor 'logvar_fourier.freqs'
     """
     constants = _constants(tensors.under("logvar_fourier"))
     variables = {

@@ -23,15 +23,20 @@ from scorekit.typing import PyTree
 
 __all__ = ["Loaded", "checksum", "convert", "load", "recognises"]
 
-EPSILON = 1e-3
+_EPSILON = 1e-3
 """Added to the variances of the batch normalisation."""
 
 
 class Loaded(NamedTuple):
-    """Attributes:
-    network: the module, here an :class:`~scorekit.metrics.InceptionV3`.
-    params: its parameters.
-    checksum: SHA-256 of the file, in hexadecimal digits.
+    """A network with the weights of a file.
+
+    Attributes:
+      network: the module, such as an :class:`~scorekit.metrics.InceptionV3`.
+      params: its parameters.
+      checksum: SHA-256 of the file, in hexadecimal digits.
+
+    >>> Loaded(network=InceptionV3(), params={}, checksum="6726825d").checksum
+    '6726825d'
     """
 
     network: nn.Module
@@ -51,9 +56,9 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     Raises:
       ValueError: naming the path, if there is no such file or it is not of this network.
 
-    Example::
-
-        network, params, checksum = load("pt_inception-2015-12-05-6726825d.pth")
+    >>> load("missing.pth")
+    Traceback (most recent call last):
+    ValueError: path must be a .safetensors or .pth file of Inception weights, got missing.pth
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -69,6 +74,12 @@ def checksum(path: Path) -> str:
 
 def recognises(names: Container[str]) -> bool:
     """Whether tensors of these names are of this layout.
+
+    Args:
+      names: of tensors.
+
+    Returns:
+      Whether they are.
 
     >>> recognises(["Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch3x3_2a.conv.weight", "fc.weight"])
     True
@@ -94,6 +105,10 @@ def convert(tensors: Tensors) -> tuple[InceptionV3, PyTree]:
 
         network, params = convert(Tensors(weights))
         features = jax.jit(network.apply)({"params": params}, x)["2048"]
+
+    >>> convert(Tensors({}))
+    Traceback (most recent call last):
+    ValueError: the checkpoint has no tensor 'Conv2d_1a_3x3.conv.weight'
     """
     network = InceptionV3()
     like = jax.ShapeDtypeStruct((1, 75, 75, 3), jnp.float32)
@@ -115,5 +130,5 @@ def _convert(tensors: Tensors, layers: PyTree) -> PyTree:
     scale, bias, mean, variance = (
         norm.take(name).astype(np.float64) for name in ("weight", "bias", "running_mean", "running_var")
     )
-    factor = scale / np.sqrt(variance + EPSILON)
+    factor = scale / np.sqrt(variance + _EPSILON)
     return {"kernel": (kernel * factor).astype(np.float32), "bias": (bias - mean * factor).astype(np.float32)}

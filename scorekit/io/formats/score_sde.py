@@ -36,6 +36,12 @@ _ATTENTION = ("GroupNorm_0", "NIN_0", "NIN_1", "NIN_2", "NIN_3")
 def recognises(names: Container[str]) -> bool:
     """Whether these are the names of a network that :func:`convert` takes.
 
+    Args:
+      names: of tensors.
+
+    Returns:
+      Whether they are.
+
     >>> recognises(["module.all_modules.1.weight"])
     True
     """
@@ -92,6 +98,9 @@ def parameter_names(network: SongUNet, resolution: int = 32) -> list[str]:
     Args:
       network: with the sizes of the checkpoint; without classes, vector and map.
       resolution: side of the images in pixels.
+
+    Returns:
+      The names.
 
     >>> network = SongUNet(channels=8, multipliers=(1,), blocks=1)
     >>> parameter_names(network)[:3]

@@ -17,6 +17,12 @@ __all__ = ["convert", "recognises"]
 def recognises(names: Container[str]) -> bool:
     """Whether these are the names of a network that :func:`convert` takes.
 
+    Args:
+      names: of tensors.
+
+    Returns:
+      Whether they are.
+
     >>> recognises(["model.map_layer0.weight", "model.enc.32x32_conv.weight"])
     True
     """

@@ -14,6 +14,7 @@ import numpy as np
 from flax.linen import silu
 
 from scorekit.io.formats import adm
+from scorekit.io.formats._checks import check_against
 from scorekit.io.tensors import Tensors
 from scorekit.networks import ADM
 from scorekit.trees import expand
@@ -21,8 +22,8 @@ from scorekit.typing import Array, ArrayLike
 
 __all__ = ["convert", "end_of_path", "read", "recognises"]
 
-HEAD_CHANNELS = 32
-SIGMA_MIN, SIGMA_DATA = 0.002, 0.5
+_HEAD_CHANNELS = 32
+_SIGMA_MIN, _SIGMA_DATA = 0.002, 0.5
 _NORMS = {"in_layers.2": "in_layers.0", "out_layers.3": "out_layers.0", "qkv": "norm", "out.2": "out.0"}
 """The norm before a convolution, by guided-diffusion's names."""
 
@@ -33,8 +34,13 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Args:
       path: of the file.
 
+    Returns:
+      Arrays by name.
+
     Raises:
       ValueError: for a graph in which the parameters of a norm are not found.
+
+    >>> tensors = read("terrain.onnx")  # doctest: +SKIP
     """
     import onnx  # pyright: ignore[reportMissingImports]
     from onnx import numpy_helper  # pyright: ignore[reportMissingImports]
@@ -62,6 +68,12 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 def recognises(names: Container[str]) -> bool:
     """Whether tensors have the names that :func:`read` gives.
 
+    Args:
+      names: of tensors.
+
+    Returns:
+      Whether they are.
+
     >>> recognises({"time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight", "label_emb.2.weight"})
     True
     """
@@ -82,15 +94,19 @@ def convert(tensors: Tensors) -> tuple[ADM, dict[str, Any], Callable[[ArrayLike]
 
     Raises:
       ValueError: for a tensor that is missing, left over or of an unexpected shape.
+
+    >>> convert(Tensors({}))
+    Traceback (most recent call last):
+    ValueError: the checkpoint has no tensor 'label_emb.0.weight'
     """
     first, last = tensors.under("label_emb.0").dense(), tensors.under("label_emb.2").dense()
     rest = {name: tensors.take(name) for name in tensors if not name.startswith("label_emb.")}
-    network, params = adm.convert(Tensors(rest, tensors.source), head_channels=HEAD_CHANNELS, new_attention_order=True)
+    network, params = adm.convert(Tensors(rest, tensors.source), head_channels=_HEAD_CHANNELS, new_attention_order=True)
     network = network.copy(vector_size=last["kernel"].shape[0])
     inner = params["params"]
     inner["conditioning"] |= {"vector": last, "vector_or_null": {"null": np.zeros_like(last["bias"])}}
     embed = lambda difficulty: silu(jnp.asarray(difficulty, jnp.float32)[:, None] @ first["kernel"] + first["bias"])
-    return network, adm.check_against(network, inner, inner["output"]["bias"].size), embed
+    return network, check_against(network, inner, inner["output"]["bias"].size), embed
 
 
 def end_of_path(network: ADM, params: dict[str, Any], x: Array, sigma: ArrayLike, vector: Array) -> Array:
@@ -109,10 +125,15 @@ def end_of_path(network: ADM, params: dict[str, Any], x: Array, sigma: ArrayLike
     Returns:
       Heights, shaped like ``x``.
 
-    Source: Song et al. 2023, app. C (https://arxiv.org/abs/2303.01469).
+    >>> from types import SimpleNamespace
+    >>> network, x = SimpleNamespace(apply=lambda params, x, noise, vector: x), jnp.full((1, 2, 2, 1), 0.5)
+    >>> end_of_path(network, {}, x, 0.002, jnp.zeros((1, 2)))[0, 0, 0]
+    Array([0.5], dtype=float32)
+
+    Source: Song et al. 2023, "Consistency models" (https://arxiv.org/abs/2303.01469).
     """
     sigma = jnp.asarray(sigma, jnp.float32)
-    above, total = sigma - SIGMA_MIN, jnp.sqrt(sigma**2 + SIGMA_DATA**2)
-    skip, scale = SIGMA_DATA**2 / (above**2 + SIGMA_DATA**2), above * SIGMA_DATA / total
+    above, total = sigma - _SIGMA_MIN, jnp.sqrt(sigma**2 + _SIGMA_DATA**2)
+    skip, scale = _SIGMA_DATA**2 / (above**2 + _SIGMA_DATA**2), above * _SIGMA_DATA / total
     output: Any = network.apply(params, x / expand(total, x), 250 * jnp.log(sigma), vector=vector)
     return jnp.clip(expand(skip, x) * x + expand(scale, x) * output, -1, 1)

@@ -94,7 +94,36 @@ ROWS: dict[str, Call] = {
     ),
 }
 
+_SOUND = {"sample_rate": Number(4000.0, low=0.0), "seconds": Number(0.1, low=0.0)}
+ROWS |= {
+    "data.phrases.random_phrase": call(
+        data.phrases.random_phrase, seed=Count(0, least=0), seconds=Number(4.0, low=0.0)
+    ),
+    "data.synthesis.render_note": call(
+        lambda **kwargs: data.synthesis.render_note(data.soundfont.read_soundfont(), **kwargs),
+        program=Count(0, least=0),
+        pitch=Count(69, least=0),
+        velocity=Count(100),
+        held=Number(0.05, low=0.0),
+        bank=Count(0, least=0),
+        **_SOUND,
+    ),
+    "data.phrases.piano_roll": call(
+        lambda **kwargs: data.phrases.piano_roll([data.phrases.Note(60, 100, 0.0, 0.1)], **kwargs),
+        frames=Count(3, least=0),
+        frame_rate=Number(62.5, low=0.0),
+    ),
+    "data.phrases.render_phrase": call(
+        lambda **kwargs: data.phrases.render_phrase(
+            data.soundfont.read_soundfont(), notes=[data.phrases.Note(60, 100, 0.0, 0.1)], **kwargs
+        ),
+        program=Count(0, least=0),
+        **_SOUND,
+    ),
+}
+
 EXEMPT = {
+    "data.soundfont.default_path": "takes no values",
     "data.Prefetch": "a result of prefetch",
     "data.Source": "a protocol",
     "data.Stream": "a result of stream",

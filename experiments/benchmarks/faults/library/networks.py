@@ -366,6 +366,8 @@ def _features(layers):
 
 
 EXEMPT = {
+    "networks.attention.attend": "takes what the networks give it, which they check",
+    "networks.dit.positions": "takes the sizes of a network, which it checks",
     "networks.Masked": "a record of a condition, which the networks check",
     "networks.Posterior": "a result",
     "networks.Quantised": "a result",

@@ -12,14 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit import _version, networks, predictions
-from scorekit.io import hub, preconditioning
+from scorekit.io import _hub as hub
+from scorekit.io import preconditioning
+from scorekit.io._safetensors import read_safetensors
 from scorekit.io.files import as_path, write_atomic
-from scorekit.io.reading import read_safetensors
 from scorekit.io.tensors import check_params
 from scorekit.schedules import _non_variance_preserving, _tables, _transforms, _variance_preserving
 from scorekit.typing import PyTree
-
-__all__ = ["export", "is_export", "read"]
 
 _FORMAT = "scorekit"
 _KINDS = {
@@ -49,6 +48,15 @@ def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = No
     Raises:
       ValueError: for a schedule, target or attribute that cannot be written as JSON.
       OSError: if a file cannot be written, naming it.
+
+    >>> import tempfile
+    >>> from scorekit import io
+    >>> module = networks.MLP(features=4, blocks=1)
+    >>> params = jax.jit(module.init)(jax.random.key(0), jnp.ones((1, 2)), 0.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = export(folder, io.Loaded(module, params, preconditioning.edm(), (2,)), {"steps": 1000})
+    ...     io.load(folder).shape
+    (2,)
     """
     folder, facts = as_path(folder), dict(facts or {})
     config: dict[str, Any] = {

@@ -69,3 +69,16 @@ def check_features(least: int, **named: ArrayLike) -> list[Array]:
     arrays = [x if x.dtype == jnp.float64 else x.astype(jnp.float32) for x in arrays]
     check_finite(**dict(zip(named, arrays, strict=True)))
     return arrays
+
+
+def float64_rows(least: int, **named: ArrayLike) -> list[np.ndarray]:
+    """The named arrays in float64, copied.
+
+    Raises:
+      ValueError: if one is not ``(N, D)`` with ``N >= least`` and ``D >= 1``, they differ in ``D``, or a value is not
+        finite.
+    """
+    arrays = [np.asarray(x) for x in named.values()]
+    check_rows(least, **dict(zip(named, arrays, strict=True)))
+    check_finite(**dict(zip(named, arrays, strict=True)))
+    return [x.astype(np.float64) for x in arrays]

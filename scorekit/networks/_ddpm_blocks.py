@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit.checks import check_count
+from scorekit.networks._spatial import DType
 from scorekit.networks.attention import attend
-from scorekit.networks.spatial import DType
 from scorekit.typing import Array
 
 EPSILON = 1e-6

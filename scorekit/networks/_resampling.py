@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from scorekit.networks.spatial import DType
+from scorekit.networks._spatial import DType
 from scorekit.typing import Array
 
 

@@ -13,20 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit.networks.spatial import DType
+from scorekit.networks._spatial import DType
 from scorekit.typing import Array, ArrayLike, Key, PyTree
-
-__all__ = [
-    "MPConv",
-    "MPFourier",
-    "MPOrNull",
-    "mp_cat",
-    "mp_silu",
-    "mp_sum",
-    "normalise",
-    "normalise_weights",
-    "unit_normal",
-]
 
 SILU_MAGNITUDE = 0.596
 """The root mean square of ``silu(x)`` for standard normal x."""
@@ -58,7 +46,7 @@ def normalise_weights(params: PyTree) -> PyTree:
 
     Args:
       params: of a network whose arrays of two axes or more are all magnitude-preserving weights ``(..., out)``
-        (:class:`~scorekit.networks.edm2.EDM2`); they are normalised over all axes but the last. Others, gains and
+        (:class:`~scorekit.networks.EDM2`); they are normalised over all axes but the last. Others, gains and
         constants, are left alone.
 
     Returns:
@@ -68,7 +56,7 @@ def normalise_weights(params: PyTree) -> PyTree:
     >>> [round(float(w), 2) for w in unit["kernel"][:, 0]], float(unit["gain"])
     ([0.85, 1.13], 2.0)
 
-    Source: Karras et al. 2024, eq. 66.
+    Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
     return jax.tree.map(lambda w: normalise(w, range(w.ndim - 1)) if jnp.ndim(w) > 1 else w, params)
 

@@ -5,9 +5,9 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
+from scorekit.networks._resampling import downsample, upsample
+from scorekit.networks._spatial import DType
 from scorekit.networks.attention import attend
-from scorekit.networks.resampling import downsample, upsample
-from scorekit.networks.spatial import DType
 from scorekit.typing import Array
 
 XAVIER, ZEROS = nn.initializers.xavier_uniform(), nn.initializers.zeros

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from scorekit.audio.files import to_codes
 from scorekit.data.soundfont import read_soundfont
 from scorekit.data.synthesis import render_note
 
@@ -144,8 +143,8 @@ def audio_feature(seconds: float, sample_rate: int):
 
 
 def to_int16(x: np.ndarray) -> np.ndarray:
-    """Floats in [-1, 1) to 16-bit codes, rounded."""
-    return to_codes(x, 16).astype(np.int16)
+    """Floats in [-1, 1) to 16-bit codes, rounded and clipped."""
+    return np.clip(np.round(np.asarray(x, np.float32) * 2.0**15), -(2.0**15), 2.0**15 - 1.0).astype(np.int16)
 
 
 def instrument_names() -> tuple[list[str], list[str]]:

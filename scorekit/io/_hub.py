@@ -5,8 +5,6 @@ from pathlib import Path
 
 from scorekit.io.reading import WEIGHTS
 
-__all__ = ["PREFIX", "fetch", "sha256"]
-
 PREFIX = "hf:"
 _SMALL, _LARGE = ["*.json", "*.safetensors"], ["*.json", "*.bin", "*.pt", "*.pth", "*.pkl"]
 

@@ -19,8 +19,6 @@ import numpy as np
 
 from scorekit.io._arrays import DTYPES, LazyArray, NumpyArray, NumpyDtype, Sealed, Storage, scalar
 
-__all__ = ["Inert", "LazyArray", "read_pickle"]
-
 _MAGIC = 0x1950A86A20F9469CFC6C
 """The first pickle of PyTorch's older files."""
 

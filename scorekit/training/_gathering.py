@@ -6,7 +6,7 @@ import jax
 from jax.sharding import Mesh
 
 from scorekit.sharded import Shard
-from scorekit.training.devices import AXES, state_spec
+from scorekit.training._placement import AXES, state_spec
 from scorekit.typing import PyTree
 
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_floating
+from scorekit.networks._conditions import OrNull
 from scorekit.networks.conditioning import Masked
-from scorekit.networks.embeddings import OrNull
 from scorekit.typing import Array
 
 DType = jnp.dtype | type

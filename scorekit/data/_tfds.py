@@ -1,0 +1,108 @@
+"""TensorFlow Datasets without TensorFlow: prepares sets of any kind as array_record files and reads their splits."""
+
+import difflib
+import os
+
+from scorekit.data._quiet import quiet_tfds
+
+
+def prepared(name: str, data_dir: str | os.PathLike | None = None):
+    """The TFDS builder of this name, after preparing its set in ``data_dir`` if necessary.
+
+    Raises:
+      ValueError: if the name is unknown, or the set cannot be downloaded, written or read; the message says what to do.
+    """
+    return prepare(builder_of(name, data_dir), name, data_dir)
+
+
+def read_split(builder, split: str) -> list[dict]:
+    """All examples of a split of a prepared set, in TFDS's fixed order.
+
+    Args:
+      builder: TFDS builder of a prepared set.
+      split: such as ``"train"``, ``"train[:80%]"`` or ``"train+test"``.
+
+    Raises:
+      ValueError: if the split is unknown or its files are damaged.
+    """
+    source = open_split(builder, split)
+    try:
+        with quiet_tfds():
+            return source.__getitems__(list(range(len(source))))
+    except Exception as error:
+        raise ValueError(f"{unusable(builder)} ({error})") from error
+
+
+def open_split(builder, split: str):
+    """The TFDS data source of a split of a prepared set."""
+    try:
+        with quiet_tfds():
+            return builder.as_data_source(split)  # type: ignore[call-arg]  (hidden by a decorator)
+    except Exception as error:
+        if not builder.info.splits:
+            raise ValueError(unusable(builder)) from error
+        raise ValueError(
+            f"split must select examples of {sorted(builder.info.splits)}, as in 'train[:80%]', got {split!r}: {error}"
+        ) from error
+
+
+def builder_of(name: str, data_dir: str | os.PathLike | None):
+    """The TFDS builder of this name, writing array_record files."""
+    with quiet_tfds():
+        import tensorflow_datasets as tfds
+        from tensorflow_datasets.core.registered import DatasetNotFoundError
+
+        import scorekit.data._digits
+        import scorekit.data._notes
+        import scorekit.data._phrases  # noqa: F401  (registers soundfont_phrases)
+
+    folder = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
+    try:
+        with quiet_tfds():
+            return tfds.builder(name, data_dir=folder, file_format="array_record")
+    except DatasetNotFoundError as error:
+        known = tfds.list_builders(with_community_datasets=False)
+        close = difflib.get_close_matches(name, known) or ["sklearn_digits", "mnist", "cifar10"]
+        raise ValueError(f"name must be a TFDS data set, got {name!r}; did you mean {' or '.join(close)}?") from error
+    except (AssertionError, ImportError, OSError, ValueError) as error:
+        raise ValueError(
+            f"name={name!r} cannot be opened as array_record files in data_dir={data_dir!s}: {error}"
+        ) from error
+
+
+def prepare(builder, name: str, data_dir: str | os.PathLike | None):
+    """Prepares the set of a builder; another process may prepare it at the same time."""
+    from scorekit.data._without_tensorflow import tensorflow_stand_in
+
+    try:
+        with tensorflow_stand_in(), quiet_tfds():
+            builder.download_and_prepare()
+    except Exception as error:
+        if not builder.data_path.exists():  # no other process has completed it
+            raise ValueError(_advice(name, data_dir, error)) from error
+        builder = builder_of(name, data_dir)
+    return builder
+
+
+def _advice(name: str, data_dir: str | os.PathLike | None, error: Exception) -> str:
+    """The message of a failed preparation: what went wrong, and a remedy."""
+    import requests
+
+    if isinstance(error, requests.RequestException):
+        remedy = (
+            "it has to be downloaded and its publisher cannot be reached; connect to the internet, or copy a prepared"
+            " set into data_dir from another machine, or use name='sklearn_digits', which needs no download"
+        )
+    elif isinstance(error, OSError):
+        remedy = "data_dir must be a folder that can be written, with enough space"
+    elif isinstance(error, ImportError) and "scorekit[audio]" in str(error):
+        remedy = "a package is missing"
+    elif isinstance(error, ImportError):
+        remedy = "this set needs TensorFlow to be prepared: pip install tensorflow-cpu"
+    else:
+        remedy = "remove its files from data_dir/downloads and try again"
+    return f"name={name!r} could not be prepared in data_dir={data_dir!s}: {remedy} ({error!r})"
+
+
+def unusable(builder) -> str:
+    return f"data_dir: {builder.data_path} is damaged or incomplete; delete it to have it prepared again"

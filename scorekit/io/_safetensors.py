@@ -1,0 +1,20 @@
+"""Files of safetensors."""
+
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp  # numpy knows bfloat16 once ml_dtypes is imported, which jax does
+
+from scorekit.io.files import in_bucket
+
+
+def read_safetensors(path: Path) -> dict[str, Any]:
+    """The tensors of a file of safetensors by name; ``ValueError`` if it is damaged."""
+    from safetensors import SafetensorError  # late: the other files need nothing
+    from safetensors.numpy import load, load_file
+
+    assert jnp.bfloat16  # numpy knows this dtype once jax is imported
+    try:
+        return load(path.read_bytes()) if in_bucket(path) else load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a complete safetensors file (was its download cut off?): {error}") from error

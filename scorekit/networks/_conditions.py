@@ -1,0 +1,87 @@
+"""Conditions as every network takes them: one value per example, and a learned null token where it is absent."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from scorekit import trees
+from scorekit.networks.conditioning import ABSENT, Masked
+from scorekit.typing import Array, ArrayLike
+
+
+def as_masked(name: str, condition: Any, shape: tuple[int, ...] | None, batch: int) -> Masked | None:
+    """Normalises a condition to float32 ``value`` ``(B, *shape)``, zero where absent, and ``present`` ``(B,)``.
+
+    Args:
+      name: its name in error messages.
+      condition: an array (present for all), a :class:`Masked`, or None (absent for all).
+      shape: the shape of one example; None for a network without this condition.
+      batch: B.
+
+    Raises:
+      ValueError: if it is given to a network without this condition, or its shape is wrong.
+
+    >>> as_masked("vector", Masked(jnp.ones((2, 3)), jnp.array([True, False])), (3,), 2).value.sum()
+    Array(3., dtype=float32)
+    """
+    if shape is None:
+        if condition is not None:
+            raise ValueError(f"{name} must be None for a network that was built without it")
+        return None
+    condition = ABSENT if condition is None else condition
+    value, present = condition if isinstance(condition, Masked) else Masked(condition)
+    value, present = jnp.asarray(value, jnp.float32), jnp.asarray(present)
+    if present.dtype != bool or present.shape not in ((), (batch,)):
+        raise ValueError(
+            f"{name}.present must be a boolean or ({batch},) booleans, got {present.shape} {present.dtype}"
+        )
+    if value.shape not in ((), shape, (batch, *shape)):
+        raise ValueError(f"{name} must have shape {(batch, *shape)}, got {value.shape}")
+    value, present = jnp.broadcast_to(value, (batch, *shape)), jnp.broadcast_to(present, (batch,))
+    return Masked(trees.where(present, value, jnp.zeros_like(value)), present)
+
+
+class OrNull(nn.Module):
+    """An embedding ``(B, ..., features)`` where it is present ``(B,)``, a learned null token elsewhere."""
+
+    @nn.compact
+    def __call__(self, embedded: Array, present: Array) -> Array:
+        features = embedded.shape[-1]
+        null = self.param("null", nn.initializers.normal(features**-0.5), (features,), jnp.float32)
+        return trees.where(present, embedded, jnp.broadcast_to(null.astype(embedded.dtype), embedded.shape))
+
+
+def as_labels(labels: ArrayLike | None, num_classes: int | None, batch: int) -> Array | None:
+    """Labels as ``(B,)``: the null label ``num_classes`` where they are None, and one that no table has where they are
+    negative; None for a network without classes.
+
+    Raises:
+      ValueError: if they are given to a network without classes, or are not integers, or are of the wrong shape.
+
+    >>> as_labels(jnp.array([0, -1]), 3, 2)
+    Array([0, 4], dtype=int32)
+    """
+    if num_classes is None:
+        if labels is not None:
+            raise ValueError("labels must be None for a network with num_classes=None")
+        return None
+    labels = per_example("labels", num_classes if labels is None else labels, batch)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(f"labels must be integers, got dtype {labels.dtype}")
+    return jnp.where(labels < 0, num_classes + 1, labels)  # negative indices would count from the end
+
+
+def per_example(name: str, value: ArrayLike, batch: int) -> Array:
+    """A scalar or ``(B,)`` as ``(B,)``.
+
+    Raises:
+      ValueError: naming the argument, if it is neither.
+
+    >>> per_example("noise", 0.5, 2)
+    Array([0.5, 0.5], dtype=float32, weak_type=True)
+    """
+    value = jnp.asarray(value)
+    if value.shape not in ((), (batch,)):
+        raise ValueError(f"{name} must be a scalar or have shape ({batch},), got shape {value.shape}")
+    return jnp.broadcast_to(value, (batch,))
