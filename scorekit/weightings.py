@@ -98,6 +98,10 @@ def truncated_snr(log_snr: Array) -> Array:
 def min_snr(log_snr: Array, gamma: Number = 5.0) -> Array:
     """``lambda = min(SNR, gamma) / SNR`` (Hang et al. 2023, eq. 8, https://arxiv.org/abs/2303.09556).
 
+    Args:
+      log_snr: of the noise levels, any shape, in nats.
+      gamma: the SNR above which the weight falls.
+
     Raises:
       ValueError: if ``gamma`` is not positive.
 
@@ -110,6 +114,11 @@ def min_snr(log_snr: Array, gamma: Number = 5.0) -> Array:
 
 def p2(log_snr: Array, gamma: Number = 1.0, k: Number = 1.0) -> Array:
     """``lambda = 1 / (k + SNR)^gamma`` (Choi et al. 2022, eq. 8, https://arxiv.org/abs/2204.00227).
+
+    Args:
+      log_snr: of the noise levels, any shape, in nats.
+      gamma: the exponent; 0 is no weighting.
+      k: added to the SNR.
 
     Raises:
       ValueError: if ``gamma`` is negative or ``k`` not positive.
@@ -126,6 +135,10 @@ def p2(log_snr: Array, gamma: Number = 1.0, k: Number = 1.0) -> Array:
 def edm(log_snr: Array, sigma_data: Number = 0.5) -> Array:
     """EDM's weight: unit weight on the preconditioned network (Karras et al. 2022, table 1,
     https://arxiv.org/abs/2206.00364).
+
+    Args:
+      log_snr: of the noise levels, any shape, in nats.
+      sigma_data: standard deviation of the data.
 
     Raises:
       ValueError: if ``sigma_data`` is not positive.
@@ -152,6 +165,11 @@ def logit_normal(log_snr: Array, mean: Number = 0.0, std: Number = 1.0) -> Array
     """:func:`flow` times the logit-normal density of flow time: with uniform times of a rectified flow it is the same
     objective as logit-normal times without it (Esser et al. 2024, eq. 19, https://arxiv.org/abs/2403.03206).
 
+    Args:
+      log_snr: of the noise levels, any shape, in nats.
+      mean: of the logit of flow time.
+      std: of the logit of flow time.
+
     Raises:
       ValueError: if ``mean`` is not finite or ``std`` not positive.
 
@@ -170,6 +188,10 @@ def sigmoid(log_snr: Array, bias: Number = 0.0) -> Array:
     """``lambda = sigmoid(bias - log_snr)``, defined per unit of log-SNR: wrap it in :func:`per_log_snr` to train with
     uniform times of any schedule (Kingma & Gao 2023, https://arxiv.org/abs/2303.00848; Hoogeboom et al. 2024, eq. 4,
     https://arxiv.org/abs/2410.19324).
+
+    Args:
+      log_snr: of the noise levels, any shape, in nats.
+      bias: the log-SNR, in nats, around which the weight falls.
 
     Raises:
       ValueError: if ``bias`` is not finite.

@@ -43,6 +43,9 @@ class Representation(NamedTuple):
 def waveform(scale: float = 1.0) -> Representation:
     """Samples times ``scale``, ``(B, L, 1)``. Music is quiet: its RMS is about 0.2 at full scale 1.
 
+    Args:
+      scale: of the samples, so that the network receives about unit variance.
+
     >>> waveform(5.0).encode(jnp.ones((2, 8))).shape
     (2, 8, 1)
     """

@@ -15,6 +15,11 @@ _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 def uniform(n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0) -> Array:
     """``n`` equal steps in t from ``t_max`` to ``t_min``.
 
+    Args:
+      n: number of steps.
+      t_max: the first time.
+      t_min: the last time.
+
     Raises:
       ValueError: for ``n < 1``, or times that do not decrease within [0, 1].
 

@@ -80,6 +80,9 @@ class AdamsBashforth(Multistep):
 def linear_multistep(order: int = 4) -> AdamsBashforth:
     """Linear multistep in ``sigma / alpha`` (LMS): :class:`AdamsBashforth` with ``coordinate="sigma"``.
 
+    Args:
+      order: past and present evaluations that a step is made of.
+
     >>> linear_multistep().coordinate
     'sigma'
     """
@@ -127,6 +130,9 @@ class ExponentialAdamsBashforth(Multistep):
 
 def deis(order: int = 3) -> ExponentialAdamsBashforth:
     """tAB-DEIS: exponential Adams-Bashforth in eps, polynomial in t.
+
+    Args:
+      order: past and present evaluations that a step is made of.
 
     >>> deis(2).variable
     't'

@@ -66,6 +66,9 @@ class Ancestral(LinearSolver):
 def ddim(eta: ArrayLike = 0.0) -> Euler | Ancestral:
     """DDIM(eta): :class:`~scorekit.solvers.Euler`, which draws nothing, for eta = 0, else :class:`Ancestral`.
 
+    Args:
+      eta: 0 draws no noise, 1 is ancestral sampling.
+
     Raises:
       ValueError: if eta is outside [0, 1].
 
