@@ -54,7 +54,8 @@ class ImageFiles(Images):
         except ConfigError:
             raise
         except ValueError as error:
-            raise ConfigError(f"config.data.path={options.path}: {error}") from error
+            message = str(error).replace("size= makes", "config.data.image_size=… makes")
+            raise ConfigError(f"config.data.path={options.path}: {message}") from error
 
     @classmethod
     def check(cls, config):
