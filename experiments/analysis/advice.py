@@ -74,15 +74,22 @@ def rounded(value: float, digits: int = 2) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def spectral_factor(scales: Scales) -> float:
+def coarse_factor(scales: Scales) -> float:
     """The ``noise_factor`` at which the coarsest features are lost when those of 64 x 64 photographs are without one.
 
     For photographs of d x d pixels it is about ``d / 64``, the rule of simple diffusion (Hoogeboom et al. 2023): a
-    shift of the log-SNR by ``2 log(64 / d)``. Of points, half of the schedule is at noise in which they are lost.
+    shift of the log-SNR by ``2 log(64 / d)``.
     """
-    if scales.bands is None:
-        return math.exp(noise_moments(scales.power, scales.count)[0])
     return coarsest(scales) / coarsest(photographs(SIDE))
+
+
+def spectral_factor(scales: Scales) -> float:
+    """:func:`coarse_factor`, but at least ``exp(P_mean)``.
+
+    The latter puts half of a cosine schedule above the noise in which a typical coefficient is lost: with less, as the
+    former rule gives for a few pixels, too few steps are left for the coarse shape.
+    """
+    return max(coarse_factor(scales), math.exp(noise_moments(scales.power, scales.count, scales.floor)[0]))
 
 
 def patch_of(grid: tuple[int, ...]) -> int:
@@ -141,12 +148,15 @@ def noise_advice(scales: Scales, shape: tuple[int, ...], schedule: Schedule) -> 
     """On the schedule, EDM's distribution and the sampler."""
     factor, edm = spectral_factor(scales), edm_fields(scales)
     coarse = coarsest(scales)
-    why = (
+    lost = (
         f"the coarsest features are lost in noise at sigma/alpha = {coarse:.3g}, those of photographs of "
         f"{SIDE} x {SIDE} pixels at {coarsest(photographs(SIDE)):.3g}"
     )
+    why = lost
+    if factor > coarse_factor(scales):
+        why = f"exp(P_mean), the middle of the noise that matters; {lost}, which gives {coarse_factor(scales):.2g}"
     if len(shape) == 3:
-        why += f"; the rule of resolution alone, {max(shape[:2])}/{SIDE}, shifts the log-SNR by {_shift(shape):+.2f}"
+        why += f"; the rule of resolution alone is {max(shape[:2])}/{SIDE}, a shift by {_shift(shape):+.2f}"
     step = "a quarter of the step between values" if scales.step else "a tenth of the least that is trained on"
     solver, _ = samplers.recommended(schedule, STEPS)
     return [

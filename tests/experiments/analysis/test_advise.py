@@ -100,6 +100,9 @@ def test_photographs_have_the_noise_of_edm_and_the_shift_of_their_resolution():
     assert (mean, std) == (pytest.approx(-1.2, abs=0.05), pytest.approx(1.2, abs=0.2))
     assert advice.spectral_factor(data_scales.photographs(64)) == pytest.approx(1.0)
     assert advice.spectral_factor(data_scales.photographs(128)) == pytest.approx(2.0, rel=0.1)
+    tiny = data_scales.photographs(8)  # the rule of resolution would leave too little noise for the coarse shape
+    assert advice.coarse_factor(tiny) == pytest.approx(1 / 8, rel=0.5)
+    assert advice.spectral_factor(tiny) == pytest.approx(math.exp(data_scales.noise_moments(tiny.power, tiny.count)[0]))
     doubled = data_scales.photographs(64, sigma_data=1.0)
     assert advice.spectral_factor(doubled) == pytest.approx(2.0)
 
