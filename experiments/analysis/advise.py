@@ -104,7 +104,12 @@ def scale_table(scales: data_scales.Scales, dataset: Dataset) -> Table:
         return Table(["component", "of the variance", *last], rows)
     axis = dataset.frequency_axis()
     rows = [
-        [f"{1 / octave.frequency:.3g}", axis.show(octave.frequency), f"{octave.share:.1%}", *lost(octave.sigma)]
+        [
+            f"{1 / octave.frequency:,.{1 if octave.frequency > 0.01 else 0}f}",
+            axis.show(octave.frequency),
+            f"{octave.share:.1%}",
+            *lost(octave.sigma),
+        ]
         for octave in data_scales.octaves(scales)
         if octave.power > 0
     ]
