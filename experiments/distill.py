@@ -20,6 +20,7 @@ from experiments import training
 from experiments.cli import command_line, distributed, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
+from experiments.cli.config_help import declared_by
 from experiments.configs import base
 from experiments.models.runs import Run, open_run
 from experiments.reporting.pictures import sample_picture
@@ -34,6 +35,7 @@ _CHECKPOINT = shared.step("Checkpoint of the teacher; the newest by default.")
 shared.distributed()
 
 
+@declared_by(lambda: students.declaration(base.declaration(), _METHOD.value))
 def check_fields(config: Config) -> None:
     """Validates the fields of the run, and those of the distillation."""
     own, options = students.split_fields(config)

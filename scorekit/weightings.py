@@ -171,6 +171,10 @@ def min_snr(log_snr: Array, gamma: Number = 5.0) -> Array:
     Returns:
       lambda, shaped like ``log_snr``.
 
+    Args:
+      log_snr: of the noise levels, any shape, in nats.
+      gamma: the SNR above which the weight falls.
+
     Raises:
       ValueError: if ``gamma`` is not positive.
 
@@ -193,6 +197,11 @@ def p2(log_snr: Array, gamma: Number = 1.0, k: Number = 1.0) -> Array:
 
     Returns:
       lambda, shaped like ``log_snr``.
+
+    Args:
+      log_snr: of the noise levels, any shape, in nats.
+      gamma: the exponent; 0 is no weighting.
+      k: added to the SNR.
 
     Raises:
       ValueError: if ``gamma`` is negative or ``k`` not positive.
@@ -217,6 +226,10 @@ def edm(log_snr: Array, sigma_data: Number = 0.5) -> Array:
 
     Returns:
       lambda, shaped like ``log_snr``.
+
+    Args:
+      log_snr: of the noise levels, any shape, in nats.
+      sigma_data: standard deviation of the data.
 
     Raises:
       ValueError: if ``sigma_data`` is not positive.
@@ -260,6 +273,11 @@ def logit_normal(log_snr: Array, mean: Number = 0.0, std: Number = 1.0) -> Array
     Returns:
       lambda, shaped like ``log_snr``.
 
+    Args:
+      log_snr: of the noise levels, any shape, in nats.
+      mean: of the logit of flow time.
+      std: of the logit of flow time.
+
     Raises:
       ValueError: if ``mean`` is not finite or ``std`` not positive.
 
@@ -287,6 +305,10 @@ def sigmoid(log_snr: Array, bias: Number = 0.0) -> Array:
 
     Returns:
       lambda, shaped like ``log_snr``.
+
+    Args:
+      log_snr: of the noise levels, any shape, in nats.
+      bias: the log-SNR, in nats, around which the weight falls.
 
     Raises:
       ValueError: if ``bias`` is not finite.

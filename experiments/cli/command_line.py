@@ -4,7 +4,7 @@ A config file is a Python file whose ``get_config()`` returns a ``ConfigDict``. 
 
     def main(config): ...
 
-    run(main, lambda: FLAGS.config, base.check_fields)
+    run(main, lambda: FLAGS.config, base.check_fields)  # --help_config prints the fields
 
 and any field is overridden as ``--config.training.steps=5``. A misspelt field, a value of the wrong type, or any other
 :class:`~experiments.cli.config.ConfigError` ends the program with exit code 2 and one line on stderr.
@@ -16,7 +16,9 @@ accepts ``decays=abc`` for a tuple of numbers, and cannot override a saved confi
 import ast
 import importlib.util
 import math
+import os
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,7 +28,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from experiments.cli import compilation_cache, distributed, endings, interrupts
+from experiments.cli import compilation_cache, config_help, distributed, endings, interrupts
 from experiments.cli.allocator import keep_freed_memory
 from experiments.cli.config import (
     ConfigError,
@@ -148,24 +150,66 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str
     return rest, overrides
 
 
+flags.DEFINE_string(
+    "help_config", None, "Print every field of the config and stop; with a value, those with it in their name."
+)
+
+
+def split_help(argv: Sequence[str]) -> tuple[list[str], str | None]:
+    """``argv`` without ``--help_config``, and the pattern that it asks for, ``""`` for all fields.
+
+    >>> split_help(["prog", "--help_config=solver"]), split_help(["prog", "--help_config", "--config=a.py"])
+    ((['prog'], 'solver'), (['prog', '--config=a.py'], ''))
+    """
+    given = [re.fullmatch(r"--?help_config(?:=(.*))?", argument) for argument in argv]
+    found = [match.group(1) or "" for match in given if match is not None]
+    return [argument for argument, match in zip(argv, given, strict=True) if match is None], (found or [None])[-1]
+
+
+def print_fields(config: ConfigDict | None, check: Callable[[ConfigDict], Any], pattern: str) -> None:
+    """Prints what ``--help_config`` asks for, and then what is wrong with the config, if anything is."""
+    text = config_help.describe(check, config, pattern)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # into head or a pager that was left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if config is not None:
+        check(config)
+
+
 def parse(
-    argv: Sequence[str], config_file: Callable[[], ConfigDict | str | None], flag_values: flags.FlagValues
-) -> ConfigDict:
+    argv: Sequence[str],
+    config_file: Callable[[], ConfigDict | str | None],
+    flag_values: flags.FlagValues,
+    *,
+    for_help: bool = False,
+) -> ConfigDict | None:
     """Parses a whole command line: absl's flags into ``flag_values``, then the config with its overrides.
+
+    With ``for_help`` no flag is required, and the result is None without a config.
 
     Raises:
       ConfigError: whatever is wrong with the command, the config file or an override.
     """
+    positional: list[str] = []
     try:
         arguments = flag_values.read_flags_from_files(list(argv[1:]), force_gnu=False)
         rest, overrides = split_overrides(arguments)
+        if for_help:
+            flag_values.unparse_flags()
         positional = flag_values([argv[0], *rest])[1:]
     except flags.Error as error:
-        message = re.sub(r"flag --(\w+)=None: .*", r"--\1=... must be given", str(error))
-        raise ConfigError("; ".join(message.splitlines())) from error
+        if not (for_help and flag_values.is_parsed()):  # else all that is wrong is that a required one is not there
+            message = re.sub(r"flag --(\w+)=None: .*", r"--\1=... must be given", str(error))
+            raise ConfigError("; ".join(message.splitlines())) from error
     if positional:
         raise ConfigError(f"{positional[0]}: flags are given as --name=value")
-    found = config_file()
+    try:
+        found = config_file()
+    except flags.IllegalFlagValueError:  # a required --config that for_help does not ask for
+        found = None
+    if found is None and for_help and not overrides:
+        return None
     if found is None:
         raise ConfigError("--config=FILE must be given before --config.field=value can be")
     config = found if isinstance(found, ConfigDict) else load_config(found)
@@ -192,7 +236,12 @@ def run(
     """
 
     def flags_parser(argv: list[str]) -> Any:
-        config = parse(argv, config_file, flags.FLAGS)
+        argv, pattern = split_help(argv)
+        config = parse(argv, config_file, flags.FLAGS, for_help=pattern is not None)
+        if pattern is not None:
+            print_fields(config, check, pattern)
+            raise SystemExit(0)
+        assert config is not None
         distributed.wanted()
         check(config)
         return config

@@ -115,14 +115,14 @@ def leaves(config: ConfigDict, path: str = "") -> Iterator[tuple[str, Any]]:
 # ---- strings to factories ----------------------------------------------------------------------------------------
 
 
-def section(table: Mapping[str, Callable], name: str, /, *, supplied: Sequence[str] = (), **values):
+def section(table: Mapping[str, Callable], name: str | None, /, *, supplied: Sequence[str] = (), **values):
     """A config section that names one factory of ``table`` and has a field for every argument of all of them.
 
     A field left at ``None`` means the factory's own default, so that another name can be chosen on the command line.
 
     Args:
       table: name -> factory, as given to :func:`resolve`.
-      name: the default choice.
+      name: the default choice; None for a field that may be left unset.
       supplied: arguments that the program passes itself (see :func:`resolve`); they get no field.
       **values: the fields that are set.
 
@@ -131,9 +131,18 @@ def section(table: Mapping[str, Callable], name: str, /, *, supplied: Sequence[s
     """
     config = fields_of(*table.values(), supplied=supplied)
     with config.unlocked():
-        config.name = name
+        config.name = config_dict.placeholder(str) if name is None else name
     config.update(**values)
     return config
+
+
+def sections(table: Mapping[str, Callable], /, *, supplied: Sequence[str] = ()) -> ConfigDict:
+    """A section for each factory of ``table``, with a field, set to None, for every argument that is not supplied.
+
+    >>> sections({"line": lambda slope=1.0: slope, "flat": lambda level=0.0: level}).to_dict()
+    {'flat': {'level': None}, 'line': {'slope': None}}
+    """
+    return ConfigDict({name: fields_of(factory, supplied=supplied) for name, factory in table.items()}).lock()
 
 
 def fields_of(*factories: Callable, supplied: Sequence[str] = ()) -> ConfigDict:

@@ -1,20 +1,20 @@
-"""The values that numeric fields of a config may have: every section has its ranges next to its fields.
+"""The values that fields of a config may have: every section has its ranges next to its fields.
 
 A field, its bounds and the words for them are one line of a table::
 
     RANGES = {"steps": count(1), "learning_rate": above(0), "ema_decays": items(between(0, 1, open_high=True))}
 
-NaN and infinities are in no range.
+NaN and infinities are in no range. A text is one of some names, or free, which is stated: ``free("a folder")``.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
-from experiments.cli.config import check_config, leaves, lookup, require
+from experiments.cli.config import check_config, hint, leaves, lookup, require
 
 LARGEST = 2**31 - 1
 """Of counts: the largest 32-bit integer."""
@@ -54,6 +54,25 @@ class Range:
             parts += ["an integer"] if self.integer else ["finite"] * (len(parts) < 2)
         return " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[:-1] else parts)
 
+    def short(self) -> str:
+        """Type and interval.
+
+        >>> between(0, 1, open_high=True).short(), above(0).short(), count(1).short(), finite.short()
+        ('float in [0, 1)', 'float > 0', 'int >= 1', 'float')
+        """
+        kind = "int" if self.integer else "float"
+        is_low, is_high = -math.inf < self.low, self.high < (LARGEST if self.integer else math.inf)
+        if is_low and is_high:
+            opening, closing = "(" if self.open_low else "[", ")" if self.open_high else "]"
+            return f"{kind} in {opening}{_bound(self.low)}, {_bound(self.high)}{closing}"
+        low, high = ">" if self.open_low else ">=", "<" if self.open_high else "<="
+        bound = f" {low} {_bound(self.low)}" if is_low else f" {high} {_bound(self.high)}" if is_high else ""
+        return f"{kind}{bound}"
+
+
+def _bound(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
 
 @dataclass(frozen=True)
 class Items:
@@ -73,8 +92,53 @@ class Items:
         least = f"at least {self.least} number{'s' * (self.least > 1)}" if self.least else "numbers"
         return f"a list of {least}, each {self.each}"
 
+    def short(self) -> str:
+        """Type and interval of the items.
 
-Ranges = Mapping[str, Range | Items]
+        >>> items(above(0), least=2).short()
+        'list of float > 0, at least 2'
+        """
+        return f"list of {self.each.short()}{f', at least {self.least}' if self.least else ''}"
+
+
+@dataclass(frozen=True)
+class Names:
+    """One of some names; with ``optional``, None is allowed too."""
+
+    names: tuple[str, ...]
+    optional: bool = False
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is one of the names."""
+        return value in self.names or (value is None and self.optional)
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.names)}"
+
+    short = __str__
+
+
+@dataclass(frozen=True)
+class Free:
+    """Any value of the type, or one that a check of its own validates; ``what`` it is."""
+
+    what: str
+    optional: bool = False
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is set, or need not be."""
+        return value is not None or self.optional
+
+    def __str__(self) -> str:
+        return "set"
+
+    def short(self) -> str:
+        """What it is."""
+        return self.what
+
+
+Allowed: TypeAlias = Range | Items | Names | Free
+Ranges: TypeAlias = Mapping[str, Allowed]
 """By field, as a dotted path."""
 
 finite = Range()
@@ -122,12 +186,36 @@ def items(each: Range, least: int = 0) -> Items:
     return Items(each, least)
 
 
-def or_none(**ranges: Range | Items) -> dict[str, Range | Items]:
+def one_of(*names: str) -> Names:
+    """Names.
+
+    >>> print(one_of("jit", "pmap"))
+    one of jit, pmap
+    """
+    return Names(names)
+
+
+def free(what: str) -> Free:
+    """A text that has no range: ``what`` it is, in the table of fields."""
+    return Free(what)
+
+
+def typed(kind: type, allowed: Allowed | None, *, optional: bool = False) -> str:
+    """The type and range of a field in a few words, nothing if it has no range and its type does not say it.
+
+    >>> typed(int, count(1), optional=True), typed(bool, None), typed(str, None)
+    ('int >= 1, or None', 'true or false', '')
+    """
+    words = allowed.short() if allowed is not None else "true or false" if kind is bool else ""
+    return f"{words}, or None" if optional and words else words
+
+
+def or_none(**ranges: Allowed) -> dict[str, Allowed]:
     """The ranges of fields that may be None: those of a factory, where it is the default, or those it switches off."""
     return {field: replace(allowed, optional=True) for field, allowed in ranges.items()}
 
 
-def within(section: str, ranges: Ranges) -> dict[str, Range | Items]:
+def within(section: str, ranges: Ranges) -> dict[str, Allowed]:
     """The ranges of a section by their full paths.
 
     >>> list(within("training", {"steps": count(1)}))
@@ -144,7 +232,9 @@ def check_ranges(config: ConfigDict, ranges: Ranges) -> None:
     """
     for field, value in leaves(config):
         if field in ranges:
-            require(ranges[field].allows(value), field, value, str(ranges[field]))
+            allowed = ranges[field]
+            near = hint(value, allowed.names) if isinstance(allowed, Names) else ""
+            require(allowed.allows(value), field, value, f"{allowed}{near}")
 
 
 def check_fields_and_ranges(config: ConfigDict, defaults: ConfigDict, ranges: Ranges) -> None:

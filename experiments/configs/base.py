@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 
 from experiments import data, evaluation, models, training
 from experiments.cli.config import Config, ConfigError, check_config, fill_missing, lookup
+from experiments.cli.config_help import Declaration, declared_by
 from experiments.cli.ranges import Ranges, check_fields_and_ranges, count, within
 from experiments.models.runs import config_of
 
@@ -13,9 +14,9 @@ def get_config() -> Config:
     """The common defaults; a config file overwrites what it needs."""
     config: Config = ConfigDict()
     config.seed = 0
+    """Of the parameters, the batches and the noise of training."""
     config.data = data.fields()
-    for name, section in models.fields().items():
-        config[name] = section
+    config.update(models.fields())
     config.training = training.fields()
     config.evaluation = evaluation.fields()
     return config.lock()
@@ -34,6 +35,12 @@ def ranges() -> Ranges:
     return found
 
 
+def declaration() -> Declaration:
+    """What declares the fields."""
+    return Declaration({"": get_config}, ranges())
+
+
+@declared_by(declaration)
 def check_fields(config: Config) -> None:
     """Validates that a config is one of a model and has exactly the fields of :func:`get_config`, in their ranges."""
     if "classifier" in config:

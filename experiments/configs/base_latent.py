@@ -4,6 +4,7 @@ from ml_collections import ConfigDict
 
 from experiments import data, training
 from experiments.cli.config import Config, ConfigError
+from experiments.cli.config_help import Declaration, declared_by
 from experiments.cli.ranges import Ranges, check_fields_and_ranges, within
 from experiments.configs.base import SEED
 from experiments.models import autoencoder
@@ -21,9 +22,9 @@ def get_config() -> Config:
     """The common defaults; a config file overwrites what it needs."""
     config: Config = ConfigDict()
     config.seed = 0
+    """Of the parameters, the batches and the noise of training."""
     config.data = data_fields()
-    for name, section in autoencoder.fields().items():
-        config[name] = section
+    config.update(autoencoder.fields())
     config.training = training.fields()
     return config.lock()
 
@@ -34,6 +35,12 @@ def ranges() -> Ranges:
     return {"seed": SEED, **sections, **autoencoder.RANGES}
 
 
+def declaration() -> Declaration:
+    """What declares the fields."""
+    return Declaration({"": get_config}, ranges())
+
+
+@declared_by(declaration)
 def check_fields(config: Config) -> None:
     """Validates that a config is one of an autoencoder and has the fields of :func:`get_config`, in their ranges."""
     if "autoencoder" not in config:

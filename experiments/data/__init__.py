@@ -7,8 +7,9 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from experiments.cli.config import Config, require, section
-from experiments.cli.ranges import above, at_least, between, check_ranges, count, or_none, within
+from experiments.cli.ranges import above, at_least, between, check_ranges, count, free, one_of, or_none, within
 from experiments.data import conditions, representation
+from experiments.data.augment import AUGMENTATIONS
 from experiments.data.dataset import Dataset, check_examples
 from experiments.data.image_files import ImageFiles
 from experiments.data.images import Images
@@ -39,10 +40,13 @@ def fields() -> ConfigDict:
     data.name = "sklearn_digits"
     """A TFDS name of images, notes or phrases, "folder" or "tar" for your own images, or "ring" for the 2-D mixture."""
     data.data_dir = "~/tensorflow_datasets"
+    """Folder of TFDS, of the sets that come from there."""
     data.train_split = "train"
+    """The part to train on: a split of TFDS, or a subfolder of ``path``."""
     data.test_split = "test"
+    """The part to measure on, likewise."""
     data.path = config_dict.placeholder(str)
-    """Of "folder": the folder of pictures. Of "tar": a folder of tar files, one tar file, or a pattern."""
+    """Of "folder" the folder of pictures, of "tar" a folder of tar files, one tar file, or a pattern."""
     data.image_size = config_dict.placeholder(int)
     """Of "folder" and "tar": the middle square of each picture is resized to it; None is for pictures of one size."""
     data.image_mode = config_dict.placeholder(str)
@@ -78,8 +82,15 @@ def fields() -> ConfigDict:
 _KEYS = or_none(lowest=count(0, 127), highest=count(0, 127))
 
 RANGES = {
+    "name": free("the name of a data set"),
+    "data_dir": free("a folder"),
+    "train_split": free("a split or folder"),
+    "test_split": free("a split or folder"),
     **or_none(
-        crop=count(1), peak=between(0, 1, open_low=True), image_size=count(1, 2**16), workers=count(0, 1024)
+        augment=one_of("none", *AUGMENTATIONS), crop=count(1), image_mode=one_of("RGB", "L"),
+        image_size=count(1, 2**16), label=free("instrument, family or none"), latents=free("a folder"),
+        on_error=one_of("raise", "skip"), path=free("a folder, tar file or pattern"),
+        peak=between(0, 1, open_low=True), workers=count(0, 1024),
     ),
     **within("representation", representation.RANGES),
     **within("map", {**_KEYS, **or_none(

@@ -54,15 +54,15 @@ class ImageFiles(Images):
         except ConfigError:
             raise
         except ValueError as error:
-            raise ConfigError(f"config.data.path={options.path}: {error}") from error
+            message = str(error).replace("size= makes", "config.data.image_size=… makes")
+            raise ConfigError(f"config.data.path={options.path}: {message}") from error
 
     @classmethod
     def check(cls, config):
         super().check(config)
-        name, path, mode = config.data.name, config.data.path, config.data.image_mode
+        name, path = config.data.name, config.data.path
         require(name in OPENERS, "data.name", name, f"one of {', '.join(OPENERS)} without anything after it")
         require(path is not None and "\0" not in path, "data.path", path, f"set for data.name={name}")
-        require(mode in (None, "RGB", "L"), "data.image_mode", mode, "RGB, L (grey) or None")
 
 
 def _open_both(config: Config, kind: str, root: Path) -> tuple[Any, Any]:

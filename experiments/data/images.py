@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, choice, require
+from experiments.cli.config import Config, ConfigError, require
 from experiments.data import augment
 from experiments.data.dataset import (
     Batch,
@@ -38,7 +38,11 @@ _ONLY_FILES = ("path", "image_size", "image_mode")
 
 
 def average_pool(factor: int = 2):
-    """A dense map: the means over squares of ``factor`` pixels, a low-resolution copy."""
+    """A dense map: the means over squares of ``factor`` pixels, a low-resolution copy.
+
+    Args:
+      factor: side of the squares.
+    """
     pool = operators.average_pool(factor)
     return lambda batch: pool(batch["x"])
 
@@ -129,8 +133,7 @@ class Images(Dataset):
     def check(cls, config):
         super().check(config)
         options = config.data
-        choice("data.on_error", options.on_error or "raise", ("raise", "skip"))
-        name = choice("data.augment", options.augment or "none", ("none", *augment.AUGMENTATIONS))
+        name = options.augment or "none"
         allowed = "none for latents, which are of the images as they are"
         require(name == "none" or not options.latents, "data.augment", name, allowed)
         vector = options.vector.name if "vector" in options else "none"

@@ -14,6 +14,10 @@ def pitch_velocity(lowest: int = 36, highest: int = 84):
 
     A pitch outside the range is all zeros.
 
+    Args:
+      lowest: the lowest key, as a MIDI number.
+      highest: the highest key.
+
     Raises:
       ValueError: if ``lowest`` is above ``highest``.
     """

@@ -13,6 +13,10 @@ from scorekit import audio, data
 def piano_roll(lowest: int = 36, highest: int = 84):
     """A dense map: the keys that are down in each frame, ``velocity / 127`` of each, ``(B, T, pitches)``.
 
+    Args:
+      lowest: the lowest key, as a MIDI number.
+      highest: the highest key.
+
     Raises:
       ValueError: if ``lowest`` is above ``highest``.
     """
@@ -22,6 +26,11 @@ def piano_roll(lowest: int = 36, highest: int = 84):
 
 def tones(dataset: Sounds, count: int = 3, lowest: int = 36, highest: int = 84):
     """A dense map: the roll as partials, ``(B, L, 2 count)``; see :func:`scorekit.audio.harmonic_tones`.
+
+    Args:
+      count: number of partials.
+      lowest: the lowest key, as a MIDI number.
+      highest: the highest key.
 
     Raises:
       ValueError: if ``lowest`` is above ``highest``.

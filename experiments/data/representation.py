@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
 
-from experiments.cli.config import Config, call, check_arguments, choice, fields_of, require, resolve
+from experiments.cli.config import Config, call, check_arguments, choice, require, resolve, section
 from experiments.cli.ranges import above, at_least, between, count, finite, or_none
 from scorekit import audio
 from scorekit.audio import representations
@@ -24,10 +24,7 @@ _OF_IMAGES = ("log_magnitudes", "magnitudes", "spectrogram")
 
 def fields() -> ConfigDict:
     """The fields of the section, all unset."""
-    found = fields_of(*REPRESENTATIONS.values(), supplied=_SUPPLIED)
-    with found.unlocked():
-        found.name = config_dict.placeholder(str)
-    return found
+    return section(REPRESENTATIONS, None, supplied=_SUPPLIED)
 
 
 RANGES = or_none(

@@ -20,7 +20,14 @@ SILENCE = 1e-3
 def log_mel(
     dataset: "Sounds", num_mels: int = 40, fft_size: int = 256, hop: int = 64, f_min: float = 40.0
 ) -> Callable[[Mapping[str, Any]], Any]:
-    """A dense map: the log-mel spectrogram; see :class:`scorekit.audio.LogMel`."""
+    """A dense map: the log-mel spectrogram; see :class:`scorekit.audio.LogMel`.
+
+    Args:
+      num_mels: number of mel bands.
+      fft_size: samples of a frame.
+      hop: samples between frames.
+      f_min: the lowest frequency, in Hz.
+    """
     features = audio.make_log_mel(dataset.sample_rate, num_mels, fft_size, hop, f_min)
     return lambda batch: features.encode(audio.pcm_to_float(jnp.asarray(batch["raw"])))
 
@@ -28,13 +35,25 @@ def log_mel(
 def mel_magnitudes(
     dataset: "Sounds", num_mels: int = 40, fft_size: int = 256, hop: int = 64, f_min: float = 40.0
 ) -> Callable[[Mapping[str, Any]], Any]:
-    """The log-mel spectrogram as two images ``(B, L / hop, fft_size / 2, 2)``: envelope and nearest magnitudes."""
+    """The log-mel spectrogram as two images ``(B, L / hop, fft_size / 2, 2)``: envelope and nearest magnitudes.
+
+    Args:
+      num_mels: number of mel bands.
+      fft_size: samples of a frame.
+      hop: samples between frames.
+      f_min: the lowest frequency, in Hz.
+    """
     features = audio.make_log_mel(dataset.sample_rate, num_mels, fft_size, hop, f_min)
     return lambda batch: features.images(features.encode(audio.pcm_to_float(jnp.asarray(batch["raw"]))))
 
 
 def low_rate(dataset: "Sounds", factor: int = 4, scale: float = 1.0) -> Callable[[Mapping[str, Any]], Any]:
-    """A dense map: the samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``."""
+    """A dense map: the samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``.
+
+    Args:
+      factor: of the sample rates.
+      scale: of the samples.
+    """
     del dataset
     return lambda batch: scale * audio.low_rate(audio.pcm_to_float(jnp.asarray(batch["raw"])), factor)[..., None]
 

@@ -2,8 +2,8 @@
 
 from ml_collections import ConfigDict, config_dict
 
-from experiments.cli.config import Config, choice, require
-from experiments.cli.ranges import above, at_least, count, items, within
+from experiments.cli.config import Config, require
+from experiments.cli.ranges import above, at_least, check_ranges, count, free, items, one_of, or_none, within
 from experiments.data import kind_of
 from experiments.data.images import Images
 from experiments.evaluation.feature_networks import NETWORKS
@@ -15,7 +15,9 @@ def fields() -> ConfigDict:
     """The section ``evaluation`` of a config, with defaults."""
     evaluation = ConfigDict()
     evaluation.num_samples = 1500
+    """Samples that metrics are computed on."""
     evaluation.guidance_scales = (1.0, 2.0, 4.0)
+    """Guidance scales to compare."""
     evaluation.bound_times = 32
     """Noise levels per test example in the variational bound."""
     evaluation.exact_examples = 256
@@ -34,6 +36,7 @@ def fields() -> ConfigDict:
     """File of ``experiments.analysis.reference_statistics``, or in the layout of EDM or ADM; None compares with the
     training images."""
     evaluation.fid.num_samples = 50_000
+    """Samples of the FID."""
     evaluation.fid.repeats = 1
     """Sets of samples, each of other noise: their mean has a standard error, and EDM reports the minimum of three."""
     evaluation.fid.resize = "tf1"
@@ -48,16 +51,17 @@ RANGES = {
     "exact_examples": count(2, 10**8),
     "exact_probes": count(1, 10**6),
     "exact_tolerance": above(0),
-    **within("fid", {"num_samples": count(10, 10**8), "repeats": count(1, 10**6)}),
+    **within("fid", {"num_samples": count(10, 10**8), "repeats": count(1, 10**6), "resize": one_of(*CONVENTIONS)}),
+    "fid.network": one_of(*NETWORKS),
+    **within("fid", or_none(weights=free("a .safetensors or .pth file"), reference=free("an .npz file"))),
 }
 """The values of the fields."""
 
 
 def check(config: Config) -> None:
     """Validates the section ``evaluation`` before anything is loaded."""
+    check_ranges(config, within("evaluation", RANGES))
     options = config.evaluation.fid
-    choice("evaluation.fid.resize", options.resize, CONVENTIONS)
-    choice("evaluation.fid.network", options.network, NETWORKS)
     if options.weights is None:
         allowed = "left out: without evaluation.fid.weights there is no FID"
         require(options.reference is None, "evaluation.fid.reference", options.reference, allowed)

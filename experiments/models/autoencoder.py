@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError, require, section
-from experiments.cli.ranges import above, at_least, check_ranges, count, within
+from experiments.cli.ranges import above, at_least, check_ranges, count, free, within
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.models import choices
 from experiments.models.restoring import check_average
@@ -45,8 +45,8 @@ def fields() -> ConfigDict:
     """The sections of an autoencoder's config beside ``data`` and ``training``, with defaults."""
     config = ConfigDict()
     config.autoencoder = section(choices.AUTOENCODERS, "convolutional", supplied=("data_channels",))
-    """With ``codes``, the latent is discrete: each of its vectors is one of so many codes. The name "kl" is the
-    autoencoder of latent diffusion, which learns the standard deviations of its latent."""
+    """What is trained. With ``codes``, the latent is discrete: each of its vectors is one of so many codes. The name
+    "kl" is the autoencoder of latent diffusion, which learns the standard deviations of its latent."""
     config.loss = loss = ConfigDict()
     loss.sample = 1.0
     """Weight of the squared error, in units of the network's input."""
@@ -81,6 +81,7 @@ RANGES = {
     "loss.revival": at_least(0),
     "evaluation.num_samples": count(1),
     "evaluation.shown": count(1, 10**6),
+    "evaluation.ema": free("a decay, none, or power_<width>"),
 }
 """The values of the fields."""
 

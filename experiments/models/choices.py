@@ -7,8 +7,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from experiments.cli.config import Config, require, resolve
-from experiments.cli.ranges import above, at_least, between, count, finite, items, or_none
+from experiments.cli.config import Config, resolve
+from experiments.cli.declared import documented
+from experiments.cli.ranges import above, at_least, between, count, finite, items, one_of, or_none
 from scorekit import networks, predictions, schedules, times, weightings
 from scorekit.io import preconditioning
 from scorekit.io.preconditioning import LogSNRInput, TimestepInput
@@ -22,7 +23,10 @@ SCHEDULES: Mapping[str, Callable] = {
     "edm": schedules.edm,
     "geometric_ve": schedules.geometric_ve,
     "laplace": schedules.laplace,
-    "linear_log_snr": lambda log_snr_max=13.3, log_snr_min=-5.0: schedules.learned(1, log_snr_max, log_snr_min),
+    "linear_log_snr": documented(
+        "Log-SNR linear in t, variance preserving.\n\nArgs:\n  log_snr_max: at t = 0.\n  log_snr_min: at t = 1.",
+        lambda log_snr_max=13.3, log_snr_min=-5.0: schedules.learned(1, log_snr_max, log_snr_min),
+    ),
     "linear_vp": schedules.linear_vp,
     "rectified_flow": schedules.rectified_flow,
     "sigmoid": schedules.sigmoid,
@@ -48,7 +52,7 @@ SCHEDULE_RANGES = or_none(
 
 def _constant(value):
     """A factory without fields."""
-    return lambda: value
+    return documented(value, lambda: value)
 
 
 TARGETS: Mapping[str, Callable] = {
@@ -60,14 +64,31 @@ TARGET_RANGES = or_none(sigma_data=above(0))
 
 
 NOISE_INPUTS: Mapping[str, Callable] = {
-    "log_snr": lambda scale=0.25, offset=0.0: LogSNRInput(scale=scale, offset=offset),
-    "time": lambda schedule, scale=1000.0: TimestepInput(schedule=schedule, last=scale),
-    "timestep": lambda betas="linear": preconditioning.ddpm(betas).noise_input,
-    "vp": lambda beta_min=0.1, beta_max=20.0: preconditioning.vp(beta_min, beta_max).noise_input,
+    "log_snr": documented(
+        "``scale log_snr + offset``.\n\nArgs:\n  scale: of the log-SNR.\n  offset: added to it.",
+        lambda scale=0.25, offset=0.0: LogSNRInput(scale=scale, offset=offset),
+    ),
+    "time": documented(
+        "``scale t``, the time of the schedule.\n\nArgs:\n  scale: the value at t = 1.",
+        lambda schedule, scale=1000.0: TimestepInput(schedule=schedule, last=scale),
+    ),
+    "timestep": documented(
+        "The index in a table of 1,000 betas.\n\nArgs:\n  betas: the name of the table.",
+        lambda betas="linear": preconditioning.ddpm(betas).noise_input,
+    ),
+    "vp": documented(
+        "999 times the time of linear VP.\n\nArgs:\n  beta_min: rate at t = 0.\n  beta_max: rate at t = 1.",
+        lambda beta_min=0.1, beta_max=20.0: preconditioning.vp(beta_min, beta_max).noise_input,
+    ),
 }
-"""What a network is called with for the noise level: ``scale log_snr + offset``, a multiple of the time of the
-schedule, the index in a table of 1,000 betas, or 999 times the time of linear VP."""
-NOISE_INPUT_RANGES = or_none(scale=finite, offset=finite, beta_min=above(0), beta_max=above(0))
+"""What a network is called with for the noise level."""
+NOISE_INPUT_RANGES = or_none(
+    scale=finite,
+    offset=finite,
+    beta_min=above(0),
+    beta_max=above(0),
+    betas=one_of(*preconditioning.BETAS),
+)
 
 
 def _band(schedule: Schedule, power: tuple, count: tuple = ()) -> Weighting:
@@ -83,16 +104,21 @@ def _discrete_times(ts: tuple, weights: tuple = ()) -> TimeSampler:
 
 
 WEIGHTINGS: Mapping[str, Callable] = {
-    "band": _band,
-    "edm": lambda sigma_data=0.5: Partial(weightings.edm, sigma_data=sigma_data),
+    "band": documented(weightings.band, _band),
+    "edm": documented(weightings.edm, lambda sigma_data=0.5: Partial(weightings.edm, sigma_data=sigma_data)),
     "eps": _constant(weightings.eps),
     "flow": _constant(weightings.flow),
     "likelihood": weightings.likelihood,
-    "logit_normal": lambda mean=0.0, std=1.0: Partial(weightings.logit_normal, mean=mean, std=std),
-    "min_snr": lambda gamma=5.0: Partial(weightings.min_snr, gamma=gamma),
-    "p2": lambda gamma=1.0, k=1.0: Partial(weightings.p2, gamma=gamma, k=k),
+    "logit_normal": documented(
+        weightings.logit_normal, lambda mean=0.0, std=1.0: Partial(weightings.logit_normal, mean=mean, std=std)
+    ),
+    "min_snr": documented(weightings.min_snr, lambda gamma=5.0: Partial(weightings.min_snr, gamma=gamma)),
+    "p2": documented(weightings.p2, lambda gamma=1.0, k=1.0: Partial(weightings.p2, gamma=gamma, k=k)),
     "score": _constant(weightings.score),
-    "sigmoid": lambda schedule, bias=0.0: weightings.per_log_snr(Partial(weightings.sigmoid, bias=bias), schedule),
+    "sigmoid": documented(
+        weightings.sigmoid,
+        lambda schedule, bias=0.0: weightings.per_log_snr(Partial(weightings.sigmoid, bias=bias), schedule),
+    ),
     "snr": _constant(weightings.snr),
     "truncated_snr": _constant(weightings.truncated_snr),
     "v": _constant(weightings.v),
@@ -111,8 +137,8 @@ WEIGHTING_RANGES = or_none(
 
 TIMES: Mapping[str, Callable] = {
     "annealed": times.annealed,
-    "band": _band_times,
-    "discrete": _discrete_times,
+    "band": documented(times.band, _band_times),
+    "discrete": documented(times.discrete, _discrete_times),
     "log_normal_sigma": times.log_normal_sigma,
     "logit_normal": times.logit_normal,
     "uniform": times.uniform,
@@ -144,7 +170,7 @@ def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
         return kind(dtype=jnp.dtype(dtype), **sizes)  # type: ignore[call-arg]
 
     make.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
-    return make
+    return documented(kind, make)
 
 
 NETWORKS: Mapping[str, Callable] = {kind.__name__.lower(): _module(kind) for kind in networks.DENOISING}
@@ -155,6 +181,9 @@ AUTOENCODERS: Mapping[str, Callable] = {
 }
 _WIDTH, _DEPTH = count(1, 2**16), count(1, 1024)
 SIZE_RANGES = or_none(
+    attention=one_of(*ATTENTION),
+    dtype=one_of("float32", "bfloat16"),
+    embedding=one_of("positional", "fourier"),
     attention_levels=items(count(0, 1023)),
     attention_resolutions=items(count(1)),
     blocks=_DEPTH,
@@ -224,8 +253,6 @@ def build_network(
     map_shape: tuple[int, ...] | None = None,
 ):
     """The Flax module of the network for these conditions."""
-    chosen = config.network.attention
-    require(chosen in (*ATTENTION, None), "network.attention", chosen, " or ".join(ATTENTION))
     return build_module(
         config, "network", NETWORKS, num_classes=num_classes, vector_size=vector_size, map_shape=map_shape
     )
@@ -233,6 +260,4 @@ def build_network(
 
 def build_module(config: Config, section: str, table: Mapping[str, Callable], **supplied):
     """The Flax module that a section of the config names."""
-    dtype = config[section].dtype
-    require(dtype in ("float32", "bfloat16", None), f"{section}.dtype", dtype, "float32 or bfloat16")
     return resolve(config, section, table, **supplied)

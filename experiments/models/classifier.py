@@ -22,7 +22,7 @@ from experiments.cli.config import (
     section,
     to_text,
 )
-from experiments.cli.ranges import above, check_ranges, count, within
+from experiments.cli.ranges import above, check_ranges, count, free, within
 from experiments.data.dataset import Dataset
 from experiments.models import choices
 from experiments.models.restoring import check_average, restore
@@ -58,10 +58,14 @@ def fields() -> ConfigDict:
     """The sections of a classifier's config beside ``data`` and ``training``, with defaults."""
     config = ConfigDict()
     config.noise_factor = 1.0
+    """Multiplies sigma / alpha at every t: above 1 for images larger than the schedule was made for."""
     config.schedule = section(choices.SCHEDULES, "cosine")
+    """How much signal, alpha(t), and noise, sigma(t), there is at each time."""
     config.classifier = section(choices.CLASSIFIERS, "unet_encoder", supplied=("num_classes",))
+    """What is trained: the log-probabilities of the classes of a noisy example."""
     config.loss = ConfigDict()
     config.loss.times = section(choices.TIMES, "uniform")
+    """The distribution of the times, and so of the noise levels, of training."""
     config.loss.clean = False
     """Train on clean data alone, without conditioning on the noise level."""
     config.evaluation = evaluation = ConfigDict()
@@ -84,6 +88,7 @@ RANGES = {
     **within("loss.times", choices.TIMES_RANGES),
     "evaluation.levels": count(1, 10**6),
     "evaluation.draws": count(1, 10**6),
+    "evaluation.ema": free("a decay, none, or power_<width>"),
 }
 """The values of the fields."""
 

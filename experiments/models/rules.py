@@ -13,23 +13,18 @@ its parts by name:
 and its other arguments are fields of ``config.rules.<rule>``.
 """
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
-from ml_collections import ConfigDict
 
-from experiments.cli.config import Config, ConfigError, call, choice, fields_of, leaves, require, resolve, to_text
-from experiments.cli.ranges import above, at_least, between, count, finite, items, or_none, within
+from experiments.cli.config import Config, ConfigError, call, choice, leaves, require, resolve, to_text
 from experiments.models.conditioning import untrained_nulls
+from experiments.models.rule_choices import PARTS, RULES, SCALES, is_wrapper, takes
 from scorekit import guidance
-from scorekit.guidance import guidance_rule
 from scorekit.typing import Denoiser, Schedule
-
-PARTS = ("cond", "uncond", "denoiser", "plain", "guidance_scale", "schedule", "labelled", "weak", "log_likelihood")
 
 
 class Parts(NamedTuple):
@@ -43,69 +38,6 @@ class Parts(NamedTuple):
     log_likelihood: Callable | None = None
 
 
-@guidance_rule(plain_at_one=False)
-def _negative(cond, uncond, labelled, guidance_scale, label: int, scale: float | None = None):
-    if scale is None:  # as in most interfaces: in place of the unconditional branch
-        return guidance.classifier_free(cond, labelled(label), guidance_scale)
-    return guidance.negative(cond, uncond, labelled(label), guidance_scale, scale)
-
-
-@guidance_rule(plain_at_one=False)
-def _compose(cond, uncond, labelled, guidance_scale, labels: tuple, weights: tuple):
-    if len(labels) != len(weights):
-        raise ValueError(f"weights must be one for each of the {len(labels)} labels, got {len(weights)}")
-    return guidance.compose(uncond, [cond, *map(labelled, labels)], [guidance_scale, *weights])
-
-
-@guidance_rule()
-def _frequency_decoupled(cond, uncond, guidance_scale, factors: tuple = (1.0, 0.5)):
-    return guidance.frequency_decoupled(cond, uncond, guidance_scale, factors)
-
-
-@guidance_rule()
-def _autoguidance(cond, weak, guidance_scale, step: int | None = None, ema: str | None = None):
-    if step is None and ema is None:
-        raise ValueError("step or ema must be set: an earlier step or another average of the run is the weaker model")
-    return guidance.autoguidance(cond, weak, guidance_scale)
-
-
-@guidance_rule(plain="uncond", plain_at_one=False)
-def _classifier(
-    uncond, log_likelihood, schedule, guidance_scale, workdir: str, step: int | None = None, noise_max: float = 20.0
-):
-    """Only up to ``noise_max``: as alpha -> 0, a learned gradient is magnified without limit."""
-    del workdir, step
-    guided = guidance.classifier_guidance(uncond, log_likelihood, schedule, guidance_scale)
-    return guidance.interval(guided, uncond, schedule, 0.0, noise_max)
-
-
-@guidance_rule()
-def _conditional(cond):
-    return cond
-
-
-@guidance_rule(plain="uncond", plain_at_one=False)
-def _unconditional(uncond):
-    return uncond
-
-
-_ADAPTERS: Mapping[str, Callable] = {
-    "autoguidance": _autoguidance,
-    "classifier": _classifier,
-    "compose": _compose,
-    "conditional": _conditional,
-    "frequency_decoupled": _frequency_decoupled,
-    "negative": _negative,
-    "unconditional": _unconditional,
-}
-_NOT_OFFERED = ("classifier_guidance",)  # "classifier" adapts it
-
-
-def _offered() -> dict[str, Callable]:
-    found = {name: getattr(guidance, name) for name in guidance.__all__ if name not in _NOT_OFFERED}
-    return {name: rule for name, rule in found.items() if hasattr(rule, "traits")}
-
-
 _THRESHOLDS = ("dynamic_threshold", "static_threshold")
 
 
@@ -113,57 +45,6 @@ def _infinite_to_nan(predictions, x_t, t):
     """Thresholding would turn an overflow into a plausible sample; NaN stays NaN."""
     (prediction,) = predictions
     return jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(leaf), leaf, jnp.nan), prediction)
-
-
-RULES: Mapping[str, Callable] = dict(sorted({**_offered(), **_ADAPTERS}.items()))
-
-
-def _bend(shape):
-    return lambda guidance_scale, noise=1.0: guidance.weight_schedule(noise, guidance_scale, shape)
-
-
-SCALES: Mapping[str, Callable] = {
-    "constant": lambda guidance_scale: guidance_scale,
-    "cosine": _bend("cosine"),
-    "linear": _bend("linear"),
-    "power": lambda guidance_scale, noise=1.0, power=2.0: guidance.weight_schedule(
-        noise, guidance_scale, "power", power
-    ),
-}
-"""γ(t) from ``noise`` at t = 1 to the guidance scale at t = 0."""
-SCALE_RANGES = or_none(noise=at_least(0), power=above(0))
-
-_RULE_RANGES = {
-    "apg": or_none(momentum=between(-1, 1, open_low=True, open_high=True), norm_threshold=above(0), parallel=finite),
-    "autoguidance": or_none(step=count(0)),
-    "cfg_zero_star": or_none(zero_above=above(0)),
-    "classifier": or_none(noise_max=above(0), step=count(0)),
-    "compose": or_none(labels=items(count(0)), weights=items(finite)),
-    "dynamic_threshold": or_none(limit=above(0), percentile=between(0, 1, open_low=True)),
-    "frequency_decoupled": or_none(factors=items(finite, least=1)),
-    "interval": or_none(noise_max=above(0), noise_min=at_least(0)),
-    "negative": or_none(label=count(0), scale=finite),
-    "rescale": or_none(factor=between(0, 1)),
-    "static_threshold": or_none(limit=above(0)),
-    "temperature": or_none(tau=above(0)),
-}
-RANGES = {field: allowed for rule, fields in _RULE_RANGES.items() for field, allowed in within(rule, fields).items()}
-"""The values of the fields of ``config.rules``."""
-
-
-def takes(name: str, part: str) -> bool:
-    """Whether the rule is built from this part."""
-    return part in inspect.signature(RULES[name]).parameters
-
-
-def is_wrapper(name: str) -> bool:
-    """Whether the rule wraps a denoiser; the others choose the base."""
-    return takes(name, "denoiser")
-
-
-def fields() -> ConfigDict:
-    """``config.rules``: a section for every rule, each field at None, which is the default."""
-    return ConfigDict({name: fields_of(rule, supplied=PARTS) for name, rule in RULES.items()}).lock()
 
 
 def is_plain(config: Config, scale: float) -> bool:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require, resolve
-from experiments.cli.ranges import above, between, items, or_none
+from experiments.cli.declared import documented
+from experiments.cli.ranges import above, between, free, items, or_none
 from experiments.data.dataset import Dataset
 from experiments.models import guided, rules
 from experiments.models.conditioning import conditions_for
@@ -45,11 +46,23 @@ def _vp_quadratic(schedule: Schedule, n: int, t_max=1.0, t_min=0.0, power=3.0) -
 
 
 def _recommended(schedule: Schedule, n: int, stochastic: bool, t_max=1.0, t_min=0.0) -> Array:
+    """The grid of :func:`scorekit.samplers.recommended` for this number of steps and kind of solver.
+
+    Args:
+      t_max: the first time.
+      t_min: the last time.
+    """
     _, ts = samplers.recommended(schedule, n, stochastic=stochastic, t_max=_start(schedule, t_max), t_min=t_min)
     return ts
 
 
 def _saved_grid(n: int, path: str, t_max=1.0, t_min=0.0, rho=7.0, power=2.0) -> tuning.SavedGrid:
+    """The times and coefficients in a file that ``experiments.tune`` wrote for this solver and number of steps.
+
+    Args:
+      path: of the file.
+      t_max, t_min, rho, power: of the grid that the run had before; not used.
+    """
     del t_max, t_min, rho, power  # of the run's own grid: the file has its times
     saved = tuning.load_grid(path)
     if saved.steps != n:
@@ -58,6 +71,11 @@ def _saved_grid(n: int, path: str, t_max=1.0, t_min=0.0, rho=7.0, power=2.0) -> 
 
 
 def _given_times(n: int, times: tuple) -> Array:
+    """These times.
+
+    Args:
+      times: decreasing, one more than there are steps.
+    """
     if len(times) != n + 1:
         raise ValueError(f"times must be {n + 1} for sampling.steps = {n}, got {len(times)}")
     ts = jnp.asarray(times, jnp.float32)
@@ -67,17 +85,27 @@ def _given_times(n: int, times: tuple) -> Array:
 
 GRIDS: Mapping[str, Callable] = {
     "file": _saved_grid,
-    "karras": lambda schedule, n, t_max=0.999, t_min=0.001, rho=7.0: solvers.grids.karras(
-        schedule, n, t_max, t_min, rho=rho
+    "karras": documented(
+        solvers.grids.karras,
+        lambda schedule, n, t_max=0.999, t_min=0.001, rho=7.0: solvers.grids.karras(schedule, n, t_max, t_min, rho=rho),
     ),
     "recommended": _recommended,
-    "quadratic": lambda n, t_max=1.0, t_min=0.0, power=2.0: solvers.grids.quadratic(n, t_max, t_min, power=power),
-    "log_snr": lambda schedule, n, t_max=0.999, t_min=0.001: solvers.grids.uniform_log_snr(schedule, n, t_max, t_min),
+    "quadratic": documented(
+        solvers.grids.quadratic,
+        lambda n, t_max=1.0, t_min=0.0, power=2.0: solvers.grids.quadratic(n, t_max, t_min, power=power),
+    ),
+    "log_snr": documented(
+        solvers.grids.uniform_log_snr,
+        lambda schedule, n, t_max=0.999, t_min=0.001: solvers.grids.uniform_log_snr(schedule, n, t_max, t_min),
+    ),
     "times": _given_times,
-    "uniform": lambda n, t_max=1.0, t_min=0.0: solvers.grids.uniform(n, t_max, t_min),
-    "vp_quadratic": _vp_quadratic,
+    "uniform": documented(
+        solvers.grids.uniform, lambda n, t_max=1.0, t_min=0.0: solvers.grids.uniform(n, t_max, t_min)
+    ),
+    "vp_quadratic": documented(solvers.grids.vp_quadratic, _vp_quadratic),
 }
 GRID_RANGES = or_none(
+    path=free("a file of experiments.tune"),
     power=above(0),
     rho=above(0),
     t_max=between(0, 1, open_low=True),

@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from experiments.cli.declared import documented
 from experiments.cli.ranges import above, at_least, between, count, or_none
 from scorekit import samplers, solvers
 from scorekit.solvers import LinearSolver, SolverBase
@@ -50,10 +51,15 @@ def _configurable(factory: Callable[..., Any], defaults: Mapping[str, Any]) -> C
             return None
     build = lambda **values: factory(**{**defaults, **values})
     build.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
-    return build
+    return documented(factory, build)
 
 
 def _recommended(schedule: Schedule, n: int, stochastic: bool = False) -> Solver:
+    """The solver of :func:`scorekit.samplers.recommended` for this number of steps.
+
+    Args:
+      stochastic: one that adds noise.
+    """
     return samplers.recommended(schedule, n, stochastic=stochastic)[0]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, choice, require, save_resolved
+from experiments.cli.config_help import Declaration, declared_by
 from experiments.cli.ranges import check_fields_and_ranges
 from experiments.configs.ood import ood_digits
 from experiments.models.runs import write_results
@@ -26,6 +27,7 @@ _CONFIG, _WORKDIR = shared.config("Config file of an out-of-distribution experim
 shared.reinterpret_weights()
 
 
+@declared_by(lambda: Declaration({"": ood_digits.get_config}, ood_digits.ranges()))
 def check_fields(config: Config) -> None:
     """Validates that a config has the fields of ``ood_digits``, in their ranges."""
     check_fields_and_ranges(config, ood_digits.get_config(), ood_digits.ranges())

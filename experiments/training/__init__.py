@@ -7,8 +7,8 @@ import jax
 import optax
 from ml_collections import ConfigDict, config_dict
 
-from experiments.cli.config import Config, choice, require
-from experiments.cli.ranges import above, at_least, between, check_ranges, count, items, or_none, within
+from experiments.cli.config import Config, require
+from experiments.cli.ranges import above, at_least, between, check_ranges, count, items, one_of, or_none, within
 from scorekit import training
 from scorekit.training import POWER_EMA_WIDEST, SnapshotDtype
 
@@ -21,20 +21,27 @@ def fields() -> ConfigDict:
     """The section ``training`` of a config, with defaults."""
     options = ConfigDict()
     options.steps = 1000
+    """Updates of the parameters."""
     options.batch_size = 128
+    """Examples of one update, on all devices and processes together."""
     options.optimizer = config_dict.placeholder(str)
     """"adamw" (the default) or "muon", with which U-Nets learn fine detail in fewer steps."""
     options.learning_rate = 2e-3
+    """The peak of the learning rate."""
     options.warmup_steps = 100
+    """Steps in which the learning rate rises from 0 to its peak."""
     options.final_fraction = 0.01
+    """The learning rate falls by a cosine to this share of its peak; 1 keeps it constant."""
     options.decay_start = config_dict.placeholder(int)
-    """The learning rate falls by a cosine to ``final_fraction`` of its peak (1: it is constant), or from this step on
-    by the inverse square root of the steps."""
+    """In place of the cosine: from this step on the learning rate falls by the inverse square root of the steps."""
     options.betas = config_dict.placeholder(tuple)
     """Decay of Adam's averages of the gradient and of its square; None is 0.9, 0.999."""
     options.clip_norm = 1.0
+    """A gradient of a larger norm is scaled to this one; None leaves it."""
     options.weight_decay = 0.0
+    """Decoupled from the gradient: each update also takes this share times the learning rate off the parameters."""
     options.ema_decays = (0.999,)
+    """Decays of the exponential averages of the parameters that are kept, with warm-up."""
     options.power_ema = config_dict.placeholder(tuple)
     """Relative widths of power-function averages to keep as well, say (0.05, 0.1), for averages of any width after
     training (sampling.ema); None is none."""
@@ -43,6 +50,7 @@ def fields() -> ConfigDict:
     options.snapshot_dtype = config_dict.placeholder(str)
     """"float32" (the default) or "bfloat16", half the size."""
     options.accumulate = 1
+    """Parts that a batch is computed in, one after the other, to save memory."""
     options.parallel = "jit"
     """"jit" (one program over a mesh) or "pmap"."""
     options.fsdp = 1
@@ -50,8 +58,11 @@ def fields() -> ConfigDict:
     options.skip_limit = 20
     """Stop after this many consecutive steps whose loss was not finite."""
     options.log_every = 50
+    """Steps between metrics."""
     options.sample_every = 500
+    """Steps between pictures of samples."""
     options.checkpoint_every = 500
+    """Steps between checkpoints."""
     options.keep = 2
     """Newest checkpoints to keep, apart from the best by held-out loss."""
     return options
@@ -67,9 +78,12 @@ RANGES = {
         betas=items(between(0, 1, open_high=True), least=2),
         clip_norm=above(0),
         decay_start=count(1),
+        optimizer=one_of(*OPTIMIZERS),
         power_ema=items(between(0, POWER_EMA_WIDEST, open_low=True, open_high=True), least=1),
+        snapshot_dtype=one_of(*SNAPSHOT_DTYPES),
         snapshot_every=count(1),
     ),
+    "parallel": one_of("jit", "pmap"),
     "weight_decay": at_least(0),
     "ema_decays": items(between(0, 1, open_high=True)),
     "accumulate": count(1, 2**20),
@@ -87,10 +101,7 @@ def check(config: Config) -> None:
     """Validates the section ``training``."""
     check_ranges(config, within("training", RANGES))
     options = config.training
-    choice("training.optimizer", options.optimizer or OPTIMIZERS[0], OPTIMIZERS)
-    choice("training.parallel", options.parallel, ("jit", "pmap"))
     require(len(options.betas or BETAS) == 2, "training.betas", options.betas, "two numbers")
-    choice("training.snapshot_dtype", options.snapshot_dtype or SNAPSHOT_DTYPES[0], SNAPSHOT_DTYPES)
     for field in ("snapshot_every", "snapshot_dtype"):
         kept = options.power_ema is not None or options[field] is None
         require(kept, f"training.{field}", options[field], "left out without training.power_ema")

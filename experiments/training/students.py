@@ -10,9 +10,10 @@ import optax
 from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, require, resolve
+from experiments.cli.config_help import Declaration
 from experiments.cli.ranges import above, between, check_ranges, count, within
 from experiments.data.dataset import Dataset, preprocess
-from experiments.models import rules
+from experiments.models import rule_choices
 from experiments.models.conditioning import conditions
 from experiments.models.model import Model, denoiser, network
 from experiments.models.sampling import GRIDS
@@ -41,14 +42,41 @@ class TrainingTask(NamedTuple):
     held_out: Callable[[PyTree], float] | None = None
 
 
-SECTIONS: Mapping[str, Mapping[str, Any]] = {
-    "progressive": {"teacher_steps": 16},
-    "consistency": {"first": 8, "last": 16, "scale": 0.1},
-    "matching": {"student_rate": 0.2, "t_min": 0.02, "t_max": 0.98},
+def _progressive() -> ConfigDict:
+    options = ConfigDict()
+    options.teacher_steps = 16
+    """Steps of the teacher in the first round, at least."""
+    return options
+
+
+def _consistency() -> ConfigDict:
+    options = ConfigDict()
+    options.first = 8
+    """Pieces of a path at the beginning of training."""
+    options.last = 16
+    """Pieces at the end, by doublings."""
+    options.scale = 0.1
+    """Of the pseudo-Huber distance."""
+    return options
+
+
+def _matching() -> ConfigDict:
+    options = ConfigDict()
+    options.student_rate = 0.2
+    """The learning rate of the student over that of the fake network."""
+    options.t_min = 0.02
+    """The least noise at which the distributions are matched."""
+    options.t_max = 0.98
+    """The most noise at which they are."""
+    return options
+
+
+SECTIONS: Mapping[str, Callable[[], ConfigDict]] = {
+    "progressive": _progressive,
+    "consistency": _consistency,
+    "matching": _matching,
 }
-"""The fields of ``config.distillation`` for each method. ``teacher_steps``: at least so many in the first round;
-``first`` and ``last``: pieces of a path, by doublings; ``scale``: of the pseudo-Huber distance; ``student_rate``: the
-learning rate of the student over that of the fake network; ``t_min`` and ``t_max``: noise levels that are matched."""
+"""What declares the fields of ``config.distillation`` for each method."""
 
 RANGES = {
     "teacher_steps": count(1, 10**6),
@@ -71,10 +99,17 @@ TRAINING: Mapping[str, Mapping[str, Any]] = {
 _NO_SNAPSHOTS = dict.fromkeys(("power_ema", "snapshot_every", "snapshot_dtype"))
 
 
+def declaration(teacher: Declaration, method: str) -> Declaration:
+    """What declares the fields of a distillation by this method."""
+    return Declaration(
+        {**teacher.functions, "distillation": SECTIONS[method]}, {**teacher.ranges, **within("distillation", RANGES)}
+    )
+
+
 def with_fields(config: Config, method: str) -> Config:
     """The config of a teacher's run with the fields of a distillation."""
     with config.unlocked():
-        config.distillation = ConfigDict(dict(SECTIONS[method]))
+        config.distillation = SECTIONS[method]()
         config.training.optimizer = "adamw"  # whatever the teacher was trained with: the student starts close to it
     config.training.update(warmup_steps=50, ema_decays=(0.99,), **_NO_SNAPSHOTS, **TRAINING[method])
     return config.lock()
@@ -106,7 +141,7 @@ def config_of_student(config: Config, method: str, ts: Array) -> Config:
             if field != "name":
                 section[field] = None
     with config.unlocked():
-        config.rules = rules.fields()
+        config.rules = rule_choices.fields()
     config.sampling.solver.name = "euler" if method == "progressive" else "multistep_consistency"
     if method != "progressive" and ts[-1] > 0:
         config.sampling.solver.t_min = float(ts[-1])

@@ -133,7 +133,7 @@ def test_a_transformer_that_does_not_fit_its_images_is_an_error(text, message):
 @pytest.mark.parametrize(
     ("start", "text", "message"),
     [
-        (digits_dit, "network.attention=flash", "config.network.attention=flash: must be xla or fused"),
+        (digits_dit, "network.attention=flash", "config.network.attention=flash: must be one of xla, fused"),
         (digits_dit, "network.noise_scale=0", "config.network.noise_scale=0.0: must be above 0"),
         (digits_dit, "network.mlp_ratio=-1", "config.network.mlp_ratio=-1.0: must be above 0"),
         (digits_dit, "network.width=0", "config.network.width=0: must be at least 1"),

@@ -70,7 +70,8 @@ for program in sys.argv[1:]:
     importlib.import_module(f"experiments.{program}")
     defined = {name: values.find_module_defining_flag(name) for name in values}
     own = [name for name, module in defined.items() if module.startswith("experiments.")]
-    found[program] = {name: values[name].flag_type() for name in own if name != "compilation_cache"}
+    shared = ("compilation_cache", "help_config")
+    found[program] = {name: values[name].flag_type() for name in own if name not in shared}
     for name in found[program]:
         delattr(values, name)
 print(json.dumps(found))
@@ -91,6 +92,10 @@ def valid(program: str, folder: Path) -> list[str]:
         return [f"--stages={folder / 'low'},{folder / 'high'}"]
     if program == "latents.precompute":
         return [f"--weights={folder / 'file'}", f"--data={folder / 'empty'}", f"--out={folder / 'new'}"]
+    if program == "analysis.advise":
+        return [f"--data={folder / 'empty'}"]
+    if program == "analysis.config_page":
+        return [f"--out={folder / 'new' / 'config.md'}"]
     given = [f"--workdir={folder / KINDS.get(program, 'digits')}"]
     return [*given, f"--student_dir={folder / 'new'}"] if program == "distill" else given
 

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.io.formats.inception import Loaded, checksum
 from scorekit.io._pickles import read_pickle
+from scorekit.io.formats.inception import Loaded, checksum
 from scorekit.io.reading import read_weights
 from scorekit.io.tensors import Tensors, check_params
 from scorekit.metrics.vgg import STAGES, VGG16

@@ -98,10 +98,10 @@ def test_a_field_without_a_range_is_found(name):
 
 @pytest.mark.parametrize("method", students.SECTIONS)
 def test_every_field_of_a_distillation_raises_outside_its_range(method):
-    options = ConfigDict(dict(students.SECTIONS[method]))
+    options = students.SECTIONS[method]()
     assert set(options) <= set(students.RANGES)
     students.check(options)
-    for field, before in students.SECTIONS[method].items():
+    for field, before in students.SECTIONS[method]().items():
         for value in outside(students.RANGES[field]):
             options[field] = value
             with pytest.raises(ConfigError, match=rf"config.distillation.{field}="):

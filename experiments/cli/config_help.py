@@ -1,0 +1,222 @@
+"""``--help_config``: the fields of a program's config, as text for a terminal or as a page of Markdown."""
+
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from ml_collections import ConfigDict
+
+from experiments.cli.config import Config, ConfigError, to_text
+from experiments.cli.declared import REQUIRED, Argument, Choice, Field, fields
+from experiments.cli.ranges import Ranges
+
+WIDTH = 100
+"""Columns."""
+TOP = "config"
+"""The heading of fields of no section."""
+_ABSENT = object()
+
+
+class Declaration(NamedTuple):
+    """What declares the fields of a config, by section ("" is the whole), and their ranges."""
+
+    functions: Mapping[str, Callable[[], Config]]
+    ranges: Ranges
+
+    def fields(self) -> list[Field]:
+        """Every field, sections together."""
+        return sorted(fields(self.functions, self.ranges), key=lambda field: _section(field) != TOP)
+
+
+def _section(field: Field) -> str:
+    return field.path.split(".")[0] if "." in field.path or field.choices else TOP
+
+
+_Check = TypeVar("_Check", bound=Callable)
+
+
+def declared_by(declaration: Callable[[], Declaration]) -> Callable[[_Check], _Check]:
+    """Marks the check of a program's config with what declares its fields, for :func:`describe`."""
+
+    def mark(check: _Check) -> _Check:
+        check.declaration = declaration  # type: ignore[attr-defined]
+        return check
+
+    return mark
+
+
+def declaration_of(check: Callable) -> Declaration:
+    """The declaration of the config that ``check`` validates.
+
+    Raises:
+      ConfigError: if it has none.
+    """
+    if not hasattr(check, "declaration"):
+        raise ConfigError("--help_config: this program has no config; --help has its flags")
+    return check.declaration()  # type: ignore[attr-defined]
+
+
+def matching(found: Iterable[Field], pattern: str) -> list[Field]:
+    """The fields whose path or choices contain ``pattern``: all choices of a field, or those that match alone.
+
+    Raises:
+      ConfigError: if there are none.
+    """
+    word, kept, paths = pattern.lower(), [], []
+    for field in found:
+        paths += [field.path]
+        if word in field.path.lower():
+            kept.append(field)
+        elif choices := tuple(c for c in field.choices if word in c.name.lower() or _takes(c, word)):
+            kept.append(field._replace(choices=choices))
+    if not kept:
+        groups = ", ".join(dict.fromkeys(path.split(".")[0] for path in paths))
+        raise ConfigError(f"--help_config={pattern}: no field or choice has this in its name; there are {groups}")
+    return kept
+
+
+def _takes(choice: Choice, word: str) -> bool:
+    return any(word in argument.path.lower() for argument in choice.arguments)
+
+
+# ---- text ------------------------------------------------------------------------------------------------------------
+
+
+def as_text(found: Iterable[Field], config: Config | None = None, *, detailed: bool = False) -> str:
+    """The fields for a terminal, at most :data:`WIDTH` columns.
+
+    Args:
+      found: the fields.
+      config: whose values are shown; the defaults by default.
+      detailed: the arguments of choices with their meaning, one a line.
+    """
+    lines, group = [], None
+    for field in found:
+        if (section := _section(field)) != group:
+            lines += ["", f"{section} {'-' * (WIDTH - 1 - len(section))}"]
+            group = section
+        allowed = field.allowed or f"one of the {len(field.choices)} below" if field.default is not None else ""
+        if field.choices and field.default is None:
+            allowed = "unset, or one of the choices below" if field.path.endswith(".name") else "a section for each"
+        head = field.path + _shown(_value(config, field.path, field.default), field.default)
+        lines += _wrapped(f"{head}  ({allowed or field.allowed})", "  ", "      ")
+        lines += _wrapped(field.meaning, "      ")
+        chosen = _value(config, field.path, field.default)
+        for choice in field.choices:
+            lines += _choice(choice, config, detailed, "*" if choice.name == chosen else "-")
+    return "\n".join(lines[1:])
+
+
+def _choice(choice: Choice, config: Config | None, detailed: bool, mark: str) -> Iterator[str]:
+    arguments = [_argument(argument, config if mark == "*" else None) for argument in choice.arguments]
+    packed = "" if detailed or not arguments else f" [{'; '.join(arguments)}]"
+    yield from _wrapped(f"{mark} {choice.name}: {_plain(choice.meaning)}{packed}", "    ", "        ")
+    if detailed:
+        for argument, text in zip(choice.arguments, arguments, strict=True):
+            yield from _wrapped(f"{text}: {_plain(argument.meaning)}", "        ", "            ")
+
+
+def _argument(argument: Argument, config: Config | None) -> str:
+    value = _value(config, argument.path, None)
+    default = _text(argument.default)
+    shown = default if value is None else f"{_text(value)} (default {default})"
+    name = argument.path.rpartition(".")[2]
+    return f"{name} ({argument.allowed}; required)" if shown == "" else f"{name} = {shown} ({argument.allowed})"
+
+
+def _value(config: Config | None, path: str, default: Any) -> Any:
+    holder = config
+    for name in path.split(".") if config is not None else ():
+        holder = holder.get(name, _ABSENT) if isinstance(holder, ConfigDict) else _ABSENT
+    return default if holder is None or holder is _ABSENT or isinstance(holder, ConfigDict) else holder
+
+
+def _shown(value: Any, default: Any) -> str:
+    return f" = {_text(value)}" + (f"  (default {_text(default)})" if value != default else "")
+
+
+def _text(value: Any) -> str:
+    return (
+        ""
+        if value is REQUIRED
+        else ",".join(map(to_text, value)) or "()"
+        if isinstance(value, tuple)
+        else to_text(value)
+    )
+
+
+def _plain(text: str) -> str:
+    return _without_roles(text).replace("``", "").replace("`", "")
+
+
+def _without_roles(text: str) -> str:
+    """Sphinx's ``:func:`~module.name``` as ``name`` in backquotes.
+
+    >>> _without_roles("see :func:`scorekit.sample` and :class:`~scorekit.Heun`")
+    'see `scorekit.sample` and `Heun`'
+    """
+    return re.sub(r":\w+:`(?:~[\w.]*\.)?", "`", text)
+
+
+def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:
+    return textwrap.wrap(
+        _plain(text), WIDTH, initial_indent=first, subsequent_indent=first if rest is None else rest,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def describe(check: Callable, config: Config | None, pattern: str) -> str:
+    """What ``--help_config`` prints: the fields that match, and how to see fewer or to set one."""
+    every = declaration_of(check).fields()
+    found = matching(every, pattern) if pattern else every
+    total = sum(1 for field in every) + sum(len(choice.arguments) for field in every for choice in field.choices)
+    last = (
+        "set one as --config.training.steps=5"
+        if pattern
+        else f"{total} fields; set one as --config.training.steps=5; --help_config=solver explains all of that name"
+    )
+    first = "field = value  (its type and range); * marks the choice of this config"
+    return f"{first}\n\n{as_text(found, config, detailed=bool(pattern))}\n\n{last}"
+
+
+# ---- Markdown --------------------------------------------------------------------------------------------------------
+
+
+def as_markdown(found: Iterable[Field]) -> str:
+    """The fields as tables, one a section, followed by the choices of its fields."""
+    groups: dict[str, list[Field]] = {}
+    for field in found:
+        groups.setdefault(field.path.rpartition(".")[0] if not field.choices else field.path, []).append(field)
+    return "\n\n".join(part for name, group in groups.items() for part in _group(name, group))
+
+
+def _group(name: str, group: list[Field]) -> Iterator[str]:
+    (field, *_) = group
+    if field.choices:
+        yield f"### `{field.path}`"
+        yield _code(field.meaning) + (f" Default: `{field.default}`." if field.default else "")
+        rows = [row for choice in field.choices for row in _choice_rows(choice)]
+        yield _table(("choice and its fields", "default", "values", "meaning"), rows)
+        return
+    yield f"### `{name}`" if name else "### At the top"
+    yield _table(
+        ("field", "default", "values", "meaning"),
+        [(f"`{f.path}`", f"`{_text(f.default)}`", f.allowed, _code(f.meaning)) for f in group],
+    )
+
+
+def _choice_rows(choice: Choice) -> Iterator[tuple[str, ...]]:
+    yield f"**`{choice.name}`**", "", "", _code(choice.meaning)
+    for argument in choice.arguments:
+        default = "required" if argument.default is REQUIRED else f"`{_text(argument.default)}`"
+        yield f"`{argument.path}`", default, argument.allowed, _code(argument.meaning)
+
+
+def _code(text: str) -> str:
+    return _without_roles(text).replace("``", "`")
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

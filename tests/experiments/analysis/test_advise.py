@@ -1,0 +1,221 @@
+"""``experiments.analysis.advise``: scales against closed forms, overrides that build, bad inputs."""
+
+import math
+import re
+import shlex
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from programs import run
+
+from experiments import data, training
+from experiments.analysis import advice, data_scales
+from experiments.cli import command_line
+from experiments.configs import base
+from experiments.data.dataset import Dataset
+from experiments.models import checks
+from experiments.models.model import build_model, init_params
+from scorekit import densities, random_fields, spectra
+
+
+class Known(Dataset):
+    """Draws of a known density, as the network receives them."""
+
+    def __init__(self, density, n=2000):
+        self.name, self.num_classes, self.examples = "known", 1, n
+        self.train = {"x": np.asarray(jax.jit(lambda key: density.sample(key, (n,)))(jax.random.key(0)))}
+        self.shape = self.train["x"].shape[1:]
+
+    def to_model(self, x):
+        return x
+
+
+def of_field(field):
+    """The exact power and number of coefficients of each band of a field."""
+    bands = spectra.radial_bands(field.power.shape)
+    return np.bincount(np.ravel(bands.index), np.ravel(np.asarray(field.power))) / bands.count, bands.count
+
+
+FIELDS = {
+    "images": random_fields.power_law((16, 12), 2.0, 4.0, mean=3.0, channels=3),
+    "signals": random_fields.power_law((64,), 1.5, 0.25),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_scales_of_gaussian_fields_are_the_exact_ones(name, monkeypatch):
+    field = FIELDS[name]
+    monkeypatch.setattr(data_scales, "BLOCK_VALUES", 16 * 12 * 3 * 600)  # several blocks, the last one shorter
+    found = data_scales.measure(Known(field), 2000)
+    power, count = of_field(field)
+    exact = math.sqrt(power @ count / count.sum())
+    assert found.std == pytest.approx(exact, rel=0.02)
+    assert found.rms == pytest.approx(math.hypot(exact, float(field.mean)), rel=0.02)
+    assert found.mean == pytest.approx(float(field.mean), abs=0.1)
+    np.testing.assert_allclose(found.power, power, rtol=0.15)
+    np.testing.assert_allclose(
+        data_scales.noise_moments(found.power, found.count), data_scales.noise_moments(power, count), atol=0.02
+    )
+    known = found._replace(power=power)
+    for ours, theirs in zip(data_scales.octaves(found), data_scales.octaves(known), strict=True):
+        assert ours.sigma == pytest.approx(theirs.sigma, rel=0.05)
+        assert ours.share == pytest.approx(theirs.share, rel=0.1)
+        assert theirs.power / theirs.sigma**2 == pytest.approx(1.0)  # the signal-to-noise ratio where it is lost
+    without_mean = 1 - power[0] * count[0] / (power @ count)
+    assert sum(octave.share for octave in data_scales.octaves(known)) == pytest.approx(without_mean)
+
+
+def test_scales_of_points_are_those_of_their_components():
+    normal = densities.gaussian(np.array([1.0, 0.0]), covariance=np.array([[4.0, 0.0], [0.0, 0.25]]))
+    found = data_scales.measure(Known(normal, 20_000), 20_000)
+    np.testing.assert_allclose(found.power, [4.0, 0.25], rtol=0.03)
+    assert data_scales.noise_moments(found.power, found.count)[0] == pytest.approx(0.0, abs=0.02)
+    assert data_scales.coarsest(found) == pytest.approx(2.0, rel=0.02)
+
+
+def test_moments_are_those_of_the_rate_of_recovery():
+    """Against the density ``-dg/dlog sigma`` on a fine grid."""
+    power, count = np.array([9.0, 1.0, 0.04]), np.array([2.0, 3.0, 5.0])
+    u = np.linspace(-25.0, 25.0, 200_001)
+    gain = power[:, None] / (power[:, None] + np.exp(2 * u))
+    density = count @ (2 * gain * (1 - gain)) / count.sum() * (u[1] - u[0])
+    mean = density @ u
+    expected = mean, math.sqrt(density @ np.square(u - mean))
+    np.testing.assert_allclose(data_scales.noise_moments(power, count), expected, rtol=1e-6)
+    assert density.sum() == pytest.approx(1.0)
+
+
+def test_what_is_not_data_is_left_out_of_the_moments():
+    power, count = np.array([4.0, 1e-9]), np.array([10.0, 10.0])
+    assert data_scales.noise_moments(power, count)[0] == pytest.approx(math.log(2.0))
+    assert data_scales.noise_moments(np.array([4.0, 1.0]), count, floor=2.0)[0] == pytest.approx(math.log(2.0))
+
+
+def test_photographs_have_the_noise_of_edm_and_the_shift_of_their_resolution():
+    known = data_scales.photographs(32)
+    mean, std = data_scales.noise_moments(known.power, known.count)
+    assert (mean, std) == (pytest.approx(-1.2, abs=0.05), pytest.approx(1.2, abs=0.2))
+    assert advice.spectral_factor(data_scales.photographs(64)) == pytest.approx(1.0)
+    assert advice.spectral_factor(data_scales.photographs(128)) == pytest.approx(2.0, rel=0.1)
+    tiny = data_scales.photographs(8)  # the rule of resolution would leave too little noise for the coarse shape
+    assert advice.coarse_factor(tiny) == pytest.approx(1 / 8, rel=0.5)
+    assert advice.spectral_factor(tiny) == pytest.approx(math.exp(data_scales.noise_moments(tiny.power, tiny.count)[0]))
+    doubled = data_scales.photographs(64, sigma_data=1.0)
+    assert advice.spectral_factor(doubled) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "examples", "config", "multipliers"),
+    [
+        ((8, 8, 1), 1000, "digits", None),
+        ((28, 28, 1), 60_000, "mnist", (1, 2, 2)),
+        ((32, 32, 3), 50_000, "cifar10", (1, 2, 2)),
+        ((32, 32, 3), 1000, "mnist", (1, 2, 2)),
+        ((64, 64, 3), 50_000, "cifar10", (1, 2, 2, 2)),
+        ((33, 33, 3), 50_000, "cifar10", (1,)),
+    ],
+)
+def test_networks_of_images_by_their_size(shape, examples, config, multipliers):
+    found, fields, _ = advice.config_for(shape, examples)
+    assert found == f"experiments/configs/images/{config}.py"
+    assert fields.get("network.multipliers") == multipliers
+
+
+def trainings(out):
+    """The commands of an output: the config with its overrides, as a shell would pass them."""
+    for command in re.findall(r"^python -m experiments\.train ((?:.*\\\n)*.*)$", out, re.MULTILINE):
+        words = shlex.split(command.replace("\\\n", " "))
+        rest, overrides = command_line.split_overrides(words)
+        config: Any = command_line.load_config(rest[0].removeprefix("--config="))
+        for field, text in overrides:
+            command_line.override(config, field, text)
+        assert overrides
+        assert rest[1].startswith("--workdir=")
+        yield config
+
+
+def assert_builds(config):
+    base.check_fields(config)
+    data.check(config)
+    checks.check(config)
+    training.check(config)
+    model = build_model(config, data.load(config))
+    jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("my pictures")
+    field = random_fields.power_law((32, 32), 2.0, 0.2, channels=3)
+    x = np.clip((np.asarray(field.sample(jax.random.key(0), (24,))) + 1) * 127.5, 0, 255).astype(np.uint8)
+    for i, image in enumerate(x):
+        Image.fromarray(image).save(folder / f"{i:02}.png")
+    return folder
+
+
+@pytest.mark.slow
+def test_the_advice_on_digits_builds():
+    code, out, err = run("analysis.advise", "--data=digits")
+    assert (code, err) == (0, "")
+    assert out.startswith("sklearn_digits: 1,500 training examples of 8 x 8 x 1, 17 values in [-1, 1], 10 classes\n")
+    assert "sigma_data = 0.752" in out
+    assert max(map(len, out.splitlines())) <= 110
+    found = list(trainings(out))
+    assert [config.loss.target.name for config in found] == ["v", "edm", "v"]
+    assert [config.network.name for config in found] == ["unet", "unet", "dit"]
+    for config in found:
+        assert_builds(config)
+
+
+@pytest.mark.slow
+def test_the_advice_on_a_folder_builds(pictures):
+    code, out, err = run("analysis.advise", f"--data={pictures}", "--config.data.image_size=16")
+    assert (code, err) == (0, "")
+    found = list(trainings(out))
+    assert len(found) == 3
+    for config in found:
+        assert (config.data.name, config.data.path, config.data.image_size) == ("folder", str(pictures), 16)
+        assert_builds(config)
+
+
+@pytest.mark.slow
+def test_the_advice_on_points_builds():
+    code, out, err = run("analysis.advise", "--data=ring")
+    assert (code, err) == (0, "")
+    assert re.search(r"^component +of the variance", out, re.MULTILINE)
+    found = list(trainings(out))
+    assert len(found) == 2
+    for config in found:
+        assert_builds(config)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "--data=… must be given: a folder of pictures"),
+        (["--data=/nowhere"], "--data=/nowhere: there is no such folder or file"),
+        (["--data=nothing_like_it"], "config.data: name must be a TFDS data set, got 'nothing_like_it'"),
+        (["--data=digits_classifier"], "config.classifier: this is the config of a classifier"),
+        (["--data=digits", "--examples=1"], "flag --examples=1: 1 is not integer >= 2"),
+    ],
+)
+def test_bad_inputs_are_one_sentence(given, message):
+    code, out, err = run("analysis.advise", *given)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+
+
+def test_pictures_that_are_all_alike_or_of_several_sizes_are_one_sentence(tmp_path):
+    for i in range(20):
+        Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(tmp_path / f"{i:02}.png")
+    code, _, err = run("analysis.advise", f"--data={tmp_path}")
+    assert code == 2
+    assert err.startswith("error: --data: all 12 examples of ")
+    Image.fromarray(np.zeros((9, 8, 3), np.uint8)).save(tmp_path / "05.png")
+    code, _, err = run("analysis.advise", f"--data={tmp_path}")
+    assert code == 2
+    assert "config.data.image_size=… makes all alike" in err
