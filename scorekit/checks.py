@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from scorekit._shape_checks import check_axes, check_broadcasts, check_like, check_per_example
 from scorekit.typing import ArrayLike, PyTree
 
 __all__ = [
@@ -247,28 +248,6 @@ def check_scalar(**named: ArrayLike) -> None:
             raise ValueError(f"{name} must be a real number, got {value!r}")
 
 
-def check_axes(*axes: int, **named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument whose last axes are not of these lengths.
-
-    Nothing is broadcast: a last axis of length 1 is not of length D.
-
-    Args:
-      axes: the lengths of the last axes.
-      named: the values to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument of another shape.
-
-    >>> check_axes(3, x=np.ones((5, 1)))
-    Traceback (most recent call last):
-    ValueError: x must have shape (..., 3), got (5, 1)
-    """
-    for name, value in named.items():
-        shape = np.shape(value)
-        if shape[len(shape) - len(axes) :] != axes or len(shape) < len(axes):
-            raise ValueError(f"{name} must have shape (..., {', '.join(map(str, axes))}), got {shape}")
-
-
 def check_shape(**named: tuple[int, ...]) -> None:
     """Raises a ``ValueError`` that names the first argument that is not a tuple of integers of at least 0.
 
@@ -288,86 +267,6 @@ def check_shape(**named: tuple[int, ...]) -> None:
                 check_count(0, size=size)
         except (TypeError, ValueError):
             raise ValueError(f"{name} must be a tuple of integers >= 0, got {value!r}") from None
-
-
-def check_like(reference: str, tree: PyTree, **named: PyTree) -> None:
-    """Raises a ``ValueError`` that names the first tree without the structure and the shapes of ``tree``.
-
-    Nothing is broadcast: ``(B,)`` against ``(B, 1)`` would give ``(B, B)`` without a word.
-
-    Args:
-      reference: what the message calls ``tree``.
-      tree: the tree to compare with.
-      named: the trees to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first tree that differs.
-
-    >>> check_like("x_t", jnp.zeros((4, 1)), output=jnp.zeros(4))
-    Traceback (most recent call last):
-    ValueError: output must have the structure and the shapes of x_t, (4, 1), got (4,)
-    """
-    wanted = jax.tree.map(jnp.shape, tree)
-    for name, value in named.items():
-        found = jax.tree.map(jnp.shape, value)
-        if found != wanted:
-            raise ValueError(f"{name} must have the structure and the shapes of {reference}, {wanted}, got {found}")
-
-
-def check_broadcasts(reference: str, tree: PyTree, **named: PyTree) -> None:
-    """Raises a ``ValueError`` that names the first tree without the structure of ``tree`` or that does not broadcast.
-
-    For masks and the like, one for each example or for all of them.
-
-    Args:
-      reference: what the message calls ``tree``.
-      tree: the tree to broadcast to.
-      named: the trees to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first tree that does not broadcast.
-
-    >>> check_broadcasts("x", jnp.zeros((4, 2)), mask=jnp.zeros(3))
-    Traceback (most recent call last):
-    ValueError: mask must be a tree that broadcasts to x, (4, 2), got (3,)
-    """
-
-    def fits(part, whole):
-        try:
-            return np.broadcast_shapes(np.shape(part), np.shape(whole)) == np.shape(whole)
-        except ValueError:
-            return False
-
-    for name, value in named.items():
-        same = jax.tree.structure(value) == jax.tree.structure(tree)
-        if not same or not all(jax.tree.leaves(jax.tree.map(fits, value, tree))):
-            shapes = jax.tree.map(jnp.shape, tree), jax.tree.map(jnp.shape, value)
-            raise ValueError(f"{name} must be a tree that broadcasts to {reference}, {shapes[0]}, got {shapes[1]}")
-
-
-def check_per_example(tree: PyTree, **named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is neither a scalar nor ``(B,)``, as ``tree``.
-
-    ``(1,)`` or ``(B, 1)`` against ``(B, D)`` would be broadcast without a word.
-
-    Args:
-      tree: arrays ``(B, ...)``.
-      named: the values to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument of another shape.
-
-    >>> check_per_example(jnp.zeros((4, 2)), t=jnp.zeros(2))
-    Traceback (most recent call last):
-    ValueError: t must be a scalar or have shape (4,), one value per example, got (2,)
-    """
-    batches = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(tree)}
-    for name, value in named.items():
-        shape = np.shape(value)
-        if shape and any(batch != shape for batch in batches):
-            batch = next(batch for batch in batches if batch != shape)
-            allowed = f"a scalar or have shape {batch}, one value per example" if batch else "a scalar"
-            raise ValueError(f"{name} must be {allowed}, got {shape}")
 
 
 def check_time(**named: ArrayLike) -> None:

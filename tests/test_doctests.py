@@ -24,6 +24,7 @@ SLOW = {
     "scorekit.audio.structure",
     "scorekit.bridges.diffrax",
     "scorekit.data.edm_augmentation",
+    "scorekit.densities.mixture",
     "scorekit.distillation.consistency",
     "scorekit.distillation.matching",
     "scorekit.distillation.progressive",
@@ -50,6 +51,7 @@ SLOW = {
     "scorekit.networks.unet",
     "scorekit.networks.vdm_unet",
     "scorekit.networks.wavenet",
+    "scorekit.random_fields",
     "scorekit.samplers.adaptive_stochastic",
     "scorekit.samplers.chains",
     "scorekit.samplers.editing",
@@ -62,9 +64,9 @@ SLOW = {
     "scorekit.spectra",
     "scorekit.times.samplers",
     "scorekit.tuning.tune",
+    "scorekit.typicality._scores",
     "scorekit.typicality.calibration",
     "scorekit.typicality.exact",
-    "scorekit.typicality._scores",
     "scorekit.typicality.statistics",
 }
 """Modules whose examples take more than about 1.5 seconds of CPU time."""

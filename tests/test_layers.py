@@ -10,7 +10,7 @@ import scorekit
 
 ROOT = Path(scorekit.__file__).parent
 LAYERS = {
-    0: ("typing", "trees", "checks", "sharded", "_version"),
+    0: ("typing", "trees", "checks", "_shape_checks", "sharded", "_version"),
     1: ("schedules", "predictions", "weightings", "times", "densities", "random_fields"),
     2: ("process", "denoisers", "losses", "guidance"),
     3: ("solvers",),

@@ -9,22 +9,20 @@ an importance weight. Importance samplers (:func:`uniform_log_snr`, :func:`adapt
 
 from scorekit.times.bands import Band, band
 from scorekit.times.discrete import Annealed, Discrete, annealed, at_progress, discrete
+from scorekit.times.loss_aware import Adaptive, adaptive, update_adaptive
 from scorekit.times.samplers import (
-    Adaptive,
     LogitNormal,
     LogNormalSigma,
     Times,
     TimeSampler,
     Uniform,
     UniformLogSNR,
-    adaptive,
     draw,
     log_normal_sigma,
     logit_normal,
     stratified_uniform,
     uniform,
     uniform_log_snr,
-    update_adaptive,
 )
 
 __all__ = [
