@@ -64,7 +64,7 @@ def _is_size(n: Any) -> bool:
 
 
 class NumpyArray:
-    """An array of numpy that is being rebuilt; see :func:`scorekit.io.pickles.read_pickle`."""
+    """An array of numpy that is being rebuilt; see :func:`scorekit.io._pickles.read_pickle`."""
 
     dtype: np.dtype
     shape: tuple[int, ...] = ()
