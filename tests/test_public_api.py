@@ -61,6 +61,27 @@ NO_PAPER = {
     "samplers": "nfe recommended sample",
     "tuning": "Pairs SavedGrid Trial Tuned distances fine_pairs load_grid restore_solver save_grid",
     "typicality": "Entropy gaussian_of_states log_sphere_area standardise typical_radii",
+    "data": "ImageSet Note NoteSet PhraseSet Prefetch SoundFont Source Stream Zone batch_at default_path "
+    "folder from_unit load load_notes load_phrases local_rows open_images piano_roll prefetch "
+    "random_crop random_flip random_phrase read_soundfont render_phrase stream tar to_unit",
+    "audio": "ConstantQ GriffinLim LogMel Representation Sound autocorrelation correlation frame "
+    "frequency_to_hz from_polar hann harmonic_tones harmony_statistics high_rate log_magnitudes "
+    "log_mel log_mel_frames log_mel_statistics low_rate magnitude magnitudes make_log_mel match_mel "
+    "mel_envelope mel_spectrogram normalise_peak num_frames overlap_add pcm_to_float phase "
+    "pitch_velocity_features pulse_train random_phase randomise_phase read resample rhythm_statistics "
+    "seam_roughness spectrogram_images waveform write",
+    "metrics": "DensityCoverage FeatureStatistics InceptionScore Interval KernelDistance LinearProbe "
+    "PrecisionRecall aupr class_accuracy feature_statistics fit_reference_classifier "
+    "merge_over_processes probe_accuracy psnr",
+    "training": "Checkpoints Restored TrainState TrainStep batch_sharding check_finite ema_decay init_ema "
+    "init_state make_mesh make_train_step place_batch place_state power_ema_width projected replicate "
+    "replicated restore_extra restore_params save_snapshots state_sharding",
+    "bridges": "reversed_time",
+    "networks": "Conditioning MLP Masked Posterior Quantised attend code_counts features layer_names perplexity "
+    "pool positions revival_loss",
+    "io": "Loaded LogSNRInput NegativeEps Preconditioning Tensors TimestepInput Weights as_path attributes "
+    "check_params convert_log_variance ddpm export find_format in_bucket load parameter_names "
+    "precondition read read_weights recognises write_atomic",
 }
 """Names of each package that come from no paper: conventions, trees and arrays, results, files, textbook formulas."""
 
@@ -197,13 +218,15 @@ EQUATION = r"``[^`]*( [-+*<>=~] |<-|->|[\^/|~]|(sum|grad)_|(log|exp|sqrt|min|max
 def fields(cls) -> list[str]:
     """What a class is made from: the fields of a dataclass or a named tuple, or the arguments of ``__init__``."""
     if dataclasses.is_dataclass(cls):
-        return [f.name for f in dataclasses.fields(cls) if not f.name.startswith("_") and f.name not in FLAX_FIELDS]
+        set_by_flax = FLAX_FIELDS if hasattr(cls, "scope") else ()
+        return [f.name for f in dataclasses.fields(cls) if not f.name.startswith("_") and f.name not in set_by_flax]
     if hasattr(cls, "_fields"):
         return list(cls._fields)
     return parameters(cls.__init__, method=True) if "__init__" in vars(cls) else []
 
 
 FLAX_FIELDS = ("parent", "name")
+"""Fields that every flax module has."""
 
 
 def incomplete_class(cls, *, paper: bool = True) -> list[str]:

@@ -85,6 +85,8 @@ def convert(
     >>> convert(Tensors({}), scaling_factor=1.0)
     Traceback (most recent call last):
     ValueError: the checkpoint has no tensor 'encoder.conv_in.weight'
+
+    Source: Rombach et al. 2022 (https://arxiv.org/abs/2112.10752).
     """
     levels = count(tensors, "encoder.down_blocks")
     blocks = count(tensors, "encoder.down_blocks.0.resnets")

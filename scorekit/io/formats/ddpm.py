@@ -99,6 +99,8 @@ def convert(tensors: Tensors, *, groups: int = 32, dropout: float = 0.0) -> tupl
     >>> convert(Tensors({}))
     Traceback (most recent call last):
     ValueError: the checkpoint has no tensor 'conv_in.weight'
+
+    Source: Ho et al. 2020 (https://arxiv.org/abs/2006.11239).
     """
     levels, blocks = count(tensors, "down_blocks"), count(tensors, "down_blocks.0.resnets")
     channels, data_channels = tensors.shape("conv_in.weight")[:2]

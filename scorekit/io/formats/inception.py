@@ -109,6 +109,8 @@ def convert(tensors: Tensors) -> tuple[InceptionV3, PyTree]:
     >>> convert(Tensors({}))
     Traceback (most recent call last):
     ValueError: the checkpoint has no tensor 'Conv2d_1a_3x3.conv.weight'
+
+    Source: Szegedy et al. 2016 (https://arxiv.org/abs/1512.00567).
     """
     network = InceptionV3()
     like = jax.ShapeDtypeStruct((1, 75, 75, 3), jnp.float32)

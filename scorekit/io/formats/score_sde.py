@@ -72,6 +72,8 @@ def convert(
     >>> convert(Tensors({"all_modules.0.weight": np.ones((4, 1))}))
     Traceback (most recent call last):
     ValueError: the checkpoint has no tensor 'all_modules.2.weight'
+
+    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
     prefix = "module.all_modules" if "module.all_modules.1.weight" in tensors else "all_modules"
     inner = tensors.under(prefix)

@@ -48,6 +48,8 @@ def convert(tensors: Tensors) -> tuple[SongUNet, dict[str, Any]]:
     >>> convert(Tensors({"map_layer0.weight": np.ones((4, 1))}))
     Traceback (most recent call last):
     ValueError: the checkpoint has no tensor 'enc.{R}x{R}_conv.weight' for any resolution R
+
+    Source: Karras et al. 2022 (https://arxiv.org/abs/2206.00364).
     """
     inner = tensors.under("model") if "model.map_layer0.weight" in tensors else tensors
     network, resolutions = _network(inner)

@@ -98,6 +98,8 @@ def convert(tensors: Tensors) -> tuple[ADM, dict[str, Any], Callable[[ArrayLike]
     >>> convert(Tensors({}))
     Traceback (most recent call last):
     ValueError: the checkpoint has no tensor 'label_emb.0.weight'
+
+    Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233), whose network it is.
     """
     first, last = tensors.under("label_emb.0").dense(), tensors.under("label_emb.2").dense()
     rest = {name: tensors.take(name) for name in tensors if not name.startswith("label_emb.")}
