@@ -80,7 +80,7 @@ NO_PAPER = {
     "networks": "Conditioning MLP Masked Posterior Quantised attend code_counts features layer_names perplexity "
     "pool positions revival_loss",
     "io": "Loaded LogSNRInput NegativeEps Preconditioning Tensors TimestepInput Weights as_path attributes "
-    "check_params convert_log_variance ddpm export find_format in_bucket load parameter_names "
+    "check_params checksum convert_log_variance ddpm export find_format in_bucket load parameter_names "
     "precondition read read_weights recognises write_atomic",
 }
 """Names of each package that come from no paper: conventions, trees and arrays, results, files, textbook formulas."""

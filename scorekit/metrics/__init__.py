@@ -5,7 +5,7 @@ metrics of its features, and the VGG network; separation of two sets of scores; 
 signal-to-noise ratio.
 """
 
-from scorekit.metrics import inception
+from scorekit.metrics import inception, vgg
 from scorekit.metrics.detection import Interval, aupr, auroc, bootstrap_interval, fpr_at_tpr
 from scorekit.metrics.energy import energy_distance
 from scorekit.metrics.feature_statistics import (
@@ -72,5 +72,6 @@ __all__ = [
     "resize",
     "sliced_wasserstein",
     "vendi_score",
+    "vgg",
     "vgg_input",
 ]

@@ -10,14 +10,18 @@ import jax.numpy as jnp
 from scorekit.metrics.resize import Convention, resize
 from scorekit.typing import Array, ArrayLike
 
+__all__ = ["MEAN", "SIDE", "STAGES", "STD", "TAPS", "VGG16", "vgg_input"]
+
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Features and number of the convolutions between two maximum pools."""
 TAPS = tuple(f"relu{stage}_{convolutions}" for stage, (_, convolutions) in enumerate(STAGES, 1))
 """The outputs by name; "relu5_3" is that of the Fréchet distance."""
 SIDE = 224
 """Pixels along a side of the images that the network was trained on."""
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN = (0.485, 0.456, 0.406)
 """Of the colours of ImageNet in [0, 1], by which inputs are normalised."""
+STD = (0.229, 0.224, 0.225)
+"""Standard deviations of the same colours."""
 
 
 class VGG16(nn.Module):
@@ -63,6 +67,8 @@ def vgg_input(images: ArrayLike, convention: Convention) -> Array:
     >>> x = vgg_input(jnp.full((2, 32, 32, 1), 255), "clean")
     >>> x.shape, [round(float(value), 3) for value in x[0, 0, 0]]
     ((2, 224, 224, 3), [2.249, 2.429, 2.64])
+
+    Source: Simonyan & Zisserman 2015 (https://arxiv.org/abs/1409.1556); the constants are those of torchvision.
     """
     images = jnp.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3):

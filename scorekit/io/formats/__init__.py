@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         score_sde,
         song_unet,
         terrain,
+        vgg,
     )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "score_sde",
     "song_unet",
     "terrain",
+    "vgg",
 ]
 
 

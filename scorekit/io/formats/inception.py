@@ -68,7 +68,17 @@ def load(path: str | os.PathLike[str]) -> Loaded:
 
 
 def checksum(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
+    """The SHA-256 of a file, in hexadecimal digits.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      64 digits.
+
+    >>> checksum(Path(os.devnull))[:8]
+    'e3b0c442'
+    """
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

