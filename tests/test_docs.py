@@ -21,9 +21,7 @@ SOLVERS = (ROOT / "docs" / "solvers.md").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "path", [path for path in PAGES if path.stem not in WITHOUT_CODE], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", [path for path in PAGES if path.stem not in WITHOUT_CODE], ids=lambda path: path.stem)
 def test_the_code_of_a_page_runs(path):
     """In order and in one namespace; an error shows the line of the page."""
     text = path.read_text()
