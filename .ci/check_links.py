@@ -1,4 +1,4 @@
-"""Ends with an error if a page of a built site links to a page, picture or heading that is not there: check_links.py FOLDER"""
+"""Fails if a page of a built site links to a page, picture or heading that is not there: check_links.py FOLDER"""
 
 import sys
 from html.parser import HTMLParser
