@@ -34,8 +34,11 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_merge_streams = True
 
+autodoc_inherit_docstrings = False
 autodoc_preserve_defaults = True
+autodoc_typehints = "none"  # the sections of the docstrings give shapes and units, which types do not
 autosummary_generate = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 python_maximum_signature_line_length = 100
+toc_object_entries_show_parents = "hide"

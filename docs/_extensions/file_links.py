@@ -23,6 +23,13 @@ def link_files(app, docname: str, source: list[str]) -> None:
         source[0] = NAMED.sub(link, source[0])
 
 
+def link_in_docstring(app, what, name, obj, options, lines: list[str]) -> None:
+    """The same in docstrings, where the file is in double quotation marks of reStructuredText."""
+    for i, line in enumerate(lines):
+        lines[i] = re.sub(r"``docs/([\w/]+)\.md``", r":doc:`docs/\1.md </\1>`", line)
+
+
 def setup(app):
     app.connect("source-read", link_files)
+    app.connect("autodoc-process-docstring", link_in_docstring)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
