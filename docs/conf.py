@@ -26,6 +26,7 @@ html_title = f"scorekit {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_theme_options = {"use_download_button": False, "use_fullscreen_button": False, "show_toc_level": 2}
+html_theme_options["navbar_persistent"] = []
 html_copy_source = html_show_sourcelink = False
 html_math_renderer = "mathml"
 
