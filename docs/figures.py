@@ -26,14 +26,14 @@ def save(figure, name: str) -> None:
 
 
 def samples(workdir: Path) -> None:
-    """Ten samples of each digit, those of ``experiments.sample --workdir=… --labels=0,1,…,9 --num=100``."""
+    """A column of ten samples of each digit: ``experiments.sample --labels=0,1,2,3,4,5,6,7,8,9 --num=100``."""
     (path,) = sorted(workdir.glob("samples/*.npz"))[-1:]
     with np.load(path) as file:
         images, labels = np.asarray(file["x"]), np.asarray(file["label"])
     order = np.argsort(labels, kind="stable")
-    rows = images[order].reshape(10, 10, 8, 8)
+    rows = np.pad(images[order].reshape(10, 10, 8, 8), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-1.0)
     figure, axis = plt.subplots(figsize=(2.6, 2.6))
-    axis.imshow(rows.transpose(1, 2, 0, 3).reshape(80, 80), cmap="gray_r")
+    axis.imshow(rows.transpose(1, 2, 0, 3).reshape(100, 100), cmap="gray_r", interpolation="nearest")
     axis.axis("off")
     save(figure, "digits.png")
 
