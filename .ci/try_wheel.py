@@ -12,7 +12,8 @@ from pathlib import Path
 
 OURS = "scorekit"
 PROGRAM = """
-import jax, scorekit as sk
+import importlib.util, jax, scorekit as sk
+assert not any(map(importlib.util.find_spec, ("flax", "optax", "experiments"))), "the environment is not empty"
 data, schedule = sk.densities.ring(), sk.schedules.cosine()
 solver, ts = sk.samplers.recommended(schedule, 8)
 noise = sk.sample_prior(jax.random.key(0), schedule, data.sample(jax.random.key(1), (256,)))
