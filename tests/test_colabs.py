@@ -1,5 +1,8 @@
 """Every notebook runs from its first cell to its last."""
 
+import configparser
+import re
+import textwrap
 from pathlib import Path
 
 import nbformat
@@ -7,7 +10,10 @@ import pytest
 import wheels
 from nbclient import NotebookClient
 
-COLABS = sorted((Path(__file__).parent.parent / "colabs").glob("*.ipynb"))
+ROOT = Path(__file__).parent.parent
+COLABS = sorted((ROOT / "colabs").glob("*.ipynb"))
+EXECUTED = ROOT / "build" / "notebooks"
+"""Where the tests leave the executed notebooks; the site shows them (``docs/_extensions/notebooks.py``)."""
 DOWNLOADS = {"pretrained": {"adaptive-terrain-diffusion": "0.4.2", "galaxygrad": "0.2.1"}}
 """The wheels that a notebook downloads."""
 
@@ -40,6 +46,38 @@ def run(path, monkeypatch):
         output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
     ]
     assert images, f"{path.name} shows no picture"
+    EXECUTED.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, EXECUTED / path.name)
+
+
+def first_cell(path):
+    return next(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+
+
+@pytest.mark.parametrize("path", COLABS, ids=lambda path: path.stem)
+def test_first_cell_installs_from_the_source_that_is_named(path, monkeypatch, tmp_path):
+    """The branch for a machine without scorekit, with a recorder in place of pip."""
+    lines = first_cell(path).splitlines()
+    start = lines.index("except ImportError:") + 1
+    end = next(i for i in range(start, len(lines)) if "%pip" in lines[i]) + 1
+    cell = textwrap.dedent("\n".join(lines[start:end]))
+    extras = re.search(r"scorekit\[([\w,]+)\] @", cell)[1]
+    known = configparser.ConfigParser(interpolation=None)
+    known.read(ROOT / "setup.cfg")
+    assert set(extras.split(",")) <= set(known["options.extras_require"])
+    cell = re.sub(r"%pip install -q \"\{requirement\}\".*", "installed = requirement", cell)
+
+    def run(source):
+        found = {}
+        monkeypatch.setenv("SCOREKIT_SOURCE", source)
+        exec(cell, found)
+        return found["installed"]
+
+    assert run(str(tmp_path)) == f"{tmp_path}[{extras}]"
+    assert run("git+https://host/scorekit") == f"scorekit[{extras}] @ git+https://host/scorekit"
+    monkeypatch.delenv("SCOREKIT_SOURCE")
+    with pytest.raises(AssertionError, match="set SCOREKIT_SOURCE to the path"):
+        exec(cell, {})
 
 
 def test_there_are_notebooks():

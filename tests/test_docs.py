@@ -1,5 +1,6 @@
 """The code of the pages runs, and their tables say what the code says."""
 
+import importlib.util
 import pkgutil
 import re
 from pathlib import Path
@@ -7,16 +8,20 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+from test_layers import LAYERS
 
 from scorekit import guidance, solvers
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+DOCS = ROOT / "docs"
+GENERATED = {"_build", "jupyter_execute", "notebooks", "reference"}
+PAGES = sorted(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).parts[0] not in GENERATED)
+WITHOUT_CODE = {"index", "changelog", "contents", "contributing"}
 SOLVERS = (ROOT / "docs" / "solvers.md").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in PAGES if path.stem not in WITHOUT_CODE], ids=lambda path: path.stem)
 def test_the_code_of_a_page_runs(path):
     """In order and in one namespace; an error shows the line of the page."""
     text = path.read_text()
@@ -54,10 +59,28 @@ def test_every_rule_is_on_the_page_of_guidance():
     assert set(formulas) <= set(guidance.__all__)
 
 
+def test_the_map_of_the_library_names_modules():
+    page = (DOCS / "about" / "contents.md").read_text()
+    listed = re.findall(r"^\| (`scorekit\.[^|]*)\|", page, re.MULTILINE)
+    assert len(listed) > 12
+    for names in listed:
+        for name in re.findall(r"`(?:scorekit\.)?(\w+)`", names):
+            assert importlib.util.find_spec(f"scorekit.{name}"), name
+    for program in re.findall(r"`((?:\w+\.)?\w+)`", page.partition("Programs")[2].partition("Configs are")[0]):
+        assert importlib.util.find_spec(f"experiments.{program}"), program
+
+
+def test_the_layers_of_the_architecture_page_are_those_of_the_tests():
+    page = (DOCS / "about" / "architecture.md").read_text()
+    rows = re.findall(r"^\| (\d) \| ([^|]*) \|", page, re.MULTILINE)
+    listed = {int(layer): set(re.findall(r"`(\w+)`", names)) for layer, names in rows}
+    assert listed == {layer: set(names) - {"_version"} for layer, names in LAYERS.items()}
+
+
 def test_what_the_pages_name_exists():
     for path in PAGES:
         text = path.read_text()
         for name in re.findall(r"`(scorekit(?:\.\w+)+)", text):
             pkgutil.resolve_name(name)
-        for file in re.findall(r"\b(?:experiments|colabs|docs|tests)/[\w/]+\.(?:py|ipynb|md)", text):
+        for file in re.findall(r"\b(?<!/)(?:experiments|colabs|docs|tests)/[\w/]+\.(?:py|ipynb|md)", text):
             assert (ROOT / file).exists(), file

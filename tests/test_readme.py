@@ -1,8 +1,9 @@
-"""The README's example runs, and what it names exists."""
+"""The README's examples run, and what it names exists."""
 
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -10,20 +11,28 @@ README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.slow
-def test_the_composing_example_runs(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
+def test_the_examples_run(capsys):
+    """In order and in one namespace: for a notebook, then for another code base."""
+    notebook, code_base = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    namespace = {}
+    exec(compile(notebook, "README.md", "exec"), namespace)
     numbers = [float(x) for x in re.findall(r"-?\d+\.\d+", capsys.readouterr().out)]
     assert numbers == pytest.approx([-0.99, 0.99], abs=0.1)  # mode 3 of 8 on a circle of radius 1.4
+    exec(compile(code_base, "README.md", "exec"), namespace)
+    assert namespace["loss"].shape == (256,)
+    learned = [namespace[name] for name in ("learned", "schedule", "solver", "noise", "ts")]
+    np.testing.assert_allclose(namespace["x"], namespace["sk"].sample(None, *learned), atol=1e-4)
 
 
 def test_the_files_it_names_exist():
-    for path in re.findall(r"(?:experiments|colabs)/[\w/]+\.(?:py|ipynb)", README):
+    named = re.findall(r"(?:experiments|colabs|docs)/[\w/]+\.(?:py|ipynb|md|png)", README)
+    named += [link for link in re.findall(r"\]\(([^)]+)\)", README) if ":" not in link]
+    assert len(named) > 15
+    for path in named:
         assert (ROOT / path).exists(), path
 
 
-def test_the_modules_of_the_table_exist():
-    for names in re.findall(r"^\| (`scorekit\.[^|]*)\|", README, re.MULTILINE):
-        for name in re.findall(r"`(?:scorekit\.)?(\w+)`", names):
-            found = [ROOT / "scorekit" / name / "__init__.py", ROOT / "scorekit" / f"{name}.py"]
-            assert any(path.exists() for path in found), name
+def test_the_pictures_are_small():
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    assert len(pictures) >= 3
+    assert sum((ROOT / path).stat().st_size for path in pictures) < 300_000

@@ -10,7 +10,7 @@ rule                       effect on ``(x0, eps)``                              
 ``classifier_free``        ``u + gamma (c - u)``; also ``autoguidance``, ``compose``, ``negative``
 ``classifier_guidance``    adds ``gamma grad log p(y | x_t)`` to the score
 ``cfg_plus_plus``          x0 of ``classifier_free``, eps of u
-``apg``                    the difference orthogonal to ``x0_cond``, bounded in norm, with momentum      optional
+``apg``                    the difference orthogonal to ``x0_cond``, bounded in norm, with momentum     optional
 ``cfg_zero_star``          starts from the closest multiple of u, in velocity
 ``tangential``             starts from the component of u that c shares
 ``frequency_decoupled``    a scale for each band of a Laplacian pyramid
@@ -19,7 +19,7 @@ rule                       effect on ``(x0, eps)``                              
 ``static_threshold``       clips x0; ``dynamic_threshold`` at a percentile
 ``temperature``            divides the score
 ``windowed``               blends the predictions for overlapping windows of a longer signal
-``replacement``            inserts the observation into x0; also ``dps``, ``pigdm``, ``mmps``: inverse problems
+``replacement``            inserts an observation into x0; also ``dps``, ``pigdm``, ``mmps``
 =========================  ===========================================================================  ========
 
 Every rule that chooses or wraps a denoiser carries :class:`Traits` as ``.traits`` (:func:`guidance_rule`) and takes its

@@ -3,14 +3,14 @@
 A network F inside a preconditioning is called as ``F(c_in x_t, c_noise)``, where ``c_noise`` is a function of the
 log-SNR alone, so that any schedule may take the place of the one that it was trained with.
 
-============== ================ ============================== ===================
+=============== ================ ============================== ===================
 preconditioning input            noise input                    output
-============== ================ ============================== ===================
-:func:`ddpm`   of unit variance index in the table of betas    eps, v or x0
-:func:`vp`     of unit variance ``999 t``                      eps
-:func:`ve`     ``x_t``          ``log(sigma / 2)``             ``-eps``
-:func:`edm`    of unit variance ``log(sigma) / 4``             F, see ``edm_target``
-============== ================ ============================== ===================
+=============== ================ ============================== ===================
+:func:`ddpm`    of unit variance index in the table of betas    eps, v or x0
+:func:`vp`      of unit variance ``999 t``                      eps
+:func:`ve`      ``x_t``          ``log(sigma / 2)``             ``-eps``
+:func:`edm`     of unit variance ``log(sigma) / 4``             F, see ``edm_target``
+=============== ================ ============================== ===================
 """
 
 import math

@@ -35,7 +35,7 @@ def invert(
     Gaussians with a cosine schedule and 64 equal steps:
 
     =======================================  ===============  ========  =====================  ========
-    solver                                   |log-SNR| <= 4   order     t from 0 to 1          order
+    solver                                   log-SNR +-4      order     t from 0 to 1          order
     =======================================  ===============  ========  =====================  ========
     Euler                                    2.0e-2           1         2.0e-2                 1
     Heun, midpoint, DPMSolver(2)             3e-6 to 1e-4     3         1e-4 to 2e-3           2

@@ -1,0 +1,123 @@
+"""One page of the reference for every module of the package, written when the site is built, and a check that none of
+the public names is missing from them."""
+
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+from sphinx.errors import ExtensionError
+from sphinx.util import logging
+from sphinx.util.osutil import ensuredir
+
+PACKAGE = "scorekit"
+FOLDER = "reference"
+PAGE = """{title}
+{rule}
+
+.. automodule:: {module}
+
+.. currentmodule:: {module}
+
+.. autosummary::
+   :nosignatures:
+
+{names}
+
+{entries}
+"""
+INDEX = """API reference
+=============
+
+Every public name, by module. ``import scorekit`` loads what needs jax and numpy only: the first table.
+
+{tables}
+"""
+TABLE = """.. rubric:: {title}
+
+.. toctree::
+   :maxdepth: 1
+
+{pages}
+"""
+
+
+def public_modules() -> list[str]:
+    """The modules that have a page: those of the package, the modules that these offer, and others with ``__all__``."""
+    package = importlib.import_module(PACKAGE)
+    names = [m.name for m in pkgutil.walk_packages(package.__path__, PACKAGE + ".")]
+    names = sorted(name for name in names if not any(part.startswith("_") for part in name.split(".")))
+    return [PACKAGE, *filter(_has_page, names)]
+
+
+def _has_page(name: str) -> bool:
+    module = importlib.import_module(name)
+    if not public_names(name):
+        return False
+    parent, _, own = name.rpartition(".")
+    package = importlib.import_module(parent)
+    offered = inspect.ismodule(getattr(package, own, None)) and own in getattr(package, "__all__", [own])
+    return parent == PACKAGE or offered or hasattr(module, "__all__")
+
+
+def public_names(name: str) -> list[str]:
+    """The names of a module that are not modules: those of ``__all__``, or without it what the module defines."""
+    module = importlib.import_module(name)
+    if (offered := getattr(module, "__all__", None)) is not None:
+        return [label for label in offered if not inspect.ismodule(getattr(module, label)) and label[0] != "_"]
+    found = [(label, thing) for label, thing in vars(module).items() if not label.startswith("_")]
+    return [
+        label
+        for label, thing in found
+        if (inspect.isclass(thing) or inspect.isfunction(thing)) and thing.__module__ == name
+    ]
+
+
+def page(name: str) -> str:
+    """The text of the page of a module: its docstring, a table of its names, and an entry for each."""
+    module, names, entries = importlib.import_module(name), public_names(name), []
+    for label in names:
+        thing = getattr(module, label)
+        kind = "class" if inspect.isclass(thing) else "function" if inspect.isfunction(thing) else "data"
+        option = {"class": "\n   :members:", "data": "\n   :no-value:"}.get(kind, "")
+        entries.append(f".. auto{kind}:: {name}.{label}{option}\n")
+    title, rows = name.replace("_", "\\_"), "\n".join(f"   {label}" for label in names)
+    return PAGE.format(title=title, rule="=" * len(title), module=name, names=rows, entries="\n".join(entries))
+
+
+def write_pages(app) -> None:
+    """Writes a page when it has changed, so that another build reads the others from its cache."""
+    folder = Path(app.srcdir) / FOLDER
+    ensuredir(folder)
+    core = set(importlib.import_module(PACKAGE).__all__)
+    tables: dict[str, list[str]] = {"jax and numpy only": [], "Flax networks, training, data, audio, files": []}
+    pages = {}
+    for name in public_modules():
+        pages[name] = page(name)
+        inside = name == PACKAGE or name.split(".")[1] in core
+        tables[list(tables)[not inside]].append(f"   {name}")
+    texts = [TABLE.format(title=title, pages="\n".join(names)) for title, names in tables.items()]
+    pages["index"] = INDEX.format(tables="\n".join(texts))
+    for path in set(folder.glob("*.rst")) - {folder / f"{name}.rst" for name in pages}:
+        path.unlink()
+    for name, text in pages.items():
+        path = folder / f"{name}.rst"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def check_complete(app, env) -> None:
+    """Warns of public names without an entry."""
+    entries = env.domains.python_domain.objects
+    if not entries:
+        raise ExtensionError("the reference is empty")
+    for module in public_modules():
+        for name in public_names(module):
+            if f"{module}.{name}" not in entries:
+                logging.getLogger(__name__).warning("%s.%s is not in the reference", module, name)
+
+
+def setup(app):
+    app.connect("builder-inited", write_pages)
+    app.connect("env-check-consistency", check_complete)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,45 @@
+"""The site. ``sphinx-build -W --keep-going -b html docs docs/_build`` builds it; it executes no code of the pages."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_extensions")]
+
+from scorekit import __version__  # noqa: E402
+
+project, author, release, copyright = "scorekit", "The scorekit authors", __version__, "The scorekit authors"
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "reference",  # the extensions of docs/_extensions
+    "notebooks",
+    "mathml",
+    "file_links",
+]
+exclude_patterns = ["_build", "_extensions", "jupyter_execute"]
+
+html_theme = "sphinx_book_theme"
+html_title = f"scorekit {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_theme_options = {"use_download_button": False, "use_fullscreen_button": False, "show_toc_level": 2}
+html_theme_options["navbar_persistent"] = []
+html_copy_source = html_show_sourcelink = False
+html_math_renderer = "mathml"
+
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"
+nb_merge_streams = True
+
+autodoc_inherit_docstrings = False
+autodoc_preserve_defaults = True
+autodoc_typehints = "none"  # the sections of the docstrings give shapes and units, which types do not
+autosummary_generate = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+python_maximum_signature_line_length = 100
+toc_object_entries_show_parents = "hide"

@@ -1,0 +1,98 @@
+"""The pictures of the README and of the first page: samples of a run on digits, paths of solvers, and their errors.
+
+python docs/figures.py runs/digits     (from the root of a checkout; half a minute)
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+import scorekit as sk
+from scorekit.solvers import grids
+
+OUT = Path(__file__).parent / "images"
+draw = jax.jit(sk.sample, static_argnames="trajectory")
+plt.rcParams.update({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False})
+
+
+def save(figure, name: str) -> None:
+    OUT.mkdir(exist_ok=True)
+    figure.savefig(OUT / name, dpi=110, bbox_inches="tight", pil_kwargs={"optimize": True})
+    print(OUT / name, (OUT / name).stat().st_size // 1024, "kB")
+
+
+def samples(workdir: Path) -> None:
+    """A column of ten samples of each digit: ``experiments.sample --labels=0,1,2,3,4,5,6,7,8,9 --num=100``."""
+    (path,) = sorted(workdir.glob("samples/*.npz"))[-1:]
+    with np.load(path) as file:
+        images, labels = np.asarray(file["x"]), np.asarray(file["label"])
+    order = np.argsort(labels, kind="stable")
+    rows = np.pad(images[order].reshape(10, 10, 8, 8), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-1.0)
+    figure, axis = plt.subplots(figsize=(2.6, 2.6))
+    axis.imshow(rows.transpose(1, 2, 0, 3).reshape(100, 100), cmap="gray_r", interpolation="nearest")
+    axis.axis("off")
+    save(figure, "digits.png")
+
+
+def paths() -> None:
+    """From the same noise: one sample of the ODE, any sample of the SDE."""
+    data, schedule = sk.densities.ring(), sk.schedules.rectified_flow()
+    denoiser = sk.denoisers.exact_denoiser(data, schedule)
+    noise = sk.sample_prior(jax.random.key(0), schedule, jnp.zeros((14, 2)))
+    runs = {
+        "ODE, 8 steps": (*sk.samplers.recommended(schedule, 8),),
+        "SDE, 60 steps": (sk.solvers.Ancestral(), grids.uniform(60)),
+    }
+    points = np.asarray(data.sample(jax.random.key(1), (1500,)))
+    figure, axes = plt.subplots(1, 2, figsize=(5.2, 2.6), sharex=True, sharey=True)
+    for axis, (title, (solver, ts)) in zip(axes, runs.items(), strict=True):
+        key = jax.random.key(2) if solver.stochastic else None
+        _, states = draw(key, denoiser, schedule, solver, noise, ts, trajectory=True)
+        path = np.concatenate([noise[None], states])[:, : 4 if solver.stochastic else None]
+        axis.scatter(*points.T, s=1, color="0.85")
+        for k in range(path.shape[1]):
+            axis.plot(*path[:, k].T, lw=0.8, color=f"C{k % 4}")
+        axis.plot(*path[0].T, "x", ms=4, color="black")
+        axis.plot(*path[-1].T, "o", ms=3, color="black")
+        axis.set(title=title, aspect="equal", xticks=[], yticks=[], xlim=(-2.6, 2.6), ylim=(-2.6, 2.6))
+    save(figure, "paths.png")
+
+
+def errors() -> None:
+    """RMSE to the exact end of the path by evaluations, each solver on the grid it is used with."""
+    data, schedule = sk.densities.ring(), sk.schedules.cosine()
+    denoiser = sk.denoisers.exact_denoiser(data, schedule)
+    noise = sk.sample_prior(jax.random.key(0), schedule, jnp.zeros((512, 2)))
+    exact = draw(None, denoiser, schedule, sk.solvers.RK4(), noise, grids.uniform(800))
+    evaluations = (5, 8, 12, 20, 32, 50)
+    solvers = {
+        "recommended": lambda n: sk.samplers.recommended(schedule, n),
+        "DPM-Solver++(2M), Karras": lambda n: (sk.solvers.DPMSolverPP2M(), grids.karras(schedule, n)),
+        "Heun, Karras": lambda n: (sk.solvers.Heun(coordinate="sigma"), grids.karras(schedule, n // 2)),
+        "DDIM, equal steps": lambda n: (sk.solvers.Euler(), grids.uniform(n)),
+    }
+    figure, axis = plt.subplots(figsize=(3.4, 2.6))
+    for name, make in solvers.items():
+        found = []
+        for n in evaluations:
+            solver, ts = make(n)
+            start = sk.sample_prior(jax.random.key(0), schedule, noise, t=ts[0])
+            x = draw(None, denoiser, schedule, solver, start, ts)
+            found.append(float(jnp.sqrt(jnp.mean((x - exact) ** 2))))
+        print(name, [f"{value:.1e}" for value in found])
+        axis.loglog(evaluations, found, "o-", ms=3, lw=1, label=name)
+    axis.set(xlabel="network evaluations", ylabel="RMSE to the exact end", xticks=evaluations, xticklabels=evaluations)
+    axis.set_ylim(5e-4, 2.0)
+    axis.minorticks_off()
+    axis.legend(frameon=False, fontsize=7)
+    save(figure, "errors.png")
+
+
+if __name__ == "__main__":
+    paths()
+    errors()
+    samples(Path(sys.argv[1]))

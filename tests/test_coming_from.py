@@ -1,0 +1,132 @@
+"""The tables for users of other packages: what they name of ours exists and takes these arguments; theirs too."""
+
+import ast
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from experiments.cli.config import lookup
+from experiments.configs import base
+
+ROOTS = {"sk": "scorekit", "schedule": "scorekit.typing.Schedule", "solver": "scorekit.solvers.SolverBase"}
+FOLDER = Path(__file__).parent.parent / "docs" / "coming_from"
+PAGES = sorted(FOLDER.glob("*.md"))
+LEAST_ROWS = 25
+
+
+def rows(page: Path) -> list[tuple[str, str, str]]:
+    """(theirs, ours, note) of every row of the tables whose second column is headed "here" and the third "note"."""
+    found, inside = [], False
+    for line in page.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")] if line.startswith("|") else []
+        if cells[1:] == ["here", "note"]:
+            inside = True
+        elif inside and cells and not set(line) <= set("|- "):
+            found.append((cells[0], cells[1].rstrip(" |"), cells[2].rstrip(" |") if len(cells) > 2 else ""))
+        inside = inside and bool(cells)
+    return found
+
+
+def spans(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def named(path: str):
+    """The object of this name; an attribute comes before a module of the same name."""
+    first, *rest = path.split(".")
+    thing, so_far = importlib.import_module(first), first
+    for part in rest:
+        so_far += f".{part}"
+        thing = getattr(thing, part) if hasattr(thing, part) else importlib.import_module(so_far)
+    return thing
+
+
+def problems(cell: str) -> list[str]:
+    """What is wrong with a cell of ours, which names functions, classes, programs or fields; "–" says there is none."""
+    wrong = []
+    for span in spans(cell):
+        if span.startswith("--config."):
+            try:
+                lookup(base.get_config(), span.removeprefix("--config."))
+            except KeyError:
+                wrong.append(f"no field {span}")
+        elif span.startswith("experiments."):
+            if importlib.util.find_spec(span) is None:
+                wrong.append(f"no program {span}")
+        else:
+            wrong += calls(span, ROOTS)
+    if not spans(cell) and cell != "–":
+        wrong.append(f"names nothing: {cell!r}")
+    return wrong
+
+
+def calls(span: str, roots: dict[str, str]) -> list[str]:
+    """What is wrong with the names in an expression that begin with one of ``roots``, and with their arguments."""
+    wrong = []
+
+    def resolve(node):
+        name = ast.unparse(node)
+        root, _, rest = name.partition(".")
+        if root not in roots:
+            return None
+        try:
+            return named(f"{roots[root]}.{rest}" if rest else roots[root])
+        except ModuleNotFoundError:
+            wrong.append(f"no {name}")
+            return None
+
+    inner = set()
+    for node in ast.walk(ast.parse(span, mode="eval")):
+        if isinstance(node, ast.Call) and (thing := resolve(node.func)) is not None:
+            inner |= set(ast.walk(node.func))
+            itself = [] if roots is not ROOTS or span.startswith("sk.") else [None]  # a method of the reader's object
+            try:
+                inspect.signature(thing).bind(*itself, *node.args, **{k.arg: k.value for k in node.keywords})
+            except TypeError as error:
+                wrong.append(f"{span}: {error}")
+        elif isinstance(node, ast.Attribute) and node not in inner:
+            inner |= set(ast.walk(node))
+            resolve(node)
+    return wrong
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_the_tables_name_of_ours_exists(page):
+    found = rows(page)
+    assert len(found) >= LEAST_ROWS, len(found)
+    assert [problem for _, ours, _ in found for problem in problems(ours)] == []
+
+
+WRONG = ["sk.solvers.Eular()", "sk.solvers.Heun(order=2)", "solver.plan(1)", "--config.no.field", "experiments.no"]
+
+
+@pytest.mark.parametrize("span", WRONG)
+def test_the_check_can_fail(span):
+    assert problems(f"`{span}`")
+    assert problems("Euler")
+
+
+THEIRS = {
+    "diffusers": ("diffusers", "diffusers.guiders", "diffusers.training_utils"),
+    "azula": (
+        *(f"azula.{name}" for name in ("noise", "denoise", "sample")),
+        *(f"azula.guidance.{name}" for name in ("cfg", "diffpir", "dps", "jfps", "mmps", "pgdm")),
+        *(f"azula.guidance.{name}" for name in ("repaint", "tds", "tmpd")),
+    ),
+}
+
+
+@pytest.mark.external
+@pytest.mark.parametrize("package", THEIRS)
+def test_what_the_tables_name_of_theirs_exists(package):
+    """Classes, their arguments, and functions; not the fields and methods of an object of the reader."""
+    pytest.importorskip(package)
+    known = {name: f"{module}.{name}" for module in THEIRS[package] for name in dir(importlib.import_module(module))}
+    named_here = [span for theirs, *_ in rows(FOLDER / f"{package}.md") for span in spans(theirs)]
+    checked = [span for span in named_here if re.match(r"[A-Z]\w+(\(.*\)|\.\w+\(.*\))?$|compute_", span)]
+    assert len(checked) > 20
+    assert [span for span in checked if re.match(r"\w+", span)[0] not in known] == []
+    assert [problem for span in checked for problem in calls(span, known)] == []
