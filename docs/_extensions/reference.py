@@ -4,9 +4,11 @@ the public names is missing from them."""
 import importlib
 import inspect
 import pkgutil
+import sys
 from pathlib import Path
 
 from sphinx.errors import ExtensionError
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
 from sphinx.util.osutil import ensuredir
 
@@ -43,7 +45,7 @@ TABLE = """.. rubric:: {title}
 
 
 def public_modules() -> list[str]:
-    """The modules that have a page: those of the package, the modules that these offer, and others with ``__all__``."""
+    """The modules that have a page: those of the package, and the modules that these offer as modules."""
     package = importlib.import_module(PACKAGE)
     names = [m.name for m in pkgutil.walk_packages(package.__path__, PACKAGE + ".")]
     names = sorted(name for name in names if not any(part.startswith("_") for part in name.split(".")))
@@ -56,8 +58,7 @@ def _has_page(name: str) -> bool:
         return False
     parent, _, own = name.rpartition(".")
     package = importlib.import_module(parent)
-    offered = inspect.ismodule(getattr(package, own, None)) and own in getattr(package, "__all__", [own])
-    return parent == PACKAGE or offered or hasattr(module, "__all__")
+    return parent == PACKAGE or (own in package.__all__ and inspect.ismodule(getattr(package, own)))
 
 
 def public_names(name: str) -> list[str]:
@@ -106,6 +107,22 @@ def write_pages(app) -> None:
             path.write_text(text)
 
 
+def text_under(app, what: str, name: str, obj, options, lines: list[str]) -> None:
+    """Gives a constant or an alias that a package offers the text under it, which is in the module that defines it.
+
+    Without it, the text would be that of the type of the value.
+    """
+    module, _, label = name.rpartition(".")
+    if what != "data" or module not in sys.modules:
+        return
+    inner = [m.name for m in pkgutil.walk_packages(getattr(sys.modules[module], "__path__", ()), module + ".")]
+    for candidate in (module, *inner):
+        found = ModuleAnalyzer.for_module(candidate).find_attr_docs()
+        if text := found.get(("", label)):
+            lines[:] = text
+            return
+
+
 def check_complete(app, env) -> None:
     """Warns of public names without an entry."""
     entries = env.domains.python_domain.objects
@@ -119,5 +136,6 @@ def check_complete(app, env) -> None:
 
 def setup(app):
     app.connect("builder-inited", write_pages)
+    app.connect("autodoc-process-docstring", text_under, priority=600)  # after napoleon
     app.connect("env-check-consistency", check_complete)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -49,7 +49,7 @@ def autocorrelation(x: ArrayLike, lags: tuple[int, ...]) -> Array:
 
 
 def self_similarity(x: ArrayLike, lags: tuple[int, ...]) -> Array:
-    """The mean inner product of the vectors of a series at the given lags: ``mean_t x[t] . x[t + lag]``.
+    """The mean inner product of the vectors of a series at the given lags: ``mean_t <x[t], x[t + lag]>``.
 
     Args:
       x: ``(..., T, D)``, of unit norm for cosine similarities.
