@@ -20,7 +20,7 @@ from experiments.configs import base
 from experiments.evaluation.run_metrics import evaluate
 from experiments.models import checks, latents
 from experiments.models.devices import everywhere
-from experiments.models.model import build_model, init_params
+from experiments.models.model import at_params, build_model, init_params
 from experiments.models.partial import PartialSamples
 from experiments.models.restoring import averaged
 from experiments.models.runs import write_results
@@ -72,6 +72,7 @@ def train(config: Config, workdir: Path, start: float) -> None:
     trained = time.monotonic() - start
     print("sampling and evaluating …", flush=True)
     params = everywhere(averaged(state, config.sampling.ema))
+    model = at_params(model, params)
     drawn = pictures.final_pictures(distributed.folder(workdir), config, model, dataset, generate, params)
     partial = PartialSamples(workdir / "samples" / "partial")
     found = evaluate(config, model, dataset, params, generate, partial)

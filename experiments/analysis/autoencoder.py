@@ -130,7 +130,7 @@ def compared(config: Config, name: str) -> Config:
 
 def trained(config: Config, dataset: Dataset, folder: Path, name: str) -> tuple[Model, PyTree]:
     """The model of this config with its averaged parameters, from ``folder`` if it has been trained before."""
-    built, saved = build_model(config, dataset), folder / "config.json"
+    built, saved = build_model(config, dataset)._replace(learns_schedule=False), folder / "config.json"
     if saved.exists():
         if load_resolved(saved) != config:
             raise ConfigError(f"--compare={name}: {folder} holds the model of another config or --steps; remove it")

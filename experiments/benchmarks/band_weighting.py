@@ -145,7 +145,7 @@ def main(config: Config) -> None:
     for band in (None, *bands):
         name, model = "λ = 1" if band is None else band.name, build_model(config, dataset)
         sampler = times.uniform() if band is None else times.band(band.power, band.count)
-        model = model._replace(weighting=weightings.eps, times=sampler)
+        model = model._replace(weighting=weightings.eps, times=sampler, learns_schedule=False)
         states = quick_fit(config, model, dataset, range(_SEEDS.value), name)
         relative[name] = [measure(model, averaged(state, config.sampling.ema)) for state in states]
     show_table(bands, {name: np.stack([means(one, bands) for one in each]) for name, each in relative.items()})

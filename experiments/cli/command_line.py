@@ -16,9 +16,7 @@ accepts ``decays=abc`` for a tuple of numbers, and cannot override a saved confi
 import ast
 import importlib.util
 import math
-import os
 import re
-import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -172,7 +170,7 @@ def print_fields(config: ConfigDict | None, check: Callable[[ConfigDict], Any], 
     try:
         print(text, flush=True)
     except BrokenPipeError:  # into head or a pager that was left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        endings.discard_output()
     if config is not None:
         check(config)
 
@@ -261,7 +259,7 @@ def run(
             distributed.finish()
 
     try:
-        with interrupts.handled(), endings.one_line():
+        with interrupts.handled(), endings.one_line(), endings.closed_output():
             app.run(start, argv=argv, flags_parser=flags_parser)
     except SystemExit as ended:
         interrupts.finish(ended.code)

@@ -170,7 +170,8 @@ def _choice(path: str, name: str, declared: Declared, ranges: Ranges) -> Choice:
         if key in declared.supplied or parameter.kind is parameter.VAR_KEYWORD:
             continue
         full = f"{section_of}.{key}"
-        allowed = _of_annotation(parameter) or typed(_type_of(declared, key, factory), ranges.get(full))
+        in_range = ranges.get(f"{path}.{name}.{key}", ranges.get(full))  # of this choice alone, or of all of them
+        allowed = _of_annotation(parameter) or typed(_type_of(declared, key, factory), in_range)
         arguments.append(Argument(full, parameter.default, allowed, meanings.get(key, "")))
     return Choice(name, first_sentence(text), tuple(arguments))
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -43,6 +44,32 @@ def sentence(error: OSError) -> str | None:
         return None
     path = f"{os.fspath(error.filename)}: " if error.filename else ""
     return f"{path}{os.strerror(error.errno)}; {_ADVICE[error.errno]}"
+
+
+def discard_output() -> None:
+    """Sends what is still printed nowhere: what read it, say head or a pager, has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _has_no_reader() -> bool:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+@contextlib.contextmanager
+def closed_output() -> Iterator[None]:
+    """Ends without a word, as SIGPIPE would, when what reads the output has left."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # here and not at exit, where Python would print the error
+    except BrokenPipeError:
+        if not _has_no_reader():  # it is another pipe
+            raise
+        discard_output()
+        raise SystemExit(128 + signal.SIGPIPE) from None
 
 
 @contextlib.contextmanager

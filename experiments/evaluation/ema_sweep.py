@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.cli.config import Config
 from experiments.evaluation.run_metrics import sample_metrics, variational_bound
+from experiments.models.model import at_params
 from experiments.models.partial import PartialSamples
 from experiments.models.restoring import restore
 from experiments.models.runs import Run
@@ -62,7 +63,8 @@ def ema_sweep(config: Config, run: Run, workdir: Path, widths: Sequence[float], 
     rows, bits, scorer = {}, {}, run.dataset.scorer()
     for width in widths:
         _, params = restore(f"--ema_sweep={width:g}", workdir, run.step, f"{POWER_EMA_PREFIX}{width}", run.params)
-        found = sample_metrics(config, run.model, run.dataset, scorer, params, run.generate, partial)
+        model = at_params(run.model, params)
+        found = sample_metrics(config, model, run.dataset, scorer, params, run.generate, partial)
         rows[width] = {name: metrics for name, metrics in found.items() if name.startswith("γ")}
-        bits[width] = variational_bound(config, run.model, run.dataset, params).total
+        bits[width] = variational_bound(config, model, run.dataset, params).total
     return EmaSweep(rows, bits, run.step)

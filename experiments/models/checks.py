@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from experiments import data
 from experiments.cli.config import Config, ConfigError, lookup, named_errors, require
 from experiments.cli.ranges import check_ranges
-from experiments.models import RANGES, choices, conditioning, rules, starting
+from experiments.models import RANGES, choices, conditioning, learned_schedule, rules, starting
 from experiments.models.restoring import check_average
 from experiments.models.sampling import build_sampler
 from scorekit import times
@@ -23,6 +23,7 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
     """
     check_ranges(config, RANGES)
     check_network(config)
+    learned_schedule.check(config)
     schedule = choices.build_schedule(config)
     choices.build_target(config)
     choices.build_noise_input(config, schedule)

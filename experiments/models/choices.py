@@ -23,6 +23,7 @@ SCHEDULES: Mapping[str, Callable] = {
     "edm": schedules.edm,
     "geometric_ve": schedules.geometric_ve,
     "laplace": schedules.laplace,
+    "learned": schedules.learned,
     "linear_log_snr": documented(
         "Log-SNR linear in t, variance preserving.\n\nArgs:\n  log_snr_max: at t = 0.\n  log_snr_min: at t = 1.",
         lambda log_snr_max=13.3, log_snr_min=-5.0: schedules.learned(1, log_snr_max, log_snr_min),
@@ -40,6 +41,7 @@ SCHEDULE_RANGES = or_none(
     end=finite,
     log_snr_max=finite,
     log_snr_min=finite,
+    num_knots=count(1, 1024),
     tau=above(0),
     mean=finite,
     scale=above(0),

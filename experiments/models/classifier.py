@@ -25,6 +25,7 @@ from experiments.cli.config import (
 from experiments.cli.ranges import above, check_ranges, count, free, within
 from experiments.data.dataset import Dataset
 from experiments.models import choices
+from experiments.models.learned_schedule import is_learned
 from experiments.models.restoring import check_average, restore
 from experiments.models.weights import check_weights
 from scorekit import losses
@@ -98,6 +99,7 @@ def check(config: Config) -> None:
     check_ranges(config, RANGES)
     axes = data.kind_of(config).spatial_axes(config)
     require(axes > 0, "data.name", config.data.name, "a data set of images or sounds")
+    require(not is_learned(config), "schedule.name", config.schedule.name, "a schedule that is not trained")
     choices.build_schedule(config)
     choices.build_times(config)
     _module(config, 10)

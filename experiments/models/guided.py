@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 from experiments.cli.config import Config
 from experiments.models import rules
 from experiments.models.conditioning import null_conditions
-from experiments.models.model import Model, denoiser
+from experiments.models.model import Model, at_params, denoiser
 from scorekit import guidance
 from scorekit.typing import Denoiser, Prediction, PyTree
 
@@ -45,13 +45,14 @@ def make_guided(config: Config, model: Model):
 
     def guided(params, given, scale, extras: Extras = NO_EXTRAS) -> Denoiser:
         given = dict(given) if isinstance(given, Mapping) else {"labels": given}
-        conditional = Partial(functools.partial(_conditional, model), params)
+        current = at_params(model, params)
+        conditional = Partial(functools.partial(_conditional, current), params)
         others = [{**given, "labels": jnp.full_like(given["labels"], label)} for label in further]
         cond, uncond, *rest = guidance.branches(conditional, given, null_conditions(model), *others)
         labelled = dict(zip(further, rest, strict=True))
-        parts = rules.Parts(model.schedule, cond, uncond, labelled.__getitem__)
+        parts = rules.Parts(current.schedule, cond, uncond, labelled.__getitem__)
         if extras.weak is not None:
-            parts = parts._replace(weak=denoiser(model, extras.weak, given))
+            parts = parts._replace(weak=denoiser(current, extras.weak, given))
         if extras.classifier is not None:
             parts = parts._replace(log_likelihood=Partial(_log_likelihood, extras.classifier, given["labels"]))
         return rules.compose(config, parts, scale)

@@ -1,5 +1,6 @@
 """The loss of a model as the training step takes it: a prepared batch, and the loss of each example."""
 
+import math
 from collections.abc import Mapping
 
 import jax
@@ -7,8 +8,9 @@ import jax
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from experiments.models.conditioning import conditions, null_conditions
 from experiments.models.devices import collect, everywhere, spread
-from experiments.models.model import Model, log_variance, network
-from scorekit import losses
+from experiments.models.learned_schedule import rate_weight, with_variance_gradient
+from experiments.models.model import Model, at_params, log_variance, network
+from scorekit import likelihood, losses, weightings
 from scorekit import times as time_samplers
 from scorekit.networks import drop_conditions
 
@@ -50,6 +52,8 @@ def make_prepare(model: Model, dataset: Dataset, rates: Mapping[str, float] | No
 
 def make_loss(model: Model):
     """``(params, prepared batch) -> (loss of each example, auxiliary values of each example)``."""
+    if model.learns_schedule:
+        return _bound_loss(model)
 
     def loss(params, batch):
         value, aux = losses.denoising_loss_at(
@@ -64,6 +68,32 @@ def make_loss(model: Model):
         if model.log_variance is not None:
             value = losses.uncertainty_weighted(value, log_variance(model, params, aux.log_snr))
         return value, {"log_snr": aux.log_snr, "eps_mse": aux.eps_mse}
+
+    return loss
+
+
+def _bound_loss(model: Model):
+    """The variational bound of each example in nats per dimension, which trains the schedule too."""
+
+    def diffusion(params, schedule, batch):
+        value, aux = losses.denoising_loss_at(
+            network(model._replace(schedule=schedule), params, batch["conditions"], batch.get("dropout")),
+            schedule,
+            batch["x"],
+            batch["eps"],
+            time_samplers.Times(batch["t"], batch["weight"] * rate_weight(schedule, batch["t"])),
+            target=model.target,
+            weighting=weightings.eps,
+        )
+        return value, {"log_snr": aux.log_snr, "eps_mse": aux.eps_mse}
+
+    diffusion = with_variance_gradient(diffusion)
+
+    def loss(params, batch):
+        schedule = at_params(model, params).schedule
+        value, aux = diffusion(params, schedule, batch)
+        ends = likelihood.boundary_terms(schedule, batch["x"], batch["eps"], bins=model.bins)
+        return value + sum(ends) / math.prod(model.shape), aux
 
     return loss
 

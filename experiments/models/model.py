@@ -12,7 +12,8 @@ from jax.tree_util import Partial
 from experiments.cli.config import Config
 from experiments.data import conditions
 from experiments.data.dataset import Dataset
-from experiments.models import choices
+from experiments.models import choices, learned_schedule
+from experiments.models.learned_schedule import SCHEDULE
 from scorekit import denoisers
 from scorekit.io.preconditioning import LogSNRInput, Preconditioning, TimestepInput, precondition
 from scorekit.networks import LogVariance
@@ -41,6 +42,10 @@ class Model(NamedTuple):
     """The learned log-variance of the loss at a noise level; None for a loss without."""
     noise_input: LogSNRInput | TimestepInput = LogSNRInput(scale=0.25)
     sigma_data: float | None = None
+    learns_schedule: bool = False
+    """Whether the schedule is trained with the network; :func:`at_params` has that of some parameters."""
+    bins: int | None = None
+    """The number of values of discrete data."""
 
     @property
     def preconditioning(self) -> Preconditioning:
@@ -68,16 +73,26 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         log_variance=LogVariance() if config.loss.log_variance else None,
         noise_input=choices.build_noise_input(config, schedule),
         sigma_data=config.preconditioning.sigma_data,
+        learns_schedule=learned_schedule.is_learned(config),
+        bins=dataset.bins,
     )
 
 
+def at_params(model: Model, params: PyTree) -> Model:
+    """The model with the schedule that these parameters hold; where none is trained, the model itself."""
+    return model._replace(schedule=learned_schedule.schedule_of(model.schedule, params))
+
+
 def init_params(model: Model, key: Key) -> PyTree:
-    """The initial variables of the network; with a learned log-variance, its own under ``log_variance``."""
+    """The initial variables of the network; those of a learned log-variance under ``log_variance``, of a learned
+    schedule under ``schedule``."""
     x = jnp.zeros((1, *model.shape))
     params = jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))
-    if model.log_variance is None:
-        return params
-    return {**params, LOG_VARIANCE: init_log_variance(model, key)}
+    if model.log_variance is not None:
+        params = {**params, LOG_VARIANCE: init_log_variance(model, key)}
+    if model.learns_schedule:
+        params = {**params, SCHEDULE: learned_schedule.init_schedule(model.schedule)}
+    return params
 
 
 def init_log_variance(model: Model, key: Key) -> PyTree:
@@ -96,7 +111,7 @@ def network(model: Model, params: PyTree, given: Array | Mapping[str, Any], drop
     """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name), inside the
     preconditioning of the model. Its dropout is off without the seeds ``dropout`` ``(B,)``, one for each example."""
     named = given if isinstance(given, Mapping) else {"labels": given}
-    of_network = {name: variables for name, variables in params.items() if name != LOG_VARIANCE}
+    of_network = {name: variables for name, variables in params.items() if name not in (LOG_VARIANCE, SCHEDULE)}
     if dropout is None:
         bound = Partial(model.module.apply, of_network, **named)
     else:

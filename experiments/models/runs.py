@@ -16,7 +16,7 @@ from experiments.data.dataset import Dataset
 from experiments.models import classifier, latents
 from experiments.models.checks import check
 from experiments.models.guided import NO_EXTRAS, Extras
-from experiments.models.model import Model, build_model, init_params
+from experiments.models.model import Model, at_params, build_model, init_params
 from experiments.models.restoring import restore
 from experiments.models.sampling import Generate, make_sampler
 from experiments.models.sizes import param_shapes
@@ -79,6 +79,7 @@ def open_run(
     model = build_model(config, dataset)
     like = param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)))
     found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
+    model = at_params(model, params)
     extras = _extras(config, workdir, found, like)
     return Run(dataset, model, make_sampler(config, model, dataset, extras), params, found, extras)
 

@@ -17,7 +17,7 @@ from experiments.models.conditioning import conditions_for
 from experiments.models.devices import everywhere, spread, spread_jit
 from experiments.models.finite import NotFinite, check_samples, sampler_of
 from experiments.models.guided import NO_EXTRAS, Extras
-from experiments.models.model import Model
+from experiments.models.model import Model, at_params
 from experiments.models.partial import PartialSamples, digest_of
 from experiments.models.solver_choices import SOLVERS
 from scorekit import process, samplers, schedules, solvers, tuning
@@ -148,18 +148,19 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
     ``partial=PartialSamples(folder)``, samples of more than one batch are kept by batch until the caller removes them.
     With ``measure`` the result is what it makes of each batch, and no more than a batch of samples is in memory.
     """
-    solver, ts = build_sampler(config, model.schedule)
+    solver, fixed = build_sampler(config, model.schedule)
     options, denoiser = config.sampling, guided.make_guided(config, model)
 
     @functools.partial(spread_jit, static_argnames="trajectory")
     def run(params, key, given, scale, ts, extras, trajectory=False):
+        schedule = at_params(model, params).schedule
         for_prior, for_steps = jax.random.split(key)
         like = jax.ShapeDtypeStruct((given["labels"].shape[0], *model.shape), jnp.float32)
-        x, given = spread((process.sample_prior(for_prior, model.schedule, like, ts[0]), given))
+        x, given = spread((process.sample_prior(for_prior, schedule, like, ts[0]), given))
         out = samplers.sample(
             for_steps if solver.stochastic else None,
             denoiser(params, given, scale, extras),
-            model.schedule,
+            schedule,
             solver,
             x,
             ts,
@@ -170,7 +171,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
                 out = denoiser(params, given, scale, extras)(out, ts[-1]).x0
             return dataset.from_model(out, given)
         states = jnp.concatenate([x[None], out[1]])
-        return states, model.schedule.log_snr(ts)
+        return states, schedule.log_snr(ts)
 
     def generate(
         params,
@@ -190,6 +191,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         scale = rules.traced_scale(config, guidance_scale)
         by = sampler_of(config, guidance_scale)
         params, others = everywhere((params, extras))
+        ts = build_sampler(config, at_params(model, params).schedule)[1] if model.learns_schedule else fixed
         if trajectory:
             found = jax.tree.map(np.asarray, run(params, key, given, scale, ts, others, trajectory=True))
             check_samples(found[0][-1], by)

@@ -86,11 +86,12 @@ RANGES = or_none(
     noise_max=above(0),
     noise_min=at_least(0),
     num_steps=count(1),
-    order=count(1, 8),
-    predictor=count(1, 8),
+    order=count(1, 4),
+    predictor=count(1, 3),
     snr=above(0),
     step_size=above(0),
     steps=count(1),
     t_min=between(0, 1, open_high=True),
+    **{"dpm_solver.order": count(1, 3), "sa_solver.steps": count(1, 4)},
 )
-"""The values of the arguments; a solver may allow fewer."""
+"""The values of the arguments; of one solver, where it allows fewer than the others."""

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require
+from experiments.models.learned_schedule import SCHEDULE, init_schedule
 from experiments.models.model import LOG_VARIANCE, Model, init_log_variance, init_params
 from scorekit import io
 from scorekit.io.preconditioning import BETAS, LogSNRInput, ddpm, vp
@@ -53,6 +54,10 @@ def initial_params(config: Config, model: Model) -> PyTree:
     params = dict(found.params)
     if model.log_variance is not None and LOG_VARIANCE not in params:
         params[LOG_VARIANCE] = init_log_variance(model, jax.random.key(config.seed))
+    if model.learns_schedule:
+        theirs = found.preconditioning.schedule
+        same = jax.tree.structure(theirs) == jax.tree.structure(model.schedule)
+        params[SCHEDULE] = init_schedule(theirs if same else model.schedule)
     try:
         check_params(params, jax.eval_shape(functools.partial(init_params, model), jax.random.key(0)))
     except ValueError as error:

@@ -13,7 +13,7 @@ from experiments.cli.config import Config, ConfigError, choice
 from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models import checks
-from experiments.models.model import Model, build_model, init_params, unconditional
+from experiments.models.model import Model, at_params, build_model, init_params, unconditional
 from experiments.models.restoring import averaged
 from experiments.models.runs import open_run
 from experiments.models.sizes import COPIES, param_shapes
@@ -69,6 +69,7 @@ def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
     param_shapes(options, "network", lambda: init_params(model, jax.random.key(0)), copies=COPIES)
     state = fit_model(options, workdir / "model", dataset, model)
     params = averaged(state, options.sampling.ema)
+    model = at_params(model, params)
     return _network(config, model, params, dataset, f"network after {options.training.steps:,} steps")
 
 

@@ -5,6 +5,7 @@ function                         result
 ===============================  ===================================================================================
 ``log_likelihood``               ``log p(x0)`` in nats, exactly or by Hutchinson's estimator with its standard error
 ``variational_bound``            a bound in continuous time: prior, reconstruction and diffusion
+``boundary_terms``               its prior and reconstruction, with which a schedule is trained
 ``discrete_variational_bound``   the same for the T steps of a time grid
 ``dequantised_bits_per_dim``     code lengths of integers under a density: uniform or variational dequantisation
 ``bits_per_dim``                 nats to bits; the result includes the offset and the kind of dequantisation
@@ -12,7 +13,7 @@ function                         result
 """
 
 from scorekit.likelihood.bits import BitsPerDim, bits_per_dim, dequantised_bits_per_dim
-from scorekit.likelihood.bound import VariationalBound, discrete_variational_bound, variational_bound
+from scorekit.likelihood.bound import VariationalBound, boundary_terms, discrete_variational_bound, variational_bound
 from scorekit.likelihood.exact import LogLikelihood, log_likelihood
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "LogLikelihood",
     "VariationalBound",
     "bits_per_dim",
+    "boundary_terms",
     "dequantised_bits_per_dim",
     "discrete_variational_bound",
     "log_likelihood",

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_between, check_count, check_floating, check_scalar
+from scorekit.checks import check, check_between, check_count, check_floating, check_like, check_scalar
 from scorekit.process import perturb
 from scorekit.schedules._numerics import as_time
 from scorekit.solvers._grids import check_grid
@@ -15,7 +15,7 @@ from scorekit.times import stratified_uniform
 from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
-__all__ = ["VariationalBound", "discrete_variational_bound", "variational_bound"]
+__all__ = ["VariationalBound", "boundary_terms", "discrete_variational_bound", "variational_bound"]
 
 
 class VariationalBound(NamedTuple):
@@ -111,7 +111,7 @@ def variational_bound(
     errors = jax.lax.map(lambda args: squared_error(*args), (jax.random.split(for_noise, num_times), u))
     return VariationalBound(
         prior=_prior(schedule, x0, t_max),
-        reconstruction=_reconstruction(for_decoder, x0, first, bins),
+        reconstruction=_reconstruction(normal_like(for_decoder, x0), x0, first, bins),
         diffusion=0.5 * (first - last) * jnp.mean(errors, axis=0),
     )
 
@@ -179,9 +179,58 @@ def discrete_variational_bound(
     terms = jax.lax.map(term, (jax.random.split(for_noise, ts.shape[0] - 1), ts[:-1], ts[1:]))
     return VariationalBound(
         prior=_prior(schedule, x0, ts[0]),
-        reconstruction=_reconstruction(for_decoder, x0, end, bins),
+        reconstruction=_reconstruction(normal_like(for_decoder, x0), x0, end, bins),
         diffusion=jnp.sum(terms, axis=0),
     )
+
+
+def boundary_terms(
+    schedule: Schedule,
+    x0: PyTree,
+    eps: PyTree,
+    *,
+    t_min: ArrayLike = 0.0,
+    t_max: ArrayLike = 1.0,
+    bins: int | None = None,
+) -> tuple[Array, Array]:
+    """The terms of :func:`variational_bound` at its two ends, which need no network; deterministic.
+
+    ``prior = KL(q(x_tmax | x0) || N(0, sigma(t_max)^2))`` and
+    ``reconstruction = -E log N(x0; x_tmin / alpha, sigma^2 / alpha^2)``. With half the integral of the squared error
+    of eps over log-SNR, ``-1/2 dlog_snr/dt ||eps - eps_hat||^2`` at uniform times, they are a bound that trains the
+    ends of a schedule with the network.
+
+    Args:
+      schedule: the noise schedule, with finite log-SNR at ``t_min``.
+      x0: data, a tree of floating ``(B, ...)`` arrays.
+      eps: noise shaped like ``x0``, with which discrete data are decoded; not used for a density.
+      t_min: the data end, in [0, 1].
+      t_max: the noise end, in [0, 1].
+      bins: number of values of discrete data, or None for a density; see :func:`variational_bound`.
+
+    Returns:
+      ``(prior, reconstruction)`` in nats, ``(B,)`` each.
+
+    Raises:
+      ValueError: if ``bins`` or ``x0`` is not allowed, as in :func:`variational_bound`, ``eps`` is not floating
+        or not shaped like ``x0``, ``t_min >= t_max``, or the log-SNR is infinite at ``t_min``.
+
+    >>> from scorekit.schedules import learned
+    >>> prior, reconstruction = boundary_terms(learned(), jnp.ones((2, 3)), jnp.zeros((2, 3)))
+    >>> prior.round(4).tolist(), reconstruction.round(1).tolist()
+    ([0.0101, 0.0101], [-15.7, -15.7])
+
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
+    """
+    _check_data(x0, bins)
+    check_floating(eps=eps)
+    check_like("x0", x0, eps=eps)
+    check_scalar(t_min=t_min, t_max=t_max)
+    check_between(0, 1, t_min=t_min, t_max=t_max)
+    check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
+    first = schedule.log_snr(t_min)
+    check(np.isfinite, "finite", **{"log_snr(t_min)": first})
+    return _prior(schedule, x0, t_max), _reconstruction(eps, x0, first, bins)
 
 
 def _check_data(x0: PyTree, bins: int | None) -> None:
@@ -202,14 +251,14 @@ def _prior(schedule: Schedule, x0: PyTree, t: ArrayLike) -> Array:
     return 0.5 * jnp.square(schedule.alpha(t) / schedule.sigma(t)) * sum_per_example(jnp.square, x0)
 
 
-def _reconstruction(key: Key, x0: PyTree, log_snr: Array, bins: int | None) -> Array:
+def _reconstruction(eps: PyTree, x0: PyTree, log_snr: Array, bins: int | None) -> Array:
     """``-E log p(x0 | x_t)`` at the data end."""
     if bins is not None:
-        return _discrete_reconstruction(key, x0, jnp.exp(-0.5 * log_snr), bins)
+        return _discrete_reconstruction(eps, x0, jnp.exp(-0.5 * log_snr), bins)
     return jnp.full(batch_size(x0), 0.5 * event_size(x0) * (1.0 + math.log(2 * math.pi) - log_snr))
 
 
-def _discrete_reconstruction(key: Key, x0: PyTree, noise: Array, bins: int) -> Array:
+def _discrete_reconstruction(eps: PyTree, x0: PyTree, noise: Array, bins: int) -> Array:
     """``-E log p(x0 | x0 + noise eps)`` with ``p`` proportional to the Gaussian likelihood of each value."""
     values = jnp.linspace(-1.0, 1.0, bins)
 
@@ -220,4 +269,4 @@ def _discrete_reconstruction(key: Key, x0: PyTree, noise: Array, bins: int) -> A
         log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.clip(index, 0, bins - 1)[..., None], axis=-1)
         return jnp.where((index >= 0) & (index < bins), -log_p[..., 0], jnp.nan)
 
-    return sum_per_example(lambda x: x, jax.tree.map(leaf, x0, normal_like(key, x0)))
+    return sum_per_example(lambda x: x, jax.tree.map(leaf, x0, eps))

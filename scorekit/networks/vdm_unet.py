@@ -43,7 +43,7 @@ class VDMUNet(nn.Module):
 
     The noise level is normalised between its ends, ``t = (log_snr_max - noise_scale noise) / (log_snr_max -
     log_snr_min)``, and ``1000 t`` embedded by sines and cosines. With ``noise_scale=1`` the network may be called with
-    the log-SNR itself. :func:`scorekit.schedules.learned` is a monotone schedule between the same ends.
+    the log-SNR itself. :func:`scorekit.schedules.learned` is a monotone schedule that starts between the same ends.
 
     Signals ``(B, L, C)`` are treated as images are. Parameters, norms, softmax and output are float32; ``dtype`` is
     that of the convolutions and of attention.

@@ -115,7 +115,8 @@ def learned(num_knots: int = 8, log_snr_max: Number = 13.3, log_snr_min: Number 
     the endpoints, exclude ``log_snr_max`` and ``log_snr_min`` from the gradient.
 
     Learn the endpoints, as array leaves, with the network by the gradient of
-    :func:`scorekit.likelihood.variational_bound` at ``t_min=0``, ``t_max=1``, which does not depend on the shape.
+    :func:`scorekit.likelihood.variational_bound` at ``t_min=0``, ``t_max=1``, which does not depend on the shape, or of
+    a denoising loss with :func:`scorekit.likelihood.boundary_terms`.
 
     Args:
       num_knots: number of spline pieces K, >= 1.

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from scorekit import Prediction, denoisers, densities, schedules
-from scorekit.likelihood import discrete_variational_bound, variational_bound
+from scorekit.likelihood import boundary_terms, discrete_variational_bound, variational_bound
+from scorekit.trees import normal_like
 
 SCHEDULES = {"cosine": schedules.cosine(), "linear_vp": schedules.linear_vp(), "flow": schedules.rectified_flow()}
 COVARIANCE = np.array([[0.5, 0.3], [0.3, 0.8]])
@@ -261,3 +262,16 @@ def test_the_gradient_of_a_learned_schedule_is_that_of_its_ends():
     assert np.abs(gradient.slopes).max() < 1e-6
     np.testing.assert_allclose(gradient.log_snr_max, -0.5 / (1.0 + r(first)), rtol=0.1)
     np.testing.assert_allclose(gradient.log_snr_min, 0.5 * r(last) ** 2 / (1.0 + r(last)), rtol=0.1)
+
+
+@pytest.mark.parametrize("bins", [None, 3])
+def test_the_terms_at_the_ends_are_those_of_the_bound(bins):
+    key, schedule = jax.random.key(0), schedules.learned(1, 4.0, -3.0)
+    x0 = jnp.array([[1.0, 0.0, -1.0], [0.0, 1.0, 1.0]])
+    _, _, for_decoder = jax.random.split(key, 3)
+    denoiser = denoisers.denoiser_from_network(lambda x, t: 0.0 * x, schedule, "eps")
+    bound = variational_bound(key, denoiser, schedule, x0, num_times=1, t_min=0.0, t_max=1.0, bins=bins)
+    prior, reconstruction = boundary_terms(schedule, x0, normal_like(for_decoder, x0), bins=bins)
+    np.testing.assert_allclose(prior, bound.prior, rtol=1e-6)
+    np.testing.assert_allclose(reconstruction, bound.reconstruction, rtol=1e-6)
+    np.testing.assert_allclose(prior, 0.5 * math.exp(-3.0) * np.sum(np.square(x0), axis=1), rtol=1e-5)

@@ -1,6 +1,8 @@
 """What is the user's or the machine's fault ends a program with one line and an exit code; a bug with its traceback."""
 
 import errno
+import os
+import sys
 
 import pytest
 
@@ -43,3 +45,23 @@ def test_other_errors_pass(error):
     with pytest.raises(type(error)) as caught, endings.one_line():
         raise error
     assert caught.value is error
+
+
+def test_output_that_nothing_reads_ends_without_a_word(monkeypatch, capfd):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(SystemExit) as stop, endings.one_line(), endings.closed_output():
+            print("a line in the buffer")
+        print("and what comes later", flush=True)
+    assert stop.value.code == 141
+    assert capfd.readouterr() == ("", "")
+
+
+def test_another_broken_pipe_is_an_error(monkeypatch):
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as pipe, os.fdopen(reader):
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(BrokenPipeError), endings.one_line(), endings.closed_output():
+            raise BrokenPipeError(errno.EPIPE, "of a worker")

@@ -1,13 +1,17 @@
 """The solver and the time grid of a config, by name and from the file of a tuned grid."""
 
+import re
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.cli.config import ConfigError
+from experiments.configs import base
 from experiments.configs.points import mixture_2d
 from experiments.models import checks, choices
 from experiments.models.sampling import build_sampler
+from experiments.models.solver_choices import SOLVERS
 from scorekit import schedules, solvers, tuning
 
 
@@ -80,3 +84,18 @@ def test_a_solver_and_its_grid_fit_every_schedule(name, choice, expected, power)
     levels = np.clip(vp.log_snr(solvers.grids.quadratic(25, power=power)), *schedule.log_snr(np.array([1.0, 0.0])))
     if name in ("cosine", "linear_vp", "rectified_flow"):  # those that have all its noise levels
         np.testing.assert_allclose(schedule.log_snr(ts)[:-1], levels[:-1], rtol=1e-3, atol=1e-3)
+
+
+def test_the_printed_range_of_an_order_is_what_the_solver_allows():
+    (field,) = [field for field in base.declaration().fields() if field.path == "sampling.solver.name"]
+    found = {}
+    for choice in field.choices:
+        for argument in choice.arguments:
+            bound = re.fullmatch(r"int in \[1, (\d+)\]", argument.allowed)
+            if bound is not None:
+                name, most = argument.path.split(".")[-1], int(bound[1])
+                found[choice.name] = most
+                SOLVERS[choice.name](**{name: most})
+                with pytest.raises(ValueError, match=f"{name} must be an integer from 1 to {most}"):
+                    SOLVERS[choice.name](**{name: most + 1})
+    assert (len(found), found["dpm_solver"], found["adams_bashforth"], found["sa_solver"]) == (8, 3, 4, 4)

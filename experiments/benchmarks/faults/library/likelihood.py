@@ -49,6 +49,13 @@ ROWS: dict[str, Call] = {
         x0=Data(_X, alias="x_t"),
         bins=Count(2, least=2, alias="x0"),
     ),
+    "likelihood.boundary_terms": call(
+        lambda **kwargs: likelihood.boundary_terms(_SCHEDULE, **kwargs),
+        x0=_DATA,
+        eps=Data(_X),
+        bins=Count(2, least=2, alias="x0"),
+        **_TIMES,
+    ),
     "likelihood.discrete_variational_bound": call(
         lambda **kwargs: likelihood.discrete_variational_bound(_KEY, _DENOISER, _SCHEDULE, **kwargs),
         x0=_DATA,

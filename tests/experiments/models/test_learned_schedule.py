@@ -1,0 +1,228 @@
+"""A schedule that is trained with the network: on Gaussian data, where bound, variance and their gradients are known.
+
+With data N(0, std^2) and the exact network the error of eps has variance ``v = r / (1 + r)`` in each of D dimensions,
+where ``r = snr std^2``.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments import data
+from experiments.cli.config import ConfigError, lookup
+from experiments.configs import base, base_classifier
+from experiments.configs.points import mixture_2d
+from experiments.evaluation.run_metrics import variational_bound
+from experiments.models import checks, classifier
+from experiments.models.exported import as_loaded
+from experiments.models.loss import make_loss
+from experiments.models.model import Model, at_params, build_model, init_params
+from experiments.models.restoring import averaged
+from experiments.models.runs import open_run
+from experiments.models.sampling import make_sampler
+from experiments.models.starting import initial_params
+from experiments.training.model_run import fit_model
+from scorekit import io, losses, predictions, schedules, times, weightings
+from scorekit.io.preconditioning import LogSNRInput
+from scorekit.likelihood import boundary_terms
+
+STD, DIM, FIRST, LAST = 1.5, 32, 2.0, -2.5
+
+
+class Exact:
+    """The exact network of the noise, called with the log-SNR; its output is scaled, so that it has a parameter."""
+
+    def apply(self, params, x, noise, labels):
+        log_snr = jnp.reshape(noise, (-1, 1))
+        alpha, sigma = (jnp.sqrt(jax.nn.sigmoid(value)) for value in (log_snr, -log_snr))
+        return params["scale"] * sigma * x / (alpha**2 * STD**2 + sigma**2)
+
+
+MODEL = Model(
+    module=Exact(),  # type: ignore[arg-type]
+    schedule=schedules.learned(5, FIRST, LAST),
+    target=predictions.as_target("eps"),
+    weighting=weightings.eps,
+    times=times.uniform(0.0, 1.0),
+    num_classes=1,
+    shape=(DIM,),
+    extracts={},
+    noise_input=LogSNRInput(scale=1.0),
+    learns_schedule=True,
+)
+BENT = {"heights": [0.3, -0.5, 0.2, 0.0, 0.4], "slopes": [0.5, -0.2, 0.1, 0.7, 0.0, -0.3]}
+
+
+def parameters(**changes):
+    found = {"log_snr_max": FIRST, "log_snr_min": LAST, "heights": np.zeros(5), "slopes": np.zeros(6), **changes}
+    return {"scale": jnp.float32(1.0), "schedule": {name: jnp.asarray(v, jnp.float32) for name, v in found.items()}}
+
+
+def prepared(key, n):
+    for_times, for_noise, for_data = jax.random.split(key, 3)
+    return {
+        "x": STD * jax.random.normal(for_data, (n, DIM)),
+        "conditions": {"labels": jnp.zeros(n, jnp.int32)},
+        "eps": jax.random.normal(for_noise, (n, DIM)),
+        "t": times.stratified_uniform(for_times, n),
+        "weight": jnp.ones(n),
+    }
+
+
+def r(log_snr):
+    return STD**2 * math.exp(log_snr)
+
+
+VALUE_AND_GRAD = jax.jit(jax.value_and_grad(lambda params, batch: make_loss(MODEL)(params, batch)[0].mean()))
+
+
+def diffusion(params, batch):
+    """The diffusion losses as the library computes them."""
+    schedule = dataclasses.replace(MODEL.schedule, **params["schedule"])
+    network = lambda x, t: MODEL.module.apply(params, x, schedule.log_snr(t), 0)
+    drawn = times.Times(batch["t"], batch["weight"])
+    weighting = weightings.likelihood(schedule)
+    return losses.denoising_loss_at(
+        network, schedule, batch["x"], batch["eps"], drawn, target="eps", weighting=weighting
+    )[0]
+
+
+@pytest.mark.slow
+def test_the_ends_follow_the_gradient_of_the_bound():
+    """``log p`` is bounded by ``(log 2 pi e - max + int v + r(min)) / 2`` per dimension, whatever is between."""
+    for changes in ({}, BENT):
+        value, gradient = VALUE_AND_GRAD(parameters(**changes), prepared(jax.random.key(0), 40_000))
+        integral = math.log1p(r(FIRST)) - math.log1p(r(LAST))
+        exact = 0.5 * (math.log(2 * math.pi * math.e) - FIRST + integral + r(LAST))
+        np.testing.assert_allclose(value, exact, rtol=3e-3)
+        found = gradient["schedule"]
+        np.testing.assert_allclose(found["log_snr_max"], -0.5 / (1.0 + r(FIRST)), atol=1.5e-3)
+        np.testing.assert_allclose(found["log_snr_min"], 0.5 * r(LAST) ** 2 / (1.0 + r(LAST)), atol=1.5e-3)
+
+
+@pytest.mark.slow
+def test_the_interior_follows_the_gradient_of_the_squared_losses_and_the_network_that_of_the_losses():
+    params, batch = parameters(**BENT), prepared(jax.random.key(1), 64)
+    _, gradient = VALUE_AND_GRAD(params, batch)
+    squared = jax.jit(jax.grad(lambda params: jnp.mean(jnp.square(diffusion(params, batch)))))(params)
+    plain = jax.jit(jax.grad(lambda params: jnp.mean(diffusion(params, batch))))(params)
+    for name in ("heights", "slopes"):
+        assert np.abs(squared["schedule"][name]).max() > 0.05
+        np.testing.assert_allclose(gradient["schedule"][name], squared["schedule"][name], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(gradient["scale"], plain["scale"], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_short_fit_of_the_interior_lowers_the_variance_and_leaves_the_bound():
+    """The mean square is at least ``(1 + 2/D) (int v)^2 / 4``, where ``-dlog_snr/dt`` is proportional to ``1 / v``."""
+    params, optimizer = parameters(), optax.adam(0.03)
+
+    def step(carry, key):
+        params, state = carry
+        loss = lambda params: make_loss(MODEL)(params, prepared(key, 256))[0].mean()
+        gradient = {**jax.grad(loss)(params)["schedule"], "log_snr_max": 0.0, "log_snr_min": 0.0}
+        updates, state = optimizer.update(gradient, state)
+        return ({**params, "schedule": optax.apply_updates(params["schedule"], updates)}, state), None
+
+    start, keys = (params, optimizer.init(params["schedule"])), jax.random.split(jax.random.key(2), 200)
+    (fitted, _), _ = jax.jit(lambda start, keys: jax.lax.scan(step, start, keys))(start, keys)
+    batch = prepared(jax.random.key(3), 20_000)
+    before, after = (np.asarray(jax.jit(diffusion)(p, batch)) for p in (params, fitted))
+    integral = math.log1p(r(FIRST)) - math.log1p(r(LAST))
+    least = 0.25 * (1 + 2 / DIM) * integral**2
+    excess = [np.mean(each**2) - least for each in (before, after)]
+    assert excess[0] > 0.15 * least
+    assert excess[1] < 0.1 * excess[0]
+    assert after.var() < 0.35 * before.var()
+    np.testing.assert_allclose([before.mean(), after.mean()], 0.5 * integral, rtol=5e-3)
+
+
+def test_the_schedule_of_a_model_is_that_of_its_parameters():
+    params = parameters(**BENT, log_snr_max=5.0)
+    schedule = at_params(MODEL, params).schedule
+    assert float(schedule.log_snr(0.0)) == 5.0
+    np.testing.assert_array_equal(schedule.slopes, np.float32(BENT["slopes"]))
+    assert at_params(MODEL, {"scale": 1.0}) == MODEL
+
+
+def learned_config(**schedule):
+    config = mixture_2d.get_config()
+    config.schedule.update(name="learned", **schedule)
+    config.loss.weighting.name = "likelihood"
+    config.loss.times.t_min = 0.0
+    config.network.update(features=8, blocks=1)
+    return config
+
+
+@pytest.mark.slow
+def test_discrete_data_are_decoded_at_the_trained_end():
+    model, params, batch = MODEL._replace(bins=3), parameters(**BENT), prepared(jax.random.key(4), 16)
+    batch["x"] = jnp.clip(jnp.round(batch["x"]), -1.0, 1.0)
+    found = jax.jit(lambda params: make_loss(model)(params, batch)[0])(params)
+    prior, reconstruction = boundary_terms(at_params(model, params).schedule, batch["x"], batch["eps"], bins=3)
+    np.testing.assert_allclose(found, diffusion(params, batch) + (prior + reconstruction) / DIM, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_is_opened_with_its_trained_schedule(tmp_path):
+    config = learned_config(num_knots=3, log_snr_max=6.0, log_snr_min=-5.0)
+    config.training.update(steps=20, batch_size=16, warmup_steps=0, learning_rate=0.05, checkpoint_every=20)
+    config.training.ema_decays = (0.9,)
+    config.sampling.update(ema="0.9", steps=4)
+    config.evaluation.bound_times = 2
+    dataset, labels = data.load(config), np.arange(4, dtype=np.int32)
+    model = build_model(config, dataset)
+    generate = make_sampler(config, model, dataset)  # as for the pictures of training
+    state = fit_model(config, tmp_path / "run", dataset, model)
+    params = averaged(state, "0.9")
+    drawn = generate(params, 0, labels, 1.0)
+
+    run = open_run(base.saved(str(tmp_path / "run")), tmp_path / "run")
+    np.testing.assert_array_equal(run.generate(run.params, 0, labels, 1.0), drawn)
+    untrained = {**params, "schedule": init_params(model, jax.random.key(0))["schedule"]}
+    assert np.abs(generate(untrained, 0, labels, 1.0) - drawn).max() > 1e-3
+    schedule = run.model.schedule
+    for name, value in params["schedule"].items():
+        assert np.abs(value - np.asarray(getattr(model.schedule, name))).max() > 0.01, name
+        np.testing.assert_array_equal(getattr(schedule, name), value)
+        assert np.any(value != state.params["schedule"][name]), name  # the average, not the last step
+    bound = variational_bound(config, run.model, run.dataset, run.params)
+    assert (bound.t_min, bound.t_max) == (0.0, 1.0)
+
+    io.export(tmp_path / "weights", as_loaded(run))
+    loaded = io.load(tmp_path / "weights")
+    jax.tree.map(np.testing.assert_array_equal, loaded.schedule, schedule)
+    config.init_from = str(tmp_path / "weights")
+    jax.tree.map(np.testing.assert_array_equal, initial_params(config, model), run.params)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        ("", {"noise_factor": 2.0}, "config.noise_factor=2.0: must be 1.0 for schedule.name=learned"),
+        ("loss.weighting", {"name": "v"}, "config.loss.weighting.name=v: must be likelihood for schedule.name=learned"),
+        ("loss", {"log_variance": True}, "config.loss.log_variance=True: must be None for schedule.name=learned"),
+        ("loss.times", {"name": "logit_normal"}, "config.loss.times.name=logit_normal: must be uniform"),
+        ("loss.times", {"t_min": None}, "config.loss.times.t_min=None: must be 0.0"),
+        ("loss.times", {"t_max": 0.9}, "config.loss.times.t_max=0.9: must be 1.0"),
+        ("schedule", {"num_knots": 0}, "config.schedule.num_knots=0: must be at least 1"),
+        ("schedule", {"log_snr_max": -9.0}, "config.schedule .learned.: log_snr_max must be finite and > log_snr_min"),
+    ],
+)
+def test_a_loss_that_is_not_the_bound_is_an_error(section, change, message):
+    config = learned_config()
+    (lookup(config, section) if section else config).update(change)
+    with pytest.raises(ConfigError, match=message):
+        checks.check(config)
+
+
+def test_a_classifier_has_no_schedule_to_train():
+    config = base_classifier.get_config()
+    config.data.name, config.schedule.name = "digits", "learned"
+    with pytest.raises(ConfigError, match=r"config\.schedule\.name=learned: must be a schedule that is not trained"):
+        classifier.check(config)
