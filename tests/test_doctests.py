@@ -11,7 +11,7 @@ import pytest
 import scorekit
 
 CORE = ("typing", "trees", "schedules", "predictions", "weightings", "times", "densities", "process", "denoisers")
-CORE += ("losses", "guidance", "solvers", "likelihood", "random_fields", "spectra", "typicality", "distillation")
+CORE += ("losses", "guidance", "solvers", "likelihood", "random_fields", "spectra", "typicality", "flow_maps")
 MODULES = sorted(
     m.name for m in pkgutil.walk_packages(scorekit.__path__, "scorekit.") if not m.name.split(".")[-1].startswith("_")
 )
@@ -25,9 +25,9 @@ SLOW = {
     "scorekit.audio.structure",
     "scorekit.bridges.diffrax",
     "scorekit.data.edm_augmentation",
-    "scorekit.distillation.consistency",
-    "scorekit.distillation.matching",
-    "scorekit.distillation.progressive",
+    "scorekit.flow_maps.consistency",
+    "scorekit.flow_maps.matching",
+    "scorekit.flow_maps.progressive",
     "scorekit.guidance.inverse",
     "scorekit.guidance.sequences",
     "scorekit.likelihood.bound",

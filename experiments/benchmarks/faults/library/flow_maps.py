@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, Shaped, Time, call
-from scorekit import distillation, schedules
+from scorekit import flow_maps, schedules
 from scorekit.bridges import diffrax as bridge
-from scorekit.distillation.progressive import Steps
+from scorekit.flow_maps.progressive import Steps
 from scorekit.times import Times
 from scorekit.typing import Prediction
 
@@ -34,13 +34,13 @@ def _fixed(x0):
 
 
 def _consistency(prediction, x0, eps, t, s, t_min, weight):
-    return distillation.consistency_training_loss(
+    return flow_maps.consistency_training_loss(
         _fixed(prediction), _denoiser, _FLOW, x0, eps, t, s, t_min=t_min, weight=weight
     )
 
 
 def _from_teacher(prediction, x0, eps, t, s, t_min, weight):
-    return distillation.consistency_distillation_loss(
+    return flow_maps.consistency_distillation_loss(
         _fixed(prediction), _denoiser, _denoiser, _FLOW, x0, eps, t, s, t_min=t_min, weight=weight
     )
 
@@ -56,35 +56,33 @@ _CONSISTENCY = {
 }
 
 ROWS: dict[str, Call] = {
-    "distillation.consistency_function": call(
-        lambda prediction, x_t, t, t_min: distillation.consistency_function(_fixed(prediction), _FLOW, t_min)(x_t, t),
+    "flow_maps.consistency_function": call(
+        lambda prediction, x_t, t, t_min: flow_maps.consistency_function(_fixed(prediction), _FLOW, t_min)(x_t, t),
         prediction=Shaped(_X),
         x_t=Data(_X, alias="t"),
         t=Data(_T, {"integer": "0 and 1 are times"}),
         t_min=Number(0.0, low=-1.0, high=2.0),
     ),
-    "distillation.boundary_coefficients": call(
-        distillation.boundary_coefficients,
+    "flow_maps.boundary_coefficients": call(
+        flow_maps.boundary_coefficients,
         target=Choice("v"),
         t=Time(_T, _ONE),
         schedule=_FLOW,
         t_min=Number(0.0, low=-1.0, high=2.0),
     ),
-    "distillation.squared_error": call(distillation.squared_error, a=Data(_X), b=Data(_X)),
-    "distillation.pseudo_huber": call(distillation.pseudo_huber, a=Data(_X), b=Data(_X), scale=Number(0.03, low=0.0)),
-    "distillation.earlier_time": call(
-        distillation.earlier_time, t=Time(_T, _ONE), ts=Data(_GRID), steps=Number(4, low=0)
+    "flow_maps.squared_error": call(flow_maps.squared_error, a=Data(_X), b=Data(_X)),
+    "flow_maps.pseudo_huber": call(flow_maps.pseudo_huber, a=Data(_X), b=Data(_X), scale=Number(0.03, low=0.0)),
+    "flow_maps.earlier_time": call(flow_maps.earlier_time, t=Time(_T, _ONE), ts=Data(_GRID), steps=Number(4, low=0)),
+    "flow_maps.curriculum": call(flow_maps.curriculum, progress=Time(_T, _ONE), first=Count(2), last=Count(4)),
+    "flow_maps.step_weight": call(
+        flow_maps.step_weight, t=Time(_T), s=Time(_S), schedule=_FLOW, coordinate=Choice("flow")
     ),
-    "distillation.curriculum": call(distillation.curriculum, progress=Time(_T, _ONE), first=Count(2), last=Count(4)),
-    "distillation.step_weight": call(
-        distillation.step_weight, t=Time(_T), s=Time(_S), schedule=_FLOW, coordinate=Choice("flow")
-    ),
-    "distillation.consistency_training_loss": call(_consistency, **_CONSISTENCY),
-    "distillation.consistency_distillation_loss": call(_from_teacher, **_CONSISTENCY),
-    "distillation.student_steps": call(distillation.student_steps, key=_KEY, n=Count(2), ts=Data(_GRID)),
-    "distillation.chord": call(distillation.chord, x_t=_TREE, x_s=Data(_X), t=Time(_T), s=Time(_S), schedule=_FLOW),
-    "distillation.two_step_prediction": call(
-        lambda prediction, x_t, t, middle, s: distillation.two_step_prediction(
+    "flow_maps.consistency_training_loss": call(_consistency, **_CONSISTENCY),
+    "flow_maps.consistency_distillation_loss": call(_from_teacher, **_CONSISTENCY),
+    "flow_maps.student_steps": call(flow_maps.student_steps, key=_KEY, n=Count(2), ts=Data(_GRID)),
+    "flow_maps.chord": call(flow_maps.chord, x_t=_TREE, x_s=Data(_X), t=Time(_T), s=Time(_S), schedule=_FLOW),
+    "flow_maps.two_step_prediction": call(
+        lambda prediction, x_t, t, middle, s: flow_maps.two_step_prediction(
             _fixed(prediction), x_t, t, middle, s, _FLOW
         ),
         prediction=Shaped(_X),
@@ -93,8 +91,8 @@ ROWS: dict[str, Call] = {
         middle=Time(0.5 * (_T + _S)),
         s=Time(_S),
     ),
-    "distillation.progressive_loss": call(
-        lambda output, x0, eps, steps: distillation.progressive_loss(
+    "flow_maps.progressive_loss": call(
+        lambda output, x0, eps, steps: flow_maps.progressive_loss(
             lambda x, t: output, _denoiser, _FLOW, x0, eps, steps
         ),
         output=Shaped(_X),
@@ -102,27 +100,23 @@ ROWS: dict[str, Call] = {
         eps=Data(_X),
         steps=Data(Steps(_T, 0.5 * (_T + _S), _S), alias="middle"),
     ),
-    "distillation.halvings": call(distillation.halvings, first=Count(8), last=Count(2)),
-    "distillation.reverse_kl_gradient": call(
-        lambda fake, real, x_t, t: distillation.reverse_kl_gradient(_fixed(fake), _fixed(real), _FLOW, x_t, t),
+    "flow_maps.halvings": call(flow_maps.halvings, first=Count(8), last=Count(2)),
+    "flow_maps.reverse_kl_gradient": call(
+        lambda fake, real, x_t, t: flow_maps.reverse_kl_gradient(_fixed(fake), _fixed(real), _FLOW, x_t, t),
         fake=Shaped(_X),
         real=Shaped(_X),
         x_t=Data(_X, alias="t"),
         t=Time(_T),
     ),
-    "distillation.matching_loss": call(
-        lambda fake, samples, eps, times: distillation.matching_loss(
-            samples, _fixed(fake), _denoiser, _FLOW, eps, times
-        ),
+    "flow_maps.matching_loss": call(
+        lambda fake, samples, eps, times: flow_maps.matching_loss(samples, _fixed(fake), _denoiser, _FLOW, eps, times),
         fake=Shaped(_X),
         samples=Data(_X, alias="x0"),
         eps=Data(_X),
         times=_DRAWN,
     ),
-    "distillation.fake_score_loss": call(
-        lambda output, samples, eps, times: distillation.fake_score_loss(
-            lambda x, t: output, samples, _FLOW, eps, times
-        ),
+    "flow_maps.fake_score_loss": call(
+        lambda output, samples, eps, times: flow_maps.fake_score_loss(lambda x, t: output, samples, _FLOW, eps, times),
         output=Shaped(_X),
         samples=Data(_X, alias="x0"),
         eps=Data(_X),

@@ -9,10 +9,10 @@ matching       to match the teacher's distribution (reverse KL divergence)  ``Mu
 =============  ===========================================================  =====================================
 
 Students and teachers are ordinary networks and denoisers, of any target and schedule; the teacher may be guided by any
-rule, which is then distilled into the student. ``docs/distillation.md`` compares the methods.
+rule, which is then distilled into the student. ``docs/flow_maps.md`` compares the methods.
 """
 
-from scorekit.distillation.consistency import (
+from scorekit.flow_maps.consistency import (
     boundary_coefficients,
     consistency_distillation_loss,
     consistency_function,
@@ -23,8 +23,8 @@ from scorekit.distillation.consistency import (
     squared_error,
     step_weight,
 )
-from scorekit.distillation.matching import fake_score_loss, matching_loss, reverse_kl_gradient
-from scorekit.distillation.progressive import chord, halvings, progressive_loss, student_steps, two_step_prediction
+from scorekit.flow_maps.matching import fake_score_loss, matching_loss, reverse_kl_gradient
+from scorekit.flow_maps.progressive import chord, halvings, progressive_loss, student_steps, two_step_prediction
 
 __all__ = [
     "boundary_coefficients",
