@@ -31,7 +31,8 @@ def sample(
     Args:
       key: PRNG key; may be ``None`` for a deterministic solver, which draws nothing.
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar in the loop. If it has a state
-        (:class:`scorekit.guidance.StatefulDenoiser`), the loop carries it.
+        (:class:`scorekit.guidance.StatefulDenoiser`), the loop carries it. For
+        :class:`scorekit.flow_maps.FlowMapSolver` a flow map.
       schedule: the noise schedule of the denoiser.
       solver: one of :mod:`scorekit.solvers` or your own.
       x_init: the start, from :func:`scorekit.process.sample_prior`.
@@ -116,7 +117,7 @@ class _TracedOnce(StatefulDenoiser):
     def __init__(self, denoiser: Denoiser):
         self.init = lambda x: init_denoiser_state(denoiser, x)
         # a lambda because a callable pytree need not be hashable
-        self.predict = jax.jit(lambda state, x, t: predict(denoiser, state, x, t))
+        self.predict = jax.jit(lambda state, x, *times: predict(denoiser, state, x, *times))
 
 
 def _packed(rows: PyTree) -> tuple[PyTree, Callable[[PyTree], PyTree]]:
