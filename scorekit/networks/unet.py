@@ -101,7 +101,13 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
+        self,
+        x: Array,
+        noise: ArrayLike,
+        labels: ArrayLike | None = None,
+        vector: Any = None,
+        dense_map: Any = None,
+        scalars: ArrayLike | None = None,
     ) -> Array:
         """Evaluates the network. None for a condition means that it is absent for all examples.
 
@@ -111,6 +117,7 @@ class UNet(nn.Module):
           labels: integer labels, scalar or ``(B,)``, or None.
           vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
           dense_map: ``(B, *map_shape)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+          scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``, or None; see ``DiT``.
 
         Returns:
           float32, shaped like ``x``.
@@ -124,7 +131,7 @@ class UNet(nn.Module):
         sizes = self.num_classes, self.vector_size, self.conditioning_layers
         conditioning = Conditioning(4 * self.channels, *sizes, name="conditioning")
         given = as_masked("dense_map", dense_map, self.map_shape, batch)
-        total = conditioning(noise, labels, batch, vector)
+        total = conditioning(noise, labels, batch, vector, scalars)
         x = space_to_depth(x, (self.patch,) * rank)
         h = nn.Conv(self.channels, (3,) * rank, dtype=self.dtype, name="input")(x)
         zeros = nn.initializers.zeros
