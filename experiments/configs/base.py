@@ -46,6 +46,7 @@ ADDED = (
     "evaluation.exact_probes",
     "evaluation.exact_tolerance",
     "evaluation.fid",
+    "loss.flow_map",
     "preconditioning",
 )
 """Fields that runs of earlier versions were saved without: their defaults are what those runs did."""

@@ -9,9 +9,10 @@ from jax.tree_util import Partial
 
 from experiments.cli.config import Config, require, resolve
 from experiments.cli.ranges import above, at_least, between, count, finite, items, or_none
+from experiments.models import flow_map_losses
 from scorekit import networks, predictions, schedules, times, weightings
 from scorekit.io import preconditioning
-from scorekit.io.preconditioning import LogSNRInput, TimestepInput
+from scorekit.io.preconditioning import ClockInput, LogSNRInput, TimestepInput
 from scorekit.networks.attention import ATTENTION
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
@@ -59,13 +60,14 @@ TARGET_RANGES = or_none(sigma_data=above(0))
 
 
 NOISE_INPUTS: Mapping[str, Callable] = {
+    "clock": lambda scale=4.0: ClockInput(scale=scale),
     "log_snr": lambda scale=0.25, offset=0.0: LogSNRInput(scale=scale, offset=offset),
     "time": lambda schedule, scale=1000.0: TimestepInput(schedule=schedule, last=scale),
     "timestep": lambda betas="linear": preconditioning.ddpm(betas).noise_input,
     "vp": lambda beta_min=0.1, beta_max=20.0: preconditioning.vp(beta_min, beta_max).noise_input,
 }
 """What a network is called with for the noise level: ``scale log_snr + offset``, a multiple of the time of the
-schedule, the index in a table of 1,000 betas, or 999 times the time of linear VP."""
+schedule or of ``sigma / (alpha + sigma)``, the index in a table of 1,000 betas, or 999 times the time of linear VP."""
 NOISE_INPUT_RANGES = or_none(scale=finite, offset=finite, beta_min=above(0), beta_max=above(0))
 
 
@@ -200,9 +202,14 @@ def build_target(config: Config) -> Target:
     return resolve(config, "loss.target", TARGETS)
 
 
-def build_noise_input(config: Config, schedule: Schedule) -> LogSNRInput | TimestepInput:
+def build_noise_input(config: Config, schedule: Schedule) -> LogSNRInput | TimestepInput | ClockInput:
     """What the network is called with for the noise level."""
     return resolve(config, "preconditioning.noise", NOISE_INPUTS, schedule=schedule)
+
+
+def build_flow_map(config: Config) -> flow_map_losses.FlowMapLoss | None:
+    """The loss of a flow map; None for a denoiser."""
+    return resolve(config, "loss.flow_map", flow_map_losses.LOSSES)
 
 
 def build_weighting(config: Config, schedule: Schedule) -> Weighting:

@@ -45,6 +45,8 @@ def make_guided(config: Config, model: Model):
 
     def guided(params, given, scale, extras: Extras = NO_EXTRAS) -> Denoiser:
         given = dict(given) if isinstance(given, Mapping) else {"labels": given}
+        if config.sampling.solver.name == "flow_map":  # checked: without a rule
+            return denoiser(model, params, given)
         conditional = Partial(functools.partial(_conditional, model), params)
         others = [{**given, "labels": jnp.full_like(given["labels"], label)} for label in further]
         cond, uncond, *rest = guidance.branches(conditional, given, null_conditions(model), *others)

@@ -13,12 +13,13 @@ from experiments.cli.config import Config
 from experiments.data import conditions
 from experiments.data.dataset import Dataset
 from experiments.models import choices
-from scorekit import denoisers
-from scorekit.io.preconditioning import LogSNRInput, Preconditioning, TimestepInput, precondition
+from experiments.models.flow_map_losses import FlowMapLoss
+from scorekit import denoisers, flow_maps
+from scorekit.io.preconditioning import ClockInput, LogSNRInput, Preconditioning, TimestepInput, precondition
 from scorekit.networks import LogVariance
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
-from scorekit.typing import Array, Denoiser, Key, Network, PyTree, Schedule, Weighting
+from scorekit.typing import Array, Denoiser, FlowMap, Key, Network, PyTree, Schedule, Weighting
 
 LOG_VARIANCE = "log_variance"
 """Where the variables of the log-variance are among those of the network."""
@@ -39,8 +40,10 @@ class Model(NamedTuple):
     """The highest level of noise-conditioning augmentation; None for a network that is not conditioned on one."""
     log_variance: nn.Module | None = None
     """The learned log-variance of the loss at a noise level; None for a loss without."""
-    noise_input: LogSNRInput | TimestepInput = LogSNRInput(scale=0.25)
+    noise_input: LogSNRInput | TimestepInput | ClockInput = LogSNRInput(scale=0.25)
     sigma_data: float | None = None
+    flow_map: FlowMapLoss | None = None
+    """The loss of a flow map, whose network gets the length of the jump; None for a denoiser."""
 
     @property
     def preconditioning(self) -> Preconditioning:
@@ -68,13 +71,15 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         log_variance=LogVariance() if config.loss.log_variance else None,
         noise_input=choices.build_noise_input(config, schedule),
         sigma_data=config.preconditioning.sigma_data,
+        flow_map=choices.build_flow_map(config),
     )
 
 
 def init_params(model: Model, key: Key) -> PyTree:
     """The initial variables of the network; with a learned log-variance, its own under ``log_variance``."""
     x = jnp.zeros((1, *model.shape))
-    params = jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))
+    scalars = {} if model.flow_map is None else {"scalars": jnp.zeros(1)}
+    params = jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32), **scalars)
     if model.log_variance is None:
         return params
     return {**params, LOG_VARIANCE: init_log_variance(model, key)}
@@ -96,6 +101,8 @@ def network(model: Model, params: PyTree, given: Array | Mapping[str, Any], drop
     """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name), inside the
     preconditioning of the model. Its dropout is off without the seeds ``dropout`` ``(B,)``, one for each example."""
     named = given if isinstance(given, Mapping) else {"labels": given}
+    if model.flow_map is not None:
+        named = {"scalars": 0.0, **named}
     of_network = {name: variables for name, variables in params.items() if name != LOG_VARIANCE}
     if dropout is None:
         bound = Partial(model.module.apply, of_network, **named)
@@ -115,8 +122,22 @@ def _with_dropout(module: nn.Module, params: PyTree, seeds: Array, named: PyTree
 
 
 def denoiser(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Denoiser:
-    """The conditional denoiser; label ``num_classes`` is the null token."""
+    """The conditional denoiser, or flow map; label ``num_classes`` is the null token."""
+    if model.flow_map is not None:
+        return flow_map(model, params, given)
     return denoisers.denoiser_from_network(network(model, params, given), model.schedule, model.target)
+
+
+def flow_map(model: Model, params: PyTree, given: Array | Mapping[str, Any], dropout: Array | None = None) -> FlowMap:
+    """The conditional flow map, ``(x_t, t, s=t) -> Prediction``."""
+    named = given if isinstance(given, Mapping) else {"labels": given}
+    two_times = Partial(functools.partial(_two_times, model), params, named, dropout)
+    return flow_maps.flow_map_from_network(two_times, model.schedule, model.target)
+
+
+def _two_times(model: Model, params: PyTree, named: Mapping[str, Any], dropout, x_t: Array, t: Array, s: Array):
+    span = jnp.broadcast_to(flow_maps.clock(model.schedule, t) - flow_maps.clock(model.schedule, s), x_t.shape[:1])
+    return network(model, params, {**named, "scalars": span}, dropout)(x_t, t)
 
 
 def unconditional(model: Model, params: PyTree) -> Denoiser:
