@@ -72,8 +72,7 @@ class UNet(nn.Module):
       conditioning_layers: hidden layers after the sum of the embeddings of noise level, class and vector.
       filters: channels of the linear skip's own convolution; at least as many as a patch has values, so that the skip
         can represent the identity. 0: the skip starts at the first convolution.
-      remat: recompute the activations of residual blocks and attention in the backward pass instead of storing them
-        (rematerialisation); on CPU, XLA stores them anyway.
+      remat: recompute activations in the backward pass instead of storing them; on CPU, XLA stores them anyway.
 
     >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
     >>> x = jnp.ones((2, 8, 8, 1))

@@ -24,7 +24,7 @@ LOSSES = {
         f, schedule, x0, eps, t, flow_maps.middle_time(t, s, schedule, 0.4), s
     ),
 }
-SOME = ("cosine", "sub_vp", "geometric_ve", "rectified_flow", "shifted_table", "learned")
+SOME = ("cosine", "sub_vp", "geometric_ve", "rectified_flow", "learned")
 
 
 def scaled(flow_map, factor):
