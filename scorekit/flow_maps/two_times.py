@@ -152,9 +152,9 @@ def guided_velocity(
 ) -> Denoiser:
     """``w v + k v_c + (1 - w - k) v_u``: the velocity of a guided ODE without a teacher, from an example and the map.
 
-    A map that is trained on it needs one evaluation where classifier-free guidance needs two. Where ``conditional``
-    is the trained map itself, its guidance scale is ``w / (1 - k)``. Where the conditions of an example are dropped, ``w = 1, k = 0`` is the plain velocity. The scale
-    may be drawn per example and given to the network as a condition.
+    A map that is trained on it needs one evaluation where classifier-free guidance needs two. Where ``conditional`` is
+    the trained map itself, its guidance scale is ``w / (1 - k)``; ``w = 1, k = 0`` is the plain velocity, for examples
+    whose conditions are dropped. The scale may be drawn per example and given to the network as a condition.
 
     Args:
       example: data and noise ``(x0, eps)``, whose velocity is v.
