@@ -7,7 +7,7 @@ Everything imported here needs jax and numpy only. ``scorekit.networks``, ``scor
 from scorekit import (
     denoisers,
     densities,
-    distillation,
+    flow_maps,
     guidance,
     likelihood,
     losses,
@@ -38,7 +38,7 @@ __all__ = [
     "denoisers",
     "denoising_loss",
     "densities",
-    "distillation",
+    "flow_maps",
     "guidance",
     "likelihood",
     "losses",

@@ -60,6 +60,10 @@ Network: TypeAlias = Callable[[PyTree, Array], PyTree]
 Denoiser: TypeAlias = Callable[[PyTree, Array], Prediction]
 """``(x_t, t) -> Prediction``: what solvers, guidance and likelihoods consume."""
 
+FlowMap: TypeAlias = Callable[..., Prediction]
+"""``(x_t, t, s=t) -> Prediction``: the pair ``(x0, eps)`` through which the path of the probability-flow ODE from
+``x_t`` ends in ``alpha_s x0 + sigma_s eps`` at s; with two arguments, a denoiser."""
+
 Weighting: TypeAlias = Callable[[Array], Array]
 """``log_snr -> lambda``: the weight of the eps-MSE."""
 

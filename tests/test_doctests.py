@@ -11,7 +11,7 @@ import pytest
 import scorekit
 
 CORE = ("typing", "trees", "schedules", "predictions", "weightings", "times", "densities", "process", "denoisers")
-CORE += ("losses", "guidance", "solvers", "likelihood", "random_fields", "spectra", "typicality", "distillation")
+CORE += ("losses", "guidance", "solvers", "likelihood", "random_fields", "spectra", "typicality", "flow_maps")
 ALL = sorted(m.name for m in pkgutil.walk_packages(scorekit.__path__, "scorekit.") if m.name != "scorekit._version")
 MODULES = [name for name in ALL if not any(part.startswith("_") for part in name.split("."))]
 
@@ -25,9 +25,11 @@ SLOW = {
     "scorekit.bridges.diffrax",
     "scorekit.data.edm_augmentation",
     "scorekit.densities.mixture",
-    "scorekit.distillation.consistency",
-    "scorekit.distillation.matching",
-    "scorekit.distillation.progressive",
+    "scorekit.flow_maps.consistency",
+    "scorekit.flow_maps.curricula",
+    "scorekit.flow_maps.matching",
+    "scorekit.flow_maps.progressive",
+    "scorekit.flow_maps.residuals",
     "scorekit.guidance.inverse",
     "scorekit.guidance.sequences",
     "scorekit.io.loading",

@@ -87,7 +87,7 @@ NO_PAPER = {
 
 NO_EQUATION = {
     "audio": "constant_q_frame hz_to_mel multi_resolution_stft_loss stft",
-    "distillation": "curriculum fake_score_loss",
+    "flow_maps": "curriculum fake_score_loss",
     "io": "beta_table convert from_scheduler",
     "metrics": "bootstrap_interval classification_accuracy_score fit_linear_probe resize",
     "networks": "normalise_weights",

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit import denoisers, distillation, guidance, losses, process, schedules, times, training, weightings
+from scorekit import denoisers, flow_maps, guidance, losses, process, schedules, times, training, weightings
 from scorekit.networks import code_counts, nearest_code, quantise
 from scorekit.typing import Prediction
 
@@ -34,11 +34,11 @@ SHAPES = {
     "classifier_free, scale": lambda x: guidance.classifier_free(right, right, np.ones((4, 1)))(x, 0.5),
     "interval": lambda x: guidance.interval(right, wrong, FLOW)(x, COLUMN / 2),
     "dps": lambda x: guidance.dps(right, FLOW, lambda x: x, COLUMN, 1.0)(x, 0.5),
-    "consistency": lambda x: distillation.consistency_training_loss(wrong, right, FLOW, x, x, AT.t, S),
-    "consistency, student": lambda x: distillation.consistency_training_loss(right, wrong, FLOW, x, x, AT.t, S),
-    "matching_loss": lambda x: distillation.matching_loss(x, wrong, right, FLOW, x, AT),
-    "progressive": lambda x: distillation.two_step_prediction(wrong, x, AT.t, 0.375 + 0 * S, S, FLOW),
-    "squared_error": lambda x: distillation.squared_error(x, COLUMN),
+    "consistency": lambda x: flow_maps.consistency_training_loss(wrong, right, FLOW, x, x, AT.t, S),
+    "consistency, student": lambda x: flow_maps.consistency_training_loss(right, wrong, FLOW, x, x, AT.t, S),
+    "matching_loss": lambda x: flow_maps.matching_loss(x, wrong, right, FLOW, x, AT),
+    "progressive": lambda x: flow_maps.two_step_prediction(wrong, x, AT.t, 0.375 + 0 * S, S, FLOW),
+    "squared_error": lambda x: flow_maps.squared_error(x, COLUMN),
     "update_ema": lambda x: training.update_ema({"0.9": x}, COLUMN, 1),
 }
 
@@ -58,9 +58,9 @@ def test_a_traced_parameter_out_of_range_gives_nan():
         "logit_normal": lambda value: weightings.logit_normal(log_snr, std=value),
         "ema_decay": lambda value: training.ema_decay(value, 3.0),
         "snr_drop": lambda value: process.snr_drop(FLOW, -0.1 * value, 0.5),
-        "step_weight": lambda value: distillation.step_weight(-0.1 * value, 0.5 + 0 * value, FLOW),
+        "step_weight": lambda value: flow_maps.step_weight(-0.1 * value, 0.5 + 0 * value, FLOW),
         "interval": lambda value: guidance.interval(right, right, FLOW, 2.0 + value, 1.0)(jnp.ones(1), 0.5).x0[0],
-        "earlier_time": lambda value: distillation.earlier_time(0.5, np.array([1.0, 0.0]), value),
+        "earlier_time": lambda value: flow_maps.earlier_time(0.5, np.array([1.0, 0.0]), value),
     }
     found = jax.jit(lambda value: {name: function(value) for name, function in bad.items()})(-1.0)
     assert all(np.isnan(value) for value in found.values()), found

@@ -53,7 +53,6 @@ def public_modules() -> list[str]:
 
 
 def _has_page(name: str) -> bool:
-    module = importlib.import_module(name)
     if not public_names(name):
         return False
     parent, _, own = name.rpartition(".")

@@ -54,6 +54,7 @@ ADDED = (
     "evaluation.exact_tolerance",
     "evaluation.fid",
     "evaluation.fid.network",
+    "loss.flow_map",
     "preconditioning",
 )
 """Fields that runs of earlier versions were saved without: their defaults are what those runs did."""

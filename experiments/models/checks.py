@@ -38,9 +38,28 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
     if config.rules.autoguidance.ema is not None:
         check_average(config, "rules.autoguidance.ema", post_hoc=True)
     conditioning.check(config)
+    check_flow_map(config)
     if scales is None:
         scales = (config.sampling.guidance_scale, *config.evaluation.guidance_scales)
     rules.check(config, schedule, scales)
+
+
+TWO_TIMES = ("dit", "mlp", "unet")
+"""The networks that take further scalars."""
+
+
+def check_flow_map(config: Config) -> None:
+    """Validates that a flow map has a network of two times, and is what the solver of flow maps samples from."""
+    trained = choices.build_flow_map(config) is not None
+    if trained:
+        allowed = f"{', '.join(TWO_TIMES)} for config.loss.flow_map.name={config.loss.flow_map.name}"
+        require(config.network.name in TWO_TIMES, "network.name", config.network.name, allowed)
+    if config.sampling.solver.name == "flow_map":
+        require(
+            trained, "loss.flow_map.name", config.loss.flow_map.name, "a flow map for sampling.solver.name=flow_map"
+        )
+        rule = ",".join(config.guidance)
+        require(rule == "conditional", "guidance", rule, "conditional for sampling.solver.name=flow_map")
 
 
 def trace(config: Config, path: str, function: Callable, *args) -> None:

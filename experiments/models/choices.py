@@ -10,9 +10,10 @@ from jax.tree_util import Partial
 from experiments.cli.config import Config, resolve
 from experiments.cli.declared import documented
 from experiments.cli.ranges import above, at_least, between, count, finite, items, one_of, or_none
+from experiments.models import flow_map_losses
 from scorekit import networks, predictions, schedules, times, weightings
 from scorekit.io import preconditioning
-from scorekit.io.preconditioning import LogSNRInput, TimestepInput
+from scorekit.io.preconditioning import ClockInput, LogSNRInput, TimestepInput
 from scorekit.networks.attention import ATTENTION
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
@@ -66,6 +67,10 @@ TARGET_RANGES = or_none(sigma_data=above(0))
 
 
 NOISE_INPUTS: Mapping[str, Callable] = {
+    "clock": documented(
+        "``scale sigma / (alpha + sigma)``.\n\nArgs:\n  scale: the value at pure noise.",
+        lambda scale=4.0: ClockInput(scale=scale),
+    ),
     "log_snr": documented(
         "``scale log_snr + offset``.\n\nArgs:\n  scale: of the log-SNR.\n  offset: added to it.",
         lambda scale=0.25, offset=0.0: LogSNRInput(scale=scale, offset=offset),
@@ -232,9 +237,14 @@ def build_target(config: Config) -> Target:
     return resolve(config, "loss.target", TARGETS)
 
 
-def build_noise_input(config: Config, schedule: Schedule) -> LogSNRInput | TimestepInput:
+def build_noise_input(config: Config, schedule: Schedule) -> LogSNRInput | TimestepInput | ClockInput:
     """What the network is called with for the noise level."""
     return resolve(config, "preconditioning.noise", NOISE_INPUTS, schedule=schedule)
+
+
+def build_flow_map(config: Config) -> flow_map_losses.FlowMapLoss | None:
+    """The loss of a flow map; None for a denoiser."""
+    return resolve(config, "loss.flow_map", flow_map_losses.LOSSES)
 
 
 def build_weighting(config: Config, schedule: Schedule) -> Weighting:

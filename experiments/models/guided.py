@@ -46,6 +46,8 @@ def make_guided(config: Config, model: Model):
     def guided(params, given, scale, extras: Extras = NO_EXTRAS) -> Denoiser:
         given = dict(given) if isinstance(given, Mapping) else {"labels": given}
         current = at_params(model, params)
+        if config.sampling.solver.name == "flow_map":  # checked: without a rule
+            return denoiser(current, params, given)
         conditional = Partial(functools.partial(_conditional, current), params)
         others = [{**given, "labels": jnp.full_like(given["labels"], label)} for label in further]
         cond, uncond, *rest = guidance.branches(conditional, given, null_conditions(model), *others)

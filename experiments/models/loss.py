@@ -1,18 +1,22 @@
 """The loss of a model as the training step takes it: a prepared batch, and the loss of each example."""
 
+import functools
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from experiments.models.conditioning import conditions, null_conditions
 from experiments.models.devices import collect, everywhere, spread
 from experiments.models.learned_schedule import rate_weight, with_variance_gradient
-from experiments.models.model import Model, at_params, log_variance, network
+from experiments.models.model import Model, at_params, flow_map, log_variance, network
 from scorekit import likelihood, losses, weightings
 from scorekit import times as time_samplers
 from scorekit.networks import drop_conditions
+from scorekit.predictions import bounded_log_snr
 
 
 def make_prepare(model: Model, dataset: Dataset, rates: Mapping[str, float] | None = None, joint_rate: float = 0.0):
@@ -37,9 +41,14 @@ def make_prepare(model: Model, dataset: Dataset, rates: Mapping[str, float] | No
         for_level, for_map = jax.random.split(jax.random.fold_in(key, 3))
         level = (model.map_noise or 0.0) * jax.random.uniform(for_level, x.shape[:1])
         given = conditions(model, batch, for_map, level)
-        seeds = {"dropout": jax.random.bits(jax.random.fold_in(key, 4), x.shape[:1], "uint32")} if dropout else {}
+        further: dict[str, Any] = (
+            {"dropout": jax.random.bits(jax.random.fold_in(key, 4), x.shape[:1], "uint32")} if dropout else {}
+        )
+        if model.flow_map is not None:
+            times = model.flow_map.draw(for_times, x.shape[0], sampler, model.schedule)
+            further |= {"times": times, "progress": jnp.full(x.shape[0], batch["progress"])}
         return {
-            **seeds,
+            **further,
             "x": x,
             "conditions": drop_conditions(for_dropout, given, null_conditions(model), rates, joint_rate),
             "eps": jax.random.normal(for_noise, x.shape, x.dtype),
@@ -55,6 +64,14 @@ def make_loss(model: Model):
     if model.learns_schedule:
         return _bound_loss(model)
 
+    def of_map(objective, params, batch):
+        times, found = batch["times"], flow_map(model, params, batch["conditions"], batch.get("dropout"))
+        value = objective(found, model.schedule, batch["x"], batch["eps"], times, batch["progress"]) * times["weight"]
+        log_snr = bounded_log_snr(times["t"], model.schedule)
+        if model.log_variance is not None:
+            value = losses.uncertainty_weighted(value, log_variance(model, params, log_snr))
+        return value, {"log_snr": log_snr, "eps_mse": value}
+
     def loss(params, batch):
         value, aux = losses.denoising_loss_at(
             network(model, params, batch["conditions"], batch.get("dropout")),
@@ -69,7 +86,7 @@ def make_loss(model: Model):
             value = losses.uncertainty_weighted(value, log_variance(model, params, aux.log_snr))
         return value, {"log_snr": aux.log_snr, "eps_mse": aux.eps_mse}
 
-    return loss
+    return loss if model.flow_map is None else functools.partial(of_map, model.flow_map.loss)
 
 
 def _bound_loss(model: Model):

@@ -13,13 +13,14 @@ from experiments.cli.config import Config
 from experiments.data import conditions
 from experiments.data.dataset import Dataset
 from experiments.models import choices, learned_schedule
+from experiments.models.flow_map_losses import FlowMapLoss
 from experiments.models.learned_schedule import SCHEDULE
-from scorekit import denoisers
-from scorekit.io.preconditioning import LogSNRInput, Preconditioning, TimestepInput, precondition
+from scorekit import denoisers, flow_maps
+from scorekit.io.preconditioning import ClockInput, LogSNRInput, Preconditioning, TimestepInput, precondition
 from scorekit.networks import LogVariance
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
-from scorekit.typing import Array, Denoiser, Key, Network, PyTree, Schedule, Weighting
+from scorekit.typing import Array, Denoiser, FlowMap, Key, Network, PyTree, Schedule, Weighting
 
 LOG_VARIANCE = "log_variance"
 """Where the variables of the log-variance are among those of the network."""
@@ -40,12 +41,14 @@ class Model(NamedTuple):
     """The highest level of noise-conditioning augmentation; None for a network that is not conditioned on one."""
     log_variance: nn.Module | None = None
     """The learned log-variance of the loss at a noise level; None for a loss without."""
-    noise_input: LogSNRInput | TimestepInput = LogSNRInput(scale=0.25)
+    noise_input: LogSNRInput | TimestepInput | ClockInput = LogSNRInput(scale=0.25)
     sigma_data: float | None = None
     learns_schedule: bool = False
     """Whether the schedule is trained with the network; :func:`at_params` has that of some parameters."""
     bins: int | None = None
     """The number of values of discrete data."""
+    flow_map: FlowMapLoss | None = None
+    """The loss of a flow map, whose network gets the length of the jump; None for a denoiser."""
 
     @property
     def preconditioning(self) -> Preconditioning:
@@ -75,6 +78,7 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         sigma_data=config.preconditioning.sigma_data,
         learns_schedule=learned_schedule.is_learned(config),
         bins=dataset.bins,
+        flow_map=choices.build_flow_map(config),
     )
 
 
@@ -87,7 +91,8 @@ def init_params(model: Model, key: Key) -> PyTree:
     """The initial variables of the network; those of a learned log-variance under ``log_variance``, of a learned
     schedule under ``schedule``."""
     x = jnp.zeros((1, *model.shape))
-    params = jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))
+    scalars = {} if model.flow_map is None else {"scalars": jnp.zeros(1)}
+    params = jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32), **scalars)
     if model.log_variance is not None:
         params = {**params, LOG_VARIANCE: init_log_variance(model, key)}
     if model.learns_schedule:
@@ -111,6 +116,8 @@ def network(model: Model, params: PyTree, given: Array | Mapping[str, Any], drop
     """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name), inside the
     preconditioning of the model. Its dropout is off without the seeds ``dropout`` ``(B,)``, one for each example."""
     named = given if isinstance(given, Mapping) else {"labels": given}
+    if model.flow_map is not None:
+        named = {"scalars": 0.0, **named}
     of_network = {name: variables for name, variables in params.items() if name not in (LOG_VARIANCE, SCHEDULE)}
     if dropout is None:
         bound = Partial(model.module.apply, of_network, **named)
@@ -130,8 +137,22 @@ def _with_dropout(module: nn.Module, params: PyTree, seeds: Array, named: PyTree
 
 
 def denoiser(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> Denoiser:
-    """The conditional denoiser; label ``num_classes`` is the null token."""
+    """The conditional denoiser, or flow map; label ``num_classes`` is the null token."""
+    if model.flow_map is not None:
+        return flow_map(model, params, given)
     return denoisers.denoiser_from_network(network(model, params, given), model.schedule, model.target)
+
+
+def flow_map(model: Model, params: PyTree, given: Array | Mapping[str, Any], dropout: Array | None = None) -> FlowMap:
+    """The conditional flow map, ``(x_t, t, s=t) -> Prediction``."""
+    named = given if isinstance(given, Mapping) else {"labels": given}
+    two_times = Partial(functools.partial(_two_times, model), params, named, dropout)
+    return flow_maps.flow_map_from_network(two_times, model.schedule, model.target)
+
+
+def _two_times(model: Model, params: PyTree, named: Mapping[str, Any], dropout, x_t: Array, t: Array, s: Array):
+    span = jnp.broadcast_to(flow_maps.clock(model.schedule, t) - flow_maps.clock(model.schedule, s), x_t.shape[:1])
+    return network(model, params, {**named, "scalars": span}, dropout)(x_t, t)
 
 
 def unconditional(model: Model, params: PyTree) -> Denoiser:

@@ -9,6 +9,7 @@ from typing import Any
 from experiments.cli.declared import documented
 from experiments.cli.ranges import above, at_least, between, count, or_none
 from scorekit import samplers, solvers
+from scorekit.flow_maps import FlowMapSolver
 from scorekit.solvers import LinearSolver, SolverBase
 from scorekit.typing import ArrayLike, Number, Schedule, Solver
 
@@ -72,6 +73,7 @@ def _all() -> dict[str, Callable[..., Any]]:
         factory = _configurable(thing, _DEFAULTS.get(config_name(name), {}))
         if factory is not None:
             found[config_name(name)] = factory
+    found["flow_map"] = lambda gamma=0.0, t_min=0.0: FlowMapSolver(gamma=gamma or None, t_min=t_min)
     return dict(sorted(found.items()))
 
 

@@ -19,7 +19,7 @@ from experiments.models.restoring import averaged
 from experiments.models.runs import Run
 from experiments.models.sampling import build_sampler, make_sampler
 from experiments.training import loop, students
-from scorekit import distillation, training
+from scorekit import flow_maps, training
 from scorekit.io import write_atomic
 from scorekit.typing import PyTree
 
@@ -109,7 +109,7 @@ def distil(config: Config, options: Config, run: Run, method: str, steps: int, f
         while first < options.teacher_steps:
             first *= 2
         ts, params = students.configured_grid(config, schedule, first), run.params
-        rounds = distillation.halvings(first, steps)
+        rounds = flow_maps.halvings(first, steps)
         for i, count in enumerate(rounds, start=1):
             print(f"round {i} of {len(rounds)}: {2 * count} steps of the teacher in {count} …", flush=True)
             task = students.progressive(run.model, run.dataset, params, teacher, ts)

@@ -18,7 +18,7 @@ from experiments.models.conditioning import conditions
 from experiments.models.model import Model, denoiser, network
 from experiments.models.sampling import GRIDS
 from experiments.training import build_optimizer
-from scorekit import distillation, weightings
+from scorekit import flow_maps, weightings
 from scorekit import times as time_samplers
 from scorekit.metrics import energy_distance
 from scorekit.predictions import X0, Score
@@ -186,12 +186,12 @@ def progressive(model: Model, dataset: Dataset, start: PyTree, teacher: Teacher,
     def prepare(key, batch):
         for_steps, for_noise = jax.random.split(key)
         inputs = _inputs(model, dataset, batch)
-        steps = distillation.student_steps(for_steps, inputs["x"].shape[0], ts)
+        steps = flow_maps.student_steps(for_steps, inputs["x"].shape[0], ts)
         return {**inputs, "eps": jax.random.normal(for_noise, inputs["x"].shape), "steps": steps}
 
     def loss(params, batch):
         given = batch["conditions"]
-        value, aux = distillation.progressive_loss(
+        value, aux = flow_maps.progressive_loss(
             network(model, params, given), teacher(given), model.schedule, batch["x"], batch["eps"], batch["steps"],
             target=model.target, weighting=weightings.v,
         )  # fmt: skip
@@ -217,18 +217,18 @@ def consistency(
         for_times, for_noise = jax.random.split(key)
         inputs = _inputs(model, dataset, batch)
         u = time_samplers.stratified_uniform(for_times, inputs["x"].shape[0])
-        pieces = distillation.curriculum(batch.get("progress", jnp.ones_like(u)), hyper.first, hyper.last)
+        pieces = flow_maps.curriculum(batch.get("progress", jnp.ones_like(u)), hyper.first, hyper.last)
         # the start of each piece, so that the first time, pure noise, is among them: one step starts there
         t = jnp.interp(jnp.floor(u * pieces) / pieces, jnp.linspace(0.0, 1.0, len(ts)), ts)
-        s = distillation.earlier_time(t, ts, pieces)
+        s = flow_maps.earlier_time(t, ts, pieces)
         return {**inputs, "eps": jax.random.normal(for_noise, inputs["x"].shape), "t": t, "s": s}
 
     def loss(params, batch):
         given, t, s = batch["conditions"], batch["t"], batch["s"]
         student = denoiser(model, params, given)
-        value = distillation.consistency_distillation_loss(
+        value = flow_maps.consistency_distillation_loss(
             student, student, teacher(given), model.schedule, batch["x"], batch["eps"], t, s,
-            t_min=ts[-1], distance=lambda a, b: distillation.pseudo_huber(a, b, hyper.scale),
+            t_min=ts[-1], distance=lambda a, b: flow_maps.pseudo_huber(a, b, hyper.scale),
         )  # fmt: skip
         return value, {}
 
@@ -278,8 +278,8 @@ def matching(
         given = batch["conditions"]
         x = generated(params["student"], batch)
         fake = denoiser(model, params["fake"], given)
-        matched = distillation.matching_loss(x, fake, teacher(given), schedule, batch["eps"], Times(*batch["times"]))
-        followed, _ = distillation.fake_score_loss(
+        matched = flow_maps.matching_loss(x, fake, teacher(given), schedule, batch["eps"], Times(*batch["times"]))
+        followed, _ = flow_maps.fake_score_loss(
             network(model, params["fake"], given), x, schedule, batch["eps_fake"], Times(*batch["times_fake"]),
             target=model.target, weighting=weightings.v,
         )  # fmt: skip

@@ -130,6 +130,34 @@ class Gaussian:
         across = jnp.sqrt(after.residual / before.residual)
         return after.mean + self._map(x - before.mean, along, across)
 
+    def chord(self, x_t: Array, start: tuple[Number, Number], end: tuple[Number, Number]) -> Prediction:
+        """The pair with ``alpha x0 + sigma eps`` equal to ``x_t`` at start and to :meth:`flow` at end.
+
+        At ``end = start`` it is :meth:`predict`. It subtracts no states: with ``g = sqrt(K' / K)`` and
+        ``P = alpha sigma' + alpha' sigma``, ``x0 = m + C P / (K (sigma g + sigma')) (x_t - alpha m)`` and
+        ``eps = P / (K (alpha g + alpha')) (x_t - alpha m)``.
+        """
+        check_axes(self.dim, x_t=x_t)
+        before, after = self.marginal(*start), self.marginal(*end)
+        (alpha, sigma), (alpha_s, sigma_s) = start, end
+        mixed = alpha * sigma_s + alpha_s * sigma
+
+        def factors(variance, old, new):
+            gain = jnp.sqrt(new / old)
+            noise, signal = sigma * gain + sigma_s, alpha * gain + alpha_s
+            noisy, clean = noise != 0, signal != 0  # without noise (signal) at both ends the other part is all there is
+            x0 = jnp.where(
+                noisy, variance * mixed / (old * jnp.where(noisy, noise, 1.0)), 1.0 / jnp.where(noisy, 1.0, alpha)
+            )
+            eps = jnp.where(clean, mixed / (old * jnp.where(clean, signal, 1.0)), 1.0 / jnp.where(clean, 1.0, sigma))
+            return x0, eps
+
+        centred = x_t - before.mean
+        along = factors(self.variances, before.variances, after.variances)
+        across = factors(self.residual, before.residual, after.residual)
+        x0, eps = (self._map(centred, *pair) for pair in zip(along, across, strict=True))
+        return Prediction(self.mean + x0, eps)
+
 
 def gaussian(
     mean: ArrayLike,

@@ -67,8 +67,8 @@ def init_denoiser_state(denoiser: Denoiser, x: PyTree) -> PyTree:
     return denoiser.init(x) if isinstance(denoiser, StatefulDenoiser) else ()
 
 
-def predict(denoiser: Denoiser, state: PyTree, x_t: PyTree, t: Array) -> tuple[Prediction, PyTree]:
-    """Evaluates any denoiser, stateful or not: ``(prediction, state)``.
+def predict(denoiser: Denoiser, state: PyTree, x_t: PyTree, *times: Array) -> tuple[Prediction, PyTree]:
+    """Evaluates any denoiser (or flow map, at two times), stateful or not: ``(prediction, state)``.
 
     Args:
       denoiser: any denoiser, stateful or not.
@@ -83,8 +83,8 @@ def predict(denoiser: Denoiser, state: PyTree, x_t: PyTree, t: Array) -> tuple[P
     (Prediction(x0=1.0, eps=1.0), ())
     """
     if isinstance(denoiser, StatefulDenoiser):
-        return denoiser.predict(state, x_t, t)
-    return denoiser(x_t, t), state
+        return denoiser.predict(state, x_t, *times)
+    return denoiser(x_t, *times), state
 
 
 def with_state(denoiser: Denoiser, state: PyTree, function: Callable[[Denoiser], Any]) -> tuple[Any, PyTree]:
@@ -119,9 +119,9 @@ def with_state(denoiser: Denoiser, state: PyTree, function: Callable[[Denoiser],
     """
     current = state
 
-    def plain(x_t, t):
+    def plain(x_t, *times):
         nonlocal current
-        prediction, current = predict(denoiser, current, x_t, t)
+        prediction, current = predict(denoiser, current, x_t, *times)
         return prediction
 
     result = function(plain)

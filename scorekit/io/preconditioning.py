@@ -31,6 +31,7 @@ from scorekit.typing import Array, ArrayLike, Network, Number, Prediction, Sched
 
 __all__ = [
     "BETAS",
+    "ClockInput",
     "LogSNRInput",
     "NegativeEps",
     "Preconditioning",
@@ -85,6 +86,16 @@ class TimestepInput:
 
 
 @pytree_dataclass
+class ClockInput:
+    """The noise input ``scale sigma / (alpha + sigma)``: like its derivative along a path, bounded at both ends."""
+
+    scale: Number = 4.0
+
+    def __call__(self, log_snr: ArrayLike) -> Array:
+        return self.scale * jax.nn.sigmoid(-0.5 * jnp.asarray(log_snr))
+
+
+@pytree_dataclass
 class NegativeEps:
     """The network predicts ``-eps``, which is sigma times the score.
 
@@ -121,7 +132,7 @@ class Preconditioning(NamedTuple):
 
     schedule: Schedule
     target: Target
-    noise_input: LogSNRInput | TimestepInput = LogSNRInput()
+    noise_input: LogSNRInput | TimestepInput | ClockInput = LogSNRInput()
     sigma_data: float | None = None
 
 

@@ -2,7 +2,8 @@
 
 Every network of :data:`DENOISING` is called as ``(x, noise, labels=None, vector=None, dense_map=None)``, has the
 attributes ``num_classes``, ``vector_size``, ``map_shape`` and ``dtype``, and lists in ``spatial_axes`` the numbers of
-spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for images.
+spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for images. :class:`UNet`, :class:`DiT` and
+:class:`MLP` also take ``scalars``, such as the second time of a flow map (:mod:`scorekit.flow_maps`).
 
 The modules of networks with published sizes hold these as ``PRESETS``, by the names that ``preset`` takes;
 :mod:`~scorekit.networks.attention` holds the implementations of attention.
@@ -18,7 +19,7 @@ from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop
 from scorekit.networks.ddpm_unet import DDPMUNet
 from scorekit.networks.dit import DiT
 from scorekit.networks.edm2 import EDM2
-from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features
+from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features, with_new_parameters
 from scorekit.networks.features import features, layer_names, pool
 from scorekit.networks.log_variance import LogVariance
 from scorekit.networks.mlp import MLP
@@ -74,4 +75,5 @@ __all__ = [
     "song_unet",
     "timestep_features",
     "vdm_unet",
+    "with_new_parameters",
 ]

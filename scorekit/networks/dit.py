@@ -135,7 +135,13 @@ class DiT(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
+        self,
+        x: Array,
+        noise: ArrayLike,
+        labels: ArrayLike | None = None,
+        vector: Any = None,
+        dense_map: Any = None,
+        scalars: ArrayLike | None = None,
     ) -> Array:
         """Evaluates the network. None for a condition means that it is absent for all examples.
 
@@ -145,6 +151,8 @@ class DiT(nn.Module):
           labels: integer labels, scalar or ``(B,)``, or None.
           vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
           dense_map: ``(B, *map_shape)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+          scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``: of a flow map the length of the jump,
+            a guidance scale; or None. A network that is to have them is initialised with them.
 
         Returns:
           float32, shaped like ``x``; with ``learned_variance`` of twice the channels.
@@ -158,7 +166,7 @@ class DiT(nn.Module):
         embed = lambda noise: timestep_features(self.noise_scale * noise, _FREQUENCY_FEATURES)
         conditioning = Conditioning(self.width, *sizes, noise_features=embed, name="conditioning")
         given = as_masked("dense_map", dense_map, self.map_shape, batch)
-        condition = conditioning(noise, labels, batch, vector)
+        condition = conditioning(noise, labels, batch, vector, scalars)
         x = space_to_depth(x, (self.patch,) * rank)
         h = _dense(self.width, self.dtype, "patches")(x)
         if given is not None:

@@ -1,6 +1,6 @@
 """Embeddings of the noise level and of the conditions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -11,7 +11,7 @@ from scorekit.checks import check, check_count, check_positive
 from scorekit.networks._conditions import OrNull, as_labels, as_masked, per_example
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["Conditioning", "fourier_features", "timestep_features"]
+__all__ = ["Conditioning", "fourier_features", "timestep_features", "with_new_parameters"]
 
 
 def fourier_features(noise: ArrayLike, features: int, *, lowest: float = 0.25, highest: float = 32.0) -> Array:
@@ -109,9 +109,17 @@ class Conditioning(nn.Module):
     noise_features: Callable[[Array], Array] | None = None
 
     @nn.compact
-    def __call__(self, noise: ArrayLike, labels: ArrayLike | None, batch: int, vector: Any = None) -> Array:
-        """Embeds a scalar or ``(B,)`` noise level, a scalar, ``(B,)`` or absent label, and a vector (an array, a
-        :class:`~scorekit.networks.conditioning.Masked` or None); float32 ``(B, features)``."""
+    def __call__(
+        self,
+        noise: ArrayLike,
+        labels: ArrayLike | None,
+        batch: int,
+        vector: Any = None,
+        scalars: ArrayLike | None = None,
+    ) -> Array:
+        """Embeds a scalar or ``(B,)`` noise level, a scalar, ``(B,)`` or absent label, a vector (an array, a
+        :class:`~scorekit.networks.conditioning.Masked` or None), and further scalars (:class:`Scalars`); float32
+        ``(B, features)``."""
         check_count(0, layers=self.layers, batch=batch)
         sizes = {"num_classes": self.num_classes, "vector_size": self.vector_size}
         check_count(**{name: size for name, size in sizes.items() if size is not None})
@@ -129,7 +137,66 @@ class Conditioning(nn.Module):
         if given is not None:
             embedded = nn.Dense(self.features, name="vector")(given.value)
             total += OrNull(name="vector_or_null")(embedded, given.present)
+        if scalars is not None:
+            total += Scalars(self.features, name="scalars")(scalars, batch)
         total = nn.silu(total)
         for i in range(self.layers):
             total = nn.silu(nn.Dense(self.features, name=f"hidden_{i}")(total))
         return total
+
+
+class Scalars(nn.Module):
+    """``dense0(silu(dense(fourier(scalars))))``: zero at initialisation, so that a network that gains scalars computes
+    what it did without them. Each scalar, of order one, is embedded by :func:`fourier_features` up to 8 radians per
+    unit: the derivative of a flow map along its path contains that of the embedding."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, scalars: ArrayLike, batch: int) -> Array:
+        """Embeds scalars: one, ``(B,)`` or ``(B, K)``; float32 ``(B, features)``."""
+        scalars = jnp.asarray(scalars, jnp.float32)
+        if scalars.ndim == 2 and scalars.shape[0] == batch:
+            each = scalars
+        else:
+            each = per_example("scalars", scalars, batch)[:, None]
+        waves = fourier_features(each, 32, highest=8.0).reshape(batch, -1)
+        hidden = nn.silu(nn.Dense(self.features, name="in")(waves))
+        return nn.Dense(self.features, kernel_init=nn.initializers.zeros, name="out")(hidden)
+
+
+def with_new_parameters(trained: Mapping[str, Any], fresh: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a trained network, and those of a fresh one where it has none.
+
+    A network that is initialised with ``scalars`` computes, with these parameters, what the trained one did without.
+
+    Args:
+      trained: the variables of the trained network.
+      fresh: the variables of the same network after ``init`` with the new inputs; its values are used where ``trained``
+        has none.
+
+    Returns:
+      Variables with the structure of ``fresh``.
+
+    Raises:
+      ValueError: if a trained array has another shape than the fresh one, or no place.
+
+    >>> with_new_parameters({"dense": {"bias": 1.0}}, {"dense": {"bias": 0.0}, "scalars": {"bias": 0.0}})
+    {'dense': {'bias': 1.0}, 'scalars': {'bias': 0.0}}
+    """
+    if extra := set(trained) - set(fresh):
+        raise ValueError(f"trained must hold parameters of fresh alone, which has no {', '.join(sorted(extra))}")
+    found = {}
+    for name, value in fresh.items():
+        old = trained.get(name, value)
+        if isinstance(value, Mapping) != isinstance(old, Mapping):
+            raise ValueError(f"trained must have the structure of fresh, which differs at {name}")
+        if isinstance(value, Mapping):
+            found[name] = with_new_parameters(old, value)
+        elif jnp.shape(old) != jnp.shape(value):
+            raise ValueError(
+                f"trained must have the shapes of fresh, {jnp.shape(value)} at {name}, got {jnp.shape(old)}"
+            )
+        else:
+            found[name] = old
+    return found

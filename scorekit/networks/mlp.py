@@ -45,7 +45,13 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
+        self,
+        x: Array,
+        noise: ArrayLike,
+        labels: ArrayLike | None = None,
+        vector: Any = None,
+        dense_map: Any = None,
+        scalars: ArrayLike | None = None,
     ) -> Array:
         """Evaluates the network. None for a condition means that it is absent for all examples.
 
@@ -55,6 +61,7 @@ class MLP(nn.Module):
           labels: integer labels, scalar or ``(B,)``, or None.
           vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
           dense_map: ``(B, H, W, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+          scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``, or None; see ``DiT``.
 
         Returns:
           float32 ``(B, D)``.
@@ -70,7 +77,7 @@ class MLP(nn.Module):
         x, batch = jnp.asarray(x, jnp.float32), x.shape[0]
         conditioning = Conditioning(self.features, self.num_classes, self.vector_size, name="conditioning")
         given = as_masked("dense_map", dense_map, self.map_shape, batch)
-        total = conditioning(noise, labels, batch, vector)
+        total = conditioning(noise, labels, batch, vector, scalars)
         h = nn.Dense(self.features, dtype=self.dtype, name="input")(x)
         if given is not None:
             embedded = nn.Dense(self.features, dtype=self.dtype, name="map")(given.value.reshape(batch, -1))

@@ -72,8 +72,7 @@ class UNet(nn.Module):
       conditioning_layers: hidden layers after the sum of the embeddings of noise level, class and vector.
       filters: channels of the linear skip's own convolution; at least as many as a patch has values, so that the skip
         can represent the identity. 0: the skip starts at the first convolution.
-      remat: recompute the activations of residual blocks and attention in the backward pass instead of storing them
-        (rematerialisation); on CPU, XLA stores them anyway.
+      remat: recompute activations in the backward pass instead of storing them; on CPU, XLA stores them anyway.
 
     >>> import jax
     >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
@@ -105,7 +104,13 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
+        self,
+        x: Array,
+        noise: ArrayLike,
+        labels: ArrayLike | None = None,
+        vector: Any = None,
+        dense_map: Any = None,
+        scalars: ArrayLike | None = None,
     ) -> Array:
         """Evaluates the network. None for a condition means that it is absent for all examples.
 
@@ -115,6 +120,7 @@ class UNet(nn.Module):
           labels: integer labels, scalar or ``(B,)``, or None.
           vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
           dense_map: ``(B, *map_shape)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+          scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``, or None; see ``DiT``.
 
         Returns:
           float32, shaped like ``x``.
@@ -128,7 +134,7 @@ class UNet(nn.Module):
         sizes = self.num_classes, self.vector_size, self.conditioning_layers
         conditioning = Conditioning(4 * self.channels, *sizes, name="conditioning")
         given = as_masked("dense_map", dense_map, self.map_shape, batch)
-        total = conditioning(noise, labels, batch, vector)
+        total = conditioning(noise, labels, batch, vector, scalars)
         x = space_to_depth(x, (self.patch,) * rank)
         h = nn.Conv(self.channels, (3,) * rank, dtype=self.dtype, name="input")(x)
         zeros = nn.initializers.zeros

@@ -51,7 +51,7 @@ class _TracedOnce(StatefulDenoiser):
     def __init__(self, denoiser: Denoiser):
         self.init = lambda x: init_denoiser_state(denoiser, x)
         # a lambda because a callable pytree need not be hashable
-        self.predict = jax.jit(lambda state, x, t: predict(denoiser, state, x, t))
+        self.predict = jax.jit(lambda state, x, *times: predict(denoiser, state, x, *times))
 
 
 def _packed(rows: PyTree) -> tuple[PyTree, Callable[[PyTree], PyTree]]:

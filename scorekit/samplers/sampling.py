@@ -28,7 +28,8 @@ def sample(
     Args:
       key: PRNG key; may be ``None`` for a deterministic solver, which draws nothing.
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar in the loop. If it has a state
-        (:class:`scorekit.guidance.StatefulDenoiser`), the loop carries it.
+        (:class:`scorekit.guidance.StatefulDenoiser`), the loop carries it. For
+        :class:`scorekit.flow_maps.FlowMapSolver` a flow map.
       schedule: the noise schedule of the denoiser.
       solver: one of :mod:`scorekit.solvers` or your own.
       x_init: the start, from :func:`scorekit.process.sample_prior`.

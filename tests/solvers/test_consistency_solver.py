@@ -9,7 +9,7 @@ import pytest
 from solver_table import step_once
 from tables import SCHEDULES, in_float64
 
-from scorekit import denoisers, densities, distillation, samplers, schedules, solvers
+from scorekit import denoisers, densities, flow_maps, samplers, schedules, solvers
 from scorekit.process import transition
 from scorekit.solvers import MultistepConsistency
 
@@ -22,7 +22,7 @@ def student(schedule, t_min):
     levels = lambda u: (schedule.alpha(u), schedule.sigma(u))
 
     def denoiser(x, t):
-        return distillation.chord(x, data.flow(x, levels(t), levels(t_min)), t, t_min, schedule)
+        return flow_maps.chord(x, data.flow(x, levels(t), levels(t_min)), t, t_min, schedule)
 
     return denoiser
 
@@ -60,7 +60,7 @@ def test_step_is_the_forward_kernel_from_the_end_of_the_path(t_min):
         denoisers.denoiser_from_network(lambda x, t: jnp.tanh(x), schedules.linear_vp()),
     )
     solver, x, key = MultistepConsistency(t_min=t_min), jnp.asarray([[0.3], [-2.0]]), jax.random.key(0)
-    f = distillation.consistency_function(d, schedule, t_min)(x, jnp.array(0.8))
+    f = flow_maps.consistency_function(d, schedule, t_min)(x, jnp.array(0.8))
     kernel = transition(schedule, 0.5, t_min)
     got = step_once(solver, key, x, 0.8, 0.5, d, schedule)
     noise = jax.random.normal(key, x.shape)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Choice, Classes, Count, Data, Number, call
+from experiments.benchmarks.faults.calls import Call, Choice, Classes, Count, Data, Number, Shaped, call
 from scorekit import networks
 
 _KEY = jax.random.key(0)
@@ -290,6 +290,11 @@ ROWS: dict[str, Call] = {
         networks.timestep_features,
         timestep=Data(_NOISE, {"shape": "elementwise", "empty": "elementwise", "integer": "becomes float32"}),
         features=Count(4, least=2),
+    ),
+    "networks.with_new_parameters": call(
+        networks.with_new_parameters,
+        trained=Shaped({"bias": np.ones(2, np.float32)}),
+        fresh={"bias": np.zeros(2, np.float32), "scalars": {"bias": np.zeros(2, np.float32)}},
     ),
     "networks.drop_labels": call(
         networks.drop_labels,

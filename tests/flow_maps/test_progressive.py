@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tables import SCHEDULES, in_float64
 
-from scorekit import denoisers, densities, distillation, samplers, schedules, solvers, weightings
-from scorekit.distillation.progressive import Steps
+from scorekit import denoisers, densities, flow_maps, samplers, schedules, solvers, weightings
+from scorekit.flow_maps.progressive import Steps
 from scorekit.predictions import as_target
 from scorekit.process import perturb
 from scorekit.typing import Prediction
@@ -28,7 +28,7 @@ def test_two_step_prediction_step_equals_two_teacher_steps(name):
 
     @jax.jit
     def both(t, middle, s):
-        pair = distillation.two_step_prediction(teacher, x_t, t, middle, s, schedule)
+        pair = flow_maps.two_step_prediction(teacher, x_t, t, middle, s, schedule)
         x_s = samplers.sample(None, teacher, schedule, solvers.Euler(), x_t, jnp.stack([t, middle, s]))
         return euler(pair, s, schedule), x_s, schedule.alpha(t) * pair.x0 + schedule.sigma(t) * pair.eps
 
@@ -50,8 +50,8 @@ def test_the_chord_of_two_steps_is_the_same_pair(name):
     def both():
         x_m = perturb(*teacher(x_t, t), middle, schedule)
         x_s = perturb(*teacher(x_m, middle), s, schedule)
-        pair = distillation.two_step_prediction(teacher, x_t, t, middle, s, schedule)
-        return distillation.chord(x_t, x_s, t, s, schedule), pair
+        pair = flow_maps.two_step_prediction(teacher, x_t, t, middle, s, schedule)
+        return flow_maps.chord(x_t, x_s, t, s, schedule), pair
 
     for got, expected in zip(*both(), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-8)
@@ -63,7 +63,7 @@ def test_the_chord_of_the_exact_path_is_exact_in_one_step():
     schedule, data, x = schedules.cosine(), DATA(), jnp.asarray(X)
     scales = lambda t: (schedule.alpha(t), schedule.sigma(t))
     end = data.flow(x, scales(1.0), scales(0.0))
-    pair = distillation.chord(x, end, 1.0, 0.0, schedule)
+    pair = flow_maps.chord(x, end, 1.0, 0.0, schedule)
     np.testing.assert_allclose(pair.x0, end, rtol=1e-12)
     np.testing.assert_allclose(pair.eps, x, rtol=1e-12)
 
@@ -74,10 +74,10 @@ def test_two_step_prediction_of_short_steps_is_precise_in_float32():
     teacher = denoisers.exact_denoiser(DATA(), schedule)
     t, middle, s = 0.5, 0.499995, 0.49999
     exact = teacher(x, t)
-    pair = distillation.two_step_prediction(teacher, x, t, middle, s, schedule)
+    pair = flow_maps.two_step_prediction(teacher, x, t, middle, s, schedule)
     np.testing.assert_allclose(pair.x0, exact.x0, atol=1e-4)
     x_s = euler(pair, s, schedule)
-    assert np.abs(distillation.chord(x, x_s, t, s, schedule).x0 - exact.x0).max() > 1e-3
+    assert np.abs(flow_maps.chord(x, x_s, t, s, schedule).x0 - exact.x0).max() > 1e-3
 
 
 @pytest.mark.slow
@@ -91,7 +91,7 @@ def test_optimal_students_sample_like_the_teacher():
     sample = jax.jit(samplers.sample, static_argnums=1)
     expected = sample(None, first, schedule, solvers.Euler(), x, ts)
     student, grid = first, ts
-    for steps in distillation.halvings(16, 2):
+    for steps in flow_maps.halvings(16, 2):
         student, grid = exact_student(student, grid, schedule), grid[::2]
         assert grid.shape == (steps + 1,)
         got = sample(None, student, schedule, solvers.Euler(), x, grid)
@@ -106,7 +106,7 @@ def exact_student(teacher, grid, schedule):
 
     def student(x, t):
         k = jnp.argmin(jnp.abs(grid[::2][:-1] - t))
-        return distillation.two_step_prediction(teacher, x, t, grid[2 * k + 1], grid[2 * k + 2], schedule)
+        return flow_maps.two_step_prediction(teacher, x, t, grid[2 * k + 1], grid[2 * k + 2], schedule)
 
     return student
 
@@ -117,15 +117,15 @@ def test_progressive_loss_vanishes_at_the_target(target):
     schedule, rng = schedules.linear_vp(), np.random.default_rng(1)
     teacher = denoisers.exact_denoiser(DATA(), schedule)
     x0, eps = (jnp.asarray(rng.normal(size=(6, 2)), jnp.float32) for _ in range(2))
-    steps = distillation.student_steps(jax.random.key(0), 6, jnp.linspace(1.0, 0.0, 7))
+    steps = flow_maps.student_steps(jax.random.key(0), 6, jnp.linspace(1.0, 0.0, 7))
 
     def pair_at(x):
-        return distillation.two_step_prediction(teacher, x, *steps, schedule)
+        return flow_maps.two_step_prediction(teacher, x, *steps, schedule)
 
     @jax.jit
     def loss_of_the_target():
         network = lambda x, t: as_target(target).from_prediction(pair_at(x), t, schedule)
-        return distillation.progressive_loss(network, teacher, schedule, x0, eps, steps, target=target)[0]
+        return flow_maps.progressive_loss(network, teacher, schedule, x0, eps, steps, target=target)[0]
 
     np.testing.assert_allclose(loss_of_the_target(), 0.0, atol=1e-7)
     off = jnp.asarray(rng.normal(size=(6, 2)), jnp.float32)  # the error of the noise, at fixed x_t
@@ -137,9 +137,7 @@ def test_progressive_loss_vanishes_at_the_target(target):
 
     weighting = weightings.truncated_snr
     loss, aux = jax.jit(
-        lambda: distillation.progressive_loss(
-            wrong, teacher, schedule, x0, eps, steps, target=target, weighting=weighting
-        )
+        lambda: flow_maps.progressive_loss(wrong, teacher, schedule, x0, eps, steps, target=target, weighting=weighting)
     )()
     expected = weighting(schedule.log_snr(steps.t)) * jnp.mean(off**2, axis=1)
     np.testing.assert_allclose(loss, expected, rtol=2e-3)
@@ -153,7 +151,7 @@ def test_progressive_loss_has_no_gradient_for_the_teacher():
     def loss(scale):
         teacher = denoisers.denoiser_from_network(lambda x, t: scale * x, schedule)
         x = jnp.ones((1, 2))
-        return distillation.progressive_loss(lambda x, t: 0.5 * x, teacher, schedule, x, x, steps)[0].sum()
+        return flow_maps.progressive_loss(lambda x, t: 0.5 * x, teacher, schedule, x, x, steps)[0].sum()
 
     run = jax.jit(jax.value_and_grad(loss))
     (one, slope), (two, _) = run(1.0), run(2.0)
@@ -164,7 +162,7 @@ def test_progressive_loss_has_no_gradient_for_the_teacher():
 @pytest.mark.slow
 def test_student_steps_are_on_the_grid_and_equally_frequent():
     ts = jnp.array([1.0, 0.7, 0.6, 0.2, 0.0])
-    steps = distillation.student_steps(jax.random.key(3), 100, ts)
+    steps = flow_maps.student_steps(jax.random.key(3), 100, ts)
     rows = np.stack(steps, axis=-1)
     first, second = (rows == np.float32([1.0, 0.7, 0.6])).all(1), (rows == np.float32([0.6, 0.2, 0.0])).all(1)
     assert (first.sum(), second.sum()) == (50, 50)
@@ -172,12 +170,12 @@ def test_student_steps_are_on_the_grid_and_equally_frequent():
 
 def test_invalid_arguments_raise():
     with pytest.raises(ValueError, match=r"ts must have shape \(2 k \+ 1,\) with k >= 1, got \(4,\)"):
-        distillation.student_steps(jax.random.key(0), 2, jnp.linspace(1, 0, 4))
+        flow_maps.student_steps(jax.random.key(0), 2, jnp.linspace(1, 0, 4))
     with pytest.raises(ValueError, match=r"ts must have shape .* got \(1,\)"):
-        distillation.student_steps(jax.random.key(0), 2, jnp.ones(1))
-    assert distillation.halvings(12, 3) == (6, 3)
-    assert distillation.halvings(2, 1) == (1,)
+        flow_maps.student_steps(jax.random.key(0), 2, jnp.ones(1))
+    assert flow_maps.halvings(12, 3) == (6, 3)
+    assert flow_maps.halvings(2, 1) == (1,)
     for first, last in ((12, 4), (4, 4), (2, 4), (8, 0), (6, 4)):
         allowed = f"first must be last = {last} times a power of 2, at least 2, got {first}"
         with pytest.raises(ValueError, match=allowed):
-            distillation.halvings(first, last)
+            flow_maps.halvings(first, last)

@@ -7,7 +7,7 @@ import pytest
 from scipy import optimize, stats
 from tables import SCHEDULES, in_float64
 
-from scorekit import denoisers, densities, distillation, losses, schedules, weightings
+from scorekit import denoisers, densities, flow_maps, losses, schedules, weightings
 from scorekit.times import Times
 
 NODES, MASS = np.polynomial.hermite_e.hermegauss(16)
@@ -35,7 +35,7 @@ def gradient(mean, std, real, schedule, t, **options):
     def loss(parameters):
         return jnp.sum(
             mass
-            * distillation.matching_loss(parameters[0] + parameters[1] * z, fake, real, schedule, eps, times, **options)
+            * flow_maps.matching_loss(parameters[0] + parameters[1] * z, fake, real, schedule, eps, times, **options)
         )
 
     return jax.grad(loss)(jnp.array([mean, std]))
@@ -73,10 +73,10 @@ def test_matching_loss_has_the_gradient_of_reverse_kl_gradient():
     x, eps = (jnp.asarray(rng.normal(size=(4, 1))) for _ in range(2))
     t, w = jnp.array([0.1, 0.4, 0.6, 0.95]), jnp.array([1.0, 2.0, 0.5, 0.0])
     x_t = schedule.alpha(t)[:, None] * x + schedule.sigma(t)[:, None] * eps
-    one = distillation.reverse_kl_gradient(fake, real, schedule, x_t, t)
+    one = flow_maps.reverse_kl_gradient(fake, real, schedule, x_t, t)
     scores = [-d(x_t, t).eps / schedule.sigma(t)[:, None] for d in (fake, real)]
     np.testing.assert_allclose(one, schedule.alpha(t)[:, None] * (scores[0] - scores[1]), rtol=1e-9)
-    loss = lambda x, **o: distillation.matching_loss(x, fake, real, schedule, eps, Times(t, w), **o).sum()
+    loss = lambda x, **o: flow_maps.matching_loss(x, fake, real, schedule, eps, Times(t, w), **o).sum()
     np.testing.assert_allclose(jax.grad(loss)(x, **KL), w[:, None] * one, rtol=1e-9)
     dmd = jax.grad(loss)(x)
     towards = real(x_t, t).x0
@@ -120,7 +120,7 @@ def test_fake_score_loss_is_the_denoising_loss_without_a_gradient_to_the_samples
     schedule, x = schedules.cosine(), jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
     times, eps = Times(jnp.linspace(0.1, 0.9, 4), jnp.arange(4.0)), x[::-1]
     network = lambda a: lambda x, t: jnp.tanh(a * x)
-    run = jax.jit(lambda a, x: distillation.fake_score_loss(network(a), x, schedule, eps, times)[0].sum())
+    run = jax.jit(lambda a, x: flow_maps.fake_score_loss(network(a), x, schedule, eps, times)[0].sum())
     expected, _ = jax.jit(lambda: losses.denoising_loss_at(network(0.7), schedule, x, eps, times))()
     np.testing.assert_allclose(run(0.7, x), expected.sum(), rtol=1e-6)
     gradient_of_network, gradient_of_samples = jax.grad(run, argnums=(0, 1))(0.7, x)
@@ -134,7 +134,7 @@ def test_matching_loss_has_a_gradient_only_for_the_samples():
 
     @jax.jit
     def loss(a, b, x):
-        return distillation.matching_loss(x, model(a), model(b), schedule, x, times).sum()
+        return flow_maps.matching_loss(x, model(a), model(b), schedule, x, times).sum()
 
     of_fake, of_real, of_x = jax.grad(loss, argnums=(0, 1, 2))(0.3, 0.9, x)
     assert of_fake == of_real == 0
@@ -146,7 +146,7 @@ def test_matching_loss_of_trees_and_invalid_times():
     d = lambda scale: denoisers.denoiser_from_network(lambda x, t: jax.tree.map(lambda a: scale * a, x), schedule)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5)), jnp.float32)
     tree = lambda x: {"p": x[:, :2], "q": x[:, 2:].reshape(2, 3, 1)}
-    run = lambda x: distillation.matching_loss(x, d(0.1), d(0.6), schedule, x, times)
+    run = lambda x: flow_maps.matching_loss(x, d(0.1), d(0.6), schedule, x, times)
     np.testing.assert_allclose(run(tree(x)), run(x), rtol=1e-5)
     with pytest.raises(ValueError, match=r"times.t must have shape \(2,\), one per example, got \(\)"):
-        distillation.matching_loss(x, d(0.1), d(0.6), schedule, x, Times(jnp.array(0.5), jnp.ones(2)))
+        flow_maps.matching_loss(x, d(0.1), d(0.6), schedule, x, Times(jnp.array(0.5), jnp.ones(2)))

@@ -11,23 +11,14 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import (
-    check,
-    check_count,
-    check_floating,
-    check_like,
-    check_per_example,
-    check_positive,
-    check_time,
-)
+from scorekit.checks import check_floating, check_like, check_per_example, check_positive, check_time
+from scorekit.flow_maps._checks import checked_steps
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.process import perturb
-from scorekit.solvers._coordinates import CoordinateName, frame
 from scorekit.solvers.ode import Euler
-from scorekit.trees import as_pytree, batch_size, combine, event_size, is_traced, sum_per_example
+from scorekit.trees import as_pytree, combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule, Solver
 
 Distance: TypeAlias = Callable[[PyTree, PyTree], Array]
@@ -135,106 +126,6 @@ def pseudo_huber(a: PyTree, b: PyTree, scale: ArrayLike = 0.03) -> Array:
     return squared / (jnp.sqrt(squared + jnp.square(scale)) + scale)  # avoids cancellation
 
 
-def earlier_time(t: ArrayLike, ts: ArrayLike, steps: ArrayLike) -> Array:
-    """The adjacent earlier time on a path that is divided into ``steps`` equal steps along ``ts``, at least ``ts[-1]``.
-
-    Steps are equal in the index of ``ts``, with linear interpolation between its times, so that any grid can be refined
-    or coarsened; ``steps`` may be traced, so that a curriculum does not recompile.
-
-    Args:
-      t: times ``(B,)``, from any sampler of :mod:`scorekit.times`.
-      ts: decreasing times of a grid; finer grids are more accurate.
-      steps: the number of steps of the path, >= 1; if a smaller one is traced, the result is NaN.
-
-    Raises:
-      ValueError: for a time outside [0, 1], times of a grid that do not decrease, or fewer than one step.
-
-    >>> [round(float(s), 3) for s in earlier_time(jnp.array([1.0, 0.3, 0.1]), jnp.array([1.0, 0.5, 0.0]), 4)]
-    [0.75, 0.05, 0.0]
-    """
-    check_time(t=t, ts=ts)
-    check(lambda n: np.isfinite(n) & (n >= 1), "finite and >= 1", steps=steps)
-    if jnp.ndim(ts) != 1 or jnp.shape(ts)[0] < 2:
-        raise ValueError(f"ts must have shape (n + 1,) with n >= 1, got {jnp.shape(ts)}")
-    check(lambda grid: np.diff(grid) < 0, "decreasing", ts=ts)
-    if jnp.ndim(steps):
-        check_like("t", t, steps=steps)
-    ts, steps = jnp.asarray(ts), jnp.asarray(steps)
-    positions = jnp.linspace(0.0, 1.0, ts.shape[0])
-    position = jnp.interp(-jnp.asarray(t), -ts, positions)
-    return jnp.where(steps >= 1, jnp.interp(jnp.minimum(position + 1.0 / steps, 1.0), positions, ts), jnp.nan)
-
-
-def curriculum(progress: ArrayLike, first: int, last: int) -> Array:
-    """The number of steps during training: from ``first``, doubled at equal intervals, to ``last``.
-
-    Args:
-      progress: the completed fraction of training, in [0, 1].
-      first: number of steps at the beginning: few, for a low variance.
-      last: number of steps at the end: many, for a low bias.
-
-    Raises:
-      ValueError: for a progress outside [0, 1], or unless ``1 <= first <= last``.
-
-    >>> curriculum(jnp.array([0.0, 0.3, 0.5, 1.0]), 10, 40)
-    Array([10., 10., 20., 40.], dtype=float32)
-
-    Source: Song & Dhariwal 2023, eq. 8 (https://arxiv.org/abs/2310.14189).
-    """
-    check_time(progress=progress)
-    check_count(first=first, last=last)
-    if first > last:
-        raise ValueError(f"first must be in 1..last = {last}, got {first}")
-    doublings = jnp.floor(jnp.log2(last / first) + 1e-4)
-    stage = jnp.minimum(jnp.floor(jnp.asarray(progress, float) * (doublings + 1.0)), doublings)
-    return jnp.where(stage == doublings, float(last), first * 2.0**stage)
-
-
-def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: CoordinateName = "flow") -> Array:
-    """``1 / (clock(t) - clock(s))``: converts the distance of adjacent points into a rate along the path.
-
-    Args:
-      t: times ``(B,)``.
-      s: the adjacent earlier times.
-      schedule: the noise schedule.
-      coordinate: the coordinate that defines the clock. "sigma" gives iCT's ``1 / (sigma_t - sigma_s)``, which is 0
-        where alpha is; "flow" and "angle" are finite at both ends.
-
-    Raises:
-      ValueError: for a time outside [0, 1], unless ``s <= t`` have one shape, or for an unknown coordinate; of
-        traced times the result is NaN unless ``s <= t``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> step_weight(jnp.array([0.75]), jnp.array([0.5]), rectified_flow())
-    Array([4.], dtype=float32)
-
-    Source: Song & Dhariwal 2023, sec. 3.1 (https://arxiv.org/abs/2310.14189).
-    """
-    check_time(t=t, s=s)
-    check_like("t", t, s=s)
-    _check_order(t, s)
-    clock = lambda u: frame(coordinate, schedule.alpha(u), schedule.sigma(u)).clock
-    return jnp.where(jnp.asarray(s) > t, jnp.nan, 1.0 / (clock(t) - clock(s)))
-
-
-def _check_order(t, s):
-    if not is_traced(t):
-        check(lambda s: ~(s > np.asarray(t)), f"<= t = {t}", s=s)
-
-
-def _checked(x0, t, s):
-    check_floating(x0=x0)
-    b = batch_size(x0)
-    if b == 0:
-        raise ValueError("x0 must hold at least one example, got none")
-    check_time(t=t, s=s)
-    for name, time in (("t", t), ("s", s)):
-        if jnp.shape(time) != (b,):
-            raise ValueError(f"{name} must have shape ({b},), one per example, got {jnp.shape(time)}")
-    _check_order(t, s)
-    return jnp.asarray(t), jnp.asarray(s)
-
-
 def _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight):
     check_per_example(x_t, weight=weight)
     weight = jnp.where(s > t, jnp.nan, weight)
@@ -296,7 +187,7 @@ def consistency_distillation_loss(
     solver = Euler() if solver is None else solver
     if solver.stochastic:
         raise ValueError(f"solver must be deterministic, got {type(solver).__name__}")
-    t, s = _checked(x0, t, s)
+    t, s = checked_steps(x0, t, s)
     x_t = perturb(x0, eps, t, schedule)
     row = solver.row(schedule, jnp.stack([s, t], axis=-1), 0)
     x_s, _ = solver.step(None, solver.init(x_t), x_t, row, teacher)
@@ -348,6 +239,6 @@ def consistency_training_loss(
 
     Source: Song et al. 2023, alg. 3 (https://arxiv.org/abs/2303.01469).
     """
-    t, s = _checked(x0, t, s)
+    t, s = checked_steps(x0, t, s)
     x_t, x_s = perturb(x0, eps, t, schedule), perturb(x0, eps, s, schedule)
     return _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tables import SCHEDULES, in_float64
 
-from scorekit import denoisers, densities, distillation, predictions, samplers, schedules, solvers
-from scorekit.distillation import pseudo_huber, squared_error
+from scorekit import denoisers, densities, flow_maps, predictions, samplers, schedules, solvers
+from scorekit.flow_maps import pseudo_huber, squared_error
 from scorekit.typing import Prediction
 
 DATA = lambda: densities.gaussian(jnp.array([0.3, -1.0]), covariance=jnp.array([[0.5, 0.2], [0.2, 0.3]]))
@@ -21,7 +21,7 @@ def exact_student(schedule, t_min):
     def student(x, t):
         levels = lambda u: (schedule.alpha(u), schedule.sigma(u))
         end = jax.vmap(lambda x, t: data.flow(x, levels(t), levels(t_min)))(x, jnp.broadcast_to(t, x.shape[:1]))
-        return distillation.chord(x, end, t, t_min, schedule)
+        return flow_maps.chord(x, end, t, t_min, schedule)
 
     return student
 
@@ -37,13 +37,13 @@ def draws(n, seed=0):
 @in_float64
 def test_consistency_function_satisfies_the_boundary_condition(name, target):
     schedule, t_min = SCHEDULES[name].make(), 0.01
-    skip, out = distillation.boundary_coefficients(target, t_min, schedule, t_min)
+    skip, out = flow_maps.boundary_coefficients(target, t_min, schedule, t_min)
     np.testing.assert_allclose([skip, out], [1.0, 0.0], atol=1e-9)
     network = lambda x, t: jnp.tanh(3.0 * x) - t.reshape(-1, 1)
-    f = distillation.consistency_function(denoisers.denoiser_from_network(network, schedule, target), schedule, t_min)
+    f = flow_maps.consistency_function(denoisers.denoiser_from_network(network, schedule, target), schedule, t_min)
     x = jnp.asarray(np.random.default_rng(1).normal(size=(3, 2)))
     t = jnp.array([t_min, 0.3, 0.9])
-    skip, out = distillation.boundary_coefficients(target, t, schedule, t_min)
+    skip, out = flow_maps.boundary_coefficients(target, t, schedule, t_min)
     expected = skip[:, None] * x + out[:, None] * network(x, t)
     np.testing.assert_allclose(f(x, t), expected, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(f(x, t)[0], x[0], rtol=1e-9)
@@ -55,7 +55,7 @@ def test_boundary_coefficients_match_the_paper():
     schedule, s = schedules.edm(0.0, 80.0), 0.5
     t = jnp.linspace(0.0, 1.0, 9)
     w = schedule.sigma(t)
-    skip, out = distillation.boundary_coefficients(predictions.edm_target(s), t, schedule)
+    skip, out = flow_maps.boundary_coefficients(predictions.edm_target(s), t, schedule)
     np.testing.assert_allclose(skip, s**2 / (w**2 + s**2), rtol=1e-12)
     np.testing.assert_allclose(out, w * s / np.sqrt(w**2 + s**2), rtol=1e-12)
 
@@ -71,7 +71,7 @@ def test_exact_consistency_function_is_a_fixed_point_up_to_the_order_of_the_teac
 
     @jax.jit
     def error(width, solver):
-        return distillation.consistency_distillation_loss(
+        return flow_maps.consistency_distillation_loss(
             student, student, teacher, schedule, x0, eps, t, t - width, solver=solver, t_min=t_min,
             distance=squared_error,
         ).mean() ** 0.5  # fmt: skip
@@ -85,7 +85,7 @@ def test_exact_consistency_function_is_a_fixed_point_up_to_the_order_of_the_teac
         x0_hat, eps_hat = student(x, t)
         return Prediction((1.0 + 0.1 * t[:, None]) * x0_hat, eps_hat)
 
-    loss = distillation.consistency_distillation_loss(
+    loss = flow_maps.consistency_distillation_loss(
         wrong, wrong, teacher, schedule, x0, eps, t, t - 1e-2, solver=solvers.Heun(), t_min=t_min,
         distance=squared_error,
     )  # fmt: skip
@@ -104,14 +104,14 @@ def test_consistency_distillation_learns_the_end_point_of_the_teachers_steps():
         """Follows the teacher from the time of the grid that t is, each example from its own."""
         ends = jnp.stack([samplers.sample(None, teacher, schedule, solvers.Euler(), x, ts[k:]) for k in range(6)] + [x])
         k = jnp.argmin(jnp.abs(ts[None] - jnp.broadcast_to(t, x.shape[:1])[:, None]), axis=1)
-        return distillation.chord(x, ends[k, jnp.arange(len(x))], t, 0.0, schedule)
+        return flow_maps.chord(x, ends[k, jnp.arange(len(x))], t, 0.0, schedule)
 
     k = jnp.arange(8) % 6
 
     @jax.jit
     def results():
         target = student, teacher, schedule, x0, eps, ts[k], ts[k + 1]
-        loss = distillation.consistency_distillation_loss(student, *target)
+        loss = flow_maps.consistency_distillation_loss(student, *target)
         one_step = samplers.sample(None, student, schedule, solvers.Euler(), eps, ts[jnp.array([0, 6])])
         return loss, one_step, samplers.sample(None, teacher, schedule, solvers.Euler(), eps, ts)
 
@@ -138,17 +138,17 @@ def test_consistency_training_has_the_gradient_of_distillation():
 
     common = {"distance": squared_error}
     taught = gradient(
-        lambda d: distillation.consistency_distillation_loss(
+        lambda d: flow_maps.consistency_distillation_loss(
             d, d, teacher, schedule, x0, eps, times, times - width, solver=solvers.Heun(), **common
         )
     )
     alone = gradient(
-        lambda d: distillation.consistency_training_loss(d, d, schedule, x0, eps, times, times - width, **common)
+        lambda d: flow_maps.consistency_training_loss(d, d, schedule, x0, eps, times, times - width, **common)
     )
     assert abs(taught) > 1e-5
     assert abs(alone / taught - 1.0) < 0.02
     half = gradient(
-        lambda d: distillation.consistency_training_loss(d, d, schedule, x0, eps, times, times - width / 2, **common)
+        lambda d: flow_maps.consistency_training_loss(d, d, schedule, x0, eps, times, times - width / 2, **common)
     )
     assert abs(half / alone - 0.5) < 0.02  # it is proportional to the step, which step_weight undoes
 
@@ -160,7 +160,7 @@ def test_consistency_target_has_no_gradient_and_may_be_an_average():
 
     @jax.jit
     def loss(a, b, c):
-        return distillation.consistency_distillation_loss(
+        return flow_maps.consistency_distillation_loss(
             model(a), model(b), model(c), schedule, x0, eps, t, s, weight=jnp.array([1.0, 2.0, 3.0, 4.0])
         ).sum()
 
@@ -168,7 +168,7 @@ def test_consistency_target_has_no_gradient_and_may_be_an_average():
     assert gradient[0] != 0
     assert gradient[1] == gradient[2] == 0
     assert len({float(loss(0.5, b, c)) for b, c in ((0.7, 0.9), (0.8, 0.9), (0.7, 0.8))}) == 3
-    alone = lambda a, b: distillation.consistency_training_loss(model(a), model(b), schedule, x0, eps, t, s).sum()
+    alone = lambda a, b: flow_maps.consistency_training_loss(model(a), model(b), schedule, x0, eps, t, s).sum()
     gradient = jax.jit(jax.grad(alone, argnums=(0, 1)))(0.5, 0.7)
     assert gradient[0] != 0
     assert gradient[1] == 0
@@ -178,8 +178,8 @@ def test_consistency_losses_are_linear_in_the_weights():
     schedule, (x0, eps) = schedules.cosine(), draws(3)
     t, s, w = jnp.array([0.3, 0.5, 1.0]), jnp.array([0.2, 0.4, 0.9]), jnp.array([0.0, 1.0, 2.0])
     d = denoisers.denoiser_from_network(lambda x, t: jnp.tanh(x), schedule)
-    plain = distillation.consistency_training_loss(d, d, schedule, x0, eps, t, s)
-    weighted = distillation.consistency_training_loss(d, d, schedule, x0, eps, t, s, weight=w)
+    plain = flow_maps.consistency_training_loss(d, d, schedule, x0, eps, t, s)
+    weighted = flow_maps.consistency_training_loss(d, d, schedule, x0, eps, t, s, weight=w)
     assert (plain > 0).all()
     np.testing.assert_allclose(weighted, w * plain, rtol=1e-6)
 
@@ -205,14 +205,14 @@ def test_pseudo_huber():
 def test_earlier_time_is_on_the_path_and_does_not_recompile():
     ts = solvers.grids.quadratic(64, power=3)
     grid = np.asarray(ts)
-    np.testing.assert_allclose(distillation.earlier_time(grid[:-1], ts, 64), grid[1:], atol=1e-6)
-    np.testing.assert_allclose(distillation.earlier_time(grid[:-8], ts, 8), grid[8:], atol=1e-6)
+    np.testing.assert_allclose(flow_maps.earlier_time(grid[:-1], ts, 64), grid[1:], atol=1e-6)
+    np.testing.assert_allclose(flow_maps.earlier_time(grid[:-8], ts, 8), grid[8:], atol=1e-6)
     traces = []
 
     @jax.jit
     def earlier(t, progress):
         traces.append(t)
-        return distillation.earlier_time(t, ts, distillation.curriculum(progress, 4, 64))
+        return flow_maps.earlier_time(t, ts, flow_maps.curriculum(progress, 4, 64))
 
     t = jnp.array([1.0, 0.4, 1e-3])
     early, late = earlier(t, 0.0), earlier(t, 1.0)
@@ -225,33 +225,33 @@ def test_earlier_time_is_on_the_path_and_does_not_recompile():
 
 def test_the_curriculum_doubles_at_equal_intervals():
     progress = np.linspace(0.0, 1.0, 700, endpoint=False)
-    steps = np.asarray(distillation.curriculum(progress, 10, 640))
+    steps = np.asarray(flow_maps.curriculum(progress, 10, 640))
     values, counts = np.unique(steps, return_counts=True)
     assert values.tolist() == [10, 20, 40, 80, 160, 320, 640]
     assert counts.tolist() == [100] * 7
-    assert distillation.curriculum(1.0, 10, 50) == 50
-    assert distillation.curriculum(0.5, 8, 8) == 8
+    assert flow_maps.curriculum(1.0, 10, 50) == 50
+    assert flow_maps.curriculum(0.5, 8, 8) == 8
     for first, allowed in ((0, "an integer >= 1"), (8, "in 1..last = 4")):
         with pytest.raises(ValueError, match=f"first must be {allowed}, got {first}"):
-            distillation.curriculum(0.5, first, 4)
+            flow_maps.curriculum(0.5, first, 4)
 
 
 def test_step_weights():
     schedule, t, s = schedules.edm(), jnp.array([0.5, 1.0]), jnp.array([0.4, 0.9])
-    got = distillation.step_weight(t, s, schedule, "sigma")
+    got = flow_maps.step_weight(t, s, schedule, "sigma")
     np.testing.assert_allclose(got, 1 / (schedule.sigma(t) - schedule.sigma(s)), rtol=1e-5)
-    flow = distillation.step_weight(t, s, schedules.cosine())
+    flow = flow_maps.step_weight(t, s, schedules.cosine())
     assert np.isfinite(flow).all()
-    assert distillation.step_weight(t, s, schedules.cosine(), "sigma")[1] == 0
+    assert flow_maps.step_weight(t, s, schedules.cosine(), "sigma")[1] == 0
 
 
 def test_invalid_arguments_raise():
     schedule, (x0, eps) = schedules.cosine(), draws(2)
     d, t = denoisers.exact_denoiser(DATA(), schedule), jnp.array([0.5, 0.6])
-    run = distillation.consistency_distillation_loss
+    run = flow_maps.consistency_distillation_loss
     with pytest.raises(ValueError, match="solver must be deterministic, got Ancestral"):
         run(d, d, d, schedule, x0, eps, t, t / 2, solver=solvers.Ancestral())
     with pytest.raises(ValueError, match=r"t must have shape \(2,\), one per example, got \(\)"):
         run(d, d, d, schedule, x0, eps, 0.5, t / 2)
     with pytest.raises(ValueError, match=r"s must have shape \(2,\), one per example, got \(\)"):
-        distillation.consistency_training_loss(d, d, schedule, x0, eps, t, 0.1)
+        flow_maps.consistency_training_loss(d, d, schedule, x0, eps, t, 0.1)

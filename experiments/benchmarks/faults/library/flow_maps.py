@@ -1,0 +1,257 @@
+"""Flow maps, distillation and bridges."""
+
+# pyright: reportArgumentType=false
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, Shaped, Time, call
+from scorekit import densities, flow_maps, schedules, times
+from scorekit.bridges import diffrax as bridge
+from scorekit.flow_maps.progressive import Steps
+from scorekit.times import Times
+from scorekit.typing import Prediction
+
+_FLOW = schedules.rectified_flow()
+_KEY = jax.random.key(0)
+_X = np.ones((2, 3), np.float32)
+_T, _S = np.array([0.5, 0.75], np.float32), np.array([0.125, 0.25], np.float32)
+_GRID = np.array([1.0, 0.5, 0.0], np.float32)
+_TIMES = Times(_T, np.ones(2, np.float32))
+_TREE = Data(_X, {"empty": "an empty batch gives an empty batch", "shape": "any shape"}, alias="t")
+_DRAWN = Data(_TIMES, {"integer": "0 and 1 are times"})
+_ONE = {"axes": "elementwise", "longer": "elementwise"}
+
+
+def _denoiser(x, t):
+    zero = 0.0 * (jnp.sum(x) + jnp.sum(t))
+    return Prediction(x + zero, x + zero)
+
+
+def _denoise_between(x, t, s):
+    return _denoiser(x, t)
+
+
+def _fixed(x0):
+    return lambda x, t: jax.tree.map(lambda leaf: leaf + 0.0 * (jnp.sum(x) + jnp.sum(t)), Prediction(x0, x0))
+
+
+def _consistency(prediction, x0, eps, t, s, t_min, weight):
+    return flow_maps.consistency_training_loss(
+        _fixed(prediction), _denoiser, _FLOW, x0, eps, t, s, t_min=t_min, weight=weight
+    )
+
+
+def _from_teacher(prediction, x0, eps, t, s, t_min, weight):
+    return flow_maps.consistency_distillation_loss(
+        _fixed(prediction), _denoiser, _denoiser, _FLOW, x0, eps, t, s, t_min=t_min, weight=weight
+    )
+
+
+def _flow_map(prediction):
+    return lambda x, t, s=0.0: _fixed(prediction)(x, t)
+
+
+def _residual(loss, **options):
+    return lambda prediction, x0, eps, t, s, **given: loss(
+        _flow_map(prediction), _FLOW, x0, eps, t, s, **options, **given
+    )
+
+
+_BATCH = {"x0": Data(_X), "eps": Data(_X), "t": Time(_T), "s": Time(_S)}
+_PAIR = Prediction(_X, _X)
+
+_CONSISTENCY = {
+    "prediction": Shaped(_X),
+    "x0": Data(_X),
+    "eps": Data(_X),
+    "t": Time(_T),
+    "s": Time(_S),
+    "t_min": Number(0.0, low=-1.0, high=2.0),
+    "weight": Data(np.ones(2, np.float32), {"integer": "becomes float32"}),
+}
+
+ROWS: dict[str, Call] = {
+    "flow_maps.clock": call(flow_maps.clock, schedule=_FLOW, t=Time(_T, _ONE), coordinate=Choice("flow")),
+    "flow_maps.flow_map_from_network": call(
+        lambda output, x_t, t, s, target: flow_maps.flow_map_from_network(lambda x, t, s: output, _FLOW, target)(
+            x_t, t, s
+        ),
+        output=Shaped(_X),
+        x_t=Data(_X, {"nan": "NaN stays NaN"}, alias="t"),
+        t=Data(_T, {"integer": "0 and 1 are times"}),
+        s=Data(_S, {"integer": "0 and 1 are times", "nan": "the network takes it"}),
+        target=Choice("velocity"),
+    ),
+    "flow_maps.condition_on_clocks": call(
+        lambda t, s, scale: flow_maps.condition_on_clocks(lambda x, level, span: level + span, _FLOW, scale)(_X, t, s),
+        t=Time(_T, _ONE),
+        s=Time(_S, _ONE),
+        scale=Number(1.0),
+    ),
+    "flow_maps.transport": call(
+        lambda prediction, x_t, t, s: flow_maps.transport(_flow_map(prediction), _FLOW, x_t, t, s),
+        prediction=Shaped(_X),
+        x_t=Data(_X, alias="t"),
+        t=Time(_T),
+        s=Time(_S),
+    ),
+    "flow_maps.semigroup_error": call(
+        lambda x_t, t, middle, s: flow_maps.semigroup_error(_denoise_between, _FLOW, x_t, t, middle, s),
+        x_t=Data(_X, {"empty": "no example, no error", "shape": "any shape"}, alias="middle"),
+        t=Time(_T),
+        middle=Time(0.5 * (_T + _S)),
+        s=Time(_S),
+    ),
+    "flow_maps.exact_map": call(
+        lambda x_t, t, s, steps: flow_maps.exact_map(densities.gaussian(jnp.zeros(3), std=1.0), _FLOW, steps)(
+            x_t, t, s
+        ),
+        x_t=Data(_X, alias="t"),
+        t=Data(_T, {"integer": "0 and 1 are times"}),
+        s=Data(_S, {"integer": "0 and 1 are times"}),
+        steps=Count(2),
+    ),
+    "flow_maps.eulerian_loss": call(
+        _residual(flow_maps.eulerian_loss),
+        prediction=Shaped(_X, alias="x0"),
+        **_BATCH,
+        coordinate=Choice("flow"),
+        warmup=Number(1.0, low=-0.1, high=1.1),
+        normalise=Number(0.1, low=0.0),
+    ),
+    "flow_maps.lagrangian_loss": call(
+        _residual(flow_maps.lagrangian_loss), prediction=Shaped(_X, alias="x0"), **_BATCH
+    ),
+    "flow_maps.semigroup_loss": call(
+        lambda prediction, x0, eps, t, middle, s, shortest: flow_maps.semigroup_loss(
+            _flow_map(prediction), _FLOW, x0, eps, t, middle, s, shortest=shortest
+        ),
+        prediction=Shaped(_X, alias="x0"),
+        **_BATCH,
+        middle=Time(0.5 * (_T + _S)),
+        shortest=Number(0.0, low=-1.0),
+    ),
+    "flow_maps.adaptive_weighted": call(
+        flow_maps.adaptive_weighted,
+        loss=Data(_T, {"shape": "elementwise", "integer": "becomes float32", "empty": "no example, no loss"}),
+        power=Number(1.0, low=-1.0),
+        offset=Number(0.01, low=0.0),
+    ),
+    "flow_maps.two_times": call(
+        flow_maps.two_times,
+        key=_KEY,
+        n=Count(2),
+        sampler=times.uniform(),
+        schedule=_FLOW,
+        diagonal=Number(0.5, low=-0.1, high=1.1),
+    ),
+    "flow_maps.middle_time": call(
+        flow_maps.middle_time, t=Time(_T), s=Time(_S), schedule=_FLOW, fraction=Number(0.5, low=-0.1, high=1.1)
+    ),
+    "flow_maps.shortcut_steps": call(
+        flow_maps.shortcut_steps,
+        key=_KEY,
+        n=Count(2),
+        schedule=_FLOW,
+        levels=Count(2),
+        t_max=Number(1.0, low=-1.0, high=2.0),
+        t_min=Number(0.0, low=-1.0, high=2.0),
+    ),
+    "flow_maps.guided_velocity": call(
+        lambda example, scale, mix: flow_maps.guided_velocity(example, _denoiser, _denoiser, scale, mix)(_X, _T),
+        example=Data(_PAIR),
+        scale=Number(2.0),
+        mix=Number(0.5, low=-0.1, high=1.0),
+    ),
+    "flow_maps.tuning_time": call(
+        flow_maps.tuning_time, t=Time(_T, _ONE), stage=Number(3, low=-1), schedule=_FLOW, base=Number(2.0, low=1.0)
+    ),
+    "flow_maps.FlowMapSolver": call(
+        lambda gamma, t_min: flow_maps.FlowMapSolver(gamma=gamma, t_min=t_min).row(_FLOW, np.array([0.25, 0.5]), 0),
+        gamma=Number(0.5, low=-0.1, high=1.1),
+        t_min=Number(0.0, low=-0.1, high=1.0),
+    ),
+    "flow_maps.consistency_function": call(
+        lambda prediction, x_t, t, t_min: flow_maps.consistency_function(_fixed(prediction), _FLOW, t_min)(x_t, t),
+        prediction=Shaped(_X),
+        x_t=Data(_X, alias="t"),
+        t=Data(_T, {"integer": "0 and 1 are times"}),
+        t_min=Number(0.0, low=-1.0, high=2.0),
+    ),
+    "flow_maps.boundary_coefficients": call(
+        flow_maps.boundary_coefficients,
+        target=Choice("v"),
+        t=Time(_T, _ONE),
+        schedule=_FLOW,
+        t_min=Number(0.0, low=-1.0, high=2.0),
+    ),
+    "flow_maps.squared_error": call(flow_maps.squared_error, a=Data(_X), b=Data(_X)),
+    "flow_maps.pseudo_huber": call(flow_maps.pseudo_huber, a=Data(_X), b=Data(_X), scale=Number(0.03, low=0.0)),
+    "flow_maps.earlier_time": call(flow_maps.earlier_time, t=Time(_T, _ONE), ts=Data(_GRID), steps=Number(4, low=0)),
+    "flow_maps.curriculum": call(flow_maps.curriculum, progress=Time(_T, _ONE), first=Count(2), last=Count(4)),
+    "flow_maps.step_weight": call(
+        flow_maps.step_weight, t=Time(_T), s=Time(_S), schedule=_FLOW, coordinate=Choice("flow")
+    ),
+    "flow_maps.consistency_training_loss": call(_consistency, **_CONSISTENCY),
+    "flow_maps.consistency_distillation_loss": call(_from_teacher, **_CONSISTENCY),
+    "flow_maps.student_steps": call(flow_maps.student_steps, key=_KEY, n=Count(2), ts=Data(_GRID)),
+    "flow_maps.chord": call(flow_maps.chord, x_t=_TREE, x_s=Data(_X), t=Time(_T), s=Time(_S), schedule=_FLOW),
+    "flow_maps.two_step_prediction": call(
+        lambda prediction, x_t, t, middle, s: flow_maps.two_step_prediction(
+            _fixed(prediction), x_t, t, middle, s, _FLOW
+        ),
+        prediction=Shaped(_X),
+        x_t=Data(_X, alias="t"),
+        t=Time(_T),
+        middle=Time(0.5 * (_T + _S)),
+        s=Time(_S),
+    ),
+    "flow_maps.progressive_loss": call(
+        lambda output, x0, eps, steps: flow_maps.progressive_loss(
+            lambda x, t: output, _denoiser, _FLOW, x0, eps, steps
+        ),
+        output=Shaped(_X),
+        x0=Data(_X, alias="steps"),
+        eps=Data(_X),
+        steps=Data(Steps(_T, 0.5 * (_T + _S), _S), alias="middle"),
+    ),
+    "flow_maps.halvings": call(flow_maps.halvings, first=Count(8), last=Count(2)),
+    "flow_maps.reverse_kl_gradient": call(
+        lambda fake, real, x_t, t: flow_maps.reverse_kl_gradient(_fixed(fake), _fixed(real), _FLOW, x_t, t),
+        fake=Shaped(_X),
+        real=Shaped(_X),
+        x_t=Data(_X, alias="t"),
+        t=Time(_T),
+    ),
+    "flow_maps.matching_loss": call(
+        lambda fake, samples, eps, times: flow_maps.matching_loss(samples, _fixed(fake), _denoiser, _FLOW, eps, times),
+        fake=Shaped(_X),
+        samples=Data(_X, alias="x0"),
+        eps=Data(_X),
+        times=_DRAWN,
+    ),
+    "flow_maps.fake_score_loss": call(
+        lambda output, samples, eps, times: flow_maps.fake_score_loss(lambda x, t: output, samples, _FLOW, eps, times),
+        output=Shaped(_X),
+        samples=Data(_X, alias="x0"),
+        eps=Data(_X),
+        times=_DRAWN,
+    ),
+    "bridges.diffrax.ode_term": call(
+        lambda prediction, x: bridge.ode_term(_fixed(prediction), _FLOW).vf(0.5, x, None),
+        prediction=Shaped(_X),
+        x=Data(_X, {"integer": "diffrax keeps the state in float32", "empty": "an empty batch"}),
+    ),
+    "bridges.diffrax.reversed_time": call(bridge.reversed_time, t=Time(_T, _ONE)),
+    "bridges.diffrax.reverse_sde": call(
+        lambda prediction, x: bridge.reverse_sde(_fixed(prediction), _FLOW, lambda r0, r1: 0.0 * _X)
+        .terms[0]
+        .vf(0.5, x, None),
+        prediction=Shaped(_X),
+        x=Data(_X, {"integer": "diffrax keeps the state in float32", "empty": "an empty batch"}),
+    ),
+}
+
+EXEMPT: dict[str, str] = {}

@@ -1,0 +1,23 @@
+"""A shortcut model of the ring of eight Gaussians, which samples in 1, 2 or 4 steps: seconds.
+
+python -m experiments.train --config=experiments/configs/points/flow_map_2d.py --workdir=runs/flow_map_2d
+python -m experiments.evaluate --workdir=runs/flow_map_2d --config.sampling.steps=1
+"""
+
+from experiments.configs.points import mixture_2d
+
+
+def get_config():
+    config = mixture_2d.get_config()
+    config.schedule.name = "rectified_flow"
+    config.preconditioning.noise.name = "clock"
+    config.loss.target.name = "velocity"
+    config.loss.flow_map.name = "shortcut"
+    config.guidance = ("conditional",)
+    config.sampling.solver.name = "flow_map"
+    config.sampling.grid.name = "uniform"
+    config.sampling.guidance_scale = 1.0
+    config.sampling.steps = 1
+    config.evaluation.guidance_scales = (1.0,)
+    config.training.learning_rate = 2e-3
+    return config

@@ -1,0 +1,103 @@
+"""The losses of flow maps by names in a config: the times of a batch, and the loss of each example at them."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from experiments.cli.ranges import above, at_least, between, count, or_none
+from scorekit import flow_maps
+from scorekit.times import TimeSampler, draw
+from scorekit.typing import Array, FlowMap, Key, Schedule
+
+
+class FlowMapLoss(NamedTuple):
+    """What training a flow map needs beside the model.
+
+    Attributes:
+      draw: ``(key, n, sampler, schedule) -> times`` by name, ``(n,)`` each.
+      loss: ``(flow_map, schedule, x0, eps, times, progress) -> (n,)``.
+    """
+
+    draw: Callable[[Key, int, TimeSampler, Schedule], dict[str, Array]]
+    loss: Callable[..., Array]
+
+
+def _two_times(diagonal, key, n, sampler, schedule):
+    return flow_maps.two_times(key, n, sampler, schedule, diagonal)._asdict()
+
+
+def _mean_flow(improved, power, offset, flow_map: FlowMap, schedule, x0, eps, times, progress):
+    del progress
+    tangent = flow_map if improved else None
+    found = flow_maps.eulerian_loss(flow_map, schedule, x0, eps, times["t"], times["s"], tangent=tangent)
+    return flow_maps.adaptive_weighted(found, power, offset)
+
+
+def _eulerian(improved: bool, diagonal: float, power: float, offset: float) -> FlowMapLoss:
+    return FlowMapLoss(functools.partial(_two_times, diagonal), functools.partial(_mean_flow, improved, power, offset))
+
+
+def _with_flow_matching(residual: Callable[..., Array], flow_map: FlowMap, schedule, x0, eps, times, progress):
+    """Flow matching where s = t, the residual elsewhere."""
+    del progress
+    t = times["t"]
+    matching = flow_maps.eulerian_loss(flow_map, schedule, x0, eps, t, t)
+    return jnp.where(times["s"] < t, residual(flow_map, schedule, x0, eps, **times), matching)
+
+
+def _lagrangian(flow_map, schedule, x0, eps, t, s, weight):
+    del weight
+    return flow_maps.lagrangian_loss(flow_map, schedule, x0, eps, t, s)
+
+
+def _shortcut(shortest, flow_map, schedule, x0, eps, t, middle, s, weight):
+    del weight
+    return flow_maps.semigroup_loss(flow_map, schedule, x0, eps, t, middle, s, shortest=shortest)
+
+
+def _shortcut_times(diagonal, levels, key, n, sampler, schedule):
+    for_matching, for_steps = jax.random.split(key)
+    one = draw(for_matching, n, sampler, schedule)
+    steps = flow_maps.shortcut_steps(for_steps, n, schedule, levels)._asdict()
+    same = jnp.arange(n) < round(diagonal * n)
+    times = {name: jnp.where(same, one.t, value) for name, value in steps.items()}
+    return {**times, "weight": jnp.where(same, one.weight, 1.0)}
+
+
+def _one_time(key, n, sampler, schedule):
+    times = draw(key, n, sampler, schedule)
+    return {"t": times.t, "s": jnp.zeros_like(times.t), "weight": times.weight}
+
+
+def _stable(normalise, warmup, flow_map, schedule, x0, eps, times, progress):
+    return flow_maps.eulerian_loss(
+        flow_map, schedule, x0, eps, times["t"], times["s"],
+        coordinate="angle", normalise=normalise, warmup=jnp.clip(progress / warmup, 0.0, 1.0),
+    )  # fmt: skip
+
+
+LOSSES: Mapping[str, Callable[..., FlowMapLoss | None]] = {
+    "none": lambda: None,
+    "improved_mean_flow": lambda diagonal=0.75, power=1.0, offset=0.01: _eulerian(True, diagonal, power, offset),
+    "lagrangian": lambda diagonal=0.75: FlowMapLoss(
+        functools.partial(_two_times, diagonal), functools.partial(_with_flow_matching, _lagrangian)
+    ),
+    "mean_flow": lambda diagonal=0.75, power=1.0, offset=0.01: _eulerian(False, diagonal, power, offset),
+    "shortcut": lambda diagonal=0.75, levels=7: FlowMapLoss(
+        functools.partial(_shortcut_times, diagonal, int(levels)),
+        functools.partial(_with_flow_matching, functools.partial(_shortcut, 2.0 ** -int(levels))),
+    ),
+    "stable_consistency": lambda normalise=0.1, warmup=0.1: FlowMapLoss(
+        _one_time, functools.partial(_stable, normalise, warmup)
+    ),
+}
+"""``diagonal``: the share of the batch with s = t, which is flow matching; ``power`` and ``offset`` of the adaptive
+weight; ``levels``: of step sizes; ``normalise``: offset of the norm of the tangent; ``warmup``: share of training."""
+
+RANGES: Mapping[str, Any] = or_none(
+    diagonal=between(0, 1), levels=count(1, 20), normalise=above(0), offset=above(0), power=at_least(0),
+    warmup=between(0, 1, open_low=True),
+)  # fmt: skip

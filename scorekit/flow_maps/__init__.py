@@ -1,0 +1,78 @@
+"""Flow maps: models of two times that sample in 1 to 4 evaluations, and distillation.
+
+A denoiser predicts the direction of the probability-flow ODE at ``x_t``, a flow map ``(x_t, t, s)`` where its path is
+at s.
+
+=============  ===========================================================  =====================================
+method         what is learned                                              sampled with
+=============  ===========================================================  =====================================
+eulerian       the map, from data (MeanFlow, iMF, sCM) or a teacher         ``FlowMapSolver`` on any grid
+lagrangian     the map, from itself or a teacher                            ``FlowMapSolver`` on any grid
+semigroup      the map, from two jumps of itself (shortcut models)          ``FlowMapSolver`` on any grid
+progressive    two steps of the teacher in one, repeatedly                  ``Euler`` on its own grid
+consistency    the end point of the teacher's path through ``x_t``          ``MultistepConsistency`` on any grid
+matching       to match the teacher's distribution (reverse KL divergence)  ``MultistepConsistency``, its own grid
+=============  ===========================================================  =====================================
+
+Networks and teachers are ordinary ones, of any target and schedule; a teacher may be guided by any rule, which is then
+distilled into the student. ``docs/flow_maps.md`` compares the methods.
+"""
+
+from scorekit.flow_maps.consistency import (
+    boundary_coefficients,
+    consistency_distillation_loss,
+    consistency_function,
+    consistency_training_loss,
+    pseudo_huber,
+    squared_error,
+)
+from scorekit.flow_maps.curricula import curriculum, earlier_time, step_weight, tuning_time
+from scorekit.flow_maps.exact import exact_map
+from scorekit.flow_maps.maps import (
+    clock,
+    condition_on_clocks,
+    flow_map_from_network,
+    semigroup_error,
+    transport,
+)
+from scorekit.flow_maps.matching import fake_score_loss, matching_loss, reverse_kl_gradient
+from scorekit.flow_maps.progressive import chord, halvings, progressive_loss, student_steps, two_step_prediction
+from scorekit.flow_maps.residuals import adaptive_weighted, eulerian_loss, lagrangian_loss, semigroup_loss
+from scorekit.flow_maps.sampling import FlowMapSolver
+from scorekit.flow_maps.two_times import guided_velocity, middle_time, shortcut_steps, two_times
+
+__all__ = [
+    "FlowMapSolver",
+    "adaptive_weighted",
+    "boundary_coefficients",
+    "chord",
+    "clock",
+    "condition_on_clocks",
+    "consistency_distillation_loss",
+    "consistency_function",
+    "consistency_training_loss",
+    "curriculum",
+    "earlier_time",
+    "eulerian_loss",
+    "exact_map",
+    "fake_score_loss",
+    "flow_map_from_network",
+    "guided_velocity",
+    "halvings",
+    "lagrangian_loss",
+    "matching_loss",
+    "middle_time",
+    "progressive_loss",
+    "pseudo_huber",
+    "reverse_kl_gradient",
+    "semigroup_error",
+    "semigroup_loss",
+    "shortcut_steps",
+    "squared_error",
+    "step_weight",
+    "student_steps",
+    "transport",
+    "tuning_time",
+    "two_step_prediction",
+    "two_times",
+]

@@ -1,0 +1,29 @@
+"""Checks that the losses share."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.checks import check, check_floating, check_time
+from scorekit.trees import batch_size, is_traced
+from scorekit.typing import Array, ArrayLike, PyTree
+
+
+def check_order(t: ArrayLike, s: ArrayLike, above: str = "t", name: str = "s") -> None:
+    """Raises a ``ValueError`` unless ``s <= t``, for values that are known."""
+    if not is_traced(t):
+        check(lambda s: ~(s > np.asarray(t)), f"<= {above} = {t}", **{name: s})
+
+
+def checked_steps(x0: PyTree, t: ArrayLike, s: ArrayLike, above: str = "t", name: str = "s") -> tuple[Array, Array]:
+    """``(t, s)`` of a batch of data, one of each per example with ``s <= t``."""
+    check_floating(x0=x0)
+    b = batch_size(x0)
+    if b == 0:
+        raise ValueError("x0 must hold at least one example, got none")
+    times = {above: t, name: s}
+    check_time(**times)
+    for argument, time in times.items():
+        if jnp.shape(time) != (b,):
+            raise ValueError(f"{argument} must have shape ({b},), one per example, got {jnp.shape(time)}")
+    check_order(t, s, above, name)
+    return jnp.asarray(t), jnp.asarray(s)

@@ -1,0 +1,191 @@
+"""Flow maps: from a network of two times to the state at s, and how far a map is from one.
+
+The path from ``x_t`` to ``x_s`` has one pair ``(x0, eps)`` with
+
+    ``alpha_t x0 + sigma_t eps = x_t``  and  ``alpha_s x0 + sigma_s eps = X(x_t, t, s)``,
+
+its chord. A flow map is the function ``(x_t, t, s) -> (x0, eps)``. At s = t the chord is the tangent, and the map the
+denoiser of its own ODE. The pair depends neither on the coordinate nor on the target of the network, X is the identity
+at s = t for any network, and every schedule is regular at both ends. In the "flow" coordinate
+``y = x / (alpha + sigma)``, ``tau = sigma / (alpha + sigma)`` the same map is
+
+    ``Y(y, tau, rho) = y + (rho - tau) u``  with the average velocity  ``u = eps - x0``.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
+from scorekit.flow_maps.consistency import squared_error
+from scorekit.predictions import Target, TargetName, as_target
+from scorekit.solvers._coordinates import CoordinateName, frame
+from scorekit.trees import as_pytree, combine
+from scorekit.typing import Array, ArrayLike, FlowMap, Prediction, PyTree, Schedule
+
+
+def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow") -> Array:
+    """The clock of a coordinate at time t; ``sigma / (alpha + sigma)`` in "flow", ``atan2(sigma, alpha)`` in "angle".
+
+    Args:
+      schedule: the noise schedule.
+      t: time, any shape.
+      coordinate: "flow", "angle" or "sigma" (``sigma / alpha``).
+
+    Returns:
+      Shaped like t.
+
+    Raises:
+      ValueError: for a time outside [0, 1], or an unknown coordinate.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> clock(rectified_flow(), 0.25)
+    Array(0.25, dtype=float32)
+    """
+    check_time(t=t)
+    return frame(coordinate, schedule.alpha(t), schedule.sigma(t)).clock
+
+
+def _from_network(network, schedule, target, x_t, t, s=None):
+    s = t if s is None else s
+    check_floating(x_t=x_t)
+    check_per_example(x_t, t=t, s=s)
+    output = network(x_t, t, s)
+    check_like("x_t", x_t, output=output)
+    output = jax.tree.map(lambda o, x: jnp.asarray(o, jnp.result_type(x)), output, x_t)
+    return target.to_prediction(output, x_t, jnp.asarray(t), schedule)
+
+
+def flow_map_from_network(
+    network: Callable[[PyTree, Array, Array], PyTree], schedule: Schedule, target: TargetName | Target = "velocity"
+) -> FlowMap:
+    """A flow map from a network of two times whose output is ``target`` of the chord.
+
+    Args:
+      network: ``(x_t, t, s) -> output``, shaped like ``x_t``; bind parameters and conditions with
+        ``jax.tree_util.Partial``.
+      schedule: the noise schedule.
+      target: the meaning of the output, as for a denoiser: at s = t it is the same. On the schedule ``rectified_flow``
+        the target "velocity" is MeanFlow's u; on ``cosine``, "v" is TrigFlow's F.
+
+    Returns:
+      ``(x_t, t, s=t) -> Prediction``, which may be passed through ``jit``.
+
+    Raises:
+      ValueError: for an unknown target; when called, for a state that is not floating, a time that is neither a scalar
+        nor ``(B,)``, or an output that is not shaped like ``x_t``.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> flow_map = flow_map_from_network(lambda x, t, s: x, rectified_flow())
+    >>> flow_map(jnp.ones((1, 2)), 1.0, 0.5).x0
+    Array([[0., 0.]], dtype=float32)
+
+    Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).
+    """
+    return Partial(_from_network, as_pytree(network), schedule, as_target(target))
+
+
+def _with_clocks(network, schedule, scale, x_t, t, s):
+    check_time(t=t, s=s)
+    check_per_example(x_t, t=t, s=s)
+    tau, rho = clock(schedule, t), clock(schedule, s)
+    return network(x_t, scale * tau, scale * (tau - rho))
+
+
+def condition_on_clocks(
+    network: Callable[[PyTree, Array, Array], PyTree], schedule: Schedule, scale: ArrayLike = 1.0
+) -> Callable[[PyTree, Array, Array], PyTree]:
+    """A network of ``(x_t, t, s)`` from one of the clock and the length of the jump: ``scale (tau, tau - rho)``.
+
+    The clock ``sigma / (alpha + sigma)`` is the sigmoid of minus half the log-SNR. Its derivative along a path is
+    bounded, which that of the log-SNR is not at either end; and a network trained with one schedule may be sampled
+    with another.
+
+    Args:
+      network: ``(x_t, noise_level, span) -> output``.
+      schedule: the noise schedule.
+      scale: factor of both.
+
+    Returns:
+      ``(x_t, t, s) -> output``.
+
+    Raises:
+      ValueError: if ``scale`` is not finite; when called, for a time outside [0, 1].
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> condition_on_clocks(lambda x, level, span: span, rectified_flow())(jnp.zeros(2), 1.0, 0.25)
+    Array(0.75, dtype=float32)
+
+    Source: Lu & Song 2024, on the noise input of stable consistency models (https://arxiv.org/abs/2410.11081).
+    """
+    check(np.isfinite, "finite", scale=scale)
+    return Partial(_with_clocks, as_pytree(network), schedule, scale)
+
+
+def transport(flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, s: ArrayLike) -> PyTree:
+    """``X(x_t, t, s) = alpha_s x0 + sigma_s eps``: the state at s of the path through ``x_t``.
+
+    Args:
+      flow_map: ``(x_t, t, s) -> Prediction``.
+      schedule: the noise schedule.
+      x_t: the state at t, leaves ``(B, ...)``.
+      t: time of the state, scalar or ``(B,)``.
+      s: time of the result.
+
+    Returns:
+      Shaped and typed like ``x_t``.
+
+    Raises:
+      ValueError: for a state that is not floating, a time outside [0, 1] or neither a scalar nor ``(B,)``, or a
+        prediction that is not shaped like ``x_t``.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> flow_map = flow_map_from_network(lambda x, t, s: x, rectified_flow())
+    >>> transport(flow_map, rectified_flow(), jnp.ones((1, 2)), 1.0, 0.25)
+    Array([[0.25, 0.25]], dtype=float32)
+    """
+    check_floating(x_t=x_t)
+    check_time(t=t, s=s)
+    check_per_example(x_t, t=t, s=s)
+    prediction = flow_map(x_t, jnp.asarray(t), jnp.asarray(s))
+    check_like("x_t", Prediction(x_t, x_t), prediction=prediction)
+    x_s = combine((schedule.alpha(s), prediction.x0), (schedule.sigma(s), prediction.eps))
+    return jax.tree.map(lambda a, b: jnp.asarray(a, jnp.result_type(b)), x_s, x_t)
+
+
+def semigroup_error(
+    flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, middle: ArrayLike, s: ArrayLike
+) -> Array:
+    """``||X(X(x_t, t, m), m, s) - X(x_t, t, s)||^2 / (D (alpha_s + sigma_s)^2)``: 0 for the map of any ODE.
+
+    A metric of trained models that needs neither data nor teacher: what a second evaluation changes.
+
+    Args:
+      flow_map: ``(x_t, t, s) -> Prediction``.
+      schedule: the noise schedule.
+      x_t: the state at t, leaves ``(B, ...)``.
+      t: time of the state, scalar or ``(B,)``.
+      middle: the time m at which the path is interrupted.
+      s: time of the result.
+
+    Returns:
+      ``(B,)``.
+
+    Raises:
+      ValueError: as :func:`transport`.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> flow_map = flow_map_from_network(lambda x, t, s: x, rectified_flow())
+    >>> semigroup_error(flow_map, rectified_flow(), jnp.ones((1, 2)), 1.0, 0.5, 0.0)
+    Array([0.0625], dtype=float32)
+
+    Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
+    """
+    check_time(middle=middle)
+    check_per_example(x_t, middle=middle)
+    direct = transport(flow_map, schedule, x_t, t, s)
+    composed = transport(flow_map, schedule, transport(flow_map, schedule, x_t, t, middle), middle, s)
+    return squared_error(composed, direct) / jnp.square(schedule.alpha(s) + schedule.sigma(s))

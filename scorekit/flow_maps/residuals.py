@@ -1,0 +1,303 @@
+"""Losses of flow maps: three identities that hold for the map of an ODE, and their residuals as regressions.
+
+In a coordinate ``y = x / scale`` with clock ``tau``, let v be the velocity of the ODE, F the slope of the chord (the
+average velocity u in "flow", TrigFlow's F in "angle") and ``dF/dtau`` its derivative along the path, by one
+forward-mode derivative (jvp) with the tangents ``(dx/dtau, dt/dtau, 0)``.
+
+===========  ====================================================  ==================================================
+residual     identity                                              known as
+===========  ====================================================  ==================================================
+Eulerian     ``u = v + (rho - tau) du/dtau``: the end of a path    MeanFlow, improved MeanFlow, sCM (s = ``t_min``),
+             does not depend on where on it one starts             Eulerian self-distillation
+Lagrangian   ``dY/drho = v(Y, rho)``: the end moves with the       Lagrangian (self-)distillation
+             velocity there
+semigroup    ``X(X(x, t, m), m, s) = X(x, t, s)``: two jumps are   shortcut models, progressive (self-)distillation
+             one
+===========  ====================================================  ==================================================
+
+v is that of one example and its noise (training from scratch), of a teacher, guided or not, or of the map itself at
+s = t. At s = t every residual is ``u - v``: flow matching.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.checks import check, check_like, check_per_example, check_positive
+from scorekit.flow_maps._checks import checked_steps
+from scorekit.flow_maps.maps import clock, transport
+from scorekit.process import perturb
+from scorekit.schedules import time_derivative
+from scorekit.schedules._derivatives import clip_to_interior
+from scorekit.solvers._coordinates import CoordinateName, check_coordinate, frame
+from scorekit.trees import combine, event_size, sum_per_example
+from scorekit.typing import Array, ArrayLike, Denoiser, FlowMap, Prediction, PyTree, Schedule
+
+_stop = jax.lax.stop_gradient
+
+
+def eulerian_loss(
+    flow_map: FlowMap,
+    schedule: Schedule,
+    x0: PyTree,
+    eps: PyTree,
+    t: Array,
+    s: Array,
+    *,
+    velocity: Denoiser | None = None,
+    tangent: Denoiser | None = None,
+    coordinate: CoordinateName = "flow",
+    warmup: ArrayLike = 1.0,
+    normalise: ArrayLike | None = None,
+) -> Array:
+    """The per-example Eulerian loss ``||F - stop(F - g)||^2 / D``, the regression of MeanFlow and sCM.
+
+    ``g = F - v - r (rho - tau) dF/dtau`` in "flow"; in "angle", with ``d = rho - tau``,
+    ``g = cos(d)^2 (F - v) - r sin(d) cos(d) (y + dF/dtau)``. Nothing but F has a gradient.
+
+    * MeanFlow: the defaults. * Improved MeanFlow: ``tangent=flow_map``. * Eulerian self-distillation:
+      ``velocity=flow_map``. * Eulerian distillation: ``velocity=teacher``. * sCM: ``coordinate="angle"``,
+      ``normalise=0.1``, s the end of the paths, and a warm-up; a consistency model of one time is the map
+      ``lambda x, t, s: denoiser(x, t)``.
+
+    Args:
+      flow_map: ``(x_t, t, s) -> Prediction``.
+      schedule: the noise schedule.
+      x0: data, leaves ``(B, ...)``.
+      eps: noise shaped like ``x0``.
+      t: times ``(B,)``.
+      s: times of the ends ``(B,)``, ``s <= t``.
+      velocity: the denoiser whose velocity is v; by default that of ``alpha x0 + sigma eps`` at fixed data and noise.
+      tangent: the denoiser along whose velocity F is differentiated; by default v.
+      coordinate: "flow" or "angle"; in exact arithmetic, a factor of the loss that depends on the times alone.
+      warmup: r in [0, 1], scalar or ``(B,)``; 0 is flow matching.
+      normalise: c > 0, to replace g by ``g / (||g|| / sqrt(D) + c)``; None for g itself.
+
+    Returns:
+      Losses ``(B,)``.
+
+    Raises:
+      ValueError: for times that are not ``(B,)`` with ``s <= t`` in [0, 1] (traced, the losses are NaN), arrays or
+        predictions of other shapes, no example, a hyper-parameter out of range, or a network without forward-mode
+        derivative.
+
+    >>> from scorekit.densities import gaussian
+    >>> from scorekit.denoisers import exact_denoiser
+    >>> from scorekit.flow_maps import exact_map
+    >>> from scorekit.schedules import cosine
+    >>> data, x, t = gaussian(jnp.zeros(1), std=0.5), jnp.ones((2, 1)), jnp.array([0.4, 0.9])
+    >>> of_ode = {"velocity": exact_denoiser(data, cosine())}
+    >>> eulerian_loss(exact_map(data, cosine()), cosine(), x, x, t, t - 0.3, **of_ode).round(3)
+    Array([0., 0.], dtype=float32)
+
+    Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447); Geng et al. 2025, "Improved mean flows"
+    (https://arxiv.org/abs/2512.02012); Lu & Song 2024 (https://arxiv.org/abs/2410.11081).
+    """
+    check_coordinate(coordinate, ("flow", "angle"))
+    check(lambda r: (r >= 0) & (r <= 1), "in [0, 1]", warmup=warmup)
+    if normalise is not None:
+        check_positive(normalise=normalise)
+    t, s = checked_steps(x0, t, s)
+    check_per_example(x0, warmup=warmup)
+    warmup = jnp.asarray(warmup)
+    ordered, t, s = s <= t, clip_to_interior(t), clip_to_interior(s)
+    x_t = perturb(x0, eps, t, schedule)
+    path = _pair(velocity, x0, eps, x_t, t)
+    along = path if tangent is None else _pair(tangent, x0, eps, x_t, t)
+    f, change = _derivative_at_start(flow_map, schedule, coordinate, x_t, t, s, along)
+    v = _slope(coordinate, schedule, path, t)
+    length = clock(schedule, s, coordinate) - clock(schedule, t, coordinate)
+    if coordinate == "angle":
+        cosine, sine = jnp.cos(length), jnp.sin(length)
+        change = combine((1.0, change), (1.0 / frame(coordinate, schedule.alpha(t), schedule.sigma(t)).scale, x_t))
+        g = combine((cosine**2, f), (-(cosine**2), v), (-warmup * sine * cosine, change))
+    else:
+        g = combine((1.0, f), (-1.0, v), (-warmup * length, change))
+    g = _stop(g)
+    if normalise is not None:
+        g = combine((1.0 / (jnp.sqrt(_mean_square(g)) + normalise), g))
+    error = jax.tree.map(lambda f, g: f - _stop(f) + g, f, g)
+    return jnp.where(ordered, _mean_square(error), jnp.nan)
+
+
+def lagrangian_loss(
+    flow_map: FlowMap,
+    schedule: Schedule,
+    x0: PyTree,
+    eps: PyTree,
+    t: Array,
+    s: Array,
+    *,
+    velocity: Denoiser | None = None,
+) -> Array:
+    """The per-example Lagrangian loss ``||u + (rho - tau) du/drho - stop(v(X, s))||^2 / D`` with ``X = X(x_t, t, s)``.
+
+    Self-distillation needs the velocity of the map itself, which flow matching teaches (the loss at s = t of
+    :func:`eulerian_loss`, on part of the batch). The gradient is that of u and of its derivative.
+
+    Args:
+      flow_map: ``(x_t, t, s) -> Prediction``.
+      schedule: the noise schedule.
+      x0: data, leaves ``(B, ...)``.
+      eps: noise shaped like ``x0``.
+      t: times ``(B,)``.
+      s: times of the ends ``(B,)``, ``s <= t``.
+      velocity: the denoiser whose velocity is v, for instance a guided teacher; by default ``flow_map``.
+
+    Returns:
+      Losses ``(B,)``.
+
+    Raises:
+      ValueError: as :func:`eulerian_loss`.
+
+    >>> from scorekit.densities import gaussian
+    >>> from scorekit.flow_maps import exact_map
+    >>> from scorekit.schedules import cosine
+    >>> x, t = jnp.ones((2, 1)), jnp.array([0.4, 0.9])
+    >>> lagrangian_loss(exact_map(gaussian(jnp.zeros(1), std=0.5), cosine()), cosine(), x, x, t, t - 0.3).round(3)
+    Array([0., 0.], dtype=float32)
+
+    Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
+    """
+    t, s = checked_steps(x0, t, s)
+    ordered, t, s = s <= t, clip_to_interior(t), clip_to_interior(s)
+    x_t = perturb(x0, eps, t, schedule)
+    rate = time_derivative(lambda s: clock(schedule, s), s)
+    average = lambda s: _slope("flow", schedule, _evaluated(flow_map, x_t, t, s), t)
+    u, change = _jvp(average, (s,), (1.0 / rate,))
+    x_s = _stop(transport(flow_map, schedule, x_t, t, s))
+    there = _pair(flow_map if velocity is None else velocity, x0, eps, x_s, s)
+    length = clock(schedule, s) - clock(schedule, t)
+    error = combine((1.0, u), (length, change), (-1.0, _slope("flow", schedule, there, s)))
+    return jnp.where(ordered, _mean_square(error), jnp.nan)
+
+
+def semigroup_loss(
+    flow_map: FlowMap,
+    schedule: Schedule,
+    x0: PyTree,
+    eps: PyTree,
+    t: Array,
+    middle: Array,
+    s: Array,
+    *,
+    target: FlowMap | None = None,
+    shortest: ArrayLike = 0.0,
+) -> Array:
+    """The per-example semigroup loss ``||u(x_t, t, s) - stop(w u(x_t, t, m) + (1 - w) u(X, m, s))||^2 / D``.
+
+    ``X = X(x_t, t, m)``, and w is the first part of the jump, ``(tau - mu) / (tau - rho)``: two jumps become one. With
+    :func:`shortcut_steps` it is the loss of shortcut models, with :func:`middle_time` that of progressive
+    self-distillation, and with a denoiser ``lambda x, t, s: teacher(x, t)`` as target, progressive distillation.
+
+    Args:
+      flow_map: ``(x_t, t, s) -> Prediction``.
+      schedule: the noise schedule.
+      x0: data, leaves ``(B, ...)``.
+      eps: noise shaped like ``x0``.
+      t: times ``(B,)``.
+      middle: times m ``(B,)``, ``s <= m <= t``.
+      s: times of the ends ``(B,)``.
+      target: the map of the two jumps, for instance with averaged parameters or guided; by default ``flow_map``.
+      shortest: jumps of the target of at most this length of the clock are steps along its velocity at s = t.
+
+    Returns:
+      Losses ``(B,)``.
+
+    Raises:
+      ValueError: as :func:`eulerian_loss`, for a middle time that is not between s and t, or a negative length.
+
+    >>> from scorekit.densities import gaussian
+    >>> from scorekit.flow_maps import exact_map
+    >>> from scorekit.schedules import cosine
+    >>> x, t = jnp.ones((2, 1)), jnp.array([0.4, 0.9])
+    >>> flow_map = exact_map(gaussian(jnp.zeros(1), std=0.5), cosine())
+    >>> semigroup_loss(flow_map, cosine(), x, x, t, t - 0.1, t - 0.3).round(3)
+    Array([0., 0.], dtype=float32)
+
+    Source: Frans et al. 2024 (https://arxiv.org/abs/2410.12557); Boffi et al. 2025
+    (https://arxiv.org/abs/2505.18825).
+    """
+    check(lambda d: (d >= 0) & (d < jnp.inf), "finite and >= 0", shortest=shortest)
+    t, middle = checked_steps(x0, t, middle, name="middle")
+    middle, s = checked_steps(x0, middle, s, above="middle")
+    check_per_example(x0, shortest=shortest)
+    ordered, target = (s <= middle) & (middle <= t), flow_map if target is None else target
+    x_t = perturb(x0, eps, t, schedule)
+    tau, mu, rho = (clock(schedule, u) for u in (t, middle, s))
+    short = lambda length, start, end: jnp.where(length <= shortest, start, end)
+    first = _stop(_evaluated(target, x_t, t, short(tau - mu, t, middle)))
+    x_m = combine((schedule.alpha(middle), first.x0), (schedule.sigma(middle), first.eps))
+    second = _stop(_evaluated(target, x_m, middle, short(mu - rho, middle, s)))
+    slopes = (_slope("flow", schedule, pair, u) for pair, u in ((first, t), (second, middle)))
+    share = jnp.where(tau > rho, (tau - mu) / jnp.where(tau > rho, tau - rho, 1.0), 1.0)
+    goal = _stop(combine(*zip((share, 1.0 - share), slopes, strict=True)))
+    u = _slope("flow", schedule, _evaluated(flow_map, x_t, t, s), t)
+    return jnp.where(ordered, _mean_square(combine((1.0, u), (-1.0, goal))), jnp.nan)
+
+
+def adaptive_weighted(loss: Array, power: ArrayLike = 1.0, offset: ArrayLike = 0.01) -> Array:
+    """``loss stop((loss + c)^-p)``: p = 1 normalises the squared error per example, p = 0 is the loss.
+
+    Args:
+      loss: losses ``(B,)``, means over the D values of an example; published offsets for sums are D times as large.
+      power: p >= 0.
+      offset: c > 0.
+
+    Returns:
+      ``(B,)``.
+
+    Raises:
+      ValueError: for a negative power, or an offset that is not positive.
+
+    >>> adaptive_weighted(jnp.array([1.0, 3.0]), offset=1.0)
+    Array([0.5 , 0.75], dtype=float32)
+
+    Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).
+    """
+    check(lambda p: (p >= 0) & (p < jnp.inf), "finite and >= 0", power=power)
+    check_positive(offset=offset)
+    return loss * _stop((loss + offset) ** -jnp.asarray(power))
+
+
+def _evaluated(flow_map, x_t, *times) -> Prediction:
+    prediction = flow_map(x_t, *times)
+    check_like("x0", Prediction(x_t, x_t), prediction=prediction)
+    return prediction
+
+
+def _pair(velocity, x0, eps, x_t, t) -> Prediction:
+    """The direction of the path, without gradient."""
+    return _stop(Prediction(x0, eps) if velocity is None else _evaluated(velocity, x_t, t))
+
+
+def _slope(coordinate, schedule, pair, t) -> PyTree:
+    """``d(x / scale) / d clock`` of a pair, in at least float32."""
+    at = frame(coordinate, schedule.alpha(t), schedule.sigma(t))
+    wide = lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+    return combine((at.noise, jax.tree.map(wide, pair.eps)), (at.signal, jax.tree.map(wide, pair.x0)))
+
+
+def _derivative_at_start(flow_map, schedule, coordinate, x_t, t, s, along):
+    """``(F, dF/dtau)`` of the chord to s, where the start moves along a path."""
+    rate = time_derivative(lambda t: clock(schedule, t, coordinate), t)
+    rates = (time_derivative(value, t) / rate for value in (schedule.alpha, schedule.sigma))
+    dx = combine(*zip(rates, along, strict=True))
+    dx = jax.tree.map(lambda d, x: d.astype(jnp.result_type(x)), dx, x_t)
+    slope = lambda x, t: _slope(coordinate, schedule, _evaluated(flow_map, x, t, s), t)
+    return _jvp(slope, (x_t, t), (dx, 1.0 / rate))
+
+
+def _jvp(function, primals, tangents):
+    try:
+        return jax.jvp(function, primals, tangents)
+    except TypeError as error:
+        if "custom_vjp" not in str(error):
+            raise
+        raise ValueError(
+            "flow_map must have a forward-mode derivative, but holds a custom_vjp, which has none (fused attention is "
+            "one): build the network with attention='xla', or use semigroup_loss, which needs no derivative"
+        ) from error
+
+
+def _mean_square(tree) -> Array:
+    return sum_per_example(jnp.square, tree) / event_size(tree)

@@ -1,0 +1,184 @@
+"""Pairs and triples of training times, and the velocity of a guided flow map."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from scorekit.checks import check, check_between, check_count, check_floating, check_like, check_per_example, check_time
+from scorekit.flow_maps.maps import clock
+from scorekit.flow_maps.progressive import Steps
+from scorekit.solvers._coordinates import log_snr_at
+from scorekit.times import TimeSampler, draw, stratified_uniform
+from scorekit.trees import as_pytree, combine
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, Prediction, Schedule
+
+
+class Jumps(NamedTuple):
+    """Jumps from t to s, ``(B,)`` each, and their importance weights."""
+
+    t: Array
+    s: Array
+    weight: Array
+
+
+def two_times(key: Key, n: int, sampler: TimeSampler, schedule: Schedule, diagonal: ArrayLike = 0.75) -> Jumps:
+    """Draws two times of a sampler for each example, in decreasing order; in a part of the batch, s = t.
+
+    Args:
+      key: PRNG key.
+      n: number of draws, normally the batch size.
+      sampler: of each time, from :mod:`scorekit.times`. MeanFlow uses ``logit_normal(-0.4, 1.0)`` on the schedule
+        ``rectified_flow``.
+      schedule: the noise schedule.
+      diagonal: the fraction with s = t, in [0, 1]: the first examples of the batch, ``round(diagonal n)`` of them.
+
+    Returns:
+      :class:`Jumps`; the weights are the products of those of both times.
+
+    Raises:
+      ValueError: unless n is an integer >= 1, or for a fraction outside [0, 1].
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> from scorekit.times import logit_normal
+    >>> jumps = two_times(jax.random.key(0), 4, logit_normal(-0.4, 1.0), rectified_flow())
+    >>> (jumps.s < jumps.t).tolist()
+    [False, False, False, True]
+
+    Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).
+    """
+    check_count(n=n)
+    check_between(0, 1, diagonal=diagonal)
+    one, two = (draw(k, n, sampler, schedule) for k in jax.random.split(key))
+    t, s = jnp.maximum(one.t, two.t), jnp.minimum(one.t, two.t)
+    same = jnp.arange(n) < jnp.round(diagonal * n)
+    return Jumps(jnp.where(same, one.t, t), jnp.where(same, one.t, s), one.weight * jnp.where(same, 1.0, two.weight))
+
+
+def middle_time(t: ArrayLike, s: ArrayLike, schedule: Schedule, fraction: ArrayLike = 0.5) -> Array:
+    """The time m at a fraction of a jump: ``clock(m) = (1 - fraction) clock(t) + fraction clock(s)``.
+
+    Args:
+      t: times ``(B,)``, or one time.
+      s: the ends of the jumps, shaped like t, ``s <= t``.
+      schedule: the noise schedule.
+      fraction: in [0, 1], a scalar or shaped like t; uniform draws give the progressive loss with random middle times.
+
+    Returns:
+      Shaped like t, between s and t.
+
+    Raises:
+      ValueError: for a time or fraction outside [0, 1], or other shapes.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> float(middle_time(1.0, 0.5, rectified_flow()).round(4))
+    0.75
+
+    Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
+    """
+    check_time(t=t, s=s)
+    check_between(0, 1, fraction=fraction)
+    check_like("t", t, s=s)
+    if jnp.ndim(fraction):
+        check_like("t", t, fraction=fraction)
+    t, s, part = jnp.asarray(t), jnp.asarray(s), jnp.asarray(fraction)
+    return _between(t, s, schedule, (1.0 - part) * clock(schedule, t) + part * clock(schedule, s))
+
+
+def _between(t, s, schedule, tau):
+    """The time of a clock between those of s and t; exact at both."""
+    inside = (tau < clock(schedule, t)) & (tau > clock(schedule, s))
+    m = schedule.time_at(log_snr_at("flow", jnp.where(inside, tau, 0.5)))
+    found = jnp.where(inside, jnp.clip(m, s, t), jnp.where(tau <= clock(schedule, s), s, t))
+    return jnp.where(jnp.isnan(tau), jnp.nan, found)
+
+
+def shortcut_steps(
+    key: Key, n: int, schedule: Schedule, levels: int = 7, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0
+) -> Steps:
+    """Draws jumps of length ``2^-k`` of the path, k = 0 ... ``levels - 1``, on the grids of such steps.
+
+    Lengths are those of the clock ``sigma / (alpha + sigma)`` between ``t_min`` and ``t_max``; the middle halves a
+    jump. :func:`semigroup_loss` with ``shortest`` of ``2^-levels`` uses the velocity for the halves of the shortest.
+
+    Args:
+      key: PRNG key.
+      n: number of draws; stratified over the levels.
+      schedule: the noise schedule.
+      levels: number of lengths; shortcut models have 7, for at most 128 steps.
+      t_max: the start of the path.
+      t_min: the end of the path.
+
+    Returns:
+      :class:`~scorekit.flow_maps.progressive.Steps` with ``t``, ``middle`` and ``s``.
+
+    Raises:
+      ValueError: unless n and ``levels`` are integers >= 1, or for a time outside [0, 1].
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> steps = shortcut_steps(jax.random.key(0), 2, rectified_flow(), levels=1)
+    >>> steps.t, steps.middle, steps.s
+    (Array([1., 1.], dtype=float32), Array([0.5, 0.5], dtype=float32), Array([0., 0.], dtype=float32))
+
+    Source: Frans et al. 2024 (https://arxiv.org/abs/2410.12557).
+    """
+    check_count(n=n, levels=levels)
+    check_time(t_max=t_max, t_min=t_min)
+    for_level, for_place = jax.random.split(key)
+    count = 2.0 ** jnp.floor(levels * stratified_uniform(for_level, n))
+    place = jnp.floor(count * jax.random.uniform(for_place, (n,)))
+    first, last = clock(schedule, t_max), clock(schedule, t_min)
+    at = lambda part: _between(
+        jnp.asarray(t_max), jnp.asarray(t_min), schedule, first + (last - first) * jnp.clip(part / count, 0.0, 1.0)
+    )
+    return Steps(at(place), at(place + 0.5), at(place + 1.0))
+
+
+def _guided(example, conditional, unconditional, scale, mix, x_t, t):
+    given, absent = conditional(x_t, t), unconditional(x_t, t)
+    check_like("example", example, conditional=given, unconditional=absent)
+    part = lambda e, c, u: combine((scale, e), (mix, c), (1.0 - scale - mix, u))
+    return Prediction(part(example.x0, given.x0, absent.x0), part(example.eps, given.eps, absent.eps))
+
+
+def guided_velocity(
+    example: Prediction,
+    conditional: Denoiser,
+    unconditional: Denoiser,
+    scale: ArrayLike,
+    mix: ArrayLike = 0.0,
+) -> Denoiser:
+    """``w v + k v_c + (1 - w - k) v_u``: the velocity of a guided ODE without a teacher, from an example and the map.
+
+    A map that is trained on it needs one evaluation where classifier-free guidance needs two. Where ``conditional`` is
+    the trained map itself, its guidance scale is ``w / (1 - k)``; ``w = 1, k = 0`` is the plain velocity, for examples
+    whose conditions are dropped. The scale may be drawn per example and given to the network as a condition.
+
+    Args:
+      example: data and noise ``(x0, eps)``, whose velocity is v.
+      conditional: a flow map or denoiser with the conditions of the example; v_c is its velocity at s = t.
+      unconditional: the same without conditions, of velocity v_u.
+      scale: w, scalar or ``(B,)``.
+      mix: k, in [0, 1), scalar or ``(B,)``.
+
+    Returns:
+      A denoiser for ``velocity`` of :func:`eulerian_loss`, at the state of the example.
+
+    Raises:
+      ValueError: for a k outside [0, 1), examples that are not floating, or factors that are neither scalars nor
+        ``(B,)``; when called, for predictions of other shapes.
+
+    >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, c + 0 * x) for c in (1.0, 0.0))
+    >>> x = jnp.ones((1, 1))
+    >>> guided_velocity(Prediction(2 * x, x), cond, uncond, 2.0, 0.5)(x, 0.5).x0
+    Array([[4.5]], dtype=float32)
+
+    Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).
+    """
+    check_floating(example=example)
+    check_per_example(example, scale=scale, mix=mix)
+    check(np.isfinite, "finite", scale=scale)
+    check(lambda k: (k >= 0) & (k < 1), "in [0, 1)", mix=mix)
+    return Partial(_guided, example, as_pytree(conditional), as_pytree(unconditional), scale, mix)

@@ -1,0 +1,187 @@
+"""Flow maps against those of Gaussian data, in closed form, and of mixtures, by a fine integration."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tables import SCHEDULES, in_float64
+
+from scorekit import denoisers, densities, flow_maps, predictions, samplers, schedules, solvers
+from scorekit.flow_maps import FlowMapSolver, transport
+from scorekit.process import transition
+
+PLANE = lambda: densities.gaussian(jnp.array([0.3, -1.0]), covariance=jnp.array([[0.5, 0.2], [0.2, 0.3]]))
+DENSITIES = {
+    "1 dimension": lambda: densities.gaussian(jnp.array([0.4]), std=0.3),
+    "2 dimensions": PLANE,
+    "9 dimensions": lambda: densities.gaussian(jnp.linspace(-1, 1, 9), std=0.2, factor=jnp.eye(9, 2)),
+}
+TIMES = np.array([1.0, 0.9, 0.6, 0.4, 0.3, 0.0, 1.0])
+ENDS = np.array([0.0, 0.5, 0.59, 0.0, 0.3, 0.0, 1.0])
+
+
+def states(data, schedule, seed=0):
+    """States at ``TIMES``."""
+    for_data, for_noise = jax.random.split(jax.random.key(seed))
+    x0 = data.sample(for_data, TIMES.shape)
+    scale = lambda value: value(TIMES)[:, None]
+    return scale(schedule.alpha) * x0 + scale(schedule.sigma) * jax.random.normal(for_noise, x0.shape, x0.dtype)
+
+
+@pytest.mark.slow
+@in_float64
+def test_chord_of_gaussian_data_ends_where_its_flow_does_on_every_schedule():
+    made = [case.make() for case in SCHEDULES.values()]
+    levels = lambda u: [np.stack(v) for v in zip(*((s.alpha(u), s.sigma(u)) for s in made), strict=True)]
+    start, end = levels(TIMES), levels(ENDS)
+    same = (TIMES == ENDS)[:, None]
+    for data in (make() for make in DENSITIES.values()):
+        over = lambda f: jax.jit(jax.vmap(jax.vmap(f)))
+        x = jax.random.normal(jax.random.key(0), (len(made), len(TIMES), data.dim))
+        pair = over(data.chord)(x, start, end)
+        for (alpha, sigma), expected in ((start, x), (end, over(data.flow)(x, start, end))):
+            found = alpha[..., None] * pair.x0 + sigma[..., None] * pair.eps
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+        denoised = over(data.predict)(x, *start)
+        for found, expected in zip(pair, denoised, strict=True):
+            np.testing.assert_allclose(same * found, same * expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["edm"])
+@in_float64
+def test_map_of_a_mixture_is_what_a_solver_converges_to(name):
+    schedule, ring = SCHEDULES[name].make(), densities.ring(3, std=0.4)
+    flow_map, x = flow_maps.exact_map(ring, schedule, 64), states(ring, schedule)[:4]
+    clocks = jnp.linspace(flow_maps.clock(schedule, 0.9), flow_maps.clock(schedule, 0.1), 201)
+    ts = schedule.time_at(solvers.coordinates.log_snr_at("flow", clocks))
+    teacher = denoisers.exact_denoiser(ring, schedule)
+    expected = jax.jit(lambda x: samplers.sample(None, teacher, schedule, solvers.RK4(), x, ts))(x)
+    found = jax.jit(lambda x: transport(flow_map, schedule, x, ts[0], ts[-1]))(x)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["edm"])
+@pytest.mark.parametrize(
+    "data",
+    [PLANE, pytest.param(functools.partial(densities.ring, 3, std=0.4), marks=pytest.mark.slow)],
+    ids=["Gaussian", "mixture"],
+)
+@in_float64
+def test_exact_map_is_a_semigroup_and_another_is_not(name, data):
+    schedule, data = SCHEDULES[name].make(), data()
+    x, middle = states(data, schedule), flow_maps.middle_time(TIMES, ENDS, schedule, 0.3)
+    exact = flow_maps.exact_map(data, schedule)
+    straight = lambda x, t, s: denoisers.exact_denoiser(data, schedule)(x, t)
+    error = lambda flow_map: flow_maps.semigroup_error(flow_map, schedule, x, TIMES, middle, ENDS)
+    good, bad = jax.jit(lambda: (error(exact), error(straight)))()
+    assert np.max(good) < 1e-12
+    assert np.max(bad) > 1e-4
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "velocity",
+        *(pytest.param(t, marks=pytest.mark.slow) for t in ("x0", "eps", "score", "v", predictions.edm_target(0.7))),
+    ],
+    ids=str,
+)
+@in_float64
+def test_network_of_any_target_has_the_map_of_its_chord(target):
+    schedule, data = schedules.linear_vp(), PLANE()
+    exact, kind, t, s = flow_maps.exact_map(data, schedule), predictions.as_target(target), TIMES[1:5], ENDS[1:5]
+    network = lambda x, t, s: kind.from_prediction(exact(x, t, s), t, schedule)
+    x = states(data, schedule)[1:5]
+    found = transport(flow_maps.flow_map_from_network(network, schedule, target), schedule, x, t, s)
+    np.testing.assert_allclose(found, transport(exact, schedule, x, t, s), rtol=1e-9)
+    other = flow_maps.flow_map_from_network(lambda x, t, s: jnp.tanh(x), schedule, target)
+    np.testing.assert_allclose(transport(other, schedule, x, t, t), x, rtol=1e-9)
+
+
+@in_float64
+def test_clocks_of_a_network_do_not_depend_on_the_schedule():
+    network = lambda x, level, span: jnp.stack([level, span])
+    seen = []
+    for schedule in (schedules.cosine(), schedules.rectified_flow()):
+        t, s = (schedule.time_at(solvers.coordinates.log_snr_at("flow", tau)) for tau in (0.8, 0.3))
+        seen.append(flow_maps.condition_on_clocks(network, schedule, 4.0)(jnp.zeros(1), t, s))
+    np.testing.assert_allclose(seen, [[3.2, 2.0]] * 2, rtol=1e-9)
+
+
+@in_float64
+def test_one_step_from_noise_is_the_flow_and_any_grid_ends_there():
+    schedule, data = schedules.cosine(), PLANE()
+    flow_map, x = flow_maps.exact_map(data, schedule), jax.random.normal(jax.random.key(1), (5, 2))
+    expected = data.flow(x, (0.0, 1.0), (1.0, 0.0))
+    for ts in ([1.0, 0.0], [1.0, 0.7, 0.0], [1.0, 0.9, 0.5, 0.1, 0.0]):
+        run = jax.jit(lambda x, ts=ts: samplers.sample(None, flow_map, schedule, FlowMapSolver(), x, ts))
+        np.testing.assert_allclose(run(x), expected, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["edm", pytest.param("cosine", marks=pytest.mark.slow)])
+@in_float64
+def test_steps_with_fresh_noise_keep_the_marginal(name):
+    """The mean and the variance of the result of a linear map, followed through every step."""
+    schedule, data = SCHEDULES[name].make(), densities.gaussian(jnp.array([0.5]), std=0.7)
+    flow_map = flow_maps.exact_map(data, schedule)
+
+    @jax.jit
+    def moments(gamma):
+        solver, start = FlowMapSolver(gamma=gamma), data.marginal(schedule.alpha(1.0), schedule.sigma(1.0))
+        mean, variance = start.mean[None], start.residual
+        for t, s in itertools.pairwise([1.0, 0.8, 0.3, 0.0]):
+            row = solver.row(schedule, jnp.array([s, t]), 0)
+            step = (
+                lambda x, row=row: row.x0 * flow_map(x, row.t, row.end).x0 + row.eps * flow_map(x, row.t, row.end).eps
+            )
+            variance = (step(mean + 1.0) - step(mean)) ** 2 * variance + row.std**2
+            mean = step(mean)
+        return mean, variance
+
+    end = data.marginal(schedule.alpha(0.0), schedule.sigma(0.0))
+    for gamma in (0.0, 0.4, 1.0):
+        np.testing.assert_allclose(jnp.ravel(jnp.stack(moments(gamma))), [end.mean[0], end.residual], rtol=1e-6)
+
+
+@pytest.mark.slow
+@in_float64
+def test_gamma_of_one_is_multistep_consistency_sampling_and_of_zero_the_map():
+    schedule, data, key = schedules.linear_vp(), PLANE(), jax.random.key(2)
+    flow_map, x, ts = flow_maps.exact_map(data, schedule), jnp.ones((3, 2)), [1.0, 0.6, 0.2, 0.05]
+    run = lambda solver, d: jax.jit(lambda: samplers.sample(key, d, schedule, solver, x, ts))()
+    ends = lambda x, t: flow_map(x, t, 0.05)
+    expected = run(solvers.MultistepConsistency(t_min=0.05), ends)
+    np.testing.assert_allclose(run(FlowMapSolver(gamma=1.0, t_min=0.05), flow_map), expected, rtol=1e-9)
+    np.testing.assert_allclose(run(FlowMapSolver(gamma=0.0), flow_map), run(FlowMapSolver(), flow_map), rtol=1e-9)
+    row = FlowMapSolver(gamma=0.6).row(schedule, jnp.array([0.4, 0.9]), 0)
+    ratio = lambda t: schedule.sigma(t) / schedule.alpha(t)
+    np.testing.assert_allclose([ratio(row.end), row.std], [0.8 * ratio(0.4), 0.6 * schedule.sigma(0.4)], rtol=1e-9)
+    np.testing.assert_allclose(row.std, transition(schedule, 0.4, row.end).std, rtol=1e-9)
+
+
+def test_solver_has_no_noise_to_draw_without_gamma_and_wants_a_key_with_it():
+    schedule, flow_map = schedules.cosine(), flow_maps.exact_map(PLANE(), schedules.cosine())
+    assert not FlowMapSolver().stochastic
+    with pytest.raises(ValueError, match="key must be a PRNG key for the stochastic solver FlowMapSolver"):
+        samplers.sample(None, flow_map, schedule, FlowMapSolver(gamma=0.5), jnp.ones((1, 2)), [1.0, 0.0])
+    for wrong in ({"gamma": 1.5}, {"t_min": 1.0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            FlowMapSolver(**wrong)
+    run = lambda gamma: samplers.sample(
+        jax.random.key(0), flow_map, schedule, FlowMapSolver(gamma=gamma), jnp.ones((1, 2)), [1.0, 0.5, 0.0]
+    ).sum()
+    assert np.isfinite(jax.jit(jax.grad(run))(0.5))
+
+
+def test_bfloat16_states_keep_their_type():
+    schedule = schedules.cosine()
+    flow_map = flow_maps.flow_map_from_network(lambda x, t, s: jnp.tanh(x).astype(jnp.float32), schedule, "v")
+    x = jnp.ones((2, 3), jnp.bfloat16)
+    assert transport(flow_map, schedule, x, 0.9, 0.2).dtype == jnp.bfloat16
+    run = lambda: samplers.sample(jax.random.key(0), flow_map, schedule, FlowMapSolver(gamma=0.3), x, [1.0, 0.0])
+    found = jax.eval_shape(run)
+    assert found.dtype == jnp.bfloat16

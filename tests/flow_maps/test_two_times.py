@@ -1,0 +1,48 @@
+"""Pairs and triples of training times, and guidance inside training."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit import flow_maps, schedules
+from scorekit.times import uniform
+from scorekit.typing import Prediction
+
+
+def test_two_times_are_ordered_and_equal_in_the_given_part():
+    jumps = flow_maps.two_times(jax.random.key(0), 400, uniform(), schedules.cosine(), 0.25)
+    assert np.all(jumps.s[:100] == jumps.t[:100])
+    assert np.all(jumps.s[100:] < jumps.t[100:])
+    np.testing.assert_allclose(jumps.t[100:].mean(), 2 / 3, atol=0.05)  # the larger of two uniform times
+    np.testing.assert_allclose(jumps.s[100:].mean(), 1 / 3, atol=0.05)
+
+
+def test_shortcut_steps_halve_the_steps_of_dyadic_grids_of_the_clock():
+    for schedule in (schedules.rectified_flow(), schedules.edm()):
+        steps = flow_maps.shortcut_steps(jax.random.key(1), 200, schedule, levels=4)
+        ends = [flow_maps.clock(schedule, u) for u in (1.0, 0.0)]
+        part = [(flow_maps.clock(schedule, u) - ends[1]) / (ends[0] - ends[1]) for u in steps]
+        length = np.asarray(part[0] - part[2])
+        level = np.round(-np.log2(length))
+        np.testing.assert_allclose(length, 2.0**-level, atol=1e-4)
+        assert np.bincount(level.astype(int)).tolist() == [50] * 4
+        np.testing.assert_allclose(part[1], (part[0] + part[2]) / 2, atol=1e-4)
+        np.testing.assert_allclose(part[0] / length, np.round(part[0] / length), atol=1e-2)
+
+
+def test_tuning_times_are_those_of_the_paper_and_approach_t():
+    schedule, t = schedules.edm(0.0, 80.0), jnp.array([0.01, 0.3, 0.6, 0.9])
+    w = np.asarray(schedule.sigma(t))
+    for stage in (0, 1, 3, 8):
+        expected = np.maximum(w * (1 - (1 + 8 / (1 + np.exp(w))) / 2.0**stage), 0)
+        found = schedule.sigma(flow_maps.tuning_time(t, stage, schedule))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_guided_velocity_is_the_mean_of_example_condition_and_null():
+    x, eps = jnp.ones((2, 1)), -jnp.ones((2, 1))
+    given, absent = Prediction(3.0 * x, eps), Prediction(0.0 * x, 2.0 * eps)
+    for scale, mix in ((2.0, 0.0), (0.8, 0.6)):
+        velocity = flow_maps.guided_velocity(given, lambda x, t: given, lambda x, t: absent, scale, mix)
+        total = scale + mix
+        np.testing.assert_allclose(velocity(x, 0.5).x0, total * given.x0 + (1 - total) * absent.x0, rtol=1e-6)

@@ -1,0 +1,75 @@
+"""Networks of two times: further scalars leave trained networks what they were, and have forward-mode derivatives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit.networks import MLP, DiT, UNet, with_new_parameters
+
+RNG = np.random.default_rng(0)
+IMAGES, VECTORS = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, 4, 4, 1), (2, 3)))
+NOISE, SCALARS = np.array([0.3, 0.9], np.float32), np.array([[0.2, 1.0], [0.7, 2.0]], np.float32)
+NETWORKS = {
+    "mlp": (MLP(features=16, blocks=1), VECTORS),
+    "unet": (UNet(channels=8, multipliers=(1,), attention_resolutions=(4,), heads=2), IMAGES),
+    "dit": (DiT(depth=1, width=16, heads=2, noise_scale=4.0), IMAGES),
+    "dit, fused": (DiT(depth=1, width=16, heads=2, noise_scale=4.0, attention="fused", remat=True), IMAGES),
+}
+
+
+def random_parameters(network, x):
+    shapes = jax.eval_shape(network.init, jax.random.key(0), x, NOISE, scalars=SCALARS)
+    return jax.tree.map(lambda leaf: (0.3 * RNG.normal(size=leaf.shape)).astype(np.float32), shapes)
+
+
+def derivative(network, params, x):
+    """Along a direction of the state, the noise level and the scalars, and the same by central differences."""
+    direction = tuple(RNG.normal(size=v.shape).astype(np.float32) for v in (x, NOISE, SCALARS))
+    f = lambda x, noise, scalars: network.apply(params, x, noise, scalars=scalars)
+    at = lambda h: f(*(v + h * d for v, d in zip((x, NOISE, SCALARS), direction, strict=True)))
+    return jax.jit(lambda: (jax.jvp(f, (x, NOISE, SCALARS), direction)[1], (at(3e-3) - at(-3e-3)) / 6e-3))()
+
+
+@pytest.mark.parametrize("name", ["mlp", *(pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS if n != "mlp")])
+def test_forward_derivative_is_that_of_finite_differences(name):
+    network, x = NETWORKS[name]
+    found, expected = derivative(network, random_parameters(network, x), x)
+    assert np.abs(expected).max() > 1e-2
+    np.testing.assert_allclose(found, expected, atol=2e-2 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dit"])
+def test_forward_derivative_in_bfloat16_is_near_that_in_float32(name):
+    network, x = NETWORKS[name]
+    params = random_parameters(network, x)
+    state = RNG.bit_generator.state
+    exact = derivative(network, params, x)[0]
+    RNG.bit_generator.state = state
+    rounded = derivative(network.clone(dtype=jnp.bfloat16), params, x)[0]
+    assert rounded.dtype == jnp.float32
+    np.testing.assert_allclose(rounded, exact, atol=0.1 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("name", ["mlp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("dit",))])
+def test_new_scalars_leave_a_trained_network_what_it_was(name):
+    network, x = NETWORKS[name]
+    fresh = jax.jit(network.init)(jax.random.key(0), x, NOISE, scalars=SCALARS)
+    old = {**random_parameters(network, x)["params"]}
+    old["conditioning"] = {k: v for k, v in old["conditioning"].items() if k != "scalars"}
+    params = with_new_parameters({"params": old}, fresh)
+    run = jax.jit(lambda params, scalars: network.apply(params, x, NOISE, scalars=scalars))
+    np.testing.assert_array_equal(run(params, SCALARS), run({"params": old}, None))
+    np.testing.assert_array_equal(run(params, None), run({"params": old}, None))
+    params["params"]["conditioning"]["scalars"]["out"]["bias"] += 1.0
+    assert np.abs(run(params, SCALARS) - run(params, None)).max() > 1e-3
+
+
+def test_parameters_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"trained must have the shapes of fresh, \(2,\) at bias, got \(3,\)"):
+        with_new_parameters({"bias": np.ones(3)}, {"bias": np.ones(2)})
+    with pytest.raises(ValueError, match="which has no kernel"):
+        with_new_parameters({"kernel": np.ones(3)}, {"bias": np.ones(2)})
+    with pytest.raises(ValueError, match=r"scalars must be a scalar or have shape \(2,\)"):
+        jax.eval_shape(MLP().init, jax.random.key(0), VECTORS, NOISE, scalars=np.ones(3))
