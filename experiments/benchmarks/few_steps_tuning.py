@@ -31,7 +31,7 @@ from scorekit.typing import Array
 
 _NFE = flags.DEFINE_list("nfe", ["5", "6", "7", "8", "10", "12", "15", "20"], "evaluations to tune for")
 _UPDATES = flags.DEFINE_integer("updates", 200, "of Adam", lower_bound=1)
-_RATE = flags.DEFINE_float("rate", 0.05, "learning rate, which decays to 0", lower_bound=0)
+_RATE = flags.DEFINE_float("rate", 0.3, "learning rate times evaluations; it decays to 0", lower_bound=0)
 _OUT = flags.DEFINE_string("out", "few_steps", "folder with a file for each number of evaluations")
 _MODULE = flags.DEFINE_string("module", None, "module to write with the tables that are in the folder")
 
@@ -189,7 +189,7 @@ def log_errors(table: Table, problems: Problems) -> tuple[Array, Array]:
 
 def tune(n: int, problems: list[Problems], updates: int, rate: float) -> Table:
     """The sampler of n evaluations with the smallest loss."""
-    optimiser = optax.adam(optax.cosine_decay_schedule(rate, updates))
+    optimiser = optax.adam(optax.cosine_decay_schedule(rate / n, updates))
 
     @jax.jit
     def update(free, state, problems):

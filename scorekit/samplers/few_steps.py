@@ -98,7 +98,7 @@ def few_steps(
     """A solver and its grid for 5 to 20 evaluations, with tabulated noise levels and weights.
 
     ``log_snr(ts[k]) = table[k] - 2 log(sigma_data)`` between the ends: the same noise levels, relative to the data, on
-    every schedule. The network is evaluated at ``ts[1]`` to ``ts[-2]`` and, in the first step, at a level below ``ts[0]``.
+    every schedule. The network is evaluated at the inner times and, in the first step, at a level below ``ts[0]``.
 
     Args:
       schedule: the schedule of the network.
