@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_between, check_positive, check_scalar, nan_unless
-from scorekit.samplers._few_steps_table import TABLE
+from scorekit.samplers._tabulated import HISTORY, encloses, table
 from scorekit.schedules._numerics import as_time
 from scorekit.solvers._base import Row, SolverBase, linear_combination, slope
 from scorekit.trees import combine, is_traced, pytree_dataclass
@@ -26,7 +26,6 @@ from scorekit.typing import Array, ArrayLike, Schedule
 
 __all__ = ["FewSteps", "few_steps"]
 
-_HISTORY = 4
 _TOLERANCE = 1e-3  # in the angle, of the grid that the weights belong to
 
 
@@ -46,6 +45,9 @@ class FewSteps(SolverBase):
 
     >>> FewSteps(sigma_data=0.5).order
     1
+
+    Source: Shaul et al. 2024, non-stationary solvers, which are optimised there for one model
+    (https://arxiv.org/abs/2403.01329); the table is made here.
     """
 
     sigma_data: ArrayLike = 1.0
@@ -56,7 +58,7 @@ class FewSteps(SolverBase):
 
     def plan(self, schedule, ts):
         ts = as_time(ts)
-        levels, keep, weights = _table(jnp.shape(ts)[0] - 1)
+        levels, keep, weights = table(jnp.shape(ts)[0] - 1)
         radius, angle = _polar(schedule, ts, self.sigma_data)
         belongs = jnp.all(jnp.abs(angle[1:-1] - _angles(levels)[1:]) < _TOLERANCE)
         if not is_traced(belongs) and not belongs:
@@ -78,7 +80,7 @@ class FewSteps(SolverBase):
         return _Step(row, seen_radius / radius[:-1])
 
     def init(self, x):
-        return (jax.tree.map(jnp.zeros_like, x),) * _HISTORY
+        return (jax.tree.map(jnp.zeros_like, x),) * HISTORY
 
     def step(self, key, state, x_t, row, denoiser):
         row, rescale = row
@@ -117,40 +119,21 @@ def few_steps(
     >>> solver, ts = few_steps(rectified_flow(), 5)
     >>> ts.shape, float(ts[0]), float(ts[-1])
     ((6,), 1.0, 0.0)
+
+    Source: Shaul et al. 2024, non-stationary solvers, which are optimised there for one model
+    (https://arxiv.org/abs/2403.01329); the table is made here.
     """
     check_scalar(t_max=t_max, t_min=t_min, sigma_data=sigma_data)
     check_positive(sigma_data=sigma_data)
     check_between(0, 1, t_max=t_max, t_min=t_min)
-    encloses = encloses_few_steps(schedule, steps, t_max, t_min, sigma_data)
-    if not is_traced(encloses) and not encloses:
-        first, last = np.exp(-0.5 * np.asarray(_table(steps)[0])[[0, -1]])
+    fits = encloses(schedule, steps, t_max, t_min, sigma_data)
+    if not is_traced(fits) and not fits:
+        first, last = np.exp(-0.5 * np.asarray(table(steps)[0])[[0, -1]])
         allowed = f"times that enclose sigma / alpha = {first:.3g} to {last:.3g} times sigma_data"
         raise ValueError(f"t_max and t_min must be {allowed}, got {t_max} and {t_min} with sigma_data = {sigma_data}")
-    inner = schedule.time_at(_table(steps)[0][1:] - 2.0 * jnp.log(sigma_data))
+    inner = schedule.time_at(table(steps)[0][1:] - 2.0 * jnp.log(sigma_data))
     first, last = (jnp.asarray(t, inner.dtype)[None] for t in (t_max, t_min))
-    return FewSteps(sigma_data=sigma_data), nan_unless(encloses, jnp.concatenate([first, inner, last]))
-
-
-def encloses_few_steps(
-    schedule: Schedule, steps: int, t_max: ArrayLike, t_min: ArrayLike, sigma_data: ArrayLike
-) -> Array:
-    """Whether the evaluations of :func:`few_steps` lie between these times.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> bool(encloses_few_steps(rectified_flow(), 5, 0.5, 0.0, 1.0))
-    False
-    """
-    levels = _table(steps)[0] - 2.0 * jnp.log(sigma_data)
-    return (schedule.log_snr(t_max) < levels[0]) & (schedule.log_snr(t_min) > levels[-1])
-
-
-def _table(steps: int) -> tuple[Array, Array, Array]:
-    """Log-SNR of the evaluations ``(n,)``, d ``(n,)`` and weights ``(n, 5)``."""
-    if steps not in TABLE:
-        raise ValueError(f"steps must be one of {', '.join(map(str, TABLE))}, got {steps}")
-    levels, keep, weights = zip(*TABLE[steps], strict=True)
-    padded = [(*row, *[0.0] * (1 + _HISTORY - len(row))) for row in weights]
-    return jnp.asarray(levels, float), jnp.asarray(keep, float), jnp.asarray(padded, float)
+    return FewSteps(sigma_data=sigma_data), nan_unless(fits, jnp.concatenate([first, inner, last]))
 
 
 def _angles(log_snr: Array) -> Array:

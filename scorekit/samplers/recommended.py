@@ -1,8 +1,11 @@
 """The solver and the time grid to begin with, by the number of network evaluations."""
 
+import numpy as np
+
 from scorekit.checks import check_count, check_positive, check_scalar
 from scorekit.samplers._few_steps_table import TABLE
-from scorekit.samplers.few_steps import encloses_few_steps, few_steps
+from scorekit.samplers._tabulated import encloses
+from scorekit.samplers.few_steps import few_steps
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2MSDE, UniPC, grids
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Schedule, Solver
@@ -71,7 +74,7 @@ def _fits(schedule: Schedule, steps: int, t_max: ArrayLike, t_min: ArrayLike, si
     """Whether there is a table of so many steps that lies between these times; of traced values only 1 and 0 do."""
     if steps not in TABLE:
         return False
-    encloses = encloses_few_steps(schedule, steps, t_max, t_min, sigma_data)
-    if not is_traced(encloses):
-        return bool(encloses)
-    return not (is_traced(t_max) or is_traced(t_min)) and float(t_max) == 1.0 and float(t_min) == 0.0
+    fits = encloses(schedule, steps, t_max, t_min, sigma_data)
+    if not is_traced(fits):
+        return bool(fits)
+    return not (is_traced(t_max) or is_traced(t_min)) and bool(np.asarray(t_max) == 1 and np.asarray(t_min) == 0)

@@ -8,7 +8,7 @@ import pytest
 from scorekit import denoisers, densities, process, samplers, schedules, solvers
 from scorekit.samplers import FewSteps, few_steps, recommended
 from scorekit.samplers._few_steps_table import TABLE
-from scorekit.samplers.few_steps import encloses_few_steps
+from scorekit.samplers._tabulated import encloses
 from scorekit.solvers import grids
 
 RING = densities.ring(8, 1.4, 0.1)  # no mixture of the table's family lies on a circle
@@ -109,7 +109,7 @@ def test_times_must_enclose_the_evaluations_or_recommended_takes_another_pair():
         few_steps(schedule, 5, t_max=0.5)
     assert not isinstance(recommended(schedule, 5, t_max=0.5)[0], FewSteps)
     assert not isinstance(recommended(schedule, 9)[0], FewSteps)
-    assert not encloses_few_steps(schedule, 5, 1.0, 0.3, 1.0)
+    assert not encloses(schedule, 5, 1.0, 0.3, 1.0)
     assert np.all(np.isnan(jax.jit(lambda t: few_steps(schedule, 5, t)[1])(0.5)))
     inside = jax.jit(lambda t: recommended(schedule, 5, t_max=t)[1])(0.5)
     assert np.all(np.diff(inside) < 0)
