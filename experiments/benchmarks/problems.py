@@ -155,7 +155,7 @@ def power_law(dim: int = 64, exponent: float = 2.0) -> densities.Mixture:
     variances *= dim / variances.sum()
     factor = np.eye(dim)[:, :rank] * np.sqrt(variances[:rank] - variances[rank])
     return densities.mixture(
-        [1.0], [densities.gaussian(jnp.full(dim, 0.2), std=float(np.sqrt(variances[rank])), factor=factor)]
+        np.ones(1), [densities.gaussian(jnp.full(dim, 0.2), std=float(np.sqrt(variances[rank])), factor=factor)]
     )
 
 
