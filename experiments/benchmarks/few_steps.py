@@ -68,7 +68,7 @@ def errors(x: Array, reference: np.ndarray) -> Errors:
 
 
 def measure(problem: Problem, nfes: list[int], sigma_data: float) -> dict[str, list[Errors]]:
-    """The errors of every strategy, of the untabulated recommended pair, and of the tabulated sampler, by NFE."""
+    """The errors of every strategy, of the recommended pair, and of the tabulated sampler, by NFE."""
     top = problem.times("VP t", 1)[0]
     score = lambda solver, ts: errors(
         run(None, problem.denoiser, problem.schedule, solver, problem.x_init, ts), problem.reference
@@ -78,9 +78,7 @@ def measure(problem: Problem, nfes: list[int], sigma_data: float) -> dict[str, l
         return score(solver, problem.times(grid, nfe if solver.evals_per_step == 1 else (nfe + 1) // TWO_STAGES))
 
     found = {name: [by_name(*pair, nfe) for nfe in nfes] for name, pair in STRATEGIES.items()}
-    found["recommended, not tabulated"] = [
-        score(*recommended(problem.schedule, n, tabulated=False, t_max=top)) for n in nfes
-    ]
+    found["recommended"] = [score(*recommended(problem.schedule, n, t_max=top)) for n in nfes]
     for n in nfes:
         solver, ts = few_steps(problem.schedule, n, top, sigma_data=sigma_data)
         x = draw(problem.denoiser, problem.schedule, solver, problem.x_init, ts)
@@ -103,7 +101,7 @@ def show(name: str, found: dict[str, list[Errors]], nfes: list[int]) -> list[tup
             print(f"{row:28}" + "".join(f"{cell[kind]:9.1e}" for cell in cells))
         ours = np.array([cell[kind] for cell in found["tabulated"]])
         best = np.min([[cell[kind] for cell in found[row]] for row in STRATEGIES], axis=0)
-        plain = np.array([cell[kind] for cell in found["recommended, not tabulated"]])
+        plain = np.array([cell[kind] for cell in found["recommended"]])
         rows = {"best strategy / tabulated": best / ours, "recommended / tabulated": plain / ours}
         if (name, kind) in PUBLISHED:
             known = PUBLISHED[name, kind]

@@ -9,7 +9,7 @@ and as the median over samples of the RMSE of one sample (in 64 dimensions a few
 dominate the RMSE). Stochastic solvers: the sliced Wasserstein distance to exact samples, with the noise floor of two
 exact sets. Pairs (solver, grid) are ranked by the geometric mean, over the problems and both errors, of the error
 divided by that of the best pair at the same number of evaluations. One of them is
-:func:`scorekit.samplers.recommended` without its tables, which :mod:`.few_steps` compares.
+:func:`scorekit.samplers.recommended`.
 """
 
 import functools
@@ -123,7 +123,7 @@ def deterministic_cells(problem: Problem, names: list[str], grids: list[str], nf
     cells: Cells = {}
     top = problem.times("VP t", 1)[0]
     for nfe in nfes:
-        solver, times = recommended(problem.schedule, nfe, t_max=top, tabulated=False)  # solvers for any grid
+        solver, times = recommended(problem.schedule, nfe, t_max=top)
         cells["recommended", "its grid", nfe] = errors(
             run(None, problem.denoiser, problem.schedule, solver, problem.x_init, times), problem.reference
         )

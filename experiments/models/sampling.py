@@ -45,8 +45,7 @@ def _vp_quadratic(schedule: Schedule, n: int, t_max=1.0, t_min=0.0, power=3.0) -
 
 
 def _recommended(schedule: Schedule, n: int, stochastic: bool, t_max=1.0, t_min=0.0) -> Array:
-    t_max = _start(schedule, t_max)
-    _, ts = samplers.recommended(schedule, n, stochastic=stochastic, t_max=t_max, t_min=t_min, tabulated=False)
+    _, ts = samplers.recommended(schedule, n, stochastic=stochastic, t_max=_start(schedule, t_max), t_min=t_min)
     return ts
 
 

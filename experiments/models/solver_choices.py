@@ -54,7 +54,7 @@ def _configurable(factory: Callable[..., Any], defaults: Mapping[str, Any]) -> C
 
 
 def _recommended(schedule: Schedule, n: int, stochastic: bool = False) -> Solver:
-    return samplers.recommended(schedule, n, stochastic=stochastic, tabulated=False)[0]
+    return samplers.recommended(schedule, n, stochastic=stochastic)[0]
 
 
 def _all() -> dict[str, Callable[..., Any]]:

@@ -61,7 +61,7 @@ ROWS: dict[str, Call] = {
         solver=solvers.Ancestral(), x_init=_STATE, ts=_TIMES, **_PARTICLES,
     ),
     "samplers.recommended": call(
-        samplers.recommended, schedule=SCHEDULE, steps=Count(3), sigma_data=Number(1.0, low=0.0),
+        samplers.recommended, schedule=SCHEDULE, steps=Count(3),
         t_max=Number(0.9, low=-0.1, high=1.5), t_min=Number(0.1, low=-0.1, high=0.95),
     ),
     "samplers.repaint": call(
