@@ -93,6 +93,7 @@ def _converted(schedule: Schedule, make, n: int, **kwargs) -> Array:
 GRIDS = {
     "karras7 .002": lambda n: grids.karras(EDM, n, 1.0, _at(0.002)),
     "logsnr .002": lambda n: grids.uniform_log_snr(EDM, n, 1.0, _at(0.002)),
+    "logsnr .01": lambda n: grids.uniform_log_snr(EDM, n, 1.0, _at(0.01)),
     "logsnr .03": lambda n: grids.uniform_log_snr(EDM, n, 1.0, _at(0.03)),
     "VP t": lambda n: _converted(schedules.linear_vp(), grids.uniform, n),
     "VP t^1.5": lambda n: _converted(schedules.linear_vp(), grids.quadratic, n, power=1.5),
@@ -135,12 +136,47 @@ def small_mixture(dim: int, modes: int, seed: int, std: float) -> densities.Mixt
     return densities.mixture(weights, [densities.gaussian(jnp.asarray(scale * m), std=scale * std) for m in means])
 
 
+def annulus(modes: int = 64, std: float = 0.03) -> densities.Mixture:
+    """A thin ring: its curve is as good as continuous at the width of the modes."""
+    return densities.ring(modes, math.sqrt(2.0 * (1.0 - std**2)), std)
+
+
+def heavy_tails(dim: int = 16, scales: int = 8) -> densities.Mixture:
+    """One centre and many widths, as a Student distribution; the variance of a coordinate is 1."""
+    stds, weights = np.geomspace(0.15, 5.0, scales), np.geomspace(1.0, 0.01, scales)
+    stds = stds / math.sqrt(weights @ stds**2 / weights.sum())
+    return densities.mixture(weights, [densities.gaussian(jnp.zeros(dim), std=float(s)) for s in stds])
+
+
+def power_law(dim: int = 64, exponent: float = 2.0) -> densities.Mixture:
+    """One Gaussian with the spectrum of images, ``k^-exponent``, around a mean; the variance of a coordinate is 1."""
+    rank = dim - 1
+    variances = np.arange(1.0, dim + 1.0) ** -exponent
+    variances *= dim / variances.sum()
+    factor = np.eye(dim)[:, :rank] * np.sqrt(variances[:rank] - variances[rank])
+    return densities.mixture(
+        np.ones(1), [densities.gaussian(jnp.full(dim, 0.2), std=float(np.sqrt(variances[rank])), factor=factor)]
+    )
+
+
+def checkerboard(side: int = 4, std: float = 0.12) -> densities.Mixture:
+    """Modes on every other square of a board."""
+    places = np.array([(i, j) for i in range(side) for j in range(side) if (i + j) % 2], float)
+    places -= places.mean(0)
+    places *= math.sqrt((1.0 - std**2) / np.mean(places**2))
+    return densities.mixture(np.ones(len(places)), [densities.gaussian(jnp.asarray(p), std=std) for p in places])
+
+
 DATA = {
     "ring": ring,
     "low_rank": low_rank_mixture,
     "four_modes_1d": functools.partial(small_mixture, 1, 4, 1, 0.1),
     "eight_modes_8d": functools.partial(small_mixture, 8, 8, 3, 0.15),
     "low_rank_16d": functools.partial(low_rank_mixture, 16, 6, 2, 0.08),
+    "annulus": annulus,
+    "heavy_tails_16d": heavy_tails,
+    "power_law_64d": power_law,
+    "checkerboard": checkerboard,
 }
 
 

@@ -4,6 +4,7 @@ from scorekit.samplers.adaptive import AdaptiveResult, adaptive_ode
 from scorekit.samplers.adaptive_stochastic import adaptive_sde
 from scorekit.samplers.chains import MetropolisResult, corrupt_denoise, langevin, metropolis_langevin, sgld
 from scorekit.samplers.editing import sdedit, translate
+from scorekit.samplers.few_steps import FewSteps, few_steps
 from scorekit.samplers.inversion import invert
 from scorekit.samplers.log_prob import LoggedSample, sample_with_log_probs, trajectory_log_probs
 from scorekit.samplers.parallel import ParallelResult, parallel_sample
@@ -15,6 +16,7 @@ from scorekit.samplers.sampling import nfe, sample
 
 __all__ = [
     "AdaptiveResult",
+    "FewSteps",
     "LoggedSample",
     "MetropolisResult",
     "ParallelResult",
@@ -23,6 +25,7 @@ __all__ = [
     "adaptive_sde",
     "corrupt_denoise",
     "effective_sample_size",
+    "few_steps",
     "invert",
     "langevin",
     "metropolis_langevin",

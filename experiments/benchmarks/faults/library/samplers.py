@@ -39,6 +39,10 @@ ROWS: dict[str, Call] = {
         samplers.corrupt_denoise, key=KEY, **_MODEL, solver=solvers.Euler(), x=_STATE, ts=_TIMES, num_rounds=Count(1)
     ),
     "samplers.effective_sample_size": call(samplers.effective_sample_size, log_weights=_LOG_WEIGHTS),
+    "samplers.few_steps": call(
+        samplers.few_steps, schedule=SCHEDULE, steps=Count(5, least=5), sigma_data=Number(1.0, low=0.0),
+        t_max=Number(0.9, low=-0.1, high=1.5), t_min=Number(0.001, low=-0.1, high=0.95),
+    ),
     "samplers.invert": call(samplers.invert, **_MODEL, solver=solvers.Euler(), x=_STATE, ts=_TIMES),
     "samplers.langevin": call(
         samplers.langevin, key=KEY, score=lambda x: -x, x=_STATE, step_size=_STEP, num_steps=Count(2)
@@ -92,6 +96,7 @@ ROWS: dict[str, Call] = {
 }  # fmt: skip
 
 EXEMPT = {
+    "samplers.FewSteps": "built by few_steps",
     "samplers.AdaptiveResult": "a result",
     "samplers.LoggedSample": "a result",
     "samplers.MetropolisResult": "a result",

@@ -1,0 +1,146 @@
+r"""Few steps without training for it: noise levels and weights of a multistep solver, chosen once for all data.
+
+Noise levels are the angle ``a = atan(sigma / (alpha sigma_data))``, and states are ``u = x / r`` with
+``r = hypot(alpha sigma_data, sigma)``: data of that standard deviation around 0 stand still on them, whatever the
+schedule. The probability-flow ODE is ``du/da = v = cos(a) eps - sin(a) x0 / sigma_data``, and step k is
+
+    ``u_k+1 = (1 + d_k) u_k + (a_k+1 - a_k) sum_j w_kj v_k-j``,  j = 0 to 4.
+
+The table holds the levels, as log-SNR for ``sigma_data = 1``, the weights w and d. They were optimised together, on
+random mixtures of Gaussians (``experiments.benchmarks.few_steps_tuning``), so that the grid and the weights belong to
+each other. The first slope is taken at a lower noise level than the start, where a network could only return the mean.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.checks import check_between, check_positive, check_scalar, nan_unless
+from scorekit.samplers._tabulated import HISTORY, encloses, table
+from scorekit.schedules._numerics import as_time
+from scorekit.solvers._base import Row, SolverBase, linear_combination, slope
+from scorekit.trees import combine, is_traced, pytree_dataclass
+from scorekit.typing import Array, ArrayLike, Schedule
+
+__all__ = ["FewSteps", "few_steps"]
+
+_TOLERANCE = 1e-3  # in the angle, of the grid that the weights belong to
+
+
+class _Step(NamedTuple):
+    """A step: the state is scaled by ``rescale`` for the evaluation at ``row.t``."""
+
+    row: Row
+    rescale: Array
+
+
+@pytree_dataclass
+class FewSteps(SolverBase):
+    """A linear multistep solver with tabulated weights, on the grid that they belong to; built by :func:`few_steps`.
+
+    Attributes:
+      sigma_data: the standard deviation of the data that the levels of the grid are multiples of.
+
+    >>> FewSteps(sigma_data=0.5).order
+    1
+
+    Source: Shaul et al. 2024, non-stationary solvers, which are optimised there for one model
+    (https://arxiv.org/abs/2403.01329); the table is made here.
+    """
+
+    sigma_data: ArrayLike = 1.0
+    order, evals_per_step, stochastic = 1, 1, False
+
+    def row(self, schedule, times, num_past):
+        raise ValueError("solver must have coefficients for single steps, got FewSteps, whose weights need its grid")
+
+    def plan(self, schedule, ts):
+        ts = as_time(ts)
+        levels, keep, weights = table(jnp.shape(ts)[0] - 1)
+        radius, angle = _polar(schedule, ts, self.sigma_data)
+        belongs = jnp.all(jnp.abs(angle[1:-1] - _angles(levels)[1:]) < _TOLERANCE)
+        if not is_traced(belongs) and not belongs:
+            raise ValueError(f"ts must be the grid of few_steps for this schedule and sigma_data, got {ts}")
+        first = schedule.time_at(levels[0] - 2.0 * jnp.log(self.sigma_data))
+        times = nan_unless(belongs, ts[:-1].at[0].set(first))
+        seen_radius, seen_angle = _polar(schedule, times, self.sigma_data)
+        signal, noise = -jnp.sin(seen_angle) / self.sigma_data, jnp.cos(seen_angle)
+        change = radius[1:, None] * jnp.diff(angle)[:, None] * weights
+        row = Row(
+            times,
+            x=radius[1:] / radius[:-1] * (1.0 + keep),
+            x0=change[:, 0] * signal,
+            eps=change[:, 0] * noise,
+            history=tuple(change[:, 1:].T),
+            signal=signal,
+            noise=noise,
+        )
+        return _Step(row, seen_radius / radius[:-1])
+
+    def init(self, x):
+        return (jax.tree.map(jnp.zeros_like, x),) * HISTORY
+
+    def step(self, key, state, x_t, row, denoiser):
+        row, rescale = row
+        prediction = denoiser(combine((rescale, x_t)), row.t)
+        x_s = linear_combination(x_t, row, prediction, state)
+        return x_s, (slope("angle", prediction, row, x_t), *state[:-1])
+
+
+def few_steps(
+    schedule: Schedule,
+    steps: int,
+    t_max: ArrayLike = 1.0,
+    t_min: ArrayLike = 0.0,
+    *,
+    sigma_data: ArrayLike = 1.0,
+) -> tuple[FewSteps, Array]:
+    """A solver and its grid for 5 to 20 evaluations, with tabulated noise levels and weights.
+
+    ``log_snr(ts[k]) = table[k] - 2 log(sigma_data)`` between the ends: the same noise levels, relative to the data, on
+    every schedule. The network is evaluated at the inner times and, in the first step, at a level below ``ts[0]``.
+
+    Args:
+      schedule: the schedule of the network.
+      steps: 5, 6, 7, 8, 10, 12, 15 or 20, the evaluations of the network.
+      t_max: the first time, with more noise than the first evaluation.
+      t_min: the last time, with less noise than the last evaluation.
+      sigma_data: standard deviation of the data around 0, over all values; 0.5 for many images in [-1, 1].
+
+    Returns:
+      ``(solver, ts)``, as :func:`scorekit.samplers.sample` takes them; they belong to each other and to the schedule.
+
+    Raises:
+      ValueError: for another number of steps, ``sigma_data <= 0``, or times that do not enclose the evaluations.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> solver, ts = few_steps(rectified_flow(), 5)
+    >>> ts.shape, float(ts[0]), float(ts[-1])
+    ((6,), 1.0, 0.0)
+
+    Source: Shaul et al. 2024, non-stationary solvers, which are optimised there for one model
+    (https://arxiv.org/abs/2403.01329); the table is made here.
+    """
+    check_scalar(t_max=t_max, t_min=t_min, sigma_data=sigma_data)
+    check_positive(sigma_data=sigma_data)
+    check_between(0, 1, t_max=t_max, t_min=t_min)
+    fits = encloses(schedule, steps, t_max, t_min, sigma_data)
+    if not is_traced(fits) and not fits:
+        first, last = np.exp(-0.5 * np.asarray(table(steps)[0])[[0, -1]])
+        allowed = f"times that enclose sigma / alpha = {first:.3g} to {last:.3g} times sigma_data"
+        raise ValueError(f"t_max and t_min must be {allowed}, got {t_max} and {t_min} with sigma_data = {sigma_data}")
+    inner = schedule.time_at(table(steps)[0][1:] - 2.0 * jnp.log(sigma_data))
+    first, last = (jnp.asarray(t, inner.dtype)[None] for t in (t_max, t_min))
+    return FewSteps(sigma_data=sigma_data), nan_unless(fits, jnp.concatenate([first, inner, last]))
+
+
+def _angles(log_snr: Array) -> Array:
+    return jnp.arctan(jnp.exp(-0.5 * log_snr))
+
+
+def _polar(schedule: Schedule, ts: Array, sigma_data: ArrayLike) -> tuple[Array, Array]:
+    """``hypot(alpha sigma_data, sigma)`` and the angle."""
+    signal, noise = schedule.alpha(ts) * sigma_data, schedule.sigma(ts)
+    return jnp.hypot(signal, noise), jnp.arctan2(noise, signal)
