@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from experiments.cli.declared import documented
 from experiments.cli.ranges import above, at_least, between, count, or_none
 from scorekit import flow_maps
 from scorekit.times import TimeSampler, draw
@@ -79,23 +80,39 @@ def _stable(normalise, warmup, flow_map, schedule, x0, eps, times, progress):
     )  # fmt: skip
 
 
+_DIAGONAL = "\n  diagonal: the share of the batch with s = t, which is flow matching."
+_ADAPTIVE = "\n  power: of the adaptive weight; 0 is none.\n  offset: of the adaptive weight, added to the loss."
+
 LOSSES: Mapping[str, Callable[..., FlowMapLoss | None]] = {
-    "none": lambda: None,
-    "improved_mean_flow": lambda diagonal=0.75, power=1.0, offset=0.01: _eulerian(True, diagonal, power, offset),
-    "lagrangian": lambda diagonal=0.75: FlowMapLoss(
-        functools.partial(_two_times, diagonal), functools.partial(_with_flow_matching, _lagrangian)
+    "none": documented("A denoiser is trained.", lambda: None),
+    "improved_mean_flow": documented(
+        f"Improved MeanFlow: the tangent is the map's own velocity.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
+        lambda diagonal=0.75, power=1.0, offset=0.01: _eulerian(True, diagonal, power, offset),
     ),
-    "mean_flow": lambda diagonal=0.75, power=1.0, offset=0.01: _eulerian(False, diagonal, power, offset),
-    "shortcut": lambda diagonal=0.75, levels=7: FlowMapLoss(
-        functools.partial(_shortcut_times, diagonal, int(levels)),
-        functools.partial(_with_flow_matching, functools.partial(_shortcut, 2.0 ** -int(levels))),
+    "lagrangian": documented(
+        f"Lagrangian self-distillation, and flow matching.\n\nArgs:{_DIAGONAL}",
+        lambda diagonal=0.75: FlowMapLoss(
+            functools.partial(_two_times, diagonal), functools.partial(_with_flow_matching, _lagrangian)
+        ),
     ),
-    "stable_consistency": lambda normalise=0.1, warmup=0.1: FlowMapLoss(
-        _one_time, functools.partial(_stable, normalise, warmup)
+    "mean_flow": documented(
+        f"MeanFlow: the tangent is the velocity of the noised example.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
+        lambda diagonal=0.75, power=1.0, offset=0.01: _eulerian(False, diagonal, power, offset),
+    ),
+    "shortcut": documented(
+        f"Shortcut models: one jump is two of half the length.\n\nArgs:{_DIAGONAL}\n  levels: of step sizes.",
+        lambda diagonal=0.75, levels=7: FlowMapLoss(
+            functools.partial(_shortcut_times, diagonal, int(levels)),
+            functools.partial(_with_flow_matching, functools.partial(_shortcut, 2.0 ** -int(levels))),
+        ),
+    ),
+    "stable_consistency": documented(
+        "Continuous-time consistency (sCM): jumps to t = 0.\n\nArgs:\n  normalise: offset of the norm of the tangent."
+        "\n  warmup: share of the training in which the tangent grows to its full size.",
+        lambda normalise=0.1, warmup=0.1: FlowMapLoss(_one_time, functools.partial(_stable, normalise, warmup)),
     ),
 }
-"""``diagonal``: the share of the batch with s = t, which is flow matching; ``power`` and ``offset`` of the adaptive
-weight; ``levels``: of step sizes; ``normalise``: offset of the norm of the tangent; ``warmup``: share of training."""
+"""The losses by name."""
 
 RANGES: Mapping[str, Any] = or_none(
     diagonal=between(0, 1), levels=count(1, 20), normalise=above(0), offset=above(0), power=at_least(0),

@@ -103,6 +103,7 @@ EXEMPT = {
     "metrics.InceptionScore": "a result",
     "metrics.KernelDistance": "a result",
     "metrics.InceptionV3": "a network, which checks nothing; its input is from inception_input",
+    "metrics.vgg.vgg_input": "metrics.vgg_input",
     "metrics.VGG16": "a network, which checks nothing; its input is from vgg_input",
     "metrics.merge_over_processes": "takes a result only",
     "metrics.Interval": "a result",
