@@ -16,6 +16,7 @@ __all__ = [
     "Array",
     "ArrayLike",
     "Denoiser",
+    "FlowMap",
     "Key",
     "Network",
     "Number",

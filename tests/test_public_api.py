@@ -77,9 +77,10 @@ NO_PAPER = {
     "init_state make_mesh make_train_step place_batch place_state power_ema_width projected replicate "
     "replicated restore_extra restore_params save_snapshots state_sharding",
     "bridges": "reversed_time",
+    "flow_maps": "Jumps Steps clock earlier_time exact_map squared_error transport",
     "networks": "Conditioning MLP Masked Posterior Quantised attend code_counts features layer_names perplexity "
-    "pool positions revival_loss",
-    "io": "Loaded LogSNRInput NegativeEps Preconditioning Tensors TimestepInput Weights as_path attributes "
+    "pool positions revival_loss with_new_parameters",
+    "io": "ClockInput Loaded LogSNRInput NegativeEps Preconditioning Tensors TimestepInput Weights as_path attributes "
     "check_params checksum convert_log_variance ddpm export find_format in_bucket load parameter_names "
     "precondition read read_weights recognises write_atomic",
 }

@@ -35,6 +35,8 @@ class Gaussian:
     [[4.0, 0.0], [0.0, 1.0]]
     >>> g.flow(jnp.ones(2), (1.0, 0.0), (0.0, 1.0)).tolist()  # from the data to standard normal noise
     [0.5, 1.0]
+    >>> g.chord(jnp.ones(2), (1.0, 0.0), (0.0, 1.0)).eps.tolist()  # the noise in which this path ends
+    [0.5, 1.0]
     """
 
     mean: Array
@@ -136,6 +138,17 @@ class Gaussian:
         At ``end = start`` it is :meth:`predict`. It subtracts no states: with ``g = sqrt(K' / K)`` and
         ``P = alpha sigma' + alpha' sigma``, ``x0 = m + C P / (K (sigma g + sigma')) (x_t - alpha m)`` and
         ``eps = P / (K (alpha g + alpha')) (x_t - alpha m)``.
+
+        Args:
+          x_t: states at ``start``, ``(..., D)``.
+          start: ``(alpha, sigma)``, scalars.
+          end: ``(alpha', sigma')``, scalars.
+
+        Returns:
+          The pair, shaped like ``x_t``.
+
+        Raises:
+          ValueError: if the last axis of ``x_t`` is not D, or for an alpha or sigma that is not a scalar.
         """
         check_axes(self.dim, x_t=x_t)
         before, after = self.marginal(*start), self.marginal(*end)

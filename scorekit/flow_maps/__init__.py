@@ -19,6 +19,7 @@ distilled into the student. ``docs/flow_maps.md`` compares the methods.
 """
 
 from scorekit.flow_maps.consistency import (
+    Distance,
     boundary_coefficients,
     consistency_distillation_loss,
     consistency_function,
@@ -36,13 +37,23 @@ from scorekit.flow_maps.maps import (
     transport,
 )
 from scorekit.flow_maps.matching import fake_score_loss, matching_loss, reverse_kl_gradient
-from scorekit.flow_maps.progressive import chord, halvings, progressive_loss, student_steps, two_step_prediction
+from scorekit.flow_maps.progressive import (
+    Steps,
+    chord,
+    halvings,
+    progressive_loss,
+    student_steps,
+    two_step_prediction,
+)
 from scorekit.flow_maps.residuals import adaptive_weighted, eulerian_loss, lagrangian_loss, semigroup_loss
 from scorekit.flow_maps.sampling import FlowMapSolver
-from scorekit.flow_maps.two_times import guided_velocity, middle_time, shortcut_steps, two_times
+from scorekit.flow_maps.two_times import Jumps, guided_velocity, middle_time, shortcut_steps, two_times
 
 __all__ = [
+    "Distance",
     "FlowMapSolver",
+    "Jumps",
+    "Steps",
     "adaptive_weighted",
     "boundary_coefficients",
     "chord",

@@ -21,6 +21,16 @@ from scorekit.solvers.ode import Euler
 from scorekit.trees import as_pytree, combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule, Solver
 
+__all__ = [
+    "Distance",
+    "boundary_coefficients",
+    "consistency_distillation_loss",
+    "consistency_function",
+    "consistency_training_loss",
+    "pseudo_huber",
+    "squared_error",
+]
+
 Distance: TypeAlias = Callable[[PyTree, PyTree], Array]
 """``(a, b) -> (B,)``: the distance between two batches, per example."""
 
@@ -45,6 +55,9 @@ def consistency_function(
       schedule: the noise schedule.
       t_min: the end of the paths; > 0 if the target of the network (x0, score) is not defined without noise.
 
+    Returns:
+      f, ``(x_t, t) -> x``, shaped like ``x_t``; it may be passed through ``jit``.
+
     Raises:
       ValueError: for a ``t_min`` outside [0, 1]; when called, for a prediction that is not shaped like ``x_t``.
 
@@ -53,6 +66,8 @@ def consistency_function(
     >>> f = consistency_function(denoiser_from_network(lambda x, t: 7 * x, edm()), edm())
     >>> f(jnp.ones(1), 0.0).round(5)
     Array([1.], dtype=float32)
+
+    Source: Song et al. 2023 (https://arxiv.org/abs/2303.01469).
     """
     check_time(t_min=t_min)
     return Partial(_to_end, as_pytree(denoiser), schedule, t_min)
@@ -71,6 +86,9 @@ def boundary_coefficients(
       t: time, scalar or ``(B,)``.
       schedule: the noise schedule.
       t_min: the end of the paths.
+
+    Returns:
+      ``(c_skip, c_out)``, shaped like t.
 
     Raises:
       ValueError: for an unknown target, or a time outside [0, 1].
@@ -93,6 +111,13 @@ def boundary_coefficients(
 def squared_error(a: PyTree, b: PyTree) -> Array:
     """``||a - b||^2 / D`` per example.
 
+    Args:
+      a: a batch, leaves ``(B, ...)``.
+      b: another batch of the same shapes.
+
+    Returns:
+      ``(B,)``.
+
     Raises:
       ValueError: if the batches are not floating or their shapes differ.
 
@@ -112,6 +137,9 @@ def pseudo_huber(a: PyTree, b: PyTree, scale: ArrayLike = 0.03) -> Array:
       b: another batch of the same shapes.
       scale: c, the root-mean-square error at the transition, > 0. The choice of iCT, 0.00054 sqrt(D) for the norm, is
         0.00054 here.
+
+    Returns:
+      ``(B,)``.
 
     Raises:
       ValueError: as :func:`squared_error`, or if ``scale`` is not positive.

@@ -9,6 +9,8 @@ from scorekit.flow_maps._checks import check_order
 from scorekit.solvers._coordinates import CoordinateName, frame
 from scorekit.typing import Array, ArrayLike, Schedule
 
+__all__ = ["curriculum", "earlier_time", "step_weight", "tuning_time"]
+
 
 def earlier_time(t: ArrayLike, ts: ArrayLike, steps: ArrayLike) -> Array:
     """The adjacent earlier time on a path that is divided into ``steps`` equal steps along ``ts``, at least ``ts[-1]``.
@@ -20,6 +22,9 @@ def earlier_time(t: ArrayLike, ts: ArrayLike, steps: ArrayLike) -> Array:
       t: times ``(B,)``, from any sampler of :mod:`scorekit.times`.
       ts: decreasing times of a grid; finer grids are more accurate.
       steps: the number of steps of the path, >= 1; if a smaller one is traced, the result is NaN.
+
+    Returns:
+      Times ``(B,)``, between ``ts[-1]`` and t.
 
     Raises:
       ValueError: for a time outside [0, 1], times of a grid that do not decrease, or fewer than one step.
@@ -48,6 +53,9 @@ def curriculum(progress: ArrayLike, first: int, last: int) -> Array:
       first: number of steps at the beginning: few, for a low variance.
       last: number of steps at the end: many, for a low bias.
 
+    Returns:
+      Whole numbers as floats, shaped like ``progress``.
+
     Raises:
       ValueError: for a progress outside [0, 1], or unless ``1 <= first <= last``.
 
@@ -74,6 +82,9 @@ def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: Coor
       schedule: the noise schedule.
       coordinate: the coordinate that defines the clock. "sigma" gives iCT's ``1 / (sigma_t - sigma_s)``, which is 0
         where alpha is; "flow" and "angle" are finite at both ends.
+
+    Returns:
+      Weights ``(B,)``.
 
     Raises:
       ValueError: for a time outside [0, 1], unless ``s <= t`` have one shape, or for an unknown coordinate; of

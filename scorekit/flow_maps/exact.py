@@ -11,6 +11,8 @@ from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.solvers._coordinates import frame
 from scorekit.typing import FlowMap, Prediction, Schedule
 
+__all__ = ["exact_map"]
+
 
 def exact_map(density: Gaussian | Mixture | GaussianMirage, schedule: Schedule, steps: int = 64) -> FlowMap:
     """The exact flow map of an analytic data distribution, for any schedule.

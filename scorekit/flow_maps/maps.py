@@ -26,6 +26,8 @@ from scorekit.solvers._coordinates import CoordinateName, frame
 from scorekit.trees import as_pytree, combine
 from scorekit.typing import Array, ArrayLike, FlowMap, Prediction, PyTree, Schedule
 
+__all__ = ["clock", "condition_on_clocks", "flow_map_from_network", "semigroup_error", "transport"]
+
 
 def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow") -> Array:
     """The clock of a coordinate at time t; ``sigma / (alpha + sigma)`` in "flow", ``atan2(sigma, alpha)`` in "angle".
@@ -63,6 +65,8 @@ def flow_map_from_network(
     network: Callable[[PyTree, Array, Array], PyTree], schedule: Schedule, target: TargetName | Target = "velocity"
 ) -> FlowMap:
     """A flow map from a network of two times whose output is ``target`` of the chord.
+
+    With the target "velocity" on ``rectified_flow`` the state at s is ``X(x_t, t, s) = x_t + (s - t) output``.
 
     Args:
       network: ``(x_t, t, s) -> output``, shaped like ``x_t``; bind parameters and conditions with

@@ -25,6 +25,8 @@ from scorekit.times import Times
 from scorekit.trees import batch_size, combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Network, PyTree, Schedule, Weighting
 
+__all__ = ["fake_score_loss", "matching_loss", "reverse_kl_gradient"]
+
 
 def reverse_kl_gradient(
     fake: Denoiser,
@@ -61,6 +63,9 @@ def reverse_kl_gradient(
     >>> fake, real = (exact_denoiser(gaussian(jnp.full(1, m), std=1.0), rectified_flow()) for m in (2.0, 0.0))
     >>> reverse_kl_gradient(fake, real, rectified_flow(), jnp.ones((1, 1)), 0.5).round(4)
     Array([[1.]], dtype=float32)
+
+    Source: Luo et al. 2023, thm. 3.1 (https://arxiv.org/abs/2305.18455); Yin et al. 2023
+    (https://arxiv.org/abs/2311.18828).
     """
     check_floating(x_t=x_t)
     check_time(t=t)

@@ -23,9 +23,21 @@ from scorekit.times import Times, stratified_uniform
 from scorekit.trees import batch_size, combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Network, Prediction, PyTree, Schedule, Weighting
 
+__all__ = ["Steps", "chord", "halvings", "progressive_loss", "student_steps", "two_step_prediction"]
+
 
 class Steps(NamedTuple):
-    """Steps of a student, ``(B,)`` each: from ``t`` to ``s``, with the teacher's intermediate time ``middle``."""
+    """Steps of a student, one per example.
+
+    Attributes:
+      t: times of the start, ``(B,)``.
+      middle: the teacher's times in between, ``(B,)``.
+      s: times of the end, ``(B,)``.
+
+    >>> steps = Steps(t=jnp.ones(4), middle=jnp.full(4, 0.5), s=jnp.zeros(4))
+    >>> steps.middle.shape
+    (4,)
+    """
 
     t: Array
     middle: Array
@@ -35,16 +47,23 @@ class Steps(NamedTuple):
 def student_steps(key: Key, n: int, ts: ArrayLike) -> Steps:
     """Draws steps of a student whose grid is every other time of the teacher's, with equal probabilities.
 
+    ``(t, middle, s) = (ts[2 i], ts[2 i + 1], ts[2 i + 2])`` with i uniform over the k steps of the student.
+
     Args:
       key: PRNG key.
       n: number of draws, normally the batch size; stratified, so that each step is drawn ``n / steps`` times up to 1.
       ts: the teacher's decreasing times ``(2 k + 1,)``; the student's are ``ts[::2]``.
+
+    Returns:
+      :class:`Steps`.
 
     Raises:
       ValueError: unless the teacher has an even number of steps, at times that decrease in [0, 1], and ``n >= 1``.
 
     >>> student_steps(jax.random.key(0), 2, jnp.array([1.0, 0.5, 0.0])).middle
     Array([0.5, 0.5], dtype=float32)
+
+    Source: Salimans & Ho 2022, alg. 2 (https://arxiv.org/abs/2202.00512).
     """
     check_count(n=n)
     check_time(ts=ts)
@@ -80,6 +99,9 @@ def chord(x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike, schedule: Schedu
       t: time of the start, scalar or ``(B,)``.
       s: time of the end, below t.
       schedule: the noise schedule; either end may be pure signal or pure noise.
+
+    Returns:
+      The pair, shaped like ``x_t``.
 
     Raises:
       ValueError: unless the states are floating and of one shape, and the times scalars or ``(B,)`` with ``s < t`` in
@@ -119,6 +141,9 @@ def two_step_prediction(
       middle: time of the teacher's second evaluation, ``s < middle < t``.
       s: time of the end.
       schedule: the noise schedule.
+
+    Returns:
+      The pair, shaped like ``x_t``.
 
     Raises:
       ValueError: unless the state is floating, the teacher's predictions are shaped like it, and the times are scalars
@@ -207,11 +232,22 @@ def progressive_loss(
 def halvings(first: int, last: int) -> tuple[int, ...]:
     """The number of steps of the student in each round, if the teacher of the first round takes ``first`` steps.
 
+    ``(first / 2, first / 4, ..., last)``: each round halves the number of steps.
+
+    Args:
+      first: number of steps of the first teacher.
+      last: number of steps of the last student.
+
+    Returns:
+      A number per round.
+
     Raises:
       ValueError: unless ``first`` is ``last`` times a power of 2, at least 2.
 
     >>> halvings(16, 2)
     (8, 4, 2)
+
+    Source: Salimans & Ho 2022, alg. 2 (https://arxiv.org/abs/2202.00512).
     """
     check_count(0, first=first, last=last)
     rounds = [last]

@@ -32,6 +32,8 @@ from scorekit.solvers._coordinates import CoordinateName, check_coordinate, fram
 from scorekit.trees import combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, FlowMap, Prediction, PyTree, Schedule
 
+__all__ = ["adaptive_weighted", "eulerian_loss", "lagrangian_loss", "semigroup_loss"]
+
 _stop = jax.lax.stop_gradient
 
 

@@ -12,8 +12,10 @@ from scorekit.solvers._weights import noise_share
 from scorekit.trees import combine, normal_like, pytree_dataclass
 from scorekit.typing import Array, ArrayLike
 
+__all__ = ["FlowMapSolver"]
 
-class Jump(NamedTuple):
+
+class _Jump(NamedTuple):
     """Coefficients of a step: ``x_s = x0 x0 + eps eps + std z`` with the pair of the map from t to ``end``."""
 
     t: Array
@@ -64,11 +66,11 @@ class FlowMapSolver(SolverBase):
     def stochastic(self) -> bool:
         return self.gamma is not None
 
-    def row(self, schedule, times, num_past) -> Jump:
+    def row(self, schedule, times, num_past) -> _Jump:
         times = as_time(times)
         s = noise_levels(schedule, times[..., 0])
         if self.gamma is None:
-            return Jump(times[..., 1], s.t, s.alpha, s.sigma)
+            return _Jump(times[..., 1], s.t, s.alpha, s.sigma)
         # the log-SNR is infinite at the end of a path, and the goal at gamma = 1
         part, last = jnp.asarray(self.gamma, s.t.dtype), s.t <= self.t_min
         inside = (part < 1) & ~last & jnp.isfinite(schedule.log_snr(s.t))
@@ -80,9 +82,9 @@ class FlowMapSolver(SolverBase):
         noisy = ~last & (end.t < s.t)
         left = scale * end.sigma / jnp.where(noisy, s.sigma, 1.0)
         std = jnp.where(noisy, s.sigma * noise_share(jnp.where(noisy, left, 1.0)), 0.0)
-        return Jump(times[..., 1], end.t, s.alpha, scale * end.sigma, std)
+        return _Jump(times[..., 1], end.t, s.alpha, scale * end.sigma, std)
 
-    def step(self, key, state, x_t, row: Jump, denoiser: Any):
+    def step(self, key, state, x_t, row: _Jump, denoiser: Any):
         pair = denoiser(x_t, row.t, row.end)
         x_s = combine((row.x0, pair.x0), (row.eps, pair.eps))
         x_s = jax.tree.map(lambda a, b: jnp.asarray(a, jnp.result_type(b)), x_s, x_t)

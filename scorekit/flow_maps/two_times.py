@@ -15,9 +15,21 @@ from scorekit.times import TimeSampler, draw, stratified_uniform
 from scorekit.trees import as_pytree, combine
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Prediction, Schedule
 
+__all__ = ["Jumps", "guided_velocity", "middle_time", "shortcut_steps", "two_times"]
+
 
 class Jumps(NamedTuple):
-    """Jumps from t to s, ``(B,)`` each, and their importance weights."""
+    """Jumps from t to s, one per example.
+
+    Attributes:
+      t: times of the start, ``(B,)``.
+      s: times of the end, ``(B,)``, ``s <= t``.
+      weight: importance weights, ``(B,)``.
+
+    >>> jumps = Jumps(t=jnp.ones(4), s=jnp.zeros(4), weight=jnp.ones(4))
+    >>> jumps.s.shape
+    (4,)
+    """
 
     t: Array
     s: Array
@@ -26,6 +38,8 @@ class Jumps(NamedTuple):
 
 def two_times(key: Key, n: int, sampler: TimeSampler, schedule: Schedule, diagonal: ArrayLike = 0.75) -> Jumps:
     """Draws two times of a sampler for each example, in decreasing order; in a part of the batch, s = t.
+
+    ``t = max(a, b)`` and ``s = min(a, b)`` of two independent draws a and b; ``t = s = a`` in that part.
 
     Args:
       key: PRNG key.
@@ -112,7 +126,7 @@ def shortcut_steps(
       t_min: the end of the path.
 
     Returns:
-      :class:`~scorekit.flow_maps.progressive.Steps` with ``t``, ``middle`` and ``s``.
+      :class:`Steps` with ``t``, ``middle`` and ``s``.
 
     Raises:
       ValueError: unless n and ``levels`` are integers >= 1, or for a time outside [0, 1].

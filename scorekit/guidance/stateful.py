@@ -74,7 +74,7 @@ def predict(denoiser: Denoiser, state: PyTree, x_t: PyTree, *times: Array) -> tu
       denoiser: any denoiser, stateful or not.
       state: its current state.
       x_t: the noisy state, leaves ``(B, ...)``.
-      t: time, a scalar or ``(B,)``.
+      *times: the time t of a denoiser, or t and s of a flow map; scalars or ``(B,)``.
 
     Returns:
       The prediction, and the state for the next evaluation.

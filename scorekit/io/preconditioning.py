@@ -87,7 +87,14 @@ class TimestepInput:
 
 @pytree_dataclass
 class ClockInput:
-    """The noise input ``scale sigma / (alpha + sigma)``: like its derivative along a path, bounded at both ends."""
+    """The noise input ``scale sigma / (alpha + sigma)``: like its derivative along a path, bounded at both ends.
+
+    Attributes:
+      scale: the noise input at pure noise.
+
+    >>> float(ClockInput(scale=4.0)(0.0))  # alpha = sigma
+    2.0
+    """
 
     scale: Number = 4.0
 

@@ -118,8 +118,8 @@ class Conditioning(nn.Module):
         scalars: ArrayLike | None = None,
     ) -> Array:
         """Embeds a scalar or ``(B,)`` noise level, a scalar, ``(B,)`` or absent label, a vector (an array, a
-        :class:`~scorekit.networks.conditioning.Masked` or None), and further scalars (:class:`Scalars`); float32
-        ``(B, features)``."""
+        :class:`~scorekit.networks.conditioning.Masked` or None), and further scalars (one, ``(B,)`` or ``(B, K)``);
+        float32 ``(B, features)``."""
         check_count(0, layers=self.layers, batch=batch)
         sizes = {"num_classes": self.num_classes, "vector_size": self.vector_size}
         check_count(**{name: size for name, size in sizes.items() if size is not None})
@@ -138,14 +138,14 @@ class Conditioning(nn.Module):
             embedded = nn.Dense(self.features, name="vector")(given.value)
             total += OrNull(name="vector_or_null")(embedded, given.present)
         if scalars is not None:
-            total += Scalars(self.features, name="scalars")(scalars, batch)
+            total += _Scalars(self.features, name="scalars")(scalars, batch)
         total = nn.silu(total)
         for i in range(self.layers):
             total = nn.silu(nn.Dense(self.features, name=f"hidden_{i}")(total))
         return total
 
 
-class Scalars(nn.Module):
+class _Scalars(nn.Module):
     """``dense0(silu(dense(fourier(scalars))))``: zero at initialisation, so that a network that gains scalars computes
     what it did without them. Each scalar, of order one, is embedded by :func:`fourier_features` up to 8 radians per
     unit: the derivative of a flow map along its path contains that of the embedding."""
