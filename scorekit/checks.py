@@ -43,6 +43,14 @@ def check(condition: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> 
     The condition must be False of NaN (a comparison is). An empty array holds nothing that could break it; what is not
     a number breaks it.
 
+    Args:
+      condition: a function of a NumPy array, True where it is allowed.
+      allowed: what is allowed, in words, for the message.
+      named: the values to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument for which it does not hold, its value and what is allowed.
+
     >>> check(lambda x: x < 1, "< 1", decay=2.0)
     Traceback (most recent call last):
     ValueError: decay must be < 1, got 2.0
@@ -60,6 +68,12 @@ def check(condition: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> 
 def check_positive(**named: ArrayLike) -> None:
     """Raises a ``ValueError`` that names the first argument that is not finite and > 0.
 
+    Args:
+      named: the values to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument that is not.
+
     >>> check_positive(std=-1.0)
     Traceback (most recent call last):
     ValueError: std must be finite and > 0, got -1.0
@@ -70,6 +84,13 @@ def check_positive(**named: ArrayLike) -> None:
 def check_at_least(least: float, **named: ArrayLike) -> None:
     """Raises a ``ValueError`` that names the first argument that is not finite and at least ``least``.
 
+    Args:
+      least: the smallest value.
+      named: the values to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument that is not.
+
     >>> check_at_least(0, eta=-1.0)
     Traceback (most recent call last):
     ValueError: eta must be finite and >= 0, got -1.0
@@ -79,6 +100,14 @@ def check_at_least(least: float, **named: ArrayLike) -> None:
 
 def check_between(low: float, high: float, **named: ArrayLike) -> None:
     """Raises a ``ValueError`` that names the first argument that is not in ``[low, high]``.
+
+    Args:
+      low: the smallest value.
+      high: the largest value.
+      named: the values to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument that is not.
 
     >>> check_between(0, 1, t_min=2.0)
     Traceback (most recent call last):
@@ -91,6 +120,13 @@ def check_count(least: int = 1, **named: int) -> None:
     """Raises a ``ValueError`` that names the first argument that is not an integer of at least ``least``.
 
     A count decides shapes, so that it can be neither traced nor a float nor a boolean.
+
+    Args:
+      least: the smallest value.
+      named: the values to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument that is not.
 
     >>> check_count(steps=2.5)
     Traceback (most recent call last):
@@ -108,6 +144,13 @@ def check_count(least: int = 1, **named: int) -> None:
 def check_classes(num_classes: int, **named: ArrayLike) -> None:
     """Raises a ``ValueError`` that names the first argument that does not hold integers in ``[0, num_classes)``.
 
+    Args:
+      num_classes: the number of classes.
+      named: the values to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument that is not.
+
     >>> check_classes(9, label=np.array([0, 9]))
     Traceback (most recent call last):
     ValueError: label must hold classes from 0 to 8, got [0 9]
@@ -121,6 +164,12 @@ def check_classes(num_classes: int, **named: ArrayLike) -> None:
 
 def check_floating(**named: PyTree) -> None:
     """Raises a ``ValueError`` that names the first tree with an array that is not floating or is empty.
+
+    Args:
+      named: the trees to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first tree that does not hold floating arrays with values.
 
     >>> check_floating(x=jnp.arange(2))
     Traceback (most recent call last):
@@ -139,6 +188,12 @@ def check_floating(**named: PyTree) -> None:
 def check_finite(**named: PyTree) -> None:
     """Raises a ``ValueError`` that names the first tree with a value that is not finite, and counts them.
 
+    Args:
+      named: the trees to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first tree with such a value.
+
     >>> check_finite(scores=np.array([0.0, np.nan]))
     Traceback (most recent call last):
     ValueError: scores must be finite, but 1 of 2 values are not
@@ -152,6 +207,12 @@ def check_finite(**named: PyTree) -> None:
 
 def check_not_nan(**named: ArrayLike) -> None:
     """Raises a ``ValueError`` that names the first argument with a NaN; infinite values are allowed.
+
+    Args:
+      named: the values to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument with a NaN.
 
     >>> check_not_nan(scores=np.array([np.inf, np.nan]))
     Traceback (most recent call last):
@@ -167,6 +228,12 @@ def check_not_nan(**named: ArrayLike) -> None:
 
 def check_scalar(**named: ArrayLike) -> None:
     """Raises a ``ValueError`` that names the first argument that is not a single real number, concrete or traced.
+
+    Args:
+      named: the values to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument that is not.
 
     >>> check_scalar(sigma=np.ones(3))
     Traceback (most recent call last):
@@ -185,6 +252,13 @@ def check_axes(*axes: int, **named: ArrayLike) -> None:
 
     Nothing is broadcast: a last axis of length 1 is not of length D.
 
+    Args:
+      axes: the lengths of the last axes.
+      named: the values to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument of another shape.
+
     >>> check_axes(3, x=np.ones((5, 1)))
     Traceback (most recent call last):
     ValueError: x must have shape (..., 3), got (5, 1)
@@ -197,6 +271,12 @@ def check_axes(*axes: int, **named: ArrayLike) -> None:
 
 def check_shape(**named: tuple[int, ...]) -> None:
     """Raises a ``ValueError`` that names the first argument that is not a tuple of integers of at least 0.
+
+    Args:
+      named: the shapes to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument that is not.
 
     >>> check_shape(shape=(3, -1))
     Traceback (most recent call last):
@@ -215,6 +295,14 @@ def check_like(reference: str, tree: PyTree, **named: PyTree) -> None:
 
     Nothing is broadcast: ``(B,)`` against ``(B, 1)`` would give ``(B, B)`` without a word.
 
+    Args:
+      reference: what the message calls ``tree``.
+      tree: the tree to compare with.
+      named: the trees to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first tree that differs.
+
     >>> check_like("x_t", jnp.zeros((4, 1)), output=jnp.zeros(4))
     Traceback (most recent call last):
     ValueError: output must have the structure and the shapes of x_t, (4, 1), got (4,)
@@ -230,6 +318,14 @@ def check_broadcasts(reference: str, tree: PyTree, **named: PyTree) -> None:
     """Raises a ``ValueError`` that names the first tree without the structure of ``tree`` or that does not broadcast.
 
     For masks and the like, one for each example or for all of them.
+
+    Args:
+      reference: what the message calls ``tree``.
+      tree: the tree to broadcast to.
+      named: the trees to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first tree that does not broadcast.
 
     >>> check_broadcasts("x", jnp.zeros((4, 2)), mask=jnp.zeros(3))
     Traceback (most recent call last):
@@ -254,6 +350,13 @@ def check_per_example(tree: PyTree, **named: ArrayLike) -> None:
 
     ``(1,)`` or ``(B, 1)`` against ``(B, D)`` would be broadcast without a word.
 
+    Args:
+      tree: arrays ``(B, ...)``.
+      named: the values to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument of another shape.
+
     >>> check_per_example(jnp.zeros((4, 2)), t=jnp.zeros(2))
     Traceback (most recent call last):
     ValueError: t must be a scalar or have shape (4,), one value per example, got (2,)
@@ -270,6 +373,12 @@ def check_per_example(tree: PyTree, **named: ArrayLike) -> None:
 def check_time(**named: ArrayLike) -> None:
     """Raises a ``ValueError`` that names the first argument that is not in [0, 1], up to rounding; NaN stays NaN.
 
+    Args:
+      named: the values to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument outside [0, 1].
+
     >>> check_time(t=2.0)
     Traceback (most recent call last):
     ValueError: t must be in [0, 1], got 2.0
@@ -279,6 +388,13 @@ def check_time(**named: ArrayLike) -> None:
 
 def nan_unless(condition: ArrayLike, tree: PyTree) -> PyTree:
     """``tree`` with every value NaN unless the scalar ``condition`` holds: for what only a running program can see.
+
+    Args:
+      condition: a scalar bool, concrete or traced.
+      tree: floating arrays.
+
+    Returns:
+      A tree shaped and typed like ``tree``.
 
     >>> print(nan_unless(False, jnp.ones(2)))
     [nan nan]
@@ -291,6 +407,13 @@ def nan_unless_finite(tree: PyTree, *inputs: PyTree) -> PyTree:
     """``tree`` with every value NaN unless all values of ``inputs`` are finite; concrete inputs have been checked.
 
     For what compares, counts or sorts, of which the answer to NaN would be an ordinary number.
+
+    Args:
+      tree: floating arrays.
+      inputs: the trees that decide.
+
+    Returns:
+      A tree shaped and typed like ``tree``.
 
     >>> jax.jit(lambda x: nan_unless_finite(jnp.sum(x > 0.0, dtype=float), x))(jnp.array([1.0, jnp.nan]))
     Array(nan, dtype=float32)

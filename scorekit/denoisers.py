@@ -20,6 +20,16 @@ from scorekit.random_fields import RandomField
 from scorekit.trees import as_pytree, combine
 from scorekit.typing import Array, ArrayLike, Denoiser, Network, PyTree, Schedule
 
+__all__ = [
+    "condition_on_log_snr",
+    "denoiser_from_log_density",
+    "denoiser_from_network",
+    "denoiser_from_score",
+    "exact_denoiser",
+    "scale_input",
+    "score_from_log_density",
+]
+
 
 def _evaluate(name, function, x_t, t):
     """``function(x_t, t)``, shaped like the state, in its precision: network and state may have different dtypes."""
@@ -69,12 +79,15 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
       score: ``(x_t, t) -> grad_x log p_t(x_t)``.
       schedule: the noise schedule.
 
+    Returns:
+      ``(x_t, t) -> Prediction``.
+
     >>> from scorekit.schedules import cosine
     >>> d = denoiser_from_score(lambda x, t: -x, cosine())  # the data are standard normal
     >>> float(d(jnp.ones(1), 0.5).x0[0].round(4)) == float(cosine().alpha(0.5).round(4))
     True
 
-    Source: Efron 2011, eq. 1.3-1.4 (Tweedie's formula).
+    Source: Efron 2011 (Tweedie's formula).
     """
     return Partial(_from_score, as_pytree(score), schedule)
 
@@ -103,14 +116,21 @@ def score_from_log_density(log_density: Callable[..., Array]) -> Callable[..., P
 def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], schedule: Schedule) -> Denoiser:
     """A denoiser from any differentiable log-density of the noisy data, normalised or not (an energy).
 
+    ``eps = -sigma grad_x log p_t(x_t)`` and ``x0 = (x_t - sigma eps) / alpha``.
+
     Args:
       log_density: ``(x_t, t) -> log p_t(x_t)``, ``(B,)`` or a scalar; no term may mix examples.
       schedule: the noise schedule.
+
+    Returns:
+      ``(x_t, t) -> Prediction``; it differentiates the log-density by x.
 
     >>> from scorekit.schedules import cosine
     >>> d = denoiser_from_log_density(lambda x, t: -0.5 * jnp.sum(x**2, -1), cosine())
     >>> float(d(jnp.ones((1, 1)), 1.0).eps[0, 0])
     1.0
+
+    Source: Efron 2011 (Tweedie's formula).
     """
     return denoiser_from_score(score_from_log_density(log_density), schedule)
 
@@ -136,6 +156,9 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
       density: a distribution of :mod:`scorekit.densities`; ``x_t`` is ``(..., D)``, or ``(B, D)`` with ``t`` ``(B,)``.
         Or a field of :mod:`scorekit.random_fields`, with ``(*grid, C)`` in place of ``D``.
       schedule: any schedule.
+
+    Returns:
+      ``(x_t, t) -> Prediction``.
 
     Raises:
       ValueError: for anything but such a distribution; when called, for an ``x_t`` of another shape.
@@ -167,6 +190,9 @@ def condition_on_log_snr(network: Network, schedule: Schedule, scale: ArrayLike 
       schedule: the noise schedule.
       scale: factor of the log-SNR.
 
+    Returns:
+      A network of ``(x_t, t)``.
+
     Raises:
       ValueError: if ``scale`` is not finite.
 
@@ -195,6 +221,9 @@ def scale_input(network: Network, schedule: Schedule, sigma_data: ArrayLike = 0.
       network: ``(x, t) -> output``.
       schedule: the noise schedule.
       sigma_data: standard deviation of the data, > 0.
+
+    Returns:
+      A network of ``(x_t, t)``.
 
     Raises:
       ValueError: if ``sigma_data`` is not positive.

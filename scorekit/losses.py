@@ -20,6 +20,18 @@ from scorekit.times import Times, TimeSampler, draw, uniform
 from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, Key, Network, Prediction, PyTree, Schedule, Weighting
 
+__all__ = [
+    "Binned",
+    "ClassificationAux",
+    "LossAux",
+    "bin_by_noise_level",
+    "classification_loss",
+    "classification_loss_at",
+    "denoising_loss",
+    "denoising_loss_at",
+    "uncertainty_weighted",
+]
+
 
 class Binned(NamedTuple):
     """A quantity summed over bins of the noise level: ``mean = sum / count``.
@@ -29,6 +41,10 @@ class Binned(NamedTuple):
       count: the number of examples in each bin, ``(K,)``.
       edges: ``(K + 1,)``; bin k is ``[edges[k], edges[k + 1])`` in log-SNR (nats), and the first and last bins include
         all values beyond.
+
+    >>> binned = Binned(sum=jnp.array([2.0, 9.0]), count=jnp.array([2, 3]), edges=jnp.array([-1.0, 0.0, 1.0]))
+    >>> (binned.sum / binned.count).tolist()
+    [1.0, 3.0]
     """
 
     sum: Array
@@ -46,6 +62,12 @@ class LossAux(NamedTuple):
       eps_mse: ``||eps - eps_hat||^2 / D``.
       target_mse: the mean squared error of the target of the network.
       by_noise_level: ``eps_mse`` binned by log-SNR.
+
+    >>> ones = jnp.ones(2)
+    >>> binned = Binned(sum=jnp.ones(1), count=jnp.ones(1), edges=jnp.array([-1.0, 1.0]))
+    >>> aux = LossAux(t=ones, log_snr=ones, weight=2 * ones, eps_mse=3 * ones, target_mse=ones, by_noise_level=binned)
+    >>> (aux.weight * aux.eps_mse).tolist()  # the loss of each example
+    [6.0, 6.0]
     """
 
     t: Array
@@ -111,6 +133,8 @@ def denoising_loss_at(
 ) -> tuple[Array, LossAux]:
     """:func:`denoising_loss` at given times and noise; deterministic.
 
+    ``lambda(log_snr) ||eps - eps_hat(alpha x0 + sigma eps, t)||^2 / D`` for each example.
+
     Args:
       network: ``(x_t, t) -> output``.
       schedule: the noise schedule.
@@ -131,6 +155,8 @@ def denoising_loss_at(
     >>> loss, _ = denoising_loss_at(lambda x, t: 0 * x, cosine(), x0, 0 * x0, times, target="eps")
     >>> loss
     Array([0., 0.], dtype=float32)
+
+    Source: Kingma & Gao 2023 (https://arxiv.org/abs/2303.00848).
     """
     target = as_target(target)
     _check_times(times, _examples(x0))
@@ -155,6 +181,10 @@ class ClassificationAux(NamedTuple):
       log_snr: the log-SNR at t, in nats, clipped to +-60.
       cross_entropy: ``-log p(y | x_t)``, in nats.
       correct: whether y is the most probable class.
+
+    >>> ones = jnp.ones(2)
+    >>> float(ClassificationAux(t=ones, log_snr=ones, cross_entropy=ones, correct=ones > 0).correct.mean())
+    1.0
     """
 
     t: Array
@@ -215,6 +245,8 @@ def classification_loss_at(
 ) -> tuple[Array, ClassificationAux]:
     """:func:`classification_loss` at given times and noise; deterministic.
 
+    ``-log p(y | alpha x0 + sigma eps, t)``.
+
     Args:
       classifier: ``(x_t, t) -> logits`` ``(B, K)``.
       schedule: the noise schedule.
@@ -233,6 +265,8 @@ def classification_loss_at(
     >>> x0, times = jnp.ones((2, 3)), Times(jnp.array([0.2, 0.9]), jnp.array([1.0, 2.0]))
     >>> classification_loss_at(lambda x, t: 0 * x, cosine(), x0, 0 * x0, times, jnp.array([0, 2]))[0].round(2)
     Array([1.1, 2.2], dtype=float32)
+
+    Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233).
     """
     b, labels = _examples(x0), jnp.asarray(labels)
     if labels.shape != (b,) or not jnp.issubdtype(labels.dtype, jnp.integer):
@@ -306,13 +340,16 @@ def uncertainty_weighted(loss: Array, log_variance: Array) -> Array:
       log_variance: u at each example's noise level ``(B,)``, from a small learned function of log-SNR
         (:class:`scorekit.networks.LogVariance`); or one for all.
 
+    Returns:
+      The losses ``(B,)``, to be averaged.
+
     Raises:
       ValueError: if the shapes differ.
 
     >>> round(float(uncertainty_weighted(2.0, jnp.log(2.0))), 3)
     1.693
 
-    Source: Karras et al. 2024, eq. 21 (https://arxiv.org/abs/2312.02696).
+    Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
     if jnp.ndim(log_variance):
         check_like("loss", loss, log_variance=log_variance)

@@ -26,9 +26,26 @@ import jax.numpy as jnp
 
 from scorekit.checks import check_floating, check_like, check_per_example, check_positive, check_time
 from scorekit.schedules import time_derivative
-from scorekit.schedules.derivatives import clip_to_interior
+from scorekit.schedules._derivatives import clip_to_interior
 from scorekit.trees import combine, pytree_dataclass, where
 from scorekit.typing import Array, ArrayLike, Number, Prediction, PyTree, Schedule
+
+__all__ = [
+    "TARGETS",
+    "X0",
+    "EDMTarget",
+    "Eps",
+    "Score",
+    "Target",
+    "TargetName",
+    "V",
+    "Velocity",
+    "as_target",
+    "bounded_log_snr",
+    "convert",
+    "edm_target",
+    "with_x0",
+]
 
 _LOG_SNR_LIMIT = 60.0
 
@@ -52,6 +69,13 @@ class Target(Protocol):
 def bounded_log_snr(t: Array, schedule: Schedule) -> Array:
     """The log-SNR clipped to +-60 nats, so that products of weights (0 times infinity) are finite at the ends.
 
+    Args:
+      t: times of any shape.
+      schedule: the noise schedule.
+
+    Returns:
+      The log-SNR in nats, shaped like ``t``.
+
     >>> from scorekit.schedules import rectified_flow
     >>> bounded_log_snr(0.0, rectified_flow())
     Array(60., dtype=float32)
@@ -64,8 +88,16 @@ def _radius(t, schedule):
 
 
 @pytree_dataclass
-class X0:
-    """The network predicts the clean data."""
+class X0(Target):
+    """The network predicts the clean data.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> true = Prediction(x0=jnp.ones(1), eps=jnp.full(1, 3.0))
+    >>> print(f"{X0().from_prediction(true, jnp.float32(0.5), rectified_flow())[0]:.1f}")
+    1.0
+
+    Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
+    """
 
     def to_prediction(self, output, x_t, t, schedule):
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -79,8 +111,16 @@ class X0:
 
 
 @pytree_dataclass
-class Eps:
-    """The network predicts the noise."""
+class Eps(Target):
+    """The network predicts the noise.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> true = Prediction(x0=jnp.ones(1), eps=jnp.full(1, 3.0))
+    >>> print(f"{Eps().from_prediction(true, jnp.float32(0.5), rectified_flow())[0]:.1f}")
+    3.0
+
+    Source: Ho et al. 2020 (https://arxiv.org/abs/2006.11239).
+    """
 
     def to_prediction(self, output, x_t, t, schedule):
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -94,8 +134,16 @@ class Eps:
 
 
 @pytree_dataclass
-class Score:
-    """The network predicts the score ``grad_x log p_t(x) = -eps / sigma``."""
+class Score(Target):
+    """The network predicts the score ``grad_x log p_t(x) = -eps / sigma``.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> true = Prediction(x0=jnp.ones(1), eps=jnp.full(1, 3.0))
+    >>> print(f"{Score().from_prediction(true, jnp.float32(0.5), rectified_flow())[0]:.1f}")
+    -6.0
+
+    Source: Song & Ermon 2019 (https://arxiv.org/abs/1907.05600).
+    """
 
     def to_prediction(self, output, x_t, t, schedule):
         eps = combine((-schedule.sigma(t), output))
@@ -109,8 +157,16 @@ class Score:
 
 
 @pytree_dataclass
-class V:
-    """The network predicts ``v = alpha eps - sigma x0``."""
+class V(Target):
+    """The network predicts ``v = alpha eps - sigma x0``.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> true = Prediction(x0=jnp.ones(1), eps=jnp.full(1, 3.0))
+    >>> print(f"{V().from_prediction(true, jnp.float32(0.5), rectified_flow())[0]:.1f}")
+    1.0
+
+    Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
+    """
 
     def to_prediction(self, output, x_t, t, schedule):
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -128,8 +184,17 @@ class V:
 
 
 @pytree_dataclass
-class Velocity:
-    """The network predicts ``dx/dt`` of the conditional flow, ``alpha' x0 + sigma' eps``."""
+class Velocity(Target):
+    """The network predicts ``dx/dt`` of the conditional flow, ``alpha' x0 + sigma' eps``.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> true = Prediction(x0=jnp.ones(1), eps=jnp.full(1, 3.0))
+    >>> print(f"{Velocity().from_prediction(true, jnp.float32(0.5), rectified_flow())[0]:.1f}")
+    2.0
+
+    Source: Lipman et al. 2022 (https://arxiv.org/abs/2210.02747); Albergo & Vanden-Eijnden 2022
+    (https://arxiv.org/abs/2209.15571).
+    """
 
     def _coefficients(self, t, schedule):
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -155,8 +220,21 @@ class Velocity:
 
 
 @pytree_dataclass
-class EDMTarget:
-    """The network inside EDM preconditioning; see :func:`edm_target`."""
+class EDMTarget(Target):
+    """The network predicts ``F = (sigma x0 - alpha s^2 eps) / (s R)``; see :func:`edm_target`.
+
+    ``R^2 = sigma^2 + alpha^2 s^2``.
+
+    Attributes:
+      sigma_data: s, the standard deviation of the data, > 0.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> true = Prediction(x0=jnp.ones(1), eps=jnp.full(1, 3.0))
+    >>> print(f"{EDMTarget(sigma_data=1.0).from_prediction(true, jnp.float32(0.5), rectified_flow())[0]:.1f}")
+    -1.4
+
+    Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
+    """
 
     sigma_data: Number = 0.5
 
@@ -191,6 +269,9 @@ def edm_target(sigma_data: Number = 0.5) -> EDMTarget:
     Args:
       sigma_data: standard deviation of the data, > 0.
 
+    Returns:
+      An :class:`EDMTarget`.
+
     Raises:
       ValueError: if ``sigma_data`` is not positive.
 
@@ -205,11 +286,21 @@ def edm_target(sigma_data: Number = 0.5) -> EDMTarget:
 
 
 TargetName: TypeAlias = Literal["x0", "eps", "score", "v", "velocity"]
+"""The names of the targets without hyper-parameters, the keys of :data:`TARGETS`."""
+
 TARGETS: dict[str, Target] = {"x0": X0(), "eps": Eps(), "score": Score(), "v": V(), "velocity": Velocity()}
+"""The targets without hyper-parameters by name."""
 
 
 def as_target(target: "TargetName | Target", argument: str = "target") -> Target:
     """The target with this name, or the object itself; ``argument`` is what an error calls it.
+
+    Args:
+      target: a name of :data:`TARGETS`, or an object with the methods of :class:`Target`.
+      argument: what an error calls it.
+
+    Returns:
+      The target.
 
     Raises:
       ValueError: for an unknown name, or an object that is not a target.
@@ -266,6 +357,15 @@ def with_x0(prediction: Prediction, x0: PyTree, t: ArrayLike, schedule: Schedule
     """Replaces the clean estimate of a prediction, with the noise that keeps ``alpha x0 + sigma eps`` unchanged.
 
     ``eps' = eps - (alpha / sigma)(x0' - x0)``; where sigma is 0 the noise is not changed.
+
+    Args:
+      prediction: the pair ``(x0, eps)``.
+      x0: the new clean estimate, shaped like the old one.
+      t: time, a scalar or ``(B,)``.
+      schedule: the noise schedule.
+
+    Returns:
+      The pair ``(x0', eps')``.
 
     Raises:
       ValueError: if ``x0`` and the prediction have different shapes, or ``t`` is neither a scalar nor ``(B,)``.

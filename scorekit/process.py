@@ -17,6 +17,20 @@ from scorekit.schedules import time_derivative
 from scorekit.trees import combine, is_traced, normal_like
 from scorekit.typing import Array, ArrayLike, Key, Prediction, PyTree, Schedule
 
+__all__ = [
+    "Kernel",
+    "autodiff_diffusion_squared",
+    "autodiff_drift",
+    "diffusion_squared",
+    "drift",
+    "perturb",
+    "posterior",
+    "sample_prior",
+    "score",
+    "snr_drop",
+    "transition",
+]
+
 
 def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree:
     """``x_t = alpha(t) x0 + sigma(t) eps``.
@@ -36,6 +50,8 @@ def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree
     >>> from scorekit.schedules import rectified_flow
     >>> perturb(jnp.ones(2), jnp.zeros(2), 0.25, rectified_flow())
     Array([0.75, 0.75], dtype=float32)
+
+    Source: Ho et al. 2020, eq. 4 (https://arxiv.org/abs/2006.11239).
     """
     check_floating(x0=x0, eps=eps)
     check_like("x0", x0, eps=eps)
@@ -47,9 +63,21 @@ def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree
 def drift(schedule: Schedule, t: ArrayLike) -> Array:
     """``f(t) = d log(alpha) / dt``, by the formula of the schedule if it has one, else by differentiation.
 
+    Args:
+      schedule: the noise schedule.
+      t: a time, any shape, in [0, 1].
+
+    Returns:
+      f, shaped like ``t``; the drift of the forward SDE is ``f x``.
+
+    Raises:
+      ValueError: for a time outside [0, 1].
+
     >>> from scorekit.schedules import rectified_flow
     >>> drift(rectified_flow(), 0.5)
     Array(-2., dtype=float32)
+
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
     check_time(t=t)
     exact = getattr(schedule, "drift", None)
@@ -59,9 +87,21 @@ def drift(schedule: Schedule, t: ArrayLike) -> Array:
 def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
     """``g(t)^2 = d sigma^2/dt - 2 f sigma^2``, by the formula of the schedule if it has one, else by differentiation.
 
+    Args:
+      schedule: the noise schedule.
+      t: a time, any shape, in [0, 1].
+
+    Returns:
+      ``g^2``, shaped like ``t``.
+
+    Raises:
+      ValueError: for a time outside [0, 1].
+
     >>> from scorekit.schedules import rectified_flow
     >>> diffusion_squared(rectified_flow(), 0.5)
     Array(2., dtype=float32)
+
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
     check_time(t=t)
     exact = getattr(schedule, "diffusion_squared", None)
@@ -71,9 +111,21 @@ def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
 def autodiff_drift(schedule: Schedule, t: ArrayLike) -> Array:
     """``f(t) = alpha'(t) / alpha(t)`` by forward-mode differentiation.
 
+    Args:
+      schedule: the noise schedule.
+      t: a time, any shape, in [0, 1].
+
+    Returns:
+      f, shaped like ``t``; the drift of the forward SDE is ``f x``.
+
+    Raises:
+      ValueError: for a time outside [0, 1].
+
     >>> from scorekit.schedules import rectified_flow
     >>> autodiff_drift(rectified_flow(), 0.5)
     Array(-2., dtype=float32)
+
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
     check_time(t=t)
     return time_derivative(schedule.alpha, t) / schedule.alpha(t)
@@ -82,9 +134,21 @@ def autodiff_drift(schedule: Schedule, t: ArrayLike) -> Array:
 def autodiff_diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
     """``g(t)^2 = -sigma^2 d log_snr / dt`` by forward-mode differentiation.
 
+    Args:
+      schedule: the noise schedule.
+      t: a time, any shape, in [0, 1].
+
+    Returns:
+      ``g^2``, shaped like ``t``.
+
+    Raises:
+      ValueError: for a time outside [0, 1].
+
     >>> from scorekit.schedules import rectified_flow
     >>> float(autodiff_diffusion_squared(rectified_flow(), 0.5).round(4))
     2.0
+
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
     check_time(t=t)
     return -jnp.square(schedule.sigma(t)) * time_derivative(schedule.log_snr, t)
@@ -96,6 +160,12 @@ class Kernel(NamedTuple):
     Attributes:
       scales: the scales of the conditions x_i, in order.
       std: the standard deviation.
+
+    >>> kernel = Kernel(scales=(jnp.float32(0.5),), std=jnp.float32(2.0))
+    >>> float(kernel.scales[0] * 3.0)  # the mean, conditioned on 3
+    1.5
+
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
 
     scales: tuple[Array, ...]
@@ -105,12 +175,22 @@ class Kernel(NamedTuple):
 def snr_drop(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Array:
     """``1 - SNR(t) / SNR(s)`` for ``s <= t``, in [0, 1]; exact where alpha(t) or sigma(s) vanishes.
 
+    Args:
+      schedule: the noise schedule.
+      t: the time of the noisier state, a scalar or ``(B,)``, in [0, 1].
+      s: the time of the other, ``s <= t``.
+
+    Returns:
+      The share of the signal-to-noise ratio that is lost from s to t, of the shape of the times.
+
     Raises:
       ValueError: for a time outside [0, 1], or unless ``s <= t``; of traced times the result is NaN then.
 
     >>> from scorekit.schedules import rectified_flow
     >>> snr_drop(rectified_flow(), 1.0, 0.0)
     Array(1., dtype=float32)
+
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
     check_time(t=t, s=s)
     if not is_traced(t):
@@ -123,12 +203,22 @@ def snr_drop(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Array:
 def transition(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     """The forward kernel ``q(x_t | x_s)`` for ``s < t``: ``N((alpha_t / alpha_s) x_s, sigma_t^2 (1 - SNR_t / SNR_s))``.
 
+    Args:
+      schedule: the noise schedule.
+      t: the time of the noisier state, a scalar or ``(B,)``, in [0, 1].
+      s: the time of the other, ``s <= t``.
+
+    Returns:
+      A :class:`Kernel` with one scale, of ``x_s``.
+
     Raises:
       ValueError: as :func:`snr_drop`.
 
     >>> from scorekit.schedules import geometric_ve
     >>> float(transition(geometric_ve(1.0, 2.0), 1.0, 0.0).std ** 2)
     3.0
+
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
     drop = snr_drop(schedule, t, s)
     return Kernel((schedule.alpha(t) / schedule.alpha(s),), schedule.sigma(t) * jnp.sqrt(drop))
@@ -140,6 +230,14 @@ def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     ``mean = (alpha_t sigma_s^2 / (alpha_s sigma_t^2)) x_t + alpha_s (1 - SNR_t / SNR_s) x0``,
     ``variance = sigma_s^2 (1 - SNR_t / SNR_s)``.
 
+    Args:
+      schedule: the noise schedule.
+      t: the time of the noisier state, a scalar or ``(B,)``, in [0, 1].
+      s: the time of the other, ``s <= t``.
+
+    Returns:
+      A :class:`Kernel` with the scales of ``x_t`` and ``x0``.
+
     Raises:
       ValueError: as :func:`snr_drop`.
 
@@ -147,7 +245,7 @@ def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     >>> posterior(rectified_flow(), 1.0, 0.0).std
     Array(0., dtype=float32)
 
-    Source: Kingma et al. 2021, eq. 25-28 (https://arxiv.org/abs/2107.00630).
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
     drop, sigma_s = snr_drop(schedule, t, s), schedule.sigma(s)
     noise = schedule.alpha(t) * jnp.square(sigma_s / schedule.sigma(t)) / schedule.alpha(s)
@@ -163,6 +261,9 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
       like: arrays or ``jax.ShapeDtypeStruct`` with the shapes and dtypes of the result.
       t: the time at which sampling starts.
 
+    Returns:
+      The state at t, shaped and typed like ``like``.
+
     Raises:
       ValueError: unless ``like`` is floating and ``t`` is a scalar or ``(B,)`` in [0, 1].
 
@@ -171,6 +272,8 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
     >>> x = sample_prior(jax.random.key(0), geometric_ve(0.01, 50.0), jnp.zeros((10000, 1)))
     >>> 49 < float(x.std()) < 51
     True
+
+    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
     check_floating(like=like)
     check_time(t=t)
@@ -182,12 +285,22 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
 def score(prediction: Prediction, t: ArrayLike, schedule: Schedule) -> PyTree:
     """``grad_x log p_t(x_t) = -eps / sigma(t)``.
 
+    Args:
+      prediction: the denoiser's ``(x0, eps)``.
+      t: its time, a scalar or ``(B,)``, in [0, 1].
+      schedule: the noise schedule.
+
+    Returns:
+      The score, shaped like ``prediction.eps``.
+
     Raises:
       ValueError: unless the prediction is floating and ``t`` is a scalar or ``(B,)`` in [0, 1].
 
     >>> from scorekit.schedules import rectified_flow
     >>> score(Prediction(jnp.zeros(2), jnp.ones(2)), 0.5, rectified_flow())
     Array([-2., -2.], dtype=float32)
+
+    Source: Vincent 2011; Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
     check_floating(prediction=prediction)
     check_time(t=t)

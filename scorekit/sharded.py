@@ -23,6 +23,13 @@ class Shard:
       value: the part.
       axis: the axis that is split, negative: counted from the last, so that a loop may run over leading axes.
       axis_name: the axis of the mesh over which it is split.
+
+    >>> import jax.numpy as jnp
+    >>> mesh = jax.make_mesh((1,), ("fsdp",), axis_types=(jax.sharding.AxisType.Auto,))
+    >>> split, whole = jax.sharding.PartitionSpec("fsdp"), jax.sharding.PartitionSpec()
+    >>> full = lambda part: Shard(part, -1, "fsdp").gather()
+    >>> jax.shard_map(full, mesh=mesh, in_specs=split, out_specs=whole, check_vma=False)(jnp.ones(2))
+    Array([1., 1.], dtype=float32)
     """
 
     value: Array
@@ -30,12 +37,22 @@ class Shard:
     axis_name: str
 
     def gather(self) -> Array:
-        """The full array; its gradient is summed over the devices and split again."""
+        """The full array; its gradient is summed over the devices and split again.
+
+        Returns:
+          The array of all devices, as long along ``axis`` as all parts together.
+        """
         return jax.lax.all_gather(self.value, self.axis_name, axis=self.value.ndim + self.axis, tiled=True)
 
 
 def gathered(tree: PyTree) -> PyTree:
     """The tree with every :class:`Shard` as its full array; other leaves are left alone.
+
+    Args:
+      tree: a pytree with shards anywhere in it.
+
+    Returns:
+      The tree with arrays in their place.
 
     >>> import jax.numpy as jnp
     >>> gathered({"bias": jnp.ones(2)})

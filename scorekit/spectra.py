@@ -37,6 +37,20 @@ from scorekit.process import perturb
 from scorekit.trees import combine, normal_like, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Schedule
 
+__all__ = [
+    "BandErrors",
+    "Bands",
+    "band_power",
+    "band_snr",
+    "cutoff_frequency",
+    "error_by_band",
+    "power_spectrum",
+    "radial_bands",
+    "transition_log_snr",
+    "wiener_error",
+    "wiener_gain",
+]
+
 
 @pytree_dataclass
 class Bands:
@@ -46,6 +60,10 @@ class Bands:
       index: the band of each coefficient, shaped as the grid, ordered as by ``fftfreq``.
       frequency: mean radial frequency of each band, ``(K,)``, in cycles per sample, increasing.
       count: number of coefficients in each band, ``(K,)``.
+
+    >>> bands = radial_bands((4,), [0.0, 0.1, 1.0])
+    >>> bands.frequency.round(2).tolist(), bands.count.tolist()
+    ([0.0, 0.33], [1, 3])
     """
 
     index: np.ndarray
@@ -234,6 +252,9 @@ def transition_log_snr(power: ArrayLike) -> Array:
     Args:
       power: the spectrum ``(K,)``, > 0.
 
+    Returns:
+      The log-SNR of each band, ``(K,)``, in nats.
+
     Raises:
       ValueError: if a power is not finite and > 0.
 
@@ -282,7 +303,16 @@ def cutoff_frequency(gain: ArrayLike, bands: Bands) -> Array:
 
 
 class BandErrors(NamedTuple):
-    """Errors of a denoiser by noise level and band, ``(T, K)`` each: the mean over examples and its standard error."""
+    """Errors of a denoiser by noise level and band, ``(T, K)`` each: the mean over examples and its standard error.
+
+    Attributes:
+      mean: the mean error over the examples, ``(T, K)``.
+      standard_error: its standard error, ``(T, K)``.
+
+    >>> errors = BandErrors(mean=jnp.array([[1.0, 2.0]]), standard_error=jnp.array([[0.1, 0.1]]))
+    >>> (errors.mean / errors.standard_error).round(1).tolist()
+    [[10.0, 20.0]]
+    """
 
     mean: Array
     standard_error: Array

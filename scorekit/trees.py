@@ -12,11 +12,31 @@ from jax.core import Tracer
 from scorekit.checks import check_floating, check_like
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
-T = TypeVar("T")
+__all__ = [
+    "as_pytree",
+    "batch_size",
+    "combine",
+    "event_size",
+    "expand",
+    "is_traced",
+    "normal_like",
+    "pytree_dataclass",
+    "static",
+    "sum_per_example",
+    "where",
+]
+
+_T = TypeVar("_T")
 
 
 def as_pytree(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` as a pytree that may be passed through ``jit``: wraps plain functions, returns callable pytrees.
+
+    Args:
+      function: any callable.
+
+    Returns:
+      A ``jax.tree_util.Partial`` of a plain function; a callable that is already a pytree of leaves, itself.
 
     >>> isinstance(as_pytree(lambda x, t: x), jax.tree_util.Partial)
     True
@@ -28,6 +48,12 @@ def as_pytree(function: Callable[..., Any]) -> Callable[..., Any]:
 def static(**kwargs):
     """A dataclass field that is part of the tree's structure (changing it recompiles) rather than a leaf.
 
+    Args:
+      kwargs: what ``dataclasses.field`` takes, such as ``default``.
+
+    Returns:
+      The field.
+
     >>> static(default="line").metadata["static"]
     True
     """
@@ -35,10 +61,16 @@ def static(**kwargs):
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(static,))
-def pytree_dataclass(cls: type[T]) -> type[T]:
+def pytree_dataclass(cls: type[_T]) -> type[_T]:
     """Makes ``cls`` a frozen keyword-only dataclass and registers it as a pytree.
 
     Every field is a leaf unless it was declared with :func:`static`.
+
+    Args:
+      cls: a class with annotated fields.
+
+    Returns:
+      The class; its constructor takes keywords only.
 
     >>> @pytree_dataclass
     ... class Line:
@@ -77,6 +109,13 @@ def pytree_dataclass(cls: type[T]) -> type[T]:
 def expand(coefficient: ArrayLike, leaf: Array) -> Array:
     """Appends axes to a scalar or ``(B,)`` coefficient so that it multiplies ``leaf`` per example.
 
+    Args:
+      coefficient: a scalar or ``(B,)``.
+      leaf: an array ``(B, ...)``.
+
+    Returns:
+      The coefficient, ``()`` or ``(B, 1, ..., 1)`` with the number of axes of ``leaf``.
+
     Raises:
       ValueError: unless the shape of the coefficient is that of the leading axes of ``leaf``.
 
@@ -96,6 +135,12 @@ def combine(*terms: tuple[ArrayLike, PyTree]) -> PyTree:
     The sum is taken in the wider of the coefficient's and the leaf's precision and returned in the dtype of the
     first tree, so that a bfloat16 state keeps its dtype and its coefficients keep theirs. A Python scalar has no
     precision of its own and takes that of the leaf.
+
+    Args:
+      terms: pairs ``(c_i, x_i)`` of a coefficient and a tree; the trees have the same structure and shapes.
+
+    Returns:
+      The sum, shaped and typed like the first tree.
 
     Raises:
       ValueError: if the trees differ in structure or shapes, the first is not floating, or a coefficient is neither a
@@ -119,6 +164,14 @@ def combine(*terms: tuple[ArrayLike, PyTree]) -> PyTree:
 def where(condition: ArrayLike, on_true: PyTree, on_false: PyTree) -> PyTree:
     """Selects per example between two trees; ``condition`` is a scalar or ``(B,)``.
 
+    Args:
+      condition: bool, a scalar or ``(B,)``.
+      on_true: the tree to take where it holds.
+      on_false: the tree to take elsewhere, shaped like ``on_true``.
+
+    Returns:
+      A tree shaped like ``on_true``.
+
     Raises:
       ValueError: if the trees differ in structure or shapes.
 
@@ -133,6 +186,13 @@ def normal_like(key: Key, tree: PyTree) -> PyTree:
     """Standard normal noise with the shapes and dtypes of ``tree``, with one independent key per leaf.
 
     A tree that is a single array uses ``key`` itself, as ``jax.random.normal`` would.
+
+    Args:
+      key: PRNG key.
+      tree: floating arrays, or ``jax.ShapeDtypeStruct``, with the shapes and dtypes of the noise.
+
+    Returns:
+      The noise, shaped and typed like ``tree``.
 
     Raises:
       ValueError: if the tree is not floating.
@@ -151,6 +211,12 @@ def normal_like(key: Key, tree: PyTree) -> PyTree:
 def batch_size(tree: PyTree) -> int:
     """The length of the leading batch axis, which all leaves share.
 
+    Args:
+      tree: arrays ``(B, ...)``.
+
+    Returns:
+      B.
+
     Raises:
       ValueError: if the tree is empty, a leaf has no axes, or the leaves disagree.
 
@@ -166,6 +232,12 @@ def batch_size(tree: PyTree) -> int:
 def event_size(tree: PyTree) -> int:
     """The number of values in one example: the product of all axes but the first, summed over leaves.
 
+    Args:
+      tree: arrays ``(B, ...)``.
+
+    Returns:
+      D.
+
     >>> event_size({"a": jnp.ones((4, 2)), "b": jnp.ones(4)})
     3
     """
@@ -174,6 +246,13 @@ def event_size(tree: PyTree) -> int:
 
 def sum_per_example(fn: Callable[[Array], Array], tree: PyTree) -> Array:
     """``sum fn(leaf)`` over everything but the batch axis, in at least float32; returns ``(B,)``.
+
+    Args:
+      fn: an elementwise function, or one that keeps the leading axis.
+      tree: arrays ``(B, ...)``.
+
+    Returns:
+      The sums, ``(B,)``.
 
     >>> sum_per_example(jnp.square, jnp.array([[1.0, 2.0], [3.0, 0.0]]))
     Array([5., 9.], dtype=float32)
@@ -188,6 +267,12 @@ def sum_per_example(fn: Callable[[Array], Array], tree: PyTree) -> Array:
 
 def is_traced(value: Any) -> bool:
     """Whether ``value`` is a tracer, so that Python control flow cannot depend on it.
+
+    Args:
+      value: anything.
+
+    Returns:
+      Whether it is a tracer.
 
     >>> is_traced(1.0)
     False

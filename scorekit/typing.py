@@ -12,11 +12,28 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
 
+__all__ = [
+    "Array",
+    "ArrayLike",
+    "Denoiser",
+    "Key",
+    "Network",
+    "Number",
+    "Prediction",
+    "PyTree",
+    "Schedule",
+    "Solver",
+    "Weighting",
+]
+
 Array: TypeAlias = jax.Array
+"""A JAX array, concrete or traced."""
 ArrayLike: TypeAlias = jax.typing.ArrayLike
+"""Whatever ``jnp.asarray`` takes: a JAX or NumPy array, a number."""
 Number: TypeAlias = float | jax.Array
 """A hyper-parameter: a number or an array, concrete or traced."""
 PyTree: TypeAlias = Any
+"""Nested containers of arrays, such as one array."""
 Key: TypeAlias = jax.Array
 """A typed PRNG key, ``jax.random.key(seed)``."""
 
@@ -27,6 +44,10 @@ class Prediction(NamedTuple):
     Attributes:
       x0: the estimate of the clean data, shaped like ``x_t``.
       eps: the estimate of the noise, shaped like ``x_t``.
+
+    >>> x0, eps = Prediction(x0=1.0, eps=-1.0)
+    >>> 0.8 * x0 + 0.6 * eps  # the x_t that they make up at alpha = 0.8
+    0.20000000000000007
     """
 
     x0: PyTree

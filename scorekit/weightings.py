@@ -33,28 +33,62 @@ import numpy as np
 
 from scorekit.checks import check, check_at_least, check_positive, nan_unless
 from scorekit.schedules import time_derivative
-from scorekit.schedules.derivatives import clip_to_interior
-from scorekit.schedules.numerics import as_time
-from scorekit.times.bands import Values, band_shares
+from scorekit.schedules._derivatives import clip_to_interior
+from scorekit.schedules._numerics import as_time
+from scorekit.times._band_shares import Values, band_shares
 from scorekit.trees import as_pytree
 from scorekit.typing import Array, Number, Schedule, Weighting
 
+__all__ = [
+    "band",
+    "edm",
+    "eps",
+    "flow",
+    "likelihood",
+    "logit_normal",
+    "min_snr",
+    "p2",
+    "per_log_snr",
+    "score",
+    "sigmoid",
+    "snr",
+    "truncated_snr",
+    "v",
+    "x0",
+]
+
 
 def eps(log_snr: Array) -> Array:
-    """``lambda = 1``: the plain eps-MSE ("L_simple"; Ho et al. 2020, eq. 14, https://arxiv.org/abs/2006.11239).
+    """``lambda = 1``: the plain eps-MSE, "L_simple".
+
+    Args:
+      log_snr: the log-SNR, any shape, in nats.
+
+    Returns:
+      lambda, shaped like ``log_snr``.
 
     >>> eps(jnp.array([-3.0, 3.0]))
     Array([1., 1.], dtype=float32)
+
+    Source: Ho et al. 2020, eq. 14 (https://arxiv.org/abs/2006.11239).
     """
     log_snr = as_time(log_snr)
     return jnp.where(jnp.isnan(log_snr), log_snr, 1.0)
 
 
 def snr(log_snr: Array) -> Array:
-    """SNR-weighted x0-MSE, which is :func:`eps` (Salimans & Ho 2022, sec. 4, https://arxiv.org/abs/2202.00512).
+    """``lambda = 1``: the SNR-weighted x0-MSE, which is :func:`eps`.
+
+    Args:
+      log_snr: the log-SNR, any shape, in nats.
+
+    Returns:
+      lambda, shaped like ``log_snr``.
 
     >>> float(snr(3.0))
     1.0
+
+    Source: Salimans & Ho 2022, sec. 4 (https://arxiv.org/abs/2202.00512).
     """
     return eps(log_snr)
 
@@ -62,17 +96,33 @@ def snr(log_snr: Array) -> Array:
 def x0(log_snr: Array) -> Array:
     """``lambda = 1 / SNR``: the plain x0-MSE.
 
+    Args:
+      log_snr: the log-SNR, any shape, in nats.
+
+    Returns:
+      lambda, shaped like ``log_snr``.
+
     >>> float(x0(0.0))
     1.0
+
+    Source: Salimans & Ho 2022, sec. 4 (https://arxiv.org/abs/2202.00512).
     """
     return jnp.exp(-log_snr)
 
 
 def v(log_snr: Array) -> Array:
-    """``lambda = 1 + 1/SNR``: the plain v-MSE, or "SNR + 1" on x0 (Salimans & Ho 2022, sec. 4).
+    """``lambda = 1 + 1/SNR``: the plain v-MSE, or "SNR + 1" on x0.
+
+    Args:
+      log_snr: the log-SNR, any shape, in nats.
+
+    Returns:
+      lambda, shaped like ``log_snr``.
 
     >>> float(v(0.0))
     2.0
+
+    Source: Salimans & Ho 2022, sec. 4 (https://arxiv.org/abs/2202.00512).
     """
     return 1.0 + jnp.exp(-log_snr)
 
@@ -80,42 +130,77 @@ def v(log_snr: Array) -> Array:
 def score(log_snr: Array) -> Array:
     """``lambda = 1 + SNR = 1 / sigma^2``: the plain score-MSE of a variance-preserving schedule.
 
+    Args:
+      log_snr: the log-SNR, any shape, in nats.
+
+    Returns:
+      lambda, shaped like ``log_snr``.
+
     >>> float(score(0.0))
     2.0
+
+    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
     return 1.0 + jnp.exp(log_snr)
 
 
 def truncated_snr(log_snr: Array) -> Array:
-    """``lambda = max(SNR, 1) / SNR`` (Salimans & Ho 2022, sec. 4, https://arxiv.org/abs/2202.00512).
+    """``lambda = max(SNR, 1) / SNR``.
+
+    Args:
+      log_snr: the log-SNR, any shape, in nats.
+
+    Returns:
+      lambda, shaped like ``log_snr``.
 
     >>> float(truncated_snr(5.0))
     1.0
+
+    Source: Salimans & Ho 2022, sec. 4 (https://arxiv.org/abs/2202.00512).
     """
     return jnp.maximum(1.0, jnp.exp(-log_snr))
 
 
 def min_snr(log_snr: Array, gamma: Number = 5.0) -> Array:
-    """``lambda = min(SNR, gamma) / SNR`` (Hang et al. 2023, eq. 8, https://arxiv.org/abs/2303.09556).
+    """``lambda = min(SNR, gamma) / SNR``.
+
+    Args:
+      log_snr: the log-SNR, any shape, in nats.
+      gamma: the largest weight of the x0-MSE, > 0.
+
+    Returns:
+      lambda, shaped like ``log_snr``.
 
     Raises:
       ValueError: if ``gamma`` is not positive.
 
     >>> float(min_snr(-5.0))
     1.0
+
+    Source: Hang et al. 2023 (https://arxiv.org/abs/2303.09556).
     """
     check_positive(gamma=gamma)
     return nan_unless(jnp.asarray(gamma) > 0, jnp.minimum(1.0, gamma * jnp.exp(-log_snr)))
 
 
 def p2(log_snr: Array, gamma: Number = 1.0, k: Number = 1.0) -> Array:
-    """``lambda = 1 / (k + SNR)^gamma`` (Choi et al. 2022, eq. 8, https://arxiv.org/abs/2204.00227).
+    """``lambda = 1 / (k + SNR)^gamma``.
+
+    Args:
+      log_snr: the log-SNR, any shape, in nats.
+      gamma: exponent, >= 0; 0 gives :func:`eps`.
+      k: the SNR at which the weight turns, > 0.
+
+    Returns:
+      lambda, shaped like ``log_snr``.
 
     Raises:
       ValueError: if ``gamma`` is negative or ``k`` not positive.
 
     >>> float(p2(0.0))
     0.5
+
+    Source: Choi et al. 2022 (https://arxiv.org/abs/2204.00227).
     """
     check_at_least(0, gamma=gamma)
     check_positive(k=k)
@@ -124,21 +209,35 @@ def p2(log_snr: Array, gamma: Number = 1.0, k: Number = 1.0) -> Array:
 
 
 def edm(log_snr: Array, sigma_data: Number = 0.5) -> Array:
-    """EDM's weight: unit weight on the preconditioned network (Karras et al. 2022, table 1,
-    https://arxiv.org/abs/2206.00364).
+    """``lambda = 1 + 1 / (sigma_data^2 SNR)``: unit weight on the preconditioned network of EDM.
+
+    Args:
+      log_snr: the log-SNR, any shape, in nats.
+      sigma_data: standard deviation of the data, > 0.
+
+    Returns:
+      lambda, shaped like ``log_snr``.
 
     Raises:
       ValueError: if ``sigma_data`` is not positive.
 
     >>> float(edm(0.0))
     5.0
+
+    Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
     check_positive(sigma_data=sigma_data)
     return nan_unless(jnp.asarray(sigma_data) > 0, 1.0 + jnp.exp(-log_snr) / jnp.square(sigma_data))
 
 
 def flow(log_snr: Array) -> Array:
-    """Plain velocity-MSE of the rectified flow, ``1 / (1 - t)^2`` at flow time ``t = sigmoid(-log_snr / 2)``.
+    """``lambda = 1 / (1 - t)^2``, ``t = sigmoid(-log_snr / 2)``: the plain velocity-MSE of the rectified flow.
+
+    Args:
+      log_snr: the log-SNR, any shape, in nats.
+
+    Returns:
+      lambda, shaped like ``log_snr``.
 
     >>> float(flow(0.0))
     4.0
@@ -149,14 +248,25 @@ def flow(log_snr: Array) -> Array:
 
 
 def logit_normal(log_snr: Array, mean: Number = 0.0, std: Number = 1.0) -> Array:
-    """:func:`flow` times the logit-normal density of flow time: with uniform times of a rectified flow it is the same
-    objective as logit-normal times without it (Esser et al. 2024, eq. 19, https://arxiv.org/abs/2403.03206).
+    """:func:`flow` times the logit-normal density ``N(logit t; mean, std^2) / (t (1 - t))`` of flow time.
+
+    With uniform times of a rectified flow it is the same objective as logit-normal times without it.
+
+    Args:
+      log_snr: the log-SNR, any shape, in nats.
+      mean: mean of ``logit t``; positive values favour noise.
+      std: its standard deviation, > 0.
+
+    Returns:
+      lambda, shaped like ``log_snr``.
 
     Raises:
       ValueError: if ``mean`` is not finite or ``std`` not positive.
 
     >>> round(float(logit_normal(jnp.float32(0.0))), 3)
     6.383
+
+    Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
     """
     check(np.isfinite, "finite", mean=mean)
     check_positive(std=std)
@@ -167,15 +277,25 @@ def logit_normal(log_snr: Array, mean: Number = 0.0, std: Number = 1.0) -> Array
 
 
 def sigmoid(log_snr: Array, bias: Number = 0.0) -> Array:
-    """``lambda = sigmoid(bias - log_snr)``, defined per unit of log-SNR: wrap it in :func:`per_log_snr` to train with
-    uniform times of any schedule (Kingma & Gao 2023, https://arxiv.org/abs/2303.00848; Hoogeboom et al. 2024, eq. 4,
-    https://arxiv.org/abs/2410.19324).
+    """``lambda = sigmoid(bias - log_snr)``, defined per unit of log-SNR.
+
+    Wrap it in :func:`per_log_snr` to train with uniform times of any schedule.
+
+    Args:
+      log_snr: the log-SNR, any shape, in nats.
+      bias: the log-SNR at which the weight is 1/2, in nats.
+
+    Returns:
+      lambda, shaped like ``log_snr``.
 
     Raises:
       ValueError: if ``bias`` is not finite.
 
     >>> float(sigmoid(0.0))
     0.5
+
+    Source: Kingma & Gao 2023 (https://arxiv.org/abs/2303.00848); Hoogeboom et al. 2024
+    (https://arxiv.org/abs/2410.19324).
     """
     check(np.isfinite, "finite", bias=bias)
     return jax.nn.sigmoid(bias - log_snr)
@@ -204,6 +324,9 @@ def band(power: Values, count: Values | None = None) -> Weighting:
         :func:`scorekit.spectra.power_spectrum`.
       count: number of coefficients with each power, ``(K,)``, > 0; equal by default.
 
+    Returns:
+      ``log_snr -> lambda``, shaped like ``log_snr``.
+
     Raises:
       ValueError: if a power or count is not positive, there is none, or their shapes differ.
 
@@ -223,11 +346,18 @@ def per_log_snr(weighting: Weighting, schedule: Schedule) -> Weighting:
     The objective ``int weighting ||eps - eps_hat||^2 dlog_snr`` then depends on the schedule through its end points
     only.
 
+    Args:
+      weighting: ``log_snr -> lambda`` per unit of log-SNR.
+      schedule: the schedule whose times are uniform.
+
+    Returns:
+      ``log_snr -> lambda`` for uniform times.
+
     >>> from scorekit.schedules import geometric_ve
     >>> round(float(per_log_snr(eps, geometric_ve(0.1, 10.0))(jnp.float32(0.0))), 3)
     9.21
 
-    Source: Kingma & Gao 2023, eq. 8 (https://arxiv.org/abs/2303.00848).
+    Source: Kingma & Gao 2023 (https://arxiv.org/abs/2303.00848).
     """
     return jax.tree_util.Partial(_times_rate, as_pytree(weighting), schedule)
 
@@ -239,10 +369,16 @@ def _half(log_snr: Array) -> Array:
 def likelihood(schedule: Schedule) -> Weighting:
     """``lambda = -1/2 dlog_snr/dt = g^2 / (2 sigma^2)``: the negative ELBO in nats (diffusion part).
 
+    Args:
+      schedule: the noise schedule.
+
+    Returns:
+      ``log_snr -> lambda`` for uniform times, in nats.
+
     >>> from scorekit.schedules import geometric_ve
     >>> round(float(likelihood(geometric_ve(0.1, 10.0))(jnp.float32(0.0))), 3)
     4.605
 
-    Source: Song et al. 2021, thm. 1 (https://arxiv.org/abs/2101.09258); Kingma et al. 2021, eq. 17 (https://arxiv.org/abs/2107.00630).
+    Source: Song et al. 2021, thm. 1 (https://arxiv.org/abs/2101.09258); Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
     return per_log_snr(_half, schedule)

@@ -84,7 +84,7 @@ def test_every_part_of_the_package_has_a_layer():
 BAD = {
     "import flax": "scorekit.solvers.ode",
     "import optax as o": "scorekit.losses",
-    "from scorekit.losses import denoising_loss": "scorekit.schedules.tables",
+    "from scorekit.losses import denoising_loss": "scorekit.schedules._tables",
     "from scorekit import networks": "scorekit.guidance.interval",
     "import scorekit": "scorekit.trees",
     "def f():\n    from scorekit.process import perturb": "scorekit.times",

@@ -21,7 +21,7 @@ from scorekit import distillation, weightings
 from scorekit import times as time_samplers
 from scorekit.metrics import energy_distance
 from scorekit.predictions import X0, Score
-from scorekit.solvers.coordinates import frame, log_snr_at
+from scorekit.solvers._coordinates import frame, log_snr_at
 from scorekit.times import Times
 from scorekit.trees import event_size
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule

@@ -9,6 +9,8 @@ from scorekit.checks import check_at_least, check_count, check_finite, check_sca
 from scorekit.densities.gaussian import Gaussian
 from scorekit.typing import ArrayLike
 
+__all__ = ["fit_gaussian"]
+
 
 def fit_gaussian(x: ArrayLike, rank: int | None = None, floor: float = 0.0) -> Gaussian:
     """The Gaussian of maximum likelihood for data, up to the factor N / (N - 1) of the unbiased covariance.

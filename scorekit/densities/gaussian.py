@@ -17,6 +17,8 @@ from scorekit.checks import check, check_axes, check_finite, check_positive, che
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
+__all__ = ["Gaussian", "gaussian"]
+
 
 @pytree_dataclass
 class Gaussian:
@@ -27,6 +29,12 @@ class Gaussian:
       basis: U, ``(D, R)`` with orthonormal columns.
       variances: ``(R,)``, the total variance along each column.
       residual: the variance of every other direction.
+
+    >>> g = Gaussian(mean=jnp.zeros(2), basis=jnp.eye(2)[:, :1], variances=jnp.full(1, 4.0), residual=1.0)
+    >>> g.covariance().tolist()
+    [[4.0, 0.0], [0.0, 1.0]]
+    >>> g.flow(jnp.ones(2), (1.0, 0.0), (0.0, 1.0)).tolist()  # from the data to standard normal noise
+    [0.5, 1.0]
     """
 
     mean: Array
@@ -36,6 +44,7 @@ class Gaussian:
 
     @property
     def dim(self) -> int:
+        """The number of dimensions, D."""
         return self.basis.shape[0]
 
     def _map(self, x: Array, along: Number, across: Number) -> Array:
@@ -72,7 +81,11 @@ class Gaussian:
         return jnp.sum(jnp.log(self.variances)) + log_residual
 
     def covariance(self) -> Array:
-        """The dense covariance, ``(D, D)``."""
+        """The dense covariance, ``(D, D)``.
+
+        Returns:
+          ``U diag(variances) U^T + residual (I - U U^T)``, ``(D, D)``.
+        """
         return self._map(jnp.eye(self.dim, dtype=self.mean.dtype), self.variances, self.residual)
 
     def marginal(self, alpha: Number, sigma: Number) -> "Gaussian":
@@ -99,6 +112,17 @@ class Gaussian:
         """The exact probability-flow map from ``(alpha, sigma) = start`` to ``end``, the limit of every ODE solver.
 
         ``x -> alpha' m + sqrt(K' / K) (x - alpha m)``.
+
+        Args:
+          x: states at ``start``, ``(..., D)``.
+          start: ``(alpha, sigma)``, scalars.
+          end: ``(alpha, sigma)`` of the result.
+
+        Returns:
+          The states at ``end``, ``(..., D)``.
+
+        Raises:
+          ValueError: if the last axis of ``x`` is not D, or for an alpha or sigma that is not a scalar.
         """
         check_axes(self.dim, x=x)
         before, after = self.marginal(*start), self.marginal(*end)
@@ -121,6 +145,9 @@ def gaussian(
       std: standard deviation in every direction (with ``factor``, of the isotropic part), > 0.
       covariance: dense ``(D, D)``, symmetric positive definite; replaces ``std`` and ``factor``.
       factor: F, ``(D, R)`` with R < D: the covariance is ``F F^T + std^2 I``.
+
+    Returns:
+      A :class:`Gaussian`.
 
     Raises:
       ValueError: unless exactly ``std``, ``covariance`` or ``factor`` with ``std`` is given, with matching shapes and

@@ -10,6 +10,8 @@ from scorekit.checks import check_axes, check_count, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, Key, Number, Prediction
 
+__all__ = ["GaussianMirage", "gaussian_mirage"]
+
 
 @pytree_dataclass
 class GaussianMirage:
@@ -22,6 +24,11 @@ class GaussianMirage:
     Attributes:
       dim: D.
       nodes: points of the quadrature, equally spaced in ``log(u / (1 - u))``; enough for D up to 10,000.
+
+    >>> GaussianMirage(dim=2).sample(jax.random.key(0), (5,)).shape
+    (5, 2)
+
+    Source: Dieleman 2020, "Addendum: quantifying our flawed intuitions".
     """
 
     dim: int = static()
@@ -72,8 +79,13 @@ class GaussianMirage:
 def gaussian_mirage(dim: int) -> GaussianMirage:
     """The Gaussian mirage in D dimensions, D >= 2 (in one it is the standard Gaussian).
 
+    ``x = r theta`` with ``r ~ N(0, D)`` and ``theta`` uniform on the unit sphere.
+
     Args:
       dim: D.
+
+    Returns:
+      A :class:`GaussianMirage`.
 
     Raises:
       ValueError: if ``dim`` is not an integer >= 2.

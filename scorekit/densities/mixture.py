@@ -19,6 +19,8 @@ from scorekit.densities.gaussian import Gaussian, gaussian
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
+__all__ = ["Mixture", "mixture", "ring"]
+
 
 @pytree_dataclass
 class Mixture:
@@ -27,6 +29,13 @@ class Mixture:
     Attributes:
       log_weights: ``(K,)``, normalised.
       components: a :class:`Gaussian` whose leaves have a leading axis K.
+
+    >>> m = mixture([1, 1], [gaussian(jnp.zeros(2), std=1.0), gaussian(jnp.full(2, 4.0), std=1.0)])
+    >>> m.responsibilities(jnp.full(2, 2.0)).tolist(), m.component(1).mean.tolist()
+    ([0.5, 0.5], [4.0, 4.0])
+    >>> x, label = m.sample_with_labels(jax.random.key(0), (3,))
+    >>> x.shape, label.shape
+    ((3, 2), (3,))
     """
 
     log_weights: Array
@@ -34,6 +43,7 @@ class Mixture:
 
     @property
     def dim(self) -> int:
+        """The number of dimensions, D."""
         return self.components.basis.shape[1]
 
     def sample(self, key: Key, shape: tuple[int, ...] = ()) -> Array:
@@ -41,7 +51,18 @@ class Mixture:
         return self.sample_with_labels(key, shape)[0]
 
     def sample_with_labels(self, key: Key, shape: tuple[int, ...] = ()) -> tuple[Array, Array]:
-        """Draws ``shape + (D,)`` and the component ``shape`` of each draw."""
+        """Draws ``shape + (D,)`` and the component ``shape`` of each draw.
+
+        Args:
+          key: PRNG key.
+          shape: leading axes of the draws.
+
+        Returns:
+          The draws ``shape + (D,)`` and the index of the component of each, ``shape``.
+
+        Raises:
+          ValueError: if ``shape`` is not a tuple of counts.
+        """
         check_shape(shape=shape)
         pick, draw = jax.random.split(key)
         n = math.prod(shape)
@@ -60,11 +81,24 @@ class Mixture:
         return log_likelihood + self.log_weights.reshape(-1, *([1] * (x.ndim - 1)))
 
     def responsibilities(self, x: Array) -> Array:
-        """``p(component | x)``; ``(..., D) -> (..., K)``."""
+        """``p(component | x)``; ``(..., D) -> (..., K)``.
+
+        Args:
+          x: ``(..., D)``.
+
+        Returns:
+          The probabilities, ``(..., K)``.
+        """
         return jnp.moveaxis(jax.nn.softmax(self._log_joint(x), axis=0), 0, -1)
 
     def component(self, k: Number) -> Gaussian:
         """The k-th Gaussian; NaN for a traced ``k`` that is not from 0 to K - 1.
+
+        Args:
+          k: an integer from 0 to K - 1.
+
+        Returns:
+          The k-th component.
 
         Raises:
           ValueError: if ``k`` is not an integer from 0 to K - 1.
@@ -94,6 +128,9 @@ def mixture(weights: ArrayLike, components: list[Gaussian]) -> Mixture:
       weights: ``(K,)``, positive; normalised here.
       components: K Gaussians.
 
+    Returns:
+      A :class:`Mixture`.
+
     Raises:
       ValueError: if there is no component, not one finite and positive weight per component, or the shapes of the
         components differ.
@@ -117,6 +154,14 @@ def ring(num_modes: int = 8, radius: float = 1.4, std: float = 0.1) -> Mixture:
     """A mixture of ``num_modes`` isotropic Gaussians on a circle in the plane, mode k at angle ``2 pi k / num_modes``.
 
     With the defaults each coordinate has a standard deviation close to 1.
+
+    Args:
+      num_modes: K, at least 1.
+      radius: of the circle, >= 0.
+      std: standard deviation of each mode, > 0.
+
+    Returns:
+      A :class:`Mixture` with D = 2.
 
     Raises:
       ValueError: unless ``num_modes`` is an integer >= 1, ``radius`` finite and >= 0, and ``std`` finite and > 0.

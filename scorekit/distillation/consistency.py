@@ -25,7 +25,7 @@ from scorekit.checks import (
 )
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.process import perturb
-from scorekit.solvers.coordinates import CoordinateName, frame
+from scorekit.solvers._coordinates import CoordinateName, frame
 from scorekit.solvers.ode import Euler
 from scorekit.trees import as_pytree, batch_size, combine, event_size, is_traced, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule, Solver

@@ -6,10 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_per_example
-from scorekit.guidance.rules import Scale, check_scale, guidance_rule, rule, value_at
+from scorekit.guidance._parameters import Scale, check_scale, value_at
+from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import with_x0
 from scorekit.trees import as_pytree, batch_size, combine
 from scorekit.typing import Array, Denoiser, PyTree, Schedule
+
+__all__ = ["classifier_guidance"]
 
 _LOWEST = -16.0  # log-SNR; see the docstring
 
@@ -71,6 +74,9 @@ def classifier_guidance(
       schedule: the noise schedule.
       guidance_scale: gamma.
       batched: False for a ``log_likelihood`` of *one* example (no batch axis) and its scalar time.
+
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: for a scale that is not finite; when called, for a batched log-likelihood that is neither a scalar nor

@@ -7,15 +7,18 @@ or a function of the time (:func:`scorekit.guidance.weight_schedule`).
 
 from collections.abc import Callable, Sequence
 
-from scorekit.guidance.rules import Scale, branches, check_scale, check_value, guidance_rule, rule, value_at
+from scorekit.guidance._parameters import Scale, check_scale, check_value, value_at
+from scorekit.guidance.rules import branches, guidance_rule, rule
 from scorekit.trees import combine
 from scorekit.typing import Array, Denoiser, Prediction, PyTree
 
+__all__ = ["autoguidance", "cfg_plus_plus", "classifier_free", "classifier_free_batched", "compose", "negative"]
 
-def mix(base: Prediction, others: Sequence[Prediction], weights: Sequence[Array]) -> Prediction:
+
+def _mix(base: Prediction, others: Sequence[Prediction], weights: Sequence[Array]) -> Prediction:
     """``base + sum_i w_i (other_i - base)`` on both halves.
 
-    >>> mix(Prediction(0.0, 0.0), [Prediction(1.0, -1.0)], [2.0]).x0
+    >>> _mix(Prediction(0.0, 0.0), [Prediction(1.0, -1.0)], [2.0]).x0
     Array(2., dtype=float32)
     """
     rest = 1.0 - sum(weights)
@@ -25,7 +28,7 @@ def mix(base: Prediction, others: Sequence[Prediction], weights: Sequence[Array]
 
 def _affine(predictions, x_t, t, *weights):
     base, *others = predictions
-    return mix(base, others, [value_at(w, x_t, t, "guidance_scale or weights") for w in weights])
+    return _mix(base, others, [value_at(w, x_t, t, "guidance_scale or weights") for w in weights])
 
 
 @guidance_rule()
@@ -39,6 +42,9 @@ def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> 
       cond: the conditional denoiser.
       uncond: the unconditional denoiser.
       guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
+
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: for a scale that is not finite.
@@ -67,11 +73,16 @@ def classifier_free_batched(
 
     A shorthand for ``classifier_free(*branches(conditional, condition, null), guidance_scale)``.
 
+    ``uncond + gamma (cond - uncond)``.
+
     Args:
       conditional: ``(x_t, t, condition) -> Prediction``.
       condition: the conditions, a tree of ``(B, ...)`` arrays.
       null: the null condition, broadcast to the shape of ``condition``.
       guidance_scale: gamma, as in :func:`classifier_free`.
+
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: as :func:`classifier_free`.
@@ -80,6 +91,8 @@ def classifier_free_batched(
     >>> conditional = lambda x, t, c: Prediction(c + 0 * x, x)
     >>> classifier_free_batched(conditional, jnp.ones(2), 0.0, 3.0)(jnp.ones(2), 0.5).x0
     Array([3., 3.], dtype=float32)
+
+    Source: Ho & Salimans 2022 (https://arxiv.org/abs/2207.12598).
     """
     cond, uncond = branches(conditional, condition, null)
     return classifier_free(cond, uncond, guidance_scale)
@@ -96,6 +109,9 @@ def autoguidance(cond: Denoiser, weak: Denoiser, guidance_scale: Scale) -> Denoi
       cond: the model.
       weak: the weaker model.
       guidance_scale: gamma; 1 is the model alone. Published values are 1.5 to 3.
+
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: for a scale that is not finite.
@@ -122,6 +138,9 @@ def compose(uncond: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[
       conditions: the conditional denoisers; with ``uncond`` they may be :func:`scorekit.guidance.branches` of one call.
       weights: one guidance scale per condition.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
+
     Raises:
       ValueError: unless there is one finite weight for each condition, and at least one.
 
@@ -130,7 +149,7 @@ def compose(uncond: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[
     >>> compose(uncond, [a, b], [2.0, -0.1])(jnp.ones(1), 0.5).x0
     Array([1.], dtype=float32)
 
-    Source: Liu et al. 2022, eq. 11 and 13 (https://arxiv.org/abs/2206.01714).
+    Source: Liu et al. 2022 (https://arxiv.org/abs/2206.01714).
     """
     if len(conditions) != len(weights) or not conditions:
         raise ValueError(
@@ -143,7 +162,9 @@ def compose(uncond: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[
 
 def _negative(predictions, x_t, t, scale, negative_scale):
     uncond, cond, unwanted = predictions
-    return mix(uncond, [cond, unwanted], [value_at(scale, x_t, t), -value_at(negative_scale, x_t, t, "negative_scale")])
+    return _mix(
+        uncond, [cond, unwanted], [value_at(scale, x_t, t), -value_at(negative_scale, x_t, t, "negative_scale")]
+    )
 
 
 @guidance_rule(plain_at_one=False)
@@ -163,6 +184,9 @@ def negative(
       guidance_scale: gamma.
       negative_scale: nu.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
+
     Raises:
       ValueError: for a scale that is not finite.
 
@@ -171,7 +195,7 @@ def negative(
     >>> negative(cond, uncond, unwanted, 3.0, 1.0)(jnp.ones(1), 0.5).x0
     Array([2.5], dtype=float32)
 
-    Source: Liu et al. 2022, eq. 13 (https://arxiv.org/abs/2206.01714).
+    Source: Liu et al. 2022 (https://arxiv.org/abs/2206.01714).
     """
     check_scale(guidance_scale=guidance_scale, negative_scale=negative_scale)
     return rule(_negative, (uncond, cond, unwanted), guidance_scale, negative_scale)
@@ -179,7 +203,7 @@ def negative(
 
 def _plus_plus(predictions, x_t, t, scale):
     uncond, cond = predictions
-    return Prediction(mix(uncond, [cond], [value_at(scale, x_t, t)]).x0, uncond.eps)
+    return Prediction(_mix(uncond, [cond], [value_at(scale, x_t, t)]).x0, uncond.eps)
 
 
 @guidance_rule(plain_at_one=False, splits=True)
@@ -195,6 +219,9 @@ def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> De
       cond: the conditional denoiser.
       uncond: the unconditional denoiser.
       guidance_scale: lambda of the paper, in [0, 1]; 0 is unconditional, and 1 is *not* plain conditional sampling.
+
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: for a scale outside [0, 1].

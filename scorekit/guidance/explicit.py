@@ -16,11 +16,13 @@ import numpy as np
 from jax.tree_util import Partial
 
 from scorekit.checks import check
-from scorekit.schedules.numerics import as_time
+from scorekit.schedules._numerics import as_time
 from scorekit.trees import as_pytree
 from scorekit.typing import Array, Number
 
-LogDensity: TypeAlias = Callable[..., Array]
+__all__ = ["classifier_free_log_density", "classifier_guided_log_density", "log_product"]
+
+_LogDensity: TypeAlias = Callable[..., Array]
 """``x -> log p(x)``, ``(B,)``, up to a constant; or a function of ``(x_t, t)`` or of any other arguments."""
 
 
@@ -34,7 +36,7 @@ def _weighted_sum(weights, log_densities, *arguments: Any):
     return total
 
 
-def log_product(*terms: tuple[Number, LogDensity]) -> LogDensity:
+def log_product(*terms: tuple[Number, _LogDensity]) -> _LogDensity:
     """A product of powers of densities: ``log p(x) = sum_i w_i log p_i(x) + constant``.
 
     With positive weights the product has a finite integral; with negative weights the caller has to ensure it. A weight
@@ -66,14 +68,17 @@ def log_product(*terms: tuple[Number, LogDensity]) -> LogDensity:
 
 
 def classifier_guided_log_density(
-    log_density: LogDensity, log_likelihood: LogDensity, guidance_scale: Number
-) -> LogDensity:
+    log_density: _LogDensity, log_likelihood: _LogDensity, guidance_scale: Number
+) -> _LogDensity:
     """Classifier guidance of an explicit model: ``log p(x) + gamma log p(y | x)``.
 
     Args:
       log_density: ``log p(x)``.
       log_likelihood: ``log p(y | x)`` of the wanted y, from any differentiable model.
       guidance_scale: gamma.
+
+    Returns:
+      The guided log-density, a function of the same arguments, up to a constant.
 
     Raises:
       ValueError: as :func:`log_product`.
@@ -90,7 +95,7 @@ def classifier_guided_log_density(
     return log_product((1.0, log_density), (guidance_scale, log_likelihood))
 
 
-def classifier_free_log_density(cond: LogDensity, uncond: LogDensity, guidance_scale: Number) -> LogDensity:
+def classifier_free_log_density(cond: _LogDensity, uncond: _LogDensity, guidance_scale: Number) -> _LogDensity:
     """Classifier-free guidance of an explicit model: ``(1 - gamma) log p(x) + gamma log p(x | y)``.
 
     By Bayes' rule this is :func:`classifier_guided_log_density` with the classifier that the two models imply. For
@@ -101,6 +106,9 @@ def classifier_free_log_density(cond: LogDensity, uncond: LogDensity, guidance_s
       cond: ``log p(x | y)``.
       uncond: ``log p(x)``.
       guidance_scale: gamma.
+
+    Returns:
+      The guided log-density, a function of the same arguments, up to a constant.
 
     Raises:
       ValueError: as :func:`log_product`.

@@ -5,14 +5,17 @@ import jax.numpy as jnp
 
 from scorekit import trees
 from scorekit.checks import check, check_floating, check_per_example, nan_unless
-from scorekit.guidance.rules import check_prediction, guidance_rule
+from scorekit.guidance._parameters import check_prediction
+from scorekit.guidance.rules import guidance_rule
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict
 from scorekit.trees import as_pytree, pytree_dataclass
 from scorekit.typing import Denoiser, Number, Schedule
 
+__all__ = ["interval"]
+
 
 @pytree_dataclass
-class Interval(StatefulDenoiser):
+class _Interval(StatefulDenoiser):
     """One denoiser inside an interval and another outside; built by :func:`interval`."""
 
     denoiser: Denoiser
@@ -70,6 +73,9 @@ def interval(
       noise_min: lower bound of the noise-to-signal ratio.
       noise_max: upper bound, > ``noise_min``.
 
+    Returns:
+      ``(x_t, t) -> Prediction``.
+
     Raises:
       ValueError: unless ``0 <= noise_min < noise_max``; of traced bounds the prediction is NaN then.
 
@@ -79,11 +85,11 @@ def interval(
     >>> interval(guided, plain, rectified_flow(), 0.5, 2.0)(jnp.zeros(1), jnp.array(0.9)).x0
     Array([0.], dtype=float32)
 
-    Source: Kynkaanniemi et al. 2024, eq. 4 (https://arxiv.org/abs/2404.07724).
+    Source: Kynkäänniemi et al. 2024 (https://arxiv.org/abs/2404.07724).
     """
     check(lambda x: x >= 0, ">= 0", noise_min=noise_min)
     check(lambda x: x > noise_min, f"> noise_min = {noise_min}", noise_max=noise_max)
-    return Interval(
+    return _Interval(
         denoiser=as_pytree(denoiser),
         plain=as_pytree(plain),
         schedule=schedule,

@@ -35,13 +35,15 @@ from scorekit.checks import (
     check_per_example,
     check_positive,
 )
-from scorekit.guidance.linear_systems import conjugate_gradients
+from scorekit.guidance._linear_systems import conjugate_gradients
+from scorekit.guidance._parameters import check_prediction
 from scorekit.guidance.operators import Operator
-from scorekit.guidance.rules import check_prediction
 from scorekit.predictions import with_x0
-from scorekit.schedules.numerics import as_time
+from scorekit.schedules._numerics import as_time
 from scorekit.trees import as_pytree, combine, pytree_dataclass, static
 from scorekit.typing import Denoiser, Number, Prediction, PyTree, Schedule
+
+__all__ = ["dps", "mmps", "pigdm", "replacement"]
 
 
 def _linearised(operator, x0, observation):
@@ -164,6 +166,9 @@ def replacement(
       data_std: standard deviation of the data, > 0; without noise it has no effect.
       iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
+
     Raises:
       ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
 
@@ -174,7 +179,7 @@ def replacement(
     >>> replacement(prior, schedules.cosine(), keep, jnp.array([[3.0, 0.0]]))(jnp.zeros((1, 2)), 0.5).x0
     Array([[3., 0.]], dtype=float32)
 
-    Source: Wang et al. 2022, eq. 13 (DDNM, https://arxiv.org/abs/2212.00490); with noise Zhu et al. 2023, eq. 13
+    Source: Wang et al. 2022 (DDNM, https://arxiv.org/abs/2212.00490); with noise Zhu et al. 2023
     (DiffPIR, https://arxiv.org/abs/2305.08995).
     """
     problem = (denoiser, schedule, operator, observation, noise_std)
@@ -206,6 +211,9 @@ def pigdm(
       data_std: standard deviation of the data, > 0.
       iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
+
     Raises:
       ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
 
@@ -216,7 +224,7 @@ def pigdm(
     >>> pigdm(prior, schedules.cosine(), keep, jnp.array([[3.0, 0.0]]))(jnp.zeros((1, 2)), 0.5).x0.round(4)
     Array([[3., 0.]], dtype=float32)
 
-    Source: Song et al. 2023, eq. 7 and 8 (https://openreview.net/forum?id=9_gsMA8MRKQ), as a score, without the extra
+    Source: Song et al. 2023 (https://openreview.net/forum?id=9_gsMA8MRKQ), as a score, without the extra
     weight of its algorithm 1.
     """
     problem = (denoiser, schedule, operator, observation, noise_std)
@@ -250,6 +258,9 @@ def mmps(
       noise_std: standard deviation of the noise of y, >= 0, scalar or ``(B,)``.
       iterations: iterations of conjugate gradients: the number of values of y for the exact solution; fewer regularise.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
+
     Raises:
       ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
 
@@ -261,7 +272,7 @@ def mmps(
     >>> mmps(prior, schedule, keep, jnp.array([[3.0, 0.0]]))(jnp.zeros((1, 2)), 1.0).x0.round(1)  # the other: 0.8 * 3
     Array([[3. , 2.4]], dtype=float32)
 
-    Source: Rozet et al. 2024, eq. 9-12 (https://arxiv.org/abs/2405.13712); Boys et al. 2023 (TMPD, with the full
+    Source: Rozet et al. 2024 (https://arxiv.org/abs/2405.13712); Boys et al. 2023 (TMPD, with the full
     matrix, https://arxiv.org/abs/2310.06721).
     """
     problem = (denoiser, schedule, operator, observation, noise_std)
@@ -290,6 +301,9 @@ def dps(
       observation: y, leaves ``(B, ...)``.
       noise_std: assumed standard deviation of the noise of y, > 0, scalar or ``(B,)``.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
+
     Raises:
       ValueError: if ``noise_std`` is not positive; when called, for an observation that is not shaped like ``A(x0)``.
 
@@ -298,7 +312,7 @@ def dps(
     >>> dps(prior, schedules.cosine(), lambda x: x, jnp.ones((1, 1)), 1.0)(jnp.zeros((1, 1)), 0.5).x0.round(3)
     Array([[0.707]], dtype=float32)
 
-    Source: Chung et al. 2022, eq. 11 and 14 (https://arxiv.org/abs/2209.14687).
+    Source: Chung et al. 2022 (https://arxiv.org/abs/2209.14687).
     """
     check_positive(noise_std=noise_std)
     problem = (denoiser, schedule, operator, observation, noise_std)

@@ -26,6 +26,18 @@ from scorekit.checks import (
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number, PyTree
 
+__all__ = [
+    "Operator",
+    "adjoint",
+    "average_pool",
+    "blur",
+    "clip",
+    "gaussian_kernel",
+    "grayscale",
+    "low_pass_kernel",
+    "mask",
+]
+
 Operator: TypeAlias = Callable[[PyTree], PyTree]
 """``x0 -> y``: the noiseless observation of the data."""
 
@@ -36,6 +48,9 @@ def adjoint(operator: Operator, like: PyTree) -> Operator:
     Args:
       operator: a linear function.
       like: arrays or ``jax.ShapeDtypeStruct`` with the shapes and dtypes of its argument.
+
+    Returns:
+      ``y -> A' y``, shaped like ``like``.
 
     Raises:
       ValueError: if the function is not linear. (An additive constant is not detected.)
@@ -68,6 +83,9 @@ def mask(keep: PyTree) -> Operator:
     Args:
       keep: True or 1 where the data are observed, a tree like one example (or like the batch).
 
+    Returns:
+      ``x0 -> y``.
+
     Raises:
       ValueError: when applied, if ``keep`` is no tree like the data that broadcasts to them.
 
@@ -96,6 +114,12 @@ class _AveragePool:
 
 def average_pool(factor: int) -> Operator:
     """Super-resolution: the mean over blocks of ``factor`` pixels along each spatial axis of ``(B, ..., C)``.
+
+    Args:
+      factor: the size of a block, at least 1.
+
+    Returns:
+      ``x0 -> y``.
 
     Raises:
       ValueError: if ``factor`` is not an integer >= 1 or, when applied, does not divide the sizes.
@@ -141,6 +165,9 @@ def blur(kernel: ArrayLike, edge: Literal["edge", "reflect", "wrap", "zero"] = "
       kernel: ``(k, k)`` for images ``(B, H, W, C)``, ``(k,)`` for signals ``(B, L, C)``, centred at index ``k // 2``.
       edge: the padding: "edge" repeats the outermost value, "reflect" mirrors, "wrap" is periodic, "zero" is zeros.
 
+    Returns:
+      ``x0 -> y``.
+
     Raises:
       ValueError: for an unknown ``edge``, a kernel that is empty or not finite or, when applied, one with the wrong
         number of axes.
@@ -163,6 +190,9 @@ def gaussian_kernel(std: Number, radius: int, axes: int = 2) -> Array:
       std: in pixels, > 0.
       radius: the kernel has ``2 radius + 1`` entries along an axis.
       axes: 2 for images, 1 for signals.
+
+    Returns:
+      The kernel, ``(2 radius + 1,)`` along each axis.
 
     Raises:
       ValueError: if ``std`` is not positive or ``radius`` is negative.
@@ -188,6 +218,9 @@ def low_pass_kernel(cutoff: float, radius: int) -> np.ndarray:
     Args:
       cutoff: frequency at which the gain is 1/2, in cycles per sample (frequency over sample rate), in (0, 1/2).
       radius: the kernel has ``2 radius + 1`` entries; the gain falls from 1 to 0 over about ``2 / radius``.
+
+    Returns:
+      The kernel, ``(2 radius + 1,)``.
 
     Raises:
       ValueError: if ``cutoff`` is not in (0, 1/2) or ``radius < 1``.
@@ -223,6 +256,9 @@ def clip(level: ArrayLike, intact: PyTree) -> Operator:
       level: > 0, a scalar or an array that broadcasts with the data.
       intact: a tree like the observations: True where ``|y| < level``.
 
+    Returns:
+      ``x0 -> y``.
+
     Raises:
       ValueError: if ``level`` is not positive or, when applied, ``intact`` is no tree like the data.
 
@@ -246,6 +282,9 @@ def grayscale(weights: ArrayLike | Sequence[float] = (0.299, 0.587, 0.114)) -> O
 
     Args:
       weights: of the C channels; by default the luma of ITU-R BT.601.
+
+    Returns:
+      ``x0 -> y``.
 
     Raises:
       ValueError: if the weights are not a finite vector or, when applied, not one for each channel.

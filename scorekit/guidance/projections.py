@@ -8,27 +8,30 @@ import jax.numpy as jnp
 
 from scorekit import trees
 from scorekit.checks import check
-from scorekit.guidance.rules import Scale, check_scale, guidance_rule, rule, value_at
+from scorekit.guidance._parameters import Scale, check_scale, value_at
+from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import Target, TargetName, Velocity, as_target, with_x0
-from scorekit.schedules.numerics import as_time, sqrt
+from scorekit.schedules._numerics import as_time, sqrt
 from scorekit.trees import combine, sum_per_example
 from scorekit.typing import Array, Denoiser, Number, PyTree, Schedule
 
+__all__ = ["apg", "cfg_zero_star", "tangential"]
 
-def dot(a: PyTree, b: PyTree) -> Array:
+
+def _dot(a: PyTree, b: PyTree) -> Array:
     """The inner product per example, ``(B,)``, in at least float32.
 
-    >>> dot(jnp.ones((2, 3)), jnp.ones((2, 3)))
+    >>> _dot(jnp.ones((2, 3)), jnp.ones((2, 3)))
     Array([3., 3.], dtype=float32)
     """
     wide = lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32))
     return sum_per_example(lambda x: x, jax.tree.map(lambda x, y: wide(x) * wide(y), a, b))
 
 
-def ratio(a: Array, b: Array) -> Array:
+def _ratio(a: Array, b: Array) -> Array:
     """``a / b``, and 0 where ``b`` is 0.
 
-    >>> ratio(jnp.array([1.0, 1.0]), jnp.array([2.0, 0.0]))
+    >>> _ratio(jnp.array([1.0, 1.0]), jnp.array([2.0, 0.0]))
     Array([0.5, 0. ], dtype=float32)
     """
     return jnp.where(b == 0, 0.0, a / jnp.where(b == 0, 1.0, b))
@@ -47,10 +50,10 @@ def _projected_with_momentum(state, predictions, x_t, t, schedule, scale, parall
 
 
 def _decomposed(cond, difference, t, schedule, scale, parallel, norm_threshold):
-    norm = sqrt(dot(difference, difference))
+    norm = sqrt(_dot(difference, difference))
     long = norm > norm_threshold
     shrink = jnp.where(long, jnp.where(long, norm_threshold, 1.0) / jnp.where(long, norm, 1.0), 1.0)
-    along = ratio(dot(difference, cond.x0), dot(cond.x0, cond.x0))  # the parallel component is this times cond.x0
+    along = _ratio(_dot(difference, cond.x0), _dot(cond.x0, cond.x0))  # the parallel component is this times cond.x0
     strength = (scale - 1.0) * shrink
     x0 = combine((1.0 + strength * (as_time(parallel) - 1.0) * along, cond.x0), (strength, difference))
     return with_x0(cond, x0, t, schedule)
@@ -88,6 +91,9 @@ def apg(
       norm_threshold: r > 0, in units of the data times the root of the number of values; published values are 2.5 to
         15.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
+
     Raises:
       ValueError: for a scale that is not finite, a momentum outside (-1, 1) or a threshold that is not positive.
 
@@ -112,7 +118,7 @@ def apg(
 def _zero_star(predictions, x_t, t, schedule, scale, zero_above):
     velocity = Velocity()
     cond, uncond = (velocity.from_prediction(p, t, schedule) for p in predictions)
-    optimal = ratio(dot(cond, uncond), dot(uncond, uncond))
+    optimal = _ratio(_dot(cond, uncond), _dot(uncond, uncond))
     scale = value_at(scale, x_t, t)
     guided = combine((scale, cond), ((1.0 - scale) * optimal, uncond))
     skipped = schedule.log_snr(t) < -2.0 * jnp.log(zero_above)
@@ -138,6 +144,9 @@ def cfg_zero_star(
       zero_above: noise-to-signal ratio above which the velocity is 0, > 0. The paper skips 4 % of the steps, which is a
         ratio of 24 for a rectified flow.
 
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
+
     Raises:
       ValueError: for a scale that is not finite, or if ``zero_above`` is not positive.
 
@@ -157,11 +166,11 @@ def cfg_zero_star(
 
 def _tangential(predictions, x_t, t, schedule, scale, target):
     cond, uncond = (target.from_prediction(p, t, schedule) for p in predictions)
-    uu, cc, uc = dot(uncond, uncond), dot(cond, cond), dot(uncond, cond)
+    uu, cc, uc = _dot(uncond, uncond), _dot(cond, cond), _dot(uncond, cond)
     gap = 0.5 * (uu - cc)
     radius = sqrt(jnp.square(gap) + jnp.square(uc))
     # The projection of u on the first right-singular vector of the rows (u, c)
-    damped = combine((0.5 + 0.5 * ratio(gap, radius), uncond), (0.5 * ratio(uc, radius), cond))
+    damped = combine((0.5 + 0.5 * _ratio(gap, radius), uncond), (0.5 * _ratio(uc, radius), cond))
     scale = value_at(scale, x_t, t)
     guided = combine((1.0 - scale, damped), (scale, cond))
     return target.to_prediction(guided, x_t, t, schedule)
@@ -185,6 +194,9 @@ def tangential(
       guidance_scale: gamma.
       target: the parameterisation of u and c. The paper uses the output of the network, "eps" or "velocity"; "v" is
         defined at both ends of the schedule.
+
+    Returns:
+      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: for an unknown target or a scale that is not finite.

@@ -8,24 +8,22 @@ therefore, and pass the rule through ``jit`` rather than its parts: two argument
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check, check_floating, check_like, check_per_example
+from scorekit.checks import check_floating, check_like, check_per_example
+from scorekit.guidance._parameters import check_prediction
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state
 from scorekit.guidance.stateful import predict as predict_with_state
-from scorekit.schedules.numerics import as_time
 from scorekit.trees import as_pytree, batch_size, pytree_dataclass, static
-from scorekit.typing import Array, Denoiser, Number, Prediction, PyTree
+from scorekit.typing import Array, Denoiser, Prediction, PyTree
 
-Scale: TypeAlias = Number | Callable[[Array], Array]
-"""A guidance scale: a scalar, one value per example ``(B,)``, or a function of the time."""
+__all__ = ["Traits", "branches", "guidance_rule", "rule"]
 
-F = TypeVar("F", bound=Callable[..., Denoiser])
+_F = TypeVar("_F", bound=Callable[..., Denoiser])
 
 
 class Traits(NamedTuple):
@@ -37,6 +35,10 @@ class Traits(NamedTuple):
         wrapper, whether it leaves that branch unchanged.
       splits: whether the x0 and eps of the result no longer satisfy ``x_t = alpha x0 + sigma eps``. The solver must
         then read both, and a wrapper that recomputes the noise undoes the rule.
+
+    >>> from scorekit.guidance import cfg_plus_plus
+    >>> cfg_plus_plus.traits.splits
+    True
     """
 
     plain: str = "cond"
@@ -44,7 +46,7 @@ class Traits(NamedTuple):
     splits: bool = False
 
 
-def guidance_rule(*, plain: str = "cond", plain_at_one: bool = True, splits: bool = False) -> Callable[[F], F]:
+def guidance_rule(*, plain: str = "cond", plain_at_one: bool = True, splits: bool = False) -> Callable[[_F], _F]:
     """Marks a function as a guidance rule: attaches its :class:`Traits` as ``.traits`` and returns it unchanged.
 
     A rule takes its parts by parameter name, so that generic code can build any rule from a dictionary of parts:
@@ -61,6 +63,9 @@ def guidance_rule(*, plain: str = "cond", plain_at_one: bool = True, splits: boo
       plain_at_one: whether gamma = 1 gives exactly that branch.
       splits: whether x0 and eps no longer make up ``x_t`` afterwards.
 
+    Returns:
+      A decorator that returns the function itself.
+
     Raises:
       ValueError: unless ``plain`` is "cond" or "uncond".
 
@@ -73,7 +78,7 @@ def guidance_rule(*, plain: str = "cond", plain_at_one: bool = True, splits: boo
     if plain not in ("cond", "uncond"):
         raise ValueError(f"plain must be 'cond' or 'uncond', got {plain!r}")
 
-    def attach(function: F) -> F:
+    def attach(function: _F) -> _F:
         function.traits = Traits(plain, plain_at_one, splits)  # type: ignore[attr-defined]
         return function
 
@@ -81,7 +86,7 @@ def guidance_rule(*, plain: str = "cond", plain_at_one: bool = True, splits: boo
 
 
 @pytree_dataclass
-class Conditions:
+class _Conditions:
     """A conditional network and its possible conditions; several are evaluated in one call on a longer batch."""
 
     conditional: Callable[[PyTree, Array, PyTree], Prediction]
@@ -108,10 +113,10 @@ class Conditions:
 
 
 @pytree_dataclass
-class Branch:
+class _Branch:
     """The denoiser for one of the conditions of :func:`branches`."""
 
-    call: Conditions
+    call: _Conditions
     index: int = static()
 
     def __call__(self, x_t, t) -> Prediction:
@@ -128,6 +133,9 @@ def branches(conditional: Callable[[PyTree, Array, PyTree], Prediction], *condit
       conditions: trees of the same structure whose leaves are ``(B, ...)``, or broadcast to the shape of those of the
         other conditions (a null token); scalars apply to every example.
 
+    Returns:
+      One denoiser ``(x_t, t) -> Prediction`` for each condition, in their order.
+
     Raises:
       ValueError: when called, if the leading axis of the conditions is not the batch size, or a prediction is not
         shaped like the state.
@@ -139,8 +147,8 @@ def branches(conditional: Callable[[PyTree, Array, PyTree], Prediction], *condit
     rows: 4
     Array([3., 3.], dtype=float32)
     """
-    call = Conditions(conditional=as_pytree(conditional), values=conditions)
-    return tuple(Branch(call=call, index=i) for i in range(len(conditions)))
+    call = _Conditions(conditional=as_pytree(conditional), values=conditions)
+    return tuple(_Branch(call=call, index=i) for i in range(len(conditions)))
 
 
 @pytree_dataclass
@@ -160,7 +168,7 @@ class _Formula:
 
 
 @pytree_dataclass
-class Rule(StatefulDenoiser):
+class _Rule(StatefulDenoiser):
     """A tree of formulas over the predictions of its calls; built by :func:`rule`."""
 
     calls: tuple
@@ -175,7 +183,7 @@ class Rule(StatefulDenoiser):
         of_calls, of_formulas = state
         predictions, new_states = [], []
         for i, (call, carried) in enumerate(zip(self.calls, of_calls, strict=True)):
-            if isinstance(call, Conditions):
+            if isinstance(call, _Conditions):
                 which = tuple(sorted({leaf.branch for leaf in _inputs(self.root) if leaf.call == i}))
                 predictions.append(dict(zip(which, call.evaluate(x_t, t, which), strict=True)))
             else:
@@ -189,7 +197,7 @@ class Rule(StatefulDenoiser):
 
 def rule(
     function: Callable, denoisers: Sequence[Denoiser], *parameters: Any, init_state: Callable | None = None
-) -> Rule:
+) -> StatefulDenoiser:
     """The denoiser ``function(predictions, x_t, t, *parameters)``: how every rule, of the library or yours, is built.
 
     With ``init_state`` the rule is stateful and its formula is ``function(state, predictions, x_t, t, *parameters) ->
@@ -200,6 +208,9 @@ def rule(
       denoisers: the denoisers whose predictions the formula receives, in this order.
       parameters: further arguments of the formula (scalars, arrays, schedules, functions); they are leaves.
       init_state: ``x -> state``, a module-level function that makes the initial state of a stateful rule.
+
+    Returns:
+      The denoiser; without ``init_state``, and on stateless denoisers, it may be called as ``(x_t, t) -> Prediction``.
 
     Raises:
       ValueError: when called, unless the state is floating, ``t`` is a scalar or ``(B,)``, and every prediction is
@@ -220,56 +231,14 @@ def rule(
         inputs.append(_reindex(root, indices))
     parameters = tuple(as_pytree(value) if callable(value) else value for value in parameters)
     root = _Formula(function=function, inputs=tuple(inputs), parameters=parameters, init_state=init_state)
-    return Rule(calls=tuple(calls), root=root)
-
-
-def value_at(parameter: Scale, x_t: PyTree, t: Array, name: str = "guidance_scale") -> Array:
-    """The value at time t of a hyper-parameter that may be a function of the time, in at least float32.
-
-    Raises:
-      ValueError: unless it is a scalar or one value for each example of ``x_t``.
-
-    >>> value_at(lambda t: 1.0 + t, jnp.zeros(1), 0.5)
-    Array(1.5, dtype=float32)
-    """
-    value = as_time(parameter(as_time(t)) if callable(parameter) else parameter)
-    check_per_example(x_t, **{name: value})
-    return value
-
-
-def check_prediction(x_t: PyTree, prediction: Prediction) -> None:
-    """Raises a ``ValueError`` unless both halves of a prediction are shaped like the state.
-
-    >>> check_prediction(jnp.zeros(2), Prediction(jnp.zeros(2), jnp.zeros((2, 1))))  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    ValueError: prediction must have the structure and the shapes of x_t, ...
-    """
-    check_like("x_t", Prediction(x_t, x_t), prediction=prediction)
-
-
-def check_scale(**named: Any) -> None:
-    """Raises a ``ValueError`` that names the first scale that is not finite; functions of the time are not checked.
-
-    >>> check_scale(guidance_scale=float("nan"))
-    Traceback (most recent call last):
-    ValueError: guidance_scale must be finite, got nan
-    """
-    check_value(np.isfinite, "finite", **named)
-
-
-def check_value(rule: Callable[[Any], Any], allowed: str, **named: Any) -> None:
-    """:func:`scorekit.checks.check` for hyper-parameters that may be functions of the time; functions are not checked.
-
-    >>> check_value(lambda x: x > 0, "> 0", guidance_scale=lambda t: -t)
-    """
-    check(rule, allowed, **{name: value for name, value in named.items() if not callable(value)})
+    return _Rule(calls=tuple(calls), root=root)
 
 
 def _as_tree(denoiser):
     """Any denoiser as a list of calls and a tree over them."""
-    if isinstance(denoiser, Rule):
+    if isinstance(denoiser, _Rule):
         return denoiser.calls, denoiser.root
-    if isinstance(denoiser, Branch):
+    if isinstance(denoiser, _Branch):
         return (denoiser.call,), _Input(call=0, branch=denoiser.index)
     return (as_pytree(denoiser),), _Input(call=0)
 

@@ -24,8 +24,17 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_finite, check_like, check_not_nan, check_scalar
-from scorekit.schedules.numerics import as_time
+from scorekit.schedules._numerics import as_time
 from scorekit.typing import Array, Number
+
+__all__ = [
+    "GuidedSequences",
+    "conditional_log_probs",
+    "guide_joint",
+    "guide_sequentially",
+    "joint_log_prob",
+    "total_variation",
+]
 
 
 class GuidedSequences(NamedTuple):
@@ -34,6 +43,12 @@ class GuidedSequences(NamedTuple):
     Attributes:
       log_prob: normalised log-probabilities of all sequences, ``(V_1, ..., V_n)``.
       log_factor: ``log_prob - log p(x)``, the logarithm of ``s`` or ``s'``; NaN where ``p(x) = 0``.
+
+    >>> half = jnp.log(jnp.array([0.5, 0.5]))
+    >>> GuidedSequences(log_prob=half, log_factor=jnp.zeros(2)).log_factor.tolist()
+    [0.0, 0.0]
+
+    Source: Dieleman 2022 (https://sander.ai/2022/05/26/guidance.html).
     """
 
     log_prob: Array
@@ -100,12 +115,17 @@ def guide_joint(cond: Array, uncond: Array, guidance_scale: Number) -> GuidedSeq
       uncond: ``log p(x)``, of the same shape.
       guidance_scale: gamma.
 
+    Returns:
+      A :class:`GuidedSequences`.
+
     Raises:
       ValueError: if the shapes differ, one is empty or NaN, or the scale is not a finite number.
 
     >>> cond, uncond = jnp.log(jnp.array([0.25, 0.75])), jnp.log(jnp.array([0.5, 0.5]))
     >>> [f"{p:.3f}" for p in jnp.exp(guide_joint(cond, uncond, 2.0).log_prob)]  # 1 to 9
     ['0.100', '0.900']
+
+    Source: Dieleman 2022 (https://sander.ai/2022/05/26/guidance.html).
     """
     _check_shapes(cond, uncond, guidance_scale)
     tilted = _tilt(cond, uncond, guidance_scale)
@@ -121,6 +141,9 @@ def guide_sequentially(cond: Array, uncond: Array, guidance_scale: Number) -> Gu
       uncond: ``log p(x)``, of the same shape.
       guidance_scale: gamma.
 
+    Returns:
+      A :class:`GuidedSequences`.
+
     Raises:
       ValueError: if the shapes differ, one is empty or NaN, or the scale is not a finite number.
 
@@ -129,6 +152,8 @@ def guide_sequentially(cond: Array, uncond: Array, guidance_scale: Number) -> Gu
     >>> first_symbol = lambda guided: [f"{p:.3f}" for p in jnp.exp(guided.log_prob).sum(1)]
     >>> first_symbol(guide_joint(cond, even, 2.0)), first_symbol(guide_sequentially(cond, even, 2.0))
     (['0.576', '0.424'], ['0.500', '0.500'])
+
+    Source: Dieleman 2022 (https://sander.ai/2022/05/26/guidance.html).
     """
     _check_shapes(cond, uncond, guidance_scale)
     log_prob = jnp.zeros(())
@@ -145,6 +170,9 @@ def total_variation(log_p: Array, log_q: Array) -> Array:
     Args:
       log_p: normalised log-probabilities, of any shape.
       log_q: the same for the other distribution.
+
+    Returns:
+      A scalar.
 
     Raises:
       ValueError: if the shapes differ, or one is empty or NaN.

@@ -13,6 +13,8 @@ import jax
 
 from scorekit.typing import Array, Denoiser, Prediction, PyTree
 
+__all__ = ["StatefulDenoiser", "init_denoiser_state", "predict", "with_state"]
+
 
 class StatefulDenoiser:
     """Base class of denoisers whose prediction depends on earlier evaluations.
@@ -52,6 +54,13 @@ class StatefulDenoiser:
 def init_denoiser_state(denoiser: Denoiser, x: PyTree) -> PyTree:
     """The initial state of any denoiser; ``()`` for a stateless one.
 
+    Args:
+      denoiser: any denoiser, stateful or not.
+      x: data of the shapes that it will see, leaves ``(B, ...)``.
+
+    Returns:
+      The state before the first evaluation.
+
     >>> init_denoiser_state(lambda x, t: Prediction(x, x), 1.0)
     ()
     """
@@ -60,6 +69,15 @@ def init_denoiser_state(denoiser: Denoiser, x: PyTree) -> PyTree:
 
 def predict(denoiser: Denoiser, state: PyTree, x_t: PyTree, t: Array) -> tuple[Prediction, PyTree]:
     """Evaluates any denoiser, stateful or not: ``(prediction, state)``.
+
+    Args:
+      denoiser: any denoiser, stateful or not.
+      state: its current state.
+      x_t: the noisy state, leaves ``(B, ...)``.
+      t: time, a scalar or ``(B,)``.
+
+    Returns:
+      The prediction, and the state for the next evaluation.
 
     >>> predict(lambda x, t: Prediction(x, x), (), 1.0, 0.5)
     (Prediction(x0=1.0, eps=1.0), ())
@@ -86,6 +104,9 @@ def with_state(denoiser: Denoiser, state: PyTree, function: Callable[[Denoiser],
       state: its current state.
       function: a function of a plain denoiser; it must not evaluate the denoiser inside a ``jit``, a scan or a
         ``cond`` of its own.
+
+    Returns:
+      The result of ``function``, and the state after its evaluations.
 
     >>> from scorekit.guidance import apg
     >>> from scorekit.schedules import rectified_flow

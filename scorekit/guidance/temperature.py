@@ -2,10 +2,13 @@
 
 import numpy as np
 
-from scorekit.guidance.rules import Scale, check_value, guidance_rule, rule, value_at
+from scorekit.guidance._parameters import Scale, check_value, value_at
+from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import Eps
 from scorekit.trees import combine
 from scorekit.typing import Denoiser, Schedule
+
+__all__ = ["temperature"]
 
 
 def _scaled_score(predictions, x_t, t, schedule, tau):
@@ -35,6 +38,9 @@ def temperature(denoiser: Denoiser, schedule: Schedule, tau: Scale) -> Denoiser:
       denoiser: the denoiser to wrap.
       schedule: the noise schedule. The x0 of a scaled score is infinite where alpha = 0: start below t = 1 there.
       tau: the temperature, > 0; values below 1 sharpen.
+
+    Returns:
+      ``(x_t, t) -> Prediction``.
 
     Raises:
       ValueError: if ``tau`` is not positive.

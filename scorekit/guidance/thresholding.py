@@ -10,9 +10,11 @@ import jax.numpy as jnp
 from scorekit.checks import check, check_positive
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import with_x0
-from scorekit.schedules.numerics import sqrt
+from scorekit.schedules._numerics import sqrt
 from scorekit.trees import combine, expand
 from scorekit.typing import Denoiser, Number, Schedule
+
+__all__ = ["dynamic_threshold", "rescale", "static_threshold"]
 
 
 def _static(predictions, x_t, t, schedule, limit):
@@ -23,12 +25,15 @@ def _static(predictions, x_t, t, schedule, limit):
 
 @guidance_rule(plain_at_one=False)
 def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Number = 1.0) -> Denoiser:
-    """Clips x0 to ``[-limit, limit]``.
+    """Clips x0 to ``[-limit, limit]``: ``x0' = min(max(x0, -limit), limit)``.
 
     Args:
       denoiser: the denoiser to wrap.
       schedule: the noise schedule.
       limit: > 0, in units of the data.
+
+    Returns:
+      ``(x_t, t) -> Prediction``.
 
     Raises:
       ValueError: if ``limit`` is not positive.
@@ -38,6 +43,8 @@ def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Number = 1.0
     >>> d = denoiser_from_network(lambda x, t: 3 * x, rectified_flow(), "x0")
     >>> static_threshold(d, rectified_flow())(jnp.ones(1), 0.5).x0
     Array([1.], dtype=float32)
+
+    Source: Saharia et al. 2022 (https://arxiv.org/abs/2205.11487).
     """
     check_positive(limit=limit)
     return rule(_static, (denoiser,), schedule, limit)
@@ -70,6 +77,9 @@ def dynamic_threshold(
       schedule: the noise schedule.
       percentile: fraction in (0, 1].
       limit: the range of the data, > 0.
+
+    Returns:
+      ``(x_t, t) -> Prediction``.
 
     Raises:
       ValueError: for a value outside its range.
@@ -114,6 +124,9 @@ def rescale(denoiser: Denoiser, plain: Denoiser, schedule: Schedule, factor: Num
         evaluated again.
       schedule: the noise schedule.
       factor: phi in [0, 1]; 0 changes nothing.
+
+    Returns:
+      ``(x_t, t) -> Prediction``.
 
     Raises:
       ValueError: for a factor outside [0, 1].

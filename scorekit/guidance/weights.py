@@ -7,9 +7,11 @@ import numpy as np
 from jax.tree_util import Partial
 
 from scorekit.checks import check, check_positive
-from scorekit.guidance.rules import Scale
-from scorekit.schedules.numerics import as_time
+from scorekit.guidance._parameters import Scale
+from scorekit.schedules._numerics import as_time
 from scorekit.typing import Number
+
+__all__ = ["weight_schedule"]
 
 _SHAPES = ("linear", "cosine", "power")
 
@@ -40,6 +42,9 @@ def weight_schedule(
       data: gamma at t = 0.
       shape: "linear", "cosine" or "power".
       power: the exponent of "power", > 0.
+
+    Returns:
+      ``t -> gamma``, for the ``guidance_scale`` of any rule.
 
     Raises:
       ValueError: for another shape, a scale that is not finite, or a power that is not positive.

@@ -15,13 +15,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_count, check_floating, check_per_example
-from scorekit.guidance.rules import check_prediction
+from scorekit.guidance._parameters import check_prediction
 from scorekit.trees import as_pytree, pytree_dataclass, static
 from scorekit.typing import Array, Denoiser, PyTree
+
+__all__ = ["blend_windows", "cut_windows", "num_windows", "windowed"]
 
 
 def num_windows(length: int, size: int, hop: int) -> int:
     """The number W of windows of a signal of ``length`` positions.
+
+    Args:
+      length: positions L of the signal.
+      size: positions in a window.
+      hop: positions from one window to the next.
+
+    Returns:
+      W.
 
     Raises:
       ValueError: unless ``1 <= hop <= size`` and ``length = size + (W - 1) hop``.
@@ -44,6 +54,9 @@ def cut_windows(x: PyTree, size: int, hop: int) -> PyTree:
       x: signals, or maps aligned with them.
       size: positions in a window.
       hop: positions from one window to the next.
+
+    Returns:
+      Leaves ``(B W, size, ...)``.
 
     Raises:
       ValueError: as :func:`num_windows`.
@@ -133,11 +146,16 @@ class _Windowed:
 def windowed(denoiser: Denoiser, size: int, hop: int) -> Denoiser:
     """A denoiser of signals that are longer than those the model was trained on.
 
+    ``x0[n] = sum_i w_i[n] x0_i[n - i hop]`` over the windows i that contain position n, with weights of sum 1.
+
     Args:
       denoiser: a denoiser of windows; conditions bound to it are those of all windows in the order of
         :func:`cut_windows` (``jnp.repeat(labels, W)``, and maps cut like the signal).
       size: positions in a window.
       hop: positions from one window to the next, up to ``size``; half of it is usual.
+
+    Returns:
+      ``(x_t, t) -> Prediction`` for long signals.
 
     Raises:
       ValueError: unless ``1 <= hop <= size`` and, when applied, the windows cover the signal exactly.
@@ -147,7 +165,7 @@ def windowed(denoiser: Denoiser, size: int, hop: int) -> Denoiser:
     >>> windowed(mean, 2, 1)(jnp.array([[0.0, 2.0, 4.0]]), 0.5).x0
     Array([[1., 2., 3.]], dtype=float32)
 
-    Source: Bar-Tal et al. 2023, "MultiDiffusion", eq. 5 (https://arxiv.org/abs/2302.08113).
+    Source: Bar-Tal et al. 2023, "MultiDiffusion" (https://arxiv.org/abs/2302.08113).
     """
     num_windows(size, size, hop)
     return _Windowed(denoiser=as_pytree(denoiser), size=size, hop=hop)

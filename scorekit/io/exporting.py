@@ -16,7 +16,7 @@ from scorekit.io import hub, preconditioning
 from scorekit.io.files import as_path, write_atomic
 from scorekit.io.reading import read_safetensors
 from scorekit.io.tensors import check_params
-from scorekit.schedules import non_variance_preserving, tables, transforms, variance_preserving
+from scorekit.schedules import _non_variance_preserving, _tables, _transforms, _variance_preserving
 from scorekit.typing import PyTree
 
 __all__ = ["export", "is_export", "read"]
@@ -24,9 +24,9 @@ __all__ = ["export", "is_export", "read"]
 _FORMAT = "scorekit"
 _KINDS = {
     name: kind
-    for module in (predictions, preconditioning, non_variance_preserving, tables, transforms, variance_preserving)
+    for module in (predictions, preconditioning, _non_variance_preserving, _tables, _transforms, _variance_preserving)
     for name, kind in vars(module).items()
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind is not transforms.FromFunctions
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind is not _transforms.FromFunctions
 }
 """Schedules, targets and noise inputs by the names of their classes."""
 

@@ -16,8 +16,10 @@ from scorekit.checks import check_classes, check_count, check_like, nan_unless
 from scorekit.trees import batch_size, event_size, is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
-Dequantisation: TypeAlias = Literal["none", "uniform", "variational"]
-Dequantiser: TypeAlias = Callable[[Key, PyTree], tuple[PyTree, Array]]
+__all__ = ["BitsPerDim", "bits_per_dim", "dequantised_bits_per_dim"]
+
+_Dequantisation: TypeAlias = Literal["none", "uniform", "variational"]
+_Dequantiser: TypeAlias = Callable[[Key, PyTree], tuple[PyTree, Array]]
 """``(key, x) -> (u, log q(u | x))``: ``u`` in [0, 1) shaped like ``x``, and its log-density ``(B,)``."""
 
 
@@ -29,6 +31,12 @@ class BitsPerDim:
       bits_per_dim: ``-log2 p / D + offset``, ``(B,)``.
       offset: the contribution of the scale of the data: ``log2(bins / 2)``, or 0 without dequantisation.
       dequantisation: "none", "uniform" or "variational".
+
+    >>> code = BitsPerDim(bits_per_dim=jnp.array([3.0, 5.0]), offset=jnp.float32(7.0), dequantisation="uniform")
+    >>> float(code.bits_per_dim.mean()), code.dequantisation
+    (4.0, 'uniform')
+
+    Source: Theis et al. 2016, sec. 3.1 (https://arxiv.org/abs/1511.01844).
     """
 
     bits_per_dim: Array
@@ -37,7 +45,7 @@ class BitsPerDim:
 
 
 def bits_per_dim(
-    log_p: ArrayLike, event_size: int, *, bins: int | None = None, dequantisation: Dequantisation = "none"
+    log_p: ArrayLike, event_size: int, *, bins: int | None = None, dequantisation: _Dequantisation = "none"
 ) -> BitsPerDim:
     """``-log_p / (D log 2) + offset``.
 
@@ -48,6 +56,9 @@ def bits_per_dim(
       event_size: D, the number of values in one example.
       bins: the number of values of discrete data; required unless "none".
       dequantisation: the kind of dequantisation; it determines the offset and is part of the result.
+
+    Returns:
+      A :class:`BitsPerDim` of the shape of ``log_p``.
 
     Raises:
       ValueError: for an unknown dequantisation, an ``event_size`` that is not an integer >= 1, or ``bins`` missing, not
@@ -79,7 +90,7 @@ def dequantised_bits_per_dim(
     log_density: Callable[[Key, PyTree], Array],
     x: PyTree,
     bins: int,
-    dequantiser: Dequantiser | None = None,
+    dequantiser: _Dequantiser | None = None,
 ) -> BitsPerDim:
     """Bits per dimension of integers under a density on [-1, 1]: a single-sample estimate of an upper bound.
 
@@ -105,7 +116,7 @@ def dequantised_bits_per_dim(
     >>> print(found.bits_per_dim, found.dequantisation)
     [4.] uniform
 
-    Source: Theis et al. 2016 (https://arxiv.org/abs/1511.01844); Ho et al. 2019, eq. 6
+    Source: Theis et al. 2016 (https://arxiv.org/abs/1511.01844); Ho et al. 2019
     (https://arxiv.org/abs/1902.00275).
     """
     for leaf in jax.tree.leaves(x):

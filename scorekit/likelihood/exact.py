@@ -13,17 +13,19 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check, check_count, check_finite, check_floating, check_scalar
-from scorekit.likelihood.divergence import DIVERGENCES, DivergenceName, draw_probes, with_divergence
-from scorekit.samplers.adaptive import check_tolerances, probability_flow, raise_if_failed
-from scorekit.samplers.blocks import block_length, in_blocks
-from scorekit.samplers.dormand_prince import dormand_prince
-from scorekit.samplers.embedded_pair import Slope
-from scorekit.solvers.coordinates import frame
-from scorekit.solvers.grids import check_grid
+from scorekit.likelihood._divergence import DIVERGENCES, DivergenceName, draw_probes, with_divergence
+from scorekit.samplers._blocks import block_length, in_blocks
+from scorekit.samplers._dormand_prince import dormand_prince
+from scorekit.samplers._embedded_pair import Slope
+from scorekit.samplers._probability_flow import check_tolerances, probability_flow, raise_if_failed
+from scorekit.solvers._coordinates import frame
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import batch_size, combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
-FEW_TANGENTS = 3
+__all__ = ["LogLikelihood", "log_likelihood"]
+
+_FEW_TANGENTS = 3
 """Up to so many tangents per evaluation are integrated with the state, in six evaluations a step; a quadrature of more
 is cheaper: three evaluations with all of them, and six with one."""
 
@@ -41,6 +43,12 @@ class LogLikelihood(NamedTuple):
         tangents each comes with D tangents (exact) or one per probe, in 6 evaluations for an adaptive step; else a step
         has 9, of which 3 do, and the others have one tangent.
       success: whether the ODE was solved to the end in all blocks.
+
+    >>> one = jnp.ones(1)
+    >>> LogLikelihood(one, one, one, one, one, nfe=jnp.array(62), success=jnp.array(True)).raise_if_failed().log_p
+    Array([1.], dtype=float32)
+
+    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
 
     log_p: Array
@@ -52,7 +60,14 @@ class LogLikelihood(NamedTuple):
     success: Array
 
     def raise_if_failed(self) -> "LogLikelihood":
-        """Returns itself, or raises a ``RuntimeError`` if the ODE was not solved; for use after ``jit``."""
+        """Returns itself, or raises a ``RuntimeError`` if the ODE was not solved; for use after ``jit``.
+
+        Returns:
+          Itself.
+
+        Raises:
+          RuntimeError: if the ODE was not solved to its end; it says what to try.
+        """
         raise_if_failed(self.success, self.nfe)
         return self
 
@@ -154,7 +169,7 @@ def log_likelihood(
         if clocks is not None:
             return _runge_kutta(slope, state(count), clocks), (jnp.array(4 * (len(clocks) - 1)), jnp.array(True))
         options = {"rtol": rtol, "atol": atol, "max_steps": max_steps}
-        if (event_size(y) if vectors is None else probes) <= FEW_TANGENTS:
+        if (event_size(y) if vectors is None else probes) <= _FEW_TANGENTS:
             solved = dormand_prince(slope, state(count), first.clock, last.clock, **options)
             return solved.y, (solved.nfe, solved.success)
         # The estimate of one fixed probe is part of the state, for step-size control; all others are quadratures.

@@ -1,6 +1,6 @@
 """The probability-flow ODE with adaptive steps.
 
-In a coordinate of :mod:`scorekit.solvers.coordinates` the ODE is ``dy/dclock = signal x0 + noise eps`` with
+In a coordinate of :mod:`scorekit.solvers._coordinates` the ODE is ``dy/dclock = signal x0 + noise eps`` with
 ``y = x / scale``; "flow" (the default) and "angle" are finite at both ends of every schedule. A network that predicts
 x0 has no eps at sigma = 0, one that predicts eps no x0 at alpha = 0, and near such an end one of them is rounding error
 divided by a small number. The slope is therefore never evaluated closer to such an end than ``sqrt(machine
@@ -9,25 +9,21 @@ The resulting error is of the order of the rounding error that it avoids, and th
 """
 
 import functools
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_between, check_count, check_finite, check_floating, check_positive
-from scorekit.samplers.blocks import block_length, in_blocks
-from scorekit.samplers.dormand_prince import dormand_prince
-from scorekit.samplers.embedded_pair import Slope
-from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame, log_snr_at
+from scorekit.checks import check, check_between, check_finite, check_floating
+from scorekit.samplers._blocks import block_length, in_blocks
+from scorekit.samplers._dormand_prince import dormand_prince
+from scorekit.samplers._probability_flow import check_tolerances, probability_flow, raise_if_failed
+from scorekit.solvers._coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame
 from scorekit.trees import combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
-_ADVICE = (
-    "raise rtol or atol, raise max_steps, keep away from the ends (t below 1 or above 0), or use float64; slopes that "
-    "are not finite come from the network, perhaps at a time at which its target is undefined"
-)
+__all__ = ["AdaptiveResult", "adaptive_ode"]
 
 
 class AdaptiveResult(NamedTuple):
@@ -41,6 +37,14 @@ class AdaptiveResult(NamedTuple):
       accepted: steps taken.
       rejected: steps tried and rejected.
       success: whether ``t_end`` was reached in all blocks.
+
+    >>> count = jnp.array(62)
+    >>> result = AdaptiveResult(jnp.ones(1), None, nfe=count, accepted=count, rejected=count, success=jnp.array(False))
+    >>> result.raise_if_failed()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    RuntimeError: the ODE was not solved to its end in 62 network evaluations: raise rtol or atol, ...
+
+    Source: Dormand & Prince 1980.
     """
 
     x: PyTree
@@ -51,61 +55,16 @@ class AdaptiveResult(NamedTuple):
     success: Array
 
     def raise_if_failed(self) -> "AdaptiveResult":
-        """Itself, for use after ``jit``; a ``RuntimeError`` that says what to try where a solve has failed."""
+        """Itself, for use after ``jit``; a ``RuntimeError`` that says what to try where a solve has failed.
+
+        Returns:
+          Itself.
+
+        Raises:
+          RuntimeError: if the end was not reached; it says what to try.
+        """
         raise_if_failed(self.success, self.nfe)
         return self
-
-
-def raise_if_failed(success: ArrayLike, nfe: ArrayLike) -> None:
-    """Raises a ``RuntimeError`` that says what to try where ``success`` is False. Tracers are ignored.
-
-    >>> raise_if_failed(False, 62)  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    RuntimeError: the ODE was not solved to its end in 62 network evaluations: raise rtol or atol, ...
-    """
-    if not is_traced(success) and not np.all(success):
-        raise RuntimeError(f"the ODE was not solved to its end in {nfe} network evaluations: {_ADVICE}")
-
-
-def probability_flow(
-    denoiser: Denoiser,
-    schedule: Schedule,
-    t_first: ArrayLike,
-    t_last: ArrayLike,
-    like: PyTree,
-    coordinate: CoordinateName = "flow",
-) -> Slope:
-    """``(clock, y) -> signal x0 + noise eps`` for ``y = x / scale``: the right-hand side for any ODE solver.
-
-    Args:
-      denoiser: ``(x_t, t) -> Prediction``.
-      schedule: the noise schedule of the denoiser.
-      t_first: one end of the interval, which contains all evaluated times.
-      t_last: the other end.
-      like: has the dtypes of the denoiser's input; ``y`` itself is at least float32.
-      coordinate: "flow", "angle" or "sigma".
-
-    >>> from scorekit import densities, denoisers, schedules
-    >>> schedule = schedules.rectified_flow()
-    >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=1.0), schedule)
-    >>> probability_flow(denoiser, schedule, 1.0, 0.0, jnp.ones((1, 1)))(jnp.array(0.5), jnp.ones((1, 1)))
-    Array([[0.]], dtype=float32)
-    """
-    low, high = jnp.minimum(t_first, t_last), jnp.maximum(t_first, t_last)
-    dtypes = jax.tree.map(jnp.result_type, like)
-
-    def slope(clock: Array, y: PyTree) -> PyTree:
-        margin = 0.25 * math.sqrt(jnp.finfo(clock.dtype).eps)
-        top = {"flow": 1.0 - margin, "angle": 0.5 * math.pi - margin, "sigma": None}[coordinate]
-        time = schedule.time_at(log_snr_at(coordinate, jnp.clip(clock, margin, top)))
-        time = jnp.clip(time, low, high).astype(clock.dtype)
-        at = frame(coordinate, schedule.alpha(time), schedule.sigma(time))
-        x = jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), combine((at.scale, y)), dtypes)
-        wide = functools.partial(jax.tree.map, lambda leaf, y: leaf.astype(y.dtype))
-        x0, eps = denoiser(x, time)
-        return combine((at.signal, wide(x0, y)), (at.noise, wide(eps, y)))
-
-    return slope
 
 
 def adaptive_ode(
@@ -198,19 +157,6 @@ def adaptive_ode(
         success=jnp.all(success),
     )
     return result.raise_if_failed()
-
-
-def check_tolerances(dtype, rtol: ArrayLike, atol: ArrayLike, max_steps: int) -> None:
-    """Raises a ``ValueError`` for tolerances that a state of this dtype cannot meet, or no steps.
-
-    >>> check_tolerances(jnp.float32, 1e-9, 1e-5, 10)
-    Traceback (most recent call last):
-    ValueError: rtol must be in [1.19e-07, 1), the precision of float32, got 1e-09
-    """
-    eps = float(jnp.finfo(dtype).eps)
-    check(lambda r: (r >= eps) & (r < 1), f"in [{eps:.3g}, 1), the precision of {jnp.dtype(dtype)}", rtol=rtol)
-    check_positive(atol=atol)
-    check_count(max_steps=max_steps)
 
 
 def _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at, coordinate) -> None:

@@ -21,10 +21,13 @@ import numpy as np
 
 from scorekit.checks import check, check_between, check_finite, check_floating
 from scorekit.process import posterior
-from scorekit.samplers.adaptive import AdaptiveResult, check_tolerances
-from scorekit.schedules.numerics import as_time
+from scorekit.samplers._probability_flow import check_tolerances
+from scorekit.samplers.adaptive import AdaptiveResult
+from scorekit.schedules._numerics import as_time
 from scorekit.trees import batch_size, combine, event_size, is_traced, normal_like, sum_per_example, where
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
+
+__all__ = ["adaptive_sde"]
 
 _FIRST, _SAFETY, _POWER, _SHRINK, _GROW = 0.01, 0.9, 0.9, 0.1, 5.0
 _MAX_DEPTH = 24

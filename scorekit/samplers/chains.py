@@ -14,9 +14,11 @@ import numpy as np
 from scorekit.checks import check_count, check_floating, check_positive
 from scorekit.process import perturb
 from scorekit.samplers.sampling import sample
-from scorekit.solvers.grids import check_grid
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example, where
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+__all__ = ["MetropolisResult", "corrupt_denoise", "langevin", "metropolis_langevin", "sgld"]
 
 
 class MetropolisResult(NamedTuple):
@@ -25,6 +27,11 @@ class MetropolisResult(NamedTuple):
     Attributes:
       x: the last state.
       acceptance: the share of accepted proposals of each chain, ``(B,)``.
+
+    >>> float(MetropolisResult(x=jnp.ones((2, 1)), acceptance=jnp.array([0.5, 0.75])).acceptance.mean())
+    0.625
+
+    Source: Roberts & Tweedie 1996 (the Metropolis-adjusted Langevin algorithm).
     """
 
     x: PyTree

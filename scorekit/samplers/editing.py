@@ -6,9 +6,11 @@ from scorekit.checks import check_floating
 from scorekit.process import perturb
 from scorekit.samplers.inversion import invert
 from scorekit.samplers.sampling import sample
-from scorekit.solvers.grids import check_grid
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import normal_like
 from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+__all__ = ["sdedit", "translate"]
 
 
 def sdedit(
@@ -66,8 +68,8 @@ def translate(
 ) -> PyTree:
     """Encodes with one denoiser and decodes with another, deterministically: inversion editing, dual bridges.
 
-    ``sample(target, invert(source, x))`` along ``ts`` and back. With two conditions of one model this is editing by
-    (DDIM) inversion; with two models it is their dual diffusion implicit bridge, which meets in the noise. With
+    ``x' = sample(target, invert(source, x))`` along ``ts`` and back. With two conditions of one model this is editing
+    by (DDIM) inversion; with two models it is their dual diffusion implicit bridge, which meets in the noise. With
     ``source`` as ``target`` it returns ``x`` up to the error of the steps, see :func:`scorekit.samplers.invert`. For
     models with different schedules call ``invert`` and ``sample``.
 

@@ -5,12 +5,14 @@ from typing import Any
 import jax.numpy as jnp
 
 from scorekit.checks import check_floating
-from scorekit.samplers.sampling import integrate
-from scorekit.solvers.base import SolverBase, noise_levels
-from scorekit.solvers.grids import check_grid
+from scorekit.samplers._integrate import integrate
+from scorekit.solvers._base import SolverBase, noise_levels
+from scorekit.solvers._grids import check_grid
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.trees import combine, pytree_dataclass, where
 from scorekit.typing import ArrayLike, Denoiser, PyTree, Schedule, Solver
+
+__all__ = ["invert"]
 
 
 def invert(

@@ -13,9 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_floating
-from scorekit.solvers.grids import check_grid
+from scorekit.samplers._gaussian_rows import gaussian_rows
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
+
+__all__ = ["LoggedSample", "sample_with_log_probs", "trajectory_log_probs"]
 
 
 class LoggedSample(NamedTuple):
@@ -25,6 +28,12 @@ class LoggedSample(NamedTuple):
       x: the final state, shaped and typed like ``x_init``.
       trajectory: every state, ``x_init`` first, leaves ``(n + 1, B, ...)``.
       log_probs: of each step, ``(n, B)``, in nats.
+
+    >>> out = LoggedSample(x=jnp.ones((2, 1)), trajectory=jnp.ones((4, 2, 1)), log_probs=jnp.ones((3, 2)))
+    >>> out.log_probs.sum(axis=0)  # of the trajectory of each example
+    Array([3., 3.], dtype=float32)
+
+    Source: Black et al. 2023 (https://arxiv.org/abs/2305.13301).
     """
 
     x: PyTree
@@ -146,25 +155,3 @@ def _log_normal(x: PyTree, mean: PyTree, std: Array) -> Array:
     z = jax.tree.map(lambda a, b: (wide(a) - wide(b)) / std, x, mean)
     value = -0.5 * sum_per_example(jnp.square, z) - event_size(x) * (jnp.log(std) + 0.5 * math.log(2 * math.pi))
     return jnp.where(noisy, value, 0.0)
-
-
-def gaussian_rows(solver: Any, schedule: Schedule, ts: ArrayLike) -> Any:
-    """The rows of a solver whose steps are ``N(solver.mean(...)[0], row.std^2)``.
-
-    Raises:
-      ValueError: for a deterministic solver, or one without the method ``mean`` or the coefficient ``row.std``.
-
-    >>> from scorekit import schedules, solvers
-    >>> gaussian_rows(solvers.Ancestral(), schedules.rectified_flow(), [0.5, 0.0]).std
-    Array([0.], dtype=float32)
-    """
-    name = type(solver).__name__
-    if not solver.stochastic:
-        raise ValueError(f"solver must be stochastic, got the deterministic {name}")
-    known = "(Ancestral, EulerMaruyama, ReverseDiffusion, DPMSolverPP2MSDE, DPMSolverPP3MSDE, SASolver)"
-    if not hasattr(solver, "mean"):
-        raise ValueError(f"solver must take steps of one Gaussian {known}, got {name}, which has no method mean")
-    rows = solver.plan(schedule, ts)
-    if getattr(rows, "std", None) is None:
-        raise ValueError(f"solver must take steps of one Gaussian {known}, got {name}, whose row has no std")
-    return rows

@@ -23,12 +23,14 @@ import jax.numpy as jnp
 
 from scorekit.checks import check_at_least, check_between, check_finite, check_floating
 from scorekit.predictions import bounded_log_snr
-from scorekit.samplers.log_prob import gaussian_rows
+from scorekit.samplers._gaussian_rows import gaussian_rows
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
-from scorekit.schedules.numerics import as_time
-from scorekit.solvers.grids import check_grid
+from scorekit.schedules._numerics import as_time
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule
+
+__all__ = ["ParticleResult", "product_sample", "twisted_sample"]
 
 
 class ParticleResult(NamedTuple):
@@ -40,6 +42,13 @@ class ParticleResult(NamedTuple):
       log_normalizer: the logarithm of an unbiased estimate of the integral of the tilted density.
       ess: effective sample size of the weights at every time of the grid, before resampling, ``(n + 1,)``.
       resampled: whether the particles were resampled at each time but the last, ``(n,)``.
+
+    >>> x, log_weights = jnp.array([1.0, 3.0]), jnp.log(jnp.array([0.5, 0.5]))
+    >>> out = ParticleResult(x, log_weights, log_normalizer=0.0, ess=jnp.ones(3), resampled=jnp.zeros(2, bool))
+    >>> float(jnp.sum(jnp.exp(out.log_weights) * out.x))
+    2.0
+
+    Source: Wu et al. 2023 (https://arxiv.org/abs/2306.17775).
     """
 
     x: PyTree

@@ -4,6 +4,8 @@ from scorekit.checks import check_count
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2MSDE, UniPC, grids
 from scorekit.typing import Array, ArrayLike, Schedule, Solver
 
+__all__ = ["recommended"]
+
 _POWER = 2.5  # of the grid, for the deterministic solvers
 _DETERMINISTIC = {
     1: AdamsBashforth(order=3, coordinate="angle"),

@@ -6,10 +6,12 @@ import numpy as np
 
 from scorekit.checks import check_broadcasts, check_count, check_floating, check_like
 from scorekit.process import perturb, transition
-from scorekit.solvers.base import stacked_rows
-from scorekit.solvers.grids import check_grid
+from scorekit.solvers._base import stacked_rows
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+__all__ = ["repaint", "repaint_path"]
 
 
 def repaint_path(steps: int, jump_length: int, resamples: int) -> list[int]:
@@ -18,6 +20,14 @@ def repaint_path(steps: int, jump_length: int, resamples: int) -> list[int]:
     With one step left, and at every ``jump_length`` steps before it, it goes back by ``jump_length`` steps, in one
     move, until it has been there ``resamples`` times. The last step is made once. Fewer than ``jump_length + 1`` steps
     have no jump.
+
+    Args:
+      steps: the number of steps n of the grid.
+      jump_length: how many steps a jump goes back.
+      resamples: how many times each group of steps is made.
+
+    Returns:
+      Indices from 0 to n; where one is smaller than the one before, RePaint jumps back.
 
     Raises:
       ValueError: if a count is not an integer >= 1.
@@ -71,6 +81,9 @@ def repaint(
       observation: the data where they are known, shaped like ``x_init``.
       jump_length: the number of steps between jumps, and the length of a jump.
       resamples: how many times each group of steps is made.
+
+    Returns:
+      The final state, shaped and typed like ``x_init``.
 
     Raises:
       ValueError: for a bad grid, a state that is not floating, an observation or a mask that does not go with it, a

@@ -7,12 +7,17 @@ import numpy as np
 from scorekit.checks import check
 from scorekit.typing import Array, ArrayLike, Key
 
+__all__ = ["effective_sample_size", "systematic_resample"]
+
 
 def effective_sample_size(log_weights: ArrayLike) -> Array:
     """``(sum_i w_i)^2 / sum_i w_i^2``: the equivalent number of particles of equal weight, 1 to n.
 
     Args:
       log_weights: ``(n,)``, not necessarily normalised; ``-inf`` is a weight of 0.
+
+    Returns:
+      A scalar from 1 to n.
 
     Raises:
       ValueError: for another shape, NaN, ``+inf`` or weights that are all 0; traced ones give NaN.

@@ -1,10 +1,10 @@
 """Noise schedules: ``alpha(t)``, ``sigma(t)``, ``log_snr(t)`` and its inverse ``time_at(log_snr)`` on t in [0, 1]."""
 
-from scorekit.schedules.derivatives import time_derivative
-from scorekit.schedules.non_variance_preserving import edm, geometric_ve, rectified_flow, sub_vp
-from scorekit.schedules.tables import from_betas, learned
-from scorekit.schedules.transforms import schedule_from_functions, shifted, zero_terminal_snr
-from scorekit.schedules.variance_preserving import cosine, laplace, linear_vp, sigmoid
+from scorekit.schedules._derivatives import time_derivative
+from scorekit.schedules._non_variance_preserving import edm, geometric_ve, rectified_flow, sub_vp
+from scorekit.schedules._tables import from_betas, learned
+from scorekit.schedules._transforms import schedule_from_functions, shifted, zero_terminal_snr
+from scorekit.schedules._variance_preserving import cosine, laplace, linear_vp, sigmoid
 
 __all__ = [
     "cosine",

@@ -40,7 +40,7 @@ The order of a stochastic solver is its weak order on Gaussian data. Your own so
 """
 
 from scorekit.solvers import grids
-from scorekit.solvers.base import LinearSolver, NoiseLevels, Row, SolverBase, noise_levels
+from scorekit.solvers._base import LinearSolver, NoiseLevels, Row, SolverBase, noise_levels
 from scorekit.solvers.consistency import MultistepConsistency
 from scorekit.solvers.corrected import AnnealedLangevin, PredictorCorrector, StochasticHeun, edm_stochastic
 from scorekit.solvers.dps import DPS

@@ -3,10 +3,12 @@
 import jax.numpy as jnp
 
 from scorekit.checks import check
-from scorekit.solvers.base import LinearSolver, Row, noise_levels
-from scorekit.solvers.weights import noise_share
+from scorekit.solvers._base import LinearSolver, Row, noise_levels
+from scorekit.solvers._weights import noise_share
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike
+
+__all__ = ["MultistepConsistency"]
 
 
 @pytree_dataclass

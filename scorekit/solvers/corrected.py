@@ -7,14 +7,16 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check, check_at_least, check_count, check_positive
-from scorekit.schedules.numerics import sqrt
-from scorekit.solvers.base import SolverBase, noise_levels
-from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
+from scorekit.schedules._numerics import sqrt
+from scorekit.solvers._base import SolverBase, noise_levels
+from scorekit.solvers._coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
+from scorekit.solvers._weights import decay_of, noise_share
 from scorekit.solvers.ode import Heun
 from scorekit.solvers.sde import ReverseDiffusion
-from scorekit.solvers.weights import decay_of, noise_share
 from scorekit.trees import combine, normal_like, pytree_dataclass, static, sum_per_example, where
 from scorekit.typing import Array, Number, PyTree
+
+__all__ = ["AnnealedLangevin", "PredictorCorrector", "StochasticHeun", "edm_stochastic"]
 
 
 @pytree_dataclass
@@ -88,6 +90,9 @@ def edm_stochastic(
       noise_min: S_min (S_tmin), lowest ``sigma / alpha`` with churn.
       noise_max: S_max (S_tmax), highest ``sigma / alpha`` with churn.
       noise: S_noise, standard deviation of the noise, slightly above 1 to compensate for lost detail.
+
+    Returns:
+      The solver.
 
     Raises:
       ValueError: if ``num_steps`` is not an integer >= 1, ``churn < 0``, ``noise <= 0`` or a bound is negative.

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_at_least
-from scorekit.schedules.numerics import as_time, sqrt
-from scorekit.solvers.base import SolverBase
+from scorekit.schedules._numerics import as_time, sqrt
+from scorekit.solvers._base import SolverBase
 from scorekit.trees import as_pytree, combine, pytree_dataclass, sum_per_example
 from scorekit.typing import Number, PyTree
+
+__all__ = ["DPS"]
 
 
 @pytree_dataclass

@@ -4,16 +4,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check, check_between, check_count, check_positive, nan_unless
-from scorekit.schedules.numerics import as_time
-from scorekit.schedules.variance_preserving import linear_vp
+from scorekit.schedules._variance_preserving import linear_vp
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Schedule
+
+__all__ = ["karras", "matching", "quadratic", "uniform", "uniform_log_snr", "vp_quadratic"]
 
 _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 
 
 def uniform(n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0) -> Array:
     """``n`` equal steps in t from ``t_max`` to ``t_min``.
+
+    Args:
+      n: number of steps.
+      t_max: the first time, in [0, 1].
+      t_min: the last time, in [0, 1].
+
+    Returns:
+      Decreasing times ``(n + 1,)``.
 
     Raises:
       ValueError: for ``n < 1``, or times that do not decrease within [0, 1].
@@ -33,6 +43,9 @@ def quadratic(n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0, *, power: 
       t_max: the first time.
       t_min: the last time.
       power: 2 for the quadratic grid.
+
+    Returns:
+      Decreasing times ``(n + 1,)``.
 
     Raises:
       ValueError: for ``n < 1``, ``power <= 0``, or times that do not decrease within [0, 1].
@@ -58,6 +71,14 @@ def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
 
     Sampling starts at the first of them: ``sample_prior(key, schedule, like, t=ts[0])``. Traced times that ``schedule``
     does not reach make the grid NaN.
+
+    Args:
+      schedule: the schedule to step on.
+      other: the schedule whose noise levels to take.
+      ts: decreasing times ``(n + 1,)`` of ``other``.
+
+    Returns:
+      Decreasing times ``(n + 1,)``.
 
     Raises:
       ValueError: if ``ts`` is no grid, or a log-SNR of ``other`` lies outside the range of ``schedule``.
@@ -90,6 +111,9 @@ def vp_quadratic(
       t_min: the last time.
       power: 1 for steps equal in the t of ``linear_vp``; larger spends more steps at low noise.
 
+    Returns:
+      Decreasing times ``(n + 1,)``.
+
     Raises:
       ValueError: for ``n < 1``, ``power <= 0``, or times that do not decrease within [0, 1].
 
@@ -116,12 +140,17 @@ def uniform_log_snr(
 ) -> Array:
     """Equal steps in log-SNR from ``t_max`` to ``t_min``; with ``to_zero`` the last of the ``n`` goes on to t = 0.
 
+    ``log_snr(ts[k]) = log_snr(t_max) + (k / m) (log_snr(t_min) - log_snr(t_max))``, ``m = n - 1`` or n.
+
     Args:
       schedule: its log-SNR must be finite at both times.
       n: number of steps.
       t_max: the first time.
       t_min: the last time before t = 0, or the last with ``to_zero=False``.
       to_zero: end at t = 0 instead of ``t_min``.
+
+    Returns:
+      Decreasing times ``(n + 1,)``.
 
     Raises:
       ValueError: for ``n < 1``, times that do not decrease within [0, 1], or an infinite log-SNR.
@@ -155,6 +184,9 @@ def karras(
       rho: larger spends more steps at low noise.
       to_zero: end at t = 0 instead of ``t_min``.
 
+    Returns:
+      Decreasing times ``(n + 1,)``.
+
     Raises:
       ValueError: for ``n < 1``, times that do not decrease within [0, 1], an infinite log-SNR, or ``rho <= 0``.
 
@@ -177,30 +209,6 @@ def _between(schedule, n, t_max, t_min, to_zero, log_snrs):
     times = schedule.time_at(log_snrs(n - 1 if to_zero else n))
     times = _valid(t_max, t_min, times.at[-1].set(t_min).at[0].set(t_max))
     return jnp.concatenate([times, jnp.zeros_like(times[:1])]) if to_zero else times
-
-
-def check_grid(ts: ArrayLike) -> Array:
-    """``ts`` as an array of at least float32. Traced times that do not decrease within [0, 1] become NaN.
-
-    Raises:
-      ValueError: unless ``ts`` is ``(n + 1,)`` with n >= 1 and decreases strictly within [0, 1]; of traced times only
-        the shape is checked.
-
-    >>> check_grid([0.0, 1.0])
-    Traceback (most recent call last):
-    ValueError: ts must decrease strictly within [0, 1], got [0. 1.]
-    """
-    if np.ndim(ts) != 1 or np.shape(ts)[0] < 2:
-        raise ValueError(f"ts must have shape (n + 1,) with n >= 1 steps, got shape {np.shape(ts)}")
-    if not is_traced(ts):
-        times = np.asarray(ts)
-        if not (np.all(np.diff(times) < 0) and times[0] <= 1 and times[-1] >= 0):
-            raise ValueError(f"ts must decrease strictly within [0, 1], got {times}")
-        return as_time(ts)
-    ts = as_time(ts)
-    rounding = 1e-6  # a tuned grid may end this far outside, or repeat a time
-    inside = (ts[0] <= 1 + rounding) & (ts[-1] >= -rounding)
-    return nan_unless(inside & jnp.all(jnp.diff(ts) <= rounding), ts)
 
 
 def _check_ends(n: int, t_max: ArrayLike, t_min: ArrayLike) -> None:

@@ -9,9 +9,10 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.solvers.base import LinearSolver, check_order, noise_levels
-from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
-from scorekit.solvers.weights import (
+from scorekit.solvers._base import check_order, noise_levels
+from scorekit.solvers._coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
+from scorekit.solvers._multistep import Multistep
+from scorekit.solvers._weights import (
     Variable,
     available,
     first_order,
@@ -19,33 +20,20 @@ from scorekit.solvers.weights import (
     log_snr_positions,
     published_second_order,
     published_third_order,
-    slope_weights,
     with_history,
     with_slopes,
 )
 from scorekit.trees import pytree_dataclass, static
 
-
-class Multistep(LinearSolver):
-    """What the multistep solvers share: a polynomial of degree ``max_past`` through the slopes."""
-
-    evals_per_step = 1
-    stochastic = False
-    order: int
-    variable: Variable = "clock"
-
-    @property
-    def max_past(self) -> int:
-        return self.order - 1
-
-    def row(self, schedule, times, num_past):
-        levels = noise_levels(schedule, times, self.max_past)
-        row = first_order(self.coordinate, levels.at(1), levels.at(0))
-        if not self.max_past:
-            return row
-        usable = available(num_past, self.order)[..., None, :]
-        weights = slope_weights(self.coordinate, self.variable, schedule, levels, usable)
-        return with_history(row, self.coordinate, weights[..., 0, 1:])
+__all__ = [
+    "IPNDM",
+    "AdamsBashforth",
+    "DPMSolverPP2M",
+    "DPMSolverPP3M",
+    "ExponentialAdamsBashforth",
+    "deis",
+    "linear_multistep",
+]
 
 
 @pytree_dataclass
@@ -80,8 +68,16 @@ class AdamsBashforth(Multistep):
 def linear_multistep(order: int = 4) -> AdamsBashforth:
     """Linear multistep in ``sigma / alpha`` (LMS): :class:`AdamsBashforth` with ``coordinate="sigma"``.
 
+    Args:
+      order: 1 to 4.
+
+    Returns:
+      The solver.
+
     >>> linear_multistep().coordinate
     'sigma'
+
+    Source: Liu et al. 2022 (https://arxiv.org/abs/2202.09778); Katherine Crowson's LMS sampler.
     """
     return AdamsBashforth(order=order, coordinate="sigma")
 
@@ -128,10 +124,18 @@ class ExponentialAdamsBashforth(Multistep):
 def deis(order: int = 3) -> ExponentialAdamsBashforth:
     """tAB-DEIS: exponential Adams-Bashforth in eps, polynomial in t.
 
+    ``x_s = (alpha_s / alpha_t) x_t + alpha_s int p(t) d(sigma / alpha)``, p the polynomial in t through the last eps.
+
+    Args:
+      order: 1 to 4.
+
+    Returns:
+      The solver.
+
     >>> deis(2).variable
     't'
 
-    Source: Zhang & Chen 2022, eq. 15 (https://arxiv.org/abs/2204.13902).
+    Source: Zhang & Chen 2022 (https://arxiv.org/abs/2204.13902).
     """
     return ExponentialAdamsBashforth(order=order, prediction="eps", variable="t")
 
@@ -207,7 +211,7 @@ class IPNDM(Multistep):
     >>> IPNDM().order
     4
 
-    Source: Zhang & Chen 2022, app. H (https://arxiv.org/abs/2204.13902); Liu et al. 2022, eq. 12
+    Source: Zhang & Chen 2022, app. H (https://arxiv.org/abs/2204.13902); Liu et al. 2022
     (https://arxiv.org/abs/2202.09778).
     """
 

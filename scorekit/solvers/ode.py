@@ -5,20 +5,20 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.schedules.numerics import as_time
-from scorekit.solvers.base import (
+from scorekit.schedules._numerics import as_time
+from scorekit.solvers._base import (
     LinearSolver,
     NoiseLevels,
     Row,
-    SolverBase,
     check_order,
-    linear_combination,
     noise_levels,
-    slope,
 )
-from scorekit.solvers.coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame, log_snr_at
-from scorekit.solvers.weights import exponential, first_order, gain, half_log_snr, with_slopes
+from scorekit.solvers._coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame, log_snr_at
+from scorekit.solvers._multi_stage import MultiStage
+from scorekit.solvers._weights import exponential, first_order, gain, half_log_snr, with_slopes
 from scorekit.trees import pytree_dataclass, static
+
+__all__ = ["RK4", "DPMSolver", "Euler", "Heun", "Midpoint"]
 
 
 @pytree_dataclass
@@ -41,26 +41,6 @@ class Euler(LinearSolver):
         return Row(times[..., 1], x0=s.alpha, eps=s.sigma)
 
 
-class MultiStage(SolverBase):
-    """One-step solvers with several evaluations: every stage is a row on the state and the slopes so far."""
-
-    stochastic = False
-    coordinate: CoordinateName = "flow"
-
-    @property
-    def evals_per_step(self) -> int:
-        raise NotImplementedError
-
-    def step(self, key, state, x_t, row, denoiser):
-        first, slopes, x = denoiser(x_t, row[0].t), [], x_t
-        for i, stage in enumerate(row):
-            prediction = denoiser(x, stage.t) if i else first
-            if i:
-                slopes.append(slope(self.coordinate, prediction, stage, x_t))
-            x = linear_combination(x_t, stage, first, tuple(slopes))
-        return x, state
-
-
 _TABLEAUS = {  # nodes, and the weights of each stage and of the step
     "midpoint": ((0.0, 0.5), ((0.5,), (0.0, 1.0))),
     "heun": ((0.0, 1.0), ((1.0,), (0.5, 0.5))),
@@ -68,7 +48,7 @@ _TABLEAUS = {  # nodes, and the weights of each stage and of the step
 }
 
 
-class RungeKutta(MultiStage):
+class _RungeKutta(MultiStage):
     """An explicit Runge-Kutta step in a coordinate; a step with a stage at ``sigma = 0`` is an Euler step."""
 
     tableau: ClassVar[str]
@@ -109,7 +89,7 @@ class RungeKutta(MultiStage):
 
 
 @pytree_dataclass
-class Heun(RungeKutta):
+class Heun(_RungeKutta):
     """Second order, two evaluations: the trapezoidal rule in a straightened coordinate.
 
     ``y_s = y_t + (tau_s - tau_t) (u_t + u_s) / 2`` with ``u = dy/dtau``. A step that ends at ``sigma = 0`` stays first
@@ -117,6 +97,9 @@ class Heun(RungeKutta):
 
     Attributes:
       coordinate: "flow" (finite at both ends, better at few steps), "angle" or "sigma" (EDM algorithm 1).
+
+    Raises:
+      ValueError: for another coordinate.
 
     >>> Heun().evals_per_step
     2
@@ -130,14 +113,22 @@ class Heun(RungeKutta):
 
 
 @pytree_dataclass
-class Midpoint(RungeKutta):
+class Midpoint(_RungeKutta):
     """Second order, two evaluations: the slope half-way, in a straightened coordinate; no evaluation at the end.
+
+    ``y_s = y_t + (tau_s - tau_t) u(y_m, tau_m)`` with ``tau_m = (tau_t + tau_s) / 2``, ``y_m = y_t + (tau_m - tau_t)
+    u_t``.
 
     Attributes:
       coordinate: "flow", "angle" or "sigma".
 
+    Raises:
+      ValueError: for another coordinate.
+
     >>> Midpoint().order
     2
+
+    Source: Hairer, Norsett & Wanner 1993, sec. II.1.
     """
 
     coordinate: CoordinateName = static(default="flow")
@@ -146,14 +137,21 @@ class Midpoint(RungeKutta):
 
 
 @pytree_dataclass
-class RK4(RungeKutta):
+class RK4(_RungeKutta):
     """The classical fourth-order Runge-Kutta step, four evaluations, in a straightened coordinate.
+
+    ``y_s = y_t + (tau_s - tau_t) (u_1 + 2 u_2 + 2 u_3 + u_4) / 6``, two slopes half-way and one at the end.
 
     Attributes:
       coordinate: "flow", "angle" or "sigma".
 
+    Raises:
+      ValueError: for another coordinate.
+
     >>> RK4().evals_per_step
     4
+
+    Source: Hairer, Norsett & Wanner 1993, sec. II.1.
     """
 
     coordinate: CoordinateName = static(default="flow")

@@ -5,10 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from scorekit.solvers.base import SolverBase
-from scorekit.solvers.grids import check_grid
+from scorekit.solvers._base import SolverBase
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike, PyTree, Schedule, Solver
+
+__all__ = ["PrecomputedSolver", "precomputed"]
 
 
 @pytree_dataclass
@@ -20,6 +22,11 @@ class PrecomputedSolver(SolverBase):
     Attributes:
       rows: the result of ``base.plan(schedule, ts)``, leaves ``(n, ...)``; all of them are leaves of the solver.
       base: the solver that made them.
+
+    >>> from scorekit import schedules, solvers
+    >>> base, schedule, ts = solvers.Euler(), schedules.rectified_flow(), jnp.array([1.0, 0.5, 0.0])
+    >>> PrecomputedSolver(rows=base.plan(schedule, ts), base=base).steps
+    2
     """
 
     rows: PyTree
@@ -69,6 +76,9 @@ def precomputed(solver: Solver, schedule: Schedule, ts: ArrayLike) -> Precompute
       solver: any solver.
       schedule: the noise schedule.
       ts: decreasing times ``(n + 1,)``.
+
+    Returns:
+      The solver, to be used on this grid.
 
     Raises:
       ValueError: if ``ts`` is no grid.

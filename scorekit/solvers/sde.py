@@ -7,12 +7,11 @@ import numpy as np
 
 from scorekit.checks import check_at_least, check_between
 from scorekit.process import diffusion_squared, drift
-from scorekit.schedules.numerics import sqrt
-from scorekit.solvers.base import LinearSolver, Row, check_order, noise_levels
-from scorekit.solvers.coordinates import CoordinateName
-from scorekit.solvers.multistep import Multistep
-from scorekit.solvers.ode import Euler
-from scorekit.solvers.weights import (
+from scorekit.schedules._numerics import sqrt
+from scorekit.solvers._base import LinearSolver, Row, check_order, noise_levels
+from scorekit.solvers._coordinates import CoordinateName
+from scorekit.solvers._multistep import Multistep
+from scorekit.solvers._weights import (
     decay_of,
     exponential,
     half_log_snr,
@@ -24,8 +23,11 @@ from scorekit.solvers.weights import (
     published_third_order,
     with_history,
 )
+from scorekit.solvers.ode import Euler
 from scorekit.trees import is_traced, pytree_dataclass, static
 from scorekit.typing import ArrayLike
+
+__all__ = ["Ancestral", "DPMSolverPP2MSDE", "DPMSolverPP3MSDE", "EulerMaruyama", "ReverseDiffusion", "SASolver", "ddim"]
 
 
 @pytree_dataclass
@@ -65,6 +67,14 @@ class Ancestral(LinearSolver):
 
 def ddim(eta: ArrayLike = 0.0) -> Euler | Ancestral:
     """DDIM(eta): :class:`~scorekit.solvers.Euler`, which draws nothing, for eta = 0, else :class:`Ancestral`.
+
+    ``x_s = alpha_s x0 + sqrt(sigma_s^2 - std^2) eps + std z`` with ``std = eta`` times that of the posterior.
+
+    Args:
+      eta: 0 for the deterministic step, 1 for the ancestral one; in [0, 1].
+
+    Returns:
+      The solver; :class:`Ancestral` for a traced eta.
 
     Raises:
       ValueError: if eta is outside [0, 1].
@@ -159,7 +169,7 @@ class ReverseDiffusion(LinearSolver):
         )
 
 
-class ExponentialSDE(Multistep):
+class _ExponentialSDE(Multistep):
     """What the exponential SDE solvers share: x0 as a polynomial in log-SNR, the linear part exactly.
 
     ``x_s = (sigma_s / sigma_t) e^(-eta h) x_t + (1 + eta) alpha_s int e^(-(1 + eta) u) x0 du
@@ -173,7 +183,7 @@ class ExponentialSDE(Multistep):
     def __post_init__(self):
         check_at_least(0, eta=self.eta)
 
-    def history_weights(self, h, z, valid, gain, amplitude, rate):
+    def _history_weights(self, h, z, valid, gain, amplitude, rate):
         """The weights of the earlier values of x0, ``(..., m)``."""
         raise NotImplementedError
 
@@ -187,12 +197,12 @@ class ExponentialSDE(Multistep):
         if not self.max_past:
             return row
         rate = 1.0 + jnp.asarray(self.eta)
-        weights = self.history_weights(*log_snr_positions(levels, num_past), gain, rate * s.alpha, rate)
+        weights = self._history_weights(*log_snr_positions(levels, num_past), gain, rate * s.alpha, rate)
         return with_history(row, "signal", weights)
 
 
 @pytree_dataclass
-class DPMSolverPP2MSDE(ExponentialSDE):
+class DPMSolverPP2MSDE(_ExponentialSDE):
     """SDE-DPM-Solver++(2M), as published: two values of x0, combined as in (2M).
 
     ``x0 + (h / 2 h_prev)(x0 - x0_prev)`` in place of x0; for eta = 0 it is :class:`~scorekit.solvers.DPMSolverPP2M`.
@@ -217,12 +227,12 @@ class DPMSolverPP2MSDE(ExponentialSDE):
     def max_past(self) -> int:
         return 1
 
-    def history_weights(self, h, z, valid, gain, amplitude, rate):
+    def _history_weights(self, h, z, valid, gain, amplitude, rate):
         return published_second_order(h, z, valid, gain)
 
 
 @pytree_dataclass
-class DPMSolverPP3MSDE(ExponentialSDE):
+class DPMSolverPP3MSDE(_ExponentialSDE):
     """DPM-Solver++(3M) SDE as implemented in other packages, with half the square term; :class:`SASolver` is exact.
 
     The order is the weak order on Gaussian data.
@@ -246,12 +256,12 @@ class DPMSolverPP3MSDE(ExponentialSDE):
     def max_past(self) -> int:
         return 2
 
-    def history_weights(self, h, z, valid, gain, amplitude, rate):
+    def _history_weights(self, h, z, valid, gain, amplitude, rate):
         return published_third_order(h, z, valid, amplitude, rate)
 
 
 @pytree_dataclass
-class SASolver(ExponentialSDE):
+class SASolver(_ExponentialSDE):
     """Stochastic Adams, predictor form: an exponential solver of order ``steps`` in the noise scale.
 
     For small noise the error is ``O(h^steps)``, as is that of the mean of a linear problem for every eta; the order is
@@ -268,7 +278,7 @@ class SASolver(ExponentialSDE):
     >>> SASolver(steps=3).max_past
     2
 
-    Source: Xue et al. 2023, alg. 1, eq. 14 (https://arxiv.org/abs/2305.14267).
+    Source: Xue et al. 2023, alg. 1 (https://arxiv.org/abs/2305.14267).
     """
 
     eta: ArrayLike = 1.0
@@ -286,6 +296,6 @@ class SASolver(ExponentialSDE):
     def max_past(self) -> int:
         return self.steps - 1
 
-    def history_weights(self, h, z, valid, gain, amplitude, rate):
+    def _history_weights(self, h, z, valid, gain, amplitude, rate):
         nodes, kernel = exponential(z[..., 0], h, amplitude, rate)
         return lagrange_weights(kernel, nodes, z, jnp.insert(valid, 0, True, axis=-1))[..., 1:]

@@ -6,14 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.solvers.base import Row, SolverBase, check_order, noise_levels, slope
-from scorekit.solvers.coordinates import CoordinateName, check_coordinate, frame
-from scorekit.solvers.weights import available, gain, slope_weights
+from scorekit.solvers._base import Row, SolverBase, check_order, noise_levels, slope
+from scorekit.solvers._coordinates import CoordinateName, check_coordinate, frame
+from scorekit.solvers._weights import available, gain, slope_weights
 from scorekit.trees import combine, pytree_dataclass, static, where
 from scorekit.typing import Array
 
+__all__ = ["UniPC"]
 
-class PolynomialStep(NamedTuple):
+
+class _PolynomialStep(NamedTuple):
     """A polynomial step on a state and its slopes: ``ratio x + sum_j weights_j slope_j``."""
 
     ratio: Array
@@ -81,7 +83,7 @@ class UniPC(SolverBase):
         rest = gain(self.coordinate, starts, ends) - jnp.sum(others, axis=-1)
         weights = jnp.where(own, rest[..., None], others)
         predict, correct = (
-            PolynomialStep((new / old)[..., i], jnp.unstack(weights[..., i, :count], axis=-1))
+            _PolynomialStep((new / old)[..., i], jnp.unstack(weights[..., i, :count], axis=-1))
             for i, count in enumerate(counts)
         )
         return Row(levels.t[..., 1]), predict, correct, jnp.asarray(num_past) > 0

@@ -1,21 +1,28 @@
 """Times at the noise levels that matter for a frequency band."""
 
-from collections.abc import Sequence
-from typing import TypeAlias
-
 import jax.numpy as jnp
 
-from scorekit.checks import check_positive
-from scorekit.times.samplers import Times
+from scorekit.times._band_shares import Values, band_shares
+from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
-from scorekit.typing import Array, ArrayLike
+from scorekit.typing import Array
 
-Values: TypeAlias = ArrayLike | Sequence[float]
+__all__ = ["Band", "band"]
 
 
 @pytree_dataclass
-class Band:
-    """See :func:`band`."""
+class Band(TimeSampler):
+    """``log_snr`` logistic around ``-log P_k``; build it with :func:`band`.
+
+    Attributes:
+      log_power: ``log P_k``, ``(K,)``.
+      share: the fraction of coefficients with each power, ``(K,)``.
+      stratified: whether the draws are stratified.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> Band(log_power=jnp.zeros(1), share=jnp.ones(1)).quantile(jnp.array([0.5]), rectified_flow()).t
+    Array([0.5], dtype=float32)
+    """
 
     log_power: Array
     share: Array
@@ -43,6 +50,9 @@ def band(power: Values, count: Values | None = None, *, stratified: bool = True)
       count: number of coefficients with each power, ``(K,)``, > 0; equal by default.
       stratified: one draw per stratum instead of independent draws.
 
+    Returns:
+      A sampler of times.
+
     Raises:
       ValueError: if a power or count is not positive, there is none, or their shapes differ.
 
@@ -52,15 +62,3 @@ def band(power: Values, count: Values | None = None, *, stratified: bool = True)
     """
     log_power, share = band_shares(power, count)
     return Band(log_power=log_power, share=share, stratified=stratified)
-
-
-def band_shares(power: Values, count: Values | None) -> tuple[Array, Array]:
-    """The validated log-powers of a band and the fraction of its coefficients with each power; both ``(K,)``."""
-    powers = jnp.atleast_1d(jnp.asarray(power, float))
-    counts = jnp.ones(powers.shape) if count is None else jnp.atleast_1d(jnp.asarray(count, float))
-    check_positive(power=powers, count=counts)
-    if powers.ndim != 1 or counts.shape != powers.shape:
-        raise ValueError(f"power and count must share a shape (K,), got {powers.shape} and {counts.shape}")
-    if powers.size == 0:
-        raise ValueError("power must hold at least one value, got none")
-    return jnp.log(powers), counts / jnp.sum(counts)

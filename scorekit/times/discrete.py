@@ -10,15 +10,28 @@ import dataclasses
 import jax.numpy as jnp
 
 from scorekit.checks import check_between, check_per_example, check_positive, check_time
-from scorekit.times.bands import Values
+from scorekit.times._band_shares import Values
 from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number
 
+__all__ = ["Annealed", "Discrete", "annealed", "at_progress", "discrete"]
+
 
 @pytree_dataclass
-class Discrete:
-    """See :func:`discrete`."""
+class Discrete(TimeSampler):
+    """``P(t = ts[k]) = weights[k] / sum(weights)``; build it with :func:`discrete`.
+
+    Attributes:
+      ts: the times ``(K,)``.
+      weights: ``(K,)``, positive.
+      stratified: whether the draws are stratified.
+
+    >>> Discrete(ts=jnp.array([0.2, 0.8]), weights=jnp.array([3.0, 1.0])).quantile(jnp.array([0.9]), None).t
+    Array([0.8], dtype=float32)
+
+    Source: Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders".
+    """
 
     ts: Array
     weights: Array
@@ -32,8 +45,20 @@ class Discrete:
 
 
 @pytree_dataclass
-class Annealed:
-    """See :func:`annealed`."""
+class Annealed(TimeSampler):
+    """``t = first + (last - first) progress`` for all examples; build it with :func:`annealed`.
+
+    Attributes:
+      first: the time at the start of training.
+      last: the time at its end.
+      progress: 0 at the first step, 1 at the last; a scalar or ``(B,)``.
+      stratified: whether the draws are stratified.
+
+    >>> Annealed(first=1.0, last=0.0, progress=0.5).quantile(jnp.array([0.3]), None).t
+    Array([0.5], dtype=float32)
+
+    Source: Geras & Sutton 2015, "Scheduled denoising autoencoders" (https://arxiv.org/abs/1406.3269).
+    """
 
     first: Number
     last: Number
@@ -57,6 +82,9 @@ def discrete(ts: Values, weights: Values | None = None, *, stratified: bool = Tr
       ts: the times ``(K,)`` or a scalar, in [0, 1].
       weights: ``(K,)``, positive; equal by default.
       stratified: the number of draws of each time is its expectation, up to one example.
+
+    Returns:
+      A sampler of times.
 
     Raises:
       ValueError: for a time outside [0, 1], a weight that is not positive, or a different number of weights.
@@ -86,6 +114,9 @@ def annealed(first: Number, last: Number) -> Annealed:
       first: the time at the start of training, in [0, 1].
       last: the time at the end of training, in [0, 1].
 
+    Returns:
+      A sampler of times.
+
     Raises:
       ValueError: for a time outside [0, 1].
 
@@ -101,9 +132,14 @@ def annealed(first: Number, last: Number) -> Annealed:
 def at_progress(sampler: TimeSampler, progress: ArrayLike) -> TimeSampler:
     """The sampler at the given progress of training; only :func:`annealed` samplers depend on it.
 
+    ``t = first + (last - first) progress``.
+
     Args:
       sampler: any sampler of times; other samplers are returned unchanged.
       progress: 0 at the first step, 1 at the last; a scalar, or one value per example.
+
+    Returns:
+      The sampler of that moment of training.
 
     Raises:
       ValueError: for a progress outside [0, 1]; when drawing, unless it is a scalar or ``(B,)``.
@@ -111,6 +147,8 @@ def at_progress(sampler: TimeSampler, progress: ArrayLike) -> TimeSampler:
     >>> from scorekit.times.samplers import uniform
     >>> at_progress(uniform(), 0.3) == uniform()
     True
+
+    Source: Geras & Sutton 2015, "Scheduled denoising autoencoders" (https://arxiv.org/abs/1406.3269).
     """
     check_time(progress=progress)
     if not isinstance(sampler, Annealed):

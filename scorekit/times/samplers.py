@@ -10,13 +10,40 @@ from jax.scipy.special import ndtri
 
 from scorekit.checks import check, check_count, check_like, check_positive, check_time
 from scorekit.schedules import time_derivative
-from scorekit.schedules.numerics import as_time
+from scorekit.schedules._numerics import as_time
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, Number, Schedule
 
+__all__ = [
+    "Adaptive",
+    "LogNormalSigma",
+    "LogitNormal",
+    "TimeSampler",
+    "Times",
+    "Uniform",
+    "UniformLogSNR",
+    "adaptive",
+    "draw",
+    "log_normal_sigma",
+    "logit_normal",
+    "stratified_uniform",
+    "uniform",
+    "uniform_log_snr",
+    "update_adaptive",
+]
+
 
 class Times(NamedTuple):
-    """Times ``t`` (B,) in [0, 1] and the importance ``weight`` (B,) of each."""
+    """Times and their importance weights.
+
+    Attributes:
+      t: the times, ``(B,)``, in [0, 1].
+      weight: the factor of the loss of each, ``(B,)``.
+
+    >>> times = Times(t=jnp.array([0.25, 0.75]), weight=jnp.ones(2))
+    >>> float(jnp.mean(times.weight * times.t))
+    0.5
+    """
 
     t: Array
     weight: Array
@@ -37,6 +64,13 @@ class TimeSampler(Protocol):
 
 def stratified_uniform(key: Key, n: int) -> Array:
     """``(arange(n) + u) / n`` with one uniform u per stratum, in random order: ``(n,)`` in [0, 1).
+
+    Args:
+      key: PRNG key.
+      n: number of draws, at least 1.
+
+    Returns:
+      ``(n,)``, each uniform in [0, 1).
 
     Raises:
       ValueError: if ``n`` is not an integer >= 1.
@@ -62,6 +96,9 @@ def draw(key: Key, n: int, sampler: TimeSampler, schedule: Schedule) -> Times:
       sampler: a sampler of this package, or any :class:`TimeSampler`.
       schedule: the noise schedule.
 
+    Returns:
+      The times and their weights, ``(n,)`` each.
+
     Raises:
       ValueError: if ``n`` is not an integer >= 1.
 
@@ -75,8 +112,17 @@ def draw(key: Key, n: int, sampler: TimeSampler, schedule: Schedule) -> Times:
 
 
 @pytree_dataclass
-class Uniform:
-    """See :func:`uniform`."""
+class Uniform(TimeSampler):
+    """``t = t_min + (t_max - t_min) u``; build it with :func:`uniform`.
+
+    Attributes:
+      t_min: smallest time.
+      t_max: largest time.
+      stratified: whether the draws are stratified.
+
+    >>> Uniform(t_min=0.0).quantile(jnp.array([0.5]), None).t
+    Array([0.5], dtype=float32)
+    """
 
     t_min: Number = 1e-4
     t_max: Number = 1.0
@@ -88,8 +134,20 @@ class Uniform:
 
 
 @pytree_dataclass
-class LogNormalSigma:
-    """See :func:`log_normal_sigma`."""
+class LogNormalSigma(TimeSampler):
+    """``log(sigma / alpha) = mean + std z`` with z normal; build it with :func:`log_normal_sigma`.
+
+    Attributes:
+      mean: mean of ``log(sigma / alpha)``.
+      std: its standard deviation.
+      stratified: whether the draws are stratified.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> LogNormalSigma(mean=0.0).quantile(jnp.array([0.5]), rectified_flow()).t
+    Array([0.5], dtype=float32)
+
+    Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
+    """
 
     mean: Number = -1.2
     std: Number = 1.2
@@ -101,8 +159,19 @@ class LogNormalSigma:
 
 
 @pytree_dataclass
-class LogitNormal:
-    """See :func:`logit_normal`."""
+class LogitNormal(TimeSampler):
+    """``t = sigmoid(mean + std z)`` with z normal; build it with :func:`logit_normal`.
+
+    Attributes:
+      mean: mean of ``logit t``.
+      std: its standard deviation.
+      stratified: whether the draws are stratified.
+
+    >>> LogitNormal().quantile(jnp.array([0.5]), None).t
+    Array([0.5], dtype=float32)
+
+    Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
+    """
 
     mean: Number = 0.0
     std: Number = 1.0
@@ -114,8 +183,20 @@ class LogitNormal:
 
 
 @pytree_dataclass
-class UniformLogSNR:
-    """See :func:`uniform_log_snr`."""
+class UniformLogSNR(TimeSampler):
+    """``log_snr(t)`` uniform, with importance weights; build it with :func:`uniform_log_snr`.
+
+    Attributes:
+      t_min: smallest time.
+      t_max: largest time.
+      stratified: whether the draws are stratified.
+
+    >>> from scorekit.schedules import geometric_ve
+    >>> UniformLogSNR(t_min=0.0, t_max=1.0).quantile(jnp.array([0.25]), geometric_ve()).t.round(4)
+    Array([0.25], dtype=float32)
+
+    Source: Song et al. 2021, sec. 5 (https://arxiv.org/abs/2101.09258).
+    """
 
     t_min: Number = 1e-4
     t_max: Number = 1.0 - 1e-4
@@ -130,8 +211,22 @@ class UniformLogSNR:
 
 
 @pytree_dataclass
-class Adaptive:
-    """See :func:`adaptive`. ``second_moment`` (K,): running mean of loss^2 in K equal bins of [t_min, t_max]."""
+class Adaptive(TimeSampler):
+    """Bins of t drawn by the root-mean-square of their loss; build it with :func:`adaptive`.
+
+    Attributes:
+      second_moment: running mean of loss^2 in K equal bins of ``[t_min, t_max]``, ``(K,)``.
+      decay: its decay at an update.
+      floor: fraction of uniform draws.
+      t_min: smallest time.
+      t_max: largest time.
+      stratified: whether the draws are stratified.
+
+    >>> Adaptive(second_moment=jnp.array([9.0, 1.0]), floor=0.0).probabilities()
+    Array([0.75, 0.25], dtype=float32)
+
+    Source: Nichol & Dhariwal 2021 (https://arxiv.org/abs/2102.09672).
+    """
 
     second_moment: ArrayLike
     decay: Number = 0.99
@@ -141,7 +236,11 @@ class Adaptive:
     stratified: bool = static(default=True)
 
     def probabilities(self) -> Array:
-        """The probability of each bin, ``(K,)``."""
+        """The probability of each bin, ``(K,)``.
+
+        Returns:
+          ``(1 - floor) r_k / sum_j r_j + floor / K`` with r the root of the second moment, ``(K,)``.
+        """
         moment = jnp.asarray(self.second_moment)
         root = jnp.sqrt(jnp.maximum(moment, jnp.finfo(moment.dtype).tiny))  # all of them may be 0
         return (1.0 - self.floor) * root / jnp.sum(root) + self.floor / root.shape[0]
@@ -174,6 +273,9 @@ def uniform(t_min: Number = 1e-4, t_max: Number = 1.0, *, stratified: bool = Tru
       t_max: largest time, <= 1.
       stratified: one draw per stratum instead of independent draws.
 
+    Returns:
+      A sampler of times.
+
     Raises:
       ValueError: unless ``0 <= t_min < t_max <= 1``.
 
@@ -191,6 +293,9 @@ def log_normal_sigma(mean: Number = -1.2, std: Number = 1.2, *, stratified: bool
       mean: mean of the natural log of the noise-to-signal ratio.
       std: its standard deviation, > 0.
       stratified: one draw per stratum instead of independent draws.
+
+    Returns:
+      A sampler of times.
 
     Raises:
       ValueError: if ``std`` is not positive or ``mean`` not finite.
@@ -214,13 +319,16 @@ def logit_normal(mean: Number = 0.0, std: Number = 1.0, *, stratified: bool = Tr
       std: > 0.
       stratified: one draw per stratum instead of independent draws.
 
+    Returns:
+      A sampler of times.
+
     Raises:
       ValueError: if ``std`` is not positive or ``mean`` not finite.
 
     >>> logit_normal().quantile(jnp.array([0.5]), None).t
     Array([0.5], dtype=float32)
 
-    Source: Esser et al. 2024, eq. 19 (https://arxiv.org/abs/2403.03206).
+    Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
     """
     check(np.isfinite, "finite", mean=mean)
     check_positive(std=std)
@@ -237,6 +345,9 @@ def uniform_log_snr(t_min: Number = 1e-4, t_max: Number = 1.0 - 1e-4, *, stratif
       t_min: smallest time; the log-SNR there must be finite.
       t_max: largest time; the log-SNR there must be finite.
       stratified: one draw per stratum instead of independent draws.
+
+    Returns:
+      A sampler of times.
 
     Raises:
       ValueError: unless ``0 <= t_min < t_max <= 1``; when drawing, if the log-SNR is infinite at either.
@@ -264,6 +375,9 @@ def adaptive(
 
     The initial distribution is uniform; :func:`update_adaptive` adds the losses of a step. The objective is unchanged.
 
+    ``p_k = (1 - floor) r_k / sum_j r_j + floor / K`` with ``r_k^2`` the running mean of loss^2 in bin k, and weights
+    ``1 / (K p_k)``.
+
     Args:
       num_bins: number K of equal bins of ``[t_min, t_max]``.
       decay: decay of the running second moment, in [0, 1).
@@ -271,6 +385,9 @@ def adaptive(
       t_min: smallest time.
       t_max: largest time.
       stratified: one draw per stratum instead of independent draws.
+
+    Returns:
+      A sampler of times.
 
     Raises:
       ValueError: for a value outside its range.
@@ -299,10 +416,15 @@ def update_adaptive(sampler: Adaptive, t: Array, loss: Array) -> Adaptive:
 
     Losses that are not finite, or whose square is not, are ignored, and so are those of a time that is not finite.
 
+    ``m_k <- decay m_k + (1 - decay) mean(loss^2)`` over the draws in bin k.
+
     Args:
       sampler: the sampler that drew ``t``.
       t: times ``(B,)``.
       loss: per-example losses ``(B,)`` *without* the importance weight.
+
+    Returns:
+      The sampler with the new second moments.
 
     Raises:
       ValueError: for a time outside [0, 1], or unless both are ``(B,)``.
@@ -310,6 +432,8 @@ def update_adaptive(sampler: Adaptive, t: Array, loss: Array) -> Adaptive:
     >>> s = update_adaptive(adaptive(num_bins=2, decay=0.0), jnp.array([0.2, 0.8]), jnp.array([3.0, 1.0]))
     >>> s.second_moment
     Array([9., 1.], dtype=float32)
+
+    Source: Nichol & Dhariwal 2021 (https://arxiv.org/abs/2102.09672).
     """
     check_time(t=t)
     check_like("t", t, loss=loss)

@@ -15,6 +15,8 @@ from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.tuning.tune import Tuned
 from scorekit.typing import Array, Schedule, Solver
 
+__all__ = ["SavedGrid", "load_grid", "restore_solver", "save_grid"]
+
 _FORMAT = "scorekit tuned grid, version 1"
 
 
@@ -30,6 +32,10 @@ class SavedGrid(NamedTuple):
       before: held-out error of the best grid before tuning, in units of the data.
       after: held-out error of this grid.
       rows: the leaves of the solver's coefficients if they were tuned, else ``None``.
+
+    >>> saved = SavedGrid(jnp.array([1.0, 0.5, 0.0]), "Euler()", "", (0.0, 0.5, 1.0), (1.0, 0.5, 0.0), 1.0, 0.5, None)
+    >>> saved.steps
+    2
     """
 
     ts: Array
@@ -54,6 +60,9 @@ def save_grid(path: str | os.PathLike[str], tuned: Tuned, schedule: Schedule) ->
       path: the JSON file to write; its folder is created.
       tuned: from :func:`~scorekit.tuning.tune`.
       schedule: the schedule of the tuning.
+
+    Returns:
+      The path of the file.
 
     >>> import tempfile
     >>> from scorekit import schedules, solvers
@@ -82,6 +91,12 @@ def save_grid(path: str | os.PathLike[str], tuned: Tuned, schedule: Schedule) ->
 
 def load_grid(path: str | os.PathLike[str]) -> SavedGrid:
     """Reads a file of :func:`save_grid`.
+
+    Args:
+      path: the JSON file.
+
+    Returns:
+      Its content.
 
     Raises:
       ValueError: if there is no such file, or it is damaged or of another format.
@@ -115,6 +130,9 @@ def restore_solver(saved: SavedGrid, solver: Solver, schedule: Schedule) -> Solv
       saved: from :func:`load_grid`.
       solver: the solver of the tuning, before it.
       schedule: its schedule; the noise levels at ``saved.ts`` must be those of the file.
+
+    Returns:
+      The solver.
 
     Raises:
       ValueError: for another solver or other noise levels.

@@ -12,7 +12,6 @@ is specific to the denoiser, the schedule, the solver and the number of steps.
 """
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -30,14 +29,18 @@ from scorekit.checks import (
     check_positive,
     check_scalar,
 )
-from scorekit.samplers.sampling import integrate, sample
-from scorekit.schedules.numerics import as_time
-from scorekit.solvers.grids import check_grid
+from scorekit.samplers._integrate import integrate
+from scorekit.samplers.sampling import sample
+from scorekit.schedules._numerics import as_time
+from scorekit.solvers._grids import check_grid
 from scorekit.solvers.multistep import AdamsBashforth
 from scorekit.solvers.precomputed import precomputed
 from scorekit.trees import as_pytree, batch_size, combine, event_size, is_traced, normal_like, sum_per_example
-from scorekit.tuning.unconstrained import adjusted, check_decreasing, grid_to_logits, logits_to_grid, zero_adjustments
+from scorekit.tuning._power_mean import log_power_mean
+from scorekit.tuning._unconstrained import adjusted, check_decreasing, grid_to_logits, logits_to_grid, zero_adjustments
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+__all__ = ["Pairs", "Trial", "Tuned", "distances", "fine_pairs", "tune"]
 
 _TINY = 1e-14  # keeps the root of a squared distance differentiable, far below what float32 resolves
 
@@ -48,6 +51,10 @@ class Pairs(NamedTuple):
     Attributes:
       noise: standard normal draws z, leaves ``(N, B, ...)``: N batches of the size at which the denoiser is called.
       end: the result of a fine solve from ``sigma(t_max) z``, shaped like ``noise``.
+
+    >>> pairs = Pairs(noise=jnp.ones((5, 8, 2)), end=jnp.zeros((5, 8, 2)))
+    >>> pairs.noise[0].shape  # a batch
+    (8, 2)
     """
 
     noise: PyTree
@@ -55,7 +62,16 @@ class Pairs(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """The held-out error of one starting grid, in units of the data."""
+    """The held-out error of one starting grid, in units of the data.
+
+    Attributes:
+      before: the error of the starting grid.
+      after: the error after tuning from it.
+
+    >>> trial = Trial(before=jnp.array(0.5), after=jnp.array(0.25))
+    >>> float(trial.before / trial.after)
+    2.0
+    """
 
     before: Array
     after: Array
@@ -70,6 +86,11 @@ class Tuned(NamedTuple):
       before: held-out error of the best starting grid.
       after: held-out error of the tuned grid, at most ``before``.
       trials: the same for every starting grid, by name.
+
+    >>> from scorekit import solvers
+    >>> tuned = Tuned(jnp.array([1.0, 0.25, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
+    >>> float(tuned.before / tuned.after)
+    2.0
     """
 
     ts: Array
@@ -79,13 +100,13 @@ class Tuned(NamedTuple):
     trials: dict[str, Trial]
 
 
-def fine_grid(schedule: Schedule, n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0) -> Array:
+def _fine_grid(schedule: Schedule, n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0) -> Array:
     """A grid for fine solves with any schedule: even in log-SNR in the middle, finite at both ends.
 
     Uniform in ``log((sigma + k alpha) / (alpha + k sigma))`` with k = 1/50.
 
     >>> from scorekit.schedules import rectified_flow
-    >>> fine_grid(rectified_flow(), 4).round(2)
+    >>> _fine_grid(rectified_flow(), 4).round(2)
     Array([1.  , 0.89, 0.5 , 0.11, 0.  ], dtype=float32)
     """
     k = 0.02
@@ -125,6 +146,9 @@ def fine_pairs(
       steps: evaluations of the fine solve.
       progress: called after every batch with (batches done, total batches).
 
+    Returns:
+      The draws and their ends, leaves ``(N, B, ...)``.
+
     Raises:
       ValueError: if ``batches`` is not an integer >= 1 or ``steps`` not one >= 2, unless ``0 <= t_min < t_max <= 1``,
         or if ``like`` is not floating or holds no example.
@@ -145,7 +169,7 @@ def fine_pairs(
     check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", t_max=t_max, t_min=t_min)
     if not is_traced(t_min):
         check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
-    solver, ts = AdamsBashforth(order=4), fine_grid(schedule, steps, t_max, t_min)
+    solver, ts = AdamsBashforth(order=4), _fine_grid(schedule, steps, t_max, t_min)
 
     @jax.jit
     def solve(denoiser, key):
@@ -164,6 +188,17 @@ def distances(
     denoiser: Denoiser, schedule: Schedule, solver: Solver, ts: ArrayLike, noise: PyTree, end: PyTree
 ) -> Array:
     """The root mean square distance of every sample of one batch to its reference, ``(B,)``.
+
+    Args:
+      denoiser: ``(x_t, t) -> Prediction``.
+      schedule: its schedule.
+      solver: a deterministic solver.
+      ts: decreasing times ``(n + 1,)`` in [0, 1].
+      noise: one batch of standard normal draws z, leaves ``(B, ...)``; sampling starts from ``sigma(ts[0]) z``.
+      end: the reference, shaped like ``noise``.
+
+    Returns:
+      The distances ``(B,)``, in units of the data.
 
     Raises:
       ValueError: if ``ts`` does not decrease in [0, 1], or ``noise`` and ``end`` differ in shape or are not floating.
@@ -214,6 +249,8 @@ def tune(
 
     The memory is that of a gradient through all steps; wrap the network in ``jax.checkpoint`` if that is too much.
 
+    ``min_ts M_p(|sample(sigma(ts[0]) z, ts) - reference(z)|)``, M_p the power mean over draws of z.
+
     Args:
       denoiser: ``(x_t, t) -> Prediction``, called at the batch size of the pairs only.
       schedule: the schedule of the denoiser.
@@ -244,6 +281,9 @@ def tune(
     >>> tuned = tune(denoiser, schedule, solvers.Euler(), {"uniform": jnp.linspace(1, 0, 4)}, pairs, held_out, steps=30)
     >>> bool(tuned.after < tuned.before), tuned.ts.shape
     (True, (4,))
+
+    Source: after Watson et al. 2022 (https://arxiv.org/abs/2202.05830), with the distance to a fine solve as the
+    objective.
     """
     grids = {name: as_time(ts) for name, ts in grids.items()}
     batches = _check(schedule, solver, grids, pairs, held_out, coefficients, starts, power, steps, learning_rate)
@@ -303,18 +343,6 @@ def tune(
         trials[name] = Trial(trials[name].before, least)
     after, ts, better = min(found, key=lambda entry: float(entry[0]))
     return Tuned(ts, better, before, after, trials)
-
-
-def log_power_mean(distance: Array, power: float) -> Array:
-    """``log M_p = log(mean(distance^p)) / p`` of positive numbers; ``p = 0`` is its limit, the geometric mean.
-
-    >>> [round(float(jnp.exp(log_power_mean(jnp.array([1.0, 2.0, 4.0]), p))), 3) for p in (2.0, 1.0, 0.0)]
-    [2.646, 2.333, 2.0]
-    """
-    logs = jnp.log(distance)
-    if power == 0:
-        return jnp.mean(logs)
-    return (jax.nn.logsumexp(power * logs) - math.log(logs.shape[0])) / power
 
 
 def _check(schedule, solver, grids, pairs, held_out, coefficients, starts, power, steps, learning_rate) -> int:

@@ -9,6 +9,7 @@ Exact: ``coin_table``, ``log_sphere_area``, ``shell_mass``, ``typical_radii``, `
 ``decorrelate``, and ``p_values`` and ``typicality_test``. ``scorekit.metrics`` measures how well scores separate.
 """
 
+from scorekit.typicality._scores import decorrelate, gaussian_score, kernel_density_score, mean_z_score, standardise
 from scorekit.typicality.calibration import (
     DensityOfStates,
     TypicalityTest,
@@ -29,7 +30,6 @@ from scorekit.typicality.exact import (
     typical_radii,
 )
 from scorekit.typicality.modes import seek_mode
-from scorekit.typicality.scores import decorrelate, gaussian_score, kernel_density_score, mean_z_score, standardise
 from scorekit.typicality.sets import Entropy, excess_information, local_typicality, monte_carlo_entropy, typical_set
 from scorekit.typicality.statistics import path_statistics, reconstruction_errors, score_curvature, score_norms
 

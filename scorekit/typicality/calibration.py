@@ -1,7 +1,7 @@
 """Densities of statistics, p-values and hypothesis tests, calibrated on in-distribution data only.
 
 The density of the statistics themselves (DoSE) detects examples whose statistics are unusual, too high or too low;
-:mod:`scorekit.typicality.scores` turns it into scores, which are larger for out-of-distribution examples.
+:mod:`scorekit.typicality._scores` turns it into scores, which are larger for out-of-distribution examples.
 """
 
 import math
@@ -20,29 +20,18 @@ from scorekit.checks import (
     nan_unless_finite,
 )
 from scorekit.densities import Gaussian, gaussian
-from scorekit.trees import is_traced, pytree_dataclass
+from scorekit.trees import pytree_dataclass
+from scorekit.typicality._checks import check_statistics
 from scorekit.typing import Array, ArrayLike, Key
 
-
-def check_statistics(name: str, values: ArrayLike, least: int, size: int | None = None) -> Array:
-    """Statistics as an array of floats ``(N, F)``.
-
-    Raises:
-      ValueError: unless the shape is ``(N, F)`` with ``N >= least``, ``F >= 1`` and, if ``size`` is given,
-        ``F = size``, and concrete values are finite; a traced row with another value is NaN as a whole.
-
-    >>> check_statistics("statistics", [[1, 2]], 1)
-    Array([[1., 2.]], dtype=float32)
-    """
-    values = jnp.asarray(values, float)
-    if values.ndim != 2 or values.shape[0] < least or values.shape[1] < 1:
-        raise ValueError(f"{name} must have shape (N, F) with N >= {least} and F >= 1, got {values.shape}")
-    if size is not None and values.shape[1] != size:
-        raise ValueError(f"{name} must have shape (N, {size}), as the calibration data, got {values.shape}")
-    check_finite(**{name: values})
-    if is_traced(values):
-        values = jnp.where(jnp.all(jnp.isfinite(values), axis=1, keepdims=True), values, jnp.nan)
-    return values
+__all__ = [
+    "DensityOfStates",
+    "TypicalityTest",
+    "density_of_states",
+    "gaussian_of_states",
+    "p_values",
+    "typicality_test",
+]
 
 
 @pytree_dataclass
@@ -52,6 +41,12 @@ class DensityOfStates:
     Attributes:
       points: the statistics of in-distribution data, ``(N, F)``.
       bandwidth: the standard deviation of the kernel, ``(F,)``.
+
+    >>> density = DensityOfStates(points=jnp.zeros((1, 1)), bandwidth=jnp.ones(1))
+    >>> density.log_density([[0.0]]).round(3)  # a standard normal
+    Array([-0.919], dtype=float32)
+
+    Source: Morningstar et al. 2021, sec. 3 (https://arxiv.org/abs/2006.09273).
     """
 
     points: Array
@@ -105,6 +100,9 @@ def gaussian_of_states(statistics: ArrayLike) -> Gaussian:
 
     Args:
       statistics: ``(N, F)``, N >= 2; no column may be constant.
+
+    Returns:
+      A :class:`scorekit.densities.Gaussian` with D = F.
 
     Raises:
       ValueError: for another shape, a value that is not finite, or a covariance that is not positive definite. Traced,
@@ -160,6 +158,12 @@ class TypicalityTest(NamedTuple):
       p_value: the fraction of bootstrap batches at least as far from H.
       rejected: whether the statistic is above the threshold, so that the batch is classified as out of distribution;
         True if the statistic is NaN, which only traced arguments can give.
+
+    >>> test = TypicalityTest(jnp.array([0.1, 2.0]), jnp.array(1.0), jnp.array([0.9, 0.0]), jnp.array([False, True]))
+    >>> bool(jnp.all(test.rejected == (test.statistic > test.threshold)))
+    True
+
+    Source: Nalisnick et al. 2019 (https://arxiv.org/abs/1906.02994).
     """
 
     statistic: Array

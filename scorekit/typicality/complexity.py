@@ -6,6 +6,8 @@ import numpy as np
 
 from scorekit.checks import check_not_nan
 
+__all__ = ["code_length", "complexity_corrected"]
+
 
 def code_length(x: np.ndarray) -> np.ndarray:
     """The code length of each image with the row filters of PNG and zlib: an upper bound on its complexity.
@@ -67,7 +69,7 @@ def complexity_corrected(log_probability: np.ndarray, x: np.ndarray) -> np.ndarr
     >>> print(complexity_corrected(np.array([-100.0]), np.zeros((1, 4, 4, 1), np.uint8)).round(1))
     [56.3]
 
-    Source: Serrà et al. 2020, eq. 2 (https://arxiv.org/abs/1909.11480).
+    Source: Serrà et al. 2020 (https://arxiv.org/abs/1909.11480).
     """
     lengths, log_probability = code_length(x), np.asarray(log_probability, float)
     if log_probability.shape != lengths.shape:

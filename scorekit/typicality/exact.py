@@ -14,8 +14,19 @@ from jax.scipy.special import gammaln
 
 from scorekit.checks import check, check_at_least, check_count, check_not_nan, check_positive, check_scalar
 from scorekit.trees import is_traced
-from scorekit.typicality.sets import Unit, in_nats
+from scorekit.typicality._units import Unit, in_nats
 from scorekit.typing import Array, ArrayLike
+
+__all__ = [
+    "CoinTable",
+    "coin_table",
+    "lambert_w_exp",
+    "log_sphere_area",
+    "mirage_typical_radius",
+    "shell_mass",
+    "typical_mass",
+    "typical_radii",
+]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 _REACH = 9.0
@@ -30,6 +41,12 @@ class CoinTable(NamedTuple):
       log_sequence: the log-probability of one sequence with this number of heads, nats.
       log_count: the log of the number of such sequences.
       log_mass: their sum, the log-probability of this number of heads.
+
+    >>> table = coin_table(0.5, 4)
+    >>> print(f"{jnp.exp(table.log_mass).sum():.4f}", table.heads.shape)
+    1.0000 (5,)
+
+    Source: Cover & Thomas 2006, sec. 3.1.
     """
 
     heads: Array
@@ -75,6 +92,9 @@ def log_sphere_area(dim: ArrayLike) -> Array:
 
     Args:
       dim: K > 0, any shape.
+
+    Returns:
+      The log of the area, shaped like ``dim``.
 
     Raises:
       ValueError: if ``dim`` is not finite and positive; traced, such a ``dim`` gives NaN.
@@ -199,6 +219,12 @@ def lambert_w_exp(y: ArrayLike) -> Array:
     Args:
       y: the logarithm of the argument of W, any shape; NaN gives NaN.
 
+    Returns:
+      ``W(exp(y))``, shaped like ``y``.
+
+    Raises:
+      ValueError: if ``y`` is NaN; traced, it gives NaN.
+
     >>> print(f"{lambert_w_exp(1.0):.4f} {lambert_w_exp(1e4):.0f}")
     1.0000 9991
 
@@ -222,6 +248,9 @@ def mirage_typical_radius(dim: ArrayLike) -> Array:
 
     Args:
       dim: K >= 1, any shape.
+
+    Returns:
+      The radius, shaped like ``dim``, in units of the data.
 
     Raises:
       ValueError: if ``dim`` is not finite and >= 1; traced, such a ``dim`` gives NaN.

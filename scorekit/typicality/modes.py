@@ -7,6 +7,8 @@ from scorekit.checks import check, check_count, check_floating, check_scalar
 from scorekit.trees import combine
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
+__all__ = ["seek_mode"]
+
 
 def seek_mode(
     denoiser: Denoiser, schedule: Schedule, x: PyTree, t: ArrayLike, *, steps: int = 100, step_size: ArrayLike = 1.0

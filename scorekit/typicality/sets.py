@@ -1,32 +1,19 @@
 """Typical sets of any density: membership, entropy from samples, and the typicality of each step of a trajectory."""
 
 import math
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_finite, check_floating, check_not_nan, check_positive, check_scalar, nan_unless_finite
-from scorekit.solvers.grids import check_grid
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import combine, event_size, sum_per_example
+from scorekit.typicality._units import Unit, in_nats
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
-Unit: TypeAlias = Literal["nats", "bits"]
-
-
-def in_nats(amount: ArrayLike, unit: Unit) -> Array:
-    """An amount of information in nats.
-
-    Raises:
-      ValueError: for an unknown unit.
-
-    >>> print(f"{in_nats(1.0, 'bits'):.4f}")
-    0.6931
-    """
-    if unit not in ("nats", "bits"):
-        raise ValueError(f"unit must be 'nats' or 'bits', got {unit!r}")
-    return jnp.asarray(amount, float) * (math.log(2.0) if unit == "bits" else 1.0)
+__all__ = ["Entropy", "excess_information", "local_typicality", "monte_carlo_entropy", "typical_set"]
 
 
 def excess_information(log_density: ArrayLike, entropy: ArrayLike) -> Array:
@@ -36,11 +23,16 @@ def excess_information(log_density: ArrayLike, entropy: ArrayLike) -> Array:
       log_density: ``log p(x)`` in nats, any shape; may be infinite.
       entropy: H in nats, a finite scalar.
 
+    Returns:
+      The excess in nats, shaped like ``log_density``.
+
     Raises:
       ValueError: if a log-density is NaN or the entropy not a finite scalar; traced, such a value gives NaN.
 
     >>> print(excess_information(jnp.array([-1.0, -3.0]), 2.0))
     [-1.  1.]
+
+    Source: Cover & Thomas 2006, sec. 3.1.
     """
     log_density = jnp.asarray(log_density)
     log_density = log_density.astype(jnp.promote_types(log_density.dtype, jnp.float32))
@@ -80,7 +72,16 @@ def typical_set(log_density: ArrayLike, entropy: ArrayLike, epsilon: ArrayLike, 
 
 
 class Entropy(NamedTuple):
-    """An entropy in nats and its standard error."""
+    """An entropy in nats and its standard error.
+
+    Attributes:
+      value: the entropy in nats, a scalar.
+      standard_error: of the value, a scalar.
+
+    >>> entropy = Entropy(value=jnp.array(2.0), standard_error=jnp.array(0.1))
+    >>> print(f"{entropy.value:.1f} +- {entropy.standard_error:.1f} nats")
+    2.0 +- 0.1 nats
+    """
 
     value: Array
     standard_error: Array

@@ -9,7 +9,7 @@ function                    gives                                   published as
 ``score_curvature``         ``|score|^2 / -div score``              SCOPED
 ==========================  ======================================  ====================================================
 
-A statistic alone does not classify an example: :mod:`scorekit.typicality.scores` and
+A statistic alone does not classify an example: :mod:`scorekit.typicality._scores` and
 :mod:`scorekit.typicality.calibration` compare it with its values on in-distribution data. Likelihoods come from
 :mod:`scorekit.likelihood`.
 """
@@ -19,13 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check, check_count, check_floating
-from scorekit.likelihood.divergence import draw_probes, with_divergence
+from scorekit.likelihood._divergence import draw_probes, with_divergence
 from scorekit.process import perturb
-from scorekit.samplers.sampling import integrate
-from scorekit.schedules.numerics import as_time
-from scorekit.solvers.grids import check_grid
+from scorekit.samplers._integrate import integrate
+from scorekit.schedules._numerics import as_time
+from scorekit.solvers._grids import check_grid
 from scorekit.trees import batch_size, combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
+
+__all__ = ["path_statistics", "reconstruction_errors", "score_curvature", "score_norms"]
 
 
 def _check_data(x: PyTree) -> None:
@@ -218,7 +220,7 @@ def score_curvature(
     >>> print(f"{ratio[0, 0]:.3f}")  # alpha^2 |x|^2 / D
     0.500
 
-    Source: Barkley et al. 2025, eq. 5 (https://arxiv.org/abs/2510.01456).
+    Source: Barkley et al. 2025 (https://arxiv.org/abs/2510.01456).
     """
     ts = _check_times(ts)
     _check_data(x)

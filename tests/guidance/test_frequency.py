@@ -8,7 +8,7 @@ from rule_table import COND, UNCOND, T, X, same
 
 from scorekit import Prediction
 from scorekit.guidance import classifier_free, frequency_decoupled
-from scorekit.guidance.frequency import from_pyramid, laplacian_pyramid
+from scorekit.guidance._pyramids import from_pyramid, laplacian_pyramid
 
 KERNEL = np.array([1, 4, 6, 4, 1]) / 16
 

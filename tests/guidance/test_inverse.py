@@ -11,7 +11,7 @@ from tables import SCHEDULES, in_float64
 
 from scorekit import denoisers, densities, process, samplers, schedules, solvers
 from scorekit.guidance import classifier_free, dps, mmps, operators, pigdm, replacement
-from scorekit.guidance.linear_systems import conjugate_gradients
+from scorekit.guidance._linear_systems import conjugate_gradients
 
 RNG = np.random.default_rng(0)
 D, M, B = 6, 3, 4

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from scorekit import Prediction, denoisers, densities, schedules
+from scorekit.samplers._blocks import block_length, in_blocks
 from scorekit.samplers.adaptive import adaptive_ode
-from scorekit.samplers.blocks import block_length, in_blocks
 
 LABELS = jnp.zeros(130)
 

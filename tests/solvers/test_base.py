@@ -13,7 +13,7 @@ from tables import in_float64
 
 from scorekit import schedules, solvers
 from scorekit.samplers import sample
-from scorekit.solvers.base import NoiseLevels, SolverBase, noise_levels, stacked_rows
+from scorekit.solvers._base import NoiseLevels, SolverBase, noise_levels, stacked_rows
 from scorekit.trees import combine, pytree_dataclass
 
 SCHEDULE = schedules.cosine()

@@ -12,7 +12,7 @@ from scorekit import densities
 from scorekit import solvers as S
 from scorekit.samplers import sample
 from scorekit.solvers import grids
-from scorekit.solvers.base import Row
+from scorekit.solvers._base import Row
 from scorekit.typing import Prediction
 
 SOLVERS = {

@@ -13,8 +13,8 @@ from tables import SCHEDULES, in_float64
 from scorekit import densities
 from scorekit import solvers as S
 from scorekit.samplers import sample
-from scorekit.solvers import base, corrected
-from scorekit.solvers.base import Row
+from scorekit.solvers import _base, corrected
+from scorekit.solvers._base import Row
 from scorekit.typing import Prediction
 
 MEAN, STD, OFFSET = 0.7, 0.4, 1.5
@@ -189,7 +189,7 @@ def step_of_moments(kind):
     def step(mean, variance, snr, row):
         noises = iter((FOR_PREDICTOR, FOR_CORRECTOR))
         with pytest.MonkeyPatch.context() as patch:
-            for module in (base, corrected):
+            for module in (_base, corrected):
                 patch.setattr(module, "normal_like", lambda key, x: next(noises).astype(float))
             x = mean + jnp.sqrt(variance) * STATE.astype(float)
             solver = kind(snr=snr) if kind is S.PredictorCorrector else kind()

@@ -11,8 +11,8 @@ from tables import in_float64
 from scorekit import denoisers, densities, samplers, schedules, solvers
 from scorekit.solvers import PrecomputedSolver
 from scorekit.tuning import Pairs, distances, fine_pairs, tune
-from scorekit.tuning.tune import log_power_mean
-from scorekit.tuning.unconstrained import grid_to_logits, logits_to_grid
+from scorekit.tuning._power_mean import log_power_mean
+from scorekit.tuning._unconstrained import grid_to_logits, logits_to_grid
 from scorekit.typing import Prediction
 
 FLOW = schedules.rectified_flow()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scorekit import schedules, solvers
-from scorekit.tuning.unconstrained import adjusted, grid_to_logits, logits_to_grid, zero_adjustments
+from scorekit.tuning._unconstrained import adjusted, grid_to_logits, logits_to_grid, zero_adjustments
 
 FLOW = schedules.rectified_flow()
 

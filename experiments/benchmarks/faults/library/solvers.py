@@ -102,7 +102,6 @@ ROWS: dict[str, Call] = {
 }
 
 EXEMPT = {
-    "solvers.grids.check_grid": "is itself the check",
     "solvers.DPMSolverPP2M": "takes no values",
     "solvers.DPMSolverPP3M": "takes no values",
     "solvers.Euler": "takes no values",

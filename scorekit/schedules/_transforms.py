@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_like, check_positive
-from scorekit.schedules.derivatives import time_derivative
-from scorekit.schedules.numerics import as_time, sqrt
-from scorekit.schedules.variance_preserving import VariancePreserving
+from scorekit.schedules._derivatives import time_derivative
+from scorekit.schedules._numerics import as_time, sqrt
+from scorekit.schedules._variance_preserving import VariancePreserving
 from scorekit.trees import is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Schedule
 
@@ -56,6 +56,9 @@ def shifted(base: Schedule, noise_factor: ArrayLike) -> Shifted:
     Args:
       base: any schedule whose ``time_at`` covers the shifted range.
       noise_factor: > 0; values above 1 add noise.
+
+    Returns:
+      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
 
     Raises:
       ValueError: if ``noise_factor`` is not positive.
@@ -116,6 +119,9 @@ def zero_terminal_snr(base: Schedule) -> ZeroTerminalSNR:
 
     Args:
       base: a variance-preserving schedule.
+
+    Returns:
+      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
 
     Raises:
       ValueError: if ``base`` is not variance preserving at t = 0, 1/2 and 1.
@@ -195,6 +201,9 @@ def schedule_from_functions(
       sigma: noise scale, elementwise.
       log_snr: ``log(alpha^2 / sigma^2)``; by default computed from the two, with their precision.
       time_at: its inverse; by default by bisection on [0, 1], differentiable once.
+
+    Returns:
+      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
 
     Raises:
       ValueError: if a function is not elementwise or the log-SNR does not decrease over [0, 1].

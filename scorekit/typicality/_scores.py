@@ -25,12 +25,8 @@ import jax.numpy as jnp
 from scorekit.checks import check, check_positive, check_scalar
 from scorekit.densities import Gaussian
 from scorekit.trees import pytree_dataclass
-from scorekit.typicality.calibration import (
-    DensityOfStates,
-    check_statistics,
-    density_of_states,
-    gaussian_of_states,
-)
+from scorekit.typicality._checks import check_statistics
+from scorekit.typicality.calibration import DensityOfStates, density_of_states, gaussian_of_states
 from scorekit.typing import Array, ArrayLike, Number
 
 
@@ -121,6 +117,9 @@ def standardise(calibration: ArrayLike) -> Standardise:
     Args:
       calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
 
+    Returns:
+      A function from statistics ``(B, F)`` to ``(B, F)``.
+
     Raises:
       ValueError: for another shape, a value that is not finite or a constant statistic.
 
@@ -139,10 +138,15 @@ def decorrelate(calibration: ArrayLike, regularisation: Number = 1e-3) -> Decorr
     A sum of marginal log-densities treats statistics as independent, and statistics at neighbouring noise levels are
     strongly correlated: apply this before :func:`kernel_density_score`.
 
+    ``z U / sqrt(v + regularisation)`` with z the standardised statistics and ``C = U diag(v) U^T`` their covariance.
+
     Args:
       calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
       regularisation: added to the variances, in units of a standardised statistic, so that components without variance
         are not amplified; > 0.
+
+    Returns:
+      A function from statistics ``(B, F)`` to components ``(B, F)``.
 
     Raises:
       ValueError: for another shape, a value that is not finite, a constant statistic, or a regularisation that is not
@@ -172,6 +176,9 @@ def kernel_density_score(calibration: ArrayLike) -> KernelDensityScore:
     Args:
       calibration: statistics ``(N, F)``, N >= 2.
 
+    Returns:
+      A function from statistics ``(B, F)`` to scores ``(B,)``; larger is less typical.
+
     Raises:
       ValueError: for another shape or a value that is not finite.
 
@@ -192,8 +199,13 @@ def gaussian_score(calibration: ArrayLike) -> GaussianScore:
 
     It orders examples by their Mahalanobis distance from the calibration data.
 
+    ``z^T C^-1 z / 2`` up to a constant, with z the standardised statistics and C their covariance.
+
     Args:
       calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
+
+    Returns:
+      A function from statistics ``(B, F)`` to scores ``(B,)``; larger is less typical.
 
     Raises:
       ValueError: for another shape, a value that is not finite or a constant statistic.
@@ -218,6 +230,9 @@ def mean_z_score(calibration: ArrayLike) -> MeanZScore:
 
     Args:
       calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
+
+    Returns:
+      A function from statistics ``(B, F)`` to scores ``(B,)``; larger is less typical.
 
     Raises:
       ValueError: for another shape, a value that is not finite or a constant statistic.

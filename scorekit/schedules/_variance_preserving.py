@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check, check_at_least, check_positive
-from scorekit.schedules.numerics import as_time, between_ends, sqrt
+from scorekit.schedules._numerics import as_time, between_ends, sqrt
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number
 
@@ -186,6 +186,9 @@ def linear_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> LinearVP:
       beta_min: rate at t = 0, per unit time, > 0.
       beta_max: rate at t = 1, >= ``beta_min``.
 
+    Returns:
+      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
+
     Raises:
       ValueError: unless ``0 < beta_min <= beta_max``.
 
@@ -203,6 +206,9 @@ def cosine(s: Number = 0.0) -> Cosine:
 
     Args:
       s: offset that slows the start; 0 is the plain cosine, 0.008 the published value.
+
+    Returns:
+      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
 
     Raises:
       ValueError: if ``s`` is negative or not finite.
@@ -223,6 +229,9 @@ def sigmoid(start: Number = -3.0, end: Number = 3.0, tau: Number = 1.0) -> Sigmo
       start: argument at t = 0.
       end: argument at t = 1, > ``start``.
       tau: temperature; smaller is steeper.
+
+    Returns:
+      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
 
     Raises:
       ValueError: unless ``start < end`` and ``tau > 0``.
@@ -247,6 +256,9 @@ def laplace(mean: Number = 0.0, scale: Number = 0.5) -> Laplace:
     Args:
       mean: log-SNR at t = 1/2, in nats.
       scale: width of the distribution, in nats.
+
+    Returns:
+      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
 
     Raises:
       ValueError: if ``scale`` is not positive or ``mean`` not finite.

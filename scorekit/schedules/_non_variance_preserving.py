@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check, check_at_least, check_positive
-from scorekit.schedules.numerics import as_time
-from scorekit.schedules.variance_preserving import check_rates, integrated_beta, time_of_integrated_beta
+from scorekit.schedules._numerics import as_time
+from scorekit.schedules._variance_preserving import check_rates, integrated_beta, time_of_integrated_beta
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Number
 
@@ -142,6 +142,10 @@ def sub_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> SubVP:
       beta_min: rate at t = 0, > 0.
       beta_max: rate at t = 1, >= ``beta_min``.
 
+    Returns:
+      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``, and ``drift`` and ``diffusion_squared`` in
+      closed form.
+
     Raises:
       ValueError: unless ``0 < beta_min <= beta_max``.
 
@@ -161,6 +165,10 @@ def geometric_ve(sigma_min: Number = 0.01, sigma_max: Number = 50.0) -> Geometri
     Args:
       sigma_min: noise at t = 0, in units of the data.
       sigma_max: noise at t = 1, > ``sigma_min``.
+
+    Returns:
+      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``, and ``drift`` and ``diffusion_squared`` in
+      closed form.
 
     Raises:
       ValueError: unless ``0 < sigma_min < sigma_max``.
@@ -183,6 +191,10 @@ def edm(sigma_min: Number = 0.002, sigma_max: Number = 80.0, rho: Number = 7.0) 
       sigma_max: noise at t = 1.
       rho: 1 gives a linear sigma; larger values spend more time at low noise.
 
+    Returns:
+      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``, and ``drift`` and ``diffusion_squared`` in
+      closed form.
+
     Raises:
       ValueError: unless ``0 <= sigma_min < sigma_max`` and ``rho > 0``.
 
@@ -199,6 +211,10 @@ def edm(sigma_min: Number = 0.002, sigma_max: Number = 80.0, rho: Number = 7.0) 
 
 def rectified_flow() -> RectifiedFlow:
     """Linear interpolant, ``alpha = 1 - t``, ``sigma = t``.
+
+    Returns:
+      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``, and ``drift`` and ``diffusion_squared`` in
+      closed form.
 
     >>> rectified_flow().log_snr(0.5)
     Array(0., dtype=float32)

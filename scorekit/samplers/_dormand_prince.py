@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.samplers.closures import closure_convert
-from scorekit.samplers.embedded_pair import (
+from scorekit.samplers._closures import closure_convert
+from scorekit.samplers._embedded_pair import (
     ERROR,
     WEIGHTS,
     Slope,

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check, check_count
-from scorekit.schedules.numerics import as_time
-from scorekit.schedules.variance_preserving import VariancePreserving
+from scorekit.schedules._numerics import as_time
+from scorekit.schedules._variance_preserving import VariancePreserving
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike, Number
 
@@ -39,6 +39,9 @@ def from_betas(betas: ArrayLike) -> Tabulated:
     Args:
       betas: ``(N,)``, each in (0, 1), N >= 2: e.g. ``linspace(1e-4, 0.02, 1000)`` (DDPM) or
         ``linspace(0.00085**0.5, 0.012**0.5, 1000)**2`` (Stable Diffusion).
+
+    Returns:
+      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
 
     Raises:
       ValueError: for fewer than two betas or betas outside (0, 1).
@@ -118,6 +121,9 @@ def learned(num_knots: int = 8, log_snr_max: Number = 13.3, log_snr_min: Number 
       num_knots: number of spline pieces K, >= 1.
       log_snr_max: log-SNR at t = 0, in nats.
       log_snr_min: log-SNR at t = 1, in nats, < ``log_snr_max``.
+
+    Returns:
+      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``; its leaves may be trained.
 
     Raises:
       ValueError: if ``num_knots`` is not a count or unless ``log_snr_min < log_snr_max`` are finite.

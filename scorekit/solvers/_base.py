@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_count
-from scorekit.schedules.numerics import as_time
-from scorekit.solvers.coordinates import CoordinateName
+from scorekit.schedules._numerics import as_time
+from scorekit.solvers._coordinates import CoordinateName
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule
 
@@ -34,6 +34,16 @@ class NoiseLevels(NamedTuple):
 
     For a step from t to s the last axis holds s, t, and the earlier times that a multistep solver looks back at,
     newest first.
+
+    Attributes:
+      t: times.
+      alpha: signal scale at ``t``, shaped like it.
+      sigma: noise scale at ``t``, shaped like it.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> step = noise_levels(rectified_flow(), jnp.array([0.25, 0.5]))  # from t = 0.5 to s = 0.25
+    >>> float(step.at(0).alpha), float(step.at(1).alpha)
+    (0.75, 0.5)
     """
 
     t: Array
@@ -41,7 +51,14 @@ class NoiseLevels(NamedTuple):
     sigma: Array
 
     def at(self, index) -> "NoiseLevels":
-        """A part of the last axis: 0 is the end of the step, 1 its start, 2 the time before."""
+        """A part of the last axis: 0 is the end of the step, 1 its start, 2 the time before.
+
+        Args:
+          index: an index of the last axis.
+
+        Returns:
+          The times and values there, without that axis.
+        """
         return NoiseLevels(*(value[..., index] for value in self))
 
 
@@ -52,6 +69,12 @@ def noise_levels(schedule: Schedule, times: ArrayLike, max_past: int | None = No
       schedule: the noise schedule.
       times: any shape; for a step the last axis holds s, t and earlier times.
       max_past: pad the last axis to ``2 + max_past`` times by repeating the oldest.
+
+    Returns:
+      Times, alpha and sigma, shaped like the (padded) times.
+
+    Raises:
+      ValueError: if ``max_past`` is not an integer >= 0.
 
     >>> from scorekit.schedules import rectified_flow
     >>> noise_levels(rectified_flow(), 0.25).alpha
@@ -165,6 +188,22 @@ class Row(NamedTuple):
 
     ``t`` is the time of the evaluation. ``signal`` and ``noise`` define the slope ``signal x0 + noise eps`` in the
     "angle" coordinate.
+
+    Attributes:
+      t: the time of the evaluation; of the leading axes of the row, as all coefficients are.
+      x: factor of the state ``x_t``.
+      x0: factor of the predicted data.
+      eps: factor of the predicted noise.
+      history: factors of the earlier slopes, newest first.
+      std: standard deviation of the noise that is added, or None.
+      signal: factor of x0 in the slope.
+      noise: factor of eps in the slope.
+
+    >>> from scorekit import solvers
+    >>> from scorekit.schedules import rectified_flow
+    >>> row = solvers.Euler().row(rectified_flow(), jnp.array([0.25, 0.5]), 0)
+    >>> float(row.x0), float(row.eps)  # x_s = 0.75 x0 + 0.25 eps
+    (0.75, 0.25)
     """
 
     t: Array
@@ -181,6 +220,19 @@ class LinearSolver(SolverBase):
     """One evaluation a step, combined linearly with ``max_past`` earlier slopes, plus noise where the row has a std.
 
     A subclass writes ``row``, which returns a :class:`Row`. The state holds the slopes of earlier steps, newest first.
+
+    Attributes of a subclass: ``coordinate``, in which its slopes are measured, and those of :class:`SolverBase`.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> class Halfway(LinearSolver):
+    ...     def row(self, schedule, times, num_past):
+    ...         return Row(t=times[..., 1], x=0.5, x0=0.5)
+    >>> solver, x = Halfway(), jnp.zeros(1)
+    >>> row = solver.row(rectified_flow(), jnp.array([0.25, 0.5]), 0)
+    >>> solver.step(None, solver.init(x), x, row, lambda x, t: Prediction(x + 2.0, x))[0]
+    Array([1.], dtype=float32)
+    >>> solver.combine(x, row, Prediction(x + 2.0, x), ())
+    Array([1.], dtype=float32)
     """
 
     coordinate: CoordinateName = "flow"
@@ -203,7 +255,17 @@ class LinearSolver(SolverBase):
         return slope(self.coordinate, prediction, row, x_t)
 
     def combine(self, x_t: PyTree, row: Row, prediction: Prediction, slopes: tuple[PyTree, ...]) -> PyTree:
-        """The linear combination of a row without its noise, typed like ``x_t``; ``slopes`` are newest first."""
+        """The linear combination of a row without its noise, typed like ``x_t``; ``slopes`` are newest first.
+
+        Args:
+          x_t: the state.
+          row: the coefficients of the step.
+          prediction: the denoiser's ``(x0, eps)`` at ``x_t``.
+          slopes: the slopes of earlier steps, newest first.
+
+        Returns:
+          The state at s without noise, shaped and typed like ``x_t``.
+        """
         return linear_combination(x_t, row, prediction, slopes)
 
     def step(self, key, state, x_t, row, denoiser):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit.schedules.numerics import as_time
+from scorekit.schedules._numerics import as_time
 from scorekit.typing import Array, ArrayLike
 
 
@@ -21,6 +21,13 @@ def clip_to_interior(t: ArrayLike) -> Array:
 
 def time_derivative(fn: Callable[[Array], Array], t: ArrayLike) -> Array:
     """``d fn / dt`` for an elementwise ``fn``, shaped like ``t``.
+
+    Args:
+      fn: an elementwise function of the time.
+      t: times of any shape.
+
+    Returns:
+      The derivative, shaped like ``t``.
 
     >>> time_derivative(lambda t: t**2, 3.0)
     Array(6., dtype=float32)

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.schedules.numerics import sqrt
-from scorekit.solvers.base import NoiseLevels, Row
-from scorekit.solvers.coordinates import CoordinateName, frame
+from scorekit.schedules._numerics import sqrt
+from scorekit.solvers._base import NoiseLevels, Row
+from scorekit.solvers._coordinates import CoordinateName, frame
 from scorekit.typing import Array, ArrayLike, Schedule
 
 Variable: TypeAlias = Literal["clock", "log_snr", "t"]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check
-from scorekit.schedules.numerics import as_time
+from scorekit.schedules._numerics import as_time
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.typing import Array, ArrayLike, PyTree, Schedule, Solver
 

@@ -1,0 +1,57 @@
+"""Hyper-parameters of guidance rules that may be functions of the time, and checks of predictions."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from scorekit.checks import check, check_like, check_per_example
+from scorekit.schedules._numerics import as_time
+from scorekit.typing import Array, Number, Prediction, PyTree
+
+Scale: TypeAlias = Number | Callable[[Array], Array]
+"""A guidance scale: a scalar, one value per example ``(B,)``, or a function of the time."""
+
+
+def value_at(parameter: Scale, x_t: PyTree, t: Array, name: str = "guidance_scale") -> Array:
+    """The value at time t of a hyper-parameter that may be a function of the time, in at least float32.
+
+    Raises:
+      ValueError: unless it is a scalar or one value for each example of ``x_t``.
+
+    >>> import jax.numpy as jnp
+    >>> value_at(lambda t: 1.0 + t, jnp.zeros(1), 0.5)
+    Array(1.5, dtype=float32)
+    """
+    value = as_time(parameter(as_time(t)) if callable(parameter) else parameter)
+    check_per_example(x_t, **{name: value})
+    return value
+
+
+def check_prediction(x_t: PyTree, prediction: Prediction) -> None:
+    """Raises a ``ValueError`` unless both halves of a prediction are shaped like the state.
+
+    >>> import jax.numpy as jnp
+    >>> check_prediction(jnp.zeros(2), Prediction(jnp.zeros(2), jnp.zeros((2, 1))))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: prediction must have the structure and the shapes of x_t, ...
+    """
+    check_like("x_t", Prediction(x_t, x_t), prediction=prediction)
+
+
+def check_scale(**named: Any) -> None:
+    """Raises a ``ValueError`` that names the first scale that is not finite; functions of the time are not checked.
+
+    >>> check_scale(guidance_scale=float("nan"))
+    Traceback (most recent call last):
+    ValueError: guidance_scale must be finite, got nan
+    """
+    check_value(np.isfinite, "finite", **named)
+
+
+def check_value(rule: Callable[[Any], Any], allowed: str, **named: Any) -> None:
+    """:func:`scorekit.checks.check` for hyper-parameters that may be functions of the time; functions are not checked.
+
+    >>> check_value(lambda x: x > 0, "> 0", guidance_scale=lambda t: -t)
+    """
+    check(rule, allowed, **{name: value for name, value in named.items() if not callable(value)})

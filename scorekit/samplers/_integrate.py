@@ -1,0 +1,71 @@
+"""The loop over the steps of a solver."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict, with_state
+from scorekit.typing import Array, Denoiser, Key, PyTree, Schedule, Solver
+
+
+def integrate(
+    key: Key | None,
+    denoiser: Denoiser,
+    schedule: Schedule,
+    solver: Solver,
+    x: PyTree,
+    ts: Array,
+    trajectory: bool = False,
+    unroll: bool = False,
+) -> PyTree:
+    """:func:`sample` without its checks, along times that may decrease or increase.
+
+    ``unroll`` repeats the program of a step instead of looping over it.
+
+    >>> from scorekit import schedules, solvers
+    >>> from scorekit.typing import Prediction
+    >>> ts = jnp.array([0.5, 0.75])
+    >>> integrate(None, lambda x, t: Prediction(x, 3 * x), schedules.rectified_flow(), solvers.Euler(), jnp.ones(1), ts)
+    Array([2.5], dtype=float32)
+    """
+    once = _TracedOnce(denoiser)
+    keys = jax.random.split(key, ts.shape[0] - 1) if key is not None and solver.stochastic else None
+    rows, row_of = solver.plan(schedule, ts), lambda row: row
+    if solver.evals_per_step == 1:  # several evaluations that read from one table run slower
+        rows, row_of = _packed(rows)
+
+    def body(carry, inputs):
+        (x, state, denoiser_state), (row, key) = carry, inputs
+        step = lambda denoiser: solver.step(key, state, x, row_of(row), denoiser)
+        (x, state), denoiser_state = with_state(once, denoiser_state, step)
+        return (x, state, denoiser_state), (x if trajectory else None)
+
+    (x, _, _), states = jax.lax.scan(body, (x, solver.init(x), once.init(x)), (rows, keys), unroll=unroll)
+    return (x, states) if trajectory else x
+
+
+class _TracedOnce(StatefulDenoiser):
+    """A denoiser, with or without a state, that is traced once for all evaluations of a step."""
+
+    def __init__(self, denoiser: Denoiser):
+        self.init = lambda x: init_denoiser_state(denoiser, x)
+        # a lambda because a callable pytree need not be hashable
+        self.predict = jax.jit(lambda state, x, t: predict(denoiser, state, x, t))
+
+
+def _packed(rows: PyTree) -> tuple[PyTree, Callable[[PyTree], PyTree]]:
+    """The scalar coefficients of all steps as one table, which compiles faster than many columns, and its reader."""
+    leaves, tree = jax.tree.flatten(rows)
+    wide = jnp.result_type(jnp.float32, *(leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)))
+    scalar = [leaf.ndim == 1 and leaf.dtype == wide for leaf in leaves]
+    if not any(scalar):
+        return rows, lambda row: row
+    table = jnp.stack([leaf for leaf, s in zip(leaves, scalar, strict=True) if s], axis=-1)
+    rest = [leaf for leaf, s in zip(leaves, scalar, strict=True) if not s]
+
+    def row_of(row):
+        columns, others = iter(jnp.unstack(row[0])), iter(row[1])
+        return jax.tree.unflatten(tree, [next(columns if s else others) for s in scalar])
+
+    return (table, rest), row_of
