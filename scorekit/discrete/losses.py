@@ -19,6 +19,7 @@ from scorekit.likelihood import VariationalBound
 from scorekit.solvers._grids import check_grid
 from scorekit.times import Times, TimeSampler, draw, stratified_uniform
 from scorekit.times import uniform as uniform_times
+from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["TokenLossAux", "discrete_variational_bound", "token_loss", "token_loss_at", "variational_bound"]
@@ -239,7 +240,7 @@ def discrete_variational_bound(
     check_codes(process.num_tokens, x0=x0)
     _check_batch(x0)
     ts, x0 = check_grid(ts), jnp.asarray(x0)
-    if not isinstance(ts, jax.core.Tracer) and float(ts[-1]) != 0.0:
+    if not is_traced(ts) and float(ts[-1]) != 0.0:
         raise ValueError(f"ts must end at 0, got {float(ts[-1])}")
     rows = process.row(jnp.stack([ts[1:], ts[:-1]], axis=-1))
 

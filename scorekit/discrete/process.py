@@ -213,11 +213,11 @@ def sample_prior(key: Key, process: Process, like: Array) -> Array:
 
     Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006).
     """
-    for_tokens, for_noise = jax.random.split(key)
     dtype = jnp.result_type(like)
     if not jnp.issubdtype(dtype, jnp.integer):
         raise ValueError(f"like must hold integers, got dtype {dtype}")
     if 0 in jnp.shape(like):
         raise ValueError(f"like must hold at least one token, got shape {jnp.shape(like)}")
+    for_tokens, for_noise = jax.random.split(key)
     tokens = jax.random.randint(for_tokens, jnp.shape(like), 0, process.num_tokens, jnp.int32)
     return process.noise.renew(for_noise, tokens, process.schedule.sigma(1.0)).astype(dtype)

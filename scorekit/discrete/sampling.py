@@ -10,7 +10,7 @@ from scorekit.discrete.process import Process
 from scorekit.discrete.solvers import TokenSolver
 from scorekit.solvers._grids import check_grid
 from scorekit.trees import is_traced
-from scorekit.typing import Array, ArrayLike, Key
+from scorekit.typing import Array, ArrayLike, Key, PyTree
 
 __all__ = ["first_hitting_sample", "sample"]
 
@@ -24,7 +24,7 @@ def sample(
     ts: ArrayLike,
     *,
     trajectory: bool = False,
-) -> Array | tuple[Array, Array]:
+) -> PyTree:
     """Runs the reverse process from ``ts[0]`` to ``ts[-1]``.
 
     ``z_{k+1}, state = solver.step(key_k, state, z_k, rows[k], denoiser)`` with ``rows = solver.plan(process, ts)``.

@@ -44,8 +44,9 @@ class _Polynomial(_Keep):
 
     def alpha(self, t):
         t = as_time(t)
-        inside = t > 0
-        return jnp.where(inside, -jnp.expm1(self.power * jnp.log(jnp.where(inside, t, 1.0))), 1.0)
+        inside = (t > 0) & (t < 1)
+        alpha = -jnp.expm1(self.power * jnp.log(jnp.where(inside, t, 0.5)))
+        return jnp.where(inside, alpha, jnp.where(t > 0, 0.0, 1.0))
 
     def time_at(self, log_snr):
         return jnp.power(jax.nn.sigmoid(-as_time(log_snr)), 1.0 / self.power)
