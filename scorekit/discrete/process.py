@@ -10,7 +10,7 @@ All functions raise a ``ValueError`` for codes out of the vocabulary, an empty s
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_count, check_per_example, check_time
+from scorekit.checks import check, check_count, check_finite, check_per_example, check_time
 from scorekit.discrete._checks import check_codes, check_ends, check_where
 from scorekit.discrete._noise import Absorbing, Row, Uniform, log
 from scorekit.discrete.schedules import linear
@@ -149,6 +149,7 @@ def perturb(key: Key, process: Process, x0: Array, t: ArrayLike, *, where: Array
     """
     check_codes(process.num_tokens, x0=x0)
     check_time(t=t)
+    check_finite(t=t)  # tokens cannot be NaN
     check_per_example(x0, t=t)
     x0 = jnp.asarray(x0)
     where = check_where(x0, where)

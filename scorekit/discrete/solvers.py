@@ -1,14 +1,15 @@
 """Solvers of the reverse process of tokens, on the contract of :mod:`scorekit.solvers`: ``row``, ``init``, ``step``.
 
 A step is drawn token by token from probabilities that the denoiser gives, so that two tokens that change in one step
-are independent: the only error, of order one in the step. ``transition`` returns these probabilities.
+are independent: the only error, of order one in the step unless the table says otherwise. ``transition`` returns
+these probabilities.
 
 ======================  ========  =========  =============================================================
 solver                  NFE/step  noise      step
 ======================  ========  =========  =============================================================
 ``Ancestral``           1         any        ``p(z_s | z_t)``, the posterior of the step
 ``TauLeaping``          1         any        the rates at t, held fixed; takes guided rates
-``Remasking``           1         absorbing  ``Ancestral`` that masks some tokens again (ReMDM)
+``Remasking``           1         absorbing  ``Ancestral`` that masks again (ReMDM); order 1/2 in the step
 ``PredictorCorrector``  1 + n     any        then n times forwards and back by ``Ancestral``
 ``ConfidenceOrdered``   1         absorbing  reveals the most probable tokens first (MaskGIT); biased
 ======================  ========  =========  =============================================================
@@ -146,8 +147,11 @@ class Remasking(TokenSolver):
 
     A token is masked with probability ``rho = min(eta (sigma_s / alpha_t), cap)``, ``sigma_s / alpha_t <= 1``, and a
     mask revealed with ``(alpha_s - (1 - rho) alpha_t) / sigma_t``, so that ``q(z_s | x0)`` is that of the process for
-    every rho. ReMDM-rescale is ``cap = 1``, ReMDM-cap ``eta = 1``; ``eta = 0`` is :class:`Ancestral`. Tokens that
-    are given as a condition are not protected: keep them in the denoiser or write them back between steps.
+    every rho. ReMDM-rescale is ``cap = 1``, ReMDM-cap ``eta = 1``; ``eta = 0`` is :class:`Ancestral`.
+
+    With the exact denoiser the error falls with the square root of the step, since the tokens that are masked again in
+    one step are drawn independently and only the last, short phase corrects that; with a cap in proportion to the step
+    it is of order one. It is for denoisers that make mistakes. Tokens that are given as a condition are masked too.
 
     Attributes:
       eta: share of the largest possible probability, in [0, 1].
