@@ -11,7 +11,8 @@ import pytest
 import scorekit
 
 CORE = ("typing", "trees", "schedules", "predictions", "weightings", "times", "densities", "process", "denoisers")
-CORE += ("losses", "guidance", "solvers", "likelihood", "random_fields", "spectra", "typicality", "distillation", "discrete")
+CORE += ("losses", "guidance", "solvers", "likelihood", "random_fields", "spectra", "typicality", "distillation")
+CORE += ("discrete",)
 ALL = sorted(m.name for m in pkgutil.walk_packages(scorekit.__path__, "scorekit.") if m.name != "scorekit._version")
 MODULES = [name for name in ALL if not any(part.startswith("_") for part in name.split("."))]
 

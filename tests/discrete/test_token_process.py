@@ -71,6 +71,7 @@ def transition_matrix(process, t, s=0.0):
 
 
 @pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.slow
 def test_marginals_and_posteriors_are_those_of_the_matrix_exponential(name):
     process = PROCESSES[name]
     v, t, s = process.num_tokens, 0.7, 0.3
@@ -83,6 +84,7 @@ def test_marginals_and_posteriors_are_those_of_the_matrix_exponential(name):
 
 
 @pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.slow
 def test_perturbed_tokens_have_the_probabilities_of_the_process(name):
     process, x0 = PROCESSES[name], jnp.tile(jnp.arange(3), (3000, 1))
     t = jnp.where(jnp.arange(3000) < 1500, 0.25, 0.75)
@@ -96,6 +98,7 @@ def test_perturbed_tokens_have_the_probabilities_of_the_process(name):
     assert not np.all(kept[:, 0] == 0)
 
 
+@pytest.mark.slow
 def test_the_prior_is_where_the_process_ends():
     like = jax.ShapeDtypeStruct((2, 5), jnp.uint8)
     z = discrete.sample_prior(jax.random.key(0), discrete.absorbing(3), like)
