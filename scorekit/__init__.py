@@ -7,6 +7,7 @@ Everything imported here needs jax and numpy only. ``scorekit.networks``, ``scor
 from scorekit import (
     denoisers,
     densities,
+    discrete,
     flow_maps,
     guidance,
     likelihood,
@@ -38,6 +39,7 @@ __all__ = [
     "denoisers",
     "denoising_loss",
     "densities",
+    "discrete",
     "flow_maps",
     "guidance",
     "likelihood",

@@ -12,6 +12,7 @@ import scorekit
 
 CORE = ("typing", "trees", "schedules", "predictions", "weightings", "times", "densities", "process", "denoisers")
 CORE += ("losses", "guidance", "solvers", "likelihood", "random_fields", "spectra", "typicality", "flow_maps")
+CORE += ("discrete",)
 ALL = sorted(m.name for m in pkgutil.walk_packages(scorekit.__path__, "scorekit.") if m.name != "scorekit._version")
 MODULES = [name for name in ALL if not any(part.startswith("_") for part in name.split("."))]
 
@@ -25,6 +26,11 @@ SLOW = {
     "scorekit.bridges.diffrax",
     "scorekit.data.edm_augmentation",
     "scorekit.densities.mixture",
+    "scorekit.discrete.denoisers",
+    "scorekit.discrete.guidance",
+    "scorekit.discrete.losses",
+    "scorekit.discrete.sampling",
+    "scorekit.discrete.solvers",
     "scorekit.flow_maps.consistency",
     "scorekit.flow_maps.curricula",
     "scorekit.flow_maps.matching",

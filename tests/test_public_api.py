@@ -28,6 +28,7 @@ HEADERS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Source")
 PROTOCOL_METHODS = {
     "Schedule": "alpha sigma log_snr time_at drift diffusion_squared",
     "Solver": "order evals_per_step stochastic max_past row plan init step mean slope",
+    "discrete.TokenSolver": "transition",
     "Target": "to_prediction from_prediction eps_scale",
     "times.TimeSampler": "quantile",
     "densities": "dim sample log_density entropy marginal predict",

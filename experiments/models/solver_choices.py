@@ -74,7 +74,7 @@ def _all() -> dict[str, Callable[..., Any]]:
         if factory is not None:
             found[config_name(name)] = factory
     found["flow_map"] = documented(
-        "Jumps of a flow map.\n\nArgs:\n  gamma: the part of the noise that is fresh after a jump, at most 1; 0 draws none."
+        "Jumps of a flow map.\n\nArgs:\n  gamma: the part of the noise that is fresh after a jump, at most 1."
         "\n  t_min: the end of the paths that the map was trained for.",
         lambda gamma=0.0, t_min=0.0: FlowMapSolver(gamma=gamma or None, t_min=t_min),
     )

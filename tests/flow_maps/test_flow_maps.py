@@ -12,6 +12,7 @@ from tables import SCHEDULES, in_float64
 from scorekit import denoisers, densities, flow_maps, predictions, samplers, schedules, solvers
 from scorekit.flow_maps import FlowMapSolver, transport
 from scorekit.process import transition
+from scorekit.solvers._coordinates import log_snr_at
 
 PLANE = lambda: densities.gaussian(jnp.array([0.3, -1.0]), covariance=jnp.array([[0.5, 0.2], [0.2, 0.3]]))
 DENSITIES = {
@@ -57,7 +58,7 @@ def test_map_of_a_mixture_is_what_a_solver_converges_to(name):
     schedule, ring = SCHEDULES[name].make(), densities.ring(3, std=0.4)
     flow_map, x = flow_maps.exact_map(ring, schedule, 64), states(ring, schedule)[:4]
     clocks = jnp.linspace(flow_maps.clock(schedule, 0.9), flow_maps.clock(schedule, 0.1), 201)
-    ts = schedule.time_at(solvers.coordinates.log_snr_at("flow", clocks))
+    ts = schedule.time_at(log_snr_at("flow", clocks))
     teacher = denoisers.exact_denoiser(ring, schedule)
     expected = jax.jit(lambda x: samplers.sample(None, teacher, schedule, solvers.RK4(), x, ts))(x)
     found = jax.jit(lambda x: transport(flow_map, schedule, x, ts[0], ts[-1]))(x)
@@ -107,7 +108,7 @@ def test_clocks_of_a_network_do_not_depend_on_the_schedule():
     network = lambda x, level, span: jnp.stack([level, span])
     seen = []
     for schedule in (schedules.cosine(), schedules.rectified_flow()):
-        t, s = (schedule.time_at(solvers.coordinates.log_snr_at("flow", tau)) for tau in (0.8, 0.3))
+        t, s = (schedule.time_at(log_snr_at("flow", tau)) for tau in (0.8, 0.3))
         seen.append(flow_maps.condition_on_clocks(network, schedule, 4.0)(jnp.zeros(1), t, s))
     np.testing.assert_allclose(seen, [[3.2, 2.0]] * 2, rtol=1e-9)
 

@@ -1,0 +1,77 @@
+"""Checks that the modules of discrete diffusion share."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.checks import check, check_per_example
+from scorekit.trees import is_traced
+from scorekit.typing import Array, ArrayLike
+
+
+def check_ends(alpha: Callable[[Array], Array]) -> None:
+    """Raises a ``ValueError`` unless alpha starts at 1, ends at 0 (up to 0.01) and decreases; not if it is traced.
+
+    >>> check_ends(lambda t: 1.0 - 0.5 * t)
+    Traceback (most recent call last):
+    ValueError: alpha(1) must be in [0, 0.01], else tokens are never replaced, got 0.5
+    """
+    values = alpha(jnp.linspace(0.0, 1.0, 17))
+    check(lambda a: a.shape == (17,), "an elementwise function of the time", alpha=values)
+    check(lambda a: abs(a - 1.0) < 1e-5, "1, as data have no noise", **{"alpha(0)": values[0]})
+    allowed = "in [0, 0.01], else tokens are never replaced"
+    check(lambda a: (a >= -1e-6) & (a <= 0.01 + 1e-6), allowed, **{"alpha(1)": values[-1]})
+    check(lambda a: a[1:] < a[:-1], "decreasing in t", alpha=values)
+
+
+def check_codes(num_codes: int, **named: ArrayLike) -> None:
+    """Raises a ``ValueError`` unless the arguments are not empty and hold integers in ``[0, num_codes)``.
+
+    >>> check_codes(3, x0=np.zeros((2, 0), int))
+    Traceback (most recent call last):
+    ValueError: x0 must hold at least one token, got shape (2, 0)
+    """
+    for name, codes in named.items():
+        if np.size(codes) == 0:
+            raise ValueError(f"{name} must hold at least one token, got shape {np.shape(codes)}")
+        if not jnp.issubdtype(jnp.result_type(codes), jnp.integer):
+            raise ValueError(f"{name} must hold integers, got dtype {jnp.result_type(codes)}")
+        if not is_traced(codes) and not np.all((np.asarray(codes) >= 0) & (np.asarray(codes) < num_codes)):
+            wrong = np.asarray(codes)[(np.asarray(codes) < 0) | (np.asarray(codes) >= num_codes)]
+            raise ValueError(f"{name} must hold codes from 0 to {num_codes - 1}, got {wrong.flat[0]}")
+
+
+def check_where(z: Array, where: ArrayLike | None) -> Array | None:
+    """``where`` as a bool array of the shape of ``z``, with at least one token for every example.
+
+    >>> check_where(jnp.zeros((1, 2), int), np.array([[False, False]]))
+    Traceback (most recent call last):
+    ValueError: where must leave at least one token to predict in every example
+    """
+    if where is None:
+        return None
+    if not jnp.issubdtype(jnp.result_type(where), jnp.bool_):
+        raise ValueError(f"where must hold booleans, got dtype {jnp.result_type(where)}")
+    try:
+        where = jnp.broadcast_to(where, z.shape)
+    except ValueError:
+        raise ValueError(f"where must broadcast to the tokens, {z.shape}, got {np.shape(where)}") from None
+    if not is_traced(where) and not np.all(np.any(np.asarray(where).reshape(z.shape[0], -1), axis=1)):
+        raise ValueError("where must leave at least one token to predict in every example")
+    return where
+
+
+def predict(denoiser, z: Array, t: ArrayLike, num_tokens: int) -> Array:
+    """``denoiser(z, t)``, the log-probabilities ``(*z.shape, V)``, in at least float32.
+
+    >>> predict(lambda z, t: jnp.zeros((1, 2)), jnp.zeros((1, 3), int), 0.5, 2)
+    Traceback (most recent call last):
+    ValueError: denoiser must return log-probabilities of shape (1, 3, 2), got (1, 2)
+    """
+    check_per_example(z, t=t)
+    log_p = denoiser(z, t)
+    if jnp.shape(log_p) != (*jnp.shape(z), num_tokens):
+        shape = (*jnp.shape(z), num_tokens)
+        raise ValueError(f"denoiser must return log-probabilities of shape {shape}, got {jnp.shape(log_p)}")
+    return jnp.asarray(log_p, jnp.promote_types(log_p.dtype, jnp.float32))

@@ -1,0 +1,275 @@
+"""The objective of token denoisers, which is a variational bound on ``-log p(x0)``, in nats.
+
+With masks the bound is a weighted cross-entropy of the masked tokens, ``int (sigma' / sigma) sum_masked -log p(x_i |
+z_t) dt``; with uniform noise the score entropy of the ratios ``p_t(z with y) / p_t(z)``. For the exact posterior both
+equal ``-log p(x0)``, for every x0 and every schedule.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.checks import check_count
+from scorekit.discrete._checks import check_codes, check_where, predict
+from scorekit.discrete._noise import Row
+from scorekit.discrete.denoisers import TokenDenoiser
+from scorekit.discrete.process import Process, perturb
+from scorekit.likelihood import VariationalBound
+from scorekit.solvers._grids import check_grid
+from scorekit.times import Times, TimeSampler, draw, stratified_uniform
+from scorekit.times import uniform as uniform_times
+from scorekit.trees import is_traced
+from scorekit.typing import Array, ArrayLike, Key
+
+__all__ = ["TokenLossAux", "discrete_variational_bound", "token_loss", "token_loss_at", "variational_bound"]
+
+
+class TokenLossAux(NamedTuple):
+    """Auxiliary outputs of :func:`token_loss`, per example ``(B,)`` except the first.
+
+    Attributes:
+      z_t: the noisy tokens, shaped like the data.
+      t: the times.
+      changed: the share of the tokens that differ from the data.
+      cross_entropy: the mean of ``-log p(x_i | z_t)`` over all tokens, in nats.
+
+    >>> aux = TokenLossAux(z_t=jnp.array([[2, 0]]), t=jnp.ones(1), changed=jnp.full(1, 0.5), cross_entropy=jnp.ones(1))
+    >>> float(aux.changed[0])
+    0.5
+
+    Source: Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524).
+    """
+
+    z_t: Array
+    t: Array
+    changed: Array
+    cross_entropy: Array
+
+
+def token_loss(
+    key: Key,
+    denoiser: TokenDenoiser,
+    process: Process,
+    x0: Array,
+    *,
+    times: TimeSampler | None = None,
+    where: ArrayLike | None = None,
+) -> tuple[Array, TokenLossAux]:
+    """The per-example loss at a random time: an unbiased estimate of the continuous-time bound on ``-log p(x0)``.
+
+    ``(sigma' / sigma) sum_i [z_i = mask] -log p(x_i | z_t)`` with masks, and with uniform noise ``(sigma' / (alpha V))
+    sum_i sum_y (s - r + r log(r / s))``, s the ratio ``p_t(z with y) / p_t(z)`` and r that of ``q(. | x0)``.
+
+    Args:
+      key: PRNG key.
+      denoiser: ``(z_t, t) -> log p``, called with t ``(B,)``.
+      process: the forward process.
+      x0: clean tokens, integers ``(B, ...)``.
+      times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
+      where: bool, broadcasts to ``x0``: the tokens to predict; the others are a condition and get no noise.
+
+    Returns:
+      ``(loss, aux)``: losses ``(B,)`` in nats per example and a :class:`TokenLossAux`. Take the mean of the first.
+
+    Raises:
+      ValueError: for codes out of the vocabulary (if traced, NaN), no tokens, a ``where`` that leaves nothing to
+        predict, or a denoiser of another shape.
+
+    >>> from scorekit.discrete import absorbing, denoiser_from_network
+    >>> process, x0 = absorbing(4), jnp.array([[0, 1, 2, 3]])
+    >>> denoiser = denoiser_from_network(lambda z, t: jnp.zeros((*z.shape, 4)), process)
+    >>> loss, aux = token_loss(jax.random.key(0), denoiser, process, jnp.tile(x0, (512, 1)))
+    >>> abs(float(loss.mean() - 4 * jnp.log(4.0))) < 0.5  # every token costs log 4
+    True
+
+    Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329); Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524);
+    Lou et al. 2023 (https://arxiv.org/abs/2310.16834).
+    """
+    check_codes(process.num_tokens, x0=x0)
+    _check_batch(x0)
+    for_times, for_noise = jax.random.split(key)
+    times = uniform_times() if times is None else times
+    drawn = draw(for_times, jnp.shape(x0)[0], times, process.schedule)
+    z_t = perturb(for_noise, process, x0, drawn.t, where=where)
+    return token_loss_at(denoiser, process, x0, z_t, drawn, where=where)
+
+
+def token_loss_at(
+    denoiser: TokenDenoiser,
+    process: Process,
+    x0: Array,
+    z_t: Array,
+    times: Times,
+    *,
+    where: ArrayLike | None = None,
+) -> tuple[Array, TokenLossAux]:
+    """:func:`token_loss` at given noisy tokens and times; deterministic.
+
+    ``(sigma' / sigma) sum_i [z_i = mask] -log p(x_i | z_t)`` for each example, with masks.
+
+    Args:
+      denoiser: ``(z_t, t) -> log p``.
+      process: the forward process.
+      x0: clean tokens, integers ``(B, ...)``.
+      z_t: noisy tokens, shaped like ``x0``.
+      times: times and importance weights, ``(B,)`` each.
+      where: bool, broadcasts to ``x0``: the tokens to predict.
+
+    Returns:
+      ``(loss, aux)`` as :func:`token_loss`.
+
+    Raises:
+      ValueError: as :func:`token_loss`, and for times or noisy tokens of another shape.
+
+    >>> from scorekit.discrete import absorbing, denoiser_from_network
+    >>> process = absorbing(2)
+    >>> denoiser = denoiser_from_network(lambda z, t: jnp.zeros((*z.shape, 2)), process)
+    >>> times = Times(jnp.array([0.5]), jnp.ones(1))
+    >>> token_loss_at(denoiser, process, jnp.array([[0, 1]]), jnp.array([[2, 1]]), times)[0].round(3)  # 1 / t log 2
+    Array([1.386], dtype=float32)
+
+    Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329).
+    """
+    check_codes(process.num_tokens, x0=x0)
+    check_codes(process.num_states, z_t=z_t)
+    _check_batch(x0)
+    x0, z_t = jnp.asarray(x0), jnp.asarray(z_t)
+    if z_t.shape != x0.shape:
+        raise ValueError(f"z_t must have the shape of x0, {x0.shape}, got {z_t.shape}")
+    for name, value in zip(Times._fields, times, strict=True):
+        if jnp.shape(value) != x0.shape[:1]:
+            raise ValueError(f"times.{name} must have shape {x0.shape[:1]}, one per example, got {jnp.shape(value)}")
+    where = check_where(x0, where)
+    log_p = predict(denoiser, z_t, times.t, process.num_tokens)
+    row = process.row(jnp.stack([jnp.zeros_like(times.t), times.t], axis=-1))
+    per_token = _valid(process, x0, process.noise.loss(log_p, x0, z_t, row))
+    chosen = jnp.take_along_axis(log_p, x0[..., None], axis=-1, mode="clip")[..., 0]
+    mean = lambda x: jnp.mean(x.reshape(x.shape[0], -1), axis=1)
+    aux = TokenLossAux(z_t, times.t, mean((z_t != x0).astype(log_p.dtype)), -mean(chosen))
+    return times.weight * _total(per_token, where), aux
+
+
+def variational_bound(
+    key: Key,
+    denoiser: TokenDenoiser,
+    process: Process,
+    x0: Array,
+    *,
+    num_times: int = 16,
+) -> VariationalBound:
+    """A Monte-Carlo estimate of the continuous-time bound on ``-log p(x0)``, at stratified times.
+
+    ``-log p(x0) <= prior + diffusion``, ``diffusion = int E loss(t) dt`` with the loss of :func:`token_loss`; exact for
+    the exact posterior. The reconstruction is 0: at t = 0 the tokens are the data.
+
+    Args:
+      key: PRNG key.
+      denoiser: ``(z_t, t) -> log p``, called with t ``(B,)``.
+      process: the forward process.
+      x0: clean tokens, integers ``(B, ...)``.
+      num_times: times per example.
+
+    Returns:
+      A :class:`scorekit.likelihood.VariationalBound`, nats per example.
+
+    Raises:
+      ValueError: as :func:`token_loss`, or if ``num_times`` is not an integer >= 1.
+
+    >>> from scorekit.discrete import absorbing, exact_denoiser
+    >>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))  # one bit
+    >>> process, x0 = absorbing(2), jnp.ones((256, 2), int)
+    >>> bound = variational_bound(jax.random.key(0), exact_denoiser(pairs, process), process, x0)
+    >>> abs(float(bound.total.mean() - jnp.log(2.0))) < 0.05
+    True
+
+    Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329); Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524);
+    Schiff et al. 2024 (https://arxiv.org/abs/2412.10193).
+    """
+    check_codes(process.num_tokens, x0=x0)
+    check_count(num_times=num_times)
+    b = _check_batch(x0)
+    for_times, for_noise = jax.random.split(key)
+    u = jax.vmap(lambda k: stratified_uniform(k, num_times))(jax.random.split(for_times, b)).T
+
+    def loss(args):
+        key, t = args
+        z_t = perturb(key, process, x0, t)
+        return token_loss_at(denoiser, process, x0, z_t, Times(t, jnp.ones_like(t)))[0]
+
+    losses = jax.lax.map(loss, (jax.random.split(for_noise, num_times), 1.0 - u))
+    return _bound(process, x0, jnp.mean(losses, axis=0), process.schedule.alpha(1.0))
+
+
+def discrete_variational_bound(
+    key: Key,
+    denoiser: TokenDenoiser,
+    process: Process,
+    x0: Array,
+    ts: ArrayLike,
+) -> VariationalBound:
+    """A Monte-Carlo estimate of the bound of the ancestral sampler with the steps ``ts``: all steps, one draw each.
+
+    ``-log p(x0) <= KL(q(z_1 | x0) || prior) + sum_k E KL(q(z_s | z_t, x0) || p(z_s | z_t))``; the last step, to 0, is
+    the reconstruction. It decreases to :func:`variational_bound` as the grid is refined.
+
+    Args:
+      key: PRNG key.
+      denoiser: ``(z_t, t) -> log p``, called with a scalar t.
+      process: the forward process.
+      x0: clean tokens, integers ``(B, ...)``.
+      ts: decreasing times ``(n + 1,)`` that end at 0.
+
+    Returns:
+      A :class:`scorekit.likelihood.VariationalBound`, nats per example.
+
+    Raises:
+      ValueError: as :func:`token_loss`, or unless ``ts`` decreases within [0, 1] to 0.
+
+    >>> from scorekit.discrete import absorbing, exact_denoiser
+    >>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))
+    >>> process, x0 = absorbing(2), jnp.ones((1, 2), int)
+    >>> bound = discrete_variational_bound(
+    ...     jax.random.key(0), exact_denoiser(pairs, process), process, x0, jnp.array([1.0, 0.0])
+    ... )
+    >>> bound.total.round(3)  # one step generates the tokens independently: two bits
+    Array([1.386], dtype=float32)
+
+    Source: Austin et al. 2021, eq. 1 (https://arxiv.org/abs/2107.03006).
+    """
+    check_codes(process.num_tokens, x0=x0)
+    _check_batch(x0)
+    ts, x0 = check_grid(ts), jnp.asarray(x0)
+    if not is_traced(ts) and float(ts[-1]) != 0.0:
+        raise ValueError(f"ts must end at 0, got {float(ts[-1])}")
+    rows = process.row(jnp.stack([ts[1:], ts[:-1]], axis=-1))
+
+    def divergence(args: tuple[Array, Row]):
+        key, row = args
+        z_t = perturb(key, process, x0, row.t)
+        log_p = predict(denoiser, z_t, row.t, process.num_tokens)
+        return _total(_valid(process, x0, process.noise.divergence(log_p, x0, z_t, row)), None)
+
+    terms = jax.lax.map(divergence, (jax.random.split(key, ts.shape[0] - 1), rows))
+    return _bound(process, x0, jnp.sum(terms[:-1], axis=0), rows.alpha_t[0], terms[-1])
+
+
+def _check_batch(x0):
+    if jnp.ndim(x0) < 2:
+        raise ValueError(f"x0 must have shape (B, ...) with at least one axis of tokens, got {jnp.shape(x0)}")
+    return jnp.shape(x0)[0]
+
+
+def _valid(process, x0, values):
+    return jnp.where((x0 >= 0) & (x0 < process.num_tokens), values, jnp.nan)
+
+
+def _total(per_token, where):
+    per_token = per_token if where is None else jnp.where(where, per_token, 0.0)
+    return jnp.sum(per_token.reshape(per_token.shape[0], -1), axis=1)
+
+
+def _bound(process, x0, diffusion, alpha, reconstruction=None):
+    prior = jnp.full(x0.shape[:1], x0[0].size) * process.noise.prior_divergence(alpha)
+    zero = jnp.zeros_like(diffusion)
+    return VariationalBound(prior, zero if reconstruction is None else reconstruction, diffusion)

@@ -1,0 +1,204 @@
+"""Schedules of discrete diffusion: the probability ``alpha(t)`` that a token is kept.
+
+``q(z_t | x0) = alpha(t) [z_t = x0] + sigma(t) pi(z_t)`` with ``sigma = 1 - alpha``: the nouns of
+:mod:`scorekit.schedules`, where signal and noise are mixed, not exchanged. ``log_snr(t) = log(alpha / sigma)``, so that
+the samplers of :mod:`scorekit.times` and the grids of :mod:`scorekit.solvers.grids` take these schedules. alpha
+decreases from 1 to 0. ``sigma`` is computed without cancellation: the weight of the loss divides by it.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.checks import check_between, check_positive
+from scorekit.discrete._checks import check_ends
+from scorekit.schedules._numerics import as_time
+from scorekit.trees import as_pytree, pytree_dataclass
+from scorekit.typing import Array, ArrayLike, Number, Schedule
+
+__all__ = ["cosine", "linear", "log_linear", "polynomial", "schedule_from_function"]
+
+
+class _Keep:
+    """``alpha = 1 - sigma`` and the log-SNR of a subclass that defines ``sigma``."""
+
+    def sigma(self, t: ArrayLike) -> Array:
+        raise NotImplementedError
+
+    def alpha(self, t: ArrayLike) -> Array:
+        return 1.0 - self.sigma(t)
+
+    def log_snr(self, t: ArrayLike) -> Array:
+        return jnp.log(self.alpha(t)) - jnp.log(self.sigma(t))
+
+
+@pytree_dataclass
+class _Polynomial(_Keep):
+    """See :func:`polynomial`."""
+
+    power: Number = 1.0
+
+    def sigma(self, t):
+        return jnp.power(as_time(t), self.power)
+
+    def alpha(self, t):
+        t = as_time(t)
+        inside = (t > 0) & (t < 1)
+        alpha = -jnp.expm1(self.power * jnp.log(jnp.where(inside, t, 0.5)))
+        return jnp.where(inside, alpha, jnp.where(t > 0, 0.0, 1.0))
+
+    def time_at(self, log_snr):
+        return jnp.power(jax.nn.sigmoid(-as_time(log_snr)), 1.0 / self.power)
+
+
+@pytree_dataclass
+class _Cosine(_Keep):
+    """See :func:`cosine`."""
+
+    def sigma(self, t):
+        return jnp.sin(0.5 * jnp.pi * as_time(t))
+
+    def alpha(self, t):
+        t = as_time(t)
+        late = 2.0 * jnp.square(jnp.sin(0.25 * jnp.pi * (1.0 - t)))  # without cancellation
+        return jnp.where(t < 0.5, 1.0 - self.sigma(t), late)
+
+    def time_at(self, log_snr):
+        return jnp.arcsin(jax.nn.sigmoid(-as_time(log_snr))) / (0.5 * jnp.pi)
+
+
+@pytree_dataclass
+class _LogLinear(_Keep):
+    """See :func:`log_linear`."""
+
+    alpha_min: Number = 1e-3
+
+    def sigma(self, t):
+        return (1.0 - self.alpha_min) * as_time(t)
+
+    def alpha(self, t):
+        t = as_time(t)
+        return (1.0 - t) + self.alpha_min * t
+
+    def time_at(self, log_snr):
+        return jax.nn.sigmoid(-as_time(log_snr)) / (1.0 - self.alpha_min)
+
+
+@pytree_dataclass
+class _FromFunction(_Keep):
+    """See :func:`schedule_from_function`."""
+
+    function: Callable[[Array], Array]
+
+    def sigma(self, t):
+        return 1.0 - self.alpha(t)
+
+    def alpha(self, t):
+        return jnp.asarray(self.function(as_time(t)))
+
+    def time_at(self, log_snr):
+        alpha = jax.nn.sigmoid(as_time(log_snr))
+
+        def halve(_, ends):
+            low, high = ends
+            middle = 0.5 * (low + high)
+            earlier = self.alpha(middle) < alpha
+            return jnp.where(earlier, low, middle), jnp.where(earlier, middle, high)
+
+        low, high = jax.lax.fori_loop(0, 40, halve, (jnp.zeros_like(alpha), jnp.ones_like(alpha)))
+        return 0.5 * (low + high)
+
+
+def linear() -> Schedule:
+    """``alpha = 1 - t``: the times at which the tokens are replaced are uniform.
+
+    Returns:
+      The schedule.
+
+    >>> linear().alpha(0.25)
+    Array(0.75, dtype=float32)
+
+    Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329).
+    """
+    return _Polynomial()
+
+
+def polynomial(power: Number = 2.0) -> Schedule:
+    """``alpha = 1 - t^power``: with a power above 1 fewer tokens are replaced early.
+
+    Args:
+      power: the exponent, > 0; 1 is :func:`linear`.
+
+    Returns:
+      The schedule.
+
+    Raises:
+      ValueError: for a power that is not finite and > 0.
+
+    >>> polynomial(2.0).alpha(0.5)
+    Array(0.75, dtype=float32)
+
+    Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329).
+    """
+    check_positive(power=power)
+    return _Polynomial(power=power)
+
+
+def cosine() -> Schedule:
+    """``alpha = 1 - sin(pi t / 2)``: a sampler with equal steps reveals few tokens first and more later.
+
+    Returns:
+      The schedule.
+
+    >>> cosine().alpha(jnp.array([0.0, 1.0]))
+    Array([1., 0.], dtype=float32)
+
+    Source: Chang et al. 2022 (https://arxiv.org/abs/2202.04200), whose mask ratio is ``cos(pi r / 2)`` with r = 1 - t.
+    """
+    return _Cosine()
+
+
+def log_linear(alpha_min: Number = 1e-3) -> Schedule:
+    """``alpha = 1 - (1 - alpha_min) t``: the total noise ``-log(alpha)`` of SEDD and MDLM.
+
+    Args:
+      alpha_min: the probability that a token is kept at t = 1, in [0, 0.01]; 0 is :func:`linear`.
+
+    Returns:
+      The schedule.
+
+    Raises:
+      ValueError: for an ``alpha_min`` outside [0, 0.01].
+
+    >>> log_linear(0.01).alpha(1.0)
+    Array(0.01, dtype=float32)
+
+    Source: Lou et al. 2023 (https://arxiv.org/abs/2310.16834); Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524).
+    """
+    check_between(0, 0.01, alpha_min=alpha_min)
+    return _LogLinear(alpha_min=alpha_min)
+
+
+def schedule_from_function(alpha: Callable[[Array], Array]) -> Schedule:
+    """A schedule from any function that decreases from 1 at t = 0 to 0 at t = 1.
+
+    ``time_at`` bisects it; ``sigma = 1 - alpha``, with the rounding errors of that difference near t = 0.
+
+    Args:
+      alpha: an elementwise function of the time, differentiable.
+
+    Returns:
+      The schedule.
+
+    Raises:
+      ValueError: if alpha does not start at 1, does not end at 0 (up to 0.01), or does not decrease.
+
+    >>> schedule = schedule_from_function(lambda t: (1.0 - t) ** 2)
+    >>> schedule.time_at(schedule.log_snr(0.25)).round(4)
+    Array(0.25, dtype=float32)
+
+    Source: Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524).
+    """
+    check_ends(alpha)
+    return _FromFunction(function=as_pytree(alpha))

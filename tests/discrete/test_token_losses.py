@@ -1,0 +1,231 @@
+"""The bounds of tokens: exact for the exact posterior, and those of the papers for any other."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from token_chains import chain, log_forward, states
+
+from scorekit import discrete
+from scorekit.discrete import schedules
+from scorekit.times import Times
+
+V, LENGTH = 2, 3
+JOINT = chain()
+X = states(V, LENGTH)
+MAKE = {"absorbing": discrete.absorbing, "uniform": discrete.uniform}
+
+
+def expected_loss(process, denoiser, t, x0=X):
+    """``E loss(t)`` of every sequence, by enumeration of the noisy ones: ``(N,)``."""
+    z = states(process.num_states, LENGTH)
+    pairs = [jnp.repeat(x0, len(z), axis=0), jnp.tile(z, (len(x0), 1))]
+    weights = jnp.exp(log_forward(process, *pairs, t))
+    times = Times(jnp.full(len(weights), t), jnp.ones(len(weights)))
+    loss, _ = discrete.token_loss_at(denoiser, process, *pairs, times)
+    return jnp.where(weights > 0, weights * loss, 0.0).reshape(len(x0), len(z)).sum(1)
+
+
+@jax.jit
+def integrated_loss(process, denoiser):
+    """The continuous-time bound of every sequence, by Gauss-Legendre quadrature in ``t = u^2``."""
+    nodes, weights = np.polynomial.legendre.leggauss(24)
+    u = jnp.asarray(0.5 * (1 + nodes), jnp.float32)
+    values = jax.lax.map(lambda u: 2 * u * expected_loss(process, denoiser, u**2), u)
+    return jnp.asarray(0.5 * weights, jnp.float32) @ values
+
+
+def any_network(process, seed=3):
+    """Logits that are a table over all noisy sequences: any denoiser that does not depend on the time."""
+    size = process.num_states
+    table = jax.random.normal(jax.random.key(seed), (size,) * LENGTH + (LENGTH, V))
+    return discrete.denoiser_from_network(lambda z, t: table[tuple(jnp.moveaxis(z, -1, 0))], process)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+@pytest.mark.parametrize("noise", MAKE)
+def test_the_bound_of_the_exact_posterior_is_the_log_probability_of_every_sequence(noise, schedule):
+    process = MAKE[noise](V, getattr(schedules, schedule)())
+    found = integrated_loss(process, discrete.exact_denoiser(JOINT, process))
+    np.testing.assert_allclose(found, -JOINT.reshape(-1), rtol=2e-4)
+
+
+@pytest.mark.slow
+def test_the_bound_with_masks_is_order_agnostic_autoregression_for_any_network():
+    """``E_order sum_k -log p(x_k | the tokens before it in the order)``, for every schedule."""
+    found = {}
+    for schedule in (schedules.linear(), schedules.cosine()):
+        process = discrete.absorbing(V, schedule)
+        found[type(schedule)] = integrated_loss(process, any_network(process))
+    linear, cosine = found.values()
+    np.testing.assert_allclose(linear, cosine, rtol=1e-4)
+    network = any_network(process)
+    masked = jnp.array(list(itertools.product([False, True], repeat=LENGTH)))
+    log_p = network(jnp.where(masked[:, None], process.mask, X), 0.5)  # (masks, X, LENGTH, V)
+    chosen = np.asarray(jnp.take_along_axis(log_p, X[None, ..., None], axis=-1)[..., 0])
+    index = {tuple(m): i for i, m in enumerate(np.asarray(masked).tolist())}
+    total = np.zeros(len(X))
+    orders = list(itertools.permutations(range(LENGTH)))
+    for order in orders:
+        hidden = [True] * LENGTH
+        for place in order:
+            total -= chosen[index[tuple(hidden)], :, place]
+            hidden[place] = False
+    np.testing.assert_allclose(linear, total / len(orders), rtol=1e-4)
+
+
+def test_the_loss_of_uniform_noise_is_the_published_one():
+    """Schiff et al. write it in the prediction from the other tokens, which replaces x0 in ``alpha V x0 + sigma``."""
+    v, t = 3, 0.6
+    process = discrete.uniform(v, schedules.cosine())
+    logits = jax.random.normal(jax.random.key(0), (9, 1, v))
+    denoiser = discrete.denoiser_from_network(lambda z, t: logits, process)
+    x0, z = (grid.reshape(-1, 1) for grid in jnp.meshgrid(jnp.arange(v), jnp.arange(v)))
+    loss, _ = discrete.token_loss_at(denoiser, process, x0, z, Times(jnp.full(9, t), jnp.ones(9)))
+    alpha, rate = float(process.schedule.alpha(t)), np.pi / 2 * np.cos(np.pi / 2 * t)
+    bar = lambda p: v * alpha * np.asarray(p, float) + 1 - alpha
+    data, model = bar(np.eye(v)[x0[:, 0]]), bar(jax.nn.softmax(logits)[:, 0])
+    here = np.arange(9), np.asarray(z[:, 0])
+    ratio = data / data[here][:, None]
+    sums = (ratio * np.log(model[here][:, None] * data / (model * data[here][:, None]))).sum(1)
+    published = -rate / (v * alpha) * (v / data[here] - v / model[here] - sums)
+    np.testing.assert_allclose(loss, published, rtol=1e-4)
+
+
+@pytest.mark.parametrize("noise", MAKE)
+@pytest.mark.slow
+def test_bounds_of_finer_grids_decrease_to_the_continuous_one(noise):
+    process = MAKE[noise](V)
+    denoiser, z = discrete.exact_denoiser(JOINT, process), states(process.num_states, LENGTH)
+    pairs = [jnp.repeat(X, len(z), axis=0), jnp.tile(z, (len(X), 1))]
+
+    @jax.jit
+    def bound(ts):
+        def term(row):
+            weights = jnp.exp(log_forward(process, *pairs, row.t))
+            each = process.noise.divergence(denoiser(pairs[1], row.t), *pairs, row).sum(1)
+            return jnp.where(weights > 0, weights * each, 0.0).reshape(len(X), -1).sum(1)
+
+        return jax.lax.map(term, process.row(jnp.stack([ts[1:], ts[:-1]], -1))).sum(0)
+
+    mean = [float(jnp.exp(JOINT.reshape(-1)) @ bound(jnp.linspace(1.0, 0.0, n + 1))) for n in (1, 8, 16)]
+    p = jnp.exp(JOINT)
+    entropy = -float(jnp.sum(p * JOINT))
+    marginals = [p.sum(tuple(j for j in range(LENGTH) if j != i)) for i in range(LENGTH)]
+    np.testing.assert_allclose(mean[0], -sum(float(jnp.sum(m * jnp.log(m))) for m in marginals), rtol=1e-4)
+    gaps = np.array(mean[1:]) - entropy
+    assert np.all(gaps > 0)
+    np.testing.assert_allclose(np.log2(gaps[:-1] / gaps[1:]), 1.0, atol=0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", MAKE)
+def test_estimates_of_the_bounds_agree_with_enumeration(noise):
+    process = MAKE[noise](V, schedules.log_linear(1e-2))
+    x0 = jnp.tile(X, (400, 1))
+    denoiser = any_network(process)
+    exact = integrated_loss(process, denoiser)
+    bound = jax.jit(discrete.variational_bound)(jax.random.key(0), denoiser, process, x0)
+    loss, aux = jax.jit(discrete.token_loss)(jax.random.key(1), denoiser, process, x0)
+    for values in (bound.diffusion, loss):  # averaged over sequences: the weight has heavy tails
+        np.testing.assert_allclose(values.mean(), exact.mean(), rtol=0.06)
+    alpha = 1e-2
+    kept = alpha + (1 - alpha) / V
+    prior = {"absorbing": alpha * np.log(V), "uniform": kept * np.log(V * kept) + (1 - kept) * np.log(V * (1 - kept))}
+    np.testing.assert_allclose(bound.prior, LENGTH * prior[noise], rtol=1e-4)
+    assert aux.z_t.shape == x0.shape
+    assert np.all((aux.changed >= 0) & (aux.changed <= 1))
+    assert np.all(aux.cross_entropy >= 0)
+
+
+@pytest.mark.parametrize("noise", MAKE)
+def test_the_exact_posterior_minimises_the_loss_and_gradients_are_those_of_differences(noise):
+    process = MAKE[noise](V)
+    exact = discrete.exact_denoiser(JOINT, process)
+    p = jnp.exp(JOINT.reshape(-1))
+    direction = jax.random.normal(jax.random.key(0), (LENGTH, V))
+
+    def loss(size):
+        network = lambda z, t: exact(z, t) + size * direction
+        denoiser = discrete.denoiser_from_network(network, process, "posterior")
+        return p @ expected_loss(process, denoiser, 0.5)
+
+    slope = jax.jit(jax.grad(loss))
+    assert abs(slope(0.0)) < 1e-5
+    assert slope(0.5) > 1e-3
+    value = jax.jit(loss)
+    np.testing.assert_allclose(slope(0.5), (value(0.51) - value(0.49)) / 0.02, rtol=5e-3)
+
+
+@pytest.mark.slow
+def test_the_loss_under_jit_vmap_and_bfloat16():
+    process = discrete.absorbing(4)
+    weights = jax.random.normal(jax.random.key(0), (5, 4))
+
+    def mean_loss(key, x0, weights, dtype=jnp.float32, where=None):
+        network = lambda z, t: weights.astype(dtype)[z]
+        denoiser = discrete.denoiser_from_network(network, process)
+        return discrete.token_loss(key, denoiser, process, x0, where=where)[0].mean()
+
+    x0, key = jnp.tile(jnp.arange(4), (8, 1)), jax.random.key(1)
+    loss = jax.jit(mean_loss, static_argnames="dtype")
+    full, half = loss(key, x0, weights), loss(key, x0, weights, dtype=jnp.bfloat16)
+    assert half.dtype == jnp.float32
+    np.testing.assert_allclose(half, full, rtol=0.02)
+    gradients = jax.jit(jax.vmap(jax.grad(mean_loss, argnums=2), in_axes=(None, 0, None)))
+    gradient, same = gradients(key, jnp.stack([x0, x0]), weights)
+    np.testing.assert_array_equal(gradient, same)
+    assert np.all(np.isfinite(gradient))
+    assert np.any(gradient[4] != 0)
+    assert np.all(gradient[:4] == 0)  # a token without a mask is carried over
+    assert np.isnan(loss(key, x0.at[0, 0].set(4), weights))  # a code out of the vocabulary, traced
+    assert loss(key, x0, weights, where=jnp.array([True, False, False, False])) < full
+
+
+@pytest.mark.slow
+def test_a_tiny_network_learns_a_chain():
+    """The loss of a table of pairs goes to the entropy of two tokens that are equal."""
+    process = discrete.absorbing(3)
+    x0 = jnp.repeat(jax.random.randint(jax.random.key(0), (256, 1), 0, 3), 2, axis=1)
+
+    def loss(weights, key):
+        network = lambda z, t: weights[z[:, ::-1]]  # each token from the other one
+        return discrete.token_loss(key, discrete.denoiser_from_network(network, process), process, x0)[0].mean()
+
+    def descend(weights, key):
+        value, gradient = jax.value_and_grad(loss)(weights, key)
+        return weights - 2.0 * gradient, value
+
+    keys = jax.random.split(jax.random.key(1), 150)
+    weights, losses = jax.jit(lambda keys: jax.lax.scan(descend, jnp.zeros((4, 3)), keys))(keys)
+    entropy = np.log(3)
+    assert losses[:10].mean() > 1.25 * entropy
+    assert losses[-50:].mean() < 1.15 * entropy
+    assert np.all(jnp.argmax(weights[:3], axis=1) == jnp.arange(3))
+
+
+PROCESS, AT = discrete.absorbing(2), Times(jnp.full(1, 0.5), jnp.ones(1))
+DENOISER, ONE = (lambda z, t: jnp.zeros((*z.shape, 2))), jnp.array([[0, 1]])
+ERRORS = {
+    "x0 must hold codes from 0 to 1, got 2": lambda: discrete.token_loss(None, DENOISER, PROCESS, ONE + 1),
+    "x0 must hold at least one token": lambda: discrete.token_loss(None, DENOISER, PROCESS, ONE[:0]),
+    "x0 must have shape": lambda: discrete.token_loss(None, DENOISER, PROCESS, ONE[0]),
+    "z_t must have the shape of x0": lambda: discrete.token_loss_at(DENOISER, PROCESS, ONE, ONE[:, :1], AT),
+    "times.t must have shape": lambda: discrete.token_loss_at(DENOISER, PROCESS, ONE, ONE, Times(0.5, jnp.ones(1))),
+    "denoiser must return log-probabilities of shape": lambda: discrete.token_loss_at(
+        lambda z, t: jnp.zeros((1, 2)), PROCESS, ONE, ONE, AT
+    ),
+    "where must leave at least one token": lambda: discrete.token_loss_at(
+        DENOISER, PROCESS, ONE, ONE, AT, where=jnp.zeros((1, 2), bool)
+    ),
+    "num_times must be": lambda: discrete.variational_bound(None, DENOISER, PROCESS, ONE, num_times=0),
+    "ts must end at 0, got 0.5": lambda: discrete.discrete_variational_bound(None, DENOISER, PROCESS, ONE, [1.0, 0.5]),
+}
+
+
+@pytest.mark.parametrize("message", ERRORS)
+def test_errors_say_what_is_allowed(message):
+    with pytest.raises(ValueError, match=message):
+        ERRORS[message]()
