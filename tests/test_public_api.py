@@ -61,9 +61,10 @@ NO_PAPER = {
     "samplers": "nfe recommended sample",
     "tuning": "Pairs SavedGrid Trial Tuned distances fine_pairs load_grid restore_solver save_grid",
     "typicality": "Entropy gaussian_of_states log_sphere_area standardise typical_radii",
-    "data": "ImageSet Note NoteSet PhraseSet Prefetch SoundFont Source Stream Zone batch_at default_path "
-    "folder from_unit load load_notes load_phrases local_rows open_images piano_roll prefetch "
-    "random_crop random_flip random_phrase read_soundfont render_phrase stream tar to_unit",
+    "data": "CaptionEncoder EncodedCaptions ImageSet Note NoteSet PhraseSet Prefetch SoundFont Source Stream Zone "
+    "batch_at default_path encode_captions folder from_unit load load_caption_encoder load_notes load_phrases "
+    "local_rows open_images piano_roll prefetch random_crop random_flip random_phrase read_soundfont render_phrase "
+    "stream tar to_unit",
     "audio": "ConstantQ GriffinLim LogMel Representation Sound autocorrelation correlation frame "
     "frequency_to_hz from_polar hann harmonic_tones harmony_statistics high_rate log_magnitudes "
     "log_mel log_mel_frames log_mel_statistics low_rate magnitude magnitudes make_log_mel match_mel "
@@ -77,10 +78,10 @@ NO_PAPER = {
     "init_state make_mesh make_train_step place_batch place_state power_ema_width projected replicate "
     "replicated restore_extra restore_params save_snapshots state_sharding",
     "bridges": "reversed_time",
-    "networks": "Conditioning MLP Masked Posterior Quantised attend code_counts features layer_names perplexity "
-    "pool positions revival_loss",
+    "networks": "Conditioning MLP Masked Posterior Quantised TextFeatures attend code_counts features layer_names "
+    "perplexity pool positions revival_loss",
     "io": "Loaded LogSNRInput NegativeEps Preconditioning Tensors TimestepInput Weights as_path attributes "
-    "check_params checksum convert_log_variance ddpm export find_format in_bucket load parameter_names "
+    "check_params checksum convert_log_variance ddpm export find_format in_bucket load package_folder parameter_names "
     "precondition read read_weights recognises write_atomic",
 }
 """Names of each package that come from no paper: conventions, trees and arrays, results, files, textbook formulas."""

@@ -15,6 +15,7 @@ from scorekit.data import phrases, soundfont, synthesis
 from scorekit.data.arrays import ImageSet, load, open_images
 from scorekit.data.augmentation import random_crop, random_flip
 from scorekit.data.batches import batch_at, local_rows
+from scorekit.data.captions import CaptionEncoder, EncodedCaptions, encode_captions, load_caption_encoder
 from scorekit.data.edm_augmentation import EDM_LABELS, edm_augment
 from scorekit.data.folders import folder
 from scorekit.data.prefetching import Prefetch, prefetch
@@ -25,6 +26,8 @@ from scorekit.data.tars import tar
 
 __all__ = [
     "EDM_LABELS",
+    "CaptionEncoder",
+    "EncodedCaptions",
     "ImageSet",
     "NoteSet",
     "PhraseSet",
@@ -34,9 +37,11 @@ __all__ = [
     "batch_at",
     "dequantise",
     "edm_augment",
+    "encode_captions",
     "folder",
     "from_unit",
     "load",
+    "load_caption_encoder",
     "load_notes",
     "load_phrases",
     "local_rows",

@@ -16,6 +16,7 @@ from scorekit.networks._spatial import (
     resize_linear,
     space_to_depth,
 )
+from scorekit.networks._tokens import embed_tokens
 from scorekit.networks._unet_blocks import GroupNorm, check_spatial_shape, encoder, factors, stage
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
@@ -49,7 +50,9 @@ class UNet(nn.Module):
     before it is resized, and one of higher resolution is folded into channels.
 
     Noise level, class and vector condition every block by one scale and shift per channel, equal at all spatial
-    positions. ``grid`` adds spatially varying conditioning: scales and shifts of the first features on a coarse grid,
+    positions. Tokens, such as the states of a text encoder, are attended to after each self-attention (Rombach et al.
+    2022, arXiv:2112.10752), behind a layer norm of the tokens; a learned null token replaces them where none is
+    present. ``grid`` adds spatially varying conditioning: scales and shifts of the first features on a coarse grid,
     linearly interpolated, from which for instance the typical spectrum of a class is learned early.
     ``conditioning_layers`` adds hidden layers in which noise level, class and vector interact.
 
@@ -74,6 +77,7 @@ class UNet(nn.Module):
         can represent the identity. 0: the skip starts at the first convolution.
       remat: recompute the activations of residual blocks and attention in the backward pass instead of storing them
         (rematerialisation); on CPU, XLA stores them anyway.
+      token_size: features of a conditioning token, of which there may be any number; None: no tokens.
 
     >>> import jax
     >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
@@ -101,11 +105,18 @@ class UNet(nn.Module):
     conditioning_layers: int = 0
     filters: int = 0
     remat: bool = False
+    token_size: int | None = None
     spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
 
     @nn.compact
     def __call__(
-        self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
+        self,
+        x: Array,
+        noise: ArrayLike,
+        labels: ArrayLike | None = None,
+        vector: Any = None,
+        dense_map: Any = None,
+        tokens: Any = None,
     ) -> Array:
         """Evaluates the network. None for a condition means that it is absent for all examples.
 
@@ -115,6 +126,8 @@ class UNet(nn.Module):
           labels: integer labels, scalar or ``(B,)``, or None.
           vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
           dense_map: ``(B, *map_shape)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+          tokens: ``(B, T, token_size)``, a :class:`~scorekit.networks.conditioning.Masked` with booleans ``(B, T)`` for
+            the tokens that are present, or None.
 
         Returns:
           float32, shaped like ``x``.
@@ -139,11 +152,14 @@ class UNet(nn.Module):
         if self.grid:
             scale, shift = jnp.split(self._spatial_film(total, x.shape[1:-1]), 2, axis=-1)
             h = h * (1 + scale) + shift
-        h, skips = encoder(self, h, total)
+        context = embed_tokens(tokens, self.token_size, batch)
+        if context is not None and not self.attention_resolutions:
+            raise ValueError("attention_resolutions must not be empty for a network with tokens")
+        h, skips = encoder(self, h, total, context)
         widths = [self.channels * m for m in self.multipliers]
         for level, width in reversed(list(enumerate(widths))):
             for i in range(self.blocks):
-                h = stage(self, jnp.concatenate([h, skips.pop()], -1), total, width, f"up{level}_{i}")
+                h = stage(self, jnp.concatenate([h, skips.pop()], -1), total, width, f"up{level}_{i}", context)
             if level:
                 h = nn.Conv(widths[level - 1], (1,) * rank, dtype=self.dtype, name=f"up{level}_double")(h)
                 for axis in range(1, rank + 1):
