@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def load_captioned(name: str, split: str, data_dir: str | os.PathLike | None = N
 'sklearn_digits' lacks ['captions', 'name', 'style']
     """
     builder = builder_of(name, data_dir)
-    features = dict(builder.info.features.items())
+    features: dict[str, Any] = dict(builder.info.features.items())  # type: ignore[union-attr]
     required = ["captions", "image", "label", "name", "style"]
     missing = [feature for feature in required if feature not in features]
     if missing:

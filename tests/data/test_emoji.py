@@ -19,30 +19,37 @@ NAMES = {f"{colour} {thing}" for colour in COLOURS for thing in ("heart", "circl
 MOODS = ("crying {}", "kissing {}", "{} with tears of joy", "smiling {} with heart eyes")
 NAMES |= {mood.format(thing) for mood in MOODS for thing in ("cat", "face")}
 NAMES |= {f"{person} {work}" for person in ("man", "woman") for work in ("pilot", "singer", "golfing", "running")}
+NAMES |= {f"{size} {colour} diamond" for size in ("large", "small") for colour in COLOURS}
 NAMES |= {"pilot", "person golfing", "hollow red circle", "banana", "cat", "woman running facing right"}
 
 
 def pairs(names):
-    return {name: pair for name in names if (pair := pair_of(name, NAMES))}
+    return {pair for name in names if (pair := pair_of(name, NAMES))}
 
 
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_combinations_are_held_out_whose_concepts_are_seen_apart(monkeypatch, share):
     monkeypatch.setattr(_emoji_captions, "SHARE", share)
     test = held_out(NAMES)
-    found, seen = pairs(test), pairs(NAMES - test)
-    assert len(found) == len(test)
-    assert {pair.family for pair in found.values()} == {"colour", "expression", "person"}
-    assert not {"face", "person"} & {pair.thing for pair in found.values()}
-    everything = pairs(NAMES).values()
+    assert all(pair_of(name, NAMES) for name in test)
+    found, seen, everything = pairs(test), pairs(NAMES - test), pairs(NAMES)
+    assert not found & seen
+    assert {pair.family for pair in found} == {"colour", "expression", "person"}
+    assert not {"face", "person"} & {pair.thing for pair in found}
     for concept in ("thing", "attribute"):
         count = lambda given, concept=concept: collections.Counter((p.family, getattr(p, concept)) for p in given)
-        of_test, of_train, total = count(found.values()), count(seen.values()), count(everything)
-        assert all(of_train[one] >= of_test[one] and of_train[one] > 0 for one in of_test)
-        assert sum(total.values()) == sum(of_test.values()) + sum(of_train.values())
+        of_test, of_train = count(found), count(seen)
+        assert all(of_train[one] >= of_test[one] for one in of_test)
     sizes = collections.Counter(p.family for p in everything if p.thing not in ("face", "person"))
     for family, size in sizes.items():
-        assert 1 <= sum(pair.family == family for pair in found.values()) <= math.ceil(share * size)
+        assert 1 <= sum(pair.family == family for pair in found) <= math.ceil(share * size)
+
+
+def test_sizes_of_a_combination_go_together():
+    diamonds = {name for name in held_out(NAMES) if name.endswith("diamond")}
+    assert diamonds
+    assert {" ".join(("large", *name.split()[1:])) for name in diamonds} <= diamonds
+    assert {" ".join(("small", *name.split()[1:])) for name in diamonds} <= diamonds
 
 
 def test_no_other_name_has_all_the_words_of_one_that_is_held_out():
@@ -57,6 +64,8 @@ def test_the_split_depends_on_the_names_alone():
 @pytest.mark.parametrize(
     ("name", "pair"),
     [
+        ("woman running facing right", ("person", "woman", "running")),
+        ("small orange diamond", ("colour", "diamond", "orange")),
         ("light blue heart", ("colour", "heart", "light-blue")),
         ("woman red hair", ("colour", "woman hair", "red")),
         ("orange", None),
@@ -85,6 +94,8 @@ def test_captions_say_name_group_style_and_new_keywords():
     )
     unseen = captions("id button", ["purple-square", "words"], "A & B", "noto", {"purple square"})
     assert unseen[1] == "a noto style emoji: id button, words"
+    apart = captions("record button", ["black", "circle", "dot"], "A & B", "noto", {"black circle"})
+    assert apart[1] == "a noto style emoji: record button, black, dot"
     held = captions("purple square", ["purple_square", "shape"], "A & B", "twitter", {"purple square"})
     assert held[1] == "a twitter style emoji: purple square, shape"
 
@@ -182,8 +193,8 @@ def test_the_real_set(tmp_path):
     train, test = (load_captioned("captioned_emoji", split, tmp_path) for split in ("train", "test"))
     assert len(train.x) + len(test.x) == 2 * 1636
     assert not set(train.names) & set(test.names)
-    assert {"crying cat", "green apple", "blue circle"} <= set(test.names)
-    assert {"crying face", "red apple", "blue heart"} <= set(train.names)
+    assert {"cat with tears of joy", "red apple", "blue circle", "man judge"} <= set(test.names)
+    assert {"face with tears of joy", "green apple", "blue heart", "woman judge"} <= set(train.names)
     unseen = [set(name.split()) for name in set(test.names)]
     texts = [set(text.replace(",", "").replace(":", "").split()) for each in train.captions for text in each]
     assert not any(words <= text for text in texts for words in unseen)
