@@ -56,6 +56,7 @@ SLOW = {
     "scorekit.networks.features",
     "scorekit.networks.mlp",
     "scorekit.networks.song_unet",
+    "scorekit.networks.text_encoder",
     "scorekit.networks.unet",
     "scorekit.networks.vdm_unet",
     "scorekit.networks.wavenet",

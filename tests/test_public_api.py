@@ -62,9 +62,10 @@ NO_PAPER = {
     "samplers": "nfe recommended sample",
     "tuning": "Pairs SavedGrid Trial Tuned distances fine_pairs load_grid restore_solver save_grid",
     "typicality": "Entropy gaussian_of_states log_sphere_area standardise typical_radii",
-    "data": "ImageSet Note NoteSet PhraseSet Prefetch SoundFont Source Stream Zone batch_at default_path "
-    "folder from_unit load load_notes load_phrases local_rows open_images piano_roll prefetch "
-    "random_crop random_flip random_phrase read_soundfont render_phrase stream tar to_unit",
+    "data": "CaptionEncoder CaptionedSet EncodedCaptions ImageSet Note NoteSet PhraseSet Prefetch SoundFont Source "
+    "Stream Zone batch_at default_path encode_captions folder from_unit load load_caption_encoder load_captioned "
+    "load_notes load_phrases local_rows open_images piano_roll prefetch random_crop random_flip random_phrase "
+    "read_soundfont render_phrase stream tar to_unit",
     "audio": "ConstantQ GriffinLim LogMel Representation Sound autocorrelation correlation frame "
     "frequency_to_hz from_polar hann harmonic_tones harmony_statistics high_rate log_magnitudes "
     "log_mel log_mel_frames log_mel_statistics low_rate magnitude magnitudes make_log_mel match_mel "
@@ -79,10 +80,10 @@ NO_PAPER = {
     "replicated restore_extra restore_params save_snapshots state_sharding",
     "bridges": "reversed_time",
     "flow_maps": "Jumps Steps clock earlier_time exact_map squared_error transport",
-    "networks": "Conditioning MLP Masked Posterior Quantised attend code_counts features layer_names perplexity "
-    "pool positions revival_loss with_new_parameters",
+    "networks": "Conditioning MLP Masked Posterior Quantised TextFeatures attend code_counts features layer_names "
+    "perplexity pool positions revival_loss with_new_parameters",
     "io": "ClockInput Loaded LogSNRInput NegativeEps Preconditioning Tensors TimestepInput Weights as_path attributes "
-    "check_params checksum convert_log_variance ddpm export find_format in_bucket load parameter_names "
+    "check_params checksum convert_log_variance ddpm export find_format in_bucket load package_folder parameter_names "
     "precondition read read_weights recognises write_atomic",
 }
 """Names of each package that come from no paper: conventions, trees and arrays, results, files, textbook formulas."""

@@ -16,7 +16,9 @@ def fields() -> ConfigDict:
     """Multiplies sigma / alpha at every t: above 1 for images larger than the schedule was made for."""
     config.schedule = section(choices.SCHEDULES, "cosine")
     """How much signal, alpha(t), and noise, sigma(t), there is at each time."""
-    config.network = section(choices.NETWORKS, "unet", supplied=("num_classes", "vector_size", "map_shape"))
+    config.network = section(
+        choices.NETWORKS, "unet", supplied=("num_classes", "vector_size", "map_shape", "token_size")
+    )
     """What is trained: the function of the noisy example, the noise level and the conditions."""
     config.init_from = config_dict.placeholder(str)
     """A folder or file that scorekit.io.load reads: training starts from its parameters, with the network and the

@@ -4,10 +4,11 @@
 * Of any size: :func:`open_images`, :func:`folder` and :func:`tar` are sources with random access, :func:`stream` makes
   batches of them, :func:`prefetch` places these on the device ahead of use.
 * Augmentation: :func:`random_flip`, :func:`random_crop`, :func:`edm_augment`.
+* Text: :func:`load_captioned` for captioned pictures, :func:`encode_captions` for captions as conditions.
 * Sounds rendered from a SoundFont: the modules :mod:`~scorekit.data.soundfont`, :mod:`~scorekit.data.synthesis` and
   :mod:`~scorekit.data.phrases`.
 
-TensorFlow Datasets is imported by :func:`load`, :func:`open_images`, :func:`load_notes` and :func:`load_phrases` only,
+TensorFlow Datasets is imported by the functions of sets (:func:`load`, :func:`open_images`, ``load_*``) only,
 grain by :func:`stream`, Pillow by the pictures of :func:`folder` and :func:`tar`.
 """
 
@@ -15,6 +16,8 @@ from scorekit.data import phrases, soundfont, synthesis
 from scorekit.data.arrays import ImageSet, load, open_images
 from scorekit.data.augmentation import random_crop, random_flip
 from scorekit.data.batches import batch_at, local_rows
+from scorekit.data.captioned import CaptionedSet, load_captioned
+from scorekit.data.captions import CaptionEncoder, EncodedCaptions, encode_captions, load_caption_encoder
 from scorekit.data.edm_augmentation import EDM_LABELS, edm_augment
 from scorekit.data.folders import folder
 from scorekit.data.prefetching import Prefetch, prefetch
@@ -25,6 +28,9 @@ from scorekit.data.tars import tar
 
 __all__ = [
     "EDM_LABELS",
+    "CaptionEncoder",
+    "CaptionedSet",
+    "EncodedCaptions",
     "ImageSet",
     "NoteSet",
     "PhraseSet",
@@ -34,9 +40,12 @@ __all__ = [
     "batch_at",
     "dequantise",
     "edm_augment",
+    "encode_captions",
     "folder",
     "from_unit",
     "load",
+    "load_caption_encoder",
+    "load_captioned",
     "load_notes",
     "load_phrases",
     "local_rows",

@@ -53,6 +53,7 @@ def builder_of(name: str, data_dir: str | os.PathLike | None):
         from tensorflow_datasets.core.registered import DatasetNotFoundError
 
         import scorekit.data._digits
+        import scorekit.data._emoji
         import scorekit.data._notes
         import scorekit.data._phrases  # noqa: F401  (registers soundfont_phrases)
 
@@ -88,6 +89,10 @@ def _advice(name: str, data_dir: str | os.PathLike | None, error: Exception) -> 
     """The message of a failed preparation: what went wrong, and a remedy."""
     import requests
 
+    from scorekit.data._npm import FetchError
+
+    if isinstance(error, FetchError):
+        return f"name={name!r} could not be prepared in data_dir={data_dir!s}: {error}"
     if isinstance(error, requests.RequestException):
         remedy = (
             "it has to be downloaded and its publisher cannot be reached; connect to the internet, or copy a prepared"

@@ -3,7 +3,8 @@
 Every network of :data:`DENOISING` is called as ``(x, noise, labels=None, vector=None, dense_map=None)``, has the
 attributes ``num_classes``, ``vector_size``, ``map_shape`` and ``dtype``, and lists in ``spatial_axes`` the numbers of
 spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for images. :class:`UNet`, :class:`DiT` and
-:class:`MLP` also take ``scalars``, such as the second time of a flow map (:mod:`scorekit.flow_maps`).
+:class:`MLP` also take ``scalars``, such as the second time of a flow map (:mod:`scorekit.flow_maps`), and the first two
+``tokens`` of ``token_size`` features each, such as those of a :class:`TextEncoder`.
 
 The modules of networks with published sizes hold these as ``PRESETS``, by the names that ``preset`` takes;
 :mod:`~scorekit.networks.attention` holds the implementations of attention.
@@ -25,6 +26,7 @@ from scorekit.networks.log_variance import LogVariance
 from scorekit.networks.mlp import MLP
 from scorekit.networks.quantise import Quantised, code_counts, nearest_code, perplexity, quantise, revival_loss
 from scorekit.networks.song_unet import SongUNet
+from scorekit.networks.text_encoder import TextEncoder, TextFeatures
 from scorekit.networks.unet import UNet
 from scorekit.networks.vdm_unet import VDMUNet
 from scorekit.networks.wavenet import WaveNet
@@ -49,6 +51,8 @@ __all__ = [
     "Posterior",
     "Quantised",
     "SongUNet",
+    "TextEncoder",
+    "TextFeatures",
     "UNet",
     "VDMUNet",
     "WaveNet",

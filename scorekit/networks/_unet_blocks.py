@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from scorekit.checks import check_count
 from scorekit.networks._spatial import DType, check_signal_or_image
+from scorekit.networks._tokens import Context, TokenAttention
 from scorekit.typing import Array
 
 
@@ -32,16 +33,20 @@ def factors(sizes: Sizes) -> tuple[int, ...]:
     return tuple(sizes.factors) or (2,) * (len(sizes.multipliers) - 1)
 
 
-def stage(sizes: Sizes, h: Array, vector: Array, width: int, name: str) -> Array:
-    """A residual block, then attention at the chosen resolutions; for use in a compact method."""
+def stage(sizes: Sizes, h: Array, vector: Array, width: int, name: str, context: Context | None = None) -> Array:
+    """A residual block, then at the chosen resolutions attention, on itself and on tokens; for a compact method."""
     block, attention = (nn.remat(ResidualBlock), nn.remat(Attention)) if sizes.remat else (ResidualBlock, Attention)
     h = block(width, sizes.dtype, name=f"{name}_block")(h, vector)
     if h.shape[1] in sizes.attention_resolutions:
         h = attention(sizes.heads, sizes.dtype, name=f"{name}_attention")(h)
+        if context is not None:
+            y = GroupNorm(name=f"{name}_tokens_norm")(h)
+            token_attention = nn.remat(TokenAttention) if sizes.remat else TokenAttention
+            h = h + token_attention(sizes.heads, sizes.dtype, name=f"{name}_tokens")(y, context)
     return h
 
 
-def encoder(sizes: Sizes, h: Array, vector: Array) -> tuple[Array, list[Array]]:
+def encoder(sizes: Sizes, h: Array, vector: Array, context: Context | None = None) -> tuple[Array, list[Array]]:
     """The encoder, from the full resolution to the lowest, and the middle stage; returns the skip connections too."""
     skips = []
     for level, multiplier in enumerate(sizes.multipliers):
@@ -51,9 +56,9 @@ def encoder(sizes: Sizes, h: Array, vector: Array) -> tuple[Array, list[Array]]:
             side = (2 * factor - 1,) * (h.ndim - 2)
             h = nn.Conv(width, side, factor, dtype=sizes.dtype, name=f"down{level}_halve")(h)
         for i in range(sizes.blocks):
-            h = stage(sizes, h, vector, width, f"down{level}_{i}")
+            h = stage(sizes, h, vector, width, f"down{level}_{i}", context)
             skips.append(h)
-    return stage(sizes, h, vector, sizes.channels * sizes.multipliers[-1], "middle"), skips
+    return stage(sizes, h, vector, sizes.channels * sizes.multipliers[-1], "middle", context), skips
 
 
 def check_spatial_shape(sizes: Sizes, x: Array) -> None:

@@ -20,11 +20,11 @@ __all__ = ["ABSENT", "Masked", "drop_conditions", "drop_labels", "noise_augmente
 
 
 class Masked(NamedTuple):
-    """A vector or dense map as a condition, and a mask of the examples that have it.
+    """A vector, a dense map or tokens as a condition, and a mask of the examples that have it.
 
     Attributes:
       value: ``(B, ...)``, or one for all examples; ignored where absent.
-      present: booleans ``(B,)``, or one for all examples.
+      present: booleans ``(B,)``, or one for all examples; of tokens also ``(B, T)``, one for each.
 
     >>> condition = Masked(value=jnp.ones((2, 3)), present=jnp.array([True, False]))
     >>> condition.value.shape, condition.present.shape
@@ -36,7 +36,7 @@ class Masked(NamedTuple):
 
 
 ABSENT = Masked(0.0, False)
-"""The null value of vectors and dense maps; :func:`drop_conditions` and guidance broadcast it."""
+"""The null value of vectors, dense maps and tokens; :func:`drop_conditions` and guidance broadcast it."""
 
 
 def drop_labels(key: Key, labels: ArrayLike, rate: ArrayLike, null_label: ArrayLike) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 from scorekit.checks import check_count, check_positive
 from scorekit.networks._conditions import as_masked
 from scorekit.networks._spatial import DType, check_signal_or_image, depth_to_space, embed_map, space_to_depth
+from scorekit.networks._tokens import Context, TokenAttention, embed_tokens
 from scorekit.networks.attention import ATTENTION, attend
 from scorekit.networks.embeddings import Conditioning, timestep_features
 from scorekit.sharded import gathered
@@ -59,6 +60,10 @@ class DiT(nn.Module):
     Signals ``(B, L, C)`` are treated as images are. A dense map is resized to the grid of tokens, convolved and added
     to them, a learned null token where it is absent.
 
+    Conditioning tokens, such as the states of a text encoder, are attended to between self-attention and MLP, as in
+    PixArt (Chen et al. 2023, arXiv:2310.00426): ``h = h + dense0(cross_attention(norm(h), tokens))``, behind a layer
+    norm of the tokens; a learned null token replaces them where none is present. ``attention`` is not about these.
+
     Parameters, conditioning, norms, softmax and output are float32; ``dtype`` is that of the tokens and projections.
 
     With ``learned_variance``, as published, the output has twice the channels of ``x``: the prediction, then numbers in
@@ -80,6 +85,7 @@ class DiT(nn.Module):
       remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
       attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
       learned_variance: whether the output has twice the channels of ``x``.
+      token_size: features of a conditioning token, of which there may be any number; None: no tokens.
 
     Parameters of ``blocks`` that are split over devices are gathered where a block is computed, within ``remat``: one
     block at a time, again in the backward pass (:mod:`scorekit.sharded`).
@@ -109,6 +115,7 @@ class DiT(nn.Module):
     remat: bool = False
     attention: str = "xla"
     learned_variance: bool = False
+    token_size: int | None = None
     spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
     gathers: ClassVar[tuple[str, ...]] = ("blocks",)
 
@@ -142,6 +149,7 @@ class DiT(nn.Module):
         vector: Any = None,
         dense_map: Any = None,
         scalars: ArrayLike | None = None,
+        tokens: Any = None,
     ) -> Array:
         """Evaluates the network. None for a condition means that it is absent for all examples.
 
@@ -153,6 +161,8 @@ class DiT(nn.Module):
           dense_map: ``(B, *map_shape)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
           scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``: of a flow map the length of the jump,
             a guidance scale; or None. A network that is to have them is initialised with them.
+          tokens: ``(B, T, token_size)``, a :class:`~scorekit.networks.conditioning.Masked` with booleans ``(B, T)`` for
+            the tokens that are present, or None.
 
         Returns:
           float32, shaped like ``x``; with ``learned_variance`` of twice the channels.
@@ -172,13 +182,15 @@ class DiT(nn.Module):
         if given is not None:
             h = h + embed_map(self.width, self.dtype, given, x.shape[1:-1])
         h = h.reshape(batch, -1, self.width) + positions(x.shape[1:-1], self.width)
-        h = self._run_blocks(h.astype(self.dtype), condition)
+        context = embed_tokens(tokens, self.token_size, batch)
+        inputs = (condition,) if context is None else (condition, context)
+        h = self._run_blocks(h.astype(self.dtype), *inputs)
         shift, scale = _modulation(condition, 2, self.width, "output_modulation")
         outputs = x.shape[-1] * (2 if self.learned_variance else 1)
         h = nn.Dense(outputs, kernel_init=nn.initializers.zeros, name="output")(_modulated(h, shift, scale))
         return depth_to_space(h.reshape(*x.shape[:-1], outputs), (self.patch,) * rank)
 
-    def _run_blocks(self, h: Array, condition: Array) -> Array:
+    def _run_blocks(self, h: Array, *inputs: Any) -> Array:
         """All blocks on tokens ``(B, T, width)``, in one scan over their stacked parameters."""
         block = _Block
         if not self.is_initializing():
@@ -192,7 +204,7 @@ class DiT(nn.Module):
             in_axes=nn.broadcast,  # type: ignore[arg-type]
             length=self.depth,
         )
-        return scanned(*self._block_sizes(), name="blocks")(h, condition)[0]
+        return scanned(*self._block_sizes(), name="blocks")(h, *inputs)[0]
 
     def _block_sizes(self) -> tuple[Any, ...]:
         """The attributes of a :class:`_Block`."""
@@ -220,7 +232,7 @@ class DiT(nn.Module):
 
 
 class _Block(nn.Module):
-    """One block of :class:`DiT` on tokens ``(B, T, width)`` at the condition ``silu(c)``, as the body of a scan."""
+    """One block of :class:`DiT` on ``(B, T, width)`` at ``silu(c)`` and the tokens of a condition, a scan's body."""
 
     width: int
     heads: int
@@ -229,13 +241,16 @@ class _Block(nn.Module):
     attention: str = "xla"
 
     @nn.compact
-    def __call__(self, h: Array, condition: Array) -> tuple[Array, None]:
+    def __call__(self, h: Array, condition: Array, context: Context | None = None) -> tuple[Array, None]:
         modulation = _modulation(condition, 6, self.width, "modulation")
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = modulation
         y = _dense(3 * self.width, self.dtype, "qkv")(_modulated(h, shift_1, scale_1))
         y = y.reshape(*h.shape[:2], 3, self.heads, self.width // self.heads)
         y = attend(y[:, :, 0], y[:, :, 1], y[:, :, 2], self.attention).reshape(h.shape)
         h = h + (gate_1 * _dense(self.width, self.dtype, "proj")(y)).astype(h.dtype)
+        if context is not None:
+            cross_attention = TokenAttention(self.heads, self.dtype, name="tokens")
+            h = h + cross_attention(_modulated(h, jnp.zeros(()), jnp.zeros(())), context).astype(h.dtype)
         y = _dense(self.hidden, self.dtype, "fc1")(_modulated(h, shift_2, scale_2))
         y = _dense(self.width, self.dtype, "fc2")(nn.gelu(y, approximate=True))
         return h + (gate_2 * y).astype(h.dtype), None

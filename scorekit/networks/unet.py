@@ -16,6 +16,7 @@ from scorekit.networks._spatial import (
     resize_linear,
     space_to_depth,
 )
+from scorekit.networks._tokens import embed_tokens
 from scorekit.networks._unet_blocks import GroupNorm, check_spatial_shape, encoder, factors, stage
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
@@ -49,7 +50,9 @@ class UNet(nn.Module):
     before it is resized, and one of higher resolution is folded into channels.
 
     Noise level, class and vector condition every block by one scale and shift per channel, equal at all spatial
-    positions. ``grid`` adds spatially varying conditioning: scales and shifts of the first features on a coarse grid,
+    positions. Tokens, such as the states of a text encoder, are attended to after each self-attention (Rombach et al.
+    2022, arXiv:2112.10752), behind a layer norm of the tokens; a learned null token replaces them where none is
+    present. ``grid`` adds spatially varying conditioning: scales and shifts of the first features on a coarse grid,
     linearly interpolated, from which for instance the typical spectrum of a class is learned early.
     ``conditioning_layers`` adds hidden layers in which noise level, class and vector interact.
 
@@ -73,6 +76,7 @@ class UNet(nn.Module):
       filters: channels of the linear skip's own convolution; at least as many as a patch has values, so that the skip
         can represent the identity. 0: the skip starts at the first convolution.
       remat: recompute activations in the backward pass instead of storing them; on CPU, XLA stores them anyway.
+      token_size: features of a conditioning token, of which there may be any number; None: no tokens.
 
     >>> import jax
     >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
@@ -100,6 +104,7 @@ class UNet(nn.Module):
     conditioning_layers: int = 0
     filters: int = 0
     remat: bool = False
+    token_size: int | None = None
     spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
 
     @nn.compact
@@ -111,6 +116,7 @@ class UNet(nn.Module):
         vector: Any = None,
         dense_map: Any = None,
         scalars: ArrayLike | None = None,
+        tokens: Any = None,
     ) -> Array:
         """Evaluates the network. None for a condition means that it is absent for all examples.
 
@@ -121,6 +127,8 @@ class UNet(nn.Module):
           vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
           dense_map: ``(B, *map_shape)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
           scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``, or None; see ``DiT``.
+          tokens: ``(B, T, token_size)``, a :class:`~scorekit.networks.conditioning.Masked` with booleans ``(B, T)`` for
+            the tokens that are present, or None.
 
         Returns:
           float32, shaped like ``x``.
@@ -145,11 +153,14 @@ class UNet(nn.Module):
         if self.grid:
             scale, shift = jnp.split(self._spatial_film(total, x.shape[1:-1]), 2, axis=-1)
             h = h * (1 + scale) + shift
-        h, skips = encoder(self, h, total)
+        context = embed_tokens(tokens, self.token_size, batch)
+        if context is not None and not self.attention_resolutions:
+            raise ValueError("attention_resolutions must not be empty for a network with tokens")
+        h, skips = encoder(self, h, total, context)
         widths = [self.channels * m for m in self.multipliers]
         for level, width in reversed(list(enumerate(widths))):
             for i in range(self.blocks):
-                h = stage(self, jnp.concatenate([h, skips.pop()], -1), total, width, f"up{level}_{i}")
+                h = stage(self, jnp.concatenate([h, skips.pop()], -1), total, width, f"up{level}_{i}", context)
             if level:
                 h = nn.Conv(widths[level - 1], (1,) * rank, dtype=self.dtype, name=f"up{level}_double")(h)
                 for axis in range(1, rank + 1):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scorekit.io.formats import (
         adm,
         autoencoder_kl,
+        bert,
         ddpm,
         dhariwal,
         dit,
@@ -31,6 +32,7 @@ __all__ = [
     "FORMATS",
     "adm",
     "autoencoder_kl",
+    "bert",
     "ddpm",
     "dhariwal",
     "dit",

@@ -49,6 +49,8 @@ _MLP = networks.MLP(features=4, blocks=1, num_classes=3, vector_size=2, map_shap
 _ADM = networks.ADM(channels=4, multipliers=(1,), blocks=0)
 _DIT_SIZES = {"patch": 2, "depth": 1, "width": 4, "heads": 2}
 _DIT = networks.DiT(**_DIT_SIZES)
+_TEXT_SIZES = {"vocabulary": 4, "max_length": 2, "depth": 1, "width": 4, "heads": 2, "hidden": 4}
+_TEXT, _IDS = networks.TextEncoder(**_TEXT_SIZES), np.ones((1, 2), np.int32)
 _EDM2_SIZES = {"channels": 8, "multipliers": (1,), "head_channels": 8}
 _EDM2, _IMAGES = networks.EDM2(**_EDM2_SIZES), np.ones((2, 2, 2, 1), np.float32)
 _SONG_UNET = networks.SongUNet(channels=4, multipliers=(1,))
@@ -105,6 +107,21 @@ ROWS: dict[str, Call] = {
     ),
     "networks.ADM/preset": call(networks.ADM.preset, name=Choice("lsun")),
     "networks.DiT": _noisy(_DIT, _SIGNALS),
+    "networks.TextEncoder": call(
+        lambda ids, mask: _applied(_TEXT, ids, mask).pooled,
+        ids=Classes(np.array([[1, 2], [3, 0]]), num_classes=4),
+        mask=np.ones((2, 2), bool),
+    ),
+    "networks.TextEncoder/attributes": call(
+        lambda **given: _shapes(networks.TextEncoder(**{**_TEXT_SIZES, **given}), _IDS, _IDS == 1).pooled,
+        vocabulary=Count(4),
+        max_length=Count(2),
+        depth=Count(1),
+        width=Count(4),
+        heads=Count(2),
+        hidden=Count(4),
+        epsilon=Number(1e-12, low=0.0),
+    ),
     "networks.DiT/attributes": call(
         lambda **given: _shapes(networks.DiT(**{**_DIT_SIZES, **given}), _SIGNALS, _NOISE),
         patch=Count(2),
@@ -114,6 +131,7 @@ ROWS: dict[str, Call] = {
         mlp_ratio=Number(4.0, low=0.0),
         noise_scale=Number(32.0, low=0.0),
         attention=Choice("xla"),
+        token_size=Count(2),
     ),
     "networks.EDM2": _noisy(_EDM2, _IMAGES, _EMPTY),
     "networks.EDM2/attributes": call(
@@ -376,6 +394,7 @@ EXEMPT = {
     "networks.Masked": "a record of a condition, which the networks check",
     "networks.Posterior": "a result",
     "networks.Quantised": "a result",
+    "networks.TextFeatures": "a result",
     "networks.normalise_weights": "takes a tree of arrays of any values",
     "networks.layer_names": "takes what the network takes, which the network checks",
 }

@@ -1,0 +1,164 @@
+"""Cross-attention on tokens: the formula, padding, the null token, dropping; where unused it changes nothing."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit.networks import ABSENT, DiT, Masked, UNet, drop_conditions
+from scorekit.networks._tokens import TokenAttention, as_tokens
+
+BATCH, TOKENS, SIZE = 3, 4, 5
+SIZES = {"heads": 2, "vector_size": 2}
+KINDS = {
+    "DiT": lambda **given: DiT(patch=1, depth=2, width=8, **SIZES, **given),
+    "UNet": lambda **given: UNet(channels=8, multipliers=(1,), attention_resolutions=(2,), **SIZES, **given),
+}
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+X, NOISE, VALUE, VECTOR = normal(BATCH, 2, 2, 1), normal(BATCH), normal(BATCH, TOKENS, SIZE), normal(BATCH, 2)
+ALL = Masked(VECTOR, np.ones(BATCH, bool))
+PRESENT = np.array([[True] * 4, [True, True, False, False], [False] * 4])
+
+
+def named(tree):
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+class Case:
+    """A network with tokens and one without, and random parameters."""
+
+    def __init__(self, kind):
+        self.network, self.plain = KINDS[kind](token_size=SIZE), KINDS[kind]()
+        shapes = jax.eval_shape(self.network.init, jax.random.key(0), X, NOISE)
+        rng = np.random.default_rng(1)
+        self.params = jax.tree.map(lambda leaf: 0.4 * rng.normal(size=leaf.shape).astype(leaf.dtype), shapes)
+        self.compile = jax.jit if kind == "DiT" else lambda function: function  # the U-Net's operations are shared
+        self.apply = self.compile(self.network.apply)
+
+    def __call__(self, value, present, params=None, vector=ALL):
+        params = self.params if params is None else params
+        return np.asarray(self.apply(params, X, NOISE, None, vector, None, Masked(value, present)))
+
+
+@pytest.fixture(scope="module", params=["DiT", pytest.param("UNet", marks=pytest.mark.slow)])
+def case(request):
+    return Case(request.param)
+
+
+def test_attention_is_the_formula():
+    layer, h, mask = TokenAttention(heads=2), normal(BATCH, 3, 8), PRESENT | (np.arange(TOKENS) == 0)
+    shapes = jax.eval_shape(layer.init, jax.random.key(0), h, (VALUE, mask))["params"]
+    p = jax.tree.map(lambda leaf: RNG.normal(size=leaf.shape).astype(np.float32), shapes)
+    found = np.asarray(layer.apply({"params": p}, h, (VALUE, mask)))
+    dense = lambda name, x: x.astype(np.float64) @ p[name]["kernel"] + p[name]["bias"]
+    for i in range(BATCH):
+        q, (k, v) = dense("q", h[i]), np.split(dense("kv", VALUE[i][mask[i]]), 2, axis=-1)
+        y = []
+        for part in (slice(0, 4), slice(4, 8)):
+            weights = np.exp(q[:, part] @ k[:, part].T / 2)
+            y.append(weights / weights.sum(-1, keepdims=True) @ v[:, part])
+        np.testing.assert_allclose(found[i], dense("close", np.concatenate(y, -1)), rtol=1e-4, atol=1e-4)
+
+
+def test_padding_never_matters(case):
+    found = case(VALUE, PRESENT)
+    other = np.where(PRESENT[..., None], VALUE, np.float32(np.nan))
+    np.testing.assert_array_equal(case(other, PRESENT), found)
+    wide = np.concatenate([other, np.full((BATCH, 3, SIZE), 1e9, np.float32)], axis=1)
+    mask = np.concatenate([PRESENT, np.zeros((BATCH, 3), bool)], axis=1)
+    np.testing.assert_allclose(case(wide, mask), found, rtol=1e-5, atol=1e-5)
+    changed = VALUE + PRESENT[..., None]  # ... and tokens that are present do
+    differs = np.abs(case((changed * [1, 2, 3, 4, 5]).astype(np.float32), PRESENT) - found).reshape(BATCH, -1).max(1)
+    assert (differs > 1e-3).tolist() == [True, True, False]
+
+
+def test_where_no_token_is_present_the_null_token_is(case):
+    null = case(VALUE, np.zeros((BATCH, TOKENS), bool))
+    found = case(VALUE, PRESENT)
+    np.testing.assert_array_equal(found[2], null[2])
+    assert (np.abs(found - null)[:2].reshape(2, -1).max(1) > 1e-3).all()
+    np.testing.assert_allclose(case.apply(case.params, X, NOISE, None, VECTOR), null, rtol=1e-5, atol=1e-5)
+    inner = dict(case.params["params"])
+    inner["tokens"] = {**inner["tokens"], "null": inner["tokens"]["null"] + 1}
+    other = case(VALUE, PRESENT, {"params": inner})
+    np.testing.assert_array_equal(other[:2], found[:2])
+    assert np.abs(other[2] - found[2]).max() > 1e-3
+
+
+def test_tokens_and_vector_are_dropped_together_or_apart(case):
+    given = {"tokens": Masked(VALUE, PRESENT), "vector": ALL}
+    apply = lambda given: case(*jax.device_get(given["tokens"]), vector=jax.device_get(given["vector"]))
+    absent = {"tokens": Masked(VALUE, PRESENT & False), "vector": Masked(VECTOR, np.zeros(BATCH, bool))}
+    for rates, joint, gone in (
+        ({"tokens": 1.0, "vector": 0.0}, 0.0, {"tokens"}),
+        ({"tokens": 0.0, "vector": 1.0}, 0.0, {"vector"}),
+        ({"tokens": 0.0, "vector": 0.0}, 1.0, {"tokens", "vector"}),
+    ):
+        nulls = dict.fromkeys(given, ABSENT)
+        dropped = drop_conditions(jax.random.key(0), given, nulls, rates, joint)
+        expected = {name: (absent if name in gone else given)[name] for name in given}
+        np.testing.assert_array_equal(apply(dropped), apply(expected))
+
+
+def test_a_network_without_tokens_is_what_it_was(case):
+    """The same parameters, and the output of the network with tokens before they have learned."""
+    shapes = lambda network: named(jax.eval_shape(network.init, jax.random.key(0), X, NOISE))
+    wide, plain = shapes(case.network), shapes(case.plain)
+    assert {name: leaf for name, leaf in wide.items() if "tokens" not in name} == plain
+    assert not any("tokens" in name for name in plain)
+    quiet = lambda path, leaf: 0 * leaf if "['close']" in path and "tokens" in path else leaf
+    params = jax.tree_util.tree_map_with_path(lambda path, leaf: quiet(jax.tree_util.keystr(path), leaf), case.params)
+    without = lambda tree: {
+        name: without(leaf) if isinstance(leaf, dict) else leaf for name, leaf in tree.items() if "tokens" not in name
+    }
+    expected = case.compile(case.plain.apply)(without(params), X, NOISE, None, VECTOR)
+    np.testing.assert_allclose(case(VALUE, PRESENT, params), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_remat_is_the_same_network(case):
+    again = case.network.clone(remat=True)
+    found = case.compile(again.apply)(case.params, X, NOISE, None, VECTOR, None, Masked(VALUE, PRESENT))
+    np.testing.assert_allclose(found, case(VALUE, PRESENT), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (np.ones((BATCH, TOKENS, 6)), r"tokens must have shape \(3, T, 5\), got \(3, 4, 6\)"),
+        (np.ones((2, TOKENS, SIZE)), r"tokens must have shape \(3, T, 5\), got \(2, 4, 5\)"),
+        (np.ones((BATCH, 0, SIZE)), r"tokens must have shape \(3, T, 5\), got \(3, 0, 5\)"),
+        (np.ones(SIZE), r"tokens must have shape \(3, T, 5\), got \(5,\)"),
+        (Masked(VALUE, PRESENT[:, :2]), r"tokens.present must be a boolean, \(3,\) or \(3, 4\) booleans, got \(3, 2\)"),
+        (Masked(VALUE, PRESENT.astype(int)), "tokens.present must be .* got .* int"),
+    ],
+)
+def test_tokens_of_the_wrong_shape_are_named(tokens, message):
+    with pytest.raises(ValueError, match=message):
+        as_tokens(tokens, SIZE, BATCH)
+
+
+def test_one_list_of_tokens_is_for_all_and_one_flag_for_an_example():
+    value, present = as_tokens(Masked(VALUE[0], np.array([True, False, True])), SIZE, BATCH)
+    np.testing.assert_array_equal(present, np.array([[True] * TOKENS, [False] * TOKENS, [True] * TOKENS]))
+    np.testing.assert_array_equal(value, VALUE[0] * present[..., None])
+
+
+@pytest.mark.parametrize(
+    ("network", "tokens", "message"),
+    [
+        (KINDS["DiT"](), VALUE, "tokens must be None for a network that was built without them"),
+        (KINDS["UNet"](), VALUE, "tokens must be None for a network that was built without them"),
+        (KINDS["DiT"](token_size=0), None, "token_size must be an integer >= 1, got 0"),
+        (UNet(channels=8, token_size=SIZE), None, "attention_resolutions must not be empty for a network with tokens"),
+    ],
+)
+def test_what_does_not_fit_the_network_is_named(network, tokens, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda: network.init(jax.random.key(0), X, jnp.asarray(NOISE), tokens=tokens))
