@@ -20,10 +20,12 @@ class FlowMapLoss(NamedTuple):
     Attributes:
       draw: ``(key, n, sampler, schedule) -> times`` by name, ``(n,)`` each.
       loss: ``(flow_map, schedule, x0, eps, times, progress) -> (n,)``.
+      ends_only: whether the only jumps are those to t = 0.
     """
 
     draw: Callable[[Key, int, TimeSampler, Schedule], dict[str, Array]]
     loss: Callable[..., Array]
+    ends_only: bool = False
 
 
 def _two_times(diagonal, key, n, sampler, schedule):
@@ -109,7 +111,7 @@ LOSSES: Mapping[str, Callable[..., FlowMapLoss | None]] = {
     "stable_consistency": documented(
         "Continuous-time consistency (sCM): jumps to t = 0.\n\nArgs:\n  normalise: offset of the norm of the tangent."
         "\n  warmup: share of the training in which the tangent grows to its full size.",
-        lambda normalise=0.1, warmup=0.1: FlowMapLoss(_one_time, functools.partial(_stable, normalise, warmup)),
+        lambda normalise=0.1, warmup=0.1: FlowMapLoss(_one_time, functools.partial(_stable, normalise, warmup), True),
     ),
 }
 """The losses by name."""
