@@ -54,6 +54,7 @@ ADDED = (
     "evaluation.exact_tolerance",
     "evaluation.fid",
     "evaluation.fid.network",
+    "evaluation.step_counts",
     "loss.flow_map",
     "preconditioning",
 )

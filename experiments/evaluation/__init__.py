@@ -7,6 +7,8 @@ from experiments.cli.ranges import above, at_least, check_ranges, count, free, i
 from experiments.data import kind_of
 from experiments.data.images import Images
 from experiments.evaluation.feature_networks import NETWORKS
+from experiments.models.choices import build_schedule
+from experiments.models.sampling import at_steps, build_sampler
 from scorekit.io import as_path
 from scorekit.metrics.resize import CONVENTIONS
 
@@ -18,6 +20,8 @@ def fields() -> ConfigDict:
     """Samples that metrics are computed on."""
     evaluation.guidance_scales = (1.0, 2.0, 4.0)
     """Guidance scales to compare."""
+    evaluation.step_counts = ()
+    """Numbers of steps to compare, at every guidance scale; none is ``sampling.steps`` alone."""
     evaluation.bound_times = 32
     """Noise levels per test example in the variational bound."""
     evaluation.exact_examples = 256
@@ -47,6 +51,7 @@ def fields() -> ConfigDict:
 RANGES = {
     "num_samples": count(1, 10**8),
     "guidance_scales": items(at_least(0)),
+    "step_counts": items(count(1, 10**6)),
     "bound_times": count(1, 10**6),
     "exact_examples": count(2, 10**8),
     "exact_probes": count(1, 10**6),
@@ -58,9 +63,27 @@ RANGES = {
 """The values of the fields."""
 
 
+def compared(config: Config) -> dict[str, tuple[float, int]]:
+    """The guidance scale and the number of steps of each row of a table of samples."""
+    given = config.evaluation
+    if not given.step_counts:
+        return {f"γ = {scale:g}": (scale, config.sampling.steps) for scale in given.guidance_scales}
+    return {
+        f"γ = {scale:g}, {steps} step{'s' * (steps > 1)}": (scale, steps)
+        for scale in given.guidance_scales
+        for steps in given.step_counts
+    }
+
+
 def check(config: Config) -> None:
     """Validates the section ``evaluation`` before anything is loaded."""
     check_ranges(config, within("evaluation", RANGES))
+    given = config.sampling.grid.name in ("file", "times")
+    schedule = build_schedule(config)
+    for steps in config.evaluation.step_counts:
+        allowed = f"{config.sampling.steps} for sampling.grid.name={config.sampling.grid.name}, which has its times"
+        require(not given or steps == config.sampling.steps, "evaluation.step_counts", steps, allowed)
+        build_sampler(at_steps(config, steps), schedule)
     options = config.evaluation.fid
     if options.weights is None:
         allowed = "left out: without evaluation.fid.weights there is no FID"

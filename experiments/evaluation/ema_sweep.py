@@ -19,7 +19,8 @@ class EmaSweep(NamedTuple):
     """Metrics by relative width.
 
     Attributes:
-      rows: width -> guidance scale, as "γ = 1" -> metrics of samples by name; no scales where nothing measures samples.
+      rows: width -> guidance scale, as "γ = 1", and number of steps where several are compared -> metrics of samples by
+        name; no scales where nothing measures samples.
       bits: width -> bits per dimension of the variational bound.
       step: of the run.
     """

@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Dataset
+from experiments.evaluation import compared
 from experiments.evaluation.inception import (
     BLOCK,
     Extractor,
@@ -83,7 +84,7 @@ def inception_metrics(
     prepared: Prepared,
     partial: PartialSamples | None = None,
 ) -> InceptionMetrics:
-    """Draws ``repeats`` sets of samples at every guidance scale; of each batch only the features are kept.
+    """Draws ``repeats`` sets of samples of every row of :func:`compared`; of each batch only the features are kept.
 
     Args:
       config: the full config.
@@ -96,18 +97,18 @@ def inception_metrics(
     options, (extract, reference) = config.evaluation.fid, prepared
     labels = np.arange(options.num_samples, dtype=np.int32) % dataset.num_classes
     rows, distance = {}, extract.network.distance
-    for scale in config.evaluation.guidance_scales:
+    for name, (scale, steps) in compared(config).items():
         found = []
         for repeat in range(options.repeats):
             seed = (config.seed + 1 + repeat) % 2**32
-            features = generate(params, seed, labels, scale, partial=partial, measure=extract)
+            features = generate(params, seed, labels, scale, partial=partial, measure=extract, steps=steps)
             found.append(_of_set(features, extract, reference))
             score = found[-1][distance]
             print(
-                f"γ = {scale:g}, set {repeat + 1} of {options.repeats}: {distance} {score:.4f} ({extract.convention})",
+                f"{name}, set {repeat + 1} of {options.repeats}: {distance} {score:.4f} ({extract.convention})",
                 flush=True,
             )
-        rows[f"γ = {scale:g}"] = _over_repeats(found, distance)
+        rows[name] = _over_repeats(found, distance)
     provenance = {
         "samples": options.num_samples,
         "repeats": options.repeats,

@@ -9,9 +9,11 @@ import numpy as np
 
 from experiments.cli.config import Config
 from experiments.data.dataset import Batch, Dataset, Scorer, preprocess, rows_of
+from experiments.evaluation import compared
 from experiments.evaluation.exact import ExactBits, exact_bits
 from experiments.evaluation.fid import InceptionMetrics, inception_metrics, prepare
 from experiments.evaluation.quantisation import Quantisation, quantisation
+from experiments.evaluation.semigroup import caption, semigroup
 from experiments.models.conditioning import conditions, target_conditions
 from experiments.models.devices import collect, everywhere, spread, spread_jit
 from experiments.models.loss import make_loss, make_prepare
@@ -57,8 +59,8 @@ class Evaluation(NamedTuple):
     """All metrics of a run.
 
     Attributes:
-      rows: metrics by name, of real test data and of samples at each guidance scale; empty where a program of its own
-        measures samples.
+      rows: metrics by name, of real test data and of samples at each guidance scale and number of steps; empty where a
+        program of its own measures samples.
       caption: what the metrics of ``rows`` are.
       bound: the variational bound.
       quantisation: of latents with codes, else None.
@@ -95,7 +97,7 @@ def evaluate(
     partial: PartialSamples | None = None,
     exact: bool = False,
 ) -> Evaluation:
-    """Evaluates samples at every guidance scale, the variational bound and the loss by noise level.
+    """Evaluates samples at every guidance scale and number of steps, the variational bound and the loss by noise level.
 
     The FID joins them where the config names weights of the network of its features.
 
@@ -115,7 +117,7 @@ def evaluate(
     parts = {"training data": dataset.train, "held-out data": dataset.test}
     return Evaluation(
         rows=rows,
-        caption="" if scorer is None else scorer.caption,
+        caption="" if scorer is None else caption(model, scorer),
         bound=variational_bound(config, model, dataset, params),
         quantisation=quantisation(config, model, dataset, params, generate),
         loss_by_noise_level={name: loss_by_noise_level(model, dataset, params, part) for name, part in parts.items()},
@@ -133,15 +135,15 @@ def sample_metrics(
     generate: Generate,
     partial: PartialSamples | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Metrics by name, of real test data and of samples at each guidance scale; see :func:`evaluate`."""
+    """Metrics by name, of real test data and of samples at each scale and number of steps; see :func:`evaluate`."""
     if scorer is None:
         return {}
     rows = {"real test data": scorer.real}
     labels = np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
-    for scale in config.evaluation.guidance_scales:
-        samples = generate(params, config.seed + 1, labels, scale, partial=partial)
+    for name, (scale, steps) in compared(config).items():
+        samples = generate(params, config.seed + 1, labels, scale, partial=partial, steps=steps)
         errors = _condition_errors(model, dataset, samples, labels)
-        rows[f"γ = {scale:g}"] = {**scorer.samples(samples, labels), **errors}
+        rows[name] = {**scorer.samples(samples, labels), **errors, **semigroup(config, model, dataset, params, steps)}
     return rows
 
 

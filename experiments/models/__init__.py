@@ -22,7 +22,7 @@ def fields() -> ConfigDict:
     """What is trained: the function of the noisy example, the noise level and the conditions."""
     config.init_from = config_dict.placeholder(str)
     """A folder or file that scorekit.io.load reads: training starts from its parameters, with the network and the
-    preconditioning that they belong to; None starts from random parameters."""
+    preconditioning that they belong to, a flow map from those of a denoiser too; None starts from random parameters."""
     config.preconditioning = ConfigDict()
     config.preconditioning.noise = section(choices.NOISE_INPUTS, "log_snr", supplied=("schedule",))
     """What the network is called with for the noise level."""

@@ -20,10 +20,12 @@ class FlowMapLoss(NamedTuple):
     Attributes:
       draw: ``(key, n, sampler, schedule) -> times`` by name, ``(n,)`` each.
       loss: ``(flow_map, schedule, x0, eps, times, progress) -> (n,)``.
+      ends_only: whether the only jumps are those to t = 0.
     """
 
     draw: Callable[[Key, int, TimeSampler, Schedule], dict[str, Array]]
     loss: Callable[..., Array]
+    ends_only: bool = False
 
 
 def _two_times(diagonal, key, n, sampler, schedule):
@@ -80,10 +82,29 @@ def _stable(normalise, warmup, flow_map, schedule, x0, eps, times, progress):
     )  # fmt: skip
 
 
+def _tuning(base, stages, scale, flow_map: FlowMap, schedule, x0, eps, times, progress):
+    """Consistency training of the jumps to t = 0, whose two points approach each other by stages."""
+    t = times["t"]
+    s = flow_maps.tuning_time(t, jnp.clip(jnp.ceil(stages * progress), 1, stages), schedule, base=base)
+    weight = jnp.where(s < t, flow_maps.step_weight(t, s, schedule, "sigma"), 0.0)
+    jump = lambda x_t, t: flow_map(x_t, t, jnp.zeros_like(t))
+    distance = functools.partial(flow_maps.pseudo_huber, scale=scale)
+    return flow_maps.consistency_training_loss(jump, jump, schedule, x0, eps, t, s, distance=distance, weight=weight)
+
+
 _DIAGONAL = "\n  diagonal: the share of the batch with s = t, which is flow matching."
 _ADAPTIVE = "\n  power: of the adaptive weight; 0 is none.\n  offset: of the adaptive weight, added to the loss."
 
 LOSSES: Mapping[str, Callable[..., FlowMapLoss | None]] = {
+    "consistency_tuning": documented(
+        "Consistency tuning (ECT): jumps to t = 0, from the weights of a denoiser that ``init_from`` names.\n\nArgs:"
+        "\n  base: the distance of the two points on a path is divided by it after every stage."
+        "\n  stages: of equal length; the first compares low noise with clean data."
+        "\n  scale: of the pseudo-Huber distance.",
+        lambda base=2.0, stages=8, scale=0.03: FlowMapLoss(
+            _one_time, functools.partial(_tuning, base, int(stages), scale), True
+        ),
+    ),
     "none": documented("A denoiser is trained.", lambda: None),
     "improved_mean_flow": documented(
         f"Improved MeanFlow: the tangent is the map's own velocity.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
@@ -109,12 +130,13 @@ LOSSES: Mapping[str, Callable[..., FlowMapLoss | None]] = {
     "stable_consistency": documented(
         "Continuous-time consistency (sCM): jumps to t = 0.\n\nArgs:\n  normalise: offset of the norm of the tangent."
         "\n  warmup: share of the training in which the tangent grows to its full size.",
-        lambda normalise=0.1, warmup=0.1: FlowMapLoss(_one_time, functools.partial(_stable, normalise, warmup)),
+        lambda normalise=0.1, warmup=0.1: FlowMapLoss(_one_time, functools.partial(_stable, normalise, warmup), True),
     ),
 }
 """The losses by name."""
 
 RANGES: Mapping[str, Any] = or_none(
-    diagonal=between(0, 1), levels=count(1, 20), normalise=above(0), offset=above(0), power=at_least(0),
+    base=above(1), diagonal=between(0, 1), levels=count(1, 20), normalise=above(0), offset=above(0), power=at_least(0),
+    scale=above(0), stages=count(1, 20),
     warmup=between(0, 1, open_low=True),
 )  # fmt: skip

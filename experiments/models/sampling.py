@@ -25,7 +25,7 @@ from scorekit.solvers._grids import check_grid
 from scorekit.typing import Array, Schedule, Solver
 
 Generate = Callable[..., np.ndarray]
-"""``generate(params, seed, labels, guidance_scale, partial=None) -> samples``; see :func:`make_sampler`."""
+"""``generate(params, seed, labels, guidance_scale, partial=None, steps=None) -> samples``; see :func:`make_sampler`."""
 
 
 class Measure(Protocol):
@@ -139,6 +139,13 @@ def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
     return solver, ts
 
 
+def at_steps(config: Config, steps: int) -> Config:
+    """The config with another number of steps of its sampler."""
+    config = config.copy_and_resolve_references()
+    config.sampling.steps = steps
+    return config
+
+
 def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras = NO_EXTRAS) -> Generate:
     """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size.
 
@@ -147,6 +154,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
     finite. Every device draws its share of a batch; with several processes each gets all samples. With
     ``partial=PartialSamples(folder)``, samples of more than one batch are kept by batch until the caller removes them.
     With ``measure`` the result is what it makes of each batch, and no more than a batch of samples is in memory.
+    ``steps`` takes another number of steps than the config.
     """
     solver, fixed = build_sampler(config, model.schedule)
     options, denoiser = config.sampling, guided.make_guided(config, model)
@@ -173,6 +181,10 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         states = jnp.concatenate([x[None], out[1]])
         return states, schedule.log_snr(ts)
 
+    @functools.cache
+    def with_steps(steps: int) -> Generate:
+        return make_sampler(at_steps(config, steps), model, dataset, extras)
+
     def generate(
         params,
         seed: int,
@@ -182,7 +194,11 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         trajectory: bool = False,
         partial: PartialSamples | None = None,
         measure: Measure | None = None,
+        steps: int | None = None,
     ):
+        if steps not in (None, options.steps):
+            further = {"trajectory": trajectory, "partial": partial, "measure": measure}
+            return with_steps(steps)(params, seed, labels, guidance_scale, **further)
         key = jax.random.key(seed)
         noise = options.map_noise or 0.0
         for_map = jax.random.fold_in(key, 2**31 - 1) if noise else None

@@ -12,6 +12,7 @@ from experiments.models.model import LOG_VARIANCE, Model, init_log_variance, ini
 from scorekit import io
 from scorekit.io.preconditioning import BETAS, LogSNRInput, ddpm, vp
 from scorekit.io.tensors import check_params
+from scorekit.networks import with_new_parameters
 from scorekit.typing import PyTree
 
 _FREE = ("attention", "dropout", "dtype", "name", "parent", "remat")
@@ -59,6 +60,8 @@ def initial_params(config: Config, model: Model) -> PyTree:
         same = jax.tree.structure(theirs) == jax.tree.structure(model.schedule)
         params[SCHEDULE] = init_schedule(theirs if same else model.schedule)
     try:
+        if model.flow_map is not None:  # a denoiser lacks the parameters of the length of the jump
+            params = with_new_parameters(params, init_params(model, jax.random.key(config.seed)))
         check_params(params, jax.eval_shape(functools.partial(init_params, model), jax.random.key(0)))
     except ValueError as error:
         raise ConfigError(f"{given}: {error}") from error

@@ -148,7 +148,7 @@ def config_of_student(config: Config, method: str, ts: Array) -> Config:
     config.sampling.grid.update(name="times", times=tuple(float(t) for t in np.asarray(ts)))
     config.sampling.guidance_shape.name = "constant"
     config.sampling.update(steps=len(ts) - 1, guidance_scale=1.0, ema=str(config.training.ema_decays[0]))
-    config.evaluation.guidance_scales = (1.0,)
+    config.evaluation.update(guidance_scales=(1.0,), step_counts=())
     config.guidance = ("conditional",)
     return config
 

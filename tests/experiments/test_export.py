@@ -5,6 +5,7 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from programs import run
@@ -14,7 +15,7 @@ from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
 from experiments.configs import base
 from experiments.models import checks, runs, sampling
-from experiments.models.model import build_model
+from experiments.models.model import build_model, flow_map
 from experiments.models.starting import initial_params
 from experiments.training import loop
 from experiments.training.model_run import fit_model
@@ -89,6 +90,16 @@ def test_a_run_starts_from_what_was_exported(ring_run, exported, tmp_path, monke
     dataset = data.load(config)
     found = fit_model(config, tmp_path, dataset, build_model(config, dataset))
     jax.tree.map(np.testing.assert_array_equal, found, io.load(exported).params)
+
+
+def test_a_flow_map_starts_as_the_denoiser_that_was_exported(ring_run, exported):
+    config = changed(ring_run, f"init_from={exported}", "loss.flow_map.name=consistency_tuning")
+    model, loaded = build_model(config, data.load(config)), io.load(exported)
+    params, labels = initial_params(config, model), jnp.array([0, 3])
+    x, t = jnp.ones((2, 2)), jnp.array([0.4, 0.9])
+    expected = loaded.denoiser(labels=labels)(x, t).x0
+    np.testing.assert_allclose(flow_map(model, params, labels)(x, t, 0 * t).x0, expected, rtol=1e-5, atol=1e-6)
+    assert "scalars" in params["params"]["conditioning"]
 
 
 @pytest.mark.parametrize(

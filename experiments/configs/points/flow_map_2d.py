@@ -1,7 +1,7 @@
 """A shortcut model of the ring of eight Gaussians, which samples in 1, 2 or 4 steps: seconds.
 
 python -m experiments.train --config=experiments/configs/points/flow_map_2d.py --workdir=runs/flow_map_2d
-python -m experiments.evaluate --workdir=runs/flow_map_2d --config.sampling.steps=1
+python -m experiments.evaluate --workdir=runs/flow_map_2d --config.evaluation.step_counts=1,2,4,8
 """
 
 from experiments.configs.points import mixture_2d
@@ -19,5 +19,6 @@ def get_config():
     config.sampling.guidance_scale = 1.0
     config.sampling.steps = 1
     config.evaluation.guidance_scales = (1.0,)
+    config.evaluation.step_counts = (1, 2, 4)
     config.training.learning_rate = 2e-3
     return config

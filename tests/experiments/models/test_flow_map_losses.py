@@ -29,7 +29,7 @@ def perturbed(params):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["improved_mean_flow", "shortcut", "stable_consistency"])
+@pytest.mark.parametrize("name", ["consistency_tuning", "improved_mean_flow", "shortcut", "stable_consistency"])
 def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
     config = small(name)
     checks.check(config)

@@ -1,0 +1,23 @@
+"""A shortcut model of the digits of ``digits.py``, class-conditional, which samples in 1, 2 or 4 steps.
+
+python -m experiments.train --config=experiments/configs/images/flow_map_digits.py --workdir=runs/flow_map_digits
+python -m experiments.sample --workdir=runs/flow_map_digits --config.sampling.steps=4
+"""
+
+from experiments.configs.images import digits
+
+
+def get_config():
+    config = digits.get_config()
+    config.schedule.name = "rectified_flow"
+    config.preconditioning.noise.name = "clock"
+    config.loss.target.name = "velocity"
+    config.loss.flow_map.name = "shortcut"
+    config.guidance = ("conditional",)
+    config.sampling.solver.name = "flow_map"
+    config.sampling.grid.name = "uniform"
+    config.sampling.guidance_scale = 1.0
+    config.sampling.steps = 1
+    config.evaluation.guidance_scales = (1.0,)
+    config.evaluation.step_counts = (1, 2, 4)
+    return config

@@ -1,0 +1,24 @@
+"""Consistency tuning on the ring of eight Gaussians: the denoiser of ``mixture_2d.py``, in 1 or 2 steps: seconds.
+
+python -m experiments.train --config=experiments/configs/points/mixture_2d.py --workdir=runs/mixture_2d
+python -m experiments.export --workdir=runs/mixture_2d --out=weights/mixture_2d
+python -m experiments.train --config=experiments/configs/points/consistency_2d.py --workdir=runs/consistency_2d \\
+    --config.init_from=weights/mixture_2d
+"""
+
+from experiments.configs.points import mixture_2d
+
+
+def get_config():
+    config = mixture_2d.get_config()
+    config.loss.flow_map.name = "consistency_tuning"
+    config.loss.times.name = "log_normal_sigma"
+    config.guidance = ("conditional",)
+    config.sampling.solver.name = "flow_map"
+    config.sampling.solver.gamma = 1.0
+    config.sampling.grid.update(name="uniform", t_max=0.95)  # the largest noise level that is trained often
+    config.sampling.guidance_scale = 1.0
+    config.sampling.steps = 2
+    config.evaluation.guidance_scales = (1.0,)
+    config.evaluation.step_counts = (1, 2, 4)
+    return config

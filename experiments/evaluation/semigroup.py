@@ -1,0 +1,56 @@
+"""The semigroup error of a trained flow map, which needs no other model to compare with."""
+
+import jax
+
+from experiments.cli.config import Config
+from experiments.data.dataset import Dataset, Scorer, preprocess, rows_of
+from experiments.models.conditioning import conditions
+from experiments.models.devices import collect, everywhere, spread, spread_jit
+from experiments.models.model import Model, at_params, flow_map
+from experiments.models.sampling import at_steps, build_sampler
+from scorekit import flow_maps, process
+from scorekit.typing import PyTree
+
+NAME = "semigroup error"
+
+
+def semigroup(config: Config, model: Model, dataset: Dataset, params: PyTree, steps: int) -> dict[str, float]:
+    """What halving the jumps of a sampler of ``steps`` changes; nothing for a denoiser.
+
+    The mean over held-out examples of :func:`scorekit.flow_maps.semigroup_error` at their noised states, each on a
+    step of the sampler that is drawn at random. A map that is trained on jumps to t = 0 alone has none.
+
+    Args:
+      config: the full config.
+      model: the model.
+      dataset: its data.
+      params: the parameters to evaluate.
+      steps: number of steps of the sampler.
+    """
+    if model.flow_map is None or model.flow_map.ends_only:
+        return {}
+    model = at_params(model, params)
+    schedule = model.schedule
+    ts = build_sampler(at_steps(config, steps), schedule)[1]
+
+    @spread_jit
+    def run(params, key, batch):
+        batch = preprocess(dataset, spread(batch))
+        for_step, for_noise = jax.random.split(key)
+        i = jax.random.randint(for_step, batch["x"].shape[:1], 0, steps)
+        t, s = ts[i], ts[i + 1]
+        x_t = process.perturb(batch["x"], jax.random.normal(for_noise, batch["x"].shape), t, schedule)
+        found = flow_map(model, params, conditions(model, batch))
+        middle = flow_maps.middle_time(t, s, schedule)
+        return collect(flow_maps.semigroup_error(found, schedule, x_t, t, middle, s)).mean()
+
+    few = rows_of(dataset.test, slice(min(dataset.max_evaluated, dataset.evaluation_batch)))
+    return {NAME: float(run(everywhere(params), jax.random.key(config.seed), few))}
+
+
+def caption(model: Model, scorer: Scorer) -> str:
+    """What the metrics of samples are, with this one."""
+    if model.flow_map is None or model.flow_map.ends_only:
+        return scorer.caption
+    about = "mean square, per value, of what halving the steps changes at noised held-out examples"
+    return f"{scorer.caption} {NAME.capitalize()}: {about}.".strip()
