@@ -38,7 +38,7 @@ def test_features_and_inputs_are_those_of_torchvision_from_either_file(tensors, 
         assert np.max(np.abs(ours - theirs)) <= 1e-5 * np.max(np.abs(theirs)), name
         assert np.max(np.abs(theirs[0] - theirs[1])) > 1e-4 * np.max(np.abs(theirs)), name
 
-    layers = [params[name] for name in vgg.LAYERS]
+    layers = [params[name] for name in vgg._LAYERS]
     other = {"VGG16_0": {f"Conv_{i}": layer for i, layer in enumerate(layers)}, "NetLinLayer_0": {}}
     (tmp_path / "vgg16.ckpt").write_bytes(pickle.dumps(other))
     again = vgg.load(tmp_path / "vgg16.ckpt")
@@ -61,7 +61,7 @@ def test_missing_and_unknown_tensors_and_files_are_named(tmp_path):
 
 
 def _shapes():
-    names = [f"features.{number}" for number in vgg.NUMBERS]
+    names = [f"features.{number}" for number in vgg._NUMBERS]
     return {f"{name}.weight": (1, 1, 1, 1) for name in names} | {f"{name}.bias": (1,) for name in names}
 
 

@@ -43,7 +43,7 @@ class Case:
 
     def __call__(self, value, present, params=None, vector=ALL):
         params = self.params if params is None else params
-        return np.asarray(self.apply(params, X, NOISE, None, vector, None, Masked(value, present)))
+        return np.asarray(self.apply(params, X, NOISE, None, vector, tokens=Masked(value, present)))
 
 
 @pytest.fixture(scope="module", params=["DiT", pytest.param("UNet", marks=pytest.mark.slow)])
