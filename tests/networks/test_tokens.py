@@ -124,7 +124,7 @@ def test_a_network_without_tokens_is_what_it_was(case):
 @pytest.mark.slow
 def test_remat_is_the_same_network(case):
     again = case.network.clone(remat=True)
-    found = case.compile(again.apply)(case.params, X, NOISE, None, VECTOR, None, Masked(VALUE, PRESENT))
+    found = case.compile(again.apply)(case.params, X, NOISE, None, VECTOR, tokens=Masked(VALUE, PRESENT))
     np.testing.assert_allclose(found, case(VALUE, PRESENT), rtol=1e-4, atol=1e-4)
 
 
