@@ -22,7 +22,7 @@ from experiments.models.partial import PartialSamples
 from experiments.models.sampling import Generate
 from scorekit import likelihood, losses
 from scorekit import times as time_samplers
-from scorekit.typing import PyTree, Schedule
+from scorekit.typing import PyTree
 
 
 class Bound(NamedTuple):
@@ -161,20 +161,22 @@ def _condition_errors(model: Model, dataset: Dataset, samples: np.ndarray, label
     }
 
 
-def _bound_ends(schedule: Schedule, bins: int | None) -> tuple[float, float]:
-    """The first and the last time of a bound, for a schedule that is not trained by it.
+def bound_ends(model: Model, bins: int | None) -> tuple[float, float]:
+    """The first and the last time of the bound: those of a schedule that is trained by it are its ends.
 
-    Discrete data start where a bin is four standard deviations wide; below that, rounding beats any network. Some
-    schedules begin with more noise.
+    Otherwise discrete data start where a bin is four standard deviations wide; below that, rounding beats any network.
+    Some schedules begin with more noise.
     """
-    t_min = 1e-3 if bins is None else max(0.0, float(schedule.time_at(2.0 * math.log(2.0 * (bins - 1)))))
+    if model.learns_schedule:
+        return 0.0, 1.0
+    t_min = 1e-3 if bins is None else max(0.0, float(model.schedule.time_at(2.0 * math.log(2.0 * (bins - 1)))))
     return t_min, 1.0 - 1e-3
 
 
 def variational_bound(config: Config, model: Model, dataset: Dataset, params: PyTree) -> Bound:
     """The variational bound on the test set given its conditions, and the exact value where it is known."""
     dim, bins = math.prod(model.shape), dataset.bins
-    t_min, t_max = _bound_ends(model.schedule, bins) if not model.learns_schedule else (0.0, 1.0)
+    t_min, t_max = bound_ends(model, bins)
 
     @spread_jit
     def run(params, key, batch):
