@@ -32,7 +32,9 @@ def types_of(config, path=""):
 def numeric_fields(config):
     """The fields that hold numbers or lists of them; lists of names have a name as default."""
     values = dict(leaves(config))
-    names = [field for field, value in values.items() if isinstance(value, tuple) and isinstance(value[0], str)]
+    names = [
+        field for field, value in values.items() if isinstance(value, tuple) and any(isinstance(x, str) for x in value)
+    ]
     return {field: kind for field, kind in types_of(config) if kind in NUMBERS and field not in names}
 
 
