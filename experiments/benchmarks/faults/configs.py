@@ -1,4 +1,4 @@
-"""Malformed configs: every numeric field just outside its range, and fields at random with values at random."""
+"""Malformed configs: every field just outside its range, and fields at random with values at random."""
 
 import math
 import random
@@ -12,7 +12,7 @@ from experiments import data, training
 from experiments.benchmarks.faults.tally import Case
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError, leaves
-from experiments.cli.ranges import Items, Range, check_fields_and_ranges
+from experiments.cli.ranges import Free, Items, Names, Range, check_fields_and_ranges
 from experiments.configs import base, base_classifier, base_latent
 from experiments.configs.ood import ood_digits
 from experiments.models import checks
@@ -29,8 +29,8 @@ TEXTS = ("", "a", "-1", "0", "1", "2.5", "-0.0", "1e38", "1e400", "nan", "inf", 
 """What somebody, or somebody's script, may write after the equals sign."""
 
 
-def outside(allowed: Range | Items) -> Iterator[Any]:
-    """Values just outside a range, NaN and infinities.
+def outside(allowed: Range | Items | Names | Free) -> Iterator[Any]:
+    """Values just outside a range, NaN and infinities; of names another one, of free texts none.
 
     >>> from experiments.cli.ranges import count
     >>> list(outside(count(1, 5)))
@@ -38,6 +38,10 @@ def outside(allowed: Range | Items) -> Iterator[Any]:
     """
     if isinstance(allowed, Items):
         yield from ((value,) for value in outside(allowed.each))
+        return
+    if isinstance(allowed, Names):
+        yield "no_such_name"
+    if not isinstance(allowed, Range):
         return
     if not allowed.integer:
         yield from (math.nan, math.inf, -math.inf)
@@ -61,7 +65,7 @@ def check(kind: str, config: ConfigDict) -> None:
 
 
 def by_range() -> Iterator[Case]:
-    """Every numeric field of every kind of config, just outside its range."""
+    """Every field of every kind of config that has a range or names, just outside of them."""
     for kind, module in KINDS.items():
         config, ranges = module.get_config(), module.ranges()
         for field, before in leaves(config):
