@@ -22,7 +22,7 @@ from scorekit import flow_maps, weightings
 from scorekit import times as time_samplers
 from scorekit.metrics import energy_distance
 from scorekit.predictions import X0, Score
-from scorekit.solvers._coordinates import frame, log_snr_at
+from scorekit.schedules import rectified_flow
 from scorekit.times import Times
 from scorekit.trees import event_size
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
@@ -155,8 +155,8 @@ def config_of_student(config: Config, method: str, ts: Array) -> Config:
 
 def flow_grid(schedule: Schedule, n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0) -> Array:
     """``n`` steps from ``t_max`` to ``t_min`` that are equal in ``sigma / (alpha + sigma)``, whatever the schedule."""
-    first, last = (frame("flow", schedule.alpha(t), schedule.sigma(t)).clock for t in (t_max, t_min))
-    ts = schedule.time_at(log_snr_at("flow", jnp.linspace(first, last, n + 1)))
+    first, last = (flow_maps.clock(schedule, t) for t in (t_max, t_min))
+    ts = schedule.time_at(rectified_flow().log_snr(jnp.linspace(first, last, n + 1)))
     return ts.at[0].set(t_max).at[-1].set(t_min)
 
 
