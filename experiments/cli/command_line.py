@@ -262,5 +262,6 @@ def run(
         with interrupts.handled(), endings.one_line(), endings.closed_output():
             app.run(start, argv=argv, flags_parser=flags_parser)
     except SystemExit as ended:
-        interrupts.finish(ended.code)
+        if not distributed.is_one_of_several():  # several processes take leave of each other
+            interrupts.finish(ended.code)
         raise
