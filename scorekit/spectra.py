@@ -348,7 +348,7 @@ def error_by_band(
     (2, 5)
     """
 
-    if jnp.ndim(ts) != 1 or not jnp.size(ts):
+    if np.ndim(ts) != 1 or not np.size(ts):
         raise ValueError(f"ts must have shape (T,) with T >= 1 times, got shape {jnp.shape(ts)}")
     check_between(0, 1, ts=ts)
     check_floating(x0=x0)

@@ -217,8 +217,8 @@ def boundary_terms(
 
     >>> from scorekit.schedules import learned
     >>> prior, reconstruction = boundary_terms(learned(), jnp.ones((2, 3)), jnp.zeros((2, 3)))
-    >>> prior.round(4).tolist(), reconstruction.round(1).tolist()
-    ([0.0101, 0.0101], [-15.7, -15.7])
+    >>> print(prior.round(4), reconstruction.round(1))
+    [0.0101 0.0101] [-15.7 -15.7]
 
     Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """

@@ -72,8 +72,9 @@ def nfe(solver: Solver, ts: ArrayLike) -> int:
     Raises:
       ValueError: if ``ts`` is no grid.
 
+    >>> import numpy as np
     >>> from scorekit.solvers import Heun
-    >>> nfe(Heun(), jnp.linspace(1.0, 0.0, 11))
+    >>> nfe(Heun(), np.linspace(1.0, 0.0, 11))
     20
     """
     return solver.evals_per_step * (check_grid(ts).shape[0] - 1)
