@@ -6,6 +6,7 @@ run in a subprocess of a test, are compiled once for each worker. The cache star
 entries atomically.
 """
 
+import collections
 import gc
 import os
 import pathlib
@@ -61,13 +62,30 @@ def pytest_unconfigure():
         shutil.rmtree(CACHE, ignore_errors=True)
 
 
+FIRST = ("test_colabs.py", "test_processes.py", "test_processes_of_programs.py", "test_scaling.py", "test_train.py")
+"""Files whose few tests take minutes: they start first, so that no worker is left with them at the end."""
+
+
+def unit(nodeid):
+    """One file is one unit of work, so that its tests share compiled programs; so is each example and each notebook."""
+    file = nodeid.split("::", 1)[0]
+    return nodeid if file.endswith(("test_doctests.py", "test_colabs.py")) else file
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Large units before small ones."""
+    sizes = collections.Counter(unit(item.nodeid) for item in items)
+    items.sort(key=lambda item: (item.path.name not in FIRST, -sizes[unit(item.nodeid)]))
+
+
 class Scheduling(LoadFileScheduling):
-    """One file is one unit of work, so that its tests share compiled programs; every example is a unit of its own."""
+    """Units are distributed in the order of collection."""
 
     def _split_scope(self, nodeid):
-        file = super()._split_scope(nodeid)
-        return nodeid if file.endswith("test_doctests.py") else file
+        return unit(nodeid)
 
 
 def pytest_xdist_make_scheduler(config, log):
+    config.option.loadscopereorder = False
     return Scheduling(config, log)
