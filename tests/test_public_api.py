@@ -53,7 +53,7 @@ NO_PAPER = {
     "Stream Zone batch_at default_path encode_captions folder from_unit load load_caption_encoder load_captioned "
     "load_notes load_phrases local_rows open_images piano_roll prefetch random_crop random_flip random_phrase "
     "read_soundfont render_phrase stream tar to_unit",
-    "audio": "ConstantQ GriffinLim LogMel Representation Sound autocorrelation correlation frame "
+    "audio": "ConstantQ Controls GriffinLim LogMel Representation Sound autocorrelation correlation frame "
     "frequency_to_hz from_polar hann harmonic_tones harmony_statistics high_rate log_magnitudes "
     "log_mel log_mel_frames log_mel_statistics low_rate magnitude magnitudes make_log_mel match_mel "
     "mel_envelope mel_spectrogram normalise_peak num_frames overlap_add pcm_to_float phase "

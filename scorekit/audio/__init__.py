@@ -2,10 +2,11 @@
 
 :mod:`scorekit.audio.files` reads, writes and resamples on the host (``pip install 'scorekit[audio]'``); all other
 modules need jax and numpy only. :mod:`scorekit.audio.representations` holds the representations of sounds for networks,
-:mod:`scorekit.audio.structure` statistics of rhythm and harmony.
+:mod:`scorekit.audio.structure` statistics of rhythm and harmony, :mod:`scorekit.audio.ddsp` a differentiable
+synthesiser.
 """
 
-from scorekit.audio import representations, structure
+from scorekit.audio import ddsp, representations, structure
 from scorekit.audio.constant_q import ConstantQ, constant_q, constant_q_frame, inverse_constant_q
 from scorekit.audio.distances import log_spectral_distance, multi_resolution_stft_loss, spectral_convergence
 from scorekit.audio.excitation import harmonic_tones, pitch_velocity_features, pulse_train
@@ -60,6 +61,7 @@ __all__ = [
     "constant_q",
     "constant_q_frame",
     "correlation",
+    "ddsp",
     "decode_spectrum",
     "encode_spectrum",
     "float_to_pcm",

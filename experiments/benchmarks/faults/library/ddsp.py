@@ -1,0 +1,57 @@
+"""The differentiable synthesiser of :mod:`scorekit.audio.ddsp`."""
+
+import jax
+import numpy as np
+
+from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, call
+from scorekit.audio import ddsp
+
+_FREE = {"integer": "integers count as floats", "shape": "leading axes are free: sounds of one sample"}
+_RATE = Number(1000.0, low=0.0)
+_F0 = np.full(16, 100.0, np.float32)
+_SOUND = np.sin(np.arange(16, dtype=np.float32))
+_BANDS = np.ones((5, 3), np.float32)
+
+ROWS: dict[str, Call] = {
+    "audio.ddsp.accumulate_phase": call(ddsp.accumulate_phase, f0=Data(_F0, _FREE), sample_rate=_RATE),
+    "audio.ddsp.harmonics": call(
+        ddsp.harmonics,
+        f0=Data(_F0, {"integer": "integers count as floats"}, alias="amplitudes"),
+        amplitudes=Data(np.ones((16, 2), np.float32), {"integer": "integers count as floats"}),
+        sample_rate=_RATE,
+    ),
+    "audio.ddsp.upsample": call(
+        ddsp.upsample,
+        controls=Data(_BANDS, {"integer": "integers count as floats", "nan": "NaN gives NaN"}),
+        hop=Count(4, alias="controls"),
+        length=Count(16, alias="controls"),
+        method=Choice("linear"),
+    ),
+    "audio.ddsp.exp_sigmoid": call(
+        ddsp.exp_sigmoid,
+        x=Data(_SOUND, _FREE | {"shape": "any shape", "empty": "no value gives no value"}),
+    ),
+    "audio.ddsp.filtered_noise": call(
+        lambda **kwargs: ddsp.filtered_noise(jax.random.key(0), **kwargs),
+        bands=Data(_BANDS, {"integer": "integers count as floats"}),
+        hop=Count(4, alias="bands"),
+        length=Count(16, alias="bands"),
+    ),
+    "audio.ddsp.reverberate": call(
+        ddsp.reverberate,
+        x=Data(_SOUND, {"shape": "leading axes are free: sounds of one sample"}, alias="response"),
+        response=Data(_SOUND[:4], {"shape": "leading axes are free: responses of one tap"}),
+    ),
+    "audio.ddsp.analyse": call(
+        ddsp.analyse,
+        x=Data(_SOUND, {"integer": "integers count as floats"}, alias="f0"),
+        f0=Data(np.full(5, 100.0, np.float32), {"integer": "integers count as floats"}),
+        sample_rate=_RATE,
+        count=Count(2),
+        bands=Count(3, least=2),
+        hop=Count(4, alias="f0"),
+        window=Count(8, alias="bands"),
+    ),
+}
+
+EXEMPT = {"audio.ddsp.Controls": "a result"}

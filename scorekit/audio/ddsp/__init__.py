@@ -1,0 +1,26 @@
+"""A differentiable synthesiser: harmonic oscillators, filtered noise and reverberation, and their controls.
+
+    sound = reverberate(harmonics(f0, amplitudes, rate) + filtered_noise(key, bands, hop, length), room)
+
+Oscillators take controls at the sample rate, for which :func:`upsample` interpolates those of frames; frame ``m`` is at
+sample ``m hop``, as in :mod:`scorekit.audio.stft`. :func:`analyse` estimates amplitudes and noise bands of a recording
+of known pitch.
+
+Source: Engel et al. 2020, "DDSP: Differentiable digital signal processing" (https://arxiv.org/abs/2001.04643).
+"""
+
+from scorekit.audio.ddsp.analysis import Controls, analyse
+from scorekit.audio.ddsp.controls import exp_sigmoid, upsample
+from scorekit.audio.ddsp.filters import filtered_noise, reverberate
+from scorekit.audio.ddsp.oscillators import accumulate_phase, harmonics
+
+__all__ = [
+    "Controls",
+    "accumulate_phase",
+    "analyse",
+    "exp_sigmoid",
+    "filtered_noise",
+    "harmonics",
+    "reverberate",
+    "upsample",
+]

@@ -1,0 +1,160 @@
+"""The differentiable synthesiser against sums in float64: phases, partials, filters and their analysis."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit.audio import ddsp
+
+RATE = 16000.0
+
+
+def exact_phase(f0):
+    return np.concatenate([[0.0], np.cumsum(np.asarray(f0, np.float64))[:-1]]) / RATE
+
+
+def test_the_phase_of_two_minutes_does_not_drift():
+    n = np.arange(120 * 16000)
+    for f0 in (np.full(n.shape, 441.3), 300.0 + 200.0 * np.sin(2 * np.pi * n / 50_000)):
+        f0 = f0.astype(np.float32)
+        turns = np.asarray(jax.jit(ddsp.accumulate_phase, static_argnums=1)(f0, RATE))
+        assert turns.min() >= -0.5
+        assert turns.max() < 0.5
+        off = turns - exact_phase(f0)
+        assert np.abs(off - np.round(off)).max() < 3e-4  # a sum in float32 is off by 0.1 and more
+
+
+def test_partials_have_their_amplitudes_and_nothing_is_aliased():
+    """Frequencies that fit into the window: the spectrum is exact, and is zero but for the partials."""
+    amplitudes = np.array([0.5, 0.25, 0.125, 0.3, 0.2], np.float32)
+    f0 = 2000.0  # the fourth partial is at half the sample rate
+    x = np.asarray(ddsp.harmonics(np.full(1600, f0, np.float32), amplitudes, RATE))
+    spectrum = 2 * np.abs(np.fft.rfft(x)) / 1600
+    expected = np.zeros(801)
+    expected[[200, 400, 600]] = amplitudes[:3]
+    np.testing.assert_allclose(spectrum, expected, atol=1e-6)
+
+
+def test_a_sound_is_the_sum_of_its_partials():
+    n, k = np.arange(4000), np.arange(1, 9)
+    f0 = (1500.0 - 0.2 * n).astype(np.float32)
+    amplitudes = np.abs(np.sin(np.arange(2 * 4000 * 8).reshape(2, 4000, 8) / 7e3)).astype(np.float32)
+    heard = amplitudes * (k * f0[:, None] < RATE / 2)
+    expected = np.sum(heard * np.sin(2 * np.pi * k * exact_phase(f0)[:, None]), -1)
+    found = jax.vmap(lambda a: ddsp.harmonics(f0, a, RATE))(amplitudes)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_gradients_of_frequencies_are_those_of_the_exact_sum():
+    f0 = np.linspace(500.0, 700.0, 200, dtype=np.float32)
+    amplitudes, weights = np.array([0.5, 0.2]), np.cos(np.arange(200))
+    loss = lambda f0: jnp.sum(ddsp.harmonics(f0, amplitudes, RATE) * weights)
+    slope = sum(
+        weights * a * 2 * np.pi * k / RATE * np.cos(2 * np.pi * k * exact_phase(f0))
+        for k, a in zip((1, 2), amplitudes, strict=True)
+    )
+    expected = np.cumsum(slope[::-1])[::-1] - slope  # a frequency turns all samples after its own
+    np.testing.assert_allclose(jax.jit(jax.grad(loss))(f0), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["linear", "hann"])
+def test_upsampled_controls_meet_their_frames(method):
+    frames = np.stack([np.arange(6.0), np.ones(6), [3.0, 1.0, 4.0, 1.0, 5.0, 9.0]], -1)
+    found = np.asarray(ddsp.upsample(frames, 8, 37, method))
+    assert found.shape == (37, 3)
+    np.testing.assert_allclose(found[::8], frames[:5], atol=1e-6)
+    np.testing.assert_allclose(found[:, 1], 1.0, atol=1e-6)
+    middle = found[4::8]
+    np.testing.assert_allclose(middle, (frames[:5] + frames[1:])[: len(middle)] / 2, atol=1e-6)
+    share = 0.25 if method == "linear" else np.sin(np.pi / 8) ** 2
+    np.testing.assert_allclose(found[2, 2], 3.0 - 2.0 * share, atol=1e-6)
+
+
+def test_amplitudes_are_exponential_for_small_and_bounded_for_large_inputs():
+    x = np.array([-30.0, -5.0, 0.0, 50.0])
+    expected = 2.0 * (1.0 / (1.0 + np.exp(-x))) ** np.log(10.0) + 1e-7
+    np.testing.assert_allclose(ddsp.exp_sigmoid(x), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("hop", "length"), [(10, 95), (7, 64), (64, 64)])
+def test_constant_bands_are_one_filter_for_all_the_noise(hop, length):
+    key, bands = jax.random.key(3), np.exp(-0.3 * np.arange(9.0))
+    frames = 1 + -(-length // hop)
+    found = ddsp.filtered_noise(key, np.tile(bands, (frames, 1)), hop, length)
+    noise = np.asarray(jax.random.normal(key, (frames, hop)), np.float64).reshape(-1)  # from sample -(hop // 2)
+    response = np.roll(np.fft.irfft(bands, 16), 8) * np.sin(np.pi * np.arange(16) / 16) ** 2  # its middle is tap 8
+    expected = np.convolve(noise, response)[hop // 2 + 8 :][:length]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_spectrum_of_noise_is_its_filter_and_follows_the_frames():
+    bands = np.zeros((65, 33), np.float32)
+    bands[:32, :9], bands[33:, 24:] = 1.0, 1.0
+    x = np.asarray(ddsp.filtered_noise(jax.random.key(0), bands, 256, 16384))
+    low, high = (np.abs(np.fft.rfft(half)) ** 2 / 8192 for half in np.split(x, 2))
+    share = lambda power, a, b: power[int(a * 4096) : int(b * 4096)].mean()
+    assert share(low, 0.0, 0.22) == pytest.approx(1.0, rel=0.1)
+    assert share(high, 0.8, 1.0) == pytest.approx(1.0, rel=0.1)
+    assert share(low, 0.4, 1.0) < 0.01
+    assert share(high, 0.0, 0.6) < 0.01
+
+
+def test_reverberation_is_a_causal_convolution():
+    rng = np.random.default_rng(0)
+    x, response = rng.normal(size=(3, 100)).astype(np.float32), rng.normal(size=(40,)).astype(np.float32)
+    found = ddsp.reverberate(x, response)
+    expected = [np.convolve(row, response)[:100] for row in x]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_analysis_finds_the_controls_that_were_played():
+    """Partials closer than the window separates, missing partials, noise; at the ends of the sound as well."""
+    amplitudes, rate, length, hop = np.array([0.5, 0.0, 0.3, 0.1]), 8000.0, 1600, 160
+    n = np.arange(length)
+    phases = np.array([0.1, 0.0, -0.2, 0.4])
+    tones = sum(
+        a * np.sin(2 * np.pi * (k * 75.0 * n / rate + p))
+        for k, (a, p) in enumerate(zip(amplitudes, phases, strict=True), 1)
+    )
+    analyse = jax.jit(lambda x: ddsp.analyse(x, np.full(11, 75.0), rate, 4, hop=hop, window=256, bands=17))
+    found = analyse(tones.astype(np.float32))
+    np.testing.assert_allclose(found.amplitudes[1:-1], np.tile(amplitudes, (9, 1)), atol=2e-3)
+    at = (phases + np.arange(1, 5) * 75.0 * hop / rate * np.arange(11)[:, None])[:, [0, 2, 3]]
+    off = np.asarray(found.phases)[:, [0, 2, 3]] - at
+    np.testing.assert_allclose((off - np.round(off))[1:-1], 0.0, atol=5e-3)
+    assert np.asarray(found.bands).max() < 1e-3
+    noise = 0.2 * np.random.default_rng(0).normal(size=(40, length))
+    noisy = jax.jit(jax.vmap(lambda x: analyse(x).bands))((tones + noise).astype(np.float32))
+    np.testing.assert_allclose(np.sqrt(np.mean(noisy**2, (0, 1)))[4:-1], 0.2, rtol=0.05)
+
+
+@pytest.mark.slow
+def test_a_sound_played_from_its_analysis_is_the_sound():
+    rate, length, hop = 8000.0, 4096, 64
+    n = np.arange(length + hop)
+    f0 = (220.0 + 0.01 * n).astype(np.float32)
+    envelope = np.exp(-n / 3000)[:, None] * np.array([0.5, 0.3, 0.2])
+    x = ddsp.harmonics(f0[:length], envelope[:length].astype(np.float32), rate)
+    found = ddsp.analyse(x, f0[::hop], rate, 3, hop=hop, window=512)
+    again = ddsp.harmonics(f0[:length], ddsp.upsample(found.amplitudes, hop, length, "hann"), rate)
+    assert np.sqrt(np.mean((again - x)[256:-256] ** 2)) < 0.02 * np.sqrt(np.mean(x**2))
+
+
+def test_shapes_that_do_not_fit_are_named():
+    ones = np.ones
+    for call, message in {
+        (lambda: ddsp.harmonics(ones(8), ones((7, 2)), RATE)): r"amplitudes must broadcast to \(8, 2\)",
+        (lambda: ddsp.harmonics(np.full(8, 9e3), ones(2), RATE)): r"f0 must be from 0 to sample_rate / 2 = 8000",
+        (lambda: ddsp.upsample(ones((4, 1)), 8, 37)): "controls must have 6 frames",
+        (lambda: ddsp.upsample(ones((6, 1)), 8, 37, "cubic")): "method must be 'linear' or 'hann', got 'cubic'",
+        (
+            lambda: ddsp.filtered_noise(jax.random.key(0), ones((3, 1)), 8, 16)
+        ): r"bands must be \(..., 3, K\) with K >= 2",
+        (lambda: ddsp.analyse(ones(64), ones(3), RATE, 2, hop=16, window=16)): r"bands must be from 2 to window / 4",
+        (lambda: ddsp.analyse(ones(64), ones(3), RATE, 2, hop=16, window=256)): r"f0 must be \(5,\)",
+        (lambda: ddsp.reverberate(ones((3, 4)), ones((2, 4)))): "response must broadcast with x",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            call()
