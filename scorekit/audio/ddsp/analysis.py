@@ -85,12 +85,10 @@ def analyse(
         expected = (*x.shape[:-1], num_frames(x.shape[-1], hop))
         raise ValueError(f"f0 must be {expected} for x {x.shape} and a hop of {hop}, got {f0.shape}")
     after = (f0.shape[-1] - 1) * hop + window - window // 2 - x.shape[-1]
-    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(window // 2, max(after, 0))])
-    frames = frame(padded, window, hop)[..., : f0.shape[-1], :]
-    inside = frame(jnp.pad(jnp.ones_like(x), [(0, 0)] * (x.ndim - 1) + [(window // 2, max(after, 0))]), window, hop)
-    flat = lambda a: a.reshape(-1, a.shape[-1])
-    one = lambda args: _analyse_frame(*args, sample_rate, count, bands)
-    found = jax.lax.map(one, (flat(frames), flat(inside[..., : f0.shape[-1], :]), f0.reshape(-1)), batch_size=32)
+    around = [(0, 0)] * (x.ndim - 1) + [(window // 2, max(after, 0))]
+    cut = lambda x: frame(jnp.pad(x, around), window, hop)[..., : f0.shape[-1], :].reshape(-1, window)
+    one = lambda args: _analyse_frame(args[0], args[1], args[2], sample_rate, count, bands)
+    found = jax.lax.map(one, (cut(x), cut(jnp.ones_like(x)), f0.reshape(-1)), batch_size=32)
     return Controls(*(a.reshape(*f0.shape, a.shape[-1]) for a in found))
 
 
