@@ -9,7 +9,7 @@ from scorekit.solvers._grids import check_grid
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Schedule
 
-__all__ = ["karras", "matching", "quadratic", "uniform", "uniform_log_snr", "vp_quadratic"]
+__all__ = ["check_grid", "karras", "matching", "quadratic", "uniform", "uniform_log_snr", "vp_quadratic"]
 
 _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 
