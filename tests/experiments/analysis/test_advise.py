@@ -78,7 +78,7 @@ def test_scales_of_gaussian_fields_are_the_exact_ones(name, monkeypatch):
 
 
 def test_channels_of_a_representation_count_each_for_itself():
-    """One channel of slow changes and one of white noise: the coarsest features are of the former, not of their mean."""
+    """Of slow changes beside white noise the coarsest features are those of the former, not of the mean."""
     slow, quiet = random_fields.power_law((64,), 3.0, 4.0), 0.1
     x = jnp.concatenate([slow.sample(jax.random.key(0), (2000,)), quiet * jnp.ones((2000, 64, 1))], axis=-1)
     x = x.at[..., 1].multiply(jax.random.normal(jax.random.key(1), (2000, 64)))
