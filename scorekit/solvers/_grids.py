@@ -10,7 +10,7 @@ from scorekit.typing import Array, ArrayLike
 
 
 def check_grid(ts: ArrayLike) -> Array:
-    """The times of a grid, validated: ``1 >= t_0 > t_1 > ... > t_n >= 0``, for a solver or sampler of your own.
+    """The times of a grid, validated, as samplers of your own may do: ``t_i > t_(i+1)``, all within [0, 1].
 
     Args:
       ts: the times, ``(n + 1,)`` for n >= 1 steps.
