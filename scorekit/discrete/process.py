@@ -49,7 +49,7 @@ class Process:
 
     @property
     def num_states(self) -> int:
-        """The number of values of a noisy token: V + 1 with a mask, else V."""
+        """The number of values of a noisy token, V + 1 with a mask and else V."""
         return self.noise.num_states
 
     @property
