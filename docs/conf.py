@@ -40,6 +40,7 @@ autodoc_preserve_defaults = True
 autodoc_typehints = "none"  # the sections of the docstrings give shapes and units, which types do not
 autosummary_generate = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False
 napoleon_use_rtype = False
 python_maximum_signature_line_length = 100
 toc_object_entries_show_parents = "hide"

@@ -228,7 +228,7 @@ def classification_loss(
     >>> loss.round(3)
     Array([0.693, 0.693, 0.693, 0.693], dtype=float32)
 
-    Source: Dhariwal & Nichol 2021, sec. 4 (https://arxiv.org/abs/2105.05233).
+    Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233).
     """
     for_times, for_noise = jax.random.split(key)
     drawn = draw(for_times, _examples(x0), uniform() if times is None else times, schedule)

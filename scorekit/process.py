@@ -2,7 +2,7 @@
 
 Marginal ``q(x_t | x0) = N(alpha_t x0, sigma_t^2)`` of the SDE ``dx = f(t) x dt + g(t) dw`` with ``f = d log(alpha)/dt``
 and ``g^2 = d sigma^2/dt - 2 f sigma^2`` (Song et al. 2021, https://arxiv.org/abs/2011.13456; Kingma et al. 2021,
-app. A, https://arxiv.org/abs/2107.00630).
+https://arxiv.org/abs/2107.00630).
 
 All functions raise a ``ValueError`` for a time outside [0, 1].
 """

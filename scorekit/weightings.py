@@ -255,7 +255,7 @@ def flow(log_snr: Array) -> Array:
     >>> float(flow(0.0))
     4.0
 
-    Source: Lipman et al. 2022 (https://arxiv.org/abs/2210.02747); Kingma & Gao 2023, app. D (https://arxiv.org/abs/2303.00848).
+    Source: Lipman et al. 2022 (https://arxiv.org/abs/2210.02747); Kingma & Gao 2023 (https://arxiv.org/abs/2303.00848).
     """
     return jnp.square(1.0 + jnp.exp(-0.5 * log_snr))
 
@@ -401,6 +401,6 @@ def likelihood(schedule: Schedule) -> Weighting:
     >>> round(float(likelihood(geometric_ve(0.1, 10.0))(jnp.float32(0.0))), 3)
     4.605
 
-    Source: Song et al. 2021, thm. 1 (https://arxiv.org/abs/2101.09258); Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
+    Source: Song et al. 2021 (https://arxiv.org/abs/2101.09258); Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
     return per_log_snr(_half, schedule)

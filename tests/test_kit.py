@@ -18,9 +18,9 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 def test_ruff_has_one_version():
     (wanted,) = re.findall(r"^ruff==(\S+)$", SETUP["options.extras_require"]["test"], re.MULTILINE)
-    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-    (found,) = (repo["rev"] for repo in hooks if "ruff" in repo["repo"])
-    assert found == f"v{wanted}"
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    found = {hook["id"]: hook["additional_dependencies"] for hook in repository["hooks"] if "ruff" in hook["id"]}
+    assert found == {"ruff-check": [f"ruff=={wanted}"], "ruff-format": [f"ruff=={wanted}"]}
 
 
 def test_the_workflow_runs_every_step_once():

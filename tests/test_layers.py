@@ -1,6 +1,7 @@
 """The layers: imports go down only, and the core needs nothing but jax and numpy."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -178,6 +179,16 @@ def package_violations(found: Sources) -> list[str]:
     return wrong
 
 
+def private_imports(found: Sources) -> list[str]:
+    """The imports of modules and names of scorekit that begin with an underscore."""
+    return [
+        f"{module} imports the private {name}"
+        for module, source in found.items()
+        for name in imports(source, module)
+        if name.split(".")[0] == "scorekit" and any(re.match("_[^_]", part) for part in name.split("."))
+    ]
+
+
 def cycle(found: Sources) -> list[str]:
     """Modules that import one another in a circle, or nothing."""
     graph, done = edges(found), set()
@@ -213,6 +224,15 @@ def test_imports_of_experiments_go_down_only():
     assert package_violations(sources()) == []
 
 
+def test_experiments_use_public_names_of_scorekit():
+    assert private_imports(sources()) == []
+
+
+@pytest.mark.parametrize("path", [*ROOT.parent.glob("colabs/*.ipynb"), *ROOT.parent.glob("docs/**/*.md")], ids=str)
+def test_notebooks_and_pages_use_public_names_of_scorekit(path):
+    assert re.findall(r"(?:scorekit|sk)(?:\.\w+)*(?:\.| import )_[a-z]\w*", path.read_text()) == []
+
+
 def test_no_modules_of_experiments_import_one_another_in_a_circle():
     assert cycle(sources()) == []
 
@@ -246,6 +266,19 @@ def test_every_package_of_experiments_exists_and_has_a_place():
 )
 def test_the_checker_of_packages_can_fail(module, source):
     assert package_violations({module: source})
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("from scorekit.solvers._grids import check_grid", 1),
+        ("from scorekit.networks.dit import DiT, _Block", 1),
+        ("import scorekit._shape_checks", 1),
+        ("from scorekit.solvers import grids\nfrom scorekit import __version__\nfrom jax import _src", 0),
+    ],
+)
+def test_the_checker_of_private_names_can_fail_and_pass(source, count):
+    assert len(private_imports({"experiments.models.sampling": source})) == count
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,8 @@ NO_PAPER = {
     "guidance": "StatefulDenoiser Traits branches guidance_rule init_denoiser_state predict rule temperature "
     "with_state adjoint average_pool blur clip gaussian_kernel grayscale low_pass_kernel mask conditional_log_probs "
     "joint_log_prob total_variation blend_windows cut_windows num_windows",
-    "solvers": "LinearSolver NoiseLevels PrecomputedSolver Row SolverBase noise_levels precomputed matching uniform "
-    "vp_quadratic",
+    "solvers": "LinearSolver NoiseLevels PrecomputedSolver Row SolverBase check_grid noise_levels precomputed matching "
+    "uniform vp_quadratic",
     "samplers": "nfe recommended sample",
     "tuning": "Pairs SavedGrid Trial Tuned distances fine_pairs load_grid restore_solver save_grid",
     "typicality": "Entropy gaussian_of_states log_sphere_area standardise typical_radii",

@@ -2,15 +2,20 @@
 
 import dataclasses
 import functools
+import inspect
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tables
 from tables import DDPM, HEIGHTS, SCHEDULES, SLOPES, STABLE_DIFFUSION, in_float64, learned_with, table_log_snr
 
 from scorekit import schedules
 from scorekit.schedules import time_derivative
+
+NOT_SCHEDULES = {"time_derivative"}
 
 every_schedule = pytest.mark.parametrize("name", SCHEDULES)
 INNER = [1e-6, 1e-4, 0.01, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.99, 1 - 1e-4, 1 - 1e-6]
@@ -248,6 +253,11 @@ def test_edm_uniform_times_are_the_karras_grid():
 @jax.jit
 def table_values(schedule, t):
     return schedule.alpha(t), schedule.sigma(t), schedule.log_snr(t)
+
+
+def test_every_schedule_has_a_case():
+    cases = inspect.getsource(tables).partition("\nSCHEDULES = {")[2]
+    assert {name for name in schedules.__all__ if not re.search(rf"\b{name}\b", cases)} == NOT_SCHEDULES
 
 
 @pytest.mark.parametrize("betas", [DDPM, STABLE_DIFFUSION], ids=["ddpm", "stable_diffusion"])

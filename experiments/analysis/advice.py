@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments.analysis.data_scales import Scales, coarsest, noise_moments, octaves, photographs
+from experiments.analysis.data_scales import Scales, coarsest, moments, octaves, photographs
 from experiments.cli.config import to_text
 from experiments.cli.progress import human
 from experiments.data.dataset import Dataset
@@ -89,7 +89,7 @@ def spectral_factor(scales: Scales) -> float:
     The latter puts half of a cosine schedule above the noise in which a typical coefficient is lost: with less, as the
     former rule gives for a few pixels, too few steps are left for the coarse shape.
     """
-    return max(coarse_factor(scales), math.exp(noise_moments(scales.power, scales.count, scales.floor)[0]))
+    return max(coarse_factor(scales), math.exp(moments(scales)[0]))
 
 
 def patch_of(grid: tuple[int, ...]) -> int:
@@ -125,7 +125,7 @@ def config_for(shape: tuple[int, ...], examples: int) -> tuple[str, dict[str, An
 def edm_fields(scales: Scales) -> dict[str, Any]:
     """The fields of EDM's noise, preconditioning and loss at these scales."""
     sigma_data = rounded(scales.std, 3)
-    mean, std = (rounded(value, 3) for value in noise_moments(scales.power, scales.count, scales.floor))
+    mean, std = (rounded(value, 3) for value in moments(scales))
     least = scales.step / 4 if scales.step else 0.1 * math.exp(mean - 2 * std)
     return {
         "schedule.name": "edm",
@@ -148,8 +148,9 @@ def noise_advice(scales: Scales, shape: tuple[int, ...], schedule: Schedule) -> 
     """On the schedule, EDM's distribution and the sampler."""
     factor, edm = spectral_factor(scales), edm_fields(scales)
     coarse = coarsest(scales)
+    strongest = "" if scales.channels is None else " of the strongest channel"
     lost = (
-        f"the coarsest features are lost in noise at sigma/alpha = {coarse:.3g}, those of photographs of "
+        f"the coarsest features{strongest} are lost in noise at sigma/alpha = {coarse:.3g}, those of photographs of "
         f"{SIDE} x {SIDE} pixels at {coarsest(photographs(SIDE)):.3g}"
     )
     why = lost
@@ -182,8 +183,7 @@ def _shift(shape: tuple[int, ...]) -> float:
 
 
 def _moments(side: int) -> str:
-    known = photographs(side)
-    mean, std = noise_moments(known.power, known.count)
+    mean, std = moments(photographs(side))
     return f"{mean:.2f}, {std:.2f}"
 
 

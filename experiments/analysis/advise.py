@@ -42,6 +42,7 @@ _LIMIT = shared.count("examples", 5000, "Training examples to measure on, at mos
 
 ROOT = Path(configs.__file__).parent
 WIDTH = 100
+SOUNDS = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".wav")
 OF_KIND = {Notes: "notes/notes.py", Phrases: "phrases/phrases.py"}
 """The config of a set of sounds that has none of its own."""
 
@@ -63,6 +64,12 @@ def opened() -> Config:
     if not name:
         raise ConfigError("--data=… must be given: a folder of pictures, a tar file, a data set or a config")
     path = Path(name).expanduser()
+    first = next((found for found in path.rglob("*") if found.is_file()), path)
+    if first.suffix.lower() in SOUNDS:
+        raise ConfigError(
+            f"--data={name}: it holds sounds ({first.name}), and sounds are read from TFDS sets of notes or phrases "
+            "only: name one, such as soundfont_notes/4khz or nsynth/full, or a config of one (docs/audio.md)"
+        )
     if path.is_dir() or path.suffix == ".tar":
         config = base.get_config()
         config.data.update(name="tar" if path.is_file() or any(path.glob("*.tar")) else "folder", path=name)
@@ -84,8 +91,7 @@ def summary(scales: data_scales.Scales, dataset: Dataset) -> str:
     size = "drawn anew" if dataset.examples is None else f"{dataset.examples:,} training examples"
     values = "" if dataset.bins is None else f", {dataset.bins} values in [-1, 1]"
     classes = f"{dataset.num_classes} class{'es' * (dataset.num_classes > 1)}"
-    shape = " x ".join(map(str, dataset.shape))
-    first = f"{dataset.name}: {size} of {shape}{values}, {classes}"
+    first = f"{dataset.name}: {size} of {dataset.described()}{values}, {classes}"
     return (
         f"{first}\nsigma_data = {scales.std:.3f}, the standard deviation of all values (mean {scales.mean:.3f}, "
         f"root mean square {scales.rms:.3f}; {scales.examples:,} examples)\n"
@@ -103,17 +109,19 @@ def scale_table(scales: data_scales.Scales, dataset: Dataset) -> Table:
         rows = [[k + 1, f"{p / power.sum():.1%}", *lost(math.sqrt(p))] for k, p in enumerate(power[:8])]
         return Table(["component", "of the variance", *last], rows)
     axis = dataset.frequency_axis()
+    more = [] if scales.channels is None else ["in the strongest channel"]
     rows = [
         [
             f"{1 / octave.frequency:,.{1 if octave.frequency > 0.01 else 0}f}",
             axis.show(octave.frequency),
             f"{octave.share:.1%}",
             *lost(octave.sigma),
+            *(f"{sigma:.3g}" for _ in more),
         ]
-        for octave in data_scales.octaves(scales)
+        for octave, sigma in zip(data_scales.octaves(scales), data_scales.strongest(scales), strict=True)
         if octave.power > 0
     ]
-    return Table(["period, samples", axis.unit, "of the variance", *last], rows)
+    return Table([f"period, {axis.positions}", axis.unit, "of the variance", *last, *more], rows)
 
 
 def _config(path: str) -> Config:
@@ -146,6 +154,8 @@ def main(config: Config) -> None:
     found = advice.commands(path, {**own_fields(config, path), **own}, scales, dataset)
     network = advice.network_advice(path, why, param_shapes_of(found[0], dataset), dataset.examples)
     given = advice.noise_advice(scales, dataset.shape, choices.build_schedule(config))
+    if known_config(_DATA.value) is not None:
+        given[0] = given[0]._replace(why=f"{given[0].why}; the config has {config.noise_factor:g}")
     if scales.bands is not None:
         given.append(advice.patch_advice(scales, dataset.shape))
     if len(dataset.shape) == 3 and max(dataset.shape[:2]) >= advice.LATENTS and not config.data.latents:

@@ -51,7 +51,9 @@ class Scales(NamedTuple):
       mean: of all values.
       std: of all values, EDM's sigma_data.
       rms: root mean square of all values.
-      power: of each band, or variance of each principal component, ``(K,)``.
+      power: of each band, or variance of each principal component, ``(K,)``; the mean over the channels.
+      channels: power of each band and channel ``(K, C)``, of signals of several channels, such as the bins of a
+        representation of sounds; else None.
       count: coefficients of each, ``(K,)``.
       bands: of images and signals; None for points.
       floor: the variance of rounding to the values of the data, 0 for continuous data.
@@ -63,6 +65,7 @@ class Scales(NamedTuple):
     std: float
     rms: float
     power: np.ndarray
+    channels: np.ndarray | None
     count: np.ndarray
     bands: spectra.Bands | None
     floor: float
@@ -85,6 +88,7 @@ def measure(dataset: Dataset, limit: int) -> Scales:
     std = math.sqrt(max(square - mean**2, 0.0))
     step = 0.0 if dataset.bins is None else 2.0 / (dataset.bins - 1)
     floor = step**2 / 12
+    channels = None
     if len(dataset.shape) == 1:
         bands, count = None, np.ones(len(total))
         covariance = _sum((x - total).T @ (x - total) for x in blocks()) / len(rows)
@@ -92,11 +96,14 @@ def measure(dataset: Dataset, limit: int) -> Scales:
     else:
         bands = spectra.radial_bands(dataset.shape[:-1])
         spectrum = jax.jit(lambda x: jnp.sum(spectra.band_power(x, bands), axis=0))
-        power = _sum(np.asarray(spectrum(x - total), np.float64) for x in blocks()) / len(rows)
-        count = np.asarray(bands.count, float)
+        each = len(dataset.shape) == 2 and dataset.shape[-1] > 1
+        split = lambda x: np.moveaxis(x, -1, 0)[..., None] if each else x[None]
+        found = _sum(np.stack([spectrum(part) for part in split(x - total)]).astype(np.float64) for x in blocks())
+        power, count = found.mean(0) / len(rows), np.asarray(bands.count, float)
+        channels = found.T / len(rows) if each else None
     if not np.any(power > 1e-12):
         raise ConfigError(f"--data: all {len(rows)} examples of {dataset.name} that were read are the same")
-    return Scales(mean, std, math.sqrt(square), power, count, bands, floor, step, len(rows))
+    return Scales(mean, std, math.sqrt(square), power, channels, count, bands, floor, step, len(rows))
 
 
 def _sum(parts: Iterable[Any]) -> Any:
@@ -113,16 +120,35 @@ def octaves(scales: Scales) -> list[Octave]:
     """The frequencies of images and signals by octaves from one cycle per side on, without the mean; none of points."""
     if scales.bands is None:
         return []
-    frequency, total = np.asarray(scales.bands.frequency), float(scales.power @ scales.count)
+    return _octaves(scales, scales.bands, scales.power)
+
+
+def _octaves(scales: Scales, bands: spectra.Bands, powers: np.ndarray) -> list[Octave]:
+    frequency, total = np.asarray(bands.frequency), float(powers @ scales.count) or 1.0
     inner = np.clip(frequency, 1e-9, 0.5 - 1e-6)  # the corners of the square of frequencies are of the last octave
-    index = np.floor(np.log2(inner * max(scales.bands.index.shape)) + 1e-6)
+    index = np.floor(np.log2(inner * max(bands.index.shape)) + 1e-6)
     found = []
     for k in np.unique(index[frequency > 0]):
         inside = (index == k) & (frequency > 0)
         weight = scales.count[inside]
-        power = float(scales.power[inside] @ weight / weight.sum())
+        power = float(powers[inside] @ weight / weight.sum())
         found.append(Octave(float(frequency[inside] @ weight / weight.sum()), power * weight.sum() / total, power))
     return found
+
+
+def strongest(scales: Scales) -> list[float]:
+    """The noise level at which each octave is lost in the channel that has most of it."""
+    if scales.bands is None:
+        return []
+    each = scales.power[None] if scales.channels is None else scales.channels.T
+    sigmas = [[octave.sigma for octave in _octaves(scales, scales.bands, powers)] for powers in each]
+    return np.max(sigmas, axis=0).tolist()
+
+
+def moments(scales: Scales) -> tuple[float, float]:
+    """:func:`noise_moments` of all coefficients, each channel by itself where they differ."""
+    powers = scales.power[:, None] if scales.channels is None else scales.channels
+    return noise_moments(powers.ravel(), np.repeat(scales.count, powers.shape[1]), scales.floor)
 
 
 def noise_moments(power: np.ndarray, count: np.ndarray, floor: float = 0.0) -> tuple[float, float]:
@@ -148,12 +174,12 @@ def noise_moments(power: np.ndarray, count: np.ndarray, floor: float = 0.0) -> t
 
 
 def coarsest(scales: Scales) -> float:
-    """The noise level at which the last features are lost: that of the strongest octave or component."""
-    return max((octave.sigma for octave in octaves(scales)), default=math.sqrt(float(scales.power.max())))
+    """The noise level at which the last features are lost: of the strongest octave of any channel, or component."""
+    return max(strongest(scales), default=math.sqrt(float(scales.power.max())))
 
 
 def photographs(side: int = 64, sigma_data: float = 0.5) -> Scales:
     """The exact scales of Gaussian images with the spectrum of photographs, 1 / f^2, for comparison."""
     field, bands = random_fields.power_law((side, side), 2.0, sigma_data**2), spectra.radial_bands((side, side))
     power = np.bincount(np.ravel(bands.index), np.ravel(np.asarray(field.power))) / bands.count
-    return Scales(0.0, sigma_data, sigma_data, power, np.asarray(bands.count, float), bands, 0.0, 0.0, 0)
+    return Scales(0.0, sigma_data, sigma_data, power, None, np.asarray(bands.count, float), bands, 0.0, 0.0, 0)

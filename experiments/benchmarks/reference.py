@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.solvers import AnnealedLangevin, LinearSolver, PredictorCorrector, StochasticHeun, UniPC
-from scorekit.solvers._multi_stage import MultiStage
+from scorekit import solvers
 from scorekit.typing import Schedule
 
 
@@ -179,10 +178,13 @@ def _langevin(solver, rows, schedule_values):
 
 
 _KINDS = {
-    LinearSolver: _linear,
-    MultiStage: _stages,
-    UniPC: _unipc,
-    StochasticHeun: _churned_heun,
-    PredictorCorrector: _corrected,
-    AnnealedLangevin: _langevin,
+    solvers.LinearSolver: _linear,
+    solvers.Heun: _stages,
+    solvers.Midpoint: _stages,
+    solvers.DPMSolver: _stages,
+    solvers.RK4: _stages,
+    solvers.UniPC: _unipc,
+    solvers.StochasticHeun: _churned_heun,
+    solvers.PredictorCorrector: _corrected,
+    solvers.AnnealedLangevin: _langevin,
 }

@@ -174,9 +174,10 @@ def describe(check: Callable, config: Config | None, pattern: str) -> str:
     last = (
         "set one as --config.training.steps=5"
         if pattern
-        else f"{total} fields; set one as --config.training.steps=5; --help_config=solver explains all of that name"
+        else f"{total} fields; set one as --config.training.steps=5; --help_config=solver explains those of that name"
     )
     first = "field = value  (its type and range); * marks the choice of this config"
+    first += "" if pattern else "\n--help_config=solver explains the fields of that name, with their choices"
     return f"{first}\n\n{as_text(found, config, detailed=bool(pattern))}\n\n{last}"
 
 

@@ -54,6 +54,11 @@ class FrequencyAxis(NamedTuple):
         """For tables and legends."""
         return f"{frequency * self.factor:.2f}" if self.factor == 1 else f"{frequency * self.factor:,.0f}"
 
+    @property
+    def positions(self) -> str:
+        """What a period is counted in."""
+        return "samples" if self.factor != 1 else f"{self.unit.removeprefix('cycles per ')}s"
+
 
 def moments() -> Callable[[Mapping[str, Any]], Array]:
     """A vector of any examples: the mean and standard deviation over all values, ``(B, 2)`` (brightness, contrast)."""
@@ -195,6 +200,10 @@ class Dataset:
     def bits_per_value(self) -> float:
         """The bits that one stored value takes."""
         return math.log2(self.bins or 256)
+
+    def described(self) -> str:
+        """One example, for people."""
+        return " x ".join(map(str, self.shape))
 
     def frequency_axis(self) -> FrequencyAxis:
         """The unit of frequencies along the spatial axes."""

@@ -1,6 +1,7 @@
 """The section ``config.data.representation``: how a network receives sounds."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -47,6 +48,22 @@ def spatial_axes(config: Config) -> int:
     options = config.data.representation
     name = choice("data.representation.name", options.name or "waveform", REPRESENTATIONS)
     return 2 if name in _OF_IMAGES and not options.by_bins else 1
+
+
+class Axes(NamedTuple):
+    """The representation by name, and what a position along its spatial axes is: a sample, frame or bin, or any."""
+
+    name: str
+    positions: str
+
+
+def axes_of(config: Config) -> Axes:
+    """What the spatial axes of sounds are to the network."""
+    options = config.data.representation
+    name = options.name or "waveform"
+    if options.by_bins:
+        return Axes(f"{name} by bins", "bin")
+    return Axes(name, {"compressed": "frame", "low_rate": "sample", "waveform": "sample"}.get(name, "position"))
 
 
 def check_representation(config: Config) -> None:

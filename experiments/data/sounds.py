@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError, choice, require
 from experiments.data.dataset import Batch, Dataset, FrequencyAxis, Preview, keep_not_finite, rows_of, zero_not_finite
-from experiments.data.representation import build_representation, check_representation, spatial_axes
+from experiments.data.representation import axes_of, build_representation, check_representation, spatial_axes
 from experiments.data.views import Sounds as SoundsView
 from scorekit import audio, data
 
@@ -110,6 +110,7 @@ class Sounds(Dataset):
         fits = 0 < self._crop <= length and self._crop % self._hop == 0
         require(fits, "data.crop", options.crop, f"a multiple of {self._hop} up to {length}")
         self._representation = build_representation(config, self._crop, train.sample_rate)
+        self._axes = axes_of(config)
         self._full = full[0]
         self.train, self.test = (self._cropped(part, np.zeros(len(part["x"]), int)) for part in full)
         self.shape = jax.eval_shape(self.to_model, self.test["x"][:1]).shape[1:]
@@ -175,8 +176,14 @@ class Sounds(Dataset):
     def bits_per_value(self):
         return 16.0
 
+    def described(self):
+        seconds = f"{self._crop / self.sample_rate:.2f} s at {self.sample_rate:,} Hz"
+        return f"{seconds} ({self._axes.name}, {super().described()})"
+
     def frequency_axis(self):
-        return FrequencyAxis("Hz", "Hz", self.sample_rate) if len(self.shape) == 2 else super().frequency_axis()
+        if self._axes.positions == "sample":
+            return FrequencyAxis("Hz", "Hz", self.sample_rate * self.shape[0] / self._crop)
+        return FrequencyAxis(f"cycles per {self._axes.positions}", f"cycles/{self._axes.positions}")
 
     def perceptual_loss(self, y, x):
         """The multi-resolution STFT loss of each sound, 0 for silent ones."""

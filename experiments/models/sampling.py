@@ -21,7 +21,7 @@ from experiments.models.model import Model, at_params
 from experiments.models.partial import PartialSamples, digest_of
 from experiments.models.solver_choices import SOLVERS
 from scorekit import process, samplers, schedules, solvers, tuning
-from scorekit.solvers._grids import check_grid
+from scorekit.solvers.grids import check_grid
 from scorekit.typing import Array, Schedule, Solver
 
 Generate = Callable[..., np.ndarray]

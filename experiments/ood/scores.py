@@ -15,7 +15,7 @@ Score = Callable[[Statistics], np.ndarray]
 
 
 def _fitted(factory: Callable, select: Callable[[Statistics], np.ndarray], calibration: Statistics) -> Score:
-    """A score of :mod:`scorekit.typicality._scores` on some of the statistics."""
+    """A score of :mod:`scorekit.typicality` on some of the statistics."""
     score = factory(select(calibration))
     return lambda found: np.asarray(_apply(score, select(found)))
 

@@ -37,7 +37,7 @@ def magnitude_from_mel(mel: ArrayLike, bank: ArrayLike, *, iterations: int = 100
       ValueError: if the shapes do not fit, a value is not finite and >= 0 (traced, such a value gives NaN), or
         ``iterations`` is not an integer >= 1.
 
-    Source: Lee and Seung 2001, "Algorithms for non-negative matrix factorization", theorem 1, with one factor fixed.
+    Source: Lee and Seung 2001, "Algorithms for non-negative matrix factorization", with one factor fixed.
 
     >>> from scorekit.audio.mel import mel_filter_bank
     >>> bank = mel_filter_bank(8000, 256, 40)

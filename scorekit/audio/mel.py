@@ -37,7 +37,7 @@ def hz_to_mel(frequency, scale: _Scale = "slaney") -> np.ndarray:
     Raises:
       ValueError: if ``scale`` is not one of the two, or a frequency not finite and >= 0.
 
-    Source: Slaney 1998, "Auditory Toolbox" (1998-010); Young et al., "The HTK Book", section 5.4.
+    Source: Slaney 1998, "Auditory Toolbox" (1998-010); Young et al., "The HTK Book".
 
     >>> round(float(hz_to_mel(1000.0)), 2), round(float(hz_to_mel(1000.0, "htk")), 2)
     (15.0, 999.99)

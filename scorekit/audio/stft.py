@@ -134,7 +134,7 @@ def istft(spectrum: ArrayLike, window: ArrayLike, hop: int, length: int) -> Arra
     Raises:
       ValueError: if the shapes do not fit, or all windows nearly vanish at some sample.
 
-    Source: Griffin and Lim 1984, "Signal estimation from modified short-time Fourier transform", eq. 6.
+    Source: Griffin and Lim 1984, "Signal estimation from modified short-time Fourier transform".
 
     >>> x = jax.random.normal(jax.random.key(0), (3, 1000))
     >>> again = jax.jit(lambda x: istft(stft(x, hann(256), 100), hann(256), 100, 1000))(x)

@@ -65,8 +65,7 @@ def edm_augment(
     >>> bool((y == x).all()), labels.tolist()
     (True, [[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
 
-    Source: Karras, Aittala, Aila and Laine, Elucidating the design space of diffusion-based generative models (2022),
-    appendix F.2.
+    Source: Karras et al. 2022, appendix F.2 (https://arxiv.org/abs/2206.00364).
     """
     x = jnp.asarray(x)
     check_images(x)

@@ -36,7 +36,7 @@ def fit_gaussian(x: ArrayLike, rank: int | None = None, floor: float = 0.0) -> G
     >>> fitted.mean, f"{fitted.residual:.3f}"
     (Array([0., 2.], dtype=float32), '0.667')
 
-    Source: Tipping & Bishop 1999, sec. 3.2, "Probabilistic principal component analysis".
+    Source: Tipping & Bishop 1999, "Probabilistic principal component analysis".
     """
     x = np.asarray(x, np.float64)
     if x.ndim != 2 or x.shape[0] < 2 or x.shape[1] < 1:

@@ -78,7 +78,7 @@ def denoiser_from_network(
     >>> [f"{x:.3f}" for x in p]
     ['0.667', '0.167', '0.167']
 
-    Source: Sahoo et al. 2024, sec. 3.2.3 (https://arxiv.org/abs/2406.07524); Schiff et al. 2024
+    Source: Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524); Schiff et al. 2024
     (https://arxiv.org/abs/2412.10193).
     """
     if target not in ("leave_one_out", "posterior"):

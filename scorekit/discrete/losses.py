@@ -235,7 +235,7 @@ def discrete_variational_bound(
     >>> bound.total.round(3)  # one step generates the tokens independently: two bits
     Array([1.386], dtype=float32)
 
-    Source: Austin et al. 2021, eq. 1 (https://arxiv.org/abs/2107.03006).
+    Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006).
     """
     check_codes(process.num_tokens, x0=x0)
     _check_batch(x0)

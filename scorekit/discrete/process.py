@@ -49,7 +49,7 @@ class Process:
 
     @property
     def num_states(self) -> int:
-        """The number of values of a noisy token: V + 1 with a mask, else V."""
+        """The number of values of a noisy token, V + 1 with a mask and else V."""
         return self.noise.num_states
 
     @property
@@ -176,7 +176,7 @@ def posterior(process: Process, z_t: Array, x0: Array, t: ArrayLike, s: ArrayLik
     >>> posterior(absorbing(2), jnp.array([2]), jnp.array([1]), 0.8, 0.2).tolist()  # a mask is revealed, or stays
     [[0.0, 0.75, 0.25]]
 
-    Source: Austin et al. 2021, eq. 3 (https://arxiv.org/abs/2107.03006).
+    Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006).
     """
     check_codes(process.num_tokens, x0=x0)
     check_codes(process.num_states, z_t=z_t)

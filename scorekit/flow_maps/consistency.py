@@ -147,7 +147,7 @@ def pseudo_huber(a: PyTree, b: PyTree, scale: ArrayLike = 0.03) -> Array:
     >>> pseudo_huber(jnp.zeros((1, 2)), jnp.array([[4.0, 4.0]]), 3.0)
     Array([2.], dtype=float32)
 
-    Source: Song & Dhariwal 2023, eq. 7 (https://arxiv.org/abs/2310.14189), with the norm as a root mean square.
+    Source: Song & Dhariwal 2023 (https://arxiv.org/abs/2310.14189), with the norm as a root mean square.
     """
     check_positive(scale=scale)
     squared = squared_error(a, b)
@@ -242,7 +242,7 @@ def consistency_training_loss(
 
     Args:
       student: the consistency model.
-      target: the same model, without averaging (Song & Dhariwal 2023, sec. 3.2).
+      target: the same model, without averaging (Song & Dhariwal 2023).
       schedule: the noise schedule.
       x0: data, leaves ``(B, ...)``.
       eps: noise shaped like ``x0``.

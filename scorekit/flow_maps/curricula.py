@@ -62,7 +62,7 @@ def curriculum(progress: ArrayLike, first: int, last: int) -> Array:
     >>> curriculum(jnp.array([0.0, 0.3, 0.5, 1.0]), 10, 40)
     Array([10., 10., 20., 40.], dtype=float32)
 
-    Source: Song & Dhariwal 2023, eq. 8 (https://arxiv.org/abs/2310.14189).
+    Source: Song & Dhariwal 2023 (https://arxiv.org/abs/2310.14189).
     """
     check_time(progress=progress)
     check_count(first=first, last=last)
@@ -94,7 +94,7 @@ def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: Coor
     >>> step_weight(jnp.array([0.75]), jnp.array([0.5]), rectified_flow())
     Array([4.], dtype=float32)
 
-    Source: Song & Dhariwal 2023, sec. 3.1 (https://arxiv.org/abs/2310.14189).
+    Source: Song & Dhariwal 2023 (https://arxiv.org/abs/2310.14189).
     """
     check_time(t=t, s=s)
     check_like("t", t, s=s)

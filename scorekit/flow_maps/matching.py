@@ -9,8 +9,8 @@ because the score of q has mean 0 under q: no density is needed, only two denois
 regions without data and may drop modes. For an autoregressive teacher and a generator with an explicit density, the
 same objective is the probability-density distillation of Parallel WaveNet.
 
-Sources: van den Oord et al. 2017, sec. 4 (https://arxiv.org/abs/1711.10433); Luo et al. 2023, thm. 3.1
-(https://arxiv.org/abs/2305.18455); Yin et al. 2023, eq. 3-8 (https://arxiv.org/abs/2311.18828).
+Sources: van den Oord et al. 2017 (https://arxiv.org/abs/1711.10433); Luo et al. 2023
+(https://arxiv.org/abs/2305.18455); Yin et al. 2023 (https://arxiv.org/abs/2311.18828).
 """
 
 import jax
@@ -64,7 +64,7 @@ def reverse_kl_gradient(
     >>> reverse_kl_gradient(fake, real, rectified_flow(), jnp.ones((1, 1)), 0.5).round(4)
     Array([[1.]], dtype=float32)
 
-    Source: Luo et al. 2023, thm. 3.1 (https://arxiv.org/abs/2305.18455); Yin et al. 2023
+    Source: Luo et al. 2023 (https://arxiv.org/abs/2305.18455); Yin et al. 2023
     (https://arxiv.org/abs/2311.18828).
     """
     check_floating(x_t=x_t)
@@ -121,7 +121,7 @@ def matching_loss(
     >>> jax.grad(loss)(jnp.array([[2.0]])).round(3)  # (x0_fake - x0_real) / |2 - x0_real|, 1 / 1
     Array([[1.]], dtype=float32)
 
-    Source: Yin et al. 2023, eq. 7-8 and alg. 2 (https://arxiv.org/abs/2311.18828).
+    Source: Yin et al. 2023 (https://arxiv.org/abs/2311.18828).
     """
     check_floating(samples=samples)
     _check(times, batch_size(samples))
@@ -169,7 +169,7 @@ def fake_score_loss(
     >>> fake_score_loss(lambda x, t: 0 * x, x, cosine(), 0 * x, at, target="eps")[0]
     Array([0., 0.], dtype=float32)
 
-    Source: Yin et al. 2023, eq. 6 (https://arxiv.org/abs/2311.18828).
+    Source: Yin et al. 2023 (https://arxiv.org/abs/2311.18828).
     """
     check_floating(samples=samples)
     _check(times, batch_size(samples))

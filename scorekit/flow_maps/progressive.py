@@ -63,7 +63,7 @@ def student_steps(key: Key, n: int, ts: ArrayLike) -> Steps:
     >>> student_steps(jax.random.key(0), 2, jnp.array([1.0, 0.5, 0.0])).middle
     Array([0.5, 0.5], dtype=float32)
 
-    Source: Salimans & Ho 2022, alg. 2 (https://arxiv.org/abs/2202.00512).
+    Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
     """
     check_count(n=n)
     check_time(ts=ts)
@@ -111,7 +111,7 @@ def chord(x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike, schedule: Schedu
     >>> chord(jnp.array([1.0]), jnp.array([3.0]), 1.0, 0.5, rectified_flow())
     Prediction(x0=Array([5.], dtype=float32), eps=Array([1.], dtype=float32))
 
-    Source: Salimans & Ho 2022, app. G (https://arxiv.org/abs/2202.00512).
+    Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
     """
     check_time(t=t, s=s)
     check_floating(x_t=x_t, x_s=x_s)
@@ -156,7 +156,7 @@ def two_step_prediction(
     >>> two_step_prediction(teacher, jnp.ones((1, 1)), 1.0, 0.5, 0.0, cosine()).x0.round(3)
     Array([[0.2]], dtype=float32)
 
-    Source: Salimans & Ho 2022, alg. 2 (https://arxiv.org/abs/2202.00512).
+    Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
     """
     check_floating(x_t=x_t)
     check_per_example(x_t, t=t, middle=middle, s=s)
@@ -218,7 +218,7 @@ def progressive_loss(
     >>> progressive_loss(lambda x, t: 0 * x, teacher, cosine(), x0, -x0, steps)[0].shape
     (4,)
 
-    Source: Salimans & Ho 2022, alg. 2 (https://arxiv.org/abs/2202.00512).
+    Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
     """
     for name, value in zip(Steps._fields, steps, strict=True):
         if jnp.shape(value) != (batch_size(x0),):
@@ -247,7 +247,7 @@ def halvings(first: int, last: int) -> tuple[int, ...]:
     >>> halvings(16, 2)
     (8, 4, 2)
 
-    Source: Salimans & Ho 2022, alg. 2 (https://arxiv.org/abs/2202.00512).
+    Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
     """
     check_count(0, first=first, last=last)
     rounds = [last]

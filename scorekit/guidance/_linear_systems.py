@@ -23,7 +23,7 @@ def conjugate_gradients(matvec: Callable[[PyTree], PyTree], b: PyTree, iteration
     >>> conjugate_gradients(lambda u: u * jnp.array([2.0, 4.0]), jnp.ones((1, 2)), iterations=2).round(3)
     Array([[0.5 , 0.25]], dtype=float32)
 
-    Source: Hestenes & Stiefel 1952, eq. 3:1; the stop is Steihaug's (1983, SIAM J. Numer. Anal. 20, sec. 2).
+    Source: Hestenes & Stiefel 1952; the stop is Steihaug's (1983, SIAM J. Numer. Anal. 20).
     """
 
     u, r, p = jax.tree.map(jnp.zeros_like, b), b, b

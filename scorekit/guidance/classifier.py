@@ -91,7 +91,7 @@ def classifier_guidance(
     >>> classifier_guidance(prior, towards, schedule, 1.0)(jnp.zeros((1, 1)), 0.5).x0
     Array([[1.5]], dtype=float32)
 
-    Source: Dhariwal & Nichol 2021, alg. 1-2 (https://arxiv.org/abs/2105.05233).
+    Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233).
     """
     check_scale(guidance_scale=guidance_scale)
     formula = _of_batch if batched else _of_examples

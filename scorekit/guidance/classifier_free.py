@@ -121,7 +121,7 @@ def autoguidance(cond: Denoiser, weak: Denoiser, guidance_scale: Scale) -> Denoi
     >>> autoguidance(cond, weak, 2.0)(jnp.ones(1), 0.5).x0.round(3)
     Array([1.2], dtype=float32)
 
-    Source: Karras et al. 2024, sec. 3 (https://arxiv.org/abs/2406.02507).
+    Source: Karras et al. 2024 (https://arxiv.org/abs/2406.02507).
     """
     return classifier_free(cond, weak, guidance_scale)
 
@@ -231,7 +231,7 @@ def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> De
     >>> cfg_plus_plus(cond, uncond, 0.5)(jnp.ones(1), 0.5)
     Prediction(x0=Array([0.5], dtype=float32), eps=Array([1.], dtype=float32))
 
-    Source: Chung et al. 2024, alg. 2 (https://arxiv.org/abs/2406.08070).
+    Source: Chung et al. 2024 (https://arxiv.org/abs/2406.08070).
     """
     check_value(lambda x: (x >= 0) & (x <= 1), "in [0, 1]", guidance_scale=guidance_scale)
     return rule(_plus_plus, (uncond, cond), guidance_scale)

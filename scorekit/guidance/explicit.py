@@ -57,7 +57,7 @@ def log_product(*terms: tuple[Number, _LogDensity]) -> _LogDensity:
     >>> both(jnp.array([[1.0], [2.0]])).tolist()
     [-1.0, -2.0]
 
-    Source: Hinton 2002, eq. 1 (https://doi.org/10.1162/089976602760128018).
+    Source: Hinton 2002 (https://doi.org/10.1162/089976602760128018).
     """
     if not terms:
         raise ValueError("terms must hold at least one pair of a weight and a log-density, got none")
@@ -89,7 +89,7 @@ def classifier_guided_log_density(
     >>> jnp.exp(guided(jnp.array([[0.0]])))  # 1 / 2^4
     Array([0.0625], dtype=float32)
 
-    Source: Dhariwal & Nichol 2021, sec. 4 (https://arxiv.org/abs/2105.05233), on the joint.
+    Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233), on the joint.
     """
     check(np.isfinite, "finite", guidance_scale=guidance_scale)
     return log_product((1.0, log_density), (guidance_scale, log_likelihood))
@@ -118,7 +118,7 @@ def classifier_free_log_density(cond: _LogDensity, uncond: _LogDensity, guidance
     >>> guided(jnp.array([[3.0], [4.0]])).tolist()
     [3.0, 2.5]
 
-    Source: Ho & Salimans 2022, sec. 3.2 (https://arxiv.org/abs/2207.12598), on the joint.
+    Source: Ho & Salimans 2022 (https://arxiv.org/abs/2207.12598), on the joint.
     """
     check(np.isfinite, "finite", guidance_scale=guidance_scale)
     return log_product((1.0 - as_time(guidance_scale), uncond), (guidance_scale, cond))

@@ -56,7 +56,7 @@ def frequency_decoupled(
     >>> jax.jit(frequency_decoupled(cond, uncond, 3.0))(jnp.ones((1, 4, 1)), 0.5).x0.ravel()  # a constant difference
     Array([2., 2., 2., 2.], dtype=float32)
 
-    Source: Sadat et al. 2025, alg. 1 (https://arxiv.org/abs/2506.19713).
+    Source: Sadat et al. 2025 (https://arxiv.org/abs/2506.19713).
     """
     if len(factors) == 0 or any(isinstance(factor, str) for factor in factors):
         raise ValueError(f"factors must be numbers, at least one, got {factors!r}")

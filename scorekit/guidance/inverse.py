@@ -225,7 +225,7 @@ def pigdm(
     Array([[3., 0.]], dtype=float32)
 
     Source: Song et al. 2023 (https://openreview.net/forum?id=9_gsMA8MRKQ), as a score, without the extra
-    weight of its algorithm 1.
+    weight of its algorithm.
     """
     problem = (denoiser, schedule, operator, observation, noise_std)
     return _built(_Guided, problem, data_std=data_std, iterations=iterations, covariance="isotropic")

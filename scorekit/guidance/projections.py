@@ -157,7 +157,7 @@ def cfg_zero_star(
     >>> (guided.eps - guided.x0).round(3)  # they are parallel: the conditional velocity
     Array([[1., 1.]], dtype=float32)
 
-    Source: Fan et al. 2025, alg. 1 (https://arxiv.org/abs/2503.18886).
+    Source: Fan et al. 2025 (https://arxiv.org/abs/2503.18886).
     """
     check_scale(guidance_scale=guidance_scale)
     check(lambda x: x > 0, "> 0", zero_above=zero_above)
@@ -208,7 +208,7 @@ def tangential(
     >>> tangential(cond, uncond, rectified_flow(), 2.0, "x0")(jnp.ones((1, 2)), 0.5).x0  # nothing is shared
     Array([[1.5, 2.5]], dtype=float32)
 
-    Source: Kwon et al. 2025, alg. 1 (https://arxiv.org/abs/2503.18137).
+    Source: Kwon et al. 2025 (https://arxiv.org/abs/2503.18137).
     """
     check_scale(guidance_scale=guidance_scale)
     return rule(_tangential, (cond, uncond), schedule, guidance_scale, as_target(target))

@@ -1,6 +1,6 @@
 """Thresholding and rescaling: keep the clean estimate within the range, or at the contrast, of the data.
 
-The noise is recomputed so that ``alpha x0 + sigma eps`` remains ``x_t`` (Saharia et al. 2022, sec. 2.3,
+The noise is recomputed so that ``alpha x0 + sigma eps`` remains ``x_t`` (Saharia et al. 2022,
 https://arxiv.org/abs/2205.11487).
 """
 
@@ -90,7 +90,7 @@ def dynamic_threshold(
     >>> dynamic_threshold(d, rectified_flow(), percentile=1.0)(jnp.array([[1.0, 0.5]]), 0.5).x0
     Array([[1. , 0.5]], dtype=float32)
 
-    Source: Saharia et al. 2022, fig. A.10b (https://arxiv.org/abs/2205.11487).
+    Source: Saharia et al. 2022 (https://arxiv.org/abs/2205.11487).
     """
     check(lambda x: (x > 0) & (x <= 1), "in (0, 1]", percentile=percentile)
     check_positive(limit=limit)
@@ -137,7 +137,7 @@ def rescale(denoiser: Denoiser, plain: Denoiser, schedule: Schedule, factor: Num
     >>> rescale(guided, plain, rectified_flow(), 1.0)(jnp.array([[-1.0, 1.0]]), 0.5).x0.round(4)
     Array([[-1.,  1.]], dtype=float32)
 
-    Source: Lin et al. 2023, eq. 15-16 (https://arxiv.org/abs/2305.08891), here on x0.
+    Source: Lin et al. 2023, sec. 3.4 (https://arxiv.org/abs/2305.08891), here on x0.
     """
     check(lambda x: (x >= 0) & (x <= 1), "in [0, 1]", factor=factor)
     return rule(_rescaled, (denoiser, plain), schedule, factor)

@@ -52,7 +52,7 @@ def weight_schedule(
     >>> weight_schedule(1.0, 5.0)(0.25)
     4.0
 
-    Source: Wang et al. 2024, sec. 3 (https://arxiv.org/abs/2404.13040).
+    Source: Wang et al. 2024 (https://arxiv.org/abs/2404.13040).
     """
     if shape not in _SHAPES:
         raise ValueError(f"shape must be one of {_SHAPES}, got {shape!r}")

@@ -48,7 +48,7 @@ def with_divergence(
     >>> trace
     Array([[6.]], dtype=float32)
 
-    Source: Grathwohl et al. 2019, sec. 3.1 (https://arxiv.org/abs/1810.01367).
+    Source: Grathwohl et al. 2019 (https://arxiv.org/abs/1810.01367).
     """
     total = event_size(y) if probes is None else jax.tree.leaves(probes)[0].shape[0]
     chunk = min(chunk, total)

@@ -36,7 +36,7 @@ class BitsPerDim:
     >>> float(code.bits_per_dim.mean()), code.dequantisation
     (4.0, 'uniform')
 
-    Source: Theis et al. 2016, sec. 3.1 (https://arxiv.org/abs/1511.01844).
+    Source: Theis et al. 2016 (https://arxiv.org/abs/1511.01844).
     """
 
     bits_per_dim: Array
@@ -67,7 +67,7 @@ def bits_per_dim(
     >>> print(bits_per_dim(-64 * jnp.log(2.0), 64, bins=256, dequantisation="uniform").bits_per_dim)
     8.0
 
-    Source: Theis et al. 2016, sec. 3.1 (https://arxiv.org/abs/1511.01844).
+    Source: Theis et al. 2016 (https://arxiv.org/abs/1511.01844).
     """
     if dequantisation not in ("none", "uniform", "variational"):
         raise ValueError(f"dequantisation must be 'none', 'uniform' or 'variational', got {dequantisation!r}")

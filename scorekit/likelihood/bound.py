@@ -155,7 +155,8 @@ def discrete_variational_bound(
     >>> 0.0 < float(bound.total.mean() - data.entropy()) < 1.0
     True
 
-    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630); Ho et al. 2020, eq. 5.
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630); Ho et al. 2020
+    (https://arxiv.org/abs/2006.11239).
     """
     _check_data(x0, bins)
     check_grid(ts)

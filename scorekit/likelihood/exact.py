@@ -136,7 +136,8 @@ def log_likelihood(
     >>> float(jnp.abs(found.log_p - data.log_density(x0)).max()) < 1e-3
     True
 
-    Source: Song et al. 2021, app. D.2 (https://arxiv.org/abs/2011.13456); Chen et al. 2018, eq. 8.
+    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456); Chen et al. 2018
+    (https://arxiv.org/abs/1806.07366).
     """
     check_floating(x0=x0)
     check_finite(x0=x0)

@@ -69,7 +69,7 @@ def fid(x: FeatureStatistics, y: FeatureStatistics) -> float:
     >>> fid(a, b)  # 3^2 + (2 - 1)^2
     10.0
 
-    Source: Heusel et al. 2017, eq. 6 (https://arxiv.org/abs/1706.08500).
+    Source: Heusel et al. 2017 (https://arxiv.org/abs/1706.08500).
     """
     means, covariances = zip(*(_gaussian(name, part) for name, part in (("x", x), ("y", y))), strict=True)
     if means[0].shape != means[1].shape:
@@ -102,7 +102,7 @@ def kid(
     >>> round(kid(x, x + 1.0, subsets=5, subset_size=20).mean, 3) > 1.0
     True
 
-    Source: Bińkowski et al. 2018, sec. 4 (https://arxiv.org/abs/1801.01401).
+    Source: Bińkowski et al. 2018 (https://arxiv.org/abs/1801.01401).
     """
     check_count(2, subset_size=subset_size)
     check_count(subsets=subsets)
@@ -138,7 +138,7 @@ def inception_score(logits: ArrayLike, *, splits: int = 10) -> InceptionScore:
     >>> round(inception_score(logits, splits=2).mean, 6)
     4.0
 
-    Source: Salimans et al. 2016, sec. 4 (https://arxiv.org/abs/1606.03498).
+    Source: Salimans et al. 2016 (https://arxiv.org/abs/1606.03498).
     """
     check_count(splits=splits)
     (logits,) = float64_rows(splits, logits=logits)

@@ -69,7 +69,7 @@ def fit_linear_probe(
     1.0
 
     Source: Alain & Bengio 2017, "Understanding intermediate layers using linear classifier probes"
-    (https://arxiv.org/abs/1610.01644); Hastie, Tibshirani & Friedman 2009, sec. 7.10, for the leave-one-out formula.
+    (https://arxiv.org/abs/1610.01644); Hastie, Tibshirani & Friedman 2009, for the leave-one-out formula.
     """
     check_count(num_classes=num_classes)
     check_positive(penalties=penalties)  # type: ignore[arg-type]  (a sequence of numbers)

@@ -30,7 +30,7 @@ def vendi_score(x: ArrayLike, bandwidth: Number | None = None) -> Array:
     >>> f"{vendi_score(jnp.eye(3)):.3f} {vendi_score(jnp.ones((3, 2))):.3f}"
     '3.000 1.000'
 
-    Source: Friedman & Dieng 2023, def. 3.1 (https://arxiv.org/abs/2210.02410).
+    Source: Friedman & Dieng 2023 (https://arxiv.org/abs/2210.02410).
     """
     (x,) = check_features(1, x=x)
     if bandwidth is None:

@@ -36,7 +36,7 @@ class VGG16(nn.Module):
     >>> found["relu5_3"].shape, params["params"]["conv5_3"]["kernel"].shape
     ((2, 512), (3, 3, 512, 512))
 
-    Source: Simonyan & Zisserman 2015, table 1 D (https://arxiv.org/abs/1409.1556).
+    Source: Simonyan & Zisserman 2015 (https://arxiv.org/abs/1409.1556).
     """
 
     @nn.compact

@@ -79,7 +79,7 @@ class DDPMUNet(nn.Module):
     >>> DDPMUNet.preset("cifar10", dropout=0.0).multipliers
     (1, 2, 2, 2)
 
-    Source: Ho et al. 2020, "Denoising diffusion probabilistic models", appendix B (https://arxiv.org/abs/2006.11239).
+    Source: Ho et al. 2020, "Denoising diffusion probabilistic models" (https://arxiv.org/abs/2006.11239).
     """
 
     channels: int = 32

@@ -27,7 +27,7 @@ class LogVariance(nn.Module):
     (3,)
 
     Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models"
-    (https://arxiv.org/abs/2312.02696), appendix B.2.
+    (https://arxiv.org/abs/2312.02696).
     """
 
     features: int = 128

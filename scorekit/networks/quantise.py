@@ -10,7 +10,7 @@ and passes the gradient of the loss with respect to ``e`` to ``x`` as if quantis
 straight-through estimator).
 Everything here is a pure function of vectors ``(..., D)`` and codes ``(K, D)``.
 
-Source: van den Oord, Vinyals and Kavukcuoglu 2017, "Neural discrete representation learning", eqs. 1-3
+Source: van den Oord, Vinyals and Kavukcuoglu 2017, "Neural discrete representation learning"
 (https://arxiv.org/abs/1711.00937).
 """
 

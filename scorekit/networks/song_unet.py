@@ -102,7 +102,7 @@ class SongUNet(nn.Module):
     >>> jax.jit(network.apply)(params, x, jnp.zeros(2), jnp.array([3, 10])).shape
     (2, 8, 8, 1)
 
-    Source: Song et al. 2021, "Score-based generative modeling through stochastic differential equations", appendix H
+    Source: Song et al. 2021, "Score-based generative modeling through stochastic differential equations"
     (https://arxiv.org/abs/2011.13456); Karras et al. 2022 (https://arxiv.org/abs/2206.00364).
     """
 

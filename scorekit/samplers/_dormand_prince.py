@@ -10,7 +10,7 @@ Reverse mode differentiates the accepted steps, with their fractions of the inte
 computed result, and nothing is solved again. It covers the state, both ends, the times to save at and everything in
 ``slope``.
 
-Source: Dormand & Prince 1980; Hairer, Norsett & Wanner, Solving Ordinary Differential Equations I, sec. II.4-II.6.
+Source: Dormand & Prince 1980; Hairer, Norsett & Wanner, Solving Ordinary Differential Equations I (1993), chapter II.
 """
 
 import functools

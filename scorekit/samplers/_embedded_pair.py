@@ -118,7 +118,7 @@ def first_step(
     >>> bool(0.01 < h < 0.5), bool(finite)
     (True, True)
 
-    Source: Hairer, Norsett & Wanner, sec. II.4.
+    Source: Hairer, Norsett & Wanner 1993, sec. II.4.
     """
     scale = jax.tree.map(lambda y: atol + rtol * jnp.abs(y), y)
     width = jnp.abs(end - start)

@@ -124,7 +124,7 @@ def adaptive_ode(
     >>> float(solved.x[0, 0].round(3))
     0.5
 
-    Source: Song et al. 2021, sec. 4.3 (https://arxiv.org/abs/2011.13456); Dormand & Prince 1980.
+    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456); Dormand & Prince 1980.
     """
     wide = jnp.result_type(jnp.float32, *jax.tree.leaves(x_init))
     _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at, coordinate)

@@ -112,7 +112,7 @@ def adaptive_sde(
     >>> abs(float(solved.x.std()) - 0.5) < 0.03
     True
 
-    Source: Jolicoeur-Martineau et al. 2021, alg. 1 (https://arxiv.org/abs/2105.14080); Rackauckas & Nie 2017
+    Source: Jolicoeur-Martineau et al. 2021 (https://arxiv.org/abs/2105.14080); Rackauckas & Nie 2017
     (https://doi.org/10.3934/dcdsb.2017133) for rejection without bias; El Alaoui & Montanari 2022
     (https://arxiv.org/abs/2109.11925) for the process v.
     """

@@ -72,7 +72,7 @@ def langevin(
     >>> abs(float(x.var()) - 1 / (1 - 0.05)) < 0.1
     True
 
-    Source: Roberts & Tweedie 1996, sec. 1.4.1 (https://doi.org/10.2307/3318418).
+    Source: Roberts & Tweedie 1996 (https://doi.org/10.2307/3318418).
     """
     steps = _step_sizes(step_size, num_steps)
     return sgld(key, lambda key, x: score(x), x, steps, trajectory=trajectory)
@@ -110,7 +110,7 @@ def sgld(
     >>> abs(float(x.var()) - 1.0) < 0.15
     True
 
-    Source: Welling & Teh 2011, eq. 2 and 4 (https://dl.acm.org/doi/10.5555/3104482.3104568).
+    Source: Welling & Teh 2011 (https://dl.acm.org/doi/10.5555/3104482.3104568).
     """
     if np.ndim(step_sizes) != 1 or np.shape(step_sizes)[0] < 1:
         raise ValueError(f"step_sizes must have shape (n,) with n >= 1, got shape {np.shape(step_sizes)}")
@@ -165,7 +165,7 @@ def metropolis_langevin(
     >>> bool(result.acceptance.mean() > 0.5)
     True
 
-    Source: Roberts & Tweedie 1996, sec. 1.4.2 (https://doi.org/10.2307/3318418); Roberts & Rosenthal 1998
+    Source: Roberts & Tweedie 1996 (https://doi.org/10.2307/3318418); Roberts & Rosenthal 1998
     (https://doi.org/10.1111/1467-9868.00123) for the tuning.
     """
     check_floating(x=x)
@@ -250,7 +250,7 @@ def corrupt_denoise(
     >>> abs(float(x.std()) - 0.5) < 0.05
     True
 
-    Source: Bengio et al. 2013, alg. 1 (https://arxiv.org/abs/1305.6663); Bengio et al. 2014
+    Source: Bengio et al. 2013 (https://arxiv.org/abs/1305.6663); Bengio et al. 2014
     (https://arxiv.org/abs/1306.1091).
     """
     check_count(num_rounds=num_rounds)

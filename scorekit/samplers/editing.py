@@ -49,7 +49,7 @@ def sdedit(
     >>> 0.2 < float(x[0, 0]) < 0.8  # on its way to the data, at 0
     True
 
-    Source: Meng et al. 2021, algorithm 1 (https://arxiv.org/abs/2108.01073).
+    Source: Meng et al. 2021 (https://arxiv.org/abs/2108.01073).
     """
     times = check_grid(ts)
     check_floating(x=x)
@@ -95,7 +95,7 @@ def translate(
     >>> translate(one, other, schedule, solvers.Heun(), jnp.array([[1.0]]), ts).round(1)  # 5 + 0.5 * 1
     Array([[5.5]], dtype=float32)
 
-    Source: Su et al. 2022, algorithm 1 (https://arxiv.org/abs/2203.08382).
+    Source: Su et al. 2022 (https://arxiv.org/abs/2203.08382).
     """
     noise = invert(source, schedule, solver, x, ts)
     return sample(None, target, schedule, solver, noise, ts)

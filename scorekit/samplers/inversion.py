@@ -70,7 +70,7 @@ def invert(
     >>> float(samplers.sample(None, denoiser, schedule, solvers.Heun(), noise, ts)[0, 0].round(2))
     0.5
 
-    Source: Song et al. 2020, sec. 4.3 and eq. 13 (https://arxiv.org/abs/2010.02502).
+    Source: Song et al. 2020 (https://arxiv.org/abs/2010.02502).
     """
     times = check_grid(ts)
     check_floating(x=x)

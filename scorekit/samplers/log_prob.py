@@ -74,7 +74,7 @@ def sample_with_log_probs(
     >>> out.trajectory.shape, out.log_probs.shape, out.log_probs[-1].tolist()
     ((3, 3, 2), (2, 3), [0.0, 0.0, 0.0])
 
-    Source: Black et al. 2023, sec. 4.3 (https://arxiv.org/abs/2305.13301).
+    Source: Black et al. 2023 (https://arxiv.org/abs/2305.13301).
     """
     ts = check_grid(ts)
     check_floating(x_init=x_init)
@@ -127,7 +127,7 @@ def trajectory_log_probs(
     >>> round(float(jax.grad(loss)(0.5)), 3)
     1.5
 
-    Source: Black et al. 2023, sec. 4.3 (https://arxiv.org/abs/2305.13301).
+    Source: Black et al. 2023 (https://arxiv.org/abs/2305.13301).
     """
     times = check_grid(ts)
     check_floating(trajectory=trajectory)

@@ -138,7 +138,7 @@ def parallel_sample(
     >>> int(result.iterations) < 12, bool(jnp.allclose(result.x, sequential, atol=1e-3))
     (True, True)
 
-    Source: Shih et al. 2023, alg. 1 (https://arxiv.org/abs/2305.16317); Tang et al. 2024, sec. 3
+    Source: Shih et al. 2023 (https://arxiv.org/abs/2305.16317); Tang et al. 2024
     (https://arxiv.org/abs/2402.09970).
     """
     ts = check_grid(ts)

@@ -121,7 +121,7 @@ def twisted_sample(
     >>> abs(float(jnp.sum(jnp.exp(result.log_weights) * result.x[:, 0])) - 1.0) < 0.1
     True
 
-    Source: Wu et al. 2023, alg. 1 (https://arxiv.org/abs/2306.17775).
+    Source: Wu et al. 2023 (https://arxiv.org/abs/2306.17775).
     """
     rows = _checked_rows(solver, schedule, x_init, ts, threshold)
     check_at_least(0, softening=softening)
@@ -203,7 +203,7 @@ def product_sample(
     >>> abs(float(jnp.sum(jnp.exp(result.log_weights) * result.x[:, 0])) - 2.0) < 0.15
     True
 
-    Source: Skreta et al. 2025, sec. 3 (https://arxiv.org/abs/2503.02819), as a product of path measures.
+    Source: Skreta et al. 2025 (https://arxiv.org/abs/2503.02819), as a product of path measures.
     """
     if len(conditions) != len(weights) or not conditions:
         raise ValueError(

@@ -35,7 +35,7 @@ def repaint_path(steps: int, jump_length: int, resamples: int) -> list[int]:
     >>> repaint_path(5, 2, 2)
     [0, 1, 2, 0, 1, 2, 3, 4, 2, 3, 4, 5]
 
-    Source: the authors' schedule of Lugmayr et al. 2022, app. B (https://arxiv.org/abs/2201.09865).
+    Source: the authors' schedule of Lugmayr et al. 2022 (https://arxiv.org/abs/2201.09865).
     """
     check_count(steps=steps, jump_length=jump_length, resamples=resamples)
     left = {steps - 1 - k: resamples - 1 for k in range(0, steps - jump_length, jump_length)}
@@ -65,7 +65,8 @@ def repaint(
 
     After each step from t to s the known part is replaced by ``alpha_s y + sigma_s z`` with fresh z. A step forward in
     noise, ``q(x_t | x_s)``, mixes the two parts before they are denoised together again (:func:`repaint_path`). With
-    ``resamples=1`` this is plain noisy replacement (Song et al. 2021, app. I.2). The observation is assumed to be
+    ``resamples=1`` this is plain noisy replacement (Song et al. 2021,
+    https://arxiv.org/abs/2011.13456). The observation is assumed to be
     free of noise; the known part of the result is exactly ``observation`` where the grid ends at ``sigma = 0``.
 
     One ``lax.scan``, with nearly ``resamples`` times the evaluations of :func:`scorekit.samplers.sample`.
@@ -99,7 +100,7 @@ def repaint(
     >>> bool((x[:, 0] == 2.0).all()), 1.6 < float(x[:, 1].mean()) < 2.0  # 0.9 * 2 is right
     (True, True)
 
-    Source: Lugmayr et al. 2022, algorithm 1 (https://arxiv.org/abs/2201.09865).
+    Source: Lugmayr et al. 2022, alg. 1 (https://arxiv.org/abs/2201.09865).
     """
     ts = check_grid(ts)
     check_floating(x_init=x_init, observation=observation)

@@ -25,7 +25,7 @@ def effective_sample_size(log_weights: ArrayLike) -> Array:
     >>> float(effective_sample_size(jnp.log(jnp.array([1.0, 1.0, 0.0, 0.0]))))
     2.0
 
-    Source: Kong 1992; Liu & Chen 1998, sec. 2.1 (https://doi.org/10.1080/01621459.1998.10473765).
+    Source: Kong 1992; Liu & Chen 1998 (https://doi.org/10.1080/01621459.1998.10473765).
     """
     log_weights = _checked(log_weights)
     return jnp.exp(2.0 * jax.nn.logsumexp(log_weights) - jax.nn.logsumexp(2.0 * log_weights))
@@ -50,7 +50,7 @@ def systematic_resample(key: Key, log_weights: ArrayLike) -> Array:
     >>> systematic_resample(jax.random.key(0), jnp.log(jnp.array([0.5, 0.0, 0.25, 0.25]))).tolist()
     [0, 0, 2, 3]
 
-    Source: Carpenter, Clifford & Fearnhead 1999, sec. 3 (https://doi.org/10.1049/ip-rsn:19990255).
+    Source: Carpenter, Clifford & Fearnhead 1999 (https://doi.org/10.1049/ip-rsn:19990255).
     """
     log_weights = _checked(log_weights)
     n = log_weights.shape[0]

@@ -153,7 +153,7 @@ def sub_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> SubVP:
     >>> bool(schedule.alpha(0.5) ** 2 + schedule.sigma(0.5) ** 2 < 1.0)
     True
 
-    Source: Song et al. 2021, eq. 29 (https://arxiv.org/abs/2011.13456).
+    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
     check_rates(beta_min, beta_max)
     return SubVP(beta_min=beta_min, beta_max=beta_max)
@@ -176,7 +176,7 @@ def geometric_ve(sigma_min: Number = 0.01, sigma_max: Number = 50.0) -> Geometri
     >>> geometric_ve(0.1, 10.0).time_at(0.0)
     Array(0.5, dtype=float32)
 
-    Source: Song et al. 2021, eq. 30 (https://arxiv.org/abs/2011.13456).
+    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
     check_positive(sigma_min=sigma_min)
     check(lambda x: np.isfinite(x) & (x > sigma_min), f"finite and > sigma_min = {sigma_min}", sigma_max=sigma_max)

@@ -132,7 +132,7 @@ def learned(num_knots: int = 8, log_snr_max: Number = 13.3, log_snr_min: Number 
     >>> float(learned(log_snr_max=10.0, log_snr_min=-10.0).log_snr(0.5))
     0.0
 
-    Source: Kingma et al. 2021, sec. 3.2 (https://arxiv.org/abs/2107.00630); Gregory & Delbourgo 1982 (the spline).
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630); Gregory & Delbourgo 1982 (the spline).
     """
     check_count(num_knots=num_knots)
     check(np.isfinite, "finite", log_snr_min=log_snr_min)

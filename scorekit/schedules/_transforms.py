@@ -67,7 +67,7 @@ def shifted(base: Schedule, noise_factor: ArrayLike) -> Shifted:
     >>> float(shifted(rectified_flow(), 3.0).sigma(0.5).round(4))
     0.75
 
-    Source: Hoogeboom et al. 2023, sec. 3.1 (https://arxiv.org/abs/2301.11093); Esser et al. 2024, eq. 23
+    Source: Hoogeboom et al. 2023 (https://arxiv.org/abs/2301.11093); Esser et al. 2024
     (https://arxiv.org/abs/2403.03206).
     """
     check_positive(noise_factor=noise_factor)

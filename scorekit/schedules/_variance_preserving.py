@@ -239,7 +239,7 @@ def sigmoid(start: Number = -3.0, end: Number = 3.0, tau: Number = 1.0) -> Sigmo
     >>> sigmoid().log_snr(0.5)
     Array(0., dtype=float32)
 
-    Source: Jabri et al. 2022, sigmoid schedule (https://arxiv.org/abs/2212.11972); Chen 2023, alg. 1
+    Source: Jabri et al. 2022, sigmoid schedule (https://arxiv.org/abs/2212.11972); Chen 2023
     (https://arxiv.org/abs/2301.10972).
     """
     check_positive(tau=tau)
@@ -266,7 +266,7 @@ def laplace(mean: Number = 0.0, scale: Number = 0.5) -> Laplace:
     >>> laplace(mean=1.0).log_snr(0.5)
     Array(1., dtype=float32)
 
-    Source: Hang et al. 2024, table 1 (https://arxiv.org/abs/2407.03297).
+    Source: Hang et al. 2024 (https://arxiv.org/abs/2407.03297).
     """
     check(np.isfinite, "finite", mean=mean)
     check_positive(scale=scale)

@@ -10,12 +10,20 @@ from scorekit.typing import Array, ArrayLike
 
 
 def check_grid(ts: ArrayLike) -> Array:
-    """``ts`` as an array of at least float32. Traced times that do not decrease within [0, 1] become NaN.
+    """The times of a grid, validated, as samplers of your own may do: ``t_i > t_(i+1)``, all within [0, 1].
+
+    Args:
+      ts: the times, ``(n + 1,)`` for n >= 1 steps.
+
+    Returns:
+      ``ts`` as an array ``(n + 1,)`` of at least float32; all NaN for traced times that do not decrease within [0, 1].
 
     Raises:
-      ValueError: unless ``ts`` is ``(n + 1,)`` with n >= 1 and decreases strictly within [0, 1]; of traced times only
-        the shape is checked.
+      ValueError: for another shape, or times that do not decrease strictly within [0, 1]; of traced times only the
+        shape is checked.
 
+    >>> check_grid([1, 0])
+    Array([1., 0.], dtype=float32)
     >>> check_grid([0.0, 1.0])
     Traceback (most recent call last):
     ValueError: ts must decrease strictly within [0, 1], got [0. 1.]

@@ -134,7 +134,7 @@ class PredictorCorrector(SolverBase):
     >>> PredictorCorrector(corrector_steps=2).evals_per_step
     3
 
-    Source: Song et al. 2021, alg. 2-5 (https://arxiv.org/abs/2011.13456).
+    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
 
     predictor: SolverBase = ReverseDiffusion()
@@ -203,7 +203,7 @@ class AnnealedLangevin(SolverBase):
     >>> AnnealedLangevin(steps=10).evals_per_step
     10
 
-    Source: Song & Ermon 2019, alg. 1 (https://arxiv.org/abs/1907.05600); the last denoising: Song & Ermon 2020.
+    Source: Song & Ermon 2019 (https://arxiv.org/abs/1907.05600); the last denoising: Song & Ermon 2020.
     """
 
     steps: int = static(default=5)

@@ -43,7 +43,7 @@ class DPS(SolverBase):
     >>> float(abs(x[0, 0] - 1)) < 0.1, float(x[0, 1])
     (True, 0.0)
 
-    Source: Chung et al. 2022, algorithm 1 and sec. 3.3 (https://arxiv.org/abs/2209.14687).
+    Source: Chung et al. 2022 (https://arxiv.org/abs/2209.14687).
     """
 
     operator: Callable[[PyTree], PyTree]

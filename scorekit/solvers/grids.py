@@ -9,7 +9,7 @@ from scorekit.solvers._grids import check_grid
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Schedule
 
-__all__ = ["karras", "matching", "quadratic", "uniform", "uniform_log_snr", "vp_quadratic"]
+__all__ = ["check_grid", "karras", "matching", "quadratic", "uniform", "uniform_log_snr", "vp_quadratic"]
 
 _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 
@@ -53,7 +53,7 @@ def quadratic(n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0, *, power: 
     >>> quadratic(2)
     Array([1.  , 0.25, 0.  ], dtype=float32)
 
-    Source: Song et al. 2020, app. D.2 (https://arxiv.org/abs/2010.02502).
+    Source: Song et al. 2020 (https://arxiv.org/abs/2010.02502).
     """
     _check_ends(n, t_max, t_min)
     check_positive(power=power)

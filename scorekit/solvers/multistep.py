@@ -101,7 +101,7 @@ class ExponentialAdamsBashforth(Multistep):
     >>> ExponentialAdamsBashforth(order=3, prediction="eps").order
     3
 
-    Source: Zhang & Chen 2022, sec. 3 (https://arxiv.org/abs/2204.13902); Lu et al. 2022, sec. 4
+    Source: Zhang & Chen 2022 (https://arxiv.org/abs/2204.13902); Lu et al. 2022
     (https://arxiv.org/abs/2211.01095).
     """
 
@@ -211,7 +211,7 @@ class IPNDM(Multistep):
     >>> IPNDM().order
     4
 
-    Source: Zhang & Chen 2022, app. H (https://arxiv.org/abs/2204.13902); Liu et al. 2022
+    Source: Zhang & Chen 2022 (https://arxiv.org/abs/2204.13902); Liu et al. 2022
     (https://arxiv.org/abs/2202.09778).
     """
 

@@ -96,7 +96,7 @@ class Heun(_RungeKutta):
     order, as does, in the "sigma" coordinate, one that starts at ``alpha = 0``.
 
     Attributes:
-      coordinate: "flow" (finite at both ends, better at few steps), "angle" or "sigma" (EDM algorithm 1).
+      coordinate: "flow" (finite at both ends, better at few steps), "angle" or "sigma" (EDM).
 
     Raises:
       ValueError: for another coordinate.
@@ -128,7 +128,7 @@ class Midpoint(_RungeKutta):
     >>> Midpoint().order
     2
 
-    Source: Hairer, Norsett & Wanner 1993, sec. II.1.
+    Source: Hairer, Norsett & Wanner 1993.
     """
 
     coordinate: CoordinateName = static(default="flow")
@@ -151,7 +151,7 @@ class RK4(_RungeKutta):
     >>> RK4().evals_per_step
     4
 
-    Source: Hairer, Norsett & Wanner 1993, sec. II.1.
+    Source: Hairer, Norsett & Wanner 1993.
     """
 
     coordinate: CoordinateName = static(default="flow")
@@ -176,7 +176,8 @@ class DPMSolver(MultiStage):
     >>> DPMSolver(order=3).evals_per_step
     3
 
-    Source: Lu et al. 2022, alg. 1 (https://arxiv.org/abs/2211.01095) and alg. 1-2 (https://arxiv.org/abs/2206.00927).
+    Source: Lu et al. 2022, alg. 1-2 (https://arxiv.org/abs/2206.00927); for x0, Lu et al. 2022
+    (https://arxiv.org/abs/2211.01095).
     """
 
     order: int = static(default=2)

@@ -149,7 +149,7 @@ class ReverseDiffusion(LinearSolver):
     >>> ReverseDiffusion().evals_per_step
     1
 
-    Source: Song et al. 2021, eq. 46 and app. E (https://arxiv.org/abs/2011.13456).
+    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
 
     order = 1
@@ -217,7 +217,7 @@ class DPMSolverPP2MSDE(_ExponentialSDE):
     >>> DPMSolverPP2MSDE().stochastic
     True
 
-    Source: Lu et al. 2022, sec. 5 (https://arxiv.org/abs/2211.01095).
+    Source: Lu et al. 2022 (https://arxiv.org/abs/2211.01095).
     """
 
     eta: ArrayLike = 1.0
@@ -278,7 +278,7 @@ class SASolver(_ExponentialSDE):
     >>> SASolver(steps=3).max_past
     2
 
-    Source: Xue et al. 2023, alg. 1 (https://arxiv.org/abs/2305.14267).
+    Source: Xue et al. 2023 (https://arxiv.org/abs/2305.14267).
     """
 
     eta: ArrayLike = 1.0

@@ -44,7 +44,7 @@ class UniPC(SolverBase):
     >>> UniPC(predictor=2).order
     3
 
-    Source: Zhao et al. 2023, alg. 1-2 and app. C (https://arxiv.org/abs/2302.04867).
+    Source: Zhao et al. 2023 (https://arxiv.org/abs/2302.04867).
     """
 
     predictor: int = static(default=2)

@@ -93,7 +93,7 @@ def adaptive(
     >>> adaptive(num_bins=4).probabilities()
     Array([0.25, 0.25, 0.25, 0.25], dtype=float32)
 
-    Source: Nichol & Dhariwal 2021, eq. 18 (https://arxiv.org/abs/2102.09672).
+    Source: Nichol & Dhariwal 2021 (https://arxiv.org/abs/2102.09672).
     """
     check_range(t_min, t_max)
     check_count(num_bins=num_bins)

@@ -75,7 +75,7 @@ def stratified_uniform(key: Key, n: int) -> Array:
     >>> np.sort(np.asarray(stratified_uniform(jax.random.key(0), 4)) * 4).astype(int)
     array([0, 1, 2, 3])
 
-    Source: Kingma et al. 2021, app. I.1 (https://arxiv.org/abs/2107.00630), with an independent u per stratum.
+    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630), with an independent u per stratum.
     """
     check_count(n=n)
     for_offsets, for_order = jax.random.split(key)
@@ -191,7 +191,7 @@ class UniformLogSNR(TimeSampler):
     >>> UniformLogSNR(t_min=0.0, t_max=1.0).quantile(jnp.array([0.25]), geometric_ve()).t.round(4)
     Array([0.25], dtype=float32)
 
-    Source: Song et al. 2021, sec. 5 (https://arxiv.org/abs/2101.09258).
+    Source: Song et al. 2021 (https://arxiv.org/abs/2101.09258).
     """
 
     t_min: Number = 1e-4
@@ -302,7 +302,7 @@ def uniform_log_snr(t_min: Number = 1e-4, t_max: Number = 1.0 - 1e-4, *, stratif
     >>> uniform_log_snr(0.0, 1.0).quantile(jnp.array([0.25]), geometric_ve()).t.round(4)
     Array([0.25], dtype=float32)
 
-    Source: Song et al. 2021, sec. 5 (https://arxiv.org/abs/2101.09258).
+    Source: Song et al. 2021 (https://arxiv.org/abs/2101.09258).
     """
     check_range(t_min, t_max)
     return UniformLogSNR(t_min=t_min, t_max=t_max, stratified=stratified)

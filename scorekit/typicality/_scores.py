@@ -189,7 +189,7 @@ def kernel_density_score(calibration: ArrayLike) -> KernelDensityScore:
     >>> print([f"{value:.1f}" for value in values])
     ['0.9', '5.7']
 
-    Source: Morningstar et al. 2021, sec. 3 (https://arxiv.org/abs/2006.09273).
+    Source: Morningstar et al. 2021 (https://arxiv.org/abs/2006.09273).
     """
     return KernelDensityScore(density=density_of_states(check_statistics("calibration", calibration, 2)))
 
@@ -216,7 +216,7 @@ def gaussian_score(calibration: ArrayLike) -> GaussianScore:
     >>> score(np.random.default_rng(0).normal(size=(1000, 2)), jnp.array([[0.0, 0.0], [3.0, 0.0]])).round(0)
     Array([2., 6.], dtype=float32)
 
-    Source: Mahmood et al. 2021, sec. 3 (https://arxiv.org/abs/2010.13132), with one Gaussian instead of a mixture.
+    Source: Mahmood et al. 2021 (https://arxiv.org/abs/2010.13132), with one Gaussian instead of a mixture.
     """
     standardised = standardise(calibration)
     return GaussianScore(standardised=standardised, density=gaussian_of_states(standardised(calibration)))
@@ -240,6 +240,6 @@ def mean_z_score(calibration: ArrayLike) -> MeanZScore:
     >>> mean_z_score([[0.0, 1.0], [2.0, 5.0]])([[1.0, 5.0]])
     Array([0.5], dtype=float32)
 
-    Source: Graham et al. 2023, sec. 3.2 (https://arxiv.org/abs/2211.07740).
+    Source: Graham et al. 2023 (https://arxiv.org/abs/2211.07740).
     """
     return MeanZScore(standardised=standardise(calibration))

@@ -46,7 +46,7 @@ class DensityOfStates:
     >>> density.log_density([[0.0]]).round(3)  # a standard normal
     Array([-0.919], dtype=float32)
 
-    Source: Morningstar et al. 2021, sec. 3 (https://arxiv.org/abs/2006.09273).
+    Source: Morningstar et al. 2021 (https://arxiv.org/abs/2006.09273).
     """
 
     points: Array
@@ -82,7 +82,7 @@ def density_of_states(statistics: ArrayLike) -> DensityOfStates:
     >>> print([f"{value:.1f}" for value in jax.jit(found.log_density)(jnp.array([[0.0], [3.0]]))])
     ['-0.9', '-5.4']
 
-    Source: Morningstar et al. 2021, sec. 3 (https://arxiv.org/abs/2006.09273); Silverman 1986, eq. 3.31.
+    Source: Morningstar et al. 2021 (https://arxiv.org/abs/2006.09273); Silverman 1986, eq. 3.31.
     """
     points = check_statistics("statistics", statistics, 2)
     robust = jnp.subtract(*jnp.quantile(points, jnp.array([0.75, 0.25]), axis=0)) / 1.34
@@ -208,7 +208,7 @@ def typicality_test(
     >>> test(jax.random.key(1), 0.0, calibration, batches, resamples=512).rejected
     Array([False,  True], dtype=bool)
 
-    Source: Nalisnick et al. 2019, alg. 1 (https://arxiv.org/abs/1906.02994).
+    Source: Nalisnick et al. 2019 (https://arxiv.org/abs/1906.02994).
     """
     calibration, log_density = jnp.asarray(calibration, float), jnp.asarray(log_density, float)
     if calibration.ndim != 1 or calibration.shape[0] < 2:

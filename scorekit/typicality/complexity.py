@@ -28,7 +28,7 @@ def code_length(x: np.ndarray) -> np.ndarray:
     >>> [bool(code_length(image.astype(np.uint8))[0] > 1000) for image in (flat, noise)]
     [False, True]
 
-    Source: Serrà et al. 2020, sec. 3 (https://arxiv.org/abs/1909.11480).
+    Source: Serrà et al. 2020 (https://arxiv.org/abs/1909.11480).
     """
     x = np.asarray(x)
     if x.dtype != np.uint8 or x.ndim != 4 or not x.size:

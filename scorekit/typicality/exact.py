@@ -46,7 +46,7 @@ class CoinTable(NamedTuple):
     >>> print(f"{jnp.exp(table.log_mass).sum():.4f}", table.heads.shape)
     1.0000 (5,)
 
-    Source: Cover & Thomas 2006, sec. 3.1.
+    Source: Cover & Thomas 2006.
     """
 
     heads: Array
@@ -75,7 +75,7 @@ def coin_table(p: ArrayLike, n: int) -> CoinTable:
     >>> int(table.log_sequence.argmax()), int(table.log_mass.argmax())
     (16, 12)
 
-    Source: Cover and Thomas 2006, sec. 3.1.
+    Source: Cover and Thomas 2006.
     """
     check_scalar(p=p)
     check(lambda p: (p > 0) & (p < 1), "in (0, 1)", p=p)
@@ -132,7 +132,7 @@ def shell_mass(dim: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
     >>> print(f"{shell_mass(100, 9.0, 11.0):.4f}")
     0.8428
 
-    Source: the Gaussian annulus theorem (Vershynin 2018, thm. 3.1.1) bounds it.
+    Source: the Gaussian annulus theorem (Vershynin 2018) bounds it.
     """
     check_at_least(1, dim=dim)
     check_not_nan(low=low, high=high)
@@ -206,7 +206,7 @@ def typical_mass(dim: ArrayLike, epsilon: ArrayLike, unit: Unit = "nats") -> Arr
     >>> print([f"{mass:.3f}" for mass in typical_mass(dims, 0.1 * dims)])
     ['0.098', '0.344', '0.845', '1.000']
 
-    Source: Cover and Thomas 2006, sec. 8.2.
+    Source: Cover and Thomas 2006.
     """
     return shell_mass(dim, *typical_radii(dim, epsilon, unit))
 

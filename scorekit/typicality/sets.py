@@ -32,7 +32,7 @@ def excess_information(log_density: ArrayLike, entropy: ArrayLike) -> Array:
     >>> print(excess_information(jnp.array([-1.0, -3.0]), 2.0))
     [-1.  1.]
 
-    Source: Cover & Thomas 2006, sec. 3.1.
+    Source: Cover & Thomas 2006.
     """
     log_density = jnp.asarray(log_density)
     log_density = log_density.astype(jnp.promote_types(log_density.dtype, jnp.float32))
@@ -64,7 +64,7 @@ def typical_set(log_density: ArrayLike, entropy: ArrayLike, epsilon: ArrayLike, 
     >>> typical_set(g.log_density(x), g.entropy(), epsilon=20.0)
     Array([False,  True], dtype=bool)
 
-    Source: Cover and Thomas 2006, sec. 3.1 and 8.2.
+    Source: Cover and Thomas 2006.
     """
     check_scalar(epsilon=epsilon)
     check_positive(epsilon=epsilon)
@@ -106,7 +106,7 @@ def monte_carlo_entropy(log_density: ArrayLike) -> Entropy:
     >>> print(f"{found.value:.1f} +- {found.standard_error:.2f}")
     2.0 +- 0.58
 
-    Source: Nalisnick et al. 2019, sec. 3.1 (https://arxiv.org/abs/1906.02994).
+    Source: Nalisnick et al. 2019 (https://arxiv.org/abs/1906.02994).
     """
     log_density = jnp.asarray(log_density)
     if log_density.ndim != 1 or log_density.shape[0] < 2:
@@ -145,8 +145,8 @@ def local_typicality(denoiser: Denoiser, schedule: Schedule, states: PyTree, ts:
     Array([[-2.],
            [-2.]], dtype=float32)
 
-    Source: Meister et al. 2023, def. 4.1 (https://arxiv.org/abs/2202.00666), for words; Ho et al. 2020, eq. 7, for the
-    step.
+    Source: Meister et al. 2023 (https://arxiv.org/abs/2202.00666), for words; for the step Ho et al. 2020, eq. 7
+    (https://arxiv.org/abs/2006.11239).
     """
     check_grid(ts)
     check_floating(states=states)

@@ -167,7 +167,7 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
     >>> jax.jit(path_statistics)(denoiser, schedule, jnp.ones((2, 4)), jnp.linspace(1, 0, 11)).shape
     (2, 6)
 
-    Source: Heng et al. 2024, sec. 4 (https://arxiv.org/abs/2405.11881), whose DiffPath-6D has the square of column 4.
+    Source: Heng et al. 2024 (https://arxiv.org/abs/2405.11881), whose DiffPath-6D has the square of column 4.
     """
     check_grid(ts)
     _check_data(x)

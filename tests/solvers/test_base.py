@@ -3,6 +3,7 @@
 import functools
 import inspect
 import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +60,22 @@ def test_docstring_lists_every_solver_with_its_properties():
             assert int(evaluations[0]) == solver.evals_per_step, name
         if stochastic in ("yes", "no"):
             assert (stochastic == "yes") == solver.stochastic, name
+
+
+ELSEWHERE = {
+    "DPS": "tests/samplers/test_editing.py",
+    "MultistepConsistency": "tests/solvers/test_consistency_solver.py",
+    "PrecomputedSolver": "as its base",
+    "ddim": "as Euler and Ancestral",
+    "precomputed": "as its base",
+}
+"""Solvers whose order is not measured, or of another solver."""
+
+
+def test_the_order_of_every_solver_is_measured():
+    files = ("test_orders.py", "test_weak_order.py")
+    measured = "".join((Path(__file__).parent / name).read_text() for name in files)
+    assert {name for name in NAMES if not re.search(rf"\b{name}\b", measured)} == set(ELSEWHERE)
 
 
 def test_table_names_what_it_excludes():

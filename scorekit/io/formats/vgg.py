@@ -94,7 +94,7 @@ def convert(tensors: Tensors) -> tuple[VGG16, PyTree]:
     Traceback (most recent call last):
     ValueError: the checkpoint has no tensor 'features.0.weight'
 
-    Source: Simonyan & Zisserman 2015, table 1 D (https://arxiv.org/abs/1409.1556).
+    Source: Simonyan & Zisserman 2015 (https://arxiv.org/abs/1409.1556).
     """
     network = VGG16()
     like = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)

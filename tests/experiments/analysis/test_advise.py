@@ -6,6 +6,7 @@ import shlex
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,7 +19,7 @@ from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models import checks
 from experiments.models.model import build_model, init_params
-from scorekit import densities, random_fields, spectra
+from scorekit import audio, densities, random_fields, spectra
 
 
 class Known(Dataset):
@@ -31,6 +32,14 @@ class Known(Dataset):
 
     def to_model(self, x):
         return x
+
+
+class Given(Known):
+    """These examples."""
+
+    def __init__(self, x):
+        self.name, self.num_classes, self.examples, self.shape = "given", 1, len(x), x.shape[1:]
+        self.train = {"x": np.asarray(x)}
 
 
 def of_field(field):
@@ -66,6 +75,23 @@ def test_scales_of_gaussian_fields_are_the_exact_ones(name, monkeypatch):
         assert theirs.power / theirs.sigma**2 == pytest.approx(1.0)  # the signal-to-noise ratio where it is lost
     without_mean = 1 - power[0] * count[0] / (power @ count)
     assert sum(octave.share for octave in data_scales.octaves(known)) == pytest.approx(without_mean)
+
+
+def test_channels_of_a_representation_count_each_for_itself():
+    """Of slow changes beside white noise the coarsest features are those of the former, not of the mean."""
+    slow, quiet = random_fields.power_law((64,), 3.0, 4.0), 0.1
+    x = jnp.concatenate([slow.sample(jax.random.key(0), (2000,)), quiet * jnp.ones((2000, 64, 1))], axis=-1)
+    x = x.at[..., 1].multiply(jax.random.normal(jax.random.key(1), (2000, 64)))
+    both = data_scales.measure(Given(x), 2000)
+    alone = data_scales.measure(Given(x[..., :1]), 2000)
+    assert (both.channels is not None, alone.channels) == (True, None)
+    assert data_scales.coarsest(both) == pytest.approx(data_scales.coarsest(alone), rel=1e-4)
+    np.testing.assert_allclose(both.power, both.channels.mean(1), rtol=1e-4)
+    assert max(octave.sigma for octave in data_scales.octaves(both)) < 0.8 * data_scales.coarsest(both)
+    power = np.concatenate([alone.power, both.channels[:, 1]])
+    assert data_scales.moments(both) == pytest.approx(
+        data_scales.noise_moments(power, np.tile(both.count, 2)), rel=1e-3
+    )
 
 
 def test_scales_of_points_are_those_of_their_components():
@@ -207,6 +233,14 @@ def test_bad_inputs_are_one_sentence(given, message):
     assert (code, out) == (2, "")
     assert err.startswith(f"error: {message}")
     assert err.count("\n") == 1
+
+
+def test_a_folder_of_sounds_says_which_sounds_are_read(tmp_path):
+    (tmp_path / "piano").mkdir()
+    audio.write(tmp_path / "piano" / "a.wav", np.zeros(100, np.float32), 16_000)
+    code, out, err = run("analysis.advise", f"--data={tmp_path}")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: --data={tmp_path}: it holds sounds (a.wav), and sounds are read from TFDS sets")
 
 
 def test_pictures_that_are_all_alike_or_of_several_sizes_are_one_sentence(tmp_path):

@@ -55,6 +55,32 @@ def config_of(module, **fields):
     return config
 
 
+@pytest.mark.parametrize(
+    ("fields", "described", "frequency"),
+    [
+        ({}, "0.51 s at 4,000 Hz (waveform, 2048 x 1)", ("Hz", "1,000", "samples")),
+        ({"name": "low_rate", "factor": "4"}, "0.51 s at 4,000 Hz (low_rate, 512 x 1)", ("Hz", "250", "samples")),
+        ({"name": "compressed"}, "0.51 s at 4,000 Hz (compressed, 32 x 256)", ("cycles per frame", "0.25", "frames")),
+        (
+            {"name": "log_magnitudes", "by_bins": "True"},
+            "0.51 s at 4,000 Hz (log_magnitudes by bins, 128 x 32)",
+            ("cycles per bin", "0.25", "bins"),
+        ),
+        (
+            {"name": "log_magnitudes"},
+            "0.51 s at 4,000 Hz (log_magnitudes, 32 x 128 x 1)",
+            ("cycles per position", "0.25", "positions"),
+        ),
+    ],
+)
+def test_frequencies_are_in_hertz_along_time_only(fields, described, frequency):
+    given = {f"data__representation__{name}": value for name, value in fields.items()}
+    dataset = data_sets.load(config_of(base, data__name="soundfont_notes/4khz", **given))
+    axis = dataset.frequency_axis()
+    assert dataset.described() == described
+    assert (axis.unit, axis.show(0.25), axis.positions) == frequency
+
+
 def test_log_mel_is_computed_from_the_raw_sounds(small_sets):
     config = config_of(base, data__name="soundfont_notes/4khz", data__map__name="log_mel", data__map__num_mels="20")
     dataset = data_sets.load(config)

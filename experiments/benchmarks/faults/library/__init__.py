@@ -40,8 +40,9 @@ def public_names() -> dict[str, object]:
         for name in getattr(module, "__all__", None) or _own_names(module):
             value = getattr(module, name)
             if inspect.ismodule(value):
-                found |= {f"{module.__name__.removeprefix('scorekit.')}.{name}.{own}": getattr(value, own)
-                          for own in _own_names(value) if inspect.isfunction(getattr(value, own))}  # fmt: skip
+                offered = {own: getattr(value, own) for own in getattr(value, "__all__", _own_names(value))}
+                prefix = f"{module.__name__.removeprefix('scorekit.')}.{name}"
+                found |= {f"{prefix}.{own}": each for own, each in offered.items() if inspect.isfunction(each)}
             elif (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__.startswith("scorekit"):
                 found[f"{module.__name__.removeprefix('scorekit.')}.{name}"] = value
     return found

@@ -73,6 +73,9 @@ ROWS: dict[str, Call] = {
         noise_max=Number(1.0, {"inf": "no upper bound"}, low=-0.1),
         noise=Number(1.0, low=0.0),
     ),
+    "solvers.grids.check_grid": call(
+        grids.check_grid, ts=Data(TS, {"integer": "only [1, 0] could be meant, and ones do not decrease"})
+    ),
     "solvers.grids.karras": call(grids.karras, schedule=SCHEDULE, n=Count(3), rho=Number(7.0, low=0.0), **_ENDS),
     "solvers.grids.matching": call(
         grids.matching,
