@@ -66,44 +66,18 @@ class Categorical:
         return self.num_codes
 
     def log_prob(self, outputs: Array, x: Array) -> Array:
-        """The log-probability of the codes; NaN for one that is out of range.
-
-        Args:
-          outputs: logits ``(..., V)``.
-          x: codes ``(...)``.
-
-        Returns:
-          Nats ``(...)``.
-
-        Raises:
-          ValueError: if the codes are no integers in range, or the outputs not of their shape.
-        """
+        """The log-probability of the codes; NaN for one that is out of range."""
         check_classes(self.num_codes, x=x)
         _check_outputs(self, outputs, jnp.shape(x))
         log_p = jax.nn.log_softmax(_wide(outputs))
         return jnp.take_along_axis(log_p, jnp.asarray(x)[..., None], axis=-1, mode="fill")[..., 0]
 
     def sample(self, key: Key, outputs: Array) -> Array:
-        """A code of each conditional, int32.
-
-        Args:
-          key: PRNG key.
-          outputs: logits ``(..., V)``; minus infinity is a code that cannot be.
-
-        Returns:
-          Codes ``(...)``.
-        """
+        """A code of each conditional, int32."""
         return jax.random.categorical(key, _wide(outputs)).astype(jnp.int32)
 
     def zeros(self, batch: int) -> Array:
-        """Codes 0, ``(batch,)``.
-
-        Args:
-          batch: the number of sequences.
-
-        Returns:
-          int32 ``(batch,)``.
-        """
+        """Codes 0, ``(batch,)``."""
         return jnp.zeros(batch, jnp.int32)
 
 
@@ -120,6 +94,8 @@ class Normal:
 
     >>> Normal().log_prob(jnp.zeros((1, 2)), jnp.zeros((1, 1)))  # -log(2 pi) / 2
     Array([-0.9189385], dtype=float32)
+    >>> Normal(min_log_std=-1.0).parameters(jnp.array([3.0, -2.0]))  # mean and log_std
+    (Array([3.], dtype=float32), Array([-1.], dtype=float32))
 
     Source: Ping et al. 2019, "ClariNet" (https://arxiv.org/abs/1807.07281).
     """
@@ -146,18 +122,7 @@ class Normal:
         return mean, jnp.maximum(log_std, self.min_log_std)
 
     def log_prob(self, outputs: Array, x: Array) -> Array:
-        """The log-density of the values, summed over channels.
-
-        Args:
-          outputs: ``(..., 2 C)``.
-          x: values ``(..., C)``.
-
-        Returns:
-          Nats ``(...)``.
-
-        Raises:
-          ValueError: unless the values end in C channels and the outputs have their shape.
-        """
+        """The log-density of the values, summed over channels."""
         check_axes(self.channels, x=x)
         _check_outputs(self, outputs, jnp.shape(x)[:-1])
         mean, log_std = self.parameters(outputs)
@@ -165,27 +130,12 @@ class Normal:
         return jnp.sum(each, axis=-1)
 
     def sample(self, key: Key, outputs: Array) -> Array:
-        """Draws ``mean + exp(log_std) z``.
-
-        Args:
-          key: PRNG key.
-          outputs: ``(..., 2 C)``.
-
-        Returns:
-          Values ``(..., C)``.
-        """
+        """Draws ``mean + exp(log_std) z``."""
         mean, log_std = self.parameters(outputs)
         return mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
 
     def zeros(self, batch: int) -> Array:
-        """Zeros ``(batch, C)``.
-
-        Args:
-          batch: the number of sequences.
-
-        Returns:
-          float32 ``(batch, C)``.
-        """
+        """Zeros ``(batch, C)``."""
         return jnp.zeros((batch, self.channels))
 
 
@@ -210,6 +160,8 @@ class LogisticMixture:
     >>> p = jnp.exp(grey.log_prob(jnp.zeros((3, grey.num_outputs)), jnp.array([[-1.0], [0.0], [1.0]])))
     >>> float(p.sum().round(5)), bool(jnp.allclose(p[0], p[2], rtol=1e-5))
     (1.0, True)
+    >>> [each.shape for each in grey.parameters(jnp.zeros((3, grey.num_outputs)))]
+    [(3, 1, 2), (3, 1, 2), (3, 1, 2)]
 
     Source: Salimans et al. 2017, "PixelCNN++", eq. 2 (https://arxiv.org/abs/1701.05517); van den Oord et al. 2018,
     "Parallel WaveNet" (https://arxiv.org/abs/1711.10433).
@@ -243,19 +195,7 @@ class LogisticMixture:
         return jax.nn.log_softmax(logits), means + spread, log_scales
 
     def log_prob(self, outputs: Array, x: Array) -> Array:
-        """The log-density or, with ``bins``, the log-probability of the values, summed over channels.
-
-        Args:
-          outputs: ``(..., 3 K C)``.
-          x: values ``(..., C)``; with ``bins`` equidistant ones on [-1, 1].
-
-        Returns:
-          Nats ``(...)``.
-
-        Raises:
-          ValueError: unless the values end in C channels, the outputs have their shape and discretised data are one of
-            ``bins`` values.
-        """
+        """The log-density or, with ``bins``, the log-probability of the values, summed over channels."""
         check_axes(self.channels, x=x)
         _check_outputs(self, outputs, jnp.shape(x)[:-1])
         log_weights, means, log_scales = self.parameters(outputs)
@@ -268,15 +208,7 @@ class LogisticMixture:
         return jnp.sum(jax.nn.logsumexp(log_weights + each, axis=-1), axis=-1)
 
     def sample(self, key: Key, outputs: Array) -> Array:
-        """Draws a component, then a logistic, which ``bins`` rounds and clips to [-1, 1].
-
-        Args:
-          key: PRNG key.
-          outputs: ``(..., 3 K C)``.
-
-        Returns:
-          Values ``(..., C)``.
-        """
+        """Draws a component, then a logistic, which ``bins`` rounds and clips to [-1, 1]."""
         for_component, for_value = jax.random.split(key)
         log_weights, means, log_scales = self.parameters(outputs)
         chosen = jax.random.categorical(for_component, log_weights)[..., None]
@@ -288,14 +220,7 @@ class LogisticMixture:
         return jnp.clip(jnp.round((x + 1.0) / step), 0, self.bins - 1) * step - 1.0
 
     def zeros(self, batch: int) -> Array:
-        """Zeros ``(batch, C)``.
-
-        Args:
-          batch: the number of sequences.
-
-        Returns:
-          float32 ``(batch, C)``.
-        """
+        """Zeros ``(batch, C)``."""
         return jnp.zeros((batch, self.channels))
 
 

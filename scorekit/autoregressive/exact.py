@@ -39,17 +39,7 @@ class ARProcess:
         return Normal(min_log_std=-jnp.inf)
 
     def outputs(self, x: Array) -> Array:
-        """All conditionals at once.
-
-        Args:
-          x: values ``(B, L, 1)``.
-
-        Returns:
-          Means and log standard deviations ``(B, L, 2)``.
-
-        Raises:
-          ValueError: if the last axis is not of length 1.
-        """
+        """All conditionals at once."""
         check_axes(1, x=x)
         p, length = self.predictors.shape[1], x.shape[1]
         past = [jnp.pad(x, ((0, 0), (k, 0), (0, 0)))[:, :length, 0] for k in range(1, p + 1)]
@@ -57,27 +47,11 @@ class ARProcess:
         return self._outputs(jnp.stack(past, axis=-1), order)
 
     def init_state(self, batch: int, length: int) -> PyTree:
-        """The number of values so far, and the last p of them, newest first.
-
-        Args:
-          batch: B.
-          length: the largest number of positions, on which it does not depend.
-
-        Returns:
-          A pair of arrays.
-        """
+        """The number of values so far, and the last p of them, newest first."""
         return jnp.full((), -1), jnp.zeros((batch, self.predictors.shape[1]), self.stds.dtype)
 
     def step(self, state: PyTree, previous: Array) -> tuple[Array, PyTree]:
-        """The next conditional.
-
-        Args:
-          state: the state.
-          previous: the value before, ``(B, 1)``.
-
-        Returns:
-          ``((B, 2), state)``.
-        """
+        """The next conditional."""
         count, past = state[0] + 1, jnp.concatenate([previous, state[1]], axis=-1)[:, :-1]
         past = jnp.where(count == 0, 0.0, past)
         order = jnp.minimum(count, past.shape[1])
@@ -154,17 +128,7 @@ class GaussianSequence:
         return Normal(min_log_std=-jnp.inf)
 
     def outputs(self, x: Array) -> Array:
-        """All conditionals at once.
-
-        Args:
-          x: values ``(B, D, 1)``.
-
-        Returns:
-          Means and log standard deviations ``(B, D, 2)``.
-
-        Raises:
-          ValueError: if the shape does not end in ``(D, 1)``.
-        """
+        """All conditionals at once."""
         check_axes(len(self.mean), 1, x=x)
         z = jax.scipy.linalg.solve_triangular(self.factor, (x[..., 0] - self.mean).T, lower=True).T
         diagonal = jnp.diagonal(self.factor)
@@ -172,27 +136,11 @@ class GaussianSequence:
         return jnp.stack([mean, jnp.broadcast_to(jnp.log(diagonal), mean.shape)], axis=-1)
 
     def init_state(self, batch: int, length: int) -> PyTree:
-        """The position, the noise z so far, and the last mean.
-
-        Args:
-          batch: B.
-          length: the largest number of positions, on which it does not depend.
-
-        Returns:
-          A tuple of arrays.
-        """
+        """The position, the noise z so far, and the last mean."""
         return jnp.zeros((), jnp.int32), jnp.zeros((batch, len(self.mean)), self.mean.dtype), jnp.zeros(batch)
 
     def step(self, state: PyTree, previous: Array) -> tuple[Array, PyTree]:
-        """The next conditional.
-
-        Args:
-          state: the state.
-          previous: the value before, ``(B, 1)``.
-
-        Returns:
-          ``((B, 2), state)``.
-        """
+        """The next conditional."""
         index, z, last = state
         diagonal, before = jnp.diagonal(self.factor), jnp.maximum(index - 1, 0)
         found = jnp.where(index > 0, (previous[:, 0] - last) / diagonal[before], 0.0)
@@ -250,39 +198,16 @@ class MarkovChain:
         return Categorical(num_codes=self.initial.shape[-1])
 
     def outputs(self, x: Array) -> Array:
-        """All conditionals at once.
-
-        Args:
-          x: codes ``(B, L)``.
-
-        Returns:
-          Logits ``(B, L, V)``.
-        """
+        """All conditionals at once."""
         first = jnp.broadcast_to(self.initial, (x.shape[0], 1, len(self.initial)))
         return jnp.concatenate([first, self.transitions[x[:, :-1]]], axis=1)
 
     def init_state(self, batch: int, length: int) -> PyTree:
-        """Whether the next code is the first.
-
-        Args:
-          batch: B.
-          length: the largest number of positions; neither matters.
-
-        Returns:
-          A boolean.
-        """
+        """Whether the next code is the first."""
         return jnp.ones((), bool)
 
     def step(self, state: PyTree, previous: Array) -> tuple[Array, PyTree]:
-        """The next conditional.
-
-        Args:
-          state: the state.
-          previous: the code before, ``(B,)``.
-
-        Returns:
-          ``((B, V), state)``.
-        """
+        """The next conditional."""
         return jnp.where(state, self.initial, self.transitions[previous]), jnp.zeros((), bool)
 
 

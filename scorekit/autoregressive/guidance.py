@@ -47,38 +47,15 @@ class GuidedModel:
         return self.uncond.conditional
 
     def outputs(self, x: Array) -> Array:
-        """All guided conditionals at once.
-
-        Args:
-          x: codes ``(B, L)``.
-
-        Returns:
-          Log-probabilities ``(B, L, V)``.
-        """
+        """All guided conditionals at once."""
         return self._combined(self.cond.outputs(x), self.uncond.outputs(x), x)
 
     def init_state(self, batch: int, length: int) -> PyTree:
-        """The states of both models.
-
-        Args:
-          batch: B.
-          length: the largest number of positions.
-
-        Returns:
-          A pair of trees.
-        """
+        """The states of both models."""
         return self.cond.init_state(batch, length), self.uncond.init_state(batch, length)
 
     def step(self, state: PyTree, previous: Array) -> tuple[Array, PyTree]:
-        """The next guided conditional.
-
-        Args:
-          state: the states of both.
-          previous: the code before, ``(B,)``.
-
-        Returns:
-          ``(log-probabilities (B, V), state)``.
-        """
+        """The next guided conditional."""
         (cond, first), (uncond, second) = self.cond.step(state[0], previous), self.uncond.step(state[1], previous)
         return self._combined(cond, uncond, previous), (first, second)
 

@@ -73,40 +73,17 @@ class NetworkModel:
     dense_map: Any = None
 
     def outputs(self, x: Array) -> Array:
-        """All conditionals at once.
-
-        Args:
-          x: ``(B, L)`` codes or ``(B, L, C)`` values.
-
-        Returns:
-          ``(B, L, num_outputs)``.
-        """
+        """All conditionals at once."""
         given = {} if self.dense_map is None else {"dense_map": self.dense_map}
         return self.network.apply(self.params, x, **self.conditions, **given)
 
     def init_state(self, batch: int, length: int) -> PyTree:
-        """The state before the first position: the position, and the state of the network.
-
-        Args:
-          batch: B.
-          length: the largest number of positions.
-
-        Returns:
-          A tree of arrays.
-        """
+        """The state before the first position: the position, and the state of the network."""
         inner = self.network.apply(self.params, batch, length, **self.conditions, method="init_state")
         return jnp.zeros((), jnp.int32), inner
 
     def step(self, state: PyTree, previous: Array) -> tuple[Array, PyTree]:
-        """The next conditional.
-
-        Args:
-          state: the state.
-          previous: the value before, ``(B,)`` or ``(B, C)``; ignored at first.
-
-        Returns:
-          ``(outputs, state)``, the outputs ``(B, num_outputs)``.
-        """
+        """The next conditional."""
         index, inner = state
         row = lambda v: jax.lax.dynamic_index_in_dim(jnp.asarray(v), index, 1, False) if jnp.ndim(v) == 3 else v
         row = jax.tree.map(row, self.dense_map)  # also of a Masked

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.autoregressive._checks import check_sequences
+from scorekit.autoregressive.conditionals import Categorical
 from scorekit.autoregressive.models import SequenceModel
-from scorekit.checks import check_count
+from scorekit.checks import check_classes, check_count
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["sample"]
@@ -56,6 +57,8 @@ def sample(
     if prefix is not None:
         prefix = check_sequences(model.conditional, prefix, "prefix")
         count = prefix.shape[1]
+        if isinstance(model.conditional, Categorical):
+            check_classes(model.conditional.num_codes, prefix=prefix)
         if prefix.shape[0] != batch or count > length:
             raise ValueError(
                 f"prefix must have shape ({batch}, K, ...) with K from 1 to {length}, got {jnp.shape(prefix)}"

@@ -41,7 +41,7 @@ def temperature(logits: ArrayLike, temperature: Number) -> Array:
 
 
 def top_k(logits: ArrayLike, k: int) -> Array:
-    """Only the k most probable codes: ``p(x) [rank(x) <= k]``, normalised; of equal ones the first.
+    """Only the k most probable codes: ``p(x) = 0`` for all others; of equal ones the first are kept.
 
     Args:
       logits: ``(..., V)``.
@@ -66,7 +66,7 @@ def top_k(logits: ArrayLike, k: int) -> Array:
 
 
 def nucleus(logits: ArrayLike, mass: Number) -> Array:
-    """The smallest set of the most probable codes with ``sum p(x) >= mass`` (top-p).
+    """The most probable codes until ``mass`` (top-p): ``p(x) = 0`` for those outside the smallest set that has it.
 
     Args:
       logits: ``(..., V)``.

@@ -72,6 +72,9 @@ class CausalTransformer(nn.Module):
     >>> params = jax.jit(network.init)(jax.random.key(0), x)
     >>> jax.jit(network.apply)(params, x).shape
     (2, 3, 4)
+    >>> state = network.apply(params, 2, 3, method=network.init_state)
+    >>> jax.jit(lambda state: network.apply(params, state, x[:, 0], method=network.step)[0])(state).shape
+    (2, 4)
 
     Source: Child et al. 2019, "Generating long sequences with sparse transformers" (https://arxiv.org/abs/1904.10509);
     Peebles & Xie 2023 (https://arxiv.org/abs/2212.09748) for the conditioning.

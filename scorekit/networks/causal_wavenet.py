@@ -55,6 +55,9 @@ class CausalWaveNet(nn.Module):
     >>> params = jax.jit(network.init)(jax.random.key(0), x)
     >>> jax.jit(network.apply)(params, x, labels=jnp.array([1, 3])).shape
     (2, 3, 4)
+    >>> state = network.apply(params, 2, 3, method=network.init_state)
+    >>> jax.jit(lambda state: network.apply(params, state, x[:, 0], method=network.step)[0])(state).shape
+    (2, 4)
 
     Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499); Paine et al. 2016
     (https://arxiv.org/abs/1611.09482) for the queues.

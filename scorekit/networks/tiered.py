@@ -48,6 +48,9 @@ class TieredNetwork(nn.Module):
     >>> params = jax.jit(network.init)(jax.random.key(0), x)
     >>> jax.jit(network.apply)(params, x).shape
     (2, 8, 8)
+    >>> state = jax.jit(lambda params: network.apply(params, 2, 8, method=network.init_state))(params)
+    >>> jax.jit(lambda state: network.apply(params, state, x[:, 0], method=network.step)[0])(state).shape
+    (2, 8)
 
     Source: Mehri et al. 2017, "SampleRNN" (https://arxiv.org/abs/1612.07837).
     """
