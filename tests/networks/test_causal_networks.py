@@ -138,9 +138,8 @@ def test_sparse_attention_is_masked_attention(pattern, length):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["wavenet", "full"])
-def test_bfloat16_and_rematerialisation_compute_the_same(name):
-    network = NETWORKS[name]
+def test_bfloat16_and_rematerialisation_compute_the_same():
+    network = NETWORKS["full"]
     x = jnp.asarray(RNG.normal(size=(BATCH, LENGTH, 1)), jnp.float32)
     params = perturbed(network, x, 0.3)
     loss = lambda params, **changes: jnp.sum(jnp.square(network.clone(**changes).apply(params, x)))
