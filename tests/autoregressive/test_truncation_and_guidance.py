@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scorekit import autoregressive as ar
-from scorekit.guidance.sequences import guide_joint, guide_sequentially, total_variation
+from scorekit.guidance.sequences import guide_joint, guide_sequentially, joint_log_prob, total_variation
 
 RNG = np.random.default_rng(0)
 P = RNG.dirichlet(np.full(7, 0.6), size=20).astype(np.float32)
@@ -62,6 +62,9 @@ def test_guided_chains_are_the_counted_guided_conditionals_and_not_the_joint():
         sequential, joint = guide_sequentially(*tables, scale).log_prob, guide_joint(*tables, scale).log_prob
         return found, sequential, total_variation(found, joint)
 
+    first, then = chain(1).initial, chain(1).transitions
+    logits = [first, then, jnp.broadcast_to(then, (3, 3, 3)), jnp.broadcast_to(then, (3, 3, 3, 3))]
+    np.testing.assert_allclose(ar.log_prob_table(chain(1), 4), joint_log_prob(logits), rtol=1e-5)
     variation = {}
     for scale in (0.0, 0.5, 1.0, 3.0):
         found, sequential, variation[scale] = run(chain(1), chain(2), scale)
