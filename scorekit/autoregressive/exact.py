@@ -137,14 +137,18 @@ class GaussianSequence:
 
     def init_state(self, batch: int, length: int) -> PyTree:
         """The position, the noise z so far, and the last mean."""
-        return jnp.zeros((), jnp.int32), jnp.zeros((batch, len(self.mean)), self.mean.dtype), jnp.zeros(batch)
+        return (
+            jnp.zeros((), jnp.int32),
+            jnp.zeros((batch, len(self.mean)), self.mean.dtype),
+            jnp.zeros(batch, self.mean.dtype),
+        )
 
     def step(self, state: PyTree, previous: Array) -> tuple[Array, PyTree]:
         """The next conditional."""
         index, z, last = state
         diagonal, before = jnp.diagonal(self.factor), jnp.maximum(index - 1, 0)
         found = jnp.where(index > 0, (previous[:, 0] - last) / diagonal[before], 0.0)
-        z = z.at[:, before].set(found)
+        z = z.at[:, before].set(found.astype(z.dtype))
         mean = self.mean[index] + z @ jnp.tril(self.factor, -1)[index]
         outputs = jnp.stack([mean, jnp.broadcast_to(jnp.log(diagonal[index]), mean.shape)], axis=-1)
         return outputs, (index + 1, z, mean)

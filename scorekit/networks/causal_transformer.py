@@ -237,7 +237,8 @@ class _CausalBlock(nn.Module):
         if cache is None:
             y = causal_attention(query, key, value, self.pattern, self.window)
         else:
-            at = (block, 0, index[0], 0, 0)
+            zero = jnp.zeros_like(block)  # all of one type, also where integers are 64 bits wide
+            at = (block, zero, index[0], zero, zero)
             cache = tuple(
                 jax.lax.dynamic_update_slice(c, new[None], at) for c, new in zip(cache, (key, value), strict=True)
             )

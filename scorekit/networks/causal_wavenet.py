@@ -223,6 +223,7 @@ def _delayed(h: Array, steps: int) -> Array:
 def _popped_and_pushed(queue, cycle, h, index, dilation, taps):
     """``h`` of ``k dilation`` positions ago for ``0 < k < taps``, and the queue in which h replaces the oldest."""
     size = queue.shape[2]
-    at = lambda k: (cycle, 0, (index - k * dilation) % size, 0)
+    zero = jnp.zeros_like(index)  # all of one type, also where integers are 64 bits wide
+    at = lambda k: (cycle, zero, (index - k * dilation) % size, zero)
     past = [jax.lax.dynamic_slice(queue, at(k), (1, *h.shape))[0] for k in range(1, taps)]
     return past, jax.lax.dynamic_update_slice(queue, h[None], at(0))

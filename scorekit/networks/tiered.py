@@ -135,8 +135,8 @@ class TieredNetwork(nn.Module):
         check_count(batch=batch, length=length)
         upper = self.upper.init_state(batch, -(-length // self.factor), noise, labels, vector)
         lower = self.lower.init_state(batch, length, noise, labels, vector)
-        frame = jnp.zeros((batch, self.factor))
-        rows = jnp.zeros((batch, self.factor, self.lower.map_size))
+        frame = jnp.zeros((batch, self.factor), jnp.float32)
+        rows = jnp.zeros((batch, self.factor, self.lower.map_size), jnp.float32)
         return _TieredState(jnp.zeros((), jnp.int32), upper, lower, frame, rows)
 
     def step(self, state: _TieredState, previous: ArrayLike, row: Any = None) -> tuple[Array, _TieredState]:
@@ -169,7 +169,7 @@ class TieredNetwork(nn.Module):
 
     def _values(self, x: Array) -> Array:
         """Inputs as values ``(B, L, C)``."""
-        return x if self.num_codes is None else 2.0 * x[..., None] / (self.num_codes - 1) - 1.0
+        return x if self.num_codes is None else 2.0 * x[..., None].astype(jnp.float32) / (self.num_codes - 1) - 1.0
 
     def _check_sizes(self) -> None:
         """Raises ``ValueError`` for networks that do not fit."""

@@ -181,6 +181,20 @@ def test_positions_after_the_last_are_nan():
     assert np.isnan(two_steps(params)).any((1, 2)).tolist() == [False, True]
 
 
+@pytest.mark.parametrize("name", WITH_CODES)
+def test_steps_are_float32_under_x64(name):
+    network = WITH_CODES[name]
+    with jax.enable_x64(True):
+        params = jax.eval_shape(network.init, KEY, np.zeros((1, LENGTH), np.int32))
+        state = jax.eval_shape(lambda params: network.apply(params, 1, LENGTH, method="init_state"), params)
+        advance = lambda params, state: network.apply(params, state, np.zeros(1, np.int32), method="step")
+        outputs, after = jax.eval_shape(advance, params, state)
+    assert outputs.dtype == np.float32
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), state
+    )
+
+
 @pytest.mark.parametrize(
     ("network", "x", "message"),
     [
