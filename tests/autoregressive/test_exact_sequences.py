@@ -45,6 +45,7 @@ def test_score_of_an_ar_process_is_the_product_with_the_precision():
     np.testing.assert_allclose(score(X[..., None])[..., 0], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [MODEL, ar.gaussian_sequence(JOINT)], ids=["process", "cholesky"])
 def test_steps_and_all_positions_at_once_are_the_same_conditionals(model):
     @jax.jit

@@ -58,7 +58,7 @@ def reach(network):
     return (j < i) & (i - j <= network.receptive_field)
 
 
-FAST = ("wavenet", "strided")
+FAST = ("wavenet",)
 EACH = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in NETWORKS]
 
 
