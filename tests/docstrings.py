@@ -21,6 +21,8 @@ PROTOCOL_METHODS = {
     "Target": "to_prediction from_prediction eps_scale",
     "times.TimeSampler": "quantile",
     "densities": "dim sample log_density entropy marginal predict",
+    "autoregressive.SequenceModel": "conditional outputs init_state step",
+    "autoregressive.Conditional": "num_outputs log_prob sample zeros",
     "flax.linen.Module": "setup",
 }
 """Methods of documented protocols: an implementation needs one line, which it may inherit."""

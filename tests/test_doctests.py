@@ -12,7 +12,7 @@ import scorekit
 
 CORE = ("typing", "trees", "schedules", "predictions", "weightings", "times", "densities", "process", "denoisers")
 CORE += ("losses", "guidance", "solvers", "likelihood", "random_fields", "spectra", "typicality", "flow_maps")
-CORE += ("discrete",)
+CORE += ("discrete", "autoregressive")
 ALL = sorted(m.name for m in pkgutil.walk_packages(scorekit.__path__, "scorekit.") if m.name != "scorekit._version")
 MODULES = [name for name in ALL if not any(part.startswith("_") for part in name.split("."))]
 
@@ -25,6 +25,9 @@ SLOW = {
     "scorekit.audio.representations",
     "scorekit.audio.stft",
     "scorekit.audio.structure",
+    "scorekit.autoregressive.exact",
+    "scorekit.autoregressive.models",
+    "scorekit.autoregressive.smoothing",
     "scorekit.bridges.diffrax",
     "scorekit.data.edm_augmentation",
     "scorekit.densities.mixture",
@@ -51,6 +54,8 @@ SLOW = {
     "scorekit.networks.adm",
     "scorekit.networks.autoencoder",
     "scorekit.networks.autoencoder_kl",
+    "scorekit.networks.causal_transformer",
+    "scorekit.networks.causal_wavenet",
     "scorekit.networks.classifier",
     "scorekit.networks.ddpm_unet",
     "scorekit.networks.dit",
@@ -59,6 +64,7 @@ SLOW = {
     "scorekit.networks.mlp",
     "scorekit.networks.song_unet",
     "scorekit.networks.text_encoder",
+    "scorekit.networks.tiered",
     "scorekit.networks.unet",
     "scorekit.networks.vdm_unet",
     "scorekit.networks.wavenet",

@@ -15,7 +15,7 @@ LAYERS = {
     1: ("schedules", "predictions", "weightings", "times", "densities", "random_fields"),
     2: ("process", "denoisers", "losses", "guidance"),
     3: ("solvers",),
-    4: ("samplers", "likelihood", "spectra", "typicality", "flow_maps", "discrete"),
+    4: ("samplers", "likelihood", "spectra", "typicality", "flow_maps", "discrete", "autoregressive"),
     5: ("networks", "audio", "metrics", "training", "tuning", "data", "io", "bridges"),
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}

@@ -6,6 +6,9 @@ spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for imag
 :class:`MLP` also take ``scalars``, such as the second time of a flow map (:mod:`scorekit.flow_maps`), and the first two
 ``tokens`` of ``token_size`` features each, such as those of a :class:`TextEncoder`.
 
+:class:`CausalWaveNet`, :class:`CausalTransformer` and :class:`TieredNetwork` are autoregressive, for
+:mod:`scorekit.autoregressive`.
+
 The modules of networks with published sizes hold these as ``PRESETS``, by the names that ``preset`` takes;
 :mod:`~scorekit.networks.attention` holds the implementations of attention.
 """
@@ -15,6 +18,8 @@ from scorekit.networks._magnitude import normalise_weights
 from scorekit.networks.adm import ADM
 from scorekit.networks.autoencoder import Autoencoder, fixed_noise_kl
 from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
+from scorekit.networks.causal_transformer import CausalTransformer
+from scorekit.networks.causal_wavenet import CausalWaveNet
 from scorekit.networks.classifier import Classifier
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
 from scorekit.networks.ddpm_unet import DDPMUNet
@@ -27,6 +32,7 @@ from scorekit.networks.mlp import MLP
 from scorekit.networks.quantise import Quantised, code_counts, nearest_code, perplexity, quantise, revival_loss
 from scorekit.networks.song_unet import SongUNet
 from scorekit.networks.text_encoder import TextEncoder, TextFeatures
+from scorekit.networks.tiered import TieredNetwork
 from scorekit.networks.unet import UNet
 from scorekit.networks.vdm_unet import VDMUNet
 from scorekit.networks.wavenet import WaveNet
@@ -42,6 +48,8 @@ __all__ = [
     "MLP",
     "Autoencoder",
     "AutoencoderKL",
+    "CausalTransformer",
+    "CausalWaveNet",
     "Classifier",
     "Conditioning",
     "DDPMUNet",
@@ -53,6 +61,7 @@ __all__ = [
     "SongUNet",
     "TextEncoder",
     "TextFeatures",
+    "TieredNetwork",
     "UNet",
     "VDMUNet",
     "WaveNet",

@@ -57,6 +57,12 @@ _SONG_UNET = networks.SongUNet(channels=4, multipliers=(1,))
 _UNET = networks.UNet(channels=4, multipliers=(1,))
 _VDM = networks.VDMUNet(channels=4, depth=1)
 _WAVENET = networks.WaveNet(channels=4, layers=1)
+_CAUSAL_SIZES = {"outputs": 2, "channels": 4, "layers": 1, "cycle": 1}
+_CAUSAL_WAVENET = networks.CausalWaveNet(**_CAUSAL_SIZES)
+_CAUSAL_DIT_SIZES = {"outputs": 2, "depth": 1, "width": 4, "heads": 2, "window": 2}
+_CAUSAL_DIT = networks.CausalTransformer(**_CAUSAL_DIT_SIZES)
+_TIERED = {"upper": networks.CausalWaveNet(**_CAUSAL_SIZES), "lower": _CAUSAL_WAVENET.clone(map_size=1)}
+_ONLY_X = {"x": Data(_SIGNALS)}
 _CLASSIFIER = networks.Classifier(num_classes=3, channels=4, multipliers=(1,))
 _AUTOENCODER = networks.Autoencoder(channels=4, multipliers=(1,), codes=3)
 _KL_SIZES = {"channels": 2, "multipliers": (1, 2), "blocks": 1, "groups": 2}
@@ -240,6 +246,31 @@ ROWS: dict[str, Call] = {
         cycle=Count(1),
         dilation_base=Count(2),
         patch=Count(1),
+    ),
+    "networks.CausalWaveNet": call(lambda x: _applied(_CAUSAL_WAVENET, x), **_ONLY_X),
+    "networks.CausalWaveNet/attributes": call(
+        lambda **given: _shapes(networks.CausalWaveNet(**{**_CAUSAL_SIZES, **given}), _SIGNALS),
+        outputs=Count(2),
+        channels=Count(4),
+        layers=Count(1),
+        cycle=Count(1),
+        dilation_base=Count(2),
+        taps=Count(2, least=2),
+    ),
+    "networks.CausalTransformer": call(lambda x: _applied(_CAUSAL_DIT, x), **_ONLY_X),
+    "networks.CausalTransformer/attributes": call(
+        lambda **given: _shapes(networks.CausalTransformer(**{**_CAUSAL_DIT_SIZES, **given}), _SIGNALS),
+        outputs=Count(2),
+        depth=Count(1),
+        width=Count(4),
+        heads=Count(2),
+        window=Count(2),
+        mlp_ratio=Number(4.0, low=0.0),
+        pattern=Choice("local"),
+    ),
+    "networks.TieredNetwork": call(lambda x: _applied(networks.TieredNetwork(**_TIERED, factor=2), x), **_ONLY_X),
+    "networks.TieredNetwork/attributes": call(
+        lambda factor: _shapes(networks.TieredNetwork(**_TIERED, factor=factor), _SIGNALS), factor=Count(2)
     ),
     "networks.Classifier": _noisy(_CLASSIFIER, _SIGNALS),
     "networks.Classifier/attributes": _attributes(

@@ -1,0 +1,55 @@
+"""Autoregressive models as explicit densities: ``p(x) = prod_i p(x_i | x_<i)`` of codes or of continuous values.
+
+A :class:`SequenceModel` gives the parameters of all conditionals at once (``outputs``), for exact likelihoods, or one
+after the other from a cached state (``init_state``, ``step``), for sampling. A :class:`Conditional` says what they
+mean: :class:`Categorical`, :class:`LogisticMixture`, :class:`Normal`. :func:`model_from_network` makes a model of a
+:class:`scorekit.networks.CausalWaveNet`, ``CausalTransformer`` or ``TieredNetwork``; :func:`ar_process`,
+:func:`gaussian_sequence` and :func:`markov_chain` are exact. ``docs/autoregressive.md`` shows them together.
+"""
+
+from scorekit.autoregressive.conditionals import Categorical, Conditional, LogisticMixture, Normal
+from scorekit.autoregressive.exact import (
+    ARProcess,
+    GaussianSequence,
+    MarkovChain,
+    ar_process,
+    gaussian_sequence,
+    log_prob_table,
+    markov_chain,
+)
+from scorekit.autoregressive.guidance import GuidedModel, classifier_free
+from scorekit.autoregressive.likelihoods import bits_per_sample, log_prob, position_log_probs
+from scorekit.autoregressive.models import NetworkModel, SequenceModel, model_from_network
+from scorekit.autoregressive.sampling import sample
+from scorekit.autoregressive.smoothing import condition_on_noise, smoothed_log_density, smoothed_loss
+from scorekit.autoregressive.truncation import nucleus, temperature, top_k, typical
+
+__all__ = [
+    "ARProcess",
+    "Categorical",
+    "Conditional",
+    "GaussianSequence",
+    "GuidedModel",
+    "LogisticMixture",
+    "MarkovChain",
+    "NetworkModel",
+    "Normal",
+    "SequenceModel",
+    "ar_process",
+    "bits_per_sample",
+    "classifier_free",
+    "condition_on_noise",
+    "gaussian_sequence",
+    "log_prob",
+    "log_prob_table",
+    "markov_chain",
+    "model_from_network",
+    "nucleus",
+    "position_log_probs",
+    "sample",
+    "smoothed_log_density",
+    "smoothed_loss",
+    "temperature",
+    "top_k",
+    "typical",
+]

@@ -1,0 +1,104 @@
+"""Guidance of sequential conditionals: each ``p(x_i | x_<i)`` is guided and normalised by itself.
+
+It samples what :func:`scorekit.guidance.sequences.guide_sequentially` counts out, which is not the guided joint. The
+joint of continuous sequences is guided by their log-densities: :mod:`scorekit.guidance.explicit` with
+``Partial(log_prob, model)``.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from scorekit import discrete
+from scorekit.autoregressive.conditionals import Categorical, Conditional
+from scorekit.autoregressive.models import SequenceModel
+from scorekit.guidance._parameters import check_scale
+from scorekit.trees import pytree_dataclass
+from scorekit.typing import Array, Number, PyTree
+
+__all__ = ["GuidedModel", "classifier_free"]
+
+
+@pytree_dataclass
+class GuidedModel:
+    """Two models of codes whose conditionals are combined; build it with :func:`classifier_free`.
+
+    Attributes:
+      cond: ``p(x | y)``.
+      uncond: ``p(x)``.
+      guidance_scale: gamma, a scalar or ``(B,)``.
+
+    >>> from scorekit.autoregressive import markov_chain
+    >>> fair, same = markov_chain(jnp.zeros(2), jnp.zeros((2, 2))), markov_chain(jnp.zeros(2), jnp.eye(2))
+    >>> model = GuidedModel(cond=same, uncond=fair, guidance_scale=3.0)
+    >>> model.outputs(jnp.array([[0, 0]])).shape, model.step(model.init_state(1, 2), jnp.zeros(1, int))[0].shape
+    ((1, 2, 2), (1, 2))
+
+    Source: Dieleman 2022 (https://sander.ai/2022/05/26/guidance.html): ``p(x_i | x_<i)^(1 - gamma) p(x_i | x_<i,
+    y)^gamma``.
+    """
+
+    cond: SequenceModel
+    uncond: SequenceModel
+    guidance_scale: Number
+
+    @property
+    def conditional(self) -> Conditional:
+        """That of the two models."""
+        return self.uncond.conditional
+
+    def outputs(self, x: Array) -> Array:
+        """All guided conditionals at once."""
+        return self._combined(self.cond.outputs(x), self.uncond.outputs(x), x)
+
+    def init_state(self, batch: int, length: int) -> PyTree:
+        """The states of both models."""
+        return self.cond.init_state(batch, length), self.uncond.init_state(batch, length)
+
+    def step(self, state: PyTree, previous: Array) -> tuple[Array, PyTree]:
+        """The next guided conditional."""
+        (cond, first), (uncond, second) = self.cond.step(state[0], previous), self.uncond.step(state[1], previous)
+        return self._combined(cond, uncond, previous), (first, second)
+
+    def _combined(self, cond: Array, uncond: Array, x: Array) -> Array:
+        """The rule of tokens, for denoisers that return these."""
+        log_c, log_u = (jax.nn.log_softmax(jnp.asarray(logits, jnp.float32)) for logits in (cond, uncond))
+        rule = discrete.classifier_free(lambda z, t: log_c, lambda z, t: log_u, self.guidance_scale)
+        return rule(x, jnp.zeros(()))
+
+
+def classifier_free(cond: SequenceModel, uncond: SequenceModel, guidance_scale: Number) -> GuidedModel:
+    """Classifier-free guidance of every conditional: ``p(x_i | x_<i, y)^gamma p(x_i | x_<i)^(1 - gamma)``, normalised.
+
+    The result is a model: its likelihood is that of the guided conditionals, and sampling it evaluates both models
+    once for each position. At gamma 0 and 1 it is the unconditional and the conditional model; else it differs from the
+    guided joint, since the factor of the continuations is missing, and equals it for independent positions.
+
+    Args:
+      cond: ``p(x | y)``, of codes.
+      uncond: ``p(x)``; what it gives no probability stays impossible.
+      guidance_scale: gamma, a scalar, or one per example ``(B,)``.
+
+    Returns:
+      A :class:`GuidedModel`.
+
+    Raises:
+      ValueError: for a scale that is not finite, or models that are not of the same codes.
+
+    >>> from scorekit.autoregressive import log_prob, markov_chain
+    >>> log = lambda *rows: jnp.log(jnp.array(rows))
+    >>> cond, uncond = markov_chain(log(0.25, 0.75), jnp.zeros((2, 2))), markov_chain(log(0.5, 0.5), jnp.zeros((2, 2)))
+    >>> guided = classifier_free(cond, uncond, 2.0)
+    >>> [f"{p:.2f}" for p in jnp.exp(log_prob(guided, jnp.array([[0], [1]])))]  # 1 to 9
+    ['0.10', '0.90']
+
+    Source: Dieleman 2022 (https://sander.ai/2022/05/26/guidance.html).
+    """
+    check_scale(guidance_scale=guidance_scale)
+    for name, model in (("cond", cond), ("uncond", uncond)):
+        if not isinstance(model.conditional, Categorical):
+            raise ValueError(f"{name} must be a model of codes, with Categorical conditionals, got {model.conditional}")
+    if cond.conditional.num_outputs != uncond.conditional.num_outputs:
+        raise ValueError(
+            f"cond must have the {uncond.conditional.num_outputs} codes of uncond, got {cond.conditional.num_outputs}"
+        )
+    return GuidedModel(cond=cond, uncond=uncond, guidance_scale=guidance_scale)

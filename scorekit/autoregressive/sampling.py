@@ -1,0 +1,79 @@
+"""Ancestral sampling, one position after the other, from a cached state."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.autoregressive._checks import check_sequences
+from scorekit.autoregressive.conditionals import Categorical
+from scorekit.autoregressive.models import SequenceModel
+from scorekit.checks import check_classes, check_count
+from scorekit.typing import Array, ArrayLike, Key
+
+__all__ = ["sample"]
+
+
+def sample(
+    key: Key,
+    model: SequenceModel,
+    batch: int,
+    length: int,
+    *,
+    prefix: ArrayLike | None = None,
+    transform: Callable[[Array], Array] | None = None,
+) -> Array:
+    """Draws sequences in one ``lax.scan``: ``x_i ~ p(x_i | x_<i)``, ``outputs, state = model.step(state, x_{i-1})``.
+
+    Each position is one step from the state of the one before, not an evaluation of the whole past. Wrap the call in
+    ``jax.jit`` with static ``batch`` and ``length``.
+
+    Args:
+      key: PRNG key.
+      model: the model.
+      batch: B, the number of sequences; also that of the conditions of the model.
+      length: L, the number of positions.
+      prefix: the beginning of all sequences, ``(B, K)`` or ``(B, K, C)`` with K <= L, which is kept.
+      transform: changes the outputs of every step, such as ``lambda logits: nucleus(logits, 0.9)``; default none.
+
+    Returns:
+      ``(B, L)`` int32 codes, or ``(B, L, C)`` values.
+
+    Raises:
+      ValueError: for sizes that are not integers >= 1, no key, or a prefix that is empty, too long or of another kind.
+
+    >>> from scorekit.autoregressive import markov_chain
+    >>> turns = markov_chain(jnp.zeros(2), jnp.array([[-jnp.inf, 0.0], [0.0, -jnp.inf]]))  # 0, 1, 0, 1, ...
+    >>> sample(jax.random.key(0), turns, 1, 5, prefix=jnp.array([[1]])).tolist()
+    [[1, 0, 1, 0, 1]]
+
+    Source: Paine et al. 2016 (https://arxiv.org/abs/1611.09482).
+    """
+    check_count(batch=batch, length=length)
+    if key is None:
+        raise ValueError("key must be a PRNG key, got None")
+    start = model.conditional.zeros(batch)
+    given, count = jnp.zeros((length, *start.shape), start.dtype), 0
+    if prefix is not None:
+        prefix = check_sequences(model.conditional, prefix, "prefix")
+        count = prefix.shape[1]
+        if isinstance(model.conditional, Categorical):
+            check_classes(model.conditional.num_codes, prefix=prefix)
+        if prefix.shape[0] != batch or count > length:
+            raise ValueError(
+                f"prefix must have shape ({batch}, K, ...) with K from 1 to {length}, got {jnp.shape(prefix)}"
+            )
+        given = given.at[:count].set(jnp.moveaxis(prefix, 1, 0).astype(start.dtype))
+
+    def body(carry, inputs):
+        previous, state = carry
+        key, value, is_given = inputs
+        outputs, state = model.step(state, previous)
+        outputs = outputs if transform is None else transform(outputs)
+        x = model.conditional.sample(key, outputs).astype(start.dtype)
+        x = x if prefix is None else jnp.where(is_given, value, x)
+        return (x, state), x
+
+    inputs = jax.random.split(key, length), given, jnp.arange(length) < count
+    _, x = jax.lax.scan(body, (start, model.init_state(batch, length)), inputs)
+    return jnp.moveaxis(x, 0, 1)

@@ -1,0 +1,136 @@
+"""Autoregressive models of noisy data: explicit log-densities ``log p_t(x_t)`` at every noise level.
+
+The density of clean sequences is ``Partial(log_prob, model)``. One that is trained on ``x_t = alpha x0 + sigma eps`` at
+all noise levels is a diffusion model whose score is a gradient of an explicit density: all solvers, annealed Langevin
+and guidance apply to it, all positions at once.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from scorekit.autoregressive._checks import check_sequences
+from scorekit.autoregressive.likelihoods import log_prob
+from scorekit.autoregressive.models import NetworkModel, SequenceModel
+from scorekit.checks import check
+from scorekit.predictions import bounded_log_snr
+from scorekit.process import perturb
+from scorekit.times import TimeSampler, draw, uniform
+from scorekit.trees import as_pytree
+from scorekit.typing import Array, ArrayLike, Key, Schedule
+
+__all__ = ["condition_on_noise", "smoothed_log_density", "smoothed_loss"]
+
+
+def _at_noise(model, schedule, scale, t):
+    conditions = {**model.conditions, "noise": scale * bounded_log_snr(t, schedule)}
+    return NetworkModel(
+        network=model.network,
+        conditional=model.conditional,
+        params=model.params,
+        conditions=conditions,
+        dense_map=model.dense_map,
+    )
+
+
+def condition_on_noise(model: NetworkModel, schedule: Schedule, scale: ArrayLike = 0.25) -> Callable:
+    """The models of all noise levels, of one network that is called with ``noise = scale * log_snr(t)``.
+
+    Args:
+      model: a model of continuous values.
+      schedule: the noise schedule.
+      scale: factor of the log-SNR, which is clipped to +-60 nats.
+
+    Returns:
+      ``t -> model``, t a scalar or ``(B,)``; a pytree, which may be passed through ``jit``.
+
+    Raises:
+      ValueError: if ``scale`` is not finite.
+
+    >>> from scorekit.autoregressive import Normal, model_from_network
+    >>> from scorekit.networks import CausalWaveNet
+    >>> from scorekit.schedules import rectified_flow
+    >>> model = model_from_network(CausalWaveNet(outputs=2), {}, Normal())
+    >>> condition_on_noise(model, rectified_flow())(0.5).conditions["noise"]
+    Array(0., dtype=float32)
+
+    Source: Jayaram & Thickstun 2021 (https://arxiv.org/abs/2105.08164), for a condition in place of a model of each
+    noise level.
+    """
+    check(np.isfinite, "finite", scale=scale)
+    return Partial(_at_noise, model, schedule, scale)
+
+
+def _smoothed(model_at, x_t, t):
+    return log_prob(model_at(t), x_t)
+
+
+def smoothed_log_density(model_at: Callable[[Array], SequenceModel]) -> Callable[[Array, Array], Array]:
+    """The log-density of noisy sequences, ``log p_t(x_t) = sum_i log p_t(x_i | x_<i)``.
+
+    :func:`scorekit.denoisers.denoiser_from_log_density` makes a denoiser of it, whose score is the gradient through the
+    network; :func:`scorekit.guidance.classifier_free_log_density` guides the joint of each noise level.
+
+    Args:
+      model_at: ``t -> model``, such as that of :func:`condition_on_noise`; t a scalar, or ``(B,)`` where it can be.
+
+    Returns:
+      ``(x_t, t) -> log p_t(x_t)``, in nats ``(B,)``.
+
+    >>> from scorekit.autoregressive import gaussian_sequence
+    >>> from scorekit.densities import gaussian
+    >>> g = gaussian(jnp.zeros(2), covariance=jnp.array([[1.0, 0.6], [0.6, 1.0]]))
+    >>> log_density = smoothed_log_density(lambda t: gaussian_sequence(g.marginal(1 - t, t)))
+    >>> print(f"{log_density(jnp.zeros((1, 2, 1)), 1.0)[0]:.4f}")  # -log(2 pi): at t = 1 there is noise alone
+    -1.8379
+
+    Source: Jayaram & Thickstun 2021 (https://arxiv.org/abs/2105.08164).
+    """
+    return Partial(_smoothed, as_pytree(model_at))
+
+
+def smoothed_loss(
+    key: Key,
+    model_at: Callable[[Array], SequenceModel],
+    schedule: Schedule,
+    x0: ArrayLike,
+    *,
+    times: TimeSampler | None = None,
+) -> Array:
+    """The negative log-likelihood of noisy sequences at random times, ``-log p_t(alpha x0 + sigma eps) / D``.
+
+    Args:
+      key: PRNG key.
+      model_at: ``t -> model``, with t ``(B,)``.
+      schedule: the noise schedule.
+      x0: clean sequences ``(B, L, C)``.
+      times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
+
+    Returns:
+      Nats per value ``(B,)``, weighted by the sampler; take the mean to train.
+
+    Raises:
+      ValueError: for sequences that are not ``(B, L, C)`` of the model.
+
+    >>> from scorekit.autoregressive import Normal, model_from_network
+    >>> from scorekit.networks import CausalWaveNet
+    >>> from scorekit.schedules import rectified_flow
+    >>> network, x0 = CausalWaveNet(outputs=2, channels=2, layers=1, cycle=1), jnp.ones((2, 3, 1))
+    >>> model = model_from_network(network, jax.jit(network.init)(jax.random.key(0), x0), Normal())
+    >>> loss = jax.jit(smoothed_loss)
+    >>> loss(jax.random.key(1), condition_on_noise(model, rectified_flow()), rectified_flow(), x0).shape
+    (2,)
+
+    Source: Jayaram & Thickstun 2021 (https://arxiv.org/abs/2105.08164).
+    """
+    for_times, for_noise = jax.random.split(key)
+    if jnp.ndim(x0) != 3 or 0 in jnp.shape(x0):
+        raise ValueError(f"x0 must have shape (B, L, C), got {jnp.shape(x0)}")
+    drawn = draw(for_times, jnp.shape(x0)[0], uniform() if times is None else times, schedule)
+    model = model_at(drawn.t)
+    x0 = check_sequences(model.conditional, x0, "x0")
+    x_t = perturb(x0, jax.random.normal(for_noise, x0.shape, x0.dtype), drawn.t, schedule)
+    return -drawn.weight * log_prob(model, x_t) / x0[0].size

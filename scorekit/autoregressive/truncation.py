@@ -1,0 +1,147 @@
+"""Changes of categorical conditionals: temperature, top-k, nucleus and locally typical sampling.
+
+Each takes logits ``(..., V)`` and returns logits, minus infinity for what may no longer be drawn; they compose, and the
+``transform`` of :func:`scorekit.autoregressive.sample` applies them to every step.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.checks import check, check_count, check_floating, check_not_nan, check_positive, check_scalar
+from scorekit.typing import Array, ArrayLike, Number
+
+__all__ = ["nucleus", "temperature", "top_k", "typical"]
+
+
+def temperature(logits: ArrayLike, temperature: Number) -> Array:
+    """The conditionals at a temperature: ``p(x_i | x_<i)^(1 / T)``, normalised for each position.
+
+    It is not the temperature of the joint, which :func:`scorekit.guidance.sequences.guide_joint` counts out.
+
+    Args:
+      logits: ``(..., V)``.
+      temperature: T > 0.
+
+    Returns:
+      Logits ``(..., V)``.
+
+    Raises:
+      ValueError: for a temperature that is not a scalar > 0, or logits that are not floating, NaN or empty.
+
+    >>> p = jax.nn.softmax(temperature(jnp.log(jnp.array([0.25, 0.75])), 0.5))
+    >>> [f"{each:.1f}" for each in p]  # 1 to 9
+    ['0.1', '0.9']
+
+    Source: Ackley et al. 1985 (https://doi.org/10.1207/s15516709cog0901_7).
+    """
+    check_scalar(temperature=temperature)
+    check_positive(temperature=temperature)
+    return _checked(logits) / temperature
+
+
+def top_k(logits: ArrayLike, k: int) -> Array:
+    """Only the k most probable codes: ``p(x) = 0`` for all others; of equal ones the first are kept.
+
+    Args:
+      logits: ``(..., V)``.
+      k: from 1 to V.
+
+    Returns:
+      Logits ``(..., V)``.
+
+    Raises:
+      ValueError: for a k that is not an integer from 1 to V, or logits that are not floating, NaN or empty.
+
+    >>> top_k(jnp.array([1.0, 3.0, 2.0]), 2).tolist()
+    [-inf, 3.0, 2.0]
+
+    Source: Fan et al. 2018 (https://arxiv.org/abs/1805.04833).
+    """
+    logits = _checked(logits)
+    check_count(k=k)
+    if k > logits.shape[-1]:
+        raise ValueError(f"k must be at most the number of codes, {logits.shape[-1]}, got {k}")
+    return _first(logits, -logits, lambda p: jnp.arange(p.shape[-1]) < k)
+
+
+def nucleus(logits: ArrayLike, mass: Number) -> Array:
+    """The most probable codes until ``mass`` (top-p): ``p(x) = 0`` for those outside the smallest set that has it.
+
+    Args:
+      logits: ``(..., V)``.
+      mass: in (0, 1]; 1 keeps all.
+
+    Returns:
+      Logits ``(..., V)``.
+
+    Raises:
+      ValueError: for a mass that is not a scalar in (0, 1], or logits that are not floating, NaN or empty.
+
+    >>> nucleus(jnp.array([-2.0, 0.0, 0.0]), 0.75).tolist()
+    [-inf, 0.0, 0.0]
+
+    Source: Holtzman et al. 2020 (https://arxiv.org/abs/1904.09751).
+    """
+    logits = _checked(logits)
+    _check_mass(mass)
+    return _first(logits, -logits, lambda p: _before(p) < mass)
+
+
+def typical(logits: ArrayLike, mass: Number) -> Array:
+    """Locally typical sampling: the codes with information nearest to the entropy, ``|-log p(x) - H|``, until ``mass``.
+
+    The smallest such set with ``sum p(x) >= mass``. The most probable code is not in it where it says much less than
+    the conditional says on average; sampling keeps to what is typical of each conditional, not of the joint
+    (:mod:`scorekit.typicality`).
+
+    Args:
+      logits: ``(..., V)``.
+      mass: in (0, 1]; 1 keeps all.
+
+    Returns:
+      Logits ``(..., V)``.
+
+    Raises:
+      ValueError: for a mass that is not a scalar in (0, 1], or logits that are not floating, NaN or empty.
+
+    >>> p = jnp.array([0.4, 0.15, 0.15, 0.15, 0.15])  # H = 1.50: 0.4 says 0.92, 0.15 says 1.90
+    >>> jnp.isfinite(typical(jnp.log(p), 0.55)).tolist()
+    [False, True, True, True, True]
+
+    Source: Meister et al. 2023, "Locally typical sampling" (https://arxiv.org/abs/2202.00666).
+    """
+    logits = _checked(logits)
+    _check_mass(mass)
+    log_p = jax.nn.log_softmax(logits)
+    possible = jnp.isfinite(log_p)
+    entropy = -jnp.sum(jnp.where(possible, jnp.exp(log_p) * jnp.where(possible, log_p, 0.0), 0.0), -1, keepdims=True)
+    distance = jnp.where(possible, jnp.abs(jnp.where(possible, log_p, 0.0) + entropy), jnp.inf)
+    return _first(logits, distance, lambda p: _before(p) < mass)
+
+
+def _first(logits, order, keep):
+    """The logits of the codes that are kept, of their probabilities ``(..., V)`` in increasing ``order``."""
+    ranks = jnp.argsort(order, axis=-1, stable=True)
+    kept = keep(jnp.take_along_axis(jax.nn.softmax(logits), ranks, axis=-1))
+    kept = jnp.take_along_axis(jnp.broadcast_to(kept, ranks.shape), jnp.argsort(ranks, axis=-1), axis=-1)
+    return jnp.where(kept, logits, -jnp.inf)
+
+
+def _before(p):
+    """The sum of the probabilities before each."""
+    total = jnp.cumsum(p, axis=-1)
+    return jnp.concatenate([jnp.zeros_like(total[..., :1]), total[..., :-1]], axis=-1)
+
+
+def _checked(logits: ArrayLike) -> Array:
+    check_floating(logits=logits)
+    check_not_nan(logits=logits)
+    if jnp.ndim(logits) < 1:
+        raise ValueError(f"logits must have shape (..., V), got {jnp.shape(logits)}")
+    return jnp.asarray(logits)
+
+
+def _check_mass(mass: Number) -> None:
+    check_scalar(mass=mass)
+    check(lambda m: np.isfinite(m) & (m > 0) & (m <= 1), "in (0, 1]", mass=mass)

@@ -1,0 +1,184 @@
+"""What the causal networks share: inputs behind a shift by one, a map with a row for each position, causal attention.
+
+Each computes all positions at once, or one at a time from a state; both are the same function of the past.
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from scorekit.checks import check_classes, check_count, check_floating
+from scorekit.networks._conditions import OrNull, as_masked
+from scorekit.networks._spatial import DType
+from scorekit.networks.conditioning import Masked
+from scorekit.sharded import gathered
+from scorekit.typing import Array, PyTree
+
+PATTERNS = ("full", "local", "strided")
+"""The patterns that :func:`attends` knows."""
+
+
+class CausalState(NamedTuple):
+    """What a causal network carries from one position to the next: the position, the embedded conditions, a cache."""
+
+    index: Array
+    condition: Array
+    cache: PyTree
+
+
+class ShiftedInputs(nn.Module):
+    """Embeds codes or values, behind a shift by one: position i holds input i - 1, the first one a learned vector."""
+
+    features: int
+    num_codes: int | None = None
+    dtype: DType = jnp.float32
+
+    def setup(self):
+        if self.num_codes is None:
+            self.embed = nn.Dense(self.features, dtype=self.dtype)
+        else:
+            self.embed = nn.Embed(
+                self.num_codes, self.features, embedding_init=nn.initializers.normal(1.0), dtype=self.dtype
+            )
+        self.begin = self.param("begin", nn.initializers.normal(1.0), (self.features,), jnp.float32)
+
+    def __call__(self, x: Array) -> Array:
+        """All positions, ``(B, L)`` or ``(B, L, C)`` to ``(B, L, features)``."""
+        begin = jnp.broadcast_to(self.begin.astype(self.dtype), (x.shape[0], 1, self.features))
+        return jnp.concatenate([begin, self.embed(x)[:, :-1]], axis=1)
+
+    def step(self, previous: Array, index: Array) -> Array:
+        """Position ``index``, from ``(B,)`` or ``(B, C)`` to ``(B, 1, features)``."""
+        return jnp.where(index == 0, self.begin.astype(self.dtype), self.embed(previous)[:, None])
+
+
+class EmbeddedMap(nn.Module):
+    """A dense layer for each row of a map, a learned null token where it is absent; None for a network without one."""
+
+    features: int
+    size: int | None
+    dtype: DType = jnp.float32
+
+    @nn.compact
+    def __call__(self, dense_map: Any, batch: int, length: int) -> Array | None:
+        given = as_masked("dense_map", dense_map, None if self.size is None else (length, self.size), batch)
+        if given is None:
+            return None
+        h = nn.Dense(self.features, dtype=self.dtype, name="in")(given.value)
+        return OrNull(name="or_null")(h, given.present)
+
+
+def as_row(row: Any) -> Any:
+    """The row of a map ``(B, C)`` as a map of length 1, ``(B, 1, C)``.
+
+    >>> as_row(jnp.ones((2, 3))).shape
+    (2, 1, 3)
+    """
+    widen = lambda value: jnp.asarray(value)[:, None] if jnp.ndim(value) == 2 else value
+    return Masked(widen(row.value), row.present) if isinstance(row, Masked) else None if row is None else widen(row)
+
+
+def check_inputs(x: Any, num_codes: int | None) -> Array:
+    """The inputs as an array; raises ``ValueError`` unless they are codes ``(B, L)`` or values ``(B, L, C)``.
+
+    >>> check_inputs(jnp.zeros((2, 3)), None)
+    Traceback (most recent call last):
+    ValueError: x must have shape (B, L, C), got (2, 3)
+    """
+    axes = 3 if num_codes is None else 2
+    if jnp.ndim(x) != axes or 0 in jnp.shape(x):
+        raise ValueError(f"x must have shape {'(B, L, C)' if axes == 3 else '(B, L)'}, got {jnp.shape(x)}")
+    if num_codes is None:
+        check_floating(x=x)
+        return jnp.asarray(x, jnp.float32)
+    check_count(num_codes=num_codes)
+    check_classes(num_codes, x=x)
+    return jnp.asarray(x)
+
+
+def scanned(block: type[nn.Module], length: int, remat: bool, initialising: bool) -> Any:
+    """A scan over the stacked parameters of a block, each gathered where it is used."""
+    if not initialising:
+        block = nn.map_variables(block, "params", trans_in_fn=gathered)
+    if remat:
+        block = nn.remat(block, prevent_cse=False)  # within a scan nothing could be merged
+    return nn.scan(
+        block,
+        variable_axes={"params": 0, "intermediates": 0},
+        split_rngs={"params": True},
+        in_axes=nn.broadcast,  # type: ignore[arg-type]
+        length=length,
+    )
+
+
+def attends(pattern: str, window: int, heads: int, query: Array, key: Array) -> Array:
+    """Whether position ``query`` attends to position ``key``, for every head; the two broadcast.
+
+    Args:
+      pattern: "full": all positions up to its own. "local": the last ``window`` and its own. "strided": the first half
+        of the heads as "local", the others every ``window``-th position up to its own.
+      window: l.
+      heads: number of heads.
+      query: integers.
+      key: integers.
+
+    Returns:
+      Booleans ``(heads, ...)``.
+
+    >>> attends("strided", 2, 2, jnp.array(4), jnp.arange(6)).astype(int).tolist()
+    [[0, 0, 1, 1, 1, 0], [1, 0, 1, 0, 1, 0]]
+    """
+    distance = jnp.asarray(query) - jnp.asarray(key)
+    past = distance >= 0
+    local, strided = past & (distance <= window), past & (distance % window == 0)
+    first, second = {"full": (past, past), "local": (local, local), "strided": (local, strided)}[pattern]
+    return jnp.stack([first] * (heads - heads // 2) + [second] * (heads // 2))
+
+
+def causal_attention(query: Array, key: Array, value: Array, pattern: str, window: int) -> Array:
+    """Attention ``(B, L, heads, d)`` by the pattern of :func:`attends`, without the weights that are zero.
+
+    "local" costs ``2 l L`` products and "strided" also ``L^2 / l``, in place of ``L^2``.
+    """
+    if pattern == "full":
+        return jax.nn.dot_product_attention(query, key, value, is_causal=True)
+    if pattern == "local":
+        return _local(query, key, value, window)
+    half = query.shape[2] - query.shape[2] // 2
+    near = _local(query[:, :, :half], key[:, :, :half], value[:, :, :half], window)
+    far = _strided(query[:, :, half:], key[:, :, half:], value[:, :, half:], window)
+    return jnp.concatenate([near, far], axis=2)
+
+
+def _blocks(x: Array, size: int) -> Array:
+    """``(B, L, ...)`` as ``(B, n, size, ...)``, the end filled with zeros."""
+    batch, length, *rest = x.shape
+    n = -(-length // size)
+    x = jnp.pad(x, [(0, 0), (0, n * size - length)] + [(0, 0)] * len(rest))
+    return x.reshape(batch, n, size, *rest)
+
+
+def _local(query, key, value, window):
+    """Blocks of ``window`` positions attend to themselves and to the block before."""
+    length, blocks = query.shape[1], [_blocks(x, window) for x in (query, key, value)]
+    n = blocks[0].shape[1]
+    if n == 1:
+        return jax.nn.dot_product_attention(query, key, value, is_causal=True)
+    before = lambda x: jnp.concatenate([jnp.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
+    k, v = (jnp.concatenate([before(x), x], axis=2) for x in blocks[1:])
+    distance = window + jnp.arange(window)[:, None] - jnp.arange(2 * window)
+    exists = (jnp.arange(n) > 0)[:, None, None] | (jnp.arange(2 * window) >= window)
+    mask = exists & (distance >= 0) & (distance <= window)
+    attend = lambda q, k, v, mask: jax.nn.dot_product_attention(q, k, v, mask=mask[None, None])
+    y = jax.vmap(attend, in_axes=(1, 1, 1, 0), out_axes=1)(blocks[0], k, v, mask)
+    return y.reshape(query.shape[0], n * window, *query.shape[2:])[:, :length]
+
+
+def _strided(query, key, value, stride):
+    """Positions of the same remainder attend to each other."""
+    length, blocks = query.shape[1], [_blocks(x, stride) for x in (query, key, value)]
+    attend = lambda q, k, v: jax.nn.dot_product_attention(q, k, v, is_causal=True)
+    y = jax.vmap(attend, in_axes=2, out_axes=2)(*blocks)
+    return y.reshape(query.shape[0], -1, *query.shape[2:])[:, :length]

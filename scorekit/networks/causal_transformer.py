@@ -1,0 +1,257 @@
+"""A causal transformer with full, local or strided attention, sized by its arguments."""
+
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from scorekit.checks import check_count, check_positive, nan_unless
+from scorekit.networks._causal import (
+    PATTERNS,
+    CausalState,
+    EmbeddedMap,
+    ShiftedInputs,
+    as_row,
+    attends,
+    causal_attention,
+    check_inputs,
+    scanned,
+)
+from scorekit.networks._spatial import DType
+from scorekit.networks.embeddings import Conditioning, timestep_features
+from scorekit.typing import Array, ArrayLike
+
+__all__ = ["CausalTransformer"]
+
+
+class CausalTransformer(nn.Module):
+    """An autoregressive transformer whose norms are conditioned as in DiT (adaLN-Zero).
+
+    Codes or values x are embedded as ``h_i = embed(x_{i - 1}) + position_i + map(m_i)``, with a learned vector in
+    place of the input before the first, so that the output at i depends on the inputs before i alone. With ``c`` the
+    embedding of noise level, class and vector, each of ``depth`` blocks computes::
+
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = dense0(silu(c))
+        h = h + gate_1 attention(norm(h) (1 + scale_1) + shift_1)
+        h = h + gate_2 mlp(norm(h) (1 + scale_2) + shift_2)
+
+    and the output is ``dense0(norm(h) (1 + scale) + shift)``. ``dense0`` starts at zero, the gates with it.
+
+    Position i attends to all up to its own (``pattern="full"``), to the last ``window`` and its own (``"local"``), or
+    half of the heads to those and half to every ``window``-th one back from its own (``"strided"``: two layers connect
+    all positions). The sparse patterns compute no weights that are zero but those of a block's corner: ``2 l L`` and
+    ``L^2 / l`` products in place of ``L^2``, least for a window l near ``sqrt(L)``; for a flattened image or
+    spectrogram l is the length of a row. Positions are sines and cosines of i, with ``"strided"`` of row ``i // l`` and
+    column ``i mod l``.
+
+    ``init_state`` and ``step`` compute one position from the cached keys and values of those before: memory and the
+    cost of a position are linear in the length.
+
+    The blocks run in one scan over their stacked parameters ``blocks``. Parameters, conditioning, norms, softmax and
+    output are float32; ``dtype`` is that of tokens and projections.
+
+    Attributes:
+      outputs: features of the output at each position: parameters of a conditional distribution, such as
+        :attr:`scorekit.autoregressive.Categorical.num_outputs`.
+      num_codes: number of codes of the inputs ``(B, L)``; None: the inputs are values ``(B, L, C)``.
+      depth: number of blocks.
+      width: features of a token; divisible by ``heads`` and by 2, with "strided" by 4.
+      heads: number of attention heads; with "strided" at least 2.
+      mlp_ratio: hidden features of the MLP over ``width``.
+      pattern: "full", "local" or "strided".
+      window: l, the window of "local" and the stride of "strided".
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length of a conditioning vector; None: no vector.
+      map_size: features of a map with a row for each position; None: no map.
+      dtype: dtype of the computation.
+      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
+
+    >>> network = CausalTransformer(outputs=4, num_codes=4, depth=1, width=8, heads=2, pattern="strided", window=2)
+    >>> x = jnp.array([[0, 3, 2], [1, 1, 0]])
+    >>> params = jax.jit(network.init)(jax.random.key(0), x)
+    >>> jax.jit(network.apply)(params, x).shape
+    (2, 3, 4)
+    >>> state = network.apply(params, 2, 3, method=network.init_state)
+    >>> jax.jit(lambda state: network.apply(params, state, x[:, 0], method=network.step)[0])(state).shape
+    (2, 4)
+
+    Source: Child et al. 2019, "Generating long sequences with sparse transformers" (https://arxiv.org/abs/1904.10509);
+    Peebles & Xie 2023 (https://arxiv.org/abs/2212.09748) for the conditioning.
+    """
+
+    outputs: int = 256
+    num_codes: int | None = None
+    depth: int = 6
+    width: int = 128
+    heads: int = 4
+    mlp_ratio: float = 4.0
+    pattern: str = "full"
+    window: int = 64
+    num_classes: int | None = None
+    vector_size: int | None = None
+    map_size: int | None = None
+    dtype: DType = jnp.float32
+    remat: bool = False
+    gathers: ClassVar[tuple[str, ...]] = ("blocks",)
+
+    def setup(self):
+        """The parts that all positions at once and one at a time share."""
+        self._check_sizes()
+        self.conditioning = Conditioning(self.width, self.num_classes, self.vector_size)
+        self.inputs = ShiftedInputs(self.width, self.num_codes, self.dtype)
+        self.map = EmbeddedMap(self.width, self.map_size, self.dtype)
+        blocks = scanned(_CausalBlock, self.depth, self.remat, self.is_initializing())
+        hidden = int(self.mlp_ratio * self.width)
+        self.blocks = blocks(self.width, self.heads, hidden, self.pattern, self.window, self.dtype)
+        self.output_modulation = nn.Dense(2 * self.width, kernel_init=nn.initializers.zeros)
+        self.output = nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)
+
+    def __call__(
+        self,
+        x: ArrayLike,
+        noise: ArrayLike = 0.0,
+        labels: ArrayLike | None = None,
+        vector: Any = None,
+        dense_map: Any = None,
+    ) -> Array:
+        """All positions at once. None for a condition means that it is absent for all examples.
+
+        Args:
+          x: codes ``(B, L)``, or values ``(B, L, C)``.
+          noise: noise level of the values, scalar or ``(B,)``; 0 for a model of clean data.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, V)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+          dense_map: ``(B, L, map_size)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+
+        Returns:
+          float32 ``(B, L, outputs)``; row i depends on the inputs before i.
+
+        Raises:
+          ValueError: for an input or condition of the wrong shape, dtype or range, or an attribute out of range.
+        """
+        x = check_inputs(x, self.num_codes)
+        condition = self.conditioning(noise, labels, x.shape[0], vector)
+        local = self.map(dense_map, *x.shape[:2])
+        return self._run(self.inputs(x), local, condition, None, jnp.arange(x.shape[1]))[0]
+
+    def init_state(
+        self,
+        batch: int,
+        length: int,
+        noise: ArrayLike = 0.0,
+        labels: ArrayLike | None = None,
+        vector: Any = None,
+    ) -> CausalState:
+        """The state before the first position, which holds the embedded conditions.
+
+        Args:
+          batch: B.
+          length: L, the largest number of positions; later outputs are NaN.
+          noise: noise level, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, V)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+
+        Returns:
+          A tree of arrays, for :meth:`step`.
+
+        Raises:
+          ValueError: for a condition of the wrong shape or dtype, or sizes that are not integers >= 1.
+        """
+        check_count(batch=batch, length=length)
+        shape = (self.depth, batch, length, self.heads, self.width // self.heads)
+        cache = jnp.zeros(shape, self.dtype), jnp.zeros(shape, self.dtype)
+        return CausalState(jnp.zeros((), jnp.int32), self.conditioning(noise, labels, batch, vector), cache)
+
+    def step(self, state: CausalState, previous: ArrayLike, row: Any = None) -> tuple[Array, CausalState]:
+        """One position: the output at ``state.index``, from the input before it.
+
+        Args:
+          state: of the position before, or of :meth:`init_state`.
+          previous: the last input, ``(B,)`` codes or ``(B, C)`` values; ignored at the first position.
+          row: the row of the map at this position, ``(B, map_size)``, or None.
+
+        Returns:
+          ``(output, state)``, the output float32 ``(B, outputs)``.
+
+        Raises:
+          ValueError: for an input or row of the wrong shape or dtype.
+        """
+        previous = check_inputs(jnp.asarray(previous)[:, None], self.num_codes)[:, 0]
+        h, local = self.inputs.step(previous, state.index), self.map(as_row(row), previous.shape[0], 1)
+        output, cache = self._run(h, local, state.condition, state.cache, state.index[None])
+        within = state.index < state.cache[0].shape[2]
+        return nan_unless(within, output[:, 0]), CausalState(state.index + 1, state.condition, cache)
+
+    def _run(self, h, local, condition, cache, index):
+        """The blocks on ``(B, L, width)`` at the positions ``index``; with a cache, on one position."""
+        if self.pattern == "strided":
+            places = [timestep_features(i, self.width // 2) for i in (index // self.window, index % self.window)]
+            place = jnp.concatenate(places, axis=-1)
+        else:
+            place = timestep_features(index, self.width)
+        h = h + place.astype(h.dtype) + (0 if local is None else local)
+        (h, cache, _), _ = self.blocks((h, cache, jnp.zeros((), jnp.int32)), condition, index)
+        shift, scale = jnp.split(self.output_modulation(condition)[:, None], 2, axis=-1)
+        return self.output(_norm(h) * (1 + scale) + shift), cache
+
+    def _check_sizes(self) -> None:
+        """Raises ``ValueError`` for an attribute out of range."""
+        check_count(outputs=self.outputs, depth=self.depth, width=self.width, heads=self.heads, window=self.window)
+        check_positive(mlp_ratio=self.mlp_ratio)
+        if self.pattern not in PATTERNS:
+            raise ValueError(f"pattern must be one of {', '.join(PATTERNS)}, got {self.pattern!r}")
+        least = 4 if self.pattern == "strided" else 2
+        if self.width % self.heads or self.width % least:
+            allowed = f"divisible by heads = {self.heads} and, for the positions, by {least}"
+            raise ValueError(f"width must be {allowed}, got {self.width}")
+        if self.pattern == "strided" and self.heads < 2:
+            raise ValueError(f"heads must be at least 2 with the strided pattern, got {self.heads}")
+        if self.mlp_ratio * self.width < 1:
+            raise ValueError(
+                f"mlp_ratio must be at least 1 / {self.width}, for one hidden feature, got {self.mlp_ratio}"
+            )
+
+
+class _CausalBlock(nn.Module):
+    """One block of :class:`CausalTransformer`, the body of a scan that carries the keys and values of all blocks."""
+
+    width: int
+    heads: int
+    hidden: int
+    pattern: str
+    window: int
+    dtype: DType
+
+    @nn.compact
+    def __call__(self, carry, condition, index):
+        h, cache, block = carry
+        dense = lambda features, name: nn.Dense(
+            features, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform(), name=name
+        )
+        modulation = nn.Dense(6 * self.width, kernel_init=nn.initializers.zeros, name="modulation")(condition)[:, None]
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = jnp.split(modulation, 6, axis=-1)
+        qkv = dense(3 * self.width, "qkv")(_norm(h) * (1 + scale_1) + shift_1)
+        qkv = qkv.reshape(*h.shape[:2], 3, self.heads, self.width // self.heads)
+        query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        if cache is None:
+            y = causal_attention(query, key, value, self.pattern, self.window)
+        else:
+            zero = jnp.zeros_like(block)  # all of one type, also where integers are 64 bits wide
+            at = (block, zero, index[0], zero, zero)
+            cache = tuple(
+                jax.lax.dynamic_update_slice(c, new[None], at) for c, new in zip(cache, (key, value), strict=True)
+            )
+            mask = attends(self.pattern, self.window, self.heads, index[0], jnp.arange(cache[0].shape[2]))
+            keys, values = (jax.lax.dynamic_index_in_dim(c, block, keepdims=False) for c in cache)
+            y = jax.nn.dot_product_attention(query, keys, values, mask=mask[None, :, None])
+        h = h + (gate_1 * dense(self.width, "proj")(y.reshape(h.shape))).astype(h.dtype)
+        y = nn.gelu(dense(self.hidden, "fc1")(_norm(h) * (1 + scale_2) + shift_2), approximate=True)
+        return (h + (gate_2 * dense(self.width, "fc2")(y)).astype(h.dtype), cache, block + 1), None
+
+
+def _norm(h: Array) -> Array:
+    """Layer norm without parameters, in float32."""
+    h = h.astype(jnp.float32)
+    centred = h - h.mean(-1, keepdims=True)
+    return centred / jnp.sqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-6)

@@ -1,0 +1,229 @@
+"""A causal WaveNet: an autoregressive network of dilated convolutions, sized by its arguments."""
+
+import math
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from scorekit.checks import check_count
+from scorekit.networks._causal import CausalState, EmbeddedMap, ShiftedInputs, as_row, check_inputs, scanned
+from scorekit.networks._spatial import DType
+from scorekit.networks.embeddings import Conditioning
+from scorekit.typing import Array, ArrayLike
+
+__all__ = ["CausalWaveNet"]
+
+
+class CausalWaveNet(nn.Module):
+    """Gated dilated convolutions of the past, with residual and skip connections: WaveNet.
+
+    Codes or values x are embedded as ``h_i = embed(x_{i - 1})``, with a learned vector in the first place, so that the
+    output at i depends on the inputs before i alone. Layer j of n computes::
+
+        a, b = sum_k W_k h_{i - k d} + noise_j(c) + map_j(m_i)      k < taps, d = ``dilation_base ** (j mod cycle)``
+        r, s = close_j(tanh(a) sigmoid(b))
+        h    = (h + r) / sqrt(2)
+
+    and the output is ``dense0(silu(dense(sum of all s / sqrt(n))))``, where ``dense0`` starts at zero. ``c`` embeds the
+    noise level, the class and the vector; ``m`` is a map with a row for each position, or a learned null token.
+
+    ``init_state`` and ``step`` compute one position from queues of the last ``(taps - 1) d`` activations of each layer:
+    a position costs the same wherever it is in the sequence, and the memory does not grow with the length.
+
+    The layers run in one scan over cycles, with stacked parameters ``blocks``. Parameters and output are float32;
+    ``dtype`` is that of the convolutions.
+
+    Attributes:
+      outputs: features of the output at each position: parameters of a conditional distribution, such as
+        :attr:`scorekit.autoregressive.Categorical.num_outputs`.
+      num_codes: number of codes of the inputs ``(B, L)``; None: the inputs are values ``(B, L, C)``.
+      channels: channels of the residual stream, and of the skip connections.
+      layers: number of layers n, divisible by ``cycle``.
+      cycle: layers after which the dilations restart at 1.
+      dilation_base: growth of the dilation from layer to layer.
+      taps: taps of each convolution, at least 2.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length of a conditioning vector; None: no vector.
+      map_size: features of a map with a row for each position; None: no map.
+      dtype: dtype of the computation.
+      remat: recompute the activations of a cycle in the backward pass instead of storing them (rematerialisation).
+
+    >>> network = CausalWaveNet(outputs=4, num_codes=4, channels=8, layers=2, cycle=2, num_classes=3)
+    >>> x = jnp.array([[0, 3, 2], [1, 1, 0]])
+    >>> params = jax.jit(network.init)(jax.random.key(0), x)
+    >>> jax.jit(network.apply)(params, x, labels=jnp.array([1, 3])).shape
+    (2, 3, 4)
+    >>> state = network.apply(params, 2, 3, method=network.init_state)
+    >>> jax.jit(lambda state: network.apply(params, state, x[:, 0], method=network.step)[0])(state).shape
+    (2, 4)
+
+    Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499); Paine et al. 2016
+    (https://arxiv.org/abs/1611.09482) for the queues.
+    """
+
+    outputs: int = 256
+    num_codes: int | None = None
+    channels: int = 64
+    layers: int = 20
+    cycle: int = 10
+    dilation_base: int = 2
+    taps: int = 2
+    num_classes: int | None = None
+    vector_size: int | None = None
+    map_size: int | None = None
+    dtype: DType = jnp.float32
+    remat: bool = False
+    gathers: ClassVar[tuple[str, ...]] = ("blocks",)
+
+    @property
+    def receptive_field(self) -> int:
+        """The number of inputs before a position that its output depends on."""
+        dilations = sum(self.dilation_base**j for j in range(self.cycle))
+        return 1 + (self.taps - 1) * dilations * (self.layers // self.cycle)
+
+    def setup(self):
+        """The parts that all positions at once and one at a time share."""
+        check_count(outputs=self.outputs, channels=self.channels, layers=self.layers, cycle=self.cycle)
+        check_count(dilation_base=self.dilation_base)
+        check_count(2, taps=self.taps)
+        if self.layers % self.cycle:
+            raise ValueError(f"layers must be divisible by cycle = {self.cycle}, got {self.layers}")
+        self.conditioning = Conditioning(4 * self.channels, self.num_classes, self.vector_size)
+        self.inputs = ShiftedInputs(self.channels, self.num_codes, self.dtype)
+        self.map = EmbeddedMap(self.channels, self.map_size, self.dtype)
+        cycles = scanned(_Cycle, self.layers // self.cycle, self.remat, self.is_initializing())
+        self.blocks = cycles(self.channels, self._dilations, self.taps, self.dtype)
+        self.skips = nn.Dense(self.channels, dtype=self.dtype)
+        self.output = nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)
+
+    @property
+    def _dilations(self) -> tuple[int, ...]:
+        """The dilation of each layer of a cycle."""
+        return tuple(self.dilation_base**j for j in range(self.cycle))
+
+    def __call__(
+        self,
+        x: ArrayLike,
+        noise: ArrayLike = 0.0,
+        labels: ArrayLike | None = None,
+        vector: Any = None,
+        dense_map: Any = None,
+    ) -> Array:
+        """All positions at once. None for a condition means that it is absent for all examples.
+
+        Args:
+          x: codes ``(B, L)``, or values ``(B, L, C)``.
+          noise: noise level of the values, scalar or ``(B,)``; 0 for a model of clean data.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, V)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+          dense_map: ``(B, L, map_size)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+
+        Returns:
+          float32 ``(B, L, outputs)``; row i depends on the inputs before i.
+
+        Raises:
+          ValueError: for an input or condition of the wrong shape, dtype or range, or an attribute out of range.
+        """
+        x = check_inputs(x, self.num_codes)
+        condition = self.conditioning(noise, labels, x.shape[0], vector)
+        return self._run(self.inputs(x), self.map(dense_map, *x.shape[:2]), condition, None, None)[0]
+
+    def init_state(
+        self,
+        batch: int,
+        length: int,
+        noise: ArrayLike = 0.0,
+        labels: ArrayLike | None = None,
+        vector: Any = None,
+    ) -> CausalState:
+        """The state before the first position, which holds the embedded conditions.
+
+        Args:
+          batch: B.
+          length: the number of positions, on which this state does not depend.
+          noise: noise level, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, V)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+
+        Returns:
+          A tree of arrays, for :meth:`step`.
+
+        Raises:
+          ValueError: for a condition of the wrong shape or dtype, or sizes that are not integers >= 1.
+        """
+        check_count(batch=batch, length=length)
+        cycles, size = self.layers // self.cycle, self.taps - 1
+        queues = tuple(jnp.zeros((cycles, batch, size * d, self.channels), self.dtype) for d in self._dilations)
+        return CausalState(jnp.zeros((), jnp.int32), self.conditioning(noise, labels, batch, vector), queues)
+
+    def step(self, state: CausalState, previous: ArrayLike, row: Any = None) -> tuple[Array, CausalState]:
+        """One position: the output at ``state.index``, from the input before it.
+
+        Args:
+          state: of the position before, or of :meth:`init_state`.
+          previous: the last input, ``(B,)`` codes or ``(B, C)`` values; ignored at the first position.
+          row: the row of the map at this position, ``(B, map_size)``, or None.
+
+        Returns:
+          ``(output, state)``, the output float32 ``(B, outputs)``.
+
+        Raises:
+          ValueError: for an input or row of the wrong shape or dtype.
+        """
+        previous = check_inputs(jnp.asarray(previous)[:, None], self.num_codes)[:, 0]
+        h, local = self.inputs.step(previous, state.index), self.map(as_row(row), previous.shape[0], 1)
+        output, queues = self._run(h, local, state.condition, state.cache, state.index)
+        return output[:, 0], CausalState(state.index + 1, state.condition, queues)
+
+    def _run(self, h, local, condition, queues, index):
+        """The layers on ``(B, L, channels)``; with queues, on one position."""
+        local = None if local is None else nn.silu(local)
+        carry = (h, jnp.zeros_like(h), queues, jnp.zeros((), jnp.int32))
+        (_, skips, queues, _), _ = self.blocks(carry, local, condition, index)
+        h = nn.silu(self.skips(skips / math.sqrt(self.layers)))
+        return self.output(h).astype(jnp.float32), queues
+
+
+class _Cycle(nn.Module):
+    """One cycle of layers, the body of a scan that carries the queues of all cycles."""
+
+    channels: int
+    dilations: tuple[int, ...]
+    taps: int
+    dtype: DType
+
+    @nn.compact
+    def __call__(self, carry, local, condition, index):
+        h, skips, queues, cycle = carry
+        updated = []
+        wide = lambda name, **options: nn.Dense(2 * self.channels, dtype=self.dtype, name=name, **options)
+        for j, dilation in enumerate(self.dilations):
+            if queues is None:
+                past = [_delayed(h, k * dilation) for k in range(1, self.taps)]
+            else:
+                past, queue = _popped_and_pushed(queues[j], cycle, h, index, dilation, self.taps)
+                updated.append(queue)
+            z = wide(f"conv_{j}")(jnp.concatenate([h, *past], axis=-1))
+            z = z + wide(f"noise_{j}")(condition)[:, None]
+            if local is not None:
+                z = z + wide(f"map_{j}", use_bias=False)(local)
+            a, b = jnp.split(z, 2, axis=-1)
+            r, s = jnp.split(wide(f"close_{j}")(jnp.tanh(a) * jax.nn.sigmoid(b)), 2, axis=-1)
+            h, skips = (h + r) * math.sqrt(0.5), skips + s
+        return (h, skips, None if queues is None else tuple(updated), cycle + 1), None
+
+
+def _delayed(h: Array, steps: int) -> Array:
+    """``(B, L, C)``, later by some positions; zeros come in."""
+    return jnp.pad(h, ((0, 0), (steps, 0), (0, 0)))[:, : h.shape[1]]
+
+
+def _popped_and_pushed(queue, cycle, h, index, dilation, taps):
+    """``h`` of ``k dilation`` positions ago for ``0 < k < taps``, and the queue in which h replaces the oldest."""
+    size = queue.shape[2]
+    zero = jnp.zeros_like(index)  # all of one type, also where integers are 64 bits wide
+    at = lambda k: (cycle, zero, (index - k * dilation) % size, zero)
+    past = [jax.lax.dynamic_slice(queue, at(k), (1, *h.shape))[0] for k in range(1, taps)]
+    return past, jax.lax.dynamic_update_slice(queue, h[None], at(0))

@@ -1,0 +1,183 @@
+"""Two causal networks at two rates, as in SampleRNN: one over frames of inputs, one over inputs given the frames."""
+
+from typing import Any, ClassVar, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from scorekit.checks import check_count
+from scorekit.networks._causal import CausalState, check_inputs
+from scorekit.typing import Array, ArrayLike
+
+__all__ = ["TieredNetwork"]
+
+
+class _TieredState(NamedTuple):
+    """The states of both networks, the last frame of values, and the rows that the upper one made of those before."""
+
+    index: Array
+    upper: CausalState
+    lower: CausalState
+    frame: Array
+    rows: Array
+
+
+class TieredNetwork(nn.Module):
+    """A causal network over frames of ``factor`` inputs, whose outputs condition one over the inputs.
+
+    With ``y_j`` the values of frame j, of the codes ``2 x / (V - 1) - 1``::
+
+        rows_j = upper(y)_j                      depends on the frames before j
+        output = lower(x, dense_map=rows)        row i depends on the inputs before i
+
+    The lower network sees what is near in detail, the upper one what is far at a rate that is lower by ``factor``: of
+    each frame it computes one position. The lower network may be tiered itself: a map is given to the upper network of
+    a tiered one, of each frame the first row.
+
+    Attributes:
+      upper: a causal network of values with ``factor * lower.map_size`` outputs.
+      lower: a causal network with a map.
+      factor: inputs in a frame; the length is divisible by it.
+
+    >>> import jax
+    >>> from scorekit.networks import CausalWaveNet
+    >>> upper = CausalWaveNet(outputs=4 * 3, channels=4, layers=1, cycle=1)
+    >>> lower = CausalWaveNet(outputs=8, num_codes=8, channels=4, layers=1, cycle=1, map_size=3)
+    >>> network = TieredNetwork(upper=upper, lower=lower, factor=4)
+    >>> x = jnp.zeros((2, 8), int)
+    >>> params = jax.jit(network.init)(jax.random.key(0), x)
+    >>> jax.jit(network.apply)(params, x).shape
+    (2, 8, 8)
+    >>> state = jax.jit(lambda params: network.apply(params, 2, 8, method=network.init_state))(params)
+    >>> jax.jit(lambda state: network.apply(params, state, x[:, 0], method=network.step)[0])(state).shape
+    (2, 8)
+
+    Source: Mehri et al. 2017, "SampleRNN" (https://arxiv.org/abs/1612.07837).
+    """
+
+    upper: Any
+    lower: Any
+    factor: int
+    gathers: ClassVar[tuple[str, ...]] = ("blocks",)
+
+    @property
+    def outputs(self) -> int:
+        """Features of the output at each position."""
+        return self.lower.outputs
+
+    @property
+    def num_codes(self) -> int | None:
+        """Number of codes of the inputs, or None."""
+        return self.lower.num_codes
+
+    @property
+    def map_size(self) -> int | None:
+        """Features of a map with a row for each position, or None."""
+        return self.upper.map_size
+
+    def __call__(
+        self,
+        x: ArrayLike,
+        noise: ArrayLike = 0.0,
+        labels: ArrayLike | None = None,
+        vector: Any = None,
+        dense_map: Any = None,
+    ) -> Array:
+        """All positions at once. Both networks have the conditions.
+
+        Args:
+          x: codes ``(B, L)``, or values ``(B, L, C)``; L divisible by ``factor``.
+          noise: noise level of the values, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, V)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+          dense_map: ``(B, L, map_size)``, for the upper network, or None.
+
+        Returns:
+          float32 ``(B, L, outputs)``; row i depends on the inputs before i.
+
+        Raises:
+          ValueError: for an input or condition of the wrong shape, dtype or range, or networks that do not fit.
+        """
+        self._check_sizes()
+        x = check_inputs(x, self.num_codes)
+        batch, length = x.shape[:2]
+        if length % self.factor:
+            raise ValueError(f"x must have a length divisible by factor = {self.factor}, got {x.shape}")
+        frames = self._values(x).reshape(batch, length // self.factor, -1)
+        first = None if dense_map is None else jnp.asarray(dense_map)[:, :: self.factor]
+        rows = self.upper(frames, noise, labels, vector, first).reshape(batch, length, -1)
+        return self.lower(x, noise, labels, vector, rows)
+
+    def init_state(
+        self,
+        batch: int,
+        length: int,
+        noise: ArrayLike = 0.0,
+        labels: ArrayLike | None = None,
+        vector: Any = None,
+    ) -> _TieredState:
+        """The state before the first position, of inputs of one channel.
+
+        Args:
+          batch: B.
+          length: the largest number of positions.
+          noise: noise level, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, V)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
+
+        Returns:
+          A tree of arrays, for :meth:`step`.
+
+        Raises:
+          ValueError: for a condition of the wrong shape or dtype, or sizes that are not integers >= 1.
+        """
+        self._check_sizes()
+        check_count(batch=batch, length=length)
+        upper = self.upper.init_state(batch, -(-length // self.factor), noise, labels, vector)
+        lower = self.lower.init_state(batch, length, noise, labels, vector)
+        frame = jnp.zeros((batch, self.factor), jnp.float32)
+        rows = jnp.zeros((batch, self.factor, self.lower.map_size), jnp.float32)
+        return _TieredState(jnp.zeros((), jnp.int32), upper, lower, frame, rows)
+
+    def step(self, state: _TieredState, previous: ArrayLike, row: Any = None) -> tuple[Array, _TieredState]:
+        """One position: the output at ``state.index``. The upper network takes a step at the first of each frame.
+
+        Args:
+          state: of the position before, or of :meth:`init_state`.
+          previous: the last input, ``(B,)`` codes or ``(B, 1)`` values; ignored at the first position.
+          row: the row of the map at this position, ``(B, map_size)``, or None.
+
+        Returns:
+          ``(output, state)``, the output float32 ``(B, outputs)``.
+
+        Raises:
+          ValueError: for an input or row of the wrong shape or dtype.
+        """
+        previous = check_inputs(jnp.asarray(previous)[:, None], self.num_codes)
+        place = state.index % self.factor
+        value = self._values(previous)[:, 0]
+        frame = jnp.where(jnp.arange(self.factor) == (place - 1) % self.factor, value, state.frame)
+
+        def next_frame(module, upper):
+            rows, upper = module.upper.step(upper, frame, row)
+            return rows.reshape(state.rows.shape), upper
+
+        same_frame = lambda module, upper: (state.rows, upper)
+        rows, upper = nn.cond(place == 0, next_frame, same_frame, self, state.upper)
+        output, lower = self.lower.step(state.lower, previous[:, 0], jnp.take(rows, place, axis=1))
+        return output, _TieredState(state.index + 1, upper, lower, frame, rows)
+
+    def _values(self, x: Array) -> Array:
+        """Inputs as values ``(B, L, C)``."""
+        return x if self.num_codes is None else 2.0 * x[..., None].astype(jnp.float32) / (self.num_codes - 1) - 1.0
+
+    def _check_sizes(self) -> None:
+        """Raises ``ValueError`` for networks that do not fit."""
+        check_count(factor=self.factor)
+        if self.upper.num_codes is not None:
+            raise ValueError(f"upper must be a network of values, with num_codes=None, got {self.upper.num_codes}")
+        if self.lower.map_size is None:
+            raise ValueError("lower must be a network with a map, got map_size=None")
+        if self.upper.outputs != self.factor * self.lower.map_size:
+            expected = f"factor * lower.map_size = {self.factor * self.lower.map_size}"
+            raise ValueError(f"upper must have outputs = {expected}, got {self.upper.outputs}")

@@ -1,0 +1,131 @@
+"""Gaussian processes and Markov chains as autoregressive models: joints, scores, samples, noise, Langevin."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+
+from scorekit import autoregressive as ar
+from scorekit import denoisers, likelihood, samplers, schedules, solvers
+from scorekit.densities import gaussian
+
+COEFFICIENTS, STD, LENGTH = np.array([0.9, -0.5, 0.2]), 0.7, 8
+MODEL = ar.ar_process(COEFFICIENTS, STD)
+SCHEDULE = schedules.cosine()
+
+
+def covariance():
+    """Of the stationary process, from the moving average ``x_i = s sum_k h_k z_{i-k}``, in float64."""
+    h = np.zeros(2000)
+    h[0] = 1.0
+    for k in range(1, len(h)):
+        h[k] = sum(a * h[k - j] for j, a in enumerate(COEFFICIENTS, 1) if k >= j)
+    r = np.array([STD**2 * h[: len(h) - k] @ h[k:] for k in range(LENGTH)])
+    return r[np.abs(np.subtract.outer(np.arange(LENGTH), np.arange(LENGTH)))]
+
+
+C = covariance()
+JOINT = gaussian(jnp.zeros(LENGTH), covariance=C)
+X = jnp.asarray(np.random.default_rng(0).multivariate_normal(np.zeros(LENGTH), C, 5), jnp.float32)
+
+
+def test_conditionals_of_an_ar_process_multiply_to_the_joint_gaussian():
+    found = jax.jit(ar.position_log_probs)(MODEL, X[..., None])
+    assert found.shape == (5, LENGTH)
+    quadratic = np.einsum("bi,ij,bj->b", X, np.linalg.inv(C), X)
+    expected = -0.5 * (quadratic + np.linalg.slogdet(C)[1] + LENGTH * np.log(2 * np.pi))
+    np.testing.assert_allclose(found.sum(1), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(JOINT.log_density(X), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_score_of_an_ar_process_is_the_product_with_the_precision():
+    score = jax.jit(denoisers.score_from_log_density(Partial(ar.log_prob, MODEL)))
+    expected = -np.asarray(X, np.float64) @ np.linalg.inv(C)
+    np.testing.assert_allclose(score(X[..., None])[..., 0], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [MODEL, ar.gaussian_sequence(JOINT)], ids=["process", "cholesky"])
+def test_steps_and_all_positions_at_once_are_the_same_conditionals(model):
+    @jax.jit
+    def both(model, x):
+        step = lambda state, previous: model.step(state, previous)[::-1]
+        previous = jnp.concatenate([jnp.full((1, 5, 1), 9.0), jnp.moveaxis(x, 1, 0)[:-1]])
+        return model.outputs(x), jax.lax.scan(step, model.init_state(5, LENGTH), previous)[1]
+
+    parallel, one_by_one = both(model, X[..., None])
+    np.testing.assert_allclose(one_by_one.swapaxes(0, 1), parallel, rtol=1e-4, atol=1e-5)
+    expected = -0.5 * np.asarray(JOINT.log_density(X))
+    np.testing.assert_allclose(0.5 * -ar.log_prob(model, X[..., None]), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_samples_have_the_covariance():
+    run = jax.jit(ar.sample, static_argnums=(2, 3))
+    x = np.asarray(run(jax.random.key(0), MODEL, 20_000, LENGTH))[..., 0]
+    assert np.abs(np.cov(x.T) - C).max() < 5 * C[0, 0] * np.sqrt(2 / 20_000)
+    continued = run(jax.random.key(1), MODEL, 5, LENGTH, prefix=X[:, :3, None])
+    np.testing.assert_array_equal(continued[:, :3, 0], X[:, :3])
+    assert not np.allclose(continued[:, 3:, 0], X[:, 3:])
+
+
+@pytest.mark.slow
+def test_langevin_samples_the_covariance_all_positions_at_once():
+    """Metropolis-adjusted: no error of the step size."""
+    start = jax.random.normal(jax.random.key(2), (4000, LENGTH, 1))
+    run = jax.jit(samplers.metropolis_langevin, static_argnums=4)
+    found = run(jax.random.key(3), Partial(ar.log_prob, MODEL), start, 0.1, 150)
+    assert 0.5 < float(found.acceptance.mean()) < 0.9
+    assert np.abs(np.cov(np.asarray(found.x)[..., 0].T) - C).max() < 5 * C[0, 0] * np.sqrt(2 / 4000)
+
+
+@pytest.mark.slow
+def test_smoothed_models_are_the_exact_denoiser_and_sample_the_process():
+    """Annealed over noise levels: the explicit densities of all levels as one diffusion model."""
+    model_at = lambda t: ar.gaussian_sequence(JOINT.marginal(SCHEDULE.alpha(t), SCHEDULE.sigma(t)))
+    denoiser = denoisers.denoiser_from_log_density(ar.smoothed_log_density(model_at), SCHEDULE)
+    exact = denoisers.exact_denoiser(JOINT, SCHEDULE)
+    for t in (0.1, 0.6, 1.0):
+        found, expected = jax.jit(denoiser)(X[..., None], t), exact(X, t)
+        np.testing.assert_allclose(found.eps[..., 0], expected.eps, rtol=1e-3, atol=2e-4)
+    start = jax.random.normal(jax.random.key(4), (8000, LENGTH, 1))
+    solver, ts = solvers.DPMSolverPP2M(), solvers.grids.uniform(20, 0.98)  # x0 of a score divides by alpha
+    run = jax.jit(lambda key, x: samplers.sample(key, denoiser, SCHEDULE, solver, x, ts))
+    x = np.asarray(run(jax.random.key(5), start))[..., 0]
+    assert np.abs(np.cov(x.T) - C).max() < 0.02 + 5 * C[0, 0] * np.sqrt(2 / 8000)
+
+
+@pytest.mark.slow
+def test_bits_of_a_markov_chain_approach_its_entropy():
+    p = np.array([[0.9, 0.1, 0.0], [0.2, 0.5, 0.3], [0.0, 0.6, 0.4]])
+    values, vectors = np.linalg.eig(p.T)
+    stationary = np.real(vectors[:, np.argmax(np.real(values))])
+    stationary /= stationary.sum()
+    chain = ar.markov_chain(jnp.log(stationary), jnp.log(p))
+    x = jax.jit(ar.sample, static_argnums=(2, 3))(jax.random.key(0), chain, 500, 60)
+    bits = jax.jit(ar.bits_per_sample)(chain, x)
+    assert isinstance(bits, likelihood.BitsPerDim)
+    rows = -np.sum(p * np.log2(np.where(p > 0, p, 1.0)), 1)
+    first = -np.sum(stationary * np.log2(stationary))
+    expected = (first + 59 * stationary @ rows) / 60
+    assert abs(float(bits.bits_per_dim.mean()) - expected) < 0.02
+    impossible = ar.log_prob(chain, jnp.array([[0, 2, 1]]))
+    assert impossible == -jnp.inf
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ar.ar_process([0.5, 0.6]), "coefficients must be those of a stationary process"),
+        (lambda: ar.ar_process([]), r"coefficients must have shape \(p,\)"),
+        (lambda: ar.markov_chain(np.zeros(2), np.zeros((2, 3))), r"transitions must have shape \(2, 2\)"),
+        (lambda: ar.log_prob(MODEL, np.zeros((2, 3))), r"x must have shape \(B, L, 1\), got \(2, 3\)"),
+        (lambda: ar.log_prob_table(MODEL, 2), "model must be one of codes"),
+        (lambda: ar.sample(jax.random.key(0), MODEL, 2, 3, prefix=np.zeros((2, 4, 1))), "prefix must have shape"),
+        (lambda: ar.sample(None, MODEL, 2, 3), "key must be a PRNG key"),
+    ],
+)
+def test_exact_models_validate(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,216 @@
+"""The causal networks: what each output depends on, one position at a time, sparse attention, precision."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit.networks import CausalTransformer, CausalWaveNet, Masked, TieredNetwork
+from scorekit.networks._causal import attends, causal_attention
+
+KEY = jax.random.key(0, impl="rbg")
+RNG = np.random.default_rng(0)
+BATCH, LENGTH, CODES = 2, 12, 5
+SIZES = {"num_classes": 3, "vector_size": 2, "map_size": 2}
+WAVE = {"channels": 4, "layers": 4, "cycle": 2}
+ATTENTION = {"depth": 1, "width": 8, "heads": 2, "window": 3}
+NETWORKS = {
+    "wavenet": CausalWaveNet(outputs=2, **WAVE),
+    "wavenet with 3 taps": CausalWaveNet(outputs=2, taps=3, **{**WAVE, "layers": 2}),
+    "full": CausalTransformer(outputs=2, **ATTENTION),
+    "local": CausalTransformer(outputs=2, pattern="local", **ATTENTION),
+    "strided": CausalTransformer(outputs=2, pattern="strided", **ATTENTION),
+    "tiered": TieredNetwork(
+        upper=CausalWaveNet(outputs=3 * 2, channels=4, layers=1, cycle=1),
+        lower=CausalWaveNet(outputs=2, channels=4, layers=1, cycle=1, map_size=2),
+        factor=3,
+    ),
+}
+UPPER = CausalWaveNet(outputs=3 * 2, channels=4, layers=1, cycle=1, num_classes=3, vector_size=2)
+LOWER = CausalWaveNet(outputs=CODES, num_codes=CODES, channels=4, layers=1, cycle=1, **SIZES)
+WITH_CODES = {
+    "wavenet": CausalWaveNet(outputs=CODES, num_codes=CODES, taps=3, **WAVE, **SIZES),
+    "strided": CausalTransformer(outputs=CODES, num_codes=CODES, pattern="strided", **ATTENTION, **SIZES),
+    "full": CausalTransformer(outputs=CODES, num_codes=CODES, **ATTENTION, **SIZES),
+    "tiered": TieredNetwork(upper=UPPER, lower=LOWER, factor=3),
+}
+
+
+def perturbed(network, x, scale=0.5, **conditions):
+    """Parameters away from the zeros of the initialisation."""
+    shapes = jax.eval_shape(network.init, KEY, x, **conditions)
+    return jax.tree.map(lambda s: jnp.asarray(scale * RNG.normal(size=s.shape), s.dtype), shapes)
+
+
+def reach(network):
+    """Whether input j reaches output i, from the definitions: input j stands at position j + 1."""
+    if isinstance(network, CausalTransformer):
+        place = jnp.arange(LENGTH)
+        near = attends(network.pattern, network.window, network.heads, place[:, None], place + 1)
+        return np.asarray(near.any(0))
+    i, j = np.indices((LENGTH, LENGTH))
+    if isinstance(network, TieredNetwork):
+        frames = i // network.factor - j // network.factor
+        near = (j < i) & (i - j <= network.lower.receptive_field)
+        return near | ((frames >= 1) & (frames <= network.upper.receptive_field))
+    return (j < i) & (i - j <= network.receptive_field)
+
+
+FAST = ("wavenet",)
+EACH = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in NETWORKS]
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_jacobian_has_the_mask_of_the_pattern(name):
+    network = NETWORKS[name]
+    x = jnp.asarray(RNG.normal(size=(1, LENGTH, 1)), jnp.float32)
+    params = perturbed(network, x)
+    jacobian = jax.jit(jax.jacfwd(lambda x: network.apply(params, x[None])[0]))(x[0])
+    found = np.asarray(jnp.abs(jacobian).sum((1, 3)) != 0)
+    assert np.array_equal(found, reach(network))
+    assert not np.triu(found).any()
+
+
+def conditions(with_map):
+    vector = Masked(jnp.asarray(RNG.normal(size=(BATCH, 2)), jnp.float32), jnp.array([True, False]))
+    given = {"noise": jnp.array([0.3, -1.0]), "labels": jnp.array([1, 3]), "vector": vector}
+    return given, jnp.asarray(RNG.normal(size=(BATCH, LENGTH, 2)), jnp.float32) if with_map else None
+
+
+@functools.cache
+def case(name):
+    """A network of codes, its parameters, conditions, inputs and all outputs."""
+    network = WITH_CODES[name]
+    x = jnp.asarray(RNG.integers(0, CODES, (BATCH, LENGTH)))
+    params = perturbed(network, x)
+    given, dense_map = conditions(network.map_size is not None)
+    apply = jax.jit(functools.partial(network.apply, params, **given, dense_map=dense_map))
+    return network, params, given, dense_map, x, apply
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_CODES)
+def test_one_position_at_a_time_gives_the_same_outputs(name):
+    network, params, given, dense_map, x, apply = case(name)
+
+    @jax.jit
+    def one_at_a_time(params, x):
+        def body(state, inputs):
+            previous, i = inputs
+            row = None if dense_map is None else dense_map[:, i]
+            return network.apply(params, state, previous, row, method="step")[::-1]
+
+        state = network.apply(params, BATCH, LENGTH, **given, method="init_state")
+        previous = jnp.concatenate([jnp.full((1, BATCH), CODES - 1), x.T[:-1]])  # the first is ignored
+        return jax.lax.scan(body, state, (previous, jnp.arange(LENGTH)))[1].swapaxes(0, 1)
+
+    expected = apply(x)
+    assert float(expected.std()) > 0.1
+    np.testing.assert_allclose(one_at_a_time(params, x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_CODES)
+def test_outputs_depend_on_codes_before_and_on_conditions(name):
+    *_, x, apply = case(name)
+    x, plain = np.asarray(x), np.asarray(apply(x))
+    for j in range(LENGTH):
+        changed = np.asarray(apply(jnp.asarray(np.where(np.arange(LENGTH) == j, (x + 1) % CODES, x))))
+        assert np.array_equal(changed[:, : j + 1], plain[:, : j + 1]), j
+        assert j == LENGTH - 1 or not np.array_equal(changed[:, j + 1], plain[:, j + 1]), j
+    assert plain.dtype == np.float32
+
+
+@pytest.mark.parametrize(("pattern", "length"), [("local", 2), ("local", 11), ("strided", 11)])
+def test_sparse_attention_is_masked_attention(pattern, length):
+    q, k, v = jnp.asarray(RNG.normal(size=(3, 2, length, 3, 4)), jnp.float32)
+    place = np.arange(length)
+    mask = np.asarray(attends(pattern, 3, 3, place[:, None], place))
+    weights = np.where(mask, np.exp(np.einsum("bqhd,bkhd->bhqk", q, k) / 2.0), 0.0)
+    expected = np.einsum("bhqk,bkhd->bqhd", weights / weights.sum(-1, keepdims=True), v)
+    found = jax.jit(causal_attention, static_argnums=(3, 4))(q, k, v, pattern, 3)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    i, j = np.indices((length, length))
+    assert np.array_equal(mask[0], (j <= i) & (j >= i - 3))
+    assert np.array_equal(mask[2], (j <= i) & ((i - j) % 3 == 0 if pattern == "strided" else j >= i - 3))
+
+
+@pytest.mark.slow
+def test_bfloat16_and_rematerialisation_compute_the_same():
+    network = NETWORKS["full"]
+    x = jnp.asarray(RNG.normal(size=(BATCH, LENGTH, 1)), jnp.float32)
+    params = perturbed(network, x, 0.3)
+    loss = lambda params, **changes: jnp.sum(jnp.square(network.clone(**changes).apply(params, x)))
+    exact, gradient = jax.jit(jax.value_and_grad(loss))(params)
+    _, again = jax.jit(jax.value_and_grad(functools.partial(loss, remat=True)))(params)
+    for found, expected in zip(jax.tree.leaves(again), jax.tree.leaves(gradient), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    coarse = jax.jit(functools.partial(loss, dtype=jnp.bfloat16))(params)
+    assert coarse.dtype == jnp.float32
+    assert coarse != exact
+    np.testing.assert_allclose(coarse, exact, rtol=0.1)
+
+
+def test_state_of_a_wavenet_does_not_grow_with_the_length():
+    bytes_of = lambda network, length: sum(
+        leaf.size * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(
+            jax.eval_shape(lambda: network.init_with_output(KEY, 1, length, method="init_state")[0])
+        )
+    )
+    wavenet, full = NETWORKS["wavenet"], NETWORKS["full"]
+    assert bytes_of(wavenet, 10) == bytes_of(wavenet, 1000)
+    grows = bytes_of(full, 1000) - bytes_of(full, 500)
+    assert grows == bytes_of(full, 1500) - bytes_of(full, 1000) > 0
+
+
+@pytest.mark.slow
+def test_positions_after_the_last_are_nan():
+    network = NETWORKS["full"]
+    params = jax.eval_shape(network.init, KEY, np.zeros((1, 2, 1), np.float32))
+    params = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), params)
+
+    @jax.jit
+    def two_steps(params):
+        state = network.apply(params, 1, 1, method="init_state")
+        step = lambda state, _: network.apply(params, state, jnp.zeros((1, 1)), method="step")[::-1]
+        return jax.lax.scan(step, state, None, length=2)[1]
+
+    assert np.isnan(two_steps(params)).any((1, 2)).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("name", WITH_CODES)
+def test_steps_are_float32_under_x64(name):
+    network = WITH_CODES[name]
+    with jax.enable_x64(True):
+        params = jax.eval_shape(network.init, KEY, np.zeros((1, LENGTH), np.int32))
+        state = jax.eval_shape(lambda params: network.apply(params, 1, LENGTH, method="init_state"), params)
+        advance = lambda params, state: network.apply(params, state, np.zeros(1, np.int32), method="step")
+        outputs, after = jax.eval_shape(advance, params, state)
+    assert outputs.dtype == np.float32
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), state
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "x", "message"),
+    [
+        (CausalWaveNet(num_codes=4), np.zeros((2, 6)), "x must hold integers"),
+        (CausalWaveNet(num_codes=4), np.full((2, 6), 4), "x must hold classes from 0 to 3"),
+        (CausalWaveNet(layers=3, cycle=2), np.zeros((2, 6, 1), np.float32), "layers must be divisible by cycle = 2"),
+        (CausalWaveNet(taps=1), np.zeros((2, 6, 1), np.float32), "taps must be an integer >= 2, got 1"),
+        (CausalTransformer(pattern="fixed"), np.zeros((2, 6, 1), np.float32), "pattern must be one of full, local"),
+        (CausalTransformer(width=6, heads=4), np.zeros((2, 6, 1), np.float32), "width must be divisible by heads = 4"),
+        (CausalTransformer(heads=1, pattern="strided"), np.zeros((2, 6, 1), np.float32), "heads must be at least 2"),
+        (TieredNetwork(UPPER, LOWER, 4), np.zeros((2, 8), int), r"upper must have outputs = .* = 8, got 6"),
+        (TieredNetwork(UPPER, LOWER, 3), np.zeros((2, 8), int), r"length divisible by factor = 3, got \(2, 8\)"),
+        (TieredNetwork(UPPER, UPPER, 3), np.zeros((2, 6), int), "lower must be a network with a map"),
+        (TieredNetwork(LOWER, LOWER, 3), np.zeros((2, 6), int), "upper must be a network of values"),
+    ],
+)
+def test_causal_networks_validate_inputs_and_sizes(network, x, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda: network.init(KEY, x))
