@@ -163,7 +163,7 @@ class LogisticMixture:
     >>> [each.shape for each in grey.parameters(jnp.zeros((3, grey.num_outputs)))]
     [(3, 1, 2), (3, 1, 2), (3, 1, 2)]
 
-    Source: Salimans et al. 2017, "PixelCNN++", eq. 2 (https://arxiv.org/abs/1701.05517); van den Oord et al. 2018,
+    Source: Salimans et al. 2017, "PixelCNN++" (https://arxiv.org/abs/1701.05517); van den Oord et al. 2018,
     "Parallel WaveNet" (https://arxiv.org/abs/1711.10433).
     """
 

@@ -29,7 +29,7 @@ def position_log_probs(model: SequenceModel, x: ArrayLike) -> Array:
     >>> jnp.exp(position_log_probs(model, jnp.array([[1, 1, 0]]))).tolist()
     [[0.5, 0.75, 0.25]]
 
-    Source: van den Oord et al. 2016, eq. 1 (https://arxiv.org/abs/1609.03499).
+    Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499).
     """
     x = check_sequences(model.conditional, x)
     return model.conditional.log_prob(model.outputs(x), x)
@@ -57,7 +57,7 @@ def log_prob(model: SequenceModel, x: ArrayLike) -> Array:
     >>> jnp.exp(log_prob(model, jnp.array([[1, 1, 0]]))).round(5).tolist()
     [0.09375]
 
-    Source: van den Oord et al. 2016, eq. 1 (https://arxiv.org/abs/1609.03499).
+    Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499).
     """
     return jnp.sum(position_log_probs(model, x), axis=-1)
 

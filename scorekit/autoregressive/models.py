@@ -63,7 +63,7 @@ class NetworkModel:
     >>> isinstance(model, NetworkModel), start(model).tolist()
     (True, [[0.0, 0.0, 0.0, 0.0]])
 
-    Source: van den Oord et al. 2016, eq. 1 (https://arxiv.org/abs/1609.03499): ``p(x) = prod_i p(x_i | x_<i)``.
+    Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499): ``p(x) = prod_i p(x_i | x_<i)``.
     """
 
     network: Any = static()
@@ -125,7 +125,7 @@ def model_from_network(
     Traceback (most recent call last):
     ValueError: network must have 2 outputs for the conditionals, got 3
 
-    Source: van den Oord et al. 2016, eq. 1 (https://arxiv.org/abs/1609.03499).
+    Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499).
     """
     if network.outputs != conditional.num_outputs:
         raise ValueError(
