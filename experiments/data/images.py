@@ -106,7 +106,7 @@ class Images(Dataset):
         if self.streaming:
             self._source, self.examples = train, len(train)
 
-    def _read(self, source: Any, rows: np.ndarray) -> Batch:
+    def _read(self, source: Any, rows: np.ndarray) -> dict[str, Any]:
         """These rows in memory."""
         if hasattr(source, "__getitems__"):
             return _stacked(source.__getitems__(rows.tolist()))
@@ -280,7 +280,7 @@ def _without_text(example: Mapping[str, Any]) -> dict[str, Any]:
     return {name: example[name] for name in ("x", "label")}
 
 
-def _stacked(examples: list[Mapping[str, Any]]) -> Batch:
+def _stacked(examples: list[Mapping[str, Any]]) -> dict[str, Any]:
     label = np.array([example["label"] for example in examples], np.int32)
     found: dict[str, Any] = {"x": np.stack([example["x"] for example in examples]), "label": label}
     return {**found, "caption": [example["caption"] for example in examples]} if "caption" in examples[0] else found

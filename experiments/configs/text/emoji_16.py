@@ -14,7 +14,7 @@ def get_config():
     config.data.tokens.name = "captions"
     config.data.vector.name = "caption"
 
-    config.network.channels = 48
+    config.network.channels = 32
     config.network.multipliers = (1, 2)
     config.network.attention_resolutions = (8,)
     config.network.heads = 4
