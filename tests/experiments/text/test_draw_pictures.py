@@ -142,6 +142,26 @@ def trained(folder, config):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("keep", [True, None])
+def test_the_unconditional_branch_keeps_the_map_if_it_is_told_to(keep):
+    config = transformer(classes.get_config())
+    config.data.map.name, config.sampling.keep_map = "average_pool", keep
+    dataset = data.load(config)
+    model = build_model(config, dataset)
+    params = jax.tree.map(jnp.asarray, random_params(model, 0.3))
+    guided = make_guided(config, model)
+    labels, x = np.zeros(2, np.int32), jnp.asarray(RNG.normal(size=(2, 8, 8, 1)), jnp.float32)
+
+    @jax.jit
+    def unconditional(dense_map):
+        given = {"labels": labels, "dense_map": Masked(dense_map, jnp.ones(2, bool))}
+        return guided(params, given, jnp.float32(0.0))(x, jnp.full(2, 0.5)).x0
+
+    one, other = (np.asarray(unconditional(jnp.full((2, 4, 4, 1), value))) for value in (-1.0, 1.0))
+    assert (np.abs(one - other).max() > 1e-3) == bool(keep)
+
+
+@pytest.mark.slow
 def test_train_and_draw(captioned, tmp_path):
     """Trains a transformer for a step, and draws full pictures from a second stage that was trained on crops."""
     trained(tmp_path / "low", transformer(config_of(captioned)))
