@@ -1,4 +1,7 @@
-"""Emoji of 16 x 16 pixels from their captions: the base of a cascade; 5,000 steps.
+"""Emoji of 16 x 16 pixels from their captions: the base of a cascade; 5,000 steps of 0.6 seconds of one CPU core.
+
+After 1,000 steps the colours are those of the caption, of combinations that training never has too, and squares are
+square; hearts, faces and things have no shape yet. Captions are encoded on first use, in about a minute of one core.
 
 python -m experiments.train --config=experiments/configs/text/emoji_16.py --workdir=runs/emoji_16
 python -m experiments.text.draw --stages=runs/emoji_16 --caption="red heart" --style=noto

@@ -1,4 +1,4 @@
-"""The base of the cascade of emoji by a network of 60 million parameters, for one accelerator; 60,000 steps.
+"""The base of the cascade of emoji by a network of 84 million parameters, for one accelerator; 60,000 steps.
 
 python -m experiments.train --config=experiments/configs/text/emoji_16_gpu.py --workdir=runs/emoji_16_gpu
 """
