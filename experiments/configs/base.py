@@ -49,6 +49,7 @@ def check_fields(config: Config) -> None:
 
 
 ADDED = (
+    "data.tokens",
     "evaluation.exact_examples",
     "evaluation.exact_probes",
     "evaluation.exact_tolerance",

@@ -8,8 +8,9 @@ from ml_collections import ConfigDict, config_dict
 
 from experiments.cli.config import Config, require, section
 from experiments.cli.ranges import above, at_least, between, check_ranges, count, free, one_of, or_none, within
-from experiments.data import conditions, representation
+from experiments.data import captions, conditions, representation
 from experiments.data.augment import AUGMENTATIONS
+from experiments.data.captioned import CaptionedPictures
 from experiments.data.dataset import Dataset, check_examples
 from experiments.data.image_files import ImageFiles
 from experiments.data.images import Images
@@ -18,6 +19,7 @@ from experiments.data.phrases import Phrases
 from experiments.data.points import Ring
 
 KINDS: Mapping[str, type[Dataset]] = {
+    "captioned_emoji": CaptionedPictures,
     "folder": ImageFiles,
     "ring": Ring,
     "soundfont_notes": Notes,
@@ -48,7 +50,10 @@ def fields() -> ConfigDict:
     data.path = config_dict.placeholder(str)
     """Of "folder" the folder of pictures, of "tar" a folder of tar files, one tar file, or a pattern."""
     data.image_size = config_dict.placeholder(int)
-    """Of "folder" and "tar": the middle square of each picture is resized to it; None is for pictures of one size."""
+    """Of "folder" and "tar": the middle square of each picture is resized to it; None is for pictures of one size. Of
+    other images, which must be square: they are averaged down to it; None is as they are."""
+    data.image_crop = config_dict.placeholder(int)
+    """Images: trains on random squares of so many pixels a side, for stages of a cascade; None is the full image."""
     data.image_mode = config_dict.placeholder(str)
     """Of "folder" and "tar": "RGB" or "L" (grey) to convert every picture to; None is for pictures of one mode."""
     data.streaming = config_dict.placeholder(bool)
@@ -61,7 +66,8 @@ def fields() -> ConfigDict:
     data.augment = config_dict.placeholder(str)
     """Images: "flip", "crop", or "edm", which also needs ``vector.name`` "augmentation"; None is no augmentation."""
     data.label = config_dict.placeholder(str)
-    """Sounds: what the class is: "instrument" (the default), of notes "family", or "none" for a single class."""
+    """What the class is. Of sounds "instrument" (the default), of notes also "family"; of captioned pictures "style" or
+    "group"; "none" (the default of captioned pictures) for a single class."""
     data.crop = config_dict.placeholder(int)
     """Sounds: samples of one example, a random crop of a longer sound; None is the full sound."""
     data.peak = config_dict.placeholder(float)
@@ -76,6 +82,10 @@ def fields() -> ConfigDict:
     """A dense map as a condition, computed from the example."""
     data.vector = section(_all("vectors"), "none", supplied=("dataset",))
     """A vector as a condition, likewise."""
+    data.tokens = section(_all("tokens"), "none", supplied=("dataset",))
+    """Tokens as a condition, for cross-attention: the caption of a picture."""
+    data.captions = captions.fields()
+    """Of captions, where they are a condition."""
     return data
 
 
@@ -87,8 +97,9 @@ RANGES = {
     "train_split": free("a split or folder"),
     "test_split": free("a split or folder"),
     **or_none(
-        augment=one_of("none", *AUGMENTATIONS), crop=count(1), image_mode=one_of("RGB", "L"),
-        image_size=count(1, 2**16), label=free("instrument, family or none"), latents=free("a folder"),
+        augment=one_of("none", *AUGMENTATIONS), crop=count(1), image_crop=count(1, 2**16),
+        image_mode=one_of("RGB", "L"), image_size=count(1, 2**16),
+        label=free("instrument, family, style, group or none"), latents=free("a folder"),
         on_error=one_of("raise", "skip"), path=free("a folder, tar file or pattern"),
         peak=between(0, 1, open_low=True), workers=count(0, 1024),
     ),
@@ -98,6 +109,7 @@ RANGES = {
         num_mels=count(1, 2**16), scale=above(0),
     )}),
     **within("vector", _KEYS),
+    **within("captions", captions.RANGES),
 }  # fmt: skip
 """The values of the fields."""
 

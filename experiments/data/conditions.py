@@ -1,4 +1,4 @@
-"""Conditions apart from the class, computed from a batch of clean examples: a vector and a dense map."""
+"""Conditions apart from the class, computed from a batch of clean examples: a vector, a dense map, and tokens."""
 
 import inspect
 import math
@@ -14,7 +14,7 @@ from scorekit.typing import Array
 Extract = Callable[[Mapping[str, Any]], Array]
 """From a preprocessed batch: ``x`` as the network receives it, ``raw`` and the other fields as they are stored."""
 
-SECTIONS = {"vector": "vector", "dense_map": "map"}
+SECTIONS = {"vector": "vector", "dense_map": "map", "tokens": "tokens"}
 """The sections of ``config.data`` by the network's names for what they describe."""
 
 
@@ -24,7 +24,8 @@ def none() -> None:
 
 def choices(kind: type[Dataset] | Dataset) -> dict[str, Mapping[str, Callable]]:
     """What a kind of data offers, by the network's names."""
-    return {"vector": {"none": none, **kind.vectors}, "dense_map": {"none": none, **kind.maps}}
+    offered = {"vector": kind.vectors, "dense_map": kind.maps, "tokens": kind.tokens}
+    return {name: {"none": none, **table} for name, table in offered.items()}
 
 
 def check(config: Config, kind: type[Dataset]) -> None:
@@ -52,7 +53,7 @@ def build_conditions(config: Config, dataset: Dataset) -> dict[str, Extract]:
 
 
 def sizes(extracts: Mapping[str, Extract], dataset: Dataset) -> dict[str, Any]:
-    """``vector_size`` and ``map_shape`` of a network for the examples of this set.
+    """``vector_size``, ``map_shape`` and ``token_size`` of a network for the examples of this set.
 
     Raises:
       ConfigError: if an example lacks what is extracted from it.
@@ -65,5 +66,6 @@ def sizes(extracts: Mapping[str, Extract], dataset: Dataset) -> dict[str, Any]:
         except (KeyError, ValueError) as error:
             why = f"{dataset.name} has no field {error}" if isinstance(error, KeyError) else error
             raise ConfigError(f"config.data.{SECTIONS[name]}: {why}") from error
-    vector = shapes.get("vector")
-    return {"vector_size": vector and math.prod(vector), "map_shape": shapes.get("dense_map")}
+    vector, tokens = shapes.get("vector"), shapes.get("tokens")
+    sizes = {"vector_size": vector and math.prod(vector), "map_shape": shapes.get("dense_map")}
+    return {**sizes, "token_size": tokens and tokens[-1]}

@@ -18,7 +18,7 @@ from scorekit.typing import Array, ArrayLike
 
 Batch = dict[str, np.ndarray]
 Conditions = Mapping[str, Any]
-"""Conditions of a network by its names for them (``labels``, ``vector``, ``dense_map``)."""
+"""Conditions of a network by its names for them (``labels``, ``vector``, ``dense_map``, ``tokens``)."""
 
 
 class Scorer(NamedTuple):
@@ -87,6 +87,7 @@ class Dataset:
       evaluation_batch: how many examples are evaluated at once.
       maps: factories of dense maps computed from a batch, by name; they take the data set as ``dataset``.
       vectors: the same of vectors.
+      tokens: the same of tokens.
       from_fields: names of those that read other fields of a batch than the example itself.
       sound_fields: fields of ``config.data`` that only sounds have; they have none of these.
       image_fields: likewise, of images.
@@ -106,9 +107,11 @@ class Dataset:
     evaluation_batch: int = 500
     maps: Mapping[str, Callable] = MappingProxyType({})
     vectors: Mapping[str, Callable] = MappingProxyType({"moments": moments})
+    tokens: Mapping[str, Callable] = MappingProxyType({})
     from_fields: Collection[str] = ()
     sound_fields: Collection[str] = ("label", "crop", "peak", "representation")
-    image_fields: Collection[str] = ("streaming", "augment", "workers", "on_error", "path", "image_size", "image_mode")
+    image_fields: Collection[str] = ("streaming", "augment", "workers", "on_error", "path", "image_size", "image_mode",
+                                     "image_crop", "captions")  # fmt: skip
     streaming: bool = False
 
     # ---- before anything is loaded -----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require
-from experiments.data import augment
+from experiments.data import augment, captions, squares
 from experiments.data.dataset import (
     Batch,
     Dataset,
@@ -34,7 +34,6 @@ _DISTANCES = (
     "Precision, recall, density and coverage compare pixels with the training images (k = 3 and 5), energy distance "
     "with the test images; for the real data it is the one between training and test images."
 )
-_ONLY_FILES = ("path", "image_size", "image_mode")
 
 
 def average_pool(factor: int = 2):
@@ -54,17 +53,24 @@ class Images(Dataset):
     """
 
     maps = MappingProxyType({"average_pool": average_pool})
-    vectors = MappingProxyType({**Dataset.vectors, augment.AUGMENTATION: augment.Labels})
-    from_fields = (augment.AUGMENTATION,)
-    image_fields = _ONLY_FILES
+    vectors = MappingProxyType(
+        {**Dataset.vectors, augment.AUGMENTATION: augment.Labels, captions.POOLED: captions.Pooled}
+    )
+    tokens = MappingProxyType({captions.TOKENS: captions.Tokens})
+    from_fields = (augment.AUGMENTATION, captions.POOLED, captions.TOKENS)
+    image_fields = ("path", "image_mode")
+    styles: tuple[str, ...] = ()
     _augment: str | None = None
+    _captions: captions.Captions | None = None
+    _crop: int | None = None
+    _rows: Batch
     _source: Any = None
     _workers = _WORKERS
     _on_error: Literal["raise", "skip"] = "raise"
 
     def __init__(self, config):
         options = config.data
-        opened = lambda split: data.open_images(options.name, split, options.data_dir)
+        opened = lambda split: squares.Resized(self.open(options, split), options.image_size)
         try:
             train = opened(options.train_split)
             self.fill_from(config, train.name, train.bins, train, opened(options.test_split))
@@ -73,9 +79,15 @@ class Images(Dataset):
         except ValueError as error:
             raise ConfigError(f"config.data: {error}") from error
 
+    def open(self, options: Config, split: str) -> Any:
+        """A source of the images of a split."""
+        return data.open_images(options.name, split, options.data_dir)
+
     def fill_from(self, config: Config, name: str, bins: int, train: Any, test: Any) -> None:
         """Sets everything from two sources of images."""
         options = config.data
+        self._crop = options.image_crop
+        squares.check_crop(options.image_crop, train.shape)
         self._workers = _WORKERS if options.workers is None else options.workers
         self._augment = None if options.augment == "none" else options.augment
         self._on_error = options.on_error or "raise"
@@ -85,11 +97,16 @@ class Images(Dataset):
         self.streaming = len(train) * size > IN_MEMORY if options.streaming is None else options.streaming
         sample = min(_SAMPLE, max(1, _SAMPLE_BYTES // size))
         parts = [self._read(part, evenly(len(part), sample if self.streaming else len(part))) for part in (train, test)]
+        texts = [part.pop("caption", None) for part in parts]
+        if captions.wanted(config):
+            require(not self.streaming, "data.streaming", options.streaming, "False with captions, which are in memory")
+            self._captions, of_test = captions.of_sets(config, *texts, name)  # type: ignore[misc]
+            parts[1].update(of_test)
         self.fill(name, max(train.num_classes, test.num_classes), bins, *parts)
         if self.streaming:
             self._source, self.examples = train, len(train)
 
-    def _read(self, source: Any, rows: np.ndarray) -> Batch:
+    def _read(self, source: Any, rows: np.ndarray) -> dict[str, Any]:
         """These rows in memory."""
         if hasattr(source, "__getitems__"):
             return _stacked(source.__getitems__(rows.tolist()))
@@ -122,8 +139,13 @@ class Images(Dataset):
 
     def fill(self, name, num_classes, bins, train, test):
         """Sets everything that a set of images has."""
-        self.name, self.shape, self.num_classes, self.bins = name, train["x"].shape[1:], num_classes, bins
-        self.examples, self.train, self.test = len(train["x"]), train, test
+        self.name, self.num_classes, self.bins, self.examples = name, num_classes, bins, len(train["x"])
+        self._rows = train
+        if self._captions is not None:
+            self._rows = {**train, "captions": self._captions.of_pictures}
+            train = {**train, **self._captions.fields(self._captions.of_pictures[:, 0])}
+        self.train, self.test = (squares.centred(part, self._crop) for part in (train, test))
+        self.shape = self.train["x"].shape[1:]
 
     @classmethod
     def spatial_axes(cls, config):
@@ -136,6 +158,10 @@ class Images(Dataset):
         name = options.augment or "none"
         allowed = "none for latents, which are of the images as they are"
         require(name == "none" or not options.latents, "data.augment", name, allowed)
+        if "captions" in options and not captions.wanted(config):
+            for field, value in options.captions.items():
+                require(value is None, f"data.captions.{field}", value, "left out: no condition is of captions")
+        require(options.image_crop is None or not options.latents, "data.image_crop", options.image_crop, allowed)
         vector = options.vector.name if "vector" in options else "none"
         consistent = (name == "edm") == (vector == augment.AUGMENTATION)
         allowed = "edm with data.vector.name=augmentation, neither without the other"
@@ -161,7 +187,7 @@ class Images(Dataset):
 
     def _in_memory(self, seed, first_step, size, rows):
         for step in itertools.count(first_step):
-            batch = data.batch_at(self.train, seed=seed, step=step, batch_size=size)
+            batch = data.batch_at(self._rows, seed=seed, step=step, batch_size=size)
             yield {name: value[rows] for name, value in batch.items()}
 
     def _stream(self, seed, first_step, size, process_index, process_count, workers):
@@ -178,6 +204,9 @@ class Images(Dataset):
         assert self.bins is not None
         try:
             for step, part in enumerate(parts, first_step):
+                part = squares.cropped(part, self._crop, seed=seed, step=step, first_row=first_row)
+                if self._captions is not None:
+                    part = self._captions.drawn(part, seed=seed, step=step, first_row=first_row)
                 yield augment.augmented(self._augment, part, self.bins, seed=seed, step=step, first_row=first_row)
         finally:
             parts.close()
@@ -251,6 +280,7 @@ def _without_text(example: Mapping[str, Any]) -> dict[str, Any]:
     return {name: example[name] for name in ("x", "label")}
 
 
-def _stacked(examples: list[Mapping[str, Any]]) -> Batch:
+def _stacked(examples: list[Mapping[str, Any]]) -> dict[str, Any]:
     label = np.array([example["label"] for example in examples], np.int32)
-    return {"x": np.stack([example["x"] for example in examples]), "label": label}
+    found: dict[str, Any] = {"x": np.stack([example["x"] for example in examples]), "label": label}
+    return {**found, "caption": [example["caption"] for example in examples]} if "caption" in examples[0] else found

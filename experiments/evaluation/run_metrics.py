@@ -158,6 +158,7 @@ def _condition_errors(model: Model, dataset: Dataset, samples: np.ndarray, label
             np.sqrt(np.mean(np.square(np.asarray(extract(batch)) - targets[name])))
         )
         for name, extract in model.extracts.items()
+        if getattr(extract, "from_samples", True)
     }
 
 

@@ -48,6 +48,11 @@ def fields() -> ConfigDict:
     """The same of the vector, independently of the other conditions."""
     loss.map_dropout = 0.1
     """The same of the dense map, independently of the other conditions."""
+    loss.tokens_dropout = config_dict.placeholder(float)
+    """The same of the tokens, independently of the other conditions; None is 0."""
+    loss.caption_dropout = config_dict.placeholder(float)
+    """In this share of the examples all that describes them, class, vector and tokens, is dropped together, and the
+    dense map is kept; None is 0."""
     loss.map_noise = config_dict.placeholder(float)
     """Noise-conditioning augmentation: the map is corrupted at a level drawn from 0 to this (at most 1), which is a
     condition of the network; None is no augmentation."""
@@ -70,6 +75,9 @@ def fields() -> ConfigDict:
     """Of γ over time: constant, or from ``noise`` at t = 1 to ``guidance_scale`` at t = 0."""
     sampling.map_noise = config_dict.placeholder(float)
     """Level at which the map is corrupted when sampling, up to loss.map_noise; None is 0."""
+    sampling.keep_map = config_dict.placeholder(bool)
+    """The unconditional branch of guidance keeps the dense map, so that guidance is towards class and caption alone;
+    None is False."""
     sampling.ema = "0.999"
     """Which average to sample from: one of training.ema_decays, "none", or, of a run with training.power_ema, any
     relative width in (0, 12^-1/2), as in "power_0.07"; while training one of those that are kept."""
@@ -97,6 +105,7 @@ RANGES = {
     "loss.vector_dropout": between(0, 1),
     "loss.map_dropout": between(0, 1),
     "loss.joint_dropout": between(0, 1),
+    **or_none(**{"loss.caption_dropout": between(0, 1), "loss.tokens_dropout": between(0, 1)}),
     **within("sampling.solver", solver_choices.RANGES),
     **within("sampling.grid", GRID_RANGES),
     "sampling.steps": count(1, 10**6),

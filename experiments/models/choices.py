@@ -220,6 +220,7 @@ SIZE_RANGES = or_none(
     patch=_WIDTH,
     resample_filter=items(above(0), least=2),
     scaling_factor=above(0),
+    token_levels=items(count(0, 1023)),
     shift_factor=finite,
     width=_WIDTH,
 )
@@ -263,11 +264,11 @@ def build_network(
     *,
     vector_size: int | None = None,
     map_shape: tuple[int, ...] | None = None,
+    token_size: int | None = None,
 ):
     """The Flax module of the network for these conditions."""
-    return build_module(
-        config, "network", NETWORKS, num_classes=num_classes, vector_size=vector_size, map_shape=map_shape
-    )
+    sizes = {"vector_size": vector_size, "map_shape": map_shape, "token_size": token_size}
+    return build_module(config, "network", NETWORKS, num_classes=num_classes, **sizes)
 
 
 def build_module(config: Config, section: str, table: Mapping[str, Callable], **supplied):

@@ -1,5 +1,6 @@
 """The conditions of a model: from a batch, from held-out examples, dropped in training."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from experiments.cli.config import Config, require
 from experiments.data.augment import AUGMENTATION
 from experiments.data.conditions import SECTIONS
 from experiments.data.dataset import Dataset, held_out_of, preprocess
+from experiments.models.choices import NETWORKS
 from experiments.models.model import Model
 from scorekit.networks import ABSENT, Masked, noise_augmented
 from scorekit.typing import Key
@@ -76,7 +78,8 @@ def conditions_for(
 def dropout_rates(config: Config) -> dict[str, float]:
     """The probability of dropping each condition by itself; the labels of an augmentation are never dropped."""
     used = {name: section for name, section in SECTIONS.items() if config.data[section].name != "none"}
-    rate = lambda section: 0.0 if config.data[section].name == AUGMENTATION else config.loss[f"{section}_dropout"]
+    kept = lambda section: config.data[section].name == AUGMENTATION
+    rate = lambda section: 0.0 if kept(section) else config.loss[f"{section}_dropout"] or 0.0
     return {"labels": config.loss.label_dropout, **{name: rate(section) for name, section in used.items()}}
 
 
@@ -85,16 +88,34 @@ def untrained_nulls(config: Config) -> list[str]:
     if config.loss.joint_dropout > 0:
         return []
     of_augmentation = config.data.vector.name == AUGMENTATION
-    rates = dropout_rates(config).items()
-    return [name for name, rate in rates if rate == 0 and not (name == "vector" and of_augmentation)]
+    trained = {"vector"} if of_augmentation else set()
+    if config.loss.caption_dropout:
+        trained |= {"labels", "vector", "tokens"}
+    if config.sampling.keep_map:
+        trained |= {"dense_map"}  # the unconditional branch has the map
+    return [name for name, rate in dropout_rates(config).items() if rate == 0 and name not in trained]
 
 
 def check(config: Config) -> None:
-    """Validates the noise on the map, and that the labels of an augmentation are not dropped."""
-    joint, vector = config.loss.joint_dropout, config.data.vector.name
+    """Validates the noise on the map, that the labels of an augmentation are not dropped, and a network with tokens."""
+    vector, tokens = config.data.vector.name, config.data.tokens.name
     allowed = f"0 with data.vector.name={vector}: an augmented example without its labels would pass for one as it is"
-    require(vector != AUGMENTATION or joint == 0, "loss.joint_dropout", joint, allowed)
+    for field in ("joint_dropout", "caption_dropout"):
+        require(vector != AUGMENTATION or not config.loss[field], f"loss.{field}", config.loss[field], allowed)
+    network, attending = config.network.name, [name for name, make in NETWORKS.items() if _attends(make)]
+    allowed = f"{' or '.join(attending)} for config.data.tokens.name={tokens}"
+    require(tokens == "none" or network in attending, "network.name", network, allowed)
+    if tokens == "none":
+        require(config.loss.tokens_dropout is None, "loss.tokens_dropout", config.loss.tokens_dropout,
+                "None without config.data.tokens")  # fmt: skip
+    require(not config.sampling.keep_map or config.data.map.name != "none", "sampling.keep_map", True,
+            "None without config.data.map")  # fmt: skip
     most, level = config.loss.map_noise, config.sampling.map_noise
     require(most is None or config.data.map.name != "none", "loss.map_noise", most, "None without config.data.map")
     allowed = f"from 0 to config.loss.map_noise={most or 0:g}"
     require(level is None or level <= (most or 0), "sampling.map_noise", level, allowed)
+
+
+def _attends(make) -> bool:
+    """Whether a network takes tokens."""
+    return "token_size" in inspect.signature(make).parameters

@@ -49,6 +49,7 @@ class Latents(Dataset):
         self.max_evaluated, self.max_held_out = inner.max_evaluated, inner.max_held_out
         self.evaluation_batch = inner.evaluation_batch
         self.maps, self.vectors, self.from_fields = inner.maps, inner.vectors, inner.from_fields
+        self.tokens = inner.tokens
         self._encode = autoencoder.make_encode(built, params)
 
     @functools.cached_property

@@ -19,7 +19,13 @@ from scorekit.networks import drop_conditions
 from scorekit.predictions import bounded_log_snr
 
 
-def make_prepare(model: Model, dataset: Dataset, rates: Mapping[str, float] | None = None, joint_rate: float = 0.0):
+def make_prepare(
+    model: Model,
+    dataset: Dataset,
+    rates: Mapping[str, float] | None = None,
+    joint_rate: float = 0.0,
+    caption_rate: float = 0.0,
+):
     """``(key, batch) -> batch``: all randomness of a training step, at the global batch.
 
     Args:
@@ -28,6 +34,7 @@ def make_prepare(model: Model, dataset: Dataset, rates: Mapping[str, float] | No
       rates: the probability of dropping each condition, for training; by default none are dropped, and the dropout of
         the network is off.
       joint_rate: the probability of dropping all of them together.
+      caption_rate: the probability of dropping all but the dense map together.
     """
     dropout = rates is not None and getattr(model.module, "dropout", 0.0) > 0
     rates = rates or dict.fromkeys(null_conditions(model), 0.0)
@@ -47,10 +54,17 @@ def make_prepare(model: Model, dataset: Dataset, rates: Mapping[str, float] | No
         if model.flow_map is not None:
             times = model.flow_map.draw(for_times, x.shape[0], sampler, model.schedule)
             further |= {"times": times, "progress": jnp.full(x.shape[0], batch["progress"])}
+        nulls = null_conditions(model)
+        given = drop_conditions(for_dropout, given, nulls, rates, joint_rate)
+        if caption_rate > 0:
+            words = [name for name in given if name != "dense_map"]
+            pick = lambda named: {name: named[name] for name in words}
+            none = dict.fromkeys(words, 0.0)
+            given |= drop_conditions(jax.random.fold_in(key, 5), pick(given), pick(nulls), none, caption_rate)
         return {
             **further,
             "x": x,
-            "conditions": drop_conditions(for_dropout, given, null_conditions(model), rates, joint_rate),
+            "conditions": given,
             "eps": jax.random.normal(for_noise, x.shape, x.dtype),
             "t": drawn.t,
             "weight": drawn.weight,

@@ -139,7 +139,7 @@ def check(config: Config, schedule: Schedule, scales: Sequence[float]) -> None:
     for scale in scales:
         untrained = takes(names[0], "uncond") and not is_plain(config, scale)
         if untrained and missing:
-            field = {"labels": "label", "vector": "vector", "dense_map": "map"}[missing[0]]
+            field = {"labels": "label", "vector": "vector", "dense_map": "map", "tokens": "caption"}[missing[0]]
             raise ConfigError(
                 f"config.loss.{field}_dropout=0.0: {given} at γ = {scale:g} needs a trained null token: train with it "
                 f"> 0, or sample with --config.guidance=conditional"

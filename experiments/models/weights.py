@@ -16,20 +16,19 @@ from scorekit.training import restore_extra
 
 FIELDS = ("network.", "classifier.", "autoencoder.", "schedule.", "noise_factor", "preconditioning.", "loss.",
           "data.name", "data.label", "data.peak", "data.latents", "data.representation.", "data.map.",
-          "data.vector.")  # fmt: skip
+          "data.vector.", "data.tokens.", "data.captions.")  # fmt: skip
 _RECORD = "weights"
-_ADDED = {"preconditioning.noise.name": "log_snr"}
+_ADDED = {"data.tokens.name": "none", "preconditioning.noise.name": "log_snr"}
 """Fields that runs were saved without, at the value that they all had."""
 
 
 def fields_of(config: Config) -> dict[str, Any]:
     """The fields that belong to the weights, as JSON; those that are None are left out.
 
-    Of ``data.latents``, a path, only whether it is set.
+    Of ``data.latents`` and ``data.captions.encoder``, which are paths, only whether they are set.
     """
     found = {f: v for f, v in leaves(config) if f.startswith(FIELDS) and v is not None and _ADDED.get(f) != v}
-    if "data.latents" in found:
-        found["data.latents"] = "a folder"
+    found |= dict.fromkeys(found.keys() & {"data.latents", "data.captions.encoder"}, "a folder")
     return json.loads(json.dumps(found))
 
 

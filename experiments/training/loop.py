@@ -40,7 +40,8 @@ def check_same_run(config: Config, workdir: Path) -> None:
         return
     old, new = dict(leaves(load_resolved(path))), dict(leaves(config))
     for field in new:
-        if old.get(field) != new[field] and not field.startswith(FREE):
+        added = field not in old and new[field] == "none"  # by a later version, which offers it
+        if old.get(field) != new[field] and not added and not field.startswith(FREE):
             raise ConfigError(
                 f"config.{field}={new[field]}: the run in {workdir} has {old.get(field)}; use another --workdir, "
                 f"or the old value to continue it"

@@ -23,7 +23,9 @@ def fit_model(
         workdir,
         dataset,
         params=initial_params(config, model),
-        prepare=make_prepare(model, dataset, dropout_rates(config), config.loss.joint_dropout),
+        prepare=make_prepare(
+            model, dataset, dropout_rates(config), config.loss.joint_dropout, config.loss.caption_dropout or 0.0
+        ),
         loss=loss,
         ema=config.sampling.ema,
         held_out=held_out_loss(make_prepare(model, dataset), loss, dataset),

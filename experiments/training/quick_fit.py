@@ -32,7 +32,8 @@ def quick_fit(config: Config, model: Model, dataset: Dataset, seeds: Sequence[in
     """
     options = config.training
     optimizer = build_optimizer(options, module=model.module)
-    prepare = make_prepare(model, dataset, dropout_rates(config), config.loss.joint_dropout)
+    loss = config.loss
+    prepare = make_prepare(model, dataset, dropout_rates(config), loss.joint_dropout, loss.caption_dropout or 0.0)
     step = training.make_train_step(prepare, make_loss(model), optimizer)
     for seed in seeds:
         key = jax.random.key(seed)

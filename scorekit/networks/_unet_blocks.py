@@ -33,22 +33,36 @@ def factors(sizes: Sizes) -> tuple[int, ...]:
     return tuple(sizes.factors) or (2,) * (len(sizes.multipliers) - 1)
 
 
-def stage(sizes: Sizes, h: Array, vector: Array, width: int, name: str, context: Context | None = None) -> Array:
-    """A residual block, then at the chosen resolutions attention, on itself and on tokens; for a compact method."""
+def stage(
+    sizes: Sizes,
+    h: Array,
+    vector: Array,
+    width: int,
+    name: str,
+    context: Context | None = None,
+    attends: bool = False,
+) -> Array:
+    """A residual block, then at the chosen resolutions attention, on itself and on tokens; for a compact method.
+
+    With ``attends`` tokens are attended to at this resolution in any case.
+    """
     block, attention = (nn.remat(ResidualBlock), nn.remat(Attention)) if sizes.remat else (ResidualBlock, Attention)
     h = block(width, sizes.dtype, name=f"{name}_block")(h, vector)
-    if h.shape[1] in sizes.attention_resolutions:
+    chosen = h.shape[1] in sizes.attention_resolutions
+    if chosen:
         h = attention(sizes.heads, sizes.dtype, name=f"{name}_attention")(h)
-        if context is not None:
-            y = GroupNorm(name=f"{name}_tokens_norm")(h)
-            token_attention = nn.remat(TokenAttention) if sizes.remat else TokenAttention
-            h = h + token_attention(sizes.heads, sizes.dtype, name=f"{name}_tokens")(y, context)
+    if context is not None and (chosen or attends):
+        y = GroupNorm(name=f"{name}_tokens_norm")(h)
+        token_attention = nn.remat(TokenAttention) if sizes.remat else TokenAttention
+        h = h + token_attention(sizes.heads, sizes.dtype, name=f"{name}_tokens")(y, context)
     return h
 
 
-def encoder(sizes: Sizes, h: Array, vector: Array, context: Context | None = None) -> tuple[Array, list[Array]]:
+def encoder(
+    sizes: Sizes, h: Array, vector: Array, context: Context | None = None, token_levels: Sequence[int] = ()
+) -> tuple[Array, list[Array]]:
     """The encoder, from the full resolution to the lowest, and the middle stage; returns the skip connections too."""
-    skips = []
+    skips, last = [], len(sizes.multipliers) - 1
     for level, multiplier in enumerate(sizes.multipliers):
         width = sizes.channels * multiplier
         if level:
@@ -56,9 +70,10 @@ def encoder(sizes: Sizes, h: Array, vector: Array, context: Context | None = Non
             side = (2 * factor - 1,) * (h.ndim - 2)
             h = nn.Conv(width, side, factor, dtype=sizes.dtype, name=f"down{level}_halve")(h)
         for i in range(sizes.blocks):
-            h = stage(sizes, h, vector, width, f"down{level}_{i}", context)
+            h = stage(sizes, h, vector, width, f"down{level}_{i}", context, level in token_levels)
             skips.append(h)
-    return stage(sizes, h, vector, sizes.channels * sizes.multipliers[-1], "middle", context), skips
+    width = sizes.channels * sizes.multipliers[-1]
+    return stage(sizes, h, vector, width, "middle", context, last in token_levels), skips
 
 
 def check_spatial_shape(sizes: Sizes, x: Array) -> None:

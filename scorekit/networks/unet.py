@@ -51,10 +51,11 @@ class UNet(nn.Module):
 
     Noise level, class and vector condition every block by one scale and shift per channel, equal at all spatial
     positions. Tokens, such as the states of a text encoder, are attended to after each self-attention (Rombach et al.
-    2022, arXiv:2112.10752), behind a layer norm of the tokens; a learned null token replaces them where none is
-    present. ``grid`` adds spatially varying conditioning: scales and shifts of the first features on a coarse grid,
-    linearly interpolated, from which for instance the typical spectrum of a class is learned early.
-    ``conditioning_layers`` adds hidden layers in which noise level, class and vector interact.
+    2022, arXiv:2112.10752) and, without self-attention, in ``token_levels``, behind a layer norm of the tokens; a
+    learned null token replaces them where none is present. ``grid`` adds spatially varying conditioning: scales and
+    shifts of the first features on a coarse grid, linearly interpolated, from which for instance the typical spectrum
+    of a class is learned early. ``conditioning_layers`` adds hidden layers in which noise level, class and vector
+    interact.
 
     Parameters, norms, softmax and output are float32; ``dtype`` is that of the convolutions and of attention.
 
@@ -77,6 +78,8 @@ class UNet(nn.Module):
         can represent the identity. 0: the skip starts at the first convolution.
       remat: recompute activations in the backward pass instead of storing them; on CPU, XLA stores them anyway.
       token_size: features of a conditioning token, of which there may be any number; None: no tokens.
+      token_levels: levels, from 0, that attend to tokens at any size of ``x``: a network that is trained on crops has
+        them in place of ``attention_resolutions``.
 
     >>> import jax
     >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
@@ -105,6 +108,7 @@ class UNet(nn.Module):
     filters: int = 0
     remat: bool = False
     token_size: int | None = None
+    token_levels: Sequence[int] = ()
     spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
 
     @nn.compact
@@ -154,13 +158,17 @@ class UNet(nn.Module):
             scale, shift = jnp.split(self._spatial_film(total, x.shape[1:-1]), 2, axis=-1)
             h = h * (1 + scale) + shift
         context = embed_tokens(tokens, self.token_size, batch)
-        if context is not None and not self.attention_resolutions:
-            raise ValueError("attention_resolutions must not be empty for a network with tokens")
-        h, skips = encoder(self, h, total, context)
+        if not set(self.token_levels) <= set(range(len(self.multipliers))):
+            levels = f"0 to {len(self.multipliers) - 1}"
+            raise ValueError(f"token_levels must be levels from {levels}, got {tuple(self.token_levels)}")
+        if context is not None and not (self.attention_resolutions or self.token_levels):
+            raise ValueError("attention_resolutions or token_levels must not be empty for a network with tokens")
+        h, skips = encoder(self, h, total, context, self.token_levels)
         widths = [self.channels * m for m in self.multipliers]
         for level, width in reversed(list(enumerate(widths))):
             for i in range(self.blocks):
-                h = stage(self, jnp.concatenate([h, skips.pop()], -1), total, width, f"up{level}_{i}", context)
+                joined, attends = jnp.concatenate([h, skips.pop()], -1), level in self.token_levels
+                h = stage(self, joined, total, width, f"up{level}_{i}", context, attends)
             if level:
                 h = nn.Conv(widths[level - 1], (1,) * rank, dtype=self.dtype, name=f"up{level}_double")(h)
                 for axis in range(1, rank + 1):

@@ -156,9 +156,18 @@ def test_one_list_of_tokens_is_for_all_and_one_flag_for_an_example():
         (KINDS["DiT"](), VALUE, "tokens must be None for a network that was built without them"),
         (KINDS["UNet"](), VALUE, "tokens must be None for a network that was built without them"),
         (KINDS["DiT"](token_size=0), None, "token_size must be an integer >= 1, got 0"),
-        (UNet(channels=8, token_size=SIZE), None, "attention_resolutions must not be empty for a network with tokens"),
+        (UNet(channels=8, token_size=SIZE), None, "attention_resolutions or token_levels must not be empty"),
+        (UNet(channels=8, token_size=SIZE, token_levels=(2,)), None, "token_levels must be levels from 0 to 1"),
     ],
 )
 def test_what_does_not_fit_the_network_is_named(network, tokens, message):
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda: network.init(jax.random.key(0), X, jnp.asarray(NOISE), tokens=tokens))
+
+
+def test_token_levels_attend_at_any_size_without_self_attention():
+    network = UNet(channels=8, multipliers=(1, 1), token_levels=(1,), token_size=SIZE)
+    shapes = [jax.eval_shape(network.init, jax.random.key(0), np.zeros((1, s, s, 1)), NOISE[:1]) for s in (4, 8)]
+    assert named(shapes[0]).keys() == named(shapes[1]).keys()
+    attentions = {name.split("'")[3] for name in named(shapes[0]) if "_tokens'" in name or "_attention'" in name}
+    assert attentions == {"down1_0_tokens", "middle_tokens", "up1_0_tokens"}

@@ -23,8 +23,8 @@ def test_conditions_of_an_example_against_numpy():
     np.testing.assert_allclose(moments()({"x": jnp.asarray(x)}), expected, rtol=1e-5, atol=1e-6)
     dataset = data.load(smoke.get_config())
     extracts = {"dense_map": average_pool(2), "vector": moments()}
-    assert conditions.sizes(extracts, dataset) == {"map_shape": (4, 4, 1), "vector_size": 2}
-    assert conditions.sizes({}, dataset) == {"map_shape": None, "vector_size": None}
+    assert conditions.sizes(extracts, dataset) == {"map_shape": (4, 4, 1), "vector_size": 2, "token_size": None}
+    assert conditions.sizes({}, dataset) == {"map_shape": None, "vector_size": None, "token_size": None}
     with pytest.raises(ConfigError, match=r"config.data.map: .*multiples of factor = 3, got \(8, 8\)"):
         conditions.sizes({"dense_map": average_pool(3)}, dataset)
     with pytest.raises(ConfigError, match=r"config.data\.vector: sklearn_digits has no field 'pitch'"):

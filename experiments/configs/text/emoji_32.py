@@ -1,0 +1,35 @@
+"""Emoji of 32 x 32 pixels from a copy of 16 x 16 and their captions: the second stage of a cascade; 4,000 steps.
+
+The copy is corrupted by noise of a level from 0 to 0.5, which the network is told: what the first stage draws is not
+as clean as the copies of real pictures.
+
+python -m experiments.train --config=experiments/configs/text/emoji_32.py --workdir=runs/emoji_32
+python -m experiments.text.draw --stages=runs/emoji_16,runs/emoji_32 --caption="red heart" --style=noto
+"""
+
+from experiments.configs.text import emoji_16
+
+
+def get_config():
+    config = emoji_16.get_config()
+    config.data.image_size = 32
+    config.data.map.name = "average_pool"
+    config.data.map.factor = 2
+    config.noise_factor = 2.0
+
+    config.network.channels = 32
+    config.network.multipliers = (1, 2, 3)
+
+    config.loss.map_noise = 0.5
+    config.loss.map_dropout = 0.0
+    config.sampling.keep_map = True
+    config.sampling.map_noise = 0.1
+
+    config.training.steps = 4000
+    config.training.batch_size = 32
+
+    config.sampling.guidance_scale = 1.0
+    config.sampling.batch_size = 100
+    config.evaluation.num_samples = 200
+    config.evaluation.guidance_scales = (1.0,)
+    return config

@@ -1,0 +1,214 @@
+"""Captions of pictures as conditions: states of tokens for cross-attention, and one pooled vector for each.
+
+A frozen encoder of text computes them once, before training, and they are kept in ``captions`` in
+``config.data.data_dir``, in files that are named by captions and weights. A picture with an empty caption, or none, has
+the null token of the network.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict, config_dict
+
+from experiments.cli.config import Config, ConfigError, lookup, require
+from experiments.cli.ranges import count, free, or_none
+from experiments.data.dataset import Batch
+from scorekit import data
+from scorekit.data import EncodedCaptions
+from scorekit.typing import Array
+
+TOKENS, POOLED = "captions", "caption"
+"""What ``config.data.tokens.name`` and ``config.data.vector.name`` call the two conditions."""
+LENGTH = 64
+_ARRAYS = ("captions", "states", "mask", "pooled")
+
+
+def fields() -> ConfigDict:
+    """The section ``data.captions``."""
+    section = ConfigDict()
+    section.encoder = config_dict.placeholder(str)
+    """The frozen encoder of text: a folder with ``model.safetensors``, ``config.json`` and ``tokenizer.json``, or a
+    file ``.npz`` with ``captions`` (N texts), ``states`` (N, T, C), ``mask`` (N, T) and ``pooled`` (N, D) of an encoder
+    of your own; None is all-MiniLM-L6-v2."""
+    section.length = config_dict.placeholder(int)
+    """Tokens of a caption at most, the marks of beginning and end included; None is 64."""
+    return section
+
+
+RANGES = or_none(encoder=free("a folder, or a file .npz"), length=count(3, 512))
+
+
+def wanted(config: Config) -> bool:
+    """Whether captions are a condition."""
+    chosen = (("tokens", TOKENS), ("vector", POOLED))
+    return any(section in config.data and config.data[section].name == name for section, name in chosen)
+
+
+class Tokens:
+    """Cross-attention on the tokens of the caption: their states ``(B, T, C)``."""
+
+    from_samples = False
+
+    def __call__(self, batch: Mapping[str, Any]) -> Array:
+        return jnp.asarray(batch["caption_states"], jnp.float32)
+
+    def present(self, batch: Mapping[str, Any]) -> Array:
+        """``(B, T)``: which tokens there are."""
+        return jnp.asarray(batch["caption_mask"])
+
+
+class Pooled:
+    """The caption as one vector, of norm 1 by the built-in encoder."""
+
+    from_samples = False
+
+    def __call__(self, batch: Mapping[str, Any]) -> Array:
+        return jnp.asarray(batch["caption_pooled"], jnp.float32)
+
+    def present(self, batch: Mapping[str, Any]) -> Array:
+        """``(B,)``: which pictures have a caption."""
+        return jnp.asarray(batch["caption_mask"]).any(1)
+
+
+class Captions:
+    """The different captions of a set, encoded, and which of them each picture has.
+
+    Args:
+      encoded: of ``U`` captions; the last is the empty one.
+      of_pictures: indices ``(N, K)`` of the training pictures' captions.
+    """
+
+    def __init__(self, encoded: EncodedCaptions, of_pictures: np.ndarray):
+        self._encoded, self.of_pictures = encoded, of_pictures
+
+    def fields(self, index: np.ndarray) -> Batch:
+        """The fields of a batch with these captions ``(B,)``."""
+        return {f"caption_{name}": value[index] for name, value in self._encoded._asdict().items()}
+
+    def drawn(self, batch: Batch, *, seed: int, step: int, first_row: int) -> Batch:
+        """The batch with one of the captions of each picture, a function of seed, step and row of the global batch."""
+        of_rows = batch["captions"]
+        chosen = draws(seed, step, first_row, len(of_rows), 0, of_rows.shape[1])
+        rest = {name: value for name, value in batch.items() if name != "captions"}
+        return {**rest, **self.fields(of_rows[np.arange(len(of_rows)), chosen])}
+
+
+def draws(seed: int, step: int, first_row: int, rows: int, stream: int, high: int) -> np.ndarray:
+    """Integers ``(rows,)`` from 0 to ``high - 1``, each a function of seed, step, row and stream.
+
+    >>> all_rows, rest = draws(0, 7, 0, 4, 0, 100), draws(0, 7, 2, 2, 0, 100)
+    >>> bool((all_rows[2:] == rest).all())
+    True
+    """
+    one = lambda row: np.random.default_rng((seed, step, row, stream)).integers(high)
+    return np.asarray([one(row) for row in range(first_row, first_row + rows)], np.int64)
+
+
+def of_sets(config: Config, train: Sequence | None, test: Sequence | None, name: str) -> tuple[Captions, Batch]:
+    """The captions of training pictures, and the fields of the first caption of each test picture.
+
+    Args:
+      config: the full config.
+      train: of each picture a list of captions, or one; None if there are none.
+      test: likewise.
+      name: of the data set, for the error message.
+    """
+    if train is None or test is None:
+        field, value = ("tokens", TOKENS) if config.data.tokens.name == TOKENS else ("vector", POOLED)
+        require(False, f"data.{field}.name", value, f"none for {name}, which has no captions")
+    assert train is not None
+    assert test is not None
+    listed = [[_texts(one) for one in part] for part in (train, test)]
+    known = sorted({text for part in listed for texts in part for text in texts if text})
+    if not known:
+        raise ConfigError(f"config.data.tokens.name={config.data.tokens.name}: all captions of {name} are empty")
+    encoded = encode(config, known, keep=True)
+    row = {text: i for i, text in enumerate([*known, ""])}
+    most = max(len(texts) for texts in listed[0])
+    of_train = np.asarray([np.resize([row[text] for text in texts], most) for texts in listed[0]], np.int32)
+    found = Captions(EncodedCaptions(*(_with_zero(value) for value in encoded)), of_train)
+    return found, found.fields(np.asarray([row[texts[0]] for texts in listed[1]], np.int32))
+
+
+def _texts(one: Any) -> list[str]:
+    texts = [one] if isinstance(one, str) else list(one)
+    return [str(text).strip() for text in texts] or [""]
+
+
+def _with_zero(value: np.ndarray) -> np.ndarray:
+    return np.concatenate([value, np.zeros_like(value[:1])])
+
+
+def encode(config: Config, texts: Sequence[str], *, keep: bool = False) -> EncodedCaptions:
+    """The states, masks and pooled vectors of captions by the encoder of the config, in half precision.
+
+    Args:
+      config: the full config.
+      texts: N captions, none of them empty.
+      keep: whether to keep them in a file for the next run.
+
+    Raises:
+      ConfigError: if the encoder is not installed or not readable, or does not know a caption.
+    """
+    options = config.data.captions
+    if options.encoder is not None and str(options.encoder).endswith(".npz"):
+        return _from_file(str(options.encoder), texts)
+    folder = Path(config.data.data_dir).expanduser() / "captions" if keep else None
+    try:
+        encoder = data.load_caption_encoder(options.encoder)
+        length = LENGTH if options.length is None else options.length
+        return data.encode_captions(encoder, list(texts), length=length, dtype="float16", folder=folder)
+    except (ValueError, ImportError, OSError) as error:
+        raise ConfigError(f"config.data.captions.encoder={options.encoder}: {error}") from error
+
+
+def encode_strictly(config: Config, texts: Sequence[str]) -> EncodedCaptions:
+    """The same of captions that are typed: what would be cut, or is unknown to the encoder, is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        try:
+            return encode(config, texts)
+        except UserWarning as warning:
+            raise ConfigError(f"--caption: {warning}; write them otherwise") from warning
+
+
+def _from_file(path: str, texts: Sequence[str]) -> EncodedCaptions:
+    given = f"config.data.captions.encoder={path}"
+    try:
+        with np.load(Path(path).expanduser()) as file:
+            arrays = {name: file[name] for name in _ARRAYS}
+    except Exception as error:  # of many kinds
+        raise ConfigError(f"{given}: must be a file .npz with {', '.join(_ARRAYS)}: {error}") from error
+    captions, states, mask, pooled = (arrays[name] for name in _ARRAYS)
+    number = len(captions)
+    fits = states.ndim == 3 and mask.shape == states.shape[:2] and pooled.ndim == 2
+    if captions.ndim != 1 or not fits or mask.dtype != bool or {len(states), len(pooled)} != {number}:
+        shapes = ", ".join(f"{name} {value.shape} {value.dtype}" for name, value in arrays.items())
+        raise ConfigError(f"{given}: must hold captions (N,), states (N, T, C), mask (N, T) of booleans and pooled "
+                          f"(N, D), got {shapes}")  # fmt: skip
+    row = {str(text).strip(): i for i, text in enumerate(captions)}
+    missing = [text for text in texts if text not in row]
+    if missing:
+        raise ConfigError(f"{given}: has no caption {missing[0]!r}; it has {number}, such as {str(captions[0])!r}")
+    index = np.asarray([row[text] for text in texts])
+    return EncodedCaptions(states[index], mask[index], pooled[index])
+
+
+def styled(caption: str, style: str | None) -> str:
+    """A caption with the words of a style.
+
+    >>> styled("a red heart", "noto")
+    'a red heart, noto style'
+    """
+    return caption if style is None else f"{caption}, {style} style"
+
+
+def describes(config: Config) -> str:
+    """What a run is conditioned on, for error messages."""
+    chosen = {section: lookup(config, f"data.{section}.name") for section in ("tokens", "vector", "map")}
+    given = [f"config.data.{section}.name={name}" for section, name in chosen.items() if name != "none"]
+    return ", ".join(given) or "its class alone"

@@ -1,0 +1,63 @@
+"""A picture of captioned pictures: the stages of each side by side, the caption under them."""
+
+import io
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from scorekit.io.files import write_atomic
+
+_DPI, _SIDE = 100, 128
+"""Dots per inch, and the least dots of a side of a picture."""
+
+
+def captioned_grid(
+    path: str | Path,
+    stages: Sequence[np.ndarray],
+    captions: Sequence[str],
+    *,
+    columns: int | None = None,
+    title: str | None = None,
+) -> Path:
+    """Writes a PNG file with a cell for each caption.
+
+    Args:
+      path: of the file.
+      stages: pictures ``(N, H, W, C)`` in [-1, 1] of each stage, C = 1 or 3; all are shown at one size, pixel by pixel.
+      captions: N texts.
+      columns: cells in a row; by default so many that the picture is about as wide as high.
+      title: above all.
+    """
+    number = len(captions)
+    if columns is None:
+        columns = min(number, max(1, round(math.sqrt(1.3 * number / len(stages)))))
+    rows = -(-number // columns)
+    side = max(_SIDE, max(x.shape[1] for x in stages)) / _DPI
+    lines = max(24, round(15 * side * len(stages)))
+    wrapped = [textwrap.wrap(caption, lines, max_lines=3, placeholder=" …") or [""] for caption in captions]
+    text = 0.17 * max(map(len, wrapped)) + 0.1
+    width, height = (side + 0.05) * len(stages) + 0.15, side + text
+    top = 0.35 if title else 0.05
+    figure = Figure((columns * width, rows * height + top), dpi=_DPI)
+    total_width, total_height = figure.get_size_inches()
+    for i, caption in enumerate(wrapped):
+        left, bottom = (i % columns) * width + 0.1, total_height - top - (i // columns + 1) * height
+        for k, x in enumerate(stages):
+            box = (left + k * (side + 0.05), bottom + text, side, side)
+            axes = figure.add_axes(tuple(np.divide(box, [total_width, total_height] * 2)))
+            picture = np.clip(0.5 * x[i] + 0.5, 0.0, 1.0)
+            shown = picture[..., 0] if picture.shape[-1] == 1 else picture
+            axes.imshow(shown, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+            axes.set_axis_off()
+        middle = left + 0.5 * (width - 0.2)
+        at = (middle / total_width, (bottom + text - 0.04) / total_height)
+        figure.text(*at, "\n".join(caption), ha="center", va="top", fontsize=8)
+    if title:
+        figure.text(0.5, 1 - 0.1 / total_height, title, ha="center", va="top", fontsize=10)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return write_atomic(path, content.getvalue())

@@ -1,0 +1,81 @@
+"""Captions as they are typed: one, or several with weights."""
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.cli.config import ConfigError
+from experiments.data.captions import styled
+
+_WEIGHTED = re.compile(r"(.*\S)\s*:\s*([+-]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
+
+
+class Prompt(NamedTuple):
+    """A caption, or a composition of several, as it was typed, and its parts with their weights."""
+
+    text: str
+    parts: tuple[tuple[str, float], ...]
+
+
+def parse(text: str, given: str, style: str | None = None) -> Prompt:
+    """A composition ``caption:weight + caption:weight``; a weight that is left out is 1.
+
+    Args:
+      text: as typed.
+      given: where, for the error message.
+      style: whose words are added to each caption.
+
+    Raises:
+      ConfigError: if a caption is empty or a weight not finite.
+
+    >>> parse("red heart:1.5 + cat:-0.5", "--caption").parts
+    (('red heart', 1.5), ('cat', -0.5))
+    """
+    parts = []
+    for part in re.split(r"\s\+\s", f" {text} "):
+        found = _WEIGHTED.fullmatch(part.strip())
+        caption, weight = (found[1], float(found[2])) if found else (part.strip(), 1.0)
+        if not caption or caption.startswith(":"):
+            raise ConfigError(
+                f"{given}={text}: must hold text, as in a red heart, or a red heart:1.5 + a cat:0.5; pictures without "
+                f"a caption are those of --config.sampling.guidance_scale=0"
+            )
+        if not math.isfinite(weight):
+            raise ConfigError(f"{given}={text}: weights must be finite numbers, as in a red heart:1.5 + a cat:0.5")
+        parts.append((styled(caption, style), weight))
+    return Prompt(" ".join(text.split()), tuple(parts))
+
+
+def single(text: str, given: str) -> str:
+    """One caption, without a weight.
+
+    >>> single("a cat:1.5 + a dog", "--negative")
+    Traceback (most recent call last):
+    ...
+    experiments.cli.config.ConfigError: --negative=a cat:1.5 + a dog: must be one caption without a weight
+    """
+    found = parse(text, given)
+    if [weight for _, weight in found.parts] != [1.0] or found.parts[0][0] != found.text:
+        raise ConfigError(f"{given}={text}: must be one caption without a weight")
+    return found.text
+
+
+def read(captions: Sequence[str], path: str | None, style: str | None) -> list[Prompt]:
+    """The captions of ``--caption`` and those of the lines of ``--captions_file``.
+
+    Raises:
+      ConfigError: if the file cannot be read, or a caption is empty.
+    """
+    found = [parse(text, "--caption", style) for text in captions]
+    if path is not None:
+        try:
+            lines = Path(path).expanduser().read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--captions_file={path}: must be a text file: {error}") from error
+        lines = [line for line in lines if line.strip()]
+        if not lines:
+            raise ConfigError(f"--captions_file={path}: must hold a caption in each line, it is empty")
+        found += [parse(line, f"--captions_file={path}: line", style) for line in lines]
+    return found

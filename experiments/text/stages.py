@@ -1,0 +1,161 @@
+"""Stages of a cascade of pictures: each after the first enlarges what the one before has drawn."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import data
+from experiments.cli.config import Config, ConfigError
+from experiments.data import captions
+from experiments.data.images import Images
+from experiments.models.guided import PROMPTS, Prompts
+from experiments.models.runs import Run, open_run
+from experiments.text.prompts import Prompt
+from scorekit.networks import Masked, noise_augmented
+
+
+class Stage(NamedTuple):
+    """An opened run, its config and its name."""
+
+    name: str
+    config: Config
+    run: Run
+
+
+def for_full_pictures(config: Config) -> Config:
+    """The config of a run, for full pictures where it was trained on crops."""
+    config.data.image_crop = None
+    return config
+
+
+def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool) -> None:
+    """Raises an error for stages that do not continue each other; nothing is loaded."""
+    for i, (config, name) in enumerate(zip(configs, names, strict=True)):
+        of = config.data.latents or config.data.name
+        if config.data.latents or not issubclass(data.kind_of(config), Images):
+            raise ConfigError(f"--stages: {name} must draw pictures, it is of {of}")
+        maps = config.data.map.name
+        if i == 0 and maps != "none":
+            raise ConfigError(f"--stages: {name} must draw without a picture to enlarge as the first stage, its "
+                              f"config.data.map.name is {maps}")  # fmt: skip
+        if i > 0 and maps != "average_pool":
+            raise ConfigError(f"--stages: {name} must enlarge pictures, by config.data.map.name=average_pool, it has "
+                              f"{maps}")  # fmt: skip
+    if with_captions and not captions.wanted(configs[0]):
+        raise ConfigError(f"--caption: {names[0]} has no captions, it is conditioned on "
+                          f"{captions.describes(configs[0])}; draw its classes with --labels")  # fmt: skip
+
+
+def open_stages(configs: Sequence[Config], names: Sequence[str]) -> list[Stage]:
+    """Opens the runs.
+
+    Raises:
+      ConfigError: if one enlarges pictures of another size than the one before draws, or has other classes.
+    """
+    stages: list[Stage] = []
+    for config, name in zip(configs, names, strict=True):
+        folder = Path(name).expanduser().absolute()
+        run = open_run(config, folder, None, (config.sampling.guidance_scale,))
+        if stages:
+            factor = config.data.map.factor or 2
+            ours, theirs = tuple(side // factor for side in run.model.shape[:2]), stages[-1].run.model.shape[:2]
+            if ours != theirs or run.model.shape[2] != stages[-1].run.model.shape[2]:
+                raise ConfigError(
+                    f"--stages: {name} enlarges pictures of {_size(ours)} pixels and {run.model.shape[2]} channels, "
+                    f"{names[len(stages) - 1]} draws {_size(theirs)} and {stages[-1].run.model.shape[2]}"
+                )
+            ours, theirs = (each.dataset.num_classes for each in (run, stages[0].run))
+            if ours != theirs:
+                raise ConfigError(f"--stages: {name} has {ours} classes, {names[0]} has {theirs}")
+        stages.append(Stage(name, config, run))
+    return stages
+
+
+def _size(sides: Sequence[int]) -> str:
+    return " x ".join(map(str, sides))
+
+
+def conditions(
+    stage: Stage, labels: np.ndarray, prompts: Sequence[Prompt], negative: str | None, low: np.ndarray | None, key: Any
+) -> dict[str, Any]:
+    """What a stage draws from: classes ``(B,)``, a caption for each, and the pictures to enlarge; see ``Prompts``.
+
+    Args:
+      stage: of the cascade.
+      labels: ``(B,)``.
+      prompts: one for each picture, or none.
+      negative: a caption to guide away from.
+      low: pictures ``(B, h, w, C)`` of the stage before.
+      key: PRNG key of the noise on them.
+    """
+    model, config, number = stage.run.model, stage.config, len(labels)
+    given: dict[str, Any] = {"labels": labels}
+    if model.extracts.keys() & {"tokens", "vector"}:
+        none = {"tokens": (number, 1, model.module.token_size), "vector": (number, model.module.vector_size)}
+        absent = {n: Masked(np.zeros(none[n], np.float32), np.zeros(none[n][:-1], bool)) for n in none}
+        given |= {name: absent[name] for name in ("tokens", "vector") if name in model.extracts}
+    if prompts and captions.wanted(config):
+        most = max(len(prompt.parts) for prompt in prompts)
+        columns = [[(*prompt.parts, *[prompt.parts[0]] * most)[k][0] for prompt in prompts] for k in range(most)]
+        named = _encoded(config, [*columns, *([] if negative is None else [[negative] * number])])
+        weights = [[w for _, w in prompt.parts] + [0.0] * (most - len(prompt.parts)) for prompt in prompts]
+        plain = np.asarray(weights, np.float32)
+        given |= named[0]
+        others, last = (tuple(named[1:most]), None if negative is None else named[-1])
+        composed = most > 1 or bool(np.any(plain != 1))
+        if composed or last is not None:
+            given[PROMPTS] = Prompts(others, plain if composed else None, last)
+    if low is not None:
+        dense_map = Masked(np.asarray(low, np.float32), np.ones(number, bool))
+        if model.map_noise is not None:
+            level = config.sampling.map_noise or 0.0
+            dense_map = noise_augmented(dense_map, level, jax.random.normal(key, low.shape) if level else 0.0)
+        given["dense_map"] = jax.tree.map(np.asarray, dense_map)
+    return given
+
+
+def _encoded(config: Config, columns: list[list[str]]) -> list[dict[str, Any]]:
+    """Tokens and vector of each column of captions ``(B,)``, as far as the model has them."""
+    known = sorted({text for column in columns for text in column})
+    row = {text: i for i, text in enumerate(known)}
+    batch = {f"caption_{name}": v for name, v in captions.encode_strictly(config, known)._asdict().items()}
+    found = {}
+    for name, chosen, kind in (
+        ("tokens", captions.TOKENS, captions.Tokens()),
+        ("vector", captions.POOLED, captions.Pooled()),
+    ):
+        if config.data[name].name == chosen:
+            found[name] = Masked(np.asarray(kind(batch)), np.asarray(kind.present(batch)))
+    index = [np.asarray([row[text] for text in column]) for column in columns]
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], found) for i in index]
+
+
+def draw(
+    stages: Sequence[Stage], seed: int, labels: np.ndarray, prompts: Sequence[Prompt], negative: str | None = None
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Pictures ``(B, H, W, C)`` of each stage in turn, and the seconds that it took."""
+    low = None
+    for i, stage in enumerate(stages):
+        start = time.monotonic()
+        key = jax.random.fold_in(jax.random.key(seed), 2**31 - 1 - i)
+        given = conditions(stage, labels, prompts, negative, low, key)
+        low = stage.run.generate(stage.run.params, seed + i, given, stage.config.sampling.guidance_scale)
+        yield low, time.monotonic() - start
+
+
+def labels_for(stage: Stage, chosen: Sequence[int] | None, style: str | None, number: int) -> np.ndarray:
+    """The class of each picture: those of ``--labels`` in turn, the style, the only one there is, or the null label."""
+    dataset = stage.run.dataset
+    assert isinstance(dataset, Images)
+    if style is not None and style not in dataset.styles:
+        known = ", ".join(dataset.styles) or "no styles"
+        raise ConfigError(f"--style={style}: must be one of the styles of {dataset.name}, which has {known}")
+    if chosen is None and style is not None and stage.config.data.label == "style":
+        chosen = [dataset.styles.index(style)]
+    if chosen is None:
+        chosen = [0 if dataset.num_classes == 1 else dataset.num_classes]
+    return np.resize(np.asarray(chosen, np.int32), number)

@@ -1,0 +1,191 @@
+"""Captions as conditions of a config: which are drawn, empty ones, the file of an encoder of one's own, crops."""
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import data
+from experiments.cli.config import ConfigError
+from experiments.configs.images import smoke as digits
+from experiments.configs.text import smoke
+from experiments.data import captions, squares
+from experiments.data.conditions import build_conditions, sizes
+from experiments.data.dataset import preprocess
+from experiments.models import checks
+from experiments.models.conditioning import conditions, untrained_nulls
+from experiments.models.loss import make_prepare
+from experiments.models.model import build_model
+from scorekit.data import EncodedCaptions
+
+RNG = np.random.default_rng(0)
+UNSET = {"token_levels": None, "attention_resolutions": None}
+TEXTS = ("a red square", "a green square", "a blue square")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """30 pictures with captions, every third without, and an encoder of these captions."""
+    root = tmp_path_factory.mktemp("captioned")
+    (root / "pictures").mkdir()
+    for i in range(30):
+        x = np.zeros((8, 8, 3), np.uint8)
+        x[..., i % 3] = 200
+        x[:, 0] = np.arange(8)[:, None] + 10 * i
+        Image.fromarray(x).save(root / "pictures" / f"{i:02}.png")
+        (root / "pictures" / f"{i:02}.txt").write_text("" if i % 3 == 2 else TEXTS[i % 3])
+    states = RNG.normal(size=(3, 5, 6)).astype(np.float32)
+    mask = np.array([[True] * 5, [True] * 4 + [False], [True] * 3 + [False] * 2])
+    pooled = RNG.normal(size=(3, 4)).astype(np.float32)
+    np.savez(root / "encoder.npz", captions=np.array(TEXTS), states=states, mask=mask, pooled=pooled)
+    return root
+
+
+def config_of(folder, **fields):
+    config = smoke.get_config()
+    config.data.path, config.data.captions.encoder = str(folder / "pictures"), str(folder / "encoder.npz")
+    config.data.update(fields)
+    return config
+
+
+@pytest.fixture(scope="module")
+def dataset(folder):
+    config = config_of(folder)
+    data.check(config)
+    return data.load(config)
+
+
+def test_a_batch_has_the_tokens_of_its_captions_and_the_null_token_for_empty_ones(folder, dataset):
+    batch = preprocess(dataset, dataset.batch(0, 0, 12))
+    encoder = np.load(folder / "encoder.npz")
+    kind = batch["raw"][:, 4, 4].argmax(-1)
+    assert {0, 1, 2} == set(kind)
+    expected = np.where((kind == 2)[:, None], False, encoder["mask"][kind])
+    np.testing.assert_array_equal(batch["caption_mask"], expected)
+    np.testing.assert_array_equal(batch["caption_states"][kind == 1][0], encoder["states"][1])
+    config = config_of(folder)
+    extracts = build_conditions(config, dataset)
+    assert sizes(extracts, dataset) == {"vector_size": 4, "map_shape": None, "token_size": 6}
+    model = build_model(config, dataset)
+    found = conditions(model, batch)
+    np.testing.assert_array_equal(found["vector"].present, kind != 2)
+    assert found["tokens"].value.dtype == np.float32
+    for name in ("caption_states", "caption_mask", "caption_pooled"):  # what metrics and held-out losses read
+        assert len(dataset.train[name]) == 22
+        assert len(dataset.test[name]) == 8
+
+
+def test_the_caption_of_a_picture_is_drawn_from_all_of_its_own_by_seed_step_and_row():
+    encoded = EncodedCaptions(np.arange(7.0)[:, None, None], np.ones((7, 1), bool), np.zeros((7, 1)))
+    found = captions.Captions(encoded, np.array([[0, 1, 2], [3, 4, 5]]))
+    batch = {"captions": found.of_pictures[[0, 1] * 100]}
+    drawn = found.drawn(batch, seed=0, step=1, first_row=0)["caption_states"].ravel()
+    assert set(drawn[::2]) == {0, 1, 2}
+    assert set(drawn[1::2]) == {3, 4, 5}
+    part = found.drawn({"captions": batch["captions"][100:]}, seed=0, step=1, first_row=100)
+    np.testing.assert_array_equal(part["caption_states"].ravel(), drawn[100:])
+    assert np.any(found.drawn(batch, seed=0, step=2, first_row=0)["caption_states"].ravel() != drawn)
+
+
+@pytest.mark.slow
+def test_dropped_captions_are_dropped_with_the_class_and_the_map_stays(folder):
+    config = config_of(folder)
+    config.data.map.name = "average_pool"
+    dataset = data.load(config)
+    model = build_model(config, dataset)
+    rates = {"labels": 0.0, "vector": 0.0, "tokens": 0.0, "dense_map": 0.0}
+    prepare = jax.jit(make_prepare(model, dataset, rates, 0.0, 0.5))
+    batch = dataset.batch(0, 0, 16)
+    given = prepare(jax.random.key(0), batch)["conditions"]
+    captioned, kept = batch["caption_mask"].any(1), np.asarray(given["labels"]) == 0
+    assert 2 < kept.sum() < 14
+    np.testing.assert_array_equal(given["vector"].present, kept & captioned)
+    np.testing.assert_array_equal(np.asarray(given["tokens"].present).any(1), kept & captioned)
+    assert np.all(given["dense_map"].present)
+
+
+def test_a_crop_is_a_square_of_the_picture_and_rows_do_not_depend_on_the_process(folder):
+    config = config_of(folder, image_crop=4)
+    dataset = data.load(config)
+    assert dataset.shape == dataset.test["x"].shape[1:] == (4, 4, 3)
+    whole = dataset.batch(3, 5, 8)
+    parts = [next(dataset.batches(3, 5, 8, process, 2)) for process in range(2)]
+    np.testing.assert_array_equal(np.concatenate([part["x"] for part in parts]), whole["x"])
+    np.testing.assert_array_equal(np.concatenate([part["caption_mask"] for part in parts]), whole["caption_mask"])
+    at_left = [x for step in range(8) for x in dataset.batch(0, step, 8)["x"] if x[0, 0, 0] == x[0, 0, 1]]
+    tops = {int(x[0, 0, 0]) % 10 for x in at_left}
+    assert len(tops) >= 4  # of the five places
+    with pytest.raises(ConfigError, match=r"config.data.image_crop=9: must be at most the side .* 8 x 8 here"):
+        data.load(config_of(folder, image_crop=9))
+
+
+def test_images_are_averaged_down_to_a_size_that_divides_them():
+    config = digits.get_config()
+    config.data.image_size = 4
+    small, full = data.load(config), data.load(digits.get_config())
+    assert small.shape == (4, 4, 1)
+    np.testing.assert_array_equal(small.test["x"][7], squares.pooled(full.test["x"][7], 2))
+    config.data.image_size = 3
+    with pytest.raises(ConfigError, match=r"config.data.image_size=3: must be a divisor of the side .* 8 x 8 here"):
+        data.load(config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.data.update(streaming=True), r"data.streaming=True: must be False with captions"),
+        (lambda c: setattr(c.data.captions, "encoder", "no.npz"), r"captions.encoder=no.npz: must be a file .npz with"),
+        (lambda c: setattr(c.data.captions, "encoder", "nowhere"), r"captions.encoder=nowhere: path must be a folder"),
+    ],
+)
+def test_what_captions_cannot_be_made_of_is_named(folder, change, message):
+    config = config_of(folder)
+    change(config)
+    with pytest.raises(ConfigError, match=message) as caught:
+        data.load(config)
+    assert "\n" not in str(caught.value)
+
+
+def test_pictures_without_captions_and_captions_of_an_encoder_that_lacks_them_are_named(folder, monkeypatch):
+    config = digits.get_config()
+    config.data.tokens.name = "captions"
+    with pytest.raises(ConfigError, match=r"data.tokens.name=captions: must be none for sklearn_digits, which has no"):
+        data.load(config)
+    with pytest.raises(ConfigError, match="has no caption 'a dog'; it has 3, such as 'a red square'"):
+        captions.encode(config_of(folder), ["a red square", "a dog"])
+    monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
+    config.data.captions.encoder = None
+    with pytest.raises(ConfigError, match=r"config.data.captions.encoder=None: captions need tokenizers: pip install"):
+        captions.encode(config, ["a dog"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda c: c.network.update(name="adm", **UNSET),
+            r"network.name=adm: must be dit or unet for config.data.tokens",
+        ),
+        (lambda c: setattr(c.loss, "caption_dropout", None), r"loss.caption_dropout=0.0: .* trained null token"),
+        (lambda c: setattr(c.sampling, "keep_map", True), r"sampling.keep_map=True: must be None without config.data"),
+        (lambda c: setattr(c.data.tokens, "name", "none"), None),
+        (lambda c: c.data.update(name="cifar10", path=None, image_mode=None), None),
+    ],
+)
+def test_configs_of_captions_are_validated(folder, change, message):
+    config = config_of(folder)
+    change(config)
+    if message is None:
+        data.check(config)
+        checks.check(config)
+        return
+    with pytest.raises(ConfigError, match=message):
+        checks.check(config)
+
+
+def test_a_map_that_the_unconditional_branch_keeps_needs_no_null_token(folder):
+    config = config_of(folder)
+    config.data.map.name, config.loss.map_dropout = "average_pool", 0.0
+    assert untrained_nulls(config) == ["dense_map"]
+    config.sampling.keep_map = True
+    assert untrained_nulls(config) == []
