@@ -5,6 +5,7 @@ Everything imported here needs jax and numpy only. ``scorekit.networks``, ``scor
 """
 
 from scorekit import (
+    couplings,
     denoisers,
     densities,
     discrete,
@@ -35,6 +36,7 @@ from scorekit.typing import Prediction
 __all__ = [
     "Prediction",
     "__version__",
+    "couplings",
     "denoiser_from_network",
     "denoisers",
     "denoising_loss",
