@@ -21,6 +21,7 @@ PROTOCOL_METHODS = {
     "Target": "to_prediction from_prediction eps_scale",
     "times.TimeSampler": "quantile",
     "densities": "dim sample log_density entropy marginal predict",
+    "interpolants": "alpha beta gamma",
     "flax.linen.Module": "setup",
 }
 """Methods of documented protocols: an implementation needs one line, which it may inherit."""

@@ -60,7 +60,7 @@ def of_model(name: str, run: Run, problem: Problem, steps: int) -> list:
     start = time.process_time()
     found = run.generate(run.params, 0, conditions(run.model, problem.batch), 1.0, steps=steps)
     seconds = time.process_time() - start
-    return problem.row(name, run.dataset.to_model(found), steps, 0, seconds)
+    return problem.row(name, found, steps, 0, seconds)
 
 
 def of_method(name: str, run: Run, problem: Problem, steps: int) -> list:
@@ -72,7 +72,7 @@ def of_method(name: str, run: Run, problem: Problem, steps: int) -> list:
     found = methods.restore(name, jax.random.key(0), prior, schedule, problem.task, problem.y, shape, options)
     seconds = time.process_time() - start
     image = check_samples(np.asarray(run.dataset.from_model(jnp.asarray(found.x))), name, "restored images")
-    return problem.row(name, run.dataset.to_model(image), found.evaluations, found.gradients, seconds)
+    return problem.row(name, image, found.evaluations, found.gradients, seconds)
 
 
 def main(_) -> None:

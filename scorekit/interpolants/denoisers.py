@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.checks import check_floating, check_like
+from scorekit.checks import check_axes, check_floating, check_like, check_per_example, check_time
 from scorekit.densities import Gaussian, Mixture
 from scorekit.interpolants.scales import Interpolant
 from scorekit.interpolants.velocities import velocity
@@ -137,7 +137,10 @@ def velocity_denoiser(denoiser: Callable[[PyTree, Array], Ends], interpolant: In
 
 def _exact(joint: Mixture, interpolant: Interpolant, x_t: Array, t: Array) -> Ends:
     d = joint.dim // 2
-    check_like("x_t", jnp.zeros((*x_t.shape[:-1], d)), x_t=x_t)
+    check_floating(x_t=x_t)
+    check_axes(d, x_t=x_t)
+    check_time(t=t)
+    check_per_example(x_t, t=t)
     if jnp.ndim(t):
         return jax.vmap(lambda x, t: _exact(joint, interpolant, x, t))(x_t, t)
     alpha, beta, gamma = (scale(jnp.asarray(t)) for scale in (interpolant.alpha, interpolant.beta, interpolant.gamma))
@@ -171,7 +174,8 @@ def exact_ends(joint: Gaussian | Mixture, interpolant: Interpolant) -> Partial:
       ``(x_t, t) -> Ends`` with ``x_t`` ``(..., D)``, or ``(B, D)`` with ``t`` ``(B,)``.
 
     Raises:
-      ValueError: for anything but such a density; when called, for an ``x_t`` of another dimension.
+      ValueError: for anything but such a density; when called, for an ``x_t`` of another dimension, or a time outside
+        [0, 1].
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.interpolants import linear

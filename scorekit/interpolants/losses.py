@@ -102,6 +102,7 @@ def interpolant_loss_at(
     """
     if target not in _TARGETS:
         raise ValueError(f"target must be one of {', '.join(_TARGETS)}, got {target!r}")
+    check_floating(x0=x0)
     n = batch_size(x0)
     for name, value in zip(Times._fields, times, strict=True):
         if jnp.shape(value) != (n,):

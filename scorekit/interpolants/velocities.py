@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from scorekit.checks import check_floating, check_per_example, check_time
+from scorekit.checks import check_floating, check_like, check_per_example, check_time
 from scorekit.interpolants.scales import Interpolant
 from scorekit.schedules import time_derivative
 from scorekit.schedules._derivatives import clip_to_interior
@@ -29,7 +29,7 @@ def velocity(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, interpolant: Inter
       The velocity, shaped like ``x0``.
 
     Raises:
-      ValueError: unless x0, x1 and z are floating, and ``t`` is a scalar or ``(B,)`` in [0, 1].
+      ValueError: unless x0, x1 and z are floating and of one shape, and ``t`` is a scalar or ``(B,)`` in [0, 1].
 
     >>> from scorekit.interpolants import linear
     >>> velocity(jnp.zeros(1), jnp.ones(1), jnp.ones(1), 0.5, linear(noise=3.0))
@@ -38,6 +38,7 @@ def velocity(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, interpolant: Inter
     Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
     """
     check_floating(x0=x0, x1=x1, z=z)
+    check_like("x0", x0, x1=x1, z=z)
     check_time(t=t)
     check_per_example(x0, t=t)
     inside = clip_to_interior(t)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from optax.assignment import hungarian_algorithm
 
-from scorekit.checks import check_floating
+from scorekit.checks import check_finite, check_floating
 from scorekit.typing import Array
 
 __all__ = ["optimal_assignment"]
@@ -19,7 +19,7 @@ def optimal_assignment(cost: Array) -> Array:
       The column of each row, integers ``(n,)``.
 
     Raises:
-      ValueError: unless the costs are floating and square.
+      ValueError: unless the costs are floating, finite and square.
 
     >>> optimal_assignment(jnp.array([[4.0, 1.0], [2.0, 1.5]]))
     Array([1, 0], dtype=int32)
@@ -27,7 +27,9 @@ def optimal_assignment(cost: Array) -> Array:
     Source: Kuhn 1955; ``optax.assignment``.
     """
     check_floating(cost=cost)
-    if jnp.ndim(cost) != 2 or cost.shape[0] != cost.shape[1]:
-        raise ValueError(f"cost must be square, got shape {jnp.shape(cost)}")
+    check_finite(cost=cost)
+    cost = jnp.asarray(cost)
+    if cost.ndim != 2 or cost.shape[0] != cost.shape[1]:
+        raise ValueError(f"cost must be square, got shape {cost.shape}")
     rows, columns = hungarian_algorithm(cost)
     return jnp.zeros_like(columns).at[rows].set(columns)
