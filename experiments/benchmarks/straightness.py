@@ -53,7 +53,7 @@ def row_of(folder: str) -> list:
 
 def main(_) -> None:
     header = ["", "straightness", *(f"{n} steps" for n in STEPS)]
-    rows = [row_of(folder) for folder in _WORKDIRS.value]
+    rows = [row_of(folder) for folder in _WORKDIRS.value or ()]
     print(tables_as_text([Table(header, rows, "")]), flush=True)
 
 
