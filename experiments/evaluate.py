@@ -49,7 +49,7 @@ def main(config: Config) -> None:
     workdir, guided = shared.path(_WORKDIR, buckets=True), " + ".join(config.guidance)
     out = shared.results(_OUT, workdir / "evaluation", ".json", ".html", ".png", ".config.json")
     widths = [] if _SWEEP.value is None else shared.relative_widths("ema_sweep", _SWEEP.value)
-    run = open_run(config, workdir, _STEP.value, config.evaluation.guidance_scales, on_latents=True)
+    run = open_run(config, workdir, _STEP.value, config.evaluation.guidance_scales, on_latents=True, any_coupling=True)
     print(f"evaluating step {run.step:,} with {guided} …", flush=True)
     beside = shared.path(_OUT, buckets=True).parent if _OUT.value else workdir / "samples"
     partial = PartialSamples(beside / "partial")

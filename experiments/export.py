@@ -31,7 +31,7 @@ def main(config: Config) -> None:
     if _EMA.value is not None:
         config.sampling.ema = _EMA.value
     shared.check_writable(out, f"--out={_OUT.value}")
-    run = open_run(config, workdir, _STEP.value, on_latents=True)
+    run = open_run(config, workdir, _STEP.value, on_latents=True, any_coupling=True)
     export(out, as_loaded(run), card(config, run, workdir))
     print(progress.final_line(str(out / "README.md"), time.monotonic() - start))
 

@@ -41,7 +41,7 @@ def main(config: Config) -> None:
     start = time.monotonic()
     workdir, scale = shared.path(_WORKDIR, buckets=True), config.sampling.guidance_scale
     out = shared.results(_OUT, workdir / "samples" / "sample", ".npz", ".png")
-    run = open_run(config, workdir, _STEP.value, (scale,), on_latents=True)
+    run = open_run(config, workdir, _STEP.value, (scale,), on_latents=True, any_coupling=True)
     num_classes = run.dataset.num_classes
     chosen = range(num_classes) if _LABELS.value is None else shared.classes("labels", _LABELS.value, num_classes)
     labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)

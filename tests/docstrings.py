@@ -23,6 +23,7 @@ PROTOCOL_METHODS = {
     "densities": "dim sample log_density entropy marginal predict",
     "autoregressive.SequenceModel": "conditional outputs init_state step",
     "autoregressive.Conditional": "num_outputs log_prob sample zeros",
+    "interpolants": "alpha beta gamma",
     "flax.linen.Module": "setup",
 }
 """Methods of documented protocols: an implementation needs one line, which it may inherit."""

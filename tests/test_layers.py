@@ -13,9 +13,9 @@ ROOT = Path(scorekit.__file__).parent
 LAYERS = {
     0: ("typing", "trees", "checks", "_shape_checks", "sharded", "_version"),
     1: ("schedules", "predictions", "weightings", "times", "densities", "random_fields"),
-    2: ("process", "denoisers", "losses", "guidance"),
+    2: ("process", "denoisers", "losses", "couplings", "guidance"),
     3: ("solvers",),
-    4: ("samplers", "likelihood", "spectra", "typicality", "flow_maps", "discrete", "autoregressive"),
+    4: ("samplers", "likelihood", "spectra", "typicality", "flow_maps", "interpolants", "discrete", "autoregressive"),
     5: ("networks", "audio", "metrics", "training", "tuning", "data", "io", "bridges"),
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}

@@ -68,6 +68,7 @@ NO_PAPER = {
     "init_state make_mesh make_train_step place_batch place_state power_ema_width projected replicate "
     "replicated restore_extra restore_params save_snapshots state_sharding",
     "bridges": "reversed_time",
+    "interpolants": "Ends Interpolant Linear Trigonometric",
     "flow_maps": "Jumps Steps clock earlier_time exact_map squared_error transport",
     "networks": "Conditioning MLP Masked Posterior Quantised TextFeatures attend code_counts features layer_names "
     "perplexity pool positions revival_loss with_new_parameters",

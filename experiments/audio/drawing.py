@@ -53,7 +53,7 @@ def open_kind(
       ConfigError: if it is not a run on this kind of data, or does not exist.
     """
     path = check_kind(kind, config, workdir)
-    return open_run(config, path, step, scales), path
+    return open_run(config, path, step, scales, any_coupling=True), path
 
 
 class Drawn(NamedTuple):

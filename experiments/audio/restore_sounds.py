@@ -27,6 +27,7 @@ from experiments.configs import base
 from experiments.data.dataset import evenly, preprocess, rows_of
 from experiments.data.sounds import Sounds
 from experiments.inverse import methods, tasks
+from experiments.models import couplings
 from experiments.models.conditioning import conditions, null_conditions
 from experiments.models.finite import check_samples
 from experiments.models.model import denoiser
@@ -55,6 +56,7 @@ def main(config: Config) -> None:
     check_flags()
     name = config.data.representation.name
     require(name in (None, "waveform"), "data.representation.name", name, "waveform: only waveforms are restored")
+    couplings.check_score(config, f"--workdir={_WORKDIR.value}")
     run, workdir = open_kind(Sounds, config, _WORKDIR.value, _STEP.value)
     dataset, rate = run.dataset, run.dataset.sample_rate
     rows = evenly(len(dataset.test["x"]), _NUM.value)

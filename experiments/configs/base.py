@@ -56,6 +56,7 @@ ADDED = (
     "evaluation.fid",
     "evaluation.fid.network",
     "evaluation.step_counts",
+    "loss.coupling",
     "loss.flow_map",
     "preconditioning",
 )

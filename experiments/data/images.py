@@ -46,13 +46,28 @@ def average_pool(factor: int = 2):
     return lambda batch: pool(batch["x"])
 
 
+def pixelated(factor: int = 2):
+    """A dense map: the means over squares of ``factor`` pixels, repeated to the size of the image.
+
+    Args:
+      factor: side of the squares.
+    """
+    pool = operators.average_pool(factor)
+
+    def repeat(batch):
+        small = pool(batch["x"])
+        return small.repeat(factor, axis=1).repeat(factor, axis=2)
+
+    return repeat
+
+
 class Images(Dataset):
     """A TFDS image set; samples are rounded to the values of the data.
 
     A set that streams has samples of at most 5,000 images or 256 MiB as ``train`` and ``test``.
     """
 
-    maps = MappingProxyType({"average_pool": average_pool})
+    maps = MappingProxyType({"average_pool": average_pool, "pixelated": pixelated})
     vectors = MappingProxyType(
         {**Dataset.vectors, augment.AUGMENTATION: augment.Labels, captions.POOLED: captions.Pooled}
     )

@@ -21,7 +21,7 @@ class EmaSweep(NamedTuple):
     Attributes:
       rows: width -> guidance scale, as "γ = 1", and number of steps where several are compared -> metrics of samples by
         name; no scales where nothing measures samples.
-      bits: width -> bits per dimension of the variational bound.
+      bits: width -> bits per dimension of the variational bound, where there is one.
       step: of the run.
     """
 
@@ -45,7 +45,8 @@ class EmaSweep(NamedTuple):
             for name in metrics:
                 values = [rows[scale].get(name, np.nan) for rows in self.rows.values()]
                 found.setdefault(name, {})[scale] = np.array(values)
-        return {**found, "bits/dim": {"variational bound": np.array([*self.bits.values()])}}
+        bound = {"bits/dim": {"variational bound": np.array([*self.bits.values()])}} if self.bits else {}
+        return {**found, **bound}
 
 
 def ema_sweep(config: Config, run: Run, workdir: Path, widths: Sequence[float], partial: PartialSamples) -> EmaSweep:
@@ -67,5 +68,6 @@ def ema_sweep(config: Config, run: Run, workdir: Path, widths: Sequence[float], 
         model = at_params(run.model, params)
         found = sample_metrics(config, model, run.dataset, scorer, params, run.generate, partial)
         rows[width] = {name: metrics for name, metrics in found.items() if name.startswith("γ")}
-        bits[width] = variational_bound(config, model, run.dataset, params).total
+        if model.coupling is None:  # else there is no bound
+            bits[width] = variational_bound(config, model, run.dataset, params).total
     return EmaSweep(rows, bits, run.step)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config
+from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Batch, Dataset, Scorer, preprocess, rows_of
 from experiments.evaluation import compared
 from experiments.evaluation.exact import ExactBits, exact_bits
@@ -62,7 +62,7 @@ class Evaluation(NamedTuple):
       rows: metrics by name, of real test data and of samples at each guidance scale and number of steps; empty where a
         program of its own measures samples.
       caption: what the metrics of ``rows`` are.
-      bound: the variational bound.
+      bound: the variational bound; None for a coupling of data and noise that has none.
       quantisation: of latents with codes, else None.
       loss_by_noise_level: the eps-MSE on training and held-out data.
       inception: FID and what belongs to it, or the same of VGG features; None without weights of a network.
@@ -71,7 +71,7 @@ class Evaluation(NamedTuple):
 
     rows: dict[str, dict[str, float]]
     caption: str
-    bound: Bound
+    bound: Bound | None
     quantisation: Quantisation | None
     loss_by_noise_level: dict[str, losses.Binned]
     inception: InceptionMetrics | None = None
@@ -80,7 +80,8 @@ class Evaluation(NamedTuple):
     def values(self) -> dict[str, Any]:
         """Every metric by one name, as for JSON."""
         found: dict[str, Any] = {f"{row}/{name}": v for row, part in self.rows.items() for name, v in part.items()}
-        found["bound/bits per dim"] = self.bound.total
+        if self.bound:
+            found["bound/bits per dim"] = self.bound.total
         if self.inception:
             found |= self.inception.values()
         if self.exact:
@@ -109,7 +110,12 @@ def evaluate(
       generate: from :func:`experiments.models.sampling.make_sampler`.
       partial: where samples are kept until the caller has written the evaluation.
       exact: whether to find the exact likelihood too.
+
+    Raises:
+      ConfigError: if the exact likelihood is asked of a bridge.
     """
+    if exact and model.coupling is not None and model.coupling.starts_at_map:
+        raise ConfigError("--bits_per_dim: a model of loss.coupling.name=bridge has no likelihood")
     prepared = prepare(config, dataset)
     params, scorer = everywhere(params), dataset.scorer()
     rows = sample_metrics(config, model, dataset, scorer, params, generate, partial)
@@ -118,7 +124,7 @@ def evaluate(
     return Evaluation(
         rows=rows,
         caption="" if scorer is None else caption(model, scorer),
-        bound=variational_bound(config, model, dataset, params),
+        bound=variational_bound(config, model, dataset, params) if model.coupling is None else None,
         quantisation=quantisation(config, model, dataset, params, generate),
         loss_by_noise_level={name: loss_by_noise_level(model, dataset, params, part) for name, part in parts.items()},
         inception=inception,

@@ -54,7 +54,7 @@ def main(config: Config) -> None:
     check(configs, names)
     shared.check_writable(folders[-1], f"--stages={','.join(names)}")
     stages = [
-        CascadeStage(c, open_run(c, folder, None, (c.sampling.guidance_scale,), on_latents=True))
+        CascadeStage(c, open_run(c, folder, None, (c.sampling.guidance_scale,), on_latents=True, any_coupling=True))
         for c, folder in zip(configs, folders, strict=True)
     ]
     dataset = stages[-1].run.dataset

@@ -4,7 +4,7 @@ from ml_collections import ConfigDict, config_dict
 
 from experiments.cli.config import section
 from experiments.cli.ranges import above, at_least, between, count, free, or_none, within
-from experiments.models import choices, flow_map_losses, rule_choices, solver_choices
+from experiments.models import choices, couplings, flow_map_losses, rule_choices, solver_choices
 from experiments.models.sampling import GRID_RANGES, GRIDS
 from experiments.models.solver_choices import SOLVERS
 
@@ -42,6 +42,9 @@ def fields() -> ConfigDict:
     loss.flow_map = section(flow_map_losses.LOSSES, "none")
     """Trains a flow map in place of a denoiser (experiments.models.flow_map_losses): the network gets the length of the
     jump, ``sampling.solver.name=flow_map`` samples with it, and ``loss.weighting`` is not used."""
+    loss.coupling = section(couplings.COUPLINGS, "independent", supplied=("label_dropout",))
+    """Which noise goes with which example (experiments.models.couplings): independent; the optimal transport of the
+    batch, for straighter paths; or what leads to its dense map, where sampling starts then."""
     loss.label_dropout = 0.1
     """The class is replaced by the null token in this share of the examples, for guidance."""
     loss.vector_dropout = 0.1
@@ -101,6 +104,7 @@ RANGES = {
     **within("preconditioning.noise", choices.NOISE_INPUT_RANGES),
     **or_none(**{"preconditioning.sigma_data": above(0)}),
     **within("loss.flow_map", flow_map_losses.RANGES),
+    **within("loss.coupling", couplings.RANGES),
     "loss.label_dropout": between(0, 1),
     "loss.vector_dropout": between(0, 1),
     "loss.map_dropout": between(0, 1),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from experiments import data
 from experiments.cli.config import Config, ConfigError, lookup, named_errors, require
 from experiments.cli.ranges import check_ranges
-from experiments.models import RANGES, choices, conditioning, learned_schedule, rules, starting
+from experiments.models import RANGES, choices, conditioning, couplings, learned_schedule, rules, starting
 from experiments.models.restoring import check_average
 from experiments.models.sampling import build_sampler
 from scorekit import times
@@ -39,6 +39,7 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
         check_average(config, "rules.autoguidance.ema", post_hoc=True)
     conditioning.check(config)
     check_flow_map(config)
+    couplings.check(config, schedule, solver, ts)
     if scales is None:
         scales = (config.sampling.guidance_scale, *config.evaluation.guidance_scales)
     rules.check(config, schedule, scales)

@@ -48,6 +48,9 @@ def make_prepare(
         for_level, for_map = jax.random.split(jax.random.fold_in(key, 3))
         level = (model.map_noise or 0.0) * jax.random.uniform(for_level, x.shape[:1])
         given = conditions(model, batch, for_map, level)
+        eps = jax.random.normal(for_noise, x.shape, x.dtype)
+        if model.coupling is not None:
+            eps = model.coupling.noise(model.schedule, x, eps, drawn.t, given)
         further: dict[str, Any] = (
             {"dropout": jax.random.bits(jax.random.fold_in(key, 4), x.shape[:1], "uint32")} if dropout else {}
         )
@@ -65,7 +68,7 @@ def make_prepare(
             **further,
             "x": x,
             "conditions": given,
-            "eps": jax.random.normal(for_noise, x.shape, x.dtype),
+            "eps": eps,
             "t": drawn.t,
             "weight": drawn.weight,
         }

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from experiments.cli.config import Config
+from experiments.cli.config import Config, require
 from experiments.data import conditions
 from experiments.data.dataset import Dataset
-from experiments.models import choices, learned_schedule
+from experiments.models import choices, couplings, learned_schedule
 from experiments.models.flow_map_losses import FlowMapLoss
 from experiments.models.learned_schedule import SCHEDULE
 from scorekit import denoisers, flow_maps
@@ -50,6 +50,9 @@ class Model(NamedTuple):
     flow_map: FlowMapLoss | None = None
     """The loss of a flow map, whose network gets the length of the jump; None for a denoiser."""
 
+    coupling: couplings.Coupling | None = None
+    """Which noise goes with which example; None for independent noise."""
+
     @property
     def preconditioning(self) -> Preconditioning:
         """The meaning of the network's input and output."""
@@ -59,7 +62,9 @@ class Model(NamedTuple):
 def build_model(config: Config, dataset: Dataset) -> Model:
     """Puts the parts of the config together."""
     schedule, extracts = choices.build_schedule(config), conditions.build_conditions(config, dataset)
-    sizes = conditions.sizes(extracts, dataset)
+    sizes, coupling = conditions.sizes(extracts, dataset), couplings.build(config)
+    if coupling is not None and coupling.starts_at_map and sizes["map_shape"] != dataset.shape:
+        require(False, "data.map.name", config.data.map.name, f"a map of shape {dataset.shape}, as the data")
     if config.loss.map_noise is not None:
         *positions, channels = sizes["map_shape"]
         sizes["map_shape"] = (*positions, channels + 1)  # the last channel is the noise level
@@ -79,6 +84,7 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         learns_schedule=learned_schedule.is_learned(config),
         bins=dataset.bins,
         flow_map=choices.build_flow_map(config),
+        coupling=coupling,
     )
 
 

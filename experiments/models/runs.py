@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from experiments import data
 from experiments.cli.config import Config, ConfigError, load_resolved
 from experiments.data.dataset import Dataset
-from experiments.models import classifier, latents
+from experiments.models import classifier, couplings, latents
 from experiments.models.checks import check
 from experiments.models.guided import NO_EXTRAS, Extras
 from experiments.models.model import Model, at_params, build_model, init_params
@@ -53,7 +53,13 @@ def config_of(workdir: str | Path | None) -> ConfigDict:
 
 
 def open_run(
-    config: Config, workdir: Path, step: int | None = None, scales: Sequence[float] | None = None, *, on_latents=False
+    config: Config,
+    workdir: Path,
+    step: int | None = None,
+    scales: Sequence[float] | None = None,
+    *,
+    on_latents=False,
+    any_coupling=False,
 ) -> Run:
     """Loads the averaged parameters of a checkpoint.
 
@@ -62,6 +68,7 @@ def open_run(
       workdir: the folder of the run.
       step: the checkpoint, the newest by default.
       scales: the guidance scales to sample at; by default all that the config names.
+      any_coupling: whether the caller accepts a model that has no score.
       on_latents: whether the caller accepts a model of latents, whose network does not receive the data themselves.
 
     Raises:
@@ -75,6 +82,8 @@ def open_run(
         raise ConfigError(
             f"--workdir={workdir}: this is a model of latents, which this program does not take; sample and evaluate do"
         )
+    if not any_coupling:
+        couplings.check_score(config, f"--workdir={workdir}")
     dataset = latents.load_data(config)
     model = build_model(config, dataset)
     like = param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)))

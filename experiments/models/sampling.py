@@ -164,7 +164,9 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         schedule = at_params(model, params).schedule
         for_prior, for_steps = jax.random.split(key)
         like = jax.ShapeDtypeStruct((given["labels"].shape[0], *model.shape), jnp.float32)
-        x, given = spread((process.sample_prior(for_prior, schedule, like, ts[0]), given))
+        at_map = model.coupling is not None and model.coupling.starts_at_map
+        x = given["dense_map"].value if at_map else process.sample_prior(for_prior, schedule, like, ts[0])
+        x, given = spread((x, given))
         out = samplers.sample(
             for_steps if solver.stochastic else None,
             denoiser(params, given, scale, extras),

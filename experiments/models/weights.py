@@ -18,7 +18,11 @@ FIELDS = ("network.", "classifier.", "autoencoder.", "schedule.", "noise_factor"
           "data.name", "data.label", "data.peak", "data.latents", "data.representation.", "data.map.",
           "data.vector.", "data.tokens.", "data.captions.")  # fmt: skip
 _RECORD = "weights"
-_ADDED = {"data.tokens.name": "none", "preconditioning.noise.name": "log_snr"}
+_ADDED = {
+    "data.tokens.name": "none",
+    "loss.coupling.name": "independent",
+    "preconditioning.noise.name": "log_snr",
+}
 """Fields that runs were saved without, at the value that they all had."""
 
 

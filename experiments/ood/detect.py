@@ -17,6 +17,7 @@ from experiments.cli.config import Config, choice, require, save_resolved
 from experiments.cli.config_help import Declaration, declared_by
 from experiments.cli.ranges import check_fields_and_ranges
 from experiments.configs.ood import ood_digits
+from experiments.models import couplings
 from experiments.models.runs import write_results
 from experiments.ood import experiment, report
 from experiments.ood.data import NEAR
@@ -42,6 +43,7 @@ def check(config: Config) -> None:
     require(len(config.near) > 0, "near", config.near, "at least one set: a near one is always shown")
     name = config.in_distribution
     require(config.train.data.name == name, "train.data.name", config.train.data.name, name)
+    couplings.check_score(config.train, "config.train")
     require(config.curvature_levels <= len(config.log_snrs), "curvature_levels", config.curvature_levels,
             f"from 1 to the {len(config.log_snrs)} of config.log_snrs")  # fmt: skip
 

@@ -46,7 +46,7 @@ def ema_sweep_picture(path: Path, sweep: EmaSweep) -> Path:
     """Every metric over the relative width."""
     title = f"Metrics by the width of the average, step {sweep.step:,}"
     xlabel = "relative width of the average"
-    return curves.metric_panels(path, [*sweep.bits], sweep.curves(), xlabel=xlabel, title=title)
+    return curves.metric_panels(path, [*sweep.rows], sweep.curves(), xlabel=xlabel, title=title)
 
 
 def picture_of(path: Path, dataset: Dataset, samples: np.ndarray, *, columns: int, title: str) -> Path:

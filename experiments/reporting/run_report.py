@@ -23,7 +23,7 @@ def write_run_report(
         "device": f"{jax.device_count()} × {device.platform} {device.device_kind}".strip(),
         **facts,
         **{name.replace("/", ", "): value for name, value in values.items() if "accuracy" in name},
-        "bits/dim": found.bound.total,
+        **({"bits/dim": found.bound.total} if found.bound else {}),
     }
     sections: list[Section] = [
         *pictures,

@@ -18,7 +18,7 @@ def evaluation_tables(found: Evaluation) -> list[Table]:
     tables = [metrics_table(found.rows, found.caption)] if found.rows else []
     tables += inception_tables(found.inception) if found.inception else []
     tables += [exact_table(found.exact)] if found.exact else []
-    tables.append(bound_table(found.bound))
+    tables += [bound_table(found.bound)] if found.bound else []
     return tables + (quantisation_tables(found.quantisation) if found.quantisation else [])
 
 
@@ -42,9 +42,10 @@ def inception_tables(found: InceptionMetrics) -> list[Table]:
 def ema_sweep_table(sweep: EmaSweep, caption: str) -> Table:
     """A row for every relative width and guidance scale."""
     rows: dict[str, dict[str, Any]] = {}
-    for width, bits in sweep.bits.items():
+    for width in sweep.rows:
+        bound = {"bits/dim": sweep.bits[width]} if width in sweep.bits else {}
         for scale, metrics in (sweep.rows[width] or {"": {}}).items():
-            rows[f"{width:g}, {scale}" if scale else f"{width:g}"] = {**metrics, "bits/dim": bits}
+            rows[f"{width:g}, {scale}" if scale else f"{width:g}"] = {**metrics, **bound}
     about = f"By the relative width of the average of the parameters, from the snapshots up to step {sweep.step:,}."
     return metrics_table(rows, f"{about} {caption}".strip())
 

@@ -1,5 +1,6 @@
 """Training: state, parameter averages, optimiser, the step for any number of devices, and checkpoints."""
 
+from scorekit.training.assignment import optimal_assignment
 from scorekit.training.checkpoints import Checkpoints, Restored
 from scorekit.training.devices import (
     batch_sharding,
@@ -48,6 +49,7 @@ __all__ = [
     "make_mesh",
     "make_optimizer",
     "make_train_step",
+    "optimal_assignment",
     "place_batch",
     "place_state",
     "post_hoc_ema",

@@ -1,0 +1,24 @@
+"""A rectified flow of the digits of ``digits.py`` from noise that optimal transport pairs with them, in each class.
+
+python -m experiments.train --config=experiments/configs/images/coupled_digits.py --workdir=runs/coupled_digits
+python -m experiments.benchmarks.straightness --workdir=runs/coupled_digits
+"""
+
+from experiments.configs.images import digits
+
+
+def get_config():
+    config = digits.get_config()
+    config.schedule.name = "rectified_flow"
+    config.preconditioning.noise.name = "clock"
+    config.loss.target.name = "velocity"
+    config.loss.weighting.name = "flow"
+    config.loss.coupling.name = "optimal_transport"
+    config.guidance = ("conditional",)
+    config.sampling.solver.name = "euler"
+    config.sampling.grid.name = "uniform"
+    config.sampling.guidance_scale = 1.0
+    config.sampling.steps = 8
+    config.evaluation.guidance_scales = (1.0,)
+    config.evaluation.step_counts = (2, 4, 8)
+    return config

@@ -1,0 +1,30 @@
+"""Handwritten digits from their pixelated copies, by a diffusion bridge that starts at the copy (I2SB).
+
+python -m experiments.train --config=experiments/configs/images/digits_bridge.py --workdir=runs/digits_bridge
+python -m experiments.benchmarks.bridges --workdir=runs/digits_bridge --compare=runs/digits_superres
+"""
+
+from experiments.configs.images import digits
+
+
+def get_config():
+    config = digits.get_config()
+    config.data.map.name = "pixelated"
+    config.data.map.factor = 2
+    config.schedule.name = "edm"  # with these fields a Brownian bridge
+    config.schedule.sigma_min = 0.0
+    config.schedule.sigma_max = 1.0
+    config.schedule.rho = 0.5
+    config.loss.coupling.name = "bridge"
+    config.loss.target.name = "eps"
+    config.loss.weighting.name = "eps"
+    config.loss.map_dropout = 0.0
+    config.guidance = ("conditional",)
+    config.sampling.solver.name = "ancestral"
+    config.sampling.grid.name = "uniform"
+    config.sampling.guidance_scale = 1.0
+    config.sampling.steps = 10
+    config.evaluation.num_samples = 297  # one for each held-out scan
+    config.evaluation.guidance_scales = (1.0,)
+    config.evaluation.step_counts = (1, 2, 5, 10)
+    return config

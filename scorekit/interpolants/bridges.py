@@ -1,0 +1,78 @@
+"""Bridges of a noise schedule: its forward process, pinned at x1.
+
+Given both ends the state is ``q(x_t | x0, x1) = N(alpha x0 + r (alpha / alpha_1)(x1 - alpha_1 x0), sigma^2 (1 - r))``
+with ``r = SNR_1 / SNR_t``. Written as ``alpha x0 + sigma eps`` it is a noised example whose noise carries it to x1, and
+given x0 the step from t to s is the posterior ``q(x_s | x_t, x0)`` of the schedule, whatever x1 is: therefore losses,
+targets and solvers of the reverse SDE need not know that the process is a bridge.
+"""
+
+import jax.numpy as jnp
+
+from scorekit.checks import check, check_floating, check_like, check_per_example, check_positive, check_time
+from scorekit.schedules import edm
+from scorekit.trees import combine
+from scorekit.typing import ArrayLike, Number, PyTree, Schedule
+
+__all__ = ["bridge_noise", "brownian_schedule"]
+
+
+def brownian_schedule(std: Number = 1.0) -> Schedule:
+    """``alpha = 1``, ``sigma = std sqrt(t)``: its bridge is a Brownian bridge of this standard deviation, that of I2SB.
+
+    With it ``q(x_t | x0, x1) = N((1 - t) x0 + t x1, std^2 t (1 - t))``. Another clock is another grid of times.
+
+    Args:
+      std: of the Brownian motion at t = 1, > 0; its noise is largest at t = 1/2, ``std / 2``.
+
+    Returns:
+      A schedule.
+
+    Raises:
+      ValueError: if ``std`` is not finite and > 0.
+
+    >>> schedule = brownian_schedule(2.0)
+    >>> float(schedule.sigma(0.25)), float(schedule.time_at(schedule.log_snr(0.25)))
+    (1.0, 0.25)
+
+    Source: Liu et al. 2023 (https://arxiv.org/abs/2302.05872).
+    """
+    check_positive(std=std)
+    return edm(0.0, std, rho=0.5)
+
+
+def bridge_noise(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree:
+    """The noise of the bridge: ``alpha x0 + sigma eps`` is the state between x0 and x1 at t.
+
+    ``eps = sqrt(r SNR_1) (x1 / alpha_1 - x0) + sqrt(1 - r) z`` with ``r = SNR_1 / SNR_t``: z at t = 0, and what leads
+    to x1 at t = 1.
+
+    Args:
+      x0: data, leaves ``(B, ...)``.
+      x1: where the bridge ends, shaped like ``x0``; paired with it or not.
+      z: standard normal noise shaped like ``x0``.
+      t: time, scalar or ``(B,)``.
+      schedule: a schedule with signal and noise at t = 1, such as :func:`brownian_schedule` or ``linear_vp``.
+
+    Returns:
+      eps, shaped like ``x0``.
+
+    Raises:
+      ValueError: unless x0, x1 and z are floating and of one shape, ``t`` is a scalar or ``(B,)`` in [0, 1], and the
+        log-SNR at t = 1 is finite.
+
+    >>> schedule = brownian_schedule(2.0)
+    >>> eps = bridge_noise(jnp.zeros(1), jnp.ones(1), jnp.zeros(1), 0.25, schedule)
+    >>> schedule.sigma(0.25) * eps  # a quarter of the way
+    Array([0.25], dtype=float32)
+
+    Source: Liu et al. 2023 (https://arxiv.org/abs/2302.05872); Zhou et al. 2023 (https://arxiv.org/abs/2309.16948).
+    """
+    check_floating(x0=x0, x1=x1, z=z)
+    check_like("x0", x0, x1=x1, z=z)
+    check_time(t=t)
+    check_per_example(x0, t=t)
+    last = schedule.log_snr(1.0)
+    check(jnp.isfinite, "finite, or x1 is nothing but noise", **{"schedule.log_snr(1)": last})
+    drop = jnp.minimum(last - schedule.log_snr(t), 0.0)  # log r
+    pull = jnp.exp(0.5 * (drop + last))
+    return combine((pull / schedule.alpha(1.0), x1), (-pull, x0), (jnp.sqrt(-jnp.expm1(drop)), z))

@@ -1,0 +1,72 @@
+"""Velocity and score of an interpolant, from what a state is expected to consist of."""
+
+import jax.numpy as jnp
+
+from scorekit.checks import check_floating, check_like, check_per_example, check_time
+from scorekit.interpolants.scales import Interpolant
+from scorekit.schedules import time_derivative
+from scorekit.schedules._derivatives import clip_to_interior
+from scorekit.trees import combine
+from scorekit.typing import ArrayLike, PyTree
+
+__all__ = ["score", "velocity"]
+
+
+def velocity(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, interpolant: Interpolant) -> PyTree:
+    """``alpha' x0 + beta' x1 + gamma' z``; of the expectations given x_t, the velocity ``dx/dt`` of the ODE.
+
+    The ODE ``dx = v dt`` and every SDE ``dx = (v +- e score) dt + sqrt(2 e) dw``, plus forward and minus backward in
+    time, have the marginals of the interpolant.
+
+    Args:
+      x0: ``E[x0 | x_t]`` or an example, leaves ``(B, ...)``.
+      x1: the same of x1.
+      z: the same of z.
+      t: time, scalar or ``(B,)``; at the ends, where gamma' is infinite, a few rounding errors inside.
+      interpolant: the scales.
+
+    Returns:
+      The velocity, shaped like ``x0``.
+
+    Raises:
+      ValueError: unless x0, x1 and z are floating and of one shape, and ``t`` is a scalar or ``(B,)`` in [0, 1].
+
+    >>> from scorekit.interpolants import linear
+    >>> velocity(jnp.zeros(1), jnp.ones(1), jnp.ones(1), 0.5, linear(noise=3.0))
+    Array([1.], dtype=float32)
+
+    Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
+    """
+    check_floating(x0=x0, x1=x1, z=z)
+    check_like("x0", x0, x1=x1, z=z)
+    check_time(t=t)
+    check_per_example(x0, t=t)
+    inside = clip_to_interior(t)
+    rate = lambda scale: time_derivative(scale, inside)
+    return combine((rate(interpolant.alpha), x0), (rate(interpolant.beta), x1), (rate(interpolant.gamma), z))
+
+
+def score(z: PyTree, t: ArrayLike, interpolant: Interpolant) -> PyTree:
+    """``grad_x log p_t(x_t) = -E[z | x_t] / gamma``.
+
+    Args:
+      z: ``E[z | x_t]``, leaves ``(B, ...)``.
+      t: time, scalar or ``(B,)``, where gamma > 0.
+      interpolant: the scales.
+
+    Returns:
+      The score, shaped like ``z``; not finite where gamma is 0.
+
+    Raises:
+      ValueError: unless ``z`` is floating, and ``t`` is a scalar or ``(B,)`` in [0, 1].
+
+    >>> from scorekit.interpolants import linear
+    >>> score(jnp.ones(1), 0.5, linear(noise=1.0))
+    Array([-2.], dtype=float32)
+
+    Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
+    """
+    check_floating(z=z)
+    check_time(t=t)
+    check_per_example(z, t=t)
+    return combine((-1.0 / interpolant.gamma(jnp.asarray(t)), z))
