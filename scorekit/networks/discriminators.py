@@ -6,7 +6,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit.checks import check_count, check_floating
-from scorekit.networks._unet_blocks import GroupNorm
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
 
@@ -18,12 +17,13 @@ class FeatureDiscriminator(nn.Module):
 
     Each layer has a head: with its features ``h`` and an embedding ``e`` of noise level and class,::
 
-        h     = silu(norm(conv(h)))                    ``layers`` times, 3 taps an axis
+        h     = silu(conv(h))                          ``layers`` times, 3 taps an axis
         logit = w h + b + <V e, h> / sqrt(channels)
 
     where ``w``, ``b`` and ``V`` start at zero, and every logit with them. Features without positions have a dense layer
-    in place of the convolution. With the features of a fixed teacher this is the discriminator of LADD, with those of
-    the denoiser of the generator's samples that of DMD2.
+    in place of the convolution. Nothing is normalised per example: a norm would hide a wrong mean or contrast. With the
+    features of a fixed teacher this is the discriminator of LADD, with those of the denoiser of the generator's samples
+    that of DMD2.
 
     Attributes:
       channels: width of each head.
@@ -83,8 +83,8 @@ class _Head(nn.Module):
     def __call__(self, h: Array, embedding: Array) -> Array:
         rank, zeros = h.ndim - 2, nn.initializers.zeros
         for i in range(self.layers):
-            h = nn.Conv(self.channels, (3,) * rank, name=f"conv_{i}")(h) if rank else nn.Dense(self.channels)(h)
-            h = nn.silu(GroupNorm(name=f"norm_{i}")(h))
+            layer = nn.Conv(self.channels, (3,) * rank, name=f"conv_{i}") if rank else nn.Dense(self.channels)
+            h = nn.silu(layer(h))
         projected = nn.Dense(h.shape[-1], kernel_init=zeros, name="projection")(embedding) * h.shape[-1] ** -0.5
         logit = nn.Dense(1, kernel_init=zeros, name="logit")(h)[..., 0]
         return logit + jnp.sum(h * jnp.expand_dims(projected, range(1, 1 + rank)), axis=-1)

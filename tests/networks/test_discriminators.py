@@ -30,11 +30,13 @@ def test_feature_discriminator_has_a_logit_of_each_position_and_no_opinion_at_fi
     assert all((logits == 0).all() for logits in jax.tree.leaves(first))
     apply = jax.jit(apply)
     found = apply(FEATURES, NOISE, LABELS)
+    doubled = apply({name: 2 * h for name, h in FEATURES.items()}, NOISE, LABELS)
     other_labels, other_noise = apply(FEATURES, NOISE, LABELS[::-1]), apply(FEATURES, NOISE + 0.1, LABELS)
     for name, logits in found.items():
         changed = np.abs(other_labels[name] - logits).reshape(3, -1).max(1) > 1e-3
         assert changed.tolist() == [True, False, True]  # the class conditions the logit; the second is the same
         assert (np.abs(other_noise[name] - logits).reshape(3, -1).max(1) > 1e-3).all()
+        assert np.abs(doubled[name] - logits).mean() > 0.1  # contrast is not normalised away
     alone = {name: h[:1] for name, h in FEATURES.items()}
     np.testing.assert_allclose(apply(alone, NOISE[:1], LABELS[:1])["flat"], found["flat"][:1], rtol=1e-4)
 
