@@ -3,6 +3,8 @@
     python -m experiments.distill --workdir=runs/digits --student_dir=runs/digits_fast --method=progressive --steps=4
     python -m experiments.distill --workdir=runs/digits --student_dir=runs/digits_1 --method=matching --steps=1 \
         --config.sampling.guidance_scale=1 --config.training.steps=3000
+    python -m experiments.distill --workdir=runs/digits --student_dir=runs/digits_gan --method=matching --steps=1 \
+        --config.distillation.adversarial.weight=0.01
 
 The teacher is guided as its config says: the student learns γ (``--config.sampling.guidance_scale``) and the rules
 (``--config.guidance``). ``--config.distillation.…`` has the hyper-parameters of the method
@@ -73,7 +75,7 @@ def distil(config: Config, options: Config, run: Run, folder: Path, start: float
     distillation.check_same_teacher(folder, {
         "--method": method, "--steps": steps, "--workdir": str(shared.path(_WORKDIR, buckets=True)), "--step": run.step,
         "config.sampling.guidance_scale": scale, "config.guidance": config.guidance,
-        "config.rules": config.rules.to_dict(), **{f"config.distillation.{k}": v for k, v in options.items()},
+        "config.rules": config.rules.to_dict(), **distillation.facts(options),
     })  # fmt: skip
     guided = f"γ = {scale:g}, {' + '.join(config.guidance)}"
     print(f"distilling step {run.step:,} at {guided} into {steps} steps by {method} …", flush=True)

@@ -70,8 +70,8 @@ NO_PAPER = {
     "bridges": "reversed_time",
     "interpolants": "Ends Interpolant Linear Trigonometric",
     "flow_maps": "Jumps Steps clock earlier_time exact_map squared_error transport",
-    "networks": "Conditioning MLP Masked Posterior Quantised TextFeatures attend code_counts features layer_names "
-    "perplexity pool positions revival_loss with_new_parameters",
+    "networks": "Conditioning DiscriminatorOutput MLP Masked Posterior Quantised TextFeatures attend code_counts "
+    "features layer_names perplexity pool positions revival_loss with_new_parameters",
     "io": "ClockInput Loaded LogSNRInput NegativeEps Preconditioning Tensors TimestepInput Weights as_path attributes "
     "check_params checksum convert_log_variance ddpm export find_format in_bucket load package_folder parameter_names "
     "precondition read read_weights recognises write_atomic",

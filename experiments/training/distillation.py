@@ -4,12 +4,13 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from experiments.cli import distributed
-from experiments.cli.config import Config, ConfigError, save_resolved
+from experiments.cli.config import Config, ConfigError, leaves, save_resolved
 from experiments.models import rules, weights
 from experiments.models.conditioning import conditions_for
 from experiments.models.guided import make_guided
@@ -47,6 +48,13 @@ def check_teacher(config: Config, run: Run, method: str) -> None:
         jax.eval_shape(lambda: teacher_of(config, run)(jax.tree.map(jnp.asarray, given))(x, jnp.full(1, 0.5)))
     except ValueError as error:
         raise ConfigError(f"config.guidance={','.join(config.guidance)}: {error}") from error
+
+
+def facts(options: Config) -> dict[str, Any]:
+    """The fields by name, without those of an adversarial term that is off."""
+    off = "adversarial" in options and options.adversarial.weight is None
+    found = {f"config.distillation.{name}": value for name, value in leaves(options)}
+    return {name: v for name, v in found.items() if not (off and name.startswith("config.distillation.adversarial."))}
 
 
 def check_same_teacher(folder: Path, facts: dict) -> None:

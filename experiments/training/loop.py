@@ -87,7 +87,7 @@ def fit(
       dataset: the source of batches.
       params: the initial parameters.
       prepare: ``(key, batch) -> batch``, see :func:`scorekit.training.make_train_step`.
-      loss: ``(params, prepared batch) -> (loss of each example, aux)``.
+      loss: ``(params, prepared batch) -> (loss of each example, aux)``; what ``aux`` holds as ``train/…`` is logged.
       ema: which average is evaluated and sampled from, "none" for the parameters themselves.
       held_out: ``params -> held-out loss``.
       draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps; left out, with a warning, where
@@ -158,6 +158,11 @@ def fit(
                 if log:
                     values = {"train/loss": metrics["loss"], "train/grad_norm": metrics["grad_norm"],
                               "train/skipped": state.skipped}  # fmt: skip
+                    further = {name: np.mean(x) for name, x in metrics["aux"].items() if name.startswith("train/")}
+                    values.update(further)
+                    if further and save:
+                        found = ", ".join(f"{name[6:].replace('_', ' ')} {x:.3g}" for name, x in further.items())
+                        print(f"step {done:,}: {found}", flush=True)
                     values = {name: np.asarray(value) for name, value in values.items()}
                     if writer is not None:
                         writer.scalars(done, values)

@@ -17,7 +17,7 @@ from experiments.models import rule_choices
 from experiments.models.conditioning import conditions
 from experiments.models.model import Model, denoiser, network
 from experiments.models.sampling import GRIDS
-from experiments.training import build_optimizer
+from experiments.training import adversarial, build_optimizer
 from scorekit import flow_maps, weightings
 from scorekit import times as time_samplers
 from scorekit.metrics import energy_distance
@@ -68,6 +68,8 @@ def _matching() -> ConfigDict:
     """The least noise at which the distributions are matched."""
     options.t_max = 0.98
     """The most noise at which they are."""
+    options.adversarial = adversarial.fields()
+    """The adversarial term."""
     return options
 
 
@@ -86,6 +88,7 @@ RANGES = {
     "student_rate": above(0),
     "t_min": between(0, 1, open_high=True),
     "t_max": between(0, 1, open_low=True),
+    **within("adversarial", adversarial.RANGES),
 }
 """The values of the fields."""
 
@@ -131,6 +134,8 @@ def check(options: Config) -> None:
         if low in options:
             ordered = options[low] <= options[high] if low == "first" else options[low] < options[high]
             require(ordered, f"distillation.{low}", options[low], f"below {high} = {options[high]}")
+    if "adversarial" in options:
+        adversarial.check(options.adversarial)
 
 
 def config_of_student(config: Config, method: str, ts: Array) -> Config:
@@ -244,9 +249,13 @@ def matching(
     hyper: Config,
     options: Config,
 ) -> TrainingTask:
-    """Distribution matching: samples along ``ts`` follow the teacher's score; a second network learns their own."""
+    """Distribution matching: samples along ``ts`` follow the teacher's score; a second network learns their own.
+
+    With an adversarial term a third network learns to tell them from data (:mod:`experiments.training.adversarial`).
+    """
     schedule, n = model.schedule, len(ts) - 1
     sampler = time_samplers.uniform(hyper.t_min, hyper.t_max)
+    adversary = adversarial.build(model, start, hyper.adversarial)
 
     def prepare(key, batch):
         keys = jax.random.split(key, 6)
@@ -260,6 +269,7 @@ def matching(
             "times": time_samplers.draw(keys[3], b, sampler, schedule),
             "eps_fake": jax.random.normal(keys[4], x.shape),
             "times_fake": time_samplers.draw(keys[5], b, time_samplers.uniform(), schedule),
+            **({} if adversary is None else adversary.prepare(jax.random.fold_in(key, len(keys)), x)),
         }
 
     def generated(params, batch):
@@ -278,18 +288,24 @@ def matching(
         given = batch["conditions"]
         x = generated(params["student"], batch)
         fake = denoiser(model, params["fake"], given)
-        matched = flow_maps.matching_loss(x, fake, teacher(given), schedule, batch["eps"], Times(*batch["times"]))
+        at, teach = Times(*batch["times"]), teacher(given)
+        matched = lambda x: flow_maps.matching_loss(x, fake, teach, schedule, batch["eps"], at) / event_size(x)
         followed, _ = flow_maps.fake_score_loss(
             network(model, params["fake"], given), x, schedule, batch["eps_fake"], Times(*batch["times_fake"]),
             target=model.target, weighting=weightings.v,
         )  # fmt: skip
-        return matched / event_size(x) + followed, {}
+        if adversary is None:
+            return matched(x) + followed, {}
+        discriminated, metrics = adversary.discriminator(params, batch, x)
+        return adversary.generator(params, batch, x, matched) + followed + discriminated, metrics
 
+    params = {"student": _copy(start), "fake": _copy(start)}
     rates = {"student": options.learning_rate * hyper.student_rate, "fake": options.learning_rate}
-    optimizer = optax.multi_transform(
-        {name: build_optimizer(options, rate, model.module) for name, rate in rates.items()},
-        {"student": "student", "fake": "fake"},
-    )
+    optimizers: dict[Any, Any] = {name: build_optimizer(options, rate, model.module) for name, rate in rates.items()}
+    if adversary is not None:
+        params["discriminator"] = adversary.init(jax.random.key(0))
+        optimizers["discriminator"] = build_optimizer(options, options.learning_rate * hyper.adversarial.rate)
+    optimizer = optax.multi_transform(optimizers, {name: name for name in params})
     some = {name: value[:256] for name, value in dataset.test.items()}
     fixed = jax.jit(prepare)(jax.random.key(0), some)
 
@@ -299,5 +315,4 @@ def matching(
         flat = lambda x: x.reshape(x.shape[0], -1)
         return energy_distance(flat(fixed["x"]), flat(generated(params["student"], last)))
 
-    params = {"student": _copy(start), "fake": _copy(start)}
     return TrainingTask(params, prepare, loss, lambda p: p["student"], optimizer, lambda p: float(distance(p, fixed)))

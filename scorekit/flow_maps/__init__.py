@@ -12,12 +12,24 @@ semigroup      the map, from two jumps of itself (shortcut models)          ``Fl
 progressive    two steps of the teacher in one, repeatedly                  ``Euler`` on its own grid
 consistency    the end point of the teacher's path through ``x_t``          ``MultistepConsistency`` on any grid
 matching       to match the teacher's distribution (reverse KL divergence)  ``MultistepConsistency``, its own grid
+adversarial    a second term for a generator, from a discriminator of data  as before
 =============  ===========================================================  =====================================
 
 Networks and teachers are ordinary ones, of any target and schedule; a teacher may be guided by any rule, which is then
 distilled into the student. ``docs/flow_maps.md`` compares the methods.
 """
 
+from scorekit.flow_maps.adversarial import (
+    AdversarialForm,
+    Discriminator,
+    adversarial_loss,
+    balancing_weight,
+    discriminator_loss,
+    feature_matching_loss,
+    gradient_penalty,
+    noised_logits,
+    optimal_logits,
+)
 from scorekit.flow_maps.consistency import (
     Distance,
     boundary_coefficients,
@@ -50,11 +62,15 @@ from scorekit.flow_maps.sampling import FlowMapSolver
 from scorekit.flow_maps.two_times import Jumps, guided_velocity, middle_time, shortcut_steps, two_times
 
 __all__ = [
+    "AdversarialForm",
+    "Discriminator",
     "Distance",
     "FlowMapSolver",
     "Jumps",
     "Steps",
     "adaptive_weighted",
+    "adversarial_loss",
+    "balancing_weight",
     "boundary_coefficients",
     "chord",
     "clock",
@@ -63,16 +79,21 @@ __all__ = [
     "consistency_function",
     "consistency_training_loss",
     "curriculum",
+    "discriminator_loss",
     "earlier_time",
     "eulerian_loss",
     "exact_map",
     "fake_score_loss",
+    "feature_matching_loss",
     "flow_map_from_network",
+    "gradient_penalty",
     "guided_velocity",
     "halvings",
     "lagrangian_loss",
     "matching_loss",
     "middle_time",
+    "noised_logits",
+    "optimal_logits",
     "progressive_loss",
     "pseudo_huber",
     "reverse_kl_gradient",

@@ -8,6 +8,8 @@ spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for imag
 
 :class:`CausalWaveNet`, :class:`CausalTransformer` and :class:`TieredNetwork` are autoregressive, for
 :mod:`scorekit.autoregressive`.
+Discriminators refine what a denoiser was distilled into: :class:`FeatureDiscriminator` on the features of a denoiser,
+:class:`MultiScaleDiscriminator` and :class:`MultiPeriodDiscriminator` on waveforms.
 
 The modules of networks with published sizes hold these as ``PRESETS``, by the names that ``preset`` takes;
 :mod:`~scorekit.networks.attention` holds the implementations of attention.
@@ -23,6 +25,7 @@ from scorekit.networks.causal_wavenet import CausalWaveNet
 from scorekit.networks.classifier import Classifier
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
 from scorekit.networks.ddpm_unet import DDPMUNet
+from scorekit.networks.discriminators import FeatureDiscriminator
 from scorekit.networks.dit import DiT
 from scorekit.networks.edm2 import EDM2
 from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features, with_new_parameters
@@ -35,6 +38,11 @@ from scorekit.networks.text_encoder import TextEncoder, TextFeatures
 from scorekit.networks.tiered import TieredNetwork
 from scorekit.networks.unet import UNet
 from scorekit.networks.vdm_unet import VDMUNet
+from scorekit.networks.waveform_discriminators import (
+    DiscriminatorOutput,
+    MultiPeriodDiscriminator,
+    MultiScaleDiscriminator,
+)
 from scorekit.networks.wavenet import WaveNet
 
 DENOISING = (ADM, DDPMUNet, DiT, EDM2, MLP, SongUNet, UNet, VDMUNet, WaveNet)
@@ -54,8 +62,12 @@ __all__ = [
     "Conditioning",
     "DDPMUNet",
     "DiT",
+    "DiscriminatorOutput",
+    "FeatureDiscriminator",
     "LogVariance",
     "Masked",
+    "MultiPeriodDiscriminator",
+    "MultiScaleDiscriminator",
     "Posterior",
     "Quantised",
     "SongUNet",

@@ -5,6 +5,7 @@ features (:mod:`scorekit.spectra`). Works with any Flax Linen module, without ch
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -15,7 +16,7 @@ from scorekit.typing import Array, ArrayLike, PyTree
 __all__ = ["features", "layer_names", "pool"]
 
 
-def _apply(module, variables, x, noise, labels, layers):
+def _apply(module, variables, x, noise, labels, layers, **conditions):
     """The outputs of the named layers, and the names of all layers in order of completion."""
     names = []
 
@@ -27,7 +28,9 @@ def _apply(module, variables, x, noise, labels, layers):
             names.append(name)
         return name in layers
 
-    _, state = module.apply(variables, x, noise, labels, capture_intermediates=wanted, mutable=["intermediates"])
+    _, state = module.apply(
+        variables, x, noise, labels, capture_intermediates=wanted, mutable=["intermediates"], **conditions
+    )
     found = {}
     for name in layers:
         node = state.get("intermediates", {})
@@ -80,6 +83,7 @@ def features(
     labels: ArrayLike | None = None,
     *,
     layers: Sequence[str],
+    **conditions: Any,
 ) -> dict[str, Array]:
     """The outputs of some layers of a network; under ``jit`` the layers that they do not depend on are not run.
 
@@ -90,6 +94,7 @@ def features(
       noise: their noise level, in the parameterisation that the network was trained with.
       labels: labels, or None for the null token.
       layers: names as given by :func:`layer_names`.
+      conditions: further conditions of the network, by name.
 
     Returns:
       ``{name: output}``, each with a leading axis B. For a layer that is called several times, its last output.
@@ -105,7 +110,7 @@ def features(
     >>> jax.tree.map(jnp.shape, found)
     {'dense_0': (3, 8), 'dense_1': (3, 8)}
     """
-    found, names = _apply(module, variables, x, noise, labels, tuple(layers))
+    found, names = _apply(module, variables, x, noise, labels, tuple(layers), **conditions)
     unknown = [name for name in layers if name not in names]
     if unknown:
         raise ValueError(f"layers must be among {', '.join(names)}, got {', '.join(unknown)}")

@@ -21,6 +21,7 @@ _GRID = np.array([1.0, 0.5, 0.0], np.float32)
 _TIMES = Times(_T, np.ones(2, np.float32))
 _TREE = Data(_X, {"empty": "an empty batch gives an empty batch", "shape": "any shape"}, alias="t")
 _DRAWN = Data(_TIMES, {"integer": "0 and 1 are times"})
+_NORMAL = densities.gaussian(np.zeros(3, np.float32), std=1.0)
 _ONE = {"axes": "elementwise", "longer": "elementwise"}
 
 
@@ -238,6 +239,43 @@ ROWS: dict[str, Call] = {
         samples=Data(_X, alias="x0"),
         eps=Data(_X),
         times=_DRAWN,
+    ),
+    "flow_maps.discriminator_loss": call(
+        flow_maps.discriminator_loss,
+        real_logits=Data(_X, {"shape": "any number of positions"}, alias="fake_logits"),
+        fake_logits=Data(_X),
+        form=Choice("softplus"),
+    ),
+    "flow_maps.adversarial_loss": call(
+        flow_maps.adversarial_loss, fake_logits=Data(_X, {"shape": "any number of positions"}), form=Choice("hinge")
+    ),
+    "flow_maps.noised_logits": call(
+        lambda x, eps, t: flow_maps.noised_logits(lambda x_t, t: x_t, x, _FLOW, eps, t),
+        x=Data(_X, alias="x0"),
+        eps=Data(_X),
+        t=Time(_T),
+    ),
+    "flow_maps.optimal_logits": call(
+        lambda x_t, t: flow_maps.optimal_logits(_NORMAL, _NORMAL, _FLOW, x_t, t), x_t=Data(_X), t=Time(_T)
+    ),
+    "flow_maps.gradient_penalty": call(
+        lambda logits, x: flow_maps.gradient_penalty(lambda x: logits + 0.0 * jnp.sum(x), x),
+        logits=Data(
+            _X,
+            {"nan": "a constant has no gradient", "shape": "any number of positions", "integer": "becomes float32"},
+            alias="x",
+        ),
+        x=Data(_X, {"nan": "nothing here depends on it", "shape": "any shape"}, alias="logits"),
+    ),
+    "flow_maps.feature_matching_loss": call(
+        flow_maps.feature_matching_loss, real_features=Data(_X, alias="fake_features"), fake_features=Data(_X)
+    ),
+    "flow_maps.balancing_weight": call(
+        flow_maps.balancing_weight,
+        main=Data(_X, alias="adversarial"),
+        adversarial=Data(_X),
+        largest=Number(10.0, low=0.0),
+        offset=Number(0.1, low=-0.1),
     ),
     "bridges.diffrax.ode_term": call(
         lambda prediction, x: bridge.ode_term(_fixed(prediction), _FLOW).vf(0.5, x, None),

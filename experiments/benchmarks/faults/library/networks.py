@@ -41,6 +41,14 @@ def _applied(network, x, *inputs, **options):
     return _compiled(network)(params, x, *inputs, **options)
 
 
+def _head(features, noise, labels):
+    """The logits of a discriminator on one layer, all parameters 0.1."""
+    given = {"deep": features}, noise, labels
+    shapes = jax.eval_shape(lambda: _HEAD.init(_KEY, *given))
+    variables = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.1, leaf.dtype), shapes)
+    return _compiled(_HEAD)(variables, *given)["deep"]
+
+
 def _attributes(kind, x, *inputs, **numbers):
     return call(lambda **given: _shapes(kind(**given), x, *inputs), **numbers)
 
@@ -72,6 +80,12 @@ _PICTURES = np.ones((2, 4, 4, 3), np.float32)
 _CODES = np.array([[0.0, 0.0], [1.0, 0.0]], np.float32)
 _PAIRS = np.ones((3, 2), np.float32)
 _USED = Classes(np.array([0, 1]), num_classes=2)
+
+
+_SMALL = {"channels": 4, "max_channels": 4, "depth": 1}
+_SCALES = networks.MultiScaleDiscriminator(scales=2, factor=2, **_SMALL)
+_PERIODS = networks.MultiPeriodDiscriminator((2,), **_SMALL)
+_HEAD = networks.FeatureDiscriminator(channels=4, num_classes=4)
 
 
 def _noisy(network, x, documented=_EMPTY | _IMAGE):
@@ -378,6 +392,42 @@ ROWS: dict[str, Call] = {
         lambda level: networks.noise_augmented(networks.Masked(_SIGNALS), level, _SIGNALS),
         level=Number(0.5, low=-0.1, high=1.1),
     ),
+    "networks.FeatureDiscriminator": call(
+        lambda features, noise, labels: _head(features, noise, labels),
+        features=Data(_SIGNALS, {"shape": "one axis more makes an image"}),
+        noise=Data(_NOISE, {"integer": "becomes float32"}, alias="features"),
+        labels=_LABELS,
+    ),
+    "networks.FeatureDiscriminator/attributes": call(
+        lambda **given: _shapes(networks.FeatureDiscriminator(**given), {"deep": _VECTORS}, _NOISE)["deep"],
+        channels=Count(4),
+        layers=Count(1, least=0),
+        num_classes=Count(3),
+    ),
+    "networks.MultiScaleDiscriminator": call(
+        lambda x: _applied(_SCALES, x).logits[0], x=Data(np.ones((1, 8, 1), np.float32))
+    ),
+    "networks.MultiScaleDiscriminator/attributes": call(
+        lambda **given: _shapes(networks.MultiScaleDiscriminator(**{**_SMALL, **given}), np.ones((1, 8, 1))).logits[0],
+        scales=Count(2),
+        channels=Count(4),
+        max_channels=Count(4),
+        depth=Count(1, least=0),
+        factor=Count(2),
+    ),
+    "networks.MultiPeriodDiscriminator": call(
+        lambda x: _applied(_PERIODS, x).logits[0], x=Data(np.ones((1, 8, 1), np.float32))
+    ),
+    "networks.MultiPeriodDiscriminator/attributes": call(
+        lambda periods, **given: _shapes(
+            networks.MultiPeriodDiscriminator((periods,), **{**_SMALL, **given}), np.ones((1, 8, 1))
+        ).logits[0],
+        periods=Count(2),
+        channels=Count(4),
+        max_channels=Count(4),
+        depth=Count(1, least=0),
+        stride=Count(2),
+    ),
     "networks.features": call(
         lambda layers: jax.eval_shape(lambda: _features(layers)),
         layers=Choice("dense_0"),
@@ -422,6 +472,7 @@ def _features(layers):
 EXEMPT = {
     "networks.attention.attend": "takes what the networks give it, which they check",
     "networks.dit.positions": "takes the sizes of a network, which it checks",
+    "networks.DiscriminatorOutput": "a result",
     "networks.Masked": "a record of a condition, which the networks check",
     "networks.Posterior": "a result",
     "networks.Quantised": "a result",

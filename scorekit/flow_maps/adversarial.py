@@ -1,0 +1,294 @@
+"""Adversarial refinement: a discriminator of noised data and noised samples, as a second term for a generator.
+
+The discriminator returns logits D, positive for data. At its optimum, on noised samples,
+
+    ``D(x_t) = log p_t(x_t) - log q_t(x_t)``,   whose gradient is   ``score_p - score_q``:
+
+the adversarial gradient of ``-D`` is then that of the reverse KL divergence (:mod:`scorekit.flow_maps.matching`), and
+that of ``softplus(-D)`` is the same times ``q_t / (p_t + q_t)``. With a discriminator of *data*, unlike a teacher, the
+errors of the teacher are not inherited; with one that is trained, the gradient is that of a classifier.
+
+Logits are trees: each leaf ``(B, ...)`` is a discriminator, or a head, whose logits are averaged over its positions;
+leaves are summed.
+
+Sources: Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661); Yin et al. 2024, "DMD2"
+(https://arxiv.org/abs/2405.14867); Sauer et al. 2024, "LADD" (https://arxiv.org/abs/2403.12015).
+"""
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias, get_args
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.checks import (
+    check_at_least,
+    check_floating,
+    check_like,
+    check_per_example,
+    check_positive,
+    check_scalar,
+    check_time,
+)
+from scorekit.densities import Gaussian, Mixture
+from scorekit.process import perturb
+from scorekit.trees import batch_size, sum_per_example
+from scorekit.typing import Array, ArrayLike, Number, PyTree, Schedule
+
+__all__ = [
+    "AdversarialForm",
+    "Discriminator",
+    "adversarial_loss",
+    "balancing_weight",
+    "discriminator_loss",
+    "feature_matching_loss",
+    "gradient_penalty",
+    "noised_logits",
+    "optimal_logits",
+]
+
+AdversarialForm: TypeAlias = Literal["softplus", "hinge"]
+"""The loss of a discriminator and of its generator: the non-saturating loss of GANs, or the hinge loss."""
+
+Discriminator: TypeAlias = Callable[[PyTree, Array], PyTree]
+"""``(x_t, t) -> logits``, leaves ``(B, ...)``: positive for data."""
+
+_REAL = {"softplus": lambda logit: jax.nn.softplus(-logit), "hinge": lambda logit: jax.nn.relu(1.0 - logit)}
+_FAKE = {"softplus": jax.nn.softplus, "hinge": lambda logit: jax.nn.relu(1.0 + logit)}
+_GENERATOR = {"softplus": lambda logit: jax.nn.softplus(-logit), "hinge": lambda logit: -logit}
+
+
+def discriminator_loss(real_logits: PyTree, fake_logits: PyTree, form: AdversarialForm = "softplus") -> Array:
+    """The per-example loss of a discriminator.
+
+    ``softplus(-D(real)) + softplus(D(fake))``, twice the cross-entropy, or the hinge loss
+    ``relu(1 - D(real)) + relu(1 + D(fake))``. The least expected value is reached at ``D = log p - log q`` for
+    softplus, ``sign(p - q)`` for hinge: ``2 log 2 - 2 JS(p, q)`` and ``2 - 2 TV(p, q)``.
+
+    Args:
+      real_logits: logits of data, leaves ``(B, ...)``.
+      fake_logits: logits of samples, shaped like ``real_logits``.
+      form: ``"softplus"`` or ``"hinge"``.
+
+    Returns:
+      Losses ``(B,)``: means over the logits of a leaf, summed over leaves.
+
+    Raises:
+      ValueError: for logits that are not floating, no example, two shapes, or an unknown form.
+
+    >>> discriminator_loss(jnp.array([[2.0]]), jnp.array([[-0.5]]), "hinge")
+    Array([0.5], dtype=float32)
+
+    Source: Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661); Lim & Ye 2017 (https://arxiv.org/abs/1705.02894).
+    """
+    _check_form(form)
+    _check_batch(real_logits=real_logits)
+    _check_batch(fake_logits=fake_logits)
+    check_like("real_logits", real_logits, fake_logits=fake_logits)
+    return _mean(_REAL[form], real_logits) + _mean(_FAKE[form], fake_logits)
+
+
+def adversarial_loss(fake_logits: PyTree, form: AdversarialForm = "softplus") -> Array:
+    """The per-example loss of a generator: ``softplus(-D(fake))``, or ``-D(fake)`` for hinge.
+
+    With ``D = log p_t - log q_t`` the second is the reverse KL divergence, the first weights its gradient by
+    ``sigmoid(-D) = q_t / (p_t + q_t)``: samples that look like data get less of it.
+
+    Args:
+      fake_logits: logits of samples, leaves ``(B, ...)``; the parameters of the discriminator are those of the caller
+        to hold fixed.
+      form: ``"softplus"`` or ``"hinge"``.
+
+    Returns:
+      Losses ``(B,)``: means over the logits of a leaf, summed over leaves.
+
+    Raises:
+      ValueError: for logits that are not floating, no example, or an unknown form.
+
+    >>> adversarial_loss(jnp.array([[-2.0, 1.0]]), "hinge")
+    Array([0.5], dtype=float32)
+
+    Source: Goodfellow et al. 2014, sec. 3 (https://arxiv.org/abs/1406.2661); Yin et al. 2024
+    (https://arxiv.org/abs/2405.14867).
+    """
+    _check_form(form)
+    _check_batch(fake_logits=fake_logits)
+    return _mean(_GENERATOR[form], fake_logits)
+
+
+def noised_logits(discriminator: Discriminator, x: PyTree, schedule: Schedule, eps: PyTree, t: ArrayLike) -> PyTree:
+    """The logits at one noise level, ``D(alpha x + sigma eps, t)``.
+
+    Noise makes the supports of data and samples overlap: the optimal logits are finite and their gradient is useful.
+
+    Args:
+      discriminator: ``(x_t, t) -> logits``.
+      x: data or samples, leaves ``(B, ...)``; differentiable.
+      schedule: the noise schedule.
+      eps: noise shaped like ``x``.
+      t: time, scalar or ``(B,)``.
+
+    Returns:
+      The logits.
+
+    Raises:
+      ValueError: as :func:`scorekit.process.perturb`.
+
+    >>> from scorekit.schedules import rectified_flow
+    >>> noised_logits(lambda x, t: x.sum(-1), jnp.ones((2, 3)), rectified_flow(), jnp.zeros((2, 3)), 0.5)
+    Array([1.5, 1.5], dtype=float32)
+
+    Source: Wang et al. 2022, "Diffusion-GAN" (https://arxiv.org/abs/2206.02262).
+    """
+    x_t = perturb(x, eps, t, schedule)
+    return discriminator(x_t, jnp.broadcast_to(jnp.asarray(t), (batch_size(x),)))
+
+
+def optimal_logits(
+    real: Gaussian | Mixture, fake: Gaussian | Mixture, schedule: Schedule, x_t: Array, t: ArrayLike
+) -> Array:
+    """The logits of the best discriminator of two exact distributions, ``log p_t(x_t) - log q_t(x_t)``.
+
+    Args:
+      real: the data distribution p.
+      fake: that of the samples, q.
+      schedule: the noise schedule.
+      x_t: noised points ``(B, D)``.
+      t: time, scalar or ``(B,)``.
+
+    Returns:
+      Logits ``(B,)``.
+
+    Raises:
+      ValueError: unless ``x_t`` is floating and ``(B, D)`` for the D of both distributions, and ``t`` is a scalar or
+        ``(B,)`` in [0, 1].
+
+    >>> from scorekit.densities import gaussian
+    >>> from scorekit.schedules import rectified_flow
+    >>> real, fake = (gaussian(jnp.full(1, m), std=1.0) for m in (1.0, -1.0))
+    >>> optimal_logits(real, fake, rectified_flow(), jnp.array([[0.0], [1.0]]), 0.0)  # 2 x
+    Array([0., 2.], dtype=float32)
+
+    Source: Goodfellow et al. 2014, prop. 1 (https://arxiv.org/abs/1406.2661).
+    """
+    check_floating(x_t=x_t)
+    check_time(t=t)
+    x_t = jnp.asarray(x_t)
+    if x_t.ndim != 2 or not x_t.shape[1] == real.dim == fake.dim:
+        raise ValueError(f"x_t must be (B, D) with D = {real.dim} and {fake.dim}, got {x_t.shape}")
+    check_per_example(x_t, t=t)
+
+    def one(x, t):
+        scales = schedule.alpha(t), schedule.sigma(t)
+        return real.marginal(*scales).log_density(x) - fake.marginal(*scales).log_density(x)
+
+    return jax.vmap(one)(x_t, jnp.broadcast_to(jnp.asarray(t), x_t.shape[:1]))
+
+
+def gradient_penalty(discriminator: Callable[[PyTree], PyTree], x: PyTree) -> Array:
+    """R1, ``||grad_x D(x)||^2 / 2``, exactly; times gamma and at data, it keeps a discriminator smooth.
+
+    Of a head on fixed features, x are the features (ADD, LADD): nothing is differentiated through the network below.
+
+    Args:
+      discriminator: ``x -> logits``, leaves ``(B, ...)``, each example of its own x.
+      x: data, or features of data, leaves ``(B, ...)``.
+
+    Returns:
+      ``(B,)``: of the mean over the logits of a leaf, summed over leaves.
+
+    Raises:
+      ValueError: unless ``x`` is floating with at least one example, and each logit has one.
+
+    >>> gradient_penalty(lambda x: x @ jnp.array([3.0, 4.0]), jnp.ones((2, 2)))
+    Array([12.5, 12.5], dtype=float32)
+
+    Source: Mescheder et al. 2018 (https://arxiv.org/abs/1801.04406); Sauer et al. 2023, "ADD"
+    (https://arxiv.org/abs/2311.17042).
+    """
+    _check_batch(x=x)
+
+    def total(x):
+        logits = discriminator(x)
+        _check_batch(logits=logits)
+        means = _mean(lambda logit: logit, logits)
+        check_per_example(x, logits=means)
+        return jnp.sum(means)
+
+    return 0.5 * sum_per_example(jnp.square, jax.grad(total)(x))
+
+
+def feature_matching_loss(real_features: PyTree, fake_features: PyTree) -> Array:
+    """The per-example distance of a discriminator's features, ``sum_l mean |f_l(real) - f_l(fake)|``.
+
+    For pairs, such as a sound and its reconstruction from the same spectrogram; the features of data get no gradient.
+
+    Args:
+      real_features: features of data, leaves ``(B, ...)``.
+      fake_features: features of samples, shaped like ``real_features``.
+
+    Returns:
+      ``(B,)``: the mean over a leaf, summed over leaves.
+
+    Raises:
+      ValueError: for features that are not floating, no example, or two shapes.
+
+    >>> feature_matching_loss([jnp.zeros((2, 4)), jnp.zeros((2, 1))], [jnp.ones((2, 4)), jnp.full((2, 1), -2.0)])
+    Array([3., 3.], dtype=float32)
+
+    Source: Kumar et al. 2019, "MelGAN" (https://arxiv.org/abs/1910.06711).
+    """
+    _check_batch(real_features=real_features)
+    _check_batch(fake_features=fake_features)
+    check_like("real_features", real_features, fake_features=fake_features)
+    fixed = jax.lax.stop_gradient(real_features)
+    return _mean(jnp.abs, jax.tree.map(jnp.subtract, fixed, fake_features))
+
+
+def balancing_weight(main: PyTree, adversarial: PyTree, largest: Number = 1e4, offset: Number = 1e-4) -> Array:
+    """The weight that makes the adversarial gradient of a sample as long as another: ``||main|| / ||adversarial||``.
+
+    Args:
+      main: the gradient of the other loss with respect to the samples, leaves ``(B, ...)``.
+      adversarial: that of the adversarial loss, shaped like ``main``.
+      largest: bound of the weight, > 0.
+      offset: added to the length of the adversarial gradient, >= 0.
+
+    Returns:
+      Weights ``(B,)``, without a gradient.
+
+    Raises:
+      ValueError: for gradients that are not floating, no example, two shapes, or a number out of range.
+
+    >>> balancing_weight(jnp.array([[3.0, 4.0]]), jnp.array([[0.0, 2.0]]), offset=0.0)
+    Array([2.5], dtype=float32)
+
+    Source: Esser et al. 2021, per batch and at the last layer (https://arxiv.org/abs/2012.09841).
+    """
+    _check_batch(main=main)
+    _check_batch(adversarial=adversarial)
+    check_like("main", main, adversarial=adversarial)
+    check_scalar(largest=largest, offset=offset)
+    check_positive(largest=largest)
+    check_at_least(0.0, offset=offset)
+    length, other = (jnp.sqrt(sum_per_example(jnp.square, tree)) for tree in (main, adversarial))
+    return jax.lax.stop_gradient(jnp.minimum(length / (other + offset), largest))
+
+
+def _mean(fn, tree):
+    """``fn`` averaged over all but the first axis of each leaf, summed over leaves."""
+    means = [jnp.mean(fn(jnp.asarray(leaf)).reshape(leaf.shape[0], -1), axis=1) for leaf in jax.tree.leaves(tree)]
+    return sum(means[1:], means[0])
+
+
+def _check_form(form):
+    if form not in get_args(AdversarialForm):
+        raise ValueError(f"form must be one of {', '.join(get_args(AdversarialForm))}, got {form!r}")
+
+
+def _check_batch(**named):
+    check_floating(**named)
+    for name, tree in named.items():
+        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
+        if len({shape[:1] for shape in shapes} - {()}) != 1 or () in shapes:
+            raise ValueError(f"{name} must be arrays (B, ...) of one B, got shapes {shapes}")

@@ -1,0 +1,176 @@
+"""Discriminators of waveforms: at several time scales (MelGAN), and of samples one period apart (HiFi-GAN).
+
+They return their features with the logits, for :func:`scorekit.flow_maps.feature_matching_loss`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from scorekit.checks import check_count, check_floating
+from scorekit.typing import Array
+
+__all__ = ["DiscriminatorOutput", "MultiPeriodDiscriminator", "MultiScaleDiscriminator"]
+
+
+class DiscriminatorOutput(NamedTuple):
+    """The output of several discriminators.
+
+    Attributes:
+      logits: one array ``(B, positions)`` for each discriminator, positive for data.
+      features: the activations of its hidden layers, for each discriminator, first layer first.
+
+    >>> DiscriminatorOutput(logits=(jnp.zeros((2, 5)),), features=((jnp.ones((2, 10, 4)),),)).logits[0].shape
+    (2, 5)
+    """
+
+    logits: tuple[Array, ...]
+    features: tuple[tuple[Array, ...], ...]
+
+
+class MultiScaleDiscriminator(nn.Module):
+    """The same convolutional discriminator, with parameters of its own, at 1, 1/2, 1/4 … of the sample rate.
+
+    The signal is halved by averages of 4 samples every 2. Each discriminator has a convolution of 15 taps, ``depth``
+    grouped ones of ``10 factor + 1`` taps and stride ``factor``, one of 5 taps, and the logits, each of a window.
+    Weights are normalised, activations are leaky with slope 0.2.
+
+    Attributes:
+      scales: number of discriminators.
+      channels: channels of the first layer; they grow by ``factor`` from layer to layer.
+      max_channels: bound of the channels.
+      depth: number of strided convolutions.
+      factor: stride of each.
+
+    >>> import jax
+    >>> network, x = MultiScaleDiscriminator(channels=4, max_channels=8, depth=2), jnp.ones((2, 64, 1))
+    >>> variables = jax.jit(network.init)(jax.random.key(0), x)
+    >>> [logits.shape for logits in jax.jit(network.apply)(variables, x).logits]
+    [(2, 4), (2, 2), (2, 1)]
+
+    Source: Kumar et al. 2019, "MelGAN" (https://arxiv.org/abs/1910.06711), with zeros beyond the ends.
+    """
+
+    scales: int = 3
+    channels: int = 16
+    max_channels: int = 1024
+    depth: int = 4
+    factor: int = 4
+
+    @nn.compact
+    def __call__(self, x: Array) -> DiscriminatorOutput:
+        """Evaluates the discriminators.
+
+        Args:
+          x: waveforms ``(B, L, C)``, L at least ``2 ** scales``.
+
+        Returns:
+          Logits and features, the full sample rate first.
+
+        Raises:
+          ValueError: for a signal of the wrong shape or dtype, or an attribute out of range.
+        """
+        check_count(scales=self.scales, channels=self.channels, max_channels=self.max_channels, factor=self.factor)
+        check_count(0, depth=self.depth)
+        x = _signal(x, 2**self.scales)
+        found = []
+        for i in range(self.scales):
+            found.append(self._logits_at(x, f"scale{i}"))
+            x = nn.avg_pool(x, (4,), (2,), [(1, 1)], count_include_pad=False)  # type: ignore[arg-type]
+        return DiscriminatorOutput(*zip(*found, strict=True))
+
+    def _logits_at(self, h, name):
+        features, width = [], self.channels
+        h = _layer(features, h, 0.2, width, (15,), name=f"{name}_input")
+        for i in range(self.depth):
+            groups = max(width // 4, 1) if width % 4 == 0 else 1
+            width = min(width * self.factor, self.max_channels)
+            groups = groups if width % groups == 0 else 1
+            sizes = {"strides": (self.factor,), "feature_group_count": groups}
+            h = _layer(features, h, 0.2, width, (10 * self.factor + 1,), name=f"{name}_down{i}", **sizes)
+        h = _layer(features, h, 0.2, width, (5,), name=f"{name}_middle")
+        logits = _normalised(1, (3,), name=f"{name}_logits")(h)
+        return logits.reshape(h.shape[0], -1), tuple(features)
+
+
+class MultiPeriodDiscriminator(nn.Module):
+    """For each period p a discriminator of the samples ``x[j], x[j + p], x[j + 2p] …``, the same for every j below p.
+
+    What differs from one period of a sound to the next is a pattern along its axis, which averages at lower sample
+    rates hide. ``depth`` convolutions of 5 taps and stride ``stride``, one of stride 1, and the logits. Weights are
+    normalised, activations are leaky with slope 0.1.
+
+    Attributes:
+      periods: in samples; primes overlap least.
+      channels: channels of the first layer; they grow by 4 from layer to layer.
+      max_channels: bound of the channels.
+      depth: number of strided convolutions.
+      stride: stride of each.
+
+    >>> import jax
+    >>> network, x = MultiPeriodDiscriminator((2, 3), channels=4, max_channels=8, depth=2), jnp.ones((2, 64, 1))
+    >>> variables = jax.jit(network.init)(jax.random.key(0), x)
+    >>> [logits.shape for logits in jax.jit(network.apply)(variables, x).logits]
+    [(2, 8), (2, 9)]
+
+    Source: Kong et al. 2020, "HiFi-GAN" (https://arxiv.org/abs/2010.05646).
+    """
+
+    periods: Sequence[int] = (2, 3, 5, 7, 11)
+    channels: int = 32
+    max_channels: int = 1024
+    depth: int = 4
+    stride: int = 3
+
+    @nn.compact
+    def __call__(self, x: Array) -> DiscriminatorOutput:
+        """Evaluates the discriminators.
+
+        Args:
+          x: waveforms ``(B, L, C)``, L at least the longest period; reflected at the end up to a multiple of each.
+
+        Returns:
+          Logits and features, in the order of the periods.
+
+        Raises:
+          ValueError: for a signal of the wrong shape or dtype, or an attribute out of range.
+        """
+        check_count(channels=self.channels, max_channels=self.max_channels, stride=self.stride)
+        check_count(0, depth=self.depth)
+        for period in self.periods:
+            check_count(periods=period)
+        if not self.periods:
+            raise ValueError("periods must hold at least one period, got none")
+        x = _signal(x, max(self.periods))
+        return DiscriminatorOutput(*zip(*(self._logits_at(x, period) for period in self.periods), strict=True))
+
+    def _logits_at(self, x, period):
+        batch, length, channels = x.shape
+        x = jnp.pad(x, ((0, 0), (0, -length % period), (0, 0)), "reflect")
+        h, features, width = x.reshape(batch, -1, period, channels), [], self.channels
+        for i in range(self.depth):
+            h = _layer(features, h, 0.1, width, (5, 1), name=f"period{period}_down{i}", strides=(self.stride, 1))
+            width = min(4 * width, self.max_channels)
+        h = _layer(features, h, 0.1, width, (5, 1), name=f"period{period}_middle")
+        logits = _normalised(1, (3, 1), name=f"period{period}_logits")(h)
+        return logits.reshape(batch, -1), tuple(features)
+
+
+def _layer(features, h, slope, channels, taps, **sizes):
+    """A convolution and its activation, which is noted among the features."""
+    features.append(nn.leaky_relu(_normalised(channels, taps, **sizes)(h), slope))
+    return features[-1]
+
+
+def _normalised(channels, taps, *, name, **sizes):
+    """A convolution whose kernel is a direction times a length, for each output channel."""
+    return nn.WeightNorm(nn.Conv(channels, taps, name=name, **sizes), variable_filter={"kernel"}, name=f"{name}_norm")
+
+
+def _signal(x, least):
+    check_floating(x=x)
+    if x.ndim != 3 or x.shape[1] < least:
+        raise ValueError(f"x must have shape (B, L, C) with L at least {least}, got {x.shape}")
+    return jnp.asarray(x, jnp.float32)

@@ -1,0 +1,134 @@
+"""Discriminators: on features of a denoiser, conditioned by projection; of waveforms at several scales and periods."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scorekit import networks
+
+
+def randomised(module, *inputs, seed=0):
+    """The module's output function, at parameters that are all random."""
+    variables = jax.jit(module.init)(jax.random.key(0), *inputs)
+    leaves, treedef = jax.tree.flatten(variables)
+    rng = np.random.default_rng(seed)
+    drawn = [jnp.asarray(0.3 * rng.normal(size=leaf.shape), jnp.float32) for leaf in leaves]
+    return variables, lambda *inputs: module.apply(jax.tree.unflatten(treedef, drawn), *inputs)
+
+
+FEATURES = {"deep/inner": np.random.default_rng(0).normal(size=(3, 4, 4, 6)).astype(np.float32),
+            "flat": np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)}  # fmt: skip
+NOISE, LABELS = np.array([0.5, -1.0, 0.0], np.float32), np.array([0, 2, 1])
+
+
+def test_feature_discriminator_has_a_logit_of_each_position_and_no_opinion_at_first():
+    head = networks.FeatureDiscriminator(channels=8, num_classes=3)
+    variables, apply = randomised(head, FEATURES, NOISE, LABELS)
+    first = jax.jit(head.apply)(variables, FEATURES, NOISE, LABELS)
+    assert jax.tree.map(jnp.shape, first) == {"deep/inner": (3, 4, 4), "flat": (3,)}
+    assert all((logits == 0).all() for logits in jax.tree.leaves(first))
+    apply = jax.jit(apply)
+    found = apply(FEATURES, NOISE, LABELS)
+    doubled = apply({name: 2 * h for name, h in FEATURES.items()}, NOISE, LABELS)
+    other_labels, other_noise = apply(FEATURES, NOISE, LABELS[::-1]), apply(FEATURES, NOISE + 0.1, LABELS)
+    for name, logits in found.items():
+        changed = np.abs(other_labels[name] - logits).reshape(3, -1).max(1) > 1e-3
+        assert changed.tolist() == [True, False, True]  # the class conditions the logit; the second is the same
+        assert (np.abs(other_noise[name] - logits).reshape(3, -1).max(1) > 1e-3).all()
+        assert np.abs(doubled[name] - logits).mean() > 0.1  # contrast is not normalised away
+    alone = {name: h[:1] for name, h in FEATURES.items()}
+    np.testing.assert_allclose(apply(alone, NOISE[:1], LABELS[:1])["flat"], found["flat"][:1], rtol=1e-4)
+
+
+def test_projection_of_a_head_without_hidden_layers_is_linear_in_the_features():
+    """``logit = w h + b + <V e, h>``: its second difference in h is zero."""
+    head = networks.FeatureDiscriminator(channels=8, layers=0, num_classes=3)
+    _, apply = randomised(head, FEATURES, NOISE, LABELS)
+    apply = jax.jit(apply)
+    at = lambda scale: apply({name: scale * h for name, h in FEATURES.items()}, NOISE, LABELS)["deep/inner"]
+    np.testing.assert_allclose(at(2.0) + at(0.0), 2 * at(1.0), rtol=1e-4, atol=1e-5)
+    assert np.abs(at(1.0) - at(0.0)).max() > 0.1
+
+
+SCALES = networks.MultiScaleDiscriminator(channels=4, max_channels=16, depth=2)
+PERIODS = networks.MultiPeriodDiscriminator((2, 3, 5), channels=2, max_channels=4, depth=1, stride=2)
+WAVES = np.random.default_rng(2).normal(size=(2, 150, 1)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def scales():
+    """The multi-scale discriminator at its first parameters."""
+    variables = jax.jit(SCALES.init)(jax.random.key(0), WAVES)
+    apply = jax.jit(SCALES.apply)
+    return lambda x: apply(variables, x)
+
+
+@pytest.mark.slow
+def test_multi_scale_discriminator_sees_averages_at_its_lower_rates(scales):
+    """The highest frequency of a signal is invisible after the first average, but at the ends; a constant is not."""
+    alternating = np.where(np.arange(150) % 2, 1.0, -1.0).astype(np.float32)[None, :, None]
+    plain, at_nyquist, raised = scales(WAVES), scales(WAVES + alternating), scales(WAVES + 1)
+    assert [len(features) for features in plain.features] == [4, 4, 4]
+    assert [logits.shape for logits in plain.logits] == [(2, 10), (2, 5), (2, 3)]
+    for scale in range(3):
+        changes = [np.abs(other.features[scale][0] - plain.features[scale][0]) for other in (at_nyquist, raised)]
+        inside = [change[:, 9:-9].mean() for change in changes]  # 7 positions from an end, and 2 of averages
+        assert inside[1] > 0.1
+        assert inside[0] > 0.1 if scale == 0 else inside[0] < 1e-6
+
+
+@pytest.fixture(scope="module")
+def periods():
+    """The multi-period discriminator at its first parameters."""
+    variables = jax.jit(PERIODS.init)(jax.random.key(0), WAVES)
+    apply = jax.jit(PERIODS.apply)
+    return lambda x: apply(variables, x)
+
+
+@pytest.mark.slow
+def test_multi_period_discriminator_compares_samples_one_period_apart(periods):
+    """The logits of column j depend on the samples j, j + p, j + 2p … alone, through shared parameters."""
+    jacobian = jax.jit(jax.jacrev(lambda x: periods(x).logits))(WAVES[:1])
+    for period, slopes in zip(PERIODS.periods, jacobian, strict=True):
+        columns = slopes.reshape(-1, period, 150)  # (rows, j, samples)
+        for j in range(period):
+            seen = np.abs(columns[:, j]).max(0) > 1e-9
+            assert set(np.flatnonzero(seen) % period) == {j}
+    shifted = periods(np.roll(WAVES, -1, axis=1)).logits[0].reshape(2, -1, 2)
+    np.testing.assert_allclose(
+        shifted[:, :, 0], periods(WAVES).logits[0].reshape(2, -1, 2)[:, :, 1], rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.slow
+def test_multi_period_discriminator_reflects_what_does_not_fill_a_period(periods):
+    full = np.concatenate([WAVES[:, :148], WAVES[:, 146:145:-1], WAVES[:, 145:144:-1]], axis=1)  # up to 150
+    np.testing.assert_allclose(periods(WAVES[:, :148]).logits[2], periods(full).logits[2], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_weights_of_waveform_discriminators_are_normalised():
+    """Doubling a kernel changes nothing; doubling its length doubles what the layer gives before its bias."""
+    variables = jax.jit(PERIODS.init)(jax.random.key(0), WAVES)
+    apply = jax.jit(PERIODS.apply)
+    larger = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: 2 * leaf if "kernel" in str(path[-1]) and "norm" not in str(path[-2]) else leaf, variables
+    )
+    assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (variables, larger)), strict=True))
+    np.testing.assert_allclose(apply(larger, WAVES).logits[1], apply(variables, WAVES).logits[1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "message"),
+    [
+        (SCALES, (WAVES[0],), r"x must have shape \(B, L, C\) with L at least 8, got \(150, 1\)"),
+        (PERIODS, (WAVES[:, :4],), r"L at least 5, got \(2, 4, 1\)"),
+        (networks.MultiPeriodDiscriminator(()), (WAVES,), "periods must hold at least one period, got none"),
+        (networks.FeatureDiscriminator(), ({"a": NOISE}, NOISE), r"features must be arrays \(B, ..., C\) of one B"),
+        (networks.FeatureDiscriminator(), (FEATURES, NOISE, LABELS), "labels must be None for a network with"),
+    ],
+)
+def test_invalid_inputs_are_named(module, inputs, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(module.init, jax.random.key(0), *inputs)
