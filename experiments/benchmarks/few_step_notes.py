@@ -28,6 +28,7 @@ from experiments.cli.config import Config
 from experiments.configs import base
 from experiments.data.dataset import Batch, evenly, preprocess, rows_of
 from experiments.data.notes import Notes
+from experiments.models import rules
 from experiments.models.conditioning import conditions_for
 from experiments.models.guided import make_guided
 from experiments.models.runs import Run, facts, write_arrays
@@ -64,12 +65,13 @@ def drawn_by_table(run: Run, config: Config, labels: np.ndarray, steps: int) -> 
     std = float(jnp.std(few["x"]))
     solver, ts = samplers.few_steps(model.schedule, steps, sigma_data=std)
     guided, given = make_guided(config, model), conditions_for(model, run.dataset, labels)
+    scale = rules.traced_scale(config, config.sampling.guidance_scale)
 
     @jax.jit
     def batch(params, key, given):
         like = jax.ShapeDtypeStruct((len(given["labels"]), *model.shape), jnp.float32)
         noise = process.sample_prior(key, model.schedule, like, ts[0])
-        denoiser = guided(params, given, config.sampling.guidance_scale, run.extras)
+        denoiser = guided(params, given, scale, run.extras)
         return run.dataset.from_model(samplers.sample(None, denoiser, model.schedule, solver, noise, ts), given)
 
     def draw() -> np.ndarray:

@@ -36,6 +36,7 @@ from experiments.cli.config import Config, call, require
 from experiments.configs import base
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.sounds import Sounds
+from experiments.models import rules
 from experiments.models.guided import make_guided
 from experiments.models.runs import Run, facts, write_arrays
 from experiments.models.sampling import at_steps, build_sampler
@@ -79,12 +80,12 @@ def vocoder(run: Run, config: Config, features: audio.LogMel, iterations: int) -
     """Sounds from log-mel features by a model: magnitudes in ``config.sampling.steps`` steps, then phases."""
     schedule = run.model.schedule
     solver, ts = build_sampler(config, schedule)
-    guided = make_guided(config, run.model)
+    guided, scale = make_guided(config, run.model), rules.traced_scale(config, config.sampling.guidance_scale)
 
     def vocode(encoded: Array) -> Array:
         n, images = len(encoded), features.images(encoded)
         given = {"labels": jnp.zeros(n, jnp.int32), "dense_map": Masked(images, jnp.ones(n, bool))}
-        denoiser = guided(run.params, given, config.sampling.guidance_scale, run.extras)
+        denoiser = guided(run.params, given, scale, run.extras)
         for_prior, for_steps = jax.random.split(jax.random.key(_SEED.value))
         noise = process.sample_prior(for_prior, schedule, images[..., :1], ts[0])
         x = samplers.sample(for_steps if solver.stochastic else None, denoiser, schedule, solver, noise, ts)

@@ -2,6 +2,8 @@
 
 python -m experiments.train --config=experiments/configs/notes/vocoder.py --workdir=runs/vocoder
 python -m experiments.audio.vocode --workdir=runs/vocoder
+
+Two steps are closer to held-out notes than 60 iterations of Griffin-Lim: docs/flow_maps.md, "Sounds".
 """
 
 from experiments.configs import base
