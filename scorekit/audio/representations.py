@@ -18,6 +18,7 @@ from scorekit.audio import rates
 from scorekit.audio._common import MAGNITUDE_OFFSET
 from scorekit.audio.frequency import decode_spectrum, encode_spectrum
 from scorekit.audio.griffin_lim import griffin_lim
+from scorekit.audio.inverse_mel import mel_envelope
 from scorekit.audio.log_mel_features import LogMel
 from scorekit.audio.stft import hann, istft, magnitude, stft
 from scorekit.typing import Array, ArrayLike
@@ -184,7 +185,7 @@ def compressed(
     return Representation(encode, decode)
 
 
-def magnitudes(mel: LogMel, iterations: int = 60) -> Representation:
+def magnitudes(mel: LogMel, iterations: int = 60, match_envelope: bool = False) -> Representation:
     """Magnitudes relative to the envelope of the mel spectrogram, an image of ``(B, L / hop, fft_size / 2, 1)``.
 
     ``log((|X| + f) / (E + f))`` with ``f = 3e-4`` and ``E`` the envelope :meth:`LogMel.envelope`: what the magnitudes
@@ -194,6 +195,8 @@ def magnitudes(mel: LogMel, iterations: int = 60) -> Representation:
     Args:
       mel: features that the network is conditioned on.
       iterations: of Griffin and Lim's algorithm.
+      match_envelope: when decoding, first scale the magnitudes by ``(E + f) / (E' + f)`` with their own envelope E', so
+        that their mel spectrogram is that of the condition.
 
     Returns:
       The representation.
@@ -217,7 +220,11 @@ def magnitudes(mel: LogMel, iterations: int = 60) -> Representation:
     def decode(x, dense_map=None):
         if dense_map is None:
             raise ValueError("dense_map must be the images of the mel spectrogram (LogMel.images), got None")
-        size = jnp.maximum(jnp.exp(x[..., 0] + mel.log_envelope(jnp.asarray(dense_map))) - MAGNITUDE_OFFSET, 0.0)
+        wanted = mel.log_envelope(jnp.asarray(dense_map))
+        size = jnp.maximum(jnp.exp(x[..., 0] + wanted) - MAGNITUDE_OFFSET, 0.0)
+        if match_envelope:
+            own = mel_envelope(jnp.matmul(size, mel.bank[:-1], precision="highest"), mel.bank)[..., :-1]
+            size = size * jnp.exp(wanted) / (own + MAGNITUDE_OFFSET)
         return _from_magnitudes(size, mel.window, mel.hop, iterations)
 
     return Representation(encode, decode)

@@ -1,0 +1,39 @@
+"""Rows of a table in a file, so that a stopped benchmark goes on where it was."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.cli.config import ConfigError
+from experiments.models.runs import write_results
+
+
+class KeptRows:
+    """The rows of ``path``, each computed once; it is written after every new row.
+
+    Raises:
+      ConfigError: if the file holds rows of other settings.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]):
+        self.path, self.settings, self._found = path, dict(settings), {}
+        if path.exists():
+            saved = json.loads(path.read_text())
+            if saved["settings"] != self.settings:
+                raise ConfigError(f"{path}: holds rows of {saved['settings']}, not of {self.settings}; move it away")
+            self._found = saved["rows"]
+        self._asked: dict[str, Any] = {}
+
+    def row(self, name: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """The row of this name, from the file or computed now."""
+        if name not in self._found:
+            print(f"{name} …", flush=True)
+            self._found[name] = dict(compute())
+            write_results(self.path, {"settings": self.settings, "rows": self._found})
+        self._asked[name] = self._found[name]
+        return self._found[name]
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """The rows that were asked for, in their order."""
+        return self._asked

@@ -1,0 +1,22 @@
+"""The notes of ``notes_spectrogram.py``, trained shortly, as the start of the flow maps of ``flow_map_notes.py``.
+
+python -m experiments.train --config=experiments/configs/notes/flow_map_notes_teacher.py --workdir=runs/notes_teacher
+python -m experiments.export --workdir=runs/notes_teacher --out=weights/notes_teacher
+"""
+
+from experiments.configs.notes import notes_spectrogram
+
+
+def get_config():
+    config = notes_spectrogram.get_config()
+    config.preconditioning.noise.name = "clock"  # bounded along a path, as the losses of flow maps need it
+    config.training.steps = 600
+    config.training.warmup_steps = 100
+    config.training.ema_decays = (0.99,)
+    config.training.sample_every = 5000
+    config.training.checkpoint_every = 250
+    config.sampling.ema = "0.99"
+    config.evaluation.num_samples = 64
+    config.evaluation.bound_times = 4
+    config.evaluation.guidance_scales = (1.0,)
+    return config

@@ -1,0 +1,34 @@
+"""A vocoder of two steps: consistency tuning from the weights of ``vocoder.py``, 2 minutes of CPU time.
+
+Closer to held-out notes than 60 iterations of Griffin-Lim, but not as close as improved MeanFlow
+(``vocoder_mean_flow.py``) or two steps of the teacher: docs/flow_maps.md, "Sounds".
+
+python -m experiments.train --config=experiments/configs/notes/vocoder.py --workdir=runs/vocoder
+python -m experiments.export --workdir=runs/vocoder --out=weights/vocoder
+python -m experiments.train --config=experiments/configs/notes/vocoder_student.py --workdir=runs/vocoder_student \\
+    --config.init_from=weights/vocoder
+python -m experiments.benchmarks.few_step_vocoder --workdir=runs/vocoder --students=runs/vocoder_student
+"""
+
+from experiments.configs.notes import vocoder
+
+
+def get_config():
+    config = vocoder.get_config()
+    config.data.representation.iterations = 30
+    config.loss.flow_map.name = "consistency_tuning"
+    config.loss.flow_map.base = 1.5
+    config.loss.times.update(name="log_normal_sigma", mean=0.0, std=1.5)
+    config.guidance = ("conditional",)
+    config.sampling.solver.name = "flow_map"
+    config.sampling.solver.gamma = 1.0
+    config.sampling.grid.update(name="uniform", t_max=0.95)  # the largest noise level that is trained often
+    config.sampling.steps = 2
+    config.training.steps = 150
+    config.training.batch_size = 16
+    config.training.warmup_steps = 20
+    config.training.learning_rate = 5e-4
+    config.training.checkpoint_every = 100
+    config.evaluation.num_samples = 64
+    config.evaluation.step_counts = (1, 2, 4)
+    return config

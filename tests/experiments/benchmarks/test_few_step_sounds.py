@@ -1,0 +1,128 @@
+"""The benchmarks of few steps on sounds: kept rows, the configs that belong together, and tiny runs to the end."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+from programs import give, save_untrained
+
+from experiments.benchmarks.kept_rows import KeptRows
+from experiments.cli.config import ConfigError
+from experiments.configs import base
+from experiments.configs.notes import flow_map_notes, notes_smoke, vocoder, vocoder_student
+from experiments.models.weights import fields_of
+from scorekit import data
+from scorekit.data.sounds import NoteSet
+
+RATE = 4000
+STUDENTS = {
+    "consistency_notes": "flow_map_notes_teacher",
+    "flow_map_notes": "flow_map_notes_teacher",
+    "vocoder_mean_flow": "vocoder",
+    "vocoder_student": "vocoder",
+}
+
+
+def config_of(name):
+    return importlib.import_module(f"experiments.configs.notes.{name}").get_config()
+
+
+def test_rows_are_computed_once_and_kept_with_their_settings(tmp_path):
+    path, calls = tmp_path / "rows.json", []
+
+    def compute(value):
+        calls.append(value)
+        return {"error": value}
+
+    KeptRows(path, {"seed": 0}).row("a", lambda: compute(1.0))
+    again = KeptRows(path, {"seed": 0})
+    again.row("b", lambda: compute(2.0))
+    assert again.row("a", lambda: compute(3.0)) == {"error": 1.0}
+    assert list(again.rows()) == ["b", "a"]
+    assert calls == [1.0, 2.0]
+    with pytest.raises(ConfigError, match=r"holds rows of \{'seed': 0\}, not of \{'seed': 1\}"):
+        KeptRows(path, {"seed": 1})
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_student_has_the_network_of_its_teacher(name):
+    student, teacher = (fields_of(config_of(each)) for each in (name, STUDENTS[name]))
+    differ = {field for field in {*student, *teacher} if student.get(field) != teacher.get(field)}
+    own = ("loss.flow_map.", "loss.times.", "data.representation.iterations")
+    assert not [field for field in differ if not field.startswith(own)]
+    assert teacher["preconditioning.noise.name"] == "clock"
+    assert config_of(name).sampling.ema == config_of(STUDENTS[name]).sampling.ema
+
+
+@pytest.fixture
+def tones(monkeypatch):
+    """Sines with overtones, of two families of two instruments."""
+
+    def load(name, split, *_):
+        pitch, instrument = np.tile(np.arange(45, 75), 4).astype(np.int32), np.repeat(np.arange(4, dtype=np.int32), 30)
+        if split == "test":
+            pitch, instrument = pitch[::10], instrument[::10]
+        f, n = 440 * 2 ** ((pitch[:, None] - 69) / 12), np.arange(1024) / RATE
+        x = 0.3 * np.sin(2 * np.pi * f * n) + 0.1 * (instrument // 2)[:, None] * np.sin(4 * np.pi * f * n)
+        return NoteSet(x=np.round(32767 * x).astype(np.int16), pitch=pitch, velocity=np.full_like(pitch, 90),
+                       instrument=instrument, family=instrument // 2, instruments=tuple("abcd"), families=("e", "f"),
+                       sample_rate=RATE, name=name)  # fmt: skip
+
+    monkeypatch.setattr(data, "load_notes", load)
+
+
+def tiny(config):
+    """A config with a small network, whose weights are saved without an average."""
+    config.data.train_split, config.data.test_split = "train", "test"
+    config.network.update(channels=8, multipliers=(1,), factors=(), patch=4)
+    config.sampling.update(batch_size=8, ema="none")
+    return config
+
+
+@pytest.mark.slow
+def test_vocoders_are_compared_with_griffin_lim_and_the_rows_are_kept(tones, load_program, tmp_path):
+    teacher, student = vocoder.get_config(), vocoder_student.get_config()
+    for config in (teacher, student):
+        config.data.crop = 512
+    one = save_untrained(tmp_path / "one", tiny(teacher))
+    two = save_untrained(tmp_path / "two", tiny(student))
+    program = load_program("experiments.benchmarks.few_step_vocoder")
+    give(workdir=one, students=two, steps="2", iterations="4", baseline="8", num="4", shown="2", repeats="1")
+    program.main(base.saved(str(one)))
+    kept = json.loads((one / "few_steps" / "rows.json").read_text())["rows"]
+    assert list(kept) == ["Griffin-Lim, 8", "Griffin-Lim, 16", "one at 1, 2 steps, 4", "two at 1, 2 steps, 4"]
+    for row in kept.values():
+        assert all(np.isfinite(value) for value in row.values())
+    assert (
+        kept["Griffin-Lim, 8"]["multi-resolution STFT loss"]
+        < kept["two at 1, 2 steps, 4"]["multi-resolution STFT loss"]
+    )
+    assert (one / "few_steps" / "report.html").read_text().count("<audio") == 2 * (1 + len(kept))
+    program.main(base.saved(str(one)))
+    assert json.loads((one / "few_steps" / "rows.json").read_text())["rows"] == kept  # times too: nothing ran again
+
+
+@pytest.mark.slow
+def test_notes_of_a_flow_map_are_compared_with_those_of_its_teacher(tones, load_program, tmp_path):
+    teacher, student = notes_smoke.get_config(), flow_map_notes.get_config()
+    student.data.update(name=teacher.data.name, map={"name": "none"}, peak=None)
+    student.network.update({field: None for field in ("filters", "grid", "conditioning_layers")})
+    student.data.representation = teacher.data.representation
+    one = save_untrained(tmp_path / "one", tiny(teacher))
+    two = save_untrained(tmp_path / "two", tiny(student))
+    program = load_program("experiments.benchmarks.few_step_notes")
+    give(workdir=one, students=two, steps="2", solvers="euler", many="6", num="12", shown="2")
+    program.main(base.saved(str(one)))
+    rows = json.loads((one / "few_steps" / "rows.json").read_text())["rows"]
+    assert [row["evaluations"] for row in rows.values()] == [None, 2, 2, 5, 6, 2]
+    assert rows["real held-out notes"]["pitch"] == 1.0
+
+
+def test_of_the_samplers_of_a_teacher_the_closest_has_a_row(load_program):
+    best = load_program("experiments.benchmarks.few_step_notes").best
+    row = lambda of, n, distance: {"of": of, "evaluations": n, "Fréchet distance": distance}
+    rows = {"real": row("data", None, 1.0), "a": row("teacher", 2, 3.0), "b": row("teacher", 2, 2.0),
+            "c": row("teacher", 2, 2.0), "d": row("teacher", 4, 5.0), "map": row("student", 2, 9.0)}  # fmt: skip
+    assert list(best(rows)) == ["real", "b", "d", "map"]
+    assert best(rows)["b"] == {"evaluations": 2, "Fréchet distance": 2.0}
