@@ -8,6 +8,7 @@ spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for imag
 
 :class:`CausalWaveNet`, :class:`CausalTransformer` and :class:`TieredNetwork` are autoregressive, for
 :mod:`scorekit.autoregressive`.
+
 Discriminators refine what a denoiser was distilled into: :class:`FeatureDiscriminator` on the features of a denoiser,
 :class:`MultiScaleDiscriminator` and :class:`MultiPeriodDiscriminator` on waveforms.
 
