@@ -108,7 +108,7 @@ def adversarial_loss(fake_logits: PyTree, form: AdversarialForm = "softplus") ->
     >>> adversarial_loss(jnp.array([[-2.0, 1.0]]), "hinge")
     Array([0.5], dtype=float32)
 
-    Source: Goodfellow et al. 2014, sec. 3 (https://arxiv.org/abs/1406.2661); Yin et al. 2024
+    Source: Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661); Yin et al. 2024
     (https://arxiv.org/abs/2405.14867).
     """
     _check_form(form)
@@ -169,7 +169,7 @@ def optimal_logits(
     >>> optimal_logits(real, fake, rectified_flow(), jnp.array([[0.0], [1.0]]), 0.0)  # 2 x
     Array([0., 2.], dtype=float32)
 
-    Source: Goodfellow et al. 2014, prop. 1 (https://arxiv.org/abs/1406.2661).
+    Source: Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661).
     """
     check_floating(x_t=x_t)
     check_time(t=t)
