@@ -42,6 +42,9 @@ def fields() -> ConfigDict:
     loss.flow_map = section(flow_map_losses.LOSSES, "none")
     """Trains a flow map in place of a denoiser (experiments.models.flow_map_losses): the network gets the length of the
     jump, ``sampling.solver.name=flow_map`` samples with it, and ``loss.weighting`` is not used."""
+    loss.guidance_max = config_dict.placeholder(float)
+    """A flow map takes γ as a condition, drawn for each example from 1 to this: ``sampling.guidance_scale`` chooses
+    it, at one evaluation a step; None is a map without guidance."""
     loss.label_dropout = 0.1
     """The class is replaced by the null token in this share of the examples, for guidance."""
     loss.vector_dropout = 0.1
@@ -93,6 +96,7 @@ RANGES = {
     **within("preconditioning.noise", choices.NOISE_INPUT_RANGES),
     **or_none(**{"preconditioning.sigma_data": above(0)}),
     **within("loss.flow_map", flow_map_losses.RANGES),
+    **or_none(**{"loss.guidance_max": above(1)}),
     "loss.label_dropout": between(0, 1),
     "loss.vector_dropout": between(0, 1),
     "loss.map_dropout": between(0, 1),
