@@ -33,16 +33,8 @@ class FlowMapLoss(NamedTuple):
     guided: bool = True
 
 
-def _two_times(diagonal, by_length, key, n, sampler, schedule):
-    jumps = flow_maps.two_times(key, n, sampler, schedule, diagonal)
-    if not by_length:
-        return jumps._asdict()
-    length, place = jax.random.uniform(jax.random.fold_in(key, 1), (2, n))
-    at = lambda part: flow_maps.middle_time(jnp.ones(n), jnp.zeros(n), schedule, jnp.clip(part, 0.0, 1.0))
-    first = place * (1.0 - length)
-    others = {"t": at(first), "s": at(first + length), "weight": jnp.ones(n)}
-    chosen = jnp.arange(n) >= n - round(by_length * (n - round(diagonal * n)))  # the last, which are jumps
-    return {name: jnp.where(chosen, others[name], value) for name, value in jumps._asdict().items()}
+def _two_times(diagonal, key, n, sampler, schedule):
+    return flow_maps.two_times(key, n, sampler, schedule, diagonal)._asdict()
 
 
 def _mean_flow(improved, flow_map: FlowMap, schedule, x0, eps, times, progress, velocity=None, teacher=None):
@@ -123,10 +115,6 @@ def _weighted(draw, power: float, offset: float, residual: Callable) -> FlowMapL
     return FlowMapLoss(draw, functools.partial(_adaptive, power, offset, residual))
 
 
-_BY_LENGTH = (
-    "\n  by_length: the share of the other jumps whose length on the clock is uniform: a tenth of them are longer than"
-    " 0.9, of two uniform times only a hundredth."
-)
 _DIAGONAL = "\n  diagonal: the share of the batch with s = t, which is flow matching."
 _ADAPTIVE = "\n  power: of the adaptive weight; 0 is none.\n  offset: of the adaptive weight, added to the loss."
 
@@ -142,21 +130,21 @@ LOSSES: Mapping[str, Callable[..., FlowMapLoss | None]] = {
     ),
     "none": documented("A denoiser is trained.", lambda: None),
     "improved_mean_flow": documented(
-        f"Improved MeanFlow: the tangent is the map's own velocity.\n\nArgs:{_DIAGONAL}{_BY_LENGTH}{_ADAPTIVE}",
-        lambda diagonal=0.75, by_length=0.0, power=1.0, offset=0.01: _weighted(
-            functools.partial(_two_times, diagonal, by_length), power, offset, functools.partial(_mean_flow, True)
+        f"Improved MeanFlow: the tangent is the map's own velocity.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
+        lambda diagonal=0.75, power=1.0, offset=0.01: _weighted(
+            functools.partial(_two_times, diagonal), power, offset, functools.partial(_mean_flow, True)
         ),
     ),
     "lagrangian": documented(
-        f"Lagrangian self-distillation, and flow matching.\n\nArgs:{_DIAGONAL}{_BY_LENGTH}{_ADAPTIVE}",
-        lambda diagonal=0.75, by_length=0.0, power=0.0, offset=0.01: _weighted(
-            functools.partial(_two_times, diagonal, by_length), power, offset, _lagrangian
+        f"Lagrangian self-distillation, and flow matching.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
+        lambda diagonal=0.75, power=0.0, offset=0.01: _weighted(
+            functools.partial(_two_times, diagonal), power, offset, _lagrangian
         ),
     ),
     "mean_flow": documented(
-        f"MeanFlow: the tangent is the velocity of the noised example.\n\nArgs:{_DIAGONAL}{_BY_LENGTH}{_ADAPTIVE}",
-        lambda diagonal=0.75, by_length=0.0, power=1.0, offset=0.01: _weighted(
-            functools.partial(_two_times, diagonal, by_length), power, offset, functools.partial(_mean_flow, False)
+        f"MeanFlow: the tangent is the velocity of the noised example.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
+        lambda diagonal=0.75, power=1.0, offset=0.01: _weighted(
+            functools.partial(_two_times, diagonal), power, offset, functools.partial(_mean_flow, False)
         ),
     ),
     "shortcut": documented(
@@ -178,8 +166,7 @@ LOSSES: Mapping[str, Callable[..., FlowMapLoss | None]] = {
 """The losses by name."""
 
 RANGES: Mapping[str, Any] = or_none(
-    base=above(1),
-    by_length=between(0, 1), diagonal=between(0, 1), levels=count(1, 20), normalise=above(0), offset=above(0),
+    base=above(1), diagonal=between(0, 1), levels=count(1, 20), normalise=above(0), offset=above(0),
     power=at_least(0), scale=above(0), stages=count(1, 20),
     warmup=between(0, 1, open_low=True),
 )  # fmt: skip

@@ -45,24 +45,16 @@ def _two_times() -> ConfigDict:
     return options
 
 
-def _by_length() -> ConfigDict:
-    options = ConfigDict()
-    options.by_length = 1.0
-    """The share of the other jumps whose length on the clock is uniform; one step is the longest of them."""
-    options.update(_two_times())
-    return options
-
-
 def _eulerian() -> ConfigDict:
     options = ConfigDict()
-    options.update(_by_length())
+    options.update(_two_times())
     options.power = 0.5
     return options
 
 
 def _lagrangian() -> ConfigDict:
     options = ConfigDict()
-    options.update(_by_length())
+    options.update(_two_times())
     return options
 
 
