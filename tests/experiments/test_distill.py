@@ -97,8 +97,6 @@ def test_benchmark_compares_the_teacher_with_its_students(ring_run, student):
          "must keep alpha x0 + sigma eps = x_t for --method=progressive, which cfg_plus_plus does not"),
         ({"guidance": "conditional", "sampling.guidance_scale": 1, "distillation.guidance_max": 3},
          "config.distillation.guidance_max=3.0: must be None with config.guidance=conditional, which has no guidance"),
-        ({"loss.label_dropout": 0, "sampling.guidance_scale": 1, "distillation.guidance_max": 3},
-         "config.loss.label_dropout=0.0: config.guidance=classifier_free at γ = 3 needs a trained null token"),
         ({"training.steps": 50}, "error: config.training.steps=50: must be above training.warmup_steps = 50"),
     ],
 )  # fmt: skip

@@ -182,6 +182,14 @@ def test_scale_as_a_condition_needs_a_rule_that_has_one():
         flow_map_students.check(config, options)
 
 
+def test_scales_of_a_student_need_a_teacher_that_was_trained_without_labels_too():
+    config = ring_config()
+    config.loss.label_dropout = 0.0
+    check(config, (1.0,))
+    with pytest.raises(ConfigError, match=r"config.loss.label_dropout=0.0: .* at γ = 3 needs a trained null token"):
+        check(config, (1.0, 3.0))
+
+
 def test_jumps_to_the_end_alone_are_sampled_with_fresh_noise():
     assert student_config("stable_consistency")[0].sampling.solver.gamma == 1.0
     assert student_config("semigroup")[0].sampling.solver.gamma is None
