@@ -20,6 +20,8 @@ from scorekit.typing import PyTree
 CONSTANT = {"warmup_steps": 0, "final_fraction": 1.0}
 """Of ``config.training``: the learning rate follows the time instead, see :func:`train`."""
 _WARMUP = 0.05
+_COMPILING = 2
+"""Updates that compile: of the new state, and of one that an update has returned."""
 
 
 class Trained(NamedTuple):
@@ -42,7 +44,7 @@ def train(task: TrainingTask, config: Config, dataset: Dataset, seconds: float) 
       task: the task, of a config with :data:`CONSTANT`.
       config: with the section ``training``.
       dataset: its data.
-      seconds: CPU seconds of all threads, without those of the first update, which compiles.
+      seconds: CPU seconds of all threads, without those of the first two updates, which compile.
     """
     options, spent, updates = config.training, 0.0, 0
     optimizer = optax.chain(
@@ -59,7 +61,7 @@ def train(task: TrainingTask, config: Config, dataset: Dataset, seconds: float) 
         start = time.process_time()
         state, metrics = step(state, {**batch, "progress": np.full(options.batch_size, progress, np.float32)})
         jax.block_until_ready(state)
-        spent += (time.process_time() - start) * (updates > 0)
+        spent += (time.process_time() - start) * (updates >= _COMPILING)
         updates += 1
         skipped.add(updates, metrics)
     skipped.wait()
