@@ -5,12 +5,14 @@
         --config.sampling.guidance_scale=1 --config.training.steps=3000
     python -m experiments.distill --workdir=runs/digits --student_dir=runs/digits_gan --method=matching --steps=1 \
         --config.distillation.adversarial.weight=0.01
+    python -m experiments.distill --workdir=runs/digits --student_dir=runs/digits_map --method=lagrangian --steps=1 \
+        --config.distillation.guidance_max=4
 
 The teacher is guided as its config says: the student learns γ (``--config.sampling.guidance_scale``) and the rules
 (``--config.guidance``). ``--config.distillation.…`` has the hyper-parameters of the method
-(:mod:`experiments.training.students`), ``--config.training.…`` those of its training. ``student_dir`` is a folder like
-any other of ``experiments.train``: sample and evaluate it with ``experiments.sample`` and ``experiments.evaluate``. The
-same command continues a run that was stopped.
+(:mod:`experiments.training.students`, :mod:`experiments.training.flow_map_students`), ``--config.training.…`` those of
+its training. ``student_dir`` is a folder like any other of ``experiments.train``: sample and evaluate it with
+``experiments.sample`` and ``experiments.evaluate``. The same command continues a run that was stopped.
 """
 
 import time
@@ -64,8 +66,9 @@ def main(config: Config) -> None:
     teacher_config = config.copy_and_resolve_references()
     teacher_config.training = base.saved(str(workdir)).training
     with lock.hold(folder, "--student_dir"):
-        run = open_run(teacher_config, workdir, _CHECKPOINT.value, (scale,))
-        distillation.check_teacher(config, run, method)
+        scales = (scale, options.get("guidance_max") or scale)
+        run = open_run(teacher_config, workdir, _CHECKPOINT.value, scales)
+        distillation.check_teacher(config, options, run, method)
         distil(config, options, run, folder, start)
 
 
@@ -77,7 +80,8 @@ def distil(config: Config, options: Config, run: Run, folder: Path, start: float
         "config.sampling.guidance_scale": scale, "config.guidance": config.guidance,
         "config.rules": config.rules.to_dict(), **distillation.facts(options),
     })  # fmt: skip
-    guided = f"γ = {scale:g}, {' + '.join(config.guidance)}"
+    most = options.get("guidance_max")
+    guided = f"γ {f'= {scale:g}' if most is None else f'from 1 to {most:g}'}, {' + '.join(config.guidance)}"
     print(f"distilling step {run.step:,} at {guided} into {steps} steps by {method} …", flush=True)
     found = distillation.distil(config, options, run, method, steps, folder, draw)
     student = open_run(found, folder)

@@ -5,9 +5,9 @@
 
 For images and points. The teacher has the guidance of its config, and at every number of steps the solver of
 ``--solvers`` and the grid of ``--grids`` with the smallest energy distance to the held-out data. A student is sampled
-with its own config, one of consistency distillation at every number of steps. *calls*: network evaluations per sample,
-where a guided pair counts 2. *ms*: milliseconds per sample in batches of the config's size, compiled, the best of
-three.
+with its own config, one of consistency distillation and a flow map at every number of steps. *calls*: network
+evaluations per sample, where a guided pair counts 2. *ms*: milliseconds per sample in batches of the config's size,
+compiled, the best of three.
 """
 
 import json
@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from experiments.benchmarks.few_step_models.teacher import with_sampling
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
@@ -30,7 +31,7 @@ from experiments.models.choices import build_schedule
 from experiments.models.runs import Run, open_run
 from experiments.models.sampling import build_sampler, make_sampler
 from experiments.reporting.report import Table, tables_as_text
-from experiments.training import students
+from experiments.training import flow_map_students, students
 from scorekit import metrics
 
 _WORKDIR = shared.workdir("Folder of the teacher's run.")
@@ -74,18 +75,6 @@ def draw(run: Run, config: Config, labels: np.ndarray, seed: int, timed: bool = 
     return Drawn(samples, calls, 1e3 * min(seconds, default=np.nan) / len(labels), config.sampling.solver.name)
 
 
-def with_sampling(config: Config, solver: str, grid: str, steps: int) -> Config:
-    """The config with another solver and grid, with the defaults of their fields."""
-    config = config.copy_and_resolve_references()
-    for section, name in ((config.sampling.solver, solver), (config.sampling.grid, grid)):
-        for field in section:
-            if field != "name":
-                section[field] = None
-        section.name = name
-    config.sampling.steps = steps
-    return config
-
-
 def best_of_teacher(run: Run, config: Config, labels: np.ndarray, seed: int, steps: int) -> Drawn:
     """Samples of the teacher with the solver and grid that have the smallest distance to the held-out data."""
     flat = lambda x: jnp.asarray(x).reshape(len(x), -1)
@@ -112,12 +101,13 @@ def students_at(folder: Path, steps: list[int]) -> Iterator[tuple[int, Config, s
     config = base.saved(str(folder))
     schedule = build_schedule(config)
     method = json.loads(facts_of(folder).read_text())["--method"]
-    for n in steps if method == "consistency" else [config.sampling.steps]:
+    any_steps = method == "consistency" or method in flow_map_students.LOSSES
+    for n in steps if any_steps else [config.sampling.steps]:
         changed = config.copy_and_resolve_references()
-        if n != config.sampling.steps:
+        changed.sampling.steps = n
+        if n != config.sampling.steps and method == "consistency":
             first, *_, last = config.sampling.grid.times
             changed.sampling.grid.times = tuple(map(float, students.flow_grid(schedule, n, first, last)))
-            changed.sampling.steps = n
         yield n, changed, method
 
 

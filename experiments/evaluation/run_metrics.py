@@ -149,7 +149,11 @@ def sample_metrics(
     for name, (scale, steps) in compared(config).items():
         samples = generate(params, config.seed + 1, labels, scale, partial=partial, steps=steps)
         errors = _condition_errors(model, dataset, samples, labels)
-        rows[name] = {**scorer.samples(samples, labels), **errors, **semigroup(config, model, dataset, params, steps)}
+        rows[name] = {
+            **scorer.samples(samples, labels),
+            **errors,
+            **semigroup(config, model, dataset, params, steps, scale),
+        }
     return rows
 
 

@@ -6,7 +6,7 @@ from experiments.cli.config import Config
 from experiments.data.dataset import Dataset, Scorer, preprocess, rows_of
 from experiments.models.conditioning import conditions
 from experiments.models.devices import collect, everywhere, spread, spread_jit
-from experiments.models.model import Model, at_params, flow_map
+from experiments.models.model import GUIDANCE, Model, at_params, flow_map
 from experiments.models.sampling import at_steps, build_sampler
 from scorekit import flow_maps, process
 from scorekit.typing import PyTree
@@ -14,7 +14,9 @@ from scorekit.typing import PyTree
 NAME = "semigroup error"
 
 
-def semigroup(config: Config, model: Model, dataset: Dataset, params: PyTree, steps: int) -> dict[str, float]:
+def semigroup(
+    config: Config, model: Model, dataset: Dataset, params: PyTree, steps: int, scale: float = 1.0
+) -> dict[str, float]:
     """What halving the jumps of a sampler of ``steps`` changes; nothing for a denoiser.
 
     The mean over held-out examples of :func:`scorekit.flow_maps.semigroup_error` at their noised states, each on a
@@ -26,6 +28,7 @@ def semigroup(config: Config, model: Model, dataset: Dataset, params: PyTree, st
       dataset: its data.
       params: the parameters to evaluate.
       steps: number of steps of the sampler.
+      scale: γ, for a map that is conditioned on it.
     """
     if model.flow_map is None or model.flow_map.ends_only:
         return {}
@@ -40,7 +43,7 @@ def semigroup(config: Config, model: Model, dataset: Dataset, params: PyTree, st
         i = jax.random.randint(for_step, batch["x"].shape[:1], 0, steps)
         t, s = ts[i], ts[i + 1]
         x_t = process.perturb(batch["x"], jax.random.normal(for_noise, batch["x"].shape), t, schedule)
-        found = flow_map(model, params, conditions(model, batch))
+        found = flow_map(model, params, {**conditions(model, batch), GUIDANCE: scale})
         middle = flow_maps.middle_time(t, s, schedule)
         return collect(flow_maps.semigroup_error(found, schedule, x_t, t, middle, s)).mean()
 

@@ -45,6 +45,9 @@ def fields() -> ConfigDict:
     loss.coupling = section(couplings.COUPLINGS, "independent", supplied=("label_dropout",))
     """Which noise goes with which example (experiments.models.couplings): independent; the optimal transport of the
     batch, for straighter paths; or what leads to its dense map, where sampling starts then."""
+    loss.guidance_max = config_dict.placeholder(float)
+    """A flow map takes γ as a condition, drawn for each example from 1 to this: ``sampling.guidance_scale`` chooses
+    it, at one evaluation a step; None is a map without guidance."""
     loss.label_dropout = 0.1
     """The class is replaced by the null token in this share of the examples, for guidance."""
     loss.vector_dropout = 0.1
@@ -105,6 +108,7 @@ RANGES = {
     **or_none(**{"preconditioning.sigma_data": above(0)}),
     **within("loss.flow_map", flow_map_losses.RANGES),
     **within("loss.coupling", couplings.RANGES),
+    **or_none(**{"loss.guidance_max": above(1)}),
     "loss.label_dropout": between(0, 1),
     "loss.vector_dropout": between(0, 1),
     "loss.map_dropout": between(0, 1),

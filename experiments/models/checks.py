@@ -38,10 +38,10 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
     if config.rules.autoguidance.ema is not None:
         check_average(config, "rules.autoguidance.ema", post_hoc=True)
     conditioning.check(config)
-    check_flow_map(config)
     couplings.check(config, schedule, solver, ts)
     if scales is None:
         scales = (config.sampling.guidance_scale, *config.evaluation.guidance_scales)
+    check_flow_map(config, scales)
     rules.check(config, schedule, scales)
 
 
@@ -49,9 +49,13 @@ TWO_TIMES = ("dit", "mlp", "unet")
 """The networks that take further scalars."""
 
 
-def check_flow_map(config: Config) -> None:
-    """Validates that a flow map has a network of two times, and is what the solver of flow maps samples from."""
-    trained = choices.build_flow_map(config) is not None
+def check_flow_map(config: Config, scales: Sequence[float]) -> None:
+    """Validates that a flow map has a network of two times, and is what the solver of flow maps samples from, at
+    guidance scales that it was trained for."""
+    found, most = choices.build_flow_map(config), config.loss.guidance_max
+    trained = found is not None
+    allowed = "None without config.loss.flow_map, and for consistency_tuning"
+    require(most is None or (trained and found.guided), "loss.guidance_max", most, allowed)
     if trained:
         allowed = f"{', '.join(TWO_TIMES)} for config.loss.flow_map.name={config.loss.flow_map.name}"
         require(config.network.name in TWO_TIMES, "network.name", config.network.name, allowed)
@@ -61,6 +65,13 @@ def check_flow_map(config: Config) -> None:
         )
         rule = ",".join(config.guidance)
         require(rule == "conditional", "guidance", rule, "conditional for sampling.solver.name=flow_map")
+        for scale in scales:
+            field = (
+                "sampling.guidance_scale" if scale == config.sampling.guidance_scale else "evaluation.guidance_scales"
+            )
+            allowed = "1 for a flow map without config.loss.guidance_max"
+            allowed = allowed if most is None else f"from 1 to config.loss.guidance_max={most:g}"
+            require(1 <= scale <= (most or 1), field, scale, allowed)
 
 
 def trace(config: Config, path: str, function: Callable, *args) -> None:
@@ -81,6 +92,9 @@ def check_trainable(config: Config) -> None:
     """Validates what only training needs: a start and an average that exist, and no rules that read what exists after
     training."""
     starting.check(config)
+    allowed = "above 0 with config.loss.guidance_max, which needs a trained null token"
+    dropout, most = config.loss.label_dropout, config.loss.guidance_max
+    require(most is None or dropout > 0 or config.loss.joint_dropout > 0, "loss.label_dropout", dropout, allowed)
     check_average(config, "sampling.ema")
     if rules.needs_files(config):
         raise ConfigError(

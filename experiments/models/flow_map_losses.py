@@ -11,7 +11,8 @@ from experiments.cli.declared import documented
 from experiments.cli.ranges import above, at_least, between, count, or_none
 from scorekit import flow_maps
 from scorekit.times import TimeSampler, draw
-from scorekit.typing import Array, FlowMap, Key, Schedule
+from scorekit.trees import expand
+from scorekit.typing import Array, FlowMap, Key, Prediction, Schedule
 
 
 class FlowMapLoss(NamedTuple):
@@ -19,46 +20,59 @@ class FlowMapLoss(NamedTuple):
 
     Attributes:
       draw: ``(key, n, sampler, schedule) -> times`` by name, ``(n,)`` each.
-      loss: ``(flow_map, schedule, x0, eps, times, progress) -> (n,)``.
+      loss: ``(flow_map, schedule, x0, eps, times, progress, velocity=None, teacher=None) -> (n,)``. ``velocity`` is the
+        denoiser at the noised examples (by default that of each example and its noise), ``teacher`` one anywhere (by
+        default the map itself at s = t).
       ends_only: whether the only jumps are those to t = 0.
+      guided: whether ``velocity`` may be that of a guided ODE.
     """
 
     draw: Callable[[Key, int, TimeSampler, Schedule], dict[str, Array]]
     loss: Callable[..., Array]
     ends_only: bool = False
+    guided: bool = True
 
 
 def _two_times(diagonal, key, n, sampler, schedule):
     return flow_maps.two_times(key, n, sampler, schedule, diagonal)._asdict()
 
 
-def _mean_flow(improved, power, offset, flow_map: FlowMap, schedule, x0, eps, times, progress):
+def _mean_flow(improved, flow_map: FlowMap, schedule, x0, eps, times, progress, velocity=None, teacher=None):
     del progress
-    tangent = flow_map if improved else None
-    found = flow_maps.eulerian_loss(flow_map, schedule, x0, eps, times["t"], times["s"], tangent=tangent)
-    return flow_maps.adaptive_weighted(found, power, offset)
+    return flow_maps.eulerian_loss(
+        flow_map, schedule, x0, eps, times["t"], times["s"],
+        velocity=teacher or velocity, tangent=flow_map if improved else None,
+    )  # fmt: skip
 
 
-def _eulerian(improved: bool, diagonal: float, power: float, offset: float) -> FlowMapLoss:
-    return FlowMapLoss(functools.partial(_two_times, diagonal), functools.partial(_mean_flow, improved, power, offset))
+def _mixed(mask, one, other, *state) -> Prediction:
+    """The prediction of ``one`` for the examples of the mask, of ``other`` for the rest."""
+    choose = lambda a, b: jnp.where(expand(mask, a), a, b)
+    return jax.tree.map(choose, one(*state), other(*state))
 
 
-def _with_flow_matching(residual: Callable[..., Array], flow_map: FlowMap, schedule, x0, eps, times, progress):
-    """Flow matching where s = t, the residual elsewhere."""
+def _lagrangian(flow_map: FlowMap, schedule, x0, eps, times, progress, velocity=None, teacher=None):
+    """Where s = t it is flow matching."""
     del progress
-    t = times["t"]
-    matching = flow_maps.eulerian_loss(flow_map, schedule, x0, eps, t, t)
-    return jnp.where(times["s"] < t, residual(flow_map, schedule, x0, eps, **times), matching)
+    t, s = times["t"], times["s"]
+    if teacher is None:
+        teacher = functools.partial(_mixed, s < t, flow_map, velocity or (lambda x, t: Prediction(x0, eps)))
+    return flow_maps.lagrangian_loss(flow_map, schedule, x0, eps, t, s, velocity=teacher)
 
 
-def _lagrangian(flow_map, schedule, x0, eps, t, s, weight):
-    del weight
-    return flow_maps.lagrangian_loss(flow_map, schedule, x0, eps, t, s)
+def _shortcut(shortest, flow_map: FlowMap, schedule, x0, eps, times, progress, velocity=None, teacher=None):
+    """Where s = t it is flow matching; the shortest jumps follow the velocity of the teacher, or of the map."""
+    del progress
+    t, middle, s = (times[name] for name in ("t", "middle", "s"))
+    matching = velocity or teacher or (lambda x, t: Prediction(x0, eps))
 
+    def jumps(x, t, s):
+        if teacher is None:
+            return flow_map(x, t, s)
+        return _mixed(s < t, flow_map, lambda x, t, s: teacher(x, t), x, t, s)
 
-def _shortcut(shortest, flow_map, schedule, x0, eps, t, middle, s, weight):
-    del weight
-    return flow_maps.semigroup_loss(flow_map, schedule, x0, eps, t, middle, s, shortest=shortest)
+    target = functools.partial(_mixed, s < t, jumps, lambda x, t, s: matching(x, t))
+    return flow_maps.semigroup_loss(flow_map, schedule, x0, eps, t, middle, s, target=target, shortest=shortest)
 
 
 def _shortcut_times(diagonal, levels, key, n, sampler, schedule):
@@ -75,21 +89,30 @@ def _one_time(key, n, sampler, schedule):
     return {"t": times.t, "s": jnp.zeros_like(times.t), "weight": times.weight}
 
 
-def _stable(normalise, warmup, flow_map, schedule, x0, eps, times, progress):
+def _stable(normalise, warmup, flow_map, schedule, x0, eps, times, progress, velocity=None, teacher=None):
     return flow_maps.eulerian_loss(
-        flow_map, schedule, x0, eps, times["t"], times["s"],
+        flow_map, schedule, x0, eps, times["t"], times["s"], velocity=teacher or velocity,
         coordinate="angle", normalise=normalise, warmup=jnp.clip(progress / warmup, 0.0, 1.0),
     )  # fmt: skip
 
 
-def _tuning(base, stages, scale, flow_map: FlowMap, schedule, x0, eps, times, progress):
+def _tuning(base, stages, scale, flow_map: FlowMap, schedule, x0, eps, times, progress, velocity=None, teacher=None):
     """Consistency training of the jumps to t = 0, whose two points approach each other by stages."""
+    assert velocity is None is teacher  # validated
     t = times["t"]
     s = flow_maps.tuning_time(t, jnp.clip(jnp.ceil(stages * progress), 1, stages), schedule, base=base)
     weight = jnp.where(s < t, flow_maps.step_weight(t, s, schedule, "sigma"), 0.0)
     jump = lambda x_t, t: flow_map(x_t, t, jnp.zeros_like(t))
     distance = functools.partial(flow_maps.pseudo_huber, scale=scale)
     return flow_maps.consistency_training_loss(jump, jump, schedule, x0, eps, t, s, distance=distance, weight=weight)
+
+
+def _adaptive(power, offset, residual, *args, **further):
+    return flow_maps.adaptive_weighted(residual(*args, **further), power, offset)
+
+
+def _weighted(draw, power: float, offset: float, residual: Callable) -> FlowMapLoss:
+    return FlowMapLoss(draw, functools.partial(_adaptive, power, offset, residual))
 
 
 _DIAGONAL = "\n  diagonal: the share of the batch with s = t, which is flow matching."
@@ -102,29 +125,36 @@ LOSSES: Mapping[str, Callable[..., FlowMapLoss | None]] = {
         "\n  stages: of equal length; the first compares low noise with clean data."
         "\n  scale: of the pseudo-Huber distance.",
         lambda base=2.0, stages=8, scale=0.03: FlowMapLoss(
-            _one_time, functools.partial(_tuning, base, int(stages), scale), True
+            _one_time, functools.partial(_tuning, base, int(stages), scale), True, False
         ),
     ),
     "none": documented("A denoiser is trained.", lambda: None),
     "improved_mean_flow": documented(
         f"Improved MeanFlow: the tangent is the map's own velocity.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
-        lambda diagonal=0.75, power=1.0, offset=0.01: _eulerian(True, diagonal, power, offset),
+        lambda diagonal=0.75, power=1.0, offset=0.01: _weighted(
+            functools.partial(_two_times, diagonal), power, offset, functools.partial(_mean_flow, True)
+        ),
     ),
     "lagrangian": documented(
-        f"Lagrangian self-distillation, and flow matching.\n\nArgs:{_DIAGONAL}",
-        lambda diagonal=0.75: FlowMapLoss(
-            functools.partial(_two_times, diagonal), functools.partial(_with_flow_matching, _lagrangian)
+        f"Lagrangian self-distillation, and flow matching.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
+        lambda diagonal=0.75, power=0.0, offset=0.01: _weighted(
+            functools.partial(_two_times, diagonal), power, offset, _lagrangian
         ),
     ),
     "mean_flow": documented(
         f"MeanFlow: the tangent is the velocity of the noised example.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
-        lambda diagonal=0.75, power=1.0, offset=0.01: _eulerian(False, diagonal, power, offset),
+        lambda diagonal=0.75, power=1.0, offset=0.01: _weighted(
+            functools.partial(_two_times, diagonal), power, offset, functools.partial(_mean_flow, False)
+        ),
     ),
     "shortcut": documented(
-        f"Shortcut models: one jump is two of half the length.\n\nArgs:{_DIAGONAL}\n  levels: of step sizes.",
-        lambda diagonal=0.75, levels=7: FlowMapLoss(
+        f"Shortcut models: one jump is two of half the length.\n\nArgs:{_DIAGONAL}\n  levels: of step sizes."
+        f"{_ADAPTIVE}",
+        lambda diagonal=0.75, levels=7, power=0.0, offset=0.01: _weighted(
             functools.partial(_shortcut_times, diagonal, int(levels)),
-            functools.partial(_with_flow_matching, functools.partial(_shortcut, 2.0 ** -int(levels))),
+            power,
+            offset,
+            functools.partial(_shortcut, 2.0 ** -int(levels)),
         ),
     ),
     "stable_consistency": documented(
@@ -136,7 +166,7 @@ LOSSES: Mapping[str, Callable[..., FlowMapLoss | None]] = {
 """The losses by name."""
 
 RANGES: Mapping[str, Any] = or_none(
-    base=above(1), diagonal=between(0, 1), levels=count(1, 20), normalise=above(0), offset=above(0), power=at_least(0),
-    scale=above(0), stages=count(1, 20),
+    base=above(1), diagonal=between(0, 1), levels=count(1, 20), normalise=above(0), offset=above(0),
+    power=at_least(0), scale=above(0), stages=count(1, 20),
     warmup=between(0, 1, open_low=True),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 from experiments.cli.config import Config
 from experiments.models import rules
 from experiments.models.conditioning import null_conditions
-from experiments.models.model import Model, at_params, denoiser
+from experiments.models.model import GUIDANCE, Model, at_params, denoiser
 from scorekit import guidance
 from scorekit.trees import expand
 from scorekit.typing import Denoiser, Prediction, PyTree
@@ -77,7 +77,7 @@ def make_guided(config: Config, model: Model):
         prompts = given.pop(PROMPTS, None)
         current = at_params(model, params)
         if config.sampling.solver.name == "flow_map":  # checked: without a rule
-            return denoiser(current, params, given)
+            return denoiser(current, params, given if scale is None else {**given, GUIDANCE: scale})
         conditional = Partial(functools.partial(_conditional, current), params)
         others = [{**given, "labels": jnp.full_like(given["labels"], label)} for label in further]
         if prompts is not None:

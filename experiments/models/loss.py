@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,11 +12,12 @@ from experiments.data.dataset import Dataset, preprocess, rows_of
 from experiments.models.conditioning import conditions, null_conditions
 from experiments.models.devices import collect, everywhere, spread
 from experiments.models.learned_schedule import rate_weight, with_variance_gradient
-from experiments.models.model import Model, at_params, flow_map, log_variance, network
-from scorekit import likelihood, losses, weightings
+from experiments.models.model import GUIDANCE, Model, at_params, flow_map, log_variance, network
+from scorekit import flow_maps, likelihood, losses, weightings
 from scorekit import times as time_samplers
 from scorekit.networks import drop_conditions
 from scorekit.predictions import bounded_log_snr
+from scorekit.typing import Denoiser, Prediction, PyTree
 
 
 def make_prepare(
@@ -64,6 +65,9 @@ def make_prepare(
             pick = lambda named: {name: named[name] for name in words}
             none = dict.fromkeys(words, 0.0)
             given |= drop_conditions(jax.random.fold_in(key, 5), pick(given), pick(nulls), none, caption_rate)
+        if model.guidance_max is not None:
+            scale = jax.random.uniform(jax.random.fold_in(key, 6), x.shape[:1], maxval=model.guidance_max - 1.0)
+            given[GUIDANCE] = jnp.where(given["labels"] == model.num_classes, 1.0, 1.0 + scale)
         return {
             **further,
             "x": x,
@@ -76,14 +80,24 @@ def make_prepare(
     return prepare
 
 
-def make_loss(model: Model):
-    """``(params, prepared batch) -> (loss of each example, auxiliary values of each example)``."""
+def make_loss(model: Model, teacher: Callable[[Mapping[str, Any]], Denoiser] | None = None):
+    """``(params, prepared batch) -> (loss of each example, auxiliary values of each example)``.
+
+    Args:
+      model: the model.
+      teacher: conditions to the denoiser whose flow map is learned; None learns that of the data.
+    """
     if model.learns_schedule:
         return _bound_loss(model)
 
     def of_map(objective, params, batch):
         times, found = batch["times"], flow_map(model, params, batch["conditions"], batch.get("dropout"))
-        value = objective(found, model.schedule, batch["x"], batch["eps"], times, batch["progress"]) * times["weight"]
+        x, eps = batch["x"], batch["eps"]
+        if teacher is not None:
+            source = {"teacher": teacher(batch["conditions"])}
+        else:
+            source = {} if model.guidance_max is None else {"velocity": guided_velocity(model, params, batch)}
+        value = objective(found, model.schedule, x, eps, times, batch["progress"], **source) * times["weight"]
         log_snr = bounded_log_snr(times["t"], model.schedule)
         if model.log_variance is not None:
             value = losses.uncertainty_weighted(value, log_variance(model, params, log_snr))
@@ -104,6 +118,13 @@ def make_loss(model: Model):
         return value, {"log_snr": aux.log_snr, "eps_mse": aux.eps_mse}
 
     return loss if model.flow_map is None else functools.partial(of_map, model.flow_map.loss)
+
+
+def guided_velocity(model: Model, params: PyTree, batch: Mapping[str, Any]) -> Denoiser:
+    """``gamma v + (1 - gamma) v_u`` of the noised examples of a batch, with their γ and the map without conditions."""
+    absent = flow_map(model, params, null_conditions(model), batch.get("dropout"))
+    example, scale = Prediction(batch["x"], batch["eps"]), batch["conditions"][GUIDANCE]
+    return flow_maps.guided_velocity(example, absent, absent, scale)
 
 
 def _bound_loss(model: Model):

@@ -24,6 +24,8 @@ from scorekit.typing import Array, Denoiser, FlowMap, Key, Network, PyTree, Sche
 
 LOG_VARIANCE = "log_variance"
 """Where the variables of the log-variance are among those of the network."""
+GUIDANCE = "guidance_scale"
+"""The name of γ among the conditions of a flow map; without it, γ is 1."""
 
 
 class Model(NamedTuple):
@@ -49,7 +51,8 @@ class Model(NamedTuple):
     """The number of values of discrete data."""
     flow_map: FlowMapLoss | None = None
     """The loss of a flow map, whose network gets the length of the jump; None for a denoiser."""
-
+    guidance_max: float | None = None
+    """The largest γ that a flow map is conditioned on; None for one that is not."""
     coupling: couplings.Coupling | None = None
     """Which noise goes with which example; None for independent noise."""
 
@@ -85,6 +88,7 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         bins=dataset.bins,
         flow_map=choices.build_flow_map(config),
         coupling=coupling,
+        guidance_max=config.loss.guidance_max,
     )
 
 
@@ -97,13 +101,23 @@ def init_params(model: Model, key: Key) -> PyTree:
     """The initial variables of the network; those of a learned log-variance under ``log_variance``, of a learned
     schedule under ``schedule``."""
     x = jnp.zeros((1, *model.shape))
-    scalars = {} if model.flow_map is None else {"scalars": jnp.zeros(1)}
-    params = jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32), **scalars)
+    given = {} if model.flow_map is None else {"scalars": scalars(model, {}, jnp.zeros(1))}
+    params = jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32), **given)
     if model.log_variance is not None:
         params = {**params, LOG_VARIANCE: init_log_variance(model, key)}
     if model.learns_schedule:
         params = {**params, SCHEDULE: learned_schedule.init_schedule(model.schedule)}
     return params
+
+
+def scalars(model: Model, named: Mapping[str, Any], span: Array) -> Array:
+    """The scalar conditions of the network of a flow map, for jumps of length ``span`` ``(B,)`` of the clock.
+
+    ``(B,)``; with γ as a condition ``(B, 2)``, the other being its logarithm.
+    """
+    if model.guidance_max is None:
+        return span
+    return jnp.stack([span, jnp.broadcast_to(jnp.log(named.get(GUIDANCE, 1.0)), span.shape)], axis=-1)
 
 
 def init_log_variance(model: Model, key: Key) -> PyTree:
@@ -122,8 +136,9 @@ def network(model: Model, params: PyTree, given: Array | Mapping[str, Any], drop
     """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name), inside the
     preconditioning of the model. Its dropout is off without the seeds ``dropout`` ``(B,)``, one for each example."""
     named = given if isinstance(given, Mapping) else {"labels": given}
-    if model.flow_map is not None:
-        named = {"scalars": 0.0, **named}
+    if model.flow_map is not None and "scalars" not in named:
+        named = {**named, "scalars": scalars(model, named, jnp.zeros(jnp.shape(named["labels"])))}
+    named = {name: value for name, value in named.items() if name != GUIDANCE}
     of_network = {name: variables for name, variables in params.items() if name not in (LOG_VARIANCE, SCHEDULE)}
     if dropout is None:
         bound = Partial(model.module.apply, of_network, **named)
@@ -158,7 +173,7 @@ def flow_map(model: Model, params: PyTree, given: Array | Mapping[str, Any], dro
 
 def _two_times(model: Model, params: PyTree, named: Mapping[str, Any], dropout, x_t: Array, t: Array, s: Array):
     span = jnp.broadcast_to(flow_maps.clock(model.schedule, t) - flow_maps.clock(model.schedule, s), x_t.shape[:1])
-    return network(model, params, {**named, "scalars": span}, dropout)(x_t, t)
+    return network(model, params, {**named, "scalars": scalars(model, named, span)}, dropout)(x_t, t)
 
 
 def unconditional(model: Model, params: PyTree) -> Denoiser:

@@ -53,6 +53,11 @@ def is_plain(config: Config, scale: float) -> bool:
     return plain_at_one and scale == 1 and config.sampling.guidance_shape.name == "constant"
 
 
+def has_scale(name: str) -> bool:
+    """Whether the base depends on γ."""
+    return takes(name, "guidance_scale")
+
+
 def traced_scale(config: Config, scale: float):
     """γ as an argument of a compiled function; None where no guidance is needed."""
     return None if is_plain(config, scale) else jnp.float32(scale)

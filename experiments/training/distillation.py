@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from experiments.cli import distributed
 from experiments.cli.config import Config, ConfigError, leaves, save_resolved
@@ -15,11 +16,11 @@ from experiments.models import rules, weights
 from experiments.models.conditioning import conditions_for
 from experiments.models.guided import make_guided
 from experiments.models.loss import held_out_loss
-from experiments.models.model import denoiser
+from experiments.models.model import GUIDANCE, denoiser
 from experiments.models.restoring import averaged
 from experiments.models.runs import Run
 from experiments.models.sampling import build_sampler, make_sampler
-from experiments.training import loop, students
+from experiments.training import flow_map_students, loop, students
 from scorekit import flow_maps, training
 from scorekit.io import write_atomic
 from scorekit.typing import PyTree
@@ -29,20 +30,28 @@ Draw = Callable[[Path, Config, Run, Callable, PyTree, str], Path]
 
 
 def teacher_of(config: Config, run: Run) -> students.Teacher:
-    """The guided model."""
+    """The guided model, of the γ that is among the conditions, or else that of the config."""
     scale = rules.traced_scale(config, config.sampling.guidance_scale)
     guided = make_guided(config, run.model)
-    return lambda given: guided(run.params, given, scale, run.extras)
+
+    def teacher(given):
+        others = {name: value for name, value in given.items() if name != GUIDANCE}
+        return guided(run.params, others, given.get(GUIDANCE, scale), run.extras)
+
+    return teacher
 
 
-def check_teacher(config: Config, run: Run, method: str) -> None:
+def check_teacher(config: Config, options: Config, run: Run, method: str) -> None:
     """Raises an error for guidance that no student can learn; compiles nothing."""
+    flow_map_students.check(config, options)
     if method != "matching" and rules.RULES[config.guidance[0]].traits.splits:
         raise ConfigError(
             f"config.guidance={','.join(config.guidance)}: must keep alpha x0 + sigma eps = x_t for --method={method}, "
             f"which {config.guidance[0]} does not"
         )
     given = conditions_for(run.model, run.dataset, run.dataset.test["label"][:1])
+    if options.get("guidance_max") is not None:
+        given[GUIDANCE] = np.ones(1, np.float32)
     x = jnp.zeros((1, *run.model.shape))
     try:
         jax.eval_shape(lambda: teacher_of(config, run)(jax.tree.map(jnp.asarray, given))(x, jnp.full(1, 0.5)))
@@ -129,7 +138,13 @@ def distil(config: Config, options: Config, run: Run, method: str, steps: int, f
         return found
     ends = build_sampler(config, schedule)[1]
     found = begin(students.flow_grid(schedule, steps, ends[0], ends[-1]))
-    if method == "consistency":
+    if method in flow_map_students.LOSSES:
+        scale = config.sampling.guidance_scale
+        found = flow_map_students.configured(found, method, options, steps, scale)
+        student = flow_map_students.student_of(found, run, teacher)
+        task = students.TrainingTask(student.params, student.prepare, student.loss, lambda params: params)
+        fit_student(run._replace(model=student.model), found, folder, task, folder, draw)
+    elif method == "consistency":
         path = students.flow_grid(schedule, options.last, ends[0], ends[-1])
         task = students.consistency(run.model, run.dataset, run.params, teacher, path, options)
         fit_student(run, found, folder, task, folder, draw)

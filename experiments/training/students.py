@@ -17,7 +17,7 @@ from experiments.models import rule_choices
 from experiments.models.conditioning import conditions
 from experiments.models.model import Model, denoiser, network
 from experiments.models.sampling import GRIDS
-from experiments.training import adversarial, build_optimizer
+from experiments.training import adversarial, build_optimizer, flow_map_students
 from scorekit import flow_maps, weightings
 from scorekit import times as time_samplers
 from scorekit.metrics import energy_distance
@@ -77,10 +77,12 @@ SECTIONS: Mapping[str, Callable[[], ConfigDict]] = {
     "progressive": _progressive,
     "consistency": _consistency,
     "matching": _matching,
+    **flow_map_students.SECTIONS,
 }
 """What declares the fields of ``config.distillation`` for each method."""
 
 RANGES = {
+    **flow_map_students.RANGES,
     "teacher_steps": count(1, 10**6),
     "first": count(1, 10**6),
     "last": count(1, 10**6),
@@ -96,6 +98,7 @@ TRAINING: Mapping[str, Mapping[str, Any]] = {
     "progressive": {"steps": 800, "learning_rate": 1e-3},
     "consistency": {"steps": 3000, "learning_rate": 2e-3},
     "matching": {"steps": 1500, "learning_rate": 1e-3},
+    **flow_map_students.TRAINING,
 }
 """Of ``config.training``: the steps are those of a round."""
 

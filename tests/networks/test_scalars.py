@@ -40,7 +40,7 @@ def test_forward_derivative_is_that_of_finite_differences(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dit"])
+@pytest.mark.parametrize("name", ["dit", "unet"])
 def test_forward_derivative_in_bfloat16_is_near_that_in_float32(name):
     network, x = NETWORKS[name]
     params = random_parameters(network, x)

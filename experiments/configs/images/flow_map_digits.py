@@ -2,6 +2,15 @@
 
 python -m experiments.train --config=experiments/configs/images/flow_map_digits.py --workdir=runs/flow_map_digits
 python -m experiments.sample --workdir=runs/flow_map_digits --config.sampling.steps=4
+
+The flow map of the guided teacher of ``digits.py`` in its place, in 150 CPU seconds:
+
+python -m experiments.train --config=experiments/configs/images/digits.py --workdir=runs/digits
+python -m experiments.distill --workdir=runs/digits --student_dir=runs/digits_map --method=lagrangian --steps=4 \\
+    --config.training.optimizer=muon --config.training.batch_size=64 --config.training.steps=1358
+
+4 steps from t = 1: class accuracy 0.999, classification accuracy score 0.980, recall 0.63, energy distance 0.025
+(``docs/few_steps.md``).
 """
 
 from experiments.configs.images import digits

@@ -8,10 +8,11 @@ import pytest
 from experiments.cli.config import ConfigError
 from experiments.configs.points import flow_map_2d
 from experiments.data import load
-from experiments.models import checks
+from experiments.models import checks, flow_map_losses
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model, denoiser, init_params
 from experiments.models.sampling import make_sampler
+from scorekit import densities, flow_maps, schedules, times
 
 
 def small(name="shortcut"):
@@ -48,6 +49,23 @@ def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
     assert value > 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
     assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(slopes["params"]["conditioning"]["scalars"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lagrangian", "shortcut"])
+def test_from_data_the_diagonal_is_flow_matching_and_the_rest_follows_the_map_itself(name):
+    schedule, data = schedules.cosine(), densities.gaussian(jnp.array([0.3, -1.0]), std=0.5)
+    found = flow_map_losses.LOSSES[name](diagonal=0.5)
+    drawn = found.draw(jax.random.key(0), 12, times.uniform(0.05, 0.95), schedule)
+    exact, (x0, eps) = flow_maps.exact_map(data, schedule), jax.random.normal(jax.random.key(1), (2, 12, 2))
+    losses = jax.jit(lambda drawn: found.loss(exact, schedule, x0, eps, drawn, jnp.ones(12)))(drawn)
+    alpha, sigma = schedule.alpha(drawn["t"])[:, None], schedule.sigma(drawn["t"])[:, None]
+    pair = exact(alpha * x0 + sigma * eps, drawn["t"])
+    matching = jnp.mean((pair.eps - pair.x0 - (eps - x0)) ** 2, axis=-1)
+    np.testing.assert_allclose(losses[:6], matching[:6], rtol=1e-3)
+    longer = np.asarray(flow_maps.clock(schedule, drawn["t"]) - flow_maps.clock(schedule, drawn["s"]))[6:] > 0.05
+    assert longer.sum() >= 2
+    np.testing.assert_allclose(losses[6:][longer], 0.0, atol=1e-5)
 
 
 @pytest.mark.slow

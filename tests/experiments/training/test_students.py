@@ -13,10 +13,11 @@ from experiments.configs import base
 from experiments.configs.points import mixture_2d
 from experiments.models import choices
 from experiments.models.checks import check
-from experiments.models.guided import make_guided
+from experiments.models.guided import NO_EXTRAS, make_guided
 from experiments.models.model import build_model
+from experiments.models.runs import Run
 from experiments.models.sampling import build_sampler
-from experiments.training import students
+from experiments.training import flow_map_students, students
 from scorekit import schedules, solvers
 
 
@@ -126,11 +127,17 @@ def task(method, dataset, model, params, teacher):
     if method == "consistency":
         return students.consistency(model, dataset, params, teacher, solvers.grids.uniform(8), options)
     ts = students.flow_grid(model.schedule, 2)
+    if method == "lagrangian":
+        config = students.config_of_student(config, method, ts)
+        config = flow_map_students.configured(config, method, options, 2, 1.0)
+        run = Run(dataset, model, None, params, 0, NO_EXTRAS)
+        student = flow_map_students.student_of(config, run, teacher)
+        return students.TrainingTask(student.params, student.prepare, student.loss, lambda params: params)
     return students.matching(model, dataset, params, teacher, ts, options, config.training)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", students.SECTIONS)
+@pytest.mark.parametrize("method", ["progressive", "consistency", "matching", "lagrangian"])
 def test_training_task_has_a_loss_of_each_example_and_copies_the_teacher(method, dataset, teacher):
     _, params, _ = teacher
     found = task(method, dataset, *teacher)

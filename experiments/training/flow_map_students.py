@@ -1,0 +1,148 @@
+"""Distillation into flow maps: the losses of two times with the velocity of a teacher, guided or not."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict, config_dict
+
+from experiments.cli.config import Config, require
+from experiments.cli.ranges import Ranges, above, or_none
+from experiments.models import checks, flow_map_losses, rules
+from experiments.models.loss import make_loss, make_prepare
+from experiments.models.model import Model, build_model, init_params
+from experiments.models.runs import Run
+from scorekit.networks import with_new_parameters
+from scorekit.typing import PyTree
+
+LOSSES: Mapping[str, str] = {
+    "eulerian": "mean_flow",
+    "lagrangian": "lagrangian",
+    "semigroup": "shortcut",
+    "stable_consistency": "stable_consistency",
+}
+"""The loss of ``config.loss.flow_map`` that is given the velocity of the teacher, by method."""
+
+
+def _guided() -> ConfigDict:
+    options = ConfigDict()
+    options.guidance_max = config_dict.placeholder(float)
+    """The student takes γ as a condition, drawn for each example from 1 to this, for sampling.guidance_scale to choose;
+    None is a student of the γ of the teacher."""
+    return options
+
+
+def _two_times() -> ConfigDict:
+    options = ConfigDict()
+    options.diagonal = 0.25
+    """The share of the batch with s = t, which learns the velocity of the teacher."""
+    options.power = 0.0
+    """Of the adaptive weight of an example, 1 / (loss + offset)^power; 0 is none."""
+    options.offset = 0.01
+    """Of the adaptive weight."""
+    options.update(_guided())
+    return options
+
+
+def _eulerian() -> ConfigDict:
+    options = ConfigDict()
+    options.update(_two_times())
+    options.power = 0.5
+    return options
+
+
+def _lagrangian() -> ConfigDict:
+    options = ConfigDict()
+    options.update(_two_times())
+    return options
+
+
+def _semigroup() -> ConfigDict:
+    options = ConfigDict()
+    options.levels = 5
+    """Lengths of the jumps, each half of the one before; the halves of the shortest are steps of the teacher."""
+    options.update(_two_times())
+    return options
+
+
+def _stable_consistency() -> ConfigDict:
+    options = ConfigDict()
+    options.normalise = 0.1
+    """Offset of the norm of the tangent."""
+    options.warmup = 0.1
+    """Share of the training in which the tangent grows to its full size."""
+    options.update(_guided())
+    return options
+
+
+SECTIONS: Mapping[str, Callable[[], ConfigDict]] = {
+    "eulerian": _eulerian,
+    "lagrangian": _lagrangian,
+    "semigroup": _semigroup,
+    "stable_consistency": _stable_consistency,
+}
+"""What declares the fields of ``config.distillation`` for each method."""
+
+RANGES: Ranges = {**flow_map_losses.RANGES, **or_none(guidance_max=above(1))}
+"""The values of the fields."""
+
+TRAINING: Mapping[str, Mapping[str, Any]] = {name: {"steps": 2000, "learning_rate": 1e-3} for name in LOSSES}
+"""Of ``config.training``."""
+
+
+class Student(NamedTuple):
+    """A student before its training; ``prepare`` and ``loss`` are those of the training step."""
+
+    model: Model
+    params: PyTree
+    prepare: Callable
+    loss: Callable
+
+
+def check(config: Config, options: Config) -> None:
+    """Validates that γ is a condition only where the guidance of the teacher depends on it alone."""
+    rule, most = config.guidance[0], options.get("guidance_max")
+    allowed = f"None with config.guidance={','.join(config.guidance)}, which has no guidance scale"
+    require(most is None or rules.has_scale(rule), "distillation.guidance_max", most, allowed)
+
+
+def configured(config: Config, method: str, options: Config, steps: int, scale: float) -> Config:
+    """The config of a student with its loss, network and sampler.
+
+    Args:
+      config: that of :func:`experiments.training.students.config_of_student`.
+      method: of :data:`LOSSES`.
+      options: the section ``distillation``.
+      steps: that it is sampled in by default; any number of them is possible.
+      scale: γ that it is sampled at by default, of a student with γ as a condition.
+    """
+    most, times = options.get("guidance_max"), config.sampling.grid.times
+    for field in config.loss.flow_map:
+        if field != "name":
+            config.loss.flow_map[field] = options.get(field)
+    config.loss.flow_map.name = LOSSES[method]
+    config.loss.guidance_max = most
+    ends_only = method == "stable_consistency"  # then every jump but the last adds noise
+    config.sampling.solver.update(name="flow_map", t_min=None, gamma=1.0 if ends_only else None)
+    config.sampling.grid.update(name="uniform", times=None, t_max=times[0], t_min=times[-1])
+    if most is not None:
+        config.sampling.guidance_scale = min(scale, most)
+        config.evaluation.guidance_scales = (config.sampling.guidance_scale,)
+    checks.check(config)
+    return config
+
+
+def student_of(config: Config, run: Run, teacher: Callable) -> Student:
+    """The student that a config describes: the network of the teacher, which gains the length of the jump.
+
+    Args:
+      config: of the student, from :func:`configured`.
+      run: of the teacher.
+      teacher: conditions, with γ where it is one, to the denoiser that the student is to follow.
+    """
+    model = build_model(config, run.dataset)
+    fresh = init_params(model, jax.random.key(config.seed))
+    params = jax.tree.map(jnp.array, with_new_parameters(run.params, fresh))
+    fixed = model._replace(schedule=run.model.schedule, learns_schedule=False)
+    return Student(fixed, params, make_prepare(fixed, run.dataset), make_loss(fixed, teacher))

@@ -1,0 +1,52 @@
+"""The comparison of models of few steps: it trains for its time, keeps its rows, and goes on where it was stopped."""
+
+import json
+
+import pytest
+from programs import give
+
+from experiments.benchmarks.few_step_models import budget
+from experiments.cli.config import ConfigError
+from experiments.configs import base
+
+PROGRAM = "experiments.benchmarks.few_step_models.__main__"
+
+
+@pytest.fixture
+def compare(load_program, ring_run):
+    """Runs the program with these flags."""
+    program = load_program(PROGRAM)
+
+    def main(folder, **given):
+        give(workdir=ring_run, out=folder, **given)
+        program.main(base.saved(str(ring_run)))
+
+    return main
+
+
+@pytest.mark.slow
+def test_rows_are_kept_and_the_rest_is_made(compare, tmp_path, capsys):
+    flags = {"seconds": 0.05, "num": 16, "seeds": 2, "steps": "1", "updates": 0}
+    compare(tmp_path, methods="lagrangian", **flags)
+    path = tmp_path / "lagrangian.json"
+    first = json.loads(path.read_text())
+    assert first["rows"][0]["calls"] == 1
+    assert first["rows"][0]["updates"] >= 2
+    found = json.loads((tmp_path / "teacher.json").read_text())["rows"]
+    assert [row["calls"] for row in found] == [50, 2]
+    assert all(error >= 0 for row in found for _, error in row["metrics"].values())
+    first["rows"][0]["updates"] = 777
+    path.write_text(json.dumps(first))
+    compare(tmp_path, methods="lagrangian", **flags)
+    assert json.loads(path.read_text()) == first  # kept, not trained again
+    assert "777" in capsys.readouterr().out
+
+
+def test_learning_rate_rises_and_falls_with_the_time():
+    assert [budget.rate(p) for p in (0.0, 1.0)] == [0.0, 0.0]
+    assert max(budget.rate(p / 100) for p in range(101)) == budget.rate(0.05) > 0.99
+
+
+def test_unknown_methods_are_named(compare, tmp_path):
+    with pytest.raises(ConfigError, match="--methods=lagrange: must be some of eulerian, lagrangian"):
+        compare(tmp_path, methods="lagrange")
