@@ -39,6 +39,10 @@ def _bridge(schedule, x, eps, t, given):
     return interpolants.bridge_noise(x, given["dense_map"].value, eps, t, schedule)
 
 
+def _optimal_transport(label_dropout, block_size: int = 128) -> Coupling:
+    return Coupling(functools.partial(_transport, block_size, label_dropout < 1))
+
+
 COUPLINGS: Mapping[str, Callable[..., Coupling | None]] = {
     BRIDGE: documented(
         "A diffusion bridge (I2SB) from the dense map, which is shaped like the example, in place of noise.",
@@ -48,9 +52,7 @@ COUPLINGS: Mapping[str, Callable[..., Coupling | None]] = {
     TRANSPORT: documented(
         "The optimal transport of each minibatch, within each class unless loss.label_dropout is 1.\n\nArgs:"
         "\n  block_size: examples that are paired with each other; the time grows like its cube.",
-        lambda label_dropout, block_size=128: Coupling(
-            functools.partial(_transport, int(block_size), label_dropout < 1)
-        ),
+        _optimal_transport,
     ),
 }
 """The couplings by name."""

@@ -66,11 +66,9 @@ def _shortcut(shortest, flow_map: FlowMap, schedule, x0, eps, times, progress, v
     t, middle, s = (times[name] for name in ("t", "middle", "s"))
     matching = velocity or teacher or (lambda x, t: Prediction(x0, eps))
 
-    def jumps(x, t, s):
-        if teacher is None:
-            return flow_map(x, t, s)
-        return _mixed(s < t, flow_map, lambda x, t, s: teacher(x, t), x, t, s)
-
+    jumps = flow_map
+    if teacher is not None:
+        jumps = functools.partial(_mixed, s < t, flow_map, lambda x, t, s, one=teacher: one(x, t))
     target = functools.partial(_mixed, s < t, jumps, lambda x, t, s: matching(x, t))
     return flow_maps.semigroup_loss(flow_map, schedule, x0, eps, t, middle, s, target=target, shortest=shortest)
 
@@ -115,6 +113,15 @@ def _weighted(draw, power: float, offset: float, residual: Callable) -> FlowMapL
     return FlowMapLoss(draw, functools.partial(_adaptive, power, offset, residual))
 
 
+def _consistency_tuning(base=2.0, stages: int = 8, scale=0.03) -> FlowMapLoss:
+    return FlowMapLoss(_one_time, functools.partial(_tuning, base, stages, scale), True, False)
+
+
+def _shortcuts(diagonal=0.75, levels: int = 7, power=0.0, offset=0.01) -> FlowMapLoss:
+    draw_times, loss = functools.partial(_shortcut_times, diagonal, levels), functools.partial(_shortcut, 2.0**-levels)
+    return _weighted(draw_times, power, offset, loss)
+
+
 _DIAGONAL = "\n  diagonal: the share of the batch with s = t, which is flow matching."
 _ADAPTIVE = "\n  power: of the adaptive weight; 0 is none.\n  offset: of the adaptive weight, added to the loss."
 
@@ -124,9 +131,7 @@ LOSSES: Mapping[str, Callable[..., FlowMapLoss | None]] = {
         "\n  base: the distance of the two points on a path is divided by it after every stage."
         "\n  stages: of equal length; the first compares low noise with clean data."
         "\n  scale: of the pseudo-Huber distance.",
-        lambda base=2.0, stages=8, scale=0.03: FlowMapLoss(
-            _one_time, functools.partial(_tuning, base, int(stages), scale), True, False
-        ),
+        _consistency_tuning,
     ),
     "none": documented("A denoiser is trained.", lambda: None),
     "improved_mean_flow": documented(
@@ -150,12 +155,7 @@ LOSSES: Mapping[str, Callable[..., FlowMapLoss | None]] = {
     "shortcut": documented(
         f"Shortcut models: one jump is two of half the length.\n\nArgs:{_DIAGONAL}\n  levels: of step sizes."
         f"{_ADAPTIVE}",
-        lambda diagonal=0.75, levels=7, power=0.0, offset=0.01: _weighted(
-            functools.partial(_shortcut_times, diagonal, int(levels)),
-            power,
-            offset,
-            functools.partial(_shortcut, 2.0 ** -int(levels)),
-        ),
+        _shortcuts,
     ),
     "stable_consistency": documented(
         "Continuous-time consistency (sCM): jumps to t = 0.\n\nArgs:\n  normalise: offset of the norm of the tangent."

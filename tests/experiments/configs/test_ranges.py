@@ -98,6 +98,14 @@ def test_a_field_without_a_range_is_found(name):
     assert set(numeric_fields(defaults)) - set(CONFIGS[name].ranges()) == {"new_number"}
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_field_of_integers_takes_integers(name):
+    """A command line makes a number of what it is given by the type of the field."""
+    defaults, ranges = CONFIGS[name].get_config(), CONFIGS[name].ranges()
+    integers = {field for field, allowed in ranges.items() if getattr(allowed, "integer", False)}
+    assert {field for field, kind in numeric_fields(defaults).items() if field in integers and kind is not int} == set()
+
+
 @pytest.mark.parametrize("method", students.SECTIONS)
 def test_every_field_of_a_distillation_raises_outside_its_range(method):
     options = students.SECTIONS[method]()
