@@ -82,10 +82,11 @@ def distil(config: Config, options: Config, run: Run, folder: Path, start: float
     })  # fmt: skip
     most = options.get("guidance_max")
     guided = f"γ {f'= {scale:g}' if most is None else f'from 1 to {most:g}'}, {' + '.join(config.guidance)}"
-    print(f"distilling step {run.step:,} at {guided} into {steps} steps by {method} …", flush=True)
+    count = f"{steps} step{'s' * (steps > 1)}"
+    print(f"distilling step {run.step:,} at {guided} into {count} by {method} …", flush=True)
     found = distillation.distil(config, options, run, method, steps, folder, draw)
     student = open_run(found, folder)
-    title = f"{steps} steps, {method} distillation of {guided}"
+    title = f"{count}, {method} distillation of {guided}"
     picture = sample_picture(
         distributed.folder(folder) / "samples.png", found, run.dataset, student.generate, student.params, title
     )
