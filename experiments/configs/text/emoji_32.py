@@ -1,6 +1,6 @@
 """Emoji of 32 x 32 pixels from a copy of 16 x 16 and their captions: the second stage of a cascade; 4,000 steps.
 
-The copy is corrupted by noise of a level from 0 to 0.5, which the network is told: what the first stage draws is not
+The copy is corrupted by noise of a level from 0 to 0.5, which conditions the network: what the first stage draws is not
 as clean as the copies of real pictures.
 
 python -m experiments.train --config=experiments/configs/text/emoji_32.py --workdir=runs/emoji_32

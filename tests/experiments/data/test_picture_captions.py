@@ -114,7 +114,7 @@ def test_a_crop_is_a_square_of_the_picture_and_rows_do_not_depend_on_the_process
     np.testing.assert_array_equal(np.concatenate([part["caption_mask"] for part in parts]), whole["caption_mask"])
     at_left = [x for step in range(8) for x in dataset.batch(0, step, 8)["x"] if x[0, 0, 0] == x[0, 0, 1]]
     tops = {int(x[0, 0, 0]) % 10 for x in at_left}
-    assert len(tops) >= 4  # of the five places
+    assert len(tops) >= 4  # of the five positions
     with pytest.raises(ConfigError, match=r"config.data.image_crop=9: must be at most the side .* 8 x 8 here"):
         data.load(config_of(folder, image_crop=9))
 
