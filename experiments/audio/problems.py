@@ -1,8 +1,8 @@
 """Inverse problems of sound: what each task observes, and distances of restored sounds."""
 
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from scorekit.typing import Array
 GAP, AROUND = 0.064, 0.064
 """Seconds that are missing, and that are compared on either side."""
 CLIPPED_AT = 0.3
-CUTOFF = 0.125
+CUTOFF, RADIUS = 0.125, 32
 
 
 class Problem(NamedTuple):
@@ -42,7 +42,7 @@ def _gap(x: Array, rate: int) -> Problem:
 
 def _bandwidth(x: Array, rate: int) -> Problem:
     del x, rate
-    kernel = jnp.asarray(operators.low_pass_kernel(CUTOFF, 32), jnp.float32)
+    kernel = jnp.asarray(operators.low_pass_kernel(CUTOFF, RADIUS), jnp.float32)
     return Problem(Task(operators.blur(kernel, "zero"), lambda y: y), slice(None))
 
 
@@ -73,6 +73,10 @@ PROBLEMS: dict[str, Callable[[Array, int], Problem]] = {
     "declip": _declip,
     "phase": _phase,
 }
+
+
+TRAINED_FOR: dict[str, Mapping[str, Any]] = {"bandwidth": {"name": "low_passed", "cutoff": CUTOFF, "radius": RADIUS}}
+"""The dense map, by its fields in ``config.data.map``, that shows a model what a task observes."""
 
 
 def distances(x: np.ndarray, truth: np.ndarray, part: slice, rate: int) -> tuple[float, float, float]:

@@ -2,13 +2,17 @@
 
     python -m experiments.audio.restore_sounds --workdir=runs/phrases --task=gap
     python -m experiments.audio.restore_sounds --workdir=runs/phrases --task=declip --method=dps --condition=null
+    python -m experiments.audio.restore_sounds --workdir=runs/wide --task=bandwidth --condition=null --steps=10 \
+        --trained=runs/wide,runs/phrases_bridge
 
 Tasks: ``gap`` (64 ms in the middle are missing), ``bandwidth`` (frequencies above an eighth of the sample rate are
 lost), ``declip`` (clipped at 0.3 of each peak), ``phase`` (magnitudes only; not linear). They are solved by the methods
 of :mod:`experiments.inverse.methods` that apply, or those of ``--method``. The prior is that of the sound's own
-conditions (instrument, pitch, ...), or without conditions with ``--condition=null``. Prints both spectral distances and
-the error before and after (of a gap around it), and writes ``<task>.html`` with audio widgets and ``<task>.json`` into
-``workdir/restored``.
+conditions (instrument, pitch, ...), or without conditions with ``--condition=null``. ``--trained`` are models of the
+same sounds that were trained for the task, as a diffusion bridge or with what is observed as a condition
+(``config.data.map.name=low_passed`` for ``bandwidth``); they are sampled in ``--steps`` steps too. Prints both spectral
+distances and the error before and after (of a gap around it), and writes ``<task>.html`` with audio widgets and
+``<task>.json`` into ``workdir/restored``.
 """
 
 import time
@@ -18,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments.audio import problems
+from experiments.audio import problems, trained
 from experiments.audio.drawing import check_results, open_kind
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
@@ -34,6 +38,7 @@ from experiments.models.model import denoiser
 from experiments.models.runs import Run, facts, write_results
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, Table, tables_as_text, write_report
+from scorekit import audio
 from scorekit.typing import Array, Denoiser
 
 _DEFAULTS = methods.Options(steps=50, noise_std=0.001, data_std=0.5, step_size=15.0)
@@ -43,6 +48,7 @@ _METHOD = flags.DEFINE_list("method", None, "Methods, as in mmps,dps; all that a
 _NUM = shared.count("num", 16, "Number of held-out sounds, evenly from the test set.")
 _SHOWN = shared.count("shown", 4, "Number of sounds with audio widgets.")
 _CONDITION = flags.DEFINE_string("condition", "own", "The prior: of the sound's own conditions, or null.")
+_TRAINED = flags.DEFINE_list("trained", [], "Folders of runs that were trained for the task.")
 _STEPS = shared.count("steps", _DEFAULTS.steps, "Steps of the methods.")
 _NOISE = flags.DEFINE_float("noise_std", _DEFAULTS.noise_std, "Noise of the observation, in units of the model's data.")
 _DATA_STD = flags.DEFINE_float("data_std", _DEFAULTS.data_std, "replacement, pigdm: standard deviation of the data.")
@@ -57,16 +63,20 @@ def main(config: Config) -> None:
     name = config.data.representation.name
     require(name in (None, "waveform"), "data.representation.name", name, "waveform: only waveforms are restored")
     couplings.check_score(config, f"--workdir={_WORKDIR.value}")
+    trained.check_trained(_TASK.value, _TRAINED.value, config)
     run, workdir = open_kind(Sounds, config, _WORKDIR.value, _STEP.value)
     dataset, rate = run.dataset, run.dataset.sample_rate
     rows = evenly(len(dataset.test["x"]), _NUM.value)
-    batch = preprocess(dataset, rows_of(dataset.test, rows))
+    stored = rows_of(dataset.test, rows)
+    batch = preprocess(dataset, stored)
     x = jnp.asarray(batch["x"])
     problem = problems.PROBLEMS[_TASK.value](x, rate)
     for method in _METHOD.value or ():
         methods.check_applicable(_TASK.value, problem.task, method)
     print(f"{_TASK.value} of {len(x)} held-out sounds with step {run.step:,} …", flush=True)
-    sounds, table = restore(run, prior(run, batch), problem, x)
+    others = [trained.open_trained(name, _STEPS.value, _SEED.value) for name in _TRAINED.value]
+    restored = {other.name: (other.restore(stored), other.evaluations) for other in others}
+    sounds, table = restore(run, prior(run, batch), problem, x, restored)
     out = workdir / "restored"
     write_results(out / f"{_TASK.value}.json", table.records())
     widgets = audio_widgets(out / _TASK.value, {k: s[: _SHOWN.value] for k, s in sounds.items()}, rate)
@@ -86,8 +96,10 @@ def prior(run: Run, batch) -> Denoiser:
     return denoiser(run.model, run.params, given)
 
 
-def restore(run: Run, model: Denoiser, problem: problems.Problem, x: Array) -> tuple[dict[str, np.ndarray], Table]:
-    """The sounds of every method, and their distances from the truth."""
+def restore(
+    run: Run, model: Denoiser, problem: problems.Problem, x: Array, by_others: dict[str, tuple[np.ndarray, int]]
+) -> tuple[dict[str, np.ndarray], Table]:
+    """The sounds of every method and of models that were trained for the task, and their distances from the truth."""
     task, rate = problem.task, run.dataset.sample_rate  # type: ignore[attr-defined]
     options = method_options()
     for_noise, key = jax.random.split(jax.random.key(_SEED.value))
@@ -105,6 +117,10 @@ def restore(run: Run, model: Denoiser, problem: problems.Problem, x: Array) -> t
         sounds[method] = check_samples(as_sound(found.x), by, "restored sounds")
         fit = tasks.consistency(task, found.x, y)
         rows.append([method, *distances(method), fit, found.evaluations, seconds])
+    for name, (sound, evaluations) in by_others.items():
+        sounds[name] = sound
+        fit = tasks.consistency(task, np.asarray(run.dataset.to_model(audio.float_to_pcm(sound))), y)
+        rows.append([name, *distances(name), fit, evaluations, None])
     header = ["", "LSD (dB)", "MR-STFT loss", "error (dB)", "RMS of y - A(x)", "evaluations", "seconds"]
     where = f" within {problems.AROUND:g} s of the gap" if _TASK.value == "gap" else ""
     caption = f"means over {len(x)} sounds{where}; error: of samples, against the sound; {_CONDITION.value} conditions"

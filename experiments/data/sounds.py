@@ -12,6 +12,7 @@ from experiments.data.dataset import Batch, Dataset, FrequencyAxis, Preview, kee
 from experiments.data.representation import axes_of, build_representation, check_representation, spatial_axes
 from experiments.data.views import Sounds as SoundsView
 from scorekit import audio, data
+from scorekit.guidance import operators
 
 SILENCE = 1e-3
 """Sounds whose root mean square is below this have no spectral loss, which is a ratio to the reference."""
@@ -58,13 +59,33 @@ def low_rate(dataset: "Sounds", factor: int = 4, scale: float = 1.0) -> Callable
     return lambda batch: scale * audio.low_rate(audio.pcm_to_float(jnp.asarray(batch["raw"])), factor)[..., None]
 
 
+def low_passed(dataset: "Sounds", cutoff: float = 0.125, radius: int = 32) -> Callable[[Mapping[str, Any]], Any]:
+    """A dense map: the sound without its high frequencies, as the network receives sounds.
+
+    Args:
+      cutoff: frequency at which the gain is 1/2, in cycles per sample.
+      radius: samples of the filter on either side.
+
+    Raises:
+      ValueError: for a cutoff that is not in (0, 0.5).
+    """
+    kernel = jnp.asarray(operators.low_pass_kernel(cutoff, radius), jnp.float32)
+    blur = operators.blur(kernel, "zero")
+    return lambda batch: blur(dataset.to_model(jnp.asarray(batch["raw"])))
+
+
 def check_keys(lowest: int, highest: int) -> None:
     """Raises a ``ValueError`` unless there are keys from ``lowest`` to ``highest``."""
     if lowest > highest:
         raise ValueError(f"lowest must be at most highest = {highest}, got {lowest}")
 
 
-MAPS: Mapping[str, Callable] = {"log_mel": log_mel, "low_rate": low_rate, "mel_magnitudes": mel_magnitudes}
+MAPS: Mapping[str, Callable] = {
+    "log_mel": log_mel,
+    "low_passed": low_passed,
+    "low_rate": low_rate,
+    "mel_magnitudes": mel_magnitudes,
+}
 
 
 class Sounds(Dataset):

@@ -1,0 +1,62 @@
+"""Models that were trained for one restoration of sound, as a bridge or conditional on what is observed."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.audio import drawing, problems
+from experiments.cli.config import Config, ConfigError, hint, leaves, require
+from experiments.configs import base
+from experiments.data.dataset import Batch, preprocess
+from experiments.data.sounds import Sounds
+from experiments.models.conditioning import conditions
+from experiments.models.sampling import at_steps
+
+_SAME = ("data.name", "data.crop", "data.test_split", "data.peak", "data.representation")
+
+
+class Trained(NamedTuple):
+    """A restoration by a model.
+
+    Attributes:
+      name: the folder of its run, and the number of steps.
+      restore: sounds ``(N, L)`` of a batch of the test set, given as it is stored.
+      evaluations: of the network for each sound.
+    """
+
+    name: str
+    restore: Callable[[Batch], np.ndarray]
+    evaluations: int
+
+
+def check_trained(task: str, folders: Sequence[str], config: Config) -> None:
+    """Raises an error unless the runs were trained for the task, on the sounds of ``config``; nothing is loaded."""
+    if folders and task not in problems.TRAINED_FOR:
+        names = problems.TRAINED_FOR
+        raise ConfigError(
+            f"--trained={folders[0]}: --task must be one of {', '.join(names)}, got {task}{hint(task, names)}"
+        )
+    for folder in folders:
+        its = base.saved(folder)
+        drawing.check_kind(Sounds, its, folder)
+        for field, value in problems.TRAINED_FOR[task].items():
+            found = its.data.map[field]
+            fits = found == value or (found is None and field != "name")
+            require(fits, f"data.map.{field}", found, f"{value} in --trained={folder} for --task={task}")
+        ours, theirs = dict(leaves(config.data, "data.")), dict(leaves(its.data, "data."))
+        for field, value in theirs.items():
+            same = ours[field] == value or not field.startswith(_SAME)
+            require(same, field, value, f"{ours[field]} in --trained={folder}, as in --workdir")
+
+
+def open_trained(folder: str, steps: int, seed: int) -> Trained:
+    """The model of a run, sampled as its config says in another number of steps."""
+    config = at_steps(base.saved(folder), steps)
+    run, path = drawing.open_kind(Sounds, config, folder)
+
+    def restore(batch: Batch) -> np.ndarray:
+        given = conditions(run.model, preprocess(run.dataset, batch))
+        return run.generate(run.params, seed, given, config.sampling.guidance_scale)
+
+    return Trained(f"{path.name}, {steps} steps", restore, steps)

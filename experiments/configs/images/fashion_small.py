@@ -1,0 +1,28 @@
+"""Class-conditional fashion_mnist, 28 x 28 grey, small enough for two cores: the network works on patches of 2 x 2.
+
+    python -m experiments.train --config=experiments/configs/images/fashion_small.py --workdir=runs/fashion
+    python -m experiments.distill --workdir=runs/fashion --student_dir=runs/fashion_map --method=lagrangian --steps=1 \\
+        --config.sampling.guidance_scale=1 --config.training.batch_size=64 --config.training.steps=1500
+
+Figures: docs/few_steps.md.
+"""
+
+from experiments.configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.data.name = "fashion_mnist"
+    config.network.patch = 2
+    config.network.channels = 32
+    config.network.attention_resolutions = (7,)
+    config.training.steps = 3000
+    config.training.batch_size = 64
+    config.training.optimizer = "muon"
+    config.training.learning_rate = 2e-3
+    config.training.ema_decays = (0.99,)
+    config.training.sample_every = 3000
+    config.training.checkpoint_every = 1000
+    config.sampling.ema = "0.99"
+    config.evaluation.num_samples = 2000
+    return config
