@@ -32,7 +32,7 @@ class Coding(NamedTuple):
     exact: bool
 
 
-def pixels(dataset: Dataset, levels: int | None = None) -> Coding:
+def pixels(dataset: Any, levels: int | None = None) -> Coding:
     """The values of the pixels of an image.
 
     Args:
@@ -44,11 +44,11 @@ def pixels(dataset: Dataset, levels: int | None = None) -> Coding:
     bins = dataset.bins
     if bins is None:
         raise ValueError(f"name must be codes or mu_law: {dataset.name} has no pixels of discrete values")
-    levels = bins if levels is None else levels
-    if levels > bins:
-        raise ValueError(f"levels must be at most the {bins} values of {dataset.name}, got {levels}")
-    encode = lambda x: jnp.asarray(x, jnp.int32) * levels // bins
-    return Coding(levels, dataset.shape, encode, lambda codes: to_unit(codes, levels), levels == bins)
+    num = bins if levels is None else levels
+    if num > bins:
+        raise ValueError(f"levels must be at most the {bins} values of {dataset.name}, got {num}")
+    encode = lambda x: jnp.asarray(x, jnp.int32) * num // bins
+    return Coding(num, dataset.shape, encode, lambda codes: to_unit(codes, num), num == bins)
 
 
 def mu_law(dataset: Any, codes: int = 256, factor: int = 1) -> Coding:

@@ -144,7 +144,16 @@ def load_data(config: Config) -> Symbols:
 
 def build_model(config: Config, dataset: Symbols) -> Sequences:
     """Puts the parts of the config together."""
-    codes, (length,), positions = dataset.coding.num_codes, dataset.shape, dataset.positions
+    return _model(config, dataset, dataset.positions)
+
+
+def without_positions(config: Config, dataset: Symbols) -> Sequences:
+    """The same with a network that does not get the coordinates of the positions."""
+    return _model(config, dataset, None)
+
+
+def _model(config: Config, dataset: Symbols, positions: np.ndarray | None) -> Sequences:
+    codes, (length,) = dataset.coding.num_codes, dataset.shape
     module = _network(config, codes, dataset.num_classes, length, positions)
     return Sequences(module, codes, length, dataset.num_classes, positions, build_process(config, codes))
 

@@ -77,3 +77,6 @@ def test_a_run_is_sampled_and_evaluated(finished, tmp_path):
     code, _, err = run("tune", f"--workdir={workdir}")
     assert (code, err.count("\n")) == (2, 1)
     assert "this run is a model of sequences" in err
+    code, _, err = run("benchmarks.sequences", f"--counted={workdir}")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--counted: must have at most 131,072 sequences, this run has" in err

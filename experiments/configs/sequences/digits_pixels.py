@@ -2,10 +2,7 @@
 
 python -m experiments.train --config=experiments/configs/sequences/digits_pixels.py --workdir=runs/digits_pixels
 
-The same in the order of Subscale Pixel Networks, as masked or uniform diffusion, or with a WaveNet:
-  --config.order.name=subscale
-  --config.model=masked --config.network.name=dit --config.network.patch=1
-  --config.network.name=causal_wavenet --config.network.channels=64 --config.network.layers=12 --config.network.cycle=6
+The same in the order of Subscale Pixel Networks: --config.order.name=subscale
 """
 
 from experiments.configs import base_sequence

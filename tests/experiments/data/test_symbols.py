@@ -41,7 +41,7 @@ def test_the_subscale_order_is_one_interleaved_copy_after_the_other():
 def test_sequences_of_all_pixels_are_decoded_to_the_data(digits, order):
     dataset = Symbols(digits, pixels(digits), order(digits.shape))
     assert (dataset.shape, dataset.bins, dataset.test["x"].dtype) == ((16,), 17, np.int32)
-    np.testing.assert_allclose(dataset.from_model(dataset.test["x"]), digits.real(digits.test), atol=1e-6)
+    np.testing.assert_allclose(dataset.from_model(jnp.asarray(dataset.test["x"])), digits.real(digits.test), atol=1e-6)
     first = np.asarray(digits.test["x"][0]).ravel()
     np.testing.assert_array_equal(dataset.test["x"][0], first[order(digits.shape)])
 
@@ -53,7 +53,6 @@ def test_batches_are_those_of_the_data_as_codes(digits):
     np.testing.assert_array_equal(batch["label"], inner["label"])
     batches = dataset.batches(3, 4, 6, process_index=1, process_count=2)
     np.testing.assert_array_equal(next(batches)["x"], dataset.batch(3, 4, 6)["x"][3:])
-    batches.close()
 
 
 def test_positions_are_the_coordinates_in_the_order_of_the_sequence(digits):
@@ -76,6 +75,7 @@ def test_mu_law_codes_are_decoded_to_sounds():
 class Coded:
     """Latents that are two vectors, each one of three codes."""
 
+    bins = None
     name, shape, codes = "latents", (2, 1), jnp.array([[0.0], [1.0], [5.0]])
 
     def index(self, x):
@@ -97,7 +97,7 @@ def test_codes_of_latents_are_the_nearest_and_decoded_as_vectors():
     ("make", "words"),
     [
         (lambda digits: pixels(digits, levels=18), "levels must be at most the 17 values of .*, got 18"),
-        (lambda digits: pixels(Coded.__new__(Coded)), None),
+        (lambda digits: pixels(Coded()), "name must be codes or mu_law"),
         (mu_law, "name must be pixels or codes"),
         (codes, "name=codes takes data.latents"),
         (lambda digits: mu_law(Tone(), factor=3), "factor must be a divisor of the 8 samples of tone, got 3"),
@@ -106,9 +106,6 @@ def test_codes_of_latents_are_the_nearest_and_decoded_as_vectors():
     ],
 )
 def test_data_without_such_symbols_are_errors(digits, make, words):
-    if words is None:
-        Coded.bins = None
-        words = "name must be codes or mu_law"
     with pytest.raises(ValueError, match=words):
         make(digits)
 

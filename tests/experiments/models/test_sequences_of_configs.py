@@ -11,6 +11,7 @@ from experiments.cli.config import ConfigError
 from experiments.configs import base, base_sequence
 from experiments.configs.sequences import smoke
 from experiments.data.symbols import Coding, Symbols
+from experiments.evaluation.sequence_metrics import bits_per_symbol
 from experiments.models import sequence_sampling, sequences
 from experiments.models.sequence_sampling import make_sampler, transform_of
 from experiments.sequences import runs
@@ -99,8 +100,8 @@ def shares(samples):
 
 
 @pytest.mark.slow
-def test_training_takes_a_batch_of_sequences_of_any_model(built):
-    _, dataset, model, params = built
+def test_training_and_bits_take_sequences_of_any_model(built):
+    config, dataset, model, params = built
     batch = jax.jit(sequences.make_prepare(model, dataset))(jax.random.key(0), dataset.test)
     value, _ = jax.jit(sequences.make_loss(model))(params, batch)
     assert value.shape == (2,)
@@ -108,6 +109,14 @@ def test_training_takes_a_batch_of_sequences_of_any_model(built):
     if model.process is None:
         expected = [joint(model, params, 0)[2, 0], joint(model, params, 1)[1, 1]]
         np.testing.assert_allclose(value, -np.log(expected) / 2, rtol=1e-5)
+    bits = bits_per_symbol(config, model, dataset, params)
+    assert (bits.examples, bits.symbols, bits.codes) == (2, 2, 3)
+    assert bits.kind == ("exact" if model.process is None else "bound")
+    assert 0 < bits.error < 5
+    if model.process is None:
+        assert bits.total == pytest.approx(float(np.mean(value)) / np.log(2), rel=1e-5)
+    else:
+        assert bits.total == pytest.approx(np.log2(3), abs=1.0)
 
 
 def test_the_class_is_dropped_at_the_rate_of_the_config():
