@@ -109,6 +109,8 @@ def test_training_and_bits_take_sequences_of_any_model(built):
     if model.process is None:
         expected = [joint(model, params, 0)[2, 0], joint(model, params, 1)[1, 1]]
         np.testing.assert_allclose(value, -np.log(expected) / 2, rtol=1e-5)
+    config = config.copy_and_resolve_references()
+    config.evaluation.bound_times = 256
     bits = bits_per_symbol(config, model, dataset, params)
     assert (bits.examples, bits.symbols, bits.codes) == (2, 2, 3)
     assert bits.kind == ("exact" if model.process is None else "bound")
