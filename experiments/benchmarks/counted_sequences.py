@@ -119,37 +119,38 @@ def of_conditionals(log_p: Array, transform: Callable[[Array], Array]) -> Array:
 
 def guided_rows(counted: Counted, scale: float) -> tuple[Row, Row]:
     """The guided conditionals, with their distance to the guided joint, and the guided joint, with that to p(x | y)."""
-    return _over_classes(counted, _guided, scale)
+    return _over_classes(counted, _guided, scale, None)
 
 
 def truncated_rows(counted: Counted, transform: Callable[[Array], Array]) -> tuple[Row, Row]:
     """Changed conditionals, with their distance to the joint at the temperature of equal entropy, and that joint."""
-    return _over_classes(counted, functools.partial(_truncated, transform))
+    return _over_classes(counted, _truncated, 1.0, transform)
 
 
-def _guided(cond, uncond, scale):
+def _guided(cond, uncond, scale, transform):
+    del transform
     joint, sequential = (rule(cond, uncond, scale).log_prob for rule in (guide_joint, guide_sequentially))
     return (sequential, total_variation(sequential, joint)), (joint, total_variation(joint, cond))
 
 
-def _truncated(transform, cond, uncond):
-    del uncond
+def _truncated(cond, uncond, scale, transform):
+    del uncond, scale
     changed = of_conditionals(cond, transform)
     joint = at_temperature(cond, temperature_of_entropy(cond, entropy_bits(changed)))
     return (changed, total_variation(changed, joint)), (joint, total_variation(joint, cond))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _measured(rules, cond, uncond, hits, *arguments):
-    found = rules(cond, uncond, *arguments)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _measured(rules, transform, cond, uncond, hits, scale):
+    found = rules(cond, uncond, scale, transform)
     return [(distance, jnp.sum(jnp.exp(log_p).ravel() * hits), entropy_bits(log_p)) for log_p, distance in found]
 
 
-def _over_classes(counted: Counted, rules: Callable, *arguments: float) -> tuple[Row, Row]:
+def _over_classes(counted: Counted, rules: Callable, scale: float, transform: Callable | None) -> tuple[Row, Row]:
     """Means over classes of what each of two distributions is measured by."""
-    hits = [jnp.asarray(counted.predicted == k) for k in range(len(counted.cond))]
     classes = [
-        _measured(rules, table, counted.uncond, hit, *arguments) for table, hit in zip(counted.cond, hits, strict=True)
+        _measured(rules, transform, table, counted.uncond, jnp.asarray(counted.predicted == k), scale)
+        for k, table in enumerate(counted.cond)
     ]
     first, second = np.asarray(classes).mean(axis=0)
     return Row(*map(float, first)), Row(*map(float, second))

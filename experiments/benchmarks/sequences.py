@@ -48,7 +48,9 @@ TRUNCATIONS: dict[str, Callable[[Array], Array]] = {
     "temperature 0.7": lambda logits: ar.temperature(logits, 0.7),
     "top-k 3": lambda logits: ar.top_k(logits, min(3, logits.shape[-1])),
     "nucleus 0.8": lambda logits: ar.nucleus(logits, 0.8),
+    "nucleus 0.5": lambda logits: ar.nucleus(logits, 0.5),
     "typical 0.8": lambda logits: ar.typical(logits, 0.8),
+    "typical 0.5": lambda logits: ar.typical(logits, 0.5),
 }
 
 
