@@ -163,7 +163,7 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
         changed = lambda z, t: jax.nn.log_softmax(transform(denoiser(z, t)))  # type: ignore[misc]
         denoiser = denoiser if transform is None else changed
         for_prior, for_steps = jax.random.split(key)
-        like = jax.ShapeDtypeStruct((batch, model.length), jnp.int32)
+        like = jnp.zeros((batch, model.length), jnp.int32)
         z = discrete.sample_prior(for_prior, model.process, like).at[:, :kept].set(first)
         if solver is None:
             return discrete.first_hitting_sample(for_steps, denoiser, model.process, z)
