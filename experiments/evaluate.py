@@ -25,8 +25,9 @@ from absl import flags
 from experiments import evaluation
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, save_resolved
-from experiments.configs import base
+from experiments.cli.config import Config, ConfigError, save_resolved
+from experiments.configs import kinds
+from experiments.evaluation import sequence_metrics
 from experiments.evaluation.ema_sweep import ema_sweep
 from experiments.evaluation.run_metrics import evaluate
 from experiments.models.partial import PartialSamples
@@ -34,6 +35,8 @@ from experiments.models.runs import facts, open_run, write_results
 from experiments.reporting.pictures import ema_sweep_picture, loss_picture
 from experiments.reporting.report import ConfigSection, Figure, Heading, tables_as_text, write_report
 from experiments.reporting.tables import as_text, ema_sweep_table, evaluation_tables
+from experiments.sequences import runs as sequence_runs
+from experiments.sequences.report import tables as sequence_tables
 from scorekit.io import as_path
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
@@ -45,6 +48,9 @@ _SWEEP = flags.DEFINE_list("ema_sweep", None, "Relative widths of averages to ev
 
 def main(config: Config) -> None:
     start = time.monotonic()
+    if kinds.is_sequence(config):
+        evaluate_sequences(config, start)
+        return
     evaluation.check(config)
     workdir, guided = shared.path(_WORKDIR, buckets=True), " + ".join(config.guidance)
     out = shared.results(_OUT, workdir / "evaluation", ".json", ".html", ".png", ".config.json")
@@ -75,5 +81,30 @@ def main(config: Config) -> None:
     print(progress.final_line(str(report), time.monotonic() - start))
 
 
+def evaluate_sequences(config: Config, start: float) -> None:
+    """The same of a model of sequences."""
+    for flag in (_BITS, _SWEEP):
+        if flag.value:
+            raise ConfigError(f"--{flag.name}: not of a model of sequences, whose bits per symbol are always evaluated")
+    sequence_metrics.check(config)
+    workdir = shared.path(_WORKDIR, buckets=True)
+    out = shared.results(_OUT, workdir / "evaluation", ".json", ".html", ".config.json")
+    run = sequence_runs.open_run(config, workdir, _STEP.value)
+    print(f"evaluating step {run.step:,} …", flush=True)
+    partial = PartialSamples(
+        (shared.path(_OUT, buckets=True).parent if _OUT.value else workdir / "samples") / "partial"
+    )
+    found = sequence_runs.evaluate(config, run, partial)
+    stem = out if _OUT.value else as_path(f"{out}_{run.step}")
+    write_results(f"{stem}.json", found.values())
+    used = save_resolved(config, f"{stem}.config.json")
+    sections = [*sequence_tables(found), ConfigSection(used.read_text())]
+    facts = {"data": run.dataset.name, "checkpoint": f"step {run.step:,}", "model": config.model}
+    report = write_report(f"{stem}.html", f"scorekit: {run.dataset.name}, evaluation", facts, sections)
+    partial.remove()
+    print(tables_as_text(sequence_tables(found)))
+    print(progress.final_line(str(report), time.monotonic() - start))
+
+
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)
+    command_line.run(main, lambda: kinds.saved(_WORKDIR.value), kinds.check_fields)

@@ -22,12 +22,14 @@ from absl import flags
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
-from experiments.configs import base
+from experiments.configs import kinds
 from experiments.data.dataset import held_out_of
 from experiments.data.views import Sounds
+from experiments.models.model import Model
 from experiments.models.partial import PartialSamples
 from experiments.models.runs import open_run, write_arrays
 from experiments.reporting import pictures
+from experiments.sequences import runs as sequence_runs
 from scorekit.io import as_path
 
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()
@@ -41,11 +43,15 @@ def main(config: Config) -> None:
     start = time.monotonic()
     workdir, scale = shared.path(_WORKDIR, buckets=True), config.sampling.guidance_scale
     out = shared.results(_OUT, workdir / "samples" / "sample", ".npz", ".png")
-    run = open_run(config, workdir, _STEP.value, (scale,), on_latents=True, any_coupling=True)
+    of_sequences = kinds.is_sequence(config)
+    if of_sequences:
+        run = sequence_runs.open_run(config, workdir, _STEP.value, (scale,))
+    else:
+        run = open_run(config, workdir, _STEP.value, (scale,), on_latents=True, any_coupling=True)
     num_classes = run.dataset.num_classes
     chosen = range(num_classes) if _LABELS.value is None else shared.classes("labels", _LABELS.value, num_classes)
     labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)
-    by = f"γ = {scale:g}, {' + '.join(config.guidance)}"
+    by = f"γ = {scale:g}, {config.model if of_sequences else ' + '.join(config.guidance)}"
     print(f"drawing {_NUM.value} samples from step {run.step:,} at {by} …", flush=True)
     beside = shared.path(_OUT, buckets=True).parent if _OUT.value else workdir / "samples"
     partial = PartialSamples(beside / "partial")
@@ -55,7 +61,7 @@ def main(config: Config) -> None:
     write_arrays(f"{out}.npz", **{**conditions, "x": samples, "label": labels})
     partial.remove()
     title = f"{run.dataset.name}, step {run.step:,}, {by}"
-    if pictures.shows_maps(run.model, run.dataset):
+    if isinstance(run.model, Model) and pictures.shows_maps(run.model, run.dataset):
         pictures.map_picture(as_path(f"{out}_maps.png"), run.model, run.dataset, samples, labels, title=title)
     columns = min(len(labels), max(len(chosen), 10))
     picture = pictures.picture_of(as_path(f"{out}.png"), run.dataset, samples, columns=columns, title=title)
@@ -63,4 +69,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)
+    command_line.run(main, lambda: kinds.saved(_WORKDIR.value), kinds.check_fields)

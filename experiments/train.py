@@ -2,6 +2,7 @@
 
     python -m experiments.train --config=experiments/configs/images/digits.py --workdir=runs/digits
     python -m experiments.train --config=… --workdir=… --config.training.steps=5000 --config.loss.target.name=eps
+    python -m experiments.train --config=experiments/configs/sequences/digits_pixels.py --workdir=runs/pixels
 
 The folder ``workdir`` then holds ``report.html``, ``config.json``, ``metrics.jsonl``, TensorBoard events, pictures and
 ``checkpoints/``.
@@ -16,7 +17,7 @@ from experiments import data, evaluation, training
 from experiments.cli import command_line, distributed, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
-from experiments.configs import base
+from experiments.configs import base, kinds
 from experiments.evaluation.run_metrics import evaluate
 from experiments.models import checks, latents
 from experiments.models.devices import everywhere
@@ -29,6 +30,7 @@ from experiments.models.sizes import COPIES, param_shapes
 from experiments.reporting import pictures
 from experiments.reporting.run_report import write_run_report
 from experiments.reporting.tables import as_text
+from experiments.sequences import runs as sequence_runs
 from experiments.training import lock, loop, profiling
 from experiments.training.model_run import fit_model
 
@@ -39,6 +41,10 @@ profiling.define_flag()
 
 def check(config: Config) -> None:
     """Validates a config before anything is loaded or compiled."""
+    if kinds.is_sequence(config):
+        sequence_runs.check(config)
+        profiling.wanted()
+        return
     base.check_fields(config)
     data.check(config)
     checks.check(config)
@@ -60,6 +66,12 @@ def main(config: Config) -> None:
 
 def train(config: Config, workdir: Path, start: float) -> None:
     """Trains to the last step, then samples and evaluates."""
+    if kinds.is_sequence(config):
+        done = sequence_runs.train(config, workdir, start)
+        if done is not None:
+            print(done.text)
+            print(progress.final_line(str(done.report), time.monotonic() - start))
+        return
     dataset = latents.load_data(config)
     model = build_model(config, dataset)
     param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)), copies=COPIES)
@@ -91,4 +103,4 @@ def train(config: Config, workdir: Path, start: float) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value, base.check_fields)
+    command_line.run(main, lambda: _CONFIG.value, kinds.check_fields)

@@ -1,5 +1,6 @@
 """``--help_config``: the fields of a program's config, as text for a terminal or as a page of Markdown."""
 
+import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,8 +37,11 @@ def _section(field: Field) -> str:
 _Check = TypeVar("_Check", bound=Callable)
 
 
-def declared_by(declaration: Callable[[], Declaration]) -> Callable[[_Check], _Check]:
-    """Marks the check of a program's config with what declares its fields, for :func:`describe`."""
+def declared_by(declaration: Callable[..., Declaration]) -> Callable[[_Check], _Check]:
+    """Marks the check of a program's config with what declares its fields, for :func:`describe`.
+
+    Of a program that takes several kinds of config, ``declaration`` has an optional argument: the config.
+    """
 
     def mark(check: _Check) -> _Check:
         check.declaration = declaration  # type: ignore[attr-defined]
@@ -46,15 +50,16 @@ def declared_by(declaration: Callable[[], Declaration]) -> Callable[[_Check], _C
     return mark
 
 
-def declaration_of(check: Callable) -> Declaration:
-    """The declaration of the config that ``check`` validates.
+def declaration_of(check: Callable, config: Config | None = None) -> Declaration:
+    """The declaration of the config that ``check`` validates, of this one where there are several kinds.
 
     Raises:
       ConfigError: if it has none.
     """
     if not hasattr(check, "declaration"):
         raise ConfigError("--help_config: this program has no config; --help has its flags")
-    return check.declaration()  # type: ignore[attr-defined]
+    declaration: Callable[..., Declaration] = check.declaration  # type: ignore[attr-defined]
+    return declaration(config) if inspect.signature(declaration).parameters else declaration()
 
 
 def matching(found: Iterable[Field], pattern: str) -> list[Field]:
@@ -168,7 +173,7 @@ def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:
 
 def describe(check: Callable, config: Config | None, pattern: str) -> str:
     """What ``--help_config`` prints: the fields that match, and how to see fewer or to set one."""
-    every = declaration_of(check).fields()
+    every = declaration_of(check, config).fields()
     found = matching(every, pattern) if pattern else every
     total = sum(1 for field in every) + sum(len(choice.arguments) for field in every for choice in field.choices)
     last = (

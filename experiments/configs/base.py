@@ -45,6 +45,8 @@ def check_fields(config: Config) -> None:
     """Validates that a config is one of a model and has exactly the fields of :func:`get_config`, in their ranges."""
     if "classifier" in config:
         raise ConfigError("config.classifier: this is the config of a classifier; train it with train_classifier")
+    if "symbols" in config:
+        raise ConfigError("config.symbols: this is the config of a model of sequences, for train, sample and evaluate")
     check_fields_and_ranges(config, get_config(), ranges())
 
 
@@ -85,6 +87,11 @@ def saved(workdir: str | None) -> Config:
         raise ConfigError(
             f"--workdir={workdir}: this run is a classifier; name it as --config.rules.classifier.workdir=… with the "
             f"--workdir of a model"
+        )
+    if "symbols" in config:
+        raise ConfigError(
+            f"--workdir={workdir}: this run is a model of sequences, which this program does not take; sample and "
+            f"evaluate do"
         )
     fields: Config = config
     if "guidance" not in fields or "representation" not in fields.data:

@@ -181,6 +181,10 @@ def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
 
 
 NETWORKS: Mapping[str, Callable] = {kind.__name__.lower(): _module(kind) for kind in networks.DENOISING}
+CAUSAL_NETWORKS: Mapping[str, Callable] = {
+    "causal_transformer": _module(networks.CausalTransformer),
+    "causal_wavenet": _module(networks.CausalWaveNet),
+}
 CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _module(networks.Classifier)}
 AUTOENCODERS: Mapping[str, Callable] = {
     "convolutional": _module(networks.Autoencoder),
@@ -218,11 +222,14 @@ SIZE_RANGES = or_none(
     noise_channels=count(2, 2**16),
     noise_scale=above(0),
     patch=_WIDTH,
+    pattern=one_of("full", "local", "strided"),
     resample_filter=items(above(0), least=2),
     scaling_factor=above(0),
+    taps=count(2, 1024),
     token_levels=items(count(0, 1023)),
     shift_factor=finite,
     width=_WIDTH,
+    window=_WIDTH,
 )
 """The sizes of networks, classifiers and autoencoders."""
 

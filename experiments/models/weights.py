@@ -16,7 +16,7 @@ from scorekit.training import restore_extra
 
 FIELDS = ("network.", "classifier.", "autoencoder.", "schedule.", "noise_factor", "preconditioning.", "loss.",
           "data.name", "data.label", "data.peak", "data.latents", "data.representation.", "data.map.",
-          "data.vector.", "data.tokens.", "data.captions.")  # fmt: skip
+          "data.vector.", "data.tokens.", "data.captions.", "model", "symbols.", "order.")  # fmt: skip
 _RECORD = "weights"
 _ADDED = {
     "data.tokens.name": "none",

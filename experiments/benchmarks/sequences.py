@@ -1,0 +1,153 @@
+"""Models of the same quantised data: bits and speed of each, and what guidance and truncation make of the conditionals.
+
+    python -m experiments.benchmarks.sequences --runs=runs/digits_pixels,runs/digits_masked,runs/digits
+    python -m experiments.benchmarks.sequences --counted=runs/digits_short
+
+``--runs`` are runs of experiments.train on the same images: models of sequences, whose bits per symbol are exact or a
+bound, and continuous diffusion models, with the exact likelihood of the probability-flow ODE (dequantised uniformly)
+and the variational bound of the quantised values. ``--counted`` is an autoregressive run of short sequences, all of
+which are counted: guidance of each conditional beside guidance of the joint, and temperature, top-k, nucleus and
+typical sampling of the conditionals beside the joint at the temperature of equal entropy.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from experiments.benchmarks import counted_sequences
+from experiments.cli import command_line
+from experiments.cli import flags as shared
+from experiments.cli.config import Config, ConfigError
+from experiments.configs import kinds
+from experiments.evaluation.exact import exact_bits
+from experiments.evaluation.run_metrics import variational_bound
+from experiments.evaluation.sequence_metrics import bits_per_symbol
+from experiments.models.runs import open_run, write_results
+from experiments.reporting.report import Table, tables_as_text
+from experiments.sequences import runs as sequence_runs
+from scorekit import autoregressive as ar
+from scorekit.io import as_path
+from scorekit.typing import Array
+
+_RUNS = shared.define(flags.DEFINE_list, "runs", [], "Folders of runs of experiments.train on the same images.")
+_COUNTED = shared.define(flags.DEFINE_string, "counted", None, "Folder of an autoregressive run of short sequences.")
+_SCALES = shared.define(
+    flags.DEFINE_list, "scales", ["0", "0.5", "1", "2", "3", "4"], "Guidance scales, with --counted."
+)
+_EXAMPLES = shared.count("examples", 128, "Test examples of the probability-flow ODE.", 2)
+_SAMPLES = shared.count("samples", 100, "Samples that are timed.")
+_OUT = shared.define(flags.DEFINE_string, "out", None, "JSON file of the tables; none by default.")
+shared.reinterpret_weights()
+
+TRUNCATIONS: dict[str, Callable[[Array], Array]] = {
+    "temperature 0.7": lambda logits: ar.temperature(logits, 0.7),
+    "top-k 3": lambda logits: ar.top_k(logits, min(3, logits.shape[-1])),
+    "nucleus 0.8": lambda logits: ar.nucleus(logits, 0.8),
+    "nucleus 0.5": lambda logits: ar.nucleus(logits, 0.5),
+    "typical 0.8": lambda logits: ar.typical(logits, 0.8),
+    "typical 0.5": lambda logits: ar.typical(logits, 0.5),
+}
+
+
+def seconds_per_sample(generate: Callable, params: Any, num_classes: int) -> float:
+    """CPU seconds of a sample, without guidance and compilation, and of all cores together."""
+    labels = np.arange(_SAMPLES.value, dtype=np.int32) % num_classes
+    seconds = math.nan
+    for seed in (0, 1):
+        start = time.process_time()
+        generate(params, seed, labels, 1.0)
+        seconds = time.process_time() - start
+    return seconds / len(labels)
+
+
+def rows_of_run(folder: str) -> tuple[tuple[int, int], list[list[Any]]]:
+    """The vocabulary and the symbols of the data of a run, and a row for each kind of likelihood that it has."""
+    config: Config = kinds.saved(folder)
+    name = as_path(folder).name
+    if kinds.is_sequence(config):
+        config = config.copy_and_resolve_references()
+        config.sampling.guidance_scale, config.sampling.batch_size = 1.0, _SAMPLES.value
+        run = sequence_runs.open_run(config, as_path(folder).absolute(), scales=(1.0,))
+        bits = bits_per_symbol(config, run.model, run.dataset, run.params)
+        seconds = seconds_per_sample(run.generate, run.params, run.dataset.num_classes)
+        kind = "exact" if bits.kind == "exact" else "variational bound"
+        return (bits.codes, bits.symbols), [[name, config.model, kind, bits.total, bits.error, bits.examples, seconds]]
+    config = config.copy_and_resolve_references()
+    config.evaluation.exact_examples, config.sampling.batch_size = _EXAMPLES.value, _SAMPLES.value
+    run = open_run(config, as_path(folder).absolute(), None, (1.0,))
+    if run.dataset.bins is None:
+        raise ConfigError(f"--runs={folder}: must be of quantised data, {run.dataset.name} is continuous")
+    seconds = seconds_per_sample(run.generate, run.params, run.dataset.num_classes)
+    bound = variational_bound(config, run.model, run.dataset, run.params)
+    exact = exact_bits(config, run.model, run.dataset, run.params)
+    model = f"continuous, {config.sampling.steps} steps"
+    rows = [
+        [name, model, "variational bound", bound.total, bound.error, bound.examples, seconds],
+        [name, model, "probability-flow ODE, dequantised", exact.total, exact.error, exact.examples, seconds],
+    ]
+    return (run.dataset.bins, math.prod(run.model.shape)), rows
+
+
+def likelihood_table(folders: list[str]) -> Table:
+    """Bits per symbol and speed of every run.
+
+    Raises:
+      ConfigError: for runs of data with different vocabularies or lengths.
+    """
+    first, rows = None, []
+    for folder in folders:
+        size, found = rows_of_run(folder)
+        first = size if first is None else first
+        if size != first:
+            raise ConfigError(
+                f"--runs={folder}: must be of {first[1]} symbols of {first[0]} values, as the run before, this one has "
+                f"{size[1]} of {size[0]}"
+            )
+        rows += found
+    header = ["run", "model", "likelihood", "bits per symbol", "standard error", "examples", "CPU s per sample"]
+    return Table(header, rows, "On held-out data given their classes; a batch is sampled without guidance.")
+
+
+def counted_tables(folder: str) -> list[Table]:
+    """Guidance and truncation of the conditionals beside the joint."""
+    config: Config = kinds.saved(folder)
+    if not kinds.is_sequence(config):
+        raise ConfigError(f"--counted={folder}: must be a run of a model of sequences")
+    run = sequence_runs.open_run(config, as_path(folder).absolute())
+    counted = counted_sequences.count(run)
+    rows = []
+    for scale in shared.guidance_scales("scales", _SCALES.value):
+        sequential, joint = counted_sequences.guided_rows(counted, scale)
+        rows.append([f"{scale:g}", sequential.distance, sequential.accuracy, joint.accuracy, sequential.entropy,
+                     joint.entropy])  # fmt: skip
+    header = ["γ", "total variation", "accuracy, conditionals", "joint", "entropy, conditionals", "joint "]
+    caption = (
+        f"Each conditional guided, and the joint: {counted.uncond.size:,} sequences counted, means over classes; "
+        f"entropy in bits per sequence; the classifier is right for {counted.real:.1%} of real test data."
+    )
+    guided, rows = Table(header, rows, caption), []
+    for name, transform in TRUNCATIONS.items():
+        changed, joint = counted_sequences.truncated_rows(counted, transform)
+        rows.append([name, changed.distance, changed.accuracy, joint.accuracy, changed.entropy])
+    header = ["conditionals", "total variation", "accuracy, conditionals", "joint", "entropy"]
+    caption = "Changed conditionals, at γ = 1, beside the joint at the temperature of equal entropy."
+    return [guided, Table(header, rows, caption)]
+
+
+def main(_: ConfigDict) -> None:
+    if not _RUNS.value and not _COUNTED.value:
+        raise ConfigError("--runs=… or --counted=… must be given: folders of runs of experiments.train")
+    tables = [likelihood_table(_RUNS.value)] if _RUNS.value else []
+    tables += counted_tables(_COUNTED.value) if _COUNTED.value else []
+    print(tables_as_text(tables))
+    if _OUT.value:
+        print(f"wrote {write_results(_OUT.value, [table.records() for table in tables])}")
+
+
+if __name__ == "__main__":
+    command_line.run(main, ConfigDict, lambda config: None)

@@ -1,0 +1,24 @@
+r"""The digits as 16 codes of a VQ autoencoder, in raster order: an autoregressive transformer of the codes.
+
+python -m experiments.latents.train --config=experiments/configs/latents/digits_latent.py --workdir=runs/digits_vq \
+    --config.autoencoder.codes=64 --config.autoencoder.latent_channels=4
+python -m experiments.train --config=experiments/configs/sequences/digits_codes.py --workdir=runs/digits_codes
+
+Samples and metrics are of decoded digits; "codes of test data, decoded" is what no model of these codes can exceed.
+"""
+
+from experiments.configs import base_sequence
+
+
+def get_config():
+    config = base_sequence.get_config()
+    config.data.name = "sklearn_digits"
+    config.data.latents = "runs/digits_vq"
+    config.symbols.name = "codes"
+    config.network.depth = 3
+    config.network.width = 64
+    config.network.heads = 4
+    config.training.steps = 1000
+    config.training.batch_size = 128
+    config.training.learning_rate = 2e-3
+    return config

@@ -1,0 +1,20 @@
+"""The digits pixel by pixel: an autoregressive transformer of the 17 grey values of 8 x 8 pixels.
+
+python -m experiments.train --config=experiments/configs/sequences/digits_pixels.py --workdir=runs/digits_pixels
+
+The same in the order of Subscale Pixel Networks: --config.order.name=subscale
+"""
+
+from experiments.configs import base_sequence
+
+
+def get_config():
+    config = base_sequence.get_config()
+    config.data.name = "sklearn_digits"
+    config.network.depth = 3
+    config.network.width = 64
+    config.network.heads = 4
+    config.training.steps = 1500
+    config.training.batch_size = 128
+    config.training.learning_rate = 2e-3
+    return config

@@ -1,0 +1,24 @@
+"""The digits as 2 x 2 pixels of 8 grey levels: short sequences, all 4,096 of which can be counted.
+
+python -m experiments.train --config=experiments/configs/sequences/digits_short.py --workdir=runs/digits_short
+python -m experiments.benchmarks.sequences --counted=runs/digits_short
+
+Of 4 x 4 bits there are 65,536: --config.data.image_size=4 --config.symbols.levels=2
+"""
+
+from experiments.configs import base_sequence
+
+
+def get_config():
+    config = base_sequence.get_config()
+    config.data.image_size = 2
+    config.symbols.levels = 8
+    config.network.depth = 2
+    config.network.width = 32
+    config.network.heads = 2
+    config.training.steps = 1000
+    config.training.batch_size = 128
+    config.training.learning_rate = 3e-3
+    config.training.sample_every = 1000
+    config.evaluation.guidance_scales = (1.0,)
+    return config

@@ -1,0 +1,19 @@
+"""The digits pixel by pixel by a WaveNet.
+
+python -m experiments.train --config=experiments/configs/sequences/digits_wavenet.py --workdir=runs/digits_wavenet
+"""
+
+from experiments.configs import base_sequence
+
+
+def get_config():
+    config = base_sequence.get_config()
+    config.data.name = "sklearn_digits"
+    config.network.name = "causal_wavenet"
+    config.network.channels = 48
+    config.network.layers = 12
+    config.network.cycle = 6
+    config.training.steps = 1500
+    config.training.batch_size = 128
+    config.training.learning_rate = 2e-3
+    return config

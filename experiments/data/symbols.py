@@ -1,0 +1,194 @@
+"""Examples as sequences of codes: pixels, μ-law samples or the codes of an autoencoder, in some order."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli.ranges import count, or_none
+from experiments.data.dataset import Batch, Dataset, in_blocks
+from scorekit import audio
+from scorekit.data import to_unit
+from scorekit.typing import Array
+
+
+class Coding(NamedTuple):
+    """Examples as arrays of codes.
+
+    Attributes:
+      num_codes: size of the vocabulary.
+      grid: shape of the codes of one example.
+      encode: raw examples ``(B, ...)`` to codes ``(B, *grid)``.
+      decode: the other way round, to samples.
+      exact: whether decoding gives back every example.
+    """
+
+    num_codes: int
+    grid: tuple[int, ...]
+    encode: Callable[[Any], Array]
+    decode: Callable[[Array], Array]
+    exact: bool
+
+
+def pixels(dataset: Any, levels: int | None = None) -> Coding:
+    """The values of the pixels of an image.
+
+    Args:
+      levels: of brightness, to which the values are rounded down; all values of the data by default. 2 is one bit.
+
+    Raises:
+      ValueError: for data without pixels, or more levels than they have.
+    """
+    bins = dataset.bins
+    if bins is None:
+        raise ValueError(f"name must be codes or mu_law: {dataset.name} has no pixels of discrete values")
+    num = bins if levels is None else levels
+    if num > bins:
+        raise ValueError(f"levels must be at most the {bins} values of {dataset.name}, got {num}")
+    encode = lambda x: jnp.asarray(x, jnp.int32) * num // bins
+    return Coding(num, dataset.shape, encode, lambda codes: to_unit(codes, num), num == bins)
+
+
+def mu_law(dataset: Any, codes: int = 256, factor: int = 1) -> Coding:
+    """μ-law codes of a sound.
+
+    Args:
+      codes: size of the vocabulary.
+      factor: keeps the low frequencies alone, at a sample rate that is lower by this factor.
+
+    Raises:
+      ValueError: for data without sounds, or a factor that does not divide their length.
+    """
+    if not hasattr(dataset, "sample_rate"):
+        raise ValueError(f"name must be pixels or codes: {dataset.name} has no sounds")
+    length = dataset.test["x"].shape[1]
+    if length % factor:
+        raise ValueError(f"factor must be a divisor of the {length} samples of {dataset.name}, got {factor}")
+
+    def encode(x):
+        sound = audio.pcm_to_float(jnp.asarray(x))
+        return audio.mu_law_encode(sound if factor == 1 else audio.low_rate(sound, factor), codes)
+
+    def decode(found):
+        sound = audio.mu_law_decode(found, codes)
+        return sound if factor == 1 else audio.high_rate(sound, factor)
+
+    return Coding(codes, (length // factor,), encode, decode, exact=False)
+
+
+def codes(dataset: Any) -> Coding:
+    """The codes of the autoencoder of ``data.latents``, one for each vector of the latent.
+
+    Raises:
+      ValueError: for data that are no latents, or latents without codes.
+    """
+    if getattr(dataset, "codes", None) is None:
+        raise ValueError(f"name=codes takes data.latents, a run of an autoencoder with codes; {dataset.name} has none")
+    encode = lambda x: dataset.index(jnp.asarray(x)).astype(jnp.int32)
+    decode = lambda found: dataset.from_model(dataset.codes[found])
+    return Coding(len(dataset.codes), tuple(dataset.shape[:-1]), encode, decode, exact=False)
+
+
+CODINGS: Mapping[str, Callable[..., Coding]] = {"codes": codes, "mu_law": mu_law, "pixels": pixels}
+CODING_RANGES = or_none(codes=count(2, 2**16), factor=count(1, 1024), levels=count(2, 2**16))
+
+
+def raster(grid: tuple[int, ...]) -> np.ndarray:
+    """Row by row, as the codes are stored."""
+    return np.arange(int(np.prod(grid)))
+
+
+def subscale(grid: tuple[int, ...], slices: int = 2) -> np.ndarray:
+    """The order of Subscale Pixel Networks (Menick & Kalchbrenner 2018): one interleaved small copy after the other.
+
+    Copy (a, b) holds the places ``(a + slices i, b + slices j)``; the copies follow each other row by row in (a, b),
+    and the places of each row by row in (i, j).
+
+    Args:
+      slices: copies along each side, which it divides.
+
+    Raises:
+      ValueError: for codes without rows and columns, or sides that ``slices`` does not divide.
+    """
+    if len(grid) < 2 or grid[0] % slices or grid[1] % slices:
+        raise ValueError(f"slices must divide the rows and columns of the codes, of shape {grid}, got {slices}")
+    index = np.arange(int(np.prod(grid))).reshape(grid)
+    copies = [index[a::slices, b::slices].ravel() for a in range(slices) for b in range(slices)]
+    return np.concatenate(copies)
+
+
+ORDERS: Mapping[str, Callable[..., np.ndarray]] = {"raster": raster, "subscale": subscale}
+ORDER_RANGES = or_none(slices=count(1, 1024))
+
+
+class Symbols(Dataset):
+    """A data set whose examples are sequences of codes ``(L,)``, decoded to data by :meth:`from_model`.
+
+    Args:
+      inner: the data.
+      coding: from one of :data:`CODINGS`.
+      order: from one of :data:`ORDERS`: position i of a sequence is place ``order[i]`` of the flattened codes.
+    """
+
+    def __init__(self, inner: Dataset, coding: Coding, order: np.ndarray):
+        self._inner, self._order, self._back = inner, np.asarray(order), np.argsort(order)
+        self.coding = coding
+        self.name, self.num_classes, self.examples = inner.name, inner.num_classes, inner.examples
+        self.shape, self.bins, self.streaming = (len(order),), coding.num_codes, inner.streaming
+        self.max_evaluated, self.max_held_out = inner.max_evaluated, inner.max_held_out
+        self.evaluation_batch = inner.evaluation_batch
+        self._encode = jax.jit(lambda x: coding.encode(x).reshape(len(x), -1)[:, self._order])
+        self.train, self.test = (self._in_blocks(part) for part in (inner.train, inner.test))
+
+    def _in_blocks(self, part: Batch) -> Batch:
+        return {"x": in_blocks(self._encode, part["x"], min(50, len(part["x"]))), "label": part["label"]}
+
+    def batch(self, seed, step, size):
+        return self._encoded(self._inner.batch(seed, step, size))
+
+    def batches(self, seed, first_step, size, process_index=0, process_count=1) -> Iterator[Batch]:
+        found = self._inner.batches(seed, first_step, size, process_index, process_count)
+        try:
+            for batch in found:
+                yield self._encoded(batch)
+        finally:
+            close = getattr(found, "close", None)
+            if close is not None:
+                close()
+
+    def _encoded(self, batch: Batch) -> Batch:
+        return {"x": np.asarray(self._encode(batch["x"])), "label": batch["label"]}
+
+    @property
+    def positions(self) -> np.ndarray | None:
+        """Row, column and further coordinates of each position, one-hot, ``(L, P)``; None for codes along one axis."""
+        if len(self.coding.grid) < 2:
+            return None
+        places = np.unravel_index(self._order, self.coding.grid)
+        each = [np.eye(size, dtype=np.float32)[at] for size, at in zip(self.coding.grid, places, strict=True)]
+        return np.concatenate(each, axis=1)
+
+    def to_model(self, x):
+        return jnp.asarray(x, jnp.int32)
+
+    def from_model(self, x, conditions=None):
+        codes = jnp.asarray(x)[:, self._back].reshape(len(x), *self.coding.grid)
+        return self.coding.decode(codes)
+
+    def real(self, part):
+        """Of examples of the data, such as those of the preview, not of sequences."""
+        return self._inner.real(part)
+
+    def view(self, samples):
+        return self._inner.view(samples)
+
+    def preview(self):
+        return self._inner.preview()
+
+    def guidance_labels(self):
+        return self._inner.guidance_labels()
+
+    def scorer(self):
+        return self._inner.scorer()

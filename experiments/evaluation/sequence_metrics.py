@@ -1,0 +1,151 @@
+"""Metrics of a trained model of sequences: bits per symbol of held-out data, samples, and what they cost."""
+
+import math
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.cli.config import Config
+from experiments.cli.ranges import at_least, check_ranges, count, items, within
+from experiments.data.dataset import in_blocks, rows_of
+from experiments.data.symbols import Symbols
+from experiments.models.devices import spread, spread_jit
+from experiments.models.partial import PartialSamples
+from experiments.models.sampling import Generate
+from experiments.models.sequences import Sequences, conditionals, token_denoiser
+from scorekit import autoregressive as ar
+from scorekit import discrete
+from scorekit.typing import PyTree
+
+
+def fields() -> ConfigDict:
+    """The section ``evaluation`` of a config of sequences."""
+    evaluation = ConfigDict()
+    evaluation.num_samples = 1500
+    """Samples that metrics are computed on, where there are metrics of the kind of data."""
+    evaluation.guidance_scales = (1.0, 2.0)
+    """Guidance scales to compare."""
+    evaluation.bound_times = 32
+    """Diffusion: noise levels per test example in the variational bound."""
+    return evaluation
+
+
+RANGES = {
+    "num_samples": count(1, 10**8),
+    "guidance_scales": items(at_least(0)),
+    "bound_times": count(1, 10**6),
+}
+"""The values of the fields."""
+
+
+def check(config: Config) -> None:
+    """Validates the section ``evaluation``."""
+    check_ranges(config, within("evaluation", RANGES))
+
+
+class Bits(NamedTuple):
+    """Bits per symbol of held-out sequences given their classes.
+
+    Attributes:
+      total: mean over examples.
+      error: standard error of the mean; of a bound with that of its noise levels.
+      kind: "exact", or "bound" of a diffusion.
+      examples: number of test examples.
+      symbols: of a sequence.
+      codes: size of the vocabulary.
+    """
+
+    total: float
+    error: float
+    kind: str
+    examples: int
+    symbols: int
+    codes: int
+
+
+class SequenceEvaluation(NamedTuple):
+    """All metrics of a run.
+
+    Attributes:
+      bits: of held-out data.
+      rows: metrics by name, of real test data and of samples at each guidance scale; empty where nothing measures them.
+      caption: what the metrics of ``rows`` are.
+      seconds: per sample, of a batch that is drawn a second time, at the guidance scale of ``sampling``.
+      batch: samples of that batch.
+    """
+
+    bits: Bits
+    rows: dict[str, dict[str, float]]
+    caption: str
+    seconds: float
+    batch: int
+
+    def values(self) -> dict[str, Any]:
+        """Every metric by one name, as for JSON."""
+        found: dict[str, Any] = {f"{row}/{name}": v for row, part in self.rows.items() for name, v in part.items()}
+        found |= {"bits per symbol": self.bits.total, "bits per symbol/standard error": self.bits.error}
+        return found | {"bits per symbol/kind": self.bits.kind, "seconds per sample": self.seconds}
+
+
+def evaluate(
+    config: Config,
+    model: Sequences,
+    dataset: Symbols,
+    params: PyTree,
+    generate: Generate,
+    partial: PartialSamples | None = None,
+) -> SequenceEvaluation:
+    """Evaluates bits per symbol, samples at every guidance scale, and seconds of sampling.
+
+    Args:
+      config: the full config.
+      model: the model that it describes.
+      dataset: its data.
+      params: the parameters to evaluate.
+      generate: from :func:`experiments.models.sequence_sampling.make_sampler`.
+      partial: where samples are kept until the caller has written the evaluation.
+    """
+    bits, scorer = bits_per_symbol(config, model, dataset, params), dataset.scorer()
+    rows, labels = {}, np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
+    if scorer is not None:
+        rows["real test data"] = scorer.real
+        if not dataset.coding.exact:
+            decoded = in_blocks(jax.jit(dataset.from_model), dataset.test["x"], min(50, len(dataset.test["x"])))
+            rows["codes of test data, decoded"] = scorer.samples(decoded, dataset.test["label"])
+        for scale in config.evaluation.guidance_scales:
+            samples = generate(params, config.seed + 1, labels, scale, partial=partial)
+            rows[f"γ = {scale:g}"] = scorer.samples(samples, labels)
+    few = np.resize(labels, min(config.sampling.batch_size, config.evaluation.num_samples))
+    for seed in (0, 1):  # the first one compiles
+        start = time.perf_counter()
+        generate(params, seed, few, config.sampling.guidance_scale)
+        seconds = time.perf_counter() - start
+    return SequenceEvaluation(bits, rows, "" if scorer is None else scorer.caption, seconds / len(few), len(few))
+
+
+def bits_per_symbol(config: Config, model: Sequences, dataset: Symbols, params: PyTree) -> Bits:
+    """The exact code length of an autoregressive model, or the variational bound of a diffusion."""
+
+    def values(params, key, x, labels):
+        x, labels = spread((x, labels))
+        if model.process is None:
+            return ar.bits_per_sample(conditionals(model, params, labels), x).bits_per_dim
+        denoiser, num_times = token_denoiser(model, params, labels), config.evaluation.bound_times
+        bound = discrete.variational_bound(key, denoiser, model.process, x, num_times=num_times)
+        return bound.total / (model.length * math.log(2))
+
+    run = spread_jit(values)
+    few = rows_of(dataset.test, slice(dataset.max_evaluated))
+    examples, size = len(few["x"]), min(dataset.evaluation_batch, len(few["x"]))
+    parts = []
+    for start in range(0, examples, size):
+        at = np.minimum(np.arange(start, start + size), examples - 1)  # of one compiled size
+        found = run(params, jax.random.key(config.seed + start), few["x"][at], few["label"][at])
+        parts.append(np.asarray(found)[: examples - start])
+    bits = np.concatenate(parts)
+    error = float(bits.std(ddof=1) / math.sqrt(examples)) if examples > 1 else math.nan
+    kind = "exact" if model.process is None else "bound"
+    return Bits(float(bits.mean()), error, kind, examples, model.length, model.num_codes)

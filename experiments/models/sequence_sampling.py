@@ -1,0 +1,193 @@
+"""Samples of models of sequences: one symbol after the other, or by the steps of a diffusion; guided and truncated."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict, config_dict
+
+from experiments.cli.config import Config, choice, require, resolve, section
+from experiments.cli.declared import documented
+from experiments.cli.ranges import above, at_least, between, check_ranges, count, free, or_none, within
+from experiments.data.dataset import held_out_of
+from experiments.data.symbols import Symbols
+from experiments.models.devices import everywhere, spread, spread_jit
+from experiments.models.finite import check_samples
+from experiments.models.partial import PartialSamples, digest_of
+from experiments.models.restoring import check_average
+from experiments.models.sampling import Generate
+from experiments.models.sequences import Sequences, conditionals, is_diffusion, null_labels, token_denoiser
+from scorekit import autoregressive as ar
+from scorekit import discrete
+from scorekit.typing import Array
+
+SOLVERS: Mapping[str, Callable] = {
+    "ancestral": discrete.Ancestral,
+    "confidence_ordered": discrete.ConfidenceOrdered,
+    "first_hitting": documented(discrete.first_hitting_sample, lambda: None),
+    "predictor_corrector": discrete.PredictorCorrector,
+    "remasking": discrete.Remasking,
+    "tau_leaping": discrete.TauLeaping,
+}
+
+
+def fields() -> ConfigDict:
+    """The section ``sampling`` of a config of sequences."""
+    sampling = ConfigDict()
+    sampling.guidance_scale = 1.0
+    """γ: 0 unconditional, 1 conditional, above 1 guided: each conditional of an autoregressive model, each symbol of a
+    step of a diffusion."""
+    sampling.temperature = config_dict.placeholder(float)
+    """T: the probabilities of each symbol become p^(1 / T); None is 1."""
+    sampling.top_k = config_dict.placeholder(int)
+    """Then only so many most probable codes are left; None leaves all."""
+    sampling.nucleus = config_dict.placeholder(float)
+    """Then the most probable codes, until they have this mass; None leaves all."""
+    sampling.typical = config_dict.placeholder(float)
+    """Then the codes whose information is nearest to the entropy, until they have this mass; None leaves all."""
+    sampling.given = config_dict.placeholder(int)
+    """So many symbols at the beginning are those of held-out examples, which are continued; None is 0. Not of uniform
+    noise."""
+    sampling.solver = section(SOLVERS, None)
+    """Diffusion: what takes a step; None is ancestral."""
+    sampling.steps = config_dict.placeholder(int)
+    """Diffusion: steps of the solver, equal in t; None is the number of symbols."""
+    sampling.ema = "0.999"
+    """Which average to sample from: one of training.ema_decays, "none", or, of a run with training.power_ema, any
+    relative width in (0, 12^-1/2), as in "power_0.07"; while training one of those that are kept."""
+    sampling.batch_size = 500
+    """Samples that are drawn at once, on all devices together."""
+    return sampling
+
+
+RANGES = {
+    "guidance_scale": at_least(0),
+    **or_none(
+        temperature=above(0), top_k=count(1, 2**16), nucleus=between(0, 1, open_low=True),
+        typical=between(0, 1, open_low=True), given=count(1), steps=count(1, 10**6),
+    ),
+    **within("solver", or_none(
+        cap=between(0, 1), eta=between(0, 1), num_corrections=count(1, 1024), size=between(0, 1),
+        temperature=at_least(0),
+    )),
+    "ema": free("a decay, none, or power_<width>"),
+    "batch_size": count(1, 2**20),
+}  # fmt: skip
+"""The values of the fields."""
+
+_KEEP = ("ancestral", "confidence_ordered", "first_hitting", "tau_leaping")
+"""The solvers that keep symbols which are given."""
+
+
+def check(config: Config, scales: Sequence[float]) -> None:
+    """Validates the section ``sampling``, for sampling at these guidance scales; nothing is loaded."""
+    check_ranges(config, within("sampling", RANGES))
+    check_average(config, "sampling.ema", post_hoc=True)
+    options = config.sampling
+    if not is_diffusion(config):
+        for field, value in (("steps", options.steps), *((f"solver.{k}", v) for k, v in options.solver.items())):
+            allowed = "None for config.model=autoregressive, which draws one symbol after the other"
+            require(value is None, f"sampling.{field}", value, allowed)
+    else:
+        solver, name = build_solver(config), options.solver.name or "ancestral"
+        with_mask = config.model == "masked"
+        needs_mask = solver is None or solver.only_absorbing
+        require(with_mask or not needs_mask, "sampling.solver.name", name, "one without masks for config.model=uniform")
+        require(solver is not None or options.steps is None, "sampling.steps", options.steps,
+                "None for config.sampling.solver.name=first_hitting, which takes one for each symbol")  # fmt: skip
+        require(options.given is None or with_mask, "sampling.given", options.given, "None for config.model=uniform")
+        keeps = options.given is None or name in _KEEP
+        require(keeps, "sampling.given", options.given, f"None for config.sampling.solver.name={name}")
+    for scale in scales:
+        field = "sampling.guidance_scale" if scale == options.guidance_scale else "evaluation.guidance_scales"
+        allowed = "1 for config.loss.label_dropout=0, without which there is no unconditional model"
+        require(scale == 1 or config.loss.label_dropout > 0, field, scale, allowed)
+
+
+def build_solver(config: Config) -> discrete.TokenSolver | None:
+    """The solver of a diffusion; None for one that reveals a mask at a time."""
+    name = choice("sampling.solver.name", config.sampling.solver.name or "ancestral", SOLVERS)
+    named = config.copy_and_resolve_references()
+    named.sampling.solver.name = name
+    return resolve(named, "sampling.solver", SOLVERS)
+
+
+def transform_of(options: Config) -> Callable[[Array], Array] | None:
+    """What the section ``sampling`` does to logits ``(..., V)``; None for nothing."""
+    changes = [
+        (function, options[name])
+        for name, function in (
+            ("temperature", ar.temperature), ("top_k", ar.top_k), ("nucleus", ar.nucleus), ("typical", ar.typical),
+        )
+        if options[name] is not None
+    ]  # fmt: skip
+
+    def transform(logits: Array) -> Array:
+        for function, value in changes:
+            logits = function(logits, value)
+        return logits
+
+    return transform if changes else None
+
+
+def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate:
+    """``generate(params, seed, labels, guidance_scale) -> samples`` as data, in batches of one compiled size.
+
+    With ``partial=PartialSamples(folder)``, the codes of more than one batch are kept until the caller removes them.
+
+    Raises:
+      ConfigError: for fields that do not fit the symbols.
+    """
+    options, transform = config.sampling, transform_of(config.sampling)
+    most = options.top_k or 1
+    require(most <= model.num_codes, "sampling.top_k", options.top_k, f"at most the {model.num_codes} codes")
+    kept = options.given or 0
+    allowed = f"below the {model.length} symbols: none would be left to draw"
+    require(kept < model.length, "sampling.given", options.given, allowed)
+    solver = build_solver(config) if model.process is not None else None
+    times = jnp.linspace(1.0, 0.0, (options.steps or model.length) + 1)
+
+    def codes(params, key, labels, scale, first, guided):
+        labels, first = spread((labels, first))
+        nulls, batch = null_labels(model, labels), len(labels)
+        if model.process is None:
+            current = conditionals(model, params, labels)
+            if guided:
+                current = ar.classifier_free(current, conditionals(model, params, nulls), scale)
+            prefix = first if kept else None
+            return ar.sample(key, current, batch, model.length, prefix=prefix, transform=transform)
+        denoiser = token_denoiser(model, params, labels)
+        if guided:
+            denoiser = discrete.classifier_free(denoiser, token_denoiser(model, params, nulls), scale)
+        changed = lambda z, t: jax.nn.log_softmax(transform(denoiser(z, t)))  # type: ignore[misc]
+        denoiser = denoiser if transform is None else changed
+        for_prior, for_steps = jax.random.split(key)
+        like = jnp.zeros((batch, model.length), jnp.int32)
+        z = discrete.sample_prior(for_prior, model.process, like).at[:, :kept].set(first)
+        if solver is None:
+            return discrete.first_hitting_sample(for_steps, denoiser, model.process, z)
+        return discrete.sample(for_steps, denoiser, model.process, solver, z, times)
+
+    run, decode = spread_jit(codes, static_argnames="guided"), jax.jit(dataset.from_model)
+
+    def generate(params, seed: int, labels, guidance_scale: float, *, partial: PartialSamples | None = None):
+        labels, params = np.asarray(labels, np.int32), everywhere(params)
+        first = held_out_of(dataset, labels)["x"][:, :kept] if kept else np.zeros((len(labels), 0), np.int32)
+        size, key = min(options.batch_size, len(labels)), jax.random.key(seed)
+
+        def draw(i: int) -> np.ndarray:
+            at = np.minimum(np.arange(i * size, (i + 1) * size), len(labels) - 1)  # of one compiled size
+            scale, guided = np.float32(guidance_scale), guidance_scale != 1
+            return np.asarray(run(params, jax.random.fold_in(key, i), labels[at], scale, first[at], guided=guided))
+
+        num = -(-len(labels) // size)
+        if partial is None or num == 1:
+            parts = [draw(i) for i in range(num)]
+        else:
+            digest = digest_of(config, seed, labels, guidance_scale, params, first)
+            parts = partial.batches(digest, num, size, draw)
+        samples = np.concatenate([np.asarray(decode(part)) for part in parts])[: len(labels)]
+        return check_samples(samples, f"guidance scale {guidance_scale:g}, {config.model}")
+
+    return generate

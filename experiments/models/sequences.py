@@ -1,0 +1,229 @@
+"""Models of sequences of codes from a config: autoregressive, or discrete diffusion with masks or uniform noise."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from ml_collections import ConfigDict
+
+from experiments.cli.config import Config, call, choice, require, resolve, section
+from experiments.cli.ranges import between, check_ranges, one_of, or_none, within
+from experiments.data.symbols import CODING_RANGES, CODINGS, ORDER_RANGES, ORDERS, Symbols
+from experiments.models import choices, latents
+from scorekit import autoregressive as ar
+from scorekit import discrete, times
+from scorekit.discrete import TokenDenoiser
+from scorekit.networks import drop_conditions
+from scorekit.typing import Array, Key, PyTree
+
+KINDS = ("autoregressive", "masked", "uniform")
+NETWORKS: Mapping[str, Callable] = {
+    **choices.CAUSAL_NETWORKS,
+    **{name: choices.NETWORKS[name] for name in ("dit", "wavenet")},
+}
+SCHEDULES: Mapping[str, Callable] = {
+    "cosine": discrete.schedules.cosine,
+    "linear": discrete.schedules.linear,
+    "log_linear": discrete.schedules.log_linear,
+    "polynomial": discrete.schedules.polynomial,
+}
+_SUPPLIED = ("outputs", "num_codes", "num_classes", "vector_size", "map_size", "map_shape", "token_size")
+
+
+class Sequences(NamedTuple):
+    """What a config describes.
+
+    Attributes:
+      module: the network: causal, or one that sees all positions.
+      num_codes: size of the vocabulary.
+      length: positions of a sequence.
+      num_classes: classes; label ``num_classes`` is the null token.
+      positions: coordinates of each position ``(L, P)``, a map of the network; None for none.
+      process: the noise of a diffusion; None for an autoregressive model.
+    """
+
+    module: nn.Module
+    num_codes: int
+    length: int
+    num_classes: int
+    positions: np.ndarray | None
+    process: discrete.Process | None
+
+
+def fields() -> ConfigDict:
+    """The sections of a config of sequences beside ``data``, ``training``, ``sampling`` and ``evaluation``."""
+    config = ConfigDict()
+    config.model = "autoregressive"
+    """"autoregressive": one symbol after the other; "masked" or "uniform": diffusion of all of them."""
+    config.symbols = section(CODINGS, "pixels", supplied=("dataset",))
+    """What the symbols of an example are."""
+    config.order = section(ORDERS, "raster", supplied=("grid",))
+    """The order of the symbols, of those with rows and columns."""
+    config.network = section(NETWORKS, "causal_transformer", supplied=_SUPPLIED)
+    """What is trained: a causal network of an autoregressive model, "dit" or "wavenet" of a diffusion, with an input
+    channel for each symbol and the mask."""
+    config.schedule = section(SCHEDULES, None)
+    """Diffusion: the probability alpha(t) that a symbol is as in the data; None is linear."""
+    config.loss = ConfigDict()
+    config.loss.label_dropout = 0.1
+    """The class is replaced by the null token in this share of the examples, for guidance."""
+    return config
+
+
+RANGES = {
+    "model": one_of(*KINDS),
+    **within("symbols", CODING_RANGES),
+    **within("order", ORDER_RANGES),
+    **within("network", choices.SIZE_RANGES),
+    **within("schedule", or_none(alpha_min=between(0, 0.01), power=between(0, 1024, open_low=True))),
+    "loss.label_dropout": between(0, 1),
+}
+"""The values of the fields."""
+
+
+def is_diffusion(config: Config) -> bool:
+    """Whether the config is of a diffusion."""
+    return config.model != "autoregressive"
+
+
+def check(config: Config) -> None:
+    """Validates the sections of :func:`fields`; nothing is loaded."""
+    check_ranges(config, RANGES)
+    choice("symbols.name", config.symbols.name, CODINGS)
+    choice("order.name", config.order.name, ORDERS)
+    causal = config.network.name in choices.CAUSAL_NETWORKS
+    fitting = [name for name in NETWORKS if (name in choices.CAUSAL_NETWORKS) != is_diffusion(config)]
+    allowed = f"{' or '.join(fitting)} for config.model={config.model}"
+    choice("network.name", config.network.name, NETWORKS)
+    require(causal != is_diffusion(config), "network.name", config.network.name, allowed)
+    latent, of_codes = config.data.latents, config.symbols.name == "codes"
+    allowed = "the folder of an autoencoder with codes" if of_codes else "None without config.symbols.name=codes"
+    require(bool(latent) == of_codes, "data.latents", latent, allowed)
+    for field, value in config.schedule.items():
+        unused = value is None or is_diffusion(config)
+        require(unused, f"schedule.{field}", value, "None for config.model=autoregressive, which has no noise")
+    build_process(config, 2)
+    _network(config, 2, 10, 4, None)
+
+
+def build_process(config: Config, num_codes: int) -> discrete.Process | None:
+    """The forward process of a diffusion, None for an autoregressive model."""
+    if not is_diffusion(config):
+        return None
+    name = choice("schedule.name", config.schedule.name or "linear", SCHEDULES)
+    schedule = call(config, "schedule", f"schedule.name={name}", SCHEDULES[name])
+    make = discrete.absorbing if config.model == "masked" else discrete.uniform
+    return make(num_codes, schedule)
+
+
+def _network(config: Config, num_codes: int, num_classes: int, length: int, positions: np.ndarray | None):
+    features = None if positions is None else positions.shape[1]
+    supplied: dict[str, Any] = {"num_classes": num_classes}
+    if is_diffusion(config):
+        supplied["map_shape"] = None if features is None else (length, features)
+    else:
+        supplied |= {"outputs": num_codes, "num_codes": num_codes, "map_size": features}
+    unsupplied = {name: None for name in _SUPPLIED if name not in supplied}
+    return resolve(config, "network", NETWORKS, **supplied, **unsupplied)
+
+
+def load_data(config: Config) -> Symbols:
+    """The data of a config as sequences of codes.
+
+    Raises:
+      ConfigError: if they cannot be loaded, or the symbols or their order do not fit them.
+    """
+    inner = latents.load_data(config)
+    coding = resolve(config, "symbols", CODINGS, dataset=inner)
+    return Symbols(inner, coding, resolve(config, "order", ORDERS, grid=coding.grid))
+
+
+def build_model(config: Config, dataset: Symbols) -> Sequences:
+    """Puts the parts of the config together."""
+    return _model(config, dataset, dataset.positions)
+
+
+def without_positions(config: Config, dataset: Symbols) -> Sequences:
+    """The same with a network that does not get the coordinates of the positions."""
+    return _model(config, dataset, None)
+
+
+def _model(config: Config, dataset: Symbols, positions: np.ndarray | None) -> Sequences:
+    codes, (length,) = dataset.coding.num_codes, dataset.shape
+    module = _network(config, codes, dataset.num_classes, length, positions)
+    return Sequences(module, codes, length, dataset.num_classes, positions, build_process(config, codes))
+
+
+def init_params(model: Sequences, key: Key) -> PyTree:
+    """The initial parameters."""
+    if model.process is None:
+        return jax.jit(model.module.init)(key, jnp.zeros((1, model.length), jnp.int32))
+    x = jnp.zeros((1, model.length, model.process.num_states))
+    return jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))
+
+
+def null_labels(model: Sequences, labels: Array) -> Array:
+    """The null token for each example."""
+    return jnp.full_like(labels, model.num_classes)
+
+
+def _map(model: Sequences, batch: int) -> Array | None:
+    """The coordinates as a condition of the network."""
+    if model.positions is None:
+        return None
+    return jnp.broadcast_to(jnp.asarray(model.positions), (batch, *model.positions.shape))
+
+
+def conditionals(model: Sequences, params: PyTree, labels: Array) -> ar.NetworkModel:
+    """The autoregressive model of these classes ``(B,)``."""
+    family = ar.Categorical(num_codes=model.num_codes)
+    return ar.model_from_network(model.module, params, family, labels=labels, dense_map=_map(model, len(labels)))
+
+
+def token_denoiser(model: Sequences, params: PyTree, labels: Array) -> TokenDenoiser:
+    """The denoiser of a diffusion for these classes ``(B,)``; the network is called with the noise ``4 sigma(t)``."""
+    process = model.process
+    assert process is not None
+
+    def logits(params, labels, z_t, t):
+        states = jax.nn.one_hot(z_t, process.num_states) * np.sqrt(process.num_states)
+        noise = jnp.broadcast_to(4.0 * process.schedule.sigma(t), z_t.shape[:1])
+        return model.module.apply(params, states, noise, labels, dense_map=_map(model, len(labels)))
+
+    return discrete.denoiser_from_network(Partial(logits, params, labels), process)
+
+
+def make_prepare(model: Sequences, dataset: Symbols, label_dropout: float = 0.0):
+    """``(key, batch) -> batch``: all randomness of a training step, at the global batch."""
+
+    def prepare(key, batch):
+        for_dropout, for_times, for_noise = jax.random.split(key, 3)
+        x = dataset.to_model(batch["x"])
+        given, null = {"labels": jnp.asarray(batch["label"])}, {"labels": jnp.int32(model.num_classes)}
+        found = {"x": x, **drop_conditions(for_dropout, given, null, {"labels": label_dropout})}
+        if model.process is None:
+            return found
+        drawn = times.draw(for_times, len(x), times.uniform(), model.process.schedule)
+        return {**found, "z": discrete.perturb(for_noise, model.process, x, drawn.t), **drawn._asdict()}
+
+    return prepare
+
+
+def make_loss(model: Sequences):
+    """``(params, prepared batch) -> (loss of each example, auxiliary values)``: nats per symbol, exact or a bound."""
+
+    def loss(params, batch):
+        x = batch["x"]
+        if model.process is None:
+            value = -ar.log_prob(conditionals(model, params, batch["labels"]), x)
+        else:
+            drawn = times.Times(batch["t"], batch["weight"])
+            denoiser = token_denoiser(model, params, batch["labels"])
+            value, _ = discrete.token_loss_at(denoiser, model.process, x, batch["z"], drawn)
+        return value / model.length, {}
+
+    return loss

@@ -1,0 +1,1 @@
+"""Models of sequences of codes, as the programs train, sample and evaluate them."""

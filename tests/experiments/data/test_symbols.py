@@ -1,0 +1,114 @@
+"""Examples as sequences of codes: the codes are those of the data, in an order that decoding undoes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import data
+from experiments.configs.sequences import smoke
+from experiments.data.symbols import CODINGS, Symbols, codes, mu_law, pixels, raster, subscale
+
+
+@pytest.fixture(scope="module")
+def digits():
+    config = smoke.get_config()
+    config.data.train_split, config.data.test_split = "train[:20]", "test[:20]"
+    return data.load(config)
+
+
+SOUNDS = np.array([[0, 3000, -3000, 9000, 0, 1, 2, 3], [1] * 8], np.int16)
+
+
+class Tone:
+    """Two sounds of 8 samples."""
+
+    name, sample_rate = "tone", 8
+
+    def __init__(self):
+        self.test = {"x": SOUNDS}
+
+
+def test_the_subscale_order_is_one_interleaved_copy_after_the_other():
+    image = np.arange(16).reshape(4, 4)
+    order = subscale((4, 4), slices=2)
+    expected = [image[a::2, b::2] for a, b in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    np.testing.assert_array_equal(image.ravel()[order].reshape(4, 2, 2), expected)
+    np.testing.assert_array_equal(subscale((4, 4), slices=1), raster((4, 4)))
+
+
+@pytest.mark.parametrize("order", [raster, subscale])
+def test_sequences_of_all_pixels_are_decoded_to_the_data(digits, order):
+    dataset = Symbols(digits, pixels(digits), order(digits.shape))
+    assert (dataset.shape, dataset.bins, dataset.test["x"].dtype) == ((16,), 17, np.int32)
+    np.testing.assert_allclose(dataset.from_model(jnp.asarray(dataset.test["x"])), digits.real(digits.test), atol=1e-6)
+    first = np.asarray(digits.test["x"][0]).ravel()
+    np.testing.assert_array_equal(dataset.test["x"][0], first[order(digits.shape)])
+
+
+def test_batches_are_those_of_the_data_as_codes(digits):
+    dataset = Symbols(digits, pixels(digits, levels=2), raster(digits.shape))
+    batch, inner = dataset.batch(3, 4, 5), digits.batch(3, 4, 5)
+    np.testing.assert_array_equal(batch["x"].reshape(inner["x"].shape), inner["x"] >= 9)  # of 0 to 16
+    np.testing.assert_array_equal(batch["label"], inner["label"])
+    batches = dataset.batches(3, 4, 6, process_index=1, process_count=2)
+    np.testing.assert_array_equal(next(batches)["x"], dataset.batch(3, 4, 6)["x"][3:])
+
+
+def test_positions_are_the_coordinates_in_the_order_of_the_sequence(digits):
+    positions = Symbols(digits, pixels(digits), subscale(digits.shape)).positions
+    assert positions is not None
+    assert positions.shape == (16, 4 + 4 + 1)
+    row, column = positions[:, :4].argmax(1), positions[:, 4:8].argmax(1)
+    np.testing.assert_array_equal(4 * row + column, subscale((4, 4)))
+
+
+def test_mu_law_codes_are_decoded_to_sounds():
+    coding = mu_law(Tone(), codes=256)
+    found = coding.encode(jnp.asarray(SOUNDS))
+    assert (coding.grid, coding.exact) == ((8,), False)
+    np.testing.assert_allclose(coding.decode(found), SOUNDS / 2**15, atol=1e-2)
+    assert mu_law(Tone(), factor=4).encode(SOUNDS).shape == (2, 2)
+    assert mu_law(Tone(), factor=4).decode(jnp.zeros((2, 2), int)).shape == (2, 8)
+
+
+class Coded:
+    """Latents that are two vectors, each one of three codes."""
+
+    bins = None
+    name, shape, codes = "latents", (2, 1), jnp.array([[0.0], [1.0], [5.0]])
+
+    def index(self, x):
+        return jnp.abs(x - self.codes[:, 0]).argmin(-1)
+
+    def from_model(self, x):
+        return x
+
+
+def test_codes_of_latents_are_the_nearest_and_decoded_as_vectors():
+    coding = codes(Coded())
+    assert (coding.num_codes, coding.grid) == (3, (2,))
+    found = jax.jit(coding.encode)(jnp.array([[[0.9], [4.0]]]))
+    assert found.tolist() == [[1, 2]]
+    assert coding.decode(found).tolist() == [[[1.0], [5.0]]]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda digits: pixels(digits, levels=18), "levels must be at most the 17 values of .*, got 18"),
+        (lambda digits: pixels(Coded()), "name must be codes or mu_law"),
+        (mu_law, "name must be pixels or codes"),
+        (codes, "name=codes takes data.latents"),
+        (lambda digits: mu_law(Tone(), factor=3), "factor must be a divisor of the 8 samples of tone, got 3"),
+        (lambda digits: subscale((8,)), r"slices must divide the rows and columns .* \(8,\), got 2"),
+        (lambda digits: subscale((8, 6), 4), "slices must divide"),
+    ],
+)
+def test_data_without_such_symbols_are_errors(digits, make, words):
+    with pytest.raises(ValueError, match=words):
+        make(digits)
+
+
+def test_every_coding_is_tested():
+    assert set(CODINGS) == {"codes", "mu_law", "pixels"}
