@@ -212,3 +212,12 @@ def describes(config: Config) -> str:
     chosen = {section: lookup(config, f"data.{section}.name") for section in ("tokens", "vector", "map")}
     given = [f"config.data.{section}.name={name}" for section, name in chosen.items() if name != "none"]
     return ", ".join(given) or "its class alone"
+
+
+def lists(part: Sequence) -> list[list[str]]:
+    """The captions of each picture of a set, where some may be single texts.
+
+    >>> lists(["a cat ", ["a dog", "a pet"]])
+    [['a cat'], ['a dog', 'a pet']]
+    """
+    return [_texts(one) for one in part]

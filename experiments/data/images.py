@@ -75,6 +75,8 @@ class Images(Dataset):
     from_fields = (augment.AUGMENTATION, captions.POOLED, captions.TOKENS)
     image_fields = ("path", "image_mode")
     styles: tuple[str, ...] = ()
+    texts: tuple[list[list[str]], list[list[str]]] | None = None
+    """The captions of each training and each test picture."""
     _augment: str | None = None
     _captions: captions.Captions | None = None
     _crop: int | None = None
@@ -120,6 +122,8 @@ class Images(Dataset):
         self.fill(name, max(train.num_classes, test.num_classes), bins, *parts)
         if self.streaming:
             self._source, self.examples = train, len(train)
+        if None not in texts:
+            self.texts = (captions.lists(texts[0]), captions.lists(texts[1]))
 
     def _read(self, source: Any, rows: np.ndarray) -> dict[str, Any]:
         """These rows in memory."""

@@ -26,6 +26,12 @@ class Stage(NamedTuple):
     run: Run
 
 
+def pictures_of(stage: Stage) -> Images:
+    """The data of a stage."""
+    assert isinstance(stage.run.dataset, Images)
+    return stage.run.dataset
+
+
 def for_full_pictures(config: Config) -> Config:
     """The config of a run, for full pictures where it was trained on crops."""
     config.data.image_crop = None
@@ -149,8 +155,7 @@ def draw(
 
 def labels_for(stage: Stage, chosen: Sequence[int] | None, style: str | None, number: int) -> np.ndarray:
     """The class of each picture: those of ``--labels`` in turn, the style, the only one there is, or the null label."""
-    dataset = stage.run.dataset
-    assert isinstance(dataset, Images)
+    dataset = pictures_of(stage)
     if style is not None and style not in dataset.styles:
         known = ", ".join(dataset.styles) or "no styles"
         raise ConfigError(f"--style={style}: must be one of the styles of {dataset.name}, which has {known}")
