@@ -86,6 +86,8 @@ def saved(workdir: str | None) -> Config:
             f"--workdir={workdir}: this run is a classifier; name it as --config.rules.classifier.workdir=… with the "
             f"--workdir of a model"
         )
+    if "dual_encoder" in config:
+        raise ConfigError(f"--workdir={workdir}: this run has embeddings and draws nothing; name the run of a model")
     fields: Config = config
     if "guidance" not in fields or "representation" not in fields.data:
         raise ConfigError(

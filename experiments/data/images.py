@@ -114,11 +114,13 @@ class Images(Dataset):
         self.streaming = len(train) * size > IN_MEMORY if options.streaming is None else options.streaming
         sample = min(_SAMPLE, max(1, _SAMPLE_BYTES // size))
         parts = [self._read(part, evenly(len(part), sample if self.streaming else len(part))) for part in (train, test)]
-        texts = [part.pop("caption", None) for part in parts]
+        texts, named = ([part.pop(field, None) for part in parts] for field in ("caption", "subject"))
         if captions.wanted(config):
             require(not self.streaming, "data.streaming", options.streaming, "False with captions, which are in memory")
             self._captions, of_test = captions.of_sets(config, *texts, name)  # type: ignore[misc]
             parts[1].update(of_test)
+            for part, found in zip(parts, captions.subjects(texts, named), strict=True):
+                part["subject"] = found
         self.fill(name, max(train.num_classes, test.num_classes), bins, *parts)
         if self.streaming:
             self._source, self.examples = train, len(train)
@@ -174,13 +176,13 @@ class Images(Dataset):
     def check(cls, config):
         super().check(config)
         options = config.data
-        name = options.augment or "none"
+        name, latents = options.augment or "none", options.get("latents")
         allowed = "none for latents, which are of the images as they are"
-        require(name == "none" or not options.latents, "data.augment", name, allowed)
+        require(name == "none" or not latents, "data.augment", name, allowed)
         if "captions" in options and not captions.wanted(config):
             for field, value in options.captions.items():
                 require(value is None, f"data.captions.{field}", value, "left out: no condition is of captions")
-        require(options.image_crop is None or not options.latents, "data.image_crop", options.image_crop, allowed)
+        require(options.image_crop is None or not latents, "data.image_crop", options.image_crop, allowed)
         vector = options.vector.name if "vector" in options else "none"
         consistent = (name == "edm") == (vector == augment.AUGMENTATION)
         allowed = "edm with data.vector.name=augmentation, neither without the other"
@@ -302,4 +304,5 @@ def _without_text(example: Mapping[str, Any]) -> dict[str, Any]:
 def _stacked(examples: list[Mapping[str, Any]]) -> dict[str, Any]:
     label = np.array([example["label"] for example in examples], np.int32)
     found: dict[str, Any] = {"x": np.stack([example["x"] for example in examples]), "label": label}
-    return {**found, "caption": [example["caption"] for example in examples]} if "caption" in examples[0] else found
+    texts = [field for field in ("caption", "subject") if field in examples[0]]
+    return {**found, **{field: [example[field] for example in examples] for field in texts}}

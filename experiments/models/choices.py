@@ -182,6 +182,7 @@ def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
 
 NETWORKS: Mapping[str, Callable] = {kind.__name__.lower(): _module(kind) for kind in networks.DENOISING}
 CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _module(networks.Classifier)}
+DUAL_ENCODERS: Mapping[str, Callable] = {"unet_encoder": _module(networks.DualEncoder)}
 AUTOENCODERS: Mapping[str, Callable] = {
     "convolutional": _module(networks.Autoencoder),
     "kl": _module(networks.AutoencoderKL),
@@ -224,7 +225,7 @@ SIZE_RANGES = or_none(
     shift_factor=finite,
     width=_WIDTH,
 )
-"""The sizes of networks, classifiers and autoencoders."""
+"""The sizes of networks, classifiers, autoencoders and contrastive encoders."""
 
 
 def build_schedule(config: Config) -> Schedule:
