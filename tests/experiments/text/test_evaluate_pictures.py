@@ -3,8 +3,10 @@
 import json
 import math
 import types
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from parameters import random_like
@@ -12,7 +14,8 @@ from programs import run, save_run, save_untrained
 from test_draw_pictures import TEXTS, captioned, config_of, transformer, upper  # noqa: F401  (a fixture too)
 
 from experiments import data
-from experiments.cli.config import ConfigError
+from experiments.cli.config import ConfigError, save_resolved
+from experiments.configs.images import digits_classifier
 from experiments.configs.images import smoke as classes
 from experiments.configs.text import smoke_contrastive
 from experiments.models import contrastive
@@ -20,7 +23,7 @@ from experiments.text import examples, judges, measures
 from experiments.text.cells import Cell, grid
 from experiments.text.judges import Judge
 
-CAPTIONED = types.SimpleNamespace(
+CAPTIONED: Any = types.SimpleNamespace(
     num_classes=1,
     texts=([["a cat, flat", "flat: cat"], ["a cat, round", "round: cat"], *([f"thing {i}"] * 2 for i in range(4))],
            [["a red cat", "red: cat"], [""]]),
@@ -165,3 +168,24 @@ def test_a_judge_takes_pictures_of_a_multiple_of_its_size_alone():
         judges.check_size("high", 24, "--judge=runs/judge", 16)
     with pytest.raises(ConfigError, match="of the same size that high draws, 8 x 8 pixels; it takes 4 x 4"):
         judges.check_size("high", 8, "--judge=runs/judge", 4, exactly=True)
+
+
+def test_classes_are_judged_by_a_classifier(tmp_path, monkeypatch):
+    save_resolved(digits_classifier.get_config(), tmp_path / "config.json")
+    weights = jnp.eye(4, 3)
+    given = []
+    opened = lambda config, chosen: given.append(chosen.workdir) or (lambda x, t: 9.0 * x.reshape(len(x), -1) @ weights)
+    monkeypatch.setattr(judges.classifier, "open_logits", opened)
+    model = types.SimpleNamespace(shape=(2, 2, 1))
+    last: Any = types.SimpleNamespace(name="digits", run=types.SimpleNamespace(model=model))
+    labels = np.array([2, 0, 1, 0])
+    pictures: Any = types.SimpleNamespace(num_classes=3, test={"x": np.zeros((4, 2, 2, 1)), "label": labels})
+    gallery, found = examples.of_classes(pictures)
+    judges.check(str(tmp_path), classes.get_config())
+    judge = judges.open_judge(str(tmp_path), last, gallery)
+    shown = np.eye(3, 4)[[2, 0, 2, 0]].reshape(4, 2, 2, 1)  # the third one is of another class
+    row = measures.retrieval(judge.features(shown), judge, found["classes"])
+    assert given == [str(tmp_path)]
+    assert row["accuracy, top 1"] == [0.75, 0.25]
+    assert row.keys() == {"accuracy, top 1", "accuracy, top 5"}
+    assert measures.chance(judge, found["classes"])["accuracy, top 1"][0] == pytest.approx(1 / 3)
