@@ -29,7 +29,8 @@ def sample_picture(
     real = None if preview.reference is None else dataset.real(preview.reference)
     match dataset.view(samples):
         case Points(points):
-            clouds = {"samples": points} if real is None else {"samples": points, "data": real}
+            shown = None if real is None else dataset.view(real)
+            clouds = {"samples": points, **({"data": shown.points} if isinstance(shown, Points) else {})}
             return plots.points_2d(path, clouds, title=title)
         case Sounds(sounds, _):
             both = sounds if real is None else np.concatenate([sounds, real])
