@@ -120,7 +120,8 @@ def make_loss(built: DualEncoders, axes: tuple[str, ...] = ()):
     """
 
     def loss(params, batch):
-        pictures, texts, log_temperature = built.module.apply(params, batch["x"], batch["caption"])  # type: ignore[misc]
+        embedded: Any = built.module.apply(params, batch["x"], batch["caption"])
+        pictures, texts, log_temperature = embedded
         given, number, first = (pictures, texts, batch["subject"]), len(pictures), 0
         if axes:
             given = jax.tree.map(lambda x: jax.lax.all_gather(x, axes, tiled=True), given)

@@ -66,9 +66,9 @@ def _of_size(config: Config, size: int) -> Config:
 
 def _embedded(encoder: Encoder, folder: Path, pictures: Dataset, x: np.ndarray) -> np.ndarray:
     """Embeddings ``(N, D)`` of mean square 1, from the file of these weights and pictures if there is one."""
-    digest = hashlib.sha256(np.ascontiguousarray(x))
+    digest = hashlib.sha256(np.asarray(x).tobytes())
     for leaf in jax.tree.leaves(encoder.params):
-        digest.update(np.ascontiguousarray(leaf))
+        digest.update(np.asarray(leaf).tobytes())
     path = folder / f"{digest.hexdigest()[:32]}.npy"
     if path.exists():
         return np.load(io.BytesIO(path.read_bytes()))

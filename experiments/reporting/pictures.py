@@ -117,7 +117,8 @@ def final_pictures(
     scales = sorted({*config.evaluation.guidance_scales, *compared_scales(config)})
     by_scale = {scale: generate(params, config.seed, labels, scale) for scale in scales}
     if isinstance(dataset.view(by_scale[scales[0]]), Points):
-        clouds = {f"γ = {scale:g}": points for scale, points in by_scale.items()}
+        views = {scale: dataset.view(points) for scale, points in by_scale.items()}
+        clouds = {f"γ = {scale:g}": view.points for scale, view in views.items() if isinstance(view, Points)}
         figure = plots.points_2d(workdir / "guidance.png", clouds, title="Samples by guidance scale γ")
         return [*sections, Figure(figure, "All classes, from the same noise.")]
     figure = plots.guidance_strip(workdir / "guidance.png", by_scale)

@@ -79,7 +79,7 @@ def main(config: Config) -> None:
         one.sampling.map_noise = level
     prior_config = None if _PRIOR.value is None else base.saved(_PRIOR.value)
     if prior_config is not None:
-        embeddings.check_prior(prior_config, _PRIOR.value, configs[0], names[0], bool(written))
+        embeddings.check_prior(prior_config, str(_PRIOR.value), configs[0], names[0], bool(written))
     check(configs, names, bool(written), prior_config is not None)
     out = shared.results(_OUT, Path(names[-1]).expanduser().absolute() / "drawn" / "drawn", ".png", ".npz")
     stages = open_stages(configs, names)
@@ -93,7 +93,7 @@ def main(config: Config) -> None:
     pictures, embedding = [], None
     if prior_config is not None:
         embedding = embeddings.from_captions(
-            prior_config, _PRIOR.value, stages[0], _SEED.value, labels, repeated, negative
+            prior_config, str(_PRIOR.value), stages[0], _SEED.value, labels, repeated, negative
         )
     each = draw(stages, _SEED.value, labels, repeated, negative, embedding)
     for stage, (x, seconds) in zip(stages, each, strict=True):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -79,7 +80,7 @@ def from_captions(
     known = sorted({text for prompt in prompts for text, _ in prompt.parts})
     of_text = dict(zip(known, encoder.embed_texts(known), strict=True))
     targets = [sum(weight * of_text[text] for text, weight in prompt.parts) for prompt in prompts]
-    return np.asarray(closest(candidates, np.stack(targets).astype(np.float32)))
+    return np.asarray(closest(jnp.asarray(candidates), jnp.asarray(np.stack(targets), jnp.float32)))
 
 
 def normalised(x: np.ndarray) -> np.ndarray:
@@ -97,14 +98,15 @@ def between(ends: np.ndarray, count: int) -> np.ndarray:
     >>> between(np.eye(2, dtype=np.float32), 3).round(3).tolist()
     [[1.0, 0.0], [0.7070000171661377, 0.7070000171661377], [0.0, 1.0]]
     """
-    first, last = np.repeat(ends[:, None], count, axis=1)
+    first, last = jnp.repeat(jnp.asarray(ends)[:, None], count, axis=1)
     return np.asarray(slerp(first, last, np.linspace(0.0, 1.0, count)))
 
 
 def edited(picture: np.ndarray, texts: np.ndarray, weights: Sequence[float]) -> np.ndarray:
     """An embedding moved by what the second of two texts has that the first has not, a row for each weight."""
-    rows = np.repeat(np.concatenate([picture[None], texts])[:, None], len(weights), axis=1)
-    return np.asarray(text_difference(*rows, np.asarray(weights, np.float32)))
+    before, after = jnp.asarray(texts)
+    each = lambda x: jnp.tile(x, (len(weights), 1))
+    return np.asarray(text_difference(each(picture), each(before), each(after), np.asarray(weights, np.float32)))
 
 
 def read_pictures(paths: Sequence[str], size: int, mode: str) -> np.ndarray:

@@ -45,25 +45,25 @@ def first_config() -> Config:
     return for_full_pictures(base.saved(_STAGES.value[0]))
 
 
-def check_given(paths: list[str]) -> list[float]:
-    """Validates what to draw; returns the weights of an edit."""
+def check_given(paths: list[str]) -> tuple[list[str], list[float]]:
+    """Validates what to draw; returns the two captions of an edit, or none, and its weights."""
     if not 1 <= len(paths) <= 2:
         raise ConfigError(f"--picture: must be given once, or twice for what is between them, got {len(paths)}")
-    edit = _BEFORE.value is not None or _AFTER.value is not None
-    if edit and (_BEFORE.value is None or _AFTER.value is None or len(paths) > 1):
+    texts = [text.strip() for text in (_BEFORE.value, _AFTER.value) if text is not None]
+    if texts and (len(texts) != 2 or len(paths) > 1):
         raise ConfigError("--before and --after: must be given together, with one --picture")
-    if edit and _BEFORE.value.strip() == _AFTER.value.strip():
-        raise ConfigError(f"--after={_AFTER.value}: must be another caption than --before")
+    if texts and (texts[0] == texts[1] or not all(texts)):
+        raise ConfigError(f"--after={_AFTER.value}: must be another caption than --before, and neither empty")
     weights = shared.guidance_scales("weights", _WEIGHTS.value)
     if max(weights) > 1:
         raise ConfigError(f"--weights={','.join(_WEIGHTS.value)}: must be from 0 to 1")
-    return weights
+    return texts, weights
 
 
 def main(config: Config) -> None:
     start = time.monotonic()
     names, paths = [str(name) for name in _STAGES.value], list(_PICTURE.value)
-    weights = check_given(paths)
+    edit, weights = check_given(paths)
     configs = [config, *(for_full_pictures(base.saved(name)) for name in names[1:])]
     embeddings.check_decoder(config, names[0])
     check(configs, names, False, embedded=True)
@@ -76,9 +76,9 @@ def main(config: Config) -> None:
     if len(paths) == 2:
         found = embeddings.between(found, _BETWEEN.value)
         texts = [f"{i / max(1, len(found) - 1):.2f} of the way" for i in range(len(found))]
-    elif _BEFORE.value is not None:
-        found = embeddings.edited(found[0], encoder.embed_texts([_BEFORE.value, _AFTER.value]), weights)
-        texts = [f"{_BEFORE.value} → {_AFTER.value}, {weight:g}" for weight in weights]
+    elif edit:
+        found = embeddings.edited(found[0], encoder.embed_texts(edit), weights)
+        texts = [f"{edit[0]} → {edit[1]}, {weight:g}" for weight in weights]
     labels = labels_for(stages[0], None, None, _NUM.value)
     print(f"drawing {len(found)} x {len(labels)} pictures through {len(stages)} stages …", flush=True)
     last = lambda one: [x for x, _ in draw(stages, _SEED.value, labels, [], None, np.tile(one, (len(labels), 1)))][-1]
