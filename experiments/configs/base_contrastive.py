@@ -13,8 +13,8 @@ from experiments.models import contrastive
 
 def data_fields() -> ConfigDict:
     """The section ``data``: pictures, and a vector of each caption."""
-    section = data.fields()
-    for name in ("latents", "map", "peak", "tokens"):
+    section: Config = data.fields()
+    for name in ("embeddings", "latents", "map", "peak", "tokens"):
         del section[name]
     section.vector.name, section.image_size = captions.POOLED, 32
     return section

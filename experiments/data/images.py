@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require
-from experiments.data import augment, captions, squares
+from experiments.data import augment, captions, embeddings, squares
 from experiments.data.dataset import (
     Batch,
     Dataset,
@@ -69,10 +69,15 @@ class Images(Dataset):
 
     maps = MappingProxyType({"average_pool": average_pool, "pixelated": pixelated})
     vectors = MappingProxyType(
-        {**Dataset.vectors, augment.AUGMENTATION: augment.Labels, captions.POOLED: captions.Pooled}
+        {
+            **Dataset.vectors,
+            augment.AUGMENTATION: augment.Labels,
+            captions.POOLED: captions.Pooled,
+            embeddings.EMBEDDING: embeddings.Embedding,
+        }
     )
     tokens = MappingProxyType({captions.TOKENS: captions.Tokens})
-    from_fields = (augment.AUGMENTATION, captions.POOLED, captions.TOKENS)
+    from_fields = (augment.AUGMENTATION, captions.POOLED, captions.TOKENS, embeddings.EMBEDDING)
     image_fields = ("path", "image_mode")
     styles: tuple[str, ...] = ()
     texts: tuple[list[list[str]], list[list[str]]] | None = None
@@ -168,13 +173,19 @@ class Images(Dataset):
         self.train, self.test = (squares.centred(part, self._crop) for part in (train, test))
         self.shape = self.train["x"].shape[1:]
 
+    def add(self, name: str, train: np.ndarray, test: np.ndarray) -> None:
+        """Adds a field to all examples in memory, ``(N, ...)`` each."""
+        self._rows, self.train = {**self._rows, name: train}, {**self.train, name: train}
+        self.test = {**self.test, name: test}
+
     @classmethod
     def spatial_axes(cls, config):
-        return 2
+        return 0 if embeddings.are_examples(config) else 2
 
     @classmethod
     def check(cls, config):
         super().check(config)
+        embeddings.check(config)
         options = config.data
         name, latents = options.augment or "none", options.get("latents")
         allowed = "none for latents, which are of the images as they are"

@@ -120,7 +120,8 @@ def make_loss(built: DualEncoders, axes: tuple[str, ...] = ()):
     """
 
     def loss(params, batch):
-        pictures, texts, log_temperature = built.module.apply(params, batch["x"], batch["caption"])  # type: ignore[misc]
+        embedded: Any = built.module.apply(params, batch["x"], batch["caption"])
+        pictures, texts, log_temperature = embedded
         given, number, first = (pictures, texts, batch["subject"]), len(pictures), 0
         if axes:
             given = jax.tree.map(lambda x: jax.lax.all_gather(x, axes, tiled=True), given)
@@ -208,22 +209,18 @@ def resized(x: np.ndarray, size: int) -> np.ndarray:
     return x.repeat(side, axis=1).repeat(side, axis=2)
 
 
-def open_encoder(workdir: str | Path, given: str, options: Config | None = None) -> Encoder:
+def open_encoder(workdir: str | Path, given: str) -> Encoder:
     """The encoders that a run of experiments.text.contrastive has trained.
 
     Args:
       workdir: the folder of the run.
       given: the flag or field that names it, for the error message.
-      options: the section ``data.captions`` of whoever asks; that of the run by default.
 
     Raises:
       ConfigError: if there is no such run, or no checkpoint yet.
     """
     folder = as_path(workdir)
     config = config_of(folder, given)
-    if options is not None:
-        with config.unlocked():
-            config.data.captions = ConfigDict(options.to_dict())
     check_weights(config, folder)
     module = choices.build_module(config, "dual_encoder", choices.DUAL_ENCODERS)
     _, params = restore(given, folder, None, config.evaluation.ema)
