@@ -18,10 +18,12 @@ from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs.images import digits_classifier
 from experiments.configs.images import smoke as classes
 from experiments.configs.text import smoke_contrastive
+from experiments.data.images import Images
 from experiments.models import contrastive
 from experiments.text import examples, judges, measures
-from experiments.text.cells import Cell, grid
+from experiments.text.cells import Cell, by_style, grid, kept
 from experiments.text.judges import Judge
+from experiments.text.stages import Stage
 
 CAPTIONED: Any = types.SimpleNamespace(
     num_classes=1,
@@ -189,3 +191,26 @@ def test_classes_are_judged_by_a_classifier(tmp_path, monkeypatch):
     assert row["accuracy, top 1"] == [0.75, 0.25]
     assert row.keys() == {"accuracy, top 1", "accuracy, top 5"}
     assert measures.chance(judge, found["classes"])["accuracy, top 1"][0] == pytest.approx(1 / 3)
+
+
+def test_captions_are_drawn_in_every_style_once(tmp_path):
+    dataset = Images.__new__(Images)
+    dataset.styles, dataset.num_classes, dataset.name = ("flat", "round"), 1, "pictures"
+    config = types.SimpleNamespace(data=types.SimpleNamespace(label=None))
+    stage: Any = Stage("low", config, types.SimpleNamespace(dataset=dataset))  # type: ignore[arg-type]
+    texts = ["a cat, flat style", "a cat, round style", "a dog, round style", "a bird"]
+    some = examples.Examples(texts, np.zeros(4, int), np.zeros((4, 0), bool), np.arange(4))
+    drawn = []
+
+    def painter(cell, asked):
+        drawn.append(asked.texts)
+        return [np.arange(4.0).reshape(4, 1, 1, 1)], 0.0
+
+    for _ in range(2):
+        assert by_style([stage], some, painter, Cell("seen", 1.0), tmp_path / "styles.npz")  # type: ignore[arg-type]
+    assert drawn == [["a cat, flat style", "a dog, flat style", "a cat, round style", "a dog, round style"]]
+    stages, captions = kept(tmp_path / "styles.npz")
+    assert captions == ["a cat", "a dog"]
+    assert [x.ravel().tolist() for x in stages] == [[0.0, 1.0], [2.0, 3.0]]
+    dataset.styles = ()
+    assert not by_style([stage], some, painter, Cell("seen", 1.0), tmp_path / "none.npz")  # type: ignore[arg-type]
