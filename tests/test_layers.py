@@ -13,7 +13,7 @@ ROOT = Path(scorekit.__file__).parent
 LAYERS = {
     0: ("typing", "trees", "checks", "_shape_checks", "sharded", "_version"),
     1: ("schedules", "predictions", "weightings", "times", "densities", "random_fields"),
-    2: ("process", "denoisers", "losses", "couplings", "guidance"),
+    2: ("process", "denoisers", "losses", "couplings", "embeddings", "guidance"),
     3: ("solvers",),
     4: ("samplers", "likelihood", "spectra", "typicality", "flow_maps", "interpolants", "discrete", "autoregressive"),
     5: ("networks", "audio", "metrics", "training", "tuning", "data", "io", "bridges"),

@@ -63,7 +63,7 @@ NO_PAPER = {
     "seam_roughness spectrogram_images waveform write",
     "metrics": "DensityCoverage FeatureStatistics InceptionScore Interval KernelDistance LinearProbe "
     "PrecisionRecall aupr class_accuracy feature_statistics fit_reference_classifier "
-    "merge_over_processes probe_accuracy psnr",
+    "merge_over_processes nearest_distances probe_accuracy psnr",
     "training": "Checkpoints Restored TrainState TrainStep batch_sharding check_finite ema_decay init_ema "
     "init_state make_mesh make_train_step place_batch place_state power_ema_width projected replicate "
     "replicated restore_extra restore_params save_snapshots state_sharding",

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config_help import Declaration, as_markdown
-from experiments.configs import base, base_classifier, base_latent, base_sequence
+from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence
 from experiments.configs.ood import ood_digits
 from experiments.training import students
 
@@ -81,6 +81,10 @@ def page() -> str:
         "Models of sequences": (
             "`experiments.train`, of discrete symbols: these, and the fields of models under `data` and `training`.",
             base_sequence.declaration(),
+        ),
+        "Contrastive encoders": (
+            "`experiments.text.contrastive`: these, and the fields of models under `data` and `training`.",
+            base_contrastive.declaration(),
         ),
         "Out-of-distribution detection": (
             "`experiments.ood.detect`: these, and a config of a model under `train`.",

@@ -21,7 +21,6 @@ import numpy as np
 from absl import flags
 
 from experiments.audio import drawing
-from experiments.benchmarks.kept_rows import KeptRows
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
@@ -31,6 +30,7 @@ from experiments.data.notes import Notes
 from experiments.models import rules
 from experiments.models.conditioning import conditions_for
 from experiments.models.guided import make_guided
+from experiments.models.kept_rows import KeptRows
 from experiments.models.runs import Run, facts, write_arrays
 from experiments.models.sampling import at_steps, make_sampler
 from experiments.reporting.audio_widgets import audio_widgets

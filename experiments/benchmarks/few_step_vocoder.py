@@ -28,7 +28,6 @@ import numpy as np
 from absl import flags
 
 from experiments.audio.drawing import check_results, open_kind
-from experiments.benchmarks.kept_rows import KeptRows
 from experiments.benchmarks.measuring import in_turns
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
@@ -38,6 +37,7 @@ from experiments.data.dataset import evenly, rows_of
 from experiments.data.sounds import Sounds
 from experiments.models import rules
 from experiments.models.guided import make_guided
+from experiments.models.kept_rows import KeptRows
 from experiments.models.runs import Run, facts, write_arrays
 from experiments.models.sampling import at_steps, build_sampler
 from experiments.reporting.audio_widgets import audio_widgets

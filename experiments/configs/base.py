@@ -93,6 +93,8 @@ def saved(workdir: str | None) -> Config:
             f"--workdir={workdir}: this run is a model of sequences, which this program does not take; sample and "
             f"evaluate do"
         )
+    if "dual_encoder" in config:
+        raise ConfigError(f"--workdir={workdir}: this run has embeddings and draws nothing; name the run of a model")
     fields: Config = config
     if "guidance" not in fields or "representation" not in fields.data:
         raise ConfigError(

@@ -13,7 +13,7 @@ from experiments.models import autoencoder
 def data_fields() -> ConfigDict:
     """The section ``data`` of what is trained without conditions."""
     section = data.fields()
-    for name in ("captions", "latents", "map", "peak", "tokens", "vector"):
+    for name in ("captions", "embeddings", "latents", "map", "peak", "tokens", "vector"):
         del section[name]
     return section
 

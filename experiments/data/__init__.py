@@ -8,7 +8,7 @@ from ml_collections import ConfigDict, config_dict
 
 from experiments.cli.config import Config, require, section
 from experiments.cli.ranges import above, at_least, between, check_ranges, count, free, one_of, or_none, within
-from experiments.data import captions, conditions, representation
+from experiments.data import captions, conditions, embeddings, representation
 from experiments.data.augment import AUGMENTATIONS
 from experiments.data.captioned import CaptionedPictures
 from experiments.data.dataset import Dataset, check_examples
@@ -86,6 +86,8 @@ def fields() -> ConfigDict:
     """Tokens as a condition, for cross-attention: the caption of a picture."""
     data.captions = captions.fields()
     """Of captions, where they are a condition."""
+    data.embeddings = embeddings.fields()
+    """Of pictures, by contrastive encoders: a condition of a decoder, or the examples of a prior."""
     return data
 
 
@@ -110,6 +112,7 @@ RANGES = {
     )}),
     **within("vector", _KEYS),
     **within("captions", captions.RANGES),
+    **within("embeddings", embeddings.RANGES),
 }  # fmt: skip
 """The values of the fields."""
 

@@ -31,7 +31,10 @@ class Pictures:
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         found, label = self._found, self._label
-        return [{"x": found.x[i], "label": label[i], "caption": found.captions[i]} for i in map(int, indices)]
+        return [
+            {"x": found.x[i], "label": label[i], "caption": found.captions[i], "subject": found.names[i]}
+            for i in map(int, indices)
+        ]
 
 
 class CaptionedPictures(Images):

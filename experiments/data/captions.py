@@ -118,20 +118,39 @@ def of_sets(config: Config, train: Sequence | None, test: Sequence | None, name:
       name: of the data set, for the error message.
     """
     if train is None or test is None:
-        field, value = ("tokens", TOKENS) if config.data.tokens.name == TOKENS else ("vector", POOLED)
+        tokens = "tokens" in config.data and config.data.tokens.name == TOKENS
+        field, value = ("tokens", TOKENS) if tokens else ("vector", POOLED)
         require(False, f"data.{field}.name", value, f"none for {name}, which has no captions")
     assert train is not None
     assert test is not None
     listed = [[_texts(one) for one in part] for part in (train, test)]
     known = sorted({text for part in listed for texts in part for text in texts if text})
     if not known:
-        raise ConfigError(f"config.data.tokens.name={config.data.tokens.name}: all captions of {name} are empty")
+        raise ConfigError(f"config.data.name={config.data.name}: all captions of {name} are empty")
     encoded = encode(config, known, keep=True)
     row = {text: i for i, text in enumerate([*known, ""])}
     most = max(len(texts) for texts in listed[0])
     of_train = np.asarray([np.resize([row[text] for text in texts], most) for texts in listed[0]], np.int32)
     found = Captions(EncodedCaptions(*(_with_zero(value) for value in encoded)), of_train)
     return found, found.fields(np.asarray([row[texts[0]] for texts in listed[1]], np.int32))
+
+
+def subjects(texts: Sequence[Sequence], named: Sequence[Sequence[str] | None]) -> list[np.ndarray]:
+    """What pictures show, as integers that are equal for pictures of one subject: of each set ``(N,)``, int32.
+
+    Args:
+      texts: the captions of each set, as for :func:`of_sets`.
+      named: of each set the subjects in words, in place of the first captions; None if they have no such names.
+
+    >>> [found.tolist() for found in subjects([["a cat", ""], ["a cat", ["a dog", "a cat"]]], [None, None])]
+    [[1, 0], [1, 2]]
+    """
+    words = [
+        [_texts(one)[0] for one in part] if names is None else list(names)
+        for part, names in zip(texts, named, strict=True)
+    ]
+    row = {text: i for i, text in enumerate(sorted({text for part in words for text in part}))}
+    return [np.asarray([row[text] for text in part], np.int32) for part in words]
 
 
 def _texts(one: Any) -> list[str]:
@@ -212,3 +231,12 @@ def describes(config: Config) -> str:
     chosen = {section: lookup(config, f"data.{section}.name") for section in ("tokens", "vector", "map")}
     given = [f"config.data.{section}.name={name}" for section, name in chosen.items() if name != "none"]
     return ", ".join(given) or "its class alone"
+
+
+def lists(part: Sequence) -> list[list[str]]:
+    """The captions of each picture of a set, where some may be single texts.
+
+    >>> lists(["a cat ", ["a dog", "a pet"]])
+    [['a cat'], ['a dog', 'a pet']]
+    """
+    return [_texts(one) for one in part]

@@ -111,7 +111,7 @@ class Dataset:
     from_fields: Collection[str] = ()
     sound_fields: Collection[str] = ("label", "crop", "peak", "representation")
     image_fields: Collection[str] = ("streaming", "augment", "workers", "on_error", "path", "image_size", "image_mode",
-                                     "image_crop", "captions")  # fmt: skip
+                                     "image_crop", "captions", "embeddings")  # fmt: skip
     streaming: bool = False
 
     # ---- before anything is loaded -----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require
-from experiments.data import augment, captions, squares
+from experiments.data import augment, captions, embeddings, squares
 from experiments.data.dataset import (
     Batch,
     Dataset,
@@ -69,12 +69,19 @@ class Images(Dataset):
 
     maps = MappingProxyType({"average_pool": average_pool, "pixelated": pixelated})
     vectors = MappingProxyType(
-        {**Dataset.vectors, augment.AUGMENTATION: augment.Labels, captions.POOLED: captions.Pooled}
+        {
+            **Dataset.vectors,
+            augment.AUGMENTATION: augment.Labels,
+            captions.POOLED: captions.Pooled,
+            embeddings.EMBEDDING: embeddings.Embedding,
+        }
     )
     tokens = MappingProxyType({captions.TOKENS: captions.Tokens})
-    from_fields = (augment.AUGMENTATION, captions.POOLED, captions.TOKENS)
+    from_fields = (augment.AUGMENTATION, captions.POOLED, captions.TOKENS, embeddings.EMBEDDING)
     image_fields = ("path", "image_mode")
     styles: tuple[str, ...] = ()
+    texts: tuple[list[list[str]], list[list[str]]] | None = None
+    """The captions of each training and each test picture."""
     _augment: str | None = None
     _captions: captions.Captions | None = None
     _crop: int | None = None
@@ -112,14 +119,18 @@ class Images(Dataset):
         self.streaming = len(train) * size > IN_MEMORY if options.streaming is None else options.streaming
         sample = min(_SAMPLE, max(1, _SAMPLE_BYTES // size))
         parts = [self._read(part, evenly(len(part), sample if self.streaming else len(part))) for part in (train, test)]
-        texts = [part.pop("caption", None) for part in parts]
+        texts, named = ([part.pop(field, None) for part in parts] for field in ("caption", "subject"))
         if captions.wanted(config):
             require(not self.streaming, "data.streaming", options.streaming, "False with captions, which are in memory")
             self._captions, of_test = captions.of_sets(config, *texts, name)  # type: ignore[misc]
             parts[1].update(of_test)
+            for part, found in zip(parts, captions.subjects(texts, named), strict=True):
+                part["subject"] = found
         self.fill(name, max(train.num_classes, test.num_classes), bins, *parts)
         if self.streaming:
             self._source, self.examples = train, len(train)
+        if None not in texts:
+            self.texts = (captions.lists(texts[0]), captions.lists(texts[1]))
 
     def _read(self, source: Any, rows: np.ndarray) -> dict[str, Any]:
         """These rows in memory."""
@@ -162,21 +173,27 @@ class Images(Dataset):
         self.train, self.test = (squares.centred(part, self._crop) for part in (train, test))
         self.shape = self.train["x"].shape[1:]
 
+    def add(self, name: str, train: np.ndarray, test: np.ndarray) -> None:
+        """Adds a field to all examples in memory, ``(N, ...)`` each."""
+        self._rows, self.train = {**self._rows, name: train}, {**self.train, name: train}
+        self.test = {**self.test, name: test}
+
     @classmethod
     def spatial_axes(cls, config):
-        return 2
+        return 0 if embeddings.are_examples(config) else 2
 
     @classmethod
     def check(cls, config):
         super().check(config)
+        embeddings.check(config)
         options = config.data
-        name = options.augment or "none"
+        name, latents = options.augment or "none", options.get("latents")
         allowed = "none for latents, which are of the images as they are"
-        require(name == "none" or not options.latents, "data.augment", name, allowed)
+        require(name == "none" or not latents, "data.augment", name, allowed)
         if "captions" in options and not captions.wanted(config):
             for field, value in options.captions.items():
                 require(value is None, f"data.captions.{field}", value, "left out: no condition is of captions")
-        require(options.image_crop is None or not options.latents, "data.image_crop", options.image_crop, allowed)
+        require(options.image_crop is None or not latents, "data.image_crop", options.image_crop, allowed)
         vector = options.vector.name if "vector" in options else "none"
         consistent = (name == "edm") == (vector == augment.AUGMENTATION)
         allowed = "edm with data.vector.name=augmentation, neither without the other"
@@ -298,4 +315,5 @@ def _without_text(example: Mapping[str, Any]) -> dict[str, Any]:
 def _stacked(examples: list[Mapping[str, Any]]) -> dict[str, Any]:
     label = np.array([example["label"] for example in examples], np.int32)
     found: dict[str, Any] = {"x": np.stack([example["x"] for example in examples]), "label": label}
-    return {**found, "caption": [example["caption"] for example in examples]} if "caption" in examples[0] else found
+    texts = [field for field in ("caption", "subject") if field in examples[0]]
+    return {**found, **{field: [example[field] for example in examples] for field in texts}}

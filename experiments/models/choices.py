@@ -186,6 +186,7 @@ CAUSAL_NETWORKS: Mapping[str, Callable] = {
     "causal_wavenet": _module(networks.CausalWaveNet),
 }
 CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _module(networks.Classifier)}
+DUAL_ENCODERS: Mapping[str, Callable] = {"unet_encoder": _module(networks.DualEncoder)}
 AUTOENCODERS: Mapping[str, Callable] = {
     "convolutional": _module(networks.Autoencoder),
     "kl": _module(networks.AutoencoderKL),
@@ -231,7 +232,7 @@ SIZE_RANGES = or_none(
     width=_WIDTH,
     window=_WIDTH,
 )
-"""The sizes of networks, classifiers and autoencoders."""
+"""The sizes of networks, classifiers, autoencoders and contrastive encoders."""
 
 
 def build_schedule(config: Config) -> Schedule:

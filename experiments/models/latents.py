@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from experiments import data
 from experiments.cli.config import Config, ConfigError, fill_missing, leaves, load_resolved, lookup, to_text
 from experiments.data.dataset import Batch, Dataset, check_examples, in_blocks, keep_not_finite
-from experiments.models import autoencoder, precomputed
+from experiments.models import autoencoder, embedded, precomputed
 from experiments.models.restoring import restore
 from experiments.models.weights import check_weights
 from scorekit.data import batch_at
@@ -149,7 +149,10 @@ def _code_margin(x: Array, codes: Array) -> dict[str, Array]:
 
 
 def load_data(config: Config) -> Dataset:
-    """The data set of a config, as latents where ``config.data.latents`` names an autoencoder."""
+    """The data set of a config, as latents where ``config.data.latents`` names an autoencoder, with embeddings where
+    ``config.data.embeddings.encoder`` names contrastive encoders."""
+    if embedded.wanted(config):
+        return embedded.load(config)
     dataset = data.load(config)
     return open_latents(config, dataset) if config.data.get("latents") else dataset
 

@@ -1,6 +1,6 @@
 """Curves and histograms: numpy arrays in, one PNG file out, as in :mod:`experiments.reporting.plots`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +80,7 @@ def metric_panels(
     xlabel: str,
     title: str | None = None,
     columns: int = 3,
+    errors: Mapping[str, Mapping[str, ArrayLike]] | None = None,
 ) -> Path:
     """Metrics in units of their own over one axis, a panel each.
 
@@ -90,6 +91,7 @@ def metric_panels(
       xlabel: what ``x`` is, with its unit.
       title: printed above.
       columns: panels in a row.
+      errors: the label of the y axis -> name -> half the length of an error bar, ``(n,)``.
     """
     x, columns = np.asarray(x, float), min(columns, len(metrics))
     rows = -(-len(metrics) // columns)
@@ -100,16 +102,47 @@ def metric_panels(
     for ax, (metric, curves) in zip(axes, metrics.items(), strict=False):
         for name, values in curves.items():
             ax.plot(x, np.asarray(values, float), "o-", color=colours[name], linewidth=1.8, markersize=4, label=name)
+            if errors and name in errors.get(metric, {}):
+                widths = np.asarray(errors[metric][name], float)
+                ax.errorbar(x, np.asarray(values, float), widths, fmt="none", ecolor=colours[name], capsize=3)
         ax.set_xlabel(xlabel)
         ax.set_ylabel(metric)
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
     for ax in axes[len(metrics) :]:
         ax.remove()
-    handles = {line.get_label(): line for ax in axes[: len(metrics)] for line in ax.get_lines()}
+    lines = {line.get_label(): line for ax in axes[: len(metrics)] for line in ax.get_lines()}
+    handles = {name: line for name, line in lines.items() if name in colours}
     figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=8, loc="outside right upper")
     if title:
         figure.suptitle(title, fontsize=12)
+    return save(figure, path)
+
+
+def trade_off(
+    path: PathLike,
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike, Sequence[str]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str | None = None,
+) -> Path:
+    """Two metrics against each other, a line through the settings of each curve in their order.
+
+    Args:
+      path: the PNG file to write.
+      curves: name -> ``(n,)`` values of the one, ``(n,)`` of the other, and what is written at each point.
+      xlabel: what the one is, with its unit.
+      ylabel: the other.
+      title: printed above.
+    """
+    figure, axes = _axes(title, xlabel, ylabel)
+    for (name, (x, y, texts)), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
+        x, y = np.asarray(x, float), np.asarray(y, float)
+        axes.plot(x, y, "o-", color=colour, linewidth=1.8, markersize=4, label=name)
+        for each in zip(texts, x, y, strict=True):
+            axes.annotate(each[0], each[1:], xytext=(4, 4), textcoords="offset points", fontsize=8, color=colour)
+    figure.legend(frameon=False, fontsize=8, loc="outside right upper")
     return save(figure, path)
 
 

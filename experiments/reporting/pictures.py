@@ -29,7 +29,8 @@ def sample_picture(
     real = None if preview.reference is None else dataset.real(preview.reference)
     match dataset.view(samples):
         case Points(points):
-            clouds = {"samples": points} if real is None else {"samples": points, "data": real}
+            shown = None if real is None else dataset.view(real)
+            clouds = {"samples": points, **({"data": shown.points} if isinstance(shown, Points) else {})}
             return plots.points_2d(path, clouds, title=title)
         case Sounds(sounds, _):
             both = sounds if real is None else np.concatenate([sounds, real])
@@ -116,7 +117,8 @@ def final_pictures(
     scales = sorted({*config.evaluation.guidance_scales, *compared_scales(config)})
     by_scale = {scale: generate(params, config.seed, labels, scale) for scale in scales}
     if isinstance(dataset.view(by_scale[scales[0]]), Points):
-        clouds = {f"γ = {scale:g}": points for scale, points in by_scale.items()}
+        views = {scale: dataset.view(points) for scale, points in by_scale.items()}
+        clouds = {f"γ = {scale:g}": view.points for scale, view in views.items() if isinstance(view, Points)}
         figure = plots.points_2d(workdir / "guidance.png", clouds, title="Samples by guidance scale γ")
         return [*sections, Figure(figure, "All classes, from the same noise.")]
     figure = plots.guidance_strip(workdir / "guidance.png", by_scale)

@@ -4,12 +4,16 @@
     python -m experiments.text.draw --stages=… --caption="cat face:1.5 + red heart:0.5" --negative="dog face" --num=4
     python -m experiments.text.draw --stages=… --captions_file=captions.txt --style=noto --scales=5,1,1 \
         --map_noise=0.1,0.2 --config.guidance=apg,dynamic_threshold --config.rules.dynamic_threshold.percentile=0.95
+    python -m experiments.text.draw --prior=runs/prior --stages=runs/decoder,runs/emoji_32 --caption="red heart"
     python -m experiments.text.draw --stages=runs/digits_4,runs/digits_8 --labels=0,1,2,3
 
 Every stage is a run of experiments.train; those after the first are conditioned on a smaller copy
 (``config.data.map``, ``average_pool``), here the picture that the stage before has drawn. Where they were trained with
 noise-conditioning augmentation (``config.loss.map_noise``), it is corrupted at the level of ``--map_noise``. A stage
 that was trained on crops draws full pictures.
+
+With ``--prior`` the first stage is a decoder: the prior draws two embeddings from each caption, and the picture is
+drawn from the one that is closer to the caption's.
 
 Captions with weights are composed: ``u + sum_k w_k (c_k - u)`` takes the place of the conditional branch of every
 guidance rule. A negative caption takes that of ``u``, the unconditional branch. Fields given as ``--config.…`` are
@@ -31,10 +35,11 @@ from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.models.runs import write_arrays
 from experiments.reporting.captioned import captioned_grid
-from experiments.text import prompts
+from experiments.text import embeddings, prompts
 from experiments.text.stages import check, draw, for_full_pictures, labels_for, open_stages
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
+_PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
 _CAPTION = flags.DEFINE_multi_string("caption", [], "What to draw; repeated for several, weighted as a:1.5 + b:0.5.")
 _FILE = flags.DEFINE_string("captions_file", None, "A text file with a caption in each line.")
 _STYLE = flags.DEFINE_string("style", None, "Style of drawing, whose words are added to each caption.")
@@ -72,7 +77,10 @@ def main(config: Config) -> None:
         one.sampling.guidance_scale = scale
     for one, level in zip(configs[1:], numbers(_NOISE, len(names) - 1) or [], strict=False):
         one.sampling.map_noise = level
-    check(configs, names, bool(written))
+    prior_config = None if _PRIOR.value is None else base.saved(_PRIOR.value)
+    if prior_config is not None:
+        embeddings.check_prior(prior_config, str(_PRIOR.value), configs[0], names[0], bool(written))
+    check(configs, names, bool(written), prior_config is not None)
     out = shared.results(_OUT, Path(names[-1]).expanduser().absolute() / "drawn" / "drawn", ".png", ".npz")
     stages = open_stages(configs, names)
     classes = stages[0].run.dataset.num_classes
@@ -82,8 +90,13 @@ def main(config: Config) -> None:
         chosen = [label for label in chosen for _ in range(_NUM.value)]
     labels = labels_for(stages[0], chosen, _STYLE.value, len(repeated) or len(chosen or ()))
     print(f"drawing {len(labels)} pictures through {len(stages)} stages …", flush=True)
-    pictures = []
-    for stage, (x, seconds) in zip(stages, draw(stages, _SEED.value, labels, repeated, negative), strict=True):
+    pictures, embedding = [], None
+    if prior_config is not None:
+        embedding = embeddings.from_captions(
+            prior_config, str(_PRIOR.value), stages[0], _SEED.value, labels, repeated, negative
+        )
+    each = draw(stages, _SEED.value, labels, repeated, negative, embedding)
+    for stage, (x, seconds) in zip(stages, each, strict=True):
         sampling = stage.config.sampling
         done = f"{x.shape[1]} x {x.shape[2]} pixels, {sampling.steps} steps, γ = {sampling.guidance_scale:g}"
         print(f"{stage.name}: {done}, noise {sampling.map_noise or 0:g}, {progress.duration(seconds)}", flush=True)

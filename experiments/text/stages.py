@@ -11,6 +11,7 @@ import numpy as np
 from experiments import data
 from experiments.cli.config import Config, ConfigError
 from experiments.data import captions
+from experiments.data.embeddings import EMBEDDING, are_examples, scaled
 from experiments.data.images import Images
 from experiments.models.guided import PROMPTS, Prompts
 from experiments.models.runs import Run, open_run
@@ -26,16 +27,30 @@ class Stage(NamedTuple):
     run: Run
 
 
+def pictures_of(stage: Stage) -> Images:
+    """The data of a stage."""
+    assert isinstance(stage.run.dataset, Images)
+    return stage.run.dataset
+
+
 def for_full_pictures(config: Config) -> Config:
     """The config of a run, for full pictures where it was trained on crops."""
     config.data.image_crop = None
     return config
 
 
-def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool) -> None:
-    """Raises an error for stages that do not continue each other; nothing is loaded."""
+def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, embedded: bool = False) -> None:
+    """Raises an error for stages that do not continue each other; nothing is loaded.
+
+    ``embedded``: whether the first stage draws from the embedding of a picture.
+    """
+    if configs[0].data.vector.name == EMBEDDING and not embedded:
+        raise ConfigError(f"--stages: {names[0]} draws from the embedding of a picture: give --prior=RUN, which draws "
+                          f"one from a caption, or use experiments.text.variations")  # fmt: skip
     for i, (config, name) in enumerate(zip(configs, names, strict=True)):
         of = config.data.latents or config.data.name
+        if are_examples(config):
+            raise ConfigError(f"--stages: {name} must draw pictures, it draws embeddings: give it as --prior")
         if config.data.latents or not issubclass(data.kind_of(config), Images):
             raise ConfigError(f"--stages: {name} must draw pictures, it is of {of}")
         maps = config.data.map.name
@@ -45,7 +60,7 @@ def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool) 
         if i > 0 and maps != "average_pool":
             raise ConfigError(f"--stages: {name} must enlarge pictures, by config.data.map.name=average_pool, it has "
                               f"{maps}")  # fmt: skip
-    if with_captions and not captions.wanted(configs[0]):
+    if with_captions and not embedded and not captions.wanted(configs[0]):
         raise ConfigError(f"--caption: {names[0]} has no captions, it is conditioned on "
                           f"{captions.describes(configs[0])}; draw its classes with --labels")  # fmt: skip
 
@@ -80,7 +95,13 @@ def _size(sides: Sequence[int]) -> str:
 
 
 def conditions(
-    stage: Stage, labels: np.ndarray, prompts: Sequence[Prompt], negative: str | None, low: np.ndarray | None, key: Any
+    stage: Stage,
+    labels: np.ndarray,
+    prompts: Sequence[Prompt],
+    negative: str | None,
+    low: np.ndarray | None,
+    key: Any,
+    embedding: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What a stage draws from: classes ``(B,)``, a caption for each, and the pictures to enlarge; see ``Prompts``.
 
@@ -91,13 +112,16 @@ def conditions(
       negative: a caption to guide away from.
       low: pictures ``(B, h, w, C)`` of the stage before.
       key: PRNG key of the noise on them.
+      embedding: unit vectors ``(B, D)``, where the vector is one.
     """
     model, config, number = stage.run.model, stage.config, len(labels)
     given: dict[str, Any] = {"labels": labels}
     if model.extracts.keys() & {"tokens", "vector"}:
-        none = {"tokens": (number, 1, model.module.token_size), "vector": (number, model.module.vector_size)}
-        absent = {n: Masked(np.zeros(none[n], np.float32), np.zeros(none[n][:-1], bool)) for n in none}
-        given |= {name: absent[name] for name in ("tokens", "vector") if name in model.extracts}
+        none = {"tokens": lambda of: (number, 1, of.token_size), "vector": lambda of: (number, of.vector_size)}
+        shapes = {name: none[name](model.module) for name in ("tokens", "vector") if name in model.extracts}
+        given |= {n: Masked(np.zeros(s, np.float32), np.zeros(s[:-1], bool)) for n, s in shapes.items()}
+    if embedding is not None:
+        given["vector"] = Masked(scaled(embedding).astype(np.float32), np.ones(number, bool))
     if prompts and captions.wanted(config):
         most = max(len(prompt.parts) for prompt in prompts)
         columns = [[(*prompt.parts, *[prompt.parts[0]] * most)[k][0] for prompt in prompts] for k in range(most)]
@@ -135,22 +159,29 @@ def _encoded(config: Config, columns: list[list[str]]) -> list[dict[str, Any]]:
 
 
 def draw(
-    stages: Sequence[Stage], seed: int, labels: np.ndarray, prompts: Sequence[Prompt], negative: str | None = None
+    stages: Sequence[Stage],
+    seed: int,
+    labels: np.ndarray,
+    prompts: Sequence[Prompt],
+    negative: str | None = None,
+    embedding: np.ndarray | None = None,
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """Pictures ``(B, H, W, C)`` of each stage in turn, and the seconds that it took."""
+    """Pictures ``(B, H, W, C)`` of each stage in turn, and the seconds that it took.
+
+    The first stage draws from embeddings ``(B, D)``, where they are given.
+    """
     low = None
     for i, stage in enumerate(stages):
         start = time.monotonic()
         key = jax.random.fold_in(jax.random.key(seed), 2**31 - 1 - i)
-        given = conditions(stage, labels, prompts, negative, low, key)
+        given = conditions(stage, labels, prompts, negative, low, key, None if i else embedding)
         low = stage.run.generate(stage.run.params, seed + i, given, stage.config.sampling.guidance_scale)
         yield low, time.monotonic() - start
 
 
 def labels_for(stage: Stage, chosen: Sequence[int] | None, style: str | None, number: int) -> np.ndarray:
     """The class of each picture: those of ``--labels`` in turn, the style, the only one there is, or the null label."""
-    dataset = stage.run.dataset
-    assert isinstance(dataset, Images)
+    dataset = pictures_of(stage)
     if style is not None and style not in dataset.styles:
         known = ", ".join(dataset.styles) or "no styles"
         raise ConfigError(f"--style={style}: must be one of the styles of {dataset.name}, which has {known}")

@@ -1,8 +1,8 @@
 """Metrics of generated samples, of scores, of features and of reconstructions.
 
 Distances between two sets of feature vectors ``(N, D)``, real and generated; the Inception network and the published
-metrics of its features, and the VGG network; separation of two sets of scores; linear probes of features; the peak
-signal-to-noise ratio.
+metrics of its features, and the VGG network; separation of two sets of scores; retrieval from a gallery; linear probes
+of features; the peak signal-to-noise ratio; standard errors by the jackknife.
 """
 
 from scorekit.metrics import inception, vgg
@@ -17,11 +17,13 @@ from scorekit.metrics.feature_statistics import (
 from scorekit.metrics.frechet import frechet_distance
 from scorekit.metrics.inception import InceptionV3
 from scorekit.metrics.inception_metrics import InceptionScore, KernelDistance, fid, inception_score, kid
+from scorekit.metrics.jackknife import jackknife_error
 from scorekit.metrics.linear_probe import LinearProbe, fit_linear_probe, probe_accuracy
 from scorekit.metrics.neighbours import (
     DensityCoverage,
     PrecisionRecall,
     density_coverage,
+    nearest_distances,
     precision_recall,
 )
 from scorekit.metrics.psnr import psnr
@@ -31,6 +33,7 @@ from scorekit.metrics.reference_classifier import (
     fit_reference_classifier,
 )
 from scorekit.metrics.resize import CONVENTIONS, Convention, inception_input, resize
+from scorekit.metrics.retrieval import retrieval_accuracy
 from scorekit.metrics.sliced import sliced_wasserstein
 from scorekit.metrics.vendi import vendi_score
 from scorekit.metrics.vgg import VGG16, vgg_input
@@ -63,13 +66,16 @@ __all__ = [
     "inception",
     "inception_input",
     "inception_score",
+    "jackknife_error",
     "kid",
     "merge_over_processes",
     "merge_statistics",
+    "nearest_distances",
     "precision_recall",
     "probe_accuracy",
     "psnr",
     "resize",
+    "retrieval_accuracy",
     "sliced_wasserstein",
     "vendi_score",
     "vgg",

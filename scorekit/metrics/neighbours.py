@@ -12,7 +12,7 @@ from scorekit.checks import check_count, nan_unless_finite
 from scorekit.metrics._distances import check_features, map_distances
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "precision_recall"]
+__all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "nearest_distances", "precision_recall"]
 
 
 class PrecisionRecall(NamedTuple):
@@ -108,6 +108,28 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCov
     counts = map_distances(lambda j, d: jnp.sum(d <= radii), fake, real)
     covered = map_distances(lambda i, d: jnp.min(d) <= radii[i], real, fake)
     return nan_unless_finite(DensityCoverage(jnp.mean(counts) / k, jnp.mean(covered)), real, fake)
+
+
+def nearest_distances(x: ArrayLike, reference: ArrayLike) -> Array:
+    """The distance of each point to the nearest one of a reference, ``min_j |x_i - y_j|``.
+
+    Of samples to training data it shows what was memorised, compared with that of held-out data.
+
+    Args:
+      x: points ``(N, D)``, N >= 1.
+      reference: points ``(M, D)``, M >= 1.
+
+    Returns:
+      Distances ``(N,)`` in units of the points; in float32 those below about 1e-3 of the spread are not resolved.
+
+    Raises:
+      ValueError: if a shape is not allowed or a value is not finite; traced, such a value gives NaN.
+
+    >>> print(nearest_distances(jnp.array([[0.0, 0.0], [3.0, 4.0]]), jnp.array([[3.0, 9.0], [0.0, 0.0]])))
+    [0. 5.]
+    """
+    x, reference = check_features(1, x=x, reference=reference)
+    return nan_unless_finite(map_distances(lambda i, d: jnp.min(d), x, reference), x, reference)
 
 
 def _check(k: int, **named: ArrayLike) -> list[Array]:

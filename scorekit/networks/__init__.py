@@ -28,6 +28,7 @@ from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop
 from scorekit.networks.ddpm_unet import DDPMUNet
 from scorekit.networks.discriminators import FeatureDiscriminator
 from scorekit.networks.dit import DiT
+from scorekit.networks.dual_encoder import DualEncoder
 from scorekit.networks.edm2 import EDM2
 from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features, with_new_parameters
 from scorekit.networks.features import features, layer_names, pool
@@ -64,6 +65,7 @@ __all__ = [
     "DDPMUNet",
     "DiT",
     "DiscriminatorOutput",
+    "DualEncoder",
     "FeatureDiscriminator",
     "LogVariance",
     "Masked",

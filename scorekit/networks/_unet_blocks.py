@@ -1,4 +1,4 @@
-"""The encoder, the blocks and the norm of the U-Net and of the classifier."""
+"""The encoder, the blocks and the norm of the U-Net, of the classifier and of the encoder of pictures."""
 
 import math
 from collections.abc import Sequence
@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_count
-from scorekit.networks._spatial import DType, check_signal_or_image
+from scorekit.networks._spatial import DType, check_signal_or_image, space_to_depth
 from scorekit.networks._tokens import Context, TokenAttention
 from scorekit.typing import Array
 
 
 class Sizes(Protocol):
-    """Attributes that :class:`~scorekit.networks.UNet` and :class:`~scorekit.networks.Classifier` share."""
+    """Attributes that :class:`~scorekit.networks.UNet`, :class:`~scorekit.networks.Classifier` and
+    :class:`~scorekit.networks.DualEncoder` share."""
 
     channels: int
     multipliers: Sequence[int]
@@ -74,6 +75,15 @@ def encoder(
             skips.append(h)
     width = sizes.channels * sizes.multipliers[-1]
     return stage(sizes, h, vector, width, "middle", context, last in token_levels), skips
+
+
+def pooled(sizes: Sizes, x: Array, vector: Array) -> Array:
+    """The encoder from ``x`` on, a norm and the mean over all positions: ``(B, C)``; for a compact method."""
+    x, rank = jnp.asarray(x, jnp.float32), x.ndim - 2
+    x = space_to_depth(x, (sizes.patch,) * rank)
+    h = nn.Conv(sizes.channels, (3,) * rank, dtype=sizes.dtype, name="input")(x)
+    h, _ = encoder(sizes, h, vector)
+    return nn.silu(GroupNorm(name="norm")(h)).mean(range(1, 1 + rank))
 
 
 def check_spatial_shape(sizes: Sizes, x: Array) -> None:

@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit.checks import check_count
-from scorekit.networks._spatial import DType, space_to_depth
-from scorekit.networks._unet_blocks import GroupNorm, check_spatial_shape, encoder
+from scorekit.networks._spatial import DType
+from scorekit.networks._unet_blocks import check_spatial_shape, pooled
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
 
@@ -69,10 +69,6 @@ class Classifier(nn.Module):
         """
         check_count(num_classes=self.num_classes)
         check_spatial_shape(self, x)
-        x, rank = jnp.asarray(x, jnp.float32), x.ndim - 2
         vector = Conditioning(4 * self.channels, name="conditioning")(noise, None, x.shape[0])
-        x = space_to_depth(x, (self.patch,) * rank)
-        h = nn.Conv(self.channels, (3,) * rank, dtype=self.dtype, name="input")(x)
-        h, _ = encoder(self, h, vector)
-        h = nn.silu(GroupNorm(name="norm")(h)).mean(range(1, 1 + rank))
+        h = pooled(self, x, vector)
         return nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, name="output")(h)

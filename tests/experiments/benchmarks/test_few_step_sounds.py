@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from programs import give, save_untrained
 
-from experiments.benchmarks.kept_rows import KeptRows
 from experiments.cli.config import ConfigError
 from experiments.configs import base
 from experiments.configs.notes import flow_map_notes, notes_smoke, vocoder, vocoder_student
+from experiments.models.kept_rows import KeptRows
 from experiments.models.weights import fields_of
 from scorekit import data
 from scorekit.data.sounds import NoteSet

@@ -7,12 +7,13 @@ from ml_collections import ConfigDict
 
 from experiments.cli.config import ConfigError, leaves
 from experiments.cli.ranges import Free, Items, above, at_least, between, check_fields_and_ranges, count, finite, items
-from experiments.configs import base, base_classifier, base_latent, base_sequence
+from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence
 from experiments.configs.ood import ood_digits
 from experiments.training import students
 
 CONFIGS = {
-    kind.__name__.split(".")[-1]: kind for kind in (base, base_classifier, base_latent, base_sequence, ood_digits)
+    kind.__name__.split(".")[-1]: kind
+    for kind in (base, base_classifier, base_contrastive, base_latent, base_sequence, ood_digits)
 }
 NUMBERS = (int, float, tuple)
 

@@ -1,6 +1,7 @@
 """Metrics."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.faults.calls import Call, Choice, Classes, Count, Data, Number, call
@@ -43,6 +44,13 @@ ROWS: dict[str, Call] = {
     ),
     "metrics.precision_recall": call(metrics.precision_recall, **_features("real", "fake"), k=Count(1)),
     "metrics.density_coverage": call(metrics.density_coverage, **_features("real", "fake"), k=Count(1)),
+    "metrics.nearest_distances": call(metrics.nearest_distances, **_features("x", "reference")),
+    "metrics.retrieval_accuracy": call(
+        metrics.retrieval_accuracy, scores=Data(_X, _FLOATS), right=np.eye(2, dtype=bool)[_LABEL], k=Count(1)
+    ),
+    "metrics.jackknife_error": call(
+        lambda **kwargs: metrics.jackknife_error(jnp.mean, **kwargs), x=Data(_X, _FREE_SHAPE), groups=Count(5, least=2)
+    ),
     "metrics.vendi_score": call(metrics.vendi_score, x=Data(_X, _FLOATS), bandwidth=Number(1.0, low=0.0)),
     "metrics.vendi_score/cosine": call(metrics.vendi_score, x=Data(_X, _FLOATS)),
     "metrics.psnr": call(metrics.psnr, x=Data(_X, _FLOATS), truth=Data(_Y, _FLOATS), data_range=Number(2.0, low=0.0)),

@@ -1,4 +1,4 @@
-"""Rows of a table in a file, so that a stopped benchmark goes on where it was."""
+"""Rows of a table in a file, so that a stopped program goes on where it was."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,0 +1,23 @@
+"""Encoders of emoji of 32 x 32 pixels and of their captions into one space; 1,500 steps.
+
+python -m experiments.text.contrastive --config=experiments/configs/text/contrastive.py --workdir=runs/contrastive
+"""
+
+from experiments.configs import base_contrastive
+
+
+def get_config():
+    config = base_contrastive.get_config()
+    config.data.name = "captioned_emoji"
+    config.data.image_size = 32
+    config.data.augment = "crop"
+    config.dual_encoder.channels = 16
+
+    config.training.steps = 1500
+    config.training.batch_size = 128
+    config.training.learning_rate = 2e-3
+    config.training.weight_decay = 0.1
+    config.training.warmup_steps = 100
+    config.training.checkpoint_every = 500
+    config.evaluation.ema = "0.999"
+    return config

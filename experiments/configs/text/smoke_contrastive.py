@@ -1,0 +1,18 @@
+"""Encoders of pictures and captions in a few seconds, for tests: on a folder of your own.
+
+python -m experiments.text.contrastive --config=experiments/configs/text/smoke_contrastive.py \
+    --workdir=runs/smoke_contrastive --config.data.path=FOLDER
+"""
+
+from experiments.configs import base_contrastive
+
+
+def get_config():
+    config = base_contrastive.get_config()
+    config.data.name = "folder"
+    config.data.path = "pictures"
+    config.data.image_size = 8
+    config.data.image_mode = "RGB"
+    config.dual_encoder.update(features=4, channels=8, multipliers=(1,))
+    config.training.update(steps=2, warmup_steps=1, batch_size=8, checkpoint_every=2)
+    return config

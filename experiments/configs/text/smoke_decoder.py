@@ -1,0 +1,16 @@
+"""A decoder of embeddings in a few seconds, for tests: on a folder of your own, with the encoders of smoke_contrastive.
+
+python -m experiments.train --config=experiments/configs/text/smoke_decoder.py --workdir=runs/smoke_decoder \
+    --config.data.path=FOLDER --config.data.embeddings.encoder=runs/smoke_contrastive
+"""
+
+from experiments.configs.text import smoke
+
+
+def get_config():
+    config = smoke.get_config()
+    config.data.vector.name = "embedding"
+    config.data.embeddings.encoder = "runs/smoke_contrastive"
+    config.loss.caption_dropout = None
+    config.loss.tokens_dropout = 0.5
+    return config

@@ -1,0 +1,19 @@
+"""A prior of embeddings in a few seconds, for tests: on a folder of your own, with the encoders of smoke_contrastive.
+
+python -m experiments.train --config=experiments/configs/text/smoke_prior.py --workdir=runs/smoke_prior \
+    --config.data.path=FOLDER --config.data.embeddings.encoder=runs/smoke_contrastive
+"""
+
+from experiments.configs.text import smoke
+
+
+def get_config():
+    config = smoke.get_config()
+    config.data.tokens.name = "none"
+    config.data.embeddings.update(encoder="runs/smoke_contrastive", as_examples=True)
+    unset = dict.fromkeys(("channels", "multipliers", "attention_resolutions", "token_levels"))
+    config.network.update(name="mlp", features=16, blocks=1, **unset)
+    config.preconditioning.sigma_data = 1.0
+    config.loss.target.name = "x0"
+    config.loss.caption_dropout = None
+    return config

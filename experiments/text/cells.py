@@ -1,0 +1,167 @@
+"""The settings that an evaluation compares, and the pictures of each."""
+
+import itertools
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.cli.config import Config
+from experiments.data.captions import styled
+from experiments.data.dataset import evenly
+from experiments.models.runs import write_arrays
+from experiments.models.sampling import make_sampler
+from experiments.text.examples import Examples
+from experiments.text.prompts import Prompt
+from experiments.text.stages import Stage, draw, labels_for, pictures_of
+
+SHOWN = 8
+"""Pictures of each setting that are kept for the report."""
+_RULE = "dynamic_threshold"
+
+
+class Cell(NamedTuple):
+    """A setting.
+
+    Attributes:
+      kind: of the captions.
+      scale: γ of the first stage.
+      threshold: whether its estimates are thresholded; None as they are saved.
+      noise: level of noise on the smaller copy of each stage after the first; None as they are saved.
+    """
+
+    kind: str
+    scale: float
+    threshold: bool | None = None
+    noise: float | None = None
+
+    @property
+    def curve(self) -> str:
+        """All but γ, in words."""
+        parts = [self.kind]
+        if self.threshold is not None:
+            parts.append("thresholding" if self.threshold else "no thresholding")
+        return ", ".join(parts + ([] if self.noise is None else [f"noise {self.noise:g}"]))
+
+    @property
+    def name(self) -> str:
+        """As a row of the table."""
+        return f"{self.curve}, γ = {self.scale:g}"
+
+    def file(self, folder: Path) -> Path:
+        """Of the pictures that are kept."""
+        return folder / f"{re.sub('[^a-z0-9.]+', '_', self.name.lower().replace('γ', 'scale'))}.npz"
+
+
+def grid(
+    kinds: Sequence[str], scales: Sequence[float], thresholds: Sequence[bool | None], noises: Sequence[float | None]
+) -> list[Cell]:
+    """All combinations; γ changes fastest, for which nothing is compiled anew."""
+    each = itertools.product(kinds, thresholds, noises, scales)
+    return [Cell(kind, scale, threshold, noise) for kind, threshold, noise, scale in each]
+
+
+def in_two_batches(config: Config, num: int) -> None:
+    """Draws ``num`` pictures in two batches at least: the first compiles, the others are timed."""
+    config.sampling.batch_size = min(config.sampling.batch_size, -(-num // 2))
+
+
+class _Timed:
+    """``generate`` of a run that also finds the seconds of each picture in the batches after the first."""
+
+    def __init__(self, generate: Callable, size: int):
+        self._generate, self._size, self.seconds = generate, size, 0.0
+
+    def __call__(self, *args: Any) -> np.ndarray:
+        ends = []
+        identity = lambda samples: (ends.append(time.monotonic()), samples)[1]
+        found = self._generate(*args, measure=identity)
+        if len(ends) > 1:
+            self.seconds = (ends[-1] - ends[0]) / (len(ends) - 1) / self._size
+        return found
+
+
+class Painter:
+    """Draws the pictures of a setting through all stages.
+
+    Args:
+      stages: opened runs.
+      seed: of all noise, the same for every setting.
+    """
+
+    def __init__(self, stages: Sequence[Stage], seed: int):
+        self._stages, self._seed = stages, seed
+        self._firsts: dict[bool | None, Stage] = {}
+
+    def _first(self, threshold: bool | None) -> Stage:
+        if threshold not in self._firsts:
+            name, config, run = self._stages[0]
+            config = config.copy_and_resolve_references()
+            if threshold is not None:
+                rules = tuple(rule for rule in config.guidance if threshold or rule != _RULE)
+                config.guidance = (*rules, _RULE) if threshold and _RULE not in rules else rules
+            generate = make_sampler(config, run.model, run.dataset, run.extras)
+            self._firsts[threshold] = Stage(name, config, run._replace(generate=generate))
+        return self._firsts[threshold]
+
+    def __call__(self, cell: Cell, examples: Examples) -> tuple[list[np.ndarray], float]:
+        """The pictures ``(N, H, W, C)`` of each stage, and the seconds that one takes through all of them."""
+        stages, timed = [], []
+        for i, stage in enumerate((self._first(cell.threshold), *self._stages[1:])):
+            config = stage.config.copy_and_resolve_references()
+            if i == 0:
+                config.sampling.guidance_scale = cell.scale
+            elif cell.noise is not None:
+                config.sampling.map_noise = cell.noise
+            timed.append(_Timed(stage.run.generate, config.sampling.batch_size))
+            stages.append(Stage(stage.name, config, stage.run._replace(generate=timed[-1])))
+        written = [Prompt(text, ((text, 1.0),)) for text in examples.texts]  # a stage of classes has no use for them
+        pictures = [x for x, _ in draw(stages, self._seed, examples.labels, written)]
+        return pictures, sum(each.seconds for each in timed)
+
+
+def by_style(stages: Sequence[Stage], examples: Examples, painter: Painter, cell: Cell, path: Path) -> bool:
+    """Draws some captions in every style and writes them as :func:`keep` does, a style for a stage.
+
+    Args:
+      stages: opened runs.
+      examples: whose captions in the words of a style are taken.
+      painter: which draws.
+      cell: at which setting.
+      path: of the file; if there is one already nothing is drawn.
+
+    Returns:
+      Whether there are styles.
+    """
+    dataset = pictures_of(stages[0])
+    ends = [(text, styled("", style)) for text in examples.texts for style in dataset.styles]
+    plain = list(dict.fromkeys(text.removesuffix(end) for text, end in ends if text.endswith(end)))
+    if len(dataset.styles) < 2 or not plain:
+        return False
+    if path.exists():
+        return True
+    plain = [plain[i] for i in evenly(len(plain), SHOWN)]
+    texts = [styled(text, style) for style in dataset.styles for text in plain]
+    labels = np.concatenate([labels_for(stages[0], None, style, len(plain)) for style in dataset.styles])
+    none = np.zeros((len(texts), 0), bool)
+    pictures, _ = painter(cell, Examples(texts, labels, none, np.zeros(len(texts), int)))
+    keep(path, np.split(pictures[-1], len(dataset.styles)), plain)
+    return True
+
+
+def keep(path: Path, pictures: Sequence[np.ndarray], texts: Sequence[str]) -> None:
+    """Writes some of the pictures of each stage, evenly spaced, with their captions."""
+    chosen = evenly(len(texts), SHOWN)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    named = {f"stage_{i}": x[chosen] for i, x in enumerate(pictures)}
+    write_arrays(path, caption=np.asarray([texts[i] for i in chosen]), **named)
+
+
+def kept(path: Path) -> tuple[list[np.ndarray], list[str]]:
+    """What :func:`keep` has written."""
+    with np.load(path) as file:
+        stages = sorted((name for name in file if name != "caption"), key=lambda name: int(name[6:]))
+        return [file[name] for name in stages], file["caption"].tolist()

@@ -1,0 +1,109 @@
+"""What pictures are drawn from when they are evaluated, captions or classes, and the gallery that it is found in."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.cli.config import ConfigError
+from experiments.data.dataset import evenly
+from experiments.data.images import Images
+
+SEEN, HELD_OUT, CLASSES = "seen", "held out", "classes"
+MOST_SEEN = 1000
+"""Captions of training pictures in the gallery, at most."""
+
+
+class Gallery(NamedTuple):
+    """Texts that a picture may belong to.
+
+    Attributes:
+      texts: ``G`` captions, or names of classes.
+      belongs: which subject each text describes, booleans ``(S, G)``.
+    """
+
+    texts: list[str]
+    belongs: np.ndarray
+
+    @property
+    def about(self) -> str:
+        """For people."""
+        return f"Looked up among {len(self.texts):,} texts, of which those that describe the same subject are right."
+
+
+class Examples(NamedTuple):
+    """What pictures are drawn from, or real ones are of.
+
+    Attributes:
+      texts: a caption for each, N.
+      labels: classes ``(N,)``.
+      right: which entries of the gallery belong to each, booleans ``(N, G)``.
+      rows: the real picture of each in its part of the data, ``(N,)``.
+    """
+
+    texts: list[str]
+    labels: np.ndarray
+    right: np.ndarray
+    rows: np.ndarray
+
+    def some(self, count: int) -> "Examples":
+        """``count`` of them, evenly spaced; all in turn if there are not so many."""
+        chosen = np.sort(np.resize(evenly(len(self.texts), count), count))
+        return Examples([self.texts[i] for i in chosen], self.labels[chosen], self.right[chosen], self.rows[chosen])
+
+
+def of_captions(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
+    """The gallery of captions, and the captions in it, those of training and those held out apart.
+
+    The gallery has all captions of test pictures, and all of so many training pictures, evenly spaced, that these are
+    at most :data:`MOST_SEEN`. A caption belongs to every picture of the subject that it describes.
+
+    Args:
+      dataset: pictures with captions.
+    """
+    assert dataset.texts is not None
+    train, test = dataset.texts
+    most = max(map(len, train))
+    parts = {
+        SEEN: (dataset.train, train, evenly(len(train), max(1, MOST_SEEN // most))),
+        HELD_OUT: (dataset.test, test, np.arange(len(test))),
+    }
+    found = {
+        name: [(text, int(row)) for row in rows for text in texts[row] if text]
+        for name, (_, texts, rows) in parts.items()
+    }
+    texts = sorted({text for pairs in found.values() for text, _ in pairs})
+    column = {text: i for i, text in enumerate(texts)}
+    subjects = {name: np.asarray(part["subject"]) for name, (part, _, _) in parts.items()}
+    belongs = np.zeros((1 + max(int(of.max()) for of in subjects.values()), len(texts)), bool)
+    for name, pairs in found.items():
+        for text, row in pairs:
+            belongs[subjects[name][row], column[text]] = True
+    examples = {}
+    for name, pairs in found.items():
+        rows = np.asarray([row for _, row in pairs])
+        labels = np.asarray(parts[name][0]["label"], np.int32)[rows]
+        examples[name] = Examples([text for text, _ in pairs], labels, belongs[subjects[name][rows]], rows)
+    return Gallery(texts, belongs), examples
+
+
+def of_classes(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
+    """The classes as a gallery, and those of the test pictures."""
+    labels = np.asarray(dataset.test["label"], np.int32)
+    belongs = np.eye(dataset.num_classes, dtype=bool)
+    texts = [f"class {k}" for k in range(dataset.num_classes)]
+    examples = Examples([texts[k] for k in labels], labels, belongs[labels], np.arange(len(labels)))
+    return Gallery(texts, belongs), {CLASSES: examples}
+
+
+def check_same_pictures(first: Images, last: Images, names: Sequence[str]) -> None:
+    """Validates that two stages are of the same pictures.
+
+    Raises:
+      ConfigError: if they are not.
+    """
+    for part in ("train", "test"):
+        ours, theirs = (len(getattr(one, part)["x"]) for one in (last, first))
+        if ours != theirs:
+            raise ConfigError(f"--stages: {names[-1]} must be of the pictures of {names[0]}, it has {ours} of {part}, "
+                              f"not {theirs}")  # fmt: skip

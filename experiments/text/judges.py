@@ -1,0 +1,92 @@
+"""Judges of pictures: contrastive encoders for captions, a classifier for classes."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.cli.config import Config, ConfigError, load_resolved
+from experiments.data import captions
+from experiments.data.dataset import in_blocks
+from experiments.models import classifier, contrastive
+from experiments.text.examples import Gallery
+from experiments.text.stages import Stage
+from scorekit.io import as_path
+
+_BLOCK = 100
+
+
+class Judge(NamedTuple):
+    """Features of pictures, and those of the entries of the gallery, whose inner product is the score.
+
+    Attributes:
+      name: whose features they are, for people.
+      features: ``pictures (N, H, W, C) -> (N, D)``.
+      entries: ``(G, D)``.
+      scores_texts: whether a score is a cosine of a picture and a text, which means something by itself.
+    """
+
+    name: str
+    features: Callable[[np.ndarray], np.ndarray]
+    entries: np.ndarray
+    scores_texts: bool
+
+
+def check(path: str, config: Config) -> None:
+    """Validates that the run of a judge is of the kind and the data that the stages need; nothing is loaded.
+
+    Args:
+      path: of the run.
+      config: of the first stage.
+
+    Raises:
+      ConfigError: if it is not.
+    """
+    given, file = f"--judge={path}", as_path(path) / "config.json"
+    if not file.exists():
+        raise ConfigError(f"{given}: no run is here (no config.json); train one with experiments.text.contrastive")
+    own: Config = load_resolved(file)
+    wants = captions.wanted(config)
+    if wants and "dual_encoder" not in own:
+        raise ConfigError(f"{given}: must be a run of experiments.text.contrastive, this one embeds no captions")
+    if not wants and "classifier" not in own:
+        raise ConfigError(f"{given}: must be a run of experiments.train_classifier, for stages without captions")
+    if own.data.name != config.data.name:
+        raise ConfigError(f"{given}: must be trained on the pictures of the stages, {config.data.name}, it was on "
+                          f"{own.data.name}")  # fmt: skip
+
+
+def open_judge(path: str, last: Stage, gallery: Gallery) -> Judge:
+    """The judge of a run.
+
+    Args:
+      path: of the run, checked.
+      last: the stage whose pictures it sees.
+      gallery: the texts that it scores.
+
+    Raises:
+      ConfigError: if there is no checkpoint, or it does not take pictures of this size.
+    """
+    given, side = f"--judge={path}", last.run.model.shape[0]
+    own: Config = load_resolved(as_path(path) / "config.json")
+    if "classifier" in own:
+        size = own.data.get("image_size")
+        check_size(last.name, side, given, size if size is not None else side, exactly=True)
+        logits = classifier.open_logits(own, ConfigDict({"workdir": path, "step": None}))
+        log_p = jax.jit(lambda x: jax.nn.log_softmax(logits(x, jnp.zeros(len(x)))))
+        features = lambda x: in_blocks(log_p, np.asarray(x, np.float32), min(_BLOCK, len(x)))
+        return Judge("log-probabilities of a classifier", features, np.eye(len(gallery.texts), dtype=np.float32), False)
+    encoder = contrastive.open_encoder(path, given)
+    check_size(last.name, side, given, encoder.image_size)
+    return Judge("embeddings of contrastive encoders", encoder.embed_pictures, encoder.embed_texts(gallery.texts), True)
+
+
+def check_size(name: str, side: int, given: str, size: int, exactly: bool = False) -> None:
+    """Validates that a judge takes pictures of this side, of a multiple or a divisor of its own, or of the same one."""
+    if side != size and (exactly or (side % size and size % side)):
+        allowed = "of the same size" if exactly else "of a multiple or a divisor of the size"
+        raise ConfigError(f"{given}: must take pictures {allowed} that {name} draws, {side} x {side} pixels; it takes "
+                          f"{size} x {size}")  # fmt: skip

@@ -1,0 +1,93 @@
+"""Pictures from the embeddings of pictures: variations of one, what is between two, and edits by captions.
+
+    python -m experiments.text.variations --stages=runs/decoder,runs/emoji_32 --picture=cat.png --num=8
+    python -m experiments.text.variations --stages=runs/decoder --picture=cat.png --picture=dog.png --between=5
+    python -m experiments.text.variations --stages=runs/decoder --picture=house.png --before="a house by day" \
+        --after="a house at night" --weights=0,0.25,0.5
+
+The first stage is a decoder; the encoder of its run embeds the pictures. What is between two pictures is on the arc
+between their embeddings; an edit moves an embedding towards the difference of those of two captions. Pictures of one
+seed start from the same noise.
+
+Writes a picture, a cell for each embedding with ``--num`` pictures of it, and ``.npz`` (``x`` of the last stage ``(M,
+num, H, W, C)``, ``embedding`` ``(M, D)``, ``caption``) into the folder ``variations`` of the last stage.
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from experiments.cli import command_line, progress
+from experiments.cli import flags as shared
+from experiments.cli.config import Config, ConfigError
+from experiments.configs import base
+from experiments.models.embedded import encoder_of
+from experiments.models.runs import write_arrays
+from experiments.reporting.captioned import captioned_grid
+from experiments.text import embeddings
+from experiments.text.stages import check, draw, for_full_pictures, labels_for, open_stages
+
+_STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, the decoder first.", required=True)
+_PICTURE = flags.DEFINE_multi_string("picture", [], "A file with a picture; twice for --between.")
+_BETWEEN = shared.count("between", 5, "Embeddings from the first of two pictures to the second, both included.")
+_BEFORE = flags.DEFINE_string("before", None, "A caption of the picture as it is.")
+_AFTER = flags.DEFINE_string("after", None, "A caption of the picture as it is to be.")
+_WEIGHTS = flags.DEFINE_list("weights", ["0", "0.25", "0.5"], "How far to move by the captions, from 0 to 1.")
+_NUM, _SEED = shared.count("num", 4, "Pictures of each embedding."), shared.seed("Seed of all noise.")
+_OUT = flags.DEFINE_string("out", None, "Path of the results without ending; in the last run by default.")
+shared.reinterpret_weights()
+
+
+def first_config() -> Config:
+    """The config of the decoder."""
+    return for_full_pictures(base.saved(_STAGES.value[0]))
+
+
+def check_given(paths: list[str]) -> tuple[list[str], list[float]]:
+    """Validates what to draw; returns the two captions of an edit, or none, and its weights."""
+    if not 1 <= len(paths) <= 2:
+        raise ConfigError(f"--picture: must be given once, or twice for what is between them, got {len(paths)}")
+    texts = [text.strip() for text in (_BEFORE.value, _AFTER.value) if text is not None]
+    if texts and (len(texts) != 2 or len(paths) > 1):
+        raise ConfigError("--before and --after: must be given together, with one --picture")
+    if texts and (texts[0] == texts[1] or not all(texts)):
+        raise ConfigError(f"--after={_AFTER.value}: must be another caption than --before, and neither empty")
+    weights = shared.guidance_scales("weights", _WEIGHTS.value)
+    if max(weights) > 1:
+        raise ConfigError(f"--weights={','.join(_WEIGHTS.value)}: must be from 0 to 1")
+    return texts, weights
+
+
+def main(config: Config) -> None:
+    start = time.monotonic()
+    names, paths = [str(name) for name in _STAGES.value], list(_PICTURE.value)
+    edit, weights = check_given(paths)
+    configs = [config, *(for_full_pictures(base.saved(name)) for name in names[1:])]
+    embeddings.check_decoder(config, names[0])
+    check(configs, names, False, embedded=True)
+    out = shared.results(_OUT, Path(names[-1]).expanduser().absolute() / "variations" / "variations", ".png", ".npz")
+    encoder = encoder_of(config)
+    stages = open_stages(configs, names)
+    mode = "L" if stages[0].run.model.shape[2] == 1 else "RGB"
+    found = encoder.embed_pictures(embeddings.read_pictures(paths, encoder.image_size, mode))
+    texts = [f"variations of {Path(path).name}" for path in paths]
+    if len(paths) == 2:
+        found = embeddings.between(found, _BETWEEN.value)
+        texts = [f"{i / max(1, len(found) - 1):.2f} of the way" for i in range(len(found))]
+    elif edit:
+        found = embeddings.edited(found[0], encoder.embed_texts(edit), weights)
+        texts = [f"{edit[0]} → {edit[1]}, {weight:g}" for weight in weights]
+    labels = labels_for(stages[0], None, None, _NUM.value)
+    print(f"drawing {len(found)} x {len(labels)} pictures through {len(stages)} stages …", flush=True)
+    last = lambda one: [x for x, _ in draw(stages, _SEED.value, labels, [], None, np.tile(one, (len(labels), 1)))][-1]
+    x = np.stack([last(one) for one in found])
+    write_arrays(f"{out}.npz", x=x, embedding=found, caption=np.asarray(texts))
+    title = f"{stages[-1].run.dataset.name}, from embeddings"
+    picture = captioned_grid(f"{out}.png", list(x.swapaxes(0, 1)), texts, columns=1, title=title)
+    print(progress.final_line(f"{picture} and {out}.npz", time.monotonic() - start))
+
+
+if __name__ == "__main__":
+    command_line.run(main, first_config, base.check_fields)

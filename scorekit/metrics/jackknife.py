@@ -1,0 +1,49 @@
+"""Standard errors of what has no formula for them, such as a distance between distributions."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.checks import check_count, check_finite, nan_unless_finite
+from scorekit.typing import Array, ArrayLike, PyTree
+
+__all__ = ["jackknife_error"]
+
+
+def jackknife_error(statistic: Callable[[Array], PyTree], x: ArrayLike, groups: int = 10) -> PyTree:
+    """The standard error of a statistic, from its values without one group of examples at a time.
+
+    ``sqrt((g - 1) / g sum_i (s_i - mean_j s_j)^2)`` with ``s_i`` the statistic without group i.
+
+    Of a mean with one example in each group it is the standard deviation over ``sqrt(N)``. Groups are of ``N // g``
+    examples, every g-th; up to g - 1 that remain are never left out.
+
+    Args:
+      statistic: a function of examples ``(M, ...)``, traced once.
+      x: examples ``(N, ...)``, N >= g.
+      groups: g, at least 2.
+
+    Returns:
+      A tree like the result of ``statistic``.
+
+    Raises:
+      ValueError: if there are fewer examples than groups or a value is not finite; traced, such a value gives NaN.
+
+    >>> print(f"{jackknife_error(jnp.mean, jnp.array([0.0, 2.0, 4.0]), groups=3):.4f} {2 / 3**0.5:.4f}")
+    1.1547 1.1547
+
+    Source: Miller 1974, "The jackknife - a review".
+    """
+    check_count(2, groups=groups)
+    x = jnp.asarray(x, float)
+    if x.ndim < 1 or len(x) < groups:
+        raise ValueError(f"x must be (N, ...) with N >= groups = {groups}, got {x.shape}")
+    check_finite(x=x)
+    number = len(x) // groups * groups
+    rows = np.arange(len(x))
+    kept = jnp.asarray([rows[(rows % groups != i) | (rows >= number)] for i in range(groups)])
+    values = jax.lax.map(lambda chosen: statistic(x[chosen]), kept)
+    error = lambda leaf: jnp.sqrt((groups - 1) * jnp.var(leaf, axis=0))
+    return nan_unless_finite(jax.tree.map(error, values), x)

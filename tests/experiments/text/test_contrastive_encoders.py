@@ -1,0 +1,126 @@
+"""Contrastive encoders of pictures and captions from a config: training, opening, what is no negative, errors."""
+
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+from PIL import Image
+from programs import run
+
+from experiments import data
+from experiments.cli.config import ConfigError
+from experiments.configs.text import smoke_contrastive
+from experiments.data.captions import subjects
+from experiments.models import contrastive
+from experiments.models.contrastive import open_encoder, retrieval
+from scorekit import training
+
+RNG = np.random.default_rng(0)
+TEXTS = ("a red square", "a green square", "a blue square")
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory):
+    """24 pictures of 16 x 16 pixels with captions, and the states of their captions."""
+    root = tmp_path_factory.mktemp("squares")
+    (root / "pictures").mkdir()
+    for i in range(24):
+        x = np.zeros((16, 16, 3), np.uint8)
+        x[4:12, 4:12, i % 3] = 100 + 5 * i
+        Image.fromarray(x).save(root / "pictures" / f"{i:02}.png")
+        (root / "pictures" / f"{i:02}.txt").write_text(TEXTS[i % 3])
+    np.savez(root / "encoder.npz", captions=np.array(TEXTS), states=RNG.normal(size=(3, 4, 6)),
+             mask=np.ones((3, 4), bool), pooled=RNG.normal(size=(3, 6)))  # fmt: skip
+    return root
+
+
+def flags_of(squares):
+    return (
+        "--config=experiments/configs/text/smoke_contrastive.py",
+        f"--config.data.path={squares / 'pictures'}",
+        f"--config.data.captions.encoder={squares / 'encoder.npz'}",
+    )
+
+
+@pytest.mark.slow
+def test_encoders_are_trained_continued_and_opened(squares, tmp_path):
+    train = ("text.contrastive", *flags_of(squares), f"--workdir={tmp_path}")
+    code, _, err = run(*train)
+    assert code == 0, err
+    code, out, err = run(*train, "--config.training.steps=4")
+    assert code == 0, err
+    assert "resuming  from step 2" in out
+    found = json.loads((tmp_path / "evaluation.json").read_text())
+    assert found["held-out data"]["chance, R@1"] == 1 / 8
+    encoder = open_encoder(tmp_path, "--encoder")
+    texts = encoder.embed_texts(TEXTS)
+    x = RNG.uniform(-1, 1, (5, 8, 8, 3))
+    pictures = encoder.embed_pictures(x)
+    assert pictures.shape == (5, 4)
+    for found in (texts, pictures):
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(encoder.embed_pictures(x.repeat(2, 1).repeat(2, 2)), pictures, atol=1e-5)
+    with pytest.raises(ValueError, match="H a multiple or a divisor of 8"):
+        encoder.embed_pictures(np.zeros((1, 12, 12, 3)))
+    code, _, err = run("sample", f"--workdir={tmp_path}")
+    assert (code, "has embeddings and draws nothing" in err) == (2, True), err
+
+
+@pytest.mark.slow
+def test_a_step_does_not_depend_on_the_number_of_devices(squares):
+    config = smoke_contrastive.get_config()
+    config.data.path, config.data.captions.encoder = str(squares / "pictures"), str(squares / "encoder.npz")
+    built = contrastive.build(config, data.load(config))
+    batch, optimizer = built.dataset.batch(0, 0, 8), optax.sgd(1.0)
+    after = []
+    for axes, number in ((("data", "fsdp"), 4), ((), 1)):
+        mesh = training.make_mesh(devices=jax.devices()[:number])
+        state = training.init_state(jax.random.key(0), contrastive.init_params(built, jax.random.key(0)), optimizer)
+        step = training.make_train_step(
+            contrastive.make_prepare(built), contrastive.make_loss(built, axes), optimizer, mesh=mesh
+        )
+        state, metrics = step(state, batch)
+        after.append((state.params, metrics["per_example_loss"]))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), *after)
+
+
+def test_recall_counts_what_is_not_closer_than_the_right_one():
+    pictures, texts = np.eye(3), np.array([[1.0, 0, 0], [0.9, 0.5, 0], [0, 0, 1.0]])
+    found = retrieval(pictures, texts, (1, 2))
+    assert found["caption of a picture, R@1"] == 1.0
+    assert found["picture of a caption, R@1"] == 2 / 3  # the second caption is closer to the first picture
+    assert found["picture of a caption, R@2"] == 1.0
+    assert retrieval(np.ones((4, 2)), np.ones((4, 2)), (1,))["caption of a picture, R@1"] == 0.0, "ties are no success"
+
+
+def test_subjects_are_names_where_there_are_and_first_captions_elsewhere():
+    train, test = subjects([["a cat", ["a cat", "x"], "y"], ["y"]], [None, None])
+    assert train[0] == train[1] != train[2] == test[0]
+    train, test = subjects([["cat, noto", "cat, twitter"], ["dog"]], [["cat", "cat"], ["dog"]])
+    assert train[0] == train[1] != test[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"data.image_size": None}, "config.data.image_size=None: must be set"),
+        ({"data.image_crop": 4}, "config.data.image_crop=4: must be None"),
+        ({"data.vector.name": "none"}, "config.data.vector.name=none: must be caption"),
+        ({"data.name": "ring"}, "config.data.name=ring: must be a set of pictures with captions"),
+        ({"training.accumulate": 2}, "config.training.accumulate=2: must be 1: all pairs of a batch are compared"),
+        ({"training.batch_size": 1}, "config.training.batch_size=1: must be at least 2"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(fields, message):
+    config = smoke_contrastive.get_config()
+    config.update_from_flattened_dict(fields)
+    both = lambda: (contrastive.check(config), contrastive.check_batch(config))
+    with pytest.raises(ConfigError, match=message):
+        both()
+
+
+def test_a_folder_without_such_a_run_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"^--encoder: there is no run here \(no config.json\)"):
+        open_encoder(tmp_path, "--encoder")

@@ -1,0 +1,216 @@
+"""Pictures from captions evaluated: what counts as right, real pictures and chance, rows that are kept, and errors."""
+
+import json
+import math
+import types
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from parameters import random_like
+from programs import run, save_run, save_untrained
+from test_draw_pictures import TEXTS, captioned, config_of, transformer, upper  # noqa: F401  (a fixture too)
+
+from experiments import data
+from experiments.cli.config import ConfigError, save_resolved
+from experiments.configs.images import digits_classifier
+from experiments.configs.images import smoke as classes
+from experiments.configs.text import smoke_contrastive
+from experiments.data.images import Images
+from experiments.models import contrastive
+from experiments.text import examples, judges, measures
+from experiments.text.cells import Cell, by_style, grid, kept
+from experiments.text.judges import Judge
+from experiments.text.stages import Stage
+
+CAPTIONED: Any = types.SimpleNamespace(
+    num_classes=1,
+    texts=([["a cat, flat", "flat: cat"], ["a cat, round", "round: cat"], *([f"thing {i}"] * 2 for i in range(4))],
+           [["a red cat", "red: cat"], [""]]),
+    train={"x": np.zeros((6, 2, 2, 3)), "label": np.zeros(6, int), "subject": np.array([0, 0, 1, 2, 3, 4])},
+    test={"x": np.zeros((2, 2, 2, 3)), "label": np.zeros(2, int), "subject": np.array([5, 6])},
+)  # fmt: skip
+"""Six training and two test pictures; two of them are of one subject."""
+
+
+def test_captions_of_one_subject_are_right_and_held_out_ones_are_apart():
+    gallery, found = examples.of_captions(CAPTIONED)
+    assert len(gallery.texts) == len(set(gallery.texts)) == 4 + 4 + 2
+    seen, held_out = found["seen"], found["held out"]
+    named = {
+        text: {gallery.texts[j] for j in np.flatnonzero(row)} for text, row in zip(seen.texts, seen.right, strict=True)
+    }
+    assert named["a cat, flat"] == {"a cat, flat", "flat: cat", "a cat, round", "round: cat"}
+    assert named["thing 2"] == {"thing 2"}
+    assert held_out.texts == ["a red cat", "red: cat"]  # an empty caption is none
+    assert held_out.right.sum(1).tolist() == [2, 2]
+    assert held_out.rows.tolist() == [0, 0]
+    assert seen.some(3).texts == [seen.texts[i] for i in (0, 6, 11)]
+    assert len(held_out.some(5).texts) == 5
+
+
+def test_the_gallery_has_a_thousand_captions_of_training_at_most(monkeypatch):
+    monkeypatch.setattr(examples, "MOST_SEEN", 6)
+    _, found = examples.of_captions(CAPTIONED)
+    assert found["seen"].rows.tolist() == [0, 0, 2, 2, 5, 5]  # three pictures of two captions, evenly spaced
+
+
+def test_settings_are_all_combinations_with_names_of_their_own():
+    cells = grid(["seen", "held out"], [1.0, 3.0], [False, True], [0.0, 0.1])
+    assert len({cell.name for cell in cells}) == 16
+    assert cells[1].name == "seen, no thresholding, noise 0, γ = 3"
+    assert Cell("held out", 1.0).name == "held out, γ = 1"
+
+
+@pytest.mark.slow
+def test_a_perfect_judge_of_real_pictures_and_one_that_knows_nothing():
+    rng = np.random.default_rng(0)
+    real = rng.uniform(-1, 1, size=(40, 2, 2, 1)).astype(np.float32)
+    some = examples.Examples([f"{i}" for i in range(20)], np.zeros(20, int), np.eye(20, dtype=bool), np.arange(20))
+    flat = lambda x: np.asarray(x).reshape(len(x), -1)
+    unit = lambda x: flat(x) / np.linalg.norm(flat(x), axis=1, keepdims=True)
+    judge = Judge("pixels", unit, unit(real[:20]), True)
+    found = measures.measure(
+        real[:20], some, judge, measures.Reference(real, (measures.Features(unit, "", unit(real)),))
+    )
+    assert found["R@1"] == [1.0, 0.0]
+    assert found["similarity"][0] == pytest.approx(1.0, abs=1e-6)
+    assert found["nearest"][0] == pytest.approx(0.0, abs=1e-3)
+    assert found["precision"] == [1.0, 0.0]
+    chance = measures.chance(judge, some)
+    np.testing.assert_allclose([chance[f"R@{k}"][0] for k in (1, 5)], [1 / 20, 5 / 20], rtol=1e-5)
+    one = measures.nearest(real[:20] + 0.25, measures.Reference(real[:20], ()))["nearest"]
+    differences = np.sqrt(((real[:20, None] + 0.25 - real[None, :20]) ** 2).mean((2, 3, 4))).min(1)
+    np.testing.assert_allclose(one, [differences.mean(), differences.std(ddof=1) / math.sqrt(20)], rtol=1e-3)
+
+
+@pytest.fixture(scope="session")
+def runs(captioned, tmp_path_factory):  # noqa: F811
+    """Two stages and a judge of captions, and two stages of classes, with random parameters."""
+    root = tmp_path_factory.mktemp("evaluated")
+    low = transformer(config_of(captioned))
+    low.sampling.steps = 3
+    save_untrained(root / "low", low)
+    high = transformer(upper(config_of(captioned), 16))
+    high.sampling.steps = 2
+    save_untrained(root / "high", high)
+    config = smoke_contrastive.get_config()
+    config.data.path, config.data.captions.encoder = str(captioned / "pictures"), str(captioned / "encoder.npz")
+    built = contrastive.build(config, data.load(config))
+    params = random_like(jax.eval_shape(lambda: contrastive.init_params(built, jax.random.key(0))), 0.2)
+    save_run(root / "judge", config, params)
+    digits = transformer(classes.get_config())
+    save_untrained(root / "digits", digits)
+    return root
+
+
+def evaluate(runs, stages, *flags):
+    names = ",".join(str(runs / name) for name in stages.split(","))
+    return run("text.evaluate", f"--stages={names}", f"--judge={runs / 'judge'}", *flags)
+
+
+@pytest.mark.slow
+def test_a_cascade_is_evaluated_and_goes_on_where_it_was(runs, tmp_path):
+    flags = ("--captions=held_out", "--scales=1,3", "--map_noise=0,0.1", "--num=8", f"--out={tmp_path}")
+    code, out, err = evaluate(runs, "low,high", *flags)
+    assert code == 0, err
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert len(rows) == 4 + 2
+    row = rows["held out, noise 0.1, γ = 3"]
+    assert row["s per picture"][0] > 0
+    assert row["pictures"] == [8, 0.0]
+    assert 0 <= row["R@1"][0] <= row["R@5"][0] <= 1
+    assert row["nearest"][0] > rows["real pictures, held out"]["nearest"][0]
+    assert rows["chance, held out"]["R@1"][0] == pytest.approx(1 / len(TEXTS))
+    for name in ("over_scale", "over_noise", "trade_off", "drawn_held_out", "scales_held_out"):
+        assert (tmp_path / f"{name}.png").exists()
+    assert "held out, noise 0.1, γ = 3" in out
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<img") == 5
+    before = (tmp_path / "rows.json").stat().st_mtime_ns
+    code, out, err = evaluate(runs, "low,high", *flags)
+    assert code == 0, err
+    assert (tmp_path / "rows.json").stat().st_mtime_ns == before
+    code, _, err = evaluate(runs, "low,high", *flags, "--seed=1")
+    assert code == 2
+    assert "holds rows of" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stages", "flags", "message"),
+    [
+        ("digits", [], "must be a run of experiments.train_classifier, for stages without captions"),
+        ("low", ["--judge=low"], "must be a run of experiments.text.contrastive, this one embeds no captions"),
+        ("low", ["--judge=nowhere"], "no run is here (no config.json); train one with experiments.text.contrastive"),
+        ("low", ["--scales="], "--scales=: must be numbers >= 0"),
+        ("low", ["--captions=test"], "--captions=test: value should be one of <seen|held_out|both>"),
+        ("low", ["--threshold=strong"], "--threshold=strong: must be off, on, or off,on"),
+        ("low", ["--map_noise=0.1"], "--map_noise=0.1: must be left out, no stage enlarges a picture"),
+        ("low,high", ["--map_noise=0,0.9"], "sampling.map_noise=0.9: must be from 0 to"),
+        ("low,low", [], "low must enlarge pictures, by config.data.map.name=average_pool"),
+        ("low", ["--num=7"], "--num=7"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_sentence(runs, tmp_path, stages, flags, message):
+    flags = [f.replace("=low", f"={runs}/low").replace("=nowhere", f"={tmp_path}/no") for f in flags]
+    code, _, err = evaluate(runs, stages, *flags, f"--out={tmp_path}")
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_judge_takes_pictures_of_a_multiple_of_its_size_alone():
+    judges.check_size("high", 32, "--judge=runs/judge", 16)
+    with pytest.raises(
+        ConfigError, match="--judge=runs/judge: must take pictures of a multiple or a divisor of the size"
+    ):
+        judges.check_size("high", 24, "--judge=runs/judge", 16)
+    with pytest.raises(ConfigError, match="of the same size that high draws, 8 x 8 pixels; it takes 4 x 4"):
+        judges.check_size("high", 8, "--judge=runs/judge", 4, exactly=True)
+
+
+def test_classes_are_judged_by_a_classifier(tmp_path, monkeypatch):
+    save_resolved(digits_classifier.get_config(), tmp_path / "config.json")
+    weights = jnp.eye(4, 3)
+    given = []
+    opened = lambda config, chosen: given.append(chosen.workdir) or (lambda x, t: 9.0 * x.reshape(len(x), -1) @ weights)
+    monkeypatch.setattr(judges.classifier, "open_logits", opened)
+    model = types.SimpleNamespace(shape=(2, 2, 1))
+    last: Any = types.SimpleNamespace(name="digits", run=types.SimpleNamespace(model=model))
+    labels = np.array([2, 0, 1, 0])
+    pictures: Any = types.SimpleNamespace(num_classes=3, test={"x": np.zeros((4, 2, 2, 1)), "label": labels})
+    gallery, found = examples.of_classes(pictures)
+    judges.check(str(tmp_path), classes.get_config())
+    judge = judges.open_judge(str(tmp_path), last, gallery)
+    shown = np.eye(3, 4)[[2, 0, 2, 0]].reshape(4, 2, 2, 1)  # the third one is of another class
+    row = measures.retrieval(judge.features(shown), judge, found["classes"])
+    assert given == [str(tmp_path)]
+    assert row["accuracy, top 1"] == [0.75, 0.25]
+    assert row.keys() == {"accuracy, top 1", "accuracy, top 5"}
+    assert measures.chance(judge, found["classes"])["accuracy, top 1"][0] == pytest.approx(1 / 3)
+
+
+def test_captions_are_drawn_in_every_style_once(tmp_path):
+    dataset = Images.__new__(Images)
+    dataset.styles, dataset.num_classes, dataset.name = ("flat", "round"), 1, "pictures"
+    config = types.SimpleNamespace(data=types.SimpleNamespace(label=None))
+    stage: Any = Stage("low", config, types.SimpleNamespace(dataset=dataset))  # type: ignore[arg-type]
+    texts = ["a cat, flat style", "a cat, round style", "a dog, round style", "a bird"]
+    some = examples.Examples(texts, np.zeros(4, int), np.zeros((4, 0), bool), np.arange(4))
+    drawn = []
+
+    def painter(cell, asked):
+        drawn.append(asked.texts)
+        return [np.arange(4.0).reshape(4, 1, 1, 1)], 0.0
+
+    for _ in range(2):
+        assert by_style([stage], some, painter, Cell("seen", 1.0), tmp_path / "styles.npz")  # type: ignore[arg-type]
+    assert drawn == [["a cat, flat style", "a dog, flat style", "a cat, round style", "a dog, round style"]]
+    stages, captions = kept(tmp_path / "styles.npz")
+    assert captions == ["a cat", "a dog"]
+    assert [x.ravel().tolist() for x in stages] == [[0.0, 1.0], [2.0, 3.0]]
+    dataset.styles = ()
+    assert not by_style([stage], some, painter, Cell("seen", 1.0), tmp_path / "none.npz")  # type: ignore[arg-type]
