@@ -140,7 +140,7 @@ def text_difference(picture: Array, before: Array, after: Array, weight: ArrayLi
 def closest(candidates: Array, target: Array) -> Array:
     """Of several embeddings the one with the largest inner product with a target.
 
-    ``candidates[argmax_k <candidates_k, target>]``
+    ``found = candidates_k``, with ``k = argmax_j <candidates_j, target>``
 
     Args:
       candidates: ``(..., n, D)``.
