@@ -108,3 +108,18 @@ def test_wavenet_is_equivariant_to_shifts_of_signal_and_map():
 def test_wavenet_validates_sizes(network, shape, message):
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda: network.init(KEY, np.ones(shape), 0.0))
+
+
+def test_levels_of_each_patch(case):
+    params, apply, x = case
+    one, other = jnp.array([0.3, -0.5]), jnp.full((BATCH, LENGTH // 2), 0.3).at[:, 3].set(-1.0)
+    repeated = jnp.broadcast_to(one[:, None], other.shape)
+    np.testing.assert_allclose(apply(params, x, repeated, **CONDITIONS), apply(params, x, one, **CONDITIONS), atol=1e-5)
+    changed = np.abs(apply(params, x, other, **CONDITIONS) - apply(params, x, 0.3, **CONDITIONS)).max((0, 2)) > 1e-6
+    around = NETWORK.receptive_field // 2
+    assert changed[6:8].all()
+    assert not changed[7 + around :].any()
+    with pytest.raises(
+        ValueError, match=r"noise must be a scalar or have shape \(2,\), or \(2, 24\), one per position"
+    ):
+        jax.eval_shape(lambda: NETWORK.apply(params, x, jnp.zeros((2, 3))))
