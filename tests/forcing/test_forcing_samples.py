@@ -60,7 +60,7 @@ def test_exact_denoiser_at_one_level_is_that_of_the_density():
         np.testing.assert_allclose(found.eps[..., 0], expected.eps, atol=1e-5)
 
 
-SOLVERS = [solvers.Euler(), solvers.Ancestral(), solvers.Heun(), solvers.ReverseDiffusion(), solvers.DPMSolver(order=1)]
+SOLVERS = [solvers.Euler(), solvers.Ancestral(), solvers.Heun()]
 
 
 @pytest.mark.parametrize("solver", [SOLVERS[0], *(pytest.param(s, marks=pytest.mark.slow) for s in SOLVERS[1:])])
@@ -78,7 +78,6 @@ def test_equal_levels_are_the_ordinary_sampler(solver):
     ("order", "solver", "channels"),
     [
         (1, solvers.Euler(), 1),
-        pytest.param(1, solvers.Euler(), 2, marks=pytest.mark.slow),
         pytest.param(2, solvers.Heun(), 2, marks=pytest.mark.slow),
     ],
 )
@@ -123,13 +122,8 @@ def autocovariance(sampler, draws=4000, length=40):
     return np.stack([np.pad((x[:, lag:] * x[:, : length - lag]).mean(0), (0, lag), "edge") for lag in range(4)])
 
 
-@pytest.mark.parametrize(
-    ("solver", "chunk"),
-    [
-        (solvers.Euler(), 1),
-        *(pytest.param(s, c, marks=pytest.mark.slow) for s, c in [(solvers.Euler(), 4), (solvers.Ancestral(), 2)]),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("solver", "chunk"), [(solvers.Euler(), 1), (solvers.Ancestral(), 2)])
 def test_a_roll_out_of_eight_windows_stays_stationary(solver, chunk):
     errors = []
     for n in (16, 64):
@@ -143,10 +137,9 @@ def test_a_roll_out_of_eight_windows_stays_stationary(solver, chunk):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("context", [1, 2])
-def test_a_roll_out_continues_its_history(context):
+def test_a_roll_out_continues_its_history():
     ts, history = solvers.grids.uniform(64), jnp.full((4000, 3, 1), 2.0)
-    options = {"window": 4, "context": context, "chunk": 4 - context}
+    options = {"window": 4, "context": 2, "chunk": 2}
     sampler = forcing.roll_out(of_shared_levels(4), SCHEDULE, solvers.Euler(), ts, **options)
     x = jax.jit(forcing.sample_long)(jax.random.key(0), sampler, jnp.zeros((4000, 4, 1)), history)[..., 0]
     np.testing.assert_allclose(x.mean(0), 2.0 * COEFFICIENT ** np.arange(1, 5), atol=0.1)
