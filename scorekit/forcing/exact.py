@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check_count, check_floating, check_levels
+from scorekit.checks import check_count, check_floating, check_levels, check_time
 from scorekit.densities import Gaussian
 from scorekit.typing import Array, Denoiser, Prediction, Schedule
 
@@ -30,7 +30,7 @@ def exact_denoiser(density: Gaussian, schedule: Schedule, frames: int, causal: b
 
     Raises:
       ValueError: for anything but a Gaussian, or a number of frames that does not divide its dimension; when called,
-        for a state or a time of another shape.
+        for a state or a time of another shape, or a time outside [0, 1].
 
     >>> from scorekit import densities, schedules
     >>> pair = densities.gaussian(jnp.zeros(2), covariance=jnp.array([[1.0, 0.8], [0.8, 1.0]]))
@@ -54,6 +54,7 @@ def _exact(density: Gaussian, schedule: Schedule, seen: Array, x_t: Array, t: Ar
     check_floating(x_t=x_t)
     if jnp.ndim(x_t) != 3 or jnp.shape(x_t)[1:] != (frames, size):
         raise ValueError(f"x_t must have shape (B, {frames}, {size}), got {jnp.shape(x_t)}")
+    check_time(t=t)
     check_levels(x_t, t=t)
     t = jnp.asarray(t)
     t = jnp.broadcast_to(t[:, None] if t.ndim == 1 else t, x_t.shape[:2])

@@ -39,7 +39,9 @@ def full_sequence(ts: ArrayLike, length: int) -> Array:
 
 
 def autoregressive(ts: ArrayLike, length: int, chunk: int = 1) -> Array:
-    """One frame, or chunk of frames, after the other, given those before without noise: a delay of n steps.
+    """One frame, or chunk of frames, after the other, given those before without noise: a delay of all n steps.
+
+    ``levels[k, i] = t_j`` with ``j = clip(k - n floor(i / chunk), 0, n)``.
 
     Args:
       ts: decreasing times ``(n + 1,)`` from the most noise to 0.

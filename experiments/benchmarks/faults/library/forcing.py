@@ -57,7 +57,7 @@ ROWS: dict[str, Call] = {
     "forcing.history_guidance": call(
         lambda noise, guidance_scale, level, clean: forcing.history_guidance(
             _EXACT, _SCHEDULE, noise, guidance_scale, level=level, clean=clean
-        )(_X, _AT.t),
+        )(_X, np.array([[0.0, 0.5]], np.float32)),
         noise=Data(_X),
         guidance_scale=Number(2.0),
         level=Number(1.0, low=-0.1, high=1.1),
@@ -97,8 +97,8 @@ ROWS: dict[str, Call] = {
     "forcing.RollOut/length": call(lambda length: _ROLL.init(_KEY, _X, length).x, length=Count(1, least=0)),
     "forcing.sample_long": call(
         lambda like, history: forcing.sample_long(_KEY, _ROLL, like, history),
-        like=Data(_X, alias="history"),
-        history=Data(_X),
+        like=Data(_X, {"nan": "only its shape is used"}, alias="history"),
+        history=Data(_X, {"nan": "is not read by a denoiser of independent frames"}),
     ),
 }
 
