@@ -42,6 +42,8 @@ SLOW = {
     "scorekit.flow_maps.matching",
     "scorekit.flow_maps.progressive",
     "scorekit.flow_maps.residuals",
+    "scorekit.forcing.losses",
+    "scorekit.forcing.rolling",
     "scorekit.guidance.inverse",
     "scorekit.guidance.sequences",
     "scorekit.io.loading",
