@@ -144,8 +144,9 @@ def denoising_loss_at(
         check_like("x0", x0, output=output)
         return fold(output)
 
-    folded = (fold(tree) for tree in (x0, eps, times))
-    value, aux = losses.denoising_loss_at(of_frames, schedule, *folded, target=target, weighting=weighting)
+    flat_x0, flat_eps, flat_times = (fold(tree) for tree in (x0, eps, times))
+    options = {"target": target, "weighting": weighting}
+    value, aux = losses.denoising_loss_at(of_frames, schedule, flat_x0, flat_eps, flat_times, **options)
     exists = jnp.ones(shape, bool) if mask is None else jnp.asarray(mask)
     count = jnp.maximum(jnp.sum(exists, axis=1), 1)
     loss = jnp.sum(jnp.where(exists, unfold(value), 0.0), axis=1) / count
