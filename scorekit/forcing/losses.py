@@ -145,8 +145,9 @@ def denoising_loss_at(
         return fold(output)
 
     flat_x0, flat_eps, flat_times = (fold(tree) for tree in (x0, eps, times))
-    options = {"target": target, "weighting": weighting}
-    value, aux = losses.denoising_loss_at(of_frames, schedule, flat_x0, flat_eps, flat_times, **options)
+    value, aux = losses.denoising_loss_at(
+        of_frames, schedule, flat_x0, flat_eps, flat_times, target=target, weighting=weighting
+    )
     exists = jnp.ones(shape, bool) if mask is None else jnp.asarray(mask)
     count = jnp.maximum(jnp.sum(exists, axis=1), 1)
     loss = jnp.sum(jnp.where(exists, unfold(value), 0.0), axis=1) / count
