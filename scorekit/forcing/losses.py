@@ -151,7 +151,8 @@ def denoising_loss_at(
     exists = jnp.ones(shape, bool) if mask is None else jnp.asarray(mask)
     count = jnp.maximum(jnp.sum(exists, axis=1), 1)
     loss = jnp.sum(jnp.where(exists, unfold(value), 0.0), axis=1) / count
-    return loss, LossAux(*unfold(tuple(aux[:-1])), aux.by_noise_level)
+    each = {name: unfold(value) for name, value in aux._asdict().items() if name != "by_noise_level"}
+    return loss, aux._replace(**each)
 
 
 def _check_shape(name: str, value: ArrayLike, shape: tuple[int, int]) -> None:
