@@ -107,3 +107,29 @@ def check_per_example(tree: PyTree, **named: ArrayLike) -> None:
             batch = next(batch for batch in batches if batch != shape)
             allowed = f"a scalar or have shape {batch}, one value per example" if batch else "a scalar"
             raise ValueError(f"{name} must be {allowed}, got {shape}")
+
+
+def check_levels(tree: PyTree, **named: ArrayLike) -> None:
+    """Raises a ``ValueError`` that names the first argument that is neither a scalar nor ``(B,)`` nor ``(B, T)``.
+
+    As :func:`check_per_example`, for times of which each frame of ``tree`` may have its own (:mod:`scorekit.forcing`).
+
+    Args:
+      tree: arrays ``(B, ...)``, or ``(B, T, ...)`` with T frames.
+      named: the values to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument of another shape.
+
+    >>> check_levels(jnp.zeros((4, 3, 2)), t=jnp.zeros((4, 2)))
+    Traceback (most recent call last):
+    ValueError: t must be a scalar or have shape (4,), one value per example, or (4, 3), one per frame, got (4, 2)
+    """
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
+    for name, value in named.items():
+        shape = np.shape(value)
+        if len(shape) != 2 or any(len(leaf) < 2 for leaf in shapes):
+            check_per_example(tree, **{name: value})
+        elif wrong := [leaf for leaf in shapes if leaf[:2] != shape]:
+            allowed = f"a scalar or have shape {wrong[0][:1]}, one value per example, or {wrong[0][:2]}, one per frame"
+            raise ValueError(f"{name} must be {allowed}, got {shape}")

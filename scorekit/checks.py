@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from scorekit._shape_checks import check_axes, check_broadcasts, check_like, check_per_example
+from scorekit._shape_checks import check_axes, check_broadcasts, check_levels, check_like, check_per_example
 from scorekit.typing import ArrayLike, PyTree
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "check_count",
     "check_finite",
     "check_floating",
+    "check_levels",
     "check_like",
     "check_not_nan",
     "check_per_example",

@@ -24,7 +24,7 @@ from typing import Literal, Protocol, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_floating, check_like, check_per_example, check_positive, check_time
+from scorekit.checks import check_floating, check_levels, check_like, check_per_example, check_positive, check_time
 from scorekit.schedules import time_derivative
 from scorekit.schedules._derivatives import clip_to_interior
 from scorekit.trees import combine, pytree_dataclass, where
@@ -361,14 +361,14 @@ def with_x0(prediction: Prediction, x0: PyTree, t: ArrayLike, schedule: Schedule
     Args:
       prediction: the pair ``(x0, eps)``.
       x0: the new clean estimate, shaped like the old one.
-      t: time, a scalar or ``(B,)``.
+      t: time, a scalar, ``(B,)``, or ``(B, T)``, one for each frame.
       schedule: the noise schedule.
 
     Returns:
       The pair ``(x0', eps')``.
 
     Raises:
-      ValueError: if ``x0`` and the prediction have different shapes, or ``t`` is neither a scalar nor ``(B,)``.
+      ValueError: if ``x0`` and the prediction have different shapes, or ``t`` is of another shape than these.
 
     >>> from scorekit.schedules import rectified_flow
     >>> with_x0(Prediction(jnp.ones(2), jnp.ones(2)), jnp.zeros(2), 0.5, rectified_flow()).eps
@@ -376,7 +376,7 @@ def with_x0(prediction: Prediction, x0: PyTree, t: ArrayLike, schedule: Schedule
     """
     check_floating(x0=x0)
     check_like("x0", Prediction(x0, x0), prediction=prediction)
-    check_per_example(x0, t=t)
+    check_levels(x0, t=t)
     sigma = schedule.sigma(t)
     noisy = sigma != 0  # also of NaN, which then stays visible
     ratio = jnp.where(noisy, schedule.alpha(t) / jnp.where(noisy, sigma, 1.0), 0.0)

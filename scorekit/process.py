@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
+from scorekit.checks import check, check_floating, check_levels, check_like, check_per_example, check_time
 from scorekit.schedules import time_derivative
 from scorekit.trees import combine, is_traced, normal_like
 from scorekit.typing import Array, ArrayLike, Key, Prediction, PyTree, Schedule
@@ -38,14 +38,14 @@ def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree
     Args:
       x0: clean data, leaves ``(B, ...)``.
       eps: standard normal noise shaped like ``x0``.
-      t: time, scalar or ``(B,)``.
+      t: time, scalar, ``(B,)``, or ``(B, T)`` for the frames of leaves ``(B, T, ...)``.
       schedule: the noise schedule.
 
     Returns:
       The noisy data, shaped and typed like ``x0``.
 
     Raises:
-      ValueError: unless ``x0`` and ``eps`` are floating and of one shape, and ``t`` is a scalar or ``(B,)`` in [0, 1].
+      ValueError: unless ``x0`` and ``eps`` are floating and of one shape, and ``t`` has such a shape and is in [0, 1].
 
     >>> from scorekit.schedules import rectified_flow
     >>> perturb(jnp.ones(2), jnp.zeros(2), 0.25, rectified_flow())
@@ -56,7 +56,7 @@ def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree
     check_floating(x0=x0, eps=eps)
     check_like("x0", x0, eps=eps)
     check_time(t=t)
-    check_per_example(x0, t=t)
+    check_levels(x0, t=t)
     return combine((schedule.alpha(t), x0), (schedule.sigma(t), eps))
 
 

@@ -12,7 +12,7 @@ import scorekit
 
 CORE = ("typing", "trees", "schedules", "predictions", "weightings", "times", "densities", "process", "denoisers")
 CORE += ("losses", "guidance", "solvers", "likelihood", "random_fields", "spectra", "typicality", "flow_maps")
-CORE += ("discrete", "autoregressive")
+CORE += ("discrete", "autoregressive", "forcing")
 ALL = sorted(m.name for m in pkgutil.walk_packages(scorekit.__path__, "scorekit.") if m.name != "scorekit._version")
 MODULES = [name for name in ALL if not any(part.startswith("_") for part in name.split("."))]
 
@@ -42,6 +42,8 @@ SLOW = {
     "scorekit.flow_maps.matching",
     "scorekit.flow_maps.progressive",
     "scorekit.flow_maps.residuals",
+    "scorekit.forcing.losses",
+    "scorekit.forcing.rolling",
     "scorekit.guidance.inverse",
     "scorekit.guidance.sequences",
     "scorekit.io.loading",

@@ -15,7 +15,10 @@ LAYERS = {
     1: ("schedules", "predictions", "weightings", "times", "densities", "random_fields"),
     2: ("process", "denoisers", "losses", "couplings", "embeddings", "guidance"),
     3: ("solvers",),
-    4: ("samplers", "likelihood", "spectra", "typicality", "flow_maps", "interpolants", "discrete", "autoregressive"),
+    4: (
+        *("samplers", "likelihood", "spectra", "typicality", "flow_maps"),
+        *("interpolants", "discrete", "autoregressive", "forcing"),
+    ),
     5: ("networks", "audio", "metrics", "training", "tuning", "data", "io", "bridges"),
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}

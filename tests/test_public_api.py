@@ -28,8 +28,8 @@ NO_PAPER = {
     "sum_per_example where",
     "typing": "Prediction Schedule Solver",
     "checks": "check check_at_least check_axes check_between check_broadcasts check_classes check_count check_finite "
-    "check_floating check_like check_not_nan check_per_example check_positive check_scalar check_shape check_time "
-    "nan_unless nan_unless_finite",
+    "check_floating check_levels check_like check_not_nan check_per_example check_positive check_scalar check_shape "
+    "check_time nan_unless nan_unless_finite",
     "sharded": "Shard gathered",
     "predictions": "Target as_target bounded_log_snr convert with_x0",
     "weightings": "band",
@@ -44,6 +44,7 @@ NO_PAPER = {
     "guidance": "StatefulDenoiser Traits branches guidance_rule init_denoiser_state predict rule temperature "
     "with_state adjoint average_pool blur clip gaussian_kernel grayscale low_pass_kernel mask conditional_log_probs "
     "joint_log_prob total_variation blend_windows cut_windows num_windows",
+    "forcing": "RollOut RollState draw_times exact_denoiser full_sequence",
     "autoregressive": "ARProcess Conditional GaussianSequence MarkovChain SequenceModel ar_process gaussian_sequence "
     "log_prob_table markov_chain",
     "solvers": "LinearSolver NoiseLevels PrecomputedSolver Row SolverBase check_grid noise_levels precomputed matching "

@@ -1,4 +1,7 @@
-"""Sounds longer than what a model was trained on, from piano rolls, by overlapping windows."""
+"""Sounds longer than what a model was trained on: by overlapping windows, also from piano rolls, or by roll-out."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +13,11 @@ from experiments.models.guided import make_guided
 from experiments.models.runs import Run
 from experiments.models.sampling import build_sampler
 from experiments.reporting.report import Table
-from scorekit import audio, guidance, process, samplers
+from scorekit import audio, forcing, guidance, process, samplers
 from scorekit.data.phrases import FRAME_RATE, Note
 from scorekit.guidance import windows
 from scorekit.networks import Masked
+from scorekit.typing import Array, Key, PyTree
 
 
 def perform(config: Config, run: Run, rolls: np.ndarray, programs: np.ndarray, hop: int, seed: int) -> np.ndarray:
@@ -33,21 +37,71 @@ def perform(config: Config, run: Run, rolls: np.ndarray, programs: np.ndarray, h
         "labels": np.repeat(programs, count),
         "dense_map": Masked(dense_map, np.ones(len(dense_map), bool)),
     }
-    solver, ts = build_sampler(config, run.model.schedule)
-    scale = config.sampling.guidance_scale
-    guided = make_guided(config, run.model)
+    draw = make_blended(config, run, len(rolls), length, hop)
+    x = jax.jit(draw)(run.params, jax.random.key(seed), given)
+    sounds = np.asarray(jax.jit(run.dataset.from_model)(x))
+    return check_samples(sounds, sampler_of(config), "phrases")[:, :needed]
 
-    @jax.jit
+
+Draw = Callable[[PyTree, Key, Mapping[str, Any]], Array]
+"""``(params, key, conditions) -> x``, what the network models, ``(B, length, ...)``."""
+
+
+def make_blended(config: Config, run: Run, batch: int, length: int, hop: int) -> Draw:
+    """Draws by windows that are blended at every step; the conditions are those of all windows."""
+    solver, ts = build_sampler(config, run.model.schedule)
+    scale, guided, size = config.sampling.guidance_scale, make_guided(config, run.model), run.model.shape[0]
+
     def draw(params, key, given):
         for_prior, for_steps = jax.random.split(key)
         long = guidance.windowed(guided(params, given, None if scale == 1 else scale, run.extras), size, hop)
-        like = jax.ShapeDtypeStruct((len(rolls), length, *run.model.shape[1:]), jnp.float32)
+        like = jax.ShapeDtypeStruct((batch, length, *run.model.shape[1:]), jnp.float32)
         x = process.sample_prior(for_prior, run.model.schedule, like, ts[0])
         key = for_steps if solver.stochastic else None
-        return run.dataset.from_model(samplers.sample(key, long, run.model.schedule, solver, x, ts))
+        return samplers.sample(key, long, run.model.schedule, solver, x, ts)
 
-    sounds = np.asarray(draw(run.params, jax.random.key(seed), given))
-    return check_samples(sounds, sampler_of(config), "phrases")[:, :needed]
+    return draw
+
+
+class Rolling(NamedTuple):
+    """How a window moves on; see :func:`scorekit.forcing.roll_out`, and ``history_scale`` of its guidance."""
+
+    context: int
+    chunk: int
+    stabilisation: float = 0.0
+    history_scale: float = 1.0
+
+
+def make_roll_out(config: Config, run: Run, batch: int, length: int, rolling: Rolling) -> Draw:
+    """Draws frame after frame in a sliding window; the conditions are those of the sounds.
+
+    Raises:
+      ConfigError: for a window, a solver or a grid that cannot be rolled.
+    """
+    schedule, size = run.model.schedule, run.model.shape[0]
+    solver, ts = build_sampler(config, schedule)
+    scale, guided = config.sampling.guidance_scale, make_guided(config, run.model)
+    options = {"window": size, "context": rolling.context, "chunk": rolling.chunk}
+    sampler_with = lambda denoiser: forcing.roll_out(
+        denoiser, schedule, solver, ts, stabilisation=rolling.stabilisation, **options
+    )
+    try:
+        sampler_with(lambda x, t: x)
+    except ValueError as error:
+        given = f"--context={rolling.context}, --chunk={rolling.chunk}, config.sampling.solver and .grid"
+        raise ConfigError(f"{given}: {error}") from error
+
+    def draw(params, key, given):
+        for_history, for_frames = jax.random.split(key)
+        denoiser = guided(params, given, None if scale == 1 else scale, run.extras)
+        if rolling.history_scale != 1:
+            noise = jax.random.normal(for_history, (batch, *run.model.shape))
+            clean = rolling.stabilisation
+            denoiser = forcing.history_guidance(denoiser, schedule, noise, rolling.history_scale, clean=clean)
+        like = jax.ShapeDtypeStruct((batch, length, *run.model.shape[1:]), jnp.float32)
+        return forcing.sample_long(for_frames, sampler_with(denoiser), like)
+
+    return draw
 
 
 def cut_map(dense_map: np.ndarray, length: int, size: int, hop: int) -> np.ndarray:

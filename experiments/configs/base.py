@@ -60,6 +60,7 @@ ADDED = (
     "evaluation.step_counts",
     "loss.coupling",
     "loss.flow_map",
+    "loss.levels",
     "preconditioning",
 )
 """Fields that runs of earlier versions were saved without: their defaults are what those runs did."""

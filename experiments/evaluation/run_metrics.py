@@ -227,6 +227,6 @@ def loss_by_noise_level(model: Model, dataset: Dataset, params: PyTree, part: Ba
     def run(params, batch):
         _, aux = loss(params, spread(prepare(jax.random.key(0), batch)))
         aux = collect(aux)
-        return losses.bin_by_noise_level(aux["eps_mse"], aux["log_snr"])
+        return losses.bin_by_noise_level(aux["eps_mse"].reshape(-1), aux["log_snr"].reshape(-1))
 
     return jax.tree.map(np.asarray, run(params, rows_of(part, slice(dataset.max_evaluated))))

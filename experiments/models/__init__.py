@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict, config_dict
 
 from experiments.cli.config import section
-from experiments.cli.ranges import above, at_least, between, count, free, or_none, within
+from experiments.cli.ranges import above, at_least, between, count, free, one_of, or_none, within
 from experiments.models import choices, couplings, flow_map_losses, rule_choices, solver_choices
 from experiments.models.sampling import GRID_RANGES, GRIDS
 from experiments.models.solver_choices import SOLVERS
@@ -36,6 +36,9 @@ def fields() -> ConfigDict:
     """λ, the weight of the squared error of eps at each noise level."""
     loss.times = section(choices.TIMES, "uniform")
     """The distribution of the times, and so of the noise levels, of training."""
+    loss.levels = "example"
+    """What has a time, and so a noise level, of its own in training: every example, or every frame ("frame", diffusion
+    forcing) of a signal of frames; then ``experiments.benchmarks.roll_out`` draws sounds of any length."""
     loss.log_variance = config_dict.placeholder(bool)
     """Learns the log-variance u of the loss at each noise level and trains on loss / exp(u) + u, so that all noise
     levels contribute equally (Karras et al. 2024)."""
@@ -109,6 +112,7 @@ RANGES = {
     **within("loss.flow_map", flow_map_losses.RANGES),
     **within("loss.coupling", couplings.RANGES),
     **or_none(**{"loss.guidance_max": above(1)}),
+    "loss.levels": one_of("example", "frame"),
     "loss.label_dropout": between(0, 1),
     "loss.vector_dropout": between(0, 1),
     "loss.map_dropout": between(0, 1),

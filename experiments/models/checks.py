@@ -42,6 +42,7 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
     if scales is None:
         scales = (config.sampling.guidance_scale, *config.evaluation.guidance_scales)
     check_flow_map(config, scales)
+    check_frame_levels(config)
     rules.check(config, schedule, scales)
 
 
@@ -72,6 +73,23 @@ def check_flow_map(config: Config, scales: Sequence[float]) -> None:
             allowed = "1 for a flow map without config.loss.guidance_max"
             allowed = allowed if most is None else f"from 1 to config.loss.guidance_max={most:g}"
             require(1 <= scale <= (most or 1), field, scale, allowed)
+
+
+def check_frame_levels(config: Config) -> None:
+    """Validates that a model with a noise level for each frame has a network and a loss that take them."""
+    if config.loss.levels != "frame":
+        return
+    allowed = "wavenet for config.loss.levels=frame"
+    require(config.network.name == "wavenet", "network.name", config.network.name, allowed)
+    allowed = "1 for config.loss.levels=frame: a patch has one level"
+    require(config.network.patch in (None, 1), "network.patch", config.network.patch, allowed)
+    for field, plain in (("flow_map", "none"), ("coupling", "independent")):
+        name = config.loss[field].name
+        require(name == plain, f"loss.{field}.name", name, f"{plain} for config.loss.levels=frame")
+    require(not config.loss.log_variance, "loss.log_variance", config.loss.log_variance,
+            "None for config.loss.levels=frame")  # fmt: skip
+    require(config.schedule.name != "learned", "schedule.name", config.schedule.name,
+            "a fixed schedule for config.loss.levels=frame")  # fmt: skip
 
 
 def trace(config: Config, path: str, function: Callable, *args) -> None:

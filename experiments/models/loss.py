@@ -13,7 +13,7 @@ from experiments.models.conditioning import conditions, null_conditions
 from experiments.models.devices import collect, everywhere, spread
 from experiments.models.learned_schedule import rate_weight, with_variance_gradient
 from experiments.models.model import GUIDANCE, Model, at_params, flow_map, log_variance, network
-from scorekit import flow_maps, likelihood, losses, weightings
+from scorekit import flow_maps, forcing, likelihood, losses, weightings
 from scorekit import times as time_samplers
 from scorekit.networks import drop_conditions
 from scorekit.predictions import bounded_log_snr
@@ -45,7 +45,10 @@ def make_prepare(
         batch = {"progress": 1.0, **preprocess(dataset, batch)}
         x = batch["x"]
         sampler = time_samplers.at_progress(model.times, batch["progress"])
-        drawn = time_samplers.draw(for_times, x.shape[0], sampler, model.schedule)
+        if model.frame_levels:
+            drawn = forcing.draw_times(for_times, x.shape[0], x.shape[1], sampler, model.schedule)
+        else:
+            drawn = time_samplers.draw(for_times, x.shape[0], sampler, model.schedule)
         for_level, for_map = jax.random.split(jax.random.fold_in(key, 3))
         level = (model.map_noise or 0.0) * jax.random.uniform(for_level, x.shape[:1])
         given = conditions(model, batch, for_map, level)
@@ -103,8 +106,10 @@ def make_loss(model: Model, teacher: Callable[[Mapping[str, Any]], Denoiser] | N
             value = losses.uncertainty_weighted(value, log_variance(model, params, log_snr))
         return value, {"log_snr": log_snr, "eps_mse": value}
 
+    denoising_loss_at = forcing.denoising_loss_at if model.frame_levels else losses.denoising_loss_at
+
     def loss(params, batch):
-        value, aux = losses.denoising_loss_at(
+        value, aux = denoising_loss_at(
             network(model, params, batch["conditions"], batch.get("dropout")),
             model.schedule,
             batch["x"],

@@ -55,6 +55,8 @@ class Model(NamedTuple):
     """The largest γ that a flow map is conditioned on; None for one that is not."""
     coupling: couplings.Coupling | None = None
     """Which noise goes with which example; None for independent noise."""
+    frame_levels: bool = False
+    """Whether every frame has a noise level of its own in training."""
 
     @property
     def preconditioning(self) -> Preconditioning:
@@ -89,6 +91,7 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         flow_map=choices.build_flow_map(config),
         coupling=coupling,
         guidance_max=config.loss.guidance_max,
+        frame_levels=config.loss.levels == "frame",
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from scorekit.checks import check, check_like, check_per_example
+from scorekit.checks import check, check_levels, check_like
 from scorekit.schedules._numerics import as_time
 from scorekit.typing import Array, Number, Prediction, PyTree
 
@@ -17,14 +17,14 @@ def value_at(parameter: Scale, x_t: PyTree, t: Array, name: str = "guidance_scal
     """The value at time t of a hyper-parameter that may be a function of the time, in at least float32.
 
     Raises:
-      ValueError: unless it is a scalar or one value for each example of ``x_t``.
+      ValueError: unless it is a scalar or one value for each example, or each frame, of ``x_t``.
 
     >>> import jax.numpy as jnp
     >>> value_at(lambda t: 1.0 + t, jnp.zeros(1), 0.5)
     Array(1.5, dtype=float32)
     """
     value = as_time(parameter(as_time(t)) if callable(parameter) else parameter)
-    check_per_example(x_t, **{name: value})
+    check_levels(x_t, **{name: value})
     return value
 
 

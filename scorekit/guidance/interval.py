@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit.checks import check, check_floating, check_per_example, nan_unless
+from scorekit.checks import check, check_floating, check_levels, nan_unless
 from scorekit.guidance._parameters import check_prediction
 from scorekit.guidance.rules import guidance_rule
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict
@@ -29,7 +29,7 @@ class _Interval(StatefulDenoiser):
 
     def predict(self, state, x_t, t):
         check_floating(x_t=x_t)
-        check_per_example(x_t, t=t)
+        check_levels(x_t, t=t)
         prediction, state = self._predict(state, x_t, t)
         return nan_unless(jnp.asarray(self.noise_min) < self.noise_max, prediction), state
 

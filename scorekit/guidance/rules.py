@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.checks import check_floating, check_like, check_per_example
+from scorekit.checks import check_floating, check_levels, check_like
 from scorekit.guidance._parameters import check_prediction
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state
 from scorekit.guidance.stateful import predict as predict_with_state
@@ -104,9 +104,9 @@ class _Conditions:
             chosen = [jnp.broadcast_to(values[i], shape).astype(jnp.result_type(*values)) for i in which]
             return jnp.stack(chosen, axis=1).reshape(n * k, *shape[1:])
 
-        check_per_example(x_t, t=t)
+        check_levels(x_t, t=t)
         longer = jax.tree.map(lambda x: jnp.repeat(x, k, axis=0), x_t)
-        times = jnp.repeat(t, k) if jnp.ndim(t) else t
+        times = jnp.repeat(t, k, axis=0) if jnp.ndim(t) else t
         prediction = self.conditional(longer, times, jax.tree.map(rows, *self.values))
         check_like(f"x_t, {k} rows per example", Prediction(longer, longer), prediction=prediction)
         return [jax.tree.map(lambda x, i=i: x.reshape(n, k, *x.shape[1:])[:, i], prediction) for i in range(k)]
@@ -179,7 +179,7 @@ class _Rule(StatefulDenoiser):
 
     def predict(self, state, x_t, t):
         check_floating(x_t=x_t)
-        check_per_example(x_t, t=t)
+        check_levels(x_t, t=t)
         of_calls, of_formulas = state
         predictions, new_states = [], []
         for i, (call, carried) in enumerate(zip(self.calls, of_calls, strict=True)):
@@ -213,8 +213,8 @@ def rule(
       The denoiser; without ``init_state``, and on stateless denoisers, it may be called as ``(x_t, t) -> Prediction``.
 
     Raises:
-      ValueError: when called, unless the state is floating, ``t`` is a scalar or ``(B,)``, and every prediction is
-        shaped like the state.
+      ValueError: when called, unless the state is floating, ``t`` is a scalar, ``(B,)`` or ``(B, T)``, and every
+        prediction is shaped like the state.
 
     >>> from scorekit.guidance import classifier_free
     >>> def halfway(predictions, x_t, t, weight):

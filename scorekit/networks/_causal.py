@@ -29,11 +29,14 @@ class CausalState(NamedTuple):
 
 
 class ShiftedInputs(nn.Module):
-    """Embeds codes or values, behind a shift by one: position i holds input i - 1, the first one a learned vector."""
+    """Embeds codes or values, behind a shift by one: position i holds input i - 1, the first one a learned vector.
+
+    Without the shift position i holds input i."""
 
     features: int
     num_codes: int | None = None
     dtype: DType = jnp.float32
+    shifted: bool = True
 
     def setup(self):
         if self.num_codes is None:
@@ -42,15 +45,20 @@ class ShiftedInputs(nn.Module):
             self.embed = nn.Embed(
                 self.num_codes, self.features, embedding_init=nn.initializers.normal(1.0), dtype=self.dtype
             )
-        self.begin = self.param("begin", nn.initializers.normal(1.0), (self.features,), jnp.float32)
+        if self.shifted:
+            self.begin = self.param("begin", nn.initializers.normal(1.0), (self.features,), jnp.float32)
 
     def __call__(self, x: Array) -> Array:
         """All positions, ``(B, L)`` or ``(B, L, C)`` to ``(B, L, features)``."""
+        if not self.shifted:
+            return self.embed(x)
         begin = jnp.broadcast_to(self.begin.astype(self.dtype), (x.shape[0], 1, self.features))
         return jnp.concatenate([begin, self.embed(x)[:, :-1]], axis=1)
 
     def step(self, previous: Array, index: Array) -> Array:
         """Position ``index``, from ``(B,)`` or ``(B, C)`` to ``(B, 1, features)``."""
+        if not self.shifted:
+            return self.embed(previous)[:, None]
         return jnp.where(index == 0, self.begin.astype(self.dtype), self.embed(previous)[:, None])
 
 

@@ -72,6 +72,33 @@ def as_labels(labels: ArrayLike | None, num_classes: int | None, batch: int) -> 
     return jnp.where(labels < 0, num_classes + 1, labels)  # negative indices would count from the end
 
 
+def per_position(name: str, value: ArrayLike, batch: int, positions: int | None) -> Array:
+    """A scalar or ``(B,)`` as ``(B,)``; with T positions also ``(B, T)``, one value for each, as it is.
+
+    Raises:
+      ValueError: naming the argument, if it is none of them.
+
+    >>> per_position("noise", jnp.zeros((2, 3)), 2, 3).shape
+    (2, 3)
+    """
+    value = jnp.asarray(value)
+    if value.ndim < 2 or positions is None:
+        return per_example(name, value, batch)
+    if value.shape != (batch, positions):
+        allowed = f"a scalar or have shape ({batch},), or ({batch}, {positions}), one per position"
+        raise ValueError(f"{name} must be {allowed}, got shape {value.shape}")
+    return value
+
+
+def along_positions(condition: Array) -> Array:
+    """An embedding ``(B, F)``, or ``(B, T, F)`` of each position, as it adds to ``(B, T, F)``.
+
+    >>> along_positions(jnp.zeros((2, 5))).shape
+    (2, 1, 5)
+    """
+    return condition[:, None] if condition.ndim == 2 else condition
+
+
 def per_example(name: str, value: ArrayLike, batch: int) -> Array:
     """A scalar or ``(B,)`` as ``(B,)``.
 

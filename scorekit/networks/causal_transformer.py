@@ -18,6 +18,7 @@ from scorekit.networks._causal import (
     check_inputs,
     scanned,
 )
+from scorekit.networks._conditions import along_positions
 from scorekit.networks._spatial import DType
 from scorekit.networks.embeddings import Conditioning, timestep_features
 from scorekit.typing import Array, ArrayLike
@@ -66,6 +67,8 @@ class CausalTransformer(nn.Module):
       map_size: features of a map with a row for each position; None: no map.
       dtype: dtype of the computation.
       remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
+      shifted: False: position i sees the input at i too, as a causal denoiser does, and inputs may have a noise level
+        each (:mod:`scorekit.forcing`).
 
     >>> network = CausalTransformer(outputs=4, num_codes=4, depth=1, width=8, heads=2, pattern="strided", window=2)
     >>> x = jnp.array([[0, 3, 2], [1, 1, 0]])
@@ -93,13 +96,14 @@ class CausalTransformer(nn.Module):
     map_size: int | None = None
     dtype: DType = jnp.float32
     remat: bool = False
+    shifted: bool = True
     gathers: ClassVar[tuple[str, ...]] = ("blocks",)
 
     def setup(self):
         """The parts that all positions at once and one at a time share."""
         self._check_sizes()
         self.conditioning = Conditioning(self.width, self.num_classes, self.vector_size)
-        self.inputs = ShiftedInputs(self.width, self.num_codes, self.dtype)
+        self.inputs = ShiftedInputs(self.width, self.num_codes, self.dtype, self.shifted)
         self.map = EmbeddedMap(self.width, self.map_size, self.dtype)
         blocks = scanned(_CausalBlock, self.depth, self.remat, self.is_initializing())
         hidden = int(self.mlp_ratio * self.width)
@@ -119,19 +123,21 @@ class CausalTransformer(nn.Module):
 
         Args:
           x: codes ``(B, L)``, or values ``(B, L, C)``.
-          noise: noise level of the values, scalar or ``(B,)``; 0 for a model of clean data.
+          noise: noise level of the values, scalar or ``(B,)``, without the shift also ``(B, L)``; 0 for a model of
+            clean data.
           labels: integer labels, scalar or ``(B,)``, or None.
           vector: ``(B, V)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
           dense_map: ``(B, L, map_size)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
 
         Returns:
-          float32 ``(B, L, outputs)``; row i depends on the inputs before i.
+          float32 ``(B, L, outputs)``; row i depends on the inputs before i, without the shift on that at i too.
 
         Raises:
           ValueError: for an input or condition of the wrong shape, dtype or range, or an attribute out of range.
         """
         x = check_inputs(x, self.num_codes)
-        condition = self.conditioning(noise, labels, x.shape[0], vector)
+        positions = None if self.shifted else x.shape[1]
+        condition = self.conditioning(noise, labels, x.shape[0], vector, positions=positions)
         local = self.map(dense_map, *x.shape[:2])
         return self._run(self.inputs(x), local, condition, None, jnp.arange(x.shape[1]))[0]
 
@@ -164,11 +170,12 @@ class CausalTransformer(nn.Module):
         return CausalState(jnp.zeros((), jnp.int32), self.conditioning(noise, labels, batch, vector), cache)
 
     def step(self, state: CausalState, previous: ArrayLike, row: Any = None) -> tuple[Array, CausalState]:
-        """One position: the output at ``state.index``, from the input before it.
+        """One position: the output at ``state.index``, from the input before it, or at it without the shift.
 
         Args:
           state: of the position before, or of :meth:`init_state`.
-          previous: the last input, ``(B,)`` codes or ``(B, C)`` values; ignored at the first position.
+          previous: the last input, ``(B,)`` codes or ``(B, C)`` values, ignored at the first position; without the
+            shift the input at this one.
           row: the row of the map at this position, ``(B, map_size)``, or None.
 
         Returns:
@@ -192,7 +199,7 @@ class CausalTransformer(nn.Module):
             place = timestep_features(index, self.width)
         h = h + place.astype(h.dtype) + (0 if local is None else local)
         (h, cache, _), _ = self.blocks((h, cache, jnp.zeros((), jnp.int32)), condition, index)
-        shift, scale = jnp.split(self.output_modulation(condition)[:, None], 2, axis=-1)
+        shift, scale = jnp.split(self.output_modulation(along_positions(condition)), 2, axis=-1)
         return self.output(_norm(h) * (1 + scale) + shift), cache
 
     def _check_sizes(self) -> None:
@@ -229,7 +236,8 @@ class _CausalBlock(nn.Module):
         dense = lambda features, name: nn.Dense(
             features, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform(), name=name
         )
-        modulation = nn.Dense(6 * self.width, kernel_init=nn.initializers.zeros, name="modulation")(condition)[:, None]
+        modulate = nn.Dense(6 * self.width, kernel_init=nn.initializers.zeros, name="modulation")
+        modulation = modulate(along_positions(condition))
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = jnp.split(modulation, 6, axis=-1)
         qkv = dense(3 * self.width, "qkv")(_norm(h) * (1 + scale_1) + shift_1)
         qkv = qkv.reshape(*h.shape[:2], 3, self.heads, self.width // self.heads)

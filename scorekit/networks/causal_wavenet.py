@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from scorekit.checks import check_count
 from scorekit.networks._causal import CausalState, EmbeddedMap, ShiftedInputs, as_row, check_inputs, scanned
+from scorekit.networks._conditions import along_positions
 from scorekit.networks._spatial import DType
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
@@ -49,6 +50,8 @@ class CausalWaveNet(nn.Module):
       map_size: features of a map with a row for each position; None: no map.
       dtype: dtype of the computation.
       remat: recompute the activations of a cycle in the backward pass instead of storing them (rematerialisation).
+      shifted: False: position i sees the input at i too, as a causal denoiser does, and inputs may have a noise level
+        each (:mod:`scorekit.forcing`).
 
     >>> network = CausalWaveNet(outputs=4, num_codes=4, channels=8, layers=2, cycle=2, num_classes=3)
     >>> x = jnp.array([[0, 3, 2], [1, 1, 0]])
@@ -75,6 +78,7 @@ class CausalWaveNet(nn.Module):
     map_size: int | None = None
     dtype: DType = jnp.float32
     remat: bool = False
+    shifted: bool = True
     gathers: ClassVar[tuple[str, ...]] = ("blocks",)
 
     @property
@@ -91,7 +95,7 @@ class CausalWaveNet(nn.Module):
         if self.layers % self.cycle:
             raise ValueError(f"layers must be divisible by cycle = {self.cycle}, got {self.layers}")
         self.conditioning = Conditioning(4 * self.channels, self.num_classes, self.vector_size)
-        self.inputs = ShiftedInputs(self.channels, self.num_codes, self.dtype)
+        self.inputs = ShiftedInputs(self.channels, self.num_codes, self.dtype, self.shifted)
         self.map = EmbeddedMap(self.channels, self.map_size, self.dtype)
         cycles = scanned(_Cycle, self.layers // self.cycle, self.remat, self.is_initializing())
         self.blocks = cycles(self.channels, self._dilations, self.taps, self.dtype)
@@ -115,19 +119,21 @@ class CausalWaveNet(nn.Module):
 
         Args:
           x: codes ``(B, L)``, or values ``(B, L, C)``.
-          noise: noise level of the values, scalar or ``(B,)``; 0 for a model of clean data.
+          noise: noise level of the values, scalar or ``(B,)``, without the shift also ``(B, L)``; 0 for a model of
+            clean data.
           labels: integer labels, scalar or ``(B,)``, or None.
           vector: ``(B, V)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
           dense_map: ``(B, L, map_size)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
 
         Returns:
-          float32 ``(B, L, outputs)``; row i depends on the inputs before i.
+          float32 ``(B, L, outputs)``; row i depends on the inputs before i, without the shift on that at i too.
 
         Raises:
           ValueError: for an input or condition of the wrong shape, dtype or range, or an attribute out of range.
         """
         x = check_inputs(x, self.num_codes)
-        condition = self.conditioning(noise, labels, x.shape[0], vector)
+        positions = None if self.shifted else x.shape[1]
+        condition = self.conditioning(noise, labels, x.shape[0], vector, positions=positions)
         return self._run(self.inputs(x), self.map(dense_map, *x.shape[:2]), condition, None, None)[0]
 
     def init_state(
@@ -159,11 +165,12 @@ class CausalWaveNet(nn.Module):
         return CausalState(jnp.zeros((), jnp.int32), self.conditioning(noise, labels, batch, vector), queues)
 
     def step(self, state: CausalState, previous: ArrayLike, row: Any = None) -> tuple[Array, CausalState]:
-        """One position: the output at ``state.index``, from the input before it.
+        """One position: the output at ``state.index``, from the input before it, or at it without the shift.
 
         Args:
           state: of the position before, or of :meth:`init_state`.
-          previous: the last input, ``(B,)`` codes or ``(B, C)`` values; ignored at the first position.
+          previous: the last input, ``(B,)`` codes or ``(B, C)`` values, ignored at the first position; without the
+            shift the input at this one.
           row: the row of the map at this position, ``(B, map_size)``, or None.
 
         Returns:
@@ -206,7 +213,7 @@ class _Cycle(nn.Module):
                 past, queue = _popped_and_pushed(queues[j], cycle, h, index, dilation, self.taps)
                 updated.append(queue)
             z = wide(f"conv_{j}")(jnp.concatenate([h, *past], axis=-1))
-            z = z + wide(f"noise_{j}")(condition)[:, None]
+            z = z + wide(f"noise_{j}")(along_positions(condition))
             if local is not None:
                 z = z + wide(f"map_{j}", use_bias=False)(local)
             a, b = jnp.split(z, 2, axis=-1)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check, check_count, check_positive
-from scorekit.networks._conditions import OrNull, as_labels, as_masked, per_example
+from scorekit.networks._conditions import OrNull, as_labels, as_masked, per_example, per_position
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["Conditioning", "fourier_features", "timestep_features", "with_new_parameters"]
@@ -116,14 +116,16 @@ class Conditioning(nn.Module):
         batch: int,
         vector: Any = None,
         scalars: ArrayLike | None = None,
+        positions: int | None = None,
     ) -> Array:
         """Embeds a scalar or ``(B,)`` noise level, a scalar, ``(B,)`` or absent label, a vector (an array, a
         :class:`~scorekit.networks.conditioning.Masked` or None), and further scalars (one, ``(B,)`` or ``(B, K)``);
-        float32 ``(B, features)``."""
+        float32 ``(B, features)``. With ``positions``, T, also noise levels ``(B, T)``: ``(B, T, features)``."""
         check_count(0, layers=self.layers, batch=batch)
         sizes = {"num_classes": self.num_classes, "vector_size": self.vector_size}
         check_count(**{name: size for name, size in sizes.items() if size is not None})
-        noise = per_example("noise", noise, batch)
+        noise = per_position("noise", noise, batch, positions)
+        each = lambda embedded: embedded[:, None] if noise.ndim == 2 else embedded
         embed = self.noise_features
         total = fourier_features(noise, self.features) if embed is None else embed(noise)
         total = nn.Dense(self.features, name="noise_in")(total)
@@ -131,14 +133,14 @@ class Conditioning(nn.Module):
         labels = as_labels(labels, self.num_classes, batch)
         if self.num_classes is not None:
             unit = nn.initializers.normal(1.0)  # comparable to the noise embedding: classes are learned early
-            total += nn.Embed(self.num_classes + 1, self.features, embedding_init=unit, name="labels")(labels)
+            total += each(nn.Embed(self.num_classes + 1, self.features, embedding_init=unit, name="labels")(labels))
         shape = None if self.vector_size is None else (self.vector_size,)
         given = as_masked("vector", vector, shape, batch)
         if given is not None:
             embedded = nn.Dense(self.features, name="vector")(given.value)
-            total += OrNull(name="vector_or_null")(embedded, given.present)
+            total += each(OrNull(name="vector_or_null")(embedded, given.present))
         if scalars is not None:
-            total += _Scalars(self.features, name="scalars")(scalars, batch)
+            total += each(_Scalars(self.features, name="scalars")(scalars, batch))
         total = nn.silu(total)
         for i in range(self.layers):
             total = nn.silu(nn.Dense(self.features, name=f"hidden_{i}")(total))

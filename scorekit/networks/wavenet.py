@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_count, check_floating
-from scorekit.networks._conditions import as_masked
+from scorekit.networks._conditions import along_positions, as_masked
 from scorekit.networks._spatial import DType, depth_to_space, embed_map, space_to_depth
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
@@ -86,7 +86,8 @@ class WaveNet(nn.Module):
 
         Args:
           x: signals ``(B, L, C)``, L divisible by the patch.
-          noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
+          noise: noise level, scalar, ``(B,)``, or ``(B, L / patch)``, one for each patch; of order one (for example
+            ``log_snr / 4``, clipped).
           labels: integer labels, scalar or ``(B,)``, or None.
           vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
           dense_map: ``(B, T, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
@@ -105,7 +106,7 @@ class WaveNet(nn.Module):
         x, batch = jnp.asarray(x, jnp.float32), x.shape[0]
         conditioning = Conditioning(4 * self.channels, self.num_classes, self.vector_size, name="conditioning")
         local = as_masked("dense_map", dense_map, self.map_shape, batch)
-        total = conditioning(noise, labels, batch, vector)
+        total = along_positions(conditioning(noise, labels, batch, vector, positions=x.shape[1] // self.patch))
         conv = lambda features, name, taps=1, dilation=1, **options: nn.Conv(
             features, (taps,), kernel_dilation=dilation, dtype=self.dtype, name=name, **options
         )
@@ -116,7 +117,7 @@ class WaveNet(nn.Module):
         skips = jnp.zeros_like(h)
         for i, dilation in enumerate(self.dilations):
             z = conv(2 * self.channels, f"conv_{i}", 3, dilation)(h)
-            z = z + nn.Dense(2 * self.channels, dtype=self.dtype, name=f"noise_{i}")(total)[:, None]
+            z = z + nn.Dense(2 * self.channels, dtype=self.dtype, name=f"noise_{i}")(total)
             if local is not None:
                 z = z + conv(2 * self.channels, f"map_{i}", use_bias=False)(local)
             a, b = jnp.split(z, 2, axis=-1)

@@ -73,6 +73,49 @@ def test_jacobian_has_the_mask_of_the_pattern(name):
     assert not np.triu(found).any()
 
 
+UNSHIFTED = {
+    "wavenet": CausalWaveNet(outputs=1, shifted=False, **WAVE),
+    "full": CausalTransformer(outputs=1, shifted=False, **ATTENTION),
+}
+
+
+@pytest.mark.parametrize("name", ["wavenet", pytest.param("full", marks=pytest.mark.slow)])
+def test_without_the_shift_a_position_sees_itself_and_has_a_noise_level_of_its_own(name):
+    network = UNSHIFTED[name]
+    x, noise = (jnp.asarray(RNG.normal(size=shape), jnp.float32) for shape in ((1, LENGTH, 1), (1, LENGTH)))
+    params = perturbed(network, x)
+    jacobians = jax.jit(jax.jacfwd(lambda x, noise: network.apply(params, x, noise)[0, :, 0], argnums=(0, 1)))
+    of_x, of_noise = jacobians(x, noise)
+    for found in (np.asarray(of_x)[:, 0, :, 0] != 0, np.asarray(of_noise)[:, 0] != 0):
+        assert not np.triu(found, 1).any()
+        assert np.diag(found).all()
+        assert np.tril(found, -1).any()
+    shifted = network.clone(shifted=True)
+    both = jax.jit(lambda params, x: [network.apply(params, x, c) for c in (jnp.full((1, LENGTH), 0.3), 0.3)])
+    np.testing.assert_allclose(*both(params, x), atol=1e-5)
+    with pytest.raises(
+        ValueError, match=r"noise must be a scalar or have shape \(1,\), or \(1, 12\), one per position"
+    ):
+        jax.eval_shape(lambda: network.apply(params, x, jnp.zeros((1, 3))))
+    with pytest.raises(ValueError, match=r"noise must be a scalar or have shape \(1,\), got"):
+        jax.eval_shape(lambda: shifted.init(KEY, x, jnp.zeros((1, LENGTH))))
+
+
+@pytest.mark.slow
+def test_without_the_shift_one_position_at_a_time_gives_the_same():
+    network, x = UNSHIFTED["full"], jnp.asarray(RNG.normal(size=(BATCH, LENGTH, 1)), jnp.float32)
+    params = perturbed(network, x)
+
+    @jax.jit
+    def one_at_a_time(params, x):
+        state = network.apply(params, BATCH, LENGTH, 0.3, method="init_state")
+        step = lambda state, value: network.apply(params, state, value, method="step")[::-1]
+        return jax.lax.scan(step, state, x.swapaxes(0, 1))[1].swapaxes(0, 1)
+
+    whole = jax.jit(network.apply)(params, x, 0.3)
+    np.testing.assert_allclose(one_at_a_time(params, x), whole, rtol=1e-4, atol=1e-5)
+
+
 def conditions(with_map):
     vector = Masked(jnp.asarray(RNG.normal(size=(BATCH, 2)), jnp.float32), jnp.array([True, False]))
     given = {"noise": jnp.array([0.3, -1.0]), "labels": jnp.array([1, 3]), "vector": vector}

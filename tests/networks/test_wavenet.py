@@ -108,3 +108,18 @@ def test_wavenet_is_equivariant_to_shifts_of_signal_and_map():
 def test_wavenet_validates_sizes(network, shape, message):
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda: network.init(KEY, np.ones(shape), 0.0))
+
+
+def test_levels_of_each_patch(case):
+    params, apply, x = case
+    levels = np.full((BATCH, LENGTH // 2), 0.3, np.float32)
+    equal, other = apply(params, x, levels, **CONDITIONS), np.where(np.arange(LENGTH // 2) == 3, -1.0, levels)
+    np.testing.assert_allclose(equal, apply(params, x, jnp.full(BATCH, 0.3), **CONDITIONS), atol=1e-5)
+    changed = np.abs(apply(params, x, other.astype(np.float32), **CONDITIONS) - equal).max((0, 2)) > 1e-6
+    around = NETWORK.receptive_field // 2
+    assert changed[6:8].all()
+    assert not changed[7 + around :].any()
+    with pytest.raises(
+        ValueError, match=r"noise must be a scalar or have shape \(2,\), or \(2, 24\), one per position"
+    ):
+        jax.eval_shape(lambda: NETWORK.apply(params, x, jnp.zeros((2, 3))))

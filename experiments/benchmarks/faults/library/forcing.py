@@ -1,0 +1,105 @@
+"""Diffusion forcing: two frames of one value, on a grid of two steps."""
+
+# pyright: reportArgumentType=false
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks.faults.calls import Call, Count, Data, Number, Time, call
+from scorekit import densities, forcing, schedules, solvers, times
+from scorekit.times import Times
+from scorekit.typing import Prediction
+
+_KEY, _SCHEDULE, _SOLVER = jax.random.key(0), schedules.cosine(), solvers.Euler()
+_X = np.ones((1, 2, 1), np.float32)
+_GRID = np.array([1.0, 0.5, 0.0], np.float32)
+_TS, _LEVELS = Data(_GRID), np.array([[1.0, 1.0], [0.0, 0.0]], np.float32)
+_PAIR = densities.gaussian(np.zeros(2, np.float32), std=1.0)
+_STATE = Data(_X, {"shape": "frames of another shape"})
+_AT = Times(np.full((1, 2), 0.5, np.float32), np.ones((1, 2), np.float32))
+
+
+def _zero(x, t):
+    return jax.tree.map(jnp.zeros_like, x)
+
+
+def _independent(x, t):
+    return Prediction(_zero(x, t), x)
+
+
+_EXACT = forcing.exact_denoiser(_PAIR, _SCHEDULE, 2)
+_ROLL = forcing.roll_out(_independent, _SCHEDULE, _SOLVER, _GRID, window=3, context=1)
+
+
+ROWS: dict[str, Call] = {
+    "forcing.full_sequence": call(forcing.full_sequence, ts=_TS, length=Count(2)),
+    "forcing.autoregressive": call(forcing.autoregressive, ts=_TS, length=Count(2), chunk=Count(1)),
+    "forcing.pyramid": call(forcing.pyramid, ts=_TS, length=Count(2), delay=Count(1, least=0), chunk=Count(1)),
+    "forcing.draw_times": call(
+        lambda batch, frames: forcing.draw_times(_KEY, batch, frames, times.uniform(), _SCHEDULE),
+        batch=Count(1),
+        frames=Count(2),
+    ),
+    "forcing.denoising_loss": call(lambda x0: forcing.denoising_loss(_KEY, _zero, _SCHEDULE, x0)[0], x0=_STATE),
+    "forcing.denoising_loss_at": call(
+        lambda x0, eps: forcing.denoising_loss_at(_zero, _SCHEDULE, x0, eps, _AT)[0], x0=Data(_X), eps=Data(_X)
+    ),
+    "forcing.denoising_loss_at/times": call(
+        lambda t: forcing.denoising_loss_at(_zero, _SCHEDULE, _X, _X, Times(t, _AT.weight))[0], t=Time(_AT.t)
+    ),
+    "forcing.exact_denoiser": call(
+        lambda x_t, t: forcing.exact_denoiser(_PAIR, _SCHEDULE, 2)(x_t, t), x_t=Data(_X), t=Time(_AT.t)
+    ),
+    "forcing.exact_denoiser/frames": call(
+        lambda frames: forcing.exact_denoiser(_PAIR, _SCHEDULE, frames), frames=Count(2)
+    ),
+    "forcing.history_guidance": call(
+        lambda noise, guidance_scale, level, clean: forcing.history_guidance(
+            _EXACT, _SCHEDULE, noise, guidance_scale, level=level, clean=clean
+        )(_X, np.array([[0.0, 0.5]], np.float32)),
+        noise=Data(_X),
+        guidance_scale=Number(2.0),
+        level=Number(1.0, low=-0.1, high=1.1),
+        clean=Number(0.0, low=-0.1, high=1.1),
+    ),
+    "forcing.sample": call(
+        lambda x_init, levels: forcing.sample(None, _independent, _SCHEDULE, _SOLVER, x_init, levels),
+        x_init=_STATE,
+        levels=Data(_LEVELS),
+    ),
+    "forcing.sample/stabilisation": call(
+        lambda stabilisation: forcing.sample(
+            None, _independent, _SCHEDULE, _SOLVER, _X, _LEVELS, stabilisation=stabilisation
+        ),
+        stabilisation=Number(0.1, low=-0.1, high=1.0),
+    ),
+    "forcing.roll_out": call(
+        lambda ts, window, context, chunk, stabilisation: forcing.roll_out(
+            _independent,
+            _SCHEDULE,
+            _SOLVER,
+            ts,
+            window=window,
+            context=context,
+            chunk=chunk,
+            stabilisation=stabilisation,
+        ).levels,
+        ts=_TS,
+        window=Count(3),
+        context=Count(1, least=0),
+        chunk=Count(1),
+        stabilisation=Number(0.1, low=-0.1, high=1.0),
+    ),
+    "forcing.RollOut": call(
+        lambda history: _ROLL.init(_KEY, history).x, history=Data(_X, {"shape": "frames of another shape"})
+    ),
+    "forcing.RollOut/length": call(lambda length: _ROLL.init(_KEY, _X, length).x, length=Count(1, least=0)),
+    "forcing.sample_long": call(
+        lambda like, history: forcing.sample_long(_KEY, _ROLL, like, history),
+        like=Data(_X, {"nan": "only its shape is used"}, alias="history"),
+        history=Data(_X, {"nan": "is not read by a denoiser of independent frames"}),
+    ),
+}
+
+EXEMPT: dict[str, str] = {"forcing.RollState": "the library makes it"}

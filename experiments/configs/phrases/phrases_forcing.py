@@ -1,0 +1,34 @@
+"""Phrases at 4 kHz as frames of a compressed spectrum, each with a noise level of its own: diffusion forcing.
+
+    python -m experiments.train --config=experiments/configs/phrases/phrases_forcing.py --workdir=runs/phrases_forcing
+    python -m experiments.benchmarks.roll_out --workdir=runs/phrases_forcing
+
+64 frames of 16 ms, by a WaveNet that sees 0.5 s to either side; the second command draws eight times that length, by
+roll-out and by blended windows.
+"""
+
+from experiments.configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.data.name = "soundfont_phrases/4khz"
+    config.data.crop = 4096
+    config.data.representation.name = "compressed"
+    config.data.representation.fft_size = 128
+    config.data.representation.scale = 1.6
+    config.network.name = "wavenet"
+    config.network.channels = 96
+    config.network.layers = 8
+    config.network.cycle = 4
+    config.loss.levels = "frame"
+    config.training.steps = 6000
+    config.training.batch_size = 32
+    config.training.learning_rate = 1e-3
+    config.sampling.solver.name = "euler"
+    config.sampling.grid.name = "uniform"
+    config.sampling.steps = 48
+    config.sampling.guidance_scale = 1.0
+    config.sampling.batch_size = 20
+    config.evaluation.bound_times = 4
+    return config

@@ -1,0 +1,37 @@
+"""Diffusion forcing: a noise level of its own for every frame of a sequence.
+
+States are trees of ``(B, T, ...)`` arrays, T frames, and a denoiser is ``(x_t, t) -> Prediction`` with ``t`` of shape
+``(B, T)``: :func:`scorekit.denoisers.denoiser_from_network` makes one of a network that takes such times, and the rules
+of :mod:`scorekit.guidance` wrap it; a rule with a norm takes it over the whole example.
+
+:func:`denoising_loss` trains with independent levels. :func:`sample` follows a schedule of levels:
+:func:`full_sequence`, :func:`autoregressive` or :func:`pyramid`. :func:`roll_out` and :func:`sample_long` draw
+sequences of any length in a sliding window, with :func:`history_guidance` where wanted. :func:`exact_denoiser` is that
+of a Gaussian process. ``docs/forcing.md`` shows them together.
+
+Source: Chen et al. 2024, "Diffusion forcing: next-token prediction meets full-sequence diffusion"
+(https://arxiv.org/abs/2407.01392).
+"""
+
+from scorekit.forcing.exact import exact_denoiser
+from scorekit.forcing.guidance import history_guidance
+from scorekit.forcing.levels import autoregressive, full_sequence, pyramid
+from scorekit.forcing.losses import denoising_loss, denoising_loss_at, draw_times
+from scorekit.forcing.rolling import RollOut, RollState, roll_out, sample_long
+from scorekit.forcing.sampling import sample
+
+__all__ = [
+    "RollOut",
+    "RollState",
+    "autoregressive",
+    "denoising_loss",
+    "denoising_loss_at",
+    "draw_times",
+    "exact_denoiser",
+    "full_sequence",
+    "history_guidance",
+    "pyramid",
+    "roll_out",
+    "sample",
+    "sample_long",
+]

@@ -1,0 +1,72 @@
+"""The exact denoiser of a Gaussian process at a level for each frame, of all frames or of those before."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from scorekit.checks import check_count, check_floating, check_levels, check_time
+from scorekit.densities import Gaussian
+from scorekit.typing import Array, Denoiser, Prediction, Schedule
+
+__all__ = ["exact_denoiser"]
+
+
+def exact_denoiser(density: Gaussian, schedule: Schedule, frames: int, causal: bool = False) -> Denoiser:
+    """``E[x0 | x_t]`` and ``E[eps | x_t]`` of a Gaussian whose frames have levels of their own, by conditioning.
+
+    With ``A`` and ``S`` the diagonal matrices of the alpha and sigma of each frame and ``A C A + S^2 = L L^T``, the
+    innovations ``z = L^-1 (x_t - A m)`` are independent, and ``E[x0 | x_t] = m + C A L^-T z``, ``E[eps | x_t] = S L^-T
+    z``. A causal denoiser, ``E[x0_i | x_j, j <= i]``, keeps the innovations of frames up to i.
+
+    Args:
+      density: of all values of an example in the order of the frames, of dimension ``T K``.
+      schedule: the noise schedule.
+      frames: T.
+      causal: whether a frame is predicted from itself and those before alone.
+
+    Returns:
+      A denoiser of ``x_t`` ``(B, T, K)`` at ``t``, a scalar, ``(B,)`` or ``(B, T)``.
+
+    Raises:
+      ValueError: for anything but a Gaussian, or a number of frames that does not divide its dimension; when called,
+        for a state or a time of another shape, or a time outside [0, 1].
+
+    >>> from scorekit import densities, schedules
+    >>> pair = densities.gaussian(jnp.zeros(2), covariance=jnp.array([[1.0, 0.8], [0.8, 1.0]]))
+    >>> x, t = jnp.ones((1, 2, 1)), jnp.array([[0.0, 1.0]])  # the first is clean, the second noise
+    >>> print(exact_denoiser(pair, schedules.cosine(), 2)(x, t).x0[0, :, 0].round(3))
+    [1.  0.8]
+    """
+    if not isinstance(density, Gaussian):
+        raise ValueError(f"density must be a Gaussian, got {density!r}")
+    check_count(frames=frames)
+    if density.dim % frames:
+        raise ValueError(f"frames must divide the dimension {density.dim} of the density, got {frames}")
+    size = density.dim // frames
+    of_frame = np.arange(density.dim) // size
+    seen = of_frame[:, None] >= of_frame if causal else np.ones((density.dim, density.dim), bool)
+    return Partial(_exact, density, schedule, jnp.asarray(seen, jnp.float32).reshape(frames, size, frames, size))
+
+
+def _exact(density: Gaussian, schedule: Schedule, seen: Array, x_t: Array, t: Array) -> Prediction:
+    frames, size = seen.shape[:2]
+    check_floating(x_t=x_t)
+    if jnp.ndim(x_t) != 3 or jnp.shape(x_t)[1:] != (frames, size):
+        raise ValueError(f"x_t must have shape (B, {frames}, {size}), got {jnp.shape(x_t)}")
+    check_time(t=t)
+    check_levels(x_t, t=t)
+    t = jnp.asarray(t)
+    t = jnp.broadcast_to(t[:, None] if t.ndim == 1 else t, x_t.shape[:2])
+    covariance, mask = density.covariance(), seen.reshape(frames * size, -1)
+
+    def one(x, t):
+        alpha, sigma = (jnp.repeat(value(t), size) for value in (schedule.alpha, schedule.sigma))
+        factor = jnp.linalg.cholesky(alpha[:, None] * covariance * alpha + jnp.diag(sigma**2))
+        solve = lambda y: jax.scipy.linalg.solve_triangular(factor, y, lower=True)
+        z = solve(x.reshape(-1) - alpha * density.mean)
+        signal, noise = solve(alpha[:, None] * covariance).T, solve(jnp.diag(sigma)).T
+        x0, eps = density.mean + (mask * signal) @ z, (mask * noise) @ z
+        return Prediction(x0.reshape(x.shape).astype(x.dtype), eps.reshape(x.shape).astype(x.dtype))
+
+    return jax.vmap(one)(x_t, t)

@@ -1,0 +1,160 @@
+"""The denoising loss with an independent level for each frame."""
+
+import jax
+import jax.numpy as jnp
+
+from scorekit import losses, weightings
+from scorekit.checks import check_count, check_like
+from scorekit.forcing._checks import frames_of
+from scorekit.losses import LossAux
+from scorekit.predictions import Target, TargetName
+from scorekit.times import Times, TimeSampler, draw, uniform
+from scorekit.trees import normal_like, where
+from scorekit.typing import Array, ArrayLike, Key, Network, PyTree, Schedule, Weighting
+
+__all__ = ["denoising_loss", "denoising_loss_at", "draw_times"]
+
+
+def draw_times(key: Key, batch: int, frames: int, sampler: TimeSampler, schedule: Schedule) -> Times:
+    """Independent times for all frames of a batch: ``B T`` draws, stratified over all of them in random order.
+
+    Args:
+      key: PRNG key.
+      batch: B.
+      frames: T.
+      sampler: a sampler of :mod:`scorekit.times`.
+      schedule: the noise schedule.
+
+    Returns:
+      Times and weights, ``(B, T)`` each.
+
+    Raises:
+      ValueError: if B or T is not an integer >= 1.
+
+    >>> from scorekit.schedules import cosine
+    >>> draw_times(jax.random.key(0), 2, 3, uniform(), cosine()).t.shape
+    (2, 3)
+    """
+    check_count(batch=batch, frames=frames)
+    return Times(*(value.reshape(batch, frames) for value in draw(key, batch * frames, sampler, schedule)))
+
+
+def denoising_loss(
+    key: Key,
+    network: Network,
+    schedule: Schedule,
+    x0: PyTree,
+    *,
+    target: TargetName | Target = "v",
+    weighting: Weighting = weightings.v,
+    times: TimeSampler | None = None,
+    mask: ArrayLike | None = None,
+) -> tuple[Array, LossAux]:
+    """The denoising loss of each example, with independent times and noise for all of its frames.
+
+    ``loss_b = mean_i w_bi lambda(log_snr(t_bi)) ||eps_bi - eps_hat_i(x_t, t_b)||^2 / K`` over the frames i that exist,
+    with ``x_t,bi = alpha(t_bi) x0_bi + sigma(t_bi) eps_bi`` and K values in a frame.
+
+    Args:
+      key: PRNG key.
+      network: ``(x_t, t) -> output`` with ``t`` of shape ``(B, T)``.
+      schedule: the noise schedule.
+      x0: clean sequences, a tree of ``(B, T, ...)`` arrays.
+      target: the target of the network.
+      weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
+      times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
+      mask: ``(B, T)`` booleans, which frames exist; the others are noise at t = 1 to the network, and not in the loss.
+        None: all.
+
+    Returns:
+      ``(loss, aux)``: losses ``(B,)``, and a :class:`scorekit.losses.LossAux` with values for each frame, ``(B, T)``.
+
+    Raises:
+      ValueError: for an unknown target, an ``x0`` that is not floating ``(B, T, ...)`` or has no frames, a mask of
+        another shape, or a network whose output is not shaped like ``x0``.
+
+    >>> from scorekit.schedules import cosine
+    >>> mask = jnp.array([[True, True, False]] * 4)
+    >>> loss, aux = denoising_loss(jax.random.key(0), lambda x, t: 0 * x, cosine(), jnp.ones((4, 3, 2)), mask=mask)
+    >>> loss.shape, aux.t.shape
+    ((4,), (4, 3))
+
+    Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
+    """
+    for_times, for_noise = jax.random.split(key)
+    batch, frames = frames_of("x0", x0)
+    drawn = draw_times(for_times, batch, frames, uniform() if times is None else times, schedule)
+    options = {"target": target, "weighting": weighting, "mask": mask}
+    return denoising_loss_at(network, schedule, x0, normal_like(for_noise, x0), drawn, **options)
+
+
+def denoising_loss_at(
+    network: Network,
+    schedule: Schedule,
+    x0: PyTree,
+    eps: PyTree,
+    times: Times,
+    *,
+    target: TargetName | Target = "v",
+    weighting: Weighting = weightings.v,
+    mask: ArrayLike | None = None,
+) -> tuple[Array, LossAux]:
+    """:func:`denoising_loss` at given times and noise; deterministic.
+
+    ``mean_i w_bi lambda(log_snr(t_bi)) ||eps_bi - eps_hat_i||^2 / K`` for each example.
+
+    Args:
+      network: ``(x_t, t) -> output`` with ``t`` of shape ``(B, T)``.
+      schedule: the noise schedule.
+      x0: clean sequences, a tree of ``(B, T, ...)`` arrays.
+      eps: noise shaped like ``x0``.
+      times: times and importance weights, ``(B, T)`` each.
+      target: the target of the network.
+      weighting: lambda, a function of log-SNR.
+      mask: ``(B, T)`` booleans, which frames exist; None: all.
+
+    Returns:
+      ``(loss, aux)`` as :func:`denoising_loss`.
+
+    Raises:
+      ValueError: as :func:`denoising_loss`, for noise not shaped like ``x0``, or times that are not ``(B, T)``.
+
+    >>> from scorekit.schedules import cosine
+    >>> x0, times = jnp.ones((1, 2, 3)), Times(jnp.array([[0.2, 0.9]]), jnp.ones((1, 2)))
+    >>> denoising_loss_at(lambda x, t: 0 * x, cosine(), x0, 0 * x0, times, target="eps")[0]
+    Array([0.], dtype=float32)
+
+    Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
+    """
+    shape = frames_of("x0", x0)
+    check_like("x0", x0, eps=eps)
+    for name, value in zip(Times._fields, times, strict=True):
+        _check_shape(f"times.{name}", value, shape)
+    if mask is not None:
+        _check_shape("mask", mask, shape)
+        if jnp.asarray(mask).dtype != bool:
+            raise ValueError(f"mask must hold booleans, got dtype {jnp.asarray(mask).dtype}")
+        x0 = where(mask, x0, jax.tree.map(jnp.zeros_like, x0))
+        times = times._replace(t=jnp.where(mask, times.t, 1.0))
+    fold = lambda tree: jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)
+    unfold = lambda tree: jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), tree)
+
+    def of_frames(x_t, t):
+        output = network(unfold(x_t), unfold(t))
+        check_like("x0", x0, output=output)
+        return fold(output)
+
+    flat_x0, flat_eps, flat_times = (fold(tree) for tree in (x0, eps, times))
+    value, aux = losses.denoising_loss_at(
+        of_frames, schedule, flat_x0, flat_eps, flat_times, target=target, weighting=weighting
+    )
+    exists = jnp.ones(shape, bool) if mask is None else jnp.asarray(mask)
+    count = jnp.maximum(jnp.sum(exists, axis=1), 1)
+    loss = jnp.sum(jnp.where(exists, unfold(value), 0.0), axis=1) / count
+    each = {name: unfold(value) for name, value in aux._asdict().items() if name != "by_noise_level"}
+    return loss, aux._replace(**each)
+
+
+def _check_shape(name: str, value: ArrayLike, shape: tuple[int, int]) -> None:
+    if jnp.shape(value) != shape:
+        raise ValueError(f"{name} must have shape {shape}, one value per frame, got {jnp.shape(value)}")

@@ -1,0 +1,133 @@
+"""Runs with a noise level for each frame: the batch and loss of training, what does not go with it, long sounds."""
+
+import jax
+import numpy as np
+import pytest
+from parameters import random_params
+from programs import give, save_untrained
+
+from experiments import data as data_sets
+from experiments.audio import long_sounds, segments
+from experiments.cli.config import ConfigError
+from experiments.configs.phrases import phrases, phrases_forcing
+from experiments.evaluation.run_metrics import loss_by_noise_level
+from experiments.models.checks import check
+from experiments.models.guided import NO_EXTRAS
+from experiments.models.loss import make_loss, make_prepare
+from experiments.models.model import build_model
+from experiments.models.runs import Run
+from scorekit import data
+from scorekit.data.sounds import PhraseSet
+
+CROP, FRAMES, RATE = 1024, 16, 4000
+
+
+def small_config():
+    config = phrases_forcing.get_config()
+    config.data.crop = CROP
+    config.network.update(channels=4, layers=2, cycle=2)
+    config.sampling.steps = 4
+    return config
+
+
+@pytest.fixture
+def songs(monkeypatch):
+    rng = np.random.default_rng(0)
+    found = PhraseSet(x=rng.integers(-9000, 9000, (6, CROP), np.int16), roll=np.zeros((6, 17, 128), np.uint8),
+                      instrument=np.arange(6, dtype=np.int32) % 2, sample_rate=RATE, frame_rate=62.5,
+                      name="phrases")  # fmt: skip
+    monkeypatch.setattr(data, "load_phrases", lambda *_: found)
+
+
+@pytest.fixture
+def run(songs):
+    dataset = data_sets.load(small_config())
+    model = build_model(small_config(), dataset)
+    return Run(dataset, model, None, random_params(model), 0, NO_EXTRAS)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_every_frame_of_a_batch_has_a_time_and_the_loss_is_one_of_examples(run):
+    prepare, loss = make_prepare(run.model, run.dataset), make_loss(run.model)
+    batch = jax.jit(prepare)(jax.random.key(0), run.dataset.batch(0, 0, 4))
+    assert batch["t"].shape == batch["weight"].shape == (4, FRAMES)
+    assert len(np.unique(batch["t"])) == 4 * FRAMES
+    value, aux = jax.jit(loss)(run.params, batch)
+    assert value.shape == (4,)
+    assert aux["eps_mse"].shape == (4, FRAMES)
+    binned = loss_by_noise_level(run.model, run.dataset, run.params, run.dataset.test)
+    assert binned.count.sum() == 6 * FRAMES
+
+
+@pytest.mark.slow
+def test_long_sounds_by_roll_out_are_as_long_as_asked_and_depend_on_their_labels(run):
+    config, labels = small_config(), np.array([0, 1], np.int32)
+    rolling = long_sounds.Rolling(context=8, chunk=4, stabilisation=0.05, history_scale=1.5)
+    draw = jax.jit(long_sounds.make_roll_out(config, run, 2, 3 * FRAMES, rolling))
+    found = {c: np.asarray(draw(run.params, jax.random.key(0), {"labels": labels * c})) for c in (0, 1)}
+    assert found[0].shape == (2, 3 * FRAMES, 128)
+    np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-5)
+    assert np.abs(found[0][1] - found[1][1]).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"network.name": "unet", "network.layers": None, "network.cycle": None},
+            "config.network.name=unet: must be wavenet for config.loss.levels=frame",
+        ),
+        ({"network.patch": 2}, "config.network.patch=2: must be 1 for config.loss.levels=frame"),
+        ({"loss.log_variance": True}, "config.loss.log_variance=True: must be None for config.loss.levels=frame"),
+        ({"loss.levels": "frames"}, "config.loss.levels=frames"),
+    ],
+)
+def test_what_does_not_go_with_levels_of_frames(changes, message):
+    config = small_config()
+    for path, value in changes.items():
+        section, name = path.split(".")
+        config[section][name] = value
+    with pytest.raises(ConfigError, match=message):
+        check(config)
+
+
+@pytest.fixture
+def program(load_program, tmp_path, songs):
+    found = load_program("experiments.benchmarks.roll_out")
+    give(workdir=tmp_path)
+    return found
+
+
+def test_the_benchmark_validates_its_run_and_the_window(program, run):
+    with pytest.raises(ConfigError, match=r"config.loss.levels=example: must be frame: train with diffusion forcing"):
+        program.check(phrases.get_config())
+    with pytest.raises(ConfigError, match=r"--context=8, --chunk=3.*: chunk must divide the 8 frames"):
+        long_sounds.make_roll_out(small_config(), run, 2, 64, long_sounds.Rolling(8, 3))
+    config = small_config()
+    config.sampling.grid.t_min = 0.01
+    with pytest.raises(ConfigError, match=r"ts must end at 0, got 0.0\d*"):
+        long_sounds.make_roll_out(config, run, 2, 64, long_sounds.Rolling(8, 4))
+
+
+@pytest.mark.slow
+def test_the_benchmark_prints_both_samplers(program, tmp_path, capsys):
+    save_untrained(tmp_path, small_config())
+    give(num=2, times=2, context=8, chunk=8, shown=1)
+    program.main(small_config())
+    text = capsys.readouterr().out
+    for expected in ("level, dB: roll-out", "onsets a second: blended windows", "roughness at seams", "segment 2"):
+        assert expected in text
+    assert (tmp_path / "roll_out" / "report.html").exists()
+
+
+def test_statistics_of_segments_find_drift():
+    n = np.arange(2 * RATE)
+    pulse = np.where(n % 1000 < 500, np.exp(-(n % 1000) / 100), 0.0) * np.sin(2 * np.pi * 440 * n / RATE)
+    real = np.stack([pulse[:RATE]] * 2)
+    steady, fading = np.stack([pulse] * 2), np.stack([pulse * np.where(n < RATE, 1.0, 0.1)] * 2)
+    table = segments.drift(real, {"steady": steady, "fading": fading}, RATE)
+    rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+    assert abs(rows["level, dB: steady"]["drift"]) < 0.1
+    np.testing.assert_allclose(rows["level, dB: fading"]["drift"], -20, atol=0.1)
+    np.testing.assert_allclose(rows["onsets a second: steady"]["segment 2"], 4, atol=1)
+    assert rows["chroma entropy, bits: steady"]["real"] < 2.5  # of noise 3.6
