@@ -128,7 +128,7 @@ ORDER = (
     ("reporting",),
     ("configs",),
     ("inverse",),
-    ("audio", "analysis", "latents", "ood", "text"),
+    ("audio", "analysis", "latents", "music", "ood", "text"),
     ("benchmarks",),
 )
 RANK = {package: rank for rank, packages in enumerate(ORDER) for package in packages}

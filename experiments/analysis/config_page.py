@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config_help import Declaration, as_markdown
-from experiments.configs import base, base_classifier, base_latent
+from experiments.configs import base, base_classifier, base_latent, base_transcriber
 from experiments.configs.ood import ood_digits
 from experiments.training import students
 
@@ -77,6 +77,10 @@ def page() -> str:
         "Autoencoders": (
             "`experiments.latents.train`: these, and the fields of models under `data` and `training`.",
             base_latent.declaration(),
+        ),
+        "Transcribers": (
+            "`experiments.music.train_transcriber`: these, and the fields of models under `data` and `training`.",
+            base_transcriber.declaration(),
         ),
         "Out-of-distribution detection": (
             "`experiments.ood.detect`: these, and a config of a model under `train`.",

@@ -13,7 +13,7 @@ from experiments.benchmarks.faults.tally import Case
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError, leaves
 from experiments.cli.ranges import Free, Items, Names, Range, check_fields_and_ranges
-from experiments.configs import base, base_classifier, base_latent
+from experiments.configs import base, base_classifier, base_latent, base_transcriber
 from experiments.configs.ood import ood_digits
 from experiments.models import checks
 
@@ -21,6 +21,7 @@ KINDS: dict[str, ModuleType] = {
     "model": base,
     "classifier": base_classifier,
     "autoencoder": base_latent,
+    "transcriber": base_transcriber,
     "ood": ood_digits,
 }
 TEXTS = ("", "a", "-1", "0", "1", "2.5", "-0.0", "1e38", "1e400", "nan", "inf", "-inf", "9" * 30, "None", "true",

@@ -7,9 +7,9 @@ import pytest
 
 from experiments import configs, data, training
 from experiments.cli.config import check_config
-from experiments.configs import base, base_classifier, base_latent
+from experiments.configs import base, base_classifier, base_latent, base_transcriber
 from experiments.configs.ood import ood_digits
-from experiments.models import autoencoder, checks, classifier
+from experiments.models import autoencoder, checks, classifier, transcriber
 
 FOLDER = Path(configs.__file__).parent
 NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("*/*.py") if path.stem[0] != "_")
@@ -26,6 +26,8 @@ def test_a_config_is_valid(name):
         kind, fields = classifier, base_classifier
     elif "autoencoder" in config:
         kind, fields = autoencoder, base_latent
+    elif "transcriber" in config:
+        kind, fields = transcriber, base_transcriber
     fields.check_fields(config)
     data.check(config)
     kind.check(config)
