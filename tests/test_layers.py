@@ -131,7 +131,7 @@ ORDER = (
     ("reporting",),
     ("configs",),
     ("inverse",),
-    ("audio", "analysis", "latents", "ood", "sequences", "text"),
+    ("audio", "analysis", "latents", "music", "ood", "sequences", "text"),
     ("benchmarks",),
 )
 RANK = {package: rank for rank, packages in enumerate(ORDER) for package in packages}

@@ -52,10 +52,11 @@ NO_PAPER = {
     "samplers": "nfe recommended sample",
     "tuning": "Pairs SavedGrid Trial Tuned distances fine_pairs load_grid restore_solver save_grid",
     "typicality": "Entropy gaussian_of_states log_sphere_area standardise typical_radii",
-    "data": "CaptionEncoder CaptionedSet EncodedCaptions ImageSet Note NoteSet PhraseSet Prefetch SoundFont Source "
-    "Stream Zone batch_at default_path encode_captions folder from_unit load load_caption_encoder load_captioned "
-    "load_notes load_phrases local_rows open_images piano_roll prefetch random_crop random_flip random_phrase "
-    "read_soundfont render_phrase stream tar to_unit",
+    "data": "CaptionEncoder CaptionedSet EncodedCaptions ImageSet Note NoteSet PhraseSet Prefetch Score SoundFont "
+    "Source Stream Zone batch_at default_path encode_captions folder from_unit load load_caption_encoder "
+    "load_captioned load_notes load_phrases local_rows notes_of_roll open_images piano_roll prefetch random_crop "
+    "random_flip random_phrase read_midi read_score read_soundfont render_phrase stream tar to_unit write_midi "
+    "write_score",
     "audio": "ConstantQ Controls GriffinLim LogMel Representation Sound autocorrelation correlation frame "
     "frequency_to_hz from_polar hann harmonic_tones harmony_statistics high_rate log_magnitudes "
     "log_mel log_mel_frames log_mel_statistics low_rate magnitude magnitudes make_log_mel match_mel "

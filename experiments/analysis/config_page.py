@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config_help import Declaration, as_markdown
-from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence
+from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence, base_transcriber
 from experiments.configs.ood import ood_digits
 from experiments.training import students
 
@@ -85,6 +85,10 @@ def page() -> str:
         "Contrastive encoders": (
             "`experiments.text.contrastive`: these, and the fields of models under `data` and `training`.",
             base_contrastive.declaration(),
+        ),
+        "Transcribers": (
+            "`experiments.music.train_transcriber`: these, and the fields of models under `data` and `training`.",
+            base_transcriber.declaration(),
         ),
         "Out-of-distribution detection": (
             "`experiments.ood.detect`: these, and a config of a model under `train`.",

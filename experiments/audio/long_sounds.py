@@ -1,6 +1,7 @@
 """Sounds longer than what a model was trained on: by overlapping windows, also from piano rolls, or by roll-out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -12,8 +13,10 @@ from experiments.models.finite import check_samples, sampler_of
 from experiments.models.guided import make_guided
 from experiments.models.runs import Run
 from experiments.models.sampling import build_sampler
-from experiments.reporting.report import Table
+from experiments.reporting.piano_rolls import roll_picture
+from experiments.reporting.report import Figure, Table
 from scorekit import audio, forcing, guidance, process, samplers
+from scorekit.data import midi
 from scorekit.data.phrases import FRAME_RATE, Note
 from scorekit.guidance import windows
 from scorekit.networks import Masked
@@ -140,16 +143,33 @@ def compare(sounds: dict[str, np.ndarray], rate: int, size: int) -> Table:
     return Table(header, rows, caption)
 
 
-def read_midi(path: str) -> list[Note]:
-    """The notes of a MIDI file within the keys from 36 to 84, without its percussion."""
-    import pretty_midi
+def read_notes(config: Config, path: str, octaves: bool = False) -> list[Note]:
+    """The notes of ``--midi`` within the keys of the model; prints what was left out or moved.
 
+    Raises:
+      ConfigError: if it is no MIDI file, has no notes, or has notes out of range, unless they are moved by ``octaves``.
+    """
+    keys = {
+        "lowest": 36 if config.data.map.lowest is None else config.data.map.lowest,
+        "highest": 84 if config.data.map.highest is None else config.data.map.highest,
+    }
     try:
-        song = pretty_midi.PrettyMIDI(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise ConfigError(f"--midi={path}: must be a MIDI file: {error}") from error
-    played = [note for part in song.instruments if not part.is_drum for note in part.notes]
-    notes = [Note(n.pitch, n.velocity, n.start, n.end) for n in played if 36 <= n.pitch <= 84]
-    if not notes:
-        raise ConfigError(f"--midi={path}: must have notes from 36 to 84")
-    return sorted(notes, key=lambda note: note.start)
+        score = midi.read_score(path, **keys, out_of_range="octave" if octaves else "error")
+    except ValueError as error:
+        hint = "" if octaves or "must have notes" not in str(error) else "; --octaves moves them"
+        raise ConfigError(f"--midi={path}: {error}{hint}") from error
+    for remark in score.remarks:
+        print(f"{path}: {remark}", flush=True)
+    if not score.notes:
+        raise ConfigError(f"--midi={path}: must have notes, got none" + "".join(f" ({r})" for r in score.remarks))
+    return list(score.notes)
+
+
+def write_rolls(folder: Path, rolls: np.ndarray, programs: Sequence[int]) -> list[Figure]:
+    """Writes every roll ``(N, T, 128)`` as ``<row>.mid`` and as a picture, ``<row>_roll.png``; returns the pictures."""
+    figures = []
+    for i, (roll, program) in enumerate(zip(rolls, programs, strict=True)):
+        midi.write_midi(folder / f"{i}.mid", roll, program=program)
+        picture = roll_picture(folder / f"{i}_roll.png", midi.notes_of_roll(roll), len(roll) / FRAME_RATE)
+        figures.append(Figure(picture, f"The piano roll of phrase {i}, program {program}."))
+    return figures

@@ -7,8 +7,9 @@
 The model, trained on crops of ``config.data.crop`` samples, denoises overlapping windows of that length, blended at
 every step; for comparison also separate windows. New phrases are drawn from seeds of no training or test phrase and
 rendered from the SoundFont too, so that chroma and onsets can be compared with their target. A MIDI file is played by
-one instrument, as far as it fits the keys from 36 to 84, and nothing is compared. Prints a table and writes
-``perform.html`` with audio widgets, ``perform.json`` and the sounds into ``workdir/perform``.
+one instrument, without its percussion, and nothing is compared; notes outside the keys of the model are an error, or
+moved with ``--octaves``. Prints a table and writes ``perform.html`` with audio widgets and piano rolls,
+``perform.json``, the sounds and, as ``.mid``, what they play into ``workdir/perform``.
 """
 
 import time
@@ -39,6 +40,7 @@ _NUM = shared.count("num", 20, "Number of new phrases.", 2)
 _SHOWN = shared.count("shown", 5, "Number of phrases with audio widgets.")
 _OVERLAP = flags.DEFINE_float("overlap", 0.5, "Share of a window that the next one covers too.")
 _MIDI = flags.DEFINE_string("midi", None, "A MIDI file to play in place of new phrases.")
+_OCTAVES = flags.DEFINE_bool("octaves", False, "Move notes of --midi into the keys of the model by octaves.")
 _PROGRAM = flags.DEFINE_integer("program", 0, "The instrument for --midi, one of the training set.")
 
 
@@ -54,10 +56,10 @@ def check(config: Config) -> None:
         raise ConfigError(f"--program={_PROGRAM.value}: must be one of {', '.join(map(str, PROGRAMS))}")
 
 
-def scores_and_programs():
+def scores_and_programs(config: Config):
     """The phrases to play, and their instruments."""
     if _MIDI.value is not None:
-        return [long_sounds.read_midi(_MIDI.value)], [_PROGRAM.value]
+        return [long_sounds.read_notes(config, _MIDI.value, _OCTAVES.value)], [_PROGRAM.value]
     scores = [random_phrase(FIRST_SEED + i, _SECONDS.value) for i in range(_NUM.value)]
     return scores, [PROGRAMS[i % len(PROGRAMS)] for i in range(_NUM.value)]
 
@@ -67,7 +69,7 @@ def main(config: Config) -> None:
     check_results(Phrases, config, _WORKDIR.value)
     check(config)
     scale, from_midi = config.sampling.guidance_scale, _MIDI.value is not None
-    scores, programs = scores_and_programs()
+    scores, programs = scores_and_programs(config)
     run, workdir = open_kind(Phrases, config, _WORKDIR.value, _STEP.value, (scale,))
     rate, size = run.dataset.sample_rate, run.model.shape[0]
     frame = round(rate / FRAME_RATE)
@@ -95,8 +97,9 @@ def main(config: Config) -> None:
     tables = [] if from_midi else [long_sounds.compare(sounds, rate, size)]
     labels = [f"{i}: program {program}" for i, program in enumerate(programs[: _SHOWN.value])]
     widgets = audio_widgets(out, {k: x[: _SHOWN.value] for k, x in sounds.items()}, rate, row_labels=labels)
+    drawn_rolls = long_sounds.write_rolls(out, rolls[: _SHOWN.value], programs[: _SHOWN.value])
     write_results(out / "perform.json", [row for table in tables for row in table.records()])
-    sections = [*tables, Heading("Sounds"), widgets]
+    sections = [*tables, Heading("Sounds"), widgets, Heading("Piano rolls"), *drawn_rolls]
     summary = {**facts(run), "guidance scale": scale}
     report = write_report(out / "perform.html", "scorekit: phrases from piano rolls", summary, sections)
     for table in tables:

@@ -14,10 +14,10 @@ from experiments.cli import flags
 from experiments.cli.config import Config, ConfigError, leaves, load_resolved, to_text
 from scorekit.training import restore_extra
 
-FIELDS = ("network.", "classifier.", "autoencoder.", "dual_encoder.", "schedule.", "noise_factor", "preconditioning.",
-          "loss.", "data.name", "data.label", "data.peak", "data.latents", "data.representation.", "data.map.",
-          "data.vector.", "data.tokens.", "data.captions.", "data.embeddings.as_examples", "model", "symbols.",
-          "order.")  # fmt: skip
+FIELDS = ("network.", "classifier.", "autoencoder.", "dual_encoder.", "transcriber.", "schedule.", "noise_factor",
+          "preconditioning.", "loss.", "data.name", "data.label", "data.peak", "data.latents", "data.representation.",
+          "data.map.", "data.vector.", "data.tokens.", "data.captions.", "data.embeddings.as_examples", "model",
+          "symbols.", "order.")  # fmt: skip
 _RECORD = "weights"
 _ADDED = {
     "data.tokens.name": "none",

@@ -6,13 +6,13 @@
 * Augmentation: :func:`random_flip`, :func:`random_crop`, :func:`edm_augment`.
 * Text: :func:`load_captioned` for captioned pictures, :func:`encode_captions` for captions as conditions.
 * Sounds rendered from a SoundFont: the modules :mod:`~scorekit.data.soundfont`, :mod:`~scorekit.data.synthesis` and
-  :mod:`~scorekit.data.phrases`.
+  :mod:`~scorekit.data.phrases`; notes and piano rolls in MIDI files: :mod:`~scorekit.data.midi`.
 
 TensorFlow Datasets is imported by the functions of sets (:func:`load`, :func:`open_images`, ``load_*``) only,
 grain by :func:`stream`, Pillow by the pictures of :func:`folder` and :func:`tar`.
 """
 
-from scorekit.data import phrases, soundfont, synthesis
+from scorekit.data import midi, phrases, soundfont, synthesis
 from scorekit.data.arrays import ImageSet, load, open_images
 from scorekit.data.augmentation import random_crop, random_flip
 from scorekit.data.batches import batch_at, local_rows
@@ -49,6 +49,7 @@ __all__ = [
     "load_notes",
     "load_phrases",
     "local_rows",
+    "midi",
     "open_images",
     "phrases",
     "prefetch",

@@ -107,10 +107,11 @@ def _playable(notes: Iterable[tuple[int, int, float, float]], seconds: float) ->
 def piano_roll(notes: Sequence[Note], frames: int, frame_rate: float = FRAME_RATE) -> np.ndarray:
     """The piano roll of notes: the active keys at the times ``frame / frame_rate``.
 
-    With ``frame_rate = sample_rate / hop`` its rows are the frames of :func:`scorekit.audio.stft.stft`.
+    With ``frame_rate = sample_rate / hop`` its rows are the frames of :func:`scorekit.audio.stft.stft`. A key that is
+    struck again without a pause, and with the same velocity, is up for the frame before; a note of one frame stays.
 
     Args:
-      notes: for example from :func:`random_phrase`.
+      notes: sorted by onset, for example from :func:`random_phrase`.
       frames: the number of rows ``T``.
       frame_rate: in Hz.
 
@@ -131,6 +132,8 @@ def piano_roll(notes: Sequence[Note], frames: int, frame_rate: float = FRAME_RAT
     for note in notes:
         first = round(note.start * frame_rate)
         last = max(round(note.end * frame_rate), first + 1)
+        if first > 1 and np.all(roll[first - 2 : first, note.pitch] == note.velocity):
+            roll[first - 1, note.pitch] = 0
         roll[first:last, note.pitch] = note.velocity
     return roll
 

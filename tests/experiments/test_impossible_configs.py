@@ -157,6 +157,7 @@ TRAINING = {
     "train": SMOKE,
     "train_classifier": f"--config={Path(digits_classifier.__file__).relative_to(ROOT)}",
     "latents.train": f"--config={Path(digits_latent.__file__).relative_to(ROOT)}",
+    "music.train_transcriber": "--config=experiments/configs/music/transcriber.py",
     "ood.detect": "--config=experiments/configs/ood/ood_digits.py",
     "benchmarks.band_weighting": SMOKE,
 }
@@ -236,7 +237,7 @@ def unloadable(tmp_path_factory):
         ("sample", "digits", "--step=-1", "error: flag --step=-1: -1 is not a non-negative integer"),
         ("tune", "digits", "--power=nan", "error: --power=nan: must be finite and >= 0"),
         ("audio.silence", "notes", "--noise=nan", "error: --noise=nan: must be finite and > 0"),
-        ("audio.perform", "phrases", "--midi=/dev/null/x", "error: --midi=/dev/null/x: must be a MIDI file"),
+        ("audio.perform", "phrases", "--midi=/dev/null/x", "error: --midi=/dev/null/x: path must be a MIDI file"),
         ("audio.evaluate_notes", "notes", "--others=/dev/null/x", "error: --workdir=/dev/null/x: there is no run"),
         *((f"audio.{name}", "digits", "--seed=0", "error: --workdir={}/digits: must hold a run on ")
           for name in ("evaluate_notes", "perform", "restore_sounds", "silence", "vocode")),

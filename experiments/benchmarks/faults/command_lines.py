@@ -11,24 +11,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experiments.benchmarks.faults.processes import ROOT, start, verdict
 from experiments.benchmarks.faults.tally import Case
 from experiments.cli.config import save_resolved
 from experiments.configs.images import smoke
+from experiments.configs.music import transcriber
 from experiments.configs.notes import notes_smoke, vocoder
 from experiments.configs.phrases import phrases, phrases_1khz, phrases_4khz
+from scorekit import audio
 
 CONFIGS = {
     "train": "experiments/configs/images/smoke.py",
     "train_classifier": "experiments/configs/images/digits_classifier.py",
     "latents.train": "experiments/configs/latents/digits_latent.py",
+    "music.train_transcriber": "experiments/configs/music/transcriber.py",
     "ood.detect": "experiments/configs/ood/ood_digits.py",
 }
 """Config files of the programs that train."""
 
 RUNS: Mapping[str, Any] = {
     "digits": smoke, "notes": notes_smoke, "phrases": phrases, "vocoder": vocoder,
-    "low": phrases_1khz, "high": phrases_4khz,
+    "low": phrases_1khz, "high": phrases_4khz, "transcriber": transcriber,
 }  # fmt: skip
 KINDS = {
     "audio.evaluate_notes": "notes",
@@ -37,6 +42,7 @@ KINDS = {
     "audio.silence": "notes",
     "audio.timbre": "notes",
     "audio.vocode": "vocoder",
+    "music.transcribe": "transcriber",
 }
 """The kind of the run that a program opens; digits for all others."""
 
@@ -97,6 +103,8 @@ def valid(program: str, folder: Path) -> list[str]:
     if program == "analysis.config_page":
         return [f"--out={folder / 'new' / 'config.md'}"]
     given = [f"--workdir={folder / KINDS.get(program, 'digits')}"]
+    if program == "music.transcribe":
+        return [*given, f"--sound={folder / 'silence.wav'}"]
     return [*given, f"--student_dir={folder / 'new'}"] if program == "distill" else given
 
 
@@ -123,6 +131,7 @@ def mistakes(program: str, own: Mapping[str, str], folder: Path) -> Iterator[tup
 def commands(folder: Path) -> Iterator[Case]:
     """Every mistake of every program, one process each."""
     (folder / "file").write_text("not a folder")
+    audio.write(folder / "silence.wav", np.zeros(8000), 8000)
     for name in ("empty", "damaged"):
         (folder / name).mkdir()
     (folder / "damaged" / "config.json").write_text("[1, 2]")

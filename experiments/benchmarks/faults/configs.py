@@ -13,7 +13,7 @@ from experiments.benchmarks.faults.tally import Case
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError, leaves
 from experiments.cli.ranges import Free, Items, Names, Range, check_fields_and_ranges
-from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence
+from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence, base_transcriber
 from experiments.configs.ood import ood_digits
 from experiments.models import checks
 from experiments.sequences import runs
@@ -24,6 +24,7 @@ KINDS: dict[str, ModuleType] = {
     "autoencoder": base_latent,
     "sequence": base_sequence,
     "dual_encoder": base_contrastive,
+    "transcriber": base_transcriber,
     "ood": ood_digits,
 }
 TEXTS = ("", "a", "-1", "0", "1", "2.5", "-0.0", "1e38", "1e400", "nan", "inf", "-inf", "9" * 30, "None", "true",

@@ -14,7 +14,8 @@ from experiments.models.guided import NO_EXTRAS
 from experiments.models.model import build_model
 from experiments.models.runs import Run
 from scorekit import data
-from scorekit.data.phrases import Note
+from scorekit.data import midi
+from scorekit.data.phrases import Note, piano_roll, random_phrase
 from scorekit.data.sounds import PhraseSet
 
 RATE = 4000
@@ -44,7 +45,7 @@ def test_compare_finds_the_right_phrase_and_a_broken_seam():
     assert rows["broken"]["roughness at seams"] > 3 * rows["same"]["roughness at seams"]
 
 
-def test_read_midi_leaves_out_drums_and_other_octaves(tmp_path):
+def test_read_notes_says_what_it_leaves_out_and_moves(tmp_path, capsys):
     import pretty_midi
 
     song = pretty_midi.PrettyMIDI()
@@ -53,10 +54,31 @@ def test_read_midi_leaves_out_drums_and_other_octaves(tmp_path):
         part.notes += [pretty_midi.Note(80, pitch, start, start + 0.25) for pitch, start in notes]
         song.instruments.append(part)
     song.write(str(tmp_path / "song.mid"))
-    assert long_sounds.read_midi(str(tmp_path / "song.mid")) == [Note(64, 80, 0.0, 0.25), Note(60, 80, 0.5, 0.75)]
+    config, path = phrases.get_config(), str(tmp_path / "song.mid")
+    with pytest.raises(ConfigError, match=r"path must have notes from 36 to 84, got 1 of 90 .*; --octaves moves"):
+        long_sounds.read_notes(config, path)
+    found = long_sounds.read_notes(config, path, octaves=True)
+    assert found == [Note(64, 80, 0.0, 0.25), Note(78, 80, 0.0, 0.25), Note(60, 80, 0.5, 0.75)]
+    said = capsys.readouterr().out
+    assert "1 note of pitch 90 moved to 78" in said
+    assert "1 note of percussion (channel 10) left out" in said
+    config.data.map.highest = 100
+    assert 90 in {note.pitch for note in long_sounds.read_notes(config, path)}
     (tmp_path / "not.mid").write_text("no music")
-    with pytest.raises(ConfigError, match=re.escape(f"--midi={tmp_path / 'not.mid'}: must be a MIDI file")):
-        long_sounds.read_midi(str(tmp_path / "not.mid"))
+    with pytest.raises(ConfigError, match=re.escape(f"--midi={tmp_path / 'not.mid'}: path must be a MIDI file")):
+        long_sounds.read_notes(config, str(tmp_path / "not.mid"))
+    midi.write_score(tmp_path / "rest.mid", [], seconds=1.0)
+    with pytest.raises(ConfigError, match=r"rest\.mid: must have notes, got none"):
+        long_sounds.read_notes(config, str(tmp_path / "rest.mid"))
+
+
+def test_what_is_performed_is_written_as_midi(tmp_path):
+    rolls = np.stack([piano_roll(random_phrase(seed), 257) for seed in (1, 2)])
+    figures = long_sounds.write_rolls(tmp_path, rolls, [0, 73])
+    for i, (roll, program, figure) in enumerate(zip(rolls, [0, 73], figures, strict=True)):
+        np.testing.assert_array_equal(midi.read_midi(tmp_path / f"{i}.mid"), roll)
+        assert set(midi.read_score(tmp_path / f"{i}.mid").programs) == {program}
+        assert (tmp_path / f"{i}_roll.png").samefile(figure.path)
 
 
 @pytest.mark.slow

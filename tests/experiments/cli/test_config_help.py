@@ -12,7 +12,7 @@ from experiments.cli.config import ConfigError, leaves, save_resolved, section
 from experiments.cli.config_help import Declaration, as_text, declaration_of, describe, matching
 from experiments.cli.declared import declarations
 from experiments.cli.ranges import count
-from experiments.configs import base, base_classifier, base_contrastive, base_latent
+from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_transcriber
 from experiments.configs.images import digits
 from experiments.configs.ood import ood_digits
 from experiments.training import students
@@ -22,6 +22,7 @@ DECLARATIONS = {
     "classifier": base_classifier.declaration(),
     "autoencoder": base_latent.declaration(),
     "dual_encoder": base_contrastive.declaration(),
+    "transcriber": base_transcriber.declaration(),
     "ood": Declaration({"": ood_digits.get_config}, ood_digits.ranges()),
     **{method: students.declaration(Declaration({}, {}), method) for method in students.SECTIONS},
 }

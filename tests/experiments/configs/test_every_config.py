@@ -7,9 +7,9 @@ import pytest
 
 from experiments import configs, data, training
 from experiments.cli.config import check_config
-from experiments.configs import base, base_classifier, base_contrastive, base_latent, kinds
+from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_transcriber, kinds
 from experiments.configs.ood import ood_digits
-from experiments.models import autoencoder, checks, classifier, contrastive
+from experiments.models import autoencoder, checks, classifier, contrastive, transcriber
 from experiments.sequences import runs
 
 FOLDER = Path(configs.__file__).parent
@@ -29,6 +29,8 @@ def test_a_config_is_valid(name):
         kind, fields = autoencoder, base_latent
     elif "dual_encoder" in config:
         kind, fields = contrastive, base_contrastive
+    elif "transcriber" in config:
+        kind, fields = transcriber, base_transcriber
     if kinds.is_sequence(config):
         runs.check(config)
         return

@@ -7,14 +7,12 @@ from ml_collections import ConfigDict
 
 from experiments.cli.config import ConfigError, leaves
 from experiments.cli.ranges import Free, Items, above, at_least, between, check_fields_and_ranges, count, finite, items
-from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence
+from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence, base_transcriber
 from experiments.configs.ood import ood_digits
 from experiments.training import students
 
-CONFIGS = {
-    kind.__name__.split(".")[-1]: kind
-    for kind in (base, base_classifier, base_contrastive, base_latent, base_sequence, ood_digits)
-}
+KINDS = (base, base_classifier, base_contrastive, base_latent, base_sequence, base_transcriber, ood_digits)
+CONFIGS = {kind.__name__.split(".")[-1]: kind for kind in KINDS}
 NUMBERS = (int, float, tuple)
 
 

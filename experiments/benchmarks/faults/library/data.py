@@ -8,7 +8,7 @@ import tempfile
 import jax
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, call
+from experiments.benchmarks.faults.calls import Call, Choice, Classes, Count, Data, Number, call
 from scorekit import data
 
 _KEY = jax.random.key(0)
@@ -122,7 +122,51 @@ ROWS |= {
     ),
 }
 
+_ROLL = np.zeros((3, 128), np.int32)
+_ROLL[1, 60] = 100
+
+
+def _write_and_read_roll(roll, rate, program):
+    with tempfile.TemporaryDirectory() as folder:
+        data.midi.write_midi(f"{folder}/a.mid", roll, rate=rate, program=program)
+        return data.midi.read_midi(f"{folder}/a.mid", rate=rate)
+
+
+def _write_and_read_notes(programs, seconds, lowest, highest, out_of_range):
+    with tempfile.TemporaryDirectory() as folder:
+        data.midi.write_score(f"{folder}/a.mid", [data.phrases.Note(60, 100, 0.0, 0.1)], programs, seconds)
+        score = data.midi.read_score(f"{folder}/a.mid", lowest=lowest, highest=highest, out_of_range=out_of_range)
+        return np.asarray(score.notes)
+
+
+_MIDI = call(
+    _write_and_read_roll,
+    roll=Classes(_ROLL, num_classes=128),
+    rate=Number(62.5, low=0.0, high=1001.0),
+    program=Count(0, least=0, alias="programs"),
+)
+_SCORE = call(
+    _write_and_read_notes,
+    programs=Classes(np.array([73]), num_classes=128),
+    seconds=Number(1.0, low=0.0),
+    lowest=Count(36, least=0),
+    highest=Count(84, least=0),
+    out_of_range=Choice("octave"),
+)
+ROWS |= {
+    "data.midi.read_midi": _MIDI,
+    "data.midi.write_midi": _MIDI,
+    "data.midi.read_score": _SCORE,
+    "data.midi.write_score": _SCORE,
+    "data.midi.notes_of_roll": call(
+        lambda **kwargs: np.asarray(data.midi.notes_of_roll(**kwargs)),
+        roll=Classes(_ROLL, num_classes=128),
+        rate=Number(62.5, low=0.0),
+    ),
+}
+
 EXEMPT = {
+    "data.midi.Score": "a result",
     "data.soundfont.default_path": "takes no values",
     "data.CaptionEncoder": "a record, which encode_captions takes",
     "data.CaptionedSet": "a result",

@@ -1,0 +1,21 @@
+r"""A transcriber of phrases at 4 kHz: sound to piano roll and MIDI.
+
+python -m experiments.music.train_transcriber --config=experiments/configs/music/transcriber.py \
+    --workdir=runs/transcriber
+python -m experiments.music.transcribe --workdir=runs/transcriber --sound=song.wav --out=song.mid
+"""
+
+from experiments.configs import base_transcriber
+
+
+def get_config():
+    config = base_transcriber.get_config()
+    config.data.name = "soundfont_phrases/4khz"
+    config.training.steps = 300
+    config.training.batch_size = 8
+    config.training.learning_rate = 3e-3
+    config.training.warmup_steps = 30
+    config.training.ema_decays = (0.99,)
+    config.training.log_every = 10
+    config.training.checkpoint_every = 50
+    return config

@@ -1,0 +1,1 @@
+"""Music in symbols: from sound to notes and piano rolls."""

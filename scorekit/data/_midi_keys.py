@@ -1,0 +1,93 @@
+"""Which notes the messages of a MIDI file play: keys, pedals and instruments of the sixteen channels."""
+
+import collections
+import dataclasses
+from typing import Any
+
+_SUSTAIN, _ALL_SOUND_OFF, _ALL_NOTES_OFF = 64, 120, 123
+
+
+@dataclasses.dataclass
+class _Played:
+    """A note of a program; ``end`` is NaN until it is known."""
+
+    pitch: int
+    velocity: int
+    program: int
+    start: float
+    end: float = float("nan")
+
+    @property
+    def open(self) -> bool:
+        return self.end != self.end
+
+
+class Keyboard:
+    """Receives messages in the order of time and collects notes; ``drums`` is the channel that is left out.
+
+    A key that is struck while it is down ends the note before; each release belongs to the earliest strike that has
+    none yet.
+    """
+
+    def __init__(self, drums: int):
+        self.notes: list[_Played] = []
+        self.drums = self.unfinished = 0
+        self._drums = drums
+        self._program, self._pedal = [0] * 16, [False] * 16
+        self._down: dict[tuple[int, int], collections.deque[_Played]] = collections.defaultdict(collections.deque)
+        self._sustained: list[list[_Played]] = [[] for _ in range(16)]
+
+    def receive(self, message: Any, now: float) -> None:
+        """Takes a message of mido at a time in seconds; those that play nothing are ignored."""
+        channel = getattr(message, "channel", None)
+        if channel is None:
+            return
+        if channel == self._drums:
+            self.drums += message.type == "note_on" and message.velocity > 0
+        elif message.type == "note_on" and message.velocity > 0:
+            self._strike(channel, message.note, message.velocity, now)
+        elif message.type in ("note_on", "note_off"):
+            self._release(channel, message.note, now)
+        elif message.type == "program_change":
+            self._program[channel] = message.program
+        elif message.type == "control_change":
+            self._control(channel, message.control, message.value, now)
+
+    def finish(self, now: float) -> None:
+        """Ends what still sounds at the end of the file."""
+        for note in self.notes:
+            if note.open:
+                self.unfinished += not any(note is each for each in self._sustained_notes())
+                note.end = now
+
+    def _sustained_notes(self) -> list[_Played]:
+        return [note for notes in self._sustained for note in notes]
+
+    def _strike(self, channel: int, pitch: int, velocity: int, now: float) -> None:
+        for note in (*self._down[channel, pitch], *self._sustained[channel]):
+            if note.pitch == pitch and note.open:
+                note.end = now
+        note = _Played(pitch, velocity, self._program[channel], now)
+        self._down[channel, pitch].append(note)
+        self.notes.append(note)
+
+    def _release(self, channel: int, pitch: int, now: float) -> None:
+        if not self._down[channel, pitch]:
+            return
+        note = self._down[channel, pitch].popleft()
+        if note.open and self._pedal[channel]:
+            self._sustained[channel].append(note)
+        elif note.open:
+            note.end = now
+
+    def _control(self, channel: int, control: int, value: int, now: float) -> None:
+        if control == _SUSTAIN:
+            self._pedal[channel] = value >= 64
+        if control in (_ALL_NOTES_OFF, _ALL_SOUND_OFF):
+            for (of, pitch), notes in self._down.items():
+                while of == channel and notes:
+                    self._release(channel, pitch, now)
+        if (control == _SUSTAIN and value < 64) or control == _ALL_SOUND_OFF:
+            for note in self._sustained[channel]:
+                note.end = now if note.open else note.end
+            self._sustained[channel].clear()

@@ -1,0 +1,320 @@
+"""Music in MIDI files, as notes in seconds and as piano rolls; by mido (``pip install 'scorekit[audio]'``).
+
+A standard MIDI file counts time in ticks, ``tempo / ticks_per_beat`` microseconds each, and the tempo may change: the
+sum is taken in integers and divided once, so that every time is the nearest float64. Percussion (channel 10) has no
+pitch and is left out. What was left out or changed is said in a sentence each.
+"""
+
+import collections
+import importlib
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from scorekit.checks import check, check_count, check_positive
+from scorekit.data._midi_keys import Keyboard
+from scorekit.data.phrases import FRAME_RATE, Note, piano_roll
+
+__all__ = ["Score", "notes_of_roll", "read_midi", "read_score", "write_midi", "write_score"]
+
+_OutOfRange = Literal["error", "octave"]
+_TICKS_PER_BEAT, _TEMPO = 960, 500_000
+_TICKS = _TICKS_PER_BEAT * 1_000_000 / _TEMPO
+"""To a second, of files that are written."""
+_LARGEST_RATE = 1000.0
+"""Of rolls that are written: a frame is then longer than a tick."""
+_DRUMS = 9
+_CHANNELS = [channel for channel in range(16) if channel != _DRUMS]
+
+
+class Score(NamedTuple):
+    """The music of a MIDI file.
+
+    Attributes:
+      notes: sorted by onset, then pitch; times in seconds.
+      programs: the General MIDI instrument of each note, 0 to 127.
+      seconds: the length of the file.
+      remarks: what was left out or changed, a sentence each.
+
+    >>> Score((Note(60, 100, 0.0, 0.5),), (73,), 1.0, ()).notes[0].pitch
+    60
+    """
+
+    notes: tuple[Note, ...]
+    programs: tuple[int, ...]
+    seconds: float
+    remarks: tuple[str, ...]
+
+
+def read_score(
+    path: str | os.PathLike, *, lowest: int = 0, highest: int = 127, out_of_range: _OutOfRange = "error"
+) -> Score:
+    """Reads the notes of a MIDI file, of all tracks and instruments.
+
+    A note lasts until its key is released, or with the sustain pedal until that is; a key that is struck again on the
+    same channel ends the note before. Notes of no length remain.
+
+    Args:
+      path: of the file, of type 0 or 1.
+      lowest: lowest MIDI pitch that is allowed.
+      highest: highest MIDI pitch that is allowed.
+      out_of_range: notes outside are an ``"error"``, or are moved by the fewest octaves (``"octave"``), with a remark.
+
+    Returns:
+      The notes in seconds.
+
+    Raises:
+      ValueError: if the file cannot be read as MIDI, a pitch is out of range or cannot be moved into it, or the range
+        or ``out_of_range`` is not allowed.
+      ImportError: without mido; it says what to install.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_score(folder + "/a.mid", [Note(60, 100, 0.0, 0.5)], 73)
+    ...     score = read_score(folder + "/a.mid", lowest=72, out_of_range="octave")
+    >>> score.notes, score.programs, score.remarks
+    ((Note(pitch=72, velocity=100, start=0.0, end=0.5),), (73,), ('1 note of pitch 60 moved to 72',))
+    """
+    check_count(0, lowest=lowest, highest=highest)
+    if not lowest <= highest <= 127:
+        raise ValueError(f"lowest and highest must satisfy 0 <= lowest <= highest <= 127, got {lowest} and {highest}")
+    if out_of_range not in ("error", "octave"):
+        raise ValueError(f"out_of_range must be 'error' or 'octave', got {out_of_range!r}")
+    keyboard, seconds = _played(os.fspath(path))
+    played = sorted(keyboard.notes, key=lambda note: (note.start, note.pitch))
+    wrong = collections.Counter(note.pitch for note in played if not lowest <= note.pitch <= highest)
+    moved = {pitch: _moved(pitch, lowest, highest) for pitch in sorted(wrong)}
+    if wrong and (out_of_range == "error" or None in moved.values()):
+        listed = ", ".join(f"{count} of {pitch}" for pitch, count in sorted(wrong.items()))
+        raise ValueError(f"path must have notes from {lowest} to {highest}, got {listed} in {os.fspath(path)!r}")
+    notes = tuple(Note(moved.get(n.pitch) or n.pitch, n.velocity, n.start, n.end) for n in played)
+    remarks = [f"{_notes(wrong[pitch])} of pitch {pitch} moved to {to}" for pitch, to in moved.items()]
+    if keyboard.drums:
+        remarks.append(f"{_notes(keyboard.drums)} of percussion (channel 10) left out")
+    if keyboard.unfinished:
+        remarks.append(f"{_notes(keyboard.unfinished)} without an end last until the end of the file")
+    return Score(notes, tuple(note.program for note in played), seconds, tuple(remarks))
+
+
+def write_score(
+    path: str | os.PathLike, notes: Iterable[Note], programs: int | Sequence[int] = 0, seconds: float | None = None
+) -> None:
+    """Writes notes as a MIDI file: a track for each instrument, 120 beats to a minute, 1920 ticks to a second.
+
+    Args:
+      path: of the file; its folder must exist.
+      notes: times in seconds, rounded to a tick.
+      programs: the General MIDI instrument, one for all or one for each note; at most 15 different ones.
+      seconds: length of the file; by default that of its notes.
+
+    Raises:
+      ValueError: if a pitch, velocity, time, instrument or the length is not allowed, or the file cannot be written.
+      ImportError: without mido; it says what to install.
+
+    >>> write_score("/nowhere/a.mid", [Note(60, 100, 0.0, 0.5)])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: path must be a file that can be written, got '/nowhere/a.mid': ...
+    """
+    mido, notes = _mido(), list(notes)
+    of_each = [programs] * len(notes) if isinstance(programs, int) else list(programs)
+    if len(of_each) != len(notes):
+        raise ValueError(f"programs must be one or one for each of {len(notes)} notes, got {len(of_each)}")
+    _check_bytes(0, programs=np.asarray(of_each, None if of_each else int))
+    used = sorted(set(of_each)) or [0]
+    if len(used) > len(_CHANNELS):
+        raise ValueError(f"programs must be at most {len(_CHANNELS)} different ones, got {len(used)}")
+    for note in notes:
+        _check_note(note)
+    last = max((note.end for note in notes), default=0.0)
+    end = last if seconds is None else seconds
+    check(lambda x: np.isfinite(x) & (x >= last), f"finite and at least {last:g}, the end of the notes", seconds=end)
+    tempo = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=_TEMPO)])
+    song = mido.MidiFile(type=1, ticks_per_beat=_TICKS_PER_BEAT, tracks=[tempo])
+    for program, channel in zip(used, _CHANNELS, strict=False):
+        mine = [note for note, its in zip(notes, of_each, strict=True) if its == program]
+        song.tracks.append(_track(mido, mine, program, channel, round(end * _TICKS)))
+    try:
+        song.save(os.fspath(path))
+    except OSError as error:
+        raise ValueError(f"path must be a file that can be written, got {os.fspath(path)!r}: {error}") from error
+
+
+def notes_of_roll(roll: np.ndarray, rate: float = FRAME_RATE) -> list[Note]:
+    """The notes of a piano roll: runs of one velocity; the inverse of :func:`scorekit.data.phrases.piano_roll`.
+
+    Args:
+      roll: velocities ``(T, 128)``, integers from 0 to 127, 0 for keys that are up.
+      rate: frames to a second.
+
+    Returns:
+      Notes sorted by onset, then pitch; frame ``m`` begins at ``m / rate`` seconds.
+
+    Raises:
+      ValueError: if ``roll`` is not ``(T, 128)`` integers from 0 to 127 or ``rate`` not finite and > 0.
+
+    >>> roll = np.zeros((5, 128), np.uint8)
+    >>> roll[1:3, 60] = 100
+    >>> notes_of_roll(roll, rate=10)
+    [Note(pitch=60, velocity=100, start=0.1, end=0.3)]
+    """
+    roll = np.asarray(roll)
+    if roll.ndim != 2 or roll.shape[1] != 128:
+        raise ValueError(f"roll must be (T, 128), got {roll.shape}")
+    _check_bytes(0, roll=roll)
+    check_positive(rate=rate)
+    keys = np.pad(roll.astype(np.int16), [(1, 1), (0, 0)])
+    changes = keys[1:] != keys[:-1]
+    starts = np.argwhere((changes & (keys[1:] > 0)).T)  # by key, then time
+    ends = np.argwhere((changes & (keys[:-1] > 0)).T)
+    notes = [
+        Note(int(pitch), int(roll[first, pitch]), float(first / rate), float(last / rate))
+        for (pitch, first), (_, last) in zip(starts, ends, strict=True)
+    ]
+    return sorted(notes, key=lambda note: (note.start, note.pitch))
+
+
+def read_midi(
+    path: str | os.PathLike,
+    *,
+    rate: float = FRAME_RATE,
+    lowest: int = 0,
+    highest: int = 127,
+    out_of_range: _OutOfRange = "error",
+) -> np.ndarray:
+    """Reads a MIDI file as a piano roll of all its instruments; remarks of :func:`read_score` become warnings.
+
+    Args:
+      path: of the file, of type 0 or 1.
+      rate: frames to a second.
+      lowest: lowest MIDI pitch that is allowed.
+      highest: highest MIDI pitch that is allowed.
+      out_of_range: ``"error"`` or ``"octave"``, as of :func:`read_score`.
+
+    Returns:
+      uint8 ``(T, 128)``: velocities, 0 for keys that are up; where notes of several instruments meet on a key, the
+      later one's.
+
+    Raises:
+      ValueError: as :func:`read_score`, if ``rate`` is not finite and > 0, or the file has neither notes nor length.
+      ImportError: without mido; it says what to install.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_score(folder + "/a.mid", [Note(60, 100, 0.0, 0.5)])
+    ...     read_midi(folder + "/a.mid", rate=4)[:, 60].tolist()
+    [100, 100]
+    """
+    check_positive(rate=rate)
+    score = read_score(path, lowest=lowest, highest=highest, out_of_range=out_of_range)
+    for remark in score.remarks:
+        warnings.warn(f"{os.fspath(path)}: {remark}", stacklevel=2)
+    frames = max([round(score.seconds * rate), *(round(note.start * rate) + 1 for note in score.notes)])
+    if frames == 0:
+        raise ValueError(f"path must have notes or a length, got none in {os.fspath(path)!r}")
+    return piano_roll(score.notes, frames, rate)
+
+
+def write_midi(path: str | os.PathLike, roll: np.ndarray, *, rate: float = FRAME_RATE, program: int = 0) -> None:
+    """Writes a piano roll as a MIDI file that :func:`read_midi` reads back exactly, silence at the end included.
+
+    Args:
+      path: of the file; its folder must exist.
+      roll: velocities ``(T, 128)``, integers from 0 to 127, ``T >= 1``.
+      rate: frames to a second, at most 1000.
+      program: the General MIDI instrument.
+
+    Raises:
+      ValueError: if ``roll`` is not as above, ``rate`` or ``program`` is out of range, or the file cannot be written.
+      ImportError: without mido; it says what to install.
+
+    >>> import tempfile
+    >>> roll = np.zeros((50, 128), np.uint8)
+    >>> roll[3:20, 60], roll[20:30, 60], roll[30, 127] = 100, 90, 1
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_midi(folder + "/a.mid", roll)
+    ...     bool(np.all(read_midi(folder + "/a.mid") == roll))
+    True
+    """
+    check_positive(rate=rate)
+    if rate > _LARGEST_RATE:
+        raise ValueError(f"rate must be at most {_LARGEST_RATE:g}, got {rate}")
+    notes = notes_of_roll(roll, rate)
+    if not len(roll):
+        raise ValueError("roll must have a frame or more, got none")
+    write_score(path, notes, program, len(roll) / rate)
+
+
+def _mido() -> Any:
+    try:
+        return importlib.import_module("mido")
+    except ImportError as error:
+        raise ImportError("MIDI files need mido: pip install 'scorekit[audio]'") from error
+
+
+def _played(path: str) -> tuple[Keyboard, float]:
+    """Everything that a file plays, and its length in seconds."""
+    mido = _mido()
+    try:
+        song = mido.MidiFile(path)
+        if song.ticks_per_beat <= 0:
+            raise ValueError("its times are not in ticks of a beat but SMPTE frames")
+        messages = song.merged_track
+    except (OSError, EOFError, ValueError, TypeError, LookupError, mido.KeySignatureError) as error:
+        reason = str(error) or "it ends too early"
+        raise ValueError(f"path must be a MIDI file of type 0 or 1, got {path!r}: {reason}") from error
+    keyboard, tempo, elapsed, now = Keyboard(_DRUMS), _TEMPO, 0, 0.0
+    for message in messages:
+        elapsed += message.time * tempo
+        now = elapsed / (song.ticks_per_beat * 1_000_000)
+        if message.type == "set_tempo":
+            tempo = message.tempo
+        else:
+            keyboard.receive(message, now)
+    keyboard.finish(now)
+    return keyboard, now
+
+
+def _moved(pitch: int, lowest: int, highest: int) -> int | None:
+    """The pitch moved by octaves into the range, or None where none of its octaves is in it."""
+    up = pitch + 12 * max(-(-(lowest - pitch) // 12), 0)
+    down = up - 12 * max(-(-(up - highest) // 12), 0)
+    return down if lowest <= down <= highest else None
+
+
+def _notes(count: int) -> str:
+    return f"{count} note{'s' * (count != 1)}"
+
+
+def _check_bytes(least: int, **named: Any) -> None:
+    for name, value in named.items():
+        array = np.asarray(value)
+        if array.dtype.kind not in "iu":
+            raise ValueError(f"{name} must hold integers from {least} to 127, got {array.dtype}")
+        if np.any(wrong := (array < least) | (array > 127)):
+            raise ValueError(f"{name} must hold integers from {least} to 127, got {array[wrong].flat[0]}")
+
+
+def _check_note(note: Note) -> None:
+    _check_bytes(0, pitch=note.pitch)
+    _check_bytes(1, velocity=note.velocity)
+    if not (0 <= note.start <= note.end < float("inf")):
+        raise ValueError(f"start and end must be finite with 0 <= start <= end, got {note.start} and {note.end}")
+
+
+def _track(mido: Any, notes: Sequence[Note], program: int, channel: int, end: int) -> Any:
+    """The messages of one instrument: at one tick releases come first, and those of notes of no length last."""
+    events = [(0, -1, mido.Message("program_change", program=program, channel=channel))]
+    for note in notes:
+        first, last = round(note.start * _TICKS), round(note.end * _TICKS)
+        key = {"note": int(note.pitch), "channel": channel}
+        events.append((first, 1, mido.Message("note_on", velocity=int(note.velocity), **key)))
+        events.append((last, 2 if first == last else 0, mido.Message("note_off", **key)))
+    events.append((end, 3, mido.MetaMessage("end_of_track")))
+    track, now = mido.MidiTrack(), 0
+    for tick, _, message in sorted(events, key=lambda event: event[:2]):
+        track.append(message.copy(time=tick - now))
+        now = tick
+    return track
