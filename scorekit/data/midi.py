@@ -119,7 +119,8 @@ def write_score(
     ValueError: path must be a file that can be written, got '/nowhere/a.mid': ...
     """
     mido, notes = _mido(), list(notes)
-    of_each = [programs] * len(notes) if isinstance(programs, int) else list(programs)
+    given: Any = programs
+    of_each: list[int] = [given] * len(notes) if np.ndim(given) == 0 else list(given)
     if len(of_each) != len(notes):
         raise ValueError(f"programs must be one or one for each of {len(notes)} notes, got {len(of_each)}")
     _check_bytes(0, programs=np.asarray(of_each, None if of_each else int))

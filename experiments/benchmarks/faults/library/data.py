@@ -166,7 +166,6 @@ ROWS |= {
 }
 
 EXEMPT = {
-    "data.midi.Score": "a result",
     "data.soundfont.default_path": "takes no values",
     "data.CaptionEncoder": "a record, which encode_captions takes",
     "data.CaptionedSet": "a result",
