@@ -14,7 +14,7 @@ from experiments.models import sequence_sampling, sequences
 def data_fields() -> ConfigDict:
     """The section ``data`` of what has classes as its only condition."""
     section = data.fields()
-    for name in ("captions", "map", "tokens", "vector"):
+    for name in ("captions", "embeddings", "map", "tokens", "vector"):
         del section[name]
     return section
 

@@ -22,6 +22,8 @@ _RECORD = "weights"
 _ADDED = {
     "data.tokens.name": "none",
     "loss.coupling.name": "independent",
+    "loss.flow_map.name": "none",
+    "loss.levels": "example",
     "preconditioning.noise.name": "log_snr",
 }
 """Fields that runs were saved without, at the value that they all had."""
@@ -71,6 +73,7 @@ def check_weights(config: Config, workdir: Path, step: int | None = None) -> Non
 
 
 def _compare(ours: dict[str, Any], trained: dict[str, Any], workdir: Path) -> None:
+    trained = {field: value for field, value in trained.items() if _ADDED.get(field) != value}
     for field in sorted({*ours, *trained}):
         value, before = (to_text(_shown(fields.get(field))) for fields in (ours, trained))
         if ours.get(field) == trained.get(field):

@@ -1,6 +1,6 @@
 """Emoji of 16 x 16 pixels from the embedding of a picture, which a prior draws: a decoder as in DALL·E 2; 5,000 steps.
 
-The embedding is dropped in a tenth of the examples, the tokens of the caption in half of them.
+All conditions are dropped in a tenth of the examples, the tokens of the caption in half of the others.
 
 python -m experiments.train --config=experiments/configs/text/decoder.py --workdir=runs/decoder \
     --config.data.embeddings.encoder=runs/contrastive
@@ -15,7 +15,5 @@ def get_config():
     config.data.vector.name = "embedding"
     config.data.embeddings.encoder = "runs/contrastive"
 
-    config.loss.caption_dropout = None
-    config.loss.vector_dropout = 0.1
     config.loss.tokens_dropout = 0.5
     return config

@@ -21,8 +21,9 @@ def get_config():
     config.preconditioning.sigma_data = 1.0
 
     config.loss.target.name = "x0"
+    config.loss.caption_dropout = 0.1
     config.loss.label_dropout = 0.0  # a single class
-    config.loss.vector_dropout = 0.1
+    config.loss.vector_dropout = 0.0
 
     config.training.steps = 10_000
     config.training.batch_size = 128
