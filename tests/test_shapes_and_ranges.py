@@ -25,13 +25,13 @@ SHAPES = {
     "denoiser_from_network, t": lambda x: denoisers.denoiser_from_network(lambda x, t: x, FLOW)(x, COLUMN[:2]),
     "denoiser_from_score": lambda x: denoisers.denoiser_from_score(flat, FLOW)(x, 0.5),
     "perturb": lambda x: process.perturb(x, COLUMN, 0.5, FLOW),
-    "perturb, t": lambda x: process.perturb(x, x, np.full((4, 1), 0.5), FLOW),
+    "perturb, t": lambda x: process.perturb(x, x, np.full((4, 2), 0.5), FLOW),
     "classification_loss": lambda x: losses.classification_loss_at(flat, FLOW, x, x, AT, np.zeros(4, int)),
     "classification_loss, eps": lambda x: losses.classification_loss_at(
         lambda x, t: x, FLOW, x, COLUMN, AT, np.zeros(4, int)
     ),
     "classifier_free": lambda x: guidance.classifier_free(right, wrong, 2.0)(x, 0.5),
-    "classifier_free, scale": lambda x: guidance.classifier_free(right, right, np.ones((4, 1)))(x, 0.5),
+    "classifier_free, scale": lambda x: guidance.classifier_free(right, right, np.ones((4, 2)))(x, 0.5),
     "interval": lambda x: guidance.interval(right, wrong, FLOW)(x, COLUMN / 2),
     "dps": lambda x: guidance.dps(right, FLOW, lambda x: x, COLUMN, 1.0)(x, 0.5),
     "consistency": lambda x: flow_maps.consistency_training_loss(wrong, right, FLOW, x, x, AT.t, S),

@@ -108,8 +108,8 @@ RANGES = {
     **within("representation", representation.RANGES),
     **within("map", {**_KEYS, **or_none(
         count=count(1, 64), cutoff=between(0, 0.5, open_low=True, open_high=True), f_min=at_least(0),
-        factor=count(1), fft_size=count(2, 2**20), hop=count(1, 2**20), num_mels=count(1, 2**16), radius=count(1, 2**16),
-        scale=above(0),
+        factor=count(1), fft_size=count(2, 2**20), hop=count(1, 2**20), num_mels=count(1, 2**16),
+        radius=count(1, 2**16), scale=above(0),
     )}),
     **within("vector", _KEYS),
     **within("captions", captions.RANGES),

@@ -55,7 +55,7 @@ class Embedding:
 def check(config: Config) -> None:
     """Validates the section ``data.embeddings`` of pictures."""
     options = config.data
-    if "embeddings" not in options:
+    if "embeddings" not in options or "vector" not in options:
         return
     encoder, vector = options.embeddings.encoder, options.vector.name
     if are_examples(config):
