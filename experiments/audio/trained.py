@@ -10,8 +10,9 @@ from experiments.cli.config import Config, ConfigError, hint, leaves, require
 from experiments.configs import base
 from experiments.data.dataset import Batch, preprocess
 from experiments.data.sounds import Sounds
+from experiments.models import rules
 from experiments.models.conditioning import conditions
-from experiments.models.sampling import at_steps
+from experiments.models.sampling import at_steps, build_sampler
 
 _SAME = ("data.name", "data.crop", "data.test_split", "data.peak", "data.representation")
 
@@ -59,4 +60,6 @@ def open_trained(folder: str, steps: int, seed: int) -> Trained:
         given = conditions(run.model, preprocess(run.dataset, batch))
         return run.generate(run.params, seed, given, config.sampling.guidance_scale)
 
-    return Trained(f"{path.name}, {steps} steps", restore, steps)
+    solver, ts = build_sampler(config, run.model.schedule)
+    pair = not rules.is_plain(config, config.sampling.guidance_scale)
+    return Trained(f"{path.name}, {steps} steps", restore, solver.evals_per_step * (len(ts) - 1) * (1 + pair))

@@ -118,10 +118,11 @@ def counted_tables(folder: str) -> list[Table]:
     config: Config = kinds.saved(folder)
     if not kinds.is_sequence(config):
         raise ConfigError(f"--counted={folder}: must be a run of a model of sequences")
-    run = sequence_runs.open_run(config, as_path(folder).absolute())
+    scales = shared.guidance_scales("scales", _SCALES.value)
+    run = sequence_runs.open_run(config, as_path(folder).absolute(), scales=scales)
     counted = counted_sequences.count(run)
     rows = []
-    for scale in shared.guidance_scales("scales", _SCALES.value):
+    for scale in scales:
         sequential, joint = counted_sequences.guided_rows(counted, scale)
         rows.append([f"{scale:g}", sequential.distance, sequential.accuracy, joint.accuracy, sequential.entropy,
                      joint.entropy])  # fmt: skip

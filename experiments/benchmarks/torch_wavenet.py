@@ -118,16 +118,16 @@ class Compared(NamedTuple):
 
 
 def compare(
-    model: sequences.Sequences, dataset: Symbols, steps: int, batch_size: int, learning_rate: float
+    model: sequences.Sequences, dataset: Symbols, steps: int, batch_size: int, learning_rate: float, seed: int = 0
 ) -> Compared:
     """Trains both networks from the same weights on the same batches.
 
     Raises:
       ValueError: for a network that :func:`like` does not know.
     """
-    params = sequences.init_params(model, jax.random.key(0))
+    params = sequences.init_params(model, jax.random.key(seed))
     module, test = like(model.module, params), dataset.test
-    batches = [dataset.batch(0, i, batch_size) for i in range(steps)]
+    batches = [dataset.batch(seed, i, batch_size) for i in range(steps)]
     optimizer = optax.adam(learning_rate)
 
     def nats(params, x, labels):
@@ -175,7 +175,9 @@ def main(config: Config) -> None:
         raise ConfigError(f"config.network.name={name}: must be causal_wavenet, which there is in PyTorch")
     dataset = sequences.load_data(config)
     model = sequences.without_positions(config, dataset)
-    found = compare(model, dataset, _STEPS.value, config.training.batch_size, config.training.learning_rate)
+    found = compare(
+        model, dataset, _STEPS.value, config.training.batch_size, config.training.learning_rate, config.seed
+    )
     rows = [
         [framework, found.before[i], found.after[i], found.seconds[i]] for i, framework in enumerate(("jax", "torch"))
     ]

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.cli.config import Config
+from experiments.cli.config import Config, require
 from experiments.cli.ranges import at_least, check_ranges, count, items, within
 from experiments.data.dataset import in_blocks, rows_of
 from experiments.data.symbols import Symbols
@@ -44,6 +44,11 @@ RANGES = {
 def check(config: Config) -> None:
     """Validates the section ``evaluation``."""
     check_ranges(config, within("evaluation", RANGES))
+
+
+_OF_BITS = 1
+FITTED = "classification accuracy score"
+"""Of a classifier that is fitted to the samples: not for decoded test data, which it would be tested on."""
 
 
 class Bits(NamedTuple):
@@ -108,13 +113,16 @@ def evaluate(
       generate: from :func:`experiments.models.sequence_sampling.make_sampler`.
       partial: where samples are kept until the caller has written the evaluation.
     """
+    require(config.sampling.given is None, "sampling.given", config.sampling.given,
+            "None in an evaluation: what is given is of the test data that samples are compared with")  # fmt: skip
     bits, scorer = bits_per_symbol(config, model, dataset, params), dataset.scorer()
     rows, labels = {}, np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
     if scorer is not None:
         rows["real test data"] = scorer.real
         if not dataset.coding.exact:
             decoded = in_blocks(jax.jit(dataset.from_model), dataset.test["x"], min(50, len(dataset.test["x"])))
-            rows["codes of test data, decoded"] = scorer.samples(decoded, dataset.test["label"])
+            measured = scorer.samples(decoded, dataset.test["label"])
+            rows["codes of test data, decoded"] = {k: v for k, v in measured.items() if k != FITTED}
         for scale in config.evaluation.guidance_scales:
             samples = generate(params, config.seed + 1, labels, scale, partial=partial)
             rows[f"γ = {scale:g}"] = scorer.samples(samples, labels)
@@ -140,10 +148,10 @@ def bits_per_symbol(config: Config, model: Sequences, dataset: Symbols, params: 
     run = spread_jit(values)
     few = rows_of(dataset.test, slice(dataset.max_evaluated))
     examples, size = len(few["x"]), min(dataset.evaluation_batch, len(few["x"]))
-    parts = []
+    key, parts = jax.random.fold_in(jax.random.key(config.seed), _OF_BITS), []
     for start in range(0, examples, size):
         at = np.minimum(np.arange(start, start + size), examples - 1)  # of one compiled size
-        found = run(params, jax.random.key(config.seed + start), few["x"][at], few["label"][at])
+        found = run(params, jax.random.fold_in(key, start), few["x"][at], few["label"][at])
         parts.append(np.asarray(found)[: examples - start])
     bits = np.concatenate(parts)
     error = float(bits.std(ddof=1) / math.sqrt(examples)) if examples > 1 else math.nan

@@ -13,7 +13,7 @@ from experiments.cli.ranges import above, at_least, between, check_ranges, count
 from experiments.data.dataset import held_out_of
 from experiments.data.symbols import Symbols
 from experiments.models.devices import everywhere, spread, spread_jit
-from experiments.models.finite import check_samples
+from experiments.models.finite import NotFinite, check_samples
 from experiments.models.partial import PartialSamples, digest_of
 from experiments.models.restoring import check_average
 from experiments.models.sampling import Generate
@@ -131,10 +131,17 @@ def transform_of(options: Config) -> Callable[[Array], Array] | None:
     return transform if changes else None
 
 
+@jax.jit
+def _all_finite(params):
+    return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]))
+
+
 def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate:
     """``generate(params, seed, labels, guidance_scale) -> samples`` as data, in batches of one compiled size.
 
     With ``partial=PartialSamples(folder)``, the codes of more than one batch are kept until the caller removes them.
+
+    ``generate`` raises :class:`~experiments.models.finite.NotFinite` for parameters that are not finite.
 
     Raises:
       ConfigError: for fields that do not fit the symbols.
@@ -173,6 +180,8 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
 
     def generate(params, seed: int, labels, guidance_scale: float, *, partial: PartialSamples | None = None):
         labels, params = np.asarray(labels, np.int32), everywhere(params)
+        if not _all_finite(params):  # codes always are
+            raise NotFinite(f"the parameters of the {config.model} model are not all finite; nothing was drawn")
         first = held_out_of(dataset, labels)["x"][:, :kept] if kept else np.zeros((len(labels), 0), np.int32)
         size, key = min(options.batch_size, len(labels)), jax.random.key(seed)
 

@@ -103,6 +103,9 @@ def check(config: Config) -> None:
     latent, of_codes = config.data.latents, config.symbols.name == "codes"
     allowed = "the folder of an autoencoder with codes" if of_codes else "None without config.symbols.name=codes"
     require(bool(latent) == of_codes, "data.latents", latent, allowed)
+    order = config.order.name
+    require(config.symbols.name != "mu_law" or order == "raster", "order.name", order,
+            "raster for symbols.name=mu_law, whose codes have no rows and columns")  # fmt: skip
     for field, value in config.schedule.items():
         unused = value is None or is_diffusion(config)
         require(unused, f"schedule.{field}", value, "None for config.model=autoregressive, which has no noise")

@@ -95,6 +95,8 @@ def check(config: Config) -> None:
         raise ConfigError("config.transcriber: must be there; a model is trained with experiments.train")
     check_ranges(config, RANGES)
     require(issubclass(data.kind_of(config), Phrases), "data.name", config.data.name, "a data set of phrases")
+    crop = config.data.crop
+    require(crop is None, "data.crop", crop, "None: where a sound is cut, a key that is down would count as struck")
     lowest, highest = config.transcriber.lowest, config.transcriber.highest
     require(lowest <= highest, "transcriber.lowest", lowest, f"at most transcriber.highest={highest}")
     check_average(config, "evaluation.ema")

@@ -4,7 +4,7 @@
         --workdir=runs/transcriber
 
 The same command continues a run that was stopped, and of a finished one measures again, for example with
-``--config.evaluation.onset_threshold=0.3``. ``workdir`` then holds ``report.html`` with audio widgets and piano rolls,
+``--config.evaluation.onset_threshold=0.5``. ``workdir`` then holds ``report.html`` with audio widgets and piano rolls,
 ``config.json``, ``evaluation.json``, ``transcriber.json``, metrics and ``checkpoints/``.
 """
 
@@ -76,7 +76,8 @@ def train_and_report(config: Config, workdir: Path, start: float) -> None:
     """Trains the transcriber, measures it and writes the report."""
     dataset = data.load(config)
     assert isinstance(dataset, Phrases)
-    write_results(workdir / transcription.FILE, {"sample_rate": dataset.sample_rate})
+    if distributed.is_first():
+        write_results(workdir / transcription.FILE, {"sample_rate": dataset.sample_rate})
     found, cpu = train(config, workdir, dataset), time.process_time()
     if not distributed.is_first():
         return

@@ -2,7 +2,7 @@
 
     python -m experiments.music.transcribe --workdir=runs/transcriber --sound=song.wav --out=song.mid
     python -m experiments.music.transcribe --workdir=runs/transcriber --sound=song.wav --program=73 \
-        --config.evaluation.onset_threshold=0.3
+        --config.evaluation.onset_threshold=0.5
 
 Writes ``song.mid``, ``song.png`` and ``song.html``, which plays the sound beside the picture. The file may have any
 length, sample rate and number of channels. A silent one becomes a MIDI file without notes of the same length.

@@ -19,7 +19,7 @@ from experiments.text.stages import Stage, conditions, open_stages
 from scorekit import data
 from scorekit.embeddings import closest, slerp, text_difference
 
-CANDIDATES = 2
+CANDIDATES, _OTHER = 2, 2**31  # of a prior; added to the seed, so that decoders have other noise
 """Embeddings that a prior draws for each picture, of which the closest to the caption is kept."""
 
 
@@ -48,8 +48,11 @@ def check_same(prior: Encoder, decoder: Encoder, given: str, decoder_name: str) 
     if prior.features != decoder.features:
         raise ConfigError(f"{given}: draws embeddings of {prior.features} values, {decoder_name} decodes those of "
                           f"{decoder.features}")  # fmt: skip
-    same = jax.tree.map(lambda a, b: a.shape == b.shape and np.array_equal(a, b), prior.params, decoder.params)
-    if not all(jax.tree.leaves(same)):
+    alike = jax.tree.structure(prior.params) == jax.tree.structure(decoder.params)
+    same = not alike or jax.tree.map(
+        lambda a, b: a.shape == b.shape and np.array_equal(a, b), prior.params, decoder.params
+    )
+    if not alike or not all(jax.tree.leaves(same)):
         raise ConfigError(f"{given}: draws embeddings of another encoder than {decoder_name} decodes; train both with "
                           f"one config.data.embeddings.encoder")  # fmt: skip
 
@@ -73,9 +76,13 @@ def from_captions(
     """
     prior, encoder = open_stages([config], [name])[0], encoder_of(config)
     check_same(encoder, encoder_of(decoder.config), f"--prior={name}", decoder.name)
+    classes = [one.run.dataset.num_classes for one in (prior, decoder)]
+    if classes[0] != classes[1]:
+        raise ConfigError(f"--prior={name}: has {classes[0]} classes, {decoder.name} has {classes[1]}; train both with "
+                          f"one config.data.label")  # fmt: skip
     repeated = [prompt for prompt in prompts for _ in range(CANDIDATES)]
     given = conditions(prior, np.repeat(labels, CANDIDATES), repeated, negative, None, None)
-    found = prior.run.generate(prior.run.params, seed, given, prior.config.sampling.guidance_scale)
+    found = prior.run.generate(prior.run.params, (seed + _OTHER) % 2**32, given, prior.config.sampling.guidance_scale)
     candidates = normalised(found.reshape(len(prompts), CANDIDATES, -1))
     known = sorted({text for prompt in prompts for text, _ in prompt.parts})
     of_text = dict(zip(known, encoder.embed_texts(known), strict=True))

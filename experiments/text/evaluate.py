@@ -16,6 +16,7 @@ docs/text_to_image.md says what each column is.
 """
 
 import functools
+import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,6 +104,7 @@ def main(config: Config) -> None:
     vgg = measures.vgg_features(_VGG.value)
     real = functools.cache(lambda: measures.reference(last, judge, vgg))
     about = {"stages": names, "steps": [stage.run.step for stage in stages], "configs": saved, "judge": _JUDGE.value,
+             "entries": hashlib.sha256(judge.entries.tobytes()).hexdigest()[:16],
              "num": _NUM.value, "seed": _SEED.value, "vgg": _VGG.value}  # fmt: skip
     rows, painter, kept = KeptRows(out / "rows.json", about), Painter(stages, _SEED.value), out / "pictures"
     cells = grid(list(found), *compared)
@@ -122,8 +124,9 @@ def main(config: Config) -> None:
     table = reporting.table(rows.rows(), judge.name, gallery.about)
     sections = [table, *reporting.curve_sections(out, cells, rows.rows())]
     sections += reporting.picture_sections(out, kept, cells, rows.rows())
-    if by_style(stages, found[cells[-1].kind], painter, cells[-1], kept / "styles.npz"):
-        sections.append(reporting.style_section(out, kept / "styles.npz", first.styles))
+    styles = kept / f"styles_{hashlib.sha256(repr((about, cells[-1])).encode()).hexdigest()[:16]}.npz"
+    if by_style(stages, found[cells[-1].kind], painter, cells[-1], styles):
+        sections.append(reporting.style_section(out, styles, first.styles))
     facts = {"stages": ", ".join(names), "judge": _JUDGE.value, "pictures of each row": _NUM.value}
     report = write_report(out / "report.html", f"scorekit: {first.name}, pictures from captions", facts, sections)
     print(tables_as_text([table]))

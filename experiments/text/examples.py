@@ -47,8 +47,8 @@ class Examples(NamedTuple):
     rows: np.ndarray
 
     def some(self, count: int) -> "Examples":
-        """``count`` of them, evenly spaced; all in turn if there are not so many."""
-        chosen = np.sort(np.resize(evenly(len(self.texts), count), count))
+        """``count`` of them at random, always the same; all in turn if there are not so many."""
+        chosen = np.sort(np.resize(np.random.default_rng(0).permutation(len(self.texts)), count))
         return Examples([self.texts[i] for i in chosen], self.labels[chosen], self.right[chosen], self.rows[chosen])
 
 

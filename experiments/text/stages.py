@@ -49,6 +49,9 @@ def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, 
                           f"one from a caption, or use experiments.text.variations")  # fmt: skip
     for i, (config, name) in enumerate(zip(configs, names, strict=True)):
         of = config.data.latents or config.data.name
+        if i and config.data.vector.name == EMBEDDING:
+            raise ConfigError(f"--stages: {name} must be conditioned on the caption or on no vector: only the first "
+                              f"stage is on the embedding of a picture")  # fmt: skip
         if are_examples(config):
             raise ConfigError(f"--stages: {name} must draw pictures, it draws embeddings: give it as --prior")
         if config.data.latents or not issubclass(data.kind_of(config), Images):

@@ -90,7 +90,7 @@ def read_score(
     if wrong and (out_of_range == "error" or None in moved.values()):
         listed = ", ".join(f"{count} of {pitch}" for pitch, count in sorted(wrong.items()))
         raise ValueError(f"path must have notes from {lowest} to {highest}, got {listed} in {os.fspath(path)!r}")
-    notes = tuple(Note(moved.get(n.pitch) or n.pitch, n.velocity, n.start, n.end) for n in played)
+    notes = tuple(Note(moved.get(n.pitch, n.pitch) or 0, n.velocity, n.start, n.end) for n in played)
     remarks = [f"{_notes(wrong[pitch])} of pitch {pitch} moved to {to}" for pitch, to in moved.items()]
     if keyboard.drums:
         remarks.append(f"{_notes(keyboard.drums)} of percussion (channel 10) left out")

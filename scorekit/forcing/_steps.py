@@ -39,7 +39,8 @@ def step(
         here = jnp.where(moves, of_solver, t)
         clean = here <= 0
         seen = jnp.where(clean, jnp.asarray(stabilisation, here.dtype), here)
-        ratio = jnp.where(clean, schedule.alpha(seen) / schedule.alpha(here), 1.0)
+        at_zero = schedule.alpha(jnp.where(clean, here, 0.0))  # not 0, which would make the gradient NaN
+        ratio = jnp.where(clean, schedule.alpha(seen) / at_zero, 1.0)
         scaled = combine((ratio, where(moves, stage, x)))
         return denoiser(scaled, seen)
 

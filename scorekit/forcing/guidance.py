@@ -34,7 +34,7 @@ def history_guidance(
       noise: standard normal, shaped like the state; it is the same at every evaluation.
       guidance_scale: gamma; 1 is the denoiser itself, 0 forgets the history.
       level: the time to which the history is noised, in (0, 1].
-      clean: the largest time of a frame of the history: the stabilisation of the sampler.
+      clean: the time of the frames of the history: 0, or the stabilisation of the sampler, as which it shows them.
 
     Returns:
       ``(x_t, t) -> Prediction``, the guided denoiser.
@@ -67,7 +67,7 @@ def _guided(denoiser, schedule, noise, scale, level, clean, x_t: PyTree, t: Arra
     if jnp.shape(t) != shape:
         raise ValueError(f"t must have shape {shape}, one value per frame, got {jnp.shape(t)}")
     level = jnp.asarray(level, jnp.float32)
-    history = t <= jnp.minimum(clean, level)
+    history = (t == jnp.asarray(clean, t.dtype)) & (t <= level)
     kernel = transition(schedule, level, jnp.where(history, t, 0.0))
     noised = combine((kernel.scales[0], x_t), (kernel.std, noise))
     full, masked = denoiser(x_t, t), denoiser(where(history, noised, x_t), jnp.where(history, level, t))

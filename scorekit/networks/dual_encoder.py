@@ -79,7 +79,8 @@ class DualEncoder(nn.Module):
         Raises:
           ValueError: for an input of the wrong shape or dtype, or an attribute out of range.
         """
-        log_temperature = jnp.maximum(self.log_temperature, math.log(_LEAST_TEMPERATURE))
+        below = jnp.maximum(math.log(_LEAST_TEMPERATURE) - self.log_temperature, 0.0)
+        log_temperature = self.log_temperature + jax.lax.stop_gradient(below)  # the gradient leads back above the least
         return self.embed_pictures(x), self.embed_captions(captions), log_temperature
 
     def embed_pictures(self, x: Array) -> Array:

@@ -109,6 +109,8 @@ def test_notes_out_of_range_are_an_error_or_move_by_octaves(tmp_path):
     score = read_score(path, lowest=36, highest=84, out_of_range="octave")
     assert [note.pitch for note in score.notes] == [44, 78, 78]
     assert score.remarks == ("1 note of pitch 20 moved to 44", "2 notes of pitch 90 moved to 78")
+    down = save(tmp_path / "down.mid", [on(0, 12), off(100, 12)])
+    assert [n.pitch for n in read_score(down, lowest=0, highest=11, out_of_range="octave").notes] == [0]
     with pytest.raises(ValueError, match="must have notes from 60 to 64"):
         read_score(path, lowest=60, highest=64, out_of_range="octave")
     with pytest.raises(ValueError, match="out_of_range must be 'error' or 'octave', got 'drop'"):

@@ -4,7 +4,7 @@ python -m experiments.latents.train --config=experiments/configs/latents/digits_
     --config.autoencoder.codes=64 --config.autoencoder.latent_channels=4
 python -m experiments.train --config=experiments/configs/sequences/digits_codes.py --workdir=runs/digits_codes
 
-Samples and metrics are of decoded digits; "codes of test data, decoded" is what no model of these codes can exceed.
+Samples and metrics are of decoded digits; "codes of test data, decoded" shows what the autoencoder alone loses.
 """
 
 from experiments.configs import base_sequence

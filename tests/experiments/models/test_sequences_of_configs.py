@@ -11,8 +11,10 @@ from experiments.cli.config import ConfigError
 from experiments.configs import base, base_sequence
 from experiments.configs.sequences import smoke
 from experiments.data.symbols import Coding, Symbols
+from experiments.evaluation import sequence_metrics
 from experiments.evaluation.sequence_metrics import bits_per_symbol
 from experiments.models import sequence_sampling, sequences
+from experiments.models.finite import NotFinite
 from experiments.models.sequence_sampling import make_sampler, transform_of
 from experiments.sequences import runs
 
@@ -47,6 +49,7 @@ def changed(*overrides):
          "config.evaluation.guidance_scales=2.0: must be 1 for config.loss.label_dropout=0"),
         (["symbols.name=codes"], "config.data.latents=None: must be the folder of an autoencoder with codes"),
         (["data.latents=runs/x"], "config.data.latents=runs/x: must be None without config.symbols.name=codes"),
+        (["symbols.name=mu_law", "order.name=subscale"], "config.order.name=subscale: must be raster for symbols.name"),
         (["sampling.nucleus=0"], "config.sampling.nucleus=0.0: must be above 0 and at most 1"),
     ],
 )  # fmt: skip
@@ -168,6 +171,21 @@ def test_truncations_are_applied_in_their_order():
     assert transform is not None
     np.testing.assert_array_equal(transform(jnp.array([0.0, 2.0, 1.0])), [-np.inf, 4.0, 2.0])
     assert transform_of(smoke.get_config().sampling) is None
+
+
+def test_parameters_that_are_not_finite_draw_nothing(built):
+    config, dataset, model, params = built
+    broken = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), params)
+    with pytest.raises(NotFinite, match=f"the parameters of the {config.model} model are not all finite"):
+        make_sampler(config, model, dataset)(broken, 0, np.zeros(2, np.int32), 1.0)
+
+
+def test_an_evaluation_gives_no_test_data_to_the_samples(built):
+    config, dataset, model, params = built
+    config = config.copy_and_resolve_references()
+    config.sampling.given = 1
+    with pytest.raises(ConfigError, match=r"config.sampling.given=1: must be None in an evaluation"):
+        sequence_metrics.evaluate(config, model, dataset, params, None)  # type: ignore[arg-type]
 
 
 def test_more_codes_than_there_are_cannot_be_kept(built):

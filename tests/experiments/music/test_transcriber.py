@@ -173,6 +173,10 @@ def test_config_of_other_runs(tmp_path):
     with pytest.raises(ConfigError, match=r"config.transcriber.lowest=90: must be at most transcriber.highest=84"):
         transcriber.check(config)
     config = config_file.get_config()
+    config.data.crop = 8192
+    with pytest.raises(ConfigError, match=r"config.data.crop=8192: must be None"):
+        transcriber.check(config)
+    config = config_file.get_config()
     config.data.name = "soundfont_notes/4khz"
     with pytest.raises(ConfigError, match=r"config.data.name=soundfont_notes/4khz: must be a data set of phrases"):
         transcriber.check(config)

@@ -47,7 +47,8 @@ def test_captions_of_one_subject_are_right_and_held_out_ones_are_apart():
     assert held_out.texts == ["a red cat", "red: cat"]  # an empty caption is none
     assert held_out.right.sum(1).tolist() == [2, 2]
     assert held_out.rows.tolist() == [0, 0]
-    assert seen.some(3).texts == [seen.texts[i] for i in (0, 6, 11)]
+    assert len(set(seen.some(3).texts)) == 3
+    assert sorted(seen.some(12).texts) == sorted(seen.texts)
     assert len(held_out.some(5).texts) == 5
 
 
