@@ -29,7 +29,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, hint, require
 from experiments.configs import base
 from experiments.data.dataset import evenly, preprocess, rows_of
-from experiments.data.sounds import Sounds
+from experiments.data.sounds import MAPS, Sounds
 from experiments.inverse import methods, tasks
 from experiments.models import couplings
 from experiments.models.conditioning import conditions, null_conditions
@@ -64,6 +64,9 @@ def main(config: Config) -> None:
     require(name in (None, "waveform"), "data.representation.name", name, "waveform: only waveforms are restored")
     couplings.check_score(config, f"--workdir={_WORKDIR.value}")
     trained.check_trained(_TASK.value, _TRAINED.value, config)
+    if config.data.map.name in MAPS and _CONDITION.value == "own":
+        by = f"config.data.map.name={config.data.map.name}"
+        raise ConfigError(f"--condition=own: {by} is computed from the sound that is restored; give --condition=null")
     run, workdir = open_kind(Sounds, config, _WORKDIR.value, _STEP.value)
     dataset, rate = run.dataset, run.dataset.sample_rate
     rows = evenly(len(dataset.test["x"]), _NUM.value)

@@ -87,6 +87,12 @@ def test_models_must_be_trained_for_the_task_on_the_same_sounds(program, tmp_pat
         program.main(small(phrases_wide))
 
 
+def test_the_prior_does_not_see_the_sound_itself(program):
+    give(task="gap")
+    with pytest.raises(ConfigError, match=r"config.data.map.name=low_passed is computed from the sound"):
+        program.main(small(phrases_wide))
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("songs")
 def test_trained_models_restore_what_the_task_observes(program, tmp_path):
