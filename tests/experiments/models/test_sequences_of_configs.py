@@ -147,7 +147,6 @@ def test_samples_have_the_frequencies_of_the_model(built):
         config.sampling.steps = 1
         one = shares(make_sampler(config, model, dataset)(params, 1, labels, 1.0))
         np.testing.assert_allclose(one, np.outer(one.sum(1), one.sum(0)), atol=0.03)
-        assert found.sum() == 1
 
 
 @pytest.mark.slow
