@@ -103,8 +103,8 @@ def raster(grid: tuple[int, ...]) -> np.ndarray:
 def subscale(grid: tuple[int, ...], slices: int = 2) -> np.ndarray:
     """The order of Subscale Pixel Networks (Menick & Kalchbrenner 2018): one interleaved small copy after the other.
 
-    Copy (a, b) holds the places ``(a + slices i, b + slices j)``; the copies follow each other row by row in (a, b),
-    and the places of each row by row in (i, j).
+    Copy (a, b) holds the positions ``(a + slices i, b + slices j)``; the copies follow each other row by row in (a, b),
+    and the positions of each row by row in (i, j).
 
     Args:
       slices: copies along each side, which it divides.
@@ -166,8 +166,8 @@ class Symbols(Dataset):
         """Row, column and further coordinates of each position, one-hot, ``(L, P)``; None for codes along one axis."""
         if len(self.coding.grid) < 2:
             return None
-        places = np.unravel_index(self._order, self.coding.grid)
-        each = [np.eye(size, dtype=np.float32)[at] for size, at in zip(self.coding.grid, places, strict=True)]
+        coordinates = np.unravel_index(self._order, self.coding.grid)
+        each = [np.eye(size, dtype=np.float32)[at] for size, at in zip(self.coding.grid, coordinates, strict=True)]
         return np.concatenate(each, axis=1)
 
     def to_model(self, x):

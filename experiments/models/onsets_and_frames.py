@@ -3,8 +3,8 @@
 Two spectrograms with frequencies on the scale of pitches, one with a long window that separates neighbouring keys and
 one with a short window that places onsets, are stacked at the harmonics of each key: a convolution over neighbouring
 pitches then sees the overtones of a key too (Bittner et al. 2022, arXiv 2203.09893). As in Hawthorne et al. (2018,
-arXiv 1710.11153) the head of active keys is told the onsets; residual convolutions over time take the place of the
-recurrent layers.
+arXiv 1710.11153) the head of active keys is conditioned on the onsets; residual convolutions over time take the
+place of the recurrent layers.
 """
 
 from typing import NamedTuple

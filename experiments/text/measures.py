@@ -10,8 +10,8 @@ import numpy as np
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.images import Images
 from experiments.evaluation.inception import Extractor
+from experiments.text.evaluators import Evaluator
 from experiments.text.examples import SEEN, Examples
-from experiments.text.judges import Judge
 from scorekit import metrics
 
 Row = dict[str, list[float]]
@@ -43,53 +43,53 @@ class Reference(NamedTuple):
     features: tuple[Features, ...]
 
 
-def reference(dataset: Images, judge: Judge, others: Mapping[str, Callable] | None = None) -> Reference:
+def reference(dataset: Images, evaluator: Evaluator, others: Mapping[str, Callable] | None = None) -> Reference:
     """All training pictures for the nearest one, and the features of 2,000 of them at most, evenly spaced.
 
     Args:
       dataset: of the stage that draws the pictures.
-      judge: whose features are compared.
+      evaluator: whose features are compared.
       others: further features by their name.
     """
     pictures = dataset.real(dataset.train)
     few = pictures[evenly(len(pictures), _REFERENCE)]
-    named = {"": judge.features, **(others or {})}
+    named = {"": evaluator.features, **(others or {})}
     return Reference(pictures, tuple(Features(of, suffix, of(few)) for suffix, of in named.items()))
 
 
-def retrieval(features: np.ndarray, judge: Judge, examples: Examples) -> Row:
+def retrieval(features: np.ndarray, evaluator: Evaluator, examples: Examples) -> Row:
     """The share of pictures of which a right text is among the first, and the mean score of the right ones."""
-    scores = features @ judge.entries.T
+    scores = features @ evaluator.entries.T
     found = {}
     for k in FOUND:
-        name = f"R@{k}" if judge.scores_texts else f"accuracy, top {k}"
+        name = f"R@{k}" if evaluator.scores_texts else f"accuracy, top {k}"
         found[name] = _mean(_accuracy(scores, examples.right, k=k))
-    if judge.scores_texts:
+    if evaluator.scores_texts:
         found[SIMILARITY] = _mean(np.where(examples.right, scores, 0.0).sum(1) / examples.right.sum(1))
     return found
 
 
-def chance(judge: Judge, examples: Examples) -> Row:
+def chance(evaluator: Evaluator, examples: Examples) -> Row:
     """The same for texts that are drawn at random, without standard errors: it is exact."""
-    flat = judge._replace(entries=np.zeros_like(judge.entries))
-    found = retrieval(np.zeros((len(examples.texts), judge.entries.shape[1]), np.float32), flat, examples)
+    flat = evaluator._replace(entries=np.zeros_like(evaluator.entries))
+    found = retrieval(np.zeros((len(examples.texts), evaluator.entries.shape[1]), np.float32), flat, examples)
     return {name: [value, 0.0] for name, (value, _) in found.items() if name != SIMILARITY}
 
 
-def measure(pictures: np.ndarray, examples: Examples, judge: Judge, real: Reference) -> Row:
+def measure(pictures: np.ndarray, examples: Examples, evaluator: Evaluator, real: Reference) -> Row:
     """All metrics of pictures.
 
     Args:
       pictures: ``(N, H, W, C)`` in [-1, 1], N at least 8.
       examples: what they were drawn from.
-      judge: which looks up what they show.
+      evaluator: which looks up what they show.
       real: training pictures.
     """
     found: Row = {}
     for part in real.features:
         features = np.asarray(part.of(pictures), np.float32)
         if not part.suffix:
-            found |= retrieval(features, judge, examples) | nearest(pictures, real)
+            found |= retrieval(features, evaluator, examples) | nearest(pictures, real)
         found |= {f"{name}{part.suffix}": pair for name, pair in compared(features, part.real).items()}
     return found
 
@@ -126,21 +126,21 @@ def _mean(values) -> list[float]:
     return [float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))]
 
 
-def of_real(dataset: Images, kind: str, examples: Examples, judge: Judge, real: Reference) -> Row:
-    """The metrics of real pictures; of those of training only what the judge finds.
+def of_real(dataset: Images, kind: str, examples: Examples, evaluator: Evaluator, real: Reference) -> Row:
+    """The metrics of real pictures; of those of training only what the evaluator finds.
 
     Args:
       dataset: of the stage that draws the pictures.
       kind: of the examples.
       examples: which pictures; of each, one caption counts.
-      judge: which looks up what they show.
+      evaluator: which looks up what they show.
       real: training pictures.
     """
     each = np.unique(examples.rows, return_index=True)[1]
     some = Examples([examples.texts[i] for i in each], examples.labels[each], examples.right[each], examples.rows[each])
     seen = kind == SEEN
     pictures = dataset.real(rows_of(dataset.train if seen else dataset.test, some.rows))
-    row = retrieval(judge.features(pictures), judge, some) if seen else measure(pictures, some, judge, real)
+    row = retrieval(evaluator.features(pictures), evaluator, some) if seen else measure(pictures, some, evaluator, real)
     return {**row, PICTURES: [len(pictures), 0.0]}
 
 

@@ -19,6 +19,7 @@ import optax
 from absl import flags, logging
 from jax.experimental.compilation_cache import compilation_cache
 from parameters import random_params
+from PIL import Image
 
 from experiments import data
 from experiments.cli import command_line
@@ -145,6 +146,24 @@ def run_process(program, *arguments, environment=None):
     environment = environment or {**os.environ, "JAX_PLATFORMS": "cpu", "SCOREKIT_CACHE": _cache().name}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     return done.returncode, done.stdout, done.stderr
+
+
+SQUARES = ("a red square", "a green square", "a blue square")
+
+
+def captioned_squares(root):
+    """Writes 24 pictures of 16 x 16 pixels with their captions, and a file of the states of these, into ``root``."""
+    (root / "pictures").mkdir()
+    for i in range(24):
+        x = np.zeros((16, 16, 3), np.uint8)
+        x[4:12, 4:12, i % 3] = 100 + 5 * i
+        Image.fromarray(x).save(root / "pictures" / f"{i:02}.png")
+        (root / "pictures" / f"{i:02}.txt").write_text(SQUARES[i % 3])
+    rng = np.random.default_rng(0)
+    states, pooled = rng.normal(size=(3, 4, 6)), rng.normal(size=(3, 6))
+    mask = np.array([[True] * 4, [True] * 3 + [False], [True] * 4])
+    np.savez(root / "encoder.npz", captions=np.array(SQUARES), states=states, mask=mask, pooled=pooled)
+    return root
 
 
 def save_untrained(folder, config, step=1):

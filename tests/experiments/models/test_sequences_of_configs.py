@@ -68,7 +68,7 @@ def test_the_programs_of_other_models_say_what_this_config_is():
 
 
 class Pairs(Symbols):
-    """Sequences of two codes of 2 x 1 places and their classes; decoding leaves them as they are."""
+    """Sequences of two codes of 2 x 1 positions and their classes; decoding leaves them as they are."""
 
     def __init__(self, x, label, num_codes=3):
         self._order = self._back = np.arange(2)

@@ -6,8 +6,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from PIL import Image
-from programs import run
+from programs import SQUARES, captioned_squares, run
 
 from experiments import data
 from experiments.cli.config import ConfigError
@@ -18,21 +17,12 @@ from experiments.models.contrastive import open_encoder, retrieval
 from scorekit import training
 
 RNG = np.random.default_rng(0)
-TEXTS = ("a red square", "a green square", "a blue square")
 
 
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory):
     """24 pictures of 16 x 16 pixels with captions, and the states of their captions."""
-    root = tmp_path_factory.mktemp("squares")
-    (root / "pictures").mkdir()
-    for i in range(24):
-        x = np.zeros((16, 16, 3), np.uint8)
-        x[4:12, 4:12, i % 3] = 100 + 5 * i
-        Image.fromarray(x).save(root / "pictures" / f"{i:02}.png")
-        (root / "pictures" / f"{i:02}.txt").write_text(TEXTS[i % 3])
-    np.savez(root / "encoder.npz", captions=np.array(TEXTS), states=RNG.normal(size=(3, 4, 6)),
-             mask=np.ones((3, 4), bool), pooled=RNG.normal(size=(3, 6)))  # fmt: skip
+    root = captioned_squares(tmp_path_factory.mktemp("squares"))
     return root
 
 
@@ -55,7 +45,7 @@ def test_encoders_are_trained_continued_and_opened(squares, tmp_path):
     found = json.loads((tmp_path / "evaluation.json").read_text())
     assert found["held-out data"]["chance, R@1"] == 1 / 8
     encoder = open_encoder(tmp_path, "--encoder")
-    texts = encoder.embed_texts(TEXTS)
+    texts = encoder.embed_texts(SQUARES)
     x = RNG.uniform(-1, 1, (5, 8, 8, 3))
     pictures = encoder.embed_pictures(x)
     assert pictures.shape == (5, 4)

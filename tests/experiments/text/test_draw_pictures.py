@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from parameters import random_params
 from PIL import Image
-from programs import run, save_run, save_untrained
+from programs import captioned_squares, run, save_run, save_untrained
 
 from experiments import data
 from experiments.configs.images import smoke as classes
@@ -18,22 +18,12 @@ from experiments.models.model import build_model
 from scorekit.networks import Masked
 
 RNG = np.random.default_rng(0)
-TEXTS = ("a red square", "a green square", "a blue square")
 
 
 @pytest.fixture(scope="session")
 def captioned(tmp_path_factory):
     """24 pictures of 16 x 16 pixels with captions, and the states of their captions."""
-    root = tmp_path_factory.mktemp("captioned")
-    (root / "pictures").mkdir()
-    for i in range(24):
-        x = np.zeros((16, 16, 3), np.uint8)
-        x[4:12, 4:12, i % 3] = 100 + 5 * i
-        Image.fromarray(x).save(root / "pictures" / f"{i:02}.png")
-        (root / "pictures" / f"{i:02}.txt").write_text(TEXTS[i % 3])
-    states, pooled = RNG.normal(size=(3, 4, 6)), RNG.normal(size=(3, 6))
-    mask = np.array([[True] * 4, [True] * 3 + [False], [True] * 4])
-    np.savez(root / "encoder.npz", captions=np.array(TEXTS), states=states, mask=mask, pooled=pooled)
+    root = captioned_squares(tmp_path_factory.mktemp("captioned"))
     return root
 
 

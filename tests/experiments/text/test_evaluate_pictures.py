@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from parameters import random_like
-from programs import run, save_run, save_untrained
-from test_draw_pictures import TEXTS, captioned, config_of, transformer, upper  # noqa: F401  (a fixture too)
+from programs import SQUARES, run, save_run, save_untrained
+from test_draw_pictures import captioned, config_of, transformer, upper  # noqa: F401  (a fixture too)
 
 from experiments import data
 from experiments.cli.config import ConfigError, save_resolved
@@ -20,9 +20,9 @@ from experiments.configs.images import smoke as classes
 from experiments.configs.text import smoke_contrastive
 from experiments.data.images import Images
 from experiments.models import contrastive
-from experiments.text import examples, judges, measures
+from experiments.text import evaluators, examples, measures
 from experiments.text.cells import Cell, by_style, grid, kept
-from experiments.text.judges import Judge
+from experiments.text.evaluators import Evaluator
 from experiments.text.stages import Stage
 
 CAPTIONED: Any = types.SimpleNamespace(
@@ -66,21 +66,21 @@ def test_settings_are_all_combinations_with_names_of_their_own():
 
 
 @pytest.mark.slow
-def test_a_perfect_judge_of_real_pictures_and_one_that_knows_nothing():
+def test_a_perfect_evaluator_of_real_pictures_and_one_that_knows_nothing():
     rng = np.random.default_rng(0)
     real = rng.uniform(-1, 1, size=(40, 2, 2, 1)).astype(np.float32)
     some = examples.Examples([f"{i}" for i in range(20)], np.zeros(20, int), np.eye(20, dtype=bool), np.arange(20))
     flat = lambda x: np.asarray(x).reshape(len(x), -1)
     unit = lambda x: flat(x) / np.linalg.norm(flat(x), axis=1, keepdims=True)
-    judge = Judge("pixels", unit, unit(real[:20]), True)
+    evaluator = Evaluator("pixels", unit, unit(real[:20]), True)
     found = measures.measure(
-        real[:20], some, judge, measures.Reference(real, (measures.Features(unit, "", unit(real)),))
+        real[:20], some, evaluator, measures.Reference(real, (measures.Features(unit, "", unit(real)),))
     )
     assert found["R@1"] == [1.0, 0.0]
     assert found["similarity"][0] == pytest.approx(1.0, abs=1e-6)
     assert found["nearest"][0] == pytest.approx(0.0, abs=1e-3)
     assert found["precision"] == [1.0, 0.0]
-    chance = measures.chance(judge, some)
+    chance = measures.chance(evaluator, some)
     np.testing.assert_allclose([chance[f"R@{k}"][0] for k in (1, 5)], [1 / 20, 5 / 20], rtol=1e-5)
     one = measures.nearest(real[:20] + 0.25, measures.Reference(real[:20], ()))["nearest"]
     differences = np.sqrt(((real[:20, None] + 0.25 - real[None, :20]) ** 2).mean((2, 3, 4))).min(1)
@@ -89,7 +89,7 @@ def test_a_perfect_judge_of_real_pictures_and_one_that_knows_nothing():
 
 @pytest.fixture(scope="session")
 def runs(captioned, tmp_path_factory):  # noqa: F811
-    """Two stages and a judge of captions, and two stages of classes, with random parameters."""
+    """Two stages and an evaluator of captions, and two stages of classes, with random parameters."""
     root = tmp_path_factory.mktemp("evaluated")
     low = transformer(config_of(captioned))
     low.sampling.steps = 3
@@ -101,7 +101,7 @@ def runs(captioned, tmp_path_factory):  # noqa: F811
     config.data.path, config.data.captions.encoder = str(captioned / "pictures"), str(captioned / "encoder.npz")
     built = contrastive.build(config, data.load(config))
     params = random_like(jax.eval_shape(lambda: contrastive.init_params(built, jax.random.key(0))), 0.2)
-    save_run(root / "judge", config, params)
+    save_run(root / "evaluator", config, params)
     digits = transformer(classes.get_config())
     save_untrained(root / "digits", digits)
     return root
@@ -109,7 +109,7 @@ def runs(captioned, tmp_path_factory):  # noqa: F811
 
 def evaluate(runs, stages, *flags):
     names = ",".join(str(runs / name) for name in stages.split(","))
-    return run("text.evaluate", f"--stages={names}", f"--judge={runs / 'judge'}", *flags)
+    return run("text.evaluate", f"--stages={names}", f"--evaluator={runs / 'evaluator'}", *flags)
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_a_cascade_is_evaluated_and_goes_on_where_it_was(runs, tmp_path):
     assert row["pictures"] == [8, 0.0]
     assert 0 <= row["R@1"][0] <= row["R@5"][0] <= 1
     assert row["nearest"][0] > rows["real pictures, held out"]["nearest"][0]
-    assert rows["chance, held out"]["R@1"][0] == pytest.approx(1 / len(TEXTS))
+    assert rows["chance, held out"]["R@1"][0] == pytest.approx(1 / len(SQUARES))
     for name in ("over_scale", "over_noise", "trade_off", "drawn_held_out", "scales_held_out"):
         assert (tmp_path / f"{name}.png").exists()
     assert "held out, noise 0.1, γ = 3" in out
@@ -144,8 +144,12 @@ def test_a_cascade_is_evaluated_and_goes_on_where_it_was(runs, tmp_path):
     ("stages", "flags", "message"),
     [
         ("digits", [], "must be a run of experiments.train_classifier, for stages without captions"),
-        ("low", ["--judge=low"], "must be a run of experiments.text.contrastive, this one embeds no captions"),
-        ("low", ["--judge=nowhere"], "no run is here (no config.json); train one with experiments.text.contrastive"),
+        ("low", ["--evaluator=low"], "must be a run of experiments.text.contrastive, this one embeds no captions"),
+        (
+            "low",
+            ["--evaluator=nowhere"],
+            "no run is here (no config.json); train one with experiments.text.contrastive",
+        ),
         ("low", ["--scales="], "--scales=: must be numbers >= 0"),
         ("low", ["--captions=test"], "--captions=test: value should be one of <seen|held_out|both>"),
         ("low", ["--threshold=strong"], "--threshold=strong: must be off, on, or off,on"),
@@ -163,35 +167,35 @@ def test_what_cannot_be_evaluated_is_one_sentence(runs, tmp_path, stages, flags,
     assert len(err.strip().splitlines()) == 1
 
 
-def test_a_judge_takes_pictures_of_a_multiple_of_its_size_alone():
-    judges.check_size("high", 32, "--judge=runs/judge", 16)
+def test_a_evaluator_takes_pictures_of_a_multiple_of_its_size_alone():
+    evaluators.check_size("high", 32, "--evaluator=runs/evaluator", 16)
     with pytest.raises(
-        ConfigError, match="--judge=runs/judge: must take pictures of a multiple or a divisor of the size"
+        ConfigError, match="--evaluator=runs/evaluator: must take pictures of a multiple or a divisor of the size"
     ):
-        judges.check_size("high", 24, "--judge=runs/judge", 16)
+        evaluators.check_size("high", 24, "--evaluator=runs/evaluator", 16)
     with pytest.raises(ConfigError, match="of the same size that high draws, 8 x 8 pixels; it takes 4 x 4"):
-        judges.check_size("high", 8, "--judge=runs/judge", 4, exactly=True)
+        evaluators.check_size("high", 8, "--evaluator=runs/evaluator", 4, exactly=True)
 
 
-def test_classes_are_judged_by_a_classifier(tmp_path, monkeypatch):
+def test_classes_are_evaluated_by_a_classifier(tmp_path, monkeypatch):
     save_resolved(digits_classifier.get_config(), tmp_path / "config.json")
     weights = jnp.eye(4, 3)
     given = []
     opened = lambda config, chosen: given.append(chosen.workdir) or (lambda x, t: 9.0 * x.reshape(len(x), -1) @ weights)
-    monkeypatch.setattr(judges.classifier, "open_logits", opened)
+    monkeypatch.setattr(evaluators.classifier, "open_logits", opened)
     model = types.SimpleNamespace(shape=(2, 2, 1))
     last: Any = types.SimpleNamespace(name="digits", run=types.SimpleNamespace(model=model))
     labels = np.array([2, 0, 1, 0])
     pictures: Any = types.SimpleNamespace(num_classes=3, test={"x": np.zeros((4, 2, 2, 1)), "label": labels})
     gallery, found = examples.of_classes(pictures)
-    judges.check(str(tmp_path), classes.get_config())
-    judge = judges.open_judge(str(tmp_path), last, gallery)
+    evaluators.check(str(tmp_path), classes.get_config())
+    evaluator = evaluators.open_evaluator(str(tmp_path), last, gallery)
     shown = np.eye(3, 4)[[2, 0, 2, 0]].reshape(4, 2, 2, 1)  # the third one is of another class
-    row = measures.retrieval(judge.features(shown), judge, found["classes"])
+    row = measures.retrieval(evaluator.features(shown), evaluator, found["classes"])
     assert given == [str(tmp_path)]
     assert row["accuracy, top 1"] == [0.75, 0.25]
     assert row.keys() == {"accuracy, top 1", "accuracy, top 5"}
-    assert measures.chance(judge, found["classes"])["accuracy, top 1"][0] == pytest.approx(1 / 3)
+    assert measures.chance(evaluator, found["classes"])["accuracy, top 1"][0] == pytest.approx(1 / 3)
 
 
 def test_captions_are_drawn_in_every_style_once(tmp_path):

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from parameters import random_params
-from PIL import Image
-from programs import run, save_run
+from programs import captioned_squares, run, save_run
 
 from experiments import data
 from experiments.cli.config import ConfigError
@@ -19,22 +18,11 @@ from experiments.models.model import build_model
 from experiments.text import embeddings
 from scorekit.embeddings import slerp
 
-RNG = np.random.default_rng(0)
-TEXTS = ("a red square", "a green square", "a blue square")
-
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory):
     """24 pictures of 16 x 16 pixels with captions and their states, and encoders of 8 x 8 with random parameters."""
-    root = tmp_path_factory.mktemp("embedded")
-    (root / "pictures").mkdir()
-    for i in range(24):
-        x = np.zeros((16, 16, 3), np.uint8)
-        x[4:12, 4:12, i % 3] = 100 + 5 * i
-        Image.fromarray(x).save(root / "pictures" / f"{i:02}.png")
-        (root / "pictures" / f"{i:02}.txt").write_text(TEXTS[i % 3])
-    np.savez(root / "encoder.npz", captions=np.array(TEXTS), states=RNG.normal(size=(3, 4, 6)),
-             mask=np.ones((3, 4), bool), pooled=RNG.normal(size=(3, 6)))  # fmt: skip
+    root = captioned_squares(tmp_path_factory.mktemp("embedded"))
     for name, features, seed in (("contrastive", 4, 0), ("longer", 6, 0), ("other", 4, 1)):
         config = at(root, smoke_contrastive.get_config())
         config.dual_encoder.features = features

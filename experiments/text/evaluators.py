@@ -1,4 +1,4 @@
-"""Judges of pictures: contrastive encoders for captions, a classifier for classes."""
+"""Evaluators of pictures: contrastive encoders for captions, a classifier for classes."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from scorekit.io import as_path
 _BLOCK = 100
 
 
-class Judge(NamedTuple):
+class Evaluator(NamedTuple):
     """Features of pictures, and those of the entries of the gallery, whose inner product is the score.
 
     Attributes:
@@ -36,7 +36,7 @@ class Judge(NamedTuple):
 
 
 def check(path: str, config: Config) -> None:
-    """Validates that the run of a judge is of the kind and the data that the stages need; nothing is loaded.
+    """Validates that the run of an evaluator is of the kind and the data that the stages need; nothing is loaded.
 
     Args:
       path: of the run.
@@ -45,7 +45,7 @@ def check(path: str, config: Config) -> None:
     Raises:
       ConfigError: if it is not.
     """
-    given, file = f"--judge={path}", as_path(path) / "config.json"
+    given, file = f"--evaluator={path}", as_path(path) / "config.json"
     if not file.exists():
         raise ConfigError(f"{given}: no run is here (no config.json); train one with experiments.text.contrastive")
     own: Config = load_resolved(file)
@@ -59,8 +59,8 @@ def check(path: str, config: Config) -> None:
                           f"{own.data.name}")  # fmt: skip
 
 
-def open_judge(path: str, last: Stage, gallery: Gallery) -> Judge:
-    """The judge of a run.
+def open_evaluator(path: str, last: Stage, gallery: Gallery) -> Evaluator:
+    """The evaluator of a run.
 
     Args:
       path: of the run, checked.
@@ -70,7 +70,7 @@ def open_judge(path: str, last: Stage, gallery: Gallery) -> Judge:
     Raises:
       ConfigError: if there is no checkpoint, or it does not take pictures of this size.
     """
-    given, side = f"--judge={path}", last.run.model.shape[0]
+    given, side = f"--evaluator={path}", last.run.model.shape[0]
     own: Config = load_resolved(as_path(path) / "config.json")
     if "classifier" in own:
         size = own.data.get("image_size")
@@ -78,14 +78,18 @@ def open_judge(path: str, last: Stage, gallery: Gallery) -> Judge:
         logits = classifier.open_logits(own, ConfigDict({"workdir": path, "step": None}))
         log_p = jax.jit(lambda x: jax.nn.log_softmax(logits(x, jnp.zeros(len(x)))))
         features = lambda x: in_blocks(log_p, np.asarray(x, np.float32), min(_BLOCK, len(x)))
-        return Judge("log-probabilities of a classifier", features, np.eye(len(gallery.texts), dtype=np.float32), False)
+        return Evaluator(
+            "log-probabilities of a classifier", features, np.eye(len(gallery.texts), dtype=np.float32), False
+        )
     encoder = contrastive.open_encoder(path, given)
     check_size(last.name, side, given, encoder.image_size)
-    return Judge("embeddings of contrastive encoders", encoder.embed_pictures, encoder.embed_texts(gallery.texts), True)
+    return Evaluator(
+        "embeddings of contrastive encoders", encoder.embed_pictures, encoder.embed_texts(gallery.texts), True
+    )
 
 
 def check_size(name: str, side: int, given: str, size: int, exactly: bool = False) -> None:
-    """Validates that a judge takes pictures of this side, of a multiple or a divisor of its own, or of the same one."""
+    """Validates that an evaluator takes pictures of this side: a multiple or a divisor of its own, or the same."""
     if side != size and (exactly or (side % size and size % side)):
         allowed = "of the same size" if exactly else "of a multiple or a divisor of the size"
         raise ConfigError(f"{given}: must take pictures {allowed} that {name} draws, {side} x {side} pixels; it takes "
