@@ -251,6 +251,7 @@ def run(
         if not flags.FLAGS["verbosity"].present:  # messages of libraries; --verbosity=0 shows them
             logging.set_verbosity(logging.WARNING)
             warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # without the line of code
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)  # orbax, on a full disk
         if several:
             distributed.start()
         try:

@@ -201,7 +201,7 @@ def start(environment, workdir, every):
 
 def wait_for_step(process, workdir, step):
     """Until the metrics show that ``step`` is done."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 300
     path = workdir / "metrics.jsonl"
     while time.monotonic() < deadline and process.poll() is None:
         if path.exists() and any(row["step"] >= step for row in read_metrics(path)):
@@ -216,7 +216,7 @@ def test_sigterm_saves_and_the_same_command_continues(uninterrupted, environment
     process = start(environment, stopped, never)
     wait_for_step(process, stopped, 5)
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=300)
     assert process.returncode == 143, out
     assert "stopped at step" in out
     at = parameters(stopped)[0]

@@ -59,7 +59,7 @@ def test_a_second_run_ends_at_once_and_ctrl_c_saves(tmp_path):
     assert f"process {process.pid} on " in only_line(err)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert [line for line in err.splitlines() if not line.startswith("training ")] == []
     assert out.splitlines()[-1].startswith("stopped at step ")
@@ -78,7 +78,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_damages_nothing(tmp_path):
     process.send_signal(signal.SIGINT)
     time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert not (workdir / lock.NAME).exists()
@@ -92,7 +92,7 @@ def test_a_full_disk_is_one_line(tmp_path):
     no_cache = ["env", "JAX_ENABLE_COMPILATION_CACHE=false"]  # it would warn that it cannot write
     limited = [*no_cache, "bash", "-c", 'ulimit -f 8; "$@"', "bash"]
     process = start(tmp_path / "run", "--config.training.checkpoint_every=5", shell=limited)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 1, err
     assert only_line(err).startswith(f"error: {tmp_path}/run/checkpoints: File too large; free some space")
     assert not (tmp_path / "run" / lock.NAME).exists()

@@ -90,7 +90,7 @@ import jax
 import numpy as np
 from scorekit import metrics
 
-jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]), initialization_timeout=60)
+jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]), initialization_timeout=300)
 x = np.arange(24.0).reshape(8, 3) ** 2 / 7
 part = metrics.feature_statistics(x[:3] if sys.argv[2] == "0" else x[3:])
 merged, whole = metrics.merge_over_processes(part), metrics.feature_statistics(x)
@@ -113,4 +113,4 @@ def test_statistics_are_merged_over_two_processes():
         )
         for rank in "01"
     ]
-    assert [process.communicate(timeout=200)[0].splitlines()[-1] for process in both] == ["merged float64"] * 2
+    assert [process.communicate(timeout=300)[0].splitlines()[-1] for process in both] == ["merged float64"] * 2

@@ -176,6 +176,7 @@ def test_a_flagfile_may_hold_overrides(parse, tmp_path):
 
 
 PROGRAM = """
+    import asyncio
     import sys
     from absl import flags
     from experiments.cli.command_line import run
@@ -188,6 +189,18 @@ PROGRAM = """
         print("ran", config.training.steps)
         if config.seed == 13:
             raise ValueError("a bug")
+        if config.seed == 28:
+            asyncio.run(save())
+
+    async def write(path):
+        raise OSError(28, "No space left on device", path)
+
+    async def save():
+        # as orbax: one write fails, and the others are freed before it is reported, or when the program ends.
+        write("freed")
+        global KEPT
+        KEPT = write("kept")
+        await write("run")
 
     def config_file():
         assert "jax" not in sys.modules  # an error is reported before jax is imported
@@ -216,6 +229,10 @@ def test_a_program_prints_one_line_and_exits_with_2(tmp_path):
         assert err.startswith("error: ")
         assert err.count("\n") == 1
     assert run() == (2, "", "error: --config=... must be given\n")
+    code, out, err = run(config, "--config.seed=28")  # a disk that is full
+    assert (code, out) == (1, "ran 10\n")
+    assert err.startswith("error: run: No space left on device; free some space")
+    assert err.count("\n") == 1
     code, out, err = run(config, "--config.seed=13")  # a bug keeps its traceback
     assert code == 1
     assert "Traceback" in err

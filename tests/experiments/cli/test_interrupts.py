@@ -54,7 +54,7 @@ def start(main):
 
 
 def outcome(process):
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 
