@@ -32,9 +32,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 LITTLE_OPTIMISED = {"networks", "experiments", "test_arguments.py", "test_contracts.py", "test_docs.py"}
-"""Folders and files whose tests mostly compile, networks and whole programs, and run what they have compiled seldom."""
-OPTIMISED = {"test_benchmarks.py"}
-"""Among these, the files that compute more than they compile, as tests of solvers on thousands of points do."""
+"""Folders and files whose tests mostly compile and run little: tests with thousands of examples would become slower."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,8 +40,7 @@ def little_optimised(request):
     """XLA optimises what these compile only a little, also in their processes: less CPU time, a different rounding."""
     import jax  # late: the environment is set above
 
-    parts = request.path.relative_to(pathlib.Path(__file__).parent).parts
-    wanted = parts[0] in LITTLE_OPTIMISED and parts[-1] not in OPTIMISED
+    wanted = not LITTLE_OPTIMISED.isdisjoint(request.path.relative_to(pathlib.Path(__file__).parent).parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(wanted))
         jax.config.update("jax_disable_most_optimizations", wanted)
