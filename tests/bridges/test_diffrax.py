@@ -49,17 +49,13 @@ def draws(parts, schedule, t, n):
 
 # ---- the probability-flow ODE --------------------------------------------------------------------------------------
 
-ENDS = {"linear_vp": 1e-3, "sub_vp": 0.02, "cosine": 0.0, "edm": 0.0, "rectified_flow": 0.0}
+ENDS = {"linear_vp": 1e-3, "sub_vp": 0.02, "cosine": 0.0, "edm": 0.0}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "solver"),
-    [
-        *((name, "Tsit5") for name in ("linear_vp", "edm", "rectified_flow")),
-        ("cosine", "Dopri5"),
-        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (("sub_vp", "Tsit5"), ("cosine", "Tsit5"))),
-    ],
+    [("linear_vp", "Tsit5"), ("sub_vp", "Tsit5"), ("edm", "Tsit5"), ("cosine", "Dopri5")],
 )
 @in_float64
 def test_ode_reaches_the_exact_flow_and_agrees_with_heun(name, solver):
@@ -145,7 +141,7 @@ def test_reversed_time_is_its_own_inverse():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["linear_vp", "sub_vp", "cosine", "edm", "rectified_flow"])
+@pytest.mark.parametrize("name", ["sub_vp", "cosine", "edm"])
 @in_float64
 def test_one_step_of_euler_is_our_euler_maruyama(name):
     schedule, parts, key = SCHEDULES[name].make(), data(), jax.random.key(2)

@@ -21,15 +21,11 @@ RING_DENOISER = denoisers.exact_denoiser(RING, FLOW)
 UNEVEN = (1.0, 0.8, 0.55, 0.3, 0.0)
 FAMILIES = [
     solvers.Euler(),
-    solvers.Heun(),
     solvers.RK4(),
     solvers.DPMSolver(order=3),
     solvers.DPMSolverPP2M(),
-    solvers.AdamsBashforth(order=3),
     solvers.AdamsBashforth(order=3, coordinate="angle"),
-    solvers.ExponentialAdamsBashforth(order=3),
     solvers.ExponentialAdamsBashforth(order=2, prediction="x0", variable="t"),
-    solvers.IPNDM(order=3),
     solvers.UniPC(predictor=2),
 ]
 
