@@ -59,7 +59,7 @@ def test_two_processes_tune_the_grid_of_one(ring_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_whose_processes_are_killed_three_times_loses_nothing(tmp_path):
+def test_a_run_one_of_whose_processes_is_killed_loses_nothing(tmp_path):
     """The streamed batches, the state and the metrics are those of a run that was never killed."""
-    cases = list(signals(tmp_path, 3, kinds=("streaming data",), only_kills=True))
-    assert [case.verdict for case in cases] == ["clear"] * 3, cases
+    (case,) = signals(tmp_path, 1, kinds=("streaming data",), only_kills=True)  # after its second checkpoint
+    assert case.verdict == "clear", case

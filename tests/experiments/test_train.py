@@ -229,9 +229,9 @@ def test_sigterm_saves_and_the_same_command_continues(uninterrupted, environment
 
 @pytest.mark.slow
 def test_sigkill_at_any_moment_changes_nothing(uninterrupted, environment, tmp_path):
-    """In every part of a run: before training, at three random moments of it, and in the evaluation."""
+    """In every part of a run: before training, at a random moment of it, and in the evaluation."""
     killed, rng, kills = tmp_path / "killed", random.Random(0), 0
-    for first, last in ((0, 0), (5, 300), (350, 600), (650, 950), (MANY, MANY)):
+    for first, last in ((0, 0), (100, 900), (MANY, MANY)):
         process = start(environment, killed, OFTEN)
         if last:
             wait_for_step(process, killed, rng.randint(first, last))
@@ -239,7 +239,7 @@ def test_sigkill_at_any_moment_changes_nothing(uninterrupted, environment, tmp_p
         kills += process.poll() is None
         process.kill()
         process.communicate()
-    assert kills >= 4
+    assert kills >= 2
     process = start(environment, killed, OFTEN)
     process.communicate(timeout=300)
     assert process.returncode == 0
