@@ -16,20 +16,23 @@ def wrong(row, chosen):
     return "\n".join(f"{attack}: {outcome.verdict}: {outcome.text}" for attack, outcome in found.items())
 
 
+def may_be_answered(row, attack):
+    return attack.name in {"nan", "inf", *row.arguments[attack.argument].documented}
+
+
 @pytest.mark.parametrize("name", sorted(ROWS))
 def test_hostile_arguments_are_named(name):
     """Those that must raise an error, which costs no compilation."""
     row = ROWS[name]
-    raising = [a for a in attacks(row) if a.name not in {"nan", "inf", *row.arguments[a.argument].documented}]
-    assert wrong(row, raising) == ""
+    assert wrong(row, (a for a in attacks(row) if not may_be_answered(row, a))) == ""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(ROWS))
-def test_all_hostile_arguments_are_named_or_documented(name):
+def test_the_other_hostile_arguments_are_named_or_documented(name):
     row = ROWS[name]
     row.function(**row.plain())  # the valid call works, else every attack would fail for its reason
-    assert wrong(row, attacks(row)) == ""
+    assert wrong(row, (a for a in attacks(row) if may_be_answered(row, a))) == ""
 
 
 def test_every_public_function_has_a_row_or_a_reason():
