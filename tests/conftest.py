@@ -8,8 +8,10 @@ entries atomically.
 
 import collections
 import gc
+import importlib.metadata
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 
@@ -18,8 +20,14 @@ from xdist.scheduler import LoadFileScheduling
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 flags = os.environ.get("XLA_FLAGS", "")
+if "xla_cpu_use_fusion_emitters" not in flags and importlib.metadata.version("jaxlib").startswith("0.10."):
+    # without MLIR, programs compile in half the time; a jaxlib that does not know the flag would end the process
+    flags = f"{flags} --xla_cpu_use_fusion_emitters=false"
 if "xla_force_host_platform_device_count" not in flags:
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=4".strip()
+    flags = f"{flags} --xla_force_host_platform_device_count=4"
+os.environ["XLA_FLAGS"] = flags.strip()
+# for processes that have one device, or set another number
+os.environ["SCOREKIT_TEST_XLA_FLAGS"] = re.sub(r"--xla_force_host_platform_device_count=\d+", "", flags).strip()
 
 CACHE = None
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")

@@ -1,6 +1,7 @@
 """Every notebook runs from its first cell to its last."""
 
 import configparser
+import os
 import re
 import textwrap
 from pathlib import Path
@@ -37,7 +38,7 @@ def test_notebook_with_downloads_runs(name, monkeypatch, request):
 
 
 def run(path, monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "")  # one device, as a reader has
+    monkeypatch.setenv("XLA_FLAGS", os.environ["SCOREKIT_TEST_XLA_FLAGS"])  # one device, as a reader has
     monkeypatch.delenv("MPLBACKEND", raising=False)
     notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "commit notebooks without outputs"

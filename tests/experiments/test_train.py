@@ -50,7 +50,7 @@ def environment(tmp_path_factory):
     """Processes with one device and a cache of compiled programs that they share."""
     cache = str(tmp_path_factory.mktemp("cache"))
     caching = {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", **caching}
+    return {**os.environ, "XLA_FLAGS": os.environ["SCOREKIT_TEST_XLA_FLAGS"], "JAX_PLATFORMS": "cpu", **caching}
 
 
 def train_arguments(workdir, steps=STEPS, every=EVERY):

@@ -35,7 +35,7 @@ def only_line(err):
 
 def start(workdir, *arguments, shell=()):
     command = [*shell, sys.executable, "-m", "experiments.train", *TINY, f"--workdir={workdir}", *arguments]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": os.environ["SCOREKIT_TEST_XLA_FLAGS"]}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -47,7 +48,8 @@ def start(*arguments: str, processes: int = 2, devices: int = 2) -> list[subproc
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_NUM_CPU_DEVICES": str(devices)}
+    flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "JAX_NUM_CPU_DEVICES": str(devices)}
     together = [f"--coordinator=localhost:{port}", f"--processes={processes}", f"--heartbeat={HEARTBEAT}"]
     program, *rest = arguments
     command = [sys.executable, "-m", f"experiments.{program}", *rest]
