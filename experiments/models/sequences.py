@@ -200,14 +200,25 @@ def token_denoiser(model: Sequences, params: PyTree, labels: Array) -> TokenDeno
     return discrete.denoiser_from_network(Partial(logits, params, labels), process)
 
 
-def make_prepare(model: Sequences, dataset: Symbols, label_dropout: float = 0.0):
-    """``(key, batch) -> batch``: all randomness of a training step, at the global batch."""
+def make_prepare(model: Sequences, dataset: Symbols, label_dropout: float | None = None):
+    """``(key, batch) -> batch``: all randomness of a training step, at the global batch.
+
+    Args:
+      model: the model.
+      dataset: its data.
+      label_dropout: the probability of dropping the class, for training; by default it is not dropped, and the dropout
+        of the network is off.
+    """
+    dropout = label_dropout is not None and getattr(model.module, "dropout", 0.0) > 0
+    rates = {"labels": label_dropout or 0.0}
 
     def prepare(key, batch):
         for_dropout, for_times, for_noise = jax.random.split(key, 3)
         x = dataset.to_model(batch["x"])
         given, null = {"labels": jnp.asarray(batch["label"])}, {"labels": jnp.int32(model.num_classes)}
-        found = {"x": x, **drop_conditions(for_dropout, given, null, {"labels": label_dropout})}
+        found = {"x": x, **drop_conditions(for_dropout, given, null, rates)}
+        if dropout:
+            found["dropout"] = jax.random.bits(jax.random.fold_in(key, 3), x.shape[:1], "uint32")
         if model.process is None:
             return found
         drawn = times.draw(for_times, len(x), times.uniform(), model.process.schedule)
@@ -216,13 +227,26 @@ def make_prepare(model: Sequences, dataset: Symbols, label_dropout: float = 0.0)
     return prepare
 
 
+def _log_prob(model: Sequences, params: PyTree, batch: Mapping[str, Array]) -> Array:
+    """Of an autoregressive model, nats ``(B,)``; where the batch has seeds, with the dropout of each."""
+    if "dropout" not in batch:
+        return ar.log_prob(conditionals(model, params, batch["labels"]), batch["x"])
+
+    def one(seed, label, x):
+        rngs = {"dropout": jax.random.key(seed)}
+        outputs = model.module.apply(params, x[None], labels=label[None], dense_map=_map(model, 1), rngs=rngs)
+        return jnp.sum(ar.Categorical(num_codes=model.num_codes).log_prob(jnp.asarray(outputs), x[None]))
+
+    return jax.vmap(one)(batch["dropout"], batch["labels"], batch["x"])
+
+
 def make_loss(model: Sequences):
     """``(params, prepared batch) -> (loss of each example, auxiliary values)``: nats per symbol, exact or a bound."""
 
     def loss(params, batch):
         x = batch["x"]
         if model.process is None:
-            value = -ar.log_prob(conditionals(model, params, batch["labels"]), x)
+            value = -_log_prob(model, params, batch)
         else:
             drawn = times.Times(batch["t"], batch["weight"])
             denoiser = token_denoiser(model, params, batch["labels"])

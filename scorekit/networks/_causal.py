@@ -115,7 +115,7 @@ def scanned(block: type[nn.Module], length: int, remat: bool, initialising: bool
     return nn.scan(
         block,
         variable_axes={"params": 0, "intermediates": 0},
-        split_rngs={"params": True},
+        split_rngs={"params": True, "dropout": True},
         in_axes=nn.broadcast,  # type: ignore[arg-type]
         length=length,
     )

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_count, check_positive, nan_unless
+from scorekit.checks import check, check_count, check_positive, nan_unless
 from scorekit.networks._causal import (
     PATTERNS,
     CausalState,
@@ -67,6 +67,8 @@ class CausalTransformer(nn.Module):
       map_size: features of a map with a row for each position; None: no map.
       dtype: dtype of the computation.
       remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
+      dropout: the rate, of the embedded inputs and of what each block adds, active where ``apply`` is given a random
+        key: ``rngs={"dropout": key}``.
       shifted: False: position i sees the input at i too, as a causal denoiser does, and inputs may have a noise level
         each (:mod:`scorekit.forcing`).
 
@@ -96,6 +98,7 @@ class CausalTransformer(nn.Module):
     map_size: int | None = None
     dtype: DType = jnp.float32
     remat: bool = False
+    dropout: float = 0.0
     shifted: bool = True
     gathers: ClassVar[tuple[str, ...]] = ("blocks",)
 
@@ -107,7 +110,8 @@ class CausalTransformer(nn.Module):
         self.map = EmbeddedMap(self.width, self.map_size, self.dtype)
         blocks = scanned(_CausalBlock, self.depth, self.remat, self.is_initializing())
         hidden = int(self.mlp_ratio * self.width)
-        self.blocks = blocks(self.width, self.heads, hidden, self.pattern, self.window, self.dtype)
+        self.blocks = blocks(self.width, self.heads, hidden, self.pattern, self.window, self.dtype, self.dropout)
+        self.drop = nn.Dropout(self.dropout)
         self.output_modulation = nn.Dense(2 * self.width, kernel_init=nn.initializers.zeros)
         self.output = nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)
 
@@ -198,6 +202,7 @@ class CausalTransformer(nn.Module):
         else:
             place = timestep_features(index, self.width)
         h = h + place.astype(h.dtype) + (0 if local is None else local)
+        h = self.drop(h, deterministic=not self.has_rng("dropout"))
         (h, cache, _), _ = self.blocks((h, cache, jnp.zeros((), jnp.int32)), condition, index)
         shift, scale = jnp.split(self.output_modulation(along_positions(condition)), 2, axis=-1)
         return self.output(_norm(h) * (1 + scale) + shift), cache
@@ -206,6 +211,7 @@ class CausalTransformer(nn.Module):
         """Raises ``ValueError`` for an attribute out of range."""
         check_count(outputs=self.outputs, depth=self.depth, width=self.width, heads=self.heads, window=self.window)
         check_positive(mlp_ratio=self.mlp_ratio)
+        check(lambda rate: (rate >= 0) & (rate < 1), "in [0, 1)", dropout=self.dropout)
         if self.pattern not in PATTERNS:
             raise ValueError(f"pattern must be one of {', '.join(PATTERNS)}, got {self.pattern!r}")
         least = 4 if self.pattern == "strided" else 2
@@ -229,10 +235,12 @@ class _CausalBlock(nn.Module):
     pattern: str
     window: int
     dtype: DType
+    dropout: float
 
     @nn.compact
     def __call__(self, carry, condition, index):
         h, cache, block = carry
+        drop = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))
         dense = lambda features, name: nn.Dense(
             features, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform(), name=name
         )
@@ -253,9 +261,9 @@ class _CausalBlock(nn.Module):
             mask = attends(self.pattern, self.window, self.heads, index[0], jnp.arange(cache[0].shape[2]))
             keys, values = (jax.lax.dynamic_index_in_dim(c, block, keepdims=False) for c in cache)
             y = jax.nn.dot_product_attention(query, keys, values, mask=mask[None, :, None])
-        h = h + (gate_1 * dense(self.width, "proj")(y.reshape(h.shape))).astype(h.dtype)
+        h = h + drop(gate_1 * dense(self.width, "proj")(y.reshape(h.shape))).astype(h.dtype)
         y = nn.gelu(dense(self.hidden, "fc1")(_norm(h) * (1 + scale_2) + shift_2), approximate=True)
-        return (h + (gate_2 * dense(self.width, "fc2")(y)).astype(h.dtype), cache, block + 1), None
+        return (h + drop(gate_2 * dense(self.width, "fc2")(y)).astype(h.dtype), cache, block + 1), None
 
 
 def _norm(h: Array) -> Array:

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_count
+from scorekit.checks import check, check_count
 from scorekit.networks._causal import CausalState, EmbeddedMap, ShiftedInputs, as_row, check_inputs, scanned
 from scorekit.networks._conditions import along_positions
 from scorekit.networks._spatial import DType
@@ -50,6 +50,8 @@ class CausalWaveNet(nn.Module):
       map_size: features of a map with a row for each position; None: no map.
       dtype: dtype of the computation.
       remat: recompute the activations of a cycle in the backward pass instead of storing them (rematerialisation).
+      dropout: the rate, of the gated features of each layer, active where ``apply`` is given a random key:
+        ``rngs={"dropout": key}``.
       shifted: False: position i sees the input at i too, as a causal denoiser does, and inputs may have a noise level
         each (:mod:`scorekit.forcing`).
 
@@ -78,6 +80,7 @@ class CausalWaveNet(nn.Module):
     map_size: int | None = None
     dtype: DType = jnp.float32
     remat: bool = False
+    dropout: float = 0.0
     shifted: bool = True
     gathers: ClassVar[tuple[str, ...]] = ("blocks",)
 
@@ -92,13 +95,14 @@ class CausalWaveNet(nn.Module):
         check_count(outputs=self.outputs, channels=self.channels, layers=self.layers, cycle=self.cycle)
         check_count(dilation_base=self.dilation_base)
         check_count(2, taps=self.taps)
+        check(lambda rate: (rate >= 0) & (rate < 1), "in [0, 1)", dropout=self.dropout)
         if self.layers % self.cycle:
             raise ValueError(f"layers must be divisible by cycle = {self.cycle}, got {self.layers}")
         self.conditioning = Conditioning(4 * self.channels, self.num_classes, self.vector_size)
         self.inputs = ShiftedInputs(self.channels, self.num_codes, self.dtype, self.shifted)
         self.map = EmbeddedMap(self.channels, self.map_size, self.dtype)
         cycles = scanned(_Cycle, self.layers // self.cycle, self.remat, self.is_initializing())
-        self.blocks = cycles(self.channels, self._dilations, self.taps, self.dtype)
+        self.blocks = cycles(self.channels, self._dilations, self.taps, self.dtype, self.dropout)
         self.skips = nn.Dense(self.channels, dtype=self.dtype)
         self.output = nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)
 
@@ -200,10 +204,12 @@ class _Cycle(nn.Module):
     dilations: tuple[int, ...]
     taps: int
     dtype: DType
+    dropout: float
 
     @nn.compact
     def __call__(self, carry, local, condition, index):
         h, skips, queues, cycle = carry
+        drop = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))
         updated = []
         wide = lambda name, **options: nn.Dense(2 * self.channels, dtype=self.dtype, name=name, **options)
         for j, dilation in enumerate(self.dilations):
@@ -217,7 +223,8 @@ class _Cycle(nn.Module):
             if local is not None:
                 z = z + wide(f"map_{j}", use_bias=False)(local)
             a, b = jnp.split(z, 2, axis=-1)
-            r, s = jnp.split(wide(f"close_{j}")(jnp.tanh(a) * jax.nn.sigmoid(b)), 2, axis=-1)
+            gated = drop(jnp.tanh(a) * jax.nn.sigmoid(b))
+            r, s = jnp.split(wide(f"close_{j}")(gated), 2, axis=-1)
             h, skips = (h + r) * math.sqrt(0.5), skips + s
         return (h, skips, None if queues is None else tuple(updated), cycle + 1), None
 

@@ -1,5 +1,6 @@
 """The causal networks: what each output depends on, one position at a time, sparse attention, precision."""
 
+import dataclasses
 import functools
 
 import jax
@@ -196,6 +197,24 @@ def test_bfloat16_and_rematerialisation_compute_the_same():
     np.testing.assert_allclose(coarse, exact, rtol=0.1)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wavenet", "full"])
+def test_dropout_is_active_when_it_has_a_key_and_differs_in_every_block(name):
+    network = NETWORKS[name]
+    x = jnp.asarray(RNG.normal(size=(BATCH, LENGTH, 1)), jnp.float32)
+    params = perturbed(network, x)
+    dropping = dataclasses.replace(network, dropout=0.5, remat=True)
+    apply = jax.jit(lambda key: dropping.apply(params, x, rngs={"dropout": key}))
+    one, other = apply(jax.random.key(0)), apply(jax.random.key(1))
+    assert not np.array_equal(one, other)
+    np.testing.assert_array_equal(one, apply(jax.random.key(0)))
+    exact = network.apply(params, x)
+    np.testing.assert_allclose(dropping.apply(params, x), exact, rtol=1e-5, atol=1e-6)
+    linear = dataclasses.replace(dropping, dropout=1e-3)
+    near = linear.apply(params, x, rngs={"dropout": jax.random.key(2)})
+    assert np.median(np.abs(near - exact)) < 0.02 * np.std(exact)
+
+
 def test_state_of_a_wavenet_does_not_grow_with_the_length():
     bytes_of = lambda network, length: sum(
         leaf.size * leaf.dtype.itemsize
@@ -246,6 +265,8 @@ def test_steps_are_float32_under_x64(name):
         (CausalWaveNet(layers=3, cycle=2), np.zeros((2, 6, 1), np.float32), "layers must be divisible by cycle = 2"),
         (CausalWaveNet(taps=1), np.zeros((2, 6, 1), np.float32), "taps must be an integer >= 2, got 1"),
         (CausalTransformer(pattern="fixed"), np.zeros((2, 6, 1), np.float32), "pattern must be one of full, local"),
+        (CausalTransformer(dropout=1.0), np.zeros((2, 6, 1), np.float32), r"dropout must be in \[0, 1\), got 1.0"),
+        (CausalWaveNet(dropout=-0.1), np.zeros((2, 6, 1), np.float32), r"dropout must be in \[0, 1\), got -0.1"),
         (CausalTransformer(width=6, heads=4), np.zeros((2, 6, 1), np.float32), "width must be divisible by heads = 4"),
         (CausalTransformer(heads=1, pattern="strided"), np.zeros((2, 6, 1), np.float32), "heads must be at least 2"),
         (TieredNetwork(UPPER, LOWER, 4), np.zeros((2, 8), int), r"upper must have outputs = .* = 8, got 6"),

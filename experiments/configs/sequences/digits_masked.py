@@ -13,4 +13,8 @@ def get_config():
     config.model = "masked"
     config.network.name = "dit"
     config.network.patch = 1
+    config.network.dropout = None  # any order of the symbols is an augmentation
+    config.training.steps = 1500
+    config.training.weight_decay = 0.0
+    config.training.checkpoint_every = 500
     return config

@@ -14,7 +14,11 @@ def get_config():
     config.network.depth = 3
     config.network.width = 64
     config.network.heads = 4
-    config.training.steps = 1500
+    config.network.dropout = 0.3
+    config.training.steps = 800
     config.training.batch_size = 128
     config.training.learning_rate = 2e-3
+    config.training.weight_decay = 0.1
+    config.training.warmup_steps = 50
+    config.training.checkpoint_every = 100
     return config

@@ -124,6 +124,25 @@ def test_training_and_bits_take_sequences_of_any_model(built):
         assert bits.total == pytest.approx(np.log2(3), abs=1.0)
 
 
+@pytest.mark.slow
+def test_dropout_is_of_training_alone_and_each_example_has_its_own():
+    config = changed("network.width=8", "network.dropout=0.5")
+    dataset = Pairs([[2, 0], [1, 1], [2, 0], [2, 0]], [0, 1, 0, 0])
+    model = sequences.build_model(config, dataset)
+    shapes = jax.eval_shape(lambda key: sequences.init_params(model, key), jax.random.key(0))
+    params, loss = random_like(shapes, 0.5), jax.jit(sequences.make_loss(model))
+    batch = jax.jit(sequences.make_prepare(model, dataset))(jax.random.key(0), dataset.test)
+    held_out, _ = loss(params, batch)
+    np.testing.assert_allclose(held_out[0], -np.log(joint(model, params, 0)[2, 0]) / 2, rtol=1e-5)
+    training = jax.jit(sequences.make_prepare(model, dataset, 0.0))(jax.random.key(0), dataset.test)
+    trained, _ = loss(params, training)
+    assert len({float(value) for value in trained[jnp.array([0, 2, 3])]}) == 3
+    seeds = training["dropout"]
+    other, _ = loss(params, {**training, "dropout": seeds.at[1].set(seeds[0])})
+    np.testing.assert_array_equal(other[jnp.array([0, 2, 3])], trained[jnp.array([0, 2, 3])])
+    assert other[1] != trained[1]
+
+
 def test_the_class_is_dropped_at_the_rate_of_the_config():
     config, dataset = smoke.get_config(), Pairs(np.zeros((1000, 2)), np.arange(1000) % 2)
     prepare = sequences.make_prepare(sequences.build_model(config, dataset), dataset, 0.3)
