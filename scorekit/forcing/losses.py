@@ -67,7 +67,8 @@ def denoising_loss(
         None: all.
 
     Returns:
-      ``(loss, aux)``: losses ``(B,)``, and a :class:`scorekit.losses.LossAux` with values for each frame, ``(B, T)``.
+      ``(loss, aux)``: losses ``(B,)``, and a :class:`scorekit.losses.LossAux` with values for each frame, ``(B, T)``;
+      frames that do not exist have the weight 0 and are not in ``by_noise_level``.
 
     Raises:
       ValueError: for an unknown target, an ``x0`` that is not floating ``(B, T, ...)`` or has no frames, a mask of
@@ -152,7 +153,10 @@ def denoising_loss_at(
     count = jnp.maximum(jnp.sum(exists, axis=1), 1)
     loss = jnp.sum(jnp.where(exists, unfold(value), 0.0), axis=1) / count
     each = {name: unfold(value) for name, value in aux._asdict().items() if name != "by_noise_level"}
-    return loss, aux._replace(**each)
+    each["weight"] = jnp.where(exists, each["weight"], 0.0)
+    summed = lambda value: losses.bin_by_noise_level(jnp.where(exists, value, 0.0).ravel(), aux.log_snr)
+    binned = summed(each["eps_mse"])._replace(count=summed(1.0).sum)
+    return loss, aux._replace(**each, by_noise_level=binned)
 
 
 def _check_shape(name: str, value: ArrayLike, shape: tuple[int, int]) -> None:

@@ -82,6 +82,10 @@ def test_masked_frames_are_noise_and_do_not_count():
     (found, each), (x, t) = masked(np.where(mask[..., None], x0, 1e3), eps)
     per_frame = np.where(mask, each.weight * each.eps_mse, 0.0)
     np.testing.assert_allclose(found, per_frame.sum(1) / np.array([2, 1, 3, 1]), rtol=1e-5)
+    np.testing.assert_allclose(per_frame, each.weight * each.eps_mse)
+    binned, present = each.by_noise_level, np.asarray(each.eps_mse)[mask]
+    np.testing.assert_allclose(binned.count.sum(), len(present))
+    np.testing.assert_allclose(binned.sum.sum(), present.sum(), rtol=1e-5)
     assert (np.asarray(t)[~mask] == 1.0).all()
     np.testing.assert_allclose(np.asarray(x)[~mask], eps[~mask], atol=1e-3)  # sigma(1) = 1
 
