@@ -90,6 +90,12 @@ def test_masked_frames_are_noise_and_do_not_count():
     np.testing.assert_allclose(np.asarray(x)[~mask], eps[~mask], atol=1e-3)  # sigma(1) = 1
 
 
+def test_a_mask_without_frames_is_an_error():
+    x0 = jnp.zeros((2, 3, 1))
+    with pytest.raises(ValueError, match="mask must leave at least one frame to predict, got none"):
+        forcing.denoising_loss(KEY, network, SCHEDULE, x0, mask=np.zeros((2, 3), bool))
+
+
 def test_levels_of_frames_are_independent_and_stratified():
     t = np.asarray(forcing.draw_times(KEY, 400, 3, uniform(t_min=0.0), SCHEDULE).t)
     assert np.abs(np.corrcoef(t.T) - np.eye(3)).max() < 0.12
