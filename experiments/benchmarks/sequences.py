@@ -3,11 +3,12 @@
     python -m experiments.benchmarks.sequences --runs=runs/digits_pixels,runs/digits_masked,runs/digits
     python -m experiments.benchmarks.sequences --counted=runs/digits_short
 
-``--runs`` are runs of experiments.train on the same images: models of sequences, whose bits per symbol are exact or a
-bound, and continuous diffusion models, with the exact likelihood of the probability-flow ODE (dequantised uniformly)
-and the variational bound of the quantised values. ``--counted`` is an autoregressive run of short sequences, all of
-which are counted: guidance of each conditional beside guidance of the joint, and temperature, top-k, nucleus and
-typical sampling of the conditionals beside the joint at the temperature of equal entropy.
+``--runs`` are runs of experiments.train on the same quantised data, in any order of the symbols: models of sequences,
+whose bits per symbol are exact or a bound, and continuous diffusion models, with the exact likelihood of the
+probability-flow ODE (dequantised uniformly) and the variational bound of the quantised values. ``--counted`` is an
+autoregressive run of short sequences, all of which are counted: guidance of each conditional beside guidance of the
+joint, and temperature, top-k, nucleus and typical sampling of the conditionals beside the joint at the temperature of
+equal entropy.
 """
 
 import math
@@ -22,7 +23,7 @@ from ml_collections import ConfigDict
 from experiments.benchmarks import counted_sequences
 from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, ConfigError
+from experiments.cli.config import Config, ConfigError, leaves
 from experiments.configs import kinds
 from experiments.evaluation.exact import exact_bits
 from experiments.evaluation.run_metrics import variational_bound
@@ -34,7 +35,7 @@ from scorekit import autoregressive as ar
 from scorekit.io import as_path
 from scorekit.typing import Array
 
-_RUNS = shared.define(flags.DEFINE_list, "runs", [], "Folders of runs of experiments.train on the same images.")
+_RUNS = shared.define(flags.DEFINE_list, "runs", [], "Folders of runs of experiments.train on the same data.")
 _COUNTED = shared.define(flags.DEFINE_string, "counted", None, "Folder of an autoregressive run of short sequences.")
 _SCALES = shared.define(
     flags.DEFINE_list, "scales", ["0", "0.5", "1", "2", "3", "4"], "Guidance scales, with --counted."
@@ -52,6 +53,31 @@ TRUNCATIONS: dict[str, Callable[[Array], Array]] = {
     "typical 0.8": lambda logits: ar.typical(logits, 0.8),
     "typical 0.5": lambda logits: ar.typical(logits, 0.5),
 }
+
+
+DATA = ("name", "path", "train_split", "test_split", "image_size", "image_mode", "image_crop", "label", "crop", "peak",
+        "latents", "map.name", "vector.name", "tokens.name")  # fmt: skip
+"""The fields of ``data`` that are the same in runs of the same examples and conditions."""
+
+
+def data_of(config: Config) -> dict[str, Any]:
+    """The fields that say which symbols a likelihood is of, and given what; not the order, nor how many values."""
+    of_data = dict(leaves(config.data))
+    found = {f"data.{name}": of_data.get(name, "none" if name.endswith(".name") else None) for name in DATA}
+    symbols = config.symbols if kinds.is_sequence(config) else {"name": "pixels"}
+    return found | {"symbols.name": symbols["name"], "symbols.factor": symbols.get("factor") or 1}
+
+
+def check_same_data(folders: list[str], configs: list[Config]) -> None:
+    """Raises a ``ConfigError`` unless all runs are of the data of the first."""
+    first = data_of(configs[0])
+    for folder, config in zip(folders, configs, strict=True):
+        for field, value in data_of(config).items():
+            if value != first[field]:
+                raise ConfigError(
+                    f"--runs={folder}: must be of the data of {folders[0]}, with config.{field}={first[field]}, this "
+                    f"one has {value}"
+                )
 
 
 def seconds_per_sample(generate: Callable, params: Any, num_classes: int) -> float:
@@ -97,8 +123,9 @@ def likelihood_table(folders: list[str]) -> Table:
     """Bits per symbol and speed of every run.
 
     Raises:
-      ConfigError: for runs of data with different vocabularies or lengths.
+      ConfigError: for runs of other data than the first, or with another vocabulary or length.
     """
+    check_same_data(folders, [kinds.saved(folder) for folder in folders])
     first, rows = None, []
     for folder in folders:
         size, found = rows_of_run(folder)

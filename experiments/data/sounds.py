@@ -176,9 +176,13 @@ class Sounds(Dataset):
         dense_map = None if conditions is None else conditions.get("dense_map")
         return self._representation.decode(x, None if dense_map is None else jnp.asarray(dense_map.value))
 
+    def at_peak(self, sound):
+        """Sounds ``(B, L)`` with the largest sample of each at ``config.data.peak``; as they are without one."""
+        return sound if self._peak is None else audio.normalise_peak(sound, self._peak)
+
     def from_model(self, x, conditions=None):
         sound = self.to_sound(x, conditions)
-        scaled = sound if self._peak is None else audio.normalise_peak(sound, self._peak)
+        scaled = self.at_peak(sound)
         return keep_not_finite(audio.pcm_to_float(audio.float_to_pcm(zero_not_finite(scaled))), x, sound, scaled)
 
     def real(self, part):

@@ -1,5 +1,6 @@
 """Examples as sequences of codes: pixels, μ-law samples or the codes of an autoencoder, in some order."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -52,7 +53,7 @@ def pixels(dataset: Any, levels: int | None = None) -> Coding:
 
 
 def mu_law(dataset: Any, codes: int = 256, factor: int = 1) -> Coding:
-    """μ-law codes of a sound.
+    """μ-law codes of a sound; decoded ones have the peak of ``config.data.peak``.
 
     Args:
       codes: size of the vocabulary.
@@ -73,7 +74,7 @@ def mu_law(dataset: Any, codes: int = 256, factor: int = 1) -> Coding:
 
     def decode(found):
         sound = audio.mu_law_decode(found, codes)
-        return sound if factor == 1 else audio.high_rate(sound, factor)
+        return dataset.at_peak(sound if factor == 1 else audio.high_rate(sound, factor))
 
     return Coding(codes, (length // factor,), encode, decode, exact=False)
 
@@ -126,6 +127,8 @@ ORDER_RANGES = or_none(slices=count(1, 1024))
 class Symbols(Dataset):
     """A data set whose examples are sequences of codes ``(L,)``, decoded to data by :meth:`from_model`.
 
+    Batches are encoded as they are drawn; of the training and test sets, each is encoded when it is first asked for.
+
     Args:
       inner: the data.
       coding: from one of :data:`CODINGS`.
@@ -140,7 +143,14 @@ class Symbols(Dataset):
         self.max_evaluated, self.max_held_out = inner.max_evaluated, inner.max_held_out
         self.evaluation_batch = inner.evaluation_batch
         self._encode = jax.jit(lambda x: coding.encode(x).reshape(len(x), -1)[:, self._order])
-        self.train, self.test = (self._in_blocks(part) for part in (inner.train, inner.test))
+
+    @functools.cached_property
+    def train(self) -> Batch:  # type: ignore[override]
+        return self._in_blocks(self._inner.train)
+
+    @functools.cached_property
+    def test(self) -> Batch:  # type: ignore[override]
+        return self._in_blocks(self._inner.test)
 
     def _in_blocks(self, part: Batch) -> Batch:
         return {"x": in_blocks(self._encode, part["x"], min(50, len(part["x"]))), "label": part["label"]}

@@ -103,6 +103,9 @@ def check(config: Config) -> None:
     latent, of_codes = config.data.latents, config.symbols.name == "codes"
     allowed = "the folder of an autoencoder with codes" if of_codes else "None without config.symbols.name=codes"
     require(bool(latent) == of_codes, "data.latents", latent, allowed)
+    representation = config.data.representation.name
+    require(config.symbols.name != "mu_law" or representation is None, "data.representation.name", representation,
+            "None for symbols.name=mu_law, which are codes of the samples")  # fmt: skip
     order = config.order.name
     require(config.symbols.name != "mu_law" or order == "raster", "order.name", order,
             "raster for symbols.name=mu_law, whose codes have no rows and columns")  # fmt: skip

@@ -97,6 +97,9 @@ def check(config: Config) -> None:
     require(issubclass(data.kind_of(config), Phrases), "data.name", config.data.name, "a data set of phrases")
     crop = config.data.crop
     require(crop is None, "data.crop", crop, "None: where a sound is cut, a key that is down would count as struck")
+    representation = config.data.representation.name
+    require(representation is None, "data.representation.name", representation,
+            "None: a transcriber has a spectrogram of its own, transcriber.windows")  # fmt: skip
     lowest, highest = config.transcriber.lowest, config.transcriber.highest
     require(lowest <= highest, "transcriber.lowest", lowest, f"at most transcriber.highest={highest}")
     check_average(config, "evaluation.ema")

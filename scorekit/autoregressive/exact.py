@@ -44,7 +44,7 @@ class ARProcess:
         p, length = self.predictors.shape[1], x.shape[1]
         past = [jnp.pad(x, ((0, 0), (k, 0), (0, 0)))[:, :length, 0] for k in range(1, p + 1)]
         order = np.minimum(np.arange(length), p)
-        return self._outputs(jnp.stack(past, axis=-1), order)
+        return self._outputs(past, order)
 
     def init_state(self, batch: int, length: int) -> PyTree:
         """The number of values so far, and the last p of them, newest first."""
@@ -55,10 +55,11 @@ class ARProcess:
         count, past = state[0] + 1, jnp.concatenate([previous, state[1]], axis=-1)[:, :-1]
         past = jnp.where(count == 0, 0.0, past)
         order = jnp.minimum(count, past.shape[1])
-        return self._outputs(past, order), (count, past)
+        return self._outputs(past.T, order), (count, past)
 
     def _outputs(self, past, order):
-        mean = jnp.sum(self.predictors[order] * past, axis=-1)
+        # no reduction over an axis of the values: XLA has compiled the one of (B, L, p) wrongly, where B L is large
+        mean = sum(self.predictors[order, k] * value for k, value in enumerate(past))
         return jnp.stack([mean, jnp.broadcast_to(jnp.log(self.stds)[order], mean.shape)], axis=-1)
 
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit import losses, weightings
 from scorekit.checks import check_count, check_like
@@ -9,7 +10,7 @@ from scorekit.forcing._checks import frames_of
 from scorekit.losses import LossAux
 from scorekit.predictions import Target, TargetName
 from scorekit.times import Times, TimeSampler, draw, uniform
-from scorekit.trees import normal_like, where
+from scorekit.trees import is_traced, normal_like, where
 from scorekit.typing import Array, ArrayLike, Key, Network, PyTree, Schedule, Weighting
 
 __all__ = ["denoising_loss", "denoising_loss_at", "draw_times"]
@@ -67,11 +68,12 @@ def denoising_loss(
         None: all.
 
     Returns:
-      ``(loss, aux)``: losses ``(B,)``, and a :class:`scorekit.losses.LossAux` with values for each frame, ``(B, T)``.
+      ``(loss, aux)``: losses ``(B,)``, and a :class:`scorekit.losses.LossAux` with values for each frame, ``(B, T)``;
+      frames that do not exist have the weight 0 and are not in ``by_noise_level``.
 
     Raises:
       ValueError: for an unknown target, an ``x0`` that is not floating ``(B, T, ...)`` or has no frames, a mask of
-        another shape, or a network whose output is not shaped like ``x0``.
+        another shape or without any frame, or a network whose output is not shaped like ``x0``.
 
     >>> from scorekit.schedules import cosine
     >>> mask = jnp.array([[True, True, False]] * 4)
@@ -134,6 +136,8 @@ def denoising_loss_at(
         _check_shape("mask", mask, shape)
         if jnp.asarray(mask).dtype != bool:
             raise ValueError(f"mask must hold booleans, got dtype {jnp.asarray(mask).dtype}")
+        if not is_traced(mask) and not np.any(np.asarray(mask)):
+            raise ValueError("mask must leave at least one frame to predict, got none")
         x0 = where(mask, x0, jax.tree.map(jnp.zeros_like, x0))
         times = times._replace(t=jnp.where(mask, times.t, 1.0))
     fold = lambda tree: jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)
@@ -152,7 +156,10 @@ def denoising_loss_at(
     count = jnp.maximum(jnp.sum(exists, axis=1), 1)
     loss = jnp.sum(jnp.where(exists, unfold(value), 0.0), axis=1) / count
     each = {name: unfold(value) for name, value in aux._asdict().items() if name != "by_noise_level"}
-    return loss, aux._replace(**each)
+    each["weight"] = jnp.where(exists, each["weight"], 0.0)
+    summed = lambda value: losses.bin_by_noise_level(jnp.where(exists, value, 0.0).ravel(), aux.log_snr)
+    binned = summed(each["eps_mse"])._replace(count=summed(1.0).sum)
+    return loss, aux._replace(**each, by_noise_level=binned)
 
 
 def _check_shape(name: str, value: ArrayLike, shape: tuple[int, int]) -> None:

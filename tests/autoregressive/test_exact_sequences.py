@@ -129,3 +129,11 @@ def test_bits_of_a_markov_chain_approach_its_entropy():
 def test_exact_models_validate(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_compiled_conditionals_of_many_long_sequences_are_those_of_single_ones():
+    """Of a fusion that XLA has computed wrongly: 30,000 values and more, in a compiled program."""
+    model = ar.ar_process([1.9, -0.97], std=0.05)
+    x = np.random.default_rng(0).normal(size=(500, 400, 1)).astype(np.float32)
+    many = jax.jit(ar.position_log_probs)(model, x)
+    np.testing.assert_allclose(many[-2:], ar.position_log_probs(model, x[-2:]), rtol=1e-3)

@@ -82,8 +82,18 @@ def test_masked_frames_are_noise_and_do_not_count():
     (found, each), (x, t) = masked(np.where(mask[..., None], x0, 1e3), eps)
     per_frame = np.where(mask, each.weight * each.eps_mse, 0.0)
     np.testing.assert_allclose(found, per_frame.sum(1) / np.array([2, 1, 3, 1]), rtol=1e-5)
+    np.testing.assert_allclose(per_frame, each.weight * each.eps_mse)
+    binned, present = each.by_noise_level, np.asarray(each.eps_mse)[mask]
+    np.testing.assert_allclose(binned.count.sum(), len(present))
+    np.testing.assert_allclose(binned.sum.sum(), present.sum(), rtol=1e-5)
     assert (np.asarray(t)[~mask] == 1.0).all()
     np.testing.assert_allclose(np.asarray(x)[~mask], eps[~mask], atol=1e-3)  # sigma(1) = 1
+
+
+def test_a_mask_without_frames_is_an_error():
+    x0 = jnp.zeros((2, 3, 1))
+    with pytest.raises(ValueError, match="mask must leave at least one frame to predict, got none"):
+        forcing.denoising_loss(KEY, network, SCHEDULE, x0, mask=np.zeros((2, 3), bool))
 
 
 def test_levels_of_frames_are_independent_and_stratified():

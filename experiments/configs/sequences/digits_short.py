@@ -3,6 +3,8 @@
 python -m experiments.train --config=experiments/configs/sequences/digits_short.py --workdir=runs/digits_short
 python -m experiments.benchmarks.sequences --counted=runs/digits_short
 
+30 CPU seconds; 1.365 ± 0.042 bits per symbol of held-out digits, exact; `docs/autoregressive.md` has what is counted.
+
 Of 4 x 4 bits there are 65,536: --config.data.image_size=4 --config.symbols.levels=2
 """
 

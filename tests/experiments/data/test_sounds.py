@@ -12,6 +12,7 @@ from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.configs.notes import vocoder
 from experiments.configs.phrases import phrases
+from experiments.configs.sequences import phrases_codes
 from experiments.data import conditions
 from experiments.data.dataset import preprocess
 from experiments.data.notes import pulses
@@ -20,6 +21,7 @@ from experiments.models.conditioning import conditions as conditions_of
 from experiments.models.conditioning import conditions_for
 from experiments.models.model import build_model
 from experiments.models.sampling import make_sampler
+from experiments.models.sequences import load_data
 from scorekit import audio, data
 from scorekit.data.sounds import NoteSet, PhraseSet
 from scorekit.networks import Masked
@@ -205,3 +207,12 @@ def test_samples_given_labels_have_the_conditions_of_held_out_examples():
     np.testing.assert_array_equal(drawn, generate(params, 0, named, 1.0))
     other = {**named, "dense_map": Masked(named["dense_map"].value[::-1], named["dense_map"].present)}
     assert np.abs(drawn - generate(params, 0, other, 1.0)).max() > 1e-3
+
+
+@pytest.mark.parametrize("peak", [0.5, None])
+def test_decoded_codes_have_the_peak_of_the_config(peak):
+    config = phrases_codes.get_config()
+    config.data.crop, config.data.peak = 2048, peak
+    codes = np.random.default_rng(0).integers(100, 156, (3, 512))
+    found = np.abs(load_data(config).from_model(codes)).max(axis=1)
+    np.testing.assert_allclose(found, peak, rtol=1e-5) if peak else np.testing.assert_array_less(found, 0.1)

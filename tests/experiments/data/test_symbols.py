@@ -28,6 +28,9 @@ class Tone:
     def __init__(self):
         self.test = {"x": SOUNDS}
 
+    def at_peak(self, sound):
+        return sound
+
 
 def test_the_subscale_order_is_one_interleaved_copy_after_the_other():
     image = np.arange(16).reshape(4, 4)
@@ -53,6 +56,13 @@ def test_batches_are_those_of_the_data_as_codes(digits):
     np.testing.assert_array_equal(batch["label"], inner["label"])
     batches = dataset.batches(3, 4, 6, process_index=1, process_count=2)
     np.testing.assert_array_equal(next(batches)["x"], dataset.batch(3, 4, 6)["x"][3:])
+
+
+def test_a_batch_does_not_encode_the_training_set(digits):
+    dataset = Symbols(digits, pixels(digits), raster(digits.shape))
+    dataset.batch(0, 0, 5)
+    assert not {"train", "test"} & vars(dataset).keys()
+    np.testing.assert_array_equal(dataset.train["x"].reshape(digits.train["x"].shape), digits.train["x"])
 
 
 def test_positions_are_the_coordinates_in_the_order_of_the_sequence(digits):

@@ -50,6 +50,9 @@ def changed(*overrides):
         (["symbols.name=codes"], "config.data.latents=None: must be the folder of an autoencoder with codes"),
         (["data.latents=runs/x"], "config.data.latents=runs/x: must be None without config.symbols.name=codes"),
         (["symbols.name=mu_law", "order.name=subscale"], "config.order.name=subscale: must be raster for symbols.name"),
+        (["symbols.name=mu_law", "data.name=soundfont_phrases/4khz", "data.image_size=None",
+          "data.representation.name=compressed"],
+         "config.data.representation.name=compressed: must be None for symbols.name=mu_law"),
         (["sampling.nucleus=0"], "config.sampling.nucleus=0.0: must be above 0 and at most 1"),
     ],
 )  # fmt: skip

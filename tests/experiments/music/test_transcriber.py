@@ -177,6 +177,10 @@ def test_config_of_other_runs(tmp_path):
     with pytest.raises(ConfigError, match=r"config.data.crop=8192: must be None"):
         transcriber.check(config)
     config = config_file.get_config()
+    config.data.representation.name = "compressed"
+    with pytest.raises(ConfigError, match=r"config.data.representation.name=compressed: must be None"):
+        transcriber.check(config)
+    config = config_file.get_config()
     config.data.name = "soundfont_notes/4khz"
     with pytest.raises(ConfigError, match=r"config.data.name=soundfont_notes/4khz: must be a data set of phrases"):
         transcriber.check(config)
