@@ -185,14 +185,19 @@ def encode(config: Config, texts: Sequence[str], *, keep: bool = False) -> Encod
         raise ConfigError(f"config.data.captions.encoder={options.encoder}: {error}") from error
 
 
-def encode_strictly(config: Config, texts: Sequence[str]) -> EncodedCaptions:
-    """The same of captions that are typed: what would be cut, or is unknown to the encoder, is an error."""
+def encode_given(config: Config, texts: Sequence[str], given: str | None) -> EncodedCaptions:
+    """The same of captions that are typed at the flag ``given``: what would be cut, or is unknown, is an error.
+
+    None is for captions of data, of which a warning says how many lose something, as in training.
+    """
+    if given is None:
+        return encode(config, texts)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         try:
             return encode(config, texts)
         except UserWarning as warning:
-            raise ConfigError(f"--caption: {warning}; write them otherwise") from warning
+            raise ConfigError(f"{given}: {warning}; write them otherwise") from warning
 
 
 def _from_file(path: str, texts: Sequence[str]) -> EncodedCaptions:
