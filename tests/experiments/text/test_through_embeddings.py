@@ -195,9 +195,7 @@ def test_captions_that_are_typed_are_named_by_their_flag(monkeypatch, runs):
         return texts
 
     monkeypatch.setattr(captions, "encode", encode)
-    with pytest.raises(
-        ConfigError, match="^--before, --after: 1 of 1 different captions have more than 64"
-    ):
+    with pytest.raises(ConfigError, match=r"^--before, --after: 1 of 1 different captions have more than 64"):
         captions.encode_given(runs.config(), ["a cat"], "--before, --after")
     with pytest.warns(UserWarning, match="more than 64 tokens"):
         assert captions.encode_given(runs.config(), ["a cat"], None) == ["a cat"]
