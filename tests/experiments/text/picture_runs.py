@@ -60,9 +60,7 @@ class Runs:
         save_untrained(folder, transformer(upper(self.config(), 16, factor=4)))
 
     def _crops(self, folder):
-        config = upper(self.config(image_crop=8), 16)
-        config.sampling.steps = 3
-        save_untrained(folder, config)
+        save_untrained(folder, transformer(upper(self.config(image_crop=8), 16)))
 
     def _digits_4(self, folder):
         config = transformer(classes.get_config())

@@ -190,7 +190,7 @@ def test_there_is_no_arc_between_opposite_embeddings():
 
 
 def test_captions_that_are_typed_are_named_by_their_flag(monkeypatch, runs):
-    def encode(config, texts):
+    def encode(config, texts, given=None):
         warnings.warn("1 of 1 different captions have more than 64 tokens", UserWarning, stacklevel=2)
         return texts
 
@@ -209,8 +209,8 @@ RED = "--caption=a red square"
     ("program", "flags", "message"),
     [
         ("draw", ["--stages=decoder", RED], "decoder draws from the embedding of a picture: give --prior=RUN"),
-        ("draw", ["--stages=captions", "--prior=prior", RED], "captions must be conditioned on the embedding of a"),
-        ("draw", ["--stages=decoder", "--prior=captions", RED], "captions: must draw embeddings"),
+        ("draw", ["--stages=low", "--prior=prior", RED], "low must be conditioned on the embedding of a"),
+        ("draw", ["--stages=decoder", "--prior=low", RED], "low: must draw embeddings"),
         ("draw", ["--stages=decoder", "--prior=blind_prior", RED], "blind_prior: must have captions as a condition"),
         ("draw", ["--stages=decoder", "--prior=other_prior", RED], "draws embeddings of another encoder than"),
         ("draw", ["--stages=changed", "--prior=prior", RED], "contrastive: has other weights than the encoder that"),
@@ -219,7 +219,7 @@ RED = "--caption=a red square"
         ("draw", ["--stages=prior", RED], "prior must draw pictures, it draws embeddings"),
         ("variations", ["--stages=decoder", "--picture=no.png"], "--picture=no.png: there is no such file"),
         ("variations", ["--stages=decoder", "--picture=setup.cfg"], "--picture=setup.cfg: must be a picture: "),
-        ("variations", ["--stages=captions", "--picture=no.png"], "must be conditioned on the embedding of a picture"),
+        ("variations", ["--stages=low", "--picture=no.png"], "must be conditioned on the embedding of a picture"),
         ("variations", ["--stages=decoder"], "--picture: must be given once, or twice"),
         ("variations", ["--stages=decoder", "--picture=a", "--after=b"], "--before and --after: must be given togeth"),
         (
