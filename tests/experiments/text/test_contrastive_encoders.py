@@ -36,7 +36,7 @@ def test_encoders_are_trained_continued_and_opened(runs, tmp_path):
     assert code == 0, err
     assert "resuming  from step 2" in out
     found = json.loads((tmp_path / "evaluation.json").read_text())
-    assert found["held-out data"]["chance, R@1"] == 1 / 8
+    assert found["held-out data"]["chance, R@1"] == 0.375  # three subjects
     encoder = open_encoder(tmp_path, "--encoder")
     texts = encoder.embed_texts(SQUARES)
     x = RNG.uniform(-1, 1, (5, 8, 8, 3))
