@@ -197,6 +197,8 @@ def parse(
             flag_values.unparse_flags()
         positional = flag_values([argv[0], *rest])[1:]
     except flags.Error as error:
+        if isinstance(error, flags.UnrecognizedFlagError) and error.flagname in distributed.NAMES:
+            raise ConfigError(f"--{error.flagname}: must be left out, this program runs in one process") from error
         if not (for_help and flag_values.is_parsed()):  # else all that is wrong is that a required one is not there
             message = re.sub(r"flag --(\w+)=None: .*", r"--\1=... must be given", str(error))
             raise ConfigError("; ".join(message.splitlines())) from error

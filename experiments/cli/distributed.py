@@ -21,6 +21,8 @@ from absl import flags
 
 from experiments.cli.config import ConfigError
 
+NAMES = ("distributed", "coordinator", "processes", "process_id", "heartbeat")
+"""The flags of several processes."""
 _process = 0
 _processes = 1
 

@@ -162,13 +162,14 @@ def _with_zero(value: np.ndarray) -> np.ndarray:
     return np.concatenate([value, np.zeros_like(value[:1])])
 
 
-def encode(config: Config, texts: Sequence[str], *, keep: bool = False) -> EncodedCaptions:
+def encode(config: Config, texts: Sequence[str], *, keep: bool = False, given: str | None = None) -> EncodedCaptions:
     """The states, masks and pooled vectors of captions by the encoder of the config, in half precision.
 
     Args:
       config: the full config.
       texts: N captions, none of them empty.
       keep: whether to keep them in a file for the next run.
+      given: the flag that they were typed at, for error messages.
 
     Raises:
       ConfigError: if the encoder is not installed or not readable, or does not know a caption.
@@ -179,20 +180,28 @@ def encode(config: Config, texts: Sequence[str], *, keep: bool = False) -> Encod
     folder = Path(config.data.data_dir).expanduser() / "captions" if keep else None
     try:
         encoder = data.load_caption_encoder(options.encoder)
-        length = LENGTH if options.length is None else options.length
-        return data.encode_captions(encoder, list(texts), length=length, dtype="float16", folder=folder)
     except (ValueError, ImportError, OSError) as error:
         raise ConfigError(f"config.data.captions.encoder={options.encoder}: {error}") from error
+    length = LENGTH if options.length is None else options.length
+    try:
+        return data.encode_captions(encoder, list(texts), length=length, dtype="float16", folder=folder)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{given or 'config.data.captions'}: {error}") from error
 
 
-def encode_strictly(config: Config, texts: Sequence[str]) -> EncodedCaptions:
-    """The same of captions that are typed: what would be cut, or is unknown to the encoder, is an error."""
+def encode_given(config: Config, texts: Sequence[str], given: str | None) -> EncodedCaptions:
+    """The same of captions that are typed at the flag ``given``: what would be cut, or is unknown, is an error.
+
+    None is for captions of data, of which a warning says how many lose something, as in training.
+    """
+    if given is None:
+        return encode(config, texts)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         try:
-            return encode(config, texts)
+            return encode(config, texts, given=given)
         except UserWarning as warning:
-            raise ConfigError(f"--caption: {warning}; write them otherwise") from warning
+            raise ConfigError(f"{given}: {warning}; write them otherwise") from warning
 
 
 def _from_file(path: str, texts: Sequence[str]) -> EncodedCaptions:

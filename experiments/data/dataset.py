@@ -91,6 +91,7 @@ class Dataset:
       from_fields: names of those that read other fields of a batch than the example itself.
       sound_fields: fields of ``config.data`` that only sounds have; they have none of these.
       image_fields: likewise, of images.
+      encoder: checksum of the weights by which its embeddings are, None without embeddings.
       streaming: whether the training examples are read from disk as they are needed; ``train`` is a sample of them.
     """
 
@@ -112,6 +113,7 @@ class Dataset:
     sound_fields: Collection[str] = ("label", "crop", "peak", "representation")
     image_fields: Collection[str] = ("streaming", "augment", "workers", "on_error", "path", "image_size", "image_mode",
                                      "image_crop", "captions", "embeddings")  # fmt: skip
+    encoder: str | None = None
     streaming: bool = False
 
     # ---- before anything is loaded -----------------------------------------------------------------------------

@@ -89,7 +89,7 @@ class Embeddings(Dataset):
         self.name, self.num_classes, self.examples = f"embeddings of {inner.name}", inner.num_classes, inner.examples
         self.train, self.test = (_as_examples(part) for part in (inner.train, inner.test))
         self.shape = self.train["x"].shape[1:]
-        self.vectors, self.from_fields = inner.vectors, inner.from_fields
+        self.vectors, self.from_fields, self.encoder = inner.vectors, inner.from_fields, inner.encoder
 
     def batch(self, seed, step, size):
         return _as_examples(self._inner.batch(seed, step, size))

@@ -1,5 +1,7 @@
 """Contrastive encoders of pictures and captions from a config, and what has trained them opened for other programs."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,16 +13,18 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, fill_missing, load_resolved, require, section
+from experiments.cli.config import Config, ConfigError, fill_missing, leaves, load_resolved, require, section
 from experiments.cli.ranges import check_ranges, free, within
 from experiments.data import captions
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.data.images import Images
 from experiments.models import choices
+from experiments.models.finite import check_samples
 from experiments.models.restoring import check_average, restore
 from experiments.models.weights import check_weights
 from scorekit.embeddings import contrastive_loss
 from scorekit.io import as_path
+from scorekit.metrics import retrieval_accuracy
 from scorekit.typing import Array, Key, PyTree
 
 _BLOCK = 100
@@ -133,27 +137,38 @@ def make_loss(built: DualEncoders, axes: tuple[str, ...] = ()):
     return loss
 
 
-def retrieval(pictures: np.ndarray, texts: np.ndarray, counts: Sequence[int] = (1, 5)) -> dict[str, float]:
-    """Recall among all pairs: how often what belongs to a picture, or a caption, is among the ``k`` closest.
+def retrieval(
+    pictures: np.ndarray, texts: np.ndarray, subjects: np.ndarray, counts: Sequence[int] = (1, 5)
+) -> dict[str, float]:
+    """Recall among all pairs: how often what is of the subject of a picture, or a caption, is among the ``k`` closest.
 
     Args:
       pictures: embeddings of pictures, ``(N, D)``.
       texts: of their captions, likewise.
+      subjects: integers ``(N,)``, equal for pictures that show the same, whose captions are right for each other.
       counts: the ``k``.
 
     Returns:
-      By name the share of pictures whose caption is found, of captions whose picture is, and by chance, ``k / N``.
+      By name the share of pictures for which a right caption is found, of captions for which a right picture is, and
+      the same by chance. Equal similarities count as in a random order.
 
-    >>> retrieval(np.eye(4), np.eye(4), (1,))
+    Raises:
+      ConfigError: if an embedding is not finite.
+
+    >>> retrieval(np.eye(4), np.eye(4), np.arange(4), (1,))
     {'caption of a picture, R@1': 1.0, 'picture of a caption, R@1': 1.0, 'chance, R@1': 0.25}
     """
+    for name, found in (("pictures", pictures), ("captions", texts)):
+        check_samples(found, "contrastive encoders", f"embeddings of {name}")
     similarity = np.asarray(pictures) @ np.asarray(texts).T
-    found = {}
-    for k in counts:
-        for name, rows in (("caption of a picture", similarity), ("picture of a caption", similarity.T)):
-            found[f"{name}, R@{k}"] = float(np.mean((rows >= np.diagonal(rows)[:, None]).sum(1) <= k))
-        found[f"chance, R@{k}"] = min(1.0, k / len(similarity))
-    return found
+    right = np.asarray(subjects)[:, None] == np.asarray(subjects)
+    named = {
+        "caption of a picture": similarity,
+        "picture of a caption": similarity.T,
+        "chance": np.zeros_like(similarity),
+    }
+    mean = lambda scores, k: float(np.mean(np.asarray(retrieval_accuracy(scores, right, k=k), np.float64)))
+    return {f"{name}, R@{k}": mean(scores, k) for k in counts for name, scores in named.items()}
 
 
 class Encoder:
@@ -163,11 +178,12 @@ class Encoder:
       config: of the run that has trained them.
       features: length of an embedding.
       image_size: height of the pictures that it was trained on, in pixels.
+      checksum: of its weights, and of the fields of the config that say what they mean.
     """
 
     def __init__(self, config: Config, module: nn.Module, params: PyTree, image_size: int):
         self.config, self.features, self.image_size = config, module.features, image_size  # type: ignore[attr-defined]
-        self.params = params
+        self.params, self.checksum = params, _checksum(config, params)
         run = lambda method: jax.jit(lambda x: module.apply(params, x, method=method))
         self._pictures, self._captions = run("embed_pictures"), run("embed_captions")
 
@@ -185,9 +201,24 @@ class Encoder:
         """Unit vectors ``(N, D)`` of captions, from their vectors ``(N, E)`` by the encoder of text."""
         return in_blocks(self._captions, np.asarray(vectors, np.float32), min(_BLOCK, len(vectors)))
 
-    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Unit vectors ``(N, D)`` of captions as they are typed."""
-        return self.embed_captions(captions.encode_strictly(self.config, list(texts)).pooled)
+    def embed_texts(self, texts: Sequence[str], given: str | None = None) -> np.ndarray:
+        """Unit vectors ``(N, D)`` of captions.
+
+        Args:
+          texts: N of them.
+          given: the flag that they were typed at, for the error message where one is too long or unknown to the
+            encoder of text; None for captions of data, which are cut with a warning.
+        """
+        return self.embed_captions(captions.encode_given(self.config, list(texts), given).pooled)
+
+
+def _checksum(config: Config, params: PyTree) -> str:
+    length = config.data.captions.length or captions.LENGTH
+    meaning = {**dict(leaves(config.dual_encoder)), "image_size": config.data.image_size, "length": length}
+    found = hashlib.sha256(json.dumps(meaning, sort_keys=True, default=str).encode())
+    for leaf in jax.tree.leaves(params):
+        found.update(np.asarray(leaf).tobytes())
+    return found.hexdigest()[:32]
 
 
 def resized(x: np.ndarray, size: int) -> np.ndarray:
@@ -217,13 +248,16 @@ def open_encoder(workdir: str | Path, given: str) -> Encoder:
       given: the flag or field that names it, for the error message.
 
     Raises:
-      ConfigError: if there is no such run, or no checkpoint yet.
+      ConfigError: if there is no such run, or it is not trained to its last step.
     """
     folder = as_path(workdir)
     config = config_of(folder, given)
     check_weights(config, folder)
     module = choices.build_module(config, "dual_encoder", choices.DUAL_ENCODERS)
-    _, params = restore(given, folder, None, config.evaluation.ema)
+    step, params = restore(given, folder, None, config.evaluation.ema)
+    if step < config.training.steps:
+        raise ConfigError(f"{given}: is not finished, at step {step:,} of {config.training.steps:,}; continue it, or "
+                          f"end it where it is with --config.training.steps={step}")  # fmt: skip
     return Encoder(config, module, jax.tree.map(jnp.asarray, params), config.data.image_size)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError
+from experiments.data import matching
 from experiments.data.dataset import Dataset
 from experiments.data.embeddings import EMBEDDING, Embeddings, are_examples, scaled
 from experiments.data.images import Images
@@ -22,24 +23,26 @@ def wanted(config: Config) -> bool:
     return "embeddings" in config.data and config.data.embeddings.encoder is not None
 
 
-def encoder_of(config: Config) -> Encoder:
+def encoder_of(config: Config, workdir: str | Path | None = None) -> Encoder:
     """The encoder that ``config.data.embeddings`` names.
 
+    Args:
+      config: the full config.
+      workdir: the run that it is of, for error messages.
+
     Raises:
-      ConfigError: if there is none, or one of other data.
+      ConfigError: if there is none, or one that is not trained to its end, or of other pictures.
     """
-    workdir = config.data.embeddings.encoder
-    given = f"config.data.embeddings.encoder={workdir}"
-    encoder = open_encoder(workdir, given)
-    theirs, ours = encoder.config.data.name, config.data.name
-    if theirs != ours:
-        raise ConfigError(f"{given}: was trained with config.data.name={theirs}, this config has {ours}")
+    folder = config.data.embeddings.encoder
+    given = f"config.data.embeddings.encoder={folder}" + ("" if workdir is None else f" of {workdir}")
+    encoder = open_encoder(folder, given)
+    matching.check(encoder.config, config, given, "this config" if workdir is None else str(workdir))
     return encoder
 
 
-def load(config: Config) -> Dataset:
-    """The data set of a config with the embeddings of its pictures, or these as the examples."""
-    encoder = encoder_of(config)
+def load(config: Config, workdir: Path | None = None) -> Dataset:
+    """The data set of a config with the embeddings of its pictures, or these as the examples, by its encoder."""
+    encoder = encoder_of(config, workdir)
     dataset = data.load(config)
     assert isinstance(dataset, Images)
     if dataset.streaming:
@@ -50,6 +53,7 @@ def load(config: Config) -> Dataset:
     folder = as_path(config.data.embeddings.encoder) / "embeddings"
     found = [_embedded(encoder, folder, pictures, part["x"]) for part in (pictures.train, pictures.test)]
     dataset.add(EMBEDDING, *found)
+    dataset.encoder = encoder.checksum
     return Embeddings(dataset) if are_examples(config) else dataset
 
 

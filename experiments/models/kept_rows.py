@@ -9,6 +9,31 @@ from experiments.cli.config import ConfigError
 from experiments.models.runs import write_results
 
 
+def rows_of(
+    folder: Path, settings: Mapping[str, Any], same: Mapping[str, str], given: str
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """The rows of ``folder/rows.json``, which another command has written, and its settings.
+
+    Args:
+      folder: of its results.
+      settings: of this command.
+      same: settings that must be equal for rows to be compared, and what they are called.
+      given: the flag that names the folder, for the error message.
+
+    Raises:
+      ConfigError: if there are none, or a setting differs.
+    """
+    path = folder / "rows.json"
+    if not path.exists():
+        raise ConfigError(f"{given}: must be the folder of another evaluation, it has no rows.json")
+    saved = json.loads(path.read_text())
+    for name, called in same.items():
+        theirs, ours = saved["settings"].get(name), settings[name]
+        if theirs != ours:
+            raise ConfigError(f"{given}: must have the {called} of this evaluation, {ours}, it has {theirs}")
+    return saved["rows"], saved["settings"]
+
+
 class KeptRows:
     """The rows of ``path``, each computed once; it is written after every new row.
 

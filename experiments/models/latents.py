@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -148,11 +149,16 @@ def _code_margin(x: Array, codes: Array) -> dict[str, Array]:
     }
 
 
-def load_data(config: Config) -> Dataset:
+def load_data(config: Config, workdir: Path | None = None) -> Dataset:
     """The data set of a config, as latents where ``config.data.latents`` names an autoencoder, with embeddings where
-    ``config.data.embeddings.encoder`` names contrastive encoders."""
+    ``config.data.embeddings.encoder`` names contrastive encoders.
+
+    Args:
+      config: the full config.
+      workdir: the run that it is of, for error messages.
+    """
     if embedded.wanted(config):
-        return embedded.load(config)
+        return embedded.load(config, workdir)
     dataset = data.load(config)
     return open_latents(config, dataset) if config.data.get("latents") else dataset
 

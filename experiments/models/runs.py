@@ -20,7 +20,7 @@ from experiments.models.model import Model, at_params, build_model, init_params
 from experiments.models.restoring import restore
 from experiments.models.sampling import Generate, make_sampler
 from experiments.models.sizes import param_shapes
-from experiments.models.weights import check_weights
+from experiments.models.weights import check_encoder, check_weights
 from scorekit.io import as_path, write_atomic
 from scorekit.typing import PyTree
 
@@ -75,7 +75,7 @@ def open_run(
       ConfigError: for an invalid config, one that the weights were not trained with, or a checkpoint that does not
         exist.
     """
-    check_weights(config, workdir, step)
+    saved = check_weights(config, workdir, step)
     data.check(config)
     check(config, scales)
     if config.data.latents and not on_latents:
@@ -84,7 +84,8 @@ def open_run(
         )
     if not any_coupling:
         couplings.check_score(config, f"--workdir={workdir}")
-    dataset = latents.load_data(config)
+    dataset = latents.load_data(config, workdir)
+    check_encoder(config, dataset.encoder, saved, workdir)
     model = build_model(config, dataset)
     like = param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)))
     found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)

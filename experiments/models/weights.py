@@ -3,10 +3,11 @@
 Network, schedule, target, conditions and the scale of the data are part of trained weights: the same numbers mean
 something else with other values. Training saves these fields with every checkpoint; whoever opens the run must have the
 same ones, whether they come from the command line or from a ``config.json`` that was edited. Data paths and splits,
-sampling, evaluation and guidance are free.
+sampling, evaluation and guidance are free. Weights that are of the embeddings of an encoder belong to its weights too.
 """
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ FIELDS = ("network.", "classifier.", "autoencoder.", "dual_encoder.", "transcrib
           "preconditioning.", "loss.", "data.name", "data.label", "data.peak", "data.latents", "data.representation.",
           "data.map.", "data.vector.", "data.tokens.", "data.captions.", "data.embeddings.as_examples", "model",
           "symbols.", "order.")  # fmt: skip
-_RECORD = "weights"
+_RECORD, _ENCODER = "weights", "encoder"
 _ADDED = {
     "data.tokens.name": "none",
     "loss.coupling.name": "independent",
@@ -39,9 +40,9 @@ def fields_of(config: Config) -> dict[str, Any]:
     return json.loads(json.dumps(found))
 
 
-def record(config: Config) -> dict[str, Any]:
-    """What training saves with a checkpoint."""
-    return {_RECORD: fields_of(config)}
+def record(config: Config, encoder: str | None = None) -> dict[str, Any]:
+    """What training saves with a checkpoint: the fields, and the checksum of the encoder of embeddings."""
+    return {_RECORD: fields_of(config), **({} if encoder is None else {_ENCODER: encoder})}
 
 
 def check_record(config: Config, saved: dict[str, Any], workdir: Path) -> None:
@@ -54,10 +55,32 @@ def check_record(config: Config, saved: dict[str, Any], workdir: Path) -> None:
         _compare(fields_of(config), saved[_RECORD], workdir)
 
 
-def check_weights(config: Config, workdir: Path, step: int | None = None) -> None:
+def check_encoder(config: Config, encoder: str | None, saved: dict[str, Any], workdir: Path) -> None:
+    """Validates that the embeddings of the data are those that the run was trained on; warns where that is not known.
+
+    Raises:
+      ConfigError: if another encoder, or the same one after more training, has made them.
+    """
+    if encoder is None:
+        return
+    folder = config.data.embeddings.encoder
+    if _ENCODER not in saved:
+        unknown = f"{workdir}: saved without a checksum of its encoder; {folder} is taken for it"
+        warnings.warn(unknown, stacklevel=2)
+    elif saved[_ENCODER] != encoder:
+        raise ConfigError(
+            f"config.data.embeddings.encoder={folder}: has other weights than the encoder that {workdir} was trained "
+            f"with; name that one, or train anew in another folder"
+        )
+
+
+def check_weights(config: Config, workdir: Path, step: int | None = None) -> dict[str, Any]:
     """Validates the config of an opened run against the fields that its weights were trained with.
 
     A run that was saved without them is compared with its ``config.json``, which is printed.
+
+    Returns:
+      What was saved with the checkpoint.
 
     Raises:
       ConfigError: naming the first field that differs, unless ``--reinterpret_weights`` is given.
@@ -70,6 +93,7 @@ def check_weights(config: Config, workdir: Path, step: int | None = None) -> Non
     elif saved is not None and (workdir / "config.json").exists():
         print(f"{workdir}: saved by an earlier version, without what its weights mean; config.json is believed")
         _compare(fields_of(config), fields_of(load_resolved(workdir / "config.json")), workdir)
+    return saved or {}
 
 
 def _compare(ours: dict[str, Any], trained: dict[str, Any], workdir: Path) -> None:

@@ -15,6 +15,15 @@ _DPI, _SIDE = 100, 128
 """Dots per inch, and the least dots of a side of a picture."""
 
 
+def wrap(caption: str, width: int = 24) -> list[str]:
+    """A caption as at most three lines.
+
+    >>> wrap("a very long caption that does not fit into a line", 20)
+    ['a very long caption', 'that does not fit', 'into a line']
+    """
+    return textwrap.wrap(caption, width, max_lines=3, placeholder=" …") or [""]
+
+
 def captioned_grid(
     path: str | Path,
     stages: Sequence[np.ndarray],
@@ -37,15 +46,14 @@ def captioned_grid(
         columns = min(number, max(1, round(math.sqrt(1.3 * number / len(stages)))))
     rows = -(-number // columns)
     side = max(_SIDE, max(x.shape[1] for x in stages)) / _DPI
-    lines = max(24, round(15 * side * len(stages)))
-    wrapped = [textwrap.wrap(caption, lines, max_lines=3, placeholder=" …") or [""] for caption in captions]
-    text = 0.17 * max(map(len, wrapped)) + 0.1
-    width, height = (side + 0.05) * len(stages) + 0.15, side + text
-    top = 0.35 if title else 0.05
-    figure = Figure((columns * width, rows * height + top), dpi=_DPI)
+    wrapped = [wrap(caption, round(15 * (side + 0.05) * len(stages))) for caption in captions]
+    texts = [0.17 * max(map(len, wrapped[i * columns : (i + 1) * columns])) + 0.1 for i in range(rows)]
+    width, top = (side + 0.05) * len(stages) + 0.15, 0.35 if title else 0.05
+    figure = Figure((columns * width, rows * side + sum(texts) + top), dpi=_DPI)
     total_width, total_height = figure.get_size_inches()
     for i, caption in enumerate(wrapped):
-        left, bottom = (i % columns) * width + 0.1, total_height - top - (i // columns + 1) * height
+        row, left = i // columns, (i % columns) * width + 0.1
+        text, bottom = texts[row], total_height - top - (row + 1) * side - sum(texts[: row + 1])
         for k, x in enumerate(stages):
             box = (left + k * (side + 0.05), bottom + text, side, side)
             axes = figure.add_axes(tuple(np.divide(box, [total_width, total_height] * 2)))

@@ -240,7 +240,9 @@ dt { font-size: .85rem; color: var(--quiet); }
 dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-caption { caption-side: bottom; text-align: left; color: var(--quiet); font-size: .9rem; padding-top: .4rem; }
+caption { caption-side: bottom; text-align: left; color: var(--quiet); font-size: .9rem; padding-top: .4rem;
+  max-width: min(58rem, 94vw); }
+td:first-child { min-width: 8rem; }
 th, td { text-align: left; padding: .35rem .75rem; border-bottom: 1px solid var(--line); }
 .number { text-align: right; }
 .sounds audio { display: block; width: 15rem; height: 2rem; margin-bottom: .4rem; }

@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.cli.config import Config
+from experiments.cli.config import Config, ConfigError
 from experiments.data.captions import styled
 from experiments.data.dataset import evenly
+from experiments.models.checks import check
 from experiments.models.runs import write_arrays
 from experiments.models.sampling import make_sampler
+from experiments.text.embeddings import CANDIDATES, Prior, from_captions
 from experiments.text.examples import Examples
 from experiments.text.prompts import Prompt
-from experiments.text.stages import Stage, draw, labels_for, pictures_of
+from experiments.text.stages import Embedded, Stage, draw, labels_for, pictures_of
 
 SHOWN = 8
 """Pictures of each setting that are kept for the report."""
@@ -84,28 +86,65 @@ class _Timed:
         return found
 
 
+def thresholded(config: Config, threshold: bool | None) -> Config:
+    """The config of the first stage with dynamic thresholding, without it, or as it is."""
+    config = config.copy_and_resolve_references()
+    if threshold is None:
+        return config
+    rules = tuple(rule for rule in config.guidance if threshold or rule != _RULE)
+    config.guidance = (*rules, _RULE) if threshold and _RULE not in rules else rules
+    if not threshold:
+        config.rules[_RULE].update(dict.fromkeys(config.rules[_RULE]))
+    return config
+
+
+def check_threshold(config: Config, threshold: bool | None, scales: Sequence[float]) -> None:
+    """Validates a config with or without thresholding, as any other config that samples at these guidance scales.
+
+    Raises:
+      ConfigError: naming the flag, if thresholding does not go with its other rules.
+    """
+    try:
+        check(thresholded(config, threshold), scales)
+    except ConfigError as error:
+        given = "" if threshold is None else f"--threshold={'on' if threshold else 'off'}: "
+        raise ConfigError(f"{given}{error}") from error
+
+
 class Painter:
     """Draws the pictures of a setting through all stages.
 
     Args:
       stages: opened runs.
       seed: of all noise, the same for every setting.
+      prior: which draws embeddings of the captions, where the first stage draws from these.
     """
 
-    def __init__(self, stages: Sequence[Stage], seed: int):
-        self._stages, self._seed = stages, seed
+    def __init__(self, stages: Sequence[Stage], seed: int, prior: Prior | None = None):
+        self._stages, self._seed, self._prior = stages, seed, prior
+        self._embedded: dict[tuple[str, ...], tuple[Embedded, float]] = {}
         self._firsts: dict[bool | None, Stage] = {}
 
     def _first(self, threshold: bool | None) -> Stage:
         if threshold not in self._firsts:
             name, config, run = self._stages[0]
-            config = config.copy_and_resolve_references()
-            if threshold is not None:
-                rules = tuple(rule for rule in config.guidance if threshold or rule != _RULE)
-                config.guidance = (*rules, _RULE) if threshold and _RULE not in rules else rules
+            config = thresholded(config, threshold)
             generate = make_sampler(config, run.model, run.dataset, run.extras)
             self._firsts[threshold] = Stage(name, config, run._replace(generate=generate))
         return self._firsts[threshold]
+
+    def _embed(self, examples: Examples, written: Sequence[Prompt]) -> tuple[Embedded | None, float]:
+        """The embeddings of captions, the same for all settings, and the seconds that one takes."""
+        if self._prior is None:
+            return None, 0.0
+        key = tuple(examples.texts)
+        if key not in self._embedded:
+            stage = self._prior.stage
+            timed = _Timed(stage.run.generate, stage.config.sampling.batch_size)
+            prior = self._prior._replace(stage=stage._replace(run=stage.run._replace(generate=timed)))
+            found = from_captions(prior, self._seed, examples.labels, written, None, None)
+            self._embedded[key] = found, CANDIDATES * timed.seconds
+        return self._embedded[key]
 
     def __call__(self, cell: Cell, examples: Examples) -> tuple[list[np.ndarray], float]:
         """The pictures ``(N, H, W, C)`` of each stage, and the seconds that one takes through all of them."""
@@ -119,8 +158,9 @@ class Painter:
             timed.append(_Timed(stage.run.generate, config.sampling.batch_size))
             stages.append(Stage(stage.name, config, stage.run._replace(generate=timed[-1])))
         written = [Prompt(text, ((text, 1.0),)) for text in examples.texts]  # a stage of classes has no use for them
-        pictures = [x for x, _ in draw(stages, self._seed, examples.labels, written)]
-        return pictures, sum(each.seconds for each in timed)
+        embedding, seconds = self._embed(examples, written)
+        pictures = [x for x, _ in draw(stages, self._seed, examples.labels, written, None, embedding)]
+        return pictures, seconds + sum(each.seconds for each in timed)
 
 
 def by_style(stages: Sequence[Stage], examples: Examples, painter: Painter, cell: Cell, path: Path) -> bool:

@@ -37,6 +37,7 @@ from experiments.reporting.tables import metrics_table
 from experiments.training import lock, loop
 
 _CONFIG, _WORKDIR = shared.config("Config file of contrastive encoders."), shared.new_workdir()
+shared.distributed()
 
 
 def check(config: Config, workdir: Path) -> None:
@@ -64,7 +65,7 @@ def train(config: Config, workdir: Path, built: DualEncoders) -> Encoder:
         ema=config.evaluation.ema,
         held_out=held_out_loss(prepare, contrastive.make_loss(built), built.dataset),
     )
-    params = everywhere(averaged(state, config.evaluation.ema))
+    params = jax.device_get(everywhere(averaged(state, config.evaluation.ema)))  # the first process goes on alone
     return Encoder(config, built.module, params, built.dataset.shape[0])
 
 
@@ -75,7 +76,7 @@ def recall(encoder: Encoder, built: DualEncoders) -> dict[str, dict[str, float]]
     found = {}
     for name, part in (("training data", few), ("held-out data", test)):
         pictures = encoder.embed_pictures(np.asarray(built.dataset.to_model(part["x"])))
-        found[name] = contrastive.retrieval(pictures, encoder.embed_captions(part["caption_pooled"]))
+        found[name] = contrastive.retrieval(pictures, encoder.embed_captions(part["caption_pooled"]), part["subject"])
     return found
 
 
@@ -92,7 +93,8 @@ def main(config: Config) -> None:
             return
         found = recall(encoder, built)
         write_results(workdir / "evaluation.json", found)
-        table = metrics_table(found, f"Recall among {len(built.dataset.test['x'])} pairs, one of them right.")
+        about = f"Recall among {len(built.dataset.test['x'])} pairs, of which those of the same subject are right."
+        table = metrics_table(found, about)
         sections: list[Section] = [Heading("Retrieval"), table, *training_sections(workdir)]
         sections.append(ConfigSection((workdir / "config.json").read_text()))
         facts = {

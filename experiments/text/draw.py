@@ -16,11 +16,14 @@ With ``--prior`` the first stage is a decoder: the prior draws two embeddings fr
 drawn from the one that is closer to the caption's.
 
 Captions with weights are composed: ``u + sum_k w_k (c_k - u)`` takes the place of the conditional branch of every
-guidance rule. A negative caption takes that of ``u``, the unconditional branch. Fields given as ``--config.…`` are
-those of the first stage, which decides what is drawn; the others keep what they were saved with.
+guidance rule. A negative caption takes that of ``u``, the unconditional branch. Each caption, the negative one too, has
+an embedding of its own from the prior. The colon of a weight follows a letter or a space: ``12:30`` is text. Fields
+given as ``--config.…`` are those of the first stage, which decides what is drawn; the others keep what they were saved
+with.
 
-Writes a picture, the stages side by side with the caption under them, and ``.npz`` (``x`` of the last stage and
-``stage_<i>`` of the others, ``caption``, ``label``) into the folder ``drawn`` of the last stage.
+Writes a picture, the stages side by side with the caption under them, ``.html`` with it and the config of the first
+stage, and ``.npz`` (``x`` of the last stage and ``stage_<i>`` of the others, ``caption``, ``label``) into the folder
+``drawn`` of the last stage.
 """
 
 import time
@@ -35,6 +38,7 @@ from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.models.runs import write_arrays
 from experiments.reporting.captioned import captioned_grid
+from experiments.reporting.report import ConfigSection, Figure, Table, write_report
 from experiments.text import embeddings, prompts
 from experiments.text.stages import check, draw, for_full_pictures, labels_for, open_stages
 
@@ -65,6 +69,12 @@ def numbers(flag: shared.Flag, count: int) -> list[float] | None:
     return values
 
 
+def typed() -> str:
+    """The flags of captions that are given."""
+    given = {"--caption": _CAPTION.value, "--captions_file": _FILE.value, "--negative": _NEGATIVE.value}
+    return ", ".join(name for name, value in given.items() if value)
+
+
 def main(config: Config) -> None:
     start = time.monotonic()
     names = [str(name) for name in _STAGES.value]
@@ -72,6 +82,9 @@ def main(config: Config) -> None:
     if not written and _LABELS.value is None:
         raise ConfigError("--caption=… must be given, or --captions_file, or --labels for a model of classes")
     negative = None if _NEGATIVE.value is None else prompts.single(_NEGATIVE.value, "--negative")
+    for flag in (_NEGATIVE, _STYLE):
+        if flag.value is not None and not written and (flag is _NEGATIVE or _LABELS.value is not None):
+            raise ConfigError(f"--{flag.name}={flag.value}: must be left out without --caption")
     configs = [config, *(for_full_pictures(base.saved(name)) for name in names[1:])]
     for one, scale in zip(configs, numbers(_SCALES, len(names)) or [], strict=False):
         one.sampling.guidance_scale = scale
@@ -81,7 +94,7 @@ def main(config: Config) -> None:
     if prior_config is not None:
         embeddings.check_prior(prior_config, str(_PRIOR.value), configs[0], names[0], bool(written))
     check(configs, names, bool(written), prior_config is not None)
-    out = shared.results(_OUT, Path(names[-1]).expanduser().absolute() / "drawn" / "drawn", ".png", ".npz")
+    out = shared.results(_OUT, Path(names[-1]).expanduser().absolute() / "drawn" / "drawn", ".png", ".npz", ".html")
     stages = open_stages(configs, names)
     classes = stages[0].run.dataset.num_classes
     chosen = None if _LABELS.value is None else shared.classes("labels", _LABELS.value, classes)
@@ -90,23 +103,30 @@ def main(config: Config) -> None:
         chosen = [label for label in chosen for _ in range(_NUM.value)]
     labels = labels_for(stages[0], chosen, _STYLE.value, len(repeated) or len(chosen or ()))
     print(f"drawing {len(labels)} pictures through {len(stages)} stages …", flush=True)
-    pictures, embedding = [], None
+    pictures, rows, embedding = [], [], None
     if prior_config is not None:
-        embedding = embeddings.from_captions(
-            prior_config, str(_PRIOR.value), stages[0], _SEED.value, labels, repeated, negative
-        )
-    each = draw(stages, _SEED.value, labels, repeated, negative, embedding)
+        prior = embeddings.open_prior(prior_config, str(_PRIOR.value), stages[0])
+        embedding = embeddings.from_captions(prior, _SEED.value, labels, repeated, negative, typed())
+    each = draw(stages, _SEED.value, labels, repeated, negative, embedding, typed())
     for stage, (x, seconds) in zip(stages, each, strict=True):
         sampling = stage.config.sampling
         done = f"{x.shape[1]} x {x.shape[2]} pixels, {sampling.steps} steps, γ = {sampling.guidance_scale:g}"
         print(f"{stage.name}: {done}, noise {sampling.map_noise or 0:g}, {progress.duration(seconds)}", flush=True)
+        rows.append([stage.name, f"{x.shape[1]} x {x.shape[2]}", stage.run.step, sampling.steps,
+                     sampling.guidance_scale, sampling.map_noise or 0.0, seconds / len(x)])  # fmt: skip
         pictures.append(x)
     texts = [prompt.text for prompt in repeated] or [f"class {label}" for label in labels]
     earlier = {f"stage_{i}": x for i, x in enumerate(pictures[:-1])}
     write_arrays(f"{out}.npz", x=pictures[-1], caption=np.asarray(texts), label=labels, **earlier)
     title = f"{stages[-1].run.dataset.name}{'' if _STYLE.value is None else f', {_STYLE.value} style'}"
     picture = captioned_grid(f"{out}.png", pictures, texts, title=title)
-    print(progress.final_line(f"{picture} and {out}.npz", time.monotonic() - start))
+    facts = {"pictures": len(labels), "seed": _SEED.value, "prior": _PRIOR.value, "negative caption": negative}
+    sections = [Figure(picture, "The stages side by side, the caption under them." if rows[1:] else "Pictures."), Table(
+        ["stage", "pixels", "checkpoint", "steps", "γ", "noise on the copy", "s per picture"], rows,
+        "Seconds include compilation.",
+    ), ConfigSection(config.to_json_best_effort(indent=2))]  # fmt: skip
+    write_report(f"{out}.html", f"scorekit: {title}", {k: v for k, v in facts.items() if v is not None}, sections)
+    print(progress.final_line(f"{picture}, {out}.html and {out}.npz", time.monotonic() - start))
 
 
 if __name__ == "__main__":

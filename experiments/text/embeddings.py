@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageOps
@@ -15,12 +14,14 @@ from experiments.data.embeddings import EMBEDDING, are_examples
 from experiments.models.contrastive import Encoder
 from experiments.models.embedded import encoder_of
 from experiments.text.prompts import Prompt
-from experiments.text.stages import Stage, conditions, open_stages
+from experiments.text.stages import Embedded, Stage, columns, conditions, open_stages
 from scorekit import data
 from scorekit.embeddings import closest, slerp, text_difference
 
 CANDIDATES, _OTHER = 2, 2**31  # of a prior; added to the seed, so that decoders have other noise
 """Embeddings that a prior draws for each picture, of which the closest to the caption is kept."""
+OPPOSITE = 1e-3
+"""Below this norm of the sum of two unit vectors, float32 does not know the arc between them."""
 
 
 def check_prior(config: Config, name: str, decoder: Config, decoder_name: str, written: bool) -> None:
@@ -43,51 +44,65 @@ def check_decoder(config: Config, name: str) -> None:
                           f"config.data.vector.name=embedding; it is on {captions.describes(config)}")  # fmt: skip
 
 
-def check_same(prior: Encoder, decoder: Encoder, given: str, decoder_name: str) -> None:
-    """Raises an error unless a prior and a decoder have the embeddings of the same encoder."""
-    if prior.features != decoder.features:
-        raise ConfigError(f"{given}: draws embeddings of {prior.features} values, {decoder_name} decodes those of "
-                          f"{decoder.features}")  # fmt: skip
-    alike = jax.tree.structure(prior.params) == jax.tree.structure(decoder.params)
-    same = not alike or jax.tree.map(
-        lambda a, b: a.shape == b.shape and np.array_equal(a, b), prior.params, decoder.params
-    )
-    if not alike or not all(jax.tree.leaves(same)):
-        raise ConfigError(f"{given}: draws embeddings of another encoder than {decoder_name} decodes; train both with "
-                          f"one config.data.embeddings.encoder")  # fmt: skip
+class Prior(NamedTuple):
+    """The opened run of a prior, and the encoder whose embeddings it draws."""
+
+    stage: Stage
+    encoder: Encoder
 
 
-def from_captions(
-    config: Config, name: str, decoder: Stage, seed: int, labels: np.ndarray, prompts: Sequence[Prompt], negative: Any
-) -> np.ndarray:
-    """Unit vectors ``(B, D)`` that a prior draws from captions, of two each the closer to the caption.
+def open_prior(config: Config, name: str, decoder: Stage) -> Prior:
+    """Opens a prior.
 
     Args:
       config: of the prior.
       name: its folder.
-      decoder: what draws pictures from them.
-      seed: of the noise.
-      labels: ``(B,)``.
-      prompts: one for each; of several parts, the target is their weighted sum.
-      negative: a caption to guide away from, or None.
+      decoder: what draws pictures from its embeddings.
 
     Raises:
-      ConfigError: if the decoder has the embeddings of another encoder.
+      ConfigError: if the decoder has the embeddings of another encoder, or other classes.
     """
-    prior, encoder = open_stages([config], [name])[0], encoder_of(config)
-    check_same(encoder, encoder_of(decoder.config), f"--prior={name}", decoder.name)
-    classes = [one.run.dataset.num_classes for one in (prior, decoder)]
-    if classes[0] != classes[1]:
-        raise ConfigError(f"--prior={name}: has {classes[0]} classes, {decoder.name} has {classes[1]}; train both with "
-                          f"one config.data.label")  # fmt: skip
-    repeated = [prompt for prompt in prompts for _ in range(CANDIDATES)]
-    given = conditions(prior, np.repeat(labels, CANDIDATES), repeated, negative, None, None)
-    found = prior.run.generate(prior.run.params, (seed + _OTHER) % 2**32, given, prior.config.sampling.guidance_scale)
-    candidates = normalised(found.reshape(len(prompts), CANDIDATES, -1))
-    known = sorted({text for prompt in prompts for text, _ in prompt.parts})
-    of_text = dict(zip(known, encoder.embed_texts(known), strict=True))
-    targets = [sum(weight * of_text[text] for text, weight in prompt.parts) for prompt in prompts]
-    return np.asarray(closest(jnp.asarray(candidates), jnp.asarray(np.stack(targets), jnp.float32)))
+    (stage,) = open_stages([config], [name])
+    ours, theirs = (one.run.dataset for one in (stage, decoder))
+    if ours.encoder != theirs.encoder:
+        raise ConfigError(f"--prior={name}: draws embeddings of another encoder than {decoder.name} decodes; train "
+                          f"both with one config.data.embeddings.encoder")  # fmt: skip
+    if ours.num_classes != theirs.num_classes:
+        raise ConfigError(f"--prior={name}: has {ours.num_classes} classes, {decoder.name} has {theirs.num_classes}; "
+                          f"train both with one config.data.label")  # fmt: skip
+    return Prior(stage, encoder_of(config, name))
+
+
+def from_captions(
+    prior: Prior, seed: int, labels: np.ndarray, prompts: Sequence[Prompt], negative: str | None, typed: str | None
+) -> Embedded:
+    """Embeddings that a prior draws from each caption alone, of two each the closer to the caption.
+
+    All captions of a picture, the negative one too, have the same noise.
+
+    Args:
+      prior: opened.
+      seed: of the noise.
+      labels: ``(B,)``.
+      prompts: one for each picture.
+      negative: a caption to guide away from, or None.
+      typed: the flags of the captions, for error messages; None if they are of data.
+    """
+    one = lambda texts: _from_texts(prior, seed, labels, texts, typed)
+    parts = [one(texts) for texts in columns(prompts)]
+    return Embedded(parts, None if negative is None else one([negative] * len(labels)))
+
+
+def _from_texts(prior: Prior, seed: int, labels: np.ndarray, texts: Sequence[str], typed: str | None) -> np.ndarray:
+    stage, repeated = prior.stage, [Prompt(text, ((text, 1.0),)) for text in texts for _ in range(CANDIDATES)]
+    given = conditions(stage, np.repeat(labels, CANDIDATES), repeated, None, None, None, typed=typed)
+    scale = stage.config.sampling.guidance_scale
+    found = stage.run.generate(stage.run.params, (seed + _OTHER) % 2**32, given, scale)
+    candidates = normalised(found.reshape(len(texts), CANDIDATES, -1))
+    known = sorted(set(texts))
+    of_text = dict(zip(known, prior.encoder.embed_texts(known, typed), strict=True))
+    targets = np.stack([of_text[text] for text in texts])
+    return np.asarray(closest(jnp.asarray(candidates, jnp.float32), jnp.asarray(targets, jnp.float32)))
 
 
 def normalised(x: np.ndarray) -> np.ndarray:
@@ -102,18 +117,37 @@ def normalised(x: np.ndarray) -> np.ndarray:
 def between(ends: np.ndarray, count: int) -> np.ndarray:
     """``count`` unit vectors from the first of two to the second, at equal distances on the sphere ``(count, D)``.
 
+    Raises:
+      ConfigError: if the two are opposite: then no arc between them is the shortest.
+
     >>> between(np.eye(2, dtype=np.float32), 3).round(3).tolist()
     [[1.0, 0.0], [0.7070000171661377, 0.7070000171661377], [0.0, 1.0]]
     """
+    _check_arc(ends[0], ends[1], "--picture: the embeddings of the two pictures")
     first, last = jnp.repeat(jnp.asarray(ends)[:, None], count, axis=1)
     return np.asarray(slerp(first, last, np.linspace(0.0, 1.0, count)))
 
 
 def edited(picture: np.ndarray, texts: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    """An embedding moved by what the second of two texts has that the first has not, a row for each weight."""
+    """An embedding moved by what the second of two texts has that the first has not, a row for each weight.
+
+    Raises:
+      ConfigError: if the texts have one embedding, or the picture is opposite to their difference.
+    """
+    difference = texts[1] - texts[0]
+    length = float(np.linalg.norm(difference))
+    if length < OPPOSITE:
+        raise ConfigError("--after: must be a caption of another embedding than that of --before")
+    _check_arc(picture, difference / length, "--picture: its embedding and the difference of --before and --after")
     before, after = jnp.asarray(texts)
     each = lambda x: jnp.tile(x, (len(weights), 1))
     return np.asarray(text_difference(each(picture), each(before), each(after), np.asarray(weights, np.float32)))
+
+
+def _check_arc(start: np.ndarray, end: np.ndarray, given: str) -> None:
+    if not np.linalg.norm(start + end) >= OPPOSITE:
+        raise ConfigError(f"{given} must not be opposite, their inner product is {float(start @ end):.6f}: no arc "
+                          f"between them is the shortest")  # fmt: skip
 
 
 def read_pictures(paths: Sequence[str], size: int, mode: str) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.reporting import curves, plots
-from experiments.reporting.captioned import captioned_grid
+from experiments.reporting.captioned import captioned_grid, wrap
 from experiments.reporting.report import Figure, Heading, Section, Table
 from experiments.text.cells import Cell, kept
 from experiments.text.measures import FRECHET, NEAREST, PICTURES, SECONDS, SIMILARITY
@@ -116,14 +116,20 @@ def picture_sections(folder: Path, pictures: Path, cells: Sequence[Cell], rows: 
         row = [cell for cell in own if cell.curve == best.curve]
         if len(row) > 1:
             by_scale = {f"γ = {cell.scale:g}": kept(cell.file(pictures))[0][-1] for cell in row}
-            path = plots.comparison(folder / f"scales_{name}.png", by_scale, row_labels=texts, title=best.curve)
+            path = plots.comparison(folder / f"scales_{name}.png", by_scale, row_labels=_lines(texts), title=best.curve)
             sections.append(Figure(path, "Each caption at every guidance scale, from the same noise."))
     return [Heading("Pictures"), *sections]
+
+
+def _lines(captions: Sequence[str]) -> list[str]:
+    return ["\n".join(wrap(caption)) for caption in captions]
 
 
 def style_section(folder: Path, pictures: Path, styles: Sequence[str]) -> Section:
     """Captions in every style."""
     drawn, captions = kept(pictures)
     by_style = dict(zip(styles, drawn, strict=True))
-    path = plots.comparison(folder / "styles.png", by_style, row_labels=captions, title="By the style of the caption")
+    path = plots.comparison(
+        folder / "styles.png", by_style, row_labels=_lines(captions), title="By the style of the caption"
+    )
     return Figure(path, "Each caption with the words of every style.")

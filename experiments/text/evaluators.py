@@ -9,8 +9,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, ConfigError, load_resolved
-from experiments.data import captions
+from experiments.data import captions, matching
 from experiments.data.dataset import in_blocks
+from experiments.data.embeddings import EMBEDDING
 from experiments.models import classifier, contrastive
 from experiments.text.examples import Gallery
 from experiments.text.stages import Stage
@@ -35,12 +36,13 @@ class Evaluator(NamedTuple):
     scores_texts: bool
 
 
-def check(path: str, config: Config) -> None:
+def check(path: str, config: Config, name: str) -> None:
     """Validates that the run of an evaluator is of the kind and the data that the stages need; nothing is loaded.
 
     Args:
       path: of the run.
       config: of the first stage.
+      name: its folder.
 
     Raises:
       ConfigError: if it is not.
@@ -50,13 +52,14 @@ def check(path: str, config: Config) -> None:
         raise ConfigError(f"{given}: no run is here (no config.json); train one with experiments.text.contrastive")
     own: Config = load_resolved(file)
     wants = captions.wanted(config)
+    if config.data.vector.name == EMBEDDING and not wants:
+        raise ConfigError(f"--stages: {name} must have the tokens of captions as a condition beside the embedding, by "
+                          f"config.data.tokens.name=captions: a decoder without captions is not evaluated")  # fmt: skip
     if wants and "dual_encoder" not in own:
         raise ConfigError(f"{given}: must be a run of experiments.text.contrastive, this one embeds no captions")
     if not wants and "classifier" not in own:
         raise ConfigError(f"{given}: must be a run of experiments.train_classifier, for stages without captions")
-    if own.data.name != config.data.name:
-        raise ConfigError(f"{given}: must be trained on the pictures of the stages, {config.data.name}, it was on "
-                          f"{own.data.name}")  # fmt: skip
+    matching.check(own, config, given, name)
 
 
 def open_evaluator(path: str, last: Stage, gallery: Gallery) -> Evaluator:

@@ -1,11 +1,9 @@
 """What pictures are drawn from when they are evaluated, captions or classes, and the gallery that it is found in."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.cli.config import ConfigError
 from experiments.data.dataset import evenly
 from experiments.data.images import Images
 
@@ -94,16 +92,3 @@ def of_classes(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
     texts = [f"class {k}" for k in range(dataset.num_classes)]
     examples = Examples([texts[k] for k in labels], labels, belongs[labels], np.arange(len(labels)))
     return Gallery(texts, belongs), {CLASSES: examples}
-
-
-def check_same_pictures(first: Images, last: Images, names: Sequence[str]) -> None:
-    """Validates that two stages are of the same pictures.
-
-    Raises:
-      ConfigError: if they are not.
-    """
-    for part in ("train", "test"):
-        ours, theirs = (len(getattr(one, part)["x"]) for one in (last, first))
-        if ours != theirs:
-            raise ConfigError(f"--stages: {names[-1]} must be of the pictures of {names[0]}, it has {ours} of {part}, "
-                              f"not {theirs}")  # fmt: skip

@@ -1,4 +1,8 @@
-"""Captions as they are typed: one, or several with weights."""
+"""Captions as they are typed: one, or several with weights, ``caption:weight + caption:weight``.
+
+The colon of a weight follows a letter or a space. After a digit it belongs to the text: ``12:30`` is a caption, and
+``room 101 :1.5`` one with a weight.
+"""
 
 import math
 import re
@@ -9,7 +13,9 @@ from typing import NamedTuple
 from experiments.cli.config import ConfigError
 from experiments.data.captions import styled
 
-_WEIGHTED = re.compile(r"(.*\S)\s*:\s*([+-]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
+_WEIGHTED = re.compile(r"(.*\S)(?:\s+|(?<!\d)):\s*([+-]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
+_SHOWN = 60
+"""Characters of a caption in error messages."""
 
 
 class Prompt(NamedTuple):
@@ -20,7 +26,7 @@ class Prompt(NamedTuple):
 
 
 def parse(text: str, given: str, style: str | None = None) -> Prompt:
-    """A composition ``caption:weight + caption:weight``; a weight that is left out is 1.
+    """A caption, or a composition of several; a weight that is left out is 1.
 
     Args:
       text: as typed.
@@ -32,18 +38,20 @@ def parse(text: str, given: str, style: str | None = None) -> Prompt:
 
     >>> parse("red heart:1.5 + cat:-0.5", "--caption").parts
     (('red heart', 1.5), ('cat', -0.5))
+    >>> parse("12:30 + room 101 :1.5", "--caption").parts
+    (('12:30', 1.0), ('room 101', 1.5))
     """
-    parts = []
+    parts, shown = [], text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     for part in re.split(r"\s\+\s", f" {text} "):
         found = _WEIGHTED.fullmatch(part.strip())
         caption, weight = (found[1], float(found[2])) if found else (part.strip(), 1.0)
         if not caption or caption.startswith(":"):
             raise ConfigError(
-                f"{given}={text}: must hold text, as in a red heart, or a red heart:1.5 + a cat:0.5; pictures without "
+                f"{given}={shown}: must hold text, as in a red heart, or a red heart:1.5 + a cat:0.5; pictures without "
                 f"a caption are those of --config.sampling.guidance_scale=0"
             )
         if not math.isfinite(weight):
-            raise ConfigError(f"{given}={text}: weights must be finite numbers, as in a red heart:1.5 + a cat:0.5")
+            raise ConfigError(f"{given}={shown}: weights must be finite numbers, as in a red heart:1.5 + a cat:0.5")
         parts.append((styled(caption, style), weight))
     return Prompt(" ".join(text.split()), tuple(parts))
 

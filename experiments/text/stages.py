@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError
-from experiments.data import captions
+from experiments.data import captions, matching
 from experiments.data.embeddings import EMBEDDING, are_examples, scaled
 from experiments.data.images import Images
 from experiments.models.guided import PROMPTS, Prompts
@@ -25,6 +25,18 @@ class Stage(NamedTuple):
     name: str
     config: Config
     run: Run
+
+
+class Embedded(NamedTuple):
+    """Embeddings of pictures to draw from, unit vectors.
+
+    Attributes:
+      parts: of the first, second, … caption of each prompt, ``(B, D)`` each; one without prompts.
+      negative: of the negative caption, ``(B, D)``, or None.
+    """
+
+    parts: Sequence[np.ndarray]
+    negative: np.ndarray | None = None
 
 
 def pictures_of(stage: Stage) -> Images:
@@ -56,6 +68,8 @@ def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, 
             raise ConfigError(f"--stages: {name} must draw pictures, it draws embeddings: give it as --prior")
         if config.data.latents or not issubclass(data.kind_of(config), Images):
             raise ConfigError(f"--stages: {name} must draw pictures, it is of {of}")
+        fields = (*matching.PICTURES, "label")
+        matching.check(config, configs[0], f"--stages: {name}", names[0], fields)
         maps = config.data.map.name
         if i == 0 and maps != "none":
             raise ConfigError(f"--stages: {name} must draw without a picture to enlarge as the first stage, its "
@@ -104,7 +118,8 @@ def conditions(
     negative: str | None,
     low: np.ndarray | None,
     key: Any,
-    embedding: np.ndarray | None = None,
+    embedding: Embedded | None = None,
+    typed: str | None = None,
 ) -> dict[str, Any]:
     """What a stage draws from: classes ``(B,)``, a caption for each, and the pictures to enlarge; see ``Prompts``.
 
@@ -115,7 +130,8 @@ def conditions(
       negative: a caption to guide away from.
       low: pictures ``(B, h, w, C)`` of the stage before.
       key: PRNG key of the noise on them.
-      embedding: unit vectors ``(B, D)``, where the vector is one.
+      embedding: of each caption, where the vector is one.
+      typed: the flags of the captions, for error messages; None if they are of data.
     """
     model, config, number = stage.run.model, stage.config, len(labels)
     given: dict[str, Any] = {"labels": labels}
@@ -124,11 +140,14 @@ def conditions(
         shapes = {name: none[name](model.module) for name in ("tokens", "vector") if name in model.extracts}
         given |= {n: Masked(np.zeros(s, np.float32), np.zeros(s[:-1], bool)) for n, s in shapes.items()}
     if embedding is not None:
-        given["vector"] = Masked(scaled(embedding).astype(np.float32), np.ones(number, bool))
-    if prompts and captions.wanted(config):
-        most = max(len(prompt.parts) for prompt in prompts)
-        columns = [[(*prompt.parts, *[prompt.parts[0]] * most)[k][0] for prompt in prompts] for k in range(most)]
-        named = _encoded(config, [*columns, *([] if negative is None else [[negative] * number])])
+        given["vector"] = _vector(embedding.parts[0])
+    if prompts and (captions.wanted(config) or embedding is not None):
+        of_parts = columns(prompts)
+        most, listed = len(of_parts), [*of_parts, *([] if negative is None else [[negative] * number])]
+        named = _encoded(config, listed, typed) if captions.wanted(config) else [{} for _ in listed]
+        if embedding is not None:
+            vectors = [*embedding.parts, *([] if embedding.negative is None else [embedding.negative])]
+            named = [{**each, "vector": _vector(x)} for each, x in zip(named, vectors, strict=True)]
         weights = [[w for _, w in prompt.parts] + [0.0] * (most - len(prompt.parts)) for prompt in prompts]
         plain = np.asarray(weights, np.float32)
         given |= named[0]
@@ -145,11 +164,25 @@ def conditions(
     return given
 
 
-def _encoded(config: Config, columns: list[list[str]]) -> list[dict[str, Any]]:
+def _vector(embedding: np.ndarray) -> Masked:
+    return Masked(scaled(embedding).astype(np.float32), np.ones(len(embedding), bool))
+
+
+def columns(prompts: Sequence[Prompt]) -> list[list[str]]:
+    """The first, second, … caption of each prompt; where one has no more, its first, whose weight is then 0.
+
+    >>> columns([Prompt("", (("a", 2.0), ("b", 1.0))), Prompt("", (("c", 1.0),))])
+    [['a', 'c'], ['b', 'c']]
+    """
+    most = max(len(prompt.parts) for prompt in prompts)
+    return [[(*prompt.parts, *[prompt.parts[0]] * most)[k][0] for prompt in prompts] for k in range(most)]
+
+
+def _encoded(config: Config, columns: list[list[str]], typed: str | None) -> list[dict[str, Any]]:
     """Tokens and vector of each column of captions ``(B,)``, as far as the model has them."""
     known = sorted({text for column in columns for text in column})
     row = {text: i for i, text in enumerate(known)}
-    batch = {f"caption_{name}": v for name, v in captions.encode_strictly(config, known)._asdict().items()}
+    batch = {f"caption_{name}": v for name, v in captions.encode_given(config, known, typed)._asdict().items()}
     found = {}
     for name, chosen, kind in (
         ("tokens", captions.TOKENS, captions.Tokens()),
@@ -167,17 +200,18 @@ def draw(
     labels: np.ndarray,
     prompts: Sequence[Prompt],
     negative: str | None = None,
-    embedding: np.ndarray | None = None,
+    embedding: Embedded | None = None,
+    typed: str | None = None,
 ) -> Iterator[tuple[np.ndarray, float]]:
     """Pictures ``(B, H, W, C)`` of each stage in turn, and the seconds that it took.
 
-    The first stage draws from embeddings ``(B, D)``, where they are given.
+    The first stage draws from embeddings, where they are given; ``typed`` as for :func:`conditions`.
     """
     low = None
     for i, stage in enumerate(stages):
         start = time.monotonic()
         key = jax.random.fold_in(jax.random.key(seed), 2**31 - 1 - i)
-        given = conditions(stage, labels, prompts, negative, low, key, None if i else embedding)
+        given = conditions(stage, labels, prompts, negative, low, key, None if i else embedding, typed)
         low = stage.run.generate(stage.run.params, seed + i, given, stage.config.sampling.guidance_scale)
         yield low, time.monotonic() - start
 

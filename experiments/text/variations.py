@@ -27,11 +27,11 @@ from experiments.models.embedded import encoder_of
 from experiments.models.runs import write_arrays
 from experiments.reporting.captioned import captioned_grid
 from experiments.text import embeddings
-from experiments.text.stages import check, draw, for_full_pictures, labels_for, open_stages
+from experiments.text.stages import Embedded, check, draw, for_full_pictures, labels_for, open_stages
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, the decoder first.", required=True)
 _PICTURE = flags.DEFINE_multi_string("picture", [], "A file with a picture; twice for --between.")
-_BETWEEN = shared.count("between", 5, "Embeddings from the first of two pictures to the second, both included.")
+_BETWEEN = shared.count("between", 5, "Embeddings from the first of two pictures to the second, both included.", 2)
 _BEFORE = flags.DEFINE_string("before", None, "A caption of the picture as it is.")
 _AFTER = flags.DEFINE_string("after", None, "A caption of the picture as it is to be.")
 _WEIGHTS = flags.DEFINE_list("weights", ["0", "0.25", "0.5"], "How far to move by the captions, from 0 to 1.")
@@ -47,6 +47,10 @@ def first_config() -> Config:
 
 def check_given(paths: list[str]) -> tuple[list[str], list[float]]:
     """Validates what to draw; returns the two captions of an edit, or none, and its weights."""
+    for flag, used in ((_BETWEEN, len(paths) == 2), (_WEIGHTS, _BEFORE.value is not None or _AFTER.value is not None)):
+        if flag.present and not used:
+            goes_with = "two --picture" if flag is _BETWEEN else "--before and --after"
+            raise ConfigError(f"--{flag.name}: must be left out, it goes with {goes_with}")
     if not 1 <= len(paths) <= 2:
         raise ConfigError(f"--picture: must be given once, or twice for what is between them, got {len(paths)}")
     texts = [text.strip() for text in (_BEFORE.value, _AFTER.value) if text is not None]
@@ -68,7 +72,7 @@ def main(config: Config) -> None:
     embeddings.check_decoder(config, names[0])
     check(configs, names, False, embedded=True)
     out = shared.results(_OUT, Path(names[-1]).expanduser().absolute() / "variations" / "variations", ".png", ".npz")
-    encoder = encoder_of(config)
+    encoder = encoder_of(config, names[0])
     stages = open_stages(configs, names)
     mode = "L" if stages[0].run.model.shape[2] == 1 else "RGB"
     found = encoder.embed_pictures(embeddings.read_pictures(paths, encoder.image_size, mode))
@@ -77,11 +81,12 @@ def main(config: Config) -> None:
         found = embeddings.between(found, _BETWEEN.value)
         texts = [f"{i / max(1, len(found) - 1):.2f} of the way" for i in range(len(found))]
     elif edit:
-        found = embeddings.edited(found[0], encoder.embed_texts(edit), weights)
+        found = embeddings.edited(found[0], encoder.embed_texts(edit, "--before, --after"), weights)
         texts = [f"{edit[0]} → {edit[1]}, {weight:g}" for weight in weights]
     labels = labels_for(stages[0], None, None, _NUM.value)
     print(f"drawing {len(found)} x {len(labels)} pictures through {len(stages)} stages …", flush=True)
-    last = lambda one: [x for x, _ in draw(stages, _SEED.value, labels, [], None, np.tile(one, (len(labels), 1)))][-1]
+    from_one = lambda one: Embedded([np.tile(one, (len(labels), 1))])
+    last = lambda one: [x for x, _ in draw(stages, _SEED.value, labels, [], None, from_one(one))][-1]
     x = np.stack([last(one) for one in found])
     write_arrays(f"{out}.npz", x=x, embedding=found, caption=np.asarray(texts))
     title = f"{stages[-1].run.dataset.name}, from embeddings"

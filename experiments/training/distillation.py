@@ -102,18 +102,18 @@ def fit_student(run: Run, config: Config, folder: Path, task: students.TrainingT
     )  # fmt: skip
     params = task.student(averaged(state, config.sampling.ema))
     if where != folder and task.optimizer is not None:  # more was trained than the student
-        publish(config, folder, params, int(state.step))
+        publish(config, folder, run.dataset.encoder, params, int(state.step))
     return params
 
 
-def publish(config: Config, folder: Path, params: PyTree, step: int) -> None:
+def publish(config: Config, folder: Path, encoder: str | None, params: PyTree, step: int) -> None:
     """Saves a student in ``folder`` as a run of ``experiments.train`` would be."""
     optimizer = training.make_optimizer(config.training.learning_rate, 0, config.training.steps)
     state = training.init_state(jax.random.key(config.seed), params, optimizer, config.training.ema_decays)
     if distributed.is_first():
         save_resolved(config, folder / "config.json")
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
-        checkpoints.save(step, state, extra=weights.record(config))
+        checkpoints.save(step, state, extra=weights.record(config, encoder))
         checkpoints.wait()
 
 

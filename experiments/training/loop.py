@@ -124,6 +124,7 @@ def fit(
         first = 0
         if restored is not None:
             weights.check_record(config, restored.extra, workdir)
+            weights.check_encoder(config, dataset.encoder, restored.extra, workdir)
             first, state = restored.step, training.place_state(restored.state, mesh)
         if distributed.is_first():
             save_resolved(config, workdir / "config.json")
@@ -177,7 +178,7 @@ def fit(
                     if held is not None:
                         held.check()
                     position = {"seed": config.seed, "examples_consumed": done * options.batch_size}
-                    extra = {**position, **weights.record(config)}
+                    extra = {**position, **weights.record(config, dataset.encoder)}
                     checkpoints.save(done, state, {"held_out": score}, extra)
                 if draw is not None and done % options.sample_every == 0 and done < options.steps:
                     try:

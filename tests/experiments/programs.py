@@ -171,13 +171,13 @@ def save_untrained(folder, config, step=1):
     return save_run(folder, config, random_params(model.build_model(config, data.load(config)), 0.02), step)
 
 
-def save_run(folder, config, params, step=1):
-    """Writes a run into ``folder`` with these parameters."""
+def save_run(folder, config, params, step=1, extra=None):
+    """Writes a run into ``folder`` with these parameters, and ``extra`` beside them."""
     save_resolved(config, folder / "config.json")
     params = jax.tree.map(jnp.asarray, params)
     state = training.init_state(jax.random.key(0), params, optax.sgd(0.1), config.training.ema_decays)
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
-        checkpoints.save(step, state)
+        checkpoints.save(step, state, extra=extra)
         checkpoints.wait()
     return folder
 

@@ -135,6 +135,7 @@ def test_unknown_flags_and_positional_arguments_raise_a_config_error(message_of)
     assert "workdri" in message_of("--workdri=x")
     assert "did you mean" in message_of("--workdri=x").lower()
     assert "stray" in message_of("stray")
+    assert message_of("--processes=2") == "--processes: must be left out, this program runs in one process"
 
 
 def test_a_missing_config_file_raises_a_config_error(message_of, tmp_path):

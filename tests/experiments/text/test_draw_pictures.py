@@ -1,16 +1,18 @@
 """A cascade from captions and from classes, end to end, with the states of captions given in a file."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from parameters import random_params
+from picture_runs import transformer
 from PIL import Image
-from programs import captioned_squares, run, save_run, save_untrained
+from programs import run, save_run
 
 from experiments import data
 from experiments.configs.images import smoke as classes
-from experiments.configs.text import smoke
 from experiments.models.conditioning import dropout_rates
 from experiments.models.guided import PROMPTS, Prompts, make_guided
 from experiments.models.loss import make_loss, make_prepare
@@ -20,55 +22,10 @@ from scorekit.networks import Masked
 RNG = np.random.default_rng(0)
 
 
-@pytest.fixture(scope="session")
-def captioned(tmp_path_factory):
-    """24 pictures of 16 x 16 pixels with captions, and the states of their captions."""
-    root = captioned_squares(tmp_path_factory.mktemp("captioned"))
-    return root
-
-
-def config_of(captioned, size=8, **fields):
-    config = smoke.get_config()
-    config.data.path, config.data.captions.encoder = str(captioned / "pictures"), str(captioned / "encoder.npz")
-    config.data.image_size = size
-    config.data.update(fields)
-    return config
-
-
-def transformer(config, patch=4):
-    """The config with a small transformer, which compiles fast."""
-    unset = dict.fromkeys(("channels", "multipliers", "attention_resolutions", "token_levels"))
-    config.network.update(name="dit", width=16, depth=1, heads=2, patch=patch, **unset)
-    return config
-
-
-def upper(config, size):
-    """The config of a stage that enlarges."""
-    config.data.image_size = size
-    config.data.map.name = "average_pool"
-    config.loss.update(map_noise=0.5, map_dropout=0.0)
-    config.sampling.update(keep_map=True, map_noise=0.1)
-    return config
-
-
-@pytest.fixture(scope="session")
-def runs(captioned, tmp_path_factory):
-    """Two stages from captions and two from classes, with random parameters."""
-    root = tmp_path_factory.mktemp("runs")
-    save_untrained(root / "low", transformer(config_of(captioned)))
-    crops = upper(config_of(captioned, image_crop=8), 16)
-    save_untrained(root / "high", crops)
-    low = transformer(classes.get_config())
-    low.data.image_size = 4
-    save_untrained(root / "digits_4", low)
-    save_untrained(root / "digits_8", transformer(upper(classes.get_config(), 8)))
-    return root
-
-
 @pytest.fixture(scope="module")
-def small(captioned):
+def small(runs):
     """A model of captions, with random parameters and conditions of two pictures."""
-    config = transformer(config_of(captioned))
+    config = transformer(runs.config())
     config.sampling.guidance_scale = 2.0
     model = build_model(config, data.load(config))
     params = jax.tree.map(jnp.asarray, random_params(model, 0.3))
@@ -152,28 +109,28 @@ def test_the_unconditional_branch_keeps_the_map_if_it_is_told_to(keep):
 
 
 @pytest.mark.slow
-def test_train_and_draw(captioned, tmp_path):
+def test_train_and_draw(runs, tmp_path):
     """Trains a transformer for a step, and draws full pictures from a second stage that was trained on crops."""
-    trained(tmp_path / "low", transformer(config_of(captioned)))
-    save_untrained(tmp_path / "high", upper(config_of(captioned, image_crop=8), 16))
-    names = f"--stages={tmp_path / 'low'},{tmp_path / 'high'}"
+    trained(tmp_path / "low", transformer(runs.config()))
+    names, out = f"--stages={tmp_path / 'low'},{runs('crops')}", tmp_path / "drawn"
     captions = ("--caption=a red square:1.5 + a green square:0.5", "--caption=a blue square")
-    code, out, err = run("text.draw", names, *captions, "--negative=a green square", "--num=2", "--map_noise=0.2",
-                         "--config.guidance=classifier_free,dynamic_threshold")  # fmt: skip
+    code, text, err = run("text.draw", names, *captions, "--negative=a green square", "--num=2", "--map_noise=0.2",
+                         "--config.guidance=classifier_free,dynamic_threshold", f"--out={out}")  # fmt: skip
     assert code == 0, err
-    found = np.load(tmp_path / "high" / "drawn" / "drawn.npz")
+    found = np.load(f"{out}.npz")
     assert found["x"].shape == (4, 16, 16, 3)
     assert found["stage_0"].shape == (4, 8, 8, 3)
     assert found["caption"].tolist() == [text.removeprefix("--caption=") for text in captions for _ in range(2)]
-    assert "noise 0.2" in out
-    assert "drawn.png and" in out.splitlines()[-1]
-    with Image.open(tmp_path / "high" / "drawn" / "drawn.png") as picture:
+    assert "noise 0.2" in text
+    assert "drawn.png, " in text.splitlines()[-1]
+    assert "a green square" in Path(f"{out}.html").read_text(), "the negative caption"
+    with Image.open(f"{out}.png") as picture:
         assert picture.width > 500
 
 
 @pytest.mark.slow
 def test_classes_through_a_cascade(runs, tmp_path):
-    code, _, err = run("text.draw", f"--stages={runs / 'digits_4'},{runs / 'digits_8'}", "--labels=3,1", "--num=2",
+    code, _, err = run("text.draw", f"--stages={runs('digits_4')},{runs('digits_8')}", "--labels=3,1", "--num=2",
                          f"--out={tmp_path / 'digits'}")  # fmt: skip
     assert code == 0, err
     found = np.load(tmp_path / "digits.npz")
@@ -187,7 +144,8 @@ def test_classes_through_a_cascade(runs, tmp_path):
     ("names", "flags", "message"),
     [
         ("digits_4,digits_8", ["--caption=a cat"], "digits_4 has no captions, it is conditioned on its class alone"),
-        ("low,digits_8", ["--caption=a red square"], "digits_8 enlarges pictures of 4 x 4 pixels and 1 channels, "),
+        ("low,from_4", ["--caption=a red square"], "from_4 enlarges pictures of 4 x 4 pixels and 3 channels, "),
+        ("low,digits_8", ["--caption=a red square"], "low, config.data.name=folder; it has digits"),
         ("low,low", ["--caption=a red square"], "low must enlarge pictures, by config.data.map.name=average_pool"),
         ("high", ["--caption=a red square"], "high must draw without a picture to enlarge as the first stage"),
         ("low", ["--caption="], "--caption=: must hold text"),
@@ -196,10 +154,12 @@ def test_classes_through_a_cascade(runs, tmp_path):
         ("low", ["--caption=a red square", "--style=noto"], "--style=noto: must be one of the styles of pictures"),
         ("low,high", ["--caption=a red square", "--map_noise=0.9"], "sampling.map_noise=0.9: must be from 0 to"),
         ("low", ["--caption=a red square", "--scales=1,2"], "--scales=1,2: must be 1 numbers"),
+        ("digits_4", ["--labels=1", "--negative=a cat"], "--negative=a cat: must be left out without --caption"),
+        ("low", ["--coordinator=here:1"], "--coordinator: must be left out, this program runs in one process"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_sentence(runs, names, flags, message):
-    code, _, err = run("text.draw", f"--stages={','.join(str(runs / name) for name in names.split(','))}", *flags)
+    code, _, err = run("text.draw", f"--stages={','.join(str(runs(name)) for name in names.split(','))}", *flags)
     assert code == 2
     assert message in err
     assert len(err.strip().splitlines()) == 1

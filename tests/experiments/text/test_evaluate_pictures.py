@@ -5,23 +5,17 @@ import math
 import types
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from parameters import random_like
-from programs import SQUARES, run, save_run, save_untrained
-from test_draw_pictures import captioned, config_of, transformer, upper  # noqa: F401  (a fixture too)
+from programs import SQUARES, run
 
-from experiments import data
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs.images import digits_classifier
 from experiments.configs.images import smoke as classes
-from experiments.configs.text import smoke_contrastive
 from experiments.data.images import Images
-from experiments.models import contrastive
 from experiments.text import evaluators, examples, measures
-from experiments.text.cells import Cell, by_style, grid, kept
+from experiments.text.cells import Cell, by_style, grid, kept, thresholded
 from experiments.text.evaluators import Evaluator
 from experiments.text.stages import Stage
 
@@ -65,6 +59,16 @@ def test_settings_are_all_combinations_with_names_of_their_own():
     assert Cell("held out", 1.0).name == "held out, γ = 1"
 
 
+def test_no_thresholding_leaves_out_its_fields():
+    config = classes.get_config()
+    config.guidance, config.rules.dynamic_threshold.percentile = ("classifier_free", "dynamic_threshold"), 0.9
+    off = thresholded(config, False)
+    assert (off.guidance, off.rules.dynamic_threshold.percentile) == (("classifier_free",), None)
+    on = thresholded(off, True)
+    assert on.guidance == config.guidance
+    assert thresholded(config, True).rules.dynamic_threshold.percentile == 0.9
+
+
 @pytest.mark.slow
 def test_a_perfect_evaluator_of_real_pictures_and_one_that_knows_nothing():
     rng = np.random.default_rng(0)
@@ -87,37 +91,29 @@ def test_a_perfect_evaluator_of_real_pictures_and_one_that_knows_nothing():
     np.testing.assert_allclose(one, [differences.mean(), differences.std(ddof=1) / math.sqrt(20)], rtol=1e-3)
 
 
-@pytest.fixture(scope="session")
-def runs(captioned, tmp_path_factory):  # noqa: F811
-    """Two stages and an evaluator of captions, and two stages of classes, with random parameters."""
-    root = tmp_path_factory.mktemp("evaluated")
-    low = transformer(config_of(captioned))
-    low.sampling.steps = 3
-    save_untrained(root / "low", low)
-    high = transformer(upper(config_of(captioned), 16))
-    high.sampling.steps = 2
-    save_untrained(root / "high", high)
-    config = smoke_contrastive.get_config()
-    config.data.path, config.data.captions.encoder = str(captioned / "pictures"), str(captioned / "encoder.npz")
-    built = contrastive.build(config, data.load(config))
-    params = random_like(jax.eval_shape(lambda: contrastive.init_params(built, jax.random.key(0))), 0.2)
-    save_run(root / "evaluator", config, params)
-    digits = transformer(classes.get_config())
-    save_untrained(root / "digits", digits)
-    return root
-
-
 def evaluate(runs, stages, *flags):
-    names = ",".join(str(runs / name) for name in stages.split(","))
-    return run("text.evaluate", f"--stages={names}", f"--evaluator={runs / 'evaluator'}", *flags)
+    names = ",".join(str(runs(name)) for name in stages.split(","))
+    return run("text.evaluate", f"--stages={names}", f"--evaluator={runs('contrastive')}", *flags)
+
+
+CFG_PP = ("--config.guidance=cfg_plus_plus", "--config.sampling.solver.name=ddim")
+CASCADE = ("--captions=held_out", "--scales=1,3", "--map_noise=0,0.1", "--num=8")
+
+
+@pytest.fixture(scope="module")
+def evaluated(runs, tmp_path_factory):
+    """The folder of an evaluation of a cascade, and what it has printed."""
+    out = tmp_path_factory.mktemp("evaluated")
+    code, text, err = evaluate(runs, "low,high", *CASCADE, f"--out={out}")
+    assert code == 0, err
+    return out, text
 
 
 @pytest.mark.slow
-def test_a_cascade_is_evaluated_and_goes_on_where_it_was(runs, tmp_path):
-    flags = ("--captions=held_out", "--scales=1,3", "--map_noise=0,0.1", "--num=8", f"--out={tmp_path}")
-    code, out, err = evaluate(runs, "low,high", *flags)
-    assert code == 0, err
-    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+def test_a_cascade_is_evaluated_and_goes_on_where_it_was(runs, evaluated):
+    out, text = evaluated
+    flags = (*CASCADE, f"--out={out}")
+    rows = json.loads((out / "rows.json").read_text())["rows"]
     assert len(rows) == 4 + 2
     row = rows["held out, noise 0.1, γ = 3"]
     assert row["s per picture"][0] > 0
@@ -126,24 +122,47 @@ def test_a_cascade_is_evaluated_and_goes_on_where_it_was(runs, tmp_path):
     assert row["nearest"][0] > rows["real pictures, held out"]["nearest"][0]
     assert rows["chance, held out"]["R@1"][0] == pytest.approx(1 / len(SQUARES))
     for name in ("over_scale", "over_noise", "trade_off", "drawn_held_out", "scales_held_out"):
-        assert (tmp_path / f"{name}.png").exists()
-    assert "held out, noise 0.1, γ = 3" in out
-    page = (tmp_path / "report.html").read_text()
+        assert (out / f"{name}.png").exists()
+    assert "held out, noise 0.1, γ = 3" in text
+    page = (out / "report.html").read_text()
     assert page.count("<img") == 5
-    before = (tmp_path / "rows.json").stat().st_mtime_ns
-    code, out, err = evaluate(runs, "low,high", *flags)
+    before = (out / "rows.json").stat().st_mtime_ns
+    code, _, err = evaluate(runs, "low,high", *flags)
     assert code == 0, err
-    assert (tmp_path / "rows.json").stat().st_mtime_ns == before
+    assert (out / "rows.json").stat().st_mtime_ns == before
     code, _, err = evaluate(runs, "low,high", *flags, "--seed=1")
     assert code == 2
     assert "holds rows of" in err
 
 
 @pytest.mark.slow
+def test_a_prior_and_its_decoder_are_evaluated_beside_a_cascade(runs, evaluated, tmp_path):
+    flags = ("--captions=held_out", "--scales=3", "--num=8", f"--out={tmp_path}")
+    through = (f"--prior={runs('prior')}", f"--beside={evaluated[0]}")
+    code, text, err = evaluate(runs, "decoder", *flags, *through)
+    assert code == 0, err
+    saved = json.loads((tmp_path / "rows.json").read_text())
+    assert saved["rows"].keys() == {"held out, γ = 3", "real pictures, held out", "chance, held out"}
+    assert saved["settings"]["prior"] == str(runs("prior"))
+    assert saved["rows"]["held out, γ = 3"]["s per picture"][0] > 0
+    assert "low: held out, noise 0.1, γ = 3" in text
+    code, _, err = evaluate(runs, "decoder", *flags, *through, "--num=9")
+    assert (code, "must have the number of pictures of this evaluation, 9, it has 8" in err) == (2, True), err
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stages", "flags", "message"),
     [
-        ("digits", [], "must be a run of experiments.train_classifier, for stages without captions"),
+        ("digits_4", [], "must be a run of experiments.train_classifier, for stages without captions"),
+        ("decoder", [], "decoder draws from the embedding of a picture: give --prior=RUN"),
+        ("low", ["--config.data.test_split=other"], "low, config.data.test_split=other; it has test"),
+        (
+            "low",
+            ["--threshold=on", *CFG_PP],
+            "--threshold=on: config.guidance=cfg_plus_plus,dynamic_threshold: only interval",
+        ),
+        ("low", ["--processes=2"], "--processes: must be left out, this program runs in one process"),
         ("low", ["--evaluator=low"], "must be a run of experiments.text.contrastive, this one embeds no captions"),
         (
             "low",
@@ -160,7 +179,7 @@ def test_a_cascade_is_evaluated_and_goes_on_where_it_was(runs, tmp_path):
     ],
 )
 def test_what_cannot_be_evaluated_is_one_sentence(runs, tmp_path, stages, flags, message):
-    flags = [f.replace("=low", f"={runs}/low").replace("=nowhere", f"={tmp_path}/no") for f in flags]
+    flags = [f.replace("=low", f"={runs('low')}").replace("=nowhere", f"={tmp_path}/no") for f in flags]
     code, _, err = evaluate(runs, stages, *flags, f"--out={tmp_path}")
     assert code == 2
     assert message in err
@@ -188,7 +207,7 @@ def test_classes_are_evaluated_by_a_classifier(tmp_path, monkeypatch):
     labels = np.array([2, 0, 1, 0])
     pictures: Any = types.SimpleNamespace(num_classes=3, test={"x": np.zeros((4, 2, 2, 1)), "label": labels})
     gallery, found = examples.of_classes(pictures)
-    evaluators.check(str(tmp_path), classes.get_config())
+    evaluators.check(str(tmp_path), classes.get_config(), "digits")
     evaluator = evaluators.open_evaluator(str(tmp_path), last, gallery)
     shown = np.eye(3, 4)[[2, 0, 2, 0]].reshape(4, 2, 2, 1)  # the third one is of another class
     row = measures.retrieval(evaluator.features(shown), evaluator, found["classes"])

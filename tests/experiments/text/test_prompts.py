@@ -14,6 +14,8 @@ from experiments.text import prompts
         ("cat face + dog face:-1", (("cat face", 1.0), ("dog face", -1.0))),
         ("sign: stop", (("sign: stop", 1.0),)),
         ("1+1", (("1+1", 1.0),)),
+        ("12:30", (("12:30", 1.0),)),  # the colon of a weight follows a letter or a space
+        ("at 12:30 + room 101 :1.5", (("at 12:30", 1.0), ("room 101", 1.5))),
     ],
 )
 def test_weights_and_parts(text, parts):
@@ -28,6 +30,12 @@ def test_a_style_is_in_the_words_of_each_part():
 def test_empty_captions_are_named(text):
     with pytest.raises(ConfigError, match=r"^--caption=.*must hold text"):
         prompts.parse(text, "--caption")
+
+
+def test_a_message_does_not_hold_an_endless_caption():
+    with pytest.raises(ConfigError) as found:
+        prompts.parse("a " * 10_000 + "+  + b", "--caption")
+    assert len(str(found.value)) < 300
 
 
 def test_a_file_has_a_caption_in_each_line(tmp_path):

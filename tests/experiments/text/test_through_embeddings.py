@@ -1,78 +1,43 @@
 """Pictures through embeddings, end to end: encoders, a prior and a decoder, variations, and what cannot be drawn."""
 
+import types
+import warnings
+from pathlib import Path
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from parameters import random_params
-from programs import captioned_squares, run, save_run
+from picture_runs import transformer
+from programs import SQUARES, run
 
 from experiments import data
 from experiments.cli.config import ConfigError
-from experiments.configs.text import smoke, smoke_contrastive, smoke_decoder, smoke_prior
+from experiments.configs.text import smoke_decoder, smoke_prior
+from experiments.data import captions
 from experiments.data.embeddings import Embeddings
-from experiments.models import choices, contrastive, latents
+from experiments.models import contrastive, latents, weights
 from experiments.models.conditioning import dropout_rates
+from experiments.models.guided import PROMPTS
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model
 from experiments.text import embeddings
+from experiments.text.prompts import Prompt
+from experiments.text.stages import Embedded, Stage, conditions
 from scorekit.embeddings import slerp
+from scorekit.training.restoring import restore_extra
 
 
 @pytest.fixture(scope="session")
-def root(tmp_path_factory):
-    """24 pictures of 16 x 16 pixels with captions and their states, and encoders of 8 x 8 with random parameters."""
-    root = captioned_squares(tmp_path_factory.mktemp("embedded"))
-    for name, features, seed in (("contrastive", 4, 0), ("longer", 6, 0), ("other", 4, 1)):
-        config = at(root, smoke_contrastive.get_config())
-        config.dual_encoder.features = features
-        module = choices.build_module(config, "dual_encoder", choices.DUAL_ENCODERS)
-        x, vectors = jnp.zeros((1, 8, 8, 3)), jnp.zeros((1, 6))
-        save_run(root / name, config, jax.jit(module.init)(jax.random.key(seed), x, vectors))
-    return root
+def prior_data(runs):
+    return latents.load_data(runs.config(smoke_prior, "contrastive"))
 
 
-def at(root, config, encoder=None):
-    config.data.path, config.data.captions.encoder = str(root / "pictures"), str(root / "encoder.npz")
-    if encoder is not None:
-        config.data.embeddings.encoder = str(root / encoder)
-    return config
-
-
-def transformer(config):
-    """The config with a small transformer, which compiles fast."""
-    unset = dict.fromkeys(("channels", "multipliers", "attention_resolutions", "token_levels"))
-    config.network.update(name="dit", width=16, depth=1, heads=2, patch=4, **unset)
-    return config
-
-
-def save(folder, config):
-    model = build_model(config, latents.load_data(config))
-    return save_run(folder, config, random_params(model, 0.1))
-
-
-@pytest.fixture(scope="session")
-def runs(root):
-    """A prior, a decoder, and runs that do not go with them, with random parameters."""
-    save(root / "prior", at(root, smoke_prior.get_config(), "contrastive"))
-    save(root / "decoder", transformer(at(root, smoke_decoder.get_config(), "contrastive")))
-    save(root / "captions", transformer(at(root, smoke.get_config())))
-    save(root / "longer_prior", at(root, smoke_prior.get_config(), "longer"))
-    save(root / "other_prior", at(root, smoke_prior.get_config(), "other"))
-    blind = at(root, smoke_prior.get_config(), "contrastive")
-    blind.data.captions.encoder, blind.data.vector.name = None, "none"
-    save(root / "blind_prior", blind)
-    return root
-
-
-@pytest.fixture(scope="session")
-def prior_data(root):
-    return latents.load_data(at(root, smoke_prior.get_config(), "contrastive"))
-
-
-def test_examples_of_a_prior_are_embeddings_of_mean_square_1_with_their_captions(root, prior_data):
+def test_examples_of_a_prior_are_embeddings_of_mean_square_1_with_their_captions(runs, prior_data):
     assert isinstance(prior_data, Embeddings)
-    encoder = contrastive.open_encoder(root / "contrastive", "--encoder")
+    encoder = contrastive.open_encoder(runs("contrastive"), "--encoder")
     batch = prior_data.batch(0, 3, 8)
     assert batch["x"].shape == (8, 4)
     np.testing.assert_allclose(np.square(batch["x"]).mean(1), 1.0, rtol=1e-5)
@@ -85,14 +50,14 @@ def test_examples_of_a_prior_are_embeddings_of_mean_square_1_with_their_captions
     np.testing.assert_allclose(samples, [[2.0, 0, 0, 0], [np.nan] * 4])
 
 
-def test_embeddings_are_computed_once(root, prior_data, monkeypatch):
+def test_embeddings_are_computed_once(runs, prior_data, monkeypatch):
     monkeypatch.setattr(contrastive.Encoder, "embed_pictures", None)
-    again = latents.load_data(at(root, smoke_prior.get_config(), "contrastive"))
+    again = latents.load_data(runs.config(smoke_prior, "contrastive"))
     np.testing.assert_array_equal(again.train["x"], prior_data.train["x"])
 
 
-def test_pictures_of_another_size_than_those_of_the_encoder_have_the_same_embeddings(root, prior_data):
-    config = at(root, smoke_decoder.get_config(), "contrastive")
+def test_pictures_of_another_size_than_those_of_the_encoder_have_the_same_embeddings(runs, prior_data):
+    config = runs.config(smoke_decoder, "contrastive")
     config.data.image_size = 4
     dataset = latents.load_data(config)
     assert dataset.shape == (4, 4, 3)
@@ -101,8 +66,8 @@ def test_pictures_of_another_size_than_those_of_the_encoder_have_the_same_embedd
 
 
 @pytest.mark.slow
-def test_a_decoder_drops_embedding_and_caption_and_both_have_gradients(root):
-    config = transformer(at(root, smoke_decoder.get_config(), "contrastive"))
+def test_a_decoder_drops_embedding_and_caption_and_both_have_gradients(runs):
+    config = transformer(runs.config(smoke_decoder, "contrastive"))
     config.loss.vector_dropout = 0.5
     dataset = latents.load_data(config)
     model = build_model(config, dataset)
@@ -121,25 +86,27 @@ def test_a_decoder_drops_embedding_and_caption_and_both_have_gradients(root):
 @pytest.mark.slow
 def test_a_prior_is_trained_and_pictures_are_drawn_through_it(runs, tmp_path):
     code, out, err = run(
-        "train", "--config=experiments/configs/text/smoke_prior.py", f"--config.data.path={runs / 'pictures'}",
-        f"--config.data.captions.encoder={runs / 'encoder.npz'}", f"--workdir={tmp_path / 'prior'}",
-        f"--config.data.embeddings.encoder={runs / 'contrastive'}",
+        "train", "--config=experiments/configs/text/smoke_prior.py", f"--config.data.path={runs.root / 'pictures'}",
+        f"--config.data.captions.encoder={runs.root / 'encoder.npz'}", f"--workdir={tmp_path / 'prior'}",
+        f"--config.data.embeddings.encoder={runs('contrastive')}",
     )  # fmt: skip
     assert code == 0, err
     assert "energy distance" in out
-    code, out, err = run("text.draw", f"--prior={tmp_path / 'prior'}", f"--stages={runs / 'decoder'}", "--num=2",
+    code, out, err = run("text.draw", f"--prior={tmp_path / 'prior'}", f"--stages={runs('decoder')}", "--num=2",
                          "--caption=a red square", "--caption=a red square:1.5 + a green square:0.5",
                          f"--out={tmp_path / 'drawn'}")  # fmt: skip
     assert code == 0, err
     assert np.load(tmp_path / "drawn.npz")["x"].shape == (4, 8, 8, 3)
+    saved = restore_extra(tmp_path / "prior" / "checkpoints")
+    assert saved["encoder"] == contrastive.open_encoder(runs("contrastive"), "--encoder").checksum
 
 
 @pytest.mark.slow
 def test_variations_interpolations_and_edits(runs, tmp_path):
-    stages, out = f"--stages={runs / 'decoder'}", f"--out={tmp_path / 'out'}"
-    picture, other = (f"--picture={runs / 'pictures' / name}" for name in ("00.png", "01.png"))
-    encoder = contrastive.open_encoder(runs / "contrastive", "--encoder")
-    paths = [str(runs / "pictures" / name) for name in ("00.png", "01.png")]
+    stages, out = f"--stages={runs('decoder')}", f"--out={tmp_path / 'out'}"
+    picture, other = (f"--picture={runs.root / 'pictures' / name}" for name in ("00.png", "01.png"))
+    encoder = contrastive.open_encoder(runs("contrastive"), "--encoder")
+    paths = [str(runs.root / "pictures" / name) for name in ("00.png", "01.png")]
     ends = encoder.embed_pictures(embeddings.read_pictures(paths, 8, "RGB"))
     code, _, err = run("text.variations", stages, picture, other, "--between=3", "--num=2", out)
     assert code == 0, err
@@ -156,13 +123,82 @@ def test_variations_interpolations_and_edits(runs, tmp_path):
     np.testing.assert_array_equal(edit["x"][0], found["x"][0])
 
 
-def test_a_prior_of_another_encoder_is_named(root):
-    opened = {name: contrastive.open_encoder(root / name, name) for name in ("contrastive", "longer", "other")}
-    embeddings.check_same(opened["contrastive"], opened["contrastive"], "--prior=p", "decoder")
-    with pytest.raises(ConfigError, match=r"--prior=p: draws embeddings of 6 values, decoder decodes those of 4$"):
-        embeddings.check_same(opened["longer"], opened["contrastive"], "--prior=p", "decoder")
-    with pytest.raises(ConfigError, match="--prior=p: draws embeddings of another encoder than decoder decodes"):
-        embeddings.check_same(opened["other"], opened["contrastive"], "--prior=p", "decoder")
+def test_the_encoder_that_weights_belong_to_is_recorded(runs):
+    config, folder = runs.config(smoke_decoder, "contrastive"), Path("runs/decoder")
+    weights.check_encoder(config, None, {}, folder)
+    weights.check_encoder(config, "a", {"encoder": "a"}, folder)
+    with pytest.warns(UserWarning, match="runs/decoder: saved without a checksum of its encoder"):
+        weights.check_encoder(config, "a", {}, folder)
+    one, other = (contrastive.open_encoder(runs(name), "--encoder").checksum for name in ("contrastive", "other"))
+    assert one == contrastive.open_encoder(runs("contrastive"), "--encoder").checksum != other
+
+
+def test_each_caption_has_an_embedding_of_its_own(runs):
+    """The decoder combines captions of different embeddings; the prior draws each alone, from the same noise."""
+    module = types.SimpleNamespace(token_size=6, vector_size=4)
+    model: Any = types.SimpleNamespace(extracts={"tokens": None, "vector": None}, module=module, map_noise=None)
+    run: Any = types.SimpleNamespace(model=model)
+    prompts, labels = (
+        [Prompt("", ((SQUARES[0], 1.5), (SQUARES[1], 0.5))), Prompt("", ((SQUARES[2], 1.0),))],
+        np.zeros(2),
+    )
+    first, second, third = (np.eye(4)[[k, k]] for k in range(3))
+    config = runs.config(smoke_decoder, "contrastive")
+    given = conditions(
+        Stage("decoder", config, run),
+        labels,
+        prompts,
+        SQUARES[2],
+        None,
+        None,
+        Embedded([first, second], third),
+        "--caption",
+    )
+    (other,), found, negative = given[PROMPTS]
+    for vector, expected in ((given["vector"], first), (other["vector"], second), (negative["vector"], third)):
+        np.testing.assert_array_equal(vector.value, 2.0 * expected)
+    np.testing.assert_array_equal(found, [[1.5, 0.5], [1.0, 0.0]])
+    assert np.abs(given["tokens"].value - negative["tokens"].value)[0].max() > 0
+
+    drawn, encoder = [], contrastive.open_encoder(runs("contrastive"), "--encoder")
+
+    def generate(params, seed, given, scale):
+        drawn.append((seed, given["vector"].value))
+        return np.eye(4)[np.arange(4) % 2] + given["vector"].value[:, :4]
+
+    run = types.SimpleNamespace(model=types.SimpleNamespace(extracts={"vector": None}, module=types.SimpleNamespace(
+        vector_size=6), map_noise=None), generate=generate, params=None)  # fmt: skip
+    prior = embeddings.Prior(Stage("prior", runs.config(smoke_prior, "contrastive"), run), encoder)
+    each = embeddings.from_captions(prior, 3, labels, prompts, SQUARES[2], "--caption")
+    assert len({seed for seed, _ in drawn}) == 1
+    assert (len(each.parts), len(drawn)) == (2, 3)
+    np.testing.assert_array_equal(drawn[2][1][0], drawn[2][1][3])  # the negative caption, of every picture
+    np.testing.assert_array_equal(each.parts[0][1], each.negative[1])  # the second picture is of that caption
+    assert np.abs(each.parts[0][0] - each.parts[1][0]).max() > 0
+
+
+def test_there_is_no_arc_between_opposite_embeddings():
+    near = np.array([[1.0, 0, 0], [-1.0, 1e-5, 0]], np.float32)
+    with pytest.raises(ConfigError, match="--picture: the embeddings of the two pictures must not be opposite"):
+        embeddings.between(near, 3)
+    with pytest.raises(
+        ConfigError, match="--picture: its embedding and the difference of --before and --after must not"
+    ):
+        embeddings.edited(near[0], np.array([[0.8, 0, 0.6], [-0.8, 0, 0.6]], np.float32), [0.5])
+    with pytest.raises(ConfigError, match="--after: must be a caption of another embedding"):
+        embeddings.edited(near[0], np.array([[0, 1.0, 0], [0, 1.0, 0]], np.float32), [0.5])
+
+
+def test_captions_that_are_typed_are_named_by_their_flag(monkeypatch, runs):
+    def encode(config, texts, given=None):
+        warnings.warn("1 of 1 different captions have more than 64 tokens", UserWarning, stacklevel=2)
+        return texts
+
+    monkeypatch.setattr(captions, "encode", encode)
+    with pytest.raises(ConfigError, match=r"^--before, --after: 1 of 1 different captions have more than 64"):
+        captions.encode_given(runs.config(), ["a cat"], "--before, --after")
+    with pytest.warns(UserWarning, match="more than 64 tokens"):
+        assert captions.encode_given(runs.config(), ["a cat"], None) == ["a cat"]
 
 
 RED = "--caption=a red square"
@@ -173,21 +209,33 @@ RED = "--caption=a red square"
     ("program", "flags", "message"),
     [
         ("draw", ["--stages=decoder", RED], "decoder draws from the embedding of a picture: give --prior=RUN"),
-        ("draw", ["--stages=captions", "--prior=prior", RED], "captions must be conditioned on the embedding of a"),
-        ("draw", ["--stages=decoder", "--prior=captions", RED], "captions: must draw embeddings"),
+        ("draw", ["--stages=low", "--prior=prior", RED], "low must be conditioned on the embedding of a"),
+        ("draw", ["--stages=decoder", "--prior=low", RED], "low: must draw embeddings"),
         ("draw", ["--stages=decoder", "--prior=blind_prior", RED], "blind_prior: must have captions as a condition"),
-        ("draw", ["--stages=decoder", "--prior=longer_prior", RED], "draws embeddings of 6 values"),
+        ("draw", ["--stages=decoder", "--prior=other_prior", RED], "draws embeddings of another encoder than"),
+        ("draw", ["--stages=changed", "--prior=prior", RED], "contrastive: has other weights than the encoder that"),
+        ("variations", ["--stages=early", "--picture=a.png"], "early: is not finished, at step 1 of 2; continue it"),
         ("draw", ["--stages=decoder", "--prior=prior", "--labels=0"], "--caption=… must be given, or"),
         ("draw", ["--stages=prior", RED], "prior must draw pictures, it draws embeddings"),
         ("variations", ["--stages=decoder", "--picture=no.png"], "--picture=no.png: there is no such file"),
         ("variations", ["--stages=decoder", "--picture=setup.cfg"], "--picture=setup.cfg: must be a picture: "),
-        ("variations", ["--stages=captions", "--picture=no.png"], "must be conditioned on the embedding of a picture"),
+        ("variations", ["--stages=low", "--picture=no.png"], "must be conditioned on the embedding of a picture"),
         ("variations", ["--stages=decoder"], "--picture: must be given once, or twice"),
         ("variations", ["--stages=decoder", "--picture=a", "--after=b"], "--before and --after: must be given togeth"),
+        (
+            "variations",
+            ["--stages=decoder", "--picture=a", "--between=3"],
+            "--between: must be left out, it goes with t",
+        ),
+        (
+            "variations",
+            ["--stages=decoder", "--picture=a", "--weights=1"],
+            "--weights: must be left out, it goes with -",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_through_embeddings_is_one_sentence(runs, program, flags, message):
-    in_folder = [f"{f.split('=')[0]}={runs / f.split('=')[1]}" if f[2:8] in ("stages", "prior=") else f for f in flags]
+    in_folder = [f"{f.split('=')[0]}={runs(f.split('=')[1])}" if f[2:8] in ("stages", "prior=") else f for f in flags]
     code, _, err = run(f"text.{program}", *in_folder)
     assert code == 2
     assert message in err

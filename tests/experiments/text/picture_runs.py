@@ -1,0 +1,113 @@
+"""Runs with random parameters that the tests of pictures from captions share, each made when it is first asked for."""
+
+import jax
+from parameters import random_like, random_params
+from programs import captioned_squares, save_run, save_untrained
+
+from experiments import data
+from experiments.configs.images import smoke as classes
+from experiments.configs.text import smoke, smoke_contrastive, smoke_decoder, smoke_prior
+from experiments.models import contrastive, latents, weights
+from experiments.models.model import build_model
+
+
+def transformer(config, patch=4):
+    """The config with a small transformer, which compiles fast."""
+    unset = dict.fromkeys(("channels", "multipliers", "attention_resolutions", "token_levels"))
+    config.network.update(name="dit", width=16, depth=1, heads=2, patch=patch, **unset)
+    config.sampling.steps = 3
+    return config
+
+
+def upper(config, size, factor=2):
+    """The config of a stage that enlarges."""
+    config.data.image_size = size
+    config.data.map.update(name="average_pool", factor=factor)
+    config.loss.update(map_noise=0.5, map_dropout=0.0)
+    config.sampling.update(keep_map=True, map_noise=0.1)
+    return config
+
+
+class Runs:
+    """``runs(name)`` is the folder of a run; all are of 24 pictures of 16 x 16 pixels with captions, or of digits."""
+
+    def __init__(self, root):
+        self.root = captioned_squares(root)
+
+    def config(self, module=smoke, encoder=None, size=8, **fields):
+        """A config of the captioned pictures."""
+        config = module.get_config()
+        config.data.path, config.data.captions.encoder = str(self.root / "pictures"), str(self.root / "encoder.npz")
+        config.data.image_size = size
+        if encoder is not None:
+            config.data.embeddings.encoder = str(self(encoder))
+        config.data.update(fields)
+        return config
+
+    def __call__(self, name):
+        folder = self.root / name
+        if not folder.exists():
+            getattr(self, f"_{name}")(folder)
+        return folder
+
+    def _low(self, folder):
+        save_untrained(folder, transformer(self.config()))
+
+    def _high(self, folder):
+        save_untrained(folder, transformer(upper(self.config(), 16)))
+
+    def _from_4(self, folder):
+        save_untrained(folder, transformer(upper(self.config(), 16, factor=4)))
+
+    def _crops(self, folder):
+        save_untrained(folder, transformer(upper(self.config(image_crop=8), 16)))
+
+    def _digits_4(self, folder):
+        config = transformer(classes.get_config())
+        config.data.image_size = 4
+        save_untrained(folder, config)
+
+    def _digits_8(self, folder):
+        save_untrained(folder, transformer(upper(classes.get_config(), 8)))
+
+    def _contrastive(self, folder, seed=0, step=2):
+        config = self.config(smoke_contrastive)
+        built = contrastive.build(config, data.load(config))
+        shapes = jax.eval_shape(lambda: contrastive.init_params(built, jax.random.key(0)))
+        save_run(folder, config, random_like(shapes, 0.2, seed), step)
+
+    def _other(self, folder):
+        self._contrastive(folder, seed=1)
+
+    def _unfinished(self, folder):
+        self._contrastive(folder, step=1)
+
+    def _prior(self, folder, encoder="contrastive", **fields):
+        self._embedded(folder, self.config(smoke_prior, encoder, **fields))
+
+    def _other_prior(self, folder):
+        self._prior(folder, "other")
+
+    def _blind_prior(self, folder):
+        config = self.config(smoke_prior, "contrastive")
+        config.data.captions.encoder, config.data.vector.name = None, "none"
+        self._embedded(folder, config)
+
+    def _decoder(self, folder):
+        self._embedded(folder, transformer(self.config(smoke_decoder, "contrastive")))
+
+    def _changed(self, folder):
+        """A decoder whose encoder was trained again afterwards."""
+        self._embedded(folder, transformer(self.config(smoke_decoder, "contrastive")), encoder="of before")
+
+    def _early(self, folder):
+        """A decoder whose encoder is not trained to its end."""
+        text = (self("decoder") / "config.json").read_text().replace("/contrastive", "/unfinished")
+        self("unfinished"), folder.mkdir()
+        (folder / "config.json").write_text(text)
+        (folder / "checkpoints").symlink_to(self("decoder") / "checkpoints")
+
+    def _embedded(self, folder, config, encoder=None):
+        dataset = latents.load_data(config)
+        extra = weights.record(config, encoder or dataset.encoder)
+        save_run(folder, config, random_params(build_model(config, dataset), 0.1), extra=extra)
