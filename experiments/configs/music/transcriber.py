@@ -11,8 +11,8 @@ from experiments.configs import base_transcriber
 def get_config():
     config = base_transcriber.get_config()
     config.data.name = "soundfont_phrases/4khz"
-    config.training.steps = 700
-    config.training.batch_size = 4
+    config.training.steps = 800
+    config.training.batch_size = 8
     config.training.learning_rate = 3e-3
     config.training.warmup_steps = 50
     config.training.ema_decays = (0.99,)
