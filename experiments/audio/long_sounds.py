@@ -1,5 +1,6 @@
 """Sounds longer than what a model was trained on: by overlapping windows, also from piano rolls, or by roll-out."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError
+from experiments.cli.config import Config, ConfigError, require
 from experiments.models.finite import check_samples, sampler_of
 from experiments.models.guided import make_guided
 from experiments.models.runs import Run
@@ -23,27 +24,56 @@ from scorekit.networks import Masked
 from scorekit.typing import Array, Key, PyTree
 
 
+def hop_of(run: Run, overlap: float) -> int:
+    """Samples from one window to the next, which share ``overlap`` of it: a whole number of frames of the roll."""
+    frame = round(run.dataset.sample_rate / FRAME_RATE)  # type: ignore[attr-defined]
+    return max(round((1 - overlap) * run.model.shape[0] / frame), 1) * frame
+
+
 def perform(config: Config, run: Run, rolls: np.ndarray, programs: np.ndarray, hop: int, seed: int) -> np.ndarray:
     """Sounds ``(N, L)`` of rolls ``(N, T, 128)`` by windows ``hop`` samples apart, ``L`` the shortest that fits them.
 
     With the solver, the grid, the rules and the guidance scale of ``config``.
     """
-    rate, size = run.dataset.sample_rate, run.model.shape[0]  # type: ignore[attr-defined]
-    frame = round(rate / FRAME_RATE)
-    needed = (rolls.shape[1] - 1) * frame
-    length = size + max(-(-(needed - size) // hop), 0) * hop
-    rolls = np.pad(rolls, [(0, 0), (0, 1 + length // frame - rolls.shape[1]), (0, 0)])
-    count = windows.num_windows(length, size, hop)
-    batch = {"roll": rolls, "raw": np.zeros((len(rolls), length), np.int16)}
-    dense_map = cut_map(np.asarray(run.model.extracts["dense_map"](batch)), length, size, hop)
-    given = {
-        "labels": np.repeat(programs, count),
-        "dense_map": Masked(dense_map, np.ones(len(dense_map), bool)),
-    }
-    draw = make_blended(config, run, len(rolls), length, hop)
-    x = jax.jit(draw)(run.params, jax.random.key(seed), given)
-    sounds = np.asarray(jax.jit(run.dataset.from_model)(x))
-    return check_samples(sounds, sampler_of(config), "phrases")[:, :needed]
+    return Performer(config, run, hop)(rolls, programs, seed)
+
+
+class Performer:
+    """:func:`perform` for several batches: those of one size share a compiled program, and the time is measured.
+
+    Attributes:
+      cpu: CPU seconds that drawing has taken, without compilation.
+      wall: seconds that it has taken.
+    """
+
+    def __init__(self, config: Config, run: Run, hop: int) -> None:
+        self.config, self.run, self.hop = config, run, hop
+        self.cpu = self.wall = 0.0
+        self._compiled: dict[tuple[int, int], Callable[..., Array]] = {}
+
+    def __call__(self, rolls: np.ndarray, programs: np.ndarray, seed: int) -> np.ndarray:
+        """Sounds of rolls ``(N, T, 128)``, played by the instruments ``programs``, ``(N,)``."""
+        run, hop = self.run, self.hop
+        rate, size = run.dataset.sample_rate, run.model.shape[0]  # type: ignore[attr-defined]
+        frame = round(rate / FRAME_RATE)
+        needed = (rolls.shape[1] - 1) * frame
+        length = size + max(-(-(needed - size) // hop), 0) * hop
+        rolls = np.pad(rolls, [(0, 0), (0, 1 + length // frame - rolls.shape[1]), (0, 0)])
+        batch = {"roll": rolls, "raw": np.zeros((len(rolls), length), np.int16)}
+        dense_map = cut_map(np.asarray(run.model.extracts["dense_map"](batch)), length, size, hop)
+        given = {
+            "labels": np.repeat(programs, windows.num_windows(length, size, hop)),
+            "dense_map": Masked(dense_map, np.ones(len(dense_map), bool)),
+        }
+        arguments = run.params, jax.random.key(seed), given
+        if (len(rolls), length) not in self._compiled:
+            draw = make_blended(self.config, run, len(rolls), length, hop)
+            sounds = jax.jit(lambda *given: run.dataset.from_model(draw(*given)))
+            self._compiled[len(rolls), length] = sounds.lower(*arguments).compile()
+        start = time.monotonic(), time.process_time()
+        sounds = np.asarray(self._compiled[len(rolls), length](*arguments))
+        self.wall, self.cpu = self.wall + time.monotonic() - start[0], self.cpu + time.process_time() - start[1]
+        return check_samples(sounds, sampler_of(self.config), "phrases")[:, :needed]
 
 
 Draw = Callable[[PyTree, Key, Mapping[str, Any]], Array]
@@ -143,18 +173,31 @@ def compare(sounds: dict[str, np.ndarray], rate: int, size: int) -> Table:
     return Table(header, rows, caption)
 
 
-def read_notes(config: Config, path: str, octaves: bool = False) -> list[Note]:
-    """The notes of ``--midi`` within the keys of the model; prints what was left out or moved.
+def keys_of(config: Config) -> tuple[int, int]:
+    """The lowest and the highest key of a model that is conditioned on a roll."""
+    lowest, highest = config.data.map.lowest, config.data.map.highest
+    return 36 if lowest is None else lowest, 84 if highest is None else highest
+
+
+def check_roll(config: Config) -> None:
+    """Validates that a model is conditioned on a piano roll.
+
+    Raises:
+      ConfigError: if it is not.
+    """
+    require(config.data.map.name in ("piano_roll", "tones"), "data.map.name", config.data.map.name,
+            "piano_roll or tones: the model must be conditioned on the roll")  # fmt: skip
+
+
+def read_notes(keys: tuple[int, int], path: str, octaves: bool = False) -> list[Note]:
+    """The notes of ``--midi`` from the lowest to the highest of ``keys``; prints what was left out or moved.
 
     Raises:
       ConfigError: if it is no MIDI file, has no notes, or has notes out of range, unless they are moved by ``octaves``.
     """
-    keys = {
-        "lowest": 36 if config.data.map.lowest is None else config.data.map.lowest,
-        "highest": 84 if config.data.map.highest is None else config.data.map.highest,
-    }
+    allowed = {"lowest": keys[0], "highest": keys[1]}
     try:
-        score = midi.read_score(path, **keys, out_of_range="octave" if octaves else "error")
+        score = midi.read_score(path, **allowed, out_of_range="octave" if octaves else "error")
     except ValueError as error:
         hint = "" if octaves or "must have notes" not in str(error) else "; --octaves moves them"
         raise ConfigError(f"--midi={path}: {error}{hint}") from error

@@ -21,7 +21,7 @@ from experiments.audio import long_sounds
 from experiments.audio.drawing import check_results, open_kind
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, ConfigError, require
+from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.data.phrases import Phrases
 from experiments.models.runs import facts, write_results
@@ -46,8 +46,7 @@ _PROGRAM = flags.DEFINE_integer("program", 0, "The instrument for --midi, one of
 
 def check(config: Config) -> None:
     """Validates the flags and the conditions of the model."""
-    require(config.data.map.name in ("piano_roll", "tones"), "data.map.name", config.data.map.name,
-            "piano_roll or tones: the model must be conditioned on the roll")  # fmt: skip
+    long_sounds.check_roll(config)
     if not 0 <= _OVERLAP.value < 1:
         raise ConfigError(f"--overlap={_OVERLAP.value}: must be in [0, 1)")
     if not 0 < _SECONDS.value < float("inf"):
@@ -59,7 +58,7 @@ def check(config: Config) -> None:
 def scores_and_programs(config: Config):
     """The phrases to play, and their instruments."""
     if _MIDI.value is not None:
-        return [long_sounds.read_notes(config, _MIDI.value, _OCTAVES.value)], [_PROGRAM.value]
+        return [long_sounds.read_notes(long_sounds.keys_of(config), _MIDI.value, _OCTAVES.value)], [_PROGRAM.value]
     scores = [random_phrase(FIRST_SEED + i, _SECONDS.value) for i in range(_NUM.value)]
     return scores, [PROGRAMS[i % len(PROGRAMS)] for i in range(_NUM.value)]
 
@@ -73,7 +72,7 @@ def main(config: Config) -> None:
     run, workdir = open_kind(Phrases, config, _WORKDIR.value, _STEP.value, (scale,))
     rate, size = run.dataset.sample_rate, run.model.shape[0]
     frame = round(rate / FRAME_RATE)
-    hop = max(round((1 - _OVERLAP.value) * size / frame), 1) * frame
+    hop = long_sounds.hop_of(run, _OVERLAP.value)
     last = max(note.end for score in scores for note in score) if from_midi else _SECONDS.value
     length = size + max(-(-(round(last * rate) - size) // hop), 0) * hop
     rolls = np.stack([piano_roll(score, 1 + length // frame) for score in scores])

@@ -4,11 +4,12 @@ A program defines a shared flag by a call at its top (``_WORKDIR = flags.workdir
 that the call returns.
 """
 
+import contextlib
 import itertools
 import math
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,22 @@ def seed(help: str = "Seed of the noise.") -> Flag:
 def count(name: str, default: int, help: str, lower_bound: int = 1) -> Flag:
     """An integer flag of at least ``lower_bound``."""
     return define(flags.DEFINE_integer, name, default, help, lower_bound=lower_bound)
+
+
+@contextlib.contextmanager
+def named(name: str) -> Iterator[None]:
+    """Errors about ``--workdir`` become errors about the flag ``name``, which holds the folder of that run.
+
+    >>> with named("teacher"):
+    ...     raise ConfigError("--workdir=a: there is no run here")
+    Traceback (most recent call last):
+    ...
+    experiments.cli.config.ConfigError: --teacher=a: there is no run here
+    """
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("--workdir=", f"--{name}=")) from error
 
 
 def path(flag: Flag, *, buckets: bool = False) -> Path:

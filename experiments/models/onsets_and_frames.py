@@ -22,6 +22,8 @@ BINS = 3
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 8)
 _FLOOR = 1e-4
 _LOG_MEAN, _LOG_STD = -6.0, 2.0
+_FRAME_DILATIONS = (2, 4)
+"""Of the blocks of the head of active keys, in pairs of frames."""
 
 
 class Keys(NamedTuple):
@@ -52,6 +54,11 @@ class PitchSpectrogram(NamedTuple):
             magnitude = audio.magnitude(audio.stft(sound, window, self.hop)) * (2.0 / window.sum())
             found.append(magnitude @ jnp.asarray(bank, magnitude.dtype))
         return (jnp.log(jnp.stack(found, axis=-1) + _FLOOR) - _LOG_MEAN) / _LOG_STD
+
+    @property
+    def reach(self) -> int:
+        """How many frames to either side a value depends on."""
+        return max(-(-len(window) // (2 * self.hop)) for window in self.windows)
 
     def step(self, gain: Array) -> Array:
         """What a gain in decibels adds to the spectrogram where it is far above the floor."""
@@ -110,6 +117,21 @@ class OnsetsAndFrames(nn.Module):
     channels: int
     blocks: int
 
+    @property
+    def dilations(self) -> list[int]:
+        """Of the residual blocks before the heads, in pairs of frames."""
+        return [2 ** (i % 3) for i in range(self.blocks)]
+
+    @property
+    def reach(self) -> int:
+        """How many frames to either side a prediction depends on: a convolution of dilation d looks d pairs away.
+
+        >>> OnsetsAndFrames(pitches=49, channels=32, blocks=3).reach
+        31
+        """
+        pairs = 1 + sum(self.dilations) + 1 + sum(_FRAME_DILATIONS)  # harmonics, blocks, onsets, frames
+        return 2 * pairs + 1
+
     @nn.compact
     def __call__(self, x: Array) -> Keys:
         frames, shift, size = x.shape[1], harmonic_shifts(), self.pitches * BINS
@@ -118,16 +140,16 @@ class OnsetsAndFrames(nn.Module):
         x = jnp.pad(x, [(0, 0), (0, frames % 2), (0, 0), (0, 0)], mode="edge")
         x = jnp.concatenate([x[:, ::2], x[:, 1::2]], axis=-1)
         h = nn.Conv(self.channels, (3, BINS), (1, BINS), "SAME", name="harmonics")(x)
-        for i in range(self.blocks):
-            h = h + self._block(h, 2 ** (i % 3), f"block_{i}")
+        for i, dilation in enumerate(self.dilations):
+            h = h + self._block(h, dilation, f"block_{i}")
         h = nn.LayerNorm(name="norm")(h)
         onset = nn.Dense(2, bias_init=nn.initializers.constant(-4.0), name="onset")(
             nn.gelu(self._conv(h, 1, "onset_hidden"))
         )
         known = jax.lax.stop_gradient(nn.sigmoid(onset))
         later = nn.Dense(self.channels, name="frame_input")(jnp.concatenate([h, known], axis=-1))
-        for i in range(2):
-            later = later + self._block(later, 2 ** (i + 1), f"frame_block_{i}")
+        for i, dilation in enumerate(_FRAME_DILATIONS):
+            later = later + self._block(later, dilation, f"frame_block_{i}")
         frame = nn.Dense(2, bias_init=nn.initializers.constant(-2.0), name="frame")(
             nn.LayerNorm(name="frame_norm")(later)
         )

@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError, require
-from experiments.cli.ranges import above, at_least, between, check_ranges, count, free, items
+from experiments.cli.ranges import above, at_least, between, check_ranges, count, free, items, or_none
 from experiments.data.phrases import Phrases
 from experiments.models.onsets_and_frames import Keys, OnsetsAndFrames, PitchSpectrogram, pitch_spectrogram
 from experiments.models.restoring import check_average
 from scorekit import audio
-from scorekit.data.phrases import FRAME_RATE
+from scorekit.data.phrases import FRAME_RATE, SECONDS
 from scorekit.typing import Array, Key, PyTree
 
 _KNOTS = 6
@@ -44,7 +44,8 @@ def fields() -> ConfigDict:
     network.blocks = 3
     """Residual blocks before the heads."""
     network.windows = (0.512, 0.128)
-    """Windows of the spectrograms, in seconds: a long one separates keys, a short one places onsets."""
+    """Windows of the spectrograms, in seconds: a long one separates keys, a short one places onsets. At least a frame,
+    16 ms, and at most a phrase."""
     config.loss = loss = ConfigDict()
     loss.onset = 2.0
     """Weight of the cross-entropy of onsets; that of active keys has weight 1."""
@@ -60,8 +61,9 @@ def fields() -> ConfigDict:
     augmentation.delay = 0.25
     """Sounds begin after up to so many seconds of silence."""
     config.evaluation = evaluation = ConfigDict()
-    evaluation.onset_threshold = 0.3
-    """A note begins where the probability of an onset has a maximum of at least this value."""
+    evaluation.onset_threshold = config_dict.placeholder(float)
+    """A note begins where the probability of an onset has a maximum of at least this value; null: the one that is best
+    on training phrases, which the run chooses at its end."""
     evaluation.frame_threshold = 0.5
     """A note ends where the probability of its key being active falls below this value."""
     evaluation.ema = "0.99"
@@ -75,14 +77,14 @@ RANGES = {
     "transcriber.highest": count(0, 127),
     "transcriber.channels": count(1, 2**16),
     "transcriber.blocks": count(0, 1024),
-    "transcriber.windows": items(between(0, 60, open_low=True), least=1),
+    "transcriber.windows": items(between(1 / FRAME_RATE, SECONDS), least=1),
     "loss.onset": above(0),
     "loss.velocity": at_least(0),
     "augmentation.gain": at_least(0),
     "augmentation.noise": between(-60, 60),
     "augmentation.filter": at_least(0),
     "augmentation.delay": at_least(0),
-    "evaluation.onset_threshold": between(0, 1, open_low=True, open_high=True),
+    **or_none(**{"evaluation.onset_threshold": between(0, 1, open_low=True, open_high=True)}),
     "evaluation.frame_threshold": between(0, 1, open_low=True, open_high=True),
     "evaluation.ema": free("a decay, none, or power_<width>"),
 }

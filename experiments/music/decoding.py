@@ -4,6 +4,9 @@ The metrics are those of mir_eval: a note is found if its onset is within 50 ms 
 frame has the keys that are active in it. Nothing where nothing was played counts as all right, 1.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import mir_eval
 import numpy as np
 
@@ -72,22 +75,30 @@ def scores(played: list[Note], found: list[Note], frames: int, rate: float = FRA
     """
     if not played or not found:
         return dict.fromkeys(METRICS, float(not played and not found))
-    intervals, pitches = zip(*((_intervals(notes, rate), _hertz(notes)) for notes in (played, found)), strict=True)
-    match = lambda **kwargs: mir_eval.transcription.precision_recall_f1_overlap(
-        intervals[0], pitches[0], intervals[1], pitches[1], onset_tolerance=TOLERANCE, **kwargs
-    )
-    precision, recall, f1, _ = match(offset_ratio=None)
+    precision, recall, f1, _ = _match(played, found, rate, offset_ratio=None)
     times = np.arange(frames) / rate
     active = [_active(notes, frames, rate) for notes in (played, found)]
     of_frames = mir_eval.multipitch.metrics(times, active[0], times, active[1])
     ours, theirs = of_frames[0], of_frames[1]
     frame = 2 * ours * theirs / (ours + theirs) if ours + theirs > 0 else 0.0
-    values = (frame, f1, precision, recall, match()[2])
+    values = (frame, f1, precision, recall, _match(played, found, rate)[2])
     return {name: float(value) for name, value in zip(METRICS, values, strict=True)}
 
 
-def mean_and_error(rows: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
-    """The mean over sounds of every metric, and its standard error.
+def onset_f1(played: list[Note], found: list[Note], rate: float = FRAME_RATE) -> float:
+    """The onset F1 of :func:`scores` alone.
+
+    >>> a, b = Note(60, 80, 0.0, 0.5), Note(62, 80, 0.5, 1.0)
+    >>> round(onset_f1([a, b], [a]), 3)
+    0.667
+    """
+    if not played or not found:
+        return float(not played and not found)
+    return float(_match(played, found, rate, offset_ratio=None)[2])
+
+
+def mean_and_error(rows: list[dict[str, float]]) -> dict[str, tuple[float, float | None]]:
+    """The mean over sounds of every metric, and its standard error; None for one sound.
 
     >>> mean_and_error([{"onset F1": 0.5}, {"onset F1": 1.0}])
     {'onset F1': (0.75, 0.25)}
@@ -95,8 +106,8 @@ def mean_and_error(rows: list[dict[str, float]]) -> dict[str, tuple[float, float
     found = {}
     for name in rows[0]:
         values = np.array([row[name] for row in rows])
-        error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-        found[name] = (float(values.mean()), float(error))
+        error = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
+        found[name] = (float(values.mean()), error)
     return found
 
 
@@ -105,6 +116,14 @@ def played_notes(roll: np.ndarray, lowest: int, highest: int) -> list[Note]:
     keys = np.zeros_like(roll)
     keys[:, lowest : highest + 1] = roll[:, lowest : highest + 1]
     return notes_of_roll(keys)
+
+
+def _match(played: list[Note], found: list[Note], rate: float, **options) -> Sequence[Any]:
+    """Precision, recall, F1 and overlap of notes; ``offset_ratio=None`` leaves their ends out."""
+    return mir_eval.transcription.precision_recall_f1_overlap(
+        _intervals(played, rate), _hertz(played), _intervals(found, rate), _hertz(found),
+        onset_tolerance=TOLERANCE, **options,
+    )  # fmt: skip
 
 
 def _hertz(notes: list[Note]) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What reports show of transcriptions: the metrics with standard errors, and sounds beside their piano rolls."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +8,12 @@ import numpy as np
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.phrases import Phrases
 from experiments.music.decoding import METRICS, TOLERANCE, mean_and_error
+from experiments.music.songs import Song
 from experiments.music.transcription import Measured
 from experiments.reporting.audio_widgets import write_sound
 from experiments.reporting.piano_rolls import roll_picture
 from experiments.reporting.report import Cell, Sound, Sounds, Table
+from scorekit.data.midi import write_midi, write_score
 from scorekit.data.phrases import FRAME_RATE
 
 
@@ -19,16 +21,21 @@ def metrics_table(parts: Mapping[str, Measured]) -> Table:
     """A row for each set of transcriptions: means over phrases, each with its standard error."""
     lines: list[list[Cell]] = []
     for name, part in parts.items():
-        lines.append([name, *(f"{mean:.3f} ± {error:.3f}" for mean, error in mean_and_error(part.rows).values())])
+        lines.append([name, *(_with_error(*each) for each in mean_and_error(part.rows).values())])
     num = len(next(iter(parts.values())).rows)
+    over = f"means over {num} phrases and their standard errors" if num > 1 else "one phrase"
     caption = (
-        f"means over {num} phrases and their standard errors, by mir_eval: active keys of frames of "
-        f"{1000 / FRAME_RATE:g} ms; onsets within {1000 * TOLERANCE:g} ms, ends within a fifth of the note or 50 ms"
+        f"{over}, by mir_eval: active keys of frames of {1000 / FRAME_RATE:g} ms; onsets within "
+        f"{1000 * TOLERANCE:g} ms, ends within a fifth of the note or 50 ms"
     )
     return Table(["", *METRICS], lines, caption)
 
 
-def metrics_as_json(parts: Mapping[str, Measured]) -> dict[str, dict[str, dict[str, float]]]:
+def _with_error(mean: float, error: float | None) -> str:
+    return f"{mean:.3f}" if error is None else f"{mean:.3f} ± {error:.3f}"
+
+
+def metrics_as_json(parts: Mapping[str, Measured]) -> dict[str, dict[str, dict[str, float | None]]]:
     """The same in numbers: the mean and the standard error of every metric."""
     return {
         name: {metric: {"mean": mean, "error": error} for metric, (mean, error) in mean_and_error(part.rows).items()}
@@ -46,3 +53,28 @@ def widgets(folder: Path, dataset: Phrases, part: Measured, shown: int) -> Sound
         picture = roll_picture(folder / f"{i}_roll.png", part.found[i], seconds, reference=part.played[i])
         found.append((f"phrase {i}", [sound, Sound(sound.wav, picture)]))
     return Sounds(("sound", "transcribed"), found, "Notes that were found, and the outlines of those that were played.")
+
+
+def circle_widgets(
+    folder: Path,
+    songs: Sequence[Song],
+    versions: Mapping[str, Sequence[np.ndarray]],
+    parts: Mapping[str, Measured],
+    rate: int,
+    shown: int,
+) -> Sounds:
+    """Songs in several versions, each with what was transcribed over what was played; sounds and MIDI in ``folder``."""
+    rows = []
+    for i in evenly(len(songs), shown):
+        song, cells = songs[i], []
+        write_midi(folder / f"{i}.mid", song.roll, program=song.program)
+        for name, sounds in versions.items():
+            played, found = parts[name].played[i], parts[name].found[i]
+            seconds = len(sounds[i]) / rate
+            write_score(folder / f"{i}_{name}.mid", found, song.program, max([seconds, *(n.end for n in found)]))
+            sound = write_sound(folder / f"{i}_{name}", sounds[i], rate)
+            picture = roll_picture(folder / f"{i}_{name}_roll.png", found, seconds, reference=played)
+            cells += [sound, Sound(sound.wav, picture)]
+        rows.append((f"{song.name}, program {song.program}", cells))
+    header = [cell for name in versions for cell in (name, f"{name}, transcribed")]
+    return Sounds(header, rows, "Notes that were found, and the outlines of those that were played.")

@@ -3,9 +3,10 @@
     python -m experiments.music.train_transcriber --config=experiments/configs/music/transcriber.py \
         --workdir=runs/transcriber
 
-The same command continues a run that was stopped, and of a finished one measures again, for example with
-``--config.evaluation.onset_threshold=0.5``. ``workdir`` then holds ``report.html`` with audio widgets and piano rolls,
-``config.json``, ``evaluation.json``, ``transcriber.json``, metrics and ``checkpoints/``.
+At the end it chooses the threshold of onsets on training phrases, unless ``--config.evaluation.onset_threshold=…`` is
+given. The same command continues a run that was stopped, and of a finished one chooses and measures again. ``workdir``
+then holds ``report.html`` with audio widgets and piano rolls, ``config.json``, ``evaluation.json``,
+``transcriber.json`` with the threshold, metrics and ``checkpoints/``.
 """
 
 import time
@@ -25,13 +26,13 @@ from experiments.models.devices import everywhere
 from experiments.models.loss import held_out_loss
 from experiments.models.restoring import averaged
 from experiments.models.runs import write_results
-from experiments.music import reports, transcription
+from experiments.music import reports, thresholds, transcription
 from experiments.reporting.pictures import training_sections
 from experiments.reporting.report import ConfigSection, Heading, Section, tables_as_text, write_report
 from experiments.training import lock, loop
 
 _CONFIG, _WORKDIR = shared.config("Config file of a transcriber."), shared.new_workdir()
-_NUM = shared.count("num", 100, "Number of held-out phrases.", 2)
+_NUM = shared.count("num", 100, "Number of held-out phrases, and of training phrases for the threshold.", 2)
 _SHOWN = shared.count("shown", 4, "Number of phrases with audio widgets.")
 _NOISE_DB = 20.0
 shared.distributed()
@@ -76,12 +77,18 @@ def train_and_report(config: Config, workdir: Path, start: float) -> None:
     """Trains the transcriber, measures it and writes the report."""
     dataset = data.load(config)
     assert isinstance(dataset, Phrases)
+    kept = {"sample_rate": dataset.sample_rate}
     if distributed.is_first():
-        write_results(workdir / transcription.FILE, {"sample_rate": dataset.sample_rate})
+        write_results(workdir / transcription.FILE, kept)
     found, cpu = train(config, workdir, dataset), time.process_time()
     if not distributed.is_first():
         return
     print("measuring …", flush=True)
+    chosen: list[Section] = []
+    if found.onset_threshold is None:
+        found, by_threshold = thresholds.choose(found, rows_of(dataset.train, slice(_NUM.value)))
+        chosen = [Heading("Threshold of onsets"), by_threshold]
+    write_results(workdir / transcription.FILE, {**kept, "onset_threshold": found.onset_threshold})
     test = rows_of(dataset.test, slice(_NUM.value))
     parts = {
         "held-out phrases": transcription.measure(found, test),
@@ -90,9 +97,10 @@ def train_and_report(config: Config, workdir: Path, start: float) -> None:
     table = reports.metrics_table(parts)
     write_results(workdir / "evaluation.json", reports.metrics_as_json(parts))
     widgets = reports.widgets(workdir / "phrases", dataset, next(iter(parts.values())), _SHOWN.value)
-    sections: list[Section] = [table, Heading("Transcriptions"), widgets, *training_sections(workdir)]
+    sections: list[Section] = [table, Heading("Transcriptions"), widgets, *chosen, *training_sections(workdir)]
     sections.append(ConfigSection((workdir / "config.json").read_text()))
-    facts = {"data": dataset.name, "steps": config.training.steps, "CPU time": progress.duration(cpu)}
+    facts = {"data": dataset.name, "steps": config.training.steps, "threshold of onsets": found.onset_threshold}
+    facts["CPU time of the last process"] = progress.duration(cpu)
     report = write_report(workdir / "report.html", f"scorekit: {dataset.name}, transcriber", facts, sections)
     print(f"{tables_as_text([table])}({table.caption})")
     print(progress.final_line(str(report), time.monotonic() - start))

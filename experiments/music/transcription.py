@@ -1,7 +1,7 @@
 """A trained transcriber, applied to sounds of any length, and measured on phrases whose notes are known."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,12 +25,12 @@ from scorekit.data.phrases import FRAME_RATE, Note
 from scorekit.typing import PyTree
 
 FILE = "transcriber.json"
-"""In the folder of a run: the sample rate of the sounds that it was trained on."""
+"""In the folder of a run: the sample rate of its training sounds, and at its end the threshold that it has chosen."""
 SILENCE = 1e-4
 """Sounds whose peak is below this, 80 dB under full scale, have no notes."""
 _PEAK = 0.9
-_PIECE, _CONTEXT = 256, 64
-"""Frames of a piece of a long sound, and of what is computed on either side; the network looks less far."""
+_PIECE = 256
+"""Frames of a piece of a long sound."""
 _BATCH = 4
 
 
@@ -40,12 +40,20 @@ class Trained(NamedTuple):
     Attributes:
       built: the network and its spectrograms.
       predict: sounds ``(B, L)`` to probabilities and velocities, :class:`Keys` of numpy arrays.
-      options: the section ``evaluation`` of its config.
+      onset_threshold: least probability of an onset; None before one is chosen.
+      frame_threshold: least probability of a key that is active.
     """
 
     built: transcriber.Transcriber
     predict: Callable[[np.ndarray], Keys]
-    options: Config
+    onset_threshold: float | None
+    frame_threshold: float
+
+    @property
+    def context(self) -> int:
+        """Frames that are computed on either side of a piece of a long sound: as far as the network looks, and even."""
+        reach = self.built.spectrogram.reach + self.built.module.reach
+        return reach + reach % 2
 
 
 def saved(workdir: str | Path | None) -> Config:
@@ -64,15 +72,22 @@ def open_transcriber(config: Config, workdir: Path, step: int | None = None) -> 
     """The transcriber in the folder of a run, from the newest checkpoint or that of ``step``.
 
     Raises:
-      ConfigError: if it has no checkpoint, or one that was trained with another config.
+      ConfigError: if it has no checkpoint, one that was trained with another config, or no threshold of onsets.
     """
     transcriber.check(config)
     check_weights(config, workdir, step)
-    sample_rate = json.loads((workdir / FILE).read_text())["sample_rate"]
-    built = transcriber.build_transcriber(config, sample_rate)
+    kept = json.loads((workdir / FILE).read_text())
+    threshold = config.evaluation.onset_threshold
+    if threshold is None and "onset_threshold" not in kept:
+        raise ConfigError(
+            f"--config.evaluation.onset_threshold=… must be given: the training in {workdir} has not ended, which "
+            f"chooses one"
+        )
+    built = transcriber.build_transcriber(config, kept["sample_rate"])
     like = jax.eval_shape(lambda: transcriber.init_params(built, jax.random.key(0)))
     _, params = restore(f"--workdir={workdir}", workdir, step, config.evaluation.ema, like)
-    return trained(built, params, config)
+    found = trained(built, params, config)
+    return found._replace(onset_threshold=kept["onset_threshold"] if threshold is None else threshold)
 
 
 def trained(built: transcriber.Transcriber, params: PyTree, config: Config) -> Trained:
@@ -84,7 +99,8 @@ def trained(built: transcriber.Transcriber, params: PyTree, config: Config) -> T
         assert isinstance(keys, Keys)
         return Keys(jax.nn.sigmoid(keys.onset), jax.nn.sigmoid(keys.frame), keys.velocity)
 
-    return Trained(built, lambda sounds: Keys(*in_blocks(predict, sounds, min(len(sounds), _BATCH))), config.evaluation)
+    in_batches = lambda sounds: Keys(*in_blocks(predict, sounds, min(len(sounds), _BATCH)))
+    return Trained(built, in_batches, config.evaluation.onset_threshold, config.evaluation.frame_threshold)
 
 
 def transcribe(found: Trained, sound: Sound) -> tuple[list[Note], str]:
@@ -110,29 +126,37 @@ def transcribe(found: Trained, sound: Sound) -> tuple[list[Note], str]:
     if peak < SILENCE:
         return [], f"silence: the largest sample is below {SILENCE:g} of full scale, so there are no notes"
     keys = _in_pieces(found, x * np.float32(_PEAK / peak))
-    notes = _decode(found, Keys(*(each[None] for each in keys)))[0]
+    notes = decode(found, Keys(*(each[None] for each in keys)))[0]
     return notes, "" if notes else "no onset of a note was found"
 
 
 def _in_pieces(found: Trained, x: np.ndarray) -> Keys:
     """Predictions ``(T, pitches)`` of a sound of any length, as of the whole of it with silence around it."""
-    hop, frames = found.built.spectrogram.hop, audio.num_frames(len(x), found.built.spectrogram.hop)
+    context, hop = found.context, found.built.spectrogram.hop
+    frames = audio.num_frames(len(x), hop)
     count = -(-frames // _PIECE)
-    size = (_PIECE + 2 * _CONTEXT) * hop
-    padded = np.zeros((count * _PIECE + 2 * _CONTEXT) * hop, np.float32)
-    padded[_CONTEXT * hop : _CONTEXT * hop + len(x)] = x
+    size = (_PIECE + 2 * context) * hop
+    padded = np.zeros((count * _PIECE + 2 * context) * hop, np.float32)
+    padded[context * hop : context * hop + len(x)] = x
     pieces = np.stack([padded[start : start + size] for start in _PIECE * hop * np.arange(count)])
-    middle = slice(_CONTEXT, _CONTEXT + _PIECE)
+    middle = slice(context, context + _PIECE)
     return Keys(*(each[:, middle].reshape(-1, each.shape[-1])[:frames] for each in found.predict(pieces)))
 
 
-def _decode(found: Trained, keys: Keys) -> list[list[Note]]:
-    options = found.options
+def decode(found: Trained, keys: Keys, onset_threshold: float | None = None) -> list[list[Note]]:
+    """The notes of every sound, with the thresholds of the transcriber or another one of onsets."""
+    onset = found.onset_threshold if onset_threshold is None else onset_threshold
+    assert onset is not None
     check_samples(np.asarray(keys.onset), "the transcriber", "probabilities")
     return [
-        decoding.decode(*each, found.built.lowest, options.onset_threshold, options.frame_threshold)
-        for each in zip(*keys, strict=True)
+        decoding.decode(*each, found.built.lowest, onset, found.frame_threshold) for each in zip(*keys, strict=True)
     ]
+
+
+def played(found: Trained, rolls: Iterable[np.ndarray]) -> list[list[Note]]:
+    """The notes of rolls ``(T, 128)`` within the keys of the transcriber."""
+    lowest, highest = found.built.lowest, found.built.lowest + found.built.module.pitches - 1
+    return [decoding.played_notes(np.asarray(roll), lowest, highest) for roll in rolls]
 
 
 class Measured(NamedTuple):
@@ -149,8 +173,9 @@ def measure(found: Trained, part: Batch, *, noise: float | None = None) -> Measu
     if noise is not None:
         rms = np.sqrt(np.mean(x**2, axis=1, keepdims=True)) * 10 ** (-noise / 20)
         x += (rms * np.random.default_rng(0).normal(size=x.shape)).astype(np.float32)
-    notes = _decode(found, found.predict(x))
-    lowest, highest = found.built.lowest, found.built.lowest + found.built.module.pitches - 1
-    played = [decoding.played_notes(np.asarray(roll), lowest, highest) for roll in part["roll"]]
-    frames = part["roll"].shape[1]
-    return Measured(played, notes, [decoding.scores(a, b, frames) for a, b in zip(played, notes, strict=True)])
+    return compare(played(found, part["roll"]), decode(found, found.predict(x)), [len(roll) for roll in part["roll"]])
+
+
+def compare(played: list[list[Note]], found: list[list[Note]], frames: list[int]) -> Measured:
+    """How transcriptions compare with what was played; each sound has so many frames."""
+    return Measured(played, found, [decoding.scores(*each) for each in zip(played, found, frames, strict=True)])

@@ -102,6 +102,8 @@ def valid(program: str, folder: Path) -> list[str]:
         return [f"--data={folder / 'empty'}"]
     if program == "analysis.config_page":
         return [f"--out={folder / 'new' / 'config.md'}"]
+    if program == "music.circle":
+        return [f"--performer={folder / 'phrases'}", f"--transcriber={folder / 'transcriber'}"]
     given = [f"--workdir={folder / KINDS.get(program, 'digits')}"]
     if program == "music.transcribe":
         return [*given, f"--sound={folder / 'silence.wav'}"]

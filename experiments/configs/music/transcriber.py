@@ -11,11 +11,11 @@ from experiments.configs import base_transcriber
 def get_config():
     config = base_transcriber.get_config()
     config.data.name = "soundfont_phrases/4khz"
-    config.training.steps = 300
+    config.training.steps = 800
     config.training.batch_size = 8
     config.training.learning_rate = 3e-3
-    config.training.warmup_steps = 30
+    config.training.warmup_steps = 50
     config.training.ema_decays = (0.99,)
     config.training.log_every = 10
-    config.training.checkpoint_every = 50
+    config.training.checkpoint_every = 100
     return config

@@ -56,20 +56,20 @@ def test_read_notes_says_what_it_leaves_out_and_moves(tmp_path, capsys):
     song.write(str(tmp_path / "song.mid"))
     config, path = phrases.get_config(), str(tmp_path / "song.mid")
     with pytest.raises(ConfigError, match=r"path must have notes from 36 to 84, got 1 of 90 .*; --octaves moves"):
-        long_sounds.read_notes(config, path)
-    found = long_sounds.read_notes(config, path, octaves=True)
+        long_sounds.read_notes(long_sounds.keys_of(config), path)
+    found = long_sounds.read_notes(long_sounds.keys_of(config), path, octaves=True)
     assert found == [Note(64, 80, 0.0, 0.25), Note(78, 80, 0.0, 0.25), Note(60, 80, 0.5, 0.75)]
     said = capsys.readouterr().out
     assert "1 note of pitch 90 moved to 78" in said
     assert "1 note of percussion (channel 10) left out" in said
     config.data.map.highest = 100
-    assert 90 in {note.pitch for note in long_sounds.read_notes(config, path)}
+    assert 90 in {note.pitch for note in long_sounds.read_notes(long_sounds.keys_of(config), path)}
     (tmp_path / "not.mid").write_text("no music")
     with pytest.raises(ConfigError, match=re.escape(f"--midi={tmp_path / 'not.mid'}: path must be a MIDI file")):
-        long_sounds.read_notes(config, str(tmp_path / "not.mid"))
+        long_sounds.read_notes(long_sounds.keys_of(config), str(tmp_path / "not.mid"))
     midi.write_score(tmp_path / "rest.mid", [], seconds=1.0)
     with pytest.raises(ConfigError, match=r"rest\.mid: must have notes, got none"):
-        long_sounds.read_notes(config, str(tmp_path / "rest.mid"))
+        long_sounds.read_notes(long_sounds.keys_of(config), str(tmp_path / "rest.mid"))
 
 
 def test_what_is_performed_is_written_as_midi(tmp_path):

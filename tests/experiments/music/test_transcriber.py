@@ -13,8 +13,8 @@ from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs.music import transcriber as config_file
 from experiments.configs.phrases import phrases
 from experiments.models import transcriber
-from experiments.models.onsets_and_frames import BINS, harmonic_shifts, pitch_spectrogram
-from experiments.music import transcription
+from experiments.models.onsets_and_frames import BINS, Keys, OnsetsAndFrames, harmonic_shifts, pitch_spectrogram
+from experiments.music import thresholds, transcription
 from scorekit import audio, data
 from scorekit.audio import Sound
 from scorekit.data.midi import read_score
@@ -27,6 +27,7 @@ RATE, HOP = 4000, 64
 def small_config():
     config = config_file.get_config()
     config.transcriber.update(channels=4, blocks=1, windows=(0.128,))
+    config.evaluation.onset_threshold = 0.3
     return config
 
 
@@ -134,15 +135,34 @@ def test_the_loss_is_least_at_the_targets(built, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_long_sound_is_transcribed_as_a_whole(found, built):
-    """In pieces with overlap, and silence around it: the seams change nothing."""
+@pytest.mark.parametrize(("blocks", "context"), [(1, 24), (12, 78)])
+def test_a_long_sound_is_transcribed_as_a_whole(blocks, context):
+    """In pieces with overlap, and silence around it: the seams change nothing, however deep the network."""
+    config = small_config()
+    config.transcriber.blocks = blocks
+    built = transcriber.build_transcriber(config, RATE)
+    shapes = jax.eval_shape(lambda: transcriber.init_params(built, jax.random.key(0)))
+    found = transcription.trained(built, random_like(shapes, 0.3), config)
+    assert found.context == context
     rng = np.random.default_rng(0)
     x = rng.normal(size=300 * HOP).astype(np.float32)
     pieces = transcription._in_pieces(found, x)
-    whole = found.predict(np.pad(x, 64 * HOP)[None])
+    whole = found.predict(np.pad(x, context * HOP)[None])
     for part, full in zip(pieces, whole, strict=True):
         assert part.shape == (301, 49)
-        np.testing.assert_allclose(part, full[0, 64:-64], atol=2e-5)
+        np.testing.assert_allclose(part, full[0, context:-context], atol=2e-5)
+
+
+def test_a_prediction_depends_on_as_many_frames_as_reach_says():
+    module = OnsetsAndFrames(pitches=1, channels=16, blocks=4)
+    size, at = BINS + harmonic_shifts()[-1] - harmonic_shifts()[0], 60
+    x = np.random.default_rng(0).normal(size=(3, 2 * at, size, 1)).astype(np.float32)
+    x[1:] = x[0]
+    x[1, at], x[2, at + 1] = 0.0, 0.0  # the first and the second of a pair
+    params = random_like(jax.eval_shape(module.init, jax.random.key(0), jnp.asarray(x)), 0.5)
+    frame = np.asarray(jax.jit(module.apply)(params, x).frame[..., 0])
+    reach = [np.abs(np.flatnonzero(frame[i] != frame[0]) - (at + i - 1)).max() for i in (1, 2)]
+    assert max(reach) == module.reach == 33
 
 
 @pytest.mark.slow
@@ -184,6 +204,37 @@ def test_config_of_other_runs(tmp_path):
     config.data.name = "soundfont_notes/4khz"
     with pytest.raises(ConfigError, match=r"config.data.name=soundfont_notes/4khz: must be a data set of phrases"):
         transcriber.check(config)
+
+
+@pytest.mark.parametrize("windows", [(0.512, 0.01), (5.0,)])
+def test_windows_are_a_frame_or_more_and_a_phrase_or_less(windows):
+    config = config_file.get_config()
+    config.transcriber.windows = windows
+    with pytest.raises(ConfigError, match=r"config.transcriber.windows=.*each in \[0.016, 4.096\]"):
+        transcriber.check(config)
+
+
+def test_a_run_without_a_threshold_asks_for_one(tmp_path):
+    config = config_file.get_config()
+    save_resolved(config, tmp_path / "config.json")
+    (tmp_path / transcription.FILE).write_text(json.dumps({"sample_rate": RATE}))
+    with pytest.raises(ConfigError, match=r"--config.evaluation.onset_threshold=… must be given: the training in "):
+        transcription.open_transcriber(config, tmp_path)
+
+
+def test_the_threshold_is_the_best_one_on_the_phrases_that_are_given(found):
+    """Probabilities of onsets are 0.42 at notes and 0.32 elsewhere."""
+    given = batch()
+    onset = np.asarray(transcriber.onsets(jnp.asarray(given["roll"][:, :, 36:85])))
+    noise = np.random.default_rng(0).random(onset.shape) < 0.01
+    values = np.where(onset, 0.42, np.where(noise, 0.32, 0.0))
+    keys = Keys(values, given["roll"][:, :, 36:85] > 0, values)
+    fixed = found._replace(predict=lambda _: keys, onset_threshold=None)
+    chosen, table = thresholds.choose(fixed, given)
+    assert chosen.onset_threshold == 0.35
+    best = {row[0]: row[1] for row in table.rows}
+    assert best["0.35"] == best["0.4"] > 0.9 > best["0.3"]
+    assert best["0.45"] == 0.0
 
 
 @pytest.mark.slow
@@ -236,3 +287,5 @@ def test_training_measures_and_reports(tmp_path, monkeypatch):
     assert 0 <= table["held-out phrases"]["onset F1"]["mean"] <= 1
     report = (tmp_path / "report.html").read_text()
     assert report.count("<audio") == 4
+    assert "means over 4 training phrases" in report
+    assert json.loads((tmp_path / transcription.FILE).read_text())["onset_threshold"] in thresholds.THRESHOLDS

@@ -1,0 +1,104 @@
+"""From piano rolls to sound and back: how much of what is played a transcriber finds.
+
+    python -m experiments.music.circle --performer=runs/phrases --transcriber=runs/transcriber
+    python -m experiments.music.circle --performer=runs/phrases --transcriber=runs/transcriber --midi=FOLDER_OR_FILES
+
+Every roll is rendered by the SoundFont and performed by a model of phrases (a run of experiments.train with
+``configs/phrases/phrases.py``); both sounds are transcribed and compared with the roll. Rolls are those of MIDI files,
+or of held-out phrases. Prints the tables and writes ``report.html``, ``circle.json`` and, for each of ``--shown``
+songs, what was played and what was found as ``.mid`` beside the sounds, into ``--out``.
+"""
+
+import time
+
+from absl import flags
+
+from experiments.audio import drawing, long_sounds
+from experiments.cli import command_line, progress
+from experiments.cli import flags as shared
+from experiments.cli.config import Config, ConfigError
+from experiments.configs import base, base_transcriber
+from experiments.data.phrases import Phrases
+from experiments.models.runs import facts, write_results
+from experiments.music import reports, songs, transcription
+from experiments.reporting.report import ConfigSection, Heading, tables_as_text, write_report
+from scorekit.audio import Sound
+from scorekit.data.phrases import FRAME_RATE, PROGRAMS
+
+_PERFORMER = flags.DEFINE_string("performer", None, "Folder of a run of experiments.train with a config of phrases.")
+_TRANSCRIBER = flags.DEFINE_string("transcriber", None, "Folder of a run of experiments.music.train_transcriber.")
+_STEP, _SEED = shared.step("Checkpoint of the performer; the newest by default."), shared.seed()
+_MIDI = flags.DEFINE_list("midi", None, "MIDI files, and folders of them, in place of held-out phrases.")
+_OCTAVES = flags.DEFINE_bool("octaves", False, "Move notes of --midi into the keys of both models by octaves.")
+_PROGRAM = flags.DEFINE_integer("program", None, "The instrument for --midi; those of the training set in turn.")
+_NUM = shared.count("num", 20, "Number of held-out phrases.")
+_SHOWN = shared.count("shown", 4, "Number of songs with audio widgets and MIDI files.")
+_OUT = flags.DEFINE_string("out", None, "Folder for the results; circle in that of the performer by default.")
+shared.reinterpret_weights()
+
+
+def check(config: Config, other: Config) -> tuple[int, int]:
+    """Validates the flags and both configs; returns the keys that both models know."""
+    if _PROGRAM.value not in (None, *PROGRAMS):
+        raise ConfigError(f"--program={_PROGRAM.value}: must be one of {', '.join(map(str, PROGRAMS))}")
+    with shared.named("performer"):
+        drawing.check_kind(Phrases, config, _PERFORMER.value)
+        long_sounds.check_roll(config)
+    base_transcriber.check_fields(other)
+    keys = long_sounds.keys_of(config)
+    lowest, highest = max(keys[0], other.transcriber.lowest), min(keys[1], other.transcriber.highest)
+    if lowest > highest:
+        raise ConfigError(f"--transcriber={_TRANSCRIBER.value}: must know keys from {keys[0]} to {keys[1]}")
+    return lowest, highest
+
+
+def saved() -> Config:
+    """The config of the performer."""
+    with shared.named("performer"):
+        return base.saved(_PERFORMER.value)
+
+
+def main(config: Config) -> None:
+    start = time.monotonic()
+    with shared.named("transcriber"):
+        other = transcription.saved(_TRANSCRIBER.value)
+    keys = check(config, other)
+    files = songs.midi_files(_MIDI.value or ())
+    scores = songs.read_scores(files, keys, _OCTAVES.value)
+    out = shared.path(_OUT) if _OUT.value else shared.path(_PERFORMER) / "circle"
+    shared.check_writable(out, f"--out={out}")
+    with shared.named("transcriber"):
+        found = transcription.open_transcriber(other, shared.path(_TRANSCRIBER))
+    with shared.named("performer"):
+        run, _ = drawing.open_kind(Phrases, config, _PERFORMER.value, _STEP.value, (config.sampling.guidance_scale,))
+    rate, hop = run.dataset.sample_rate, long_sounds.hop_of(run, 0.5)
+    played = songs.of_scores(files, scores, rate, _PROGRAM.value) if files else songs.held_out(config, _NUM.value)
+    seconds = sum(len(song.roll) - 1 for song in played) / FRAME_RATE
+    print(f"{len(played)} songs, {seconds:.1f} s of music: performing …", flush=True)
+    performed, cost = songs.perform(config, run, played, hop, _SEED.value)
+    print("transcribing …", flush=True)
+    versions = {"rendered": [song.rendered for song in played], "performed": performed}
+    notes = transcription.played(found, [song.roll for song in played])
+    frames = [len(song.roll) for song in played]
+    parts = {}
+    for name, sounds in versions.items():
+        results = [transcription.transcribe(found, Sound(x, rate)) for x in sounds]
+        for song, (_, remark) in zip(played, results, strict=True):
+            if remark:
+                print(f"{song.name}, {name}: {remark}", flush=True)
+        parts[name] = transcription.compare(notes, [each for each, _ in results], frames)
+    tables = [reports.metrics_table(parts), songs.roughness(played, performed, hop), cost]
+    write_results(out / "circle.json", {"metrics": reports.metrics_as_json(parts), "cost": cost.records(),
+                                        "roughness": tables[1].records()})  # fmt: skip
+    widgets = reports.circle_widgets(out, played, versions, parts, rate, _SHOWN.value)
+    sections = [*tables, Heading("Songs"), widgets, ConfigSection(str(config.to_json()))]
+    summary = {**facts(run), "guidance scale": config.sampling.guidance_scale, "solver steps": config.sampling.steps}
+    summary |= {"songs": len(played), "seconds of music": seconds, "threshold of onsets": found.onset_threshold}
+    report = write_report(out / "report.html", "scorekit: from rolls to sound and back", summary, sections)
+    for table in tables:
+        print(f"{tables_as_text([table])}({table.caption})")
+    print(progress.final_line(str(report), time.monotonic() - start))
+
+
+if __name__ == "__main__":
+    command_line.run(main, saved, base.check_fields)

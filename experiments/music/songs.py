@@ -1,0 +1,123 @@
+"""Songs of the circle from rolls to sound and back: where they come from, and how two ways of playing them sound."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.audio import long_sounds
+from experiments.audio.long_sounds import Performer
+from experiments.cli.config import Config, ConfigError
+from experiments.models.runs import Run
+from experiments.reporting.report import Cell, Table
+from scorekit import audio, data
+from scorekit.data.phrases import FRAME_RATE, PROGRAMS, Note, piano_roll, render_phrase
+from scorekit.data.soundfont import read_soundfont
+
+_UNIT = 4.096
+"""Songs are performed at lengths that are multiples of so many seconds: few lengths are compiled."""
+_WINDOWS = 160
+"""Most windows that are computed at once."""
+_REST = 0.5
+"""Seconds after the last note of a MIDI file."""
+
+
+class Song(NamedTuple):
+    """A roll ``(T, 128)`` for one instrument, a General MIDI program, and its sound from the SoundFont ``(L,)``."""
+
+    name: str
+    roll: np.ndarray
+    program: int
+    rendered: np.ndarray
+
+
+def midi_files(given: Sequence[str]) -> list[Path]:
+    """The files of ``--midi``, where a folder stands for its files ``*.mid`` and ``*.midi`` in order.
+
+    Raises:
+      ConfigError: for a folder without such a file.
+    """
+    found = []
+    for name in given:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in (".mid", ".midi"))
+            if not files:
+                raise ConfigError(f"--midi={name}: must be MIDI files or folders with some, there is no *.mid in it")
+            found += files
+        else:
+            found.append(path)
+    return found
+
+
+def read_scores(files: Sequence[Path], keys: tuple[int, int], octaves: bool) -> list[list[Note]]:
+    """The notes of every file; see :func:`experiments.audio.long_sounds.read_notes`."""
+    return [long_sounds.read_notes(keys, str(path), octaves) for path in files]
+
+
+def of_scores(files: Sequence[Path], scores: Sequence[list[Note]], rate: int, program: int | None) -> list[Song]:
+    """Songs of MIDI files, all for one program or for those of the training set in turn."""
+    font, songs = read_soundfont(), []
+    for i, (path, notes) in enumerate(zip(files, scores, strict=True)):
+        frames = 1 + round((max(note.end for note in notes) + _REST) * FRAME_RATE)
+        plays = PROGRAMS[i % len(PROGRAMS)] if program is None else program
+        seconds = (frames - 1) / FRAME_RATE
+        rendered = render_phrase(font, plays, notes, sample_rate=rate, seconds=seconds)
+        songs.append(Song(path.stem, piano_roll(notes, frames), plays, rendered))
+    return songs
+
+
+def held_out(config: Config, num: int) -> list[Song]:
+    """The first held-out phrases of the data of ``config``, uncropped."""
+    phrases = data.load_phrases(config.data.name, config.data.test_split, config.data.data_dir)
+    rows = zip(phrases.roll[:num], phrases.instrument[:num], phrases.x[:num], strict=True)
+    return [
+        Song(f"phrase {i}", roll, int(program), np.asarray(audio.pcm_to_float(x)))
+        for i, (roll, program, x) in enumerate(rows)
+    ]
+
+
+def perform(config: Config, run: Run, songs: Sequence[Song], hop: int, seed: int) -> tuple[list[np.ndarray], Table]:
+    """The sounds of a model, by blended windows ``hop`` samples apart, and the time that 16 s of music take."""
+    rate, size = run.dataset.sample_rate, run.model.shape[0]  # type: ignore[attr-defined]
+    play, frames_of = Performer(config, run, hop), round(_UNIT * FRAME_RATE)
+    by_length: dict[int, list[int]] = {}
+    for i, song in enumerate(songs):
+        by_length.setdefault(max(-(-(len(song.roll) - 1) // frames_of), 1), []).append(i)
+    found, drawn = [np.zeros(0)] * len(songs), 0.0
+    for units, rows in sorted(by_length.items()):
+        windows = max(round(units * _UNIT * rate / hop), 1)
+        batches = -(-len(rows) // max(_WINDOWS // windows, 1))
+        each = -(-len(rows) // batches)
+        padded = rows + rows[-1:] * (batches * each - len(rows))  # every batch of one size
+        for start in range(0, len(padded), each):
+            batch = [songs[i] for i in padded[start : start + each]]
+            rolls = np.stack([_longer(song.roll, 1 + units * frames_of) for song in batch])
+            sounds = play(rolls, np.array([song.program for song in batch], np.int32), seed + start)
+            for i, x in zip(padded[start : start + each], sounds, strict=True):
+                found[i] = x[: len(songs[i].rendered)]
+            drawn += each * units * _UNIT
+    seconds = [play.cpu * 16 / drawn, play.wall * 16 / drawn]
+    caption = f"for 16 s of music, from {drawn:.1f} s in windows of {size / rate:.3f} s, without compilation"
+    return found, Table(["", "CPU seconds", "seconds"], [["performed", *seconds]], caption)
+
+
+def _longer(roll: np.ndarray, frames: int) -> np.ndarray:
+    return np.pad(roll, [(0, frames - len(roll)), (0, 0)])
+
+
+def roughness(songs: Sequence[Song], performed: Sequence[np.ndarray], hop: int) -> Table:
+    """The roughness of both sounds where windows begin, and for comparison half-way between.
+
+    The energy of the second difference there over that everywhere, a median over songs; about 1 is inaudible.
+    """
+    rows: list[list[Cell]] = []
+    for name, sounds in (("rendered", [song.rendered for song in songs]), ("performed", performed)):
+        loud = [x for x in sounds if len(x) > 2 * hop and np.abs(np.diff(x, n=2)).max() > 0]
+        places = [(list(range(hop, len(x) - 2, hop)), list(range(hop // 2, len(x) - 2, hop))) for x in loud]
+        values = [[float(audio.seam_roughness(x, at)) for at in both] for x, both in zip(loud, places, strict=True)]
+        medians = np.median(values, axis=0) if values else [None, None]
+        rows.append([name, *medians])
+    caption = f"roughness: the median energy of the second difference every {hop} samples over that everywhere"
+    return Table(["", "where windows begin", "half-way between"], rows, caption)
