@@ -145,7 +145,7 @@ def test_classes_through_a_cascade(runs, tmp_path):
     [
         ("digits_4,digits_8", ["--caption=a cat"], "digits_4 has no captions, it is conditioned on its class alone"),
         ("low,from_4", ["--caption=a red square"], "from_4 enlarges pictures of 4 x 4 pixels and 3 channels, "),
-        ("low,digits_8", ["--caption=a red square"], "low, config.data.name=folder; it has digits"),
+        ("low,digits_8", ["--caption=a red square"], "low, config.data.name=folder; it has sklearn_digits"),
         ("low,low", ["--caption=a red square"], "low must enlarge pictures, by config.data.map.name=average_pool"),
         ("high", ["--caption=a red square"], "high must draw without a picture to enlarge as the first stage"),
         ("low", ["--caption="], "--caption=: must hold text"),
