@@ -58,7 +58,7 @@ def sketch() -> tuple[composing.Sketch, Song | None]:
     if not named:
         return composing.nothing(steps), None
     (flag,) = named
-    song = pieces.read(flag.name, flag.value, _OCTAVES.value)
+    song = pieces.read(flag.name, str(flag.value), _OCTAVES.value)
     try:
         if flag is _CONTINUE:
             return composing.continued(song.states, steps), song
@@ -66,7 +66,7 @@ def sketch() -> tuple[composing.Sketch, Song | None]:
             return composing.harmonised(song.states), song
     except ValueError as error:
         raise ConfigError(f"--{flag.name}={flag.value}: {error}") from error
-    first, last = pieces.gap(flag.value, _BARS.value, _SPAN.value)
+    first, last = pieces.gap(str(flag.value), _BARS.value, _SPAN.value)
     try:
         return composing.without(song.states, first, last), song
     except ValueError as error:

@@ -21,7 +21,7 @@ from experiments.models.sequences import conditionals, null_labels, token_denois
 from experiments.sequences.runs import Run
 from scorekit import autoregressive as ar
 from scorekit import discrete
-from scorekit.typing import Key
+from scorekit.typing import ArrayLike, Key
 
 _KEEP = ("ancestral", "confidence_ordered", "first_hitting", "tau_leaping")
 
@@ -108,7 +108,8 @@ def windows(known: np.ndarray, context: int) -> list[int]:
     >>> windows(np.zeros((160, 5), bool), 32), windows(np.arange(300)[:, None] // 20 != 8, 32)
     ([0, 32, 64, 96], [138])
     """
-    steps, missing, found = len(known), ~known.all(axis=1), []
+    steps, found = len(known), []
+    missing: np.ndarray = np.logical_not(known.all(axis=1))
     while missing.any():
         first = int(np.argmax(missing))
         rest = ~missing[first:]
@@ -119,7 +120,7 @@ def windows(known: np.ndarray, context: int) -> list[int]:
     return found
 
 
-def compose(fill: Fill, sketch: Sketch, labels: Sequence[int], seed: int, context: int) -> np.ndarray:
+def compose(fill: Fill, sketch: Sketch, labels: ArrayLike | Sequence[int], seed: int, context: int) -> np.ndarray:
     """Pieces ``(B, steps, VOICES)`` as states, one for each label; no note that is given is changed or held on."""
     steps, classes = len(sketch.states), np.asarray(labels, np.int32)
     short = [(0, max(WINDOW - steps, 0)), (0, 0)]
@@ -185,10 +186,12 @@ def make_fill(config: Config, run: Run, scale: float) -> Fill:
         plain = denoiser
         changed = lambda z, t: jax.nn.log_softmax(transform(plain(z, t)))  # type: ignore[misc]
         denoiser = plain if transform is None else changed
-        z = jnp.where(known, codes, model.process.mask)
+        process = model.process
+        assert process is not None
+        z = jnp.where(known, codes, process.num_tokens)
         if solver is None:
-            return discrete.first_hitting_sample(key, denoiser, model.process, z)
-        return discrete.sample(key, denoiser, model.process, solver, z, times)
+            return discrete.first_hitting_sample(key, denoiser, process, z)
+        return discrete.sample(key, denoiser, process, solver, z, times)
 
     causal = jax.jit(one_by_one, static_argnums=3)
     masked = jax.jit(by_masks)

@@ -1,5 +1,6 @@
 """Music in voices: exact round trips, keys, and what is given to a composition stays as it is."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -9,7 +10,9 @@ from experiments.configs.music import rolls_transformer, smoke_rolls
 from experiments.data import rolls
 from experiments.data.keys import KEYS, key_of_notes, parse_key
 from experiments.data.roll_sets import WINDOW, drawn_song
-from experiments.music import composing, pieces
+from experiments.models import sequences
+from experiments.music import composing, pieces, statistics
+from experiments.sequences.runs import Run
 from scorekit.data import midi
 from scorekit.data.phrases import Note, random_phrase
 
@@ -142,3 +145,42 @@ def test_midi_files_are_training_data(tmp_path):
     config.data.path = str(tmp_path / "none")
     with pytest.raises(ConfigError, match="must have two MIDI files"):
         data.load(config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["masked", "autoregressive"])
+def test_models_draw_what_is_not_given(model):
+    config = smoke_rolls.get_config()
+    if model == "autoregressive":
+        config.model, config.network.name = model, "causal_transformer"
+        config.network.patch = config.sampling.steps = None
+    dataset = sequences.load_data(config)
+    built = sequences.build_model(config, dataset)
+    params = sequences.init_params(built, jax.random.key(0))
+    fill = composing.make_fill(config, Run(dataset, built, lambda *_: None, params, 0), 2.0)
+    song = drawn_song(3).states[:40]
+    states = composing.compose(fill, composing.continued(song, 24), [0, 1], 0, 32)
+    np.testing.assert_array_equal(states[:, :40], np.stack([song, song]))
+    assert states[:, 40:].any()
+    assert (states[0] != states[1]).any()
+    again = composing.compose(fill, composing.continued(song, 24), [0, 1], 0, 32)
+    np.testing.assert_array_equal(states, again)
+
+
+def test_statistics_tell_a_chain_from_phrases_and_two_halves_apart_less():
+    states = np.stack([rolls.to_states(notes, 128)[0][:WINDOW] for notes in PHRASES])
+    chain = statistics.Chain(np.asarray(rolls.to_codes(states[:20])))
+    halves = statistics.distances(states[:20], states[20:])
+    drawn = statistics.distances(chain.sample(20, WINDOW, 0), states[20:])
+    for name in ("intervals", "polyphony"):
+        assert drawn[name][0] > 2 * halves[name][0]
+    assert all(value == 0 for value, _ in statistics.distances(states, states).values())
+
+
+def test_the_bits_of_a_chain_are_a_code_length():
+    codes = np.zeros((1, 2, rolls.VOICES), int)
+    chain = statistics.Chain(codes, smoothing=1.0)
+    first, then = 2 / (1 + rolls.NUM_CODES), 2 / (1 + rolls.NUM_CODES)
+    np.testing.assert_allclose(chain.bits(codes), -rolls.VOICES * np.log2(first * then) / 2)
+    drawn = np.asarray(rolls.to_codes(chain.sample(50, 4, 0)))
+    assert drawn.shape == (50, 4, rolls.VOICES)
