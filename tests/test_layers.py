@@ -131,7 +131,8 @@ ORDER = (
     ("reporting",),
     ("configs",),
     ("inverse",),
-    ("audio", "analysis", "latents", "music", "ood", "sequences", "text"),
+    ("audio", "analysis", "latents", "ood", "sequences", "text"),
+    ("music",),
     ("benchmarks",),
 )
 RANK = {package: rank for rank, packages in enumerate(ORDER) for package in packages}

@@ -11,6 +11,7 @@ from experiments.data import rolls
 from experiments.data.keys import KEYS, key_of_notes, parse_key
 from experiments.data.roll_sets import WINDOW, drawn_song
 from experiments.models import sequences
+from experiments.models.sequence_sampling import make_sampler
 from experiments.music import composing, pieces, statistics
 from experiments.sequences.runs import Run
 from scorekit.data import midi
@@ -157,7 +158,7 @@ def test_models_draw_what_is_not_given(model):
     dataset = sequences.load_data(config)
     built = sequences.build_model(config, dataset)
     params = sequences.init_params(built, jax.random.key(0))
-    fill = composing.make_fill(config, Run(dataset, built, lambda *_: None, params, 0), 2.0)
+    fill = composing.make_fill(config, Run(dataset, built, make_sampler(config, built, dataset), params, 0), 2.0)
     song = drawn_song(3).states[:40]
     states = composing.compose(fill, composing.continued(song, 24), [0, 1], 0, 32)
     np.testing.assert_array_equal(states[:, :40], np.stack([song, song]))
