@@ -17,11 +17,14 @@ from experiments.data.images import Images
 from experiments.data.notes import Notes
 from experiments.data.phrases import Phrases
 from experiments.data.points import Ring
+from experiments.data.roll_sets import MidiFiles, Rolls
 
 KINDS: Mapping[str, type[Dataset]] = {
     "captioned_emoji": CaptionedPictures,
     "folder": ImageFiles,
+    "midi": MidiFiles,
     "ring": Ring,
+    "rolls": Rolls,
     "soundfont_notes": Notes,
     "nsynth": Notes,
     "soundfont_phrases": Phrases,
@@ -40,7 +43,8 @@ def fields() -> ConfigDict:
     """The section ``data`` of a config, with defaults."""
     data = ConfigDict()
     data.name = "sklearn_digits"
-    """A TFDS name of images, notes or phrases, "folder" or "tar" for your own images, or "ring" for the 2-D mixture."""
+    """A TFDS name of images, notes or phrases, "folder" or "tar" for your own images, "ring" for the
+    2-D mixture, or for models of sequences "rolls", phrases as notes, or "midi", your own MIDI files."""
     data.data_dir = "~/tensorflow_datasets"
     """Folder of TFDS, of the sets that come from there."""
     data.train_split = "train"
@@ -48,7 +52,8 @@ def fields() -> ConfigDict:
     data.test_split = "test"
     """The part to measure on, likewise."""
     data.path = config_dict.placeholder(str)
-    """Of "folder" the folder of pictures, of "tar" a folder of tar files, one tar file, or a pattern."""
+    """Of "folder" the folder of pictures, of "tar" a folder of tar files, one tar file, or a pattern; of "midi" the
+    folder of MIDI files."""
     data.image_size = config_dict.placeholder(int)
     """Of "folder" and "tar": the middle square of each picture is resized to it; None is for pictures of one size. Of
     other images, which must be square: they are averaged down to it; None is as they are."""
@@ -66,8 +71,9 @@ def fields() -> ConfigDict:
     data.augment = config_dict.placeholder(str)
     """Images: "flip", "crop", or "edm", which also needs ``vector.name`` "augmentation"; None is no augmentation."""
     data.label = config_dict.placeholder(str)
-    """What the class is. Of sounds "instrument" (the default), of notes also "family"; of captioned pictures "style" or
-    "group"; "none" (the default of captioned pictures) for a single class."""
+    """What the class is. Of sounds "instrument" (the default), of notes also "family"; of rolls and MIDI files "key"
+    (the default) or "instrument"; of captioned pictures "style" or "group"; "none" (the default of captioned pictures)
+    for a single class."""
     data.crop = config_dict.placeholder(int)
     """Sounds: samples of one example, a random crop of a longer sound; None is the full sound."""
     data.peak = config_dict.placeholder(float)
@@ -101,7 +107,7 @@ RANGES = {
     **or_none(
         augment=one_of("none", *AUGMENTATIONS), crop=count(1), image_crop=count(1, 2**16),
         image_mode=one_of("RGB", "L"), image_size=count(1, 2**16),
-        label=free("instrument, family, style, group or none"), latents=free("a folder"),
+        label=free("instrument, family, key, style, group or none"), latents=free("a folder"),
         on_error=one_of("raise", "skip"), path=free("a folder, tar file or pattern"),
         peak=between(0, 1, open_low=True), workers=count(0, 1024),
     ),

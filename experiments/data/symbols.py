@@ -1,4 +1,4 @@
-"""Examples as sequences of codes: pixels, μ-law samples or the codes of an autoencoder, in some order."""
+"""Examples as sequences of codes: pixels, μ-law samples, voices of music or an autoencoder's codes, in some order."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.ranges import count, or_none
+from experiments.data import rolls
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from scorekit import audio
 from scorekit.data import to_unit
@@ -92,7 +93,19 @@ def codes(dataset: Any) -> Coding:
     return Coding(len(dataset.codes), tuple(dataset.shape[:-1]), encode, decode, exact=False)
 
 
-CODINGS: Mapping[str, Callable[..., Coding]] = {"codes": codes, "mu_law": mu_law, "pixels": pixels}
+def roll(dataset: Any) -> Coding:
+    """The voices of a piano roll in steps of 64 ms: nothing, the note is held, or one of 49 notes begins.
+
+    Raises:
+      ValueError: for data without voices.
+    """
+    if not hasattr(dataset, "songs"):
+        raise ValueError(f"name must be codes, mu_law or pixels: {dataset.name} has no voices")
+    decode = lambda found: rolls.pictures(rolls.from_codes(found))
+    return Coding(rolls.NUM_CODES, tuple(dataset.shape), rolls.to_codes, decode, exact=True)
+
+
+CODINGS: Mapping[str, Callable[..., Coding]] = {"codes": codes, "mu_law": mu_law, "pixels": pixels, "roll": roll}
 CODING_RANGES = or_none(codes=count(2, 2**16), factor=count(1, 1024), levels=count(2, 2**16))
 
 

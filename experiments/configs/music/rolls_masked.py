@@ -1,0 +1,28 @@
+r"""Music as the voices of piano rolls, by masked diffusion: 64 steps of 64 ms, five voices, given the key.
+
+python -m experiments.train --config=experiments/configs/music/rolls_masked.py --workdir=runs/rolls
+python -m experiments.music.compose --workdir=runs/rolls --seconds=16 --key=Am
+
+MIDI files of your own in place of drawn phrases: --config.data.name=midi --config.data.path=~/music
+"""
+
+from experiments.configs import base_sequence
+
+
+def get_config():
+    config = base_sequence.get_config()
+    config.data.name = "rolls"
+    config.symbols.name = "roll"
+    config.model = "masked"
+    config.network.name = "dit"
+    config.network.patch = 5
+    config.network.depth = 4
+    config.network.width = 96
+    config.network.heads = 4
+    config.training.steps = 3000
+    config.training.batch_size = 32
+    config.training.learning_rate = 2e-3
+    config.sampling.guidance_scale = 1.5
+    config.sampling.steps = 128
+    config.sampling.batch_size = 32
+    return config

@@ -1,0 +1,21 @@
+"""Music as the voices of piano rolls, one after the other: a causal transformer of 320 symbols, given the key.
+
+python -m experiments.train --config=experiments/configs/music/rolls_transformer.py --workdir=runs/rolls_transformer
+python -m experiments.music.compose --workdir=runs/rolls_transformer --continue=song.mid
+"""
+
+from experiments.configs.music import rolls_masked
+
+
+def get_config():
+    config = rolls_masked.get_config()
+    config.model = "autoregressive"
+    config.network.name = "causal_transformer"
+    config.network.patch = None
+    config.network.depth = 3
+    config.network.width = 96
+    config.training.steps = 1000
+    config.training.batch_size = 16
+    config.training.learning_rate = 2e-3
+    config.sampling.steps = None
+    return config

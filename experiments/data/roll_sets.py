@@ -1,0 +1,215 @@
+"""Sets of music in voices of 64 ms steps: phrases drawn from seeds, and a folder of MIDI files."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.cli.config import Config, ConfigError, choice, require
+from experiments.data import rolls
+from experiments.data.dataset import Batch, Dataset, Preview, evenly, rows_of
+from experiments.data.keys import KEYS, key_of_notes
+from experiments.data.views import Pictures
+from scorekit.data import midi
+from scorekit.data.phrases import PROGRAMS, random_phrase
+
+WINDOW = 64
+"""Steps of an example: 4.096 s."""
+FIRST_TEST_SEED = 10**9
+"""As of the rendered phrases."""
+SECONDS = 2 * WINDOW * rolls.STEP
+"""Of a drawn phrase, of which examples are windows."""
+_SIZES = {"train": 2000, "test": 200}
+_SPLIT = re.compile(r"(train|test)(?:\[:(\d+)\])?")
+_HELD_OUT = 0.1
+
+
+class Song(NamedTuple):
+    """Music in voices.
+
+    Attributes:
+      states: ``(steps, VOICES)``, in a data set at least :data:`WINDOW` steps.
+      key: an index of :data:`experiments.data.keys.KEYS`, by :func:`experiments.data.keys.key_of_notes`.
+      instrument: the General MIDI program that plays most of it.
+    """
+
+    states: np.ndarray
+    key: int
+    instrument: int
+
+
+def key_of(played: Sequence[rolls.Played]) -> int:
+    """The key of notes in steps."""
+    return key_of_notes((note.pitch, note.last - note.first) for note in played)
+
+
+def _padded(states: np.ndarray) -> np.ndarray:
+    return np.pad(states, [(0, max(WINDOW - len(states), 0)), (0, 0)])
+
+
+def drawn_song(seed: int, seconds: float = SECONDS) -> Song:
+    """A phrase of :func:`scorekit.data.phrases.random_phrase` with the instrument that its seed has there."""
+    played = rolls.quantise(random_phrase(seed, seconds))
+    states, _ = rolls.to_states(played, round(seconds / rolls.STEP))
+    return Song(states, key_of(played), PROGRAMS[seed % len(PROGRAMS)])
+
+
+def song_of_file(path: str | Path, octaves: bool = True) -> tuple[Song, list[str]]:
+    """The song of a MIDI file up to the end of its last note, and sentences about what was left out or moved.
+
+    Raises:
+      ValueError: if it cannot be read, has no notes, or with ``octaves=False`` notes that are out of range.
+    """
+    moved = "octave" if octaves else "error"
+    score = midi.read_score(path, lowest=rolls.LOWEST, highest=rolls.HIGHEST, out_of_range=moved)
+    if not score.notes:
+        raise ValueError(f"must have notes, got none in {str(path)!r}")
+    played = rolls.quantise(score.notes)
+    states, left_out = rolls.to_states(played, max(note.last for note in played))
+    programs, counts = np.unique(score.programs, return_counts=True)
+    said = [f"{left_out} notes left out where more than {rolls.VOICES} sound at once"] if left_out else []
+    return Song(states, key_of(played), int(programs[counts.argmax()])), [*score.remarks, *said]
+
+
+class Rolls(Dataset):
+    """Phrases of :func:`scorekit.data.phrases.random_phrase`; an example is a window of :data:`WINDOW` steps.
+
+    The training windows begin anywhere in the songs. The class is the key, the instrument, or there is none.
+
+    Attributes:
+      songs: those to train on.
+      held_out: those of the test set, which has a window of each, beginning anywhere.
+    """
+
+    vectors = MappingProxyType({})
+    sound_fields = ("crop", "peak", "representation")
+    labels = ("key", "instrument", "none")
+    max_evaluated, max_held_out, evaluation_batch = 256, 128, 32
+    songs: list[Song]
+    held_out: list[Song]
+
+    def __init__(self, config: Config):
+        self._label = config.data.label or self.labels[0]
+        self.songs, self.held_out = self._load(config)
+        self.name, self.shape = config.data.name, (WINDOW, rolls.VOICES)
+        self.num_classes = {"key": len(KEYS), "instrument": 128, "none": 1}[self._label]
+        self.examples = len(self.songs)
+        self._starts = np.cumsum([0, *(len(song.states) - WINDOW + 1 for song in self.songs)])
+        self.test = self._windows(self.held_out, self.test_windows())
+        shown = evenly(len(self.songs), _SIZES["test"])
+        self.train = self._windows(self.songs, _anywhere(self.songs, shown))
+
+    def _load(self, config: Config) -> tuple[list[Song], list[Song]]:
+        numbers = []
+        for field in ("train_split", "test_split"):
+            found = _SPLIT.fullmatch(config.data[field])
+            allowed = "train or test, or of them the first phrases, as train[:100]"
+            require(found is not None, f"data.{field}", config.data[field], allowed)
+            assert found is not None
+            size = int(found[2] or _SIZES[found[1]])
+            require(size > 0, f"data.{field}", config.data[field], "a split with phrases in it")
+            first = FIRST_TEST_SEED if found[1] == "test" else 0
+            numbers.append(range(first, first + size))
+        train, test = ([drawn_song(seed) for seed in seeds] for seeds in numbers)
+        return train, test
+
+    def test_windows(self) -> list[tuple[int, int]]:
+        """The song and first step of the test examples."""
+        return _anywhere(self.held_out, range(len(self.held_out)))
+
+    def _windows(self, songs: Sequence[Song], windows: Sequence[tuple[int, int]]) -> Batch:
+        x = np.stack([songs[i].states[first : first + WINDOW] for i, first in windows])
+        values = [0 if self._label == "none" else getattr(songs[i], self._label) for i, _ in windows]
+        return {"x": x, "label": np.asarray(values, np.int32)}
+
+    @classmethod
+    def spatial_axes(cls, config):
+        return 2
+
+    @classmethod
+    def check(cls, config):
+        super().check(config)
+        choice("data.label", config.data.label or cls.labels[0], cls.labels)
+        name = config.data.name
+        require("symbols" in config, "data.name", name, "another one in a config without symbols: rolls are sequences")
+        symbols = config.symbols.name
+        require(symbols == "roll", "symbols.name", symbols, f"roll for data.name={name}")
+
+    def batch(self, seed, step, size):
+        at = np.random.default_rng((seed, step)).integers(self._starts[-1], size=size)
+        which = np.searchsorted(self._starts, at, side="right") - 1
+        return self._windows(self.songs, list(zip(which, at - self._starts[which], strict=True)))
+
+    def to_model(self, x):
+        return rolls.pictures(x)
+
+    def from_model(self, x, conditions=None):
+        return x
+
+    def view(self, samples):
+        return Pictures(np.asarray(samples))
+
+    def preview(self):
+        few = rows_of(self.test, slice(10))
+        return Preview(few["label"], ["sample", "held out"], few)
+
+
+class MidiFiles(Rolls):
+    """The MIDI files of a folder, ``config.data.path``: of its subfolders ``train_split`` and ``test_split`` where it
+    has them, else a tenth of the files is held out.
+
+    Notes outside 36 to 84 are moved by octaves, and notes beyond five at once left out. The test set has the windows of
+    each file that follow each other.
+    """
+
+    image_fields = tuple(field for field in Dataset.image_fields if field != "path")
+
+    @classmethod
+    def check(cls, config):
+        super().check(config)
+        path = config.data.path
+        require(path is not None and "\0" not in path, "data.path", path, f"set for data.name={config.data.name}")
+
+    def _load(self, config: Config):
+        root = Path(config.data.path).expanduser()
+        parts = [root / config.data[field] for field in ("train_split", "test_split")]
+        if all(part.is_dir() for part in parts):
+            train, test = (_files(part) for part in parts)
+        else:
+            both = _files(root)
+            at = evenly(len(both), max(round(_HELD_OUT * len(both)), 1))
+            train, test = [p for i, p in enumerate(both) if i not in at], [both[i] for i in at]
+        if not train or not test:
+            raise ConfigError(f"config.data.path={config.data.path}: must have two MIDI files (.mid) or more to train "
+                              f"on and to hold out")  # fmt: skip
+        return _songs(train), _songs(test)
+
+    def test_windows(self):
+        lengths = [len(song.states) for song in self.held_out]
+        return [(i, at) for i, steps in enumerate(lengths) for at in range(0, steps - WINDOW + 1, WINDOW)]
+
+
+def _anywhere(songs: Sequence[Song], which: Iterable[int]) -> list[tuple[int, int]]:
+    """A window of each song; the first steps are the same in every run."""
+    rng = np.random.default_rng(0)
+    return [(i, int(rng.integers(len(songs[i].states) - WINDOW + 1))) for i in which]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".mid", ".midi"))
+
+
+def _songs(paths: Sequence[Path]) -> list[Song]:
+    found = []
+    for path in paths:
+        try:
+            song, remarks = song_of_file(path)
+        except ValueError as error:
+            raise ConfigError(f"config.data.path: {error}") from error
+        for remark in remarks:
+            print(f"{path}: {remark}", flush=True)
+        found.append(song._replace(states=_padded(song.states)))
+    return found

@@ -1,0 +1,120 @@
+"""Composes: from nothing, continuing a MIDI file, filling bars of it, or harmonising a melody.
+
+    python -m experiments.music.compose --workdir=runs/rolls --seconds=16 --key=Am --program=73
+    python -m experiments.music.compose --workdir=runs/rolls --continue=song.mid --seconds=8
+    python -m experiments.music.compose --workdir=runs/rolls --fill=song.mid --bars=2-3
+    python -m experiments.music.compose --workdir=runs/rolls --harmonise=melody.mid --guidance=2
+    python -m experiments.music.compose --workdir=runs/rolls --perform=runs/phrases
+
+A model of masks does all of these, a causal one the first two. Pieces longer than the windows of training are drawn in
+windows that overlap by ``--context`` seconds. Writes ``<i>.mid``, a picture of the roll and the sound, from the
+SoundFont and with ``--perform`` by a model of phrases, ``compositions.json``, a list of what is known of each file, and
+``report.html`` into ``workdir/compose`` or ``--out``.
+"""
+
+import time
+
+import numpy as np
+from absl import flags
+
+from experiments.cli import command_line, progress
+from experiments.cli import flags as shared
+from experiments.cli.config import Config, ConfigError, require
+from experiments.configs import kinds
+from experiments.data import rolls
+from experiments.data.keys import KEYS, parse_key
+from experiments.data.roll_sets import WINDOW, Song
+from experiments.models.runs import facts
+from experiments.music import composing, pieces
+from experiments.reporting.report import write_report
+from experiments.sequences.runs import open_run
+
+_WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of rolls.")
+_STEP, _SEED = shared.step(), shared.seed()
+_NUM = shared.count("num", 4, "Number of pieces.")
+_SECONDS = flags.DEFINE_float("seconds", 16.384, "Length of a new piece or of a continuation.")
+_CONTEXT = flags.DEFINE_float("context", 2.048, "Seconds of a window that have been drawn before.")
+_CONTINUE = flags.DEFINE_string("continue", None, "A MIDI file to continue.")
+_FILL = flags.DEFINE_string("fill", None, "A MIDI file with --bars or --span to be drawn anew.")
+_BARS = flags.DEFINE_string("bars", None, "With --fill: bars of four beats, as 2-3.")
+_SPAN = flags.DEFINE_string("span", None, "With --fill: seconds, as 1.5-4.")
+_HARMONISE = flags.DEFINE_string("harmonise", None, "A MIDI file of a melody, to which the other voices are drawn.")
+_OCTAVES = flags.DEFINE_bool("octaves", False, "Move notes of the file into the keys of the model by octaves.")
+_KEY = flags.DEFINE_string("key", None, "The key, as Am or 'F# major'; of the file, or drawn, by default.")
+_PROGRAM = flags.DEFINE_integer("program", None, "General MIDI instrument; of the file, or 0.", 0, 127)
+_GUIDANCE = flags.DEFINE_float("guidance", None, "Guidance scale; config.sampling.guidance_scale by default.", 0.0)
+_PERFORM = flags.DEFINE_string("perform", None, "Folder of a run of phrases given their roll, which plays the pieces.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the results; workdir/compose by default.")
+
+
+def sketch() -> tuple[composing.Sketch, Song | None]:
+    """What is given, and the song that it is from."""
+    named = [flag for flag in (_CONTINUE, _FILL, _HARMONISE) if flag.value is not None]
+    if len(named) > 1:
+        raise ConfigError(f"--{named[1].name}: must not come with --{named[0].name}; a piece has one beginning")
+    steps = round(_SECONDS.value / rolls.STEP) if np.isfinite(_SECONDS.value) else 0
+    if steps < 1:
+        raise ConfigError(f"--seconds={_SECONDS.value}: must be finite and at least {rolls.STEP}")
+    if not named:
+        return composing.nothing(steps), None
+    (flag,) = named
+    song = pieces.read(flag.name, str(flag.value), _OCTAVES.value)
+    try:
+        if flag is _CONTINUE:
+            return composing.continued(song.states, steps), song
+        if flag is _HARMONISE:
+            return composing.harmonised(song.states), song
+    except ValueError as error:
+        raise ConfigError(f"--{flag.name}={flag.value}: {error}") from error
+    first, last = pieces.gap(str(flag.value), _BARS.value, _SPAN.value)
+    try:
+        return composing.without(song.states, first, last), song
+    except ValueError as error:
+        given = f"--bars={_BARS.value}" if _BARS.value else f"--span={_SPAN.value}"
+        raise ConfigError(f"{given}: {error}") from error
+
+
+def keys(config: Config, song: Song | None) -> np.ndarray:
+    """The key of each piece: that of ``--key``, of the song, or drawn."""
+    label = config.data.label or "key"
+    require(_KEY.value is None or label == "key", "data.label", label, "key for --key: this model knows none")
+    if _KEY.value is not None:
+        try:
+            return np.full(_NUM.value, parse_key(_KEY.value))
+        except ValueError as error:
+            raise ConfigError(f"--key={_KEY.value}: {error}") from error
+    drawn = np.random.default_rng(_SEED.value).integers(len(KEYS), size=_NUM.value)
+    return drawn if song is None else np.full(_NUM.value, song.key)
+
+
+def main(config: Config) -> None:
+    start = time.monotonic()
+    workdir = shared.path(_WORKDIR)
+    out = shared.path(_OUT) if _OUT.value else workdir / "compose"
+    context = round(_CONTEXT.value / rolls.STEP) if np.isfinite(_CONTEXT.value) else 0
+    if not 1 <= context < WINDOW:
+        raise ConfigError(f"--context={_CONTEXT.value}: must be from {rolls.STEP} to below {WINDOW * rolls.STEP} s")
+    composing.check(config, given_later=_FILL.value is not None or _HARMONISE.value is not None)
+    sketched, song = sketch()
+    chosen = keys(config, song)
+    program = _PROGRAM.value if _PROGRAM.value is not None else song.instrument if song is not None else 0
+    scale = config.sampling.guidance_scale if _GUIDANCE.value is None else _GUIDANCE.value
+    shared.check_writable(out, f"--out={out}")
+    performer = None if _PERFORM.value is None else pieces.open_performer(_PERFORM.value, program, _SEED.value)
+    run = open_run(config, workdir, _STEP.value, (scale,))
+    label = config.data.label or "key"
+    labels = chosen if label == "key" else np.full(_NUM.value, program if label == "instrument" else 0)
+    print(f"{_NUM.value} pieces of {len(sketched.states) * rolls.STEP:.3f} s …", flush=True)
+    states = composing.compose(composing.make_fill(config, run, scale), sketched, labels, _SEED.value, context)
+    task = next((f.name for f in (_CONTINUE, _FILL, _HARMONISE) if f.value), "new")
+    known = [{"task": task, "seed": _SEED.value, "guidance": scale, "model": config.model, "step": run.step,
+              **({"key": KEYS[key]} if label == "key" else {})} for key in chosen]  # fmt: skip
+    given = rolls.to_notes(sketched.states) if song is not None else ()
+    sections = pieces.write(out, states, program, known, given, performer)
+    summary = {**facts(run), "task": task, "guidance scale": scale, "program": program}  # type: ignore[arg-type]
+    report = write_report(out / "report.html", "scorekit: compositions", summary, sections)
+    print(progress.final_line(str(report), time.monotonic() - start))
+
+
+if __name__ == "__main__":
+    command_line.run(main, lambda: kinds.saved(_WORKDIR.value), kinds.check_fields)

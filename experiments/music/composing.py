@@ -1,0 +1,208 @@
+"""Music from a model of voices: drawn in windows that overlap what is given or has been drawn.
+
+A window has the length of the examples of training. What is known in it, of the piece that is given and of what was
+drawn before, is a condition: symbols without a mask of a masked diffusion, the prefix of a causal model.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli.config import Config, ConfigError, require
+from experiments.data import rolls
+from experiments.data.roll_sets import WINDOW
+from experiments.models.finite import NotFinite
+from experiments.models.sequence_sampling import build_solver, transform_of
+from experiments.models.sequences import conditionals, null_labels, token_denoiser
+from experiments.sequences.runs import Run
+from scorekit import autoregressive as ar
+from scorekit import discrete
+from scorekit.typing import ArrayLike, Key
+
+_KEEP = ("ancestral", "confidence_ordered", "first_hitting", "tau_leaping")
+
+
+class Sketch(NamedTuple):
+    """A piece of which a part is given.
+
+    Attributes:
+      states: ``(steps, VOICES)``, 0 where nothing is given.
+      known: what is given, likewise.
+    """
+
+    states: np.ndarray
+    known: np.ndarray
+
+
+Fill = Callable[[Key, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""``(key, codes (B, WINDOW, VOICES), known (WINDOW, VOICES), labels (B,)) -> codes``."""
+
+
+def nothing(steps: int) -> Sketch:
+    """A piece of which nothing is given."""
+    return Sketch(np.zeros((steps, rolls.VOICES), np.uint8), np.zeros((steps, rolls.VOICES), bool))
+
+
+def continued(states: np.ndarray, steps: int) -> Sketch:
+    """A piece that goes on for so many steps."""
+    end = nothing(steps)
+    return Sketch(np.concatenate([states, end.states]), np.concatenate([np.ones(states.shape, bool), end.known]))
+
+
+def without(states: np.ndarray, first: int, last: int) -> Sketch:
+    """A piece without the notes that begin from step ``first`` to before ``last``.
+
+    All others are given. Notes that are drawn end with the gap: a voice rests where one that is left out was still
+    held after it.
+
+    Raises:
+      ValueError: for a gap that is not inside the piece.
+
+    >>> voice = np.array([[1, 2, 2, 5, 6, 6, 3]]).T.repeat(5, axis=1)
+    >>> sketch = without(voice, 2, 5)
+    >>> sketch.states[:, 0].tolist(), sketch.known[:, 0].astype(int).tolist()
+    ([1, 2, 2, 0, 0, 0, 3], [1, 1, 1, 0, 0, 1, 1])
+    """
+    steps = len(states)
+    if not 0 <= first < last <= steps:
+        raise ValueError(f"must be inside the piece, of {steps * rolls.STEP:g} s")
+    found, known = states.copy(), np.ones(states.shape, bool)
+    held = lambda state: state > 0 and state % 2 == 0
+    for voice in range(rolls.VOICES):
+        begin, end = first, last
+        while begin < last and held(states[begin, voice]):
+            begin += 1
+        while begin < last <= end < steps and held(states[end, voice]):
+            end += 1
+        found[begin:end, voice] = 0
+        known[begin:last, voice] = False
+    return Sketch(found, known)
+
+
+def harmonised(states: np.ndarray) -> Sketch:
+    """A melody in the highest voice, the others to be drawn.
+
+    Raises:
+      ValueError: if two notes sound at once.
+    """
+    melody = rolls.to_played(states)
+    together = [b.first for a, b in itertools.pairwise(melody) if b.first < a.last]
+    if together:
+        raise ValueError(f"must be a melody of one note at a time, got two at {rolls.STEP * together[0]:g} s")
+    found = nothing(len(states))
+    found.states[:, -1] = states.max(axis=1)
+    found.known[:, -1] = True
+    return found
+
+
+def windows(known: np.ndarray, context: int) -> list[int]:
+    """The first steps of the windows in which a piece is drawn, one after the other.
+
+    A gap that leaves room for ``context`` is in the middle of a window; a longer one is drawn from its beginning, with
+    ``context`` steps before it.
+
+    >>> windows(np.zeros((160, 5), bool), 32), windows(np.arange(300)[:, None] // 20 != 8, 32)
+    ([0, 32, 64, 96], [138])
+    """
+    steps, found = len(known), []
+    missing: np.ndarray = np.logical_not(known.all(axis=1))
+    while missing.any():
+        first = int(np.argmax(missing))
+        rest = ~missing[first:]
+        gap = int(np.argmax(rest)) if rest.any() else steps - first
+        before = (WINDOW - gap) // 2 if gap <= WINDOW - context else context
+        found.append(int(np.clip(first - before, 0, steps - WINDOW)))
+        missing[found[-1] : found[-1] + WINDOW] = False
+    return found
+
+
+def compose(fill: Fill, sketch: Sketch, labels: ArrayLike | Sequence[int], seed: int, context: int) -> np.ndarray:
+    """Pieces ``(B, steps, VOICES)`` as states, one for each label; no note that is given is changed or held on."""
+    steps, classes = len(sketch.states), np.asarray(labels, np.int32)
+    short = [(0, max(WINDOW - steps, 0)), (0, 0)]
+    key, known = jax.random.key(seed), np.pad(sketch.known, short)
+    states = np.repeat(np.pad(sketch.states, short)[None], len(classes), axis=0)
+    for i, start in enumerate(windows(known, context)):
+        at = slice(start, start + WINDOW)
+        given, codes = known[at].copy(), np.asarray(rolls.to_codes(states[:, at]))
+        drawn = fill(jax.random.fold_in(key, i), codes, given, classes)
+        before = states[:, start - 1] if start else np.zeros_like(states[:, 0])
+        states[:, at] = np.where(given, states[:, at], np.asarray(rolls.from_codes(drawn, before)))
+        known[at] = True
+    states, cut = states[:, :steps], np.zeros_like(states[:, 0], bool)
+    for step in range(1, steps):
+        held_on = ~sketch.known[step] & (states[:, step] > 0) & (states[:, step] % 2 == 0)
+        cut = held_on & (sketch.known[step - 1] | cut)
+        states[:, step] = np.where(cut, 0, states[:, step])
+    return states
+
+
+def check(config: Config, given_later: bool = False) -> None:
+    """Validates that a model can compose, and with ``given_later`` also from what comes after the notes it draws.
+
+    Raises:
+      ConfigError: if it cannot.
+    """
+    if "symbols" not in config or config.symbols.name != "roll":
+        raise ConfigError("--workdir: must hold a model of the voices of music, with config.symbols.name=roll")
+    require(config.order.name == "raster", "order.name", config.order.name, "raster, where all that is before is drawn")
+    require(config.model != "uniform", "model", config.model, "masked or autoregressive, which keep what is given")
+    causal = config.model == "autoregressive"
+    require(not (given_later and causal), "model", config.model,
+            "masked for --fill and --harmonise; a causal model composes from nothing or continues")  # fmt: skip
+    if config.model == "masked":
+        name = config.sampling.solver.name or "ancestral"
+        require(name in _KEEP, "sampling.solver.name", name, f"one that keeps what is given: {', '.join(_KEEP)}")
+
+
+def make_fill(config: Config, run: Run, scale: float) -> Fill:
+    """Draws what is not known in a window, guided with ``scale``.
+
+    Raises:
+      NotFinite: for parameters that are not finite.
+    """
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(run.params)):
+        raise NotFinite(f"the parameters of the {config.model} model are not all finite; nothing was drawn")
+    model, transform, guided = run.model, transform_of(config.sampling), scale != 1
+    solver = build_solver(config) if model.process is not None else None
+    times = jnp.linspace(1.0, 0.0, (config.sampling.steps or model.length) + 1)
+
+    def one_by_one(params, key, codes, kept, labels):
+        current = conditionals(model, params, labels)
+        if guided:
+            current = ar.classifier_free(current, conditionals(model, params, null_labels(model, labels)), scale)
+        prefix = codes[:, :kept] if kept else None
+        return ar.sample(key, current, len(codes), model.length, prefix=prefix, transform=transform)
+
+    def by_masks(params, key, codes, known, labels):
+        denoiser = token_denoiser(model, params, labels)
+        if guided:
+            unconditional = token_denoiser(model, params, null_labels(model, labels))
+            denoiser = discrete.classifier_free(denoiser, unconditional, scale)
+        plain = denoiser
+        changed = lambda z, t: jax.nn.log_softmax(transform(plain(z, t)))  # type: ignore[misc]
+        denoiser = plain if transform is None else changed
+        process = model.process
+        assert process is not None
+        z = jnp.where(known, codes, process.num_tokens)
+        if solver is None:
+            return discrete.first_hitting_sample(key, denoiser, process, z)
+        return discrete.sample(key, denoiser, process, solver, z, times)
+
+    causal = jax.jit(one_by_one, static_argnums=3)
+    masked = jax.jit(by_masks)
+
+    def fill(key, codes, known, labels):
+        flat = jnp.asarray(codes.reshape(len(codes), -1), jnp.int32)
+        if model.process is None:
+            kept = int(known.all(axis=1).sum()) * rolls.VOICES
+            found = causal(run.params, key, flat, kept, labels)
+        else:
+            found = masked(run.params, key, flat, jnp.asarray(known.reshape(-1)), labels)
+        return np.asarray(found).reshape(codes.shape)
+
+    return fill

@@ -1,0 +1,120 @@
+"""Statistics of compositions beside those of held-out phrases, and the bits of the models.
+
+    python -m experiments.music.evaluate_compositions --workdir=runs/rolls --others=runs/rolls_transformer
+
+Every run draws ``--num`` windows and, unless ``--long=0``, as many pieces four times as long, without conditions but
+the keys of held-out phrases. Density of onsets, notes at once, self-similarity, pitch classes, intervals between
+onsets, lengths and polyphony are compared with those of half of the held-out phrases; so are the other half, training
+phrases and a Markov chain of each voice. Of long pieces each window is compared with the same one of held-out
+phrases of that length. Bits per step are exact of causal models and the chain, a bound of masked diffusion. Prints
+tables and writes ``compositions.html`` and ``compositions.json`` into ``workdir``.
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from experiments.cli import command_line, progress
+from experiments.cli import flags as shared
+from experiments.cli.config import Config, require
+from experiments.configs import kinds
+from experiments.data import rolls
+from experiments.data.roll_sets import FIRST_TEST_SEED, WINDOW, Rolls, drawn_song
+from experiments.evaluation.sequence_metrics import bits_per_symbol
+from experiments.models.runs import facts, write_results
+from experiments.music import composing, statistics
+from experiments.reporting.report import Cell, Table, tables_as_text, write_report
+from experiments.sequences.runs import open_run
+
+_WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of rolls.")
+_STEP, _SEED = shared.step(), shared.seed()
+_OTHERS = flags.DEFINE_list("others", [], "Further runs to compare, each with the config that it was trained with.")
+_NUM = shared.count("num", 100, "Pieces of each model and of each half of the held-out phrases.", 10)
+_LONG = flags.DEFINE_integer("long", 4, "Windows of a long piece; 0 for none.", 0, 64)
+_CONTEXT = WINDOW // 2
+_HEADER = ("onsets", "notes", "similarity", "pitch classes", "intervals", "lengths", "polyphony")
+_FIRST_SEED = FIRST_TEST_SEED + 10**6
+"""Of held-out phrases to compare with: none of the test set."""
+
+
+def check(config: Config) -> None:
+    """Validates a config: a model of drawn phrases given their keys."""
+    composing.check(config)
+    require(config.data.name == "rolls", "data.name", config.data.name, "rolls, whose held-out phrases are drawn")
+    require(config.data.label in (None, "key"), "data.label", config.data.label, "key")
+
+
+def held_out(first: int, num: int, steps: int = WINDOW) -> tuple[np.ndarray, np.ndarray]:
+    """Phrases that begin anywhere, as states ``(num, steps, VOICES)``, and their keys."""
+    songs = [drawn_song(_FIRST_SEED + first + i, (steps + WINDOW) * rolls.STEP) for i in range(num)]
+    starts = np.random.default_rng(first).integers(WINDOW, size=num)
+    states = [song.states[at : at + steps] for song, at in zip(songs, starts, strict=True)]
+    return np.stack(states), np.array([song.key for song in songs])
+
+
+def table(found: dict, caption: str) -> Table:
+    """A row for each set of pieces."""
+    lines: list[list[Cell]] = [
+        [name, *(f"{value:.3f} ± {error:.3f}" for value, error in (row[key] for key in _HEADER))]
+        for name, row in found.items()
+    ]
+    return Table(["", *_HEADER], lines, caption)
+
+
+def chain_of(trained: np.ndarray) -> statistics.Chain:
+    """Of the training phrases ``(N, steps, VOICES)``."""
+    return statistics.Chain(np.asarray(rolls.to_codes(trained)))
+
+
+def main(config: Config) -> None:
+    start, workdir, num, seed = time.monotonic(), shared.path(_WORKDIR), _NUM.value, _SEED.value
+    configs = {workdir: config, **{Path(other).expanduser().absolute(): kinds.saved(other) for other in _OTHERS.value}}
+    for each in configs.values():
+        check(each)
+    shared.check_writable(workdir, f"--workdir={workdir}")
+    steps = WINDOW * _LONG.value
+    (reference, keys), (half, _) = held_out(0, num), held_out(num, num)
+    parts, long_parts, bits, summary = {"held-out phrases": half}, {}, [], {}
+    long_reference, long_keys = held_out(2 * num, num, max(steps, WINDOW))
+    if steps:
+        long_parts["held-out phrases"] = held_out(3 * num, num, steps)[0]
+    for i, (folder, its) in enumerate(configs.items()):
+        scale = its.sampling.guidance_scale
+        run = open_run(its, folder, None if i else _STEP.value, (scale,))
+        if not i:
+            trained = np.stack([song.states for song in Rolls(config).songs])
+            parts["training phrases"] = trained[:num, :WINDOW]
+            chain, summary = chain_of(trained), facts(run)  # type: ignore[arg-type]
+            parts["Markov chain"] = chain.sample(num, WINDOW, seed)
+            found = chain.bits(run.dataset.test["x"].reshape(-1, WINDOW, rolls.VOICES))
+            bits.append(["Markov chain", "exact", found.mean(), found.std(ddof=1) / len(found) ** 0.5])
+        print(f"drawing from {folder.name} …", flush=True)
+        fill = composing.make_fill(its, run, scale)
+        parts[folder.name] = composing.compose(fill, composing.nothing(WINDOW), keys, seed, _CONTEXT)
+        if steps:
+            long_parts[folder.name] = composing.compose(fill, composing.nothing(steps), long_keys, seed, _CONTEXT)
+        of_run = bits_per_symbol(its, run.model, run.dataset, run.params)
+        bits.append([folder.name, of_run.kind, rolls.VOICES * of_run.total, rolls.VOICES * of_run.error])
+    rows = statistics.rows(parts, reference)
+    drift = {
+        f"{name}, window {1 + at // WINDOW}": statistics.distances(
+            part[:, at : at + WINDOW], long_reference[:, at : at + WINDOW]
+        )
+        for name, part in long_parts.items()
+        for at in range(0, steps, WINDOW)
+    }
+    tables = [
+        Table(["", "kind", "bits per step", "standard error"], bits, "Of held-out windows, given their keys."),
+        table(rows, f"Distances of {num} windows each to {num} held-out phrases."),
+        *([table(drift, f"The same of every window of pieces of {steps * rolls.STEP:.3f} s.")] if drift else []),
+    ]
+    write_results(workdir / "compositions.json", {"bits": bits, "distances": rows, "long": drift})
+    report = write_report(workdir / "compositions.html", "scorekit: statistics of compositions", summary, tables)
+    print(tables_as_text(tables))
+    print(progress.final_line(str(report), time.monotonic() - start))
+
+
+if __name__ == "__main__":
+    command_line.run(main, lambda: kinds.saved(_WORKDIR.value), kinds.check_fields)

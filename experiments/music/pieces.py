@@ -1,0 +1,151 @@
+"""Pieces of music in files: what is given to a composition, and what is written of it."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mido
+import numpy as np
+
+from experiments.audio import drawing, long_sounds
+from experiments.cli.config import Config, ConfigError, require
+from experiments.configs import base
+from experiments.data import rolls
+from experiments.data.keys import KEYS
+from experiments.data.phrases import Phrases
+from experiments.data.roll_sets import Song, key_of, song_of_file
+from experiments.models.runs import write_results
+from experiments.reporting.audio_widgets import audio_widgets
+from experiments.reporting.piano_rolls import roll_picture
+from experiments.reporting.report import Figure, Heading, Section
+from scorekit.data import midi
+from scorekit.data.phrases import FRAME_RATE, PROGRAMS, Note, piano_roll, render_phrase
+from scorekit.data.soundfont import read_soundfont
+
+SAMPLE_RATE = 16000
+"""Of sounds that are rendered, where no performer says another one."""
+FILE = "compositions.json"
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
+_BEATS = 4
+
+
+def read(flag: str, path: str, octaves: bool) -> Song:
+    """The music of a MIDI file in voices; prints what was left out or moved.
+
+    Raises:
+      ConfigError: if it cannot be read or has no notes, or notes out of range without ``octaves``.
+    """
+    try:
+        song, remarks = song_of_file(path, octaves)
+    except ValueError as error:
+        hint = "; --octaves moves them" if "must have notes from" in str(error) else ""
+        raise ConfigError(f"--{flag}={path}: {error}{hint}") from error
+    for remark in remarks:
+        print(f"{path}: {remark}", flush=True)
+    return song
+
+
+def gap(path: str, bars: str | None, span: str | None) -> tuple[int, int]:
+    """The steps of ``--bars`` (of four beats, the first is 1) or ``--span`` (seconds) of a file.
+
+    Raises:
+      ConfigError: if neither or both are given, for other words, and for bars of a file whose tempo changes.
+    """
+    if (bars is None) == (span is None):
+        raise ConfigError("--fill: must come with --bars=2-3 or --span=1.5-4 (seconds)")
+    given, text = ("bars", bars) if bars is not None else ("span", span)
+    found = _SPAN.fullmatch(str(text))
+    if found is None or (bars is not None and "." in bars) or not float(found[1]) <= float(found[2]):
+        allowed = "bars, such as 2-3" if bars is not None else "seconds, such as 1.5-4"
+        raise ConfigError(f"--{given}={text}: must be a range of {allowed}")
+    if span is not None:
+        return round(float(found[1]) / rolls.STEP), round(float(found[2]) / rolls.STEP)
+    bar = _BEATS * seconds_per_beat(path)
+    if int(found[1]) < 1:
+        raise ConfigError(f"--bars={bars}: must begin with bar 1 or later")
+    return round((int(found[1]) - 1) * bar / rolls.STEP), round(int(found[2]) * bar / rolls.STEP)
+
+
+def seconds_per_beat(path: str) -> float:
+    """Of a MIDI file of one tempo, which has been read before.
+
+    Raises:
+      ConfigError: if the tempo changes.
+    """
+    tempos = {message.tempo for track in mido.MidiFile(path).tracks for message in track if message.type == "set_tempo"}
+    if len(tempos) > 1:
+        raise ConfigError(f"--bars: must be of a file of one tempo, {path} has {len(tempos)}; name seconds by --span")
+    return next(iter(tempos), 500_000) / 1e6
+
+
+class Performer(NamedTuple):
+    """A run of a model of phrases that plays rolls, and the seed of its noise."""
+
+    config: Config
+    run: Any
+    seed: int
+
+
+def open_performer(folder: str, program: int, seed: int) -> Performer:
+    """Opens the run of a model of phrases conditioned on rolls.
+
+    Raises:
+      ConfigError: if it is another model, or knows no such instrument.
+    """
+    config = base.saved(folder)
+    drawing.check_kind(Phrases, config, folder)
+    require(config.data.map.name in ("piano_roll", "tones"), "data.map.name", config.data.map.name,
+            f"piano_roll or tones in --perform={folder}, a model of sounds given the roll")  # fmt: skip
+    if program not in PROGRAMS:
+        listed = ", ".join(map(str, PROGRAMS))
+        raise ConfigError(f"--program={program}: must be one of {listed}, the instruments of --perform={folder}")
+    run, _ = drawing.open_kind(Phrases, config, folder, scales=(config.sampling.guidance_scale,))
+    return Performer(config, run, seed)
+
+
+def play(music: Sequence[Sequence[Note]], program: int, seconds: float, performer: Performer | None = None):
+    """Sounds ``(N, L)`` of pieces by name: rendered from the SoundFont, and performed; and their sample rate."""
+    rate = SAMPLE_RATE if performer is None else performer.run.dataset.sample_rate
+    font, sounds = read_soundfont(), {}
+    if performer is not None:
+        size, frame = performer.run.model.shape[0], round(rate / FRAME_RATE)
+        hop = max(size // 2 // frame, 1) * frame
+        played = np.stack([piano_roll(notes, 1 + round(seconds * FRAME_RATE)) for notes in music])
+        programs = np.full(len(played), program, np.int32)
+        found = long_sounds.perform(performer.config, performer.run, played, programs, hop, performer.seed)
+        sounds["performed"] = found
+        seconds = found.shape[1] / rate
+    rendered = [render_phrase(font, program, notes, sample_rate=rate, seconds=seconds) for notes in music]
+    return {**sounds, "rendered": np.stack(rendered)}, rate
+
+
+def write(
+    folder: Path,
+    states: np.ndarray,
+    program: int,
+    facts: Sequence[dict[str, Any]],
+    given: Sequence[Note] = (),
+    performer: Performer | None = None,
+) -> list[Section]:
+    """Writes every piece ``(N, steps, VOICES)`` as ``<i>.mid``, picture and sound, and :data:`FILE`, the list of facts.
+
+    Returns:
+      The sections of a report.
+    """
+    music, seconds = [rolls.to_notes(piece) for piece in states], states.shape[1] * rolls.STEP
+    figures, found = [], []
+    for i, (notes, known) in enumerate(zip(music, facts, strict=True)):
+        midi.write_score(folder / f"{i}.mid", notes, program, seconds)
+        reference = given if len(given) else None
+        picture = roll_picture(
+            folder / f"{i}_roll.png", notes, seconds, reference=reference, names=("composed", "given")
+        )
+        key = KEYS[key_of(rolls.to_played(states[i]))]
+        figures.append(Figure(picture, f"Piece {i}: {key}, {len(notes)} notes."))
+        found.append({"file": f"{i}.mid", "program": program, "seconds": seconds, "notes": len(notes),
+                      "key_found": key, **known})  # fmt: skip
+    write_results(folder / FILE, found)
+    sounds, rate = play(music, program, seconds, performer)
+    labels = [f"{i}: {entry['key_found']}" for i, entry in enumerate(found)]
+    return [Heading("Sounds"), audio_widgets(folder, sounds, rate, row_labels=labels), Heading("Piano rolls"), *figures]

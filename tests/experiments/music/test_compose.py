@@ -1,0 +1,187 @@
+"""Music in voices: exact round trips, keys, and what is given to a composition stays as it is."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import data
+from experiments.cli.config import ConfigError
+from experiments.configs.music import rolls_transformer, smoke_rolls
+from experiments.data import rolls
+from experiments.data.keys import KEYS, key_of_notes, parse_key
+from experiments.data.roll_sets import WINDOW, drawn_song
+from experiments.models import sequences
+from experiments.models.sequence_sampling import make_sampler
+from experiments.music import composing, pieces, statistics
+from experiments.sequences.runs import Run
+from scorekit.data import midi
+from scorekit.data.phrases import Note, random_phrase
+
+PHRASES = [rolls.quantise(random_phrase(seed, 8.192)) for seed in range(40)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_phrases_survive_as_voices_and_codes(seed):
+    states, left_out = rolls.to_states(PHRASES[seed], 128)
+    assert left_out == 0
+    assert rolls.to_played(states) == [note._replace(last=min(note.last, 128)) for note in PHRASES[seed]]
+    codes = rolls.to_codes(states)
+    np.testing.assert_array_equal(rolls.from_codes(codes), states)
+    assert rolls.quantise(rolls.to_notes(states)) == rolls.to_played(states)
+
+
+def test_a_repeated_note_is_not_a_held_one():
+    notes = [Note(60, 80, 0.0, 0.256), Note(60, 80, 0.256, 0.512)]
+    held = [Note(60, 80, 0.0, 0.512)]
+    (twice, _), (once, _) = (rolls.to_states(rolls.quantise(each), 8) for each in (notes, held))
+    assert [len(rolls.to_played(each)) for each in (twice, once)] == [2, 1]
+    assert np.sum(rolls.to_codes(twice) >= rolls.FIRST) == 2
+
+
+def test_a_window_begins_with_the_notes_that_are_held():
+    states, _ = rolls.to_states(rolls.quantise([Note(60, 80, 0.0, 0.64)]), 10)
+    codes = np.asarray(rolls.to_codes(states[4:]))
+    assert codes.max() == rolls.FIRST + 60 - rolls.LOWEST
+    np.testing.assert_array_equal(rolls.from_codes(np.minimum(codes, rolls.HOLD), states[3])[1:], states[5:])
+    assert not np.any(rolls.from_codes(np.minimum(codes, rolls.HOLD)))
+
+
+def test_more_than_five_notes_at_once_are_counted():
+    notes = rolls.quantise([Note(48 + 3 * i, 80, 0.0, 1.0) for i in range(7)])
+    states, left_out = rolls.to_states(notes, 16)
+    assert left_out == 2
+    assert {note.pitch for note in rolls.to_played(states)} >= {48, 66}
+
+
+def test_the_key_is_that_of_which_phrases_were_drawn():
+    right = 0
+    for seed, notes in enumerate(PHRASES):
+        rng = np.random.default_rng(seed)
+        rng.integers(70, 131)
+        drawn = int(rng.integers(12)) + 12 * int(rng.integers(2))
+        right += drawn == key_of_notes((note.pitch, note.last - note.first) for note in notes)
+    assert right >= 37
+
+
+@pytest.mark.parametrize("name", ["H", "", "C dur", "Cx", "1"])
+def test_an_unknown_key_is_an_error(name):
+    with pytest.raises(ValueError, match="must be a key such as C, F# minor or Bbm, got"):
+        parse_key(name)
+    assert [parse_key(name) for name in KEYS] == list(range(24))
+
+
+class Counting:
+    """Draws a new note in every cell."""
+
+    def __init__(self, code):
+        self.code, self.seen = code, []
+
+    def __call__(self, key, codes, known, labels):
+        self.seen.append((codes, known))
+        return np.where(known, codes, self.code)
+
+
+@pytest.mark.parametrize("code", [rolls.HOLD, rolls.FIRST + 30])
+def test_what_is_given_is_kept(code):
+    song = drawn_song(3).states[:100]
+    continued = composing.compose(Counting(code), composing.continued(song, 70), [0, 1], 0, 32)
+    assert continued.shape == (2, 170, rolls.VOICES)
+    np.testing.assert_array_equal(continued[:, :100], np.stack([song, song]))
+    (filled,) = composing.compose(Counting(code), composing.without(song, 40, 60), [0], 0, 32)
+    others = [note for note in rolls.to_played(song) if not 40 <= note.first < 60]
+    assert set(others) <= set(rolls.to_played(filled))
+    assert all(40 <= note.first < 60 for note in set(rolls.to_played(filled)) - set(others))
+
+
+def test_windows_of_a_long_piece_are_given_what_was_drawn_before():
+    fill = Counting(rolls.FIRST)
+    states = composing.compose(fill, composing.nothing(4 * WINDOW), [0], 0, 16)
+    assert (states == 1).all()
+    assert [known.all(axis=1).sum() for _, known in fill.seen] == [0, 16, 16, 16, 16]
+    assert all((codes[:, known] == rolls.FIRST).all() for codes, known in fill.seen)
+
+
+def test_a_melody_stays_the_highest_voice():
+    melody, _ = rolls.to_states(rolls.quantise([Note(60, 80, 0.3 * i, 0.3 * i + 0.2) for i in range(9)]), 45)
+    (found,) = composing.compose(Counting(rolls.REST), composing.harmonised(melody), [0], 0, 32)
+    assert rolls.to_played(found) == rolls.to_played(melody)
+    with pytest.raises(ValueError, match="one note at a time, got two at"):
+        composing.harmonised(drawn_song(0).states)
+
+
+def test_errors_are_of_one_sentence(tmp_path):
+    (tmp_path / "bad.mid").write_text("no")
+    midi.write_score(tmp_path / "empty.mid", [], seconds=1.0)
+    midi.write_score(tmp_path / "low.mid", [Note(20, 80, 0.0, 1.0)])
+    for name, words in {
+        "bad.mid": "path must be a MIDI file", "empty.mid": "must have notes, got none", "low.mid": "--octaves moves",
+    }.items():  # fmt: skip
+        with pytest.raises(ConfigError, match=f"--fill=.*{name}: .*{words}"):
+            pieces.read("fill", str(tmp_path / name), octaves=False)
+    assert pieces.read("fill", str(tmp_path / "low.mid"), octaves=True).states.max() > 0
+    low = str(tmp_path / "low.mid")
+    assert pieces.gap(low, "2-3", None) == (round(2 / 0.064), round(6 / 0.064))
+    for bars, span, words in [("x", None, "--bars=x: must be a range"), (None, None, "--bars=2-3 or --span"),
+                              ("0-1", None, "bar 1 or later"), (None, "3-2", "a range of seconds")]:  # fmt: skip
+        with pytest.raises(ConfigError, match=words):
+            pieces.gap(low, bars, span)
+    with pytest.raises(ValueError, match="must be inside the piece, of 1"):
+        composing.without(np.zeros((16, 5), np.uint8), 10, 20)
+    with pytest.raises(ConfigError, match="masked for --fill and --harmonise"):
+        composing.check(rolls_transformer.get_config(), given_later=True)
+
+
+def test_midi_files_are_training_data(tmp_path):
+    for seed in range(3):
+        midi.write_score(tmp_path / f"{seed}.mid", random_phrase(seed, 9.0), programs=40)
+    config = smoke_rolls.get_config()
+    config.data.name, config.data.path, config.data.label = "midi", str(tmp_path), "instrument"
+    config.data.train_split, config.data.test_split = "train", "test"
+    data.check(config)
+    dataset = data.load(config)
+    batch = dataset.batch(0, 1, 4)
+    assert batch["x"].shape == (4, WINDOW, rolls.VOICES)
+    assert set(batch["label"]) == {40}
+    assert dataset.test["x"].shape[0] == 2  # windows of one file
+    config.data.path = str(tmp_path / "none")
+    with pytest.raises(ConfigError, match="must have two MIDI files"):
+        data.load(config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["masked", "autoregressive"])
+def test_models_draw_what_is_not_given(model):
+    config = smoke_rolls.get_config()
+    if model == "autoregressive":
+        config.model, config.network.name = model, "causal_transformer"
+        config.network.patch = config.sampling.steps = None
+    dataset = sequences.load_data(config)
+    built = sequences.build_model(config, dataset)
+    params = sequences.init_params(built, jax.random.key(0))
+    fill = composing.make_fill(config, Run(dataset, built, make_sampler(config, built, dataset), params, 0), 2.0)
+    song = drawn_song(3).states[:40]
+    states = composing.compose(fill, composing.continued(song, 24), [0, 1], 0, 32)
+    np.testing.assert_array_equal(states[:, :40], np.stack([song, song]))
+    assert states[:, 40:].any()
+    assert (states[0] != states[1]).any()
+    again = composing.compose(fill, composing.continued(song, 24), [0, 1], 0, 32)
+    np.testing.assert_array_equal(states, again)
+
+
+def test_statistics_tell_a_chain_from_phrases_and_two_halves_apart_less():
+    states = np.stack([rolls.to_states(notes, 128)[0][:WINDOW] for notes in PHRASES])
+    chain = statistics.Chain(np.asarray(rolls.to_codes(states[:20])))
+    halves = statistics.distances(states[:20], states[20:])
+    drawn = statistics.distances(chain.sample(20, WINDOW, 0), states[20:])
+    for name in ("intervals", "polyphony"):
+        assert drawn[name][0] > 2 * halves[name][0]
+    assert all(value == 0 for value, _ in statistics.distances(states, states).values())
+
+
+def test_the_bits_of_a_chain_are_a_code_length():
+    codes = np.zeros((1, 2, rolls.VOICES), int)
+    chain = statistics.Chain(codes, smoothing=1.0)
+    first, then = 2 / (1 + rolls.NUM_CODES), 2 / (1 + rolls.NUM_CODES)
+    np.testing.assert_allclose(chain.bits(codes), -rolls.VOICES * np.log2(first * then) / 2)
+    drawn = np.asarray(rolls.to_codes(chain.sample(50, 4, 0)))
+    assert drawn.shape == (50, 4, rolls.VOICES)
