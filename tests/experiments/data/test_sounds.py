@@ -205,3 +205,11 @@ def test_samples_given_labels_have_the_conditions_of_held_out_examples():
     np.testing.assert_array_equal(drawn, generate(params, 0, named, 1.0))
     other = {**named, "dense_map": Masked(named["dense_map"].value[::-1], named["dense_map"].present)}
     assert np.abs(drawn - generate(params, 0, other, 1.0)).max() > 1e-3
+
+
+def test_controls_need_sounds_of_known_pitch():
+    given = {"data__representation__name": "controls"}
+    data_sets.check(config_of(base, data__name="soundfont_notes/4khz", **given))
+    message = r"config.data.representation.name=controls: must be another one: soundfont_phrases/4khz has no pitch"
+    with pytest.raises(ConfigError, match=message):
+        data_sets.check(config_of(base, data__name="soundfont_phrases/4khz", **given))
