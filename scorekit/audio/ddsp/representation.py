@@ -17,7 +17,7 @@ from scorekit.audio.ddsp.oscillators import harmonics
 from scorekit.audio.ddsp.pitch import refine_f0
 from scorekit.audio.representations import Representation
 from scorekit.audio.stft import num_frames
-from scorekit.checks import check, check_count, check_finite, check_positive
+from scorekit.checks import check, check_count, check_positive
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["note_controls", "synthesise"]
@@ -115,7 +115,7 @@ def note_controls(
     check_count(length=length, partials=partials, hop=hop, window=window)
     check_count(2, bands=bands)
     check_positive(floor=floor, log_std=log_std)
-    check_finite(log_mean=log_mean)
+    check(jnp.isfinite, "finite", log_mean=log_mean)
     if length % hop or bands > window // 4 + 1:
         raise ValueError(
             f"hop must divide the {length} samples and bands be at most window / 4 + 1, got {hop}, {bands}"
