@@ -49,7 +49,7 @@ def refine_f0(
         sound is silent or not finite, or another argument is one that :func:`analyse` does not take.
 
     >>> x = jnp.sin(2 * jnp.pi * 443 / 4000 * jnp.arange(1024))
-    >>> refine_f0(x, 440.0, 4000.0)[8].round(1)
+    >>> jax.jit(lambda x: refine_f0(x, 440.0, 4000.0))(x)[8].round(1)
     Array(443., dtype=float32)
 
     Source: the phase vocoder, Flanagan and Golden 1966, "Phase vocoder".
