@@ -48,6 +48,7 @@ def refine_f0(
       ValueError: if ``f0`` is not one frequency for each sound, finite and > 0, or not below half the sample rate, a
         sound is silent or not finite, or another argument is one that :func:`analyse` does not take.
 
+    >>> import jax
     >>> x = jnp.sin(2 * jnp.pi * 443 / 4000 * jnp.arange(1024))
     >>> jax.jit(lambda x: refine_f0(x, 440.0, 4000.0))(x)[8].round(1)
     Array(443., dtype=float32)
