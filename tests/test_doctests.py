@@ -20,6 +20,8 @@ MODULES = [name for name in ALL if not any(part.startswith("_") for part in name
 SLOW = {
     "scorekit.audio.ddsp.analysis",
     "scorekit.audio.ddsp.oscillators",
+    "scorekit.audio.ddsp.pitch",
+    "scorekit.audio.ddsp.representation",
     "scorekit.audio.frequency",
     "scorekit.audio.log_mel_features",
     "scorekit.audio.representations",

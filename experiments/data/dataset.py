@@ -157,6 +157,10 @@ class Dataset:
         """Raw examples as the floats that the network receives."""
         raise NotImplementedError
 
+    def inputs(self, batch: Mapping[str, Any]) -> Array:
+        """The examples of a batch as the network receives them; of some representations its fields are a part."""
+        return self.to_model(batch["x"])
+
     def from_model(self, x: Array, conditions: Conditions | None = None) -> Array:
         """Samples as data: floats at values that the data can take; sounds ``(B, L)`` at full scale 1.
 
@@ -229,7 +233,7 @@ class Dataset:
 
 def preprocess(dataset: Dataset, batch: Mapping[str, Any]) -> dict[str, Any]:
     """A batch with ``x`` as the network receives it, and the examples as they are stored under ``raw``."""
-    return {**batch, "x": dataset.to_model(batch["x"]), "raw": batch["x"]}
+    return {**batch, "x": dataset.inputs(batch), "raw": batch["x"]}
 
 
 def zero_not_finite(x: Array) -> Array:

@@ -31,7 +31,7 @@ def pulses(dataset: Sounds):
 
     def train(batch):
         sound = audio.pulse_train(jnp.asarray(batch["pitch"]), jnp.shape(batch["raw"])[1], dataset.sample_rate)
-        return dataset.to_model(audio.float_to_pcm(sound))
+        return dataset.inputs({"x": audio.float_to_pcm(sound), "pitch": jnp.asarray(batch["pitch"])})
 
     return train
 

@@ -1,6 +1,6 @@
 """The section ``config.data.representation``: how a network receives sounds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -8,18 +8,19 @@ from ml_collections import ConfigDict
 from experiments.cli.config import Config, call, check_arguments, choice, require, resolve, section
 from experiments.cli.ranges import above, at_least, between, count, finite, or_none
 from scorekit import audio
-from scorekit.audio import representations
+from scorekit.audio import ddsp, representations
 from scorekit.audio.representations import Representation
 
 REPRESENTATIONS: Mapping[str, Callable] = {
     "compressed": representations.compressed,
+    "controls": ddsp.note_controls,
     "log_magnitudes": representations.log_magnitudes,
     "low_rate": representations.low_rate,
     "magnitudes": representations.magnitudes,
     "spectrogram": representations.spectrogram,
     "waveform": representations.waveform,
 }
-_SUPPLIED = ("length", "mel")
+_SUPPLIED = ("length", "mel", "sample_rate")
 _OF_IMAGES = ("log_magnitudes", "magnitudes", "spectrogram")
 
 
@@ -29,6 +30,7 @@ def fields() -> ConfigDict:
 
 
 RANGES = or_none(
+    bands=count(2, 2**16),
     dct_power=at_least(0),
     factor=count(1),
     fft_size=count(2, 2**20),
@@ -37,8 +39,10 @@ RANGES = or_none(
     iterations=count(1),
     log_mean=finite,
     log_std=above(0),
+    partials=count(1, 2**10),
     power=between(0, 1, open_low=True),
     scale=above(0),
+    window=count(1, 2**20),
 )
 """The values of the fields."""
 
@@ -63,16 +67,27 @@ def axes_of(config: Config) -> Axes:
     name = options.name or "waveform"
     if options.by_bins:
         return Axes(f"{name} by bins", "bin")
-    return Axes(name, {"compressed": "frame", "low_rate": "sample", "waveform": "sample"}.get(name, "position"))
+    return Axes(
+        name,
+        {"compressed": "frame", "controls": "frame", "low_rate": "sample", "waveform": "sample"}.get(name, "position"),
+    )
 
 
-def check_representation(config: Config) -> None:
-    """Validates the name and that the fields which are set belong to it; those of None have no fields."""
+def needs_pitch(config: Config) -> bool:
+    """Whether sounds are encoded by their pitch as well."""
+    return config.data.representation.name == "controls"
+
+
+def check_representation(config: Config, fields: Collection[str] = ()) -> None:
+    """Validates the name, that the fields which are set belong to it (those of None have no fields), and that the
+    ``fields`` of a batch have what it needs."""
     options = config.data.representation
     name = options.name or "waveform"
     factory = REPRESENTATIONS[choice("data.representation.name", name, REPRESENTATIONS)]
     if options.name is None:
         factory = lambda: None
+    named = "controls" if needs_pitch(config) and "pitch" not in fields else None
+    require(named is None, "data.representation.name", named, f"another one: {config.data.name} has no pitch")
     check_arguments(config, "data.representation", f"data.representation.name={options.name}", factory, _SUPPLIED)
 
 
@@ -87,4 +102,4 @@ def build_representation(config: Config, length: int, sample_rate: int) -> Repre
         mel = call(config, "data.map", chosen, audio.make_log_mel, sample_rate=sample_rate)
     allowed = "another one without config.data.map.name=mel_magnitudes"
     require(name != "magnitudes" or with_mel, "data.representation.name", name, allowed)
-    return resolve(config, "data.representation", REPRESENTATIONS, length=length, mel=mel)
+    return resolve(config, "data.representation", REPRESENTATIONS, length=length, mel=mel, sample_rate=sample_rate)

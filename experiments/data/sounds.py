@@ -9,7 +9,13 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError, choice, require
 from experiments.data.dataset import Batch, Dataset, FrequencyAxis, Preview, keep_not_finite, rows_of, zero_not_finite
-from experiments.data.representation import axes_of, build_representation, check_representation, spatial_axes
+from experiments.data.representation import (
+    axes_of,
+    build_representation,
+    check_representation,
+    needs_pitch,
+    spatial_axes,
+)
 from experiments.data.views import Sounds as SoundsView
 from scorekit import audio, data
 from scorekit.guidance import operators
@@ -131,10 +137,10 @@ class Sounds(Dataset):
         fits = 0 < self._crop <= length and self._crop % self._hop == 0
         require(fits, "data.crop", options.crop, f"a multiple of {self._hop} up to {length}")
         self._representation = build_representation(config, self._crop, train.sample_rate)
-        self._axes = axes_of(config)
+        self._axes, self._by_pitch = axes_of(config), needs_pitch(config)
         self._full = full[0]
         self.train, self.test = (self._cropped(part, np.zeros(len(part["x"]), int)) for part in full)
-        self.shape = jax.eval_shape(self.to_model, self.test["x"][:1]).shape[1:]
+        self.shape = jax.eval_shape(self.inputs, rows_of(self.test, slice(1))).shape[1:]
 
     @classmethod
     def spatial_axes(cls, config):
@@ -144,7 +150,7 @@ class Sounds(Dataset):
     def check(cls, config):
         super().check(config)
         choice("data.label", config.data.label or cls.labels[0], cls.labels)
-        check_representation(config)
+        check_representation(config, cls.fields)
 
     def hop(self, loaded: Any) -> int:
         """The samples between positions at which a crop may begin."""
@@ -170,6 +176,11 @@ class Sounds(Dataset):
 
     def to_model(self, x):
         return self._representation.encode(audio.pcm_to_float(x))
+
+    def inputs(self, batch):
+        if not self._by_pitch:
+            return super().inputs(batch)
+        return self._representation.encode(audio.pcm_to_float(batch["x"]), batch["pitch"])
 
     def to_sound(self, x, conditions=None):
         """What the network receives as sounds ``(B, L)`` at full scale 1."""

@@ -30,7 +30,7 @@ class Representation(NamedTuple):
     """An encoder and a decoder of sounds.
 
     Attributes:
-      encode: ``(B, L)`` at full scale 1 to the network's input.
+      encode: ``(B, L)`` at full scale 1 to the network's input; that of :func:`.note_controls` takes pitches as well.
       decode: ``(x, dense_map=None)`` to ``(B, L)``. ``dense_map`` is the array that the network was conditioned on;
         only :func:`magnitudes` needs it.
 
@@ -40,7 +40,7 @@ class Representation(NamedTuple):
     ((1, 2, 1), [[0.25, -0.25]])
     """
 
-    encode: Callable[[ArrayLike], Array]
+    encode: Callable[..., Array]
     decode: Callable[..., Array]
 
 

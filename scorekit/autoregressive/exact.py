@@ -59,7 +59,8 @@ class ARProcess:
 
     def _outputs(self, past, order):
         # no reduction over an axis of the values: XLA has compiled the one of (B, L, p) wrongly, where B L is large
-        mean = sum(self.predictors[order, k] * value for k, value in enumerate(past))
+        terms = (self.predictors[order, k] * value for k, value in enumerate(past))
+        mean = sum(terms, jnp.zeros((), self.stds.dtype))
         return jnp.stack([mean, jnp.broadcast_to(jnp.log(self.stds)[order], mean.shape)], axis=-1)
 
 

@@ -139,6 +139,62 @@ def test_a_sound_played_from_its_analysis_is_the_sound():
     assert np.sqrt(np.mean((again - x)[256:-256] ** 2)) < 0.02 * np.sqrt(np.mean(x**2))
 
 
+@pytest.fixture(scope="module")
+def vibrato():
+    """Two notes 20 cents off their nominal pitch, one with a vibrato of 30 cents, one silent in its first half."""
+    rate, length, n = 4000.0, 4096, np.arange(4096)
+    cents = np.stack([20.0 + 0.0 * n, 30.0 * np.sin(2 * np.pi * 3.0 * n / rate) + 20.0])
+    f0 = (np.array([[110.0], [330.0]]) * 2 ** (cents / 1200)).astype(np.float32)
+    amplitudes = np.array([0.5, 0.3, 0.2, 0.1], np.float32) * np.where(n < length // 2, [[0.0], [1.0]], 1.0)[..., None]
+    x = jax.jit(lambda f0, a: ddsp.harmonics(f0, a, rate))(f0, amplitudes)
+    return f0, x, rate
+
+
+@pytest.mark.slow
+def test_the_pitch_of_a_note_is_followed_from_frame_to_frame(vibrato):
+    f0, x, rate = vibrato
+    refine = jax.jit(lambda x: ddsp.refine_f0(x, np.array([110.0, 330.0]), rate))
+    off = 1200 * np.abs(np.log2(np.asarray(refine(x)) / np.pad(f0[:, ::64], [(0, 0), (0, 1)], mode="edge")))
+    assert off[0, 36:60].max() < 0.1
+    assert off[0, :24].max() < 2.0  # silent frames have the mean
+    assert off[1, 4:-4].max() < 7.0  # of 30, smoothed
+    np.testing.assert_allclose(refine(0.0 * x)[:, 0], [110.0, 330.0])
+
+
+@pytest.mark.slow
+def test_notes_are_played_from_their_representation(vibrato):
+    """To the pitch and the amplitudes, a wrong first channel is rounded."""
+    _, x, rate = vibrato
+    representation = ddsp.note_controls(4096, rate, partials=6, bands=9)
+    encode, decode = jax.jit(representation.encode), jax.jit(representation.decode)
+    pitch = np.array([45, 64])
+    z = encode(x, pitch)
+    assert z.shape == (2, 64, 17)
+    np.testing.assert_allclose(z[..., 0], np.broadcast_to((pitch[:, None] - 60) / 6, (2, 64)), rtol=1e-6)
+    again = decode(z)
+    spectra = [np.abs(np.fft.rfft(np.asarray(y)[0, 2304:3840] * np.hanning(1536))) for y in (x, again)]
+    assert np.linalg.norm(spectra[0] - spectra[1]) < 0.01 * np.linalg.norm(spectra[0])
+    np.testing.assert_allclose(decode(z + np.eye(17)[0] * 0.05), again, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_silence_has_finite_gradients():
+    """Where amplitudes, phases and bands are functions of zeros, and logarithms of the floor."""
+    silent, pitch = jnp.zeros((1, 256)), np.array([64])
+    representation = ddsp.note_controls(256, 4000.0, partials=2, bands=3)
+    slopes = jax.jit(jax.grad(lambda x: jnp.sum(representation.encode(x, pitch) ** 2)))(silent)
+    played = jax.jit(jax.grad(lambda z: jnp.sum((representation.decode(z) - 1.0) ** 2)))(jnp.full((1, 4, 7), -9.0))
+    assert np.all(np.isfinite(slopes))
+    assert np.all(np.isfinite(played))
+
+
+def test_the_sound_is_linear_in_the_amplitudes():
+    rng = np.random.default_rng(0)
+    f0, a = np.full(5, 200.0), rng.normal(size=(3, 5, 4)).astype(np.float32)
+    play = lambda a: ddsp.synthesise(jax.random.key(0), f0, a, np.zeros((5, 9)), RATE, 16, 64)
+    np.testing.assert_allclose(play(a[0]) + 2 * play(a[1]), play(a[0] + 2 * a[1]), atol=1e-5)
+
+
 def test_shapes_that_do_not_fit_are_named():
     ones = np.ones
     cubic: Any = "cubic"
@@ -153,6 +209,12 @@ def test_shapes_that_do_not_fit_are_named():
         (lambda: ddsp.analyse(ones(64), ones(3), RATE, 2, hop=16, window=16)): r"bands must be from 2 to window / 4",
         (lambda: ddsp.analyse(ones(64), ones(3), RATE, 2, hop=16, window=256)): r"f0 must be \(5,\)",
         (lambda: ddsp.reverberate(ones((3, 4)), ones((2, 4)))): "response must broadcast with x",
+        (lambda: ddsp.refine_f0(np.zeros(64), 100.0, RATE)): "x must be not silent: a recording of zeros has no pitch",
+        (lambda: ddsp.refine_f0(ones(64), 8e3, RATE)): "f0 must be below half the sample rate of 16000 Hz, or no harm",
+        (lambda: ddsp.note_controls(64, RATE).encode(ones((1, 64)))): "pitch must be the MIDI pitches of the notes",
+        (
+            lambda: ddsp.note_controls(64, RATE).encode(ones((1, 64)), [120])
+        ): "pitch must be from 0 to below 119.2, half",
     }.items():
         with pytest.raises(ValueError, match=message):
             call()

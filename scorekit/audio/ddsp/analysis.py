@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.audio._checks import check_rate, check_signal
-from scorekit.audio.stft import frame, hann, num_frames
+from scorekit.audio.stft import frame, hann, magnitude, num_frames, phase
 from scorekit.checks import check, check_count
 from scorekit.typing import Array, ArrayLike
 
@@ -109,4 +109,10 @@ def _analyse_frame(x, inside, f0, sample_rate, count, bands):
     bins, taps = power.shape[0], 2 * (bands - 1)
     near = np.maximum(1.0 - np.abs(np.arange(bins) * taps / size - np.arange(bands)[:, None]), 0.0)
     near = jnp.asarray(near / near.sum(1, keepdims=True), x.dtype)
-    return jnp.hypot(sine, cosine), jnp.arctan2(cosine, sine) / (2 * jnp.pi), jnp.sqrt(near @ power)
+    partials = jax.lax.complex(sine, cosine)
+    return magnitude(partials), phase(partials) / (2 * jnp.pi), _root(near @ power)
+
+
+def _root(x):
+    """The square root, with gradient 0 at 0."""
+    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)

@@ -6,7 +6,7 @@ import pytest
 from parameters import random_params
 
 from experiments import data as data_sets
-from experiments.configs.notes import notes, notes_complex, notes_gpu, notes_spectrogram
+from experiments.configs.notes import notes, notes_complex, notes_controls, notes_gpu, notes_spectrogram
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model
@@ -47,7 +47,13 @@ def loss_of(config, run):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "shape"),
-    [(notes, (128, 64)), (notes_gpu, (512, 64)), (notes_complex, (64, 256)), (notes_spectrogram, (128, 128))],
+    [
+        (notes, (128, 64)),
+        (notes_gpu, (512, 64)),
+        (notes_complex, (64, 256)),
+        (notes_controls, (32, 91)),
+        (notes_spectrogram, (128, 128)),
+    ],
 )
 def test_config_validates_and_its_network_takes_the_representation(four_sines, load_program, module, shape):
     load_program("experiments.train").check(module.get_config())
@@ -57,7 +63,7 @@ def test_config_validates_and_its_network_takes_the_representation(four_sines, l
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", [notes, notes_complex, notes_gpu, notes_spectrogram])
+@pytest.mark.parametrize("module", [notes, notes_complex, notes_controls, notes_gpu, notes_spectrogram])
 def test_small_network_of_a_config_has_a_finite_loss(four_sines, module):
     config = module.get_config()
     config.network.channels = 8

@@ -216,3 +216,11 @@ def test_decoded_codes_have_the_peak_of_the_config(peak):
     codes = np.random.default_rng(0).integers(100, 156, (3, 512))
     found = np.abs(load_data(config).from_model(codes)).max(axis=1)
     np.testing.assert_allclose(found, peak, rtol=1e-5) if peak else np.testing.assert_array_less(found, 0.1)
+
+
+def test_controls_need_sounds_of_known_pitch():
+    given = {"data__representation__name": "controls"}
+    data_sets.check(config_of(base, data__name="soundfont_notes/4khz", **given))
+    message = r"config.data.representation.name=controls: must be another one: soundfont_phrases/4khz has no pitch"
+    with pytest.raises(ConfigError, match=message):
+        data_sets.check(config_of(base, data__name="soundfont_phrases/4khz", **given))

@@ -52,6 +52,36 @@ ROWS: dict[str, Call] = {
         hop=Count(4, alias="f0"),
         window=Count(8, alias="bands"),
     ),
+    "audio.ddsp.refine_f0": call(
+        ddsp.refine_f0,
+        x=Data(_SOUND, {"integer": "integers count as floats"}, alias="f0"),
+        f0=Number(100.0, low=0.0, high=500.0),
+        sample_rate=_RATE,
+        partials=Count(2),
+        hop=Count(4),
+        window=Count(8),
+    ),
+    "audio.ddsp.synthesise": call(
+        lambda **kwargs: ddsp.synthesise(jax.random.key(0), **kwargs),
+        f0=Data(np.full(5, 100.0, np.float32), {"integer": "integers count as floats"}, alias="amplitudes"),
+        amplitudes=Data(_BANDS, {"integer": "integers count as floats"}),
+        bands=Data(_BANDS, {"integer": "integers count as floats"}),
+        sample_rate=_RATE,
+        hop=Count(4, alias="bands"),
+        length=Count(16, alias="bands"),
+    ),
+    "audio.ddsp.note_controls": call(
+        ddsp.note_controls,
+        length=Count(16),
+        sample_rate=_RATE,
+        partials=Count(2),
+        bands=Count(3, least=2),
+        hop=Count(4, alias="length"),
+        window=Count(8, alias="bands"),
+        floor=Number(1e-3, low=0.0),
+        log_mean=Number(-5.0),
+        log_std=Number(1.5, low=0.0),
+    ),
 }
 
 EXEMPT: dict[str, str] = {}

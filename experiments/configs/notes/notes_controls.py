@@ -1,0 +1,21 @@
+"""The notes of ``notes.py`` as controls of a synthesiser: pitch, partials and noise bands of frames of 32 ms.
+
+python -m experiments.train --config=experiments/configs/notes/notes_controls.py --workdir=runs/notes_controls
+"""
+
+from experiments.configs.notes import notes
+
+
+def get_config():
+    config = notes.get_config()
+    config.data.representation.update({"name": "controls", "by_bins": None, "dct_power": None, "log_std": None})
+    config.data.representation.update({"bands": 65, "hop": 128, "partials": 24})
+    config.data.map.name = "none"
+    config.noise_factor = 2.8
+    config.network.channels = 128
+    config.network.multipliers = (1, 1)
+    config.network.factors = (2,)
+    config.network.grid = (8,)
+    config.network.patch = 1
+    config.training.steps = 4000
+    return config

@@ -1,0 +1,151 @@
+"""The controls of the synthesiser as what a network models: notes of known pitch, analysed and played again.
+
+A diffusion model of controls is latent diffusion whose decoder is not learned: its samples are frequencies, amplitudes
+and noise bands, and the sound is what :func:`synthesise` plays of them.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from scorekit.audio._checks import check_rate, check_signal
+from scorekit.audio.ddsp.analysis import analyse
+from scorekit.audio.ddsp.controls import upsample
+from scorekit.audio.ddsp.filters import filtered_noise
+from scorekit.audio.ddsp.oscillators import harmonics
+from scorekit.audio.ddsp.pitch import refine_f0
+from scorekit.audio.representations import Representation
+from scorekit.audio.stft import num_frames
+from scorekit.checks import check, check_count, check_positive
+from scorekit.typing import Array, ArrayLike, Key
+
+__all__ = ["note_controls", "synthesise"]
+
+_MIDDLE, _SEMITONES, _FINE = 60.0, 6.0, 0.1
+"""Of the two channels of the pitch: MIDI pitch at 0, semitones of a unit, and semitones of a unit of the deviation."""
+
+
+def synthesise(
+    key: Key, f0: ArrayLike, amplitudes: ArrayLike, bands: ArrayLike, sample_rate: float, hop: int, length: int
+) -> Array:
+    """The sound of the controls of frames: ``harmonics(f0, amplitudes) + filtered_noise(bands)``.
+
+    Frequencies are interpolated linearly, amplitudes by Hann windows. The sound is linear in the amplitudes.
+
+    Args:
+      key: of the noise.
+      f0: frequencies of the first partial ``(..., frames)`` in Hz, from 0 to half the sample rate;
+        ``frames = 1 + ceil(length / hop)``.
+      amplitudes: of the partials ``(..., frames, K)``; those at or above half the sample rate are not played.
+      bands: magnitudes of the noise ``(..., frames, bands)``, >= 0.
+      sample_rate: in Hz.
+      hop: samples from one frame to the next.
+      length: of the result, in samples.
+
+    Returns:
+      float32 ``(..., length)``.
+
+    Raises:
+      ValueError: for an argument that :func:`upsample`, :func:`harmonics` or :func:`filtered_noise` does not take.
+
+    >>> controls = jnp.full(5, 100.0), jnp.ones((5, 3)), jnp.zeros((5, 9))
+    >>> synthesise(jax.random.key(0), *controls, 1000.0, 16, 64).shape
+    (64,)
+
+    Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643), the harmonic plus noise model.
+    """
+    check_signal("(..., frames)", f0=f0)
+    check_signal("(..., frames, K)", amplitudes=amplitudes)
+    check_count(hop=hop, length=length)
+    frames = num_frames(length, hop)
+    for name, found in (("f0", jnp.shape(f0)[-1]), ("amplitudes", jnp.shape(amplitudes)[-2])):
+        if found != frames:
+            raise ValueError(f"{name} must have {frames} frames for a length of {length} and hop of {hop}, got {found}")
+    pitch = upsample(jnp.asarray(f0)[..., None], hop, length)[..., 0]
+    tones = harmonics(pitch, upsample(amplitudes, hop, length, "hann"), sample_rate)
+    return tones + filtered_noise(key, bands, hop, length)
+
+
+def note_controls(
+    length: int,
+    sample_rate: float,
+    partials: int = 30,
+    bands: int = 16,
+    hop: int = 64,
+    window: int = 256,
+    floor: float = 1e-3,
+    log_mean: float = -5.0,
+    log_std: float = 1.5,
+) -> Representation:
+    """Notes as controls of the synthesiser, a signal of frames ``(B, L / hop, 2 + partials + bands)``.
+
+    The channels of a frame are its pitch, ``(round(p) - 60) / 6`` with the mean MIDI pitch p of the note, and the
+    deviation from it in tenths of a semitone; then ``(log(a + floor) - log_mean) / log_std`` of the amplitudes of the
+    partials and of the magnitudes of the noise. Decoding rounds the mean of the first channel, so that a model plays in
+    tune. The last frame, whose window is half outside the sound, repeats the one before.
+
+    Args:
+      length: L, a multiple of ``hop``.
+      sample_rate: in Hz.
+      partials: their number.
+      bands: number of noise bands, equally spaced from 0 to half the sample rate, both included.
+      hop: samples from one frame to the next.
+      window: samples of a frame of the analysis, at least two periods of the lowest pitch.
+      floor: added to amplitudes and magnitudes; a full-scale sine has the amplitude 1.
+      log_mean: typical mean of the logarithms.
+      log_std: typical standard deviation of the logarithms.
+
+    Returns:
+      The representation; ``encode`` needs the MIDI pitches ``(B,)`` of the notes as its second argument.
+
+    Raises:
+      ValueError: if ``hop`` does not divide ``length`` or a number is out of range; when encoding, for sounds without
+        pitch, silent sounds, and a pitch that has no harmonic below half the sample rate.
+
+    >>> representation = note_controls(512, 4000.0, partials=4, bands=5)
+    >>> sound = 0.5 * jnp.sin(2 * jnp.pi * 440 / 4000 * jnp.arange(512))[None]
+    >>> x = jax.jit(representation.encode)(sound, jnp.array([69]))
+    >>> x.shape, jax.jit(representation.decode)(x).shape
+    ((1, 8, 11), (1, 512))
+
+    Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643) for the controls.
+    """
+    check_rate(sample_rate=sample_rate)
+    check_count(length=length, partials=partials, hop=hop, window=window)
+    check_count(2, bands=bands)
+    check_positive(floor=floor, log_std=log_std)
+    check(jnp.isfinite, "finite", log_mean=log_mean)
+    if length % hop or bands > window // 4 + 1:
+        raise ValueError(
+            f"hop must divide the {length} samples and bands be at most window / 4 + 1, got {hop}, {bands}"
+        )
+    highest = 0.5 * sample_rate
+    top = 69.0 + 12.0 * math.log2(highest / 440.0)
+    within = f"from 0 to below {top:.1f}, half the sample rate of {sample_rate:g} Hz, to have a harmonic that is heard"
+
+    def encode(sound, pitch=None):
+        if pitch is None:
+            raise ValueError("pitch must be the MIDI pitches of the notes, got None: no partials without a pitch")
+        sound, pitch = jnp.asarray(sound), jnp.asarray(pitch, jnp.float32)
+        check(lambda p: (p >= 0) & (p < top), within, pitch=pitch)
+        f0 = refine_f0(sound, _hertz(pitch), sample_rate, hop=hop, window=window)
+        found = analyse(sound, f0, sample_rate, partials, bands=bands, hop=hop, window=window)
+        semitones = 69.0 + 12.0 * jnp.log2(f0 / 440.0)
+        note = jnp.broadcast_to(jnp.round(pitch)[..., None], semitones.shape)
+        logs = (jnp.log(jnp.concatenate([found.amplitudes, found.bands], -1) + floor) - log_mean) / log_std
+        both = jnp.stack([(note - _MIDDLE) / _SEMITONES, (semitones - note) / _FINE], -1)
+        return jnp.concatenate([both, logs], -1)[..., :-1, :]
+
+    def decode(x, dense_map=None):
+        x = jnp.concatenate([x, x[..., -1:, :]], -2)
+        note = x[..., 0].mean(-1, keepdims=True) * _SEMITONES + _MIDDLE
+        f0 = jnp.clip(_hertz(jnp.round(note) + _FINE * x[..., 1]), 0.0, highest)
+        sizes = jnp.maximum(jnp.exp(jnp.minimum(x[..., 2:] * log_std + log_mean, 2.0)) - floor, 0.0)
+        return synthesise(jax.random.key(0), f0, sizes[..., :partials], sizes[..., partials:], sample_rate, hop, length)
+
+    return Representation(encode, decode)
+
+
+def _hertz(pitch: Array) -> Array:
+    return 440.0 * 2.0 ** ((pitch - 69.0) / 12.0)
