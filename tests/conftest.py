@@ -51,9 +51,10 @@ def little_optimised(request):
     wanted = not LITTLE_OPTIMISED.isdisjoint(request.path.relative_to(pathlib.Path(__file__).parent).parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(wanted))
+        before = jax.config.read("jax_disable_most_optimizations")
         jax.config.update("jax_disable_most_optimizations", wanted)
         yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

@@ -61,8 +61,9 @@ class Performer:
         rolls = np.pad(rolls, [(0, 0), (0, 1 + length // frame - rolls.shape[1]), (0, 0)])
         batch = {"roll": rolls, "raw": np.zeros((len(rolls), length), np.int16)}
         dense_map = cut_map(np.asarray(run.model.extracts["dense_map"](batch)), length, size, hop)
+        classes = programs if self.config.data.label in (None, "instrument") else np.zeros_like(programs)
         given = {
-            "labels": np.repeat(programs, windows.num_windows(length, size, hop)),
+            "labels": np.repeat(classes, windows.num_windows(length, size, hop)),
             "dense_map": Masked(dense_map, np.ones(len(dense_map), bool)),
         }
         arguments = run.params, jax.random.key(seed), given

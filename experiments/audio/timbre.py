@@ -94,7 +94,8 @@ def transfer(config: Config, run: Run, batch: Batch, targets: np.ndarray) -> dic
         bar.update(3)
         found["new sample"] = sample(target, jax.random.normal(jax.random.key(0), x.shape) * schedule.sigma(ts[0]))
         bar.update(4)
-    sounds = {name: np.asarray(run.dataset.from_model(x)) for name, x in found.items()}
+    decode = jax.jit(run.dataset.from_model)
+    sounds = {name: np.asarray(decode(x)) for name, x in found.items()}
     for name, x in sounds.items():
         check_samples(x, sampler_of(config, 1.0), f"sounds ({name})")
     return {"held out": run.dataset.real(batch), **sounds}

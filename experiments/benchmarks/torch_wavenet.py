@@ -67,12 +67,14 @@ class CausalWaveNet(nn.Module):
 def like(network: Any, params: Mapping[str, Any]) -> CausalWaveNet:
     """The network of the same sizes and parameters as a Flax one.
 
+    Neither has dropout, whose key nobody gives.
+
     Raises:
       ValueError: if an attribute outside :data:`SIZES` has another value than its default, or the inputs are no codes.
     """
     for name, field in type(network).__dataclass_fields__.items():
         value = getattr(network, name, None)
-        if name not in (*SIZES, "parent", "name", "dtype", "remat") and value != field.default:
+        if name not in (*SIZES, "parent", "name", "dtype", "remat", "dropout") and value != field.default:
             raise ValueError(f"{name} must be {field.default} for the network in PyTorch, got {value}")
     if network.num_codes is None:
         raise ValueError("num_codes must be set for the network in PyTorch, got None")

@@ -48,13 +48,15 @@ def parse_key(name: str) -> int:
     Raises:
       ValueError: for another name.
 
-    >>> [KEYS[parse_key(name)] for name in ("F# minor", "Bb", "Am", "a minor", "B♭ maj")]
-    ['F♯ minor', 'B♭ major', 'A minor', 'A minor', 'B♭ major']
+    >>> [KEYS[parse_key(name)] for name in ("F# minor", "Bb", "Am", "EB MINOR", "B♭ maj")]
+    ['F♯ minor', 'B♭ major', 'A minor', 'E♭ minor', 'B♭ major']
     """
     found = _NAME.fullmatch(name.strip())
     if found is None:
         raise ValueError(f"must be a key such as C, F# minor or Bbm, got {name!r}")
     letter, accidental, mode = found.groups()
-    tonic = _LETTERS[letter.lower()] + (accidental in ("#", "♯") and accidental != "") - (accidental in ("b", "♭"))
+    tonic = (
+        _LETTERS[letter.lower()] + (accidental in ("#", "♯") and accidental != "") - (accidental.lower() in ("b", "♭"))
+    )
     minor = mode == "m" or mode.lower() in ("minor", "min")
     return tonic % 12 + 12 * minor

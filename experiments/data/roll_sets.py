@@ -106,8 +106,9 @@ class Rolls(Dataset):
         numbers = []
         for field in ("train_split", "test_split"):
             found = _SPLIT.fullmatch(config.data[field])
-            allowed = "train or test, or of them the first phrases, as train[:100]"
-            require(found is not None, f"data.{field}", config.data[field], allowed)
+            which = field.removesuffix("_split")
+            fits = found is not None and found[1] == which
+            require(fits, f"data.{field}", config.data[field], f"{which}, or of it the first phrases, as {which}[:100]")
             assert found is not None
             size = int(found[2] or _SIZES[found[1]])
             require(size > 0, f"data.{field}", config.data[field], "a split with phrases in it")
@@ -176,6 +177,7 @@ class MidiFiles(Rolls):
     def _load(self, config: Config):
         root = Path(config.data.path).expanduser()
         parts = [root / config.data[field] for field in ("train_split", "test_split")]
+        require(parts[0] != parts[1], "data.test_split", config.data.test_split, "another folder than data.train_split")
         if all(part.is_dir() for part in parts):
             train, test = (_files(part) for part in parts)
         else:

@@ -113,6 +113,7 @@ class Sounds(Dataset):
     fields: tuple[str, ...]
     labels: tuple[str, ...]
     load: Callable[..., Any]
+    _by_pitch = False
 
     def __init__(self, config: Config):
         options = config.data
@@ -138,6 +139,7 @@ class Sounds(Dataset):
         require(fits, "data.crop", options.crop, f"a multiple of {self._hop} up to {length}")
         self._representation = build_representation(config, self._crop, train.sample_rate)
         self._axes, self._by_pitch = axes_of(config), needs_pitch(config)
+        self._encode_by_pitch = jax.jit(self._representation.encode)
         self._full = full[0]
         self.train, self.test = (self._cropped(part, np.zeros(len(part["x"]), int)) for part in full)
         self.shape = jax.eval_shape(self.inputs, rows_of(self.test, slice(1))).shape[1:]
@@ -180,7 +182,7 @@ class Sounds(Dataset):
     def inputs(self, batch):
         if not self._by_pitch:
             return super().inputs(batch)
-        return self._representation.encode(audio.pcm_to_float(batch["x"]), batch["pitch"])
+        return self._encode_by_pitch(audio.pcm_to_float(batch["x"]), batch["pitch"])
 
     def to_sound(self, x, conditions=None):
         """What the network receives as sounds ``(B, L)`` at full scale 1."""

@@ -45,7 +45,7 @@ def pixels(dataset: Any, levels: int | None = None) -> Coding:
     """
     bins = dataset.bins
     if bins is None:
-        raise ValueError(f"name must be codes or mu_law: {dataset.name} has no pixels of discrete values")
+        raise ValueError(f"name must be another one than pixels: {dataset.name} has no pixels of discrete values")
     num = bins if levels is None else levels
     if num > bins:
         raise ValueError(f"levels must be at most the {bins} values of {dataset.name}, got {num}")
@@ -64,7 +64,7 @@ def mu_law(dataset: Any, codes: int = 256, factor: int = 1) -> Coding:
       ValueError: for data without sounds, or a factor that does not divide their length.
     """
     if not hasattr(dataset, "sample_rate"):
-        raise ValueError(f"name must be pixels or codes: {dataset.name} has no sounds")
+        raise ValueError(f"name must be another one than mu_law: {dataset.name} has no sounds")
     length = dataset.test["x"].shape[1]
     if length % factor:
         raise ValueError(f"factor must be a divisor of the {length} samples of {dataset.name}, got {factor}")

@@ -214,7 +214,8 @@ class Encoder:
 
 def _checksum(config: Config, params: PyTree) -> str:
     length = config.data.captions.length or captions.LENGTH
-    meaning = {**dict(leaves(config.dual_encoder)), "image_size": config.data.image_size, "length": length}
+    given = {name: value for name, value in leaves(config.dual_encoder) if value is not None}  # of later versions
+    meaning = {**given, "image_size": config.data.image_size, "length": length}
     found = hashlib.sha256(json.dumps(meaning, sort_keys=True, default=str).encode())
     for leaf in jax.tree.leaves(params):
         found.update(np.asarray(leaf).tobytes())
@@ -257,7 +258,7 @@ def open_encoder(workdir: str | Path, given: str) -> Encoder:
     step, params = restore(given, folder, None, config.evaluation.ema)
     if step < config.training.steps:
         raise ConfigError(f"{given}: is not finished, at step {step:,} of {config.training.steps:,}; continue it, or "
-                          f"end it where it is with --config.training.steps={step}")  # fmt: skip
+                          f"end it by --config.training.steps={step} of experiments.text.contrastive")  # fmt: skip
     return Encoder(config, module, jax.tree.map(jnp.asarray, params), config.data.image_size)
 
 

@@ -73,8 +73,8 @@ def fields() -> ConfigDict:
 
 
 RANGES = {
-    "transcriber.lowest": count(0, 127),
-    "transcriber.highest": count(0, 127),
+    "transcriber.lowest": count(16, 111),  # mir_eval measures from 20 to 5,000 Hz
+    "transcriber.highest": count(16, 111),
     "transcriber.channels": count(1, 2**16),
     "transcriber.blocks": count(0, 1024),
     "transcriber.windows": items(between(1 / FRAME_RATE, SECONDS), least=1),

@@ -67,10 +67,12 @@ def check_encoder(config: Config, encoder: str | None, saved: dict[str, Any], wo
     if _ENCODER not in saved:
         unknown = f"{workdir}: saved without a checksum of its encoder; {folder} is taken for it"
         warnings.warn(unknown, stacklevel=2)
+    elif saved[_ENCODER] != encoder and flags.reinterpret():
+        print(f"config.data.embeddings.encoder={folder}: has other weights than {workdir} was trained with")
     elif saved[_ENCODER] != encoder:
         raise ConfigError(
             f"config.data.embeddings.encoder={folder}: has other weights than the encoder that {workdir} was trained "
-            f"with; name that one, or train anew in another folder"
+            f"with; restore that one, train anew in another folder, or pass --reinterpret_weights if this is meant"
         )
 
 

@@ -52,6 +52,12 @@ def sketch() -> tuple[composing.Sketch, Song | None]:
     named = [flag for flag in (_CONTINUE, _FILL, _HARMONISE) if flag.value is not None]
     if len(named) > 1:
         raise ConfigError(f"--{named[1].name}: must not come with --{named[0].name}; a piece has one beginning")
+    for flag, needed in ((_BARS, _FILL.value), (_SPAN, _FILL.value), (_OCTAVES, named)):
+        if flag.present and not needed:
+            other = "a MIDI file" if flag is _OCTAVES else "--fill"
+            raise ConfigError(f"--{flag.name}: must be left out without {other}, it would do nothing")
+    if _SECONDS.present and named and named[0] is not _CONTINUE:
+        raise ConfigError(f"--seconds: must be left out with --{named[0].name}; the piece is as long as the file")
     steps = round(_SECONDS.value / rolls.STEP) if np.isfinite(_SECONDS.value) else 0
     if steps < 1:
         raise ConfigError(f"--seconds={_SECONDS.value}: must be finite and at least {rolls.STEP}")
@@ -67,6 +73,8 @@ def sketch() -> tuple[composing.Sketch, Song | None]:
     except ValueError as error:
         raise ConfigError(f"--{flag.name}={flag.value}: {error}") from error
     first, last = pieces.gap(str(flag.value), _BARS.value, _SPAN.value)
+    if first < len(song.states):
+        last = min(last, len(song.states))  # the last bar may be longer than its notes
     try:
         return composing.without(song.states, first, last), song
     except ValueError as error:
@@ -99,6 +107,10 @@ def main(config: Config) -> None:
     chosen = keys(config, song)
     program = _PROGRAM.value if _PROGRAM.value is not None else song.instrument if song is not None else 0
     scale = config.sampling.guidance_scale if _GUIDANCE.value is None else _GUIDANCE.value
+    guidable = np.isfinite(scale) and (scale == 1 or config.loss.label_dropout > 0)
+    allowed = "finite, and 1 of a model without config.loss.label_dropout, which is never unconditional"
+    if not guidable:
+        raise ConfigError(f"--guidance={scale}: must be {allowed}")
     shared.check_writable(out, f"--out={out}")
     performer = None if _PERFORM.value is None else pieces.open_performer(_PERFORM.value, program, _SEED.value)
     run = open_run(config, workdir, _STEP.value, (scale,))

@@ -60,7 +60,7 @@ def without(states: np.ndarray, first: int, last: int) -> Sketch:
     held after it.
 
     Raises:
-      ValueError: for a gap that is not inside the piece.
+      ValueError: for a gap that is not inside the piece, or in which all voices hold notes that begin before it.
 
     >>> voice = np.array([[1, 2, 2, 5, 6, 6, 3]]).T.repeat(5, axis=1)
     >>> sketch = without(voice, 2, 5)
@@ -80,6 +80,8 @@ def without(states: np.ndarray, first: int, last: int) -> Sketch:
             end += 1
         found[begin:end, voice] = 0
         known[begin:last, voice] = False
+    if known.all():
+        raise ValueError("must leave a voice to draw: all hold notes there that begin before")
     return Sketch(found, known)
 
 
@@ -121,10 +123,15 @@ def windows(known: np.ndarray, context: int) -> list[int]:
 
 
 def compose(fill: Fill, sketch: Sketch, labels: ArrayLike | Sequence[int], seed: int, context: int) -> np.ndarray:
-    """Pieces ``(B, steps, VOICES)`` as states, one for each label; no note that is given is changed or held on."""
+    """Pieces ``(B, steps, VOICES)`` as states, one for each label; no note that is given is changed or held on.
+
+    What a model draws against that is left out: the holding of a note that is given, and a note on a key that a given
+    one holds down.
+    """
     steps, classes = len(sketch.states), np.asarray(labels, np.int32)
     short = [(0, max(WINDOW - steps, 0)), (0, 0)]
     key, known = jax.random.key(seed), np.pad(sketch.known, short)
+    given_at = known.copy()
     states = np.repeat(np.pad(sketch.states, short)[None], len(classes), axis=0)
     for i, start in enumerate(windows(known, context)):
         at = slice(start, start + WINDOW)
@@ -133,12 +140,21 @@ def compose(fill: Fill, sketch: Sketch, labels: ArrayLike | Sequence[int], seed:
         before = states[:, start - 1] if start else np.zeros_like(states[:, 0])
         states[:, at] = np.where(given, states[:, at], np.asarray(rolls.from_codes(drawn, before)))
         known[at] = True
-    states, cut = states[:, :steps], np.zeros_like(states[:, 0], bool)
-    for step in range(1, steps):
-        held_on = ~sketch.known[step] & (states[:, step] > 0) & (states[:, step] % 2 == 0)
-        cut = held_on & (sketch.known[step - 1] | cut)
-        states[:, step] = np.where(cut, 0, states[:, step])
-    return states
+        _leave_out(states, given_at)
+    return states[:, :steps]
+
+
+def _leave_out(states: np.ndarray, given: np.ndarray) -> None:
+    """Silences, in place, what :func:`compose` says, from the first step of a note to its last."""
+    cut = np.zeros_like(states[:, 0], bool)
+    for step in range(states.shape[1]):
+        now, drawn = states[:, step], ~given[step] & (states[:, step] > 0)
+        keys = np.where(given[step] & (now > 0), (now.astype(int) - 1) // 2, -1)
+        taken = ((now.astype(int)[:, :, None] - 1) // 2 == keys[:, None, :]).any(axis=-1)
+        held = drawn & (now % 2 == 0)
+        held_on = held & (given[step - 1] | cut) if step else np.zeros_like(cut)
+        cut = held_on | (drawn & ~held & taken)
+        states[:, step] = np.where(cut, 0, now)
 
 
 def check(config: Config, given_later: bool = False) -> None:
@@ -169,7 +185,7 @@ def make_fill(config: Config, run: Run, scale: float) -> Fill:
         raise NotFinite(f"the parameters of the {config.model} model are not all finite; nothing was drawn")
     model, transform, guided = run.model, transform_of(config.sampling), scale != 1
     solver = build_solver(config) if model.process is not None else None
-    times = jnp.linspace(1.0, 0.0, (config.sampling.steps or model.length) + 1)
+    steps = (config.sampling.steps or model.length) + 1
 
     def one_by_one(params, key, codes, kept, labels):
         current = conditionals(model, params, labels)
@@ -191,7 +207,10 @@ def make_fill(config: Config, run: Run, scale: float) -> Fill:
         z = jnp.where(known, codes, process.num_tokens)
         if solver is None:
             return discrete.first_hitting_sample(key, denoiser, process, z)
-        return discrete.sample(key, denoiser, process, solver, z, times)
+        share = jnp.clip(jnp.mean(~known), 1e-3, 1 - 1e-6)  # of masks: the noise level at which there are so many
+        begin = process.schedule.time_at(jnp.log1p(-share) - jnp.log(share))
+        begin = jnp.where(known.any(), begin, 1.0)
+        return discrete.sample(key, denoiser, process, solver, z, jnp.linspace(begin, 0.0, steps))
 
     causal = jax.jit(one_by_one, static_argnums=3)
     masked = jax.jit(by_masks)

@@ -63,16 +63,27 @@ def table(found: dict, caption: str) -> Table:
     return Table(["", *_HEADER], lines, caption)
 
 
+def windows_of(states: np.ndarray, each: int) -> np.ndarray:
+    """``each`` windows of every phrase ``(N, steps, VOICES)``, beginning anywhere as the held-out ones do."""
+    starts = np.random.default_rng(0).integers(states.shape[1] - WINDOW + 1, size=(each, len(states)))
+    return np.concatenate(
+        [np.stack([x[at : at + WINDOW] for x, at in zip(states, row, strict=True)]) for row in starts]
+    )
+
+
 def chain_of(trained: np.ndarray) -> statistics.Chain:
-    """Of the training phrases ``(N, steps, VOICES)``."""
-    return statistics.Chain(np.asarray(rolls.to_codes(trained)))
+    """Of windows of the training phrases ``(N, steps, VOICES)``."""
+    return statistics.Chain(np.asarray(rolls.to_codes(windows_of(trained, 4))))
 
 
 def main(config: Config) -> None:
     start, workdir, num, seed = time.monotonic(), shared.path(_WORKDIR), _NUM.value, _SEED.value
-    configs = {workdir: config, **{Path(other).expanduser().absolute(): kinds.saved(other) for other in _OTHERS.value}}
-    for each in configs.values():
-        check(each)
+    check(config)
+    with shared.named("others"):
+        others = {Path(other).expanduser().absolute(): kinds.saved(other) for other in _OTHERS.value}
+        for each in others.values():
+            check(each)
+    configs = {workdir: config, **others}
     shared.check_writable(workdir, f"--workdir={workdir}")
     steps = WINDOW * _LONG.value
     (reference, keys), (half, _) = held_out(0, num), held_out(num, num)
@@ -82,21 +93,23 @@ def main(config: Config) -> None:
         long_parts["held-out phrases"] = held_out(3 * num, num, steps)[0]
     for i, (folder, its) in enumerate(configs.items()):
         scale = its.sampling.guidance_scale
-        run = open_run(its, folder, None if i else _STEP.value, (scale,))
+        with shared.named("others" if i else "workdir"):
+            run = open_run(its, folder, None if i else _STEP.value, (scale,))
         if not i:
             trained = np.stack([song.states for song in Rolls(config).songs])
-            parts["training phrases"] = trained[:num, :WINDOW]
+            parts["training phrases"] = windows_of(trained, -(-num // len(trained)))[:num]
             chain, summary = chain_of(trained), facts(run)  # type: ignore[arg-type]
             parts["Markov chain"] = chain.sample(num, WINDOW, seed)
             found = chain.bits(run.dataset.test["x"].reshape(-1, WINDOW, rolls.VOICES))
             bits.append(["Markov chain", "exact", found.mean(), found.std(ddof=1) / len(found) ** 0.5])
-        print(f"drawing from {folder.name} …", flush=True)
+        name = folder.name if [other.name for other in configs].count(folder.name) == 1 else str(folder)
+        print(f"drawing from {name} …", flush=True)
         fill = composing.make_fill(its, run, scale)
-        parts[folder.name] = composing.compose(fill, composing.nothing(WINDOW), keys, seed, _CONTEXT)
+        parts[name] = composing.compose(fill, composing.nothing(WINDOW), keys, seed, _CONTEXT)
         if steps:
-            long_parts[folder.name] = composing.compose(fill, composing.nothing(steps), long_keys, seed, _CONTEXT)
+            long_parts[name] = composing.compose(fill, composing.nothing(steps), long_keys, seed + 1, _CONTEXT)
         of_run = bits_per_symbol(its, run.model, run.dataset, run.params)
-        bits.append([folder.name, of_run.kind, rolls.VOICES * of_run.total, rolls.VOICES * of_run.error])
+        bits.append([name, of_run.kind, rolls.VOICES * of_run.total, rolls.VOICES * of_run.error])
     rows = statistics.rows(parts, reference)
     drift = {
         f"{name}, window {1 + at // WINDOW}": statistics.distances(

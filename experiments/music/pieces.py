@@ -9,6 +9,7 @@ import mido
 import numpy as np
 
 from experiments.audio import drawing, long_sounds
+from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import base
 from experiments.data import rolls
@@ -16,6 +17,7 @@ from experiments.data.keys import KEYS
 from experiments.data.phrases import Phrases
 from experiments.data.roll_sets import Song, key_of, song_of_file
 from experiments.models.runs import write_results
+from experiments.music import songs
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.piano_rolls import roll_picture
 from experiments.reporting.report import Figure, Heading, Section
@@ -28,6 +30,8 @@ SAMPLE_RATE = 16000
 FILE = "compositions.json"
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
 _BEATS = 4
+_TEMPO = 500_000
+"""Microseconds of a beat of a file that does not say."""
 
 
 def read(flag: str, path: str, octaves: bool) -> Song:
@@ -37,7 +41,7 @@ def read(flag: str, path: str, octaves: bool) -> Song:
       ConfigError: if it cannot be read or has no notes, or notes out of range without ``octaves``.
     """
     try:
-        song, remarks = song_of_file(path, octaves)
+        song, remarks = song_of_file(Path(path).expanduser(), octaves)
     except ValueError as error:
         hint = "; --octaves moves them" if "must have notes from" in str(error) else ""
         raise ConfigError(f"--{flag}={path}: {error}{hint}") from error
@@ -60,7 +64,10 @@ def gap(path: str, bars: str | None, span: str | None) -> tuple[int, int]:
         allowed = "bars, such as 2-3" if bars is not None else "seconds, such as 1.5-4"
         raise ConfigError(f"--{given}={text}: must be a range of {allowed}")
     if span is not None:
-        return round(float(found[1]) / rolls.STEP), round(float(found[2]) / rolls.STEP)
+        first, last = (round(float(found[i]) / rolls.STEP) for i in (1, 2))
+        if first == last:
+            raise ConfigError(f"--span={span}: must have a step of {rolls.STEP} s")
+        return first, last
     bar = _BEATS * seconds_per_beat(path)
     if int(found[1]) < 1:
         raise ConfigError(f"--bars={bars}: must begin with bar 1 or later")
@@ -73,10 +80,17 @@ def seconds_per_beat(path: str) -> float:
     Raises:
       ConfigError: if the tempo changes.
     """
-    tempos = {message.tempo for track in mido.MidiFile(path).tracks for message in track if message.type == "set_tempo"}
+    changes = {0: _TEMPO}
+    for track in mido.MidiFile(Path(path).expanduser()).tracks:
+        ticks = 0
+        for message in track:
+            ticks += message.time
+            if message.type == "set_tempo":
+                changes[ticks] = message.tempo
+    tempos = set(changes.values())
     if len(tempos) > 1:
         raise ConfigError(f"--bars: must be of a file of one tempo, {path} has {len(tempos)}; name seconds by --span")
-    return next(iter(tempos), 500_000) / 1e6
+    return tempos.pop() / 1e6
 
 
 class Performer(NamedTuple):
@@ -93,31 +107,39 @@ def open_performer(folder: str, program: int, seed: int) -> Performer:
     Raises:
       ConfigError: if it is another model, or knows no such instrument.
     """
-    config = base.saved(folder)
-    drawing.check_kind(Phrases, config, folder)
+    with shared.named("perform"):
+        config = base.saved(folder)
+        drawing.check_kind(Phrases, config, folder)
     require(config.data.map.name in ("piano_roll", "tones"), "data.map.name", config.data.map.name,
             f"piano_roll or tones in --perform={folder}, a model of sounds given the roll")  # fmt: skip
     if program not in PROGRAMS:
         listed = ", ".join(map(str, PROGRAMS))
         raise ConfigError(f"--program={program}: must be one of {listed}, the instruments of --perform={folder}")
-    run, _ = drawing.open_kind(Phrases, config, folder, scales=(config.sampling.guidance_scale,))
+    lowest, highest = long_sounds.keys_of(config)
+    if lowest > rolls.LOWEST or highest < rolls.HIGHEST:
+        raise ConfigError(f"--perform={folder}: must know the keys from {rolls.LOWEST} to {rolls.HIGHEST}, "
+                          f"config.data.map has those from {lowest} to {highest}")  # fmt: skip
+    with shared.named("perform"):
+        run, _ = drawing.open_kind(Phrases, config, folder, scales=(config.sampling.guidance_scale,))
     return Performer(config, run, seed)
 
 
 def play(music: Sequence[Sequence[Note]], program: int, seconds: float, performer: Performer | None = None):
     """Sounds ``(N, L)`` of pieces by name: rendered from the SoundFont, and performed; and their sample rate."""
     rate = SAMPLE_RATE if performer is None else performer.run.dataset.sample_rate
-    font, sounds = read_soundfont(), {}
-    if performer is not None:
-        size, frame = performer.run.model.shape[0], round(rate / FRAME_RATE)
-        hop = max(size // 2 // frame, 1) * frame
-        played = np.stack([piano_roll(notes, 1 + round(seconds * FRAME_RATE)) for notes in music])
-        programs = np.full(len(played), program, np.int32)
-        found = long_sounds.perform(performer.config, performer.run, played, programs, hop, performer.seed)
-        sounds["performed"] = found
-        seconds = found.shape[1] / rate
+    font, frames = read_soundfont(), 1 + round(seconds * FRAME_RATE)
     rendered = [render_phrase(font, program, notes, sample_rate=rate, seconds=seconds) for notes in music]
-    return {**sounds, "rendered": np.stack(rendered)}, rate
+    sounds = {"rendered": np.stack(rendered)}
+    if performer is not None:
+        pieces = [
+            songs.Song(str(i), piano_roll(notes, frames), program, sound)
+            for i, (notes, sound) in enumerate(zip(music, rendered, strict=True))
+        ]
+        hop = long_sounds.hop_of(performer.run, 0.5)
+        found, _ = songs.perform(performer.config, performer.run, pieces, hop, performer.seed)
+        length = min(map(len, found))  # whole frames: a little shorter
+        sounds = {"performed": np.stack([x[:length] for x in found]), "rendered": sounds["rendered"][:, :length]}
+    return sounds, rate
 
 
 def write(
@@ -134,6 +156,9 @@ def write(
       The sections of a report.
     """
     music, seconds = [rolls.to_notes(piece) for piece in states], states.shape[1] * rolls.STEP
+    for old in folder.glob("*.mid"):  # of more pieces, drawn before
+        if old.stem.isdecimal() and int(old.stem) >= len(states):
+            old.unlink()
     figures, found = [], []
     for i, (notes, known) in enumerate(zip(music, facts, strict=True)):
         midi.write_score(folder / f"{i}.mid", notes, program, seconds)

@@ -59,7 +59,8 @@ def read_scores(files: Sequence[Path], keys: tuple[int, int], octaves: bool) -> 
 def of_scores(files: Sequence[Path], scores: Sequence[list[Note]], rate: int, program: int | None) -> list[Song]:
     """Songs of MIDI files, all for one program or for those of the training set in turn."""
     font, songs = read_soundfont(), []
-    for i, (path, notes) in enumerate(zip(files, scores, strict=True)):
+    for i, (path, score) in enumerate(zip(files, scores, strict=True)):
+        notes = [note._replace(end=max(note.end, note.start + 1 / FRAME_RATE)) for note in score]  # a frame at least
         frames = 1 + round((max(note.end for note in notes) + _REST) * FRAME_RATE)
         plays = PROGRAMS[i % len(PROGRAMS)] if program is None else program
         seconds = (frames - 1) / FRAME_RATE
@@ -85,7 +86,7 @@ def perform(config: Config, run: Run, songs: Sequence[Song], hop: int, seed: int
     by_length: dict[int, list[int]] = {}
     for i, song in enumerate(songs):
         by_length.setdefault(max(-(-(len(song.roll) - 1) // frames_of), 1), []).append(i)
-    found, drawn = [np.zeros(0)] * len(songs), 0.0
+    found, drawn, batch_number = [np.zeros(0)] * len(songs), 0.0, 0
     for units, rows in sorted(by_length.items()):
         windows = max(round(units * _UNIT * rate / hop), 1)
         batches = -(-len(rows) // max(_WINDOWS // windows, 1))
@@ -94,7 +95,8 @@ def perform(config: Config, run: Run, songs: Sequence[Song], hop: int, seed: int
         for start in range(0, len(padded), each):
             batch = [songs[i] for i in padded[start : start + each]]
             rolls = np.stack([_longer(song.roll, 1 + units * frames_of) for song in batch])
-            sounds = play(rolls, np.array([song.program for song in batch], np.int32), seed + start)
+            sounds = play(rolls, np.array([song.program for song in batch], np.int32), seed + batch_number)
+            batch_number += 1
             for i, x in zip(padded[start : start + each], sounds, strict=True):
                 found[i] = x[: len(songs[i].rendered)]
             drawn += each * units * _UNIT

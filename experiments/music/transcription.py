@@ -80,8 +80,8 @@ def open_transcriber(config: Config, workdir: Path, step: int | None = None) -> 
     threshold = config.evaluation.onset_threshold
     if threshold is None and "onset_threshold" not in kept:
         raise ConfigError(
-            f"--config.evaluation.onset_threshold=… must be given: the training in {workdir} has not ended, which "
-            f"chooses one"
+            f"--workdir={workdir}: the training has not ended, which chooses the threshold of onsets; finish it, or "
+            f"transcribe with --config.evaluation.onset_threshold=…"
         )
     built = transcriber.build_transcriber(config, kept["sample_rate"])
     like = jax.eval_shape(lambda: transcriber.init_params(built, jax.random.key(0)))

@@ -38,8 +38,10 @@ def sample_picture(
                 path, spectrogram_images(both), columns=len(sounds), row_labels=preview.rows, title=title
             )
         case Pictures(images):
-            columns = 10 if preview.rows is None else len(images) // len(preview.rows)
-            return plots.image_grid(path, images, columns=columns, row_labels=preview.rows, title=title)
+            shown = None if real is None else dataset.view(real)
+            both = np.concatenate([images, shown.images]) if isinstance(shown, Pictures) else images
+            columns = 10 if preview.rows is None else len(both) // len(preview.rows)
+            return plots.image_grid(path, both, columns=columns, row_labels=preview.rows, title=title)
     raise ValueError(f"view must be Pictures, Points or Sounds, got {type(dataset.view(samples)).__name__}")
 
 

@@ -40,7 +40,7 @@ from experiments.models.runs import write_arrays
 from experiments.reporting.captioned import captioned_grid
 from experiments.reporting.report import ConfigSection, Figure, Table, write_report
 from experiments.text import embeddings, prompts
-from experiments.text.stages import check, draw, for_full_pictures, labels_for, open_stages
+from experiments.text.stages import check, draw, for_full_pictures, labels_for, open_stages, saved_stage
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
@@ -58,7 +58,7 @@ shared.reinterpret_weights()
 
 def first_config() -> Config:
     """The config of the first stage."""
-    return for_full_pictures(base.saved(_STAGES.value[0]))
+    return for_full_pictures(saved_stage(_STAGES.value[0]))
 
 
 def numbers(flag: shared.Flag, count: int) -> list[float] | None:
@@ -85,12 +85,12 @@ def main(config: Config) -> None:
     for flag in (_NEGATIVE, _STYLE):
         if flag.value is not None and not written and (flag is _NEGATIVE or _LABELS.value is not None):
             raise ConfigError(f"--{flag.name}={flag.value}: must be left out without --caption")
-    configs = [config, *(for_full_pictures(base.saved(name)) for name in names[1:])]
+    configs = [config, *(for_full_pictures(saved_stage(name)) for name in names[1:])]
     for one, scale in zip(configs, numbers(_SCALES, len(names)) or [], strict=False):
         one.sampling.guidance_scale = scale
     for one, level in zip(configs[1:], numbers(_NOISE, len(names) - 1) or [], strict=False):
         one.sampling.map_noise = level
-    prior_config = None if _PRIOR.value is None else base.saved(_PRIOR.value)
+    prior_config = None if _PRIOR.value is None else saved_stage(_PRIOR.value, "prior")
     if prior_config is not None:
         embeddings.check_prior(prior_config, str(_PRIOR.value), configs[0], names[0], bool(written))
     check(configs, names, bool(written), prior_config is not None)

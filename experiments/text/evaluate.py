@@ -39,7 +39,7 @@ from experiments.reporting.report import tables_as_text, write_report
 from experiments.text import embeddings, evaluators, examples, measures
 from experiments.text import evaluation_report as reporting
 from experiments.text.cells import Cell, Painter, by_style, check_threshold, grid, in_two_batches, keep
-from experiments.text.stages import check, for_full_pictures, open_stages, pictures_of
+from experiments.text.stages import check, for_full_pictures, open_stages, pictures_of, saved_stage
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
@@ -58,7 +58,7 @@ shared.reinterpret_weights()
 
 def first_config() -> Config:
     """The config of the first stage."""
-    return for_full_pictures(base.saved(_STAGES.value[0]))
+    return for_full_pictures(saved_stage(_STAGES.value[0]))
 
 
 class Settings(NamedTuple):
@@ -92,6 +92,7 @@ def beside(about: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     same = {
         "entries": "evaluator and captions",
+        "side": "size of the pictures",
         "num": "number of pictures",
         "seed": "seed",
         "vgg": "weights of VGG-16",
@@ -101,11 +102,16 @@ def beside(about: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{first}: {name}": row for name, row in found.items() if not name.startswith(("real", "chance"))}
 
 
+def identity_of(evaluator: evaluators.Evaluator, gallery: examples.Gallery) -> str:
+    """Of an evaluator and the texts that it scores, the same on every machine."""
+    return hashlib.sha256("\n".join([evaluator.identity, *gallery.texts]).encode()).hexdigest()[:16]
+
+
 def main(config: Config) -> None:
     start = time.monotonic()
     names = [str(name) for name in _STAGES.value]
-    configs = [config, *(for_full_pictures(base.saved(name)) for name in names[1:])]
-    prior_config = None if _PRIOR.value is None else base.saved(_PRIOR.value)
+    configs = [config, *(for_full_pictures(saved_stage(name)) for name in names[1:])]
+    prior_config = None if _PRIOR.value is None else saved_stage(_PRIOR.value, "prior")
     if prior_config is not None:
         embeddings.check_prior(prior_config, str(_PRIOR.value), config, names[0], written=True)
     check(configs, names, with_captions=False, embedded=prior_config is not None)
@@ -132,7 +138,8 @@ def main(config: Config) -> None:
     vgg = measures.vgg_features(_VGG.value)
     real = functools.cache(lambda: measures.reference(last, evaluator, vgg))
     about = {"stages": names, "steps": [stage.run.step for stage in stages], "configs": saved,
-             "evaluator": _EVALUATOR.value, "entries": hashlib.sha256(evaluator.entries.tobytes()).hexdigest()[:16],
+             "evaluator": _EVALUATOR.value, "entries": identity_of(evaluator, gallery),
+             "side": stages[-1].run.model.shape[0],
              "num": _NUM.value, "seed": _SEED.value, "vgg": _VGG.value}  # fmt: skip
     prior = None
     if prior_config is not None:

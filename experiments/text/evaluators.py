@@ -13,6 +13,7 @@ from experiments.data import captions, matching
 from experiments.data.dataset import in_blocks
 from experiments.data.embeddings import EMBEDDING
 from experiments.models import classifier, contrastive
+from experiments.models.partial import digest_of
 from experiments.text.examples import Gallery
 from experiments.text.stages import Stage
 from scorekit.io import as_path
@@ -28,12 +29,14 @@ class Evaluator(NamedTuple):
       features: ``pictures (N, H, W, C) -> (N, D)``.
       entries: ``(G, D)``.
       scores_texts: whether a score is a cosine of a picture and a text, which means something by itself.
+      identity: of the run and its weights, to compare evaluations by.
     """
 
     name: str
     features: Callable[[np.ndarray], np.ndarray]
     entries: np.ndarray
     scores_texts: bool
+    identity: str
 
 
 def check(path: str, config: Config, name: str) -> None:
@@ -81,14 +84,13 @@ def open_evaluator(path: str, last: Stage, gallery: Gallery) -> Evaluator:
         logits = classifier.open_logits(own, ConfigDict({"workdir": path, "step": None}))
         log_p = jax.jit(lambda x: jax.nn.log_softmax(logits(x, jnp.zeros(len(x)))))
         features = lambda x: in_blocks(log_p, np.asarray(x, np.float32), min(_BLOCK, len(x)))
-        return Evaluator(
-            "log-probabilities of a classifier", features, np.eye(len(gallery.texts), dtype=np.float32), False
-        )
+        eye = np.eye(len(gallery.texts), dtype=np.float32)
+        kept = sorted(step.name for step in (as_path(path) / "checkpoints").iterdir() if step.name.isdecimal())
+        return Evaluator("log-probabilities of a classifier", features, eye, False, f"{digest_of(own)} {kept}")
     encoder = contrastive.open_encoder(path, given)
     check_size(last.name, side, given, encoder.image_size)
-    return Evaluator(
-        "embeddings of contrastive encoders", encoder.embed_pictures, encoder.embed_texts(gallery.texts), True
-    )
+    entries = encoder.embed_texts(gallery.texts)
+    return Evaluator("embeddings of contrastive encoders", encoder.embed_pictures, entries, True, encoder.checksum)
 
 
 def check_size(name: str, side: int, given: str, size: int, exactly: bool = False) -> None:

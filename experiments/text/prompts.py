@@ -65,7 +65,7 @@ def single(text: str, given: str) -> str:
     experiments.cli.config.ConfigError: --negative=a cat:1.5 + a dog: must be one caption without a weight
     """
     found = parse(text, given)
-    if [weight for _, weight in found.parts] != [1.0] or found.parts[0][0] != found.text:
+    if [weight for _, weight in found.parts] != [1.0] or " ".join(found.parts[0][0].split()) != found.text:
         raise ConfigError(f"{given}={text}: must be one caption without a weight")
     return found.text
 

@@ -9,7 +9,9 @@ import jax
 import numpy as np
 
 from experiments import data
+from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
+from experiments.configs import base
 from experiments.data import captions, matching
 from experiments.data.embeddings import EMBEDDING, are_examples, scaled
 from experiments.data.images import Images
@@ -43,6 +45,12 @@ def pictures_of(stage: Stage) -> Images:
     """The data of a stage."""
     assert isinstance(stage.run.dataset, Images)
     return stage.run.dataset
+
+
+def saved_stage(name: str, flag: str = "stages") -> Config:
+    """The config of the run in the folder ``name``; errors are about the flag that holds it."""
+    with shared.named(flag):
+        return base.saved(name)
 
 
 def for_full_pictures(config: Config) -> Config:
@@ -91,7 +99,8 @@ def open_stages(configs: Sequence[Config], names: Sequence[str]) -> list[Stage]:
     stages: list[Stage] = []
     for config, name in zip(configs, names, strict=True):
         folder = Path(name).expanduser().absolute()
-        run = open_run(config, folder, None, (config.sampling.guidance_scale,))
+        with shared.named("stages"):
+            run = open_run(config, folder, None, (config.sampling.guidance_scale,))
         if stages:
             factor = config.data.map.factor or 2
             ours, theirs = tuple(side // factor for side in run.model.shape[:2]), stages[-1].run.model.shape[:2]

@@ -27,7 +27,7 @@ from experiments.models.embedded import encoder_of
 from experiments.models.runs import write_arrays
 from experiments.reporting.captioned import captioned_grid
 from experiments.text import embeddings
-from experiments.text.stages import Embedded, check, draw, for_full_pictures, labels_for, open_stages
+from experiments.text.stages import Embedded, check, draw, for_full_pictures, labels_for, open_stages, saved_stage
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, the decoder first.", required=True)
 _PICTURE = flags.DEFINE_multi_string("picture", [], "A file with a picture; twice for --between.")
@@ -42,7 +42,7 @@ shared.reinterpret_weights()
 
 def first_config() -> Config:
     """The config of the decoder."""
-    return for_full_pictures(base.saved(_STAGES.value[0]))
+    return for_full_pictures(saved_stage(_STAGES.value[0]))
 
 
 def check_given(paths: list[str]) -> tuple[list[str], list[float]]:
@@ -68,7 +68,7 @@ def main(config: Config) -> None:
     start = time.monotonic()
     names, paths = [str(name) for name in _STAGES.value], list(_PICTURE.value)
     edit, weights = check_given(paths)
-    configs = [config, *(for_full_pictures(base.saved(name)) for name in names[1:])]
+    configs = [config, *(for_full_pictures(saved_stage(name)) for name in names[1:])]
     embeddings.check_decoder(config, names[0])
     check(configs, names, False, embedded=True)
     out = shared.results(_OUT, Path(names[-1]).expanduser().absolute() / "variations" / "variations", ".png", ".npz")

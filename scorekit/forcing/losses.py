@@ -157,8 +157,9 @@ def denoising_loss_at(
     loss = jnp.sum(jnp.where(exists, unfold(value), 0.0), axis=1) / count
     each = {name: unfold(value) for name, value in aux._asdict().items() if name != "by_noise_level"}
     each["weight"] = jnp.where(exists, each["weight"], 0.0)
-    summed = lambda value: losses.bin_by_noise_level(jnp.where(exists, value, 0.0).ravel(), aux.log_snr)
-    binned = summed(each["eps_mse"])._replace(count=summed(1.0).sum)
+    summed = lambda value, log_snr: losses.bin_by_noise_level(jnp.where(exists, value, 0.0).ravel(), log_snr)
+    ones, known = jnp.ones_like(each["eps_mse"]), jnp.where(jnp.isnan(aux.log_snr), jnp.inf, aux.log_snr)
+    binned = summed(each["eps_mse"], aux.log_snr)._replace(count=summed(ones, known).sum)
     return loss, aux._replace(**each, by_noise_level=binned)
 
 

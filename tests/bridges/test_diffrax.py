@@ -49,13 +49,13 @@ def draws(parts, schedule, t, n):
 
 # ---- the probability-flow ODE --------------------------------------------------------------------------------------
 
-ENDS = {"linear_vp": 1e-3, "sub_vp": 0.02, "cosine": 0.0, "edm": 0.0}
+ENDS = {"linear_vp": 1e-3, "sub_vp": 0.02, "cosine": 0.0, "edm": 0.0, "rectified_flow": 0.0}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "solver"),
-    [("linear_vp", "Tsit5"), ("sub_vp", "Tsit5"), ("edm", "Tsit5"), ("cosine", "Dopri5")],
+    [("linear_vp", "Tsit5"), ("sub_vp", "Tsit5"), ("edm", "Tsit5"), ("rectified_flow", "Tsit5"), ("cosine", "Dopri5")],
 )
 @in_float64
 def test_ode_reaches_the_exact_flow_and_agrees_with_heun(name, solver):

@@ -18,6 +18,7 @@ ORDERS = {  # one of each kind, and of the round trip: the leading errors of sol
     "midpoint_angle": (solvers.Midpoint(coordinate="angle"), 3),
     "rk4_flow": (solvers.RK4(), 5),
     "dpm_3_x0": (solvers.DPMSolver(order=3), 3),
+    "dpm_2_eps": (solvers.DPMSolver(order=2, prediction="eps"), 3),
     "dpmpp_2m": (solvers.DPMSolverPP2M(), 3),
     "ab_3_flow": (solvers.AdamsBashforth(), 3),
     "exp_3_x0": (solvers.ExponentialAdamsBashforth(order=3, prediction="x0"), 3),

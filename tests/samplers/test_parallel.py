@@ -19,6 +19,7 @@ SOLVERS = {
     "dpmpp_2m": solvers.DPMSolverPP2M(),
     "exp_3_eps": solvers.ExponentialAdamsBashforth(),
     "heun": solvers.Heun(),
+    "ipndm": solvers.IPNDM(),
     "dpm_3_x0": solvers.DPMSolver(order=3),
 }
 

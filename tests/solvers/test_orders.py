@@ -133,6 +133,7 @@ QUICK += ["exp_2_eps_t", "exp_3_x0_t", "exp_4_eps_log_snr", "unipc_1_flow", "uni
 
 
 # Each of these with one of the schedules; slow tests pair every solver with two of them, in turn.
+TWO = {name: NEEDED[(k // 2) % 2 :: 2] for k, name in enumerate(SOLVERS)}
 PAIRS = {name: NEEDED[k % len(NEEDED)] for k, name in enumerate(QUICK)}
 
 
@@ -140,7 +141,7 @@ PAIRS = {name: NEEDED[k % len(NEEDED)] for k, name in enumerate(QUICK)}
     ("name", "labels"),
     [
         *(pytest.param(name, [label], id=f"{name}-{label}") for name, label in PAIRS.items()),
-        *(pytest.param(name, NEEDED[k % 2 :: 2], id=name, marks=pytest.mark.slow) for k, name in enumerate(SOLVERS)),
+        *(pytest.param(name, labels, id=name, marks=pytest.mark.slow) for name, labels in TWO.items()),
     ],
 )
 @in_float64

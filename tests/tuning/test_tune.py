@@ -26,6 +26,8 @@ FAMILIES = [
     solvers.DPMSolverPP2M(),
     solvers.AdamsBashforth(order=3, coordinate="angle"),
     solvers.ExponentialAdamsBashforth(order=2, prediction="x0", variable="t"),
+    solvers.ExponentialAdamsBashforth(order=3),
+    solvers.IPNDM(order=3),
     solvers.UniPC(predictor=2),
 ]
 

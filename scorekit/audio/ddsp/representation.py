@@ -80,10 +80,11 @@ def note_controls(
 ) -> Representation:
     """Notes as controls of the synthesiser, a signal of frames ``(B, L / hop, 2 + partials + bands)``.
 
-    The channels of a frame are its pitch, ``(round(p) - 60) / 6`` with the mean MIDI pitch p of the note, and the
+    The channels of a frame are its pitch, ``(round(p) - 60) / 6`` with the MIDI pitch p that is given, and the
     deviation from it in tenths of a semitone; then ``(log(a + floor) - log_mean) / log_std`` of the amplitudes of the
     partials and of the magnitudes of the noise. Decoding rounds the mean of the first channel, so that a model plays in
-    tune. The last frame, whose window is half outside the sound, repeats the one before.
+    tune; the noise of a row of a batch is the same in every call. The last frame, whose window is half outside the
+    sound, repeats the one before.
 
     Args:
       length: L, a multiple of ``hop``.
@@ -138,6 +139,7 @@ def note_controls(
         return jnp.concatenate([both, logs], -1)[..., :-1, :]
 
     def decode(x, dense_map=None):
+        x = jnp.asarray(x, jnp.float32)
         x = jnp.concatenate([x, x[..., -1:, :]], -2)
         note = x[..., 0].mean(-1, keepdims=True) * _SEMITONES + _MIDDLE
         f0 = jnp.clip(_hertz(jnp.round(note) + _FINE * x[..., 1]), 0.0, highest)

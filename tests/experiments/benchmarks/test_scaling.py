@@ -31,9 +31,8 @@ def test_what_a_step_costs_each_device(name, split):
         assert 1.9 < found.moved / params < 3.05
         assert found.flops < 1.2 * one.flops / 4
         assert found.state < 1.1 * one.state / fsdp
-    if name == "DiT":
-        double, _ = cost(name, 4, 4, size=16)
-        np.testing.assert_allclose(double.moved, found.moved, rtol=0.02)  # whatever the batch
+    double, _ = cost(name, 4, 4, size=16)
+    np.testing.assert_allclose(double.moved, found.moved, rtol=0.02)  # whatever the batch
 
 
 @pytest.mark.slow

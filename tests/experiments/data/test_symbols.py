@@ -107,8 +107,8 @@ def test_codes_of_latents_are_the_nearest_and_decoded_as_vectors():
     ("make", "words"),
     [
         (lambda digits: pixels(digits, levels=18), "levels must be at most the 17 values of .*, got 18"),
-        (lambda digits: pixels(Coded()), "name must be codes or mu_law"),
-        (mu_law, "name must be pixels or codes"),
+        (lambda digits: pixels(Coded()), "name must be another one than pixels"),
+        (mu_law, "name must be another one than mu_law"),
         (codes, "name=codes takes data.latents"),
         (lambda digits: mu_law(Tone(), factor=3), "factor must be a divisor of the 8 samples of tone, got 3"),
         (lambda digits: subscale((8,)), r"slices must divide the rows and columns .* \(8,\), got 2"),
@@ -121,4 +121,4 @@ def test_data_without_such_symbols_are_errors(digits, make, words):
 
 
 def test_every_coding_is_tested():
-    assert set(CODINGS) == {"codes", "mu_law", "pixels"}
+    assert set(CODINGS) == {"codes", "mu_law", "pixels", "roll"}
