@@ -113,7 +113,7 @@ def _sum(parts: Iterable[Any]) -> Any:
 def _blocks(dataset: Dataset, rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
     for start in range(0, len(rows), size):
         part = rows_of(dataset.train, rows[start : start + size])
-        yield np.asarray(dataset.to_model(part["x"]), np.float32)
+        yield np.asarray(dataset.inputs(part), np.float32)
 
 
 def octaves(scales: Scales) -> list[Octave]:

@@ -24,7 +24,7 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.data.dataset import FrequencyAxis
+from experiments.data.dataset import FrequencyAxis, rows_of
 from experiments.models.model import denoiser
 from experiments.models.runs import Run, facts, open_run
 from experiments.reporting import curves
@@ -61,8 +61,8 @@ def pooled(parts: Sequence[spectra.BandErrors], sizes: Sequence[int]) -> spectra
 
 def measure(run: Run, levels: np.ndarray, bands: spectra.Bands, limit: int):
     """The spectrum of the test examples about the average training example, and the errors of the denoiser in x0."""
-    to_model, schedule = run.dataset.to_model, run.model.schedule
-    x = np.asarray(to_model(run.dataset.test["x"][:limit]))
+    inputs, schedule = run.dataset.inputs, run.model.schedule
+    x = np.asarray(inputs(rows_of(run.dataset.test, slice(limit))))
     ts = schedule.time_at(jnp.asarray(levels, jnp.float32))
 
     @jax.jit
@@ -77,7 +77,7 @@ def measure(run: Run, levels: np.ndarray, bands: spectra.Bands, limit: int):
             found = errors(run.params, jax.random.fold_in(jax.random.key(0), i), block)
             parts.append(jax.tree.map(np.asarray, found))
             bar.update(i + 1)
-    power = jax.jit(spectra.power_spectrum)(x - np.mean(to_model(run.dataset.train["x"]), axis=0), bands)
+    power = jax.jit(spectra.power_spectrum)(x - np.mean(inputs(run.dataset.train), axis=0), bands)
     return np.asarray(power), pooled(parts, [len(block) for block in blocks]), np.asarray(ts)
 
 

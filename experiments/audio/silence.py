@@ -25,6 +25,7 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import base
+from experiments.data.representation import check_needs_no_pitch
 from experiments.data.sounds import Sounds
 from experiments.models.finite import check_samples
 from experiments.models.model import unconditional
@@ -102,6 +103,7 @@ def noisy_log_density(run: Run, noise: float, steps: int) -> Callable[[Key, Arra
 def main(config: Config) -> None:
     start = time.monotonic()
     check_results(Sounds, config, _WORKDIR.value)
+    check_needs_no_pitch(config)
     if not 0 < _NOISE.value < math.inf:
         raise ConfigError(f"--noise={_NOISE.value}: must be finite and > 0")
     run, workdir = open_kind(Sounds, config, _WORKDIR.value, _STEP.value)

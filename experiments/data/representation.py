@@ -78,6 +78,12 @@ def needs_pitch(config: Config) -> bool:
     return config.data.representation.name == "controls"
 
 
+def check_needs_no_pitch(config: Config) -> None:
+    """Raises a :class:`ConfigError` for a representation by the pitch where the sounds alone are at hand."""
+    name = "controls" if needs_pitch(config) else None
+    require(name is None, "data.representation.name", name, "another one: these sounds come without their pitch here")
+
+
 def check_representation(config: Config, fields: Collection[str] = ()) -> None:
     """Validates the name, that the fields which are set belong to it (those of None have no fields), and that the
     ``fields`` of a batch have what it needs."""
@@ -88,6 +94,8 @@ def check_representation(config: Config, fields: Collection[str] = ()) -> None:
         factory = lambda: None
     named = "controls" if needs_pitch(config) and "pitch" not in fields else None
     require(named is None, "data.representation.name", named, f"another one: {config.data.name} has no pitch")
+    if "map" in config.data and config.data.map.name == "low_passed":
+        check_needs_no_pitch(config)
     check_arguments(config, "data.representation", f"data.representation.name={options.name}", factory, _SUPPLIED)
 
 

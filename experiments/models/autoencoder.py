@@ -12,6 +12,7 @@ from experiments import data
 from experiments.cli.config import Config, ConfigError, require, section
 from experiments.cli.ranges import above, at_least, check_ranges, count, free, within
 from experiments.data.dataset import Batch, Dataset, in_blocks
+from experiments.data.representation import check_needs_no_pitch
 from experiments.models import choices
 from experiments.models.restoring import check_average
 from experiments.models.sizes import param_shapes
@@ -93,6 +94,7 @@ def check(config: Config) -> None:
         raise ConfigError("config.autoencoder: must be there; a model is trained with experiments.train")
     axes = data.kind_of(config).spatial_axes(config)
     require(axes > 0, "data.name", config.data.name, "a data set of images or sounds")
+    check_needs_no_pitch(config)
     _module(config, 1)
     spectral = config.loss.spectral
     has_sounds = "crop" not in data.kind_of(config).sound_fields

@@ -24,6 +24,7 @@ from experiments.cli.config import (
 )
 from experiments.cli.ranges import above, check_ranges, count, free, within
 from experiments.data.dataset import Dataset
+from experiments.data.representation import check_needs_no_pitch
 from experiments.models import choices
 from experiments.models.learned_schedule import is_learned
 from experiments.models.restoring import check_average, restore
@@ -99,6 +100,7 @@ def check(config: Config) -> None:
     check_ranges(config, RANGES)
     axes = data.kind_of(config).spatial_axes(config)
     require(axes > 0, "data.name", config.data.name, "a data set of images or sounds")
+    check_needs_no_pitch(config)
     require(not is_learned(config), "schedule.name", config.schedule.name, "a schedule that is not trained")
     choices.build_schedule(config)
     choices.build_times(config)

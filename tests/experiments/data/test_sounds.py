@@ -224,3 +224,5 @@ def test_controls_need_sounds_of_known_pitch():
     message = r"config.data.representation.name=controls: must be another one: soundfont_phrases/4khz has no pitch"
     with pytest.raises(ConfigError, match=message):
         data_sets.check(config_of(base, data__name="soundfont_phrases/4khz", **given))
+    with pytest.raises(ConfigError, match="these sounds come without their pitch"):
+        data_sets.check(config_of(base, data__name="soundfont_notes/4khz", data__map__name="low_passed", **given))

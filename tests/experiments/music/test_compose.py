@@ -1,6 +1,7 @@
 """Music in voices: exact round trips, keys, and what is given to a composition stays as it is."""
 
 import jax
+import mido
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from experiments.data.roll_sets import WINDOW, drawn_song
 from experiments.models import sequences
 from experiments.models.sequence_sampling import make_sampler
 from experiments.music import composing, pieces, statistics
+from experiments.reporting import pictures
 from experiments.sequences.runs import Run
 from scorekit.data import midi
 from scorekit.data.phrases import Note, random_phrase
@@ -91,6 +93,54 @@ def test_what_is_given_is_kept(code):
     others = [note for note in rolls.to_played(song) if not 40 <= note.first < 60]
     assert set(others) <= set(rolls.to_played(filled))
     assert all(40 <= note.first < 60 for note in set(rolls.to_played(filled)) - set(others))
+
+
+def test_a_drawn_note_does_not_end_a_given_one_on_its_key():
+    melody, _ = rolls.to_states(rolls.quantise([Note(66, 80, 0.0, 1.28)]), 24)
+    taken = rolls.FIRST + 66 - rolls.LOWEST
+    (found,) = composing.compose(Counting(taken), composing.harmonised(melody), [0], 0, 32)
+    assert rolls.Played(66, 0, 20) in rolls.to_played(found)
+    assert not (found[:20, :-1] > 0).any()
+    assert (found[20:, :-1] > 0).all()
+
+
+def test_the_holding_of_a_given_note_is_left_out_before_the_next_window_is_drawn():
+    song = drawn_song(3).states[:100]
+    fill = Counting(rolls.HOLD)
+    composing.compose(fill, composing.continued(song, 100), [0], 0, 32)
+    assert len(fill.seen) > 1
+    assert not (fill.seen[-1][0][:, : 200 - 100 - 68] > 0).any()
+
+
+def test_a_gap_in_which_all_voices_are_held_is_an_error():
+    held = np.full((20, rolls.VOICES), 50, np.uint8)
+    held[0] = 49
+    with pytest.raises(ValueError, match="must leave a voice to draw"):
+        composing.without(held, 5, 10)
+
+
+def test_bars_are_of_the_tempo_that_is_there_from_the_beginning(tmp_path):
+    file = mido.MidiFile()
+    file.tracks.append(mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=10**6, time=480)]))
+    file.save(tmp_path / "later.mid")
+    with pytest.raises(ConfigError, match=r"must be of a file of one tempo, .*later.mid has 2"):
+        pieces.seconds_per_beat(str(tmp_path / "later.mid"))
+    file.tracks[0][0].time = 0
+    file.save(tmp_path / "first.mid")
+    assert pieces.seconds_per_beat(str(tmp_path / "first.mid")) == 1.0
+
+
+def test_the_preview_has_held_out_pieces_beneath_samples(tmp_path, monkeypatch):
+    config, seen = smoke_rolls.get_config(), {}
+    dataset = data.load(config)
+    keep = lambda path, images, **given: seen.update(given, images=images)
+    monkeypatch.setattr("experiments.reporting.plots.image_grid", keep)
+    real = dataset.real(dataset.preview().reference)
+    generate = lambda params, seed, labels, scale: np.full_like(real, -1.0)
+    pictures.sample_picture(tmp_path / "a.png", config, dataset, generate, None, "")
+    assert (len(seen["images"]), seen["columns"]) == (2 * len(real), len(real))
+    assert seen["row_labels"] == ["sample", "held out"]
+    np.testing.assert_array_equal(seen["images"][len(real) :], real)
 
 
 def test_windows_of_a_long_piece_are_given_what_was_drawn_before():
