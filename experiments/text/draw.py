@@ -105,8 +105,11 @@ def main(config: Config) -> None:
     print(f"drawing {len(labels)} pictures through {len(stages)} stages …", flush=True)
     pictures, rows, embedding = [], [], None
     if prior_config is not None:
-        prior = embeddings.open_prior(prior_config, str(_PRIOR.value), stages[0])
+        prior, begin = embeddings.open_prior(prior_config, str(_PRIOR.value), stages[0]), time.monotonic()
         embedding = embeddings.from_captions(prior, _SEED.value, labels, repeated, negative, typed())
+        seconds, sampling = time.monotonic() - begin, prior_config.sampling
+        rows.append([f"prior {prior.stage.name}", "", prior.stage.run.step, sampling.steps, sampling.guidance_scale,
+                     None, seconds / len(labels)])  # fmt: skip
     each = draw(stages, _SEED.value, labels, repeated, negative, embedding, typed())
     for stage, (x, seconds) in zip(stages, each, strict=True):
         sampling = stage.config.sampling
@@ -121,7 +124,8 @@ def main(config: Config) -> None:
     title = f"{stages[-1].run.dataset.name}{'' if _STYLE.value is None else f', {_STYLE.value} style'}"
     picture = captioned_grid(f"{out}.png", pictures, texts, title=title)
     facts = {"pictures": len(labels), "seed": _SEED.value, "prior": _PRIOR.value, "negative caption": negative}
-    sections = [Figure(picture, "The stages side by side, the caption under them." if rows[1:] else "Pictures."), Table(
+    shown = "The stages side by side, the caption under them." if pictures[1:] else "Pictures."
+    sections = [Figure(picture, shown), Table(
         ["stage", "pixels", "checkpoint", "steps", "γ", "noise on the copy", "s per picture"], rows,
         "Seconds include compilation.",
     ), ConfigSection(config.to_json_best_effort(indent=2))]  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from experiments.cli.config import Config, ConfigError
-from experiments.data import captions
+from experiments.data import captions, matching
 from experiments.data.embeddings import EMBEDDING, are_examples
 from experiments.models.contrastive import Encoder
 from experiments.models.embedded import encoder_of
@@ -33,6 +33,7 @@ def check_prior(config: Config, name: str, decoder: Config, decoder_name: str, w
         raise ConfigError(f"--prior={name}: must have captions as a condition, by config.data.vector.name=caption; it "
                           f"is conditioned on {captions.describes(config)}")  # fmt: skip
     check_decoder(decoder, decoder_name)
+    matching.check(config, decoder, f"--prior={name}", decoder_name, ("label",))
     if not written:
         raise ConfigError("--caption=… must be given, or --captions_file, with --prior")
 

@@ -92,13 +92,12 @@ def beside(about: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     same = {
         "entries": "evaluator and captions",
-        "side": "size of the pictures",
         "num": "number of pictures",
         "seed": "seed",
         "vgg": "weights of VGG-16",
     }
     found, of = rows_of(shared.path(_BESIDE), about, same, f"--beside={_BESIDE.value}")
-    first = Path(of["stages"][0]).name
+    first = f"{Path(of['stages'][0]).name} of {of['side']} x {of['side']} pixels"
     return {f"{first}: {name}": row for name, row in found.items() if not name.startswith(("real", "chance"))}
 
 

@@ -85,7 +85,7 @@ def open_evaluator(path: str, last: Stage, gallery: Gallery) -> Evaluator:
         log_p = jax.jit(lambda x: jax.nn.log_softmax(logits(x, jnp.zeros(len(x)))))
         features = lambda x: in_blocks(log_p, np.asarray(x, np.float32), min(_BLOCK, len(x)))
         eye = np.eye(len(gallery.texts), dtype=np.float32)
-        kept = sorted(step.name for step in (as_path(path) / "checkpoints").iterdir() if step.name.isdecimal())
+        kept = sorted(step.name for step in (as_path(path) / "checkpoints").glob("[0-9]*"))
         return Evaluator("log-probabilities of a classifier", features, eye, False, f"{digest_of(own)} {kept}")
     encoder = contrastive.open_encoder(path, given)
     check_size(last.name, side, given, encoder.image_size)

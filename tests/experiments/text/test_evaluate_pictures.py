@@ -76,7 +76,7 @@ def test_a_perfect_evaluator_of_real_pictures_and_one_that_knows_nothing():
     some = examples.Examples([f"{i}" for i in range(20)], np.zeros(20, int), np.eye(20, dtype=bool), np.arange(20))
     flat = lambda x: np.asarray(x).reshape(len(x), -1)
     unit = lambda x: flat(x) / np.linalg.norm(flat(x), axis=1, keepdims=True)
-    evaluator = Evaluator("pixels", unit, unit(real[:20]), True)
+    evaluator = Evaluator("pixels", unit, unit(real[:20]), True, "")
     found = measures.measure(
         real[:20], some, evaluator, measures.Reference(real, (measures.Features(unit, "", unit(real)),))
     )
@@ -145,7 +145,7 @@ def test_a_prior_and_its_decoder_are_evaluated_beside_a_cascade(runs, evaluated,
     assert saved["rows"].keys() == {"held out, γ = 3", "real pictures, held out", "chance, held out"}
     assert saved["settings"]["prior"] == str(runs("prior"))
     assert saved["rows"]["held out, γ = 3"]["s per picture"][0] > 0
-    assert "low: held out, noise 0.1, γ = 3" in text
+    assert "low of 16 x 16 pixels: held out, noise 0.1, γ = 3" in text
     code, _, err = evaluate(runs, "decoder", *flags, *through, "--num=9")
     assert (code, "must have the number of pictures of this evaluation, 9, it has 8" in err) == (2, True), err
 
