@@ -63,9 +63,11 @@ def _exact(density: Gaussian, schedule: Schedule, seen: Array, x_t: Array, t: Ar
     def one(x, t):
         alpha, sigma = (jnp.repeat(value(t), size) for value in (schedule.alpha, schedule.sigma))
         factor = jnp.linalg.cholesky(alpha[:, None] * covariance * alpha + jnp.diag(sigma**2))
-        solve = lambda y: jax.scipy.linalg.solve_triangular(factor, y, lower=True)
-        z = solve(x.reshape(-1) - alpha * density.mean)
-        signal, noise = solve(alpha[:, None] * covariance).T, solve(jnp.diag(sigma)).T
+        centred = x.reshape(-1) - alpha * density.mean
+        # solved together: batched solves that run at once can block each other in the thread pool of jaxlib 0.10
+        right = jnp.concatenate([centred[:, None], alpha[:, None] * covariance, jnp.diag(sigma)], axis=1)
+        found = jax.scipy.linalg.solve_triangular(factor, right, lower=True)
+        z, signal, noise = found[:, 0], found[:, 1 : 1 + len(centred)].T, found[:, 1 + len(centred) :].T
         x0, eps = density.mean + (mask * signal) @ z, (mask * noise) @ z
         return Prediction(x0.reshape(x.shape).astype(x.dtype), eps.reshape(x.shape).astype(x.dtype))
 
