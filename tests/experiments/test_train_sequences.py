@@ -72,11 +72,11 @@ def test_a_run_is_sampled_and_evaluated(finished, tmp_path):
     assert code == 2
     assert "config.network.width=32: the weights in" in err
     code, _, err = run("evaluate", f"--workdir={workdir}", "--bits_per_dim")
-    assert (code, err.count("\n")) == (2, 1)
+    assert (code, err.count("error: ")) == (2, 1)
     assert "--bits_per_dim: not of a model of sequences" in err
     code, _, err = run("tune", f"--workdir={workdir}")
-    assert (code, err.count("\n")) == (2, 1)
+    assert (code, err.count("error: ")) == (2, 1)
     assert "this run is a model of sequences" in err
     code, _, err = run("benchmarks.sequences", f"--counted={workdir}")
-    assert (code, err.count("\n")) == (2, 1)
+    assert (code, err.count("error: ")) == (2, 1)
     assert "--counted: must have at most 131,072 sequences, this run has" in err
