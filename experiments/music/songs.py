@@ -117,8 +117,8 @@ def roughness(songs: Sequence[Song], performed: Sequence[np.ndarray], hop: int) 
     rows: list[list[Cell]] = []
     for name, sounds in (("rendered", [song.rendered for song in songs]), ("performed", performed)):
         loud = [x for x in sounds if len(x) > 2 * hop and np.abs(np.diff(x, n=2)).max() > 0]
-        places = [(list(range(hop, len(x) - 2, hop)), list(range(hop // 2, len(x) - 2, hop))) for x in loud]
-        values = [[float(audio.seam_roughness(x, at)) for at in both] for x, both in zip(loud, places, strict=True)]
+        positions = [(list(range(hop, len(x) - 2, hop)), list(range(hop // 2, len(x) - 2, hop))) for x in loud]
+        values = [[float(audio.seam_roughness(x, at)) for at in both] for x, both in zip(loud, positions, strict=True)]
         medians = np.median(values, axis=0) if values else [None, None]
         rows.append([name, *medians])
     caption = f"roughness: the median energy of the second difference every {hop} samples over that everywhere"
