@@ -25,10 +25,12 @@ class Problem(NamedTuple):
     Attributes:
       task: what is observed; its ``picture`` is the sound before restoration, as the model receives sounds.
       part: the samples that are compared.
+      degraded: what becomes of any other sound, whose samples are not those that were observed.
     """
 
     task: Task
     part: slice
+    degraded: operators.Operator
 
 
 def _gap(x: Array, rate: int) -> Problem:
@@ -37,19 +39,21 @@ def _gap(x: Array, rate: int) -> Problem:
     keep = np.ones((length, 1), np.float32)
     keep[first : first + hidden] = 0.0
     task = Task(operators.mask(jnp.asarray(keep)), lambda y: y, keep)
-    return Problem(task, slice(max(first - around, 0), first + hidden + around))
+    return Problem(task, slice(max(first - around, 0), first + hidden + around), task.operator)
 
 
 def _bandwidth(x: Array, rate: int) -> Problem:
     del x, rate
     kernel = jnp.asarray(operators.low_pass_kernel(CUTOFF, RADIUS), jnp.float32)
-    return Problem(Task(operators.blur(kernel, "zero"), lambda y: y), slice(None))
+    blur = operators.blur(kernel, "zero")
+    return Problem(Task(blur, lambda y: y), slice(None), blur)
 
 
 def _declip(x: Array, rate: int) -> Problem:
     del rate
     level = jnp.maximum(CLIPPED_AT * jnp.abs(x).max(axis=1, keepdims=True), 1e-3)
-    return Problem(Task(operators.clip(level, jnp.abs(x) < level), lambda y: y), slice(None))
+    task = Task(operators.clip(level, jnp.abs(x) < level), lambda y: y)
+    return Problem(task, slice(None), operators.clip(level, jnp.zeros(x.shape, bool)))
 
 
 def _magnitudes(hop: int, window: Array, x: Array) -> Array:
@@ -64,7 +68,7 @@ def _phase(x: Array, rate: int) -> Problem:
     def picture(y):
         return np.asarray(audio.griffin_lim(jax.random.key(0), jnp.asarray(y), window, hop, length).x)[..., None]
 
-    return Problem(Task(operator, picture, linear=False), slice(None))
+    return Problem(Task(operator, picture, linear=False), slice(None), operators.mask(jnp.ones((length, 1))))
 
 
 PROBLEMS: dict[str, Callable[[Array, int], Problem]] = {

@@ -6,8 +6,10 @@
 A note is encoded to noise by the probability-flow ODE with its own conditions, and decoded with the same pitch and
 velocity but another instrument, by the solver and the grid of ``--config.sampling``. Evaluators that are independent of
 the model (:mod:`experiments.audio.note_evaluators`) predict the family and track the pitch. Decoding with the own
-conditions shows the error of the round trip. Prints a table, and writes ``timbre.html`` with audio widgets and
-``timbre.json`` into ``workdir/timbre``.
+conditions shows the error of the round trip. A model of controls (``config.data.representation.name=controls``) also
+samples the other instrument given the pitch and the loudness of the note, frame by frame, as an inverse problem that
+``mmps`` solves. Prints a table, and writes ``timbre.html`` with audio widgets and ``timbre.json`` into
+``workdir/timbre``.
 """
 
 import time
@@ -17,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments.audio import note_evaluators
+from experiments.audio import note_evaluators, synthesised
 from experiments.audio.drawing import check_results, open_kind
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
@@ -25,6 +27,8 @@ from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import base
 from experiments.data.dataset import Batch, evenly, preprocess, rows_of
 from experiments.data.notes import Notes
+from experiments.data.representation import needs_pitch
+from experiments.inverse import methods
 from experiments.models.conditioning import conditions
 from experiments.models.finite import check_samples, sampler_of
 from experiments.models.model import denoiser
@@ -42,6 +46,12 @@ _SHOWN = shared.count("shown", 6, "Number of notes with audio widgets.")
 
 FAMILY = 8
 """Instruments of a family of General MIDI."""
+OBSERVED = "observed pitch and loudness"
+"""The name of samples given both."""
+MISFIT = 0.1
+"""The standard deviation of an observation: a tenth of a unit of the pitch, and 0.9 dB."""
+LOUDNESS_WINDOW = 0.064
+"""Seconds of a frame whose loudness is compared."""
 
 
 def main(config: Config) -> None:
@@ -75,7 +85,10 @@ def main(config: Config) -> None:
 
 
 def transfer(config: Config, run: Run, batch: Batch, targets: np.ndarray) -> dict[str, np.ndarray]:
-    """The notes, decoded with their own conditions, decoded as the target, and samples of the target from new noise."""
+    """The notes, decoded with their own conditions, decoded as the target, and samples of the target.
+
+    Those are from new noise and, of a model of controls, given the pitch and the loudness of the note too.
+    """
     solver, ts = build_sampler(config, run.model.schedule)
     if solver.stochastic:
         raise ConfigError(f"config.sampling.solver.name={config.sampling.solver.name}: must be deterministic, as heun")
@@ -94,6 +107,10 @@ def transfer(config: Config, run: Run, batch: Batch, targets: np.ndarray) -> dic
         bar.update(3)
         found["new sample"] = sample(target, jax.random.normal(jax.random.key(0), x.shape) * schedule.sigma(ts[0]))
         bar.update(4)
+    if needs_pitch(config):
+        task, options = synthesised.pitch_and_loudness(run.dataset), methods.Options(config.sampling.steps, MISFIT)
+        y = jax.jit(task.operator)(x)
+        found[OBSERVED] = methods.restore("mmps", jax.random.key(1), target, schedule, task, y, x.shape, options).x
     decode = jax.jit(run.dataset.from_model)
     sounds = {name: np.asarray(decode(x)) for name, x in found.items()}
     for name, x in sounds.items():
@@ -115,16 +132,35 @@ def compare(
     for name, x in sounds.items():
         family = evaluators.family.predict(note_evaluators.family_features(x, rate))
         pitch = note_evaluators.right_pitch(note_evaluators.track_pitch(x[clear], rate), batch["pitch"][clear])
-        same = None if name == "held out" else float(np.mean(audio.log_spectral_distance(x, true, rate)))
+        other = name != "held out"
+        same = float(np.mean(audio.log_spectral_distance(x, true, rate))) if other else None
+        alike = loudness_correlation(x, true, rate) if other else None
         rows.append(
             [name, float(np.mean(pitch)) if len(pitch) else None, float(np.mean(family == batch["label"] // FAMILY)),
-             float(np.mean(family == targets // FAMILY)), same]
+             float(np.mean(family == targets // FAMILY)), same, alike]
         )  # fmt: skip
-    header = ["", "pitch kept", "own family predicted", "target family predicted", "LSD to the note (dB)"]
+    header = ["", "pitch kept", "own family predicted", "target family predicted", "LSD to the note (dB)",
+              "correlation of loudness"]  # fmt: skip
     caption = (
         f"{len(true)} notes; pitch of the {int(clear.sum())} whose instruments, own and target, have a clear pitch"
     )
     return Table(header, rows, caption)
+
+
+def loudness_correlation(x: np.ndarray, y: np.ndarray, rate: int) -> float | None:
+    """The mean correlation of the loudness ``log(RMS + 0.001)`` of frames of two sets of sounds ``(N, L)``.
+
+    Notes of constant loudness do not count.
+    """
+    size = round(LOUDNESS_WINDOW * rate)
+    levels = []
+    for sound in (x, y):
+        frames = np.asarray(audio.frame(jnp.asarray(sound), size, size // 2))
+        level = np.log(np.sqrt(np.mean(frames**2, -1)) + 1e-3)
+        levels.append(level - level.mean(-1, keepdims=True))
+    spread = np.sqrt(np.prod([np.mean(level**2, -1) for level in levels], axis=0))
+    clear = spread > 1e-6
+    return float(np.mean(np.mean(levels[0] * levels[1], -1)[clear] / spread[clear])) if clear.any() else None
 
 
 if __name__ == "__main__":

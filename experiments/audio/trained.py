@@ -9,12 +9,13 @@ from experiments.audio import drawing, problems
 from experiments.cli.config import Config, ConfigError, hint, leaves, require
 from experiments.configs import base
 from experiments.data.dataset import Batch, preprocess
+from experiments.data.representation import needs_pitch
 from experiments.data.sounds import Sounds
 from experiments.models import rules
 from experiments.models.conditioning import conditions
 from experiments.models.sampling import at_steps, build_sampler
 
-_SAME = ("data.name", "data.crop", "data.test_split", "data.peak", "data.representation")
+_SAME = ("data.name", "data.crop", "data.test_split", "data.peak")
 
 
 class Trained(NamedTuple):
@@ -46,8 +47,9 @@ def check_trained(task: str, folders: Sequence[str], config: Config) -> None:
             fits = found == value or (found is None and field != "name")
             require(fits, f"data.map.{field}", found, f"{value} in --trained={folder} for --task={task}")
         ours, theirs = dict(leaves(config.data, "data.")), dict(leaves(its.data, "data."))
+        same_fields = _SAME if needs_pitch(config) else (*_SAME, "data.representation")
         for field, value in theirs.items():
-            same = ours[field] == value or not field.startswith(_SAME)
+            same = ours[field] == value or not field.startswith(same_fields)
             require(same, field, value, f"{ours[field]} in --trained={folder}, as in --workdir")
 
 

@@ -63,8 +63,10 @@ def check_applicable(task_name: str, task: Task, method: str) -> None:
 
 
 def fits(task: Task, method: str) -> bool:
-    """Whether the method can solve the task."""
-    return task.keep is not None if method == "repaint" else task.linear or method == "dps"
+    """Whether the method can solve the task: mmps linearises at each estimate, and dps needs the gradient alone."""
+    if method == "repaint":
+        return task.keep is not None
+    return task.linear or method == "dps" or (method == "mmps" and task.nearly_linear)
 
 
 def restore(

@@ -33,6 +33,8 @@ class Representation(NamedTuple):
       encode: ``(B, L)`` at full scale 1 to the network's input; that of :func:`.note_controls` takes pitches as well.
       decode: ``(x, dense_map=None)`` to ``(B, L)``. ``dense_map`` is the array that the network was conditioned on;
         only :func:`magnitudes` needs it.
+      controls: where a synthesiser decodes, as in :func:`.note_controls`: from what the network models to what that
+        plays; else None.
 
     >>> representation = waveform(scale=2.0)
     >>> x = representation.encode(jnp.array([[0.25, -0.25]]))
@@ -42,6 +44,7 @@ class Representation(NamedTuple):
 
     encode: Callable[..., Array]
     decode: Callable[..., Array]
+    controls: Callable[[ArrayLike], tuple[Array, Array, Array]] | None = None
 
 
 def waveform(scale: float = 1.0) -> Representation:

@@ -195,6 +195,37 @@ def test_the_sound_is_linear_in_the_amplitudes():
     np.testing.assert_allclose(play(a[0]) + 2 * play(a[1]), play(a[0] + 2 * a[1]), atol=1e-5)
 
 
+def test_loudness_is_the_root_mean_square_of_what_is_played():
+    """Of whole periods, and of noise over many frames; partials at half the sample rate and above are not played."""
+    frames, hop = 257, 64
+    length = (frames - 1) * hop
+    f0, amplitudes = np.full(frames, 2000.0), np.tile([0.5, 0.3, 0.2, 9.0, 9.0], (frames, 1))
+    bands = np.tile(0.1 * np.exp(-0.2 * np.arange(17.0)), (frames, 1))
+    for a, b in ((amplitudes, 0 * bands), (0 * amplitudes, bands), (amplitudes, bands)):
+        sound = np.asarray(ddsp.synthesise(jax.random.key(0), f0, a, b, RATE, hop, length), np.float64)
+        found = np.asarray(ddsp.loudness(f0, a, b, RATE, floor=1e-6))
+        np.testing.assert_allclose(found, found[0])
+        assert np.exp(found[0]) == pytest.approx(np.sqrt(np.mean(sound**2)), rel=1e-4 if not b.any() else 0.02)
+    silent = ddsp.loudness(f0, 0 * amplitudes, 0 * bands, RATE)
+    np.testing.assert_allclose(silent, np.log(1e-3), rtol=1e-6)
+    slope = jax.grad(lambda a: jnp.sum(ddsp.loudness(f0[:1], a, bands[:1], RATE)))(jnp.asarray(amplitudes[:1]))
+    power = np.exp(2 * np.asarray(ddsp.loudness(f0[:1], amplitudes[:1], bands[:1], RATE)))
+    np.testing.assert_allclose(slope, np.array([[0.5, 0.3, 0.2, 0.0, 0.0]]) / (2 * power), rtol=1e-5)
+
+
+def test_the_controls_of_a_representation_are_what_it_plays():
+    representation = ddsp.note_controls(256, 4000.0, partials=3, bands=5)
+    x = np.random.default_rng(0).normal(size=(2, 4, 10)).astype(np.float32)
+    f0, amplitudes, bands = representation.controls(x)
+    note = np.round(6 * x[..., 0].mean(-1, keepdims=True) + 60)
+    np.testing.assert_allclose(f0, 440 * 2 ** ((note + 0.1 * x[..., 1] - 69) / 12), rtol=1e-5)
+    sizes = np.maximum(np.exp(1.5 * x[..., 2:] - 5.0) - 1e-3, 0)
+    np.testing.assert_allclose(np.concatenate([amplitudes, bands], -1), sizes, rtol=1e-4, atol=1e-7)
+    longer = [np.concatenate([c, c[:, -1:]], 1) for c in (f0, amplitudes, bands)]
+    played = ddsp.synthesise(jax.random.key(0), *longer, 4000.0, 64, 256)
+    np.testing.assert_allclose(representation.decode(x), played, atol=1e-6)
+
+
 def test_shapes_that_do_not_fit_are_named():
     ones = np.ones
     cubic: Any = "cubic"
@@ -208,6 +239,8 @@ def test_shapes_that_do_not_fit_are_named():
         ): r"bands must be \(..., 3, K\) with K >= 2",
         (lambda: ddsp.analyse(ones(64), ones(3), RATE, 2, hop=16, window=16)): r"bands must be from 2 to window / 4",
         (lambda: ddsp.analyse(ones(64), ones(3), RATE, 2, hop=16, window=256)): r"f0 must be \(5,\)",
+        (lambda: ddsp.loudness(ones(3), ones((4, 2)), ones((3, 2)), RATE)): r"amplitudes must have the frames \(3,\)",
+        (lambda: ddsp.loudness(ones(3), ones((3, 2)), ones((3, 1)), RATE)): "bands must be at least 2, got 1",
         (lambda: ddsp.reverberate(ones((3, 4)), ones((2, 4)))): "response must broadcast with x",
         (lambda: ddsp.refine_f0(np.zeros(64), 100.0, RATE)): "x must be not silent: a recording of zeros has no pitch",
         (lambda: ddsp.refine_f0(ones(64), 8e3, RATE)): "f0 must be below half the sample rate of 16000 Hz, or no harm",

@@ -4,8 +4,8 @@
 
 Oscillators take controls at the sample rate, for which :func:`upsample` interpolates those of frames; frame ``m`` is at
 sample ``m hop``, as in :mod:`scorekit.audio.stft`. :func:`analyse` estimates amplitudes and noise bands of a recording
-of known pitch, which :func:`refine_f0` follows from frame to frame, and :func:`note_controls` is the representation of
-notes by them.
+of known pitch, which :func:`refine_f0` follows from frame to frame, :func:`loudness` is that of controls, and
+:func:`note_controls` is the representation of notes by them.
 
 Source: Engel et al. 2020, "DDSP: Differentiable digital signal processing" (https://arxiv.org/abs/2001.04643).
 """
@@ -13,6 +13,7 @@ Source: Engel et al. 2020, "DDSP: Differentiable digital signal processing" (htt
 from scorekit.audio.ddsp.analysis import Controls, analyse
 from scorekit.audio.ddsp.controls import exp_sigmoid, upsample
 from scorekit.audio.ddsp.filters import filtered_noise, reverberate
+from scorekit.audio.ddsp.loudness import loudness
 from scorekit.audio.ddsp.oscillators import accumulate_phase, harmonics
 from scorekit.audio.ddsp.pitch import refine_f0
 from scorekit.audio.ddsp.representation import note_controls, synthesise
@@ -24,6 +25,7 @@ __all__ = [
     "exp_sigmoid",
     "filtered_noise",
     "harmonics",
+    "loudness",
     "note_controls",
     "refine_f0",
     "reverberate",

@@ -46,12 +46,18 @@ def filtered_noise(key: Key, bands: ArrayLike, hop: int, length: int) -> Array:
         expected = f"(..., {num_frames(length, hop)}, K) with K >= 2"
         raise ValueError(f"bands must be {expected} for a length of {length} and a hop of {hop}, got {bands.shape}")
     noise = jax.random.normal(key, (*bands.shape[:-2], frames, hop))
-    taps = 2 * (count - 1)
+    response = impulse_response(bands)
+    taps = response.shape[-1]
     size = hop + taps - 1
-    response = jnp.roll(jnp.fft.irfft(bands, taps), taps // 2, -1) * jnp.asarray(hann(taps), jnp.float32)
     pieces = jnp.fft.irfft(jnp.fft.rfft(noise, size) * jnp.fft.rfft(response, size), size)
     start = hop // 2 + taps // 2  # the first frame is centred on sample 0
     return overlap_add(pieces, hop)[..., start : start + length]
+
+
+def impulse_response(bands: Array) -> Array:
+    """The responses ``(..., 2 (K - 1))`` of filters with magnitudes ``(..., K)``; the middle tap is at time 0."""
+    taps = 2 * (bands.shape[-1] - 1)
+    return jnp.roll(jnp.fft.irfft(bands, taps), taps // 2, -1) * jnp.asarray(hann(taps), jnp.float32)
 
 
 def reverberate(x: ArrayLike, response: ArrayLike) -> Array:

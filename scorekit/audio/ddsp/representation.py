@@ -98,7 +98,8 @@ def note_controls(
       log_std: typical standard deviation of the logarithms.
 
     Returns:
-      The representation; ``encode`` needs the MIDI pitches ``(B,)`` of the notes as its second argument.
+      The representation; ``encode`` needs the MIDI pitches ``(B,)`` of the notes as its second argument, and
+      ``controls`` are the arguments of :func:`synthesise`, ``f0``, ``amplitudes`` and ``bands`` of the frames.
 
     Raises:
       ValueError: if ``hop`` does not divide ``length`` or a number is out of range; when encoding, for sounds without
@@ -138,15 +139,19 @@ def note_controls(
         both = jnp.stack([(note - _MIDDLE) / _SEMITONES, (semitones - note) / _FINE], -1)
         return jnp.concatenate([both, logs], -1)[..., :-1, :]
 
-    def decode(x, dense_map=None):
+    def controls(x):
         x = jnp.asarray(x, jnp.float32)
-        x = jnp.concatenate([x, x[..., -1:, :]], -2)
         note = x[..., 0].mean(-1, keepdims=True) * _SEMITONES + _MIDDLE
         f0 = jnp.clip(_hertz(jnp.round(note) + _FINE * x[..., 1]), 0.0, highest)
         sizes = jnp.maximum(jnp.exp(jnp.minimum(x[..., 2:] * log_std + log_mean, 2.0)) - floor, 0.0)
-        return synthesise(jax.random.key(0), f0, sizes[..., :partials], sizes[..., partials:], sample_rate, hop, length)
+        return f0, sizes[..., :partials], sizes[..., partials:]
 
-    return Representation(encode, decode)
+    def decode(x, dense_map=None):
+        x = jnp.asarray(x)
+        played = controls(jnp.concatenate([x, x[..., -1:, :]], -2))
+        return synthesise(jax.random.key(0), *played, sample_rate, hop, length)
+
+    return Representation(encode, decode, controls)
 
 
 def _hertz(pitch: Array) -> Array:

@@ -5,18 +5,20 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 from programs import give, save_untrained
 
 from experiments import data as data_sets
-from experiments.audio import problems
+from experiments.audio import problems, synthesised
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs import base
-from experiments.configs.notes import notes
+from experiments.configs.notes import notes, notes_controls
 from experiments.configs.phrases import phrases_bridge, phrases_wide
 from experiments.data import conditions
 from experiments.data.dataset import preprocess
 from scorekit import data
-from scorekit.data.sounds import PhraseSet
+from scorekit.data.sounds import NoteSet, PhraseSet
+from scorekit.typing import Prediction
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def test_flags_are_validated(program, given, message):
 def test_run_must_be_on_waveforms(program):
     with pytest.raises(ConfigError, match="must hold a run on sounds, and its data are sklearn_digits"):
         program.main(base.get_config())
-    with pytest.raises(ConfigError, match=r"config.data.representation.name=log_magnitudes: must be waveform"):
+    with pytest.raises(ConfigError, match=r"representation.name=log_magnitudes: must be waveform or controls"):
         program.main(notes.get_config())
 
 
@@ -116,3 +118,78 @@ def test_the_map_is_what_the_task_observes():
     task = problems.PROBLEMS["bandwidth"](jnp.asarray(batch["x"]), dataset.sample_rate).task
     found = conditions.build_conditions(config, dataset)["dense_map"](batch)
     np.testing.assert_allclose(found, task.picture(np.asarray(task.operator(batch["x"]))), atol=1e-6)
+
+
+@pytest.fixture
+def tones(monkeypatch):
+    """Four notes of two partials and a little noise in place of rendered ones."""
+    pitch = np.array([57, 62, 69, 72], np.int32)
+    n = np.arange(2048)
+    f = 440 / 4000 * 2 ** ((pitch[:, None] - 69) / 12)
+    x = np.exp(-n / 1500) * (np.sin(2 * np.pi * f * n) + 0.4 * np.sin(4 * np.pi * f * n))
+    x = x + 0.01 * np.random.default_rng(0).normal(size=x.shape)
+    zeros = np.zeros(4, np.int32)
+    found = NoteSet(
+        x=np.round(32767 * x / np.abs(x).max()).astype(np.int16), pitch=pitch, velocity=zeros + 90,
+        instrument=np.arange(4, dtype=np.int32), family=zeros, instruments=tuple("abcd"), families=("e",),
+        sample_rate=4000, name="notes",
+    )  # fmt: skip
+    monkeypatch.setattr(data, "load_notes", lambda *_: found)
+
+
+def tiny_controls(**fields):
+    """The config of controls with a tiny network."""
+    return small(notes_controls, **{"data.crop": None, "network.heads": 1, "data.representation.bands": 5,
+                                    "data.representation.partials": 4, **fields})  # fmt: skip
+
+
+def test_methods_must_apply_to_what_is_played(program, tmp_path):
+    give(method="pigdm")
+    config = tiny_controls()
+    task = synthesised.by_levels(problems.PROBLEMS["gap"](jnp.ones((1, 2048, 1)), 4000), jnp.ones((1, 2048, 1)), 4000)
+    with pytest.raises(ConfigError, match="pigdm: needs a linear operator; --task=gap can be solved by dps, mmps"):
+        program.methods.check_applicable("gap", task.task, "pigdm")
+    assert program.method_options(config)[1::2] == (0.5, 0.3, 5)
+    give(noise_std=0.2)
+    assert program.method_options(config).noise_std == 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tones")
+def test_controls_are_restored_through_their_synthesiser(program, tmp_path, monkeypatch):
+    """By a prior N(m, 1/4) around the mean frame m of each note, in place of a network."""
+    workdir = tmp_path / "controls"
+    save_untrained(workdir, tiny_controls())
+
+    def exact(mean, schedule, x, t):
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        away = (x - alpha * mean) / (0.25 * alpha**2 + sigma**2)
+        return Prediction(mean + 0.25 * alpha * away, sigma * away)
+
+    def prior(run, batch):
+        mean = jnp.mean(batch["x"], 1, keepdims=True)
+        return Partial(exact, jnp.broadcast_to(mean, batch["x"].shape), run.model.schedule)
+
+    monkeypatch.setattr(program, "prior", prior)
+    give(workdir=workdir, task="gap", num=4, shown=1, steps=16)
+    program.main(base.saved(str(workdir)))
+    rows = {row[""]: row for row in json.loads((workdir / "restored" / "gap.json").read_text())}
+    assert list(rows) == ["before", synthesised.CEILING, "dps", "mmps"]
+    before, ceiling, dps, mmps = rows.values()
+    assert ceiling["LSD (dB)"] < before["LSD (dB)"]
+    for row in (dps, mmps):
+        assert row["RMS of y - A(x)"] < 1.0
+        assert row["evaluations"] == 16
+    assert [row["error (dB)"] is None for row in rows.values()] == [False, True, True, True]
+    assert "played without phases" in (workdir / "restored" / "gap.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tones")
+def test_a_network_of_controls_is_a_prior_without_conditions(program, tmp_path):
+    workdir = tmp_path / "controls"
+    save_untrained(workdir, tiny_controls())
+    give(workdir=workdir, task="declip", method="dps", condition="null", num=2, shown=1, steps=2)
+    program.main(base.saved(str(workdir)))
+    rows = json.loads((workdir / "restored" / "declip.json").read_text())
+    assert [row[""] for row in rows] == ["before", synthesised.CEILING, "dps"]

@@ -1,20 +1,25 @@
 """``experiments.audio.timbre``: the round trip, another instrument, and what the table counts."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 from parameters import random_params
 from programs import give
 
 from experiments import data as data_sets
+from experiments.audio import synthesised
 from experiments.audio.note_evaluators import NoteEvaluators
 from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke
-from experiments.configs.notes import notes_smoke
+from experiments.configs.notes import notes_controls, notes_smoke
 from experiments.models.guided import NO_EXTRAS
 from experiments.models.model import build_model
 from experiments.models.runs import Run
-from scorekit import data
+from scorekit import audio, data
 from scorekit.data.sounds import NoteSet
+from scorekit.typing import Prediction
 
 RATE = 4000
 
@@ -51,6 +56,44 @@ def test_transfer_returns_to_the_note_and_another_instrument_changes_it(program)
     assert changed > 5 * lost
     same = program.transfer(config, run, batch, batch["label"])
     np.testing.assert_allclose(same["transferred"], same["round trip"], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_controls_are_transferred_by_their_pitch_and_loudness_too(program, monkeypatch):
+    """By a prior N(0, 1) in place of a network: nothing but the observation makes a sample like the note."""
+    config = notes_controls.get_config()
+    config.network.update(channels=8, multipliers=(1,), factors=(), heads=1)
+    config.data.representation.update(bands=5, partials=4)
+    config.sampling.steps = 20
+    dataset = data_sets.load(config)
+    model = build_model(config, dataset)
+    exact = Partial(lambda schedule, x, t: Prediction(schedule.alpha(t) * x, schedule.sigma(t) * x), model.schedule)
+    monkeypatch.setattr(program, "denoiser", lambda *_: exact)
+    run = Run(dataset, model, None, random_params(model, 0.05), 0, NO_EXTRAS)
+    batch = {**dataset.test, "x": np.round(dataset.test["x"] * np.exp(-np.arange(2048) / 800)).astype(np.int16)}
+    sounds = program.transfer(config, run, batch, 1 - batch["label"])
+    assert list(sounds) == ["held out", "round trip", "transferred", "new sample", program.OBSERVED]
+    same = {name: program.loudness_correlation(x, sounds["held out"], RATE) for name, x in sounds.items()}
+    assert same[program.OBSERVED] > 0.9
+    assert same["new sample"] < 0.6
+    again = {"x": audio.float_to_pcm(sounds[program.OBSERVED]), "pitch": batch["pitch"]}
+    deviations = [np.asarray(dataset.inputs(x))[:, 2:-2, 1] for x in (again, batch)]  # in tenths of a semitone
+    assert np.median(np.abs(deviations[0] - deviations[1])) < 0.5
+
+
+def test_only_controls_have_a_loudness(program):
+    dataset: Any = data_sets.load(notes_smoke.get_config())
+    with pytest.raises(ValueError, match="x must be controls of a synthesiser, got waveform"):
+        synthesised.pitch_and_loudness(dataset).operator(np.zeros((1, 4, 1)))
+
+
+def test_loudness_correlation_compares_envelopes(program):
+    n = np.arange(2048)
+    rising, falling = (np.sin(0.5 * n) * np.exp(s * n / 500) for s in (0.5, -0.5))
+    other = np.cos(0.3 * n) * np.exp(-n / 1000)
+    assert program.loudness_correlation(other[None], falling[None], RATE) > 0.99
+    assert program.loudness_correlation(rising[None], falling[None], RATE) < -0.99
+    assert program.loudness_correlation(np.zeros((1, 2048)), falling[None], RATE) is None
 
 
 class Predicts:

@@ -70,6 +70,14 @@ ROWS: dict[str, Call] = {
         hop=Count(4, alias="bands"),
         length=Count(16, alias="bands"),
     ),
+    "audio.ddsp.loudness": call(
+        ddsp.loudness,
+        f0=Data(np.full(5, 100.0, np.float32), {"integer": "integers count as floats"}, alias="amplitudes"),
+        amplitudes=Data(_BANDS, {"integer": "integers count as floats"}),
+        bands=Data(_BANDS, {"integer": "integers count as floats"}),
+        sample_rate=_RATE,
+        floor=Number(1e-3, low=0.0),
+    ),
     "audio.ddsp.note_controls": call(
         ddsp.note_controls,
         length=Count(16),
