@@ -147,8 +147,8 @@ def note_controls(
         return f0, sizes[..., :partials], sizes[..., partials:]
 
     def decode(x, dense_map=None):
-        x = jnp.asarray(x)
-        played = controls(jnp.concatenate([x, x[..., -1:, :]], -2))
+        axis = jnp.ndim(x) - 2
+        played = (jnp.concatenate([c, jax.lax.slice_in_dim(c, -1, None, axis=axis)], axis) for c in controls(x))
         return synthesise(jax.random.key(0), *played, sample_rate, hop, length)
 
     return Representation(encode, decode, controls)
