@@ -13,6 +13,7 @@ samples the other instrument given the pitch and the loudness of the note, frame
 """
 
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -108,7 +109,8 @@ def transfer(config: Config, run: Run, batch: Batch, targets: np.ndarray) -> dic
         found["new sample"] = sample(target, jax.random.normal(jax.random.key(0), x.shape) * schedule.sigma(ts[0]))
         bar.update(4)
     if needs_pitch(config):
-        task, options = synthesised.pitch_and_loudness(run.dataset), methods.Options(config.sampling.steps, MISFIT)
+        dataset: Any = run.dataset
+        task, options = synthesised.pitch_and_loudness(dataset), methods.Options(config.sampling.steps, MISFIT)
         y = jax.jit(task.operator)(x)
         found[OBSERVED] = methods.restore("mmps", jax.random.key(1), target, schedule, task, y, x.shape, options).x
     decode = jax.jit(run.dataset.from_model)

@@ -216,13 +216,14 @@ def test_loudness_is_the_root_mean_square_of_what_is_played():
 def test_the_controls_of_a_representation_are_what_it_plays():
     representation = ddsp.note_controls(256, 4000.0, partials=3, bands=5)
     x = np.random.default_rng(0).normal(size=(2, 4, 10)).astype(np.float32)
+    assert representation.controls is not None
     f0, amplitudes, bands = representation.controls(x)
     note = np.round(6 * x[..., 0].mean(-1, keepdims=True) + 60)
     np.testing.assert_allclose(f0, 440 * 2 ** ((note + 0.1 * x[..., 1] - 69) / 12), rtol=1e-5)
     sizes = np.maximum(np.exp(1.5 * x[..., 2:] - 5.0) - 1e-3, 0)
     np.testing.assert_allclose(np.concatenate([amplitudes, bands], -1), sizes, rtol=1e-4, atol=1e-7)
-    longer = [np.concatenate([c, c[:, -1:]], 1) for c in (f0, amplitudes, bands)]
-    played = ddsp.synthesise(jax.random.key(0), *longer, 4000.0, 64, 256)
+    f0, amplitudes, bands = (np.concatenate([c, c[:, -1:]], 1) for c in (f0, amplitudes, bands))
+    played = ddsp.synthesise(jax.random.key(0), f0, amplitudes, bands, 4000.0, 64, 256)
     np.testing.assert_allclose(representation.decode(x), played, atol=1e-6)
 
 

@@ -148,8 +148,9 @@ def note_controls(
 
     def decode(x, dense_map=None):
         axis = jnp.ndim(x) - 2
-        played = (jnp.concatenate([c, jax.lax.slice_in_dim(c, -1, None, axis=axis)], axis) for c in controls(x))
-        return synthesise(jax.random.key(0), *played, sample_rate, hop, length)
+        repeated = lambda c: jnp.concatenate([c, jax.lax.slice_in_dim(c, -1, None, axis=axis)], axis)
+        f0, amplitudes, noise = map(repeated, controls(x))
+        return synthesise(jax.random.key(0), f0, amplitudes, noise, sample_rate, hop, length)
 
     return Representation(encode, decode, controls)
 

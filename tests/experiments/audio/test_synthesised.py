@@ -33,6 +33,7 @@ def test_levels_are_logarithms_of_amplitudes():
 def test_frames_that_touch_the_gap_are_not_observed():
     problem = of("gap")
     keep = problems.PROBLEMS["gap"](SOUNDS, RATE).task.keep
+    assert keep is not None
     other = SOUNDS + 10.0 * (1.0 - keep)
     y = np.asarray(problem.task.operator(SOUNDS))
     np.testing.assert_array_equal(problem.task.operator(other), y)
