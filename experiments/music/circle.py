@@ -30,7 +30,7 @@ _TRANSCRIBER = flags.DEFINE_string("transcriber", None, "Folder of a run of expe
 _STEP, _SEED = shared.step("Checkpoint of the performer; the newest by default."), shared.seed()
 _MIDI = flags.DEFINE_list("midi", None, "MIDI files, and folders of them, in place of held-out phrases.")
 _OCTAVES = flags.DEFINE_bool("octaves", False, "Move notes of --midi into the keys of both models by octaves.")
-_PROGRAM = flags.DEFINE_integer("program", None, "The instrument for --midi; those of the training set in turn.")
+_PROGRAM = flags.DEFINE_integer("program", None, "The instrument for --midi; that of each file by default.")
 _NUM = shared.count("num", 20, "Number of held-out phrases.")
 _SHOWN = shared.count("shown", 4, "Number of songs with audio widgets and MIDI files.")
 _OUT = flags.DEFINE_string("out", None, "Folder for the results; circle in that of the performer by default.")
@@ -72,10 +72,12 @@ def main(config: Config) -> None:
     with shared.named("performer"):
         run, _ = drawing.open_kind(Phrases, config, _PERFORMER.value, _STEP.value, (config.sampling.guidance_scale,))
     rate, hop = run.dataset.sample_rate, long_sounds.hop_of(run, 0.5)
-    played = songs.of_scores(files, scores, rate, _PROGRAM.value) if files else songs.held_out(config, _NUM.value)
+    programs = songs.programs_of(files) if _PROGRAM.value is None else [_PROGRAM.value] * len(files)
+    played = songs.of_scores(files, scores, rate, programs) if files else songs.held_out(config, _NUM.value)
     seconds = sum(len(song.roll) - 1 for song in played) / FRAME_RATE
     print(f"{len(played)} songs, {seconds:.1f} s of music: performing …", flush=True)
-    performed, cost = songs.perform(config, run, played, hop, _SEED.value)
+    performed, together = songs.perform(config, run, played, hop, _SEED.value)
+    cost = songs.cost(config, run, played[0], hop, _SEED.value, together)
     print("transcribing …", flush=True)
     versions = {"rendered": [song.rendered for song in played], "performed": performed}
     notes = transcription.played(found, [song.roll for song in played])

@@ -119,7 +119,11 @@ def main(config: Config) -> None:
         for at in range(0, steps, WINDOW)
     }
     tables = [
-        Table(["", "kind", "bits per step", "standard error"], bits, "Of held-out windows, given their keys."),
+        Table(
+            ["", "kind", "bits per step", "standard error"],
+            bits,
+            "Of held-out windows; models are given their keys, the chain is not.",
+        ),
         table(rows, f"Distances of {num} windows each to {num} held-out phrases."),
         *([table(drift, f"The same of every window of pieces of {steps * rolls.STEP:.3f} s.")] if drift else []),
     ]

@@ -156,8 +156,9 @@ def write(
       The sections of a report.
     """
     music, seconds = [rolls.to_notes(piece) for piece in states], states.shape[1] * rolls.STEP
-    for old in folder.glob("*.mid"):  # of more pieces, drawn before
-        if old.stem.isdecimal() and int(old.stem) >= len(states):
+    for old in folder.glob("*"):  # of more pieces, drawn before
+        number = re.fullmatch(r"(\d+)(_[a-z]+)*\.(mid|png|wav)", old.name)
+        if number and int(number[1]) >= len(states):
             old.unlink()
     figures, found = [], []
     for i, (notes, known) in enumerate(zip(music, facts, strict=True)):

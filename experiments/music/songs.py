@@ -12,6 +12,7 @@ from experiments.cli.config import Config, ConfigError
 from experiments.models.runs import Run
 from experiments.reporting.report import Cell, Table
 from scorekit import audio, data
+from scorekit.data import midi
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS, Note, piano_roll, render_phrase
 from scorekit.data.soundfont import read_soundfont
 
@@ -19,6 +20,8 @@ _UNIT = 4.096
 """Songs are performed at lengths that are multiples of so many seconds: few lengths are compiled."""
 _WINDOWS = 160
 """Most windows that are computed at once."""
+_TIMED = 4 * _UNIT
+"""Seconds of music whose cost is stated."""
 _REST = 0.5
 """Seconds after the last note of a MIDI file."""
 
@@ -56,16 +59,21 @@ def read_scores(files: Sequence[Path], keys: tuple[int, int], octaves: bool) -> 
     return [long_sounds.read_notes(keys, str(path), octaves) for path in files]
 
 
-def of_scores(files: Sequence[Path], scores: Sequence[list[Note]], rate: int, program: int | None) -> list[Song]:
-    """Songs of MIDI files, all for one program or for those of the training set in turn."""
+def programs_of(files: Sequence[Path]) -> list[int]:
+    """The instrument of the first note of each MIDI file; where models know none of it, one that they know, in turn."""
+    found = [midi.read_score(path).programs[0] for path in files]
+    return [own if own in PROGRAMS else PROGRAMS[i % len(PROGRAMS)] for i, own in enumerate(found)]
+
+
+def of_scores(files: Sequence[Path], scores: Sequence[list[Note]], rate: int, programs: Sequence[int]) -> list[Song]:
+    """Songs of MIDI files, each for its own program."""
     font, songs = read_soundfont(), []
-    for i, (path, score) in enumerate(zip(files, scores, strict=True)):
+    for path, score, program in zip(files, scores, programs, strict=True):
         notes = [note._replace(end=max(note.end, note.start + 1 / FRAME_RATE)) for note in score]  # a frame at least
         frames = 1 + round((max(note.end for note in notes) + _REST) * FRAME_RATE)
-        plays = PROGRAMS[i % len(PROGRAMS)] if program is None else program
         seconds = (frames - 1) / FRAME_RATE
-        rendered = render_phrase(font, plays, notes, sample_rate=rate, seconds=seconds)
-        songs.append(Song(path.stem, piano_roll(notes, frames), plays, rendered))
+        rendered = render_phrase(font, program, notes, sample_rate=rate, seconds=seconds)
+        songs.append(Song(path.stem, piano_roll(notes, frames), program, rendered))
     return songs
 
 
@@ -79,9 +87,11 @@ def held_out(config: Config, num: int) -> list[Song]:
     ]
 
 
-def perform(config: Config, run: Run, songs: Sequence[Song], hop: int, seed: int) -> tuple[list[np.ndarray], Table]:
-    """The sounds of a model, by blended windows ``hop`` samples apart, and the time that 16 s of music take."""
-    rate, size = run.dataset.sample_rate, run.model.shape[0]  # type: ignore[attr-defined]
+def perform(
+    config: Config, run: Run, songs: Sequence[Song], hop: int, seed: int
+) -> tuple[list[np.ndarray], list[float]]:
+    """The sounds of a model, by blended windows ``hop`` samples apart, and CPU and wall seconds of 16.384 s of them."""
+    rate = run.dataset.sample_rate  # type: ignore[attr-defined]
     play, frames_of = Performer(config, run, hop), round(_UNIT * FRAME_RATE)
     by_length: dict[int, list[int]] = {}
     for i, song in enumerate(songs):
@@ -100,9 +110,17 @@ def perform(config: Config, run: Run, songs: Sequence[Song], hop: int, seed: int
             for i, x in zip(padded[start : start + each], sounds, strict=True):
                 found[i] = x[: len(songs[i].rendered)]
             drawn += each * units * _UNIT
-    seconds = [play.cpu * 16 / drawn, play.wall * 16 / drawn]
-    caption = f"for 16 s of music, from {drawn:.1f} s in windows of {size / rate:.3f} s, without compilation"
-    return found, Table(["", "CPU seconds", "seconds"], [["performed", *seconds]], caption)
+    return found, [play.cpu * _TIMED / drawn, play.wall * _TIMED / drawn]
+
+
+def cost(config: Config, run: Run, song: Song, hop: int, seed: int, together: Sequence[float]) -> Table:
+    """The time that 16.384 s of music take: a piece alone, made by repeating ``song``, and the share of it in many."""
+    play, frames = Performer(config, run, hop), 1 + round(_TIMED * FRAME_RATE)
+    play(np.resize(song.roll, (1, frames, 128)), np.array([song.program], np.int32), seed)
+    window = run.model.shape[0] / run.dataset.sample_rate  # type: ignore[attr-defined]
+    caption = f"for {_TIMED:.3f} s of music in windows of {window:.3f} s, without compilation"
+    rows: list[list[Cell]] = [["one piece alone", play.cpu, play.wall], ["of all together", *together]]
+    return Table(["", "CPU seconds", "seconds"], rows, caption)
 
 
 def _longer(roll: np.ndarray, frames: int) -> np.ndarray:

@@ -6,8 +6,8 @@ import numpy as np
 
 from experiments.data import rolls
 
-LAG = 32
-"""Steps of the self-similarity: 2.048 s, a bar of four beats at 117 a minute."""
+BARS = range(29, 55)
+"""Lags of the self-similarity in steps, 1.856 to 3.456 s: a bar of four beats at 129 to 69 a minute."""
 _GROUPS = 10
 _INTERVALS, _LENGTHS = 16, 24
 """Longest interval between onsets and longest note that have a bin of their own, in steps."""
@@ -20,8 +20,8 @@ def measure(states: np.ndarray) -> dict[str, np.ndarray]:
 
     Returns:
       ``onsets`` per second; ``notes`` that sound on average; ``similarity``, the mean cosine of the pitch classes of
-      frames :data:`LAG` steps apart; histograms of ``pitch classes``, ``intervals`` between successive onsets,
-      ``lengths`` of notes and ``polyphony``.
+      frames a bar apart, which is the lag of :data:`BARS` where it is largest; histograms of ``pitch classes``,
+      ``intervals`` between successive onsets, ``lengths`` of notes and ``polyphony``.
 
     >>> voice = np.tile(np.array([[1, 2, 5, 6]]).T, (20, 1)).repeat(5, axis=1) * np.array([1, 0, 0, 0, 0])
     >>> found = measure(voice)
@@ -36,19 +36,23 @@ def measure(states: np.ndarray) -> dict[str, np.ndarray]:
         sounding[note.first : note.last, note.pitch % 12] += 1
         count[note.first : note.last] += 1
     onsets = np.unique([note.first for note in played])
-    a, b = sounding[:-LAG], sounding[LAG:]
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    both = norms > 0
-    similarity = np.mean(np.sum(a * b, axis=1)[both] / norms[both]) if both.any() else 0.0
     return {
         "onsets": np.asarray(len(played) / (steps * rolls.STEP)),
         "notes": np.asarray(count.mean()),
-        "similarity": np.asarray(similarity),
+        "similarity": np.asarray(max(_similarity(sounding, lag) for lag in BARS)),
         "pitch classes": _share(sounding.sum(axis=0)),
         "intervals": _histogram(np.diff(onsets), _INTERVALS),
         "lengths": _histogram(np.array([note.last - note.first for note in played]), _LENGTHS),
         "polyphony": _share(np.bincount(count, minlength=rolls.VOICES + 1)[: rolls.VOICES + 1]),
     }
+
+
+def _similarity(sounding: np.ndarray, lag: int) -> float:
+    """The mean cosine of frames ``(T, 12)`` that are ``lag`` apart and both not silent."""
+    a, b = sounding[:-lag], sounding[lag:]
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    both = norms > 0
+    return float(np.mean(np.sum(a * b, axis=1)[both] / norms[both])) if both.any() else 0.0
 
 
 def distances(pieces: np.ndarray, reference: np.ndarray) -> dict[str, tuple[float, float]]:

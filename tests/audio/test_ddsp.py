@@ -7,7 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scorekit import audio
 from scorekit.audio import ddsp
+from scorekit.data.soundfont import read_soundfont
+from scorekit.data.synthesis import render_note
 
 RATE = 16000.0
 
@@ -227,6 +230,34 @@ def test_the_controls_of_a_representation_are_what_it_plays():
     np.testing.assert_allclose(representation.decode(x), played, atol=1e-6)
 
 
+def test_a_room_is_learned_by_gradient_descent():
+    rng = np.random.default_rng(0)
+    room = rng.normal(size=8) * 0.6 ** np.arange(8)
+    dry = jnp.asarray(rng.normal(size=(4, 64)), jnp.float32)
+    wet = ddsp.reverberate(dry, jnp.asarray(room, jnp.float32))
+    loss = lambda response: jnp.sum((ddsp.reverberate(dry, response) - wet) ** 2) / 256
+    descend = lambda _, response: response - 0.3 * jax.grad(loss)(response)
+    found = jax.jit(lambda start: jax.lax.fori_loop(0, 200, descend, start))(jnp.zeros(8))
+    np.testing.assert_allclose(found, room, atol=1e-3)
+
+
+@pytest.mark.parametrize(("program", "pitch"), [(0, 60), (73, 72), (48, 57)])
+def test_the_controls_of_a_recording_play_it_again(program, pitch):
+    """Recorded instruments: the sound of the controls is nearer than that of another note, and as loud."""
+    rate, length = 4000, 4096
+    note = lambda pitch: render_note(
+        read_soundfont(), program, pitch, 100, sample_rate=rate, held=0.8, seconds=length / rate
+    )
+    x = note(pitch)[None]
+    kind = ddsp.note_controls(length, rate, partials=24, bands=65)
+    played = np.asarray(jax.jit(lambda x: kind.decode(kind.encode(x, np.array([pitch]))))(x))
+    distance = lambda y: float(audio.log_spectral_distance(y, x, rate)[0])
+    assert distance(played) < 0.5 * distance(note(pitch + 1)[None])
+    for low, high in ((0, 1000), (1000, 2000)):
+        energy = lambda y: np.sum(np.abs(np.fft.rfft(y))[..., low * length // rate : high * length // rate] ** 2)  # noqa: B023
+        assert abs(10 * np.log10(energy(played) / energy(x))) < 2
+
+
 def test_shapes_that_do_not_fit_are_named():
     ones = np.ones
     cubic: Any = "cubic"
@@ -243,7 +274,8 @@ def test_shapes_that_do_not_fit_are_named():
         (lambda: ddsp.loudness(ones(3), ones((4, 2)), ones((3, 2)), RATE)): r"amplitudes must have the frames \(3,\)",
         (lambda: ddsp.loudness(ones(3), ones((3, 2)), ones((3, 1)), RATE)): "bands must be at least 2, got 1",
         (lambda: ddsp.reverberate(ones((3, 4)), ones((2, 4)))): "response must broadcast with x",
-        (lambda: ddsp.refine_f0(np.zeros(64), 100.0, RATE)): "x must be not silent: a recording of zeros has no pitch",
+        (lambda: ddsp.refine_f0(ones(64), 100.0, RATE)): "f0 must be at least 125 Hz, of which a window of 256 samples",
+        (lambda: ddsp.refine_f0(np.zeros(64), 200.0, RATE)): "x must be not silent: a recording of zeros has no pitch",
         (lambda: ddsp.refine_f0(ones(64), 8e3, RATE)): "f0 must be below half the sample rate of 16000 Hz, or no harm",
         (lambda: ddsp.note_controls(64, RATE).encode(ones((1, 64)))): "pitch must be the MIDI pitches of the notes",
         (

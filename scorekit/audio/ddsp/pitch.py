@@ -43,14 +43,15 @@ def refine_f0(
       partials: how many are followed; those that half a semitone could turn by half a turn in a step are not, with
         steps of 8 ms those above 2,133 Hz.
       hop: samples from one frame to the next.
-      window: samples of a frame.
+      window: samples of a frame, at least two periods of the lowest pitch, so that partials are told apart.
 
     Returns:
       float32 ``(..., frames)`` in Hz, ``frames = 1 + ceil(length / hop)``.
 
     Raises:
-      ValueError: if ``f0`` is not one frequency for each sound, finite and > 0, or not below half the sample rate, a
-        sound is silent or not finite, or another argument is one that :func:`analyse` does not take.
+      ValueError: if ``f0`` is not one frequency for each sound, finite and > 0, or not below half the sample rate, two
+        periods of it are longer than ``window``, a sound is silent or not finite, or another argument is one that
+        :func:`analyse` does not take.
 
     >>> import jax
     >>> x = jnp.sin(2 * jnp.pi * 443 / 4000 * jnp.arange(1024))
@@ -65,6 +66,8 @@ def refine_f0(
     check_positive(f0=f0)
     below = f"below half the sample rate of {sample_rate:g} Hz, or no harmonic can be played"
     check(lambda f: f < 0.5 * sample_rate, below, f0=f0)
+    lowest = f"at least {2 * sample_rate / window:g} Hz, of which a window of {window} samples has two periods"
+    check(lambda f: f * window >= 2 * sample_rate, lowest, f0=f0)
     check(np.isfinite, "finite", x=x)
     check(lambda x: np.any(x, -1), "not silent: a recording of zeros has no pitch", x=x)
     x, f0 = jnp.asarray(x, jnp.float32), jnp.asarray(f0, jnp.float32)

@@ -9,11 +9,12 @@ from parameters import random_like
 from programs import run, save_run, save_untrained
 
 from experiments.cli.config import ConfigError
+from experiments.configs.music import smoke_rolls
 from experiments.configs.music import transcriber as transcriber_file
 from experiments.configs.phrases import phrases
-from experiments.models import transcriber
+from experiments.models import sequences, transcriber
 from experiments.music import songs, transcription
-from scorekit import data
+from scorekit import audio, data
 from scorekit.data import midi
 from scorekit.data.phrases import Note, piano_roll, random_phrase, render_phrase
 from scorekit.data.soundfont import read_soundfont
@@ -32,14 +33,16 @@ def test_files_of_midi_in_folders_and_alone(tmp_path):
         songs.midi_files([str(tmp_path / "none")])
 
 
-def test_songs_of_scores_take_the_instruments_in_turn_and_their_own_length(tmp_path):
+def test_songs_of_scores_have_their_own_instrument_and_length(tmp_path):
     scores = [[Note(60, 100, 0.0, 0.5)], [Note(62, 80, 1.0, 1.2)]]
     files = [tmp_path / "one.mid", tmp_path / "two.mid"]
-    one, two = songs.of_scores(files, scores, RATE, None)
-    assert (one.name, one.program, two.program) == ("one", 0, 4)
+    for path, notes, program in zip(files, scores, (73, 1), strict=True):  # the performer knows no program 1
+        midi.write_score(path, notes, program)
+    assert songs.programs_of(files) == [73, 4]
+    one, two = songs.of_scores(files, scores, RATE, [73, 4])
+    assert (one.name, one.program, two.program) == ("one", 73, 4)
     assert len(one.roll) == 1 + round(1.0 * 62.5)
     assert len(one.rendered) == RATE * (len(one.roll) - 1) / 62.5
-    assert [song.program for song in songs.of_scores(files, scores, RATE, 73)] == [73, 73]
     np.testing.assert_array_equal(two.roll[:, 62].nonzero()[0], np.arange(62, 75))
 
 
@@ -94,7 +97,7 @@ def test_songs_go_to_sound_and_back(runs, tmp_path):
     table = json.loads((tmp_path / "out" / "circle.json").read_text())
     assert list(table["metrics"]) == ["rendered", "performed"]
     assert all(0 <= part["onset F1"]["mean"] <= 1 for part in table["metrics"].values())
-    assert table["cost"][0]["CPU seconds"] > 0
+    assert [row["CPU seconds"] > 0 for row in table["cost"]] == [True, True]
     assert (tmp_path / "out" / "report.html").read_text().count("<audio") == 4
     played = midi.read_midi(tmp_path / "out" / "0.mid")[:64]
     np.testing.assert_array_equal(played, data.load_phrases().roll[0, :64])  # type: ignore[call-arg]
@@ -114,6 +117,33 @@ def test_songs_go_to_sound_and_back(runs, tmp_path):
         assert code == 2
         assert message in err
         assert err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_piece_is_composed_and_performed_by_one_command(runs, tmp_path):
+    config = smoke_rolls.get_config()
+    config.network.update(name="causal_transformer", patch=None)
+    config.model, config.sampling.steps = "autoregressive", None
+    dataset = sequences.load_data(config)
+    params = sequences.init_params(sequences.build_model(config, dataset), jax.random.key(0))
+    save_run(tmp_path / "rolls", config, params)
+    given = ["music.compose", f"--workdir={tmp_path}/rolls", "--seconds=4.096", f"--perform={runs}/performer"]
+    out = tmp_path / "out"
+    for num in (2, 1):
+        code, _, err = run(*given, f"--num={num}", "--key=Am", "--program=73", f"--out={out}")
+        assert code == 0, err
+        names = [f"{i}{end}" for i in range(num) for end in (".mid", "_performed.wav", "_rendered.wav", "_roll.png")]
+        assert sorted(path.name for path in out.glob("*.*") if path.stem[0].isdigit()) == sorted(
+            [*names, *(f"{i}_{which}.png" for i in range(num) for which in ("performed", "rendered"))]
+        )
+    (known,) = json.loads((out / "compositions.json").read_text())
+    assert (known["key"], known["program"], known["task"]) == ("A minor", 73, "new")
+    performed = audio.files.read(out / "0_performed.wav")
+    assert (performed.x.shape[-1], performed.sample_rate) == (round(4.096 * RATE), RATE)
+    assert (out / "report.html").read_text().count("<audio") == 2
+    code, _, err = run(*given, "--program=5")
+    assert code == 2
+    assert "--program=5: must be one of 0, 4" in err
 
 
 def test_held_out_phrases_keep_their_roll_instrument_and_sound(runs):

@@ -1,9 +1,12 @@
 """Music in voices: exact round trips, keys, and what is given to a composition stays as it is."""
 
+import json
+
 import jax
 import mido
 import numpy as np
 import pytest
+from programs import run, save_run
 
 from experiments import data
 from experiments.cli.config import ConfigError
@@ -198,17 +201,27 @@ def test_midi_files_are_training_data(tmp_path):
         data.load(config)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("model", ["masked", "autoregressive"])
-def test_models_draw_what_is_not_given(model):
+def small(model):
     config = smoke_rolls.get_config()
     if model == "autoregressive":
         config.model, config.network.name = model, "causal_transformer"
         config.network.patch = config.sampling.steps = None
+    return config
+
+
+def opened(config):
+    """A run with the parameters of a beginning."""
     dataset = sequences.load_data(config)
     built = sequences.build_model(config, dataset)
     params = sequences.init_params(built, jax.random.key(0))
-    fill = composing.make_fill(config, Run(dataset, built, make_sampler(config, built, dataset), params, 0), 2.0)
+    return Run(dataset, built, make_sampler(config, built, dataset), params, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["masked", "autoregressive"])
+def test_models_draw_what_is_not_given(model):
+    config = small(model)
+    fill = composing.make_fill(config, opened(config), 2.0)
     song = drawn_song(3).states[:40]
     states = composing.compose(fill, composing.continued(song, 24), [0, 1], 0, 32)
     np.testing.assert_array_equal(states[:, :40], np.stack([song, song]))
@@ -216,6 +229,39 @@ def test_models_draw_what_is_not_given(model):
     assert (states[0] != states[1]).any()
     again = composing.compose(fill, composing.continued(song, 24), [0, 1], 0, 32)
     np.testing.assert_array_equal(states, again)
+    if model == "masked":
+        (filled,) = composing.compose(fill, composing.without(song, 10, 20), [0], 0, 32)
+        others = {note for note in rolls.to_played(song) if not 10 <= note.first < 20}
+        new = set(rolls.to_played(filled)) - others
+        assert others <= set(rolls.to_played(filled))
+        assert new
+        assert all(10 <= note.first < 20 for note in new)
+        melody = np.where(np.arange(rolls.VOICES) == rolls.VOICES - 1, song, 0).astype(song.dtype)
+        (harmony,) = composing.compose(fill, composing.harmonised(melody), [0], 0, 32)
+        assert set(rolls.to_played(melody)) < set(rolls.to_played(harmony))
+
+
+@pytest.mark.slow
+def test_compositions_of_a_run_are_evaluated(tmp_path):
+    for name in ("masked", "autoregressive"):
+        config = small(name)
+        save_run(tmp_path / name, config, opened(config).params)
+    flags = [f"--workdir={tmp_path}/masked", f"--others={tmp_path}/autoregressive", "--num=10", "--long=2"]
+    code, out, err = run("music.evaluate_compositions", *flags)
+    assert code == 0, err
+    found = json.loads((tmp_path / "masked" / "compositions.json").read_text())
+    assert [row[:2] for row in found["bits"]] == [
+        ["Markov chain", "exact"], ["masked", "bound"], ["autoregressive", "exact"]
+    ]  # fmt: skip
+    log_cell = rolls.VOICES * np.log2(rolls.NUM_CODES)  # a network that begins knows nothing
+    assert found["bits"][2][2] == pytest.approx(log_cell, rel=0.05)
+    assert found["bits"][0][2] < 0.5 * log_cell
+    assert set(found["distances"]) == {"held-out phrases", "training phrases", "Markov chain", "masked",
+                                       "autoregressive"}  # fmt: skip
+    assert len(found["long"]) == 3 * 2
+    noise, real = (found["distances"][name]["intervals"][0] for name in ("masked", "training phrases"))
+    assert noise > real
+    assert f"{tmp_path}/masked/compositions.html" in out
 
 
 def test_statistics_tell_a_chain_from_phrases_and_two_halves_apart_less():
@@ -226,6 +272,15 @@ def test_statistics_tell_a_chain_from_phrases_and_two_halves_apart_less():
     for name in ("intervals", "polyphony"):
         assert drawn[name][0] > 2 * halves[name][0]
     assert all(value == 0 for value, _ in statistics.distances(states, states).values())
+
+
+@pytest.mark.parametrize("bar", [30, 41, 54])
+def test_music_that_repeats_by_the_bar_is_similar_to_itself(bar):
+    once = np.random.default_rng(0).integers(1, 50, (bar, rolls.VOICES))
+    states = np.concatenate([once, once, once])
+    assert statistics.measure(states)["similarity"] == pytest.approx(1)
+    shuffled = np.random.default_rng(1).permutation(states)
+    assert statistics.measure(shuffled)["similarity"] < 0.8
 
 
 def test_the_bits_of_a_chain_are_a_code_length():
