@@ -9,7 +9,7 @@ from experiments.configs.text.emoji_16_gpu import trained_longer
 
 def get_config():
     config = emoji_32.get_config()
-    config.network.channels = 128
+    config.network.channels = 96
     config.network.blocks = 2
     config.network.dtype = "bfloat16"
     return trained_longer(config)
