@@ -20,7 +20,7 @@ class Pictures:
 
     def __init__(self, found: CaptionedSet, label: str):
         self._found, self.shape, self.name = found, found.x.shape[1:], "captioned_emoji"
-        self.styles, self.bins = found.styles, 256
+        self.styles, self.credit, self.bins = found.styles, found.credit, 256
         classes = {"none": ("",), "style": found.styles, "group": found.classes}[label]
         self.num_classes = len(classes)
         of_each = {"none": np.zeros(len(found.x), np.int32), "style": found.style, "group": found.label}
@@ -50,7 +50,7 @@ class CaptionedPictures(Images):
 
     def open(self, options, split):
         found = Pictures(data.load_captioned(options.name, split, options.data_dir), options.label or "none")
-        self.styles = found.styles
+        self.styles, self.credit = found.styles, found.credit
         return found
 
     def preview(self):

@@ -25,6 +25,8 @@ TOKENS, POOLED = "captions", "caption"
 """What ``config.data.tokens.name`` and ``config.data.vector.name`` call the two conditions."""
 LENGTH = 64
 _ARRAYS = ("captions", "states", "mask", "pooled")
+_LOSSES = r"\d+ of \d+ different captions "
+"""How the warnings of :func:`scorekit.data.encode_captions` begin."""
 
 
 def fields() -> ConfigDict:
@@ -197,7 +199,7 @@ def encode_given(config: Config, texts: Sequence[str], given: str | None) -> Enc
     if given is None:
         return encode(config, texts)
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("error", _LOSSES, UserWarning)
         try:
             return encode(config, texts, given=given)
         except UserWarning as warning:

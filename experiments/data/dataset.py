@@ -92,6 +92,7 @@ class Dataset:
       sound_fields: fields of ``config.data`` that only sounds have; they have none of these.
       image_fields: likewise, of images.
       encoder: checksum of the weights by which its embeddings are, None without embeddings.
+      credit: whose the data are and under which licences, for reports that show samples; empty if none asks for it.
       streaming: whether the training examples are read from disk as they are needed; ``train`` is a sample of them.
     """
 
@@ -114,6 +115,7 @@ class Dataset:
     image_fields: Collection[str] = ("streaming", "augment", "workers", "on_error", "path", "image_size", "image_mode",
                                      "image_crop", "captions", "embeddings")  # fmt: skip
     encoder: str | None = None
+    credit: str = ""
     streaming: bool = False
 
     # ---- before anything is loaded -----------------------------------------------------------------------------

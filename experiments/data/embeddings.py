@@ -70,6 +70,8 @@ def check(config: Config) -> None:
         return
     allowed = f"a folder for data.vector.name={EMBEDDING}, None without it"
     require((encoder is not None) == (vector == EMBEDDING), "data.embeddings.encoder", encoder, allowed)
+    allowed = f"None with data.vector.name={EMBEDDING}"
+    require(encoder is None or options.latents is None, "data.latents", options.latents, allowed)
 
 
 def scaled(embeddings: np.ndarray) -> np.ndarray:

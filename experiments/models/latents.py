@@ -30,7 +30,7 @@ class Latents(Dataset):
 
     Examples are encoded once, when they are first needed, and stored as floats with the raw example under
     ``original``. With codes they are code vectors, and samples are quantised to the nearest code before decoding.
-    Batches have ``rows`` where these are given: the training examples, encoded before.
+    Batches have ``rows`` where these are given: the training examples, encoded before. ``inner`` is the data set.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Latents(Dataset):
         std: np.ndarray,
         rows: Batch | None = None,
     ):
-        self._inner, self._built, self._params, self._rows = inner, built, params, rows
+        self.inner, self._built, self._params, self._rows = inner, built, params, rows
         self.streaming = inner.streaming
         self._mean, self._std = (np.asarray(value, np.float32) for value in (mean, std))
         self.name, self.num_classes, self.examples = f"latents of {inner.name}", inner.num_classes, inner.examples
@@ -50,16 +50,16 @@ class Latents(Dataset):
         self.max_evaluated, self.max_held_out = inner.max_evaluated, inner.max_held_out
         self.evaluation_batch = inner.evaluation_batch
         self.maps, self.vectors, self.from_fields = inner.maps, inner.vectors, inner.from_fields
-        self.tokens = inner.tokens
+        self.tokens, self.credit = inner.tokens, inner.credit
         self._encode = autoencoder.make_encode(built, params)
 
     @functools.cached_property
     def train(self) -> Batch:  # type: ignore[override]
-        return self._encoded(self._inner.train)
+        return self._encoded(self.inner.train)
 
     @functools.cached_property
     def test(self) -> Batch:  # type: ignore[override]
-        return self._encoded(self._inner.test)
+        return self._encoded(self.inner.test)
 
     def _encoded(self, part: Batch) -> Batch:
         z = in_blocks(self._encode, part["x"], min(50, len(part["x"])))
@@ -86,25 +86,25 @@ class Latents(Dataset):
         return self._method(self._method(x * self._std + self._mean, "quantise"), "decode")
 
     def from_model(self, x, conditions=None):
-        return keep_not_finite(self._inner.from_model(self.decode(x)), x)
+        return keep_not_finite(self.inner.from_model(self.decode(x)), x)
 
     def real(self, part):
-        return self._inner.real({**part, "x": part["original"]})
+        return self.inner.real({**part, "x": part["original"]})
 
     def view(self, samples):
-        return self._inner.view(samples)
+        return self.inner.view(samples)
 
     def preview(self):
-        preview = self._inner.preview()
+        preview = self.inner.preview()
         if preview.reference is None:
             return preview
         return preview._replace(reference={**preview.reference, "original": preview.reference["x"]})
 
     def guidance_labels(self):
-        return self._inner.guidance_labels()
+        return self.inner.guidance_labels()
 
     def scorer(self):
-        return self._inner.scorer()
+        return self.inner.scorer()
 
     @property
     def codes(self) -> Array | None:

@@ -76,6 +76,11 @@ def check_encoder(config: Config, encoder: str | None, saved: dict[str, Any], wo
         )
 
 
+def recorded_encoder(workdir: Path) -> str | None:
+    """The checksum of the encoder of embeddings that a run was trained with; None without one, or if it is unknown."""
+    return (restore_extra(workdir / "checkpoints") or {}).get(_ENCODER)
+
+
 def check_weights(config: Config, workdir: Path, step: int | None = None) -> dict[str, Any]:
     """Validates the config of an opened run against the fields that its weights were trained with.
 

@@ -35,6 +35,11 @@ class Text(NamedTuple):
     text: str
 
 
+def credits(line: str) -> list["Section"]:
+    """A paragraph with whom the data are to be credited to, or nothing for an empty ``line``."""
+    return [Text(f"Data: {line}.")] if line else []
+
+
 class Table(NamedTuple):
     """Rows under a header; numbers are aligned to the right, floats shown with four digits."""
 

@@ -8,7 +8,7 @@ import jax
 from experiments.data.dataset import Dataset
 from experiments.evaluation.run_metrics import Evaluation
 from experiments.reporting.pictures import loss_picture, training_sections
-from experiments.reporting.report import ConfigSection, Figure, Heading, Section, Text, write_report
+from experiments.reporting.report import ConfigSection, Figure, Heading, Section, Text, credits, write_report
 from experiments.reporting.tables import evaluation_tables
 
 
@@ -32,6 +32,7 @@ def write_run_report(
         *training_sections(workdir),
         Figure(loss_picture(workdir / "loss_by_noise_level.png", found), "Left: noise. Right: data."),
         Text(f"All of it is in {workdir} as PNG, WAV, JSON and TensorBoard files."),
+        *credits(dataset.credit),
         ConfigSection((workdir / "config.json").read_text()),
     ]
     return write_report(workdir / "report.html", f"scorekit: {dataset.name}", summary, sections)  # type: ignore[arg-type]

@@ -12,6 +12,8 @@ Every stage is a run of experiments.train; those after the first are conditioned
 noise-conditioning augmentation (``config.loss.map_noise``), it is corrupted at the level of ``--map_noise``. A stage
 that was trained on crops draws full pictures.
 
+The first stage, or the only one, may be a model of latents: what it draws is decoded by its autoencoder.
+
 With ``--prior`` the first stage is a decoder: the prior draws two embeddings from each caption, and the picture is
 drawn from the one that is closer to the caption's.
 
@@ -38,7 +40,7 @@ from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.models.runs import write_arrays
 from experiments.reporting.captioned import captioned_grid
-from experiments.reporting.report import ConfigSection, Figure, Table, write_report
+from experiments.reporting.report import ConfigSection, Figure, Table, credits, write_report
 from experiments.text import embeddings, prompts
 from experiments.text.stages import check, draw, for_full_pictures, labels_for, open_stages, saved_stage
 
@@ -125,7 +127,7 @@ def main(config: Config) -> None:
     picture = captioned_grid(f"{out}.png", pictures, texts, title=title)
     facts = {"pictures": len(labels), "seed": _SEED.value, "prior": _PRIOR.value, "negative caption": negative}
     shown = "The stages side by side, the caption under them." if pictures[1:] else "Pictures."
-    sections = [Figure(picture, shown), Table(
+    sections = [Figure(picture, shown), *credits(stages[-1].run.dataset.credit), Table(
         ["stage", "pixels", "checkpoint", "steps", "γ", "noise on the copy", "s per picture"], rows,
         "Seconds include compilation.",
     ), ConfigSection(config.to_json_best_effort(indent=2))]  # fmt: skip

@@ -12,7 +12,8 @@ not, at every combination of γ, thresholding and noise on the smaller copy. An 
 experiments.text.contrastive that no stage was trained with, looks up the caption of each; models of classes are
 evaluated by a run of experiments.train_classifier. Beside them are real pictures, and chance, and with ``--beside`` the
 rows of another evaluation of the same captions. With ``--prior`` the first stage is a decoder: the prior draws an
-embedding from each caption, at the guidance scale that it was saved with.
+embedding from each caption, at the guidance scale that it was saved with. The first stage may be a model of latents:
+what it draws is decoded by its autoencoder.
 
 Prints the table and writes ``report.html``, its pictures and ``rows.json`` into ``--out``. Every row is kept there as
 soon as it is known, so that the same command goes on where it was stopped, and one with further settings adds theirs.
@@ -35,7 +36,7 @@ from experiments.configs import base
 from experiments.data import captions, matching
 from experiments.models.kept_rows import KeptRows, rows_of
 from experiments.models.partial import digest_of
-from experiments.reporting.report import tables_as_text, write_report
+from experiments.reporting.report import credits, tables_as_text, write_report
 from experiments.text import embeddings, evaluators, examples, measures
 from experiments.text import evaluation_report as reporting
 from experiments.text.cells import Cell, Painter, by_style, check_threshold, grid, in_two_batches, keep
@@ -133,16 +134,16 @@ def main(config: Config) -> None:
     gallery, found = examples.of_captions(first) if captions.wanted(config) else examples.of_classes(first)
     wanted = _CAPTIONS.value.replace("_", " ")
     found = {kind: some for kind, some in found.items() if wanted == "both" or kind in (wanted, examples.CLASSES)}
-    evaluator = evaluators.open_evaluator(_EVALUATOR.value, stages[-1], gallery)
+    evaluator = evaluators.open_evaluator(_EVALUATOR.value, names[-1], last.shape[0], gallery)
+    prior = None if prior_config is None else embeddings.open_prior(prior_config, str(_PRIOR.value), stages[0])
+    evaluators.check_independent(_EVALUATOR.value, evaluator, stages if prior is None else [*stages, prior.stage])
     vgg = measures.vgg_features(_VGG.value)
     real = functools.cache(lambda: measures.reference(last, evaluator, vgg))
     about = {"stages": names, "steps": [stage.run.step for stage in stages], "configs": saved,
              "evaluator": _EVALUATOR.value, "entries": identity_of(evaluator, gallery),
-             "side": stages[-1].run.model.shape[0],
+             "side": last.shape[0],
              "num": _NUM.value, "seed": _SEED.value, "vgg": _VGG.value}  # fmt: skip
-    prior = None
-    if prior_config is not None:
-        prior = embeddings.open_prior(prior_config, str(_PRIOR.value), stages[0])
+    if prior is not None:
         about |= {"prior": _PRIOR.value, "steps": [*about["steps"], prior.stage.run.step]}
     others = beside(about)
     rows, painter, kept = KeptRows(out / "rows.json", about), Painter(stages, _SEED.value, prior), out / "pictures"
@@ -166,6 +167,7 @@ def main(config: Config) -> None:
     styles = kept / f"styles_{hashlib.sha256(repr((about, cells[-1])).encode()).hexdigest()[:16]}.npz"
     if by_style(stages, found[cells[-1].kind], painter, cells[-1], styles):
         sections.append(reporting.style_section(out, styles, first.styles))
+    sections += credits(last.credit)
     facts = {"stages": ", ".join(names), "prior": _PRIOR.value, "evaluator": _EVALUATOR.value}
     facts = {name: value for name, value in facts.items() if value is not None} | {"pictures of each row": _NUM.value}
     report = write_report(out / "report.html", f"scorekit: {first.name}, pictures from captions", facts, sections)

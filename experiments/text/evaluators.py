@@ -1,6 +1,7 @@
 """Evaluators of pictures: contrastive encoders for captions, a classifier for classes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from experiments.data.dataset import in_blocks
 from experiments.data.embeddings import EMBEDDING
 from experiments.models import classifier, contrastive
 from experiments.models.partial import digest_of
+from experiments.models.weights import recorded_encoder
 from experiments.text.examples import Gallery
 from experiments.text.stages import Stage
 from scorekit.io import as_path
@@ -65,22 +67,23 @@ def check(path: str, config: Config, name: str) -> None:
     matching.check(own, config, given, name)
 
 
-def open_evaluator(path: str, last: Stage, gallery: Gallery) -> Evaluator:
+def open_evaluator(path: str, name: str, side: int, gallery: Gallery) -> Evaluator:
     """The evaluator of a run.
 
     Args:
       path: of the run, checked.
-      last: the stage whose pictures it sees.
+      name: the folder of the stage whose pictures it sees.
+      side: their height in pixels.
       gallery: the texts that it scores.
 
     Raises:
       ConfigError: if there is no checkpoint, or it does not take pictures of this size.
     """
-    given, side = f"--evaluator={path}", last.run.model.shape[0]
+    given = f"--evaluator={path}"
     own: Config = load_resolved(as_path(path) / "config.json")
     if "classifier" in own:
         size = own.data.get("image_size")
-        check_size(last.name, side, given, size if size is not None else side, exactly=True)
+        check_size(name, side, given, size if size is not None else side, exactly=True)
         logits = classifier.open_logits(own, ConfigDict({"workdir": path, "step": None}))
         log_p = jax.jit(lambda x: jax.nn.log_softmax(logits(x, jnp.zeros(len(x)))))
         features = lambda x: in_blocks(log_p, np.asarray(x, np.float32), min(_BLOCK, len(x)))
@@ -88,9 +91,21 @@ def open_evaluator(path: str, last: Stage, gallery: Gallery) -> Evaluator:
         kept = sorted(step.name for step in (as_path(path) / "checkpoints").glob("[0-9]*"))
         return Evaluator("log-probabilities of a classifier", features, eye, False, f"{digest_of(own)} {kept}")
     encoder = contrastive.open_encoder(path, given)
-    check_size(last.name, side, given, encoder.image_size)
+    check_size(name, side, given, encoder.image_size)
     entries = encoder.embed_texts(gallery.texts)
     return Evaluator("embeddings of contrastive encoders", encoder.embed_pictures, entries, True, encoder.checksum)
+
+
+def check_independent(path: str, evaluator: Evaluator, stages: Sequence[Stage]) -> None:
+    """Validates that no stage, nor a prior among them, was trained with the weights of the evaluator.
+
+    Raises:
+      ConfigError: naming the first one that was: it has learned what this evaluator rewards.
+    """
+    for stage in stages:
+        if evaluator.identity in (stage.run.dataset.encoder, recorded_encoder(Path(stage.name).expanduser())):
+            raise ConfigError(f"--evaluator={path}: must be one that no stage was trained with, {stage.name} was "
+                              f"trained on its embeddings; train another one, with another seed")  # fmt: skip
 
 
 def check_size(name: str, side: int, given: str, size: int, exactly: bool = False) -> None:

@@ -42,7 +42,7 @@ def parse(text: str, given: str, style: str | None = None) -> Prompt:
     (('12:30', 1.0), ('room 101', 1.5))
     """
     parts, shown = [], text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    for part in re.split(r"\s\+\s", f" {text} "):
+    for part in re.split(r"(?<=\s)\+(?=\s)", f" {text} "):
         found = _WEIGHTED.fullmatch(part.strip())
         caption, weight = (found[1], float(found[2])) if found else (part.strip(), 1.0)
         if not caption or caption.startswith(":"):

@@ -16,6 +16,7 @@ from experiments.data import captions, matching
 from experiments.data.embeddings import EMBEDDING, are_examples, scaled
 from experiments.data.images import Images
 from experiments.models.guided import PROMPTS, Prompts
+from experiments.models.latents import Latents
 from experiments.models.runs import Run, open_run
 from experiments.text.prompts import Prompt
 from scorekit.networks import Masked, noise_augmented
@@ -42,9 +43,11 @@ class Embedded(NamedTuple):
 
 
 def pictures_of(stage: Stage) -> Images:
-    """The data of a stage."""
-    assert isinstance(stage.run.dataset, Images)
-    return stage.run.dataset
+    """The data of a stage; of a model of latents the pictures that they are decoded to."""
+    dataset = stage.run.dataset
+    pictures = dataset.inner if isinstance(dataset, Latents) else dataset
+    assert isinstance(pictures, Images)
+    return pictures
 
 
 def saved_stage(name: str, flag: str = "stages") -> Config:
@@ -68,14 +71,16 @@ def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, 
         raise ConfigError(f"--stages: {names[0]} draws from the embedding of a picture: give --prior=RUN, which draws "
                           f"one from a caption, or use experiments.text.variations")  # fmt: skip
     for i, (config, name) in enumerate(zip(configs, names, strict=True)):
-        of = config.data.latents or config.data.name
         if i and config.data.vector.name == EMBEDDING:
             raise ConfigError(f"--stages: {name} must be conditioned on the caption or on no vector: only the first "
                               f"stage is on the embedding of a picture")  # fmt: skip
         if are_examples(config):
             raise ConfigError(f"--stages: {name} must draw pictures, it draws embeddings: give it as --prior")
-        if config.data.latents or not issubclass(data.kind_of(config), Images):
-            raise ConfigError(f"--stages: {name} must draw pictures, it is of {of}")
+        if not issubclass(data.kind_of(config), Images):
+            raise ConfigError(f"--stages: {name} must draw pictures, it is of {config.data.name}")
+        if i and config.data.latents:
+            raise ConfigError(f"--stages: {name} must enlarge pictures themselves, it is of the latents of "
+                              f"{config.data.latents}: only the first stage may be")  # fmt: skip
         fields = (*matching.PICTURES, "label")
         matching.check(config, configs[0], f"--stages: {name}", names[0], fields)
         maps = config.data.map.name
@@ -100,14 +105,15 @@ def open_stages(configs: Sequence[Config], names: Sequence[str]) -> list[Stage]:
     for config, name in zip(configs, names, strict=True):
         folder = Path(name).expanduser().absolute()
         with shared.named("stages"):
-            run = open_run(config, folder, None, (config.sampling.guidance_scale,))
+            run = open_run(config, folder, None, (config.sampling.guidance_scale,), on_latents=True)
         if stages:
             factor = config.data.map.factor or 2
-            ours, theirs = tuple(side // factor for side in run.model.shape[:2]), stages[-1].run.model.shape[:2]
-            if ours != theirs or run.model.shape[2] != stages[-1].run.model.shape[2]:
+            (*ours, channels), (*theirs, given) = run.model.shape, pictures_of(stages[-1]).shape
+            ours = [side // factor for side in ours]
+            if ours != theirs or channels != given:
                 raise ConfigError(
-                    f"--stages: {name} enlarges pictures of {_size(ours)} pixels and {run.model.shape[2]} channels, "
-                    f"{names[len(stages) - 1]} draws {_size(theirs)} and {stages[-1].run.model.shape[2]}"
+                    f"--stages: {name} enlarges pictures of {_size(ours)} pixels and {channels} channels, "
+                    f"{names[len(stages) - 1]} draws {_size(theirs)} and {given}"
                 )
             ours, theirs = (each.dataset.num_classes for each in (run, stages[0].run))
             if ours != theirs:

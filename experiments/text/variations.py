@@ -9,8 +9,9 @@ The first stage is a decoder; the encoder of its run embeds the pictures. What i
 between their embeddings; an edit moves an embedding towards the difference of those of two captions. Pictures of one
 seed start from the same noise.
 
-Writes a picture, a cell for each embedding with ``--num`` pictures of it, and ``.npz`` (``x`` of the last stage ``(M,
-num, H, W, C)``, ``embedding`` ``(M, D)``, ``caption``) into the folder ``variations`` of the last stage.
+Writes a picture, a row for each embedding with ``--num`` pictures of it, ``.html`` with it and the config of the
+decoder, and ``.npz`` (``x`` of the last stage ``(M, num, H, W, C)``, ``embedding`` ``(M, D)``, ``caption``) into the
+folder ``variations`` of the last stage.
 """
 
 import time
@@ -26,8 +27,18 @@ from experiments.configs import base
 from experiments.models.embedded import encoder_of
 from experiments.models.runs import write_arrays
 from experiments.reporting.captioned import captioned_grid
+from experiments.reporting.report import ConfigSection, Figure, credits, write_report
 from experiments.text import embeddings
-from experiments.text.stages import Embedded, check, draw, for_full_pictures, labels_for, open_stages, saved_stage
+from experiments.text.stages import (
+    Embedded,
+    check,
+    draw,
+    for_full_pictures,
+    labels_for,
+    open_stages,
+    pictures_of,
+    saved_stage,
+)
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, the decoder first.", required=True)
 _PICTURE = flags.DEFINE_multi_string("picture", [], "A file with a picture; twice for --between.")
@@ -71,10 +82,12 @@ def main(config: Config) -> None:
     configs = [config, *(for_full_pictures(saved_stage(name)) for name in names[1:])]
     embeddings.check_decoder(config, names[0])
     check(configs, names, False, embedded=True)
-    out = shared.results(_OUT, Path(names[-1]).expanduser().absolute() / "variations" / "variations", ".png", ".npz")
+    out = shared.results(
+        _OUT, Path(names[-1]).expanduser().absolute() / "variations" / "variations", ".png", ".npz", ".html"
+    )
     encoder = encoder_of(config, names[0])
     stages = open_stages(configs, names)
-    mode = "L" if stages[0].run.model.shape[2] == 1 else "RGB"
+    mode = "L" if pictures_of(stages[0]).shape[2] == 1 else "RGB"
     found = encoder.embed_pictures(embeddings.read_pictures(paths, encoder.image_size, mode))
     texts = [f"variations of {Path(path).name}" for path in paths]
     if len(paths) == 2:
@@ -91,7 +104,11 @@ def main(config: Config) -> None:
     write_arrays(f"{out}.npz", x=x, embedding=found, caption=np.asarray(texts))
     title = f"{stages[-1].run.dataset.name}, from embeddings"
     picture = captioned_grid(f"{out}.png", list(x.swapaxes(0, 1)), texts, columns=1, title=title)
-    print(progress.final_line(f"{picture} and {out}.npz", time.monotonic() - start))
+    facts = {"stages": ", ".join(names), "pictures": " and ".join(paths), "seed": _SEED.value}
+    shown = [Figure(picture, "Each row is of one embedding."), *credits(stages[-1].run.dataset.credit)]
+    sections = [*shown, ConfigSection(config.to_json_best_effort(indent=2))]
+    write_report(f"{out}.html", f"scorekit: {title}", facts, sections)
+    print(progress.final_line(f"{picture}, {out}.html and {out}.npz", time.monotonic() - start))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,10 @@ _PACKAGES = {
 }
 _OF_STYLE = dict(zip(STYLES, ("google", "twitter"), strict=True))
 
+_LICENCE = (
+    "Noto Emoji, Apache-2.0; Twemoji, copyright Twitter, Inc and other contributors, CC-BY 4.0 "
+    "(https://creativecommons.org/licenses/by/4.0/), on white, in smaller copies; names and keywords of emojilib, MIT"
+)
 _DESCRIPTION = """\
 Emoji of Unicode 16 without flags and skin tones, 64 x 64 RGB on white, each as Noto and as Twitter draw it, with three
 captions made from its name, keywords, group and the style. Test holds combinations of two concepts that training never
@@ -69,8 +73,7 @@ class CaptionedEmoji(tfds.core.GeneratorBasedBuilder):
             ),
             supervised_keys=("image", "label"),
             homepage="https://github.com/googlefonts/noto-emoji",
-            license="Noto Emoji: Apache-2.0; Twemoji: copyright Twitter, Inc and other contributors, CC-BY 4.0; names "
-            "and keywords: emojilib, MIT",
+            license=_LICENCE,
         )
 
     def _split_generators(self, dl_manager):

@@ -23,6 +23,8 @@ class CaptionedSet:
       styles: the names of the styles of drawing, which are words of the captions.
       label: indices into ``classes``, ``(N,)``, int32.
       classes: the names of the groups.
+      credit: whose the pictures are and under which licences: to be named where they, or samples that repeat them, are
+        shown.
 
     >>> zero = np.zeros(1, np.int32)
     >>> found = CaptionedSet(x=np.zeros((1, 64, 64, 3), np.uint8), captions=(("red heart, noto style",),),
@@ -38,6 +40,7 @@ class CaptionedSet:
     styles: tuple[str, ...]
     label: np.ndarray
     classes: tuple[str, ...]
+    credit: str = ""
 
 
 def load_captioned(name: str, split: str, data_dir: str | os.PathLike | None = None) -> CaptionedSet:
@@ -78,4 +81,5 @@ def load_captioned(name: str, split: str, data_dir: str | os.PathLike | None = N
         styles=tuple(features["style"].names),
         label=np.asarray([example["label"] for example in examples], np.int32),
         classes=tuple(features["label"].names),
+        credit=builder.info.redistribution_info.license,
     )

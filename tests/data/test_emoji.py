@@ -164,6 +164,7 @@ def test_the_set_has_each_picture_in_both_styles_with_its_captions(folder):
         for name, style, texts in zip(found.names, found.style, found.captions, strict=True):
             assert texts == captions(name, ["thing"], "Symbols", found.styles[style])
         assert {found.classes[i] for i in found.label} == {"Symbols"}
+        assert "Twemoji, copyright Twitter, Inc and other contributors, CC-BY 4.0" in found.credit
     assert load("captioned_emoji", "test", folder).num_classes == 8
 
 

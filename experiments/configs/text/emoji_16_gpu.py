@@ -7,13 +7,21 @@ from experiments.configs.text import emoji_16
 
 
 def get_config():
-    config = emoji_16.get_config()
+    return grown(emoji_16.get_config())
+
+
+def grown(config):
+    """A base or a decoder with a larger network and more training."""
     config.network.channels = 192
     config.network.multipliers = (1, 2, 3)
     config.network.blocks = 2
     config.network.attention_resolutions = (8, 4)
     config.network.dtype = "bfloat16"
+    return trained_longer(config)
 
+
+def trained_longer(config):
+    """Any stage with the training of an accelerator."""
     config.training.steps = 60_000
     config.training.batch_size = 256
     config.training.learning_rate = 3e-4
@@ -21,7 +29,6 @@ def get_config():
     config.training.ema_decays = (0.9995,)
     config.training.sample_every = 10_000
     config.training.checkpoint_every = 5000
-
     config.sampling.ema = "0.9995"
     config.evaluation.num_samples = 2000
     return config

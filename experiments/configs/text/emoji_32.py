@@ -1,4 +1,8 @@
-"""Emoji of 32 x 32 pixels from a copy of 16 x 16 and their captions: the second stage of a cascade; 4,000 steps.
+"""Emoji of 32 x 32 pixels from a copy of 16 x 16 and their captions: the second stage of a cascade.
+
+4,000 steps of 0.25 s of one CPU core, 17 minutes. The network is an efficient U-Net: most of its channels are at low
+resolutions, it has no self-attention, and it attends to the caption at the lowest resolution. At 1.3 million parameters
+a step takes a third of the operations of the U-Net of the base with a third level (1.5 million).
 
 The copy is corrupted by noise of a level from 0 to 0.5, which conditions the network: what the first stage draws is not
 as clean as the copies of real pictures.
@@ -17,8 +21,10 @@ def get_config():
     config.data.map.factor = 2
     config.noise_factor = 2.0
 
-    config.network.channels = 32
-    config.network.multipliers = (1, 2, 3)
+    config.network.channels = 16
+    config.network.multipliers = (1, 2, 4, 6)
+    config.network.attention_resolutions = ()
+    config.network.token_levels = (3,)
 
     config.loss.map_noise = 0.5
     config.loss.map_dropout = 0.0
@@ -26,7 +32,6 @@ def get_config():
     config.sampling.map_noise = 0.1
 
     config.training.steps = 4000
-    config.training.batch_size = 32
 
     config.sampling.guidance_scale = 1.0
     config.sampling.batch_size = 100

@@ -1,13 +1,17 @@
 """Runs with random parameters that the tests of pictures from captions share, each made when it is first asked for."""
 
+import json
+
 import jax
 from parameters import random_like, random_params
 from programs import captioned_squares, save_run, save_untrained
 
 from experiments import data
+from experiments.cli.config import save_resolved
+from experiments.configs import base_classifier, base_latent
 from experiments.configs.images import smoke as classes
 from experiments.configs.text import smoke, smoke_contrastive, smoke_decoder, smoke_prior
-from experiments.models import contrastive, latents, weights
+from experiments.models import autoencoder, classifier, contrastive, latents, weights
 from experiments.models.model import build_model
 
 
@@ -70,6 +74,41 @@ class Runs:
     def _digits_8(self, folder):
         save_untrained(folder, transformer(upper(classes.get_config(), 8)))
 
+    def _digits_classifier(self, folder):
+        config = base_classifier.get_config()
+        config.data.name, config.classifier.channels = "sklearn_digits", 8
+        built = classifier.build_classifier(config, 10)
+        shapes = jax.eval_shape(lambda: classifier.init_params(built, (8, 8, 1), jax.random.key(0)))
+        save_run(folder, config, random_like(shapes, 0.2))
+
+    def _autoencoder(self, folder, size=None, **fields):
+        """8 x 8 digits, or pictures of ``size``, to half the side."""
+        config = base_latent.get_config()
+        config.data.update({"name": "sklearn_digits", "image_size": size, **fields})
+        config.autoencoder.update(channels=8, multipliers=(1,), patch=2, latent_channels=3)
+        dataset = data.load(config)
+        built = autoencoder.build_latent(config, dataset)
+        params = random_like(jax.eval_shape(lambda: autoencoder.init_params(built, 0)), 0.2)
+        save_run(folder, config, params)
+        found = autoencoder.statistics(autoencoder.make_encode(built, params), dataset)
+        (folder / latents.STATISTICS).write_text(json.dumps(found))
+
+    def _caption_autoencoder(self, folder):
+        self._autoencoder(folder, 8, name="folder", path=str(self.root / "pictures"), image_mode="RGB")
+
+    def _latent_digits(self, folder):
+        config = transformer(classes.get_config(), patch=2)
+        config.data.latents = str(self("autoencoder"))
+        self._embedded(folder, config)
+
+    def _latent_captions(self, folder):
+        self._embedded(folder, transformer(self.config(latents=str(self("caption_autoencoder"))), patch=2))
+
+    def _latent_upper(self, folder):
+        config = upper(self.config(latents=str(self("caption_autoencoder"))), 16)
+        folder.mkdir()
+        save_resolved(transformer(config), folder / "config.json")
+
     def _contrastive(self, folder, seed=0, step=2):
         config = self.config(smoke_contrastive)
         built = contrastive.build(config, data.load(config))
@@ -108,6 +147,7 @@ class Runs:
         (folder / "checkpoints").symlink_to(self("decoder") / "checkpoints")
 
     def _embedded(self, folder, config, encoder=None):
+        """A run of what :func:`experiments.models.latents.load_data` makes of the data."""
         dataset = latents.load_data(config)
         extra = weights.record(config, encoder or dataset.encoder)
         save_run(folder, config, random_params(build_model(config, dataset), 0.1), extra=extra)

@@ -13,6 +13,7 @@ from programs import run, save_run
 
 from experiments import data
 from experiments.configs.images import smoke as classes
+from experiments.data.images import Images
 from experiments.models.conditioning import dropout_rates
 from experiments.models.guided import PROMPTS, Prompts, make_guided
 from experiments.models.loss import make_loss, make_prepare
@@ -55,6 +56,51 @@ def test_captions_with_weights_and_a_negative_one_are_the_linear_combination(sma
     assert np.abs(c0 - null).max() > 1e-2
     found = run_at({**given, PROMPTS: Prompts((), None, words[2])}, jnp.float32(2.0))
     np.testing.assert_allclose(found, 2.0 * c0 - negative, atol=2e-4)
+
+
+def apg(c, u):
+    """Without what is parallel to the conditional estimate."""
+    flat = lambda x: x.reshape(len(x), -1)
+    d, along = flat(c - u), flat(c)
+    d = d - along * (d * along).sum(1, keepdims=True) / np.square(along).sum(1, keepdims=True)
+    return c + d.reshape(c.shape)
+
+
+def rescaled(c, u):
+    """Half of the way to the standard deviation of the conditional estimate."""
+    g, std = 2.0 * c - u, lambda x: x.std((1, 2, 3), keepdims=True)
+    return 0.5 * g * std(c) / std(g) + 0.5 * g
+
+
+RULES = {
+    "apg": (("apg",), {}, apg),
+    "rescale": (("classifier_free", "rescale"), {"rescale.factor": 0.5}, rescaled),
+    "interval": (("classifier_free", "interval"), {"interval.noise_min": 0.9}, lambda c, u: 2.0 * c - u),
+    "outside": (("classifier_free", "interval"), {"interval.noise_max": 0.9}, lambda c, u: c),
+}
+"""Rules, their fields, and the result of the two branches at γ = 2 and σ/α = 1."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RULES)
+def test_rules_are_built_on_the_composition_and_the_negative_caption(small, name):
+    config, model, params, words = small
+    rules, fields, expected = RULES[name]
+    labels, x, t = np.zeros(2, np.int32), jnp.asarray(RNG.normal(size=(2, 8, 8, 3)), jnp.float32), jnp.full(2, 0.5)
+    plain = make_guided(config, model)
+    alone = jax.jit(lambda given: plain(params, given, None)(x, t).x0)
+    c0, c1, negative = (np.asarray(alone({"labels": labels, **w})) for w in words)
+    config = config.copy_and_resolve_references()
+    config.guidance = rules
+    config.rules.update_from_flattened_dict(fields)
+    weights = np.array([[1.5, 0.5], [1.0, -0.3]], np.float32)
+    given = {"labels": labels, **words[0], PROMPTS: Prompts((words[1],), weights, words[2])}
+    guided = make_guided(config, model)
+    found = np.asarray(jax.jit(lambda given, scale: guided(params, given, scale)(x, t).x0)(given, jnp.float32(2.0)))
+    w0, w1 = (weights[:, k, None, None, None] for k in range(2))
+    composed = negative + w0 * (c0 - negative) + w1 * (c1 - negative)
+    np.testing.assert_allclose(found, expected(composed, negative), atol=2e-4)
+    assert np.abs(found - c0).max() > 1e-2
 
 
 @pytest.mark.slow
@@ -109,8 +155,9 @@ def test_the_unconditional_branch_keeps_the_map_if_it_is_told_to(keep):
 
 
 @pytest.mark.slow
-def test_train_and_draw(runs, tmp_path):
+def test_train_and_draw(runs, tmp_path, monkeypatch):
     """Trains a transformer for a step, and draws full pictures from a second stage that was trained on crops."""
+    monkeypatch.setattr(Images, "credit", "Pictures by A, CC-BY 4.0")
     trained(tmp_path / "low", transformer(runs.config()))
     names, out = f"--stages={tmp_path / 'low'},{runs('crops')}", tmp_path / "drawn"
     captions = ("--caption=a red square:1.5 + a green square:0.5", "--caption=a blue square")
@@ -123,7 +170,9 @@ def test_train_and_draw(runs, tmp_path):
     assert found["caption"].tolist() == [text.removeprefix("--caption=") for text in captions for _ in range(2)]
     assert "noise 0.2" in text
     assert "drawn.png, " in text.splitlines()[-1]
-    assert "a green square" in Path(f"{out}.html").read_text(), "the negative caption"
+    page = Path(f"{out}.html").read_text()
+    assert "a green square" in page, "the negative caption"
+    assert "<p>Data: Pictures by A, CC-BY 4.0.</p>" in page
     with Image.open(f"{out}.png") as picture:
         assert picture.width > 500
 
@@ -140,12 +189,29 @@ def test_classes_through_a_cascade(runs, tmp_path):
 
 
 @pytest.mark.slow
+def test_models_of_latents_draw_pictures_alone_and_before_a_stage_that_enlarges(runs, tmp_path):
+    flags = ("--labels=3,1", "--num=2", f"--out={tmp_path / 'digits'}")
+    code, _, err = run("text.draw", f"--stages={runs('latent_digits')}", *flags)
+    assert code == 0, err
+    found = np.load(tmp_path / "digits.npz")["x"]
+    assert found.shape == (4, 8, 8, 1)
+    values = (found + 1) * 8
+    np.testing.assert_allclose(values, values.round(), atol=1e-5, err_msg="decoded pixels have the 17 values of digits")
+    flags = ("--caption=a red square", "--num=2", f"--out={tmp_path / 'squares'}")
+    code, _, err = run("text.draw", f"--stages={runs('latent_captions')},{runs('high')}", *flags)
+    assert code == 0, err
+    found = np.load(tmp_path / "squares.npz")
+    assert (found["stage_0"].shape, found["x"].shape) == ((2, 8, 8, 3), (2, 16, 16, 3))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "flags", "message"),
     [
         ("digits_4,digits_8", ["--caption=a cat"], "digits_4 has no captions, it is conditioned on its class alone"),
         ("low,from_4", ["--caption=a red square"], "from_4 enlarges pictures of 4 x 4 pixels and 3 channels, "),
         ("low,digits_8", ["--caption=a red square"], "low, config.data.name=folder; it has sklearn_digits"),
+        ("low,latent_upper", ["--caption=a red square"], "latent_upper must enlarge pictures themselves"),
         ("low,low", ["--caption=a red square"], "low must enlarge pictures, by config.data.map.name=average_pool"),
         ("high", ["--caption=a red square"], "high must draw without a picture to enlarge as the first stage"),
         ("low", ["--caption="], "--caption=: must hold text"),

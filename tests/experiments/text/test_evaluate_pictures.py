@@ -1,19 +1,26 @@
 """Pictures from captions evaluated: what counts as right, real pictures and chance, rows that are kept, and errors."""
 
+import html
 import json
 import math
 import types
 from typing import Any
 
+import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from programs import SQUARES, run
 
-from experiments.cli.config import ConfigError, save_resolved
+from experiments import data
+from experiments.cli.config import ConfigError, load_resolved, save_resolved
 from experiments.configs.images import digits_classifier
 from experiments.configs.images import smoke as classes
 from experiments.data.images import Images
+from experiments.evaluation.feature_networks import NETWORKS
+from experiments.evaluation.inception import to_bytes
+from experiments.models import classifier
 from experiments.text import evaluators, examples, measures
 from experiments.text.cells import Cell, by_style, grid, kept, thresholded
 from experiments.text.evaluators import Evaluator
@@ -91,20 +98,25 @@ def test_a_perfect_evaluator_of_real_pictures_and_one_that_knows_nothing():
     np.testing.assert_allclose(one, [differences.mean(), differences.std(ddof=1) / math.sqrt(20)], rtol=1e-3)
 
 
-def evaluate(runs, stages, *flags):
+def evaluate(runs, stages, *flags, evaluator="other"):
     names = ",".join(str(runs(name)) for name in stages.split(","))
-    return run("text.evaluate", f"--stages={names}", f"--evaluator={runs('contrastive')}", *flags)
+    return run("text.evaluate", f"--stages={names}", f"--evaluator={runs(evaluator)}", *flags)
 
 
 CFG_PP = ("--config.guidance=cfg_plus_plus", "--config.sampling.solver.name=ddim")
 CASCADE = ("--captions=held_out", "--scales=1,3", "--map_noise=0,0.1", "--num=8")
 
 
+CREDIT = "Pictures by A & B, CC-BY 4.0"
+
+
 @pytest.fixture(scope="module")
 def evaluated(runs, tmp_path_factory):
     """The folder of an evaluation of a cascade, and what it has printed."""
     out = tmp_path_factory.mktemp("evaluated")
-    code, text, err = evaluate(runs, "low,high", *CASCADE, f"--out={out}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Images, "credit", CREDIT)
+        code, text, err = evaluate(runs, "low,high", *CASCADE, f"--out={out}")
     assert code == 0, err
     return out, text
 
@@ -126,6 +138,7 @@ def test_a_cascade_is_evaluated_and_goes_on_where_it_was(runs, evaluated):
     assert "held out, noise 0.1, γ = 3" in text
     page = (out / "report.html").read_text()
     assert page.count("<img") == 5
+    assert page.count(html.escape(CREDIT)) == 1
     before = (out / "rows.json").stat().st_mtime_ns
     code, _, err = evaluate(runs, "low,high", *flags)
     assert code == 0, err
@@ -133,6 +146,41 @@ def test_a_cascade_is_evaluated_and_goes_on_where_it_was(runs, evaluated):
     code, _, err = evaluate(runs, "low,high", *flags, "--seed=1")
     assert code == 2
     assert "holds rows of" in err
+
+
+class Tiny(nn.Module):
+    """A network of one layer, by the output of VGG-16 that is compared."""
+
+    @nn.compact
+    def __call__(self, x):
+        return {"relu5_3": nn.Dense(4)(x.reshape(len(x), -1))}
+
+
+@pytest.mark.slow
+def test_pictures_are_compared_by_other_features_too(monkeypatch):
+    """With a small network in place of VGG-16, whose file of 59 MB has its own tests: the columns and their values."""
+    x = np.random.default_rng(0).uniform(-1, 1, size=(60, 4, 4, 3)).astype(np.float32)
+    real_ones, drawn = x[:40], x[40:]
+    params = Tiny().init(jax.random.key(0), x)["params"]
+    small = NETWORKS["vgg"]._replace(
+        load=lambda path: (Tiny(), params, path), prepare=lambda images, how: images / 255.0
+    )
+    monkeypatch.setitem(NETWORKS, "vgg", small)
+    some = examples.Examples([f"{i}" for i in range(20)], np.zeros(20, int), np.eye(20, dtype=bool), np.arange(20))
+    flat = lambda x: np.asarray(x).reshape(len(x), -1)
+    evaluator = Evaluator("pixels", flat, flat(drawn), True, "")
+    dataset: Any = types.SimpleNamespace(train={"x": real_ones}, real=lambda part: part["x"])
+    real = measures.reference(dataset, evaluator, measures.vgg_features("file"))
+    found = measures.measure(drawn, some, evaluator, real)
+    names = ("precision", "recall", "density", "coverage", "Fréchet distance")
+    apply: Any = Tiny().apply
+    features = lambda x: np.asarray(apply({"params": params}, to_bytes(x) / 255.0)["relu5_3"])
+    expected = measures.compared(features(drawn), features(real_ones))
+    for name in names:
+        np.testing.assert_allclose(found[f"{name} (VGG)"], expected[name], rtol=1e-4, atol=1e-5)
+        assert name in found
+    assert found["Fréchet distance (VGG)"] != found["Fréchet distance"]
+    assert measures.vgg_features(None) == {}
 
 
 @pytest.mark.slow
@@ -148,6 +196,27 @@ def test_a_prior_and_its_decoder_are_evaluated_beside_a_cascade(runs, evaluated,
     assert "low of 16 x 16 pixels: held out, noise 0.1, γ = 3" in text
     code, _, err = evaluate(runs, "decoder", *flags, *through, "--num=9")
     assert (code, "must have the number of pictures of this evaluation, 9, it has 8" in err) == (2, True), err
+
+
+@pytest.mark.slow
+def test_a_model_of_latents_is_evaluated_by_a_classifier_of_its_pictures(runs, tmp_path):
+    flags = ("--scales=1,2", "--num=20", f"--out={tmp_path}")
+    code, text, err = evaluate(runs, "latent_digits", *flags, evaluator="digits_classifier")
+    assert code == 0, err
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert rows.keys() == {"classes, γ = 1", "classes, γ = 2", "real pictures, classes", "chance, classes"}
+    assert rows["chance, classes"]["accuracy, top 1"][0] == pytest.approx(0.1)
+    assert rows["chance, classes"]["accuracy, top 5"][0] == pytest.approx(0.5)
+    opened = classifier.open_logits(
+        load_resolved(runs("digits_classifier") / "config.json"),
+        types.SimpleNamespace(workdir=runs("digits_classifier"), step=None),
+    )
+    dataset = data.load(classes.get_config())
+    predicted = opened(jnp.asarray(dataset.real(dataset.test)), jnp.zeros(len(dataset.test["x"]))).argmax(1)
+    expected = float(np.mean(np.asarray(predicted) == dataset.test["label"]))
+    assert rows["real pictures, classes"]["accuracy, top 1"][0] == pytest.approx(expected, abs=1e-6)
+    assert rows["real pictures, classes"]["pictures"] == [len(dataset.test["x"]), 0.0]
+    assert "classes, γ = 2" in text
 
 
 @pytest.mark.slow
@@ -169,6 +238,12 @@ def test_a_prior_and_its_decoder_are_evaluated_beside_a_cascade(runs, evaluated,
             ["--evaluator=nowhere"],
             "no run is here (no config.json); train one with experiments.text.contrastive",
         ),
+        (
+            "decoder",
+            ["--prior=prior", "--evaluator=contrastive"],
+            "contrastive: must be one that no stage was trained with, ",
+        ),
+        ("low", ["--vgg_weights=nowhere"], "/no: path must be a file of VGG-16 weights"),
         ("low", ["--scales="], "--scales=: must be numbers >= 0"),
         ("low", ["--captions=test"], "--captions=test: value should be one of <seen|held_out|both>"),
         ("low", ["--threshold=strong"], "--threshold=strong: must be off, on, or off,on"),
@@ -179,7 +254,9 @@ def test_a_prior_and_its_decoder_are_evaluated_beside_a_cascade(runs, evaluated,
     ],
 )
 def test_what_cannot_be_evaluated_is_one_sentence(runs, tmp_path, stages, flags, message):
-    flags = [f.replace("=low", f"={runs('low')}").replace("=nowhere", f"={tmp_path}/no") for f in flags]
+    flags = [f.replace("=nowhere", f"={tmp_path}/no") for f in flags]
+    for name in ("low", "prior", "contrastive"):
+        flags = [f.replace(f"={name}", f"={runs(name)}") for f in flags]
     code, _, err = evaluate(runs, stages, *flags, f"--out={tmp_path}")
     assert code == 2
     assert message in err
@@ -202,13 +279,11 @@ def test_classes_are_evaluated_by_a_classifier(tmp_path, monkeypatch):
     given = []
     opened = lambda config, chosen: given.append(chosen.workdir) or (lambda x, t: 9.0 * x.reshape(len(x), -1) @ weights)
     monkeypatch.setattr(evaluators.classifier, "open_logits", opened)
-    model = types.SimpleNamespace(shape=(2, 2, 1))
-    last: Any = types.SimpleNamespace(name="digits", run=types.SimpleNamespace(model=model))
     labels = np.array([2, 0, 1, 0])
     pictures: Any = types.SimpleNamespace(num_classes=3, test={"x": np.zeros((4, 2, 2, 1)), "label": labels})
     gallery, found = examples.of_classes(pictures)
     evaluators.check(str(tmp_path), classes.get_config(), "digits")
-    evaluator = evaluators.open_evaluator(str(tmp_path), last, gallery)
+    evaluator = evaluators.open_evaluator(str(tmp_path), "digits", 2, gallery)
     shown = np.eye(3, 4)[[2, 0, 2, 0]].reshape(4, 2, 2, 1)  # the third one is of another class
     row = measures.retrieval(evaluator.features(shown), evaluator, found["classes"])
     assert given == [str(tmp_path)]
@@ -238,3 +313,16 @@ def test_captions_are_drawn_in_every_style_once(tmp_path):
     assert [x.ravel().tolist() for x in stages] == [[0.0, 1.0], [2.0, 3.0]]
     dataset.styles = ()
     assert not by_style([stage], some, painter, Cell("seen", 1.0), tmp_path / "none.npz")  # type: ignore[arg-type]
+
+
+def test_an_evaluator_that_a_stage_was_trained_with_is_named_whatever_its_run_is_opened_with(tmp_path, monkeypatch):
+    """By ``--reinterpret_weights`` a decoder is opened with another encoder than that of its training."""
+    monkeypatch.setattr(evaluators, "recorded_encoder", {tmp_path / "decoder": "trained"}.get)
+    run_with = lambda encoder: types.SimpleNamespace(dataset=types.SimpleNamespace(encoder=encoder))
+    stage = lambda name, opened: Stage(str(tmp_path / name), classes.get_config(), run_with(opened))  # type: ignore
+    stages = [stage("decoder", "opened"), stage("upper", None)]
+    evaluator = lambda identity: Evaluator("", np.asarray, np.zeros((1, 2)), True, identity)
+    evaluators.check_independent("runs/e", evaluator("other"), stages)
+    for identity in ("trained", "opened"):
+        with pytest.raises(ConfigError, match=r"--evaluator=runs/e: must be one that no stage was .*decoder was"):
+            evaluators.check_independent("runs/e", evaluator(identity), stages)

@@ -26,7 +26,7 @@ def test_a_style_is_in_the_words_of_each_part():
     assert prompts.parse("a:2 + b", "--caption", "noto").parts == (("a, noto style", 2.0), ("b, noto style", 1.0))
 
 
-@pytest.mark.parametrize("text", ["", "  ", "a +  + b", ":2", "+ a + "])
+@pytest.mark.parametrize("text", ["", "  ", "a +  + b", "a + + b", "a + + + b", "+", ":2", "+ a + "])
 def test_empty_captions_are_named(text):
     with pytest.raises(ConfigError, match=r"^--caption=.*must hold text"):
         prompts.parse(text, "--caption")

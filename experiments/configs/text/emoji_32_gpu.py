@@ -1,0 +1,15 @@
+"""The second stage of the cascade of emoji by a larger network, for one accelerator; 60,000 steps.
+
+python -m experiments.train --config=experiments/configs/text/emoji_32_gpu.py --workdir=runs/emoji_32_gpu
+"""
+
+from experiments.configs.text import emoji_32
+from experiments.configs.text.emoji_16_gpu import trained_longer
+
+
+def get_config():
+    config = emoji_32.get_config()
+    config.network.channels = 96
+    config.network.blocks = 2
+    config.network.dtype = "bfloat16"
+    return trained_longer(config)

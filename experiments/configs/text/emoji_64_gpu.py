@@ -1,0 +1,15 @@
+"""The last stage of the cascade of emoji by a larger network, for one accelerator; 60,000 steps.
+
+python -m experiments.train --config=experiments/configs/text/emoji_64_gpu.py --workdir=runs/emoji_64_gpu
+"""
+
+from experiments.configs.text import emoji_64
+from experiments.configs.text.emoji_16_gpu import trained_longer
+
+
+def get_config():
+    config = emoji_64.get_config()
+    config.network.channels = 64
+    config.network.blocks = 2
+    config.network.dtype = "bfloat16"
+    return trained_longer(config)
