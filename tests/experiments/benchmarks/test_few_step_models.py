@@ -5,9 +5,11 @@ import json
 import pytest
 from programs import give
 
-from experiments.benchmarks.few_step_models import budget
+from experiments.benchmarks.few_step_models import budget, methods
 from experiments.cli.config import ConfigError
 from experiments.configs import base
+from experiments.models import flow_map_losses
+from experiments.training import students
 
 PROGRAM = "experiments.benchmarks.few_step_models.__main__"
 
@@ -40,6 +42,11 @@ def test_rows_are_kept_and_the_rest_is_made(compare, tmp_path, capsys):
     compare(tmp_path, methods="lagrangian", **flags)
     assert json.loads(path.read_text()) == first  # kept, not trained again
     assert "777" in capsys.readouterr().out
+
+
+def test_every_loss_of_a_config_and_every_student_can_be_compared():
+    losses = {f"data_{name}" for name in flow_map_losses.LOSSES if name != "none"}
+    assert {*losses, *students.SECTIONS} <= {*methods.METHODS}
 
 
 def test_learning_rate_rises_and_falls_with_the_time():
