@@ -5,11 +5,12 @@
     python -m experiments.benchmarks.few_step_models --workdir=runs/ring --out=runs/few_ring --seconds=60 \
         --methods=lagrangian,progressive
 
-For images and points. Every method trains for ``--seconds`` of CPU time, without compilation, from the parameters of
-the teacher or, ``data_…``, from random ones (``data_consistency_tuning`` from the teacher's). The teacher is guided as
-its config says, and so are its students; what is trained from data is not, but for ``…any_scale``, which have γ as a
-condition. The rows of each method are kept in ``--out`` as JSON: the same command goes on where it was stopped, and
-rows of other flags or config fields are an error.
+For images and points. Every method trains for ``--seconds`` of CPU time, without compilation, with AdamW in batches of
+64 whatever ``config.training`` says, from the parameters of the teacher or, ``data_…``, from random ones
+(``data_consistency_tuning`` from the teacher's). The teacher is guided as its config says, and so are its students;
+what is trained from data is not, but for ``…any_scale``, which have γ as a condition. The rows of each method are kept
+in ``--out`` as JSON: the same command goes on where it was stopped, and rows of other flags or config fields are an
+error.
 *calls*: network evaluations per sample, a guided pair counting 2. *±*: the standard error over ``--seeds`` draws.
 """
 
