@@ -13,6 +13,7 @@ stopped, and further rows are added. ``report.html`` plays some.
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -25,12 +26,13 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base
+from experiments.data import matching
 from experiments.data.dataset import Batch, evenly, preprocess, rows_of
 from experiments.data.notes import Notes
 from experiments.models import rules
 from experiments.models.conditioning import conditions_for
 from experiments.models.guided import make_guided
-from experiments.models.kept_rows import KeptRows
+from experiments.models.kept_rows import KeptRows, check_names, overridden
 from experiments.models.runs import Run, facts, write_arrays
 from experiments.models.sampling import at_steps, make_sampler
 from experiments.reporting.audio_widgets import audio_widgets
@@ -120,18 +122,22 @@ def main(config: Config) -> None:
     start = time.monotonic()
     steps = shared.step_counts("steps", _STEPS.value, "1,2,4")
     drawing.check_results(Notes, config, _WORKDIR.value)
-    for folder in _STUDENTS.value:
-        drawing.check_kind(Notes, base.saved(folder), folder)
+    students = {drawing.check_kind(Notes, base.saved(folder), folder): base.saved(folder) for folder in _STUDENTS.value}
+    check_names("--workdir and --students", [drawing.check_kind(Notes, config, _WORKDIR.value), *students])
+    for folder, its_config in students.items():
+        fields = ("name", "path", "label", *matching.SPLITS)
+        matching.check(its_config, config, f"--students={folder}", str(_WORKDIR.value), fields)
     run, workdir = drawing.open_kind(Notes, config, _WORKDIR.value, _STEP.value)
     dataset, out = run.dataset, workdir / "few_steps"
     num = min(_NUM.value, len(dataset.test["x"]))
     target: Batch = rows_of(dataset.test, slice(num))
-    kept = KeptRows(out / "rows.json", {"notes": num, "seed": _SEED.value})
+    changed = overridden(config, base.saved(_WORKDIR.value))
+    kept = KeptRows(out / "rows.json", {"notes": num, "seed": _SEED.value, "config": changed})
     print("fitting evaluators to real training notes …", flush=True)
     evaluator = drawing.note_metrics(dataset)
     shown, sounds = evenly(num, _SHOWN.value), {}
 
-    def add(name: str, of: str, evaluations: int | None, draw: Draw) -> None:
+    def add(name: str, of: str, evaluations: int | None, draw: Draw, path: Path = workdir) -> None:
         file = out / "rows" / f"{name.replace(', ', '_').replace(' ', '_')}.npz"
 
         def compute() -> dict[str, Any]:
@@ -139,18 +145,17 @@ def main(config: Config) -> None:
             write_arrays(file, x=x[shown])
             return {"of": of, "evaluations": evaluations, **evaluator(x, target)}
 
-        kept.row(name, compute)
+        kept.row(name, compute, path)
         sounds[name] = np.load(file)["x"]
 
     add("real held-out notes", "data", None, lambda: dataset.real(target))
     for name, n, draw in of_teacher(run, config, target["label"], steps):
         add(f"{workdir.name} at {run.step}, {name}, {n} steps", "teacher", n, draw)
-    for folder in _STUDENTS.value:
-        its_config = base.saved(folder)
+    for folder, its_config in students.items():
         student, path = drawing.open_kind(Notes, its_config, folder)
         for n in steps:
             add(f"{path.name} at {student.step}, {n} steps", "student", n,
-                drawn(student, at_steps(its_config, n), target["label"]))  # fmt: skip
+                drawn(student, at_steps(its_config, n), target["label"]), path)  # fmt: skip
     rows = best(kept.rows())
     caption = f"{num} notes each; Fréchet distance of log_mel_statistics to {len(evaluator.features):,} training notes"
     table = metrics_table(rows, caption)

@@ -33,11 +33,12 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, call, require
 from experiments.configs import base
+from experiments.data import matching
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.sounds import Sounds
 from experiments.models import rules
 from experiments.models.guided import make_guided
-from experiments.models.kept_rows import KeptRows
+from experiments.models.kept_rows import KeptRows, check_names, overridden
 from experiments.models.runs import Run, facts, write_arrays
 from experiments.models.sampling import at_steps, build_sampler
 from experiments.reporting.audio_widgets import audio_widgets
@@ -122,16 +123,17 @@ def measure(problem: Problem, make: Callable[[Array], Array], baseline: Callable
 
 
 def versions(
-    runs: dict[str, tuple[Run, Config]], features: audio.LogMel, length: int, steps: list[int], iterations: list[int]
-) -> Iterator[tuple[str, Callable[[Array], Array]]]:
-    """The name of every row, and its compiled function of the features."""
+    runs: dict[Path, tuple[Run, Config]], features: audio.LogMel, length: int, steps: list[int], iterations: list[int]
+) -> Iterator[tuple[str, Callable[[Array], Array], Path | None]]:
+    """The name of every row, its compiled function of the features, and the folder of its run."""
     for count in sorted({_BASELINE.value, 2 * _BASELINE.value}):
-        yield f"Griffin-Lim, {count}", jax.jit(functools.partial(griffin_lim, features, length, count))
-    for name, (run, config) in runs.items():
+        yield f"Griffin-Lim, {count}", jax.jit(functools.partial(griffin_lim, features, length, count)), None
+    for path, (run, config) in runs.items():
         for n in steps:
             for count in iterations:
                 make = jax.jit(vocoder(run, at_steps(config, n), features, count))
-                yield f"{name} at {run.step}, {n} steps, {count}{'' if _MATCH.value else ', not matched'}", make
+                name = f"{path.name} at {run.step}, {n} steps, {count}{'' if _MATCH.value else ', not matched'}"
+                yield name, make, path
 
 
 def open_vocoder(config: Config, folder: Any, step: int | None = None) -> tuple[Any, Config, Path]:
@@ -149,23 +151,28 @@ def main(config: Config) -> None:
     start = time.monotonic()
     steps = shared.step_counts("steps", _STEPS.value, "1,2,4")
     iterations = shared.step_counts("iterations", _ITERATIONS.value, "8,30")
+    changed = overridden(config, base.saved(_WORKDIR.value))
+    fields = ("name", "path", *matching.SPLITS, *(f"map.{field}" for field in config.data.map))
+    for folder in _STUDENTS.value:
+        matching.check(base.saved(folder), config, f"--students={folder}", str(_WORKDIR.value), fields)
     run, config, workdir = open_vocoder(config, _WORKDIR.value, _STEP.value)
-    runs = {workdir.name: (run, config)}
+    runs = {workdir: (run, config)}
     for folder in _STUDENTS.value:
         student, its_config, path = open_vocoder(base.saved(folder), folder)
-        runs[path.name] = (student, its_config)
+        runs[path] = (student, its_config)
+    check_names("--workdir and --students", [*runs])
     dataset = run.dataset
     truth = jnp.asarray(dataset.real(rows_of(dataset.test, evenly(len(dataset.test["x"]), _NUM.value))))
     rate = dataset.sample_rate
     features = call(config, "data.map", "data.map.name=mel_magnitudes", audio.make_log_mel, sample_rate=rate)
     problem = Problem(features, rate, truth, jax.jit(features.encode)(truth))
     out = workdir / "few_steps"
-    settings = {"sounds": len(truth), "seed": _SEED.value, "baseline": _BASELINE.value}
+    settings = {"sounds": len(truth), "seed": _SEED.value, "baseline": _BASELINE.value, "config": changed}
     kept = KeptRows(out / "rows.json", settings)
     rows = evenly(len(truth), _SHOWN.value)
     sounds = {"held out": np.asarray(truth)[rows]}
     baseline = jax.jit(functools.partial(griffin_lim, features, truth.shape[1], _BASELINE.value))
-    for name, make in versions(runs, features, truth.shape[1], steps, iterations):
+    for name, make, path in versions(runs, features, truth.shape[1], steps, iterations):
         file = out / "rows" / f"{name.replace(', ', '_').replace(' ', '_')}.npz"
 
         def compute(make=make, file=file):
@@ -173,7 +180,7 @@ def main(config: Config) -> None:
             write_arrays(file, x=x)
             return found
 
-        kept.row(name, compute)
+        kept.row(name, compute, path)
         sounds[name] = np.load(file)["x"][rows]
     table = metrics_table(kept.rows(), f"means over {len(truth)} held-out sounds of {truth.shape[1] / rate:g} s")
     print(tables_as_text([table]))

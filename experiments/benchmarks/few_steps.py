@@ -51,6 +51,7 @@ _PROBLEMS = flags.DEFINE_list("problems", list(DATA), "which of " + ", ".join(DA
 _DIGITS = flags.DEFINE_string("digits", None, "folder of a trained run, to compare on its network too")
 _NFE = flags.DEFINE_list("nfe", ["5", "6", "7", "8", "10", "12", "15", "20"], "evaluations that the table has")
 _SAMPLES = flags.DEFINE_integer("samples", 256, "of each problem", lower_bound=16)
+_SCALE = flags.DEFINE_float("guidance_scale", 1.0, "of the trained network")
 _SIGMA_DATA = flags.DEFINE_float("sigma_data", 1.0, "of the tabulated sampler", lower_bound=0.01)
 
 
@@ -127,7 +128,7 @@ def main(_) -> None:
                 print(f"{row:28}" + "".join(f"{value:9.2f}" for value in of(np.array(values))))
     if _DIGITS.value:
         with one_line():
-            problem = trained_problem(_DIGITS.value, min(_SAMPLES.value, 128))
+            problem = trained_problem(_DIGITS.value, min(_SAMPLES.value, 128), _SCALE.value)
         show("digits", measure(problem, nfes, _SIGMA_DATA.value), nfes)
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.configs import base
+from experiments.models.guided import make_guided
 from experiments.models.model import denoiser
 from experiments.models.runs import open_run
 from scorekit import denoisers, densities, process, schedules, solvers
@@ -195,15 +196,24 @@ def _exact_x0(data, schedule, x, t):
     return data.predict(x, schedule.alpha(t), schedule.sigma(t)).x0
 
 
-def trained_problem(workdir: str, samples: int) -> Problem:
-    """The network of a finished run, without guidance; the labels run through the classes in turn.
+def trained_problem(workdir: str, samples: int, scale: float = 1.0) -> Problem:
+    """The network of a finished run; the labels run through the classes in turn.
+
+    Args:
+      workdir: of the run.
+      samples: the number of draws.
+      scale: the guidance scale of the rule of its config; 1 is the network alone.
 
     Raises:
       ConfigError: if there is no run in ``workdir``.
     """
-    opened = open_run(base.saved(workdir), Path(workdir).expanduser())
+    config = base.saved(workdir)
+    opened = open_run(config, Path(workdir).expanduser(), scales=(scale,))
     labels = jnp.arange(samples) % opened.dataset.num_classes
     schedule = opened.model.schedule
     like = jax.ShapeDtypeStruct((samples, *opened.model.shape), jnp.float32)
     x = process.sample_prior(jax.random.key(0), schedule, like, schedule.time_at(EDM.log_snr(1.0)))
-    return Problem("digits", schedule, denoiser(opened.model, opened.params, labels), x)
+    if scale == 1.0:
+        return Problem("digits", schedule, denoiser(opened.model, opened.params, labels), x)
+    guided = make_guided(config, opened.model)(opened.params, labels, scale, opened.extras)
+    return Problem("digits", schedule, guided, x)

@@ -22,7 +22,7 @@ def check(config: Config, other: Config, given: str, of: str, fields: Sequence[s
       other: of the one to compare with.
       given: the run, for the error message.
       of: the other one, likewise.
-      fields: of ``config.data`` that are compared.
+      fields: of ``config.data`` that are compared, with dots in sections.
 
     Raises:
       ConfigError: naming both, the first field that differs, and its values.
@@ -36,7 +36,9 @@ def check(config: Config, other: Config, given: str, of: str, fields: Sequence[s
 
 
 def _value(config: Config, field: str) -> Any:
-    value = config.data.get(field)
+    value = config.data
+    for part in field.split("."):
+        value = value.get(part)
     if field == "label" and value is None:
         return "none"
     return str(Path(value).expanduser().absolute()) if field == "path" and value is not None else value

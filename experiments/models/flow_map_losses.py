@@ -51,17 +51,17 @@ def _mixed(mask, one, other, *state) -> Prediction:
     return jax.tree.map(choose, one(*state), other(*state))
 
 
-def _lagrangian(flow_map: FlowMap, schedule, x0, eps, times, progress, velocity=None, teacher=None):
-    """Where s = t it is flow matching."""
+def _itself(residual, flow_map: FlowMap, schedule, x0, eps, times, progress, velocity=None, teacher=None):
+    """A residual with the velocity of the map itself, or of a teacher; where s = t it is flow matching."""
     del progress
     t, s = times["t"], times["s"]
     if teacher is None:
         teacher = functools.partial(_mixed, s < t, flow_map, velocity or (lambda x, t: Prediction(x0, eps)))
-    return flow_maps.lagrangian_loss(flow_map, schedule, x0, eps, t, s, velocity=teacher)
+    return residual(flow_map, schedule, x0, eps, t, s, velocity=teacher)
 
 
 def _shortcut(shortest, flow_map: FlowMap, schedule, x0, eps, times, progress, velocity=None, teacher=None):
-    """Where s = t it is flow matching; the shortest jumps follow the velocity of the teacher, or of the map."""
+    """Where s = t it is flow matching; jumps up to the shortest follow the velocity of the teacher, or of the map."""
     del progress
     t, middle, s = (times[name] for name in ("t", "middle", "s"))
     matching = velocity or teacher or (lambda x, t: Prediction(x0, eps))
@@ -80,6 +80,11 @@ def _shortcut_times(diagonal, levels, key, n, sampler, schedule):
     same = jnp.arange(n) < round(diagonal * n)
     times = {name: jnp.where(same, one.t, value) for name, value in steps.items()}
     return {**times, "weight": jnp.where(same, one.weight, 1.0)}
+
+
+def _progressive_times(diagonal, key, n, sampler, schedule):
+    jumps = flow_maps.two_times(key, n, sampler, schedule, diagonal)
+    return {**jumps._asdict(), "middle": flow_maps.middle_time(jumps.t, jumps.s, schedule)}
 
 
 def _one_time(key, n, sampler, schedule):
@@ -133,6 +138,15 @@ LOSSES: Mapping[str, Callable[..., FlowMapLoss | None]] = {
         "\n  scale: of the pseudo-Huber distance.",
         _consistency_tuning,
     ),
+    "eulerian": documented(
+        f"Eulerian self-distillation, and flow matching.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
+        lambda diagonal=0.75, power=0.5, offset=0.01: _weighted(
+            functools.partial(_two_times, diagonal),
+            power,
+            offset,
+            functools.partial(_itself, flow_maps.eulerian_loss),
+        ),
+    ),
     "none": documented("A denoiser is trained.", lambda: None),
     "improved_mean_flow": documented(
         f"Improved MeanFlow: the tangent is the map's own velocity.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
@@ -143,13 +157,22 @@ LOSSES: Mapping[str, Callable[..., FlowMapLoss | None]] = {
     "lagrangian": documented(
         f"Lagrangian self-distillation, and flow matching.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
         lambda diagonal=0.75, power=0.0, offset=0.01: _weighted(
-            functools.partial(_two_times, diagonal), power, offset, _lagrangian
+            functools.partial(_two_times, diagonal),
+            power,
+            offset,
+            functools.partial(_itself, flow_maps.lagrangian_loss),
         ),
     ),
     "mean_flow": documented(
         f"MeanFlow: the tangent is the velocity of the noised example.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
         lambda diagonal=0.75, power=1.0, offset=0.01: _weighted(
             functools.partial(_two_times, diagonal), power, offset, functools.partial(_mean_flow, False)
+        ),
+    ),
+    "progressive": documented(
+        f"Progressive self-distillation: any jump is two, to the middle and on.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
+        lambda diagonal=0.75, power=0.0, offset=0.01: _weighted(
+            functools.partial(_progressive_times, diagonal), power, offset, functools.partial(_shortcut, 0.0)
         ),
     ),
     "shortcut": documented(

@@ -34,6 +34,7 @@ from scorekit.typing import Array, ArrayLike, Denoiser, FlowMap, Prediction, PyT
 
 __all__ = ["adaptive_weighted", "eulerian_loss", "lagrangian_loss", "semigroup_loss"]
 
+_LONGEST_STEP = 1.5  # in shortest lengths: between them and the next ones, which are twice as long
 _stop = jax.lax.stop_gradient
 
 
@@ -200,7 +201,8 @@ def semigroup_loss(
       middle: times m ``(B,)``, ``s <= m <= t``.
       s: times of the ends ``(B,)``.
       target: the map of the two jumps, for instance with averaged parameters or guided; by default ``flow_map``.
-      shortest: jumps of the target of at most this length of the clock are steps along its velocity at s = t.
+      shortest: the least length of the target's jumps on the clock; those of up to 1.5 times it, whatever the rounding
+        of the times, are steps along the velocity of the target at s = t.
 
     Returns:
       Losses ``(B,)``.
@@ -226,7 +228,8 @@ def semigroup_loss(
     ordered, target = (s <= middle) & (middle <= t), flow_map if target is None else target
     x_t = perturb(x0, eps, t, schedule)
     tau, mu, rho = (clock(schedule, u) for u in (t, middle, s))
-    short = lambda length, start, end: jnp.where(length <= shortest, start, end)
+    least = _LONGEST_STEP * jnp.asarray(shortest)
+    short = lambda length, start, end: jnp.where(length <= least, start, end)
     first = _stop(_evaluated(target, x_t, t, short(tau - mu, t, middle)))
     x_m = combine((schedule.alpha(middle), first.x0), (schedule.sigma(middle), first.eps))
     second = _stop(_evaluated(target, x_m, middle, short(mu - rho, middle, s)))

@@ -115,7 +115,8 @@ def shortcut_steps(
     """Draws jumps of length ``2^-k`` of the path, k = 0 ... ``levels - 1``, on the grids of such steps.
 
     Lengths are those of the clock ``sigma / (alpha + sigma)`` between ``t_min`` and ``t_max``; the middle halves a
-    jump. :func:`semigroup_loss` with ``shortest`` of ``2^-levels`` uses the velocity for the halves of the shortest.
+    jump. :func:`semigroup_loss` with ``shortest`` of ``2^-levels``, for a path from near 1 to near 0 on the clock, uses
+    the velocity for the halves of the shortest.
 
     Args:
       key: PRNG key.

@@ -65,7 +65,9 @@ def test_map_of_a_mixture_is_what_a_solver_converges_to(name):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["edm"])
+@pytest.mark.parametrize(
+    "name", ["edm", *(pytest.param(n, marks=pytest.mark.slow) for n in ("rectified_flow", "cosine", "linear_vp"))]
+)
 @pytest.mark.parametrize(
     "data",
     [PLANE, pytest.param(functools.partial(densities.ring, 3, std=0.4), marks=pytest.mark.slow)],
@@ -113,11 +115,16 @@ def test_clocks_of_a_network_do_not_depend_on_the_schedule():
     np.testing.assert_allclose(seen, [[3.2, 2.0]] * 2, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["rectified_flow", "edm", "cosine", "linear_vp"])
 @in_float64
-def test_one_step_from_noise_is_the_flow_and_any_grid_ends_there():
-    schedule, data = schedules.cosine(), PLANE()
-    flow_map, x = flow_maps.exact_map(data, schedule), jax.random.normal(jax.random.key(1), (5, 2))
-    expected = data.flow(x, (0.0, 1.0), (1.0, 0.0))
+def test_one_step_from_noise_is_the_flow_and_any_grid_ends_there(name):
+    schedule, data = SCHEDULES[name].make(), PLANE()
+    flow_map, x = (
+        flow_maps.exact_map(data, schedule),
+        schedule.sigma(1.0) * jax.random.normal(jax.random.key(1), (5, 2)),
+    )
+    start, end = ((schedule.alpha(t), schedule.sigma(t)) for t in (1.0, 0.0))
+    expected = data.flow(x, start, end)
     for ts in ([1.0, 0.0], [1.0, 0.7, 0.0], [1.0, 0.9, 0.5, 0.1, 0.0]):
         run = jax.jit(lambda x, ts=ts: samplers.sample(None, flow_map, schedule, FlowMapSolver(), x, ts))
         np.testing.assert_allclose(run(x), expected, rtol=1e-7, atol=1e-7)

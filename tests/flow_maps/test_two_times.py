@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from tables import SCHEDULES
 
 from scorekit import flow_maps, schedules
 from scorekit.times import uniform
@@ -28,6 +30,22 @@ def test_shortcut_steps_halve_the_steps_of_dyadic_grids_of_the_clock():
         assert np.bincount(level.astype(int)).tolist() == [50] * 4
         np.testing.assert_allclose(part[1], (part[0] + part[2]) / 2, atol=1e-4)
         np.testing.assert_allclose(part[0] / length, np.round(part[0] / length), atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["rectified_flow", "cosine", "edm", "linear_vp", "geometric_ve"])
+def test_all_halves_of_the_shortest_jumps_and_no_others_are_steps_along_the_velocity(name):
+    """Of a map that is 0 at s = t and 1 elsewhere: the target is the share of a jump that the map itself makes."""
+    schedule, levels, x = SCHEDULES[name].make(), 5, jnp.zeros((500, 1))
+    steps = flow_maps.shortcut_steps(jax.random.key(0), 500, schedule, levels)
+    target = lambda x, t, s: Prediction(0.0 * x, jnp.where(s < t, 1.0, 0.0)[:, None])
+    of_map = lambda x, t, s: Prediction(0.0 * x, 0.0 * x)
+    loss = jax.jit(
+        lambda steps: flow_maps.semigroup_loss(of_map, schedule, x, x, *steps, target=target, shortest=2.0**-levels)
+    )(steps)
+    shortest = flow_maps.clock(schedule, steps.t) - flow_maps.clock(schedule, steps.s) < 1.5 * 2.0 ** -(levels - 1)
+    assert shortest.sum() == 100
+    assert np.all(loss[shortest] == 0.0)
+    np.testing.assert_allclose(loss[~shortest], 1.0, rtol=1e-5)
 
 
 def test_tuning_times_are_those_of_the_paper_and_approach_t():

@@ -52,7 +52,7 @@ def test_forward_derivative_in_bfloat16_is_near_that_in_float32(name):
     np.testing.assert_allclose(rounded, exact, atol=0.1 * np.abs(exact).max())
 
 
-@pytest.mark.parametrize("name", ["mlp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("dit",))])
+@pytest.mark.parametrize("name", ["mlp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("dit", "unet"))])
 def test_new_scalars_leave_a_trained_network_what_it_was(name):
     network, x = NETWORKS[name]
     fresh = jax.jit(network.init)(jax.random.key(0), x, NOISE, scalars=SCALARS)

@@ -5,10 +5,12 @@
     python -m experiments.benchmarks.few_step_models --workdir=runs/ring --out=runs/few_ring --seconds=60 \
         --methods=lagrangian,progressive
 
-For images and points. Every method trains for ``--seconds`` of CPU time, without compilation, from the parameters of
-the teacher or, ``data_…``, from random ones (``data_consistency_tuning`` from the teacher's). The teacher is guided as
-its config says, and so are its students; what is trained from data is not, but for ``…any_scale``, which have γ as a
-condition. The rows of each method are kept in ``--out`` as JSON: the same command goes on where it was stopped.
+For images and points. Every method trains for ``--seconds`` of CPU time, without compilation, with AdamW in batches of
+64 whatever ``config.training`` says, from the parameters of the teacher or, ``data_…``, from random ones
+(``data_consistency_tuning`` from the teacher's). The teacher is guided as its config says, and so are its students;
+what is trained from data is not, but for ``…any_scale``, which have γ as a condition. The rows of each method are kept
+in ``--out`` as JSON: the same command goes on where it was stopped, and rows of other flags or config fields are an
+error.
 *calls*: network evaluations per sample, a guided pair counting 2. *±*: the standard error over ``--seeds`` draws.
 """
 
@@ -23,6 +25,7 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
+from experiments.models.kept_rows import overridden
 from experiments.models.runs import open_run
 from experiments.reporting.report import tables_as_text
 
@@ -52,12 +55,13 @@ def main(config: Config) -> None:
     setting = methods.Setting(config, run, _SECONDS.value, steps)
     facts = {
         "workdir": str(shared.path(_WORKDIR)), "step": run.step, "scale": scale, "num": _NUM.value,
-        "seeds": _SEEDS.value, "steps": steps,
+        "seeds": _SEEDS.value, "steps": steps, "config": overridden(config, base.saved(_WORKDIR.value)),
     }  # fmt: skip
     found = []
     if _TEACHER.value:
         tuning = Tuning(_UPDATES.value)
-        found += rows.kept(folder, "teacher", facts, lambda: rows.of_teacher(setting, folder, tuning, score))
+        tuned = {**facts, "updates": _UPDATES.value}
+        found += rows.kept(folder, "teacher", tuned, lambda: rows.of_teacher(setting, folder, tuning, score))
     for name in _METHODS.value:
         print(f"{name} …", flush=True)
         trained = {**facts, "seconds": _SECONDS.value}

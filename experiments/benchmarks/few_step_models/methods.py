@@ -151,7 +151,7 @@ METHODS: Mapping[str, Method] = {
     "matching": functools.partial(matching, {}),
     **{
         f"data_{name}": functools.partial(scratch, name, SCRATCH)
-        for name in ("mean_flow", "improved_mean_flow", "lagrangian", "shortcut")
+        for name in ("mean_flow", "improved_mean_flow", "eulerian", "lagrangian", "progressive", "shortcut")
     },
     "data_any_scale": functools.partial(scratch, "improved_mean_flow", {**SCRATCH, "loss.guidance_max": 4.0}),
     "data_stable_consistency": functools.partial(

@@ -12,7 +12,7 @@ import numpy as np
 from experiments.benchmarks.few_step_models import methods, teacher
 from experiments.cli.config import Config
 from experiments.data.dataset import Scorer
-from experiments.models import rules
+from experiments.models import kept_rows, rules
 from experiments.models.model import Model
 from experiments.models.runs import Run
 from experiments.models.sampling import build_sampler, make_sampler
@@ -75,12 +75,16 @@ def of_teacher(setting: methods.Setting, folder: Path, tuning: teacher.Tuning, s
 
 
 def kept(folder: Path, name: str, facts: dict[str, Any], make: Callable[[], list[dict[str, Any]]]):
-    """The rows in the file of this name with these facts; made and written if there are none."""
+    """The rows in the file of this name; made and written if there is none.
+
+    Raises:
+      ConfigError: if they were made with other facts.
+    """
     path = folder / f"{re.sub('[^a-z0-9_]+', '_', name.lower())}.json"
     if path.exists():
         found = json.loads(path.read_text())
-        if found["facts"] == facts:
-            return found["rows"]
+        kept_rows.check_same(path, found["facts"], facts)
+        return found["rows"]
     rows = make()
     write_atomic(path, json.dumps({"facts": facts, "rows": rows}, indent=1, ensure_ascii=False) + "\n")
     jax.clear_caches()  # of the programs of this method

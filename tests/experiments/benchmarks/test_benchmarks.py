@@ -1,10 +1,15 @@
 """Every benchmark at its smallest setting, in this process."""
 
+import ast
 import re
 
 import numpy as np
 import pytest
 from absl import flags
+from programs import give, save_untrained
+
+from experiments.configs.images import digits_bridge, digits_superres
+from experiments.configs.points import coupled_2d
 
 
 @pytest.fixture
@@ -109,3 +114,62 @@ def test_inverse_measures_a_small_error_of_the_exact_method(program):
     found = {name: float(error) for name, error in re.findall(r"^(\S.*?)  +([\d.e-]+)  .*", out, re.MULTILINE)}
     assert found["mmps, 16 iterations"] < 0.02 < found["pigdm"]
     assert found["repaint, 10 resamples"] < found["repaint, 1 resamples"]
+
+
+@pytest.mark.slow
+def test_the_tabulated_sampler_is_compared_with_the_usual_ones(load_program, capsys):
+    module = load_program("experiments.benchmarks.few_steps")
+    chosen = ("DDIM, flow", "Adams 2 of v, flow")
+    for name in [*module.STRATEGIES]:
+        if name not in chosen:
+            del module.STRATEGIES[name]
+    give(problems="four_modes_1d", nfe="5,8", samples=16)
+    module.main(None)
+    out = capsys.readouterr().out
+    rows = re.findall(r"^(\S.*?)  +([\d.e-]+) +([\d.e-]+)$", out, re.MULTILINE)
+    errors = {name: [float(five), float(eight)] for name, five, eight in rows}  # of the median, which is printed last
+    assert {*chosen, "recommended", "tabulated"} <= {*errors}
+    best = np.min([errors[name] for name in chosen], axis=0)
+    np.testing.assert_allclose(errors["best strategy / tabulated"], best / errors["tabulated"], rtol=0.1)
+    assert errors["tabulated"][1] < errors["tabulated"][0] < errors["DDIM, flow"][0]
+
+
+@pytest.mark.slow
+def test_the_table_of_few_steps_is_tuned_and_written_as_a_module(load_program, tmp_path, monkeypatch, capsys):
+    module = load_program("experiments.benchmarks.few_steps_tuning")
+    monkeypatch.setattr(module, "SIZES", {2: (1, 16)})
+    give(nfe="5", updates=3, out=tmp_path / "tables", module=tmp_path / "table.py")
+    module.main(None)
+    losses = [float(value) for value in re.findall(r"update \d+/3: (\S+),", capsys.readouterr().out)]
+    assert len(losses) == 2
+    assert losses[1] < losses[0]
+    (tables,) = [n.value for n in ast.parse((tmp_path / "table.py").read_text()).body if isinstance(n, ast.AnnAssign)]
+    (steps,) = ast.literal_eval(tables).values()
+    assert [len(weights) for _, _, weights in steps] == [1, 2, 3, 4, 5]
+    assert np.all(np.diff([log_snr for log_snr, _, _ in steps]) > 0)
+
+
+@pytest.mark.slow
+def test_paths_of_a_rectified_flow_are_measured(program, tmp_path):
+    config = coupled_2d.get_config()
+    config.network.update(features=8, blocks=1)
+    run = save_untrained(tmp_path / "run", config)
+    (row,) = re.findall(rf"^{run} +(.*)$", program("straightness", workdir=str(run), paths="16"), re.MULTILINE)
+    straightness, two, four, eight = map(float, row.split())
+    assert straightness > 0
+    assert two > four > eight > 0
+
+
+@pytest.mark.slow
+def test_a_bridge_is_compared_with_a_conditional_model_and_with_methods_for_inverse_problems(program, tmp_path):
+    runs = []
+    for name, config in (("bridge", digits_bridge.get_config()), ("model", digits_superres.get_config())):
+        config.network.update(channels=8, multipliers=(1,), blocks=1, attention_resolutions=())
+        config.sampling.update(batch_size=10, ema="none")
+        runs.append(str(save_untrained(tmp_path / name, config)))
+    out = program("bridges", workdir=runs[0], compare=runs[1], steps="2", images="10", method="replacement")
+    rows = dict(re.findall(r"^(the copy itself|bridge|conditional model|replacement) +(.*)$", out, re.MULTILINE))
+    assert [*rows] == ["the copy itself", "bridge", "conditional model", "replacement"]
+    psnr = {name: float(row.split()[0]) for name, row in rows.items()}
+    assert all(np.isfinite(value) for value in psnr.values())
+    assert psnr["the copy itself"] > psnr["conditional model"]  # which is untrained

@@ -2,15 +2,16 @@
 
 import importlib
 import json
+import re
 
 import numpy as np
 import pytest
 from programs import give, save_untrained
 
-from experiments.cli.config import ConfigError
+from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs import base
 from experiments.configs.notes import flow_map_notes, notes_smoke, vocoder, vocoder_student
-from experiments.models.kept_rows import KeptRows
+from experiments.models.kept_rows import KeptRows, check_names
 from experiments.models.weights import fields_of
 from scorekit import data
 from scorekit.data.sounds import NoteSet
@@ -43,6 +44,43 @@ def test_rows_are_computed_once_and_kept_with_their_settings(tmp_path):
     assert calls == [1.0, 2.0]
     with pytest.raises(ConfigError, match=r"holds rows of \{'seed': 0\}, not of \{'seed': 1\}"):
         KeptRows(path, {"seed": 1})
+
+
+def test_rows_of_another_run_of_the_same_name_are_named(tmp_path):
+    path = tmp_path / "rows.json"
+    KeptRows(path, {}).row("a", lambda: {"error": 1.0}, tmp_path / "one" / "student")
+    again = KeptRows(path, {})
+    assert again.row("a", lambda: {"error": 2.0}, tmp_path / "one" / "student") == {"error": 1.0}
+    with pytest.raises(ConfigError, match=r"its row 'a' is of .*one/student, not of .*two/student; move it away"):
+        again.row("a", lambda: {"error": 2.0}, tmp_path / "two" / "student")
+    with pytest.raises(ConfigError, match=r"--students: must be folders of different names, got .*one/a and .*two/a"):
+        check_names("--students", [tmp_path / "one" / "a", tmp_path / "one" / "b", tmp_path / "two" / "a"])
+
+
+def saved_config(folder, config):
+    folder.mkdir(parents=True)
+    save_resolved(config, folder / "config.json")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("program", "teacher", "student", "field", "value"),
+    [
+        ("few_step_notes", "flow_map_notes_teacher", "flow_map_notes", "name", "soundfont_notes/8khz"),
+        ("few_step_notes", "flow_map_notes_teacher", "flow_map_notes", "train_split", "train[:10%]"),
+        ("few_step_vocoder", "vocoder", "vocoder_student", "test_split", "train"),
+        ("few_step_vocoder", "vocoder", "vocoder_student", "map.num_mels", 40),
+    ],
+)
+def test_students_of_other_data_are_named(load_program, tmp_path, program, teacher, student, field, value):
+    config = config_of(student)
+    config.data.update_from_flattened_dict({field: value})
+    one, two = (saved_config(tmp_path / n, c) for n, c in (("one", config_of(teacher)), ("two", config)))
+    program = load_program(f"experiments.benchmarks.{program}")
+    give(workdir=one, students=two)
+    words = rf"--students=.*two: must be of the data of .*one, config.data.{field}=.*; it has {re.escape(str(value))}"
+    with pytest.raises(ConfigError, match=words):
+        program.main(base.saved(str(one)))
 
 
 @pytest.mark.parametrize("name", STUDENTS)
@@ -101,6 +139,10 @@ def test_vocoders_are_compared_with_griffin_lim_and_the_rows_are_kept(tones, loa
     assert (one / "few_steps" / "report.html").read_text().count("<audio") == 2 * (1 + len(kept))
     program.main(base.saved(str(one)))
     assert json.loads((one / "few_steps" / "rows.json").read_text())["rows"] == kept  # times too: nothing ran again
+    config = base.saved(str(one))
+    config.sampling.steps = 9
+    with pytest.raises(ConfigError, match=r"rows.json: holds rows of {'config': {}}, not of {'config': {'sampling"):
+        program.main(config)
 
 
 @pytest.mark.slow

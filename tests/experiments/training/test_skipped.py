@@ -2,11 +2,15 @@
 
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from experiments.cli.endings import ProgramError
 from experiments.training.skipped import SkippedSteps
+from scorekit import flow_maps, schedules, training
 
 
 class Computing:
@@ -80,3 +84,34 @@ def test_waiting_counts_every_step(late):
     steps.wait()
     with pytest.raises(ProgramError, match="5 steps in a row, 1 to 5"):
         feed(steps, [math.nan], first=5)
+
+
+def test_a_flow_map_whose_tangent_explodes_is_not_updated_and_the_step_is_counted():
+    """A map that is finite at every time, and whose derivative in t is not at t = 1/2."""
+    schedule = schedules.rectified_flow()
+
+    def loss(params, batch):
+        bend = lambda t: 1.0 + jnp.sqrt(jnp.abs(t - 0.5))
+        network = lambda x, t, s: params * bend(t)[:, None] * x
+        flow_map = flow_maps.flow_map_from_network(network, schedule, "velocity")
+        t = batch["t"]
+        return flow_maps.eulerian_loss(flow_map, schedule, batch["x"], 0.5 * batch["x"], t, 0.1 * t), {}
+
+    optimizer = optax.adam(0.1)
+    state = training.init_state(jax.random.key(0), jnp.float32(1.0), optimizer, (0.9,))
+    step, steps = training.make_train_step(lambda key, batch: batch, loss, optimizer), SkippedSteps(2)
+    batch = lambda *t: {"x": np.ones((8, 2), np.float32), "t": np.resize(np.float32(t), 8)}
+    for i, times in enumerate([(0.3, 0.7), (0.3, 0.5), (0.2, 0.9)], 1):
+        before = jax.tree.map(np.asarray, (state.params, state.opt_state, state.ema))
+        state, metrics = step(state, batch(*times))
+        after = jax.tree.map(np.asarray, (state.params, state.opt_state, state.ema))
+        assert np.isfinite(metrics["loss"]) == np.isfinite(metrics["grad_norm"]) == (i != 2)
+        assert (before[0] == after[0]) == (i == 2)
+        if i == 2:
+            jax.tree.map(np.testing.assert_array_equal, before, after)
+        steps.add(i, metrics)
+    steps.wait()
+    assert (int(state.step), int(state.skipped), int(state.skipped_in_a_row)) == (3, 1, 0)
+    limit, (_, metrics) = SkippedSteps(1), jax.block_until_ready(step(state, batch(0.5)))
+    with pytest.raises(ProgramError, match="in 1 steps in a row, 4 to 4"):
+        limit.add(4, metrics)
