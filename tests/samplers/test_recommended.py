@@ -76,3 +76,21 @@ def test_recommended_has_one_evaluation_a_step_and_the_given_ends(steps, stochas
 def test_recommended_refuses_no_steps():
     with pytest.raises(ValueError, match="steps must be an integer >= 1, got 0"):
         recommended(schedules.cosine(), 0)
+
+
+def test_with_the_scale_of_the_data_few_steps_are_the_tabulated_ones():
+    schedule = schedules.rectified_flow()
+    for steps in (5, 6, 7, 8, 10, 12):
+        solver, ts = recommended(schedule, steps, sigma_data=0.5)
+        expected, grid = samplers.few_steps(schedule, steps, sigma_data=0.5)
+        assert solver == expected
+        np.testing.assert_array_equal(ts, grid)
+    for steps in (4, 9, 15, 25):
+        solver, ts = recommended(schedule, steps, sigma_data=0.5)
+        expected, grid = recommended(schedule, steps)
+        assert solver == expected
+        np.testing.assert_array_equal(ts, grid)
+    with pytest.raises(ValueError, match="sigma_data must be left out of a stochastic pair"):
+        recommended(schedule, 8, stochastic=True, sigma_data=0.5)
+    with pytest.raises(ValueError, match="sigma_data must be"):
+        recommended(schedule, 25, sigma_data=-1.0)

@@ -42,8 +42,8 @@ def accumulate_phase(f0: ArrayLike, sample_rate: float) -> Array:
 def harmonics(f0: ArrayLike, amplitudes: ArrayLike, sample_rate: float) -> Array:
     """A sum of partials: ``x[n] = sum_k a_k[n] sin(2 pi k phi[n])``, k = 1 to K, ``phi`` of :func:`accumulate_phase`.
 
-    Partials at or above half the sample rate are left out, sample by sample: none is aliased. One that sweeps through it
-    is switched off there, which can be heard as a click if its amplitude is not small.
+    Partials at or above half the sample rate are left out, sample by sample: none is aliased. One that sweeps through
+    it is switched off there, which can be heard as a click if its amplitude is not small.
 
     Args:
       f0: frequencies of the first partial ``(..., length)`` in Hz, from 0 to half the sample rate.

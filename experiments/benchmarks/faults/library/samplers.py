@@ -61,8 +61,8 @@ ROWS: dict[str, Call] = {
         solver=solvers.Ancestral(), x_init=_STATE, ts=_TIMES, **_PARTICLES,
     ),
     "samplers.recommended": call(
-        samplers.recommended, schedule=SCHEDULE, steps=Count(3),
-        t_max=Number(0.9, low=-0.1, high=1.5), t_min=Number(0.1, low=-0.1, high=0.95),
+        samplers.recommended, schedule=SCHEDULE, steps=Count(5), sigma_data=Number(1.0, low=0.0),
+        t_max=Number(0.9, low=-0.1, high=1.5), t_min=Number(0.001, low=-0.1, high=0.95),
     ),
     "samplers.repaint": call(
         samplers.repaint, key=KEY, **_MODEL, solver=solvers.Ancestral(), x_init=_REPLACED, ts=_TIMES,
