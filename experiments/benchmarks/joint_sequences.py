@@ -98,6 +98,24 @@ def log_integrals(most: Drawn, labels: np.ndarray) -> np.ndarray:
     return np.array([of[k] for k in labels])
 
 
+def diversity_of(run: Run, decode: Callable, labels: np.ndarray) -> tuple[Callable, float]:
+    """``(images, labels) -> Vendi score of a class``, a mean over classes, and that of as many training images.
+
+    Images are similar at half of the standard deviation of the training images, the root of their total variance.
+    """
+    train = run.dataset.train
+    images = in_blocks(decode, train["x"], min(500, len(train["x"])))
+    flat = lambda x: np.asarray(x, np.float32).reshape(len(x), -1)
+    bandwidth = 0.5 * float(np.sqrt(flat(images).var(axis=0).sum()))
+
+    def score(images, labels) -> float:
+        parts = [flat(images)[labels == k] for k in np.unique(labels)]
+        return float(np.mean([float(metrics.vendi_score(part, bandwidth)) for part in parts]))
+
+    rows = [row for k in np.unique(labels) for row in np.flatnonzero(train["label"] == k)[: np.sum(labels == k)]]
+    return score, score(images[rows], train["label"][rows])
+
+
 def joint_table(run: Run, scales: Sequence[float], particles: Sequence[int], num: int, *, temperature=False) -> Table:
     """What each scale makes of the conditionals, and of the joint with more and more particles.
 
@@ -117,24 +135,25 @@ def joint_table(run: Run, scales: Sequence[float], particles: Sequence[int], num
     draws = {n: make_draw(run, n, temperature) for n in particles}
     labels = np.arange(num, dtype=np.int32) % run.dataset.num_classes
     decode = jax.jit(run.dataset.from_model)
-    rows: list[list[Cell]] = []
+    diversity, real = diversity_of(run, decode, labels)
+    rows: list[list[Cell]] = [["real", None, scorer.real["class accuracy"], scorer.real["recall"], real, *[None] * 3]]
     for scale in scales:
-        drawn = {n: draw(scale, num, n) for n, draw in draws.items()}
-        log_z = log_integrals(drawn[particles[-1]], labels)
+        same = scale == 1 or (scale == 0 and not temperature)  # conditionals and joint: all weights are equal
+        drawn = {n: draws[n](scale, num, n) for n in (particles[:1] if same else particles)}
+        log_z = log_integrals(drawn[max(drawn)], labels)
         for n, found in drawn.items():
             images = in_blocks(decode, found.x, num)
             measured = scorer.samples(images, labels)
-            flat = images.reshape(num, -1) - images.min() + 1e-3  # of cosines, for which no image may be 0
-            vendi = float(np.mean([float(metrics.vendi_score(flat[labels == k])) for k in set(labels)]))
             bits = ((found.log_normalizer if n == 1 else log_z) - found.log_joint) / math.log(2)
             apart = (log_z - found.log_normalizer) / math.log(2)
-            rows.append([f"{scale:g}", n, measured["class accuracy"], measured["recall"], vendi,
+            rows.append([f"{scale:g}", n, measured["class accuracy"], measured["recall"], diversity(images, labels),
                          float(bits.mean()), float(apart.mean()), float(found.ess.mean())])  # fmt: skip
     header = ["T" if temperature else "γ", "particles", "class accuracy", "recall", "Vendi score of a class",
               "bits per sequence", "bits to the joint", "least share of effective particles"]  # fmt: skip
     what = "p(x | y)^(1/T)" if temperature else "p(x | y)^γ p(x)^(1 - γ)"
     caption = (
-        f"{num} samples of each row for the joint {what}; one particle samples the changed conditionals. "
+        f"{num} samples of each row for the joint {what}; one particle samples the changed conditionals, which are the "
+        "joint where a scale has one row. "
         f"Standard error of an accuracy of a half: {0.5 / math.sqrt(num):.3f}."
     )
     return Table(header, rows, caption)

@@ -2,7 +2,7 @@
 
     python -m experiments.benchmarks.sequences --runs=runs/digits_pixels,runs/digits_masked,runs/digits
     python -m experiments.benchmarks.sequences --counted=runs/digits_short
-    python -m experiments.benchmarks.sequences --guided=runs/digits_pixels --scales=0,1,2,3,4
+    python -m experiments.benchmarks.sequences --guided=runs/digits_pixels --temperatures=0.5,0.7
 
 ``--runs`` are runs of experiments.train on the same quantised data, in any order of the symbols: models of sequences,
 whose bits per value are exact or a bound, and continuous diffusion models, with the exact likelihood of the
@@ -48,7 +48,7 @@ _SCALES = shared.define(
 _TEMPERATURES = shared.define(
     flags.DEFINE_list, "temperatures", ["0.1", "0.3", "0.5", "0.7", "1"], "Of the joint, with --counted and --guided."
 )
-_PARTICLES = shared.define(flags.DEFINE_list, "particles", ["1", "16", "128"], "Numbers of them, with --guided.")
+_PARTICLES = shared.define(flags.DEFINE_list, "particles", ["1", "16", "64"], "Numbers of them, with --guided.")
 _DRAWN = shared.count("drawn", 200, "Samples of each row, with --guided.", 2)
 _EXAMPLES = shared.define(
     flags.DEFINE_integer, "examples", None, "Test examples of every likelihood; all by default.", lower_bound=2
@@ -202,7 +202,7 @@ def guided_tables(folder: str) -> list[Table]:
     temperatures = shared.increasing("temperatures", _TEMPERATURES.value)
     particles = [round(n) for n in shared.increasing("particles", _PARTICLES.value)]
     if not particles or ",".join(map(str, particles)) != ",".join(_PARTICLES.value):
-        raise ConfigError(f"--particles={','.join(_PARTICLES.value)}: must be integers >= 1, as in 1,16,128")
+        raise ConfigError(f"--particles={','.join(_PARTICLES.value)}: must be integers >= 1, as in 1,16,64")
     run = sequence_runs.open_run(config, as_path(folder).absolute(), scales=scales)
     joint_sequences.check(run, folder)
     tables = [joint_sequences.joint_table(run, scales, particles, _DRAWN.value)]

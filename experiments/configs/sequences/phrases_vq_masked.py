@@ -28,7 +28,7 @@ def get_config():
     config.network.depth = 3
     config.network.width = 96
     config.network.heads = 4
-    config.training.steps = 2000
+    config.training.steps = 1500
     config.training.batch_size = 16
     config.training.learning_rate = 1e-3
     config.training.sample_every = 1000

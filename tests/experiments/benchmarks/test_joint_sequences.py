@@ -29,8 +29,10 @@ def run():
     params = jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s.shape), s.dtype), shapes)
     measure = lambda x, labels: {"class accuracy": float(np.mean(x[:, 0] == labels)), "recall": 0.5}
     dataset = types.SimpleNamespace(
-        num_classes=CLASSES, name="codes", scorer=lambda: Scorer({}, measure, ""), from_model=lambda x: jnp.float32(x)
-    )
+        num_classes=CLASSES, name="codes", from_model=lambda x: jnp.float32(x),
+        scorer=lambda: Scorer({"class accuracy": 1.0, "recall": 1.0}, measure, ""),
+        train={"x": rng.integers(0, V, (400, LENGTH)), "label": np.arange(400) % CLASSES},
+    )  # fmt: skip
     return types.SimpleNamespace(
         model=Sequences(network, V, LENGTH, CLASSES, positions, None), dataset=dataset, params=params
     )
@@ -58,8 +60,9 @@ def test_draws_have_the_integral_and_the_frequencies_of_the_counted_joint(run):
 
 def test_the_table_has_the_divergence_of_the_conditionals_and_the_entropy_of_the_joint(run):
     table = joint_sequences.joint_table(run, [0.5], [1, 64], 300, temperature=True)
-    single, many = (dict(zip(table.header, row, strict=True)) for row in table.rows)
-    of = {"joint": [], "conditionals": [], "divergence": []}
+    real, single, many = (dict(zip(table.header, row, strict=True)) for row in table.rows)
+    assert many["Vendi score of a class"] < single["Vendi score of a class"] < real["Vendi score of a class"]
+    of: dict[str, list] = {"joint": [], "conditionals": [], "divergence": []}
     for label in range(CLASSES):
         log_p = table_of(run, label)
         joint = jax.nn.log_softmax(2.0 * log_p.ravel()).reshape(log_p.shape)
