@@ -85,6 +85,9 @@ def table(folders: list[str], clips: int, scale: float, seed: int) -> Table:
     configs = [kinds.saved(folder) for folder in folders]
     phrases = phrases_of(folders[0], configs[0])
     rate, held_out = phrases.sample_rate, phrases.real(phrases.test)
+    length = held_out.shape[1] / rate
+    if length < 3.2:  # of the longest lag of the statistics
+        raise ConfigError(f"--runs={folders[0]}: must be of phrases of at least 3.2 s, these have {length:g} s")
     real = phrase_statistics.statistics(held_out, rate)
     measure = lambda x: list(phrase_statistics.distances(phrase_statistics.statistics(x, rate), real).values())
     few = rows_of(phrases.train, evenly(len(phrases.train["x"]), clips))

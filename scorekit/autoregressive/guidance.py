@@ -47,7 +47,7 @@ class GuidedModel:
 
     def outputs(self, x: Array) -> Array:
         """All guided conditionals at once."""
-        return jax.nn.log_softmax(self.tilt(self.cond.outputs(x), self.uncond.outputs(x)))
+        return jax.nn.log_softmax(self._tilt(self.cond.outputs(x), self.uncond.outputs(x)))
 
     def init_state(self, batch: int, length: int) -> PyTree:
         """The states of both models."""
@@ -55,16 +55,15 @@ class GuidedModel:
 
     def step(self, state: PyTree, previous: Array) -> tuple[Array, PyTree]:
         """The next guided conditional."""
-        tilted, state = self.tilted_step(state, previous)
+        tilted, state = self._tilted_step(state, previous)
         return jax.nn.log_softmax(tilted), state
 
-    def tilted_step(self, state: PyTree, previous: Array) -> tuple[Array, PyTree]:
-        """As :meth:`step` without the normalisation, of which :func:`scorekit.autoregressive.sample_joint` needs to
-        know."""
+    def _tilted_step(self, state: PyTree, previous: Array) -> tuple[Array, PyTree]:
+        """As :meth:`step`, not normalised: :func:`scorekit.autoregressive.sample_joint` weights by the normaliser."""
         (cond, first), (uncond, second) = self.cond.step(state[0], previous), self.uncond.step(state[1], previous)
-        return self.tilt(cond, uncond), (first, second)
+        return self._tilt(cond, uncond), (first, second)
 
-    def tilt(self, cond: Array, uncond: Array) -> Array:
+    def _tilt(self, cond: Array, uncond: Array) -> Array:
         """``log p(x_i | x_<i) + gamma log(p(x_i | x_<i, y) / p(x_i | x_<i))`` of the logits of both models.
 
         What ``uncond`` gives no probability stays impossible, and a scale of 0 ignores ``cond``.

@@ -82,7 +82,7 @@ def sample_joint(
     def body(carry, inputs):
         x, previous, state, log_weights, log_normalizer = carry
         index, for_rows, for_codes = inputs
-        tilted, state = model.tilted_step(state, previous)
+        tilted, state = model._tilted_step(state, previous)
         log_weights = log_weights + jax.nn.logsumexp(tilted, axis=-1)
         ess = effective_sample_size(log_weights)
         few = ess < threshold * particles

@@ -6,7 +6,7 @@ import pytest
 from experiments.audio import evaluate_phrases
 from experiments.cli.config import ConfigError
 from experiments.configs.images import digits
-from experiments.configs.phrases import phrases_4khz
+from experiments.configs.latents import phrases_vq_rounded
 from experiments.configs.sequences import phrases_vq_masked
 from scorekit import data
 from scorekit.data.sounds import PhraseSet
@@ -16,13 +16,13 @@ RATE = 4000
 
 @pytest.fixture
 def phrases(monkeypatch):
-    """Twelve phrases of 3.2 s, of noise and of tones in turn; the test set is louder."""
-    rng, n = np.random.default_rng(0), np.arange(12_800)
+    """Twelve phrases that are tones; those of the test set are louder."""
+    rng, n = np.random.default_rng(0), np.arange(16_384)
     tones = np.sin(2 * np.pi * rng.uniform(200, 400, (12, 1)) * n / RATE)
 
     def load(name, split, *_):
         loud = 20_000 if split == "test" else 5_000
-        return PhraseSet(x=(loud * tones).astype(np.int16), roll=np.zeros((12, 201, 128), np.uint8),
+        return PhraseSet(x=(loud * tones).astype(np.int16), roll=np.zeros((12, 257, 128), np.uint8),
                          instrument=np.arange(12, dtype=np.int32) % 2, sample_rate=RATE, frame_rate=62.5,
                          name=name)  # fmt: skip
 
@@ -30,7 +30,8 @@ def phrases(monkeypatch):
 
 
 def test_the_table_has_distances_of_samples_and_of_decoded_phrases(phrases, monkeypatch):
-    configs = {"runs/a": phrases_4khz.get_config(), "runs/b": phrases_vq_masked.get_config()}
+    configs = {"runs/a": phrases_vq_rounded.get_config(), "runs/b": phrases_vq_masked.get_config()}
+    configs["runs/a"].data.latents = None
     monkeypatch.setattr(evaluate_phrases.kinds, "saved", configs.__getitem__)
     held_out = evaluate_phrases.phrases_of("runs/a", configs["runs/a"])
     same = held_out.real(held_out.test)
@@ -51,6 +52,9 @@ def test_the_table_has_distances_of_samples_and_of_decoded_phrases(phrases, monk
     configs["runs/b"].data.test_split = "train"
     with pytest.raises(ConfigError, match="--runs=runs/b: must be of the phrases of runs/a"):
         evaluate_phrases.table(["runs/a", "runs/b"], 12, 1.0, 0)
+    configs["runs/a"].data.crop = 4096
+    with pytest.raises(ConfigError, match=r"--runs=runs/a: must be of phrases of at least 3.2 s, these have 1.024 s"):
+        evaluate_phrases.table(["runs/a"], 12, 1.0, 0)
 
 
 def test_a_run_of_pictures_is_an_error():

@@ -13,6 +13,7 @@ from experiments.cli.config import ConfigError
 from experiments.data.dataset import Scorer
 from experiments.models.sequences import Sequences
 from scorekit import autoregressive as ar
+from scorekit import metrics
 from scorekit.guidance.sequences import guide_joint
 from scorekit.networks import CausalWaveNet
 
@@ -61,7 +62,11 @@ def test_draws_have_the_integral_and_the_frequencies_of_the_counted_joint(run):
 def test_the_table_has_the_divergence_of_the_conditionals_and_the_entropy_of_the_joint(run):
     table = joint_sequences.joint_table(run, [0.5], [1, 64], 300, temperature=True)
     real, single, many = (dict(zip(table.header, row, strict=True)) for row in table.rows)
-    assert many["Vendi score of a class"] < single["Vendi score of a class"] < real["Vendi score of a class"]
+    x, labels = run.dataset.train["x"].astype(np.float32), run.dataset.train["label"]
+    width = 0.5 * np.sqrt(x.var(0).sum())
+    vendi = [float(metrics.vendi_score(x[labels == k][:150], width)) for k in range(CLASSES)]
+    assert real["Vendi score of a class"] == pytest.approx(np.mean(vendi), rel=1e-4)
+    assert 1 < many["Vendi score of a class"] < real["Vendi score of a class"]  # of evenly drawn codes
     of: dict[str, list] = {"joint": [], "conditionals": [], "divergence": []}
     for label in range(CLASSES):
         log_p = table_of(run, label)

@@ -110,7 +110,7 @@ def test_long_sounds_by_roll_out_are_as_long_as_asked_and_depend_on_their_labels
         ({"loss.levels": "frames"}, "config.loss.levels=frames"),
         (
             {"loss.levels": "example", "network.name": "causal_wavenet"},
-            "config.network.name=causal_wavenet: must be dit or unet or wavenet for config.data.name",
+            "config.network.name=causal_wavenet: must be adm or dit or unet or vdmunet or wavenet for config.data.name",
         ),
     ],
 )
