@@ -199,7 +199,7 @@ def modes_table(counted: Counted, run: Run) -> Table:
         mode = int(flat.argmax())
         p, information = np.exp(flat), -flat / np.log(2)
         spread = float(np.sqrt(np.sum(p * (information - np.sum(p * information)) ** 2)))
-        codes = " ".join(map(str, (int(at) for at in np.asarray(np.unravel_index([mode], shape))[:, 0])))
+        codes = " ".join(str(mode // np.prod(shape[i + 1 :], dtype=int) % shape[i]) for i in range(len(shape)))
         rows.append([k, codes, float(p[mode]), float(information[mode]), float(np.sum(p * information)), spread,
                      float(np.mean(seen[train["label"] == k] == mode)), int(counted.predicted[mode])])  # fmt: skip
     header = ["class", "most probable codes", "probability", "information, bits", "entropy, bits",
