@@ -47,11 +47,13 @@ def chroma_entropy() -> Callable[[np.ndarray, int], np.ndarray]:
 
 
 def drift(real: np.ndarray, sounds: Mapping[str, np.ndarray], rate: int) -> Table:
-    """The means of the statistics of each segment, as long as the real sounds; the last column is last less first.
+    """The means of the statistics of each segment, as long as the real sounds, and the mean of last less first segment.
+
+    The standard error of the last column is that of the differences, one for each sound.
 
     Args:
       real: ``(N, L)``.
-      sounds: by sampler, ``(N, k L)``.
+      sounds: by sampler, ``(N, k L)``, N at least 2.
       rate: their sample rate.
     """
     size = real.shape[1]
@@ -63,20 +65,31 @@ def drift(real: np.ndarray, sounds: Mapping[str, np.ndarray], rate: int) -> Tabl
     for what, measure in measures.items():
         of_real = float(measure(real, rate).mean())
         for name, x in sounds.items():
-            found = [float(measure(x[:, k * size : (k + 1) * size], rate).mean()) for k in range(count)]
-            rows.append([f"{what}: {name}", of_real, *found, found[-1] - found[0]])
-    header = ["", "real", *(f"segment {k + 1}" for k in range(count)), "drift"]
+            found = np.stack([measure(x[:, k * size : (k + 1) * size], rate) for k in range(count)])
+            apart = found[-1] - found[0]
+            error = float(apart.std(ddof=1) / np.sqrt(len(apart)))
+            rows.append([f"{what}: {name}", of_real, *map(float, found.mean(axis=1)), float(apart.mean()), error])
+    header = ["", "real", *(f"segment {k + 1}" for k in range(count)), "drift", "standard error"]
     caption = f"means over {len(x)} sounds of segments of {size / rate:.3f} s; real: {len(real)} held-out sounds"
     return Table(header, rows, caption)
 
 
 def seams(real: np.ndarray, sounds: Mapping[str, np.ndarray], rate: int, seconds: Mapping[str, float]) -> Table:
-    """The roughness where segments meet, of real sounds in their middle, and the time that each sampler takes."""
+    """The roughness where segments meet and half-way between these, and the time that each sampler takes.
+
+    A mean over a few places scatters less than the value at one, and so has another median. Real sounds, in which
+    nothing meets, are measured at as many places as the others have seams, spread evenly.
+    """
     size, roughness = real.shape[1], lambda x, at: float(np.median(audio.seam_roughness(x, at)))
+    length = next(iter(sounds.values())).shape[1]
+    at_seams, between = list(range(size, length - 1, size)), list(range(size // 2, length - 1, size))[1:]
+    spread = np.linspace(0, size, len(at_seams) + 2)[1:-1].astype(int).tolist()
     loud = real[np.abs(np.diff(real, n=2)).max(-1) > 0]
-    rows: list[list[Cell]] = [["real", roughness(loud, [size // 2]), None]]
+    rows: list[list[Cell]] = [["real", roughness(loud, spread), None, None]]
     for name, x in sounds.items():
-        rows.append([name, roughness(x, list(range(size, x.shape[1] - 1, size))), seconds[name]])
-    where = f"at multiples of {size / rate:.3f} s"
-    caption = f"roughness: the median energy of the second difference {where} over that everywhere"
-    return Table(["", "roughness at seams", "seconds a second of sound"], rows, caption)
+        rows.append([name, roughness(x, at_seams), roughness(x, between), seconds[name]])
+    caption = (
+        f"roughness: the median over sounds of the energy of the second difference, at {len(at_seams)} multiples of "
+        f"{size / rate:.3f} s and half-way between them, over that everywhere; real: at {len(spread)} places of a sound"
+    )
+    return Table(["", "roughness at seams", "half-way between", "seconds a second of sound"], rows, caption)

@@ -6,7 +6,7 @@ the diversity in bits per sequence, both means over classes.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ import numpy as np
 from experiments.cli.config import ConfigError
 from experiments.data.dataset import in_blocks
 from experiments.models.sequences import conditionals
+from experiments.reporting.report import Cell, Table
 from experiments.sequences.runs import Run
 from scorekit import autoregressive as ar
 from scorekit import metrics
@@ -49,7 +50,7 @@ class Counted(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What a rule makes of the model: total variation to another distribution, accuracy and entropy in bits."""
+    """What a rule makes of the model: total variation to the other of its pair, accuracy and entropy in bits."""
 
     distance: float
     accuracy: float
@@ -118,7 +119,7 @@ def of_conditionals(log_p: Array, transform: Callable[[Array], Array]) -> Array:
 
 
 def guided_rows(counted: Counted, scale: float) -> tuple[Row, Row]:
-    """The guided conditionals, with their distance to the guided joint, and the guided joint, with that to p(x | y)."""
+    """The guided conditionals, with their distance to the guided joint, and the guided joint."""
     return _over_classes(counted, _guided, scale, None)
 
 
@@ -129,21 +130,20 @@ def truncated_rows(counted: Counted, transform: Callable[[Array], Array]) -> tup
 
 def _guided(cond, uncond, scale, transform):
     del transform
-    joint, sequential = (rule(cond, uncond, scale).log_prob for rule in (guide_joint, guide_sequentially))
-    return (sequential, total_variation(sequential, joint)), (joint, total_variation(joint, cond))
+    return [rule(cond, uncond, scale).log_prob for rule in (guide_sequentially, guide_joint)]
 
 
 def _truncated(cond, uncond, scale, transform):
     del uncond, scale
     changed = of_conditionals(cond, transform)
-    joint = at_temperature(cond, temperature_of_entropy(cond, entropy_bits(changed)))
-    return (changed, total_variation(changed, joint)), (joint, total_variation(joint, cond))
+    return [changed, at_temperature(cond, temperature_of_entropy(cond, entropy_bits(changed)))]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _measured(rules, transform, cond, uncond, hits, scale):
-    found = rules(cond, uncond, scale, transform)
-    return [(distance, jnp.sum(jnp.exp(log_p).ravel() * hits), entropy_bits(log_p)) for log_p, distance in found]
+    changed, joint = rules(cond, uncond, scale, transform)
+    distance = total_variation(changed, joint)
+    return [(distance, jnp.sum(jnp.exp(log_p).ravel() * hits), entropy_bits(log_p)) for log_p in (changed, joint)]
 
 
 def _over_classes(counted: Counted, rules: Callable, scale: float, transform: Callable | None) -> tuple[Row, Row]:
@@ -154,3 +154,54 @@ def _over_classes(counted: Counted, rules: Callable, scale: float, transform: Ca
     ]
     first, second = np.asarray(classes).mean(axis=0)
     return Row(*map(float, first)), Row(*map(float, second))
+
+
+def temperature_table(counted: Counted, temperatures: Sequence[float]) -> Table:
+    """The joint at low temperatures beside the conditionals at the same: entropy, accuracy, largest probability.
+
+    Args:
+      counted: the model.
+      temperatures: T > 0.
+    """
+
+    @jax.jit
+    def measure(log_p, hits, temperature):
+        joint = at_temperature(log_p, temperature)
+        changed = of_conditionals(log_p, lambda logits: ar.temperature(logits, temperature))
+        accuracy = lambda table: jnp.sum(jnp.exp(table).ravel() * hits)
+        return (entropy_bits(joint), accuracy(joint), jnp.exp(joint.max()), total_variation(changed, joint),
+                entropy_bits(changed), accuracy(changed))  # fmt: skip
+
+    rows: list[list[Cell]] = []
+    for temperature in temperatures:
+        of_classes = [
+            measure(log_p, jnp.asarray(counted.predicted == k), np.float32(temperature))
+            for k, log_p in enumerate(counted.cond)
+        ]
+        rows.append([f"{temperature:g}", *map(float, np.asarray(of_classes).mean(axis=0))])
+    header = ["T", "entropy, joint", "accuracy, joint", "most probable sequence", "total variation",
+              "entropy, conditionals", "accuracy, conditionals"]  # fmt: skip
+    caption = "The joint p(x | y)^(1/T) beside the conditionals at the same temperature; means over classes."
+    return Table(header, rows, caption)
+
+
+def modes_table(counted: Counted, run: Run) -> Table:
+    """The most probable sequence of each class, which all temperatures share, and how typical it is.
+
+    ``information`` is ``-log2 p(x | y)``, whose mean over the model is the entropy; ``of real data`` is the share of
+    the training examples of the class that are this sequence.
+    """
+    train, rows = run.dataset.train, []
+    shape = counted.uncond.shape
+    seen = np.ravel_multi_index(tuple(train["x"].T), shape)
+    for k, log_p in enumerate(np.asarray(counted.cond)):
+        flat = log_p.ravel()
+        mode = int(flat.argmax())
+        p, information = np.exp(flat), -flat / np.log(2)
+        spread = float(np.sqrt(np.sum(p * (information - np.sum(p * information)) ** 2)))
+        codes = " ".join(str(mode // np.prod(shape[i + 1 :], dtype=int) % shape[i]) for i in range(len(shape)))
+        rows.append([k, codes, float(p[mode]), float(information[mode]), float(np.sum(p * information)), spread,
+                     float(np.mean(seen[train["label"] == k] == mode)), int(counted.predicted[mode])])  # fmt: skip
+    header = ["class", "most probable codes", "probability", "information, bits", "entropy, bits",
+              "standard deviation of the information", "of real data", "class seen"]  # fmt: skip
+    return Table(header, rows, "The most probable sequence of each class, which a temperature near 0 draws alone.")

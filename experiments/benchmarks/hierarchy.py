@@ -17,7 +17,6 @@ are insensitive to structure. Training phrases, white noise, and reconstructions
 are measured for comparison. Sampling time excludes the first call.
 """
 
-import functools
 import json
 import time
 from collections.abc import Callable
@@ -28,11 +27,12 @@ import jax
 import numpy as np
 from absl import app, flags, logging
 
+from experiments.audio.phrase_statistics import distances, statistics
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError
 from experiments.configs.latents import phrases_latent, phrases_of_latents
 from experiments.configs.phrases import phrases_1khz, phrases_4khz
-from experiments.data.dataset import Dataset, in_blocks
+from experiments.data.dataset import Dataset
 from experiments.data.sounds import Sounds
 from experiments.latents.stages import CascadeStage, draw, for_full_sounds
 from experiments.models import autoencoder
@@ -48,10 +48,8 @@ from experiments.reporting import curves
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Figure, Heading, Section, Table, tables_as_text, write_report
 from experiments.training import loop
-from scorekit import metrics
 from scorekit.audio import structure
-from scorekit.audio.features import log_mel_statistics
-from scorekit.typing import Array, PyTree
+from scorekit.typing import PyTree
 
 _FLOPS = flags.DEFINE_float("flops", 1e13, "Floating-point operations of training of each method.", lower_bound=1.0)
 _METHODS = flags.DEFINE_list("methods", ["flat", "latent", "cascade"], "Methods to train and measure.")
@@ -208,27 +206,6 @@ def load_phrases(folder: Path) -> Sounds:
     dataset = load_data(config)
     assert isinstance(dataset, Sounds)
     return dataset
-
-
-def statistics(sounds: np.ndarray, sample_rate: int) -> dict[str, np.ndarray]:
-    """Statistics of rhythm, harmony and timbre of each sound ``(N, L)``."""
-    run = functools.partial(_statistics, sample_rate=sample_rate)
-    return in_blocks(run, np.asarray(sounds, np.float32), min(20, len(sounds)))
-
-
-@functools.partial(jax.jit, static_argnames="sample_rate")
-def _statistics(x: Array, sample_rate: int) -> dict[str, Array]:
-    return {
-        "rhythm": structure.rhythm_statistics(x, sample_rate),
-        "harmony": structure.harmony_statistics(x, sample_rate),
-        "timbre": log_mel_statistics(x, sample_rate),
-    }
-
-
-def distances(found: dict[str, np.ndarray], real: dict[str, np.ndarray]) -> dict[str, float]:
-    """Fréchet distances between statistics."""
-    distance = jax.jit(metrics.frechet_distance)
-    return {name: float(distance(values, real[name])) for name, values in found.items()}
 
 
 class Drawn(NamedTuple):

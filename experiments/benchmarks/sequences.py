@@ -2,13 +2,16 @@
 
     python -m experiments.benchmarks.sequences --runs=runs/digits_pixels,runs/digits_masked,runs/digits
     python -m experiments.benchmarks.sequences --counted=runs/digits_short
+    python -m experiments.benchmarks.sequences --guided=runs/digits_pixels --temperatures=0.5,0.7
 
 ``--runs`` are runs of experiments.train on the same quantised data, in any order of the symbols: models of sequences,
-whose bits per symbol are exact or a bound, and continuous diffusion models, with the exact likelihood of the
-probability-flow ODE (dequantised uniformly) and the variational bound of the quantised values. ``--counted`` is an
-autoregressive run of short sequences, all of which are counted: guidance of each conditional beside guidance of the
-joint, and temperature, top-k, nucleus and typical sampling of the conditionals beside the joint at the temperature of
-equal entropy.
+whose bits per value are exact or a bound, and continuous diffusion models, with the exact likelihood of the
+probability-flow ODE (dequantised uniformly) and the variational bound of the quantised values, all on the first
+``--examples`` test examples. ``--counted`` is an autoregressive run of short sequences, all of which are counted:
+guidance of each conditional beside guidance of the joint; temperature, top-k, nucleus and typical sampling of the
+conditionals beside the joint at the temperature of equal entropy; the joint at low temperatures, and its most probable
+sequences. ``--guided`` is one of sequences that are too long for that: guidance and temperature of the conditionals
+beside those of the joint, by particles.
 """
 
 import math
@@ -20,11 +23,12 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments.benchmarks import counted_sequences
+from experiments.benchmarks import counted_sequences, joint_sequences
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, leaves
 from experiments.configs import kinds
+from experiments.data.dataset import Dataset
 from experiments.evaluation.exact import exact_bits
 from experiments.evaluation.run_metrics import variational_bound
 from experiments.evaluation.sequence_metrics import bits_per_symbol
@@ -37,10 +41,18 @@ from scorekit.typing import Array
 
 _RUNS = shared.define(flags.DEFINE_list, "runs", [], "Folders of runs of experiments.train on the same data.")
 _COUNTED = shared.define(flags.DEFINE_string, "counted", None, "Folder of an autoregressive run of short sequences.")
+_GUIDED = shared.define(flags.DEFINE_string, "guided", None, "Folder of an autoregressive run of images.")
 _SCALES = shared.define(
-    flags.DEFINE_list, "scales", ["0", "0.5", "1", "2", "3", "4"], "Guidance scales, with --counted."
+    flags.DEFINE_list, "scales", ["0", "0.5", "1", "2", "3", "4"], "Guidance scales, with --counted and --guided."
 )
-_EXAMPLES = shared.count("examples", 128, "Test examples of the probability-flow ODE.", 2)
+_TEMPERATURES = shared.define(
+    flags.DEFINE_list, "temperatures", ["0.1", "0.3", "0.5", "0.7", "1"], "Of the joint, with --counted and --guided."
+)
+_PARTICLES = shared.define(flags.DEFINE_list, "particles", ["1", "16", "64"], "Numbers of them, with --guided.")
+_DRAWN = shared.count("drawn", 200, "Samples of each row, with --guided.", 2)
+_EXAMPLES = shared.define(
+    flags.DEFINE_integer, "examples", None, "Test examples of every likelihood; all by default.", lower_bound=2
+)
 _SAMPLES = shared.count("samples", 100, "Samples that are timed.")
 _OUT = shared.define(flags.DEFINE_string, "out", None, "JSON file of the tables; none by default.")
 shared.reinterpret_weights()
@@ -65,7 +77,8 @@ def data_of(config: Config) -> dict[str, Any]:
     of_data = dict(leaves(config.data))
     found = {f"data.{name}": of_data.get(name, "none" if name.endswith(".name") else None) for name in DATA}
     symbols = config.symbols if kinds.is_sequence(config) else {"name": "pixels"}
-    return found | {"symbols.name": symbols["name"], "symbols.factor": symbols.get("factor") or 1}
+    name = "pixels" if symbols["name"] == "planes" else symbols["name"]  # the same values
+    return found | {"symbols.name": name, "symbols.factor": symbols.get("factor") or 1}
 
 
 def check_same_data(folders: list[str], configs: list[Config]) -> None:
@@ -91,23 +104,34 @@ def seconds_per_sample(generate: Callable, params: Any, num_classes: int) -> flo
     return seconds / len(labels)
 
 
+def restrict(dataset: Dataset) -> int:
+    """Measures a data set on its first ``--examples`` test examples, and returns how many these are."""
+    total = len(dataset.test["x"])
+    dataset.max_evaluated = min(_EXAMPLES.value or total, total)
+    return dataset.max_evaluated
+
+
 def rows_of_run(folder: str) -> tuple[tuple[int, int], list[list[Any]]]:
-    """The vocabulary and the symbols of the data of a run, and a row for each kind of likelihood that it has."""
+    """The values and how many of them the data of a run have, and a row for each kind of likelihood that it has."""
     config: Config = kinds.saved(folder)
     name = as_path(folder).name
     if kinds.is_sequence(config):
         config = config.copy_and_resolve_references()
         config.sampling.guidance_scale, config.sampling.batch_size = 1.0, _SAMPLES.value
         run = sequence_runs.open_run(config, as_path(folder).absolute(), scales=(1.0,))
+        restrict(run.dataset)
         bits = bits_per_symbol(config, run.model, run.dataset, run.params)
         seconds = seconds_per_sample(run.generate, run.params, run.dataset.num_classes)
-        kind = "exact" if bits.kind == "exact" else "variational bound"
-        return (bits.codes, bits.symbols), [[name, config.model, kind, bits.total, bits.error, bits.examples, seconds]]
+        kind, coding = "exact" if bits.kind == "exact" else "variational bound", run.dataset.coding
+        total, error = bits.total * coding.split, bits.error * coding.split
+        size = coding.num_values, bits.symbols // coding.split
+        return size, [[name, config.model, kind, total, error, bits.examples, seconds]]
     config = config.copy_and_resolve_references()
-    config.evaluation.exact_examples, config.sampling.batch_size = _EXAMPLES.value, _SAMPLES.value
+    config.sampling.batch_size = _SAMPLES.value
     run = open_run(config, as_path(folder).absolute(), None, (1.0,))
     if run.dataset.bins is None:
         raise ConfigError(f"--runs={folder}: must be of quantised data, {run.dataset.name} is continuous")
+    config.evaluation.exact_examples = restrict(run.dataset)
     seconds = seconds_per_sample(run.generate, run.params, run.dataset.num_classes)
     bound = variational_bound(config, run.model, run.dataset, run.params)
     exact = exact_bits(config, run.model, run.dataset, run.params)
@@ -120,7 +144,7 @@ def rows_of_run(folder: str) -> tuple[tuple[int, int], list[list[Any]]]:
 
 
 def likelihood_table(folders: list[str]) -> Table:
-    """Bits per symbol and speed of every run.
+    """Bits per value and speed of every run.
 
     Raises:
       ConfigError: for runs of other data than the first, or with another vocabulary or length.
@@ -132,11 +156,11 @@ def likelihood_table(folders: list[str]) -> Table:
         first = size if first is None else first
         if size != first:
             raise ConfigError(
-                f"--runs={folder}: must be of {first[1]} symbols of {first[0]} values, as the run before, this one has "
+                f"--runs={folder}: must be of {first[1]} symbols of {first[0]} values, as the first run, this one has "
                 f"{size[1]} of {size[0]}"
             )
         rows += found
-    header = ["run", "model", "likelihood", "bits per symbol", "standard error", "examples", "CPU s per sample"]
+    header = ["run", "model", "likelihood", "bits per value", "standard error", "examples", "CPU s per sample"]
     return Table(header, rows, "On held-out data given their classes; a batch is sampled without guidance.")
 
 
@@ -164,14 +188,33 @@ def counted_tables(folder: str) -> list[Table]:
         rows.append([name, changed.distance, changed.accuracy, joint.accuracy, changed.entropy])
     header = ["conditionals", "total variation", "accuracy, conditionals", "joint", "entropy"]
     caption = "Changed conditionals, at γ = 1, beside the joint at the temperature of equal entropy."
-    return [guided, Table(header, rows, caption)]
+    temperatures = shared.increasing("temperatures", _TEMPERATURES.value)
+    cold = counted_sequences.temperature_table(counted, temperatures)
+    return [guided, Table(header, rows, caption), cold, counted_sequences.modes_table(counted, run)]
+
+
+def guided_tables(folder: str) -> list[Table]:
+    """Guidance and temperature of the conditionals beside those of the joint, of sequences that are not counted."""
+    config: Config = kinds.saved(folder)
+    if not kinds.is_sequence(config):
+        raise ConfigError(f"--guided={folder}: must be a run of a model of sequences")
+    scales = shared.guidance_scales("scales", _SCALES.value)
+    temperatures = shared.increasing("temperatures", _TEMPERATURES.value)
+    particles = [round(n) for n in shared.increasing("particles", _PARTICLES.value)]
+    if not particles or ",".join(map(str, particles)) != ",".join(_PARTICLES.value):
+        raise ConfigError(f"--particles={','.join(_PARTICLES.value)}: must be integers >= 1, as in 1,16,64")
+    run = sequence_runs.open_run(config, as_path(folder).absolute(), scales=scales)
+    joint_sequences.check(run, folder)
+    tables = [joint_sequences.joint_table(run, scales, particles, _DRAWN.value)]
+    return [*tables, joint_sequences.joint_table(run, temperatures, particles, _DRAWN.value, temperature=True)]
 
 
 def main(_: ConfigDict) -> None:
-    if not _RUNS.value and not _COUNTED.value:
-        raise ConfigError("--runs=… or --counted=… must be given: folders of runs of experiments.train")
+    if not _RUNS.value and not _COUNTED.value and not _GUIDED.value:
+        raise ConfigError("--runs=…, --counted=… or --guided=… must be given: folders of runs of experiments.train")
     tables = [likelihood_table(_RUNS.value)] if _RUNS.value else []
     tables += counted_tables(_COUNTED.value) if _COUNTED.value else []
+    tables += guided_tables(_GUIDED.value) if _GUIDED.value else []
     print(tables_as_text(tables))
     if _OUT.value:
         print(f"wrote {write_results(_OUT.value, [table.records() for table in tables])}")

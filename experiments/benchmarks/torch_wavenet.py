@@ -1,14 +1,15 @@
 """The causal WaveNet in PyTorch, for comparisons: the same function, trained from the same weights on the same batches.
 
-    python -m experiments.benchmarks.torch_wavenet --config=experiments/configs/sequences/digits_wavenet.py --steps=300
+    python -m experiments.benchmarks.torch_wavenet --config=experiments/configs/sequences/digits_wavenet.py
 
-Both networks see the classes and no coordinates, both are trained by Adam at a constant learning rate; the program
-prints bits per symbol of held-out data before and after. Needs torch.
+Both networks see the classes and no coordinates, and both are trained as the config says: its optimiser, schedule,
+clipping, weight decay and dropout, with the classes of the same examples dropped. The program prints bits per symbol of
+held-out data of the last weights, before and after. Needs torch.
 """
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -19,28 +20,29 @@ import torch  # pyright: ignore[reportMissingImports]
 from torch import nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
 
+from experiments import training
 from experiments.benchmarks.torch_unet import Conditioning
 from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, ConfigError
+from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import kinds
 from experiments.data.symbols import Symbols
 from experiments.models import sequences
 from experiments.reporting.report import Table, tables_as_text
 from experiments.sequences import runs
 from scorekit import autoregressive as ar
+from scorekit.training import learning_rate_schedule
 
 _CONFIG = shared.config("Config file of an autoregressive WaveNet.")
-_STEPS = shared.count("steps", 300, "Updates.")
 
-SIZES = ("outputs", "num_codes", "channels", "layers", "cycle", "dilation_base", "taps", "num_classes")
+SIZES = ("outputs", "num_codes", "channels", "layers", "cycle", "dilation_base", "taps", "num_classes", "dropout")
 """The attributes of the Flax network that may have any value; of all others, the defaults."""
 
 
 class CausalWaveNet(nn.Module):
     """The network; its call is ``(x, labels)`` with codes ``(B, L)``, to logits ``(B, L, outputs)``."""
 
-    def __init__(self, outputs, num_codes, channels, layers, cycle, dilation_base, taps, num_classes):
+    def __init__(self, outputs, num_codes, channels, layers, cycle, dilation_base, taps, num_classes, dropout):
         super().__init__()
         self.layers, self.taps, self.num_classes = layers, taps, num_classes
         self.dilations = [dilation_base ** (j % cycle) for j in range(layers)]
@@ -49,6 +51,7 @@ class CausalWaveNet(nn.Module):
         self.convs = nn.ModuleList(nn.Conv1d(channels, 2 * channels, taps, dilation=d) for d in self.dilations)
         self.noises = nn.ModuleList(nn.Linear(4 * channels, 2 * channels) for _ in self.dilations)
         self.closes = nn.ModuleList(nn.Conv1d(channels, 2 * channels, 1) for _ in self.dilations)
+        self.drop = nn.Dropout(dropout)
         self.skips, self.output = nn.Conv1d(channels, channels, 1), nn.Conv1d(channels, outputs, 1)
 
     def forward(self, x: Any, labels: Any = None) -> Any:
@@ -59,7 +62,7 @@ class CausalWaveNet(nn.Module):
         for d, conv, noise, close in zip(self.dilations, self.convs, self.noises, self.closes, strict=True):
             z = conv(F.pad(h, ((self.taps - 1) * d, 0))) + noise(condition)[:, :, None]
             a, b = z.chunk(2, 1)
-            r, s = close(a.tanh() * b.sigmoid()).chunk(2, 1)
+            r, s = close(self.drop(a.tanh() * b.sigmoid())).chunk(2, 1)
             h, total = (h + r) * math.sqrt(0.5), total + s
         return self.output(F.silu(self.skips(total / math.sqrt(self.layers)))).transpose(1, 2)
 
@@ -67,14 +70,12 @@ class CausalWaveNet(nn.Module):
 def like(network: Any, params: Mapping[str, Any]) -> CausalWaveNet:
     """The network of the same sizes and parameters as a Flax one.
 
-    Neither has dropout, whose key nobody gives.
-
     Raises:
       ValueError: if an attribute outside :data:`SIZES` has another value than its default, or the inputs are no codes.
     """
     for name, field in type(network).__dataclass_fields__.items():
         value = getattr(network, name, None)
-        if name not in (*SIZES, "parent", "name", "dtype", "remat", "dropout") and value != field.default:
+        if name not in (*SIZES, "parent", "name", "dtype", "remat") and value != field.default:
             raise ValueError(f"{name} must be {field.default} for the network in PyTorch, got {value}")
     if network.num_codes is None:
         raise ValueError("num_codes must be set for the network in PyTorch, got None")
@@ -119,72 +120,108 @@ class Compared(NamedTuple):
     seconds: tuple[float, float]
 
 
-def compare(
-    model: sequences.Sequences, dataset: Symbols, steps: int, batch_size: int, learning_rate: float, seed: int = 0
-) -> Compared:
-    """Trains both networks from the same weights on the same batches.
+def compare(config: Config, model: sequences.Sequences, dataset: Symbols) -> Compared:
+    """Trains both networks from the same weights on the same batches, as the section ``training`` says.
+
+    Both have the same inputs and dropped classes in every batch, the optimiser and its schedule, clipping, decay of the
+    same parameters and the rate of dropout, of which each draws its own masks; measured are the last weights of each,
+    not an average.
 
     Raises:
       ValueError: for a network that :func:`like` does not know.
     """
-    params = sequences.init_params(model, jax.random.key(seed))
+    options, params = config.training, sequences.init_params(model, jax.random.key(config.seed))
     module, test = like(model.module, params), dataset.test
-    batches = [dataset.batch(seed, i, batch_size) for i in range(steps)]
-    optimizer = optax.adam(learning_rate)
-
-    def nats(params, x, labels):
-        return -ar.log_prob(sequences.conditionals(model, params, labels), x).mean() / model.length
+    prepare = jax.jit(sequences.make_prepare(model, dataset, config.loss.label_dropout))
+    key, loss, optimizer = jax.random.key(config.seed), sequences.make_loss(model), training.build_optimizer(options)
+    batches = [
+        prepare(jax.random.fold_in(key, i), dataset.batch(config.seed, i, options.batch_size))
+        for i in range(options.steps)
+    ]
 
     @jax.jit
-    def step(params, state, x, labels):
-        updates, state = optimizer.update(jax.grad(nats)(params, x, labels), state)
+    def step(params, state, batch):
+        gradient = jax.grad(lambda params: loss(params, batch)[0].mean())(params)
+        updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state
 
-    measure = jax.jit(nats)
-    ours = lambda params: float(measure(params, test["x"], jnp.asarray(test["label"]))) / math.log(2)
-    other = torch.optim.Adam(module.parameters(), learning_rate)
+    measure = jax.jit(
+        lambda params: -ar.log_prob(sequences.conditionals(model, params, jnp.asarray(test["label"])), test["x"]).mean()
+    )
+    ours = lambda params: float(measure(params)) / (model.length * math.log(2))
 
-    def loss(x, labels):
+    def nats(x, labels):
         codes = torch.from_numpy(np.array(x)).long()
         logits = module(codes, torch.from_numpy(np.array(labels)).long())
         return F.cross_entropy(logits.flatten(0, 1), codes.flatten())
 
     def theirs():
+        module.eval()
         with torch.no_grad():
-            return loss(test["x"], test["label"]).item() / math.log(2)
+            return nats(test["x"], test["label"]).item() / math.log(2)
 
     before, state = (ours(params), theirs()), optimizer.init(params)
-    jax.block_until_ready(step(params, state, batches[0]["x"], jnp.asarray(batches[0]["label"])))  # compiles
+    jax.block_until_ready(step(params, state, batches[0]))  # compiles
     start = time.process_time()
     for batch in batches:
-        params, state = step(params, state, batch["x"], jnp.asarray(batch["label"]))
+        params, state = step(params, state, batch)
     jax.block_until_ready(params)
     middle = time.process_time()
-    for batch in batches:
-        other.zero_grad()
-        loss(batch["x"], batch["label"]).backward()
-        other.step()
+    module.train()
+    update = _torch_update(module, options)
+    for i, batch in enumerate(batches):
+        module.zero_grad()
+        nats(batch["x"], batch["labels"]).backward()
+        update(i)
     end = time.process_time()
     return Compared(before, (ours(params), theirs()), (middle - start, end - middle))
+
+
+def _torch_update(module: CausalWaveNet, options: Config) -> Callable[[int], None]:
+    """``i -> None``: clips the gradient and takes step i of AdamW.
+
+    Decayed is what has two axes in the Flax network, with all parameters of its stacked layers.
+    """
+    stacked = ("convs.", "noises.", "closes.")
+    named = list(module.named_parameters())
+    decayed = [p for name, p in named if p.ndim > 1 or name.startswith(stacked)]
+    others = [p for name, p in named if not (p.ndim > 1 or name.startswith(stacked))]
+    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=tuple(options.betas or training.BETAS))
+    schedule = learning_rate_schedule(
+        options.learning_rate, options.warmup_steps, options.steps, options.final_fraction, options.decay_start
+    )
+    rates = np.asarray(jax.vmap(schedule)(jnp.arange(options.steps)))
+
+    def update(i):
+        if options.clip_norm is not None:
+            nn.utils.clip_grad_norm_(module.parameters(), options.clip_norm)
+        for group in optimizer.param_groups:
+            group["lr"] = float(rates[i])
+        optimizer.step()
+
+    return update
 
 
 def main(config: Config) -> None:
     if not kinds.is_sequence(config):
         raise ConfigError(f"--config={_CONFIG.value}: must be the config of a model of sequences")
     runs.check(config)
-    name = config.network.name
-    if name != "causal_wavenet":
-        raise ConfigError(f"config.network.name={name}: must be causal_wavenet, which there is in PyTorch")
+    name, optimizer = config.network.name, config.training.optimizer
+    require(name == "causal_wavenet", "network.name", name, "causal_wavenet, which there is in PyTorch")
+    require(optimizer in (None, "adamw"), "training.optimizer", optimizer, "adamw, which there is in PyTorch")
     dataset = sequences.load_data(config)
     model = sequences.without_positions(config, dataset)
-    found = compare(
-        model, dataset, _STEPS.value, config.training.batch_size, config.training.learning_rate, config.seed
-    )
+    found = compare(config, model, dataset)
     rows = [
         [framework, found.before[i], found.after[i], found.seconds[i]] for i, framework in enumerate(("jax", "torch"))
     ]
     apart = found.after[0] / found.after[1] - 1
-    caption = f"Bits per symbol of held-out data; after {_STEPS.value} updates they differ by {apart:+.2%}."
+    size = sum(leaf.size for leaf in jax.tree.leaves(sequences.init_params(model, jax.random.key(0))))
+    caption = (
+        f"Bits per symbol of held-out data, {size:,} parameters each; after {config.training.steps} updates apart "
+        f"by {apart:+.2%}."
+    )
     print(tables_as_text([Table(["", "before", "after", "CPU s of the updates"], rows, caption)]))
 
 

@@ -129,7 +129,8 @@ class Dataset:
     def networks(cls, config: Config) -> list[str]:
         """The names of the networks that fit."""
         axes = cls.spatial_axes(config)
-        return [network.__name__.lower() for network in DENOISING if axes in network.spatial_axes]
+        causal = ["causal_transformer", "causal_wavenet"] if axes == 1 and config.loss.levels == "frame" else []
+        return [network.__name__.lower() for network in DENOISING if axes in network.spatial_axes] + causal
 
     @classmethod
     def check(cls, config: Config) -> None:

@@ -1,6 +1,7 @@
-"""Examples as sequences of codes: pixels, μ-law samples, voices of music or an autoencoder's codes, in some order."""
+"""Examples as sequences of codes, in some order: pixels, μ-law samples, voices of music, codes of an autoencoder."""
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ class Coding(NamedTuple):
       encode: raw examples ``(B, ...)`` to codes ``(B, *grid)``.
       decode: the other way round, to samples.
       exact: whether decoding gives back every example.
+      split: codes that one value of an example takes.
     """
 
     num_codes: int
@@ -32,6 +34,14 @@ class Coding(NamedTuple):
     encode: Callable[[Any], Array]
     decode: Callable[[Array], Array]
     exact: bool
+    split: int = 1
+    bins: int | None = None
+    """Values that ``split`` codes tell apart; None: as many as codes."""
+
+    @property
+    def num_values(self) -> int:
+        """The number of values that a likelihood is of."""
+        return self.num_codes if self.bins is None else self.bins
 
 
 def pixels(dataset: Any, levels: int | None = None) -> Coding:
@@ -51,6 +61,32 @@ def pixels(dataset: Any, levels: int | None = None) -> Coding:
         raise ValueError(f"levels must be at most the {bins} values of {dataset.name}, got {num}")
     encode = lambda x: jnp.asarray(x, jnp.int32) * num // bins
     return Coding(num, dataset.shape, encode, lambda codes: to_unit(codes, num), num == bins)
+
+
+def planes(dataset: Any, base: int | None = None) -> Coding:
+    """The values of the pixels in two planes, as in depth upscaling (Menick & Kalchbrenner 2018).
+
+    Every value is ``base * coarse + fine``. The coarse parts of all pixels come first, the fine ones follow, each given
+    all the coarse ones; both are codes of one vocabulary. The two log-probabilities of a pixel add up to that of its
+    value, since no two pairs are of the same value; pairs of no value, which a model may draw, become the largest one.
+
+    Args:
+      base: fine values of a coarse one; by default the square root of the number of values, rounded up: 5 of the 17
+        of digits, 16 of 256.
+
+    Raises:
+      ValueError: for data without pixels, or a base that leaves a single coarse value.
+    """
+    bins = dataset.bins
+    if bins is None:
+        raise ValueError(f"name must be another one than planes: {dataset.name} has no pixels of discrete values")
+    size = math.isqrt(bins - 1) + 1 if base is None else base
+    if size >= bins:
+        raise ValueError(f"base must be below the {bins} values of {dataset.name}, got {size}")
+    encode = lambda x: jnp.stack(jnp.divmod(jnp.asarray(x, jnp.int32), size), axis=1)
+    decode = lambda found: to_unit(jnp.minimum(size * found[:, 0] + found[:, 1], bins - 1), bins)
+    num_codes = max(size, -(-bins // size))
+    return Coding(num_codes, (2, *dataset.shape), encode, decode, exact=True, split=2, bins=bins)
 
 
 def mu_law(dataset: Any, codes: int = 256, factor: int = 1) -> Coding:
@@ -105,8 +141,10 @@ def roll(dataset: Any) -> Coding:
     return Coding(rolls.NUM_CODES, tuple(dataset.shape), rolls.to_codes, decode, exact=True)
 
 
-CODINGS: Mapping[str, Callable[..., Coding]] = {"codes": codes, "mu_law": mu_law, "pixels": pixels, "roll": roll}
-CODING_RANGES = or_none(codes=count(2, 2**16), factor=count(1, 1024), levels=count(2, 2**16))
+CODINGS: Mapping[str, Callable[..., Coding]] = {
+    "codes": codes, "mu_law": mu_law, "pixels": pixels, "planes": planes, "roll": roll,
+}  # fmt: skip
+CODING_RANGES = or_none(base=count(2, 2**16), codes=count(2, 2**16), factor=count(1, 1024), levels=count(2, 2**16))
 
 
 def raster(grid: tuple[int, ...]) -> np.ndarray:
@@ -118,7 +156,7 @@ def subscale(grid: tuple[int, ...], slices: int = 2) -> np.ndarray:
     """The order of Subscale Pixel Networks (Menick & Kalchbrenner 2018): one interleaved small copy after the other.
 
     Copy (a, b) holds the positions ``(a + slices i, b + slices j)``; the copies follow each other row by row in (a, b),
-    and the positions of each row by row in (i, j).
+    and the positions of each row by row in (i, j). Planes follow each other, each in this order.
 
     Args:
       slices: copies along each side, which it divides.
@@ -126,6 +164,9 @@ def subscale(grid: tuple[int, ...], slices: int = 2) -> np.ndarray:
     Raises:
       ValueError: for codes without rows and columns, or sides that ``slices`` does not divide.
     """
+    if len(grid) == 4:  # planes of an image
+        order = subscale(grid[1:], slices)
+        return np.concatenate([plane * len(order) + order for plane in range(grid[0])])
     if len(grid) < 2 or grid[0] % slices or grid[1] % slices:
         raise ValueError(f"slices must divide the rows and columns of the codes, of shape {grid}, got {slices}")
     index = np.arange(int(np.prod(grid))).reshape(grid)
@@ -186,7 +227,7 @@ class Symbols(Dataset):
 
     @property
     def positions(self) -> np.ndarray | None:
-        """Row, column and further coordinates of each position, one-hot, ``(L, P)``; None for codes along one axis."""
+        """Plane, row, column and channel of each position, one-hot, ``(L, P)``; None for codes along one axis."""
         if len(self.coding.grid) < 2:
             return None
         coordinates = np.unravel_index(self._order, self.coding.grid)

@@ -205,11 +205,12 @@ def variational_bound(config: Config, model: Model, dataset: Dataset, params: Py
         return jnp.stack([bound.prior, bound.reconstruction, bound.diffusion, bound.total])
 
     few = rows_of(dataset.test, slice(dataset.max_evaluated))
-    size = min(dataset.evaluation_batch, len(few["x"]))
-    parts = [
-        np.asarray(run(params, jax.random.key(config.seed + start), rows_of(few, slice(start, start + size))))
-        for start in range(0, len(few["x"]) - size + 1, size)
-    ]
+    total = len(few["x"])
+    size, parts = min(dataset.evaluation_batch, total), []
+    for start in range(0, total, size):
+        at = np.minimum(np.arange(start, start + size), total - 1)  # of one compiled size
+        found = np.asarray(run(params, jax.random.key(config.seed + start), rows_of(few, at)))
+        parts.append(found[:, : total - start])
     values = np.concatenate(parts, axis=1) / (dim * math.log(2))
     prior, reconstruction, diffusion, total = map(float, values.mean(axis=1))
     examples = values.shape[1]

@@ -17,7 +17,7 @@ def fields() -> ConfigDict:
     config.schedule = section(choices.SCHEDULES, "cosine")
     """How much signal, alpha(t), and noise, sigma(t), there is at each time."""
     config.network = section(
-        choices.NETWORKS, "unet", supplied=("num_classes", "vector_size", "map_shape", "token_size")
+        choices.NETWORKS, "unet", supplied=("num_classes", "outputs", "vector_size", "map_shape", "token_size")
     )
     """What is trained: the function of the noisy example, the noise level and the conditions."""
     config.init_from = config_dict.placeholder(str)

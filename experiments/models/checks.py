@@ -79,8 +79,9 @@ def check_frame_levels(config: Config) -> None:
     """Validates that a model with a noise level for each frame has a network and a loss that take them."""
     if config.loss.levels != "frame":
         return
-    allowed = "wavenet for config.loss.levels=frame"
-    require(config.network.name == "wavenet", "network.name", config.network.name, allowed)
+    allowed = "wavenet, causal_transformer or causal_wavenet for config.loss.levels=frame"
+    takes_levels = config.network.name in ("wavenet", *choices.CAUSAL_DENOISERS)
+    require(takes_levels, "network.name", config.network.name, allowed)
     allowed = "1 for config.loss.levels=frame: a patch has one level"
     require(config.network.patch in (None, 1), "network.patch", config.network.patch, allowed)
     for field, plain in (("flow_map", "none"), ("coupling", "independent")):

@@ -180,7 +180,27 @@ def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
     return documented(kind, make)
 
 
-NETWORKS: Mapping[str, Callable] = {kind.__name__.lower(): _module(kind) for kind in networks.DENOISING}
+def _causal(kind: type[nn.Module]) -> Callable[..., nn.Module]:
+    """The causal network as a denoiser of values, of which position i sees those up to i with a noise level each."""
+    module, own = _module(kind), ("num_codes", "shifted", "map_size")
+    shape = inspect.Parameter("map_shape", inspect.Parameter.KEYWORD_ONLY, default=None)
+    arguments = [field for name, field in inspect.signature(module).parameters.items() if name not in own]
+
+    def make(map_shape: tuple[int, ...] | None = None, **sizes) -> nn.Module:
+        return module(shifted=False, map_size=None if map_shape is None else map_shape[-1], **sizes)
+
+    make.__signature__ = inspect.Signature([*arguments, shape])  # type: ignore[attr-defined]
+    return documented(kind, make)
+
+
+CAUSAL_DENOISERS: Mapping[str, Callable] = {
+    "causal_transformer": _causal(networks.CausalTransformer),
+    "causal_wavenet": _causal(networks.CausalWaveNet),
+}
+NETWORKS: Mapping[str, Callable] = {
+    **{kind.__name__.lower(): _module(kind) for kind in networks.DENOISING},
+    **CAUSAL_DENOISERS,
+}
 CAUSAL_NETWORKS: Mapping[str, Callable] = {
     "causal_transformer": _module(networks.CausalTransformer),
     "causal_wavenet": _module(networks.CausalWaveNet),
@@ -270,12 +290,13 @@ def build_network(
     config: Config,
     num_classes: int | None,
     *,
+    outputs: int = 1,
     vector_size: int | None = None,
     map_shape: tuple[int, ...] | None = None,
     token_size: int | None = None,
 ):
-    """The Flax module of the network for these conditions."""
-    sizes = {"vector_size": vector_size, "map_shape": map_shape, "token_size": token_size}
+    """The Flax module of the network for these conditions; a causal one has as many outputs as the data channels."""
+    sizes = {"outputs": outputs, "vector_size": vector_size, "map_shape": map_shape, "token_size": token_size}
     return build_module(config, "network", NETWORKS, num_classes=num_classes, **sizes)
 
 

@@ -74,7 +74,7 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         *positions, channels = sizes["map_shape"]
         sizes["map_shape"] = (*positions, channels + 1)  # the last channel is the noise level
     return Model(
-        module=choices.build_network(config, dataset.num_classes, **sizes),
+        module=choices.build_network(config, dataset.num_classes, outputs=dataset.shape[-1], **sizes),
         schedule=schedule,
         target=choices.build_target(config),
         weighting=choices.build_weighting(config, schedule),

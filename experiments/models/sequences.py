@@ -184,10 +184,10 @@ def _map(model: Sequences, batch: int) -> Array | None:
     return jnp.broadcast_to(jnp.asarray(model.positions), (batch, *model.positions.shape))
 
 
-def conditionals(model: Sequences, params: PyTree, labels: Array) -> ar.NetworkModel:
-    """The autoregressive model of these classes ``(B,)``."""
-    family = ar.Categorical(num_codes=model.num_codes)
-    return ar.model_from_network(model.module, params, family, labels=labels, dense_map=_map(model, len(labels)))
+def conditionals(model: Sequences, params: PyTree, labels: Array, batch: int | None = None) -> ar.NetworkModel:
+    """The autoregressive model of these classes ``(B,)``, or of one class for ``batch`` sequences."""
+    family, batch = ar.Categorical(num_codes=model.num_codes), len(labels) if batch is None else batch
+    return ar.model_from_network(model.module, params, family, labels=labels, dense_map=_map(model, batch))
 
 
 def token_denoiser(model: Sequences, params: PyTree, labels: Array) -> TokenDenoiser:

@@ -20,6 +20,7 @@ from scorekit.autoregressive.exact import (
 from scorekit.autoregressive.guidance import GuidedModel, classifier_free
 from scorekit.autoregressive.likelihoods import bits_per_sample, log_prob, position_log_probs
 from scorekit.autoregressive.models import NetworkModel, SequenceModel, model_from_network
+from scorekit.autoregressive.particles import sample_joint
 from scorekit.autoregressive.sampling import sample
 from scorekit.autoregressive.smoothing import condition_on_noise, smoothed_log_density, smoothed_loss
 from scorekit.autoregressive.truncation import nucleus, temperature, top_k, typical
@@ -47,6 +48,7 @@ __all__ = [
     "nucleus",
     "position_log_probs",
     "sample",
+    "sample_joint",
     "smoothed_log_density",
     "smoothed_loss",
     "temperature",

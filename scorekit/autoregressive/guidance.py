@@ -1,18 +1,17 @@
 """Guidance of sequential conditionals: each ``p(x_i | x_<i)`` is guided and normalised by itself.
 
-It samples what :func:`scorekit.guidance.sequences.guide_sequentially` counts out, which is not the guided joint. The
-joint of continuous sequences is guided by their log-densities: :mod:`scorekit.guidance.explicit` with
-``Partial(log_prob, model)``.
+It samples what :func:`scorekit.guidance.sequences.guide_sequentially` counts out, which is not the guided joint;
+:func:`scorekit.autoregressive.sample_joint` weights its samples towards that. The joint of continuous sequences is
+guided by their log-densities: :mod:`scorekit.guidance.explicit` with ``Partial(log_prob, model)``.
 """
 
 import jax
 import jax.numpy as jnp
 
-from scorekit import discrete
 from scorekit.autoregressive.conditionals import Categorical, Conditional
 from scorekit.autoregressive.models import SequenceModel
 from scorekit.guidance._parameters import check_scale
-from scorekit.trees import pytree_dataclass
+from scorekit.trees import expand, pytree_dataclass
 from scorekit.typing import Array, Number, PyTree
 
 __all__ = ["GuidedModel", "classifier_free"]
@@ -48,7 +47,7 @@ class GuidedModel:
 
     def outputs(self, x: Array) -> Array:
         """All guided conditionals at once."""
-        return self._combined(self.cond.outputs(x), self.uncond.outputs(x), x)
+        return jax.nn.log_softmax(self._tilt(self.cond.outputs(x), self.uncond.outputs(x)))
 
     def init_state(self, batch: int, length: int) -> PyTree:
         """The states of both models."""
@@ -56,14 +55,24 @@ class GuidedModel:
 
     def step(self, state: PyTree, previous: Array) -> tuple[Array, PyTree]:
         """The next guided conditional."""
-        (cond, first), (uncond, second) = self.cond.step(state[0], previous), self.uncond.step(state[1], previous)
-        return self._combined(cond, uncond, previous), (first, second)
+        tilted, state = self._tilted_step(state, previous)
+        return jax.nn.log_softmax(tilted), state
 
-    def _combined(self, cond: Array, uncond: Array, x: Array) -> Array:
-        """The rule of tokens, for denoisers that return these."""
+    def _tilted_step(self, state: PyTree, previous: Array) -> tuple[Array, PyTree]:
+        """As :meth:`step`, not normalised: :func:`scorekit.autoregressive.sample_joint` weights by the normaliser."""
+        (cond, first), (uncond, second) = self.cond.step(state[0], previous), self.uncond.step(state[1], previous)
+        return self._tilt(cond, uncond), (first, second)
+
+    def _tilt(self, cond: Array, uncond: Array) -> Array:
+        """``log p(x_i | x_<i) + gamma log(p(x_i | x_<i, y) / p(x_i | x_<i))`` of the logits of both models.
+
+        What ``uncond`` gives no probability stays impossible, and a scale of 0 ignores ``cond``.
+        """
         log_c, log_u = (jax.nn.log_softmax(jnp.asarray(logits, jnp.float32)) for logits in (cond, uncond))
-        rule = discrete.classifier_free(lambda z, t: log_c, lambda z, t: log_u, self.guidance_scale)
-        return rule(x, jnp.zeros(()))
+        scale = expand(jnp.asarray(self.guidance_scale, jnp.float32), log_u)
+        used = jnp.isfinite(log_u) & (scale != 0)
+        ratio = jnp.where(used, log_c - jnp.where(used, log_u, 0.0), 0.0)
+        return log_u + jnp.where(used, scale * ratio, 0.0)
 
 
 def classifier_free(cond: SequenceModel, uncond: SequenceModel, guidance_scale: Number) -> GuidedModel:

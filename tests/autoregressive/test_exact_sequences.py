@@ -97,6 +97,21 @@ def test_smoothed_models_are_the_exact_denoiser_and_sample_the_process():
 
 
 @pytest.mark.slow
+def test_annealed_langevin_on_smoothed_models_samples_the_process():
+    """All positions at once, at each noise level in turn, with the score of an autoregressive log-density."""
+    model_at = lambda t: ar.gaussian_sequence(JOINT.marginal(SCHEDULE.alpha(t), SCHEDULE.sigma(t)))
+    denoiser = denoisers.denoiser_from_log_density(ar.smoothed_log_density(model_at), SCHEDULE)
+    start, ts = jax.random.normal(jax.random.key(4), (4000, LENGTH, 1)), jnp.linspace(0.98, 0.02, 25)
+    ts = jnp.append(ts, 0.0)  # ends with the clean estimate
+    run = lambda steps: jax.jit(samplers.sample)(
+        jax.random.key(5), denoiser, SCHEDULE, solvers.AnnealedLangevin(steps=steps, step_size=0.1), start, ts
+    )
+    few, many = (np.abs(np.cov(np.asarray(run(steps))[..., 0].T) - C).max() for steps in (1, 20))
+    assert many < 0.03 + 5 * C[0, 0] * np.sqrt(2 / 4000)
+    assert few > 2 * many  # it converges with the steps at each level
+
+
+@pytest.mark.slow
 def test_bits_of_a_markov_chain_approach_its_entropy():
     p = np.array([[0.9, 0.1, 0.0], [0.2, 0.5, 0.3], [0.0, 0.6, 0.4]])
     values, vectors = np.linalg.eig(p.T)

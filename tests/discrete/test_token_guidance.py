@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from token_chains import chain, distance, law, log_forward, states
+from token_chains import chain, distance, frequencies, law, log_forward, states
 
 from scorekit import discrete
 from scorekit.guidance.sequences import guide_joint, guide_sequentially
@@ -107,6 +107,22 @@ def test_guided_samplers_converge_to_their_jump_laws():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", MAKE)
+def test_the_exact_denoiser_of_a_guided_joint_samples_it(noise):
+    """At the order of the sampler, where guided tokens do not; one mask at a time without error."""
+    process, joint = MAKE[noise](V), guide_joint(COND, UNCOND, GAMMA).log_prob
+    denoiser = discrete.exact_denoiser(joint, process)
+    errors = [distance(LAW(process, discrete.Ancestral(), denoiser, n, LENGTH), joint) for n in (16, 32, 64)]
+    np.testing.assert_allclose(np.log2(np.array(errors[:-1]) / errors[1:]), 1.0, atol=0.25)
+    tokens = discrete.classifier_free(*both(process), GAMMA)
+    assert errors[-1] < 0.5 * distance(LAW(process, discrete.Ancestral(), tokens, 64, LENGTH), joint)
+    if noise == "absorbing":
+        z = jnp.full((20_000, LENGTH), process.mask)
+        x = jax.jit(discrete.first_hitting_sample)(jax.random.key(0), denoiser, process, z)
+        assert distance(frequencies(x, V), joint) < 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", MAKE)
 def test_an_exact_classifier_gives_the_conditional_denoiser_and_rates(noise):
     process = MAKE[noise](V)
     cond, uncond = both(process)
@@ -123,6 +139,12 @@ def test_an_exact_classifier_gives_the_conditional_denoiser_and_rates(noise):
     np.testing.assert_allclose(jnp.exp(found), jnp.exp(exact), rtol=1e-4, atol=1e-5)
     difference = np.abs(jnp.exp(guided(z, 0.4)) - jnp.exp(cond(z, 0.4))).max()
     assert (difference < 1e-5) == (noise == "absorbing")  # a classifier of noisy tokens does not see x0
+    strong, product = (
+        discrete.classifier_guidance(uncond, log_likelihood, GAMMA),
+        discrete.rate_guidance(cond, uncond, GAMMA),
+    )
+    found, expected = (jnp.exp(each.log_rates(z, row)[1]) for each in (strong, product))
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-5)  # p(y | x)^gamma is that of Bayes' rule
     none = discrete.classifier_guidance(uncond, log_likelihood, 0.0)
     np.testing.assert_allclose(jnp.exp(none(z, 0.4)), jnp.exp(uncond(z, 0.4)), atol=1e-6)
 

@@ -4,11 +4,17 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from programs import run
 
+from experiments.benchmarks import counted_sequences
+from experiments.configs import kinds
+from experiments.models.sequences import conditionals
+from experiments.sequences.runs import open_run
 from experiments.training.writers import read_metrics
+from scorekit import autoregressive as ar
 from scorekit.training import restore_params
 
 SMOKE = [
@@ -80,3 +86,73 @@ def test_a_run_is_sampled_and_evaluated(finished, tmp_path):
     code, _, err = run("benchmarks.sequences", f"--counted={workdir}")
     assert (code, err.count("error: ")) == (2, 1)
     assert "--counted: must have at most 131,072 sequences, this run has" in err
+
+
+@pytest.fixture(scope="module")
+def diffusions(tmp_path_factory):
+    """Folders of runs by masked and by uniform noise, and by masked noise of the parts of the pixels."""
+    root = tmp_path_factory.mktemp("diffusions")
+    network = ["--config.network.name=dit", "--config.network.patch=1"]
+    planes = ["--config.symbols.name=planes", "--config.order.name=subscale"]
+    for name, overrides in (("masked", []), ("uniform", []), ("planes", planes)):
+        model = "masked" if name == "planes" else name
+        assert "bits per symbol" in train(root / name, f"--config.model={model}", *network, *overrides)
+    return root
+
+
+@pytest.mark.slow
+def test_diffusions_of_symbols_are_trained_with_a_bound(diffusions):
+    for name, most in (("masked", 17), ("uniform", 17), ("planes", 5)):
+        metrics = json.loads((diffusions / name / "evaluation.json").read_text())
+        assert metrics["bits per symbol/kind"] == "bound"
+        assert abs(metrics["bits per symbol"] - np.log2(most)) < 0.7, name  # hardly trained
+        assert "γ = 2/class accuracy" in metrics
+        assert (diffusions / name / "samples.png").exists()
+
+
+@pytest.mark.slow
+def test_models_of_the_same_values_are_compared_in_bits_of_a_value(finished, diffusions, tmp_path):
+    runs = ",".join(map(str, (finished[0], diffusions / "masked", diffusions / "planes")))
+    out = tmp_path / "rows.json"
+    code, text, err = run("benchmarks.sequences", f"--runs={runs}", "--examples=40", "--samples=10", f"--out={out}")
+    assert code == 0, err
+    assert "bits per value" in text
+    (rows,) = json.loads(out.read_text())
+    assert [row["likelihood"] for row in rows] == ["exact", "variational bound", "variational bound"]
+    assert {row["examples"] for row in rows} == {40}
+    assert all(row["CPU s per sample"] > 0 for row in rows)
+    assert [row["bits per value"] for row in rows] == pytest.approx([np.log2(17)] * 2 + [2 * np.log2(5)], abs=1.0)
+    code, _, err = run("benchmarks.sequences", f"--guided={diffusions / 'masked'}")
+    assert (code, err.count("error: ")) == (2, 1)
+    assert "must be an autoregressive run, this one is a diffusion" in err
+
+
+@pytest.mark.slow
+def test_a_short_run_is_counted_and_its_joint_is_sampled(tmp_path):
+    train(tmp_path / "short", "--config.data.image_size=2", "--config.symbols.levels=2")
+    out = tmp_path / "tables.json"
+    code, text, err = run(
+        "benchmarks.sequences", f"--counted={tmp_path / 'short'}", f"--guided={tmp_path / 'short'}", "--scales=0,2",
+        "--temperatures=0.5,1", "--particles=1,4", "--drawn=20", f"--out={out}",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "most probable codes" in text
+    tables = json.loads(out.read_text())
+    assert [len(table) for table in tables] == [2, 6, 2, 10, 4, 4]
+    assert tables[0][0]["total variation"] < 1e-4  # at γ = 0
+    assert {row["particles"] for row in tables[4]} == {None, 1, 4}
+    run_of = counted_run(tmp_path / "short")
+    counted = counted_sequences.count(run_of)
+    for label in (3, 10):
+        model = conditionals(run_of.model, run_of.params, jnp.int32(label), 16)
+        expected = ar.log_prob_table(model, run_of.model.length)
+        found = counted.cond[label] if label < 10 else counted.uncond
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    code, _, err = run("benchmarks.sequences", f"--guided={tmp_path / 'short'}", "--particles=4,1")
+    assert (code, err.count("error: ")) == (2, 1)
+    assert "--particles=4,1: must be increasing numbers" in err
+
+
+def counted_run(workdir):
+    config = kinds.saved(str(workdir))
+    return open_run(config, workdir, scales=(1.0,))

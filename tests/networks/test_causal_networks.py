@@ -35,6 +35,7 @@ WITH_CODES = {
     "wavenet": CausalWaveNet(outputs=CODES, num_codes=CODES, taps=3, **WAVE, **SIZES),
     "strided": CausalTransformer(outputs=CODES, num_codes=CODES, pattern="strided", **ATTENTION, **SIZES),
     "full": CausalTransformer(outputs=CODES, num_codes=CODES, **ATTENTION, **SIZES),
+    "local": CausalTransformer(outputs=CODES, num_codes=CODES, pattern="local", **ATTENTION, **SIZES),
     "tiered": TieredNetwork(upper=UPPER, lower=LOWER, factor=3),
 }
 
@@ -151,6 +152,25 @@ def test_one_position_at_a_time_gives_the_same_outputs(name):
         return jax.lax.scan(body, state, (previous, jnp.arange(LENGTH)))[1].swapaxes(0, 1)
 
     expected = apply(x)
+    assert float(expected.std()) > 0.1
+    np.testing.assert_allclose(one_at_a_time(params, x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wavenet", "local"])
+def test_one_continuous_value_at_a_time_gives_the_same_outputs(name):
+    """Of the networks whose position i does not see the value at i, as a mixture of logistics is sampled."""
+    network, x = NETWORKS[name], jnp.asarray(RNG.normal(size=(BATCH, LENGTH, 1)), jnp.float32)
+    params = perturbed(network, x)
+
+    @jax.jit
+    def one_at_a_time(params, x):
+        state = network.apply(params, BATCH, LENGTH, method="init_state")
+        step = lambda state, previous: network.apply(params, state, previous, method="step")[::-1]
+        previous = jnp.concatenate([jnp.full((1, BATCH, 1), 9.0), x.swapaxes(0, 1)[:-1]])  # the first is ignored
+        return jax.lax.scan(step, state, previous)[1].swapaxes(0, 1)
+
+    expected = jax.jit(network.apply)(params, x)
     assert float(expected.std()) > 0.1
     np.testing.assert_allclose(one_at_a_time(params, x), expected, rtol=1e-4, atol=1e-5)
 

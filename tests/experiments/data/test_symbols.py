@@ -1,5 +1,7 @@
 """Examples as sequences of codes: the codes are those of the data, in an order that decoding undoes."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 
 from experiments import data
 from experiments.configs.sequences import smoke
-from experiments.data.symbols import CODINGS, Symbols, codes, mu_law, pixels, raster, subscale
+from experiments.data.symbols import CODINGS, Symbols, codes, mu_law, pixels, planes, raster, subscale
+from scorekit.guidance.sequences import conditional_log_probs
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,52 @@ def test_sequences_of_all_pixels_are_decoded_to_the_data(digits, order):
     np.testing.assert_allclose(dataset.from_model(jnp.asarray(dataset.test["x"])), digits.real(digits.test), atol=1e-6)
     first = np.asarray(digits.test["x"][0]).ravel()
     np.testing.assert_array_equal(dataset.test["x"][0], first[order(digits.shape)])
+
+
+@pytest.mark.parametrize("order", [raster, subscale])
+@pytest.mark.parametrize(("base", "num_codes"), [(None, 5), (2, 9), (9, 9), (16, 16)])
+def test_planes_hold_all_coarse_parts_then_all_fine_ones_and_are_decoded_to_the_data(digits, order, base, num_codes):
+    coding = planes(digits, base)
+    dataset = Symbols(digits, coding, order(coding.grid))
+    assert (coding.num_codes, coding.num_values, coding.split, dataset.shape) == (num_codes, 17, 2, (32,))
+    x, values = dataset.test["x"], np.asarray(digits.test["x"]).reshape(-1, 16)[:, order(digits.shape)]
+    np.testing.assert_array_equal(x[:, :16], values // (base or 5))
+    np.testing.assert_array_equal(x[:, 16:], values % (base or 5))
+    np.testing.assert_allclose(dataset.from_model(jnp.asarray(x)), digits.real(digits.test), atol=1e-6)
+    assert dataset.positions.shape == (32, 2 + 4 + 4 + 1)
+    np.testing.assert_array_equal(dataset.positions[:, :2].argmax(1), np.repeat([0, 1], 16))
+
+
+def test_a_pair_of_no_value_is_decoded_to_the_largest(digits):
+    coding = planes(digits, 5)
+    np.testing.assert_allclose(coding.decode(jnp.full((1, *coding.grid), 4)), 1.0)
+
+
+def test_the_log_probability_of_a_chain_of_values_is_that_of_its_planes():
+    """Counted over all pairs of values: conditionals of the parts, in order of the planes, multiply to the joint."""
+
+    class Two:
+        name, bins, shape = "two", 6, (2, 1, 1)
+
+    coding = planes(Two(), 4)
+    p = np.random.default_rng(0).dirichlet(np.ones(36)).reshape(6, 6)
+    values = np.stack(np.unravel_index(np.arange(36), (6, 6)), axis=1)
+    parts = np.asarray(coding.encode(values.reshape(36, 2, 1, 1))).reshape(36, 4)
+    table = np.zeros((4,) * 4)
+    table[tuple(parts.T)] = p.ravel()
+    assert (table > 0).sum() == 36  # no two pairs of values have the same parts
+    conditionals = conditional_log_probs(jnp.log(jnp.asarray(table)))
+    total = sum(np.asarray(c)[tuple(parts[:, : k + 1].T)] for k, c in enumerate(conditionals))
+    np.testing.assert_allclose(total, np.log(p.ravel()), rtol=1e-5)
+
+
+def test_planes_follow_each_other_in_the_subscale_order():
+    order, one = subscale((2, 4, 4, 1)), subscale((4, 4, 1))
+    np.testing.assert_array_equal(order, np.concatenate([one, 16 + one]))
+    with pytest.raises(ValueError, match="base must be below the 17 values of digits, got 17"):
+        planes(types.SimpleNamespace(bins=17, name="digits", shape=(8, 8, 1)), 17)
+    with pytest.raises(ValueError, match="name must be another one than planes"):
+        planes(Coded())
 
 
 def test_batches_are_those_of_the_data_as_codes(digits):
@@ -121,4 +170,4 @@ def test_data_without_such_symbols_are_errors(digits, make, words):
 
 
 def test_every_coding_is_tested():
-    assert set(CODINGS) == {"codes", "mu_law", "pixels", "roll"}
+    assert set(CODINGS) == {"codes", "mu_law", "pixels", "planes", "roll"}

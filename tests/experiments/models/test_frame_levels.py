@@ -14,7 +14,7 @@ from experiments.evaluation.run_metrics import loss_by_noise_level
 from experiments.models.checks import check
 from experiments.models.guided import NO_EXTRAS
 from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import build_model
+from experiments.models.model import build_model, denoiser
 from experiments.models.runs import Run
 from scorekit import data
 from scorekit.data.sounds import PhraseSet
@@ -60,6 +60,34 @@ def test_every_frame_of_a_batch_has_a_time_and_the_loss_is_one_of_examples(run):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["causal_wavenet", "causal_transformer"])
+def test_a_causal_network_is_trained_and_rolls_out(songs, name):
+    """Frames depend on the levels and values before and at them alone, in a model built from a config."""
+    config = small_config()
+    config.network.name = name
+    if name == "causal_transformer":
+        config.network.update(channels=None, layers=None, cycle=None, depth=1, width=8, heads=2)
+    check(config)
+    dataset = data_sets.load(config)
+    model = build_model(config, dataset)
+    run = Run(dataset, model, None, random_params(model), 0, NO_EXTRAS)  # type: ignore[arg-type]
+    value, _ = jax.jit(make_loss(model))(
+        run.params, jax.jit(make_prepare(model, dataset))(jax.random.key(0), dataset.batch(0, 0, 4))
+    )
+    assert np.isfinite(value).all()
+    x, t = np.random.default_rng(0).normal(size=(1, FRAMES, 128)).astype(np.float32), np.full((1, FRAMES), 0.5)
+    predict = jax.jit(lambda x, t: denoiser(model, run.params, np.zeros(1, np.int32))(x, t).x0)
+    later = np.arange(FRAMES) > 7
+    changed = predict(np.where(later[None, :, None], -x, x), np.where(later, 0.2, t))
+    plain = predict(x, t)
+    np.testing.assert_allclose(changed[:, :8], plain[:, :8], atol=1e-5)
+    assert np.abs(changed[:, 8:] - plain[:, 8:]).max() > 1e-3
+    draw = jax.jit(long_sounds.make_roll_out(config, run, 2, 3 * FRAMES, long_sounds.Rolling(context=8, chunk=4)))
+    found = draw(run.params, jax.random.key(0), {"labels": np.array([0, 1], np.int32)})
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.slow
 def test_long_sounds_by_roll_out_are_as_long_as_asked_and_depend_on_their_labels(run):
     config, labels = small_config(), np.array([0, 1], np.int32)
     rolling = long_sounds.Rolling(context=8, chunk=4, stabilisation=0.05, history_scale=1.5)
@@ -75,11 +103,15 @@ def test_long_sounds_by_roll_out_are_as_long_as_asked_and_depend_on_their_labels
     [
         (
             {"network.name": "unet", "network.layers": None, "network.cycle": None},
-            "config.network.name=unet: must be wavenet for config.loss.levels=frame",
+            "config.network.name=unet: must be wavenet, causal_transformer or causal_wavenet for config.loss.levels",
         ),
         ({"network.patch": 2}, "config.network.patch=2: must be 1 for config.loss.levels=frame"),
         ({"loss.log_variance": True}, "config.loss.log_variance=True: must be None for config.loss.levels=frame"),
         ({"loss.levels": "frames"}, "config.loss.levels=frames"),
+        (
+            {"loss.levels": "example", "network.name": "causal_wavenet"},
+            "config.network.name=causal_wavenet: must be adm or dit or unet or vdmunet or wavenet for config.data.name",
+        ),
     ],
 )
 def test_what_does_not_go_with_levels_of_frames(changes, message):
@@ -128,6 +160,29 @@ def test_statistics_of_segments_find_drift():
     table = segments.drift(real, {"steady": steady, "fading": fading}, RATE)
     rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
     assert abs(rows["level, dB: steady"]["drift"]) < 0.1
+    assert rows["level, dB: fading"]["standard error"] < 1e-3  # both fade by the same
     np.testing.assert_allclose(rows["level, dB: fading"]["drift"], -20, atol=0.1)
     np.testing.assert_allclose(rows["onsets a second: steady"]["segment 2"], 4, atol=1)
     assert rows["chroma entropy, bits: steady"]["real"] < 2.5  # of noise 3.6
+
+
+def test_the_drift_has_the_standard_error_of_the_differences_of_each_sound():
+    real = np.random.default_rng(0).normal(size=(3, RATE))
+    gains = np.array([0.0, -6.0, -12.0])  # of the second segment, in dB
+    x = np.concatenate([real, real * 10 ** (gains[:, None] / 20)], axis=1) * np.array([[1.0], [0.1], [0.01]])
+    table = segments.drift(real, {"x": x}, RATE)
+    level = dict(zip(table.header, table.rows[0], strict=True))
+    np.testing.assert_allclose([level["drift"], level["standard error"]], [-6, 6 / 3**0.5], rtol=1e-4)
+
+
+def test_real_sounds_are_measured_at_as_many_places_as_there_are_seams():
+    """Noise is as rough anywhere: the medians agree, though a single place would have the median of a square."""
+    rng = np.random.default_rng(0)
+    real, x = rng.normal(size=(800, 400)), rng.normal(size=(400, 3200))
+    clicks = x + 0.0
+    clicks[:, 400::400] += 20.0
+    table = segments.seams(real, {"noise": x, "clicks": clicks}, RATE, {"noise": 1.0, "clicks": 2.0})
+    found = {row[0]: row[1:] for row in table.rows}
+    np.testing.assert_allclose([found["real"][0], *found["noise"][:2]], 0.92, atol=0.09)
+    assert found["clicks"][0] > 5 * found["clicks"][1]
+    assert found["clicks"][2] == 2.0

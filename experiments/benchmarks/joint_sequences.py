@@ -1,0 +1,159 @@
+"""Guidance and temperature of a trained model of sequences: of its conditionals, and of the joint by particles.
+
+The joint of long sequences cannot be counted. Particles that are drawn from the changed conditionals are weighted by
+the normalisers of these and resampled (:func:`scorekit.autoregressive.sample_joint`); a sample is one of many
+particles, drawn by its weight, of a run of its own. One particle is a sample of the conditionals.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli.config import ConfigError
+from experiments.cli.progress import Progress
+from experiments.data.dataset import in_blocks
+from experiments.models.sequences import conditionals
+from experiments.reporting.report import Cell, Table
+from experiments.sequences.runs import Run
+from scorekit import autoregressive as ar
+from scorekit import metrics
+
+
+class Drawn(NamedTuple):
+    """Samples ``(num, L)`` of as many runs of particles, with what each run says.
+
+    Attributes:
+      x: codes, one particle of each run.
+      log_normalizer: of the changed joint, as each run estimates it, in nats.
+      log_joint: of x, in nats, not normalised.
+      ess: the smallest effective sample size of a run, as a share of its particles.
+    """
+
+    x: np.ndarray
+    log_normalizer: np.ndarray
+    log_joint: np.ndarray
+    ess: np.ndarray
+
+
+def check(run: Run, folder: str) -> None:
+    """Raises a ``ConfigError`` unless the run is autoregressive, of data whose samples can be measured."""
+    if run.model.process is not None:
+        raise ConfigError(f"--guided={folder}: must be an autoregressive run, this one is a diffusion")
+    if run.dataset.scorer() is None:
+        raise ConfigError(f"--guided={folder}: must be a run of images, {run.dataset.name} has no metrics of samples")
+
+
+def make_draw(run: Run, particles: int, temperature: bool = False) -> Callable[[float, int, int], Drawn]:
+    """``(scale, num, seed) -> samples``, the classes in turn, each the choice of a run of ``particles``.
+
+    Args:
+      run: the model.
+      particles: 1 samples the conditionals.
+      temperature: whether the scale is the temperature T of ``p(x | y)^(1 / T)``, not a guidance scale.
+    """
+    model, num_classes = run.model, run.dataset.num_classes
+    even = ar.markov_chain(jnp.zeros(model.num_codes), jnp.zeros((model.num_codes, model.num_codes)))
+
+    def pair(params, labels, batch):
+        cond = conditionals(model, params, labels, batch)
+        return cond, even if temperature else conditionals(model, params, jnp.full_like(labels, num_classes), batch)
+
+    @jax.jit
+    def one(params, key, label, power):
+        for_run, for_choice = jax.random.split(key)
+        guided = ar.classifier_free(*pair(params, label, particles), power)
+        result = ar.sample_joint(for_run, guided, particles, model.length)
+        x = result.x[jax.random.categorical(for_choice, result.log_weights)]
+        return x, result.log_normalizer, result.ess.min() / particles
+
+    @jax.jit
+    def log_joint(params, x, labels, power):
+        cond, uncond = (ar.log_prob(each, x) for each in pair(params, labels, len(x)))
+        return power * cond + (1 - power) * uncond
+
+    def draw(scale: float, num: int, seed: int) -> Drawn:
+        power, key = np.float32(1 / scale if temperature else scale), jax.random.key(seed)
+        labels = np.arange(num, dtype=np.int32) % num_classes
+        found = []
+        with Progress(num, batch_size=1, label=f"scale {scale:g}, particles {particles}", unit="samples") as bar:
+            for i, label in enumerate(labels):
+                found.append(jax.device_get(one(run.params, jax.random.fold_in(key, i), label, power)))
+                bar.update(i + 1)
+        x, log_normalizer, ess = (np.stack(part) for part in zip(*found, strict=True))
+        return Drawn(x, log_normalizer, np.asarray(log_joint(run.params, x, labels, power)), ess)
+
+    return draw
+
+
+def log_integrals(most: Drawn, labels: np.ndarray) -> np.ndarray:
+    """``log sum_x`` of the changed joint for the class of each sample, the log of a mean over runs of most particles.
+
+    The mean of the estimates is unbiased; its logarithm is a little too small while few runs dominate it.
+    """
+    of = {k: np.logaddexp.reduce(most.log_normalizer[labels == k]) - np.log(np.sum(labels == k)) for k in set(labels)}
+    return np.array([of[k] for k in labels])
+
+
+def diversity_of(run: Run, decode: Callable, labels: np.ndarray) -> tuple[Callable, float]:
+    """``(images, labels) -> Vendi score of a class``, a mean over classes, and that of as many training images.
+
+    Images are similar at half of the standard deviation of the training images, the root of their total variance.
+    """
+    train = run.dataset.train
+    images = in_blocks(decode, train["x"], min(500, len(train["x"])))
+    flat = lambda x: np.asarray(x, np.float32).reshape(len(x), -1)
+    bandwidth = 0.5 * float(np.sqrt(flat(images).var(axis=0).sum()))
+
+    def score(images, labels) -> float:
+        parts = [flat(images)[labels == k] for k in np.unique(labels)]
+        return float(np.mean([float(metrics.vendi_score(part, bandwidth)) for part in parts]))
+
+    rows = [row for k in np.unique(labels) for row in np.flatnonzero(train["label"] == k)[: np.sum(labels == k)]]
+    return score, score(images[rows], train["label"][rows])
+
+
+def joint_table(run: Run, scales: Sequence[float], particles: Sequence[int], num: int, *, temperature=False) -> Table:
+    """What each scale makes of the conditionals, and of the joint with more and more particles.
+
+    ``to the joint`` is the mean of ``log Z - log Z_hat``: for one particle the Kullback-Leibler divergence of the
+    conditionals from the joint, for more an upper bound of that of a sample; ``bits`` are ``-log2 p(x)`` of the samples
+    under the changed conditionals (one particle) or the changed joint, whose mean is the entropy.
+
+    Args:
+      run: an autoregressive run of images.
+      scales: guidance scales, or with ``temperature`` temperatures.
+      particles: numbers of particles, increasing.
+      num: samples of each row.
+      temperature: whether ``scales`` are temperatures.
+    """
+    scorer = run.dataset.scorer()
+    assert scorer is not None
+    draws = {n: make_draw(run, n, temperature) for n in particles}
+    labels = np.arange(num, dtype=np.int32) % run.dataset.num_classes
+    decode = jax.jit(run.dataset.from_model)
+    diversity, real = diversity_of(run, decode, labels)
+    rows: list[list[Cell]] = [["real", None, scorer.real["class accuracy"], scorer.real["recall"], real, *[None] * 3]]
+    for scale in scales:
+        same = scale == 1 or (scale == 0 and not temperature)  # conditionals and joint: all weights are equal
+        drawn = {n: draws[n](scale, num, n) for n in (particles[:1] if same else particles)}
+        log_z = log_integrals(drawn[max(drawn)], labels)
+        for n, found in drawn.items():
+            images = in_blocks(decode, found.x, num)
+            measured = scorer.samples(images, labels)
+            bits = ((found.log_normalizer if n == 1 else log_z) - found.log_joint) / math.log(2)
+            apart = (log_z - found.log_normalizer) / math.log(2)
+            rows.append([f"{scale:g}", n, measured["class accuracy"], measured["recall"], diversity(images, labels),
+                         float(bits.mean()), float(apart.mean()), float(found.ess.mean())])  # fmt: skip
+    header = ["T" if temperature else "γ", "particles", "class accuracy", "recall", "Vendi score of a class",
+              "bits per sequence", "bits to the joint", "least share of effective particles"]  # fmt: skip
+    what = "p(x | y)^(1/T)" if temperature else "p(x | y)^γ p(x)^(1 - γ)"
+    caption = (
+        f"{num} samples of each row for the joint {what}; one particle samples the changed conditionals, which are the "
+        "joint where a scale has one row. "
+        f"Standard error of an accuracy of a half: {0.5 / math.sqrt(num):.3f}."
+    )
+    return Table(header, rows, caption)

@@ -1,0 +1,32 @@
+r"""A diffusion model of the code vectors of whole phrases at 4 kHz, whose samples are rounded to codes and decoded.
+
+python -m experiments.latents.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_vq \
+    --config.autoencoder.codes=256
+python -m experiments.train --config=experiments/configs/latents/phrases_vq_rounded.py \
+    --workdir=runs/phrases_vq_rounded
+
+By the transformer of configs/sequences/phrases_vq_masked.py, which models the codes as codes.
+"""
+
+from experiments.configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.data.name = "soundfont_phrases/4khz"
+    config.data.latents = "runs/phrases_vq"
+    config.data.representation.name = "waveform"
+    config.data.representation.scale = 4.0
+    config.network.name = "dit"
+    config.network.patch = 1
+    config.network.depth = 3
+    config.network.width = 96
+    config.network.heads = 4
+    config.training.steps = 1500
+    config.training.batch_size = 16
+    config.training.learning_rate = 1e-3
+    config.training.sample_every = 1000
+    config.sampling.batch_size = 20
+    config.sampling.guidance_scale = 1.0
+    config.evaluation.bound_times = 4
+    return config

@@ -1,0 +1,62 @@
+"""Phrases of runs of any kind, compared with the held-out ones."""
+
+import numpy as np
+import pytest
+
+from experiments.audio import evaluate_phrases
+from experiments.cli.config import ConfigError
+from experiments.configs.images import digits
+from experiments.configs.latents import phrases_vq_rounded
+from experiments.configs.sequences import phrases_vq_masked
+from scorekit import data
+from scorekit.data.sounds import PhraseSet
+
+RATE = 4000
+
+
+@pytest.fixture
+def phrases(monkeypatch):
+    """Twelve phrases that are tones; those of the test set are louder."""
+    rng, n = np.random.default_rng(0), np.arange(16_384)
+    tones = np.sin(2 * np.pi * rng.uniform(200, 400, (12, 1)) * n / RATE)
+
+    def load(name, split, *_):
+        loud = 20_000 if split == "test" else 5_000
+        return PhraseSet(x=(loud * tones).astype(np.int16), roll=np.zeros((12, 257, 128), np.uint8),
+                         instrument=np.arange(12, dtype=np.int32) % 2, sample_rate=RATE, frame_rate=62.5,
+                         name=name)  # fmt: skip
+
+    monkeypatch.setattr(data, "load_phrases", load)
+
+
+def test_the_table_has_distances_of_samples_and_of_decoded_phrases(phrases, monkeypatch):
+    configs = {"runs/a": phrases_vq_rounded.get_config(), "runs/b": phrases_vq_masked.get_config()}
+    configs["runs/a"].data.latents = None
+    monkeypatch.setattr(evaluate_phrases.kinds, "saved", configs.__getitem__)
+    held_out = evaluate_phrases.phrases_of("runs/a", configs["runs/a"])
+    same = held_out.real(held_out.test)
+
+    def draw(folder, config, labels, scale, seed):
+        assert labels.tolist() == [0, 1] * 6
+        return evaluate_phrases.Drawn(
+            same if folder == "runs/a" else 0.1 * same, same if config.data.latents else None, 2
+        )
+
+    monkeypatch.setattr(evaluate_phrases, "draw", draw)
+    table = evaluate_phrases.table(["runs/a", "runs/b"], 12, 1.0, 0)
+    found = {row[0]: dict(zip(table.header[1:], row[1:], strict=True)) for row in table.rows}
+    assert list(found) == ["training phrases", "a", "b", "b: held-out phrases, decoded"]
+    assert found["a"]["timbre"] == pytest.approx(found["b: held-out phrases, decoded"]["timbre"])
+    assert abs(found["a"]["timbre"]) < 1e-2 < found["training phrases"]["timbre"] < found["b"]["timbre"]
+    assert found["b"]["CPU s per phrase"] == 2
+    configs["runs/b"].data.test_split = "train"
+    with pytest.raises(ConfigError, match="--runs=runs/b: must be of the phrases of runs/a"):
+        evaluate_phrases.table(["runs/a", "runs/b"], 12, 1.0, 0)
+    configs["runs/a"].data.crop = 4096
+    with pytest.raises(ConfigError, match=r"--runs=runs/a: must be of phrases of at least 3.2 s, these have 1.024 s"):
+        evaluate_phrases.table(["runs/a"], 12, 1.0, 0)
+
+
+def test_a_run_of_pictures_is_an_error():
+    with pytest.raises(ConfigError, match="--runs=runs/d: must be a run of sounds, this one is of sklearn_digits"):
+        evaluate_phrases.phrases_of("runs/d", digits.get_config())
