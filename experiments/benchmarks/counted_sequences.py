@@ -193,7 +193,7 @@ def modes_table(counted: Counted, run: Run) -> Table:
     """
     train, rows = run.dataset.train, []
     shape = counted.uncond.shape
-    seen = np.ravel_multi_index(tuple(train["x"].T), shape)
+    seen = np.asarray(np.ravel_multi_index(tuple(train["x"].T), shape))
     for k, log_p in enumerate(np.asarray(counted.cond)):
         flat = log_p.ravel()
         mode = int(flat.argmax())

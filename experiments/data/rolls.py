@@ -124,11 +124,11 @@ def to_notes(states: np.ndarray) -> list[Note]:
     return [found[n.pitch, n.first]._replace(end=STEP * n.last) for n in kept]
 
 
-def to_codes(states: Any) -> Array:
+def to_codes(states: np.ndarray) -> np.ndarray:
     """The codes of states ``(..., steps, VOICES)``."""
-    states = jnp.asarray(states, jnp.int32)
-    begins = (states % 2 == 1) | ((jnp.arange(states.shape[-2]) == 0)[:, None] & (states > 0))
-    return jnp.where(begins, FIRST + (states - 1) // 2, jnp.where(states > 0, HOLD, REST))
+    states = np.asarray(states, np.int32)
+    begins = (states % 2 == 1) | ((np.arange(states.shape[-2]) == 0)[:, None] & (states > 0))
+    return np.where(begins, FIRST + (states - 1) // 2, np.where(states > 0, HOLD, REST))
 
 
 def from_codes(codes: Any, before: Any = None) -> Array:

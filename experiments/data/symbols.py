@@ -14,7 +14,7 @@ from experiments.data import rolls
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from scorekit import audio
 from scorekit.data import to_unit
-from scorekit.typing import Array
+from scorekit.typing import Array, ArrayLike
 
 
 class Coding(NamedTuple):
@@ -23,7 +23,8 @@ class Coding(NamedTuple):
     Attributes:
       num_codes: size of the vocabulary.
       grid: shape of the codes of one example.
-      encode: raw examples ``(B, ...)`` to codes ``(B, *grid)``.
+      encode: raw examples ``(B, ...)`` to codes ``(B, *grid)``; on the host where that takes no time: batches then
+        wait for no device.
       decode: the other way round, to samples.
       exact: whether decoding gives back every example.
       split: codes that one value of an example takes.
@@ -31,7 +32,7 @@ class Coding(NamedTuple):
 
     num_codes: int
     grid: tuple[int, ...]
-    encode: Callable[[Any], Array]
+    encode: Callable[[Any], ArrayLike]
     decode: Callable[[Array], Array]
     exact: bool
     split: int = 1
@@ -59,7 +60,7 @@ def pixels(dataset: Any, levels: int | None = None) -> Coding:
     num = bins if levels is None else levels
     if num > bins:
         raise ValueError(f"levels must be at most the {bins} values of {dataset.name}, got {num}")
-    encode = lambda x: jnp.asarray(x, jnp.int32) * num // bins
+    encode = lambda x: np.asarray(x, np.int32) * num // bins
     return Coding(num, dataset.shape, encode, lambda codes: to_unit(codes, num), num == bins)
 
 
@@ -83,7 +84,7 @@ def planes(dataset: Any, base: int | None = None) -> Coding:
     size = math.isqrt(bins - 1) + 1 if base is None else base
     if size >= bins:
         raise ValueError(f"base must be below the {bins} values of {dataset.name}, got {size}")
-    encode = lambda x: jnp.stack(jnp.divmod(jnp.asarray(x, jnp.int32), size), axis=1)
+    encode = lambda x: np.stack(np.divmod(np.asarray(x, np.int32), size), axis=1)
     decode = lambda found: to_unit(jnp.minimum(size * found[:, 0] + found[:, 1], bins - 1), bins)
     num_codes = max(size, -(-bins // size))
     return Coding(num_codes, (2, *dataset.shape), encode, decode, exact=True, split=2, bins=bins)
@@ -105,6 +106,7 @@ def mu_law(dataset: Any, codes: int = 256, factor: int = 1) -> Coding:
     if length % factor:
         raise ValueError(f"factor must be a divisor of the {length} samples of {dataset.name}, got {factor}")
 
+    @jax.jit
     def encode(x):
         sound = audio.pcm_to_float(jnp.asarray(x))
         return audio.mu_law_encode(sound if factor == 1 else audio.low_rate(sound, factor), codes)
@@ -124,7 +126,7 @@ def codes(dataset: Any) -> Coding:
     """
     if getattr(dataset, "codes", None) is None:
         raise ValueError(f"name=codes takes data.latents, a run of an autoencoder with codes; {dataset.name} has none")
-    encode = lambda x: dataset.index(jnp.asarray(x)).astype(jnp.int32)
+    encode = jax.jit(lambda x: dataset.index(jnp.asarray(x)).astype(jnp.int32))
     decode = lambda found: dataset.from_model(dataset.codes[found])
     return Coding(len(dataset.codes), tuple(dataset.shape[:-1]), encode, decode, exact=False)
 
@@ -196,7 +198,6 @@ class Symbols(Dataset):
         self.shape, self.bins, self.streaming = (len(order),), coding.num_codes, inner.streaming
         self.max_evaluated, self.max_held_out = inner.max_evaluated, inner.max_held_out
         self.evaluation_batch = inner.evaluation_batch
-        self._encode = jax.jit(lambda x: coding.encode(x).reshape(len(x), -1)[:, self._order])
 
     @functools.cached_property
     def train(self) -> Batch:  # type: ignore[override]
@@ -205,6 +206,9 @@ class Symbols(Dataset):
     @functools.cached_property
     def test(self) -> Batch:  # type: ignore[override]
         return self._in_blocks(self._inner.test)
+
+    def _encode(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self.coding.encode(x)).reshape(len(x), -1)[:, self._order]
 
     def _in_blocks(self, part: Batch) -> Batch:
         return {"x": in_blocks(self._encode, part["x"], min(50, len(part["x"]))), "label": part["label"]}
@@ -223,7 +227,7 @@ class Symbols(Dataset):
                 close()
 
     def _encoded(self, batch: Batch) -> Batch:
-        return {"x": np.asarray(self._encode(batch["x"])), "label": batch["label"]}
+        return {"x": self._encode(batch["x"]), "label": batch["label"]}
 
     @property
     def positions(self) -> np.ndarray | None:

@@ -135,7 +135,7 @@ def compose(fill: Fill, sketch: Sketch, labels: ArrayLike | Sequence[int], seed:
     states = np.repeat(np.pad(sketch.states, short)[None], len(classes), axis=0)
     for i, start in enumerate(windows(known, context)):
         at = slice(start, start + WINDOW)
-        given, codes = known[at].copy(), np.asarray(rolls.to_codes(states[:, at]))
+        given, codes = known[at].copy(), rolls.to_codes(states[:, at])
         drawn = fill(jax.random.fold_in(key, i), codes, given, classes)
         before = states[:, start - 1] if start else np.zeros_like(states[:, 0])
         states[:, at] = np.where(given, states[:, at], np.asarray(rolls.from_codes(drawn, before)))

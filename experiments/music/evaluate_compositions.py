@@ -73,7 +73,7 @@ def windows_of(states: np.ndarray, each: int) -> np.ndarray:
 
 def chain_of(trained: np.ndarray) -> statistics.Chain:
     """Of windows of the training phrases ``(N, steps, VOICES)``."""
-    return statistics.Chain(np.asarray(rolls.to_codes(windows_of(trained, 4))))
+    return statistics.Chain(rolls.to_codes(windows_of(trained, 4)))
 
 
 def main(config: Config) -> None:

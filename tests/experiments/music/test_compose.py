@@ -45,7 +45,7 @@ def test_a_repeated_note_is_not_a_held_one():
 
 def test_a_window_begins_with_the_notes_that_are_held():
     states, _ = rolls.to_states(rolls.quantise([Note(60, 80, 0.0, 0.64)]), 10)
-    codes = np.asarray(rolls.to_codes(states[4:]))
+    codes = rolls.to_codes(states[4:])
     assert codes.max() == rolls.FIRST + 60 - rolls.LOWEST
     np.testing.assert_array_equal(rolls.from_codes(np.minimum(codes, rolls.HOLD), states[3])[1:], states[5:])
     assert not np.any(rolls.from_codes(np.minimum(codes, rolls.HOLD)))
@@ -266,7 +266,7 @@ def test_compositions_of_a_run_are_evaluated(tmp_path):
 
 def test_statistics_tell_a_chain_from_phrases_and_two_halves_apart_less():
     states = np.stack([rolls.to_states(notes, 128)[0][:WINDOW] for notes in PHRASES])
-    chain = statistics.Chain(np.asarray(rolls.to_codes(states[:20])))
+    chain = statistics.Chain(rolls.to_codes(states[:20]))
     halves = statistics.distances(states[:20], states[20:])
     drawn = statistics.distances(chain.sample(20, WINDOW, 0), states[20:])
     for name in ("intervals", "polyphony"):
@@ -288,5 +288,5 @@ def test_the_bits_of_a_chain_are_a_code_length():
     chain = statistics.Chain(codes, smoothing=1.0)
     first, then = 2 / (1 + rolls.NUM_CODES), 2 / (1 + rolls.NUM_CODES)
     np.testing.assert_allclose(chain.bits(codes), -rolls.VOICES * np.log2(first * then) / 2)
-    drawn = np.asarray(rolls.to_codes(chain.sample(50, 4, 0)))
+    drawn = rolls.to_codes(chain.sample(50, 4, 0))
     assert drawn.shape == (50, 4, rolls.VOICES)
