@@ -6,7 +6,7 @@ python -m experiments.train --config=experiments/configs/sequences/phrases_vq_ma
     --workdir=runs/phrases_vq_masked
 python -m experiments.train --config=experiments/configs/latents/phrases_vq_rounded.py \
     --workdir=runs/phrases_vq_rounded
-python -m experiments.audio.evaluate_phrases --runs=runs/phrases_vq_masked,runs/phrases_vq_rounded
+python -m experiments.music.evaluate_phrases --runs=runs/phrases_vq_masked,runs/phrases_vq_rounded
 
 The third command trains what it replaces: a continuous diffusion of the code vectors by a network of the same sizes,
 whose samples are rounded to codes; the last one compares both.

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.audio._checks import check_signal
-from scorekit.audio.stft import hann, num_frames, overlap_add
+from scorekit.audio.ddsp._responses import impulse_response
+from scorekit.audio.stft import num_frames, overlap_add
 from scorekit.checks import check, check_count, check_floating
 from scorekit.typing import Array, ArrayLike, Key
 
@@ -52,12 +53,6 @@ def filtered_noise(key: Key, bands: ArrayLike, hop: int, length: int) -> Array:
     pieces = jnp.fft.irfft(jnp.fft.rfft(noise, size) * jnp.fft.rfft(response, size), size)
     start = hop // 2 + taps // 2  # the first frame is centred on sample 0
     return overlap_add(pieces, hop)[..., start : start + length]
-
-
-def impulse_response(bands: Array) -> Array:
-    """The responses ``(..., 2 (K - 1))`` of filters with magnitudes ``(..., K)``; the middle tap is at time 0."""
-    taps = 2 * (bands.shape[-1] - 1)
-    return jnp.roll(jnp.fft.irfft(bands, taps), taps // 2, -1) * jnp.asarray(hann(taps), jnp.float32)
 
 
 def reverberate(x: ArrayLike, response: ArrayLike) -> Array:

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from scorekit.audio._checks import check_rate, check_signal
-from scorekit.audio.ddsp.filters import impulse_response
+from scorekit.audio.ddsp._responses import impulse_response
 from scorekit.checks import check, check_positive
 from scorekit.typing import Array, ArrayLike
 
@@ -33,7 +33,7 @@ def loudness(
         negative, or ``sample_rate`` or ``floor`` is not finite and > 0.
 
     >>> sine = jnp.full(5, 100.0), jnp.ones((5, 1)), jnp.zeros((5, 9))
-    >>> float(jnp.exp(loudness(*sine, 1000.0)[0]).round(3))
+    >>> round(float(jnp.exp(loudness(*sine, 1000.0)[0])), 3)
     0.707
 
     Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643), loudness as a control, there A-weighted.

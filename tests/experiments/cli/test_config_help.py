@@ -96,7 +96,7 @@ def test_a_pattern_selects_fields_and_choices():
     every = base.declaration().fields()
     assert [field.path for field in matching(every, "Solver")] == ["sampling.solver.name"]
     (field,) = matching(every, "wavenet")
-    assert [choice.name for choice in field.choices] == ["wavenet"]
+    assert [choice.name for choice in field.choices] == ["wavenet", "causal_wavenet"]
     text = as_text([field], detailed=True)
     assert re.search(r"^ +cycle = 10 \(int in \[1, 1024\]\): \w+", text, re.MULTILINE)
     with pytest.raises(ConfigError, match=r"--help_config=nothing: no field or choice has this .*training"):

@@ -78,6 +78,14 @@ ROWS: dict[str, Call] = {
         ),
         guidance_scale=Number(2.0),
     ),
+    "autoregressive.sample_joint": call(
+        lambda **given: autoregressive.sample_joint(**given).x,
+        key=_KEY,
+        model=autoregressive.classifier_free(_CHAIN, _CHAIN, 2.0),
+        particles=Count(2),
+        length=Count(3),
+        threshold=Number(0.5, low=-0.1, high=1.1),
+    ),
     "autoregressive.sample": call(
         autoregressive.sample, key=_KEY, model=_CHAIN, batch=Count(2), length=Count(3), prefix=_CODES
     ),

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from experiments.audio import evaluate_phrases
 from experiments.cli.config import ConfigError
 from experiments.configs.images import digits
 from experiments.configs.latents import phrases_vq_rounded
 from experiments.configs.sequences import phrases_vq_masked
+from experiments.music import evaluate_phrases
 from scorekit import data
 from scorekit.data.sounds import PhraseSet
 

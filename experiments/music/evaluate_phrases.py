@@ -1,6 +1,6 @@
 """Phrases drawn by runs of any kind, compared with the held-out phrases: discrete and continuous models side by side.
 
-    python -m experiments.audio.evaluate_phrases --runs=runs/phrases_vq_masked,runs/phrases_vq_rounded
+    python -m experiments.music.evaluate_phrases --runs=runs/phrases_vq_masked,runs/phrases_vq_rounded
 
 ``--runs`` are runs of experiments.train on the same phrases: of samples, spectra, latents, or codes. Each draws
 ``--clips`` phrases with the instruments of the held-out ones, at ``--scale`` and with the sampling that it was saved
