@@ -3,6 +3,8 @@
 python -m experiments.train --config=experiments/configs/sequences/digits_masked.py --workdir=runs/digits_masked
 
 Uniform noise: --config.model=uniform
+
+Thirteen CPU minutes: at most 1.785 bits a pixel of held-out digits. The table of docs/autoregressive.md.
 """
 
 from experiments.configs.sequences import digits_pixels
