@@ -1,14 +1,19 @@
 """The allocator's thresholds are set through the C library, where it offers them."""
 
 import ctypes
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from experiments.cli import allocator
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # <malloc.h>
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # <malloc.h>
+
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -23,7 +28,43 @@ def calls(monkeypatch):
 
 def test_freed_memory_is_neither_trimmed_nor_mapped(calls):
     assert allocator.keep_freed_memory()
-    assert dict(calls) == {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1}
+    assert dict(calls) == {M_ARENA_MAX: 1, M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1}
+
+
+_AGAIN = """
+import ctypes, resource, threading
+from experiments.cli.allocator import keep_freed_memory
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+library = ctypes.CDLL(None)
+library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+def use():
+    blocks = [library.malloc(40_000_000) for _ in range(4)]
+    for block in blocks:
+        ctypes.memset(block, 1, 40_000_000)
+    for block in blocks:
+        library.free(block)
+def twice():
+    use()
+    before = faults()
+    use()
+    found.append(faults() - before)
+found = []
+if {kept}: assert keep_freed_memory()
+thread = threading.Thread(target=twice)
+thread.start()
+thread.join()
+print(found[0])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the GNU C library")
+def test_a_thread_that_allocates_again_waits_for_no_pages():
+    faults = [
+        int(subprocess.run([sys.executable, "-c", _AGAIN.format(kept=kept)], capture_output=True, text=True, check=True,
+                           cwd=ROOT).stdout)
+        for kept in (False, True)
+    ]  # fmt: skip
+    assert faults[1] < 1000 < 5000 < faults[0]
 
 
 def test_another_platform_or_c_library_is_left_unchanged(calls, monkeypatch):
