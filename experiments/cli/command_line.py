@@ -15,6 +15,7 @@ accepts ``decays=abc`` for a tuple of numbers, and cannot override a saved confi
 
 import ast
 import importlib.util
+import logging as standard_logging
 import math
 import re
 import traceback
@@ -254,6 +255,7 @@ def run(
             logging.set_verbosity(logging.WARNING)
             warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # without the line of code
             warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)  # orbax, on a full disk
+            standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL)  # likewise: several writes fail
         if several:
             distributed.start()
         try:

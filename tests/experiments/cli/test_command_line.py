@@ -197,10 +197,12 @@ PROGRAM = """
         raise OSError(28, "No space left on device", path)
 
     async def save():
-        # as orbax: one write fails, and the others are freed before it is reported, or when the program ends.
+        # as orbax: one write fails, and the others are freed before it is reported, fail too, or live to the end.
         write("freed")
         global KEPT
         KEPT = write("kept")
+        asyncio.ensure_future(write("unseen"))
+        await asyncio.sleep(0)
         await write("run")
 
     def config_file():
