@@ -77,8 +77,8 @@ def drift(real: np.ndarray, sounds: Mapping[str, np.ndarray], rate: int) -> Tabl
 def seams(real: np.ndarray, sounds: Mapping[str, np.ndarray], rate: int, seconds: Mapping[str, float]) -> Table:
     """The roughness where segments meet and half-way between these, and the time that each sampler takes.
 
-    A mean over a few places scatters less than the value at one, and so has another median. Real sounds, in which
-    nothing meets, are measured at as many places as the others have seams, spread evenly.
+    A mean over a few positions scatters less than the value at one, and so has another median. Real sounds, in which
+    nothing meets, are measured at as many positions as the others have seams, spread evenly.
     """
     size, roughness = real.shape[1], lambda x, at: float(np.median(audio.seam_roughness(x, at)))
     length = next(iter(sounds.values())).shape[1]
@@ -90,6 +90,6 @@ def seams(real: np.ndarray, sounds: Mapping[str, np.ndarray], rate: int, seconds
         rows.append([name, roughness(x, at_seams), roughness(x, between), seconds[name]])
     caption = (
         f"roughness: the median over sounds of the energy of the second difference, at {len(at_seams)} multiples of "
-        f"{size / rate:.3f} s and half-way between them, over that everywhere; real: at {len(spread)} places of a sound"
+        f"{size / rate:.3f} s and half-way between them, over that everywhere; real: at {len(spread)} positions"
     )
     return Table(["", "roughness at seams", "half-way between", "seconds a second of sound"], rows, caption)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from scorekit.autoregressive.conditionals import Categorical, Conditional
 from scorekit.autoregressive.models import SequenceModel
 from scorekit.guidance._parameters import check_scale
+from scorekit.guidance._tilts import log_ratio, tilt
 from scorekit.trees import expand, pytree_dataclass
 from scorekit.typing import Array, Number, PyTree
 
@@ -64,15 +65,9 @@ class GuidedModel:
         return self._tilt(cond, uncond), (first, second)
 
     def _tilt(self, cond: Array, uncond: Array) -> Array:
-        """``log p(x_i | x_<i) + gamma log(p(x_i | x_<i, y) / p(x_i | x_<i))`` of the logits of both models.
-
-        What ``uncond`` gives no probability stays impossible, and a scale of 0 ignores ``cond``.
-        """
+        """``log p(x_i | x_<i) + gamma log(p(x_i | x_<i, y) / p(x_i | x_<i))`` of the logits of both models."""
         log_c, log_u = (jax.nn.log_softmax(jnp.asarray(logits, jnp.float32)) for logits in (cond, uncond))
-        scale = expand(jnp.asarray(self.guidance_scale, jnp.float32), log_u)
-        used = jnp.isfinite(log_u) & (scale != 0)
-        ratio = jnp.where(used, log_c - jnp.where(used, log_u, 0.0), 0.0)
-        return log_u + jnp.where(used, scale * ratio, 0.0)
+        return tilt(log_u, log_ratio(log_c, log_u), expand(jnp.asarray(self.guidance_scale, jnp.float32), log_u))
 
 
 def classifier_free(cond: SequenceModel, uncond: SequenceModel, guidance_scale: Number) -> GuidedModel:

@@ -24,20 +24,11 @@ from scorekit.discrete._checks import predict
 from scorekit.discrete._noise import Row
 from scorekit.discrete.denoisers import TokenDenoiser
 from scorekit.guidance._parameters import Scale, check_scale, value_at
+from scorekit.guidance._tilts import log_ratio, tilt
 from scorekit.trees import as_pytree, expand, pytree_dataclass
 from scorekit.typing import Array
 
 __all__ = ["RateDenoiser", "classifier_free", "classifier_guidance", "rate_guidance"]
-
-
-def _tilt(log_p, log_ratio, scale):
-    """``log_p + scale log_ratio``: what is impossible stays so, and a scale of 0 ignores the ratio."""
-    possible = jnp.isfinite(log_p) & (scale != 0)
-    return log_p + jnp.where(possible, scale * jnp.where(possible, log_ratio, 0.0), 0.0)
-
-
-def _difference(log_c, log_u):
-    return log_c - jnp.where(jnp.isfinite(log_u), log_u, 0.0)
 
 
 def _value(scale, z_t, t, log_p):
@@ -46,7 +37,7 @@ def _value(scale, z_t, t, log_p):
 
 def _classifier_free(cond, uncond, guidance_scale, z_t, t):
     log_u = uncond(z_t, t)
-    tilted = _tilt(log_u, _difference(cond(z_t, t), log_u), _value(guidance_scale, z_t, t, log_u))
+    tilted = tilt(log_u, log_ratio(cond(z_t, t), log_u), _value(guidance_scale, z_t, t, log_u))
     return jax.nn.log_softmax(tilted)
 
 
@@ -138,7 +129,7 @@ class RateDenoiser:
 def _guided_rates(cond, uncond, guidance_scale, z_t, row):
     scale, log_u = row.noise.rates(predict(uncond, z_t, row.t, row.noise.num_tokens), z_t, row)
     _, log_c = row.noise.rates(predict(cond, z_t, row.t, row.noise.num_tokens), z_t, row)
-    return scale, _tilt(log_u, _difference(log_c, log_u), _value(guidance_scale, z_t, row.t, log_u))
+    return scale, tilt(log_u, log_ratio(log_c, log_u), _value(guidance_scale, z_t, row.t, log_u))
 
 
 def rate_guidance(cond: TokenDenoiser, uncond: TokenDenoiser, guidance_scale: Scale) -> RateDenoiser:
@@ -192,7 +183,7 @@ def _log_ratios(log_likelihood, num_tokens, z_t, t):
 def _with_classifier(denoiser, log_likelihood, guidance_scale, z_t, t):
     log_p = denoiser(z_t, t)
     ratios = _log_ratios(log_likelihood, log_p.shape[-1], z_t, t)
-    return jax.nn.log_softmax(_tilt(log_p, ratios, _value(guidance_scale, z_t, t, log_p)))
+    return jax.nn.log_softmax(tilt(log_p, ratios, _value(guidance_scale, z_t, t, log_p)))
 
 
 def _classified_rates(denoiser, log_likelihood, guidance_scale, z_t, row):
@@ -200,7 +191,7 @@ def _classified_rates(denoiser, log_likelihood, guidance_scale, z_t, row):
     scale, log_rates = row.noise.rates(predict(denoiser, z_t, row.t, v), z_t, row)
     ratios = _log_ratios(log_likelihood, v, z_t, row.t)
     ratios = jnp.concatenate([ratios, jnp.zeros_like(ratios[..., : row.noise.num_states - v])], axis=-1)
-    return scale, _tilt(log_rates, ratios, _value(guidance_scale, z_t, row.t, log_rates))
+    return scale, tilt(log_rates, ratios, _value(guidance_scale, z_t, row.t, log_rates))
 
 
 def classifier_guidance(

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_finite, check_like, check_not_nan, check_scalar
+from scorekit.guidance._tilts import log_ratio, tilt
 from scorekit.schedules._numerics import as_time
 from scorekit.typing import Array, Number
 
@@ -128,7 +129,7 @@ def guide_joint(cond: Array, uncond: Array, guidance_scale: Number) -> GuidedSeq
     Source: Dieleman 2022 (https://sander.ai/2022/05/26/guidance.html).
     """
     _check_shapes(cond, uncond, guidance_scale)
-    tilted = _tilt(cond, uncond, guidance_scale)
+    tilted = tilt(uncond, log_ratio(cond, uncond), as_time(guidance_scale))
     guided = tilted - jax.nn.logsumexp(tilted)
     return GuidedSequences(guided, guided - uncond)
 
@@ -159,7 +160,7 @@ def guide_sequentially(cond: Array, uncond: Array, guidance_scale: Number) -> Gu
     log_prob = jnp.zeros(())
     for c, u in zip(conditional_log_probs(cond), conditional_log_probs(uncond), strict=True):
         possible = jnp.isfinite(log_prob)[..., None]  # avoids NaN after a prefix of probability 0
-        factor = jax.nn.log_softmax(jnp.where(possible, _tilt(c, u, guidance_scale), 0.0))
+        factor = jax.nn.log_softmax(jnp.where(possible, tilt(u, log_ratio(c, u), as_time(guidance_scale)), 0.0))
         log_prob = log_prob[..., None] + factor
     return GuidedSequences(log_prob, log_prob - uncond)
 
@@ -191,14 +192,6 @@ def _check_log_probs(**named):
             check_not_nan(**{name: leaf})
             if jnp.size(leaf) == 0:
                 raise ValueError(f"{name} must hold values, got shape {jnp.shape(leaf)}")
-
-
-def _tilt(cond, uncond, scale):
-    """``uncond + scale (cond - uncond)``; ``p(x) = 0`` stays 0, and a scale of 0 ignores ``cond``."""
-    scale = as_time(scale)
-    possible = jnp.isfinite(uncond)
-    difference = jnp.where(possible & (scale != 0), cond - jnp.where(possible, uncond, 0.0), 0.0)
-    return jnp.where(possible, uncond + jnp.where(scale != 0, scale * difference, 0.0), -jnp.inf)
 
 
 def _check_shapes(cond, uncond, scale):
