@@ -59,7 +59,7 @@ ROWS: dict[str, Call] = {
         sample_rate=_RATE,
         partials=Count(2),
         hop=Count(4),
-        window=Count(8),
+        window=Count(32),
     ),
     "audio.ddsp.synthesise": call(
         lambda **kwargs: ddsp.synthesise(jax.random.key(0), **kwargs),
