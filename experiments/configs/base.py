@@ -51,6 +51,7 @@ def check_fields(config: Config) -> None:
 
 
 ADDED = (
+    "data.representation.by_frames",
     "data.tokens",
     "evaluation.exact_examples",
     "evaluation.exact_probes",

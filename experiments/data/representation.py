@@ -51,7 +51,7 @@ def spatial_axes(config: Config) -> int:
     """2 where a sound is an image of frames and bins to the network, else 1."""
     options = config.data.representation
     name = choice("data.representation.name", options.name or "waveform", REPRESENTATIONS)
-    return 2 if name in _OF_IMAGES and not options.by_bins else 1
+    return 2 if name in _OF_IMAGES and not options.by_bins and not options.by_frames else 1
 
 
 class Axes(NamedTuple):
@@ -67,6 +67,8 @@ def axes_of(config: Config) -> Axes:
     name = options.name or "waveform"
     if options.by_bins:
         return Axes(f"{name} by bins", "bin")
+    if options.by_frames:
+        return Axes(f"{name} by frames", "frame")
     return Axes(
         name,
         {"compressed": "frame", "controls": "frame", "low_rate": "sample", "waveform": "sample"}.get(name, "position"),

@@ -243,6 +243,7 @@ def log_magnitudes(
     iterations: int = 60,
     by_bins: bool = False,
     dct_power: float | None = None,
+    by_frames: bool = False,
 ) -> Representation:
     """Log-magnitudes of the short-time Fourier transform, an image of ``(B, L / hop, fft_size / 2, 1)``.
 
@@ -263,28 +264,33 @@ def log_magnitudes(
       dct_power: with ``by_bins``, replace each temporal envelope by its orthonormal DCT-II, coefficient k weighted by
         ``(k + 1)**dct_power``: rapid changes have small coefficients, which positive powers amplify. None: no
         transform.
+      by_frames: return a signal along time, ``(B, L / hop, fft_size / 2)``, instead of the image: its positions are
+        frames, and the channels of each are its bins, as causal networks and levels of frames need it.
 
     Returns:
       The representation.
 
     Raises:
-      ValueError: if ``hop`` does not divide ``length``, ``fft_size`` is odd, or ``dct_power`` is given without
-        ``by_bins``.
+      ValueError: if ``hop`` does not divide ``length``, ``fft_size`` is odd, ``dct_power`` is given without
+        ``by_bins``, or ``by_frames`` with it.
 
     >>> jax.jit(log_magnitudes(1024, by_bins=True, dct_power=0.5).encode)(jnp.zeros((2, 1024))).shape
     (2, 128, 16)
     """
     if dct_power is not None and not by_bins:
         raise ValueError(f"dct_power must be None without by_bins, got {dct_power}")
+    if by_bins and by_frames:
+        raise ValueError("by_frames must be False with by_bins: positions are frames or bins, got True")
     window = _window(length, fft_size, hop)
 
     def encode(sound):
         size = magnitude(stft(sound, window, hop))[..., :-1, :-1]
-        return ((jnp.log(size + floor) - log_mean) / log_std)[..., None]
+        x = (jnp.log(size + floor) - log_mean) / log_std
+        return x if by_frames else x[..., None]
 
     def decode(x, dense_map=None):
-        size = jnp.maximum(jnp.exp(x[..., 0] * log_std + log_mean) - floor, 0.0)
-        return _from_magnitudes(size, window, hop, iterations)
+        x = x if by_frames else x[..., 0]
+        return _from_magnitudes(jnp.maximum(jnp.exp(x * log_std + log_mean) - floor, 0.0), window, hop, iterations)
 
     found = Representation(encode, decode)
     found = _by_bins(found, 1) if by_bins else found

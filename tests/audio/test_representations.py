@@ -87,6 +87,14 @@ def test_by_bins_transposes_the_image(make, channels):
     np.testing.assert_allclose(*decoded, atol=1e-5)
 
 
+def test_by_frames_is_the_image_without_its_channel():
+    make = partial(representations.log_magnitudes, 1024, iterations=5)
+    (encoded, expected), decoded = round_trip(make(by_frames=True), make())
+    assert encoded.shape == (2, 16, 128)
+    np.testing.assert_allclose(encoded, expected[..., 0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(*decoded, atol=1e-5)
+
+
 def test_dct_power_weights_the_dct_of_temporal_envelopes():
     plain = partial(representations.log_magnitudes, 1024, iterations=5, by_bins=True)
     (envelopes, encoded), decoded = round_trip(plain(), plain(dct_power=0.5))
@@ -138,6 +146,8 @@ def test_waveform_and_low_rate_round_trips():
 def test_representations_validate_sizes_and_powers():
     with pytest.raises(ValueError, match=r"dct_power must be None without by_bins, got 0\.5"):
         representations.log_magnitudes(1024, dct_power=0.5)
+    with pytest.raises(ValueError, match="by_frames must be False with by_bins"):
+        representations.log_magnitudes(1024, by_bins=True, by_frames=True)
     with pytest.raises(ValueError, match="hop must divide the 2047 samples"):
         representations.compressed(2047)
     with pytest.raises(ValueError, match="fft_size be even, got 64 and 255"):

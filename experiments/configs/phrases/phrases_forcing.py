@@ -1,4 +1,4 @@
-"""Phrases at 4 kHz as frames of a compressed spectrum, each with a noise level of its own: diffusion forcing.
+"""Phrases at 4 kHz as frames of log-magnitudes, each with a noise level of its own: diffusion forcing.
 
     python -m experiments.train --config=experiments/configs/phrases/phrases_forcing.py --workdir=runs/phrases_forcing
     python -m experiments.benchmarks.roll_out --workdir=runs/phrases_forcing
@@ -14,17 +14,21 @@ def get_config():
     config = base.get_config()
     config.data.name = "soundfont_phrases/4khz"
     config.data.crop = 4096
-    config.data.representation.name = "compressed"
-    config.data.representation.fft_size = 128
-    config.data.representation.scale = 1.6
+    config.data.representation.name = "log_magnitudes"
+    config.data.representation.by_frames = True
+    config.data.representation.floor = 0.03
+    config.data.representation.log_mean = -1.4
+    config.data.representation.log_std = 1.6
     config.network.name = "wavenet"
     config.network.channels = 96
     config.network.layers = 8
     config.network.cycle = 4
     config.loss.levels = "frame"
-    config.training.steps = 6000
+    config.training.steps = 4000
     config.training.batch_size = 32
+    config.training.optimizer = "muon"
     config.training.learning_rate = 1e-3
+    config.training.warmup_steps = 200
     config.sampling.solver.name = "euler"
     config.sampling.grid.name = "uniform"
     config.sampling.steps = 48

@@ -69,6 +69,11 @@ def config_of(module, **fields):
             ("cycles per bin", "0.25", "bins"),
         ),
         (
+            {"name": "log_magnitudes", "by_frames": "True"},
+            "0.51 s at 4,000 Hz (log_magnitudes by frames, 32 x 128)",
+            ("cycles per frame", "0.25", "frames"),
+        ),
+        (
             {"name": "log_magnitudes"},
             "0.51 s at 4,000 Hz (log_magnitudes, 32 x 128 x 1)",
             ("cycles per position", "0.25", "positions"),
