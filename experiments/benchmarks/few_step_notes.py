@@ -5,10 +5,11 @@
 The teacher is sampled, at every number of steps, with each of ``--solvers`` on each of ``--grids``, and the pair with
 the least Fréchet distance has a row; one step is Euler's. Further rows are its own sampler with ``--many`` steps and
 :func:`scorekit.samplers.few_steps` with ``--tabulated`` evaluations, at least 5. Students are sampled as they were
-saved, in each number of steps. All draw the instrument, pitch and velocity of held-out notes, at the guidance scale of
-their config and without guidance where that is 1; the columns are those of :mod:`experiments.audio.evaluate_notes`. The
-rows are kept in ``workdir/few_steps/rows.json`` and their sounds next to it: the same command goes on where it was
-stopped, and further rows are added. ``report.html`` plays some.
+saved, in each number of steps, or in their own where the times of their grid are listed. All draw the instrument, pitch
+and velocity of held-out notes, at the guidance scale of their config and without guidance where that is 1; the columns
+are those of :mod:`experiments.audio.evaluate_notes`. The rows are kept in ``workdir/few_steps/rows.json`` and their
+sounds next to it: the same command goes on where it was stopped, and further rows are added. ``report.html`` plays
+some.
 """
 
 import time
@@ -34,7 +35,7 @@ from experiments.models.conditioning import conditions_for
 from experiments.models.guided import make_guided
 from experiments.models.kept_rows import KeptRows, check_names, overridden
 from experiments.models.runs import Run, facts, write_arrays
-from experiments.models.sampling import at_steps, make_sampler
+from experiments.models.sampling import at_steps, make_sampler, possible_steps
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, tables_as_text, write_report
 from experiments.reporting.tables import metrics_table
@@ -153,7 +154,7 @@ def main(config: Config) -> None:
         add(f"{workdir.name} at {run.step}, {name}, {n} steps", "teacher", n, draw)
     for folder, its_config in students.items():
         student, path = drawing.open_kind(Notes, its_config, folder)
-        for n in steps:
+        for n in possible_steps(its_config, steps):
             add(f"{path.name} at {student.step}, {n} steps", "student", n,
                 drawn(student, at_steps(its_config, n), target["label"]), path)  # fmt: skip
     rows = best(kept.rows())

@@ -7,10 +7,11 @@ Everything starts at the log-mel spectrogram of one sound and ends at its sample
 with ``--baseline`` iterations on the non-negative magnitudes nearest to it; a model, whose conditions are computed from
 it, with each number of ``--steps`` and of ``--iterations`` that find the phases of its magnitudes. Each row is timed in
 turns with the baseline, on one sound, by the wall clock and by the CPU time of all cores, which a busy machine disturbs
-less: medians over ``--repeats`` turns. A run is sampled with the solver and the grid that it was saved with, and its
-magnitudes are matched to the mel spectrogram unless ``--nomatch``. *detail* is the standard deviation of the
-log-magnitudes about their envelope, over that of the real sounds: below 1 the model has averaged over what the mel
-spectrogram leaves open, which the log-spectral distance rewards.
+less: medians over ``--repeats`` turns. A run is sampled with the solver and the grid that it was saved with, in its own
+number of steps alone where the times of the grid are listed, and its magnitudes are matched to the mel spectrogram
+unless ``--nomatch``. *detail* is the standard deviation of the log-magnitudes about their envelope, over that of the
+real sounds: below 1 the model has averaged over what the mel spectrogram leaves open, which the log-spectral distance
+rewards.
 
 The rows are kept in ``workdir/few_steps/rows.json`` and the sounds in its ``rows`` folder: the same command goes on
 where it was stopped, and further rows are added. ``report.html`` plays them.
@@ -40,7 +41,7 @@ from experiments.models import rules
 from experiments.models.guided import make_guided
 from experiments.models.kept_rows import KeptRows, check_names, overridden
 from experiments.models.runs import Run, facts, write_arrays
-from experiments.models.sampling import at_steps, build_sampler
+from experiments.models.sampling import at_steps, build_sampler, possible_steps
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, tables_as_text, write_report
 from experiments.reporting.tables import metrics_table
@@ -129,7 +130,7 @@ def versions(
     for count in sorted({_BASELINE.value, 2 * _BASELINE.value}):
         yield f"Griffin-Lim, {count}", jax.jit(functools.partial(griffin_lim, features, length, count)), None
     for path, (run, config) in runs.items():
-        for n in steps:
+        for n in possible_steps(config, steps):
             for count in iterations:
                 make = jax.jit(vocoder(run, at_steps(config, n), features, count))
                 name = f"{path.name} at {run.step}, {n} steps, {count}{'' if _MATCH.value else ', not matched'}"

@@ -8,7 +8,7 @@ from experiments.data import kind_of
 from experiments.data.images import Images
 from experiments.evaluation.feature_networks import NETWORKS
 from experiments.models.choices import build_schedule
-from experiments.models.sampling import at_steps, build_sampler
+from experiments.models.sampling import at_steps, build_sampler, has_listed_times
 from scorekit.io import as_path
 from scorekit.metrics.resize import CONVENTIONS
 
@@ -78,7 +78,7 @@ def compared(config: Config) -> dict[str, tuple[float, int]]:
 def check(config: Config) -> None:
     """Validates the section ``evaluation`` before anything is loaded."""
     check_ranges(config, within("evaluation", RANGES))
-    given = config.sampling.grid.name in ("file", "times")
+    given = has_listed_times(config)
     schedule = build_schedule(config)
     for steps in config.evaluation.step_counts:
         allowed = f"{config.sampling.steps} for sampling.grid.name={config.sampling.grid.name}, which has its times"

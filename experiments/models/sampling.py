@@ -1,7 +1,7 @@
 """The solver and the time grid of a config, and the function that draws samples with them."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import jax
@@ -144,6 +144,16 @@ def at_steps(config: Config, steps: int) -> Config:
     config = config.copy_and_resolve_references()
     config.sampling.steps = steps
     return config
+
+
+def has_listed_times(config: Config) -> bool:
+    """Whether its grid holds times and not a rule for any number of them."""
+    return config.sampling.grid.name in ("file", "times")
+
+
+def possible_steps(config: Config, steps: Sequence[int]) -> list[int]:
+    """Those numbers of steps that the sampler takes: its own alone where the times of its grid are listed."""
+    return [config.sampling.steps] if has_listed_times(config) else list(steps)
 
 
 def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras = NO_EXTRAS) -> Generate:

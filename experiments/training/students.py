@@ -16,7 +16,7 @@ from experiments.data.dataset import Dataset, preprocess
 from experiments.models import rule_choices
 from experiments.models.conditioning import conditions
 from experiments.models.model import Model, denoiser, network
-from experiments.models.sampling import GRIDS
+from experiments.models.sampling import GRIDS, has_listed_times
 from experiments.training import adversarial, build_optimizer, flow_map_students
 from scorekit import flow_maps, weightings
 from scorekit import times as time_samplers
@@ -171,7 +171,7 @@ def flow_grid(schedule: Schedule, n: int, t_max: ArrayLike = 1.0, t_min: ArrayLi
 def configured_grid(config: Config, schedule: Schedule, n: int) -> Array:
     """The grid of the config for another number of steps."""
     require(
-        config.sampling.grid.name not in ("file", "times"),
+        not has_listed_times(config),
         "sampling.grid.name",
         config.sampling.grid.name,
         "the name of a grid of any number of steps, say recommended",
