@@ -1,5 +1,6 @@
 """Sounds longer than what a model was trained on: by overlapping windows, also from piano rolls, or by roll-out."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,10 +25,16 @@ from scorekit.networks import Masked
 from scorekit.typing import Array, Key, PyTree
 
 
+def window_of(run: Run) -> int:
+    """Samples of a window: as many as the sounds of training have."""
+    return run.dataset.length  # type: ignore[attr-defined]
+
+
 def hop_of(run: Run, overlap: float) -> int:
-    """Samples from one window to the next, which share ``overlap`` of it: a whole number of frames of the roll."""
+    """Samples from one window to the next, which share ``overlap`` of it: whole frames of the roll, whole positions."""
     frame = round(run.dataset.sample_rate / FRAME_RATE)  # type: ignore[attr-defined]
-    return max(round((1 - overlap) * run.model.shape[0] / frame), 1) * frame
+    frame = math.lcm(frame, window_of(run) // run.model.shape[0])
+    return max(round((1 - overlap) * window_of(run) / frame), 1) * frame
 
 
 def perform(config: Config, run: Run, rolls: np.ndarray, programs: np.ndarray, hop: int, seed: int) -> np.ndarray:
@@ -54,8 +61,8 @@ class Performer:
     def __call__(self, rolls: np.ndarray, programs: np.ndarray, seed: int) -> np.ndarray:
         """Sounds of rolls ``(N, T, 128)``, played by the instruments ``programs``, ``(N,)``."""
         run, hop = self.run, self.hop
-        rate, size = run.dataset.sample_rate, run.model.shape[0]  # type: ignore[attr-defined]
-        frame = round(rate / FRAME_RATE)
+        rate, size = run.dataset.sample_rate, window_of(run)  # type: ignore[attr-defined]
+        frame, position = round(rate / FRAME_RATE), size // run.model.shape[0]
         needed = (rolls.shape[1] - 1) * frame
         length = size + max(-(-(needed - size) // hop), 0) * hop
         rolls = np.pad(rolls, [(0, 0), (0, 1 + length // frame - rolls.shape[1]), (0, 0)])
@@ -68,8 +75,9 @@ class Performer:
         }
         arguments = run.params, jax.random.key(seed), given
         if (len(rolls), length) not in self._compiled:
-            draw = make_blended(self.config, run, len(rolls), length, hop)
-            sounds = jax.jit(lambda *given: run.dataset.from_model(draw(*given)))
+            draw = make_blended(self.config, run, len(rolls), length // position, hop // position)
+            dataset = run.dataset.of_length(length)  # type: ignore[attr-defined]
+            sounds = jax.jit(lambda *given: dataset.from_model(draw(*given)))
             self._compiled[len(rolls), length] = sounds.lower(*arguments).compile()
         start = time.monotonic(), time.process_time()
         sounds = np.asarray(self._compiled[len(rolls), length](*arguments))
@@ -82,7 +90,8 @@ Draw = Callable[[PyTree, Key, Mapping[str, Any]], Array]
 
 
 def make_blended(config: Config, run: Run, batch: int, length: int, hop: int) -> Draw:
-    """Draws by windows that are blended at every step; the conditions are those of all windows."""
+    """Draws ``length`` positions by windows, ``hop`` positions apart and blended at every step; the conditions are
+    those of all windows."""
     solver, ts = build_sampler(config, run.model.schedule)
     scale, guided, size = config.sampling.guidance_scale, make_guided(config, run.model), run.model.shape[0]
 

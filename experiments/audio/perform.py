@@ -70,7 +70,7 @@ def main(config: Config) -> None:
     scale, from_midi = config.sampling.guidance_scale, _MIDI.value is not None
     scores, programs = scores_and_programs(config)
     run, workdir = open_kind(Phrases, config, _WORKDIR.value, _STEP.value, (scale,))
-    rate, size = run.dataset.sample_rate, run.model.shape[0]
+    rate, size = run.dataset.sample_rate, long_sounds.window_of(run)
     frame = round(rate / FRAME_RATE)
     hop = long_sounds.hop_of(run, _OVERLAP.value)
     last = max(note.end for score in scores for note in score) if from_midi else _SECONDS.value

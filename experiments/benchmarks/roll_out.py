@@ -22,7 +22,6 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import base
-from experiments.data.representation import build_representation
 from experiments.data.sounds import Sounds
 from experiments.models.finite import check_samples, sampler_of
 from experiments.models.runs import facts, write_results
@@ -57,7 +56,7 @@ def main(config: Config) -> None:
     check(config)
     run, workdir = drawing.open_kind(Sounds, config, _WORKDIR.value, _STEP.value, (config.sampling.guidance_scale,))
     size, rate = run.model.shape[0], run.dataset.sample_rate
-    crop, frames, num = np.shape(run.dataset.test["x"])[1], _TIMES.value * size, _NUM.value
+    crop, frames, num = long_sounds.window_of(run), _TIMES.value * size, _NUM.value
     labels = np.arange(num, dtype=np.int32) % run.dataset.num_classes
     rolling = long_sounds.Rolling(_CONTEXT.value, _CHUNK.value, _STABILISATION.value, _HISTORY_SCALE.value)
     draws = {
@@ -65,7 +64,7 @@ def main(config: Config) -> None:
         "blended windows": (long_sounds.make_blended(config, run, num, frames, size // 2),
                             np.repeat(labels, windows.num_windows(frames, size, size // 2))),
     }  # fmt: skip
-    decode = jax.jit(build_representation(config, _TIMES.value * crop, rate).decode)
+    decode = jax.jit(run.dataset.of_length(_TIMES.value * crop).to_sound)
     sounds, seconds = {}, {}
     with progress.Progress(len(draws), batch_size=num, label="roll_out") as bar:
         for i, (name, (draw, of_windows)) in enumerate(draws.items()):

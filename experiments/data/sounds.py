@@ -1,5 +1,7 @@
 """What all sounds share: 16-bit codes in memory, crops, a representation for the network, and maps of any sound."""
 
+import copy
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -137,7 +139,8 @@ class Sounds(Dataset):
         self._crop = options.crop or length
         fits = 0 < self._crop <= length and self._crop % self._hop == 0
         require(fits, "data.crop", options.crop, f"a multiple of {self._hop} up to {length}")
-        self._representation = build_representation(config, self._crop, train.sample_rate)
+        self._represent = functools.partial(build_representation, config, sample_rate=train.sample_rate)
+        self._representation = self._represent(length=self._crop)
         self._axes, self._by_pitch = axes_of(config), needs_pitch(config)
         self._encode_by_pitch = jax.jit(self._representation.encode)
         self._full = full[0]
@@ -175,6 +178,17 @@ class Sounds(Dataset):
         part = data.batch_at(self._full, seed=seed, step=step, batch_size=size)
         positions = (part["x"].shape[1] - self._crop) // self._hop + 1
         return self._cropped(part, np.random.default_rng((seed, step)).integers(positions, size=size))
+
+    @property
+    def length(self) -> int:
+        """Samples of an example."""
+        return self._crop
+
+    def of_length(self, length: int) -> "Sounds":
+        """The same set, whose ``from_model`` and ``to_sound`` are of sounds of another length."""
+        found = copy.copy(self)
+        found._representation = self._represent(length=length)
+        return found
 
     def to_model(self, x):
         return self._representation.encode(audio.pcm_to_float(x))

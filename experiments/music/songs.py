@@ -117,7 +117,7 @@ def cost(config: Config, run: Run, song: Song, hop: int, seed: int, together: Se
     """The time that 16.384 s of music take: a piece alone, made by repeating ``song``, and the share of it in many."""
     play, frames = Performer(config, run, hop), 1 + round(_TIMED * FRAME_RATE)
     play(np.resize(song.roll, (1, frames, 128)), np.array([song.program], np.int32), seed)
-    window = run.model.shape[0] / run.dataset.sample_rate  # type: ignore[attr-defined]
+    window = long_sounds.window_of(run) / run.dataset.sample_rate  # type: ignore[attr-defined]
     caption = f"for {_TIMED:.3f} s of music in windows of {window:.3f} s, without compilation"
     rows: list[list[Cell]] = [["one piece alone", play.cpu, play.wall], ["of all together", *together]]
     return Table(["", "CPU seconds", "seconds"], rows, caption)

@@ -9,11 +9,11 @@ from parameters import random_params
 from experiments import data as data_sets
 from experiments.audio import long_sounds
 from experiments.cli.config import ConfigError
-from experiments.configs.phrases import phrases
+from experiments.configs.phrases import phrases, phrases_magnitudes
 from experiments.models.guided import NO_EXTRAS
 from experiments.models.model import build_model
 from experiments.models.runs import Run
-from scorekit import data
+from scorekit import audio, data
 from scorekit.data import midi
 from scorekit.data.phrases import Note, piano_roll, random_phrase
 from scorekit.data.sounds import PhraseSet
@@ -81,13 +81,55 @@ def test_what_is_performed_is_written_as_midi(tmp_path):
         assert (tmp_path / f"{i}_roll.png").samefile(figure.path)
 
 
+SONGS = PhraseSet(
+    x=np.zeros((4, 2048), np.int16),
+    roll=np.zeros((4, 33, 128), np.uint8),
+    instrument=np.arange(4, dtype=np.int32),
+    sample_rate=RATE,
+    frame_rate=62.5,
+    name="phrases",
+)
+
+
+@pytest.mark.parametrize("hop", [64, 128])
+def test_a_model_of_frames_plays_whole_rolls(monkeypatch, hop):
+    monkeypatch.setattr(data, "load_phrases", lambda *_: SONGS)
+    config = phrases_magnitudes.get_config()
+    config.data.crop = 1024
+    config.data.representation.update(hop=hop, iterations=2)
+    config.network.update(channels=8, multipliers=(1,), factors=())
+    config.sampling.steps = 2
+    dataset = data_sets.load(config)
+    model = build_model(config, dataset)
+    assert model.shape == (1024 // hop, 128)
+    run = Run(dataset, model, None, random_params(model), 0, NO_EXTRAS)
+    assert long_sounds.window_of(run) == 1024
+    assert long_sounds.hop_of(run, 0.95) == hop  # a frame of 16 ms, or a position
+    rolls = np.zeros((2, 41, 128), np.uint8)  # 2,560 samples
+    rolls[1, 8:, 60] = 127
+    drawn = long_sounds.perform(config, run, rolls, np.zeros(2, np.int32), 512, seed=0)
+    assert drawn.shape == (2, 2560)
+    assert np.abs(drawn).max(axis=1).min() > 0
+
+
+def test_a_set_decodes_sounds_of_another_length(monkeypatch):
+    monkeypatch.setattr(data, "load_phrases", lambda *_: SONGS)
+    config = phrases.get_config()
+    config.data.crop = 1024
+    config.data.representation.update(name="compressed", scale=None)
+    dataset = data_sets.load(config)
+    longer = dataset.of_length(1536)
+    x = np.sin(0.3 * np.arange(1536, dtype=np.float32))[None]
+    found = longer.to_sound(longer.to_model(audio.float_to_pcm(x)))
+    assert found.shape == x.shape
+    np.testing.assert_allclose(found[:, :1300], x[:, :1300], atol=1e-3)  # the last frame is not kept
+    assert dataset.to_sound(np.zeros((1, 16, 256), np.float32)).shape == (1, 1024)
+
+
 @pytest.mark.slow
 def test_perform_is_as_long_as_the_roll_and_overlapping_windows_depend_on_each_other(monkeypatch):
     """The roll after a second decides what separate windows play there, and with overlap what comes before it too."""
-    songs = PhraseSet(x=np.zeros((4, 2048), np.int16), roll=np.zeros((4, 33, 128), np.uint8),
-                      instrument=np.arange(4, dtype=np.int32), sample_rate=RATE, frame_rate=62.5,
-                      name="phrases")  # fmt: skip
-    monkeypatch.setattr(data, "load_phrases", lambda *_: songs)
+    monkeypatch.setattr(data, "load_phrases", lambda *_: SONGS)
     config = phrases.get_config()
     config.data.crop = 1024
     config.network.update(channels=8, multipliers=(1, 2), factors=(4,))

@@ -1,0 +1,21 @@
+"""Phrases at 4 kHz from their piano roll and instrument, as frames of log-magnitudes; phases by Griffin and Lim.
+
+python -m experiments.train --config=experiments/configs/phrases/phrases_magnitudes.py --workdir=runs/phrases_magnitudes
+python -m experiments.audio.perform --workdir=runs/phrases_magnitudes
+"""
+
+from experiments.configs.phrases import phrases
+
+
+def get_config():
+    config = phrases.get_config()
+    config.data.representation.update(name="log_magnitudes", scale=None, by_frames=True, floor=0.03)
+    config.data.representation.update(log_mean=-1.4, log_std=1.6)
+    config.data.map.name = "piano_roll"  # a row for each frame
+    config.network.channels = 128
+    config.network.multipliers = (1, 2)
+    config.network.patch = 1
+    config.network.factors = (2,)
+    config.training.steps = 3000
+    config.training.sample_every = 3000
+    return config
