@@ -4,6 +4,8 @@ import os
 import sys
 from types import TracebackType
 
+from experiments.cli.allocator import keep_freed_memory
+
 _excepthook, _unraisablehook = sys.excepthook, sys.unraisablehook
 
 
@@ -28,3 +30,4 @@ def _quiet(unraisable: "sys.UnraisableHookArgs") -> None:
 
 
 sys.excepthook, sys.unraisablehook = _one_line, _quiet
+keep_freed_memory()  # before a library starts a thread: those that are there have arenas of their own

@@ -14,6 +14,7 @@ def keep_freed_memory() -> bool:
     system, and the next step waits until as many pages are cleared: a quarter of the time of a step of a U-Net with
     2 million parameters on two cores. The arenas that other threads have of their own give back whole heaps of 64 MB
     whatever the threshold, another quarter of a step of a transformer of sequences: all threads share the first one.
+    That holds for arenas of the future alone, so that it is called before a library starts threads.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -28,7 +28,6 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from experiments.cli import compilation_cache, config_help, distributed, endings, interrupts
-from experiments.cli.allocator import keep_freed_memory
 from experiments.cli.config import (
     ConfigError,
     hint,
@@ -248,7 +247,6 @@ def run(
         return config
 
     def start(config: Any) -> Any:
-        keep_freed_memory()
         several = distributed.wanted()
         compilation_cache.enable(several)
         if not flags.FLAGS["verbosity"].present:  # messages of libraries; --verbosity=0 shows them
