@@ -77,12 +77,22 @@ class Performer:
         if (len(rolls), length) not in self._compiled:
             draw = make_blended(self.config, run, len(rolls), length // position, hop // position)
             dataset = run.dataset.of_length(length)  # type: ignore[attr-defined]
-            sounds = jax.jit(lambda *given: dataset.from_model(draw(*given)))
+            sounds = jax.jit(lambda *given: not_clipped(dataset.at_peak(dataset.to_sound(draw(*given)))))
             self._compiled[len(rolls), length] = sounds.lower(*arguments).compile()
         start = time.monotonic(), time.process_time()
         sounds = np.asarray(self._compiled[len(rolls), length](*arguments))
         self.wall, self.cpu = self.wall + time.monotonic() - start[0], self.cpu + time.process_time() - start[1]
         return check_samples(sounds, sampler_of(self.config), "phrases")[:, :needed]
+
+
+def not_clipped(sounds: Array) -> Array:
+    """Sounds ``(N, L)``, those that are louder than full scale attenuated as a whole.
+
+    >>> print(not_clipped(jnp.array([[0.5, -0.25], [1.0, -2.0]])))
+    [[ 0.5  -0.25]
+     [ 0.5  -1.  ]]
+    """
+    return sounds / jnp.maximum(jnp.abs(sounds).max(axis=-1, keepdims=True), 1.0)
 
 
 Draw = Callable[[PyTree, Key, Mapping[str, Any]], Array]
