@@ -128,6 +128,9 @@ class Rolling(NamedTuple):
 def make_roll_out(config: Config, run: Run, batch: int, length: int, rolling: Rolling) -> Draw:
     """Draws frame after frame in a sliding window; the conditions are those of the sounds.
 
+    The finished frames that the first window needs are drawn together: to begin from noise alone, as long as the
+    context, is a pattern of levels that training at independent ones hardly ever has, and its first frames are loud.
+
     Raises:
       ConfigError: for a window, a solver or a grid that cannot be rolled.
     """
@@ -144,15 +147,27 @@ def make_roll_out(config: Config, run: Run, batch: int, length: int, rolling: Ro
         given = f"--context={rolling.context}, --chunk={rolling.chunk}, config.sampling.solver and .grid"
         raise ConfigError(f"{given}: {error}") from error
 
+    def start(key, denoiser):
+        if not rolling.context:
+            return None
+        for_prior, for_steps = jax.random.split(key)
+        like = jax.ShapeDtypeStruct((batch, *run.model.shape), jnp.float32)
+        x = process.sample_prior(for_prior, schedule, like, ts[0])
+        key = for_steps if solver.stochastic else None
+        return samplers.sample(key, denoiser, schedule, solver, x, ts)[:, : rolling.context]
+
     def draw(params, key, given):
-        for_history, for_frames = jax.random.split(key)
+        for_history, for_frames, for_start = jax.random.split(key, 3)
         denoiser = guided(params, given, None if scale == 1 else scale, run.extras)
+        first = start(for_start, denoiser)
         if rolling.history_scale != 1:
             noise = jax.random.normal(for_history, (batch, *run.model.shape))
             clean = rolling.stabilisation
             denoiser = forcing.history_guidance(denoiser, schedule, noise, rolling.history_scale, clean=clean)
-        like = jax.ShapeDtypeStruct((batch, length, *run.model.shape[1:]), jnp.float32)
-        return forcing.sample_long(for_frames, sampler_with(denoiser), like)
+        like = jax.ShapeDtypeStruct((batch, length - rolling.context, *run.model.shape[1:]), jnp.float32)
+        given = {} if first is None else {"history": first}
+        drawn = forcing.sample_long(for_frames, sampler_with(denoiser), like, **given)
+        return drawn if first is None else jnp.concatenate([first, drawn], axis=1)
 
     return draw
 

@@ -132,6 +132,7 @@ def test_perform_is_as_long_as_the_roll_and_overlapping_windows_depend_on_each_o
     monkeypatch.setattr(data, "load_phrases", lambda *_: SONGS)
     config = phrases.get_config()
     config.data.crop = 1024
+    config.data.representation.scale = 100.0  # below full scale, to which pieces are attenuated as a whole
     config.network.update(channels=8, multipliers=(1, 2), factors=(4,))
     config.sampling.steps = 2
     dataset = data_sets.load(config)

@@ -96,6 +96,10 @@ def test_long_sounds_by_roll_out_are_as_long_as_asked_and_depend_on_their_labels
     assert found[0].shape == (2, 3 * FRAMES, 128)
     np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-5)
     assert np.abs(found[0][1] - found[1][1]).max() > 1e-4
+    other = jax.jit(long_sounds.make_roll_out(config, run, 2, 3 * FRAMES, rolling._replace(chunk=8)))
+    again = np.asarray(other(run.params, jax.random.key(0), {"labels": labels}))
+    np.testing.assert_allclose(again[:, :8], found[1][:, :8], atol=1e-5)  # the first context is drawn at once
+    assert np.abs(again[:, 8:] - found[1][:, 8:]).max() > 1e-3
 
 
 @pytest.mark.parametrize(
