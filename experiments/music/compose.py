@@ -116,7 +116,10 @@ def main(config: Config) -> None:
     run = open_run(config, workdir, _STEP.value, (scale,))
     label = config.data.label or "key"
     labels = chosen if label == "key" else np.full(_NUM.value, program if label == "instrument" else 0)
-    print(f"{_NUM.value} pieces of {len(sketched.states) * rolls.STEP:.3f} s …", flush=True)
+    print(
+        f"{_NUM.value} {'piece' if _NUM.value == 1 else 'pieces'} of {len(sketched.states) * rolls.STEP:.3f} s …",
+        flush=True,
+    )
     states = composing.compose(composing.make_fill(config, run, scale), sketched, labels, _SEED.value, context)
     task = next((f.name for f in (_CONTINUE, _FILL, _HARMONISE) if f.value), "new")
     known = [{"task": task, "seed": _SEED.value, "guidance": scale, "model": config.model, "step": run.step,

@@ -65,7 +65,8 @@ def roll_picture(
         axes.set_title(title, fontsize=10)
     if reference is not None:
         handles = [Patch(color=_NOTES, label=names[0]), Patch(facecolor="none", edgecolor=_REFERENCE, label=names[1])]
-        axes.legend(handles=handles, fontsize=8, loc="upper right", ncols=2)
+        above = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2, "frameon": False}
+        axes.legend(handles=handles, fontsize=8, ncols=2, **above)
     return plots.save(drawing, path)
 
 
