@@ -3,7 +3,8 @@ r"""Music as the voices of piano rolls, by masked diffusion: 64 steps of 64 ms, 
 python -m experiments.train --config=experiments/configs/music/rolls_masked.py --workdir=runs/rolls
 python -m experiments.music.compose --workdir=runs/rolls --seconds=16 --key=Am
 
-12 minutes of one CPU core; at most 2.63 bits per step of held-out phrases. MIDI files of your own in place of drawn phrases: --config.data.name=midi --config.data.path=~/music
+12 minutes of one CPU core; at most 2.63 bits per step of held-out phrases. MIDI files of your own in place of drawn
+phrases: --config.data.name=midi --config.data.path=~/music
 """
 
 from experiments.configs import base_sequence
