@@ -126,9 +126,14 @@ def codes(dataset: Any) -> Coding:
     """
     if getattr(dataset, "codes", None) is None:
         raise ValueError(f"name=codes takes data.latents, a run of an autoencoder with codes; {dataset.name} has none")
-    encode = jax.jit(lambda x: dataset.index(jnp.asarray(x)).astype(jnp.int32))
+    table = np.asarray(dataset.codes, np.float64)
+
+    def encode(x):
+        z = np.asarray(x, np.float64)
+        return np.argmin(np.sum(table**2, axis=-1) - 2.0 * z @ table.T, axis=-1).astype(np.int32)
+
     decode = lambda found: dataset.from_model(dataset.codes[found])
-    return Coding(len(dataset.codes), tuple(dataset.shape[:-1]), encode, decode, exact=False)
+    return Coding(len(table), tuple(dataset.shape[:-1]), encode, decode, exact=False)
 
 
 def roll(dataset: Any) -> Coding:

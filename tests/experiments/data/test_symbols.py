@@ -2,7 +2,6 @@
 
 import types
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from experiments import data
 from experiments.configs.sequences import smoke
 from experiments.data.symbols import CODINGS, Symbols, codes, mu_law, pixels, planes, raster, subscale
 from scorekit.guidance.sequences import conditional_log_probs
+from scorekit.networks import nearest_code
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +137,6 @@ class Coded:
     bins = None
     name, shape, codes = "latents", (2, 1), jnp.array([[0.0], [1.0], [5.0]])
 
-    def index(self, x):
-        return jnp.abs(x - self.codes[:, 0]).argmin(-1)
-
     def from_model(self, x):
         return x
 
@@ -147,9 +144,14 @@ class Coded:
 def test_codes_of_latents_are_the_nearest_and_decoded_as_vectors():
     coding = codes(Coded())
     assert (coding.num_codes, coding.grid) == (3, (2,))
-    found = jax.jit(coding.encode)(jnp.array([[[0.9], [4.0]]]))
+    found = coding.encode(np.array([[[0.9], [4.0]]]))
+    assert isinstance(found, np.ndarray)  # on the host: a batch waits for no step of the device
     assert found.tolist() == [[1, 2]]
     assert coding.decode(found).tolist() == [[[1.0], [5.0]]]
+    table = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    many = codes(types.SimpleNamespace(codes=jnp.asarray(table), shape=(4, 3), name="latents", from_model=None))
+    x = np.random.default_rng(1).normal(size=(20, 4, 3)).astype(np.float32)
+    np.testing.assert_array_equal(many.encode(x), nearest_code(x, table))
 
 
 @pytest.mark.parametrize(
