@@ -11,6 +11,7 @@ autoencoder of a run, and through its codes if it has any: what a model of laten
 ``--out`` is a JSON file of it.
 """
 
+import functools
 import time
 from typing import Any, NamedTuple
 
@@ -64,7 +65,7 @@ def phrases_of(folder: str, config: Config) -> Sounds:
 def draw(folder: str, config: Config, labels: np.ndarray, scale: float, seed: int) -> Drawn:
     """The sounds of a run."""
     path: Any = as_path(folder).absolute()
-    opened = sequence_runs.open_run if kinds.is_sequence(config) else open_run
+    opened = sequence_runs.open_run if kinds.is_sequence(config) else functools.partial(open_run, on_latents=True)
     run = opened(config, path, None, (scale,))
     run.generate(run.params, seed, labels[: config.sampling.batch_size], scale)
     start = time.process_time()
