@@ -30,4 +30,5 @@ def _quiet(unraisable: "sys.UnraisableHookArgs") -> None:
 
 
 sys.excepthook, sys.unraisablehook = _one_line, _quiet
-keep_freed_memory()  # before a library starts a thread: those that are there have arenas of their own
+if sys.argv[:1] == ["-m"]:  # python -m experiments.…: Python has not yet put the file of the program there
+    keep_freed_memory()  # before a library starts a thread: those that are there have arenas of their own

@@ -108,7 +108,7 @@ def _temporary_config():
 def run(program, *arguments):
     """``python -m experiments.<program> <arguments>`` in this process: its exit code, output and errors.
 
-    The settings of the allocator are left out. An error that is not one of the config propagates.
+    An error that is not one of the config propagates.
     """
     name = f"experiments.{program}"
     out, err = io.StringIO(), io.StringIO()
@@ -117,7 +117,6 @@ def run(program, *arguments):
         separate_flags(),
         mock.patch.object(sys, "argv", [name, *map(str, arguments)]),
         mock.patch.object(command_line.app, "run", _run_app),
-        mock.patch.object(command_line, "keep_freed_memory", return_value=False),
         mock.patch.dict(os.environ, {"SCOREKIT_CACHE": _cache().name}),
         _temporary_config(),
         contextlib.chdir(ROOT),
