@@ -1,12 +1,19 @@
 """Phrases of runs of any kind, compared with the held-out ones."""
 
+import json
+
+import jax
 import numpy as np
 import pytest
+from programs import save_run
 
+from experiments import data as data_sets
 from experiments.cli.config import ConfigError
 from experiments.configs.images import digits
-from experiments.configs.latents import phrases_vq_rounded
+from experiments.configs.latents import phrases_latent, phrases_vq_rounded
 from experiments.configs.sequences import phrases_vq_masked
+from experiments.models import autoencoder, latents, model, sequences
+from experiments.models.latents import STATISTICS
 from experiments.music import evaluate_phrases
 from scorekit import data
 from scorekit.data.sounds import PhraseSet
@@ -55,6 +62,38 @@ def test_the_table_has_distances_of_samples_and_of_decoded_phrases(phrases, monk
     configs["runs/a"].data.crop = 4096
     with pytest.raises(ConfigError, match=r"--runs=runs/a: must be of phrases of at least 3.2 s, these have 1.024 s"):
         evaluate_phrases.table(["runs/a"], 12, 1.0, 0)
+
+
+@pytest.fixture
+def vq(phrases, tmp_path):
+    """The folder of an autoencoder of phrases with codes that is not trained."""
+    config = phrases_latent.get_config()
+    config.autoencoder.update(channels=4, multipliers=(1,), factors=(), patch=64, latent_channels=2, codes=8, blocks=1)
+    config.evaluation.ema = "none"
+    dataset = data_sets.load(config)
+    built = autoencoder.build_latent(config, dataset)
+    params = autoencoder.init_params(built, 0)
+    statistics = autoencoder.statistics(autoencoder.make_encode(built, params), dataset)
+    save_run(tmp_path / "vq", config, params)
+    (tmp_path / "vq" / STATISTICS).write_text(json.dumps(statistics))
+    return tmp_path / "vq"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [phrases_vq_rounded, phrases_vq_masked], ids=["rounded", "masked"])
+def test_sounds_of_both_models_of_codes_are_drawn(vq, tmp_path, make):
+    config = make.get_config()
+    config.data.latents = str(vq)
+    config.network.update(depth=1, width=8, heads=2)
+    config.sampling.update(steps=2, batch_size=3, ema="none")
+    kind = sequences if make is phrases_vq_masked else model
+    built = kind.build_model(config, (latents if kind is model else sequences).load_data(config))
+    save_run(tmp_path / "run", config, kind.init_params(built, jax.random.key(0)))
+    found = evaluate_phrases.draw(str(tmp_path / "run"), config, np.array([0, 1, 1]), 1.0, 0)
+    assert found.sounds.shape == (3, 16_384)
+    assert found.decoded is not None
+    assert found.decoded.shape == (12, 16_384)
+    assert found.seconds > 0
 
 
 def test_a_run_of_pictures_is_an_error():
