@@ -48,7 +48,7 @@ from scorekit import audio
 from scorekit.typing import Array, Denoiser
 
 _DEFAULTS = methods.Options(steps=50, noise_std=0.001, data_std=0.5, step_size=15.0)
-_OF_CONTROLS = _DEFAULTS._replace(noise_std=0.5, step_size=0.3)
+_OF_CONTROLS = _DEFAULTS._replace(noise_std=0.5, step_size=3.0)
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed("Seed of all noise.")
 _TASK = flags.DEFINE_string("task", "gap", "What to do; see above.")
 _METHOD = flags.DEFINE_list("method", None, "Methods, as in mmps,dps; all that apply to the task by default.")
