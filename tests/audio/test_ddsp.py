@@ -173,7 +173,7 @@ def test_notes_are_played_from_their_representation(vibrato):
     pitch = np.array([45, 64])
     z = encode(x, pitch)
     assert z.shape == (2, 64, 17)
-    np.testing.assert_allclose(z[..., 0], np.broadcast_to(pitch[:, None] - 60, (2, 64)), rtol=1e-6)
+    np.testing.assert_allclose(z[..., 0], np.broadcast_to((pitch[:, None] - 60) / 6, (2, 64)), rtol=1e-6)
     again = decode(z)
     spectra = [np.abs(np.fft.rfft(np.asarray(y)[0, 2304:3840] * np.hanning(1536))) for y in (x, again)]
     assert np.linalg.norm(spectra[0] - spectra[1]) < 0.01 * np.linalg.norm(spectra[0])
@@ -221,7 +221,7 @@ def test_the_controls_of_a_representation_are_what_it_plays():
     x = np.random.default_rng(0).normal(size=(2, 4, 10)).astype(np.float32)
     assert representation.controls is not None
     f0, amplitudes, bands = representation.controls(x)
-    note = np.round(x[..., 0].mean(-1, keepdims=True) + 60)
+    note = np.round(6 * x[..., 0].mean(-1, keepdims=True) + 60)
     np.testing.assert_allclose(f0, 440 * 2 ** ((note + 0.1 * x[..., 1] - 69) / 12), rtol=1e-5)
     sizes = np.maximum(np.exp(1.5 * x[..., 2:] - 5.0) - 1e-3, 0)
     np.testing.assert_allclose(np.concatenate([amplitudes, bands], -1), sizes, rtol=1e-4, atol=1e-7)

@@ -22,7 +22,7 @@ from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["note_controls", "synthesise"]
 
-_MIDDLE, _FINE = 60.0, 0.1
+_MIDDLE, _SEMITONES, _FINE = 60.0, 6.0, 0.1
 """Of the two channels of the pitch: MIDI pitch at 0, semitones of a unit, and semitones of a unit of the deviation."""
 
 
@@ -80,11 +80,11 @@ def note_controls(
 ) -> Representation:
     """Notes as controls of the synthesiser, a signal of frames ``(B, L / hop, 2 + partials + bands)``.
 
-    The channels of a frame are its pitch, ``round(p) - 60`` with the MIDI pitch p that is given, and the deviation from
-    it in tenths of a semitone; then ``(log(a + floor) - log_mean) / log_std`` of the amplitudes of the partials and of
-    the magnitudes of the noise. Decoding rounds the mean of the first channel, so that a model whose pitch is wrong by
-    less than half a semitone plays in tune; the noise of a row of a batch is the same in every call. The last frame,
-    whose window is half outside the sound, repeats the one before.
+    The channels of a frame are its pitch, ``(round(p) - 60) / 6`` with the MIDI pitch p that is given, and the
+    deviation from it in tenths of a semitone; then ``(log(a + floor) - log_mean) / log_std`` of the amplitudes of the
+    partials and of the magnitudes of the noise. Decoding rounds the mean of the first channel, so that a model plays in
+    tune; the noise of a row of a batch is the same in every call. The last frame, whose window is half outside the
+    sound, repeats the one before.
 
     Args:
       length: L, a multiple of ``hop``.
@@ -136,12 +136,12 @@ def note_controls(
         semitones = 69.0 + 12.0 * jnp.log2(f0 / 440.0)
         note = jnp.broadcast_to(jnp.round(pitch)[..., None], semitones.shape)
         logs = (jnp.log(jnp.concatenate([found.amplitudes, found.bands], -1) + floor) - log_mean) / log_std
-        both = jnp.stack([note - _MIDDLE, (semitones - note) / _FINE], -1)
+        both = jnp.stack([(note - _MIDDLE) / _SEMITONES, (semitones - note) / _FINE], -1)
         return jnp.concatenate([both, logs], -1)[..., :-1, :]
 
     def controls(x):
         x = jnp.asarray(x, jnp.float32)
-        note = x[..., 0].mean(-1, keepdims=True) + _MIDDLE
+        note = x[..., 0].mean(-1, keepdims=True) * _SEMITONES + _MIDDLE
         f0 = jnp.clip(_hertz(jnp.round(note) + _FINE * x[..., 1]), 0.0, highest)
         sizes = jnp.maximum(jnp.exp(jnp.minimum(x[..., 2:] * log_std + log_mean, 2.0)) - floor, 0.0)
         return f0, sizes[..., :partials], sizes[..., partials:]
