@@ -48,7 +48,7 @@ from scorekit import audio
 from scorekit.typing import Array, Denoiser
 
 _DEFAULTS = methods.Options(steps=50, noise_std=0.001, data_std=0.5, step_size=15.0)
-_OF_CONTROLS = _DEFAULTS._replace(noise_std=0.5, step_size=3.0)
+_OF_CONTROLS = _DEFAULTS._replace(noise_std=0.5, step_size=0.3)
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed("Seed of all noise.")
 _TASK = flags.DEFINE_string("task", "gap", "What to do; see above.")
 _METHOD = flags.DEFINE_list("method", None, "Methods, as in mmps,dps; all that apply to the task by default.")
@@ -175,7 +175,8 @@ def restore(
         found = methods.restore(method, key, model, run.model.schedule, task, y, x.shape, options)
         seconds = time.monotonic() - begin
         by = f"--method={method}; leave it out by naming the others"
-        sounds[method] = check_samples(np.asarray(run.dataset.from_model(jnp.asarray(found.x))), by, "restored sounds")
+        drawn = jnp.asarray(check_samples(np.asarray(found.x), by, "restored sounds"))
+        sounds[method] = check_samples(np.asarray(run.dataset.from_model(drawn)), by, "restored sounds")
         rows.append(row(method, tasks.consistency(task, found.x, y), found.evaluations, seconds, not through))
     for name, (sound, evaluations) in by_others.items():
         sounds[name] = sound
