@@ -22,7 +22,7 @@ from scorekit.data import midi
 from scorekit.data.phrases import FRAME_RATE, Note
 from scorekit.guidance import windows
 from scorekit.networks import Masked
-from scorekit.typing import Array, Key, PyTree
+from scorekit.typing import Array, Denoiser, Key, PyTree, Schedule, Solver
 
 
 def window_of(run: Run) -> int:
@@ -106,14 +106,19 @@ def make_blended(config: Config, run: Run, batch: int, length: int, hop: int) ->
     scale, guided, size = config.sampling.guidance_scale, make_guided(config, run.model), run.model.shape[0]
 
     def draw(params, key, given):
-        for_prior, for_steps = jax.random.split(key)
         long = guidance.windowed(guided(params, given, None if scale == 1 else scale, run.extras), size, hop)
-        like = jax.ShapeDtypeStruct((batch, length, *run.model.shape[1:]), jnp.float32)
-        x = process.sample_prior(for_prior, run.model.schedule, like, ts[0])
-        key = for_steps if solver.stochastic else None
-        return samplers.sample(key, long, run.model.schedule, solver, x, ts)
+        return _sample(key, long, run.model.schedule, solver, (batch, length, *run.model.shape[1:]), ts)
 
     return draw
+
+
+def _sample(
+    key: Key, denoiser: Denoiser, schedule: Schedule, solver: Solver, shape: tuple[int, ...], ts: Array
+) -> Array:
+    """From noise at the first time."""
+    for_prior, for_steps = jax.random.split(key)
+    x = process.sample_prior(for_prior, schedule, jax.ShapeDtypeStruct(shape, jnp.float32), ts[0])
+    return samplers.sample(for_steps if solver.stochastic else None, denoiser, schedule, solver, x, ts)
 
 
 class Rolling(NamedTuple):
@@ -147,27 +152,18 @@ def make_roll_out(config: Config, run: Run, batch: int, length: int, rolling: Ro
         given = f"--context={rolling.context}, --chunk={rolling.chunk}, config.sampling.solver and .grid"
         raise ConfigError(f"{given}: {error}") from error
 
-    def start(key, denoiser):
-        if not rolling.context:
-            return None
-        for_prior, for_steps = jax.random.split(key)
-        like = jax.ShapeDtypeStruct((batch, *run.model.shape), jnp.float32)
-        x = process.sample_prior(for_prior, schedule, like, ts[0])
-        key = for_steps if solver.stochastic else None
-        return samplers.sample(key, denoiser, schedule, solver, x, ts)[:, : rolling.context]
-
     def draw(params, key, given):
         for_history, for_frames, for_start = jax.random.split(key, 3)
         denoiser = guided(params, given, None if scale == 1 else scale, run.extras)
-        first = start(for_start, denoiser)
+        start = _sample(for_start, denoiser, schedule, solver, (batch, *run.model.shape), ts)[:, : rolling.context]
         if rolling.history_scale != 1:
             noise = jax.random.normal(for_history, (batch, *run.model.shape))
             clean = rolling.stabilisation
             denoiser = forcing.history_guidance(denoiser, schedule, noise, rolling.history_scale, clean=clean)
         like = jax.ShapeDtypeStruct((batch, length - rolling.context, *run.model.shape[1:]), jnp.float32)
-        given = {} if first is None else {"history": first}
-        drawn = forcing.sample_long(for_frames, sampler_with(denoiser), like, **given)
-        return drawn if first is None else jnp.concatenate([first, drawn], axis=1)
+        history = start if rolling.context else None
+        frames = forcing.sample_long(for_frames, sampler_with(denoiser), like, history)
+        return jnp.concatenate([start, frames], axis=1)
 
     return draw
 

@@ -128,7 +128,7 @@ def codes(dataset: Any) -> Coding:
         raise ValueError(f"name=codes takes data.latents, a run of an autoencoder with codes; {dataset.name} has none")
     table = np.asarray(dataset.codes, np.float64)
 
-    def encode(x):
+    def encode(x):  # nearest_code on the host
         z = np.asarray(x, np.float64)
         return np.argmin(np.sum(table**2, axis=-1) - 2.0 * z @ table.T, axis=-1).astype(np.int32)
 

@@ -3,7 +3,7 @@
 python -m experiments.train --config=experiments/configs/phrases/phrases_magnitudes.py --workdir=runs/phrases_magnitudes
 python -m experiments.audio.perform --workdir=runs/phrases_magnitudes
 
-15 minutes of one CPU core; a transcriber hears three of four notes.
+15 minutes of one CPU core; a transcriber finds three of four notes.
 """
 
 from experiments.configs.phrases import phrases
