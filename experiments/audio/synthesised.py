@@ -53,7 +53,7 @@ def played(task: Task, play: Callable[[Array], Array]) -> Task:
 
 
 def pitch_and_loudness(dataset: Sounds) -> Task:
-    """What timbre transfer keeps of controls ``(B, frames, C)``: their pitch and their loudness, ``(B, frames, 3)``."""
+    """What timbre transfer keeps of controls ``(B, frames, C)``: their pitch and their loudness."""
     operator = Partial(functools.partial(_pitch_and_loudness, dataset))
     return Task(operator, lambda y: y, linear=False, nearly_linear=True)
 
@@ -72,4 +72,4 @@ def _observe_played(play: Callable[[Array], Array], operator: Operator, x: Array
 
 def _pitch_and_loudness(dataset: Sounds, x: Array) -> Array:
     loudness = ddsp.loudness(*dataset.controls(x), dataset.sample_rate)
-    return jnp.concatenate([x[..., :2], loudness[..., None]], -1)
+    return jnp.concatenate([x[..., : ddsp.PITCH_CHANNELS], loudness[..., None]], -1)

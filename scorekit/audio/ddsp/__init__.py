@@ -5,7 +5,7 @@
 Oscillators take controls at the sample rate, for which :func:`upsample` interpolates those of frames; frame ``m`` is at
 sample ``m hop``, as in :mod:`scorekit.audio.stft`. :func:`analyse` estimates amplitudes and noise bands of a recording
 of known pitch, which :func:`refine_f0` follows from frame to frame, :func:`loudness` is that of controls, and
-:func:`note_controls` is the representation of notes by them.
+:func:`note_controls` is the representation of notes by them, whose first :data:`PITCH_CHANNELS` channels are the pitch.
 
 Source: Engel et al. 2020, "DDSP: Differentiable digital signal processing" (https://arxiv.org/abs/2001.04643).
 """
@@ -16,9 +16,10 @@ from scorekit.audio.ddsp.filters import filtered_noise, reverberate
 from scorekit.audio.ddsp.loudness import loudness
 from scorekit.audio.ddsp.oscillators import accumulate_phase, harmonics
 from scorekit.audio.ddsp.pitch import refine_f0
-from scorekit.audio.ddsp.representation import note_controls, synthesise
+from scorekit.audio.ddsp.representation import PITCH_CHANNELS, note_controls, synthesise
 
 __all__ = [
+    "PITCH_CHANNELS",
     "Controls",
     "accumulate_phase",
     "analyse",

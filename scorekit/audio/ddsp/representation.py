@@ -8,6 +8,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit.audio._checks import check_rate, check_signal
 from scorekit.audio.ddsp.analysis import analyse
@@ -20,10 +21,13 @@ from scorekit.audio.stft import num_frames
 from scorekit.checks import check, check_count, check_positive
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = ["note_controls", "synthesise"]
+__all__ = ["PITCH_CHANNELS", "note_controls", "synthesise"]
 
-_MIDDLE, _SEMITONES, _FINE = 60.0, 6.0, 0.1
-"""Of the two channels of the pitch: MIDI pitch at 0, semitones of a unit, and semitones of a unit of the deviation."""
+PITCH_CHANNELS = 8
+"""The first channels of a frame of :func:`note_controls`: seven bits of the pitch, and the deviation from it."""
+_BITS, _FINE = PITCH_CHANNELS - 1, 0.1
+"""Bits of a MIDI pitch, and semitones of a unit of the deviation."""
+_POWERS = 2 ** np.arange(_BITS)[::-1]
 
 
 def synthesise(
@@ -78,13 +82,13 @@ def note_controls(
     log_mean: float = -5.0,
     log_std: float = 1.5,
 ) -> Representation:
-    """Notes as controls of the synthesiser, a signal of frames ``(B, L / hop, 2 + partials + bands)``.
+    """Notes as controls of the synthesiser, a signal of frames ``(B, L / hop, 8 + partials + bands)``.
 
-    The channels of a frame are its pitch, ``(round(p) - 60) / 6`` with the MIDI pitch p that is given, and the
-    deviation from it in tenths of a semitone; then ``(log(a + floor) - log_mean) / log_std`` of the amplitudes of the
-    partials and of the magnitudes of the noise. Decoding rounds the mean of the first channel, so that a model plays in
-    tune; the noise of a row of a batch is the same in every call. The last frame, whose window is half outside the
-    sound, repeats the one before.
+    The channels of a frame are the seven bits of its pitch, the MIDI pitch p that is given, rounded, the highest first
+    and each -1 or 1, and the deviation from it in tenths of a semitone; then ``(log(a + floor) - log_mean) / log_std``
+    of the amplitudes of the partials and of the magnitudes of the noise. Decoding takes a bit as 1 where its mean over
+    the frames is positive, so that a model plays in tune; the noise of a row of a batch is the same in every call. The
+    last frame, whose window is half outside the sound, repeats the one before.
 
     Args:
       length: L, a multiple of ``hop``.
@@ -109,9 +113,10 @@ def note_controls(
     >>> sound = 0.5 * jnp.sin(2 * jnp.pi * 440 / 4000 * jnp.arange(512))[None]
     >>> x = jax.jit(representation.encode)(sound, jnp.array([69]))
     >>> x.shape, jax.jit(representation.decode)(x).shape
-    ((1, 8, 11), (1, 512))
+    ((1, 8, 17), (1, 512))
 
-    Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643) for the controls.
+    Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643) for the controls; Chen et al. 2022, "Analog bits"
+    (https://arxiv.org/abs/2208.04202), for the pitch.
     """
     check_rate(sample_rate=sample_rate)
     check_count(length=length, partials=partials, hop=hop, window=window)
@@ -134,16 +139,17 @@ def note_controls(
         f0 = refine_f0(sound, _hertz(pitch), sample_rate, hop=hop, window=window)
         found = analyse(sound, f0, sample_rate, partials, bands=bands, hop=hop, window=window)
         semitones = 69.0 + 12.0 * jnp.log2(f0 / 440.0)
-        note = jnp.broadcast_to(jnp.round(pitch)[..., None], semitones.shape)
+        note = jnp.round(pitch)[..., None]
+        bits = jnp.broadcast_to(_bits(note), (*semitones.shape, _BITS))
         logs = (jnp.log(jnp.concatenate([found.amplitudes, found.bands], -1) + floor) - log_mean) / log_std
-        both = jnp.stack([(note - _MIDDLE) / _SEMITONES, (semitones - note) / _FINE], -1)
-        return jnp.concatenate([both, logs], -1)[..., :-1, :]
+        return jnp.concatenate([bits, (semitones - note)[..., None] / _FINE, logs], -1)[..., :-1, :]
 
     def controls(x):
         x = jnp.asarray(x, jnp.float32)
-        note = x[..., 0].mean(-1, keepdims=True) * _SEMITONES + _MIDDLE
-        f0 = jnp.clip(_hertz(jnp.round(note) + _FINE * x[..., 1]), 0.0, highest)
-        sizes = jnp.maximum(jnp.exp(jnp.minimum(x[..., 2:] * log_std + log_mean, 2.0)) - floor, 0.0)
+        bits, deviation, logs = jnp.split(x, (_BITS, PITCH_CHANNELS), -1)
+        note = jnp.sum(jnp.where(bits.mean(-2, keepdims=True) > 0, _POWERS, 0), -1)
+        f0 = jnp.clip(_hertz(note + _FINE * deviation[..., 0]), 0.0, highest)
+        sizes = jnp.maximum(jnp.exp(jnp.minimum(logs * log_std + log_mean, 2.0)) - floor, 0.0)
         return f0, sizes[..., :partials], sizes[..., partials:]
 
     def decode(x, dense_map=None):
@@ -153,6 +159,11 @@ def note_controls(
         return synthesise(jax.random.key(0), f0, amplitudes, noise, sample_rate, hop, length)
 
     return Representation(encode, decode, controls)
+
+
+def _bits(note: Array) -> Array:
+    """The bits of integers ``(..., 1)`` as ``(..., 1, 7)``, the highest first, each -1 or 1."""
+    return jnp.where(jnp.asarray(note, jnp.int32)[..., None] // _POWERS % 2 == 1, 1.0, -1.0)
 
 
 def _hertz(pitch: Array) -> Array:

@@ -67,21 +67,21 @@ def test_what_is_lost_of_any_sound_is_not_observed(name):
 def notes():
     """Controls of three notes with partials, noise and a decay, and their sounds."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(3, 16, 11)) * 0.3
-    x[..., 0] = (np.array([57, 62, 69])[:, None] - 60) / 6
-    x[..., 2:6] += 2.0 - 0.1 * np.arange(16)[:, None]
+    x = rng.normal(size=(3, 16, 17)) * 0.3
+    x[..., :7] = np.array([[-1, 1, 1, 1, -1, -1, 1], [-1, 1, 1, 1, 1, 1, -1], [1, -1, -1, -1, 1, -1, 1]])[:, None]
+    x[..., 8:12] += 2.0 - 0.1 * np.arange(16)[:, None]
     x = x.astype(np.float32)
     return x, jax.jit(NOTES.decode)(x)[..., None]
 
 
 @pytest.mark.parametrize("name", ["gap", "bandwidth", "phase"])
 def test_gradients_of_observed_levels_are_finite_differences(notes, name):
-    """Along random directions of the controls, but for the first channel, which is rounded."""
+    """Along random directions of the controls, but for the bits of the pitch, which are rounded."""
     x, sound = notes
     problem = of(name, sound)
     task = synthesised.played(problem.task, NOTES.decode)
     direction = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
-    direction[..., 0] = 0.0
+    direction[..., :7] = 0.0
     slope, difference = jax.jit(
         lambda x, v, h: (
             jax.jvp(task.operator, (x,), (v,))[1],
@@ -92,8 +92,8 @@ def test_gradients_of_observed_levels_are_finite_differences(notes, name):
     weights = np.random.default_rng(2).normal(size=slope.shape).astype(np.float32)
     pulled = jax.jit(lambda x, w: jax.vjp(task.operator, x)[1](w)[0])(x, weights)
     assert np.sum(np.asarray(pulled) * direction) == pytest.approx(float(np.sum(slope * weights)), rel=0.01)
-    assert np.abs(np.asarray(pulled)[..., 2:]).max() > 0.1
-    assert not np.asarray(pulled)[..., 0].any()
+    assert np.abs(np.asarray(pulled)[..., 8:]).max() > 0.1
+    assert not np.asarray(pulled)[..., :7].any()
 
 
 def test_pitch_and_loudness_are_those_of_what_is_played():
@@ -103,6 +103,6 @@ def test_pitch_and_loudness_are_those_of_what_is_played():
     dataset: Any = SimpleNamespace(controls=NOTES.controls, sample_rate=RATE)
     z = jax.jit(NOTES.encode)(jnp.asarray([sine], jnp.float32), pitch)
     y = np.asarray(synthesised.pitch_and_loudness(dataset).operator(z))
-    assert y.shape == (1, 16, 3)
-    np.testing.assert_allclose(y[..., :2], z[..., :2])
-    np.testing.assert_allclose(y[0, 2:-2, 2], np.log(np.sqrt(np.sum(amplitudes**2) / 2)), atol=0.02)
+    assert y.shape == (1, 16, 9)
+    np.testing.assert_allclose(y[..., :8], z[..., :8])
+    np.testing.assert_allclose(y[0, 2:-2, 8], np.log(np.sqrt(np.sum(amplitudes**2) / 2)), atol=0.02)
