@@ -1,7 +1,7 @@
-"""Emoji of 64 x 64 pixels from a copy of 32 x 32 and their captions: the last stage of a cascade; 6,000 steps.
+"""Emoji of 64 x 64 pixels from a copy of 32 x 32 and their captions: the last stage of a cascade; 4,000 steps.
 
-It is trained on random squares of 32 x 32 pixels, with the network of emoji_32 at the same 0.25 s of one CPU core, 25
-minutes, and draws full pictures.
+It is trained on random squares of 32 x 32 pixels, with the network of emoji_32 at the same cost of a step, and draws
+full pictures.
 
 python -m experiments.train --config=experiments/configs/text/emoji_64.py --workdir=runs/emoji_64
 python -m experiments.text.draw --stages=runs/emoji_16,runs/emoji_32,runs/emoji_64 --caption="red heart" --style=noto
@@ -15,8 +15,6 @@ def get_config():
     config.data.image_size = 64
     config.data.image_crop = 32
     config.noise_factor = 4.0
-
-    config.training.steps = 6000
 
     config.sampling.batch_size = 50
     return config
