@@ -1,5 +1,6 @@
 """Curves and histograms: numpy arrays in, one PNG file out, as in :mod:`experiments.reporting.plots`."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 from experiments.reporting.plots import _COLOURS, PathLike, _axes, _cycle, _log_if_wide, save
 
 _STYLES = ("-", "--", ":", "-.")
+_DASHES = ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))  # of lines in a grey that no curve has
 
 
 def panels(
@@ -81,6 +83,7 @@ def metric_panels(
     title: str | None = None,
     columns: int = 3,
     errors: Mapping[str, Mapping[str, ArrayLike]] | None = None,
+    levels: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Path:
     """Metrics in units of their own over one axis, a panel each.
 
@@ -92,19 +95,26 @@ def metric_panels(
       title: printed above.
       columns: panels in a row.
       errors: the label of the y axis -> name -> half the length of an error bar, ``(n,)``.
+      levels: the label of the y axis -> name -> a value that does not depend on ``x``, a broken line in grey.
     """
     x, columns = np.asarray(x, float), min(columns, len(metrics))
     rows = -(-len(metrics) // columns)
     names = list(dict.fromkeys(name for curves in metrics.values() for name in curves))
     colours = dict(zip(names, _cycle(len(names)), strict=True))
+    across = list(dict.fromkeys(name for values in (levels or {}).values() for name in values))
+    dashes = dict(zip(across, itertools.cycle(_DASHES), strict=False))
     figure = Figure(figsize=(3.6 * columns + 1.6, 2.7 * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, (metric, curves) in zip(axes, metrics.items(), strict=False):
         for name, values in curves.items():
-            ax.plot(x, np.asarray(values, float), "o-", color=colours[name], linewidth=1.8, markersize=4, label=name)
+            style = _STYLES[names.index(name) // len(_COLOURS) % len(_STYLES)]
+            values = np.asarray(values, float)
+            ax.plot(x, values, f"o{style}", color=colours[name], linewidth=1.8, markersize=4, label=name)
             if errors and name in errors.get(metric, {}):
                 widths = np.asarray(errors[metric][name], float)
-                ax.errorbar(x, np.asarray(values, float), widths, fmt="none", ecolor=colours[name], capsize=3)
+                ax.errorbar(x, values, widths, fmt="none", ecolor=colours[name], capsize=3)
+        for name, value in (levels or {}).get(metric, {}).items():
+            ax.axhline(value, color="0.35", linestyle=dashes[name], linewidth=1.4, label=name)
         ax.set_xlabel(xlabel)
         ax.set_ylabel(metric)
         ax.grid(alpha=0.25)
@@ -112,7 +122,7 @@ def metric_panels(
     for ax in axes[len(metrics) :]:
         ax.remove()
     lines = {line.get_label(): line for ax in axes[: len(metrics)] for line in ax.get_lines()}
-    handles = {name: line for name, line in lines.items() if name in colours}
+    handles = {name: line for name, line in lines.items() if name in colours or name in dashes}
     figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=8, loc="outside right upper")
     if title:
         figure.suptitle(title, fontsize=12)

@@ -164,9 +164,10 @@ def main(config: Config) -> None:
     table = reporting.table({**rows.rows(), **others}, evaluator.name, gallery.about)
     sections = [table, *reporting.curve_sections(out, cells, rows.rows())]
     sections += reporting.picture_sections(out, kept, cells, rows.rows())
-    styles = kept / f"styles_{hashlib.sha256(repr((about, cells[-1])).encode()).hexdigest()[:16]}.npz"
-    if by_style(stages, found[cells[-1].kind], painter, cells[-1], styles):
-        sections.append(reporting.style_section(out, styles, first.styles))
+    best = reporting.best_of([cell for cell in cells if cell.kind == cells[-1].kind], rows.rows())
+    styles = kept / f"styles_{hashlib.sha256(repr((about, best)).encode()).hexdigest()[:16]}.npz"
+    if by_style(stages, found[best.kind], painter, best, styles):
+        sections.append(reporting.style_section(out, styles, first.styles, best))
     sections += credits(last.credit)
     facts = {"stages": ", ".join(names), "prior": _PRIOR.value, "evaluator": _EVALUATOR.value}
     facts = {name: value for name, value in facts.items() if value is not None} | {"pictures of each row": _NUM.value}

@@ -57,9 +57,9 @@ def curve_sections(folder: Path, cells: Sequence[Cell], rows: Rows) -> list[Sect
         xs = sorted({getattr(cell, field) for cell in cells} - {None})
         if len(xs) < 2:
             continue
-        values, errors = _by(cells, rows, field, xs)
-        path = curves.metric_panels(folder / f"{name}.png", xs, values, xlabel=label, errors=errors)
-        sections.append(Figure(path, f"By {label}; bars are one standard error. Real pictures and chance beside."))
+        values, errors, levels = _by(cells, rows, field, xs)
+        path = curves.metric_panels(folder / f"{name}.png", xs, values, xlabel=label, errors=errors, levels=levels)
+        sections.append(Figure(path, f"By {label}; bars are one standard error. In grey real pictures and chance."))
     found = _trade_offs(cells, rows)
     if found:
         ylabel = f"{FRECHET} from training pictures"
@@ -68,16 +68,22 @@ def curve_sections(folder: Path, cells: Sequence[Cell], rows: Rows) -> list[Sect
     return [Heading("Curves"), *sections] if sections else []
 
 
+def best_of(cells: Sequence[Cell], rows: Rows) -> Cell:
+    """The setting whose pictures agree most often with their captions."""
+    return max(cells, key=lambda cell: rows[cell.name][_agreement(rows)][0])
+
+
 def _agreement(rows: Rows) -> str:
     return next(name for name in next(iter(rows.values())) if "1" in name)
 
 
-def _by(cells: Sequence[Cell], rows: Rows, field: str, xs: Sequence[float]) -> tuple[dict, dict]:
-    """Metric -> curve -> values, and errors, over one field; of all other settings, and of real pictures and chance."""
+def _by(cells: Sequence[Cell], rows: Rows, field: str, xs: Sequence[float]) -> tuple[dict, dict, dict]:
+    """Metric -> curve -> values over one field, and errors; metric -> value of real pictures and of chance."""
     rest = lambda cell: cell.curve if field == "scale" else cell._replace(noise=None).name
     metrics = [name for name in rows[cells[0].name] if name not in (PICTURES, SECONDS)]
     values: dict[str, dict[str, Any]] = {}
     errors: dict[str, dict[str, Any]] = {}
+    levels: dict[str, dict[str, float]] = {}
     for metric in metrics:
         label = _ABOUT.get(metric, metric)
         values[label], errors[label] = {}, {}
@@ -85,10 +91,9 @@ def _by(cells: Sequence[Cell], rows: Rows, field: str, xs: Sequence[float]) -> t
             found = {getattr(cell, field): rows[cell.name][metric] for cell in group}
             values[label][name] = [found[x][0] if x in found else np.nan for x in xs]
             errors[label][name] = [found[x][1] if x in found else np.nan for x in xs]
-        for name, row in rows.items():
-            if name.startswith(("real", "chance")) and metric in row:
-                values[label][name] = [row[metric][0]] * len(xs)
-    return values, errors
+        beside = {name: row for name, row in rows.items() if name.startswith(("real", "chance"))}
+        levels[label] = {name: row[metric][0] for name, row in beside.items() if metric in row}
+    return values, errors, levels
 
 
 def _trade_offs(cells: Sequence[Cell], rows: Rows) -> dict[str, tuple]:
@@ -107,7 +112,7 @@ def picture_sections(folder: Path, pictures: Path, cells: Sequence[Cell], rows: 
     sections: list[Section] = []
     for kind in dict.fromkeys(cell.kind for cell in cells):
         own = [cell for cell in cells if cell.kind == kind]
-        best = max(own, key=lambda cell: rows[cell.name][_agreement(rows)][0])
+        best = best_of(own, rows)
         stages, texts = kept(best.file(pictures))
         name = kind.replace(" ", "_")
         path = captioned_grid(folder / f"drawn_{name}.png", stages, texts, title=best.name)
@@ -125,11 +130,9 @@ def _lines(captions: Sequence[str]) -> list[str]:
     return ["\n".join(wrap(caption)) for caption in captions]
 
 
-def style_section(folder: Path, pictures: Path, styles: Sequence[str]) -> Section:
-    """Captions in every style."""
+def style_section(folder: Path, pictures: Path, styles: Sequence[str], cell: Cell) -> Section:
+    """Captions in every style, at one setting."""
     drawn, captions = kept(pictures)
     by_style = dict(zip(styles, drawn, strict=True))
-    path = plots.comparison(
-        folder / "styles.png", by_style, row_labels=_lines(captions), title="By the style of the caption"
-    )
-    return Figure(path, "Each caption with the words of every style.")
+    path = plots.comparison(folder / "styles.png", by_style, row_labels=_lines(captions), title=cell.name)
+    return Figure(path, f"Each caption with the words of every style: {cell.name}.")

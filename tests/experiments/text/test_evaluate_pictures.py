@@ -21,7 +21,7 @@ from experiments.data.images import Images
 from experiments.evaluation.feature_networks import NETWORKS
 from experiments.evaluation.inception import to_bytes
 from experiments.models import classifier
-from experiments.text import evaluators, examples, measures
+from experiments.text import evaluation_report, evaluators, examples, measures
 from experiments.text.cells import Cell, by_style, grid, kept, thresholded
 from experiments.text.evaluators import Evaluator
 from experiments.text.stages import Stage
@@ -313,6 +313,12 @@ def test_captions_are_drawn_in_every_style_once(tmp_path):
     assert [x.ravel().tolist() for x in stages] == [[0.0, 1.0], [2.0, 3.0]]
     dataset.styles = ()
     assert not by_style([stage], some, painter, Cell("seen", 1.0), tmp_path / "none.npz")  # type: ignore[arg-type]
+
+
+def test_the_setting_that_agrees_best_is_shown():
+    cells = [Cell("seen", 1.0), Cell("seen", 3.0), Cell("seen", 5.0)]
+    rows = {cell.name: {"R@1": [r, 0.0]} for cell, r in zip(cells, (0.1, 0.4, 0.2), strict=True)}
+    assert evaluation_report.best_of(cells, rows) == cells[1]
 
 
 def test_an_evaluator_that_a_stage_was_trained_with_is_named_whatever_its_run_is_opened_with(tmp_path, monkeypatch):
