@@ -33,7 +33,6 @@ def get_config():
     config.training.warmup_steps = 200
 
     config.sampling.guidance_scale = 3.0
-    config.guidance = ("classifier_free", "dynamic_threshold")
     config.evaluation.num_samples = 500
     config.evaluation.guidance_scales = (1.0, 3.0)
     return config

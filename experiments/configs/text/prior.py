@@ -21,6 +21,7 @@ def get_config():
     config.preconditioning.sigma_data = 1.0
 
     config.loss.target.name = "x0"
+    config.loss.weighting.name = "x0"  # an MLP finds no detail at little noise, where v would weigh it most
     config.loss.caption_dropout = 0.1
     config.loss.label_dropout = 0.0  # a single class
     config.loss.vector_dropout = 0.0

@@ -15,5 +15,6 @@ def get_config():
     config.network.update(name="mlp", features=16, blocks=1, **unset)
     config.preconditioning.sigma_data = 1.0
     config.loss.target.name = "x0"
+    config.loss.weighting.name = "x0"
     config.loss.caption_dropout = None
     return config
