@@ -1,8 +1,9 @@
 """Emoji of 32 x 32 pixels from a copy of 16 x 16 and their captions: the second stage of a cascade.
 
-4,000 steps of 0.25 s of one CPU core, 18 minutes with samples and metrics. The network is an efficient U-Net: most of its channels are at low
-resolutions, it has no self-attention, and it attends to the caption at the lowest resolution. At 1.3 million parameters
-a step takes a third of the operations of the U-Net of the base with a third level (1.5 million).
+4,000 steps of 0.25 s of one CPU core, 18 minutes with samples and metrics. The network is an efficient U-Net: most of
+its channels are at low resolutions, it has no self-attention, and it attends to the caption at the lowest resolution.
+At 1.3 million parameters a step takes a third of the operations of the U-Net of the base with a third level (1.5
+million).
 
 The copy is corrupted by noise of a level from 0 to 0.5, which conditions the network: what the first stage draws is not
 as clean as the copies of real pictures.
