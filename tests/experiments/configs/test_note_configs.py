@@ -51,7 +51,7 @@ def loss_of(config, run):
         (notes, (128, 64)),
         (notes_gpu, (512, 64)),
         (notes_complex, (64, 256)),
-        (notes_controls, (32, 91)),
+        (notes_controls, (32, 97)),
         (notes_spectrogram, (128, 128)),
     ],
 )
