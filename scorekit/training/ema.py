@@ -139,8 +139,8 @@ def power_ema_rate(width: float, updates: ArrayLike) -> Array:
     Raises:
       ValueError: for an argument out of its range; if ``updates`` is traced, the result is NaN.
 
-    >>> power_ema_rate(0.1, jnp.array([0, 9, 999]))
-    Array([1.        , 0.5666753 , 0.00790973], dtype=float32)
+    >>> [f"{rate:.4f}" for rate in power_ema_rate(0.1, jnp.array([0, 9, 999]))]
+    ['1.0000', '0.5667', '0.0079']
 
     Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
