@@ -97,11 +97,11 @@ def metric_panels(
       errors: the label of the y axis -> name -> half the length of an error bar, ``(n,)``.
       levels: the label of the y axis -> name -> a value that does not depend on ``x``, a broken line in grey.
     """
-    x, columns = np.asarray(x, float), min(columns, len(metrics))
+    x, columns, levels = np.asarray(x, float), min(columns, len(metrics)), levels or {}
     rows = -(-len(metrics) // columns)
     names = list(dict.fromkeys(name for curves in metrics.values() for name in curves))
     colours = dict(zip(names, _cycle(len(names)), strict=True))
-    across = list(dict.fromkeys(name for values in (levels or {}).values() for name in values))
+    across = list(dict.fromkeys(name for values in levels.values() for name in values))
     dashes = dict(zip(across, itertools.cycle(_DASHES), strict=False))
     figure = Figure(figsize=(3.6 * columns + 1.6, 2.7 * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -113,7 +113,7 @@ def metric_panels(
             if errors and name in errors.get(metric, {}):
                 widths = np.asarray(errors[metric][name], float)
                 ax.errorbar(x, values, widths, fmt="none", ecolor=colours[name], capsize=3)
-        for name, value in (levels or {}).get(metric, {}).items():
+        for name, value in levels.get(metric, {}).items():
             ax.axhline(value, color="0.35", linestyle=dashes[name], linewidth=1.4, label=name)
         ax.set_xlabel(xlabel)
         ax.set_ylabel(metric)

@@ -81,6 +81,7 @@ def _by(cells: Sequence[Cell], rows: Rows, field: str, xs: Sequence[float]) -> t
     """Metric -> curve -> values over one field, and errors; metric -> value of real pictures and of chance."""
     rest = lambda cell: cell.curve if field == "scale" else cell._replace(noise=None).name
     metrics = [name for name in rows[cells[0].name] if name not in (PICTURES, SECONDS)]
+    beside = {name: row for name, row in rows.items() if name.startswith(("real", "chance"))}
     values: dict[str, dict[str, Any]] = {}
     errors: dict[str, dict[str, Any]] = {}
     levels: dict[str, dict[str, float]] = {}
@@ -91,7 +92,6 @@ def _by(cells: Sequence[Cell], rows: Rows, field: str, xs: Sequence[float]) -> t
             found = {getattr(cell, field): rows[cell.name][metric] for cell in group}
             values[label][name] = [found[x][0] if x in found else np.nan for x in xs]
             errors[label][name] = [found[x][1] if x in found else np.nan for x in xs]
-        beside = {name: row for name, row in rows.items() if name.startswith(("real", "chance"))}
         levels[label] = {name: row[metric][0] for name, row in beside.items() if metric in row}
     return values, errors, levels
 

@@ -221,9 +221,9 @@ def test_loudness_is_the_root_mean_square_of_what_is_played():
 def test_the_controls_of_a_representation_are_what_it_plays():
     representation = ddsp.note_controls(256, 4000.0, partials=3, bands=5)
     x = np.random.default_rng(0).normal(size=(2, 4, 16)).astype(np.float32)
+    x[1, :, 0] += 2.0
     assert representation.controls is not None
     f0, amplitudes, bands = representation.controls(x)
-    x[1, :, 0] += 2.0
     note = [int("".join("1" if bit > 0 else "0" for bit in row), 2) for row in x[..., :7].mean(1)]
     expected = 440 * 2 ** ((np.array(note)[:, None] + 0.1 * x[..., 7] - 69) / 12)
     np.testing.assert_allclose(f0, np.minimum(expected, 2000), rtol=1e-5)

@@ -140,7 +140,8 @@ def note_controls(
         found = analyse(sound, f0, sample_rate, partials, bands=bands, hop=hop, window=window)
         semitones = 69.0 + 12.0 * jnp.log2(f0 / 440.0)
         note = jnp.round(pitch)[..., None]
-        bits = jnp.broadcast_to(_bits(note), (*semitones.shape, _BITS))
+        bits = jnp.where(note[..., None].astype(int) // _POWERS % 2 == 1, 1.0, -1.0)
+        bits = jnp.broadcast_to(bits, (*semitones.shape, _BITS))
         logs = (jnp.log(jnp.concatenate([found.amplitudes, found.bands], -1) + floor) - log_mean) / log_std
         return jnp.concatenate([bits, (semitones - note)[..., None] / _FINE, logs], -1)[..., :-1, :]
 
@@ -159,11 +160,6 @@ def note_controls(
         return synthesise(jax.random.key(0), f0, amplitudes, noise, sample_rate, hop, length)
 
     return Representation(encode, decode, controls)
-
-
-def _bits(note: Array) -> Array:
-    """The bits of integers ``(..., 1)`` as ``(..., 1, 7)``, the highest first, each -1 or 1."""
-    return jnp.where(jnp.asarray(note, jnp.int32)[..., None] // _POWERS % 2 == 1, 1.0, -1.0)
 
 
 def _hertz(pitch: Array) -> Array:
