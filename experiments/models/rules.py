@@ -131,6 +131,12 @@ def check(config: Config, schedule: Schedule, scales: Sequence[float]) -> None:
         name = field.split(".")[0]
         unused = value is not None and name not in names
         require(not unused, f"rules.{field}", value, f"left out, because {given} does not name {name}")
+    bounds = config.rules.interval
+    if "interval" in names and bounds.noise_min is None and bounds.noise_max is None:
+        raise ConfigError(
+            f"{given}: config.rules.interval.noise_min or noise_max must be set, without bounds on sigma / alpha "
+            "interval changes nothing"
+        )
     if RULES[names[0]].traits.splits:
         solver, allowed = config.sampling.solver.name, ("ancestral", "ddim", "euler")
         of = f"one of {', '.join(allowed)} for {names[0]}, which needs a solver that reads x0 and eps"

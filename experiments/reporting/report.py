@@ -14,6 +14,7 @@ import base64
 import html
 import numbers
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -184,9 +185,13 @@ def _sounds(header: Sequence[str], rows: Sequence[tuple[str, Sequence[Sound]]], 
         )
         lines.append(f"<tr><th>{_escape(label)}</th>{cells}</tr>")
     head = "".join(f"<th>{_escape(name)}</th>" for name in ("", *header))
-    title = f"<caption>{_escape(caption)}</caption>" if caption else ""
-    inside = f"{title}<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
-    return f'<div class="wide"><table class="sounds">{inside}</table></div>'
+    table = f'<table class="sounds"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+    return _wide(table, caption)
+
+
+def _wide(table: str, caption: str) -> str:
+    below = f"<figcaption>{_escape(caption)}</figcaption>" if caption else ""
+    return f'<figure><div class="wide">{table}</div>{below}</figure>'
 
 
 def _base64(path: str | os.PathLike[str]) -> str:
@@ -202,11 +207,15 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) 
 
     def line(tag: str, cells: Sequence[Cell]) -> str:
         marked = zip(kinds, cells, strict=True)
-        return "<tr>" + "".join(f"<{tag}{kind}>{_escape(show(x))}</{tag}>" for kind, x in marked) + "</tr>"
+        return "<tr>" + "".join(f"<{tag}{kind}>{_unbroken(_escape(show(x)))}</{tag}>" for kind, x in marked) + "</tr>"
 
     head, lines = line("th", header), "\n".join(line("td", row) for row in rows)
-    title = f"<caption>{_escape(caption)}</caption>" if caption else ""
-    return f'<div class="wide"><table>{title}<thead>{head}</thead><tbody>{lines}</tbody></table></div>'
+    return _wide(f"<table><thead>{head}</thead><tbody>{lines}</tbody></table>", caption)
+
+
+def _unbroken(text: str) -> str:
+    """A line is not broken at ± and =."""
+    return re.sub(" ([±=]) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", text)
 
 
 def _is_number(cell: Cell) -> bool:
@@ -243,12 +252,11 @@ dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr));
      margin: 0; padding: 1rem; border-radius: .5rem; background: var(--soft); }
 dt { font-size: .85rem; color: var(--quiet); }
 dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-caption { caption-side: bottom; text-align: left; color: var(--quiet); font-size: .9rem; padding-top: .4rem;
-  max-width: min(58rem, 94vw); }
+.wide { overflow-x: auto; min-width: 100%; width: max-content; max-width: 94vw; margin-left: 50%;
+  transform: translateX(-50%); }
+table { border-collapse: collapse; margin: 0 0 .4rem; font-size: .95rem; font-variant-numeric: tabular-nums; }
 td:first-child { min-width: 8rem; }
-th, td { text-align: left; padding: .35rem .75rem; border-bottom: 1px solid var(--line); }
+th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
 .number { text-align: right; }
 .sounds audio { display: block; width: 15rem; height: 2rem; margin-bottom: .4rem; }
 .sounds img { width: 15rem; }

@@ -1,7 +1,7 @@
 """The table, the curves and the pictures of an evaluation of pictures from captions."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def table(rows: Rows, features: str, about: str) -> Table:
       about: the gallery, for the caption.
     """
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    cells = [[row, *(_cell(metrics.get(name)) for name in names)] for row, metrics in rows.items()]
+    cells = [[row, *(_cell(rows[row].get(name)) for name in names)] for row in _by_curve(rows)]
     caption = (
         f"± is one standard error. {about} Nearest: root mean square difference, per value in [-1, 1], from the "
         "nearest training picture. Precision, recall (k = 3), density, coverage (k = 5) and Fréchet distance compare "
@@ -37,6 +37,13 @@ def table(rows: Rows, features: str, about: str) -> Table:
         "Seconds are those of the batches after the first."
     )
     return Table(["", *names], cells, caption)
+
+
+def _by_curve(names: Iterable[str]) -> list[str]:
+    """Names of rows with those of one curve side by side, from the smallest γ on, also of rows that were added later."""
+    split = {name: name.partition(", γ = ") for name in names}
+    curves = list(dict.fromkeys(curve for curve, _, _ in split.values()))
+    return sorted(split, key=lambda name: (curves.index(split[name][0]), float(split[name][2] or 0)))
 
 
 def _cell(pair: Sequence[float] | None) -> Any:

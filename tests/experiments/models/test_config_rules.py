@@ -31,6 +31,7 @@ def config_of(*overrides, start=smoke):
         (["guidance=interval"], ["interval has nothing to wrap", "first, innermost, one of", "classifier_free"]),
         (["guidance=classifier_free,apg"], ["classifier_free and apg both choose the base", "interval"]),
         (["guidance=apg,rescale,rescale"], ["names rescale twice"]),
+        (["guidance=apg,interval"], ["guidance=apg,interval", "interval.noise_min or noise_max must be set"]),
         (
             ["guidance=apg,interval", "rules.interval.noise_min=3", "rules.interval.noise_max=2"],
             ["rules.interval", "noise_max must be > noise_min = 3.0, got 2.0"],
@@ -81,8 +82,9 @@ def test_an_invalid_rule_raises_an_error_of_one_line(overrides, words):
         ["guidance=classifier_free", "loss.label_dropout=0", "loss.joint_dropout=0.1"],
         ["loss.label_dropout=0", "sampling.guidance_scale=1", "evaluation.guidance_scales=1"],
         ["loss.map_dropout=0"],  # there is no map
-        ["guidance=cfg_plus_plus,interval", "sampling.solver.name=ddim", "sampling.guidance_scale=0.5",
-         "evaluation.guidance_scales=0.2,1"],
+        ["guidance=cfg_plus_plus,interval", "rules.interval.noise_max=5", "sampling.solver.name=ddim",
+         "sampling.guidance_scale=0.5", "evaluation.guidance_scales=0.2,1"],
+        ["guidance=classifier_free,interval", "rules.interval.noise_min=0.3"],
         ["sampling.guidance_shape.name=power", "sampling.guidance_shape.power=3"],
     ],
 )  # fmt: skip

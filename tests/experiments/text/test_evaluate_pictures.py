@@ -321,6 +321,12 @@ def test_the_setting_that_agrees_best_is_shown():
     assert evaluation_report.best_of(cells, rows) == cells[1]
 
 
+def test_rows_that_were_added_later_stand_beside_those_of_their_curve():
+    names = ["seen, γ = 3", "seen, noise 0.1, γ = 10", "chance, seen", "seen, noise 0.1, γ = 2", "seen, γ = 0.5"]
+    found = evaluation_report.table({name: {"R@1": [0.5, 0.1]} for name in names}, "features", "").rows
+    assert [row[0] for row in found] == [names[i] for i in (4, 0, 3, 1, 2)]
+
+
 def test_an_evaluator_that_a_stage_was_trained_with_is_named_whatever_its_run_is_opened_with(tmp_path, monkeypatch):
     """By ``--reinterpret_weights`` a decoder is opened with another encoder than that of its training."""
     monkeypatch.setattr(evaluators, "recorded_encoder", {tmp_path / "decoder": "trained"}.get)
