@@ -18,6 +18,7 @@ extensions = [
     "notebooks",
     "mathml",
     "file_links",
+    "unbroken",
 ]
 exclude_patterns = ["_build", "_extensions", "jupyter_execute"]
 
