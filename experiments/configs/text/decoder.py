@@ -1,4 +1,4 @@
-"""Emoji of 16 x 16 pixels from the embedding of a picture, which a prior draws: a decoder as in DALL·E 2; 4,500 steps.
+"""Emoji of 16 x 16 pixels from the embedding of a picture, which a prior draws: a decoder as in DALL·E 2; 10,000 steps.
 
 All conditions are dropped in a tenth of the examples, the tokens of the caption in half of the others.
 

@@ -1,4 +1,4 @@
-"""A diffusion prior: the embedding of an emoji from its caption, as in DALL·E 2; 5,000 steps.
+"""A diffusion prior: the embedding of an emoji from its caption, as in DALL·E 2; 15,000 steps.
 
 python -m experiments.train --config=experiments/configs/text/prior.py --workdir=runs/prior \
     --config.data.embeddings.encoder=runs/contrastive
@@ -26,7 +26,7 @@ def get_config():
     config.loss.label_dropout = 0.0  # a single class
     config.loss.vector_dropout = 0.0
 
-    config.training.steps = 5000
+    config.training.steps = 15_000
     config.training.batch_size = 128
     config.training.learning_rate = 5e-4
     config.training.weight_decay = 0.05
