@@ -6,6 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.cli import command_line
+from experiments.configs.images import digits
+from experiments.models import checks
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -22,6 +26,16 @@ def test_the_examples_run(capsys):
     assert namespace["loss"].shape == (256,)
     learned = [namespace[name] for name in ("learned", "schedule", "solver", "noise", "ts")]
     np.testing.assert_allclose(namespace["x"], namespace["sk"].sample(None, *learned), atol=1e-4)
+
+
+def test_the_fields_of_its_commands_go_together():
+    commands = re.findall(r"^\S*python -m experiments\.\w+ --workdir=runs/digits.*--config\..*$", README, re.MULTILINE)
+    assert len(commands) >= 3
+    for command in commands:
+        config = digits.get_config()
+        for field, value in re.findall(r"--config\.([\w.]+)=(\S+)", command):
+            command_line.override(config, field, value)
+        checks.check(config)
 
 
 def test_the_files_it_names_exist():
