@@ -160,8 +160,7 @@ def _render(section: Section) -> str:
         case Table(header, rows, caption):
             return _table(header, rows, caption)
         case Figure(path, caption):
-            shown = f"<figcaption>{_escape(caption)}</figcaption>" if caption else ""
-            return f"<figure>{_image(path, caption)}{shown}</figure>"
+            return _figure(_image(path, caption), caption)
         case Sounds(header, rows, caption):
             return _sounds(header, rows, caption)
         case ConfigSection(text, label):
@@ -186,12 +185,12 @@ def _sounds(header: Sequence[str], rows: Sequence[tuple[str, Sequence[Sound]]], 
         lines.append(f"<tr><th>{_escape(label)}</th>{cells}</tr>")
     head = "".join(f"<th>{_escape(name)}</th>" for name in ("", *header))
     table = f'<table class="sounds"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
-    return _wide(table, caption)
+    return _figure(f'<div class="wide">{table}</div>', caption)
 
 
-def _wide(table: str, caption: str) -> str:
+def _figure(inside: str, caption: str) -> str:
     below = f"<figcaption>{_escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><div class="wide">{table}</div>{below}</figure>'
+    return f"<figure>{inside}{below}</figure>"
 
 
 def _base64(path: str | os.PathLike[str]) -> str:
@@ -210,7 +209,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) 
         return "<tr>" + "".join(f"<{tag}{kind}>{_unbroken(_escape(show(x)))}</{tag}>" for kind, x in marked) + "</tr>"
 
     head, lines = line("th", header), "\n".join(line("td", row) for row in rows)
-    return _wide(f"<table><thead>{head}</thead><tbody>{lines}</tbody></table>", caption)
+    return _figure(f'<div class="wide"><table><thead>{head}</thead><tbody>{lines}</tbody></table></div>', caption)
 
 
 def _unbroken(text: str) -> str:
