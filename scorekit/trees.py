@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from scorekit.arguments import bounds_of, checked
 from scorekit.checks import check_floating, check_like
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
@@ -64,7 +65,8 @@ def static(**kwargs):
 def pytree_dataclass(cls: type[_T]) -> type[_T]:
     """Makes ``cls`` a frozen keyword-only dataclass and registers it as a pytree.
 
-    Every field is a leaf unless it was declared with :func:`static`.
+    Every field is a leaf unless it was declared with :func:`static`. The constructor checks the bounds in the
+    annotations of the fields (:mod:`scorekit.arguments`).
 
     Args:
       cls: a class with annotated fields.
@@ -80,6 +82,8 @@ def pytree_dataclass(cls: type[_T]) -> type[_T]:
     [3.0]
     """
     cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    if bounds_of(cls):
+        cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     meta = tuple(f.name for f in fields if f.metadata.get("static"))
     data = tuple(f.name for f in fields if f.name not in meta)

@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 import re
+import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -157,6 +158,10 @@ def fields_of(*factories: Callable, supplied: Sequence[str] = ()) -> ConfigDict:
 
 def _field_type(parameter: inspect.Parameter) -> type:
     named = {"int": int, "bool": bool, "str": str, "tuple": tuple}
+    parts = (parameter.annotation, *typing.get_args(parameter.annotation))
+    bounds = [bound for part in parts for bound in getattr(part, "__metadata__", ()) if hasattr(bound, "kind")]
+    if bounds:
+        return bounds[0].kind
     annotation = getattr(parameter.annotation, "__name__", str(parameter.annotation))
     default = type(parameter.default)
     return named.get(annotation.removesuffix(" | None"), default if default in (bool, str, tuple) else float)

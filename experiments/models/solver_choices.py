@@ -9,15 +9,15 @@ from typing import Any
 from experiments.cli.declared import documented
 from experiments.cli.ranges import above, at_least, between, count, or_none
 from scorekit import samplers, solvers
+from scorekit.arguments import bounds_of
 from scorekit.flow_maps import FlowMapSolver
 from scorekit.solvers import LinearSolver, SolverBase
-from scorekit.typing import ArrayLike, Number, Schedule, Solver
+from scorekit.typing import Schedule, Solver
 
 _SPELLINGS = {"uni_pc": "unipc", "dpmpp_2msde": "dpmpp_2m_sde", "dpmpp_3msde": "dpmpp_3m_sde"}
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {"unipc": {"coordinate": "flow"}}
 """Arguments whose default in a config is not that of the library."""
 _SIMPLE = (bool, int, float, str, tuple)
-_NUMBERS = (int, float, Number, ArrayLike)
 
 
 def config_name(name: str) -> str:
@@ -45,7 +45,7 @@ def _configurable(factory: Callable[..., Any], defaults: Mapping[str, Any]) -> C
     arguments = []
     for argument in inspect.signature(factory).parameters.values():
         required = argument.default is inspect.Parameter.empty
-        if argument.annotation in _NUMBERS if required else isinstance(argument.default, _SIMPLE):
+        if argument.name in bounds_of(factory) if required else isinstance(argument.default, _SIMPLE):
             default = defaults.get(argument.name, argument.default)
             arguments.append(argument.replace(kind=argument.KEYWORD_ONLY, default=default))
         elif required:

@@ -19,16 +19,19 @@ v is that of one example and its noise (training from scratch), of a teacher, gu
 s = t. At s = t every residual is ``u - v``: flow matching.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
+from scorekit.arguments import checked
 from scorekit.checks import check, check_like, check_per_example, check_positive
 from scorekit.flow_maps._checks import checked_steps
 from scorekit.flow_maps.maps import clock, transport
 from scorekit.process import perturb
 from scorekit.schedules import time_derivative
 from scorekit.schedules._derivatives import clip_to_interior
-from scorekit.solvers._coordinates import CoordinateName, check_coordinate, frame
+from scorekit.solvers._coordinates import frame
 from scorekit.trees import combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, FlowMap, Prediction, PyTree, Schedule
 
@@ -38,6 +41,7 @@ _LONGEST_STEP = 1.5  # in shortest lengths: between them and the next ones, whic
 _stop = jax.lax.stop_gradient
 
 
+@checked
 def eulerian_loss(
     flow_map: FlowMap,
     schedule: Schedule,
@@ -48,7 +52,7 @@ def eulerian_loss(
     *,
     velocity: Denoiser | None = None,
     tangent: Denoiser | None = None,
-    coordinate: CoordinateName = "flow",
+    coordinate: Literal["flow", "angle"] = "flow",
     warmup: ArrayLike = 1.0,
     normalise: ArrayLike | None = None,
 ) -> Array:
@@ -95,7 +99,6 @@ def eulerian_loss(
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447); Geng et al. 2025, "Improved mean flows"
     (https://arxiv.org/abs/2512.02012); Lu & Song 2024 (https://arxiv.org/abs/2410.11081).
     """
-    check_coordinate(coordinate, ("flow", "angle"))
     check(lambda r: (r >= 0) & (r <= 1), "in [0, 1]", warmup=warmup)
     if normalise is not None:
         check_positive(normalise=normalise)

@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import checked
 from scorekit.checks import check, check_between, check_finite, check_floating
 from scorekit.samplers._blocks import block_length, in_blocks
 from scorekit.samplers._dormand_prince import dormand_prince
 from scorekit.samplers._probability_flow import check_tolerances, probability_flow, raise_if_failed
-from scorekit.solvers._coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame
+from scorekit.solvers._coordinates import FiniteAtZeroNoise, frame
 from scorekit.trees import combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
@@ -67,6 +68,7 @@ class AdaptiveResult(NamedTuple):
         return self
 
 
+@checked
 def adaptive_ode(
     denoiser: Denoiser,
     schedule: Schedule,
@@ -78,7 +80,7 @@ def adaptive_ode(
     atol: ArrayLike = 1e-5,
     max_steps: int = 1000,
     save_at: ArrayLike | None = None,
-    coordinate: CoordinateName = "flow",
+    coordinate: FiniteAtZeroNoise = "flow",
     block_size: int | None = None,
 ) -> AdaptiveResult:
     """Solves the probability-flow ODE by Dormand and Prince's pair 5(4), with steps that adapt to the tolerance.
@@ -127,7 +129,7 @@ def adaptive_ode(
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456); Dormand & Prince 1980.
     """
     wide = jnp.result_type(jnp.float32, *jax.tree.leaves(x_init))
-    _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at, coordinate)
+    _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at)
     t_start, t_end = jnp.asarray(t_start, wide), jnp.asarray(t_end, wide)
     at = lambda t: frame(coordinate, schedule.alpha(t), schedule.sigma(t))
     first, last = at(t_start), at(t_end)
@@ -159,8 +161,7 @@ def adaptive_ode(
     return result.raise_if_failed()
 
 
-def _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at, coordinate) -> None:
-    check_coordinate(coordinate, FINITE_AT_ZERO_NOISE)
+def _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at) -> None:
     check_floating(x_init=x_init)
     check_finite(x_init=x_init)
     check_tolerances(wide, rtol, atol, max_steps)

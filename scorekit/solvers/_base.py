@@ -13,13 +13,13 @@ little but the network::
 ``solver.row(schedule, jnp.stack([s, t], axis=-1), 0)``.
 """
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count
+from scorekit.arguments import Count, NonNegativeInt, checked
 from scorekit.schedules._numerics import as_time
 from scorekit.solvers._coordinates import CoordinateName
 from scorekit.trees import combine, normal_like
@@ -62,7 +62,8 @@ class NoiseLevels(NamedTuple):
         return NoiseLevels(*(value[..., index] for value in self))
 
 
-def noise_levels(schedule: Schedule, times: ArrayLike, max_past: int | None = None) -> NoiseLevels:
+@checked
+def noise_levels(schedule: Schedule, times: ArrayLike, max_past: NonNegativeInt | None = None) -> NoiseLevels:
     """The schedule at these times.
 
     Args:
@@ -73,16 +74,11 @@ def noise_levels(schedule: Schedule, times: ArrayLike, max_past: int | None = No
     Returns:
       Times, alpha and sigma, shaped like the (padded) times.
 
-    Raises:
-      ValueError: if ``max_past`` is not an integer >= 0.
-
     >>> from scorekit.schedules import rectified_flow
     >>> noise_levels(rectified_flow(), 0.25).alpha
     Array(0.75, dtype=float32)
     """
     t = as_time(times)
-    if max_past is not None:
-        check_count(0, max_past=max_past)
     if max_past is not None and t.shape[-1] < 2 + max_past:
         oldest = jnp.broadcast_to(t[..., -1:], (*t.shape[:-1], 2 + max_past - t.shape[-1]))
         t = jnp.concatenate([t, oldest], axis=-1)
@@ -171,16 +167,9 @@ class SolverBase:
         raise NotImplementedError
 
 
-def check_order(largest: int, **named: int) -> None:
-    """Raises a ``ValueError`` that names an order that a solver does not have.
-
-    >>> check_order(3, order=5)
-    Traceback (most recent call last):
-    ValueError: order must be an integer from 1 to 3, got 5
-    """
-    for name, order in named.items():
-        if isinstance(order, bool) or not isinstance(order, int) or not 1 <= order <= largest:
-            raise ValueError(f"{name} must be an integer from 1 to {largest}, got {order!r}")
+Order: TypeAlias = Annotated[int, Count(1, 4)]
+"""The order of a multistep solver."""
+Order3: TypeAlias = Annotated[int, Count(1, 3)]
 
 
 class Row(NamedTuple):

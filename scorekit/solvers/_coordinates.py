@@ -20,7 +20,8 @@ from scorekit.typing import Array, ArrayLike
 
 CoordinateName: TypeAlias = Literal["flow", "angle", "sigma", "signal"]
 COORDINATES: tuple[CoordinateName, ...] = ("flow", "angle", "sigma", "signal")
-FINITE_AT_ZERO_NOISE: tuple[CoordinateName, ...] = ("flow", "angle", "sigma")
+FiniteAtZeroNoise: TypeAlias = Literal["flow", "angle", "sigma"]
+"""The coordinates in which a step may end at ``sigma = 0``."""
 
 
 class Frame(NamedTuple):
@@ -30,17 +31,6 @@ class Frame(NamedTuple):
     clock: Array
     signal: Array
     noise: Array
-
-
-def check_coordinate(name: str, allowed: tuple[str, ...] = COORDINATES) -> None:
-    """Raises a ``ValueError`` for a name that is not allowed.
-
-    >>> check_coordinate("log")
-    Traceback (most recent call last):
-    ValueError: coordinate must be one of ('flow', 'angle', 'sigma', 'signal'), got 'log'
-    """
-    if name not in allowed:
-        raise ValueError(f"coordinate must be one of {allowed}, got {name!r}")
 
 
 def frame(name: CoordinateName, alpha: ArrayLike, sigma: ArrayLike) -> Frame:

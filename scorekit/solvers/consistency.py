@@ -2,11 +2,10 @@
 
 import jax.numpy as jnp
 
-from scorekit.checks import check
+from scorekit.arguments import BelowOne
 from scorekit.solvers._base import LinearSolver, Row, noise_levels
 from scorekit.solvers._weights import noise_share
 from scorekit.trees import pytree_dataclass
-from scorekit.typing import ArrayLike
 
 __all__ = ["MultistepConsistency"]
 
@@ -23,10 +22,7 @@ class MultistepConsistency(LinearSolver):
     denoiser of a diffusion model, whose x0 is a mean and not a sample, no number of steps is.
 
     Attributes:
-      t_min: the end of the paths that the student was trained for, in [0, 1); grids end there.
-
-    Raises:
-      ValueError: for another ``t_min``.
+      t_min: the end of the paths that the student was trained for; grids end there.
 
     >>> MultistepConsistency().evals_per_step
     1
@@ -34,13 +30,10 @@ class MultistepConsistency(LinearSolver):
     Source: Song et al. 2023, alg. 1 (https://arxiv.org/abs/2303.01469).
     """
 
-    t_min: ArrayLike = 0.0
+    t_min: BelowOne = 0.0
     order = 0
     evals_per_step = 1
     stochastic = True
-
-    def __post_init__(self):
-        check(lambda t: (t >= 0) & (t < 1), "in [0, 1)", t_min=self.t_min)
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times)

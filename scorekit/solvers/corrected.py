@@ -1,15 +1,15 @@
 """Stochastic solvers that evaluate more than once a step: EDM's churn, Langevin correctors, annealed Langevin."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_at_least, check_count, check_positive
+from scorekit.arguments import Between, NonNegative, Positive, PositiveInt, checked
 from scorekit.schedules._numerics import sqrt
 from scorekit.solvers._base import SolverBase, noise_levels
-from scorekit.solvers._coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
+from scorekit.solvers._coordinates import FiniteAtZeroNoise
 from scorekit.solvers._weights import decay_of, noise_share
 from scorekit.solvers.ode import Heun
 from scorekit.solvers.sde import ReverseDiffusion
@@ -17,6 +17,8 @@ from scorekit.trees import combine, normal_like, pytree_dataclass, static, sum_p
 from scorekit.typing import Array, Number, PyTree
 
 __all__ = ["AnnealedLangevin", "PredictorCorrector", "StochasticHeun", "edm_stochastic"]
+
+NoiseMax: TypeAlias = Annotated[Number, Between(0, infinite=True)]
 
 
 @pytree_dataclass
@@ -28,14 +30,11 @@ class StochasticHeun(SolverBase):
     ``gamma = 0`` it is :class:`~scorekit.solvers.Heun` in the same coordinate.
 
     Attributes:
-      gamma: relative rise of the noise in each step, >= 0.
+      gamma: relative rise of the noise in each step.
       noise_min: lowest ``sigma / alpha`` at which noise is added.
       noise_max: highest ``sigma / alpha`` at which noise is added.
-      noise: standard deviation of the added noise, > 0; 1 keeps the marginals.
-      coordinate: of Heun: "sigma" (as published), "flow" or "angle".
-
-    Raises:
-      ValueError: for a number out of range or an unknown coordinate.
+      noise: standard deviation of the added noise; 1 keeps the marginals.
+      coordinate: clock of Heun's step; "sigma" as published.
 
     >>> StochasticHeun(gamma=0.1).evals_per_step
     2
@@ -43,21 +42,14 @@ class StochasticHeun(SolverBase):
     Source: Karras et al. 2022, alg. 2 (https://arxiv.org/abs/2206.00364).
     """
 
-    gamma: Number
-    noise_min: Number = 0.0
-    noise_max: Number = math.inf
-    noise: Number = 1.0
-    coordinate: CoordinateName = static(default="sigma")
+    gamma: NonNegative
+    noise_min: NonNegative = 0.0
+    noise_max: NoiseMax = math.inf
+    noise: Positive = 1.0
+    coordinate: FiniteAtZeroNoise = static(default="sigma")
     order = 1
     evals_per_step = 2
     stochastic = True
-
-    def __post_init__(self):
-        check_coordinate(self.coordinate, FINITE_AT_ZERO_NOISE)
-        check_at_least(0, gamma=self.gamma)
-        check_at_least(0, noise_min=self.noise_min)
-        check(lambda x: x >= 0, ">= 0", noise_max=self.noise_max)
-        check_positive(noise=self.noise)
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times)
@@ -79,14 +71,19 @@ class StochasticHeun(SolverBase):
         return Heun(coordinate=self.coordinate).step(None, state, raised, rows, denoiser)
 
 
+@checked
 def edm_stochastic(
-    num_steps: int, churn: Number = 40.0, noise_min: Number = 0.05, noise_max: Number = 50.0, noise: Number = 1.003
+    num_steps: PositiveInt,
+    churn: NonNegative = 40.0,
+    noise_min: NonNegative = 0.05,
+    noise_max: NoiseMax = 50.0,
+    noise: Positive = 1.003,
 ) -> StochasticHeun:
     """The stochastic sampler of EDM with the parameters of the paper: ``gamma = min(churn / num_steps, sqrt(2) - 1)``.
 
     Args:
       num_steps: steps of the grid.
-      churn: S_churn, the noise added over all steps, >= 0.
+      churn: S_churn, the noise added over all steps.
       noise_min: S_min (S_tmin), lowest ``sigma / alpha`` with churn.
       noise_max: S_max (S_tmax), highest ``sigma / alpha`` with churn.
       noise: S_noise, standard deviation of the noise, slightly above 1 to compensate for lost detail.
@@ -94,16 +91,11 @@ def edm_stochastic(
     Returns:
       The solver.
 
-    Raises:
-      ValueError: if ``num_steps`` is not an integer >= 1, ``churn < 0``, ``noise <= 0`` or a bound is negative.
-
     >>> edm_stochastic(100).gamma
     Array(0.4, dtype=float32)
 
     Source: Karras et al. 2022, alg. 2 and table 5 (https://arxiv.org/abs/2206.00364).
     """
-    check_count(num_steps=num_steps)
-    check_at_least(0, churn=churn)
     gamma = jnp.minimum(jnp.asarray(churn, float) / num_steps, math.sqrt(2.0) - 1.0)
     return StochasticHeun(gamma=gamma, noise_min=noise_min, noise_max=noise_max, noise=noise)
 
@@ -122,14 +114,11 @@ class PredictorCorrector(SolverBase):
 
     Attributes:
       predictor: any solver of this package.
-      corrector_steps: evaluations of the corrector in each step, at least 1.
-      snr: target ratio of signal to noise of a Langevin step, > 0.
+      corrector_steps: evaluations of the corrector in each step.
+      snr: target ratio of signal to noise of a Langevin step.
       norms: "expected", as above, or "batch_mean", the published code: means of ``|z|`` and ``|score|`` over the batch.
         The latter couples the examples of a batch: a result depends on its batch mates, and for few examples the law
         is biased as described.
-
-    Raises:
-      ValueError: if ``corrector_steps`` is not an integer >= 1, ``snr`` not > 0 or ``norms`` unknown.
 
     >>> PredictorCorrector(corrector_steps=2).evals_per_step
     3
@@ -138,17 +127,11 @@ class PredictorCorrector(SolverBase):
     """
 
     predictor: SolverBase = ReverseDiffusion()
-    corrector_steps: int = static(default=1)
-    snr: Number = 0.16
+    corrector_steps: PositiveInt = static(default=1)
+    snr: Positive = 0.16
     norms: Literal["expected", "batch_mean"] = static(default="expected")
     order = 1
     stochastic = True
-
-    def __post_init__(self):
-        check_count(corrector_steps=self.corrector_steps)
-        check_positive(snr=self.snr)
-        if self.norms not in ("expected", "batch_mean"):
-            raise ValueError(f"norms must be 'expected' or 'batch_mean', got {self.norms!r}")
 
     @property
     def max_past(self) -> int:
@@ -194,11 +177,8 @@ class AnnealedLangevin(SolverBase):
     level grow in number and shrink in size.
 
     Attributes:
-      steps: evaluations at each noise level, at least 1.
-      step_size: in units of ``sigma^2``, > 0 (NCSN: ``step_size * sigma_last^2 = epsilon / 2``).
-
-    Raises:
-      ValueError: if ``steps`` is not an integer >= 1 or ``step_size`` not > 0.
+      steps: evaluations at each noise level.
+      step_size: step in units of ``sigma^2`` (NCSN: ``step_size * sigma_last^2 = epsilon / 2``).
 
     >>> AnnealedLangevin(steps=10).evals_per_step
     10
@@ -206,14 +186,10 @@ class AnnealedLangevin(SolverBase):
     Source: Song & Ermon 2019 (https://arxiv.org/abs/1907.05600); the last denoising: Song & Ermon 2020.
     """
 
-    steps: int = static(default=5)
-    step_size: Number = 0.1
+    steps: PositiveInt = static(default=5)
+    step_size: Positive = 0.1
     order = 0
     stochastic = True
-
-    def __post_init__(self):
-        check_count(steps=self.steps)
-        check_positive(step_size=self.step_size)
 
     @property
     def evals_per_step(self) -> int:

@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_at_least
+from scorekit.arguments import NonNegative
 from scorekit.schedules._numerics import as_time, sqrt
 from scorekit.solvers._base import SolverBase
 from scorekit.trees import as_pytree, combine, pytree_dataclass, sum_per_example
-from scorekit.typing import Number, PyTree
+from scorekit.typing import PyTree
 
 __all__ = ["DPS"]
 
@@ -30,10 +30,7 @@ class DPS(SolverBase):
       observation: y, leaves ``(B, ...)``, or ``(...)`` for one of all examples.
       inner: the solver whose step is corrected; the residual is that of its first evaluation. The paper uses
         ``Ancestral()``.
-      step_size: zeta' >= 0, 0.1 to 1 in the paper for 1,000 steps; 0 is ``inner`` alone.
-
-    Raises:
-      ValueError: for a step size that is not finite and >= 0.
+      step_size: zeta', 0.1 to 1 in the paper for 1,000 steps; 0 is ``inner`` alone.
 
     >>> from scorekit import denoisers, densities, samplers, schedules, solvers
     >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(50)
@@ -49,11 +46,10 @@ class DPS(SolverBase):
     operator: Callable[[PyTree], PyTree]
     observation: PyTree
     inner: Any
-    step_size: Number = 1.0
+    step_size: NonNegative = 1.0
     order = 1
 
     def __post_init__(self):
-        check_at_least(0, step_size=self.step_size)
         object.__setattr__(self, "operator", as_pytree(self.operator))  # so that plain functions cross jit
 
     @property

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_between, check_count, check_positive, nan_unless
+from scorekit.arguments import Fraction, Positive, PositiveInt, checked
+from scorekit.checks import check, nan_unless
 from scorekit.schedules._variance_preserving import linear_vp
 from scorekit.solvers._grids import check_grid
 from scorekit.trees import is_traced
@@ -14,49 +15,50 @@ __all__ = ["check_grid", "karras", "matching", "quadratic", "uniform", "uniform_
 _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 
 
-def uniform(n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0) -> Array:
+@checked
+def uniform(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0) -> Array:
     """``n`` equal steps in t from ``t_max`` to ``t_min``.
 
     Args:
       n: number of steps.
-      t_max: the first time, in [0, 1].
-      t_min: the last time, in [0, 1].
+      t_max: first time.
+      t_min: last time.
 
     Returns:
       Decreasing times ``(n + 1,)``.
 
     Raises:
-      ValueError: for ``n < 1``, or times that do not decrease within [0, 1].
+      ValueError: for times that do not decrease.
 
     >>> uniform(2)
     Array([1. , 0.5, 0. ], dtype=float32)
     """
-    _check_ends(n, t_max, t_min)
+    _check_ends(t_max, t_min)
     return _valid(t_max, t_min, jnp.linspace(t_max, t_min, n + 1))
 
 
-def quadratic(n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0, *, power: ArrayLike = 2.0) -> Array:
+@checked
+def quadratic(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0, *, power: Positive = 2.0) -> Array:
     """Equal steps in ``t^(1/power)``: more of them near the data.
 
     Args:
       n: number of steps.
-      t_max: the first time.
-      t_min: the last time.
+      t_max: first time.
+      t_min: last time.
       power: 2 for the quadratic grid.
 
     Returns:
       Decreasing times ``(n + 1,)``.
 
     Raises:
-      ValueError: for ``n < 1``, ``power <= 0``, or times that do not decrease within [0, 1].
+      ValueError: for times that do not decrease.
 
     >>> quadratic(2)
     Array([1.  , 0.25, 0.  ], dtype=float32)
 
     Source: Song et al. 2020 (https://arxiv.org/abs/2010.02502).
     """
-    _check_ends(n, t_max, t_min)
-    check_positive(power=power)
+    _check_ends(t_max, t_min)
     return _valid(t_max, t_min, _quadratic(n, t_max, t_min, power))
 
 
@@ -96,8 +98,9 @@ def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
     return nan_unless(inside, jnp.clip(times, 0.0, 1.0))
 
 
+@checked
 def vp_quadratic(
-    schedule: Schedule, n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0, *, power: ArrayLike = 2.0
+    schedule: Schedule, n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0, *, power: Positive = 2.0
 ) -> Array:
     """The noise levels of :func:`quadratic` on ``linear_vp``, on any schedule: a good grid for the smooth solvers.
 
@@ -107,22 +110,21 @@ def vp_quadratic(
     Args:
       schedule: the schedule to step on.
       n: number of steps.
-      t_max: the first time.
-      t_min: the last time.
+      t_max: first time.
+      t_min: last time.
       power: 1 for steps equal in the t of ``linear_vp``; larger spends more steps at low noise.
 
     Returns:
       Decreasing times ``(n + 1,)``.
 
     Raises:
-      ValueError: for ``n < 1``, ``power <= 0``, or times that do not decrease within [0, 1].
+      ValueError: for times that do not decrease.
 
     >>> from scorekit.schedules import rectified_flow
     >>> [round(float(t), 2) for t in vp_quadratic(rectified_flow(), 3)]
     [1.0, 0.72, 0.27, 0.0]
     """
-    _check_ends(n, t_max, t_min)
-    check_positive(power=power)
+    _check_ends(t_max, t_min)
     vp, (t_max, t_min) = linear_vp(), jnp.asarray([t_max, t_min], float)
     log_snr = jnp.clip(schedule.log_snr(jnp.stack([t_max, t_min])), vp.log_snr(1.0), vp.log_snr(0.0))
     first, last = vp.time_at(log_snr)
@@ -130,11 +132,12 @@ def vp_quadratic(
     return _valid(t_max, t_min, jnp.clip(ts, t_min, t_max).at[0].set(t_max).at[-1].set(t_min))
 
 
+@checked
 def uniform_log_snr(
     schedule: Schedule,
-    n: int,
-    t_max: ArrayLike = 1.0 - 1e-3,
-    t_min: ArrayLike = 1e-3,
+    n: PositiveInt,
+    t_max: Fraction = 1.0 - 1e-3,
+    t_min: Fraction = 1e-3,
     *,
     to_zero: bool = True,
 ) -> Array:
@@ -145,7 +148,7 @@ def uniform_log_snr(
     Args:
       schedule: its log-SNR must be finite at both times.
       n: number of steps.
-      t_max: the first time.
+      t_max: first time.
       t_min: the last time before t = 0, or the last with ``to_zero=False``.
       to_zero: end at t = 0 instead of ``t_min``.
 
@@ -153,7 +156,7 @@ def uniform_log_snr(
       Decreasing times ``(n + 1,)``.
 
     Raises:
-      ValueError: for ``n < 1``, times that do not decrease within [0, 1], or an infinite log-SNR.
+      ValueError: for times that do not decrease, or an infinite log-SNR.
 
     >>> from scorekit.schedules import rectified_flow
     >>> uniform_log_snr(rectified_flow(), 3, t_max=0.75, t_min=0.25)
@@ -161,17 +164,18 @@ def uniform_log_snr(
 
     Source: Lu et al. 2022, step size schedule (https://arxiv.org/abs/2206.00927).
     """
-    first, last = _finite_ends(schedule, n, t_max, t_min)
+    first, last = _finite_ends(schedule, t_max, t_min)
     return _between(schedule, n, t_max, t_min, to_zero, lambda k: jnp.linspace(first, last, k + 1))
 
 
+@checked
 def karras(
     schedule: Schedule,
-    n: int,
-    t_max: ArrayLike = 1.0 - 1e-3,
-    t_min: ArrayLike = 1e-3,
+    n: PositiveInt,
+    t_max: Fraction = 1.0 - 1e-3,
+    t_min: Fraction = 1e-3,
     *,
-    rho: ArrayLike = 7.0,
+    rho: Positive = 7.0,
     to_zero: bool = True,
 ) -> Array:
     """Equal steps in ``(sigma / alpha)^(1/rho)``; with ``to_zero`` the last of the ``n`` steps goes on to t = 0.
@@ -179,7 +183,7 @@ def karras(
     Args:
       schedule: its log-SNR must be finite at both times.
       n: number of steps.
-      t_max: the first time.
+      t_max: first time.
       t_min: the last time before t = 0, or the last with ``to_zero=False``.
       rho: larger spends more steps at low noise.
       to_zero: end at t = 0 instead of ``t_min``.
@@ -188,7 +192,7 @@ def karras(
       Decreasing times ``(n + 1,)``.
 
     Raises:
-      ValueError: for ``n < 1``, times that do not decrease within [0, 1], an infinite log-SNR, or ``rho <= 0``.
+      ValueError: for times that do not decrease, or an infinite log-SNR.
 
     >>> from scorekit.schedules import edm
     >>> karras(edm(), 2, 1.0, 0.0, to_zero=False).round(4)
@@ -196,8 +200,7 @@ def karras(
 
     Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
     """
-    check_positive(rho=rho)
-    first, last = (jnp.exp(-0.5 * end / rho) for end in _finite_ends(schedule, n, t_max, t_min))
+    first, last = (jnp.exp(-0.5 * end / rho) for end in _finite_ends(schedule, t_max, t_min))
     log_snrs = lambda k: -2.0 * rho * jnp.log(jnp.linspace(first, last, k + 1))
     return _between(schedule, n, t_max, t_min, to_zero, log_snrs)
 
@@ -211,9 +214,7 @@ def _between(schedule, n, t_max, t_min, to_zero, log_snrs):
     return jnp.concatenate([times, jnp.zeros_like(times[:1])]) if to_zero else times
 
 
-def _check_ends(n: int, t_max: ArrayLike, t_min: ArrayLike) -> None:
-    check_count(n=n)
-    check_between(0, 1, t_max=t_max, t_min=t_min)
+def _check_ends(t_max: ArrayLike, t_min: ArrayLike) -> None:
     if not is_traced(t_max):
         check(lambda t: t < t_max, f"< t_max = {t_max}", t_min=t_min)
 
@@ -226,8 +227,8 @@ def _valid(t_max: ArrayLike, t_min: ArrayLike, ts: Array) -> Array:
     return nan_unless((t_min >= 0) & (t_min < t_max) & (t_max <= 1), ts)
 
 
-def _finite_ends(schedule: Schedule, n: int, t_max: ArrayLike, t_min: ArrayLike) -> tuple[Array, Array]:
-    _check_ends(n, t_max, t_min)
+def _finite_ends(schedule: Schedule, t_max: ArrayLike, t_min: ArrayLike) -> tuple[Array, Array]:
+    _check_ends(t_max, t_min)
     ends = schedule.log_snr(t_max), schedule.log_snr(t_min)
     for name, t, end in zip(("t_max", "t_min"), (t_max, t_min), ends, strict=True):
         if not is_traced(end) and not np.isfinite(end):

@@ -9,11 +9,11 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.solvers._base import check_order, noise_levels
-from scorekit.solvers._coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate
+from scorekit.arguments import checked
+from scorekit.solvers._base import Order, noise_levels
+from scorekit.solvers._coordinates import CoordinateName, FiniteAtZeroNoise
 from scorekit.solvers._multistep import Multistep
 from scorekit.solvers._weights import (
-    Variable,
     available,
     first_order,
     gain,
@@ -45,11 +45,8 @@ class AdamsBashforth(Multistep):
     is linear multistep (LMS, PLMS).
 
     Attributes:
-      order: 1 to 4; 3 by default.
-      coordinate: "flow", "angle" or "sigma".
-
-    Raises:
-      ValueError: for another order or coordinate.
+      order: number of slopes in the polynomial.
+      coordinate: clock of the polynomial.
 
     >>> AdamsBashforth(order=2).order
     2
@@ -57,19 +54,16 @@ class AdamsBashforth(Multistep):
     Source: Hairer, Norsett & Wanner 1993, sec. III.5; Katherine Crowson's LMS sampler for "sigma".
     """
 
-    order: int = static(default=3)
-    coordinate: CoordinateName = static(default="flow")
-
-    def __post_init__(self):
-        check_order(4, order=self.order)
-        check_coordinate(self.coordinate, FINITE_AT_ZERO_NOISE)
+    order: Order = static(default=3)
+    coordinate: FiniteAtZeroNoise = static(default="flow")
 
 
-def linear_multistep(order: int = 4) -> AdamsBashforth:
+@checked
+def linear_multistep(order: Order = 4) -> AdamsBashforth:
     """Linear multistep in ``sigma / alpha`` (LMS): :class:`AdamsBashforth` with ``coordinate="sigma"``.
 
     Args:
-      order: 1 to 4.
+      order: number of slopes in a step.
 
     Returns:
       The solver.
@@ -91,12 +85,9 @@ class ExponentialAdamsBashforth(Multistep):
     DPM-Solver++; in eps and polynomial in t it is tAB-DEIS, in log-SNR the usual "DEIS" of other packages.
 
     Attributes:
-      order: 1 to 4.
-      prediction: "x0" or "eps".
-      variable: the variable of the polynomial, "log_snr" or "t".
-
-    Raises:
-      ValueError: for another order, prediction or variable.
+      order: number of values in the polynomial.
+      prediction: value that the polynomial goes through.
+      variable: variable of the polynomial.
 
     >>> ExponentialAdamsBashforth(order=3, prediction="eps").order
     3
@@ -105,29 +96,23 @@ class ExponentialAdamsBashforth(Multistep):
     (https://arxiv.org/abs/2211.01095).
     """
 
-    order: int = static(default=3)
+    order: Order = static(default=3)
     prediction: Literal["x0", "eps"] = static(default="eps")
-    variable: Variable = static(default="log_snr")
-
-    def __post_init__(self):
-        check_order(4, order=self.order)
-        if self.prediction not in ("x0", "eps"):
-            raise ValueError(f"prediction must be 'x0' or 'eps', got {self.prediction!r}")
-        if self.variable not in ("log_snr", "t"):
-            raise ValueError(f"variable must be 'log_snr' or 't', got {self.variable!r}")
+    variable: Literal["log_snr", "t"] = static(default="log_snr")
 
     @property
     def coordinate(self) -> CoordinateName:
         return "signal" if self.prediction == "x0" else "sigma"
 
 
-def deis(order: int = 3) -> ExponentialAdamsBashforth:
+@checked
+def deis(order: Order = 3) -> ExponentialAdamsBashforth:
     """tAB-DEIS: exponential Adams-Bashforth in eps, polynomial in t.
 
     ``x_s = (alpha_s / alpha_t) x_t + alpha_s int p(t) d(sigma / alpha)``, p the polynomial in t through the last eps.
 
     Args:
-      order: 1 to 4.
+      order: number of slopes in a step.
 
     Returns:
       The solver.
@@ -203,10 +188,7 @@ class IPNDM(Multistep):
     a grid uniform in sigma / alpha; on any other smooth grid it is second order.
 
     Attributes:
-      order: 1 to 4.
-
-    Raises:
-      ValueError: for another order.
+      order: number of slopes in a step.
 
     >>> IPNDM().order
     4
@@ -215,11 +197,8 @@ class IPNDM(Multistep):
     (https://arxiv.org/abs/2202.09778).
     """
 
-    order: int = static(default=4)
+    order: Order = static(default=4)
     coordinate = "sigma"
-
-    def __post_init__(self):
-        check_order(4, order=self.order)
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times, self.max_past)

@@ -6,14 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.schedules._numerics import as_time
-from scorekit.solvers._base import (
-    LinearSolver,
-    NoiseLevels,
-    Row,
-    check_order,
-    noise_levels,
-)
-from scorekit.solvers._coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame, log_snr_at
+from scorekit.solvers._base import LinearSolver, NoiseLevels, Order3, Row, noise_levels
+from scorekit.solvers._coordinates import CoordinateName, FiniteAtZeroNoise, frame, log_snr_at
 from scorekit.solvers._multi_stage import MultiStage
 from scorekit.solvers._weights import exponential, first_order, gain, half_log_snr, with_slopes
 from scorekit.trees import pytree_dataclass, static
@@ -52,9 +46,6 @@ class _RungeKutta(MultiStage):
     """An explicit Runge-Kutta step in a coordinate; a step with a stage at ``sigma = 0`` is an Euler step."""
 
     tableau: ClassVar[str]
-
-    def __post_init__(self):
-        check_coordinate(self.coordinate, FINITE_AT_ZERO_NOISE)
 
     @property
     def evals_per_step(self) -> int:
@@ -96,10 +87,7 @@ class Heun(_RungeKutta):
     order, as does, in the "sigma" coordinate, one that starts at ``alpha = 0``.
 
     Attributes:
-      coordinate: "flow" (finite at both ends, better at few steps), "angle" or "sigma" (EDM).
-
-    Raises:
-      ValueError: for another coordinate.
+      coordinate: clock of the step; "flow" is finite at both ends and better at few steps, "sigma" is EDM's.
 
     >>> Heun().evals_per_step
     2
@@ -107,7 +95,7 @@ class Heun(_RungeKutta):
     Source: Karras et al. 2022, alg. 1 (https://arxiv.org/abs/2206.00364), in the coordinate of choice.
     """
 
-    coordinate: CoordinateName = static(default="flow")
+    coordinate: FiniteAtZeroNoise = static(default="flow")
     order = 2
     tableau = "heun"
 
@@ -120,10 +108,7 @@ class Midpoint(_RungeKutta):
     u_t``.
 
     Attributes:
-      coordinate: "flow", "angle" or "sigma".
-
-    Raises:
-      ValueError: for another coordinate.
+      coordinate: clock of the step.
 
     >>> Midpoint().order
     2
@@ -131,7 +116,7 @@ class Midpoint(_RungeKutta):
     Source: Hairer, Norsett & Wanner 1993.
     """
 
-    coordinate: CoordinateName = static(default="flow")
+    coordinate: FiniteAtZeroNoise = static(default="flow")
     order = 2
     tableau = "midpoint"
 
@@ -143,10 +128,7 @@ class RK4(_RungeKutta):
     ``y_s = y_t + (tau_s - tau_t) (u_1 + 2 u_2 + 2 u_3 + u_4) / 6``, two slopes half-way and one at the end.
 
     Attributes:
-      coordinate: "flow", "angle" or "sigma".
-
-    Raises:
-      ValueError: for another coordinate.
+      coordinate: clock of the step.
 
     >>> RK4().evals_per_step
     4
@@ -154,7 +136,7 @@ class RK4(_RungeKutta):
     Source: Hairer, Norsett & Wanner 1993.
     """
 
-    coordinate: CoordinateName = static(default="flow")
+    coordinate: FiniteAtZeroNoise = static(default="flow")
     order = 4
     tableau = "rk4"
 
@@ -167,11 +149,8 @@ class DPMSolver(MultiStage):
     ``alpha = 0`` or to ``sigma = 0`` is first order.
 
     Attributes:
-      order: 1, 2 or 3.
+      order: order, and evaluations, of a step.
       prediction: "x0" for DPM-Solver++(1S, 2S, 3S), "eps" for DPM-Solver-1, -2, -3.
-
-    Raises:
-      ValueError: for another order or prediction.
 
     >>> DPMSolver(order=3).evals_per_step
     3
@@ -180,13 +159,8 @@ class DPMSolver(MultiStage):
     (https://arxiv.org/abs/2211.01095).
     """
 
-    order: int = static(default=2)
+    order: Order3 = static(default=2)
     prediction: Literal["x0", "eps"] = static(default="x0")
-
-    def __post_init__(self):
-        check_order(3, order=self.order)
-        if self.prediction not in ("x0", "eps"):
-            raise ValueError(f"prediction must be 'x0' or 'eps', got {self.prediction!r}")
 
     @property
     def coordinate(self) -> CoordinateName:

@@ -5,10 +5,10 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_at_least, check_between
+from scorekit.arguments import Fraction, NonNegative, checked
 from scorekit.process import diffusion_squared, drift
 from scorekit.schedules._numerics import sqrt
-from scorekit.solvers._base import LinearSolver, Row, check_order, noise_levels
+from scorekit.solvers._base import LinearSolver, Order, Row, noise_levels
 from scorekit.solvers._coordinates import CoordinateName
 from scorekit.solvers._multistep import Multistep
 from scorekit.solvers._weights import (
@@ -25,7 +25,6 @@ from scorekit.solvers._weights import (
 )
 from scorekit.solvers.ode import Euler
 from scorekit.trees import is_traced, pytree_dataclass, static
-from scorekit.typing import ArrayLike
 
 __all__ = ["Ancestral", "DPMSolverPP2MSDE", "DPMSolverPP3MSDE", "EulerMaruyama", "ReverseDiffusion", "SASolver", "ddim"]
 
@@ -38,10 +37,7 @@ class Ancestral(LinearSolver):
     noise is added by a step to ``sigma = 0``. For a variance-exploding schedule this is SMLD's ancestral sampler.
 
     Attributes:
-      eta: share of fresh noise in [0, 1].
-
-    Raises:
-      ValueError: for eta outside [0, 1].
+      eta: fraction of fresh noise.
 
     >>> Ancestral().stochastic
     True
@@ -50,13 +46,10 @@ class Ancestral(LinearSolver):
     (https://arxiv.org/abs/2010.02502).
     """
 
-    eta: ArrayLike = 1.0
+    eta: Fraction = 1.0
     order = 1
     evals_per_step = 1
     stochastic = True
-
-    def __post_init__(self):
-        check_between(0, 1, eta=self.eta)
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times)
@@ -65,26 +58,23 @@ class Ancestral(LinearSolver):
         return Row(t.t, x0=s.alpha, eps=s.sigma * noise_share(share), std=s.sigma * share)
 
 
-def ddim(eta: ArrayLike = 0.0) -> Euler | Ancestral:
+@checked
+def ddim(eta: Fraction = 0.0) -> Euler | Ancestral:
     """DDIM(eta): :class:`~scorekit.solvers.Euler`, which draws nothing, for eta = 0, else :class:`Ancestral`.
 
     ``x_s = alpha_s x0 + sqrt(sigma_s^2 - std^2) eps + std z`` with ``std = eta`` times that of the posterior.
 
     Args:
-      eta: 0 for the deterministic step, 1 for the ancestral one; in [0, 1].
+      eta: 0 for the deterministic step, 1 for the ancestral one.
 
     Returns:
       The solver; :class:`Ancestral` for a traced eta.
-
-    Raises:
-      ValueError: if eta is outside [0, 1].
 
     >>> ddim(0.0)
     Euler()
 
     Source: Song et al. 2020, eq. 16 (https://arxiv.org/abs/2010.02502).
     """
-    check_between(0, 1, eta=eta)
     if not is_traced(eta) and np.all(np.asarray(eta) == 0):
         return Euler()
     return Ancestral(eta=eta)
@@ -100,10 +90,7 @@ class EulerMaruyama(LinearSolver):
     ``sigma = 0`` returns the clean estimate. :class:`Ancestral` has no such limits.
 
     Attributes:
-      clock: "t" or "log_snr".
-
-    Raises:
-      ValueError: for another clock.
+      clock: variable of the step.
 
     >>> EulerMaruyama().order
     1
@@ -115,10 +102,6 @@ class EulerMaruyama(LinearSolver):
     order = 1
     evals_per_step = 1
     stochastic = True
-
-    def __post_init__(self):
-        if self.clock not in ("t", "log_snr"):
-            raise ValueError(f"clock must be 't' or 'log_snr', got {self.clock!r}")
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times)
@@ -178,10 +161,7 @@ class _ExponentialSDE(Multistep):
 
     stochastic = True
     coordinate: CoordinateName = "signal"
-    eta: ArrayLike
-
-    def __post_init__(self):
-        check_at_least(0, eta=self.eta)
+    eta: NonNegative
 
     def _history_weights(self, h, z, valid, gain, amplitude, rate):
         """The weights of the earlier values of x0, ``(..., m)``."""
@@ -209,10 +189,7 @@ class DPMSolverPP2MSDE(_ExponentialSDE):
     The order is the weak order on Gaussian data.
 
     Attributes:
-      eta: 0 is the ODE, 1 the reverse SDE; >= 0.
-
-    Raises:
-      ValueError: for an eta that is not finite and >= 0.
+      eta: 0 is the ODE, 1 the reverse SDE.
 
     >>> DPMSolverPP2MSDE().stochastic
     True
@@ -220,7 +197,7 @@ class DPMSolverPP2MSDE(_ExponentialSDE):
     Source: Lu et al. 2022 (https://arxiv.org/abs/2211.01095).
     """
 
-    eta: ArrayLike = 1.0
+    eta: NonNegative = 1.0
     order = 2
 
     @property
@@ -238,10 +215,7 @@ class DPMSolverPP3MSDE(_ExponentialSDE):
     The order is the weak order on Gaussian data.
 
     Attributes:
-      eta: 0 is the ODE, 1 the reverse SDE; >= 0.
-
-    Raises:
-      ValueError: for an eta that is not finite and >= 0.
+      eta: 0 is the ODE, 1 the reverse SDE.
 
     >>> DPMSolverPP3MSDE().evals_per_step
     1
@@ -249,7 +223,7 @@ class DPMSolverPP3MSDE(_ExponentialSDE):
     Source: k-diffusion, ``sample_dpmpp_3m_sde``.
     """
 
-    eta: ArrayLike = 1.0
+    eta: NonNegative = 1.0
     order = 2
 
     @property
@@ -270,10 +244,7 @@ class SASolver(_ExponentialSDE):
 
     Attributes:
       eta: 0 is the ODE, 1 the reverse SDE (``tau^2`` of the paper).
-      steps: 1 to 4 values of x0 in the polynomial.
-
-    Raises:
-      ValueError: for another number of steps, or for an eta that is not finite and >= 0.
+      steps: number of values of x0 in the polynomial.
 
     >>> SASolver(steps=3).max_past
     2
@@ -281,12 +252,8 @@ class SASolver(_ExponentialSDE):
     Source: Xue et al. 2023 (https://arxiv.org/abs/2305.14267).
     """
 
-    eta: ArrayLike = 1.0
-    steps: int = static(default=2)
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_order(4, steps=self.steps)
+    eta: NonNegative = 1.0
+    steps: Order = static(default=2)
 
     @property
     def order(self) -> int:

@@ -1,13 +1,13 @@
 """UniPC: a multistep predictor and a corrector that costs no evaluation."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.solvers._base import Row, SolverBase, check_order, noise_levels, slope
-from scorekit.solvers._coordinates import CoordinateName, check_coordinate, frame
+from scorekit.solvers._base import Order3, Row, SolverBase, noise_levels, slope
+from scorekit.solvers._coordinates import frame
 from scorekit.solvers._weights import available, gain, slope_weights
 from scorekit.trees import combine, pytree_dataclass, static, where
 from scorekit.typing import Array
@@ -35,11 +35,8 @@ class UniPC(SolverBase):
     Adams-Bashforth-Moulton on the velocity.
 
     Attributes:
-      predictor: 1, 2 or 3 slopes in the predictor; the "order" of other packages.
-      coordinate: "signal" or "flow".
-
-    Raises:
-      ValueError: for another number or coordinate.
+      predictor: number of slopes in the predictor; the "order" of other packages.
+      coordinate: clock of the step.
 
     >>> UniPC(predictor=2).order
     3
@@ -47,14 +44,10 @@ class UniPC(SolverBase):
     Source: Zhao et al. 2023 (https://arxiv.org/abs/2302.04867).
     """
 
-    predictor: int = static(default=2)
-    coordinate: CoordinateName = static(default="signal")
+    predictor: Order3 = static(default=2)
+    coordinate: Literal["signal", "flow"] = static(default="signal")
     evals_per_step = 1
     stochastic = False
-
-    def __post_init__(self):
-        check_order(3, predictor=self.predictor)
-        check_coordinate(self.coordinate, ("signal", "flow"))
 
     @property
     def order(self) -> int:

@@ -1,0 +1,337 @@
+"""Bounds of arguments: declared in the annotation, checked when the function is called.
+
+A bound is metadata of ``Annotated``; one that is used more than once is a named alias::
+
+    @checked
+    def shrink(x: Array, rate: Fraction, steps: PositiveInt = 1) -> Array: ...
+
+:func:`checked` reads the annotations of a function once, and :func:`~scorekit.trees.pytree_dataclass` those of a class;
+a ``Literal`` is a bound as well. Concrete values are checked, every element of an array; tracers pass a
+:class:`Between` and nothing else, since counts and names decide shapes and code. Defaults are not checked by the call.
+Relations between arguments stay in the function.
+"""
+
+import dataclasses
+import functools
+import inspect
+import math
+import operator
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
+
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from scorekit.typing import Number
+
+__all__ = [
+    "AboveZero",
+    "BelowOne",
+    "Between",
+    "Bound",
+    "Count",
+    "Each",
+    "Finite",
+    "Fraction",
+    "NonNegative",
+    "NonNegativeInt",
+    "OneOf",
+    "Positive",
+    "PositiveInt",
+    "bounds_of",
+    "checked",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Bound:
+    """The values that an argument may have: subclasses say in words which, and name some outside and some inside."""
+
+    kind: ClassVar[type] = float
+    """The type of a field of a config with this bound."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether a concrete value is allowed."""
+        raise NotImplementedError
+
+    def check(self, name: str, value: Any) -> None:
+        """Raises a ``ValueError`` that names the argument, its value and what is allowed.
+
+        >>> Count(2).check("steps", 1)
+        Traceback (most recent call last):
+        ValueError: steps must be an integer >= 2, got 1
+        """
+        if isinstance(value, Tracer) or not self.allows(value):
+            raise ValueError(f"{name} must be {self}, got {value!r}")
+
+    def outside(self) -> tuple:
+        """Values that are not allowed, near each end and of other types."""
+        raise NotImplementedError
+
+    def inside(self) -> tuple:
+        """Allowed values, near each end."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Between(Bound):
+    """Real numbers from ``low`` to ``high``, or arrays of them, never empty; finite, unless ``infinite``.
+
+    Attributes:
+      low: smallest value.
+      high: largest value.
+      open: the ends that are excluded: "", "low", "high" or "both".
+      infinite: whether an infinity within the ends is allowed.
+      scalar: whether one number is needed; otherwise an array passes, so that the argument may be mapped over.
+
+    >>> print(Between(0, 1, "low"), Between(low=0), Between(low=0).allows(np.array([1.0, -1.0])))
+    in (0, 1] finite and >= 0 False
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    open: str = ""
+    infinite: bool = False
+    scalar: bool = False
+
+    def holds(self, x: Any) -> Any:
+        """Elementwise, whether numbers are within the bound; traced or concrete, as ``nan_unless`` takes it."""
+        above = x > self.low if self.open in ("low", "both") else x >= self.low
+        below = x < self.high if self.open in ("high", "both") else x <= self.high
+        return above & below if self.infinite else above & below & (abs(x) < math.inf)
+
+    def allows(self, value: Any) -> bool:
+        if type(value) is float or type(value) is int:
+            return bool(self.holds(value))
+        try:
+            array = np.asarray(value)
+        except ValueError:  # ragged
+            return False
+        real = jnp.issubdtype(array.dtype, np.floating) or jnp.issubdtype(array.dtype, np.integer)
+        return bool(real and array.size and np.all(self.holds(array)))
+
+    def check(self, name: str, value: Any) -> None:
+        if self.scalar and (shape := np.shape(value)) != ():
+            raise ValueError(f"{name} must be a scalar, got shape {shape}")
+        if not isinstance(value, Tracer) and not self.allows(value):
+            raise ValueError(f"{name} must be {self}, got {value if _is_numeric(value) else repr(value)}")
+
+    def __str__(self) -> str:
+        opening, closing = "[("[self.open in ("low", "both")], "])"[self.open in ("high", "both")]
+        if self.low > -math.inf and self.high < math.inf:
+            return f"in {opening}{self.low:g}, {self.high:g}{closing}"
+        finite = [] if self.infinite else ["finite"]
+        low = [f"{'>' if opening == '(' else '>='} {self.low:g}"] if self.low > -math.inf else []
+        high = [f"{'<' if closing == ')' else '<='} {self.high:g}"] if self.high < math.inf else []
+        return " and ".join(finite + low + high) or "a number"
+
+    def outside(self) -> tuple:
+        beyond = [self.low - 0.1] * (self.low > -math.inf) + [self.high + 0.1] * (self.high < math.inf)
+        ends = [self.low] * (self.open in ("low", "both")) + [self.high] * (self.open in ("high", "both"))
+        infinities = () if self.infinite else (math.inf, -math.inf)
+        return (*beyond, *(end for end in ends if abs(end) < math.inf), *infinities, math.nan, "a", None, 1j)
+
+    def inside(self) -> tuple:
+        span = self.high - self.low
+        low = self.low + 1e-3 * min(span, 1.0) * (self.open in ("low", "both"))
+        high = self.high - 1e-3 * min(span, 1.0) * (self.open in ("high", "both"))
+        middle = low + 0.5 * span if abs(low) < math.inf > span else low + 1.0
+        return tuple(float(x) for x in dict.fromkeys((low, middle, high)) if abs(x) < math.inf) or (-1.5, 0.0, 1.5)
+
+
+def _is_numeric(value: Any) -> bool:
+    return isinstance(value, int | float | complex) or hasattr(value, "dtype")
+
+
+@dataclasses.dataclass(frozen=True)
+class Count(Bound):
+    """Integers from ``low`` to ``high``; neither a float nor a boolean nor a tracer is one.
+
+    >>> print(Count(0), "or", Count(1, 3), Count().allows(True))
+    an integer >= 0 or an integer from 1 to 3 False
+    """
+
+    low: int = 1
+    high: int | None = None
+    kind = int
+
+    def allows(self, value: Any) -> bool:
+        if isinstance(value, bool | np.bool_):
+            return False
+        try:
+            number = operator.index(value)
+        except TypeError:
+            return False
+        return self.low <= number and (self.high is None or number <= self.high)
+
+    def __str__(self) -> str:
+        return f"an integer >= {self.low}" if self.high is None else f"an integer from {self.low} to {self.high}"
+
+    def outside(self) -> tuple:
+        above = () if self.high is None else (self.high + 1,)
+        return (self.low - 1, *above, self.low + 0.5, True, "3", None)
+
+    def inside(self) -> tuple:
+        return (self.low, self.low + 1 if self.high is None else self.high)
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class OneOf(Bound):
+    """One of a few values, as a ``Literal`` says.
+
+    >>> print(OneOf("t", "log_snr"))
+    't' or 'log_snr'
+    """
+
+    values: tuple
+    kind = str
+
+    def __init__(self, *values: Any):
+        object.__setattr__(self, "values", values)
+
+    def allows(self, value: Any) -> bool:
+        return any(type(value) is type(one) and value == one for one in self.values)
+
+    def __str__(self) -> str:
+        return " or ".join(map(repr, self.values)) if len(self.values) < 3 else f"one of {self.values}"
+
+    def outside(self) -> tuple:
+        return ("no such name", None)
+
+    def inside(self) -> tuple:
+        return self.values
+
+
+@dataclasses.dataclass(frozen=True)
+class Each(Bound):
+    """A tuple or list of at least ``least`` items, each within a bound.
+
+    >>> print(Each(Count(), least=1))
+    a sequence of at least 1, each an integer >= 1
+    """
+
+    item: Bound
+    least: int = 0
+    kind = tuple
+
+    def allows(self, value: Any) -> bool:
+        is_sequence = isinstance(value, tuple | list)
+        passes = lambda item: (isinstance(item, Tracer) and isinstance(self.item, Between)) or self.item.allows(item)
+        return is_sequence and len(value) >= self.least and all(map(passes, value))
+
+    def __str__(self) -> str:
+        return f"a sequence{f' of at least {self.least}' if self.least else ''}, each {self.item}"
+
+    def outside(self) -> tuple:
+        some = self.item.inside()[:1] * max(self.least - 1, 0)
+        return (*([some] if self.least else []), *((*some, wrong) for wrong in self.item.outside()), "a", None)
+
+    def inside(self) -> tuple:
+        return (self.item.inside()[:1] * max(self.least, 1),)
+
+
+Finite: TypeAlias = Annotated[Number, Between()]
+Positive: TypeAlias = Annotated[Number, Between(0, open="low")]
+NonNegative: TypeAlias = Annotated[Number, Between(0)]
+Fraction: TypeAlias = Annotated[Number, Between(0, 1)]
+BelowOne: TypeAlias = Annotated[Number, Between(0, 1, "high")]
+AboveZero: TypeAlias = Annotated[Number, Between(0, 1, "low")]
+PositiveInt: TypeAlias = Annotated[int, Count(1)]
+NonNegativeInt: TypeAlias = Annotated[int, Count(0)]
+
+
+class Bounded(NamedTuple):
+    """The bound of an argument, and the other values that pass: ``None``, a function."""
+
+    bound: Bound
+    optional: bool
+    callable: bool
+
+    def check(self, name: str, value: Any) -> None:
+        if not (self.optional and value is None) and not (self.callable and callable(value)):
+            self.bound.check(name, value)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """The members of a union, itself perhaps within ``Annotated``; each with the metadata that it has."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        for part in get_args(annotation):
+            yield from _parts(part)
+    else:
+        yield annotation
+        if get_origin(annotation) is Annotated:
+            yield from _parts(get_args(annotation)[0])
+
+
+def _bounded(annotation: Any) -> Bounded | None:
+    parts = list(_parts(annotation))
+    found = [m for part in parts for m in getattr(part, "__metadata__", ()) if isinstance(m, Bound)]
+    found += [OneOf(*get_args(part)) for part in parts if get_origin(part) is Literal]
+    takes_functions = any(get_origin(part) is Callable or part is Callable for part in parts)
+    return Bounded(found[0], type(None) in parts, takes_functions) if found else None
+
+
+def bounds_of(function: Callable) -> Mapping[str, Bounded]:
+    """The bounds in the annotations of a function, or of a class, by argument.
+
+    Args:
+      function: the function or class.
+
+    Returns:
+      For each argument that has one: the bound, whether None passes, whether a function passes.
+
+    >>> def shrink(x: Array, rate: Fraction | None = None): ...
+    >>> bounds_of(shrink)["rate"].bound == Between(0, 1), bounds_of(shrink)["rate"].optional
+    (True, True)
+    """
+    names = inspect.signature(function).parameters
+    return {name: found for name, each in names.items() if (found := _bounded(each.annotation)) is not None}
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Checks the arguments of ``function`` against the bounds in its annotations before each call.
+
+    Args:
+      function: a function with bounds in its annotations.
+
+    Returns:
+      A function of the same signature, whose defaults are not checked.
+
+    >>> @checked
+    ... def shrink(x: Number, rate: Fraction = 0.5):
+    ...     return x * rate
+    >>> shrink(1.0, rate=1.5)
+    Traceback (most recent call last):
+    ValueError: rate must be in [0, 1], got 1.5
+    """
+    positional = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    position_of = {name: position for position, name in enumerate(positional)}
+    plan = tuple((name, position_of.get(name, math.inf), bounded) for name, bounded in bounds_of(function).items())
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = len(args)
+        for name, position, bounded in plan:
+            if name in kwargs:
+                bounded.check(name, kwargs[name])
+            elif position < given:
+                bounded.check(name, args[position])
+        return function(*args, **kwargs)
+
+    return call
