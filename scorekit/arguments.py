@@ -40,18 +40,24 @@ from scorekit.typing import Number
 
 __all__ = [
     "AboveZero",
+    "AboveZeroScalar",
     "BelowOne",
+    "BelowOneScalar",
     "Between",
     "Bound",
     "Count",
     "Each",
     "Finite",
+    "FiniteScalar",
     "Fraction",
+    "FractionScalar",
     "NonNegative",
     "NonNegativeInt",
+    "NonNegativeScalar",
     "OneOf",
     "Positive",
     "PositiveInt",
+    "PositiveScalar",
     "bounds_of",
     "checked",
 ]
@@ -252,6 +258,12 @@ NonNegative: TypeAlias = Annotated[Number, Between(0)]
 Fraction: TypeAlias = Annotated[Number, Between(0, 1)]
 BelowOne: TypeAlias = Annotated[Number, Between(0, 1, "high")]
 AboveZero: TypeAlias = Annotated[Number, Between(0, 1, "low")]
+FiniteScalar: TypeAlias = Annotated[Number, Between(scalar=True)]
+PositiveScalar: TypeAlias = Annotated[Number, Between(0, open="low", scalar=True)]
+NonNegativeScalar: TypeAlias = Annotated[Number, Between(0, scalar=True)]
+FractionScalar: TypeAlias = Annotated[Number, Between(0, 1, scalar=True)]
+BelowOneScalar: TypeAlias = Annotated[Number, Between(0, 1, "high", scalar=True)]
+AboveZeroScalar: TypeAlias = Annotated[Number, Between(0, 1, "low", scalar=True)]
 PositiveInt: TypeAlias = Annotated[int, Count(1)]
 NonNegativeInt: TypeAlias = Annotated[int, Count(0)]
 
