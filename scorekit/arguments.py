@@ -308,7 +308,7 @@ def bounds_of(function: Callable) -> Mapping[str, Bounded]:
     Returns:
       For each argument that has one: the bound, whether None passes, whether a function passes.
 
-    >>> def shrink(x: Array, rate: Fraction | None = None): ...
+    >>> def shrink(x, rate: Fraction | None = None): ...
     >>> bounds_of(shrink)["rate"].bound == Between(0, 1), bounds_of(shrink)["rate"].optional
     (True, True)
     """
