@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_axes, check_count, check_finite, check_positive, check_scalar, check_shape
+from scorekit.arguments import Finite, PositiveInt, checked
+from scorekit.checks import check, check_axes, check_finite, check_positive, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
@@ -110,7 +111,8 @@ class RandomField:
         return jnp.asarray(after.mean) + self._filter(x - before.mean, jnp.sqrt(after.power / before.power))
 
 
-def random_field(power: ArrayLike, mean: ArrayLike = 0.0, channels: int = 1) -> RandomField:
+@checked
+def random_field(power: ArrayLike, mean: Finite = 0.0, channels: PositiveInt = 1) -> RandomField:
     """A stationary Gaussian field with the given power spectrum.
 
     Args:
@@ -134,8 +136,6 @@ def random_field(power: ArrayLike, mean: ArrayLike = 0.0, channels: int = 1) -> 
     power = jnp.asarray(power, jnp.result_type(power, float) if isinstance(power, jax.Array) else float)
     if not 1 <= power.ndim <= 3 or not power.size:
         raise ValueError(f"power must have the 1 to 3 axes of a grid, not empty, got shape {power.shape}")
-    check_count(channels=channels)
-    check(np.isfinite, "finite", mean=mean)
     mean, shape = jnp.asarray(mean, power.dtype), (*power.shape, channels)
     if mean.ndim > len(shape) or any(a not in (1, b) for a, b in zip(mean.shape[::-1], shape[::-1], strict=False)):
         raise ValueError(f"mean must broadcast to the grid of power and channels, {shape}, got shape {mean.shape}")

@@ -29,15 +29,15 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from scorekit.checks import check, check_at_least, check_positive, nan_unless
+from scorekit.arguments import Finite, NonNegative, Positive, checked
+from scorekit.checks import nan_unless
 from scorekit.schedules import time_derivative
 from scorekit.schedules._derivatives import clip_to_interior
 from scorekit.schedules._numerics import as_time
 from scorekit.times._band_shares import Values, band_shares
 from scorekit.trees import as_pytree
-from scorekit.typing import Array, Number, Schedule, Weighting
+from scorekit.typing import Array, Schedule, Weighting
 
 __all__ = [
     "band",
@@ -161,12 +161,13 @@ def truncated_snr(log_snr: Array) -> Array:
     return jnp.maximum(1.0, jnp.exp(-log_snr))
 
 
-def min_snr(log_snr: Array, gamma: Number = 5.0) -> Array:
+@checked
+def min_snr(log_snr: Array, gamma: Positive = 5.0) -> Array:
     """``lambda = min(SNR, gamma) / SNR``.
 
     Args:
       log_snr: the log-SNR, any shape, in nats.
-      gamma: the largest weight of the x0-MSE, > 0.
+      gamma: the largest weight of the x0-MSE.
 
     Returns:
       lambda, shaped like ``log_snr``.
@@ -175,25 +176,22 @@ def min_snr(log_snr: Array, gamma: Number = 5.0) -> Array:
       log_snr: of the noise levels, any shape, in nats.
       gamma: the SNR above which the weight falls.
 
-    Raises:
-      ValueError: if ``gamma`` is not positive.
-
     >>> float(min_snr(-5.0))
     1.0
 
     Source: Hang et al. 2023 (https://arxiv.org/abs/2303.09556).
     """
-    check_positive(gamma=gamma)
     return nan_unless(jnp.asarray(gamma) > 0, jnp.minimum(1.0, gamma * jnp.exp(-log_snr)))
 
 
-def p2(log_snr: Array, gamma: Number = 1.0, k: Number = 1.0) -> Array:
+@checked
+def p2(log_snr: Array, gamma: NonNegative = 1.0, k: Positive = 1.0) -> Array:
     """``lambda = 1 / (k + SNR)^gamma``.
 
     Args:
       log_snr: the log-SNR, any shape, in nats.
-      gamma: exponent, >= 0; 0 gives :func:`eps`.
-      k: the SNR at which the weight turns, > 0.
+      gamma: exponent; 0 gives :func:`eps`.
+      k: the SNR at which the weight turns.
 
     Returns:
       lambda, shaped like ``log_snr``.
@@ -203,26 +201,22 @@ def p2(log_snr: Array, gamma: Number = 1.0, k: Number = 1.0) -> Array:
       gamma: the exponent; 0 is no weighting.
       k: added to the SNR.
 
-    Raises:
-      ValueError: if ``gamma`` is negative or ``k`` not positive.
-
     >>> float(p2(0.0))
     0.5
 
     Source: Choi et al. 2022 (https://arxiv.org/abs/2204.00227).
     """
-    check_at_least(0, gamma=gamma)
-    check_positive(k=k)
     valid = (jnp.asarray(gamma) >= 0) & (jnp.asarray(k) > 0)
     return nan_unless(valid, jnp.power(k + jnp.exp(log_snr), -gamma))
 
 
-def edm(log_snr: Array, sigma_data: Number = 0.5) -> Array:
+@checked
+def edm(log_snr: Array, sigma_data: Positive = 0.5) -> Array:
     """``lambda = 1 + 1 / (sigma_data^2 SNR)``: unit weight on the preconditioned network of EDM.
 
     Args:
       log_snr: the log-SNR, any shape, in nats.
-      sigma_data: standard deviation of the data, > 0.
+      sigma_data: standard deviation of the data.
 
     Returns:
       lambda, shaped like ``log_snr``.
@@ -231,15 +225,11 @@ def edm(log_snr: Array, sigma_data: Number = 0.5) -> Array:
       log_snr: of the noise levels, any shape, in nats.
       sigma_data: standard deviation of the data.
 
-    Raises:
-      ValueError: if ``sigma_data`` is not positive.
-
     >>> float(edm(0.0))
     5.0
 
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
-    check_positive(sigma_data=sigma_data)
     return nan_unless(jnp.asarray(sigma_data) > 0, 1.0 + jnp.exp(-log_snr) / jnp.square(sigma_data))
 
 
@@ -260,7 +250,8 @@ def flow(log_snr: Array) -> Array:
     return jnp.square(1.0 + jnp.exp(-0.5 * log_snr))
 
 
-def logit_normal(log_snr: Array, mean: Number = 0.0, std: Number = 1.0) -> Array:
+@checked
+def logit_normal(log_snr: Array, mean: Finite = 0.0, std: Positive = 1.0) -> Array:
     """:func:`flow` times the logit-normal density ``N(logit t; mean, std^2) / (t (1 - t))`` of flow time.
 
     With uniform times of a rectified flow it is the same objective as logit-normal times without it.
@@ -268,7 +259,7 @@ def logit_normal(log_snr: Array, mean: Number = 0.0, std: Number = 1.0) -> Array
     Args:
       log_snr: the log-SNR, any shape, in nats.
       mean: mean of ``logit t``; positive values favour noise.
-      std: its standard deviation, > 0.
+      std: its standard deviation.
 
     Returns:
       lambda, shaped like ``log_snr``.
@@ -278,23 +269,19 @@ def logit_normal(log_snr: Array, mean: Number = 0.0, std: Number = 1.0) -> Array
       mean: of the logit of flow time.
       std: of the logit of flow time.
 
-    Raises:
-      ValueError: if ``mean`` is not finite or ``std`` not positive.
-
     >>> round(float(logit_normal(jnp.float32(0.0))), 3)
     6.383
 
     Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
     """
-    check(np.isfinite, "finite", mean=mean)
-    check_positive(std=std)
     logit = -0.5 * log_snr
     log_density = -0.5 * jnp.square((logit - mean) / std) - jnp.log(std) - 0.5 * math.log(2 * math.pi)
     # 1 / (t (1 - t)) = (1 + e^logit)(1 + e^-logit); flow = (1 + e^logit)^2.
     return jnp.exp(log_density + 3.0 * jax.nn.softplus(logit) + jax.nn.softplus(-logit))
 
 
-def sigmoid(log_snr: Array, bias: Number = 0.0) -> Array:
+@checked
+def sigmoid(log_snr: Array, bias: Finite = 0.0) -> Array:
     """``lambda = sigmoid(bias - log_snr)``, defined per unit of log-SNR.
 
     Wrap it in :func:`per_log_snr` to train with uniform times of any schedule.
@@ -310,16 +297,12 @@ def sigmoid(log_snr: Array, bias: Number = 0.0) -> Array:
       log_snr: of the noise levels, any shape, in nats.
       bias: the log-SNR, in nats, around which the weight falls.
 
-    Raises:
-      ValueError: if ``bias`` is not finite.
-
     >>> float(sigmoid(0.0))
     0.5
 
     Source: Kingma & Gao 2023 (https://arxiv.org/abs/2303.00848); Hoogeboom et al. 2024
     (https://arxiv.org/abs/2410.19324).
     """
-    check(np.isfinite, "finite", bias=bias)
     return jax.nn.sigmoid(bias - log_snr)
 
 

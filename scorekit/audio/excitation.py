@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import PositiveInt, checked
 from scorekit.audio._checks import check_rate, check_signal
 from scorekit.checks import check_between, check_classes, check_count
 from scorekit.typing import Array, ArrayLike
@@ -15,7 +16,8 @@ from scorekit.typing import Array, ArrayLike
 __all__ = ["harmonic_tones", "pitch_velocity_features", "pulse_train"]
 
 
-def pulse_train(pitch: ArrayLike, length: int, sample_rate: float) -> Array:
+@checked
+def pulse_train(pitch: ArrayLike, length: PositiveInt, sample_rate: float) -> Array:
     """A band-limited pulse train at a pitch: ``1 / 32 sum_k cos(2 pi k f n / sample_rate)``.
 
     The sum is over all partials below half the sample rate, in closed form (a Dirichlet kernel).
@@ -36,7 +38,6 @@ def pulse_train(pitch: ArrayLike, length: int, sample_rate: float) -> Array:
     ((1, 400), 0.125)
     """
     check_signal("(B,)", pitch=pitch)
-    check_count(length=length)
     check_rate(sample_rate=sample_rate)
     pitch = jnp.asarray(pitch, jnp.float32)[:, None]
     turns = 440.0 / sample_rate * 2.0 ** ((pitch - 69.0) / 12.0)  # cycles per sample
@@ -47,8 +48,14 @@ def pulse_train(pitch: ArrayLike, length: int, sample_rate: float) -> Array:
     return jnp.where(peak, count, sums) / 32.0
 
 
+@checked
 def harmonic_tones(
-    roll: ArrayLike, length: int, sample_rate: float, count: int = 3, lowest: int = 36, highest: int = 84
+    roll: ArrayLike,
+    length: PositiveInt,
+    sample_rate: float,
+    count: PositiveInt = 3,
+    lowest: int = 36,
+    highest: int = 84,
 ) -> Array:
     """The first partials of every active key of a piano roll, as sines and cosines.
 
@@ -80,7 +87,6 @@ def harmonic_tones(
     if jnp.shape(roll)[2] != 128:
         raise ValueError(f"roll must be (B, T, 128), got {jnp.shape(roll)}")
     check_between(0, 127, roll=roll)
-    check_count(length=length, count=count)
     check_rate(sample_rate=sample_rate)
     _check_pitches(lowest, highest)
     frames = jnp.shape(roll)[1] - 1

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from scorekit.arguments import PositiveInt, checked
 from scorekit.audio._checks import check_rate, check_signal
-from scorekit.checks import check_count
 from scorekit.typing import ArrayLike
 
 __all__ = ["Sound", "read", "resample", "write"]
@@ -68,7 +68,8 @@ def read(path: str | os.PathLike, *, sample_rate: int | None = None, mono: bool 
     return Sound(x, rate) if sample_rate is None else Sound(resample(x, rate, sample_rate), sample_rate)
 
 
-def write(path: str | os.PathLike, x: ArrayLike, sample_rate: int, *, subtype: _Subtype = "PCM_16") -> None:
+@checked
+def write(path: str | os.PathLike, x: ArrayLike, sample_rate: PositiveInt, *, subtype: _Subtype = "PCM_16") -> None:
     """Writes a sound file; the suffix determines the format: ``.wav``, ``.flac``, ...
 
     Integer formats round to the nearest code, without dither, and clip at full scale; for dither, pass
@@ -89,7 +90,6 @@ def write(path: str | os.PathLike, x: ArrayLike, sample_rate: int, *, subtype: _
     ValueError: path must be a file that can be written as PCM_16, got '/nowhere/a.wav': ...
     """
     soundfile = _extra("soundfile")
-    check_count(sample_rate=sample_rate)
     if subtype not in ("PCM_16", "PCM_24", "FLOAT"):
         raise ValueError(f"subtype must be 'PCM_16', 'PCM_24' or 'FLOAT', got {subtype!r}")
     x = np.asarray(x, np.float32)

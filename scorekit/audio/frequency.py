@@ -11,9 +11,10 @@ import math
 import jax
 import jax.numpy as jnp
 
+from scorekit.arguments import PositiveInt, checked
 from scorekit.audio._checks import check_rate, check_signal
 from scorekit.audio.stft import from_polar, magnitude, phase
-from scorekit.checks import check_count, check_positive, check_scalar
+from scorekit.checks import check_positive, check_scalar
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["decode_spectrum", "encode_spectrum", "frequency_to_hz", "instantaneous_frequency", "phase_from_frequency"]
@@ -126,7 +127,8 @@ def decode_spectrum(channels: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
     return from_polar(size, phase_from_frequency(channels[..., 1]))
 
 
-def frequency_to_hz(frequency: ArrayLike, sample_rate: ArrayLike, hop: int) -> Array:
+@checked
+def frequency_to_hz(frequency: ArrayLike, sample_rate: ArrayLike, hop: PositiveInt) -> Array:
     """Instantaneous frequency in hertz: of all aliases, the one nearest to the centre of its bin.
 
     Args:
@@ -147,7 +149,6 @@ def frequency_to_hz(frequency: ArrayLike, sample_rate: ArrayLike, hop: int) -> A
     if jnp.shape(frequency)[-1] < 2:
         raise ValueError(f"frequency must be (..., bins) with at least 2 bins, got {jnp.shape(frequency)}")
     check_rate(sample_rate=sample_rate)
-    check_count(hop=hop)
     frequency = jnp.asarray(frequency)
     bins = frequency.shape[-1]
     centre = jnp.arange(bins) / (2.0 * (bins - 1))  # cycles a sample

@@ -5,13 +5,14 @@ consistent spectra (``stft(istft(X))``). Plain alternation never increases the m
 extrapolates each step by ``momentum``; it reaches a lower misfit, but not monotonically.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from scorekit.arguments import Between, NonNegativeInt, checked
 from scorekit.audio.stft import from_polar, istft, magnitude, phase, random_phase, stft
-from scorekit.checks import check, check_at_least, check_count, check_floating, check_scalar
+from scorekit.checks import check_at_least, check_floating
 from scorekit.typing import Array, ArrayLike, Key, Number
 
 __all__ = ["GriffinLim", "griffin_lim"]
@@ -34,6 +35,7 @@ class GriffinLim(NamedTuple):
     convergence: Array
 
 
+@checked
 def griffin_lim(
     key: Key,
     magnitudes: ArrayLike,
@@ -41,8 +43,8 @@ def griffin_lim(
     hop: int,
     length: int,
     *,
-    iterations: int = 60,
-    momentum: Number = 0.99,
+    iterations: NonNegativeInt = 60,
+    momentum: Annotated[Number, Between(0, 2, "high", scalar=True)] = 0.99,
 ) -> GriffinLim:
     """A signal whose spectrogram approximates given magnitudes, from random initial phases.
 
@@ -54,7 +56,7 @@ def griffin_lim(
       window: ``(N,)``, concrete.
       hop: samples from one frame to the next.
       length: of the signal, in samples.
-      iterations: the number of steps, >= 0.
+      iterations: the number of steps.
       momentum: 0 is the original algorithm, whose misfit never increases; 0.99 the accelerated one.
 
     Returns:
@@ -74,9 +76,6 @@ def griffin_lim(
     >>> found.x.shape, bool(found.convergence[-1] < 0.1 * found.convergence[0])
     ((1000,), True)
     """
-    check_count(0, iterations=iterations)
-    check_scalar(momentum=momentum)
-    check(lambda m: (m >= 0) & (m < 2), "in [0, 2)", momentum=momentum)
     magnitudes = jnp.asarray(magnitudes)
     if not jnp.issubdtype(magnitudes.dtype, jnp.floating):
         raise ValueError(f"magnitudes must be of a floating type, got {magnitudes.dtype}")

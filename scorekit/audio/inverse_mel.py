@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import PositiveInt, PositiveScalar, checked
 from scorekit.audio.mel import mel_spectrogram
 from scorekit.audio.stft import istft, stft
-from scorekit.checks import check_at_least, check_count, check_positive, check_scalar
+from scorekit.checks import check_at_least
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["apply_gains", "magnitude_from_mel", "match_mel", "mel_envelope"]
@@ -20,7 +21,8 @@ __all__ = ["apply_gains", "magnitude_from_mel", "match_mel", "mel_envelope"]
 _TINY = 1e-30
 
 
-def magnitude_from_mel(mel: ArrayLike, bank: ArrayLike, *, iterations: int = 100) -> Array:
+@checked
+def magnitude_from_mel(mel: ArrayLike, bank: ArrayLike, *, iterations: PositiveInt = 100) -> Array:
     """Non-negative magnitudes ``h`` whose mel spectrogram ``h B`` approximates a given one in least squares.
 
     ``h <- h (mel B') / (h B B')``, starting at ``h = 1``: no step increases ``|h B - mel|``.
@@ -28,7 +30,7 @@ def magnitude_from_mel(mel: ArrayLike, bank: ArrayLike, *, iterations: int = 100
     Args:
       mel: mel spectrogram of magnitudes (or of powers, which are then returned), ``(..., num_mels)``, >= 0.
       bank: B ``(bins, num_mels)``, >= 0, from :func:`scorekit.audio.mel_filter_bank`.
-      iterations: the number of steps, >= 1.
+      iterations: the number of steps.
 
     Returns:
       ``(..., bins)``; 0 in bins outside all filters.
@@ -45,7 +47,6 @@ def magnitude_from_mel(mel: ArrayLike, bank: ArrayLike, *, iterations: int = 100
     >>> bool(jnp.allclose(jax.jit(magnitude_from_mel)(mel, bank) @ bank, mel, rtol=1e-3))
     True
     """
-    check_count(iterations=iterations)
     check_at_least(0, mel=mel)
     mel, bank = _check(mel, bank)
     mel = jnp.where(mel >= 0, mel, jnp.nan)
@@ -116,8 +117,9 @@ def apply_gains(x: ArrayLike, gains: ArrayLike, window: ArrayLike, hop: int) -> 
     return istft(spectrum * gains, window, hop, x.shape[-1])
 
 
+@checked
 def match_mel(
-    x: ArrayLike, mel: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: int, *, floor: float = 1e-5
+    x: ArrayLike, mel: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: int, *, floor: PositiveScalar = 1e-5
 ) -> Array:
     """Filters a signal by the ratio of a given mel envelope and its own, to match a mel spectrogram.
 
@@ -127,7 +129,7 @@ def match_mel(
       bank: ``(N // 2 + 1, num_mels)``, concrete.
       window: ``(N,)``, concrete.
       hop: samples from one frame to the next.
-      floor: mel spectrograms are raised to it before their envelopes are compared, > 0.
+      floor: mel spectrograms are raised to it before their envelopes are compared.
 
     Returns:
       A signal shaped like ``x``, with its phases and its details within filters.
@@ -143,8 +145,6 @@ def match_mel(
     >>> bool(jnp.allclose(again, x, atol=1e-4))
     True
     """
-    check_scalar(floor=floor)
-    check_positive(floor=floor)
     envelope = lambda m: mel_envelope(jnp.maximum(m, floor), bank)
     own = mel_spectrogram(x, bank, window, hop)
     if jnp.shape(mel)[-2:] != own.shape[-2:]:

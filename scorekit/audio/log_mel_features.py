@@ -5,11 +5,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import PositiveInt, checked
 from scorekit.audio._common import MAGNITUDE_OFFSET
 from scorekit.audio.inverse_mel import magnitude_from_mel, mel_envelope
 from scorekit.audio.mel import log_mel, mel_filter_bank
 from scorekit.audio.stft import hann
-from scorekit.checks import check_count
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["LogMel", "make_log_mel"]
@@ -101,8 +101,9 @@ class LogMel(NamedTuple):
         return _MAGNITUDE_LOG_STD * images[..., 0] + _MAGNITUDE_LOG_MEAN
 
 
+@checked
 def make_log_mel(
-    sample_rate: float, num_mels: int = 40, fft_size: int = 256, hop: int = 64, f_min: float = 40.0
+    sample_rate: float, num_mels: int = 40, fft_size: int = 256, hop: PositiveInt = 64, f_min: float = 40.0
 ) -> LogMel:
     """Log-mel features with Slaney's filters up to half the sample rate and a Hann window.
 
@@ -122,5 +123,4 @@ def make_log_mel(
     >>> make_log_mel(16000, num_mels=32).bank.shape
     (129, 32)
     """
-    check_count(hop=hop)
     return LogMel(mel_filter_bank(sample_rate, fft_size, num_mels=num_mels, f_min=f_min), hann(fft_size), hop)

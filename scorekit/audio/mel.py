@@ -10,9 +10,10 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import PositiveScalar, checked
 from scorekit.audio._checks import check_rate
 from scorekit.audio.stft import magnitude, stft
-from scorekit.checks import check_at_least, check_count, check_not_nan, check_positive, check_scalar
+from scorekit.checks import check_at_least, check_count, check_not_nan, check_scalar
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["hz_to_mel", "log_mel", "mel_filter_bank", "mel_spectrogram", "mel_to_hz"]
@@ -139,7 +140,10 @@ def mel_filter_bank(
     return (bank * (2.0 / (corners[2:] - corners[:-2])) if norm else bank).astype(np.float32)
 
 
-def mel_spectrogram(x: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: int, *, power: float = 1.0) -> Array:
+@checked
+def mel_spectrogram(
+    x: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: int, *, power: PositiveScalar = 1.0
+) -> Array:
     """``|stft(x)|^power`` summed by each filter of a bank.
 
     Args:
@@ -161,8 +165,6 @@ def mel_spectrogram(x: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: int, 
     >>> jax.jit(lambda x: mel_spectrogram(x, bank, hann(256), 80))(jnp.zeros((2, 800))).shape
     (2, 11, 20)
     """
-    check_scalar(power=power)
-    check_positive(power=power)
     shape = jnp.shape(bank)
     if len(shape) != 2 or shape[0] != jnp.size(window) // 2 + 1:
         raise ValueError(f"bank must be ({jnp.size(window) // 2 + 1}, num_mels) for the window, got {shape}")
@@ -170,6 +172,7 @@ def mel_spectrogram(x: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: int, 
     return jnp.matmul(size, jnp.asarray(bank, size.dtype), precision="highest")
 
 
+@checked
 def log_mel(
     x: ArrayLike,
     bank: ArrayLike,
@@ -177,7 +180,7 @@ def log_mel(
     hop: int,
     *,
     power: float = 1.0,
-    floor: ArrayLike = 1e-5,
+    floor: PositiveScalar = 1e-5,
 ) -> Array:
     """The log-mel spectrogram ``log(max(mel, floor))`` in nepers, the usual condition of vocoders.
 
@@ -202,8 +205,6 @@ def log_mel(
     >>> round(float(silence.max()), 3)
     -11.513
     """
-    check_scalar(floor=floor)
-    check_positive(floor=floor)
     return jnp.log(jnp.maximum(mel_spectrogram(x, bank, window, hop, power=power), floor))
 
 

@@ -4,10 +4,13 @@ Linear PCM of ``b`` bits represents ``-1 .. 1 - 2^(1-b)`` by the integers ``-2^(
 [-1, 1).
 """
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_classes, check_count, check_not_nan, check_positive, check_scalar
+from scorekit.arguments import Count, checked
+from scorekit.checks import check, check_classes, check_not_nan, check_positive, check_scalar
 from scorekit.data.quantisation import from_unit, to_unit
 from scorekit.typing import Array, ArrayLike, Key
 
@@ -129,7 +132,8 @@ def mu_law_expand(y: ArrayLike, mu: ArrayLike = _MU) -> Array:
     return sign * jnp.expm1(magnitude * jnp.log1p(mu)) / mu
 
 
-def mu_law_encode(x: ArrayLike, num_codes: int = 256) -> Array:
+@checked
+def mu_law_encode(x: ArrayLike, num_codes: Annotated[int, Count(2)] = 256) -> Array:
     """Samples to mu-law codes: the compressed value, rounded to ``num_codes`` equidistant values in [-1, 1].
 
     ``round((y + 1) (num_codes - 1) / 2)`` with ``y`` of :func:`mu_law_compress`. Zero lies between two
@@ -151,12 +155,12 @@ def mu_law_encode(x: ArrayLike, num_codes: int = 256) -> Array:
 
     Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
     """
-    check_count(2, num_codes=num_codes)
     check_not_nan(x=x)
     return from_unit(mu_law_compress(jnp.clip(jnp.asarray(x), -1.0, 1.0), num_codes - 1.0), num_codes)
 
 
-def mu_law_decode(codes: ArrayLike, num_codes: int = 256) -> Array:
+@checked
+def mu_law_decode(codes: ArrayLike, num_codes: Annotated[int, Count(2)] = 256) -> Array:
     """Mu-law codes to samples; :func:`mu_law_encode` is the exact inverse.
 
     :func:`mu_law_expand` of ``2 codes / (num_codes - 1) - 1``.
@@ -177,7 +181,6 @@ def mu_law_decode(codes: ArrayLike, num_codes: int = 256) -> Array:
 
     Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
     """
-    check_count(2, num_codes=num_codes)
     check_classes(num_codes, codes=codes)
     return mu_law_expand(to_unit(codes, num_codes), num_codes - 1.0)
 

@@ -8,14 +8,15 @@ without periodicity: :func:`scorekit.audio.files.resample`.
 
 import jax.numpy as jnp
 
+from scorekit.arguments import PositiveInt, checked
 from scorekit.audio._checks import check_signal
-from scorekit.checks import check_count
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["high_rate", "low_rate"]
 
 
-def low_rate(x: ArrayLike, factor: int) -> Array:
+@checked
+def low_rate(x: ArrayLike, factor: PositiveInt) -> Array:
     """The band below ``1 / (2 factor)`` cycles per sample, at ``1 / factor`` of the sample rate.
 
     Args:
@@ -33,7 +34,6 @@ def low_rate(x: ArrayLike, factor: int) -> Array:
     True
     """
     check_signal("(..., L)", x=x)
-    check_count(factor=factor)
     x = jnp.asarray(x)
     x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
     length = x.shape[-1]
@@ -42,7 +42,8 @@ def low_rate(x: ArrayLike, factor: int) -> Array:
     return _resized(x, length // factor, length // factor)
 
 
-def high_rate(y: ArrayLike, factor: int) -> Array:
+@checked
+def high_rate(y: ArrayLike, factor: PositiveInt) -> Array:
     """The signal at ``factor`` times the sample rate, with an empty band above half the old rate.
 
     Args:
@@ -60,7 +61,6 @@ def high_rate(y: ArrayLike, factor: int) -> Array:
     True
     """
     check_signal("(..., M)", y=y)
-    check_count(factor=factor)
     y = jnp.asarray(y)
     y = y if jnp.issubdtype(y.dtype, jnp.floating) else y.astype(jnp.float32)
     return _resized(y, y.shape[-1] * factor, y.shape[-1])

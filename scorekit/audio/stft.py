@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import NonNegativeInt, PositiveInt, checked
 from scorekit.audio._checks import check_signal
 from scorekit.checks import check, check_count, check_floating, check_like
 from scorekit.typing import Array, ArrayLike, Key
@@ -39,11 +40,12 @@ _LEAST_COVER = 1e-5
 """Smallest ratio of the sums of ``window^2`` over two samples at which the transform is inverted."""
 
 
-def hann(window_length: int, fft_size: int | None = None) -> np.ndarray:
+@checked
+def hann(window_length: PositiveInt, fft_size: PositiveInt | None = None) -> np.ndarray:
     """The periodic Hann window, ``sin^2(pi n / window_length)``.
 
     Args:
-      window_length: in samples, >= 1.
+      window_length: in samples.
       fft_size: length of the zero-padded result in samples; ``None`` is ``window_length``.
 
     Returns:
@@ -56,7 +58,6 @@ def hann(window_length: int, fft_size: int | None = None) -> np.ndarray:
     ([0.0, 0.5, 1.0, 0.5], [0.0, 0.0, 1.0, 0.0])
     """
     fft_size = window_length if fft_size is None else fft_size
-    check_count(window_length=window_length, fft_size=fft_size)
     if window_length > fft_size:
         raise ValueError(f"window_length must be from 1 to fft_size={fft_size}, got {window_length}")
     before = fft_size // 2 - window_length // 2
@@ -64,7 +65,8 @@ def hann(window_length: int, fft_size: int | None = None) -> np.ndarray:
     return np.pad(window, (before, fft_size - window_length - before))
 
 
-def num_frames(length: int, hop: int) -> int:
+@checked
+def num_frames(length: NonNegativeInt, hop: PositiveInt) -> int:
     """The number of frames of a signal: ``1 + ceil(length / hop)``.
 
     Args:
@@ -74,14 +76,9 @@ def num_frames(length: int, hop: int) -> int:
     Returns:
       The number of frames.
 
-    Raises:
-      ValueError: if ``length`` is not an integer >= 0 or ``hop`` not one >= 1.
-
     >>> num_frames(16000, 256)
     64
     """
-    check_count(0, length=length)
-    check_count(hop=hop)
     return 1 + -(-length // hop)
 
 
@@ -160,7 +157,8 @@ def istft(spectrum: ArrayLike, window: ArrayLike, hop: int, length: int) -> Arra
     return total / jnp.asarray(cover, y.dtype)
 
 
-def frame(x: Array, size: int, hop: int) -> Array:
+@checked
+def frame(x: Array, size: PositiveInt, hop: PositiveInt) -> Array:
     """Cuts a signal into overlapping frames; an incomplete last frame is dropped.
 
     Args:
@@ -177,7 +175,6 @@ def frame(x: Array, size: int, hop: int) -> Array:
     >>> frame(jnp.arange(6), 4, 2).tolist()
     [[0, 1, 2, 3], [2, 3, 4, 5]]
     """
-    check_count(size=size, hop=hop)
     if not jnp.ndim(x) or jnp.shape(x)[-1] < size:
         raise ValueError(f"x must be (..., length) with length >= size = {size}, got {jnp.shape(x)}")
     frames = 1 + (x.shape[-1] - size) // hop
@@ -188,7 +185,8 @@ def frame(x: Array, size: int, hop: int) -> Array:
     return jnp.concatenate([pieces[..., i : i + frames, :] for i in range(parts)], axis=-1)[..., :size]
 
 
-def overlap_add(frames: Any, hop: int) -> Any:
+@checked
+def overlap_add(frames: Any, hop: PositiveInt) -> Any:
     """Adds frames, each ``hop`` samples after the one before: the transpose of :func:`frame`.
 
     Args:
@@ -204,7 +202,6 @@ def overlap_add(frames: Any, hop: int) -> Any:
     >>> overlap_add(jnp.ones((2, 4)), 2).tolist()
     [1.0, 1.0, 2.0, 2.0, 1.0, 1.0]
     """
-    check_count(hop=hop)
     if np.ndim(frames) < 2 or 0 in np.shape(frames)[-2:]:
         raise ValueError(f"frames must be (..., frames, size) and not empty, got {np.shape(frames)}")
     module = np if isinstance(frames, np.ndarray) else jnp

@@ -5,14 +5,16 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_at_least, check_count, check_finite, check_scalar
+from scorekit.arguments import NonNegativeScalar, checked
+from scorekit.checks import check_count, check_finite
 from scorekit.densities.gaussian import Gaussian
 from scorekit.typing import ArrayLike
 
 __all__ = ["fit_gaussian"]
 
 
-def fit_gaussian(x: ArrayLike, rank: int | None = None, floor: float = 0.0) -> Gaussian:
+@checked
+def fit_gaussian(x: ArrayLike, rank: int | None = None, floor: NonNegativeScalar = 0.0) -> Gaussian:
     """The Gaussian of maximum likelihood for data, up to the factor N / (N - 1) of the unbiased covariance.
 
     The covariance is ``U diag(v) U^T + r (I - U U^T)``: U are the first ``rank`` principal directions of the data, v
@@ -22,7 +24,7 @@ def fit_gaussian(x: ArrayLike, rank: int | None = None, floor: float = 0.0) -> G
     Args:
       x: data ``(N, D)``, N >= 2; fewer examples than dimensions are allowed.
       rank: number R of principal directions, from 0 (isotropic) to D; None, or D, fits the full covariance.
-      floor: lower bound on the standard deviation in every direction, >= 0. Needed where the data do not vary in all
+      floor: lower bound on the standard deviation in every direction. Needed where the data do not vary in all
         directions: with N <= D and a full covariance, for instance.
 
     Returns:
@@ -47,8 +49,6 @@ def fit_gaussian(x: ArrayLike, rank: int | None = None, floor: float = 0.0) -> G
     check_count(0, rank=kept)
     if kept > d:
         raise ValueError(f"rank must be None or an integer from 0 to D = {d}, got {kept!r}")
-    check_scalar(floor=floor)
-    check_at_least(0, floor=floor)
     mean = x.mean(axis=0)
     _, scales, directions = np.linalg.svd(x - mean, full_matrices=kept > min(n, d))
     variances = np.zeros(d)

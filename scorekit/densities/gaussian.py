@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import PositiveScalar, checked
 from scorekit.checks import check, check_axes, check_finite, check_positive, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
@@ -172,10 +173,11 @@ class Gaussian:
         return Prediction(self.mean + x0, eps)
 
 
+@checked
 def gaussian(
     mean: ArrayLike,
     *,
-    std: Number | None = None,
+    std: PositiveScalar | None = None,
     covariance: ArrayLike | None = None,
     factor: ArrayLike | None = None,
 ) -> Gaussian:
@@ -183,7 +185,7 @@ def gaussian(
 
     Args:
       mean: ``(D,)``.
-      std: standard deviation in every direction (with ``factor``, of the isotropic part), > 0.
+      std: standard deviation in every direction (with ``factor``, of the isotropic part).
       covariance: dense ``(D, D)``, symmetric positive definite; replaces ``std`` and ``factor``.
       factor: F, ``(D, R)`` with R < D: the covariance is ``F F^T + std^2 I``.
 
@@ -217,8 +219,6 @@ def gaussian(
         check_positive(covariance_eigenvalues=variances)
         return Gaussian(mean=mean, basis=basis, variances=variances, residual=jnp.ones((), mean.dtype))
     assert std is not None
-    check_scalar(std=std)
-    check_positive(std=std)
     residual = jnp.square(jnp.asarray(std, mean.dtype))
     if factor is None:
         return Gaussian(

@@ -1,12 +1,14 @@
 """The Gaussian mirage: the scale of a Gaussian in many dimensions, with its mass near the mode."""
 
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_axes, check_count, check_scalar, check_shape
+from scorekit.arguments import Count, checked
+from scorekit.checks import check_axes, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, Key, Number, Prediction
 
@@ -76,7 +78,8 @@ class GaussianMirage:
         return Prediction(shrink * x_t, rest * x_t)
 
 
-def gaussian_mirage(dim: int) -> GaussianMirage:
+@checked
+def gaussian_mirage(dim: Annotated[int, Count(2)]) -> GaussianMirage:
     """The Gaussian mirage in D dimensions, D >= 2 (in one it is the standard Gaussian).
 
     ``x = r theta`` with ``r ~ N(0, D)`` and ``theta`` uniform on the unit sphere.
@@ -87,9 +90,6 @@ def gaussian_mirage(dim: int) -> GaussianMirage:
     Returns:
       A :class:`GaussianMirage`.
 
-    Raises:
-      ValueError: if ``dim`` is not an integer >= 2.
-
     >>> from scorekit.densities import gaussian
     >>> mirage = gaussian_mirage(100)
     >>> print(f"{mirage.entropy():.3f} {gaussian(jnp.zeros(100), std=1.0).entropy():.3f}")
@@ -97,5 +97,4 @@ def gaussian_mirage(dim: int) -> GaussianMirage:
 
     Source: Dieleman 2020, "Addendum: quantifying our flawed intuitions".
     """
-    check_count(2, dim=dim)
     return GaussianMirage(dim=dim)

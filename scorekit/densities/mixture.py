@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import NonNegativeScalar, PositiveInt, PositiveScalar, checked
 from scorekit.checks import (
-    check_at_least,
     check_axes,
     check_classes,
-    check_count,
     check_positive,
     check_scalar,
     check_shape,
@@ -150,29 +149,23 @@ def mixture(weights: ArrayLike, components: list[Gaussian]) -> Mixture:
     return Mixture(log_weights=jnp.log(weights / weights.sum()), components=stacked)
 
 
-def ring(num_modes: int = 8, radius: float = 1.4, std: float = 0.1) -> Mixture:
+@checked
+def ring(num_modes: PositiveInt = 8, radius: NonNegativeScalar = 1.4, std: PositiveScalar = 0.1) -> Mixture:
     """A mixture of ``num_modes`` isotropic Gaussians on a circle in the plane, mode k at angle ``2 pi k / num_modes``.
 
     With the defaults each coordinate has a standard deviation close to 1.
 
     Args:
-      num_modes: K, at least 1.
-      radius: of the circle, >= 0.
-      std: standard deviation of each mode, > 0.
+      num_modes: K.
+      radius: of the circle.
+      std: standard deviation of each mode.
 
     Returns:
       A :class:`Mixture` with D = 2.
 
-    Raises:
-      ValueError: unless ``num_modes`` is an integer >= 1, ``radius`` finite and >= 0, and ``std`` finite and > 0.
-
     >>> ring().dim
     2
     """
-    check_count(num_modes=num_modes)
-    check_scalar(radius=radius, std=std)
-    check_at_least(0, radius=radius)
-    check_positive(std=std)
     angles = 2 * np.pi * np.arange(num_modes) / num_modes
     means = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return mixture(np.ones(num_modes), [gaussian(jnp.asarray(m, float), std=std) for m in means])

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_floating, check_scalar
+from scorekit.arguments import BelowOneScalar, checked
+from scorekit.checks import check_floating
 from scorekit.trees import is_traced
-from scorekit.typing import Array, Number, PyTree, Solver
+from scorekit.typing import Array, PyTree, Solver
 
 
 def check_ends_at_zero(name: str, levels: Array) -> None:
@@ -46,12 +47,11 @@ def check_solver(solver: Solver) -> None:
         raise ValueError(f"solver must look back at no earlier times, as Euler or Ancestral, got {solver!r}")
 
 
-def check_stabilisation(stabilisation: Number) -> None:
+@checked
+def check_stabilisation(stabilisation: BelowOneScalar) -> None:
     """Raises a ``ValueError`` unless it is a number in [0, 1).
 
     >>> check_stabilisation(1.0)
     Traceback (most recent call last):
     ValueError: stabilisation must be in [0, 1), got 1.0
     """
-    check_scalar(stabilisation=stabilisation)
-    check(lambda t: (t >= 0) & (t < 1), "in [0, 1)", stabilisation=stabilisation)

@@ -5,14 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check_count, check_floating, check_levels, check_time
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check_floating, check_levels, check_time
 from scorekit.densities import Gaussian
 from scorekit.typing import Array, Denoiser, Prediction, Schedule
 
 __all__ = ["exact_denoiser"]
 
 
-def exact_denoiser(density: Gaussian, schedule: Schedule, frames: int, causal: bool = False) -> Denoiser:
+@checked
+def exact_denoiser(density: Gaussian, schedule: Schedule, frames: PositiveInt, causal: bool = False) -> Denoiser:
     """``E[x0 | x_t]`` and ``E[eps | x_t]`` of a Gaussian whose frames have levels of their own, by conditioning.
 
     With ``A`` and ``S`` the diagonal matrices of the alpha and sigma of each frame and ``A C A + S^2 = L L^T``, the
@@ -40,7 +42,6 @@ def exact_denoiser(density: Gaussian, schedule: Schedule, frames: int, causal: b
     """
     if not isinstance(density, Gaussian):
         raise ValueError(f"density must be a Gaussian, got {density!r}")
-    check_count(frames=frames)
     if density.dim % frames:
         raise ValueError(f"frames must divide the dimension {density.dim} of the density, got {frames}")
     size = density.dim // frames

@@ -1,26 +1,27 @@
 """History guidance: away from what would be predicted with less knowledge of the frames before."""
 
 import jax.numpy as jnp
-import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check, check_between, check_like, check_scalar
+from scorekit.arguments import FiniteScalar, FractionScalar, checked
+from scorekit.checks import check_like
 from scorekit.forcing._checks import frames_of
 from scorekit.process import transition
 from scorekit.trees import as_pytree, combine, where
-from scorekit.typing import Array, Denoiser, Number, Prediction, PyTree, Schedule
+from scorekit.typing import Array, Denoiser, Prediction, PyTree, Schedule
 
 __all__ = ["history_guidance"]
 
 
+@checked
 def history_guidance(
     denoiser: Denoiser,
     schedule: Schedule,
     noise: PyTree,
-    guidance_scale: Number,
+    guidance_scale: FiniteScalar,
     *,
-    level: Number = 1.0,
-    clean: Number = 0.0,
+    level: FractionScalar = 1.0,
+    clean: FractionScalar = 0.0,
 ) -> Denoiser:
     """Guidance by the history, the frames with ``t <= clean``: ``masked + gamma (full - masked)`` for all others.
 
@@ -33,7 +34,7 @@ def history_guidance(
       schedule: the noise schedule.
       noise: standard normal, shaped like the state; it is the same at every evaluation.
       guidance_scale: gamma; 1 is the denoiser itself, 0 forgets the history.
-      level: the time to which the history is noised, in (0, 1].
+      level: the time to which the history is noised.
       clean: the time of the frames of the history: 0, or the stabilisation of the sampler, as which it shows them.
 
     Returns:
@@ -54,10 +55,6 @@ def history_guidance(
     Source: Song et al. 2025, "History-guided video diffusion" (https://arxiv.org/abs/2502.06764).
     """
     frames_of("noise", noise)
-    check_scalar(guidance_scale=guidance_scale)
-    check(np.isfinite, "finite", guidance_scale=guidance_scale)
-    check_scalar(level=level, clean=clean)
-    check_between(0, 1, level=level, clean=clean)
     return Partial(_guided, as_pytree(denoiser), schedule, noise, guidance_scale, level, clean)
 
 

@@ -11,7 +11,7 @@ pyramid, in which later frames have more noise.
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count
+from scorekit.arguments import NonNegativeInt, PositiveInt, checked
 from scorekit.forcing._checks import check_ends_at_zero
 from scorekit.solvers.grids import check_grid
 from scorekit.typing import Array, ArrayLike
@@ -62,7 +62,8 @@ def autoregressive(ts: ArrayLike, length: int, chunk: int = 1) -> Array:
     return pyramid(ts, length, jnp.shape(check_grid(ts))[0] - 1, chunk)
 
 
-def pyramid(ts: ArrayLike, length: int, delay: int, chunk: int = 1) -> Array:
+@checked
+def pyramid(ts: ArrayLike, length: PositiveInt, delay: NonNegativeInt, chunk: PositiveInt = 1) -> Array:
     """Every chunk of frames is some steps behind the one before: ``levels[k, i] = t_(k - delay floor(i / chunk))``.
 
     The slope of the pyramid is ``delay / chunk`` steps for each frame.
@@ -70,7 +71,7 @@ def pyramid(ts: ArrayLike, length: int, delay: int, chunk: int = 1) -> Array:
     Args:
       ts: decreasing times ``(n + 1,)`` from the most noise to 0; frames wait at the first and stay at the last.
       length: number of frames T.
-      delay: steps, an integer >= 0; above n the next chunk waits ``delay - n`` steps in addition.
+      delay: steps; above n the next chunk waits ``delay - n`` steps in addition.
       chunk: frames at one level.
 
     Returns:
@@ -86,7 +87,5 @@ def pyramid(ts: ArrayLike, length: int, delay: int, chunk: int = 1) -> Array:
     """
     ts = check_grid(ts)
     check_ends_at_zero("ts", ts)
-    check_count(length=length, chunk=chunk)
-    check_count(0, delay=delay)
     n, behind = ts.shape[0] - 1, delay * (np.arange(length) // chunk)
     return ts[np.clip(np.arange(n + behind[-1] + 1)[:, None] - behind, 0, n)]

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit import losses, weightings
-from scorekit.checks import check_count, check_like
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check_like
 from scorekit.forcing._checks import frames_of
 from scorekit.losses import LossAux
 from scorekit.predictions import Target, TargetName
@@ -16,7 +17,8 @@ from scorekit.typing import Array, ArrayLike, Key, Network, PyTree, Schedule, We
 __all__ = ["denoising_loss", "denoising_loss_at", "draw_times"]
 
 
-def draw_times(key: Key, batch: int, frames: int, sampler: TimeSampler, schedule: Schedule) -> Times:
+@checked
+def draw_times(key: Key, batch: PositiveInt, frames: PositiveInt, sampler: TimeSampler, schedule: Schedule) -> Times:
     """Independent times for all frames of a batch: ``B T`` draws, stratified over all of them in random order.
 
     Args:
@@ -36,7 +38,6 @@ def draw_times(key: Key, batch: int, frames: int, sampler: TimeSampler, schedule
     >>> draw_times(jax.random.key(0), 2, 3, uniform(), cosine()).t.shape
     (2, 3)
     """
-    check_count(batch=batch, frames=frames)
     return Times(*(value.reshape(batch, frames) for value in draw(key, batch * frames, sampler, schedule)))
 
 

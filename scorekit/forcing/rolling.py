@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_count, check_like
+from scorekit.arguments import NonNegativeInt, PositiveInt, checked
+from scorekit.checks import check_like
 from scorekit.forcing import _steps
 from scorekit.forcing._checks import check_ends_at_zero, check_solver, check_stabilisation, frames_of
 from scorekit.forcing.levels import pyramid
@@ -75,7 +76,8 @@ class RollOut:
         """Chunks in the window that are not finished, less one: the first steps from a start give nothing new."""
         return (self.window - self.context) // self.chunk - 1
 
-    def init(self, key: Key, history: PyTree, length: int | None = None) -> RollState:
+    @checked
+    def init(self, key: Key, history: PyTree, length: NonNegativeInt | None = None) -> RollState:
         """The window before the first chunk: given frames before it, and noise where there are none.
 
         Args:
@@ -91,7 +93,6 @@ class RollOut:
         """
         batch, given = frames_of("history", history)
         length = given if length is None else length
-        check_count(0, length=length)
         if length > given:
             raise ValueError(f"length must be at most the {given} frames of the history, got {length}")
         before = self.window - self.chunk
@@ -133,15 +134,16 @@ class RollOut:
         return RollState(x, t, jnp.maximum(state.missing - self.chunk, 0)), done
 
 
+@checked
 def roll_out(
     denoiser: Denoiser,
     schedule: Schedule,
     solver: Solver,
     ts: ArrayLike,
     *,
-    window: int,
-    context: int,
-    chunk: int = 1,
+    window: PositiveInt,
+    context: NonNegativeInt,
+    chunk: PositiveInt = 1,
     stabilisation: Number = 0.0,
 ) -> RollOut:
     """A sampler of sequences of any length with a denoiser of windows, in memory that does not grow.
@@ -161,7 +163,7 @@ def roll_out(
       solver: one that looks back at no earlier times.
       ts: decreasing times ``(n + 1,)`` from the most noise to 0.
       window: frames W that the denoiser sees, at least ``context + chunk``.
-      context: finished frames in the window, an integer >= 0.
+      context: finished frames in the window.
       chunk: frames that are finished together; divides ``window - context``.
       stabilisation: the time in [0, 1) as which the denoiser sees finished frames, ``alpha(time) x``.
 
@@ -186,8 +188,6 @@ def roll_out(
     check_ends_at_zero("ts", ts)
     check_solver(solver)
     check_stabilisation(stabilisation)
-    check_count(window=window, chunk=chunk)
-    check_count(0, context=context)
     if window <= context:
         raise ValueError(f"window must be longer than context = {context}, got {window}")
     if (window - context) % chunk:

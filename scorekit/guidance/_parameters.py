@@ -5,11 +5,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from scorekit.arguments import Finite
 from scorekit.checks import check, check_levels, check_like
 from scorekit.schedules._numerics import as_time
-from scorekit.typing import Array, Number, Prediction, PyTree
+from scorekit.typing import Array, Prediction, PyTree
 
-Scale: TypeAlias = Number | Callable[[Array], Array]
+Scale: TypeAlias = Finite | Callable[[Array], Array]
 """A guidance scale: a scalar, one value per example ``(B,)``, or a function of the time."""
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_per_example
-from scorekit.guidance._parameters import Scale, check_scale, value_at
+from scorekit.guidance._parameters import Scale, value_at
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import with_x0
 from scorekit.trees import as_pytree, batch_size, combine
@@ -93,6 +93,5 @@ def classifier_guidance(
 
     Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233).
     """
-    check_scale(guidance_scale=guidance_scale)
     formula = _of_batch if batched else _of_examples
     return rule(formula, (uncond,), as_pytree(log_likelihood), schedule, guidance_scale)

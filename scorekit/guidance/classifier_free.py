@@ -59,7 +59,6 @@ def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> 
 
     Source: Ho & Salimans 2022, eq. 6 (https://arxiv.org/abs/2207.12598).
     """
-    check_scale(guidance_scale=guidance_scale)
     return rule(_affine, (uncond, cond), guidance_scale)
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from scorekit.arguments import Finite, checked
 from scorekit.checks import check
 from scorekit.schedules._numerics import as_time
 from scorekit.trees import as_pytree
@@ -67,8 +68,9 @@ def log_product(*terms: tuple[Number, _LogDensity]) -> _LogDensity:
     return Partial(_weighted_sum, weights, tuple(as_pytree(log_density) for log_density in log_densities))
 
 
+@checked
 def classifier_guided_log_density(
-    log_density: _LogDensity, log_likelihood: _LogDensity, guidance_scale: Number
+    log_density: _LogDensity, log_likelihood: _LogDensity, guidance_scale: Finite
 ) -> _LogDensity:
     """Classifier guidance of an explicit model: ``log p(x) + gamma log p(y | x)``.
 
@@ -91,11 +93,11 @@ def classifier_guided_log_density(
 
     Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233), on the joint.
     """
-    check(np.isfinite, "finite", guidance_scale=guidance_scale)
     return log_product((1.0, log_density), (guidance_scale, log_likelihood))
 
 
-def classifier_free_log_density(cond: _LogDensity, uncond: _LogDensity, guidance_scale: Number) -> _LogDensity:
+@checked
+def classifier_free_log_density(cond: _LogDensity, uncond: _LogDensity, guidance_scale: Finite) -> _LogDensity:
     """Classifier-free guidance of an explicit model: ``(1 - gamma) log p(x) + gamma log p(x | y)``.
 
     By Bayes' rule this is :func:`classifier_guided_log_density` with the classifier that the two models imply. For
@@ -120,5 +122,4 @@ def classifier_free_log_density(cond: _LogDensity, uncond: _LogDensity, guidance
 
     Source: Ho & Salimans 2022 (https://arxiv.org/abs/2207.12598), on the joint.
     """
-    check(np.isfinite, "finite", guidance_scale=guidance_scale)
     return log_product((1.0 - as_time(guidance_scale), uncond), (guidance_scale, cond))

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from scorekit.checks import check
-from scorekit.guidance._parameters import Scale, check_scale, value_at
+from scorekit.guidance._parameters import Scale, value_at
 from scorekit.guidance._pyramids import from_pyramid, laplacian_pyramid
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.schedules._numerics import as_time
@@ -60,7 +60,6 @@ def frequency_decoupled(
     """
     if len(factors) == 0 or any(isinstance(factor, str) for factor in factors):
         raise ValueError(f"factors must be numbers, at least one, got {factors!r}")
-    check_scale(guidance_scale=guidance_scale)
     for factor in factors:
         check(np.isfinite, "finite", factors=factor)
     return rule(_by_bands, (cond, uncond), guidance_scale, *factors)

@@ -1,9 +1,12 @@
 """Guidance in an interval of noise levels, without the cost of the second evaluation outside it."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
 from scorekit import trees
+from scorekit.arguments import Between
 from scorekit.checks import check, check_floating, check_levels, nan_unless
 from scorekit.guidance._parameters import check_prediction
 from scorekit.guidance.rules import guidance_rule
@@ -56,7 +59,7 @@ def interval(
     denoiser: Denoiser,
     plain: Denoiser,
     schedule: Schedule,
-    noise_min: Number = 0.0,
+    noise_min: Annotated[Number, Between(0, infinite=True)] = 0.0,
     noise_max: Number = jnp.inf,
 ) -> Denoiser:
     """Guides only while ``noise_min < sigma / alpha <= noise_max`` and skips the guided call elsewhere.
@@ -87,7 +90,6 @@ def interval(
 
     Source: Kynkäänniemi et al. 2024 (https://arxiv.org/abs/2404.07724).
     """
-    check(lambda x: x >= 0, ">= 0", noise_min=noise_min)
     check(lambda x: x > noise_min, f"> noise_min = {noise_min}", noise_max=noise_max)
     return _Interval(
         denoiser=as_pytree(denoiser),

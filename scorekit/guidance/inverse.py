@@ -27,6 +27,7 @@ size. At ``sigma = 0`` all formulas are finite.
 import jax
 import jax.numpy as jnp
 
+from scorekit.arguments import Positive, checked
 from scorekit.checks import (
     check_at_least,
     check_count,
@@ -279,12 +280,13 @@ def mmps(
     return _built(_Guided, problem, iterations=iterations, covariance="jacobian")
 
 
+@checked
 def dps(
     denoiser: Denoiser,
     schedule: Schedule,
     operator: Operator,
     observation: PyTree,
-    noise_std: Number,
+    noise_std: Positive,
 ) -> Denoiser:
     """Diffusion posterior sampling (DPS): guidance by the likelihood of the clean estimate.
 
@@ -314,7 +316,6 @@ def dps(
 
     Source: Chung et al. 2022 (https://arxiv.org/abs/2209.14687).
     """
-    check_positive(noise_std=noise_std)
     problem = (denoiser, schedule, operator, observation, noise_std)
     return _built(_Guided, problem, covariance="none")
 

@@ -7,24 +7,23 @@ works as well: :mod:`scorekit.guidance.inverse` linearises nonlinear operators.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from scorekit.arguments import Between, NonNegativeInt, Positive, PositiveInt, checked
 from scorekit.checks import (
-    check,
     check_axes,
     check_broadcasts,
-    check_count,
     check_finite,
     check_floating,
     check_positive,
 )
 from scorekit.trees import pytree_dataclass, static
-from scorekit.typing import Array, ArrayLike, Number, PyTree
+from scorekit.typing import Array, ArrayLike, PyTree
 
 __all__ = [
     "Operator",
@@ -112,11 +111,12 @@ class _AveragePool:
         return jnp.mean(blocks, axis=tuple(range(2, 2 * len(sizes) + 1, 2)))
 
 
-def average_pool(factor: int) -> Operator:
+@checked
+def average_pool(factor: PositiveInt) -> Operator:
     """Super-resolution: the mean over blocks of ``factor`` pixels along each spatial axis of ``(B, ..., C)``.
 
     Args:
-      factor: the size of a block, at least 1.
+      factor: the size of a block.
 
     Returns:
       ``x0 -> y``.
@@ -127,7 +127,6 @@ def average_pool(factor: int) -> Operator:
     >>> average_pool(2)(jnp.arange(4.0).reshape(1, 4, 1)).ravel()
     Array([0.5, 2.5], dtype=float32)
     """
-    check_count(factor=factor)
     return _AveragePool(factor=factor)
 
 
@@ -183,26 +182,21 @@ def blur(kernel: ArrayLike, edge: Literal["edge", "reflect", "wrap", "zero"] = "
     return _Blur(kernel=kernel, edge=edge)
 
 
-def gaussian_kernel(std: Number, radius: int, axes: int = 2) -> Array:
+@checked
+def gaussian_kernel(std: Positive, radius: NonNegativeInt, axes: PositiveInt = 2) -> Array:
     """``exp(-|i|^2 / (2 std^2))`` for ``|i| <= radius`` along each axis, with sum 1; for :func:`blur`.
 
     Args:
-      std: in pixels, > 0.
+      std: in pixels.
       radius: the kernel has ``2 radius + 1`` entries along an axis.
       axes: 2 for images, 1 for signals.
 
     Returns:
       The kernel, ``(2 radius + 1,)`` along each axis.
 
-    Raises:
-      ValueError: if ``std`` is not positive or ``radius`` is negative.
-
     >>> gaussian_kernel(1.0, 1, axes=1).round(1)
     Array([0.3, 0.5, 0.3], dtype=float32)
     """
-    check_positive(std=std)
-    check_count(0, radius=radius)
-    check_count(axes=axes)
     line = jnp.exp(-0.5 * jnp.square(jnp.arange(-radius, radius + 1) / std))
     kernel = line
     for _ in range(axes - 1):
@@ -210,7 +204,8 @@ def gaussian_kernel(std: Number, radius: int, axes: int = 2) -> Array:
     return kernel / kernel.sum()
 
 
-def low_pass_kernel(cutoff: float, radius: int) -> np.ndarray:
+@checked
+def low_pass_kernel(cutoff: Annotated[float, Between(0, 0.5, "both")], radius: PositiveInt) -> np.ndarray:
     """A low-pass filter for bandwidth extension, for :func:`blur`: a sinc with a Hann window, with sum 1.
 
     ``sin(2 pi cutoff i) / (pi i) cos^2(pi i / (2 radius + 2))`` for ``|i| <= radius``, over its sum.
@@ -222,14 +217,9 @@ def low_pass_kernel(cutoff: float, radius: int) -> np.ndarray:
     Returns:
       The kernel, ``(2 radius + 1,)``.
 
-    Raises:
-      ValueError: if ``cutoff`` is not in (0, 1/2) or ``radius < 1``.
-
     >>> low_pass_kernel(0.25, 2).round(2).tolist()
     [0.0, 0.24, 0.51, 0.24, 0.0]
     """
-    check(lambda c: (c > 0) & (c < 0.5), "in (0, 0.5)", cutoff=cutoff)
-    check_count(radius=radius)
     i = np.arange(-radius, radius + 1)
     kernel = 2 * cutoff * np.sinc(2 * cutoff * i) * np.cos(np.pi * i / (2 * radius + 2)) ** 2
     return kernel / kernel.sum()

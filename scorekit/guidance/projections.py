@@ -3,11 +3,13 @@
 Inner products and norms are taken over one example, all arrays of a tree together.
 """
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit.checks import check
+from scorekit.arguments import Between
 from scorekit.guidance._parameters import Scale, check_scale, value_at
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import Target, TargetName, Velocity, as_target, with_x0
@@ -71,8 +73,8 @@ def apg(
     guidance_scale: Scale,
     *,
     parallel: Number = 0.0,
-    momentum: Number | None = None,
-    norm_threshold: Number = jnp.inf,
+    momentum: Annotated[Number, Between(-1, 1, "both")] | None = None,
+    norm_threshold: Annotated[Number, Between(0, open="low", infinite=True)] = jnp.inf,
 ) -> Denoiser:
     """Adaptive projected guidance (APG): high guidance scales without oversaturation.
 
@@ -86,7 +88,7 @@ def apg(
       schedule: the noise schedule.
       guidance_scale: gamma.
       parallel: eta, the weight of the component parallel to ``x0_cond``, which causes oversaturation.
-      momentum: beta in (-1, 1); published values are -0.75 to -0.5. A momentum makes the rule stateful
+      momentum: beta; published values are -0.75 to -0.5. A momentum makes the rule stateful
         (:mod:`scorekit.guidance.stateful`), with a state of the size of x; None for no momentum.
       norm_threshold: r > 0, in units of the data times the root of the number of values; published values are 2.5 to
         15.
@@ -106,12 +108,10 @@ def apg(
 
     Source: Sadat et al. 2024, alg. 1 (https://arxiv.org/abs/2410.02416).
     """
-    check(lambda x: x > 0, "> 0", norm_threshold=norm_threshold)
     check_scale(guidance_scale=guidance_scale, parallel=parallel)
     parameters = (schedule, guidance_scale, parallel, norm_threshold)
     if momentum is None:
         return rule(_projected, (cond, uncond), *parameters)
-    check(lambda x: (x > -1) & (x < 1), "in (-1, 1)", momentum=momentum)
     return rule(_projected_with_momentum, (cond, uncond), *parameters, momentum, init_state=_zero_difference)
 
 
@@ -128,7 +128,11 @@ def _zero_star(predictions, x_t, t, schedule, scale, zero_above):
 
 @guidance_rule(plain_at_one=False)
 def cfg_zero_star(
-    cond: Denoiser, uncond: Denoiser, schedule: Schedule, guidance_scale: Scale, zero_above: Number = jnp.inf
+    cond: Denoiser,
+    uncond: Denoiser,
+    schedule: Schedule,
+    guidance_scale: Scale,
+    zero_above: Annotated[Number, Between(0, open="low", infinite=True)] = jnp.inf,
 ) -> Denoiser:
     """CFG-Zero*: guidance with an optimally scaled unconditional velocity, and zero velocity at the highest noise.
 
@@ -141,7 +145,7 @@ def cfg_zero_star(
       uncond: the unconditional denoiser.
       schedule: the noise schedule; the velocity is ``alpha' x0 + sigma' eps``.
       guidance_scale: gamma.
-      zero_above: noise-to-signal ratio above which the velocity is 0, > 0. The paper skips 4 % of the steps, which is a
+      zero_above: noise-to-signal ratio above which the velocity is 0. The paper skips 4 % of the steps, which is a
         ratio of 24 for a rectified flow.
 
     Returns:
@@ -159,8 +163,6 @@ def cfg_zero_star(
 
     Source: Fan et al. 2025 (https://arxiv.org/abs/2503.18886).
     """
-    check_scale(guidance_scale=guidance_scale)
-    check(lambda x: x > 0, "> 0", zero_above=zero_above)
     return rule(_zero_star, (cond, uncond), schedule, guidance_scale, zero_above)
 
 
@@ -210,5 +212,4 @@ def tangential(
 
     Source: Kwon et al. 2025 (https://arxiv.org/abs/2503.18137).
     """
-    check_scale(guidance_scale=guidance_scale)
     return rule(_tangential, (cond, uncond), schedule, guidance_scale, as_target(target))

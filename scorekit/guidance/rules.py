@@ -8,12 +8,13 @@ therefore, and pass the rule through ``jit`` rather than its parts: two argument
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit.arguments import checked
 from scorekit.checks import check_floating, check_levels, check_like
 from scorekit.guidance._parameters import check_prediction
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state
@@ -46,8 +47,11 @@ class Traits(NamedTuple):
     splits: bool = False
 
 
-def guidance_rule(*, plain: str = "cond", plain_at_one: bool = True, splits: bool = False) -> Callable[[_F], _F]:
-    """Marks a function as a guidance rule: attaches its :class:`Traits` as ``.traits`` and returns it unchanged.
+@checked
+def guidance_rule(
+    *, plain: Literal["cond", "uncond"] = "cond", plain_at_one: bool = True, splits: bool = False
+) -> Callable[[_F], _F]:
+    """Marks a function as a guidance rule: attaches its :class:`Traits` as ``.traits`` and checks its arguments.
 
     A rule takes its parts by parameter name, so that generic code can build any rule from a dictionary of parts:
 
@@ -59,15 +63,12 @@ def guidance_rule(*, plain: str = "cond", plain_at_one: bool = True, splits: boo
     All other parameters are hyper-parameters of the rule.
 
     Args:
-      plain: the branch that the rule reduces to without guidance, "cond" or "uncond".
+      plain: branch that the rule reduces to without guidance.
       plain_at_one: whether gamma = 1 gives exactly that branch.
       splits: whether x0 and eps no longer make up ``x_t`` afterwards.
 
     Returns:
-      A decorator that returns the function itself.
-
-    Raises:
-      ValueError: unless ``plain`` is "cond" or "uncond".
+      A decorator; the bounds in the annotations of the rule are checked as by :func:`~scorekit.arguments.checked`.
 
     >>> @guidance_rule(plain_at_one=False)
     ... def halfway(cond, uncond):
@@ -75,10 +76,9 @@ def guidance_rule(*, plain: str = "cond", plain_at_one: bool = True, splits: boo
     >>> halfway.traits
     Traits(plain='cond', plain_at_one=False, splits=False)
     """
-    if plain not in ("cond", "uncond"):
-        raise ValueError(f"plain must be 'cond' or 'uncond', got {plain!r}")
 
     def attach(function: _F) -> _F:
+        function = checked(function)
         function.traits = Traits(plain, plain_at_one, splits)  # type: ignore[attr-defined]
         return function
 

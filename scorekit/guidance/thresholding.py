@@ -7,12 +7,12 @@ https://arxiv.org/abs/2205.11487).
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_positive
+from scorekit.arguments import AboveZero, Fraction, Positive
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import with_x0
 from scorekit.schedules._numerics import sqrt
 from scorekit.trees import combine, expand
-from scorekit.typing import Denoiser, Number, Schedule
+from scorekit.typing import Denoiser, Schedule
 
 __all__ = ["dynamic_threshold", "rescale", "static_threshold"]
 
@@ -24,7 +24,7 @@ def _static(predictions, x_t, t, schedule, limit):
 
 
 @guidance_rule(plain_at_one=False)
-def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Number = 1.0) -> Denoiser:
+def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Positive = 1.0) -> Denoiser:
     """Clips x0 to ``[-limit, limit]``: ``x0' = min(max(x0, -limit), limit)``.
 
     Args:
@@ -35,9 +35,6 @@ def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Number = 1.0
     Returns:
       ``(x_t, t) -> Prediction``.
 
-    Raises:
-      ValueError: if ``limit`` is not positive.
-
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import rectified_flow
     >>> d = denoiser_from_network(lambda x, t: 3 * x, rectified_flow(), "x0")
@@ -46,7 +43,6 @@ def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Number = 1.0
 
     Source: Saharia et al. 2022 (https://arxiv.org/abs/2205.11487).
     """
-    check_positive(limit=limit)
     return rule(_static, (denoiser,), schedule, limit)
 
 
@@ -65,8 +61,8 @@ def _dynamic(predictions, x_t, t, schedule, percentile, limit):
 def dynamic_threshold(
     denoiser: Denoiser,
     schedule: Schedule,
-    percentile: Number = 0.995,
-    limit: Number = 1.0,
+    percentile: AboveZero = 0.995,
+    limit: Positive = 1.0,
 ) -> Denoiser:
     """Dynamic thresholding: clips x0 at a percentile q of its magnitudes and rescales it by ``limit / q``.
 
@@ -75,14 +71,11 @@ def dynamic_threshold(
     Args:
       denoiser: the denoiser to wrap; its leaves have a leading batch axis, and each leaf has its own percentile.
       schedule: the noise schedule.
-      percentile: fraction in (0, 1].
-      limit: the range of the data, > 0.
+      percentile: fraction.
+      limit: the range of the data.
 
     Returns:
       ``(x_t, t) -> Prediction``.
-
-    Raises:
-      ValueError: for a value outside its range.
 
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import rectified_flow
@@ -92,8 +85,6 @@ def dynamic_threshold(
 
     Source: Saharia et al. 2022 (https://arxiv.org/abs/2205.11487).
     """
-    check(lambda x: (x > 0) & (x <= 1), "in (0, 1]", percentile=percentile)
-    check_positive(limit=limit)
     return rule(_dynamic, (denoiser,), schedule, percentile, limit)
 
 
@@ -112,7 +103,7 @@ def _rescaled(predictions, x_t, t, schedule, factor):
 
 
 @guidance_rule()
-def rescale(denoiser: Denoiser, plain: Denoiser, schedule: Schedule, factor: Number = 0.7) -> Denoiser:
+def rescale(denoiser: Denoiser, plain: Denoiser, schedule: Schedule, factor: Fraction = 0.7) -> Denoiser:
     """Rescales x0 towards the standard deviation of the estimate without guidance, against overexposure.
 
     ``x0 <- phi x0 std(x0_plain) / std(x0) + (1 - phi) x0``, with the standard deviation over all values of an example,
@@ -123,13 +114,10 @@ def rescale(denoiser: Denoiser, plain: Denoiser, schedule: Schedule, factor: Num
       plain: the denoiser without guidance, normally the conditional one. If ``denoiser`` was built from it, it is not
         evaluated again.
       schedule: the noise schedule.
-      factor: phi in [0, 1]; 0 changes nothing.
+      factor: phi; 0 changes nothing.
 
     Returns:
       ``(x_t, t) -> Prediction``.
-
-    Raises:
-      ValueError: for a factor outside [0, 1].
 
     >>> from scorekit.schedules import rectified_flow
     >>> from scorekit.typing import Prediction
@@ -139,5 +127,4 @@ def rescale(denoiser: Denoiser, plain: Denoiser, schedule: Schedule, factor: Num
 
     Source: Lin et al. 2023, sec. 3.4 (https://arxiv.org/abs/2305.08891), here on x0.
     """
-    check(lambda x: (x >= 0) & (x <= 1), "in [0, 1]", factor=factor)
     return rule(_rescaled, (denoiser, plain), schedule, factor)

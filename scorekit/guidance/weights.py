@@ -3,13 +3,11 @@
 from typing import Literal
 
 import jax.numpy as jnp
-import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check, check_positive
+from scorekit.arguments import Finite, Positive, checked
 from scorekit.guidance._parameters import Scale
 from scorekit.schedules._numerics import as_time
-from scorekit.typing import Number
 
 __all__ = ["weight_schedule"]
 
@@ -28,8 +26,9 @@ def _power(noise, data, power, t):
     return noise + (data - noise) * (1.0 - as_time(t)) ** power
 
 
+@checked
 def weight_schedule(
-    noise: Number, data: Number, shape: Literal["linear", "cosine", "power"] = "linear", power: Number = 2.0
+    noise: Finite, data: Finite, shape: Literal["linear", "cosine", "power"] = "linear", power: Positive = 2.0
 ) -> Scale:
     """A guidance scale that goes from ``noise`` at t = 1 to ``data`` at t = 0.
 
@@ -41,7 +40,7 @@ def weight_schedule(
       noise: gamma at t = 1, a scalar or ``(B,)``.
       data: gamma at t = 0.
       shape: "linear", "cosine" or "power".
-      power: the exponent of "power", > 0.
+      power: the exponent of "power".
 
     Returns:
       ``t -> gamma``, for the ``guidance_scale`` of any rule.
@@ -56,8 +55,6 @@ def weight_schedule(
     """
     if shape not in _SHAPES:
         raise ValueError(f"shape must be one of {_SHAPES}, got {shape!r}")
-    check(np.isfinite, "finite", noise=noise, data=data)
-    check_positive(power=power)
     if shape == "power":
         return Partial(_power, noise, data, power)
     return Partial(_linear if shape == "linear" else _cosine, noise, data)

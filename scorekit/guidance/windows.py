@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count, check_floating, check_per_example
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check_floating, check_per_example
 from scorekit.guidance._parameters import check_prediction
 from scorekit.trees import as_pytree, pytree_dataclass, static
 from scorekit.typing import Array, Denoiser, PyTree
@@ -22,7 +23,8 @@ from scorekit.typing import Array, Denoiser, PyTree
 __all__ = ["blend_windows", "cut_windows", "num_windows", "windowed"]
 
 
-def num_windows(length: int, size: int, hop: int) -> int:
+@checked
+def num_windows(length: PositiveInt, size: PositiveInt, hop: PositiveInt) -> int:
     """The number W of windows of a signal of ``length`` positions.
 
     Args:
@@ -39,7 +41,6 @@ def num_windows(length: int, size: int, hop: int) -> int:
     >>> num_windows(10, 4, 2), num_windows(4, 4, 2)
     (4, 1)
     """
-    check_count(size=size, hop=hop, length=length)
     if hop > size:
         raise ValueError(f"hop must be from 1 to size = {size}, got {hop}")
     if length < size or (length - size) % hop:
@@ -47,7 +48,8 @@ def num_windows(length: int, size: int, hop: int) -> int:
     return 1 + (length - size) // hop
 
 
-def cut_windows(x: PyTree, size: int, hop: int) -> PyTree:
+@checked
+def cut_windows(x: PyTree, size: PositiveInt, hop: PositiveInt) -> PyTree:
     """Cuts leaves ``(B, L, ...)`` into windows ``(B W, size, ...)``, those of an example adjacent.
 
     Args:
@@ -65,8 +67,6 @@ def cut_windows(x: PyTree, size: int, hop: int) -> PyTree:
     [[0, 1, 2, 3], [2, 3, 4, 5]]
     """
 
-    check_count(size=size, hop=hop)
-
     def cut(leaf: Array) -> Array:
         if jnp.ndim(leaf) < 2 or jnp.size(leaf) == 0:
             raise ValueError(f"x must be (B, L, ...) and hold values, got {jnp.shape(leaf)}")
@@ -77,7 +77,8 @@ def cut_windows(x: PyTree, size: int, hop: int) -> PyTree:
     return jax.tree.map(cut, x)
 
 
-def blend_windows(parts: PyTree, count: int, hop: int) -> PyTree:
+@checked
+def blend_windows(parts: PyTree, count: PositiveInt, hop: PositiveInt) -> PyTree:
     """The inverse of :func:`cut_windows`: the weighted mean over the windows that contain a position.
 
     Args:
@@ -96,8 +97,6 @@ def blend_windows(parts: PyTree, count: int, hop: int) -> PyTree:
     >>> blend_windows(parts, 2, 1).tolist(), blend_windows(parts, 2, 2).tolist()
     ([[0.0, 0.5, 1.0]], [[0.0, 0.0, 1.0, 1.0]])
     """
-
-    check_count(count=count, hop=hop)
     check_floating(parts=parts)
 
     def blend(leaf: Array) -> Array:

@@ -8,27 +8,26 @@ targets and solvers of the reverse SDE need not know that the process is a bridg
 
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_floating, check_like, check_per_example, check_positive, check_time
+from scorekit.arguments import Positive, checked
+from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
 from scorekit.schedules import edm
 from scorekit.trees import combine
-from scorekit.typing import ArrayLike, Number, PyTree, Schedule
+from scorekit.typing import ArrayLike, PyTree, Schedule
 
 __all__ = ["bridge_noise", "brownian_schedule"]
 
 
-def brownian_schedule(std: Number = 1.0) -> Schedule:
+@checked
+def brownian_schedule(std: Positive = 1.0) -> Schedule:
     """``alpha = 1``, ``sigma = std sqrt(t)``: its bridge is a Brownian bridge of this standard deviation, that of I2SB.
 
     With it ``q(x_t | x0, x1) = N((1 - t) x0 + t x1, std^2 t (1 - t))``. Another clock is another grid of times.
 
     Args:
-      std: of the Brownian motion at t = 1, > 0; its noise is largest at t = 1/2, ``std / 2``.
+      std: of the Brownian motion at t = 1; its noise is largest at t = 1/2, ``std / 2``.
 
     Returns:
       A schedule.
-
-    Raises:
-      ValueError: if ``std`` is not finite and > 0.
 
     >>> schedule = brownian_schedule(2.0)
     >>> float(schedule.sigma(0.25)), float(schedule.time_at(schedule.log_snr(0.25)))
@@ -36,7 +35,6 @@ def brownian_schedule(std: Number = 1.0) -> Schedule:
 
     Source: Liu et al. 2023 (https://arxiv.org/abs/2302.05872).
     """
-    check_positive(std=std)
     return edm(0.0, std, rho=0.5)
 
 

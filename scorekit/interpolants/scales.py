@@ -4,7 +4,8 @@ from typing import Protocol
 
 import jax.numpy as jnp
 
-from scorekit.checks import check_at_least, check_floating, check_like, check_per_example, check_time
+from scorekit.arguments import NonNegative, checked
+from scorekit.checks import check_floating, check_like, check_per_example, check_time
 from scorekit.schedules._numerics import as_time
 from scorekit.trees import combine, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number, PyTree
@@ -86,45 +87,39 @@ class Trigonometric(_Bell):
         return jnp.sin(0.5 * jnp.pi * as_time(t))
 
 
-def linear(noise: Number = 0.0) -> Linear:
+@checked
+def linear(noise: NonNegative = 0.0) -> Linear:
     """``(1 - t) x0 + t x1 + noise sqrt(t (1 - t)) z``: with noise a Brownian bridge, without it a rectified flow.
 
     Args:
-      noise: the standard deviation of the Brownian motion, >= 0.
+      noise: the standard deviation of the Brownian motion.
 
     Returns:
       An :class:`Interpolant`.
-
-    Raises:
-      ValueError: if the noise is not finite and >= 0.
 
     >>> float(linear(2.0).gamma(0.5))
     1.0
 
     Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
     """
-    check_at_least(0, noise=noise)
     return Linear(noise=noise)
 
 
-def trigonometric(noise: Number = 0.0) -> Trigonometric:
+@checked
+def trigonometric(noise: NonNegative = 0.0) -> Trigonometric:
     """``cos(pi t / 2) x0 + sin(pi t / 2) x1 + noise sqrt(t (1 - t)) z``: keeps the variance of independent ends.
 
     Args:
-      noise: twice the noise scale at t = 1/2, >= 0.
+      noise: twice the noise scale at t = 1/2.
 
     Returns:
       An :class:`Interpolant`.
-
-    Raises:
-      ValueError: if the noise is not finite and >= 0.
 
     >>> print(f"{trigonometric().alpha(0.5):.4f}")
     0.7071
 
     Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
     """
-    check_at_least(0, noise=noise)
     return Trigonometric(noise=noise)
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_between
+from scorekit.arguments import Fraction
 from scorekit.interpolants.scales import Interpolant
 from scorekit.schedules._numerics import as_time
 from scorekit.solvers import SolverBase
@@ -36,10 +36,7 @@ class BridgeAncestral(SolverBase):
     of the schedule.
 
     Attributes:
-      eta: share of fresh noise in [0, 1].
-
-    Raises:
-      ValueError: for eta outside [0, 1].
+      eta: share of fresh noise.
 
     >>> from scorekit import interpolants, samplers
     >>> scales, x1 = interpolants.linear(noise=0.1), jnp.ones((2, 1))
@@ -50,13 +47,10 @@ class BridgeAncestral(SolverBase):
     Source: Liu et al. 2023 (https://arxiv.org/abs/2302.05872); Zheng et al. 2024 (https://arxiv.org/abs/2405.15885).
     """
 
-    eta: ArrayLike = 1.0
+    eta: Fraction = 1.0
     order = 1
     evals_per_step = 1
     stochastic = True
-
-    def __post_init__(self):
-        check_between(0, 1, eta=self.eta)
 
     def row(self, schedule: Interpolant, times: ArrayLike, num_past: ArrayLike) -> _Step:  # type: ignore[override]
         times = as_time(times)

@@ -6,12 +6,13 @@ volume ``(2 / bins)^D``, which is the offset ``log2(bins / 2)`` bits per dimensi
 
 import math
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import Count, PositiveInt, checked
 from scorekit.checks import check_classes, check_count, check_like, nan_unless
 from scorekit.trees import batch_size, event_size, is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, PyTree
@@ -44,8 +45,13 @@ class BitsPerDim:
     dequantisation: str = static()
 
 
+@checked
 def bits_per_dim(
-    log_p: ArrayLike, event_size: int, *, bins: int | None = None, dequantisation: _Dequantisation = "none"
+    log_p: ArrayLike,
+    event_size: PositiveInt,
+    *,
+    bins: Annotated[int, Count(2)] | None = None,
+    dequantisation: _Dequantisation = "none",
 ) -> BitsPerDim:
     """``-log_p / (D log 2) + offset``.
 
@@ -71,13 +77,10 @@ def bits_per_dim(
     """
     if dequantisation not in ("none", "uniform", "variational"):
         raise ValueError(f"dequantisation must be 'none', 'uniform' or 'variational', got {dequantisation!r}")
-    check_count(event_size=event_size)
     if dequantisation == "none" and bins is not None:
         raise ValueError(f"bins must be None without dequantisation, got {bins}")
     if dequantisation != "none" and bins is None:
         raise ValueError(f"bins must be an integer >= 2 with {dequantisation} dequantisation, got None")
-    if bins is not None:
-        check_count(2, bins=bins)
     log_p = jnp.asarray(log_p)
     log_p = log_p.astype(jnp.promote_types(log_p.dtype, jnp.float32))
     offset = jnp.asarray(math.log2(bins / 2) if bins else 0.0, log_p.dtype)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_between, check_count, check_floating, check_like, check_scalar
+from scorekit.arguments import FractionScalar, PositiveInt, checked
+from scorekit.checks import check, check_count, check_floating, check_like
 from scorekit.process import perturb
 from scorekit.schedules._numerics import as_time
 from scorekit.solvers._grids import check_grid
@@ -42,15 +43,16 @@ class VariationalBound(NamedTuple):
         return self.prior + self.reconstruction + self.diffusion
 
 
+@checked
 def variational_bound(
     key: Key,
     denoiser: Denoiser,
     schedule: Schedule,
     x0: PyTree,
     *,
-    num_times: int = 16,
-    t_min: ArrayLike = 1e-3,
-    t_max: ArrayLike = 1.0 - 1e-3,
+    num_times: PositiveInt = 16,
+    t_min: FractionScalar = 1e-3,
+    t_max: FractionScalar = 1.0 - 1e-3,
     bins: int | None = None,
 ) -> VariationalBound:
     """A Monte-Carlo estimate of the continuous-time variational bound on ``-log p(x0)``.
@@ -68,8 +70,8 @@ def variational_bound(
       schedule: the noise schedule, with finite log-SNR at ``t_min`` and ``t_max``.
       x0: data, a tree of floating ``(B, ...)`` arrays; discrete data need ``bins`` or dequantisation.
       num_times: noise levels per example.
-      t_min: the data end, in [0, 1]; smaller is tighter.
-      t_max: the noise end, in [0, 1].
+      t_min: the data end; smaller is tighter.
+      t_max: the noise end.
       bins: number of values of discrete data, or None for a density.
 
     Returns:
@@ -91,10 +93,7 @@ def variational_bound(
 
     Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
-    check_count(num_times=num_times)
     _check_data(x0, bins)
-    check_scalar(t_min=t_min, t_max=t_max)
-    check_between(0, 1, t_min=t_min, t_max=t_max)
     b = batch_size(x0)
     first, last = schedule.log_snr(t_min), schedule.log_snr(t_max)
     check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
@@ -185,13 +184,14 @@ def discrete_variational_bound(
     )
 
 
+@checked
 def boundary_terms(
     schedule: Schedule,
     x0: PyTree,
     eps: PyTree,
     *,
-    t_min: ArrayLike = 0.0,
-    t_max: ArrayLike = 1.0,
+    t_min: FractionScalar = 0.0,
+    t_max: FractionScalar = 1.0,
     bins: int | None = None,
 ) -> tuple[Array, Array]:
     """The terms of :func:`variational_bound` at its two ends, which need no network; deterministic.
@@ -205,8 +205,8 @@ def boundary_terms(
       schedule: the noise schedule, with finite log-SNR at ``t_min``.
       x0: data, a tree of floating ``(B, ...)`` arrays.
       eps: noise shaped like ``x0``, with which discrete data are decoded; not used for a density.
-      t_min: the data end, in [0, 1].
-      t_max: the noise end, in [0, 1].
+      t_min: the data end.
+      t_max: the noise end.
       bins: number of values of discrete data, or None for a density; see :func:`variational_bound`.
 
     Returns:
@@ -226,8 +226,6 @@ def boundary_terms(
     _check_data(x0, bins)
     check_floating(eps=eps)
     check_like("x0", x0, eps=eps)
-    check_scalar(t_min=t_min, t_max=t_max)
-    check_between(0, 1, t_min=t_min, t_max=t_max)
     check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
     first = schedule.log_snr(t_min)
     check(np.isfinite, "finite", **{"log_snr(t_min)": first})

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_count, check_positive
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check, check_positive
 from scorekit.samplers._embedded_pair import Slope
 from scorekit.solvers._coordinates import CoordinateName, frame, log_snr_at
 from scorekit.trees import combine, is_traced
@@ -71,7 +72,8 @@ def probability_flow(
     return slope
 
 
-def check_tolerances(dtype, rtol: ArrayLike, atol: ArrayLike, max_steps: int) -> None:
+@checked
+def check_tolerances(dtype, rtol: ArrayLike, atol: ArrayLike, max_steps: PositiveInt) -> None:
     """Raises a ``ValueError`` for tolerances that a state of this dtype cannot meet, or no steps.
 
     >>> check_tolerances(jnp.float32, 1e-9, 1e-5, 10)
@@ -81,4 +83,3 @@ def check_tolerances(dtype, rtol: ArrayLike, atol: ArrayLike, max_steps: int) ->
     eps = float(jnp.finfo(dtype).eps)
     check(lambda r: (r >= eps) & (r < 1), f"in [{eps:.3g}, 1), the precision of {jnp.dtype(dtype)}", rtol=rtol)
     check_positive(atol=atol)
-    check_count(max_steps=max_steps)

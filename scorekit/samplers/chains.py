@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check_count, check_floating, check_positive
 from scorekit.process import perturb
 from scorekit.samplers.sampling import sample
@@ -202,6 +203,7 @@ def metropolis_langevin(
     return (result, states) if trajectory else result
 
 
+@checked
 def corrupt_denoise(
     key: Key,
     denoiser: Denoiser,
@@ -209,7 +211,7 @@ def corrupt_denoise(
     solver: Solver,
     x: PyTree,
     ts: ArrayLike,
-    num_rounds: int,
+    num_rounds: PositiveInt,
     *,
     trajectory: bool = False,
 ) -> PyTree:
@@ -253,7 +255,6 @@ def corrupt_denoise(
     Source: Bengio et al. 2013 (https://arxiv.org/abs/1305.6663); Bengio et al. 2014
     (https://arxiv.org/abs/1306.1091).
     """
-    check_count(num_rounds=num_rounds)
     check_floating(x=x)
     check_grid(ts)
 

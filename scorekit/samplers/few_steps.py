@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_between, check_positive, check_scalar, nan_unless
+from scorekit.arguments import FractionScalar, PositiveScalar, checked
+from scorekit.checks import nan_unless
 from scorekit.samplers._tabulated import HISTORY, encloses, table
 from scorekit.schedules._numerics import as_time
 from scorekit.solvers._base import Row, SolverBase, linear_combination, slope
@@ -89,13 +90,14 @@ class FewSteps(SolverBase):
         return x_s, (slope("angle", prediction, row, x_t), *state[:-1])
 
 
+@checked
 def few_steps(
     schedule: Schedule,
     steps: int,
-    t_max: ArrayLike = 1.0,
-    t_min: ArrayLike = 0.0,
+    t_max: FractionScalar = 1.0,
+    t_min: FractionScalar = 0.0,
     *,
-    sigma_data: ArrayLike = 1.0,
+    sigma_data: PositiveScalar = 1.0,
 ) -> tuple[FewSteps, Array]:
     """A solver and its grid for 5 to 20 evaluations, with tabulated noise levels and weights.
 
@@ -107,7 +109,7 @@ def few_steps(
       steps: 5, 6, 7, 8, 10, 12, 15 or 20, the evaluations of the network.
       t_max: the first time, with more noise than the first evaluation.
       t_min: the last time, with less noise than the last evaluation.
-      sigma_data: standard deviation of the data around 0, over all values; 0.5 for many images in [-1, 1].
+      sigma_data: standard deviation of the data around 0, over all values; 0.5 for many images.
 
     Returns:
       ``(solver, ts)``, as :func:`scorekit.samplers.sample` takes them; they belong to each other and to the schedule.
@@ -123,9 +125,6 @@ def few_steps(
     Source: Shaul et al. 2024, non-stationary solvers, which are optimised there for one model
     (https://arxiv.org/abs/2403.01329); the table is made here.
     """
-    check_scalar(t_max=t_max, t_min=t_min, sigma_data=sigma_data)
-    check_positive(sigma_data=sigma_data)
-    check_between(0, 1, t_max=t_max, t_min=t_min)
     fits = encloses(schedule, steps, t_max, t_min, sigma_data)
     if not is_traced(fits) and not fits:
         first, last = np.exp(-0.5 * np.asarray(table(steps)[0])[[0, -1]])

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_count, check_floating, check_positive
+from scorekit.arguments import NonNegativeInt, Positive, checked
+from scorekit.checks import check_count, check_floating
 from scorekit.solvers._grids import check_grid
 from scorekit.trees import batch_size, combine, event_size, expand
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
@@ -68,6 +69,7 @@ class _Sweep(NamedTuple):
     converged: Array
 
 
+@checked
 def parallel_sample(
     denoiser: Denoiser,
     schedule: Schedule,
@@ -75,10 +77,10 @@ def parallel_sample(
     x_init: PyTree,
     ts: ArrayLike,
     *,
-    tolerance: ArrayLike = 1e-3,
+    tolerance: Positive = 1e-3,
     max_iterations: int | None = None,
     window: int | None = None,
-    anderson: int = 1,
+    anderson: NonNegativeInt = 1,
     sharding: jax.sharding.Sharding | None = None,
 ) -> ParallelResult:
     """The answer of :func:`scorekit.samplers.sample` in fewer sequential network calls, each on many steps at once.
@@ -143,10 +145,8 @@ def parallel_sample(
     """
     ts = check_grid(ts)
     check_floating(x_init=x_init)
-    check_positive(tolerance=tolerance)
     counts = {"max_iterations": max_iterations, "window": window}
     check_count(**{name: k for name, k in counts.items() if k is not None})
-    check_count(0, anderson=anderson)
     linear = _is_linear(solver, x_init)
     past = solver.max_past if linear else 0
     batch = batch_size(x_init)

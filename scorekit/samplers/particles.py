@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_at_least, check_between, check_finite, check_floating
+from scorekit.arguments import NonNegative, checked
+from scorekit.checks import check_between, check_finite, check_floating
 from scorekit.predictions import bounded_log_snr
 from scorekit.samplers._gaussian_rows import gaussian_rows
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
@@ -58,6 +59,7 @@ class ParticleResult(NamedTuple):
     resampled: Array
 
 
+@checked
 def twisted_sample(
     key: Key,
     denoiser: Denoiser,
@@ -68,7 +70,7 @@ def twisted_sample(
     log_likelihood: Callable[[PyTree], Array],
     guidance_scale: Number = 1.0,
     *,
-    softening: Number = 10.0,
+    softening: NonNegative = 10.0,
     twist: Callable[[PyTree, Array], Array] | None = None,
     threshold: Number = 0.5,
 ) -> ParticleResult:
@@ -98,7 +100,7 @@ def twisted_sample(
       ts: decreasing times ``(n + 1,)`` in [0, 1].
       log_likelihood: ``x -> log p(y | x)`` of the final state, up to a constant, ``(B,)``; no term may mix examples.
       guidance_scale: gamma, the power of the likelihood.
-      softening: k >= 0.
+      softening: k.
       twist: another guess, ``(x_t, t) -> log psi_t``, ``(B,)``, finite and differentiable. The best is the logarithm of
         ``E[p(y | x0)^gamma | x_t]``; for gamma = 1 that is what a noise-conditional classifier learns.
       threshold: particles are resampled where the effective sample size is below this share of B: 0 never, 1 always.
@@ -124,7 +126,6 @@ def twisted_sample(
     Source: Wu et al. 2023 (https://arxiv.org/abs/2306.17775).
     """
     rows = _checked_rows(solver, schedule, x_init, ts, threshold)
-    check_at_least(0, softening=softening)
 
     def log_power(value, power):
         if jnp.shape(value) != (batch_size(x_init),):

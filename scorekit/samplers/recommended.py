@@ -1,6 +1,7 @@
 """The solver and the time grid to begin with, by the number of network evaluations."""
 
-from scorekit.checks import check_count, check_positive
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check_positive
 from scorekit.samplers._few_steps_table import TABLE
 from scorekit.samplers.few_steps import few_steps
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2MSDE, UniPC, grids
@@ -18,9 +19,10 @@ _DETERMINISTIC = {
 _MOST_TABULATED = 12  # steps; with more the tabulated pair is no better
 
 
+@checked
 def recommended(
     schedule: Schedule,
-    steps: int,
+    steps: PositiveInt,
     *,
     stochastic: bool = False,
     sigma_data: ArrayLike | None = None,
@@ -34,7 +36,7 @@ def recommended(
 
     Args:
       schedule: the schedule of the network.
-      steps: number of steps, at least 1.
+      steps: number of steps.
       stochastic: a solver that adds noise, which forgets the errors of earlier steps and needs more of them.
       sigma_data: standard deviation of the data around 0, if it is known and sampling is not guided: with 5, 6, 7, 8,
         10 or 12 steps the pair of :func:`few_steps`, better by 1.5 to 2.5 on mixtures, whose solver needs its own grid.
@@ -55,7 +57,6 @@ def recommended(
     >>> recommended(cosine(), 8, sigma_data=0.5)[0]
     FewSteps(sigma_data=0.5)
     """
-    check_count(steps=steps)
     if sigma_data is not None:
         check_positive(sigma_data=sigma_data)
         if stochastic:

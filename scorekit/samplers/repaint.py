@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_broadcasts, check_count, check_floating, check_like
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check_broadcasts, check_floating, check_like
 from scorekit.process import perturb, transition
 from scorekit.solvers._base import stacked_rows
 from scorekit.solvers._grids import check_grid
@@ -14,7 +15,8 @@ from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, S
 __all__ = ["repaint", "repaint_path"]
 
 
-def repaint_path(steps: int, jump_length: int, resamples: int) -> list[int]:
+@checked
+def repaint_path(steps: PositiveInt, jump_length: PositiveInt, resamples: PositiveInt) -> list[int]:
     """The indices of the time grid in the order in which RePaint visits them.
 
     With one step left, and at every ``jump_length`` steps before it, it goes back by ``jump_length`` steps, in one
@@ -29,15 +31,11 @@ def repaint_path(steps: int, jump_length: int, resamples: int) -> list[int]:
     Returns:
       Indices from 0 to n; where one is smaller than the one before, RePaint jumps back.
 
-    Raises:
-      ValueError: if a count is not an integer >= 1.
-
     >>> repaint_path(5, 2, 2)
     [0, 1, 2, 0, 1, 2, 3, 4, 2, 3, 4, 5]
 
     Source: the authors' schedule of Lugmayr et al. 2022 (https://arxiv.org/abs/2201.09865).
     """
-    check_count(steps=steps, jump_length=jump_length, resamples=resamples)
     left = {steps - 1 - k: resamples - 1 for k in range(0, steps - jump_length, jump_length)}
     path = [0]
     while path[-1] < steps:
@@ -48,6 +46,7 @@ def repaint_path(steps: int, jump_length: int, resamples: int) -> list[int]:
     return path
 
 
+@checked
 def repaint(
     key: Key,
     denoiser: Denoiser,
@@ -58,8 +57,8 @@ def repaint(
     mask: PyTree,
     observation: PyTree,
     *,
-    jump_length: int = 10,
-    resamples: int = 10,
+    jump_length: PositiveInt = 10,
+    resamples: PositiveInt = 10,
 ) -> PyTree:
     """Fills in the masked part of data: :func:`scorekit.samplers.sample` whose known part follows ``q(x_s | y)``.
 
@@ -104,7 +103,6 @@ def repaint(
     """
     ts = check_grid(ts)
     check_floating(x_init=x_init, observation=observation)
-    check_count(jump_length=jump_length, resamples=resamples)
     check_like("x_init", x_init, observation=observation)
     check_broadcasts("x_init", x_init, mask=mask)
     path = np.asarray(repaint_path(ts.shape[0] - 1, jump_length, resamples))

@@ -9,6 +9,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from scorekit.arguments import Fraction, checked
 from scorekit.checks import check_between, check_per_example, check_positive, check_time
 from scorekit.times._band_shares import Values
 from scorekit.times.samplers import Times, TimeSampler
@@ -104,28 +105,25 @@ def discrete(ts: Values, weights: Values | None = None, *, stratified: bool = Tr
     return Discrete(ts=points, weights=shares, stratified=stratified)
 
 
-def annealed(first: Number, last: Number) -> Annealed:
+@checked
+def annealed(first: Fraction, last: Fraction) -> Annealed:
     """A single time for all examples, which moves from ``first`` to ``last`` during training.
 
     ``t = first + (last - first) progress``; set the progress with :func:`at_progress` at every step. The default is the
     end of training. With ``first > last`` the noise decreases: coarse features are learned before fine ones.
 
     Args:
-      first: the time at the start of training, in [0, 1].
-      last: the time at the end of training, in [0, 1].
+      first: the time at the start of training.
+      last: the time at the end of training.
 
     Returns:
       A sampler of times.
-
-    Raises:
-      ValueError: for a time outside [0, 1].
 
     >>> at_progress(annealed(0.8, 0.2), 0.5).quantile(jnp.zeros(2), None).t
     Array([0.5, 0.5], dtype=float32)
 
     Source: Geras & Sutton 2015, "Scheduled denoising autoencoders" (https://arxiv.org/abs/1406.3269).
     """
-    check_between(0, 1, first=first, last=last)
     return Annealed(first=first, last=last)
 
 

@@ -5,7 +5,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_count, check_like, check_time
+from scorekit.arguments import AboveZero, BelowOne, PositiveInt, checked
+from scorekit.checks import check_like, check_time
 from scorekit.schedules._numerics import as_time
 from scorekit.times._ranges import check_range
 from scorekit.times.samplers import Times, TimeSampler
@@ -60,11 +61,12 @@ class Adaptive(TimeSampler):
         return Times(t, 1.0 / (p[k] * p.shape[0]))
 
 
+@checked
 def adaptive(
-    num_bins: int = 20,
+    num_bins: PositiveInt = 20,
     *,
-    decay: Number = 0.99,
-    floor: Number = 0.1,
+    decay: BelowOne = 0.99,
+    floor: AboveZero = 0.1,
     t_min: Number = 1e-4,
     t_max: Number = 1.0,
     stratified: bool = True,
@@ -78,8 +80,8 @@ def adaptive(
 
     Args:
       num_bins: number K of equal bins of ``[t_min, t_max]``.
-      decay: decay of the running second moment, in [0, 1).
-      floor: fraction of uniform draws, in (0, 1].
+      decay: decay of the running second moment.
+      floor: fraction of uniform draws.
       t_min: smallest time.
       t_max: largest time.
       stratified: one draw per stratum instead of independent draws.
@@ -96,9 +98,6 @@ def adaptive(
     Source: Nichol & Dhariwal 2021 (https://arxiv.org/abs/2102.09672).
     """
     check_range(t_min, t_max)
-    check_count(num_bins=num_bins)
-    check(lambda x: (x >= 0) & (x < 1), "in [0, 1)", decay=decay)
-    check(lambda x: (x > 0) & (x <= 1), "in (0, 1]", floor=floor)
     return Adaptive(
         second_moment=jnp.ones(num_bins),
         decay=decay,

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
-from scorekit.checks import check, check_count, check_positive
+from scorekit.arguments import Finite, Positive, PositiveInt, checked
+from scorekit.checks import check
 from scorekit.schedules import time_derivative
 from scorekit.times._ranges import check_range
 from scorekit.trees import pytree_dataclass, static
@@ -58,18 +59,16 @@ class TimeSampler(Protocol):
         ...
 
 
-def stratified_uniform(key: Key, n: int) -> Array:
+@checked
+def stratified_uniform(key: Key, n: PositiveInt) -> Array:
     """``(arange(n) + u) / n`` with one uniform u per stratum, in random order: ``(n,)`` in [0, 1).
 
     Args:
       key: PRNG key.
-      n: number of draws, at least 1.
+      n: number of draws.
 
     Returns:
       ``(n,)``, each uniform in [0, 1).
-
-    Raises:
-      ValueError: if ``n`` is not an integer >= 1.
 
     >>> import numpy as np
     >>> np.sort(np.asarray(stratified_uniform(jax.random.key(0), 4)) * 4).astype(int)
@@ -77,18 +76,18 @@ def stratified_uniform(key: Key, n: int) -> Array:
 
     Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630), with an independent u per stratum.
     """
-    check_count(n=n)
     for_offsets, for_order = jax.random.split(key)
     u = (jnp.arange(n) + jax.random.uniform(for_offsets, (n,))) / n
     return jax.random.permutation(for_order, jnp.minimum(u, 1.0 - jnp.finfo(u.dtype).epsneg))
 
 
-def draw(key: Key, n: int, sampler: TimeSampler, schedule: Schedule) -> Times:
+@checked
+def draw(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule) -> Times:
     """Draws ``n`` training times.
 
     Args:
       key: PRNG key.
-      n: number of times, normally the global batch size; at least 1.
+      n: number of times, normally the global batch size.
       sampler: a sampler of this package, or any :class:`TimeSampler`.
       schedule: the noise schedule.
 
@@ -102,7 +101,6 @@ def draw(key: Key, n: int, sampler: TimeSampler, schedule: Schedule) -> Times:
     >>> draw(jax.random.key(0), 8, uniform(), cosine()).t.shape
     (8,)
     """
-    check_count(n=n)
     u = stratified_uniform(key, n) if sampler.stratified else jax.random.uniform(key, (n,))
     return sampler.quantile(u, schedule)
 
@@ -232,19 +230,17 @@ def uniform(t_min: Number = 1e-4, t_max: Number = 1.0, *, stratified: bool = Tru
     return Uniform(t_min=t_min, t_max=t_max, stratified=stratified)
 
 
-def log_normal_sigma(mean: Number = -1.2, std: Number = 1.2, *, stratified: bool = True) -> LogNormalSigma:
+@checked
+def log_normal_sigma(mean: Finite = -1.2, std: Positive = 1.2, *, stratified: bool = True) -> LogNormalSigma:
     """Times at which ``log(sigma / alpha)`` is normal; noise levels outside the range of the schedule are clipped.
 
     Args:
       mean: mean of the natural log of the noise-to-signal ratio.
-      std: its standard deviation, > 0.
+      std: its standard deviation.
       stratified: one draw per stratum instead of independent draws.
 
     Returns:
       A sampler of times.
-
-    Raises:
-      ValueError: if ``std`` is not positive or ``mean`` not finite.
 
     >>> from scorekit.schedules import rectified_flow
     >>> log_normal_sigma(mean=0.0).quantile(jnp.array([0.5]), rectified_flow()).t
@@ -252,12 +248,11 @@ def log_normal_sigma(mean: Number = -1.2, std: Number = 1.2, *, stratified: bool
 
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
-    check(np.isfinite, "finite", mean=mean)
-    check_positive(std=std)
     return LogNormalSigma(mean=mean, std=std, stratified=stratified)
 
 
-def logit_normal(mean: Number = 0.0, std: Number = 1.0, *, stratified: bool = True) -> LogitNormal:
+@checked
+def logit_normal(mean: Finite = 0.0, std: Positive = 1.0, *, stratified: bool = True) -> LogitNormal:
     """Times whose logit is normal: ``t = sigmoid(mean + std n)``.
 
     Args:
@@ -268,16 +263,11 @@ def logit_normal(mean: Number = 0.0, std: Number = 1.0, *, stratified: bool = Tr
     Returns:
       A sampler of times.
 
-    Raises:
-      ValueError: if ``std`` is not positive or ``mean`` not finite.
-
     >>> logit_normal().quantile(jnp.array([0.5]), None).t
     Array([0.5], dtype=float32)
 
     Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
     """
-    check(np.isfinite, "finite", mean=mean)
-    check_positive(std=std)
     return LogitNormal(mean=mean, std=std, stratified=stratified)
 
 

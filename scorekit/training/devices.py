@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from scorekit.checks import check_count
+from scorekit.arguments import PositiveInt, checked
 from scorekit.training._placement import AXES, check_rows, place, state_spec
 from scorekit.typing import PyTree
 
@@ -21,7 +21,8 @@ __all__ = ["batch_sharding", "make_mesh", "place_batch", "place_state", "replica
 _T = TypeVar("_T")
 
 
-def make_mesh(fsdp: int = 1, devices: Sequence | None = None) -> Mesh:
+@checked
+def make_mesh(fsdp: PositiveInt = 1, devices: Sequence | None = None) -> Mesh:
     """A mesh with axes ``('data', 'fsdp')``.
 
     The devices of a process are neighbours, so that process p of P computes rows ``[pB/P, (p+1)B/P)`` of a batch of B.
@@ -40,7 +41,6 @@ def make_mesh(fsdp: int = 1, devices: Sequence | None = None) -> Mesh:
     {'data': 1, 'fsdp': 1}
     """
     devices = jax.devices() if devices is None else list(devices)
-    check_count(fsdp=fsdp)
     if len(devices) % fsdp:
         raise ValueError(f"fsdp must divide the number of devices, {len(devices)}, got {fsdp}")
     devices = sorted(devices, key=lambda device: device.process_index)

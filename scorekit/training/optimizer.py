@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scorekit.checks import check, check_at_least, check_between, check_count, check_positive
+from scorekit.arguments import Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt, checked
+from scorekit.checks import check
 from scorekit.typing import Array
 
 __all__ = ["OptimizerName", "learning_rate_schedule", "make_optimizer"]
@@ -17,12 +18,13 @@ OptimizerName = Literal["adamw", "muon"]
 """The name of an optimiser of :func:`make_optimizer`."""
 
 
+@checked
 def learning_rate_schedule(
-    learning_rate: float,
-    warmup_steps: int,
-    total_steps: int,
-    final_fraction: float = 0.0,
-    decay_start: int | None = None,
+    learning_rate: Positive,
+    warmup_steps: NonNegativeInt,
+    total_steps: PositiveInt,
+    final_fraction: Fraction = 0.0,
+    decay_start: PositiveInt | None = None,
 ) -> optax.Schedule:
     """Linear warm-up, then half a cosine, or the inverse square root of the number of steps.
 
@@ -34,7 +36,7 @@ def learning_rate_schedule(
       learning_rate: the peak.
       warmup_steps: updates until the peak; 0 for none.
       total_steps: updates until the end of the cosine; the rate is constant afterwards.
-      final_fraction: rate at the end of the cosine as a fraction of the peak, in [0, 1]; 1 for a constant rate.
+      final_fraction: rate at the end of the cosine as a fraction of the peak; 1 for a constant rate.
       decay_start: updates until the rate falls by the inverse square root, at any ``total_steps``; None for the cosine.
 
     Returns:
@@ -52,14 +54,8 @@ def learning_rate_schedule(
 
     Source: Karras et al. 2024, for the inverse square root (https://arxiv.org/abs/2312.02696).
     """
-    check_positive(learning_rate=learning_rate)
-    check_between(0, 1, final_fraction=final_fraction)
-    check_count(0, warmup_steps=warmup_steps)
-    check_count(total_steps=total_steps)
     if warmup_steps >= total_steps:
         raise ValueError(f"warmup_steps must be at least 0 and below total_steps={total_steps}, got {warmup_steps}")
-    if decay_start is not None:
-        check_count(decay_start=decay_start)
 
     def schedule(count):
         n = jnp.asarray(count, jnp.float32)
@@ -73,13 +69,14 @@ def learning_rate_schedule(
     return schedule
 
 
+@checked
 def make_optimizer(
     learning_rate: float,
     warmup_steps: int,
     total_steps: int,
     final_fraction: float = 0.0,
-    clip_norm: float | None = 1.0,
-    weight_decay: float = 0.0,
+    clip_norm: Positive | None = 1.0,
+    weight_decay: NonNegative = 0.0,
     name: OptimizerName = "adamw",
     betas: tuple[float, float] = (0.9, 0.999),
     decay_start: int | None = None,
@@ -122,7 +119,6 @@ def make_optimizer(
     (https://kellerjordan.github.io/posts/muon); the scale is that of Liu et al. 2025 (https://arxiv.org/abs/2502.16982)
     without its factor of 0.2, which matches the root mean square of AdamW's updates.
     """
-    check_at_least(0, weight_decay=weight_decay)
     if name not in get_args(OptimizerName):
         raise ValueError(f"name must be one of {', '.join(get_args(OptimizerName))}, got {name!r}")
     check(lambda x: (x >= 0) & (x < 1), "two numbers in [0, 1)", betas=betas)  # type: ignore[arg-type]
@@ -137,7 +133,6 @@ def make_optimizer(
     )
     if clip_norm is None:
         return optimizer
-    check_positive(clip_norm=clip_norm)
     return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
 
 

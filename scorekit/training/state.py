@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import optax
 
-from scorekit.checks import check_count
+from scorekit.arguments import PositiveInt, checked
 from scorekit.training.ema import init_ema
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, Key, PyTree
@@ -79,14 +79,15 @@ def init_state(
     )
 
 
-def check_finite(state: TrainState, limit: int) -> None:
+@checked
+def check_finite(state: TrainState, limit: PositiveInt) -> None:
     """Raises if the loss or gradient of the latest ``limit`` steps was not finite.
 
     Blocks until the state is computed; call it where the host blocks anyway, for example when metrics are written.
 
     Args:
       state: the state after a step.
-      limit: number of consecutive skipped steps that raises, at least 1.
+      limit: number of consecutive skipped steps that raises.
 
     Raises:
       FloatingPointError: if at least ``limit`` steps in a row were skipped.
@@ -95,7 +96,6 @@ def check_finite(state: TrainState, limit: int) -> None:
     >>> import jax
     >>> check_finite(init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1)), limit=10)
     """
-    check_count(limit=limit)
     in_a_row = int(state.skipped_in_a_row)
     if in_a_row >= limit:
         raise FloatingPointError(

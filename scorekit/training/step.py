@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from scorekit.checks import check_count
+from scorekit.arguments import PositiveInt, checked
 from scorekit.training._gathering import average, gather, shards, split_axes
 from scorekit.training._placement import AXES, check_mesh, check_rows
 from scorekit.training.devices import (
@@ -44,6 +44,7 @@ class TrainStep(Protocol):
     def __call__(self, state: TrainState, batch: PyTree, /) -> tuple[TrainState, Metrics]: ...
 
 
+@checked
 def make_train_step(
     prepare: Prepare,
     loss: Loss,
@@ -51,7 +52,7 @@ def make_train_step(
     *,
     mesh: Mesh | None = None,
     parallel: Literal["jit", "pmap"] = "jit",
-    accumulate: int = 1,
+    accumulate: PositiveInt = 1,
     gathers: Collection[str] = (),
 ) -> TrainStep:
     """Builds the compiled step ``(state, batch) -> (state, metrics)``.
@@ -104,7 +105,6 @@ def make_train_step(
     """
     mesh = make_mesh() if mesh is None else mesh
     check_mesh(mesh)
-    check_count(accumulate=accumulate)
     if parallel == "jit":
         run = _jit_step(prepare, loss, optimizer, mesh, accumulate, gathers)
     elif parallel == "pmap":

@@ -13,12 +13,13 @@ is specific to the denoiser, the schedule, the solver and the number of steps.
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from scorekit.arguments import Count, FractionScalar, PositiveInt, checked
 from scorekit.checks import (
     check,
     check_at_least,
@@ -118,16 +119,17 @@ def _fine_grid(schedule: Schedule, n: int, t_max: ArrayLike = 1.0, t_min: ArrayL
     return jnp.concatenate([as_time(t_max)[None], times, as_time(t_min)[None]])
 
 
+@checked
 def fine_pairs(
     key: Key,
     denoiser: Denoiser,
     schedule: Schedule,
     like: PyTree,
-    batches: int,
+    batches: PositiveInt,
     *,
-    t_max: ArrayLike = 1.0,
-    t_min: ArrayLike = 0.0,
-    steps: int = 256,
+    t_max: FractionScalar = 1.0,
+    t_min: FractionScalar = 0.0,
+    steps: Annotated[int, Count(2)] = 256,
     progress: Callable[[int, int], None] | None = None,
 ) -> Pairs:
     """Draws noise and solves finely: fourth-order Adams-Bashforth in the "flow" coordinate, one batch at a time.
@@ -140,7 +142,7 @@ def fine_pairs(
         for every example.
       schedule: the schedule of the denoiser.
       like: arrays or ``jax.ShapeDtypeStruct`` of one batch, leaves ``(B, ...)``.
-      batches: N, at least 1. A few hundred draws in total are enough to tune a grid, a few thousand for coefficients.
+      batches: N. A few hundred draws in total are enough to tune a grid, a few thousand for coefficients.
       t_max: where the noise is added.
       t_min: where the solve ends.
       steps: evaluations of the fine solve.
@@ -160,13 +162,9 @@ def fine_pairs(
     >>> bool(jnp.allclose(pairs.end, 0.5 * pairs.noise, atol=1e-5))
     True
     """
-    check_count(batches=batches)
-    check_count(2, steps=steps)
     check_floating(like=like)
     if not batch_size(like):
         raise ValueError("like must hold at least one example, got a batch of 0")
-    check_scalar(t_max=t_max, t_min=t_min)
-    check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", t_max=t_max, t_min=t_min)
     if not is_traced(t_min):
         check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
     solver, ts = AdamsBashforth(order=4), _fine_grid(schedule, steps, t_max, t_min)

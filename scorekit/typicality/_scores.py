@@ -22,12 +22,13 @@ factory                   score                                               pu
 
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_positive, check_scalar
+from scorekit.arguments import PositiveScalar, checked
+from scorekit.checks import check
 from scorekit.densities import Gaussian
 from scorekit.trees import pytree_dataclass
 from scorekit.typicality._checks import check_statistics
 from scorekit.typicality.calibration import DensityOfStates, density_of_states, gaussian_of_states
-from scorekit.typing import Array, ArrayLike, Number
+from scorekit.typing import Array, ArrayLike
 
 
 @pytree_dataclass
@@ -132,7 +133,8 @@ def standardise(calibration: ArrayLike) -> Standardise:
     return Standardise(mean=jnp.mean(values, axis=0), std=std)
 
 
-def decorrelate(calibration: ArrayLike, regularisation: Number = 1e-3) -> Decorrelate:
+@checked
+def decorrelate(calibration: ArrayLike, regularisation: PositiveScalar = 1e-3) -> Decorrelate:
     """Principal components of the standardised statistics, each scaled to unit variance.
 
     A sum of marginal log-densities treats statistics as independent, and statistics at neighbouring noise levels are
@@ -143,7 +145,7 @@ def decorrelate(calibration: ArrayLike, regularisation: Number = 1e-3) -> Decorr
     Args:
       calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
       regularisation: added to the variances, in units of a standardised statistic, so that components without variance
-        are not amplified; > 0.
+        are not amplified.
 
     Returns:
       A function from statistics ``(B, F)`` to components ``(B, F)``.
@@ -161,8 +163,6 @@ def decorrelate(calibration: ArrayLike, regularisation: Number = 1e-3) -> Decorr
 
     Source: Hotelling 1933, "Analysis of a complex of statistical variables into principal components".
     """
-    check_scalar(regularisation=regularisation)
-    check_positive(regularisation=regularisation)
     standardised = standardise(calibration)
     covariance = jnp.atleast_2d(jnp.cov(standardised(calibration), rowvar=False))
     variances, directions = jnp.linalg.eigh(covariance)

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
 
-from scorekit.checks import check, check_at_least, check_count, check_not_nan, check_positive, check_scalar
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check, check_at_least, check_not_nan, check_positive, check_scalar
 from scorekit.trees import is_traced
 from scorekit.typicality._units import Unit, in_nats
 from scorekit.typing import Array, ArrayLike
@@ -55,7 +56,8 @@ class CoinTable(NamedTuple):
     log_mass: Array
 
 
-def coin_table(p: ArrayLike, n: int) -> CoinTable:
+@checked
+def coin_table(p: ArrayLike, n: PositiveInt) -> CoinTable:
     """The probabilities of single sequences of coin tosses and of their number of heads.
 
     ``p(sequence) = p^h (1 - p)^(n - h)`` for each of the ``n! / (h! (n - h)!)`` sequences with h heads. The most likely
@@ -63,7 +65,7 @@ def coin_table(p: ArrayLike, n: int) -> CoinTable:
 
     Args:
       p: the probability of heads, in (0, 1).
-      n: the number of tosses, >= 1.
+      n: the number of tosses.
 
     Returns:
       A :class:`CoinTable`, one entry for each number of heads.
@@ -79,7 +81,6 @@ def coin_table(p: ArrayLike, n: int) -> CoinTable:
     """
     check_scalar(p=p)
     check(lambda p: (p > 0) & (p < 1), "in (0, 1)", p=p)
-    check_count(n=n)
     p = jnp.asarray(p, float)
     heads = jnp.arange(n + 1)
     log_sequence = heads * jnp.log(p) + (n - heads) * jnp.log1p(-p)

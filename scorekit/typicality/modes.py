@@ -3,15 +3,23 @@
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_count, check_floating, check_scalar
+from scorekit.arguments import AboveZeroScalar, PositiveInt, checked
+from scorekit.checks import check, check_floating, check_scalar
 from scorekit.trees import combine
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
 __all__ = ["seek_mode"]
 
 
+@checked
 def seek_mode(
-    denoiser: Denoiser, schedule: Schedule, x: PyTree, t: ArrayLike, *, steps: int = 100, step_size: ArrayLike = 1.0
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x: PyTree,
+    t: ArrayLike,
+    *,
+    steps: PositiveInt = 100,
+    step_size: AboveZeroScalar = 1.0,
 ) -> PyTree:
     """Gradient ascent on the density at noise level t by mean shift, with steps given by the denoiser.
 
@@ -42,10 +50,8 @@ def seek_mode(
 
     Source: Carreira-Perpinan 2000, "Mode-finding for mixtures of Gaussian distributions".
     """
-    check_scalar(t=t, step_size=step_size)
+    check_scalar(t=t)
     check(lambda t: (t > 0) & (t < 1), "in (0, 1)", t=t)
-    check(lambda s: (s > 0) & (s <= 1), "in (0, 1]", step_size=step_size)
-    check_count(steps=steps)
     check_floating(x=x)
     t = jnp.asarray(t, float)
     alpha: Array = schedule.alpha(t)

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_count, check_floating
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check, check_floating
 from scorekit.likelihood._divergence import draw_probes, with_divergence
 from scorekit.process import perturb
 from scorekit.samplers._integrate import integrate
@@ -84,6 +85,7 @@ def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTr
     return jax.lax.map(one, (ts, keys)).T
 
 
+@checked
 def reconstruction_errors(
     key: Key,
     denoiser: Denoiser,
@@ -92,7 +94,7 @@ def reconstruction_errors(
     ts: ArrayLike,
     *,
     solver: Solver | None = None,
-    steps: int = 10,
+    steps: PositiveInt = 10,
 ) -> Array:
     """The mean squared error of reconstructing data from several noise levels.
 
@@ -125,7 +127,6 @@ def reconstruction_errors(
     """
     ts = _check_times(ts)
     _check_data(x)
-    check_count(steps=steps)
     d = event_size(x)
 
     def one(inputs):
@@ -190,8 +191,9 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
     return sums.at[:, 4].set(jnp.sqrt(sums[:, 4]))
 
 
+@checked
 def score_curvature(
-    key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: ArrayLike, *, probes: int = 1
+    key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: ArrayLike, *, probes: PositiveInt = 1
 ) -> Array:
     """The squared norm of the score over its negative divergence, at several noise levels.
 
@@ -224,7 +226,6 @@ def score_curvature(
     """
     ts = _check_times(ts)
     _check_data(x)
-    check_count(probes=probes)
     vectors = None if key is None else draw_probes(key, "rademacher", x, probes)
 
     def one(t):

@@ -4,15 +4,16 @@ In a frame around sample ``m hop`` the partials are the sinusoids at ``k f0[m]``
 squares with the window as weights, so that partials which it does not separate are not counted twice.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import Count, PositiveInt, checked
 from scorekit.audio._checks import check_rate, check_signal
 from scorekit.audio.stft import frame, hann, magnitude, num_frames, phase
-from scorekit.checks import check, check_count
+from scorekit.checks import check
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["Controls", "analyse"]
@@ -38,8 +39,16 @@ class Controls(NamedTuple):
     bands: Array
 
 
+@checked
 def analyse(
-    x: ArrayLike, f0: ArrayLike, sample_rate: float, count: int, *, bands: int = 33, hop: int = 64, window: int = 1024
+    x: ArrayLike,
+    f0: ArrayLike,
+    sample_rate: float,
+    count: PositiveInt,
+    *,
+    bands: Annotated[int, Count(2)] = 33,
+    hop: PositiveInt = 64,
+    window: PositiveInt = 1024,
 ) -> Controls:
     """The controls of a sound of known pitch, by least squares in each frame.
 
@@ -74,8 +83,6 @@ def analyse(
     check_signal(x=x)
     check_signal("(..., frames)", f0=f0)
     check_rate(sample_rate=sample_rate)
-    check_count(count=count, hop=hop, window=window)
-    check_count(2, bands=bands)
     check(jnp.isfinite, "finite", x=x)
     check(lambda f: jnp.isfinite(f) & (f > 0), "finite and > 0", f0=f0)
     if bands > window // 4 + 1:

@@ -6,15 +6,18 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from scorekit.arguments import PositiveInt, checked
 from scorekit.audio._checks import check_signal
 from scorekit.audio.stft import num_frames
-from scorekit.checks import check_count
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["exp_sigmoid", "upsample"]
 
 
-def upsample(controls: ArrayLike, hop: int, length: int, method: Literal["linear", "hann"] = "linear") -> Array:
+@checked
+def upsample(
+    controls: ArrayLike, hop: PositiveInt, length: PositiveInt, method: Literal["linear", "hann"] = "linear"
+) -> Array:
     """Controls of frames at every sample, ``sum_m w(n / hop - m) controls[m]``.
 
     ``w(u) = 1 - |u|`` (linear) or ``cos^2(pi u / 2)`` (overlapping Hann windows, smooth at the frames) for ``|u| < 1``:
@@ -39,7 +42,6 @@ def upsample(controls: ArrayLike, hop: int, length: int, method: Literal["linear
     Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643), overlapping Hann windows for amplitudes.
     """
     check_signal("(..., frames, C)", controls=controls)
-    check_count(hop=hop, length=length)
     if method not in ("linear", "hann"):
         raise ValueError(f"method must be 'linear' or 'hann', got {method!r}")
     controls = jnp.asarray(controls)

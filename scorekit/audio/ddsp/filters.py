@@ -3,16 +3,18 @@
 import jax
 import jax.numpy as jnp
 
+from scorekit.arguments import PositiveInt, checked
 from scorekit.audio._checks import check_signal
 from scorekit.audio.ddsp._responses import impulse_response
 from scorekit.audio.stft import num_frames, overlap_add
-from scorekit.checks import check, check_count, check_floating
+from scorekit.checks import check, check_floating
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["filtered_noise", "reverberate"]
 
 
-def filtered_noise(key: Key, bands: ArrayLike, hop: int, length: int) -> Array:
+@checked
+def filtered_noise(key: Key, bands: ArrayLike, hop: PositiveInt, length: PositiveInt) -> Array:
     """White noise through a filter for each frame, whose magnitudes are given at equally spaced frequencies.
 
     The impulse response of frame ``m`` is ``hann irfft(bands[m])``, of zero phase and ``2 (K - 1)`` taps; it filters
@@ -39,7 +41,6 @@ def filtered_noise(key: Key, bands: ArrayLike, hop: int, length: int) -> Array:
     Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643), the filtered noise.
     """
     check_signal("(..., frames, K)", bands=bands)
-    check_count(hop=hop, length=length)
     check(lambda b: jnp.isfinite(b) & (b >= 0), "finite and >= 0", bands=bands)
     bands = jnp.asarray(bands, jnp.float32)
     frames, count = bands.shape[-2:]

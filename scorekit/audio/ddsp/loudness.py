@@ -2,16 +2,18 @@
 
 import jax.numpy as jnp
 
+from scorekit.arguments import Positive, checked
 from scorekit.audio._checks import check_rate, check_signal
 from scorekit.audio.ddsp._responses import impulse_response
-from scorekit.checks import check, check_positive
+from scorekit.checks import check
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["loudness"]
 
 
+@checked
 def loudness(
-    f0: ArrayLike, amplitudes: ArrayLike, bands: ArrayLike, sample_rate: float, *, floor: float = 1e-3
+    f0: ArrayLike, amplitudes: ArrayLike, bands: ArrayLike, sample_rate: float, *, floor: Positive = 1e-3
 ) -> Array:
     """The logarithm of the root mean square of what :func:`.synthesise` plays, frame by frame.
 
@@ -23,7 +25,7 @@ def loudness(
       amplitudes: of the partials ``(..., frames, K)``; those at or above half the sample rate do not count.
       bands: magnitudes of the noise ``(..., frames, bands)``, >= 0.
       sample_rate: in Hz.
-      floor: root mean square of silence, > 0; that of a full-scale sine is 0.707.
+      floor: root mean square of silence; that of a full-scale sine is 0.707.
 
     Returns:
       float32 ``(..., frames)``, in nepers: 1 is 8.7 dB.
@@ -42,7 +44,6 @@ def loudness(
     check_signal("(..., frames, K)", amplitudes=amplitudes)
     check_signal("(..., frames, bands)", bands=bands)
     check_rate(sample_rate=sample_rate)
-    check_positive(floor=floor)
     check(lambda f: jnp.isfinite(f) & (f >= 0), "finite and >= 0", f0=f0, bands=bands)
     check(jnp.isfinite, "finite", amplitudes=amplitudes)
     f0, amplitudes, bands = (jnp.asarray(a, jnp.float32) for a in (f0, amplitudes, bands))

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import PositiveInt, checked
 from scorekit.audio._checks import check_rate, check_signal
 from scorekit.audio.ddsp.analysis import analyse
-from scorekit.checks import check, check_count, check_positive
+from scorekit.checks import check, check_positive
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["refine_f0"]
@@ -26,8 +27,15 @@ _STEP, _AROUND = 0.008, 0.064
 a period of a vibrato."""
 
 
+@checked
 def refine_f0(
-    x: ArrayLike, f0: ArrayLike, sample_rate: float, *, partials: int = 6, hop: int = 64, window: int = 256
+    x: ArrayLike,
+    f0: ArrayLike,
+    sample_rate: float,
+    *,
+    partials: PositiveInt = 6,
+    hop: PositiveInt = 64,
+    window: PositiveInt = 256,
 ) -> Array:
     """The fundamental frequency of each frame, within half a semitone of the nominal one.
 
@@ -62,7 +70,6 @@ def refine_f0(
     """
     check_signal(x=x)
     check_rate(sample_rate=sample_rate)
-    check_count(partials=partials, hop=hop, window=window)
     check_positive(f0=f0)
     below = f"below half the sample rate of {sample_rate:g} Hz, or no harmonic can be played"
     check(lambda f: f < 0.5 * sample_rate, below, f0=f0)

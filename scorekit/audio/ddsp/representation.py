@@ -5,11 +5,13 @@ and noise bands, and the sound is what :func:`synthesise` plays of them.
 """
 
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import Count, Finite, Positive, PositiveInt, checked
 from scorekit.audio._checks import check_rate, check_signal
 from scorekit.audio.ddsp.analysis import analyse
 from scorekit.audio.ddsp.controls import upsample
@@ -18,7 +20,7 @@ from scorekit.audio.ddsp.oscillators import harmonics
 from scorekit.audio.ddsp.pitch import refine_f0
 from scorekit.audio.representations import Representation
 from scorekit.audio.stft import num_frames
-from scorekit.checks import check, check_count, check_positive
+from scorekit.checks import check
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["PITCH_CHANNELS", "note_controls", "synthesise"]
@@ -30,8 +32,15 @@ _BITS, _FINE = PITCH_CHANNELS - 1, 0.1
 _POWERS = 2 ** np.arange(_BITS)[::-1]
 
 
+@checked
 def synthesise(
-    key: Key, f0: ArrayLike, amplitudes: ArrayLike, bands: ArrayLike, sample_rate: float, hop: int, length: int
+    key: Key,
+    f0: ArrayLike,
+    amplitudes: ArrayLike,
+    bands: ArrayLike,
+    sample_rate: float,
+    hop: PositiveInt,
+    length: PositiveInt,
 ) -> Array:
     """The sound of the controls of frames: ``harmonics(f0, amplitudes) + filtered_noise(bands)``.
 
@@ -61,7 +70,6 @@ def synthesise(
     """
     check_signal("(..., frames)", f0=f0)
     check_signal("(..., frames, K)", amplitudes=amplitudes)
-    check_count(hop=hop, length=length)
     frames = num_frames(length, hop)
     for name, found in (("f0", jnp.shape(f0)[-1]), ("amplitudes", jnp.shape(amplitudes)[-2])):
         if found != frames:
@@ -71,16 +79,17 @@ def synthesise(
     return tones + filtered_noise(key, bands, hop, length)
 
 
+@checked
 def note_controls(
-    length: int,
+    length: PositiveInt,
     sample_rate: float,
-    partials: int = 30,
-    bands: int = 16,
-    hop: int = 64,
-    window: int = 256,
-    floor: float = 1e-3,
-    log_mean: float = -5.0,
-    log_std: float = 1.5,
+    partials: PositiveInt = 30,
+    bands: Annotated[int, Count(2)] = 16,
+    hop: PositiveInt = 64,
+    window: PositiveInt = 256,
+    floor: Positive = 1e-3,
+    log_mean: Finite = -5.0,
+    log_std: Positive = 1.5,
 ) -> Representation:
     """Notes as controls of the synthesiser, a signal of frames ``(B, L / hop, 8 + partials + bands)``.
 
@@ -119,10 +128,6 @@ def note_controls(
     (https://arxiv.org/abs/2208.04202), for the pitch.
     """
     check_rate(sample_rate=sample_rate)
-    check_count(length=length, partials=partials, hop=hop, window=window)
-    check_count(2, bands=bands)
-    check_positive(floor=floor, log_std=log_std)
-    check(jnp.isfinite, "finite", log_mean=log_mean)
     if length % hop or bands > window // 4 + 1:
         raise ValueError(
             f"hop must divide the {length} samples and bands be at most window / 4 + 1, got {hop}, {bands}"
