@@ -1,12 +1,56 @@
-"""Every public function answers every hostile argument with an error that names it, or with a documented result."""
+"""Every public function answers every hostile argument with an error that names it, or with a documented result.
 
+What a bound in an annotation allows is tried just outside, where the error comes before anything else of the function
+runs, and just inside, where the answer must be finite; rows are needed for arrays and for functions that need some.
+"""
+
+import inspect
+import re
+
+import jax
+import numpy as np
 import pytest
 
 from experiments.benchmarks.faults import library
-from experiments.benchmarks.faults.calls import attacks, attempt
+from experiments.benchmarks.faults.calls import Call, attacks, attempt
+from scorekit.arguments import bounds_of
 
 ROWS, EXEMPT = library.tables()
 NAMES = library.public_names()
+BOUNDED = {
+    name: bounds
+    for name, thing in NAMES.items()
+    if not (inspect.isclass(thing) and thing.__init__ is object.__init__) and (bounds := bounds_of(thing))
+}
+
+
+@pytest.mark.parametrize("name", sorted(BOUNDED))
+def test_values_outside_the_bounds_are_named(name):
+    for argument, bounded in BOUNDED[name].items():
+        for value in bounded.bound.outside():
+            if not (value is None and bounded.optional):
+                with pytest.raises(ValueError, match=rf"^{argument} must be {re.escape(str(bounded.bound))}, got"):
+                    NAMES[name](**{argument: value})
+
+
+def test_defaults_are_within_the_bounds():
+    for name, bounds in BOUNDED.items():
+        for argument, bounded in bounds.items():
+            default = inspect.signature(NAMES[name]).parameters[argument].default
+            if default is not inspect.Parameter.empty:
+                bounded.check(f"{name}: {argument}", default)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(BOUNDED))
+def test_values_inside_the_bounds_give_finite_answers(name):
+    required = {key for key, each in inspect.signature(NAMES[name]).parameters.items() if each.default is each.empty}
+    row = ROWS.get(name) or Call(NAMES[name], {key: BOUNDED[name][key].bound.inside()[0] for key in sorted(required)})
+    for argument, bounded in BOUNDED[name].items():
+        for value in bounded.bound.inside():
+            answer = row.function(**{**row.plain(), argument: value})
+            leaves = [leaf for leaf in jax.tree.leaves(answer) if isinstance(leaf, jax.Array | np.ndarray | float)]
+            assert all(np.all(np.isfinite(leaf)) for leaf in leaves), f"{argument} = {value}"
 
 
 def wrong(row, chosen):
@@ -37,6 +81,11 @@ def test_the_other_hostile_arguments_are_named_or_documented(name):
 
 def test_every_public_function_has_a_row_or_a_reason():
     rows = {name.partition("/")[0] for name in ROWS}
-    assert sorted(NAMES.keys() - rows - EXEMPT.keys()) == []
+    needs_more = lambda name: any(
+        each.default is each.empty and key not in BOUNDED[name]
+        for key, each in inspect.signature(NAMES[name]).parameters.items()
+    )
+    bounded = {name for name in BOUNDED if not needs_more(name)}
+    assert sorted(NAMES.keys() - rows - EXEMPT.keys() - bounded) == []
     assert sorted((rows | EXEMPT.keys()) - NAMES.keys()) == [], "rows of functions that do not exist"
     assert sorted(rows & EXEMPT.keys()) == []

@@ -66,7 +66,7 @@ ROWS: dict[str, Call] = {
         process_index=Count(1, least=0),
         process_count=Count(2),
         workers=Count(0, least=0),
-        on_error=Choice("skip"),
+        on_error="skip",
     ),
     "data.local_rows": call(
         data.local_rows, batch_size=Count(4), process_index=Count(1, least=0), process_count=Count(2)

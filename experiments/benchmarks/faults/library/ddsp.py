@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, call
+from experiments.benchmarks.faults.calls import Call, Data, Number, call
 from scorekit.audio import ddsp
 
 _FREE = {"integer": "integers count as floats", "shape": "leading axes are free: sounds of one sample"}
@@ -23,9 +23,9 @@ ROWS: dict[str, Call] = {
     "audio.ddsp.upsample": call(
         ddsp.upsample,
         controls=Data(_BANDS, {"integer": "integers count as floats", "nan": "NaN gives NaN"}),
-        hop=Count(4, alias="controls"),
-        length=Count(16, alias="controls"),
-        method=Choice("linear"),
+        hop=4,
+        length=16,
+        method="linear",
     ),
     "audio.ddsp.exp_sigmoid": call(
         ddsp.exp_sigmoid,
@@ -34,8 +34,8 @@ ROWS: dict[str, Call] = {
     "audio.ddsp.filtered_noise": call(
         lambda **kwargs: ddsp.filtered_noise(jax.random.key(0), **kwargs),
         bands=Data(_BANDS, {"integer": "integers count as floats"}),
-        hop=Count(4, alias="bands"),
-        length=Count(16, alias="bands"),
+        hop=4,
+        length=16,
     ),
     "audio.ddsp.reverberate": call(
         ddsp.reverberate,
@@ -47,19 +47,19 @@ ROWS: dict[str, Call] = {
         x=Data(_SOUND, {"integer": "integers count as floats"}, alias="f0"),
         f0=Data(np.full(5, 100.0, np.float32), {"integer": "integers count as floats"}),
         sample_rate=_RATE,
-        count=Count(2),
-        bands=Count(3, least=2),
-        hop=Count(4, alias="f0"),
-        window=Count(8, alias="bands"),
+        count=2,
+        bands=3,
+        hop=4,
+        window=8,
     ),
     "audio.ddsp.refine_f0": call(
         ddsp.refine_f0,
         x=Data(_SOUND, {"integer": "integers count as floats"}, alias="f0"),
         f0=Number(100.0, low=0.0, high=500.0),
         sample_rate=_RATE,
-        partials=Count(2),
-        hop=Count(4),
-        window=Count(32),
+        partials=2,
+        hop=4,
+        window=32,
     ),
     "audio.ddsp.synthesise": call(
         lambda **kwargs: ddsp.synthesise(jax.random.key(0), **kwargs),
@@ -67,8 +67,8 @@ ROWS: dict[str, Call] = {
         amplitudes=Data(_BANDS, {"integer": "integers count as floats"}),
         bands=Data(_BANDS, {"integer": "integers count as floats"}),
         sample_rate=_RATE,
-        hop=Count(4, alias="bands"),
-        length=Count(16, alias="bands"),
+        hop=4,
+        length=16,
     ),
     "audio.ddsp.loudness": call(
         ddsp.loudness,
@@ -76,19 +76,19 @@ ROWS: dict[str, Call] = {
         amplitudes=Data(_BANDS, {"integer": "integers count as floats"}),
         bands=Data(_BANDS, {"integer": "integers count as floats"}),
         sample_rate=_RATE,
-        floor=Number(1e-3, low=0.0),
+        floor=1e-3,
     ),
     "audio.ddsp.note_controls": call(
         ddsp.note_controls,
-        length=Count(16),
+        length=16,
         sample_rate=_RATE,
-        partials=Count(2),
-        bands=Count(3, least=2),
-        hop=Count(4, alias="length"),
-        window=Count(8, alias="bands"),
-        floor=Number(1e-3, low=0.0),
-        log_mean=Number(-5.0),
-        log_std=Number(1.5, low=0.0),
+        partials=2,
+        bands=3,
+        hop=4,
+        window=8,
+        floor=1e-3,
+        log_mean=-5.0,
+        log_std=1.5,
     ),
 }
 

@@ -32,13 +32,11 @@ def _flow(density):
 
 
 ROWS: dict[str, Call] = {
-    "densities.gaussian": call(densities.gaussian, mean=Data(_MEAN, _FLOATS), std=Number(1.0, low=0.0)),
+    "densities.gaussian": call(densities.gaussian, mean=Data(_MEAN, _FLOATS), std=1.0),
     "densities.gaussian/covariance": call(
         densities.gaussian, mean=_MEAN, covariance=Data(_COVARIANCE, alias="covariance_eigenvalues")
     ),
-    "densities.gaussian/factor": call(
-        densities.gaussian, mean=_MEAN, factor=Data(_FACTOR, _FLOATS), std=Number(1.0, low=0.0)
-    ),
+    "densities.gaussian/factor": call(densities.gaussian, mean=_MEAN, factor=Data(_FACTOR, _FLOATS), std=1.0),
     "densities.Gaussian/sample": _draws(_GAUSSIAN),
     "densities.Gaussian/log_density": call(lambda x: _GAUSSIAN.log_density(x), x=Data(_X, _NONE)),
     "densities.Gaussian/predict": call(_GAUSSIAN.predict, x_t=Data(_X, _NONE), **_LEVEL),
@@ -47,14 +45,12 @@ ROWS: dict[str, Call] = {
     "densities.mixture": call(
         lambda weights: densities.mixture(weights, [_GAUSSIAN, _GAUSSIAN]), weights=Data(_MEAN + 1.0, _FLOATS)
     ),
-    "densities.ring": call(densities.ring, num_modes=Count(3), radius=Number(1.4, low=-1.0), std=Number(0.1, low=0.0)),
     "densities.Mixture/sample": _draws(_MIXTURE),
     "densities.Mixture/log_density": call(_MIXTURE.log_density, x=Data(_X, _NONE)),
     "densities.Mixture/responsibilities": call(_MIXTURE.responsibilities, x=Data(_X, _NONE)),
     "densities.Mixture/component": call(_MIXTURE.component, k=Classes(np.array(1), num_classes=3)),
     "densities.Mixture/predict": call(_MIXTURE.predict, x_t=Data(_X, _NONE), **_LEVEL),
     "densities.Mixture/marginal": call(_MIXTURE.marginal, **_LEVEL),
-    "densities.gaussian_mirage": call(densities.gaussian_mirage, dim=Count(2, least=2)),
     "densities.GaussianMirage/sample": _draws(_MIRAGE),
     "densities.GaussianMirage/log_density": call(_MIRAGE.log_density, x=Data(_X, _NONE)),
     "densities.GaussianMirage/predict": call(_MIRAGE.predict, x_t=Data(_X, _NONE), **_LEVEL),
@@ -62,13 +58,13 @@ ROWS: dict[str, Call] = {
         densities.fit_gaussian,
         x=Data(np.array([[0.0, 1.0], [2.0, 0.5], [1.0, 3.0]]), {"integer": "raises if the data do not vary"}),
         rank=Count(1, least=0),
-        floor=Number(0.1, low=-0.1),
+        floor=0.1,
     ),
     "random_fields.random_field": call(
         random_fields.random_field,
         power=Data(_POWER, _FLOATS),
         mean=Shaped(np.zeros((4, 2), np.float32)),
-        channels=Count(2),
+        channels=2,
     ),
     "random_fields.power_law": call(
         lambda size, **kwargs: random_fields.power_law((size,), **kwargs),

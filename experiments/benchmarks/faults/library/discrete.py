@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Argument, Call, Choice, Classes, Count, Data, Number, Time, call
+from experiments.benchmarks.faults.calls import Argument, Call, Classes, Count, Data, Number, Time, call
 from scorekit import discrete
 from scorekit.discrete import schedules
 from scorekit.times import Times
@@ -65,7 +65,7 @@ ROWS: dict[str, Call] = {
     ),
     "discrete.denoiser_from_network": call(
         lambda target, logits, z_t: discrete.denoiser_from_network(lambda z, t: logits, _PROCESS, target)(z_t, 0.5),
-        target=Choice("posterior"),
+        target="posterior",
         logits=_LOGITS,
         z_t=_NOISY,
     ),

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, Shaped, Time, call
+from experiments.benchmarks.faults.calls import Call, Count, Data, Number, Shaped, Time, call
 from scorekit import densities, flow_maps, schedules, times
 from scorekit.bridges import diffrax as bridge
 from scorekit.flow_maps.progressive import Steps
@@ -74,7 +74,7 @@ _CONSISTENCY = {
 }
 
 ROWS: dict[str, Call] = {
-    "flow_maps.clock": call(flow_maps.clock, schedule=_FLOW, t=Time(_T, _ONE), coordinate=Choice("flow")),
+    "flow_maps.clock": call(flow_maps.clock, schedule=_FLOW, t=Time(_T, _ONE), coordinate="flow"),
     "flow_maps.flow_map_from_network": call(
         lambda output, x_t, t, s, target: flow_maps.flow_map_from_network(lambda x, t, s: output, _FLOW, target)(
             x_t, t, s
@@ -83,7 +83,7 @@ ROWS: dict[str, Call] = {
         x_t=Data(_X, {"nan": "NaN stays NaN"}, alias="t"),
         t=Data(_T, {"integer": "0 and 1 are times"}),
         s=Data(_S, {"integer": "0 and 1 are times", "nan": "the network takes it"}),
-        target=Choice("velocity"),
+        target="velocity",
     ),
     "flow_maps.condition_on_clocks": call(
         lambda t, s, scale: flow_maps.condition_on_clocks(lambda x, level, span: level + span, _FLOW, scale)(_X, t, s),
@@ -118,7 +118,7 @@ ROWS: dict[str, Call] = {
         _residual(flow_maps.eulerian_loss),
         prediction=Shaped(_X, alias="x0"),
         **_BATCH,
-        coordinate=Choice("flow"),
+        coordinate="flow",
         warmup=Number(1.0, low=-0.1, high=1.1),
         normalise=Number(0.1, low=0.0),
     ),
@@ -183,7 +183,7 @@ ROWS: dict[str, Call] = {
     ),
     "flow_maps.boundary_coefficients": call(
         flow_maps.boundary_coefficients,
-        target=Choice("v"),
+        target="v",
         t=Time(_T, _ONE),
         schedule=_FLOW,
         t_min=Number(0.0, low=-1.0, high=2.0),
@@ -192,9 +192,7 @@ ROWS: dict[str, Call] = {
     "flow_maps.pseudo_huber": call(flow_maps.pseudo_huber, a=Data(_X), b=Data(_X), scale=Number(0.03, low=0.0)),
     "flow_maps.earlier_time": call(flow_maps.earlier_time, t=Time(_T, _ONE), ts=Data(_GRID), steps=Number(4, low=0)),
     "flow_maps.curriculum": call(flow_maps.curriculum, progress=Time(_T, _ONE), first=Count(2), last=Count(4)),
-    "flow_maps.step_weight": call(
-        flow_maps.step_weight, t=Time(_T), s=Time(_S), schedule=_FLOW, coordinate=Choice("flow")
-    ),
+    "flow_maps.step_weight": call(flow_maps.step_weight, t=Time(_T), s=Time(_S), schedule=_FLOW, coordinate="flow"),
     "flow_maps.consistency_training_loss": call(_consistency, **_CONSISTENCY),
     "flow_maps.consistency_distillation_loss": call(_from_teacher, **_CONSISTENCY),
     "flow_maps.student_steps": call(flow_maps.student_steps, key=_KEY, n=Count(2), ts=Data(_GRID)),
@@ -244,10 +242,10 @@ ROWS: dict[str, Call] = {
         flow_maps.discriminator_loss,
         real_logits=Data(_X, {"shape": "any number of positions"}, alias="fake_logits"),
         fake_logits=Data(_X),
-        form=Choice("softplus"),
+        form="softplus",
     ),
     "flow_maps.adversarial_loss": call(
-        flow_maps.adversarial_loss, fake_logits=Data(_X, {"shape": "any number of positions"}), form=Choice("hinge")
+        flow_maps.adversarial_loss, fake_logits=Data(_X, {"shape": "any number of positions"}), form="hinge"
     ),
     "flow_maps.noised_logits": call(
         lambda x, eps, t: flow_maps.noised_logits(lambda x_t, t: x_t, x, _FLOW, eps, t),

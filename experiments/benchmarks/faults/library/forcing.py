@@ -35,11 +35,11 @@ _ROLL = forcing.roll_out(_independent, _SCHEDULE, _SOLVER, _GRID, window=3, cont
 ROWS: dict[str, Call] = {
     "forcing.full_sequence": call(forcing.full_sequence, ts=_TS, length=Count(2)),
     "forcing.autoregressive": call(forcing.autoregressive, ts=_TS, length=Count(2), chunk=Count(1)),
-    "forcing.pyramid": call(forcing.pyramid, ts=_TS, length=Count(2), delay=Count(1, least=0), chunk=Count(1)),
+    "forcing.pyramid": call(forcing.pyramid, ts=_TS, length=2, delay=1, chunk=1),
     "forcing.draw_times": call(
         lambda batch, frames: forcing.draw_times(_KEY, batch, frames, times.uniform(), _SCHEDULE),
-        batch=Count(1),
-        frames=Count(2),
+        batch=1,
+        frames=2,
     ),
     "forcing.denoising_loss": call(lambda x0: forcing.denoising_loss(_KEY, _zero, _SCHEDULE, x0)[0], x0=_STATE),
     "forcing.denoising_loss_at": call(
@@ -51,17 +51,15 @@ ROWS: dict[str, Call] = {
     "forcing.exact_denoiser": call(
         lambda x_t, t: forcing.exact_denoiser(_PAIR, _SCHEDULE, 2)(x_t, t), x_t=Data(_X), t=Time(_AT.t)
     ),
-    "forcing.exact_denoiser/frames": call(
-        lambda frames: forcing.exact_denoiser(_PAIR, _SCHEDULE, frames), frames=Count(2)
-    ),
+    "forcing.exact_denoiser/frames": call(lambda frames: forcing.exact_denoiser(_PAIR, _SCHEDULE, frames), frames=2),
     "forcing.history_guidance": call(
         lambda noise, guidance_scale, level, clean: forcing.history_guidance(
             _EXACT, _SCHEDULE, noise, guidance_scale, level=level, clean=clean
         )(_X, np.array([[0.0, 0.5]], np.float32)),
         noise=Data(_X),
-        guidance_scale=Number(2.0),
-        level=Number(1.0, low=-0.1, high=1.1),
-        clean=Number(0.0, low=-0.1, high=1.1),
+        guidance_scale=2.0,
+        level=1.0,
+        clean=0.0,
     ),
     "forcing.sample": call(
         lambda x_init, levels: forcing.sample(None, _independent, _SCHEDULE, _SOLVER, x_init, levels),
@@ -86,9 +84,9 @@ ROWS: dict[str, Call] = {
             stabilisation=stabilisation,
         ).levels,
         ts=_TS,
-        window=Count(3),
-        context=Count(1, least=0),
-        chunk=Count(1),
+        window=3,
+        context=1,
+        chunk=1,
         stabilisation=Number(0.1, low=-0.1, high=1.0),
     ),
     "forcing.RollOut": call(

@@ -76,7 +76,7 @@ ROWS: dict[str, Call] = {
     ),
     "guidance.apg/momentum": call(
         lambda momentum: guidance.apg(_COND, _UNCOND, _FLOW, 2.0, momentum=momentum),
-        momentum=Number(-0.5, low=-1.0, high=1.0),
+        momentum=-0.5,
     ),
     "guidance.cfg_zero_star": _of_two(
         guidance.cfg_zero_star,
@@ -125,7 +125,6 @@ ROWS: dict[str, Call] = {
         x_t=_STATE,
         t=_T,
     ),
-    "guidance.guidance_rule": call(guidance.guidance_rule, plain=Choice("cond")),
     "guidance.interval": call(
         lambda prediction, x_t, t, noise_min, noise_max: guidance.interval(
             _fixed(prediction), _UNCOND, _FLOW, noise_min, noise_max
@@ -133,7 +132,7 @@ ROWS: dict[str, Call] = {
         prediction=Shaped(_X),
         x_t=_STATE,
         t=_T,
-        noise_min=Number(0.5, low=-0.1, high=2.0),
+        noise_min=0.5,
         noise_max=Number(2.0, low=0.5, documented={"inf": "no upper bound"}),
     ),
     "guidance.static_threshold": _wrapped(guidance.static_threshold, _FLOW, limit=Number(1.0, low=0.0)),
@@ -147,8 +146,8 @@ ROWS: dict[str, Call] = {
         guidance.weight_schedule,
         noise=_SCALE,
         data=_SCALE,
-        shape=Choice("power"),
-        power=Number(2.0, low=0.0),
+        shape="power",
+        power=2.0,
     ),
     "guidance.windowed": call(
         lambda x_t, t, size, hop: guidance.windowed(lambda x, t: Prediction(x, x + jnp.mean(t)), size, hop)(x_t, t),

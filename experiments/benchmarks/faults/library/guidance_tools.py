@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, Shaped, call
+from experiments.benchmarks.faults.calls import Call, Count, Data, Number, Shaped, call
 from scorekit.guidance import operators, sequences, windows
 from scorekit.typing import Prediction
 
@@ -20,12 +20,12 @@ ROWS: dict[str, Call] = {
         like=Data(_SIGNAL, {"shape": "any shape"}),
     ),
     "guidance.operators.average_pool": call(
-        lambda factor, x: operators.average_pool(factor)(x), factor=Count(2), x=Data(_SIGNAL, {"shape": "an image"})
+        lambda factor, x: operators.average_pool(factor)(x), factor=2, x=Data(_SIGNAL, {"shape": "an image"})
     ),
     "guidance.operators.blur": call(
         lambda kernel, edge, x: operators.blur(kernel, edge)(x),
         kernel=Data(np.ones(3, np.float32), {"integer": "becomes the dtype of the data"}),
-        edge=Choice("edge"),
+        edge="edge",
         x=Data(_SIGNAL),
     ),
     "guidance.operators.clip": call(
@@ -34,16 +34,10 @@ ROWS: dict[str, Call] = {
         intact=Shaped(np.ones((2, 4, 3), bool)),
         x=Data(_SIGNAL),
     ),
-    "guidance.operators.gaussian_kernel": call(
-        operators.gaussian_kernel, std=Number(1.0, low=0.0), radius=Count(1, least=0), axes=Count(1)
-    ),
     "guidance.operators.grayscale": call(
         lambda weights, x: operators.grayscale(weights)(x),
         weights=Data(np.ones(3, np.float32), {"integer": "becomes the dtype of the data"}),
         x=Data(_SIGNAL),
-    ),
-    "guidance.operators.low_pass_kernel": call(
-        operators.low_pass_kernel, cutoff=Number(0.2, low=0.0, high=0.5), radius=Count(1)
     ),
     "guidance.operators.mask": call(
         lambda keep, x: operators.mask(keep)(x), keep=Shaped(np.ones((4, 3), bool)), x=Data(_SIGNAL)
@@ -64,12 +58,12 @@ ROWS: dict[str, Call] = {
         sequences.total_variation, log_p=Data(_LOG, _FLOATS), log_q=Data(_LOG, _FLOATS)
     ),
     "guidance.windows.blend_windows": call(
-        windows.blend_windows, parts=Data(_FEW, {"shape": "any trailing axes"}), count=Count(2), hop=Count(1)
+        windows.blend_windows, parts=Data(_FEW, {"shape": "any trailing axes"}), count=2, hop=1
     ),
     "guidance.windows.cut_windows": call(
         windows.cut_windows, x=Data(_SIGNAL, {"shape": "any trailing axes", "integer": "any dtype"}), **_WINDOWS
     ),
-    "guidance.windows.num_windows": call(windows.num_windows, length=Count(4), **_WINDOWS),
+    "guidance.windows.num_windows": call(windows.num_windows, length=4, **_WINDOWS),
     "guidance.windows.windowed": call(
         lambda size, hop, x_t: windows.windowed(lambda x, t: Prediction(x, x), size, hop)(x_t, 0.5),
         x_t=Data(_SIGNAL, {"shape": "any trailing axes"}),

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Choice, Classes, Count, Data, Number, Shaped, Time, call
+from experiments.benchmarks.faults.calls import Call, Classes, Count, Data, Shaped, Time, call
 from scorekit import couplings, densities, interpolants, training
 from scorekit.times import Times
 
@@ -43,10 +43,7 @@ ROWS: dict[str, Call] = {
         ts=Data(np.array([1.0, 0.5, 0.0], np.float32), {"integer": "must decrease"}),
     ),
     "training.optimal_assignment": call(training.optimal_assignment, cost=Data(np.eye(2, dtype=np.float32))),
-    "interpolants.brownian_schedule": call(interpolants.brownian_schedule, std=Number(1.0, low=0.0)),
     "interpolants.bridge_noise": call(interpolants.bridge_noise, **_ENDS, t=Time(_T), schedule=_SCHEDULE),
-    "interpolants.linear": call(interpolants.linear, noise=Number(1.0, low=-1.0)),
-    "interpolants.trigonometric": call(interpolants.trigonometric, noise=Number(1.0, low=-1.0)),
     "interpolants.interpolate": call(interpolants.interpolate, **_ENDS, t=Time(_T), interpolant=_SCALES),
     "interpolants.velocity": call(interpolants.velocity, **_ENDS, t=Time(_T), interpolant=_SCALES),
     "interpolants.score": call(interpolants.score, z=Data(_X, {"shape": "any shape"}), t=Time(_T), interpolant=_SCALES),
@@ -56,7 +53,7 @@ ROWS: dict[str, Call] = {
         ),
         x0=Data(_X, {"shape": "any shape"}),
         x1=Data(_X),
-        target=Choice("ends"),
+        target="ends",
     ),
     "interpolants.interpolant_loss_at": call(
         lambda x0, x1, z, times: interpolants.interpolant_loss_at(_inner, _SCALES, x0, x1, z, times),
@@ -86,7 +83,6 @@ ROWS: dict[str, Call] = {
         x_t=_STATE,
         t=Time(_T),
     ),
-    "interpolants.BridgeAncestral": call(interpolants.BridgeAncestral, eta=Number(1.0, low=-0.1, high=1.1)),
 }
 EXEMPT = {
     "interpolants.Ends": "a result of the denoisers",

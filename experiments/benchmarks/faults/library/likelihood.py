@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Choice, Classes, Count, Data, Number, call
+from experiments.benchmarks.faults.calls import Call, Classes, Count, Data, Number, call
 from scorekit import denoisers, densities, likelihood, schedules
 
 _KEY = jax.random.key(0)
@@ -29,9 +29,9 @@ ROWS: dict[str, Call] = {
                 "empty": "no value is allowed",
             },
         ),
-        event_size=Count(2),
-        bins=Count(4, least=2),
-        dequantisation=Choice("uniform"),
+        event_size=2,
+        bins=4,
+        dequantisation="uniform",
     ),
     "likelihood.dequantised_bits_per_dim": call(
         lambda x, bins: likelihood.dequantised_bits_per_dim(_KEY, lambda key, z: jnp.sum(z, axis=-1), x, bins),
@@ -41,7 +41,7 @@ ROWS: dict[str, Call] = {
     "likelihood.variational_bound": call(
         lambda x0, **kwargs: likelihood.variational_bound(_KEY, _DENOISER, _SCHEDULE, x0, **kwargs),
         x0=_DATA,
-        num_times=Count(2),
+        num_times=2,
         **_TIMES,
     ),
     "likelihood.variational_bound/bins": call(
@@ -72,7 +72,7 @@ ROWS: dict[str, Call] = {
     "likelihood.log_likelihood/probes": call(
         lambda **kwargs: likelihood.log_likelihood(_KEY, _DENOISER, _SCHEDULE, **kwargs),
         x0=_DATA,
-        divergence=Choice("rademacher"),
+        divergence="rademacher",
         probes=Count(2),
         chunk=Count(2),
         ts=_TS,

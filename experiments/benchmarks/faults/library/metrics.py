@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Choice, Classes, Count, Data, Number, call
+from experiments.benchmarks.faults.calls import Call, Classes, Count, Data, Number, call
 from scorekit import metrics
 
 _IN, _OUT = np.arange(5, dtype=np.float32), np.arange(7, dtype=np.float32) + 2
@@ -101,9 +101,9 @@ ROWS: dict[str, Call] = {
         seed=Count(0, least=0),
     ),
     "metrics.inception_score": call(metrics.inception_score, logits=Data(_X, _FLOATS), splits=Count(2)),
-    "metrics.resize": call(metrics.resize, images=Data(_IMAGES, _FLOATS), size=Count(3), convention=Choice("tf1")),
-    "metrics.inception_input": call(metrics.inception_input, images=Data(_IMAGES, _FLOATS), convention=Choice("tf1")),
-    "metrics.vgg_input": call(metrics.vgg_input, images=Data(_IMAGES, _FLOATS), convention=Choice("tf1")),
+    "metrics.resize": call(metrics.resize, images=Data(_IMAGES, _FLOATS), size=Count(3), convention="tf1"),
+    "metrics.inception_input": call(metrics.inception_input, images=Data(_IMAGES, _FLOATS), convention="tf1"),
+    "metrics.vgg_input": call(metrics.vgg_input, images=Data(_IMAGES, _FLOATS), convention="tf1"),
 }
 
 EXEMPT = {

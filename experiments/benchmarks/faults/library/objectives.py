@@ -36,7 +36,7 @@ ROWS: dict[str, Call] = {
         output=Shaped(_X),
         x_t=Data(_X, alias="t"),
         t=_T,
-        target=Choice("v"),
+        target="v",
     ),
     "denoisers.denoiser_from_score": call(
         lambda score, x_t, t: denoisers.denoiser_from_score(lambda x, t: score, _FLOW)(x_t, t),
@@ -73,7 +73,7 @@ ROWS: dict[str, Call] = {
     "losses.denoising_loss": call(
         lambda x0, target: losses.denoising_loss(_KEY, _zero, _FLOW, x0, target=target),
         x0=Data(_X, {"shape": "any shape of the examples"}),
-        target=Choice("v"),
+        target="v",
     ),
     "losses.denoising_loss_at": call(
         lambda output, x0, eps, times: losses.denoising_loss_at(lambda x, t: output, _FLOW, x0, eps, times),

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, Shaped, call
+from experiments.benchmarks.faults.calls import Call, Count, Data, Number, Shaped, call
 from experiments.benchmarks.faults.library.solvers import SCHEDULE, TS, X, denoiser
 from scorekit import samplers, solvers
 
@@ -32,16 +32,16 @@ def _likelihood(x0):
 ROWS: dict[str, Call] = {
     "samplers.adaptive_ode": call(
         samplers.adaptive_ode, **_MODEL, x_init=_STATE, **_TOLERANCES, **_ENDS,
-        coordinate=Choice("flow"), block_size=Count(8),
+        coordinate="flow", block_size=Count(8),
     ),
     "samplers.adaptive_sde": call(samplers.adaptive_sde, key=KEY, **_MODEL, x_init=_STATE, **_TOLERANCES, **_ENDS),
     "samplers.corrupt_denoise": call(
-        samplers.corrupt_denoise, key=KEY, **_MODEL, solver=solvers.Euler(), x=_STATE, ts=_TIMES, num_rounds=Count(1)
+        samplers.corrupt_denoise, key=KEY, **_MODEL, solver=solvers.Euler(), x=_STATE, ts=_TIMES, num_rounds=1
     ),
     "samplers.effective_sample_size": call(samplers.effective_sample_size, log_weights=_LOG_WEIGHTS),
     "samplers.few_steps": call(
-        samplers.few_steps, schedule=SCHEDULE, steps=Count(5, least=5), sigma_data=Number(1.0, low=0.0),
-        t_max=Number(0.9, low=-0.1, high=1.5), t_min=Number(0.001, low=-0.1, high=0.95),
+        samplers.few_steps, schedule=SCHEDULE, steps=Count(5, least=5), sigma_data=1.0,
+        t_max=0.9, t_min=0.001,
     ),
     "samplers.invert": call(samplers.invert, **_MODEL, solver=solvers.Euler(), x=_STATE, ts=_TIMES),
     "samplers.langevin": call(
@@ -54,22 +54,19 @@ ROWS: dict[str, Call] = {
     "samplers.nfe": call(samplers.nfe, solver=solvers.Euler(), ts=_TIMES),
     "samplers.parallel_sample": call(
         samplers.parallel_sample, **_MODEL, solver=solvers.Euler(), x_init=_STATE, ts=_TIMES,
-        tolerance=Number(0.1, low=0.0), max_iterations=Count(2), window=Count(2), anderson=Count(0, least=0),
+        tolerance=0.1, max_iterations=Count(2), window=Count(2), anderson=0,
     ),
     "samplers.product_sample": call(
         samplers.product_sample, key=KEY, base=denoiser, conditions=[denoiser], weights=[2.0], schedule=SCHEDULE,
         solver=solvers.Ancestral(), x_init=_STATE, ts=_TIMES, **_PARTICLES,
     ),
     "samplers.recommended": call(
-        samplers.recommended, schedule=SCHEDULE, steps=Count(5), sigma_data=Number(1.0, low=0.0),
+        samplers.recommended, schedule=SCHEDULE, steps=5, sigma_data=Number(1.0, low=0.0),
         t_max=Number(0.9, low=-0.1, high=1.5), t_min=Number(0.001, low=-0.1, high=0.95),
     ),
     "samplers.repaint": call(
         samplers.repaint, key=KEY, **_MODEL, solver=solvers.Ancestral(), x_init=_REPLACED, ts=_TIMES,
-        mask=Shaped(np.array([True, False, False])), observation=Shaped(X), jump_length=Count(1), resamples=Count(1),
-    ),
-    "samplers.repaint_path": call(
-        samplers.repaint_path, steps=Count(4), jump_length=Count(1), resamples=Count(2)
+        mask=Shaped(np.array([True, False, False])), observation=Shaped(X), jump_length=1, resamples=1,
     ),
     "samplers.sample": call(samplers.sample, key=None, **_MODEL, solver=solvers.Euler(), x_init=_STATE, ts=_TIMES),
     "samplers.sample_with_log_probs": call(
@@ -91,7 +88,7 @@ ROWS: dict[str, Call] = {
     ),
     "samplers.twisted_sample": call(
         samplers.twisted_sample, key=KEY, **_MODEL, solver=solvers.Ancestral(), x_init=_STATE, ts=_TIMES,
-        log_likelihood=_likelihood, softening=Number(0.1, low=-0.1), **_PARTICLES,
+        log_likelihood=_likelihood, softening=0.1, **_PARTICLES,
     ),
 }  # fmt: skip
 

@@ -51,13 +51,12 @@ ROWS: dict[str, Call] = {
     "schedules.zero_terminal_snr": call(schedules.zero_terminal_snr, base=schedules.cosine()),
     "times.adaptive": call(
         times.adaptive,
-        num_bins=Count(3),
-        decay=Number(0.9, low=-0.1, high=1.0),
-        floor=Number(0.1, low=0.0, high=1.1),
+        num_bins=3,
+        decay=0.9,
+        floor=0.1,
         t_min=Number(0.1, low=-0.1, high=1.0),
         t_max=Number(1.0, low=0.1, high=1.1),
     ),
-    "times.annealed": call(times.annealed, first=Number(0.8, low=-0.1, high=1.1), last=Number(0.2, low=-0.1, high=1.1)),
     "times.at_progress": call(
         lambda progress: times.at_progress(times.annealed(0.8, 0.2), progress).quantile(jnp.asarray(_T), _FLOW),
         progress=Time(np.zeros(3)),
@@ -66,10 +65,8 @@ ROWS: dict[str, Call] = {
     "times.discrete": call(
         times.discrete, ts=Data(_T, {"integer": "0 and 1 are times"}), weights=Data(np.ones(3), _ANY)
     ),
-    "times.draw": call(times.draw, key=_KEY, n=Count(3), sampler=times.uniform(), schedule=_FLOW),
-    "times.log_normal_sigma": call(times.log_normal_sigma, mean=Number(0.0), std=Number(1.0, low=0.0)),
-    "times.logit_normal": call(times.logit_normal, mean=Number(0.0), std=Number(1.0, low=0.0)),
-    "times.stratified_uniform": call(times.stratified_uniform, key=_KEY, n=Count(3)),
+    "times.draw": call(times.draw, key=_KEY, n=3, sampler=times.uniform(), schedule=_FLOW),
+    "times.stratified_uniform": call(times.stratified_uniform, key=_KEY, n=3),
     "times.uniform": call(times.uniform, t_min=Number(0.1, low=-0.1, high=1.0), t_max=Number(1.0, low=0.1, high=1.1)),
     "times.uniform_log_snr": call(
         times.uniform_log_snr, t_min=Number(0.1, low=-0.1, high=1.0), t_max=Number(0.9, low=0.1, high=1.1)

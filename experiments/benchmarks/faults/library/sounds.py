@@ -49,20 +49,18 @@ ROWS: dict[str, Call] = {
     ),
     "audio.mu_law_compress": call(audio.mu_law_compress, x=Data(_X, _ANY), mu=Number(255.0, low=0.0)),
     "audio.mu_law_expand": call(audio.mu_law_expand, y=Data(_X, _ANY), mu=Number(255.0, low=0.0)),
-    "audio.mu_law_encode": call(audio.mu_law_encode, x=Data(_X, _ANY), num_codes=Count(4, least=2)),
-    "audio.mu_law_decode": call(
-        audio.mu_law_decode, codes=Classes(_CODES, num_classes=4), num_codes=Count(4, least=2, alias="codes")
-    ),
+    "audio.mu_law_encode": call(audio.mu_law_encode, x=Data(_X, _ANY), num_codes=4),
+    "audio.mu_law_decode": call(audio.mu_law_decode, codes=Classes(_CODES, num_classes=4), num_codes=4),
     "audio.normalise_peak": call(audio.normalise_peak, sound=Data(_X, _FREE), peak=Number(0.5, low=0.0)),
     "audio.pulse_train": call(
-        audio.pulse_train, pitch=Data(np.array([69.0], np.float32), _FLOATS), length=Count(16), sample_rate=_RATE
+        audio.pulse_train, pitch=Data(np.array([69.0], np.float32), _FLOATS), length=16, sample_rate=_RATE
     ),
     "audio.harmonic_tones": call(
         audio.harmonic_tones,
         roll=Data(_ROLL, _FLOATS),
-        length=Count(16),
+        length=16,
         sample_rate=_RATE,
-        count=Count(2),
+        count=2,
         lowest=Count(68, least=0),
         highest=Count(70, least=68),
     ),

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import optax
 
-from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, Shaped, call
+from experiments.benchmarks.faults.calls import Call, Count, Data, Number, Shaped, call
 from scorekit import training
 
 _PARAMS = {"w": np.ones(2, np.float32)}
@@ -58,15 +58,13 @@ def _checked(limit):
 
 
 ROWS: dict[str, Call] = {
-    "training.Checkpoints": call(
-        _opened, keep=Count(2), keep_best=Count(1, least=0), metric="loss", mode=Choice("min")
-    ),
+    "training.Checkpoints": call(_opened, keep=Count(2), keep_best=Count(1, least=0), metric="loss", mode="min"),
     "training.restore_params": call(
         _restored,
         decay=Number(0.9, low=-0.1, high=1.0, documented={"text": "the key of an average"}),
         step=Count(3, least=0),
     ),
-    "training.check_finite": call(_checked, limit=Count(1)),
+    "training.check_finite": call(_checked, limit=1),
     "training.ema_decay": call(
         training.ema_decay,
         decay=Number(0.9, low=-0.1, high=2.0),
@@ -100,7 +98,7 @@ ROWS: dict[str, Call] = {
         width=_WIDTH,
     ),
     "training.post_hoc_ema": call(_averaged, width=_WIDTH, step=Count(3, least=0)),
-    "training.save_snapshots": call(_saved, dtype=Choice("bfloat16")),
+    "training.save_snapshots": call(_saved, dtype="bfloat16"),
     "training.update_ema": call(
         lambda params, updates: training.update_ema({"0.9": _PARAMS}, params, updates),
         params=Shaped(_PARAMS),
@@ -110,21 +108,20 @@ ROWS: dict[str, Call] = {
     "training.make_optimizer": call(
         training.make_optimizer,
         **_RATES,
-        clip_norm=Number(1.0, low=0.0),
-        weight_decay=Number(0.1, low=-0.1),
-        name=Choice("adamw"),
+        clip_norm=1.0,
+        weight_decay=0.1,
+        name="adamw",
     ),
     "training.make_optimizer/betas": call(
         lambda betas: training.make_optimizer(0.1, 1, 4, betas=(betas, 0.9)), betas=Number(0.9, low=-0.1, high=1.0)
     ),
-    "training.make_mesh": call(lambda fsdp: training.make_mesh(fsdp, jax.devices()[:1]), fsdp=Count(1)),
     "training.make_train_step": call(
         training.make_train_step,
         prepare=lambda key, batch: batch,
         loss=lambda params, batch: (batch["x"], {}),
         optimizer=_OPTIMIZER,
-        parallel=Choice("jit"),
-        accumulate=Count(1),
+        parallel="jit",
+        accumulate=1,
     ),
 }
 

@@ -42,10 +42,10 @@ ROWS: dict[str, Call] = {
         like=Data(
             _X, {"nan": "only its shape and dtype are read", "shape": "any that the denoiser takes"}, alias="x_t"
         ),
-        batches=Count(1),
-        t_max=Number(1.0, low=-0.1, high=1.1),
-        t_min=Number(0.0, low=-0.1, high=1.0, alias="t_max"),
-        steps=Count(4, least=2),
+        batches=1,
+        t_max=1.0,
+        t_min=0.0,
+        steps=4,
     ),
     "tuning.tune": call(
         _tune,

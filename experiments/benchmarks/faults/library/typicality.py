@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, call
+from experiments.benchmarks.faults.calls import Call, Count, Data, Number, call
 from scorekit import denoisers, densities, schedules, solvers
 from scorekit import typicality as ty
 
@@ -24,7 +24,7 @@ _fitted = lambda factory: lambda calibration, statistics: factory(calibration)(s
 _CALIBRATED = {"calibration": Data(_STATISTICS, _FLOATS), "statistics": Data(_STATISTICS, _FLOATS)}
 
 ROWS: dict[str, Call] = {
-    "typicality.coin_table": call(ty.coin_table, p=Number(0.5, low=0.0, high=1.0), n=Count(3)),
+    "typicality.coin_table": call(ty.coin_table, p=Number(0.5, low=0.0, high=1.0), n=3),
     "typicality.log_sphere_area": call(ty.log_sphere_area, dim=Number(3.0, low=0.0)),
     "typicality.shell_mass": call(
         ty.shell_mass,
@@ -33,10 +33,10 @@ ROWS: dict[str, Call] = {
         high=Number(2.0, {"inf": "the mass up to any radius"}, low=0.5),
     ),
     "typicality.typical_radii": call(
-        ty.typical_radii, dim=Number(3.0, low=0.5), epsilon=Number(1.0, low=0.0), unit=Choice("bits")
+        ty.typical_radii, dim=Number(3.0, low=0.5), epsilon=Number(1.0, low=0.0), unit="bits"
     ),
     "typicality.typical_mass": call(
-        ty.typical_mass, dim=Number(3.0, low=0.5), epsilon=Number(1.0, low=0.0), unit=Choice("bits")
+        ty.typical_mass, dim=Number(3.0, low=0.5), epsilon=Number(1.0, low=0.0), unit="bits"
     ),
     "typicality.lambert_w_exp": call(ty.lambert_w_exp, y=Number(1.0)),
     "typicality.mirage_typical_radius": call(ty.mirage_typical_radius, dim=Number(3.0, low=0.5)),
@@ -48,7 +48,7 @@ ROWS: dict[str, Call] = {
         log_density=Data(_SCORES, _ANY_SHAPE),
         entropy=Number(1.0),
         epsilon=Number(1.0, low=0.0),
-        unit=Choice("bits"),
+        unit="bits",
     ),
     "typicality.monte_carlo_entropy": call(ty.monte_carlo_entropy, log_density=Data(_SCORES, _FLOATS)),
     "typicality.local_typicality": call(
@@ -60,13 +60,13 @@ ROWS: dict[str, Call] = {
         lambda **kwargs: ty.seek_mode(_DENOISER, _SCHEDULE, **kwargs),
         x=Data(_X, {"empty": "no starting point gives no end point"}, alias="x_t"),
         t=Number(0.5, low=0.0, high=1.0),
-        steps=Count(2),
-        step_size=Number(0.5, low=0.0, high=1.1),
+        steps=2,
+        step_size=0.5,
     ),
     "typicality.standardise": call(_fitted(ty.standardise), **_CALIBRATED),
     "typicality.decorrelate": call(
         lambda calibration, regularisation, statistics: ty.decorrelate(calibration, regularisation)(statistics),
-        regularisation=Number(1e-3, low=0.0),
+        regularisation=1e-3,
         **_CALIBRATED,
     ),
     "typicality.kernel_density_score": call(_fitted(ty.kernel_density_score), **_CALIBRATED),
@@ -97,7 +97,7 @@ ROWS: dict[str, Call] = {
         lambda **kwargs: ty.reconstruction_errors(_KEY, _DENOISER, _SCHEDULE, solver=solvers.Euler(), **kwargs),
         **_DATA,
         ts=Data(_TS, _FLOATS),
-        steps=Count(2),
+        steps=2,
     ),
     "typicality.path_statistics": call(
         lambda **kwargs: ty.path_statistics(_DENOISER, _SCHEDULE, **kwargs), **_DATA, ts=Data(_PATH)
@@ -106,7 +106,7 @@ ROWS: dict[str, Call] = {
         lambda **kwargs: ty.score_curvature(_KEY, _DENOISER, _SCHEDULE, **kwargs),
         **_DATA,
         ts=Data(_TS, _FLOATS),
-        probes=Count(2),
+        probes=2,
     ),
     "typicality.code_length": call(ty.code_length, x=Data(_IMAGES)),
     "typicality.complexity_corrected": call(
