@@ -62,15 +62,21 @@ __all__ = [
     "checked",
 ]
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class Bound:
-    """The values that an argument may have: subclasses say in words which, and name some outside and some inside."""
+    """The values that an argument may have: subclasses say in words which, and name some outside and some inside.
+
+    Attributes:
+      kind: type of a field of a config with this bound.
+
+    >>> isinstance(Count(), Bound)
+    True
+    """
 
     kind: ClassVar[type] = float
-    """The type of a field of a config with this bound."""
 
     def allows(self, value: Any) -> bool:
         """Whether a concrete value is allowed."""
@@ -169,6 +175,10 @@ def _is_numeric(value: Any) -> bool:
 class Count(Bound):
     """Integers from ``low`` to ``high``; neither a float nor a boolean nor a tracer is one.
 
+    Attributes:
+      low: smallest value.
+      high: largest value; None is no limit.
+
     >>> print(Count(0), "or", Count(1, 3), Count().allows(True))
     an integer >= 0 or an integer from 1 to 3 False
     """
@@ -201,6 +211,9 @@ class Count(Bound):
 class OneOf(Bound):
     """One of a few values, as a ``Literal`` says.
 
+    Attributes:
+      values: the allowed values.
+
     >>> print(OneOf("t", "log_snr"))
     't' or 'log_snr'
     """
@@ -228,6 +241,10 @@ class OneOf(Bound):
 class Each(Bound):
     """A tuple or list of at least ``least`` items, each within a bound.
 
+    Attributes:
+      item: bound of each item.
+      least: smallest number of items.
+
     >>> print(Each(Count(), least=1))
     a sequence of at least 1, each an integer >= 1
     """
@@ -253,22 +270,36 @@ class Each(Bound):
 
 
 Finite: TypeAlias = Annotated[Number, Between()]
+"""A finite number, or an array of them."""
 Positive: TypeAlias = Annotated[Number, Between(0, open="low")]
+"""A finite number > 0, or an array of them."""
 NonNegative: TypeAlias = Annotated[Number, Between(0)]
+"""A finite number >= 0, or an array of them."""
 Fraction: TypeAlias = Annotated[Number, Between(0, 1)]
+"""A number in [0, 1], or an array of them."""
 BelowOne: TypeAlias = Annotated[Number, Between(0, 1, "high")]
+"""A number in [0, 1), or an array of them."""
 AboveZero: TypeAlias = Annotated[Number, Between(0, 1, "low")]
+"""A number in (0, 1], or an array of them."""
 FiniteScalar: TypeAlias = Annotated[Number, Between(scalar=True)]
+"""A finite number."""
 PositiveScalar: TypeAlias = Annotated[Number, Between(0, open="low", scalar=True)]
+"""A finite number > 0."""
 NonNegativeScalar: TypeAlias = Annotated[Number, Between(0, scalar=True)]
+"""A finite number >= 0."""
 FractionScalar: TypeAlias = Annotated[Number, Between(0, 1, scalar=True)]
+"""A number in [0, 1]."""
 BelowOneScalar: TypeAlias = Annotated[Number, Between(0, 1, "high", scalar=True)]
+"""A number in [0, 1)."""
 AboveZeroScalar: TypeAlias = Annotated[Number, Between(0, 1, "low", scalar=True)]
+"""A number in (0, 1]."""
 PositiveInt: TypeAlias = Annotated[int, Count(1)]
+"""An integer >= 1."""
 NonNegativeInt: TypeAlias = Annotated[int, Count(0)]
+"""An integer >= 0."""
 
 
-class Bounded(NamedTuple):
+class _Bounded(NamedTuple):
     """The bound of an argument, and the other values that pass: ``None``, a function."""
 
     bound: Bound
@@ -291,15 +322,15 @@ def _parts(annotation: Any) -> Iterator[Any]:
             yield from _parts(get_args(annotation)[0])
 
 
-def _bounded(annotation: Any) -> Bounded | None:
+def _bounded(annotation: Any) -> _Bounded | None:
     parts = list(_parts(annotation))
     found = [m for part in parts for m in getattr(part, "__metadata__", ()) if isinstance(m, Bound)]
     found += [OneOf(*get_args(part)) for part in parts if get_origin(part) is Literal]
     takes_functions = any(get_origin(part) is Callable or part is Callable for part in parts)
-    return Bounded(found[0], type(None) in parts, takes_functions) if found else None
+    return _Bounded(found[0], type(None) in parts, takes_functions) if found else None
 
 
-def bounds_of(function: Callable) -> Mapping[str, Bounded]:
+def bounds_of(function: Callable) -> Mapping[str, _Bounded]:
     """The bounds in the annotations of a function, or of a class, by argument.
 
     Args:
@@ -316,7 +347,7 @@ def bounds_of(function: Callable) -> Mapping[str, Bounded]:
     return {name: found for name, each in names.items() if (found := _bounded(each.annotation)) is not None}
 
 
-def checked(function: Callable[P, R]) -> Callable[P, R]:
+def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Checks the arguments of ``function`` against the bounds in its annotations before each call.
 
     Args:
@@ -337,7 +368,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     plan = tuple((name, position_of.get(name, math.inf), bounded) for name, bounded in bounds_of(function).items())
 
     @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         given = len(args)
         for name, position, bounded in plan:
             if name in kwargs:

@@ -1,7 +1,8 @@
 """What is wrong with the ``__all__`` of a module and with the docstrings of what is in it.
 
 A complete docstring has one line of summary, ``Args:`` (of a class its fields, also as ``Attributes:``), ``Returns:``,
-``Raises:`` where the code checks its arguments, an example, and a ``Source:`` with an equation in the text.
+an example, and an equation where it names a ``Source:``. What a family of functions shares may stand once, in the
+docstring of their module: arguments, result, example.
 """
 
 import ast
@@ -9,7 +10,6 @@ import dataclasses
 import importlib
 import inspect
 import re
-import textwrap
 from types import ModuleType
 
 HEADERS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Source")
@@ -25,6 +25,7 @@ PROTOCOL_METHODS = {
     "autoregressive.Conditional": "num_outputs log_prob sample zeros",
     "interpolants": "alpha beta gamma",
     "flax.linen.Module": "setup",
+    "arguments.Bound": "allows holds check outside inside",
 }
 """Methods of documented protocols: an implementation needs one line, which it may inherit."""
 
@@ -82,18 +83,6 @@ def entries(text: str) -> set[str]:
     return {name.strip().lstrip("*") for head in heads if head for name in head[1].split(",")}
 
 
-def validates(function) -> bool:
-    """Whether the code of a function raises errors or calls a check of arguments."""
-    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))):
-        if isinstance(node, ast.Raise):
-            return True
-        called = node.func if isinstance(node, ast.Call) else None
-        name = getattr(called, "id", getattr(called, "attr", ""))
-        if name.lstrip("_").startswith(("check", "raise_")):
-            return True
-    return False
-
-
 def parameters(function, *, method: bool) -> list[str]:
     names = [name for name in inspect.signature(function).parameters if not name.startswith("_")]
     return names[1:] if method and names[:1] in (["self"], ["cls"]) else names
@@ -104,30 +93,37 @@ def returns(function) -> bool:
     return annotation not in (None, "None", "NoReturn", inspect.Signature.empty)
 
 
-def lacks(parts: dict[str, str], needed: list[str], *, where: tuple[str, ...], allowed: frozenset[str]) -> list[str]:
+def lacks(
+    parts: dict[str, str], needed: list[str], *, where: tuple[str, ...], allowed: frozenset[str], shared: dict[str, str]
+) -> list[str]:
     """The arguments without a description, and the descriptions without an argument."""
     described = set().union(*(entries(parts.get(name, "")) for name in where))
-    wrong = [f"{where[0]} lacks {name}" for name in needed if name not in described]
+    by_family = entries(shared.get("Args", ""))
+    wrong = [f"{where[0]} lacks {name}" for name in needed if name not in described | by_family]
     return wrong + [f"{where[0]} describes {name}, which is none" for name in sorted(described - {*needed, *allowed})]
 
 
-def incomplete_function(
-    function, *, method: bool = False, example: str = "", paper: bool = True, equation: bool = True
-) -> list[str]:
+def of_module(thing) -> str:
+    """The docstring of the module that defines a function or a class."""
+    return inspect.getdoc(importlib.import_module(thing.__module__)) or ""
+
+
+def incomplete_function(function, *, method: bool = False, example: str = "", equation: bool = True) -> list[str]:
     """What the docstring of a function or a method lacks; ``example`` is of the class."""
     docstring = inspect.getdoc(function) or ""
     if not docstring.strip():
         return ["no docstring"]
-    parts = sections(docstring)
-    wrong = lacks(parts, parameters(function, method=method), where=("Args",), allowed=frozenset())
-    if returns(function) and not (parts.get("Returns", "") + parts.get("Yields", "")).strip():
+    parts, family = sections(docstring), of_module(function)
+    shared = sections(family)
+    needed = parameters(function, method=method)
+    wrong = lacks(parts, needed, where=("Args",), allowed=frozenset(), shared=shared)
+    if returns(function) and not any(
+        p.get(name, "").strip() for p in (parts, shared) for name in ("Returns", "Yields")
+    ):
         wrong.append("no Returns")
-    if validates(function) and not parts.get("Raises", "").strip():
-        wrong.append("no Raises")
-    if ">>>" not in docstring and not re.search(rf"\.{function.__name__}\b", example):
+    by_family = re.search(rf"^(>>>|\.\.\.).*\b{function.__name__}\b", family, re.MULTILINE)
+    if ">>>" not in docstring and not by_family and not re.search(rf"\.{function.__name__}\b", example):
         wrong.append("no example")
-    if paper and not parts.get("Source", "").strip():
-        wrong.append("no Source")
     if equation and "Source" in parts and not re.search(EQUATION, parts[""].partition(">>>")[0], re.MULTILINE):
         wrong.append("no equation")
     return wrong
@@ -150,24 +146,23 @@ FLAX_FIELDS = ("parent", "name")
 """Fields that every flax module has."""
 
 
-def incomplete_class(cls, *, paper: bool = True) -> list[str]:
+def incomplete_class(cls) -> list[str]:
     """What the docstrings of a class and of its own methods and properties lack."""
     docstring = vars(cls).get("__doc__") or ""
     if not docstring.strip() or docstring.startswith(f"{cls.__name__}("):  # the default one of a dataclass
         return ["no docstring"]
     docstring = inspect.cleandoc(docstring)
-    parts = sections(docstring)
+    parts, family = sections(docstring), of_module(cls)
     protocol = getattr(cls, "_is_protocol", False)
     public = frozenset(name for name in dir(cls) if not name.startswith("_"))
-    wrong = [] if protocol else lacks(parts, fields(cls), where=("Attributes", "Args"), allowed=public)
-    makers = [vars(cls)[name] for name in ("__init__", "__post_init__") if inspect.isfunction(vars(cls).get(name))]
-    makers = [maker for maker in makers if maker.__code__.co_filename == inspect.getsourcefile(cls)]
-    if any(validates(maker) for maker in makers) and not parts.get("Raises", "").strip():
-        wrong.append("no Raises")
-    if ">>>" not in docstring and not protocol:
+    wrong = (
+        []
+        if protocol
+        else lacks(parts, fields(cls), where=("Attributes", "Args"), allowed=public, shared=sections(family))
+    )
+    by_family = re.search(rf"^(>>>|\.\.\.).*\b{cls.__name__}\b", family, re.MULTILINE)
+    if ">>>" not in docstring and not by_family and not protocol:
         wrong.append("no example")
-    if paper and not parts.get("Source", "").strip():
-        wrong.append("no Source")
     for name, member in vars(cls).items():
         member = getattr(member, "__func__", member)
         is_property = isinstance(member, property) or hasattr(member, "func")
@@ -176,7 +171,7 @@ def incomplete_class(cls, *, paper: bool = True) -> list[str]:
         if is_property or protocol or name in PROTOCOL:
             found = [] if (inspect.getdoc(getattr(cls, name)) or "").strip() else ["no docstring"]
         else:
-            found = incomplete_function(member, method=True, example=docstring, paper=False, equation=False)
+            found = incomplete_function(member, method=True, example=docstring, equation=False)
         wrong += [f"{name}: {what}" for what in found]
     return wrong
 
@@ -197,7 +192,7 @@ def constant_is_documented(module: ModuleType, name: str) -> bool:
     return False
 
 
-def undocumented(module: ModuleType, name: str, *, paper: bool, equation: bool = True) -> list[str]:
+def undocumented(module: ModuleType, name: str, *, equation: bool = True) -> list[str]:
     """What the docstring of a name of an ``__all__`` lacks."""
     thing = getattr(module, name)
     if inspect.ismodule(thing):
@@ -206,7 +201,7 @@ def undocumented(module: ModuleType, name: str, *, paper: bool, equation: bool =
         assigned = name in top_level(inspect.getsource(module))
         return [] if constant_is_documented(module, name) or not assigned else ["no docstring under it"]
     if inspect.isclass(thing):
-        return incomplete_class(thing, paper=paper)
+        return incomplete_class(thing)
     if inspect.isroutine(inspect.unwrap(thing)):
-        return incomplete_function(thing, paper=paper, equation=equation)
+        return incomplete_function(thing, equation=equation)
     return [] if constant_is_documented(module, name) else ["no docstring under it"]

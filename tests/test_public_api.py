@@ -1,8 +1,6 @@
 """The public line: what has no underscore is in an ``__all__``, and what is in an ``__all__`` is documented in full.
 
-``missing("scorekit.solvers")`` lists all that a package lacks. A complete docstring has one line of summary, ``Args:``
-(of a class its fields, also as ``Attributes:``), ``Returns:``, ``Raises:`` where the code checks its arguments, an
-example, and a ``Source:`` (or a place in ``NO_PAPER``) with an equation in the text (or a place in ``NO_EQUATION``).
+``missing("scorekit.solvers")`` lists all that a package lacks; :mod:`docstrings` says what a complete docstring has.
 """
 
 import ast
@@ -22,63 +20,6 @@ from docstrings import incomplete_class, incomplete_function, top_level, undocum
 import scorekit
 
 ROOT = Path(scorekit.__file__).parent
-
-NO_PAPER = {
-    "trees": "as_pytree batch_size combine event_size expand is_traced normal_like pytree_dataclass static "
-    "sum_per_example where",
-    "typing": "Prediction Schedule Solver",
-    "checks": "check check_at_least check_axes check_between check_broadcasts check_classes check_count check_finite "
-    "check_floating check_levels check_like check_not_nan check_per_example check_positive check_scalar check_shape "
-    "check_time nan_unless nan_unless_finite",
-    "sharded": "Shard gathered",
-    "predictions": "Target as_target bounded_log_snr convert with_x0",
-    "weightings": "band",
-    "denoisers": "condition_on_log_snr denoiser_from_network exact_denoiser score_from_log_density",
-    "losses": "Binned ClassificationAux LossAux bin_by_noise_level",
-    "random_fields": "RandomField random_field",
-    "spectra": "BandErrors Bands band_power band_snr cutoff_frequency error_by_band power_spectrum radial_bands "
-    "transition_log_snr wiener_gain",
-    "schedules": "schedule_from_functions time_derivative",
-    "times": "Band TimeSampler Times Uniform band draw uniform",
-    "densities": "Gaussian Mixture gaussian mixture ring",
-    "guidance": "StatefulDenoiser Traits branches guidance_rule init_denoiser_state predict rule temperature "
-    "with_state adjoint average_pool blur clip gaussian_kernel grayscale low_pass_kernel mask conditional_log_probs "
-    "joint_log_prob total_variation blend_windows cut_windows num_windows",
-    "forcing": "RollOut RollState draw_times exact_denoiser full_sequence",
-    "autoregressive": "ARProcess Conditional GaussianSequence MarkovChain SequenceModel ar_process gaussian_sequence "
-    "log_prob_table markov_chain",
-    "solvers": "LinearSolver NoiseLevels PrecomputedSolver Row SolverBase check_grid noise_levels precomputed matching "
-    "uniform vp_quadratic",
-    "samplers": "nfe recommended sample",
-    "tuning": "Pairs SavedGrid Trial Tuned distances fine_pairs load_grid restore_solver save_grid",
-    "typicality": "Entropy gaussian_of_states log_sphere_area standardise typical_radii",
-    "data": "CaptionEncoder CaptionedSet EncodedCaptions ImageSet Note NoteSet PhraseSet Prefetch Score SoundFont "
-    "Source Stream Zone batch_at default_path encode_captions folder from_unit load load_caption_encoder "
-    "load_captioned load_notes load_phrases local_rows notes_of_roll open_images piano_roll prefetch random_crop "
-    "random_flip random_phrase read_midi read_score read_soundfont render_phrase stream tar to_unit write_midi "
-    "write_score",
-    "audio": "ConstantQ Controls GriffinLim LogMel Representation Sound autocorrelation correlation frame "
-    "frequency_to_hz from_polar hann harmonic_tones harmony_statistics high_rate log_magnitudes "
-    "log_mel log_mel_frames log_mel_statistics low_rate magnitude magnitudes make_log_mel match_mel "
-    "mel_envelope mel_spectrogram normalise_peak num_frames overlap_add pcm_to_float phase "
-    "pitch_velocity_features pulse_train random_phase randomise_phase read resample rhythm_statistics "
-    "seam_roughness spectrogram_images waveform write",
-    "metrics": "DensityCoverage FeatureStatistics InceptionScore Interval KernelDistance LinearProbe "
-    "PrecisionRecall aupr class_accuracy feature_statistics fit_reference_classifier "
-    "merge_over_processes nearest_distances probe_accuracy psnr",
-    "training": "Checkpoints Restored TrainState TrainStep batch_sharding check_finite ema_decay init_ema "
-    "init_state make_mesh make_train_step place_batch place_state power_ema_width projected replicate "
-    "replicated restore_extra restore_params save_snapshots state_sharding",
-    "bridges": "reversed_time",
-    "interpolants": "Ends Interpolant Linear Trigonometric",
-    "flow_maps": "Jumps Steps clock earlier_time exact_map squared_error transport",
-    "networks": "Conditioning DiscriminatorOutput MLP Masked Posterior Quantised TextFeatures attend code_counts "
-    "features layer_names perplexity pool positions revival_loss with_new_parameters",
-    "io": "ClockInput Loaded LogSNRInput NegativeEps Preconditioning Tensors TimestepInput Weights as_path attributes "
-    "check_params checksum convert_log_variance ddpm export find_format in_bucket load package_folder parameter_names "
-    "precondition read read_weights recognises write_atomic",
-}
-"""Names of each package that come from no paper: conventions, trees and arrays, results, files, textbook formulas."""
 
 NO_EQUATION = {
     "audio": "constant_q_frame hz_to_mel multi_resolution_stft_loss stft",
@@ -105,7 +46,6 @@ def modules(package: str) -> Iterator[ModuleType]:
 
 def missing(package: str) -> list[str]:
     """All that the modules of a package lack of the public line, a line each."""
-    exempt = set(NO_PAPER.get(package.removeprefix("scorekit."), "").split())
     no_equation = set(NO_EQUATION.get(package.removeprefix("scorekit."), "").split())
     found, seen, used = [], set(), set()
     for module in modules(package):
@@ -126,13 +66,9 @@ def missing(package: str) -> list[str]:
                 continue
             seen.add(id(thing))
             used.add(name)
-            what = undocumented(module, name, paper=name not in exempt, equation=name not in no_equation)
+            what = undocumented(module, name, equation=name not in no_equation)
             found += [f"{module.__name__}.{name}: {each}" for each in what]
-            if name in exempt and "\nSource:" in (inspect.getdoc(thing) or ""):
-                found.append(f"{module.__name__}.{name}: is in NO_PAPER and has a Source")
-    return found + [
-        f"{package}: {name} has an exemption and is not public" for name in sorted((exempt | no_equation) - used)
-    ]
+    return found + [f"{package}: {name} has an exemption and is not public" for name in sorted(no_equation - used)]
 
 
 PACKAGES = ["scorekit"] + [
@@ -215,9 +151,7 @@ CUTS = {
     r"(?s)  b: .*?here.\n": ["Args lacks b"],
     r"(?<=\n  )a(?=: a number)": ["Args lacks a"],
     r"(?s)Returns:.*?\n\n": ["no Returns"],
-    r"(?s)Raises:.*?\n\n": ["no Raises"],
     r"(?s)>>>.*?\n\n": ["no example"],
-    r"Source: .*": ["no Source"],
     r", ``a \+ b``": ["no equation"],
 }
 
@@ -277,19 +211,6 @@ class Bad(NamedTuple):
     def order(self): ...
 
 
-class Unchecked:
-    """A thing.
-
-    >>> Unchecked(1).n
-    1
-    """
-
-    def __init__(self, n: int):
-        if n < 1:
-            raise ValueError(f"n must be >= 1, got {n}")
-        self.n = n
-
-
 class Open(Protocol):
     """A protocol needs one line for each method."""
 
@@ -301,14 +222,12 @@ class Open(Protocol):
 
 
 def test_what_a_class_lacks_is_found():
-    assert incomplete_class(Good, paper=False) == []
-    assert incomplete_class(Good) == ["no Source"]
-    assert incomplete_class(Bad, paper=False) == [
+    assert incomplete_class(Good) == []
+    assert incomplete_class(Bad) == [
         "Attributes lacks y",
         "no example",
         *[f"total: {what}" for what in ("Args lacks start", "no Returns", "no example")],
         "half: no docstring",
         "order: no docstring",
     ]
-    assert incomplete_class(Unchecked, paper=False) == ["Attributes lacks n", "no Raises"]
-    assert incomplete_class(Open, paper=False) == ["two: no docstring"]
+    assert incomplete_class(Open) == ["two: no docstring"]

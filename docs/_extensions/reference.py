@@ -4,6 +4,7 @@ the public names is missing from them."""
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
 from sphinx.util.osutil import ensuredir
+
+from scorekit.arguments import bounds_of
 
 PACKAGE = "scorekit"
 FOLDER = "reference"
@@ -122,6 +125,43 @@ def text_under(app, what: str, name: str, obj, options, lines: list[str]) -> Non
             return
 
 
+def add_bounds(app, what: str, name: str, obj, options, lines: list[str]) -> None:
+    """Adds the bounds in the annotations to the descriptions of the arguments, of which a family shares some.
+
+    An argument that only the docstring of the module describes gets that description.
+    """
+    if what not in ("function", "class"):
+        return
+    bounds = bounds_of(obj) if inspect.isfunction(obj) or obj.__init__ is not object.__init__ else {}
+    parameters = [each for each in inspect.signature(obj).parameters if each not in ("self", "parent", "name")]
+    shared = _entries(inspect.getdoc(sys.modules[obj.__module__]) or "")
+    missing = [each for each in parameters if each in shared and not any(_entry(each).match(line) for line in lines)]
+    if missing and "Args:" not in lines:
+        lines += ["", "Args:"]
+    if missing:
+        at = lines.index("Args:") + 1
+        lines[at:at] = [f"  {each}: {shared[each]}" for each in missing]
+    for argument, bounded in bounds.items():
+        start = next((i for i, line in enumerate(lines) if _entry(argument).match(line)), None)
+        if start is not None:
+            end = start
+            while end + 1 < len(lines) and lines[end + 1].startswith("   "):
+                end += 1
+            lines[end] = f"{lines[end].rstrip().rstrip('.')}. Allowed: {bounded.bound}."
+
+
+def _entry(argument: str) -> re.Pattern:
+    """The first line of the description of an argument."""
+    return re.compile(rf"^  {argument}: ")
+
+
+def _entries(text: str) -> dict[str, str]:
+    """The descriptions in the ``Args:`` of a docstring, each on one line."""
+    block = re.search(r"^Args:\n((?:  .*\n?|\n(?=  ))+)", text, re.MULTILINE)
+    found = re.findall(r"^  (\w+): ((?:.|\n   )+)", block[1] if block else "", re.MULTILINE)
+    return {name: " ".join(words.split()) for name, words in found}
+
+
 def check_complete(app, env) -> None:
     """Warns of public names without an entry."""
     entries = env.domains.python_domain.objects
@@ -135,6 +175,7 @@ def check_complete(app, env) -> None:
 
 def setup(app):
     app.connect("builder-inited", write_pages)
+    app.connect("autodoc-process-docstring", add_bounds, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", text_under, priority=600)  # after napoleon
     app.connect("env-check-consistency", check_complete)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -18,7 +18,7 @@ from scorekit.typing import Array, Number, PyTree
 
 __all__ = ["AnnealedLangevin", "PredictorCorrector", "StochasticHeun", "edm_stochastic"]
 
-NoiseMax: TypeAlias = Annotated[Number, Between(0, infinite=True)]
+_NoiseMax: TypeAlias = Annotated[Number, Between(0, infinite=True)]
 
 
 @pytree_dataclass
@@ -44,7 +44,7 @@ class StochasticHeun(SolverBase):
 
     gamma: NonNegative
     noise_min: NonNegative = 0.0
-    noise_max: NoiseMax = math.inf
+    noise_max: _NoiseMax = math.inf
     noise: Positive = 1.0
     coordinate: FiniteAtZeroNoise = static(default="sigma")
     order = 1
@@ -76,7 +76,7 @@ def edm_stochastic(
     num_steps: PositiveInt,
     churn: NonNegative = 40.0,
     noise_min: NonNegative = 0.05,
-    noise_max: NoiseMax = 50.0,
+    noise_max: _NoiseMax = 50.0,
     noise: Positive = 1.003,
 ) -> StochasticHeun:
     """The stochastic sampler of EDM with the parameters of the paper: ``gamma = min(churn / num_steps, sqrt(2) - 1)``.
