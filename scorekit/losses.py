@@ -3,6 +3,10 @@
 ``E_{t, eps} lambda(log_snr(t)) ||eps - eps_hat||^2 / D``, computed on the network's own target: every target's error is
 the eps error times a function of the noise level, so that a weighting gives the same loss for eps, x0, v, score,
 velocity or a preconditioned network (:mod:`scorekit.predictions`).
+
+Args:
+  schedule: the noise schedule.
+  x0: clean data, a tree of ``(B, ...)`` arrays.
 """
 
 from collections.abc import Callable
@@ -95,8 +99,6 @@ def denoising_loss(
     Args:
       key: PRNG key.
       network: ``(x_t, t) -> output`` with ``t`` of shape ``(B,)``.
-      schedule: the noise schedule.
-      x0: clean data, a tree of ``(B, ...)`` arrays.
       target: the target of the network.
       weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
       times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
@@ -137,8 +139,6 @@ def denoising_loss_at(
 
     Args:
       network: ``(x_t, t) -> output``.
-      schedule: the noise schedule.
-      x0: clean data, a tree of ``(B, ...)`` arrays.
       eps: noise shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each.
       target: the target of the network.
@@ -210,8 +210,6 @@ def classification_loss(
     Args:
       key: PRNG key.
       classifier: ``(x_t, t) -> logits`` ``(B, K)``, with ``t`` of shape ``(B,)``.
-      schedule: the noise schedule.
-      x0: clean data, a tree of ``(B, ...)`` arrays.
       labels: classes in 0..K-1, integers ``(B,)``.
       times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
 
@@ -249,8 +247,6 @@ def classification_loss_at(
 
     Args:
       classifier: ``(x_t, t) -> logits`` ``(B, K)``.
-      schedule: the noise schedule.
-      x0: clean data, a tree of ``(B, ...)`` arrays.
       eps: noise shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each; t = 0 is the clean data.
       labels: classes in 0..K-1, integers ``(B,)``; a traced label out of range gives NaN.

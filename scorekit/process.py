@@ -5,6 +5,11 @@ and ``g^2 = d sigma^2/dt - 2 f sigma^2`` (Song et al. 2021, https://arxiv.org/ab
 https://arxiv.org/abs/2107.00630).
 
 All functions raise a ``ValueError`` for a time outside [0, 1].
+
+Args:
+  schedule: the noise schedule.
+  t: a time, any shape, in [0, 1].
+  s: the time of the other, ``s <= t``.
 """
 
 from typing import NamedTuple
@@ -39,7 +44,6 @@ def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree
       x0: clean data, leaves ``(B, ...)``.
       eps: standard normal noise shaped like ``x0``.
       t: time, scalar, ``(B,)``, or ``(B, T)`` for the frames of leaves ``(B, T, ...)``.
-      schedule: the noise schedule.
 
     Returns:
       The noisy data, shaped and typed like ``x0``.
@@ -63,10 +67,6 @@ def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree
 def drift(schedule: Schedule, t: ArrayLike) -> Array:
     """``f(t) = d log(alpha) / dt``, by the formula of the schedule if it has one, else by differentiation.
 
-    Args:
-      schedule: the noise schedule.
-      t: a time, any shape, in [0, 1].
-
     Returns:
       f, shaped like ``t``; the drift of the forward SDE is ``f x``.
 
@@ -86,10 +86,6 @@ def drift(schedule: Schedule, t: ArrayLike) -> Array:
 
 def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
     """``g(t)^2 = d sigma^2/dt - 2 f sigma^2``, by the formula of the schedule if it has one, else by differentiation.
-
-    Args:
-      schedule: the noise schedule.
-      t: a time, any shape, in [0, 1].
 
     Returns:
       ``g^2``, shaped like ``t``.
@@ -111,10 +107,6 @@ def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
 def autodiff_drift(schedule: Schedule, t: ArrayLike) -> Array:
     """``f(t) = alpha'(t) / alpha(t)`` by forward-mode differentiation.
 
-    Args:
-      schedule: the noise schedule.
-      t: a time, any shape, in [0, 1].
-
     Returns:
       f, shaped like ``t``; the drift of the forward SDE is ``f x``.
 
@@ -133,10 +125,6 @@ def autodiff_drift(schedule: Schedule, t: ArrayLike) -> Array:
 
 def autodiff_diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
     """``g(t)^2 = -sigma^2 d log_snr / dt`` by forward-mode differentiation.
-
-    Args:
-      schedule: the noise schedule.
-      t: a time, any shape, in [0, 1].
 
     Returns:
       ``g^2``, shaped like ``t``.
@@ -176,9 +164,7 @@ def snr_drop(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Array:
     """``1 - SNR(t) / SNR(s)`` for ``s <= t``, in [0, 1]; exact where alpha(t) or sigma(s) vanishes.
 
     Args:
-      schedule: the noise schedule.
       t: the time of the noisier state, a scalar or ``(B,)``, in [0, 1].
-      s: the time of the other, ``s <= t``.
 
     Returns:
       The share of the signal-to-noise ratio that is lost from s to t, of the shape of the times.
@@ -204,9 +190,7 @@ def transition(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     """The forward kernel ``q(x_t | x_s)`` for ``s < t``: ``N((alpha_t / alpha_s) x_s, sigma_t^2 (1 - SNR_t / SNR_s))``.
 
     Args:
-      schedule: the noise schedule.
       t: the time of the noisier state, a scalar or ``(B,)``, in [0, 1].
-      s: the time of the other, ``s <= t``.
 
     Returns:
       A :class:`Kernel` with one scale, of ``x_s``.
@@ -231,9 +215,7 @@ def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     ``variance = sigma_s^2 (1 - SNR_t / SNR_s)``.
 
     Args:
-      schedule: the noise schedule.
       t: the time of the noisier state, a scalar or ``(B,)``, in [0, 1].
-      s: the time of the other, ``s <= t``.
 
     Returns:
       A :class:`Kernel` with the scales of ``x_t`` and ``x0``.
@@ -257,7 +239,6 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
 
     Args:
       key: PRNG key.
-      schedule: the noise schedule.
       like: arrays or ``jax.ShapeDtypeStruct`` with the shapes and dtypes of the result.
       t: the time at which sampling starts.
 
@@ -288,7 +269,6 @@ def score(prediction: Prediction, t: ArrayLike, schedule: Schedule) -> PyTree:
     Args:
       prediction: the denoiser's ``(x0, eps)``.
       t: its time, a scalar or ``(B,)``, in [0, 1].
-      schedule: the noise schedule.
 
     Returns:
       The score, shaped like ``prediction.eps``.

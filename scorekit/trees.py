@@ -1,4 +1,8 @@
-"""Pytree helpers: dataclasses as pytrees, broadcasting over the batch, and linear algebra on trees."""
+"""Pytree helpers: dataclasses as pytrees, broadcasting over the batch, and linear algebra on trees.
+
+Args:
+  tree: arrays ``(B, ...)``.
+"""
 
 import dataclasses
 import math
@@ -215,9 +219,6 @@ def normal_like(key: Key, tree: PyTree) -> PyTree:
 def batch_size(tree: PyTree) -> int:
     """The length of the leading batch axis, which all leaves share.
 
-    Args:
-      tree: arrays ``(B, ...)``.
-
     Returns:
       B.
 
@@ -236,9 +237,6 @@ def batch_size(tree: PyTree) -> int:
 def event_size(tree: PyTree) -> int:
     """The number of values in one example: the product of all axes but the first, summed over leaves.
 
-    Args:
-      tree: arrays ``(B, ...)``.
-
     Returns:
       D.
 
@@ -253,7 +251,6 @@ def sum_per_example(fn: Callable[[Array], Array], tree: PyTree) -> Array:
 
     Args:
       fn: an elementwise function, or one that keeps the leading axis.
-      tree: arrays ``(B, ...)``.
 
     Returns:
       The sums, ``(B,)``.

@@ -2,7 +2,6 @@
 
 import doctest
 import importlib
-import inspect
 import pkgutil
 
 import jax
@@ -105,34 +104,3 @@ def test_examples_run(name):
     with keys:
         results = doctest.testmod(importlib.import_module(name))
     assert results.failed == 0
-
-
-def public(module):
-    """The functions and classes that a module defines (or, as a package, offers)."""
-    offered = getattr(module, "__all__", None)
-    for name, thing in vars(module).items():
-        if name.startswith("_") or not (inspect.isfunction(thing) or inspect.isclass(thing)):
-            continue
-        if name in offered if offered is not None else thing.__module__ == module.__name__:
-            yield name, thing
-
-
-@pytest.mark.parametrize("name", [name for name in MODULES if name.count(".") == 1])
-def test_public_names_are_documented(name):
-    module = importlib.import_module(name)
-    assert inspect.getdoc(module)
-    for label, thing in public(module):
-        assert inspect.getdoc(thing), f"{name}.{label} has no docstring"
-
-
-@pytest.mark.parametrize("name", [f"scorekit.{part}" for part in CORE])
-def test_functions_of_the_core_have_examples(name):
-    for label, thing in public(importlib.import_module(name)):
-        if inspect.isfunction(thing):
-            assert ">>>" in (inspect.getdoc(thing) or ""), f"{name}.{label} has no example"
-
-
-def test_everything_offered_exists():
-    for name in ("scorekit", *MODULES):
-        module = importlib.import_module(name)
-        assert all(hasattr(module, label) for label in getattr(module, "__all__", ()))

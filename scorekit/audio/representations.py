@@ -4,6 +4,14 @@ Each factory returns a :class:`Representation`, a pair of pure functions from so
 the array that a network models, scaled to unit order, and back. Spectra leave out the last frame, whose window is
 half outside the sound, and the Nyquist bin, so that their sizes are powers of two; both count as silence on the way
 back. Where only magnitudes are modelled, phases are found by Griffin and Lim's iteration.
+
+Args:
+  length: L, a multiple of ``hop``.
+  fft_size: even.
+  hop: samples from one frame to the next.
+
+Returns:
+  The representation.
 """
 
 from collections.abc import Callable
@@ -53,9 +61,6 @@ def waveform(scale: float = 1.0) -> Representation:
     Args:
       scale: brings sounds to unit order.
 
-    Returns:
-      The representation.
-
     >>> waveform(5.0).encode(jnp.ones((2, 8))).shape
     (2, 8, 1)
     """
@@ -74,9 +79,6 @@ def low_rate(length: int, factor: int = 4, scale: float = 1.0) -> Representation
       length: L, a multiple of ``factor``.
       factor: ratio of the sample rates, >= 1.
       scale: brings sounds to unit order.
-
-    Returns:
-      The representation.
 
     Raises:
       ValueError: if ``factor`` does not divide ``length``.
@@ -106,17 +108,11 @@ def spectrogram(
     ``(log(|X| + floor) - log_mean) / log_std`` and :func:`scorekit.audio.instantaneous_frequency`.
 
     Args:
-      length: L, a multiple of ``hop``.
-      fft_size: even.
-      hop: samples from one frame to the next.
       floor: added to STFT magnitudes; a sine of amplitude 1 has the magnitude ``fft_size / 4``.
       log_mean: typical mean of the log-magnitudes.
       log_std: typical standard deviation of the log-magnitudes.
       by_bins: return a signal along frequency, ``(B, fft_size / 2, 2 L / hop)``, instead of the image: see
         :func:`log_magnitudes`.
-
-    Returns:
-      The representation.
 
     Raises:
       ValueError: if ``hop`` does not divide ``length`` or ``fft_size`` is odd.
@@ -151,14 +147,8 @@ def compressed(
     noise of ``-d`` dB in the representation is one of ``-d / power`` dB in the sound.
 
     Args:
-      length: L, a multiple of ``hop``.
-      fft_size: even.
-      hop: samples from one frame to the next.
       power: exponent of the magnitudes, in (0, 1]; 1 is the plain spectrum.
       scale: brings music to unit order.
-
-    Returns:
-      The representation.
 
     Raises:
       ValueError: if ``hop`` does not divide ``length``, ``fft_size`` is odd or ``power`` is out of range.
@@ -200,9 +190,6 @@ def magnitudes(mel: LogMel, iterations: int = 60, match_envelope: bool = False) 
       iterations: of Griffin and Lim's algorithm.
       match_envelope: when decoding, first scale the magnitudes by ``(E + f) / (E' + f)`` with their own envelope E', so
         that their mel spectrogram is that of the condition.
-
-    Returns:
-      The representation.
 
     Raises:
       ValueError: when decoding without ``dense_map``.
@@ -251,9 +238,6 @@ def log_magnitudes(
     below a sine of amplitude 1.
 
     Args:
-      length: L, a multiple of ``hop``.
-      fft_size: even.
-      hop: samples from one frame to the next.
       floor: added to STFT magnitudes; a sine of amplitude 1 has the magnitude ``fft_size / 4``.
       log_mean: typical mean of the log-magnitudes.
       log_std: typical standard deviation of the log-magnitudes.
@@ -266,9 +250,6 @@ def log_magnitudes(
         transform.
       by_frames: return a signal along time, ``(B, L / hop, fft_size / 2)``, instead of the image: its positions are
         frames, and the channels of each are its bins, as causal networks and levels of frames need it.
-
-    Returns:
-      The representation.
 
     Raises:
       ValueError: if ``hop`` does not divide ``length``, ``fft_size`` is odd, ``dct_power`` is given without

@@ -7,6 +7,9 @@ frames, so the last one is centred on the end or beyond it. Frame ``m`` and bin 
 
 without scaling. Bin ``k`` is the frequency ``k sample_rate / N`` Hz. The window is an array of ``N`` values, the
 length of the Fourier transform; a shorter window is padded with zeros on both sides (``hann(600, fft_size=1024)``).
+
+Args:
+  hop: samples from one frame to the next.
 """
 
 import functools
@@ -71,7 +74,6 @@ def num_frames(length: NonNegativeInt, hop: PositiveInt) -> int:
 
     Args:
       length: of the signal, in samples.
-      hop: samples from one frame to the next.
 
     Returns:
       The number of frames.
@@ -122,7 +124,6 @@ def istft(spectrum: ArrayLike, window: ArrayLike, hop: int, length: int) -> Arra
     Args:
       spectrum: complex ``(..., frames, N // 2 + 1)`` with ``frames = num_frames(length, hop)``.
       window: ``(N,)``, concrete; the frames must cover every sample.
-      hop: samples from one frame to the next.
       length: of the signal, in samples.
 
     Returns:
@@ -164,7 +165,6 @@ def frame(x: Array, size: PositiveInt, hop: PositiveInt) -> Array:
     Args:
       x: ``(..., length)``.
       size: of a frame, in samples, <= ``length``.
-      hop: samples from one frame to the next.
 
     Returns:
       ``(..., 1 + (length - size) // hop, size)``.
@@ -191,7 +191,6 @@ def overlap_add(frames: Any, hop: PositiveInt) -> Any:
 
     Args:
       frames: ``(..., frames, size)``, of jax or of numpy.
-      hop: samples from one frame to the next.
 
     Returns:
       ``(..., L)`` with ``L >= (frames - 1) hop + size``, of the same kind; the excess is zero.
@@ -271,7 +270,6 @@ def randomise_phase(key: Key, x: ArrayLike, window: ArrayLike, hop: int) -> Arra
       key: PRNG key.
       x: the signal ``(..., length)``.
       window: ``(N,)``, concrete.
-      hop: samples from one frame to the next.
 
     Returns:
       A signal shaped like ``x``.

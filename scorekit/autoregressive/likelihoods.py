@@ -1,4 +1,9 @@
-"""Exact log-likelihoods of autoregressive models: in nats, for each position or in all, and in bits."""
+"""Exact log-likelihoods of autoregressive models: in nats, for each position or in all, and in bits.
+
+Args:
+  model: the model.
+  x: sequences ``(B, L)`` of codes, or ``(B, L, C)`` of values.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +18,6 @@ __all__ = ["bits_per_sample", "log_prob", "position_log_probs"]
 
 def position_log_probs(model: SequenceModel, x: ArrayLike) -> Array:
     """``log p(x_i | x_<i)`` of every position, from one evaluation of the model.
-
-    Args:
-      model: the model.
-      x: sequences ``(B, L)`` of codes, or ``(B, L, C)`` of values.
 
     Returns:
       Nats ``(B, L)``.
@@ -42,10 +43,6 @@ def log_prob(model: SequenceModel, x: ArrayLike) -> Array:
     :func:`scorekit.denoisers.score_from_log_density`, the chains of :mod:`scorekit.samplers` and
     :mod:`scorekit.guidance.explicit` take.
 
-    Args:
-      model: the model.
-      x: sequences ``(B, L)`` of codes, or ``(B, L, C)`` of values.
-
     Returns:
       Nats ``(B,)``.
 
@@ -67,10 +64,6 @@ def bits_per_sample(model: SequenceModel, x: ArrayLike) -> BitsPerDim:
 
     For a density it is not a code length: its values depend on the unit of x. Dequantise the data
     (:func:`scorekit.likelihood.dequantised_bits_per_dim`) or use bins.
-
-    Args:
-      model: the model.
-      x: sequences ``(B, L)`` of codes, or ``(B, L, C)`` of values.
 
     Returns:
       A :class:`scorekit.likelihood.BitsPerDim` of ``(B,)``.

@@ -3,6 +3,12 @@
 ``uncond + gamma (cond - uncond)``: ``gamma = 0`` is unconditional, 1 plain conditional, above 1 guided (Ho & Salimans
 2022, https://arxiv.org/abs/2207.12598, whose w is ``gamma - 1``). A scale is a scalar, one value per example ``(B,)``,
 or a function of the time (:func:`scorekit.guidance.weight_schedule`).
+
+Args:
+  uncond: the unconditional denoiser.
+
+Returns:
+  ``(x_t, t) -> Prediction``, the guided denoiser.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,11 +46,7 @@ def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> 
 
     Args:
       cond: the conditional denoiser.
-      uncond: the unconditional denoiser.
       guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
-
-    Returns:
-      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: for a scale that is not finite.
@@ -80,9 +82,6 @@ def classifier_free_batched(
       null: the null condition, broadcast to the shape of ``condition``.
       guidance_scale: gamma, as in :func:`classifier_free`.
 
-    Returns:
-      ``(x_t, t) -> Prediction``, the guided denoiser.
-
     Raises:
       ValueError: as :func:`classifier_free`.
 
@@ -109,9 +108,6 @@ def autoguidance(cond: Denoiser, weak: Denoiser, guidance_scale: Scale) -> Denoi
       weak: the weaker model.
       guidance_scale: gamma; 1 is the model alone. Published values are 1.5 to 3.
 
-    Returns:
-      ``(x_t, t) -> Prediction``, the guided denoiser.
-
     Raises:
       ValueError: for a scale that is not finite.
 
@@ -133,12 +129,8 @@ def compose(uncond: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[
     state.
 
     Args:
-      uncond: the unconditional denoiser.
       conditions: the conditional denoisers; with ``uncond`` they may be :func:`scorekit.guidance.branches` of one call.
       weights: one guidance scale per condition.
-
-    Returns:
-      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: unless there is one finite weight for each condition, and at least one.
@@ -178,13 +170,9 @@ def negative(
 
     Args:
       cond: the denoiser of the wanted condition.
-      uncond: the unconditional denoiser.
       unwanted: the denoiser of the negative condition.
       guidance_scale: gamma.
       negative_scale: nu.
-
-    Returns:
-      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: for a scale that is not finite.
@@ -216,11 +204,7 @@ def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> De
 
     Args:
       cond: the conditional denoiser.
-      uncond: the unconditional denoiser.
       guidance_scale: lambda of the paper, in [0, 1]; 0 is unconditional, and 1 is *not* plain conditional sampling.
-
-    Returns:
-      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: for a scale outside [0, 1].

@@ -22,6 +22,16 @@ is not linear is linearised at the current estimate (a Gauss-Newton step); for `
 Where ``alpha / sigma`` is below the square root of the machine epsilon, ``(sigma^2 / alpha) J`` is 0 / 0 in floating
 point: methods with J evaluate the network at that noise level instead, which changes x0 by a relative error of that
 size. At ``sigma = 0`` all formulas are finite.
+
+Args:
+  schedule: the noise schedule.
+  operator: from :mod:`scorekit.guidance.operators`, or any differentiable function ``x0 -> y``.
+  observation: y, leaves ``(B, ...)``. Masked values must be 0 if ``noise_std`` is.
+  noise_std: standard deviation of the noise of y, >= 0, scalar or ``(B,)``.
+  denoiser: the prior; differentiable.
+
+Returns:
+  ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
 """
 
 import jax
@@ -160,15 +170,8 @@ def replacement(
 
     Args:
       denoiser: the prior, unconditional or conditional.
-      schedule: the noise schedule.
-      operator: from :mod:`scorekit.guidance.operators`, or any differentiable function ``x0 -> y``.
-      observation: y, leaves ``(B, ...)``. Masked values must be 0 if ``noise_std`` is.
-      noise_std: standard deviation of the noise of y, >= 0, scalar or ``(B,)``.
       data_std: standard deviation of the data, > 0; without noise it has no effect.
       iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
-
-    Returns:
-      ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
 
     Raises:
       ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
@@ -204,16 +207,8 @@ def pigdm(
     which is exact for data ``N(m, data_std^2)``.
 
     Args:
-      denoiser: the prior; differentiable.
-      schedule: the noise schedule.
-      operator: from :mod:`scorekit.guidance.operators`, or any differentiable function ``x0 -> y``.
-      observation: y, leaves ``(B, ...)``. Masked values must be 0 if ``noise_std`` is.
-      noise_std: standard deviation of the noise of y, >= 0, scalar or ``(B,)``.
       data_std: standard deviation of the data, > 0.
       iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
-
-    Returns:
-      ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
 
     Raises:
       ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
@@ -252,15 +247,7 @@ def mmps(
     iterations.
 
     Args:
-      denoiser: the prior; differentiable.
-      schedule: the noise schedule.
-      operator: from :mod:`scorekit.guidance.operators`, or any differentiable function ``x0 -> y``.
-      observation: y, leaves ``(B, ...)``. Masked values must be 0 if ``noise_std`` is.
-      noise_std: standard deviation of the noise of y, >= 0, scalar or ``(B,)``.
       iterations: iterations of conjugate gradients: the number of values of y for the exact solution; fewer regularise.
-
-    Returns:
-      ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
 
     Raises:
       ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
@@ -297,14 +284,9 @@ def dps(
     true one, or use the normalised steps of :class:`scorekit.solvers.DPS`, as the paper does.
 
     Args:
-      denoiser: the prior; differentiable.
-      schedule: the noise schedule.
       operator: any differentiable function ``x0 -> y``.
       observation: y, leaves ``(B, ...)``.
       noise_std: assumed standard deviation of the noise of y, > 0, scalar or ``(B,)``.
-
-    Returns:
-      ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
 
     Raises:
       ValueError: if ``noise_std`` is not positive; when called, for an observation that is not shaped like ``A(x0)``.

@@ -4,6 +4,9 @@ An operator is any function from a batch of data to a batch of observations, tre
 It is never a matrix: methods use ``A v`` and ``A' u``, and the latter is the transpose of the function. The operators
 of this module apply to every leaf of a tree, and all but :func:`clip` are linear. Any other differentiable function
 works as well: :mod:`scorekit.guidance.inverse` linearises nonlinear operators.
+
+Returns:
+  ``x0 -> y``.
 """
 
 from collections.abc import Callable, Sequence
@@ -82,9 +85,6 @@ def mask(keep: PyTree) -> Operator:
     Args:
       keep: True or 1 where the data are observed, a tree like one example (or like the batch).
 
-    Returns:
-      ``x0 -> y``.
-
     Raises:
       ValueError: when applied, if ``keep`` is no tree like the data that broadcasts to them.
 
@@ -117,9 +117,6 @@ def average_pool(factor: PositiveInt) -> Operator:
 
     Args:
       factor: the size of a block.
-
-    Returns:
-      ``x0 -> y``.
 
     Raises:
       ValueError: if ``factor`` is not an integer >= 1 or, when applied, does not divide the sizes.
@@ -163,9 +160,6 @@ def blur(kernel: ArrayLike, edge: Literal["edge", "reflect", "wrap", "zero"] = "
     Args:
       kernel: ``(k, k)`` for images ``(B, H, W, C)``, ``(k,)`` for signals ``(B, L, C)``, centred at index ``k // 2``.
       edge: the padding: "edge" repeats the outermost value, "reflect" mirrors, "wrap" is periodic, "zero" is zeros.
-
-    Returns:
-      ``x0 -> y``.
 
     Raises:
       ValueError: for an unknown ``edge``, a kernel that is empty or not finite or, when applied, one with the wrong
@@ -246,9 +240,6 @@ def clip(level: ArrayLike, intact: PyTree) -> Operator:
       level: > 0, a scalar or an array that broadcasts with the data.
       intact: a tree like the observations: True where ``|y| < level``.
 
-    Returns:
-      ``x0 -> y``.
-
     Raises:
       ValueError: if ``level`` is not positive or, when applied, ``intact`` is no tree like the data.
 
@@ -272,9 +263,6 @@ def grayscale(weights: ArrayLike | Sequence[float] = (0.299, 0.587, 0.114)) -> O
 
     Args:
       weights: of the C channels; by default the luma of ITU-R BT.601.
-
-    Returns:
-      ``x0 -> y``.
 
     Raises:
       ValueError: if the weights are not a finite vector or, when applied, not one for each channel.

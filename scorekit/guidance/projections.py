@@ -1,6 +1,14 @@
 """Rules that decompose the guidance into components parallel and orthogonal to a prediction.
 
 Inner products and norms are taken over one example, all arrays of a tree together.
+
+Args:
+  cond: the conditional denoiser.
+  uncond: the unconditional denoiser.
+  guidance_scale: gamma.
+
+Returns:
+  ``(x_t, t) -> Prediction``, the guided denoiser.
 """
 
 from typing import Annotated
@@ -83,18 +91,12 @@ def apg(
     to ``x0_cond``. With ``eta = 1``, no momentum and no threshold it is :func:`classifier_free`.
 
     Args:
-      cond: the conditional denoiser.
-      uncond: the unconditional denoiser.
       schedule: the noise schedule.
-      guidance_scale: gamma.
       parallel: eta, the weight of the component parallel to ``x0_cond``, which causes oversaturation.
       momentum: beta; published values are -0.75 to -0.5. A momentum makes the rule stateful
         (:mod:`scorekit.guidance.stateful`), with a state of the size of x; None for no momentum.
       norm_threshold: r > 0, in units of the data times the root of the number of values; published values are 2.5 to
         15.
-
-    Returns:
-      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: for a scale that is not finite, a momentum outside (-1, 1) or a threshold that is not positive.
@@ -141,15 +143,9 @@ def cfg_zero_star(
     be worse than none.
 
     Args:
-      cond: the conditional denoiser.
-      uncond: the unconditional denoiser.
       schedule: the noise schedule; the velocity is ``alpha' x0 + sigma' eps``.
-      guidance_scale: gamma.
       zero_above: noise-to-signal ratio above which the velocity is 0. The paper skips 4 % of the steps, which is a
         ratio of 24 for a rectified flow.
-
-    Returns:
-      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: for a scale that is not finite, or if ``zero_above`` is not positive.
@@ -190,15 +186,9 @@ def tangential(
     parameterisation.
 
     Args:
-      cond: the conditional denoiser.
-      uncond: the unconditional denoiser.
       schedule: the noise schedule.
-      guidance_scale: gamma.
       target: the parameterisation of u and c. The paper uses the output of the network, "eps" or "velocity"; "v" is
         defined at both ends of the schedule.
-
-    Returns:
-      ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
       ValueError: for an unknown target or a scale that is not finite.

@@ -2,6 +2,12 @@
 
 The noise is recomputed so that ``alpha x0 + sigma eps`` remains ``x_t`` (Saharia et al. 2022,
 https://arxiv.org/abs/2205.11487).
+
+Args:
+  schedule: the noise schedule.
+
+Returns:
+  ``(x_t, t) -> Prediction``.
 """
 
 import jax
@@ -29,11 +35,7 @@ def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Positive = 1
 
     Args:
       denoiser: the denoiser to wrap.
-      schedule: the noise schedule.
       limit: > 0, in units of the data.
-
-    Returns:
-      ``(x_t, t) -> Prediction``.
 
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import rectified_flow
@@ -70,12 +72,8 @@ def dynamic_threshold(
 
     Args:
       denoiser: the denoiser to wrap; its leaves have a leading batch axis, and each leaf has its own percentile.
-      schedule: the noise schedule.
       percentile: fraction.
       limit: the range of the data.
-
-    Returns:
-      ``(x_t, t) -> Prediction``.
 
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import rectified_flow
@@ -113,11 +111,7 @@ def rescale(denoiser: Denoiser, plain: Denoiser, schedule: Schedule, factor: Fra
       denoiser: the guided denoiser to rescale.
       plain: the denoiser without guidance, normally the conditional one. If ``denoiser`` was built from it, it is not
         evaluated again.
-      schedule: the noise schedule.
       factor: phi; 0 changes nothing.
-
-    Returns:
-      ``(x_t, t) -> Prediction``.
 
     >>> from scorekit.schedules import rectified_flow
     >>> from scorekit.typing import Prediction

@@ -8,6 +8,10 @@ predictions are blended with weights that add up to 1 at every position,
 
 and eps likewise, so that ``alpha x0 + sigma eps = x_t`` still holds. Windows are consistent where they overlap because
 they share the ``x_t`` there; with ``hop = size`` they do not overlap and are independent.
+
+Args:
+  size: positions in a window.
+  hop: positions from one window to the next.
 """
 
 import jax
@@ -29,8 +33,6 @@ def num_windows(length: PositiveInt, size: PositiveInt, hop: PositiveInt) -> int
 
     Args:
       length: positions L of the signal.
-      size: positions in a window.
-      hop: positions from one window to the next.
 
     Returns:
       W.
@@ -54,8 +56,6 @@ def cut_windows(x: PyTree, size: PositiveInt, hop: PositiveInt) -> PyTree:
 
     Args:
       x: signals, or maps aligned with them.
-      size: positions in a window.
-      hop: positions from one window to the next.
 
     Returns:
       Leaves ``(B W, size, ...)``.
@@ -84,7 +84,6 @@ def blend_windows(parts: PyTree, count: PositiveInt, hop: PositiveInt) -> PyTree
     Args:
       parts: leaves ``(B count, size, ...)``.
       count: windows of an example.
-      hop: positions from one window to the next.
 
     Returns:
       Leaves ``(B, size + (count - 1) hop, ...)``.
@@ -150,7 +149,6 @@ def windowed(denoiser: Denoiser, size: int, hop: int) -> Denoiser:
     Args:
       denoiser: a denoiser of windows; conditions bound to it are those of all windows in the order of
         :func:`cut_windows` (``jnp.repeat(labels, W)``, and maps cut like the signal).
-      size: positions in a window.
       hop: positions from one window to the next, up to ``size``; half of it is usual.
 
     Returns:

@@ -1,4 +1,13 @@
-"""Time grids: decreasing times ``(n + 1,)`` for ``n`` steps. Any such array is a grid; these are common ones."""
+"""Time grids: decreasing times ``(n + 1,)`` for ``n`` steps. Any such array is a grid; these are common ones.
+
+Args:
+  n: number of steps.
+  t_max: first time.
+  t_min: last time.
+
+Returns:
+  Decreasing times ``(n + 1,)``.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,14 +28,6 @@ _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 def uniform(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0) -> Array:
     """``n`` equal steps in t from ``t_max`` to ``t_min``.
 
-    Args:
-      n: number of steps.
-      t_max: first time.
-      t_min: last time.
-
-    Returns:
-      Decreasing times ``(n + 1,)``.
-
     Raises:
       ValueError: for times that do not decrease.
 
@@ -42,13 +43,7 @@ def quadratic(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0, *, p
     """Equal steps in ``t^(1/power)``: more of them near the data.
 
     Args:
-      n: number of steps.
-      t_max: first time.
-      t_min: last time.
       power: 2 for the quadratic grid.
-
-    Returns:
-      Decreasing times ``(n + 1,)``.
 
     Raises:
       ValueError: for times that do not decrease.
@@ -79,9 +74,6 @@ def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
       other: the schedule whose noise levels to take.
       ts: decreasing times ``(n + 1,)`` of ``other``.
 
-    Returns:
-      Decreasing times ``(n + 1,)``.
-
     Raises:
       ValueError: if ``ts`` is no grid, or a log-SNR of ``other`` lies outside the range of ``schedule``.
 
@@ -109,13 +101,7 @@ def vp_quadratic(
 
     Args:
       schedule: the schedule to step on.
-      n: number of steps.
-      t_max: first time.
-      t_min: last time.
       power: 1 for steps equal in the t of ``linear_vp``; larger spends more steps at low noise.
-
-    Returns:
-      Decreasing times ``(n + 1,)``.
 
     Raises:
       ValueError: for times that do not decrease.
@@ -147,13 +133,8 @@ def uniform_log_snr(
 
     Args:
       schedule: its log-SNR must be finite at both times.
-      n: number of steps.
-      t_max: first time.
       t_min: the last time before t = 0, or the last with ``to_zero=False``.
       to_zero: end at t = 0 instead of ``t_min``.
-
-    Returns:
-      Decreasing times ``(n + 1,)``.
 
     Raises:
       ValueError: for times that do not decrease, or an infinite log-SNR.
@@ -182,14 +163,9 @@ def karras(
 
     Args:
       schedule: its log-SNR must be finite at both times.
-      n: number of steps.
-      t_max: first time.
       t_min: the last time before t = 0, or the last with ``to_zero=False``.
       rho: larger spends more steps at low noise.
       to_zero: end at t = 0 instead of ``t_min``.
-
-    Returns:
-      Decreasing times ``(n + 1,)``.
 
     Raises:
       ValueError: for times that do not decrease, or an infinite log-SNR.

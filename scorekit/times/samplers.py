@@ -1,4 +1,11 @@
-"""Continuous samplers of training times, and stratified drawing."""
+"""Continuous samplers of training times, and stratified drawing.
+
+Args:
+  stratified: one draw per stratum instead of independent draws.
+
+Returns:
+  A sampler of times.
+"""
 
 from typing import NamedTuple, Protocol
 
@@ -215,10 +222,6 @@ def uniform(t_min: Number = 1e-4, t_max: Number = 1.0, *, stratified: bool = Tru
     Args:
       t_min: smallest time, >= 0.
       t_max: largest time, <= 1.
-      stratified: one draw per stratum instead of independent draws.
-
-    Returns:
-      A sampler of times.
 
     Raises:
       ValueError: unless ``0 <= t_min < t_max <= 1``.
@@ -237,10 +240,6 @@ def log_normal_sigma(mean: Finite = -1.2, std: Positive = 1.2, *, stratified: bo
     Args:
       mean: mean of the natural log of the noise-to-signal ratio.
       std: its standard deviation.
-      stratified: one draw per stratum instead of independent draws.
-
-    Returns:
-      A sampler of times.
 
     >>> from scorekit.schedules import rectified_flow
     >>> log_normal_sigma(mean=0.0).quantile(jnp.array([0.5]), rectified_flow()).t
@@ -258,10 +257,6 @@ def logit_normal(mean: Finite = 0.0, std: Positive = 1.0, *, stratified: bool = 
     Args:
       mean: larger values favour noise.
       std: > 0.
-      stratified: one draw per stratum instead of independent draws.
-
-    Returns:
-      A sampler of times.
 
     >>> logit_normal().quantile(jnp.array([0.5]), None).t
     Array([0.5], dtype=float32)
@@ -280,10 +275,6 @@ def uniform_log_snr(t_min: Number = 1e-4, t_max: Number = 1.0 - 1e-4, *, stratif
     Args:
       t_min: smallest time; the log-SNR there must be finite.
       t_max: largest time; the log-SNR there must be finite.
-      stratified: one draw per stratum instead of independent draws.
-
-    Returns:
-      A sampler of times.
 
     Raises:
       ValueError: unless ``0 <= t_min < t_max <= 1``; when drawing, if the log-SNR is infinite at either.

@@ -18,6 +18,12 @@ factory                   score                                               pu
 ========================  ==================================================  ===========================
 
 :func:`decorrelate` is a transformation of the statistics to apply before any of them.
+
+Args:
+  calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
+
+Returns:
+  A function from statistics ``(B, F)`` to scores ``(B,)``; larger is less typical.
 """
 
 import jax.numpy as jnp
@@ -115,9 +121,6 @@ class MeanZScore:
 def standardise(calibration: ArrayLike) -> Standardise:
     """The transformation that gives every statistic mean 0 and standard deviation 1 on the calibration data.
 
-    Args:
-      calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
-
     Returns:
       A function from statistics ``(B, F)`` to ``(B, F)``.
 
@@ -143,7 +146,6 @@ def decorrelate(calibration: ArrayLike, regularisation: PositiveScalar = 1e-3) -
     ``z U / sqrt(v + regularisation)`` with z the standardised statistics and ``C = U diag(v) U^T`` their covariance.
 
     Args:
-      calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
       regularisation: added to the variances, in units of a standardised statistic, so that components without variance
         are not amplified.
 
@@ -176,9 +178,6 @@ def kernel_density_score(calibration: ArrayLike) -> KernelDensityScore:
     Args:
       calibration: statistics ``(N, F)``, N >= 2.
 
-    Returns:
-      A function from statistics ``(B, F)`` to scores ``(B,)``; larger is less typical.
-
     Raises:
       ValueError: for another shape or a value that is not finite.
 
@@ -201,12 +200,6 @@ def gaussian_score(calibration: ArrayLike) -> GaussianScore:
 
     ``z^T C^-1 z / 2`` up to a constant, with z the standardised statistics and C their covariance.
 
-    Args:
-      calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
-
-    Returns:
-      A function from statistics ``(B, F)`` to scores ``(B,)``; larger is less typical.
-
     Raises:
       ValueError: for another shape, a value that is not finite or a constant statistic.
 
@@ -227,12 +220,6 @@ def mean_z_score(calibration: ArrayLike) -> MeanZScore:
 
     With the reconstruction errors at several noise levels this is the score of DDPM-OOD. It is one-sided: statistics
     below their calibration mean lower the score.
-
-    Args:
-      calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
-
-    Returns:
-      A function from statistics ``(B, F)`` to scores ``(B,)``; larger is less typical.
 
     Raises:
       ValueError: for another shape, a value that is not finite or a constant statistic.

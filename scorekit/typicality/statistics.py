@@ -12,6 +12,12 @@ function                    gives                                   published as
 A statistic alone does not classify an example: :mod:`scorekit.typicality._scores` and
 :mod:`scorekit.typicality.calibration` compare it with its values on in-distribution data. Likelihoods come from
 :mod:`scorekit.likelihood`.
+
+Args:
+  denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
+  schedule: the noise schedule.
+  x: data, a tree of ``(B, ...)`` arrays.
+  ts: times ``(n,)`` in (0, 1].
 """
 
 import jax
@@ -54,10 +60,6 @@ def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTr
 
     Args:
       key: None evaluates the network at the clean ``alpha x``, as published; a key adds noise of each noise level.
-      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
-      schedule: the noise schedule.
-      x: data, a tree of ``(B, ...)`` arrays.
-      ts: times ``(n,)`` in (0, 1].
 
     Returns:
       ``(B, n)``.
@@ -103,10 +105,6 @@ def reconstruction_errors(
 
     Args:
       key: PRNG key.
-      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
-      schedule: the noise schedule.
-      x: data, a tree of ``(B, ...)`` arrays.
-      ts: times ``(n,)`` in (0, 1].
       solver: one of :mod:`scorekit.solvers`, or None.
       steps: number of steps of the solver from each noise level.
 
@@ -151,8 +149,6 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
     ``sum eps``, ``sum eps^2``, ``sum eps^3``, ``sum d``, ``sqrt(sum d^2)``, ``sum d^3``.
 
     Args:
-      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
-      schedule: the noise schedule.
       x: data, a tree of ``(B, ...)`` arrays; the path starts at ``alpha x`` at the last time.
       ts: decreasing times ``(n,)``, n >= 2, one evaluation each; the path runs from the last time to the first.
 
@@ -203,10 +199,6 @@ def score_curvature(
     Args:
       key: key of the Rademacher probes of Hutchinson's estimator; None computes the divergence exactly, with D
         tangents.
-      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
-      schedule: the noise schedule.
-      x: data, a tree of ``(B, ...)`` arrays.
-      ts: times ``(n,)`` in (0, 1].
       probes: number of probes per example.
 
     Returns:
