@@ -20,7 +20,8 @@ factory                   score                                               pu
 :func:`decorrelate` is a transformation of the statistics to apply before any of them.
 
 Args:
-  calibration: statistics ``(N, F)``, N >= 2; no statistic may be constant.
+  calibration: statistics ``(N, F)``, N >= 2. A statistic that is not finite or (but for ``kernel_density_score``)
+    constant is an error.
 
 Returns:
   A function from statistics ``(B, F)`` to scores ``(B,)``; larger is less typical.
@@ -124,9 +125,6 @@ def standardise(calibration: ArrayLike) -> Standardise:
     Returns:
       A function from statistics ``(B, F)`` to ``(B, F)``.
 
-    Raises:
-      ValueError: for another shape, a value that is not finite or a constant statistic.
-
     >>> standardise([[0.0, 1.0], [2.0, 5.0]])([[1.0, 5.0]])
     Array([[0., 1.]], dtype=float32)
     """
@@ -152,10 +150,6 @@ def decorrelate(calibration: ArrayLike, regularisation: PositiveScalar = 1e-3) -
     Returns:
       A function from statistics ``(B, F)`` to components ``(B, F)``.
 
-    Raises:
-      ValueError: for another shape, a value that is not finite, a constant statistic, or a regularisation that is not
-        finite and positive.
-
     >>> import jax
     >>> import numpy as np
     >>> calibration = np.random.default_rng(0).normal(size=(1000, 2)) @ [[1.0, 0.5], [0.0, 0.5]]
@@ -174,12 +168,6 @@ def decorrelate(calibration: ArrayLike, regularisation: PositiveScalar = 1e-3) -
 
 def kernel_density_score(calibration: ArrayLike) -> KernelDensityScore:
     """Minus the log-density of the statistics, ``-sum_f log p_f``, with one kernel density estimate per statistic.
-
-    Args:
-      calibration: statistics ``(N, F)``, N >= 2.
-
-    Raises:
-      ValueError: for another shape or a value that is not finite.
 
     >>> import jax
     >>> import numpy as np
@@ -200,9 +188,6 @@ def gaussian_score(calibration: ArrayLike) -> GaussianScore:
 
     ``z^T C^-1 z / 2`` up to a constant, with z the standardised statistics and C their covariance.
 
-    Raises:
-      ValueError: for another shape, a value that is not finite or a constant statistic.
-
     >>> import jax
     >>> import numpy as np
     >>> score = jax.jit(lambda known, x: gaussian_score(known)(x))
@@ -220,9 +205,6 @@ def mean_z_score(calibration: ArrayLike) -> MeanZScore:
 
     With the reconstruction errors at several noise levels this is the score of DDPM-OOD. It is one-sided: statistics
     below their calibration mean lower the score.
-
-    Raises:
-      ValueError: for another shape, a value that is not finite or a constant statistic.
 
     >>> mean_z_score([[0.0, 1.0], [2.0, 5.0]])([[1.0, 5.0]])
     Array([0.5], dtype=float32)

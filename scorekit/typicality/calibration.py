@@ -5,20 +5,13 @@ The density of the statistics themselves (DoSE) detects examples whose statistic
 """
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import (
-    check,
-    check_count,
-    check_finite,
-    check_not_nan,
-    check_scalar,
-    nan_unless,
-    nan_unless_finite,
-)
+from scorekit.arguments import Between, FiniteScalar, PositiveInt, checked
+from scorekit.checks import check_finite, check_not_nan, nan_unless, nan_unless_finite
 from scorekit.densities import Gaussian, gaussian
 from scorekit.trees import pytree_dataclass
 from scorekit.typicality._checks import check_statistics
@@ -40,7 +33,7 @@ class DensityOfStates:
 
     Attributes:
       points: the statistics of in-distribution data, ``(N, F)``.
-      bandwidth: the standard deviation of the kernel, ``(F,)``.
+      bandwidth: standard deviation of the kernel, ``(F,)``.
 
     >>> density = DensityOfStates(points=jnp.zeros((1, 1)), bandwidth=jnp.ones(1))
     >>> density.log_density([[0.0]]).round(3)  # a standard normal
@@ -172,14 +165,15 @@ class TypicalityTest(NamedTuple):
     rejected: Array
 
 
+@checked
 def typicality_test(
     key: Key,
-    entropy: ArrayLike,
+    entropy: FiniteScalar,
     calibration: ArrayLike,
     log_density: ArrayLike,
     *,
-    level: ArrayLike = 0.05,
-    resamples: int = 10_000,
+    level: Annotated[ArrayLike, Between(0, 1, "both", scalar=True)] = 0.05,
+    resamples: PositiveInt = 10_000,
 ) -> TypicalityTest:
     """Nalisnick's typicality test of batches: is the mean information of M examples compatible with the entropy?
 
@@ -192,15 +186,15 @@ def typicality_test(
       entropy: H in nats: the mean of ``-log p`` over training data (or the entropy of the model, if available).
       calibration: ``log p`` in nats of in-distribution data that the model was not trained on, ``(N,)``.
       log_density: ``log p`` in nats of the batches to test, ``(..., M)``; a batch with an infinite value is rejected.
-      level: significance level, the fraction of in-distribution batches that may be rejected, in (0, 1).
+      level: significance level, the fraction of in-distribution batches that may be rejected.
       resamples: number of bootstrap batches.
 
     Returns:
       A :class:`TypicalityTest` of arrays ``(...)``; the threshold is a scalar.
 
     Raises:
-      ValueError: for invalid shapes, ``resamples`` or ``level``, an entropy or calibration that is not finite, or a
-        log-density that is NaN. Traced, such a value gives NaN, and ``rejected`` is True.
+      ValueError: for another shape, a calibration that is not finite, or a log-density that is NaN. Traced, such a
+        value gives NaN, and ``rejected`` is True.
 
     >>> calibration = jax.random.normal(jax.random.key(0), (500,))
     >>> batches = jnp.stack([calibration[:20], jnp.full(20, 2.0)])
@@ -215,10 +209,7 @@ def typicality_test(
         raise ValueError(f"calibration must have shape (N,) with N >= 2, got {calibration.shape}")
     if log_density.ndim < 1 or log_density.shape[-1] < 1:
         raise ValueError(f"log_density must have shape (..., M) with M >= 1, got {log_density.shape}")
-    check_count(resamples=resamples)
-    check_scalar(level=level, entropy=entropy)
-    check(lambda a: (a > 0) & (a < 1), "in (0, 1)", level=level)
-    check_finite(entropy=entropy, calibration=calibration)
+    check_finite(calibration=calibration)
     check_not_nan(log_density=log_density)
     known: Array = nan_unless_finite(calibration, calibration)
     m = log_density.shape[-1]

@@ -2,18 +2,21 @@
 
 All functions are closed forms or quadratures to machine precision, in float64 if it is enabled, without sampling. In
 K dimensions the radius of a standard Gaussian is chi distributed, and ``-log p - H = (r^2 - K) / 2`` nats, so that its
-typical sets are shells.
+typical sets are shells. A traced argument out of its range gives NaN.
+
+Args:
+  dim: K, the number of dimensions, any shape.
 """
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
 
-from scorekit.arguments import PositiveInt, checked
-from scorekit.checks import check, check_at_least, check_not_nan, check_positive, check_scalar
+from scorekit.arguments import Between, Positive, PositiveInt, checked
+from scorekit.checks import check, check_not_nan
 from scorekit.trees import is_traced
 from scorekit.typicality._units import Unit, in_nats
 from scorekit.typing import Array, ArrayLike
@@ -28,6 +31,8 @@ __all__ = [
     "typical_mass",
     "typical_radii",
 ]
+
+_Dim: TypeAlias = Annotated[ArrayLike, Between(1)]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 _REACH = 9.0
@@ -57,21 +62,18 @@ class CoinTable(NamedTuple):
 
 
 @checked
-def coin_table(p: ArrayLike, n: PositiveInt) -> CoinTable:
+def coin_table(p: Annotated[ArrayLike, Between(0, 1, "both", scalar=True)], n: PositiveInt) -> CoinTable:
     """The probabilities of single sequences of coin tosses and of their number of heads.
 
     ``p(sequence) = p^h (1 - p)^(n - h)`` for each of the ``n! / (h! (n - h)!)`` sequences with h heads. The most likely
     sequence is not one with the most likely number of heads.
 
     Args:
-      p: the probability of heads, in (0, 1).
-      n: the number of tosses.
+      p: probability of heads.
+      n: number of tosses.
 
     Returns:
       A :class:`CoinTable`, one entry for each number of heads.
-
-    Raises:
-      ValueError: if ``p`` is not a scalar in (0, 1) or ``n`` not an integer >= 1. Traced, such a ``p`` gives NaN.
 
     >>> table = coin_table(0.75, 16)
     >>> int(table.log_sequence.argmax()), int(table.log_mass.argmax())
@@ -79,8 +81,6 @@ def coin_table(p: ArrayLike, n: PositiveInt) -> CoinTable:
 
     Source: Cover and Thomas 2006.
     """
-    check_scalar(p=p)
-    check(lambda p: (p > 0) & (p < 1), "in (0, 1)", p=p)
     p = jnp.asarray(p, float)
     heads = jnp.arange(n + 1)
     log_sequence = heads * jnp.log(p) + (n - heads) * jnp.log1p(-p)
@@ -88,22 +88,16 @@ def coin_table(p: ArrayLike, n: PositiveInt) -> CoinTable:
     return CoinTable(heads, log_sequence, log_count, log_sequence + log_count)
 
 
-def log_sphere_area(dim: ArrayLike) -> Array:
+@checked
+def log_sphere_area(dim: Positive) -> Array:
     """The log of the surface of the unit sphere in K dimensions, ``2 pi^(K/2) / Gamma(K/2)``; largest at K = 7.
-
-    Args:
-      dim: K > 0, any shape.
 
     Returns:
       The log of the area, shaped like ``dim``.
 
-    Raises:
-      ValueError: if ``dim`` is not finite and positive; traced, such a ``dim`` gives NaN.
-
     >>> print(f"{jnp.exp(log_sphere_area(3)) / jnp.pi:.4f}")
     4.0000
     """
-    check_positive(dim=dim)
     half = 0.5 * _nan_below(0.0, jnp.asarray(dim, float))
     return math.log(2.0) + half * math.log(math.pi) - gammaln(half)
 
@@ -113,29 +107,28 @@ def _nan_below(least: float, x: Array) -> Array:
     return jnp.where(x >= least, x, jnp.nan)
 
 
-def shell_mass(dim: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
+@checked
+def shell_mass(dim: _Dim, low: ArrayLike, high: ArrayLike) -> Array:
     """The probability that a standard Gaussian in K dimensions has its radius in ``[low, high]``.
 
     ``int_low^high r^(K-1) exp(-r^2 / 2) dr / (2^(K/2-1) Gamma(K/2))``, by Gauss-Legendre quadrature of the density
     expanded around ``sqrt(K)``, where no large terms cancel: accurate to 1e-12 in float64 for K from 1 to above 1e6.
 
     Args:
-      dim: K >= 1.
-      low: the inner radius.
-      high: the outer radius, at least ``low``; may be infinite.
+      low: inner radius.
+      high: outer radius, at least ``low``; may be infinite.
 
     Returns:
       A probability, with the shapes of the arguments broadcast.
 
     Raises:
-      ValueError: if ``dim`` is not finite and >= 1, a radius is NaN or ``low > high``; traced, such a value gives NaN.
+      ValueError: if a radius is NaN or ``low > high``.
 
     >>> print(f"{shell_mass(100, 9.0, 11.0):.4f}")
     0.8428
 
     Source: the Gaussian annulus theorem (Vershynin 2018) bounds it.
     """
-    check_at_least(1, dim=dim)
     check_not_nan(low=low, high=high)
     if not is_traced(low):
         check(lambda r: r >= np.asarray(low), f">= low = {low}", high=high)
@@ -162,46 +155,37 @@ def _stirling(z: Array) -> Array:
     return jnp.where(z > 16.0, series, direct)
 
 
-def typical_radii(dim: ArrayLike, epsilon: ArrayLike, unit: Unit = "nats") -> tuple[Array, Array]:
+@checked
+def typical_radii(dim: _Dim, epsilon: Positive, unit: Unit = "nats") -> tuple[Array, Array]:
     """The radii of the typical set of a standard Gaussian in K dimensions, ``sqrt(K -+ 2 epsilon)``.
 
     Args:
-      dim: K >= 1.
-      epsilon: half the width of the typical set, > 0, in ``unit``.
-      unit: "nats" or "bits".
+      epsilon: half the width of the typical set, in ``unit``.
+      unit: unit of ``epsilon``.
 
     Returns:
       The inner radius (0 if the set contains the mode) and the outer radius.
 
-    Raises:
-      ValueError: if ``dim`` is not finite and >= 1, ``epsilon`` not finite and > 0, or for an unknown unit. Traced,
-        such a value gives NaN.
-
     >>> print([f"{r:.3f}" for r in typical_radii(100, 20.0)])
     ['7.746', '11.832']
     """
-    check_at_least(1, dim=dim)
-    check_positive(epsilon=epsilon)
     dim, width = _nan_below(1.0, jnp.asarray(dim, float)), _nan_below(0.0, 2.0 * in_nats(epsilon, unit))
     return jnp.sqrt(jnp.maximum(dim - width, 0.0)), jnp.sqrt(dim + width)
 
 
-def typical_mass(dim: ArrayLike, epsilon: ArrayLike, unit: Unit = "nats") -> Array:
+@checked
+def typical_mass(dim: _Dim, epsilon: Positive, unit: Unit = "nats") -> Array:
     """The probability of the typical set of a Gaussian in K dimensions, the same for every mean and covariance.
 
     ``P(|-log p - H| <= epsilon) = P(K - 2 epsilon <= r^2 <= K + 2 epsilon)``, which tends to 1 as K grows for any
     ``epsilon`` proportional to K (asymptotic equipartition).
 
     Args:
-      dim: K >= 1.
-      epsilon: half the width of the typical set, > 0, in ``unit``, for the full vector (not per dimension).
-      unit: "nats" or "bits".
+      epsilon: half the width of the typical set, in ``unit``, for the full vector (not per dimension).
+      unit: unit of ``epsilon``.
 
     Returns:
       A probability.
-
-    Raises:
-      ValueError: as :func:`typical_radii`.
 
     >>> dims = jnp.array([1, 10, 100, 1000])
     >>> print([f"{mass:.3f}" for mass in typical_mass(dims, 0.1 * dims)])
@@ -218,7 +202,7 @@ def lambert_w_exp(y: ArrayLike) -> Array:
     Newton's method in ``log w``, which converges from any start because ``exp(v) + v`` is convex.
 
     Args:
-      y: the logarithm of the argument of W, any shape; NaN gives NaN.
+      y: logarithm of the argument of W, any shape.
 
     Returns:
       ``W(exp(y))``, shaped like ``y``.
@@ -240,28 +224,22 @@ def lambert_w_exp(y: ArrayLike) -> Array:
     return jnp.exp(v)
 
 
-def mirage_typical_radius(dim: ArrayLike) -> Array:
+@checked
+def mirage_typical_radius(dim: _Dim) -> Array:
     """The radius at which ``-log p = H`` for the Gaussian mirage, :func:`scorekit.densities.gaussian_mirage`.
 
     The root of ``r^2 / (2K) + (K - 1) log r = 1/2 + (K - 1) (log(K / 2) - gamma) / 2``, which is
     ``r = sqrt(K (K - 1) W(z))`` with ``log z = 1 / (K - 1) + log(K / 2) - gamma - log(K (K - 1))``; 1 for K = 1, and
     ``r / sqrt(K)`` tends to ``exp(-gamma / 2) / sqrt(2) = 0.52984`` as K grows.
 
-    Args:
-      dim: K >= 1, any shape.
-
     Returns:
       The radius, shaped like ``dim``, in units of the data.
-
-    Raises:
-      ValueError: if ``dim`` is not finite and >= 1; traced, such a ``dim`` gives NaN.
 
     >>> print(f"{mirage_typical_radius(1e6) / 1e3:.4f}")
     0.5298
 
     Source: Dieleman 2020, "Addendum: quantifying our flawed intuitions".
     """
-    check_at_least(1, dim=dim)
     dim = _nan_below(1.0, jnp.asarray(dim, float))
     rest = jnp.where(dim > 1, dim - 1.0, 1.0)
     log_z = 1.0 / rest - math.log(2.0) - np.euler_gamma - jnp.log(rest)

@@ -1,10 +1,12 @@
 """Mode seeking: points of far higher density than any sample, which are not typical."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import AboveZeroScalar, PositiveInt, checked
-from scorekit.checks import check, check_floating, check_scalar
+from scorekit.arguments import AboveZeroScalar, Between, PositiveInt, checked
+from scorekit.checks import check_floating
 from scorekit.trees import combine
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
@@ -16,7 +18,7 @@ def seek_mode(
     denoiser: Denoiser,
     schedule: Schedule,
     x: PyTree,
-    t: ArrayLike,
+    t: Annotated[ArrayLike, Between(0, 1, "both", scalar=True)],
     *,
     steps: PositiveInt = 100,
     step_size: AboveZeroScalar = 1.0,
@@ -34,13 +36,13 @@ def seek_mode(
       t: time of the noise level, with alpha and sigma > 0: small for the modes of the data; a larger one smooths out
         small modes.
       steps: number of steps.
-      step_size: in (0, 1]; smaller values follow the gradient more closely.
+      step_size: fraction of the way to the mean; smaller values follow the gradient more closely.
 
     Returns:
       The end points, with the shapes and dtypes of ``x``.
 
     Raises:
-      ValueError: if ``t``, ``step_size`` or ``steps`` is out of range, or ``x`` is not floating.
+      ValueError: if ``x`` is not floating.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> schedule = schedules.cosine()
@@ -50,8 +52,6 @@ def seek_mode(
 
     Source: Carreira-Perpinan 2000, "Mode-finding for mixtures of Gaussian distributions".
     """
-    check_scalar(t=t)
-    check(lambda t: (t > 0) & (t < 1), "in (0, 1)", t=t)
     check_floating(x=x)
     t = jnp.asarray(t, float)
     alpha: Array = schedule.alpha(t)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_finite, check_floating, check_not_nan, check_positive, check_scalar, nan_unless_finite
+from scorekit.arguments import FiniteScalar, PositiveScalar, checked
+from scorekit.checks import check_finite, check_floating, check_not_nan, nan_unless_finite
 from scorekit.solvers._grids import check_grid
 from scorekit.trees import combine, event_size, sum_per_example
 from scorekit.typicality._units import Unit, in_nats
@@ -16,18 +17,19 @@ from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 __all__ = ["Entropy", "excess_information", "local_typicality", "monte_carlo_entropy", "typical_set"]
 
 
-def excess_information(log_density: ArrayLike, entropy: ArrayLike) -> Array:
+@checked
+def excess_information(log_density: ArrayLike, entropy: FiniteScalar) -> Array:
     """``-log p(x) - H`` in nats: negative for examples more likely than typical ones, positive for less likely ones.
 
     Args:
       log_density: ``log p(x)`` in nats, any shape; may be infinite.
-      entropy: H in nats, a finite scalar.
+      entropy: H in nats.
 
     Returns:
       The excess in nats, shaped like ``log_density``.
 
     Raises:
-      ValueError: if a log-density is NaN or the entropy not a finite scalar; traced, such a value gives NaN.
+      ValueError: if a log-density is NaN; a traced value that is not allowed gives NaN.
 
     >>> print(excess_information(jnp.array([-1.0, -3.0]), 2.0))
     [-1.  1.]
@@ -36,27 +38,25 @@ def excess_information(log_density: ArrayLike, entropy: ArrayLike) -> Array:
     """
     log_density = jnp.asarray(log_density)
     log_density = log_density.astype(jnp.promote_types(log_density.dtype, jnp.float32))
-    check_scalar(entropy=entropy)
-    check_finite(entropy=entropy)
     check_not_nan(log_density=log_density)
     return nan_unless_finite(-log_density - entropy, entropy)
 
 
-def typical_set(log_density: ArrayLike, entropy: ArrayLike, epsilon: ArrayLike, unit: Unit = "nats") -> Array:
+@checked
+def typical_set(log_density: ArrayLike, entropy: FiniteScalar, epsilon: PositiveScalar, unit: Unit = "nats") -> Array:
     """Membership in the typical set, ``|-log p(x) - H| <= epsilon``.
 
     Args:
       log_density: ``log p(x)`` in nats, any shape; infinite ones are not members.
       entropy: H in nats: ``density.entropy()`` or ``monte_carlo_entropy(...).value``.
-      epsilon: half the width of the set, > 0, in ``unit``, for complete examples (not per dimension).
-      unit: "nats" or "bits".
+      epsilon: half the width of the set, in ``unit``, for complete examples (not per dimension).
+      unit: unit of ``epsilon``.
 
     Returns:
       Booleans, shaped like ``log_density``.
 
     Raises:
-      ValueError: if ``epsilon`` is not finite and positive, for an unknown unit, and as :func:`excess_information`;
-        traced, such a value gives False.
+      ValueError: if a log-density is NaN; traced, it gives False.
 
     >>> from scorekit.densities import gaussian
     >>> g = gaussian(jnp.zeros(100), std=1.0)
@@ -66,8 +66,6 @@ def typical_set(log_density: ArrayLike, entropy: ArrayLike, epsilon: ArrayLike, 
 
     Source: Cover and Thomas 2006.
     """
-    check_scalar(epsilon=epsilon)
-    check_positive(epsilon=epsilon)
     return jnp.abs(excess_information(log_density, entropy)) <= in_nats(epsilon, unit)
 
 
@@ -76,7 +74,7 @@ class Entropy(NamedTuple):
 
     Attributes:
       value: the entropy in nats, a scalar.
-      standard_error: of the value, a scalar.
+      standard_error: standard error of the value, a scalar.
 
     >>> entropy = Entropy(value=jnp.array(2.0), standard_error=jnp.array(0.1))
     >>> print(f"{entropy.value:.1f} +- {entropy.standard_error:.1f} nats")

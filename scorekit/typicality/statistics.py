@@ -65,7 +65,7 @@ def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTr
       ``(B, n)``.
 
     Raises:
-      ValueError: if a time is out of range, or ``x`` is not a batch of floating arrays.
+      ValueError: if ``x`` is not a batch of floating arrays.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
@@ -112,7 +112,7 @@ def reconstruction_errors(
       ``(B, n)``, in squared units of the data.
 
     Raises:
-      ValueError: if a time is out of range, ``x`` is not a batch of floating arrays, or ``steps < 1``.
+      ValueError: if ``x`` is not a batch of floating arrays.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(64), std=1.0), schedules.cosine()
@@ -205,7 +205,7 @@ def score_curvature(
       ``(B, n)``.
 
     Raises:
-      ValueError: if a time is out of range, ``x`` is not a batch of floating arrays, or ``probes < 1``.
+      ValueError: if ``x`` is not a batch of floating arrays.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
