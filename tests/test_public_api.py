@@ -31,6 +31,7 @@ NO_PAPER = {
     "check_floating check_levels check_like check_not_nan check_per_example check_positive check_scalar check_shape "
     "check_time nan_unless nan_unless_finite",
     "sharded": "Shard gathered",
+    "files": "check_unpacked parse_json read_arrays read_file regular_file resolved",
     "predictions": "Target as_target bounded_log_snr convert with_x0",
     "weightings": "band",
     "denoisers": "condition_on_log_snr denoiser_from_network exact_denoiser score_from_log_density",
@@ -55,8 +56,8 @@ NO_PAPER = {
     "data": "CaptionEncoder CaptionedSet EncodedCaptions ImageSet Note NoteSet PhraseSet Prefetch Score SoundFont "
     "Source Stream Zone batch_at default_path encode_captions folder from_unit load load_caption_encoder "
     "load_captioned load_notes load_phrases local_rows notes_of_roll open_images piano_roll prefetch random_crop "
-    "random_flip random_phrase read_midi read_score read_soundfont render_phrase stream tar to_unit write_midi "
-    "write_score",
+    "random_flip random_phrase read_midi read_picture read_score read_soundfont render_phrase stream tar to_unit "
+    "write_midi write_score",
     "audio": "ConstantQ Controls GriffinLim LogMel Representation Sound autocorrelation correlation frame "
     "frequency_to_hz from_polar hann harmonic_tones harmony_statistics high_rate log_magnitudes "
     "log_mel log_mel_frames log_mel_statistics low_rate magnitude magnitudes make_log_mel match_mel "
