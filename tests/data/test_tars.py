@@ -216,14 +216,14 @@ def test_what_is_no_file_in_a_tar_file_is_named(tmp_path, name, target, kind):
 
 def header(**fields):
     """A header with a size or a kind that the module tarfile does not write."""
-    block = bytearray(tarfile.TarInfo("2.png").tobuf(tarfile.USTAR_FORMAT))
+    block = bytearray(tarfile.TarInfo(fields.get("name", "2.png")).tobuf(tarfile.USTAR_FORMAT))
     block[124:136], block[156:157] = fields["size"], fields.get("kind", b"0")
     block[148:156] = b"%06o\0 " % (256 + sum(block[:148]) + sum(block[156:]))
     return bytes(block)
 
 
 @pytest.mark.parametrize("fields", [
-    {"size": b"\xff" * 8 + (-512 & 0xFFFFFFFF).to_bytes(4, "big")},
+    {"size": b"\xff" * 8 + (-512 & 0xFFFFFFFF).to_bytes(4, "big"), "name": ".2.png"},
     {"size": b"\x80" + (2**62).to_bytes(11, "big"), "kind": b"L"},
     {"size": b"\xff" * 12, "kind": b"x"},
     {"size": b"00000000000\0", "kind": b"S"},

@@ -203,9 +203,7 @@ def test_midi_files_are_training_data(tmp_path, monkeypatch):
     (tmp_path / "3.mid").unlink()
     monkeypatch.setattr(files, "_FREE", 1000)
     monkeypatch.setattr(files, "_RATIO", 1e-9)
-    with pytest.raises(
-        ConfigError, match=r"^config.data.path: the music up to .*\.mid unpacks from .* bytes, the"
-    ):
+    with pytest.raises(ConfigError, match=r"^config.data.path: the music up to .*\.mid unpacks from .* bytes, the"):
         data.load(config)
     config.data.path = str(tmp_path / "none")
     with pytest.raises(ConfigError, match="must have two MIDI files"):
