@@ -1,7 +1,7 @@
-"""Files that somebody else may have written: what is read, and how much of it.
+"""Reading files of unknown origin, within limits.
 
-Only regular files are read, after links are resolved: a pipe may block for ever, and a device may have no end. What is
-found in a folder of data must lie in it, and what would unpack to far more than its file holds is an error.
+Only regular files are read, after links are resolved: a pipe may block for ever, and a device may have no end. A file
+found in a folder of data must lie in it, and a file that would unpack to far more than it holds is an error.
 """
 
 import json
@@ -110,7 +110,7 @@ def check_unpacked(name: str, unpacked: int, packed: int) -> None:
     """Validates that a file does not unpack to far more than it holds: 256 MiB, or 100 times its bytes.
 
     Args:
-      name: of what is unpacked, for the error.
+      name: subject of the error message.
       unpacked: number of bytes in memory.
       packed: number of bytes in the file.
 
@@ -132,7 +132,7 @@ def parse_json(content: str | bytes, name: str | os.PathLike[str]) -> Any:
 
     Args:
       content: text, or its bytes.
-      name: of the file, for the error.
+      name: subject of the error message, such as the file.
 
     Returns:
       Its value.

@@ -96,8 +96,8 @@ def read_picture(path: str | os.PathLike, *, size: int | None = None, mode: str 
     """Reads one picture, as those of :func:`scorekit.data.folder` are read.
 
     Args:
-      path: of the file.
-      size: the middle square is resized to ``size`` pixels a side; with None the picture is left as it is.
+      path: path of the file.
+      size: pixels a side that the middle square is resized to; with None the picture is left as it is.
       mode: ``"RGB"`` or ``"L"`` (grey) converts it, with white behind transparent pixels; with None it must be one.
 
     Returns:

@@ -37,7 +37,7 @@ def tar(
     Files of one key, the path up to the first dot of the file's name, are one example: a picture ``0001.jpg`` (or png,
     webp, ...), its class ``0001.cls`` (an integer), its caption ``0001.txt``, and ``0001.json``, an object of which
     ``"label"`` is a class and ``"caption"`` or ``"text"`` a caption; the former two take precedence. Classes are below
-    2²⁰. A hard link is the file before it that it names; store what symbolic links point to (``tar --dereference``).
+    2²⁰. A hard link stands for an earlier file; a symbolic link is an error (``tar --dereference`` stores its target).
 
     The offsets in a tar file are found once and written as ``name.tar.index.json`` beside it, where that is possible;
     they are found anew if its size or time of modification has changed, or they do not fit it.
