@@ -309,11 +309,12 @@ def load_resolved(path: str | os.PathLike[str]) -> ConfigDict:
     Raises:
       ConfigError: if the file is not a JSON object.
     """
-    from scorekit.io import as_path  # late: a command line is parsed without jax
+    from scorekit.files import parse_json  # late: a command line is parsed without jax
+    from scorekit.io import as_path
 
     try:
-        fields = json.loads(as_path(path).read_text())
-    except (ValueError, RecursionError) as error:
+        fields = parse_json(as_path(path).read_text(), "it")
+    except ValueError as error:
         raise ConfigError(f"{path} is not a saved config: {error}") from error
     if not isinstance(fields, dict):
         kind = type(fields).__name__

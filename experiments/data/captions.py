@@ -19,6 +19,7 @@ from experiments.cli.ranges import count, free, or_none
 from experiments.data.dataset import Batch
 from scorekit import data
 from scorekit.data import EncodedCaptions
+from scorekit.files import read_arrays
 from scorekit.typing import Array
 
 TOKENS, POOLED = "captions", "caption"
@@ -209,9 +210,9 @@ def encode_given(config: Config, texts: Sequence[str], given: str | None) -> Enc
 def _from_file(path: str, texts: Sequence[str]) -> EncodedCaptions:
     given = f"config.data.captions.encoder={path}"
     try:
-        with np.load(Path(path).expanduser()) as file:
-            arrays = {name: file[name] for name in _ARRAYS}
-    except Exception as error:  # of many kinds
+        found = read_arrays(Path(path).expanduser())
+        arrays = {name: found[name] for name in _ARRAYS}
+    except (ValueError, KeyError, OSError) as error:
         raise ConfigError(f"{given}: must be a file .npz with {', '.join(_ARRAYS)}: {error}") from error
     captions, states, mask, pooled = (arrays[name] for name in _ARRAYS)
     number = len(captions)

@@ -11,6 +11,7 @@ from experiments.cli.config import Config, ConfigError, require
 from experiments.data.dataset import evenly
 from experiments.data.images import Images
 from scorekit import data
+from scorekit.files import regular_file, resolved
 
 HELD_OUT = 2000
 """Most pictures that are held out where there is no folder of them."""
@@ -53,7 +54,7 @@ class ImageFiles(Images):
             self.fill_from(config, root.name or str(root), 256, train, test)
         except ConfigError:
             raise
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             message = str(error).replace("size= makes", "config.data.image_size=… makes")
             raise ConfigError(f"config.data.path={options.path}: {message}") from error
 
@@ -71,7 +72,7 @@ def _open_both(config: Config, kind: str, root: Path) -> tuple[Any, Any]:
     size, mode = options.image_size, options.image_mode
     opened = lambda path: OPENERS[kind](path, size=size, mode=mode)
     parts = {field: root / options[field] for field in ("train_split", "test_split")}
-    found = {field: part for field, part in parts.items() if part.is_dir()}
+    found = {field: resolved(part, within=root) for field, part in parts.items() if part.is_dir()}
     if len(found) == 1:
         (missing,) = parts.keys() - found.keys()
         present = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
@@ -93,6 +94,8 @@ def _open_tars(path: Path, **options: Any):
         paths = sorted(path.glob("*.tar"))
         if not paths:
             raise ValueError(f"{path} must hold tar files (*.tar)")
+        for each in paths:
+            regular_file(each, within=path)
     else:
         paths = [path] if path.exists() else sorted(map(Path, glob.glob(str(path))))
         if not paths:

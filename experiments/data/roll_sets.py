@@ -15,6 +15,7 @@ from experiments.data.keys import KEYS, key_of_notes
 from experiments.data.views import Pictures
 from scorekit.data import midi
 from scorekit.data.phrases import PROGRAMS, random_phrase
+from scorekit.files import check_unpacked, resolved
 
 WINDOW = 64
 """Steps of an example: 4.096 s."""
@@ -179,9 +180,9 @@ class MidiFiles(Rolls):
         parts = [root / config.data[field] for field in ("train_split", "test_split")]
         require(parts[0] != parts[1], "data.test_split", config.data.test_split, "another folder than data.train_split")
         if all(part.is_dir() for part in parts):
-            train, test = (_files(part) for part in parts)
+            train, test = (_files(part, root) for part in parts)
         else:
-            both = _files(root)
+            both = _files(root, root)
             at = evenly(len(both), max(round(_HELD_OUT * len(both)), 1))
             train, test = [p for i, p in enumerate(both) if i not in at], [both[i] for i in at]
         if not train or not test:
@@ -200,15 +201,26 @@ def _anywhere(songs: Sequence[Song], which: Iterable[int]) -> list[tuple[int, in
     return [(i, int(rng.integers(len(songs[i].states) - WINDOW + 1))) for i in which]
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".mid", ".midi"))
+def _files(folder: Path, root: Path) -> list[Path]:
+    """The MIDI files of a folder, in the folder of the data."""
+    try:
+        if folder != root:
+            resolved(folder, within=root)
+        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".mid", ".midi"))
+        for path in found:
+            resolved(path, within=root)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"config.data.path: {error}") from error
+    return found
 
 
 def _songs(paths: Sequence[Path]) -> list[Song]:
-    found = []
+    found, held, total = [], 0, 0
     for path in paths:
         try:
             song, remarks = song_of_file(path)
+            held, total = held + song.states.nbytes, total + path.stat().st_size
+            check_unpacked(f"the music up to {path}", held, total)
         except ValueError as error:
             raise ConfigError(f"config.data.path: {error}") from error
         for remark in remarks:

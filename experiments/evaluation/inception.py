@@ -12,7 +12,8 @@ from experiments.cli.config import ConfigError
 from experiments.evaluation.feature_networks import NETWORKS
 from experiments.models.devices import everywhere, spread, spread_jit
 from scorekit import metrics
-from scorekit.io import as_path, write_atomic
+from scorekit.files import read_arrays
+from scorekit.io import as_path, in_bucket, write_atomic
 from scorekit.metrics import FeatureStatistics
 from scorekit.metrics.resize import Convention
 from scorekit.typing import ArrayLike
@@ -135,9 +136,9 @@ def read_reference(path: str, extract: Extractor, given: str) -> Reference:
       ConfigError: if the file is none of these, or its features are of other weights or another way to resize.
     """
     try:
-        with np.load(io.BytesIO(as_path(path).read_bytes())) as file:
-            found: dict[str, Any] = dict(file)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        file = io.BytesIO(as_path(path).read_bytes()) if in_bucket(path) else as_path(path)
+        found: dict[str, Any] = read_arrays(file)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{given}: must be an .npz file of arrays: {error}") from error
     ours = {"resize": extract.convention, "weights": extract.checksum}
     for name, value in ours.items():

@@ -68,14 +68,25 @@ def _of_size(config: Config, size: int) -> Config:
     return other
 
 
+def _kept(path: Path, rows: int) -> np.ndarray | None:
+    """What :func:`_embedded` has written, or None if there is no such file or it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        found = np.load(io.BytesIO(path.read_bytes()))
+    except (OSError, EOFError, ValueError, MemoryError):
+        return None
+    return found if found.dtype == np.float32 and found.ndim == 2 and len(found) == rows else None
+
+
 def _embedded(encoder: Encoder, folder: Path, pictures: Dataset, x: np.ndarray) -> np.ndarray:
     """Embeddings ``(N, D)`` of mean square 1, from the file of these weights and pictures if there is one."""
     digest = hashlib.sha256(np.asarray(x).tobytes())
     for leaf in jax.tree.leaves(encoder.params):
         digest.update(np.asarray(leaf).tobytes())
     path = folder / f"{digest.hexdigest()[:32]}.npy"
-    if path.exists():
-        return np.load(io.BytesIO(path.read_bytes()))
+    if (kept := _kept(path, len(x))) is not None:
+        return kept
     found = scaled(encoder.embed_pictures(np.asarray(pictures.to_model(x)))).astype(np.float32)
     content = io.BytesIO()
     np.save(content, found)

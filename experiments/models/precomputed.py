@@ -11,6 +11,7 @@ import numpy as np
 from experiments.cli.config import Config, ConfigError, to_text
 from experiments.data.dataset import Batch, check_examples, in_blocks
 from experiments.data.images import Images
+from scorekit.files import parse_json, read_file, regular_file
 from scorekit.io import write_atomic
 from scorekit.io.formats import autoencoder_kl
 from scorekit.io.reading import read_weights
@@ -60,7 +61,7 @@ def open_autoencoder(path: Path, given: str, preset: str | None = None) -> Pretr
     options: dict[str, Any] = {}
     try:
         if (folder / "config.json").is_file():
-            options = autoencoder_kl.attributes(json.loads((folder / "config.json").read_text()))
+            options = autoencoder_kl.attributes(parse_json(read_file(folder / "config.json"), "config.json"))
         if preset is not None:
             chosen = AutoencoderKL.preset(preset)
             options |= {"scaling_factor": chosen.scaling_factor, "shift_factor": chosen.shift_factor}
@@ -115,16 +116,22 @@ def read(folder: Path, config: Config, given: str, examples: int | None) -> tupl
       examples: number of training images.
 
     Raises:
-      ConfigError: if the images differ, or the weights are no longer where they were.
+      ConfigError: if the images differ, a file is damaged, or the weights are no longer where they were.
     """
-    about = json.loads((folder / DESCRIPTION).read_text())
+    try:
+        about = parse_json(read_file(folder / DESCRIPTION), DESCRIPTION)
+        theirs = {field: about["data"][field] for field in _FIELDS} | {"examples": about["examples"]}
+        weights, options = Path(about["weights"]), about["options"]
+        rows = {name: np.load(regular_file(folder / f"{name}.npy", folder), mmap_mode="r") for name in ARRAYS}
+        if {len(each) for each in rows.values()} != {about["examples"]}:
+            raise ValueError(f"it does not hold {about['examples']} examples")
+    except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
+        raise ConfigError(f"{given}: is damaged: {error}; run experiments.latents.precompute again") from error
     ours = {field: config.data[field] for field in _FIELDS} | {"examples": examples}
     for field, value in ours.items():
-        theirs = about["examples"] if field == "examples" else about["data"][field]
-        if value != theirs:
-            raise ConfigError(f"{given}: is of images with {field}={to_text(theirs)}, these have {to_text(value)}")
-    weights = Path(about["weights"])
+        if value != theirs[field]:
+            given_for = f"{given}: is of images with {field}={to_text(theirs[field])}"
+            raise ConfigError(f"{given_for}, these have {to_text(value)}")
     if not weights.is_file():
         raise ConfigError(f"{given}: its autoencoder is no longer in {weights}; correct the path in {DESCRIPTION}")
-    rows = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
-    return _converted(weights, about["options"]), rows
+    return _converted(weights, options), rows

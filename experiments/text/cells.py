@@ -19,6 +19,7 @@ from experiments.text.embeddings import CANDIDATES, Prior, from_captions
 from experiments.text.examples import Examples
 from experiments.text.prompts import Prompt
 from experiments.text.stages import Embedded, Stage, draw, labels_for, pictures_of
+from scorekit.files import read_arrays
 
 SHOWN = 8
 """Pictures of each setting that are kept for the report."""
@@ -202,6 +203,6 @@ def keep(path: Path, pictures: Sequence[np.ndarray], texts: Sequence[str]) -> No
 
 def kept(path: Path) -> tuple[list[np.ndarray], list[str]]:
     """What :func:`keep` has written."""
-    with np.load(path) as file:
-        stages = sorted((name for name in file if name != "caption"), key=lambda name: int(name[6:]))
-        return [file[name] for name in stages], file["caption"].tolist()
+    found = read_arrays(path)
+    captions = found.pop("caption").tolist()
+    return [found[name] for name in sorted(found, key=lambda name: int(name[6:]))], captions

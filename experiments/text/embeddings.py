@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageOps
 
 from experiments.cli.config import Config, ConfigError
 from experiments.data import captions, matching
@@ -160,14 +159,10 @@ def read_pictures(paths: Sequence[str], size: int, mode: str) -> np.ndarray:
     found = []
     for path in paths:
         file = Path(path).expanduser()
-        if not file.is_file():
+        if not file.exists():
             raise ConfigError(f"--picture={path}: there is no such file")
         try:
-            with Image.open(file) as opened:
-                picture = opened.convert("RGBA")
-        except (OSError, SyntaxError, ValueError) as error:
+            found.append(data.read_picture(file, size=size, mode=mode))
+        except ValueError as error:
             raise ConfigError(f"--picture={path}: must be a picture: {error}") from error
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert(mode)
-        x = np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS))
-        found.append(x.reshape(size, size, -1))
     return np.asarray(data.to_unit(np.stack(found), 256))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from experiments.cli.config import ConfigError
 from experiments.data.captions import styled
+from scorekit.files import read_file
 
 _WEIGHTED = re.compile(r"(.*\S)(?:\s+|(?<!\d)):\s*([+-]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
 _SHOWN = 60
@@ -79,8 +80,8 @@ def read(captions: Sequence[str], path: str | None, style: str | None) -> list[P
     found = [parse(text, "--caption", style) for text in captions]
     if path is not None:
         try:
-            lines = Path(path).expanduser().read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            lines = read_file(Path(path).expanduser()).decode().splitlines()
+        except (OSError, ValueError) as error:
             raise ConfigError(f"--captions_file={path}: must be a text file: {error}") from error
         lines = [line for line in lines if line.strip()]
         if not lines:

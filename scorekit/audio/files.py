@@ -11,6 +11,11 @@ import numpy as np
 
 from scorekit.arguments import PositiveInt, checked
 from scorekit.audio._checks import check_rate, check_signal
+<<<<<<< HEAD
+=======
+from scorekit.checks import check_count
+from scorekit.files import check_unpacked, regular_file
+>>>>>>> main
 from scorekit.typing import ArrayLike
 
 __all__ = ["Sound", "read", "resample", "write"]
@@ -46,7 +51,8 @@ def read(path: str | os.PathLike, *, sample_rate: int | None = None, mono: bool 
       The sound; full scale of integer formats is [-1, 1).
 
     Raises:
-      ValueError: if the file cannot be read as sound or ``sample_rate`` is not finite and > 0.
+      ValueError: if the file cannot be read as sound, or would unpack to far more than it holds, or ``sample_rate`` is
+        not finite and > 0.
       ImportError: without the extra ``audio``; it says what to install.
 
     >>> import tempfile
@@ -60,8 +66,11 @@ def read(path: str | os.PathLike, *, sample_rate: int | None = None, mono: bool 
     if sample_rate is not None:
         check_rate(sample_rate=sample_rate)
     try:
-        x, rate = soundfile.read(os.fspath(path), dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
+        with soundfile.SoundFile(regular_file(path)) as file:
+            rate, hours = file.samplerate, file.frames / file.samplerate / 3600
+            check_unpacked(f"its {hours:.3g} hours", 4 * file.frames * file.channels, os.path.getsize(path))
+            x = file.read(dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError, ValueError) as error:
         raise ValueError(f"path must be a sound file that can be read, got {os.fspath(path)!r}: {error}") from error
     x = x.mean(axis=1) if mono or x.shape[1] == 1 else x.T
     x = np.ascontiguousarray(x)

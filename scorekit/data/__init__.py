@@ -9,10 +9,11 @@
   :mod:`~scorekit.data.phrases`; notes and piano rolls in MIDI files: :mod:`~scorekit.data.midi`.
 
 TensorFlow Datasets is imported by the functions of sets (:func:`load`, :func:`open_images`, ``load_*``) only,
-grain by :func:`stream`, Pillow by the pictures of :func:`folder` and :func:`tar`.
+grain by :func:`stream`, Pillow by the pictures of :func:`folder` and :func:`tar`, and by :func:`read_picture`.
 """
 
 from scorekit.data import midi, phrases, soundfont, synthesis
+from scorekit.data._pictures import read_picture
 from scorekit.data.arrays import ImageSet, load, open_images
 from scorekit.data.augmentation import random_crop, random_flip
 from scorekit.data.batches import batch_at, local_rows
@@ -55,6 +56,7 @@ __all__ = [
     "prefetch",
     "random_crop",
     "random_flip",
+    "read_picture",
     "soundfont",
     "stream",
     "synthesis",

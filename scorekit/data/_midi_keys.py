@@ -25,8 +25,8 @@ class _Played:
 class Keyboard:
     """Receives messages in the order of time and collects notes; ``drums`` is the channel that is left out.
 
-    A key that is struck while it is down ends the note before; each release belongs to the earliest strike that has
-    none yet.
+    A key that is struck while it is down ends the note before, so that only the newest of a key can be open; each
+    release belongs to the earliest strike that has none yet.
     """
 
     def __init__(self, drums: int):
@@ -34,7 +34,8 @@ class Keyboard:
         self.drums = self.unfinished = 0
         self._drums = drums
         self._program, self._pedal = [0] * 16, [False] * 16
-        self._down: dict[tuple[int, int], collections.deque[_Played]] = collections.defaultdict(collections.deque)
+        self._down = [collections.defaultdict[int, collections.deque[_Played]](collections.deque) for _ in range(16)]
+        self._newest: dict[tuple[int, int], _Played] = {}
         self._sustained: list[list[_Played]] = [[] for _ in range(16)]
 
     def receive(self, message: Any, now: float) -> None:
@@ -55,26 +56,25 @@ class Keyboard:
 
     def finish(self, now: float) -> None:
         """Ends what still sounds at the end of the file."""
-        for note in self.notes:
+        sustained = {id(note) for notes in self._sustained for note in notes}
+        for note in self._newest.values():
             if note.open:
-                self.unfinished += not any(note is each for each in self._sustained_notes())
+                self.unfinished += id(note) not in sustained
                 note.end = now
-
-    def _sustained_notes(self) -> list[_Played]:
-        return [note for notes in self._sustained for note in notes]
 
     def _strike(self, channel: int, pitch: int, velocity: int, now: float) -> None:
-        for note in (*self._down[channel, pitch], *self._sustained[channel]):
-            if note.pitch == pitch and note.open:
-                note.end = now
+        before = self._newest.get((channel, pitch))
+        if before is not None and before.open:
+            before.end = now
         note = _Played(pitch, velocity, self._program[channel], now)
-        self._down[channel, pitch].append(note)
+        self._newest[channel, pitch] = note
+        self._down[channel][pitch].append(note)
         self.notes.append(note)
 
     def _release(self, channel: int, pitch: int, now: float) -> None:
-        if not self._down[channel, pitch]:
+        if not self._down[channel][pitch]:
             return
-        note = self._down[channel, pitch].popleft()
+        note = self._down[channel][pitch].popleft()
         if note.open and self._pedal[channel]:
             self._sustained[channel].append(note)
         elif note.open:
@@ -84,9 +84,10 @@ class Keyboard:
         if control == _SUSTAIN:
             self._pedal[channel] = value >= 64
         if control in (_ALL_NOTES_OFF, _ALL_SOUND_OFF):
-            for (of, pitch), notes in self._down.items():
-                while of == channel and notes:
+            for pitch, notes in self._down[channel].items():
+                while notes:
                     self._release(channel, pitch, now)
+            self._down[channel].clear()
         if (control == _SUSTAIN and value < 64) or control == _ALL_SOUND_OFF:
             for note in self._sustained[channel]:
                 note.end = now if note.open else note.end

@@ -6,6 +6,8 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from scorekit.files import read_file
+
 
 class FetchError(RuntimeError):
     """A package that cannot be had; the message is a remedy."""
@@ -36,7 +38,7 @@ def fetch(package: str, version: str, checksum: str, folder: Path) -> Path:
             file.unlink(missing_ok=True)
             reason = " ".join((error.stderr or error.stdout).split())[:200]
             raise FetchError(f"npm cannot fetch {package}: connect to the internet, {by_hand} ({reason})") from None
-    if hashlib.sha256(file.read_bytes()).hexdigest() != checksum:
+    if hashlib.sha256(read_file(file)).hexdigest() != checksum:
         raise FetchError(f"{file} is damaged or another version; delete it to have it fetched again")
     return file
 

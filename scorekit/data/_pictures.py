@@ -1,13 +1,18 @@
 """Pictures from files: decoded by Pillow, of one size and mode, with a class and a caption."""
 
 import io
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from scorekit.checks import check_count
+from scorekit.files import check_unpacked, read_file
 
+MOST_PICTURE, MOST_TEXT = 2**28, 2**24
+"""Bytes of a picture, and of its caption or its fields."""
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _CONVERTIBLE = ("1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "YCbCr")
 
 
@@ -33,10 +38,7 @@ class PictureSource:
     """
 
     def __init__(self, name: str, num_classes: int, classes: tuple[str, ...], captioned: bool, size: Any, mode: Any):
-        if size is not None:
-            check_count(size=size)
-        if mode not in (None, "L", "RGB"):
-            raise ValueError(f"mode must be 'RGB', 'L' or None, got {mode!r}")
+        check_format(size, mode)
         self.name, self.num_classes, self.classes, self.captioned = name, num_classes, classes, captioned
         self._size, self._mode = size, mode
         self._shape: tuple[int, int, int] | None = None
@@ -90,6 +92,41 @@ class PictureSource:
         return {**found, "caption": caption} if self.captioned else found
 
 
+def read_picture(path: str | os.PathLike, *, size: int | None = None, mode: str | None = None) -> np.ndarray:
+    """Reads one picture, as those of :func:`scorekit.data.folder` are read.
+
+    Args:
+      path: path of the file.
+      size: pixels a side that the middle square is resized to; with None the picture is left as it is.
+      mode: ``"RGB"`` or ``"L"`` (grey) converts it, with white behind transparent pixels; with None it must be one.
+
+    Returns:
+      uint8 ``(H, W, C)``.
+
+    Raises:
+      ValueError: if there is no such file, it is no picture, or would unpack to far more than it holds, or ``size`` or
+        ``mode`` is not allowed.
+
+    >>> read_picture("nowhere.png")
+    Traceback (most recent call last):
+    ValueError: nowhere.png cannot be read: [Errno 2] No such file or directory: 'nowhere.png'
+    """
+    check_format(size, mode)
+    try:
+        content = read_file(path, limit=MOST_PICTURE)
+    except OSError as error:
+        raise ValueError(f"{os.fspath(path)} cannot be read: {error}") from error
+    return decode(content, os.fspath(path), size, mode)
+
+
+def check_format(size: Any, mode: Any) -> None:
+    """Validates what pictures are converted to."""
+    if size is not None:
+        check_count(size=size)
+    if mode not in (None, "L", "RGB"):
+        raise ValueError(f"mode must be 'RGB', 'L' or None, got {mode!r}")
+
+
 def decode(content: bytes, name: str, size: int | None, mode: str | None) -> np.ndarray:
     """A picture ``(H, W, C)`` in uint8, upright by its EXIF orientation.
 
@@ -101,12 +138,13 @@ def decode(content: bytes, name: str, size: int | None, mode: str | None) -> np.
       mode: "RGB" or "L" to convert to, with white behind transparent pixels; None for pictures in one of these.
 
     Raises:
-      ValueError: if it cannot be decoded or converted.
+      ValueError: if it cannot be decoded or converted, or would unpack to far more than it holds.
     """
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(io.BytesIO(content)) as opened:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
+            check_unpacked("it", 4 * opened.width * opened.height, len(content))
             opened.load()
             picture = ImageOps.exif_transpose(opened)
     except Exception as error:  # of many kinds, SyntaxError among them

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from collections.abc import Iterable
 
 from scorekit.data._quiet import quiet_tfds
 
@@ -26,15 +27,24 @@ def read_split(builder, split: str) -> list[dict]:
       ValueError: if the split is unknown or its files are damaged.
     """
     source = open_split(builder, split)
+    with quiet_tfds():
+        return read_examples(source, range(len(source)), unusable(builder))
+
+
+def read_examples(source, indices: Iterable[int], damaged: str) -> list[dict]:
+    """Several examples of a TFDS data source; ``damaged`` is the error where they cannot be read."""
     try:
-        with quiet_tfds():
-            return source.__getitems__(list(range(len(source))))
+        return source.__getitems__(list(indices))
+    except (ImportError, MemoryError):  # the files are good
+        raise
     except Exception as error:
-        raise ValueError(f"{unusable(builder)} ({error})") from error
+        raise ValueError(f"{damaged} ({error})") from error
 
 
 def open_split(builder, split: str):
     """The TFDS data source of a split of a prepared set."""
+    if not isinstance(split, str):  # TFDS would open every split, or each of several
+        raise ValueError(f"split must be text, such as 'train' or 'train[:80%]', got {split!r}")
     try:
         with quiet_tfds():
             return builder.as_data_source(split)  # type: ignore[call-arg]  (hidden by a decorator)
@@ -48,6 +58,8 @@ def open_split(builder, split: str):
 
 def builder_of(name: str, data_dir: str | os.PathLike | None):
     """The TFDS builder of this name, writing array_record files."""
+    if not isinstance(name, str):
+        raise ValueError(f"name must be text, the name of a TFDS data set, got {name!r}")
     with quiet_tfds():
         import tensorflow_datasets as tfds
         from tensorflow_datasets.core.registered import DatasetNotFoundError

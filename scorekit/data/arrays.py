@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scorekit.data._quiet import quiet_tfds
-from scorekit.data._tfds import builder_of, open_split, prepare, read_split, unusable
+from scorekit.data._tfds import builder_of, open_split, prepare, read_examples, read_split, unusable
 
 __all__ = ["ImageSet", "load", "open_images"]
 
@@ -103,10 +103,7 @@ class _TfdsImages:
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """Several examples, which is several times faster than one by one."""
-        try:
-            examples = self._source.__getitems__(list(indices))
-        except Exception as error:
-            raise ValueError(f"{self._unusable} ({error})") from error
+        examples = read_examples(self._source, indices, self._unusable)
         return [{"x": example["image"], "label": np.int32(example["label"])} for example in examples]
 
 

@@ -61,6 +61,7 @@ def batch_at(arrays: Mapping[str, np.ndarray], *, seed: int, step: int, batch_si
     """
     check_count(0, seed=seed, step=step)
     check_count(batch_size=batch_size)
+    check(lambda n: n < 2**62 // batch_size, f"below 2⁶² / batch_size = {2**62 // batch_size}", step=step)
     seed, step, batch_size = int(seed), int(step), int(batch_size)
     if any(np.ndim(array) < 1 for array in arrays.values()):
         raise ValueError(f"arrays must have a leading axis, got shapes {[np.shape(a) for a in arrays.values()]}")

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_count
+from scorekit.files import read_arrays, read_file
 from scorekit.typing import PyTree
 
 __all__ = ["CaptionEncoder", "EncodedCaptions", "encode_captions", "load_caption_encoder"]
@@ -107,7 +108,7 @@ def load_caption_encoder(path: str | os.PathLike[str] | None = None) -> CaptionE
     folder = bert.package_folder() if path is None else Path(path).expanduser()
     loaded = bert.load(folder)
     try:
-        content = (folder / "tokenizer.json").read_bytes()
+        content = read_file(folder / "tokenizer.json")
         tokeniser = Tokenizer.from_buffer(content)
     except Exception as error:  # a bare Exception for a file that is not of a tokeniser
         raise ValueError(f"path must be a folder with a usable tokenizer.json, got {folder}: {error}") from error
@@ -181,9 +182,9 @@ def _check(captions: Sequence[str], length: int, dtype: str) -> None:
 
 def _read(file: Path) -> EncodedCaptions:
     try:
-        with np.load(file) as kept:
-            return EncodedCaptions(**{name: kept[name] for name in EncodedCaptions._fields})
-    except Exception as error:  # of many kinds
+        kept = read_arrays(file)
+        return EncodedCaptions(**{name: kept[name] for name in EncodedCaptions._fields})
+    except (ValueError, KeyError, OSError) as error:
         raise ValueError(f"folder: {file} is damaged; delete it to have it made again ({error})") from error
 
 

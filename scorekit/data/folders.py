@@ -1,15 +1,17 @@
 """A folder of pictures as a source of examples."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from scorekit.data._pictures import SUFFIXES, PictureSource, Record
+from scorekit.data._pictures import MOST_PICTURE, MOST_TEXT, SUFFIXES, PictureSource, Record
+from scorekit.files import parse_json, read_file, resolved
 
 __all__ = ["folder"]
 
 _CAPTIONS = ("captions.jsonl", "metadata.jsonl")
+_MOST_CAPTIONS = 2**30
+"""Bytes of the file of all captions."""
 
 
 def folder(path: str | os.PathLike, *, size: int | None = None, mode: str | None = None) -> "_Folder":
@@ -18,7 +20,7 @@ def folder(path: str | os.PathLike, *, size: int | None = None, mode: str | None
     Their class is the subfolder they are in (at any depth below it), numbered in the order of their names; without
     subfolders there is one class. Captions are the text of ``name.txt`` beside ``name.jpg``, or lines
     ``{"file_name": "cats/1.jpg", "text": "a cat"}`` of ``captions.jsonl`` or ``metadata.jsonl`` in the folder. Names
-    that begin with a dot are left out. The order is that of the paths.
+    that begin with a dot are left out. The order is that of the paths. Links may not lead out of the folder.
 
     Args:
       path: of the folder, with files of the kinds bmp, gif, jpeg, jpg, png, ppm, tif, tiff, webp.
@@ -82,8 +84,9 @@ class _Folder(PictureSource):
         path, caption = self._root / name, self._captions.get(name)
         try:
             if name in self._texts:
-                caption = path.with_suffix(".txt").read_text("utf-8").strip()
-            content = path.read_bytes()
+                text = read_file(path.with_suffix(".txt"), within=self._root, limit=MOST_TEXT)
+                caption = text.decode().strip()
+            content = read_file(path, within=self._root, limit=MOST_PICTURE)
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} cannot be read: {error}") from error
         return Record(str(path), content, self._class.get(name.split("/")[0], 0), caption)
@@ -97,6 +100,7 @@ def _files(root: Path) -> Iterator[str]:
         if not entry.is_dir():
             yield entry.name
             continue
+        resolved(entry.path, within=root)
         for where, folders, files in os.walk(entry.path):
             folders[:] = [name for name in folders if not name.startswith(".")]
             inside = Path(where).relative_to(root).as_posix()
@@ -104,19 +108,23 @@ def _files(root: Path) -> Iterator[str]:
 
 
 def _read_captions(root: Path) -> dict[str, str]:
-    path = next((root / name for name in _CAPTIONS if (root / name).is_file()), None)
+    path = next((root / name for name in _CAPTIONS if (root / name).exists()), None)
     if path is None:
         return {}
     found, number = {}, 0
     try:
-        for line in path.read_text("utf-8").splitlines():
+        content = read_file(path, within=root, limit=_MOST_CAPTIONS)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    try:
+        for line in content.decode().splitlines():
             number += 1
             if line.strip():
-                record = json.loads(line)
+                record = parse_json(line, path)
                 name, text = record["file_name"], record["text"]
                 if not (isinstance(name, str) and isinstance(text, str)):
                     raise TypeError
                 found[name] = text
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{path}, line {number}, must hold {{"file_name": "1.jpg", "text": "a caption"}}') from error
     return found

@@ -7,7 +7,9 @@ pitch and is left out. What was left out or changed is said in a sentence each.
 
 import collections
 import importlib
+import io
 import os
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -17,6 +19,7 @@ import numpy as np
 from scorekit.checks import check, check_count, check_positive
 from scorekit.data._midi_keys import Keyboard
 from scorekit.data.phrases import FRAME_RATE, Note, piano_roll
+from scorekit.files import read_file
 
 __all__ = ["Score", "notes_of_roll", "read_midi", "read_score", "write_midi", "write_score"]
 
@@ -26,6 +29,10 @@ _TICKS = _TICKS_PER_BEAT * 1_000_000 / _TEMPO
 """To a second, of files that are written."""
 _LARGEST_RATE = 1000.0
 """Of rolls that are written: a frame is then longer than a tick."""
+_MOST_BYTES, _MOST_HOURS, _MOST_FRAMES = 2**22, 4, 2**23
+"""Of a file that is read, of its music, and of a roll, which then has 1 GiB."""
+_LONG_NUMBER = re.compile(rb"[\x80-\xff]{10000}")
+"""A time or length has four bytes by the standard, each but the last from 128 on; texts may have some in a row."""
 _DRUMS = 9
 _CHANNELS = [channel for channel in range(16) if channel != _DRUMS]
 
@@ -58,7 +65,7 @@ def read_score(
     same channel ends the note before. Notes of no length remain.
 
     Args:
-      path: of the file, of type 0 or 1.
+      path: of the file, of type 0 or 1, at most 4 MiB and 4 hours.
       lowest: lowest MIDI pitch that is allowed.
       highest: highest MIDI pitch that is allowed.
       out_of_range: notes outside are an ``"error"``, or are moved by the fewest octaves (``"octave"``), with a remark.
@@ -67,8 +74,8 @@ def read_score(
       The notes in seconds.
 
     Raises:
-      ValueError: if the file cannot be read as MIDI, a pitch is out of range or cannot be moved into it, or the range
-        or ``out_of_range`` is not allowed.
+      ValueError: if the file cannot be read as MIDI or is longer, a pitch is out of range or cannot be moved into it,
+        or the range or ``out_of_range`` is not allowed.
       ImportError: without mido; it says what to install.
 
     >>> import tempfile
@@ -188,8 +195,8 @@ def read_midi(
     """Reads a MIDI file as a piano roll of all its instruments; remarks of :func:`read_score` become warnings.
 
     Args:
-      path: of the file, of type 0 or 1.
-      rate: frames to a second.
+      path: of the file, of type 0 or 1, at most 4 MiB and 4 hours.
+      rate: frames to a second; the roll has at most 2²³.
       lowest: lowest MIDI pitch that is allowed.
       highest: highest MIDI pitch that is allowed.
       out_of_range: ``"error"`` or ``"octave"``, as of :func:`read_score`.
@@ -199,7 +206,8 @@ def read_midi(
       later one's.
 
     Raises:
-      ValueError: as :func:`read_score`, if ``rate`` is not finite and > 0, or the file has neither notes nor length.
+      ValueError: as :func:`read_score`, if ``rate`` is not finite and > 0, or gives more frames than allowed, or the
+        file has neither notes nor length.
       ImportError: without mido; it says what to install.
 
     >>> import tempfile
@@ -212,6 +220,9 @@ def read_midi(
     score = read_score(path, lowest=lowest, highest=highest, out_of_range=out_of_range)
     for remark in score.remarks:
         warnings.warn(f"{os.fspath(path)}: {remark}", stacklevel=2)
+    if score.seconds * rate > _MOST_FRAMES:
+        raise ValueError(f"rate must give at most {_MOST_FRAMES:,} frames, got {rate} for {os.fspath(path)!r}, which "
+                         f"lasts {score.seconds:g} s")  # fmt: skip
     frames = max([round(score.seconds * rate), *(round(note.start * rate) + 1 for note in score.notes)])
     if frames == 0:
         raise ValueError(f"path must have notes or a length, got none in {os.fspath(path)!r}")
@@ -259,7 +270,10 @@ def _played(path: str) -> tuple[Keyboard, float]:
     """Everything that a file plays, and its length in seconds."""
     mido = _mido()
     try:
-        song = mido.MidiFile(path)
+        content = read_file(path, limit=_MOST_BYTES)
+        if _LONG_NUMBER.search(content):
+            raise ValueError("a time or length of more than 10,000 bytes")
+        song = mido.MidiFile(file=io.BytesIO(content))
         if song.ticks_per_beat <= 0:
             raise ValueError("its times are not in ticks of a beat but SMPTE frames")
         messages = song.merged_track
@@ -267,9 +281,12 @@ def _played(path: str) -> tuple[Keyboard, float]:
         reason = str(error) or "it ends too early"
         raise ValueError(f"path must be a MIDI file of type 0 or 1, got {path!r}: {reason}") from error
     keyboard, tempo, elapsed, now = Keyboard(_DRUMS), _TEMPO, 0, 0.0
+    second = song.ticks_per_beat * 1_000_000
     for message in messages:
         elapsed += message.time * tempo
-        now = elapsed / (song.ticks_per_beat * 1_000_000)
+        if elapsed > _MOST_HOURS * 3600 * second:
+            raise ValueError(f"path must be a MIDI file of at most {_MOST_HOURS} hours, got {path!r}")
+        now = elapsed / second
         if message.type == "set_tempo":
             tempo = message.tempo
         else:

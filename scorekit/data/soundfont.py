@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from scorekit.files import read_file
+
 __all__ = ["SoundFont", "Zone", "default_path", "read_soundfont"]
 
 _GENERATORS = {
@@ -75,6 +77,8 @@ _DEFAULTS = {
 }
 _NOT_ADDED = {"key_range", "velocity_range", "instrument", "sample", "loop_mode", "root_key", "key", "velocity"}
 
+_MOST_BYTES, _MOST_ZONES = 2**32, 2**17
+"""Of a file, whose sizes have 32 bits, and of all its presets."""
 _NAMED = [("name", "S20")]
 _BAG = np.dtype([("generator", "<u2"), ("modulator", "<u2")])
 _GENERATOR = np.dtype([("kind", "<u2"), ("amount", "<i2")])
@@ -93,6 +97,8 @@ _RECORDS = {
         ]
     ),
 }
+_FIRSTS = {b"phdr": "bag", b"inst": "bag", b"pbag": "generator", b"ibag": "generator"}
+"""The field of each table with the first row of another that belongs to a record; the next record ends it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -188,7 +194,8 @@ def read_soundfont(path: str | None = None) -> SoundFont:
       The font.
 
     Raises:
-      ValueError: if the file cannot be read, or is not a SoundFont 2 of uncompressed 16-bit samples.
+      ValueError: if the file cannot be read, is not a SoundFont 2 of uncompressed 16-bit samples, or has more than
+        2¹⁷ zones.
 
     >>> font = read_soundfont()
     >>> font.names[0, 0], len(font.zones(0, 60, 100))
@@ -196,8 +203,7 @@ def read_soundfont(path: str | None = None) -> SoundFont:
     """
     path = default_path() if path is None else path
     try:
-        with open(path, "rb") as file:
-            return _parse(file.read())
+        return _parse(read_file(path, limit=_MOST_BYTES))
     except (OSError, struct.error, KeyError, IndexError, ValueError) as error:
         raise ValueError(f"path must be a SoundFont 2 file of 16-bit samples, got {path!r}: {error!r}") from error
 
@@ -213,17 +219,23 @@ def _parse(raw: bytes) -> SoundFont:
         name: np.frombuffer(raw, dtype, chunks[name][1] // dtype.itemsize, chunks[name][0])
         for name, dtype in _RECORDS.items()
     }
+    for name, field in _FIRSTS.items():
+        if np.any(np.diff(tables[name][field].astype(int)) < 0):
+            raise ValueError(f"the zones of {name.decode()} are out of order")
     start, size = chunks[b"smpl"]
     recorded = np.frombuffer(raw, "<i2", size // 2, start).astype(np.float32) / 32768.0
     instruments = [list(_bags(tables, b"inst", b"ibag", b"igen", i)) for i in range(len(tables[b"inst"]) - 1)]
-    presets, names = {}, {}
+    presets, names, left = {}, {}, _MOST_ZONES
     for i, header in enumerate(tables[b"phdr"][:-1]):
         slot = int(header["bank"]), int(header["program"])
         names.setdefault(slot, header["name"].split(b"\0")[0].decode("latin-1").strip())
+        outers = [outer for outer in _bags(tables, b"phdr", b"pbag", b"pgen", i) if "instrument" in outer]
+        left -= sum(len(instruments[outer["instrument"]]) for outer in outers)
+        if left < 0:
+            raise ValueError(f"it has more than {_MOST_ZONES:,} zones")
         zones = (
             _zone(tables[b"shdr"][inner["sample"]], recorded, inner, outer)
-            for outer in _bags(tables, b"phdr", b"pbag", b"pgen", i)
-            if "instrument" in outer
+            for outer in outers
             for inner in instruments[outer["instrument"]]
             if "sample" in inner
         )

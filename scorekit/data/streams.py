@@ -61,7 +61,7 @@ def stream(
       source: N examples with random access, below 2³².
       seed: non-negative; determines the order of every epoch.
       batch_size: over all processes; a multiple of ``process_count``.
-      start: global examples that were consumed before; :attr:`Stream.position` of the run that is continued.
+      start: global examples that were consumed before, below 2⁶²; :attr:`Stream.position` of the run that is continued.
       process_index: of this process.
       process_count: number of processes.
       transform: from an example to an example, in the threads that read. It must be a pure function.
@@ -95,6 +95,7 @@ def stream(
         raise ValueError(f"source must have __len__ and __getitem__, got {source!r}")
     if transform is not None and not callable(transform):
         raise ValueError(f"transform must be a function of an example or None, got {transform!r}")
+    check(lambda n: n < 2**62, "below 2⁶²", start=start)
     check(lambda n: (n > 0) & (n < 2**32), "a source of 1 to 2³² - 1 examples", source=len(source))
     reader = _Reader(source, transform, on_error == "skip")
     return Stream(reader, int(seed), int(batch_size), int(start), range(int(batch_size))[rows], int(workers))

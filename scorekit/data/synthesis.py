@@ -19,6 +19,8 @@ __all__ = ["render_note"]
 
 _FULL_DECAY_DB = 100.0
 """Attenuation at the end of the decay or release time of a volume envelope."""
+_MOST_OCTAVES = 12
+"""Between the rate of a recording at a pitch and that of a sound: more would take much memory for a short sound."""
 _BLOCK_SECONDS = 0.008
 """Length of the blocks within which the filter is constant."""
 
@@ -50,7 +52,7 @@ def render_note(
       float32 ``(round(seconds * sample_rate),)``; silent if the instrument has no zone for this key.
 
     Raises:
-      ValueError: if an argument is out of range.
+      ValueError: if an argument is out of range, or a recording more than 12 octaves from ``sample_rate``.
 
     >>> from scorekit.data.soundfont import read_soundfont
     >>> a = render_note(read_soundfont(), 0, 69, 100, sample_rate=8000, held=0.5, seconds=1.0)
@@ -76,6 +78,10 @@ def _render_zone(zone: Zone, pitch: int, length: int, sample_rate: float, held: 
     p = zone.parameters
     key = p["key"] if p["key"] >= 0 else pitch
     semitones = (key - zone.root) * p["scale_tuning"] / 100.0 + p["coarse_tune"] + p["fine_tune"] / 100.0
+    octaves = semitones / 12.0 + math.log2(max(zone.rate, 1e-9) / sample_rate)
+    if abs(octaves) > _MOST_OCTAVES:
+        raise ValueError(f"font must have recordings within {_MOST_OCTAVES} octaves of sample_rate={sample_rate:g} Hz, "
+                         f"got one of {zone.rate:g} Hz, moved by {semitones:g} semitones")  # fmt: skip
     rate = zone.rate * 2.0 ** (semitones / 12.0)
     x = soxr.resample(_unrolled(zone, math.ceil(length * rate / sample_rate) + 1), rate, sample_rate)
     x = np.pad(x[:length], (0, max(length - len(x), 0)))

@@ -10,14 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from scorekit.data._pictures import SUFFIXES, PictureSource, Record
+from scorekit.data._pictures import MOST_PICTURE, MOST_TEXT, SUFFIXES, PictureSource, Record
+from scorekit.files import parse_json, read_file, regular_file
 from scorekit.io import write_atomic
 
 __all__ = ["tar"]
 
-_VERSION = 1
+_VERSION = 2
 _BLOCK = 512
-_NO_CLASS = -2
+_NO_CLASS, _MOST_CLASSES = -2, 2**20
+_MOST_INDEX = 4
+"""Bytes of an index for each byte of its tar file, in which names are shorter than in JSON."""
+_LIMITS = {"picture": MOST_PICTURE, "txt": MOST_TEXT, "json": MOST_TEXT, "cls": MOST_TEXT}
+"""The parts of an example that are read, and the bytes of each."""
 
 
 def tar(
@@ -31,10 +36,11 @@ def tar(
 
     Files of one key, the path up to the first dot of the file's name, are one example: a picture ``0001.jpg`` (or png,
     webp, ...), its class ``0001.cls`` (an integer), its caption ``0001.txt``, and ``0001.json``, an object of which
-    ``"label"`` is a class and ``"caption"`` or ``"text"`` a caption; the former two take precedence.
+    ``"label"`` is a class and ``"caption"`` or ``"text"`` a caption; the former two take precedence. Classes are below
+    2²⁰. A hard link stands for an earlier file; a symbolic link is an error (``tar --dereference`` stores its target).
 
     The offsets in a tar file are found once and written as ``name.tar.index.json`` beside it, where that is possible;
-    they are found anew if its size or time of modification has changed.
+    they are found anew if its size or time of modification has changed, or they do not fit it.
 
     Args:
       paths: one uncompressed tar file or several, read in the order given.
@@ -48,8 +54,9 @@ def tar(
       ``"caption"`` if there are captions.
 
     Raises:
-      ValueError: if a file is no tar file, compressed or truncated, or there are no pictures; ``source[i]`` for an
-        example that is damaged, of another size or mode, or without a class or caption where others have one.
+      ValueError: if a file is no tar file, compressed or truncated, has symbolic links or holes, or there are no
+        pictures; ``source[i]`` for an example that is damaged, of another size or mode, or without a class or caption
+        where others have one.
 
     >>> import io, tempfile
     >>> from PIL import Image
@@ -81,8 +88,8 @@ class _Tar(PictureSource):
         if not self._keys:
             raise ValueError(f"paths must be tar files with pictures ({', '.join(SUFFIXES)}), {paths[0]} has none")
         self._shard = np.repeat(np.arange(len(paths)), [len(index["keys"]) for index in found])
-        self._spans = np.concatenate([np.asarray(index["spans"], np.int64).reshape(-1, 3, 2) for index in found])
-        self._labels = np.concatenate([np.asarray(index["labels"], np.int64) for index in found])
+        self._spans = np.concatenate([index["spans"] for index in found])
+        self._labels = np.concatenate([index["labels"] for index in found])
         captioned = any(index["captioned"] for index in found)
         super().__init__(paths[0].stem, max(1, 1 + int(self._labels.max())), (), captioned, size, mode)
 
@@ -93,11 +100,11 @@ class _Tar(PictureSource):
         path = self._paths[self._shard[index]]
         name, label = f"{path}: {self._keys[index]}", int(self._labels[index])
         if label == _NO_CLASS:
-            raise ValueError(f"{name} must have an integer >= 0 as class in its .cls or .json")
+            raise ValueError(f"{name} must have an integer >= 0 as class in its .cls or .json, and < {_MOST_CLASSES:,}")
         try:
             with open(path, "rb") as file:
                 picture, text, fields = (_read(file, *span) for span in self._spans[index].tolist())
-            caption = text.decode() if text is not None else _caption(json.loads(fields)) if fields else None
+            caption = text.decode() if text is not None else _caption(parse_json(fields, "json")) if fields else None
         except (OSError, ValueError) as error:
             raise ValueError(f"{name} cannot be read: {error}") from error
         assert picture is not None
@@ -122,7 +129,7 @@ def _caption(fields: Any) -> str | None:
 def _index(path: Path, folder: str | os.PathLike | None) -> dict[str, Any]:
     """The offsets of one tar file, from its index if that is up to date."""
     try:
-        status = path.stat()
+        status = regular_file(path).stat()
     except OSError as error:
         raise ValueError(f"paths must name tar files, got {str(path)!r}: {error.strerror}") from error
     stamp = [_VERSION, status.st_size, status.st_mtime_ns]
@@ -131,10 +138,10 @@ def _index(path: Path, folder: str | os.PathLike | None) -> dict[str, Any]:
         place = hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:8]
         kept = Path(folder).expanduser() / f"{path.name}.{place}.index.json"
     try:
-        found = json.loads(kept.read_text())
+        found = parse_json(read_file(kept, within=kept.parent, limit=_MOST_INDEX * status.st_size), kept)
         if found["stamp"] == stamp:
-            return found
-    except (OSError, ValueError, KeyError, TypeError):
+            return _checked(found, status.st_size)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         pass  # none yet, or a damaged one
     found = {"stamp": stamp, **_scan(path)}
     try:
@@ -142,36 +149,70 @@ def _index(path: Path, folder: str | os.PathLike | None) -> dict[str, Any]:
     except OSError as error:
         if folder is not None:
             raise ValueError(f"index_folder must be a folder that can be written: {error}") from error
-    return found
+    return _checked(found, status.st_size)
+
+
+def _checked(index: dict[str, Any], size: int) -> dict[str, Any]:
+    """An index with its numbers as arrays; a ``ValueError`` where it cannot be of a tar file of this size."""
+    keys, captioned = index["keys"], index["captioned"]
+    labels = np.asarray(index["labels"], np.int64)
+    spans = np.asarray(index["spans"], np.int64).reshape(len(keys), 3, 2)
+    offset, length = np.moveaxis(spans, -1, 0)
+    most = np.minimum([_LIMITS[part] for part in ("picture", "txt", "json")], size - offset)
+    inside = (offset >= 0) & (length >= [0, -1, -1]) & (length <= most)
+    classes = (labels >= _NO_CLASS) & (labels < _MOST_CLASSES)
+    texts = isinstance(captioned, bool) and all(isinstance(key, str) for key in keys)
+    if not (texts and np.all(inside) and np.all(classes) and labels.shape == (len(keys),)):
+        raise ValueError("an index of another file")
+    return {"keys": keys, "labels": labels, "spans": spans, "captioned": captioned}
 
 
 def _scan(path: Path) -> dict[str, Any]:
     """The keys of the examples of a tar file, in its order, with the offset and size of the picture, text and json."""
     examples: dict[str, dict[str, tuple[int, int]]] = {}
+    stored: dict[str, tuple[int, int]] = {}
+    for member in _members(path):
+        folder, _, name = member.name.rpartition("/")
+        stem, _, kind = name.partition(".")
+        part = "picture" if f".{kind.lower()}" in SUFFIXES else kind
+        span = stored.get(member.linkname) if member.islnk() else None
+        if member.isfile() and not member.issparse():
+            span = stored[member.name] = member.offset_data, member.size
+        if not stem or member.isdir() or (span is None and part not in _LIMITS):
+            continue
+        if span is None:
+            raise ValueError(f"{path}: {member.name} must be a file, or a hard link to one before it, without holes")
+        if span[1] > (most := _LIMITS.get(part, span[1])):
+            raise ValueError(f"{path}: {member.name} must hold at most {most:,} bytes, it holds {span[1]:,}")
+        key = f"{folder}/{stem}" if folder else stem
+        if part in examples.setdefault(key, {}):
+            raise ValueError(f"{path}: {key} must be the key of one example, there are two")
+        examples[key][part] = span
+    examples = {key: parts for key, parts in examples.items() if "picture" in parts}
+    with open(path, "rb") as raw:
+        labels = [_label(raw, parts) for parts in examples.values()]
+    none = (0, -1)
+    spans = [[parts["picture"], parts.get("txt", none), parts.get("json", none)] for parts in examples.values()]
+    captioned = any("txt" in parts for parts in examples.values()) or _json_captions(path, examples)
+    return {"keys": list(examples), "spans": spans, "labels": labels, "captioned": captioned}
+
+
+def _members(path: Path) -> list[tarfile.TarInfo]:
+    found = []
     try:
         with tarfile.open(path, "r:") as file:
             for member in file:
-                folder, _, name = member.name.rpartition("/")
-                stem, _, kind = name.partition(".")
-                if member.isfile() and stem:
-                    part = "picture" if f".{kind.lower()}" in SUFFIXES else kind
-                    key = f"{folder}/{stem}" if folder else stem
-                    if part in examples.setdefault(key, {}):
-                        raise ValueError(f"{path}: {key} must be the key of one example, there are two")
-                    examples[key][part] = (member.offset_data, member.size)
+                if member.size < 0:  # tarfile would go back, and for ever
+                    raise tarfile.ReadError(f"the size of {member.name} is negative")
+                found.append(member)
             end = file.offset
         with open(path, "rb") as raw:
             raw.seek(end)
             if raw.read(_BLOCK) != bytes(_BLOCK):
                 raise tarfile.ReadError("it does not end as a tar file does")
-            examples = {key: parts for key, parts in examples.items() if "picture" in parts}
-            labels = [_label(raw, parts) for parts in examples.values()]
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except Exception as error:  # of many kinds, RecursionError and OverflowError among them
         raise ValueError(f"{path} must be a complete, uncompressed tar file: {error}") from error
-    none = (0, -1)
-    spans = [[parts["picture"], parts.get("txt", none), parts.get("json", none)] for parts in examples.values()]
-    captioned = any("txt" in parts for parts in examples.values()) or _json_captions(path, examples)
-    return {"keys": list(examples), "spans": spans, "labels": labels, "captioned": captioned}
+    return found
 
 
 def _label(file: Any, parts: dict[str, tuple[int, int]]) -> int:
@@ -180,14 +221,14 @@ def _label(file: Any, parts: dict[str, tuple[int, int]]) -> int:
     if kind not in parts:
         return -1
     try:
-        found = json.loads(_read(file, *parts[kind]) or b"")
+        found = parse_json(_read(file, *parts[kind]) or b"", kind)
     except ValueError:
         return _NO_CLASS
     if kind == "json" and isinstance(found, dict):
         found = found.get("label", -1)
         if found == -1:
             return -1
-    return found if type(found) is int and found >= 0 else _NO_CLASS
+    return found if type(found) is int and 0 <= found < _MOST_CLASSES else _NO_CLASS
 
 
 def _json_captions(path: Path, examples: dict[str, dict[str, tuple[int, int]]]) -> bool:
@@ -197,6 +238,6 @@ def _json_captions(path: Path, examples: dict[str, dict[str, tuple[int, int]]]) 
         return False
     with open(path, "rb") as file:
         try:
-            return _caption(json.loads(_read(file, *span) or b"")) is not None
+            return _caption(parse_json(_read(file, *span) or b"", "json")) is not None
         except ValueError:
             return False

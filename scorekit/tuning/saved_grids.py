@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_finite
+from scorekit.files import parse_json
 from scorekit.io import as_path, write_atomic
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.tuning.tune import Tuned
@@ -110,7 +111,7 @@ def load_grid(path: str | os.PathLike[str]) -> SavedGrid:
         return ValueError(f"path must be a file of save_grid, got {path}: {why}")
 
     try:
-        fields = json.loads(as_path(path).read_text())
+        fields = parse_json(as_path(path).read_text(), "it")
     except OSError as error:
         raise invalid("no such file" if isinstance(error, FileNotFoundError) else str(error)) from error
     except ValueError as error:

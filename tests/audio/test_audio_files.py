@@ -1,5 +1,7 @@
 """Sound files round-trip sample by sample; resampling keeps tones without aliasing or delay."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -57,3 +59,19 @@ def test_resample_keeps_tones_without_aliasing_or_delay():
 def test_files_validate_arguments(tmp_path, call, message):
     with pytest.raises(ValueError, match=message):
         call(tmp_path)
+
+
+def test_a_header_of_many_hours_is_an_error(tmp_path):
+    path = tmp_path / "a.flac"
+    write(path, np.zeros(8000), 8000)
+    content = bytearray(path.read_bytes())
+    content[21], content[22:26] = content[21] | 15, b"\xff" * 4  # the number of samples, of 36 bits
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"got '.*a\.flac': its 2.39e\+03 hours unpacks from .* to 274,877,906,940 by"):
+        read(path)
+
+
+def test_a_pipe_is_no_sound_file(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(ValueError, match=r"path must be a sound file .*a\.wav: must be a regular file, it is a pipe"):
+        read(tmp_path / "a.wav")

@@ -73,6 +73,9 @@ def test_digits_metadata_names_source_and_license(digits, folder):
         ("mnist:9.9.9", "train", r"only: 3\.0\.1"),
         ("sklearn_digits", "validation", r"split must select examples of \['test', 'train'\].*'validation'"),
         ("sklearn_digits", "train[", r"split must .*got 'train\['"),
+        ("sklearn_digits", None, r"split must be text, such as 'train' or 'train\[:80%\]', got None$"),
+        ("sklearn_digits", ["train"], r"split must be text, .* got \['train'\]$"),
+        (None, "train", r"name must be text, the name of a TFDS data set, got None$"),
         ("sklearn_digits", "train[:0]", r"split must .*got 'train\[:0\]'"),
     ],
 )

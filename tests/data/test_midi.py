@@ -1,6 +1,7 @@
 """MIDI files: times by the tempo, keys and pedals, ranges, round trips, and what is no MIDI file."""
 
 import contextlib
+import os
 import re
 import struct
 
@@ -8,6 +9,7 @@ import mido
 import numpy as np
 import pytest
 
+from scorekit.data import _midi_keys
 from scorekit.data.midi import notes_of_roll, read_midi, read_score, write_midi, write_score
 from scorekit.data.phrases import Note, piano_roll, random_phrase
 
@@ -206,3 +208,47 @@ def test_what_else_cannot_be_written(tmp_path):
         with pytest.raises(ValueError, match=message):
             call()
     assert not path.exists()
+
+
+def raw(track, ticks_per_beat=1):
+    """A file of one track of these bytes."""
+    return b"MThd" + struct.pack(">Lhhh", 6, 0, 1, ticks_per_beat) + b"MTrk" + struct.pack(">L", len(track)) + track
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (raw(b"\0\x90\x40\x40" + b"\xff\xff\xff\x7f\x80\x40\x40" + b"\0\xff\x2f\0"), "of at most 4 hours, got"),
+        (raw(b"\0\x90\x40\x40" + b"\xff" * 20_000 + b"\0"), "a time or length of more than 10,000 bytes"),
+        (raw(b"\0\x90\x40\x40" + b"\xff" * 9_000 + b"\x7f\x80\x40\x40"), "of at most 4 hours, got"),
+        (bytes(2**22 + 1), "must hold at most 4,194,304 bytes, it holds 4,194,305"),
+        (None, "must be a regular file, it is a pipe"),
+    ],
+)
+def test_small_files_of_much_music_name_the_limit(tmp_path, content, words):
+    """The first has 43 bytes and would be a roll of a terabyte."""
+    path = tmp_path / "a.mid"
+    os.mkfifo(path) if content is None else path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^path must be a MIDI file .*{words}") as found:
+        read_midi(path)
+    assert str(path) in str(found.value)
+
+
+def test_rolls_have_a_limit_of_their_own(tmp_path):
+    write_score(tmp_path / "a.mid", [Note(60, 80, 0.0, 1.0)])
+    for rate in (1e7, 1e308):
+        with pytest.raises(ValueError, match=r"rate must give at most 8,388,608 frames, got 1.* which lasts 1 s"):
+            read_midi(tmp_path / "a.mid", rate=rate)
+
+
+@pytest.mark.parametrize("events", [
+    [pedal(0, True), *(event for i in range(1000) for event in (on(i, i % 128), off(i, i % 128)))],
+    [on(i, 60) for i in range(1000)],
+    [pedal(0, True), *(on(i, i % 128) for i in range(1000)), *(off(1000, i % 128) for i in range(1000))],
+])  # fmt: skip
+def test_the_work_is_proportional_to_the_notes(tmp_path, events, monkeypatch):
+    looked_at: list[int] = []
+    is_open = lambda note: note.end != note.end
+    monkeypatch.setattr(_midi_keys._Played, "open", property(lambda note: looked_at.append(1) or is_open(note)))
+    assert len(read_score(save(tmp_path / "a.mid", events)).notes) == 1000
+    assert len(looked_at) < 5000

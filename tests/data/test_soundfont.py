@@ -1,12 +1,14 @@
 """Reading SoundFonts: a synthetic file, the font of pretty_midi, and error messages."""
 
 import importlib.util
+import os
 import struct
 
 import numpy as np
 import pytest
 
 from scorekit.data.soundfont import default_path, read_soundfont
+from scorekit.data.synthesis import render_note
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
@@ -104,3 +106,42 @@ def test_read_soundfont_reports_unreadable_files(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install pretty_midi"):
         default_path()
+
+
+def font_of(path, zones):
+    """A font whose preset names its only instrument many times, each of many zones."""
+    few = [generators((53, 0))] * zones, [generators((41, 0))] * zones
+    return write_font(path, np.arange(100), 22050, [(0, 99, 0, 99, 60, 0)], *few)
+
+
+def test_small_fonts_of_many_zones_are_an_error(tmp_path):
+    assert len(read_soundfont(font_of(tmp_path / "a.sf2", 20)).presets[0, 5]) == 400
+    path = font_of(tmp_path / "b.sf2", 3000)
+    assert os.path.getsize(path) < 60_000
+    with pytest.raises(ValueError, match=r"b\.sf2': ValueError\('it has more than 131,072 zones'\)$"):
+        read_soundfont(path)
+
+
+def test_zones_out_of_order_are_an_error(tmp_path):
+    """They would be read once for each record that begins before them."""
+    path = font_of(tmp_path / "a.sf2", 20)
+    content = (tmp_path / "a.sf2").read_bytes()
+    at = content.index(b"ibag") + 8
+    (tmp_path / "a.sf2").write_bytes(content[:at] + struct.pack("<HH", 9, 0) + content[at + 4 :])
+    with pytest.raises(ValueError, match=r"a\.sf2': ValueError\('the zones of ibag are out of order'\)$"):
+        read_soundfont(path)
+
+
+@pytest.mark.parametrize("change", [{"rate": 0}, {"rate": 2**32 - 1, "tune": 120}, {"rate": 22050, "tune": 32767}])
+def test_recordings_far_from_the_sample_rate_are_an_error(tmp_path, change):
+    tune = generators((53, 0), (51, change.get("tune", 0)))
+    header = [(0, 99, 0, 99, 60, 0)]
+    path = write_font(tmp_path / "a.sf2", np.arange(100), change["rate"], header, [tune], [generators((41, 0))])
+    with pytest.raises(ValueError, match="font must have recordings within 12 octaves of sample_rate=4000 Hz, got one"):
+        render_note(read_soundfont(path), 5, 60, 100, sample_rate=4000, held=0.1, seconds=0.2)
+
+
+def test_a_pipe_is_no_font(tmp_path):
+    os.mkfifo(tmp_path / "a.sf2")
+    with pytest.raises(ValueError, match="must be a regular file, it is a pipe"):
+        read_soundfont(str(tmp_path / "a.sf2"))

@@ -116,6 +116,16 @@ def test_json_holds_a_class_and_a_caption(tmp_path):
         ([("2.png", png()[1]), ("2.cls", b"-1"), ("2.txt", b"")], "2 must have an integer >= 0 as class"),
         ([("2.png", png()[1]), ("2.cls", b"cat"), ("2.txt", b"")], "2 must have an integer >= 0 as class"),
         ([("2.png", png()[1]), ("2.json", b"{"), ("2.txt", b"")], "2 must have an integer >= 0 as class"),
+        ([("2.png", png()[1]), ("2.json", b"[" * 10**5), ("2.txt", b"")], "2 must have an integer >= 0 as class"),
+        (
+            [("2.png", png()[1]), ("2.cls", b"%d" % 2**20), ("2.txt", b"")],
+            "as class in .* and < 1,048,576",
+        ),
+        (
+            [("2.png", png()[1]), ("2.cls", b"%d" % 2**63), ("2.txt", b"")],
+            "as class in .* and < 1,048,576",
+        ),
+        ([("2.png", png()[1]), ("2.json", b'{"label": 1e9}'), ("2.txt", b"")], "2 must have an integer >= 0 as class"),
         ([("2.png", png()[1]), ("2.txt", b"")], "2 must have a class, as others do"),
         ([("2.png", png()[1]), ("2.cls", b"1")], "2 must have a caption, as others do"),
         ([("2.png", png()[1]), ("2.cls", b"1"), ("2.txt", b"\xff")], "2 cannot be read: 'utf-8'"),
@@ -167,3 +177,118 @@ def test_a_file_that_became_shorter_is_named(shards):
     path.write_bytes(path.read_bytes()[:600])
     with pytest.raises(ValueError, match=r"0\.tar: d/0004 cannot be read: the file has become shorter"):
         source[4]
+
+
+def linked(path, name, target, kind):
+    """The tar file with a link at its end."""
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    with tarfile.open(path, "a") as file:
+        file.addfile(info)
+    return path
+
+
+def test_hard_links_are_the_files_that_they_name(tmp_path):
+    x, content = png()
+    path = write(tmp_path / "a.tar", [("a/1.png", content), ("a/1.cls", b"3")])
+    linked(path, "b/2.png", "a/1.png", tarfile.LNKTYPE)
+    source = tar(linked(path, "b/2.cls", "a/1.cls", tarfile.LNKTYPE))
+    assert [int(source[i]["label"]) for i in range(len(source))] == [3, 3]
+    np.testing.assert_array_equal(source[1]["x"], x)
+    assert len(tar(path)) == 2  # from its index
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "kind"),
+    [
+        ("2.png", "later.png", tarfile.LNKTYPE),
+        ("2.png", "1.png", tarfile.SYMTYPE),
+        ("1.cls", "/etc/passwd", tarfile.SYMTYPE),
+        ("2.png", "", tarfile.FIFOTYPE),
+        ("1.txt", "", tarfile.CHRTYPE),
+    ],
+)
+def test_what_is_no_file_in_a_tar_file_is_named(tmp_path, name, target, kind):
+    path = linked(write(tmp_path / "a.tar", [("1.png", png()[1])]), name, target, kind)
+    with pytest.raises(ValueError, match=rf"a\.tar: {name} must be a file, or a hard link to one before it"):
+        tar(path)
+
+
+def header(**fields):
+    """A header with a size or a kind that the module tarfile does not write."""
+    block = bytearray(tarfile.TarInfo(fields.get("name", "2.png")).tobuf(tarfile.USTAR_FORMAT))
+    block[124:136], block[156:157] = fields["size"], fields.get("kind", b"0")
+    block[148:156] = b"%06o\0 " % (256 + sum(block[:148]) + sum(block[156:]))
+    return bytes(block)
+
+
+@pytest.mark.parametrize("fields", [
+    {"size": b"\xff" * 8 + (-512 & 0xFFFFFFFF).to_bytes(4, "big"), "name": ".2.png"},
+    {"size": b"\x80" + (2**62).to_bytes(11, "big"), "kind": b"L"},
+    {"size": b"\xff" * 12, "kind": b"x"},
+    {"size": b"00000000000\0", "kind": b"S"},
+])  # fmt: skip
+def test_headers_of_no_sense_are_an_error(tmp_path, fields):
+    """The first would be read for ever."""
+    good = write(tmp_path / "a.tar", [("1.png", png()[1])]).read_bytes()
+    content = good[: good.index(bytes(1024)) // 512 * 512 + 512]
+    (tmp_path / "a.tar").write_bytes(content + header(**fields) + bytes(1024))
+    with pytest.raises(ValueError, match=r"a\.tar(:| must be a complete, uncompressed tar file)"):
+        tar(tmp_path / "a.tar")
+
+
+def test_large_parts_of_examples_are_named(tmp_path):
+    path = write(tmp_path / "a.tar", [("1.png", png()[1]), ("1.txt", bytes(2**24 + 1))])
+    with pytest.raises(ValueError, match=r"a\.tar: 1\.txt must hold at most 16,777,216 bytes, it holds 16,777,217"):
+        tar(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: index["labels"].__setitem__(0, 2**63),
+        lambda index: index["labels"].__setitem__(0, 2**20),
+        lambda index: index["labels"].pop(),
+        lambda index: index["keys"].__setitem__(0, 3),
+        lambda index: index["keys"].pop(),
+        lambda index: index["spans"].__setitem__(0, [[0, 2**40], [0, -1], [0, -1]]),
+        lambda index: index["spans"].__setitem__(0, [[-1, 5], [0, -1], [0, -1]]),
+        lambda index: index["spans"].__setitem__(0, [[0, -1], [0, -1], [0, -1]]),
+        lambda index: index["spans"].__setitem__(0, [[float("inf"), 5], [0, -1], [0, -1]]),
+        lambda index: index["spans"].__setitem__(0, "a"),
+        lambda index: index.__setitem__("captioned", "no"),
+        lambda index: index.pop("spans"),
+        lambda index: index.__setitem__("more", [0] * 10**5),
+    ],
+)
+def test_an_index_that_cannot_be_of_the_file_is_made_anew(shards, change):
+    (path, _), images = shards
+    tar(path)
+    kept = path.with_name("0.tar.index.json")
+    good = kept.read_text()
+    index = json.loads(good)
+    change(index)
+    kept.write_text(json.dumps(index))
+    np.testing.assert_array_equal(tar(path)[0]["x"], images[0])
+    assert kept.read_text() == good
+
+
+def test_an_index_that_is_no_file_or_deep_is_made_anew(shards, tmp_path):
+    (path, _), images = shards
+    kept = path.with_name("0.tar.index.json")
+    places = tmp_path / "elsewhere.json"
+    places.write_text("{}")
+    for make in (lambda: os.mkfifo(kept), lambda: kept.symlink_to("/dev/zero"), lambda: kept.symlink_to(places),
+                 lambda: kept.write_text("[" * 10**5)):  # fmt: skip
+        kept.unlink(missing_ok=True)
+        make()
+        np.testing.assert_array_equal(tar(path)[0]["x"], images[0])
+        assert kept.is_file()
+        assert not kept.is_symlink()
+    assert places.read_text() == "{}"
+
+
+def test_a_tar_file_must_be_a_regular_file(tmp_path):
+    os.mkfifo(tmp_path / "a.tar")
+    with pytest.raises(ValueError, match=r"a\.tar: must be a regular file, it is a pipe"):
+        tar(tmp_path / "a.tar")

@@ -93,12 +93,14 @@ class Time(Argument):
 
 @dataclasses.dataclass(frozen=True)
 class Count(Argument):
-    """An integer of at least ``least``."""
+    """An integer of at least ``least``, and at most ``most`` if there is such a bound."""
 
     least: int = 1
+    most: int | None = None
 
     def hostile(self):
-        return {"below": self.least - 1, "negative": min(-1, self.least - 1), "fraction": 2.5, "text": "3"}
+        above = {} if self.most is None else {"above": self.most + 1, "huge": 2**70}
+        return {"below": self.least - 1, "negative": min(-1, self.least - 1), "fraction": 2.5, "text": "3", **above}
 
 
 @dataclasses.dataclass(frozen=True)

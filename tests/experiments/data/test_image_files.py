@@ -255,3 +255,22 @@ def test_what_does_not_fit_is_named(fields, message):
     with pytest.raises(ConfigError) as caught:
         load(**fields)
     assert str(caught.value).startswith(message)
+
+
+def test_links_do_not_lead_out_of_the_data(tmp_path, pictures):
+    """Neither folders of the splits nor tar files that are found in a folder; a path that is typed may be a link."""
+    linked = tmp_path / "linked"
+    linked.symlink_to(pictures)
+    assert load(name="folder", path=linked).num_classes == 2
+    root = tmp_path / "data"
+    root.mkdir()
+    for split in ("train", "test"):
+        (root / split).symlink_to(pictures)
+    with pytest.raises(ConfigError, match=r"^config.data.path=.*data: .*train: must be in .*data, it is .*pictures$"):
+        load(name="folder", path=root)
+    (tmp_path / "tars").mkdir()
+    (tmp_path / "tars" / "a.tar").symlink_to("/dev/zero")
+    with pytest.raises(ConfigError, match=r"^config.data.path=.*: .*a\.tar: must be in .*tars, it is /dev/zero$"):
+        load(name="tar", path=tmp_path / "tars")
+    with pytest.raises(ConfigError, match=r"^config.data.path=.*: .*a\.tar: must be a regular file, it is a device$"):
+        load(name="tar", path=tmp_path / "tars" / "a.tar")

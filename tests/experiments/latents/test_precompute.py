@@ -1,6 +1,7 @@
 """``experiments.latents.precompute``, and the latents that training reads from its folder."""
 
 import json
+import os
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from programs import run
 
 from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke
+from experiments.models import precomputed
 from experiments.models.latents import load_data
 from experiments.models.precomputed import open_autoencoder
 
@@ -89,3 +91,35 @@ def test_weights_need_a_network_and_a_scale(tmp_path):
     (weights / "config.json").write_text('{"act_fn": "relu"}')
     with pytest.raises(ConfigError, match=r"--weights: config.json: act_fn must be 'silu', got 'relu'"):
         open_autoencoder(file, "--weights")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.npy", b""),
+        ("x.npy", b"\x93NUMPY\1\0\x4c\0{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000,)}".ljust(88)),
+        ("x.npy", None),
+        ("label.npy", "/dev/zero"),
+        ("precomputed.json", b"[" * 10**5),
+        ("precomputed.json", b"[]"),
+        ("precomputed.json", b'{"data": {}, "examples": 3}'),
+    ],
+)
+def test_damaged_latents_on_disk_are_named(tmp_path, name, content):
+    config = config_of(tmp_path, tmp_path)
+    about = {"weights": "none", "options": {}, "examples": 3, "data": {f: config.data[f] for f in precomputed._FIELDS}}
+    (tmp_path / "precomputed.json").write_text(json.dumps(about))
+    np.save(tmp_path / "x.npy", np.zeros((3, 2, 2, 4), np.float32))
+    np.save(tmp_path / "label.npy", np.zeros(3, np.int32))
+    with pytest.raises(ConfigError, match=r"^given: its autoencoder is no longer in none"):
+        precomputed.read(tmp_path, config, "given", 3)
+    path = tmp_path / name
+    path.unlink()
+    if content is None:
+        os.mkfifo(path)
+    elif isinstance(content, str):
+        path.symlink_to(content)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"^given: is damaged: .*; run experiments.latents.precompute again$"):
+        precomputed.read(tmp_path, config, "given", 3)

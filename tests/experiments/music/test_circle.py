@@ -28,6 +28,9 @@ def test_files_of_midi_in_folders_and_alone(tmp_path):
         (tmp_path / name).write_text("")
     found = songs.midi_files([str(tmp_path), str(tmp_path / "d.txt")])
     assert [path.name for path in found] == ["a.MID", "b.mid", "c.midi", "d.txt"]
+    (tmp_path / "e.mid").symlink_to("/dev/zero")
+    with pytest.raises(ConfigError, match=r"--midi=.*: .*e\.mid: must be in .*, it is /dev/zero$"):
+        songs.midi_files([str(tmp_path)])
     (tmp_path / "none").mkdir()
     with pytest.raises(ConfigError, match=r"--midi=.*none: must be MIDI files or folders with some, there is no"):
         songs.midi_files([str(tmp_path / "none")])

@@ -19,6 +19,7 @@ from experiments.models.sequence_sampling import make_sampler
 from experiments.music import composing, pieces, statistics
 from experiments.reporting import pictures
 from experiments.sequences.runs import Run
+from scorekit import files
 from scorekit.data import midi
 from scorekit.data.phrases import Note, random_phrase
 
@@ -184,7 +185,7 @@ def test_errors_are_of_one_sentence(tmp_path):
         composing.check(rolls_transformer.get_config(), given_later=True)
 
 
-def test_midi_files_are_training_data(tmp_path):
+def test_midi_files_are_training_data(tmp_path, monkeypatch):
     for seed in range(3):
         midi.write_score(tmp_path / f"{seed}.mid", random_phrase(seed, 9.0), programs=40)
     config = smoke_rolls.get_config()
@@ -196,6 +197,14 @@ def test_midi_files_are_training_data(tmp_path):
     assert batch["x"].shape == (4, WINDOW, rolls.VOICES)
     assert set(batch["label"]) == {40}
     assert dataset.test["x"].shape[0] == 2  # windows of one file
+    (tmp_path / "3.mid").symlink_to("/dev/zero")
+    with pytest.raises(ConfigError, match=r"^config.data.path: .*3\.mid: must be in .*, it is /dev/zero$"):
+        data.load(config)
+    (tmp_path / "3.mid").unlink()
+    monkeypatch.setattr(files, "_FREE", 1000)
+    monkeypatch.setattr(files, "_RATIO", 1e-9)
+    with pytest.raises(ConfigError, match=r"^config.data.path: the music up to .*\.mid unpacks from .* bytes, the"):
+        data.load(config)
     config.data.path = str(tmp_path / "none")
     with pytest.raises(ConfigError, match="must have two MIDI files"):
         data.load(config)

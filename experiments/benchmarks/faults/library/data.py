@@ -32,6 +32,13 @@ def _folder(**kwargs):
         return data.folder(path, **kwargs)[0]["x"]
 
 
+def _read_picture(**kwargs):
+    with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        file.write(_picture())
+        file.flush()
+        return data.read_picture(file.name, **kwargs)
+
+
 def _tar(**kwargs):
     with tempfile.TemporaryDirectory() as path:
         content = _picture()
@@ -62,7 +69,7 @@ ROWS: dict[str, Call] = {
         _stream,
         seed=Count(0, least=0),
         batch_size=Count(4),
-        start=Count(2, least=0),
+        start=Count(2, least=0, most=2**62 - 1),
         process_index=Count(1, least=0),
         process_count=Count(2),
         workers=Count(0, least=0),
@@ -74,6 +81,7 @@ ROWS: dict[str, Call] = {
     "data.prefetch": call(_prefetch, size=Count(2)),
     "data.folder": call(_folder, size=Count(2), mode=Choice("RGB")),
     "data.tar": call(_tar, size=Count(2), mode=Choice("RGB")),
+    "data.read_picture": call(_read_picture, size=Count(2), mode=Choice("RGB")),
     "data.open_images": call(_open_images, name=Choice("sklearn_digits"), split=Choice("train[:1%]")),
     "data.random_flip": call(
         lambda **kwargs: data.random_flip(_KEY, **kwargs),
@@ -167,6 +175,10 @@ ROWS |= {
 
 EXEMPT = {
     "data.soundfont.default_path": "takes no values",
+    **{
+        f"files.{name}": "takes files; tests/test_files.py has its errors"
+        for name in ("check_unpacked", "parse_json", "read_arrays", "read_file", "regular_file", "resolved")
+    },
     "data.CaptionEncoder": "a record, which encode_captions takes",
     "data.CaptionedSet": "a result",
     "data.load_captioned": "fetches pictures for its valid call; tests/data/test_emoji.py has its errors",

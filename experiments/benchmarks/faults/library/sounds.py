@@ -112,7 +112,7 @@ ROWS: dict[str, Call] = {
         lambda x, **kwargs: data.batch_at({"x": x, "label": _CODES}, **kwargs),
         x=Data(np.ones(3, np.float32), {"integer": "any rows", "shape": "any rows", "nan": "any rows"}),
         seed=Count(0, least=0),
-        step=Count(1, least=0),
+        step=Count(1, least=0, most=2**61 - 1),
         batch_size=Count(2),
     ),
     "data.load": call(

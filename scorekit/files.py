@@ -1,0 +1,193 @@
+"""Reading files of unknown origin, within limits.
+
+Only regular files are read, after links are resolved: a pipe may block for ever, and a device may have no end. A file
+found in a folder of data must lie in it, and a file that would unpack to far more than it holds is an error.
+"""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+__all__ = ["check_unpacked", "parse_json", "read_arrays", "read_file", "regular_file", "resolved"]
+
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+_FREE, _RATIO = 2**28, 100
+_DEPTH = 100
+
+
+def resolved(path: str | os.PathLike[str], within: str | os.PathLike[str] | None = None) -> Path:
+    """The path without links, of a file or a folder that must exist.
+
+    Args:
+      path: local path.
+      within: folder that it must lie in; with None it may lie anywhere.
+
+    Returns:
+      The path.
+
+    Raises:
+      ValueError: if it is out of ``within``, by a link or by ``..``.
+      OSError: if there is nothing.
+
+    >>> resolved("/proc/..")
+    PosixPath('/')
+    >>> resolved("/proc/..", within="/proc")
+    Traceback (most recent call last):
+    ValueError: /proc/..: must be in /proc, it is /
+    """
+    found = os.path.realpath(path, strict=True)
+    if within is not None:
+        folder = os.path.realpath(within)
+        if os.path.commonpath([found, folder]) != folder:
+            raise ValueError(f"{os.fspath(path)}: must be in {os.fspath(within)}, it is {found}")
+    return Path(found)
+
+
+def regular_file(path: str | os.PathLike[str], within: str | os.PathLike[str] | None = None) -> Path:
+    """Validates that a path is one of a regular file, after links are resolved.
+
+    Args:
+      path: local path.
+      within: folder that the file must lie in, as for :func:`resolved`.
+
+    Returns:
+      The path without links.
+
+    Raises:
+      ValueError: if it is a folder, a pipe, a socket or a device, or out of ``within``.
+      OSError: if there is no such file.
+
+    >>> regular_file("/dev/zero")
+    Traceback (most recent call last):
+    ValueError: /dev/zero: must be a regular file, it is a device
+    """
+    found = resolved(path, within)
+    kind = stat.S_IFMT(found.stat().st_mode)
+    if kind != stat.S_IFREG:
+        raise ValueError(f"{os.fspath(path)}: must be a regular file, it is {_KINDS.get(kind, 'none')}")
+    return found
+
+
+def read_file(
+    path: str | os.PathLike[str], *, within: str | os.PathLike[str] | None = None, limit: int = _FREE
+) -> bytes:
+    """The content of a regular file.
+
+    Args:
+      path: local path, as for :func:`regular_file`.
+      within: folder that the file must lie in.
+      limit: largest number of bytes.
+
+    Returns:
+      All its bytes.
+
+    Raises:
+      ValueError: as :func:`regular_file`, or if the file is larger than ``limit``.
+      OSError: if it cannot be read.
+
+    >>> read_file(__file__, limit=10)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: ...files.py: must hold at most 10 bytes, it holds ...
+    """
+    with open(regular_file(path, within), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise ValueError(f"{os.fspath(path)}: must hold at most {limit:,} bytes, it holds {size:,}")
+        return file.read()
+
+
+def check_unpacked(name: str, unpacked: int, packed: int) -> None:
+    """Validates that a file does not unpack to far more than it holds: 256 MiB, or 100 times its bytes.
+
+    Args:
+      name: subject of the error message.
+      unpacked: number of bytes in memory.
+      packed: number of bytes in the file.
+
+    Raises:
+      ValueError: if ``unpacked`` is larger than both.
+
+    >>> check_unpacked("a.png", 2**40, 1000)
+    Traceback (most recent call last):
+    ValueError: a.png unpacks from 1,000 to 1,099,511,627,776 bytes, the limit is 268,435,456 or 100 times the file
+    """
+    if unpacked > max(_FREE, _RATIO * packed):
+        raise ValueError(
+            f"{name} unpacks from {packed:,} to {unpacked:,} bytes, the limit is {_FREE:,} or {_RATIO} times the file"
+        )
+
+
+def parse_json(content: str | bytes, name: str | os.PathLike[str]) -> Any:
+    """The value of a JSON text whose lists and objects are nested no deeper than 100.
+
+    Args:
+      content: text, or its bytes.
+      name: subject of the error message, such as the file.
+
+    Returns:
+      Its value.
+
+    Raises:
+      ValueError: if the text is not JSON, or is nested deeper.
+
+    >>> parse_json("[1, 2]", "a.json")
+    [1, 2]
+    >>> parse_json("[" * 200 + "]" * 200, "a.json")
+    Traceback (most recent call last):
+    ValueError: a.json must be JSON: nested deeper than 100
+    """
+    try:
+        found = json.loads(content)
+    except RecursionError:
+        raise ValueError(f"{os.fspath(name)} must be JSON: nested deeper than {_DEPTH}") from None
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(name)} must be JSON: {error}") from error
+    level = [found]
+    for _ in range(_DEPTH + 1):
+        inner = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = [each for values in inner for each in values]
+    if level:
+        raise ValueError(f"{os.fspath(name)} must be JSON: nested deeper than {_DEPTH}")
+    return found
+
+
+def read_arrays(file: str | os.PathLike[str] | BinaryIO) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file, none of objects.
+
+    Args:
+      file: local path, or an open file.
+
+    Returns:
+      The arrays by name.
+
+    Raises:
+      ValueError: if it is no such file, damaged, or :func:`check_unpacked` fails.
+      OSError: if there is no such file.
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> np.savez(file, x=np.arange(3))
+    >>> read_arrays(file)
+    {'x': array([0, 1, 2])}
+    """
+    if isinstance(file, str | os.PathLike):
+        with open(regular_file(file), "rb") as opened:
+            return read_arrays(opened)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    try:
+        with np.load(file) as found:
+            check_unpacked("it", sum(member.file_size for member in found.zip.infolist()), size)
+            return {name: np.asarray(array) for name, array in found.items()}
+    except Exception as error:  # of many kinds
+        raise ValueError(f"{getattr(file, 'name', 'file')}: must be an .npz file of arrays: {error}") from error
