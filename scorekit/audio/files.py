@@ -11,11 +11,7 @@ import numpy as np
 
 from scorekit.arguments import PositiveInt, checked
 from scorekit.audio._checks import check_rate, check_signal
-<<<<<<< HEAD
-=======
-from scorekit.checks import check_count
 from scorekit.files import check_unpacked, regular_file
->>>>>>> main
 from scorekit.typing import ArrayLike
 
 __all__ = ["Sound", "read", "resample", "write"]

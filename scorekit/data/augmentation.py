@@ -7,7 +7,7 @@ Both change the distribution that a model learns: a model of flipped images draw
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_between, check_count
+from scorekit.arguments import Fraction, NonNegativeInt, checked
 from scorekit.data._images import check_images
 from scorekit.typing import Array, ArrayLike, Key
 
@@ -16,7 +16,8 @@ __all__ = ["random_crop", "random_flip"]
 _MODES = ("constant", "edge", "reflect", "wrap")
 
 
-def random_flip(key: Key, x: ArrayLike, probability: ArrayLike = 0.5) -> Array:
+@checked
+def random_flip(key: Key, x: ArrayLike, probability: Fraction = 0.5) -> Array:
     """Flips each image from left to right with a probability: ``y[b, i, j] = x[b, i, W - 1 - j]``.
 
     Args:
@@ -36,12 +37,12 @@ def random_flip(key: Key, x: ArrayLike, probability: ArrayLike = 0.5) -> Array:
     """
     x = jnp.asarray(x)
     check_images(x)
-    check_between(0, 1, probability=probability)
     flipped = jax.random.bernoulli(key, probability, (x.shape[0], 1, 1, 1))
     return jnp.where(flipped, x[:, :, ::-1], x)
 
 
-def random_crop(key: Key, x: ArrayLike, padding: int, mode: str = "reflect") -> Array:
+@checked
+def random_crop(key: Key, x: ArrayLike, padding: NonNegativeInt, mode: str = "reflect") -> Array:
     """Pads each image on all sides and crops it to its size again at a random position.
 
     ``y[b, i, j] = padded[b, i + m, j + n]`` with m and n uniform on 0, …, 2 ``padding``: a translation by up to
@@ -50,7 +51,7 @@ def random_crop(key: Key, x: ArrayLike, padding: int, mode: str = "reflect") -> 
     Args:
       key: PRNG key.
       x: images ``(B, H, W, C)`` of any dtype.
-      padding: pixels on each side, at least 0; with ``"reflect"`` and ``"wrap"`` at most what an image can supply.
+      padding: pixels on each side; with ``"reflect"`` and ``"wrap"`` at most what an image can supply.
       mode: what is outside: ``"constant"`` (zeros), ``"edge"`` (the pixel at the edge), ``"reflect"`` (the image
         mirrored at its edge pixels) or ``"wrap"`` (the image again).
 
@@ -66,7 +67,6 @@ def random_crop(key: Key, x: ArrayLike, padding: int, mode: str = "reflect") -> 
     """
     x = jnp.asarray(x)
     check_images(x)
-    check_count(0, padding=padding)
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
     most = min(x.shape[1:3]) - (mode == "reflect")

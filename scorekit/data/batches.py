@@ -5,12 +5,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from scorekit.checks import check, check_count
+from scorekit.arguments import NonNegativeInt, PositiveInt, checked
+from scorekit.checks import check
 
 __all__ = ["batch_at", "local_rows"]
 
 
-def local_rows(batch_size: int, process_index: int = 0, process_count: int = 1) -> slice:
+@checked
+def local_rows(batch_size: PositiveInt, process_index: NonNegativeInt = 0, process_count: PositiveInt = 1) -> slice:
     """The rows of a global batch that one process reads: ``[p B / P, (p + 1) B / P)``.
 
     Args:
@@ -27,15 +29,16 @@ def local_rows(batch_size: int, process_index: int = 0, process_count: int = 1) 
     >>> local_rows(8, process_index=1, process_count=4)
     slice(2, 4, None)
     """
-    check_count(batch_size=batch_size, process_count=process_count)
-    check_count(0, process_index=process_index)
     check(lambda p: p < process_count, f"below process_count = {process_count}", process_index=process_index)
     check(lambda b: b % process_count == 0, f"a multiple of process_count = {process_count}", batch_size=batch_size)
     size = int(batch_size) // int(process_count)
     return slice(int(process_index) * size, (int(process_index) + 1) * size)
 
 
-def batch_at(arrays: Mapping[str, np.ndarray], *, seed: int, step: int, batch_size: int) -> dict[str, np.ndarray]:
+@checked
+def batch_at(
+    arrays: Mapping[str, np.ndarray], *, seed: NonNegativeInt, step: NonNegativeInt, batch_size: PositiveInt
+) -> dict[str, np.ndarray]:
     """The batch of one step.
 
     The examples form an infinite sequence of epochs, each shuffled by ``(seed, epoch)``; batch ``step`` holds elements
@@ -59,8 +62,6 @@ def batch_at(arrays: Mapping[str, np.ndarray], *, seed: int, step: int, batch_si
     >>> sorted(first.tolist()), sorted(second.tolist())
     ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])
     """
-    check_count(0, seed=seed, step=step)
-    check_count(batch_size=batch_size)
     check(lambda n: n < 2**62 // batch_size, f"below 2⁶² / batch_size = {2**62 // batch_size}", step=step)
     seed, step, batch_size = int(seed), int(step), int(batch_size)
     if any(np.ndim(array) < 1 for array in arrays.values()):

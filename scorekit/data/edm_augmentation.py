@@ -28,7 +28,8 @@ this implementation decides:
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_between, check_floating
+from scorekit.arguments import Fraction, checked
+from scorekit.checks import check_floating
 from scorekit.data._images import check_images
 from scorekit.typing import Array, ArrayLike, Key
 
@@ -39,8 +40,9 @@ EDM_LABELS = 9
 _SCALE, _TRANSLATION = 2.0**0.2, 0.125
 
 
+@checked
 def edm_augment(
-    key: Key, x: ArrayLike, probability: ArrayLike = 0.12, flip_probability: ArrayLike | None = None
+    key: Key, x: ArrayLike, probability: Fraction = 0.12, flip_probability: Fraction | None = None
 ) -> tuple[Array, Array]:
     """Random geometric transformations of images, and the labels that describe them to the network.
 
@@ -50,7 +52,7 @@ def edm_augment(
     Args:
       key: PRNG key.
       x: images ``(B, H, W, C)``, floating.
-      probability: of each of the six transformations, in [0, 1]; the paper has 0.12 for images of 32 by 32 and 0.15
+      probability: of each of the six transformations; the paper has 0.12 for images of 32 by 32 and 0.15
         for larger ones.
       flip_probability: of the x-flip, ``probability`` if None. The paper draws it always, 1.0.
 
@@ -71,7 +73,6 @@ def edm_augment(
     check_images(x)
     check_floating(x=x)
     flip_probability = probability if flip_probability is None else flip_probability
-    check_between(0, 1, probability=probability, flip_probability=flip_probability)
     a = _draw(key, x.shape[0], jnp.asarray(probability), jnp.asarray(flip_probability))
     return _transform(x, a), _labels(a)
 

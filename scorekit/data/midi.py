@@ -16,7 +16,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from scorekit.checks import check, check_count, check_positive
+from scorekit.arguments import NonNegativeInt, Positive, checked
+from scorekit.checks import check
 from scorekit.data._midi_keys import Keyboard
 from scorekit.data.phrases import FRAME_RATE, Note, piano_roll
 from scorekit.files import read_file
@@ -56,8 +57,13 @@ class Score(NamedTuple):
     remarks: tuple[str, ...]
 
 
+@checked
 def read_score(
-    path: str | os.PathLike, *, lowest: int = 0, highest: int = 127, out_of_range: _OutOfRange = "error"
+    path: str | os.PathLike,
+    *,
+    lowest: NonNegativeInt = 0,
+    highest: NonNegativeInt = 127,
+    out_of_range: _OutOfRange = "error",
 ) -> Score:
     """Reads the notes of a MIDI file, of all tracks and instruments.
 
@@ -85,7 +91,6 @@ def read_score(
     >>> score.notes, score.programs, score.remarks
     ((Note(pitch=72, velocity=100, start=0.0, end=0.5),), (73,), ('1 note of pitch 60 moved to 72',))
     """
-    check_count(0, lowest=lowest, highest=highest)
     if not lowest <= highest <= 127:
         raise ValueError(f"lowest and highest must satisfy 0 <= lowest <= highest <= 127, got {lowest} and {highest}")
     if out_of_range not in ("error", "octave"):
@@ -150,7 +155,8 @@ def write_score(
         raise ValueError(f"path must be a file that can be written, got {os.fspath(path)!r}: {error}") from error
 
 
-def notes_of_roll(roll: np.ndarray, rate: float = FRAME_RATE) -> list[Note]:
+@checked
+def notes_of_roll(roll: np.ndarray, rate: Positive = FRAME_RATE) -> list[Note]:
     """The notes of a piano roll: runs of one velocity; the inverse of :func:`scorekit.data.phrases.piano_roll`.
 
     Args:
@@ -172,7 +178,6 @@ def notes_of_roll(roll: np.ndarray, rate: float = FRAME_RATE) -> list[Note]:
     if roll.ndim != 2 or roll.shape[1] != 128:
         raise ValueError(f"roll must be (T, 128), got {roll.shape}")
     _check_bytes(0, roll=roll)
-    check_positive(rate=rate)
     keys = np.pad(roll.astype(np.int16), [(1, 1), (0, 0)])
     changes = keys[1:] != keys[:-1]
     starts = np.argwhere((changes & (keys[1:] > 0)).T)  # by key, then time
@@ -184,10 +189,11 @@ def notes_of_roll(roll: np.ndarray, rate: float = FRAME_RATE) -> list[Note]:
     return sorted(notes, key=lambda note: (note.start, note.pitch))
 
 
+@checked
 def read_midi(
     path: str | os.PathLike,
     *,
-    rate: float = FRAME_RATE,
+    rate: Positive = FRAME_RATE,
     lowest: int = 0,
     highest: int = 127,
     out_of_range: _OutOfRange = "error",
@@ -216,7 +222,6 @@ def read_midi(
     ...     read_midi(folder + "/a.mid", rate=4)[:, 60].tolist()
     [100, 100]
     """
-    check_positive(rate=rate)
     score = read_score(path, lowest=lowest, highest=highest, out_of_range=out_of_range)
     for remark in score.remarks:
         warnings.warn(f"{os.fspath(path)}: {remark}", stacklevel=2)
@@ -229,7 +234,8 @@ def read_midi(
     return piano_roll(score.notes, frames, rate)
 
 
-def write_midi(path: str | os.PathLike, roll: np.ndarray, *, rate: float = FRAME_RATE, program: int = 0) -> None:
+@checked
+def write_midi(path: str | os.PathLike, roll: np.ndarray, *, rate: Positive = FRAME_RATE, program: int = 0) -> None:
     """Writes a piano roll as a MIDI file that :func:`read_midi` reads back exactly, silence at the end included.
 
     Args:
@@ -250,7 +256,6 @@ def write_midi(path: str | os.PathLike, roll: np.ndarray, *, rate: float = FRAME
     ...     bool(np.all(read_midi(folder + "/a.mid") == roll))
     True
     """
-    check_positive(rate=rate)
     if rate > _LARGEST_RATE:
         raise ValueError(f"rate must be at most {_LARGEST_RATE:g}, got {rate}")
     notes = notes_of_roll(roll, rate)

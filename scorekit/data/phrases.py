@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scorekit.checks import check_count, check_positive
+from scorekit.arguments import NonNegativeInt, Positive, checked
 from scorekit.data.soundfont import SoundFont
 from scorekit.data.synthesis import render_note
 
@@ -48,7 +48,8 @@ class Note(NamedTuple):
     end: float
 
 
-def random_phrase(seed: int, seconds: float = SECONDS) -> list[Note]:
+@checked
+def random_phrase(seed: NonNegativeInt, seconds: Positive = SECONDS) -> list[Note]:
     """A phrase in a key, with chords, a bass and a melody; the same for the same seed.
 
     Args:
@@ -58,15 +59,10 @@ def random_phrase(seed: int, seconds: float = SECONDS) -> list[Note]:
     Returns:
       Notes sorted by onset, pitches from 36 to 84; notes of one pitch do not overlap.
 
-    Raises:
-      ValueError: if ``seed`` is negative or ``seconds`` not positive.
-
     >>> notes = random_phrase(0)
     >>> len(notes) > 10, random_phrase(0) == notes, random_phrase(1) == notes
     (True, True, False)
     """
-    check_count(0, seed=seed)
-    check_positive(seconds=seconds)
     rng = np.random.default_rng(seed)
     beat = 60.0 / rng.integers(70, 131)
     tonic, scale = 48 + int(rng.integers(12)), _SCALES[rng.integers(2)]
@@ -104,7 +100,8 @@ def _playable(notes: Iterable[tuple[int, int, float, float]], seconds: float) ->
     return played
 
 
-def piano_roll(notes: Sequence[Note], frames: int, frame_rate: float = FRAME_RATE) -> np.ndarray:
+@checked
+def piano_roll(notes: Sequence[Note], frames: NonNegativeInt, frame_rate: Positive = FRAME_RATE) -> np.ndarray:
     """The piano roll of notes: the active keys at the times ``frame / frame_rate``.
 
     With ``frame_rate = sample_rate / hop`` its rows are the frames of :func:`scorekit.audio.stft.stft`. A key that is
@@ -119,15 +116,10 @@ def piano_roll(notes: Sequence[Note], frames: int, frame_rate: float = FRAME_RAT
       uint8 ``(T, 128)``: velocities, 0 for inactive keys. Every note is active in at least one row, the one nearest to
       its onset.
 
-    Raises:
-      ValueError: if ``frames`` is not an integer >= 0 or ``frame_rate`` not finite and > 0.
-
     >>> roll = piano_roll([Note(60, 100, 0.0, 0.03)], 3)
     >>> roll[:, 60].tolist()
     [100, 100, 0]
     """
-    check_count(0, frames=frames)
-    check_positive(frame_rate=frame_rate)
     roll = np.zeros((frames, 128), np.uint8)
     for note in notes:
         first = round(note.start * frame_rate)
@@ -138,8 +130,9 @@ def piano_roll(notes: Sequence[Note], frames: int, frame_rate: float = FRAME_RAT
     return roll
 
 
+@checked
 def render_phrase(
-    font: SoundFont, program: int, notes: Sequence[Note], *, sample_rate: float, seconds: float = SECONDS
+    font: SoundFont, program: int, notes: Sequence[Note], *, sample_rate: Positive, seconds: Positive = SECONDS
 ) -> np.ndarray:
     """Renders a phrase; onsets are rounded to the nearest sample.
 
@@ -161,7 +154,6 @@ def render_phrase(
     >>> sound.shape, bool(np.all(sound[:396] == 0)), round(float(np.abs(sound).max()), 3)
     ((4000,), True, 0.9)
     """
-    check_positive(sample_rate=sample_rate, seconds=seconds)
     if program not in range(128):
         raise ValueError(f"program must be an integer from 0 to 127, got {program!r}")
     out = np.zeros(round(seconds * sample_rate), np.float32)

@@ -7,14 +7,15 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from scorekit.checks import check_count
+from scorekit.arguments import PositiveInt, checked
 
 __all__ = ["Prefetch", "prefetch"]
 
 _T = TypeVar("_T")
 
 
-def prefetch(iterator: Iterator[Any], place: Callable[[Any], _T], size: int = 2) -> "Prefetch[_T]":
+@checked
+def prefetch(iterator: Iterator[Any], place: Callable[[Any], _T], size: PositiveInt = 2) -> "Prefetch[_T]":
     """Applies ``place`` to the next items of an iterator in a background thread.
 
     At most ``size`` placed items wait for their use, one more is in use. An error in ``iterator`` or ``place`` is
@@ -36,7 +37,6 @@ def prefetch(iterator: Iterator[Any], place: Callable[[Any], _T], size: int = 2)
     ...     print(list(items), items.waited < 1.0)
     [10, 20, 30] True
     """
-    check_count(size=size)
     if not hasattr(iterator, "__next__"):
         raise ValueError(f"iterator must be an iterator, got {iterator!r}")
     if not callable(place):

@@ -6,9 +6,12 @@ Two scalings are in use. :func:`to_unit` maps the smallest value to -1 and the l
 ``x`` is ``to_unit(x) * (bins - 1) / bins``.
 """
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
+from scorekit.arguments import Count, checked
 from scorekit.checks import check_classes, check_count, check_not_nan
 from scorekit.typing import Array, ArrayLike, Key
 
@@ -35,7 +38,8 @@ def to_unit(x: ArrayLike, bins: int) -> Array:
     return 2.0 * _check_integers(x, bins) / (bins - 1) - 1.0
 
 
-def from_unit(x: ArrayLike, bins: int) -> Array:
+@checked
+def from_unit(x: ArrayLike, bins: Annotated[int, Count(2)]) -> Array:
     """Floats to the nearest integers, the inverse of :func:`to_unit`.
 
     Args:
@@ -51,7 +55,6 @@ def from_unit(x: ArrayLike, bins: int) -> Array:
     >>> from_unit(jnp.array([-1.3, 0.01, 1.0]), 17)
     Array([ 0,  8, 16], dtype=int32)
     """
-    check_count(2, bins=bins)
     check_not_nan(x=x)
     x = jnp.clip(jnp.nan_to_num(jnp.asarray(x, jnp.float32), posinf=1.0, neginf=-1.0), -1.0, 1.0)
     return jnp.round((x + 1.0) * (bins - 1) / 2.0).astype(jnp.int32)

@@ -13,7 +13,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from scorekit.checks import check, check_count
+from scorekit.arguments import NonNegativeInt, checked
+from scorekit.checks import check
 from scorekit.data.batches import local_rows
 
 __all__ = ["Source", "Stream", "stream"]
@@ -39,16 +40,17 @@ class Source(Protocol):
     def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
 
 
+@checked
 def stream(
     source: Source,
     *,
-    seed: int,
+    seed: NonNegativeInt,
     batch_size: int,
-    start: int = 0,
+    start: NonNegativeInt = 0,
     process_index: int = 0,
     process_count: int = 1,
     transform: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
-    workers: int = 4,
+    workers: NonNegativeInt = 4,
     on_error: Literal["raise", "skip"] = "raise",
 ) -> "Stream":
     """Batches of a source of any size, decoded ahead of use.
@@ -87,7 +89,6 @@ def stream(
     >>> bool((next(batches)["x"] == later).all())
     True
     """
-    check_count(0, seed=seed, start=start, workers=workers)
     rows = local_rows(batch_size, process_index, process_count)
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")

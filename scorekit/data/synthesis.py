@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
+from scorekit.arguments import NonNegativeInt, Positive, checked
 from scorekit.audio.stft import overlap_add
-from scorekit.checks import check_count, check_positive
 from scorekit.data.soundfont import SoundFont, Zone
 
 __all__ = ["render_note"]
@@ -25,16 +25,17 @@ _BLOCK_SECONDS = 0.008
 """Length of the blocks within which the filter is constant."""
 
 
+@checked
 def render_note(
     font: SoundFont,
     program: int,
     pitch: int,
     velocity: int,
     *,
-    sample_rate: float,
-    held: float,
-    seconds: float,
-    bank: int = 0,
+    sample_rate: Positive,
+    held: Positive,
+    seconds: Positive,
+    bank: NonNegativeInt = 0,
 ) -> np.ndarray:
     """Renders one note, from its onset; its amplitude is proportional to ``(velocity / 127)^2``.
 
@@ -64,8 +65,6 @@ def render_note(
     for name, value, least in (("program", program, 0), ("pitch", pitch, 0), ("velocity", velocity, 1)):
         if value not in range(least, 128):
             raise ValueError(f"{name} must be an integer from {least} to 127, got {value!r}")
-    check_count(0, bank=bank)
-    check_positive(sample_rate=sample_rate, held=held, seconds=seconds)
     out = np.zeros(round(seconds * sample_rate), np.float32)
     for zone in font.zones(program, pitch, velocity, bank):
         out += _render_zone(zone, pitch, len(out), sample_rate, held)

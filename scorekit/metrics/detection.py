@@ -1,12 +1,13 @@
 """Out-of-distribution detection by a score: larger scores are evidence for out-of-distribution, the positive class."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_count, check_finite, check_scalar, nan_unless_finite
+from scorekit.arguments import AboveZeroScalar, Between, PositiveInt, checked
+from scorekit.checks import check_finite, nan_unless_finite
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["Interval", "aupr", "auroc", "bootstrap_interval", "fpr_at_tpr"]
@@ -77,7 +78,8 @@ def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
     return nan_unless_finite(jnp.mean(found / (found + alarms)), in_scores, out_scores)
 
 
-def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: ArrayLike = 0.95) -> Array:
+@checked
+def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: AboveZeroScalar = 0.95) -> Array:
     """The share of out-of-distribution examples that are accepted if ``tpr`` of the others are: FPR95 by default.
 
     ``share = mean_j [out_scores[j] <= q]`` with the threshold q, the smallest score that accepts at least ``tpr`` of
@@ -101,8 +103,6 @@ def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: ArrayLike = 0.9
     networks" (https://arxiv.org/abs/1706.02690).
     """
     in_scores, out_scores = _scores(in_scores, out_scores)
-    check_scalar(tpr=tpr)
-    check(lambda p: (p > 0) & (p <= 1), "in (0, 1]", tpr=tpr)
     tpr = jnp.asarray(tpr, float)
     n = in_scores.shape[0]
     rank = jnp.ceil(tpr * n * (1.0 - 4 * jnp.finfo(float).eps)).astype(int) - 1
@@ -129,14 +129,15 @@ class Interval(NamedTuple):
     high: Array
 
 
+@checked
 def bootstrap_interval(
     key: Key,
     metric: Callable[[Array, Array], Array],
     in_scores: ArrayLike,
     out_scores: ArrayLike,
     *,
-    level: ArrayLike = 0.95,
-    resamples: int = 1000,
+    level: Annotated[ArrayLike, Between(0, 1, "both", scalar=True)] = 0.95,
+    resamples: PositiveInt = 1000,
 ) -> Interval:
     """The percentile bootstrap interval of a metric: both sets are resampled with replacement.
 
@@ -145,7 +146,7 @@ def bootstrap_interval(
       metric: such as :func:`auroc`.
       in_scores: scores of in-distribution examples ``(N,)``.
       out_scores: scores of out-of-distribution examples ``(M,)``.
-      level: confidence level, in (0, 1).
+      level: confidence level.
       resamples: number of resamples.
 
     Returns:
@@ -163,9 +164,6 @@ def bootstrap_interval(
     Source: Efron and Tibshirani 1993, ch. 13.
     """
     in_scores, out_scores = _scores(in_scores, out_scores)
-    check_scalar(level=level)
-    check(lambda a: (a > 0) & (a < 1), "in (0, 1)", level=level)
-    check_count(resamples=resamples)
 
     def once(key):
         drawn = [

@@ -6,11 +6,12 @@ and recall (:func:`scorekit.metrics.precision_recall`) "2048", the sFID "spatial
 """
 
 import itertools
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from scorekit.checks import check_count, check_finite
+from scorekit.arguments import Count, NonNegativeInt, PositiveInt, checked
+from scorekit.checks import check_finite
 from scorekit.metrics._distances import float64_rows
 from scorekit.metrics.feature_statistics import FeatureStatistics
 from scorekit.typing import ArrayLike
@@ -78,8 +79,14 @@ def fid(x: FeatureStatistics, y: FeatureStatistics) -> float:
     return float(((means[0] - means[1]) ** 2).sum() + sum(map(np.trace, covariances)) - 2.0 * overlap)
 
 
+@checked
 def kid(
-    real: ArrayLike, fake: ArrayLike, *, subsets: int = 100, subset_size: int = 1000, seed: int = 2020
+    real: ArrayLike,
+    fake: ArrayLike,
+    *,
+    subsets: PositiveInt = 100,
+    subset_size: Annotated[int, Count(2)] = 1000,
+    seed: NonNegativeInt = 2020,
 ) -> KernelDistance:
     """The kernel Inception distance: the unbiased squared maximum mean discrepancy of subsets.
 
@@ -89,7 +96,7 @@ def kid(
       real: features ``(N, D)``, N >= ``subset_size``.
       fake: features ``(M, D)``, M >= ``subset_size``.
       subsets: the number of subsets, each drawn without replacement.
-      subset_size: the number of examples in each, at least 2.
+      subset_size: the number of examples in each.
       seed: of the draws, in ``0 .. 2**32 - 1``.
 
     Returns:
@@ -104,9 +111,6 @@ def kid(
 
     Source: Bińkowski et al. 2018 (https://arxiv.org/abs/1801.01401).
     """
-    check_count(2, subset_size=subset_size)
-    check_count(subsets=subsets)
-    check_count(0, seed=seed)
     if seed >= 2**32:
         raise ValueError(f"seed must be an integer in 0 .. 2**32 - 1, got {seed}")
     real, fake = float64_rows(subset_size, real=real, fake=fake)
@@ -119,7 +123,8 @@ def kid(
     return KernelDistance(float(np.mean(found)), float(np.std(found)))
 
 
-def inception_score(logits: ArrayLike, *, splits: int = 10) -> InceptionScore:
+@checked
+def inception_score(logits: ArrayLike, *, splits: PositiveInt = 10) -> InceptionScore:
     """``exp E[KL(p(class | image) || p(class))]`` of parts of the samples, in their order.
 
     Samples that are ordered by class must be shuffled first: torch-fidelity does, with ``RandomState(2020)``.
@@ -140,7 +145,6 @@ def inception_score(logits: ArrayLike, *, splits: int = 10) -> InceptionScore:
 
     Source: Salimans et al. 2016 (https://arxiv.org/abs/1606.03498).
     """
-    check_count(splits=splits)
     (logits,) = float64_rows(splits, logits=logits)
     log_p = logits - logits.max(axis=1, keepdims=True)
     log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))

@@ -1,18 +1,23 @@
 """Standard errors of what has no formula for them, such as a distance between distributions."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count, check_finite, nan_unless_finite
+from scorekit.arguments import Count, checked
+from scorekit.checks import check_finite, nan_unless_finite
 from scorekit.typing import Array, ArrayLike, PyTree
 
 __all__ = ["jackknife_error"]
 
 
-def jackknife_error(statistic: Callable[[Array], PyTree], x: ArrayLike, groups: int = 10) -> PyTree:
+@checked
+def jackknife_error(
+    statistic: Callable[[Array], PyTree], x: ArrayLike, groups: Annotated[int, Count(2)] = 10
+) -> PyTree:
     """The standard error of a statistic, from its values without one group of examples at a time.
 
     ``sqrt((g - 1) / g sum_i (s_i - mean_j s_j)^2)`` with ``s_i`` the statistic without group i.
@@ -23,7 +28,7 @@ def jackknife_error(statistic: Callable[[Array], PyTree], x: ArrayLike, groups: 
     Args:
       statistic: a function of examples ``(M, ...)``, traced once.
       x: examples ``(N, ...)``, N >= g.
-      groups: g, at least 2.
+      groups: g.
 
     Returns:
       A tree like the result of ``statistic``.
@@ -36,7 +41,6 @@ def jackknife_error(statistic: Callable[[Array], PyTree], x: ArrayLike, groups: 
 
     Source: Miller 1974, "The jackknife - a review".
     """
-    check_count(2, groups=groups)
     x = jnp.asarray(x, float)
     if x.ndim < 1 or len(x) < groups:
         raise ValueError(f"x must be (N, ...) with N >= groups = {groups}, got {x.shape}")

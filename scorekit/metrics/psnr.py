@@ -2,19 +2,21 @@
 
 import jax.numpy as jnp
 
-from scorekit.checks import check_finite, check_positive, check_scalar, nan_unless_finite
+from scorekit.arguments import PositiveScalar, checked
+from scorekit.checks import check_finite, nan_unless_finite
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["psnr"]
 
 
-def psnr(x: ArrayLike, truth: ArrayLike, data_range: float = 2.0) -> Array:
+@checked
+def psnr(x: ArrayLike, truth: ArrayLike, data_range: PositiveScalar = 2.0) -> Array:
     """``10 log10(data_range^2 / MSE)`` in dB, averaged over examples.
 
     Args:
       x: estimates ``(B, ...)``; integers count as floats.
       truth: references of the same shape.
-      data_range: largest value minus smallest; 2 for data in [-1, 1].
+      data_range: largest value minus smallest; 2 for data.
 
     Returns:
       A scalar. Mean squared errors below ``data_range^2 / 4e12`` are raised to it: 126 dB is the largest value.
@@ -30,8 +32,6 @@ def psnr(x: ArrayLike, truth: ArrayLike, data_range: float = 2.0) -> Array:
     x, truth = (a.astype(jnp.promote_types(a.dtype, jnp.float32)) for a in (x, truth))
     if x.shape != truth.shape or x.ndim < 1 or not x.size:
         raise ValueError(f"x and truth must be (B, ...) of one shape, not empty, got {x.shape} and {truth.shape}")
-    check_scalar(data_range=data_range)
-    check_positive(data_range=data_range)
     check_finite(x=x, truth=truth)
     error = jnp.mean(jnp.square((x - truth).reshape(x.shape[0], -1)), axis=1)
     share = jnp.maximum(error / data_range**2, 0.25e-12)

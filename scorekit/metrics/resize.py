@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_count, nan_unless
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check, nan_unless
 from scorekit.metrics.inception import SIDE
 from scorekit.typing import Array, ArrayLike
 
@@ -30,7 +31,8 @@ CONVENTIONS: tuple[Convention, ...] = ("tf1", "torch", "clean")
 """The names of all ways to resize."""
 
 
-def resize(images: ArrayLike, size: int, convention: Convention) -> Array:
+@checked
+def resize(images: ArrayLike, size: PositiveInt, convention: Convention) -> Array:
     """Images of another size, by one of the conventions of published FIDs.
 
     Args:
@@ -56,7 +58,6 @@ def resize(images: ArrayLike, size: int, convention: Convention) -> Array:
     images = jnp.asarray(images)
     if convention not in CONVENTIONS:
         raise ValueError(f"convention must be one of {', '.join(CONVENTIONS)}, got {convention!r}")
-    check_count(size=size)
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"images must be (B, H, W, C) with none of them 0, got {images.shape}")
     allowed = "numbers from 0 to 255"

@@ -3,14 +3,16 @@
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count, check_finite, nan_unless_finite
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check_finite, nan_unless_finite
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["retrieval_accuracy"]
 
 
-def retrieval_accuracy(scores: ArrayLike, right: ArrayLike, k: int = 1) -> Array:
+@checked
+def retrieval_accuracy(scores: ArrayLike, right: ArrayLike, k: PositiveInt = 1) -> Array:
     """Whether one of the right entries of a gallery is among the k with the highest scores; its mean is recall at k.
 
     ``1 - C(t - r, m) / C(t, m)`` with ``m = min(max(k - a, 0), t)``, where ``a`` entries have a higher score than the
@@ -40,7 +42,6 @@ def retrieval_accuracy(scores: ArrayLike, right: ArrayLike, k: int = 1) -> Array
     Source: Xu et al. 2018, "AttnGAN: Fine-grained text to image generation with attentional generative adversarial
     networks" (https://arxiv.org/abs/1711.10485), for the retrieval of captions by generated pictures.
     """
-    check_count(k=k)
     scores, right = jnp.asarray(scores, float), jnp.asarray(right)
     if scores.ndim != 2 or not scores.size:
         raise ValueError(f"scores must be (N, G) with N >= 1 and G >= 1, got {scores.shape}")

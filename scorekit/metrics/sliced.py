@@ -4,14 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count, nan_unless_finite
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import nan_unless_finite
 from scorekit.metrics._distances import check_features
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["sliced_wasserstein"]
 
 
-def sliced_wasserstein(key: Key, x: ArrayLike, y: ArrayLike, num_projections: int = 128) -> Array:
+@checked
+def sliced_wasserstein(key: Key, x: ArrayLike, y: ArrayLike, num_projections: PositiveInt = 128) -> Array:
     """``sqrt(E_w W_2^2(w.X, w.Y))`` over random unit directions w.
 
     Each one-dimensional distance is exact for sets of any sizes: the squared difference of both quantile functions is
@@ -36,7 +38,6 @@ def sliced_wasserstein(key: Key, x: ArrayLike, y: ArrayLike, num_projections: in
 
     Source: Bonneel et al. 2015, "Sliced and Radon Wasserstein barycenters of measures".
     """
-    check_count(num_projections=num_projections)
     x, y = check_features(1, x=x, y=y)
     directions = jax.random.normal(key, (x.shape[1], num_projections), x.dtype)
     directions /= jnp.linalg.norm(directions, axis=0, keepdims=True)

@@ -17,6 +17,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from scorekit.arguments import NonNegativeInt, checked
 from scorekit.checks import check_count
 from scorekit.training._restoring import (
     BROKEN,
@@ -132,9 +133,10 @@ class Checkpoints:
         )
         self._manager = ocp.CheckpointManager(self._directory, options=options)
 
+    @checked
     def save(
         self,
-        step: int,
+        step: NonNegativeInt,
         state: PyTree,
         metrics: Mapping[str, float] | None = None,
         extra: Mapping[str, Any] | None = None,
@@ -149,12 +151,7 @@ class Checkpoints:
 
         Returns:
           False if a checkpoint of this or a later step exists; nothing is written then.
-
-        Raises:
-          ValueError: if ``step`` is not an integer >= 0 or ``extra`` not JSON.
-          OSError: if this or the previous checkpoint cannot be written, say because the disk is full.
         """
-        check_count(0, step=step)
         nested = to_nested(state)
         with _writing(self._directory):
             return self._manager.save(

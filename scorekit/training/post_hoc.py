@@ -9,13 +9,14 @@ import io
 import zipfile
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_count
+from scorekit.arguments import Between, NonNegativeInt, checked
+from scorekit.checks import check
 from scorekit.io import as_path, write_atomic
 from scorekit.training._placement import place
 from scorekit.training._trees import Nested, differences, from_nested, nested_shapes, to_nested
@@ -30,7 +31,8 @@ SnapshotDtype = Literal["float32", "bfloat16"]
 """The type in which snapshots are stored."""
 
 
-def post_hoc_weights(updates: ArrayLike, widths: ArrayLike, at: int, width: float) -> np.ndarray:
+@checked
+def post_hoc_weights(updates: ArrayLike, widths: ArrayLike, at: Annotated[int, Between(1)], width: float) -> np.ndarray:
     """The weights of snapshots in the average of another width: least squares between the densities, sum 1.
 
     Solves ``A w = b`` in float64 on the host, with the inner products of two densities, for s <= t,
@@ -39,7 +41,7 @@ def post_hoc_weights(updates: ArrayLike, widths: ArrayLike, at: int, width: floa
     Args:
       updates: ``(n,)`` number of updates at each snapshot, >= 1.
       widths: ``(n,)`` their relative widths, in (0, 12^-1/2); no two snapshots have both in common.
-      at: number of updates of the average, >= 1.
+      at: number of updates of the average.
       width: its relative width, in (0, 12^-1/2).
 
     Returns:
@@ -53,7 +55,7 @@ def post_hoc_weights(updates: ArrayLike, widths: ArrayLike, at: int, width: floa
 
     Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
-    check(lambda n: np.isfinite(n) & (n >= 1), "finite and >= 1", updates=updates, at=at)
+    check(lambda n: np.isfinite(n) & (n >= 1), "finite and >= 1", updates=updates)
     check_width(widths=widths, width=width)
     updates, widths = np.asarray(updates, np.float64), np.asarray(widths, np.float64)
     if updates.ndim != 1 or not updates.size or updates.shape != widths.shape:
@@ -138,8 +140,9 @@ def save_snapshots(directory: str | PathLike, state: TrainState, dtype: Snapshot
             snapshot.path.unlink()
 
 
+@checked
 def post_hoc_ema(
-    directory: str | PathLike, width: float, *, step: int | None = None, like: PyTree | None = None
+    directory: str | PathLike, width: float, *, step: NonNegativeInt | None = None, like: PyTree | None = None
 ) -> tuple[int, PyTree]:
     """Parameters averaged with any relative width, from the snapshots up to a step.
 
@@ -174,8 +177,6 @@ def post_hoc_ema(
     Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
     check_width(width=width)
-    if step is not None:
-        check_count(0, step=step)
     found = _snapshots_in(directory)
     steps = sorted({snapshot.step for snapshot in found})
     if not steps or (step is not None and step not in steps):

@@ -4,7 +4,8 @@ import contextlib
 from os import PathLike
 from typing import Any
 
-from scorekit.checks import check, check_count
+from scorekit.arguments import NonNegativeInt, checked
+from scorekit.checks import check
 from scorekit.training._restoring import (
     Broken,
     DoesNotFit,
@@ -22,11 +23,12 @@ from scorekit.typing import PyTree
 __all__ = ["restore_extra", "restore_params"]
 
 
+@checked
 def restore_params(
     directory: str | PathLike,
     *,
     decay: float | str | None = None,
-    step: int | None = None,
+    step: NonNegativeInt | None = None,
     like: PyTree | None = None,
 ) -> tuple[int, PyTree]:
     """Reads only the parameters, or an average of them; the directory is not modified.
@@ -58,8 +60,6 @@ def restore_params(
     """
     if decay is not None and not isinstance(decay, str):
         check(lambda d: (d >= 0) & (d < 1), "in [0, 1)", decay=decay)
-    if step is not None:
-        check_count(0, step=step)
     folder = absolute(directory)
     branch = ["params"]
     if decay is not None:
