@@ -27,7 +27,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from experiments.cli import compilation_cache, config_help, distributed, endings, interrupts
+from experiments.cli import compilation_cache, config_help, distributed, endings, interrupts, outputs
 from experiments.cli.config import (
     ConfigError,
     hint,
@@ -259,6 +259,7 @@ def run(
         try:
             return main(config)
         finally:
+            outputs.record()
             distributed.finish()
 
     try:
