@@ -15,9 +15,11 @@ accepts ``decays=abc`` for a tuple of numbers, and cannot override a saved confi
 
 import ast
 import importlib.util
+import io
 import logging as standard_logging
 import math
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -262,6 +264,8 @@ def run(
             outputs.record()
             distributed.finish()
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
     try:
         with interrupts.handled(), endings.one_line(), endings.closed_output():
             app.run(start, argv=argv, flags_parser=flags_parser)

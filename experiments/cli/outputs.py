@@ -91,6 +91,15 @@ def check_run(given: str, folder: Path) -> None:
                 raise ConfigError(f"{given}: {path} is of no run and is kept; use another folder")
 
 
+def encodable(text: str) -> str:
+    r"""The text with lone surrogates, as of file names that are not UTF-8, spelled out; JSON reads them back.
+
+    >>> print(encodable("caf\udce9"))
+    caf\udce9
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
 def same_place(a: Path, b: Path) -> bool:
     """Whether two paths are of one folder, links followed."""
     return _resolved(a) == _resolved(b)

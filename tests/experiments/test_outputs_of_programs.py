@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from programs import ROOT, run
+from programs import ROOT, run, run_process
 
 CONFIGS = "experiments/configs"
 
@@ -103,6 +103,15 @@ def test_programs_define_flags_of_results_in_one_place():
         "experiments/benchmarks/few_steps_tuning.py": "module",  # read by flags.results, with --overwrite of --out
         "experiments/distill.py": "student_dir",  # a run, which continues
     }
+
+
+@pytest.mark.slow
+def test_a_path_that_is_not_utf_8_is_printed(tmp_path):
+    out = tmp_path / "caf\udce9.md"
+    code, printed, error = run_process("analysis.config_page", f"--out={out}")
+    assert (code, error) == (0, "")
+    assert printed == f"wrote {tmp_path}/caf\\udce9.md\n"
+    assert out.exists()
 
 
 @pytest.mark.slow
