@@ -25,7 +25,7 @@ HOSTILE = [
     "y" * 100_000,
 ]
 IMAGES, X = np.zeros((2, 4, 4, 1)), np.arange(1.0, 4.0)
-NOTES = [Note(60, 0.0, 1.0, 90)]
+NOTES = [Note(60, 90, 0.0, 1.0)]
 
 DRAW = {
     "image_grid": lambda path, text: plots.image_grid(path, IMAGES, row_labels=[text, "b"], title=text),
@@ -62,7 +62,7 @@ def test_every_text_is_drawn(text, tmp_path):
 @pytest.mark.parametrize("text", ["from $1 to $2", r"\$ and a\$b", r"$x_1$"])
 def test_no_text_is_a_formula(text, tmp_path, monkeypatch):
     seen = []
-    original = Text._preprocess_math  # what is drawn, and whether as a formula
+    original = Text._preprocess_math  # type: ignore[attr-defined]  # what is drawn, and whether as a formula
     monkeypatch.setattr(Text, "_preprocess_math", lambda self, s: seen.append(original(self, s)) or seen[-1])
     plots.image_grid(tmp_path / "a.png", IMAGES, row_labels=[text, "b"], title=text)
     assert {(text, False), ("b", False)} <= set(seen)
