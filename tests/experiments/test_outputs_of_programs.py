@@ -68,7 +68,8 @@ def test_what_is_there_stays(digits, tmp_path, command):
     continues = program in ("distill", "train", "train_classifier", "latents.train", "ood.detect")
     code, _, error = run(program, *given, *[] if continues else ["--overwrite"])
     assert code == 2, error
-    (line,) = error.splitlines()
+    (line,) = re.findall(r"^error: .*", error, re.MULTILINE)
+    assert error.endswith(f"{line}\n")
     assert re.match(
         r"error: --(out|workdir|student_dir|module)=.*(kept|alone writes into it|the teacher|are no .*)", line
     )
