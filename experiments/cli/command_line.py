@@ -15,9 +15,11 @@ accepts ``decays=abc`` for a tuple of numbers, and cannot override a saved confi
 
 import ast
 import importlib.util
+import io
 import logging as standard_logging
 import math
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -27,7 +29,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from experiments.cli import compilation_cache, config_help, distributed, endings, interrupts
+from experiments.cli import compilation_cache, config_help, distributed, endings, interrupts, outputs
 from experiments.cli.config import (
     ConfigError,
     hint,
@@ -259,8 +261,11 @@ def run(
         try:
             return main(config)
         finally:
+            outputs.record()
             distributed.finish()
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
     try:
         with interrupts.handled(), endings.one_line(), endings.closed_output():
             app.run(start, argv=argv, flags_parser=flags_parser)

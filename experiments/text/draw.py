@@ -54,7 +54,7 @@ _LABELS = flags.DEFINE_list("labels", None, "Classes to draw, in turn; only with
 _NUM, _SEED = shared.count("num", 1, "Pictures of each caption or class."), shared.seed("Seed of all noise.")
 _SCALES = flags.DEFINE_list("scales", None, "Guidance scale of each stage; as they were saved by default.")
 _NOISE = flags.DEFINE_list("map_noise", None, "Noise on the smaller copy, of each stage after the first.")
-_OUT = flags.DEFINE_string("out", None, "Path of the results without ending; drawn/drawn in the last run by default.")
+_OUT = shared.out("Path of the results without ending; drawn/drawn in the last run by default.")
 shared.reinterpret_weights()
 
 

@@ -52,7 +52,7 @@ _NOISE = flags.DEFINE_list("map_noise", None, "Levels of noise on the smaller co
 _NUM = shared.count("num", 256, "Pictures of each setting.", lower_bound=8)
 _SEED = shared.seed("Seed of all noise.")
 _VGG = flags.DEFINE_string("vgg_weights", None, "Weights of VGG-16, to compare pictures by its features as well.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the results; text_evaluation in that of the last stage by default.")
+_OUT = shared.out("Folder of the results; text_evaluation in that of the last stage by default.")
 _BESIDE = flags.DEFINE_string("beside", None, "Folder of the results of another evaluation, for the table as well.")
 shared.reinterpret_weights()
 
@@ -121,8 +121,8 @@ def main(config: Config) -> None:
     compared = settings(config, len(names))
     for threshold in compared.thresholds:
         check_threshold(config, threshold, compared.scales)
-    out = shared.path(_OUT) if _OUT.value else Path(names[-1]).expanduser().absolute() / "text_evaluation"
-    shared.check_writable(out, f"--out={out}")
+    usual = Path(names[-1]).expanduser().absolute() / "text_evaluation"
+    out = shared.results_folder(_OUT, usual, kind="evaluations of pictures", continues=True)
     priors = [] if prior_config is None else [prior_config]
     saved = [digest_of(one) for one in (*configs, *priors)]
     for one in (*configs, *priors):

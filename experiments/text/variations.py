@@ -47,7 +47,7 @@ _BEFORE = flags.DEFINE_string("before", None, "A caption of the picture as it is
 _AFTER = flags.DEFINE_string("after", None, "A caption of the picture as it is to be.")
 _WEIGHTS = flags.DEFINE_list("weights", ["0", "0.25", "0.5"], "How far to move by the captions, from 0 to 1.")
 _NUM, _SEED = shared.count("num", 4, "Pictures of each embedding."), shared.seed("Seed of all noise.")
-_OUT = flags.DEFINE_string("out", None, "Path of the results without ending; in the last run by default.")
+_OUT = shared.out("Path of the results without ending; in the last run by default.")
 shared.reinterpret_weights()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.cli import interrupts
+from experiments.cli import interrupts, outputs
 from experiments.cli.endings import ProgramError
 from experiments.cli.flags import check_writable
 from experiments.training.bucket_lock import BucketLock
@@ -43,7 +43,7 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock |
       flag: that names the folder.
 
     Raises:
-      ConfigError: if nothing can be written into the folder.
+      ConfigError: if nothing can be written into the folder, or it holds files that are of no run.
       ProgramError: if another process trains there; the message names it.
     """
     folder = folder if in_bucket(folder) else folder.resolve()
@@ -53,6 +53,7 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock |
     lock, error, is_new = None, None, not folder.exists()
     if jax.process_index() == 0:
         try:
+            outputs.check_run(f"{flag}={folder}", folder)
             check_writable(folder, f"{flag}={folder}")
             lock = (BucketLock if in_bucket(folder) else Lock)(folder / NAME)
         except Exception as caught:
