@@ -66,7 +66,8 @@ def check_config(config: ConfigDict, defaults: ConfigDict, path: str = "") -> No
         if name not in defaults:
             raise ConfigError(f"config.{path}{to_text(name)}: {no_such_field(defaults, path[:-1], name)}")
     for name in defaults:
-        field, value, default = f"{path}{name}", config.get(name), defaults[name]
+        field, default = f"{path}{name}", defaults[name]
+        value: Any = config.get(name)
         if name not in config:
             raise ConfigError(f"config.{field}: this field is missing (its default is {to_text(default)})")
         if isinstance(default, ConfigDict):
