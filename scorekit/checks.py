@@ -14,7 +14,7 @@ import numpy as np
 from jax.core import Tracer
 
 from scorekit._shape_checks import check_axes, check_broadcasts, check_levels, check_like, check_per_example
-from scorekit.typing import ArrayLike, PyTree
+from scorekit.typing import ArrayLike, PyTree, Schedule
 
 __all__ = [
     "check",
@@ -31,7 +31,9 @@ __all__ = [
     "check_not_nan",
     "check_per_example",
     "check_positive",
+    "check_prediction",
     "check_scalar",
+    "check_schedule",
     "check_shape",
     "check_time",
     "nan_unless",
@@ -247,6 +249,49 @@ def check_scalar(**named: ArrayLike) -> None:
             raise ValueError(f"{name} must be a scalar, got shape {shape}")
         if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
             raise ValueError(f"{name} must be a real number, got {value!r}")
+
+
+def check_schedule(**named: Schedule) -> None:
+    """Raises a ``ValueError`` that names the first argument that is not a noise schedule.
+
+    Args:
+      named: the schedules to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument that has no ``alpha`` and ``sigma``.
+
+    >>> check_schedule(schedule=1.0)
+    Traceback (most recent call last):
+    ValueError: schedule must be a noise schedule, with alpha, sigma, log_snr and time_at, got a float
+    """
+    for name, value in named.items():
+        if not (hasattr(value, "alpha") and hasattr(value, "sigma")):
+            held = ", which holds one: its .schedule" if hasattr(value, "schedule") else ""
+            allowed = "a noise schedule, with alpha, sigma, log_snr and time_at"
+            raise ValueError(f"{name} must be {allowed}, got a {type(value).__name__}{held}")
+
+
+def check_prediction(found: Any, name: str = "denoiser") -> Any:
+    """Raises a ``ValueError`` unless a denoiser has returned a prediction: a network returns an array.
+
+    Args:
+      found: the result of the denoiser.
+      name: the name of the argument that is the denoiser.
+
+    Returns:
+      The result.
+
+    Raises:
+      ValueError: naming the denoiser, if its result has no ``x0``.
+
+    >>> check_prediction(jnp.zeros((4, 2)))
+    Traceback (most recent call last):
+    ValueError: denoiser must return a Prediction(x0, eps), got shape (4, 2); wrap a network in denoiser_from_network
+    """
+    if not hasattr(found, "x0"):
+        shapes = f"shape {jax.tree.map(jnp.shape, found)}; wrap a network in denoiser_from_network"
+        raise ValueError(f"{name} must return a Prediction(x0, eps), got {shapes}")
+    return found
 
 
 def check_shape(**named: tuple[int, ...]) -> None:

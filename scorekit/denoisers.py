@@ -14,7 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check, check_floating, check_levels, check_like, check_per_example, check_positive
+from scorekit.checks import (
+    check,
+    check_floating,
+    check_levels,
+    check_like,
+    check_per_example,
+    check_positive,
+    check_schedule,
+)
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.predictions import Score, Target, TargetName, as_target, bounded_log_snr
 from scorekit.random_fields import RandomField
@@ -66,6 +74,7 @@ def denoiser_from_network(network: Network, schedule: Schedule, target: TargetNa
     >>> denoiser(jnp.ones(2), 1.0).eps
     Array([1., 1.], dtype=float32)
     """
+    check_schedule(schedule=schedule)
     return Partial(_from_network, as_pytree(network), schedule, as_target(target))
 
 
@@ -83,6 +92,9 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
     Returns:
       ``(x_t, t) -> Prediction``.
 
+    Raises:
+      ValueError: if ``schedule`` is no noise schedule.
+
     >>> from scorekit.schedules import cosine
     >>> d = denoiser_from_score(lambda x, t: -x, cosine())  # the data are standard normal
     >>> float(d(jnp.ones(1), 0.5).x0[0].round(4)) == float(cosine().alpha(0.5).round(4))
@@ -90,6 +102,7 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
 
     Source: Efron 2011 (Tweedie's formula).
     """
+    check_schedule(schedule=schedule)
     return Partial(_from_score, as_pytree(score), schedule)
 
 
@@ -170,6 +183,7 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
     >>> d(jnp.ones((4, 1)), 1.0).x0.sum()
     Array(0., dtype=float32)
     """
+    check_schedule(schedule=schedule)
     kinds = (Gaussian, Mixture, GaussianMirage, RandomField)
     if not isinstance(density, kinds):
         raise ValueError(f"density must be one of {', '.join(kind.__name__ for kind in kinds)}, got {density!r}")

@@ -24,7 +24,15 @@ from typing import Literal, Protocol, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_floating, check_levels, check_like, check_per_example, check_positive, check_time
+from scorekit.checks import (
+    check_floating,
+    check_levels,
+    check_like,
+    check_per_example,
+    check_positive,
+    check_schedule,
+    check_time,
+)
 from scorekit.schedules import time_derivative
 from scorekit.schedules._derivatives import clip_to_interior
 from scorekit.trees import combine, pytree_dataclass, where
@@ -76,10 +84,14 @@ def bounded_log_snr(t: Array, schedule: Schedule) -> Array:
     Returns:
       The log-SNR in nats, shaped like ``t``.
 
+    Raises:
+      ValueError: if ``schedule`` is no noise schedule.
+
     >>> from scorekit.schedules import rectified_flow
     >>> bounded_log_snr(0.0, rectified_flow())
     Array(60., dtype=float32)
     """
+    check_schedule(schedule=schedule)
     return jnp.clip(schedule.log_snr(t), -_LOG_SNR_LIMIT, _LOG_SNR_LIMIT)
 
 
@@ -344,6 +356,7 @@ def convert(
     >>> convert(jnp.zeros(2), jnp.ones(2), 0.5, rectified_flow(), source="eps", target="x0")
     Array([2., 2.], dtype=float32)
     """
+    check_schedule(schedule=schedule)
     check_floating(x_t=x_t, output=output)
     check_like("x_t", x_t, output=output)
     check_time(t=t)
@@ -374,6 +387,7 @@ def with_x0(prediction: Prediction, x0: PyTree, t: ArrayLike, schedule: Schedule
     >>> with_x0(Prediction(jnp.ones(2), jnp.ones(2)), jnp.zeros(2), 0.5, rectified_flow()).eps
     Array([2., 2.], dtype=float32)
     """
+    check_schedule(schedule=schedule)
     check_floating(x0=x0)
     check_like("x0", Prediction(x0, x0), prediction=prediction)
     check_levels(x0, t=t)

@@ -49,7 +49,8 @@ def load_config(path: str) -> ConfigDict:
     if not Path(path).is_file():
         folder, suffix = Path(path).parent, Path(path).suffix
         others = [*folder.glob(f"*{suffix}"), *folder.parent.glob(f"*/*{suffix}")]
-        raise ConfigError(f"no such config file: {path}{hint(path, map(str, others))}")
+        near = hint(path, (str(other) for other in others if other.is_file()))
+        raise ConfigError(f"no such config file: {to_text(path)}{near}")
     if Path(path).suffix == ".json":
         return load_resolved(path)
     spec = importlib.util.spec_from_file_location("config_file", path)
@@ -79,7 +80,7 @@ def override(config: ConfigDict, field: str, text: str) -> None:
     >>> config.training.steps, config.training.decays
     (5, (0.999,))
     """
-    given = f"--config.{field}={text}"
+    given = f"--config.{to_text(field)}={to_text(text)}"
     *sections, last = field.split(".")
     holder: Any = config
     for depth, name in enumerate([*sections, last]):

@@ -94,9 +94,24 @@ def seed(help: str = "Seed of the noise.") -> Flag:
     return define(flags.DEFINE_integer, "seed", 0, help, lower_bound=0, upper_bound=2**31 - 1)
 
 
+MOST = 10**8
+"""Of what is counted, as of samples in a config."""
+LONGEST = 24 * 3600.0
+"""Seconds of a sound or piece."""
+
+
 def count(name: str, default: int, help: str, lower_bound: int = 1) -> Flag:
-    """An integer flag of at least ``lower_bound``."""
-    return define(flags.DEFINE_integer, name, default, help, lower_bound=lower_bound)
+    """An integer flag from ``lower_bound`` to :data:`MOST`."""
+    flag = define(flags.DEFINE_integer, name, default, help, lower_bound=lower_bound)
+    flags.register_validator(name, lambda value: value <= MOST, f"must be at most {MOST}")
+    return flag
+
+
+def seconds(default: float, help: str) -> Flag:
+    """``--seconds``: a length of at most :data:`LONGEST`."""
+    flag = define(flags.DEFINE_float, "seconds", default, help)
+    flags.register_validator("seconds", lambda value: not value > LONGEST, f"must be at most {LONGEST:g}")
+    return flag
 
 
 @contextlib.contextmanager

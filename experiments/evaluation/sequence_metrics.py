@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, require
 from experiments.cli.ranges import at_least, check_ranges, count, items, within
+from experiments.data import kind_of
 from experiments.data.dataset import in_blocks, rows_of
 from experiments.data.symbols import Symbols
 from experiments.models.devices import spread, spread_jit
@@ -44,6 +45,7 @@ RANGES = {
 def check(config: Config) -> None:
     """Validates the section ``evaluation``."""
     check_ranges(config, within("evaluation", RANGES))
+    kind_of(config).check_samples(config)
 
 
 _OF_BITS = 1

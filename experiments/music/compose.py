@@ -32,7 +32,7 @@ from experiments.sequences.runs import open_run
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of rolls.")
 _STEP, _SEED = shared.step(), shared.seed()
 _NUM = shared.count("num", 4, "Number of pieces.")
-_SECONDS = flags.DEFINE_float("seconds", 16.384, "Length of a new piece or of a continuation.")
+_SECONDS = shared.seconds(16.384, "Length of a new piece or of a continuation.")
 _CONTEXT = flags.DEFINE_float("context", 2.048, "Seconds of a window that have been drawn before.")
 _CONTINUE = flags.DEFINE_string("continue", None, "A MIDI file to continue.")
 _FILL = flags.DEFINE_string("fill", None, "A MIDI file with --bars or --span to be drawn anew.")

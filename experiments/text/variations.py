@@ -33,6 +33,7 @@ from experiments.text.stages import (
     Embedded,
     check,
     draw,
+    first_config,
     for_full_pictures,
     labels_for,
     open_stages,
@@ -49,11 +50,6 @@ _WEIGHTS = flags.DEFINE_list("weights", ["0", "0.25", "0.5"], "How far to move b
 _NUM, _SEED = shared.count("num", 4, "Pictures of each embedding."), shared.seed("Seed of all noise.")
 _OUT = shared.out("Path of the results without ending; in the last run by default.")
 shared.reinterpret_weights()
-
-
-def first_config() -> Config:
-    """The config of the decoder."""
-    return for_full_pictures(saved_stage(_STAGES.value[0]))
 
 
 def check_given(paths: list[str]) -> tuple[list[str], list[float]]:
@@ -112,4 +108,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, first_config, base.check_fields)
+    command_line.run(main, lambda: first_config(_STAGES.value), base.check_fields)

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import socket
+import stat
 import threading
 import uuid
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ import numpy as np
 from experiments.cli import interrupts, outputs
 from experiments.cli.endings import ProgramError
 from experiments.cli.flags import check_writable
-from experiments.training.bucket_lock import BucketLock
+from experiments.training.bucket_lock import BucketLock, lost
 from scorekit.io import in_bucket
 
 NAME = ".lock"
@@ -36,7 +37,8 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock |
     """A context in which this process is the only one that trains into ``folder``, which is made.
 
     With several processes the first of them holds the lock for all, and the others get None. A process that holds the
-    lock already gets the same one.
+    lock already gets the same one. An error under a lock that another process has taken over is reported as that: it
+    has moved the files that this one was writing.
 
     Args:
       folder: of a run.
@@ -76,6 +78,9 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock |
     interrupts.BEFORE_LEAVING.append(lock.release)
     try:
         yield lock
+    except Exception:
+        lock.check()
+        raise
     finally:
         interrupts.BEFORE_LEAVING.remove(lock.release)
         del _held[folder]
@@ -114,9 +119,9 @@ class Lock:
 
     def check(self) -> None:
         """Raises a ``ProgramError`` if another process has taken the lock over, say after this one was suspended."""
-        found = _read(self._path)
-        if found is not None and not self._is_mine():
-            raise _in_use(self._path, found[0])
+        if not self._is_mine():
+            found = _read(self._path)
+            raise lost(self._path) if found is None else _in_use(self._path, found[0])
 
     def release(self) -> None:
         """Removes the file; a second call does nothing."""
@@ -204,8 +209,14 @@ def _create(path: Path, record: bytes) -> int:
 
 
 def _read(path: Path) -> tuple[bytes, float] | None:
-    """The record of a lock and when it was touched; None if there is no lock."""
+    """The record of a lock and when it was touched; None if there is no lock.
+
+    Raises:
+      ProgramError: for what is not a file, such as a link: it cannot be made anew, and reading it may never end.
+    """
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise ProgramError(f"{path}: must be a file that a training has made; remove it")
         return path.read_bytes(), path.stat().st_mtime
     except FileNotFoundError:
         return None

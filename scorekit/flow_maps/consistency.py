@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.checks import check_floating, check_like, check_per_example, check_positive, check_time
+from scorekit.checks import check_floating, check_like, check_per_example, check_positive, check_schedule, check_time
 from scorekit.flow_maps._checks import checked_steps
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.process import perturb
@@ -99,6 +99,7 @@ def boundary_coefficients(
 
     Source: Song et al. 2023, eq. 5 and app. C (https://arxiv.org/abs/2303.01469).
     """
+    check_schedule(schedule=schedule)
     check_time(t=t, t_min=t_min)
     t, kind = jnp.asarray(t), as_target(target)
     one, zero = jnp.ones_like(schedule.alpha(t)), jnp.zeros_like(schedule.alpha(t))

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
+from scorekit.checks import check, check_floating, check_like, check_per_example, check_schedule, check_time
 from scorekit.flow_maps.consistency import squared_error
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.solvers._coordinates import CoordinateName, frame
@@ -47,6 +47,7 @@ def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow")
     >>> clock(rectified_flow(), 0.25)
     Array(0.25, dtype=float32)
     """
+    check_schedule(schedule=schedule)
     check_time(t=t)
     return frame(coordinate, schedule.alpha(t), schedule.sigma(t)).clock
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_between, check_finite, check_floating
+from scorekit.checks import check, check_between, check_finite, check_floating, check_schedule
 from scorekit.samplers._blocks import block_length, in_blocks
 from scorekit.samplers._dormand_prince import dormand_prince
 from scorekit.samplers._probability_flow import check_tolerances, probability_flow, raise_if_failed
@@ -126,6 +126,7 @@ def adaptive_ode(
 
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456); Dormand & Prince 1980.
     """
+    check_schedule(schedule=schedule)
     wide = jnp.result_type(jnp.float32, *jax.tree.leaves(x_init))
     _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at, coordinate)
     t_start, t_end = jnp.asarray(t_start, wide), jnp.asarray(t_end, wide)

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_between, check_finite, check_floating
+from scorekit.checks import check, check_between, check_finite, check_floating, check_prediction, check_schedule
 from scorekit.process import posterior
 from scorekit.samplers._probability_flow import check_tolerances
 from scorekit.samplers.adaptive import AdaptiveResult
@@ -122,7 +122,7 @@ def adaptive_sde(
     u_end, keys = clock(t_end), jax.random.split(key, b)
     narrow = lambda x: jax.tree.map(lambda a, like: a.astype(jnp.result_type(like)), x, x_init)
     widen = lambda x: jax.tree.map(lambda a: jnp.asarray(a, wide), x)
-    once = jax.jit(lambda x, t: denoiser(x, t).x0)
+    once = jax.jit(lambda x, t: check_prediction(denoiser(x, t)).x0)
     estimate = lambda x, t: widen(once(narrow(x), t))
 
     def live(state):
@@ -227,6 +227,7 @@ def _next(node: _Node, accept: Array, error: Array, u_end: Array) -> _Node:
 
 
 def _check(x_init, wide, schedule, t_start, t_end, rtol, atol, max_steps) -> None:
+    check_schedule(schedule=schedule)
     check_floating(x_init=x_init)
     check_finite(x_init=x_init)
     check_tolerances(wide, rtol, atol, max_steps)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_count, check_floating, check_positive
+from scorekit.checks import check_count, check_floating, check_positive, check_prediction
 from scorekit.solvers._grids import check_grid
 from scorekit.trees import batch_size, combine, event_size, expand
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
@@ -167,7 +167,7 @@ def parallel_sample(
             x = jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, sharding), x)
         slopes = sweep.past
         if linear:
-            prediction = denoiser(x, row.t)
+            prediction = check_prediction(denoiser(x, row.t))
             if past:
                 newest = jax.tree.map(_split, solver.slope(prediction, row, x), x_init)
                 slopes = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), slopes, newest)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_at_least, check_between, check_finite, check_floating
+from scorekit.checks import check_at_least, check_between, check_finite, check_floating, check_prediction
 from scorekit.predictions import bounded_log_snr
 from scorekit.samplers._gaussian_rows import gaussian_rows
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
@@ -132,7 +132,7 @@ def twisted_sample(
         return jnp.asarray(as_time(power) * as_time(value), float)
 
     def guess_and_prediction(x, t):
-        prediction = denoiser(x, t)
+        prediction = check_prediction(denoiser(x, t))
         if twist is None:
             sure = jax.nn.sigmoid(bounded_log_snr(t, schedule) - jnp.log(softening))
             guess = log_power(log_likelihood(prediction.x0), guidance_scale * sure)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_like, check_positive
+from scorekit.checks import check_like, check_positive, check_schedule
 from scorekit.schedules._derivatives import time_derivative
 from scorekit.schedules._numerics import as_time, sqrt
 from scorekit.schedules._variance_preserving import VariancePreserving
@@ -132,6 +132,7 @@ def zero_terminal_snr(base: Schedule) -> ZeroTerminalSNR:
 
     Source: Lin et al. 2023, alg. 1 (https://arxiv.org/abs/2305.08891).
     """
+    check_schedule(base=base)
     t = jnp.array([0.0, 0.5, 1.0])
     norm = jnp.square(base.alpha(t)) + jnp.square(base.sigma(t))
     if not is_traced(norm) and not bool(jnp.allclose(norm, 1.0, atol=1e-3)):

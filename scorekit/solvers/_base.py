@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count
+from scorekit.checks import check_count, check_prediction, check_schedule
 from scorekit.schedules._numerics import as_time
 from scorekit.solvers._coordinates import CoordinateName
 from scorekit.trees import combine, normal_like
@@ -80,6 +80,7 @@ def noise_levels(schedule: Schedule, times: ArrayLike, max_past: int | None = No
     >>> noise_levels(rectified_flow(), 0.25).alpha
     Array(0.75, dtype=float32)
     """
+    check_schedule(schedule=schedule)
     t = as_time(times)
     if max_past is not None:
         check_count(0, max_past=max_past)
@@ -246,7 +247,7 @@ class LinearSolver(SolverBase):
 
     def mean(self, state: PyTree, x_t: PyTree, row: Row, denoiser: Denoiser) -> tuple[PyTree, PyTree]:
         """``(mean, state)``: the step without its noise; the step is ``N(mean, row.std^2)``."""
-        prediction = denoiser(x_t, row.t)
+        prediction = check_prediction(denoiser(x_t, row.t))
         newest = (self.slope(prediction, row, x_t),) if self.max_past else ()
         return self.combine(x_t, row, prediction, state), (*newest, *state[:-1])
 
