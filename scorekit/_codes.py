@@ -29,7 +29,9 @@ def draw_codes(key: Key, logits: Array) -> Array:
     [1, -1, -1]
     """
     drawn = jax.random.categorical(key, logits).astype(jnp.int32)
-    return jnp.where(jnp.isfinite(jnp.max(logits, axis=-1)), drawn, -1)
+    # comparisons, as the maximum of XLA on a CPU may leave out NaN
+    finite = jnp.all(logits < jnp.inf, axis=-1) & jnp.any(logits > -jnp.inf, axis=-1)
+    return jnp.where(finite, drawn, -1)
 
 
 def is_missing(codes: Array) -> Array:
@@ -60,7 +62,9 @@ def check_drawn(must: str, **named: Array) -> None:
     """
     for name, codes in named.items():
         if not is_traced(codes):
-            missing = np.atleast_1d(is_missing(np.asarray(codes)))
-            failed = missing.reshape(len(missing), -1).any(axis=1)
-            if failed.any():
-                raise ValueError(f"{name} must {must}, but for {failed.sum()} of {len(failed)} examples it does not")
+            missing = np.asarray(is_missing(jnp.asarray(codes)))
+            failed = missing.any(axis=tuple(range(1, missing.ndim)))
+            if np.any(failed):
+                raise ValueError(
+                    f"{name} must {must}, but for {np.sum(failed)} of {np.size(failed)} examples it does not"
+                )

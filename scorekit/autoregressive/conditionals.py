@@ -219,11 +219,10 @@ class LogisticMixture:
         at = as_index(chosen)[..., None]
         mean, log_scale = (jnp.take_along_axis(p, at, axis=-1)[..., 0] for p in (means, log_scales))
         x = mean + jnp.exp(log_scale) * jax.random.logistic(for_value, mean.shape, mean.dtype)
-        x = jnp.where(is_missing(chosen), jnp.nan, x)
-        if self.bins is None:
-            return x
-        step = 2.0 / (self.bins - 1)
-        return jnp.clip(jnp.round((x + 1.0) / step), 0, self.bins - 1) * step - 1.0
+        if self.bins is not None:
+            step = 2.0 / (self.bins - 1)
+            x = jnp.clip(jnp.round((x + 1.0) / step), 0, self.bins - 1) * step - 1.0
+        return jnp.where(is_missing(chosen), jnp.nan, x)
 
     def zeros(self, batch: int) -> Array:
         """Zeros ``(batch, C)``."""

@@ -59,7 +59,7 @@ def sample(
     if prefix is not None:
         prefix = check_sequences(model.conditional, prefix, "prefix")
         count = prefix.shape[1]
-        if of_codes:
+        if isinstance(model.conditional, Categorical):
             check_classes(model.conditional.num_codes, prefix=prefix)
         if prefix.shape[0] != batch or count > length:
             raise ValueError(
