@@ -28,8 +28,8 @@ NO_PAPER = {
     "sum_per_example where",
     "typing": "Prediction Schedule Solver",
     "checks": "check check_at_least check_axes check_between check_broadcasts check_classes check_count check_finite "
-    "check_floating check_levels check_like check_not_nan check_per_example check_positive check_scalar check_shape "
-    "check_time nan_unless nan_unless_finite",
+    "check_floating check_levels check_like check_not_nan check_per_example check_positive check_real check_scalar "
+    "check_shape check_time nan_unless nan_unless_finite",
     "sharded": "Shard gathered",
     "predictions": "Target as_target bounded_log_snr convert with_x0",
     "weightings": "band",
