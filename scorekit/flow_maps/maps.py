@@ -54,6 +54,7 @@ def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow")
 def _from_network(network, schedule, target, x_t, t, s=None):
     s = t if s is None else s
     check_floating(x_t=x_t)
+    check_time(t=t, s=s)
     check_per_example(x_t, t=t, s=s)
     output = network(x_t, t, s)
     check_like("x_t", x_t, output=output)
@@ -79,8 +80,8 @@ def flow_map_from_network(
       ``(x_t, t, s=t) -> Prediction``, which may be passed through ``jit``.
 
     Raises:
-      ValueError: for an unknown target; when called, for a state that is not floating, a time that is neither a scalar
-        nor ``(B,)``, or an output that is not shaped like ``x_t``.
+      ValueError: for an unknown target; when called, for a state that is not floating, a time outside [0, 1] or
+        neither a scalar nor ``(B,)``, or an output that is not shaped like ``x_t``.
 
     >>> from scorekit.schedules import rectified_flow
     >>> flow_map = flow_map_from_network(lambda x, t, s: x, rectified_flow())

@@ -175,7 +175,8 @@ def test_gamma_of_one_is_multistep_consistency_sampling_and_of_zero_the_map():
 def test_times_outside_the_path_are_named(change):
     schedule = schedules.sigmoid()
     flow_map, times = flow_maps.exact_map(PLANE(), schedule), {"t": 0.5, "s": 0.25, **change}
-    for evaluate in (flow_map, lambda x, t, s: transport(lambda x, t, s: (x, x), schedule, x, t, s)):
+    of_network = flow_maps.flow_map_from_network(lambda x, t, s: x, schedule)
+    for evaluate in (flow_map, of_network, lambda x, t, s: transport(flow_map, schedule, x, t, s)):
         with pytest.raises(ValueError, match=f"{next(iter(change))} must be in .0, 1., got"):
             evaluate(jnp.ones((1, 2)), **times)
     traced = jax.jit(lambda t, s: transport(flow_maps.exact_map(PLANE(), schedule), schedule, jnp.ones((1, 2)), t, s))
