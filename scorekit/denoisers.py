@@ -3,8 +3,9 @@
 A denoiser is ``(x_t, t) -> Prediction(x0, eps)``. Those of this module are ``jax.tree_util.Partial`` of module-level
 functions: they may be arguments of a jitted function, and new parameters inside them do not retrace. They raise a
 ``ValueError`` when they are called or traced with a state that is not floating, a ``t`` that is neither a scalar nor
-``(B,)``, or a network whose output is not shaped like the state: nothing is broadcast. Those of networks and scores
-also take a ``t`` of shape ``(B, T)``, one level for each frame of a state ``(B, T, ...)`` (:mod:`scorekit.forcing`).
+``(B,)``, or a network whose output is not shaped like the state: nothing is broadcast; of concrete times also for one
+outside [0, 1]. Those of networks and scores also take a ``t`` of shape ``(B, T)``, one level for each frame of a state
+``(B, T, ...)`` (:mod:`scorekit.forcing`).
 """
 
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from scorekit.checks import (
     check_per_example,
     check_positive,
     check_schedule,
+    check_time,
 )
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.predictions import Score, Target, TargetName, as_target, bounded_log_snr
@@ -43,6 +45,7 @@ __all__ = [
 def _evaluate(name, function, x_t, t):
     """``function(x_t, t)``, shaped like the state, in its precision: network and state may have different dtypes."""
     check_floating(x_t=x_t)
+    check_time(t=t)
     check_levels(x_t, t=t)
     output = function(x_t, t)
     check_like("x_t", x_t, **{name: output})
@@ -151,6 +154,7 @@ def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], sch
 
 def _exact(density, schedule, x_t, t):
     check_floating(x_t=x_t)
+    check_time(t=t)
     check_per_example(x_t, t=t)
     event = density.shape if isinstance(density, RandomField) else (density.dim,)
     if jnp.shape(x_t)[-len(event) :] != event:
@@ -221,6 +225,7 @@ def condition_on_log_snr(network: Network, schedule: Schedule, scale: ArrayLike 
 
 def _scaled_network(network, schedule, sigma_data, x_t, t):
     check_floating(x=x_t)
+    check_time(t=t)
     check_levels(x_t, t=t)
     scale = jnp.hypot(schedule.sigma(t), schedule.alpha(t) * sigma_data)
     return network(combine((1.0 / scale, x_t)), t)

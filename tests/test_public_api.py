@@ -28,7 +28,7 @@ NO_PAPER = {
     "sum_per_example where",
     "typing": "Prediction Schedule Solver",
     "checks": "check check_at_least check_axes check_between check_broadcasts check_classes check_count check_finite "
-    "check_floating check_levels check_like check_not_nan check_per_example check_positive check_prediction "
+    "check_floating check_levels check_like check_not_nan check_per_example check_positive check_prediction check_real "
     "check_scalar check_schedule check_shape check_time nan_unless nan_unless_finite",
     "sharded": "Shard gathered",
     "files": "check_unpacked parse_json read_arrays read_file regular_file resolved",

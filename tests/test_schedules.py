@@ -73,6 +73,14 @@ def levels_of(schedule, dtype):
     return np.where(inside, levels, levels[inside][0])  # one shape for all, so that little is compiled
 
 
+@every_schedule
+def test_not_a_number_stays_visible(name):
+    """Of a time, alpha or sigma is NaN, and with it every state; a log-SNR is, but where a schedule is a table."""
+    schedule = SCHEDULES[name].make()
+    levels = [level(np.float32(np.nan)) for level in (schedule.alpha, schedule.sigma, schedule.log_snr)]
+    assert np.isnan(levels[1:]).all(), levels
+
+
 @functools.cache
 def float32_report(name):
     schedule = SCHEDULES[name].make()

@@ -37,6 +37,7 @@ Distance: TypeAlias = Callable[[PyTree, PyTree], Array]
 
 def _to_end(denoiser, schedule, t_min, x_t, t):
     check_floating(x_t=x_t)
+    check_time(t=t)
     check_per_example(x_t, t=t, t_min=t_min)
     prediction = denoiser(x_t, t)
     check_like("x_t", Prediction(x_t, x_t), prediction=prediction)
@@ -59,7 +60,8 @@ def consistency_function(
       f, ``(x_t, t) -> x``, shaped like ``x_t``; it may be passed through ``jit``.
 
     Raises:
-      ValueError: for a ``t_min`` outside [0, 1]; when called, for a prediction that is not shaped like ``x_t``.
+      ValueError: for a ``t_min`` outside [0, 1]; when called, for a ``t`` outside [0, 1], or a prediction that
+        is not shaped like ``x_t``.
 
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import edm

@@ -6,13 +6,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_count, check_finite, check_scalar, nan_unless_finite
+from scorekit.checks import check, check_count, check_finite, check_real, check_scalar, nan_unless_finite
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["Interval", "aupr", "auroc", "bootstrap_interval", "fpr_at_tpr"]
 
 
 def _scores(in_scores: ArrayLike, out_scores: ArrayLike) -> tuple[Array, Array]:
+    check_real(in_scores=in_scores, out_scores=out_scores)
     arrays = jnp.asarray(in_scores, float), jnp.asarray(out_scores, float)
     for name, x in zip(("in_scores", "out_scores"), arrays, strict=True):
         if x.ndim != 1 or x.shape[0] < 1:

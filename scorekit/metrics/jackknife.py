@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count, check_finite, nan_unless_finite
+from scorekit.checks import check_count, check_finite, check_real, nan_unless_finite
 from scorekit.typing import Array, ArrayLike, PyTree
 
 __all__ = ["jackknife_error"]
@@ -37,6 +37,7 @@ def jackknife_error(statistic: Callable[[Array], PyTree], x: ArrayLike, groups: 
     Source: Miller 1974, "The jackknife - a review".
     """
     check_count(2, groups=groups)
+    check_real(x=x)
     x = jnp.asarray(x, float)
     if x.ndim < 1 or len(x) < groups:
         raise ValueError(f"x must be (N, ...) with N >= groups = {groups}, got {x.shape}")

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count, check_finite, nan_unless_finite
+from scorekit.checks import check_count, check_finite, check_real, nan_unless_finite
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike
 
@@ -41,6 +41,7 @@ def retrieval_accuracy(scores: ArrayLike, right: ArrayLike, k: int = 1) -> Array
     networks" (https://arxiv.org/abs/1711.10485), for the retrieval of captions by generated pictures.
     """
     check_count(k=k)
+    check_real(scores=scores)
     scores, right = jnp.asarray(scores, float), jnp.asarray(right)
     if scores.ndim != 2 or not scores.size:
         raise ValueError(f"scores must be (N, G) with N >= 1 and G >= 1, got {scores.shape}")

@@ -20,6 +20,7 @@ from scorekit.samplers._blocks import block_length, in_blocks
 from scorekit.samplers._dormand_prince import dormand_prince
 from scorekit.samplers._probability_flow import check_tolerances, probability_flow, raise_if_failed
 from scorekit.solvers._coordinates import FINITE_AT_ZERO_NOISE, CoordinateName, check_coordinate, frame
+from scorekit.solvers._grids import check_samples
 from scorekit.trees import combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
@@ -157,7 +158,9 @@ def adaptive_ode(
         rejected=rejected[longest],
         success=jnp.all(success),
     )
-    return result.raise_if_failed()
+    result.raise_if_failed()
+    check_samples(result.x, (t_start, t_end), schedule, x_init=x_init)
+    return result
 
 
 def _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at, coordinate) -> None:

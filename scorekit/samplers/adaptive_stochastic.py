@@ -24,6 +24,7 @@ from scorekit.process import posterior
 from scorekit.samplers._probability_flow import check_tolerances
 from scorekit.samplers.adaptive import AdaptiveResult
 from scorekit.schedules._numerics import as_time
+from scorekit.solvers._grids import check_samples
 from scorekit.trees import batch_size, combine, event_size, is_traced, normal_like, sum_per_example, where
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
@@ -172,6 +173,7 @@ def adaptive_sde(
         success=state.done,
     )
     _raise_if_failed(result, max_steps)
+    check_samples(result.x, (t_start, t_end), schedule, x_init=x_init)
     return result
 
 
@@ -241,6 +243,6 @@ def _raise_if_failed(result: AdaptiveResult, max_steps: int) -> None:
         return
     raise RuntimeError(
         f"{np.sum(~result.success)} of {result.success.size} examples did not reach t_end in max_steps = {max_steps} "
-        "steps; raise rtol or atol, raise max_steps, or start below t = 1 and end above t = 0; estimates that are not "
-        "finite come from the network, perhaps at a time at which its target is undefined"
+        "steps; raise rtol or atol, raise max_steps, or start below t = 1 (t_start=0.999) and end above t = 0; "
+        "estimates that are not finite come from the network, perhaps at a time at which its target is undefined"
     )

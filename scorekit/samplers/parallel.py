@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.checks import check_count, check_floating, check_positive, check_prediction
-from scorekit.solvers._grids import check_grid
+from scorekit.solvers._grids import check_grid, check_samples
 from scorekit.trees import batch_size, combine, event_size, expand
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
@@ -224,6 +224,7 @@ def parallel_sample(
     )
     last = jax.lax.while_loop(lambda s: ~s.converged & (s.iterations < most), body, first)
     x = jax.tree.map(lambda y, like: (y[-1] * scale[-1]).astype(like.dtype), last.y, x_init)
+    check_samples(x, ts, schedule, x_init=x_init)
     evaluations = last.iterations * size * solver.evals_per_step
     return ParallelResult(x, last.iterations, evaluations, last.error, last.converged)
 
