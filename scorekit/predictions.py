@@ -238,6 +238,9 @@ class EDMTarget(Target):
 
     sigma_data: Number = 0.5
 
+    def __post_init__(self):
+        check_positive(sigma_data=self.sigma_data)
+
     def _coefficients(self, t, schedule):
         alpha, sigma, s = schedule.alpha(t), schedule.sigma(t), self.sigma_data
         return alpha, sigma, s, jnp.hypot(sigma, alpha * s)
@@ -281,7 +284,6 @@ def edm_target(sigma_data: Number = 0.5) -> EDMTarget:
 
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
-    check_positive(sigma_data=sigma_data)
     return EDMTarget(sigma_data=sigma_data)
 
 

@@ -61,6 +61,9 @@ class LogSNRInput:
     scale: Number = 0.25
     offset: Number = 0.0
 
+    def __post_init__(self):
+        check(np.isfinite, "finite", scale=self.scale, offset=self.offset)
+
     def __call__(self, log_snr: ArrayLike) -> Array:
         return self.scale * jnp.asarray(log_snr) + self.offset
 
@@ -71,7 +74,7 @@ class TimestepInput:
 
     Attributes:
       schedule: of the training.
-      last: the noise input at t = 1.
+      last: the noise input at t = 1, > 0.
 
     >>> schedule = schedules.cosine()
     >>> round(float(TimestepInput(schedule=schedule)(schedule.log_snr(0.5))), 1)
@@ -80,6 +83,9 @@ class TimestepInput:
 
     schedule: Schedule
     last: Number = 999.0
+
+    def __post_init__(self):
+        check_positive(last=self.last)
 
     def __call__(self, log_snr: ArrayLike) -> Array:
         return self.last * jnp.clip(self.schedule.time_at(jnp.asarray(log_snr)), 0.0, 1.0)
@@ -90,13 +96,16 @@ class ClockInput:
     """The noise input ``scale sigma / (alpha + sigma)``: like its derivative along a path, bounded at both ends.
 
     Attributes:
-      scale: the noise input at pure noise.
+      scale: the noise input at pure noise, > 0.
 
     >>> float(ClockInput(scale=4.0)(0.0))  # alpha = sigma
     2.0
     """
 
     scale: Number = 4.0
+
+    def __post_init__(self):
+        check_positive(scale=self.scale)
 
     def __call__(self, log_snr: ArrayLike) -> Array:
         return self.scale * jax.nn.sigmoid(-0.5 * jnp.asarray(log_snr))
