@@ -228,6 +228,9 @@ class EDMTarget(Target):
     Attributes:
       sigma_data: s, the standard deviation of the data, > 0.
 
+    Raises:
+      ValueError: if it is not positive.
+
     >>> from scorekit.schedules import rectified_flow
     >>> true = Prediction(x0=jnp.ones(1), eps=jnp.full(1, 3.0))
     >>> print(f"{EDMTarget(sigma_data=1.0).from_prediction(true, jnp.float32(0.5), rectified_flow())[0]:.1f}")

@@ -11,7 +11,6 @@ and ``loaded.decode(z)`` are the images, if the folder has an autoencoder.
 
 import dataclasses
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from scorekit.checks import check_count
 from scorekit.denoisers import denoiser_from_network
 from scorekit.io import _exporting as exporting
 from scorekit.io import _hub as hub
-from scorekit.io.files import as_path
+from scorekit.io._naming import naming
+from scorekit.io.files import as_path, read_json
 from scorekit.io.formats import FORMATS, find_format
 from scorekit.io.preconditioning import Preconditioning, ddpm, edm, from_scheduler, precondition, ve, vp
 from scorekit.io.reading import WEIGHTS, read_weights
@@ -234,16 +234,6 @@ _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 _FILES = [f"{stem}{suffix}" for suffix in WEIGHTS for stem in _STEMS]
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: must be JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: must be a JSON object, got {type(found).__name__}")
-    return found
-
-
 def _weights_and_config(path: Path, parts: tuple[str, ...]) -> tuple[Path, dict[str, Any]]:
     """The file of the weights, and the config beside it, of a file, a model of diffusers, or a pipeline."""
     if not path.is_dir():
@@ -256,16 +246,14 @@ def _weights_and_config(path: Path, parts: tuple[str, ...]) -> tuple[Path, dict[
             f"no weights in {folder}: it must hold a file named {', '.join(_STEMS[:-1])} or {_STEMS[-1]}, ending in "
             f"one of {', '.join(WEIGHTS)}; there is {there}. Weights of another name are read by the path of their file"
         )
-    return weights, _json(folder / "config.json") if (folder / "config.json").exists() else {}
+    return weights, read_json(folder / "config.json") if (folder / "config.json").exists() else {}
 
 
 def _scheduler(path: Path) -> Preconditioning | None:
     for found in (path / "scheduler" / "scheduler_config.json", path / "scheduler_config.json"):
         if found.exists():
-            try:
-                return from_scheduler(_json(found))
-            except ValueError as error:
-                raise ValueError(f"{found}: {error}") from None
+            with naming(found):
+                return from_scheduler(read_json(found))
     return None
 
 

@@ -54,6 +54,9 @@ class LogSNRInput:
       scale: factor of the log-SNR.
       offset: what is added.
 
+    Raises:
+      ValueError: if one is not finite.
+
     >>> float(LogSNRInput(scale=-0.5)(2.0))
     -1.0
     """
@@ -76,6 +79,9 @@ class TimestepInput:
       schedule: of the training.
       last: the noise input at t = 1, > 0.
 
+    Raises:
+      ValueError: if ``last`` is not positive.
+
     >>> schedule = schedules.cosine()
     >>> round(float(TimestepInput(schedule=schedule)(schedule.log_snr(0.5))), 1)
     499.5
@@ -97,6 +103,9 @@ class ClockInput:
 
     Attributes:
       scale: the noise input at pure noise, > 0.
+
+    Raises:
+      ValueError: if it is not positive.
 
     >>> float(ClockInput(scale=4.0)(0.0))  # alpha = sigma
     2.0

@@ -5,7 +5,6 @@ classification token (``pooler``) is not used.
 """
 
 import importlib.util
-import json
 import os
 from collections.abc import Container, Mapping
 from pathlib import Path
@@ -16,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_count
+from scorekit.io._naming import naming
+from scorekit.io.files import read_json
 from scorekit.io.formats.inception import Loaded, checksum
 from scorekit.io.reading import read_weights
 from scorekit.io.tensors import Tensors, check_params
@@ -72,7 +73,8 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     if not recognises(tensors):
         raise ValueError(f"path must be a folder of BERT weights, got {folder}, without {_WORDS}")
     outer = next(name for name in tensors if name.endswith(_WORDS)).removesuffix(_WORDS).removesuffix(".")
-    network, params = convert(tensors.under(outer) if outer else tensors, **attributes(json.loads(config.read_text())))
+    with naming(config):
+        network, params = convert(tensors.under(outer) if outer else tensors, **attributes(read_json(config)))
     return Loaded(network, jax.tree.map(jnp.asarray, params), checksum(weights))
 
 
