@@ -194,19 +194,25 @@ def load(
         if key is not None or options:
             given = ", ".join([*options, *(["key"] if key is not None else [])])
             raise ValueError(f"options must be none for a folder of scorekit.io.export, which says all, got {given}")
-        found = exporting.read(path)
+        found = exporting.read(path, shape)
         parts = found.pop("module"), found.pop("params"), preconditioning or found.pop("preconditioning")
-        return Loaded(*parts, shape or found["shape"], found["autoencoder"])
+        return Loaded(*parts, found["shape"], found["autoencoder"])
     weights, config = _weights_and_config(path, ("unet", "transformer"))
     name, module, params, facts = _convert(weights, config, key, options)
     scheduler = _scheduler(path) if path.is_dir() else None
-    preconditioning = preconditioning or scheduler or _of_class(facts) or (FORMATS[name] or _unknown)()
+    with naming(weights):
+        of_class = _of_class(facts)
+    preconditioning = preconditioning or scheduler or of_class or (FORMATS[name] or _unknown)()
     autoencoder = None
     if path.is_dir() and (path / "vae").is_dir():
         autoencoder = _convert(*_weights_and_config(path / "vae", ()), None, {})[1:3]
     sides = config.get("sample_size")
     if shape is None and sides is not None and "in_channels" in config:
-        shape = (*(sides if isinstance(sides, list) else (sides, sides)), config["in_channels"])
+        sides = sides if isinstance(sides, list) else (sides, sides)
+        shape = (*sides, config["in_channels"])
+        with naming(weights.parent / "config.json"):
+            exporting.check_example(sides)
+            exporting.check_example(shape)
     return Loaded(module, params, preconditioning, shape, autoencoder)
 
 
@@ -217,10 +223,7 @@ def _check(preconditioning: Any, shape: Any) -> None:
             f"{preconditioning!r}"
         )
     if shape is not None:
-        if not isinstance(shape, tuple | list):
-            raise ValueError(f"shape must be a tuple such as (32, 32, 3), got {shape!r}")
-        for size in shape:
-            check_count(shape=size)
+        exporting.check_example(shape)
 
 
 def _unknown() -> Preconditioning:
@@ -282,10 +285,12 @@ def _convert(
         first = ", ".join(list(named)[:3])
         raise ValueError(f"{weights}: no layout ({', '.join(FORMATS)}) has tensors of the names {first}, ...")
     name, layout = found
-    given = {**(layout.attributes(config) if config and hasattr(layout, "attributes") else {}), **options}
+    with naming(weights.parent / "config.json"):
+        given = {**(layout.attributes(config) if config and hasattr(layout, "attributes") else {}), **options}
     allowed = list(inspect.signature(layout.convert).parameters)[1:]
     for option in given:
         if option not in allowed:
             raise ValueError(f"options must be among {', '.join(allowed)} for the layout {name}, got {option!r}")
-    module, params = layout.convert(tensors, **given)
+    with naming(weights):
+        module, params = layout.convert(tensors, **given)
     return name, module, jax.tree.map(jnp.asarray, params), facts

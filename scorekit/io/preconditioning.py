@@ -206,7 +206,7 @@ def beta_table(name: str = "linear", count: int = 1000, start: float = 1e-4, end
 
     Args:
       name: ``"linear"``, ``"scaled_linear"`` (linear in the root) or ``"squaredcos_cap_v2"`` (cosine; without ends).
-      count: number of steps N.
+      count: number of steps N, at most 2 ** 20.
       start: the first beta, in (0, 1).
       end: the last beta, in (0, 1).
 
@@ -214,7 +214,7 @@ def beta_table(name: str = "linear", count: int = 1000, start: float = 1e-4, end
       float64 ``(N,)``.
 
     Raises:
-      ValueError: for an unknown name, fewer than two steps, or a beta outside (0, 1).
+      ValueError: for an unknown name, fewer than two or too many steps, or a beta outside (0, 1).
 
     >>> beta_table("scaled_linear", 3, 0.01, 0.09)
     array([0.01, 0.04, 0.09])
@@ -225,6 +225,7 @@ def beta_table(name: str = "linear", count: int = 1000, start: float = 1e-4, end
     if name not in BETAS:
         raise ValueError(f"name must be one of {', '.join(BETAS)}, got {name!r}")
     check_count(2, count=count)
+    check(lambda n: n <= 2**20, "at most 1,048,576", count=count)
     check(lambda x: (x > 0) & (x < 1), "in (0, 1)", start=start, end=end)
     return BETAS[name](count, start, end)
 
