@@ -24,6 +24,7 @@ from scorekit.checks import check_count
 from scorekit.denoisers import denoiser_from_network
 from scorekit.io import _exporting as exporting
 from scorekit.io import _hub as hub
+from scorekit.io._config import check_example
 from scorekit.io._naming import naming
 from scorekit.io.files import as_path, read_json
 from scorekit.io.formats import FORMATS, find_format
@@ -211,8 +212,8 @@ def load(
         sides = sides if isinstance(sides, list) else (sides, sides)
         shape = (*sides, config["in_channels"])
         with naming(weights.parent / "config.json"):
-            exporting.check_example(sides)
-            exporting.check_example(shape)
+            check_example(sides)
+            check_example(shape)
     return Loaded(module, params, preconditioning, shape, autoencoder)
 
 
@@ -223,7 +224,7 @@ def _check(preconditioning: Any, shape: Any) -> None:
             f"{preconditioning!r}"
         )
     if shape is not None:
-        exporting.check_example(shape)
+        check_example(shape)
 
 
 def _unknown() -> Preconditioning:

@@ -15,6 +15,7 @@ from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
 from experiments.configs import base
 from experiments.models import checks, runs, sampling
+from experiments.models.exported import as_loaded
 from experiments.models.model import build_model, flow_map
 from experiments.models.starting import initial_params
 from experiments.training import loop
@@ -59,6 +60,13 @@ def test_samples_of_the_exported_folder_are_those_of_the_run(ring_run, exported)
     found = opened.dataset.from_model(sample(loaded.denoiser(labels=labels), x, ts))
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_that_has_diverged_is_not_exported(ring_run):
+    opened = runs.open_run(changed(ring_run), ring_run)
+    params = jax.tree.map(lambda leaf: leaf * np.nan, opened.params)
+    with pytest.raises(ConfigError, match=r"step 1 of the run cannot be exported: params must be finite.* --step"):
+        as_loaded(opened._replace(params=params))
 
 
 def test_the_card_says_what_was_trained(exported):
