@@ -240,6 +240,9 @@ class EDMTarget(Target):
     Attributes:
       sigma_data: s, the standard deviation of the data, > 0.
 
+    Raises:
+      ValueError: if it is not positive.
+
     >>> from scorekit.schedules import rectified_flow
     >>> true = Prediction(x0=jnp.ones(1), eps=jnp.full(1, 3.0))
     >>> print(f"{EDMTarget(sigma_data=1.0).from_prediction(true, jnp.float32(0.5), rectified_flow())[0]:.1f}")
@@ -249,6 +252,9 @@ class EDMTarget(Target):
     """
 
     sigma_data: Number = 0.5
+
+    def __post_init__(self):
+        check_positive(sigma_data=self.sigma_data)
 
     def _coefficients(self, t, schedule):
         alpha, sigma, s = schedule.alpha(t), schedule.sigma(t), self.sigma_data
@@ -293,7 +299,6 @@ def edm_target(sigma_data: Number = 0.5) -> EDMTarget:
 
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
-    check_positive(sigma_data=sigma_data)
     return EDMTarget(sigma_data=sigma_data)
 
 

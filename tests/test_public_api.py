@@ -76,8 +76,8 @@ NO_PAPER = {
     "networks": "Conditioning DiscriminatorOutput MLP Masked Posterior Quantised TextFeatures attend code_counts "
     "features layer_names perplexity pool positions revival_loss with_new_parameters",
     "io": "ClockInput Loaded LogSNRInput NegativeEps Preconditioning Tensors TimestepInput Weights as_path attributes "
-    "check_params checksum convert_log_variance ddpm export find_format in_bucket load package_folder parameter_names "
-    "precondition read read_weights recognises write_atomic",
+    "check_params check_regular checksum convert_log_variance ddpm export find_format in_bucket load "
+    "package_folder parameter_names precondition read read_json read_weights recognises write_atomic",
 }
 """Names of each package that come from no paper: conventions, trees and arrays, results, files, textbook formulas."""
 
