@@ -39,7 +39,7 @@ def sdedit(
       The edited data, shaped and typed like ``x``.
 
     Raises:
-      ValueError: for a bad grid or a state that is not floating.
+      ValueError: for a bad grid, or a state that is not floating or not finite.
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers
