@@ -60,8 +60,8 @@ def recommended(
     (UniPC(predictor=3, coordinate='flow'), (26,))
     >>> recommended(cosine(), 8, sigma_data=0.5)[0]
     FewSteps(sigma_data=0.5)
-    >>> [float(recommended(cosine(), 8, target=target)[1][0].round(3)) for target in ("v", "eps")]
-    [1.0, 0.999]
+    >>> [f"{recommended(cosine(), 8, target=target)[1][0]:.3f}" for target in ("v", "eps")]
+    ['1.000', '0.999']
     """
     check_count(steps=steps)
     check_time(t_max=t_max)
