@@ -2,11 +2,13 @@
 
 import os
 import sys
+import threading
+from collections.abc import Callable
 from types import TracebackType
 
 from experiments.cli.allocator import keep_freed_memory
 
-_excepthook, _unraisablehook = sys.excepthook, sys.unraisablehook
+_excepthook = sys.excepthook
 
 
 def _one_line(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -17,18 +19,23 @@ def _one_line(kind: type[BaseException], error: BaseException, traceback: Traceb
     _excepthook(kind, error, traceback)
 
 
-def _quiet(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Drops the callbacks of tensorstore that come after a failed save, which orbax raises itself.
+def _quiet(hook: Callable) -> Callable:
+    """Drops the callbacks of tensorstore that come after a failed save or restore, which orbax raises itself.
 
     A Ctrl-C that the garbage collector would drop ends the process.
     """
-    if isinstance(unraisable.exc_value, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-        os._exit(130)
-    if str(unraisable.exc_value) != "Event loop is closed":
-        _unraisablehook(unraisable)
+
+    def quiet(found: "sys.UnraisableHookArgs | threading.ExceptHookArgs") -> None:
+        if isinstance(found.exc_value, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
+            os._exit(130)
+        if str(found.exc_value) != "Event loop is closed":
+            hook(found)
+
+    return quiet
 
 
-sys.excepthook, sys.unraisablehook = _one_line, _quiet
+sys.excepthook = _one_line
+sys.unraisablehook, threading.excepthook = _quiet(sys.unraisablehook), _quiet(threading.excepthook)
 if sys.argv[:1] == ["-m"]:  # python -m experiments.…: Python has not yet put the file of the program there
     keep_freed_memory()  # before a library starts a thread: those that are there have arenas of their own

@@ -21,7 +21,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import training
-from experiments.cli import command_line, distributed, progress
+from experiments.cli import command_line, distributed, outputs, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.config_help import declared_by
@@ -57,8 +57,9 @@ def main(config: Config) -> None:
     workdir, folder = shared.path(_WORKDIR, buckets=True), shared.path(_STUDENT, buckets=True)
     require(config.training.steps > config.training.warmup_steps, "training.steps", config.training.steps,
             f"above training.warmup_steps = {config.training.warmup_steps}")  # fmt: skip
-    if folder == workdir:
+    if outputs.same_place(folder, workdir):
         raise ConfigError(f"--student_dir={folder}: must be another folder than that of the teacher")
+    distillation.check_student(folder)
     config, options = students.split_fields(config)
     method, scale = _METHOD.value, config.sampling.guidance_scale
     training.check(config)

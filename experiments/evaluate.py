@@ -41,7 +41,7 @@ from scorekit.io import as_path
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
 shared.distributed()
-_OUT = flags.DEFINE_string("out", None, "Path of the results without ending; workdir/evaluation_<step> by default.")
+_OUT = shared.out("Path of the results without ending; workdir/evaluation_<step> by default.")
 _BITS = flags.DEFINE_bool("bits_per_dim", False, "Find the exact likelihood as well as the variational bound.")
 _SWEEP = flags.DEFINE_list("ema_sweep", None, "Relative widths of averages to evaluate as well, as in 0.05,0.1.")
 
@@ -53,7 +53,7 @@ def main(config: Config) -> None:
         return
     evaluation.check(config)
     workdir, guided = shared.path(_WORKDIR, buckets=True), " + ".join(config.guidance)
-    out = shared.results(_OUT, workdir / "evaluation", ".json", ".html", ".png", ".config.json")
+    out = shared.results(_OUT, workdir / "evaluation", ".json", ".html", ".png", ".config.json", "_ema.png")
     widths = [] if _SWEEP.value is None else shared.relative_widths("ema_sweep", _SWEEP.value)
     run = open_run(config, workdir, _STEP.value, config.evaluation.guidance_scales, on_latents=True, any_coupling=True)
     print(f"evaluating step {run.step:,} with {guided} …", flush=True)

@@ -1,7 +1,7 @@
 """Exports a trained run: weights in one file, a config that says what they mean, and a model card.
 
     python -m experiments.export --workdir=runs/digits --out=weights/digits
-    python -m experiments.export --workdir=runs/digits --out=weights/digits --ema=0.999 --step=4000
+    python -m experiments.export --workdir=runs/digits --out=weights/digits --ema=0.999 --step=4000 --overwrite
 
 ``scorekit.io.load("weights/digits")`` reads the folder, without the config, the data or the checkpoints of the run, and
 ``experiments.train --config.init_from=weights/digits`` starts from it. Of a model of latents the network is exported,
@@ -21,16 +21,16 @@ from experiments.models.runs import open_run
 from scorekit.io import export
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
-_OUT = flags.DEFINE_string("out", None, "The folder to write.")
+_OUT = shared.out("The folder to write.")
 _EMA = flags.DEFINE_string("ema", None, "Which average; that of config.sampling.ema by default, none for no average.")
 
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    workdir, out = shared.path(_WORKDIR, buckets=True), shared.path(_OUT, buckets=True)
+    workdir, names = shared.path(_WORKDIR, buckets=True), ("README.md", "config.json", "model.safetensors")
+    out = shared.results_folder(_OUT, names=names)
     if _EMA.value is not None:
         config.sampling.ema = _EMA.value
-    shared.check_writable(out, f"--out={_OUT.value}")
     run = open_run(config, workdir, _STEP.value, on_latents=True, any_coupling=True)
     export(out, as_loaded(run), card(config, run, workdir))
     print(progress.final_line(str(out / "README.md"), time.monotonic() - start))

@@ -36,13 +36,13 @@ _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()
 _LABELS = flags.DEFINE_list("labels", None, "Classes to draw, repeated in turn; all of them by default.")
 _NUM = shared.count("num", 100, "Number of samples.")
 shared.distributed()
-_OUT = flags.DEFINE_string("out", None, "Path of the results without ending; workdir/samples/sample by default.")
+_OUT = shared.out("Path of the results without ending; workdir/samples/sample by default.")
 
 
 def main(config: Config) -> None:
     start = time.monotonic()
     workdir, scale = shared.path(_WORKDIR, buckets=True), config.sampling.guidance_scale
-    out = shared.results(_OUT, workdir / "samples" / "sample", ".npz", ".png")
+    out = shared.results(_OUT, workdir / "samples" / "sample", ".npz", ".png", "_maps.png")
     of_sequences = kinds.is_sequence(config)
     if of_sequences:
         run = sequence_runs.open_run(config, workdir, _STEP.value, (scale,))

@@ -41,7 +41,7 @@ _DRAWS = shared.count("draws", 500, "Samples to tune on; half as many to choose 
 _POWER = flags.DEFINE_float("power", 1.0, "Of the mean distance: 2 RMSE, 1 mean, 0 geometric mean.")
 _FINE = shared.count("fine_steps", 128, "Steps of the reference.", 8)
 shared.distributed()
-_OUT = flags.DEFINE_string("out", None, "The file to write; workdir/grid.json by default.")
+_OUT = shared.out("The file to write; workdir/grid.json by default.")
 
 
 def initial_grids(schedule: Schedule, configured: Array) -> dict[str, Array]:

@@ -1,10 +1,38 @@
-"""Checks of the shapes of arguments; :mod:`scorekit.checks` offers them."""
+"""Checks of the shapes and dtypes of arguments; :mod:`scorekit.checks` offers them."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scorekit.typing import ArrayLike, PyTree
+
+
+def is_real(value: ArrayLike) -> bool:
+    """Whether an array, concrete or traced, holds floating numbers, integers or booleans."""
+    return any(jnp.issubdtype(_dtype(value), kind) for kind in (jnp.floating, jnp.integer, jnp.bool_))
+
+
+def _dtype(value):
+    return getattr(value, "dtype", None) or np.asarray(value).dtype
+
+
+def check_real(**named: PyTree) -> None:
+    """Raises a ``ValueError`` that names the first tree with an array that is not of real numbers, concrete or traced.
+
+    Args:
+      named: the trees to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first tree with complex numbers, text or keys.
+
+    >>> check_real(x=np.ones(2), spectrum=np.ones(2, np.complex64))
+    Traceback (most recent call last):
+    ValueError: spectrum must hold real numbers, got dtype complex64
+    """
+    for name, tree in named.items():
+        for leaf in jax.tree.leaves(tree):
+            if not is_real(leaf):
+                raise ValueError(f"{name} must hold real numbers, got dtype {_dtype(leaf)}")
 
 
 def check_axes(*axes: int, **named: ArrayLike) -> None:
@@ -85,7 +113,7 @@ def check_broadcasts(reference: str, tree: PyTree, **named: PyTree) -> None:
 
 
 def check_per_example(tree: PyTree, **named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is neither a scalar nor ``(B,)``, as ``tree``.
+    """Raises a ``ValueError`` that names the first argument that is not real, a scalar or ``(B,)``, as ``tree``.
 
     ``(1,)`` or ``(B, 1)`` against ``(B, D)`` would be broadcast without a word.
 
@@ -100,6 +128,7 @@ def check_per_example(tree: PyTree, **named: ArrayLike) -> None:
     Traceback (most recent call last):
     ValueError: t must be a scalar or have shape (4,), one value per example, got (2,)
     """
+    check_real(**named)
     batches = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(tree)}
     for name, value in named.items():
         shape = np.shape(value)
@@ -125,6 +154,7 @@ def check_levels(tree: PyTree, **named: ArrayLike) -> None:
     Traceback (most recent call last):
     ValueError: t must be a scalar or have shape (4,), one value per example, or (4, 3), one per frame, got (4, 2)
     """
+    check_real(**named)
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
     for name, value in named.items():
         shape = np.shape(value)

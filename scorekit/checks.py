@@ -13,8 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from scorekit._shape_checks import check_axes, check_broadcasts, check_levels, check_like, check_per_example
-from scorekit.typing import ArrayLike, PyTree
+from scorekit._shape_checks import (
+    check_axes,
+    check_broadcasts,
+    check_levels,
+    check_like,
+    check_per_example,
+    check_real,
+    is_real,
+)
+from scorekit.typing import ArrayLike, PyTree, Schedule
 
 __all__ = [
     "check",
@@ -31,7 +39,10 @@ __all__ = [
     "check_not_nan",
     "check_per_example",
     "check_positive",
+    "check_prediction",
+    "check_real",
     "check_scalar",
+    "check_schedule",
     "check_shape",
     "check_time",
     "nan_unless",
@@ -43,7 +54,7 @@ def check(condition: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> 
     """Raises a ``ValueError`` naming the argument, its value and what is allowed, unless ``condition`` holds.
 
     The condition must be False of NaN (a comparison is). An empty array holds nothing that could break it; what is not
-    a number breaks it.
+    a real number breaks it, traced or not.
 
     Args:
       condition: a function of a NumPy array, True where it is allowed.
@@ -58,13 +69,12 @@ def check(condition: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> 
     ValueError: decay must be < 1, got 2.0
     """
     for name, value in named.items():
-        if isinstance(value, Tracer):
+        real = is_real(value)
+        if real and isinstance(value, Tracer):
             continue
-        array = np.asarray(value)
-        is_number = jnp.issubdtype(array.dtype, np.number) or array.dtype == bool
-        holds = condition(array) if is_number else False
+        holds = condition(np.asarray(value)) if real else False
         if not isinstance(holds, Tracer) and not np.all(holds):
-            raise ValueError(f"{name} must be {allowed}, got {value if is_number else repr(value)}")
+            raise ValueError(f"{name} must be {allowed}, got {value if real else repr(value)}")
 
 
 def check_positive(**named: ArrayLike) -> None:
@@ -188,7 +198,7 @@ def check_floating(**named: PyTree) -> None:
 
 
 def check_finite(**named: PyTree) -> None:
-    """Raises a ``ValueError`` that names the first tree with a value that is not finite, and counts them.
+    """Raises a ``ValueError`` that names the first tree with a value that is not real and finite, and counts them.
 
     Args:
       named: the trees to check, by the name of the argument.
@@ -200,6 +210,7 @@ def check_finite(**named: PyTree) -> None:
     Traceback (most recent call last):
     ValueError: scores must be finite, but 1 of 2 values are not
     """
+    check_real(**named)
     for name, tree in named.items():
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree) if not isinstance(leaf, Tracer)]
         broken = sum(int(np.sum(~np.isfinite(leaf))) for leaf in leaves)
@@ -208,7 +219,7 @@ def check_finite(**named: PyTree) -> None:
 
 
 def check_not_nan(**named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument with a NaN; infinite values are allowed.
+    """Raises a ``ValueError`` that names the first argument that is not real or has a NaN; infinity is allowed.
 
     Args:
       named: the values to check, by the name of the argument.
@@ -221,8 +232,8 @@ def check_not_nan(**named: ArrayLike) -> None:
     ValueError: scores must not be NaN, but 1 of 2 values are
     """
     for name, value in named.items():
+        check(lambda x: True, "a real number", **{name: value})
         if not isinstance(value, Tracer):
-            check(lambda x: np.ones(()), "a number", **{name: value})
             broken = int(np.sum(np.isnan(np.asarray(value))))
             if broken:
                 raise ValueError(f"{name} must not be NaN, but {broken} of {np.size(value)} values are")
@@ -249,6 +260,49 @@ def check_scalar(**named: ArrayLike) -> None:
             raise ValueError(f"{name} must be a real number, got {value!r}")
 
 
+def check_schedule(**named: Schedule) -> None:
+    """Raises a ``ValueError`` that names the first argument that is not a noise schedule.
+
+    Args:
+      named: the schedules to check, by the name of the argument.
+
+    Raises:
+      ValueError: naming the first argument that has no ``alpha`` and ``sigma``.
+
+    >>> check_schedule(schedule=1.0)
+    Traceback (most recent call last):
+    ValueError: schedule must be a noise schedule, with alpha, sigma, log_snr and time_at, got a float
+    """
+    for name, value in named.items():
+        if not (hasattr(value, "alpha") and hasattr(value, "sigma")):
+            held = ", which holds one: its .schedule" if hasattr(value, "schedule") else ""
+            allowed = "a noise schedule, with alpha, sigma, log_snr and time_at"
+            raise ValueError(f"{name} must be {allowed}, got a {type(value).__name__}{held}")
+
+
+def check_prediction(found: Any, name: str = "denoiser") -> Any:
+    """Raises a ``ValueError`` unless a denoiser has returned a prediction: a network returns an array.
+
+    Args:
+      found: the result of the denoiser.
+      name: the name of the argument that is the denoiser.
+
+    Returns:
+      The result.
+
+    Raises:
+      ValueError: naming the denoiser, if its result has no ``x0``.
+
+    >>> check_prediction(jnp.zeros((4, 2)))
+    Traceback (most recent call last):
+    ValueError: denoiser must return a Prediction(x0, eps), got shape (4, 2); wrap a network in denoiser_from_network
+    """
+    if not hasattr(found, "x0"):
+        shapes = f"shape {jax.tree.map(jnp.shape, found)}; wrap a network in denoiser_from_network"
+        raise ValueError(f"{name} must return a Prediction(x0, eps), got {shapes}")
+    return found
+
+
 def check_shape(**named: tuple[int, ...]) -> None:
     """Raises a ``ValueError`` that names the first argument that is not a tuple of integers of at least 0.
 
@@ -271,7 +325,7 @@ def check_shape(**named: tuple[int, ...]) -> None:
 
 
 def check_time(**named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not in [0, 1], up to rounding; NaN stays NaN.
+    """Raises a ``ValueError`` that names the first argument that is not in [0, 1], up to rounding.
 
     Args:
       named: the values to check, by the name of the argument.
@@ -283,7 +337,7 @@ def check_time(**named: ArrayLike) -> None:
     Traceback (most recent call last):
     ValueError: t must be in [0, 1], got 2.0
     """
-    check(lambda t: ~((t < -1e-5) | (t > 1.0 + 1e-5)), "in [0, 1]", **named)
+    check(lambda t: (t >= -1e-5) & (t <= 1.0 + 1e-5), "in [0, 1]", **named)
 
 
 def nan_unless(condition: ArrayLike, tree: PyTree) -> PyTree:

@@ -84,10 +84,10 @@ def pair(
 
     Raises:
       ValueError: as :func:`squared_distances`, for labels that are not integers ``(n,)``, a block size below 1, or
-        an assignment that is not integers ``(b,)``.
+        an assignment that is not a permutation of ``0 ... b - 1``; of a traced one the noise is NaN.
 
-    >>> sort = lambda cost: jnp.argmin(cost, axis=1)
-    >>> pair(jnp.array([[0.0], [1.0]]), jnp.array([[1.1], [-0.1]]), sort).tolist()
+    >>> from scorekit.training import optimal_assignment
+    >>> pair(jnp.array([[0.0], [1.0]]), jnp.array([[1.1], [-0.1]]), optimal_assignment).tolist()
     [[-0.10000000149011612], [1.100000023841858]]
 
     Source: Pooladian et al. 2023 (https://arxiv.org/abs/2304.14772); Tong et al. 2023 (https://arxiv.org/abs/2302.00482).
@@ -102,14 +102,15 @@ def pair(
         if labels.shape != (n,) or not jnp.issubdtype(labels.dtype, jnp.integer):
             raise ValueError(f"labels must be integers of shape ({n},), got {labels.dtype} of shape {labels.shape}")
     order, found = functools.partial(_order, assign), []
+    permutations = functools.partial(_checked_permutations, otherwise=n)
     if whole := n // size * size:
         split = lambda leaf: leaf[:whole].reshape(-1, size, *leaf.shape[1:])
-        chosen = jax.vmap(order)(*jax.tree.map(split, (x0, eps, labels)))
+        chosen = permutations(jax.vmap(order)(*jax.tree.map(split, (x0, eps, labels))))
         found.append((chosen + size * jnp.arange(n // size)[:, None]).reshape(whole))
     if n > whole:
-        found.append(whole + order(*jax.tree.map(lambda leaf: leaf[whole:], (x0, eps, labels))))
+        found.append(whole + permutations(order(*jax.tree.map(lambda leaf: leaf[whole:], (x0, eps, labels)))))
     chosen = jnp.concatenate(found)
-    return jax.tree.map(lambda leaf: leaf[chosen], eps)
+    return jax.tree.map(lambda leaf: jnp.take(leaf, chosen, axis=0, mode="fill"), eps)
 
 
 def _order(assign: Callable[[Array], Array], x0: PyTree, eps: PyTree, labels: Array | None) -> Array:
@@ -125,6 +126,14 @@ def _order(assign: Callable[[Array], Array], x0: PyTree, eps: PyTree, labels: Ar
         got = f"{columns.dtype} of shape {columns.shape}"
         raise ValueError(f"assign must return the column of each of {n} rows, got {got}")
     return columns
+
+
+def _checked_permutations(columns: Array, otherwise: int) -> Array:
+    """Permutations ``(..., b)``: others are an error, or where they are traced a column that does not exist."""
+    last = columns.shape[-1] - 1
+    is_one = jnp.all(jnp.sort(columns) == jnp.arange(last + 1), axis=-1, keepdims=True)
+    check(lambda columns: np.asarray(is_one), f"a permutation of 0 ... {last}", **{"assign(cost)": columns})
+    return jnp.where(is_one, columns, otherwise)
 
 
 def straightness(states: PyTree, ts: ArrayLike) -> Array:

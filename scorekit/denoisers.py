@@ -3,8 +3,9 @@
 A denoiser is ``(x_t, t) -> Prediction(x0, eps)``. Those of this module are ``jax.tree_util.Partial`` of module-level
 functions: they may be arguments of a jitted function, and new parameters inside them do not retrace. They raise a
 ``ValueError`` when they are called or traced with a state that is not floating, a ``t`` that is neither a scalar nor
-``(B,)``, or a network whose output is not shaped like the state: nothing is broadcast. Those of networks and scores
-also take a ``t`` of shape ``(B, T)``, one level for each frame of a state ``(B, T, ...)`` (:mod:`scorekit.forcing`).
+``(B,)``, or a network whose output is not shaped like the state: nothing is broadcast; of concrete times also for one
+outside [0, 1]. Those of networks and scores also take a ``t`` of shape ``(B, T)``, one level for each frame of a state
+``(B, T, ...)`` (:mod:`scorekit.forcing`).
 """
 
 from collections.abc import Callable
@@ -14,7 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check, check_floating, check_levels, check_like, check_per_example, check_positive
+from scorekit.checks import (
+    check,
+    check_floating,
+    check_levels,
+    check_like,
+    check_per_example,
+    check_positive,
+    check_schedule,
+    check_time,
+)
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.predictions import Score, Target, TargetName, as_target, bounded_log_snr
 from scorekit.random_fields import RandomField
@@ -35,6 +45,7 @@ __all__ = [
 def _evaluate(name, function, x_t, t):
     """``function(x_t, t)``, shaped like the state, in its precision: network and state may have different dtypes."""
     check_floating(x_t=x_t)
+    check_time(t=t)
     check_levels(x_t, t=t)
     output = function(x_t, t)
     check_like("x_t", x_t, **{name: output})
@@ -66,6 +77,7 @@ def denoiser_from_network(network: Network, schedule: Schedule, target: TargetNa
     >>> denoiser(jnp.ones(2), 1.0).eps
     Array([1., 1.], dtype=float32)
     """
+    check_schedule(schedule=schedule)
     return Partial(_from_network, as_pytree(network), schedule, as_target(target))
 
 
@@ -83,6 +95,9 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
     Returns:
       ``(x_t, t) -> Prediction``.
 
+    Raises:
+      ValueError: if ``schedule`` is no noise schedule.
+
     >>> from scorekit.schedules import cosine
     >>> d = denoiser_from_score(lambda x, t: -x, cosine())  # the data are standard normal
     >>> float(d(jnp.ones(1), 0.5).x0[0].round(4)) == float(cosine().alpha(0.5).round(4))
@@ -90,6 +105,7 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
 
     Source: Efron 2011 (Tweedie's formula).
     """
+    check_schedule(schedule=schedule)
     return Partial(_from_score, as_pytree(score), schedule)
 
 
@@ -138,6 +154,7 @@ def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], sch
 
 def _exact(density, schedule, x_t, t):
     check_floating(x_t=x_t)
+    check_time(t=t)
     check_per_example(x_t, t=t)
     event = density.shape if isinstance(density, RandomField) else (density.dim,)
     if jnp.shape(x_t)[-len(event) :] != event:
@@ -170,6 +187,7 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
     >>> d(jnp.ones((4, 1)), 1.0).x0.sum()
     Array(0., dtype=float32)
     """
+    check_schedule(schedule=schedule)
     kinds = (Gaussian, Mixture, GaussianMirage, RandomField)
     if not isinstance(density, kinds):
         raise ValueError(f"density must be one of {', '.join(kind.__name__ for kind in kinds)}, got {density!r}")
@@ -207,6 +225,7 @@ def condition_on_log_snr(network: Network, schedule: Schedule, scale: ArrayLike 
 
 def _scaled_network(network, schedule, sigma_data, x_t, t):
     check_floating(x=x_t)
+    check_time(t=t)
     check_levels(x_t, t=t)
     scale = jnp.hypot(schedule.sigma(t), schedule.alpha(t) * sigma_data)
     return network(combine((1.0 / scale, x_t)), t)

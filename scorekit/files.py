@@ -127,12 +127,13 @@ def check_unpacked(name: str, unpacked: int, packed: int) -> None:
         )
 
 
-def parse_json(content: str | bytes, name: str | os.PathLike[str]) -> Any:
+def parse_json(content: str | bytes, name: str | os.PathLike[str], *, finite: bool = False) -> Any:
     """The value of a JSON text whose lists and objects are nested no deeper than 100.
 
     Args:
       content: text, or its bytes.
       name: subject of the error message, such as the file.
+      finite: whether NaN and infinities, which are not JSON, are errors.
 
     Returns:
       Its value.
@@ -146,8 +147,14 @@ def parse_json(content: str | bytes, name: str | os.PathLike[str]) -> Any:
     Traceback (most recent call last):
     ValueError: a.json must be JSON: nested deeper than 100
     """
+
+    def constant(text: str) -> float:
+        if finite:
+            raise ValueError(f"{text} is no number")
+        return float(text)
+
     try:
-        found = json.loads(content)
+        found = json.loads(content, parse_constant=constant)
     except RecursionError:
         raise ValueError(f"{os.fspath(name)} must be JSON: nested deeper than {_DEPTH}") from None
     except ValueError as error:

@@ -24,7 +24,15 @@ from typing import Literal, Protocol, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_floating, check_levels, check_like, check_per_example, check_positive, check_time
+from scorekit.checks import (
+    check_floating,
+    check_levels,
+    check_like,
+    check_per_example,
+    check_positive,
+    check_schedule,
+    check_time,
+)
 from scorekit.schedules import time_derivative
 from scorekit.schedules._derivatives import clip_to_interior
 from scorekit.trees import combine, pytree_dataclass, where
@@ -76,10 +84,14 @@ def bounded_log_snr(t: Array, schedule: Schedule) -> Array:
     Returns:
       The log-SNR in nats, shaped like ``t``.
 
+    Raises:
+      ValueError: if ``schedule`` is no noise schedule.
+
     >>> from scorekit.schedules import rectified_flow
     >>> bounded_log_snr(0.0, rectified_flow())
     Array(60., dtype=float32)
     """
+    check_schedule(schedule=schedule)
     return jnp.clip(schedule.log_snr(t), -_LOG_SNR_LIMIT, _LOG_SNR_LIMIT)
 
 
@@ -228,6 +240,9 @@ class EDMTarget(Target):
     Attributes:
       sigma_data: s, the standard deviation of the data, > 0.
 
+    Raises:
+      ValueError: if it is not positive.
+
     >>> from scorekit.schedules import rectified_flow
     >>> true = Prediction(x0=jnp.ones(1), eps=jnp.full(1, 3.0))
     >>> print(f"{EDMTarget(sigma_data=1.0).from_prediction(true, jnp.float32(0.5), rectified_flow())[0]:.1f}")
@@ -237,6 +252,9 @@ class EDMTarget(Target):
     """
 
     sigma_data: Number = 0.5
+
+    def __post_init__(self):
+        check_positive(sigma_data=self.sigma_data)
 
     def _coefficients(self, t, schedule):
         alpha, sigma, s = schedule.alpha(t), schedule.sigma(t), self.sigma_data
@@ -281,7 +299,6 @@ def edm_target(sigma_data: Number = 0.5) -> EDMTarget:
 
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
-    check_positive(sigma_data=sigma_data)
     return EDMTarget(sigma_data=sigma_data)
 
 
@@ -344,6 +361,7 @@ def convert(
     >>> convert(jnp.zeros(2), jnp.ones(2), 0.5, rectified_flow(), source="eps", target="x0")
     Array([2., 2.], dtype=float32)
     """
+    check_schedule(schedule=schedule)
     check_floating(x_t=x_t, output=output)
     check_like("x_t", x_t, output=output)
     check_time(t=t)
@@ -374,6 +392,7 @@ def with_x0(prediction: Prediction, x0: PyTree, t: ArrayLike, schedule: Schedule
     >>> with_x0(Prediction(jnp.ones(2), jnp.ones(2)), jnp.zeros(2), 0.5, rectified_flow()).eps
     Array([2., 2.], dtype=float32)
     """
+    check_schedule(schedule=schedule)
     check_floating(x0=x0)
     check_like("x0", Prediction(x0, x0), prediction=prediction)
     check_levels(x0, t=t)

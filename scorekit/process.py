@@ -17,7 +17,15 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_floating, check_levels, check_like, check_per_example, check_time
+from scorekit.checks import (
+    check,
+    check_floating,
+    check_levels,
+    check_like,
+    check_per_example,
+    check_schedule,
+    check_time,
+)
 from scorekit.schedules import time_derivative
 from scorekit.trees import combine, is_traced, normal_like
 from scorekit.typing import Array, ArrayLike, Key, Prediction, PyTree, Schedule
@@ -57,6 +65,7 @@ def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree
 
     Source: Ho et al. 2020, eq. 4 (https://arxiv.org/abs/2006.11239).
     """
+    check_schedule(schedule=schedule)
     check_floating(x0=x0, eps=eps)
     check_like("x0", x0, eps=eps)
     check_time(t=t)
@@ -119,6 +128,7 @@ def autodiff_drift(schedule: Schedule, t: ArrayLike) -> Array:
 
     Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
+    check_schedule(schedule=schedule)
     check_time(t=t)
     return time_derivative(schedule.alpha, t) / schedule.alpha(t)
 
@@ -138,6 +148,7 @@ def autodiff_diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
 
     Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
+    check_schedule(schedule=schedule)
     check_time(t=t)
     return -jnp.square(schedule.sigma(t)) * time_derivative(schedule.log_snr, t)
 
@@ -178,6 +189,7 @@ def snr_drop(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Array:
 
     Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
+    check_schedule(schedule=schedule)
     check_time(t=t, s=s)
     if not is_traced(t):
         check(lambda s: ~(s > np.asarray(t)), f"<= t = {t}", s=s)
@@ -256,6 +268,7 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
 
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
+    check_schedule(schedule=schedule)
     check_floating(like=like)
     check_time(t=t)
     noise = normal_like(key, like)
@@ -282,6 +295,7 @@ def score(prediction: Prediction, t: ArrayLike, schedule: Schedule) -> PyTree:
 
     Source: Vincent 2011; Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
+    check_schedule(schedule=schedule)
     check_floating(prediction=prediction)
     check_time(t=t)
     check_per_example(prediction.eps, t=t)

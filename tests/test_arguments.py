@@ -13,6 +13,7 @@ import pytest
 
 from experiments.benchmarks.faults import library
 from experiments.benchmarks.faults.calls import Call, attacks, attempt
+from scorekit import discrete
 from scorekit.arguments import bounds_of
 
 ROWS, EXEMPT = library.tables()
@@ -77,6 +78,25 @@ def test_the_other_hostile_arguments_are_named_or_documented(name):
     row = ROWS[name]
     row.function(**row.plain())  # the valid call works, else every attack would fail for its reason
     assert wrong(row, (a for a in attacks(row) if may_be_answered(row, a))) == ""
+
+
+WRONG = {
+    "schedule": discrete.absorbing(4),
+    "denoiser": lambda x, *times: jax.tree.map(lambda leaf: 0.0 * leaf, x),
+}
+"""A process of tokens, which holds a schedule, and a network, which predicts an array."""
+UNREAD = {"denoisers.condition_on_log_snr", "flow_maps.two_times", "times.draw"}
+"""Rows that read the schedule later or for other choices than theirs."""
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [(name, arg) for name in sorted(ROWS.keys() - UNREAD) for arg in WRONG if arg in ROWS[name].arguments],
+)
+def test_what_is_no_schedule_and_no_denoiser_is_named(name, argument):
+    row = ROWS[name]
+    with pytest.raises(ValueError, match=rf"^{argument} must"):
+        row.function(**{**row.plain(), argument: WRONG[argument]})
 
 
 def test_every_public_function_has_a_row_or_a_reason():

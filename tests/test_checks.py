@@ -37,6 +37,14 @@ def test_check_positive_names_argument_value_and_condition(value):
             "y must have the structure and the shapes of x",
         ),
         (lambda: checks.check_like("x", np.ones(2), y=[np.ones(2)]), "y must have the structure and the shapes"),
+        (lambda: checks.check_time(t=np.nan), "t must be in .0, 1., got nan"),
+        (lambda: checks.check_positive(std=1 + 0j), r"std must be finite and > 0, got \(1\+0j\)"),
+        (lambda: checks.check_between(0, 1, t=np.ones(2, np.complex64)), "t must be in .0, 1., got array"),
+        (lambda: checks.check_time(t=np.complex64(0.5)), "t must be in .0, 1., got np.complex64"),
+        (lambda: checks.check_finite(x={"a": np.ones(2, complex)}), "x must hold real numbers, got dtype complex128"),
+        (lambda: checks.check_not_nan(x=1j), "x must be a real number, got 1j"),
+        (lambda: checks.check_per_example(np.ones(2), t=1j), "t must hold real numbers, got dtype complex128"),
+        (lambda: checks.check_levels(np.ones((2, 2)), t=1j), "t must hold real numbers, got dtype complex128"),
     ],
 )
 def test_checks_name_argument_value_and_what_is_allowed(check, message):
@@ -66,6 +74,8 @@ def test_values_of_tracers_are_not_checked_but_their_shapes_are():
             checks.check_like("x", x, y=jnp.zeros((2, 1)))
         with pytest.raises(ValueError, match="x must hold integers"):
             checks.check_classes(3, x=x)
+        with pytest.raises(ValueError, match="x must be finite and > 0, got Tr"):
+            checks.check_positive(x=x + 1j)
         return checks.nan_unless(x > 0, {"a": x})["a"], checks.nan_unless(x < 0, x)
 
     good, bad = checked(-1.0)

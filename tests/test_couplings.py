@@ -87,6 +87,10 @@ def test_not_a_number_stays_where_it_is():
         ({"block_size": 0}, "block_size must be an integer >= 1, got 0"),
         ({"eps": jnp.zeros((24, 2))}, "eps"),
         ({"assign": lambda cost: cost[0]}, "assign must return the column of each of 24 rows"),
+        ({"assign": lambda cost: jnp.zeros(24, int)}, r"assign\(cost\) must be a permutation of 0 ... 23, got"),
+        ({"assign": lambda cost: jnp.argmin(cost, axis=1)}, "must be a permutation"),  # two have the same nearest noise
+        ({"assign": lambda cost: jnp.arange(24) - 1}, "must be a permutation"),
+        ({"assign": lambda cost: jnp.arange(len(cost)) // 2, "block_size": 7}, "must be a permutation of 0 ... 6, got"),
     ],
 )
 def test_bad_arguments_are_named(change, message):
@@ -94,6 +98,14 @@ def test_bad_arguments_are_named(change, message):
     given = {"x0": x0, "eps": eps, "assign": optimal_assignment, **change}
     with pytest.raises(ValueError, match=message):
         couplings.pair(**given)
+
+
+def test_a_traced_assignment_that_is_no_permutation_gives_nan_in_its_block():
+    x0, eps = draws(24, 3)
+    assign = lambda cost: jnp.where(jnp.isclose(cost[0, 0], np.square(x0[0] - eps[0]).sum()), 0, jnp.arange(len(cost)))
+    found = jax.jit(lambda x0, eps: couplings.pair(x0, eps, assign, block_size=10))(x0, eps)
+    assert np.isnan(found[:10]).all()
+    np.testing.assert_array_equal(found[10:], eps[10:])
 
 
 def test_cost_of_an_assignment_must_be_square():

@@ -9,7 +9,7 @@ import pytest
 from jax.tree_util import Partial
 from tables import B, in_float64
 
-from scorekit import densities
+from scorekit import denoisers, densities, schedules
 from scorekit.denoisers import (
     as_pytree,
     condition_on_log_snr,
@@ -206,3 +206,17 @@ def test_log_density_of_a_tree():
     sigma = np.sin(np.pi / 2 * t)
     np.testing.assert_allclose(eps["a"], np.broadcast_to(sigma[:, None], (2, 3)), rtol=1e-6)
     np.testing.assert_allclose(eps["b"], 3 * sigma, rtol=1e-6)
+
+
+def test_times_outside_the_interval_are_named():
+    schedule, x = schedules.rectified_flow(), jnp.ones((2, 1))
+    network = lambda x, t: x
+    for denoiser in (
+        denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=1.0), schedule),
+        denoisers.denoiser_from_network(network, schedule),
+        denoisers.denoiser_from_score(network, schedule),
+        denoisers.scale_input(network, schedule),
+    ):
+        for t in (2.0, -0.5, np.nan, np.array([0.5, 1.5])):
+            with pytest.raises(ValueError, match=r"t must be in .0, 1., got"):
+                denoiser(x, t)

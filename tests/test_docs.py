@@ -84,3 +84,13 @@ def test_what_the_pages_name_exists():
             pkgutil.resolve_name(name)
         for file in re.findall(r"\b(?<!/)(?:experiments|colabs|docs|tests)/[\w/]+\.(?:py|ipynb|md)", text):
             assert (ROOT / file).exists(), file
+
+
+def test_an_alias_of_a_class_of_another_package_is_documented_as_data(monkeypatch):
+    """As a class it would bring all methods of ``jax.Array`` and a warning of Sphinx 9.2."""
+    monkeypatch.syspath_prepend(str(DOCS / "_extensions"))
+    page = importlib.import_module("reference").page("scorekit.typing")
+    table, entries = page[: page.index(".. autodata")], page[page.index(".. autodata") :]
+    assert "   Schedule\n" in table
+    assert "   Array\n" not in table
+    assert ".. autodata:: scorekit.typing.Array\n   :no-value:" in entries

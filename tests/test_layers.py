@@ -11,7 +11,7 @@ import scorekit
 
 ROOT = Path(scorekit.__file__).parent
 LAYERS = {
-    0: ("typing", "arguments", "trees", "checks", "files", "_shape_checks", "sharded", "_version"),
+    0: ("typing", "arguments", "trees", "checks", "files", "_shape_checks", "_codes", "sharded", "_version"),
     1: ("schedules", "predictions", "weightings", "times", "densities", "random_fields"),
     2: ("process", "denoisers", "losses", "couplings", "embeddings", "guidance"),
     3: ("solvers",),

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import inspect
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +72,14 @@ def levels_of(schedule, dtype):
     first, last = (float(schedule.log_snr(end)) for end in (0.0, 1.0))
     inside = (levels < first) & (levels > last)
     return np.where(inside, levels, levels[inside][0])  # one shape for all, so that little is compiled
+
+
+@every_schedule
+def test_not_a_number_stays_visible(name):
+    """Of a time, alpha or sigma is NaN, and with it every state; a log-SNR is, but where a schedule is a table."""
+    schedule = SCHEDULES[name].make()
+    levels = [level(np.float32(np.nan)) for level in (schedule.alpha, schedule.sigma, schedule.log_snr)]
+    assert np.isnan(levels[1:]).all(), levels
 
 
 @functools.cache
@@ -376,6 +385,31 @@ INVALID = {
 def test_invalid_arguments_raise(message):
     with pytest.raises(ValueError, match=message):
         INVALID[message]()
+
+
+CLASSES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "beta_max must be finite and >= beta_min = 0.1": (schedules.linear_vp(), {"beta_max": 0.0}),
+    "beta_min must be finite and > 0": (schedules.sub_vp(), {"beta_min": -1.0}),
+    "s must be finite and >= 0": (schedules.cosine(), {"s": -1.0}),
+    "end must be finite and > start = -3.0": (schedules.sigmoid(), {"end": -4.0}),
+    "scale must be finite and > 0": (schedules.laplace(), {"scale": None}),
+    "sigma_min must be finite and > 0": (schedules.geometric_ve(), {"sigma_min": np.nan}),
+    "sigma_max must be finite and > sigma_min = 0.002": (schedules.edm(), {"sigma_max": "80"}),
+    "rho must be finite and > 0": (schedules.edm(), {"rho": -1.0}),
+    "table must have shape": (schedules.from_betas([0.1, 0.2]), {"table": 1.0}),
+    "table must be finite and decrease strictly": (schedules.from_betas([0.1, 0.2]), {"table": [1.0, 1.0]}),
+    "slopes must have shape": (schedules.learned(2), {"slopes": np.zeros(2)}),
+    "heights must be finite": (schedules.learned(2), {"heights": [np.nan, 0.0]}),
+    "shift must be finite": (schedules.shifted(schedules.cosine(), 2.0), {"shift": -np.inf}),
+    "base must be variance": (schedules.zero_terminal_snr(schedules.cosine()), {"base": schedules.edm()}),
+}
+
+
+@pytest.mark.parametrize("message", CLASSES)
+def test_bounds_are_those_of_the_classes_too(message):
+    schedule, changes = CLASSES[message]
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(schedule, **changes)
 
 
 def test_factories_accept_traced_parameters():

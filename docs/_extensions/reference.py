@@ -76,15 +76,26 @@ def public_names(name: str) -> list[str]:
     ]
 
 
+def _is_foreign(thing: object) -> bool:
+    """Whether this is a class of another package, of which a name is an alias: it is documented there.
+
+    Sphinx 9.2 warns of the signature of such a class, also in a table.
+    """
+    return inspect.isclass(thing) and thing.__module__.partition(".")[0] != PACKAGE
+
+
 def page(name: str) -> str:
     """The text of the page of a module: its docstring, a table of its names, and an entry for each."""
     module, names, entries = importlib.import_module(name), public_names(name), []
     for label in names:
         thing = getattr(module, label)
         kind = "class" if inspect.isclass(thing) else "function" if inspect.isfunction(thing) else "data"
+        if kind == "class" and _is_foreign(thing):
+            kind = "data"
         option = {"class": "\n   :members:", "data": "\n   :no-value:"}.get(kind, "")
         entries.append(f".. auto{kind}:: {name}.{label}{option}\n")
-    title, rows = name.replace("_", "\\_"), "\n".join(f"   {label}" for label in names)
+    listed = [label for label in names if not _is_foreign(getattr(module, label))]
+    title, rows = name.replace("_", "\\_"), "\n".join(f"   {label}" for label in listed)
     return PAGE.format(title=title, rule="=" * len(title), module=name, names=rows, entries="\n".join(entries))
 
 

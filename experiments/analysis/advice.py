@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import jax
 
 from experiments.analysis.data_scales import Scales, coarsest, moments, octaves, photographs
-from experiments.cli.config import to_text
 from experiments.cli.progress import human
 from experiments.data.dataset import Dataset
 from scorekit import samplers
@@ -62,7 +61,8 @@ class Command(NamedTuple):
 
 def as_text(value: Any) -> str:
     """A value as it is typed."""
-    return ",".join(map(to_text, value)) if isinstance(value, tuple) else to_text(value)
+    typed = lambda value: value if isinstance(value, str) else repr(value)
+    return ",".join(map(typed, value)) if isinstance(value, tuple) else typed(value)
 
 
 def rounded(value: float, digits: int = 2) -> float:

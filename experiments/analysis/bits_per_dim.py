@@ -31,24 +31,23 @@ from experiments.reporting.tables import bound_table, exact_table
 _CONFIG = shared.config()
 _WEIGHTS = flags.DEFINE_string("weights", None, "File or folder of published weights.", required=True)
 _MEANING = flags.DEFINE_enum("preconditioning", None, list(PRECONDITIONINGS), "Where the file does not say it.")
-_OUT = flags.DEFINE_string("out", None, "The .json file to write.")
+_OUT = shared.out("The .json file to write.")
 
 
 def main(config: Config) -> None:
     start = time.monotonic()
     data.check(config)
     evaluation.check(config)
-    if _OUT.value:
-        shared.check_writable(shared.path(_OUT).parent, f"--out={_OUT.value}")
+    out = shared.results(_OUT, None, "") if _OUT.value else None
     dataset = load_data(config)
     model, params = open_foreign(_WEIGHTS.value, _MEANING.value, dataset)
     params = everywhere(params)
     print(f"{_WEIGHTS.value} on test data of {dataset.name} …", flush=True)
     exact, bound = exact_bits(config, model, dataset, params), variational_bound(config, model, dataset, params)
     print(tables_as_text([exact_table(exact), bound_table(bound)]))
-    if _OUT.value:
+    if out is not None:
         found = {"weights": _WEIGHTS.value, "exact": exact._asdict(), "bound": bound._asdict()}
-        write_results(shared.path(_OUT), found)
+        write_results(out, found)
     print(progress.final_line(_OUT.value or _WEIGHTS.value, time.monotonic() - start))
 
 

@@ -8,7 +8,6 @@ A test compares the committed page with what :func:`page` makes.
 from collections.abc import Mapping
 from pathlib import Path
 
-from absl import flags
 from ml_collections import ConfigDict
 
 from experiments.cli import command_line
@@ -21,7 +20,7 @@ from experiments.training import students
 PATH = Path("docs/config.md")
 COMMAND = "python -m experiments.analysis.config_page"
 
-_OUT = shared.define(flags.DEFINE_string, "out", str(PATH), "File to write.")
+_OUT = shared.out("File to write.", str(PATH))
 
 TITLE = f"""# Configs
 
@@ -108,8 +107,7 @@ def page() -> str:
 
 
 def main(_: ConfigDict) -> None:
-    out = shared.path(_OUT)
-    shared.check_writable(out.parent, f"--out={_OUT.value}")
+    out = shared.results(_OUT, None, "")
     out.write_text(page())
     print(f"wrote {out}")
 

@@ -36,7 +36,7 @@ _NETWORK = flags.DEFINE_enum("network", "inception", list(NETWORKS), "Whose feat
 _WEIGHTS = flags.DEFINE_string("weights", None, "File of the weights of the network.", required=True)
 _RESIZE = flags.DEFINE_enum("resize", "tf1", CONVENTIONS, "How images are resized for the network.")
 _FEATURES = shared.count("features", KEPT, "Images whose features are written, the first ones.", lower_bound=0)
-_OUT = flags.DEFINE_string("out", None, "The .npz file to write.", required=True)
+_OUT = shared.out("The .npz file to write.", required=True)
 _THREADS = 4
 
 
@@ -67,10 +67,9 @@ def batches(source: Any) -> Iterator[np.ndarray]:
 
 def main(_) -> None:
     start = time.monotonic()
-    out = shared.path(_OUT)
-    if out.suffix != ".npz":
+    if shared.path(_OUT).suffix != ".npz":
         raise ConfigError(f"--out={_OUT.value}: must end in .npz")
-    shared.check_writable(out.parent, f"--out={_OUT.value}")
+    out = shared.results(_OUT, None, "")
     source = opened()
     if len(source) < 2:
         raise ConfigError(f"--data={_DATA.value}: must hold at least 2 images, got {len(source)}")

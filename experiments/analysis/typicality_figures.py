@@ -3,20 +3,20 @@
 python -m experiments.analysis.typicality_figures --out=docs/typicality
 """
 
-from pathlib import Path
-
 import jax
 import numpy as np
-from absl import app, flags
+from absl import app
 
+from experiments.cli import flags as shared
+from experiments.cli.endings import one_line
 from experiments.reporting import curves
 from scorekit import typicality
 
-_OUT = flags.DEFINE_string("out", "docs/typicality", "folder for the pictures")
+_OUT = shared.out("folder for the pictures", "docs/typicality")
 
 
 def main(_) -> None:
-    out = Path(_OUT.value)
+    out = shared.results_folder(_OUT, names=("bubble.png", "equipartition.png", "mirage.png"))
     shell, mass, radius = map(
         jax.jit, (typicality.shell_mass, typicality.typical_mass, typicality.mirage_typical_radius)
     )
@@ -47,4 +47,5 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    with one_line():
+        app.run(main)

@@ -35,7 +35,7 @@ FIRST_SEED = 2 * 10**9
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of phrases.")
 _STEP, _SEED = shared.step(), shared.seed()
-_SECONDS = flags.DEFINE_float("seconds", 4.096, "Minimum length of a phrase.")
+_SECONDS = shared.seconds(4.096, "Minimum length of a phrase.")
 _NUM = shared.count("num", 20, "Number of new phrases.", 2)
 _SHOWN = shared.count("shown", 5, "Number of phrases with audio widgets.")
 _OVERLAP = flags.DEFINE_float("overlap", 0.5, "Share of a window that the next one covers too.")

@@ -15,7 +15,6 @@ standard error over seeds.
 
 import itertools
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -39,7 +38,7 @@ from scorekit import spectra, times, weightings
 _CONFIG = shared.config("Config file, such as experiments/configs/images/digits_band.py.")
 _EDGES = flags.DEFINE_list("edges", ["0.2", "0.4"], "Frequencies at which bands meet, in cycles per pixel.")
 _SEEDS = shared.count("seeds", 5, "Networks for each weighting.")
-_OUT = flags.DEFINE_string("out", "band_weighting.png", "Where to save the plot of error against noise level.")
+_OUT = shared.out("Where to save the plot of error against noise level.", "band_weighting.png")
 
 LOG_SNRS = np.linspace(-8.0, 8.0, 33)
 """The noise levels, in nats."""
@@ -137,6 +136,7 @@ def main(config: Config) -> None:
     checks.check(config)
     training.check(config)
     edges = shared.increasing("edges", _EDGES.value)
+    out = shared.results(_OUT, None, "")
     dataset = latents.load_data(config)
     if len(dataset.shape) != 3:
         raise ConfigError(f"config.data.name={config.data.name}: must be images")
@@ -155,10 +155,10 @@ def main(config: Config) -> None:
             name if name == "λ = 1" else f"band {name}": np.mean(each, axis=0)[:, i] for name, each in relative.items()
         }
     curves.panels(
-        _OUT.value, LOG_SNRS, panels, xlabel="log-SNR (nats):  noise ←  → data",
+        out, LOG_SNRS, panels, xlabel="log-SNR (nats):  noise ←  → data",
         ylabel="error of x0 / power of the band", title="Trained with λ = 1, or with the weighting of one band",
     )  # fmt: skip
-    print(progress.final_line(str(Path(_OUT.value).absolute()), time.monotonic() - start))
+    print(progress.final_line(str(out), time.monotonic() - start))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ from jax.tree_util import Partial
 from matplotlib.figure import Figure
 
 from experiments.benchmarks import reference as reference_samplers
+from experiments.cli import flags as shared
+from experiments.cli.endings import one_line
+from experiments.reporting import plots
 from scorekit import denoisers, samplers, schedules, solvers
 from scorekit.networks import UNet
 from scorekit.typing import Array
@@ -67,7 +70,7 @@ _LARGE = flags.DEFINE_integer("large", 16384, "batch size for temporary memory (
 _TURNS = flags.DEFINE_integer("turns", 31, "repetitions of a pair with the MLP; a third as many with the U-Net")
 _FIRST = flags.DEFINE_integer("first", 3, "repetitions of the first call")
 _UNET = flags.DEFINE_integer("unet", 64, "batch size with the U-Net of the digits config; 0 skips it")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/cost", "folder for the plot")
+_WORKDIR = shared.out("folder for the plot", "runs/cost", "workdir")
 
 Run = Partial
 """``(params, x, key) -> samples``: a compiled function of ``(ts, params, x, key)``, bound to its times."""
@@ -266,8 +269,7 @@ def draw(path: Path, panels: list[tuple[str, float, dict[str, float]]]) -> None:
         ax.tick_params(labelsize=8)
         ax.legend(fontsize=7)
         ax.invert_yaxis()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    plots.save(figure, path)
 
 
 def main(_) -> None:
@@ -276,6 +278,7 @@ def main(_) -> None:
         for name in given:
             if name not in SOLVERS:
                 raise app.UsageError(f"--{flag}: {name!r} is not one of {', '.join(SOLVERS)}")
+    path = shared.results_folder(_WORKDIR, names=("cost.png",)) / "cost.png"
     batches, params = [int(b) for b in _BATCHES.value], mlp_params()
     print(f"MLP 3 x 128, 64 dimensions, {_STEPS.value} steps; ratios to the reference: median (of the minima)")
     heads = "".join(f"{f'time, batch {b}':>18}{'reference, ms':>15}" for b in batches)
@@ -303,10 +306,10 @@ def main(_) -> None:
         firsts = (f"{name} {first_on_unet(SOLVERS[name], _UNET.value)}" for name in _DETAILED.value)
         print(f"first call over the reference: {'; '.join(firsts)}")
         panels.append(("U-Net: time over the network", 1.03, {n: r.median for n, r in found.items()}))
-    path = Path(_WORKDIR.value).expanduser() / "cost.png"
     draw(path, panels)
     print(f"\nplot: {path}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    with one_line():
+        app.run(main)

@@ -26,13 +26,15 @@ import numpy as np
 import optax
 from absl import app, flags
 
+from experiments.cli import flags as shared
+from experiments.cli.endings import one_line
 from scorekit import densities, schedules
 from scorekit.typing import Array
 
 _NFE = flags.DEFINE_list("nfe", ["5", "6", "7", "8", "10", "12", "15", "20"], "evaluations to tune for")
 _UPDATES = flags.DEFINE_integer("updates", 200, "of Adam", lower_bound=1)
 _RATE = flags.DEFINE_float("rate", 0.3, "learning rate times evaluations; it decays to 0", lower_bound=0)
-_OUT = flags.DEFINE_string("out", "few_steps", "folder with a file for each number of evaluations")
+_OUT = shared.out("folder with a file for each number of evaluations", "few_steps")
 _MODULE = flags.DEFINE_string("module", None, "module to write with the tables that are in the folder")
 
 TOP = float(np.arctan(80.0))
@@ -214,7 +216,6 @@ def tune(n: int, problems: list[Problems], updates: int, rate: float) -> Table:
 
 def save(folder: Path, table: Table) -> None:
     """Writes the table to ``folder/n.json``."""
-    folder.mkdir(parents=True, exist_ok=True)
     log_snr = -2.0 * np.log(np.tan(table.evaluations))
     fields = {
         "log_snr": log_snr.tolist(),
@@ -245,16 +246,18 @@ def as_module(tables: dict[int, dict[str, list]]) -> str:
 
 
 def main(_) -> None:
-    folder = Path(_OUT.value)
+    folder = shared.results_folder(_OUT, names=[f"{n}.json" for n in map(int, _NFE.value)])
+    module = shared.results(_MODULE, None, "") if _MODULE.value else None
     with jax.enable_x64(True):
         if _NFE.value:
             problems = make_problems(0)
         for n in map(int, _NFE.value):
             save(folder, tune(n, problems, _UPDATES.value, _RATE.value))
-    if _MODULE.value:
+    if module is not None:
         tables = {int(path.stem): json.loads(path.read_text()) for path in folder.glob("*.json")}
-        Path(_MODULE.value).write_text(as_module(dict(sorted(tables.items()))))
+        module.write_text(as_module(dict(sorted(tables.items()))))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    with one_line():
+        app.run(main)

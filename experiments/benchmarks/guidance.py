@@ -11,7 +11,6 @@ within a class. The energy and Fréchet distances measure both. All rules start 
 
 import functools
 import itertools
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from jax.tree_util import Partial
 from matplotlib.figure import Figure
 
 from experiments.benchmarks.guidance_problems import Problem, digits_problem, mixture_problem
+from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
 from experiments.reporting import plots
 from scorekit import guidance, metrics, predictions, process, samplers, schedules, solvers, trees
@@ -62,7 +62,7 @@ _STEPS = flags.DEFINE_integer("steps", 16, "steps of the sampler")
 _TURNS = flags.DEFINE_integer("turns", 9, "repetitions of every timing")
 _BATCH = flags.DEFINE_integer("batch", 32, "batch of the timings")
 _FAST = flags.DEFINE_bool("fast", False, "the smallest sizes, as a test that everything runs")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/guidance", "folder for the plots")
+_WORKDIR = shared.out("folder for the plots", "runs/guidance", "workdir")
 
 
 METRICS = ("class accuracy", "precision", "recall", "coverage", "Vendi", "energy", "Fréchet")
@@ -194,8 +194,7 @@ def draw_quality(path: Path, problem: Problem, found: Found) -> None:
     for ax in axes:
         ax.grid(alpha=0.25)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7, fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
+    plots.save(figure, path)
 
 
 # ---- cost ---------------------------------------------------------------------------------------------------------
@@ -302,7 +301,7 @@ def main(_) -> None:
     samples, steps = (40, 4) if fast else (_SAMPLES.value, _STEPS.value)
     if not scales or scales[0] < 0 or scales[-1] > 10:
         raise app.UsageError(f"--scales: must lie in 0 to 10, got {_SCALES.value}")
-    folder = Path(os.path.expanduser(_WORKDIR.value))
+    folder = shared.results_folder(_WORKDIR, kind="plots of guidance rules")
     makers = [functools.partial(mixture_problem, 4 * samples)] if _MIXTURE.value else []
     if _DIGITS.value:
         makers.append(functools.partial(digits_problem, _DIGITS.value, samples))
@@ -327,4 +326,5 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    with one_line():
+        app.run(main)

@@ -28,8 +28,10 @@ import numpy as np
 from absl import app, flags, logging
 
 from experiments.audio.phrase_statistics import distances, statistics
+from experiments.cli import flags as shared
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError
+from experiments.cli.endings import one_line
 from experiments.configs.latents import phrases_latent, phrases_of_latents
 from experiments.configs.phrases import phrases_1khz, phrases_4khz
 from experiments.data.dataset import Dataset
@@ -55,7 +57,7 @@ _FLOPS = flags.DEFINE_float("flops", 1e13, "Floating-point operations of trainin
 _METHODS = flags.DEFINE_list("methods", ["flat", "latent", "cascade"], "Methods to train and measure.")
 _CLIPS = flags.DEFINE_integer("clips", 100, "Phrases to draw of each method.", lower_bound=2)
 _CHANNELS = flags.DEFINE_integer("channels", 48, "Channels at the first resolution of every network.", lower_bound=8)
-_OUT = flags.DEFINE_string("out", "runs/hierarchy", "Folder for everything that is written.")
+_OUT = shared.out("Folder for everything that is written.", "runs/hierarchy")
 _SMOKE = flags.DEFINE_bool("smoke", False, "Tiny networks on a few phrases, for tests; samples are noise.")
 
 SHARES = {"autoencoder": 0.35, "prior": 0.65, "low rate": 0.5, "upsampler": 0.5, "flat": 1.0}
@@ -193,6 +195,7 @@ def fit_method(method: str, folder: Path, flops: float) -> tuple[list[CascadeSta
     path = folder / "autoencoder" / STATISTICS
     if not path.exists():
         write_results(path, autoencoder.statistics(encode, first.dataset))
+    folder = shared.results_folder(_OUT, kind="trainings at equal compute", continues=True)
     phrases = load_phrases(folder)
     encoding = operations(encode, phrases.train["x"][:1]) * (phrases.examples or 0)
     prior, cost = fit_stage("prior", folder, SHARES["prior"] * flops, encoding)
@@ -268,10 +271,11 @@ def figures(path: Path, found: dict[str, dict[str, np.ndarray]]) -> list[Section
 
 def main(_) -> None:
     logging.set_verbosity(logging.WARNING)
-    start, folder, flops = time.monotonic(), Path(_OUT.value).expanduser().absolute(), _FLOPS.value
+    start, flops = time.monotonic(), _FLOPS.value
     for method in _METHODS.value:
         if method not in PARTS:
             raise ConfigError(f"--methods={','.join(_METHODS.value)}: must be of {', '.join(PARTS)}")
+    folder = shared.results_folder(_OUT, kind="trainings at equal compute", continues=True)
     phrases = load_phrases(folder)
     rate, clips = phrases.sample_rate, _CLIPS.value
     labels = np.resize(phrases.test["label"], clips)
@@ -315,4 +319,5 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    with one_line():
+        app.run(main)

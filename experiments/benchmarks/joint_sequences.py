@@ -16,6 +16,7 @@ import numpy as np
 from experiments.cli.config import ConfigError
 from experiments.cli.progress import Progress
 from experiments.data.dataset import in_blocks
+from experiments.models.finite import check_samples
 from experiments.models.sequences import conditionals
 from experiments.reporting.report import Cell, Table
 from experiments.sequences.runs import Run
@@ -84,6 +85,7 @@ def make_draw(run: Run, particles: int, temperature: bool = False) -> Callable[[
                 found.append(jax.device_get(one(run.params, jax.random.fold_in(key, i), label, power)))
                 bar.update(i + 1)
         x, log_normalizer, ess = (np.stack(part) for part in zip(*found, strict=True))
+        check_samples(log_normalizer, f"scale {scale:g}, {particles} particles")
         return Drawn(x, log_normalizer, np.asarray(log_joint(run.params, x, labels, power)), ess)
 
     return draw

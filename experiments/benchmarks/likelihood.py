@@ -23,6 +23,9 @@ from absl import app, flags
 from jax.scipy.stats import norm
 from matplotlib.figure import Figure
 
+from experiments.cli import flags as shared
+from experiments.cli.endings import one_line
+from experiments.reporting import plots
 from experiments.reporting.report import show
 from scorekit import denoisers, densities, process, schedules
 from scorekit.likelihood import log_likelihood
@@ -32,7 +35,7 @@ _POINTS = flags.DEFINE_integer("points", 400, "points of the ring; half as many 
 _BLOCK = flags.DEFINE_integer("block", 100, "points in one block of diffrax")
 _TURNS = flags.DEFINE_integer("turns", 3, "repetitions of each measurement")
 _TOLERANCES = flags.DEFINE_list("tolerances", ["1e-3", "1e-4", "1e-5", "1e-6"], "rtol = atol of all solvers")
-_OUT = flags.DEFINE_string("out", "likelihood.png", "where to save the plot of error against time")
+_OUT = shared.out("where to save the plot of error against time", "likelihood.png")
 
 SCHEDULE = schedules.linear_vp()
 Solve = Callable[[Array, Array], tuple[Array, Array, Array]]
@@ -159,6 +162,7 @@ def at_equal_error(rows: list[Row], solver: str, baseline: str) -> float:
 
 
 def main(_) -> None:
+    out = shared.results(_OUT, None, "")
     solvers: dict[str, Callable[..., Solve]] = {
         "scorekit": ours,
         "scorekit, whole": lambda data: ours(data, _POINTS.value),
@@ -196,9 +200,9 @@ def main(_) -> None:
             print(f"{name} at equal error: " + ", ".join(f"{ratio:.2f} x as fast as {o}" for o, ratio in times.items()))
         axes.set(title=title, xlabel="seconds per 1000 points", ylabel="mean |error|, nats")
         axes.legend()
-    figure.savefig(_OUT.value, dpi=100)
-    print(f"\nsaved {_OUT.value}")
+    print(f"\nsaved {plots.save(figure, out)}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    with one_line():
+        app.run(main)

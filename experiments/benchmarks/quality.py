@@ -14,7 +14,6 @@ divided by that of the best pair at the same number of evaluations. One of them 
 
 import functools
 import math
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +35,9 @@ from experiments.benchmarks.problems import (
     run,
     trained_problem,
 )
+from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
+from experiments.reporting import plots
 from scorekit import solvers
 from scorekit.metrics import sliced_wasserstein
 from scorekit.samplers import recommended
@@ -96,7 +97,7 @@ _SAMPLES = flags.DEFINE_integer("samples", 512, "samples; in two dimensions 16 t
 _SCHEDULE = flags.DEFINE_enum("schedule", "edm", list(SCHEDULES), "of the exact denoisers; noise levels are the same")
 _DIGITS = flags.DEFINE_string("digits", None, "folder of a trained run, to measure its network too")
 _PEERS = flags.DEFINE_bool("peers", True, "measure other packages as well, where they are installed")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/quality", "folder for the plot")
+_WORKDIR = shared.out("folder for the plot", "runs/quality", "workdir")
 
 
 class Errors(NamedTuple):
@@ -235,8 +236,7 @@ def draw(path: Path, tables: dict[str, Cells], swd: dict[str, tuple[dict, float]
         ax.set_xticks([], minor=True)
         ax.grid(alpha=0.25)
         ax.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    plots.save(figure, path)
 
 
 def chosen(flag, *allowed: dict) -> list[list[str]]:
@@ -265,6 +265,7 @@ def main(_) -> None:
         makers["digits"] = functools.partial(trained_problem, _DIGITS.value, min(_SAMPLES.value, 128))
     if not makers:
         raise app.UsageError("--problems or --digits must name a denoiser to measure")
+    path = shared.results_folder(_WORKDIR, names=("quality.png",)) / "quality.png"
     tables: dict[str, Cells] = {}
     swd: dict[str, tuple[dict, float]] = {}
     for name, make in makers.items():
@@ -295,10 +296,10 @@ def main(_) -> None:
             shown = [item for i, item in enumerate(ranks) if i < 8 or item[0][0] == "recommended"]
             best = [f"{s} [{g}] {factor:.2f}" for (s, g), factor in shown]
             print(f"\nrank at {band} (factor over the best cell): " + ", ".join(best))
-    path = Path(os.path.expanduser(_WORKDIR.value)) / "quality.png"
     draw(path, tables, swd, nfes)
     print(f"\nplot: {path}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    with one_line():
+        app.run(main)

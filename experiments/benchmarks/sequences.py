@@ -54,7 +54,7 @@ _EXAMPLES = shared.define(
     flags.DEFINE_integer, "examples", None, "Test examples of every likelihood; all by default.", lower_bound=2
 )
 _SAMPLES = shared.count("samples", 100, "Samples that are timed.")
-_OUT = shared.define(flags.DEFINE_string, "out", None, "JSON file of the tables; none by default.")
+_OUT = shared.out("JSON file of the tables; none by default.")
 shared.reinterpret_weights()
 
 TRUNCATIONS: dict[str, Callable[[Array], Array]] = {
@@ -212,12 +212,13 @@ def guided_tables(folder: str) -> list[Table]:
 def main(_: ConfigDict) -> None:
     if not _RUNS.value and not _COUNTED.value and not _GUIDED.value:
         raise ConfigError("--runs=…, --counted=… or --guided=… must be given: folders of runs of experiments.train")
+    out = shared.results(_OUT, None, "") if _OUT.value else None
     tables = [likelihood_table(_RUNS.value)] if _RUNS.value else []
     tables += counted_tables(_COUNTED.value) if _COUNTED.value else []
     tables += guided_tables(_GUIDED.value) if _GUIDED.value else []
     print(tables_as_text(tables))
-    if _OUT.value:
-        print(f"wrote {write_results(_OUT.value, [table.records() for table in tables])}")
+    if out is not None:
+        print(f"wrote {write_results(out, [table.records() for table in tables])}")
 
 
 if __name__ == "__main__":

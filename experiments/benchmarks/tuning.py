@@ -23,8 +23,10 @@ from absl import app, flags
 from matplotlib.figure import Figure
 
 from experiments.benchmarks.problems import DATA, EDM, GRIDS, trained_problem
+from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
 from experiments.cli.progress import duration, final_line
+from experiments.reporting import plots
 from scorekit import denoisers
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2M, Euler, ExponentialAdamsBashforth, UniPC, grids
 from scorekit.tuning import Pairs, distances, fine_pairs, tune
@@ -49,7 +51,7 @@ _NFE = flags.DEFINE_list("nfe", ["5", "6", "8", "10"], "evaluations")
 _STEPS = flags.DEFINE_integer("steps", 250, "updates per initial grid", lower_bound=1)
 _STARTS = flags.DEFINE_integer("starts", 2, "initial grids", lower_bound=1)
 _POWER = flags.DEFINE_float("power", 1.0, "of the minimised mean: 2 RMSE, 1 mean, 0 geometric mean", lower_bound=0)
-_OUT = flags.DEFINE_string("out", "tuning.png", "where to save the plot of error against evaluations")
+_OUT = shared.out("where to save the plot of error against evaluations", "tuning.png")
 
 KINDS = ("untuned", "grid", "grid and coefficients")
 
@@ -162,6 +164,7 @@ def main(_) -> None:
         makers.append(functools.partial(trained, _DIGITS.value))
     if not makers:
         raise app.UsageError("--problems or --digits must name a denoiser to tune for")
+    out = shared.results(_OUT, None, "")
     figure = Figure(figsize=(5.2 * len(makers), 4.4), layout="constrained")
     axes = figure.subplots(1, len(makers), squeeze=False)[0]
     jobs = [(solver, n) for solver in _SOLVERS.value for n in nfes]
@@ -179,9 +182,9 @@ def main(_) -> None:
             )
         show_table(problem, nfes, cells)
         show_plot(panel, problem, nfes, cells)
-    figure.savefig(_OUT.value, dpi=100)
-    print(final_line(_OUT.value, time.monotonic() - begin))
+    print(final_line(str(plots.save(figure, out)), time.monotonic() - begin))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    with one_line():
+        app.run(main)

@@ -15,9 +15,11 @@ accepts ``decays=abc`` for a tuple of numbers, and cannot override a saved confi
 
 import ast
 import importlib.util
+import io
 import logging as standard_logging
 import math
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -27,7 +29,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from experiments.cli import compilation_cache, config_help, distributed, endings, interrupts
+from experiments.cli import compilation_cache, config_help, distributed, endings, interrupts, outputs
 from experiments.cli.config import (
     ConfigError,
     hint,
@@ -47,7 +49,8 @@ def load_config(path: str) -> ConfigDict:
     if not Path(path).is_file():
         folder, suffix = Path(path).parent, Path(path).suffix
         others = [*folder.glob(f"*{suffix}"), *folder.parent.glob(f"*/*{suffix}")]
-        raise ConfigError(f"no such config file: {path}{hint(path, map(str, others))}")
+        near = hint(path, (str(other) for other in others if other.is_file()))
+        raise ConfigError(f"no such config file: {to_text(path)}{near}")
     if Path(path).suffix == ".json":
         return load_resolved(path)
     spec = importlib.util.spec_from_file_location("config_file", path)
@@ -77,7 +80,7 @@ def override(config: ConfigDict, field: str, text: str) -> None:
     >>> config.training.steps, config.training.decays
     (5, (0.999,))
     """
-    given = f"--config.{field}={text}"
+    given = f"--config.{to_text(field)}={to_text(text)}"
     *sections, last = field.split(".")
     holder: Any = config
     for depth, name in enumerate([*sections, last]):
@@ -259,8 +262,11 @@ def run(
         try:
             return main(config)
         finally:
+            outputs.record()
             distributed.finish()
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
     try:
         with interrupts.handled(), endings.one_line(), endings.closed_output():
             app.run(start, argv=argv, flags_parser=flags_parser)

@@ -17,6 +17,8 @@ from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict, config_dict
 
+_SHOWN = 200
+"""Characters of a value in a message."""
 Config: TypeAlias = Any
 """A :class:`ConfigDict` to read fields from, whose types a type checker cannot know."""
 
@@ -63,12 +65,14 @@ def check_config(config: ConfigDict, defaults: ConfigDict, path: str = "") -> No
     """
     for name in config:
         if name not in defaults:
-            raise ConfigError(f"config.{path}{name}: {no_such_field(defaults, path[:-1], name)}")
+            raise ConfigError(f"config.{path}{to_text(name)}: {no_such_field(defaults, path[:-1], name)}")
     for name in defaults:
-        field, value, default = f"{path}{name}", config.get(name), defaults[name]
+        field, default = f"{path}{name}", defaults[name]
+        value: Any = config.get(name)
         if name not in config:
-            raise ConfigError(f"config.{field}: this field is missing (its default is {default!r})")
-        if isinstance(default, ConfigDict) and isinstance(value, ConfigDict):
+            raise ConfigError(f"config.{field}: this field is missing (its default is {to_text(default)})")
+        if isinstance(default, ConfigDict):
+            require(isinstance(value, ConfigDict), field, value, "a section")
             check_config(value, default, f"{field}.")
         elif value is not None and (kind := defaults.get_type(name)) is not type(None):
             fits = isinstance(value, (kind, int) if kind is float else kind)
@@ -83,8 +87,15 @@ def kind_name(kind: type) -> str:
 
 
 def to_text(value: Any) -> str:
-    """A value as it is typed on the command line."""
-    return value if isinstance(value, str) else repr(value)
+    """A value as it is typed on the command line, without its middle if it is long; of a section its fields.
+
+    >>> to_text((0.9, 0.99)), to_text(ConfigDict({"a": 1, "b": 2})), len(to_text("x" * 9999))
+    ('(0.9, 0.99)', 'a section with a, b', 200)
+    """
+    if isinstance(value, ConfigDict):
+        value = f"a section with {', '.join(value)}"
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2 - 3]} ... {text[2 - _SHOWN // 2 :]}"
 
 
 def hint(value: Any, allowed: Iterable[str]) -> str:
@@ -100,7 +111,7 @@ def no_such_field(section: ConfigDict, path: str, name: str, root: ConfigDict | 
     elsewhere = [leaf for leaf, _ in leaves(root or ConfigDict()) if leaf.split(".")[-1] == name]
     if elsewhere and not near:
         near = f" (did you mean config.{elsewhere[0]}?)"
-    return f"{where} has no field {name}{near}; it has {', '.join(section)}"
+    return f"{where} has no field {to_text(name)}{near}; it has {', '.join(section)}"
 
 
 def leaves(config: ConfigDict, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -314,12 +325,12 @@ def load_resolved(path: str | os.PathLike[str]) -> ConfigDict:
 
     try:
         fields = parse_json(as_path(path).read_text(), "it")
-    except ValueError as error:
+        if isinstance(fields, dict):
+            return ConfigDict(_tuples(fields)).lock()
+    except (ValueError, AttributeError) as error:  # AttributeError: of a field such as __class__
         raise ConfigError(f"{path} is not a saved config: {error}") from error
-    if not isinstance(fields, dict):
-        kind = type(fields).__name__
-        raise ConfigError(f"{path} is not a saved config: must be a JSON object, got a {kind}; train the run again")
-    return ConfigDict(_tuples(fields)).lock()
+    kind = type(fields).__name__
+    raise ConfigError(f"{path} is not a saved config: must be a JSON object, got a {kind}; train the run again")
 
 
 def _tuples(value: Any) -> Any:

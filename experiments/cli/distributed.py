@@ -10,6 +10,7 @@ Every process computes; the first one writes and prints. A program defines the f
 """
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from absl import flags
 
+from experiments.cli import interrupts
 from experiments.cli.config import ConfigError
 
 NAMES = ("distributed", "coordinator", "processes", "process_id", "heartbeat")
@@ -80,13 +82,24 @@ def start() -> None:
             f"--distributed: no cluster was found ({reason}); give --coordinator=host:port, --processes and "
             f"--process_id"
         ) from error
-    signal.signal(signal.SIGABRT, signal.SIG_DFL)  # XLA says that a process has ended; no stacks of Python after it
+    ctypes.CDLL(None).signal(signal.SIGABRT, _ON_ABORT)  # not of Python, which has no turn before the process ends
     multihost_utils.sync_global_devices("start")  # the connections between CPUs are made while all are here
     _process, _processes = jax.process_index(), jax.process_count()
     if not is_first():
         sys.stdout.flush()
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 1)  # for the rest of the program, libraries included
+
+
+def _aborted(_: int) -> None:
+    """Has the last word where XLA ends this process, in a thread of its own, because another one has ended."""
+    os.write(2, f"\nerror: XLA has ended this process (see above), most likely since {_ENDED}; {_AGAIN}\n".encode())
+    interrupts.leave_with(1)
+
+
+_ON_ABORT = ctypes.CFUNCTYPE(None, ctypes.c_int)(_aborted)
+_ENDED = "another process of this program has ended or cannot be reached"
+_AGAIN = "start all of them again with the same command: it continues from the newest checkpoint"
 
 
 def is_first() -> bool:
@@ -105,10 +118,7 @@ def lost_peer(error: BaseException) -> str | None:
     if not is_one_of_several() or not any(word in str(error).lower() for word in words):
         return None
     reason = " ".join(str(error).split())[:160]
-    return (
-        f"another process of this program has ended or cannot be reached ({reason}); start all of them again with the "
-        f"same command: it continues from the newest checkpoint"
-    )
+    return f"{_ENDED} ({reason}); {_AGAIN}"
 
 
 def folder(own: Path) -> Path:

@@ -46,6 +46,14 @@ def sentence(error: OSError) -> str | None:
     return f"{path}{os.strerror(error.errno)}; {_ADVICE[error.errno]}"
 
 
+def _no_memory(error: Exception) -> str | None:
+    """What to tell a person of an array that the machine or its accelerator has no room for; None of other errors."""
+    words = str(error).splitlines()[:1]
+    if not isinstance(error, MemoryError) and not (words and words[0].startswith("RESOURCE_EXHAUSTED")):
+        return None
+    return f"out of memory ({words[0] if words else 'of the machine'}); ask for fewer or smaller arrays at once"
+
+
 def discard_output() -> None:
     """Sends what is still printed nowhere: what read it, say head or a pager, has left."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,8 +84,8 @@ def closed_output() -> Iterator[None]:
 def one_line() -> Iterator[None]:
     """Turns errors of the user's making or of the machine's into one line on stderr and an exit code.
 
-    A :class:`ConfigError` gives 2; a :class:`ProgramError`, an ``OSError`` such as a full disk, or another process of
-    the program that has ended, 1; Ctrl-C 130.
+    A :class:`ConfigError` gives 2; a :class:`ProgramError`, an ``OSError`` such as a full disk, no more memory, or
+    another process of the program that has ended, 1; Ctrl-C 130.
     """
     try:
         yield
@@ -88,8 +96,9 @@ def one_line() -> Iterator[None]:
     except KeyboardInterrupt:
         message, code = "interrupted", EXIT_CODES[signal.SIGINT]
     except Exception as error:
-        lost = distributed.lost_peer(error)
-        found = sentence(error) if isinstance(error, OSError) and lost is None else lost
+        found = distributed.lost_peer(error) or _no_memory(error)
+        if found is None and isinstance(error, OSError):
+            found = sentence(error)
         if found is None:
             raise
         message, code = f"error: {found}", 1

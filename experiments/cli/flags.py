@@ -16,6 +16,7 @@ from typing import Any
 from absl import flags
 
 from experiments.cli import distributed as processes
+from experiments.cli import outputs
 from experiments.cli.config import ConfigError
 
 Flag = flags.FlagHolder
@@ -53,8 +54,24 @@ def reinterpret_weights() -> Flag:
 
 def reinterpret() -> bool:
     """Whether ``--reinterpret_weights`` is given to this program."""
+    return _is_given("reinterpret_weights")
+
+
+def _is_given(name: str) -> bool:
     values = flags.FLAGS
-    return "reinterpret_weights" in values and values.is_parsed() and bool(values.reinterpret_weights)
+    return name in values and values.is_parsed() and bool(values[name].value)
+
+
+def out(help: str, default: str | None = None, name: str = "out", **kwargs: Any) -> Flag:
+    """``--out``: a path of results, with ``--overwrite``, which :func:`results` and :func:`results_folder` read."""
+    replace = "Replace results that were written to the same path before."
+    define(flags.DEFINE_bool, "overwrite", False, replace)
+    return define(flags.DEFINE_string, name, default, help, **kwargs)
+
+
+def overwrite() -> bool:
+    """Whether ``--overwrite`` is given to this program."""
+    return _is_given("overwrite")
 
 
 def distributed() -> None:
@@ -77,9 +94,24 @@ def seed(help: str = "Seed of the noise.") -> Flag:
     return define(flags.DEFINE_integer, "seed", 0, help, lower_bound=0, upper_bound=2**31 - 1)
 
 
+MOST = 10**8
+"""Of what is counted, as of samples in a config."""
+LONGEST = 24 * 3600.0
+"""Seconds of a sound or piece."""
+
+
 def count(name: str, default: int, help: str, lower_bound: int = 1) -> Flag:
-    """An integer flag of at least ``lower_bound``."""
-    return define(flags.DEFINE_integer, name, default, help, lower_bound=lower_bound)
+    """An integer flag from ``lower_bound`` to :data:`MOST`."""
+    flag = define(flags.DEFINE_integer, name, default, help, lower_bound=lower_bound)
+    flags.register_validator(name, lambda value: value <= MOST, f"must be at most {MOST}")
+    return flag
+
+
+def seconds(default: float, help: str) -> Flag:
+    """``--seconds``: a length of at most :data:`LONGEST`."""
+    flag = define(flags.DEFINE_float, "seconds", default, help)
+    flags.register_validator("seconds", lambda value: not value > LONGEST, f"must be at most {LONGEST:g}")
+    return flag
 
 
 @contextlib.contextmanager
@@ -144,28 +176,60 @@ def check_writable(folder: Path, given: str) -> None:
         raise ConfigError(f"{given}: {error}") from error
 
 
-def results(flag: Flag, default: Path, *endings: str) -> Path:
+def results(flag: Flag, default: Path | None, *endings: str) -> Path:
     """The path of results: that of ``flag`` or the default, without ending; its folder is made.
 
     Args:
       flag: names the path, absolute or not; may be unset.
-      default: the path otherwise, in the folder of ``--workdir``.
+      default: the path otherwise, in the folder of ``--workdir``; that of the flag, if None.
       *endings: of the files that are written, such as ".npz".
 
     Raises:
-      ConfigError: if nothing can be written there, so that it is known before anything is computed.
+      ConfigError: if nothing can be written there, so that it is known before anything is computed, or if one of the
+        files exists and may not be replaced, see :mod:`experiments.cli.outputs`.
     """
     from scorekit.io import as_path  # late: a command line is parsed without jax
 
-    out = path(flag, buckets=True) if flag.value else default
+    found, given, usual = _place(flag, default)
     if not processes.is_first():
-        return processes.folder(out)
-    given = f"--{flag.name}={flag.value}" if flag.value else f"--workdir={default.parent}"
-    check_writable(out.parent, given)
-    for ending in endings:
-        if as_path(f"{out}{ending}").is_dir():
-            raise ConfigError(f"{given}: must be the path of a file, {out}{ending} is a folder")
-    return out
+        return processes.folder(found)
+    check_writable(found.parent, given)
+    outputs.check_files(given, [as_path(f"{found}{ending}") for ending in endings], overwrite(), usual)
+    return found
+
+
+def results_folder(
+    flag: Flag, default: Path | None = None, *, kind: str = "", names: Sequence[str] = (), continues: bool = False
+) -> Path:
+    """The folder of results, which is made: that of ``flag`` or the default.
+
+    Args:
+      flag: names the folder; may be unset.
+      default: the folder otherwise, in that of ``--workdir``; that of the flag, if None.
+      kind: what the folder is for, say "compositions", if the program writes files of any name.
+      names: of the files that are written, if these are all.
+      continues: whether the program goes on with the results of an earlier call, which are not replaced.
+
+    Raises:
+      ConfigError: as for :func:`results`.
+    """
+    found, given, usual = _place(flag, default)
+    if kind and not usual:
+        check_writable(found.parent, given)
+        outputs.check_folder(given, found, kind, overwrite() or continues)
+    check_writable(found, given)
+    outputs.check_files(given, [found / name for name in names], overwrite(), usual)
+    return found
+
+
+def _place(flag: Flag, default: Path | None) -> tuple[Path, str, bool]:
+    """The path of results, the flag that names it, and whether it is the one without a flag."""
+    if not flag.value and default is not None:
+        return default, f"--workdir={default.parent}", True
+    found = path(flag, buckets=True)
+    if default is None and flag.default:
+        default = Path(flag.default).absolute()
+    return found, f"--{flag.name}={flag.value}", found == default
 
 
 def increasing(name: str, items: Sequence[str], above: float = 0.0) -> list[float]:

@@ -85,6 +85,7 @@ class Dataset:
       max_held_out: most test examples of the held-out loss of a network or classifier.
       max_reconstructed: most test examples of the held-out loss of an autoencoder.
       evaluation_batch: how many examples are evaluated at once.
+      min_samples: fewest samples that its metrics can be computed on.
       maps: factories of dense maps computed from a batch, by name; they take the data set as ``dataset``.
       vectors: the same of vectors.
       tokens: the same of tokens.
@@ -107,6 +108,7 @@ class Dataset:
     max_held_out: int = 1000
     max_reconstructed: int = 1000
     evaluation_batch: int = 500
+    min_samples: int = 1
     maps: Mapping[str, Callable] = MappingProxyType({})
     vectors: Mapping[str, Callable] = MappingProxyType({"moments": moments})
     tokens: Mapping[str, Callable] = MappingProxyType({})
@@ -139,6 +141,12 @@ class Dataset:
         for field, value in leaves(config.data):
             why = unused.get(field.split(".")[0])
             require(why is None or value is None, f"data.{field}", value, f"left out: {config.data.name} {why}")
+
+    @classmethod
+    def check_samples(cls, config: Config) -> None:
+        """Validates the number of samples that an evaluation draws."""
+        given, allowed = config.evaluation.num_samples, f"at least {cls.min_samples} for the metrics of these data"
+        require(given >= cls.min_samples, "evaluation.num_samples", given, allowed)
 
     # ---- batches -----------------------------------------------------------------------------------------------
 

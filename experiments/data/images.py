@@ -77,6 +77,7 @@ class Images(Dataset):
         }
     )
     tokens = MappingProxyType({captions.TOKENS: captions.Tokens})
+    min_samples = 4  # precision and recall: three nearest neighbours
     from_fields = (augment.AUGMENTATION, captions.POOLED, captions.TOKENS, embeddings.EMBEDDING)
     image_fields = ("path", "image_mode")
     styles: tuple[str, ...] = ()

@@ -15,6 +15,8 @@ from scorekit import densities, metrics
 class Ring(Dataset):
     """Eight Gaussians on a circle; the class is the component. ``density`` is the exact density."""
 
+    min_samples = 2  # energy distance
+
     def __init__(self, config):
         del config
         self.density = densities.ring()

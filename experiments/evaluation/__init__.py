@@ -78,6 +78,7 @@ def compared(config: Config) -> dict[str, tuple[float, int]]:
 def check(config: Config) -> None:
     """Validates the section ``evaluation`` before anything is loaded."""
     check_ranges(config, within("evaluation", RANGES))
+    kind_of(config).check_samples(config)
     given = has_listed_times(config)
     schedule = build_schedule(config)
     for steps in config.evaluation.step_counts:

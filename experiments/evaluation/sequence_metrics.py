@@ -10,9 +10,11 @@ from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, require
 from experiments.cli.ranges import at_least, check_ranges, count, items, within
+from experiments.data import kind_of
 from experiments.data.dataset import in_blocks, rows_of
 from experiments.data.symbols import Symbols
 from experiments.models.devices import spread, spread_jit
+from experiments.models.finite import check_samples
 from experiments.models.partial import PartialSamples
 from experiments.models.sampling import Generate
 from experiments.models.sequences import Sequences, conditionals, token_denoiser
@@ -44,6 +46,7 @@ RANGES = {
 def check(config: Config) -> None:
     """Validates the section ``evaluation``."""
     check_ranges(config, within("evaluation", RANGES))
+    kind_of(config).check_samples(config)
 
 
 _OF_BITS = 1
@@ -135,7 +138,11 @@ def evaluate(
 
 
 def bits_per_symbol(config: Config, model: Sequences, dataset: Symbols, params: PyTree) -> Bits:
-    """The exact code length of an autoregressive model, or the variational bound of a diffusion."""
+    """The exact code length of an autoregressive model, or the variational bound of a diffusion.
+
+    Raises:
+      NotFinite: if that of a test example is not finite.
+    """
 
     def values(params, key, x, labels):
         x, labels = spread((x, labels))
@@ -153,7 +160,7 @@ def bits_per_symbol(config: Config, model: Sequences, dataset: Symbols, params: 
         at = np.minimum(np.arange(start, start + size), examples - 1)  # of one compiled size
         found = run(params, jax.random.fold_in(key, start), few["x"][at], few["label"][at])
         parts.append(np.asarray(found)[: examples - start])
-    bits = np.concatenate(parts)
+    bits = check_samples(np.concatenate(parts), config.model, "bits per symbol of test examples")
     error = float(bits.std(ddof=1) / math.sqrt(examples)) if examples > 1 else math.nan
     kind = "exact" if model.process is None else "bound"
     return Bits(float(bits.mean()), error, kind, examples, model.length, model.num_codes)

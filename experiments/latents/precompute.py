@@ -29,7 +29,7 @@ from scorekit.networks.autoencoder_kl import PRESETS
 
 _WEIGHTS = flags.DEFINE_string("weights", None, "Folder, or file of weights, of an AutoencoderKL.", required=True)
 _DATA = flags.DEFINE_string("data", None, "Folder of images.", required=True)
-_OUT = flags.DEFINE_string("out", None, "Folder for the latents.", required=True)
+_OUT = shared.out("Folder for the latents.", required=True)
 _PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "Scale of the latents, where no config.json says it.")
 _BATCH = shared.count("batch", 8, "Images that are encoded at once.")
 
@@ -51,12 +51,12 @@ def check_fields(config: Config) -> None:
 
 def main(config: Config) -> None:
     start = time.monotonic()
-    weights, out, given = shared.path(_WEIGHTS), shared.path(_OUT), f"--weights={_WEIGHTS.value}"
+    weights, given = shared.path(_WEIGHTS), f"--weights={_WEIGHTS.value}"
     if not Path(str(_DATA.value)).expanduser().exists():
         raise ConfigError(f"--data={_DATA.value}: there is nothing here")
     if not weights.exists():
         raise ConfigError(f"{given}: there is nothing here")
-    shared.check_writable(out, f"--out={_OUT.value}")
+    out = shared.results_folder(_OUT, names=("x.npy", "label.npy", precomputed.DESCRIPTION))
     found = precomputed.open_autoencoder(weights, given, _PRESET.value)
     dataset = data.load(config)
     assert isinstance(dataset, Images)

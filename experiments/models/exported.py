@@ -4,13 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from experiments.cli.config import Config
+from experiments.cli.config import Config, ConfigError
 from experiments.models.runs import Run
+from scorekit.checks import check_finite
 from scorekit.io import Loaded
 
 
 def as_loaded(run: Run) -> Loaded:
-    """The network with its parameters and their meaning."""
+    """The network with its parameters and their meaning; ``ConfigError`` unless they are finite."""
+    try:
+        check_finite(params=run.params)
+    except ValueError as error:
+        raise ConfigError(f"step {run.step} of the run cannot be exported: {error}; see --step") from None
     return Loaded(run.model.module, run.params, run.model.preconditioning, run.model.shape)
 
 

@@ -26,6 +26,17 @@ def sampler_of(config: Config, scale: float | None = None) -> str:
     )
 
 
+def check_codes(codes: np.ndarray, by: str) -> np.ndarray:
+    """As :func:`check_samples`, of codes ``(B, ...)``: of what is not finite -1 was drawn.
+
+    >>> check_codes(np.array([[0, 2], [1, -1]]), "autoregressive")
+    Traceback (most recent call last):
+    experiments.models.finite.NotFinite: 1 of 2 samples are not finite (autoregressive); nothing was written
+    """
+    check_samples(np.where(codes < 0, np.nan, 0.0), by)
+    return codes
+
+
 def check_samples(samples: Any, by: str, what: str = "samples") -> Any:
     """Returns the samples, arrays (or trees of them) with a leading axis.
 

@@ -12,7 +12,7 @@ from experiments.cli.config import Config, ConfigError, to_text
 from experiments.data.dataset import Batch, check_examples, in_blocks
 from experiments.data.images import Images
 from scorekit.files import parse_json, read_file, regular_file
-from scorekit.io import write_atomic
+from scorekit.io import read_json, write_atomic
 from scorekit.io.formats import autoencoder_kl
 from scorekit.io.reading import read_weights
 from scorekit.io.tensors import Tensors
@@ -61,7 +61,7 @@ def open_autoencoder(path: Path, given: str, preset: str | None = None) -> Pretr
     options: dict[str, Any] = {}
     try:
         if (folder / "config.json").is_file():
-            options = autoencoder_kl.attributes(parse_json(read_file(folder / "config.json"), "config.json"))
+            options = autoencoder_kl.attributes(read_json(folder / "config.json"))
         if preset is not None:
             chosen = AutoencoderKL.preset(preset)
             options |= {"scaling_factor": chosen.scaling_factor, "shift_factor": chosen.shift_factor}

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError, load_resolved
+from experiments.cli.outputs import encodable
 from experiments.data.dataset import Dataset
 from experiments.models import classifier, couplings, latents
 from experiments.models.checks import check
@@ -118,7 +119,7 @@ def facts(run: Run) -> dict[str, Any]:
 
 def write_results(path: str | Path, values: Any) -> Path:
     """Writes metrics as JSON, atomically."""
-    return write_atomic(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    return write_atomic(path, encodable(json.dumps(values, indent=2, ensure_ascii=False)) + "\n")
 
 
 def write_arrays(path: str | Path, **arrays: Any) -> Path:

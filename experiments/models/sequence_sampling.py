@@ -13,7 +13,7 @@ from experiments.cli.ranges import above, at_least, between, check_ranges, count
 from experiments.data.dataset import held_out_of
 from experiments.data.symbols import Symbols
 from experiments.models.devices import everywhere, spread, spread_jit
-from experiments.models.finite import NotFinite, check_samples
+from experiments.models.finite import NotFinite, check_codes, check_samples
 from experiments.models.partial import PartialSamples, digest_of
 from experiments.models.restoring import check_average
 from experiments.models.sampling import Generate
@@ -141,7 +141,7 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
 
     With ``partial=PartialSamples(folder)``, the codes of more than one batch are kept until the caller removes them.
 
-    ``generate`` raises :class:`~experiments.models.finite.NotFinite` for parameters that are not finite.
+    ``generate`` raises :class:`~experiments.models.finite.NotFinite` for parameters or samples that are not finite.
 
     Raises:
       ConfigError: for fields that do not fit the symbols.
@@ -180,7 +180,7 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
 
     def generate(params, seed: int, labels, guidance_scale: float, *, partial: PartialSamples | None = None):
         labels, params = np.asarray(labels, np.int32), everywhere(params)
-        if not _all_finite(params):  # codes always are
+        if not _all_finite(params):
             raise NotFinite(f"the parameters of the {config.model} model are not all finite; nothing was drawn")
         first = held_out_of(dataset, labels)["x"][:, :kept] if kept else np.zeros((len(labels), 0), np.int32)
         size, key = min(options.batch_size, len(labels)), jax.random.key(seed)
@@ -196,7 +196,9 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
         else:
             digest = digest_of(config, seed, labels, guidance_scale, params, first)
             parts = partial.batches(digest, num, size, draw)
+        by = f"guidance scale {guidance_scale:g}, {config.model}"
+        check_codes(np.concatenate(parts)[: len(labels)], by)
         samples = np.concatenate([np.asarray(decode(part)) for part in parts])[: len(labels)]
-        return check_samples(samples, f"guidance scale {guidance_scale:g}, {config.model}")
+        return check_samples(samples, by)
 
     return generate

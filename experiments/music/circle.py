@@ -33,7 +33,7 @@ _OCTAVES = flags.DEFINE_bool("octaves", False, "Move notes of --midi into the ke
 _PROGRAM = flags.DEFINE_integer("program", None, "The instrument for --midi; that of each file by default.")
 _NUM = shared.count("num", 20, "Number of held-out phrases.")
 _SHOWN = shared.count("shown", 4, "Number of songs with audio widgets and MIDI files.")
-_OUT = flags.DEFINE_string("out", None, "Folder for the results; circle in that of the performer by default.")
+_OUT = shared.out("Folder for the results; circle in that of the performer by default.")
 shared.reinterpret_weights()
 
 
@@ -65,8 +65,7 @@ def main(config: Config) -> None:
     keys = check(config, other)
     files = songs.midi_files(_MIDI.value or ())
     scores = songs.read_scores(files, keys, _OCTAVES.value)
-    out = shared.path(_OUT) if _OUT.value else shared.path(_PERFORMER) / "circle"
-    shared.check_writable(out, f"--out={out}")
+    out = shared.results_folder(_OUT, shared.path(_PERFORMER) / "circle", kind="transcribed performances")
     with shared.named("transcriber"):
         found = transcription.open_transcriber(other, shared.path(_TRANSCRIBER))
     with shared.named("performer"):

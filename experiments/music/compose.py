@@ -32,7 +32,7 @@ from experiments.sequences.runs import open_run
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of rolls.")
 _STEP, _SEED = shared.step(), shared.seed()
 _NUM = shared.count("num", 4, "Number of pieces.")
-_SECONDS = flags.DEFINE_float("seconds", 16.384, "Length of a new piece or of a continuation.")
+_SECONDS = shared.seconds(16.384, "Length of a new piece or of a continuation.")
 _CONTEXT = flags.DEFINE_float("context", 2.048, "Seconds of a window that have been drawn before.")
 _CONTINUE = flags.DEFINE_string("continue", None, "A MIDI file to continue.")
 _FILL = flags.DEFINE_string("fill", None, "A MIDI file with --bars or --span to be drawn anew.")
@@ -44,7 +44,7 @@ _KEY = flags.DEFINE_string("key", None, "The key, as Am or 'F# major'; of the fi
 _PROGRAM = flags.DEFINE_integer("program", None, "General MIDI instrument; of the file, or 0.", 0, 127)
 _GUIDANCE = flags.DEFINE_float("guidance", None, "Guidance scale; config.sampling.guidance_scale by default.", 0.0)
 _PERFORM = flags.DEFINE_string("perform", None, "Folder of a run of phrases given their roll, which plays the pieces.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the results; workdir/compose by default.")
+_OUT = shared.out("Folder of the results; workdir/compose by default.")
 
 
 def sketch() -> tuple[composing.Sketch, Song | None]:
@@ -98,7 +98,6 @@ def keys(config: Config, song: Song | None) -> np.ndarray:
 def main(config: Config) -> None:
     start = time.monotonic()
     workdir = shared.path(_WORKDIR)
-    out = shared.path(_OUT) if _OUT.value else workdir / "compose"
     context = round(_CONTEXT.value / rolls.STEP) if np.isfinite(_CONTEXT.value) else 0
     if not 1 <= context < WINDOW:
         raise ConfigError(f"--context={_CONTEXT.value}: must be from {rolls.STEP} to below {WINDOW * rolls.STEP} s")
@@ -111,7 +110,7 @@ def main(config: Config) -> None:
     allowed = "finite, and 1 of a model without config.loss.label_dropout, which is never unconditional"
     if not guidable:
         raise ConfigError(f"--guidance={scale}: must be {allowed}")
-    shared.check_writable(out, f"--out={out}")
+    out = shared.results_folder(_OUT, workdir / "compose", kind="compositions")
     performer = None if _PERFORM.value is None else pieces.open_performer(_PERFORM.value, program, _SEED.value)
     run = open_run(config, workdir, _STEP.value, (scale,))
     label = config.data.label or "key"

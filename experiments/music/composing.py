@@ -15,7 +15,7 @@ import numpy as np
 from experiments.cli.config import Config, ConfigError, require
 from experiments.data import rolls
 from experiments.data.roll_sets import WINDOW
-from experiments.models.finite import NotFinite
+from experiments.models.finite import NotFinite, check_codes
 from experiments.models.sequence_sampling import build_solver, transform_of
 from experiments.models.sequences import conditionals, null_labels, token_denoiser
 from experiments.sequences.runs import Run
@@ -179,7 +179,7 @@ def make_fill(config: Config, run: Run, scale: float) -> Fill:
     """Draws what is not known in a window, guided with ``scale``.
 
     Raises:
-      NotFinite: for parameters that are not finite.
+      NotFinite: for parameters or, when called, codes that are not finite.
     """
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(run.params)):
         raise NotFinite(f"the parameters of the {config.model} model are not all finite; nothing was drawn")
@@ -222,6 +222,6 @@ def make_fill(config: Config, run: Run, scale: float) -> Fill:
             found = causal(run.params, key, flat, kept, labels)
         else:
             found = masked(run.params, key, flat, jnp.asarray(known.reshape(-1)), labels)
-        return np.asarray(found).reshape(codes.shape)
+        return check_codes(np.asarray(found), f"guidance scale {scale:g}, {config.model}").reshape(codes.shape)
 
     return fill

@@ -37,7 +37,7 @@ _RUNS = shared.define(flags.DEFINE_list, "runs", [], "Folders of runs of experim
 _CLIPS = shared.count("clips", 200, "Phrases to draw of each.", 2)
 _SCALE = flags.DEFINE_float("scale", 1.0, "Guidance scale of all.", lower_bound=0.0)
 _SEED = shared.seed()
-_OUT = shared.define(flags.DEFINE_string, "out", None, "JSON file of the table; none by default.")
+_OUT = shared.out("JSON file of the table; none by default.")
 
 
 class Drawn(NamedTuple):
@@ -108,10 +108,11 @@ def table(folders: list[str], clips: int, scale: float, seed: int) -> Table:
 def main(_: ConfigDict) -> None:
     if not _RUNS.value:
         raise ConfigError("--runs=… must be given: folders of runs of experiments.train on phrases")
+    out = shared.results(_OUT, None, "") if _OUT.value else None
     found = table(_RUNS.value, _CLIPS.value, _SCALE.value, _SEED.value)
     print(tables_as_text([found]))
-    if _OUT.value:
-        print(f"wrote {write_results(_OUT.value, found.records())}")
+    if out is not None:
+        print(f"wrote {write_results(out, found.records())}")
 
 
 if __name__ == "__main__":

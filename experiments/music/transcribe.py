@@ -9,10 +9,11 @@ length, sample rate and number of channels. A silent one becomes a MIDI file wit
 """
 
 import time
+from pathlib import Path
 
 from absl import flags
 
-from experiments.cli import command_line, progress
+from experiments.cli import command_line, outputs, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base_transcriber
@@ -26,7 +27,7 @@ from scorekit.data.midi import write_score
 _WORKDIR = shared.workdir("Folder of a run of experiments.music.train_transcriber.")
 _STEP = shared.step()
 _SOUND = flags.DEFINE_string("sound", None, "The sound file: WAV, FLAC, Ogg, MP3 or other.")
-_OUT = flags.DEFINE_string("out", None, "The MIDI file; by default that of the sound with the ending .mid.")
+_OUT = shared.out("The MIDI file; by default that of the sound with the ending .mid.")
 _PROGRAM = flags.DEFINE_integer("program", 0, "General MIDI instrument in the file.", lower_bound=0, upper_bound=127)
 
 
@@ -37,6 +38,8 @@ def main(config: Config) -> None:
         raise ConfigError(f"--out={_OUT.value}: must end in .mid")
     out = (shared.path(_OUT) if _OUT.value else path).with_suffix("")
     shared.check_writable(out.parent, f"--out={out}.mid")
+    written = [Path(f"{out}{ending}") for ending in (".mid", ".png", ".html", "_sound.wav", "_sound.png")]
+    outputs.check_files(f"--out={out}.mid", written, not _OUT.value or shared.overwrite())
     try:
         sound = audio.read(path, mono=True)
     except ValueError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, choice, require, save_resolved
+from experiments.cli.config import Config, ConfigError, choice, load_resolved, require, save_resolved
 from experiments.cli.config_help import Declaration, declared_by
 from experiments.cli.ranges import check_fields_and_ranges
 from experiments.configs.ood import ood_digits
@@ -54,6 +54,9 @@ def main(config: Config) -> None:
     check(config)
     if config.kind == "network" and not config.run:
         check_training(config.train, workdir)
+    saved = workdir / "config.json"
+    if saved.exists() and not load_resolved(saved).keys() <= config.keys():
+        raise ConfigError(f"--workdir={workdir}: there is a run of another program, which is kept; use another folder")
     with lock.hold(workdir):
         detect(config, workdir, start)
 

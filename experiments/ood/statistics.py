@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli import progress
-from experiments.cli.config import Config, leaves
+from experiments.cli.config import Config, ConfigError, leaves
 from experiments.models.finite import check_samples
 from experiments.ood.data import InDistribution
 from experiments.ood.model import ScoredModel, noisy
@@ -144,8 +143,11 @@ def _saved(config: Config, scored: ScoredModel, sets: Mapping[str, np.ndarray], 
     about = {"model": scored.name, "sets": {name: zlib.crc32(images.tobytes()) for name, images in sets.items()}}
     about |= {name: value for name, value in leaves(config) if name not in NOT_MEASURED}
     text, path = json.dumps(about, indent=1, default=str), folder / "about.json"
+    if not path.exists() and folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"--workdir={folder.parent}: {folder} is of something else and is kept; use another folder")
     if not path.exists() or path.read_text() != text:
-        shutil.rmtree(folder, ignore_errors=True)
+        for file in folder.glob("*.npz"):
+            file.unlink()
         write_atomic(path, text)
     found = {}
     for file in folder.glob("*.npz"):

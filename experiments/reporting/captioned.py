@@ -1,6 +1,5 @@
 """A picture of captioned pictures: the stages of each side by side, the caption under them."""
 
-import io
 import math
 import textwrap
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from scorekit.io.files import write_atomic
+from experiments.reporting.plots import save
 
 _DPI, _SIDE = 100, 128
 """Dots per inch, and the least dots of a side of a picture."""
@@ -66,6 +65,4 @@ def captioned_grid(
         figure.text(*at, "\n".join(caption), ha="center", va="top", fontsize=8)
     if title:
         figure.text(0.5, 1 - 0.1 / total_height, title, ha="center", va="top", fontsize=10)
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return write_atomic(path, content.getvalue())
+    return save(figure, path, cut=False)

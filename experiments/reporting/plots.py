@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from experiments.reporting.plain_text import make_plain, plain
 from scorekit.io.files import write_atomic
 
 PathLike = str | os.PathLike[str]
@@ -124,7 +125,7 @@ def trajectory_strip(
             raise ValueError(f"estimates must have the shape {states.shape} of states, got {estimates.shape}")
         pairs = np.stack([states, estimates], axis=2)  # (steps, n, 2, H, W, C)
         rows = pairs.reshape(len(states), -1, *states.shape[2:])
-        row_labels = ["$x_t$", r"$\hat x_0$"] * states.shape[1]
+        row_labels = ["xₜ", "x\N{COMBINING CIRCUMFLEX ACCENT}₀"] * states.shape[1]
     names = [x if isinstance(x, str) else f"{float(x):.2g}" for x in (labels[i] for i in keep)]  # type: ignore[arg-type]
     return _picture(path, np.swapaxes(rows[keep], 0, 1), row_labels, names, title, axis_label)
 
@@ -269,8 +270,8 @@ def points_2d(path: PathLike, points: Mapping[str, ArrayLike], *, title: str | N
         axes.set_title(f"{name} ({len(xy):,} points{f', {bad} not finite' if bad else ''})", fontsize=10)
         axes.set_aspect("equal", adjustable="box")
         axes.grid(alpha=0.25)
-        axes.set_xlabel("$x_1$")
-    panels[0].set_ylabel("$x_2$")
+        axes.set_xlabel("x₁")
+    panels[0].set_ylabel("x₂")
     if title:
         figure.suptitle(title, fontsize=12)
     return save(figure, path)
@@ -327,8 +328,8 @@ def _picture(
     pitch_y, pitch_x = height * zoom + gap, width * zoom + gap
     axes.set_yticks([i * pitch_y + height * zoom / 2 for i in range(rows)] if row_labels is not None else [])
     axes.set_xticks([j * pitch_x + width * zoom / 2 for j in range(columns)] if column_labels is not None else [])
-    axes.set_yticklabels([str(x) for x in row_labels or ()])
-    axes.set_xticklabels([str(x) for x in column_labels or ()])
+    axes.set_yticklabels([plain(str(x)) for x in row_labels or ()])
+    axes.set_xticklabels([plain(str(x)) for x in column_labels or ()])
     if axis_label:
         axes.set_xlabel(axis_label, fontsize=9)
     if title:
@@ -362,8 +363,9 @@ def _log_if_wide(axes: Axes, *values: ArrayLike) -> None:
         axes.set_yscale("log")
 
 
-def save(figure: Figure, path: PathLike) -> Path:
-    """Writes a figure as PNG, on white, cut to what is drawn."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.12, facecolor="white")
+def save(figure: Figure, path: PathLike, *, cut: bool = True) -> Path:
+    """Writes a figure as PNG, on white, by default cut to what is drawn; its text is drawn as it stands."""
+    make_plain(figure)
+    png, inches = io.BytesIO(), "tight" if cut else None
+    figure.savefig(png, format="png", dpi=_DPI, bbox_inches=inches, pad_inches=0.12, facecolor="white")
     return write_atomic(path, png.getvalue())

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.cli.outputs import encodable
 from scorekit.io import as_path, write_atomic
 
 Cell = str | int | float | None
@@ -107,7 +108,7 @@ def write_report(
     facts = "".join(f"<div><dt>{_escape(k)}</dt><dd>{_escape(show(v))}</dd></div>" for k, v in summary.items())
     body = "\n".join(_render(section) for section in sections)
     page = _PAGE.format(title=_escape(title), style=_STYLE, facts=facts, body=body)
-    return write_atomic(path, page)
+    return write_atomic(path, encodable(page))
 
 
 def show(cell: Cell) -> str:

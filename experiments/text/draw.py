@@ -42,7 +42,7 @@ from experiments.models.runs import write_arrays
 from experiments.reporting.captioned import captioned_grid
 from experiments.reporting.report import ConfigSection, Figure, Table, credits, write_report
 from experiments.text import embeddings, prompts
-from experiments.text.stages import check, draw, for_full_pictures, labels_for, open_stages, saved_stage
+from experiments.text.stages import check, draw, first_config, for_full_pictures, labels_for, open_stages, saved_stage
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
@@ -54,13 +54,8 @@ _LABELS = flags.DEFINE_list("labels", None, "Classes to draw, in turn; only with
 _NUM, _SEED = shared.count("num", 1, "Pictures of each caption or class."), shared.seed("Seed of all noise.")
 _SCALES = flags.DEFINE_list("scales", None, "Guidance scale of each stage; as they were saved by default.")
 _NOISE = flags.DEFINE_list("map_noise", None, "Noise on the smaller copy, of each stage after the first.")
-_OUT = flags.DEFINE_string("out", None, "Path of the results without ending; drawn/drawn in the last run by default.")
+_OUT = shared.out("Path of the results without ending; drawn/drawn in the last run by default.")
 shared.reinterpret_weights()
-
-
-def first_config() -> Config:
-    """The config of the first stage."""
-    return for_full_pictures(saved_stage(_STAGES.value[0]))
 
 
 def numbers(flag: shared.Flag, count: int) -> list[float] | None:
@@ -136,4 +131,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, first_config, base.check_fields)
+    command_line.run(main, lambda: first_config(_STAGES.value), base.check_fields)

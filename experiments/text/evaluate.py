@@ -40,7 +40,7 @@ from experiments.reporting.report import credits, tables_as_text, write_report
 from experiments.text import embeddings, evaluators, examples, measures
 from experiments.text import evaluation_report as reporting
 from experiments.text.cells import Cell, Painter, by_style, check_threshold, grid, in_two_batches, keep
-from experiments.text.stages import check, for_full_pictures, open_stages, pictures_of, saved_stage
+from experiments.text.stages import check, first_config, for_full_pictures, open_stages, pictures_of, saved_stage
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
@@ -52,14 +52,9 @@ _NOISE = flags.DEFINE_list("map_noise", None, "Levels of noise on the smaller co
 _NUM = shared.count("num", 256, "Pictures of each setting.", lower_bound=8)
 _SEED = shared.seed("Seed of all noise.")
 _VGG = flags.DEFINE_string("vgg_weights", None, "Weights of VGG-16, to compare pictures by its features as well.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the results; text_evaluation in that of the last stage by default.")
+_OUT = shared.out("Folder of the results; text_evaluation in that of the last stage by default.")
 _BESIDE = flags.DEFINE_string("beside", None, "Folder of the results of another evaluation, for the table as well.")
 shared.reinterpret_weights()
-
-
-def first_config() -> Config:
-    """The config of the first stage."""
-    return for_full_pictures(saved_stage(_STAGES.value[0]))
 
 
 class Settings(NamedTuple):
@@ -121,8 +116,8 @@ def main(config: Config) -> None:
     compared = settings(config, len(names))
     for threshold in compared.thresholds:
         check_threshold(config, threshold, compared.scales)
-    out = shared.path(_OUT) if _OUT.value else Path(names[-1]).expanduser().absolute() / "text_evaluation"
-    shared.check_writable(out, f"--out={out}")
+    usual = Path(names[-1]).expanduser().absolute() / "text_evaluation"
+    out = shared.results_folder(_OUT, usual, kind="evaluations of pictures", continues=True)
     priors = [] if prior_config is None else [prior_config]
     saved = [digest_of(one) for one in (*configs, *priors)]
     for one in (*configs, *priors):
@@ -177,4 +172,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, first_config, base.check_fields)
+    command_line.run(main, lambda: first_config(_STAGES.value), base.check_fields)

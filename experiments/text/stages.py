@@ -56,6 +56,11 @@ def saved_stage(name: str, flag: str = "stages") -> Config:
         return base.saved(name)
 
 
+def first_config(names: Sequence[str]) -> Config:
+    """The config of the first of the runs of ``--stages``, for full pictures."""
+    return for_full_pictures(saved_stage(names[0] if names else ""))
+
+
 def for_full_pictures(config: Config) -> Config:
     """The config of a run, for full pictures where it was trained on crops."""
     config.data.image_crop = None

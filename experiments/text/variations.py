@@ -33,6 +33,7 @@ from experiments.text.stages import (
     Embedded,
     check,
     draw,
+    first_config,
     for_full_pictures,
     labels_for,
     open_stages,
@@ -47,13 +48,8 @@ _BEFORE = flags.DEFINE_string("before", None, "A caption of the picture as it is
 _AFTER = flags.DEFINE_string("after", None, "A caption of the picture as it is to be.")
 _WEIGHTS = flags.DEFINE_list("weights", ["0", "0.25", "0.5"], "How far to move by the captions, from 0 to 1.")
 _NUM, _SEED = shared.count("num", 4, "Pictures of each embedding."), shared.seed("Seed of all noise.")
-_OUT = flags.DEFINE_string("out", None, "Path of the results without ending; in the last run by default.")
+_OUT = shared.out("Path of the results without ending; in the last run by default.")
 shared.reinterpret_weights()
-
-
-def first_config() -> Config:
-    """The config of the decoder."""
-    return for_full_pictures(saved_stage(_STAGES.value[0]))
 
 
 def check_given(paths: list[str]) -> tuple[list[str], list[float]]:
@@ -112,4 +108,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, first_config, base.check_fields)
+    command_line.run(main, lambda: first_config(_STAGES.value), base.check_fields)

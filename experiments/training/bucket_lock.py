@@ -58,8 +58,8 @@ class BucketLock:
     def check(self) -> None:
         """Raises a ``ProgramError`` if another process has taken the lock over."""
         found = _read(self._path)
-        if found and not self._is_mine(found):
-            raise _in_use(self._path, found)
+        if not self._is_mine(found):
+            raise _in_use(self._path, found) if found else lost(self._path)
 
     def release(self) -> None:
         """Removes the object; a second call does nothing."""
@@ -68,6 +68,14 @@ class BucketLock:
         self._released.set()
         if self._is_mine(_read(self._path)):
             self._path.unlink(missing_ok=True)
+
+
+def lost(path: Path) -> ProgramError:
+    """The error of a lock that is gone while it is held."""
+    return ProgramError(
+        f"{path.parent}: the lock of this training is gone: another process has taken it over and ended, or somebody "
+        f"has removed it; the same command continues from the newest checkpoint"
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

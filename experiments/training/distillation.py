@@ -25,6 +25,8 @@ from scorekit import flow_maps, training
 from scorekit.io import write_atomic
 from scorekit.typing import PyTree
 
+FACTS = "distillation.json"
+"""The file of a student that says what it is of."""
 Draw = Callable[[Path, Config, Run, Callable, PyTree, str], Path]
 """``(path, config, run, generate, params, title) -> path`` of a picture."""
 
@@ -66,9 +68,15 @@ def facts(options: Config) -> dict[str, Any]:
     return {name: v for name, v in found.items() if not (off and name.startswith("config.distillation.adversarial."))}
 
 
+def check_student(folder: Path) -> None:
+    """Raises an error if the run in ``folder`` is no student."""
+    if (folder / "config.json").exists() and not (folder / FACTS).exists():
+        raise ConfigError(f"--student_dir={folder}: there is a run of no student, which is kept; use another folder")
+
+
 def check_same_teacher(folder: Path, facts: dict) -> None:
     """Raises an error if the student in ``folder`` has another teacher, method or setting; saves new ones."""
-    path = folder / "distillation.json"
+    path = folder / FACTS
     facts = json.loads(json.dumps(facts))
     if not path.exists():
         if distributed.is_first():

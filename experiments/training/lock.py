@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import socket
+import stat
 import threading
 import uuid
 from collections.abc import Iterator
@@ -18,10 +19,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.cli import interrupts
+from experiments.cli import interrupts, outputs
 from experiments.cli.endings import ProgramError
 from experiments.cli.flags import check_writable
-from experiments.training.bucket_lock import BucketLock
+from experiments.training.bucket_lock import BucketLock, lost
 from scorekit.io import in_bucket
 
 NAME = ".lock"
@@ -36,14 +37,15 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock |
     """A context in which this process is the only one that trains into ``folder``, which is made.
 
     With several processes the first of them holds the lock for all, and the others get None. A process that holds the
-    lock already gets the same one.
+    lock already gets the same one. An error under a lock that another process has taken over is reported as that: it
+    has moved the files that this one was writing.
 
     Args:
       folder: of a run.
       flag: that names the folder.
 
     Raises:
-      ConfigError: if nothing can be written into the folder.
+      ConfigError: if nothing can be written into the folder, or it holds files that are of no run.
       ProgramError: if another process trains there; the message names it.
     """
     folder = folder if in_bucket(folder) else folder.resolve()
@@ -53,6 +55,7 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock |
     lock, error, is_new = None, None, not folder.exists()
     if jax.process_index() == 0:
         try:
+            outputs.check_run(f"{flag}={folder}", folder)
             check_writable(folder, f"{flag}={folder}")
             lock = (BucketLock if in_bucket(folder) else Lock)(folder / NAME)
         except Exception as caught:
@@ -75,6 +78,9 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock |
     interrupts.BEFORE_LEAVING.append(lock.release)
     try:
         yield lock
+    except Exception:
+        lock.check()
+        raise
     finally:
         interrupts.BEFORE_LEAVING.remove(lock.release)
         del _held[folder]
@@ -113,9 +119,9 @@ class Lock:
 
     def check(self) -> None:
         """Raises a ``ProgramError`` if another process has taken the lock over, say after this one was suspended."""
-        found = _read(self._path)
-        if found is not None and not self._is_mine():
-            raise _in_use(self._path, found[0])
+        if not self._is_mine():
+            found = _read(self._path)
+            raise lost(self._path) if found is None else _in_use(self._path, found[0])
 
     def release(self) -> None:
         """Removes the file; a second call does nothing."""
@@ -203,8 +209,14 @@ def _create(path: Path, record: bytes) -> int:
 
 
 def _read(path: Path) -> tuple[bytes, float] | None:
-    """The record of a lock and when it was touched; None if there is no lock."""
+    """The record of a lock and when it was touched; None if there is no lock.
+
+    Raises:
+      ProgramError: for what is not a file, such as a link: it cannot be made anew, and reading it may never end.
+    """
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise ProgramError(f"{path}: must be a file that a training has made; remove it")
         return path.read_bytes(), path.stat().st_mtime
     except FileNotFoundError:
         return None

@@ -156,6 +156,8 @@ def fit(
                 log, save = (last or done % every == 0 for every in (options.log_every, options.checkpoint_every))
                 if log or save:
                     skipped.wait()
+                    if held is not None:
+                        held.check()
                 if log:
                     values = {"train/loss": metrics["loss"], "train/grad_norm": metrics["grad_norm"],
                               "train/skipped": state.skipped}  # fmt: skip

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._codes import as_index, check_drawn, draw_codes, is_missing
 from scorekit.checks import check, check_axes, check_classes, check_count
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key
@@ -70,11 +71,14 @@ class Categorical:
         check_classes(self.num_codes, x=x)
         _check_outputs(self, outputs, jnp.shape(x))
         log_p = jax.nn.log_softmax(_wide(outputs))
-        return jnp.take_along_axis(log_p, jnp.asarray(x)[..., None], axis=-1, mode="fill")[..., 0]
+        x = jnp.where(jnp.asarray(x) < 0, self.num_codes, x)  # a negative index would count from the end
+        return jnp.take_along_axis(log_p, x[..., None], axis=-1, mode="fill")[..., 0]
 
     def sample(self, key: Key, outputs: Array) -> Array:
-        """A code of each conditional, int32."""
-        return jax.random.categorical(key, _wide(outputs)).astype(jnp.int32)
+        """A code of each conditional, int32; an error, or if traced -1, where the largest logit is not finite."""
+        drawn = draw_codes(key, _wide(outputs))
+        check_drawn("have a finite largest logit", outputs=drawn)
+        return drawn
 
     def zeros(self, batch: int) -> Array:
         """Codes 0, ``(batch,)``."""
@@ -208,16 +212,17 @@ class LogisticMixture:
         return jnp.sum(jax.nn.logsumexp(log_weights + each, axis=-1), axis=-1)
 
     def sample(self, key: Key, outputs: Array) -> Array:
-        """Draws a component, then a logistic, which ``bins`` rounds and clips to [-1, 1]."""
+        """Draws a component, then a logistic, which ``bins`` rounds and clips to [-1, 1]; NaN of weights that are."""
         for_component, for_value = jax.random.split(key)
         log_weights, means, log_scales = self.parameters(outputs)
-        chosen = jax.random.categorical(for_component, log_weights)[..., None]
-        mean, log_scale = (jnp.take_along_axis(p, chosen, axis=-1)[..., 0] for p in (means, log_scales))
+        chosen = draw_codes(for_component, log_weights)
+        at = as_index(chosen)[..., None]
+        mean, log_scale = (jnp.take_along_axis(p, at, axis=-1)[..., 0] for p in (means, log_scales))
         x = mean + jnp.exp(log_scale) * jax.random.logistic(for_value, mean.shape, mean.dtype)
-        if self.bins is None:
-            return x
-        step = 2.0 / (self.bins - 1)
-        return jnp.clip(jnp.round((x + 1.0) / step), 0, self.bins - 1) * step - 1.0
+        if self.bins is not None:
+            step = 2.0 / (self.bins - 1)
+            x = jnp.clip(jnp.round((x + 1.0) / step), 0, self.bins - 1) * step - 1.0
+        return jnp.where(is_missing(chosen), jnp.nan, x)
 
     def zeros(self, batch: int) -> Array:
         """Zeros ``(batch, C)``."""

@@ -17,6 +17,9 @@ from scorekit.typing import Array, ArrayLike, Number, PyTree
 __all__ = ["ARProcess", "GaussianSequence", "MarkovChain", "ar_process", "gaussian_sequence", "log_prob_table"]
 __all__ += ["markov_chain"]
 
+_MOST_LOGITS = 2**27
+"""Of all sequences that are counted out, 512 MiB."""
+
 
 @pytree_dataclass
 class ARProcess:
@@ -254,7 +257,8 @@ def log_prob_table(model: SequenceModel, length: int) -> Array:
       ``(V, ..., V)``, n axes.
 
     Raises:
-      ValueError: for a model that is not one of codes, or a length that is not an integer >= 1.
+      ValueError: for a model that is not one of codes, a length that is not an integer >= 1, or one with more than 2^27
+        logits, ``length V^(length + 1)``.
 
     >>> table = log_prob_table(markov_chain(jnp.zeros(2), jnp.zeros((2, 2))), 3)
     >>> table.shape, float(jnp.exp(table).sum())
@@ -264,5 +268,8 @@ def log_prob_table(model: SequenceModel, length: int) -> Array:
     if not isinstance(model.conditional, Categorical):
         raise ValueError(f"model must be one of codes, with Categorical conditionals, got {model.conditional}")
     v = model.conditional.num_codes
-    x = jnp.asarray(list(itertools.product(range(v), repeat=length)))
+    most = next(n for n in itertools.count() if (n + 1) * max(v, 2) ** (n + 2) > _MOST_LOGITS)
+    if length > most:
+        raise ValueError(f"length must be at most {most} for {v} codes, got {length}: {v}^{length} sequences")
+    x = jnp.asarray(np.indices((v,) * length).reshape(length, -1).T)
     return log_prob(model, x).reshape((v,) * length)

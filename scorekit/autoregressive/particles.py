@@ -11,9 +11,11 @@ and resampled before the value is drawn, and copies part at once.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from scorekit._codes import as_index, draw_codes, is_missing
 from scorekit.autoregressive.guidance import GuidedModel
-from scorekit.checks import check_between, check_count
+from scorekit.checks import check, check_between, check_count
 from scorekit.samplers.particles import ParticleResult
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
 from scorekit.typing import Key, Number
@@ -44,8 +46,9 @@ def sample_joint(
       A :class:`scorekit.samplers.ParticleResult` of codes ``(N, L)``, with ``ess`` before each position and at the end.
 
     Raises:
-      ValueError: for another model, conditions of single particles, sizes that are not integers >= 1, no key, or a
-        threshold outside [0, 1].
+      ValueError: for another model, conditions of single particles, sizes that are not integers >= 1, no key, a
+        threshold outside [0, 1], or a joint that is NaN or 0 for all particles: if traced, the weights are NaN. Where a
+        particle of weight 0 had no possible code, this and its later ones are -1.
 
     >>> from scorekit.autoregressive import classifier_free, markov_chain
     >>> log = lambda *rows: jnp.log(jnp.array(rows))
@@ -70,24 +73,25 @@ def sample_joint(
     axes = _particle_axes(model, particles, length)
 
     def resample(key, log_weights, x, state):
-        rows = systematic_resample(key, log_weights)
+        rows = systematic_resample(key, log_weights).astype(jnp.int32)
         leaves, treedef = jax.tree.flatten(state)
         taken = [v if axis is None else jnp.take(v, rows, axis) for v, axis in zip(leaves, axes, strict=True)]
         gained = jax.nn.logsumexp(log_weights) - jnp.log(particles)
         return rows, jnp.zeros_like(log_weights), gained, x[rows], jax.tree.unflatten(treedef, taken)
 
     def keep(key, log_weights, x, state):
-        return jnp.arange(particles), log_weights, jnp.zeros(()), x, state
+        return jnp.arange(particles, dtype=jnp.int32), log_weights, jnp.zeros(()), x, state
 
     def body(carry, inputs):
         x, previous, state, log_weights, log_normalizer = carry
         index, for_rows, for_codes = inputs
-        tilted, state = model._tilted_step(state, previous)
+        tilted, state = model._tilted_step(state, as_index(previous))
         log_weights = log_weights + jax.nn.logsumexp(tilted, axis=-1)
         ess = effective_sample_size(log_weights)
         few = ess < threshold * particles
         rows, log_weights, gained, x, state = jax.lax.cond(few, resample, keep, for_rows, log_weights, x, state)
-        drawn = model.conditional.sample(for_codes, tilted[rows])
+        drawn = draw_codes(for_codes, tilted[rows])
+        drawn = jnp.where(is_missing(previous[rows]), -1, drawn)
         x = jax.lax.dynamic_update_index_in_dim(x, drawn, index, 1)
         return (x, drawn, state, log_weights, log_normalizer + gained), (ess, few)
 
@@ -96,10 +100,12 @@ def sample_joint(
     start, x = model.conditional.zeros(particles), jnp.zeros((particles, length), jnp.int32)
     carry = x, start, model.init_state(particles, length), jnp.zeros(particles), jnp.zeros(())
     (x, _, _, log_weights, log_normalizer), (ess, resampled) = jax.lax.scan(body, carry, inputs)
+    log_normalizer = log_normalizer + jax.nn.logsumexp(log_weights) - jnp.log(particles)
+    check(np.isfinite, "one that gives some sequences a finite log-probability", model=log_normalizer)
     return ParticleResult(
         x,
         jax.nn.log_softmax(log_weights),
-        log_normalizer + jax.nn.logsumexp(log_weights) - jnp.log(particles),
+        log_normalizer,
         jnp.append(ess, effective_sample_size(log_weights)),
         resampled,
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from scorekit._codes import as_index, check_drawn, is_missing
 from scorekit.autoregressive._checks import check_sequences
 from scorekit.autoregressive.conditionals import Categorical
 from scorekit.autoregressive.models import SequenceModel
@@ -40,7 +41,8 @@ def sample(
       ``(B, L)`` int32 codes, or ``(B, L, C)`` values.
 
     Raises:
-      ValueError: for sizes that are not integers >= 1, no key, or a prefix that is empty, too long or of another kind.
+      ValueError: for sizes that are not integers >= 1, no key, a prefix that is empty, too long or of another kind, or
+        logits of which the largest is not finite: if traced, the code drawn from them and all later ones are -1.
 
     >>> from scorekit.autoregressive import markov_chain
     >>> turns = markov_chain(jnp.zeros(2), jnp.array([[-jnp.inf, 0.0], [0.0, -jnp.inf]]))  # 0, 1, 0, 1, ...
@@ -52,7 +54,7 @@ def sample(
     check_count(batch=batch, length=length)
     if key is None:
         raise ValueError("key must be a PRNG key, got None")
-    start = model.conditional.zeros(batch)
+    start, of_codes = model.conditional.zeros(batch), isinstance(model.conditional, Categorical)
     given, count = jnp.zeros((length, *start.shape), start.dtype), 0
     if prefix is not None:
         prefix = check_sequences(model.conditional, prefix, "prefix")
@@ -68,12 +70,16 @@ def sample(
     def body(carry, inputs):
         previous, state = carry
         key, value, is_given = inputs
-        outputs, state = model.step(state, previous)
+        outputs, state = model.step(state, as_index(previous) if of_codes else previous)
         outputs = outputs if transform is None else transform(outputs)
         x = model.conditional.sample(key, outputs).astype(start.dtype)
         x = x if prefix is None else jnp.where(is_given, value, x)
+        x = jnp.where(is_missing(previous), previous, x) if of_codes else x
         return (x, state), x
 
     inputs = jax.random.split(key, length), given, jnp.arange(length) < count
     _, x = jax.lax.scan(body, (start, model.init_state(batch, length)), inputs)
-    return jnp.moveaxis(x, 0, 1)
+    x = jnp.moveaxis(x, 0, 1)
+    if of_codes:
+        check_drawn("give outputs with a finite largest logit", model=x)
+    return x

@@ -125,7 +125,7 @@ def _first(logits, order, keep):
     ranks = jnp.argsort(order, axis=-1, stable=True)
     kept = keep(jnp.take_along_axis(jax.nn.softmax(logits), ranks, axis=-1))
     kept = jnp.take_along_axis(jnp.broadcast_to(kept, ranks.shape), jnp.argsort(ranks, axis=-1), axis=-1)
-    return jnp.where(kept, logits, -jnp.inf)
+    return jnp.where(kept | jnp.isnan(logits), logits, -jnp.inf)
 
 
 def _before(p):

@@ -40,11 +40,11 @@ def fit_gaussian(x: ArrayLike, rank: int | None = None, floor: NonNegativeScalar
 
     Source: Tipping & Bishop 1999, "Probabilistic principal component analysis".
     """
+    check_finite(x=x)
     x = np.asarray(x, np.float64)
     if x.ndim != 2 or x.shape[0] < 2 or x.shape[1] < 1:
         raise ValueError(f"x must have shape (N, D) with N >= 2 and D >= 1, got {x.shape}")
     n, d = x.shape
-    check_finite(x=x)
     kept = d if rank is None else rank
     check_count(0, rank=kept)
     if kept > d:

@@ -13,8 +13,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveScalar, checked
-from scorekit.checks import check, check_axes, check_finite, check_positive, check_scalar, check_shape
+from scorekit.arguments import (
+    PositiveScalar,
+    checked,
+)
+from scorekit.checks import (
+    check,
+    check_axes,
+    check_finite,
+    check_positive,
+    check_real,
+    check_scalar,
+    check_shape,
+)
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
@@ -200,6 +211,7 @@ def gaussian(
     >>> bool(jnp.allclose(g.covariance(), 4 * jnp.eye(3)))
     True
     """
+    check_real(mean=mean, covariance=covariance, factor=factor)
     mean = jnp.asarray(mean, jnp.result_type(mean, float) if isinstance(mean, jax.Array) else float)
     if mean.ndim != 1 or not mean.size:
         raise ValueError(f"mean must have shape (D,) with D >= 1, got {mean.shape}")

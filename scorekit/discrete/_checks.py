@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._codes import as_index
 from scorekit.checks import check, check_per_example
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike
@@ -63,15 +65,40 @@ def check_where(z: Array, where: ArrayLike | None) -> Array | None:
 
 
 def predict(denoiser, z: Array, t: ArrayLike, num_tokens: int) -> Array:
-    """``denoiser(z, t)``, the log-probabilities ``(*z.shape, V)``, in at least float32.
+    """``denoiser(z, t)``, the log-probabilities ``(*z.shape, V)``, in at least float32 and normalised.
 
     >>> predict(lambda z, t: jnp.zeros((1, 2)), jnp.zeros((1, 3), int), 0.5, 2)
     Traceback (most recent call last):
     ValueError: denoiser must return log-probabilities of shape (1, 3, 2), got (1, 2)
     """
     check_per_example(z, t=t)
-    log_p = denoiser(z, t)
+    log_p = denoiser(as_index(z), t)
     if jnp.shape(log_p) != (*jnp.shape(z), num_tokens):
         shape = (*jnp.shape(z), num_tokens)
         raise ValueError(f"denoiser must return log-probabilities of shape {shape}, got {jnp.shape(log_p)}")
-    return jnp.asarray(log_p, jnp.promote_types(log_p.dtype, jnp.float32))
+    of_library = getattr(getattr(denoiser, "func", None), "is_normalised", False)
+    return jnp.asarray(log_p, _wide(log_p)) if of_library else normalised(log_p, "denoiser")
+
+
+def _wide(log_p):
+    return jnp.promote_types(log_p.dtype, jnp.float32)
+
+
+def normalised(log_p: Array, name: str) -> Array:
+    """Log-probabilities ``(..., V)`` in at least float32; NaN where traced ones do not sum to 1.
+
+    The sum may be off by 1e-3, in half precision by 4e-2: rounding all of ``-log V`` in bfloat16 costs up to 3e-2.
+
+    >>> normalised(jnp.zeros((1, 3)), "denoiser")
+    Traceback (most recent call last):
+    ValueError: denoiser must return normalised log-probabilities (see denoiser_from_network), which sum to 1, got 3
+    """
+    tolerance = 4e-2 if log_p.dtype.itemsize < 4 else 1e-3
+    log_p = jnp.asarray(log_p, _wide(log_p))
+    total = jnp.sum(jnp.exp(jax.lax.stop_gradient(log_p)), axis=-1)
+    off = jnp.abs(total - 1.0)
+    if not is_traced(off) and np.any(off > tolerance):  # NaN stays NaN
+        allowed = "normalised log-probabilities (see denoiser_from_network), which sum to 1"
+        raise ValueError(f"{name} must return {allowed}, got {total.ravel()[np.nanargmax(off)]:g}")
+    # not jnp.where with a constant NaN: XLA on a CPU computes numbers for the exponential of that
+    return log_p + 0.0 * jnp.sqrt(tolerance - off)[..., None]

@@ -14,12 +14,12 @@ from scorekit.typing import Array, Key
 
 
 def log(p: Array) -> Array:
-    """``log p``, -inf at 0 where the gradient is 0 instead of NaN.
+    """``log p``, -inf at 0 where the gradient is 0 instead of NaN; NaN stays NaN.
 
     >>> log(jnp.array([0.0, 1.0]))
     Array([-inf,   0.], dtype=float32)
     """
-    positive = p > 0
+    positive = ~(p <= 0)
     return jnp.where(positive, jnp.log(jnp.where(positive, p, 1.0)), -jnp.inf)
 
 
@@ -199,8 +199,8 @@ class Uniform:
 
 
 def _ratio(a, b):
-    """``a / b``, and 0 where b is 0: at the ends of time the terms that it multiplies vanish."""
-    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1.0), 0.0)
+    """``a / b``, and 0 where b is 0: at the ends of time the terms that it multiplies vanish; NaN stays NaN."""
+    return jnp.where(b <= 0, 0.0, a / jnp.where(b <= 0, 1.0, b))
 
 
 @pytree_dataclass

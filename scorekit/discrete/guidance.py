@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.discrete._checks import predict
+from scorekit.discrete._checks import normalised, predict
 from scorekit.discrete._noise import Row
 from scorekit.discrete.denoisers import TokenDenoiser
 from scorekit.guidance._parameters import Scale, check_scale, value_at
@@ -36,8 +36,8 @@ def _value(scale, z_t, t, log_p):
 
 
 def _classifier_free(cond, uncond, guidance_scale, z_t, t):
-    log_u = uncond(z_t, t)
-    tilted = tilt(log_u, log_ratio(cond(z_t, t), log_u), _value(guidance_scale, z_t, t, log_u))
+    log_u, log_c = normalised(uncond(z_t, t), "uncond"), normalised(cond(z_t, t), "cond")
+    tilted = tilt(log_u, log_ratio(log_c, log_u), _value(guidance_scale, z_t, t, log_u))
     return jax.nn.log_softmax(tilted)
 
 
@@ -56,7 +56,8 @@ def classifier_free(cond: TokenDenoiser, uncond: TokenDenoiser, guidance_scale: 
       ``(z_t, t) -> log p``, the guided denoiser, for every solver.
 
     Raises:
-      ValueError: for a scale that is not finite.
+      ValueError: for a scale that is not finite; when called, for log-probabilities that do not sum to 1 (if traced,
+        NaN).
 
     >>> cond = lambda z, t: jnp.log(jnp.array([[[0.25, 0.75]]]))
     >>> uncond = lambda z, t: jnp.log(jnp.array([[[0.5, 0.5]]]))
@@ -181,7 +182,7 @@ def _log_ratios(log_likelihood, num_tokens, z_t, t):
 
 
 def _with_classifier(denoiser, log_likelihood, guidance_scale, z_t, t):
-    log_p = denoiser(z_t, t)
+    log_p = normalised(denoiser(z_t, t), "denoiser")
     ratios = _log_ratios(log_likelihood, log_p.shape[-1], z_t, t)
     return jax.nn.log_softmax(tilt(log_p, ratios, _value(guidance_scale, z_t, t, log_p)))
 
@@ -214,7 +215,8 @@ def classifier_guidance(
       A :class:`RateDenoiser`: normalised probabilities for most solvers, rates for ``TauLeaping``.
 
     Raises:
-      ValueError: for a scale that is not finite; when called, for a classifier that does not return ``(B,)``.
+      ValueError: for a scale that is not finite; when called, for a classifier that does not return ``(B,)``, or
+        log-probabilities that do not sum to 1 (if traced, NaN).
 
     >>> uncond = lambda z, t: jnp.log(jnp.full((*z.shape, 2), 0.5))
     >>> likes_ones = lambda z, t: jnp.log(jnp.where(z == 1, 0.75, 0.25)).sum(1)

@@ -73,8 +73,8 @@ def token_loss(
       ``(loss, aux)``: losses ``(B,)`` in nats per example and a :class:`TokenLossAux`. Take the mean of the first.
 
     Raises:
-      ValueError: for codes out of the vocabulary (if traced, NaN), no tokens, a ``where`` that leaves nothing to
-        predict, or a denoiser of another shape.
+      ValueError: for codes out of the vocabulary or log-probabilities that do not sum to 1, such as the logits of a
+        network (if traced, NaN), no tokens, a ``where`` that leaves nothing to predict, or a denoiser of another shape.
 
     >>> from scorekit.discrete import absorbing, denoiser_from_network
     >>> process, x0 = absorbing(4), jnp.array([[0, 1, 2, 3]])
@@ -143,8 +143,9 @@ def token_loss_at(
     where = check_where(x0, where)
     log_p = predict(denoiser, z_t, times.t, process.num_tokens)
     row = process.row(jnp.stack([jnp.zeros_like(times.t), times.t], axis=-1))
-    per_token = _valid(process, x0, process.noise.loss(log_p, x0, z_t, row))
-    chosen = jnp.take_along_axis(log_p, x0[..., None], axis=-1, mode="clip")[..., 0]
+    per_token = _valid(process.num_states, z_t, process.noise.loss(log_p, x0, z_t, row))
+    per_token = _valid(process.num_tokens, x0, per_token)
+    chosen = _valid(process.num_tokens, x0, jnp.take_along_axis(log_p, x0[..., None], axis=-1, mode="clip")[..., 0])
     mean = lambda x: jnp.mean(x.reshape(x.shape[0], -1), axis=1)
     aux = TokenLossAux(z_t, times.t, mean((z_t != x0).astype(log_p.dtype)), -mean(chosen))
     return times.weight * _total(per_token, where), aux
@@ -210,8 +211,10 @@ def discrete_variational_bound(
 ) -> VariationalBound:
     """A Monte-Carlo estimate of the bound of the ancestral sampler with the steps ``ts``: all steps, one draw each.
 
-    ``-log p(x0) <= KL(q(z_1 | x0) || prior) + sum_k E KL(q(z_s | z_t, x0) || p(z_s | z_t))``; the last step, to 0, is
-    the reconstruction. It decreases to :func:`variational_bound` as the grid is refined.
+    ``-log p_n(x0) <= KL(q(z_1 | x0) || prior) + sum_k E KL(q(z_s | z_t, x0) || p(z_s | z_t))``; the last step, to 0, is
+    the reconstruction. It bounds ``-log p_n(x0)``, p_n the law of that sampler with these n steps, which can lie below
+    ``-log p(x0)``. As the grid is refined it goes to :func:`variational_bound`; for the exact posterior its mean over
+    the data decreases, while for a single x0 it may increase.
 
     Args:
       key: PRNG key.
@@ -248,7 +251,7 @@ def discrete_variational_bound(
         key, row = args
         z_t = perturb(key, process, x0, row.t)
         log_p = predict(denoiser, z_t, row.t, process.num_tokens)
-        return _total(_valid(process, x0, process.noise.divergence(log_p, x0, z_t, row)), None)
+        return _total(_valid(process.num_tokens, x0, process.noise.divergence(log_p, x0, z_t, row)), None)
 
     terms = jax.lax.map(divergence, (jax.random.split(key, ts.shape[0] - 1), rows))
     return _bound(process, x0, jnp.sum(terms[:-1], axis=0), rows.alpha_t[0], terms[-1])
@@ -260,8 +263,8 @@ def _check_batch(x0):
     return jnp.shape(x0)[0]
 
 
-def _valid(process, x0, values):
-    return jnp.where((x0 >= 0) & (x0 < process.num_tokens), values, jnp.nan)
+def _valid(size, codes, values):
+    return jnp.where((codes >= 0) & (codes < size), values, jnp.nan)
 
 
 def _total(per_token, where):

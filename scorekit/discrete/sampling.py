@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._codes import check_drawn, draw_codes, no_code
 from scorekit.discrete._checks import check_codes, predict
 from scorekit.discrete.denoisers import TokenDenoiser
 from scorekit.discrete.process import Process
@@ -13,6 +14,8 @@ from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
 __all__ = ["first_hitting_sample", "sample"]
+
+_MUST = "return normalised log-probabilities that are not NaN (see denoiser_from_network)"
 
 
 def sample(
@@ -45,8 +48,9 @@ def sample(
       The tokens, shaped and typed like ``z_init``; with ``trajectory`` the pair ``(tokens, (n, B, ...))``.
 
     Raises:
-      ValueError: for codes out of range, no tokens, no mask to reveal, a grid that does not decrease, no key, or a
-        solver that needs masks with uniform noise.
+      ValueError: for codes out of range, no tokens, no mask to reveal, a grid that does not decrease, no key, a solver
+        that needs masks with uniform noise, or log-probabilities that are NaN or do not sum to 1: if traced, the tokens
+        drawn from them are -1 (the largest value of an unsigned type), to the end.
 
     >>> from scorekit import discrete
     >>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))  # both tokens are equal
@@ -69,6 +73,7 @@ def sample(
         return carry, (carry[0] if trajectory else None)
 
     (z, _), states = jax.lax.scan(body, (z, solver.init(z)), (rows, jax.random.split(key, times.shape[0] - 1)))
+    check_drawn(_MUST, denoiser=z)
     return (z, states) if trajectory else z
 
 
@@ -89,7 +94,8 @@ def first_hitting_sample(key: Key, denoiser: TokenDenoiser, process: Process, z_
       The tokens, shaped and typed like ``z_init``.
 
     Raises:
-      ValueError: for codes out of range, no tokens, no mask to reveal, or uniform noise.
+      ValueError: for codes out of range, no tokens, no mask to reveal, uniform noise, or log-probabilities as in
+        :func:`sample`, whose tokens are -1 if traced.
 
     >>> from scorekit import discrete
     >>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))
@@ -116,7 +122,7 @@ def first_hitting_sample(key: Key, denoiser: TokenDenoiser, process: Process, z_
         t = process.schedule.time_at(jnp.log1p(-sigma) - jnp.log(sigma))
         place = jax.random.categorical(for_place, jnp.where(masked, 0.0, -jnp.inf))
         log_p = predict(denoiser, z, t, process.num_tokens).reshape(b, length, process.num_tokens)
-        token = jax.random.categorical(for_token, log_p[jnp.arange(b), place])
+        token = draw_codes(for_token, log_p[jnp.arange(b), place])
         revealed = masked & (jnp.arange(length) == place[:, None])
         return (
             jnp.where(revealed.reshape(z.shape), token.reshape(b, *(1,) * (z.ndim - 1)).astype(z.dtype), z),
@@ -125,6 +131,7 @@ def first_hitting_sample(key: Key, denoiser: TokenDenoiser, process: Process, z_
 
     sigma = jnp.broadcast_to(process.schedule.sigma(1.0), (b,))
     (z, _), _ = jax.lax.scan(body, (z, sigma), jax.random.split(key, length))
+    check_drawn(_MUST, denoiser=z)
     return z
 
 
@@ -134,4 +141,7 @@ def _start(process, z_init):
         raise ValueError(f"z_init must have shape (B, ...) with at least one axis of tokens, got {jnp.shape(z_init)}")
     if process.mask is not None and not is_traced(z_init) and not np.any(np.asarray(z_init) == process.mask):
         raise ValueError(f"z_init must hold a mask, {process.mask}, that is to be revealed, got none")
-    return jnp.asarray(z_init)
+    z, least = jnp.asarray(z_init), process.num_states + 1
+    if no_code(z.dtype) in range(process.num_states):
+        raise ValueError(f"z_init must be of an integer type with at least {least} values, got {z.dtype}")
+    return z

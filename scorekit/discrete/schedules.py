@@ -44,7 +44,7 @@ class _Polynomial(_Keep):
 
     def alpha(self, t):
         t = as_time(t)
-        inside = (t > 0) & (t < 1)
+        inside = ~((t <= 0) | (t >= 1))  # NaN stays NaN
         alpha = -jnp.expm1(self.power * jnp.log(jnp.where(inside, t, 0.5)))
         return jnp.where(inside, alpha, jnp.where(t > 0, 0.0, 1.0))
 

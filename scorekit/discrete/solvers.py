@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit._codes import as_index, draw_codes, is_missing
 from scorekit.checks import check_at_least, check_between, check_count
 from scorekit.discrete._checks import predict
 from scorekit.discrete._noise import Row, log
@@ -87,9 +88,9 @@ class TokenSolver:
         raise NotImplementedError
 
     def step(self, key: Key, state: PyTree, z_t: Array, row: Any, denoiser: TokenDenoiser) -> tuple[Array, PyTree]:
-        """``(z_s, state)`` from ``z_t`` and the row of the step."""
-        drawn = jax.random.categorical(key, self.transition(z_t, row, denoiser))
-        return drawn.astype(z_t.dtype), state
+        """``(z_s, state)`` from ``z_t`` and the row of the step; what cannot be drawn is -1 and stays so."""
+        drawn = draw_codes(key, self.transition(as_index(z_t), row, denoiser))
+        return jnp.where(is_missing(z_t), z_t, drawn.astype(z_t.dtype)), state
 
 
 @pytree_dataclass
@@ -125,14 +126,11 @@ class TauLeaping(TokenSolver):
 
     def transition(self, z_t, row, denoiser):
         noise = row.noise
-        if hasattr(denoiser, "log_rates"):
-            scale, log_rates = denoiser.log_rates(z_t, row)
-            log_p = denoiser.log_probs(z_t, row.t)
-        else:
-            log_p = predict(denoiser, z_t, row.t, noise.num_tokens)
-            scale, log_rates = noise.rates(log_p, z_t, row)
+        log_p = predict(denoiser, z_t, row.t, noise.num_tokens)
+        guided = hasattr(denoiser, "log_rates")
+        scale, log_rates = denoiser.log_rates(z_t, row) if guided else noise.rates(log_p, z_t, row)
         total = jnp.sum(jnp.exp(log_rates), axis=-1, keepdims=True)
-        moves = total > 0
+        moves = ~(total <= 0)  # NaN stays NaN
         change = jnp.where(moves, expand(scale * (row.t - row.s), z_t)[..., None] * jnp.where(moves, total, 1.0), 0.0)
         to = jnp.where(moves, jax.nn.log_softmax(jnp.where(moves, log_rates, 0.0)), -jnp.inf)
         stays = jax.nn.one_hot(z_t, noise.num_states, dtype=log_rates.dtype)
@@ -231,7 +229,7 @@ class PredictorCorrector(TokenSolver):
         moves = back.t > back.s
         renewed = jnp.where(moves, (back.sigma_t - back.sigma_s) / back.alpha_s, 0.0)
         for forwards, backwards in zip(for_corrections[::2], for_corrections[1::2], strict=True):
-            noisy = back.noise.renew(forwards, z, renewed)
+            noisy = jnp.where(is_missing(z), z, back.noise.renew(forwards, z, renewed))
             corrected, _ = ancestral.step(backwards, (), noisy, back, denoiser)
             z = jnp.where(expand(moves, z), corrected, z)
         return z, state
@@ -266,10 +264,11 @@ class ConfidenceOrdered(TokenSolver):
     def step(self, key, state, z_t, row, denoiser):
         for_tokens, for_order = jax.random.split(key)
         log_p = predict(denoiser, z_t, row.t, row.noise.num_tokens)
-        drawn = jax.random.categorical(for_tokens, log_p)
-        confidence = jnp.take_along_axis(log_p, drawn[..., None], axis=-1)[..., 0]
+        drawn = draw_codes(for_tokens, log_p)
+        confidence = jnp.take_along_axis(log_p, as_index(drawn)[..., None], axis=-1)[..., 0]
         noise = jax.random.gumbel(for_order, z_t.shape, log_p.dtype)
         confidence = confidence + expand(jnp.asarray(self.temperature) * row.s, z_t) * noise
+        confidence = jnp.where(is_missing(drawn), jnp.inf, confidence)
         flat = (z_t.shape[0], -1)
         masked = (z_t == row.noise.mask).reshape(flat)
         count = jnp.sum(masked, axis=1)

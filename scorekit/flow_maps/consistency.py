@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.checks import check_floating, check_like, check_per_example, check_positive, check_time
+from scorekit.checks import check_floating, check_like, check_per_example, check_positive, check_schedule, check_time
 from scorekit.flow_maps._checks import checked_steps
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.process import perturb
@@ -37,6 +37,7 @@ Distance: TypeAlias = Callable[[PyTree, PyTree], Array]
 
 def _to_end(denoiser, schedule, t_min, x_t, t):
     check_floating(x_t=x_t)
+    check_time(t=t)
     check_per_example(x_t, t=t, t_min=t_min)
     prediction = denoiser(x_t, t)
     check_like("x_t", Prediction(x_t, x_t), prediction=prediction)
@@ -59,7 +60,8 @@ def consistency_function(
       f, ``(x_t, t) -> x``, shaped like ``x_t``; it may be passed through ``jit``.
 
     Raises:
-      ValueError: for a ``t_min`` outside [0, 1]; when called, for a prediction that is not shaped like ``x_t``.
+      ValueError: for a ``t_min`` outside [0, 1]; when called, for a ``t`` outside [0, 1], or a prediction that
+        is not shaped like ``x_t``.
 
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import edm
@@ -99,6 +101,7 @@ def boundary_coefficients(
 
     Source: Song et al. 2023, eq. 5 and app. C (https://arxiv.org/abs/2303.01469).
     """
+    check_schedule(schedule=schedule)
     check_time(t=t, t_min=t_min)
     t, kind = jnp.asarray(t), as_target(target)
     one, zero = jnp.ones_like(schedule.alpha(t)), jnp.zeros_like(schedule.alpha(t))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_count, check_like, check_time
+from scorekit.checks import check, check_count, check_like, check_schedule, check_time
 from scorekit.flow_maps._checks import check_order
 from scorekit.solvers._coordinates import CoordinateName, frame
 from scorekit.typing import Array, ArrayLike, Schedule
@@ -96,6 +96,7 @@ def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: Coor
 
     Source: Song & Dhariwal 2023 (https://arxiv.org/abs/2310.14189).
     """
+    check_schedule(schedule=schedule)
     check_time(t=t, s=s)
     check_like("t", t, s=s)
     check_order(t, s)
@@ -129,6 +130,7 @@ def tuning_time(t: ArrayLike, stage: ArrayLike, schedule: Schedule, *, base: Arr
 
     Source: Geng et al. 2024, "Consistency models made easy" (https://arxiv.org/abs/2406.14548).
     """
+    check_schedule(schedule=schedule)
     check_time(t=t)
     check(lambda k: np.isfinite(k) & (k >= 0), "finite and >= 0", stage=stage)
     check(lambda q: np.isfinite(q) & (q > 1), "finite and > 1", base=base)

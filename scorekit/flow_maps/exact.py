@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.checks import check_count, check_floating, check_per_example
+from scorekit.checks import check_count, check_floating, check_per_example, check_time
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.solvers._coordinates import frame
 from scorekit.typing import FlowMap, Prediction, Schedule
@@ -32,7 +32,7 @@ def exact_map(density: Gaussian | Mixture | GaussianMirage, schedule: Schedule, 
 
     Raises:
       ValueError: for another distribution, or no step; when called, for a state that is not floating or of another D,
-        or a time that is neither a scalar nor ``(B,)``.
+        or a time outside [0, 1] or neither a scalar nor ``(B,)``.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.flow_maps import transport
@@ -52,6 +52,7 @@ def exact_map(density: Gaussian | Mixture | GaussianMirage, schedule: Schedule, 
 def _per_example(function, density, schedule, x_t, t, s=None):
     s = t if s is None else s
     check_floating(x_t=x_t)
+    check_time(t=t, s=s)
     check_per_example(x_t, t=t, s=s)
     if jnp.shape(x_t)[-1:] != (density.dim,):
         raise ValueError(f"x_t must end in the shape ({density.dim},) of one example, got shape {jnp.shape(x_t)}")

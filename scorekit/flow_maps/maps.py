@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
+from scorekit.checks import check, check_floating, check_like, check_per_example, check_schedule, check_time
 from scorekit.flow_maps.consistency import squared_error
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.solvers._coordinates import CoordinateName, frame
@@ -47,6 +47,7 @@ def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow")
     >>> clock(rectified_flow(), 0.25)
     Array(0.25, dtype=float32)
     """
+    check_schedule(schedule=schedule)
     check_time(t=t)
     return frame(coordinate, schedule.alpha(t), schedule.sigma(t)).clock
 
@@ -54,6 +55,7 @@ def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow")
 def _from_network(network, schedule, target, x_t, t, s=None):
     s = t if s is None else s
     check_floating(x_t=x_t)
+    check_time(t=t, s=s)
     check_per_example(x_t, t=t, s=s)
     output = network(x_t, t, s)
     check_like("x_t", x_t, output=output)
@@ -79,8 +81,8 @@ def flow_map_from_network(
       ``(x_t, t, s=t) -> Prediction``, which may be passed through ``jit``.
 
     Raises:
-      ValueError: for an unknown target; when called, for a state that is not floating, a time that is neither a scalar
-        nor ``(B,)``, or an output that is not shaped like ``x_t``.
+      ValueError: for an unknown target; when called, for a state that is not floating, a time outside [0, 1] or
+        neither a scalar nor ``(B,)``, or an output that is not shaped like ``x_t``.
 
     >>> from scorekit.schedules import rectified_flow
     >>> flow_map = flow_map_from_network(lambda x, t, s: x, rectified_flow())
@@ -172,14 +174,14 @@ def semigroup_error(
       schedule: the noise schedule.
       x_t: the state at t, leaves ``(B, ...)``.
       t: time of the state, scalar or ``(B,)``.
-      middle: the time m at which the path is interrupted.
+      middle: the time m between s and t at which the path is interrupted.
       s: time of the result.
 
     Returns:
-      ``(B,)``.
+      ``(B,)``; NaN where a traced m is not between s and t.
 
     Raises:
-      ValueError: as :func:`transport`.
+      ValueError: as :func:`transport`, and for an m that is not between s and t.
 
     >>> from scorekit.schedules import rectified_flow
     >>> flow_map = flow_map_from_network(lambda x, t, s: x, rectified_flow())
@@ -188,8 +190,12 @@ def semigroup_error(
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """
-    check_time(middle=middle)
-    check_per_example(x_t, middle=middle)
+    check_time(t=t, middle=middle, s=s)
+    check_per_example(x_t, middle=middle, t=t, s=s)
+    low, high = jnp.minimum(t, s), jnp.maximum(t, s)
+    inside = (low <= middle) & (middle <= high)
+    check(lambda m: inside, f"between s = {s} and t = {t}", middle=middle)
     direct = transport(flow_map, schedule, x_t, t, s)
     composed = transport(flow_map, schedule, transport(flow_map, schedule, x_t, t, middle), middle, s)
-    return squared_error(composed, direct) / jnp.square(schedule.alpha(s) + schedule.sigma(s))
+    error = squared_error(composed, direct) / jnp.square(schedule.alpha(s) + schedule.sigma(s))
+    return jnp.where(inside, error, jnp.nan)

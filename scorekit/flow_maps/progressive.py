@@ -15,7 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit import weightings
-from scorekit.checks import check, check_count, check_floating, check_like, check_per_example, check_time
+from scorekit.checks import (
+    check,
+    check_count,
+    check_floating,
+    check_like,
+    check_per_example,
+    check_schedule,
+    check_time,
+)
 from scorekit.losses import LossAux, denoising_loss_at
 from scorekit.predictions import Target, TargetName
 from scorekit.process import perturb
@@ -113,6 +121,7 @@ def chord(x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike, schedule: Schedu
 
     Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
     """
+    check_schedule(schedule=schedule)
     check_time(t=t, s=s)
     check_floating(x_t=x_t, x_s=x_s)
     check_like("x_t", x_t, x_s=x_s)

@@ -247,15 +247,16 @@ def adaptive_weighted(loss: Array, power: ArrayLike = 1.0, offset: ArrayLike = 0
     """``loss stop((loss + c)^-p)``: p = 1 normalises the squared error per example, p = 0 is the loss.
 
     Args:
-      loss: losses ``(B,)``, means over the D values of an example; published offsets for sums are D times as large.
+      loss: losses ``(B,)`` >= 0, means over the D values of an example; published offsets for sums are D times as
+        large.
       power: p >= 0.
       offset: c > 0.
 
     Returns:
-      ``(B,)``.
+      ``(B,)``; NaN where a traced loss is negative.
 
     Raises:
-      ValueError: for a negative power, or an offset that is not positive.
+      ValueError: for a negative loss or power, or an offset that is not positive.
 
     >>> adaptive_weighted(jnp.array([1.0, 3.0]), offset=1.0)
     Array([0.5 , 0.75], dtype=float32)
@@ -264,6 +265,8 @@ def adaptive_weighted(loss: Array, power: ArrayLike = 1.0, offset: ArrayLike = 0
     """
     check(lambda p: (p >= 0) & (p < jnp.inf), "finite and >= 0", power=power)
     check_positive(offset=offset)
+    check(lambda values: ~(values < 0), ">= 0", loss=loss)  # NaN stays NaN
+    loss = jnp.where(jnp.asarray(loss) < 0, jnp.nan, loss)
     return loss * _stop((loss + offset) ** -jnp.asarray(power))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from scorekit.checks import check, check_between, check_count, check_floating, check_like, check_per_example, check_time
+from scorekit.flow_maps._checks import check_order
 from scorekit.flow_maps.maps import clock
 from scorekit.flow_maps.progressive import Steps
 from scorekit.solvers._coordinates import log_snr_at
@@ -81,10 +82,10 @@ def middle_time(t: ArrayLike, s: ArrayLike, schedule: Schedule, fraction: ArrayL
       fraction: in [0, 1], a scalar or shaped like t; uniform draws give the progressive loss with random middle times.
 
     Returns:
-      Shaped like t, between s and t.
+      Shaped like t, between s and t; NaN where traced times are in the other order.
 
     Raises:
-      ValueError: for a time or fraction outside [0, 1], or other shapes.
+      ValueError: for a time or fraction outside [0, 1], ``s > t``, or other shapes.
 
     >>> from scorekit.schedules import rectified_flow
     >>> float(middle_time(1.0, 0.5, rectified_flow()).round(4))
@@ -95,6 +96,7 @@ def middle_time(t: ArrayLike, s: ArrayLike, schedule: Schedule, fraction: ArrayL
     check_time(t=t, s=s)
     check_between(0, 1, fraction=fraction)
     check_like("t", t, s=s)
+    check_order(t, s)
     if jnp.ndim(fraction):
         check_like("t", t, fraction=fraction)
     t, s, part = jnp.asarray(t), jnp.asarray(s), jnp.asarray(fraction)
@@ -102,11 +104,11 @@ def middle_time(t: ArrayLike, s: ArrayLike, schedule: Schedule, fraction: ArrayL
 
 
 def _between(t, s, schedule, tau):
-    """The time of a clock between those of s and t; exact at both."""
+    """The time of a clock between those of s and t; exact at both, NaN where ``s > t``."""
     inside = (tau < clock(schedule, t)) & (tau > clock(schedule, s))
     m = schedule.time_at(log_snr_at("flow", jnp.where(inside, tau, 0.5)))
     found = jnp.where(inside, jnp.clip(m, s, t), jnp.where(tau <= clock(schedule, s), s, t))
-    return jnp.where(jnp.isnan(tau), jnp.nan, found)
+    return jnp.where(jnp.isnan(tau) | (s > t), jnp.nan, found)
 
 
 def shortcut_steps(
@@ -127,10 +129,10 @@ def shortcut_steps(
       t_min: the end of the path.
 
     Returns:
-      :class:`Steps` with ``t``, ``middle`` and ``s``.
+      :class:`Steps` with ``t``, ``middle`` and ``s``; NaN for a traced path of ``t_min > t_max``.
 
     Raises:
-      ValueError: unless n and ``levels`` are integers >= 1, or for a time outside [0, 1].
+      ValueError: unless n and ``levels`` are integers >= 1, for a time outside [0, 1], or ``t_min > t_max``.
 
     >>> from scorekit.schedules import rectified_flow
     >>> steps = shortcut_steps(jax.random.key(0), 2, rectified_flow(), levels=1)
@@ -141,6 +143,7 @@ def shortcut_steps(
     """
     check_count(n=n, levels=levels)
     check_time(t_max=t_max, t_min=t_min)
+    check_order(t_max, t_min, above="t_max", name="t_min")
     for_level, for_place = jax.random.split(key)
     count = 2.0 ** jnp.floor(levels * stratified_uniform(for_level, n))
     place = jnp.floor(count * jax.random.uniform(for_place, (n,)))

@@ -11,7 +11,7 @@ from scorekit.forcing import _steps
 from scorekit.forcing._checks import check_ends_at_zero, check_solver, check_stabilisation, frames_of
 from scorekit.forcing.levels import pyramid
 from scorekit.process import sample_prior
-from scorekit.solvers.grids import check_grid
+from scorekit.solvers._grids import check_grid, check_samples
 from scorekit.trees import as_pytree, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule, Solver
 
@@ -254,4 +254,4 @@ def sample_long(key: Key, sampler: RollOut, like: PyTree, history: PyTree | None
         frames = jnp.moveaxis(chunks[sampler.delay :], 0, 1)
         return frames.reshape(frames.shape[0], -1, *frames.shape[3:])[:, :length]
 
-    return jax.tree.map(joined, chunks)
+    return check_samples(jax.tree.map(joined, chunks), sampler.levels, sampler.schedule, history=history)

@@ -7,6 +7,7 @@ from scorekit.checks import check_time
 from scorekit.forcing import _steps
 from scorekit.forcing._checks import check_ends_at_zero, check_solver, check_stabilisation, frames_of
 from scorekit.schedules._numerics import as_time
+from scorekit.solvers._grids import check_samples
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule, Solver
 
@@ -68,7 +69,8 @@ def sample(
         return _steps.step(key, denoiser, schedule, solver, x, row, t, s, stabilisation), None
 
     rows = _steps.rows_of(solver, schedule, levels)
-    return jax.lax.scan(body, x_init, (rows, levels[:-1], levels[1:], keys))[0]
+    x = jax.lax.scan(body, x_init, (rows, levels[:-1], levels[1:], keys))[0]
+    return check_samples(x, levels, schedule, x_init=x_init)
 
 
 def _check(key, solver, x_init, levels, stabilisation) -> Array:

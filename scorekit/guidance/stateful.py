@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from scorekit.checks import check_prediction
 from scorekit.typing import Array, Denoiser, Prediction, PyTree
 
 __all__ = ["StatefulDenoiser", "init_denoiser_state", "predict", "with_state"]
@@ -79,12 +80,15 @@ def predict(denoiser: Denoiser, state: PyTree, x_t: PyTree, *times: Array) -> tu
     Returns:
       The prediction, and the state for the next evaluation.
 
+    Raises:
+      ValueError: if a denoiser returns no prediction.
+
     >>> predict(lambda x, t: Prediction(x, x), (), 1.0, 0.5)
     (Prediction(x0=1.0, eps=1.0), ())
     """
     if isinstance(denoiser, StatefulDenoiser):
         return denoiser.predict(state, x_t, *times)
-    return denoiser(x_t, *times), state
+    return check_prediction(denoiser(x_t, *times)), state
 
 
 def with_state(denoiser: Denoiser, state: PyTree, function: Callable[[Denoiser], Any]) -> tuple[Any, PyTree]:

@@ -8,8 +8,18 @@ targets and solvers of the reverse SDE need not know that the process is a bridg
 
 import jax.numpy as jnp
 
-from scorekit.arguments import Positive, checked
-from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
+from scorekit.arguments import (
+    Positive,
+    checked,
+)
+from scorekit.checks import (
+    check,
+    check_floating,
+    check_like,
+    check_per_example,
+    check_schedule,
+    check_time,
+)
 from scorekit.schedules import edm
 from scorekit.trees import combine
 from scorekit.typing import ArrayLike, PyTree, Schedule
@@ -65,6 +75,7 @@ def bridge_noise(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, schedule: Sche
 
     Source: Liu et al. 2023 (https://arxiv.org/abs/2302.05872); Zhou et al. 2023 (https://arxiv.org/abs/2309.16948).
     """
+    check_schedule(schedule=schedule)
     check_floating(x0=x0, x1=x1, z=z)
     check_like("x0", x0, x1=x1, z=z)
     check_time(t=t)

@@ -7,7 +7,7 @@ are read are in :mod:`~scorekit.io.reading`, :mod:`~scorekit.io.tensors` and :mo
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from scorekit.io.files import as_path, in_bucket, write_atomic
+from scorekit.io.files import as_path, check_regular, in_bucket, read_json, write_atomic
 
 if TYPE_CHECKING:
     from scorekit.io import formats, preconditioning, reading, tensors
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Loaded",
     "as_path",
+    "check_regular",
     "export",
     "formats",
     "in_bucket",
     "load",
     "preconditioning",
+    "read_json",
     "reading",
     "tensors",
     "write_atomic",

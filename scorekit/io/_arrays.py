@@ -41,6 +41,7 @@ class LazyArray(Sealed):
 
     Attributes:
       shape: of the array.
+      nbytes: its size in memory.
     """
 
     def __init__(self, storage: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]):
@@ -51,6 +52,7 @@ class LazyArray(Sealed):
         if math.prod(shape) > storage.size or (math.prod(shape) and last >= storage.size):
             raise pickle.UnpicklingError(f"a tensor of the file reaches beyond its {storage.size} numbers")
         self.shape, self._storage, self._offset, self._strides = tuple(shape), storage, offset, tuple(strides)
+        self.nbytes = math.prod(shape) * storage.dtype.itemsize
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         numbers = self._storage.array()
@@ -85,12 +87,12 @@ class NumpyDtype:
     """A dtype of numpy: numbers and booleans only."""
 
     def __init__(self, name: str, *flags: Any):
-        self.name, self.endian = str(name).lstrip("<>=|"), "<"
+        self.name, self.endian = name.lstrip("<>=|"), "<"
         if not re.fullmatch(r"[fiub]\d{1,2}", self.name):
             raise pickle.UnpicklingError(f"an array of the file has the dtype {name}, which is not one of numbers")
 
     def __setstate__(self, state: Any) -> None:
-        self.endian = str(state[1]) if str(state[1]) in "<>" else "<"
+        self.endian = ">" if state[1] == ">" else "<"
 
     def value(self) -> np.dtype:
         return np.dtype(self.name).newbyteorder(self.endian)  # type: ignore[call-overload]

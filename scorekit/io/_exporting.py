@@ -1,8 +1,9 @@
 """Weights out: a folder with the weights in one file, a config that says what they mean, and a model card."""
 
-import dataclasses
+import hashlib
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +12,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit import _version, networks, predictions
+from scorekit import _version
+from scorekit.checks import check_finite
 from scorekit.io import _hub as hub
-from scorekit.io import preconditioning
+from scorekit.io._config import Parts, fields_of, module_to_json, parse, to_json
+from scorekit.io._naming import naming
 from scorekit.io._safetensors import read_safetensors
-from scorekit.io.files import as_path, write_atomic
+from scorekit.io.files import as_path, read_json, write_atomic
 from scorekit.io.tensors import check_params
-from scorekit.schedules import _non_variance_preserving, _tables, _transforms, _variance_preserving
 from scorekit.typing import PyTree
 
 _FORMAT = "scorekit"
-_KINDS = {
-    name: kind
-    for module in (predictions, preconditioning, _non_variance_preserving, _tables, _transforms, _variance_preserving)
-    for name, kind in vars(module).items()
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind is not _transforms.FromFunctions
-}
-"""Schedules, targets and noise inputs by the names of their classes."""
+_WEIGHTS, _AUTOENCODER = "model.safetensors", "autoencoder.safetensors"
 
 
 def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = None) -> Path:
     """Writes a network with its weights and their meaning, which :func:`scorekit.io.load` reads.
 
-    ``config.json`` holds the attributes of the network and its preconditioning, ``model.safetensors`` the parameters
-    with names joined by dots (``blocks.qkv.kernel``), ``autoencoder.safetensors`` those of an autoencoder if there is
-    one, ``README.md`` a model card.
+    ``config.json`` holds the attributes of the network, its preconditioning and the SHA-256 of the weights,
+    ``model.safetensors`` the parameters with names joined by dots (``blocks.qkv.kernel``; constants after
+    ``constants/``), ``autoencoder.safetensors`` those of an autoencoder if there is one, ``README.md`` a model card.
+    What ``load`` would not read is not written.
 
     Args:
       folder: where to; made if it does not exist.
@@ -46,7 +43,8 @@ def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = No
       The folder.
 
     Raises:
-      ValueError: for a schedule, target or attribute that cannot be written as JSON.
+      ValueError: for a schedule, target or attribute that cannot be written as JSON, parameters that are not finite or
+        do not fit the network, or an unknown shape, without which that cannot be checked.
       OSError: if a file cannot be written, naming it.
 
     >>> import tempfile
@@ -62,25 +60,32 @@ def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = No
     config: dict[str, Any] = {
         "format": _FORMAT,
         "version": _version.__version__,
-        "network": _module_to_json(loaded.module),
-        "preconditioning": {name: _to_json(name, part) for name, part in loaded.preconditioning._asdict().items()},
+        "network": module_to_json(loaded.module),
+        "preconditioning": {name: to_json(name, part) for name, part in loaded.preconditioning._asdict().items()},
         "shape": None if loaded.shape is None else list(loaded.shape),
         "facts": facts,
     }
-    files = {"model.safetensors": loaded.params}
+    weights = {_WEIGHTS: loaded.params}
     if loaded.autoencoder is not None:
-        module, files["autoencoder.safetensors"] = loaded.autoencoder
-        config["autoencoder"] = _module_to_json(module)
+        module, weights[_AUTOENCODER] = loaded.autoencoder
+        config["autoencoder"] = module_to_json(module)
     try:
-        text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(config, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"facts must be JSON, got {facts}: {error}") from None
     from safetensors.numpy import save  # late: the rest of this package needs no safetensors
 
-    for name, params in files.items():
-        write_atomic(folder / name, save(_flat(params)))
-    write_atomic(folder / "config.json", text)
-    sums = {name: hub.sha256(folder / name) for name in files}
+    parts = parse(json.loads(text))
+    for name, params in weights.items():
+        expected = _expected(parts, name, params)
+        weights[name] = {collection: params[collection] for collection in expected if collection in params}
+        _check(weights[name], expected)  # without what is no collection of the network, such as a learned schedule
+    files = {name: save(_flat(params)) for name, params in weights.items()}
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    for name, data in files.items():
+        write_atomic(folder / name, data)
+    text = json.dumps({**config, "sha256": sums}, indent=2, ensure_ascii=False)
+    write_atomic(folder / "config.json", text + "\n")
     write_atomic(folder / "README.md", _card(folder.name, loaded, facts, sums))
     return folder
 
@@ -88,107 +93,95 @@ def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = No
 def is_export(folder: Path) -> bool:
     """Whether :func:`export` wrote this folder."""
     try:
-        return json.loads((folder / "config.json").read_text()).get("format") == _FORMAT
-    except (OSError, ValueError, AttributeError):
+        return read_json(folder / "config.json").get("format") == _FORMAT
+    except (OSError, ValueError):
         return False
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read(folder: Path, shape: Sequence[int] | None = None) -> dict[str, Any]:
     """The parts of a :class:`~scorekit.io.loading.Loaded` in a folder that :func:`export` wrote.
 
+    Args:
+      folder: of :func:`export`.
+      shape: of one example, in place of the config's.
+
     Raises:
-      ValueError: naming a parameter that is missing, unknown or of another shape, or a class that this version does not
-        have.
+      ValueError: naming the file, and a parameter that is missing, unknown, not finite or of another shape or dtype, a
+        field of the config that is out of its range, or a class that this version does not have.
     """
-    config = json.loads((folder / "config.json").read_text())
-    try:
-        module = _module_from_json(config["network"])
-        parts = {name: _from_json(value) for name, value in config["preconditioning"].items()}
-        shape = None if config["shape"] is None else tuple(config["shape"])
-        autoencoder = None
-        if "autoencoder" in config:
-            inner = _module_from_json(config["autoencoder"])
-            autoencoder = inner, _params(folder / "autoencoder.safetensors")
-        found = preconditioning.Preconditioning(**parts)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder / 'config.json'}: was written by another version, or changed: {error}") from error
-    params = _params(folder / "model.safetensors")
-    if shape is not None:
-        example = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-        try:
-            check_params(params, jax.eval_shape(module.init, jax.random.key(0), example, 0.0))
-        except ValueError as error:
-            raise ValueError(f"{folder / 'model.safetensors'}: {error}") from None
-    return {
-        "module": module,
-        "params": params,
-        "preconditioning": found,
-        "shape": shape,
-        "autoencoder": autoencoder,
-    }
+    path = folder / "config.json"
+    config = read_json(path)
+    with naming(path):
+        parts = parse(config if shape is None else {**config, "shape": list(shape)})
+    found = {}
+    for name in (_WEIGHTS,) if parts.autoencoder is None else (_WEIGHTS, _AUTOENCODER):
+        params = found[name] = _params(folder / name)
+        with naming(path):
+            expected = _expected(parts, name, params)
+        with naming(folder / name):
+            _check(params, expected)
+            if "sha256" in config and config["sha256"][name] != hub.sha256(folder / name):  # earlier versions have none
+                raise ValueError("its SHA-256 is not that of config.json: it is damaged, or was replaced")
+    autoencoder = None if parts.autoencoder is None else (parts.autoencoder, found[_AUTOENCODER])
+    return {**parts._asdict(), "params": found[_WEIGHTS], "autoencoder": autoencoder}
+
+
+_LONGEST = 2**16
+"""An attribute of a network, unless the parameters have a longer axis."""
+
+
+def _expected(parts: Parts, name: str, params: PyTree) -> PyTree:
+    """The parameters of the network of a file, for what it holds: a larger network is not built."""
+    leaves = jax.tree.leaves(params)
+    longest = max(_LONGEST, *(size for leaf in leaves for size in np.shape(leaf)))
+    module: Any = parts.module if name == _WEIGHTS else parts.autoencoder
+    for field in fields_of(module):
+        for value in jax.tree.leaves(getattr(module, field)):
+            if isinstance(value, int) and value > longest:
+                raise ValueError(f"{field} must be at most {longest:,} for these parameters, got {value:,}")
+    calls, most = itertools.count(), 100 + 4 * len(leaves)  # networks here make at most 1.4 calls for each
+
+    def count(function, args, kwargs, context):
+        if next(calls) > most:
+            raise ValueError(f"the network has more layers than its {len(leaves)} arrays of parameters")
+        return function(*args, **kwargs)
+
+    key, x = jax.random.key(0), jax.ShapeDtypeStruct((1, *parts.shape), jnp.float32)
+    with nn.intercept_methods(count):
+        if module is parts.module:
+            return jax.eval_shape(module.init, key, x, 0.0)
+        decode = lambda key, z: module.init_with_output(key, z, method="decode")[0]
+        return jax.eval_shape(module.init, key, jax.eval_shape(decode, key, x))
+
+
+def _check(params: PyTree, expected: PyTree) -> None:
+    check_params(params, expected)
+    check_finite(params=params)
 
 
 def _flat(params: PyTree) -> dict[str, np.ndarray]:
-    leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(params["params"]))
-    return {".".join(part.key for part in path): np.asarray(leaf, order="C") for path, leaf in leaves}
+    flat = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(params)):
+        collection, *names = (part.key for part in path)
+        prefix = "" if collection == "params" else f"{collection}/"
+        flat[prefix + ".".join(names)] = np.asarray(leaf, order="C")
+    return flat
 
 
 def _params(path: Path) -> PyTree:
     tree: dict[str, Any] = {}
-    for name, array in read_safetensors(path).items():
+    named = read_safetensors(path)
+    parts = {name[:i] for name in named for i, letter in enumerate(name) if letter == "."}
+    if both := sorted(parts & named.keys()):
+        raise ValueError(f"{path}: has a tensor {both[0]!r} and others below this name")
+    for name, array in named.items():
+        collection, _, name = name.rpartition("/")
         *parents, last = name.split(".")
         inner = tree
-        for parent in parents:
+        for parent in (collection or "params", *parents):
             inner = inner.setdefault(parent, {})
         inner[last] = jnp.asarray(array)
-    return {"params": tree}
-
-
-def _module_to_json(module: nn.Module) -> dict[str, Any]:
-    fields = [f.name for f in dataclasses.fields(module) if f.name not in ("parent", "name")]  # type: ignore[arg-type]
-    values = {name: getattr(module, name) for name in fields}
-    if "dtype" in values:
-        values["dtype"] = jnp.dtype(values["dtype"]).name
-    for name, value in values.items():
-        try:
-            json.dumps(value)
-        except TypeError:
-            raise ValueError(f"module must have attributes that are JSON, got {name}={value!r}") from None
-    return {"kind": type(module).__name__, **values}
-
-
-def _module_from_json(values: Mapping[str, Any]) -> nn.Module:
-    given: dict[str, Any] = {name: _frozen(value) for name, value in values.items() if name != "kind"}
-    if "dtype" in given:
-        given["dtype"] = jnp.dtype(given["dtype"])
-    kind = getattr(networks, values["kind"], None)
-    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise ValueError(f"kind must be a network of scorekit.networks, got {values['kind']!r}")
-    return kind(**given)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
-
-
-def _to_json(name: str, value: Any) -> Any:
-    """A dataclass as its fields and the name of its class, an array as lists of numbers."""
-    if type(value).__name__ in _KINDS:
-        fields = {f.name: _to_json(f"{name}.{f.name}", getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"kind": type(value).__name__, **fields}
-    if value is None or isinstance(value, int | float | str):
-        return value
-    if isinstance(value, np.ndarray | jax.Array):
-        return np.asarray(value, np.float64).tolist()
-    raise ValueError(f"{name} must be one of {', '.join(_KINDS)}, or numbers, got {value!r}")
-
-
-def _from_json(value: Any) -> Any:
-    if isinstance(value, list):
-        return jnp.asarray(value, float)
-    if not isinstance(value, dict):
-        return value
-    return _KINDS[value["kind"]](**{name: _from_json(part) for name, part in value.items() if name != "kind"})
+    return tree
 
 
 def _card(name: str, loaded: Any, facts: Mapping[str, Any], sums: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from scorekit.io.files import as_path
 from scorekit.io.reading import WEIGHTS
 
 PREFIX = "hf:"
@@ -18,7 +19,7 @@ def sha256(path: str | Path) -> str:
     ...     sha256(f"{folder}/a")[:8]
     'ba7816bf'
     """
-    with open(path, "rb") as file:
+    with as_path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import jax.numpy as jnp  # numpy knows bfloat16 once ml_dtypes is imported, which jax does
 
-from scorekit.io.files import in_bucket
+from scorekit.io._naming import naming
+from scorekit.io.files import check_regular, in_bucket
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
@@ -14,7 +15,9 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     from safetensors.numpy import load, load_file
 
     assert jnp.bfloat16  # numpy knows this dtype once jax is imported
-    try:
-        return load(path.read_bytes()) if in_bucket(path) else load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a complete safetensors file (was its download cut off?): {error}") from error
+    check_regular(path)
+    with naming(path):
+        try:
+            return load(path.read_bytes()) if in_bucket(path) else load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"not a complete safetensors file (was its download cut off?): {error}") from error

@@ -1,10 +1,12 @@
-"""Paths of this machine and of buckets; atomic writes: readers never see a partially written file."""
+"""Paths of this machine and of buckets; atomic writes: readers never see a partially written file; checked reads."""
 
 import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["as_path", "in_bucket", "write_atomic"]
+from scorekit.files import parse_json, regular_file
+
+__all__ = ["as_path", "check_regular", "in_bucket", "read_json", "write_atomic"]
 
 
 def in_bucket(path: str | os.PathLike[str]) -> bool:
@@ -40,6 +42,60 @@ def as_path(path: str | os.PathLike[str]) -> Path:
     from etils import epath  # late: local paths need nothing
 
     found: Any = epath.Path(path)
+    return found
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Raises a ``ValueError`` unless a path is of a regular file, after links are resolved, or of no file at all.
+
+    A FIFO blocks its reader, and a device such as ``/dev/zero`` never ends.
+
+    Args:
+      path: of the file; one of a bucket is not looked at.
+
+    Raises:
+      ValueError: naming the path.
+
+    >>> check_regular("/dev/zero")
+    Traceback (most recent call last):
+    ValueError: /dev/zero: must be a regular file, it is a device
+    """
+    if not in_bucket(path) and Path(path).exists():
+        regular_file(path)
+
+
+_LARGEST = 2**26
+"""Bytes of a file of JSON; those of tokenisers have 2 ** 24."""
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The object in a file of JSON.
+
+    Args:
+      path: of the file, see :func:`as_path`.
+
+    Returns:
+      Its fields.
+
+    Raises:
+      ValueError: naming the path, for anything but a regular file with an object of at most 64 MiB, without NaN and
+        infinite numbers, and nested no deeper than :func:`scorekit.files.parse_json` reads.
+      OSError: if the file cannot be read.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     read_json(write_atomic(f"{folder}/config.json", '{"steps": 10}'))
+    {'steps': 10}
+    """
+    path = as_path(path)
+    check_regular(path)
+    with path.open("rb") as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise ValueError(f"{path}: must be JSON: it has more than 64 MiB")
+    found = parse_json(data, f"{path}:", finite=True)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: must be a JSON object, got {type(found).__name__}")
     return found
 
 

@@ -11,7 +11,6 @@ and ``loaded.decode(z)`` are the images, if the folder has an autoencoder.
 
 import dataclasses
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,9 @@ from scorekit.checks import check_count
 from scorekit.denoisers import denoiser_from_network
 from scorekit.io import _exporting as exporting
 from scorekit.io import _hub as hub
-from scorekit.io.files import as_path
+from scorekit.io._config import check_example
+from scorekit.io._naming import naming
+from scorekit.io.files import as_path, read_json
 from scorekit.io.formats import FORMATS, find_format
 from scorekit.io.preconditioning import Preconditioning, ddpm, edm, from_scheduler, precondition, ve, vp
 from scorekit.io.reading import WEIGHTS, read_weights
@@ -194,19 +195,25 @@ def load(
         if key is not None or options:
             given = ", ".join([*options, *(["key"] if key is not None else [])])
             raise ValueError(f"options must be none for a folder of scorekit.io.export, which says all, got {given}")
-        found = exporting.read(path)
+        found = exporting.read(path, shape)
         parts = found.pop("module"), found.pop("params"), preconditioning or found.pop("preconditioning")
-        return Loaded(*parts, shape or found["shape"], found["autoencoder"])
+        return Loaded(*parts, found["shape"], found["autoencoder"])
     weights, config = _weights_and_config(path, ("unet", "transformer"))
     name, module, params, facts = _convert(weights, config, key, options)
     scheduler = _scheduler(path) if path.is_dir() else None
-    preconditioning = preconditioning or scheduler or _of_class(facts) or (FORMATS[name] or _unknown)()
+    with naming(weights):
+        of_class = _of_class(facts)
+    preconditioning = preconditioning or scheduler or of_class or (FORMATS[name] or _unknown)()
     autoencoder = None
     if path.is_dir() and (path / "vae").is_dir():
         autoencoder = _convert(*_weights_and_config(path / "vae", ()), None, {})[1:3]
     sides = config.get("sample_size")
     if shape is None and sides is not None and "in_channels" in config:
-        shape = (*(sides if isinstance(sides, list) else (sides, sides)), config["in_channels"])
+        sides = sides if isinstance(sides, list) else (sides, sides)
+        shape = (*sides, config["in_channels"])
+        with naming(weights.parent / "config.json"):
+            check_example(sides)
+            check_example(shape)
     return Loaded(module, params, preconditioning, shape, autoencoder)
 
 
@@ -217,10 +224,7 @@ def _check(preconditioning: Any, shape: Any) -> None:
             f"{preconditioning!r}"
         )
     if shape is not None:
-        if not isinstance(shape, tuple | list):
-            raise ValueError(f"shape must be a tuple such as (32, 32, 3), got {shape!r}")
-        for size in shape:
-            check_count(shape=size)
+        check_example(shape)
 
 
 def _unknown() -> Preconditioning:
@@ -232,16 +236,6 @@ def _unknown() -> Preconditioning:
 
 _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 _FILES = [f"{stem}{suffix}" for suffix in WEIGHTS for stem in _STEMS]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: must be JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: must be a JSON object, got {type(found).__name__}")
-    return found
 
 
 def _weights_and_config(path: Path, parts: tuple[str, ...]) -> tuple[Path, dict[str, Any]]:
@@ -256,16 +250,14 @@ def _weights_and_config(path: Path, parts: tuple[str, ...]) -> tuple[Path, dict[
             f"no weights in {folder}: it must hold a file named {', '.join(_STEMS[:-1])} or {_STEMS[-1]}, ending in "
             f"one of {', '.join(WEIGHTS)}; there is {there}. Weights of another name are read by the path of their file"
         )
-    return weights, _json(folder / "config.json") if (folder / "config.json").exists() else {}
+    return weights, read_json(folder / "config.json") if (folder / "config.json").exists() else {}
 
 
 def _scheduler(path: Path) -> Preconditioning | None:
     for found in (path / "scheduler" / "scheduler_config.json", path / "scheduler_config.json"):
         if found.exists():
-            try:
-                return from_scheduler(_json(found))
-            except ValueError as error:
-                raise ValueError(f"{found}: {error}") from None
+            with naming(found):
+                return from_scheduler(read_json(found))
     return None
 
 
@@ -294,10 +286,12 @@ def _convert(
         first = ", ".join(list(named)[:3])
         raise ValueError(f"{weights}: no layout ({', '.join(FORMATS)}) has tensors of the names {first}, ...")
     name, layout = found
-    given = {**(layout.attributes(config) if config and hasattr(layout, "attributes") else {}), **options}
+    with naming(weights.parent / "config.json"):
+        given = {**(layout.attributes(config) if config and hasattr(layout, "attributes") else {}), **options}
     allowed = list(inspect.signature(layout.convert).parameters)[1:]
     for option in given:
         if option not in allowed:
             raise ValueError(f"options must be among {', '.join(allowed)} for the layout {name}, got {option!r}")
-    module, params = layout.convert(tensors, **given)
+    with naming(weights):
+        module, params = layout.convert(tensors, **given)
     return name, module, jax.tree.map(jnp.asarray, params), facts

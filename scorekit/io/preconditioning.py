@@ -54,12 +54,18 @@ class LogSNRInput:
       scale: factor of the log-SNR.
       offset: what is added.
 
+    Raises:
+      ValueError: if one is not finite.
+
     >>> float(LogSNRInput(scale=-0.5)(2.0))
     -1.0
     """
 
     scale: Number = 0.25
     offset: Number = 0.0
+
+    def __post_init__(self):
+        check(np.isfinite, "finite", scale=self.scale, offset=self.offset)
 
     def __call__(self, log_snr: ArrayLike) -> Array:
         return self.scale * jnp.asarray(log_snr) + self.offset
@@ -71,7 +77,10 @@ class TimestepInput:
 
     Attributes:
       schedule: of the training.
-      last: the noise input at t = 1.
+      last: the noise input at t = 1, > 0.
+
+    Raises:
+      ValueError: if ``last`` is not positive.
 
     >>> schedule = schedules.cosine()
     >>> round(float(TimestepInput(schedule=schedule)(schedule.log_snr(0.5))), 1)
@@ -80,6 +89,9 @@ class TimestepInput:
 
     schedule: Schedule
     last: Number = 999.0
+
+    def __post_init__(self):
+        check_positive(last=self.last)
 
     def __call__(self, log_snr: ArrayLike) -> Array:
         return self.last * jnp.clip(self.schedule.time_at(jnp.asarray(log_snr)), 0.0, 1.0)
@@ -90,13 +102,19 @@ class ClockInput:
     """The noise input ``scale sigma / (alpha + sigma)``: like its derivative along a path, bounded at both ends.
 
     Attributes:
-      scale: the noise input at pure noise.
+      scale: the noise input at pure noise, > 0.
+
+    Raises:
+      ValueError: if it is not positive.
 
     >>> float(ClockInput(scale=4.0)(0.0))  # alpha = sigma
     2.0
     """
 
     scale: Number = 4.0
+
+    def __post_init__(self):
+        check_positive(scale=self.scale)
 
     def __call__(self, log_snr: ArrayLike) -> Array:
         return self.scale * jax.nn.sigmoid(-0.5 * jnp.asarray(log_snr))
@@ -188,7 +206,7 @@ def beta_table(name: str = "linear", count: int = 1000, start: float = 1e-4, end
 
     Args:
       name: ``"linear"``, ``"scaled_linear"`` (linear in the root) or ``"squaredcos_cap_v2"`` (cosine; without ends).
-      count: number of steps N.
+      count: number of steps N, at most 2 ** 20.
       start: the first beta, in (0, 1).
       end: the last beta, in (0, 1).
 
@@ -196,7 +214,7 @@ def beta_table(name: str = "linear", count: int = 1000, start: float = 1e-4, end
       float64 ``(N,)``.
 
     Raises:
-      ValueError: for an unknown name, fewer than two steps, or a beta outside (0, 1).
+      ValueError: for an unknown name, fewer than two or too many steps, or a beta outside (0, 1).
 
     >>> beta_table("scaled_linear", 3, 0.01, 0.09)
     array([0.01, 0.04, 0.09])
@@ -207,6 +225,7 @@ def beta_table(name: str = "linear", count: int = 1000, start: float = 1e-4, end
     if name not in BETAS:
         raise ValueError(f"name must be one of {', '.join(BETAS)}, got {name!r}")
     check_count(2, count=count)
+    check(lambda n: n <= 2**20, "at most 1,048,576", count=count)
     check(lambda x: (x > 0) & (x < 1), "in (0, 1)", start=start, end=end)
     return BETAS[name](count, start, end)
 

@@ -1,13 +1,15 @@
 """From a file of weights to tensors by name, whatever wraps them."""
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from scorekit.io._arrays import LazyArray
+from scorekit.io._naming import naming
 from scorekit.io._pickles import Inert, read_pickle
 from scorekit.io._safetensors import read_safetensors
 
@@ -66,18 +68,26 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
     if path.suffix not in PICKLES:
         raise ValueError(f"path must end in {', '.join(WEIGHTS)}, got {str(path)!r}")
     found = read_pickle(path)
-    try:
+    with naming(path):
         named, facts = _choose(found, key)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        total, size = sum(array.nbytes for array in named.values()), path.stat().st_size
+        if total > 8 * size + 2**20:
+            raise ValueError(f"its tensors take {total:,} bytes, more than 8 times those of the file, {size:,}")
     return Weights({name.removeprefix("module."): array for name, array in named.items()}, facts)
 
 
-def _choose(found: Any, key: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+_DEEPEST = 64
+"""Dictionaries, and modules, within each other."""
+_MODULES = 2**16
+
+
+def _choose(found: Any, key: str | None, depth: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:
     """The tensors in the content of a file, and what it says beside them."""
+    if depth > _DEEPEST:
+        raise ValueError(f"holds more than {_DEEPEST} dictionaries within each other")
     if isinstance(found, Inert):
         named = {}
-        _add(found, "", named)
+        _add(found, "", named, itertools.count())
         plain = {k: v for k, v in found.state.items() if isinstance(v, bool | int | float | str)}
         return _nonempty(named), {"class": found.name, **plain}
     if not isinstance(found, Mapping):
@@ -90,8 +100,8 @@ def _choose(found: Any, key: str | None) -> tuple[dict[str, Any], dict[str, Any]
         return _nonempty({str(name): array for name, array in found.items() if _is_array(array)}), {}
     inner = found[key]
     if isinstance(inner, Mapping) and "shadow_params" in inner:
-        return _averages(inner["shadow_params"], _choose(found, "model")[0]), {}
-    return _choose(inner, None)
+        return _averages(inner["shadow_params"], _choose(found, "model", depth + 1)[0]), {}
+    return _choose(inner, None, depth + 1)
 
 
 def _is_array(value: Any) -> bool:
@@ -104,8 +114,10 @@ def _nonempty(named: dict[str, Any]) -> dict[str, Any]:
     return named
 
 
-def _add(module: Inert, prefix: str, named: dict[str, Any]) -> None:
+def _add(module: Inert, prefix: str, named: dict[str, Any], modules: Iterator[int]) -> None:
     """Parameters, then buffers, then the modules within, in their order, as in the state of a module of PyTorch."""
+    if next(modules) >= _MODULES or prefix.count(".") > _DEEPEST:
+        raise ValueError(f"holds more than {_MODULES:,} modules, or a module that holds itself")
     for kind in ("_parameters", "_buffers"):
         left_out = module.state.get("_non_persistent_buffers_set", ()) if kind == "_buffers" else ()
         for name, array in (module.state.get(kind) or {}).items():
@@ -113,7 +125,7 @@ def _add(module: Inert, prefix: str, named: dict[str, Any]) -> None:
                 named[f"{prefix}{name}"] = array
     for name, inner in (module.state.get("_modules") or {}).items():
         if isinstance(inner, Inert):
-            _add(inner, f"{prefix}{name}.", named)
+            _add(inner, f"{prefix}{name}.", named, modules)
 
 
 def _averages(averages: Sequence[Any], model: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr
 
@@ -137,20 +138,23 @@ def check_params(params: PyTree, expected: PyTree) -> None:
       expected: the tree of ``jax.eval_shape(network.init, ...)``.
 
     Raises:
-      ValueError: naming the first parameter that is missing, unknown or of another shape.
+      ValueError: naming the first parameter that is missing, unknown, of another shape, or not floating where the
+        network's are.
 
     >>> check_params({"bias": np.ones(2)}, {"bias": jax.ShapeDtypeStruct((3,), "float32")})
     Traceback (most recent call last):
     ValueError: parameter ['bias'] must have shape (3,), got (2,)
     """
     ours, theirs = (
-        {keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-        for tree in (expected, params)
+        {keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)} for tree in (expected, params)
     )
     for name in [*ours, *theirs]:
         if name not in theirs:
-            raise ValueError(f"parameter {name} is missing; it must have shape {ours[name]}")
+            raise ValueError(f"parameter {name} is missing; it must have shape {np.shape(ours[name])}")
         if name not in ours:
-            raise ValueError(f"parameter {name} is not one of the network; it has shape {theirs[name]}")
-        if ours[name] != theirs[name]:
-            raise ValueError(f"parameter {name} must have shape {ours[name]}, got {theirs[name]}")
+            raise ValueError(f"parameter {name} is not one of the network; it has shape {np.shape(theirs[name])}")
+        if np.shape(ours[name]) != np.shape(theirs[name]):
+            raise ValueError(f"parameter {name} must have shape {np.shape(ours[name])}, got {np.shape(theirs[name])}")
+        dtype = jnp.result_type(theirs[name])
+        if jnp.issubdtype(ours[name].dtype, jnp.floating) and not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(f"parameter {name} must be floating, got dtype {dtype}")

@@ -1,16 +1,19 @@
 """Euclidean distances between all rows of two sets, in chunks of rows, and validation of feature arrays."""
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_finite
+from scorekit.checks import check, check_finite, check_real, nan_unless
 from scorekit.typing import Array, ArrayLike, PyTree
 
 CHUNK = 256
 """Number of rows whose distances are in memory at a time."""
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest feature of a metric in float64, which may take the sixth power."""
 
 
 def map_distances(fn: Callable[[Array, Array], PyTree], x: Array, y: Array) -> PyTree:
@@ -58,27 +61,48 @@ def check_rows(least: int, **named: Array | np.ndarray) -> None:
 def check_features(least: int, **named: ArrayLike) -> list[Array]:
     """The named arrays in float32, or float64 if they are.
 
-    Traced values cannot be checked: pass the result of a metric through :func:`scorekit.checks.nan_unless_finite`.
+    Traced values cannot be checked: those whose squares overflow become NaN; pass the result of a metric through
+    :func:`scorekit.checks.nan_unless_finite`.
 
     Raises:
-      ValueError: if one is not ``(N, D)`` with ``N >= least`` and ``D >= 1``, they differ in ``D``, or a concrete value
-        is not finite.
+      ValueError: if one is not real ``(N, D)`` with ``N >= least`` and ``D >= 1``, they differ in ``D``, or a concrete
+        value or its square is not finite.
     """
+    check_real(**named)
     arrays = [jnp.asarray(x) for x in named.values()]
     check_rows(least, **dict(zip(named, arrays, strict=True)))
     arrays = [x if x.dtype == jnp.float64 else x.astype(jnp.float32) for x in arrays]
     check_finite(**dict(zip(named, arrays, strict=True)))
-    return arrays
+    limits = [math.sqrt(float(jnp.finfo(x.dtype).max) / (8 * x.size)) for x in arrays]  # for sums of squared distances
+    fits = [check_largest(limit, **{name: x}) for name, x, limit in zip(named, arrays, limits, strict=True)]
+    return [nan_unless(fit, x) for x, fit in zip(arrays, fits, strict=True)]
 
 
 def float64_rows(least: int, **named: ArrayLike) -> list[np.ndarray]:
     """The named arrays in float64, copied.
 
     Raises:
-      ValueError: if one is not ``(N, D)`` with ``N >= least`` and ``D >= 1``, they differ in ``D``, or a value is not
-        finite.
+      ValueError: if one is not real ``(N, D)`` with ``N >= least`` and ``D >= 1``, they differ in ``D``, or a value is
+        not finite.
     """
     arrays = [np.asarray(x) for x in named.values()]
     check_rows(least, **dict(zip(named, arrays, strict=True)))
     check_finite(**dict(zip(named, arrays, strict=True)))
-    return [x.astype(np.float64) for x in arrays]
+    arrays = [x.astype(np.float64) for x in arrays]
+    for name, x in zip(named, arrays, strict=True):
+        check_largest(LARGEST, **{name: x})
+    return arrays
+
+
+def check_largest(limit: float, **named: Array | np.ndarray) -> Array | np.bool_:
+    """Whether no value is larger than ``limit``; a ``ValueError`` that names the argument if a concrete one is.
+
+    >>> check_largest(LARGEST, x=np.array([-1e200, 1.0]))
+    Traceback (most recent call last):
+    ValueError: the largest absolute value of x must be at most 3.4e+38, beyond which the metric overflows, got 1e+200
+    """
+    ((name, x),) = named.items()
+    largest = abs(x).max(initial=0.0)
+    allowed = f"at most {limit:.2g}, beyond which the metric overflows"
+    check(lambda value: value <= limit, allowed, **{f"the largest absolute value of {name}": largest})
+    return largest <= limit

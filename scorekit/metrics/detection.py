@@ -6,14 +6,24 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import AboveZeroScalar, Between, PositiveInt, checked
-from scorekit.checks import check_finite, nan_unless_finite
+from scorekit.arguments import (
+    AboveZeroScalar,
+    Between,
+    PositiveInt,
+    checked,
+)
+from scorekit.checks import (
+    check_finite,
+    check_real,
+    nan_unless_finite,
+)
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["Interval", "aupr", "auroc", "bootstrap_interval", "fpr_at_tpr"]
 
 
 def _scores(in_scores: ArrayLike, out_scores: ArrayLike) -> tuple[Array, Array]:
+    check_real(in_scores=in_scores, out_scores=out_scores)
     arrays = jnp.asarray(in_scores, float), jnp.asarray(out_scores, float)
     for name, x in zip(("in_scores", "out_scores"), arrays, strict=True):
         if x.ndim != 1 or x.shape[0] < 1:

@@ -41,7 +41,7 @@ def feature_statistics(features: ArrayLike) -> FeatureStatistics:
       A :class:`FeatureStatistics`.
 
     Raises:
-      ValueError: if the shape is not allowed or a value is not finite.
+      ValueError: if the shape is not allowed, or a value is not finite or above 3.4e38.
 
     >>> feature_statistics(np.array([[0.0], [2.0]]))
     FeatureStatistics(count=2, mean=array([1.]), covariance=array([[2.]]))

@@ -10,9 +10,20 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from scorekit.arguments import Count, NonNegativeInt, PositiveInt, checked
-from scorekit.checks import check_finite
-from scorekit.metrics._distances import float64_rows
+from scorekit.arguments import (
+    Count,
+    NonNegativeInt,
+    PositiveInt,
+    checked,
+)
+from scorekit.checks import (
+    check_finite,
+)
+from scorekit.metrics._distances import (
+    LARGEST,
+    check_largest,
+    float64_rows,
+)
 from scorekit.metrics.feature_statistics import FeatureStatistics
 from scorekit.typing import ArrayLike
 
@@ -63,7 +74,8 @@ def fid(x: FeatureStatistics, y: FeatureStatistics) -> float:
       The squared distance; at least 0 up to rounding.
 
     Raises:
-      ValueError: if they are of fewer than two examples, differ in D, are not symmetric or not finite.
+      ValueError: if they are of fewer than two examples, differ in D, are not real and finite, are above 3.4e38, or if
+        a covariance is not symmetric or has an eigenvalue below ``-1e-5`` of the largest.
 
     >>> a = FeatureStatistics(None, np.zeros(1), np.array([[1.0]]))
     >>> b = FeatureStatistics(None, np.array([3.0]), np.array([[4.0]]))
@@ -75,7 +87,7 @@ def fid(x: FeatureStatistics, y: FeatureStatistics) -> float:
     means, covariances = zip(*(_gaussian(name, part) for name, part in (("x", x), ("y", y))), strict=True)
     if means[0].shape != means[1].shape:
         raise ValueError(f"y must have the D of x, {len(means[0])}, got {len(means[1])}")
-    overlap = _overlap(*map(_factor, covariances))
+    overlap = _overlap(*map(_factor, ("x", "y"), covariances))
     return float(((means[0] - means[1]) ** 2).sum() + sum(map(np.trace, covariances)) - 2.0 * overlap)
 
 
@@ -103,7 +115,7 @@ def kid(
       A :class:`KernelDistance`.
 
     Raises:
-      ValueError: if a shape or a count is not allowed or a value is not finite.
+      ValueError: if a shape or a count is not allowed, or a value is not finite or above 3.4e38.
 
     >>> x = np.random.default_rng(0).normal(size=(40, 3))
     >>> round(kid(x, x + 1.0, subsets=5, subset_size=20).mean, 3) > 1.0
@@ -137,7 +149,7 @@ def inception_score(logits: ArrayLike, *, splits: PositiveInt = 10) -> Inception
       An :class:`InceptionScore`.
 
     Raises:
-      ValueError: if a shape or ``splits`` is not allowed or a value is not finite.
+      ValueError: if a shape or ``splits`` is not allowed, or a value is not finite or above 3.4e38.
 
     >>> logits = 100.0 * np.eye(4)[np.arange(40) % 4]  # four classes, equally often and without doubt
     >>> round(inception_score(logits, splits=2).mean, 6)
@@ -159,23 +171,29 @@ def inception_score(logits: ArrayLike, *, splits: PositiveInt = 10) -> Inception
 
 
 def _gaussian(name: str, part: FeatureStatistics) -> tuple[np.ndarray, np.ndarray]:
+    check_finite(**{name: (part.mean, part.covariance)})
     mean, covariance = np.asarray(part.mean, np.float64), np.asarray(part.covariance, np.float64)
+    for value in (mean, covariance):
+        check_largest(LARGEST, **{name: value})
     if mean.ndim != 1 or covariance.shape != (*mean.shape, *mean.shape):
         raise ValueError(f"{name} must have a mean (D,) and a covariance (D, D), got {mean.shape}, {covariance.shape}")
     if part.count is not None and part.count < 2:
         raise ValueError(f"{name} must be of at least 2 examples, got {part.count}")
-    check_finite(**{name: (mean, covariance)})
     if not np.allclose(covariance, covariance.T, rtol=1e-5, atol=1e-8 * np.abs(covariance).max(initial=0.0)):
         raise ValueError(f"{name} must have a symmetric covariance")
     return mean, covariance
 
 
-def _factor(covariance: np.ndarray) -> np.ndarray:
+def _factor(name: str, covariance: np.ndarray) -> np.ndarray:
     """R with ``R^T R`` the covariance; it has fewer rows than columns where the covariance is singular."""
     try:
         return np.linalg.cholesky(covariance).T
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(covariance)
+        if values[0] < -1e-5 * np.abs(values).max():  # more than a covariance in float32 has by rounding
+            raise ValueError(
+                f"{name} must have a covariance without negative eigenvalues, got {values[0]:.3g}"
+            ) from None
         kept = values > len(values) * np.finfo(np.float64).eps * values[-1]
         return np.sqrt(values[kept])[:, None] * vectors.T[kept]
 

@@ -7,8 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Count, checked
-from scorekit.checks import check_finite, nan_unless_finite
+from scorekit.arguments import (
+    Count,
+    checked,
+)
+from scorekit.checks import (
+    check_finite,
+    check_real,
+    nan_unless_finite,
+)
 from scorekit.typing import Array, ArrayLike, PyTree
 
 __all__ = ["jackknife_error"]
@@ -41,6 +48,7 @@ def jackknife_error(
 
     Source: Miller 1974, "The jackknife - a review".
     """
+    check_real(x=x)
     x = jnp.asarray(x, float)
     if x.ndim < 1 or len(x) < groups:
         raise ValueError(f"x must be (N, ...) with N >= groups = {groups}, got {x.shape}")

@@ -144,6 +144,7 @@ def _one_thread():
 
 def _check(features: ArrayLike, label: ArrayLike, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     label = np.asarray(label)
+    check_finite(features=features)
     x = np.asarray(features, np.float64)
     if x.ndim < 1 or not x.size:
         raise ValueError(f"features must be (N, ...) with at least one example, got {x.shape}")
@@ -151,5 +152,4 @@ def _check(features: ArrayLike, label: ArrayLike, num_classes: int) -> tuple[np.
     if label.shape != (len(x),):
         raise ValueError(f"features and label must be of equal length, got {len(x)} and {label.shape}")
     check_classes(num_classes, label=label)
-    check_finite(features=x)
     return x, label

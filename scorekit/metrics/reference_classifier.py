@@ -108,10 +108,10 @@ def classification_accuracy_score(
 def _checked(**named: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Images as rows ``(N, D)`` and labels ``(N,)``."""
     (name, x), (label_name, label) = named.items()
+    check_finite(**{name: x})
     x, label = np.asarray(x, np.float64), np.asarray(label)
     if x.ndim < 2 or label.shape != x.shape[:1] or x.size == 0:
         raise ValueError(f"{name} must be (N, ...) and {label_name} (N,) with N >= 1, got {x.shape} and {label.shape}")
     if not np.issubdtype(label.dtype, np.integer):
         raise ValueError(f"{label_name} must hold integers, got dtype {label.dtype}")
-    check_finite(**{name: x})
     return x.reshape(len(x), -1), label

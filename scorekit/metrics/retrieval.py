@@ -3,8 +3,15 @@
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveInt, checked
-from scorekit.checks import check_finite, nan_unless_finite
+from scorekit.arguments import (
+    PositiveInt,
+    checked,
+)
+from scorekit.checks import (
+    check_finite,
+    check_real,
+    nan_unless_finite,
+)
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike
 
@@ -42,6 +49,7 @@ def retrieval_accuracy(scores: ArrayLike, right: ArrayLike, k: PositiveInt = 1) 
     Source: Xu et al. 2018, "AttnGAN: Fine-grained text to image generation with attentional generative adversarial
     networks" (https://arxiv.org/abs/1711.10485), for the retrieval of captions by generated pictures.
     """
+    check_real(scores=scores)
     scores, right = jnp.asarray(scores, float), jnp.asarray(right)
     if scores.ndim != 2 or not scores.size:
         raise ValueError(f"scores must be (N, G) with N >= 1 and G >= 1, got {scores.shape}")

@@ -7,8 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveInt, checked
-from scorekit.checks import check, check_positive
+from scorekit.arguments import (
+    PositiveInt,
+    checked,
+)
+from scorekit.checks import (
+    check,
+    check_positive,
+    check_prediction,
+)
 from scorekit.samplers._embedded_pair import Slope
 from scorekit.solvers._coordinates import CoordinateName, frame, log_snr_at
 from scorekit.trees import combine, is_traced
@@ -66,7 +73,7 @@ def probability_flow(
         at = frame(coordinate, schedule.alpha(time), schedule.sigma(time))
         x = jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), combine((at.scale, y)), dtypes)
         wide = functools.partial(jax.tree.map, lambda leaf, y: leaf.astype(y.dtype))
-        x0, eps = denoiser(x, time)
+        x0, eps = check_prediction(denoiser(x, time))
         return combine((at.signal, wide(x0, y)), (at.noise, wide(eps, y)))
 
     return slope

@@ -15,12 +15,35 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import checked
-from scorekit.checks import check, check_between, check_finite, check_floating
-from scorekit.samplers._blocks import block_length, in_blocks
-from scorekit.samplers._dormand_prince import dormand_prince
-from scorekit.samplers._probability_flow import check_tolerances, probability_flow, raise_if_failed
-from scorekit.solvers._coordinates import FiniteAtZeroNoise, frame
+from scorekit.arguments import (
+    checked,
+)
+from scorekit.checks import (
+    check,
+    check_between,
+    check_finite,
+    check_floating,
+    check_schedule,
+)
+from scorekit.samplers._blocks import (
+    block_length,
+    in_blocks,
+)
+from scorekit.samplers._dormand_prince import (
+    dormand_prince,
+)
+from scorekit.samplers._probability_flow import (
+    check_tolerances,
+    probability_flow,
+    raise_if_failed,
+)
+from scorekit.solvers._coordinates import (
+    FiniteAtZeroNoise,
+    frame,
+)
+from scorekit.solvers._grids import (
+    check_samples,
+)
 from scorekit.trees import combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
@@ -128,6 +151,7 @@ def adaptive_ode(
 
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456); Dormand & Prince 1980.
     """
+    check_schedule(schedule=schedule)
     wide = jnp.result_type(jnp.float32, *jax.tree.leaves(x_init))
     _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at)
     t_start, t_end = jnp.asarray(t_start, wide), jnp.asarray(t_end, wide)
@@ -158,7 +182,9 @@ def adaptive_ode(
         rejected=rejected[longest],
         success=jnp.all(success),
     )
-    return result.raise_if_failed()
+    result.raise_if_failed()
+    check_samples(result.x, (t_start, t_end), schedule, x_init=x_init)
+    return result
 
 
 def _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at) -> None:

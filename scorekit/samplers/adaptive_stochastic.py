@@ -19,11 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_between, check_finite, check_floating
+from scorekit.checks import check, check_between, check_finite, check_floating, check_prediction, check_schedule
 from scorekit.process import posterior
 from scorekit.samplers._probability_flow import check_tolerances
 from scorekit.samplers.adaptive import AdaptiveResult
 from scorekit.schedules._numerics import as_time
+from scorekit.solvers._grids import check_samples
 from scorekit.trees import batch_size, combine, event_size, is_traced, normal_like, sum_per_example, where
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
@@ -122,7 +123,7 @@ def adaptive_sde(
     u_end, keys = clock(t_end), jax.random.split(key, b)
     narrow = lambda x: jax.tree.map(lambda a, like: a.astype(jnp.result_type(like)), x, x_init)
     widen = lambda x: jax.tree.map(lambda a: jnp.asarray(a, wide), x)
-    once = jax.jit(lambda x, t: denoiser(x, t).x0)
+    once = jax.jit(lambda x, t: check_prediction(denoiser(x, t)).x0)
     estimate = lambda x, t: widen(once(narrow(x), t))
 
     def live(state):
@@ -172,6 +173,7 @@ def adaptive_sde(
         success=state.done,
     )
     _raise_if_failed(result, max_steps)
+    check_samples(result.x, (t_start, t_end), schedule, x_init=x_init)
     return result
 
 
@@ -227,6 +229,7 @@ def _next(node: _Node, accept: Array, error: Array, u_end: Array) -> _Node:
 
 
 def _check(x_init, wide, schedule, t_start, t_end, rtol, atol, max_steps) -> None:
+    check_schedule(schedule=schedule)
     check_floating(x_init=x_init)
     check_finite(x_init=x_init)
     check_tolerances(wide, rtol, atol, max_steps)
@@ -240,6 +243,6 @@ def _raise_if_failed(result: AdaptiveResult, max_steps: int) -> None:
         return
     raise RuntimeError(
         f"{np.sum(~result.success)} of {result.success.size} examples did not reach t_end in max_steps = {max_steps} "
-        "steps; raise rtol or atol, raise max_steps, or start below t = 1 and end above t = 0; estimates that are not "
-        "finite come from the network, perhaps at a time at which its target is undefined"
+        "steps; raise rtol or atol, raise max_steps, or start below t = 1 (t_start=0.999) and end above t = 0; "
+        "estimates that are not finite come from the network, perhaps at a time at which its target is undefined"
     )

@@ -15,7 +15,7 @@ from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check_count, check_floating, check_positive
 from scorekit.process import perturb
 from scorekit.samplers.sampling import sample
-from scorekit.solvers._grids import check_grid
+from scorekit.solvers._grids import check_grid, check_samples
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example, where
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
@@ -124,8 +124,9 @@ def sgld(
         x = combine((1.0, x), (h, noisy_score(for_score, x)), (jnp.sqrt(2.0 * h), normal_like(for_noise, x)))
         return x, (x if trajectory else None)
 
-    x, states = _scan(body, key, x, jnp.asarray(step_sizes))
-    return (x, states) if trajectory else x
+    last, states = _scan(body, key, x, jnp.asarray(step_sizes))
+    check_samples(last, advice="score and step sizes must keep the chain finite", x=x)
+    return (last, states) if trajectory else last
 
 
 def metropolis_langevin(
@@ -198,8 +199,9 @@ def metropolis_langevin(
         return (x, value, slope, accepted + accept), (x if trajectory else None)
 
     start = (x, *evaluate(x), jnp.zeros(b, jnp.int32))
-    (x, _, _, accepted), states = _scan(body, key, start, steps)
-    result = MetropolisResult(x, accepted / num_steps)
+    (last, _, _, accepted), states = _scan(body, key, start, steps)
+    check_samples(last, advice="log_density must keep the chain finite", x=x)
+    result = MetropolisResult(last, accepted / num_steps)
     return (result, states) if trajectory else result
 
 
@@ -256,16 +258,17 @@ def corrupt_denoise(
     (https://arxiv.org/abs/1306.1091).
     """
     check_floating(x=x)
-    check_grid(ts)
+    ts = check_grid(ts)
 
     def body(x, inputs):
         for_noise, for_solver = jax.random.split(inputs[0])
-        x_t = perturb(x, normal_like(for_noise, x), jnp.asarray(ts)[0], schedule)
+        x_t = perturb(x, normal_like(for_noise, x), ts[0], schedule)
         x = sample(for_solver, denoiser, schedule, solver, x_t, ts)
         return x, (x if trajectory else None)
 
-    x, states = _scan(body, key, x, jnp.zeros(num_rounds))
-    return (x, states) if trajectory else x
+    last, states = _scan(body, key, x, jnp.zeros(num_rounds))
+    check_samples(last, ts, schedule, x=x)
+    return (last, states) if trajectory else last
 
 
 def _scan(body, key, carry, per_step):

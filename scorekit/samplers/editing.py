@@ -2,7 +2,7 @@
 
 import jax
 
-from scorekit.checks import check_floating
+from scorekit.checks import check_finite, check_floating
 from scorekit.process import perturb
 from scorekit.samplers.inversion import invert
 from scorekit.samplers.sampling import sample
@@ -39,7 +39,7 @@ def sdedit(
       The edited data, shaped and typed like ``x``.
 
     Raises:
-      ValueError: for a bad grid or a state that is not floating.
+      ValueError: for a bad grid, or a state that is not floating or not finite.
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers
@@ -53,6 +53,7 @@ def sdedit(
     """
     times = check_grid(ts)
     check_floating(x=x)
+    check_finite(x=x)
     for_start, for_steps = jax.random.split(key)
     start = perturb(x, normal_like(for_start, x), times[0], schedule)
     return sample(for_steps if solver.stochastic else None, denoiser, schedule, solver, start, ts)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from scorekit.checks import check_floating
 from scorekit.samplers._integrate import integrate
 from scorekit.solvers._base import SolverBase, noise_levels
-from scorekit.solvers._grids import check_grid
+from scorekit.solvers._grids import check_grid, check_samples
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.trees import combine, pytree_dataclass, where
 from scorekit.typing import ArrayLike, Denoiser, PyTree, Schedule, Solver
@@ -61,7 +61,7 @@ def invert(
 
     Raises:
       ValueError: for a stochastic or precomputed solver, if ``ts`` is not decreasing in
-        [0, 1], or if ``x`` is not floating.
+        [0, 1], or if ``x`` is not floating; called eagerly, also for noise that is not finite.
 
     >>> from scorekit import denoisers, densities, samplers, schedules, solvers
     >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(64)
@@ -85,7 +85,8 @@ def invert(
         )
     backwards = _FromClean(inner=solver) if getattr(solver, "coordinate", None) == "signal" else solver
     plain = lambda x, t: denoiser(x, t)  # raises for a denoiser with a state: a momentum cannot be inverted
-    return integrate(None, plain, schedule, backwards, x, times[::-1], trajectory)
+    found = integrate(None, plain, schedule, backwards, x, times[::-1], trajectory)
+    return check_samples(found, times[::-1], schedule, x=x)
 
 
 @pytree_dataclass

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from scorekit.checks import check_floating
 from scorekit.samplers._gaussian_rows import gaussian_rows
-from scorekit.solvers._grids import check_grid
+from scorekit.solvers._grids import check_grid, check_samples
 from scorekit.trees import combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
@@ -90,7 +90,7 @@ def sample_with_log_probs(
     start = (x_init, solver.init(x_init))
     (x, _), (states, log_probs) = jax.lax.scan(body, start, (rows, keys))
     trajectory = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), x_init, states)
-    return LoggedSample(x, trajectory, log_probs)
+    return LoggedSample(check_samples(x, ts, schedule, x_init=x_init), trajectory, log_probs)
 
 
 def trajectory_log_probs(

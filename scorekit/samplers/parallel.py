@@ -14,9 +14,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import NonNegativeInt, Positive, checked
-from scorekit.checks import check_count, check_floating
-from scorekit.solvers._grids import check_grid
+from scorekit.arguments import (
+    NonNegativeInt,
+    Positive,
+    checked,
+)
+from scorekit.checks import (
+    check_count,
+    check_floating,
+    check_prediction,
+)
+from scorekit.solvers._grids import (
+    check_grid,
+    check_samples,
+)
 from scorekit.trees import batch_size, combine, event_size, expand
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
@@ -167,7 +178,7 @@ def parallel_sample(
             x = jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, sharding), x)
         slopes = sweep.past
         if linear:
-            prediction = denoiser(x, row.t)
+            prediction = check_prediction(denoiser(x, row.t))
             if past:
                 newest = jax.tree.map(_split, solver.slope(prediction, row, x), x_init)
                 slopes = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), slopes, newest)
@@ -224,6 +235,7 @@ def parallel_sample(
     )
     last = jax.lax.while_loop(lambda s: ~s.converged & (s.iterations < most), body, first)
     x = jax.tree.map(lambda y, like: (y[-1] * scale[-1]).astype(like.dtype), last.y, x_init)
+    check_samples(x, ts, schedule, x_init=x_init)
     evaluations = last.iterations * size * solver.evals_per_step
     return ParallelResult(x, last.iterations, evaluations, last.error, last.converged)
 

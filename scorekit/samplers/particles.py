@@ -21,13 +21,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import NonNegative, checked
-from scorekit.checks import check_between, check_finite, check_floating
+from scorekit.arguments import (
+    NonNegative,
+    checked,
+)
+from scorekit.checks import (
+    check_between,
+    check_finite,
+    check_floating,
+    check_prediction,
+)
 from scorekit.predictions import bounded_log_snr
 from scorekit.samplers._gaussian_rows import gaussian_rows
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
 from scorekit.schedules._numerics import as_time
-from scorekit.solvers._grids import check_grid
+from scorekit.solvers._grids import check_grid, check_samples
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule
 
@@ -133,7 +141,7 @@ def twisted_sample(
         return jnp.asarray(as_time(power) * as_time(value), float)
 
     def guess_and_prediction(x, t):
-        prediction = denoiser(x, t)
+        prediction = check_prediction(denoiser(x, t))
         if twist is None:
             sure = jax.nn.sigmoid(bounded_log_snr(t, schedule) - jnp.log(softening))
             guess = log_power(log_likelihood(prediction.x0), guidance_scale * sure)
@@ -149,7 +157,7 @@ def twisted_sample(
 
     start = solver.init(x_init), jnp.zeros(batch_size(x_init))
     last_factor = lambda x, carry: log_power(log_likelihood(x), guidance_scale) - carry[1]
-    return _run(key, rows, x_init, start, propose, last_factor, threshold)
+    return _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold)
 
 
 def product_sample(
@@ -226,7 +234,7 @@ def product_sample(
         return log_factor, _Move(combine((1.0, means[0]), (1.0, pull)), None, states)
 
     start = (solver.init(x_init),) * (1 + len(conditions))
-    return _run(key, rows, x_init, start, propose, lambda x, carry: 0.0, threshold)
+    return _run(key, ts, schedule, rows, x_init, start, propose, lambda x, carry: 0.0, threshold)
 
 
 class _Move(NamedTuple):
@@ -237,7 +245,7 @@ class _Move(NamedTuple):
     carry: PyTree
 
 
-def _run(key, rows, x_init, start, propose, last_factor, threshold) -> ParticleResult:
+def _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold) -> ParticleResult:
     """Weight, resample and move the particles along ``rows``.
 
     ``propose(x, carry, row)`` gives the logarithm of a factor of the weight and the :class:`_Move`.
@@ -275,6 +283,7 @@ def _run(key, rows, x_init, start, propose, last_factor, threshold) -> ParticleR
     keys = jax.random.split(for_noise, n), jax.random.split(for_resampling, n)
     carry = x_init, start, jnp.zeros(b), jnp.zeros(())
     (x, past, log_weights, log_normalizer), (ess, resampled) = jax.lax.scan(body, carry, (rows, *keys))
+    check_samples(x, ts, schedule, x_init=x_init)
     log_weights = log_weights + last_factor(x, past)
     return ParticleResult(
         x,

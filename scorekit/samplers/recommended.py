@@ -1,7 +1,20 @@
 """The solver and the time grid to begin with, by the number of network evaluations."""
 
-from scorekit.arguments import PositiveInt, checked
-from scorekit.checks import check_positive
+import jax.numpy as jnp
+
+from scorekit.arguments import (
+    PositiveInt,
+    checked,
+)
+from scorekit.checks import (
+    check_positive,
+    check_time,
+)
+from scorekit.predictions import (
+    Target,
+    TargetName,
+    as_target,
+)
 from scorekit.samplers._few_steps_table import TABLE
 from scorekit.samplers.few_steps import few_steps
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2MSDE, UniPC, grids
@@ -26,6 +39,7 @@ def recommended(
     *,
     stochastic: bool = False,
     sigma_data: ArrayLike | None = None,
+    target: TargetName | Target | None = None,
     t_max: ArrayLike = 1.0,
     t_min: ArrayLike = 0.0,
 ) -> tuple[Solver, Array]:
@@ -40,15 +54,17 @@ def recommended(
       stochastic: a solver that adds noise, which forgets the errors of earlier steps and needs more of them.
       sigma_data: standard deviation of the data around 0, if it is known and sampling is not guided: with 5, 6, 7, 8,
         10 or 12 steps the pair of :func:`few_steps`, better by 1.5 to 2.5 on mixtures, whose solver needs its own grid.
-      t_max: the first time: below 1 (say 0.999) for a network that predicts eps or the score, where ``alpha(1) = 0``.
+      target: the target of the network, of which the grid begins where it is defined: for "eps" and "score" at 0.999 if
+        alpha is 0 at ``t_max``. None for any that is defined at ``t_max``, as x0, v and velocity are.
+      t_max: the first time.
       t_min: the last time.
 
     Returns:
       ``(solver, ts)``, as :func:`scorekit.samplers.sample` takes them.
 
     Raises:
-      ValueError: for ``steps < 1``, times in the wrong order or, of the tabulated pair, too near each other,
-        ``sigma_data <= 0`` or with ``stochastic``.
+      ValueError: for ``steps < 1``, an unknown target, times in the wrong order or, of the tabulated pair, too near
+        each other, ``sigma_data <= 0`` or with ``stochastic``.
 
     >>> from scorekit.schedules import cosine
     >>> solver, ts = recommended(cosine(), 25)
@@ -56,14 +72,27 @@ def recommended(
     (UniPC(predictor=3, coordinate='flow'), (26,))
     >>> recommended(cosine(), 8, sigma_data=0.5)[0]
     FewSteps(sigma_data=0.5)
+    >>> [f"{recommended(cosine(), 8, target=target)[1][0]:.3f}" for target in ("v", "eps")]
+    ['1.000', '0.999']
     """
+    check_time(t_max=t_max)
+    kind = None if target is None else as_target(target)
     if sigma_data is not None:
         check_positive(sigma_data=sigma_data)
         if stochastic:
             raise ValueError(f"sigma_data must be left out of a stochastic pair, got {sigma_data}")
         if steps <= _MOST_TABULATED and steps in TABLE:
             return few_steps(schedule, steps, t_max, t_min, sigma_data=sigma_data)
+    if kind is not None:
+        t_max = _defined_from(kind, schedule, t_max)
     if stochastic:
         return DPMSolverPP2MSDE(), grids.vp_quadratic(schedule, steps, t_max, t_min)
     solver = _DETERMINISTIC[max(first for first in _DETERMINISTIC if first <= steps)]
     return solver, grids.vp_quadratic(schedule, steps, t_max, t_min, power=_POWER)
+
+
+def _defined_from(target: Target, schedule: Schedule, t_max: ArrayLike) -> Array:
+    """``t_max``, or where the target does not give the pair ``(x0, eps)`` there, at most 0.999."""
+    one = jnp.ones(())
+    pair = target.to_prediction(one, one, jnp.asarray(t_max), schedule)
+    return jnp.where(jnp.isfinite(pair.x0) & jnp.isfinite(pair.eps), t_max, jnp.minimum(t_max, 0.999))

@@ -8,7 +8,7 @@ from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check_broadcasts, check_floating, check_like
 from scorekit.process import perturb, transition
 from scorekit.solvers._base import stacked_rows
-from scorekit.solvers._grids import check_grid
+from scorekit.solvers._grids import check_grid, check_samples
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
@@ -129,7 +129,8 @@ def repaint(
 
     keys = jax.random.split(key, len(path) - 1)
     moves = (keys, jnp.asarray(falls), ts[path[:-1]], ts[path[1:]], rows)
-    return jax.lax.scan(body, (x_init, solver.init(x_init)), moves)[0][0]
+    found = jax.lax.scan(body, (x_init, solver.init(x_init)), moves)[0][0]
+    return check_samples(found, ts, schedule, x_init=x_init, observation=observation)
 
 
 def _falling_rows(solver: Solver, schedule: Schedule, ts: Array, path: np.ndarray) -> PyTree:

@@ -2,7 +2,7 @@
 
 from scorekit.checks import check_floating
 from scorekit.samplers._integrate import integrate
-from scorekit.solvers._grids import check_grid
+from scorekit.solvers._grids import check_grid, check_samples
 from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 __all__ = ["nfe", "sample"]
@@ -41,7 +41,8 @@ def sample(
       leaves of ``states`` are ``(n, B, ...)``.
 
     Raises:
-      ValueError: if ``ts`` is not decreasing in [0, 1], ``x_init`` is not floating, or a stochastic solver has no key.
+      ValueError: if ``ts`` is not decreasing in [0, 1], ``x_init`` is not floating, or a stochastic solver has no key;
+        called eagerly, also for samples that are not finite. After ``jit`` these are NaN.
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers
@@ -56,7 +57,8 @@ def sample(
     check_floating(x_init=x_init)
     if solver.stochastic and key is None:
         raise ValueError(f"key must be a PRNG key for the stochastic solver {type(solver).__name__}, got None")
-    return integrate(key, denoiser, schedule, solver, x_init, times, trajectory)
+    found = integrate(key, denoiser, schedule, solver, x_init, times, trajectory)
+    return check_samples(found, times, schedule, x_init=x_init)
 
 
 def nfe(solver: Solver, ts: ArrayLike) -> int:

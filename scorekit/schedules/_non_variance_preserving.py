@@ -21,6 +21,9 @@ class SubVP:
     beta_min: Number = 0.1
     beta_max: Number = 20.0
 
+    def __post_init__(self):
+        check_rates(self.beta_min, self.beta_max)
+
     def alpha(self, t):
         return jnp.exp(-0.5 * integrated_beta(self.beta_min, self.beta_max, t))
 
@@ -43,12 +46,20 @@ class SubVP:
         return 2.0 * self.drift(t) * jnp.expm1(-2.0 * total)
 
 
+def _check_above(sigma_min: Number, sigma_max: Number) -> None:
+    check(lambda x: np.isfinite(x) & (x > sigma_min), f"finite and > sigma_min = {sigma_min}", sigma_max=sigma_max)
+
+
 @pytree_dataclass
 class GeometricVE:
     """See :func:`geometric_ve`."""
 
     sigma_min: Number = 0.01
     sigma_max: Number = 50.0
+
+    def __post_init__(self):
+        check_positive(sigma_min=self.sigma_min)
+        _check_above(self.sigma_min, self.sigma_max)
 
     def _log_sigma(self, t):
         low, high = jnp.log(self.sigma_min), jnp.log(self.sigma_max)
@@ -82,6 +93,11 @@ class EDM:
     sigma_min: Number = 0.002
     sigma_max: Number = 80.0
     rho: Number = 7.0
+
+    def __post_init__(self):
+        check_positive(rho=self.rho)
+        check_at_least(0, sigma_min=self.sigma_min)
+        _check_above(self.sigma_min, self.sigma_max)
 
     def _root(self, t):
         positive = jnp.asarray(self.sigma_min) > 0  # the power is not differentiable at sigma_min = 0
@@ -155,7 +171,6 @@ def sub_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> SubVP:
 
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
-    check_rates(beta_min, beta_max)
     return SubVP(beta_min=beta_min, beta_max=beta_max)
 
 
@@ -178,8 +193,6 @@ def geometric_ve(sigma_min: Number = 0.01, sigma_max: Number = 50.0) -> Geometri
 
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
-    check_positive(sigma_min=sigma_min)
-    check(lambda x: np.isfinite(x) & (x > sigma_min), f"finite and > sigma_min = {sigma_min}", sigma_max=sigma_max)
     return GeometricVE(sigma_min=sigma_min, sigma_max=sigma_max)
 
 
@@ -203,9 +216,6 @@ def edm(sigma_min: Number = 0.002, sigma_max: Number = 80.0, rho: Number = 7.0) 
 
     Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
     """
-    check_positive(rho=rho)
-    check_at_least(0, sigma_min=sigma_min)
-    check(lambda x: np.isfinite(x) & (x > sigma_min), f"finite and > sigma_min = {sigma_min}", sigma_max=sigma_max)
     return EDM(sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
 
 

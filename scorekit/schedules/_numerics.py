@@ -15,11 +15,11 @@ def as_time(t: ArrayLike) -> Array:
 
 def sqrt(x: Array) -> Array:
     """Square root whose gradient at 0 is 0 instead of infinite, so that the end points are differentiable."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+    zero = x <= 0  # NaN is not zero
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, x)))
 
 
 def between_ends(log_snr: Callable[[Array], Array], t: Array) -> Array:
     """``log_snr(t)`` of a schedule that is infinite at both ends, where its gradient is 0 instead of NaN."""
-    inside = (t > 0) & (t < 1)
-    return jnp.where(inside, log_snr(jnp.where(inside, t, 0.5)), jnp.where(t > 0, -jnp.inf, jnp.inf))
+    outside = (t <= 0) | (t >= 1)  # NaN is not
+    return jnp.where(outside, jnp.where(t > 0, -jnp.inf, jnp.inf), log_snr(jnp.where(outside, 0.5, t)))

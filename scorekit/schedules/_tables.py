@@ -17,6 +17,12 @@ class Tabulated(VariancePreserving):
 
     table: ArrayLike
 
+    def __post_init__(self):
+        if np.shape(self.table)[-1:] < (2,):
+            raise ValueError(f"table must have shape (N,) with N >= 2, got shape {np.shape(self.table)}")
+        falls = lambda x: np.isfinite(x).all() & np.all(np.diff(x) < 0)
+        check(falls, "finite and decrease strictly", table=self.table)
+
     def log_snr(self, t):
         table = jnp.asarray(self.table)
         position = as_time(t) * (table.shape[0] - 1)
@@ -72,6 +78,17 @@ class Learned(VariancePreserving):
     slopes: ArrayLike
     log_snr_max: Number = 13.3
     log_snr_min: Number = -5.0
+
+    def __post_init__(self):
+        knots, slopes = (np.shape(leaf)[-1:] for leaf in (self.heights, self.slopes))
+        if not knots or slopes != (knots[0] + 1,):
+            raise ValueError(f"slopes must have shape (K + 1,), one more than heights, {knots}, got {slopes}")
+        check(np.isfinite, "finite", heights=self.heights, slopes=self.slopes, log_snr_min=self.log_snr_min)
+        check(
+            lambda x: np.isfinite(x) & (x > self.log_snr_min),
+            f"finite and > log_snr_min = {self.log_snr_min}",
+            log_snr_max=self.log_snr_max,
+        )
 
     def _knots(self):
         """Rational-quadratic spline on [0, 1]: ``(y at the knots, slope at the knots, chord slopes)``."""
@@ -135,12 +152,6 @@ def learned(num_knots: int = 8, log_snr_max: Number = 13.3, log_snr_min: Number 
     Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630); Gregory & Delbourgo 1982 (the spline).
     """
     check_count(num_knots=num_knots)
-    check(np.isfinite, "finite", log_snr_min=log_snr_min)
-    check(
-        lambda x: np.isfinite(x) & (x > log_snr_min),
-        f"finite and > log_snr_min = {log_snr_min}",
-        log_snr_max=log_snr_max,
-    )
     return Learned(
         heights=jnp.zeros(num_knots),
         slopes=jnp.zeros(num_knots + 1),

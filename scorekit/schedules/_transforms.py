@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from scorekit.checks import check_like, check_positive
+from scorekit.checks import check, check_like, check_positive, check_schedule
 from scorekit.schedules._derivatives import time_derivative
 from scorekit.schedules._numerics import as_time, sqrt
 from scorekit.schedules._variance_preserving import VariancePreserving
@@ -19,6 +20,9 @@ class Shifted:
 
     base: Schedule
     shift: ArrayLike
+
+    def __post_init__(self):
+        check(np.isfinite, "finite", shift=self.shift)
 
     def _polar(self, t):
         """``(finite, log_snr, radius)``: the new log-SNR gives alpha / sigma, the path of the base the radius.
@@ -80,6 +84,13 @@ class ZeroTerminalSNR(VariancePreserving):
 
     base: Schedule
 
+    def __post_init__(self):
+        check_schedule(base=self.base)
+        t = jnp.array([0.0, 0.5, 1.0])
+        norm = jnp.square(self.base.alpha(t)) + jnp.square(self.base.sigma(t))
+        if not is_traced(norm) and not bool(jnp.allclose(norm, 1.0, atol=1e-3)):
+            raise ValueError(f"base must be variance preserving (alpha^2 + sigma^2 = 1), got {norm} at t = 0, 1/2, 1")
+
     def _ends(self):
         """``(alpha(0), alpha(1), 1 - alpha(0))`` of the base, the last without cancellation."""
         start = self.base.alpha(0.0)
@@ -132,10 +143,6 @@ def zero_terminal_snr(base: Schedule) -> ZeroTerminalSNR:
 
     Source: Lin et al. 2023, alg. 1 (https://arxiv.org/abs/2305.08891).
     """
-    t = jnp.array([0.0, 0.5, 1.0])
-    norm = jnp.square(base.alpha(t)) + jnp.square(base.sigma(t))
-    if not is_traced(norm) and not bool(jnp.allclose(norm, 1.0, atol=1e-3)):
-        raise ValueError(f"base must be variance preserving (alpha^2 + sigma^2 = 1), got {norm} at t = 0, 1/2, 1")
     return ZeroTerminalSNR(base=base)
 
 

@@ -2,6 +2,7 @@
 
 ``x_t = alpha(t) x0 + sigma(t) eps``, ``lambda(t) = log_snr(t) = log(alpha^2 / sigma^2)``. Each schedule is a frozen
 pytree whose hyper-parameters are leaves: changing a value does not recompile, and schedules are differentiable in them.
+The classes check their bounds, for the factories and for what is read from a file.
 All formulas have full relative precision in float32 over [0, 1] including both ends: variances are computed from
 ``expm1`` and products of sines, never from ``1 - alpha^2``; ``log_snr`` is ``+inf`` (``-inf``) where sigma (alpha) is
 exactly 0.
@@ -59,6 +60,9 @@ class LinearVP:
     beta_min: Number = 0.1
     beta_max: Number = 20.0
 
+    def __post_init__(self):
+        check_rates(self.beta_min, self.beta_max)
+
     def alpha(self, t):
         return jnp.exp(-0.5 * integrated_beta(self.beta_min, self.beta_max, t))
 
@@ -85,6 +89,9 @@ class Cosine:
     """See :func:`cosine`."""
 
     s: Number = 0.0
+
+    def __post_init__(self):
+        check_at_least(0, s=self.s)
 
     def _angles(self, t):
         """``(start, gap, rest)``: the angle at t = 0, its increase up to t, and the remainder to pi/2."""
@@ -131,6 +138,11 @@ class Sigmoid(VariancePreserving):
     end: Number = 3.0
     tau: Number = 1.0
 
+    def __post_init__(self):
+        check_positive(tau=self.tau)
+        check(np.isfinite, "finite", start=self.start)
+        check(lambda x: np.isfinite(x) & (x > self.start), f"finite and > start = {self.start}", end=self.end)
+
     def _half_width(self):
         return 0.5 * (jnp.asarray(self.end) - self.start) / self.tau
 
@@ -161,6 +173,10 @@ class Laplace(VariancePreserving):
 
     mean: Number = 0.0
     scale: Number = 0.5
+
+    def __post_init__(self):
+        check(np.isfinite, "finite", mean=self.mean)
+        check_positive(scale=self.scale)
 
     def log_snr(self, t):
         def inner(t):
@@ -197,7 +213,6 @@ def linear_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> LinearVP:
 
     Source: Song et al. 2021, eq. 32 (https://arxiv.org/abs/2011.13456).
     """
-    check_rates(beta_min, beta_max)
     return LinearVP(beta_min=beta_min, beta_max=beta_max)
 
 
@@ -218,7 +233,6 @@ def cosine(s: Number = 0.0) -> Cosine:
 
     Source: Nichol & Dhariwal 2021, eq. 17 (https://arxiv.org/abs/2102.09672).
     """
-    check_at_least(0, s=s)
     return Cosine(s=s)
 
 
@@ -242,9 +256,6 @@ def sigmoid(start: Number = -3.0, end: Number = 3.0, tau: Number = 1.0) -> Sigmo
     Source: Jabri et al. 2022, sigmoid schedule (https://arxiv.org/abs/2212.11972); Chen 2023
     (https://arxiv.org/abs/2301.10972).
     """
-    check_positive(tau=tau)
-    check(np.isfinite, "finite", start=start)
-    check(lambda x: np.isfinite(x) & (x > start), f"finite and > start = {start}", end=end)
     return Sigmoid(start=start, end=end, tau=tau)
 
 
@@ -268,6 +279,4 @@ def laplace(mean: Number = 0.0, scale: Number = 0.5) -> Laplace:
 
     Source: Hang et al. 2024 (https://arxiv.org/abs/2407.03297).
     """
-    check(np.isfinite, "finite", mean=mean)
-    check_positive(scale=scale)
     return Laplace(mean=mean, scale=scale)

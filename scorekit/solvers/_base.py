@@ -19,7 +19,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Count, NonNegativeInt, checked
+from scorekit.arguments import (
+    Count,
+    NonNegativeInt,
+    checked,
+)
+from scorekit.checks import (
+    check_prediction,
+    check_schedule,
+)
 from scorekit.schedules._numerics import as_time
 from scorekit.solvers._coordinates import CoordinateName
 from scorekit.trees import combine, normal_like
@@ -78,6 +86,7 @@ def noise_levels(schedule: Schedule, times: ArrayLike, max_past: NonNegativeInt 
     >>> noise_levels(rectified_flow(), 0.25).alpha
     Array(0.75, dtype=float32)
     """
+    check_schedule(schedule=schedule)
     t = as_time(times)
     if max_past is not None and t.shape[-1] < 2 + max_past:
         oldest = jnp.broadcast_to(t[..., -1:], (*t.shape[:-1], 2 + max_past - t.shape[-1]))
@@ -235,7 +244,7 @@ class LinearSolver(SolverBase):
 
     def mean(self, state: PyTree, x_t: PyTree, row: Row, denoiser: Denoiser) -> tuple[PyTree, PyTree]:
         """``(mean, state)``: the step without its noise; the step is ``N(mean, row.std^2)``."""
-        prediction = denoiser(x_t, row.t)
+        prediction = check_prediction(denoiser(x_t, row.t))
         newest = (self.slope(prediction, row, x_t),) if self.max_past else ()
         return self.combine(x_t, row, prediction, state), (*newest, *state[:-1])
 

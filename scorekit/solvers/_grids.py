@@ -1,12 +1,15 @@
-"""The check of a time grid."""
+"""The check of a time grid, and of what a sampler made along it."""
 
+from collections.abc import Sequence
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import nan_unless
+from scorekit.checks import check_finite, check_real, nan_unless
 from scorekit.schedules._numerics import as_time
 from scorekit.trees import is_traced
-from scorekit.typing import Array, ArrayLike
+from scorekit.typing import Array, ArrayLike, PyTree, Schedule
 
 
 def check_grid(ts: ArrayLike) -> Array:
@@ -19,8 +22,8 @@ def check_grid(ts: ArrayLike) -> Array:
       ``ts`` as an array ``(n + 1,)`` of at least float32; all NaN for traced times that do not decrease within [0, 1].
 
     Raises:
-      ValueError: for another shape, or times that do not decrease strictly within [0, 1]; of traced times only the
-        shape is checked.
+      ValueError: for another shape, complex times, or times that do not decrease strictly within [0, 1]; of traced
+        times only shape and dtype are checked.
 
     >>> check_grid([1, 0])
     Array([1., 0.], dtype=float32)
@@ -28,6 +31,7 @@ def check_grid(ts: ArrayLike) -> Array:
     Traceback (most recent call last):
     ValueError: ts must decrease strictly within [0, 1], got [0. 1.]
     """
+    check_real(ts=ts)
     if np.ndim(ts) != 1 or np.shape(ts)[0] < 2:
         raise ValueError(f"ts must have shape (n + 1,) with n >= 1 steps, got shape {np.shape(ts)}")
     if not is_traced(ts):
@@ -39,3 +43,41 @@ def check_grid(ts: ArrayLike) -> Array:
     rounding = 1e-6  # a tuned grid may end this far outside, or repeat a time
     inside = (ts[0] <= 1 + rounding) & (ts[-1] >= -rounding)
     return nan_unless(inside & jnp.all(jnp.diff(ts) <= rounding), ts)
+
+
+def check_samples(
+    x: PyTree,
+    ts: Array | Sequence | None = None,
+    schedule: Schedule | None = None,
+    /,
+    advice: str = "denoiser must be finite along ts",
+    **start: PyTree,
+) -> PyTree:
+    """``x``, unless it is concrete and not finite: a ``ValueError`` that says what to try. Traced values pass.
+
+    Args:
+      x: the samples.
+      ts: the times of the sampler in their order, if it has any; the largest of each row, if they are rows.
+      schedule: the noise schedule, with ``ts``.
+      advice: what must be finite, and what to try.
+      start: the state with which the sampler began, by the name of the argument.
+
+    >>> from scorekit.schedules import cosine
+    >>> check_samples(jnp.full(2, jnp.nan), jnp.array([1.0, 0.5]), cosine(), x_init=jnp.zeros(2))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: denoiser must be finite along ts, but 2 of 2 values of the samples are not; a network that predicts ...
+    """
+    leaves = jax.tree.leaves(x)
+    if any(map(is_traced, leaves)) or all(jnp.all(jnp.isfinite(leaf)) for leaf in leaves):
+        return x
+    check_finite(**start)
+    broken = sum(int(jnp.sum(~jnp.isfinite(leaf))) for leaf in leaves)
+    message = f"{advice}, but {broken} of {sum(leaf.size for leaf in leaves)} values of the samples are not"
+    if ts is not None and schedule is not None:
+        t = np.max(ts[0])
+        if schedule.alpha(t) == 0:
+            divide = "a network that predicts eps or the score, and the solver EulerMaruyama, divide by alpha"
+            message += f"; {divide}, which is 0 at t = {t:g}: begin at t_max=0.999"
+        if schedule.sigma(t) == 0:
+            message += f"; a network that predicts x0 divides by sigma, which is 0 at t = {t:g}: begin at t_min=0.001"
+    raise ValueError(message)

@@ -12,8 +12,17 @@ Returns:
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Fraction, Positive, PositiveInt, checked
-from scorekit.checks import check, nan_unless
+from scorekit.arguments import (
+    Fraction,
+    Positive,
+    PositiveInt,
+    checked,
+)
+from scorekit.checks import (
+    check,
+    check_schedule,
+    nan_unless,
+)
 from scorekit.schedules._variance_preserving import linear_vp
 from scorekit.solvers._grids import check_grid
 from scorekit.trees import is_traced
@@ -81,6 +90,7 @@ def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
     >>> [round(float(t), 2) for t in matching(rectified_flow(), linear_vp(), quadratic(3))]
     [0.99, 0.72, 0.27, 0.0]
     """
+    check_schedule(schedule=schedule)
     times = schedule.time_at(other.log_snr(check_grid(ts)))
     if not is_traced(times):
         values = np.asarray(times)
@@ -110,6 +120,7 @@ def vp_quadratic(
     >>> [round(float(t), 2) for t in vp_quadratic(rectified_flow(), 3)]
     [1.0, 0.72, 0.27, 0.0]
     """
+    check_schedule(schedule=schedule)
     _check_ends(t_max, t_min)
     vp, (t_max, t_min) = linear_vp(), jnp.asarray([t_max, t_min], float)
     log_snr = jnp.clip(schedule.log_snr(jnp.stack([t_max, t_min])), vp.log_snr(1.0), vp.log_snr(0.0))
@@ -204,6 +215,7 @@ def _valid(t_max: ArrayLike, t_min: ArrayLike, ts: Array) -> Array:
 
 
 def _finite_ends(schedule: Schedule, t_max: ArrayLike, t_min: ArrayLike) -> tuple[Array, Array]:
+    check_schedule(schedule=schedule)
     _check_ends(t_max, t_min)
     ends = schedule.log_snr(t_max), schedule.log_snr(t_min)
     for name, t, end in zip(("t_max", "t_min"), (t_max, t_min), ends, strict=True):

@@ -52,15 +52,15 @@ def set_aside(directory: epath.Path) -> list[str]:
     return sorted(path.name for path in directory.glob(f"{BROKEN}*"))
 
 
-def record(nested: Nested, extra: dict[str, Any]) -> dict[str, Any]:
-    """The JSON metadata: ``extra``; dtype, shape and checksum of every array; and a checksum of the metadata."""
+def record(step: int, nested: Nested, extra: dict[str, Any]) -> dict[str, Any]:
+    """The JSON metadata: step; ``extra``; dtype, shape and checksum of every array; and a checksum of the metadata."""
     try:
         extra = json.loads(json.dumps(extra))  # a copy, because it is written later
     except TypeError as error:
         raise ValueError(f"extra must be JSON-serialisable, got {extra}: {error}") from error
     sums = jax.device_get(checksums(nested))
     arrays = jax.tree.map(lambda x, checksum: [x.dtype.name, list(x.shape), int(checksum)], nested, sums)
-    return {"extra": extra, "arrays": arrays, "checksum": _checksum(extra, arrays)}
+    return {"step": int(step), "extra": extra, "arrays": arrays, "checksum": _checksum(extra, arrays, int(step))}
 
 
 def read(path: epath.Path, choose: Callable[[Nested], Nested]) -> tuple[Nested, dict[str, Any]]:
@@ -135,8 +135,11 @@ def metadata(path):
     if not path.is_dir():
         raise NotADirectoryError("it is a file, not a folder")
     found = json.loads((path / "extra" / "metadata").read_text())
-    if found["checksum"] != _checksum(found["extra"], found["arrays"]):
+    step = [found["step"]] if "step" in found else []  # checkpoints of earlier versions do not say it
+    if found["checksum"] != _checksum(found["extra"], found["arrays"], *step):
         raise OSError("the checksum of extra/metadata is wrong")
+    if step and step != [int(path.name)]:
+        raise OSError(f"it was saved as step {step[0]} and renamed since")
     return found
 
 
@@ -178,8 +181,8 @@ def _agreed(target: Nested) -> Iterator[None]:
         raise failed
 
 
-def _checksum(extra, arrays):
-    return zlib.crc32(json.dumps([extra, arrays]).encode())
+def _checksum(extra, arrays, *step):
+    return zlib.crc32(json.dumps([extra, arrays, *step]).encode())
 
 
 def descend(tree, names):

@@ -57,10 +57,11 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints of a run in one directory, ``directory/<step>``.
 
-    A checkpoint holds the full train state (parameters, optimiser, averages, PRNG key, counters), a checksum of every
-    array, and a small JSON for the position in the data and other values of the caller. It is written in the background
-    and gets its name only when complete. The ``keep`` newest and the ``keep_best`` best checkpoints are kept, others
-    are deleted. Orbax's notices are not logged while the directory is open.
+    A checkpoint holds the full train state (parameters, optimiser, averages, PRNG key, counters), its step, a checksum
+    of every array, and a small JSON for the position in the data and other values of the caller. It is written in the
+    background and gets its name only when complete; one that was renamed to another step counts as broken. The ``keep``
+    newest and the ``keep_best`` best checkpoints are kept, others are deleted. Orbax's notices are not logged while the
+    directory is open.
 
     Opening the directory deletes incomplete checkpoints of killed processes, so only one run may have it open;
     :func:`~scorekit.training.restoring.restore_params` may read at any time.
@@ -158,7 +159,7 @@ class Checkpoints:
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.PyTreeSave(nested),  # type: ignore[call-arg]
-                    extra=ocp.args.JsonSave(record(nested, dict(extra or {}))),  # type: ignore[call-arg]
+                    extra=ocp.args.JsonSave(record(step, nested, dict(extra or {}))),  # type: ignore[call-arg]
                 ),
                 metrics={name: float(value) for name, value in (metrics or {}).items()},
             )

@@ -133,7 +133,7 @@ def save_snapshots(directory: str | PathLike, state: TrainState, dtype: Snapshot
                 arrays[name] = array.astype(jnp.bfloat16).view(np.uint16) if dtype == "bfloat16" else array
         if writes:
             content = io.BytesIO()
-            np.savez(content, **arrays)  # type: ignore[arg-type]
+            np.savez(content, snapshot=np.array([step, updates, width]), **arrays)  # type: ignore[arg-type]
             write_atomic(folder / f"{step:07d}_{updates}_{width}.npz", content.getvalue())
     for snapshot in earlier:
         if snapshot.updates != updates:
@@ -162,7 +162,7 @@ def post_hoc_ema(
 
     Raises:
       FileNotFoundError: if there are no snapshots, or none at ``step``.
-      ValueError: for an argument out of its range, a damaged snapshot, or parameters that do not match ``like``.
+      ValueError: for an argument out of its range, a damaged or renamed snapshot, or parameters unlike ``like``.
 
     >>> import dataclasses, optax, tempfile
     >>> from scorekit.training.state import init_state
@@ -194,7 +194,7 @@ def post_hoc_ema(
         weights = post_hoc_weights(np.array(updates), np.array(widths), at, width)
     total: dict[str, np.ndarray] = {}
     for snapshot, weight in zip(used.values(), weights, strict=True):
-        arrays = _read(snapshot.path)
+        arrays = _read(snapshot)
         if total and {n: x.shape for n, x in arrays.items()} != {n: x.shape for n, x in total.items()}:
             raise ValueError(f"snapshot {snapshot.path} is of another network than those before it")
         for name, array in arrays.items():
@@ -231,13 +231,17 @@ def _on_the_host(x: Any) -> np.ndarray:
     return np.asarray(x)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(snapshot: _Snapshot) -> dict[str, np.ndarray]:
     """The arrays of a snapshot, float32."""
+    path, *name = snapshot
     try:
         with np.load(io.BytesIO(path.read_bytes())) as file:
             arrays = dict(file)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"snapshot {path} is damaged ({error}); remove it to do without") from error
+    saved = arrays.pop("snapshot", np.array(name)).tolist()  # files of earlier versions do not say it
+    if saved != name:
+        raise ValueError(f"snapshot {path} was renamed: it was saved at step {saved[0]:g}, update {saved[1]:g}")
     return {name: x.view(jnp.bfloat16).astype(np.float32) if x.dtype == np.uint16 else x for name, x in arrays.items()}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from scorekit.checks import check_finite
 from scorekit.files import parse_json
-from scorekit.io import as_path, write_atomic
+from scorekit.io import as_path, check_regular, write_atomic
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.tuning.tune import Tuned
 from scorekit.typing import Array, Schedule, Solver
@@ -111,16 +111,17 @@ def load_grid(path: str | os.PathLike[str]) -> SavedGrid:
         return ValueError(f"path must be a file of save_grid, got {path}: {why}")
 
     try:
+        check_regular(path)
         fields = parse_json(as_path(path).read_text(), "it")
     except OSError as error:
         raise invalid("no such file" if isinstance(error, FileNotFoundError) else str(error)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise invalid(f"damaged, not JSON ({error})") from error
     if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
         raise invalid(f'not in its format, "format": "{_FORMAT}"')
     try:
         return _parse(fields)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise invalid(f"damaged, {type(error).__name__}: {error}") from error
 
 

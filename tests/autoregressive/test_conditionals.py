@@ -100,6 +100,26 @@ def test_fresh_outputs_of_a_mixture_differ_between_components():
     assert np.ptp(log_scales) == 0
 
 
+@pytest.mark.parametrize("value", [np.nan, -np.inf, np.inf])
+def test_draws_from_logits_that_are_not_finite_are_no_code_and_no_value(value):
+    wide = jax.jit(lambda key, x: Categorical(num_codes=53).sample(key, jnp.log(jnp.exp(x))))
+    assert np.all(wide(jax.random.key(0), jnp.zeros((53, 53)).at[jnp.diag_indices(53)].set(np.nan)) == -1)
+    assert np.all(wide(jax.random.key(0), jnp.full((53, 53), value)) == -1)
+    broken = jnp.zeros((2, 3)).at[0].set(value)
+    family = Categorical(num_codes=3)
+    assert (np.asarray(jax.jit(family.sample)(jax.random.key(0), broken)) >= 0).tolist() == [False, True]
+    with pytest.raises(ValueError, match="outputs must have a finite largest logit, but for 1 of 2 examples"):
+        family.sample(jax.random.key(0), broken)
+    weights = jnp.concatenate([broken, jnp.zeros((2, 6))], axis=1)
+    for mixture in (DISCRETE, DENSITY):
+        assert np.isnan(jax.jit(mixture.sample)(jax.random.key(0), weights))[:, 0].tolist() == [True, False]
+
+
+def test_a_code_that_is_none_has_no_log_probability():
+    found = jax.jit(Categorical(num_codes=3).log_prob)(jnp.zeros((3, 3)), jnp.array([-1, 2, 3]))
+    assert np.isnan(found).tolist() == [True, False, True]
+
+
 @pytest.mark.parametrize(
     ("family", "outputs", "x", "message"),
     [

@@ -129,6 +129,40 @@ def test_bits_of_a_markov_chain_approach_its_entropy():
     assert impossible == -jnp.inf
 
 
+CODES = ar.markov_chain(np.zeros(3), np.zeros((3, 3)))
+
+
+class Breaking:
+    """Codes of which the second of three sequences has none from its third position on; it keeps what it is given."""
+
+    conditional = ar.Categorical(num_codes=3)
+
+    def __init__(self):
+        self.seen = []
+
+    def init_state(self, batch, length):
+        return jnp.zeros((), jnp.int32)
+
+    def step(self, state, previous):
+        jax.debug.callback(lambda previous: self.seen.append(np.asarray(previous)), previous)
+        fails = (jnp.arange(3) == 1) & (state == 2)
+        return jnp.where(fails[:, None], jnp.nan, jnp.zeros((3, 3))), state + 1
+
+
+@pytest.mark.parametrize("transform", [None, lambda logits: ar.nucleus(ar.temperature(logits, 0.5), 0.9)])
+def test_a_sequence_without_a_possible_code_ends_there(transform):
+    model, prefix = Breaking(), jnp.ones((3, 1), jnp.int32)
+    draw = lambda key: ar.sample(key, model, 3, 5, prefix=prefix, transform=transform)
+    x = np.asarray(jax.jit(draw)(jax.random.key(0)))
+    jax.effects_barrier()
+    assert (x < 0).tolist() == [[False] * 5, [False, False, True, True, True], [False] * 5]
+    assert x.min() == -1
+    assert len(model.seen) == 5
+    assert all(previous.min() >= 0 for previous in model.seen)
+    with pytest.raises(ValueError, match="model must give outputs with a finite largest logit, but for 1 of 3"):
+        draw(jax.random.key(0))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -137,6 +171,8 @@ def test_bits_of_a_markov_chain_approach_its_entropy():
         (lambda: ar.markov_chain(np.zeros(2), np.zeros((2, 3))), r"transitions must have shape \(2, 2\)"),
         (lambda: ar.log_prob(MODEL, np.zeros((2, 3))), r"x must have shape \(B, L, 1\), with B and L at least 1, got"),
         (lambda: ar.log_prob_table(MODEL, 2), "model must be one of codes"),
+        (lambda: ar.log_prob_table(CODES, 40), r"length must be at most 13 for 3 codes, got 40: 3\^40 sequences"),
+        (lambda: ar.log_prob_table(CODES, 10**9), "length must be at most 13 for 3 codes"),
         (lambda: ar.sample(jax.random.key(0), MODEL, 2, 3, prefix=np.zeros((2, 4, 1))), "prefix must have shape"),
         (lambda: ar.sample(None, MODEL, 2, 3), "key must be a PRNG key"),
     ],

@@ -103,6 +103,31 @@ def test_cached_states_follow_their_particles(network, seed):
     assert 0.5 * jnp.abs(table - halves).sum() > 0.3  # a state of another particle would be another law
 
 
+def test_particles_under_x64_are_those_of_float32():
+    model = ar.classifier_free(*PAIR, SCALE)
+    single = RUN(jax.random.key(0), model, 64, LENGTH, threshold=1.0)
+    with jax.enable_x64(True):
+        double = RUN(jax.random.key(0), model, 64, LENGTH, threshold=1.0)
+    assert (double.x.dtype, double.x.shape) == (single.x.dtype, single.x.shape)
+    assert abs(float(double.log_normalizer) - float(single.log_normalizer)) < 1
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_a_joint_that_is_not_finite_has_no_samples(threshold):
+    """NaN after the code 0, which is drawn in some particles, and codes that are possible for neither model."""
+    log = lambda *rows: jnp.log(jnp.array(rows))
+    broken = ar.MarkovChain(initial=jnp.zeros(2), transitions=jnp.array([[jnp.nan, 0.0], [0.0, 0.0]]))
+    fair = ar.markov_chain(jnp.zeros(2), jnp.zeros((2, 2)))
+    never = ar.markov_chain(log(1.0, 0.0), jnp.zeros((2, 2))), ar.markov_chain(log(0.0, 1.0), jnp.zeros((2, 2)))
+    for model in (ar.classifier_free(broken, fair, 2.0), ar.classifier_free(*never, 2.0)):
+        result = RUN(jax.random.key(0), model, 8, 3, threshold=threshold)
+        assert np.isnan(result.log_weights).all()
+        assert np.any(result.x == -1)
+        assert set(np.unique(result.x)) <= {-1, 0, 1}
+        with pytest.raises(ValueError, match="model must be one that gives some sequences a finite log-probability"):
+            ar.sample_joint(jax.random.key(0), model, 8, 3, threshold=threshold)
+
+
 @pytest.mark.parametrize(
     ("model", "settings", "message"),
     [

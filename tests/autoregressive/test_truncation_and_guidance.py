@@ -40,6 +40,12 @@ def test_truncated_conditionals_keep_the_sets_of_their_definitions():
         np.testing.assert_allclose(jax.nn.softmax(cold[i]), p**2 / (p**2).sum(), rtol=1e-4, atol=1e-6)
 
 
+def test_truncation_does_not_leave_out_what_is_not_a_number():
+    for rule in (lambda x: ar.top_k(x, 1), lambda x: ar.nucleus(x, 0.5), lambda x: ar.typical(x, 0.5)):
+        logits = jax.jit(rule)(jnp.array([[1.0, jnp.nan, 0.0], [1.0, 3.0, 0.0]]))
+        assert jax.jit(ar.Categorical(num_codes=3).sample)(jax.random.key(0), logits)[0] == -1
+
+
 def test_typical_sampling_may_leave_out_the_most_probable():
     logits = jnp.log(jnp.array([0.4, 0.15, 0.15, 0.15, 0.15]))
     typical, nucleus = jax.jit(lambda x: (ar.typical(x, 0.5), ar.nucleus(x, 0.4)))(logits)

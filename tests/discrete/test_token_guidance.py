@@ -173,7 +173,18 @@ def test_scales_are_finite(rule, scale):
 
 
 def test_a_classifier_returns_one_value_for_each_example():
-    flat = lambda z, t: jnp.zeros((*z.shape, 2))
+    flat = lambda z, t: jnp.full((*z.shape, 2), -jnp.log(2.0))
     guided = discrete.classifier_guidance(flat, lambda z, t: jnp.zeros(()), 1.0)
     with pytest.raises(ValueError, match=r"log_likelihood must return one value for each example, \(2,\), got \(\)"):
         guided(jnp.full((2, 3), 2), 0.5)
+
+
+@pytest.mark.parametrize("rule", ["classifier_free", "classifier_guidance", "rate_guidance"])
+def test_guidance_of_logits_in_the_place_of_denoisers_is_an_error_and_nan_when_compiled(rule):
+    """Normalising the result would hide them, with uniform noise without the probability that a token is kept."""
+    logits = lambda z, t: jnp.ones((*z.shape, 2))
+    parts = (lambda z, t: jnp.zeros(len(z)),) if rule == "classifier_guidance" else (logits,)
+    guided, z = getattr(discrete, rule)(logits, *parts, 2.0), jnp.array([[0, 1]])
+    with pytest.raises(ValueError, match="must return normalised log-probabilities"):
+        guided(z, 0.5)
+    assert np.isnan(jax.jit(guided)(z, 0.5)).all()

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from token_chains import chain, log_forward, states
+from token_chains import chain, law, log_forward, states
 
 from scorekit import discrete
 from scorekit.discrete import schedules
@@ -110,7 +110,12 @@ def test_bounds_of_finer_grids_decrease_to_the_continuous_one(noise):
 
         return jax.lax.map(term, process.row(jnp.stack([ts[1:], ts[:-1]], -1))).sum(0)
 
-    mean = [float(jnp.exp(JOINT.reshape(-1)) @ bound(jnp.linspace(1.0, 0.0, n + 1))) for n in (1, 8, 16)]
+    bounds = np.stack([bound(jnp.linspace(1.0, 0.0, n + 1)) for n in (1, 8, 16)])
+    mean = bounds @ np.exp(JOINT.reshape(-1))
+    assert np.any(bounds[1:] > bounds[:-1] + 1e-3)  # not for every sequence, and below its negative log-probability
+    assert np.any(bounds < -JOINT.reshape(-1) - 1e-3)
+    of_steps = law(process, discrete.Ancestral(), denoiser, 8, LENGTH).reshape(-1)
+    assert np.all(bounds[1] > -jnp.log(of_steps))
     p = jnp.exp(JOINT)
     entropy = -float(jnp.sum(p * JOINT))
     marginals = [p.sum(tuple(j for j in range(LENGTH) if j != i)) for i in range(LENGTH)]
@@ -206,8 +211,49 @@ def test_a_tiny_network_learns_a_chain():
     assert np.all(jnp.argmax(weights[:3], axis=1) == jnp.arange(3))
 
 
-PROCESS, AT = discrete.absorbing(2), Times(jnp.full(1, 0.5), jnp.ones(1))
-DENOISER, ONE = (lambda z, t: jnp.zeros((*z.shape, 2))), jnp.array([[0, 1]])
+PROCESS, AT, KEY = discrete.absorbing(2), Times(jnp.full(1, 0.5), jnp.ones(1)), jax.random.key(0)
+DENOISER, ONE = (lambda z, t: jnp.full((*z.shape, 2), -jnp.log(2.0))), jnp.array([[0, 1]])
+LOGITS, GRID = (lambda z, t: jnp.full((*z.shape, 2), 4.0)), [1.0, 0.5, 0.0]
+LOSSES = {
+    "token_loss": lambda denoiser, process, x0: discrete.token_loss(KEY, denoiser, process, x0)[0],
+    "token_loss_at": lambda denoiser, process, x0: discrete.token_loss_at(
+        denoiser, process, x0, x0.at[0, 0].set(process.num_states - 1), AT
+    )[0],
+    "variational_bound": lambda denoiser, process, x0: discrete.variational_bound(KEY, denoiser, process, x0).total,
+    "discrete_variational_bound": lambda denoiser, process, x0: discrete.discrete_variational_bound(
+        KEY, denoiser, process, x0, GRID
+    ).total,
+}
+
+
+@pytest.mark.parametrize("noise", MAKE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name != "token_loss_at" else ()) for name in LOSSES]
+)
+def test_logits_in_the_place_of_a_denoiser_have_no_loss(name, noise):
+    """An error where they can be seen, else NaN; rounding to bfloat16 is neither, also of a large vocabulary."""
+    process, loss = MAKE[noise](2), LOSSES[name]
+    run = jax.jit(lambda x0, value: loss(lambda z, t: jnp.full((*z.shape, 2), value), process, x0))
+    assert np.isfinite(run(ONE, -np.log(2.0))).all()
+    assert np.isnan(run(ONE, 4.0)).all()
+    if name.startswith("token_loss"):
+        with pytest.raises(ValueError, match=r"denoiser must return normalised log-probabilities .* got 109\.196"):
+            loss(LOGITS, process, ONE)
+        large, v = MAKE[noise](3000), 3000
+        assert np.isfinite(loss(lambda z, t: jnp.full((*z.shape, v), -jnp.log(v), jnp.bfloat16), large, ONE)).all()
+
+
+@pytest.mark.parametrize("noise", MAKE)
+def test_codes_and_times_that_are_missing_have_no_loss(noise):
+    """-1 of a compiled sampler is not the last code, and a time that is NaN has no weight of 0."""
+    process = MAKE[noise](2)
+    run = jax.jit(lambda x0, z, t: discrete.token_loss_at(DENOISER, process, x0, z, Times(t, jnp.ones(1)))[0])
+    assert np.isfinite(run(ONE, ONE, jnp.array([0.5])))
+    for changed in ((ONE.at[0, 1].set(-1), ONE), (ONE, ONE.at[0, 1].set(-1))):
+        assert np.isnan(run(*changed, jnp.array([0.5])))
+    assert np.isnan(run(ONE, ONE, jnp.array([jnp.nan])))
+
+
 ERRORS = {
     "x0 must hold codes from 0 to 1, got 2": lambda: discrete.token_loss(None, DENOISER, PROCESS, ONE + 1),
     "x0 must hold at least one token": lambda: discrete.token_loss(None, DENOISER, PROCESS, ONE[:0]),

@@ -106,7 +106,7 @@ def test_one_mask_at_a_time_evaluates_the_times_of_the_process():
 
     def denoiser(z, t):
         jax.debug.callback(lambda t: seen.append(np.asarray(t)), t, ordered=True)
-        return jnp.zeros((*z.shape, 2))
+        return jnp.full((*z.shape, 2), -jnp.log(2.0))
 
     jax.jit(discrete.first_hitting_sample, static_argnums=1)(
         jax.random.key(0), denoiser, process, jnp.full((4000, 3), 2)
@@ -139,7 +139,7 @@ def test_confidence_decides_which_tokens_are_revealed():
 
 @pytest.mark.slow
 def test_confidence_reveals_as_many_tokens_as_the_schedule_and_at_least_one():
-    process, flat = discrete.absorbing(2), lambda z, t: jnp.zeros((*z.shape, 2))
+    process, flat = discrete.absorbing(2), lambda z, t: jnp.full((*z.shape, 2), -jnp.log(2.0))
     z = jnp.full((2, 4, 4), 2).at[1, :, :2].set(0)  # a condition of half the tokens
     run = jax.jit(discrete.sample, static_argnums=1, static_argnames="trajectory")
     solver = discrete.ConfidenceOrdered()
@@ -176,8 +176,77 @@ def test_a_loop_of_ones_own_is_the_same_as_sample_and_hyper_parameters_are_leave
     assert traces == [()]
 
 
+BROKEN = {
+    "nan": [jnp.nan, jnp.nan],
+    "one nan": [jnp.nan, 0.0],
+    "impossible": [-jnp.inf, -jnp.inf],
+    "infinite": [jnp.inf, 0.0],
+    "logits": [1.0, 2.0],
+}
+SAMPLERS = {
+    "first_hitting": None,
+    "ancestral": discrete.Ancestral(),
+    "confidence_ordered": discrete.ConfidenceOrdered(),
+    "predictor_corrector": discrete.PredictorCorrector(),
+    "remasking": discrete.Remasking(),
+    "tau_leaping": discrete.TauLeaping(),
+}
+
+
+def broken_once(process, solver, dtype):
+    """Tokens of a sampler whose denoiser is broken for the first of three examples at some times, and what it saw."""
+    seen, ts, key = [], jnp.linspace(1.0, 0.0, 5), jax.random.key(0)
+    first, last = (0.3, 0.9) if solver is not None else (-0.1, 1.1)
+    z = jnp.full((3, 4), process.num_states - 1, dtype).at[:, 0].set(0)
+
+    def draw(values):
+        def denoiser(z, t):
+            jax.debug.callback(lambda z: seen.append(np.asarray(z)), z)
+            fails = (jnp.arange(3) == 0) & (first < t) & (t < last)
+            return jnp.where(fails[:, None, None], values, jnp.log(jnp.full((*z.shape, 2), 0.5)))
+
+        if solver is None:
+            return discrete.first_hitting_sample(key, denoiser, process, z)
+        return discrete.sample(key, denoiser, process, solver, z, ts)
+
+    return draw, seen
+
+
+@pytest.mark.parametrize(
+    ("noise", "name", "dtype"),
+    [
+        ("absorbing", "ancestral", jnp.int32),
+        ("absorbing", "first_hitting", jnp.uint8),
+        *(pytest.param("absorbing", name, jnp.int32, marks=pytest.mark.slow) for name in list(SAMPLERS)[2:]),
+        *(
+            pytest.param("uniform", name, jnp.uint8, marks=pytest.mark.slow)
+            for name in ("ancestral", "predictor_corrector", "tau_leaping")
+        ),
+    ],
+)
+def test_what_is_not_finite_is_no_token_and_stays_so(noise, name, dtype):
+    """Where the denoiser breaks for a while only, the tokens that it left are -1 at the end and never its argument."""
+    process, no_token = MAKE[noise](2), {jnp.int32: -1, jnp.uint8: 255}[dtype]
+    draw, seen = broken_once(process, SAMPLERS[name], dtype)
+    compiled = jax.jit(draw)
+    for values in BROKEN.values():
+        x = np.asarray(compiled(jnp.array(values)))
+        assert np.any(x[0] == no_token), values
+        assert np.all((x[1:] >= 0) & (x[1:] < 2))
+    jax.effects_barrier()
+    assert all(np.all((z >= 0) & (z < process.num_states)) for z in seen)
+    with pytest.raises(ValueError, match=r"denoiser must return .* but for 1 of 3 examples it does not"):
+        draw(jnp.array(values))
+
+
+def test_a_type_without_room_for_what_is_no_token_is_an_error():
+    z = jnp.full((1, 2), 255, jnp.uint8)
+    with pytest.raises(ValueError, match="z_init must be of an integer type with at least 257 values, got uint8"):
+        discrete.sample(jax.random.key(0), FLAT, discrete.absorbing(255), discrete.Ancestral(), z, [1.0, 0.0])
+
+
 ABSORBING, UNIFORM, TS = discrete.absorbing(2), discrete.uniform(2), [1.0, 0.0]
-FLAT, KEY = (lambda z, t: jnp.zeros((*z.shape, 2))), jax.random.key(0)
+FLAT, KEY = (lambda z, t: jnp.full((*z.shape, 2), -jnp.log(2.0))), jax.random.key(0)
 MASKS = jnp.full((1, 2), 2)
 
 

@@ -73,8 +73,7 @@ def separate_flags():
 
 def _run_app(main, argv=None, flags_parser=None):
     """``absl.app.run`` without what it does to the process."""
-    assert flags_parser is not None
-    sys.exit(main(flags_parser(sys.argv if argv is None else argv)))
+    sys.exit(main((flags_parser or flags.FLAGS)(sys.argv if argv is None else argv)))
 
 
 def _to_stderr(message, category, filename, lineno, file=None, line=None):

@@ -1,6 +1,5 @@
 """Runs out and in: an exported run gives the samples of the run, and a run starts from what was exported."""
 
-import dataclasses
 import json
 import shutil
 
@@ -9,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from programs import run
+from safetensors.numpy import load_file, save_file
 
 from experiments import data
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
 from experiments.configs import base
 from experiments.models import checks, runs, sampling
+from experiments.models.exported import as_loaded
 from experiments.models.model import build_model, flow_map
 from experiments.models.starting import initial_params
 from experiments.training import loop
@@ -59,6 +60,13 @@ def test_samples_of_the_exported_folder_are_those_of_the_run(ring_run, exported)
     found = opened.dataset.from_model(sample(loaded.denoiser(labels=labels), x, ts))
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_that_has_diverged_is_not_exported(ring_run):
+    opened = runs.open_run(changed(ring_run), ring_run)
+    params = jax.tree.map(lambda leaf: leaf * np.nan, opened.params)
+    with pytest.raises(ConfigError, match=r"step 1 of the run cannot be exported: params must be finite.* --step"):
+        as_loaded(opened._replace(params=params))
 
 
 def test_the_card_says_what_was_trained(exported):
@@ -122,10 +130,9 @@ def test_weights_of_another_network_or_meaning_are_named(ring_run, exported, tex
 
 
 def test_wrong_shapes_and_missing_files_are_named(ring_run, exported, tmp_path):
-    loaded = io.load(exported)
-    params = jax.tree.map(lambda leaf: leaf, loaded.params)
-    params["params"]["output"]["bias"] = np.zeros(5, np.float32)
-    io.export(tmp_path / "bad", dataclasses.replace(loaded, params=params, shape=None))
+    shutil.copytree(exported, tmp_path / "bad")
+    weights = tmp_path / "bad" / "model.safetensors"
+    save_file({**load_file(weights), "output.bias": np.zeros(5, np.float32)}, weights)
     with pytest.raises(ConfigError, match=r"\['output'\]\['bias'\] must have shape \(2,\), got \(5,\)"):
         start(changed(ring_run, f"init_from={tmp_path / 'bad'}"))
     with pytest.raises(ConfigError, match=r"config.init_from=nowhere: must be a folder or file that exists"):

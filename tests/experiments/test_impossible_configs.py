@@ -8,7 +8,7 @@ import jax
 import pytest
 from programs import ROOT, run
 
-from experiments import data
+from experiments import data, evaluation
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs import base
@@ -16,6 +16,7 @@ from experiments.configs.images import digits_classifier, digits_dit, smoke
 from experiments.configs.latents import digits_latent
 from experiments.configs.notes import notes_smoke
 from experiments.configs.phrases import phrases
+from experiments.configs.points import mixture_2d
 from experiments.models import autoencoder, checks, choices, sizes
 from experiments.models.model import build_model, init_params
 
@@ -260,3 +261,37 @@ def test_a_run_that_takes_no_results_is_an_error_first(no_data, unloadable, prog
     code, _, err = run(program, f"--workdir={unloadable / 'notes'}")
     assert code == 2
     assert err.startswith(f"error: --workdir={unloadable / 'notes'}: must be a folder that files can be written into")
+
+
+@pytest.mark.parametrize(
+    ("program", "given", "message"),
+    [
+        ("sample", "--num=1000000000000", "flag --num=1000000000000: must be at most 100000000"),
+        ("music.compose", "--seconds=1e30", "flag --seconds=1e+30: must be at most 86400"),
+        ("audio.perform", "--seconds=inf", "flag --seconds=inf: must be at most 86400"),
+        ("evaluate", "--config.evaluation.num_samples=3", "evaluation.num_samples=3: must be at least 4"),
+    ],
+)
+def test_more_than_a_machine_can_hold_and_fewer_than_metrics_need(no_data, digits_run, program, given, message):
+    code, _, err = run(program, f"--workdir={digits_run}", given)
+    assert (code, err.count("\n")) == (2, 1)
+    assert message in err
+
+
+def test_an_evaluation_draws_as_many_samples_as_its_metrics_need():
+    for start, kind, least in ((mixture_2d, "ring", 2), (smoke, "sklearn_digits", 4)):
+        config = start.get_config()
+        assert config.data.name == kind
+        config.evaluation.num_samples = least
+        evaluation.check(config)
+        config.evaluation.num_samples = least - 1
+        with pytest.raises(ConfigError, match=rf"config.evaluation.num_samples={least - 1}: must be at least {least}"):
+            evaluation.check(config)
+
+
+@pytest.mark.parametrize("program", ["draw", "evaluate", "variations"])
+def test_no_stages_is_an_error(program):
+    needed = ["--evaluator=/nowhere"] if program == "evaluate" else []
+    code, _, err = run(f"text.{program}", "--stages=", *needed)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("error: --stages=… must be given")

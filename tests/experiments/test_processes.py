@@ -119,16 +119,20 @@ def test_two_processes_train_sample_and_evaluate_as_one_with_four_devices(tmp_pa
 
 
 @pytest.mark.slow
-def test_the_others_end_when_a_process_is_killed(tmp_path, config):
+@pytest.mark.parametrize(("number", "once"), [(1, "checkpoints/20"), (0, "config.json")])
+def test_the_others_end_when_a_process_is_killed(tmp_path, config, number, once):
+    """While they train, and while the first step is compiled, when it is XLA that ends them."""
     workdir = tmp_path / "run"
     both = start("train", config, f"--workdir={workdir}", "--config.training.steps=100000")
-    wait_for(workdir / "checkpoints" / "20", both)
-    both[1].kill()
+    wait_for(workdir / once, both)
+    both[number].kill()
     killed = time.monotonic()
-    codes, _, _ = end(both)
-    assert codes[0] not in (0, None)
+    codes, _, errors = end(both)
+    assert codes[1 - number] == 1
+    assert errors[1 - number].splitlines()[-1].startswith("error: ")
+    assert "another process of this program has ended or cannot be reached" in errors[1 - number].splitlines()[-1]
     assert time.monotonic() - killed < 30  # the heartbeat is 10 s
-    assert (workdir / "checkpoints" / "20").is_dir()
+    assert (workdir / once).exists()
 
 
 def test_flags_of_several_processes_are_validated(config, tmp_path):

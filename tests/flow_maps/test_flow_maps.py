@@ -171,6 +171,18 @@ def test_gamma_of_one_is_multistep_consistency_sampling_and_of_zero_the_map():
     np.testing.assert_allclose(row.std, transition(schedule, 0.4, row.end).std, rtol=1e-9)
 
 
+@pytest.mark.parametrize("change", [{"t": 1.5}, {"s": -0.5}, {"s": np.nan}, {"t": np.nan}])
+def test_times_outside_the_path_are_named(change):
+    schedule = schedules.sigmoid()
+    flow_map, times = flow_maps.exact_map(PLANE(), schedule), {"t": 0.5, "s": 0.25, **change}
+    of_network = flow_maps.flow_map_from_network(lambda x, t, s: x, schedule)
+    for evaluate in (flow_map, of_network, lambda x, t, s: transport(flow_map, schedule, x, t, s)):
+        with pytest.raises(ValueError, match=f"{next(iter(change))} must be in .0, 1., got"):
+            evaluate(jnp.ones((1, 2)), **times)
+    traced = jax.jit(lambda t, s: transport(flow_maps.exact_map(PLANE(), schedule), schedule, jnp.ones((1, 2)), t, s))
+    assert np.isnan(traced(0.5, np.nan)).all()
+
+
 def test_solver_has_no_noise_to_draw_without_gamma_and_wants_a_key_with_it():
     schedule, flow_map = schedules.cosine(), flow_maps.exact_map(PLANE(), schedules.cosine())
     assert not FlowMapSolver().stochastic

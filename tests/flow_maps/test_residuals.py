@@ -208,3 +208,11 @@ def test_network_without_forward_derivative_is_named():
     with pytest.raises(ValueError, match="flow_map must have a forward-mode derivative"):
         eulerian_loss(flow_map, schedule, x, x, t, 0 * t)
     assert semigroup_loss(flow_map, schedule, x, x, t, 0.5 * t, 0 * t).shape == (2,)
+
+
+def test_a_negative_loss_has_no_adaptive_weight():
+    losses = jnp.array([-0.005, 1.0])
+    with pytest.raises(ValueError, match="loss must be >= 0, got"):
+        flow_maps.adaptive_weighted(losses)
+    found = jax.jit(flow_maps.adaptive_weighted)(losses)
+    np.testing.assert_allclose(found, [np.nan, 1 / 1.01], rtol=1e-6)

@@ -57,6 +57,36 @@ def test_tuning_times_are_those_of_the_paper_and_approach_t():
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+WRONG_ORDER = {
+    "shortcut_steps": (
+        lambda low, high: flow_maps.shortcut_steps(jax.random.key(0), 3, schedules.cosine(), t_max=low, t_min=high),
+        "t_min must be <= t_max = 0.2, got 0.8",
+    ),
+    "middle_time": (lambda low, high: flow_maps.middle_time(low, high, schedules.cosine()), "s must be <= t = 0.2"),
+    "semigroup_error": (
+        lambda low, high: flow_maps.semigroup_error(
+            lambda x, t, s: Prediction(x, x), schedules.cosine(), jnp.ones((1, 1)), low, high, 0.0
+        ),
+        "middle must be between s = 0.0 and t = 0.2, got 0.8",
+    ),
+    "semigroup_error of encoding": (
+        lambda low, high: flow_maps.semigroup_error(
+            lambda x, t, s: Prediction(x, x), schedules.cosine(), jnp.ones((1, 1)), high, low, 1.0
+        ),
+        "middle must be between s = 1.0 and t = 0.8, got 0.2",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ORDER)
+def test_times_in_the_wrong_order_raise_and_traced_give_nan(name):
+    function, message = WRONG_ORDER[name]
+    with pytest.raises(ValueError, match=message):
+        function(0.2, 0.8)
+    for leaf in jax.tree.leaves(jax.jit(function)(0.2, 0.8)):
+        assert np.isnan(leaf).all()
+
+
 def test_guided_velocity_is_the_mean_of_example_condition_and_null():
     x, eps = jnp.ones((2, 1)), -jnp.ones((2, 1))
     given, absent = Prediction(3.0 * x, eps), Prediction(0.0 * x, 2.0 * eps)

@@ -21,7 +21,7 @@ from scorekit.io import _hub as hub
 from scorekit.io import loading
 from scorekit.io.loading import Loaded
 from scorekit.io.preconditioning import LogSNRInput, Preconditioning, ddpm, edm, precondition, ve, vp
-from scorekit.networks import MLP, DiT, UNet
+from scorekit.networks import EDM2, MLP, DiT, UNet
 from scorekit.schedules import cosine, shifted
 
 TENSORS, ABOUT, ARRAYS = random_tensors.load("dit")
@@ -269,11 +269,13 @@ def test_what_is_exported_is_loaded_unchanged(tmp_path, case):
 
 
 def test_scalars_stay_scalars_and_transposed_arrays_are_copied(tmp_path):
-    params = {"params": {"gain": np.float32(2.0), "kernel": np.arange(6.0, dtype=np.float32).reshape(2, 3).T}}
-    before = dataclasses.replace(small(ve()), params=params, shape=None)
-    after = io.load(io.export(tmp_path / "out", before))
+    module = EDM2(channels=4, multipliers=(1,), head_channels=4)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.ones((1, 4, 4, 1)), 0.0)
+    params = jax.tree.map(lambda leaf: np.array(random_tensors.draw("", leaf.shape), order="F"), shapes)
+    after = io.load(io.export(tmp_path / "out", Loaded(module, params, edm(), (4, 4, 1))))
     jax.tree.map(np.testing.assert_array_equal, after.params, params)
-    assert after.params["params"]["gain"].shape == ()
+    assert sum(leaf.shape == () for leaf in jax.tree.leaves(after.params)) > 1
+    assert after.params["constants"]
 
 
 def test_damaged_exports_are_named(tmp_path):

@@ -1,6 +1,7 @@
 """Checkpoints of PyTorch and pickles of EDM's kind, read without either; hostile pickles do nothing."""
 
 import io
+import os
 import pickle
 import pickletools
 import struct
@@ -156,14 +157,92 @@ def test_hostile_pickles_are_refused_and_do_nothing(write, tmp_path, monkeypatch
     assert [path.name for path in tmp_path.iterdir()] == ["hostile.pkl"]
 
 
-def tensor_of(offset, shape, strides):
-    """An older file with one tensor of two numbers."""
+def tensor(offset, shape, strides, count=2):
+    """The opcodes of a tensor in an older file."""
     storage = b"(" + pickle.dumps("storage")[2:-1] + glob("torch FloatStorage") + pickle.dumps("0")[2:-1]
-    storage += pickle.dumps("cpu")[2:-1] + b"K\x02NtQ"
+    storage += pickle.dumps("cpu")[2:-1] + b"M" + struct.pack("<H", count) + b"NtQ"
     arguments = b"".join(pickle.dumps(x, 2)[2:-1] for x in (offset, shape, strides, False, {}))
-    body = b"\x80\x02" + glob("torch._utils _rebuild_tensor_v2") + b"(" + storage + arguments + b"tR."
+    return glob("torch._utils _rebuild_tensor_v2") + b"(" + storage + arguments + b"tR"
+
+
+def numbers(body, count=2):
+    """An older file with tensors of the numbers 1, 2, ..."""
     head = b"".join(pickle.dumps(x) for x in (0x1950A86A20F9469CFC6C, 1001, {}))
-    return head + body + pickle.dumps(["0"]) + struct.pack("<q2f", 2, 1.0, 2.0)
+    end = pickle.dumps(["0"]) + struct.pack(f"<q{count}f", count, *range(1, count + 1))
+    return head + b"\x80\x02" + body + b"." + end
+
+
+def tensor_of(*sizes):
+    return numbers(tensor(*sizes))
+
+
+def persistent(reference):
+    """An older file of PyTorch with a reference."""
+    return legacy(b"\x80\x02" + reference + b"Q.")
+
+
+def module(name, *inner):
+    """A module with these within, each one that has been put into the memo."""
+    put = b"".join(b"X\x01\x00\x00\x00" + bytes([97 + i]) + b"h" + bytes([n]) + b"s" for i, n in enumerate(inner))
+    state = b"}X\x08\x00\x00\x00_modules}" + put + b"s"
+    return glob("torch.nn.modules.container Sequential") + b")\x81q" + bytes([name]) + state + b"b"
+
+
+def deflated():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(bytes(10**7)))
+    return file.getvalue()
+
+
+def shared(count):
+    """A state of many tensors, all of the same numbers."""
+    items = b"".join(pickle.dumps(str(i), 2)[2:-1] + b"h\xffs" for i in range(count))
+    return numbers(tensor(0, (1000,), (1,), 1000) + b"q\xff0}" + items, 1000)
+
+
+SHARING = b")" + b"2\x86" * 60
+"""A tuple of two of itself, sixty times: 2 ** 60 parts."""
+TEXT = b"X" + struct.pack("<I", 10**6) + b"a" * 10**6
+LARGE = {
+    "nested tuples": (b"\x80\x02" + SHARING + b".", "holds no tensors by name, but a tuple"),
+    "values": (b"\x80\x02}K\x01" + SHARING + b"s.", "holds no tensors"),
+    "keys": (b"\x80\x02}" + SHARING + b"K\x01s.", "refused a key of nested tuples"),
+    "keys together": (b"\x80\x02}(" + SHARING + b"K\x01u.", "refused a key of nested tuples"),
+    "keys at once": (b"(" + SHARING + b"K\x01d.", "refused a key of nested tuples"),
+    "sets": (glob("builtins set") + b"](" + SHARING + b"e\x85R.", "refused a key of nested tuples"),
+    "new sets": (b"\x80\x04\x8f(" + SHARING + b"\x90.", "refused a key of nested tuples"),
+    "frozen sets": (b"\x80\x04(" + SHARING + b"\x91.", "refused a key of nested tuples"),
+    "ordered": (glob("collections OrderedDict") + b"](" + SHARING + b"N\x86e\x85R.", "refused a key of nested tuples"),
+    "storage": (persistent(b"(K\x01K\x02" + SHARING + b"K\x03K\x04t"), "refused the reference"),
+    "base": (glob("copyreg _reconstructor") + SHARING + b"NN\x87R.", "refused to rebuild"),
+    "dtype": (glob("numpy dtype") + SHARING + b"\x85R.", "damaged"),
+    "memo": (b"Nr\xff\xff\xff\x7f.", "holds no tensors by name, but a NoneType"),
+    "calls": (glob("_codecs encode") + b"q\x00" + TEXT + b"q\x01](" + b"h\x00h\x01\x85R" * 1000 + b"e.", "8 times"),
+    "lists": (b"]" * 10**5 + b"a" * (10**5 - 1) + b".", "damaged"),
+    "deflated": (deflated(), "refused the compressed member 'archive/data.pkl'"),
+    "itself": (b"}q\x00X\x03\x00\x00\x00emah\x00s.", "64 dictionaries within each other"),
+    "a module of itself": (b"\x80\x02" + module(0, 0) + b".", "a module that holds itself"),
+    "modules": (b"\x80\x02" + module(0) + b"".join(module(n, n - 1, n - 1) for n in range(1, 40)) + b".", "65,536 mod"),
+    "tensors": (shared(1000), "its tensors take 4,000,000 bytes, more than 8 times those of the file, "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_small_files_take_neither_time_nor_memory(write, name):
+    data, message = LARGE[name]
+    with pytest.raises(ValueError, match=rf"large.pt: .*{message}"):
+        read_weights(write("large", data))
+
+
+@pytest.mark.parametrize("ending", [".pt", ".safetensors"])
+def test_only_regular_files_are_read(tmp_path, ending):
+    fifo, link = tmp_path / f"fifo{ending}", tmp_path / f"link{ending}"
+    os.mkfifo(fifo)
+    link.symlink_to("/dev/zero")
+    for path in (fifo, link):
+        with pytest.raises(ValueError, match=f"{path}: must be a regular file"):
+            read_weights(path)
 
 
 def test_a_tensor_does_not_reach_beyond_its_storage(write):

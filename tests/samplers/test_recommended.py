@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tables import SCHEDULES
 
 from scorekit import denoisers, densities, process, samplers, schedules, solvers
+from scorekit.predictions import Eps
 from scorekit.samplers import recommended
 from scorekit.solvers import grids
 
@@ -76,6 +78,23 @@ def test_recommended_has_one_evaluation_a_step_and_the_given_ends(steps, stochas
 def test_recommended_refuses_no_steps():
     with pytest.raises(ValueError, match="steps must be an integer >= 1, got 0"):
         recommended(schedules.cosine(), 0)
+
+
+@pytest.mark.parametrize("name", ["cosine", "rectified_flow", "sigmoid", "linear_vp", "edm"])
+def test_the_grid_begins_where_the_target_is_defined(name):
+    schedule = SCHEDULES[name].make()
+    latest = 0.999 if schedule.alpha(1.0) == 0 else 1.0
+    first = lambda target, t_max=1.0: float(recommended(schedule, 8, target=target, t_max=t_max)[1][0])
+    assert [first(target) for target in ("x0", "v", "velocity", None)] == [1.0] * 4
+    np.testing.assert_allclose([first("eps"), first("score"), first(Eps())], latest, rtol=1e-6)
+    np.testing.assert_allclose([first("eps", 0.9), jax.jit(first_of_eps(schedule))(0.9)], 0.9, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(first_of_eps(schedule))(1.0), latest, rtol=1e-6)
+    with pytest.raises(ValueError, match="target must be one of"):
+        first("noise")
+
+
+def first_of_eps(schedule):
+    return lambda t_max: recommended(schedule, 8, target="eps", t_max=t_max)[1][0]
 
 
 def test_with_the_scale_of_the_data_few_steps_are_the_tabulated_ones():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit import denoisers, densities, samplers, schedules, solvers
+from scorekit import denoisers, densities, forcing, samplers, schedules, solvers
 from scorekit.samplers._integrate import integrate
 
 SCHEDULE = schedules.cosine()
@@ -105,3 +105,78 @@ def test_sample_validates_its_arguments(changes, message):
     arguments = {"denoiser": DENOISER, "schedule": SCHEDULE, "solver": solvers.Euler(), "x_init": X, "ts": TS}
     with pytest.raises(ValueError, match=message):
         samplers.sample(None, **{**arguments, **changes})
+
+
+EPS = denoisers.denoiser_from_network(lambda x, t: 0.1 * x, SCHEDULE, "eps")
+KEY, ANCESTRAL, EULER = jax.random.key(0), solvers.Ancestral(), solvers.Euler()
+X0 = denoisers.denoiser_from_network(lambda x, t: 0.1 * x, SCHEDULE, "x0")
+FRAMES = jnp.ones((1, 2, 1))
+UNDEFINED_AT_NOISE = {
+    "sample": lambda: samplers.sample(None, EPS, SCHEDULE, EULER, X, TS),
+    "sample of the score": lambda: samplers.sample(
+        None, denoisers.denoiser_from_score(lambda x, t: -x, SCHEDULE), SCHEDULE, EULER, X, TS
+    ),
+    "sample by EulerMaruyama": lambda: samplers.sample(KEY, DENOISER, SCHEDULE, solvers.EulerMaruyama(), X, TS),
+    "trajectory": lambda: samplers.sample(None, EPS, SCHEDULE, EULER, X, TS, trajectory=True),
+    "parallel_sample": lambda: samplers.parallel_sample(EPS, SCHEDULE, EULER, X, TS),
+    "sdedit": lambda: samplers.sdedit(KEY, EPS, SCHEDULE, EULER, X, TS),
+    "translate": lambda: samplers.translate(DENOISER, EPS, SCHEDULE, EULER, X, TS),
+    "repaint": lambda: samplers.repaint(KEY, EPS, SCHEDULE, ANCESTRAL, X, TS, jnp.zeros((3, 2)), X, jump_length=2),
+    "sample_with_log_probs": lambda: samplers.sample_with_log_probs(KEY, EPS, SCHEDULE, ANCESTRAL, X, TS),
+    "twisted_sample": lambda: samplers.twisted_sample(
+        KEY, EPS, SCHEDULE, ANCESTRAL, X, TS, lambda x: -jnp.square(x).sum(1)
+    ),
+    "product_sample": lambda: samplers.product_sample(KEY, EPS, [EPS], [2.0], SCHEDULE, ANCESTRAL, X, TS),
+    "corrupt_denoise": lambda: samplers.corrupt_denoise(KEY, EPS, SCHEDULE, EULER, X, TS, 2),
+    "forcing.sample": lambda: forcing.sample(
+        None, EPS, SCHEDULE, EULER, FRAMES, forcing.full_sequence([1.0, 0.5, 0.0], 2)
+    ),
+    "forcing.sample_long": lambda: forcing.sample_long(
+        KEY, forcing.roll_out(EPS, SCHEDULE, EULER, [1.0, 0.5, 0.0], window=3, context=1), FRAMES
+    ),
+}
+NOT_FINITE = {
+    "x_init": (lambda: samplers.sample(None, DENOISER, SCHEDULE, EULER, X * jnp.nan, TS), "x_init must be finite"),
+    "invert": (
+        lambda: samplers.invert(X0, SCHEDULE, EULER, X, TS),
+        "predicts x0 divides by sigma, which is 0 at t = 0: begin at t_min=0.001",
+    ),
+    "adaptive_ode": (
+        lambda: samplers.adaptive_ode(EPS, SCHEDULE, X, t_start=1.0, coordinate="flow", max_steps=1), "t below 1"
+    ),
+    "adaptive_sde": (lambda: samplers.adaptive_sde(KEY, EPS, SCHEDULE, X, max_steps=3), "t_start=0.999"),
+    "langevin": (lambda: samplers.langevin(KEY, lambda x: 1e30 * x, X, 1.0, 3), "must keep the chain finite, but 6 of"),
+    "metropolis_langevin": (
+        lambda: samplers.metropolis_langevin(KEY, lambda x: -x[:, 0], X * jnp.nan, 1.0, 3), "x must be finite"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNDEFINED_AT_NOISE)
+def test_eager_sampling_says_where_a_target_is_undefined(name):
+    with pytest.raises(ValueError, match=r"alpha, which is 0 at t = 1: begin at t_max=0\.999"):
+        UNDEFINED_AT_NOISE[name]()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NOT_FINITE)
+def test_eager_sampling_says_what_is_not_finite(name):
+    call, message = NOT_FINITE[name]
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        call()
+
+
+def test_the_readme_path_of_a_network_of_eps():
+    solver, ts = samplers.recommended(SCHEDULE, 8)
+    with pytest.raises(ValueError, match=r"6 of 6 values of the samples are not.*t_max=0\.999"):
+        samplers.sample(None, EPS, SCHEDULE, solver, X, ts)
+    solver, ts = samplers.recommended(SCHEDULE, 8, target="eps")
+    assert np.isfinite(samplers.sample(None, EPS, SCHEDULE, solver, X, ts)).all()
+
+
+def test_compiled_sampling_is_the_bare_loop_and_gives_nan():
+    ours, bare = (lambda x, draw=draw: draw(None, EPS, SCHEDULE, EULER, x, TS) for draw in (samplers.sample, integrate))
+    assert str(jax.make_jaxpr(ours)(X)) == str(jax.make_jaxpr(bare)(X))
+    assert np.isnan(jax.jit(ours)(X)).all()
+    assert np.isnan(jax.vmap(ours)(X)).all()

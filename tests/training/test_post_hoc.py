@@ -193,6 +193,9 @@ def test_wrong_folders_files_and_steps_are_named(run, tmp_path):
     (folder / "0000050_50_0.05.npz").write_bytes(b"PK\3\4 nothing")
     with pytest.raises(ValueError, match=r"snapshot .*0000050_50_0.05.npz is damaged .*; remove it to do without"):
         post_hoc_ema(folder, 0.07)
+    (folder / "0000040_40_0.05.npz").replace(folder / "0000050_50_0.05.npz")
+    with pytest.raises(ValueError, match=r"0000050_50_0.05.npz was renamed: it was saved at step 40, update 40"):
+        post_hoc_ema(folder, 0.05, step=50)
     (folder / "0000050_50_0.05.npz").unlink()
     assert post_hoc_ema(folder, 0.07)[0] == 200
     with pytest.raises(ValueError, match=r"with power-function averages, got 0 updates"):

@@ -5,6 +5,7 @@ import logging
 import random
 import shutil
 import warnings
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import PartitionSpec
 
-from scorekit.training import Checkpoints, init_state, make_mesh, place_state, restore_params
+from scorekit.training import Checkpoints, init_state, make_mesh, place_state, restore_extra, restore_params
 from scorekit.training._restoring import OrbaxFilter
 
 pytestmark = pytest.mark.usefixtures("frozen_heap")
@@ -74,6 +75,30 @@ def test_modified_metadata_is_reported_as_broken(copy, before, after):
         restored = checkpoints.restore_latest(make_state())
     assert restored is not None
     assert restored.extra == {"position": 1, "rate": 0.1, "shards": [3, 4]}
+
+
+@pytest.mark.filterwarnings("error:checkpoint .* is broken")
+def test_checkpoints_without_their_step_are_read(copy):
+    """As earlier versions wrote them."""
+    metadata = copy / "2" / "extra" / "metadata"
+    found = json.loads(metadata.read_text())
+    old = {name: found[name] for name in ("extra", "arrays")}
+    metadata.write_text(json.dumps({**old, "checksum": zlib.crc32(json.dumps([*old.values()]).encode())}))
+    assert restore_params(copy)[0] == 2
+
+
+def test_a_renamed_checkpoint_is_reported_as_broken(copy):
+    (copy / "2").rename(copy / "7")
+    wrong = r"/7 is broken \(OSError: it was saved as step 2 and renamed since\)"
+    with pytest.warns(UserWarning, match=wrong):
+        step, params = restore_params(copy)
+    assert step == 1
+    assert same(params, STATES[1].params)
+    assert restore_extra(copy, step=7) is None
+    with open_directory(copy) as checkpoints, pytest.warns(UserWarning, match=f"{wrong}; it is renamed to broken-7"):
+        restored = checkpoints.restore_latest(make_state())
+    assert restored is not None
+    assert restored.step == 1
 
 
 @pytest.mark.slow

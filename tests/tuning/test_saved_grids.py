@@ -41,6 +41,7 @@ def saved_path(tmp_path):
     ("damage", "message"),
     [
         (lambda text: text[: len(text) // 2], "damaged, not JSON"),
+        (lambda text: "[" * 100_000, "damaged, not JSON"),
         (lambda text: "[1, 2]", "not in its format"),
         (lambda text: '{"ts": [1.0, 0.0]}', "not in its format"),
         (lambda text: text.replace("version 1", "version 9"), "not in its format"),

@@ -78,16 +78,18 @@ class Number(Argument):
 
     def hostile(self):
         outside = {"below": self.low, "above": self.high, "nan": _NAN, "inf": float("inf"), "text": "a"}
+        outside["complex"] = np.complex64(self.value) if np.ndim(self.value) == 0 else None
         return {name: value for name, value in outside.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)
 class Time(Argument):
-    """Times in [0, 1], a scalar or ``(B,)``: outside, NaN, one axis more, one example more."""
+    """Times in [0, 1], a scalar or ``(B,)``: outside, NaN, text, complex, one axis more, one example more."""
 
     def hostile(self):
         t = np.asarray(self.value, np.float32)
         wrong = {"below": t - 1.5, "above": t + 1.5, "nan": t + np.float32(_NAN), "text": "a", "axes": t[..., None]}
+        wrong["complex"] = t.astype(np.complex64)
         return wrong if t.ndim == 0 else {**wrong, "longer": np.append(t, t[-1:])}
 
 

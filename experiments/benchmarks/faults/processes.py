@@ -27,16 +27,11 @@ LIMIT = 600.0
 
 def start(program: str, *arguments: str, file_limit: int | None = None) -> subprocess.Popen:
     """A program, or lines of code, as a process; ``file_limit`` is the largest file in bytes that it may write."""
-
-    def limit():
-        if file_limit is not None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write fails, as on a full disk
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
-
     command = [sys.executable, *(("-c", program) if "\n" in program else ("-m", f"experiments.{program}")), *arguments]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=limit
-    )
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if file_limit is not None:  # Python ignores SIGXFSZ: a write fails, as on a full disk
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (file_limit, file_limit))
+    return process
 
 
 def verdict(process: subprocess.Popen, part: str, tried: str, words: Sequence[str]) -> Case:

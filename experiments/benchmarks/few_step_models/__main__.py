@@ -30,7 +30,7 @@ from experiments.models.runs import open_run
 from experiments.reporting.report import tables_as_text
 
 _WORKDIR = shared.workdir("Folder of the teacher's run.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the rows.", required=True)
+_OUT = shared.out("Folder of the rows.", required=True)
 _METHODS = flags.DEFINE_list("methods", list(methods.METHODS), "Which of " + ", ".join(methods.METHODS))
 _SECONDS = flags.DEFINE_float("seconds", 300.0, "CPU seconds of training of each method.", lower_bound=0.01)
 _STEPS = flags.DEFINE_list("steps", ["1", "2", "4"], "Numbers of steps.")
@@ -43,10 +43,11 @@ _UPDATES = shared.count("updates", 150, "Updates of the tuned samplers of the te
 def main(config: Config) -> None:
     start = time.monotonic()
     steps = shared.step_counts("steps", _STEPS.value, "1,2,4")
-    folder, scale = shared.path(_OUT), config.sampling.guidance_scale
+    scale = config.sampling.guidance_scale
     for name in _METHODS.value:
         if name not in methods.METHODS:
             raise ConfigError(f"--methods={name}: must be some of {', '.join(methods.METHODS)}")
+    folder = shared.results_folder(_OUT, kind="rows of few-step models", continues=True)
     run = open_run(config, shared.path(_WORKDIR), None, (scale,))
     scorer = run.dataset.scorer()
     if scorer is None:

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_count
-from scorekit.files import parse_json, read_file
+from scorekit.io._naming import naming
+from scorekit.io.files import read_json
 from scorekit.io.formats.inception import Loaded, checksum
 from scorekit.io.reading import read_weights
 from scorekit.io.tensors import Tensors, check_params
@@ -72,8 +73,8 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     if not recognises(tensors):
         raise ValueError(f"path must be a folder of BERT weights, got {folder}, without {_WORDS}")
     outer = next(name for name in tensors if name.endswith(_WORDS)).removesuffix(_WORDS).removesuffix(".")
-    options = attributes(parse_json(read_file(config), config))
-    network, params = convert(tensors.under(outer) if outer else tensors, **options)
+    with naming(config):
+        network, params = convert(tensors.under(outer) if outer else tensors, **attributes(read_json(config)))
     return Loaded(network, jax.tree.map(jnp.asarray, params), checksum(weights))
 
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.io._naming import naming
 from scorekit.io.reading import read_weights
 from scorekit.io.tensors import Tensors, check_params
 from scorekit.metrics.inception import InceptionV3
@@ -63,7 +64,8 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     path = Path(path).expanduser()
     if not path.is_file():
         raise ValueError(f"path must be a .safetensors or .pth file of Inception weights, got {path}")
-    network, params = convert(Tensors(read_weights(path).named, str(path)))
+    with naming(path):
+        network, params = convert(Tensors(read_weights(path).named, str(path)))
     return Loaded(network, params, checksum(path))
 
 

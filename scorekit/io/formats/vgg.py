@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.io._naming import naming
 from scorekit.io._pickles import read_pickle
 from scorekit.io.formats.inception import Loaded, checksum
 from scorekit.io.reading import read_weights
@@ -53,8 +54,9 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     if not path.is_file():
         raise ValueError(f"path must be a file of VGG-16 weights, got {path}")
     found = read_pickle(path) if path.suffix == ".ckpt" else None
-    named = _of_flax(found["VGG16_0"]) if isinstance(found, Mapping) and "VGG16_0" in found else None
-    network, params = convert(Tensors(read_weights(path).named if named is None else named, str(path)))
+    with naming(path):
+        named = _of_flax(found["VGG16_0"]) if isinstance(found, Mapping) and "VGG16_0" in found else None
+        network, params = convert(Tensors(read_weights(path).named if named is None else named, str(path)))
     return Loaded(network, params, checksum(path))
 
 

@@ -143,6 +143,8 @@ def test_a_missing_config_file_raises_a_config_error(message_of, tmp_path):
     near = message_of(first=(f"--config={tmp_path}/digit.py",))
     assert "no such config file" in near
     assert f"did you mean {tmp_path}/digits.py?" in near
+    (tmp_path / "folder.py").mkdir()
+    assert "folder.py?" not in message_of(first=(f"--config={tmp_path}/folder.py",))
 
 
 @pytest.mark.parametrize(
@@ -212,6 +214,26 @@ PROGRAM = """
     if __name__ == "__main__":
         run(main, config_file, check=lambda config: None)
 """
+
+
+QUIET = """
+    import sys, threading
+    import experiments
+
+    def fail():
+        raise RuntimeError(sys.argv[1])
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+"""
+
+
+@pytest.mark.parametrize(("text", "lines"), [("Event loop is closed", 0), ("a bug", 1)])
+def test_callbacks_after_a_failed_restore_are_not_printed_by_their_threads(text, lines):
+    command = [sys.executable, "-c", textwrap.dedent(QUIET), text]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(lib.__file__).parents[2])
+    assert done.stderr.count("Traceback") == lines
 
 
 def test_a_program_prints_one_line_and_exits_with_2(tmp_path):

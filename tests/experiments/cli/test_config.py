@@ -128,7 +128,18 @@ def test_check_config_raises_on_a_missing_field_and_on_a_value_in_place_of_a_sec
     del short["rate"]
     message = error_of(lib.check_config, ConfigDict({"training": short}), DEFAULTS)
     assert "config.training.rate: this field is missing" in message
-    assert "config.training=3" in error_of(lib.check_config, ConfigDict({"training": 3}), DEFAULTS)
+    for value in (3, None):
+        message = error_of(lib.check_config, ConfigDict({"training": value}), DEFAULTS)
+        assert message == f"config.training={value}: must be a section"
+    assert error_of(lib.check_config, ConfigDict(), DEFAULTS) == (
+        "config.training: this field is missing (its default is a section with decays, ema, note, rate, steps)"
+    )
+
+
+@pytest.mark.parametrize("value", ["x" * 9999, (2.0,) * 9999, {"x" * 9999: 1}, {f"a{i}": 1 for i in range(9999)}])
+def test_a_value_in_a_message_is_shortened(value):
+    config = ConfigDict({"training": {**DEFAULTS.training.to_dict(), "steps": value}})
+    assert len(error_of(lib.check_config, config, DEFAULTS)) < 300
 
 
 def test_check_config_accepts_values_of_the_right_types():
@@ -167,8 +178,10 @@ def test_save_resolved_raises_on_values_that_json_cannot_hold_and_names_the_fiel
 
 def test_load_resolved_raises_on_a_broken_file(tmp_path):
     path = tmp_path / "config.json"
-    path.write_text('{"training": ')
-    assert str(path) in error_of(lib.load_resolved, path)
+    fields = [{"__class__": 1}, {"training": {"__init__": 1}}, {"a.b": 1}]
+    for content in ('{"training": ', *map(json.dumps, fields), '{"a": ' * 900 + "1" + "}" * 900):
+        path.write_text(content)
+        assert error_of(lib.load_resolved, path).startswith(f"{path} is not a saved config: ")
 
 
 def test_fill_missing_leaves_out_fields_with_a_default_other_than_none():

@@ -4,10 +4,13 @@ import errno
 import os
 import sys
 
+import jax
 import pytest
 
 from experiments.cli import endings
 from experiments.cli.config import ConfigError
+
+FEWER = "ask for fewer or smaller arrays at once"
 
 
 def end_with(error, capsys):
@@ -25,6 +28,13 @@ def end_with(error, capsys):
         (ConfigError("config.a=1: must be 2"), 2, "error: config.a=1: must be 2"),
         (endings.ProgramError("it fails; do this"), 1, "error: it fails; do this"),
         (endings.ProgramError("two\nlines"), 1, "error: two lines"),
+        (MemoryError("Unable to allocate 4 TiB"), 1, f"error: out of memory (Unable to allocate 4 TiB); {FEWER}"),
+        (MemoryError(), 1, f"error: out of memory (of the machine); {FEWER}"),
+        (
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nand a table of buffers"),
+            1,
+            f"error: out of memory (RESOURCE_EXHAUSTED: Out of memory); {FEWER}",
+        ),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

@@ -206,6 +206,16 @@ def test_parameters_that_are_not_finite_draw_nothing(built):
         make_sampler(config, model, dataset)(broken, 0, np.zeros(2, np.int32), 1.0)
 
 
+def test_outputs_that_are_not_finite_are_no_samples_and_have_no_bits(built):
+    """Of parameters that are finite, as after a training that diverged."""
+    config, dataset, model, params = built
+    diverged = jax.tree.map(lambda leaf: np.full_like(leaf, 1e30), params)
+    with pytest.raises(NotFinite, match=f"2 of 2 samples are not finite .guidance scale 1, {config.model}"):
+        make_sampler(config, model, dataset)(diverged, 0, np.zeros(2, np.int32), 1.0)
+    with pytest.raises(NotFinite, match=f"2 of 2 bits per symbol of test examples are not finite .{config.model}"):
+        bits_per_symbol(config, model, dataset, diverged)
+
+
 def test_an_evaluation_gives_no_test_data_to_the_samples(built):
     config, dataset, model, params = built
     config = config.copy_and_resolve_references()

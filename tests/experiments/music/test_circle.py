@@ -132,8 +132,8 @@ def test_a_piece_is_composed_and_performed_by_one_command(runs, tmp_path):
     save_run(tmp_path / "rolls", config, params)
     given = ["music.compose", f"--workdir={tmp_path}/rolls", "--seconds=4.096", f"--perform={runs}/performer"]
     out = tmp_path / "out"
-    for num in (2, 1):
-        code, _, err = run(*given, f"--num={num}", "--key=Am", "--program=73", f"--out={out}")
+    for num, overwrite in ((2, []), (1, ["--overwrite"])):
+        code, _, err = run(*given, f"--num={num}", "--key=Am", "--program=73", f"--out={out}", *overwrite)
         assert code == 0, err
         names = [f"{i}{end}" for i in range(num) for end in (".mid", "_performed.wav", "_rendered.wav", "_roll.png")]
         assert sorted(path.name for path in out.glob("*.*") if path.stem[0].isdigit()) == sorted(

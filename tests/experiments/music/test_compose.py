@@ -6,6 +6,7 @@ import jax
 import mido
 import numpy as np
 import pytest
+from parameters import random_like
 from programs import run, save_run
 
 from experiments import data
@@ -15,6 +16,7 @@ from experiments.data import rolls
 from experiments.data.keys import KEYS, key_of_notes, parse_key
 from experiments.data.roll_sets import WINDOW, drawn_song
 from experiments.models import sequences
+from experiments.models.finite import NotFinite
 from experiments.models.sequence_sampling import make_sampler
 from experiments.music import composing, pieces, statistics
 from experiments.reporting import pictures
@@ -235,6 +237,10 @@ def test_models_draw_what_is_not_given(model):
     states = composing.compose(fill, composing.continued(song, 24), [0, 1], 0, 32)
     np.testing.assert_array_equal(states[:, :40], np.stack([song, song]))
     assert states[:, 40:].any()
+    trained = opened(config)
+    diverged = trained._replace(params=random_like(trained.params, 1e30))
+    with pytest.raises(NotFinite, match="2 of 2 samples are not finite"):
+        composing.compose(composing.make_fill(config, diverged, 2.0), composing.continued(song, 24), [0, 1], 0, 32)
     assert (states[0] != states[1]).any()
     again = composing.compose(fill, composing.continued(song, 24), [0, 1], 0, 32)
     np.testing.assert_array_equal(states, again)

@@ -258,8 +258,12 @@ def test_a_sound_file_becomes_midi_a_picture_and_a_page(tmp_path, params):
     assert "0 notes in 1.000 s" in out
     assert "silence" in out
     assert read_score(tmp_path / "rest.mid").seconds == 1.0
+    code, out, err = run(*given, f"--sound={tmp_path}/rest.wav")  # its own results are written again
+    assert code == 0, err
+    (tmp_path / "song.mid").write_text("my music")
     (tmp_path / "text.wav").write_text("no sound")
     for flags, message in (
+        ([f"--sound={tmp_path}/song.wav"], "song.mid was not written by this flag and is kept"),
         ([f"--sound={tmp_path}/text.wav"], "path must be a sound file"),
         ([f"--sound={tmp_path}/rest.wav", "--out=a.wav"], "--out=a.wav: must end in .mid"),
         ([f"--sound={tmp_path}/rest.wav", "--config.evaluation.onset_threshold=2"], "evaluation.onset_threshold=2"),

@@ -123,6 +123,14 @@ def test_a_lock_that_is_not_readable_is_live_until_it_is_old(tmp_path, content):
         pass
 
 
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("nowhere"), os.mkfifo, os.mkdir])
+def test_a_lock_that_is_not_a_file_is_named(tmp_path, make):
+    """A dangling link can neither be made nor read, which is not the lock being released; reading a pipe never ends."""
+    make(tmp_path / lock.NAME)
+    with pytest.raises(ProgramError, match=rf"{lock.NAME}: must be a file that a training has made"):
+        lock.Lock(tmp_path / lock.NAME)
+
+
 @pytest.mark.parametrize("stale", [False, True])
 def test_exactly_one_of_many_takers_wins(tmp_path, gone, stale):
     path = tmp_path / lock.NAME
@@ -180,6 +188,29 @@ def test_a_holder_that_was_taken_over_is_told_and_leaves_the_lock(tmp_path):
         with pytest.raises(ProgramError, match="process 7 on elsewhere trains here"):
             held.check()
     assert path.exists()
+
+
+def test_a_holder_that_was_taken_over_by_one_that_has_ended_is_told(tmp_path):
+    with lock.hold(tmp_path) as held:
+        (tmp_path / lock.NAME).unlink()
+        with pytest.raises(ProgramError, match="the lock of this training is gone: another process"):
+            held.check()
+
+
+@pytest.mark.parametrize("another", [True, False])
+def test_an_error_under_a_lock_that_was_taken_over_is_reported_as_that(tmp_path, another):
+    """The other process removes the unfinished checkpoint of this one, whose save then fails."""
+
+    def fail():
+        with lock.hold(tmp_path):
+            if another:
+                (tmp_path / lock.NAME).unlink()
+                write(tmp_path)
+            raise FileNotFoundError("checkpoints/80.orbax-checkpoint-tmp/commit_success.txt")
+
+    error = ProgramError if another else FileNotFoundError
+    with pytest.raises(error, match="trains here" if another else "commit_success"):
+        fail()
 
 
 def test_a_live_holder_touches_the_lock(tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 # pyright: reportArgumentType=false
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +34,10 @@ ROWS: dict[str, Call] = {
     ),
     "autoregressive.Categorical/attributes": call(
         lambda num_codes: autoregressive.Categorical(num_codes=num_codes).num_outputs, num_codes=Count(2)
+    ),
+    "autoregressive.Categorical/sample": call(
+        lambda outputs: autoregressive.Categorical(num_codes=3).sample(_KEY, outputs),
+        outputs=dataclasses.replace(_LOGITS, documented={**_LOGITS.documented, "integer": "becomes float32"}),
     ),
     "autoregressive.Normal": call(
         lambda outputs, x: autoregressive.Normal().log_prob(outputs, x), outputs=_OUTPUTS, x=_ONE_VALUE

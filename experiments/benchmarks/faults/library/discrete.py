@@ -38,6 +38,15 @@ class _Where(Argument):
         return {"none": np.zeros((2, 2), bool), "shape": np.ones((3, 2), bool), "number": np.ones((2, 2))}
 
 
+class _LogProbs(Argument):
+    """A denoiser: a network in its place, whose logits do not sum to 1."""
+
+    def hostile(self):
+        return {"logits": lambda z, t: jnp.ones((*z.shape, 2))}
+
+
+_DENOISER = _LogProbs(_denoiser)
+_TRACED = _LogProbs(_denoiser, {"logits": "NaN, where every call is traced"})
 _ALL = _Where(np.ones((2, 2), bool))
 
 
@@ -70,13 +79,13 @@ ROWS: dict[str, Call] = {
         z_t=_NOISY,
     ),
     "discrete.discrete_variational_bound": call(
-        discrete.discrete_variational_bound, key=_KEY, denoiser=_denoiser, process=_PROCESS, x0=_TOKENS, ts=_TS
+        discrete.discrete_variational_bound, key=_KEY, denoiser=_TRACED, process=_PROCESS, x0=_TOKENS, ts=_TS
     ),
     "discrete.exact_denoiser": call(
         lambda log_prob, z_t: discrete.exact_denoiser(log_prob, _PROCESS)(z_t, 0.5), log_prob=_JOINT, z_t=_NOISY
     ),
     "discrete.first_hitting_sample": call(
-        discrete.first_hitting_sample, key=_KEY, denoiser=_denoiser, process=_PROCESS, z_init=_START
+        discrete.first_hitting_sample, key=_KEY, denoiser=_DENOISER, process=_PROCESS, z_init=_START
     ),
     "discrete.perturb": call(discrete.perturb, key=_KEY, process=_PROCESS, x0=_TOKENS, t=_TIME, where=_ALL),
     "discrete.posterior": call(
@@ -84,7 +93,7 @@ ROWS: dict[str, Call] = {
     ),
     "discrete.rate_guidance": _guided(discrete.rate_guidance),
     "discrete.sample": call(
-        discrete.sample, key=_KEY, denoiser=_denoiser, process=_PROCESS, solver=discrete.Ancestral(), z_init=_START,
+        discrete.sample, key=_KEY, denoiser=_DENOISER, process=_PROCESS, solver=discrete.Ancestral(), z_init=_START,
         ts=_TS,
     ),
     "discrete.sample_prior": call(
@@ -98,14 +107,14 @@ ROWS: dict[str, Call] = {
         alpha=Data(np.linspace(1.0, 0.0, 17, dtype=np.float32)),
     ),
     "discrete.token_loss": call(
-        discrete.token_loss, key=_KEY, denoiser=_denoiser, process=_PROCESS, x0=_TOKENS, where=_ALL
+        discrete.token_loss, key=_KEY, denoiser=_DENOISER, process=_PROCESS, x0=_TOKENS, where=_ALL
     ),
     "discrete.token_loss_at": call(
-        discrete.token_loss_at, denoiser=_denoiser, process=_PROCESS, x0=_TOKENS, z_t=_NOISY, times=_AT, where=_ALL
+        discrete.token_loss_at, denoiser=_DENOISER, process=_PROCESS, x0=_TOKENS, z_t=_NOISY, times=_AT, where=_ALL
     ),
     "discrete.uniform": call(discrete.uniform, num_tokens=Count(2, least=2)),
     "discrete.variational_bound": call(
-        discrete.variational_bound, key=_KEY, denoiser=_denoiser, process=_PROCESS, x0=_TOKENS, num_times=Count(2)
+        discrete.variational_bound, key=_KEY, denoiser=_TRACED, process=_PROCESS, x0=_TOKENS, num_times=Count(2)
     ),
 }  # fmt: skip
 

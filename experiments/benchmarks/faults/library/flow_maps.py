@@ -20,7 +20,7 @@ _T, _S = np.array([0.5, 0.75], np.float32), np.array([0.125, 0.25], np.float32)
 _GRID = np.array([1.0, 0.5, 0.0], np.float32)
 _TIMES = Times(_T, np.ones(2, np.float32))
 _TREE = Data(_X, {"empty": "an empty batch gives an empty batch", "shape": "any shape"}, alias="t")
-_DRAWN = Data(_TIMES, {"integer": "0 and 1 are times"})
+_DRAWN = Data(_TIMES, {"integer": "0 and 1 are times"}, alias="t")
 _NORMAL = densities.gaussian(np.zeros(3, np.float32), std=1.0)
 _ONE = {"axes": "elementwise", "longer": "elementwise"}
 
@@ -214,7 +214,7 @@ ROWS: dict[str, Call] = {
         output=Shaped(_X),
         x0=Data(_X, alias="steps"),
         eps=Data(_X),
-        steps=Data(Steps(_T, 0.5 * (_T + _S), _S), alias="middle"),
+        steps=Data(Steps(_T, 0.5 * (_T + _S), _S), alias="t"),
     ),
     "flow_maps.halvings": call(flow_maps.halvings, first=Count(8), last=Count(2)),
     "flow_maps.reverse_kl_gradient": call(

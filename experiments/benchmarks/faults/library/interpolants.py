@@ -17,7 +17,7 @@ _SCALES = interpolants.linear(0.5)
 _SCHEDULE = interpolants.brownian_schedule()
 _ENDS = {"x0": Data(_X), "x1": Data(_X), "z": Data(_X)}
 _STATE = Data(_X, alias="t")
-_DRAWN = Data(Times(_T, np.ones(2, np.float32)), {"integer": "0 and 1 are times"})
+_DRAWN = Data(Times(_T, np.ones(2, np.float32)), {"integer": "0 and 1 are times"}, alias="t")
 
 
 def _inner(x, t):

@@ -18,7 +18,7 @@ _T = Data(np.array([0.25, 0.5], np.float32), {"integer": "0 and 1 are times"})
 _EMPTY = {"empty": "an empty batch gives an empty batch"}
 _STATE = Data(_X, {"shape": "the network takes any shape"}, alias="t")
 _TIMES = Times(np.array([0.25, 0.5], np.float32), np.ones(2, np.float32))
-_DRAWN = Data(_TIMES, {"integer": "0 and 1 are times"})
+_DRAWN = Data(_TIMES, {"integer": "0 and 1 are times"}, alias="t")
 _LABELS = Classes(np.array([0, 2]), num_classes=3)
 
 

@@ -64,6 +64,10 @@ ROWS: dict[str, Call] = {
         samplers.recommended, schedule=SCHEDULE, steps=5, sigma_data=Number(1.0, low=0.0),
         t_max=Number(0.9, low=-0.1, high=1.5), t_min=Number(0.001, low=-0.1, high=0.95),
     ),
+    "samplers.recommended/target": call(
+        samplers.recommended, schedule=SCHEDULE, steps=Count(5), target=Choice("eps"),
+        t_max=Number(0.9, low=-0.1, high=1.5), t_min=Number(0.001, low=-0.1, high=0.95),
+    ),
     "samplers.repaint": call(
         samplers.repaint, key=KEY, **_MODEL, solver=solvers.Ancestral(), x_init=_REPLACED, ts=_TIMES,
         mask=Shaped(np.array([True, False, False])), observation=Shaped(X), jump_length=1, resamples=1,

@@ -1,0 +1,70 @@
+"""Draws of codes from logits: what is not finite must not look like a code.
+
+A code that nothing could be drawn for is -1 (the largest value of an unsigned type), which no vocabulary has. It is
+kept to the end of sampling, and it is never an index: JAX would count it from the end of a table.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from scorekit.trees import is_traced
+from scorekit.typing import Array, ArrayLike, Key
+
+
+def no_code(dtype: DTypeLike) -> int:
+    """The code of nothing in an integer type.
+
+    >>> no_code(np.int32), no_code(np.uint8)
+    (-1, 255)
+    """
+    return int(np.array(-1).astype(dtype))
+
+
+def draw_codes(key: Key, logits: Array) -> Array:
+    """A code of each conditional ``(..., V)``, int32; -1 where the largest logit is not finite.
+
+    >>> draw_codes(jax.random.key(0), jnp.array([[-jnp.inf, 0.0], [-jnp.inf, -jnp.inf], [0.0, jnp.nan]])).tolist()
+    [1, -1, -1]
+    """
+    drawn = jax.random.categorical(key, logits).astype(jnp.int32)
+    # comparisons, as the maximum of XLA on a CPU may leave out NaN
+    finite = jnp.all(logits < jnp.inf, axis=-1) & jnp.any(logits > -jnp.inf, axis=-1)
+    return jnp.where(finite, drawn, -1)
+
+
+def is_missing(codes: Array) -> Array:
+    """Where nothing could be drawn.
+
+    >>> is_missing(jnp.array([1, -1])).tolist()
+    [False, True]
+    """
+    return codes == no_code(codes.dtype)
+
+
+def as_index(codes: ArrayLike) -> Array:
+    """The codes with 0 in place of those that are missing.
+
+    >>> as_index(jnp.array([1, -1])).tolist()
+    [1, 0]
+    """
+    codes = jnp.asarray(codes)
+    return jnp.where(is_missing(codes), 0, codes)
+
+
+def check_drawn(must: str, **named: Array) -> None:
+    """Raises a ``ValueError`` that names what the codes ``(B, ...)`` were drawn from, if some of them are missing.
+
+    >>> check_drawn("have a finite largest logit", outputs=np.array([[1, 2], [-1, 0]]))
+    Traceback (most recent call last):
+    ValueError: outputs must have a finite largest logit, but for 1 of 2 examples it does not
+    """
+    for name, codes in named.items():
+        if not is_traced(codes):
+            missing = np.asarray(is_missing(jnp.asarray(codes)))
+            failed = missing.any(axis=tuple(range(1, missing.ndim)))
+            if np.any(failed):
+                raise ValueError(
+                    f"{name} must {must}, but for {np.sum(failed)} of {np.size(failed)} examples it does not"
+                )

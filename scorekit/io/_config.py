@@ -1,0 +1,153 @@
+"""``config.json`` of an export: a network, its preconditioning and the shape of an example, out and in, checked."""
+
+import dataclasses
+import json
+import math
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit import networks, predictions
+from scorekit.checks import check_count, check_positive, check_scalar
+from scorekit.io import preconditioning
+from scorekit.schedules import _non_variance_preserving, _tables, _transforms, _variance_preserving
+
+_KINDS = {
+    name: kind
+    for module in (predictions, preconditioning, _non_variance_preserving, _tables, _transforms, _variance_preserving)
+    for name, kind in vars(module).items()
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind is not _transforms.FromFunctions
+}
+"""Schedules, targets and noise inputs by the names of their classes."""
+
+
+class Parts(NamedTuple):
+    """What ``config.json`` holds."""
+
+    module: nn.Module
+    preconditioning: preconditioning.Preconditioning
+    shape: tuple[int, ...]
+    autoencoder: nn.Module | None
+
+
+_LARGEST = 2**26
+"""Numbers of one example."""
+
+
+def check_example(shape: Any) -> None:
+    """Raises a ``ValueError`` unless this is the shape of one example that fits into memory."""
+    if not isinstance(shape, tuple | list) or not shape:
+        raise ValueError(f"shape must be a tuple such as (32, 32, 3), got {shape!r}")
+    for size in shape:
+        check_count(shape=size)
+    if math.prod(shape) > _LARGEST:
+        raise ValueError(f"shape must have at most {_LARGEST:,} numbers, got {shape}")
+
+
+def parse(config: Mapping[str, Any]) -> Parts:
+    """The parts of the config; an error of any class if it is not one of :func:`export`."""
+    module = _module_from_json(config["network"])
+    found = preconditioning.Preconditioning(**{n: _from_json(part) for n, part in config["preconditioning"].items()})
+    one = jax.ShapeDtypeStruct((), jnp.float32)
+    for name, function in (
+        ("schedule", found.schedule.log_snr),
+        ("target", lambda t: found.target.eps_scale(t, found.schedule)),
+        ("noise_input", found.noise_input),
+    ):
+        if jax.eval_shape(function, one).shape != ():
+            raise ValueError(f"{name} must hold single numbers, got {getattr(found, name)}")
+    if found.sigma_data is not None:
+        check_scalar(sigma_data=found.sigma_data)
+        check_positive(sigma_data=found.sigma_data)
+    shape = config["shape"]
+    if shape is None:
+        raise ValueError("shape must be known, to check the parameters: give it to load, got None")
+    check_example(shape)
+    autoencoder = _module_from_json(config["autoencoder"]) if "autoencoder" in config else None
+    return Parts(module, found, tuple(shape), autoencoder)
+
+
+def fields_of(module: nn.Module | type[nn.Module]) -> list[str]:
+    return [f.name for f in dataclasses.fields(module) if f.name not in ("parent", "name")]  # type: ignore[arg-type]
+
+
+def module_to_json(module: nn.Module) -> dict[str, Any]:
+    values = {name: getattr(module, name) for name in fields_of(module)}
+    if "dtype" in values:
+        values["dtype"] = jnp.dtype(values["dtype"]).name
+    for name, value in values.items():
+        try:
+            json.dumps(value)
+        except TypeError:
+            raise ValueError(f"module must have attributes that are JSON, got {name}={value!r}") from None
+    return {"kind": type(module).__name__, **values}
+
+
+def _module_from_json(values: Mapping[str, Any]) -> nn.Module:
+    given = dict(values)
+    name = given.pop("kind")
+    kind = getattr(networks, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise ValueError(f"kind must be a network of scorekit.networks, got {name!r}")
+    hints, fields = get_type_hints(kind), fields_of(kind)
+    for field, value in given.items():
+        if field not in fields:
+            raise ValueError(f"network must have the fields {', '.join(fields)}, got {field!r}")
+        allowed = value in _DTYPES if field == "dtype" else _is(value, hints[field])
+        if not allowed:
+            of = ", ".join(_DTYPES) if field == "dtype" else getattr(hints[field], "__name__", hints[field])
+            raise ValueError(f"{field} must be of {of}, got {value!r}")
+        given[field] = jnp.dtype(value) if field == "dtype" else _frozen(value)
+    return kind(**given)
+
+
+_DTYPES = ("bfloat16", "float16", "float32", "float64")
+
+
+def _is(value: Any, hint: Any) -> bool:
+    """Whether a value of JSON is of the annotated type of an attribute."""
+    if isinstance(hint, types.UnionType):
+        return any(_is(value, part) for part in get_args(hint))
+    if get_origin(hint) in (tuple, Sequence):
+        return isinstance(value, list) and all(_is(part, get_args(hint)[0]) for part in value)
+    if hint is float:
+        return type(value) in (int, float) and abs(value) < math.inf
+    return type(value) is int if hint is int else hint is Any or isinstance(value, get_origin(hint) or hint)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def to_json(name: str, value: Any) -> Any:
+    """A dataclass as its fields and the name of its class, an array as lists of numbers."""
+    if type(value).__name__ in _KINDS:
+        fields = {f.name: to_json(f"{name}.{f.name}", getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **fields}
+    if value is None or isinstance(value, int | float | str):
+        return value
+    if isinstance(value, np.ndarray | jax.Array):
+        return np.asarray(value, np.float64).tolist()
+    raise ValueError(f"{name} must be one of {', '.join(_KINDS)}, or numbers, got {value!r}")
+
+
+_DEEPEST = 6
+"""Schedules of schedules: the time of some grows exponentially."""
+
+
+def _from_json(value: Any, depth: int = 0) -> Any:
+    if isinstance(value, list):
+        return jnp.asarray(value, float)
+    if isinstance(value, bool):
+        raise ValueError(f"preconditioning must hold numbers, got {value}")
+    if not isinstance(value, dict):
+        return value
+    if depth > _DEEPEST:
+        raise ValueError(f"preconditioning must hold at most {_DEEPEST} parts within each other")
+    parts = {name: _from_json(part, depth + 1) for name, part in value.items() if name != "kind"}
+    return _KINDS[value["kind"]](**parts)

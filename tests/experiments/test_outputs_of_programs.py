@@ -1,0 +1,128 @@
+"""No flag that names results, in any program, makes it write over a run, into its checkpoints, or over other files."""
+
+import re
+import shutil
+
+import pytest
+from programs import ROOT, run, run_process
+
+CONFIGS = "experiments/configs"
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def digits(digits_run, tmp_path):
+    return shutil.copytree(digits_run, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "export --workdir=RUN --out=RUN",
+        "export --workdir=RUN --out=RUN/checkpoints",
+        "export --workdir=RUN --out=RUN/../own",
+        "sample --workdir=RUN --out=RUN/checkpoints/6/x",
+        "sample --workdir=RUN --out=RUN/../own/README",
+        "evaluate --workdir=RUN --out=RUN/config",
+        "tune --workdir=RUN --out=RUN/config.json",
+        "distill --workdir=RUN --student_dir=RUN",
+        "distill --workdir=RUN --student_dir=RUN/../link",
+        "distill --workdir=RUN --student_dir=RUN/../copy",
+        "distill --workdir=RUN --student_dir=RUN/checkpoints",
+        f"train --config={CONFIGS}/images/smoke.py --workdir=RUN/checkpoints",
+        f"train --config={CONFIGS}/images/smoke.py --workdir=RUN/../own",
+        f"train_classifier --config={CONFIGS}/images/digits_classifier.py --workdir=RUN/checkpoints",
+        f"latents.train --config={CONFIGS}/latents/digits_latent.py --workdir=RUN/../own",
+        f"ood.detect --config={CONFIGS}/ood/ood_digits.py --config.kind=gaussian --workdir=RUN",
+        "analysis.config_page --out=RUN/config.json",
+        "analysis.config_page --out=RUN/checkpoints/6/page.md",
+        "analysis.typicality_figures --out=RUN/../own",
+        f"analysis.bits_per_dim --config={CONFIGS}/images/smoke.py --weights=x --out=RUN/config.json",
+        "analysis.reference_statistics --data=RUN --weights=x --out=RUN/../own/statistics.npz",
+        "latents.precompute --weights=RUN/config.json --data=RUN --out=RUN/../own",
+        "music.evaluate_phrases --runs=RUN --out=RUN/config.json",
+        "benchmarks.sequences --runs=RUN --out=RUN/config.json",
+        "benchmarks.few_step_models --workdir=RUN --out=RUN",
+        "benchmarks.few_step_models --workdir=RUN --out=RUN/../own",
+        f"benchmarks.band_weighting --config={CONFIGS}/images/smoke.py --out=RUN/config.json",
+        "benchmarks.few_steps_tuning --nfe= --out=RUN/../new --module=RUN/config.json",
+        "benchmarks.likelihood --out=RUN/config.json",
+        "benchmarks.quality --workdir=RUN/../own",
+        "benchmarks.guidance --workdir=RUN",
+        "benchmarks.hierarchy --out=RUN",
+    ],
+)
+def test_what_is_there_stays(digits, tmp_path, command):
+    own = tmp_path / "own"
+    own.mkdir()
+    names = ("README.md", "README.png", "report.html", "mirage.png", "statistics.npz", "x.npy", "rows.json")
+    for name in (*names, "quality.png"):
+        (own / name).write_text("mine")
+    (tmp_path / "link").symlink_to(digits)
+    shutil.copytree(digits, tmp_path / "copy")
+    before = contents(tmp_path)
+    program, *given = command.replace("RUN", str(digits)).split()
+    continues = program in ("distill", "train", "train_classifier", "latents.train", "ood.detect")
+    code, _, error = run(program, *given, *[] if continues else ["--overwrite"])
+    assert code == 2, error
+    (line,) = re.findall(r"^error: .*", error, re.MULTILINE)
+    assert error.endswith(f"{line}\n")
+    assert re.match(
+        r"error: --(out|workdir|student_dir|module)=.*(kept|alone writes into it|the teacher|are no .*)", line
+    )
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_an_export_is_replaced_with_overwrite_unless_its_card_was_edited(ring_run, tmp_path):
+    given = ("export", f"--workdir={ring_run}", f"--out={tmp_path / 'weights'}")
+    assert run(*given)[0] == 0
+    code, _, error = run(*given, "--ema=none")
+    assert (code, error.count("\n")) == (2, 1)
+    assert f"{tmp_path}/weights/README.md exists; replace it with --overwrite, or use another path" in error
+    assert run(*given, "--ema=none", "--overwrite")[0] == 0
+    card = tmp_path / "weights" / "README.md"
+    assert "| average | none |" in card.read_text()
+    card.write_text(card.read_text() + "\nWhat I found with it.\n")
+    before = contents(tmp_path)
+    code, _, error = run(*given, "--overwrite")
+    assert (code, f"{card} was not written by this flag and is kept" in error) == (2, True)
+    assert contents(tmp_path) == before
+
+
+def test_programs_define_flags_of_results_in_one_place():
+    pattern = re.compile(r'DEFINE_string,? ?\(?\s*"(out|module|student_dir)"')
+    found = {
+        str(path.relative_to(ROOT)): match.group(1)
+        for path in (ROOT / "experiments").rglob("*.py")
+        for match in pattern.finditer(path.read_text())
+    }
+    assert found == {
+        "experiments/benchmarks/few_steps_tuning.py": "module",  # read by flags.results, with --overwrite of --out
+        "experiments/distill.py": "student_dir",  # a run, which continues
+    }
+
+
+@pytest.mark.slow
+def test_a_path_that_is_not_utf_8_is_printed(tmp_path):
+    out = tmp_path / "caf\udce9.md"
+    code, printed, error = run_process("analysis.config_page", f"--out={out}")
+    assert (code, error) == (0, "")
+    assert printed == f"wrote {tmp_path}/caf\\udce9.md\n"
+    assert out.exists()
+
+
+@pytest.mark.slow
+def test_statistics_of_something_else_are_kept(tmp_path):
+    (tmp_path / "statistics").mkdir()
+    (tmp_path / "statistics" / "survey.csv").write_text("mine")
+    before = contents(tmp_path)
+    code, _, error = run(
+        "ood.detect", f"--config={CONFIGS}/ood/ood_digits.py", f"--workdir={tmp_path}", "--config.kind=gaussian",
+        "--config.examples=20",
+    )  # fmt: skip
+    assert (code, f"--workdir={tmp_path}: {tmp_path}/statistics is of something else and is kept" in error) == (2, True)
+    assert contents(tmp_path) == before
