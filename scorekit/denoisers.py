@@ -12,16 +12,14 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.tree_util import Partial
 
+from scorekit.arguments import Finite, Positive, checked
 from scorekit.checks import (
-    check,
     check_floating,
     check_levels,
     check_like,
     check_per_example,
-    check_positive,
     check_schedule,
     check_time,
 )
@@ -29,7 +27,7 @@ from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.predictions import Score, Target, TargetName, as_target, bounded_log_snr
 from scorekit.random_fields import RandomField
 from scorekit.trees import as_pytree, combine
-from scorekit.typing import Array, ArrayLike, Denoiser, Network, PyTree, Schedule
+from scorekit.typing import Array, Denoiser, Network, PyTree, Schedule
 
 __all__ = [
     "condition_on_log_snr",
@@ -198,7 +196,8 @@ def _log_snr_network(network, schedule, scale, x_t, t):
     return network(x_t, scale * bounded_log_snr(t, schedule))
 
 
-def condition_on_log_snr(network: Network, schedule: Schedule, scale: ArrayLike = 0.25) -> Network:
+@checked
+def condition_on_log_snr(network: Network, schedule: Schedule, scale: Finite = 0.25) -> Network:
     """A network of ``(x_t, t)`` from one conditioned on the noise level, which is called with ``scale * log_snr(t)``.
 
     The log-SNR is clipped to +-60 nats. A network that is conditioned on the noise level instead of the time may be
@@ -212,14 +211,10 @@ def condition_on_log_snr(network: Network, schedule: Schedule, scale: ArrayLike 
     Returns:
       A network of ``(x_t, t)``.
 
-    Raises:
-      ValueError: if ``scale`` is not finite.
-
     >>> from scorekit.schedules import rectified_flow
     >>> condition_on_log_snr(lambda x, noise_level: noise_level, rectified_flow())(jnp.zeros(2), 0.5)
     Array(0., dtype=float32)
     """
-    check(np.isfinite, "finite", scale=scale)
     return Partial(_log_snr_network, as_pytree(network), schedule, scale)
 
 
@@ -231,7 +226,8 @@ def _scaled_network(network, schedule, sigma_data, x_t, t):
     return network(combine((1.0 / scale, x_t)), t)
 
 
-def scale_input(network: Network, schedule: Schedule, sigma_data: ArrayLike = 0.5) -> Network:
+@checked
+def scale_input(network: Network, schedule: Schedule, sigma_data: Positive = 0.5) -> Network:
     """A network whose input is scaled to ``x_t / sqrt(sigma^2 + alpha^2 sigma_data^2)``, of unit variance at every t.
 
     With :func:`scorekit.predictions.edm_target` and :func:`condition_on_log_snr` (``scale=-1/8`` is EDM's
@@ -240,13 +236,10 @@ def scale_input(network: Network, schedule: Schedule, sigma_data: ArrayLike = 0.
     Args:
       network: ``(x, t) -> output``.
       schedule: the noise schedule.
-      sigma_data: standard deviation of the data, > 0.
+      sigma_data: standard deviation of the data.
 
     Returns:
       A network of ``(x_t, t)``.
-
-    Raises:
-      ValueError: if ``sigma_data`` is not positive.
 
     >>> from scorekit.schedules import geometric_ve
     >>> scale_input(lambda x, t: x, geometric_ve(0.01, 50.0), 0.5)(jnp.full(1, 50.0), 1.0).round(3)
@@ -254,5 +247,4 @@ def scale_input(network: Network, schedule: Schedule, sigma_data: ArrayLike = 0.
 
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
-    check_positive(sigma_data=sigma_data)
     return Partial(_scaled_network, as_pytree(network), schedule, sigma_data)

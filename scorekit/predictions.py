@@ -24,12 +24,12 @@ from typing import Literal, Protocol, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from scorekit.arguments import Positive
 from scorekit.checks import (
     check_floating,
     check_levels,
     check_like,
     check_per_example,
-    check_positive,
     check_schedule,
     check_time,
 )
@@ -238,10 +238,7 @@ class EDMTarget(Target):
     ``R^2 = sigma^2 + alpha^2 s^2``.
 
     Attributes:
-      sigma_data: s, the standard deviation of the data, > 0.
-
-    Raises:
-      ValueError: if it is not positive.
+      sigma_data: s, the standard deviation of the data.
 
     >>> from scorekit.schedules import rectified_flow
     >>> true = Prediction(x0=jnp.ones(1), eps=jnp.full(1, 3.0))
@@ -251,10 +248,7 @@ class EDMTarget(Target):
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
 
-    sigma_data: Number = 0.5
-
-    def __post_init__(self):
-        check_positive(sigma_data=self.sigma_data)
+    sigma_data: Positive = 0.5
 
     def _coefficients(self, t, schedule):
         alpha, sigma, s = schedule.alpha(t), schedule.sigma(t), self.sigma_data

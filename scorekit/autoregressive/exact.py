@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import PositiveInt, PositiveScalar, checked
 from scorekit.autoregressive.conditionals import Categorical, Normal
 from scorekit.autoregressive.likelihoods import log_prob
 from scorekit.autoregressive.models import SequenceModel
-from scorekit.checks import check_axes, check_count, check_finite, check_not_nan, check_positive, check_scalar
+from scorekit.checks import check_axes, check_finite, check_not_nan
 from scorekit.densities import Gaussian
 from scorekit.trees import pytree_dataclass
-from scorekit.typing import Array, ArrayLike, Number, PyTree
+from scorekit.typing import Array, ArrayLike, PyTree
 
 __all__ = ["ARProcess", "GaussianSequence", "MarkovChain", "ar_process", "gaussian_sequence", "log_prob_table"]
 __all__ += ["markov_chain"]
@@ -67,7 +68,8 @@ class ARProcess:
         return jnp.stack([mean, jnp.broadcast_to(jnp.log(self.stds)[order], mean.shape)], axis=-1)
 
 
-def ar_process(coefficients: ArrayLike, std: Number = 1.0) -> ARProcess:
+@checked
+def ar_process(coefficients: ArrayLike, std: PositiveScalar = 1.0) -> ARProcess:
     """The stationary process ``x_i = sum_k a_k x_{i-k} + s z_i`` as a model, exact from the first value on.
 
     The first values have the conditionals of the stationary process, by the Levinson-Durbin recursion downwards:
@@ -90,8 +92,6 @@ def ar_process(coefficients: ArrayLike, std: Number = 1.0) -> ARProcess:
     Traceback (most recent call last):
     ValueError: coefficients must be those of a stationary process, got [1.1]
     """
-    check_scalar(std=std)
-    check_positive(std=std)
     if np.ndim(coefficients) != 1 or not np.size(coefficients):
         raise ValueError(f"coefficients must have shape (p,) with p >= 1, got {np.shape(coefficients)}")
     check_finite(coefficients=coefficients)
@@ -246,7 +246,8 @@ def markov_chain(initial: ArrayLike, transitions: ArrayLike) -> MarkovChain:
     return MarkovChain(initial=jnp.asarray(initial, float), transitions=jnp.asarray(transitions, float))
 
 
-def log_prob_table(model: SequenceModel, length: int) -> Array:
+@checked
+def log_prob_table(model: SequenceModel, length: PositiveInt) -> Array:
     """``log p(x)`` of all ``V^length`` sequences of codes: what :mod:`scorekit.guidance.sequences` takes.
 
     Args:
@@ -264,7 +265,6 @@ def log_prob_table(model: SequenceModel, length: int) -> Array:
     >>> table.shape, float(jnp.exp(table).sum())
     ((2, 2, 2), 1.0)
     """
-    check_count(length=length)
     if not isinstance(model.conditional, Categorical):
         raise ValueError(f"model must be one of codes, with Categorical conditionals, got {model.conditional}")
     v = model.conditional.num_codes

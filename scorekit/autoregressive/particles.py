@@ -14,17 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._codes import as_index, draw_codes, is_missing
+from scorekit.arguments import Fraction, PositiveInt, checked
 from scorekit.autoregressive.guidance import GuidedModel
-from scorekit.checks import check, check_between, check_count
+from scorekit.checks import check
 from scorekit.samplers.particles import ParticleResult
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
-from scorekit.typing import Key, Number
+from scorekit.typing import Key
 
 __all__ = ["sample_joint"]
 
 
+@checked
 def sample_joint(
-    key: Key, model: GuidedModel, particles: int, length: int, *, threshold: Number = 0.5
+    key: Key, model: GuidedModel, particles: PositiveInt, length: PositiveInt, *, threshold: Fraction = 0.5
 ) -> ParticleResult:
     """Weighted sequences of the guided joint ``p(x | y)^gamma p(x)^(1 - gamma)``, by sequential Monte Carlo.
 
@@ -64,8 +66,6 @@ def sample_joint(
     Source: Lew et al. 2023, "Sequential Monte Carlo steering of large language models"
     (https://arxiv.org/abs/2306.03081); Dieleman 2022 (https://sander.ai/2022/05/26/guidance.html) for the joint.
     """
-    check_count(particles=particles, length=length)
-    check_between(0, 1, threshold=threshold)
     if key is None:
         raise ValueError("key must be a PRNG key, got None")
     if not isinstance(model, GuidedModel) or jnp.ndim(model.guidance_scale):

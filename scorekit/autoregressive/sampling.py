@@ -6,20 +6,22 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._codes import as_index, check_drawn, is_missing
+from scorekit.arguments import PositiveInt, checked
 from scorekit.autoregressive._checks import check_sequences
 from scorekit.autoregressive.conditionals import Categorical
 from scorekit.autoregressive.models import SequenceModel
-from scorekit.checks import check_classes, check_count
+from scorekit.checks import check_classes
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["sample"]
 
 
+@checked
 def sample(
     key: Key,
     model: SequenceModel,
-    batch: int,
-    length: int,
+    batch: PositiveInt,
+    length: PositiveInt,
     *,
     prefix: ArrayLike | None = None,
     transform: Callable[[Array], Array] | None = None,
@@ -51,7 +53,6 @@ def sample(
 
     Source: Paine et al. 2016 (https://arxiv.org/abs/1611.09482).
     """
-    check_count(batch=batch, length=length)
     if key is None:
         raise ValueError("key must be a PRNG key, got None")
     start, of_codes = model.conditional.zeros(batch), isinstance(model.conditional, Categorical)

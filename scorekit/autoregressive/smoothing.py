@@ -9,13 +9,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.tree_util import Partial
 
+from scorekit.arguments import Finite, checked
 from scorekit.autoregressive._checks import check_sequences
 from scorekit.autoregressive.likelihoods import log_prob
 from scorekit.autoregressive.models import NetworkModel, SequenceModel
-from scorekit.checks import check
 from scorekit.predictions import bounded_log_snr
 from scorekit.process import perturb
 from scorekit.times import TimeSampler, draw, uniform
@@ -36,7 +35,8 @@ def _at_noise(model, schedule, scale, t):
     )
 
 
-def condition_on_noise(model: NetworkModel, schedule: Schedule, scale: ArrayLike = 0.25) -> Callable:
+@checked
+def condition_on_noise(model: NetworkModel, schedule: Schedule, scale: Finite = 0.25) -> Callable:
     """The models of all noise levels, of one network that is called with ``noise = scale * log_snr(t)``.
 
     Args:
@@ -46,9 +46,6 @@ def condition_on_noise(model: NetworkModel, schedule: Schedule, scale: ArrayLike
 
     Returns:
       ``t -> model``, t a scalar or ``(B,)``; a pytree, which may be passed through ``jit``.
-
-    Raises:
-      ValueError: if ``scale`` is not finite.
 
     >>> from scorekit.autoregressive import Normal, model_from_network
     >>> from scorekit.networks import CausalWaveNet
@@ -60,7 +57,6 @@ def condition_on_noise(model: NetworkModel, schedule: Schedule, scale: ArrayLike
     Source: Jayaram & Thickstun 2021 (https://arxiv.org/abs/2105.08164), for a condition in place of a model of each
     noise level.
     """
-    check(np.isfinite, "finite", scale=scale)
     return Partial(_at_noise, model, schedule, scale)
 
 

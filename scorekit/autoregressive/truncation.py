@@ -8,20 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_count, check_floating, check_not_nan, check_positive, check_scalar
+from scorekit.arguments import PositiveInt, PositiveScalar, checked
+from scorekit.checks import check, check_floating, check_not_nan, check_scalar
 from scorekit.typing import Array, ArrayLike, Number
 
 __all__ = ["nucleus", "temperature", "top_k", "typical"]
 
 
-def temperature(logits: ArrayLike, temperature: Number) -> Array:
+@checked
+def temperature(logits: ArrayLike, temperature: PositiveScalar) -> Array:
     """The conditionals at a temperature: ``p(x_i | x_<i)^(1 / T)``, normalised for each position.
 
     It is not the temperature of the joint, which :func:`scorekit.guidance.sequences.guide_joint` counts out.
 
     Args:
       logits: ``(..., V)``.
-      temperature: T > 0.
+      temperature: T.
 
     Returns:
       Logits ``(..., V)``.
@@ -35,12 +37,11 @@ def temperature(logits: ArrayLike, temperature: Number) -> Array:
 
     Source: Ackley et al. 1985 (https://doi.org/10.1207/s15516709cog0901_7).
     """
-    check_scalar(temperature=temperature)
-    check_positive(temperature=temperature)
     return _checked(logits) / temperature
 
 
-def top_k(logits: ArrayLike, k: int) -> Array:
+@checked
+def top_k(logits: ArrayLike, k: PositiveInt) -> Array:
     """Only the k most probable codes: ``p(x) = 0`` for all others; of equal ones the first are kept.
 
     Args:
@@ -59,7 +60,6 @@ def top_k(logits: ArrayLike, k: int) -> Array:
     Source: Fan et al. 2018 (https://arxiv.org/abs/1805.04833).
     """
     logits = _checked(logits)
-    check_count(k=k)
     if k > logits.shape[-1]:
         raise ValueError(f"k must be at most the number of codes, {logits.shape[-1]}, got {k}")
     return _first(logits, -logits, lambda p: jnp.arange(p.shape[-1]) < k)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_count
+from scorekit.arguments import PositiveInt, checked
 from scorekit.discrete._checks import check_codes, check_where, predict
 from scorekit.discrete._noise import Row
 from scorekit.discrete.denoisers import TokenDenoiser
@@ -151,13 +151,14 @@ def token_loss_at(
     return times.weight * _total(per_token, where), aux
 
 
+@checked
 def variational_bound(
     key: Key,
     denoiser: TokenDenoiser,
     process: Process,
     x0: Array,
     *,
-    num_times: int = 16,
+    num_times: PositiveInt = 16,
 ) -> VariationalBound:
     """A Monte-Carlo estimate of the continuous-time bound on ``-log p(x0)``, at stratified times.
 
@@ -188,7 +189,6 @@ def variational_bound(
     Schiff et al. 2024 (https://arxiv.org/abs/2412.10193).
     """
     check_codes(process.num_tokens, x0=x0)
-    check_count(num_times=num_times)
     b = _check_batch(x0)
     for_times, for_noise = jax.random.split(key)
     u = jax.vmap(lambda k: stratified_uniform(k, num_times))(jax.random.split(for_times, b)).T

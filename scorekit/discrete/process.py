@@ -7,10 +7,13 @@ mask of absorbing noise is one more state, V. The process holds the schedule: ev
 All functions raise a ``ValueError`` for codes out of the vocabulary, an empty sequence and a time outside [0, 1].
 """
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_count, check_finite, check_per_example, check_time
+from scorekit.arguments import Count, PositiveInt, checked
+from scorekit.checks import check, check_finite, check_per_example, check_time
 from scorekit.discrete._checks import check_codes, check_ends, check_where
 from scorekit.discrete._noise import Absorbing, Row, Uniform, log
 from scorekit.discrete.schedules import linear
@@ -76,7 +79,8 @@ class Process:
         )  # fmt: skip
 
 
-def absorbing(num_tokens: int, schedule: Schedule | None = None) -> Process:
+@checked
+def absorbing(num_tokens: PositiveInt, schedule: Schedule | None = None) -> Process:
     """Masked diffusion: a token that is not kept becomes the mask, ``q(z_t | x0) = alpha [x0] + sigma [mask]``.
 
     Args:
@@ -86,37 +90,30 @@ def absorbing(num_tokens: int, schedule: Schedule | None = None) -> Process:
     Returns:
       A :class:`Process`.
 
-    Raises:
-      ValueError: if ``num_tokens`` is not an integer >= 1, or the schedule does not go from 1 to 0.
-
     >>> perturb(jax.random.key(0), absorbing(5), jnp.arange(5), 1.0).tolist()
     [5, 5, 5, 5, 5]
 
     Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006); Shi et al. 2024 (https://arxiv.org/abs/2406.04329).
     """
-    check_count(num_tokens=num_tokens)
     return _process(Absorbing(num_tokens), schedule)
 
 
-def uniform(num_tokens: int, schedule: Schedule | None = None) -> Process:
+@checked
+def uniform(num_tokens: Annotated[int, Count(2)], schedule: Schedule | None = None) -> Process:
     """Uniform noise: a token that is not kept is drawn anew, ``q(z_t | x0) = alpha [x0] + sigma / V``.
 
     Args:
-      num_tokens: V, the size of the vocabulary, at least 2.
+      num_tokens: V, the size of the vocabulary.
       schedule: one of :mod:`scorekit.discrete.schedules`; default ``linear()``.
 
     Returns:
       A :class:`Process`.
-
-    Raises:
-      ValueError: if ``num_tokens`` is not an integer >= 2, or the schedule does not go from 1 to 0.
 
     >>> uniform(5).num_states
     5
 
     Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006); Schiff et al. 2024 (https://arxiv.org/abs/2412.10193).
     """
-    check_count(2, num_tokens=num_tokens)
     return _process(Uniform(num_tokens), schedule)
 
 

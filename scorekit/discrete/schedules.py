@@ -7,11 +7,12 @@ decreases from 1 to 0. ``sigma`` is computed without cancellation: the weight of
 """
 
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_between, check_positive
+from scorekit.arguments import Between, Positive, checked
 from scorekit.discrete._checks import check_ends
 from scorekit.schedules._numerics import as_time
 from scorekit.trees import as_pytree, pytree_dataclass
@@ -124,24 +125,21 @@ def linear() -> Schedule:
     return _Polynomial()
 
 
-def polynomial(power: Number = 2.0) -> Schedule:
+@checked
+def polynomial(power: Positive = 2.0) -> Schedule:
     """``alpha = 1 - t^power``: with a power above 1 fewer tokens are replaced early.
 
     Args:
-      power: the exponent, > 0; 1 is :func:`linear`.
+      power: the exponent; 1 is :func:`linear`.
 
     Returns:
       The schedule.
-
-    Raises:
-      ValueError: for a power that is not finite and > 0.
 
     >>> polynomial(2.0).alpha(0.5)
     Array(0.75, dtype=float32)
 
     Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329).
     """
-    check_positive(power=power)
     return _Polynomial(power=power)
 
 
@@ -159,24 +157,21 @@ def cosine() -> Schedule:
     return _Cosine()
 
 
-def log_linear(alpha_min: Number = 1e-3) -> Schedule:
+@checked
+def log_linear(alpha_min: Annotated[Number, Between(0, 0.01)] = 1e-3) -> Schedule:
     """``alpha = 1 - (1 - alpha_min) t``: the total noise ``-log(alpha)`` of SEDD and MDLM.
 
     Args:
-      alpha_min: the probability that a token is kept at t = 1, in [0, 0.01]; 0 is :func:`linear`.
+      alpha_min: the probability that a token is kept at t = 1; 0 is :func:`linear`.
 
     Returns:
       The schedule.
-
-    Raises:
-      ValueError: for an ``alpha_min`` outside [0, 0.01].
 
     >>> log_linear(0.01).alpha(1.0)
     Array(0.01, dtype=float32)
 
     Source: Lou et al. 2023 (https://arxiv.org/abs/2310.16834); Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524).
     """
-    check_between(0, 0.01, alpha_min=alpha_min)
     return _LogLinear(alpha_min=alpha_min)
 
 

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._codes import as_index, draw_codes, is_missing
-from scorekit.checks import check_at_least, check_between, check_count
+from scorekit.arguments import Fraction, NonNegative, PositiveInt
 from scorekit.discrete._checks import predict
 from scorekit.discrete._noise import Row, log
 from scorekit.discrete.denoisers import TokenDenoiser
@@ -152,11 +152,8 @@ class Remasking(TokenSolver):
     it is of order one. It is for denoisers that make mistakes. Tokens that are given as a condition are masked too.
 
     Attributes:
-      eta: share of the largest possible probability, in [0, 1].
-      cap: the largest probability, in [0, 1].
-
-    Raises:
-      ValueError: for an eta or a cap outside [0, 1].
+      eta: share of the largest possible probability.
+      cap: the largest probability.
 
     >>> Remasking(eta=0.2).only_absorbing
     True
@@ -164,12 +161,9 @@ class Remasking(TokenSolver):
     Source: Wang et al. 2025 (https://arxiv.org/abs/2503.00307).
     """
 
-    eta: ArrayLike = 1.0
-    cap: ArrayLike = 1.0
+    eta: Fraction = 1.0
+    cap: Fraction = 1.0
     only_absorbing = True
-
-    def __post_init__(self):
-        check_between(0, 1, eta=self.eta, cap=self.cap)
 
     def transition(self, z_t, row, denoiser):
         log_p = predict(denoiser, z_t, row.t, row.noise.num_tokens)
@@ -192,10 +186,7 @@ class PredictorCorrector(TokenSolver):
 
     Attributes:
       num_corrections: corrections of a step; static.
-      size: length of a correction in units of the step, in [0, 1].
-
-    Raises:
-      ValueError: if ``num_corrections`` is not an integer >= 1 or the size is not in [0, 1].
+      size: length of a correction in units of the step.
 
     >>> PredictorCorrector(num_corrections=2).evals_per_step
     3
@@ -203,12 +194,8 @@ class PredictorCorrector(TokenSolver):
     Source: Campbell et al. 2022 (https://arxiv.org/abs/2205.14987); Gat et al. 2024 (https://arxiv.org/abs/2407.15595).
     """
 
-    num_corrections: int = static(default=1)
-    size: ArrayLike = 1.0
-
-    def __post_init__(self):
-        check_count(num_corrections=self.num_corrections)
-        check_between(0, 1, size=self.size)
+    num_corrections: PositiveInt = static(default=1)
+    size: Fraction = 1.0
 
     @property
     def evals_per_step(self) -> int:
@@ -244,10 +231,7 @@ class ConfidenceOrdered(TokenSolver):
     that is exact (:func:`scorekit.discrete.first_hitting_sample`).
 
     Attributes:
-      temperature: of the order, >= 0; multiplied by the time at the end of the step.
-
-    Raises:
-      ValueError: for a temperature that is not finite and >= 0.
+      temperature: of the order; multiplied by the time at the end of the step.
 
     >>> ConfidenceOrdered(temperature=4.5).only_absorbing
     True
@@ -255,11 +239,8 @@ class ConfidenceOrdered(TokenSolver):
     Source: Chang et al. 2022 (https://arxiv.org/abs/2202.04200).
     """
 
-    temperature: ArrayLike = 4.5
+    temperature: NonNegative = 4.5
     only_absorbing = True
-
-    def __post_init__(self):
-        check_at_least(0, temperature=self.temperature)
 
     def step(self, key, state, z_t, row, denoiser):
         for_tokens, for_order = jax.random.split(key)

@@ -21,19 +21,17 @@ from typing import Literal, TypeAlias, get_args
 import jax
 import jax.numpy as jnp
 
+from scorekit.arguments import NonNegativeScalar, PositiveScalar, checked
 from scorekit.checks import (
-    check_at_least,
     check_floating,
     check_like,
     check_per_example,
-    check_positive,
-    check_scalar,
     check_time,
 )
 from scorekit.densities import Gaussian, Mixture
 from scorekit.process import perturb
 from scorekit.trees import batch_size, sum_per_example
-from scorekit.typing import Array, ArrayLike, Number, PyTree, Schedule
+from scorekit.typing import Array, ArrayLike, PyTree, Schedule
 
 __all__ = [
     "AdversarialForm",
@@ -245,14 +243,17 @@ def feature_matching_loss(real_features: PyTree, fake_features: PyTree) -> Array
     return _mean(jnp.abs, jax.tree.map(jnp.subtract, fixed, fake_features))
 
 
-def balancing_weight(main: PyTree, adversarial: PyTree, largest: Number = 1e4, offset: Number = 1e-4) -> Array:
+@checked
+def balancing_weight(
+    main: PyTree, adversarial: PyTree, largest: PositiveScalar = 1e4, offset: NonNegativeScalar = 1e-4
+) -> Array:
     """The weight that makes the adversarial gradient of a sample as long as another: ``||main|| / ||adversarial||``.
 
     Args:
       main: the gradient of the other loss with respect to the samples, leaves ``(B, ...)``.
       adversarial: that of the adversarial loss, shaped like ``main``.
-      largest: bound of the weight, > 0.
-      offset: added to the length of the adversarial gradient, >= 0.
+      largest: bound of the weight.
+      offset: added to the length of the adversarial gradient.
 
     Returns:
       Weights ``(B,)``, without a gradient.
@@ -268,9 +269,6 @@ def balancing_weight(main: PyTree, adversarial: PyTree, largest: Number = 1e4, o
     _check_batch(main=main)
     _check_batch(adversarial=adversarial)
     check_like("main", main, adversarial=adversarial)
-    check_scalar(largest=largest, offset=offset)
-    check_positive(largest=largest)
-    check_at_least(0.0, offset=offset)
     length, other = (jnp.sqrt(sum_per_example(jnp.square, tree)) for tree in (main, adversarial))
     return jax.lax.stop_gradient(jnp.minimum(length / (other + offset), largest))
 

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.checks import check_floating, check_like, check_per_example, check_positive, check_schedule, check_time
+from scorekit.arguments import Positive, checked
+from scorekit.checks import check_floating, check_like, check_per_example, check_schedule, check_time
 from scorekit.flow_maps._checks import checked_steps
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.process import perturb
@@ -132,13 +133,14 @@ def squared_error(a: PyTree, b: PyTree) -> Array:
     return sum_per_example(jnp.square, jax.tree.map(jnp.subtract, a, b)) / event_size(a)
 
 
-def pseudo_huber(a: PyTree, b: PyTree, scale: ArrayLike = 0.03) -> Array:
+@checked
+def pseudo_huber(a: PyTree, b: PyTree, scale: Positive = 0.03) -> Array:
     """``sqrt(||a - b||^2 / D + c^2) - c``: quadratic for small errors and linear for large ones.
 
     Args:
       a: a batch, leaves ``(B, ...)``.
       b: another batch of the same shapes.
-      scale: c, the root-mean-square error at the transition, > 0. The choice of iCT, 0.00054 sqrt(D) for the norm, is
+      scale: c, the root-mean-square error at the transition. The choice of iCT, 0.00054 sqrt(D) for the norm, is
         0.00054 here.
 
     Returns:
@@ -152,7 +154,6 @@ def pseudo_huber(a: PyTree, b: PyTree, scale: ArrayLike = 0.03) -> Array:
 
     Source: Song & Dhariwal 2023 (https://arxiv.org/abs/2310.14189), with the norm as a root mean square.
     """
-    check_positive(scale=scale)
     squared = squared_error(a, b)
     return squared / (jnp.sqrt(squared + jnp.square(scale)) + scale)  # avoids cancellation
 

@@ -1,10 +1,13 @@
 """Which two points of a path a consistency model compares, from few and far to many and close."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_count, check_like, check_schedule, check_time
+from scorekit.arguments import Between, PositiveInt, checked
+from scorekit.checks import check, check_like, check_schedule, check_time
 from scorekit.flow_maps._checks import check_order
 from scorekit.solvers._coordinates import CoordinateName, frame
 from scorekit.typing import Array, ArrayLike, Schedule
@@ -45,7 +48,8 @@ def earlier_time(t: ArrayLike, ts: ArrayLike, steps: ArrayLike) -> Array:
     return jnp.where(steps >= 1, jnp.interp(jnp.minimum(position + 1.0 / steps, 1.0), positions, ts), jnp.nan)
 
 
-def curriculum(progress: ArrayLike, first: int, last: int) -> Array:
+@checked
+def curriculum(progress: ArrayLike, first: PositiveInt, last: PositiveInt) -> Array:
     """The number of steps during training: from ``first``, doubled at equal intervals, to ``last``.
 
     Args:
@@ -65,7 +69,6 @@ def curriculum(progress: ArrayLike, first: int, last: int) -> Array:
     Source: Song & Dhariwal 2023 (https://arxiv.org/abs/2310.14189).
     """
     check_time(progress=progress)
-    check_count(first=first, last=last)
     if first > last:
         raise ValueError(f"first must be in 1..last = {last}, got {first}")
     doublings = jnp.floor(jnp.log2(last / first) + 1e-4)
@@ -104,7 +107,10 @@ def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: Coor
     return jnp.where(jnp.asarray(s) > t, jnp.nan, 1.0 / (clock(t) - clock(s)))
 
 
-def tuning_time(t: ArrayLike, stage: ArrayLike, schedule: Schedule, *, base: ArrayLike = 2.0) -> Array:
+@checked
+def tuning_time(
+    t: ArrayLike, stage: ArrayLike, schedule: Schedule, *, base: Annotated[ArrayLike, Between(1, open="low")] = 2.0
+) -> Array:
     """The earlier time of consistency tuning (ECT): ``r = w max(0, 1 - base^-stage (1 + 8 sigmoid(-w)))``.
 
     r and w are the noise-to-signal ratios ``sigma / alpha`` at the earlier time s and at t. Stage 1 compares low noise
@@ -116,7 +122,7 @@ def tuning_time(t: ArrayLike, stage: ArrayLike, schedule: Schedule, *, base: Arr
       t: times ``(B,)``, for instance of ``scorekit.times.log_normal_sigma(-1.1, 2.0)``.
       stage: the stage, >= 0, usually ``ceil(step / steps_per_stage)``; may be traced, so that it does not recompile.
       schedule: the noise schedule.
-      base: the factor between stages, > 1.
+      base: the factor between stages.
 
     Returns:
       Times s ``(B,)``, ``0 <= s <= t``; s is t where t is pure noise and so is every r.
@@ -133,7 +139,6 @@ def tuning_time(t: ArrayLike, stage: ArrayLike, schedule: Schedule, *, base: Arr
     check_schedule(schedule=schedule)
     check_time(t=t)
     check(lambda k: np.isfinite(k) & (k >= 0), "finite and >= 0", stage=stage)
-    check(lambda q: np.isfinite(q) & (q > 1), "finite and > 1", base=base)
     if jnp.ndim(stage):
         check_like("t", t, stage=stage)
     t = jnp.asarray(t)

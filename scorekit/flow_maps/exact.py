@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.checks import check_count, check_floating, check_per_example, check_time
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check_floating, check_per_example, check_time
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.solvers._coordinates import frame
 from scorekit.typing import FlowMap, Prediction, Schedule
@@ -14,7 +15,8 @@ from scorekit.typing import FlowMap, Prediction, Schedule
 __all__ = ["exact_map"]
 
 
-def exact_map(density: Gaussian | Mixture | GaussianMirage, schedule: Schedule, steps: int = 64) -> FlowMap:
+@checked
+def exact_map(density: Gaussian | Mixture | GaussianMirage, schedule: Schedule, steps: PositiveInt = 64) -> FlowMap:
     """The exact flow map of an analytic data distribution, for any schedule.
 
     Of a Gaussian it is in closed form, ``X = alpha_s m + sqrt(K_s / K_t) (x_t - alpha_t m)`` with
@@ -41,7 +43,6 @@ def exact_map(density: Gaussian | Mixture | GaussianMirage, schedule: Schedule, 
     >>> transport(exact_map(data, schedule), schedule, jnp.ones((1, 1)), 1.0, 0.0)
     Array([[2.5]], dtype=float32)
     """
-    check_count(steps=steps)
     if isinstance(density, Gaussian):
         return Partial(functools.partial(_per_example, _closed), density, schedule)
     if not isinstance(density, Mixture | GaussianMirage):

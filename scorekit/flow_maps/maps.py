@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.tree_util import Partial
 
+from scorekit.arguments import Finite, checked
 from scorekit.checks import check, check_floating, check_like, check_per_example, check_schedule, check_time
 from scorekit.flow_maps.consistency import squared_error
 from scorekit.predictions import Target, TargetName, as_target
@@ -101,8 +101,9 @@ def _with_clocks(network, schedule, scale, x_t, t, s):
     return network(x_t, scale * tau, scale * (tau - rho))
 
 
+@checked
 def condition_on_clocks(
-    network: Callable[[PyTree, Array, Array], PyTree], schedule: Schedule, scale: ArrayLike = 1.0
+    network: Callable[[PyTree, Array, Array], PyTree], schedule: Schedule, scale: Finite = 1.0
 ) -> Callable[[PyTree, Array, Array], PyTree]:
     """A network of ``(x_t, t, s)`` from one of the clock and the length of the jump: ``scale (tau, tau - rho)``.
 
@@ -127,7 +128,6 @@ def condition_on_clocks(
 
     Source: Lu & Song 2024, on the noise input of stable consistency models (https://arxiv.org/abs/2410.11081).
     """
-    check(np.isfinite, "finite", scale=scale)
     return Partial(_with_clocks, as_pytree(network), schedule, scale)
 
 

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit import weightings
+from scorekit.arguments import NonNegativeInt, PositiveInt, checked
 from scorekit.checks import (
     check,
-    check_count,
     check_floating,
     check_like,
     check_per_example,
@@ -52,7 +52,8 @@ class Steps(NamedTuple):
     s: Array
 
 
-def student_steps(key: Key, n: int, ts: ArrayLike) -> Steps:
+@checked
+def student_steps(key: Key, n: PositiveInt, ts: ArrayLike) -> Steps:
     """Draws steps of a student whose grid is every other time of the teacher's, with equal probabilities.
 
     ``(t, middle, s) = (ts[2 i], ts[2 i + 1], ts[2 i + 2])`` with i uniform over the k steps of the student.
@@ -73,7 +74,6 @@ def student_steps(key: Key, n: int, ts: ArrayLike) -> Steps:
 
     Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
     """
-    check_count(n=n)
     check_time(ts=ts)
     ts = jnp.asarray(ts)
     if ts.ndim != 1 or ts.shape[0] < 3 or ts.shape[0] % 2 == 0:
@@ -238,7 +238,8 @@ def progressive_loss(
     return denoising_loss_at(network, schedule, pair.x0, pair.eps, times, target=target, weighting=weighting)
 
 
-def halvings(first: int, last: int) -> tuple[int, ...]:
+@checked
+def halvings(first: NonNegativeInt, last: NonNegativeInt) -> tuple[int, ...]:
     """The number of steps of the student in each round, if the teacher of the first round takes ``first`` steps.
 
     ``(first / 2, first / 4, ..., last)``: each round halves the number of steps.
@@ -258,7 +259,6 @@ def halvings(first: int, last: int) -> tuple[int, ...]:
 
     Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
     """
-    check_count(0, first=first, last=last)
     rounds = [last]
     while 0 < rounds[0] < first:
         rounds.insert(0, 2 * rounds[0])

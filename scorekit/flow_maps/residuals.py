@@ -24,8 +24,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import checked
-from scorekit.checks import check, check_like, check_per_example, check_positive
+from scorekit.arguments import Fraction, NonNegative, Positive, checked
+from scorekit.checks import check, check_like, check_per_example
 from scorekit.flow_maps._checks import checked_steps
 from scorekit.flow_maps.maps import clock, transport
 from scorekit.process import perturb
@@ -33,7 +33,7 @@ from scorekit.schedules import time_derivative
 from scorekit.schedules._derivatives import clip_to_interior
 from scorekit.solvers._coordinates import frame
 from scorekit.trees import combine, event_size, sum_per_example
-from scorekit.typing import Array, ArrayLike, Denoiser, FlowMap, Prediction, PyTree, Schedule
+from scorekit.typing import Array, Denoiser, FlowMap, Prediction, PyTree, Schedule
 
 __all__ = ["adaptive_weighted", "eulerian_loss", "lagrangian_loss", "semigroup_loss"]
 
@@ -53,8 +53,8 @@ def eulerian_loss(
     velocity: Denoiser | None = None,
     tangent: Denoiser | None = None,
     coordinate: Literal["flow", "angle"] = "flow",
-    warmup: ArrayLike = 1.0,
-    normalise: ArrayLike | None = None,
+    warmup: Fraction = 1.0,
+    normalise: Positive | None = None,
 ) -> Array:
     """The per-example Eulerian loss ``||F - stop(F - g)||^2 / D``, the regression of MeanFlow and sCM.
 
@@ -99,9 +99,6 @@ def eulerian_loss(
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447); Geng et al. 2025, "Improved mean flows"
     (https://arxiv.org/abs/2512.02012); Lu & Song 2024 (https://arxiv.org/abs/2410.11081).
     """
-    check(lambda r: (r >= 0) & (r <= 1), "in [0, 1]", warmup=warmup)
-    if normalise is not None:
-        check_positive(normalise=normalise)
     t, s = checked_steps(x0, t, s)
     check_per_example(x0, warmup=warmup)
     warmup = jnp.asarray(warmup)
@@ -177,6 +174,7 @@ def lagrangian_loss(
     return jnp.where(ordered, _mean_square(error), jnp.nan)
 
 
+@checked
 def semigroup_loss(
     flow_map: FlowMap,
     schedule: Schedule,
@@ -187,7 +185,7 @@ def semigroup_loss(
     s: Array,
     *,
     target: FlowMap | None = None,
-    shortest: ArrayLike = 0.0,
+    shortest: NonNegative = 0.0,
 ) -> Array:
     """The per-example semigroup loss ``||u(x_t, t, s) - stop(w u(x_t, t, m) + (1 - w) u(X, m, s))||^2 / D``.
 
@@ -224,7 +222,6 @@ def semigroup_loss(
     Source: Frans et al. 2024 (https://arxiv.org/abs/2410.12557); Boffi et al. 2025
     (https://arxiv.org/abs/2505.18825).
     """
-    check(lambda d: (d >= 0) & (d < jnp.inf), "finite and >= 0", shortest=shortest)
     t, middle = checked_steps(x0, t, middle, name="middle")
     middle, s = checked_steps(x0, middle, s, above="middle")
     check_per_example(x0, shortest=shortest)
@@ -243,14 +240,15 @@ def semigroup_loss(
     return jnp.where(ordered, _mean_square(combine((1.0, u), (-1.0, goal))), jnp.nan)
 
 
-def adaptive_weighted(loss: Array, power: ArrayLike = 1.0, offset: ArrayLike = 0.01) -> Array:
+@checked
+def adaptive_weighted(loss: Array, power: NonNegative = 1.0, offset: Positive = 0.01) -> Array:
     """``loss stop((loss + c)^-p)``: p = 1 normalises the squared error per example, p = 0 is the loss.
 
     Args:
       loss: losses ``(B,)`` >= 0, means over the D values of an example; published offsets for sums are D times as
         large.
-      power: p >= 0.
-      offset: c > 0.
+      power: p.
+      offset: c.
 
     Returns:
       ``(B,)``; NaN where a traced loss is negative.
@@ -263,8 +261,6 @@ def adaptive_weighted(loss: Array, power: ArrayLike = 1.0, offset: ArrayLike = 0
 
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).
     """
-    check(lambda p: (p >= 0) & (p < jnp.inf), "finite and >= 0", power=power)
-    check_positive(offset=offset)
     check(lambda values: ~(values < 0), ">= 0", loss=loss)  # NaN stays NaN
     loss = jnp.where(jnp.asarray(loss) < 0, jnp.nan, loss)
     return loss * _stop((loss + offset) ** -jnp.asarray(power))

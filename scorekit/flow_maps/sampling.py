@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check
+from scorekit.arguments import BelowOne, Fraction
 from scorekit.schedules._numerics import as_time
 from scorekit.solvers._base import SolverBase, noise_levels
 from scorekit.solvers._weights import noise_share
 from scorekit.trees import combine, normal_like, pytree_dataclass
-from scorekit.typing import Array, ArrayLike
+from scorekit.typing import Array
 
 __all__ = ["FlowMapSolver"]
 
@@ -38,10 +38,7 @@ class FlowMapSolver(SolverBase):
 
     Attributes:
       gamma: the part of the noise at s that is fresh, in [0, 1], or None.
-      t_min: the end of the paths that the map was trained for, in [0, 1).
-
-    Raises:
-      ValueError: for a value outside its range.
+      t_min: the end of the paths that the map was trained for.
 
     >>> from scorekit import densities, flow_maps, samplers, schedules
     >>> data, schedule = densities.gaussian(jnp.array([2.0]), std=0.5), schedules.cosine()
@@ -52,15 +49,10 @@ class FlowMapSolver(SolverBase):
     Source: Kim et al. 2023, gamma-sampling (https://arxiv.org/abs/2310.02279).
     """
 
-    gamma: ArrayLike | None = None
-    t_min: ArrayLike = 0.0
+    gamma: Fraction | None = None
+    t_min: BelowOne = 0.0
     order = 0
     evals_per_step = 1
-
-    def __post_init__(self):
-        check(lambda t: (t >= 0) & (t < 1), "in [0, 1)", t_min=self.t_min)
-        if self.gamma is not None:
-            check(lambda g: (g >= 0) & (g <= 1), "in [0, 1]", gamma=self.gamma)
 
     @property
     def stochastic(self) -> bool:

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.checks import check, check_between, check_count, check_floating, check_like, check_per_example, check_time
+from scorekit.arguments import BelowOne, Fraction, PositiveInt, checked
+from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
 from scorekit.flow_maps._checks import check_order
 from scorekit.flow_maps.maps import clock
 from scorekit.flow_maps.progressive import Steps
@@ -37,7 +38,8 @@ class Jumps(NamedTuple):
     weight: Array
 
 
-def two_times(key: Key, n: int, sampler: TimeSampler, schedule: Schedule, diagonal: ArrayLike = 0.75) -> Jumps:
+@checked
+def two_times(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule, diagonal: Fraction = 0.75) -> Jumps:
     """Draws two times of a sampler for each example, in decreasing order; in a part of the batch, s = t.
 
     ``t = max(a, b)`` and ``s = min(a, b)`` of two independent draws a and b; ``t = s = a`` in that part.
@@ -53,9 +55,6 @@ def two_times(key: Key, n: int, sampler: TimeSampler, schedule: Schedule, diagon
     Returns:
       :class:`Jumps`; the weights are the products of those of both times.
 
-    Raises:
-      ValueError: unless n is an integer >= 1, or for a fraction outside [0, 1].
-
     >>> from scorekit.schedules import rectified_flow
     >>> from scorekit.times import logit_normal
     >>> jumps = two_times(jax.random.key(0), 4, logit_normal(-0.4, 1.0), rectified_flow())
@@ -64,15 +63,14 @@ def two_times(key: Key, n: int, sampler: TimeSampler, schedule: Schedule, diagon
 
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).
     """
-    check_count(n=n)
-    check_between(0, 1, diagonal=diagonal)
     one, two = (draw(k, n, sampler, schedule) for k in jax.random.split(key))
     t, s = jnp.maximum(one.t, two.t), jnp.minimum(one.t, two.t)
     same = jnp.arange(n) < jnp.round(diagonal * n)
     return Jumps(jnp.where(same, one.t, t), jnp.where(same, one.t, s), one.weight * jnp.where(same, 1.0, two.weight))
 
 
-def middle_time(t: ArrayLike, s: ArrayLike, schedule: Schedule, fraction: ArrayLike = 0.5) -> Array:
+@checked
+def middle_time(t: ArrayLike, s: ArrayLike, schedule: Schedule, fraction: Fraction = 0.5) -> Array:
     """The time m at a fraction of a jump: ``clock(m) = (1 - fraction) clock(t) + fraction clock(s)``.
 
     Args:
@@ -94,7 +92,6 @@ def middle_time(t: ArrayLike, s: ArrayLike, schedule: Schedule, fraction: ArrayL
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """
     check_time(t=t, s=s)
-    check_between(0, 1, fraction=fraction)
     check_like("t", t, s=s)
     check_order(t, s)
     if jnp.ndim(fraction):
@@ -111,8 +108,14 @@ def _between(t, s, schedule, tau):
     return jnp.where(jnp.isnan(tau) | (s > t), jnp.nan, found)
 
 
+@checked
 def shortcut_steps(
-    key: Key, n: int, schedule: Schedule, levels: int = 7, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0
+    key: Key,
+    n: PositiveInt,
+    schedule: Schedule,
+    levels: PositiveInt = 7,
+    t_max: ArrayLike = 1.0,
+    t_min: ArrayLike = 0.0,
 ) -> Steps:
     """Draws jumps of length ``2^-k`` of the path, k = 0 ... ``levels - 1``, on the grids of such steps.
 
@@ -141,7 +144,6 @@ def shortcut_steps(
 
     Source: Frans et al. 2024 (https://arxiv.org/abs/2410.12557).
     """
-    check_count(n=n, levels=levels)
     check_time(t_max=t_max, t_min=t_min)
     check_order(t_max, t_min, above="t_max", name="t_min")
     for_level, for_place = jax.random.split(key)
@@ -161,12 +163,13 @@ def _guided(example, conditional, unconditional, scale, mix, x_t, t):
     return Prediction(part(example.x0, given.x0, absent.x0), part(example.eps, given.eps, absent.eps))
 
 
+@checked
 def guided_velocity(
     example: Prediction,
     conditional: Denoiser,
     unconditional: Denoiser,
     scale: ArrayLike,
-    mix: ArrayLike = 0.0,
+    mix: BelowOne = 0.0,
 ) -> Denoiser:
     """``w v + k v_c + (1 - w - k) v_u``: the velocity of a guided ODE without a teacher, from an example and the map.
 
@@ -198,5 +201,4 @@ def guided_velocity(
     check_floating(example=example)
     check_per_example(example, scale=scale, mix=mix)
     check(np.isfinite, "finite", scale=scale)
-    check(lambda k: (k >= 0) & (k < 1), "in [0, 1)", mix=mix)
     return Partial(_guided, example, as_pytree(conditional), as_pytree(unconditional), scale, mix)

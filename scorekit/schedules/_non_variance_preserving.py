@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_at_least, check_positive
+from scorekit.arguments import NonNegative, Positive
+from scorekit.checks import check
 from scorekit.schedules._numerics import as_time
 from scorekit.schedules._variance_preserving import check_rates, integrated_beta, time_of_integrated_beta
 from scorekit.trees import pytree_dataclass
@@ -54,11 +55,10 @@ def _check_above(sigma_min: Number, sigma_max: Number) -> None:
 class GeometricVE:
     """See :func:`geometric_ve`."""
 
-    sigma_min: Number = 0.01
+    sigma_min: Positive = 0.01
     sigma_max: Number = 50.0
 
     def __post_init__(self):
-        check_positive(sigma_min=self.sigma_min)
         _check_above(self.sigma_min, self.sigma_max)
 
     def _log_sigma(self, t):
@@ -90,13 +90,11 @@ class GeometricVE:
 class EDM:
     """See :func:`edm`."""
 
-    sigma_min: Number = 0.002
+    sigma_min: NonNegative = 0.002
     sigma_max: Number = 80.0
-    rho: Number = 7.0
+    rho: Positive = 7.0
 
     def __post_init__(self):
-        check_positive(rho=self.rho)
-        check_at_least(0, sigma_min=self.sigma_min)
         _check_above(self.sigma_min, self.sigma_max)
 
     def _root(self, t):

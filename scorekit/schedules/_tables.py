@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_count
+from scorekit.arguments import Finite, PositiveInt, checked
+from scorekit.checks import check
 from scorekit.schedules._numerics import as_time
 from scorekit.schedules._variance_preserving import VariancePreserving
 from scorekit.trees import pytree_dataclass
@@ -74,16 +75,15 @@ _FLOOR = 1e-3  # minimum relative decrease and slope of a piece, so that every p
 class Learned(VariancePreserving):
     """See :func:`learned`. ``heights`` (K,): logits of K decreases; ``slopes`` (K + 1,): raw slopes at the knots."""
 
-    heights: ArrayLike
-    slopes: ArrayLike
+    heights: Finite
+    slopes: Finite
     log_snr_max: Number = 13.3
-    log_snr_min: Number = -5.0
+    log_snr_min: Finite = -5.0
 
     def __post_init__(self):
         knots, slopes = (np.shape(leaf)[-1:] for leaf in (self.heights, self.slopes))
         if not knots or slopes != (knots[0] + 1,):
             raise ValueError(f"slopes must have shape (K + 1,), one more than heights, {knots}, got {slopes}")
-        check(np.isfinite, "finite", heights=self.heights, slopes=self.slopes, log_snr_min=self.log_snr_min)
         check(
             lambda x: np.isfinite(x) & (x > self.log_snr_min),
             f"finite and > log_snr_min = {self.log_snr_min}",
@@ -124,7 +124,8 @@ class Learned(VariancePreserving):
         return (k + 2 * qc / (-qb - root)) / chords.shape[0]
 
 
-def learned(num_knots: int = 8, log_snr_max: Number = 13.3, log_snr_min: Number = -5.0) -> Learned:
+@checked
+def learned(num_knots: PositiveInt = 8, log_snr_max: Number = 13.3, log_snr_min: Number = -5.0) -> Learned:
     """A learnable, strictly decreasing, continuously differentiable log-SNR with given endpoints.
 
     A monotone rational-quadratic spline from ``(0, log_snr_max)`` to ``(1, log_snr_min)``; any values of its leaves
@@ -136,22 +137,18 @@ def learned(num_knots: int = 8, log_snr_max: Number = 13.3, log_snr_min: Number 
     a denoising loss with :func:`scorekit.likelihood.boundary_terms`.
 
     Args:
-      num_knots: number of spline pieces K, >= 1.
+      num_knots: number of spline pieces K.
       log_snr_max: log-SNR at t = 0, in nats.
       log_snr_min: log-SNR at t = 1, in nats, < ``log_snr_max``.
 
     Returns:
       A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``; its leaves may be trained.
 
-    Raises:
-      ValueError: if ``num_knots`` is not a count or unless ``log_snr_min < log_snr_max`` are finite.
-
     >>> float(learned(log_snr_max=10.0, log_snr_min=-10.0).log_snr(0.5))
     0.0
 
     Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630); Gregory & Delbourgo 1982 (the spline).
     """
-    check_count(num_knots=num_knots)
     return Learned(
         heights=jnp.zeros(num_knots),
         slopes=jnp.zeros(num_knots + 1),

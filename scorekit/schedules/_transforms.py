@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from scorekit.checks import check, check_like, check_positive, check_schedule
+from scorekit.arguments import Finite
+from scorekit.checks import check_like, check_positive, check_schedule
 from scorekit.schedules._derivatives import time_derivative
 from scorekit.schedules._numerics import as_time, sqrt
 from scorekit.schedules._variance_preserving import VariancePreserving
@@ -19,10 +19,7 @@ class Shifted:
     """See :func:`shifted`."""
 
     base: Schedule
-    shift: ArrayLike
-
-    def __post_init__(self):
-        check(np.isfinite, "finite", shift=self.shift)
+    shift: Finite
 
     def _polar(self, t):
         """``(finite, log_snr, radius)``: the new log-SNR gives alpha / sigma, the path of the base the radius.

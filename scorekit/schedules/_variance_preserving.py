@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_at_least, check_positive
+from scorekit.arguments import Finite, NonNegative, Positive, checked
+from scorekit.checks import check
 from scorekit.schedules._numerics import as_time, between_ends, sqrt
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number
@@ -41,9 +42,9 @@ def integrated_beta(beta_min: Number, beta_max: Number, t: ArrayLike) -> Array:
     return t * (beta_min + 0.5 * t * (beta_max - beta_min))
 
 
-def check_rates(beta_min: Number, beta_max: Number) -> None:
+@checked
+def check_rates(beta_min: Positive, beta_max: Number) -> None:
     """Raises ``ValueError`` unless ``0 < beta_min <= beta_max``: noise grows with t."""
-    check_positive(beta_min=beta_min)
     check(lambda x: np.isfinite(x) & (x >= beta_min), f"finite and >= beta_min = {beta_min}", beta_max=beta_max)
 
 
@@ -88,10 +89,7 @@ class LinearVP:
 class Cosine:
     """See :func:`cosine`."""
 
-    s: Number = 0.0
-
-    def __post_init__(self):
-        check_at_least(0, s=self.s)
+    s: NonNegative = 0.0
 
     def _angles(self, t):
         """``(start, gap, rest)``: the angle at t = 0, its increase up to t, and the remainder to pi/2."""
@@ -134,13 +132,11 @@ class Cosine:
 class Sigmoid(VariancePreserving):
     """See :func:`sigmoid`."""
 
-    start: Number = -3.0
+    start: Finite = -3.0
     end: Number = 3.0
-    tau: Number = 1.0
+    tau: Positive = 1.0
 
     def __post_init__(self):
-        check_positive(tau=self.tau)
-        check(np.isfinite, "finite", start=self.start)
         check(lambda x: np.isfinite(x) & (x > self.start), f"finite and > start = {self.start}", end=self.end)
 
     def _half_width(self):
@@ -171,12 +167,8 @@ class Sigmoid(VariancePreserving):
 class Laplace(VariancePreserving):
     """See :func:`laplace`."""
 
-    mean: Number = 0.0
-    scale: Number = 0.5
-
-    def __post_init__(self):
-        check(np.isfinite, "finite", mean=self.mean)
-        check_positive(scale=self.scale)
+    mean: Finite = 0.0
+    scale: Positive = 0.5
 
     def log_snr(self, t):
         def inner(t):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Count, Data, Number, Shaped, call
+from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, Shaped, call
 from experiments.benchmarks.faults.library.solvers import SCHEDULE, TS, X, denoiser
 from scorekit import samplers, solvers
 
