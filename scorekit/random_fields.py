@@ -8,6 +8,13 @@ A stationary covariance is diagonal in the Fourier basis: the orthonormal coeffi
 
 Fields have the shape ``(..., *grid, C)``: one to three axes of the grid and a last axis of independent channels with
 the same spectrum. :func:`scorekit.denoisers.exact_denoiser` makes a denoiser of one.
+
+Args:
+  mean: mean of the field, broadcasts to ``(*grid, C)``.
+  channels: number C of independent channels.
+
+Returns:
+  A :class:`RandomField`.
 """
 
 import math
@@ -16,8 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Finite, PositiveInt, checked
-from scorekit.checks import check, check_axes, check_finite, check_positive, check_scalar, check_shape
+from scorekit.arguments import Finite, FiniteScalar, PositiveInt, PositiveScalar, checked
+from scorekit.checks import check, check_axes, check_positive, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
@@ -30,8 +37,6 @@ class RandomField:
 
     Attributes:
       power: the variance of each orthonormal Fourier coefficient, shaped as the grid and ordered as by ``fftfreq``.
-      mean: broadcasts to ``(*grid, C)``.
-      channels: C.
 
     >>> field = RandomField(power=jnp.ones((4, 4)))
     >>> field.flow(jnp.ones((4, 4, 1)), (1.0, 1.0), (1.0, 0.0)).mean().round(4)  # less noise: towards the mean of 0
@@ -102,9 +107,6 @@ class RandomField:
 
         Returns:
           The states at ``end``, shaped like ``x``.
-
-        Raises:
-          ValueError: if ``x`` does not end in ``(*grid, C)``.
         """
         check_axes(*self.shape, x=x)
         before, after = self.marginal(*start), self.marginal(*end)
@@ -116,18 +118,9 @@ def random_field(power: ArrayLike, mean: Finite = 0.0, channels: PositiveInt = 1
     """A stationary Gaussian field with the given power spectrum.
 
     Args:
-      power: variance of each orthonormal Fourier coefficient, shaped as the grid, ordered as by ``jnp.fft.fftfreq``;
-        > 0, and the same at f and -f. White noise of variance v is ``v`` everywhere; the mean of ``power`` is the
-        variance of a pixel.
-      mean: broadcasts to ``(*grid, channels)``.
-      channels: number of independent channels.
-
-    Returns:
-      A :class:`RandomField`.
-
-    Raises:
-      ValueError: unless the grid has 1 to 3 axes and a point, ``channels`` is an integer >= 1, the power is finite,
-        positive and even, and the mean is finite and broadcasts to ``(*grid, channels)``.
+      power: variance of each orthonormal Fourier coefficient, shaped as the grid of 1 to 3 axes, ordered as by
+        ``jnp.fft.fftfreq``; > 0, and the same at f and -f. White noise of variance v is ``v`` everywhere; the mean of
+        ``power`` is the variance of a pixel.
 
     >>> field = random_field(jnp.ones((4, 6)))
     >>> field.predict(jnp.ones((4, 6, 1)), 1.0, 1.0).x0[0, 0]
@@ -150,26 +143,22 @@ def _reflected(power: np.ndarray) -> np.ndarray:
     return np.roll(np.flip(power, axes), 1, axes)
 
 
+@checked
 def power_law(
-    grid: tuple[int, ...], exponent: Number = 2.0, variance: Number = 1.0, mean: ArrayLike = 0.0, channels: int = 1
+    grid: tuple[int, ...],
+    exponent: FiniteScalar = 2.0,
+    variance: PositiveScalar = 1.0,
+    mean: Finite = 0.0,
+    channels: PositiveInt = 1,
 ) -> RandomField:
     """A field whose power falls as ``|f|^-exponent``; 2 is typical of photographs, 0 is white noise.
 
     The constant component has the power of the lowest nonzero frequency of the grid.
 
     Args:
-      grid: the shape of the grid, ``(H, W)`` or ``(L,)``.
-      exponent: any real number.
-      variance: variance of a pixel, > 0.
-      mean: broadcasts to ``(*grid, channels)``.
-      channels: number of independent channels.
-
-    Returns:
-      A :class:`RandomField`.
-
-    Raises:
-      ValueError: for a grid without 1 to 3 axes and at least 2 points, an exponent that is not finite, a variance that
-        is not finite and positive, and as :func:`random_field`.
+      grid: shape of the grid, ``(H, W)`` or ``(L,)``, of at least 2 points.
+      exponent: exponent of the frequency.
+      variance: variance of a pixel.
 
     >>> power_law((8, 8), exponent=2.0).power.mean().round(5)
     Array(1., dtype=float32)
@@ -177,9 +166,6 @@ def power_law(
     Source: Field 1987, "Relations between the statistics of natural images and the response properties of cortical
     cells".
     """
-    check_scalar(exponent=exponent, variance=variance)
-    check_finite(exponent=exponent)
-    check_positive(variance=variance)
     check_shape(grid=grid)
     if not 1 <= len(grid) <= 3 or math.prod(grid) < 2:
         raise ValueError(f"grid must have 1 to 3 axes and at least 2 points, got {grid}")

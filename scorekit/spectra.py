@@ -1,7 +1,7 @@
 """Noise level and feature scale: power spectra, and the recoverable part of each frequency band at a noise level.
 
-The power of white noise is the same at all frequencies, while that of natural data falls with frequency: at each noise
-level the low frequencies are above the noise and the high ones below. The spectrum is the mean square of the
+The power of white noise is the same at all frequencies, while the power of natural data falls with frequency: at each
+noise level the low frequencies are above the noise and the high ones below. The spectrum is the mean square of the
 *orthonormal* Fourier coefficients in rings of equal frequency, so that
 
 - white noise of variance 1 has the spectrum 1 at every frequency, and
@@ -14,6 +14,18 @@ estimate of it multiplies ``x_t / alpha`` by ``g = P e^l / (1 + P e^l)`` (Wiener
 ``x`` is ``(N, H, W, C)`` or ``(N, L, C)`` of any even or odd size; frequencies are in cycles per sample, with a maximum
 of 0.5 along an axis. The mean of the data contributes to the spectrum: subtract ``x.mean(0)`` first to exclude it, as
 a denoiser has learned it.
+
+Args:
+  x: data ``(N, *grid, C)``.
+  bands: partition of the coefficients of the grid.
+  power: spectrum ``(K,)``, finite and >= 0; traced, another value gives NaN.
+  log_snr: log-SNR of the schedule, any shape ``S``, in nats; may be infinite.
+
+>>> power = jnp.array([4.0, 1.0])
+>>> [[round(float(x), 2) for x in f(power, 0.0)] for f in (band_snr, wiener_gain, wiener_error)]
+[[4.0, 1.0], [0.8, 0.5], [0.8, 0.5]]
+>>> [round(float(x), 2) for x in transition_log_snr(power)]
+[-1.39, -0.0]
 """
 
 from collections.abc import Sequence
@@ -75,15 +87,12 @@ def radial_bands(grid: tuple[int, ...], edges: Sequence[float] | None = None) ->
     """Rings of equal frequency ``|f|`` that partition the coefficients of the grid.
 
     Args:
-      grid: the shape of the grid, ``(H, W)`` or ``(L,)``, all sizes >= 1.
+      grid: shape of the grid, ``(H, W)`` or ``(L,)``.
       edges: increasing frequencies, in cycles per sample, at which one band ends and the next begins. By default band k
         holds the frequencies that round to ``k / max(grid)``; band 0 is then the mean of the image alone.
 
     Returns:
       The nonempty bands, as numpy arrays.
-
-    Raises:
-      ValueError: for an empty grid, or edges that are not finite and increasing.
 
     >>> bands = radial_bands((8, 8))
     >>> bands.count.tolist(), bands.frequency.round(2).tolist()
@@ -109,15 +118,8 @@ def radial_bands(grid: tuple[int, ...], edges: Sequence[float] | None = None) ->
 def band_power(x: Array, bands: Bands) -> Array:
     """The power of each example in each band: the mean of ``|x(f)|^2`` over its coefficients and the channels.
 
-    Args:
-      x: ``(N, *grid, C)``.
-      bands: a partition of that grid.
-
     Returns:
       ``(N, K)``, at least float32.
-
-    Raises:
-      ValueError: if ``x`` is not on the grid of ``bands`` or holds no example.
 
     >>> band_power(jnp.ones((2, 8, 8, 1)), radial_bands((8, 8)))[0, :2]
     Array([64.,  0.], dtype=float32)
@@ -145,14 +147,10 @@ def power_spectrum(x: Array, bands: Bands | None = None) -> Array:
     """The radially averaged power spectrum of a data set.
 
     Args:
-      x: the data ``(N, *grid, C)``.
-      bands: which coefficients to average; :func:`radial_bands` of the grid by default.
+      bands: partition of the coefficients; :func:`radial_bands` of the grid by default.
 
     Returns:
       ``(K,)``: the mean square of an orthonormal Fourier coefficient in each band.
-
-    Raises:
-      ValueError: if ``x`` is not on the grid of ``bands`` or holds no example.
 
     >>> noise = jax.random.normal(jax.random.key(0), (2000, 8, 1))
     >>> power_spectrum(noise)[1:].round(1)
@@ -183,18 +181,8 @@ def _check_power(power: ArrayLike) -> Array:
 def band_snr(power: ArrayLike, log_snr: ArrayLike) -> Array:
     """The signal-to-noise ratio of each band, ``alpha^2 P / sigma^2 = P e^l``.
 
-    Args:
-      power: the spectrum ``(K,)``.
-      log_snr: ``schedule.log_snr(t)``, any shape ``S``, in nats.
-
     Returns:
       ``S + (K,)``.
-
-    Raises:
-      ValueError: if ``power`` is not ``(K,)``, finite and >= 0, or ``log_snr`` is NaN; traced, such a value gives NaN.
-
-    >>> band_snr(jnp.array([4.0, 1.0]), 0.0)
-    Array([4., 1.], dtype=float32)
     """
     return jnp.exp(_log_band_snr(power, log_snr))
 
@@ -204,15 +192,8 @@ def wiener_gain(power: ArrayLike, log_snr: ArrayLike) -> Array:
 
     It is one half where the SNR of the band is 1. It is also the error of the best linear estimate of eps in that band.
 
-    Args:
-      power: the spectrum ``(K,)``.
-      log_snr: ``schedule.log_snr(t)``, any shape ``S``, in nats; may be infinite.
-
     Returns:
       ``S + (K,)`` in [0, 1].
-
-    Raises:
-      ValueError: as :func:`band_snr`.
 
     >>> wiener_gain(jnp.array([4.0, 1.0]), jnp.array([0.0, -jnp.inf]))
     Array([[0.8, 0.5],
@@ -226,18 +207,8 @@ def wiener_error(power: ArrayLike, log_snr: ArrayLike) -> Array:
 
     This is the minimum for a Gaussian field with this spectrum; for other data a denoiser may do better.
 
-    Args:
-      power: the spectrum ``(K,)``.
-      log_snr: ``schedule.log_snr(t)``, any shape ``S``, in nats; may be infinite.
-
     Returns:
       ``S + (K,)``: mean square per coefficient, like ``power``.
-
-    Raises:
-      ValueError: as :func:`band_snr`.
-
-    >>> wiener_error(jnp.array([4.0, 1.0]), 0.0)
-    Array([0.8, 0.5], dtype=float32)
 
     Source: Wiener 1949, "Extrapolation, interpolation, and smoothing of stationary time series".
     """
@@ -250,16 +221,10 @@ def transition_log_snr(power: ArrayLike) -> Array:
     ``schedule.time_at`` of it is the time at which the band emerges from the noise.
 
     Args:
-      power: the spectrum ``(K,)``, > 0.
+      power: spectrum ``(K,)``, finite and > 0.
 
     Returns:
       The log-SNR of each band, ``(K,)``, in nats.
-
-    Raises:
-      ValueError: if a power is not finite and > 0.
-
-    >>> transition_log_snr(jnp.array([1.0, jnp.e])).round(3)
-    Array([-0., -1.], dtype=float32)
     """
     check_positive(power=power)
     return -jnp.log(_check_power(power))
@@ -273,13 +238,9 @@ def cutoff_frequency(gain: ArrayLike, bands: Bands) -> Array:
 
     Args:
       gain: ``(..., K)``: :func:`wiener_gain`, or ``1 - error / power`` of measured errors.
-      bands: the bands.
 
     Returns:
       ``(...)``: a frequency in cycles per sample; 0 if no band reaches one half, the highest frequency if all do.
-
-    Raises:
-      ValueError: if there is not one gain for every band, or a gain is NaN; traced, such a gain gives NaN.
 
     >>> bands = radial_bands((8,))
     >>> cutoff_frequency(wiener_gain(jnp.exp(-8.0 * bands.frequency), 2.0), bands).round(4)
@@ -296,8 +257,8 @@ def cutoff_frequency(gain: ArrayLike, bands: Bands) -> Array:
     log_odds = jnp.log(jnp.clip(gain, near, 1 - near)) - jnp.log1p(-jnp.clip(gain, near, 1 - near))
     after = jnp.minimum(k + 1, last)
     here, there = (jnp.take_along_axis(log_odds, i[..., None], -1)[..., 0] for i in (k, after))
-    share = jnp.where(after > k, here / jnp.maximum(here - there, near), 0.0)
-    edge = frequency[k] + share * (frequency[after] - frequency[k])
+    fraction = jnp.where(after > k, here / jnp.maximum(here - there, near), 0.0)
+    edge = frequency[k] + fraction * (frequency[after] - frequency[k])
     found = jnp.where(jnp.any(enough, axis=-1), edge, 0.0)
     return jnp.where(jnp.any(jnp.isnan(gain), axis=-1), jnp.nan, found)
 
@@ -323,8 +284,8 @@ def error_by_band(
 ) -> BandErrors:
     """The error of the x0 of a denoiser in each band at each noise level, measured on data.
 
-    ``E |(x0 - x0_hat)(f)|^2`` averaged over the coefficients of the band, to compare with :func:`wiener_error`, that of
-    the best linear denoiser. The network is traced once; the noise is independent for each time.
+    ``E |(x0 - x0_hat)(f)|^2`` averaged over the coefficients of the band, to compare with :func:`wiener_error`, the
+    error of the best linear denoiser. The network is traced once; the noise is independent for each time.
 
     Args:
       key: PRNG key.
@@ -332,13 +293,9 @@ def error_by_band(
       schedule: the noise schedule.
       x0: clean data ``(N, *grid, C)``; the standard error needs N >= 2 and is NaN otherwise.
       ts: times ``(T,)`` in [0, 1].
-      bands: a partition of the grid.
 
     Returns:
       :class:`BandErrors`.
-
-    Raises:
-      ValueError: if ``x0`` is not floating on the grid of ``bands``, or ``ts`` not ``(T,)`` in [0, 1].
 
     >>> from scorekit import denoisers, random_fields, schedules
     >>> field, schedule = random_fields.power_law((8,)), schedules.cosine()

@@ -147,8 +147,6 @@ INVALID = {
     "power must have the 1 to 3 axes": lambda: random_fields.random_field(1.0),
     "power must be finite and > 0": lambda: random_fields.random_field([1.0, 0.0]),
     "power must be the same at f and -f": lambda: random_fields.random_field([1.0, 2.0, 3.0]),
-    "channels must be an integer >= 1, got 0": lambda: random_fields.random_field([1.0, 2.0, 2.0], channels=0),
-    "variance must be finite and > 0, got 0.0": lambda: random_fields.power_law((4,), variance=0.0),
     r"grid must have 1 to 3 axes and at least 2 points, got \(1,\)": lambda: random_fields.power_law((1,)),
 }
 

@@ -3,7 +3,7 @@
 A function that declares fields, ``fields()`` of a package or ``get_config()`` of a kind of config, is read as source: a
 string under an assignment is the meaning of the field, a call of ``section`` or ``sections`` names the table of what
 the field chooses from, a call of another such function is read in turn. What a choice takes is its signature, and what
-its arguments mean is the ``Args:`` or ``Attributes:`` of its docstring. There is no second list of fields.
+its arguments mean is the ``Args:`` or ``Attributes:`` of its docstring or of its module. There is no second list.
 """
 
 import ast
@@ -163,7 +163,8 @@ def _choice(path: str, name: str, declared: Declared, ranges: Ranges) -> Choice:
     assert declared.table is not None
     factory = declared.table[name]
     text = inspect.getdoc(factory) or ""
-    meanings = described_arguments(text)
+    family = inspect.getdoc(inspect.getmodule(factory)) or ""
+    meanings = described_arguments(family) | described_arguments(text)
     section_of = f"{path}.{name}" if declared.several else path
     arguments = []
     for key, parameter in inspect.signature(factory).parameters.items():
@@ -196,6 +197,7 @@ def documented(like: Any, factory: Callable) -> Callable:
     'A line.'
     """
     factory.__doc__ = like if isinstance(like, str) else inspect.getdoc(like)
+    factory.__module__ = getattr(like, "__module__", factory.__module__)
     return factory
 
 

@@ -1,9 +1,18 @@
-"""Checks of arguments that the audio modules share."""
+"""Bounds and checks of arguments that the audio modules share."""
+
+from typing import Annotated, TypeAlias
 
 import jax.numpy as jnp
 
-from scorekit.checks import check_positive, check_scalar
+from scorekit.arguments import Between, Count
 from scorekit.typing import ArrayLike
+
+Rate: TypeAlias = Annotated[float, Between(0, open="low", scalar=True)]
+"""A sample rate in Hz."""
+FftSize: TypeAlias = Annotated[int, Count(3)]
+"""The length of a Fourier transform with a bin between 0 and half the sample rate."""
+Window: TypeAlias = Annotated[int, Count(5)]
+"""The samples of a frame that holds two periods of a pitch below half the sample rate."""
 
 
 def check_signal(layout: str = "(..., length)", **named: ArrayLike) -> None:
@@ -22,14 +31,3 @@ def check_signal(layout: str = "(..., length)", **named: ArrayLike) -> None:
         fits = len(shape) >= axes if free else len(shape) == axes
         if not fits or 0 in shape or jnp.issubdtype(dtype, jnp.complexfloating):
             raise ValueError(f"{name} must be real {layout} and not empty, got {dtype} {shape}")
-
-
-def check_rate(**named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not one number, finite and > 0.
-
-    >>> check_rate(sample_rate=0)
-    Traceback (most recent call last):
-    ValueError: sample_rate must be finite and > 0, got 0
-    """
-    check_scalar(**named)
-    check_positive(**named)

@@ -1,11 +1,11 @@
-"""What several audio modules share: the hop of onset envelopes, an offset of magnitudes, a safe quotient."""
+"""The hop of onset envelopes, an offset of magnitudes and a safe quotient."""
 
 import jax.numpy as jnp
 
 from scorekit.typing import Array
 
 HOP = 0.016
-"""Hop of onset envelopes, in seconds; that of the chroma is four times as long."""
+"""Hop of onset envelopes, in seconds; the hop of the chroma is four times as long."""
 MAGNITUDE_OFFSET = 3e-4
 """Added to STFT magnitudes before their logarithm is taken; a sine of amplitude 1 has magnitude ``fft_size / 4``."""
 

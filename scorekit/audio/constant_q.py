@@ -11,19 +11,30 @@ has at most ``M`` non-zero bins in a band and is inverted by an inverse Fourier 
 transpose, and energy is preserved.
 
 The transform is of a full clip and periodic.
+
+Args:
+  frame: frame of the transform, from :func:`constant_q_frame`.
+  length: number of samples of the signal.
+
+Source: Balazs et al. 2011, "Theory, implementation and applications of nonstationary Gabor frames"; Velasco et al.
+2011, "Constructing an invertible constant-Q transform with non-stationary Gabor frames".
 """
 
 import math
+from typing import Annotated, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.audio._checks import check_rate, check_signal
-from scorekit.checks import check_count, check_scalar
+from scorekit.arguments import Count, PositiveInt, checked
+from scorekit.audio._checks import Rate, check_signal
+from scorekit.checks import check_scalar
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["ConstantQ", "constant_q", "constant_q_frame", "inverse_constant_q"]
+
+_Length: TypeAlias = Annotated[int, Count(3)]
 
 
 @pytree_dataclass
@@ -35,7 +46,6 @@ class ConstantQ:
       bins: the bins of the signal's transform that a band's own transform holds, ``(bands, M)``; the band's centre is
         at index 0, followed by the bins above it and then those below it.
       weights: the filters at these bins, ``(bands, M)``; 0 where a narrow band has no bin.
-      length: of the signal, in samples.
 
     >>> frame = constant_q_frame(4000, 8000, f_min=110.0)
     >>> frame.length, frame.bins.shape == frame.weights.shape
@@ -48,45 +58,38 @@ class ConstantQ:
     length: int = static()
 
 
+@checked
 def constant_q_frame(
-    length: int,
-    sample_rate: float,
+    length: _Length,
+    sample_rate: Rate,
     *,
     f_min: float,
     f_max: float | None = None,
-    bins_per_octave: int = 12,
-    columns: int | None = None,
+    bins_per_octave: PositiveInt = 12,
+    columns: PositiveInt | None = None,
 ) -> ConstantQ:
     """The frame for signals of a given length, computed on the host in float64.
 
     Args:
-      length: of the signal, in samples.
-      sample_rate: in Hz.
-      f_min: the centre of band 1, in Hz.
+      sample_rate: sample rate in Hz.
+      f_min: centre of band 1, in Hz.
       f_max: upper limit of the band centres, in Hz; the highest band ends below half the sample rate. ``None`` is the
         highest possible value.
-      bins_per_octave: bands per octave, >= 1.
-      columns: ``M``, the number of coefficients in a band; ``None`` is the size of the widest band, which may be
-        prime. The band above ``f_max`` counts: an ``f_max`` far below half the sample rate makes all rows longer.
+      bins_per_octave: number of bands in an octave.
+      columns: number ``M`` of coefficients in a band; ``None`` is the size of the widest band, which may be prime. The
+        band above ``f_max`` counts: an ``f_max`` far below half the sample rate makes all rows longer.
 
     Returns:
       The frame, with ``sample_rate M / length`` coefficients per second in every band.
 
     Raises:
-      ValueError: if a value is out of range, or the clip is too short for the narrowest band to hold a bin.
-
-    Source: Balazs et al. 2011, "Theory, implementation and applications of nonstationary Gabor frames"; Velasco et al.
-    2011, "Constructing an invertible constant-Q transform with non-stationary Gabor frames".
+      ValueError: if the clip is too short for the narrowest band to hold a bin.
 
     >>> frame = constant_q_frame(8000, 8000, f_min=110.0)
     >>> frame.frequencies[:4].round(2).tolist(), frame.bins.shape
     ([0.0, 110.0, 116.54, 123.47], (64, 432))
     """
-    check_count(length=length, bins_per_octave=bins_per_octave)
-    check_rate(sample_rate=sample_rate)
     check_scalar(f_min=f_min, f_max=1.0 if f_max is None else f_max)
-    if columns is not None:
-        check_count(columns=columns)
     nyquist = sample_rate / 2.0
     step = 2.0 ** (1.0 / bins_per_octave)
     highest = nyquist / step if f_max is None else f_max
@@ -143,14 +146,10 @@ def constant_q(x: ArrayLike, frame: ConstantQ) -> Array:
     column ``m`` is the time ``m length / M`` in samples.
 
     Args:
-      x: ``(..., length)``.
-      frame: from :func:`constant_q_frame`.
+      x: signals ``(..., length)``.
 
     Returns:
       Complex ``(..., bands, M)``.
-
-    Raises:
-      ValueError: if ``x`` is complex or its length is not that of the frame.
 
     >>> import jax
     >>> frame = constant_q_frame(4000, 8000, f_min=110.0)
@@ -158,8 +157,6 @@ def constant_q(x: ArrayLike, frame: ConstantQ) -> Array:
     >>> loudest = np.abs(jax.jit(lambda x: constant_q(x, frame))(a)).sum(axis=-1).argmax()
     >>> round(float(frame.frequencies[loudest]), 2)
     440.0
-
-    Source: Velasco et al. 2011, "Constructing an invertible constant-Q transform with non-stationary Gabor frames".
     """
     check_signal(x=x)
     x = jnp.asarray(x)
@@ -176,14 +173,10 @@ def inverse_constant_q(coefficients: ArrayLike, frame: ConstantQ) -> Array:
     ``irfft(sum_k g_k fft(c_k))`` with the filters ``g_k``; for inconsistent coefficients, the least-squares signal.
 
     Args:
-      coefficients: complex ``(..., bands, M)``.
-      frame: the frame of the coefficients.
+      coefficients: complex coefficients ``(..., bands, M)``.
 
     Returns:
       Real ``(..., length)``.
-
-    Raises:
-      ValueError: if the shape is not that of the frame.
 
     >>> import jax
     >>> frame = constant_q_frame(4001, 8000, f_min=110.0, f_max=2000.0)
@@ -191,8 +184,6 @@ def inverse_constant_q(coefficients: ArrayLike, frame: ConstantQ) -> Array:
     >>> again = jax.jit(lambda x: inverse_constant_q(constant_q(x, frame), frame))(x)
     >>> bool(jnp.abs(again - x).max() < 1e-5)
     True
-
-    Source: Velasco et al. 2011, "Constructing an invertible constant-Q transform with non-stationary Gabor frames".
     """
     coefficients = jnp.asarray(coefficients)
     if coefficients.shape[-2:] != jnp.shape(frame.bins):

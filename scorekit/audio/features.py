@@ -2,19 +2,25 @@
 
 The features need no trained network, so that distances are reproducible. Distances at different sample rates are not
 comparable: the bands extend to half the sample rate.
+
+Args:
+  x: signals ``(..., length)``, full scale [-1, 1].
+  sample_rate: sample rate in Hz.
 """
 
 import math
+from typing import Annotated, TypeAlias
 
 import jax.numpy as jnp
-import numpy as np
 
+from scorekit.arguments import Between, FiniteScalar, checked
 from scorekit.audio.mel import mel_filter_bank, mel_spectrogram
 from scorekit.audio.stft import hann
-from scorekit.checks import check, check_scalar
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["log_mel_frames", "log_mel_statistics"]
+
+_Rate: TypeAlias = Annotated[float, Between(1000, scalar=True)]
 
 _WINDOW = 0.064
 """The Hann window in seconds; the hop is a quarter of it, the transform at least twice as long."""
@@ -24,30 +30,23 @@ _FLOOR_DB = -80.0
 """Smallest level of a band, relative to a full-scale sine."""
 
 
-def log_mel_frames(x: ArrayLike, sample_rate: float, *, floor_db: float = _FLOOR_DB) -> Array:
+@checked
+def log_mel_frames(x: ArrayLike, sample_rate: _Rate, *, floor_db: FiniteScalar = _FLOOR_DB) -> Array:
     """Log-amplitudes of 48 bands of Slaney's mel scale, from 40 Hz to half the sample rate, in nepers.
 
     ``log max(sum_k w_bk |X[m, k]|, floor)`` with triangles ``w`` of height 1 and magnitudes scaled so that a sine of
     amplitude 1 has magnitude 1 in its bin; windows of 64 ms, hops of 16 ms.
 
     Args:
-      x: signals ``(..., length)``, full scale [-1, 1].
-      sample_rate: in Hz; at least 1000.
       floor_db: smallest level of a band, relative to a full-scale sine.
 
     Returns:
       ``(..., frames, 48)``; 1 neper is 8.69 dB.
 
-    Raises:
-      ValueError: if ``sample_rate`` is not at least 1000, ``floor_db`` not finite, or ``x`` not real or empty.
-
     >>> silence = log_mel_frames(jnp.zeros(4000), 4000)
     >>> silence.shape, round(float(silence.max()), 3)  # log 1e-4
     ((64, 48), -9.21)
     """
-    check_scalar(sample_rate=sample_rate, floor_db=floor_db)
-    check(lambda rate: np.isfinite(rate) & (rate >= 1000), "at least 1000 Hz", sample_rate=sample_rate)
-    check(np.isfinite, "finite", floor_db=floor_db)
     length = round(_WINDOW * sample_rate)
     window = hann(length, 2 ** math.ceil(math.log2(2 * length)))
     bank = mel_filter_bank(sample_rate, len(window), _BANDS, f_min=_LOWEST_HZ, norm=None)
@@ -55,21 +54,15 @@ def log_mel_frames(x: ArrayLike, sample_rate: float, *, floor_db: float = _FLOOR
     return jnp.log(jnp.maximum(bands, 10.0 ** (floor_db / 20.0)))
 
 
-def log_mel_statistics(x: ArrayLike, sample_rate: float) -> Array:
+@checked
+def log_mel_statistics(x: ArrayLike, sample_rate: _Rate) -> Array:
     """The mean and the standard deviation over time of :func:`log_mel_frames`: the timbre of a clip in 96 values.
 
     The Fréchet distance between two sets of clips (:func:`scorekit.metrics.frechet_distance`) of these features is in
     squared nepers, summed over the 96 features.
 
-    Args:
-      x: signals ``(..., length)``, full scale [-1, 1].
-      sample_rate: in Hz; at least 1000.
-
     Returns:
       ``(..., 96)``, in nepers: 48 means, then 48 standard deviations.
-
-    Raises:
-      ValueError: as :func:`log_mel_frames`.
 
     >>> x = jnp.sin(2 * jnp.pi * 440 / 4000 * jnp.arange(4000.0))
     >>> quieter = log_mel_statistics(0.1 * x, 4000) - log_mel_statistics(x, 4000)

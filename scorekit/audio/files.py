@@ -1,6 +1,11 @@
 """Sound files and resampling on the host, by libsndfile (soundfile) and SoX (soxr).
 
 The last axis of arrays is time, ``(length,)`` or ``(channels, length)``, as in the rest of this package.
+Without the extra ``audio`` all functions raise an ``ImportError`` that says what to install.
+
+Args:
+  path: path of the file; to write, its folder must exist.
+  sample_rate: sample rate in Hz.
 """
 
 import importlib
@@ -10,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from scorekit.arguments import PositiveInt, checked
-from scorekit.audio._checks import check_rate, check_signal
+from scorekit.audio._checks import Rate, check_signal
 from scorekit.files import check_unpacked, regular_file
 from scorekit.typing import ArrayLike
 
@@ -24,7 +29,6 @@ class Sound(NamedTuple):
 
     Attributes:
       x: float32 ``(length,)``, or ``(channels, length)`` if there are several.
-      sample_rate: in Hz.
 
     >>> sound = Sound(np.zeros((2, 8000), np.float32), 16000)
     >>> sound.x.shape[-1] / sound.sample_rate  # seconds
@@ -35,21 +39,19 @@ class Sound(NamedTuple):
     sample_rate: int
 
 
-def read(path: str | os.PathLike, *, sample_rate: int | None = None, mono: bool = False) -> Sound:
+@checked
+def read(path: str | os.PathLike, *, sample_rate: PositiveInt | None = None, mono: bool = False) -> Sound:
     """Reads a WAV, FLAC, Ogg, MP3 or other file supported by libsndfile.
 
     Args:
-      path: of the file.
-      sample_rate: resample to this rate, in Hz; ``None`` keeps the rate of the file.
-      mono: whether to average the channels.
+      sample_rate: sample rate of the result, in Hz; ``None`` keeps the rate of the file.
+      mono: mean of the channels instead of all of them.
 
     Returns:
       The sound; full scale of integer formats is [-1, 1).
 
     Raises:
-      ValueError: if the file cannot be read as sound, or would unpack to far more than it holds, or ``sample_rate`` is
-        not finite and > 0.
-      ImportError: without the extra ``audio``; it says what to install.
+      ValueError: if the file cannot be read as sound, or would unpack to far more than it holds.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -59,8 +61,6 @@ def read(path: str | os.PathLike, *, sample_rate: int | None = None, mono: bool 
     ([0.0, 0.5, -0.5], 8000)
     """
     soundfile = _extra("soundfile")
-    if sample_rate is not None:
-        check_rate(sample_rate=sample_rate)
     try:
         with soundfile.SoundFile(regular_file(path)) as file:
             rate, hours = file.samplerate, file.frames / file.samplerate / 3600
@@ -81,22 +81,17 @@ def write(path: str | os.PathLike, x: ArrayLike, sample_rate: PositiveInt, *, su
     ``pcm_to_float(float_to_pcm(x, dither=key))``, which is written without further loss.
 
     Args:
-      path: of the file; its folder must exist.
-      x: floats ``(length,)`` or ``(channels, length)``, full scale [-1, 1).
-      sample_rate: in Hz.
+      x: floats ``(length,)`` or ``(channels, length)``, finite, full scale [-1, 1).
       subtype: ``"PCM_16"``, ``"PCM_24"`` or, in WAV only, ``"FLOAT"``.
 
     Raises:
-      ValueError: if the shape, a value, ``sample_rate`` or ``subtype`` is not allowed or the file cannot be written.
-      ImportError: without the extra ``audio``; it says what to install.
+      ValueError: if the file cannot be written.
 
     >>> write("/nowhere/a.wav", np.zeros(8), 8000)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ValueError: path must be a file that can be written as PCM_16, got '/nowhere/a.wav': ...
     """
     soundfile = _extra("soundfile")
-    if subtype not in ("PCM_16", "PCM_24", "FLOAT"):
-        raise ValueError(f"subtype must be 'PCM_16', 'PCM_24' or 'FLOAT', got {subtype!r}")
     x = np.asarray(x, np.float32)
     if x.ndim not in (1, 2) or not x.size:
         raise ValueError(f"x must be (length,) or (channels, length), not empty, got {x.shape}")
@@ -138,26 +133,22 @@ def _to_codes(x: np.ndarray, bits: int = 16) -> np.ndarray:
     return np.clip(np.round(np.asarray(x, np.float32) * full_scale), -full_scale, full_scale - 1.0).astype(np.int32)
 
 
-def resample(x: ArrayLike, rate_from: float, rate_to: float) -> np.ndarray:
+@checked
+def resample(x: ArrayLike, rate_from: Rate, rate_to: Rate) -> np.ndarray:
     """Changes the sample rate, band-limited and without delay (SoX, high quality).
 
     Args:
-      x: floats ``(..., length)``.
-      rate_from: in Hz.
-      rate_to: in Hz.
+      x: floats ``(..., length)``, not empty.
+      rate_from: sample rate of ``x``, in Hz.
+      rate_to: sample rate of the result, in Hz.
 
     Returns:
       float32 ``(..., about length rate_to / rate_from)``.
-
-    Raises:
-      ValueError: if a rate is not finite and > 0, or ``x`` is not real or is empty.
-      ImportError: without the extra ``audio``; it says what to install.
 
     >>> resample(np.zeros((2, 16000)), 16000, 4000).shape
     (2, 4000)
     """
     soxr = _extra("soxr")
-    check_rate(rate_from=rate_from, rate_to=rate_to)
     check_signal(x=x)
     x = np.asarray(x, np.float32)
     columns = x.reshape(-1, x.shape[-1]).T

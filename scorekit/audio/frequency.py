@@ -3,6 +3,9 @@
 The phase of a steady partial advances by the same angle from each frame to the next. Its instantaneous frequency, the
 time difference of the unwrapped phase, is then constant while the phase itself looks like noise.
 
+Args:
+  floor: small magnitude, in the units of ``|X|``, that keeps the logarithm finite.
+
 Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
 """
 
@@ -11,10 +14,9 @@ import math
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import PositiveInt, checked
-from scorekit.audio._checks import check_rate, check_signal
+from scorekit.arguments import PositiveInt, PositiveScalar, checked
+from scorekit.audio._checks import check_signal
 from scorekit.audio.stft import from_polar, magnitude, phase
-from scorekit.checks import check_positive, check_scalar
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["decode_spectrum", "encode_spectrum", "frequency_to_hz", "instantaneous_frequency", "phase_from_frequency"]
@@ -24,19 +26,14 @@ def instantaneous_frequency(phase: ArrayLike) -> Array:
     """The phase increment from frame to frame in half turns: ``diff(unwrap(phase)) / pi``.
 
     Args:
-      phase: in radians, ``(..., frames, bins)``.
+      phase: phase in radians, ``(..., frames, bins)``.
 
     Returns:
       Values in [-1, 1], shaped like ``phase``; the first frame holds its phase over pi.
 
-    Raises:
-      ValueError: if ``phase`` is not real ``(..., frames, bins)`` or is empty.
-
     >>> f = jax.jit(instantaneous_frequency)(jnp.array([[0.5], [2.5], [-1.783]]))  # 2 radians a frame, wrapped
     >>> [round(float(x) * math.pi, 3) for x in f[:, 0]]
     [0.5, 2.0, 2.0]
-
-    Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
     """
     check_signal("(..., frames, bins)", phase=phase)
     phase = jnp.asarray(phase)
@@ -50,19 +47,14 @@ def phase_from_frequency(frequency: ArrayLike) -> Array:
     Partial sums are wrapped, so that rounding errors do not grow with the phase.
 
     Args:
-      frequency: in half turns a frame, ``(..., frames, bins)``.
+      frequency: instantaneous frequency in half turns a frame, ``(..., frames, bins)``.
 
     Returns:
       Phases in [-pi, pi], shaped like ``frequency``.
 
-    Raises:
-      ValueError: if ``frequency`` is not real ``(..., frames, bins)`` or is empty.
-
     >>> phase = jax.jit(phase_from_frequency)(jnp.array([[0.5], [0.75], [0.0]]))
     >>> [round(float(x) / math.pi, 3) for x in phase[:, 0]]
     [0.5, -0.75, -0.75]
-
-    Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
     """
     check_signal("(..., frames, bins)", frequency=frequency)
     frequency = jnp.asarray(frequency)
@@ -71,76 +63,62 @@ def phase_from_frequency(frequency: ArrayLike) -> Array:
     return math.pi * _wrap(jax.lax.associative_scan(add, frequency, axis=frequency.ndim - 2))
 
 
-def encode_spectrum(spectrum: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
+@checked
+def encode_spectrum(spectrum: ArrayLike, floor: PositiveScalar = 1e-6) -> Array:
     """A spectrum as two real channels: ``log(|X| + floor)`` and the instantaneous frequency.
 
     Args:
-      spectrum: complex ``(..., frames, bins)``, from :func:`scorekit.audio.stft`.
-      floor: > 0, in the units of ``|X|``; keeps the logarithm finite.
+      spectrum: complex spectrum ``(..., frames, bins)``, from :func:`scorekit.audio.stft`.
 
     Returns:
       ``(..., frames, bins, 2)``: nepers, and half turns a frame in [-1, 1].
 
-    Raises:
-      ValueError: if ``spectrum`` is not ``(..., frames, bins)`` or is empty, or ``floor`` not finite and > 0.
-
     >>> jax.jit(encode_spectrum)(jnp.ones((7, 5), jnp.complex64)).shape
     (7, 5, 2)
-
-    Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
     """
     if jnp.ndim(spectrum) < 2 or 0 in jnp.shape(spectrum):
         raise ValueError(f"spectrum must be (..., frames, bins) and not empty, got {jnp.shape(spectrum)}")
-    _check_floor(floor)
     channels = jnp.log(magnitude(spectrum) + floor), instantaneous_frequency(phase(spectrum))
     return jnp.stack(channels, axis=-1)
 
 
-def decode_spectrum(channels: ArrayLike, floor: ArrayLike = 1e-6) -> Array:
+@checked
+def decode_spectrum(channels: ArrayLike, floor: PositiveScalar = 1e-6) -> Array:
     """The inverse of :func:`encode_spectrum`, exact up to rounding: ``max(exp(a) - floor, 0) exp(i phase)``.
 
-    ``a`` is the first channel; the phase is that of :func:`phase_from_frequency` of the second.
+    ``a`` is the first channel, the phase :func:`phase_from_frequency` of the second.
 
     Args:
-      channels: ``(..., frames, bins, 2)``.
-      floor: the value used in encoding.
+      channels: the two channels, ``(..., frames, bins, 2)``.
 
     Returns:
       Complex ``(..., frames, bins)``.
-
-    Raises:
-      ValueError: if ``channels`` is not real ``(..., frames, bins, 2)`` or is empty, or ``floor`` not finite and > 0.
 
     >>> x = jax.random.normal(jax.random.key(0), (7, 5), jnp.complex64)
     >>> again = jax.jit(lambda x: decode_spectrum(encode_spectrum(x)))(x)
     >>> bool(jnp.abs(again - x).max() < 1e-5)
     True
-
-    Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
     """
     check_signal("(..., frames, bins, 2)", channels=channels)
     if jnp.shape(channels)[-1] != 2:
         raise ValueError(f"channels must be (..., frames, bins, 2), got {jnp.shape(channels)}")
-    _check_floor(floor)
     channels = jnp.asarray(channels)
     size = jnp.maximum(jnp.exp(channels[..., 0]) - floor, 0.0)
     return from_polar(size, phase_from_frequency(channels[..., 1]))
 
 
 @checked
-def frequency_to_hz(frequency: ArrayLike, sample_rate: ArrayLike, hop: PositiveInt) -> Array:
+def frequency_to_hz(frequency: ArrayLike, sample_rate: PositiveScalar, hop: PositiveInt) -> Array:
     """Instantaneous frequency in hertz: of all aliases, the one nearest to the centre of its bin.
 
     Args:
-      frequency: in half turns a frame, ``(..., bins)`` with ``bins = N // 2 + 1`` for an even ``N``.
-      sample_rate: in Hz.
+      frequency: instantaneous frequency in half turns a frame, ``(..., bins)`` with ``bins = N // 2 + 1`` for an even
+        ``N``.
+      sample_rate: sample rate in Hz.
       hop: samples from one frame to the next.
 
     Returns:
       Hz, shaped like ``frequency``; within half of ``sample_rate / hop`` of the bin's centre.
-
-    Raises:
-      ValueError: if there are fewer than 2 bins, ``sample_rate`` is not finite and > 0, or ``hop`` not an integer >= 1.
 
     >>> jnp.round(frequency_to_hz(jnp.zeros(3), 8000.0, 4), 1)  # any multiple of 2000 Hz
     Array([   0., 2000., 4000.], dtype=float32)
@@ -148,17 +126,11 @@ def frequency_to_hz(frequency: ArrayLike, sample_rate: ArrayLike, hop: PositiveI
     check_signal("(..., bins)", frequency=frequency)
     if jnp.shape(frequency)[-1] < 2:
         raise ValueError(f"frequency must be (..., bins) with at least 2 bins, got {jnp.shape(frequency)}")
-    check_rate(sample_rate=sample_rate)
     frequency = jnp.asarray(frequency)
     bins = frequency.shape[-1]
     centre = jnp.arange(bins) / (2.0 * (bins - 1))  # cycles a sample
     cycles = frequency / (2.0 * hop)
     return jnp.asarray(sample_rate * (cycles + jnp.round((centre - cycles) * hop) / hop))
-
-
-def _check_floor(floor: ArrayLike) -> None:
-    check_scalar(floor=floor)
-    check_positive(floor=floor)
 
 
 def _wrap(half_turns: Array) -> Array:

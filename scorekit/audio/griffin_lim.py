@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import Between, NonNegativeInt, checked
+from scorekit.arguments import Between, NonNegativeInt, PositiveInt, checked
 from scorekit.audio.stft import from_polar, istft, magnitude, phase, random_phase, stft
 from scorekit.checks import check_at_least, check_floating
 from scorekit.typing import Array, ArrayLike, Key, Number
@@ -40,7 +40,7 @@ def griffin_lim(
     key: Key,
     magnitudes: ArrayLike,
     window: ArrayLike,
-    hop: int,
+    hop: PositiveInt,
     length: int,
     *,
     iterations: NonNegativeInt = 60,
@@ -52,19 +52,17 @@ def griffin_lim(
 
     Args:
       key: PRNG key of the initial phases.
-      magnitudes: magnitudes ``(..., frames, N // 2 + 1)`` with ``frames = num_frames(length, hop)``.
-      window: ``(N,)``, concrete.
+      magnitudes: magnitudes ``(..., frames, N // 2 + 1)``, finite and >= 0, with ``frames = num_frames(length, hop)``;
+        a traced magnitude that is not finite gives NaN.
+      window: window ``(N,)``, concrete.
       hop: samples from one frame to the next.
-      length: of the signal, in samples.
-      iterations: the number of steps.
-      momentum: 0 is the original algorithm, whose misfit never increases; 0.99 the accelerated one.
+      length: number of samples of the signal.
+      iterations: number of steps.
+      momentum: extrapolation of each step: 0 is the original algorithm, whose misfit never increases; 0.99 the
+        accelerated one.
 
     Returns:
       The signal and the misfit of all iterations.
-
-    Raises:
-      ValueError: if the shapes do not fit, ``iterations`` is not an integer >= 0, ``momentum`` not in [0, 2), or a
-        magnitude not finite and >= 0; traced, a magnitude that is not finite gives NaN.
 
     Source: Griffin and Lim 1984; Perraudin, Balazs and Sondergaard 2013, "A fast Griffin-Lim algorithm".
 

@@ -14,14 +14,11 @@ def spectrogram_images(sounds: ArrayLike) -> np.ndarray:
     """Decibel spectrograms of sounds as greyscale images, low frequencies at the bottom.
 
     Args:
-      sounds: ``(N, L)``, full scale [-1, 1].
+      sounds: sounds ``(N, L)``, full scale [-1, 1].
 
     Returns:
       ``(N, bins, frames, 1)`` in [-1, 1]: a range of 80 dB below a sine of amplitude 1. The window is the power of two
       nearest to L / 16, at least 64 samples. NaN in a sound gives NaN in its image.
-
-    Raises:
-      ValueError: if ``sounds`` is not real ``(N, L)`` or is empty.
 
     >>> spectrogram_images(np.zeros((2, 1024))).shape
     (2, 33, 65, 1)

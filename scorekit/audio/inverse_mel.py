@@ -4,6 +4,12 @@ A bank has fewer filters than the transform has bins, so that the magnitudes are
 :func:`magnitude_from_mel` is a non-negative least-squares fit, for :func:`scorekit.audio.griffin_lim`;
 :func:`mel_envelope` interpolates the mean magnitude of each filter, smooth and positive where the mel spectrogram is.
 :func:`match_mel` matches the mel spectrogram of a signal to a given one by time-varying gains, :func:`apply_gains`.
+
+Args:
+  bank: filter bank B ``(N // 2 + 1, num_mels)``, >= 0 and concrete, from :func:`scorekit.audio.mel_filter_bank`.
+  x: signals ``(..., length)``.
+  window: window ``(N,)``, concrete.
+  hop: samples from one frame to the next.
 """
 
 import jax
@@ -28,16 +34,12 @@ def magnitude_from_mel(mel: ArrayLike, bank: ArrayLike, *, iterations: PositiveI
     ``h <- h (mel B') / (h B B')``, starting at ``h = 1``: no step increases ``|h B - mel|``.
 
     Args:
-      mel: mel spectrogram of magnitudes (or of powers, which are then returned), ``(..., num_mels)``, >= 0.
-      bank: B ``(bins, num_mels)``, >= 0, from :func:`scorekit.audio.mel_filter_bank`.
-      iterations: the number of steps.
+      mel: mel spectrogram of magnitudes (or of powers, which are then returned), ``(..., num_mels)``, >= 0; a traced
+        value below gives NaN.
+      iterations: number of steps.
 
     Returns:
       ``(..., bins)``; 0 in bins outside all filters.
-
-    Raises:
-      ValueError: if the shapes do not fit, a value is not finite and >= 0 (traced, such a value gives NaN), or
-        ``iterations`` is not an integer >= 1.
 
     Source: Lee and Seung 2001, "Algorithms for non-negative matrix factorization", with one factor fixed.
 
@@ -65,14 +67,10 @@ def mel_envelope(mel: ArrayLike, bank: ArrayLike) -> Array:
     A constant spectrum is its own envelope. Bins outside all filters get the value of the nearest bin within one.
 
     Args:
-      mel: ``(..., num_mels)``.
-      bank: B ``(bins, num_mels)``, concrete, from :func:`scorekit.audio.mel_filter_bank`.
+      mel: mel spectrogram ``(..., num_mels)``.
 
     Returns:
       ``(..., bins)``, in the units of the magnitudes.
-
-    Raises:
-      ValueError: if the shapes do not fit or the bank is not finite and >= 0.
 
     >>> from scorekit.audio.mel import mel_filter_bank
     >>> bank = mel_filter_bank(8000, 256, 40, f_min=100.0)
@@ -87,20 +85,15 @@ def mel_envelope(mel: ArrayLike, bank: ArrayLike) -> Array:
     return jnp.matmul(mel, jnp.asarray(interpolation / weights.sum(0)[:, None], mel.dtype), precision="highest")
 
 
-def apply_gains(x: ArrayLike, gains: ArrayLike, window: ArrayLike, hop: int) -> Array:
+@checked
+def apply_gains(x: ArrayLike, gains: ArrayLike, window: ArrayLike, hop: PositiveInt) -> Array:
     """A time-varying filter: ``istft(gains * stft(x))``.
 
     Args:
-      x: the signal ``(..., length)``.
-      gains: ``(..., frames, N // 2 + 1)``, or ``(N // 2 + 1,)`` for all frames.
-      window: ``(N,)``, concrete.
-      hop: samples from one frame to the next.
+      gains: gains ``(..., frames, N // 2 + 1)``, or ``(N // 2 + 1,)`` for all frames.
 
     Returns:
       A signal shaped like ``x``. For smooth gains ``g``, gains ``1 / g`` are nearly the inverse filter.
-
-    Raises:
-      ValueError: if ``gains`` do not have the frames and bins of ``stft(x)``, and as :func:`scorekit.audio.stft`.
 
     Source: Feichtinger and Nowak 2003, "A first survey of Gabor multipliers".
 
@@ -119,23 +112,16 @@ def apply_gains(x: ArrayLike, gains: ArrayLike, window: ArrayLike, hop: int) -> 
 
 @checked
 def match_mel(
-    x: ArrayLike, mel: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: int, *, floor: PositiveScalar = 1e-5
+    x: ArrayLike, mel: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: PositiveInt, *, floor: PositiveScalar = 1e-5
 ) -> Array:
     """Filters a signal by the ratio of a given mel envelope and its own, to match a mel spectrogram.
 
     Args:
-      x: the signal ``(..., length)``.
       mel: target mel spectrogram of magnitudes, ``(..., frames, num_mels)``.
-      bank: ``(N // 2 + 1, num_mels)``, concrete.
-      window: ``(N,)``, concrete.
-      hop: samples from one frame to the next.
-      floor: mel spectrograms are raised to it before their envelopes are compared.
+      floor: smallest value of mel spectrograms when their envelopes are compared.
 
     Returns:
       A signal shaped like ``x``, with its phases and its details within filters.
-
-    Raises:
-      ValueError: if the shapes do not fit, or ``floor`` is not finite and > 0.
 
     >>> from scorekit.audio.mel import mel_filter_bank
     >>> from scorekit.audio.stft import hann

@@ -1,11 +1,17 @@
-"""Log-mel features: the log-mel spectrogram scaled to unit variance, as a condition of a network, and its inverses."""
+"""Log-mel features: the log-mel spectrogram scaled to unit variance, as a condition of a network, and its inverses.
+
+Args:
+  encoded: features ``(B, frames, num_mels)`` from :meth:`LogMel.encode`.
+  hop: samples from one frame to the next.
+"""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveInt, checked
+from scorekit.arguments import NonNegativeScalar, PositiveInt, checked
+from scorekit.audio._checks import FftSize, Rate
 from scorekit.audio._common import MAGNITUDE_OFFSET
 from scorekit.audio.inverse_mel import magnitude_from_mel, mel_envelope
 from scorekit.audio.mel import log_mel, mel_filter_bank
@@ -25,8 +31,7 @@ class LogMel(NamedTuple):
 
     Attributes:
       bank: mel filter bank ``(bins, num_mels)``.
-      window: ``(fft_size,)``.
-      hop: samples from one frame to the next.
+      window: window ``(fft_size,)``.
 
     >>> features = make_log_mel(8000)
     >>> encoded = features.encode(jnp.zeros((2, 1024)))
@@ -45,7 +50,7 @@ class LogMel(NamedTuple):
         """The features ``(log(max(mel, 1e-5)) + 6) / 3``.
 
         Args:
-          sound: ``(B, L)``, full scale [-1, 1].
+          sound: sounds ``(B, L)``, full scale [-1, 1].
 
         Returns:
           ``(B, 1 + ceil(L / hop), num_mels)``, of unit order for music.
@@ -55,9 +60,6 @@ class LogMel(NamedTuple):
     def mel(self, encoded: Array) -> Array:
         """The mel spectrogram of encoded features: ``exp(3 encoded - 6)``.
 
-        Args:
-          encoded: features ``(B, frames, num_mels)`` from :meth:`encode`.
-
         Returns:
           ``(B, frames, num_mels)``, at least 1e-5.
         """
@@ -65,9 +67,6 @@ class LogMel(NamedTuple):
 
     def envelope(self, encoded: Array) -> Array:
         """The spectral envelope of encoded features (:func:`scorekit.audio.mel_envelope`).
-
-        Args:
-          encoded: features ``(B, frames, num_mels)``.
 
         Returns:
           ``(B, L / hop, fft_size / 2)``: the last frame and the Nyquist bin are dropped.
@@ -78,9 +77,6 @@ class LogMel(NamedTuple):
         """The envelope and the least-squares magnitudes of the mel spectrogram, as an image of two channels.
 
         ``(log(y + 3e-4) + 3) / 3`` of :meth:`envelope` and of :func:`scorekit.audio.magnitude_from_mel`.
-
-        Args:
-          encoded: features ``(B, frames, num_mels)``.
 
         Returns:
           ``(B, L / hop, fft_size / 2, 2)``, of unit order.
@@ -93,7 +89,7 @@ class LogMel(NamedTuple):
         """``log(envelope + 3e-4)``, recovered from :meth:`images`.
 
         Args:
-          images: ``(B, L / hop, fft_size / 2, 2)``.
+          images: images ``(B, L / hop, fft_size / 2, 2)``.
 
         Returns:
           ``(B, L / hop, fft_size / 2)``, in nepers.
@@ -103,22 +99,22 @@ class LogMel(NamedTuple):
 
 @checked
 def make_log_mel(
-    sample_rate: float, num_mels: int = 40, fft_size: int = 256, hop: PositiveInt = 64, f_min: float = 40.0
+    sample_rate: Rate,
+    num_mels: PositiveInt = 40,
+    fft_size: FftSize = 256,
+    hop: PositiveInt = 64,
+    f_min: NonNegativeScalar = 40.0,
 ) -> LogMel:
     """Log-mel features with Slaney's filters up to half the sample rate and a Hann window.
 
     Args:
-      sample_rate: in Hz.
+      sample_rate: sample rate in Hz.
       num_mels: number of filters.
       fft_size: length of the window and of the Fourier transform, in samples.
-      hop: samples from one frame to the next.
       f_min: lowest corner of the filters, in Hz.
 
     Returns:
       The features, a :class:`LogMel`.
-
-    Raises:
-      ValueError: as :func:`scorekit.audio.mel_filter_bank`, or if ``hop`` is not an integer >= 1.
 
     >>> make_log_mel(16000, num_mels=32).bank.shape
     (129, 32)

@@ -1,8 +1,21 @@
 """The mel scales of Slaney and of HTK, banks of triangular filters, mel and log-mel spectrograms.
 
 HTK's mel is logarithmic: ``mel = 2595 log10(1 + f / 700)``. Slaney's is linear below 1000 Hz, 200/3 Hz to a mel, and
-logarithmic above, with 27 mels from 1000 to 6400 Hz. Mel spectrograms with different scales,
-norms, powers or floors are not interchangeable: a vocoder needs those that it was trained with.
+logarithmic above, with 27 mels from 1000 to 6400 Hz. Mel spectrograms with different scales, norms, powers or floors
+are not interchangeable: a vocoder needs the ones that it was trained with.
+
+Args:
+  scale: mel scale.
+  x: signals ``(..., length)``.
+  bank: filter bank ``(N // 2 + 1, num_mels)``, from :func:`mel_filter_bank` with ``fft_size=N``.
+  window: window ``(N,)``.
+  hop: samples from one frame to the next.
+  power: exponent of the magnitudes, 1 for vocoders, 2 for energies (usual for recognition).
+
+>>> round(float(hz_to_mel(1000.0)), 2), round(float(hz_to_mel(1000.0, "htk")), 2), round(float(mel_to_hz(42.0)), 6)
+(15.0, 999.99, 6400.0)
+
+Source: Slaney 1998, "Auditory Toolbox" (1998-010); Young et al., "The HTK Book".
 """
 
 from typing import Literal
@@ -10,10 +23,10 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveScalar, checked
-from scorekit.audio._checks import check_rate
+from scorekit.arguments import NonNegative, NonNegativeScalar, PositiveInt, PositiveScalar, checked
+from scorekit.audio._checks import FftSize, Rate
 from scorekit.audio.stft import magnitude, stft
-from scorekit.checks import check_at_least, check_count, check_not_nan, check_scalar
+from scorekit.checks import check_not_nan, check_scalar
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["hz_to_mel", "log_mel", "mel_filter_bank", "mel_spectrogram", "mel_to_hz"]
@@ -25,55 +38,36 @@ _CORNER_HZ = 1000.0
 _MELS_PER_NEPER = 27.0 / np.log(6.4)
 
 
-def hz_to_mel(frequency, scale: _Scale = "slaney") -> np.ndarray:
+@checked
+def hz_to_mel(frequency: NonNegative, scale: _Scale = "slaney") -> np.ndarray:
     """Hertz to mels, on the host in float64.
 
     Args:
-      frequency: in Hz, >= 0, any shape.
-      scale: ``"slaney"`` or ``"htk"``.
+      frequency: frequencies in Hz, any shape.
 
     Returns:
       Mels, float64.
-
-    Raises:
-      ValueError: if ``scale`` is not one of the two, or a frequency not finite and >= 0.
-
-    Source: Slaney 1998, "Auditory Toolbox" (1998-010); Young et al., "The HTK Book".
-
-    >>> round(float(hz_to_mel(1000.0)), 2), round(float(hz_to_mel(1000.0, "htk")), 2)
-    (15.0, 999.99)
     """
-    _check_scale(scale)
-    check_at_least(0, frequency=frequency)
-    frequency = np.asarray(frequency, np.float64)
+    hertz = np.asarray(frequency, np.float64)
     if scale == "htk":
-        return 2595.0 * np.log10(1.0 + frequency / 700.0)
-    above = _CORNER_HZ / _HZ_PER_MEL + _MELS_PER_NEPER * np.log(np.maximum(frequency, _CORNER_HZ) / _CORNER_HZ)
-    return np.where(frequency < _CORNER_HZ, frequency / _HZ_PER_MEL, above)
+        return 2595.0 * np.log10(1.0 + hertz / 700.0)
+    above = _CORNER_HZ / _HZ_PER_MEL + _MELS_PER_NEPER * np.log(np.maximum(hertz, _CORNER_HZ) / _CORNER_HZ)
+    return np.where(hertz < _CORNER_HZ, hertz / _HZ_PER_MEL, above)
 
 
+@checked
 def mel_to_hz(mel, scale: _Scale = "slaney") -> np.ndarray:
     """Mels to hertz: the inverse of :func:`hz_to_mel`.
 
-    Of HTK ``f = 700 (10^(mel / 2595) - 1)``; of Slaney ``f = 200 / 3 mel`` up to 15 mels, ``f = 1000 6.4^((mel - 15) /
+    HTK: ``f = 700 (10^(mel / 2595) - 1)``. Slaney: ``f = 200 / 3 mel`` up to 15 mels, ``f = 1000 6.4^((mel - 15) /
     27)`` above.
 
     Args:
-      mel: any shape.
-      scale: ``"slaney"`` or ``"htk"``.
+      mel: mels of any shape, not NaN.
 
     Returns:
       Hz, float64.
-
-    Raises:
-      ValueError: if ``scale`` is not one of the two, or ``mel`` is NaN.
-
-    >>> round(float(mel_to_hz(42.0)), 6)
-    6400.0
-
-    Source: Slaney 1998, "Auditory Toolbox" (1998-010); Young et al., "The HTK Book".
     """
-    _check_scale(scale)
     check_not_nan(mel=mel)
     mel = np.asarray(mel, np.float64)
     if scale == "htk":
@@ -83,12 +77,13 @@ def mel_to_hz(mel, scale: _Scale = "slaney") -> np.ndarray:
     return np.where(mel < corner, _HZ_PER_MEL * mel, above)
 
 
+@checked
 def mel_filter_bank(
-    sample_rate: float,
-    fft_size: int,
-    num_mels: int,
+    sample_rate: Rate,
+    fft_size: FftSize,
+    num_mels: PositiveInt,
     *,
-    f_min: float = 0.0,
+    f_min: NonNegativeScalar = 0.0,
     f_max: float | None = None,
     scale: _Scale = "slaney",
     norm: Literal["slaney"] | None = "slaney",
@@ -98,34 +93,27 @@ def mel_filter_bank(
     Filter ``i`` rises from 0 at corner ``i`` to its peak at corner ``i + 1`` and falls to 0 at corner ``i + 2``.
 
     Args:
-      sample_rate: in Hz.
-      fft_size: of the short-time Fourier transform, in samples.
-      num_mels: the number of filters.
-      f_min: the lowest corner, in Hz.
-      f_max: the highest corner, in Hz; ``None`` is half the sample rate.
-      scale: ``"slaney"`` or ``"htk"``.
+      sample_rate: sample rate in Hz.
+      fft_size: length of the short-time Fourier transform, in samples.
+      num_mels: number of filters.
+      f_min: lowest corner, in Hz.
+      f_max: highest corner, in Hz, above ``f_min``; ``None`` is half the sample rate.
       norm: ``"slaney"`` gives each filter unit area over Hz, ``None`` unit height.
 
     Returns:
       float32 ``(fft_size // 2 + 1, num_mels)``.
 
     Raises:
-      ValueError: if a value is out of range, or a filter is so narrow that it contains no bin of the transform.
+      ValueError: if a filter is so narrow that it contains no bin of the transform.
 
     >>> bank = mel_filter_bank(8000, 512, 40)
     >>> bank.shape, bool((bank.sum(axis=0) > 0).all())
     ((257, 40), True)
-
-    Source: Slaney 1998, "Auditory Toolbox" (1998-010); Young et al., "The HTK Book".
     """
-    check_rate(sample_rate=sample_rate)
-    check_count(fft_size=fft_size, num_mels=num_mels)
-    check_scalar(f_min=f_min, f_max=1.0 if f_max is None else f_max)
+    check_scalar(f_max=1.0 if f_max is None else f_max)
     f_max = sample_rate / 2.0 if f_max is None else f_max
     if not 0.0 <= f_min < f_max <= sample_rate / 2.0:
         raise ValueError(f"f_min, f_max must satisfy 0 <= f_min < f_max <= {sample_rate / 2.0}, got {f_min}, {f_max}")
-    if norm not in ("slaney", None):
-        raise ValueError(f"norm must be 'slaney' or None, got {norm!r}")
     bins = np.arange(fft_size // 2 + 1) * (sample_rate / fft_size)
     corners = mel_to_hz(np.linspace(hz_to_mel(f_min, scale), hz_to_mel(f_max, scale), num_mels + 2), scale)
     rising = (bins[:, None] - corners[:-2]) / np.diff(corners)[:-1]
@@ -142,22 +130,12 @@ def mel_filter_bank(
 
 @checked
 def mel_spectrogram(
-    x: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: int, *, power: PositiveScalar = 1.0
+    x: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: PositiveInt, *, power: PositiveScalar = 1.0
 ) -> Array:
     """``|stft(x)|^power`` summed by each filter of a bank.
 
-    Args:
-      x: the signal ``(..., length)``.
-      bank: ``(N // 2 + 1, num_mels)``, from :func:`mel_filter_bank` with ``fft_size=N``.
-      window: ``(N,)``.
-      hop: samples from one frame to the next.
-      power: 1 for magnitudes (usual for vocoders), 2 for energies (usual for recognition).
-
     Returns:
-      ``(..., frames, num_mels)``, in units of the signal to that power.
-
-    Raises:
-      ValueError: if the shapes do not fit or ``power`` is not finite and > 0.
+      The spectrogram ``(..., frames, num_mels)``, in units of the signal to that power.
 
     >>> from scorekit.audio.stft import hann
     >>> import jax
@@ -177,26 +155,18 @@ def log_mel(
     x: ArrayLike,
     bank: ArrayLike,
     window: ArrayLike,
-    hop: int,
+    hop: PositiveInt,
     *,
-    power: float = 1.0,
+    power: PositiveScalar = 1.0,
     floor: PositiveScalar = 1e-5,
 ) -> Array:
     """The log-mel spectrogram ``log(max(mel, floor))`` in nepers, the usual condition of vocoders.
 
     Args:
-      x: the signal ``(..., length)``.
-      bank: ``(N // 2 + 1, num_mels)``.
-      window: ``(N,)``.
-      hop: samples from one frame to the next.
-      power: of the magnitudes.
       floor: smallest value of the mel spectrogram; a neper is 20 / log(10) = 8.69 dB if ``power=1``.
 
     Returns:
-      ``(..., frames, num_mels)``; gradients are 0 below the floor.
-
-    Raises:
-      ValueError: as :func:`mel_spectrogram`, or if ``floor`` is not finite and > 0.
+      The spectrogram ``(..., frames, num_mels)``; gradients are 0 below the floor.
 
     >>> from scorekit.audio.stft import hann
     >>> import jax
@@ -206,8 +176,3 @@ def log_mel(
     -11.513
     """
     return jnp.log(jnp.maximum(mel_spectrogram(x, bank, window, hop, power=power), floor))
-
-
-def _check_scale(scale: str) -> None:
-    if scale not in ("slaney", "htk"):
-        raise ValueError(f"scale must be 'slaney' or 'htk', got {scale!r}")

@@ -1,6 +1,10 @@
 """Onsets, chroma and the roughness of seams, computed from the signal.
 
 Windows are given in seconds and the sample rate is an argument, as in :mod:`scorekit.audio.distances`.
+
+Args:
+  x: signals ``(..., length)``, full scale [-1, 1].
+  sample_rate: sample rate in Hz.
 """
 
 import math
@@ -9,10 +13,11 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.audio._checks import check_rate, check_signal
+from scorekit.arguments import PositiveScalar, checked
+from scorekit.audio._checks import Rate, check_signal
 from scorekit.audio._common import HOP, over_root
 from scorekit.audio.stft import hann, magnitude, stft
-from scorekit.typing import Array, ArrayLike
+from scorekit.typing import Array, ArrayLike, Number
 
 __all__ = ["chroma", "correlation", "onset_envelope", "seam_roughness"]
 
@@ -20,21 +25,15 @@ _ONSET_WINDOW, _CHROMA_WINDOW = 0.064, 0.256
 """Hann windows, in seconds."""
 
 
-def onset_envelope(x: ArrayLike, sample_rate: float) -> Array:
+@checked
+def onset_envelope(x: ArrayLike, sample_rate: Rate) -> Array:
     """The onset envelope (spectral flux): ``mean_k max(0, L[m, k] - L[m - 1, k])``.
 
     ``L = log(1 + 100 |X|)`` of the magnitude spectrogram, scaled to 1 for a sine of amplitude 1; windows of 64 ms,
     hops of 16 ms.
 
-    Args:
-      x: signals ``(..., length)``, full scale [-1, 1].
-      sample_rate: in Hz.
-
     Returns:
-      ``(..., frames - 1)``.
-
-    Raises:
-      ValueError: if ``x`` is not real or is empty, or ``sample_rate`` not finite and > 0.
+      The envelope ``(..., frames - 1)``.
 
     Source: Böck and Widmer 2013, "Maximum filter vibrato suppression for onset detection" (without the
     suppression).
@@ -45,29 +44,24 @@ def onset_envelope(x: ArrayLike, sample_rate: float) -> Array:
     >>> abs(int(jax.jit(onset_envelope, static_argnums=1)(x, 4000).argmax()) - 31) <= 2
     True
     """
-    check_rate(sample_rate=sample_rate)
     window = hann(max(round(_ONSET_WINDOW * sample_rate), 4))
     size = magnitude(stft(x, window, max(round(HOP * sample_rate), 1))) * (2.0 / window.sum())
     level = jnp.log1p(100.0 * size)
     return jnp.mean(jnp.maximum(level[..., 1:, :] - level[..., :-1, :], 0.0), axis=-1)
 
 
-def chroma(x: ArrayLike, sample_rate: float, f_min: float = 55.0) -> Array:
+@checked
+def chroma(x: ArrayLike, sample_rate: Rate, f_min: PositiveScalar = 55.0) -> Array:
     """The energy in each of the twelve pitch classes, starting at C, normalised to unit norm in every frame.
 
     ``c / |c|`` with ``c_p = sum_k w_pk |X[m, k]|^2``; windows of 256 ms, hops of 64 ms. The weights w divide the energy
     of a bin between its two nearest classes.
 
     Args:
-      x: signals ``(..., length)``.
-      sample_rate: in Hz.
-      f_min: lower bins are ignored, in Hz.
+      f_min: lowest frequency in Hz; lower bins are ignored.
 
     Returns:
-      ``(..., frames, 12)``; zero for silent frames.
-
-    Raises:
-      ValueError: if ``x`` is not real or is empty, or ``sample_rate`` or ``f_min`` not finite and > 0.
+      The chroma ``(..., frames, 12)``, zero for silent frames.
 
     >>> import jax
     >>> x = np.sin(2 * np.pi * 440 / 4000 * np.arange(4000.0))
@@ -76,14 +70,13 @@ def chroma(x: ArrayLike, sample_rate: float, f_min: float = 55.0) -> Array:
 
     Source: Fujishima 1999, "Realtime chord recognition of musical sound: a system using Common Lisp Music".
     """
-    check_rate(sample_rate=sample_rate, f_min=f_min)
     window = hann(max(round(_CHROMA_WINDOW * sample_rate), 4))
     energy = magnitude(stft(x, window, max(round(4 * HOP * sample_rate), 1))) ** 2
     folded = energy @ jnp.asarray(_pitch_classes(len(window), sample_rate, f_min), energy.dtype)
     return over_root(folded, jnp.sum(folded**2, axis=-1, keepdims=True))
 
 
-def _pitch_classes(fft_size: int, sample_rate: float, f_min: float) -> np.ndarray:
+def _pitch_classes(fft_size: int, sample_rate: float, f_min: Number) -> np.ndarray:
     """``(bins, 12)``: the weights of the classes of each bin."""
     hertz = np.arange(fft_size // 2 + 1) * sample_rate / fft_size
     weights = np.zeros((len(hertz), 12))
@@ -99,14 +92,11 @@ def correlation(a: ArrayLike, b: ArrayLike) -> Array:
     """Pearson's correlation of two arrays per example: ``cov(a, b) / sqrt(var(a) var(b))``.
 
     Args:
-      a: real ``(B, ...)``.
-      b: real, of the same shape.
+      a: real array ``(B, ...)``.
+      b: real array of the same shape.
 
     Returns:
-      ``(B,)`` in [-1, 1]; 0 if one of the two is constant.
-
-    Raises:
-      ValueError: if the shapes differ, or an array is not real or is empty.
+      The correlations ``(B,)`` in [-1, 1]; 0 if one of the two is constant.
 
     >>> import jax
     >>> jax.jit(correlation)(jnp.array([[0.0, 1.0, 2.0]]), jnp.array([[1.0, 3.0, 5.0]]))
@@ -127,14 +117,11 @@ def seam_roughness(x: ArrayLike, seams: Sequence[int]) -> Array:
     averaged over the seams, relative to the average over the signal.
 
     Args:
-      x: signals ``(..., length)``, not constant.
+      x: signals ``(..., length)``, not constant, of at least 4 samples.
       seams: indices of the first samples after seams, 2 to ``length - 2``.
 
     Returns:
-      ``(...)``, a ratio.
-
-    Raises:
-      ValueError: if ``x`` is not real or shorter than 4, or ``seams`` are not integers from 2 to ``length - 2``.
+      A ratio, ``(...)``.
 
     >>> import jax
     >>> smooth = np.sin(0.1 * np.arange(1000.0))

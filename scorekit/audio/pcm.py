@@ -2,45 +2,54 @@
 
 Linear PCM of ``b`` bits represents ``-1 .. 1 - 2^(1-b)`` by the integers ``-2^(b-1) .. 2^(b-1) - 1``: full scale is
 [-1, 1).
+
+Args:
+  bits: number of bits of a code.
+  mu: constant of the companding law; larger values give quiet samples a finer resolution.
+  num_codes: number of codes; ``mu = num_codes - 1``.
+
+>>> pcm_to_float(jnp.array([-32768, 0, 16384])).tolist(), mu_law_decode(jnp.array([0, 255])).tolist()
+([-1.0, 0.0, 0.5], [-1.0, 1.0])
+>>> y = mu_law_compress(jnp.array([-0.5, 0.0, 0.01]))
+>>> [round(float(x), 3) for x in y], [round(float(x), 3) for x in mu_law_expand(y)]
+([-0.876, 0.0, 0.228], [-0.5, 0.0, 0.01])
+
+Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
 """
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import Count, checked
-from scorekit.checks import check, check_classes, check_not_nan, check_positive, check_scalar
+from scorekit.arguments import Count, PositiveScalar, checked
+from scorekit.checks import check, check_classes, check_not_nan
 from scorekit.data.quantisation import from_unit, to_unit
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["float_to_pcm", "mu_law_compress", "mu_law_decode", "mu_law_encode", "mu_law_expand", "pcm_to_float"]
 
+_Bits: TypeAlias = Annotated[int, Count(2, 24)]
+_Codes: TypeAlias = Annotated[int, Count(2)]
+
 _MU = 255.0
 """The constant of the North American and Japanese companding law, for 256 codes."""
 
 
-def pcm_to_float(codes: ArrayLike, bits: int = 16) -> Array:
+@checked
+def pcm_to_float(codes: ArrayLike, bits: _Bits = 16) -> Array:
     """Linear PCM to floats: ``codes / 2^(bits - 1)``, exact in float32 up to 24 bits.
 
     Args:
       codes: integers in ``-2^(bits-1) .. 2^(bits-1) - 1``, any shape.
-      bits: 2 to 24.
 
     Returns:
-      float32 in [-1, 1).
-
-    Raises:
-      ValueError: if ``codes`` are not integers of that many bits or ``bits`` is out of range. Traced, codes out of
-        range give NaN.
-
-    >>> pcm_to_float(jnp.array([-32768, 0, 16384]))
-    Array([-1. ,  0. ,  0.5], dtype=float32)
+      Samples in [-1, 1), float32; traced codes out of range give NaN.
     """
     codes = jnp.asarray(codes)
     if not jnp.issubdtype(codes.dtype, jnp.integer):
         raise ValueError(f"codes must be of an integer type, got {codes.dtype}")
-    full_scale = _full_scale(bits)
+    full_scale = 2.0 ** (bits - 1)
     limits = jnp.iinfo(codes.dtype)
     if -full_scale <= limits.min and limits.max < full_scale:
         return codes.astype(jnp.float32) / full_scale
@@ -49,7 +58,8 @@ def pcm_to_float(codes: ArrayLike, bits: int = 16) -> Array:
     return jnp.where(within(codes), codes.astype(jnp.float32) / full_scale, jnp.nan)
 
 
-def float_to_pcm(x: ArrayLike, bits: int = 16, *, dither: Key | None = None) -> Array:
+@checked
+def float_to_pcm(x: ArrayLike, bits: _Bits = 16, *, dither: Key | None = None) -> Array:
     """Floats to linear PCM, rounded or with triangular (TPDF) dither, and clipped.
 
     ``codes = round(2^(bits-1) x + u_1 - u_2)`` with ``u`` uniform on [0, 1) steps. With the dither the error of an
@@ -58,21 +68,17 @@ def float_to_pcm(x: ArrayLike, bits: int = 16, *, dither: Key | None = None) -> 
 
     Args:
       x: floats, any shape; full scale is [-1, 1).
-      bits: 2 to 24.
       dither: PRNG key of the dither, or ``None`` for rounding (the inverse of :func:`pcm_to_float`).
 
     Returns:
       int32 codes. No integer stands for NaN: a traced NaN becomes 0.
-
-    Raises:
-      ValueError: if ``bits`` is out of range or ``x`` is NaN.
 
     Source: Lipshitz, Wannamaker and Vanderkooy 1992, "Quantization and dither: a theoretical survey", JAES 40(5).
 
     >>> float_to_pcm(jnp.array([-2.0, 0.5, 1.0]))
     Array([-32768,  16384,  32767], dtype=int32)
     """
-    full_scale = _full_scale(bits)
+    full_scale = 2.0 ** (bits - 1)
     check_not_nan(x=x)
     scaled = jnp.nan_to_num(jnp.asarray(x, jnp.float32), posinf=jnp.inf, neginf=-jnp.inf) * full_scale
     scaled = jnp.clip(scaled, -full_scale - 2.0, full_scale + 2.0)  # avoids int32 overflow
@@ -86,54 +92,36 @@ def float_to_pcm(x: ArrayLike, bits: int = 16, *, dither: Key | None = None) -> 
     return jnp.clip(codes, -full_scale, full_scale - 1.0).astype(jnp.int32)
 
 
-def mu_law_compress(x: ArrayLike, mu: ArrayLike = _MU) -> Array:
+@checked
+def mu_law_compress(x: ArrayLike, mu: PositiveScalar = _MU) -> Array:
     """The mu-law curve: ``sign(x) log(1 + mu |x|) / log(1 + mu)``.
 
     Args:
       x: floats in [-1, 1], any shape.
-      mu: > 0; larger values give quiet samples a finer resolution.
 
     Returns:
       Values in [-1, 1], float32 or wider; differentiable, with slope ``mu / log(1 + mu)`` at 0.
-
-    Raises:
-      ValueError: if ``mu`` is not finite and > 0.
-
-    Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
-
-    >>> [round(float(y), 3) for y in mu_law_compress(jnp.array([-1.0, 0.0, 0.01]))]
-    [-1.0, 0.0, 0.228]
     """
-    _check_mu(mu)
     sign, magnitude = _sign_and_magnitude(x)
     return sign * jnp.log1p(mu * magnitude) / jnp.log1p(mu)
 
 
-def mu_law_expand(y: ArrayLike, mu: ArrayLike = _MU) -> Array:
+@checked
+def mu_law_expand(y: ArrayLike, mu: PositiveScalar = _MU) -> Array:
     """The inverse of :func:`mu_law_compress`: ``sign(y) ((1 + mu)^|y| - 1) / mu``.
 
     Args:
       y: compressed values in [-1, 1], any shape.
-      mu: > 0.
 
     Returns:
       Samples in [-1, 1], float32 or wider.
-
-    Raises:
-      ValueError: if ``mu`` is not finite and > 0.
-
-    >>> [round(float(x), 5) for x in mu_law_expand(mu_law_compress(jnp.array([-0.5, 0.001])))]
-    [-0.5, 0.001]
-
-    Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
     """
-    _check_mu(mu)
     sign, magnitude = _sign_and_magnitude(y)
     return sign * jnp.expm1(magnitude * jnp.log1p(mu)) / mu
 
 
 @checked
-def mu_law_encode(x: ArrayLike, num_codes: Annotated[int, Count(2)] = 256) -> Array:
+def mu_law_encode(x: ArrayLike, num_codes: _Codes = 256) -> Array:
     """Samples to mu-law codes: the compressed value, rounded to ``num_codes`` equidistant values in [-1, 1].
 
     ``round((y + 1) (num_codes - 1) / 2)`` with ``y`` of :func:`mu_law_compress`. Zero lies between two
@@ -141,59 +129,32 @@ def mu_law_encode(x: ArrayLike, num_codes: Annotated[int, Count(2)] = 256) -> Ar
 
     Args:
       x: floats, any shape; clipped to [-1, 1].
-      num_codes: number of codes; ``mu = num_codes - 1``.
 
     Returns:
       int32 codes in ``0..num_codes-1``, non-decreasing in ``x``. No code stands for NaN: a traced
         NaN becomes the code of 0.
 
-    Raises:
-      ValueError: if ``num_codes`` is not an integer >= 2 or ``x`` is NaN.
-
     >>> mu_law_encode(jnp.array([-1.0, 0.0, 0.01, 1.0]))
     Array([  0, 128, 157, 255], dtype=int32)
-
-    Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
     """
     check_not_nan(x=x)
     return from_unit(mu_law_compress(jnp.clip(jnp.asarray(x), -1.0, 1.0), num_codes - 1.0), num_codes)
 
 
 @checked
-def mu_law_decode(codes: ArrayLike, num_codes: Annotated[int, Count(2)] = 256) -> Array:
+def mu_law_decode(codes: ArrayLike, num_codes: _Codes = 256) -> Array:
     """Mu-law codes to samples; :func:`mu_law_encode` is the exact inverse.
 
     :func:`mu_law_expand` of ``2 codes / (num_codes - 1) - 1``.
 
     Args:
       codes: integers in ``0..num_codes-1``, any shape.
-      num_codes: number of codes.
 
     Returns:
-      float32 in [-1, 1].
-
-    Raises:
-      ValueError: if ``codes`` are not integers in ``0..num_codes-1`` or ``num_codes`` is not one >= 2. Traced, codes
-        out of range give NaN.
-
-    >>> mu_law_decode(jnp.array([0, 255]))
-    Array([-1.,  1.], dtype=float32)
-
-    Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
+      Samples in [-1, 1], float32; traced codes out of range give NaN.
     """
     check_classes(num_codes, codes=codes)
     return mu_law_expand(to_unit(codes, num_codes), num_codes - 1.0)
-
-
-def _check_mu(mu: ArrayLike) -> None:
-    check_scalar(mu=mu)
-    check_positive(mu=mu)
-
-
-def _full_scale(bits: int) -> float:
-    if bits not in range(2, 25):
-        raise ValueError(f"bits must be an integer from 2 to 24, got {bits}")
-    return 2.0 ** (bits - 1)
 
 
 def _sign_and_magnitude(x: ArrayLike) -> tuple[Array, Array]:

@@ -6,12 +6,21 @@ half outside the sound, and the Nyquist bin, so that their sizes are powers of t
 back. Where only magnitudes are modelled, phases are found by Griffin and Lim's iteration.
 
 Args:
-  length: L, a multiple of ``hop``.
-  fft_size: even.
+  length: number L of samples, a multiple of ``hop``.
+  fft_size: length of the Fourier transform, even.
   hop: samples from one frame to the next.
+  scale: factor that brings sounds to unit order.
+  floor: number added to STFT magnitudes; a sine of amplitude 1 has the magnitude ``fft_size / 4``.
+  log_mean: typical mean of the log-magnitudes.
+  log_std: typical standard deviation of the log-magnitudes.
+  iterations: number of steps of Griffin and Lim's algorithm.
 
 Returns:
   The representation.
+
+>>> factories, sound = (spectrogram, compressed, partial(low_rate, factor=4)), jnp.zeros((2, 1024))
+>>> [jax.jit(f(1024).encode)(sound).shape for f in factories], waveform(5.0).encode(sound).shape
+([(2, 16, 128, 2), (2, 16, 256), (2, 256, 1)], (2, 1024, 1))
 """
 
 from collections.abc import Callable
@@ -22,6 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import AboveZeroScalar, FiniteScalar, NonNegativeInt, PositiveInt, PositiveScalar, checked
 from scorekit.audio import rates
 from scorekit.audio._common import MAGNITUDE_OFFSET
 from scorekit.audio.frequency import decode_spectrum, encode_spectrum
@@ -29,7 +39,7 @@ from scorekit.audio.griffin_lim import griffin_lim
 from scorekit.audio.inverse_mel import mel_envelope
 from scorekit.audio.log_mel_features import LogMel
 from scorekit.audio.stft import hann, istft, magnitude, stft
-from scorekit.typing import Array, ArrayLike
+from scorekit.typing import Array, ArrayLike, Number
 
 __all__ = ["Representation", "compressed", "log_magnitudes", "low_rate", "magnitudes", "spectrogram", "waveform"]
 
@@ -38,11 +48,12 @@ class Representation(NamedTuple):
     """An encoder and a decoder of sounds.
 
     Attributes:
-      encode: ``(B, L)`` at full scale 1 to the network's input; that of :func:`.note_controls` takes pitches as well.
-      decode: ``(x, dense_map=None)`` to ``(B, L)``. ``dense_map`` is the array that the network was conditioned on;
-        only :func:`magnitudes` needs it.
-      controls: where a synthesiser decodes, as in :func:`.note_controls`: from what the network models to what that
-        plays; else None.
+      encode: function of sounds ``(B, L)`` at full scale 1 that returns the network's input; the one of
+        :func:`.note_controls` takes pitches as well.
+      decode: function of ``(x, dense_map=None)`` that returns sounds ``(B, L)``. ``dense_map`` is the array that the
+        network was conditioned on; only :func:`magnitudes` needs it.
+      controls: where a synthesiser decodes, as in :func:`.note_controls`, the function from the network's output to the
+        controls of the synthesiser; else None.
 
     >>> representation = waveform(scale=2.0)
     >>> x = representation.encode(jnp.array([[0.25, -0.25]]))
@@ -55,38 +66,26 @@ class Representation(NamedTuple):
     controls: Callable[[ArrayLike], tuple[Array, Array, Array]] | None = None
 
 
-def waveform(scale: float = 1.0) -> Representation:
-    """Samples times ``scale``, ``(B, L, 1)``. Music is quiet: its RMS is about 0.2 at full scale 1.
-
-    Args:
-      scale: brings sounds to unit order.
-
-    >>> waveform(5.0).encode(jnp.ones((2, 8))).shape
-    (2, 8, 1)
-    """
+@checked
+def waveform(scale: PositiveScalar = 1.0) -> Representation:
+    """Samples times ``scale``, ``(B, L, 1)``. Music is quiet: its RMS is about 0.2 at full scale 1."""
     return Representation(
         lambda sound: scale * jnp.asarray(sound)[..., None],
         lambda x, dense_map=None: x[..., 0] / scale,
     )
 
 
-def low_rate(length: int, factor: int = 4, scale: float = 1.0) -> Representation:
+@checked
+def low_rate(length: PositiveInt, factor: PositiveInt = 4, scale: PositiveScalar = 1.0) -> Representation:
     """Samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``: first stage of a cascade.
 
     Decoded sounds have no energy above half the low sample rate.
 
     Args:
-      length: L, a multiple of ``factor``.
-      factor: ratio of the sample rates, >= 1.
-      scale: brings sounds to unit order.
-
-    Raises:
-      ValueError: if ``factor`` does not divide ``length``.
-
-    >>> jax.jit(low_rate(64, 4).encode)(jnp.ones((2, 64))).shape
-    (2, 16, 1)
+      length: number L of samples, a multiple of ``factor``.
+      factor: ratio of the sample rates.
     """
-    if factor < 1 or length % factor:
+    if length % factor:
         raise ValueError(f"factor must divide the {length} samples, got {factor}")
     return Representation(
         lambda sound: scale * rates.low_rate(sound, factor)[..., None],
@@ -94,13 +93,14 @@ def low_rate(length: int, factor: int = 4, scale: float = 1.0) -> Representation
     )
 
 
+@checked
 def spectrogram(
-    length: int,
+    length: PositiveInt,
     fft_size: int = 256,
-    hop: int = 64,
-    floor: float = 1e-3,
-    log_mean: float = -3.0,
-    log_std: float = 3.0,
+    hop: PositiveInt = 64,
+    floor: PositiveScalar = 1e-3,
+    log_mean: FiniteScalar = -3.0,
+    log_std: PositiveScalar = 3.0,
     by_bins: bool = False,
 ) -> Representation:
     """Log-magnitude and instantaneous frequency as an image of two channels, ``(B, L / hop, fft_size / 2, 2)``.
@@ -108,17 +108,8 @@ def spectrogram(
     ``(log(|X| + floor) - log_mean) / log_std`` and :func:`scorekit.audio.instantaneous_frequency`.
 
     Args:
-      floor: added to STFT magnitudes; a sine of amplitude 1 has the magnitude ``fft_size / 4``.
-      log_mean: typical mean of the log-magnitudes.
-      log_std: typical standard deviation of the log-magnitudes.
-      by_bins: return a signal along frequency, ``(B, fft_size / 2, 2 L / hop)``, instead of the image: see
+      by_bins: signal along frequency, ``(B, fft_size / 2, 2 L / hop)``, instead of the image: see
         :func:`log_magnitudes`.
-
-    Raises:
-      ValueError: if ``hop`` does not divide ``length`` or ``fft_size`` is odd.
-
-    >>> jax.jit(spectrogram(1024).encode)(jnp.zeros((2, 1024))).shape
-    (2, 16, 128, 2)
 
     Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
     """
@@ -137,31 +128,27 @@ def spectrogram(
     return _by_bins(image, 2) if by_bins else image
 
 
+@checked
 def compressed(
-    length: int, fft_size: int = 256, hop: int = 64, power: float = 0.5, scale: float = 1.2
+    length: PositiveInt,
+    fft_size: int = 256,
+    hop: PositiveInt = 64,
+    power: AboveZeroScalar = 0.5,
+    scale: PositiveScalar = 1.2,
 ) -> Representation:
     """The complex spectrum with compressed magnitudes as a signal of frames, ``(B, L / hop, fft_size)``.
 
     ``scale |X|^power exp(i arg X)``: the real parts of the bins, then the imaginary ones. The phase of a bin is
-    relative to that of its centre frequency, so that steady partials rotate slowly from frame to frame. A residual
+    relative to the phase of its centre frequency, so that steady partials rotate slowly from frame to frame. A residual
     noise of ``-d`` dB in the representation is one of ``-d / power`` dB in the sound.
 
     Args:
-      power: exponent of the magnitudes, in (0, 1]; 1 is the plain spectrum.
-      scale: brings music to unit order.
-
-    Raises:
-      ValueError: if ``hop`` does not divide ``length``, ``fft_size`` is odd or ``power`` is out of range.
+      power: exponent of the magnitudes; 1 is the plain spectrum.
 
     Source: Richter et al. 2023, "Speech enhancement and dereverberation with diffusion-based generative models"
     (https://arxiv.org/abs/2208.05830).
-
-    >>> jax.jit(compressed(1024).encode)(jnp.zeros((2, 1024))).shape
-    (2, 16, 256)
     """
     window = _window(length, fft_size, hop)
-    if not 0 < power <= 1:
-        raise ValueError(f"power must be in (0, 1], got {power}")
     turns = np.arange(length // hop)[:, None] * hop * np.arange(fft_size // 2) / fft_size % 1.0
     carriers = np.exp(2j * np.pi * turns).astype(np.complex64)
 
@@ -178,18 +165,18 @@ def compressed(
     return Representation(encode, decode)
 
 
-def magnitudes(mel: LogMel, iterations: int = 60, match_envelope: bool = False) -> Representation:
+@checked
+def magnitudes(mel: LogMel, iterations: NonNegativeInt = 60, match_envelope: bool = False) -> Representation:
     """Magnitudes relative to the envelope of the mel spectrogram, an image of ``(B, L / hop, fft_size / 2, 1)``.
 
-    ``log((|X| + f) / (E + f))`` with ``f = 3e-4`` and ``E`` the envelope :meth:`LogMel.envelope`: what the magnitudes
-    hold beyond the mel spectrogram that the network is conditioned on. ``decode`` needs that condition as its
-    ``dense_map``, the array of two images of :meth:`LogMel.images`.
+    ``log((|X| + f) / (E + f))`` with ``f = 3e-4`` and ``E`` the envelope :meth:`LogMel.envelope`: the part of the
+    magnitudes that the mel spectrogram, on which the network is conditioned, does not hold. ``decode`` needs that
+    condition as its ``dense_map``, the array of two images of :meth:`LogMel.images`.
 
     Args:
       mel: features that the network is conditioned on.
-      iterations: of Griffin and Lim's algorithm.
-      match_envelope: when decoding, first scale the magnitudes by ``(E + f) / (E' + f)`` with their own envelope E', so
-        that their mel spectrogram is that of the condition.
+      match_envelope: scaling of the magnitudes when decoding, by ``(E + f) / (E' + f)`` with their own envelope E', so
+        that their mel spectrogram is the one of the condition.
 
     Raises:
       ValueError: when decoding without ``dense_map``.
@@ -220,16 +207,17 @@ def magnitudes(mel: LogMel, iterations: int = 60, match_envelope: bool = False) 
     return Representation(encode, decode)
 
 
+@checked
 def log_magnitudes(
-    length: int,
+    length: PositiveInt,
     fft_size: int = 256,
-    hop: int = 64,
-    floor: float = 1e-2,
-    log_mean: float = -3.0,
-    log_std: float = 1.8,
-    iterations: int = 60,
+    hop: PositiveInt = 64,
+    floor: PositiveScalar = 1e-2,
+    log_mean: FiniteScalar = -3.0,
+    log_std: PositiveScalar = 1.8,
+    iterations: NonNegativeInt = 60,
     by_bins: bool = False,
-    dct_power: float | None = None,
+    dct_power: FiniteScalar | None = None,
     by_frames: bool = False,
 ) -> Representation:
     """Log-magnitudes of the short-time Fourier transform, an image of ``(B, L / hop, fft_size / 2, 1)``.
@@ -238,22 +226,14 @@ def log_magnitudes(
     below a sine of amplitude 1.
 
     Args:
-      floor: added to STFT magnitudes; a sine of amplitude 1 has the magnitude ``fft_size / 4``.
-      log_mean: typical mean of the log-magnitudes.
-      log_std: typical standard deviation of the log-magnitudes.
-      iterations: of Griffin and Lim's algorithm.
-      by_bins: return a signal along frequency, ``(B, fft_size / 2, L / hop)``, instead of the image: its positions are
-        frequency bins, and the channels of each are its temporal envelope. Sounds of one length that start together, as
-        notes do, are learned at a fraction of the cost.
-      dct_power: with ``by_bins``, replace each temporal envelope by its orthonormal DCT-II, coefficient k weighted by
-        ``(k + 1)**dct_power``: rapid changes have small coefficients, which positive powers amplify. None: no
-        transform.
-      by_frames: return a signal along time, ``(B, L / hop, fft_size / 2)``, instead of the image: its positions are
-        frames, and the channels of each are its bins, as causal networks and levels of frames need it.
-
-    Raises:
-      ValueError: if ``hop`` does not divide ``length``, ``fft_size`` is odd, ``dct_power`` is given without
-        ``by_bins``, or ``by_frames`` with it.
+      by_bins: signal along frequency, ``(B, fft_size / 2, L / hop)``, instead of the image: its positions are frequency
+        bins, and the channels of each are its temporal envelope. Sounds of one length that start together, as notes do,
+        are learned at a fraction of the cost.
+      dct_power: exponent of a weighted DCT, only with ``by_bins``: each temporal envelope is replaced by its
+        orthonormal DCT-II, coefficient k weighted by ``(k + 1)**dct_power``: rapid changes have small coefficients,
+        which positive powers amplify. None: no transform.
+      by_frames: signal along time, ``(B, L / hop, fft_size / 2)``, instead of the image, not with ``by_bins``: its
+        positions are frames, and the channels of each are its bins, as causal networks and levels of frames need it.
 
     >>> jax.jit(log_magnitudes(1024, by_bins=True, dct_power=0.5).encode)(jnp.zeros((2, 1024))).shape
     (2, 128, 16)
@@ -291,7 +271,7 @@ def _by_bins(image: Representation, channels: int) -> Representation:
     return Representation(encode, decode)
 
 
-def _weighted_dct(signal: Representation, channels: int, power: float) -> Representation:
+def _weighted_dct(signal: Representation, channels: int, power: Number) -> Representation:
     """A representation whose channels are replaced by their DCT, coefficient k times ``(k + 1)**power``."""
     forward = _dct_matrix(channels) * np.arange(1, channels + 1) ** power
     forward, inverse = (np.asarray(matrix, np.float32) for matrix in (forward, np.linalg.inv(forward)))

@@ -3,10 +3,20 @@
 A model may generate realistic sound from moment to moment, but no rhythm or harmony. The statistics here are functions
 of a lag in seconds and describe a clip by a short vector, so that sets of clips can be compared by
 :func:`scorekit.metrics.frechet_distance`.
+
+Args:
+  sample_rate: sample rate in Hz.
+
+>>> import jax
+>>> clips = jnp.ones((3, 16384))
+>>> [jax.jit(f, static_argnums=1)(clips, 4000).shape for f in (rhythm_statistics, harmony_statistics)]
+[(3, 16), (3, 12)]
 """
 
 import jax.numpy as jnp
 
+from scorekit.arguments import checked
+from scorekit.audio._checks import Rate
 from scorekit.audio._common import HOP, over_root
 from scorekit.audio.music import chroma, onset_envelope
 from scorekit.audio.stft import hann
@@ -24,14 +34,11 @@ def autocorrelation(x: ArrayLike, lags: tuple[int, ...]) -> Array:
     """The autocorrelation of a series at the given lags.
 
     Args:
-      x: ``(..., T)``.
-      lags: in steps, from 0 to T - 2.
+      x: series ``(..., T)``.
+      lags: lags in steps, from 0 to T - 2.
 
     Returns:
       ``(..., len(lags))`` in [-1, 1]: Pearson's correlation of the overlapping parts; 0 where either is constant.
-
-    Raises:
-      ValueError: if a lag is out of range.
 
     >>> import jax
     >>> correlations = jax.jit(autocorrelation, static_argnums=1)(jnp.array([1.0, 0.0, 1.0, 0.0, 1.0]), (0, 1, 2))
@@ -52,14 +59,11 @@ def self_similarity(x: ArrayLike, lags: tuple[int, ...]) -> Array:
     """The mean inner product of the vectors of a series at the given lags: ``mean_t <x[t], x[t + lag]>``.
 
     Args:
-      x: ``(..., T, D)``, of unit norm for cosine similarities.
-      lags: in steps, from 0 to T - 1.
+      x: series of vectors ``(..., T, D)``, of unit norm for cosine similarities.
+      lags: lags in steps, from 0 to T - 1.
 
     Returns:
       ``(..., len(lags))``.
-
-    Raises:
-      ValueError: if a lag is out of range.
 
     >>> self_similarity(jnp.eye(2)[jnp.array([0, 1, 0, 1])], (0, 1, 2)).tolist()
     [1.0, 0.0, 1.0]
@@ -74,24 +78,17 @@ def self_similarity(x: ArrayLike, lags: tuple[int, ...]) -> Array:
     )
 
 
-def rhythm_statistics(x: ArrayLike, sample_rate: float) -> Array:
+@checked
+def rhythm_statistics(x: ArrayLike, sample_rate: Rate) -> Array:
     """The autocorrelation of the onset envelope at 16 lags from 0.128 to 2.048 s.
 
     The envelope is smoothed over 112 ms first, so that beats at other periods than multiples of 0.128 s count.
 
     Args:
       x: signals ``(..., length)`` of more than 2.2 s, full scale [-1, 1].
-      sample_rate: in Hz.
 
     Returns:
       ``(..., 16)`` in [-1, 1]; 0 where the envelope is constant.
-
-    Raises:
-      ValueError: as :func:`scorekit.audio.onset_envelope`, or if ``x`` is too short for the lags.
-
-    >>> import jax
-    >>> jax.jit(rhythm_statistics, static_argnums=1)(jnp.ones((3, 16384)), 4000).shape
-    (3, 16)
     """
     envelope = onset_envelope(x, sample_rate)
     taps = hann(8)[1:]  # correlations are invariant to its scale
@@ -100,24 +97,17 @@ def rhythm_statistics(x: ArrayLike, sample_rate: float) -> Array:
     return autocorrelation(smooth, tuple(round(lag / HOP) for lag in ONSET_LAGS))  # type: ignore[arg-type]
 
 
-def harmony_statistics(x: ArrayLike, sample_rate: float) -> Array:
+@checked
+def harmony_statistics(x: ArrayLike, sample_rate: Rate) -> Array:
     """The self-similarity of the chroma at 12 lags from 0.256 to 3.072 s.
 
     It decreases where chords change and increases where they recur.
 
     Args:
       x: signals ``(..., length)`` of at least 3.1 s.
-      sample_rate: in Hz.
 
     Returns:
       ``(..., 12)`` in [0, 1].
-
-    Raises:
-      ValueError: as :func:`scorekit.audio.chroma`, or if ``x`` is too short for the lags.
-
-    >>> import jax
-    >>> jax.jit(harmony_statistics, static_argnums=1)(jnp.ones((3, 16384)), 4000).shape
-    (3, 12)
     """
     return self_similarity(chroma(x, sample_rate), tuple(round(lag / (4 * HOP)) for lag in CHROMA_LAGS))
 

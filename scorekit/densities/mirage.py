@@ -1,7 +1,13 @@
-"""The Gaussian mirage: the scale of a Gaussian in many dimensions, with its mass near the mode."""
+"""The Gaussian mirage: the scale of a Gaussian in many dimensions, with its mass near the mode.
+
+Args:
+  dim: number of dimensions D.
+
+Source: Dieleman 2020, "Addendum: quantifying our flawed intuitions".
+"""
 
 import math
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +20,8 @@ from scorekit.typing import Array, Key, Number, Prediction
 
 __all__ = ["GaussianMirage", "gaussian_mirage"]
 
+_Dim: TypeAlias = Annotated[int, Count(2)]
+
 
 @pytree_dataclass
 class GaussianMirage:
@@ -24,16 +32,13 @@ class GaussianMirage:
     ``u ~ Beta(1/2, (D-1)/2)``, a scale mixture, from which the exact denoiser follows by a quadrature over ``u``.
 
     Attributes:
-      dim: D.
       nodes: points of the quadrature, equally spaced in ``log(u / (1 - u))``; enough for D up to 10,000.
 
     >>> GaussianMirage(dim=2).sample(jax.random.key(0), (5,)).shape
     (5, 2)
-
-    Source: Dieleman 2020, "Addendum: quantifying our flawed intuitions".
     """
 
-    dim: int = static()
+    dim: _Dim = static()
     nodes: int = static(default=4096)
 
     def sample(self, key: Key, shape: tuple[int, ...] = ()) -> Array:
@@ -79,13 +84,10 @@ class GaussianMirage:
 
 
 @checked
-def gaussian_mirage(dim: Annotated[int, Count(2)]) -> GaussianMirage:
+def gaussian_mirage(dim: _Dim) -> GaussianMirage:
     """The Gaussian mirage in D dimensions, D >= 2 (in one it is the standard Gaussian).
 
     ``x = r theta`` with ``r ~ N(0, D)`` and ``theta`` uniform on the unit sphere.
-
-    Args:
-      dim: D.
 
     Returns:
       A :class:`GaussianMirage`.
@@ -94,7 +96,5 @@ def gaussian_mirage(dim: Annotated[int, Count(2)]) -> GaussianMirage:
     >>> mirage = gaussian_mirage(100)
     >>> print(f"{mirage.entropy():.3f} {gaussian(jnp.zeros(100), std=1.0).entropy():.3f}")
     81.465 141.894
-
-    Source: Dieleman 2020, "Addendum: quantifying our flawed intuitions".
     """
     return GaussianMirage(dim=dim)

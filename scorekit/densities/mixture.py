@@ -58,9 +58,6 @@ class Mixture:
 
         Returns:
           The draws ``shape + (D,)`` and the index of the component of each, ``shape``.
-
-        Raises:
-          ValueError: if ``shape`` is not a tuple of counts.
         """
         check_shape(shape=shape)
         pick, draw = jax.random.split(key)
@@ -91,16 +88,13 @@ class Mixture:
         return jnp.moveaxis(jax.nn.softmax(self._log_joint(x), axis=0), 0, -1)
 
     def component(self, k: Number) -> Gaussian:
-        """The k-th Gaussian; NaN for a traced ``k`` that is not from 0 to K - 1.
+        """The k-th Gaussian; NaN for a traced ``k`` out of range.
 
         Args:
-          k: an integer from 0 to K - 1.
+          k: index of the component, from 0 to K - 1.
 
         Returns:
           The k-th component.
-
-        Raises:
-          ValueError: if ``k`` is not an integer from 0 to K - 1.
         """
         check_scalar(k=k)
         check_classes(self.log_weights.shape[0], k=k)
@@ -130,10 +124,6 @@ def mixture(weights: ArrayLike, components: list[Gaussian]) -> Mixture:
     Returns:
       A :class:`Mixture`.
 
-    Raises:
-      ValueError: if there is no component, not one finite and positive weight per component, or the shapes of the
-        components differ.
-
     >>> m = mixture([1, 3], [gaussian(jnp.zeros(2), std=1.0), gaussian(jnp.ones(2), std=1.0)])
     >>> jnp.exp(m.log_weights).tolist(), m.dim
     ([0.25, 0.75], 2)
@@ -156,8 +146,8 @@ def ring(num_modes: PositiveInt = 8, radius: NonNegativeScalar = 1.4, std: Posit
     With the defaults each coordinate has a standard deviation close to 1.
 
     Args:
-      num_modes: K.
-      radius: of the circle.
+      num_modes: number of modes K.
+      radius: radius of the circle.
       std: standard deviation of each mode.
 
     Returns:

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import BelowOneScalar, checked
 from scorekit.checks import check_floating
 from scorekit.trees import is_traced
 from scorekit.typing import Array, PyTree, Solver
@@ -45,13 +44,3 @@ def check_solver(solver: Solver) -> None:
     """
     if solver.max_past:
         raise ValueError(f"solver must look back at no earlier times, as Euler or Ancestral, got {solver!r}")
-
-
-@checked
-def check_stabilisation(stabilisation: BelowOneScalar) -> None:
-    """Raises a ``ValueError`` unless it is a number in [0, 1).
-
-    >>> check_stabilisation(1.0)
-    Traceback (most recent call last):
-    ValueError: stabilisation must be in [0, 1), got 1.0
-    """

@@ -22,17 +22,13 @@ def exact_denoiser(density: Gaussian, schedule: Schedule, frames: PositiveInt, c
     z``. A causal denoiser, ``E[x0_i | x_j, j <= i]``, keeps the innovations of frames up to i.
 
     Args:
-      density: of all values of an example in the order of the frames, of dimension ``T K``.
+      density: density of all values of an example in the order of the frames, of dimension ``T K``.
       schedule: the noise schedule.
-      frames: T.
-      causal: whether a frame is predicted from itself and those before alone.
+      frames: number of frames T; it divides the dimension.
+      causal: prediction of a frame from itself and the frames before alone.
 
     Returns:
       A denoiser of ``x_t`` ``(B, T, K)`` at ``t``, a scalar, ``(B,)`` or ``(B, T)``.
-
-    Raises:
-      ValueError: for anything but a Gaussian, or a number of frames that does not divide its dimension; when called,
-        for a state or a time of another shape, or a time outside [0, 1].
 
     >>> from scorekit import densities, schedules
     >>> pair = densities.gaussian(jnp.zeros(2), covariance=jnp.array([[1.0, 0.8], [0.8, 1.0]]))

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.arguments import FiniteScalar, FractionScalar, checked
+from scorekit.arguments import AboveZeroScalar, FiniteScalar, FractionScalar, checked
 from scorekit.checks import check_like
 from scorekit.forcing._checks import frames_of
 from scorekit.process import transition
@@ -20,7 +20,7 @@ def history_guidance(
     noise: PyTree,
     guidance_scale: FiniteScalar,
     *,
-    level: FractionScalar = 1.0,
+    level: AboveZeroScalar = 1.0,
     clean: FractionScalar = 0.0,
 ) -> Denoiser:
     """Guidance by the history, the frames with ``t <= clean``: ``masked + gamma (full - masked)`` for all others.
@@ -32,17 +32,13 @@ def history_guidance(
     Args:
       denoiser: ``(x_t, t) -> Prediction`` with ``t`` of shape ``(B, T)``.
       schedule: the noise schedule.
-      noise: standard normal, shaped like the state; it is the same at every evaluation.
+      noise: standard normal noise shaped like the state, the same at every evaluation.
       guidance_scale: gamma; 1 is the denoiser itself, 0 forgets the history.
       level: the time to which the history is noised.
       clean: the time of the frames of the history: 0, or the stabilisation of the sampler, as which it shows them.
 
     Returns:
       ``(x_t, t) -> Prediction``, the guided denoiser.
-
-    Raises:
-      ValueError: for a scale that is not finite, a level or a time outside [0, 1], noise that is not floating
-        ``(B, T, ...)``, and, when called, a state or times of other shapes.
 
     >>> from scorekit import densities, schedules
     >>> from scorekit.forcing import exact_denoiser

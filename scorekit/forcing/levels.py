@@ -6,6 +6,13 @@ All are rows of one grid ``t_0 > ... > t_n = 0``, which a chunk of frames enters
 
 ``delay = 0`` denoises all frames together, ``delay = n`` one chunk after the other, and in between the levels form a
 pyramid, in which later frames have more noise.
+
+Args:
+  ts: decreasing times ``(n + 1,)`` from the most noise to 0, from :mod:`scorekit.solvers.grids`.
+  length: number of frames T.
+  chunk: number of frames that are denoised together.
+
+Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
 """
 
 import jax.numpy as jnp
@@ -19,18 +26,12 @@ from scorekit.typing import Array, ArrayLike
 __all__ = ["autoregressive", "full_sequence", "pyramid"]
 
 
-def full_sequence(ts: ArrayLike, length: int) -> Array:
+@checked
+def full_sequence(ts: ArrayLike, length: PositiveInt) -> Array:
     """All frames at one level, as in a model of whole sequences: ``levels[k, i] = t_k``.
-
-    Args:
-      ts: decreasing times ``(n + 1,)`` from the most noise to 0, from :mod:`scorekit.solvers.grids`.
-      length: number of frames T.
 
     Returns:
       Levels ``(n + 1, T)``.
-
-    Raises:
-      ValueError: for times that do not decrease to 0, or a length that is not an integer >= 1.
 
     >>> full_sequence([1.0, 0.5, 0.0], 2).tolist()
     [[1.0, 1.0], [0.5, 0.5], [0.0, 0.0]]
@@ -38,26 +39,17 @@ def full_sequence(ts: ArrayLike, length: int) -> Array:
     return pyramid(ts, length, 0)
 
 
-def autoregressive(ts: ArrayLike, length: int, chunk: int = 1) -> Array:
+@checked
+def autoregressive(ts: ArrayLike, length: PositiveInt, chunk: PositiveInt = 1) -> Array:
     """One frame, or chunk of frames, after the other, given those before without noise: a delay of all n steps.
 
     ``levels[k, i] = t_j`` with ``j = clip(k - n floor(i / chunk), 0, n)``.
 
-    Args:
-      ts: decreasing times ``(n + 1,)`` from the most noise to 0.
-      length: number of frames T.
-      chunk: frames that are denoised together.
-
     Returns:
       Levels ``(n ceil(T / chunk) + 1, T)``.
 
-    Raises:
-      ValueError: for times that do not decrease to 0, or a number of frames that is not an integer >= 1.
-
     >>> autoregressive([1.0, 0.0], 3).tolist()
     [[1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
-
-    Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
     """
     return pyramid(ts, length, jnp.shape(check_grid(ts))[0] - 1, chunk)
 
@@ -66,24 +58,16 @@ def autoregressive(ts: ArrayLike, length: int, chunk: int = 1) -> Array:
 def pyramid(ts: ArrayLike, length: PositiveInt, delay: NonNegativeInt, chunk: PositiveInt = 1) -> Array:
     """Every chunk of frames is some steps behind the one before: ``levels[k, i] = t_(k - delay floor(i / chunk))``.
 
-    The slope of the pyramid is ``delay / chunk`` steps for each frame.
+    The slope is ``delay / chunk`` steps for each frame; frames wait at the first time and stay at the last.
 
     Args:
-      ts: decreasing times ``(n + 1,)`` from the most noise to 0; frames wait at the first and stay at the last.
-      length: number of frames T.
-      delay: steps; above n the next chunk waits ``delay - n`` steps in addition.
-      chunk: frames at one level.
+      delay: number of steps; above n the next chunk waits ``delay - n`` steps in addition.
 
     Returns:
       Levels ``(n + delay (ceil(T / chunk) - 1) + 1, T)``.
 
-    Raises:
-      ValueError: for times that do not decrease to 0, or a delay or a number of frames that is no such integer.
-
     >>> pyramid([1.0, 0.5, 0.0], 3, delay=1).tolist()
     [[1.0, 1.0, 1.0], [0.5, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]]
-
-    Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
     """
     ts = check_grid(ts)
     check_ends_at_zero("ts", ts)

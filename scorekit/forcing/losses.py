@@ -1,4 +1,16 @@
-"""The denoising loss with an independent level for each frame."""
+"""The denoising loss with an independent level for each frame.
+
+Args:
+  network: ``(x_t, t) -> output`` with ``t`` of shape ``(B, T)``.
+  schedule: the noise schedule.
+  x0: clean sequences, a tree of ``(B, T, ...)`` arrays.
+  target: the target of the network.
+  weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
+  mask: ``(B, T)`` booleans, which frames exist; the others are noise at t = 1 to the network, and not in the loss.
+    None: all.
+
+Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
+"""
 
 import jax
 import jax.numpy as jnp
@@ -23,16 +35,12 @@ def draw_times(key: Key, batch: PositiveInt, frames: PositiveInt, sampler: TimeS
 
     Args:
       key: PRNG key.
-      batch: B.
-      frames: T.
+      batch: number of examples B.
+      frames: number of frames T.
       sampler: a sampler of :mod:`scorekit.times`.
-      schedule: the noise schedule.
 
     Returns:
       Times and weights, ``(B, T)`` each.
-
-    Raises:
-      ValueError: if B or T is not an integer >= 1.
 
     >>> from scorekit.schedules import cosine
     >>> draw_times(jax.random.key(0), 2, 3, uniform(), cosine()).t.shape
@@ -59,30 +67,20 @@ def denoising_loss(
 
     Args:
       key: PRNG key.
-      network: ``(x_t, t) -> output`` with ``t`` of shape ``(B, T)``.
-      schedule: the noise schedule.
-      x0: clean sequences, a tree of ``(B, T, ...)`` arrays.
-      target: the target of the network.
-      weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
       times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
-      mask: ``(B, T)`` booleans, which frames exist; the others are noise at t = 1 to the network, and not in the loss.
-        None: all.
 
     Returns:
       ``(loss, aux)``: losses ``(B,)``, and a :class:`scorekit.losses.LossAux` with values for each frame, ``(B, T)``;
       frames that do not exist have the weight 0 and are not in ``by_noise_level``.
 
     Raises:
-      ValueError: for an unknown target, an ``x0`` that is not floating ``(B, T, ...)`` or has no frames, a mask of
-        another shape or without any frame, or a network whose output is not shaped like ``x0``.
+      ValueError: for a mask without any frame, or a network whose output is not shaped like ``x0``.
 
     >>> from scorekit.schedules import cosine
     >>> mask = jnp.array([[True, True, False]] * 4)
     >>> loss, aux = denoising_loss(jax.random.key(0), lambda x, t: 0 * x, cosine(), jnp.ones((4, 3, 2)), mask=mask)
     >>> loss.shape, aux.t.shape
     ((4,), (4, 3))
-
-    Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
     """
     for_times, for_noise = jax.random.split(key)
     batch, frames = frames_of("x0", x0)
@@ -107,27 +105,16 @@ def denoising_loss_at(
     ``mean_i w_bi lambda(log_snr(t_bi)) ||eps_bi - eps_hat_i||^2 / K`` for each example.
 
     Args:
-      network: ``(x_t, t) -> output`` with ``t`` of shape ``(B, T)``.
-      schedule: the noise schedule.
-      x0: clean sequences, a tree of ``(B, T, ...)`` arrays.
       eps: noise shaped like ``x0``.
       times: times and importance weights, ``(B, T)`` each.
-      target: the target of the network.
-      weighting: lambda, a function of log-SNR.
-      mask: ``(B, T)`` booleans, which frames exist; None: all.
 
     Returns:
       ``(loss, aux)`` as :func:`denoising_loss`.
-
-    Raises:
-      ValueError: as :func:`denoising_loss`, for noise not shaped like ``x0``, or times that are not ``(B, T)``.
 
     >>> from scorekit.schedules import cosine
     >>> x0, times = jnp.ones((1, 2, 3)), Times(jnp.array([[0.2, 0.9]]), jnp.ones((1, 2)))
     >>> denoising_loss_at(lambda x, t: 0 * x, cosine(), x0, 0 * x0, times, target="eps")[0]
     Array([0.], dtype=float32)
-
-    Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
     """
     shape = frames_of("x0", x0)
     check_like("x0", x0, eps=eps)

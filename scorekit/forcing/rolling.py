@@ -5,10 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import NonNegativeInt, PositiveInt, checked
+from scorekit.arguments import BelowOneScalar, NonNegativeInt, PositiveInt, checked
 from scorekit.checks import check_like
 from scorekit.forcing import _steps
-from scorekit.forcing._checks import check_ends_at_zero, check_solver, check_stabilisation, frames_of
+from scorekit.forcing._checks import check_ends_at_zero, check_solver, frames_of
 from scorekit.forcing.levels import pyramid
 from scorekit.process import sample_prior
 from scorekit.solvers._grids import check_grid, check_samples
@@ -23,8 +23,8 @@ class RollState(NamedTuple):
 
     Attributes:
       x: the frames in the window, leaves ``(B, W, ...)``.
-      t: the level of each, ``(W,)``.
-      missing: how many of the first frames do not exist: they are noise, at the first level.
+      t: levels of the frames in the window, ``(W,)``.
+      missing: number of first frames that do not exist: they are noise, at the first level.
 
     >>> RollState(x=jnp.zeros((1, 3, 2)), t=jnp.array([0.0, 0.5, 1.0]), missing=jnp.int32(0)).t.shape
     (3,)
@@ -40,13 +40,13 @@ class RollOut:
     """A sampler of endless sequences, one chunk at a time; build it with :func:`roll_out`.
 
     Attributes:
-      denoiser: of windows ``(B, W, ...)`` at times ``(B, W)``.
+      denoiser: denoiser of windows ``(B, W, ...)`` at times ``(B, W)``.
       schedule: the noise schedule of the denoiser.
-      solver: one that looks back at no earlier times.
-      levels: of the frames of a window while a chunk is finished, ``(steps + 1, W)``.
+      solver: solver that looks back at no earlier times.
+      levels: levels of the frames of a window while a chunk is finished, ``(steps + 1, W)``.
       stabilisation: the time as which the denoiser sees frames without noise.
-      context: frames without noise in a window.
-      chunk: frames that are finished together.
+      context: number of frames without noise in a window.
+      chunk: number of frames that are finished together.
 
     >>> from scorekit.schedules import cosine
     >>> from scorekit.solvers import Euler
@@ -82,14 +82,11 @@ class RollOut:
 
         Args:
           key: PRNG key.
-          history: leaves ``(B, H, ...)`` of which the last frames are continued.
-          length: how many of the last frames of the history exist; None: all; 0: its values are not used.
+          history: frames ``(B, H, ...)``, the last of which are continued.
+          length: number of the last frames of the history that exist, at most H; None: all; 0: its values are not used.
 
         Returns:
           The state, for :meth:`step`.
-
-        Raises:
-          ValueError: for a history that is not floating ``(B, H, ...)``, or a length that is not in 0..H.
         """
         batch, given = frames_of("history", history)
         length = given if length is None else length
@@ -108,11 +105,11 @@ class RollOut:
 
         Args:
           key: PRNG key.
-          state: of :meth:`init` or of the step before.
+          state: result of :meth:`init` or of the step before.
 
         Returns:
-          ``(state, frames)``, the frames ``(B, chunk, ...)``; those of the first ``delay`` steps are from before the
-          start.
+          ``(state, frames)``, the frames ``(B, chunk, ...)``; the frames of the first ``delay`` steps are from before
+          the start.
         """
         for_steps, for_noise = jax.random.split(key)
         exists = jnp.arange(self.window) >= state.missing
@@ -144,7 +141,7 @@ def roll_out(
     window: PositiveInt,
     context: NonNegativeInt,
     chunk: PositiveInt = 1,
-    stabilisation: Number = 0.0,
+    stabilisation: BelowOneScalar = 0.0,
 ) -> RollOut:
     """A sampler of sequences of any length with a denoiser of windows, in memory that does not grow.
 
@@ -154,25 +151,21 @@ def roll_out(
     other. Frames that are missing before the start are noise, which says nothing.
 
     The result has the exact distribution, up to the errors of solver and denoiser, if the context determines all that
-    the past says of the future (for a Markov chain one frame), the denoiser is that of all frames in the window, and
+    the past says of the future (for a Markov chain one frame), the denoiser sees all frames in the window, and
     the first level has no signal.
 
     Args:
       denoiser: ``(x_t, t) -> Prediction`` of windows ``(B, W, ...)``, with ``t`` of shape ``(B, W)``.
       schedule: the noise schedule of the denoiser.
-      solver: one that looks back at no earlier times.
+      solver: solver that looks back at no earlier times.
       ts: decreasing times ``(n + 1,)`` from the most noise to 0.
-      window: frames W that the denoiser sees, at least ``context + chunk``.
-      context: finished frames in the window.
-      chunk: frames that are finished together; divides ``window - context``.
-      stabilisation: the time in [0, 1) as which the denoiser sees finished frames, ``alpha(time) x``.
+      window: number of frames W that the denoiser sees, at least ``context + chunk``.
+      context: number of finished frames in the window.
+      chunk: number of frames that are finished together; divides ``window - context``.
+      stabilisation: the time as which the denoiser sees finished frames, ``alpha(time) x``.
 
     Returns:
       A :class:`RollOut`; :func:`sample_long` draws with it, or a loop over ``step``.
-
-    Raises:
-      ValueError: for a window that is not longer than the context or not filled by chunks, times that do not decrease
-        to 0, a solver with history, or a stabilisation outside [0, 1).
 
     >>> from scorekit.schedules import cosine
     >>> from scorekit.solvers import Euler
@@ -187,7 +180,6 @@ def roll_out(
     ts = check_grid(ts)
     check_ends_at_zero("ts", ts)
     check_solver(solver)
-    check_stabilisation(stabilisation)
     if window <= context:
         raise ValueError(f"window must be longer than context = {context}, got {window}")
     if (window - context) % chunk:
@@ -211,19 +203,16 @@ def roll_out(
 def sample_long(key: Key, sampler: RollOut, like: PyTree, history: PyTree | None = None) -> PyTree:
     """Draws sequences with a roll-out, in one ``lax.scan`` over chunks.
 
-    ``state, frames = sampler.step(key_k, state)`` for ``ceil(L / chunk)`` chunks, after those of the start.
+    ``state, frames = sampler.step(key_k, state)`` for ``ceil(L / chunk)`` chunks, after the chunks of the start.
 
     Args:
       key: PRNG key.
-      sampler: from :func:`roll_out`.
+      sampler: result of :func:`roll_out`.
       like: arrays or ``jax.ShapeDtypeStruct`` with the shapes ``(B, L, ...)`` and dtypes of the result.
       history: frames before the first one, leaves ``(B, H, ...)``; None: the sequences begin from noise alone.
 
     Returns:
       The L frames after the history, shaped and typed like ``like``.
-
-    Raises:
-      ValueError: if ``like`` is not floating ``(B, L, ...)``, or the history has other frames.
 
     >>> from scorekit.schedules import cosine
     >>> from scorekit.solvers import Euler

@@ -3,17 +3,19 @@
 import jax
 import numpy as np
 
+from scorekit.arguments import BelowOneScalar, checked
 from scorekit.checks import check_time
 from scorekit.forcing import _steps
-from scorekit.forcing._checks import check_ends_at_zero, check_solver, check_stabilisation, frames_of
+from scorekit.forcing._checks import check_ends_at_zero, check_solver, frames_of
 from scorekit.schedules._numerics import as_time
 from scorekit.solvers._grids import check_samples
 from scorekit.trees import is_traced
-from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule, Solver
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 __all__ = ["sample"]
 
 
+@checked
 def sample(
     key: Key | None,
     denoiser: Denoiser,
@@ -22,32 +24,28 @@ def sample(
     x_init: PyTree,
     levels: ArrayLike,
     *,
-    stabilisation: Number = 0.0,
+    stabilisation: BelowOneScalar = 0.0,
 ) -> PyTree:
     """Integrates every frame along its own levels, in one ``lax.scan``: ``x_i(levels[k, i])`` to ``levels[k + 1, i]``.
 
     The velocity of the frames ``dx_i = (alpha'_i E[x0_i | x] + sigma'_i E[eps_i | x]) dt_i`` leads along any path of
-    levels to the distribution of the data if the expectations are given *all* frames. With those of a causal network it
-    does where the frames before have no noise (:func:`~scorekit.forcing.autoregressive`); elsewhere it is the
-    approximation of diffusion forcing.
+    levels to the distribution of the data if the expectations are given *all* frames. With the expectations of a causal
+    network it does where the frames before have no noise (:func:`~scorekit.forcing.autoregressive`); elsewhere it is
+    the approximation of diffusion forcing.
 
     Args:
       key: PRNG key; may be ``None`` for a deterministic solver.
       denoiser: ``(x_t, t) -> Prediction`` with ``t`` of shape ``(B, T)``.
       schedule: the noise schedule of the denoiser.
-      solver: one that looks back at no earlier times.
+      solver: solver that looks back at no earlier times.
       x_init: leaves ``(B, T, ...)`` at the levels of the first row: given frames where that is 0, elsewhere from
         :func:`scorekit.process.sample_prior`.
       levels: ``(n + 1, T)``, which fall or stay from row to row and end at 0.
-      stabilisation: the time as which the denoiser sees frames without noise, ``alpha(time) x``, in [0, 1): above 0 the
-        errors of earlier frames, which it takes for noise, matter less.
+      stabilisation: the time as which the denoiser sees frames without noise, ``alpha(time) x``: above 0 the errors of
+        earlier frames, which it takes for noise, matter less.
 
     Returns:
       The sequences, shaped and typed like ``x_init``.
-
-    Raises:
-      ValueError: for levels that are not ``(n + 1, T)``, rise, or do not end at 0; a solver with history, or a
-        stochastic one without a key; a stabilisation outside [0, 1).
 
     >>> import jax.numpy as jnp
     >>> from scorekit.forcing import pyramid
@@ -61,7 +59,7 @@ def sample(
 
     Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
     """
-    levels = _check(key, solver, x_init, levels, stabilisation)
+    levels = _check(key, solver, x_init, levels)
     keys = jax.random.split(key, len(levels) - 1) if key is not None and solver.stochastic else None
 
     def body(x, inputs):
@@ -73,7 +71,7 @@ def sample(
     return check_samples(x, levels, schedule, x_init=x_init)
 
 
-def _check(key, solver, x_init, levels, stabilisation) -> Array:
+def _check(key, solver, x_init, levels) -> Array:
     """The levels as an array."""
     check_solver(solver)
     if solver.stochastic and key is None:
@@ -85,5 +83,4 @@ def _check(key, solver, x_init, levels, stabilisation) -> Array:
     check_ends_at_zero("levels", levels)
     if not is_traced(levels) and not np.all(np.diff(np.asarray(levels, float), axis=0) <= 0):
         raise ValueError("levels must fall or stay from row to row, and some rise")
-    check_stabilisation(stabilisation)
     return as_time(levels)

@@ -29,12 +29,12 @@ __all__ = ["bridge_noise", "brownian_schedule"]
 
 @checked
 def brownian_schedule(std: Positive = 1.0) -> Schedule:
-    """``alpha = 1``, ``sigma = std sqrt(t)``: its bridge is a Brownian bridge of this standard deviation, that of I2SB.
+    """``alpha = 1``, ``sigma = std sqrt(t)``: its bridge is a Brownian bridge of this standard deviation, as in I2SB.
 
     With it ``q(x_t | x0, x1) = N((1 - t) x0 + t x1, std^2 t (1 - t))``. Another clock is another grid of times.
 
     Args:
-      std: of the Brownian motion at t = 1; its noise is largest at t = 1/2, ``std / 2``.
+      std: standard deviation of the Brownian motion at t = 1; its noise is largest at t = 1/2, ``std / 2``.
 
     Returns:
       A schedule.
@@ -51,12 +51,12 @@ def brownian_schedule(std: Positive = 1.0) -> Schedule:
 def bridge_noise(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree:
     """The noise of the bridge: ``alpha x0 + sigma eps`` is the state between x0 and x1 at t.
 
-    ``eps = sqrt(r SNR_1) (x1 / alpha_1 - x0) + sqrt(1 - r) z`` with ``r = SNR_1 / SNR_t``: z at t = 0, and what leads
-    to x1 at t = 1.
+    ``eps = sqrt(r SNR_1) (x1 / alpha_1 - x0) + sqrt(1 - r) z`` with ``r = SNR_1 / SNR_t``: z at t = 0, and the
+    noise that leads to x1 at t = 1.
 
     Args:
       x0: data, leaves ``(B, ...)``.
-      x1: where the bridge ends, shaped like ``x0``; paired with it or not.
+      x1: end of the bridge, shaped like ``x0``; paired with it or not.
       z: standard normal noise shaped like ``x0``.
       t: time, scalar or ``(B,)``.
       schedule: a schedule with signal and noise at t = 1, such as :func:`brownian_schedule` or ``linear_vp``.
@@ -65,8 +65,7 @@ def bridge_noise(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, schedule: Sche
       eps, shaped like ``x0``.
 
     Raises:
-      ValueError: unless x0, x1 and z are floating and of one shape, ``t`` is a scalar or ``(B,)`` in [0, 1], and the
-        log-SNR at t = 1 is finite.
+      ValueError: if the log-SNR at t = 1 is not finite.
 
     >>> schedule = brownian_schedule(2.0)
     >>> eps = bridge_noise(jnp.zeros(1), jnp.ones(1), jnp.zeros(1), 0.25, schedule)

@@ -1,4 +1,13 @@
-"""From networks, and from exact densities, to what a state of an interpolant is expected to consist of."""
+"""The expected parts of a state of an interpolant, from networks and from exact densities.
+
+Args:
+  interpolant: scales of the state.
+
+Returns:
+  ``(x_t, t) -> Ends``.
+
+Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -55,10 +64,6 @@ def ends_denoiser(network: Callable[[PyTree, Array], tuple[PyTree, PyTree]], int
 
     Args:
       network: ``(x_t, t) -> (x0, x1)``, trained with the target "ends".
-      interpolant: the scales.
-
-    Returns:
-      ``(x_t, t) -> Ends``.
 
     Raises:
       ValueError: when called, if the ends are not shaped like ``x_t``.
@@ -67,8 +72,6 @@ def ends_denoiser(network: Callable[[PyTree, Array], tuple[PyTree, PyTree]], int
     >>> denoiser = ends_denoiser(lambda x, t: (0 * x, x), linear(noise=1.0))
     >>> denoiser(jnp.ones(1), 0.5).z
     Array([1.], dtype=float32)
-
-    Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
     """
     return Partial(_of_network, as_pytree(network), interpolant)
 
@@ -84,14 +87,10 @@ def paired_denoiser(network: Network, interpolant: Interpolant, x1: PyTree) -> P
 
     Args:
       network: ``(x_t, t) -> x0``, trained with the target "x0"; it should see x1 too, as a condition.
-      interpolant: the scales.
-      x1: what is known, such as the degraded examples, a tree of ``(B, ...)`` arrays.
-
-    Returns:
-      ``(x_t, t) -> Ends``.
+      x1: known ends, such as the degraded examples, a tree of ``(B, ...)`` arrays.
 
     Raises:
-      ValueError: unless ``x1`` is floating; when called, if ``x_t`` or the output is not shaped like it.
+      ValueError: when called, if ``x_t`` or the output is not shaped like ``x1``.
 
     >>> from scorekit.interpolants import linear
     >>> denoiser = paired_denoiser(lambda x, t: 0 * x, linear(noise=1.0), jnp.ones(1))
@@ -118,8 +117,8 @@ def velocity_denoiser(denoiser: Callable[[PyTree, Array], Ends], interpolant: In
 
     Args:
       denoiser: ``(x_t, t) -> Ends``.
-      interpolant: the scales. With noise, start a little before t = 1 and end a little after 0, where gamma' is
-        infinite.
+      interpolant: scales of the state. With noise, start a little before t = 1 and end a little after 0, where gamma'
+        is infinite.
 
     Returns:
       ``(x_t, t) -> Prediction``; start the solver at x1.
@@ -129,8 +128,6 @@ def velocity_denoiser(denoiser: Callable[[PyTree, Array], Ends], interpolant: In
     >>> denoiser = velocity_denoiser(ends_denoiser(lambda x, t: (0 * x, x / t), linear()), linear())
     >>> samplers.sample(None, denoiser, schedules.rectified_flow(), solvers.Euler(), jnp.ones(1), [1.0, 0.5, 0.25])
     Array([0.25], dtype=float32)
-
-    Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
     """
     return Partial(_velocity_prediction, as_pytree(denoiser), interpolant)
 
@@ -167,23 +164,17 @@ def exact_ends(joint: Gaussian | Mixture, interpolant: Interpolant) -> Partial:
     ``E[(x0, x1) | x_t] = m + C A' K^-1 (x_t - A m)`` and ``E[z | x_t] = gamma K^-1 (x_t - A m)``.
 
     Args:
-      joint: of ``(x0, x1)`` side by side, of an even dimension 2 D; independent ends have a block-diagonal covariance.
-      interpolant: the scales.
+      joint: density of ``(x0, x1)``, one after the other, of an even dimension 2 D; independent ends have a
+        block-diagonal covariance.
 
     Returns:
       ``(x_t, t) -> Ends`` with ``x_t`` ``(..., D)``, or ``(B, D)`` with ``t`` ``(B,)``.
-
-    Raises:
-      ValueError: for anything but such a density; when called, for an ``x_t`` of another dimension, or a time outside
-        [0, 1].
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.interpolants import linear
     >>> joint = gaussian(jnp.zeros(2), covariance=jnp.array([[1.0, 0.5], [0.5, 1.0]]))
     >>> exact_ends(joint, linear())(jnp.ones(1), 1.0).x0  # the regression of x0 on x1
     Array([0.5], dtype=float32)
-
-    Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
     """
     if isinstance(joint, Gaussian):
         joint = Mixture(log_weights=jnp.zeros(1), components=jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], joint))

@@ -1,4 +1,18 @@
-"""The scales of an interpolant ``x_t = alpha x0 + beta x1 + gamma z``."""
+"""The scales of an interpolant ``x_t = alpha x0 + beta x1 + gamma z``.
+
+Args:
+  noise: twice the noise scale at t = 1/2.
+
+Returns:
+  An :class:`Interpolant`.
+
+>>> float(Linear(noise=0.0).beta(0.25)), float(Trigonometric(noise=0.0).alpha(0.0))
+(0.25, 1.0)
+>>> float(linear(2.0).gamma(0.5)), round(float(trigonometric().alpha(0.5)), 4)
+(1.0, 0.7071)
+
+Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
+"""
 
 from typing import Protocol
 
@@ -8,7 +22,7 @@ from scorekit.arguments import NonNegative, checked
 from scorekit.checks import check_floating, check_like, check_per_example, check_time
 from scorekit.schedules._numerics import as_time
 from scorekit.trees import combine, pytree_dataclass
-from scorekit.typing import Array, ArrayLike, Number, PyTree
+from scorekit.typing import Array, ArrayLike, PyTree
 
 __all__ = ["Interpolant", "Linear", "Trigonometric", "interpolate", "linear", "trigonometric"]
 
@@ -35,7 +49,7 @@ class Interpolant(Protocol):
 
 
 class _Bell:
-    noise: Number
+    noise: NonNegative
 
     def gamma(self, t):
         """The scale of the noise z."""
@@ -45,16 +59,9 @@ class _Bell:
 
 @pytree_dataclass
 class Linear(_Bell):
-    """See :func:`linear`.
+    """See :func:`linear`."""
 
-    Attributes:
-      noise: twice the noise scale at t = 1/2.
-
-    >>> float(Linear(noise=0.0).beta(0.25))
-    0.25
-    """
-
-    noise: Number = 0.0
+    noise: NonNegative = 0.0
 
     def alpha(self, t):
         """The scale of x0."""
@@ -67,16 +74,9 @@ class Linear(_Bell):
 
 @pytree_dataclass
 class Trigonometric(_Bell):
-    """See :func:`trigonometric`.
+    """See :func:`trigonometric`."""
 
-    Attributes:
-      noise: twice the noise scale at t = 1/2.
-
-    >>> float(Trigonometric(noise=0.0).alpha(0.0))
-    1.0
-    """
-
-    noise: Number = 0.0
+    noise: NonNegative = 0.0
 
     def alpha(self, t):
         """The scale of x0."""
@@ -92,34 +92,14 @@ def linear(noise: NonNegative = 0.0) -> Linear:
     """``(1 - t) x0 + t x1 + noise sqrt(t (1 - t)) z``: with noise a Brownian bridge, without it a rectified flow.
 
     Args:
-      noise: the standard deviation of the Brownian motion.
-
-    Returns:
-      An :class:`Interpolant`.
-
-    >>> float(linear(2.0).gamma(0.5))
-    1.0
-
-    Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
+      noise: standard deviation of the Brownian motion.
     """
     return Linear(noise=noise)
 
 
 @checked
 def trigonometric(noise: NonNegative = 0.0) -> Trigonometric:
-    """``cos(pi t / 2) x0 + sin(pi t / 2) x1 + noise sqrt(t (1 - t)) z``: keeps the variance of independent ends.
-
-    Args:
-      noise: twice the noise scale at t = 1/2.
-
-    Returns:
-      An :class:`Interpolant`.
-
-    >>> print(f"{trigonometric().alpha(0.5):.4f}")
-    0.7071
-
-    Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
-    """
+    """``cos(pi t / 2) x0 + sin(pi t / 2) x1 + noise sqrt(t (1 - t)) z``: keeps the variance of independent ends."""
     return Trigonometric(noise=noise)
 
 
@@ -136,13 +116,8 @@ def interpolate(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, interpolant: In
     Returns:
       The state, shaped and typed like ``x0``.
 
-    Raises:
-      ValueError: unless x0, x1 and z are floating and of one shape, and ``t`` is a scalar or ``(B,)`` in [0, 1].
-
     >>> interpolate(jnp.zeros(2), jnp.ones(2), jnp.zeros(2), 0.25, linear())
     Array([0.25, 0.25], dtype=float32)
-
-    Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
     """
     check_floating(x0=x0, x1=x1, z=z)
     check_like("x0", x0, x1=x1, z=z)

@@ -36,7 +36,7 @@ class BridgeAncestral(SolverBase):
     of the schedule.
 
     Attributes:
-      eta: share of fresh noise.
+      eta: fraction of fresh noise.
 
     >>> from scorekit import interpolants, samplers
     >>> scales, x1 = interpolants.linear(noise=0.1), jnp.ones((2, 1))
@@ -60,8 +60,8 @@ class BridgeAncestral(SolverBase):
         ratio = beta * schedule.alpha(t) / jnp.where(before > 0, before, 1.0)
         fresh = jnp.clip(1.0 - jnp.where(before > 0, ratio, 1.0), 0.0, 1.0)
         eta = jnp.where(schedule.gamma(t) > 0, jnp.asarray(self.eta), 1.0)
-        share = jnp.square(eta) * fresh
-        return _Step(t, alpha, beta, gamma * jnp.sqrt(1.0 - share), gamma * jnp.sqrt(share))
+        noise = jnp.square(eta) * fresh
+        return _Step(t, alpha, beta, gamma * jnp.sqrt(1.0 - noise), gamma * jnp.sqrt(noise))
 
     def step(self, key: Any, state, x_t, row: _Step, denoiser: Any):
         ends = denoiser(x_t, row.t)

@@ -1,4 +1,10 @@
-"""Velocity and score of an interpolant, from what a state is expected to consist of."""
+"""Velocity and score of an interpolant, from the expected parts of a state.
+
+Args:
+  interpolant: scales of the state.
+
+Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
+"""
 
 import jax.numpy as jnp
 
@@ -20,22 +26,16 @@ def velocity(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, interpolant: Inter
 
     Args:
       x0: ``E[x0 | x_t]`` or an example, leaves ``(B, ...)``.
-      x1: the same of x1.
-      z: the same of z.
+      x1: ``E[x1 | x_t]`` or an example, shaped like ``x0``.
+      z: ``E[z | x_t]`` or its noise, shaped like ``x0``.
       t: time, scalar or ``(B,)``; at the ends, where gamma' is infinite, a few rounding errors inside.
-      interpolant: the scales.
 
     Returns:
       The velocity, shaped like ``x0``.
 
-    Raises:
-      ValueError: unless x0, x1 and z are floating and of one shape, and ``t`` is a scalar or ``(B,)`` in [0, 1].
-
     >>> from scorekit.interpolants import linear
     >>> velocity(jnp.zeros(1), jnp.ones(1), jnp.ones(1), 0.5, linear(noise=3.0))
     Array([1.], dtype=float32)
-
-    Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
     """
     check_floating(x0=x0, x1=x1, z=z)
     check_like("x0", x0, x1=x1, z=z)
@@ -52,19 +52,13 @@ def score(z: PyTree, t: ArrayLike, interpolant: Interpolant) -> PyTree:
     Args:
       z: ``E[z | x_t]``, leaves ``(B, ...)``.
       t: time, scalar or ``(B,)``, where gamma > 0.
-      interpolant: the scales.
 
     Returns:
       The score, shaped like ``z``; not finite where gamma is 0.
 
-    Raises:
-      ValueError: unless ``z`` is floating, and ``t`` is a scalar or ``(B,)`` in [0, 1].
-
     >>> from scorekit.interpolants import linear
     >>> score(jnp.ones(1), 0.5, linear(noise=1.0))
     Array([-2.], dtype=float32)
-
-    Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
     """
     check_floating(z=z)
     check_time(t=t)

@@ -2,19 +2,13 @@
 
 import jax.numpy as jnp
 
-from scorekit.checks import (
-    check_finite,
-)
+from scorekit.checks import check_finite
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike
 
 
 def check_statistics(name: str, values: ArrayLike, least: int, size: int | None = None) -> Array:
-    """Statistics as an array of floats ``(N, F)``.
-
-    Raises:
-      ValueError: unless the shape is ``(N, F)`` with ``N >= least``, ``F >= 1`` and, if ``size`` is given,
-        ``F = size``, and concrete values are finite; a traced row with another value is NaN as a whole.
+    """Finite statistics as an array of floats ``(N, F)``; a traced row with another value is NaN as a whole.
 
     >>> check_statistics("statistics", [[1, 2]], 1)
     Array([[1., 2.]], dtype=float32)

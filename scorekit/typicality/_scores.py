@@ -40,12 +40,7 @@ from scorekit.typing import Array, ArrayLike
 
 @pytree_dataclass
 class Standardise:
-    """``(statistics - mean) / std`` per statistic; build it with :func:`standardise`.
-
-    Attributes:
-      mean: ``(F,)``.
-      std: ``(F,)``, > 0.
-    """
+    """``(statistics - mean) / std`` per statistic; build it with :func:`standardise`."""
 
     mean: Array
     std: Array
@@ -57,12 +52,7 @@ class Standardise:
 
 @pytree_dataclass
 class Decorrelate:
-    """Standardised statistics in the basis of their principal components; build it with :func:`decorrelate`.
-
-    Attributes:
-      standardised: the transformation that is applied first.
-      components: ``(F, F)``: principal directions over the square roots of their variances.
-    """
+    """Standardised statistics in the basis of their principal components; build it with :func:`decorrelate`."""
 
     standardised: Standardise
     components: Array
@@ -74,11 +64,7 @@ class Decorrelate:
 
 @pytree_dataclass
 class KernelDensityScore:
-    """``-log p`` of statistics under kernel density estimates; build it with :func:`kernel_density_score`.
-
-    Attributes:
-      density: the density of the statistics.
-    """
+    """``-log p`` of statistics under kernel density estimates; build it with :func:`kernel_density_score`."""
 
     density: DensityOfStates
 
@@ -89,12 +75,7 @@ class KernelDensityScore:
 
 @pytree_dataclass
 class GaussianScore:
-    """``-log p`` of standardised statistics under a Gaussian; build it with :func:`gaussian_score`.
-
-    Attributes:
-      standardised: the transformation of the statistics.
-      density: the density of the standardised statistics.
-    """
+    """``-log p`` of standardised statistics under a Gaussian; build it with :func:`gaussian_score`."""
 
     standardised: Standardise
     density: Gaussian
@@ -106,11 +87,7 @@ class GaussianScore:
 
 @pytree_dataclass
 class MeanZScore:
-    """The mean of the standardised statistics; build it with :func:`mean_z_score`.
-
-    Attributes:
-      standardised: the transformation of the statistics.
-    """
+    """The mean of the standardised statistics; build it with :func:`mean_z_score`."""
 
     standardised: Standardise
 

@@ -2,6 +2,13 @@
 
 The density of the statistics themselves (DoSE) detects examples whose statistics are unusual, too high or too low;
 :mod:`scorekit.typicality._scores` turns it into scores, which are larger for out-of-distribution examples.
+Statistics and scores of calibration data are finite; traced, another value gives NaN.
+
+Args:
+  statistics: statistics ``(N, F)``, N >= 2, of data that the model was not trained on; no column may be constant.
+
+Source: Morningstar et al. 2021 (https://arxiv.org/abs/2006.09273); Nalisnick et al. 2019
+(https://arxiv.org/abs/1906.02994).
 """
 
 import math
@@ -38,8 +45,6 @@ class DensityOfStates:
     >>> density = DensityOfStates(points=jnp.zeros((1, 1)), bandwidth=jnp.ones(1))
     >>> density.log_density([[0.0]]).round(3)  # a standard normal
     Array([-0.919], dtype=float32)
-
-    Source: Morningstar et al. 2021 (https://arxiv.org/abs/2006.09273).
     """
 
     points: Array
@@ -63,19 +68,16 @@ def density_of_states(statistics: ArrayLike) -> DensityOfStates:
     The bandwidth is Silverman's, ``0.9 min(std, IQR / 1.34) N^(-1/5)``.
 
     Args:
-      statistics: ``(N, F)``, N >= 2, of data that the model was not trained on.
+      statistics: statistics ``(N, F)``, N >= 2, of data that the model was not trained on.
 
     Returns:
       A :class:`DensityOfStates`; ``-log_density`` is the score of DoSE.
-
-    Raises:
-      ValueError: for another shape, or a value that is not finite; traced, such a value gives NaN.
 
     >>> found = jax.jit(density_of_states)(jax.random.normal(jax.random.key(0), (1000, 1)))
     >>> print([f"{value:.1f}" for value in jax.jit(found.log_density)(jnp.array([[0.0], [3.0]]))])
     ['-0.9', '-5.4']
 
-    Source: Morningstar et al. 2021 (https://arxiv.org/abs/2006.09273); Silverman 1986, eq. 3.31.
+    Source: Silverman 1986, eq. 3.31, for the bandwidth.
     """
     points = check_statistics("statistics", statistics, 2)
     robust = jnp.subtract(*jnp.quantile(points, jnp.array([0.75, 0.25]), axis=0)) / 1.34
@@ -91,15 +93,8 @@ def gaussian_of_states(statistics: ArrayLike) -> Gaussian:
     The covariance is shrunk by a factor of 0.001 towards its diagonal, so that linearly dependent statistics are
     allowed. ``-log_density`` of the result orders examples by their Mahalanobis distance.
 
-    Args:
-      statistics: ``(N, F)``, N >= 2; no column may be constant.
-
     Returns:
       A :class:`scorekit.densities.Gaussian` with D = F.
-
-    Raises:
-      ValueError: for another shape, a value that is not finite, or a covariance that is not positive definite. Traced,
-        such a value gives NaN.
 
     >>> jax.jit(gaussian_of_states)(jax.random.normal(jax.random.key(0), (1000, 3))).dim
     3
@@ -118,13 +113,10 @@ def p_values(calibration: ArrayLike, scores: ArrayLike) -> Array:
 
     Args:
       calibration: scores of in-distribution data ``(N,)`` that were used to fit neither the model nor the score.
-      scores: any shape. Only the order of all scores counts, so that infinite ones are allowed.
+      scores: scores of any shape, which may be infinite: only their order counts. A traced NaN gives NaN.
 
     Returns:
       Values in ``[1 / (N + 1), 1]``, shaped like ``scores``.
-
-    Raises:
-      ValueError: if ``calibration`` is not ``(N,)`` with N >= 1, or a score is NaN; traced, such a score gives NaN.
 
     >>> print(jax.jit(p_values)(jnp.arange(9.0), jnp.array([-1.0, 4.5, 100.0])))
     [1.  0.5 0.1]
@@ -149,14 +141,12 @@ class TypicalityTest(NamedTuple):
       statistic: ``|mean(-log p) - H|`` in nats.
       threshold: the quantile of the bootstrap at the level of the test.
       p_value: the fraction of bootstrap batches at least as far from H.
-      rejected: whether the statistic is above the threshold, so that the batch is classified as out of distribution;
-        True if the statistic is NaN, which only traced arguments can give.
+      rejected: True where the statistic is above the threshold, so that the batch is classified as out of distribution,
+        or NaN, which only traced arguments can give.
 
     >>> test = TypicalityTest(jnp.array([0.1, 2.0]), jnp.array(1.0), jnp.array([0.9, 0.0]), jnp.array([False, True]))
     >>> bool(jnp.all(test.rejected == (test.statistic > test.threshold)))
     True
-
-    Source: Nalisnick et al. 2019 (https://arxiv.org/abs/1906.02994).
     """
 
     statistic: Array
@@ -183,7 +173,7 @@ def typicality_test(
 
     Args:
       key: PRNG key of the bootstrap.
-      entropy: H in nats: the mean of ``-log p`` over training data (or the entropy of the model, if available).
+      entropy: entropy H in nats: the mean of ``-log p`` over training data (or the entropy of the model, if available).
       calibration: ``log p`` in nats of in-distribution data that the model was not trained on, ``(N,)``.
       log_density: ``log p`` in nats of the batches to test, ``(..., M)``; a batch with an infinite value is rejected.
       level: significance level, the fraction of in-distribution batches that may be rejected.
@@ -192,17 +182,11 @@ def typicality_test(
     Returns:
       A :class:`TypicalityTest` of arrays ``(...)``; the threshold is a scalar.
 
-    Raises:
-      ValueError: for another shape, a calibration that is not finite, or a log-density that is NaN. Traced, such a
-        value gives NaN, and ``rejected`` is True.
-
     >>> calibration = jax.random.normal(jax.random.key(0), (500,))
     >>> batches = jnp.stack([calibration[:20], jnp.full(20, 2.0)])
     >>> test = jax.jit(typicality_test, static_argnames="resamples")
     >>> test(jax.random.key(1), 0.0, calibration, batches, resamples=512).rejected
     Array([False,  True], dtype=bool)
-
-    Source: Nalisnick et al. 2019 (https://arxiv.org/abs/1906.02994).
     """
     calibration, log_density = jnp.asarray(calibration, float), jnp.asarray(log_density, float)
     if calibration.ndim != 1 or calibration.shape[0] < 2:

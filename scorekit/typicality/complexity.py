@@ -1,4 +1,13 @@
-"""Input complexity: the code length of a general-purpose compressor; host functions, with numpy and zlib."""
+"""Input complexity: the code length of a general-purpose compressor; host functions, with numpy and zlib.
+
+Args:
+  x: images ``(B, H, W, C)``, uint8, not empty.
+
+Returns:
+  Bits, float64 ``(B,)``.
+
+Source: Serrà et al. 2020 (https://arxiv.org/abs/1909.11480).
+"""
 
 import zlib
 
@@ -15,20 +24,9 @@ def code_length(x: np.ndarray) -> np.ndarray:
     Each image is compressed with each of the five filters of PNG (none, left, above, average, Paeth), applied to all
     rows, at level 9 of zlib; the shortest code length is returned.
 
-    Args:
-      x: images ``(B, H, W, C)``, uint8.
-
-    Returns:
-      Bits, float64 ``(B,)``.
-
-    Raises:
-      ValueError: if ``x`` is not uint8, has another number of axes or is empty.
-
     >>> flat, noise = np.zeros((1, 16, 16, 1)), np.random.default_rng(0).integers(0, 256, (1, 16, 16, 1))
     >>> [bool(code_length(image.astype(np.uint8))[0] > 1000) for image in (flat, noise)]
     [False, True]
-
-    Source: Serrà et al. 2020 (https://arxiv.org/abs/1909.11480).
     """
     x = np.asarray(x)
     if x.dtype != np.uint8 or x.ndim != 4 or not x.size:
@@ -53,23 +51,14 @@ def _paeth(left: np.ndarray, above: np.ndarray, corner: np.ndarray) -> np.ndarra
 
 
 def complexity_corrected(log_probability: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """``-log2 p(x) - L(x)``, the code length of the model minus that of the compressor; larger for out-of-distribution.
+    """``-log2 p(x) - L(x)``, the code length of the model minus the compressor's; larger for out-of-distribution.
 
     Args:
       log_probability: ``log p(x)`` in nats, ``(B,)``, of the integers themselves (or a bound on it), so that both code
-        lengths refer to the same data; -inf gives an infinite difference.
-      x: the same images, uint8 ``(B, H, W, C)``.
-
-    Returns:
-      Bits, float64 ``(B,)``.
-
-    Raises:
-      ValueError: as :func:`code_length`, or if there is not one log-probability for every image or it is NaN.
+        lengths refer to the same data; -inf gives an infinite difference, NaN is an error.
 
     >>> print(complexity_corrected(np.array([-100.0]), np.zeros((1, 4, 4, 1), np.uint8)).round(1))
     [56.3]
-
-    Source: Serrà et al. 2020 (https://arxiv.org/abs/1909.11480).
     """
     lengths, log_probability = code_length(x), np.asarray(log_probability, float)
     if log_probability.shape != lengths.shape:

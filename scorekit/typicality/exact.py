@@ -5,7 +5,15 @@ K dimensions the radius of a standard Gaussian is chi distributed, and ``-log p 
 typical sets are shells. A traced argument out of its range gives NaN.
 
 Args:
-  dim: K, the number of dimensions, any shape.
+  dim: number K of dimensions, any shape.
+  unit: unit of ``epsilon``.
+
+>>> round(float(jnp.exp(log_sphere_area(3)) / jnp.pi), 3), [round(float(r), 3) for r in typical_radii(100, 20.0)]
+(4.0, [7.746, 11.832])
+>>> round(float(mirage_typical_radius(1e6) / 1e3), 4)
+0.5298
+
+Source: Cover and Thomas 2006.
 """
 
 import math
@@ -51,8 +59,6 @@ class CoinTable(NamedTuple):
     >>> table = coin_table(0.5, 4)
     >>> print(f"{jnp.exp(table.log_mass).sum():.4f}", table.heads.shape)
     1.0000 (5,)
-
-    Source: Cover & Thomas 2006.
     """
 
     heads: Array
@@ -78,8 +84,6 @@ def coin_table(p: Annotated[ArrayLike, Between(0, 1, "both", scalar=True)], n: P
     >>> table = coin_table(0.75, 16)
     >>> int(table.log_sequence.argmax()), int(table.log_mass.argmax())
     (16, 12)
-
-    Source: Cover and Thomas 2006.
     """
     p = jnp.asarray(p, float)
     heads = jnp.arange(n + 1)
@@ -94,9 +98,6 @@ def log_sphere_area(dim: Positive) -> Array:
 
     Returns:
       The log of the area, shaped like ``dim``.
-
-    >>> print(f"{jnp.exp(log_sphere_area(3)) / jnp.pi:.4f}")
-    4.0000
     """
     half = 0.5 * _nan_below(0.0, jnp.asarray(dim, float))
     return math.log(2.0) + half * math.log(math.pi) - gammaln(half)
@@ -120,9 +121,6 @@ def shell_mass(dim: _Dim, low: ArrayLike, high: ArrayLike) -> Array:
 
     Returns:
       A probability, with the shapes of the arguments broadcast.
-
-    Raises:
-      ValueError: if a radius is NaN or ``low > high``.
 
     >>> print(f"{shell_mass(100, 9.0, 11.0):.4f}")
     0.8428
@@ -161,13 +159,9 @@ def typical_radii(dim: _Dim, epsilon: Positive, unit: Unit = "nats") -> tuple[Ar
 
     Args:
       epsilon: half the width of the typical set, in ``unit``.
-      unit: unit of ``epsilon``.
 
     Returns:
       The inner radius (0 if the set contains the mode) and the outer radius.
-
-    >>> print([f"{r:.3f}" for r in typical_radii(100, 20.0)])
-    ['7.746', '11.832']
     """
     dim, width = _nan_below(1.0, jnp.asarray(dim, float)), _nan_below(0.0, 2.0 * in_nats(epsilon, unit))
     return jnp.sqrt(jnp.maximum(dim - width, 0.0)), jnp.sqrt(dim + width)
@@ -182,7 +176,6 @@ def typical_mass(dim: _Dim, epsilon: Positive, unit: Unit = "nats") -> Array:
 
     Args:
       epsilon: half the width of the typical set, in ``unit``, for the full vector (not per dimension).
-      unit: unit of ``epsilon``.
 
     Returns:
       A probability.
@@ -190,8 +183,6 @@ def typical_mass(dim: _Dim, epsilon: Positive, unit: Unit = "nats") -> Array:
     >>> dims = jnp.array([1, 10, 100, 1000])
     >>> print([f"{mass:.3f}" for mass in typical_mass(dims, 0.1 * dims)])
     ['0.098', '0.344', '0.845', '1.000']
-
-    Source: Cover and Thomas 2006.
     """
     return shell_mass(dim, *typical_radii(dim, epsilon, unit))
 
@@ -206,9 +197,6 @@ def lambert_w_exp(y: ArrayLike) -> Array:
 
     Returns:
       ``W(exp(y))``, shaped like ``y``.
-
-    Raises:
-      ValueError: if ``y`` is NaN; traced, it gives NaN.
 
     >>> print(f"{lambert_w_exp(1.0):.4f} {lambert_w_exp(1e4):.0f}")
     1.0000 9991
@@ -234,9 +222,6 @@ def mirage_typical_radius(dim: _Dim) -> Array:
 
     Returns:
       The radius, shaped like ``dim``, in units of the data.
-
-    >>> print(f"{mirage_typical_radius(1e6) / 1e3:.4f}")
-    0.5298
 
     Source: Dieleman 2020, "Addendum: quantifying our flawed intuitions".
     """

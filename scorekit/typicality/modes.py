@@ -41,9 +41,6 @@ def seek_mode(
     Returns:
       The end points, with the shapes and dtypes of ``x``.
 
-    Raises:
-      ValueError: if ``x`` is not floating.
-
     >>> from scorekit import densities, denoisers, schedules
     >>> schedule = schedules.cosine()
     >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.ones(2), std=1.0), schedule)

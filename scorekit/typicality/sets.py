@@ -22,14 +22,11 @@ def excess_information(log_density: ArrayLike, entropy: FiniteScalar) -> Array:
     """``-log p(x) - H`` in nats: negative for examples more likely than typical ones, positive for less likely ones.
 
     Args:
-      log_density: ``log p(x)`` in nats, any shape; may be infinite.
-      entropy: H in nats.
+      log_density: ``log p(x)`` in nats, any shape; may be infinite, but not NaN.
+      entropy: entropy H in nats.
 
     Returns:
       The excess in nats, shaped like ``log_density``.
-
-    Raises:
-      ValueError: if a log-density is NaN; a traced value that is not allowed gives NaN.
 
     >>> print(excess_information(jnp.array([-1.0, -3.0]), 2.0))
     [-1.  1.]
@@ -48,15 +45,12 @@ def typical_set(log_density: ArrayLike, entropy: FiniteScalar, epsilon: Positive
 
     Args:
       log_density: ``log p(x)`` in nats, any shape; infinite ones are not members.
-      entropy: H in nats: ``density.entropy()`` or ``monte_carlo_entropy(...).value``.
+      entropy: entropy H in nats: ``density.entropy()`` or ``monte_carlo_entropy(...).value``.
       epsilon: half the width of the set, in ``unit``, for complete examples (not per dimension).
       unit: unit of ``epsilon``.
 
     Returns:
-      Booleans, shaped like ``log_density``.
-
-    Raises:
-      ValueError: if a log-density is NaN; traced, it gives False.
+      Booleans, shaped like ``log_density``; a traced NaN gives False.
 
     >>> from scorekit.densities import gaussian
     >>> g = gaussian(jnp.zeros(100), std=1.0)
@@ -97,9 +91,6 @@ def monte_carlo_entropy(log_density: ArrayLike) -> Entropy:
     Returns:
       An :class:`Entropy`: the mean, and the standard deviation over ``sqrt(N)``.
 
-    Raises:
-      ValueError: for another shape, or a value that is not finite; traced, such a value gives NaN.
-
     >>> found = monte_carlo_entropy(jnp.array([-1.0, -2.0, -3.0]))
     >>> print(f"{found.value:.1f} +- {found.standard_error:.2f}")
     2.0 +- 0.58
@@ -131,10 +122,7 @@ def local_typicality(denoiser: Denoiser, schedule: Schedule, states: PyTree, ts:
       ts: decreasing times ``(n + 1,)``; sigma must not be 0 at the last.
 
     Returns:
-      ``(n, B)``.
-
-    Raises:
-      ValueError: if ``ts`` does not decrease in [0, 1], or ``states`` are not floating arrays with its length.
+      The excess, ``(n, B)``.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> schedule = schedules.cosine()

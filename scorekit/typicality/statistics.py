@@ -64,9 +64,6 @@ def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTr
     Returns:
       ``(B, n)``.
 
-    Raises:
-      ValueError: if ``x`` is not a batch of floating arrays.
-
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
     >>> denoiser = denoisers.exact_denoiser(data, schedule)  # eps = sigma x_t
@@ -111,9 +108,6 @@ def reconstruction_errors(
     Returns:
       ``(B, n)``, in squared units of the data.
 
-    Raises:
-      ValueError: if ``x`` is not a batch of floating arrays.
-
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(64), std=1.0), schedules.cosine()
     >>> denoiser, x = denoisers.exact_denoiser(data, schedule), data.sample(jax.random.key(0), (100,))
@@ -155,9 +149,6 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
     Returns:
       ``(B, 6)``; column 4 alone is DiffPath-1D.
 
-    Raises:
-      ValueError: if ``ts`` does not decrease in [0, 1], or ``x`` is not a batch of floating arrays.
-
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
     >>> denoiser = denoisers.exact_denoiser(data, schedule)
@@ -181,7 +172,7 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
 
     start = combine((schedule.alpha(ts[0]), x))
     first = denoiser(start, ts[0]).eps
-    # The first slope is that of two equal predictions, 0 for any time difference.
+    # The first slope is between two equal predictions, 0 for any time difference.
     times = ts, jnp.concatenate([ts[:1] - 1.0, ts[:-1]]), jnp.concatenate([ts[1:], ts[-1:]])
     (_, _, sums), _ = jax.lax.scan(step, (start, first, jnp.zeros((batch_size(x), 6))), times)
     return sums.at[:, 4].set(jnp.sqrt(sums[:, 4]))
@@ -203,9 +194,6 @@ def score_curvature(
 
     Returns:
       ``(B, n)``.
-
-    Raises:
-      ValueError: if ``x`` is not a batch of floating arrays.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()

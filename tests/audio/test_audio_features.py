@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from scorekit import audio
-from scorekit.audio import features
 from scorekit.audio.mel import mel_to_hz
 
 RATE = 4000
@@ -61,8 +60,3 @@ def test_gain_shifts_the_means_down_to_the_floor():
     np.testing.assert_allclose(loud[48:], quiet[48:], atol=1e-3)
     np.testing.assert_allclose(statistics(1e-7 * x, RATE), np.r_[np.full(48, np.log(1e-4)), np.zeros(48)], atol=1e-5)
     np.testing.assert_allclose(frames(1e-7 * x, RATE, floor_db=-60.0), np.log(1e-3), atol=1e-5)
-
-
-def test_log_mel_frames_validate_the_sample_rate():
-    with pytest.raises(ValueError, match="sample_rate must be at least 1000 Hz, got 800"):
-        features.log_mel_statistics(np.zeros(800), 800)

@@ -91,8 +91,6 @@ def test_log_mel_gradients_are_zero_below_the_floor():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: hz_to_mel(1.0, "bark"), "scale must be 'slaney' or 'htk', got 'bark'"),
-        (lambda: mel_filter_bank(8000, 256, 20, norm="l2"), "norm must be 'slaney' or None, got 'l2'"),
         (lambda: mel_filter_bank(8000, 256, 20, f_max=5000.0), "f_min, f_max must satisfy .* <= 4000.0, got 0.0, 5000"),
         (lambda: mel_filter_bank(8000, 64, 40), "num_mels must be so small .* got 40 with fft_size=64 at 8000"),
     ],

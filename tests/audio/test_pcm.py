@@ -71,8 +71,6 @@ def test_mu_law_error_is_relative():
     ("call", "message"),
     [
         (lambda: pcm_to_float(np.zeros(3)), "codes must be of an integer type"),
-        (lambda: float_to_pcm(np.zeros(3), 32), "bits must be an integer from 2 to 24, got 32"),
-        (lambda: mu_law_encode(np.zeros(3), 1), "num_codes must be an integer >= 2, got 1"),
         (lambda: mu_law_decode(np.zeros(3)), "codes must hold integers, got dtype float32"),
     ],
 )

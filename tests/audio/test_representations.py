@@ -152,8 +152,6 @@ def test_representations_validate_sizes_and_powers():
         representations.compressed(2047)
     with pytest.raises(ValueError, match="fft_size be even, got 64 and 255"):
         representations.log_magnitudes(2048, fft_size=255)
-    with pytest.raises(ValueError, match=r"power must be in \(0, 1\], got 0"):
-        representations.compressed(2048, power=0.0)
     with pytest.raises(ValueError, match="factor must divide the 2048 samples, got 3"):
         representations.low_rate(2048, 3)
 

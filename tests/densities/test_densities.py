@@ -247,7 +247,6 @@ INVALID = {
     "covariance must be symmetric": lambda: densities.gaussian(MEAN, covariance=np.eye(D) + np.eye(D, k=1)),
     r"std must be a scalar, got shape \(4,\)": lambda: densities.gaussian(MEAN, std=np.ones(D)),  # type: ignore[arg-type]
     "covariance_eigenvalues must be": lambda: densities.gaussian(MEAN, covariance=-FULL),
-    "std must be finite and > 0, got 0.0": lambda: densities.gaussian(MEAN, std=0.0),
     r"factor must have shape \(4, R\) with R < 4": lambda: densities.gaussian(MEAN, std=1.0, factor=ROOT),
     r"weights must have shape \(1,\)": lambda: densities.mixture([1, 2], [densities.gaussian(MEAN, std=1.0)]),
     "weights must be finite and > 0": lambda: densities.mixture([0.0], [densities.gaussian(MEAN, std=1.0)]),

@@ -123,7 +123,6 @@ def test_ends_agree_with_the_state():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"target": "eps"}, "target must be one of ends, x0, x1, z, velocity, got 'eps'"),
         ({"x1": jnp.ones((3, 1))}, "x1"),
         ({"times": Times(jnp.ones(2), jnp.ones(3))}, r"times.t must have shape \(3,\)"),
         ({"network": lambda x, t: x}, "output"),

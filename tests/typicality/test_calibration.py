@@ -150,7 +150,3 @@ def test_invalid_arguments_raise():
         typicality.p_values(jnp.zeros(0), 1.0)
     with pytest.raises(ValueError, match=r"log_density must have shape \(\.\.\., M\) with M >= 1, got \(\)"):
         typicality.typicality_test(jax.random.key(0), 0.0, jnp.zeros(3), 1.0)
-    with pytest.raises(ValueError, match=r"level must be in \(0, 1\), got 1.0"):
-        typicality.typicality_test(jax.random.key(0), 0.0, jnp.zeros(3), jnp.zeros(3), level=1.0)
-    with pytest.raises(ValueError, match="resamples must be an integer >= 1, got 0"):
-        typicality.typicality_test(jax.random.key(0), 0.0, jnp.zeros(3), jnp.zeros(3), resamples=0)

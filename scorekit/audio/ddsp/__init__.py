@@ -2,10 +2,11 @@
 
     sound = reverberate(harmonics(f0, amplitudes, rate) + filtered_noise(key, bands, hop, length), room)
 
-Oscillators take controls at the sample rate, for which :func:`upsample` interpolates those of frames; frame ``m`` is at
-sample ``m hop``, as in :mod:`scorekit.audio.stft`. :func:`analyse` estimates amplitudes and noise bands of a recording
-of known pitch, which :func:`refine_f0` follows from frame to frame, :func:`loudness` is that of controls, and
-:func:`note_controls` is the representation of notes by them, whose first :data:`PITCH_CHANNELS` channels are the pitch.
+Oscillators take controls at the sample rate, for which :func:`upsample` interpolates controls of frames; frame ``m`` is
+at sample ``m hop``, as in :mod:`scorekit.audio.stft`. :func:`analyse` estimates amplitudes and noise bands of a
+recording of known pitch, which :func:`refine_f0` follows from frame to frame, :func:`loudness` follows from controls,
+and :func:`note_controls` is the representation of notes by them, whose first :data:`PITCH_CHANNELS` channels are the
+pitch.
 
 Source: Engel et al. 2020, "DDSP: Differentiable digital signal processing" (https://arxiv.org/abs/2001.04643).
 """

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import Count, PositiveInt, checked
-from scorekit.audio._checks import check_rate, check_signal
+from scorekit.audio._checks import Rate, check_signal
 from scorekit.audio.stft import frame, hann, magnitude, num_frames, phase
 from scorekit.checks import check
 from scorekit.typing import Array, ArrayLike
@@ -23,11 +23,11 @@ _RIDGE = 1e-5
 
 
 class Controls(NamedTuple):
-    """What :func:`.harmonics` and :func:`.filtered_noise` play.
+    """Arguments of :func:`.harmonics` and :func:`.filtered_noise`, frame by frame.
 
     Attributes:
-      amplitudes: of the partials, ``(..., frames, K)``.
-      phases: of the partials at the centres of the frames, in turns of a sine, ``(..., frames, K)``.
+      amplitudes: amplitudes of the partials, ``(..., frames, K)``.
+      phases: phases of the partials at the centres of the frames, in turns of a sine, ``(..., frames, K)``.
       bands: magnitudes of the noise, ``(..., frames, bands)``.
 
     >>> Controls(jnp.zeros((5, 3)), jnp.zeros((5, 3)), jnp.zeros((5, 9))).amplitudes.shape
@@ -43,12 +43,12 @@ class Controls(NamedTuple):
 def analyse(
     x: ArrayLike,
     f0: ArrayLike,
-    sample_rate: float,
+    sample_rate: Rate,
     count: PositiveInt,
     *,
     bands: Annotated[int, Count(2)] = 33,
     hop: PositiveInt = 64,
-    window: PositiveInt = 1024,
+    window: Annotated[int, Count(4)] = 1024,
 ) -> Controls:
     """The controls of a sound of known pitch, by least squares in each frame.
 
@@ -57,20 +57,17 @@ def analyse(
     white noise of unit variance has bands of 1.
 
     Args:
-      x: sounds ``(..., length)``.
-      f0: their frequencies at the frames, ``(..., frames)`` in Hz, > 0; ``frames = 1 + ceil(length / hop)``.
-      sample_rate: in Hz.
+      x: sounds ``(..., length)``, finite.
+      f0: frequencies of the sounds at the frames, ``(..., frames)`` in Hz, > 0; ``frames = 1 + ceil(length / hop)``.
+      sample_rate: sample rate in Hz.
       count: number of partials.
-      bands: number of noise bands, equally spaced from 0 to half the sample rate, both included.
+      bands: number of noise bands, at most ``window / 4 + 1``, equally spaced from 0 to half the sample rate, both
+        included.
       hop: samples from one frame to the next.
       window: samples of a frame, at least two periods of the lowest pitch for partials to be told apart.
 
     Returns:
       The :class:`Controls`, float32; partials at or above half the sample rate have amplitude 0.
-
-    Raises:
-      ValueError: if the shapes do not fit, a value is not finite, a pitch not > 0, ``count``, ``hop`` or ``window`` not
-        an integer >= 1, ``bands`` not one from 2 to ``window / 4 + 1``, or ``sample_rate`` not finite and > 0.
 
     >>> x = 0.5 * jnp.sin(2 * jnp.pi * 440 * jnp.arange(2048) / 8000)
     >>> found = analyse(x, jnp.full(33, 440.0), 8000.0, 2)
@@ -82,7 +79,6 @@ def analyse(
     """
     check_signal(x=x)
     check_signal("(..., frames)", f0=f0)
-    check_rate(sample_rate=sample_rate)
     check(jnp.isfinite, "finite", x=x)
     check(lambda f: jnp.isfinite(f) & (f > 0), "finite and > 0", f0=f0)
     if bands > window // 4 + 1:

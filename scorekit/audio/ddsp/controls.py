@@ -24,17 +24,13 @@ def upsample(
     the weights of a sample add up to 1, and frame ``m`` is met at sample ``m hop``.
 
     Args:
-      controls: ``(..., frames, C)``, with ``frames = 1 + ceil(length / hop)``.
+      controls: controls ``(..., frames, C)``, with ``frames = 1 + ceil(length / hop)``.
       hop: samples from one frame to the next.
-      length: of the result, in samples.
-      method: "linear", for frequencies, or "hann", for amplitudes.
+      length: number of samples of the result.
+      method: kind of interpolation: "linear", for frequencies, or "hann", for amplitudes.
 
     Returns:
       Floating ``(..., length, C)``.
-
-    Raises:
-      ValueError: if ``controls`` are not real ``(..., frames, C)`` with these frames, ``hop`` or ``length`` is not an
-        integer >= 1, or ``method`` not one of the two.
 
     >>> upsample(jnp.array([[0.0], [1.0], [0.0]]), 2, 4)[:, 0].tolist()
     [0.0, 0.5, 1.0, 0.5]
@@ -42,8 +38,6 @@ def upsample(
     Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643), overlapping Hann windows for amplitudes.
     """
     check_signal("(..., frames, C)", controls=controls)
-    if method not in ("linear", "hann"):
-        raise ValueError(f"method must be 'linear' or 'hann', got {method!r}")
     controls = jnp.asarray(controls)
     controls = controls.astype(jnp.promote_types(controls.dtype, jnp.float32))
     frames = num_frames(length, hop)
@@ -51,11 +45,11 @@ def upsample(
         raise ValueError(
             f"controls must have {frames} frames for a length of {length} and a hop of {hop}, got {controls.shape[-2]}"
         )
-    share = jnp.arange(hop) / hop
-    share = share if method == "linear" else jnp.sin(0.5 * jnp.pi * share) ** 2
-    share = share[:, None].astype(controls.dtype)
+    fraction = jnp.arange(hop) / hop
+    fraction = fraction if method == "linear" else jnp.sin(0.5 * jnp.pi * fraction) ** 2
+    fraction = fraction[:, None].astype(controls.dtype)
     before, after = controls[..., :-1, None, :], controls[..., 1:, None, :]
-    samples = (1.0 - share) * before + share * after
+    samples = (1.0 - fraction) * before + fraction * after
     return samples.reshape(*controls.shape[:-2], -1, controls.shape[-1])[..., :length, :]
 
 
@@ -63,13 +57,10 @@ def exp_sigmoid(x: ArrayLike) -> Array:
     """Real numbers as amplitudes: ``2 sigmoid(x)^ln(10) + 1e-7``, exponential for small ones and at most 2.
 
     Args:
-      x: any real numbers, such as the output of a network.
+      x: real numbers, such as the output of a network.
 
     Returns:
       Floating, shaped like ``x``, > 0.
-
-    Raises:
-      ValueError: if ``x`` is complex.
 
     >>> [f"{a:.3f}" for a in exp_sigmoid(jnp.array([-2.0, 0.0, 10.0]))]
     ['0.015', '0.405', '2.000']

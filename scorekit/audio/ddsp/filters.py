@@ -21,18 +21,14 @@ def filtered_noise(key: Key, bands: ArrayLike, hop: PositiveInt, length: Positiv
     the noise of the ``hop`` samples around sample ``m hop``, and the results are added.
 
     Args:
-      key: of the noise, standard normal.
-      bands: magnitudes ``(..., frames, K)``, >= 0, at 0 to half the sample rate, both included;
-        ``frames = 1 + ceil(length / hop)``.
+      key: PRNG key of the noise, which is standard normal.
+      bands: magnitudes ``(..., frames, K)``, K >= 2, >= 0, at 0 to half the sample rate, both included; ``frames = 1 +
+        ceil(length / hop)``.
       hop: samples from one frame to the next.
-      length: of the result, in samples.
+      length: number of samples of the result.
 
     Returns:
-      float32 ``(..., length)``; of constant bands its power spectrum is that of the filter, ``|H|^2``.
-
-    Raises:
-      ValueError: if ``bands`` are not real ``(..., frames, K)`` with these frames and K >= 2, or not finite and >= 0,
-        or ``hop`` or ``length`` is not an integer >= 1.
+      float32 ``(..., length)``; for constant bands its power spectrum is the one of the filter, ``|H|^2``.
 
     >>> noise = filtered_noise(jax.random.key(0), jnp.ones((5, 9)), 100, 400)
     >>> noise.shape
@@ -65,9 +61,6 @@ def reverberate(x: ArrayLike, response: ArrayLike) -> Array:
 
     Returns:
       Floating ``(..., length)``, of the broadcast leading axes.
-
-    Raises:
-      ValueError: if an argument is not floating, not ``(..., n)`` or empty, or if the leading axes do not broadcast.
 
     >>> reverberate(jnp.array([1.0, 0.0, 2.0]), jnp.array([1.0, 0.5])).round(3).tolist()
     [1.0, 0.5, 2.0]

@@ -2,33 +2,31 @@
 
 A float32 sum of a minute of frequencies is wrong by several turns. Here each sample adds ``f0 / sample_rate`` turns,
 rounded to ``2^-32``, to an unsigned integer that wraps at a full turn; the phase of partial k is k times that integer,
-which wraps as well. The derivative with respect to the frequencies is that of the exact sum.
+which wraps as well. The derivative with respect to the frequencies is the derivative of the exact sum.
+
+Args:
+  f0: frequencies of the first partial ``(..., length)`` in Hz, from 0 to half the sample rate.
+  sample_rate: sample rate in Hz.
 """
 
 import jax
 import jax.numpy as jnp
 
-from scorekit.audio._checks import check_rate, check_signal
+from scorekit.arguments import checked
+from scorekit.audio._checks import Rate, check_signal
 from scorekit.checks import check
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["accumulate_phase", "harmonics"]
 
 
-def accumulate_phase(f0: ArrayLike, sample_rate: float) -> Array:
+@checked
+def accumulate_phase(f0: ArrayLike, sample_rate: Rate) -> Array:
     """The phase of an oscillator, in turns: ``phi[n] = sum_(m < n) f0[m] / sample_rate``, modulo 1.
-
-    Args:
-      f0: frequencies ``(..., length)`` in Hz, from 0 to half the sample rate.
-      sample_rate: in Hz.
 
     Returns:
       float32 ``(..., length)`` in [-1/2, 1/2); the frequencies are rounded to ``2^-32 sample_rate``, so that the phase
       of a minute at 16 kHz is exact to 1e-4 turns.
-
-    Raises:
-      ValueError: if ``f0`` is not real ``(..., length)``, not finite or not from 0 to ``sample_rate / 2``, or
-        ``sample_rate`` not finite and > 0.
 
     >>> accumulate_phase(jnp.full(5, 250.0), 1000.0).tolist()
     [0.0, 0.25, -0.5, -0.25, 0.0]
@@ -39,23 +37,18 @@ def accumulate_phase(f0: ArrayLike, sample_rate: float) -> Array:
     return _in_turns(steps) + smooth
 
 
-def harmonics(f0: ArrayLike, amplitudes: ArrayLike, sample_rate: float) -> Array:
+@checked
+def harmonics(f0: ArrayLike, amplitudes: ArrayLike, sample_rate: Rate) -> Array:
     """A sum of partials: ``x[n] = sum_k a_k[n] sin(2 pi k phi[n])``, k = 1 to K, ``phi`` of :func:`accumulate_phase`.
 
     Partials at or above half the sample rate are left out, sample by sample: none is aliased. One that sweeps through
-    it is switched off there, which can be heard as a click if its amplitude is not small.
+    it is switched off there, which is audible as a click if its amplitude is not small.
 
     Args:
-      f0: frequencies of the first partial ``(..., length)`` in Hz, from 0 to half the sample rate.
-      amplitudes: ``(..., length, K)``, or anything that broadcasts to it.
-      sample_rate: in Hz.
+      amplitudes: amplitudes ``(..., length, K)``, or anything that broadcasts to it.
 
     Returns:
       float32 ``(..., length)``.
-
-    Raises:
-      ValueError: if ``f0`` is not allowed, as in :func:`accumulate_phase`, ``amplitudes`` are not finite and real
-        ``(..., K)`` or do not broadcast to it.
 
     >>> (harmonics(jnp.full(4, 250.0), jnp.array([0.5, 3.0]), 1000.0) + 0.0).round(3).tolist()  # one below 500 Hz
     [0.0, 0.5, 0.0, -0.5]
@@ -74,19 +67,18 @@ def harmonics(f0: ArrayLike, amplitudes: ArrayLike, sample_rate: float) -> Array
         raise ValueError(f"amplitudes must broadcast to ({expected}), got {amplitudes.shape}") from None
     k = jnp.arange(1, count + 1)
     turns = _in_turns(steps[..., None] * k.astype(jnp.uint32)) + k * smooth[..., None]
-    heard = k * jnp.asarray(f0, jnp.float32)[..., None] < 0.5 * sample_rate
-    return jnp.sum(jnp.where(heard, amplitudes, 0.0) * jnp.sin(2 * jnp.pi * turns), -1)
+    audible = k * jnp.asarray(f0, jnp.float32)[..., None] < 0.5 * sample_rate
+    return jnp.sum(jnp.where(audible, amplitudes, 0.0) * jnp.sin(2 * jnp.pi * turns), -1)
 
 
 def _accumulate(f0: ArrayLike, sample_rate: float) -> tuple[Array, Array]:
     """The phase in units of ``2^-32`` turns, and a float array of zeros that has its derivative in turns."""
     check_signal(f0=f0)
-    check_rate(sample_rate=sample_rate)
     check(lambda f: (f >= 0) & (f <= 0.5 * sample_rate), f"from 0 to sample_rate / 2 = {0.5 * sample_rate:g}", f0=f0)
     f0 = jnp.asarray(f0, jnp.float32)
     rate = jnp.float32(sample_rate)
     turns = f0 / rate
-    rest = ((f0 - turns * rate) - _rounding_error(turns, rate)) / rate  # what the division has rounded away
+    rest = ((f0 - turns * rate) - _rounding_error(turns, rate)) / rate  # rounded away by the division
     fixed = lambda x: jax.lax.bitcast_convert_type(jnp.round(x * 2.0**32).astype(jnp.int32), jnp.uint32)
     steps = jax.lax.stop_gradient(fixed(turns - jnp.where(turns < 0.5, 0.0, 1.0)) + fixed(rest))
     sums = _exclusive_sum(turns)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import PositiveInt, checked
-from scorekit.audio._checks import check_rate, check_signal
+from scorekit.audio._checks import Rate, Window, check_signal
 from scorekit.audio.ddsp.analysis import analyse
 from scorekit.checks import check, check_positive
 from scorekit.typing import Array, ArrayLike
@@ -21,7 +21,7 @@ _RANGE = 2.0 ** (1 / 24)
 _SHRINK = 0.02
 """How much the mean deviation of the note counts in every frame, relative to a frame of mean power."""
 _SILENT = 1e-12
-"""Added to weights, so that the gradient of a quotient is finite: that of a partial 120 dB below full scale."""
+"""Added to weights, so that the gradient of a quotient is finite: the weight of a partial 120 dB below full scale."""
 _STEP, _AROUND = 0.008, 0.064
 """Seconds of the steps over which phases advance, at most, and of those that an estimate is the mean of: less than half
 a period of a vibrato."""
@@ -31,11 +31,11 @@ a period of a vibrato."""
 def refine_f0(
     x: ArrayLike,
     f0: ArrayLike,
-    sample_rate: float,
+    sample_rate: Rate,
     *,
     partials: PositiveInt = 6,
     hop: PositiveInt = 64,
-    window: PositiveInt = 256,
+    window: Window = 256,
 ) -> Array:
     """The fundamental frequency of each frame, within half a semitone of the nominal one.
 
@@ -45,21 +45,16 @@ def refine_f0(
     deviation of the note, and silent notes none.
 
     Args:
-      x: sounds ``(..., length)``, none of them silent.
-      f0: their nominal frequencies ``(...)`` in Hz, > 0 and below half the sample rate.
-      sample_rate: in Hz.
-      partials: how many are followed; those that half a semitone could turn by half a turn in a step are not, with
-        steps of 8 ms those above 2,133 Hz.
+      x: sounds ``(..., length)``, finite and none of them silent.
+      f0: nominal frequencies of the sounds ``(...)`` in Hz, > 0 and below half the sample rate.
+      sample_rate: sample rate in Hz.
+      partials: number of partials that are followed; those that half a semitone could turn by half a turn in a step are
+        not, with steps of 8 ms those above 2,133 Hz.
       hop: samples from one frame to the next.
       window: samples of a frame, at least two periods of the lowest pitch, so that partials are told apart.
 
     Returns:
       float32 ``(..., frames)`` in Hz, ``frames = 1 + ceil(length / hop)``.
-
-    Raises:
-      ValueError: if ``f0`` is not one frequency for each sound, finite and > 0, or not below half the sample rate, two
-        periods of it are longer than ``window``, a sound is silent or not finite, or another argument is one that
-        :func:`analyse` does not take.
 
     >>> import jax
     >>> x = jnp.sin(2 * jnp.pi * 443 / 4000 * jnp.arange(1024))
@@ -69,7 +64,6 @@ def refine_f0(
     Source: the phase vocoder, Flanagan and Golden 1966, "Phase vocoder".
     """
     check_signal(x=x)
-    check_rate(sample_rate=sample_rate)
     check_positive(f0=f0)
     below = f"below half the sample rate of {sample_rate:g} Hz, or no harmonic can be played"
     check(lambda f: f < 0.5 * sample_rate, below, f0=f0)

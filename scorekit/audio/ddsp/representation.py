@@ -1,7 +1,11 @@
-"""The controls of the synthesiser as what a network models: notes of known pitch, analysed and played again.
+"""The controls of the synthesiser as a representation for networks: notes of known pitch, analysed and played again.
 
 A diffusion model of controls is latent diffusion whose decoder is not learned: its samples are frequencies, amplitudes
 and noise bands, and the sound is what :func:`synthesise` plays of them.
+
+Args:
+  sample_rate: sample rate in Hz.
+  hop: samples from one frame to the next.
 """
 
 import math
@@ -12,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import Count, Finite, Positive, PositiveInt, checked
-from scorekit.audio._checks import check_rate, check_signal
+from scorekit.audio._checks import Rate, Window, check_signal
 from scorekit.audio.ddsp.analysis import analyse
 from scorekit.audio.ddsp.controls import upsample
 from scorekit.audio.ddsp.filters import filtered_noise
@@ -38,7 +42,7 @@ def synthesise(
     f0: ArrayLike,
     amplitudes: ArrayLike,
     bands: ArrayLike,
-    sample_rate: float,
+    sample_rate: Rate,
     hop: PositiveInt,
     length: PositiveInt,
 ) -> Array:
@@ -47,20 +51,16 @@ def synthesise(
     Frequencies are interpolated linearly, amplitudes by Hann windows. The sound is linear in the amplitudes.
 
     Args:
-      key: of the noise.
+      key: PRNG key of the noise.
       f0: frequencies of the first partial ``(..., frames)`` in Hz, from 0 to half the sample rate;
         ``frames = 1 + ceil(length / hop)``.
-      amplitudes: of the partials ``(..., frames, K)``; those at or above half the sample rate are not played.
+      amplitudes: amplitudes of the partials ``(..., frames, K)``; those at or above half the sample rate are not
+        played.
       bands: magnitudes of the noise ``(..., frames, bands)``, >= 0.
-      sample_rate: in Hz.
-      hop: samples from one frame to the next.
-      length: of the result, in samples.
+      length: number of samples of the result.
 
     Returns:
       float32 ``(..., length)``.
-
-    Raises:
-      ValueError: for an argument that :func:`upsample`, :func:`harmonics` or :func:`filtered_noise` does not take.
 
     >>> controls = jnp.full(5, 100.0), jnp.ones((5, 3)), jnp.zeros((5, 9))
     >>> synthesise(jax.random.key(0), *controls, 1000.0, 16, 64).shape
@@ -82,11 +82,11 @@ def synthesise(
 @checked
 def note_controls(
     length: PositiveInt,
-    sample_rate: float,
+    sample_rate: Rate,
     partials: PositiveInt = 30,
     bands: Annotated[int, Count(2)] = 16,
     hop: PositiveInt = 64,
-    window: PositiveInt = 256,
+    window: Window = 256,
     floor: Positive = 1e-3,
     log_mean: Finite = -5.0,
     log_std: Positive = 1.5,
@@ -100,13 +100,12 @@ def note_controls(
     last frame, whose window is half outside the sound, repeats the one before.
 
     Args:
-      length: L, a multiple of ``hop``.
-      sample_rate: in Hz.
-      partials: their number.
-      bands: number of noise bands, equally spaced from 0 to half the sample rate, both included.
-      hop: samples from one frame to the next.
+      length: number L of samples, a multiple of ``hop``.
+      partials: number of partials.
+      bands: number of noise bands, at most ``window / 4 + 1``, equally spaced from 0 to half the sample rate, both
+        included.
       window: samples of a frame of the analysis, at least two periods of the lowest pitch.
-      floor: added to amplitudes and magnitudes; a full-scale sine has the amplitude 1.
+      floor: number added to amplitudes and magnitudes; a full-scale sine has the amplitude 1.
       log_mean: typical mean of the logarithms.
       log_std: typical standard deviation of the logarithms.
 
@@ -115,8 +114,8 @@ def note_controls(
       ``controls`` are the arguments of :func:`synthesise`, ``f0``, ``amplitudes`` and ``bands`` of the frames.
 
     Raises:
-      ValueError: if ``hop`` does not divide ``length`` or a number is out of range; when encoding, for sounds without
-        pitch, silent sounds, and a pitch that has no harmonic below half the sample rate.
+      ValueError: when encoding, for sounds without pitch, silent sounds, and a pitch that has no harmonic below half
+        the sample rate.
 
     >>> representation = note_controls(512, 4000.0, partials=4, bands=5)
     >>> sound = 0.5 * jnp.sin(2 * jnp.pi * 440 / 4000 * jnp.arange(512))[None]
@@ -127,7 +126,6 @@ def note_controls(
     Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643) for the controls; Chen et al. 2022, "Analog bits"
     (https://arxiv.org/abs/2208.04202), for the pitch.
     """
-    check_rate(sample_rate=sample_rate)
     if length % hop or bands > window // 4 + 1:
         raise ValueError(
             f"hop must divide the {length} samples and bands be at most window / 4 + 1, got {hop}, {bands}"

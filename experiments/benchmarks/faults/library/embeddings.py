@@ -1,11 +1,11 @@
-"""Embeddings of pictures and captions, and the network that makes them."""
+"""Embeddings of images and captions, and the network that makes them."""
 
 # pyright: reportArgumentType=false
 
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Classes, Count, Data, Number, call
+from experiments.benchmarks.faults.calls import Call, Classes, Count, Data, call
 from experiments.benchmarks.faults.library.networks import VECTORS, applied, shapes
 from scorekit import embeddings, networks
 
@@ -19,21 +19,21 @@ ROWS: dict[str, Call] = {
         embeddings.contrastive_loss,
         pictures=Data(_UNIT),
         captions=Data(_UNIT),
-        log_temperature=Number(0.0),
+        log_temperature=0.0,
         subjects=Classes(np.array([0, 1]), {"negative": "any integers", "too large": "any integers"}, num_classes=2),
     ),
     "embeddings.slerp": call(
         embeddings.slerp,
         start=Data(_UNIT, alias="end"),
         end=Data(_UNIT[::-1].copy()),
-        weight=Number(0.5),
+        weight=0.5,
     ),
     "embeddings.text_difference": call(
         embeddings.text_difference,
         picture=Data(_UNIT, alias="before"),
         before=Data(_UNIT[::-1].copy()),
         after=Data(_UNIT),
-        weight=Number(0.5),
+        weight=0.5,
     ),
     "embeddings.closest": call(
         embeddings.closest,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Count, Data, Number, Time, call
+from experiments.benchmarks.faults.calls import Call, Count, Data, Time, call
 from scorekit import densities, forcing, schedules, solvers, times
 from scorekit.times import Times
 from scorekit.typing import Prediction
@@ -33,8 +33,8 @@ _ROLL = forcing.roll_out(_independent, _SCHEDULE, _SOLVER, _GRID, window=3, cont
 
 
 ROWS: dict[str, Call] = {
-    "forcing.full_sequence": call(forcing.full_sequence, ts=_TS, length=Count(2)),
-    "forcing.autoregressive": call(forcing.autoregressive, ts=_TS, length=Count(2), chunk=Count(1)),
+    "forcing.full_sequence": call(forcing.full_sequence, ts=_TS, length=2),
+    "forcing.autoregressive": call(forcing.autoregressive, ts=_TS, length=2, chunk=1),
     "forcing.pyramid": call(forcing.pyramid, ts=_TS, length=2, delay=1, chunk=1),
     "forcing.draw_times": call(
         lambda batch, frames: forcing.draw_times(_KEY, batch, frames, times.uniform(), _SCHEDULE),
@@ -48,10 +48,10 @@ ROWS: dict[str, Call] = {
     "forcing.denoising_loss_at/times": call(
         lambda t: forcing.denoising_loss_at(_zero, _SCHEDULE, _X, _X, Times(t, _AT.weight))[0], t=Time(_AT.t)
     ),
-    "forcing.exact_denoiser": call(
+    "forcing.exact_denoiser/call": call(
         lambda x_t, t: forcing.exact_denoiser(_PAIR, _SCHEDULE, 2)(x_t, t), x_t=Data(_X), t=Time(_AT.t)
     ),
-    "forcing.exact_denoiser/frames": call(lambda frames: forcing.exact_denoiser(_PAIR, _SCHEDULE, frames), frames=2),
+    "forcing.exact_denoiser": call(lambda frames: forcing.exact_denoiser(_PAIR, _SCHEDULE, frames), frames=2),
     "forcing.history_guidance": call(
         lambda noise, guidance_scale, level, clean: forcing.history_guidance(
             _EXACT, _SCHEDULE, noise, guidance_scale, level=level, clean=clean
@@ -62,15 +62,12 @@ ROWS: dict[str, Call] = {
         clean=0.0,
     ),
     "forcing.sample": call(
-        lambda x_init, levels: forcing.sample(None, _independent, _SCHEDULE, _SOLVER, x_init, levels),
+        lambda x_init, levels, stabilisation: forcing.sample(
+            None, _independent, _SCHEDULE, _SOLVER, x_init, levels, stabilisation=stabilisation
+        ),
         x_init=_STATE,
         levels=Data(_LEVELS),
-    ),
-    "forcing.sample/stabilisation": call(
-        lambda stabilisation: forcing.sample(
-            None, _independent, _SCHEDULE, _SOLVER, _X, _LEVELS, stabilisation=stabilisation
-        ),
-        stabilisation=Number(0.1, low=-0.1, high=1.0),
+        stabilisation=0.1,
     ),
     "forcing.roll_out": call(
         lambda ts, window, context, chunk, stabilisation: forcing.roll_out(
@@ -84,10 +81,10 @@ ROWS: dict[str, Call] = {
             stabilisation=stabilisation,
         ).levels,
         ts=_TS,
-        window=3,
-        context=1,
+        window=2,
+        context=0,
         chunk=1,
-        stabilisation=Number(0.1, low=-0.1, high=1.0),
+        stabilisation=0.1,
     ),
     "forcing.RollOut": call(
         lambda history: _ROLL.init(_KEY, history).x, history=Data(_X, {"shape": "frames of another shape"})

@@ -56,11 +56,14 @@ ROWS: dict[str, Call] = {
         target="ends",
     ),
     "interpolants.interpolant_loss_at": call(
-        lambda x0, x1, z, times: interpolants.interpolant_loss_at(_inner, _SCALES, x0, x1, z, times),
+        lambda x0, x1, z, times, target: interpolants.interpolant_loss_at(
+            _inner if target == "ends" else lambda x, t: x, _SCALES, x0, x1, z, times, target=target
+        ),
         x0=Data(_X),
         x1=Data(_X),
         z=Data(_X),
         times=_DRAWN,
+        target="ends",
     ),
     "interpolants.ends_denoiser": call(
         lambda x0, x1: interpolants.ends_denoiser(lambda x, t: (x0, x1), _SCALES)(_X, 0.5),
@@ -87,6 +90,4 @@ ROWS: dict[str, Call] = {
 EXEMPT = {
     "interpolants.Ends": "a result of the denoisers",
     "interpolants.Interpolant": "a protocol",
-    "interpolants.Linear": "made and checked by linear",
-    "interpolants.Trigonometric": "made and checked by trigonometric",
 }
